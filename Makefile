@@ -1,0 +1,118 @@
+# parley. `make help` lists the targets.
+# BUILD and ROOMS narrow a build to some rooms of src/, for work on one of them:
+#   make unit ROOMS="base json" BUILD=build/json
+
+VERSION := 0.1.0
+# make's own default for CC is cc, which ?= would keep.
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
+BUILD   ?= build/$(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+ROOMS   ?= base obs config json db cache session http api fcgi proc
+comma   := ,
+
+PKGS     := libpq hiredis json-c libsodium
+# Only where a target compiles: `make run` must work before pkg-config is installed.
+PKG_INC   = $(subst -I,-isystem ,$(shell pkg-config --cflags-only-I $(PKGS)))
+PKG_LIBS  = $(shell pkg-config --libs $(PKGS)) -lfcgi -lpthread
+WARN     := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+            -Wvla -Wformat=2 -Wundef -Wcast-qual -Wwrite-strings -Wnull-dereference
+ifneq (,$(findstring gcc,$(CC)))
+WARN     += -Wduplicated-cond -Wlogical-op
+endif
+CFLAGS   ?= -O2 -g
+FORTIFY  := $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DPARLEY_VERSION='"$(VERSION)"' $(WARN) $(WERROR) -fno-common \
+             -fstack-protector-strong $(FORTIFY) -fPIE -pthread -Iinclude $(PKG_INC) $(CFLAGS) \
+             $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+
+MIGRATIONS := $(sort $(wildcard src/db/migrations/*.sql))
+SRCS    := $(filter-out src/proc/main.c,$(foreach r,$(ROOMS),$(sort $(wildcard src/$(r)/*.c))))
+LIB     := $(BUILD)/libparley.a
+OBJS    := $(SRCS:%.c=$(BUILD)/%.o) $(if $(filter db,$(ROOMS)),$(BUILD)/gen/migrations.o)
+UNIT    := $(wildcard tests/unit/*.c) $(foreach r,$(ROOMS),$(sort $(wildcard tests/unit/$(r)/*.c)))
+SERVICE := tests/unit/main.c $(foreach r,$(ROOMS),$(sort $(wildcard tests/service/$(r)/*.c))) $(wildcard tests/service/*.c)
+
+CHECKS  := layers headers isolation single docs format
+QUIET    = $(MAKE) --no-print-directory -s -j"$$(nproc)"
+
+.PHONY: all help run test unit service system check $(CHECKS:%=check-%) format-check format \
+        test-compose clean
+all: $(BUILD)/parley
+
+help:
+	@echo "make run            install what is missing, build, run the whole stack (PORT=8080)"
+	@echo "make test           install what is missing, build, run every test; last line: N passed, N failed"
+	@echo "make                build $(BUILD)/parley; CC=clang and SAN=address,undefined choose another way"
+	@echo "make unit           the tests that need no server"
+	@echo "make service        the tests against a real PostgreSQL and Redis"
+	@echo "make system         the tests of the whole stack; T=NAME for those whose name holds NAME"
+	@echo "make check          all of: $(CHECKS:%=check-%)"
+	@echo "make test-compose   docker-compose.yml, with Docker or the engine of PARLEY_TEST_ENGINE"
+	@echo "make format         bring the C files into the form of .clang-format"
+	@echo "make clean          remove build/"
+
+run:
+	@tests/stack/install run
+	@echo "building $(BUILD)/parley"
+	@$(QUIET) $(BUILD)/parley
+	@exec tests/stack/run $(BUILD)/parley
+
+test:
+	@tests/stack/install test
+	@echo "building"
+	@$(QUIET) $(BUILD)/parley $(BUILD)/unit $(BUILD)/service
+	@tests/run-all "check=tests/checks/all $(BUILD)" "unit=$(BUILD)/unit" \
+	    "service=tests/service/with-servers $(BUILD)/service" \
+	    "system=PARLEY_BIN=$(abspath $(BUILD))/parley tests/system/main.py"
+
+$(BUILD)/parley: $(BUILD)/src/proc/main.o $(LIB)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
+$(LIB): $(OBJS)
+	rm -f $@
+	ar rcs $@ $(OBJS)
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# The migrations as C strings: one table entry a pair of files.
+$(BUILD)/gen/migrations.c: $(MIGRATIONS) src/db/migrations/embed.sh
+	@mkdir -p $(@D)
+	sh src/db/migrations/embed.sh $(MIGRATIONS) >$@.new && mv $@.new $@
+$(BUILD)/gen/migrations.o: $(BUILD)/gen/migrations.c
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/unit: $(UNIT:%.c=$(BUILD)/%.o) $(LIB)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(PKG_LIBS)
+unit: $(BUILD)/unit
+	$(BUILD)/unit
+
+$(BUILD)/service: $(SERVICE:%.c=$(BUILD)/%.o) $(LIB)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(PKG_LIBS)
+
+service: $(BUILD)/service
+	tests/service/with-servers $(BUILD)/service
+
+system: $(BUILD)/parley
+	PARLEY_BIN=$(abspath $(BUILD))/parley tests/system/main.py $(T)
+
+check: $(BUILD)/parley
+	@tests/checks/all $(BUILD)
+# Those that read objects or run the program need it built.
+check-isolation check-single check-docs: $(BUILD)/parley
+$(CHECKS:%=check-%): check-%:
+	@tests/checks/$* $(BUILD)
+format-check: check-format
+format:
+	find src include tests -name '*.[ch]' -print0 | xargs -0 clang-format-14 -i
+
+test-compose:
+	@tests/stack/compose
+
+clean:
+	rm -rf build
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * String view: a pointer and a length, borrowed. It owns nothing and need not end in NUL. A view
+ * with p == NULL is "absent", which is different from an empty one ("" given).
+ */
+#ifndef PARLEY_BASE_SV_H
+#define PARLEY_BASE_SV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "parley/base/err.h"
+
+struct sv {
+    const char *p;
+    size_t n;
+};
+
+/* For a string literal only; SV_INIT in the initializer of a static table. */
+#define SV(lit)      ((struct sv){(lit), sizeof(lit) - 1})
+#define SV_INIT(lit) {(lit), sizeof(lit) - 1}
+#define SV_NONE ((struct sv){NULL, 0})
+/* For printf: "%.*s", SV_ARG(x). */
+#define SV_ARG(x) (int)(x).n, (x).p
+
+struct sv sv_from(const char *cstr); /* borrowed; NULL gives SV_NONE */
+bool sv_eq(struct sv a, struct sv b);
+bool sv_eq_nocase(struct sv a, struct sv b); /* ASCII only */
+bool sv_starts_with(struct sv s, struct sv prefix);
+struct sv sv_trim(struct sv s); /* spaces and tabs on both sides */
+/* Cuts s at the first c: returns what is before it and leaves what is after it in *s; without a c
+ * returns all of it and leaves SV_NONE. */
+struct sv sv_cut(struct sv *s, char c);
+/* Decimal without sign, leading zeros or overflow; false otherwise and *out is left alone. */
+MUSTCHECK bool sv_to_u64(struct sv s, uint64_t *out);
+/* As above with an optional '-'. */
+MUSTCHECK bool sv_to_i64(struct sv s, int64_t *out);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The strict guard in front of json-c, and an index of what it saw.
+ *
+ * jdoc_parse accepts RFC 8259 JSON and nothing else, and of that refuses what later steps would
+ * lose or misread: duplicate keys (compared after unescaping), invalid UTF-8, unpaired surrogates,
+ * \u0000, control characters, integers outside -2^63 .. 2^64-1, numbers a double cannot hold (too
+ * large, or so small that they become zero), numbers of more than 1000 characters, nesting over 32,
+ * a byte order mark, bytes behind the value. json-c 0.16 alone lets most of these
+ * through even when told to be strict (json-c issues 681, 892).
+ *
+ * The index (one node a value, in the order of the text, in the request's arena) lets readers work
+ * on the text itself, so that what is stored is exactly what was sent.
+ */
+#ifndef PARLEY_JSON_DOC_H
+#define PARLEY_JSON_DOC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "parley/base/ctx.h"
+
+enum { JDOC_DEPTH_MAX = 32, JDOC_NODES_MAX = 200000, JDOC_NUMBER_MAX = 1000 };
+
+enum jtype { JT_NULL, JT_FALSE, JT_TRUE, JT_NUMBER, JT_STRING, JT_ARRAY, JT_OBJECT };
+
+struct jnode {
+    enum jtype type;
+    bool escaped;      /* string: holds a backslash, so its value is not its text */
+    bool key_escaped;
+    struct sv raw;     /* the value's text as sent: strings with quotes, containers with brackets */
+    struct sv key;     /* in an object: the member's name without quotes, still escaped */
+    uint32_t children; /* members or elements */
+    uint32_t next;     /* index of the next sibling; 0: none */
+};
+
+struct jdoc {
+    const struct jnode *nodes; /* nodes[0] is the whole value; the first child of i is i + 1 */
+    uint32_t n;
+};
+
+/* Checks text and indexes it. The text must outlive the doc. On bad input: ERR_INVALID in ctx with
+ * slug "invalid_json" (or "duplicate_key", "invalid_utf8", "number_out_of_range", "too_deep",
+ * "too_many_values"), the field path where it is known, and a detail with the byte offset. */
+MUSTCHECK enum err jdoc_parse(struct request_ctx *ctx, struct sv text, struct jdoc *out);
+
+/* The first child of a container, or the next sibling; NULL at the end. */
+const struct jnode *jdoc_first(const struct jdoc *d, const struct jnode *parent);
+const struct jnode *jdoc_next(const struct jdoc *d, const struct jnode *node);
+/* A member of an object by its unescaped name; NULL if absent. */
+const struct jnode *jdoc_member(const struct jdoc *d, const struct jnode *object, struct sv name);
+
+/* The value of a string node (or the unescaped form of any JSON string body); borrowed from the
+ * text when nothing is escaped, else in the arena. */
+MUSTCHECK enum err jdoc_string(struct request_ctx *ctx, const struct jnode *node, struct sv *out);
+
+#endif

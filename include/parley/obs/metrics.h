@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Metrics in memory that all workers of a host share: the supervisor maps one slot a worker before
+ * it forks, a worker adds to its own slot with relaxed atomics and never waits, and any process may
+ * render the sum. A worker that is killed leaves its counts behind: nothing is lost, no lock is
+ * held. Text format: Prometheus exposition format 0.0.4.
+ */
+#ifndef PARLEY_OBS_METRICS_H
+#define PARLEY_OBS_METRICS_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "parley/base/buf.h"
+#include "parley/base/err.h"
+
+enum { METRICS_ROUTES_MAX = 48, METRICS_STATUSES = 28, METRICS_BUCKETS = 14, METRICS_TIERS = 3 };
+
+enum metrics_tier { METRICS_MEMORY, METRICS_REDIS, METRICS_POSTGRES };
+
+struct metrics_histogram {
+    _Atomic uint64_t bucket[METRICS_BUCKETS + 1]; /* the last one is +Inf */
+    _Atomic uint64_t sum_us;
+};
+
+struct metrics_slot {
+    _Atomic uint64_t requests[METRICS_ROUTES_MAX][METRICS_STATUSES];
+    struct metrics_histogram latency;
+    struct metrics_histogram acquire;   /* time to get a connection of the pool */
+    struct metrics_histogram statement; /* time of a round trip to PostgreSQL */
+    _Atomic uint64_t tier_hits[METRICS_TIERS], tier_misses[METRICS_TIERS];
+    _Atomic uint64_t errors[ERR_COUNT];
+    _Atomic uint64_t replays;           /* answers given again for an idempotency key */
+    _Atomic uint64_t bad_connections;   /* FastCGI connections closed for what came over them */
+    _Atomic uint64_t db_opened, db_closed, db_discarded, db_retries;
+    _Atomic uint64_t cache_fence_failures, cache_fills, cache_fills_refused;
+    _Atomic uint64_t swept_sessions, swept_messages, swept_keys;
+    /* Gauges: written by the worker itself, set to 0 by the supervisor when it ends. */
+    _Atomic int64_t pool_open, pool_idle, pool_in_use, pool_waiting, pool_max;
+    _Atomic int64_t threads_busy;
+};
+
+/* Bucket bounds in microseconds, ascending; 100000 (0.1 s) is one of them. METRICS_BUCKETS long. */
+extern const uint64_t metrics_bounds_us[METRICS_BUCKETS];
+
+void metrics_add(_Atomic uint64_t *counter, uint64_t n);
+void metrics_set(_Atomic int64_t *gauge, int64_t v);
+void metrics_observe(struct metrics_histogram *h, int64_t us); /* negative counts as 0 */
+/* route below METRICS_ROUTES_MAX; an HTTP status not in the table counts as "other". */
+void metrics_request(struct metrics_slot *s, unsigned route, int status, int64_t us);
+
+/* Writes the sum of n slots. route_names: one label a route, n_routes long; NULL entries are left
+ * out. Series that never counted are left out, but for the histograms and gauges. */
+void metrics_render(struct buf *out, const struct metrics_slot *slots, size_t n_slots,
+                    const char *const *route_names, size_t n_routes);
+
+#endif

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+#include "parley/base/clock.h"
+
+#include <limits.h>
+#include <time.h>
+
+enum { US_PER_MS = 1000, US_PER_S = 1000000, S_PER_DAY = 86400 };
+
+static int64_t clock_read(clockid_t id)
+{
+    struct timespec ts = {0, 0};
+    /* Cannot fail: both clocks exist on every Linux and ts is ours. */
+    (void)clock_gettime(id, &ts);
+    return (int64_t)ts.tv_sec * US_PER_S + ts.tv_nsec / 1000;
+}
+
+int64_t clock_mono_us(void)
+{
+    return clock_read(CLOCK_MONOTONIC);
+}
+
+int64_t clock_wall_us(void)
+{
+    return clock_read(CLOCK_REALTIME);
+}
+
+struct deadline deadline_in_ms(int64_t ms)
+{
+    int64_t us = 0, at = 0;
+    if (__builtin_mul_overflow(ms, (int64_t)US_PER_MS, &us) ||
+        __builtin_add_overflow(clock_mono_us(), us, &at))
+        at = ms < 0 ? INT64_MIN : INT64_MAX;
+    return (struct deadline){at};
+}
+
+struct deadline deadline_earlier(struct deadline a, struct deadline b)
+{
+    return a.at_us < b.at_us ? a : b;
+}
+
+bool deadline_passed(struct deadline d)
+{
+    return clock_mono_us() >= d.at_us;
+}
+
+int deadline_left_ms(struct deadline d)
+{
+    int64_t now = clock_mono_us();
+    if (d.at_us <= now)
+        return 0;
+    /* Rounded up: a wait that ends 1 ms early would only be started again. */
+    int64_t us = d.at_us - now;
+    int64_t ms = us / US_PER_MS + (us % US_PER_MS != 0);
+    return ms > INT_MAX ? INT_MAX : (int)ms;
+}
+
+struct civil {
+    int year, month, day;
+};
+
+/* Days since 1970-01-01 to a date of the Gregorian calendar. The year is taken to begin in March,
+ * which puts the leap day at its end (the method of H. Hinnant, "chrono-compatible low-level date
+ * algorithms"). gmtime_r(3) takes the lock of the time zone; this is on the way of each request. */
+static struct civil civil_from_days(int64_t days)
+{
+    int64_t z = days + 719468; /* since 0000-03-01; not negative from year 1 on */
+    int64_t era = z / 146097;
+    int64_t day_of_era = z - era * 146097;
+    int64_t year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    int64_t from_march = (5 * day_of_year + 2) / 153;
+    int64_t month = from_march < 10 ? from_march + 3 : from_march - 9;
+    int64_t year = year_of_era + era * 400 + (month <= 2);
+
+    return (struct civil){(int)year, (int)month,
+                          (int)(day_of_year - (153 * from_march + 2) / 5 + 1)};
+}
+
+static char *put_digits(char *p, int64_t v, int width)
+{
+    for (int i = width - 1; i >= 0; i--) {
+        p[i] = (char)('0' + v % 10);
+        v /= 10;
+    }
+    return p + width;
+}
+
+void clock_rfc3339(int64_t wall_us, char out[CLOCK_RFC3339_LEN + 1])
+{
+    const int64_t min = -62135596800 * US_PER_S;                /* 0001-01-01T00:00:00 */
+    const int64_t max = 253402300799 * US_PER_S + US_PER_S - 1; /* 9999-12-31T23:59:59.999999 */
+    int64_t t = wall_us < min ? min : wall_us > max ? max : wall_us;
+
+    /* Division truncates towards zero, but a time before 1970 is so far after its day's start. */
+    int64_t micros = (t % US_PER_S + US_PER_S) % US_PER_S;
+    int64_t seconds = (t - micros) / US_PER_S;
+    int64_t of_day = (seconds % S_PER_DAY + S_PER_DAY) % S_PER_DAY;
+    struct civil date = civil_from_days((seconds - of_day) / S_PER_DAY);
+
+    char *p = put_digits(out, date.year, 4);
+    *p++ = '-';
+    p = put_digits(p, date.month, 2);
+    *p++ = '-';
+    p = put_digits(p, date.day, 2);
+    *p++ = 'T';
+    p = put_digits(p, of_day / 3600, 2);
+    *p++ = ':';
+    p = put_digits(p, of_day / 60 % 60, 2);
+    *p++ = ':';
+    p = put_digits(p, of_day % 60, 2);
+    *p++ = '.';
+    p = put_digits(p, micros, 6);
+    *p++ = 'Z';
+    *p = '\0';
+}

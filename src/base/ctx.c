@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+#include "parley/base/ctx.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void ctx_init(struct request_ctx *ctx, struct arena *arena, struct deadline deadline,
+              struct sv tenant, struct sv request_id)
+{
+    *ctx = (struct request_ctx){
+        .arena = arena,
+        .deadline = deadline,
+        .tenant = tenant,
+        .request_id = request_id,
+    };
+}
+
+/* A text that did not fit ends before its last multi-byte character: half of one would make the
+ * JSON it is put into invalid. */
+static void end_on_character(char *s)
+{
+    size_t n = strlen(s);
+    while (n > 0 && ((unsigned char)s[n - 1] & 0xc0) == 0x80)
+        n--;
+    if (n > 0 && (unsigned char)s[n - 1] >= 0xc0)
+        n--;
+    s[n] = '\0';
+}
+
+static void PRINTF_LIKE(3, 0) format(char *out, size_t size, const char *fmt, va_list ap)
+{
+    int n = vsnprintf(out, size, fmt, ap);
+    if (n < 0)
+        out[0] = '\0';
+    else if ((size_t)n >= size)
+        end_on_character(out);
+}
+
+static void copy(char *out, size_t size, const char *s)
+{
+    size_t n = strlen(s);
+    size_t fits = n < size ? n : size - 1;
+    memcpy(out, s, fits);
+    out[fits] = '\0';
+    if (fits < n)
+        end_on_character(out);
+}
+
+enum err ctx_fail(struct request_ctx *ctx, enum err e, const char *slug, const char *field,
+                  const char *fmt, ...)
+{
+    if (ctx->err.err != ERR_NONE)
+        return e;
+    ctx->err.err = e;
+    ctx->err.slug = slug;
+    if (field)
+        copy(ctx->err.field, sizeof(ctx->err.field), field);
+    if (fmt) {
+        va_list ap;
+        va_start(ap, fmt);
+        format(ctx->err.detail, sizeof(ctx->err.detail), fmt, ap);
+        va_end(ap);
+    }
+    return e;
+}
+
+enum err ctx_fault(struct request_ctx *ctx, enum err e, const char *fmt, ...)
+{
+    if (ctx->err.err != ERR_NONE)
+        return e;
+    ctx->err.err = e;
+    if (fmt) {
+        va_list ap;
+        va_start(ap, fmt);
+        format(ctx->err.cause, sizeof(ctx->err.cause), fmt, ap);
+        va_end(ap);
+    }
+    return e;
+}
+
+enum err ctx_nomem(struct request_ctx *ctx)
+{
+    return ctx_fault(ctx, ERR_NOMEM, "the request's memory limit is reached (%zu bytes in use)",
+                     arena_used(ctx->arena));
+}
+
+void ctx_clear_error(struct request_ctx *ctx)
+{
+    ctx->err = (struct err_info){.err = ERR_NONE};
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+#include "parley/base/utf8.h"
+
+#include <stdint.h>
+#include <string.h>
+
+/* Length of the sequence at p (n > 0 bytes), 0 when it is not valid. RFC 3629, section 4: only the
+ * second byte's range depends on the first, and that is what rules out overlong forms (E0, F0),
+ * surrogates (ED) and code points above U+10FFFF (F4). */
+static size_t sequence(const unsigned char *p, size_t n)
+{
+    unsigned char lead = p[0], low = 0x80, high = 0xbf;
+    size_t len = 0;
+
+    if (lead < 0x80)
+        return 1;
+    if (lead >= 0xc2 && lead <= 0xdf)
+        len = 2;
+    else if (lead >= 0xe0 && lead <= 0xef)
+        len = 3;
+    else if (lead >= 0xf0 && lead <= 0xf4)
+        len = 4;
+    else
+        return 0;
+
+    if (lead == 0xe0)
+        low = 0xa0;
+    else if (lead == 0xed)
+        high = 0x9f;
+    else if (lead == 0xf0)
+        low = 0x90;
+    else if (lead == 0xf4)
+        high = 0x8f;
+
+    if (n < len || p[1] < low || p[1] > high)
+        return 0;
+    for (size_t i = 2; i < len; i++)
+        if (p[i] < 0x80 || p[i] > 0xbf)
+            return 0;
+    return len;
+}
+
+bool utf8_valid(struct sv s, size_t *bad_at)
+{
+    const unsigned char *p = (const unsigned char *)s.p;
+    size_t i = 0;
+
+    while (i < s.n) {
+        /* Most text is ASCII: eight bytes at once as long as no top bit is set. */
+        uint64_t eight = 0;
+        if (s.n - i >= sizeof(eight)) {
+            memcpy(&eight, p + i, sizeof(eight));
+            if ((eight & UINT64_C(0x8080808080808080)) == 0) {
+                i += sizeof(eight);
+                continue;
+            }
+        }
+        size_t len = sequence(p + i, s.n - i);
+        if (len == 0) {
+            if (bad_at)
+                *bad_at = i;
+            return false;
+        }
+        i += len;
+    }
+    return true;
+}
+
+size_t utf8_length(struct sv s)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s.n; i++)
+        count += ((unsigned char)s.p[i] & 0xc0) != 0x80;
+    return count;
+}

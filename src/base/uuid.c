@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+#include "parley/base/uuid.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/types.h>
+
+#include "parley/base/clock.h"
+
+/*
+ * The two halves of a UUID as RFC 9562 draws them: 48 bits, version (4), 12 bits in the upper one;
+ * variant (2), 62 bits in the lower one. Version 8 leaves 122 bits free: exactly a generation (64)
+ * and a seq (58). The first 60 bits of the generation fill the upper half.
+ */
+enum { SEQ_BITS = 58, RANDOM_BITS = 62 };
+
+static const uint64_t version_7 = UINT64_C(7) << 12;
+static const uint64_t version_8 = UINT64_C(8) << 12;
+static const uint64_t version_mask = UINT64_C(15) << 12;
+static const uint64_t variant = UINT64_C(2) << RANDOM_BITS;
+static const uint64_t variant_mask = UINT64_C(3) << RANDOM_BITS;
+
+void random_bytes(void *p, size_t n)
+{
+    unsigned char *at = p;
+    while (n > 0) {
+        ssize_t got = getrandom(at, n, 0);
+        if (got < 0) {
+            if (errno == EINTR)
+                continue;
+            abort(); /* ids that can be guessed would be worse than no server */
+        }
+        at += got;
+        n -= (size_t)got;
+    }
+}
+
+uint64_t random_u64(void)
+{
+    uint64_t v = 0;
+    random_bytes(&v, sizeof(v));
+    return v;
+}
+
+/* Whether a hyphen stands at this place of the text form 8-4-4-4-12. */
+static bool is_hyphen_at(int i)
+{
+    return i == 8 || i == 13 || i == 18 || i == 23;
+}
+
+static void uuid_text(uint64_t high, uint64_t low, char out[UUID_LEN + 1])
+{
+    static const char hex[] = "0123456789abcdef";
+    int nibble = 0;
+
+    for (int i = 0; i < UUID_LEN; i++) {
+        if (is_hyphen_at(i)) {
+            out[i] = '-';
+            continue;
+        }
+        uint64_t half = nibble < 16 ? high : low;
+        out[i] = hex[half >> (60 - 4 * (nibble % 16)) & 15];
+        nibble++;
+    }
+    out[UUID_LEN] = '\0';
+}
+
+void uuid_v7(char out[UUID_LEN + 1])
+{
+    uint64_t random[2];
+    random_bytes(random, sizeof(random));
+    uint64_t ms = (uint64_t)(clock_wall_us() / 1000);
+    uuid_text(ms << 16 | version_7 | (random[0] & 0xfff), variant | (random[1] & ~variant_mask),
+              out);
+}
+
+void uuid_v8_pack(uint64_t generation, uint64_t seq, char out[UUID_LEN + 1])
+{
+    if (seq >> SEQ_BITS)
+        abort(); /* two messages would share an id; 2^58 appends to one session cannot happen */
+    uint64_t high = generation >> 16 << 16 | version_8 | (generation >> 4 & 0xfff);
+    uint64_t low = variant | (generation & 15) << SEQ_BITS | seq;
+    uuid_text(high, low, out);
+}
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return -1;
+}
+
+bool uuid_v8_unpack(struct sv s, uint64_t *generation, uint64_t *seq)
+{
+    uint64_t half[2] = {0, 0};
+    int nibble = 0;
+
+    if (s.n != UUID_LEN)
+        return false;
+    for (int i = 0; i < UUID_LEN; i++) {
+        if (is_hyphen_at(i)) {
+            if (s.p[i] != '-')
+                return false;
+            continue;
+        }
+        int v = hex_value(s.p[i]);
+        if (v < 0)
+            return false;
+        half[nibble / 16] = half[nibble / 16] << 4 | (uint64_t)v;
+        nibble++;
+    }
+    if ((half[0] & version_mask) != version_8 || (half[1] & variant_mask) != variant)
+        return false;
+
+    uint64_t number = half[1] & ((UINT64_C(1) << SEQ_BITS) - 1);
+    if (number == 0)
+        return false; /* never packed */
+    *generation = half[0] >> 16 << 16 | (half[0] & 0xfff) << 4 | (half[1] >> SEQ_BITS & 15);
+    *seq = number;
+    return true;
+}

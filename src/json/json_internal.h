@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Shared inside json/: tokens (token.c) and the unescaped form of strings (unescape.c),
+ * names given twice (keys.c).
+ */
+#ifndef PARLEY_JSON_INTERNAL_H
+#define PARLEY_JSON_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "parley/base/ctx.h"
+#include "parley/json/doc.h"
+
+/* What is wrong with a text. slug and what are static; what is a sentence without its full stop. */
+struct jfault {
+    const char *slug, *what;
+    size_t at;
+};
+
+/* Checks the string whose opening quote is at text.p[at]; *end is then the byte behind its closing
+ * quote. Bytes above 0x7f are not looked at: the whole text is checked for UTF-8 at once. */
+MUSTCHECK bool jtoken_string(struct sv text, size_t at, size_t *end, bool *escaped,
+                             struct jfault *fault);
+/* Checks the number that begins at text.p[at]: grammar, length and range. */
+MUSTCHECK bool jtoken_number(struct sv text, size_t at, size_t *end, struct jfault *fault);
+/* The value of four hexadecimal digits; -1 when they are not. */
+int jtoken_hex4(const char *p);
+
+/* The next character of a checked string body (*s, not empty), in UTF-8: 1 to 4 bytes. */
+size_t junescape_next(struct sv *s, char out[4]);
+/* Whether a checked string body, unescaped, is name. */
+bool junescape_eq(struct sv body, struct sv name);
+/* A checked body, unescaped, in the arena. */
+MUSTCHECK enum err junescape_dup(struct request_ctx *ctx, struct sv body, struct sv *out);
+
+/* Looks for a member of nodes[object] whose name another one has too, compared unescaped; *twice
+ * is NULL when there is none. Leaves nothing in the arena. */
+MUSTCHECK enum err jkeys_twice(struct request_ctx *ctx, const struct jnode *nodes, uint32_t object,
+                               const struct jnode **twice);
+
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+#include "parley/json/merge.h"
+
+#include <limits.h>
+
+#include <json-c/json_object.h>
+#include <json-c/json_object_iterator.h>
+#include <json-c/json_tokener.h>
+
+#include "parley/json/doc.h"
+
+static void put_object(void *object)
+{
+    json_object_put(object);
+}
+
+/* The object is bound to the arena. What the guard accepted and json-c does not is a fault of ours,
+ * not the client's. */
+static enum err parse(struct request_ctx *ctx, struct sv text, struct json_object **out)
+{
+    /* json-c counts a scalar as a level of its own. */
+    struct json_tokener *tokener = json_tokener_new_ex(JDOC_DEPTH_MAX + 2);
+    if (!tokener)
+        return ctx_nomem(ctx);
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
+    struct json_object *object = NULL;
+    if (text.n <= INT_MAX)
+        object = json_tokener_parse_ex(tokener, text.p, (int)text.n);
+    enum json_tokener_error why = json_tokener_get_error(tokener);
+    json_tokener_free(tokener);
+
+    if (object && arena_defer(ctx->arena, put_object, object) != ERR_NONE)
+        return ctx_nomem(ctx);
+    if (!json_object_is_type(object, json_type_object))
+        return ctx_fault(ctx, ERR_INTERNAL, "json-c reads no object where one was accepted: %s",
+                         json_tokener_error_desc(why));
+    *out = object;
+    return ERR_NONE;
+}
+
+/* RFC 7396, section 2, in place; both are objects. False: no memory. The guard bounds the depth of
+ * the recursion. */
+static bool merge(struct json_object *target, struct json_object *patch)
+{
+    struct json_object_iterator end = json_object_iter_end(patch);
+
+    for (struct json_object_iterator it = json_object_iter_begin(patch);
+         !json_object_iter_equal(&it, &end); json_object_iter_next(&it)) {
+        const char *name = json_object_iter_peek_name(&it);
+        struct json_object *value = json_object_iter_peek_value(&it);
+        if (!value) {
+            json_object_object_del(target, name);
+            continue;
+        }
+        if (!json_object_is_type(value, json_type_object)) {
+            /* Shared by target and patch from here on; both die with the request. */
+            if (json_object_object_add(target, name, json_object_get(value)) != 0) {
+                json_object_put(value);
+                return false;
+            }
+            continue;
+        }
+        /* An object in the patch is merged even into what is not there: its nulls must go. */
+        struct json_object *child = json_object_object_get(target, name);
+        if (!json_object_is_type(child, json_type_object)) {
+            child = json_object_new_object();
+            if (!child)
+                return false;
+            if (json_object_object_add(target, name, child) != 0) {
+                json_object_put(child);
+                return false;
+            }
+        }
+        if (!merge(child, value))
+            return false;
+    }
+    return true;
+}
+
+enum err jmerge_patch(struct request_ctx *ctx, struct sv target, struct sv patch, struct sv *out)
+{
+    struct json_object *into = NULL, *from = NULL;
+
+    enum err e = parse(ctx, target, &into);
+    if (!e)
+        e = parse(ctx, patch, &from);
+    if (e)
+        return e;
+    if (!merge(into, from))
+        return ctx_nomem(ctx);
+
+    struct sv text = SV_NONE;
+    text.p = json_object_to_json_string_length(
+        into, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &text.n);
+    if (!text.p)
+        return ctx_nomem(ctx);
+    *out = arena_dup(ctx->arena, text);
+    return out->p ? ERR_NONE : ctx_nomem(ctx);
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+#include "parley/json/read.h"
+
+#include <string.h>
+
+#include "json_internal.h"
+#include "parley/base/utf8.h"
+
+/* What one call reads; the parts that do not change from member to member. */
+struct reading {
+    struct request_ctx *ctx;
+    const char *path;
+    char *into;
+};
+
+static enum err fail_at(const struct reading *r, const char *slug, struct sv name,
+                        const char *detail)
+{
+    struct sv path =
+        arena_printf(r->ctx->arena, "%s%s%.*s", r->path, r->path[0] ? "." : "", SV_ARG(name));
+    if (!path.p)
+        return ctx_nomem(r->ctx);
+    return ctx_fail(r->ctx, ERR_INVALID, slug, path.p, "%s", detail);
+}
+
+static enum err wrong_type(const struct reading *r, const struct jin_field *f)
+{
+    static const char *const expected[] = {
+        [JIN_STRING] = "A string is expected.",
+        [JIN_I64] = "An integer is expected.",
+        [JIN_BOOL] = "true or false is expected.",
+        [JIN_OBJECT] = "An object is expected.",
+        [JIN_ARRAY] = "An array is expected.",
+        [JIN_CONTENT] = "A string or an array is expected.",
+        [JIN_ANY] = "A value is expected.",
+    };
+    return fail_at(r, "wrong_type", sv_from(f->name), expected[f->type]);
+}
+
+static bool in_bounds(const struct jin_field *f, int64_t v)
+{
+    return (f->min == 0 && f->max == 0) || (v >= f->min && v <= f->max);
+}
+
+static enum err out_of_bounds(const struct reading *r, const struct jin_field *f)
+{
+    const char *what = f->type == JIN_STRING  ? " characters"
+                       : f->type == JIN_ARRAY ? " elements"
+                                              : "";
+    struct sv detail = arena_printf(r->ctx->arena, "Expected are %lld to %lld%s.",
+                                    (long long)f->min, (long long)f->max, what);
+    if (!detail.p)
+        return ctx_nomem(r->ctx);
+    return fail_at(r, "out_of_range", sv_from(f->name), detail.p);
+}
+
+/* memcpy: the target's type is the table's word, and the compiler must not rely on another. */
+static void store(const struct reading *r, const struct jin_field *f, const void *v, size_t n)
+{
+    memcpy(r->into + f->offset, v, n);
+}
+
+static enum err read_string(const struct reading *r, const struct jin_field *f,
+                            const struct jnode *node)
+{
+    struct sv v = SV_NONE;
+
+    if (node->type != JT_STRING)
+        return wrong_type(r, f);
+    enum err e = jdoc_string(r->ctx, node, &v);
+    if (e)
+        return e;
+    if (!in_bounds(f, (int64_t)utf8_length(v)))
+        return out_of_bounds(r, f);
+    store(r, f, &v, sizeof(v));
+    return ERR_NONE;
+}
+
+static bool is_integer(struct sv number)
+{
+    for (size_t i = 0; i < number.n; i++)
+        if (number.p[i] == '.' || number.p[i] == 'e' || number.p[i] == 'E')
+            return false;
+    return true;
+}
+
+static enum err read_i64(const struct reading *r, const struct jin_field *f,
+                         const struct jnode *node)
+{
+    int64_t v = 0;
+
+    if (node->type != JT_NUMBER || !is_integer(node->raw))
+        return wrong_type(r, f);
+    if (!sv_to_i64(node->raw, &v)) {
+        /* The guard lets 2^63 to 2^64-1 through. */
+        return fail_at(r, "out_of_range", sv_from(f->name), "The integer is too large.");
+    }
+    if (!in_bounds(f, v))
+        return out_of_bounds(r, f);
+    store(r, f, &v, sizeof(v));
+    return ERR_NONE;
+}
+
+static enum err read_bool(const struct reading *r, const struct jin_field *f,
+                          const struct jnode *node)
+{
+    bool v = node->type == JT_TRUE;
+
+    if (!v && node->type != JT_FALSE)
+        return wrong_type(r, f);
+    store(r, f, &v, sizeof(v));
+    return ERR_NONE;
+}
+
+static enum err read_node(const struct reading *r, const struct jin_field *f,
+                          const struct jnode *node)
+{
+    bool object = node->type == JT_OBJECT;
+    bool array = node->type == JT_ARRAY;
+    bool string = node->type == JT_STRING;
+
+    if ((f->type == JIN_OBJECT && !object) || (f->type == JIN_ARRAY && !array) ||
+        (f->type == JIN_CONTENT && !string && !array))
+        return wrong_type(r, f);
+    if (f->type == JIN_ARRAY && !in_bounds(f, node->children))
+        return out_of_bounds(r, f);
+    store(r, f, &node, sizeof(node));
+    return ERR_NONE;
+}
+
+static enum err read_member(const struct reading *r, const struct jin_field *f,
+                            const struct jnode *node)
+{
+    /* A null that is allowed leaves the default; the caller sees it in jin_seen. */
+    if (node->type == JT_NULL && (f->flags & JIN_NULLABLE) && f->type != JIN_ANY)
+        return ERR_NONE;
+    switch (f->type) {
+    case JIN_STRING:
+        return read_string(r, f, node);
+    case JIN_I64:
+        return read_i64(r, f, node);
+    case JIN_BOOL:
+        return read_bool(r, f, node);
+    case JIN_OBJECT:
+    case JIN_ARRAY:
+    case JIN_CONTENT:
+    case JIN_ANY:
+        return read_node(r, f, node);
+    }
+    return ctx_fault(r->ctx, ERR_INTERNAL, "jin_object: a field table has no such type");
+}
+
+static size_t find_field(const struct jnode *node, const struct jin_field *fields, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct sv name = sv_from(fields[i].name);
+        if (node->key_escaped ? junescape_eq(node->key, name) : sv_eq(node->key, name))
+            return i;
+    }
+    return n;
+}
+
+static enum err unknown_field(const struct reading *r, const struct jnode *node)
+{
+    struct sv name = node->key;
+
+    if (node->key_escaped) {
+        enum err e = junescape_dup(r->ctx, node->key, &name);
+        if (e)
+            return e;
+    }
+    return fail_at(r, "unknown_field", name, "There is no such field.");
+}
+
+enum err jin_object(struct request_ctx *ctx, const struct jdoc *d, const struct jnode *object,
+                    const char *path, const struct jin_field *fields, size_t n_fields, void *into,
+                    struct jin_seen *seen)
+{
+    const struct reading r = {ctx, path, into};
+    struct jin_seen found = {0, 0};
+
+    if (object->type != JT_OBJECT)
+        return ctx_fail(ctx, ERR_INVALID, "wrong_type", path, "A JSON object is expected.");
+    if (n_fields > JIN_FIELDS_MAX)
+        return ctx_fault(ctx, ERR_INTERNAL, "jin_object: a field table is too long");
+    for (const struct jnode *m = jdoc_first(d, object); m; m = jdoc_next(d, m)) {
+        size_t i = find_field(m, fields, n_fields);
+        if (i == n_fields)
+            return unknown_field(&r, m);
+        enum err e = read_member(&r, &fields[i], m);
+        if (e)
+            return e;
+        found.given |= UINT32_C(1) << i;
+        if (m->type == JT_NULL)
+            found.null |= UINT32_C(1) << i;
+    }
+    for (size_t i = 0; i < n_fields; i++)
+        if ((fields[i].flags & JIN_REQUIRED) && !(found.given & UINT32_C(1) << i))
+            return fail_at(&r, "missing_field", sv_from(fields[i].name), "The field is required.");
+    if (seen)
+        *seen = found;
+    return ERR_NONE;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+#include "json_internal.h"
+
+#include <stdint.h>
+#include <string.h>
+
+static size_t put_utf8(uint32_t c, char out[4])
+{
+    if (c < 0x80) {
+        out[0] = (char)c;
+        return 1;
+    }
+    if (c < 0x800) {
+        out[0] = (char)(0xc0 | c >> 6);
+        out[1] = (char)(0x80 | (c & 0x3f));
+        return 2;
+    }
+    if (c < 0x10000) {
+        out[0] = (char)(0xe0 | c >> 12);
+        out[1] = (char)(0x80 | (c >> 6 & 0x3f));
+        out[2] = (char)(0x80 | (c & 0x3f));
+        return 3;
+    }
+    out[0] = (char)(0xf0 | c >> 18);
+    out[1] = (char)(0x80 | (c >> 12 & 0x3f));
+    out[2] = (char)(0x80 | (c >> 6 & 0x3f));
+    out[3] = (char)(0x80 | (c & 0x3f));
+    return 4;
+}
+
+static size_t next_unicode(struct sv *s, char out[4])
+{
+    uint32_t c = (uint32_t)jtoken_hex4(s->p + 2);
+    size_t eaten = 6;
+
+    /* The check has made sure that a high surrogate is followed by a low one. */
+    if (c >= 0xd800 && c <= 0xdbff) {
+        c = 0x10000 + ((c - 0xd800) << 10) + ((uint32_t)jtoken_hex4(s->p + 8) - 0xdc00);
+        eaten = 12;
+    }
+    s->p += eaten;
+    s->n -= eaten;
+    return put_utf8(c, out);
+}
+
+size_t junescape_next(struct sv *s, char out[4])
+{
+    size_t eaten = 2;
+
+    if (s->p[0] != '\\') {
+        /* A byte of a longer sequence is passed on as it is: sequences stay whole. */
+        out[0] = s->p[0];
+        eaten = 1;
+    } else {
+        switch (s->p[1]) {
+        case 'u':
+            return next_unicode(s, out);
+        case 'b':
+            out[0] = '\b';
+            break;
+        case 'f':
+            out[0] = '\f';
+            break;
+        case 'n':
+            out[0] = '\n';
+            break;
+        case 'r':
+            out[0] = '\r';
+            break;
+        case 't':
+            out[0] = '\t';
+            break;
+        default:
+            out[0] = s->p[1];
+        }
+    }
+    s->p += eaten;
+    s->n -= eaten;
+    return 1;
+}
+
+bool junescape_eq(struct sv body, struct sv name)
+{
+    while (body.n > 0) {
+        char c[4];
+        size_t n = junescape_next(&body, c);
+        if (n > name.n || memcmp(name.p, c, n) != 0)
+            return false;
+        name.p += n;
+        name.n -= n;
+    }
+    return name.n == 0;
+}
+
+/* It never gets longer: the shortest escape of a character is as long as its UTF-8. */
+static size_t unescape_into(struct sv body, char *out)
+{
+    size_t n = 0;
+
+    while (body.n > 0) {
+        const char *escape = memchr(body.p, '\\', body.n);
+        size_t plain = escape ? (size_t)(escape - body.p) : body.n;
+        memcpy(out + n, body.p, plain);
+        n += plain;
+        body.p += plain;
+        body.n -= plain;
+        if (body.n > 0) {
+            char c[4];
+            size_t len = junescape_next(&body, c);
+            memcpy(out + n, c, len);
+            n += len;
+        }
+    }
+    return n;
+}
+
+enum err junescape_dup(struct request_ctx *ctx, struct sv body, struct sv *out)
+{
+    char *p = arena_alloc(ctx->arena, body.n);
+    if (!p)
+        return ctx_nomem(ctx);
+    *out = (struct sv){p, unescape_into(body, p)};
+    return ERR_NONE;
+}

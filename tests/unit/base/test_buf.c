@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+#include "parley/base/buf.h"
+
+#include <string.h>
+
+#include "../suite.h"
+
+static void numbers_and_text(void)
+{
+    struct arena *a = arena_create(100000);
+    struct buf b;
+    buf_init(&b, a, 0);
+    CU_ASSERT_PTR_NOT_NULL(buf_get(&b).p); /* empty, not absent */
+    CU_ASSERT_EQUAL(buf_get(&b).n, 0);
+
+    buf_u64(&b, 0);
+    buf_putc(&b, ' ');
+    buf_u64(&b, UINT64_MAX);
+    buf_putc(&b, ' ');
+    buf_i64(&b, INT64_MIN);
+    BUF_LIT(&b, " ");
+    buf_i64(&b, -1);
+    buf_sv(&b, SV(" x"));
+    buf_sv(&b, SV_NONE);
+    buf_put(&b, "\0y", 2);
+    buf_printf(&b, "%s=%d", "k", 5);
+    CU_ASSERT_TRUE(
+        sv_eq(buf_get(&b), SV("0 18446744073709551615 -9223372036854775808 -1 x\0yk=5")));
+    CU_ASSERT_FALSE(b.failed);
+    arena_destroy(a);
+}
+
+/* At each length the text may or may not fit what is left: also exactly. */
+static void printf_at_every_fill(void)
+{
+    struct arena *a = arena_create(1000000);
+    for (int fill = 0; fill < 130; fill++) {
+        struct buf b;
+        buf_init(&b, a, 64);
+        for (int i = 0; i < fill; i++)
+            buf_putc(&b, '.');
+        buf_printf(&b, "%s", "0123456789");
+        struct sv s = buf_get(&b);
+        CU_ASSERT_EQUAL(s.n, (size_t)fill + 10);
+        CU_ASSERT_EQUAL(memcmp(s.p + fill, "0123456789", 10), 0);
+        CU_ASSERT_TRUE(fill == 0 || s.p[fill - 1] == '.');
+    }
+    arena_destroy(a);
+}
+
+static void failure_is_remembered(void)
+{
+    struct arena *a = arena_create(1024);
+    struct buf b;
+    buf_init(&b, a, 16);
+    for (int i = 0; i < 1100; i++)
+        buf_putc(&b, 'x');
+    CU_ASSERT_TRUE(b.failed);
+    size_t n = b.n;
+    buf_putc(&b, 'y'); /* not even what would still fit: a text with a hole is worse than none */
+    buf_printf(&b, "%d", 1);
+    CU_ASSERT_EQUAL(b.n, n);
+    CU_ASSERT_TRUE(n <= 1024);
+
+    buf_init(&b, a, 100000);
+    CU_ASSERT_TRUE(b.failed);
+    arena_destroy(a);
+}
+
+SUITE(buf, "base/buf", {"numbers and text", numbers_and_text},
+      {"printf at every fill", printf_at_every_fill},
+      {"failure is remembered", failure_is_remembered})

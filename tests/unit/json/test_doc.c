@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: MIT */
+#include "parley/json/doc.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "parley/base/buf.h"
+
+#include "../suite.h"
+
+enum { ARENA_LIMIT = 64 * 1024 * 1024 };
+
+static struct request_ctx new_ctx(struct arena *a)
+{
+    struct request_ctx ctx;
+    ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
+    return ctx;
+}
+
+struct hazard {
+    struct sv text;
+    const char *slug, *field;
+};
+
+/* Each must be refused with this slug at this field. A text that is let through, or refused for
+ * another reason, is reported with its number. */
+static void expect_refused(const struct hazard *h, size_t n)
+{
+    struct arena *a = arena_create(ARENA_LIMIT);
+    for (size_t i = 0; i < n; i++) {
+        struct request_ctx ctx = new_ctx(a);
+        struct jdoc d;
+        enum err e = jdoc_parse(&ctx, h[i].text, &d);
+        bool as_expected = e == ERR_INVALID && ctx.err.err == ERR_INVALID && ctx.err.slug &&
+                           strcmp(ctx.err.slug, h[i].slug) == 0 &&
+                           strcmp(ctx.err.field, h[i].field) == 0 && ctx.err.detail[0];
+        if (!as_expected)
+            printf("\n    hazard %zu (%.*s): %s %s at \"%s\": %s", i, SV_ARG(h[i].text),
+                   err_name(e), ctx.err.slug ? ctx.err.slug : "-", ctx.err.field, ctx.err.detail);
+        CU_ASSERT_TRUE(as_expected);
+        arena_reset(a);
+    }
+    arena_destroy(a);
+}
+
+#define INVALID "invalid_json"
+
+/* What json-c 0.16 reads without a word although it is not JSON, and the grammar's other edges. */
+static void grammar(void)
+{
+    static const struct hazard h[] = {
+        {SV_INIT(""), INVALID, ""},
+        {SV_INIT("  \n"), INVALID, ""},
+        {SV_INIT("NaN"), INVALID, ""},
+        {SV_INIT("[Infinity]"), INVALID, "[0]"},
+        {SV_INIT("{\"a\":-Infinity}"), INVALID, "a"},
+        {SV_INIT("nul"), INVALID, ""},
+        {SV_INIT("True"), INVALID, ""},
+        {SV_INIT("truex"), INVALID, ""},
+        {SV_INIT("'a'"), INVALID, ""},
+        {SV_INIT("{'a':1}"), INVALID, ""},
+        {SV_INIT("{a:1}"), INVALID, ""},
+        {SV_INIT("{\"a\" 1}"), INVALID, "a"},
+        {SV_INIT("{\"a\":}"), INVALID, "a"},
+        {SV_INIT("{\"a\":1,}"), INVALID, ""},
+        {SV_INIT("{\"a\":1 \"b\":2}"), INVALID, "a"},
+        {SV_INIT("{,}"), INVALID, ""},
+        {SV_INIT("{1:2}"), INVALID, ""},
+        {SV_INIT("[1,]"), INVALID, "[1]"},
+        {SV_INIT("[,1]"), INVALID, "[0]"},
+        {SV_INIT("[1 2]"), INVALID, "[0]"},
+        {SV_INIT("[1}"), INVALID, "[0]"},
+        {SV_INIT("{\"a\":1]"), INVALID, "a"},
+        {SV_INIT("["), INVALID, "[0]"},
+        {SV_INIT("[1"), INVALID, "[0]"},
+        {SV_INIT("{\"a\":[{\"b\":"), INVALID, "a[0].b"},
+        {SV_INIT("]"), INVALID, ""},
+        {SV_INIT("{} {}"), INVALID, ""},
+        {SV_INIT("1 1"), INVALID, ""},
+        {SV_INIT("{}\0"), INVALID, ""},
+        {SV_INIT("{}//c"), INVALID, ""},
+        {SV_INIT("/*c*/{}"), INVALID, ""},
+        {SV_INIT("\xef\xbb\xbf{}"), INVALID, ""}, /* byte order mark */
+        {SV_INIT("[1,\f2]"), INVALID, "[1]"},     /* a form feed is no white space in JSON */
+        {SV_INIT("\xc2\xa0{}"), INVALID, ""},     /* nor is a no-break space */
+    };
+    expect_refused(h, ARRAY_LEN(h));
+}
+
+/* Fails if the check for \u0000, surrogates, control characters or the UTF-8 bound is left out:
+ * tried, one by one. */
+static void strings(void)
+{
+    static const struct hazard h[] = {
+        {SV_INIT("\"a"), INVALID, ""},
+        {SV_INIT("\"a\\"), INVALID, ""},
+        {SV_INIT("\"a\\\""), INVALID, ""},
+        {SV_INIT("\"\\x41\""), INVALID, ""},
+        {SV_INIT("\"\\'\""), INVALID, ""},
+        {SV_INIT("\"\\\0\""), INVALID, ""},
+        {SV_INIT("\"\\u12\""), INVALID, ""},
+        {SV_INIT("\"\\u12g4\""), INVALID, ""},
+        {SV_INIT("\"\\U0041\""), INVALID, ""},
+        {SV_INIT("[\"tab\there\"]"), INVALID, "[0]"},
+        {SV_INIT("{\"m\":\"line\nfeed\"}"), INVALID, "m"},
+        {SV_INIT("\"nul\0byte\""), INVALID, ""},
+        {SV_INIT("\"\x1f\""), INVALID, ""},
+        {SV_INIT("{\"a\\u0000b\":1,\"a\":2}"), INVALID, ""},
+        {SV_INIT("{\"c\":\"a\\u0000\"}"), INVALID, "c"},
+        {SV_INIT("\"\\ud800\""), INVALID, ""},
+        {SV_INIT("\"\\ud800x\""), INVALID, ""},
+        {SV_INIT("\"\\ud800\\n1234\""), INVALID, ""},
+        {SV_INIT("\"\\ud800\\u0041\""), INVALID, ""},
+        {SV_INIT("\"\\ud800\\ud800\""), INVALID, ""},
+        {SV_INIT("\"\\udc00\""), INVALID, ""},
+        {SV_INIT("\"\\udc00\\ud800\""), INVALID, ""},
+        {SV_INIT("\"\\ud83d\\ude0"), INVALID, ""},
+        {SV_INIT("\"\xc0\x80\""), "invalid_utf8", ""},
+        {SV_INIT("\"\xed\xa0\x80\""), "invalid_utf8", ""},
+        {SV_INIT("\"\xed\xa0\xbd\xed\xb8\x80\""), "invalid_utf8", ""}, /* CESU-8 */
+        {SV_INIT("\"\xf5\x80\x80\x80\""), "invalid_utf8", ""},
+        {SV_INIT("\"\xff\""), "invalid_utf8", ""},
+        {SV_INIT("\"\xc3\""), "invalid_utf8", ""},
+        {SV_INIT("\"\xe2\x82"), "invalid_utf8", ""},
+        {SV_INIT("{\"a\":[\"ok\",\"\x80\"]}"), "invalid_utf8", "a[1]"},
+        {SV_INIT("{\"\x80\":1}"), "invalid_utf8", ""},
+        {SV_INIT("[1,\xff]"), "invalid_utf8", "[1]"},
+        {SV_INIT("{}\xff"), "invalid_utf8", ""},
+        {SV_INIT("\xfe\xff"), "invalid_utf8", ""},
+    };
+    expect_refused(h, ARRAY_LEN(h));
+}
+
+/* Fails if keys are compared before unescaping, or only next to each other: tried. */
+static void duplicate_keys(void)
+{
+    static const struct hazard h[] = {
+        {SV_INIT("{\"a\":1,\"a\":1}"), "duplicate_key", "a"},
+        {SV_INIT("{\"\":1,\"\":2}"), "duplicate_key", ""},
+        {SV_INIT("{\"a\":1,\"b\":{},\"a\":null}"), "duplicate_key", "a"},
+        {SV_INIT("{\"a\":1,\"\\u0061\":2}"), "duplicate_key", "a"},
+        {SV_INIT("{\"\\u0061\":1,\"\\u0061\":2}"), "duplicate_key", "a"},
+        {SV_INIT("{\"/\":1,\"\\/\":2}"), "duplicate_key", "/"},
+        {SV_INIT("{\"\xc3\xa9\":1,\"\\u00e9\":2}"), "duplicate_key", "\xc3\xa9"},
+        {SV_INIT("{\"\xf0\x9f\x98\x80\":1,\"\\uD83D\\uDE00\":2}"), "duplicate_key",
+         "\xf0\x9f\x98\x80"},
+        {SV_INIT("{\"m\":[0,{\"x\":{\"k\":1,\"k\":2}}]}"), "duplicate_key", "m[1].x.k"},
+        {SV_INIT(
+             "{\"a\":1,\"b\":2,\"c\":3,\"d\":4,\"e\":5,\"f\":6,\"g\":7,\"h\":8,\"i\":9,\"a\":0}"),
+         "duplicate_key", "a"},
+    };
+    expect_refused(h, ARRAY_LEN(h));
+}
+
+static void same_key_in_different_objects(void)
+{
+    static const char *const good[] = {
+        "{\"a\":{\"a\":{\"a\":1}},\"b\":{\"a\":1}}",
+        "[{\"a\":1},{\"a\":1}]",
+        "{\"a\":1,\"A\":2,\"a \":3,\"\":4}",
+        "{\"\\u0061\":1,\"\\\\u0061\":2,\"u0061\":3}",
+    };
+    struct arena *a = arena_create(ARENA_LIMIT);
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        struct request_ctx ctx = new_ctx(a);
+        struct jdoc d;
+        CU_ASSERT_EQUAL(jdoc_parse(&ctx, sv_from(good[i]), &d), ERR_NONE);
+    }
+    arena_destroy(a);
+}
+
+/* n members k0 … and then one that is called last. */
+static struct sv many_members(struct arena *a, int n, const char *last)
+{
+    struct buf b;
+    buf_init(&b, a, 1024);
+    buf_putc(&b, '{');
+    for (int i = 0; i < n; i++)
+        buf_printf(&b, "\"k%d\":0,", i);
+    buf_printf(&b, "\"%s\":0}", last);
+    return buf_get(&b);
+}
+
+static void duplicates_among_many_members(void)
+{
+    static const struct {
+        const char *last;
+        enum err e;
+    } t[] = {{"k", ERR_NONE},
+             {"k0", ERR_INVALID},
+             {"k77777", ERR_INVALID},
+             {"\\u006b99999", ERR_INVALID}};
+    struct arena *a = arena_create(ARENA_LIMIT);
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        struct request_ctx ctx = new_ctx(a);
+        struct jdoc d;
+        CU_ASSERT_EQUAL(jdoc_parse(&ctx, many_members(a, 100000, t[i].last), &d), t[i].e);
+        if (t[i].e)
+            CU_ASSERT_STRING_EQUAL(ctx.err.slug, "duplicate_key");
+        arena_reset(a);
+    }
+    arena_destroy(a);
+}
+
+/* The nodes array grows in place only while nothing else is taken between. Fails if what the
+ * comparison of names takes stays in the arena: tried. */
+static void comparing_names_leaves_nothing(void)
+{
+    struct arena *a = arena_create(ARENA_LIMIT);
+    struct request_ctx ctx = new_ctx(a);
+    struct jdoc d;
+    CU_ASSERT_EQUAL(jdoc_parse(&ctx, SV("{\"a\":1,\"b\":2}"), &d), ERR_NONE);
+    size_t plain = arena_used(a);
+    arena_reset(a);
+    CU_ASSERT_EQUAL(jdoc_parse(&ctx, SV("{\"\\u0061\":1,\"b\":2}"), &d), ERR_NONE);
+    CU_ASSERT_EQUAL(arena_used(a), plain);
+    arena_destroy(a);
+}
+
+/* open × depth, then close × depth. */
+static struct sv nested(struct arena *a, int depth, const char *open, const char *close)
+{
+    struct buf b;
+    buf_init(&b, a, 1024);
+    for (int i = 0; i < depth; i++)
+        buf_sv(&b, sv_from(open));
+    BUF_LIT(&b, "1");
+    for (int i = 0; i < depth; i++)
+        buf_sv(&b, sv_from(close));
+    return buf_get(&b);
+}
+
+/* Fails if the depth is one more or one less: tried. */
+static void depth(void)
+{
+    struct arena *a = arena_create(ARENA_LIMIT);
+    struct request_ctx ctx = new_ctx(a);
+    struct jdoc d;
+    CU_ASSERT_EQUAL(jdoc_parse(&ctx, nested(a, JDOC_DEPTH_MAX, "[", "]"), &d), ERR_NONE);
+    CU_ASSERT_EQUAL(jdoc_parse(&ctx, nested(a, JDOC_DEPTH_MAX, "{\"a\":", "}"), &d), ERR_NONE);
+    CU_ASSERT_EQUAL(jdoc_parse(&ctx, nested(a, JDOC_DEPTH_MAX + 1, "{\"a\":", "}"), &d),
+                    ERR_INVALID);
+    CU_ASSERT_STRING_EQUAL(ctx.err.slug, "too_deep");
+    CU_ASSERT_EQUAL(strncmp(ctx.err.field, "a.a.a.a.a.", 10), 0);
+    ctx = new_ctx(a);
+    CU_ASSERT_EQUAL(jdoc_parse(&ctx, nested(a, 1000000, "[", ""), &d), ERR_INVALID);
+    CU_ASSERT_STRING_EQUAL(ctx.err.slug, "too_deep");
+    arena_destroy(a);
+}
+
+static struct sv array_of(struct arena *a, int n)
+{
+    struct buf b;
+    buf_init(&b, a, 1024);
+    buf_putc(&b, '[');
+    for (int i = 0; i < n; i++)
+        buf_sv(&b, i > 0 ? SV(",0") : SV("0"));
+    buf_putc(&b, ']');
+    return buf_get(&b);
+}
+
+static void number_of_values(void)
+{
+    struct arena *a = arena_create(ARENA_LIMIT);
+    struct request_ctx ctx = new_ctx(a);
+    struct jdoc d;
+    CU_ASSERT_EQUAL(jdoc_parse(&ctx, array_of(a, JDOC_NODES_MAX - 1), &d), ERR_NONE);
+    CU_ASSERT_EQUAL(d.n, JDOC_NODES_MAX);
+    CU_ASSERT_EQUAL(d.nodes[0].children, JDOC_NODES_MAX - 1);
+    CU_ASSERT_EQUAL(jdoc_parse(&ctx, array_of(a, JDOC_NODES_MAX), &d), ERR_INVALID);
+    CU_ASSERT_STRING_EQUAL(ctx.err.slug, "too_many_values");
+    arena_destroy(a);
+
+    /* An arena that is too small is not the client's fault. */
+    a = arena_create(100000);
+    ctx = new_ctx(a);
+    CU_ASSERT_EQUAL(jdoc_parse(&ctx, array_of(a, 20000), &d), ERR_NOMEM);
+    arena_destroy(a);
+}
+
+static void index_has_the_text_as_sent(void)
+{
+    static const char text[] =
+        " { \"a\" : [ 1.50 , \"x\\ny\" , { } ] ,\"\\u0062\":null, \"c\" :true}\n";
+    struct arena *a = arena_create(ARENA_LIMIT);
+    struct request_ctx ctx = new_ctx(a);
+    struct jdoc d;
+    struct sv s = SV_NONE;
+    CU_ASSERT_EQUAL(jdoc_parse(&ctx, sv_from(text), &d), ERR_NONE);
+    CU_ASSERT_EQUAL(d.n, 7);
+    const struct jnode *top = d.nodes;
+    CU_ASSERT_EQUAL(top->type, JT_OBJECT);
+    CU_ASSERT_EQUAL(top->children, 3);
+    CU_ASSERT_TRUE(sv_eq(top->raw, (struct sv){text + 1, sizeof(text) - 3}));
+
+    const struct jnode *list = jdoc_member(&d, top, SV("a"));
+    CU_ASSERT_TRUE(sv_eq(list->raw, SV("[ 1.50 , \"x\\ny\" , { } ]")));
+    CU_ASSERT_EQUAL(list->children, 3);
+    const struct jnode *item = jdoc_first(&d, list);
+    CU_ASSERT_TRUE(item->type == JT_NUMBER && sv_eq(item->raw, SV("1.50")));
+    CU_ASSERT_EQUAL(jdoc_string(&ctx, item, &s), ERR_INTERNAL);
+    item = jdoc_next(&d, item);
+    CU_ASSERT_TRUE(item->type == JT_STRING && item->escaped);
+    CU_ASSERT_EQUAL(jdoc_string(&ctx, item, &s), ERR_NONE);
+    CU_ASSERT_TRUE(sv_eq(s, SV("x\ny")));
+    item = jdoc_next(&d, item);
+    CU_ASSERT_TRUE(item->type == JT_OBJECT && item->children == 0);
+    CU_ASSERT_PTR_NULL(jdoc_first(&d, item));
+    CU_ASSERT_PTR_NULL(jdoc_next(&d, item));
+
+    CU_ASSERT_EQUAL(jdoc_member(&d, top, SV("b"))->type, JT_NULL); /* sent as \u0062 */
+    CU_ASSERT_EQUAL(jdoc_member(&d, top, SV("c"))->type, JT_TRUE);
+    CU_ASSERT_PTR_NULL(jdoc_member(&d, top, SV("\\u0062")));
+    CU_ASSERT_PTR_NULL(jdoc_member(&d, top, SV("d")));
+    CU_ASSERT_PTR_NULL(jdoc_member(&d, list, SV("a")));
+    arena_destroy(a);
+}
+
+static void long_paths_are_cut_not_broken(void)
+{
+    struct arena *a = arena_create(ARENA_LIMIT);
+    struct request_ctx ctx = new_ctx(a);
+    struct jdoc d;
+    struct sv text = nested(a, 31, "{\"\\u00e9\xf0\x9f\x98\x80 a long name of a member\":", "");
+    CU_ASSERT_EQUAL(jdoc_parse(&ctx, text, &d), ERR_INVALID);
+    CU_ASSERT_TRUE(strlen(ctx.err.field) >= 120);
+    CU_ASSERT_EQUAL(strncmp(ctx.err.field, "\xc3\xa9\xf0\x9f\x98\x80 a", 8), 0);
+    arena_destroy(a);
+}
+
+SUITE(json_doc, "json/doc", {"grammar", grammar}, {"strings", strings},
+      {"duplicate keys", duplicate_keys},
+      {"same key in different objects", same_key_in_different_objects},
+      {"duplicates among many members", duplicates_among_many_members},
+      {"comparing names leaves nothing", comparing_names_leaves_nothing}, {"depth", depth},
+      {"number of values", number_of_values},
+      {"index has the text as sent", index_has_the_text_as_sent},
+      {"long paths are cut, not broken", long_paths_are_cut_not_broken})

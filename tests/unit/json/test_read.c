@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+#include "parley/json/read.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../suite.h"
+
+struct target {
+    struct sv name;
+    int64_t count;
+    bool flag;
+    const struct jnode *object, *array, *content, *any;
+};
+
+static const struct jin_field fields[] = {
+    {"name", JIN_STRING, JIN_REQUIRED, offsetof(struct target, name), 1, 4},
+    {"count", JIN_I64, JIN_NULLABLE, offsetof(struct target, count), -5, 100},
+    {"flag", JIN_BOOL, 0, offsetof(struct target, flag), 0, 0},
+    {"object", JIN_OBJECT, 0, offsetof(struct target, object), 0, 0},
+    {"array", JIN_ARRAY, 0, offsetof(struct target, array), 0, 2},
+    {"content", JIN_CONTENT, 0, offsetof(struct target, content), 0, 0},
+    {"any", JIN_ANY, 0, offsetof(struct target, any), 0, 0},
+};
+
+static enum err read_text(struct request_ctx *ctx, struct arena *a, const char *text,
+                          const char *path, struct target *t, struct jin_seen *seen)
+{
+    struct jdoc d;
+    ctx_init(ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
+    enum err e = jdoc_parse(ctx, sv_from(text), &d);
+    if (e)
+        return e;
+    return jin_object(ctx, &d, d.nodes, path, fields, ARRAY_LEN(fields), t, seen);
+}
+
+static void all_types(void)
+{
+    struct arena *a = arena_create(100000);
+    struct request_ctx ctx;
+    struct jin_seen seen = {0, 0};
+    struct target t = {.count = 1};
+    CU_ASSERT_EQUAL(read_text(&ctx, a,
+                              "{\"any\":null,\"content\":[1],\"array\":[1,2],\"object\":{\"a\":1},"
+                              "\"flag\":true,\"\\u0063ount\":-5,\"name\":\"\\u00e9\xc3\xa9z!\"}",
+                              "", &t, &seen),
+                    ERR_NONE);
+    CU_ASSERT_TRUE(sv_eq(t.name, SV("\xc3\xa9\xc3\xa9z!"))); /* four characters, six bytes */
+    CU_ASSERT_EQUAL(t.count, -5);
+    CU_ASSERT_TRUE(t.flag);
+    CU_ASSERT_EQUAL(seen.given, 0x7f);
+    if (seen.given != 0x7f) {
+        arena_destroy(a);
+        return;
+    }
+    CU_ASSERT_TRUE(sv_eq(t.object->raw, SV("{\"a\":1}")));
+    CU_ASSERT_EQUAL(t.array->children, 2);
+    CU_ASSERT_EQUAL(t.content->type, JT_ARRAY);
+    CU_ASSERT_EQUAL(t.any->type, JT_NULL);
+    CU_ASSERT_EQUAL(seen.null, 0x40);
+    arena_destroy(a);
+}
+
+static void defaults_stay(void)
+{
+    struct arena *a = arena_create(100000);
+    struct request_ctx ctx;
+    struct jin_seen seen = {0, 0};
+    struct target t = {.count = 7, .flag = true};
+    CU_ASSERT_EQUAL(read_text(&ctx, a, "{\"name\":\"x\",\"count\":null}", "", &t, &seen), ERR_NONE);
+    CU_ASSERT_EQUAL(t.count, 7);
+    CU_ASSERT_TRUE(t.flag);
+    CU_ASSERT_PTR_NULL(t.object);
+    CU_ASSERT_EQUAL(seen.given, 3);
+    CU_ASSERT_EQUAL(seen.null, 2);
+    CU_ASSERT_EQUAL(read_text(&ctx, a, "{\"name\":\"x\"}", "", &t, NULL), ERR_NONE);
+    arena_destroy(a);
+}
+
+/* Fails if unknown members are skipped, if bytes are counted for characters, or if a bound is
+ * exclusive: tried. */
+static void faults_name_the_field(void)
+{
+    static const struct {
+        const char *text, *slug, *field;
+    } t[] = {
+        {"[]", "wrong_type", "m[3]"},
+        {"{}", "missing_field", "m[3].name"},
+        {"{\"name\":null}", "wrong_type", "m[3].name"},
+        {"{\"name\":5}", "wrong_type", "m[3].name"},
+        {"{\"name\":\"\"}", "out_of_range", "m[3].name"},
+        {"{\"name\":\"12345\"}", "out_of_range", "m[3].name"},
+        {"{\"name\":\"x\",\"count\":\"5\"}", "wrong_type", "m[3].count"},
+        {"{\"name\":\"x\",\"count\":1.0}", "wrong_type", "m[3].count"},
+        {"{\"name\":\"x\",\"count\":1e1}", "wrong_type", "m[3].count"},
+        {"{\"name\":\"x\",\"count\":101}", "out_of_range", "m[3].count"},
+        {"{\"name\":\"x\",\"count\":-6}", "out_of_range", "m[3].count"},
+        {"{\"name\":\"x\",\"count\":9223372036854775808}", "out_of_range", "m[3].count"},
+        {"{\"name\":\"x\",\"flag\":null}", "wrong_type", "m[3].flag"},
+        {"{\"name\":\"x\",\"flag\":1}", "wrong_type", "m[3].flag"},
+        {"{\"name\":\"x\",\"object\":[]}", "wrong_type", "m[3].object"},
+        {"{\"name\":\"x\",\"array\":{}}", "wrong_type", "m[3].array"},
+        {"{\"name\":\"x\",\"array\":[1,2,3]}", "out_of_range", "m[3].array"},
+        {"{\"name\":\"x\",\"content\":{}}", "wrong_type", "m[3].content"},
+        {"{\"name\":\"x\",\"content\":null}", "wrong_type", "m[3].content"},
+        {"{\"name\":\"x\",\"nam\":1}", "unknown_field", "m[3].nam"},
+        {"{\"name\":\"x\",\"names\":1}", "unknown_field", "m[3].names"},
+        {"{\"name\":\"x\",\"Name\":1}", "unknown_field", "m[3].Name"},
+        {"{\"name\":\"x\",\"\\u00e9\":1}", "unknown_field", "m[3].\xc3\xa9"},
+    };
+    struct arena *a = arena_create(100000);
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        struct request_ctx ctx;
+        struct target into = {.count = 1};
+        enum err e = read_text(&ctx, a, t[i].text, "m[3]", &into, NULL);
+        CU_ASSERT_EQUAL(e, ERR_INVALID);
+        CU_ASSERT_STRING_EQUAL(ctx.err.slug ? ctx.err.slug : "", t[i].slug);
+        CU_ASSERT_STRING_EQUAL(ctx.err.field, t[i].field);
+        CU_ASSERT_STRING_NOT_EQUAL(ctx.err.detail, "");
+        arena_reset(a);
+    }
+    struct request_ctx ctx;
+    struct target into = {.count = 1};
+    CU_ASSERT_EQUAL(read_text(&ctx, a, "{\"x\":1}", "", &into, NULL), ERR_INVALID);
+    CU_ASSERT_STRING_EQUAL(ctx.err.field, "x");
+    arena_destroy(a);
+}
+
+SUITE(json_read, "json/read", {"all types", all_types}, {"defaults stay", defaults_stay},
+      {"faults name the field", faults_name_the_field})

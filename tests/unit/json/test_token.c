@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/* Numbers at the edges of what is taken, through the guard: tokens are no interface of the room. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parley/json/doc.h"
+
+#include "../suite.h"
+
+/* The slug a text is refused with, "" when it is taken. Static strings. */
+static const char *slug_of(struct sv text)
+{
+    struct arena *a = arena_create(1024 * 1024);
+    struct request_ctx ctx;
+    struct jdoc d;
+    ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
+    enum err e = jdoc_parse(&ctx, text, &d);
+    const char *slug = e ? ctx.err.slug : "";
+    arena_destroy(a);
+    return slug;
+}
+
+static void expect(const char *const *texts, size_t n, const char *slug)
+{
+    for (size_t i = 0; i < n; i++) {
+        const char *got = slug_of(sv_from(texts[i]));
+        if (strcmp(got, slug) != 0)
+            printf("\n    %s: \"%s\"", texts[i], got);
+        CU_ASSERT_STRING_EQUAL(got, slug);
+    }
+}
+
+static void numbers_that_are_none(void)
+{
+    static const char *const bad[] = {"-",     "+1",  ".5",    "1.",    "1.e1", "01",  "-01",
+                                      "00",    "1e",  "1e+",   "1E-",   "0x10", "1_0", "--1",
+                                      "1.2.3", "-.5", "1e1.5", "1e1e1", "-a",   "0e"};
+    expect(bad, ARRAY_LEN(bad), "invalid_json");
+}
+
+/* Fails if a bound is moved by one, or checked for one sign alone: tried. */
+static void integers_at_their_bounds(void)
+{
+    static const char *const good[] = {"0", "-0", "18446744073709551615", "-9223372036854775808",
+                                       "9223372036854775808"};
+    static const char *const bad[] = {"18446744073709551616", "-9223372036854775809",
+                                      "184467440737095516150", "-99999999999999999999999",
+                                      "100000000000000000000000000000"};
+    expect(good, ARRAY_LEN(good), "");
+    expect(bad, ARRAY_LEN(bad), "number_out_of_range");
+}
+
+/* Fails if the leading digits at 10^308 are not compared: tried. */
+static void doubles_at_their_bounds(void)
+{
+    static const char *const good[] = {
+        "1.7976931348623157e308",
+        "-1.7976931348623157E+308",
+        "1.7976931348623158e308",
+        "0.00017976931348623157e312",
+        "17976931348623157.0e292",
+        "5e-324",
+        "1e-324",
+        "0e400",
+        "0.0e-300",
+        "0.000",
+        "-0.0",
+        "1.0",
+        "1e0",
+        "1e+00000000000000000001",
+        "0.00000000000000000000000000000000000000000000000001e350",
+        "9.9e307",
+        "100000000000000000000000000000.0",
+    };
+    static const char *const bad[] = {
+        "1.797693134862315808e308",
+        "1.7976931348623159e308",
+        "2e308",
+        "1e309",
+        "-1e309",
+        "1e400",
+        "0.001e312",
+        "10e308",
+        "179769313486231580800e288",
+        "1e999999999999999999999999",
+        "1e-400",
+        "1e-325",
+        "0.1e-324",
+        "0e-16000",
+        "1e-99999999999999999999999",
+    };
+    expect(good, ARRAY_LEN(good), "");
+    expect(bad, ARRAY_LEN(bad), "number_out_of_range");
+}
+
+static void length_is_bounded(void)
+{
+    char text[JDOC_NUMBER_MAX + 2];
+    memset(text, '0', sizeof(text));
+    memcpy(text, "0.", 2);
+    CU_ASSERT_STRING_EQUAL(slug_of((struct sv){text, JDOC_NUMBER_MAX}), "");
+    CU_ASSERT_STRING_EQUAL(slug_of((struct sv){text, JDOC_NUMBER_MAX + 1}), "number_out_of_range");
+}
+
+/* Numbers of random form against strtod(3) in the "C" locale: what is taken is finite, and what is
+ * not is infinite or next to zero. */
+static void same_as_strtod(void)
+{
+    unsigned state = 1;
+    int wrong = 0, taken = 0, refused = 0;
+    for (int i = 0; i < 20000; i++) {
+        char text[128];
+        size_t n = 0;
+        state = state * 1103515245 + 12345;
+        unsigned r = state >> 8;
+        for (unsigned k = 0; k < 1 + r % 25; k++) {
+            state = state * 1103515245 + 12345;
+            text[n++] = (char)((k == 0 ? '1' : '0') + (state >> 16) % 9);
+        }
+        text[n++] = '.';
+        for (unsigned k = 0; k < 1 + (r >> 5) % 25; k++) {
+            state = state * 1103515245 + 12345;
+            text[n++] = (char)('0' + (state >> 16) % 10);
+        }
+        snprintf(text + n, sizeof(text) - n, "e%d", (int)(r >> 3) % 700 - 350);
+        double v = strtod(text, NULL);
+        bool took = slug_of(sv_from(text))[0] == '\0';
+        taken += took;
+        refused += !took;
+        wrong += took ? !isfinite(v) : isfinite(v) && v > 1e-323;
+    }
+    CU_ASSERT_EQUAL(wrong, 0);
+    CU_ASSERT_TRUE(taken > 1000 && refused > 1000);
+}
+
+SUITE(json_token, "json/token", {"numbers that are none", numbers_that_are_none},
+      {"integers at their bounds", integers_at_their_bounds},
+      {"doubles at their bounds", doubles_at_their_bounds},
+      {"length is bounded", length_is_bounded}, {"same as strtod", same_as_strtod})

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+#include "parley/json/write.h"
+
+#include "parley/json/doc.h"
+
+#include "../suite.h"
+
+static void commas_and_nesting(void)
+{
+    struct arena *a = arena_create(100000);
+    struct buf b;
+    struct jout j;
+    buf_init(&b, a, 16);
+    jout_init(&j, &b);
+    jout_object_open(&j);
+    jout_key(&j, "list");
+    jout_array_open(&j);
+    jout_i64(&j, INT64_MIN);
+    jout_object_open(&j);
+    jout_object_close(&j);
+    jout_array_open(&j);
+    jout_array_close(&j);
+    jout_null(&j);
+    jout_array_close(&j);
+    jout_key(&j, "yes");
+    jout_bool(&j, true);
+    jout_key(&j, "no");
+    jout_bool(&j, false);
+    jout_key(&j, "raw");
+    jout_raw(&j, SV("{\"x\": 1.50}"));
+    jout_key(&j, "none");
+    jout_raw(&j, SV_NONE);
+    jout_key(&j, "at");
+    jout_time(&j, 0);
+    jout_object_close(&j);
+    CU_ASSERT_TRUE(sv_eq(buf_get(&b), SV("{\"list\":[-9223372036854775808,{},[],null],\"yes\":true,"
+                                         "\"no\":false,\"raw\":{\"x\": 1.50},\"none\":null,"
+                                         "\"at\":\"1970-01-01T00:00:00.000000Z\"}")));
+    arena_destroy(a);
+}
+
+static void strings_are_escaped(void)
+{
+    struct arena *a = arena_create(100000);
+    struct buf b;
+    struct jout j;
+    buf_init(&b, a, 16);
+    jout_init(&j, &b);
+    jout_array_open(&j);
+    jout_sv(&j, SV("a\"b\\c/\b\f\n\r\t\x01\x1f\x7f\xc3\xa9"));
+    jout_sv(&j, SV(""));
+    jout_sv(&j, SV_NONE);
+    jout_array_close(&j);
+    CU_ASSERT_TRUE(sv_eq(buf_get(&b), SV("[\"a\\\"b\\\\c/\\b\\f\\n\\r\\t\\u0001\\u001f\x7f\xc3\xa9"
+                                         "\",\"\",null]")));
+    arena_destroy(a);
+}
+
+/* Every character below U+0800 written and read again. Fails if the range of escapes ends at 0x1e:
+ * tried. */
+static void what_is_written_is_read(void)
+{
+    struct arena *a = arena_create(1000000);
+    struct request_ctx ctx;
+    struct buf text, b;
+    struct jout j;
+    struct jdoc d;
+    struct sv back = SV_NONE;
+    ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
+    buf_init(&text, a, 16);
+    for (int c = 1; c < 0x800; c++) {
+        if (c >= 0x80)
+            buf_putc(&text, (char)(0xc0 | c >> 6));
+        buf_putc(&text, (char)(c < 0x80 ? c : 0x80 | (c & 0x3f)));
+    }
+    buf_init(&b, a, 16);
+    jout_init(&j, &b);
+    jout_sv(&j, buf_get(&text));
+    CU_ASSERT_EQUAL(jdoc_parse(&ctx, buf_get(&b), &d), ERR_NONE);
+    CU_ASSERT_EQUAL(jdoc_string(&ctx, d.nodes, &back), ERR_NONE);
+    CU_ASSERT_TRUE(sv_eq(back, buf_get(&text)));
+    arena_destroy(a);
+}
+
+SUITE(json_write, "json/write", {"commas and nesting", commas_and_nesting},
+      {"strings are escaped", strings_are_escaped},
+      {"what is written is read", what_is_written_is_read})

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+#include "parley/obs/log.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "parley/json/doc.h"
+
+#include "../suite.h"
+
+/* A line as a program that collects logs sees it. */
+struct parsed {
+    struct arena *arena;
+    struct request_ctx ctx;
+    struct jdoc doc;
+};
+
+static bool parse(struct parsed *p, struct sv line)
+{
+    p->arena = arena_create(1024 * 1024);
+    ctx_init(&p->ctx, p->arena, deadline_in_ms(60000), SV("default"), SV("r"));
+    bool one_line = line.n > 0 && memchr(line.p, '\n', line.n) == line.p + line.n - 1;
+    bool ok = one_line && jdoc_parse(&p->ctx, line, &p->doc) == ERR_NONE;
+    if (!ok) {
+        printf("\n    not a line of JSON: %.*s %s", SV_ARG(line), p->ctx.err.detail);
+        p->doc = (struct jdoc){NULL, 0};
+    }
+    return ok;
+}
+
+static bool field_is(struct parsed *p, const char *name, enum jtype type, struct sv value)
+{
+    const struct jnode *node = p->doc.n ? jdoc_member(&p->doc, p->doc.nodes, sv_from(name)) : NULL;
+    struct sv v = SV_NONE;
+    if (!node || node->type != type)
+        return false;
+    if (type != JT_STRING)
+        return sv_eq(node->raw, value);
+    return jdoc_string(&p->ctx, node, &v) == ERR_NONE && sv_eq(v, value);
+}
+
+static void fields_of_each_type(void)
+{
+    struct log_line l;
+    struct parsed p;
+    char pid[24];
+    snprintf(pid, sizeof(pid), "%ld", (long)getpid());
+
+    log_begin(&l, LOG_WARN, "worker_died");
+    log_int(&l, "low", INT64_MIN);
+    log_bool(&l, "yes", true);
+    log_bool(&l, "no", false);
+    log_str(&l, "text", "plain");
+    log_str(&l, "none", NULL);
+    log_sv(&l, "empty", SV(""));
+    CU_ASSERT_TRUE(parse(&p, log_finish(&l)));
+    CU_ASSERT_EQUAL(jdoc_member(&p.doc, p.doc.nodes, SV("ts"))->raw.n, 29);
+    CU_ASSERT_TRUE(field_is(&p, "level", JT_STRING, SV("warn")));
+    CU_ASSERT_TRUE(field_is(&p, "pid", JT_NUMBER, sv_from(pid)));
+    CU_ASSERT_TRUE(field_is(&p, "event", JT_STRING, SV("worker_died")));
+    CU_ASSERT_TRUE(field_is(&p, "low", JT_NUMBER, SV("-9223372036854775808")));
+    CU_ASSERT_TRUE(field_is(&p, "yes", JT_TRUE, SV("true")));
+    CU_ASSERT_TRUE(field_is(&p, "no", JT_FALSE, SV("false")));
+    CU_ASSERT_TRUE(field_is(&p, "text", JT_STRING, SV("plain")));
+    CU_ASSERT_TRUE(field_is(&p, "none", JT_NULL, SV("null")));
+    CU_ASSERT_TRUE(field_is(&p, "empty", JT_STRING, SV("")));
+    CU_ASSERT_PTR_NULL(jdoc_member(&p.doc, p.doc.nodes, SV("cut")));
+    arena_destroy(p.arena);
+}
+
+/* A value from outside can neither end the line nor add a field. Fails if quotes, controls or bytes
+ * that are not UTF-8 go in as they are: tried, one by one. */
+static void values_cannot_break_out(void)
+{
+    static const struct {
+        struct sv in, out;
+    } t[] = {
+        {SV_INIT("x\",\"level\":\"error"), SV_INIT("x\",\"level\":\"error")},
+        {SV_INIT("a\\"), SV_INIT("a\\")},
+        {SV_INIT("one\ntwo\r\n{\"event\":\"forged\"}"),
+         SV_INIT("one\ntwo\r\n{\"event\":\"forged\"}")},
+        {SV_INIT("\x01\x1f\x7f\t"), SV_INIT("\x01\x1f\x7f\t")},
+        {SV_INIT("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"),
+         SV_INIT("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80")},
+        {SV_INIT("a\xff"
+                 "b\xc3(\xe2\x82"), /* cut and broken sequences become U+FFFD */
+         SV_INIT("a\xef\xbf\xbd"
+                 "b\xef\xbf\xbd(\xef\xbf\xbd\xef\xbf\xbd")},
+        {SV_INIT("\xed\xa0\x80"), SV_INIT("\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd")},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        struct log_line l;
+        struct parsed p;
+        log_begin(&l, LOG_INFO, "test");
+        log_sv(&l, "v", t[i].in);
+        log_int(&l, "after", 1);
+        CU_ASSERT_TRUE(parse(&p, log_finish(&l)));
+        CU_ASSERT_TRUE(field_is(&p, "v", JT_STRING, t[i].out));
+        CU_ASSERT_TRUE(field_is(&p, "after", JT_NUMBER, SV("1")));
+        arena_destroy(p.arena);
+    }
+}
+
+/* Whatever the length, and whatever the escapes at the cut: a line, JSON, short enough, and "cut"
+ * exactly when something is missing. Fails if the room for the tail is not kept, or if a field is
+ * left half: tried. */
+static void too_long_is_cut_and_valid(void)
+{
+    static char big[LOG_LINE_MAX + 200];
+    static const char *const units[] = {"a", "\"", "\x01", "\xf0\x9f\x98\x80", "\xff"};
+    for (size_t u = 0; u < ARRAY_LEN(units); u++) {
+        size_t unit = strlen(units[u]);
+        for (size_t n = 0; n + unit <= sizeof(big); n += unit)
+            memcpy(big + n, units[u], unit);
+        for (size_t n = 500; n + unit <= sizeof(big); n += unit) {
+            struct log_line l;
+            struct parsed p;
+            log_begin(&l, LOG_ERROR, "test");
+            log_sv(&l, "big", (struct sv){big, n / unit * unit});
+            log_int(&l, "last", 7);
+            struct sv line = log_finish(&l);
+            CU_ASSERT_TRUE(line.n <= LOG_LINE_MAX);
+            CU_ASSERT_TRUE(parse(&p, line));
+            bool has_last = field_is(&p, "last", JT_NUMBER, SV("7"));
+            CU_ASSERT_EQUAL(field_is(&p, "cut", JT_TRUE, SV("true")), !has_last);
+            CU_ASSERT_TRUE(has_last || line.n > LOG_LINE_MAX - 32);
+            arena_destroy(p.arena);
+        }
+    }
+}
+
+static void many_small_fields_are_cut_too(void)
+{
+    struct log_line l;
+    struct parsed p;
+    char key[16];
+    log_begin(&l, LOG_DEBUG, "test");
+    for (int i = 0; i < 1000; i++) {
+        snprintf(key, sizeof(key), "k%d", i);
+        if (i % 3 == 0)
+            log_int(&l, key, i);
+        else if (i % 3 == 1)
+            log_bool(&l, key, true);
+        else
+            log_str(&l, key, "v");
+    }
+    struct sv line = log_finish(&l);
+    CU_ASSERT_TRUE(line.n <= LOG_LINE_MAX && line.n > LOG_LINE_MAX - 40);
+    CU_ASSERT_TRUE(parse(&p, line));
+    CU_ASSERT_TRUE(field_is(&p, "cut", JT_TRUE, SV("true")));
+    CU_ASSERT_TRUE(field_is(&p, "k0", JT_NUMBER, SV("0")));
+    arena_destroy(p.arena);
+}
+
+/* A pipe in packet mode gives back one write(2) at a time. Fails if a line takes two writes:
+ * tried. */
+static void one_line_is_one_write(void)
+{
+    char got[LOG_LINE_MAX + 100];
+    int fds[2];
+    struct parsed p;
+    if (pipe2(fds, O_DIRECT | O_CLOEXEC | O_NONBLOCK) != 0) {
+        CU_FAIL("pipe2");
+        return;
+    }
+    fflush(stderr);
+    int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    dup2(fds[1], STDERR_FILENO);
+    log_say(LOG_INFO, "said", "%d %s", 42, "words");
+    struct log_line l;
+    log_begin(&l, LOG_INFO, "second");
+    log_end(&l);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    close(fds[1]);
+
+    ssize_t n = read(fds[0], got, sizeof(got));
+    CU_ASSERT_TRUE(n > 0 && parse(&p, (struct sv){got, (size_t)n}));
+    CU_ASSERT_TRUE(field_is(&p, "event", JT_STRING, SV("said")));
+    CU_ASSERT_TRUE(field_is(&p, "message", JT_STRING, SV("42 words")));
+    arena_destroy(p.arena);
+    n = read(fds[0], got, sizeof(got));
+    CU_ASSERT_TRUE(n > 0 && parse(&p, (struct sv){got, (size_t)n}));
+    CU_ASSERT_TRUE(field_is(&p, "event", JT_STRING, SV("second")));
+    arena_destroy(p.arena);
+    CU_ASSERT_EQUAL(read(fds[0], got, sizeof(got)), 0);
+    close(fds[0]);
+}
+
+SUITE(obs_log, "obs/log", {"fields of each type", fields_of_each_type},
+      {"values cannot break out", values_cannot_break_out},
+      {"too long is cut and valid", too_long_is_cut_and_valid},
+      {"many small fields are cut too", many_small_fields_are_cut_too},
+      {"one line is one write", one_line_is_one_write})
