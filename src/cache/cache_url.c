@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+#include "cache_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char form[] =
+    "use redis://[user:password@]host[:port][/db] or unix:///path[?db=N][&password=…]";
+
+static bool bad(char *why, size_t why_n, const char *what)
+{
+    snprintf(why, why_n, "%s; %s", what, form);
+    return false;
+}
+
+static int hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+/* Percent-decodes s into out with a NUL behind it; false if it does not fit or holds a NUL. */
+static bool unescape(struct sv s, char *out, size_t out_n)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        int c = (unsigned char)s.p[i];
+        if (c == '%') {
+            if (s.n - i < 3 || hex(s.p[i + 1]) < 0 || hex(s.p[i + 2]) < 0)
+                return false;
+            c = hex(s.p[i + 1]) * 16 + hex(s.p[i + 2]);
+            i += 2;
+        }
+        if (c == 0 || n + 1 >= out_n)
+            return false;
+        out[n++] = (char)c;
+    }
+    out[n] = '\0';
+    return true;
+}
+
+static bool number(struct sv s, unsigned max, int *out)
+{
+    uint64_t v = 0;
+    if (!sv_to_u64(s, &v) || v > max)
+        return false;
+    *out = (int)v;
+    return true;
+}
+
+/* Cuts at the last c, since a password may hold one: what is behind it stays in *s. */
+static bool cut_last(struct sv *s, char c, struct sv *before)
+{
+    const char *at = s->n ? memrchr(s->p, c, s->n) : NULL;
+    if (!at)
+        return false;
+    *before = (struct sv){s->p, (size_t)(at - s->p)};
+    s->n -= before->n + 1;
+    s->p = at + 1;
+    return true;
+}
+
+static bool parse_credentials(struct sv s, struct cache_url *out)
+{
+    struct sv password = s;
+    struct sv user = sv_cut(&password, ':');
+    if (!password.p)
+        return false;
+    return unescape(user, out->user, sizeof out->user) &&
+           unescape(password, out->password, sizeof out->password);
+}
+
+/* host, host:port, [v6] or [v6]:port. */
+static bool parse_host(struct sv s, struct cache_url *out)
+{
+    struct sv port = s;
+    struct sv host = s;
+    if (s.n && s.p[0] == '[') {
+        port.p++;
+        port.n--;
+        host = sv_cut(&port, ']');
+        if (!port.p || (port.n && port.p[0] != ':'))
+            return false;
+        port = port.n ? (struct sv){port.p + 1, port.n - 1} : SV_NONE;
+    } else {
+        host = sv_cut(&port, ':');
+    }
+    out->port = 6379;
+    if (port.p && (!number(port, 65535, &out->port) || out->port == 0))
+        return false;
+    return host.n && unescape(host, out->host, sizeof out->host);
+}
+
+static bool parse_tcp(struct sv rest, struct cache_url *out, char *why, size_t why_n)
+{
+    struct sv credentials;
+    if (memchr(rest.p, '?', rest.n))
+        return bad(why, why_n, "redis:// takes no ?options");
+    /* A slash in a password must be written %2F, so the first one ends the host. */
+    struct sv db = rest;
+    struct sv host = sv_cut(&db, '/');
+    if (cut_last(&host, '@', &credentials) && !parse_credentials(credentials, out))
+        return bad(why, why_n, "the user or password is malformed or too long");
+    if (!parse_host(host, out))
+        return bad(why, why_n, "the host or port is missing or malformed");
+    if (db.p && db.n && !number(db, 1000000, &out->db))
+        return bad(why, why_n, "the database is not a number");
+    return true;
+}
+
+static bool parse_unix(struct sv rest, struct cache_url *out, char *why, size_t why_n)
+{
+    struct sv options = rest;
+    struct sv path = sv_cut(&options, '?');
+    out->local = true;
+    if (path.n < 2 || path.p[0] != '/' || !unescape(path, out->path, sizeof out->path))
+        return bad(why, why_n, "the socket's path must be absolute and shorter than 108 bytes");
+    while (options.p) {
+        struct sv value = sv_cut(&options, '&');
+        struct sv name = sv_cut(&value, '=');
+        bool fine = false;
+        if (sv_eq(name, SV("db")))
+            fine = value.p && number(value, 1000000, &out->db);
+        else if (sv_eq(name, SV("user")))
+            fine = value.p && unescape(value, out->user, sizeof out->user);
+        else if (sv_eq(name, SV("password")))
+            fine = value.p && unescape(value, out->password, sizeof out->password);
+        if (!fine)
+            return bad(why, why_n, "an option is unknown or malformed");
+    }
+    return true;
+}
+
+bool cache_url_parse(const char *text, struct cache_url *out, char *why, size_t why_n)
+{
+    struct sv url = sv_from(text);
+    memset(out, 0, sizeof *out);
+    if (why_n)
+        why[0] = '\0';
+    if (sv_starts_with(url, SV("rediss://"))) {
+        snprintf(why, why_n,
+                 "rediss:// (TLS) is not supported: the hiredis of this build has no "
+                 "TLS; use redis:// in a private network or a TLS proxy beside parley");
+        return false;
+    }
+    if (sv_starts_with(url, SV("redis://")))
+        return parse_tcp((struct sv){url.p + 8, url.n - 8}, out, why, why_n);
+    if (sv_starts_with(url, SV("unix://")))
+        return parse_unix((struct sv){url.p + 7, url.n - 7}, out, why, why_n);
+    return bad(why, why_n, "the scheme is neither redis:// nor unix://");
+}
+
+bool cache_url_valid(const char *url, char *why, size_t why_n)
+{
+    struct cache_url parsed;
+    if (why_n)
+        why[0] = '\0';
+    bool fine = !url || url[0] == '\0' || cache_url_parse(url, &parsed, why, why_n);
+    explicit_bzero(&parsed, sizeof parsed);
+    return fine;
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One connection to Redis. hiredis encodes and decodes; the waiting is done here, with poll(2) on a
+ * non-blocking socket, since hiredis' own time-outs are for each read(2) and not for the answer as
+ * a whole. Only what hiredis 0.14 and 1.x have in common is used.
+ */
+#include "redis_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <hiredis/hiredis.h>
+
+#include "parley/base/uuid.h"
+
+enum { WORDS_MAX = 16 };
+
+static enum link_result fault(struct cache_link *l, enum link_result r, const char *what)
+{
+    snprintf(l->why, sizeof l->why, "%s", what);
+    return r;
+}
+
+static enum link_result lost(struct cache_link *l)
+{
+    return fault(l, LINK_LOST, l->c->errstr[0] ? l->c->errstr : "connection lost");
+}
+
+static enum link_result wait_for(struct cache_link *l, short events, struct deadline until)
+{
+    for (;;) {
+        struct pollfd p = {.fd = l->c->fd, .events = events};
+        int n = poll(&p, 1, deadline_left_ms(until));
+        if (n > 0)
+            return LINK_DONE;
+        if (n == 0)
+            return fault(l, LINK_STALLED, "no answer in time");
+        if (errno != EINTR)
+            return fault(l, LINK_LOST, "poll failed");
+    }
+}
+
+enum link_result cache_link_append(struct cache_link *l, const struct sv *words, int n)
+{
+    const char *p[WORDS_MAX];
+    size_t len[WORDS_MAX];
+    if (n > WORDS_MAX)
+        return fault(l, LINK_LOST, "command too long");
+    for (int i = 0; i < n; i++) {
+        p[i] = words[i].p;
+        len[i] = words[i].n;
+    }
+    if (redisAppendCommandArgv(l->c, n, p, len) != REDIS_OK)
+        return lost(l);
+    return LINK_DONE;
+}
+
+static enum link_result flush(struct cache_link *l, struct deadline until)
+{
+    for (;;) {
+        int done = 0;
+        if (redisBufferWrite(l->c, &done) != REDIS_OK)
+            return lost(l);
+        if (done)
+            return LINK_DONE;
+        enum link_result r = wait_for(l, POLLOUT, until);
+        if (r != LINK_DONE)
+            return r;
+    }
+}
+
+enum link_result cache_link_reply(struct cache_link *l, struct deadline until, redisReply **out)
+{
+    *out = NULL;
+    enum link_result r = flush(l, until);
+    while (r == LINK_DONE) {
+        void *reply = NULL;
+        if (redisGetReplyFromReader(l->c, &reply) != REDIS_OK)
+            return lost(l);
+        if (reply) {
+            *out = reply;
+            return LINK_DONE;
+        }
+        r = wait_for(l, POLLIN, until);
+        if (r == LINK_DONE && redisBufferRead(l->c) != REDIS_OK)
+            return lost(l);
+    }
+    return r;
+}
+
+static enum link_result connect_to(struct cache_link *l, const struct cache_url *url,
+                                   struct deadline until)
+{
+    int error = 0;
+    socklen_t error_n = sizeof error;
+    l->c = url->local ? redisConnectUnixNonBlock(url->path)
+                      : redisConnectNonBlock(url->host, url->port);
+    if (!l->c)
+        return fault(l, LINK_LOST, "no memory for a connection");
+    /* REDIS_ERR_OTHER is a name that does not resolve, which may have taken long to find out. */
+    if (l->c->err)
+        return fault(l, l->c->err == REDIS_ERR_OTHER ? LINK_STALLED : LINK_LOST, l->c->errstr);
+    if (fcntl(l->c->fd, F_SETFD, FD_CLOEXEC) != 0)
+        return fault(l, LINK_LOST, "cannot set FD_CLOEXEC");
+    enum link_result r = wait_for(l, POLLOUT, until);
+    if (r != LINK_DONE)
+        return r;
+    if (getsockopt(l->c->fd, SOL_SOCKET, SO_ERROR, &error, &error_n) != 0 || error != 0) {
+        char text[64];
+        return fault(l, LINK_LOST, strerror_r(error, text, sizeof text));
+    }
+    if (!url->local && redisEnableKeepAlive(l->c) != REDIS_OK)
+        return lost(l);
+    return LINK_DONE;
+}
+
+/* Takes the reply to a command of the greeting. text: where its characters go, or NULL for a reply
+ * that only must not be an error. */
+static enum link_result greeting_reply(struct cache_link *l, struct deadline until, char *text,
+                                       size_t text_n)
+{
+    redisReply *reply;
+    enum link_result r = cache_link_reply(l, until, &reply);
+    if (r != LINK_DONE)
+        return r;
+    if (reply->type == REDIS_REPLY_ERROR)
+        r = fault(l, LINK_REFUSED, reply->str);
+    else if (text && (reply->type != REDIS_REPLY_STRING || reply->len >= text_n))
+        r = fault(l, LINK_LOST, "an unexpected answer to the greeting");
+    else if (text)
+        memcpy(text, reply->str, reply->len + 1);
+    freeReplyObject(reply);
+    return r;
+}
+
+static enum link_result epoch_append(struct cache_link *l, bool raise)
+{
+    char fresh[24];
+    snprintf(fresh, sizeof fresh, "%llu", (unsigned long long)random_u64());
+    struct sv words[] = {SV("EVAL"),     sv_from(cache_script_text(SCRIPT_EPOCH)),
+                         SV("1"),        SV(CACHE_EPOCH_KEY),
+                         sv_from(fresh), raise ? SV("1") : SV("0")};
+    return cache_link_append(l, words, ARRAY_LEN(words));
+}
+
+enum link_result cache_link_epoch(struct cache_link *l, bool raise, struct deadline until)
+{
+    enum link_result r = epoch_append(l, raise);
+    return r == LINK_DONE ? greeting_reply(l, until, l->epoch, sizeof l->epoch) : r;
+}
+
+/* AUTH and SELECT, where the URL asks for them; *n counts their replies. */
+static enum link_result login_append(struct cache_link *l, const struct cache_url *url, int *n)
+{
+    char db[16];
+    enum link_result r = LINK_DONE;
+    if (url->password[0]) {
+        struct sv words[] = {SV("AUTH"), sv_from(url->user), sv_from(url->password)};
+        if (!url->user[0])
+            words[1] = words[2];
+        r = cache_link_append(l, words, url->user[0] ? 3 : 2);
+        ++*n;
+    }
+    if (r == LINK_DONE && url->db != 0) {
+        snprintf(db, sizeof db, "%d", url->db);
+        r = cache_link_append(l, (struct sv[]){SV("SELECT"), sv_from(db)}, 2);
+        ++*n;
+    }
+    return r;
+}
+
+/* The whole greeting is one write: a new link costs one round trip after the connect. */
+static enum link_result greet(struct cache_link *l, const struct cache_url *url,
+                              struct deadline until)
+{
+    int plain = 0;
+    enum link_result r = login_append(l, url, &plain);
+    for (int s = 0; s < SCRIPTS_LOADED && r == LINK_DONE; s++) {
+        struct sv text = sv_from(cache_script_text((enum cache_script)s));
+        r = cache_link_append(l, (struct sv[]){SV("SCRIPT"), SV("LOAD"), text}, 3);
+    }
+    if (r == LINK_DONE)
+        r = epoch_append(l, false);
+    for (int i = 0; i < plain && r == LINK_DONE; i++)
+        r = greeting_reply(l, until, NULL, 0);
+    for (int s = 0; s < SCRIPTS_LOADED && r == LINK_DONE; s++)
+        r = greeting_reply(l, until, l->sha[s], sizeof l->sha[s]);
+    return r == LINK_DONE ? greeting_reply(l, until, l->epoch, sizeof l->epoch) : r;
+}
+
+enum link_result cache_link_open(struct cache_link *l, const struct cache_url *url,
+                                 struct deadline until)
+{
+    enum link_result r = connect_to(l, url, until);
+    if (r == LINK_DONE)
+        r = greet(l, url, until);
+    if (r != LINK_DONE)
+        cache_link_close(l);
+    return r;
+}
+
+void cache_link_close(struct cache_link *l)
+{
+    if (l->c)
+        redisFree(l->c);
+    l->c = NULL;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/* A writer: the fence before its statement, the settling after its commit. */
+#include "redis_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include <hiredis/hiredis.h>
+
+#include "parley/base/uuid.h"
+
+struct fence_call {
+    struct cache_redis *redis;
+    struct request_ctx *ctx;
+    struct cache_key key;
+    struct cache_fence *fence;
+};
+
+static enum link_result fence_take(struct cache_link *l, const struct fence_call *call,
+                                   const redisReply *reply)
+{
+    struct cache_fence *fence = call->fence;
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
+        reply->element[1]->type != REDIS_REPLY_INTEGER)
+        return cache_value_foreign(call->redis, l, call->key);
+    const redisReply *old = reply->element[0];
+    if (old->type != REDIS_REPLY_STRING)
+        return LINK_DONE;
+    int64_t left = reply->element[1]->integer;
+    fence->old.ttl_ms = left > 0 ? left : 0;
+    enum link_result result =
+        cache_value_take(call->redis, l, call->ctx, call->key, old, &fence->old);
+    fence->had = result == LINK_DONE;
+    /* Without memory for the old value the fence is set all the same. */
+    return result == LINK_NONE ? LINK_DONE : result;
+}
+
+/* Each attempt has a token of its own: one that timed out may yet be executed. */
+static enum link_result fence_on(struct cache_link *l, struct deadline until, void *arg)
+{
+    struct fence_call *call = arg;
+    char token[24], px[24];
+    redisReply *reply;
+    do {
+        call->fence->token = random_u64();
+    } while (call->fence->token == 0);
+    struct sv text = {token, (size_t)snprintf(token, sizeof token, "%" PRIu64, call->fence->token)};
+    /* Who read just before the commit of the longest write may fill for as long as that after it,
+     * also when this worker is killed before it settles. */
+    struct sv fence_life = cache_decimal(px, (int64_t)call->redis->fence_ms + CACHE_FILL_WINDOW_MS);
+    struct cache_script_call script = {SCRIPT_FENCE, call->key, {text, fence_life}, 2};
+    enum link_result result = cache_script_run(l, &script, until, &reply);
+    if (result != LINK_DONE)
+        return result;
+    result = fence_take(l, call, reply);
+    freeReplyObject(reply);
+    return result;
+}
+
+void cache_redis_fence(struct cache_tier *t, struct request_ctx *ctx, struct cache_key key,
+                       struct cache_fence *fence)
+{
+    struct cache_redis *r = cache_redis_self(t);
+    struct fence_call call = {r, ctx, key, fence};
+    enum link_result result = LINK_NONE;
+    bool shortened;
+    char why[128] = "";
+    if (!cache_key_fits(key))
+        return;
+    if (atomic_load(&r->up) && !deadline_passed(ctx->deadline)) {
+        struct deadline until = cache_redis_deadline(r, ctx, &shortened);
+        result = cache_redis_attempt(r, until, fence_on, &call, NULL, why);
+        if (cache_redis_at_fault(result) && !(result == LINK_STALLED && shortened))
+            cache_redis_failed(r, result, why, false);
+    }
+    fence->set = result == LINK_DONE;
+    if (!fence->set && r->slot)
+        metrics_add(&r->slot->cache_fence_failures, 1);
+}
+
+static enum link_result settle_on(struct cache_link *l, struct deadline until, void *arg)
+{
+    redisReply *reply;
+    enum link_result result = cache_script_run(l, arg, until, &reply);
+    if (result == LINK_DONE)
+        freeReplyObject(reply);
+    return result;
+}
+
+/* Not bounded by the request's deadline: what is committed must be told. A failure is a debt, and
+ * the tier is down before the caller answers. */
+void cache_redis_settle(struct cache_tier *t, struct request_ctx *ctx, struct cache_key key,
+                        struct cache_fence *fence, const struct cache_value *value)
+{
+    struct cache_redis *r = cache_redis_self(t);
+    char own[24] = "", fresh[24], px[24], why[128] = "";
+    if (!cache_key_fits(key))
+        return;
+    if (!cache_redis_worth_telling(r)) {
+        cache_redis_failed(r, LINK_STALLED, NULL, true);
+        return;
+    }
+    struct arena_mark mark = arena_get_mark(ctx->arena);
+    if (fence->set)
+        snprintf(own, sizeof own, "%" PRIu64, fence->token);
+    snprintf(fresh, sizeof fresh, "%" PRIu64, random_u64());
+    struct sv stored =
+        fence->set && !fence->in_doubt ? cache_value_form(r, ctx->arena, key, value) : SV("");
+    struct cache_script_call call = {SCRIPT_SETTLE,
+                                     key,
+                                     {sv_from(own), sv_from(fresh), stored,
+                                      cache_value_life(px, value),
+                                      fence->in_doubt ? SV("1") : SV("0")},
+                                     5};
+    enum link_result result =
+        cache_redis_attempt(r, deadline_in_ms(r->timeout_ms), settle_on, &call, NULL, why);
+    if (result != LINK_DONE)
+        cache_redis_failed(r, result, why, true);
+    arena_rewind(ctx->arena, mark);
+}

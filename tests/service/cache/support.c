@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+#include "support.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <hiredis/hiredis.h>
+
+static const char *redis_url(void)
+{
+    const char *url = getenv("TEST_REDIS_URL");
+    return url ? url : "";
+}
+
+void rig_reconnect(struct rig *rig)
+{
+    if (rig->admin)
+        redisFree(rig->admin);
+    rig->admin = NULL;
+    if (strncmp(redis_url(), "unix://", 7) == 0)
+        rig->admin = redisConnectUnix(redis_url() + 7);
+}
+
+struct cache *rig_worker(struct metrics_slot *slot)
+{
+    struct cache_settings settings = {redis_url(), REDIS_TIMEOUT_MS, FENCE_MS, VALUE_MAX};
+    return cache_open(&settings, slot);
+}
+
+bool rig_open(struct rig *rig)
+{
+    struct cache_status status = {CACHE_OFF, "", 0};
+    memset(rig, 0, sizeof *rig);
+    signal(SIGPIPE, SIG_IGN); /* as the worker does */
+    rig_reconnect(rig);
+    if (rig->admin && !rig->admin->err)
+        freeReplyObject(redisCommand(rig->admin, "FLUSHALL"));
+    rig->slot = calloc(1, sizeof *rig->slot);
+    rig->cache = rig->slot ? rig_worker(rig->slot) : NULL;
+    if (rig->cache)
+        cache_status(rig->cache, &status);
+    CU_ASSERT_EQUAL(status.redis, CACHE_UP);
+    if (status.redis == CACHE_UP)
+        return true;
+    rig_close(rig);
+    return false;
+}
+
+void rig_close(struct rig *rig)
+{
+    cache_close(rig->cache);
+    if (rig->admin)
+        redisFree(rig->admin);
+    free(rig->slot);
+}
+
+void redis_control(const char *what)
+{
+    char command[512];
+    const char *program = getenv("TEST_REDIS");
+    snprintf(command, sizeof command, "'%s' %s", program ? program : "", what);
+    CU_ASSERT_EQUAL(system(command), 0);
+}
+
+void request_begin(struct request *r)
+{
+    r->arena = arena_create(1 << 22);
+    ctx_init(&r->ctx, r->arena, deadline_in_ms(10000), SV("default"), SV("test"));
+}
+
+void request_end(struct request *r)
+{
+    arena_destroy(r->arena);
+}
+
+long long admin_int(struct rig *rig, const char *command)
+{
+    redisReply *reply = redisCommand(rig->admin, command);
+    long long n = reply && reply->type == REDIS_REPLY_INTEGER ? reply->integer : -3;
+    if (reply)
+        freeReplyObject(reply);
+    return n;
+}
+
+bool admin_text(struct rig *rig, const char *command, char *out, size_t n)
+{
+    redisReply *reply = redisCommand(rig->admin, command);
+    bool there = reply && reply->type == REDIS_REPLY_STRING;
+    snprintf(out, n, "%s", there ? reply->str : "");
+    if (reply)
+        freeReplyObject(reply);
+    return there;
+}
+
+static void name_of(struct rig *rig, struct cache_key key, char kind, char out[600])
+{
+    char epoch[32];
+    admin_text(rig, "GET parley:epoch", epoch, sizeof epoch);
+    snprintf(out, 600, "parley:{%.*s:%.*s}:%s:%c", SV_ARG(key.tenant), SV_ARG(key.id), epoch, kind);
+}
+
+void admin_set(struct rig *rig, struct cache_key key, char kind, struct sv bytes)
+{
+    char name[600];
+    name_of(rig, key, kind, name);
+    freeReplyObject(redisCommand(rig->admin, "SET %s %b PX 60000", name, bytes.p, bytes.n));
+}
+
+static long long admin_on(struct rig *rig, const char *verb, struct cache_key key, char kind)
+{
+    char name[600], command[640];
+    name_of(rig, key, kind, name);
+    snprintf(command, sizeof command, "%s %s", verb, name);
+    return admin_int(rig, command);
+}
+
+void admin_delete(struct rig *rig, struct cache_key key, char kind)
+{
+    admin_on(rig, "DEL", key, kind);
+}
+
+long long admin_pttl(struct rig *rig, struct cache_key key, char kind)
+{
+    return admin_on(rig, "PTTL", key, kind);
+}
+
+struct cache_value value_of(struct request *r, struct cache_key key, int64_t version)
+{
+    struct cache_value v = {.generation = 7, .version = version, .ttl_ms = 600000};
+    v.bytes = arena_printf(r->arena, "%.*s/%.*s/%lld", SV_ARG(key.tenant), SV_ARG(key.id),
+                           (long long)version);
+    return v;
+}
+
+int64_t read_version(struct cache *c, struct cache_key key)
+{
+    struct request r;
+    struct cache_value v;
+    struct cache_ticket ticket;
+    int64_t version = 0;
+    request_begin(&r);
+    if (cache_read(c, &r.ctx, key, &v, &ticket))
+        version = sv_eq(v.bytes, value_of(&r, key, v.version).bytes) ? v.version : -1;
+    request_end(&r);
+    return version;
+}
+
+void fill_version(struct cache *c, struct cache_key key, int64_t version)
+{
+    struct request r;
+    struct cache_value v;
+    struct cache_ticket ticket;
+    request_begin(&r);
+    cache_read(c, &r.ctx, key, &v, &ticket);
+    v = value_of(&r, key, version);
+    cache_fill(c, &r.ctx, key, &ticket, &v);
+    request_end(&r);
+}
+
+enum cache_state state_of(struct cache *c)
+{
+    struct cache_status s;
+    cache_status(c, &s);
+    return s.redis;
+}
+
+bool maintained(struct cache *c)
+{
+    for (int i = 0; i < 200; i++) {
+        cache_maintain(c);
+        if (state_of(c) == CACHE_UP)
+            return true;
+        usleep(50 * 1000);
+    }
+    return false;
+}
+
+struct cache_key key_numbered(char id[16], int i)
+{
+    int n = snprintf(id, 16, "telegram:%d", i);
+    return (struct cache_key){SV("default"), {id, (size_t)n}};
+}
