@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/* What must hold of server, role and schema before the first statement of anybody is run. */
+#include "db_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parley/obs/log.h"
+
+enum { SERVER_VERSION_MIN = 140000 };
+
+/* The columns of the question below. */
+enum column { VERSION, ROLE, SUPER, BYPASS, OWNS, PLACES, ROLE_LIMIT, DB_LIMIT, HAS_SCHEMA };
+
+/* Who may act as the owner of a table is not held by its row-level security (unless it is forced):
+ * hence pg_has_role and not a comparison of names. */
+static const char question[] =
+    "SELECT current_setting('server_version_num'), u.rolname, u.rolsuper, u.rolbypassrls,"
+    " coalesce((SELECT pg_has_role(u.oid, c.relowner, 'USAGE') FROM pg_class c"
+    "   WHERE c.oid = to_regclass('sessions')), false),"
+    " current_setting('max_connections')::int"
+    "   - current_setting('superuser_reserved_connections')::int"
+    "   - coalesce(nullif(current_setting('reserved_connections', true), '')::int, 0),"
+    " s.rolconnlimit, d.datconnlimit, to_regclass('parley_schema') IS NOT NULL"
+    " FROM pg_roles u, pg_roles s, pg_database d WHERE u.rolname = current_user"
+    " AND s.rolname = session_user AND d.datname = current_database()";
+
+static int number(const PGresult *res, enum column column)
+{
+    return (int)strtol(PQgetvalue(res, 0, (int)column), NULL, 10);
+}
+
+static bool yes(const PGresult *res, enum column column)
+{
+    return PQgetvalue(res, 0, (int)column)[0] == 't';
+}
+
+static bool fit_server_and_role(const PGresult *res, char *why, size_t why_n)
+{
+    const char *role = PQgetvalue(res, 0, ROLE);
+    const char *fault = yes(res, SUPER)    ? "is a superuser"
+                        : yes(res, BYPASS) ? "has BYPASSRLS"
+                        : yes(res, OWNS)   ? "owns the tables"
+                                           : NULL;
+    if (number(res, VERSION) < SERVER_VERSION_MIN) {
+        snprintf(why, why_n, "PostgreSQL %d is too old: parley needs version %d or newer",
+                 number(res, VERSION) / 10000, SERVER_VERSION_MIN / 10000);
+        return false;
+    }
+    if (fault) {
+        snprintf(why, why_n,
+                 "role \"%.63s\" %s, so row-level security does not hold it: set PARLEY_DB_ROLE to "
+                 "a role without such rights",
+                 role, fault);
+        return false;
+    }
+    return true;
+}
+
+/* Lowers the pool so that all workers together fit. */
+static void fit_size(struct db *db, const PGresult *res)
+{
+    int places = number(res, PLACES);
+    int limits[] = {number(res, ROLE_LIMIT), number(res, DB_LIMIT)};
+    for (size_t i = 0; i < ARRAY_LEN(limits); i++)
+        if (limits[i] >= 0 && limits[i] < places)
+            places = limits[i];
+    int workers = db->set.workers > 0 ? db->set.workers : 1;
+    int max = places / workers > 0 ? places / workers : 1;
+    if (max > db->set.pool_max)
+        max = db->set.pool_max > 0 ? db->set.pool_max : 1;
+    pthread_mutex_lock(&db->lock);
+    bool news = max != db->max;
+    db->max = max;
+    db->min = db->set.pool_min < max ? db->set.pool_min : max;
+    pthread_mutex_unlock(&db->lock);
+    if (news && max < db->set.pool_max)
+        log_say(LOG_WARN, "pool_lowered",
+                "%d connections a worker instead of %d: PostgreSQL has %d for %d workers", max,
+                db->set.pool_max, places, workers);
+}
+
+static bool fit_schema(struct db *db, int have, char *why, size_t why_n)
+{
+    int need = db->set.schema_version;
+    pthread_mutex_lock(&db->lock);
+    db->schema_version = have;
+    pthread_mutex_unlock(&db->lock);
+    if (have == need)
+        return true;
+    snprintf(why, why_n, "schema is at version %d, this program needs %d: %s", have, need,
+             have < need ? "run `parley migrate`" : "use a newer parley");
+    return false;
+}
+
+/* NULL and *result when there was no usable answer. */
+static PGresult *ask(struct db_conn *c, const char *sql, struct deadline deadline, int stop_fd,
+                     enum db_open_result *result, char *why, size_t why_n)
+{
+    PGresult *res = db_conn_ask(c, sql, deadline, stop_fd);
+    if (res && PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1)
+        return res;
+    if (!res) {
+        *result = errno == ECANCELED ? OPEN_STOPPED : OPEN_REFUSED;
+        snprintf(why, why_n, "the connection was lost while the server was checked");
+    } else {
+        const char *said = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+        *result = OPEN_WRONG;
+        snprintf(why, why_n, "%s: run `parley migrate`", said ? said : "the check failed");
+    }
+    PQclear(res);
+    return NULL;
+}
+
+enum db_open_result db_check_server(struct db *db, struct db_conn *c, struct deadline deadline,
+                                    int stop_fd, char *why, size_t why_n)
+{
+    enum db_open_result result = OPEN_WRONG;
+    PGresult *res = ask(c, question, deadline, stop_fd, &result, why, why_n);
+    if (!res)
+        return result;
+    bool fit = fit_server_and_role(res, why, why_n);
+    bool has_schema = yes(res, HAS_SCHEMA);
+    if (fit)
+        fit_size(db, res);
+    PQclear(res);
+    if (!fit || db->set.schema_version == 0)
+        return fit ? OPEN_OK : OPEN_WRONG;
+    int have = 0;
+    if (has_schema) {
+        static const char sql[] = "SELECT coalesce(max(version), 0) FROM parley_schema";
+        res = ask(c, sql, deadline, stop_fd, &result, why, why_n);
+        if (!res)
+            return result;
+        have = (int)strtol(PQgetvalue(res, 0, 0), NULL, 10);
+        PQclear(res);
+    }
+    return fit_schema(db, have, why, why_n) ? OPEN_OK : OPEN_WRONG;
+}

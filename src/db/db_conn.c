@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/* One connection: opening it under a deadline, and the proof that it may be used again. */
+#include "db_internal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Settings that each session begins with, whoever it later works for.
+ * - idle_in_transaction_session_timeout ends the transaction of a worker that hangs.
+ * - client_connection_check_interval ends a statement whose worker is gone.
+ * - force_generic_plan: statements are written so that one plan serves every value, and planning
+ *   again for each of the first five would be felt on a fresh connection. */
+static const char session_options[] = "-c TimeZone=UTC -c plan_cache_mode=force_generic_plan "
+                                      "-c idle_in_transaction_session_timeout=10000 "
+                                      "-c client_connection_check_interval=1000";
+
+int db_wait_fd(int fd, short events, struct deadline deadline, int stop_fd)
+{
+    struct pollfd fds[2] = {{.fd = fd, .events = events}, {.fd = stop_fd, .events = POLLIN}};
+    for (;;) {
+        int n = poll(fds, stop_fd >= 0 ? 2 : 1, deadline_left_ms(deadline));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        if (stop_fd >= 0 && fds[1].revents) {
+            errno = ECANCELED;
+            return -1;
+        }
+        return n == 0 ? 0 : fds[0].revents;
+    }
+}
+
+void db_message_sqlstate(const char *message, char out[6])
+{
+    out[0] = '\0';
+    for (const char *at = strstr(message, ":  "); at; at = strstr(at + 1, ":  ")) {
+        const char *code = at + 3;
+        if (strspn(code, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && code[5] == ':') {
+            memcpy(out, code, 5);
+            out[5] = '\0';
+            return;
+        }
+    }
+}
+
+void db_message_line(const char *message, char *out, size_t out_n)
+{
+    /* What the server said stands behind its SQLSTATE. With several hosts libpq writes a line for
+     * each: the first is as good as any. */
+    char state[6];
+    db_message_sqlstate(message, state);
+    const char *from = message;
+    if (state[0]) {
+        char mark[12];
+        snprintf(mark, sizeof(mark), ":  %s: ", state);
+        from = strstr(message, mark) + strlen(mark);
+    }
+    snprintf(out, out_n, "%.*s", (int)strcspn(from, "\n"), from);
+}
+
+static void ignore_notice(void *arg, const PGresult *res)
+{
+    (void)arg;
+    (void)res;
+}
+
+/* The options parameter: what the URL has, then ours, then the role. Spaces and backslashes in a
+ * value are escaped by a backslash. malloc'd. */
+static char *make_options(const char *of_url, const char *role)
+{
+    size_t n = (of_url ? strlen(of_url) : 0) + sizeof(session_options) + 2 * strlen(role) + 16;
+    char *out = malloc(n);
+    if (!out)
+        return NULL;
+    int used = snprintf(out, n, "%s %s", of_url ? of_url : "", session_options);
+    if (!role[0])
+        return out;
+    char *at = out + used + snprintf(out + used, n - (size_t)used, " -c role=");
+    for (; *role; role++) {
+        if (*role == ' ' || *role == '\\')
+            *at++ = '\\';
+        *at++ = *role;
+    }
+    *at = '\0';
+    return out;
+}
+
+static PGconn *start(const struct db_settings *settings)
+{
+    PGconn *pg = NULL;
+    char *options = NULL;
+    const char *of_url = NULL;
+    PQconninfoOption *parsed = PQconninfoParse(settings->url, NULL);
+    for (PQconninfoOption *o = parsed; o && o->keyword; o++)
+        if (strcmp(o->keyword, "options") == 0)
+            of_url = o->val;
+    if (parsed)
+        options = make_options(of_url, settings->role ? settings->role : "");
+    if (options) {
+        const char *app = settings->app_name ? settings->app_name : "parley";
+        /* The later keyword wins over what the URL says. */
+        const char *const keys[] = {"dbname", "options", "application_name", "client_encoding",
+                                    NULL};
+        const char *const values[] = {settings->url, options, app, "UTF8", NULL};
+        pg = PQconnectStartParams(keys, values, 1);
+    }
+    free(options);
+    PQconninfoFree(parsed);
+    return pg;
+}
+
+/* What a server that refuses means for the pool. */
+static enum db_open_result refusal(PGconn *pg, char *why, size_t why_n)
+{
+    static const char *const wrong[] = {"28", "3D", "22", "42"};
+    char state[6], line[160];
+    const char *message = PQerrorMessage(pg);
+    db_message_sqlstate(message, state);
+    db_message_line(message, line, sizeof(line));
+    /* A role of the options that is not there: the first start, most likely. */
+    bool no_role = strcmp(state, "22023") == 0 && strstr(line, "role");
+    snprintf(why, why_n, "%s%s", line, no_role ? ": run `parley migrate`" : "");
+    if (strcmp(state, "53300") == 0)
+        return OPEN_FULL;
+    /* 28: who we are; 3D: the database is not there; 22, 42: role or options are not accepted. */
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
+        if (strncmp(state, wrong[i], 2) == 0)
+            return OPEN_WRONG;
+    return OPEN_REFUSED;
+}
+
+static enum db_open_result handshake(PGconn *pg, struct deadline deadline, int stop_fd, char *why,
+                                     size_t why_n)
+{
+    /* Before the first poll libpq wants to be treated as if it had asked to write. */
+    PostgresPollingStatusType want = PGRES_POLLING_WRITING;
+    for (;;) {
+        if (PQstatus(pg) == CONNECTION_BAD || want == PGRES_POLLING_FAILED)
+            return refusal(pg, why, why_n);
+        if (want == PGRES_POLLING_OK)
+            return OPEN_OK;
+        short events = want == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+        int got = db_wait_fd(PQsocket(pg), events, deadline, stop_fd);
+        if (got < 0 && errno == ECANCELED)
+            return OPEN_STOPPED;
+        if (got <= 0) {
+            snprintf(why, why_n, "PostgreSQL did not answer in time");
+            return OPEN_LATE;
+        }
+        want = PQconnectPoll(pg);
+    }
+}
+
+enum db_open_result db_conn_open(struct db_conn *c, const struct db_settings *settings,
+                                 struct deadline deadline, int stop_fd, char *why, size_t why_n)
+{
+    c->pg = start(settings);
+    if (!c->pg) {
+        /* libpq's own message would repeat the text, and with it the password. */
+        snprintf(why, why_n, "DATABASE_URL is not a valid connection string");
+        return OPEN_WRONG;
+    }
+    /* Verbose, because a refused connection tells its SQLSTATE in no other way. */
+    PQsetErrorVerbosity(c->pg, PQERRORS_VERBOSE);
+    PQsetNoticeReceiver(c->pg, ignore_notice, NULL);
+    enum db_open_result result = handshake(c->pg, deadline, stop_fd, why, why_n);
+    if (result == OPEN_OK && PQsetnonblocking(c->pg, 1) != 0)
+        result = OPEN_REFUSED;
+    if (result == OPEN_OK) {
+        PQsetErrorVerbosity(c->pg, PQERRORS_DEFAULT);
+        return OPEN_OK;
+    }
+    PQfinish(c->pg);
+    c->pg = NULL;
+    return result;
+}
+
+void db_conn_close(struct db_conn *c)
+{
+    PQfinish(c->pg);
+    free(c);
+}
+
+bool db_conn_quiet(const struct db_conn *c)
+{
+    struct pollfd fd = {.fd = PQsocket(c->pg), .events = POLLIN};
+    int n;
+    do
+        n = poll(&fd, 1, 0);
+    while (n < 0 && errno == EINTR);
+    return n == 0;
+}
+
+bool db_conn_clean(struct db_conn *c)
+{
+    return c->pg && !c->broken && !c->dirty && PQstatus(c->pg) == CONNECTION_OK &&
+           PQpipelineStatus(c->pg) == PQ_PIPELINE_OFF &&
+           PQtransactionStatus(c->pg) == PQTRANS_IDLE && !PQisBusy(c->pg) &&
+           PQgetResult(c->pg) == NULL;
+}
+
+PGresult *db_conn_ask(struct db_conn *c, const char *sql, struct deadline deadline, int stop_fd)
+{
+    PGresult *last = NULL;
+    if (!PQsendQuery(c->pg, sql)) {
+        c->broken = true;
+        return NULL;
+    }
+    for (;;) {
+        int unsent = PQflush(c->pg);
+        while (unsent == 0 && !PQisBusy(c->pg)) {
+            PGresult *res = PQgetResult(c->pg);
+            if (!res)
+                return last;
+            PQclear(last);
+            last = res;
+        }
+        short events = unsent > 0 ? POLLIN | POLLOUT : POLLIN;
+        if (unsent < 0 || db_wait_fd(PQsocket(c->pg), events, deadline, stop_fd) <= 0 ||
+            !PQconsumeInput(c->pg))
+            break;
+    }
+    /* An answer may still come: nobody may ever read it. */
+    int why = errno;
+    c->broken = true;
+    PQclear(last);
+    errno = why;
+    return NULL;
+}
+
+/* Finds the end of the call that begins at open (just behind its parenthesis). */
+static const char *call_end(const char *p)
+{
+    bool quoted = false;
+    for (int depth = 1; *p; p++) {
+        if (*p == '\'')
+            quoted = !quoted;
+        if (quoted)
+            continue;
+        depth += *p == '(' ? 1 : *p == ')' ? -1 : 0;
+        if (depth == 0)
+            return p;
+    }
+    return NULL;
+}
+
+bool db_sql_leaves_state(const char *sql)
+{
+    if (strcasestr(sql, "pg_advisory_lock") || strcasestr(sql, "pg_try_advisory_lock"))
+        return true;
+    for (const char *at = strcasestr(sql, "set_config("); at; at = strcasestr(at, "set_config(")) {
+        at += strlen("set_config(");
+        const char *end = call_end(at);
+        if (!end)
+            return true;
+        while (end > at && end[-1] == ' ')
+            end--;
+        if (end - at < 4 || strncasecmp(end - 4, "true", 4) != 0)
+            return true;
+    }
+    return false;
+}
+
+bool db_tag_leaves_state(const char *command_tag)
+{
+    /* Everything else (SET, LISTEN, PREPARE, DECLARE, CREATE TABLE, …) may outlive its transaction
+     * in the session. */
+    static const char *const harmless[] = {"SELECT", "INSERT", "UPDATE",   "DELETE", "MERGE",
+                                           "BEGIN",  "COMMIT", "ROLLBACK", "LOCK",   "TRUNCATE"};
+    size_t n = strcspn(command_tag, " ");
+    for (size_t i = 0; i < ARRAY_LEN(harmless); i++)
+        if (strlen(harmless[i]) == n && strncmp(command_tag, harmless[i], n) == 0)
+            return false;
+    return true;
+}

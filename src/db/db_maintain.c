@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/* The maintenance thread: everything that has to happen to the pool while nobody asks for it. */
+#include "db_internal.h"
+
+#include <errno.h>
+#include <poll.h>
+
+/* A tick costs no round trip while statements succeed. */
+enum { TICK_MS = 250, PING_AFTER_MS = 700, PING_MS = 500 };
+
+/* Takes connections out that the server has closed, that are too old, or that nobody needed for
+ * long. The last used come first in the list, so those idle longest are at its end. */
+static void close_unwanted(struct db *db)
+{
+    struct db_conn *closed = NULL;
+    int64_t now = clock_mono_us();
+    uint64_t dead = 0;
+    pthread_mutex_lock(&db->lock);
+    for (struct db_conn *c = db->lists[CONN_IDLE].last, *before; c; c = before) {
+        before = c->prev;
+        bool quiet = db_conn_quiet(c);
+        bool idle = now - c->idle_since_us >= db->set.idle_s * INT64_C(1000000) &&
+                    db_pool_open_count(db) > db->min;
+        bool many = db_pool_open_count(db) > db->max;
+        if (quiet && !idle && !many && now < c->retire_us)
+            continue;
+        dead += quiet ? 0 : 1;
+        db_pool_move(db, c, CONN_CLOSED);
+        c->next = closed;
+        closed = c;
+    }
+    pthread_mutex_unlock(&db->lock);
+    if (dead > 0 && db->slot)
+        metrics_add(&db->slot->db_discarded, dead);
+    while (closed) {
+        struct db_conn *c = closed;
+        closed = c->next;
+        db_pool_bury(db, c);
+    }
+}
+
+/* Opens connections up to the minimum; while there is none at all, one to find out whether the
+ * server is there. */
+static void keep_minimum(struct db *db)
+{
+    for (;;) {
+        char why[200];
+        pthread_mutex_lock(&db->lock);
+        int open = db_pool_open_count(db);
+        bool wanted =
+            open + db->lists[CONN_OPENING].n < db->min || (db->state != DB_UP && open == 0);
+        struct db_conn *c = wanted ? db_pool_reserve(db) : NULL;
+        pthread_mutex_unlock(&db->lock);
+        if (!c)
+            return;
+        struct deadline deadline = deadline_in_ms(db->set.connect_ms);
+        if (db_pool_open_one(db, deadline, db->stop_fd, c, why, sizeof(why)) != OPEN_OK)
+            return;
+        db_pool_release(db, c);
+    }
+}
+
+static void note_hanging(struct db *db)
+{
+    pthread_mutex_lock(&db->lock);
+    db_pool_set_state(db, DB_DOWN, "PostgreSQL is away: it does not answer");
+    pthread_mutex_unlock(&db->lock);
+}
+
+/* Asks on a connection that is CONN_BUSY, and returns it. */
+static void ping_on(struct db *db, struct db_conn *c)
+{
+    PGresult *res = db_conn_ask(c, "SELECT 1", deadline_in_ms(PING_MS), db->stop_fd);
+    bool hangs = !res && errno != ECANCELED && PQstatus(c->pg) == CONNECTION_OK;
+    c->answered = res && PQresultStatus(res) == PGRES_TUPLES_OK;
+    PQclear(res);
+    if (hangs)
+        note_hanging(db);
+    db_pool_release(db, c);
+}
+
+/* Every connection is lent and none of them answers: a new one tells whether the server is there.
+ */
+static void ping_anew(struct db *db, struct db_conn *c)
+{
+    char why[200];
+    enum db_open_result result =
+        db_pool_open_one(db, deadline_in_ms(PING_MS), db->stop_fd, c, why, sizeof(why));
+    if (result == OPEN_OK)
+        db_pool_release(db, c);
+    else if (result == OPEN_LATE)
+        note_hanging(db);
+}
+
+/* Finds out that a server hangs, which no socket tells, before a request does. Only when nothing
+ * has succeeded for a while: a pool in use proves itself. */
+static void ping(struct db *db)
+{
+    int64_t silence = PING_AFTER_MS * INT64_C(1000);
+    struct db_conn *idle = NULL, *new = NULL;
+    pthread_mutex_lock(&db->lock);
+    if (clock_mono_us() - db->last_success_us >= silence) {
+        idle = db->lists[CONN_IDLE].first;
+        if (idle) {
+            db_pool_move(db, idle, CONN_BUSY);
+            idle->pinged = true;
+        } else if (db->state == DB_UP) {
+            new = db_pool_reserve(db);
+        }
+    }
+    pthread_mutex_unlock(&db->lock);
+    if (idle)
+        ping_on(db, idle);
+    if (new)
+        ping_anew(db, new);
+}
+
+void *db_maintain_main(void *arg)
+{
+    struct db *db = arg;
+    do {
+        close_unwanted(db);
+        keep_minimum(db);
+        ping(db);
+        pthread_mutex_lock(&db->lock);
+        db_pool_wake_for_room(db);
+        pthread_mutex_unlock(&db->lock);
+    } while (db_wait_fd(db->stop_fd, POLLIN, deadline_in_ms(TICK_MS), -1) == 0);
+    return NULL;
+}

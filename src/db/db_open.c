@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* Beginning and end of the service, and what it says of itself. */
+#include "parley/db/db.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "db_internal.h"
+
+#include "parley/obs/log.h"
+
+/* Signals are the business of the worker's main thread. */
+static bool start_maintenance(struct db *db)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool started = pthread_create(&db->maintainer, NULL, db_maintain_main, db) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return started;
+}
+
+struct db *db_open(const struct db_settings *settings, struct metrics_slot *slot)
+{
+    struct db *db = calloc(1, sizeof(*db));
+    if (!db)
+        return NULL;
+    db->set = *settings;
+    db->slot = slot;
+    db->max = settings->pool_max > 0 ? settings->pool_max : 1;
+    db->min = settings->pool_min < db->max ? settings->pool_min : db->max;
+    db->state = DB_STARTING;
+    snprintf(db->reason, sizeof(db->reason), "no connection has been opened yet");
+    db->schema_version = -1;
+    db->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    pthread_mutex_init(&db->lock, NULL);
+    if (db->stop_fd >= 0 && start_maintenance(db))
+        return db;
+    if (db->stop_fd >= 0)
+        close(db->stop_fd);
+    pthread_mutex_destroy(&db->lock);
+    free(db);
+    return NULL;
+}
+
+void db_pool_retire_idle(struct db *db)
+{
+    for (;;) {
+        pthread_mutex_lock(&db->lock);
+        struct db_conn *c = db->lists[CONN_IDLE].first;
+        if (c)
+            db_pool_move(db, c, CONN_CLOSED);
+        pthread_mutex_unlock(&db->lock);
+        if (!c)
+            return;
+        db_pool_bury(db, c);
+    }
+}
+
+void db_close(struct db *db)
+{
+    if (!db)
+        return;
+    /* Never read back: it stays readable, so every later wait of the thread ends at once too. */
+    if (eventfd_write(db->stop_fd, 1) != 0)
+        abort();
+    pthread_join(db->maintainer, NULL);
+    db_pool_retire_idle(db);
+    if (db->lists[CONN_BUSY].n > 0 || db->waiting > 0) {
+        /* Their threads still use what would be freed here. */
+        log_say(LOG_ERROR, "bug", "db_close: %d connections are in use", db->lists[CONN_BUSY].n);
+        abort();
+    }
+    close(db->stop_fd);
+    pthread_mutex_destroy(&db->lock);
+    free(db);
+}
+
+void db_status(struct db *db, struct db_status *out)
+{
+    pthread_mutex_lock(&db->lock);
+    *out = (struct db_status){
+        .state = db->state,
+        .open = db_pool_open_count(db),
+        .idle = db->lists[CONN_IDLE].n,
+        .in_use = db->lists[CONN_BUSY].n,
+        .waiting = db->waiting,
+        .max = db->max,
+        .schema_version = db->schema_version,
+    };
+    memcpy(out->reason, db->reason, sizeof(out->reason));
+    pthread_mutex_unlock(&db->lock);
+}

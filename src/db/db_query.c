@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/* Statements in one round trip and one transaction, and the rules for doing them again. */
+#include "db_internal.h"
+
+#include <time.h>
+
+#include "parley/base/uuid.h"
+
+enum { CONFLICT_REPEATS = 3, FRESH_REPEATS = 1 };
+
+/* Two that collided must not collide again in step. */
+static void pause_before(int attempt)
+{
+    int64_t most_us = INT64_C(4000) << attempt;
+    int64_t us = 500 + (int64_t)(random_u64() % (uint64_t)most_us);
+    struct timespec t = {.tv_nsec = us * 1000};
+    nanosleep(&t, NULL);
+}
+
+bool db_may_repeat(struct db *db, struct request_ctx *ctx, const struct db_fault *f,
+                   enum db_retry retry, struct db_repeats *r)
+{
+    bool again = false;
+    if (f->kind == FAULT_SERVER && f->conflict) {
+        again = r->conflicts++ < CONFLICT_REPEATS;
+        if (again)
+            pause_before(r->conflicts);
+    } else if (f->kind == FAULT_SERVER && f->stale) {
+        again = r->stale++ < FRESH_REPEATS;
+    } else if (f->kind == FAULT_LOST && (retry == DB_READ || !f->sent)) {
+        again = r->lost++ < FRESH_REPEATS;
+    }
+    again = again && !deadline_passed(ctx->deadline);
+    if (again && db->slot)
+        metrics_add(&db->slot->db_retries, 1);
+    return again;
+}
+
+/* After sending, silence says nothing about what the server did. */
+static void judge(struct db_fault *f, enum db_retry retry)
+{
+    bool silent = f->kind == FAULT_LOST || f->kind == FAULT_TIMEOUT;
+    if (silent && f->sent && retry == DB_WRITE)
+        f->err = ERR_OUTCOME_UNKNOWN;
+}
+
+/* One attempt on one connection. */
+static enum db_fault_kind attempt(struct db *db, struct db_conn *c, struct request_ctx *ctx,
+                                  struct db_step *steps, struct db_call *calls, size_t n_calls,
+                                  struct db_fault *f)
+{
+    struct db_limits limits;
+    db_limits_step(db, ctx, &limits, &steps[0]);
+    for (size_t i = 0; i < n_calls; i++)
+        steps[i + 1] = (struct db_step){.stmt = calls[i].stmt,
+                                        .params = calls[i].params,
+                                        .n_params = calls[i].n_params,
+                                        .call = (int)i};
+    return db_pipeline_run(db, c, ctx, steps, (int)n_calls + 1, f);
+}
+
+enum err db_batch(struct db *db, struct request_ctx *ctx, enum db_retry retry,
+                  struct db_call *calls, size_t n_calls, struct db_failure *failure)
+{
+    struct db_repeats repeats = {0};
+    struct db_fault f = {.call = -1};
+    if (failure)
+        *failure = (struct db_failure){.call = -1};
+    struct db_step *steps = arena_array(ctx->arena, n_calls + 1, sizeof(*steps));
+    if (!steps)
+        return ctx_nomem(ctx);
+    struct arena_mark mark = arena_get_mark(ctx->arena);
+    ctx->trace.statements += (uint32_t)n_calls;
+    for (;;) {
+        struct db_conn *c;
+        enum err rc = db_pool_acquire(db, ctx, NULL, &c);
+        if (rc != ERR_NONE)
+            return rc;
+        attempt(db, c, ctx, steps, calls, n_calls, &f);
+        db_pool_release(db, c);
+        if (f.kind == FAULT_NONE)
+            break;
+        judge(&f, retry);
+        if (!db_may_repeat(db, ctx, &f, retry, &repeats))
+            return db_fault_report(ctx, &f, failure);
+        arena_rewind(ctx->arena, mark);
+    }
+    for (size_t i = 0; i < n_calls; i++)
+        db_rows_from(&calls[i].rows, steps[i + 1].result);
+    return ERR_NONE;
+}
+
+enum err db_query(struct db *db, struct request_ctx *ctx, enum db_retry retry,
+                  const struct db_stmt *stmt, const struct db_param *params, int n_params,
+                  struct db_rows *out, struct db_failure *failure)
+{
+    struct db_call call = {.stmt = stmt, .params = params, .n_params = n_params};
+    enum err rc = db_batch(db, ctx, retry, &call, 1, failure);
+    if (rc == ERR_NONE && out)
+        *out = call.rows;
+    return rc;
+}

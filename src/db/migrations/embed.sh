@@ -1,0 +1,48 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# embed.sh FILE.sql…: prints the C file with the table behind db_migrations(). Each migration is a
+# pair NNN_name.up.sql and NNN_name.down.sql; the numbers run from 001 without a gap.
+set -eu
+
+fail()
+{
+    echo "embed.sh: $*" >&2
+    exit 1
+}
+
+# The file's bytes as a C array: string literals may not be as long as a migration is.
+bytes()
+{
+    printf 'static const char %s[] = {\n' "$1"
+    od -An -v -to1 "$2" | awk '{ for (i = 1; i <= NF; i++) printf "\047\\%s\047,", $i; print "" }'
+    printf '0};\n'
+}
+
+echo '/* Made by src/db/migrations/embed.sh. Not to be edited. */'
+echo '#include <stddef.h>'
+echo '#include "parley/db/migrate.h"'
+echo 'extern const struct db_migration db_migration_table[];'
+echo 'extern const size_t db_migration_count;'
+
+table=''
+n=0
+for up in $(printf '%s\n' "$@" | sort); do
+    case $up in
+    *.down.sql) [ -f "${up%.down.sql}.up.sql" ] || fail "$up has no .up.sql" ;;
+    *.up.sql) ;;
+    *) fail "$up is neither .up.sql nor .down.sql" ;;
+    esac
+    case $up in *.down.sql) continue ;; esac
+    down=${up%.up.sql}.down.sql
+    [ -f "$down" ] || fail "$up has no .down.sql"
+    base=$(basename "$up" .up.sql)
+    n=$((n + 1))
+    [ "${base%%_*}" = "$(printf '%03d' "$n")" ] || fail "$up: migration $n was expected here"
+    bytes "up_$n" "$up"
+    bytes "down_$n" "$down"
+    table="$table    {$n, \"${base#*_}\", up_$n, down_$n},
+"
+done
+
+printf 'const struct db_migration db_migration_table[] = {\n%s    {0, NULL, NULL, NULL},\n};\n' "$table"
+echo "const size_t db_migration_count = $n;"

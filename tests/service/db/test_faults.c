@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/* The server goes away in every way a server can, under a pool in use. */
+#include "fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../unit/suite.h"
+
+enum { THREADS = 6 };
+
+struct client {
+    struct fx *fx;
+    atomic_bool *stop;
+    int number, fine, refused, wrong;
+};
+
+/* Asks for its own tenant back all the time: an answer to somebody else would show. */
+static void *ask_for_itself(void *arg)
+{
+    static const struct db_stmt self = {
+        "self", "SELECT current_setting('parley.tenant') AS a, $1::text AS b, pg_sleep(0.001)"};
+    struct client *c = arg;
+    struct arena *arena = arena_create(1 << 20);
+    while (!atomic_load(c->stop)) {
+        struct request_ctx ctx;
+        struct db_rows rows;
+        char name[32];
+        int n = snprintf(name, sizeof(name), "t%d", c->number);
+        struct sv tenant = {name, (size_t)n};
+        struct db_param p = db_text(tenant);
+        arena_reset(arena);
+        ctx_init(&ctx, arena, deadline_in_ms(2000), tenant, SV("r"));
+        enum err rc = db_query(c->fx->db, &ctx, DB_READ, &self, &p, 1, &rows, NULL);
+        if (rc == ERR_NONE && sv_eq(db_get_text(&rows, 0, 0), tenant) &&
+            sv_eq(db_get_text(&rows, 0, 1), tenant))
+            c->fine++;
+        else if (rc == ERR_UNAVAILABLE || rc == ERR_TIMEOUT || rc == ERR_OVERLOAD)
+            c->refused++;
+        else
+            c->wrong++;
+        if (rc != ERR_NONE)
+            fx_sleep_ms(5);
+    }
+    arena_destroy(arena);
+    return NULL;
+}
+
+static void with_clients(struct fx *fx, struct client *c, void (*fault)(struct fx *fx))
+{
+    pthread_t threads[THREADS];
+    atomic_bool stop = false;
+    for (int i = 0; i < THREADS; i++) {
+        c[i] = (struct client){.fx = fx, .stop = &stop, .number = i};
+        CU_ASSERT_EQUAL(pthread_create(&threads[i], NULL, ask_for_itself, &c[i]), 0);
+    }
+    fault(fx);
+    CU_ASSERT_TRUE(fx_wait_state(fx, DB_UP));
+    fx_sleep_ms(50);
+    atomic_store(&stop, true);
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        CU_ASSERT_TRUE(c[i].fine > 0);
+        CU_ASSERT_EQUAL(c[i].wrong, 0);
+    }
+    fx_request(fx, SV("t1"), 5000);
+    CU_ASSERT_EQUAL(fx_run(fx, DB_WRITE, "SELECT 1", NULL), ERR_NONE);
+}
+
+static void terminate_twenty_times(struct fx *fx)
+{
+    (void)fx;
+    for (int i = 0; i < 20; i++) {
+        fx_admin("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE "
+                 "application_name = 'db_test'");
+        fx_sleep_ms(100);
+    }
+}
+
+/* Reads outlive it: each is repeated once. Fails if db_may_repeat leaves reads alone: tried. */
+static void terminated_backends_under_load(void)
+{
+    struct fx fx;
+    struct client c[THREADS];
+    fx_open(&fx, NULL);
+    with_clients(&fx, c, terminate_twenty_times);
+    for (int i = 0; i < THREADS; i++)
+        CU_ASSERT_EQUAL(c[i].refused, 0);
+    CU_ASSERT_TRUE(atomic_load(&fx.slot->db_retries) > 0);
+    fx_close(&fx);
+}
+
+static void kill_and_start(struct fx *fx)
+{
+    fx_sleep_ms(50);
+    fx_server("kill");
+    CU_ASSERT_TRUE(fx_wait_state(fx, DB_DOWN));
+    fx_server("start");
+}
+
+/* Fails if back_off is never over (retry_at_us set a minute ahead): tried. */
+static void killed_server_comes_back(void)
+{
+    struct fx fx;
+    struct client c[THREADS];
+    fx_open(&fx, NULL);
+    with_clients(&fx, c, kill_and_start);
+    fx_close(&fx);
+}
+
+static void stop_and_start(struct fx *fx)
+{
+    fx_sleep_ms(50);
+    fx_server("stop");
+    CU_ASSERT_TRUE(fx_wait_state(fx, DB_DOWN));
+    fx_server("start");
+}
+
+static void stopped_server_comes_back(void)
+{
+    struct fx fx;
+    struct client c[THREADS];
+    fx_open(&fx, NULL);
+    with_clients(&fx, c, stop_and_start);
+    fx_close(&fx);
+}
+
+static void pause_and_resume(struct fx *fx)
+{
+    fx_sleep_ms(50);
+    fx_server("pause");
+    CU_ASSERT_TRUE(fx_wait_state(fx, DB_DOWN));
+    fx_server("resume");
+}
+
+/* Late answers come for requests that are over. Fails if a timed-out connection is not marked
+ * broken, together with db_conn_clean not asking for a pending result: tried. */
+static void paused_server_mixes_nothing_up(void)
+{
+    struct fx fx;
+    struct client c[THREADS];
+    fx_open(&fx, NULL);
+    with_clients(&fx, c, pause_and_resume);
+    fx_close(&fx);
+}
+
+/* Nobody asks: the state must be right all the same. Fails without the maintenance thread's ping
+ * and look at the sockets: tried. */
+static void state_is_right_without_requests(void)
+{
+    struct fx fx;
+    struct db_status s;
+    fx_open(&fx, NULL);
+    fx_server("pause");
+    CU_ASSERT_TRUE(fx_wait_state(&fx, DB_DOWN));
+    fx_server("resume");
+    CU_ASSERT_TRUE(fx_wait_state(&fx, DB_UP));
+    fx_server("kill");
+    CU_ASSERT_TRUE(fx_wait_state(&fx, DB_DOWN));
+    db_status(fx.db, &s);
+    CU_ASSERT_EQUAL(s.open, 0);
+    CU_ASSERT_TRUE(strlen(s.reason) > 0);
+    /* While it is away nobody waits for it. */
+    fx_request(&fx, SV("t1"), 60000);
+    int64_t began = clock_mono_us();
+    fx.db->set.acquire_ms = 60000;
+    enum err rc = fx_run(&fx, DB_WRITE, "SELECT 1", NULL);
+    CU_ASSERT_EQUAL(rc, ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(fx.ctx.err.retry_after_s, 1);
+    CU_ASSERT_TRUE(clock_mono_us() - began < 30000000);
+    fx_server("start");
+    CU_ASSERT_TRUE(fx_wait_state(&fx, DB_UP));
+    CU_ASSERT_TRUE(fx_wait_open(&fx, 2));
+    fx_close(&fx);
+}
+
+/* db_open succeeds while PostgreSQL is away, and db_close ends an attempt that hangs. */
+static void opens_and_closes_while_away(void)
+{
+    struct fx fx;
+    fx_server("stop");
+    /* fx_open would ask the server for its database. */
+    struct db_settings settings = {.url = getenv("TEST_DATABASE_URL"),
+                                   .role = FX_ROLE,
+                                   .app_name = "db_test",
+                                   .pool_min = 2,
+                                   .pool_max = 4,
+                                   .acquire_ms = 1000,
+                                   .statement_ms = 1000,
+                                   .connect_ms = 60000,
+                                   .idle_s = 600,
+                                   .lifetime_s = 1800,
+                                   .workers = 1,
+                                   .prepare = true};
+    fx.slot = NULL;
+    fx.db = db_open(&settings, NULL);
+    fx.arena = arena_create(1 << 20);
+    CU_ASSERT_PTR_NOT_NULL(fx.db);
+    CU_ASSERT_TRUE(fx_wait_state(&fx, DB_DOWN));
+    fx_request(&fx, SV("t1"), 5000);
+    CU_ASSERT_EQUAL(fx_run(&fx, DB_READ, "SELECT 1", NULL), ERR_UNAVAILABLE);
+    fx_server("start");
+    CU_ASSERT_TRUE(fx_wait_state(&fx, DB_UP));
+    db_close(fx.db);
+    fx_server("pause");
+    fx.db = db_open(&settings, NULL);
+    fx_sleep_ms(50);
+    int64_t began = clock_mono_us();
+    db_close(fx.db);
+    CU_ASSERT_TRUE(clock_mono_us() - began < 30000000);
+    fx_server("resume");
+    arena_destroy(fx.arena);
+}
+
+SUITE(db_faults, "service db faults",
+      {"terminated backends under load", terminated_backends_under_load},
+      {"killed server comes back", killed_server_comes_back},
+      {"stopped server comes back", stopped_server_comes_back},
+      {"paused server mixes nothing up", paused_server_mixes_nothing_up},
+      {"state is right without requests", state_is_right_without_requests},
+      {"opens and closes while away", opens_and_closes_while_away})

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+#include "fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../unit/suite.h"
+
+enum { MAX = 20 };
+
+static void acquire_n(struct fx *fx, struct db_conn **c, int n)
+{
+    for (int i = 0; i < n; i++) {
+        c[i] = NULL;
+        CU_ASSERT_EQUAL(db_pool_acquire(fx->db, &fx->ctx, NULL, &c[i]), ERR_NONE);
+    }
+}
+
+static void release_n(struct fx *fx, struct db_conn **c, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (c[i])
+            db_pool_release(fx->db, c[i]);
+}
+
+static struct db_status status(struct fx *fx)
+{
+    struct db_status s;
+    db_status(fx->db, &s);
+    return s;
+}
+
+/* Fails if keep_minimum opens nothing, or if acquire takes the busy connection again: tried. */
+static void opens_two_that_differ(void)
+{
+    struct fx fx;
+    struct db_conn *c[2];
+    fx_open(&fx, NULL);
+    CU_ASSERT_EQUAL(status(&fx).open, 2);
+    CU_ASSERT_EQUAL(status(&fx).idle, 2);
+    CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM pg_stat_activity WHERE application_name = "
+                             "'db_test'"),
+                    2);
+    acquire_n(&fx, c, 2);
+    CU_ASSERT_NOT_EQUAL(fx_pid(c[0]), fx_pid(c[1]));
+    CU_ASSERT_EQUAL(status(&fx).in_use, 2);
+    release_n(&fx, c, 2);
+    CU_ASSERT_EQUAL(status(&fx).open, 2);
+    fx_close(&fx);
+}
+
+struct seeker {
+    struct fx *fx;
+    enum err rc;
+    int pid, retry_after;
+};
+
+static void *seek(void *arg)
+{
+    struct seeker *s = arg;
+    struct request_ctx ctx;
+    struct arena *arena = arena_create(1 << 20);
+    struct db_conn *c;
+    ctx_init(&ctx, arena, deadline_in_ms(10000), SV("t1"), SV("r2"));
+    s->rc = db_pool_acquire(s->fx->db, &ctx, NULL, &c);
+    s->retry_after = ctx.err.retry_after_s;
+    if (s->rc == ERR_NONE) {
+        s->pid = fx_pid(c);
+        db_pool_release(s->fx->db, c);
+    }
+    arena_destroy(arena);
+    return NULL;
+}
+
+/* Fails if may_open compares with > instead of >=, or if release does not hand over: tried. */
+static void grows_to_max_and_the_next_waits(void)
+{
+    struct fx fx;
+    struct db_conn *c[MAX];
+    struct seeker s = {.fx = &fx};
+    pthread_t thread;
+    fx_open(&fx, NULL);
+    acquire_n(&fx, c, MAX);
+    CU_ASSERT_EQUAL(status(&fx).open, MAX);
+    CU_ASSERT_EQUAL(pthread_create(&thread, NULL, seek, &s), 0);
+    CU_ASSERT_TRUE(fx_wait_waiting(&fx, 1));
+    CU_ASSERT_EQUAL(status(&fx).open, MAX);
+    int pid = fx_pid(c[7]);
+    db_pool_release(fx.db, c[7]);
+    c[7] = NULL;
+    pthread_join(thread, NULL);
+    CU_ASSERT_EQUAL(s.rc, ERR_NONE);
+    CU_ASSERT_EQUAL(s.pid, pid);
+    CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM pg_stat_activity WHERE application_name = "
+                             "'db_test'"),
+                    MAX);
+    release_n(&fx, c, MAX);
+    CU_ASSERT_EQUAL(status(&fx).idle, MAX);
+    CU_ASSERT_EQUAL(status(&fx).waiting, 0);
+    fx_close(&fx);
+}
+
+/* Fails if a waiter whose time is up stays in the list (the release then hands to it): tried. */
+static void the_next_gives_up_in_time(void)
+{
+    struct fx fx;
+    struct db_conn *c[MAX], *again;
+    char *url = fx_url();
+    struct db_settings settings = fx_settings(url);
+    settings.acquire_ms = 50;
+    fx_open(&fx, &settings);
+    fx.db->set.acquire_ms = 5000; /* filling the pool is not what is timed */
+    acquire_n(&fx, c, MAX);
+    fx.db->set.acquire_ms = 50;
+    struct seeker s = {.fx = &fx};
+    seek(&s);
+    CU_ASSERT_EQUAL(s.rc, ERR_OVERLOAD);
+    CU_ASSERT_EQUAL(s.retry_after, 1);
+    CU_ASSERT_EQUAL(status(&fx).waiting, 0);
+    /* A request's own deadline ends the waiting too. */
+    fx.db->set.acquire_ms = 60000;
+    fx_request(&fx, SV("t1"), 30);
+    CU_ASSERT_EQUAL(db_pool_acquire(fx.db, &fx.ctx, NULL, &again), ERR_OVERLOAD);
+    release_n(&fx, c, MAX);
+    CU_ASSERT_EQUAL(status(&fx).idle, MAX);
+    fx_close(&fx);
+    free(url);
+}
+
+/* Fails if the idle list is FIFO: tried. */
+static void last_returned_is_lent_first(void)
+{
+    struct fx fx;
+    struct db_conn *c[3], *again;
+    fx_open(&fx, NULL);
+    acquire_n(&fx, c, 3);
+    int last = fx_pid(c[2]);
+    release_n(&fx, c, 3);
+    acquire_n(&fx, &again, 1);
+    CU_ASSERT_EQUAL(fx_pid(again), last);
+    db_pool_release(fx.db, again);
+    fx_close(&fx);
+}
+
+/* Fails if acquire leaves out db_conn_quiet: tried. */
+static void terminated_backends_are_not_lent(void)
+{
+    struct fx fx;
+    struct db_conn *c[4];
+    struct db_rows rows;
+    fx_open(&fx, NULL);
+    acquire_n(&fx, c, 4);
+    release_n(&fx, c, 4);
+    CU_ASSERT_EQUAL(fx_admin("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
+                             " WHERE application_name = 'db_test'"),
+                    4);
+    /* A write is never repeated, so this one succeeds only on a live connection. */
+    CU_ASSERT_EQUAL(fx_run(&fx, DB_WRITE, "SELECT 1", &rows), ERR_NONE);
+    CU_ASSERT_EQUAL(atomic_load(&fx.slot->db_retries), 0);
+    CU_ASSERT_TRUE(fx_wait_open(&fx, 2));
+    fx_close(&fx);
+}
+
+static void expect_not_returned(const char *sql)
+{
+    struct fx fx;
+    struct db_conn *c;
+    fx_open(&fx, NULL);
+    int pid;
+    enum err rc = fx_run(&fx, DB_WRITE, "SELECT 1", NULL);
+    CU_ASSERT_EQUAL(rc, ERR_NONE);
+    acquire_n(&fx, &c, 1);
+    pid = fx_pid(c);
+    db_pool_release(fx.db, c);
+    CU_ASSERT_EQUAL(fx_run(&fx, DB_WRITE, sql, NULL), ERR_NONE);
+    acquire_n(&fx, &c, 1);
+    CU_ASSERT_NOT_EQUAL(fx_pid(c), pid);
+    db_pool_release(fx.db, c);
+    CU_ASSERT_EQUAL(atomic_load(&fx.slot->db_discarded), 1);
+    fx_close(&fx);
+}
+
+/* Fails if db_conn_clean does not look at dirty: tried, for each of them. */
+static void session_state_never_goes_back(void)
+{
+    expect_not_returned("SET work_mem = '1MB'");
+    expect_not_returned("SELECT set_config('work_mem', '1MB', false)");
+    expect_not_returned("LISTEN news");
+    expect_not_returned("CREATE TEMP TABLE left_behind (a int)");
+    expect_not_returned("SELECT pg_advisory_lock(7)");
+}
+
+/* Fails if db_conn_clean does not look at the transaction status: tried. */
+static void open_or_aborted_transaction_never_goes_back(void)
+{
+    static const char *const sql[] = {"BEGIN", "BEGIN; SELECT 1/0"};
+    for (size_t i = 0; i < ARRAY_LEN(sql); i++) {
+        struct fx fx;
+        struct db_conn *c;
+        fx_open(&fx, NULL);
+        acquire_n(&fx, &c, 1);
+        int pid = fx_pid(c);
+        PQclear(db_conn_ask(c, sql[i], deadline_in_ms(5000), -1));
+        db_pool_release(fx.db, c);
+        acquire_n(&fx, &c, 1);
+        CU_ASSERT_NOT_EQUAL(fx_pid(c), pid);
+        db_pool_release(fx.db, c);
+        fx_close(&fx);
+    }
+}
+
+/* Fails if db_conn_clean does not ask for a pending result: tried. */
+static void pending_result_never_goes_back(void)
+{
+    struct fx fx;
+    struct db_conn *c;
+    fx_open(&fx, NULL);
+    acquire_n(&fx, &c, 1);
+    int pid = fx_pid(c);
+    CU_ASSERT_EQUAL(PQsendQuery(c->pg, "SELECT 'of another'"), 1);
+    CU_ASSERT_EQUAL(PQflush(c->pg), 0);
+    db_pool_release(fx.db, c);
+    acquire_n(&fx, &c, 1);
+    CU_ASSERT_NOT_EQUAL(fx_pid(c), pid);
+    db_pool_release(fx.db, c);
+    fx_close(&fx);
+}
+
+/* Fails if release does not look at retire_us: tried. */
+static void old_and_idle_connections_are_closed(void)
+{
+    struct fx fx;
+    struct db_conn *c[5];
+    char *url = fx_url();
+    struct db_settings settings = fx_settings(url);
+    settings.idle_s = 0;
+    fx_open(&fx, &settings);
+    acquire_n(&fx, c, 5);
+    release_n(&fx, c, 5);
+    CU_ASSERT_TRUE(fx_wait_open(&fx, 2)); /* down to the minimum by itself */
+    acquire_n(&fx, c, 1);
+    int pid = fx_pid(c[0]);
+    c[0]->retire_us = 1;
+    release_n(&fx, c, 1);
+    acquire_n(&fx, c, 1);
+    CU_ASSERT_NOT_EQUAL(fx_pid(c[0]), pid);
+    release_n(&fx, c, 1);
+    fx_close(&fx);
+    free(url);
+}
+
+static void expect_wrong(const struct db_settings *settings, const char *text)
+{
+    struct fx fx;
+    fx_open(&fx, settings);
+    CU_ASSERT_EQUAL(status(&fx).state, DB_MISCONFIGURED);
+    CU_ASSERT_PTR_NOT_NULL(strstr(status(&fx).reason, text));
+    if (!strstr(status(&fx).reason, text))
+        fprintf(stderr, "reason: %s\n", status(&fx).reason);
+    CU_ASSERT_EQUAL(fx_run(&fx, DB_READ, "SELECT 1", NULL), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(status(&fx).open, 0);
+    fx_close(&fx);
+}
+
+/* Fails if db_check_server is not called, for each of them: tried. */
+static void roles_that_escape_rls_are_refused(void)
+{
+    char *url = fx_url();
+    struct db_settings settings = fx_settings(url);
+    fx_admin("DROP ROLE IF EXISTS db_test_bypass; CREATE ROLE db_test_bypass BYPASSRLS;"
+             "DROP ROLE IF EXISTS db_test_owner; CREATE ROLE db_test_owner;"
+             "DROP ROLE IF EXISTS db_test_member; CREATE ROLE db_test_member IN ROLE db_test_owner;"
+             "CREATE TABLE sessions (a int); ALTER TABLE sessions OWNER TO db_test_owner");
+    settings.role = "";
+    expect_wrong(&settings, "is a superuser");
+    settings.role = "db_test_bypass";
+    expect_wrong(&settings, "has BYPASSRLS");
+    settings.role = "db_test_owner";
+    expect_wrong(&settings, "owns the tables");
+    settings.role = "db_test_member";
+    expect_wrong(&settings, "owns the tables");
+    settings.role = "no such\\role";
+    expect_wrong(&settings, "does not exist: run `parley migrate`");
+    settings.role = FX_ROLE;
+    settings.schema_version = 3;
+    expect_wrong(&settings, "schema is at version 0, this program needs 3: run `parley migrate`");
+    fx_admin("CREATE TABLE parley_schema (version int); INSERT INTO parley_schema VALUES (4);"
+             "GRANT SELECT ON parley_schema TO " FX_ROLE);
+    expect_wrong(&settings, "needs 3: use a newer parley");
+    fx_admin("DROP TABLE parley_schema; DROP TABLE sessions; DROP ROLE db_test_member;"
+             "DROP ROLE db_test_owner; DROP ROLE db_test_bypass");
+    settings.schema_version = 0;
+    settings.url = "postgresql://u:secret@[broken";
+    expect_wrong(&settings, "DATABASE_URL is not a valid connection string");
+    free(url);
+}
+
+/* Becomes right by itself when somebody puts it right. */
+static void recovers_from_a_wrong_schema(void)
+{
+    struct fx fx;
+    char *url = fx_url();
+    struct db_settings settings = fx_settings(url);
+    settings.schema_version = 3;
+    fx_open(&fx, &settings);
+    CU_ASSERT_EQUAL(status(&fx).state, DB_MISCONFIGURED);
+    fx_admin("CREATE TABLE parley_schema (version int); INSERT INTO parley_schema VALUES (3);"
+             "GRANT SELECT ON parley_schema TO " FX_ROLE);
+    CU_ASSERT_TRUE(fx_wait_state(&fx, DB_UP));
+    CU_ASSERT_EQUAL(status(&fx).schema_version, 3);
+    CU_ASSERT_STRING_EQUAL(status(&fx).reason, "");
+    fx_close(&fx);
+    fx_admin("DROP TABLE parley_schema");
+    free(url);
+}
+
+/* Fails if fit_size ignores workers, or the database's limit: tried. */
+static void size_is_lowered_to_what_the_server_allows(void)
+{
+    struct fx fx;
+    char *url = fx_url();
+    struct db_settings settings = fx_settings(url);
+    settings.workers = 10; /* (100 - 3) / 10 */
+    fx_open(&fx, &settings);
+    CU_ASSERT_EQUAL(status(&fx).max, 9);
+    fx_close(&fx);
+    fx_admin("ALTER DATABASE parley_db_test CONNECTION LIMIT 30");
+    fx_open(&fx, &settings);
+    CU_ASSERT_EQUAL(status(&fx).max, 3);
+    fx_close(&fx);
+    fx_admin("ALTER DATABASE parley_db_test CONNECTION LIMIT -1");
+    free(url);
+}
+
+/* With the server full but one connection open, the next waits for that one instead of failing.
+ * Fails if OPEN_FULL is treated as OPEN_REFUSED: tried. */
+static void full_server_means_waiting(void)
+{
+    struct fx fx;
+    struct db_conn *c[2];
+    pthread_t thread;
+    struct seeker s = {.fx = &fx};
+    fx_admin("DROP ROLE IF EXISTS db_test_login; CREATE ROLE db_test_login LOGIN");
+    char *url = fx_url();
+    char login[2200];
+    snprintf(login, sizeof(login), "%s user='db_test_login'", url);
+    struct db_settings settings = fx_settings(login);
+    settings.role = "";
+    settings.pool_min = 1;
+    fx_open(&fx, &settings);
+    fx_admin("ALTER ROLE db_test_login CONNECTION LIMIT 1");
+    acquire_n(&fx, c, 1);
+    CU_ASSERT_EQUAL(pthread_create(&thread, NULL, seek, &s), 0);
+    CU_ASSERT_TRUE(fx_wait_waiting(&fx, 1));
+    CU_ASSERT_EQUAL(status(&fx).state, DB_UP);
+    release_n(&fx, c, 1);
+    pthread_join(thread, NULL);
+    CU_ASSERT_EQUAL(s.rc, ERR_NONE);
+    fx_close(&fx);
+    fx_admin("DROP ROLE db_test_login");
+    free(url);
+}
+
+SUITE(db_pool, "service db pool", {"opens two that differ", opens_two_that_differ},
+      {"grows to max and the next waits", grows_to_max_and_the_next_waits},
+      {"the next gives up in time", the_next_gives_up_in_time},
+      {"last returned is lent first", last_returned_is_lent_first},
+      {"terminated backends are not lent", terminated_backends_are_not_lent},
+      {"session state never goes back", session_state_never_goes_back},
+      {"open or aborted transaction never goes back", open_or_aborted_transaction_never_goes_back},
+      {"pending result never goes back", pending_result_never_goes_back},
+      {"old and idle connections are closed", old_and_idle_connections_are_closed},
+      {"roles that escape RLS are refused", roles_that_escape_rls_are_refused},
+      {"recovers from a wrong schema", recovers_from_a_wrong_schema},
+      {"size is lowered to what the server allows", size_is_lowered_to_what_the_server_allows},
+      {"full server means waiting", full_server_means_waiting})

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+#include "fixture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../unit/suite.h"
+
+static const struct db_stmt insert = {"tx_insert", "INSERT INTO items (id, n) VALUES ($1, $2)"};
+
+struct script {
+    int fail_at;   /* the statement that fails, from 0; -1: none */
+    bool overlook; /* fn does not notice */
+    enum err own;  /* fn's own result after its statements */
+    int runs;
+};
+
+enum { STATEMENTS = 4 };
+
+static enum err run_script(struct db_tx *tx, struct request_ctx *ctx, void *arg)
+{
+    struct script *s = arg;
+    s->runs++;
+    for (int i = 0; i < STATEMENTS; i++) {
+        struct db_param p[] = {db_i64(i), db_i32(i == s->fail_at ? -1 : i)};
+        struct db_failure failure;
+        enum err rc = db_tx_query(tx, ctx, &insert, p, 2, NULL, &failure);
+        if (rc != ERR_NONE && !s->overlook)
+            return rc;
+    }
+    return s->own;
+}
+
+/* Fails if commit is sent after a failure that fn overlooked and its answer is not looked at, or if
+ * roll_back does nothing and release does not look: tried. */
+static void failure_at_each_statement_leaves_nothing(void)
+{
+    struct fx fx;
+    fx_open(&fx, NULL);
+    for (int at = 0; at < STATEMENTS; at++) {
+        for (int overlook = 0; overlook < 2; overlook++) {
+            struct script s = {.fail_at = at, .overlook = overlook};
+            fx_admin("TRUNCATE items");
+            fx_request(&fx, SV("t1"), 5000);
+            CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_READ_COMMITTED, run_script, &s),
+                            ERR_INTERNAL);
+            CU_ASSERT_EQUAL(s.runs, 1);
+            CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
+        }
+    }
+    struct script own = {.fail_at = -1, .own = ERR_PRECONDITION};
+    fx_request(&fx, SV("t1"), 5000);
+    CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_READ_COMMITTED, run_script, &own),
+                    ERR_PRECONDITION);
+    CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
+    struct script good = {.fail_at = -1};
+    fx_request(&fx, SV("t1"), 5000);
+    CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_SERIALIZABLE, run_script, &good), ERR_NONE);
+    CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), STATEMENTS);
+    /* BEGIN travels with the first statement. */
+    CU_ASSERT_EQUAL(fx.ctx.trace.round_trips, STATEMENTS + 1);
+    CU_ASSERT_EQUAL(atomic_load(&fx.slot->db_discarded), 0);
+    fx_close(&fx);
+}
+
+static enum err nest(struct db_tx *tx, struct request_ctx *ctx, void *arg)
+{
+    struct fx *fx = arg;
+    struct script inner = {.fail_at = -1};
+    struct db_param p[] = {db_i64(100), db_i32(1)};
+    enum err rc = db_tx_query(tx, ctx, &insert, p, 2, NULL, NULL);
+    return rc != ERR_NONE ? rc : db_transaction(fx->db, ctx, DB_READ_COMMITTED, run_script, &inner);
+}
+
+/* Fails if db_transaction does not ask db_pool_owns: tried. */
+static void nested_is_an_error(void)
+{
+    struct fx fx;
+    fx_admin("TRUNCATE items");
+    fx_open(&fx, NULL);
+    CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_READ_COMMITTED, nest, &fx), ERR_INTERNAL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(fx.ctx.err.cause, "inside a transaction"));
+    CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
+    fx_close(&fx);
+}
+
+static enum err do_nothing(struct db_tx *tx, struct request_ctx *ctx, void *arg)
+{
+    (void)tx;
+    (void)ctx;
+    return *(enum err *)arg;
+}
+
+static void without_statements_nothing_is_sent(void)
+{
+    struct fx fx;
+    enum err own = ERR_NONE;
+    fx_open(&fx, NULL);
+    CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_READ_COMMITTED, do_nothing, &own), ERR_NONE);
+    own = ERR_NOT_FOUND;
+    CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_READ_COMMITTED, do_nothing, &own),
+                    ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(fx.ctx.trace.round_trips, 0);
+    fx_close(&fx);
+}
+
+struct race {
+    int runs, meddle; /* another change comes in between in the first so many runs */
+    size_t used[8];
+};
+
+/* Reads, lets somebody else write, then writes: fails under REPEATABLE READ. */
+static enum err read_then_write(struct db_tx *tx, struct request_ctx *ctx, void *arg)
+{
+    static const struct db_stmt read = {"race_read", "SELECT n FROM items WHERE id = 1"};
+    static const struct db_stmt write = {"race_write", "UPDATE items SET n = $1 WHERE id = 1"};
+    struct race *r = arg;
+    struct db_rows rows;
+    r->used[r->runs] = arena_used(ctx->arena);
+    enum err rc = db_tx_query(tx, ctx, &read, NULL, 0, &rows, NULL);
+    if (rc != ERR_NONE)
+        return rc;
+    if (r->runs++ < r->meddle)
+        fx_admin("UPDATE items SET n = n + 10 WHERE id = 1");
+    struct db_param p = db_i32((int32_t)db_get_i64(&rows, 0, 0) + 1);
+    return db_tx_query(tx, ctx, &write, &p, 1, NULL, NULL);
+}
+
+/* Fails if the table of SQLSTATEs does not mark 40001, or the arena is not rewound: tried. */
+static void serialization_failure_is_repeated(void)
+{
+    struct fx fx;
+    struct race r = {.meddle = 2};
+    fx_admin("TRUNCATE items; INSERT INTO items (id, n) VALUES (1, 0)");
+    fx_open(&fx, NULL);
+    CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_REPEATABLE_READ, read_then_write, &r),
+                    ERR_NONE);
+    CU_ASSERT_EQUAL(r.runs, 3);
+    CU_ASSERT_EQUAL(r.used[2], r.used[0]);
+    CU_ASSERT_EQUAL(fx.ctx.err.err, ERR_NONE);
+    CU_ASSERT_EQUAL(fx_admin("SELECT n FROM items WHERE id = 1"), 21);
+    CU_ASSERT_EQUAL(atomic_load(&fx.slot->db_retries), 2);
+    /* Not for ever. */
+    struct race lost = {.meddle = 100};
+    CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_REPEATABLE_READ, read_then_write, &lost),
+                    ERR_BUSY);
+    CU_ASSERT_EQUAL(lost.runs, 4);
+    fx_close(&fx);
+}
+
+struct killing {
+    struct fx *fx;
+    int runs, kills;
+};
+
+static enum err be_killed(struct db_tx *tx, struct request_ctx *ctx, void *arg)
+{
+    struct killing *k = arg;
+    struct db_param p[] = {db_i64(1), db_i32(1)};
+    enum err rc = db_tx_query(tx, ctx, &insert, p, 2, NULL, NULL);
+    if (rc != ERR_NONE)
+        return rc;
+    if (k->runs++ < k->kills)
+        fx_admin("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE state "
+                 "= 'idle in transaction' AND application_name = 'db_test'");
+    p[0] = db_i64(2);
+    return db_tx_query(tx, ctx, &insert, p, 2, NULL, NULL);
+}
+
+/* Before COMMIT is sent a lost connection has changed nothing, so the whole is done again, once.
+ * Fails if the transaction counts as DB_WRITE: tried. */
+static void lost_before_commit_is_repeated(void)
+{
+    struct fx fx;
+    fx_admin("TRUNCATE items");
+    fx_open(&fx, NULL);
+    struct killing once = {.fx = &fx, .kills = 1};
+    CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_READ_COMMITTED, be_killed, &once), ERR_NONE);
+    CU_ASSERT_EQUAL(once.runs, 2);
+    CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 2);
+    struct killing twice = {.fx = &fx, .kills = 2};
+    fx_admin("TRUNCATE items");
+    CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_READ_COMMITTED, be_killed, &twice),
+                    ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
+    fx_close(&fx);
+}
+
+static enum err insert_one(struct db_tx *tx, struct request_ctx *ctx, void *arg)
+{
+    struct db_param p[] = {db_i64(1), db_i32(1)};
+    (*(int *)arg)++;
+    return db_tx_query(tx, ctx, &insert, p, 2, NULL, NULL);
+}
+
+/* A deferred trigger kills the backend in the middle of COMMIT. Fails if COMMIT's fault is not
+ * turned into ERR_OUTCOME_UNKNOWN (the transaction is then repeated): tried. */
+static void lost_in_commit_is_unknown(void)
+{
+    struct fx fx;
+    int runs = 0;
+    fx_admin("TRUNCATE items; CREATE OR REPLACE FUNCTION die() RETURNS trigger LANGUAGE plpgsql "
+             "SECURITY DEFINER AS "
+             "'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END';"
+             "CREATE CONSTRAINT TRIGGER die AFTER INSERT ON items DEFERRABLE INITIALLY DEFERRED "
+             "FOR EACH ROW EXECUTE FUNCTION die()");
+    fx_open(&fx, NULL);
+    CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_READ_COMMITTED, insert_one, &runs),
+                    ERR_OUTCOME_UNKNOWN);
+    CU_ASSERT_EQUAL(runs, 1);
+    /* The same for a single write; a read would be repeated. */
+    fx_request(&fx, SV("t1"), 5000);
+    CU_ASSERT_EQUAL(fx_run(&fx, DB_WRITE, "INSERT INTO items (id) VALUES (9)", NULL),
+                    ERR_OUTCOME_UNKNOWN);
+    fx_close(&fx);
+    fx_admin("DROP TRIGGER die ON items; DROP FUNCTION die()");
+}
+
+/* One statement that reads and writes under SERIALIZABLE is repeated too: a function that fails
+ * with 40001 until its third call. Fails if db_may_repeat does not repeat conflicts: tried. */
+static void single_statement_is_repeated(void)
+{
+    struct fx fx;
+    fx_admin("CREATE SEQUENCE calls; GRANT ALL ON calls TO " FX_ROLE ";"
+             "CREATE FUNCTION third() RETURNS int LANGUAGE plpgsql AS 'BEGIN IF nextval(''calls'') "
+             "< 3 THEN RAISE EXCEPTION USING ERRCODE = ''40P01''; END IF; RETURN 1; END'");
+    fx_open(&fx, NULL);
+    CU_ASSERT_EQUAL(fx_run(&fx, DB_WRITE, "SELECT third()", NULL), ERR_NONE);
+    CU_ASSERT_EQUAL(fx.ctx.err.err, ERR_NONE);
+    fx_admin("ALTER SEQUENCE calls RESTART START 1 MINVALUE -100; SELECT setval('calls', -50)");
+    CU_ASSERT_EQUAL(fx_run(&fx, DB_WRITE, "SELECT third()", NULL), ERR_BUSY);
+    CU_ASSERT_EQUAL(fx_admin("SELECT last_value FROM calls"), -46); /* once and three times more */
+    fx_close(&fx);
+    fx_admin("DROP FUNCTION third(); DROP SEQUENCE calls");
+}
+
+SUITE(db_tx, "service db tx",
+      {"failure at each statement leaves nothing", failure_at_each_statement_leaves_nothing},
+      {"nested is an error", nested_is_an_error},
+      {"without statements nothing is sent", without_statements_nothing_is_sent},
+      {"serialization failure is repeated", serialization_failure_is_repeated},
+      {"lost before commit is repeated", lost_before_commit_is_repeated},
+      {"lost in commit is unknown", lost_in_commit_is_unknown},
+      {"single statement is repeated", single_statement_is_repeated})

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+#include "../../../src/db/db_internal.h"
+
+#include <string.h>
+
+#include "../suite.h"
+
+static void sqlstate_of_a_message(void)
+{
+    char state[6];
+    db_message_sqlstate("connection to server on socket \"/x\" failed: FATAL:  53300: sorry, too "
+                        "many clients already\nLOCATION:  InitProcess, proc.c:1",
+                        state);
+    CU_ASSERT_STRING_EQUAL(state, "53300");
+    db_message_sqlstate("… failed: FATALE:  3D000: il database non esiste\n", state);
+    CU_ASSERT_STRING_EQUAL(state, "3D000");
+    db_message_sqlstate("could not connect: Connection refused\n\tIs the server running?", state);
+    CU_ASSERT_STRING_EQUAL(state, "");
+    db_message_sqlstate("a:  1234: b:  ABCDEF: c:  ", state);
+    CU_ASSERT_STRING_EQUAL(state, "");
+}
+
+static void line_of_a_message(void)
+{
+    char line[24];
+    db_message_line("x failed: FATAL:  53300: sorry\nLOCATION:  y", line, sizeof(line));
+    CU_ASSERT_STRING_EQUAL(line, "sorry");
+    db_message_line("x failed: No such file\n\tIs it there?", line, sizeof(line));
+    CU_ASSERT_STRING_EQUAL(line, "x failed: No such file");
+    db_message_line("", line, sizeof(line));
+    CU_ASSERT_STRING_EQUAL(line, "");
+}
+
+static void sql_that_leaves_state(void)
+{
+    static const char *const leaves[] = {
+        "SELECT set_config('a.b', $1, false)",
+        "SELECT set_config('a', f('x)'), false), 'true'",
+        "select SET_CONFIG('a', $1, $2)",
+        "SELECT set_config('a', '1', true), set_config('b', '', FALSE )",
+        "SELECT pg_advisory_lock(1)",
+        "SELECT pg_try_advisory_lock_shared(1)",
+        "set_config('a'"};
+    static const char *const clean[] = {"SELECT 1", "SELECT set_config('a.b', $1, true)",
+                                        "SELECT set_config('a', f(1, (2)), TRUE )",
+                                        "SELECT set_config(')', '(', true)",
+                                        "SELECT pg_advisory_xact_lock(1)"};
+    for (size_t i = 0; i < ARRAY_LEN(leaves); i++)
+        CU_ASSERT_TRUE(db_sql_leaves_state(leaves[i]));
+    for (size_t i = 0; i < ARRAY_LEN(clean); i++)
+        CU_ASSERT_FALSE(db_sql_leaves_state(clean[i]));
+}
+
+static void tags_that_leave_state(void)
+{
+    static const char *const leaves[] = {"SET", "LISTEN", "PREPARE", "CREATE TABLE",
+                                         "DO",  "",       "SELECTED"};
+    static const char *const clean[] = {"SELECT 1", "INSERT 0 1", "UPDATE 0", "DELETE 7", "COMMIT"};
+    for (size_t i = 0; i < ARRAY_LEN(leaves); i++)
+        CU_ASSERT_TRUE(db_tag_leaves_state(leaves[i]));
+    for (size_t i = 0; i < ARRAY_LEN(clean); i++)
+        CU_ASSERT_FALSE(db_tag_leaves_state(clean[i]));
+}
+
+SUITE(db_conn, "db conn", {"SQLSTATE of a message", sqlstate_of_a_message},
+      {"line of a message", line_of_a_message}, {"SQL that leaves state", sql_that_leaves_state},
+      {"tags that leave state", tags_that_leave_state})
