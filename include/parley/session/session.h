@@ -1,0 +1,186 @@
+/*
+ * The one session module: the only place that knows what a session is. It reads through the tiers
+ * to PostgreSQL and writes to PostgreSQL, keeping the tiers coherent (src/session/coherence.c).
+ *
+ * struct sessions has no state but its pool, its cache and its settings: two in one process share
+ * nothing. All of its functions may be called from any thread at once; what they return lives in
+ * ctx->arena. A failure is described in ctx->err.
+ *
+ * Strings that come in must be checked by the caller for length and alphabet where the interface
+ * says so (session_id_valid and the like); JSON text must have passed jdoc_parse.
+ */
+#ifndef PARLEY_SESSION_SESSION_H
+#define PARLEY_SESSION_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "parley/base/ctx.h"
+#include "parley/cache/cache.h"
+#include "parley/db/db.h"
+
+enum {
+    SESSION_ID_MAX = 128,
+    SESSION_MESSAGES_MAX = 1000, /* in one append, and in one page */
+    SESSION_WINDOW = 20,         /* newest messages kept with a cached session, and the default page */
+    SESSION_KEY_MAX = 255        /* bytes of an idempotency key */
+};
+
+struct sessions;
+
+struct sessions_settings {
+    int64_t ttl_seconds;  /* of a session that names none */
+    int64_t page_bytes;   /* most bytes of content and metadata that one answer may hold */
+    int64_t sweep_s;      /* pause between two passes of the sweeper; 0: no sweeper */
+    int statement_ms;     /* bound of one of the sweeper's statements */
+};
+
+/* db and cache are borrowed and must outlive it; cache may be NULL. NULL when there is no memory. */
+struct sessions *sessions_open(const struct sessions_settings *settings, struct db *db,
+                               struct cache *cache, struct metrics_slot *slot);
+void sessions_close(struct sessions *s); /* ends the sweeper; NULL is fine */
+
+/* ---- what a session is ---- */
+
+struct session_message {
+    int64_t seq;
+    struct sv message_id; /* always set: the client's, or made from generation and seq */
+    struct sv type, role; /* role may be absent */
+    struct sv content;    /* JSON text; absent where a type has none */
+    struct sv metadata;   /* JSON text */
+    int64_t created_at;   /* wall clock, us */
+};
+
+struct session {
+    struct sv session_id, user_id, language; /* user_id may be absent */
+    int64_t generation, version, state_version, last_seq, message_count;
+    int64_t ttl_seconds;
+    bool sliding;
+    int64_t created_at, updated_at, expires_at;
+    struct sv context, metadata;    /* JSON text */
+    struct session_message *messages; /* the newest, oldest first */
+    size_t n_messages;
+};
+
+/* The predicate of expiry; its clock is a parameter. */
+bool session_is_expired(const struct session *s, int64_t now_us);
+/* 1 to SESSION_ID_MAX of A–Z a–z 0–9 . _ : - and neither "." nor "..". */
+bool session_id_valid(struct sv id);
+/* The same alphabet; not digits alone, since those name a message by its seq. */
+bool session_message_id_valid(struct sv id);
+
+/* ---- what a client asks for ---- */
+
+struct session_message_draft {
+    struct sv message_id;     /* absent: made */
+    struct sv type, role;     /* type is never absent */
+    struct sv content;        /* JSON text or absent */
+    struct sv metadata;       /* JSON text, never absent */
+};
+
+struct session_draft {
+    struct sv session_id;     /* absent: a UUIDv7 is made */
+    struct sv user_id, language;
+    struct sv context, metadata;
+    int64_t ttl_seconds;      /* 0: the default */
+    bool sliding;
+    const struct session_message_draft *messages;
+    size_t n_messages;
+};
+
+/* What must hold for a call to have an effect, and the key under which it has it once. */
+struct session_guard {
+    struct sv user;              /* X-Parley-User; absent: any. A mismatch is "not found" */
+    const struct sv *if_match;   /* entity tags of which one must be the session's; NULL: any */
+    size_t n_if_match;
+    bool create_only;            /* If-None-Match: * on a PUT */
+    struct sv key;               /* Idempotency-Key; absent: none */
+    struct sv fingerprint;       /* SHA-256 of the request that carries the key */
+};
+
+/* The members of a merge patch that were given; text members are JSON text. */
+struct session_patch {
+    bool has_user_id, has_language, has_ttl;
+    struct sv user_id;           /* absent: null, the session belongs to nobody */
+    struct sv language;
+    int64_t ttl_seconds;         /* 0: the default */
+    struct sv context, metadata; /* merge patches; absent: not given. "null" resets to {} */
+};
+
+/* What a write did: enough for its answer, and what an idempotency key remembers. */
+struct session_receipt {
+    struct sv session_id;
+    int64_t generation, version, state_version, message_count;
+    int64_t first_seq, last_seq; /* of what was appended; 0: nothing was */
+    int64_t at, session_at, expires_at;
+    int status;                  /* HTTP status that the first answer had */
+    bool created;                /* the session was made by this call */
+    bool replayed;               /* this is the answer to an earlier request with the same key */
+    struct session_message *window; /* ?return=N: the newest N, oldest first */
+    size_t n_window;
+};
+
+/* ---- calls ---- */
+
+/* A new session with its first messages: both or neither. ERR_CONFLICT: the id is taken. */
+MUSTCHECK enum err session_create(struct sessions *s, struct request_ctx *ctx,
+                                  const struct session_draft *draft,
+                                  const struct session_guard *guard, struct session *out,
+                                  struct session_receipt *receipt);
+/* Gets the session, or makes it as drafted; atomically, whoever else does. receipt->created says
+ * which it was. */
+MUSTCHECK enum err session_get_or_create(struct sessions *s, struct request_ctx *ctx,
+                                         const struct session_draft *draft,
+                                         const struct session_guard *guard, struct session *out,
+                                         struct session_receipt *receipt);
+/* The session with its newest n messages (0 to SESSION_MESSAGES_MAX, fewer where page_bytes says
+ * so). ERR_NOT_FOUND: absent, expired, or of another user. */
+MUSTCHECK enum err session_get(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                               struct sv user, size_t n, struct session *out);
+/* Applies a merge patch; out has no messages. ERR_PRECONDITION: If-Match. */
+MUSTCHECK enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                 const struct session_patch *patch,
+                                 const struct session_guard *guard, struct session *out,
+                                 struct session_receipt *receipt);
+MUSTCHECK enum err session_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                  const struct session_guard *guard,
+                                  struct session_receipt *receipt);
+
+struct session_append {
+    const struct session_message_draft *messages; /* 1 to SESSION_MESSAGES_MAX */
+    size_t n_messages;
+    bool create;      /* make the session if it is not there, owned by guard->user */
+    size_t return_n;  /* give the newest so many back; 0: none */
+};
+/* Appends all or none. ERR_CONFLICT: a message_id is taken in this session. */
+MUSTCHECK enum err session_append(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                  const struct session_append *append,
+                                  const struct session_guard *guard,
+                                  struct session_receipt *receipt);
+
+struct session_page_query {
+    int64_t after, before; /* exclusive bounds of seq; 0: none */
+    size_t limit;          /* 1 to SESSION_MESSAGES_MAX */
+    bool ascending;
+    int64_t max_bytes;     /* 0: page_bytes */
+};
+struct session_page {
+    struct session_message *messages; /* in the order asked for */
+    size_t n;
+    bool has_more;
+    int64_t generation, version;
+};
+MUSTCHECK enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                struct sv user, const struct session_page_query *query,
+                                struct session_page *out);
+
+/* which: a seq in decimal, or a message_id. */
+MUSTCHECK enum err session_message_get(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                       struct sv user, struct sv which,
+                                       struct session_message *out);
+MUSTCHECK enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                          struct sv which, const struct session_guard *guard,
+                                          struct session_receipt *receipt);
+
+#endif

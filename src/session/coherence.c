@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Coherence of the tiers with PostgreSQL: no read older than an acknowledged write.
+ *
+ *   read    tier? ── hit: check identity, expiry and user, answer
+ *             └ miss: the ticket notes when and where; ask PostgreSQL; offer the value with the
+ *               ticket. The tier refuses it while a fence stands, or when it is too old.
+ *   write   fence (drops the value) ── statement ── commit ── settle (new value, if it is known and
+ *           the fence is still this writer's) ── answer
+ *
+ * The fence is set before the statement is sent and settled before the answer goes out, so between
+ * commit and answer no reader finds the old value, and no late fill brings it back. A statement
+ * whose outcome is not known leaves its fence standing for its full time: it outlives the longest
+ * write.
+ */
+#include "session_internal.h"
+
+#include <string.h>
+
+static const int64_t tier_ttl_max_ms = INT64_C(604800) * 1000;
+
+static struct cache_key key_of(const struct request_ctx *ctx, struct sv id)
+{
+    return (struct cache_key){ctx->tenant, id};
+}
+
+/* The newest window of a session that may hold more; shares its memory. */
+static struct session windowed(const struct session *session)
+{
+    struct session w = *session;
+    if (w.n_messages > SESSION_WINDOW) {
+        w.messages += w.n_messages - SESSION_WINDOW;
+        w.n_messages = SESSION_WINDOW;
+    }
+    return w;
+}
+
+static bool encode_value(struct request_ctx *ctx, const struct session *session,
+                         struct cache_value *out)
+{
+    int64_t left_ms = (session->expires_at - clock_wall_us()) / 1000;
+    if (left_ms <= 0)
+        return false;
+    struct session window = windowed(session);
+    out->generation = session->generation;
+    out->version = session->version;
+    out->ttl_ms = left_ms < tier_ttl_max_ms ? left_ms : tier_ttl_max_ms;
+    return codec_encode(ctx, &window, &out->bytes) == ERR_NONE;
+}
+
+/* A value is used only if it is what was asked for in every respect. */
+static bool decode_value(struct request_ctx *ctx, struct sv id, const struct cache_value *value,
+                         struct session *out)
+{
+    return codec_decode(ctx, value->bytes, out) && sv_eq(out->session_id, id) &&
+           out->generation == value->generation && out->version == value->version;
+}
+
+static bool has_enough(const struct session *session, size_t n)
+{
+    return session->n_messages >= n || session->n_messages == (size_t)session->message_count;
+}
+
+enum err coherent_read(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
+                       size_t n, struct session *out)
+{
+    struct cache_ticket ticket = {.usable = false};
+    struct cache_value value;
+    if (s->cache && cache_read(s->cache, ctx, key_of(ctx, id), &value, &ticket) &&
+        decode_value(ctx, id, &value, out) && !session_is_expired(out, clock_wall_us()) &&
+        has_enough(out, n)) {
+        return session_user_matches(out, user) ? ERR_NONE : session_not_found(ctx);
+    }
+    size_t limit = n > SESSION_WINDOW ? n : SESSION_WINDOW;
+    /* Read without the user, so that what is found can be kept for whoever asks next. */
+    enum err e = repo_session_read(s, ctx, id, SV_NONE, limit, out);
+    if (e == ERR_NOT_FOUND)
+        return session_not_found(ctx);
+    if (e != ERR_NONE)
+        return e;
+    ctx->trace.tier = "postgres";
+    bool whole = out->n_messages >= SESSION_WINDOW || has_enough(out, SESSION_WINDOW);
+    if (s->cache && ticket.usable && whole && encode_value(ctx, out, &value))
+        cache_fill(s->cache, ctx, key_of(ctx, id), &ticket, &value);
+    return session_user_matches(out, user) ? ERR_NONE : session_not_found(ctx);
+}
+
+void coherent_begin(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                    struct coherent_write *w)
+{
+    memset(w, 0, sizeof(*w));
+    w->key = key_of(ctx, id);
+    if (s->cache)
+        cache_fence(s->cache, ctx, w->key, &w->fence);
+}
+
+void coherent_end(struct sessions *s, struct request_ctx *ctx, struct coherent_write *w,
+                  enum err result, const struct session *now)
+{
+    if (!s->cache)
+        return;
+    w->fence.in_doubt = result == ERR_OUTCOME_UNKNOWN;
+    struct cache_value value;
+    bool known = result == ERR_NONE && now && encode_value(ctx, now, &value);
+    cache_settle(s->cache, ctx, w->key, &w->fence, known ? &value : NULL);
+}
+
+static void message_from_draft(const struct session_message_draft *draft, struct session_message *m)
+{
+    m->type = draft->type;
+    m->role = draft->role;
+    m->content = draft->content;
+    m->metadata = draft->metadata;
+}
+
+/* The newest of the old messages and the new ones together, at most SESSION_WINDOW. */
+static bool join_window(struct request_ctx *ctx, const struct session *old,
+                        const struct session_append *append, const struct session_receipt *receipt,
+                        struct session *out)
+{
+    size_t fresh = append->n_messages < SESSION_WINDOW ? append->n_messages : SESSION_WINDOW;
+    size_t kept = old->n_messages < SESSION_WINDOW - fresh ? old->n_messages
+                                                           : SESSION_WINDOW - fresh;
+    struct session_message *all = arena_array(ctx->arena, fresh + kept, sizeof(*all));
+    char *ids = arena_array(ctx->arena, fresh, UUID_LEN + 1);
+    if (!all || !ids)
+        return false;
+    for (size_t i = 0; i < kept; i++)
+        all[i] = old->messages[old->n_messages - kept + i];
+    for (size_t i = 0; i < fresh; i++) {
+        const struct session_message_draft *draft =
+            &append->messages[append->n_messages - fresh + i];
+        struct session_message *m = &all[kept + i];
+        message_from_draft(draft, m);
+        m->seq = receipt->last_seq - (int64_t)(fresh - 1 - i);
+        m->created_at = receipt->at;
+        m->message_id = draft->message_id;
+        if (!m->message_id.p) {
+            char *id = ids + i * (UUID_LEN + 1);
+            uuid_v8_pack((uint64_t)receipt->generation, (uint64_t)m->seq, id);
+            m->message_id = (struct sv){id, UUID_LEN};
+        }
+    }
+    out->messages = all;
+    out->n_messages = fresh + kept;
+    return true;
+}
+
+bool coherent_after_append(struct request_ctx *ctx, const struct coherent_write *w,
+                           const struct session_append *append,
+                           const struct session_receipt *receipt, struct session *out)
+{
+    struct session old;
+    if (!w->fence.had || !decode_value(ctx, w->key.id, &w->fence.old, &old))
+        return false;
+    /* Only the value that this very write followed may be carried on. */
+    if (old.generation != receipt->generation || old.version + 1 != receipt->version)
+        return false;
+    *out = old;
+    out->version = receipt->version;
+    out->last_seq = receipt->last_seq;
+    out->message_count = receipt->message_count;
+    out->updated_at = receipt->at;
+    out->expires_at = receipt->expires_at;
+    return join_window(ctx, &old, append, receipt, out);
+}

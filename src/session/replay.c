@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Writes that have their effect once. The key of a request is stored by the statement that makes
+ * its change, so it is there exactly when the change is. It is looked up only when a write did
+ * nothing: because the key was taken (the statement failed on it), or because the change had been
+ * made before and its condition no longer holds.
+ */
+#include "session_internal.h"
+
+#include <string.h>
+
+static enum err stored_answer(struct sessions *s, struct request_ctx *ctx,
+                              const struct session_guard *guard, bool *found,
+                              struct session_receipt *receipt, struct sv *state)
+{
+    struct stored_answer stored;
+    enum err e = repo_key_read(s, ctx, guard, &stored);
+    if (e != ERR_NONE)
+        return e;
+    *found = stored.found;
+    if (!stored.found)
+        return ERR_NONE;
+    if (!stored.matches)
+        return ctx_fail(ctx, ERR_KEY_REUSED, NULL, "Idempotency-Key",
+                        "The key was used before with another request.");
+    if (s->slot)
+        metrics_add(&s->slot->replays, 1);
+    *receipt = stored.receipt;
+    if (state)
+        *state = stored.state;
+    return ERR_NONE;
+}
+
+static bool is_key_taken(const struct request_ctx *ctx, enum err e)
+{
+    return e == ERR_CONFLICT && ctx->err.slug && strcmp(ctx->err.slug, "key_taken") == 0;
+}
+
+enum err write_once(struct sessions *s, struct request_ctx *ctx, const struct session_guard *guard,
+                    write_attempt attempt, void *arg, struct session_receipt *receipt,
+                    struct sv *state)
+{
+    /* Twice: a key that was in the way may turn out to be over 24 h old, and is gone then. */
+    for (int tries = 0; tries < 2; tries++) {
+        bool done = false;
+        memset(receipt, 0, sizeof(*receipt));
+        enum err e = attempt(s, ctx, arg, &done, receipt);
+        if (done || (e != ERR_NONE && e != ERR_CONFLICT))
+            return e;
+        if (e == ERR_NONE)
+            e = ERR_NOT_FOUND;
+        if (!guard->key.p)
+            return e;
+        const struct err_info why = ctx->err;
+        bool found = false;
+        ctx_clear_error(ctx);
+        enum err looked_up = stored_answer(s, ctx, guard, &found, receipt, state);
+        if (looked_up != ERR_NONE || found)
+            return looked_up;
+        ctx->err = why;
+        if (!is_key_taken(ctx, e))
+            return e;
+        ctx_clear_error(ctx);
+    }
+    ctx->err.retry_after_s = 1;
+    return ctx_fail(ctx, ERR_BUSY, NULL, "Idempotency-Key",
+                    "Another request with this key is under way.");
+}
+
+enum err write_refused(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                       const struct session_guard *guard)
+{
+    struct session session;
+    enum err e = repo_session_read(s, ctx, id, guard->user, 0, &session);
+    if (e == ERR_NOT_FOUND)
+        return session_not_found(ctx);
+    if (e != ERR_NONE)
+        return e;
+    if (guard->if_match)
+        return ctx_fail(ctx, ERR_PRECONDITION, "version_conflict", "If-Match",
+                        "The session has changed: its version is %lld, its state_version %lld.",
+                        (long long)session.version, (long long)session.state_version);
+    /* It was not there when the write looked, and has come since. */
+    return session_not_found(ctx);
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* Parameters and rows that the repository's statements have in common. */
+#include "repository.h"
+
+#include <string.h>
+
+enum err repo_guard_params(struct request_ctx *ctx, struct sv id,
+                           const struct session_guard *guard, struct db_param *out)
+{
+    out[0] = db_text(ctx->tenant);
+    out[1] = db_text(id);
+    out[2] = db_text(guard->user);
+    out[4] = db_text(guard->key);
+    out[5] = db_bytes(guard->key.p ? guard->fingerprint : SV_NONE);
+    return db_text_array(ctx, guard->if_match, guard->n_if_match, &out[3]);
+}
+
+void repo_receipt(struct sv id, const struct db_rows *rows, struct session_receipt *out)
+{
+    out->session_id = id;
+    out->generation = db_get_i64(rows, 0, db_column(rows, "generation"));
+    out->version = db_get_i64(rows, 0, db_column(rows, "version"));
+    out->state_version = db_get_i64(rows, 0, db_column(rows, "state_version"));
+    out->message_count = db_get_i64(rows, 0, db_column(rows, "message_count"));
+    out->last_seq = db_get_i64(rows, 0, db_column(rows, "last_seq"));
+    out->at = db_get_time(rows, 0, db_column(rows, "updated_at"));
+    out->session_at = db_get_time(rows, 0, db_column(rows, "created_at"));
+    out->expires_at = db_get_time(rows, 0, db_column(rows, "expires_at"));
+}
+
+static struct sv message_id_of(const struct session_message *m, int64_t generation, struct sv given,
+                               char *made)
+{
+    if (given.p)
+        return given;
+    uuid_v8_pack((uint64_t)generation, (uint64_t)m->seq, made);
+    return (struct sv){made, UUID_LEN};
+}
+
+enum err repo_messages(struct request_ctx *ctx, const struct db_rows *rows, int64_t generation,
+                       bool reversed, struct session_message **out, size_t *n)
+{
+    const int seq = db_column(rows, "seq"), id = db_column(rows, "message_id"),
+              type = db_column(rows, "type"), role = db_column(rows, "role"),
+              content = db_column(rows, "content"), metadata = db_column(rows, "message_metadata"),
+              at = db_column(rows, "message_created_at");
+    size_t count = 0;
+    while (count < (size_t)rows->count && !db_is_null(rows, (int)count, seq))
+        count++;
+    struct session_message *messages = arena_array(ctx->arena, count, sizeof(*messages));
+    char *made = arena_array(ctx->arena, count, UUID_LEN + 1);
+    if (!messages || !made)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < count; i++) {
+        int row = (int)(reversed ? count - 1 - i : i);
+        struct session_message *m = &messages[i];
+        m->seq = db_get_i64(rows, row, seq);
+        m->message_id = message_id_of(m, generation, db_get_text(rows, row, id),
+                                      made + i * (UUID_LEN + 1));
+        m->type = db_get_text(rows, row, type);
+        m->role = db_get_text(rows, row, role);
+        m->content = db_get_text(rows, row, content);
+        m->metadata = db_get_text(rows, row, metadata);
+        m->created_at = db_get_time(rows, row, at);
+    }
+    *out = messages;
+    *n = count;
+    return ERR_NONE;
+}
+
+enum err repo_write_failed(struct request_ctx *ctx, enum err e, const struct db_failure *failure)
+{
+    if (e != ERR_CONFLICT)
+        return e;
+    ctx_clear_error(ctx);
+    if (strcmp(failure->constraint, "messages_message_id") == 0)
+        return ctx_fail(ctx, ERR_CONFLICT, "message_id_taken", "message_id",
+                        "A message of this session has this message_id already.");
+    if (strcmp(failure->constraint, "idempotency_keys_pkey") == 0)
+        return ctx_fail(ctx, ERR_CONFLICT, "key_taken", "Idempotency-Key",
+                        "The key was used before.");
+    return ctx_fault(ctx, ERR_INTERNAL, "unique violation of %s", failure->constraint);
+}
+
+int64_t repo_message_size(const struct session_message_draft *m)
+{
+    return (int64_t)(m->content.n + m->metadata.n);
+}
+
+enum err repo_message_arrays(struct request_ctx *ctx, const struct session_message_draft *messages,
+                             size_t n, struct db_param *out)
+{
+    struct sv *texts[5];
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        texts[i] = arena_array(ctx->arena, n, sizeof(struct sv));
+        if (!texts[i])
+            return ctx_nomem(ctx);
+    }
+    int64_t *sizes = arena_array(ctx->arena, n, sizeof(*sizes));
+    if (!sizes)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < n; i++) {
+        texts[0][i] = messages[i].type;
+        texts[1][i] = messages[i].role;
+        texts[2][i] = messages[i].content;
+        texts[3][i] = messages[i].metadata;
+        texts[4][i] = messages[i].message_id;
+        sizes[i] = repo_message_size(&messages[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        enum err e = db_text_array(ctx, texts[i], n, &out[i]);
+        if (e != ERR_NONE)
+            return e;
+    }
+    return db_i64_array(ctx, sizes, n, &out[5]);
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Fragments that the repository's statements share. All SQL on sessions is in repository_*.c; each
+ * function there is one round trip.
+ *
+ * Every write has the same first parameters: $1 tenant, $2 session_id, $3 user or NULL, $4 entity
+ * tags of If-Match or NULL, $5 idempotency key or NULL, $6 fingerprint.
+ */
+#ifndef PARLEY_SESSION_REPOSITORY_H
+#define PARLEY_SESSION_REPOSITORY_H
+
+#include "session_internal.h"
+
+/* A session that this caller may see: its tenant's, live, of the user it named. Expiry is a
+ * condition of every statement, so that what is listed can be opened. */
+#define SQL_LIVE                                                                                   \
+    " s.tenant = $1 AND s.session_id = $2 AND s.expires_at > now()"                                \
+    " AND ($3::text IS NULL OR s.user_id = $3) "
+
+/* If-Match, against either entity tag. */
+#define SQL_MATCH                                                                                  \
+    " ($4::text[] IS NULL OR (s.generation || '.v' || s.version) = ANY($4)"                        \
+    " OR (s.generation || '.s' || s.state_version) = ANY($4)) "
+
+/* What every change of a live session sets. updated_at is read after the row is locked (an update
+ * that had to wait evaluates it again), so it never goes back within a session. */
+#define SQL_TOUCH                                                                                  \
+    " version = s.version + 1,"                                                                    \
+    " updated_at = greatest(clock_timestamp(), s.updated_at),"                                     \
+    " expires_at = CASE WHEN s.sliding THEN now() + s.ttl_seconds * interval '1 second'"           \
+    " ELSE s.expires_at END,"                                                                      \
+    " expiry_hour = CASE WHEN s.sliding"                                                           \
+    " THEN " SQL_HOUR("now() + s.ttl_seconds * interval '1 second'")                               \
+    " ELSE s.expiry_hour END "
+#define SQL_HOUR(time) "floor(date_part('epoch', " time ") / 3600)::integer"
+
+/* What a write tells about the session it changed; repo_receipt reads it. */
+#define SQL_CHANGED                                                                                \
+    " s.generation, s.version, s.state_version, s.message_count, s.last_seq,"                      \
+    " s.updated_at, s.expires_at, s.created_at "
+
+/* Remembers the answer under the key, in the same statement as the change: s is the changed row, so
+ * nothing is remembered when nothing was changed. A key that is taken fails the whole statement. */
+#define SQL_REMEMBER(status, first_seq, last_seq, state)                                           \
+    " k AS (INSERT INTO idempotency_keys (tenant, key, fingerprint, status, session_id,"           \
+    " generation, version, state_version, first_seq, last_seq, message_count, at, expires_at,"     \
+    " session_at, state)"                                                                          \
+    " SELECT $1, $5, $6, " status ", $2, s.generation, s.version, s.state_version, " first_seq     \
+    ", " last_seq ", s.message_count, s.updated_at, s.expires_at, s.created_at, " state            \
+    " FROM s WHERE $5::text IS NOT NULL) "
+
+/* Columns of a message as repo_messages reads them. */
+#define SQL_MESSAGE                                                                                \
+    " m.seq, m.message_id, m.type, m.role, m.content, m.metadata AS message_metadata,"             \
+    " m.created_at AS message_created_at "
+
+/* The newest $limit messages of session s whose sizes add up to at most $bytes (the first one
+ * always comes). total is the sum up to and with a message, rank its place from the newest. */
+#define SQL_NEWEST(limit, bytes)                                                                   \
+    " LEFT JOIN LATERAL (SELECT *, row_number() OVER w AS rank, sum(size) OVER w AS total"         \
+    " FROM (SELECT * FROM messages WHERE tenant = s.tenant AND generation = s.generation"          \
+    " ORDER BY seq DESC LIMIT " limit ") newest WINDOW w AS (ORDER BY seq DESC)) m"                \
+    " ON m.rank = 1 OR m.total <= " bytes " "
+
+#endif

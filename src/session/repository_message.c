@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MIT */
+/* The SQL on messages: append, page, read, delete. */
+#include "repository.h"
+
+/* The update of the session's row gives the numbers and holds the row until the commit: numbers
+ * have no gap and no repeat, and nothing else is locked. $7: made ids may not be given again as a
+ * client's ids within the generation they name. */
+#define SQL_APPEND(n)                                                                              \
+    "WITH s AS (UPDATE sessions s SET" SQL_TOUCH ", last_seq = s.last_seq + " n                    \
+    ", message_count = s.message_count + " n " WHERE" SQL_LIVE "AND" SQL_MATCH                     \
+    "AND s.generation <> ALL($7::bigint[]) RETURNING" SQL_CHANGED "),"
+#define SQL_INSERT_MESSAGES                                                                        \
+    " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"       \
+    " metadata, size, created_at) "
+
+static const struct db_stmt append_one = {
+    "append_one",
+    SQL_APPEND("1") SQL_INSERT_MESSAGES
+    "SELECT $1, s.generation, s.last_seq, $12, $8, $9, $10, $11, $13::bigint, s.updated_at"
+    " FROM s)," SQL_REMEMBER("201", "s.last_seq", "s.last_seq", "NULL::text") "SELECT * FROM s"};
+
+static const struct db_stmt append_many = {
+    "append_many",
+    SQL_APPEND("cardinality($13::bigint[])") SQL_INSERT_MESSAGES
+    "SELECT $1, s.generation, s.last_seq - cardinality($13::bigint[]) + i.n, i.id, i.type, i.role,"
+    " i.content, i.metadata::jsonb, i.size, s.updated_at"
+    " FROM s, unnest($8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[])"
+    " WITH ORDINALITY AS i(type, role, content, metadata, id, size, n)),"
+    SQL_REMEMBER("201", "s.last_seq - cardinality($13::bigint[]) + 1", "s.last_seq", "NULL::text")
+    "SELECT * FROM s"};
+
+static const struct db_stmt window_read = {
+    "window_read",
+    "SELECT s.generation," SQL_MESSAGE "FROM sessions s" SQL_NEWEST("$4", "$5")
+    "WHERE" SQL_LIVE "ORDER BY m.seq DESC"};
+
+/* ?create=true: the session, if the id is free; see session_insert for how two at once make one. */
+static const struct db_stmt append_create = {
+    "append_create",
+    "WITH aside AS (UPDATE sessions s SET session_id = '~' || s.generation, user_id = NULL,"
+    " expiry_hour = 0 WHERE s.tenant = $1 AND s.session_id = $2 AND s.expires_at <= now()"
+    " RETURNING 1)"
+    " INSERT INTO sessions (tenant, session_id, user_id, ttl_seconds, version, expires_at,"
+    " expiry_hour) SELECT $1, $2, $3, $4, 0, now() + $4::bigint * interval '1 second', " //
+    SQL_HOUR("now() + $4::bigint * interval '1 second'")
+    " FROM (SELECT count(*) FROM aside) after_aside"
+    " WHERE NOT EXISTS (SELECT FROM sessions l WHERE l.tenant = $1 AND l.session_id = $2"
+    " AND l.expires_at > now())"
+    " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING 1 AS made"};
+
+enum { APPEND_PARAMS = REPO_GUARD_PARAMS + 1 + REPO_MESSAGE_PARAMS };
+
+/* The generations that client-given ids of the made form name. */
+static enum err reserved_generations(struct request_ctx *ctx, const struct session_append *append,
+                                     struct db_param *out)
+{
+    int64_t *list = arena_array(ctx->arena, append->n_messages, sizeof(*list));
+    size_t n = 0;
+    if (!list)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < append->n_messages; i++) {
+        uint64_t generation, seq;
+        struct sv id = append->messages[i].message_id;
+        if (id.p && uuid_v8_unpack(id, &generation, &seq))
+            list[n++] = (int64_t)generation;
+    }
+    return db_i64_array(ctx, list, n, out);
+}
+
+static enum err append_params(struct request_ctx *ctx, struct sv id,
+                              const struct session_append *append,
+                              const struct session_guard *guard, struct db_param *out)
+{
+    enum err e = repo_guard_params(ctx, id, guard, out);
+    if (e == ERR_NONE)
+        e = reserved_generations(ctx, append, &out[6]);
+    if (e != ERR_NONE)
+        return e;
+    if (append->n_messages != 1)
+        return repo_message_arrays(ctx, append->messages, append->n_messages, &out[7]);
+    const struct session_message_draft *m = &append->messages[0];
+    out[7] = db_text(m->type);
+    out[8] = db_text(m->role);
+    out[9] = db_text(m->content);
+    out[10] = db_jsonb(m->metadata);
+    out[11] = db_text(m->message_id);
+    out[12] = db_i64(repo_message_size(m));
+    return ERR_NONE;
+}
+
+/* One round trip, whatever of create, append and return is asked for. */
+enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                             const struct session_append *append,
+                             const struct session_guard *guard, bool *done,
+                             struct session_receipt *receipt)
+{
+    struct db_param p[APPEND_PARAMS];
+    enum err e = append_params(ctx, id, append, guard, p);
+    if (e != ERR_NONE)
+        return e;
+    /* If-Match cannot hold of what is not there yet: nothing is made then. */
+    const bool may_create = append->create && !guard->if_match;
+    const struct db_param create[] = {db_text(ctx->tenant), db_text(id), db_text(guard->user),
+                                      db_i64(s->settings.ttl_seconds)};
+    const struct db_param window[] = {db_text(ctx->tenant), db_text(id), db_text(guard->user),
+                                      db_i64((int64_t)append->return_n),
+                                      db_i64(s->settings.page_bytes)};
+    const struct db_stmt *stmt = append->n_messages == 1 ? &append_one : &append_many;
+    struct db_call calls[3];
+    size_t n = 0;
+    if (may_create)
+        calls[n++] = (struct db_call){&append_create, create, ARRAY_LEN(create), {0}};
+    const size_t at = n;
+    calls[n++] = (struct db_call){stmt, p, APPEND_PARAMS, {0}};
+    if (append->return_n > 0)
+        calls[n++] = (struct db_call){&window_read, window, ARRAY_LEN(window), {0}};
+    struct db_failure failure;
+    e = db_batch(s->db, ctx, DB_WRITE, calls, n, &failure);
+    if (e != ERR_NONE)
+        return repo_write_failed(ctx, e, &failure);
+    *done = calls[at].rows.count > 0;
+    if (!*done)
+        return ERR_NONE;
+    repo_receipt(id, &calls[at].rows, receipt);
+    receipt->first_seq = receipt->last_seq - (int64_t)append->n_messages + 1;
+    receipt->status = 201;
+    receipt->created = may_create && calls[0].rows.count > 0;
+    if (append->return_n == 0)
+        return ERR_NONE;
+    return repo_messages(ctx, &calls[n - 1].rows, receipt->generation, true, &receipt->window,
+                         &receipt->n_window);
+}
+
+/* A page by keyset: the cost is that of the page, wherever it lies. One row more than asked for
+ * tells whether there are more. */
+#define SQL_PAGE(order)                                                                            \
+    "SELECT s.generation, s.version, m.total, m.rank," SQL_MESSAGE                                 \
+    "FROM sessions s LEFT JOIN LATERAL"                                                            \
+    " (SELECT *, row_number() OVER w AS rank, sum(size) OVER w AS total FROM"                      \
+    " (SELECT * FROM messages WHERE tenant = s.tenant AND generation = s.generation"               \
+    " AND seq > $4 AND seq < $5 ORDER BY seq " order " LIMIT $6::bigint + 1) page"                 \
+    " WINDOW w AS (ORDER BY seq " order ")) m"                                                     \
+    " ON m.rank = 1 OR m.total - m.size <= $7"                                                     \
+    " WHERE" SQL_LIVE "ORDER BY m.seq " order
+
+static const struct db_stmt page_ascending = {"page_ascending", SQL_PAGE("ASC")};
+static const struct db_stmt page_descending = {"page_descending", SQL_PAGE("DESC")};
+
+/* The rows that are the page: those within limit and budget. The row after them, if there is one,
+ * is there to say that there are more. */
+static size_t rows_within(const struct db_rows *rows, size_t limit, int64_t max_bytes)
+{
+    const int seq = db_column(rows, "seq"), total = db_column(rows, "total");
+    size_t n = 0;
+    while (n < (size_t)rows->count && n < limit && !db_is_null(rows, (int)n, seq) &&
+           db_get_i64(rows, (int)n, total) <= max_bytes)
+        n++;
+    return n;
+}
+
+enum err repo_message_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                           struct sv user, const struct session_page_query *query,
+                           struct session_page *out)
+{
+    const int64_t bytes = query->max_bytes > 0 && query->max_bytes < s->settings.page_bytes
+                              ? query->max_bytes
+                              : s->settings.page_bytes;
+    const struct db_param p[] = {db_text(ctx->tenant),
+                                 db_text(id),
+                                 db_text(user),
+                                 db_i64(query->after),
+                                 db_i64(query->before > 0 ? query->before : INT64_MAX),
+                                 db_i64((int64_t)query->limit),
+                                 db_i64(bytes)};
+    const struct db_stmt *stmt = query->ascending ? &page_ascending : &page_descending;
+    struct db_rows rows;
+    enum err e = db_query(s->db, ctx, DB_READ, stmt, p, ARRAY_LEN(p), &rows, NULL);
+    if (e != ERR_NONE)
+        return e;
+    if (rows.count == 0)
+        return session_not_found(ctx);
+    out->generation = db_get_i64(&rows, 0, db_column(&rows, "generation"));
+    out->version = db_get_i64(&rows, 0, db_column(&rows, "version"));
+    e = repo_messages(ctx, &rows, out->generation, false, &out->messages, &out->n);
+    if (e != ERR_NONE)
+        return e;
+    const size_t within = rows_within(&rows, query->limit, bytes);
+    out->has_more = out->n > within;
+    out->n = within;
+    return ERR_NONE;
+}
+
+/* By seq, and by the made id, which is a seq of one generation ($5; NULL: any). */
+static const struct db_stmt message_by_seq = {
+    "message_by_seq",
+    "SELECT s.generation," SQL_MESSAGE "FROM sessions s JOIN messages m ON m.tenant = s.tenant"
+    " AND m.generation = s.generation AND m.seq = $4 WHERE" SQL_LIVE
+    "AND ($5::bigint IS NULL OR (m.generation = $5 AND m.message_id IS NULL))"};
+
+static const struct db_stmt message_by_id = {
+    "message_by_id",
+    "SELECT s.generation," SQL_MESSAGE "FROM sessions s JOIN messages m ON m.tenant = s.tenant"
+    " AND m.generation = s.generation AND m.message_id = $4 WHERE" SQL_LIVE};
+
+enum err repo_message_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                           struct sv user, const struct message_name *name,
+                           struct session_message *out)
+{
+    const bool by_id = name->seq == 0;
+    const struct db_param p[] = {
+        db_text(ctx->tenant), db_text(id), db_text(user),
+        by_id ? db_text(name->id) : db_i64(name->seq),
+        name->generation != 0 ? db_i64(name->generation) : db_null_i64()};
+    struct db_rows rows;
+    enum err e = db_query(s->db, ctx, DB_READ, by_id ? &message_by_id : &message_by_seq, p,
+                          by_id ? 4 : 5, &rows, NULL);
+    if (e != ERR_NONE)
+        return e;
+    if (rows.count == 0)
+        return ERR_NOT_FOUND;
+    struct session_message *m;
+    size_t n;
+    e = repo_messages(ctx, &rows, db_get_i64(&rows, 0, db_column(&rows, "generation")), false, &m,
+                      &n);
+    if (e == ERR_NONE)
+        *out = m[0];
+    return e;
+}
+
+/* The session is locked first, by a statement of its own: the second one then sees whatever a
+ * delete that was faster did, so a message is counted down once. */
+static const struct db_stmt message_delete_lock = {
+    "message_delete_lock",
+    "SELECT s.generation FROM sessions s WHERE" SQL_LIVE "AND" SQL_MATCH
+    "FOR NO KEY UPDATE"};
+
+#define SQL_DELETE_MESSAGE(which)                                                                  \
+    "WITH d AS (DELETE FROM messages m USING sessions s WHERE" SQL_LIVE "AND" SQL_MATCH            \
+    "AND m.tenant = s.tenant AND m.generation = s.generation AND " which " RETURNING m.seq),"      \
+    " s AS (UPDATE sessions s SET" SQL_TOUCH ", message_count = s.message_count - 1,"              \
+    " state_version = s.state_version + 1 FROM d WHERE" SQL_LIVE "RETURNING" SQL_CHANGED "),"      \
+    SQL_REMEMBER("204", "0", "0", "NULL::text") "SELECT * FROM s"
+
+static const struct db_stmt message_delete_by_seq = {
+    "message_delete_by_seq",
+    SQL_DELETE_MESSAGE("m.seq = $7 AND ($8::bigint IS NULL OR"
+                       " (m.generation = $8 AND m.message_id IS NULL))")};
+static const struct db_stmt message_delete_by_id = {"message_delete_by_id",
+                                                    SQL_DELETE_MESSAGE("m.message_id = $7")};
+
+enum err repo_message_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                             const struct message_name *name, const struct session_guard *guard,
+                             bool *done, struct session_receipt *receipt)
+{
+    const bool by_id = name->seq == 0;
+    struct db_param p[REPO_GUARD_PARAMS + 2];
+    enum err e = repo_guard_params(ctx, id, guard, p);
+    if (e != ERR_NONE)
+        return e;
+    p[6] = by_id ? db_text(name->id) : db_i64(name->seq);
+    p[7] = name->generation != 0 ? db_i64(name->generation) : db_null_i64();
+    struct db_call calls[] = {
+        {&message_delete_lock, p, 4, {0}},
+        {by_id ? &message_delete_by_id : &message_delete_by_seq, p, by_id ? 7 : 8, {0}}};
+    struct db_failure failure;
+    e = db_batch(s->db, ctx, DB_WRITE, calls, ARRAY_LEN(calls), &failure);
+    if (e != ERR_NONE)
+        return repo_write_failed(ctx, e, &failure);
+    *done = calls[1].rows.count > 0;
+    if (*done) {
+        repo_receipt(id, &calls[1].rows, receipt);
+        receipt->first_seq = receipt->last_seq = 0;
+        receipt->status = 204;
+    }
+    return ERR_NONE;
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/* The SQL on sessions: read, insert, update, delete. */
+#include "repository.h"
+
+#include <string.h>
+
+/* The wide columns of the session come once, with the newest message. One statement, so that the
+ * session and its messages are of one snapshot: two statements could see a message more. */
+static const struct db_stmt session_read = {
+    "session_read",
+    "SELECT s.generation, s.version, s.state_version, s.last_seq, s.message_count, s.ttl_seconds,"
+    " s.sliding, s.created_at, s.updated_at, s.expires_at,"
+    " CASE WHEN m.rank > 1 THEN NULL ELSE s.user_id END AS user_id,"
+    " CASE WHEN m.rank > 1 THEN NULL ELSE s.language END AS language,"
+    " CASE WHEN m.rank > 1 THEN NULL ELSE s.context END AS context,"
+    " CASE WHEN m.rank > 1 THEN NULL ELSE s.metadata END AS metadata," SQL_MESSAGE
+    "FROM sessions s" SQL_NEWEST("$4", "$5") "WHERE" SQL_LIVE "ORDER BY m.seq DESC"};
+
+static void session_from_row(const struct db_rows *rows, struct sv id, struct session *out)
+{
+    out->session_id = id;
+    out->generation = db_get_i64(rows, 0, db_column(rows, "generation"));
+    out->version = db_get_i64(rows, 0, db_column(rows, "version"));
+    out->state_version = db_get_i64(rows, 0, db_column(rows, "state_version"));
+    out->last_seq = db_get_i64(rows, 0, db_column(rows, "last_seq"));
+    out->message_count = db_get_i64(rows, 0, db_column(rows, "message_count"));
+    out->ttl_seconds = db_get_i64(rows, 0, db_column(rows, "ttl_seconds"));
+    out->sliding = db_get_bool(rows, 0, db_column(rows, "sliding"));
+    out->created_at = db_get_time(rows, 0, db_column(rows, "created_at"));
+    out->updated_at = db_get_time(rows, 0, db_column(rows, "updated_at"));
+    out->expires_at = db_get_time(rows, 0, db_column(rows, "expires_at"));
+    out->user_id = db_get_text(rows, 0, db_column(rows, "user_id"));
+    out->language = db_get_text(rows, 0, db_column(rows, "language"));
+    out->context = db_get_text(rows, 0, db_column(rows, "context"));
+    out->metadata = db_get_text(rows, 0, db_column(rows, "metadata"));
+}
+
+enum { READ_PARAMS = 5 };
+
+static void read_params(const struct sessions *s, struct request_ctx *ctx, struct sv id,
+                        struct sv user, size_t limit, struct db_param *out)
+{
+    out[0] = db_text(ctx->tenant);
+    out[1] = db_text(id);
+    out[2] = db_text(user);
+    out[3] = db_i64((int64_t)limit);
+    out[4] = db_i64(s->settings.page_bytes);
+}
+
+static enum err session_from_rows(struct request_ctx *ctx, const struct db_rows *rows, struct sv id,
+                                  struct session *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (rows->count == 0)
+        return ERR_NOT_FOUND;
+    session_from_row(rows, id, out);
+    return repo_messages(ctx, rows, out->generation, true, &out->messages, &out->n_messages);
+}
+
+enum err repo_session_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                           struct sv user, size_t limit, struct session *out)
+{
+    struct db_param params[READ_PARAMS];
+    struct db_rows rows;
+    read_params(s, ctx, id, user, limit, params);
+    enum err e = db_query(s->db, ctx, DB_READ, &session_read, params, READ_PARAMS, &rows, NULL);
+    if (e != ERR_NONE)
+        return e;
+    return session_from_rows(ctx, &rows, id, out);
+}
+
+/* An expired session that still has the id is put aside first, in time that does not grow with its
+ * history: it keeps its messages under its generation until the sweeper takes them. The subquery
+ * on aside makes it run before the insert. ON CONFLICT waits for whoever is making the session at
+ * this moment, so two at once make one. */
+static const struct db_stmt session_insert = {
+    "session_insert",
+    "WITH aside AS (UPDATE sessions s SET session_id = '~' || s.generation, user_id = NULL,"
+    " expiry_hour = 0 WHERE s.tenant = $1 AND s.session_id = $2 AND s.expires_at <= now()"
+    " RETURNING 1),"
+    " s AS (INSERT INTO sessions AS s (tenant, session_id, user_id, language, context, metadata,"
+    " ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count)"
+    " SELECT $1, $2, $3, $7, $8, $9, $10, $11, now() + $10::bigint * interval '1 second', " //
+    SQL_HOUR("now() + $10::bigint * interval '1 second'") ", $18, $18"
+    " FROM (SELECT count(*) FROM aside) after_aside"
+    " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING" SQL_CHANGED "),"
+    " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"
+    " metadata, size, created_at)"
+    " SELECT $1, s.generation, i.n, i.id, i.type, i.role, i.content, i.metadata::jsonb, i.size,"
+    " s.created_at FROM s, unnest($12::text[], $13::text[], $14::text[], $15::text[],"
+    " $16::text[], $17::bigint[]) WITH ORDINALITY AS i(type, role, content, metadata, id, size, n)),"
+    SQL_REMEMBER("201", "least(1, s.last_seq)", "s.last_seq", "NULL::text")
+    "SELECT * FROM s"};
+
+enum { INSERT_PARAMS = REPO_GUARD_PARAMS + 5 + REPO_MESSAGE_PARAMS + 1 };
+
+static enum err insert_params(struct request_ctx *ctx, const struct session_draft *draft,
+                              const struct session_guard *guard, struct db_param *out)
+{
+    struct session_guard g = *guard;
+    g.user = draft->user_id; /* $3 is the owner here, not a condition */
+    g.if_match = NULL;
+    enum err e = repo_guard_params(ctx, draft->session_id, &g, out);
+    if (e != ERR_NONE)
+        return e;
+    out[6] = db_text(draft->language);
+    out[7] = db_text(draft->context);
+    out[8] = db_jsonb(draft->metadata);
+    out[9] = db_i64(draft->ttl_seconds);
+    out[10] = db_bool(draft->sliding);
+    out[17] = db_i64((int64_t)draft->n_messages);
+    return repo_message_arrays(ctx, draft->messages, draft->n_messages, &out[11]);
+}
+
+static void insert_receipt(const struct session_draft *draft, const struct db_rows *rows,
+                           struct session_receipt *receipt)
+{
+    repo_receipt(draft->session_id, rows, receipt);
+    receipt->first_seq = draft->n_messages > 0 ? 1 : 0;
+    receipt->created = true;
+    receipt->status = 201;
+}
+
+enum err repo_session_insert(struct sessions *s, struct request_ctx *ctx,
+                             const struct session_draft *draft, const struct session_guard *guard,
+                             bool *made, struct session_receipt *receipt)
+{
+    struct db_param params[INSERT_PARAMS];
+    struct db_rows rows;
+    struct db_failure failure;
+    enum err e = insert_params(ctx, draft, guard, params);
+    if (e != ERR_NONE)
+        return e;
+    e = db_query(s->db, ctx, DB_WRITE, &session_insert, params, INSERT_PARAMS, &rows, &failure);
+    if (e != ERR_NONE)
+        return repo_write_failed(ctx, e, &failure);
+    *made = rows.count > 0;
+    if (*made)
+        insert_receipt(draft, &rows, receipt);
+    return ERR_NONE;
+}
+
+enum err repo_session_ensure(struct sessions *s, struct request_ctx *ctx,
+                             const struct session_draft *draft, const struct session_guard *guard,
+                             bool *made, struct session *out)
+{
+    struct db_param insert[INSERT_PARAMS], read[READ_PARAMS];
+    struct db_failure failure;
+    enum err e = insert_params(ctx, draft, guard, insert);
+    if (e != ERR_NONE)
+        return e;
+    read_params(s, ctx, draft->session_id, SV_NONE, SESSION_WINDOW, read);
+    struct db_call calls[] = {{&session_insert, insert, INSERT_PARAMS, {0}},
+                              {&session_read, read, READ_PARAMS, {0}}};
+    e = db_batch(s->db, ctx, DB_WRITE, calls, ARRAY_LEN(calls), &failure);
+    if (e != ERR_NONE)
+        return repo_write_failed(ctx, e, &failure);
+    *made = calls[0].rows.count > 0;
+    return session_from_rows(ctx, &calls[1].rows, draft->session_id, out);
+}
+
+static const struct db_stmt session_update = {
+    "session_update",
+    "WITH s AS (UPDATE sessions s SET" SQL_TOUCH ", state_version = s.state_version + 1,"
+    " user_id = $9, language = $10, context = $11, metadata = $12, ttl_seconds = $13"
+    " WHERE" SQL_LIVE "AND" SQL_MATCH "AND s.generation = $7 AND s.state_version = $8"
+    " RETURNING" SQL_CHANGED ")," SQL_REMEMBER("200", "0", "0", "$14::text") "SELECT * FROM s"};
+
+/* A new time to live begins now, also for a session whose expiry does not slide. */
+static const struct db_stmt session_update_ttl = {
+    "session_update_ttl",
+    "WITH s AS (UPDATE sessions s SET version = s.version + 1,"
+    " updated_at = greatest(clock_timestamp(), s.updated_at),"
+    " expires_at = now() + $13::bigint * interval '1 second',"
+    " expiry_hour = " SQL_HOUR("now() + $13::bigint * interval '1 second'") ","
+    " state_version = s.state_version + 1,"
+    " user_id = $9, language = $10, context = $11, metadata = $12, ttl_seconds = $13"
+    " WHERE" SQL_LIVE "AND" SQL_MATCH "AND s.generation = $7 AND s.state_version = $8"
+    " RETURNING" SQL_CHANGED ")," SQL_REMEMBER("200", "0", "0", "$14::text") "SELECT * FROM s"};
+
+/* Runs a write whose statement gives one row if it did something. */
+static enum err run_write(struct sessions *s, struct request_ctx *ctx, const struct db_stmt *stmt,
+                          const struct db_param *params, int n_params, struct db_rows *rows)
+{
+    struct db_failure failure;
+    enum err e = db_query(s->db, ctx, DB_WRITE, stmt, params, n_params, rows, &failure);
+    return e == ERR_NONE ? ERR_NONE : repo_write_failed(ctx, e, &failure);
+}
+
+enum err repo_session_update(struct sessions *s, struct request_ctx *ctx,
+                             const struct state_change *change, const struct session_guard *guard,
+                             bool *done, struct session_receipt *receipt)
+{
+    const struct session *base = change->base, *next = change->next;
+    struct db_param p[REPO_GUARD_PARAMS + 8];
+    struct db_rows rows;
+    enum err e = repo_guard_params(ctx, base->session_id, guard, p);
+    if (e != ERR_NONE)
+        return e;
+    p[6] = db_i64(base->generation);
+    p[7] = db_i64(base->state_version);
+    p[8] = db_text(next->user_id);
+    p[9] = db_text(next->language);
+    p[10] = db_text(next->context);
+    p[11] = db_jsonb(next->metadata);
+    p[12] = db_i64(next->ttl_seconds);
+    p[13] = db_text(change->state);
+    const struct db_stmt *stmt = change->new_ttl ? &session_update_ttl : &session_update;
+    e = run_write(s, ctx, stmt, p, ARRAY_LEN(p), &rows);
+    if (e != ERR_NONE)
+        return e;
+    *done = rows.count > 0;
+    if (*done) {
+        repo_receipt(base->session_id, &rows, receipt);
+        receipt->first_seq = receipt->last_seq = 0;
+        receipt->status = 200;
+    }
+    return ERR_NONE;
+}
+
+/* Deleting puts the session aside in time that does not grow with its history: from the commit on
+ * nobody finds it, its context is gone, and the sweeper takes its messages in bounded steps. */
+static const struct db_stmt session_delete_stmt = {
+    "session_delete",
+    "WITH s AS (UPDATE sessions s SET session_id = '~' || s.generation, user_id = NULL,"
+    " context = '{}', metadata = '{}', expires_at = now(), expiry_hour = 0,"
+    " updated_at = clock_timestamp(), version = s.version + 1"
+    " WHERE" SQL_LIVE "AND" SQL_MATCH "RETURNING" SQL_CHANGED "),"
+    SQL_REMEMBER("204", "0", "0", "NULL::text") "SELECT * FROM s"};
+
+enum err repo_session_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                             const struct session_guard *guard, bool *done,
+                             struct session_receipt *receipt)
+{
+    struct db_param p[REPO_GUARD_PARAMS];
+    struct db_rows rows;
+    enum err e = repo_guard_params(ctx, id, guard, p);
+    if (e != ERR_NONE)
+        return e;
+    e = run_write(s, ctx, &session_delete_stmt, p, ARRAY_LEN(p), &rows);
+    if (e != ERR_NONE)
+        return e;
+    *done = rows.count > 0;
+    if (*done) {
+        repo_receipt(id, &rows, receipt);
+        receipt->status = 204;
+    }
+    return ERR_NONE;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+#include "session_internal.h"
+
+#include <stdlib.h>
+
+struct sessions *sessions_open(const struct sessions_settings *settings, struct db *db,
+                               struct cache *cache, struct metrics_slot *slot)
+{
+    struct sessions *s = calloc(1, sizeof(*s));
+    if (!s)
+        return NULL;
+    s->settings = *settings;
+    s->db = db;
+    s->cache = cache;
+    s->slot = slot;
+    if (settings->sweep_s > 0) {
+        s->sweeper = sweeper_start(s);
+        if (!s->sweeper) {
+            free(s);
+            return NULL;
+        }
+    }
+    return s;
+}
+
+void sessions_close(struct sessions *s)
+{
+    if (!s)
+        return;
+    sweeper_stop(s->sweeper);
+    free(s);
+}
+
+bool session_is_expired(const struct session *s, int64_t now_us)
+{
+    return s->expires_at <= now_us;
+}
+
+static bool id_alphabet(struct sv id)
+{
+    for (size_t i = 0; i < id.n; i++) {
+        char c = id.p[i];
+        bool ok = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+                  c == '.' || c == '_' || c == ':' || c == '-';
+        if (!ok)
+            return false;
+    }
+    return id.n >= 1 && id.n <= SESSION_ID_MAX;
+}
+
+bool session_id_valid(struct sv id)
+{
+    return id_alphabet(id) && !sv_eq(id, SV(".")) && !sv_eq(id, SV(".."));
+}
+
+bool session_message_id_valid(struct sv id)
+{
+    bool digits = true;
+    for (size_t i = 0; i < id.n; i++)
+        if (id.p[i] < '0' || id.p[i] > '9')
+            digits = false;
+    return session_id_valid(id) && !digits;
+}
+
+bool session_user_matches(const struct session *session, struct sv user)
+{
+    return !user.p || (session->user_id.p && sv_eq(session->user_id, user));
+}
+
+enum err session_not_found(struct request_ctx *ctx)
+{
+    return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such session.");
+}

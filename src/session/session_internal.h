@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of session/ share; nobody else includes it. */
+#ifndef PARLEY_SESSION_INTERNAL_H
+#define PARLEY_SESSION_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "parley/base/uuid.h"
+#include "parley/session/session.h"
+
+struct sweeper;
+
+struct sessions {
+    struct sessions_settings settings;
+    struct db *db;               /* borrowed */
+    struct cache *cache;         /* borrowed; may be NULL */
+    struct metrics_slot *slot;   /* borrowed; may be NULL */
+    struct sweeper *sweeper;     /* owned; NULL: none */
+};
+
+/* ---- repository.c, repository_*.c: the SQL, one round trip a function ---- */
+
+/* Reads a session and its newest limit messages in one snapshot. ERR_NOT_FOUND without words. */
+MUSTCHECK enum err repo_session_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                     struct sv user, size_t limit, struct session *out);
+/* *made: false when a live session has the id; nothing was stored then. */
+MUSTCHECK enum err repo_session_insert(struct sessions *s, struct request_ctx *ctx,
+                                       const struct session_draft *draft,
+                                       const struct session_guard *guard, bool *made,
+                                       struct session_receipt *receipt);
+/* Inserts if the id is free, then reads whatever session has the id. */
+MUSTCHECK enum err repo_session_ensure(struct sessions *s, struct request_ctx *ctx,
+                                       const struct session_draft *draft,
+                                       const struct session_guard *guard, bool *made,
+                                       struct session *out);
+
+/* For the writes below, *done false means that no row met the conditions: nothing was stored. */
+
+/* A change of state: next is stored if generation and state_version still are those of base. */
+struct state_change {
+    const struct session *base, *next;
+    bool new_ttl;    /* the time to live begins anew */
+    struct sv state; /* what an idempotency key remembers of it; absent without a key */
+};
+MUSTCHECK enum err repo_session_update(struct sessions *s, struct request_ctx *ctx,
+                                       const struct state_change *change,
+                                       const struct session_guard *guard, bool *done,
+                                       struct session_receipt *receipt);
+MUSTCHECK enum err repo_session_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                       const struct session_guard *guard, bool *done,
+                                       struct session_receipt *receipt);
+/* Makes the session first when append->create is set and the id is free. */
+MUSTCHECK enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                       const struct session_append *append,
+                                       const struct session_guard *guard, bool *done,
+                                       struct session_receipt *receipt);
+MUSTCHECK enum err repo_message_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                     struct sv user, const struct session_page_query *query,
+                                     struct session_page *out);
+
+/* A message is named by its seq, by the id made from (generation, seq), or by its client's id. */
+struct message_name {
+    int64_t seq;        /* 0: named by id alone */
+    int64_t generation; /* 0: any */
+    struct sv id;       /* absent: named by seq */
+};
+MUSTCHECK enum err repo_message_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                     struct sv user, const struct message_name *name,
+                                     struct session_message *out);
+MUSTCHECK enum err repo_message_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                       const struct message_name *name,
+                                       const struct session_guard *guard, bool *done,
+                                       struct session_receipt *receipt);
+
+/* What is stored under a key. found: whether it is; matches: whether by the same request. state:
+ * see repo_session_update. A key older than 24 h is deleted and not found. */
+struct stored_answer {
+    bool found, matches;
+    struct session_receipt receipt;
+    struct sv state;
+};
+MUSTCHECK enum err repo_key_read(struct sessions *s, struct request_ctx *ctx,
+                                 const struct session_guard *guard, struct stored_answer *out);
+
+/* Deletes some of what is expired, across tenants; *more: there may be more. */
+MUSTCHECK enum err repo_sweep(struct sessions *s, struct request_ctx *ctx, bool *more);
+
+/* repository.c's helpers for the other repository files. */
+
+/* $1 to $6 of every write: tenant, id, user, If-Match, key, fingerprint. */
+enum { REPO_GUARD_PARAMS = 6 };
+MUSTCHECK enum err repo_guard_params(struct request_ctx *ctx, struct sv id,
+                                     const struct session_guard *guard, struct db_param *out);
+/* Reads the columns of a write's RETURNING list. */
+void repo_receipt(struct sv id, const struct db_rows *rows, struct session_receipt *out);
+/* Messages of rows from their "seq" column on, in the order of the rows or reversed; rows whose
+ * seq is NULL are none. */
+MUSTCHECK enum err repo_messages(struct request_ctx *ctx, const struct db_rows *rows,
+                                 int64_t generation, bool reversed, struct session_message **out,
+                                 size_t *n);
+/* Names what a failed write failed for: the key, the message_id, or what db said. */
+enum err repo_write_failed(struct request_ctx *ctx, enum err e, const struct db_failure *failure);
+/* Arrays of a list of drafts: types, roles, contents, metadata, ids, sizes ($n to $n+5). */
+enum { REPO_MESSAGE_PARAMS = 6 };
+MUSTCHECK enum err repo_message_arrays(struct request_ctx *ctx,
+                                       const struct session_message_draft *messages, size_t n,
+                                       struct db_param *out);
+int64_t repo_message_size(const struct session_message_draft *m);
+
+/* ---- codec.c: a session as bytes for the tiers ---- */
+
+MUSTCHECK enum err codec_encode(struct request_ctx *ctx, const struct session *session,
+                                struct sv *out);
+/* False for bytes that are not a whole session. Borrows from bytes. */
+bool codec_decode(struct request_ctx *ctx, struct sv bytes, struct session *out);
+
+/* ---- coherence.c: the order of steps that keeps the tiers right ---- */
+
+/* The session with at least its newest SESSION_WINDOW messages (all of them if it has fewer), from
+ * the first tier that has it. */
+MUSTCHECK enum err coherent_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                 struct sv user, size_t n, struct session *out);
+
+/* A write: coherent_begin before the statement, coherent_end after it whatever came of it. */
+struct coherent_write {
+    struct cache_key key;
+    struct cache_fence fence;
+};
+void coherent_begin(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                    struct coherent_write *w);
+/* result: what the statement gave; now: the session as it is after it, if the writer knows it,
+ * else NULL. */
+void coherent_end(struct sessions *s, struct request_ctx *ctx, struct coherent_write *w,
+                  enum err result, const struct session *now);
+/* The session that the fence dropped, with what the receipt and the drafts say added to it; false
+ * when it cannot be known (the old value is not the one that the write followed). */
+bool coherent_after_append(struct request_ctx *ctx, const struct coherent_write *w,
+                           const struct session_append *append,
+                           const struct session_receipt *receipt, struct session *out);
+
+/* ---- replay.c ---- */
+
+/* One try of a write: a repository function with its arguments bound. */
+typedef enum err (*write_attempt)(struct sessions *s, struct request_ctx *ctx, void *arg,
+                                  bool *done, struct session_receipt *receipt);
+
+/* Runs a write that has its effect once under guard->key. ERR_NONE: it was done, now or (replayed
+ * set) by an earlier request. ERR_NOT_FOUND, without words: no row met its conditions. state may be
+ * NULL; see repo_session_update. */
+MUSTCHECK enum err write_once(struct sessions *s, struct request_ctx *ctx,
+                              const struct session_guard *guard, write_attempt attempt, void *arg,
+                              struct session_receipt *receipt, struct sv *state);
+/* Why no row met the conditions of a write on an existing session: ERR_PRECONDITION if it is there
+ * and If-Match was given, else ERR_NOT_FOUND, with words. */
+enum err write_refused(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                       const struct session_guard *guard);
+
+/* ---- sweeper.c ---- */
+
+struct sweeper *sweeper_start(struct sessions *s);
+void sweeper_stop(struct sweeper *w);
+
+/* ---- session.c ---- */
+
+/* ERR_NOT_FOUND in the one form that absent, expired and foreign sessions share. */
+enum err session_not_found(struct request_ctx *ctx);
+/* The same text for the session's own defaults everywhere. */
+bool session_user_matches(const struct session *session, struct sv user);
+
+#endif

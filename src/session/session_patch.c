@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * JSON merge patch of a session's state (RFC 7396). Read, merge, and store only if the state is
+ * still the one that was read; else again. No lock is held between the round trips, appends do not
+ * get in the way (they leave state_version alone), and of several patches at once each is applied
+ * to the result of the one before it.
+ */
+#include "session_internal.h"
+
+#include <string.h>
+
+#include "parley/json/doc.h"
+#include "parley/json/merge.h"
+#include "parley/json/read.h"
+#include "parley/json/write.h"
+
+/* null as a patch of a whole object removes it, which for these two means the default. */
+static enum err merge_member(struct request_ctx *ctx, struct sv *value, struct sv patch)
+{
+    if (!patch.p)
+        return ERR_NONE;
+    if (sv_eq(patch, SV("null"))) {
+        *value = SV("{}");
+        return ERR_NONE;
+    }
+    return jmerge_patch(ctx, *value, patch, value);
+}
+
+static enum err apply(struct sessions *s, struct request_ctx *ctx,
+                      const struct session_patch *patch, struct session *next)
+{
+    if (patch->has_user_id)
+        next->user_id = patch->user_id;
+    if (patch->has_language)
+        next->language = patch->language;
+    if (patch->has_ttl)
+        next->ttl_seconds = patch->ttl_seconds ? patch->ttl_seconds : s->settings.ttl_seconds;
+    enum err e = merge_member(ctx, &next->context, patch->context);
+    return e == ERR_NONE ? merge_member(ctx, &next->metadata, patch->metadata) : e;
+}
+
+/* What an idempotency key remembers of the state, so that the answer can be given again. */
+static enum err remember_state(struct request_ctx *ctx, const struct session *session,
+                               struct sv *out)
+{
+    struct buf b;
+    struct jout j;
+    buf_init(&b, ctx->arena, 256 + session->context.n + session->metadata.n);
+    jout_init(&j, &b);
+    jout_object_open(&j);
+    jout_key(&j, "user_id");
+    jout_sv(&j, session->user_id);
+    jout_key(&j, "language");
+    jout_sv(&j, session->language);
+    jout_key(&j, "ttl_seconds");
+    jout_i64(&j, session->ttl_seconds);
+    jout_key(&j, "sliding");
+    jout_bool(&j, session->sliding);
+    jout_key(&j, "context");
+    jout_raw(&j, session->context);
+    jout_key(&j, "metadata");
+    jout_raw(&j, session->metadata);
+    jout_object_close(&j);
+    if (b.failed)
+        return ctx_nomem(ctx);
+    *out = buf_get(&b);
+    return ERR_NONE;
+}
+
+struct remembered {
+    struct sv user_id, language;
+    int64_t ttl_seconds;
+    bool sliding;
+    const struct jnode *context, *metadata;
+};
+
+static enum err recall_state(struct request_ctx *ctx, struct sv state, struct session *out)
+{
+    static const struct jin_field fields[] = {
+        {"user_id", JIN_STRING, JIN_REQUIRED | JIN_NULLABLE, offsetof(struct remembered, user_id),
+         0, 0},
+        {"language", JIN_STRING, JIN_REQUIRED, offsetof(struct remembered, language), 0, 0},
+        {"ttl_seconds", JIN_I64, JIN_REQUIRED, offsetof(struct remembered, ttl_seconds), 0, 0},
+        {"sliding", JIN_BOOL, JIN_REQUIRED, offsetof(struct remembered, sliding), 0, 0},
+        {"context", JIN_OBJECT, JIN_REQUIRED, offsetof(struct remembered, context), 0, 0},
+        {"metadata", JIN_OBJECT, JIN_REQUIRED, offsetof(struct remembered, metadata), 0, 0}};
+    struct remembered r = {.user_id = SV_NONE};
+    struct jdoc doc;
+    if (!state.p || jdoc_parse(ctx, state, &doc) != ERR_NONE ||
+        jin_object(ctx, &doc, &doc.nodes[0], "", fields, ARRAY_LEN(fields), &r, NULL) != ERR_NONE) {
+        ctx_clear_error(ctx);
+        return ctx_fault(ctx, ERR_INTERNAL, "a stored answer cannot be read");
+    }
+    out->user_id = r.user_id;
+    out->language = r.language;
+    out->ttl_seconds = r.ttl_seconds;
+    out->sliding = r.sliding;
+    out->context = r.context->raw;
+    out->metadata = r.metadata->raw;
+    return ERR_NONE;
+}
+
+struct patch_args {
+    struct sv id;
+    const struct session_patch *patch;
+    const struct session_guard *guard;
+    struct session next;
+};
+
+/* ERR_NONE with *done false: the session is not there or If-Match does not hold. */
+static enum err attempt_patch(struct sessions *s, struct request_ctx *ctx, void *arg, bool *done,
+                              struct session_receipt *receipt)
+{
+    struct patch_args *a = arg;
+    const struct arena_mark mark = arena_get_mark(ctx->arena);
+    while (!deadline_passed(ctx->deadline)) {
+        struct session base, now;
+        struct state_change change = {&base, &a->next, a->patch->has_ttl, SV_NONE};
+        arena_rewind(ctx->arena, mark);
+        enum err e = repo_session_read(s, ctx, a->id, a->guard->user, 0, &base);
+        if (e == ERR_NOT_FOUND)
+            return ERR_NONE;
+        if (e != ERR_NONE)
+            return e;
+        a->next = base;
+        e = apply(s, ctx, a->patch, &a->next);
+        if (e == ERR_NONE && a->guard->key.p)
+            e = remember_state(ctx, &a->next, &change.state);
+        if (e == ERR_NONE)
+            e = repo_session_update(s, ctx, &change, a->guard, done, receipt);
+        if (e != ERR_NONE || *done)
+            return e;
+        /* Somebody changed it in between, or If-Match does not hold. */
+        e = repo_session_read(s, ctx, a->id, a->guard->user, 0, &now);
+        if (e == ERR_NOT_FOUND)
+            return ERR_NONE;
+        if (e != ERR_NONE)
+            return e;
+        if (now.generation == base.generation && now.state_version == base.state_version)
+            return ERR_NONE;
+    }
+    ctx->err.retry_after_s = 1;
+    return ctx_fail(ctx, ERR_BUSY, NULL, NULL, "Too many others change this session.");
+}
+
+enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                       const struct session_patch *patch, const struct session_guard *guard,
+                       struct session *out, struct session_receipt *receipt)
+{
+    struct patch_args args = {.id = id, .patch = patch, .guard = guard};
+    struct coherent_write w;
+    struct sv state = SV_NONE;
+    coherent_begin(s, ctx, id, &w);
+    enum err e = write_once(s, ctx, guard, attempt_patch, &args, receipt, &state);
+    coherent_end(s, ctx, &w, e, NULL);
+    if (e == ERR_NOT_FOUND)
+        return write_refused(s, ctx, id, guard);
+    if (e != ERR_NONE)
+        return e;
+    *out = args.next;
+    if (receipt->replayed) {
+        memset(out, 0, sizeof(*out));
+        e = recall_state(ctx, state, out);
+        if (e != ERR_NONE)
+            return e;
+    }
+    out->session_id = id;
+    out->generation = receipt->generation;
+    out->version = receipt->version;
+    out->state_version = receipt->state_version;
+    out->message_count = receipt->message_count;
+    out->created_at = receipt->session_at;
+    out->updated_at = receipt->at;
+    out->expires_at = receipt->expires_at;
+    out->messages = NULL;
+    out->n_messages = 0;
+    return ERR_NONE;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads: a session, a page of messages, one message. */
+#include "session_internal.h"
+
+#include <string.h>
+
+enum err session_get(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
+                     size_t n, struct session *out)
+{
+    enum err e = coherent_read(s, ctx, id, user, n, out);
+    if (e == ERR_NONE && out->n_messages > n) {
+        out->messages += out->n_messages - n;
+        out->n_messages = n;
+    }
+    return e;
+}
+
+/* The newest messages, newest first, are what a cached session holds. */
+static bool window_has_page(const struct session_page_query *q)
+{
+    return q->after == 0 && q->before == 0 && !q->ascending && q->max_bytes == 0 &&
+           q->limit <= SESSION_WINDOW;
+}
+
+static enum err page_of_window(struct request_ctx *ctx, const struct session *session, size_t limit,
+                               struct session_page *out)
+{
+    size_t n = session->n_messages < limit ? session->n_messages : limit;
+    out->messages = arena_array(ctx->arena, n, sizeof(*out->messages));
+    if (!out->messages)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < n; i++)
+        out->messages[i] = session->messages[session->n_messages - 1 - i];
+    out->n = n;
+    out->has_more = (int64_t)n < session->message_count;
+    out->generation = session->generation;
+    out->version = session->version;
+    return ERR_NONE;
+}
+
+enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
+                      const struct session_page_query *query, struct session_page *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (!s->cache || !window_has_page(query))
+        return repo_message_page(s, ctx, id, user, query, out);
+    struct session session;
+    enum err e = coherent_read(s, ctx, id, user, query->limit, &session);
+    if (e != ERR_NONE)
+        return e;
+    return page_of_window(ctx, &session, query->limit, out);
+}
+
+/* A seq, the id made from generation and seq, or a client's own id. */
+static struct message_name name_of(struct sv which)
+{
+    struct message_name name = {0, 0, which};
+    uint64_t seq, generation;
+    if (sv_to_u64(which, &seq) && seq > 0 && seq <= INT64_MAX)
+        name.seq = (int64_t)seq;
+    else if (uuid_v8_unpack(which, &generation, &seq) && generation != 0) {
+        /* No session has generation 0: such an id is only ever a client's own. */
+        name.seq = (int64_t)seq;
+        name.generation = (int64_t)generation;
+    }
+    return name;
+}
+
+static enum err message_not_found(struct request_ctx *ctx)
+{
+    return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such message.");
+}
+
+/* An id of the made form may also be one that a client brought along from another session. */
+static bool try_as_client_id(struct message_name *name)
+{
+    bool again = name->seq != 0 && name->generation != 0;
+    name->seq = 0;
+    name->generation = 0;
+    return again;
+}
+
+enum err session_message_get(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                             struct sv user, struct sv which, struct session_message *out)
+{
+    struct message_name name = name_of(which);
+    enum err e = repo_message_read(s, ctx, id, user, &name, out);
+    if (e == ERR_NOT_FOUND && try_as_client_id(&name))
+        e = repo_message_read(s, ctx, id, user, &name, out);
+    return e == ERR_NOT_FOUND ? message_not_found(ctx) : e;
+}
+
+struct delete_args {
+    struct sv id;
+    const struct session_guard *guard;
+    struct message_name name;
+};
+
+static enum err attempt_delete(struct sessions *s, struct request_ctx *ctx, void *arg, bool *done,
+                               struct session_receipt *receipt)
+{
+    struct delete_args *a = arg;
+    enum err e = repo_message_delete(s, ctx, a->id, &a->name, a->guard, done, receipt);
+    struct message_name other = a->name;
+    if (e == ERR_NONE && !*done && try_as_client_id(&other))
+        e = repo_message_delete(s, ctx, a->id, &other, a->guard, done, receipt);
+    return e;
+}
+
+enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                struct sv which, const struct session_guard *guard,
+                                struct session_receipt *receipt)
+{
+    struct delete_args args = {id, guard, name_of(which)};
+    struct coherent_write w;
+    coherent_begin(s, ctx, id, &w);
+    enum err e = write_once(s, ctx, guard, attempt_delete, &args, receipt, NULL);
+    coherent_end(s, ctx, &w, e, NULL);
+    if (e != ERR_NOT_FOUND)
+        return e;
+    e = guard->if_match ? write_refused(s, ctx, id, guard) : ERR_NOT_FOUND;
+    if (e != ERR_PRECONDITION)
+        return message_not_found(ctx);
+    /* With If-Match given, a missing message and a changed session look alike: tell them apart. */
+    struct session_message there;
+    ctx_clear_error(ctx);
+    e = session_message_get(s, ctx, id, guard->user, which, &there);
+    return e == ERR_NONE ? write_refused(s, ctx, id, guard) : e;
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/* Writes on a session as a whole: create, get or create, delete; appending is in session_append.c. */
+#include "session_internal.h"
+
+#include <string.h>
+
+static struct sv made_id(struct request_ctx *ctx)
+{
+    char *id = arena_alloc(ctx->arena, UUID_LEN + 1);
+    if (!id)
+        return SV_NONE;
+    uuid_v7(id);
+    return (struct sv){id, UUID_LEN};
+}
+
+static enum err messages_of_draft(struct request_ctx *ctx, const struct session_draft *draft,
+                                  const struct session_receipt *receipt, struct session *out)
+{
+    const size_t n = draft->n_messages < SESSION_WINDOW ? draft->n_messages : SESSION_WINDOW;
+    const size_t skip = draft->n_messages - n;
+    out->messages = arena_array(ctx->arena, n, sizeof(*out->messages));
+    char *ids = arena_array(ctx->arena, n, UUID_LEN + 1);
+    if (!out->messages || !ids)
+        return ctx_nomem(ctx);
+    out->n_messages = n;
+    for (size_t i = 0; i < n; i++) {
+        const struct session_message_draft *d = &draft->messages[skip + i];
+        struct session_message *m = &out->messages[i];
+        *m = (struct session_message){(int64_t)(skip + i + 1), d->message_id, d->type, d->role,
+                                      d->content, d->metadata, receipt->session_at};
+        if (m->message_id.p)
+            continue;
+        char *id = ids + i * (UUID_LEN + 1);
+        uuid_v8_pack((uint64_t)receipt->generation, (uint64_t)m->seq, id);
+        m->message_id = (struct sv){id, UUID_LEN};
+    }
+    return ERR_NONE;
+}
+
+/* A session as it was when it was created: what was asked for, and what the receipt says. So the
+ * answer of a replay is the answer of the first request. */
+static enum err session_of_draft(struct request_ctx *ctx, const struct session_draft *draft,
+                                 const struct session_receipt *receipt, struct session *out)
+{
+    *out = (struct session){
+        .session_id = receipt->session_id,
+        .user_id = draft->user_id,
+        .language = draft->language,
+        .generation = receipt->generation,
+        .version = receipt->version,
+        .state_version = receipt->state_version,
+        .last_seq = receipt->last_seq,
+        .message_count = receipt->message_count,
+        .ttl_seconds = draft->ttl_seconds,
+        .sliding = draft->sliding,
+        .created_at = receipt->session_at,
+        .updated_at = receipt->at,
+        .expires_at = receipt->expires_at,
+        .context = draft->context,
+        .metadata = draft->metadata,
+    };
+    return messages_of_draft(ctx, draft, receipt, out);
+}
+
+struct create_args {
+    struct session_draft draft;
+    const struct session_guard *guard;
+};
+
+static enum err attempt_create(struct sessions *s, struct request_ctx *ctx, void *arg, bool *done,
+                               struct session_receipt *receipt)
+{
+    const struct create_args *a = arg;
+    return repo_session_insert(s, ctx, &a->draft, a->guard, done, receipt);
+}
+
+static enum err complete_draft(struct sessions *s, struct request_ctx *ctx,
+                               struct session_draft *draft)
+{
+    if (draft->ttl_seconds == 0)
+        draft->ttl_seconds = s->settings.ttl_seconds;
+    if (draft->session_id.p)
+        return ERR_NONE;
+    /* Made before the statement, so that a repetition of it makes no second session. */
+    draft->session_id = made_id(ctx);
+    return draft->session_id.p ? ERR_NONE : ctx_nomem(ctx);
+}
+
+enum err session_create(struct sessions *s, struct request_ctx *ctx,
+                        const struct session_draft *draft, const struct session_guard *guard,
+                        struct session *out, struct session_receipt *receipt)
+{
+    struct create_args args = {*draft, guard};
+    const bool named = draft->session_id.p != NULL;
+    struct coherent_write w;
+    enum err e = complete_draft(s, ctx, &args.draft);
+    if (e != ERR_NONE)
+        return e;
+    /* Nobody can have read a session whose id was made just now: no tier needs to be told. */
+    if (named)
+        coherent_begin(s, ctx, args.draft.session_id, &w);
+    e = write_once(s, ctx, guard, attempt_create, &args, receipt, NULL);
+    enum err made = e;
+    if (e == ERR_NONE)
+        made = session_of_draft(ctx, &args.draft, receipt, out);
+    if (named)
+        coherent_end(s, ctx, &w, e, made == ERR_NONE && !receipt->replayed ? out : NULL);
+    if (e == ERR_NOT_FOUND)
+        return ctx_fail(ctx, ERR_CONFLICT, "session_exists", "session_id",
+                        "A session with this id exists.");
+    return made;
+}
+
+struct ensure_args {
+    struct session_draft draft;
+    const struct session_guard *guard;
+    struct session *out;
+    bool found; /* a session was there, whoever made it */
+};
+
+static enum err attempt_ensure(struct sessions *s, struct request_ctx *ctx, void *arg, bool *done,
+                               struct session_receipt *receipt)
+{
+    struct ensure_args *a = arg;
+    enum err e = repo_session_ensure(s, ctx, &a->draft, a->guard, done, a->out);
+    a->found = e == ERR_NONE;
+    if (e == ERR_NOT_FOUND) {
+        /* It was there for the insert and gone for the read: deleted in between. */
+        ctx->err.retry_after_s = 1;
+        return ctx_fail(ctx, ERR_BUSY, NULL, "session_id", "The session was being deleted.");
+    }
+    if (e != ERR_NONE || !*done)
+        return e;
+    receipt->created = true;
+    receipt->status = 201;
+    return ERR_NONE;
+}
+
+static enum err get_or_create(struct sessions *s, struct request_ctx *ctx, struct ensure_args *a,
+                              struct session_receipt *receipt)
+{
+    struct coherent_write w;
+    coherent_begin(s, ctx, a->draft.session_id, &w);
+    enum err e = write_once(s, ctx, a->guard, attempt_ensure, a, receipt, NULL);
+    coherent_end(s, ctx, &w, e == ERR_NOT_FOUND && a->found ? ERR_NONE : e,
+                 a->found && !receipt->replayed ? a->out : NULL);
+    if (e == ERR_NONE && receipt->replayed)
+        return session_of_draft(ctx, &a->draft, receipt, a->out);
+    if (e == ERR_NOT_FOUND && a->found) {
+        receipt->status = 200;
+        return ERR_NONE;
+    }
+    return e;
+}
+
+enum err session_get_or_create(struct sessions *s, struct request_ctx *ctx,
+                               const struct session_draft *draft,
+                               const struct session_guard *guard, struct session *out,
+                               struct session_receipt *receipt)
+{
+    struct ensure_args args = {*draft, guard, out, false};
+    memset(receipt, 0, sizeof(*receipt));
+    enum err e = complete_draft(s, ctx, &args.draft);
+    if (e != ERR_NONE)
+        return e;
+    /* Most are there already, and reading needs no fence. With a key, an earlier answer may have
+     * to be given again instead. */
+    e = guard->key.p ? ERR_NOT_FOUND
+                     : coherent_read(s, ctx, draft->session_id, SV_NONE, SESSION_WINDOW, out);
+    if (e == ERR_NOT_FOUND) {
+        ctx_clear_error(ctx);
+        e = get_or_create(s, ctx, &args, receipt);
+    } else if (e == ERR_NONE) {
+        receipt->status = 200;
+    }
+    if (e != ERR_NONE)
+        return e;
+    if (!receipt->created && guard->create_only)
+        return ctx_fail(ctx, ERR_PRECONDITION, "session_exists", "If-None-Match",
+                        "A session with this id exists.");
+    /* Whoever names a user means that user's session, in the header and in the body alike. */
+    if (!session_user_matches(out, guard->user) || !session_user_matches(out, draft->user_id))
+        return session_not_found(ctx);
+    return ERR_NONE;
+}
+
+struct target_args {
+    struct sv id;
+    const struct session_guard *guard;
+};
+
+static enum err attempt_delete(struct sessions *s, struct request_ctx *ctx, void *arg, bool *done,
+                               struct session_receipt *receipt)
+{
+    const struct target_args *a = arg;
+    return repo_session_delete(s, ctx, a->id, a->guard, done, receipt);
+}
+
+enum err session_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                        const struct session_guard *guard, struct session_receipt *receipt)
+{
+    struct target_args args = {id, guard};
+    struct coherent_write w;
+    coherent_begin(s, ctx, id, &w);
+    enum err e = write_once(s, ctx, guard, attempt_delete, &args, receipt, NULL);
+    coherent_end(s, ctx, &w, e, NULL);
+    return e == ERR_NOT_FOUND ? write_refused(s, ctx, id, guard) : e;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+#include "crowd.h"
+
+#include <CUnit/CUnit.h>
+
+struct member {
+    struct crowd *crowd;
+    pthread_t thread;
+    int me;
+};
+
+static void *member_main(void *arg)
+{
+    struct member *m = arg;
+    struct caller c;
+    caller_open(&c);
+    pthread_barrier_wait(&m->crowd->start);
+    m->crowd->work(m->crowd, &c, m->me);
+    caller_close(&c);
+    return NULL;
+}
+
+void crowd_run(struct crowd *crowd, int n,
+               void (*work)(struct crowd *crowd, struct caller *c, int me))
+{
+    struct member members[CROWD_MAX];
+    crowd->work = work;
+    pthread_barrier_init(&crowd->start, NULL, (unsigned)n);
+    for (int i = 0; i < n; i++) {
+        members[i] = (struct member){.crowd = crowd, .me = i};
+        CU_ASSERT_EQUAL_FATAL(pthread_create(&members[i].thread, NULL, member_main, &members[i]),
+                              0);
+    }
+    for (int i = 0; i < n; i++)
+        pthread_join(members[i].thread, NULL);
+    pthread_barrier_destroy(&crowd->start);
+}
+
+struct crowd crowd_at(struct world *w, const char *id)
+{
+    return (struct crowd){.w = w, .id = id};
+}
+
+/* Errors that say that nothing was done yet: on a slow machine the pool may be full for a second.
+ */
+bool crowd_try_again(enum err e)
+{
+    return e == ERR_OVERLOAD || e == ERR_BUSY;
+}
+
+enum err crowd_append(struct crowd *crowd, struct caller *c, size_t n, bool create,
+                      const struct session_guard *guard, struct session_receipt *r)
+{
+    struct session_message_draft m[3];
+    for (size_t i = 0; i < n; i++)
+        m[i] = message_of("user", "\"x\"");
+    const struct session_append a = {m, n, create, 0};
+    enum err e;
+    do
+        e = session_append(crowd->w->sessions, caller_request(c, "t1"), sv_from(crowd->id), &a,
+                           guard, r);
+    while (crowd_try_again(e));
+    return e;
+}

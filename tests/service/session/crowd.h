@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* Threads that do the same to one session at once. */
+#ifndef PARLEY_TESTS_SESSION_CROWD_H
+#define PARLEY_TESTS_SESSION_CROWD_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "fixture.h"
+
+enum { CROWD_MAX = 64 };
+
+/* What the threads of one test share. */
+struct crowd {
+    struct world *w;
+    const char *id;
+    pthread_barrier_t start;
+    void (*work)(struct crowd *crowd, struct caller *c, int me);
+    _Atomic int calls_done, created, conflicts, missing, failed;
+    _Atomic int64_t generation; /* of whoever came last */
+    struct session_receipt receipts[CROWD_MAX];
+    _Atomic unsigned char seen[4096]; /* by seq: how often it was given */
+};
+
+struct crowd crowd_at(struct world *w, const char *id);
+/* Runs work in n threads, which begin together, and waits for them. */
+void crowd_run(struct crowd *crowd, int n,
+               void (*work)(struct crowd *crowd, struct caller *c, int me));
+
+/* Errors that say that nothing was done yet: on a slow machine the pool may be full for a second.
+ */
+bool crowd_try_again(enum err e);
+/* Appends n messages, at most 3, as often as it has to be tried. */
+MUSTCHECK enum err crowd_append(struct crowd *crowd, struct caller *c, size_t n, bool create,
+                                const struct session_guard *guard, struct session_receipt *r);
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+#include "fixture.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <CUnit/CUnit.h>
+#include <libpq-fe.h>
+
+#include "parley/db/migrate.h"
+
+enum { URL_MAX = 512 };
+
+/* The cluster's URL for another user and database. */
+static void url_for(const char *user, const char *dbname, char out[URL_MAX])
+{
+    PQconninfoOption *options = PQconninfoParse(getenv("TEST_DATABASE_URL"), NULL);
+    const char *host = "";
+    for (PQconninfoOption *o = options; o && o->keyword; o++)
+        if (strcmp(o->keyword, "host") == 0 && o->val)
+            host = o->val;
+    snprintf(out, URL_MAX, "host=%s user=%s dbname=%s", host, user, dbname);
+    PQconninfoFree(options);
+}
+
+static bool run_sql(const char *url, const char *sql, char *out, size_t n)
+{
+    PGconn *c = PQconnectdb(url);
+    PGresult *r = PQexec(c, sql);
+    ExecStatusType status = PQresultStatus(r);
+    bool ok = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+    if (!ok)
+        fprintf(stderr, "%s", PQerrorMessage(c));
+    if (out && n > 0)
+        snprintf(out, n, "%s", PQntuples(r) > 0 ? PQgetvalue(r, 0, 0) : "");
+    PQclear(r);
+    PQfinish(c);
+    return ok;
+}
+
+bool world_sql(const char *sql, char *out, size_t n)
+{
+    char url[URL_MAX];
+    url_for("postgres", "parley_sessions", url);
+    return run_sql(url, sql, out, n);
+}
+
+static void say(void *arg, const char *line)
+{
+    (void)arg;
+    (void)line;
+}
+
+/* Once a run: an owner that is no superuser, its database, the schema. */
+static bool make_database(const char *dbname)
+{
+    char exists[8], sql[URL_MAX];
+    const char *super = getenv("TEST_DATABASE_URL");
+    if (!run_sql(super, "SELECT 1 FROM pg_roles WHERE rolname = 'parley_owner'", exists,
+                 sizeof(exists)) ||
+        (!exists[0] && !run_sql(super, "CREATE ROLE parley_owner LOGIN CREATEROLE", NULL, 0)))
+        return false;
+    snprintf(sql, sizeof(sql), "SELECT 1 FROM pg_database WHERE datname = '%s'", dbname);
+    if (!run_sql(super, sql, exists, sizeof(exists)))
+        return false;
+    snprintf(sql, sizeof(sql), "CREATE DATABASE %s OWNER parley_owner", dbname);
+    if (!exists[0] && !run_sql(super, sql, NULL, 0))
+        return false;
+    char url[URL_MAX];
+    url_for("parley_owner", dbname, url);
+    return db_migrate(url, "parley_app", -1, say, NULL) == ERR_NONE;
+}
+
+bool world_open(struct world *w, bool redis)
+{
+    return world_open_in(w, "parley_sessions", redis ? getenv("TEST_REDIS_URL") : NULL);
+}
+
+bool world_open_in(struct world *w, const char *dbname, const char *redis_url)
+{
+    memset(w, 0, sizeof(*w));
+    bool made = make_database(dbname);
+    CU_ASSERT_TRUE(made);
+    if (!made)
+        return false;
+    static const struct sessions_settings settings = {604800, 8 << 20, 0, 5000};
+    url_for("parley_owner", dbname, w->url);
+    struct db_settings db = {.url = w->url,
+                             .role = "parley_app",
+                             .app_name = "test",
+                             .pool_min = 2,
+                             .pool_max = 20,
+                             .acquire_ms = 1000,
+                             .statement_ms = 5000,
+                             .connect_ms = 2000,
+                             .idle_s = 600,
+                             .lifetime_s = 1800,
+                             .workers = 1,
+                             .schema_version = db_schema_version(),
+                             .prepare = true};
+    w->db = db_open(&db, NULL);
+    if (redis_url) {
+        struct cache_settings cache = {redis_url, 1000, 15000, 64 << 10};
+        w->cache = cache_open(&cache, NULL);
+    }
+    w->sessions = sessions_open(&settings, w->db, w->cache, NULL);
+    w->arena = arena_create(64 << 20);
+    CU_ASSERT_TRUE(w->db && w->sessions && w->arena);
+    return w->db && w->sessions && w->arena;
+}
+
+void world_close(struct world *w)
+{
+    arena_destroy(w->arena);
+    sessions_close(w->sessions);
+    cache_close(w->cache);
+    db_close(w->db);
+}
+
+struct request_ctx *world_request(struct world *w, const char *tenant)
+{
+    arena_reset(w->arena);
+    ctx_init(&w->ctx, w->arena, deadline_in_ms(10000), sv_from(tenant), SV("test"));
+    return &w->ctx;
+}
+
+int64_t world_count(const char *fmt, ...)
+{
+    char sql[1024], out[32] = "";
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(sql, sizeof(sql), fmt, ap);
+    va_end(ap);
+    bool ok = world_sql(sql, out, sizeof(out));
+    CU_ASSERT_TRUE(ok);
+    return ok && out[0] ? strtoll(out, NULL, 10) : -1;
+}
+
+void caller_open(struct caller *c)
+{
+    c->arena = arena_create(64 << 20);
+}
+
+struct request_ctx *caller_request(struct caller *c, const char *tenant)
+{
+    arena_reset(c->arena);
+    ctx_init(&c->ctx, c->arena, deadline_in_ms(10000), sv_from(tenant), SV("test"));
+    return &c->ctx;
+}
+
+void caller_close(struct caller *c)
+{
+    arena_destroy(c->arena);
+}
+
+struct session_draft draft_of(const char *id, const char *user)
+{
+    return (struct session_draft){.session_id = sv_from(id),
+                                  .user_id = sv_from(user),
+                                  .language = SV("en"),
+                                  .context = SV("{}"),
+                                  .metadata = SV("{}"),
+                                  .sliding = true};
+}
+
+struct session_message_draft message_of(const char *role, const char *json_content)
+{
+    return (struct session_message_draft){SV_NONE, SV("message"), sv_from(role),
+                                          sv_from(json_content), SV("{}")};
+}

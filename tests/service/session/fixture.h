@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A migrated database of its own, and session modules over it. Everything a test asks for in a row
+ * belongs to one struct world; world_close ends it.
+ */
+#ifndef PARLEY_TESTS_SESSION_FIXTURE_H
+#define PARLEY_TESTS_SESSION_FIXTURE_H
+
+#include "parley/session/session.h"
+
+struct world {
+    char url[512]; /* the pool borrows it */
+    struct db *db;
+    struct cache *cache;
+    struct sessions *sessions;
+    struct arena *arena;
+    struct request_ctx ctx;
+};
+
+/* redis: with the tier (TEST_REDIS_URL) or without. False, with a CUnit failure, if it cannot. */
+bool world_open(struct world *w, bool redis);
+/* As above with a database and a Redis of one's own; redis_url NULL: without. */
+bool world_open_in(struct world *w, const char *dbname, const char *redis_url);
+void world_close(struct world *w);
+/* A fresh request of the tenant; what the last one returned is gone. */
+struct request_ctx *world_request(struct world *w, const char *tenant);
+/* Runs SQL as the superuser of the private cluster, in the test's database; the first field of the
+ * first row goes to out (may be NULL). */
+bool world_sql(const char *sql, char *out, size_t n);
+
+/* The number that a query formatted like printf gives; -1, with a CUnit failure, if it fails. */
+int64_t world_count(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+/* A request of a thread of its own. */
+struct caller {
+    struct arena *arena;
+    struct request_ctx ctx;
+};
+void caller_open(struct caller *c);
+struct request_ctx *caller_request(struct caller *c, const char *tenant);
+void caller_close(struct caller *c);
+
+struct session_draft draft_of(const char *id, const char *user);
+struct session_message_draft message_of(const char *role, const char *json_content);
+
+#endif

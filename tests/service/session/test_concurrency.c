@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+/* Many threads at one session. What counts is what was acknowledged, not who was first. */
+#include "parley/session/session.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../../unit/suite.h"
+#include "crowd.h"
+
+static const struct session_guard nobody = {.create_only = false};
+
+/* ---- appending ---- */
+
+enum { APPENDERS = 64, ROUNDS = 4 };
+
+static void work_append(struct crowd *crowd, struct caller *c, int me)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        struct session_receipt r = {.first_seq = 0};
+        size_t n = (size_t)(me + i) % 3 + 1;
+        if (crowd_append(crowd, c, n, true, &nobody, &r) != ERR_NONE ||
+            r.last_seq - r.first_seq + 1 != (int64_t)n) {
+            crowd->failed++;
+            continue;
+        }
+        crowd->created += r.created;
+        crowd->calls_done++;
+        for (int64_t seq = r.first_seq; seq <= r.last_seq; seq++)
+            crowd->seen[seq % (int64_t)sizeof(crowd->seen)]++;
+    }
+}
+
+/* Fails if the numbers come from what the statement's snapshot shows instead of from the locked
+ * row: tried. */
+static void appenders(void)
+{
+    struct world w;
+    struct session s = {.version = 0};
+    if (!world_open(&w, true))
+        return;
+    struct crowd crowd = crowd_at(&w, "c:append");
+    crowd_run(&crowd, APPENDERS, work_append);
+    int64_t total = 0;
+    for (int me = 0; me < APPENDERS; me++)
+        for (int i = 0; i < ROUNDS; i++)
+            total += (me + i) % 3 + 1;
+    CU_ASSERT_EQUAL(crowd.failed, 0);
+    CU_ASSERT_EQUAL(crowd.created, 1);
+    CU_ASSERT_EQUAL(crowd.calls_done, APPENDERS * ROUNDS);
+    for (int64_t seq = 1; seq <= total; seq++)
+        CU_ASSERT_EQUAL(crowd.seen[seq], 1);
+    CU_ASSERT_EQUAL(
+        session_get(w.sessions, world_request(&w, "t1"), SV("c:append"), SV_NONE, 20, &s),
+        ERR_NONE);
+    CU_ASSERT_EQUAL(s.version, APPENDERS * ROUNDS);
+    CU_ASSERT_EQUAL(s.message_count, total);
+    CU_ASSERT_EQUAL(s.last_seq, total);
+    CU_ASSERT_TRUE(s.n_messages == 20 && s.messages[19].seq == total);
+    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages WHERE generation = %lld",
+                                (long long)s.generation),
+                    total);
+    world_close(&w);
+}
+
+/* ---- making ---- */
+
+static void work_ensure(struct crowd *crowd, struct caller *c, int me)
+{
+    struct session s = {.generation = 0};
+    struct session_receipt r;
+    struct session_draft d = draft_of(crowd->id, NULL);
+    enum err e;
+    do
+        e = session_get_or_create(crowd->w->sessions, caller_request(c, "t1"), &d, &nobody, &s, &r);
+    while (crowd_try_again(e));
+    crowd->failed += e != ERR_NONE;
+    crowd->created += e == ERR_NONE && r.created;
+    crowd->receipts[me] = r;
+    crowd->receipts[me].generation = s.generation;
+}
+
+/* Fails if the insert renames whatever session has the id, live or not: tried. */
+static void one_is_made(void)
+{
+    struct world w;
+    if (!world_open(&w, true))
+        return;
+    for (int round = 0; round < 10; round++) {
+        char id[32];
+        snprintf(id, sizeof(id), "c:ensure-%d", round);
+        struct crowd crowd = crowd_at(&w, id);
+        crowd_run(&crowd, 16, work_ensure);
+        CU_ASSERT_EQUAL(crowd.failed, 0);
+        CU_ASSERT_EQUAL(crowd.created, 1);
+        for (int i = 1; i < 16; i++)
+            CU_ASSERT_EQUAL(crowd.receipts[i].generation, crowd.receipts[0].generation);
+        CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions WHERE session_id = '%s'", id),
+                        1);
+    }
+    world_close(&w);
+}
+
+static void work_create(struct crowd *crowd, struct caller *c, int me)
+{
+    struct session s;
+    struct session_receipt r;
+    struct session_message_draft m = message_of("user", "\"new\"");
+    struct session_draft d = draft_of(crowd->id, NULL);
+    enum err e;
+    (void)me;
+    d.messages = &m;
+    d.n_messages = 1;
+    do
+        e = session_create(crowd->w->sessions, caller_request(c, "t1"), &d, &nobody, &s, &r);
+    while (crowd_try_again(e));
+    crowd->created += e == ERR_NONE;
+    crowd->conflicts += e == ERR_CONFLICT;
+}
+
+/* Fails if the expired session is put aside without the look at its expiry: tried. */
+static void one_takes_the_place_of_the_expired(void)
+{
+    struct world w;
+    struct session s;
+    struct session_receipt r;
+    if (!world_open(&w, true))
+        return;
+    for (int round = 0; round < 10; round++) {
+        char id[32], sql[256];
+        snprintf(id, sizeof(id), "c:expired-%d", round);
+        struct session_message_draft m = message_of("user", "\"old\"");
+        struct session_draft d = draft_of(id, NULL);
+        d.messages = &m;
+        d.n_messages = 1;
+        CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &nobody, &s, &r),
+                        ERR_NONE);
+        const int64_t old = s.generation;
+        snprintf(sql, sizeof(sql),
+                 "UPDATE sessions SET expires_at = now() - interval '1 second'"
+                 " WHERE session_id = '%s'",
+                 id);
+        CU_ASSERT_TRUE(world_sql(sql, NULL, 0));
+        struct crowd crowd = crowd_at(&w, id);
+        crowd_run(&crowd, 16, work_create);
+        CU_ASSERT_EQUAL(crowd.created, 1);
+        CU_ASSERT_EQUAL(crowd.conflicts, 15);
+        CU_ASSERT_EQUAL(
+            session_get(w.sessions, world_request(&w, "t1"), sv_from(id), SV_NONE, 20, &s),
+            ERR_NONE);
+        CU_ASSERT_TRUE(s.n_messages == 1 && sv_eq(s.messages[0].content, SV("\"new\"")));
+        CU_ASSERT_TRUE(s.generation > old);
+        CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions WHERE generation = %lld"
+                                    " AND session_id = '~%lld'",
+                                    (long long)old, (long long)old),
+                        1);
+    }
+    world_close(&w);
+}
+
+/* ---- one idempotency key ---- */
+
+static void work_keyed_append(struct crowd *crowd, struct caller *c, int me)
+{
+    const struct session_guard guard = {.key = sv_from(crowd->id), .fingerprint = SV("f")};
+    enum err e = crowd_append(crowd, c, 2, true, &guard, &crowd->receipts[me]);
+    crowd->failed += e != ERR_NONE;
+    crowd->calls_done += e == ERR_NONE && !crowd->receipts[me].replayed;
+}
+
+static void work_keyed_create(struct crowd *crowd, struct caller *c, int me)
+{
+    const struct session_guard guard = {.key = sv_from(crowd->id), .fingerprint = SV("f")};
+    struct session s;
+    struct session_draft d = draft_of(NULL, NULL); /* each makes an id of its own */
+    enum err e;
+    do
+        e = session_create(crowd->w->sessions, caller_request(c, "t1"), &d, &guard, &s,
+                           &crowd->receipts[me]);
+    while (crowd_try_again(e));
+    crowd->failed += e != ERR_NONE;
+    crowd->calls_done += e == ERR_NONE && !crowd->receipts[me].replayed;
+}
+
+static void expect_one_answer(struct crowd *crowd, int n)
+{
+    const struct session_receipt *a = &crowd->receipts[0];
+    CU_ASSERT_EQUAL(crowd->failed, 0);
+    CU_ASSERT_EQUAL(crowd->calls_done, 1);
+    for (int i = 1; i < n; i++) {
+        const struct session_receipt *b = &crowd->receipts[i];
+        CU_ASSERT_TRUE(a->generation == b->generation && a->version == b->version &&
+                       a->first_seq == b->first_seq && a->last_seq == b->last_seq &&
+                       a->message_count == b->message_count && a->at == b->at &&
+                       a->session_at == b->session_at && a->expires_at == b->expires_at &&
+                       a->status == b->status);
+    }
+}
+
+/* Fails if a taken key is not looked up, or not stored: tried. */
+static void one_key(void)
+{
+    struct world w;
+    if (!world_open(&w, true))
+        return;
+    for (int round = 0; round < 5; round++) {
+        char id[32];
+        snprintf(id, sizeof(id), "c:key-%d", round);
+        struct crowd crowd = crowd_at(&w, id);
+        crowd_run(&crowd, 16, work_keyed_append);
+        expect_one_answer(&crowd, 16);
+        CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages m JOIN sessions s"
+                                    " USING (tenant, generation) WHERE s.session_id = '%s'",
+                                    id),
+                        2);
+        snprintf(id, sizeof(id), "c:key-create-%d", round);
+        const int64_t before = world_count("SELECT count(*) FROM sessions");
+        crowd = crowd_at(&w, id);
+        crowd_run(&crowd, 16, work_keyed_create);
+        expect_one_answer(&crowd, 16);
+        CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions"), before + 1);
+    }
+    world_close(&w);
+}
+
+/* ---- patching ---- */
+
+static void work_patch(struct crowd *crowd, struct caller *c, int me)
+{
+    char text[64];
+    snprintf(text, sizeof(text), "{\"m%d\":{\"at\":%d}}", me, me);
+    const struct session_patch patch = {.context = sv_from(text)};
+    struct session s;
+    struct session_receipt r;
+    enum err e;
+    do
+        e = session_patch(crowd->w->sessions, caller_request(c, "t1"), sv_from(crowd->id), &patch,
+                          &nobody, &s, &r);
+    while (crowd_try_again(e));
+    crowd->failed += e != ERR_NONE;
+    /* An append in between gets in nobody's way. */
+    crowd->failed += crowd_append(crowd, c, 1, false, &nobody, &r) != ERR_NONE;
+}
+
+/* Fails if the update does not ask for the state_version that was read: tried. */
+static void patches_of_different_members(void)
+{
+    struct world w;
+    struct session s = {.version = 0};
+    struct session_receipt r;
+    struct session_draft d = draft_of("c:patch", NULL);
+    if (!world_open(&w, true))
+        return;
+    CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &nobody, &s, &r),
+                    ERR_NONE);
+    struct crowd crowd = crowd_at(&w, "c:patch");
+    crowd_run(&crowd, 16, work_patch);
+    CU_ASSERT_EQUAL(crowd.failed, 0);
+    CU_ASSERT_EQUAL(
+        session_get(w.sessions, world_request(&w, "t1"), SV("c:patch"), SV_NONE, 20, &s), ERR_NONE);
+    CU_ASSERT_EQUAL(s.state_version, 17);
+    CU_ASSERT_EQUAL(s.version, 33);
+    CU_ASSERT_EQUAL(s.message_count, 16);
+    for (int i = 0; i < 16; i++)
+        CU_ASSERT_EQUAL(world_count("SELECT (context::jsonb->'m%d'->>'at')::int FROM sessions"
+                                    " WHERE session_id = 'c:patch'",
+                                    i),
+                        i);
+    world_close(&w);
+}
+
+SUITE(session_concurrency, "session/concurrency", {"64 appenders", appenders},
+      {"one is made", one_is_made},
+      {"one takes the place of the expired", one_takes_the_place_of_the_expired},
+      {"one key", one_key}, {"patches of different members", patches_of_different_members})

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+/* Nothing of one module, tenant, session or generation is seen by another. */
+#include "../../../src/session/session_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <hiredis/hiredis.h>
+
+#include "../../unit/suite.h"
+#include "expect.h"
+#include "fixture.h"
+
+static const struct session_guard nobody = {.create_only = false};
+
+/* Two modules in one process, on two databases and two databases of Redis. Fails if sessions_open
+ * gives both the same struct: tried. */
+static void two_modules(void)
+{
+    char second[512];
+    struct world a, b;
+    const char *url = getenv("TEST_REDIS_URL");
+    snprintf(second, sizeof(second), "%s?db=1", url ? url : "");
+    if (!world_open(&a, true))
+        return;
+    if (!world_open_in(&b, "parley_sessions_2", second)) {
+        world_close(&a);
+        return;
+    }
+    expect_make(&a, "t1", "i:module", "\"of a\"", &nobody);
+    expect_only(&a, "t1", "i:module", "\"of a\"");
+    expect_nothing(&b, "t1", "i:module");
+    expect_make(&b, "t1", "i:module", "\"of b\"", &nobody);
+    expect_only(&a, "t1", "i:module", "\"of a\"");
+    expect_only(&b, "t1", "i:module", "\"of b\"");
+    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages WHERE content = '\"of b\"'"), 0);
+    /* The end of one leaves the other at work. */
+    world_close(&a);
+    expect_only(&b, "t1", "i:module", "\"of b\"");
+    expect_make(&b, "t1", "i:module-after", "\"after\"", &nobody);
+    expect_only(&b, "t1", "i:module-after", "\"after\"");
+    world_close(&b);
+}
+
+/* Two modules over one database and one pool, of which one has no cache: what the other caches does
+ * not reach it. Fails if sessions_open keeps a cache that it was not given: tried. */
+static void two_modules_on_one_pool(void)
+{
+    struct world w;
+    static const struct sessions_settings settings = {604800, 8 << 20, 0, 5000};
+    if (!world_open(&w, true))
+        return;
+    struct sessions *plain = sessions_open(&settings, w.db, NULL, NULL);
+    struct session s;
+    expect_make(&w, "t1", "i:pool", "\"of pool\"", &nobody);
+    expect_only(&w, "t1", "i:pool", "\"of pool\"");
+    CU_ASSERT_EQUAL(session_get(plain, world_request(&w, "t1"), SV("i:pool"), SV_NONE, 20, &s),
+                    ERR_NONE);
+    CU_ASSERT_STRING_EQUAL(w.ctx.trace.tier, "postgres");
+    sessions_close(plain);
+    expect_only(&w, "t1", "i:pool", "\"of pool\"");
+    world_close(&w);
+}
+
+/* What a statement that forgot its tenant gets; -1 if it fails. */
+static int64_t count_as(struct world *w, const char *tenant, const struct db_stmt *stmt)
+{
+    struct db_rows rows;
+    enum err e = db_query(w->db, world_request(w, tenant), DB_READ, stmt, NULL, 0, &rows, NULL);
+    if (e != ERR_NONE)
+        return -1;
+    return rows.count > 0 ? db_get_i64(&rows, 0, 0) : 0;
+}
+
+/* Fails if row-level security is left out of the migration for one of the tables: tried. */
+static void row_level_security(void)
+{
+    static const struct db_stmt read[] = {
+        {"rls_sessions", "SELECT count(*) FROM sessions WHERE session_id = 'i:rls'"},
+        {"rls_messages", "SELECT count(*) FROM messages WHERE content = '\"rls\"'"},
+        {"rls_keys", "SELECT count(*) FROM idempotency_keys WHERE key = 'k-rls'"}};
+    static const struct db_stmt change[] = {
+        {"rls_update",
+         "WITH c AS (UPDATE sessions SET context = '{\"stolen\":1}' WHERE session_id = 'i:rls'"
+         " RETURNING 1) SELECT count(*) FROM c"},
+        {"rls_delete_messages",
+         "WITH c AS (DELETE FROM messages WHERE content = '\"rls\"' RETURNING 1)"
+         " SELECT count(*) FROM c"},
+        {"rls_delete_keys",
+         "WITH c AS (DELETE FROM idempotency_keys WHERE key = 'k-rls' RETURNING 1)"
+         " SELECT count(*) FROM c"},
+        {"rls_delete", "WITH c AS (DELETE FROM sessions WHERE session_id = 'i:rls' RETURNING 1)"
+                       " SELECT count(*) FROM c"}};
+    static const struct db_stmt insert = {
+        "rls_insert", "INSERT INTO sessions (tenant, session_id, ttl_seconds, expires_at,"
+                      " expiry_hour) VALUES ('t1', 'i:rls-foreign', 60, now() + '1 hour', 999999)"
+                      " RETURNING 1"};
+    const struct session_guard keyed = {.key = SV("k-rls"), .fingerprint = SV("f")};
+    struct world w;
+    if (!world_open(&w, false))
+        return;
+    expect_make(&w, "t1", "i:rls", "\"rls\"", &keyed);
+    for (size_t i = 0; i < ARRAY_LEN(read); i++) {
+        CU_ASSERT_EQUAL(count_as(&w, "t1", &read[i]), 1);
+        CU_ASSERT_EQUAL(count_as(&w, "t2", &read[i]), 0);
+        CU_ASSERT_EQUAL(count_as(&w, "", &read[i]), 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(change); i++)
+        CU_ASSERT_EQUAL(count_as(&w, "t2", &change[i]), 0);
+    CU_ASSERT_EQUAL(count_as(&w, "t2", &insert), -1);
+    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions WHERE session_id = 'i:rls-foreign'"),
+                    0);
+    expect_only(&w, "t1", "i:rls", "\"rls\"");
+    world_close(&w);
+}
+
+/* The owner of the tables is no exception. Fails if FORCE is left out of the migration: tried. */
+static void row_level_security_of_the_owner(void)
+{
+    struct world w;
+    if (!world_open(&w, false))
+        return;
+    expect_make(&w, "t1", "i:owner", "\"owner\"", &nobody);
+    world_close(&w);
+    static const char *const tables[] = {"sessions WHERE session_id = 'i:owner'",
+                                         "messages WHERE content = '\"owner\"'"};
+    for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
+        CU_ASSERT_EQUAL(world_count("SET ROLE parley_owner; SET parley.tenant = 't1';"
+                                    " SELECT count(*) FROM %s",
+                                    tables[i]),
+                        1);
+        CU_ASSERT_EQUAL(world_count("SET ROLE parley_owner; SET parley.tenant = 't2';"
+                                    " SELECT count(*) FROM %s",
+                                    tables[i]),
+                        0);
+    }
+}
+
+/* Fails if the key of the cache goes without the tenant: tried. (In the statements row-level
+ * security stands behind the condition; without both: tried.) */
+static void equal_ids_in_two_tenants(void)
+{
+    const struct session_guard keyed = {.key = SV("k-equal"), .fingerprint = SV("f")};
+    struct world w;
+    struct session_receipt r;
+    if (!world_open(&w, true))
+        return;
+    expect_make(&w, "t1", "i:equal", "\"of t1\"", &keyed);
+    expect_nothing(&w, "t2", "i:equal");
+    /* The same key in another tenant is another key. */
+    expect_make(&w, "t2", "i:equal", "\"of t2\"", &keyed);
+    expect_only(&w, "t1", "i:equal", "\"of t1\"");
+    expect_only(&w, "t2", "i:equal", "\"of t2\"");
+    CU_ASSERT_EQUAL(session_delete(w.sessions, world_request(&w, "t1"), SV("i:equal"), &nobody, &r),
+                    ERR_NONE);
+    expect_nothing(&w, "t1", "i:equal");
+    expect_only(&w, "t2", "i:equal", "\"of t2\"");
+    world_close(&w);
+}
+
+/* Fails if SQL_LIVE goes without the user, or if a cached value is given to anybody: tried. */
+static void another_user(void)
+{
+    static const struct session_guard u2 = {.user = SV_INIT("u2")};
+    struct world w;
+    struct session s;
+    struct session_receipt r;
+    struct session_message m;
+    struct session_page p;
+    const struct session_page_query q = {.limit = 10};
+    struct session_message_draft one = message_of("user", "\"x\"");
+    const struct session_append a = {&one, 1, true, 0};
+    const struct session_patch patch = {.has_user_id = true, .user_id = SV("u2")};
+    struct session_draft d = draft_of("i:user", "u1");
+    d.messages = &one;
+    d.n_messages = 1;
+    if (!world_open(&w, true))
+        return;
+    CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &nobody, &s, &r),
+                    ERR_NONE);
+    const struct sv id = SV("i:user");
+    CU_ASSERT_EQUAL(session_get(w.sessions, world_request(&w, "t1"), id, SV("u2"), 20, &s),
+                    ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(session_page(w.sessions, world_request(&w, "t1"), id, SV("u2"), &q, &p),
+                    ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(
+        session_message_get(w.sessions, world_request(&w, "t1"), id, SV("u2"), SV("1"), &m),
+        ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(session_append(w.sessions, world_request(&w, "t1"), id, &a, &u2, &r),
+                    ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(session_patch(w.sessions, world_request(&w, "t1"), id, &patch, &u2, &s, &r),
+                    ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(
+        session_message_delete(w.sessions, world_request(&w, "t1"), id, SV("1"), &u2, &r),
+        ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(session_delete(w.sessions, world_request(&w, "t1"), id, &u2, &r),
+                    ERR_NOT_FOUND);
+    d.user_id = SV("u2");
+    CU_ASSERT_EQUAL(session_get_or_create(w.sessions, world_request(&w, "t1"), &d, &u2, &s, &r),
+                    ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(session_get(w.sessions, world_request(&w, "t1"), id, SV("u1"), 20, &s),
+                    ERR_NONE);
+    CU_ASSERT_TRUE(s.version == 1 && s.n_messages == 1);
+    world_close(&w);
+}
+
+/* ---- planted values ---- */
+
+/* Stores bytes under a key as a writer would. */
+static void plant(struct world *w, const char *tenant, const char *id, struct cache_value *value)
+{
+    struct cache_fence fence;
+    struct cache_key key = {sv_from(tenant), sv_from(id)};
+    struct request_ctx *ctx = world_request(w, tenant);
+    value->ttl_ms = 60000;
+    cache_fence(w->cache, ctx, key, &fence);
+    CU_ASSERT_TRUE(fence.set);
+    cache_settle(w->cache, ctx, key, &fence, value);
+}
+
+/* The bytes of a session as the database has it, in memory of the caller's own. */
+static struct session read_plain(struct world *w, struct caller *c, const char *tenant,
+                                 const char *id, struct cache_value *value)
+{
+    struct session s;
+    CU_ASSERT_EQUAL(repo_session_read(w->sessions, caller_request(c, tenant), sv_from(id), SV_NONE,
+                                      SESSION_WINDOW, &s),
+                    ERR_NONE);
+    value->generation = s.generation;
+    value->version = s.version;
+    CU_ASSERT_EQUAL(codec_encode(&c->ctx, &s, &value->bytes), ERR_NONE);
+    return s;
+}
+
+/* Shows that a value planted like this is looked at: it is what is read. */
+static void expect_planted(struct world *w)
+{
+    struct session s;
+    CU_ASSERT_EQUAL(session_get(w->sessions, world_request(w, "t1"), SV("i:mine"), SV_NONE, 20, &s),
+                    ERR_NONE);
+    CU_ASSERT_TRUE(s.n_messages == 1 && sv_eq(s.messages[0].content, SV("\"planted\"")));
+}
+
+/* Fails if decode_value does not compare the session's id, or the generation: tried. */
+static void planted_value_of_another_session(void)
+{
+    struct world w;
+    struct caller c;
+    struct cache_value value;
+    if (!world_open(&w, true))
+        return;
+    caller_open(&c);
+    expect_make(&w, "t1", "i:mine", "\"mine\"", &nobody);
+    expect_make(&w, "t1", "i:other", "\"other\"", &nobody);
+    (void)read_plain(&w, &c, "t1", "i:other", &value);
+    plant(&w, "t1", "i:mine", &value);
+    expect_only(&w, "t1", "i:mine", "\"mine\"");
+    /* The session's own bytes under another generation or version than they say. */
+    struct session s = read_plain(&w, &c, "t1", "i:mine", &value);
+    s.messages[0].content = SV("\"planted\"");
+    CU_ASSERT_EQUAL(codec_encode(&c.ctx, &s, &value.bytes), ERR_NONE);
+    value.generation++;
+    plant(&w, "t1", "i:mine", &value);
+    expect_only(&w, "t1", "i:mine", "\"mine\"");
+    value.generation--;
+    value.version++;
+    plant(&w, "t1", "i:mine", &value);
+    expect_only(&w, "t1", "i:mine", "\"mine\"");
+    /* And so planted, it would have been seen. */
+    value.version--;
+    plant(&w, "t1", "i:mine", &value);
+    expect_planted(&w);
+    caller_close(&c);
+    world_close(&w);
+}
+
+/* What Redis holds for a key, moved by hand under the key of another tenant and of another session.
+ * Fails if cache_codec_decode does not compare tenant and id, and decode_value not the id: tried.
+ */
+static void moved_value(void)
+{
+    struct world w;
+    const char *url = getenv("TEST_REDIS_URL");
+    if (!url || strncmp(url, "unix://", 7) != 0 || !world_open(&w, true))
+        return;
+    expect_make(&w, "t1", "i:moved", "\"of t1\"", &nobody);
+    expect_make(&w, "t2", "i:moved", "\"of t2\"", &nobody);
+    expect_make(&w, "t1", "i:moved-2", "\"second\"", &nobody);
+    redisContext *redis = redisConnectUnix(url + 7);
+    redisReply *epoch = redisCommand(redis, "GET parley:epoch");
+    CU_ASSERT_TRUE(epoch && epoch->type == REDIS_REPLY_STRING);
+    if (epoch && epoch->type == REDIS_REPLY_STRING) {
+        redisReply *bytes = redisCommand(redis, "GET parley:{t1:i:moved}:%s:v", epoch->str);
+        CU_ASSERT_TRUE(bytes && bytes->type == REDIS_REPLY_STRING);
+        if (bytes && bytes->type == REDIS_REPLY_STRING) {
+            freeReplyObject(redisCommand(redis, "SET parley:{t2:i:moved}:%s:v %b PX 60000",
+                                         epoch->str, bytes->str, bytes->len));
+            freeReplyObject(redisCommand(redis, "SET parley:{t1:i:moved-2}:%s:v %b PX 60000",
+                                         epoch->str, bytes->str, bytes->len));
+        }
+        freeReplyObject(bytes);
+    }
+    freeReplyObject(epoch);
+    redisFree(redis);
+    expect_only(&w, "t2", "i:moved", "\"of t2\"");
+    expect_only(&w, "t1", "i:moved-2", "\"second\"");
+    expect_only(&w, "t1", "i:moved", "\"of t1\"");
+    world_close(&w);
+}
+
+SUITE(session_isolation, "session/isolation", {"two modules", two_modules},
+      {"two modules on one pool", two_modules_on_one_pool},
+      {"row-level security", row_level_security},
+      {"row-level security of the owner", row_level_security_of_the_owner},
+      {"equal ids in two tenants", equal_ids_in_two_tenants}, {"another user", another_user},
+      {"a planted value of another session", planted_value_of_another_session},
+      {"a moved value", moved_value})

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/* The sweeper takes what nobody can read any more, in bounded steps, and nothing else. */
+#include "../../../src/session/session_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "../../unit/suite.h"
+#include "fixture.h"
+
+enum { STEP = 1000 /* most messages of one session in one pass */ };
+
+static const struct session_guard nobody = {.create_only = false};
+static const char *const tenants[] = {"sweep-1", "sweep-2", "sweep-3"};
+
+/* A session of so many messages, all with its id as content. */
+static void make(struct world *w, const char *tenant, const char *id, size_t n)
+{
+    static struct session_message_draft m[SESSION_MESSAGES_MAX];
+    char content[64];
+    struct session s;
+    struct session_receipt r;
+    struct session_draft d = draft_of(id, NULL);
+    snprintf(content, sizeof(content), "\"%s\"", id);
+    for (size_t i = 0; i < ARRAY_LEN(m); i++)
+        m[i] = message_of("user", content);
+    CU_ASSERT_EQUAL(session_create(w->sessions, world_request(w, tenant), &d, &nobody, &s, &r),
+                    ERR_NONE);
+    while (n > 0) {
+        size_t part = n < ARRAY_LEN(m) ? n : ARRAY_LEN(m);
+        const struct session_append a = {m, part, false, 0};
+        CU_ASSERT_EQUAL(
+            session_append(w->sessions, world_request(w, tenant), sv_from(id), &a, &nobody, &r),
+            ERR_NONE);
+        n -= part;
+    }
+}
+
+static void drop(struct world *w, const char *tenant, const char *id)
+{
+    struct session_receipt r;
+    CU_ASSERT_EQUAL(session_delete(w->sessions, world_request(w, tenant), sv_from(id), &nobody, &r),
+                    ERR_NONE);
+}
+
+static void expire(const char *id)
+{
+    char sql[256];
+    snprintf(sql, sizeof(sql),
+             "UPDATE sessions SET expires_at = now() - interval '1 second', expiry_hour ="
+             " floor(extract(epoch FROM now()) / 3600)::integer WHERE session_id = '%s'",
+             id);
+    CU_ASSERT_TRUE(world_sql(sql, NULL, 0));
+}
+
+static int64_t messages_of(const char *id)
+{
+    return world_count("SELECT count(*) FROM messages WHERE content = '\"%s\"'", id);
+}
+
+static int64_t expired_left(void)
+{
+    return world_count("SELECT count(*) FROM sessions WHERE expires_at <= now()"
+                       " AND tenant LIKE 'sweep-%%'");
+}
+
+/* In each tenant: live, expired without messages, expired with many, deleted; and a live one that
+ * the hour alone would take for expired. */
+static void furnish(struct world *w, size_t many)
+{
+    for (size_t i = 0; i < ARRAY_LEN(tenants); i++) {
+        char sql[256];
+        make(w, tenants[i], "sw:live", 5);
+        make(w, tenants[i], "sw:hour", 5);
+        make(w, tenants[i], "sw:empty", 0);
+        make(w, tenants[i], "sw:many", many);
+        make(w, tenants[i], "sw:deleted", 7);
+        drop(w, tenants[i], "sw:deleted");
+        snprintf(sql, sizeof(sql),
+                 "UPDATE sessions SET expiry_hour = 0 WHERE session_id = 'sw:hour'");
+        CU_ASSERT_TRUE(world_sql(sql, NULL, 0));
+    }
+    expire("sw:empty");
+    expire("sw:many");
+}
+
+/* What is live is as it was. */
+static void expect_live(struct world *w)
+{
+    static const char *const ids[] = {"sw:live", "sw:hour"};
+    for (size_t i = 0; i < ARRAY_LEN(tenants); i++) {
+        for (size_t k = 0; k < ARRAY_LEN(ids); k++) {
+            struct session s = {.version = 0};
+            CU_ASSERT_EQUAL(session_get(w->sessions, world_request(w, tenants[i]), sv_from(ids[k]),
+                                        SV_NONE, 20, &s),
+                            ERR_NONE);
+            CU_ASSERT_TRUE(s.n_messages == 5 && s.message_count == 5 && s.version == 2);
+        }
+    }
+}
+
+static void clean_up(struct world *w)
+{
+    static const char *const ids[] = {"sw:live", "sw:hour"};
+    for (size_t i = 0; i < ARRAY_LEN(tenants); i++)
+        for (size_t k = 0; k < ARRAY_LEN(ids); k++)
+            drop(w, tenants[i], ids[k]);
+}
+
+static enum err sweep(struct world *w, struct caller *c, bool *more)
+{
+    return repo_sweep(w->sessions, caller_request(c, "ignored"), more);
+}
+
+/* Fails if the sweeper goes by the hour alone (its statements and its policy without expires_at),
+ * or if it deletes a session's messages all at once: tried. */
+static void takes_what_is_expired(void)
+{
+    struct world w;
+    struct caller c;
+    bool more = true;
+    int passes = 0;
+    if (!world_open(&w, false))
+        return;
+    caller_open(&c);
+    furnish(&w, 2600);
+    int64_t left = 2600 * (int64_t)ARRAY_LEN(tenants);
+    while (more && passes++ < 100) {
+        CU_ASSERT_EQUAL(sweep(&w, &c, &more), ERR_NONE);
+        int64_t now_left = messages_of("sw:many");
+        CU_ASSERT_TRUE(left - now_left <= STEP * (int64_t)ARRAY_LEN(tenants));
+        left = now_left;
+    }
+    CU_ASSERT_FALSE(more);
+    CU_ASSERT_TRUE(passes >= 3);
+    CU_ASSERT_EQUAL(left, 0);
+    CU_ASSERT_EQUAL(messages_of("sw:deleted"), 0);
+    CU_ASSERT_EQUAL(expired_left(), 0);
+    expect_live(&w);
+    clean_up(&w);
+    caller_close(&c);
+    world_close(&w);
+}
+
+struct sweeping {
+    struct world *w;
+    pthread_t thread;
+    int failed, passes;
+};
+
+/* Two passes in a row without anything to do: the other one is done as well. */
+static void *sweeping_main(void *arg)
+{
+    struct sweeping *s = arg;
+    struct caller c;
+    caller_open(&c);
+    for (int idle = 0; idle < 2 && s->passes < 1000; s->passes++) {
+        bool more = false;
+        enum err e = sweep(s->w, &c, &more);
+        s->failed += e != ERR_NONE;
+        idle = more ? 0 : idle + 1;
+    }
+    caller_close(&c);
+    return NULL;
+}
+
+/* Fails if a sweeper fails on a row that another one holds: tried. */
+static void several_at_once(void)
+{
+    struct world w;
+    struct sweeping s[4];
+    if (!world_open(&w, false))
+        return;
+    furnish(&w, 2600);
+    for (size_t i = 0; i < ARRAY_LEN(s); i++) {
+        s[i] = (struct sweeping){.w = &w};
+        CU_ASSERT_EQUAL_FATAL(pthread_create(&s[i].thread, NULL, sweeping_main, &s[i]), 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(s); i++) {
+        pthread_join(s[i].thread, NULL);
+        CU_ASSERT_EQUAL(s[i].failed, 0);
+    }
+    CU_ASSERT_EQUAL(messages_of("sw:many"), 0);
+    CU_ASSERT_EQUAL(expired_left(), 0);
+    expect_live(&w);
+    clean_up(&w);
+    world_close(&w);
+}
+
+/* The id of an expired session may be taken while the sweeper is at the old one. Fails if the
+ * session goes before its messages are gone: tried. */
+static void the_same_id_again(void)
+{
+    struct world w;
+    struct caller c;
+    struct session s = {.version = 0};
+    bool more = true;
+    if (!world_open(&w, false))
+        return;
+    caller_open(&c);
+    make(&w, tenants[0], "sw:again", 1500);
+    expire("sw:again");
+    CU_ASSERT_EQUAL(sweep(&w, &c, &more), ERR_NONE);
+    CU_ASSERT_EQUAL(messages_of("sw:again"), 500);
+    make(&w, tenants[0], "sw:again", 3);
+    while (more)
+        CU_ASSERT_EQUAL_FATAL(sweep(&w, &c, &more), ERR_NONE);
+    CU_ASSERT_EQUAL(messages_of("sw:again"), 3);
+    CU_ASSERT_EQUAL(
+        session_get(w.sessions, world_request(&w, tenants[0]), SV("sw:again"), SV_NONE, 20, &s),
+        ERR_NONE);
+    CU_ASSERT_EQUAL(s.n_messages, 3);
+    drop(&w, tenants[0], "sw:again");
+    caller_close(&c);
+    world_close(&w);
+}
+
+static enum err keyed(struct world *w, const char *tenant, const char *key)
+{
+    const struct session_guard guard = {.key = sv_from(key), .fingerprint = SV("f")};
+    struct session s;
+    struct session_receipt r = {.replayed = false};
+    struct session_draft d = draft_of(NULL, NULL);
+    enum err e = session_create(w->sessions, world_request(w, tenant), &d, &guard, &s, &r);
+    CU_ASSERT_FALSE(r.replayed);
+    return e;
+}
+
+/* Fails if keys go whatever their age: tried. */
+static void old_keys(void)
+{
+    struct world w;
+    struct caller c;
+    bool more = true;
+    if (!world_open(&w, false))
+        return;
+    caller_open(&c);
+    for (size_t i = 0; i < ARRAY_LEN(tenants); i++) {
+        CU_ASSERT_EQUAL(keyed(&w, tenants[i], "sw-old"), ERR_NONE);
+        CU_ASSERT_EQUAL(keyed(&w, tenants[i], "sw-young"), ERR_NONE);
+    }
+    CU_ASSERT_TRUE(
+        world_sql("UPDATE idempotency_keys SET created_at = now() - interval '24 hours'"
+                  " WHERE key = 'sw-old';"
+                  "UPDATE idempotency_keys SET created_at = now() - interval '1439"
+                  " minutes' WHERE key = 'sw-young';"
+                  "INSERT INTO idempotency_keys SELECT tenant, key || n, fingerprint,"
+                  " created_at, status, session_id, generation, version, state_version,"
+                  " first_seq, last_seq, message_count, at, expires_at, session_at, state"
+                  " FROM idempotency_keys, generate_series(1, 1500) n"
+                  " WHERE key = 'sw-old' AND tenant = 'sweep-2'",
+                  NULL, 0));
+    while (more)
+        CU_ASSERT_EQUAL_FATAL(sweep(&w, &c, &more), ERR_NONE);
+    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM idempotency_keys WHERE key LIKE 'sw-old%%'"),
+                    0);
+    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM idempotency_keys WHERE key = 'sw-young'"),
+                    (int64_t)ARRAY_LEN(tenants));
+    caller_close(&c);
+    world_close(&w);
+}
+
+/* A key that is over its day is free again, swept or not. Fails if it is not
+ * forgotten: tried. */
+static void an_old_key_is_free(void)
+{
+    struct world w;
+    if (!world_open(&w, false))
+        return;
+    CU_ASSERT_EQUAL(keyed(&w, tenants[0], "sw-free"), ERR_NONE);
+    CU_ASSERT_TRUE(world_sql("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'"
+                             " WHERE key = 'sw-free'",
+                             NULL, 0));
+    CU_ASSERT_EQUAL(keyed(&w, tenants[0], "sw-free"), ERR_NONE);
+    world_close(&w);
+}
+
+/* The thread itself: it comes by without being asked, and ends when it is told to. */
+static void the_thread(void)
+{
+    static const struct sessions_settings settings = {604800, 8 << 20, 1, 5000};
+    struct world w;
+    if (!world_open(&w, false))
+        return;
+    make(&w, tenants[0], "sw:thread", 3);
+    expire("sw:thread");
+    struct sessions *s = sessions_open(&settings, w.db, NULL, NULL);
+    CU_ASSERT_PTR_NOT_NULL(s);
+    const struct timespec pause = {.tv_nsec = 20000000};
+    for (int i = 0; i < 1500 && messages_of("sw:thread") > 0; i++)
+        nanosleep(&pause, NULL);
+    CU_ASSERT_EQUAL(messages_of("sw:thread"), 0);
+    sessions_close(s);
+    world_close(&w);
+}
+
+SUITE(session_sweeper, "session/sweeper", {"takes what is expired", takes_what_is_expired},
+      {"several at once", several_at_once}, {"the same id again", the_same_id_again},
+      {"old keys", old_keys}, {"an old key is free", an_old_key_is_free},
+      {"the thread", the_thread})
