@@ -1,0 +1,63 @@
+/*
+ * A request as a plain struct: what fcgi/ made of the bytes, or a test by hand. Everything is
+ * borrowed from the request's arena.
+ */
+#ifndef PARLEY_HTTP_REQUEST_H
+#define PARLEY_HTTP_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "parley/base/ctx.h"
+
+enum { HTTP_SEGMENTS_MAX = 8, HTTP_PARAMS_MAX = 32, HTTP_URI_MAX = 8192 };
+
+enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE, HTTP_OPTIONS,
+                   HTTP_OTHER };
+
+struct http_header {
+    struct sv name;  /* lower case with hyphens: "if-match" */
+    struct sv value;
+};
+struct http_param {
+    struct sv name, value; /* decoded */
+};
+
+struct http_request {
+    enum http_method method;
+    struct sv method_text;
+    struct sv target;            /* raw REQUEST_URI */
+    struct sv segments[HTTP_SEGMENTS_MAX]; /* of the path, each decoded once; see http_target_parse */
+    size_t n_segments;
+    struct http_param params[HTTP_PARAMS_MAX];
+    size_t n_params;
+    const struct http_header *headers;
+    size_t n_headers;
+    struct sv body;              /* whole; absent if there was none */
+    bool body_too_large;         /* it was read and dropped: body is absent */
+    struct sv remote_addr;
+};
+
+/* Splits target into segments and params and decodes each once. ERR_INVALID for a bad escape, %00,
+ * an encoded byte sequence that is not UTF-8, too many segments or parameters, a parameter given
+ * twice; ERR_URI_TOO_LONG above HTTP_URI_MAX. "/a//b" has an empty segment, "/a/" ends in one. */
+MUSTCHECK enum err http_target_parse(struct request_ctx *ctx, struct http_request *req);
+enum http_method http_method_parse(struct sv text);
+
+/* A header's value, or SV_NONE. A repeat of a header that may not be repeated was refused before
+ * (http_headers_check). name in lower case. */
+struct sv http_header_get(const struct http_request *req, const char *name);
+/* ERR_INVALID if one of the headers that parley reads was sent twice, or holds a control byte. */
+MUSTCHECK enum err http_headers_check(struct request_ctx *ctx, const struct http_request *req);
+
+struct sv http_param_get(const struct http_request *req, const char *name); /* SV_NONE: absent */
+/* An integer parameter within min..max, or fallback if absent. ERR_INVALID names it. */
+MUSTCHECK enum err http_param_i64(struct request_ctx *ctx, const struct http_request *req,
+                                  const char *name, int64_t min, int64_t max, int64_t fallback,
+                                  int64_t *out);
+/* ERR_INVALID naming the first parameter that is not in the NULL-terminated list. */
+MUSTCHECK enum err http_params_only(struct request_ctx *ctx, const struct http_request *req,
+                                    const char *const *known);
+
+#endif

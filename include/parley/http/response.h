@@ -1,0 +1,33 @@
+/*
+ * A response as a plain struct. It is whole before its first byte is sent: a failure half-way
+ * becomes a problem document, never half an answer.
+ */
+#ifndef PARLEY_HTTP_RESPONSE_H
+#define PARLEY_HTTP_RESPONSE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "parley/base/buf.h"
+#include "parley/base/ctx.h"
+
+enum { HTTP_RESPONSE_HEADERS_MAX = 12 };
+
+struct http_response {
+    int status;
+    struct {
+        const char *name; /* static storage */
+        struct sv value;  /* in the arena, without control bytes */
+    } headers[HTTP_RESPONSE_HEADERS_MAX];
+    size_t n_headers;
+    const char *content_type; /* static storage; NULL: no body */
+    struct buf body;
+};
+
+void http_response_init(struct http_response *r, struct arena *a);
+/* A control byte in value, or one header too many, is a programming error: aborts. */
+void http_response_header(struct http_response *r, const char *name, struct sv value);
+/* Forgets body and headers, for a failure found late. */
+void http_response_clear(struct http_response *r);
+
+#endif

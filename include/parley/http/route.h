@@ -1,0 +1,36 @@
+/*
+ * One static table of routes. A pattern is a path whose segments are literal or "*"; captured
+ * segments are handed to the handler in order. Literal segments win over "*" by their place in the
+ * table: the first match counts.
+ */
+#ifndef PARLEY_HTTP_ROUTE_H
+#define PARLEY_HTTP_ROUTE_H
+
+#include "parley/http/request.h"
+#include "parley/http/response.h"
+
+enum { HTTP_CAPTURES_MAX = 3 };
+
+struct http_call {
+    const struct http_request *req;
+    struct sv captures[HTTP_CAPTURES_MAX];
+    void *service; /* what the table was dispatched with */
+};
+
+typedef enum err (*http_handler)(struct request_ctx *ctx, const struct http_call *call,
+                                 struct http_response *res);
+
+struct http_route {
+    enum http_method method; /* GET serves HEAD as well */
+    const char *pattern;     /* "/v1/sessions/ * /messages" (without the blanks) */
+    const char *name;        /* label in logs and metrics */
+    http_handler handler;
+};
+
+/* Answers req completely: routing, 405 with Allow, OPTIONS, 406, 413, 414, the handler, and the
+ * problem document for whatever failed. Returns the index of the route, or n_routes if none
+ * matched. Every response carries X-Request-Id, Cache-Control and X-Content-Type-Options. */
+size_t http_dispatch(struct request_ctx *ctx, const struct http_route *routes, size_t n_routes,
+                     void *service, struct http_request *req, struct http_response *res);
+
+#endif

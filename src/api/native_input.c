@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: MIT */
+/* What a native request says, read into the session module's terms; each fault names its field. */
+#include "native.h"
+
+#include <stdio.h>
+
+#include "parley/base/utf8.h"
+#include "parley/http/conditional.h"
+#include "parley/http/fingerprint.h"
+
+enum { NAME_MAX_CHARS = 64, LANGUAGE_MAX = 35, USER_MAX_BYTES = 256 };
+static const int64_t ttl_max = INT64_C(3153600000); /* 100 years */
+
+static enum err bad(struct request_ctx *ctx, const char *path, const char *field, const char *why)
+{
+    char name[128];
+    snprintf(name, sizeof(name), "%s%s%s", path, *path ? "." : "", field);
+    return ctx_fail(ctx, ERR_INVALID, "invalid_field", name, "%s %s", name, why);
+}
+
+enum err native_session_id(struct request_ctx *ctx, struct sv id)
+{
+    if (session_id_valid(id))
+        return ERR_NONE;
+    return ctx_fail(ctx, ERR_INVALID, "invalid_id", "session_id",
+                    "A session_id is 1 to %d of A-Z a-z 0-9 . _ : - and neither . nor ..",
+                    SESSION_ID_MAX);
+}
+
+static bool is_user(struct sv user)
+{
+    for (size_t i = 0; i < user.n; i++)
+        if ((unsigned char)user.p[i] < 0x20 || user.p[i] == 0x7f)
+            return false;
+    /* A header is not checked for UTF-8 before, as a body is. */
+    return user.n >= 1 && user.n <= USER_MAX_BYTES && utf8_valid(user, NULL);
+}
+
+static bool is_name(struct sv s, size_t max, const char *more)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        bool ok = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+                  c == '-';
+        for (const char *m = more; !ok && *m; m++)
+            ok = c == *m;
+        if (!ok)
+            return false;
+    }
+    return s.n >= 1 && s.n <= max;
+}
+
+enum err native_user(struct request_ctx *ctx, const struct http_request *req, struct sv *out)
+{
+    *out = http_header_get(req, "x-parley-user");
+    if (!out->p || is_user(*out))
+        return ERR_NONE;
+    return ctx_fail(ctx, ERR_INVALID, "invalid_header", "X-Parley-User",
+                    "A user is named by 1 to %d bytes of UTF-8 without control characters.",
+                    USER_MAX_BYTES);
+}
+
+static enum err read_key(struct request_ctx *ctx, const struct http_request *req,
+                         struct session_guard *out)
+{
+    out->key = http_header_get(req, "idempotency-key");
+    if (!out->key.p)
+        return ERR_NONE;
+    bool printable = true;
+    for (size_t i = 0; i < out->key.n; i++)
+        printable = printable && out->key.p[i] > 0x20 && out->key.p[i] < 0x7f;
+    if (!printable || out->key.n == 0 || out->key.n > SESSION_KEY_MAX)
+        return ctx_fail(ctx, ERR_INVALID, "invalid_header", "Idempotency-Key",
+                        "A key is 1 to %d printable ASCII characters without spaces.",
+                        SESSION_KEY_MAX);
+    return http_fingerprint(ctx, req, &out->fingerprint);
+}
+
+static enum err read_conditions(struct request_ctx *ctx, const struct http_request *req,
+                                struct session_guard *out)
+{
+    struct http_condition match, none;
+    enum err e = http_condition_parse(ctx, "If-Match", http_header_get(req, "if-match"), true,
+                                      &match);
+    if (e == ERR_NONE)
+        e = http_condition_parse(ctx, "If-None-Match", http_header_get(req, "if-none-match"), false,
+                                 &none);
+    if (e != ERR_NONE)
+        return e;
+    if (none.given && (!none.any || req->method != HTTP_PUT))
+        return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-None-Match",
+                        "On a write it may only be *, and only on a PUT.");
+    out->create_only = none.given;
+    if (!match.given || match.any)
+        return ERR_NONE;
+    if (req->method == HTTP_PUT)
+        return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
+                        "A PUT gets or creates; it changes nothing that If-Match could guard.");
+    struct sv *tags = arena_array(ctx->arena, match.n, sizeof(*tags));
+    if (!tags)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < match.n; i++)
+        tags[i] = match.tags[i];
+    out->if_match = tags;
+    out->n_if_match = match.n;
+    return ERR_NONE;
+}
+
+enum err native_guard(struct request_ctx *ctx, const struct http_request *req,
+                      struct session_guard *out)
+{
+    *out = (struct session_guard){.create_only = false};
+    enum err e = native_user(ctx, req, &out->user);
+    if (e == ERR_NONE)
+        e = read_key(ctx, req, out);
+    return e == ERR_NONE ? read_conditions(ctx, req, out) : e;
+}
+
+enum err native_no_body(struct request_ctx *ctx, const struct http_request *req)
+{
+    if (req->body.n == 0)
+        return ERR_NONE;
+    return ctx_fail(ctx, ERR_INVALID, "unexpected_body", "body", "This request takes no body.");
+}
+
+/* application/json, with or without charset=utf-8. */
+static bool is_json(struct sv type, enum native_body kind)
+{
+    struct sv params = type;
+    struct sv media = sv_trim(sv_cut(&params, ';'));
+    bool ok = sv_eq_nocase(media, SV("application/json")) ||
+              (kind == NATIVE_BODY_PATCH && sv_eq_nocase(media, SV("application/merge-patch+json")));
+    while (params.p) {
+        struct sv param = sv_trim(sv_cut(&params, ';'));
+        ok = ok && (param.n == 0 || sv_eq_nocase(param, SV("charset=utf-8")) ||
+                    sv_eq_nocase(param, SV("charset=\"utf-8\"")));
+    }
+    return ok;
+}
+
+enum err native_body(struct request_ctx *ctx, const struct http_request *req, enum native_body kind,
+                     struct jdoc *out)
+{
+    struct sv body = req->body;
+    if (body.n == 0 && kind == NATIVE_BODY_OPTIONAL)
+        body = SV("{}");
+    else if (body.n == 0)
+        return ctx_fail(ctx, ERR_INVALID, "missing_body", "body", "A JSON object is needed.");
+    else if (!is_json(http_header_get(req, "content-type"), kind))
+        return ctx_fail(ctx, ERR_MEDIA_TYPE, NULL, "Content-Type",
+                        kind == NATIVE_BODY_PATCH
+                            ? "It must be application/merge-patch+json or application/json."
+                            : "It must be application/json.");
+    enum err e = jdoc_parse(ctx, body, out);
+    if (e != ERR_NONE)
+        return e;
+    if (out->nodes[0].type != JT_OBJECT)
+        return ctx_fail(ctx, ERR_INVALID, "invalid_field", "body", "It must be a JSON object.");
+    return ERR_NONE;
+}
+
+/* ---- messages ---- */
+
+struct message_body {
+    struct sv message_id, type, role;
+    const struct jnode *content, *metadata;
+};
+
+static const struct jin_field message_fields[] = {
+    {"message_id", JIN_STRING, 0, offsetof(struct message_body, message_id), 1, SESSION_ID_MAX},
+    {"type", JIN_STRING, 0, offsetof(struct message_body, type), 1, NAME_MAX_CHARS},
+    {"role", JIN_STRING, 0, offsetof(struct message_body, role), 1, NAME_MAX_CHARS},
+    {"content", JIN_ANY, 0, offsetof(struct message_body, content), 0, 0},
+    {"metadata", JIN_OBJECT, 0, offsetof(struct message_body, metadata), 0, 0}};
+
+/* A message proper has a role and a content of text or parts; other types have what they have. */
+static enum err check_message(struct request_ctx *ctx, const struct message_body *m,
+                              const char *path)
+{
+    const bool proper = sv_eq(m->type, SV("message"));
+    if (m->message_id.p && !session_message_id_valid(m->message_id))
+        return bad(ctx, path, "message_id",
+                   "must be of A-Z a-z 0-9 . _ : - and not of digits alone.");
+    if (!is_name(m->type, NAME_MAX_CHARS, "_.:"))
+        return bad(ctx, path, "type", "must be of A-Z a-z 0-9 - _ . :");
+    if (m->role.p && !is_name(m->role, NAME_MAX_CHARS, "_.:"))
+        return bad(ctx, path, "role", "must be of A-Z a-z 0-9 - _ . :");
+    if (proper && !m->role.p)
+        return bad(ctx, path, "role", "is missing.");
+    if (proper && !m->content)
+        return bad(ctx, path, "content", "is missing.");
+    if (m->content && m->content->type != JT_STRING && m->content->type != JT_ARRAY &&
+        (proper || m->content->type != JT_OBJECT))
+        return bad(ctx, path, "content", "must be a string or an array of parts.");
+    return ERR_NONE;
+}
+
+static enum err read_message(struct request_ctx *ctx, const struct jdoc *doc,
+                             const struct jnode *node, const char *path,
+                             struct session_message_draft *out)
+{
+    struct message_body m = {.type = SV("message")};
+    if (node->type != JT_OBJECT)
+        return ctx_fail(ctx, ERR_INVALID, "invalid_field", path, "%s must be an object.", path);
+    enum err e =
+        jin_object(ctx, doc, node, path, message_fields, ARRAY_LEN(message_fields), &m, NULL);
+    if (e == ERR_NONE)
+        e = check_message(ctx, &m, path);
+    if (e != ERR_NONE)
+        return e;
+    *out = (struct session_message_draft){m.message_id, m.type, m.role,
+                                          m.content ? m.content->raw : SV_NONE,
+                                          m.metadata ? m.metadata->raw : SV("{}")};
+    return ERR_NONE;
+}
+
+static enum err read_list(struct request_ctx *ctx, const struct jdoc *doc, const struct jnode *list,
+                          const struct session_message_draft **out, size_t *n)
+{
+    struct session_message_draft *drafts = arena_array(ctx->arena, list->children, sizeof(*drafts));
+    if (!drafts)
+        return ctx_nomem(ctx);
+    size_t i = 0;
+    for (const struct jnode *node = jdoc_first(doc, list); node; node = jdoc_next(doc, node), i++) {
+        char path[32];
+        snprintf(path, sizeof(path), "messages[%zu]", i);
+        enum err e = read_message(ctx, doc, node, path, &drafts[i]);
+        if (e != ERR_NONE)
+            return e;
+    }
+    *out = drafts;
+    *n = i;
+    return ERR_NONE;
+}
+
+enum err native_read_messages(struct request_ctx *ctx, const struct jdoc *doc,
+                              struct session_append *out, bool *single)
+{
+    static const struct jin_field fields[] = {
+        {"messages", JIN_ARRAY, JIN_REQUIRED, 0, 1, SESSION_MESSAGES_MAX}};
+    const struct jnode *body = &doc->nodes[0], *list = NULL;
+    *single = jdoc_member(doc, body, SV("messages")) == NULL;
+    if (!*single) {
+        enum err e = jin_object(ctx, doc, body, "", fields, ARRAY_LEN(fields), &list, NULL);
+        return e == ERR_NONE ? read_list(ctx, doc, list, &out->messages, &out->n_messages) : e;
+    }
+    struct session_message_draft *one = arena_alloc(ctx->arena, sizeof(*one));
+    if (!one)
+        return ctx_nomem(ctx);
+    out->messages = one;
+    out->n_messages = 1;
+    return read_message(ctx, doc, body, "", one);
+}
+
+/* ---- sessions ---- */
+
+struct session_body {
+    struct sv session_id, user_id, language, expiry;
+    int64_t ttl_seconds;
+    const struct jnode *context, *metadata, *message, *messages;
+};
+
+static const struct jin_field session_fields[] = {
+    {"session_id", JIN_STRING, 0, offsetof(struct session_body, session_id), 1, SESSION_ID_MAX},
+    {"user_id", JIN_STRING, JIN_NULLABLE, offsetof(struct session_body, user_id), 1,
+     USER_MAX_BYTES},
+    {"language", JIN_STRING, 0, offsetof(struct session_body, language), 1, LANGUAGE_MAX},
+    {"expiry", JIN_STRING, 0, offsetof(struct session_body, expiry), 0, 0},
+    {"ttl_seconds", JIN_I64, 0, offsetof(struct session_body, ttl_seconds), 1, ttl_max},
+    {"context", JIN_OBJECT, 0, offsetof(struct session_body, context), 0, 0},
+    {"metadata", JIN_OBJECT, 0, offsetof(struct session_body, metadata), 0, 0},
+    {"message", JIN_OBJECT, 0, offsetof(struct session_body, message), 0, 0},
+    {"messages", JIN_ARRAY, 0, offsetof(struct session_body, messages), 0, SESSION_MESSAGES_MAX}};
+
+static enum err check_session(struct request_ctx *ctx, const struct session_body *b, struct sv id)
+{
+    if (b->session_id.p && id.p && !sv_eq(b->session_id, id))
+        return bad(ctx, "", "session_id", "is not the one in the path.");
+    if (b->session_id.p && !session_id_valid(b->session_id))
+        return native_session_id(ctx, b->session_id);
+    if (b->user_id.p && !is_user(b->user_id))
+        return bad(ctx, "", "user_id", "must be 1 to 256 bytes without control characters.");
+    if (!is_name(b->language, LANGUAGE_MAX, "_"))
+        return bad(ctx, "", "language", "must be a language tag such as en or pt-BR.");
+    if (!sv_eq(b->expiry, SV("sliding")) && !sv_eq(b->expiry, SV("absolute")))
+        return bad(ctx, "", "expiry", "must be sliding or absolute.");
+    if (b->message && b->messages)
+        return bad(ctx, "", "message", "and messages cannot both be given.");
+    return ERR_NONE;
+}
+
+static enum err read_first_messages(struct request_ctx *ctx, const struct jdoc *doc,
+                                    const struct session_body *b, struct session_draft *out)
+{
+    if (b->messages)
+        return read_list(ctx, doc, b->messages, &out->messages, &out->n_messages);
+    if (!b->message)
+        return ERR_NONE;
+    struct session_message_draft *one = arena_alloc(ctx->arena, sizeof(*one));
+    if (!one)
+        return ctx_nomem(ctx);
+    out->messages = one;
+    out->n_messages = 1;
+    return read_message(ctx, doc, b->message, "message", one);
+}
+
+enum err native_read_draft(struct request_ctx *ctx, const struct jdoc *doc, struct sv id,
+                           struct session_draft *out)
+{
+    struct session_body b = {.language = SV("en"), .expiry = SV("sliding")};
+    enum err e = jin_object(ctx, doc, &doc->nodes[0], "", session_fields,
+                            ARRAY_LEN(session_fields), &b, NULL);
+    if (e == ERR_NONE)
+        e = check_session(ctx, &b, id);
+    if (e != ERR_NONE)
+        return e;
+    *out = (struct session_draft){.session_id = id.p ? id : b.session_id,
+                                  .user_id = b.user_id,
+                                  .language = b.language,
+                                  .context = b.context ? b.context->raw : SV("{}"),
+                                  .metadata = b.metadata ? b.metadata->raw : SV("{}"),
+                                  .ttl_seconds = b.ttl_seconds,
+                                  .sliding = sv_eq(b.expiry, SV("sliding"))};
+    return read_first_messages(ctx, doc, &b, out);
+}
+
+enum { PATCH_USER, PATCH_LANGUAGE, PATCH_TTL, PATCH_CONTEXT, PATCH_METADATA };
+
+static const struct jin_field patch_fields[] = {
+    [PATCH_USER] = {"user_id", JIN_STRING, JIN_NULLABLE, offsetof(struct session_body, user_id), 1,
+                    USER_MAX_BYTES},
+    [PATCH_LANGUAGE] = {"language", JIN_STRING, JIN_NULLABLE,
+                        offsetof(struct session_body, language), 1, LANGUAGE_MAX},
+    [PATCH_TTL] = {"ttl_seconds", JIN_I64, JIN_NULLABLE,
+                   offsetof(struct session_body, ttl_seconds), 1, ttl_max},
+    [PATCH_CONTEXT] = {"context", JIN_OBJECT, JIN_NULLABLE, offsetof(struct session_body, context),
+                       0, 0},
+    [PATCH_METADATA] = {"metadata", JIN_OBJECT, JIN_NULLABLE,
+                        offsetof(struct session_body, metadata), 0, 0}};
+
+static struct sv object_patch(const struct jin_seen *seen, int field, const struct jnode *node)
+{
+    if (seen->null & (1u << field))
+        return SV("null");
+    return node ? node->raw : SV_NONE;
+}
+
+/* null removes a member, which for these fields brings the default back. */
+enum err native_read_patch(struct request_ctx *ctx, const struct jdoc *doc,
+                           struct session_patch *out)
+{
+    struct session_body b = {.language = SV("en"), .expiry = SV("sliding")};
+    struct jin_seen seen;
+    enum err e = jin_object(ctx, doc, &doc->nodes[0], "", patch_fields, ARRAY_LEN(patch_fields), &b,
+                            &seen);
+    if (e == ERR_NONE && (seen.null & (1u << PATCH_LANGUAGE)))
+        b.language = SV("en");
+    if (e == ERR_NONE)
+        e = check_session(ctx, &b, SV_NONE);
+    if (e != ERR_NONE)
+        return e;
+    *out = (struct session_patch){.has_user_id = seen.given & (1u << PATCH_USER),
+                                  .has_language = seen.given & (1u << PATCH_LANGUAGE),
+                                  .has_ttl = seen.given & (1u << PATCH_TTL),
+                                  .user_id = b.user_id,
+                                  .language = b.language,
+                                  .ttl_seconds = b.ttl_seconds,
+                                  .context = object_patch(&seen, PATCH_CONTEXT, b.context),
+                                  .metadata = object_patch(&seen, PATCH_METADATA, b.metadata)};
+    return ERR_NONE;
+}

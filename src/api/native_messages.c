@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/* Handlers of /v1/sessions/{id}/messages and of single messages. */
+#include "native.h"
+
+#include "parley/base/uuid.h"
+#include "parley/http/conditional.h"
+
+static struct sessions *sessions_of(const struct http_call *call)
+{
+    return ((struct api_service *)call->service)->sessions;
+}
+
+static enum err bool_param(struct request_ctx *ctx, const struct http_request *req,
+                           const char *name, bool *out)
+{
+    struct sv v = http_param_get(req, name);
+    *out = v.p && sv_eq(v, SV("true"));
+    if (v.p && !*out && !sv_eq(v, SV("false")))
+        return ctx_fail(ctx, ERR_INVALID, "invalid_parameter", name, "%s must be true or false.",
+                        name);
+    return ERR_NONE;
+}
+
+static enum err append_params(struct request_ctx *ctx, const struct http_request *req,
+                              struct session_append *append)
+{
+    static const char *const params[] = {"create", "return", NULL};
+    int64_t n = 0;
+    enum err e = http_params_only(ctx, req, params);
+    if (e == ERR_NONE)
+        e = bool_param(ctx, req, "create", &append->create);
+    if (e == ERR_NONE)
+        e = http_param_i64(ctx, req, "return", 0, SESSION_MESSAGES_MAX, 0, &n);
+    append->return_n = (size_t)n;
+    return e;
+}
+
+static void write_id(struct jout *j, const struct session_receipt *r, int64_t seq, struct sv given)
+{
+    char made[UUID_LEN + 1];
+    if (given.p) {
+        jout_sv(j, given);
+        return;
+    }
+    uuid_v8_pack((uint64_t)r->generation, (uint64_t)seq, made);
+    jout_sv(j, (struct sv){made, UUID_LEN});
+}
+
+/* What was appended, told by the receipt alone, so that a replay says the same. */
+static void write_receipt(struct jout *j, const struct session_append *append, bool single,
+                          const struct session_receipt *r)
+{
+    jout_object_open(j);
+    jout_key(j, "session_id");
+    jout_sv(j, r->session_id);
+    jout_key(j, "version");
+    jout_i64(j, r->version);
+    jout_key(j, "message_count");
+    jout_i64(j, r->message_count);
+    if (single) {
+        jout_key(j, "seq");
+        jout_i64(j, r->first_seq);
+        jout_key(j, "message_id");
+        write_id(j, r, r->first_seq, append->messages[0].message_id);
+    } else {
+        jout_key(j, "message_ids");
+        jout_array_open(j);
+        for (size_t i = 0; i < append->n_messages; i++)
+            write_id(j, r, r->first_seq + (int64_t)i, append->messages[i].message_id);
+        jout_array_close(j);
+    }
+    jout_key(j, "first_seq");
+    jout_i64(j, r->first_seq);
+    jout_key(j, "last_seq");
+    jout_i64(j, r->last_seq);
+    jout_key(j, "created_at");
+    jout_time(j, r->at);
+    jout_key(j, "expires_at");
+    jout_time(j, r->expires_at);
+    if (append->return_n > 0)
+        native_write_messages(j, "messages", r->window, r->n_window);
+    jout_object_close(j);
+}
+
+enum err native_messages_append(struct request_ctx *ctx, const struct http_call *call,
+                                struct http_response *res)
+{
+    struct jdoc doc;
+    struct session_append append = {.create = false};
+    struct session_guard guard;
+    struct session_receipt receipt;
+    bool single = false;
+    enum err e = native_session_id(ctx, call->captures[0]);
+    if (e == ERR_NONE)
+        e = append_params(ctx, call->req, &append);
+    if (e == ERR_NONE)
+        e = native_guard(ctx, call->req, &guard);
+    if (e == ERR_NONE)
+        e = native_body(ctx, call->req, NATIVE_BODY_REQUIRED, &doc);
+    if (e == ERR_NONE)
+        e = native_read_messages(ctx, &doc, &append, &single);
+    if (e == ERR_NONE)
+        e = session_append(sessions_of(call), ctx, call->captures[0], &append, &guard, &receipt);
+    if (e == ERR_NONE)
+        e = native_location(ctx, res, receipt.session_id, receipt.first_seq);
+    if (e != ERR_NONE)
+        return e;
+    native_replayed(res, &receipt);
+    struct jout j;
+    native_begin(res, receipt.status, &j);
+    write_receipt(&j, &append, single, &receipt);
+    return native_etag(ctx, res,
+                       http_etag_version(ctx->arena, receipt.generation, receipt.version));
+}
+
+static enum err page_query(struct request_ctx *ctx, const struct http_request *req,
+                           struct session_page_query *q)
+{
+    static const char *const params[] = {"limit", "order", "after", "before", "max_bytes", NULL};
+    int64_t limit = 0;
+    enum err e = http_params_only(ctx, req, params);
+    if (e == ERR_NONE)
+        e = http_param_i64(ctx, req, "limit", 1, SESSION_MESSAGES_MAX, SESSION_WINDOW, &limit);
+    if (e == ERR_NONE)
+        e = http_param_i64(ctx, req, "after", 0, INT64_MAX, 0, &q->after);
+    if (e == ERR_NONE)
+        e = http_param_i64(ctx, req, "before", 1, INT64_MAX, 0, &q->before);
+    if (e == ERR_NONE)
+        e = http_param_i64(ctx, req, "max_bytes", 1, INT32_MAX, 0, &q->max_bytes);
+    if (e != ERR_NONE)
+        return e;
+    struct sv order = http_param_get(req, "order");
+    q->limit = (size_t)limit;
+    q->ascending = order.p && sv_eq(order, SV("asc"));
+    if (order.p && !q->ascending && !sv_eq(order, SV("desc")))
+        return ctx_fail(ctx, ERR_INVALID, "invalid_parameter", "order",
+                        "order must be asc or desc.");
+    return ERR_NONE;
+}
+
+static void write_page(struct jout *j, const struct session_page *page)
+{
+    jout_object_open(j);
+    native_write_messages(j, "data", page->messages, page->n);
+    jout_key(j, "has_more");
+    jout_bool(j, page->has_more);
+    jout_key(j, "first_seq");
+    if (page->n > 0)
+        jout_i64(j, page->messages[0].seq);
+    else
+        jout_null(j);
+    jout_key(j, "last_seq");
+    if (page->n > 0)
+        jout_i64(j, page->messages[page->n - 1].seq);
+    else
+        jout_null(j);
+    jout_object_close(j);
+}
+
+enum err native_messages_page(struct request_ctx *ctx, const struct http_call *call,
+                              struct http_response *res)
+{
+    struct session_page_query query = {.limit = 0};
+    struct session_page page;
+    struct http_condition unless;
+    struct sv user;
+    enum err e = native_session_id(ctx, call->captures[0]);
+    if (e == ERR_NONE)
+        e = page_query(ctx, call->req, &query);
+    if (e == ERR_NONE)
+        e = native_user(ctx, call->req, &user);
+    if (e == ERR_NONE)
+        e = http_condition_parse(ctx, "If-None-Match", http_header_get(call->req, "if-none-match"),
+                                 false, &unless);
+    if (e == ERR_NONE)
+        e = session_page(sessions_of(call), ctx, call->captures[0], user, &query, &page);
+    if (e != ERR_NONE)
+        return e;
+    struct sv tag = http_etag_version(ctx->arena, page.generation, page.version);
+    e = native_etag(ctx, res, tag);
+    if (e != ERR_NONE)
+        return e;
+    if (unless.given && http_condition_has(&unless, tag)) {
+        res->status = 304;
+        return ERR_NONE;
+    }
+    struct jout j;
+    native_begin(res, 200, &j);
+    write_page(&j, &page);
+    return ERR_NONE;
+}
+
+static enum err message_name(struct request_ctx *ctx, struct sv which)
+{
+    uint64_t seq;
+    if (session_message_id_valid(which) || (sv_to_u64(which, &seq) && seq > 0))
+        return ERR_NONE;
+    return ctx_fail(ctx, ERR_INVALID, "invalid_id", "message_id",
+                    "A message is named by its seq or its message_id.");
+}
+
+enum err native_message_get(struct request_ctx *ctx, const struct http_call *call,
+                            struct http_response *res)
+{
+    static const char *const params[] = {NULL};
+    struct session_message message;
+    struct sv user;
+    enum err e = native_session_id(ctx, call->captures[0]);
+    if (e == ERR_NONE)
+        e = message_name(ctx, call->captures[1]);
+    if (e == ERR_NONE)
+        e = http_params_only(ctx, call->req, params);
+    if (e == ERR_NONE)
+        e = native_user(ctx, call->req, &user);
+    if (e == ERR_NONE)
+        e = session_message_get(sessions_of(call), ctx, call->captures[0], user, call->captures[1],
+                                &message);
+    if (e != ERR_NONE)
+        return e;
+    struct jout j;
+    native_begin(res, 200, &j);
+    native_write_message(&j, &message);
+    return ERR_NONE;
+}
+
+enum err native_message_delete(struct request_ctx *ctx, const struct http_call *call,
+                               struct http_response *res)
+{
+    static const char *const params[] = {NULL};
+    struct session_guard guard;
+    struct session_receipt receipt;
+    enum err e = native_session_id(ctx, call->captures[0]);
+    if (e == ERR_NONE)
+        e = message_name(ctx, call->captures[1]);
+    if (e == ERR_NONE)
+        e = http_params_only(ctx, call->req, params);
+    if (e == ERR_NONE)
+        e = native_no_body(ctx, call->req);
+    if (e == ERR_NONE)
+        e = native_guard(ctx, call->req, &guard);
+    if (e == ERR_NONE)
+        e = session_message_delete(sessions_of(call), ctx, call->captures[0], call->captures[1],
+                                   &guard, &receipt);
+    if (e != ERR_NONE)
+        return e;
+    native_replayed(res, &receipt);
+    res->status = 204;
+    return ERR_NONE;
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/* Handlers of /v1/sessions and /v1/sessions/{id}. */
+#include "native.h"
+
+#include "parley/http/conditional.h"
+
+static struct sessions *sessions_of(const struct http_call *call)
+{
+    return ((struct api_service *)call->service)->sessions;
+}
+
+static const char *const no_params[] = {NULL};
+
+static enum err answer_session(struct request_ctx *ctx, struct http_response *res, int status,
+                               const struct session *session)
+{
+    struct jout j;
+    native_begin(res, status, &j);
+    native_write_session(&j, session, clock_wall_us());
+    return native_etag(ctx, res,
+                       http_etag_version(ctx->arena, session->generation, session->version));
+}
+
+/* Whoever names a user in the header acts for that user: what is made belongs to him. */
+static enum err owner_of_draft(struct request_ctx *ctx, const struct session_guard *guard,
+                               struct session_draft *draft)
+{
+    if (!guard->user.p)
+        return ERR_NONE;
+    if (draft->user_id.p && !sv_eq(draft->user_id, guard->user))
+        return ctx_fail(ctx, ERR_INVALID, "user_mismatch", "user_id",
+                        "user_id is not the user that X-Parley-User names.");
+    draft->user_id = guard->user;
+    return ERR_NONE;
+}
+
+enum err native_session_create(struct request_ctx *ctx, const struct http_call *call,
+                               struct http_response *res)
+{
+    struct jdoc doc;
+    struct session_draft draft;
+    struct session_guard guard;
+    struct session session;
+    struct session_receipt receipt;
+    enum err e = http_params_only(ctx, call->req, no_params);
+    if (e == ERR_NONE)
+        e = native_guard(ctx, call->req, &guard);
+    if (e == ERR_NONE)
+        e = native_body(ctx, call->req, NATIVE_BODY_OPTIONAL, &doc);
+    if (e == ERR_NONE)
+        e = native_read_draft(ctx, &doc, SV_NONE, &draft);
+    if (e == ERR_NONE)
+        e = owner_of_draft(ctx, &guard, &draft);
+    if (e == ERR_NONE)
+        e = session_create(sessions_of(call), ctx, &draft, &guard, &session, &receipt);
+    if (e == ERR_NONE)
+        e = native_location(ctx, res, session.session_id, 0);
+    if (e != ERR_NONE)
+        return e;
+    native_replayed(res, &receipt);
+    return answer_session(ctx, res, receipt.status, &session);
+}
+
+enum err native_session_put(struct request_ctx *ctx, const struct http_call *call,
+                            struct http_response *res)
+{
+    struct jdoc doc;
+    struct session_draft draft;
+    struct session_guard guard;
+    struct session session;
+    struct session_receipt receipt;
+    enum err e = native_session_id(ctx, call->captures[0]);
+    if (e == ERR_NONE)
+        e = http_params_only(ctx, call->req, no_params);
+    if (e == ERR_NONE)
+        e = native_guard(ctx, call->req, &guard);
+    if (e == ERR_NONE)
+        e = native_body(ctx, call->req, NATIVE_BODY_OPTIONAL, &doc);
+    if (e == ERR_NONE)
+        e = native_read_draft(ctx, &doc, call->captures[0], &draft);
+    if (e == ERR_NONE)
+        e = owner_of_draft(ctx, &guard, &draft);
+    if (e == ERR_NONE)
+        e = session_get_or_create(sessions_of(call), ctx, &draft, &guard, &session, &receipt);
+    if (e == ERR_NONE && receipt.created)
+        e = native_location(ctx, res, session.session_id, 0);
+    if (e != ERR_NONE)
+        return e;
+    native_replayed(res, &receipt);
+    return answer_session(ctx, res, receipt.status, &session);
+}
+
+/* With ?messages=0 the answer is the state, and its tag does not change with appends. */
+static struct sv tag_of(struct request_ctx *ctx, const struct session *session, int64_t n)
+{
+    return n == 0 ? http_etag_state(ctx->arena, session->generation, session->state_version)
+                  : http_etag_version(ctx->arena, session->generation, session->version);
+}
+
+enum err native_session_get(struct request_ctx *ctx, const struct http_call *call,
+                            struct http_response *res)
+{
+    static const char *const params[] = {"messages", NULL};
+    struct http_condition unless;
+    struct session session;
+    struct sv user;
+    int64_t n = 0;
+    enum err e = native_session_id(ctx, call->captures[0]);
+    if (e == ERR_NONE)
+        e = http_params_only(ctx, call->req, params);
+    if (e == ERR_NONE)
+        e = http_param_i64(ctx, call->req, "messages", 0, SESSION_MESSAGES_MAX, SESSION_WINDOW, &n);
+    if (e == ERR_NONE)
+        e = native_user(ctx, call->req, &user);
+    if (e == ERR_NONE)
+        e = http_condition_parse(ctx, "If-None-Match", http_header_get(call->req, "if-none-match"),
+                                 false, &unless);
+    if (e == ERR_NONE)
+        e = session_get(sessions_of(call), ctx, call->captures[0], user, (size_t)n, &session);
+    if (e != ERR_NONE)
+        return e;
+    struct sv tag = tag_of(ctx, &session, n);
+    e = native_etag(ctx, res, tag);
+    if (e != ERR_NONE)
+        return e;
+    if (unless.given && http_condition_has(&unless, tag)) {
+        res->status = 304;
+        return ERR_NONE;
+    }
+    struct jout j;
+    native_begin(res, 200, &j);
+    native_write_session(&j, &session, clock_wall_us());
+    return ERR_NONE;
+}
+
+enum err native_session_patch(struct request_ctx *ctx, const struct http_call *call,
+                              struct http_response *res)
+{
+    struct jdoc doc;
+    struct session_patch patch;
+    struct session_guard guard;
+    struct session session;
+    struct session_receipt receipt;
+    enum err e = native_session_id(ctx, call->captures[0]);
+    if (e == ERR_NONE)
+        e = http_params_only(ctx, call->req, no_params);
+    if (e == ERR_NONE)
+        e = native_guard(ctx, call->req, &guard);
+    if (e == ERR_NONE)
+        e = native_body(ctx, call->req, NATIVE_BODY_PATCH, &doc);
+    if (e == ERR_NONE)
+        e = native_read_patch(ctx, &doc, &patch);
+    if (e == ERR_NONE)
+        e = session_patch(sessions_of(call), ctx, call->captures[0], &patch, &guard, &session,
+                          &receipt);
+    if (e != ERR_NONE)
+        return e;
+    native_replayed(res, &receipt);
+    struct jout j;
+    native_begin(res, 200, &j);
+    native_write_session(&j, &session, clock_wall_us());
+    return native_etag(ctx, res, tag_of(ctx, &session, 0));
+}
+
+enum err native_session_delete(struct request_ctx *ctx, const struct http_call *call,
+                               struct http_response *res)
+{
+    struct session_guard guard;
+    struct session_receipt receipt;
+    enum err e = native_session_id(ctx, call->captures[0]);
+    if (e == ERR_NONE)
+        e = http_params_only(ctx, call->req, no_params);
+    if (e == ERR_NONE)
+        e = native_no_body(ctx, call->req);
+    if (e == ERR_NONE)
+        e = native_guard(ctx, call->req, &guard);
+    if (e == ERR_NONE)
+        e = session_delete(sessions_of(call), ctx, call->captures[0], &guard, &receipt);
+    if (e != ERR_NONE)
+        return e;
+    native_replayed(res, &receipt);
+    res->status = 204;
+    return ERR_NONE;
+}

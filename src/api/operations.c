@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The operations routes: /livez says that the process answers, /readyz what is up and what is not,
+ * /metrics the sums over all workers of the host. They have a socket and a thread of their own and
+ * ask no database, so that they answer when everything else is stuck.
+ */
+#include "native.h"
+
+#include "parley/base/uuid.h"
+
+static const char *db_state_name(enum db_state s)
+{
+    switch (s) {
+    case DB_UP:
+        return "up";
+    case DB_STARTING:
+        return "starting";
+    case DB_MISCONFIGURED:
+        return "misconfigured";
+    default:
+        return "down";
+    }
+}
+
+static const char *cache_state_name(enum cache_state s)
+{
+    return s == CACHE_OFF ? "off" : s == CACHE_UP ? "up" : "down";
+}
+
+static enum err ops_livez(struct request_ctx *ctx, const struct http_call *call,
+                          struct http_response *res)
+{
+    (void)ctx;
+    const struct api_service *api = call->service;
+    struct jout j;
+    native_begin(res, 200, &j);
+    jout_object_open(&j);
+    jout_key(&j, "status");
+    jout_sv(&j, SV("alive"));
+    jout_key(&j, "version");
+    jout_sv(&j, sv_from(api->version));
+    jout_object_close(&j);
+    return ERR_NONE;
+}
+
+static void write_check(struct jout *j, const char *name, const char *state, const char *reason)
+{
+    jout_key(j, name);
+    jout_object_open(j);
+    jout_key(j, "status");
+    jout_sv(j, sv_from(state));
+    if (*reason) {
+        jout_key(j, "reason");
+        jout_sv(j, sv_from(reason));
+    }
+    jout_object_close(j);
+}
+
+/* Without PostgreSQL nothing can be promised: 503. Without Redis everything works, slower. */
+static enum err ops_readyz(struct request_ctx *ctx, const struct http_call *call,
+                           struct http_response *res)
+{
+    (void)ctx;
+    const struct api_service *api = call->service;
+    struct db_status db;
+    struct cache_status cache = {.redis = CACHE_OFF, .reason = ""};
+    db_status(api->db, &db);
+    if (api->cache)
+        cache_status(api->cache, &cache);
+    const bool ready = db.state == DB_UP;
+    const char *status = !ready ? "down" : cache.redis == CACHE_DOWN ? "degraded" : "ready";
+    struct jout j;
+    native_begin(res, ready ? 200 : 503, &j);
+    jout_object_open(&j);
+    jout_key(&j, "status");
+    jout_sv(&j, sv_from(status));
+    jout_key(&j, "checks");
+    jout_object_open(&j);
+    write_check(&j, "postgresql", db_state_name(db.state), db.reason);
+    write_check(&j, "redis", cache_state_name(cache.redis), cache.reason);
+    jout_object_close(&j);
+    jout_object_close(&j);
+    if (!ready)
+        http_response_header(res, "Retry-After", SV("1"));
+    return ERR_NONE;
+}
+
+static enum err ops_metrics(struct request_ctx *ctx, const struct http_call *call,
+                            struct http_response *res)
+{
+    (void)ctx;
+    const struct api_service *api = call->service;
+    size_t n;
+    const char *const *names = api_route_names(&n);
+    res->status = 200;
+    res->content_type = "text/plain; version=0.0.4";
+    metrics_render(&res->body, api->slots, api->n_slots, names, n);
+    return ERR_NONE;
+}
+
+static enum err ops_status(struct request_ctx *ctx, const struct http_call *call,
+                           struct http_response *res)
+{
+    (void)call;
+    (void)res;
+    return ctx_fail(ctx, ERR_NOT_IMPLEMENTED, NULL, NULL, "This is not in this version yet.");
+}
+
+static const struct http_route routes[] = {
+    {HTTP_GET, "/livez", "livez", ops_livez},
+    {HTTP_GET, "/readyz", "readyz", ops_readyz},
+    {HTTP_GET, "/metrics", "metrics", ops_metrics},
+    {HTTP_GET, "/status", "status", ops_status},
+};
+
+void ops_answer(void *service, struct arena *arena, struct http_request *req,
+                struct http_response *res)
+{
+    const struct api_service *api = service;
+    struct request_ctx ctx;
+    char *id = arena_alloc(arena, UUID_LEN + 1);
+    if (id)
+        uuid_v7(id);
+    ctx_init(&ctx, arena, deadline_in_ms(api->request_ms), SV(""),
+             id ? (struct sv){id, UUID_LEN} : SV("none"));
+    (void)http_dispatch(&ctx, routes, ARRAY_LEN(routes), service, req, res);
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+#include "parley/http/conditional.h"
+
+#include <inttypes.h>
+
+static enum err malformed(struct request_ctx *ctx, const char *header)
+{
+    return ctx_fail(ctx, ERR_INVALID, "invalid_header", header,
+                    "It must be * or a list of quoted entity tags.");
+}
+
+/* One entity tag off the front of *rest: W/"…" or "…" (RFC 9110, section 8.8.3). */
+static bool take_tag(struct sv *rest, bool *weak, struct sv *tag)
+{
+    *weak = sv_starts_with(*rest, SV("W/"));
+    if (*weak) {
+        rest->p += 2;
+        rest->n -= 2;
+    }
+    if (rest->n < 2 || rest->p[0] != '"')
+        return false;
+    size_t n = 1;
+    while (n < rest->n && rest->p[n] != '"')
+        n++;
+    if (n == rest->n)
+        return false;
+    *tag = (struct sv){rest->p + 1, n - 1};
+    rest->p += n + 1;
+    rest->n -= n + 1;
+    return true;
+}
+
+enum err http_condition_parse(struct request_ctx *ctx, const char *header, struct sv value,
+                              bool strong, struct http_condition *out)
+{
+    *out = (struct http_condition){.given = value.p != NULL};
+    if (!value.p)
+        return ERR_NONE;
+    struct sv rest = sv_trim(value);
+    if (sv_eq(rest, SV("*"))) {
+        out->any = true;
+        return ERR_NONE;
+    }
+    while (rest.n > 0) {
+        bool weak;
+        struct sv tag;
+        if (!take_tag(&rest, &weak, &tag))
+            return malformed(ctx, header);
+        /* A weak tag never matches where a strong one is asked for: it is left out, not refused. */
+        if (!(weak && strong)) {
+            if (out->n == HTTP_ETAGS_MAX)
+                return ctx_fail(ctx, ERR_INVALID, "invalid_header", header,
+                                "There may be at most %d entity tags.", HTTP_ETAGS_MAX);
+            out->tags[out->n++] = tag;
+        }
+        rest = sv_trim(rest);
+        if (rest.n == 0)
+            return ERR_NONE;
+        if (rest.p[0] != ',')
+            return malformed(ctx, header);
+        rest.p++;
+        rest.n--;
+        rest = sv_trim(rest);
+    }
+    return malformed(ctx, header);
+}
+
+bool http_condition_has(const struct http_condition *c, struct sv tag)
+{
+    if (c->any)
+        return true;
+    for (size_t i = 0; i < c->n; i++)
+        if (sv_eq(c->tags[i], tag))
+            return true;
+    return false;
+}
+
+struct sv http_etag_version(struct arena *a, int64_t generation, int64_t version)
+{
+    return arena_printf(a, "%" PRId64 ".v%" PRId64, generation, version);
+}
+
+struct sv http_etag_state(struct arena *a, int64_t generation, int64_t state_version)
+{
+    return arena_printf(a, "%" PRId64 ".s%" PRId64, generation, state_version);
+}

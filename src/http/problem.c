@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+#include "parley/http/problem.h"
+
+#include "parley/json/write.h"
+
+/* The one table from enum err to HTTP. retry_after_s: where a client should come back soon. */
+static const struct {
+    enum err err;
+    int status;
+    int retry_after_s;
+    const char *title;
+} problems[] = {
+    {ERR_INVALID, 400, 0, "Bad Request"},
+    {ERR_UNAUTHENTICATED, 401, 0, "Unauthorized"},
+    {ERR_NOT_FOUND, 404, 0, "Not Found"},
+    {ERR_METHOD, 405, 0, "Method Not Allowed"},
+    {ERR_NOT_ACCEPTABLE, 406, 0, "Not Acceptable"},
+    {ERR_CONFLICT, 409, 0, "Conflict"},
+    {ERR_BUSY, 409, 1, "Conflict"},
+    {ERR_PRECONDITION, 412, 0, "Precondition Failed"},
+    {ERR_TOO_LARGE, 413, 0, "Content Too Large"},
+    {ERR_URI_TOO_LONG, 414, 0, "URI Too Long"},
+    {ERR_MEDIA_TYPE, 415, 0, "Unsupported Media Type"},
+    {ERR_KEY_REUSED, 422, 0, "Unprocessable Content"},
+    {ERR_LIMITED, 429, 1, "Too Many Requests"},
+    {ERR_TIMEOUT, 503, 1, "Service Unavailable"},
+    {ERR_OVERLOAD, 503, 1, "Service Unavailable"},
+    {ERR_UNAVAILABLE, 503, 1, "Service Unavailable"},
+    {ERR_OUTCOME_UNKNOWN, 503, 1, "Service Unavailable"},
+    {ERR_NOMEM, 500, 0, "Internal Server Error"},
+    {ERR_NOT_IMPLEMENTED, 501, 0, "Not Implemented"},
+    {ERR_INTERNAL, 500, 0, "Internal Server Error"},
+};
+
+/* What is said of a failure that is not the client's and came without words. */
+static const char *default_detail(enum err e)
+{
+    switch (e) {
+    case ERR_TIMEOUT:
+        return "The request took too long; nothing was changed.";
+    case ERR_OVERLOAD:
+        return "The server is busy; nothing was changed.";
+    case ERR_UNAVAILABLE:
+        return "The database is away; nothing was changed.";
+    case ERR_OUTCOME_UNKNOWN:
+        return "The connection to the database was lost; whether the change was made is not known. "
+               "Repeat the request with its Idempotency-Key.";
+    case ERR_NOMEM:
+        return "The answer is too large.";
+    case ERR_BUSY:
+        return "Another request holds this up; try again.";
+    default:
+        return "";
+    }
+}
+
+static size_t problem_index(enum err e)
+{
+    for (size_t i = 0; i < ARRAY_LEN(problems); i++)
+        if (problems[i].err == e)
+            return i;
+    return ARRAY_LEN(problems) - 1;
+}
+
+int http_problem_status(enum err e)
+{
+    return problems[problem_index(e)].status;
+}
+
+void http_problem(struct request_ctx *ctx, struct http_response *res)
+{
+    const size_t i = problem_index(ctx->err.err);
+    const char *code = ctx->err.slug ? ctx->err.slug : err_name(problems[i].err);
+    const char *detail = ctx->err.detail[0] ? ctx->err.detail : default_detail(problems[i].err);
+    int retry = ctx->err.retry_after_s ? ctx->err.retry_after_s : problems[i].retry_after_s;
+    http_response_clear(res);
+    res->status = problems[i].status;
+    res->content_type = "application/problem+json";
+    struct jout j;
+    jout_init(&j, &res->body);
+    jout_object_open(&j);
+    jout_key(&j, "type");
+    jout_sv(&j, SV("about:blank"));
+    jout_key(&j, "title");
+    jout_sv(&j, sv_from(problems[i].title));
+    jout_key(&j, "status");
+    jout_i64(&j, res->status);
+    jout_key(&j, "detail");
+    jout_sv(&j, sv_from(detail));
+    jout_key(&j, "code");
+    jout_sv(&j, sv_from(code));
+    if (ctx->err.field[0]) {
+        jout_key(&j, "field");
+        jout_sv(&j, sv_from(ctx->err.field));
+    }
+    jout_key(&j, "request_id");
+    jout_sv(&j, ctx->request_id);
+    jout_object_close(&j);
+    if (retry > 0) {
+        struct sv value = arena_printf(ctx->arena, "%d", retry);
+        if (value.p)
+            http_response_header(res, "Retry-After", value);
+    }
+}

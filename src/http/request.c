@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* Reading a request's method, headers and parameters. */
+#include "parley/http/request.h"
+
+enum http_method http_method_parse(struct sv text)
+{
+    static const struct {
+        struct sv text;
+        enum http_method method;
+    } methods[] = {{{"GET", 3}, HTTP_GET},         {{"HEAD", 4}, HTTP_HEAD},
+                   {{"POST", 4}, HTTP_POST},       {{"PUT", 3}, HTTP_PUT},
+                   {{"PATCH", 5}, HTTP_PATCH},     {{"DELETE", 6}, HTTP_DELETE},
+                   {{"OPTIONS", 7}, HTTP_OPTIONS}};
+    for (size_t i = 0; i < ARRAY_LEN(methods); i++)
+        if (sv_eq(text, methods[i].text))
+            return methods[i].method;
+    return HTTP_OTHER;
+}
+
+struct sv http_header_get(const struct http_request *req, const char *name)
+{
+    for (size_t i = 0; i < req->n_headers; i++)
+        if (sv_eq(req->headers[i].name, sv_from(name)))
+            return req->headers[i].value;
+    return SV_NONE;
+}
+
+/* Headers that parley reads and that mean something else when they come twice: nginx before 1.23
+ * forwards both, and which of them wins would be chance. */
+enum err http_headers_check(struct request_ctx *ctx, const struct http_request *req)
+{
+    static const struct {
+        const char *name, *shown;
+    } once[] = {{"content-type", "Content-Type"},   {"idempotency-key", "Idempotency-Key"},
+                {"if-match", "If-Match"},           {"if-none-match", "If-None-Match"},
+                {"x-parley-user", "X-Parley-User"}, {"authorization", "Authorization"},
+                {"x-api-key", "X-Api-Key"},         {"x-request-id", "X-Request-Id"}};
+    for (size_t i = 0; i < ARRAY_LEN(once); i++) {
+        unsigned seen = 0;
+        for (size_t k = 0; k < req->n_headers; k++) {
+            if (!sv_eq(req->headers[k].name, sv_from(once[i].name)))
+                continue;
+            if (++seen > 1)
+                return ctx_fail(ctx, ERR_INVALID, "repeated_header", once[i].shown,
+                                "The header is given twice.");
+            struct sv v = req->headers[k].value;
+            for (size_t c = 0; c < v.n; c++)
+                if (((unsigned char)v.p[c] < 0x20 && v.p[c] != '\t') || v.p[c] == 0x7f)
+                    return ctx_fail(ctx, ERR_INVALID, "invalid_header", once[i].shown,
+                                    "The header holds a control character.");
+        }
+    }
+    return ERR_NONE;
+}
+
+struct sv http_param_get(const struct http_request *req, const char *name)
+{
+    for (size_t i = 0; i < req->n_params; i++)
+        if (sv_eq(req->params[i].name, sv_from(name)))
+            return req->params[i].value;
+    return SV_NONE;
+}
+
+enum err http_param_i64(struct request_ctx *ctx, const struct http_request *req, const char *name,
+                        int64_t min, int64_t max, int64_t fallback, int64_t *out)
+{
+    struct sv value = http_param_get(req, name);
+    int64_t v = fallback;
+    if (value.p && (!sv_to_i64(value, &v) || v < min || v > max))
+        return ctx_fail(ctx, ERR_INVALID, "invalid_parameter", name,
+                        "%s must be an integer from %lld to %lld.", name, (long long)min,
+                        (long long)max);
+    *out = v;
+    return ERR_NONE;
+}
+
+enum err http_params_only(struct request_ctx *ctx, const struct http_request *req,
+                          const char *const *known)
+{
+    for (size_t i = 0; i < req->n_params; i++) {
+        const char *const *k = known;
+        while (*k && !sv_eq(req->params[i].name, sv_from(*k)))
+            k++;
+        if (*k)
+            continue;
+        struct sv field = arena_dup(ctx->arena, req->params[i].name);
+        if (!field.p)
+            return ctx_nomem(ctx);
+        return ctx_fail(ctx, ERR_INVALID, "unknown_parameter", field.p,
+                        "There is no such query parameter here.");
+    }
+    return ERR_NONE;
+}

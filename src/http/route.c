@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/* Dispatch: the way of every request, in the order in which it can be refused. */
+#include "parley/http/route.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "parley/http/problem.h"
+
+static const struct {
+    enum http_method method;
+    const char *name;
+} method_names[] = {{HTTP_GET, "GET"},     {HTTP_HEAD, "HEAD"},   {HTTP_POST, "POST"},
+                    {HTTP_PUT, "PUT"},     {HTTP_PATCH, "PATCH"}, {HTTP_DELETE, "DELETE"},
+                    {HTTP_OPTIONS, "OPTIONS"}};
+
+static bool pattern_matches(const char *pattern, const struct http_request *req,
+                            struct http_call *call)
+{
+    struct sv rest = sv_from(pattern + 1);
+    size_t captured = 0;
+    for (size_t i = 0; i < req->n_segments; i++) {
+        if (!rest.p)
+            return false;
+        struct sv part = sv_cut(&rest, '/');
+        if (sv_eq(part, SV("*")))
+            call->captures[captured++] = req->segments[i];
+        else if (!sv_eq(part, req->segments[i]))
+            return false;
+    }
+    return !rest.p;
+}
+
+static bool serves(const struct http_route *route, enum http_method method)
+{
+    return route->method == method || (method == HTTP_HEAD && route->method == HTTP_GET);
+}
+
+/* The route of the request, or n_routes; allowed gets a bit for each method its path has. */
+static size_t find(const struct http_route *routes, size_t n_routes, const struct http_request *req,
+                   struct http_call *call, unsigned *allowed)
+{
+    size_t found = n_routes;
+    *allowed = 0;
+    for (size_t i = 0; i < n_routes; i++) {
+        struct http_call try = *call;
+        if (!pattern_matches(routes[i].pattern, req, &try))
+            continue;
+        *allowed |= 1u << routes[i].method;
+        if (routes[i].method == HTTP_GET)
+            *allowed |= 1u << HTTP_HEAD;
+        if (found == n_routes && serves(&routes[i], req->method)) {
+            found = i;
+            *call = try;
+        }
+    }
+    return found;
+}
+
+static void put_allow(struct request_ctx *ctx, unsigned allowed, struct http_response *res)
+{
+    struct buf b;
+    buf_init(&b, ctx->arena, 64);
+    allowed |= 1u << HTTP_OPTIONS;
+    for (size_t i = 0; i < ARRAY_LEN(method_names); i++) {
+        if (!(allowed & (1u << method_names[i].method)))
+            continue;
+        if (b.n > 0)
+            BUF_LIT(&b, ", ");
+        buf_sv(&b, sv_from(method_names[i].name));
+    }
+    if (!b.failed)
+        http_response_header(res, "Allow", buf_get(&b));
+}
+
+/* q=0, with up to three decimals that are 0 too (RFC 9110, section 12.4.2). */
+static bool is_zero_weight(struct sv param)
+{
+    struct sv value = param;
+    struct sv name = sv_cut(&value, '=');
+    struct sv decimals = value;
+    if (!sv_eq_nocase(name, SV("q")) || !value.p || !sv_eq(sv_cut(&decimals, '.'), SV("0")))
+        return false;
+    for (size_t i = 0; i < decimals.n; i++)
+        if (decimals.p[i] != '0')
+            return false;
+    return true;
+}
+
+/* True if one of the media ranges in Accept takes JSON. q-values other than 0 do not matter, since
+ * there is only one form to give. */
+static bool accepts_json(struct sv accept)
+{
+    if (!accept.p || accept.n == 0)
+        return true;
+    while (accept.p) {
+        struct sv params = sv_trim(sv_cut(&accept, ','));
+        struct sv range = sv_trim(sv_cut(&params, ';'));
+        bool json = sv_eq(range, SV("*/*")) || sv_eq_nocase(range, SV("application/*")) ||
+                    sv_eq_nocase(range, SV("application/json")) ||
+                    sv_eq_nocase(range, SV("application/problem+json"));
+        bool refused = false;
+        while (params.p) {
+            struct sv param = sv_trim(sv_cut(&params, ';'));
+            refused = refused || is_zero_weight(param);
+        }
+        if (json && !refused)
+            return true;
+    }
+    return false;
+}
+
+static enum err check(struct request_ctx *ctx, struct http_request *req)
+{
+    enum err e = http_headers_check(ctx, req);
+    if (e == ERR_NONE)
+        e = http_target_parse(ctx, req);
+    if (e == ERR_NONE && !accepts_json(http_header_get(req, "accept")))
+        e = ctx_fail(ctx, ERR_NOT_ACCEPTABLE, NULL, "Accept", "Answers are application/json.");
+    return e;
+}
+
+static enum err run(struct request_ctx *ctx, const struct http_route *routes, size_t n_routes,
+                    struct http_request *req, struct http_call *call, size_t *route,
+                    struct http_response *res)
+{
+    unsigned allowed = 0;
+    enum err e = check(ctx, req);
+    if (e != ERR_NONE)
+        return e;
+    *route = find(routes, n_routes, req, call, &allowed);
+    if (allowed == 0)
+        return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, "There is nothing here.");
+    if (*route == n_routes && req->method == HTTP_OPTIONS) {
+        res->status = 204;
+        put_allow(ctx, allowed, res);
+        return ERR_NONE;
+    }
+    if (*route == n_routes) {
+        (void)ctx_fail(ctx, ERR_METHOD, NULL, NULL, "This path does not have the method %.*s.",
+                       (int)(req->method_text.n > 20 ? 20 : req->method_text.n),
+                       req->method_text.p);
+        http_problem(ctx, res);
+        put_allow(ctx, allowed, res);
+        return ERR_NONE;
+    }
+    if (req->body_too_large)
+        return ctx_fail(ctx, ERR_TOO_LARGE, NULL, NULL, "The body is too large.");
+    e = routes[*route].handler(ctx, call, res);
+    if (e == ERR_NONE && res->body.failed)
+        e = ctx_nomem(ctx);
+    return e;
+}
+
+size_t http_dispatch(struct request_ctx *ctx, const struct http_route *routes, size_t n_routes,
+                     void *service, struct http_request *req, struct http_response *res)
+{
+    struct http_call call = {.req = req, .service = service};
+    size_t route = n_routes;
+    const struct arena_mark mark = arena_get_mark(ctx->arena);
+    enum err e = run(ctx, routes, n_routes, req, &call, &route, res);
+    if (e != ERR_NONE) {
+        if (ctx->err.err == ERR_NONE)
+            ctx->err.err = e;
+        /* What the handler took is given back first: a problem must fit also when nothing else did. */
+        arena_rewind(ctx->arena, mark);
+        http_problem(ctx, res);
+    }
+    http_response_header(res, "X-Request-Id", ctx->request_id);
+    http_response_header(res, "Cache-Control", SV("no-store"));
+    http_response_header(res, "X-Content-Type-Options", SV("nosniff"));
+    return route;
+}

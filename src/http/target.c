@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The request target: split first, decoded once (RFC 3986, sections 2.4 and 3.3), so that an
+ * encoded slash stays inside its segment and nothing is decoded twice.
+ */
+#include "parley/http/request.h"
+
+#include "parley/base/utf8.h"
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+static enum err bad_target(struct request_ctx *ctx, const char *field, const char *why)
+{
+    return ctx_fail(ctx, ERR_INVALID, "invalid_target", field, "%s", why);
+}
+
+/* plus: '+' is a space, as HTML forms write it; in a query only. field: what a fault is named by. */
+static enum err decode(struct request_ctx *ctx, struct sv s, bool plus, const char *field,
+                       struct sv *out)
+{
+    char *p = arena_alloc(ctx->arena, s.n);
+    size_t n = 0;
+    if (!p)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c == '%') {
+            int high = i + 2 < s.n ? hex_value(s.p[i + 1]) : -1;
+            int low = i + 2 < s.n ? hex_value(s.p[i + 2]) : -1;
+            if (high < 0 || low < 0)
+                return bad_target(ctx, field, "A percent sign must be followed by two hex digits.");
+            c = (unsigned char)(high * 16 + low);
+            i += 2;
+            if (c < 0x20 || c == 0x7f)
+                return bad_target(ctx, field, "Control characters are not allowed.");
+        } else if (c <= 0x20 || c == 0x7f) {
+            return bad_target(ctx, field, "Control characters and spaces are not allowed.");
+        } else if (c == '+' && plus) {
+            c = ' ';
+        }
+        p[n++] = (char)c;
+    }
+    *out = (struct sv){p, n};
+    if (!utf8_valid(*out, NULL))
+        return bad_target(ctx, field, "It is not valid UTF-8.");
+    return ERR_NONE;
+}
+
+static enum err parse_path(struct request_ctx *ctx, struct http_request *req, struct sv path)
+{
+    if (path.n == 0 || path.p[0] != '/')
+        return bad_target(ctx, "path", "The path must begin with a slash.");
+    path.p++;
+    path.n--;
+    for (;;) {
+        struct sv segment = sv_cut(&path, '/');
+        if (req->n_segments == HTTP_SEGMENTS_MAX)
+            return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, "There is nothing here.");
+        enum err e = decode(ctx, segment, false, "path", &req->segments[req->n_segments]);
+        if (e != ERR_NONE)
+            return e;
+        req->n_segments++;
+        if (!path.p)
+            return ERR_NONE;
+    }
+}
+
+static enum err parse_param(struct request_ctx *ctx, struct http_request *req, struct sv pair)
+{
+    struct http_param param;
+    struct sv value = pair;
+    struct sv name = sv_cut(&value, '=');
+    enum err e = decode(ctx, name, true, "query", &param.name);
+    if (e != ERR_NONE)
+        return e;
+    /* As a C string: it holds no NUL. ctx_fail shortens it, at the end of a character. */
+    struct sv field = arena_dup(ctx->arena, param.name);
+    if (!field.p)
+        return ctx_nomem(ctx);
+    e = decode(ctx, value.p ? value : SV(""), true, field.p, &param.value);
+    if (e != ERR_NONE)
+        return e;
+    if (http_param_get(req, field.p).p)
+        return ctx_fail(ctx, ERR_INVALID, "repeated_parameter", field.p,
+                        "The parameter is given twice.");
+    if (req->n_params == HTTP_PARAMS_MAX)
+        return bad_target(ctx, "query", "There are too many parameters.");
+    req->params[req->n_params++] = param;
+    return ERR_NONE;
+}
+
+enum err http_target_parse(struct request_ctx *ctx, struct http_request *req)
+{
+    if (req->target.n > HTTP_URI_MAX)
+        return ctx_fail(ctx, ERR_URI_TOO_LONG, NULL, NULL,
+                        "The request target is longer than %d bytes.", HTTP_URI_MAX);
+    struct sv query = req->target;
+    struct sv path = sv_cut(&query, '?');
+    enum err e = parse_path(ctx, req, path);
+    while (e == ERR_NONE && query.p) {
+        struct sv pair = sv_cut(&query, '&');
+        if (pair.n > 0)
+            e = parse_param(ctx, req, pair);
+    }
+    return e;
+}

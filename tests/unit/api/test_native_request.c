@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/* The other half of native_input.c: headers, keys, conditions, media types. */
+#include "../../../src/api/native.h"
+
+#include <string.h>
+
+#include "../suite.h"
+
+enum { ROOM = 1 << 20 };
+
+struct bench {
+    struct arena *arena;
+    struct request_ctx ctx;
+    struct http_request req;
+    struct http_header headers[4];
+};
+
+static void begin(struct bench *b, enum http_method method)
+{
+    memset(b, 0, sizeof(*b));
+    b->arena = arena_create(ROOM);
+    ctx_init(&b->ctx, b->arena, deadline_in_ms(60000), SV("default"), SV("t"));
+    b->req.method = method;
+    b->req.method_text = SV("POST");
+    b->req.target = SV("/v1/sessions");
+    b->req.headers = b->headers;
+}
+
+static void header(struct bench *b, const char *name, struct sv value)
+{
+    b->headers[b->req.n_headers++] = (struct http_header){sv_from(name), value};
+}
+
+static void end(struct bench *b)
+{
+    arena_destroy(b->arena);
+}
+
+static void ids(void)
+{
+    struct bench b;
+    begin(&b, HTTP_GET);
+    CU_ASSERT_EQUAL(native_session_id(&b.ctx, SV("a:1")), ERR_NONE);
+    CU_ASSERT_EQUAL(native_session_id(&b.ctx, SV("a/1")), ERR_INVALID);
+    CU_ASSERT_STRING_EQUAL(b.ctx.err.field, "session_id");
+    end(&b);
+}
+
+/* Fails if UTF-8 is not asked for: tried. */
+static void users(void)
+{
+    char longest[257];
+    memset(longest, 'u', sizeof(longest));
+    const struct {
+        struct sv user;
+        bool good;
+    } cases[] = {{SV("u1"), true},
+                 {SV("J\xc3\xbcrgen K."), true},
+                 {{longest, 256}, true},
+                 {{longest, 257}, false},
+                 {SV(""), false},
+                 {SV("a\tb"), false},
+                 {SV("\xff"), false},
+                 {SV("a\xc3"), false},
+                 {SV("\xed\xa0\x80"), false}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct bench b;
+        struct sv user;
+        begin(&b, HTTP_GET);
+        header(&b, "x-parley-user", cases[i].user);
+        CU_ASSERT_EQUAL(native_user(&b.ctx, &b.req, &user), cases[i].good ? ERR_NONE : ERR_INVALID);
+        CU_ASSERT_STRING_EQUAL(b.ctx.err.field, cases[i].good ? "" : "X-Parley-User");
+        end(&b);
+    }
+    struct bench b;
+    struct sv user;
+    begin(&b, HTTP_GET);
+    CU_ASSERT_EQUAL(native_user(&b.ctx, &b.req, &user), ERR_NONE);
+    CU_ASSERT_PTR_NULL(user.p);
+    end(&b);
+}
+
+static void keys(void)
+{
+    char longest[SESSION_KEY_MAX + 1];
+    memset(longest, 'k', sizeof(longest));
+    const struct {
+        struct sv key;
+        bool good;
+    } cases[] = {{SV("k-1"), true},       {{longest, SESSION_KEY_MAX}, true},
+                 {SV("\"a~!\""), true},   {{longest, SESSION_KEY_MAX + 1}, false},
+                 {SV(""), false},         {SV("a b"), false},
+                 {SV("\xc3\xa9"), false}, {SV("a\x7f"), false}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct bench b;
+        struct session_guard g;
+        begin(&b, HTTP_POST);
+        header(&b, "idempotency-key", cases[i].key);
+        CU_ASSERT_EQUAL(native_guard(&b.ctx, &b.req, &g), cases[i].good ? ERR_NONE : ERR_INVALID);
+        CU_ASSERT_STRING_EQUAL(b.ctx.err.field, cases[i].good ? "" : "Idempotency-Key");
+        if (cases[i].good)
+            CU_ASSERT_TRUE(sv_eq(g.key, cases[i].key) && g.fingerprint.n == 32);
+        end(&b);
+    }
+}
+
+static void conditions(void)
+{
+    static const struct {
+        enum http_method method;
+        const char *name, *value, *field;
+        bool create_only;
+        size_t n;
+    } cases[] = {{HTTP_PATCH, "if-match", "\"1.v1\", \"1.s2\"", "", false, 2},
+                 {HTTP_PATCH, "if-match", "*", "", false, 0},
+                 {HTTP_PATCH, "if-match", "1.v1", "If-Match", false, 0},
+                 {HTTP_PATCH, "if-none-match", "*", "If-None-Match", false, 0},
+                 {HTTP_PUT, "if-none-match", "*", "", true, 0},
+                 {HTTP_PUT, "if-none-match", "\"1.v1\"", "If-None-Match", false, 0},
+                 {HTTP_PUT, "if-match", "\"1.v1\"", "If-Match", false, 0}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct bench b;
+        struct session_guard g;
+        begin(&b, cases[i].method);
+        header(&b, cases[i].name, sv_from(cases[i].value));
+        enum err e = native_guard(&b.ctx, &b.req, &g);
+        CU_ASSERT_EQUAL(e, cases[i].field[0] ? ERR_INVALID : ERR_NONE);
+        CU_ASSERT_STRING_EQUAL(b.ctx.err.field, cases[i].field);
+        if (e == ERR_NONE) {
+            CU_ASSERT_EQUAL(g.create_only, cases[i].create_only);
+            CU_ASSERT_EQUAL(g.n_if_match, cases[i].n);
+            CU_ASSERT_EQUAL(g.if_match != NULL, cases[i].n > 0);
+        }
+        end(&b);
+    }
+}
+
+/* A weak tag matches nothing, and that is not "no condition". Fails if n == 0 is read so: tried. */
+static void weak_if_match(void)
+{
+    struct bench b;
+    struct session_guard g;
+    begin(&b, HTTP_PATCH);
+    header(&b, "if-match", SV("W/\"1.v1\""));
+    CU_ASSERT_EQUAL(native_guard(&b.ctx, &b.req, &g), ERR_NONE);
+    CU_ASSERT_PTR_NOT_NULL(g.if_match);
+    CU_ASSERT_EQUAL(g.n_if_match, 0);
+    end(&b);
+}
+
+static void media_types(void)
+{
+    static const struct {
+        const char *type;
+        bool json, patch;
+    } cases[] = {{"application/json", true, true},
+                 {"Application/JSON; charset=UTF-8", true, true},
+                 {"application/json;charset=\"utf-8\"", true, true},
+                 {"application/json;", true, true},
+                 {"application/merge-patch+json", false, true},
+                 {"application/json; charset=latin1", false, false},
+                 {"application/jsonp", false, false},
+                 {"text/json", false, false},
+                 {"text/plain", false, false},
+                 {"application/x-www-form-urlencoded", false, false},
+                 {"", false, false},
+                 {NULL, false, false}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        for (int patch = 0; patch < 2; patch++) {
+            struct bench b;
+            struct jdoc doc;
+            bool good = patch ? cases[i].patch : cases[i].json;
+            begin(&b, HTTP_POST);
+            header(&b, "content-type", sv_from(cases[i].type));
+            b.req.body = SV("{}");
+            CU_ASSERT_EQUAL(
+                native_body(&b.ctx, &b.req, patch ? NATIVE_BODY_PATCH : NATIVE_BODY_REQUIRED, &doc),
+                good ? ERR_NONE : ERR_MEDIA_TYPE);
+            CU_ASSERT_STRING_EQUAL(b.ctx.err.field, good ? "" : "Content-Type");
+            end(&b);
+        }
+    }
+}
+
+static void bodies(void)
+{
+    static const struct {
+        const char *body;
+        enum native_body kind;
+        enum err err;
+        const char *field;
+    } cases[] = {{NULL, NATIVE_BODY_REQUIRED, ERR_INVALID, "body"},
+                 {"", NATIVE_BODY_PATCH, ERR_INVALID, "body"},
+                 {NULL, NATIVE_BODY_OPTIONAL, ERR_NONE, ""},
+                 {"[]", NATIVE_BODY_REQUIRED, ERR_INVALID, "body"},
+                 {"null", NATIVE_BODY_OPTIONAL, ERR_INVALID, "body"},
+                 {"\"{}\"", NATIVE_BODY_PATCH, ERR_INVALID, "body"},
+                 {"{\"a\":{\"b\":1,\"b\":2}}", NATIVE_BODY_REQUIRED, ERR_INVALID, "a.b"}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct bench b;
+        struct jdoc doc;
+        begin(&b, HTTP_POST);
+        header(&b, "content-type", SV("application/json"));
+        b.req.body = sv_from(cases[i].body);
+        CU_ASSERT_EQUAL(native_body(&b.ctx, &b.req, cases[i].kind, &doc), cases[i].err);
+        CU_ASSERT_STRING_EQUAL(b.ctx.err.field, cases[i].field);
+        end(&b);
+    }
+    struct bench b;
+    begin(&b, HTTP_GET);
+    CU_ASSERT_EQUAL(native_no_body(&b.ctx, &b.req), ERR_NONE);
+    b.req.body = SV("{}");
+    CU_ASSERT_EQUAL(native_no_body(&b.ctx, &b.req), ERR_INVALID);
+    CU_ASSERT_STRING_EQUAL(b.ctx.err.field, "body");
+    end(&b);
+}
+
+SUITE(native_requests, "api/native_input (request)", {"session ids", ids}, {"users", users},
+      {"idempotency keys", keys}, {"conditions", conditions}, {"a weak If-Match", weak_if_match},
+      {"media types", media_types}, {"bodies", bodies})

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+#include "parley/http/conditional.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../suite.h"
+#include "rig.h"
+
+enum { ROOM = 1 << 16 };
+
+static enum err parse(const char *value, bool strong, struct http_condition *c, char field[32])
+{
+    struct http_rig r;
+    http_rig_open(&r, ROOM, "GET", SV("/"));
+    enum err e = http_condition_parse(&r.ctx, "If-Match", sv_from(value), strong, c);
+    snprintf(field, 32, "%.31s", r.ctx.err.field);
+    http_rig_close(&r);
+    return e;
+}
+
+static void absent_and_star(void)
+{
+    struct http_condition c;
+    char field[32];
+    CU_ASSERT_EQUAL(parse(NULL, true, &c, field), ERR_NONE);
+    CU_ASSERT_FALSE(c.given);
+    CU_ASSERT_FALSE(http_condition_has(&c, SV("1.v1")));
+    CU_ASSERT_EQUAL(parse(" * ", true, &c, field), ERR_NONE);
+    CU_ASSERT_TRUE(c.given && c.any && c.n == 0);
+    CU_ASSERT_TRUE(http_condition_has(&c, SV("1.v1")));
+}
+
+static void lists(void)
+{
+    struct http_condition c;
+    char field[32];
+    CU_ASSERT_EQUAL(parse("\"1.v1\"", true, &c, field), ERR_NONE);
+    CU_ASSERT_TRUE(c.given && !c.any && c.n == 1);
+    CU_ASSERT_TRUE(http_condition_has(&c, SV("1.v1")));
+    CU_ASSERT_FALSE(http_condition_has(&c, SV("1.v2")));
+    CU_ASSERT_FALSE(http_condition_has(&c, SV("1.v")));
+    /* A comma inside the quotes belongs to the tag. */
+    CU_ASSERT_EQUAL(parse("\"a\" , \"b,c\",\t\"\"", true, &c, field), ERR_NONE);
+    CU_ASSERT_EQUAL(c.n, 3);
+    CU_ASSERT_TRUE(http_condition_has(&c, SV("b,c")));
+    CU_ASSERT_TRUE(http_condition_has(&c, SV("")));
+    CU_ASSERT_FALSE(http_condition_has(&c, SV("b")));
+}
+
+/* Fails if a weak tag satisfies If-Match: tried. */
+static void weak_tags(void)
+{
+    struct http_condition c;
+    char field[32];
+    CU_ASSERT_EQUAL(parse("W/\"a\", \"b\"", true, &c, field), ERR_NONE);
+    CU_ASSERT_EQUAL(c.n, 1);
+    CU_ASSERT_FALSE(http_condition_has(&c, SV("a")));
+    CU_ASSERT_TRUE(http_condition_has(&c, SV("b")));
+    CU_ASSERT_EQUAL(parse("W/\"a\"", true, &c, field), ERR_NONE);
+    CU_ASSERT_TRUE(c.given && c.n == 0 && !c.any);
+    CU_ASSERT_EQUAL(parse("W/\"a\", \"b\"", false, &c, field), ERR_NONE);
+    CU_ASSERT_EQUAL(c.n, 2);
+    CU_ASSERT_TRUE(http_condition_has(&c, SV("a")));
+}
+
+static void malformed(void)
+{
+    static const char *const bad[] = {"",        " ",      "a",           "\"a",      "a\"",
+                                      "'a'",     "\"a\"b", "\"a\" \"b\"", "*, \"a\"", "\"a\", *",
+                                      "w/\"a\"", "W/a",    "W/",          "\"",       "\"a\";\"b\"",
+                                      "1.v1",    "**",     "W/ \"a\""};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct http_condition c;
+        char field[32];
+        CU_ASSERT_EQUAL(parse(bad[i], true, &c, field), ERR_INVALID);
+        CU_ASSERT_STRING_EQUAL(field, "If-Match");
+    }
+}
+
+static void many_tags(void)
+{
+    struct http_condition c;
+    char field[32], value[256] = "\"t\"";
+    for (int i = 1; i < HTTP_ETAGS_MAX; i++)
+        strcat(value, ",\"t\"");
+    CU_ASSERT_EQUAL(parse(value, true, &c, field), ERR_NONE);
+    CU_ASSERT_EQUAL(c.n, HTTP_ETAGS_MAX);
+    strcat(value, ",\"t\"");
+    CU_ASSERT_EQUAL(parse(value, true, &c, field), ERR_INVALID);
+}
+
+/* What the repository compares them with is generation || '.v' || version. */
+static void tags_of_a_session(void)
+{
+    struct http_rig r;
+    http_rig_open(&r, ROOM, "GET", SV("/"));
+    CU_ASSERT_TRUE(sv_eq(http_etag_version(r.arena, 12, 3), SV("12.v3")));
+    CU_ASSERT_TRUE(sv_eq(http_etag_state(r.arena, INT64_MAX, 0), SV("9223372036854775807.s0")));
+    CU_ASSERT_FALSE(sv_eq(http_etag_version(r.arena, 12, 3), http_etag_state(r.arena, 12, 3)));
+    http_rig_close(&r);
+}
+
+SUITE(http_conditional, "http/conditional", {"absent and star", absent_and_star}, {"lists", lists},
+      {"weak tags", weak_tags}, {"malformed", malformed}, {"too many tags", many_tags},
+      {"tags of a session", tags_of_a_session})

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+#include "parley/http/route.h"
+
+#include <string.h>
+
+#include "../suite.h"
+#include "parley/json/doc.h"
+#include "rig.h"
+
+enum { ROOM = 1 << 16 };
+
+/* What the handler of a route did; the routes' service. */
+struct seen {
+    int calls;
+    struct sv captures[HTTP_CAPTURES_MAX];
+};
+
+static enum err answer(struct request_ctx *ctx, const struct http_call *call,
+                       struct http_response *res)
+{
+    struct seen *seen = call->service;
+    (void)ctx;
+    seen->calls++;
+    memcpy(seen->captures, call->captures, sizeof(seen->captures));
+    res->status = 200;
+    res->content_type = "application/json";
+    buf_sv(&res->body, SV("{}"));
+    return ERR_NONE;
+}
+
+static enum err fail(struct request_ctx *ctx, const struct http_call *call,
+                     struct http_response *res)
+{
+    (void)call;
+    http_response_header(res, "ETag", SV("\"late\""));
+    buf_sv(&res->body, SV("{\"half\":"));
+    return ctx_fail(ctx, ERR_CONFLICT, "session_exists", "session_id", "It exists.");
+}
+
+/* Fails without words of its own. */
+static enum err fail_mutely(struct request_ctx *ctx, const struct http_call *call,
+                            struct http_response *res)
+{
+    (void)ctx;
+    (void)call;
+    (void)res;
+    return ERR_UNAVAILABLE;
+}
+
+/* Takes all the memory there is, then says so. */
+static enum err exhaust(struct request_ctx *ctx, const struct http_call *call,
+                        struct http_response *res)
+{
+    (void)call;
+    (void)res;
+    for (size_t n = 4096; n > 0; n /= 2)
+        while (arena_alloc(ctx->arena, n))
+            ;
+    return ctx_nomem(ctx);
+}
+
+/* Its body does not fit, which it does not look at itself. */
+static enum err overflow(struct request_ctx *ctx, const struct http_call *call,
+                         struct http_response *res)
+{
+    (void)ctx;
+    (void)call;
+    res->status = 200;
+    res->content_type = "application/json";
+    while (!res->body.failed)
+        buf_sv(&res->body, SV("0123456789abcdef"));
+    return ERR_NONE;
+}
+
+enum { R_LIST, R_MAKE, R_LITERAL, R_ONE, R_DROP, R_PARTS, R_FAIL, R_MUTE, R_EXHAUST, R_OVERFLOW };
+
+static const struct http_route routes[] = {
+    [R_LIST] = {HTTP_GET, "/things", "list", answer},
+    [R_MAKE] = {HTTP_POST, "/things", "make", answer},
+    [R_LITERAL] = {HTTP_GET, "/things/special", "special", answer},
+    [R_ONE] = {HTTP_GET, "/things/*", "one", answer},
+    [R_DROP] = {HTTP_DELETE, "/things/*", "drop", answer},
+    [R_PARTS] = {HTTP_GET, "/things/*/parts/*", "parts", answer},
+    [R_FAIL] = {HTTP_GET, "/fail", "fail", fail},
+    [R_MUTE] = {HTTP_GET, "/mute", "mute", fail_mutely},
+    [R_EXHAUST] = {HTTP_GET, "/exhaust", "exhaust", exhaust},
+    [R_OVERFLOW] = {HTTP_GET, "/overflow", "overflow", overflow},
+};
+
+static size_t dispatch_with(struct http_rig *r, struct seen *seen, const char *method,
+                            const char *target, const char *accept)
+{
+    const struct http_header header = {SV("accept"), sv_from(accept)};
+    *seen = (struct seen){0};
+    http_rig_open(r, ROOM, method, sv_from(target));
+    r->req.headers = accept ? &header : NULL;
+    r->req.n_headers = accept ? 1 : 0;
+    size_t route = http_dispatch(&r->ctx, routes, ARRAY_LEN(routes), seen, &r->req, &r->res);
+    CU_ASSERT_STRING_EQUAL(http_rig_header(r, "X-Request-Id"), "req-1");
+    CU_ASSERT_STRING_EQUAL(http_rig_header(r, "Cache-Control"), "no-store");
+    CU_ASSERT_STRING_EQUAL(http_rig_header(r, "X-Content-Type-Options"), "nosniff");
+    r->req.headers = NULL;
+    r->req.n_headers = 0;
+    return route;
+}
+
+static size_t dispatch(struct http_rig *r, struct seen *seen, const char *method,
+                       const char *target)
+{
+    return dispatch_with(r, seen, method, target, NULL);
+}
+
+/* The answer is a problem document, whole and valid, with this status and code. */
+static void expect_problem(struct http_rig *r, int status, const char *code)
+{
+    struct request_ctx ctx;
+    struct arena *a = arena_create(ROOM);
+    struct jdoc doc;
+    ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("t"));
+    CU_ASSERT_EQUAL(r->res.status, status);
+    CU_ASSERT_PTR_NOT_NULL(r->res.content_type);
+    if (r->res.content_type)
+        CU_ASSERT_STRING_EQUAL(r->res.content_type, "application/problem+json");
+    CU_ASSERT_FALSE(r->res.body.failed);
+    enum err e = jdoc_parse(&ctx, buf_get(&r->res.body), &doc);
+    CU_ASSERT_EQUAL(e, ERR_NONE);
+    if (e == ERR_NONE) {
+        const struct jnode *node = jdoc_member(&doc, &doc.nodes[0], SV("code"));
+        struct sv text = SV_NONE;
+        CU_ASSERT_PTR_NOT_NULL(node);
+        CU_ASSERT_TRUE(node && jdoc_string(&ctx, node, &text) == ERR_NONE &&
+                       sv_eq(text, sv_from(code)));
+    }
+    arena_destroy(a);
+}
+
+static void finds_routes(void)
+{
+    static const struct {
+        const char *method, *target;
+        size_t route;
+        const char *first, *second;
+    } cases[] = {{"GET", "/things", R_LIST, NULL, NULL},
+                 {"POST", "/things?x=1", R_MAKE, NULL, NULL},
+                 {"GET", "/things/special", R_LITERAL, NULL, NULL},
+                 {"GET", "/things/a", R_ONE, "a", NULL},
+                 {"DELETE", "/things/special", R_DROP, "special", NULL},
+                 {"GET", "/things/a%2Fb", R_ONE, "a/b", NULL},
+                 {"GET", "/things/", R_ONE, "", NULL},
+                 {"GET", "/things/a/parts/7", R_PARTS, "a", "7"}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct http_rig r;
+        struct seen seen;
+        CU_ASSERT_EQUAL(dispatch(&r, &seen, cases[i].method, cases[i].target), cases[i].route);
+        CU_ASSERT_EQUAL(seen.calls, 1);
+        CU_ASSERT_EQUAL(r.res.status, 200);
+        CU_ASSERT_TRUE(sv_eq(seen.captures[0], sv_from(cases[i].first)));
+        CU_ASSERT_TRUE(sv_eq(seen.captures[1], sv_from(cases[i].second)));
+        http_rig_close(&r);
+    }
+}
+
+static void not_found(void)
+{
+    static const char *const targets[] = {
+        "/",        "/thing",  "/things/a/b",      "/things/a/parts", "/things/a/parts/7/8",
+        "//things", "/Things", "/things/special/x"};
+    for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
+        struct http_rig r;
+        struct seen seen;
+        CU_ASSERT_EQUAL(dispatch(&r, &seen, "GET", targets[i]), ARRAY_LEN(routes));
+        CU_ASSERT_EQUAL(seen.calls, 0);
+        expect_problem(&r, 404, "no_such_route");
+        http_rig_close(&r);
+    }
+}
+
+static void method_not_allowed(void)
+{
+    struct http_rig r;
+    struct seen seen;
+    CU_ASSERT_EQUAL(dispatch(&r, &seen, "PATCH", "/things"), ARRAY_LEN(routes));
+    expect_problem(&r, 405, err_name(ERR_METHOD));
+    CU_ASSERT_STRING_EQUAL(http_rig_header(&r, "Allow"), "GET, HEAD, POST, OPTIONS");
+    http_rig_close(&r);
+    CU_ASSERT_EQUAL(dispatch(&r, &seen, "BREW", "/things/a"), ARRAY_LEN(routes));
+    expect_problem(&r, 405, err_name(ERR_METHOD));
+    CU_ASSERT_STRING_EQUAL(http_rig_header(&r, "Allow"), "GET, HEAD, DELETE, OPTIONS");
+    CU_ASSERT_EQUAL(seen.calls, 0);
+    http_rig_close(&r);
+}
+
+static void options(void)
+{
+    struct http_rig r;
+    struct seen seen;
+    (void)dispatch(&r, &seen, "OPTIONS", "/things");
+    CU_ASSERT_EQUAL(r.res.status, 204);
+    CU_ASSERT_EQUAL(r.res.body.n, 0);
+    CU_ASSERT_STRING_EQUAL(http_rig_header(&r, "Allow"), "GET, HEAD, POST, OPTIONS");
+    CU_ASSERT_EQUAL(seen.calls, 0);
+    http_rig_close(&r);
+    (void)dispatch(&r, &seen, "OPTIONS", "/nothing");
+    expect_problem(&r, 404, "no_such_route");
+    http_rig_close(&r);
+}
+
+static void head_is_get(void)
+{
+    struct http_rig r;
+    struct seen seen;
+    CU_ASSERT_EQUAL(dispatch(&r, &seen, "HEAD", "/things/a"), R_ONE);
+    CU_ASSERT_EQUAL(seen.calls, 1);
+    CU_ASSERT_EQUAL(r.res.status, 200);
+    http_rig_close(&r);
+    /* A path that only takes POST has no HEAD. */
+    static const struct http_route post = {HTTP_POST, "/p", "p", answer};
+    http_rig_open(&r, ROOM, "HEAD", SV("/p"));
+    CU_ASSERT_EQUAL(http_dispatch(&r.ctx, &post, 1, &seen, &r.req, &r.res), 1);
+    CU_ASSERT_EQUAL(r.res.status, 405);
+    CU_ASSERT_STRING_EQUAL(http_rig_header(&r, "Allow"), "POST, OPTIONS");
+    http_rig_close(&r);
+}
+
+static void accept(void)
+{
+    static const struct {
+        const char *accept;
+        int status;
+    } cases[] = {{"*/*", 200},
+                 {"application/json", 200},
+                 {"Application/JSON", 200},
+                 {"application/*", 200},
+                 {"application/problem+json", 200},
+                 {"text/html, application/json;q=0.5", 200},
+                 {"text/html ,\t*/* ; q=0.1", 200},
+                 {"application/json; charset=utf-8", 200},
+                 {"", 200},
+                 {"application/json;q=0.001", 200},
+                 {"text/html", 406},
+                 {"application/xml", 406},
+                 {"application/jsonx", 406},
+                 {"text/*", 406},
+                 {"application/json;q=0", 406},
+                 {"application/json; q=0.0", 406},
+                 {"application/json;q=0.00", 406},
+                 {"application/json;q=0.000", 406},
+                 {"*/*;q=0.", 406},
+                 {"application/json;Q=0", 406}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct http_rig r;
+        struct seen seen;
+        (void)dispatch_with(&r, &seen, "GET", "/things", cases[i].accept);
+        CU_ASSERT_EQUAL(r.res.status, cases[i].status);
+        CU_ASSERT_EQUAL(seen.calls, cases[i].status == 200);
+        if (cases[i].status == 406)
+            expect_problem(&r, 406, "not_acceptable");
+        http_rig_close(&r);
+    }
+}
+
+static void body_too_large(void)
+{
+    struct http_rig r;
+    struct seen seen = {0};
+    http_rig_open(&r, ROOM, "POST", SV("/things"));
+    r.req.body_too_large = true;
+    CU_ASSERT_EQUAL(http_dispatch(&r.ctx, routes, ARRAY_LEN(routes), &seen, &r.req, &r.res),
+                    R_MAKE);
+    CU_ASSERT_EQUAL(seen.calls, 0);
+    expect_problem(&r, 413, "too_large");
+    http_rig_close(&r);
+}
+
+static void uri_too_long(void)
+{
+    static char target[HTTP_URI_MAX + 2];
+    struct http_rig r;
+    struct seen seen;
+    memset(target, 'a', sizeof(target) - 1);
+    target[0] = '/';
+    CU_ASSERT_EQUAL(dispatch(&r, &seen, "GET", target), ARRAY_LEN(routes));
+    expect_problem(&r, 414, "uri_too_long");
+    http_rig_close(&r);
+}
+
+/* Of an answer that fails half-way nothing is left. */
+static void failures(void)
+{
+    struct http_rig r;
+    struct seen seen;
+    CU_ASSERT_EQUAL(dispatch(&r, &seen, "GET", "/fail"), R_FAIL);
+    expect_problem(&r, 409, "session_exists");
+    CU_ASSERT_STRING_EQUAL(http_rig_header(&r, "ETag"), "");
+    CU_ASSERT_PTR_NULL(strstr(http_rig_body(&r), "half"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(http_rig_body(&r), "\"field\":\"session_id\""));
+    http_rig_close(&r);
+    CU_ASSERT_EQUAL(dispatch(&r, &seen, "GET", "/mute"), R_MUTE);
+    expect_problem(&r, 503, "unavailable");
+    CU_ASSERT_STRING_EQUAL(http_rig_header(&r, "Retry-After"), "1");
+    http_rig_close(&r);
+}
+
+/* Fails if the arena is not rewound before the problem document is written: tried. */
+static void problem_fits_when_nothing_else_does(void)
+{
+    struct http_rig r;
+    struct seen seen;
+    CU_ASSERT_EQUAL(dispatch(&r, &seen, "GET", "/exhaust"), R_EXHAUST);
+    expect_problem(&r, 500, err_name(ERR_NOMEM));
+    http_rig_close(&r);
+    CU_ASSERT_EQUAL(dispatch(&r, &seen, "GET", "/overflow"), R_OVERFLOW);
+    expect_problem(&r, 500, err_name(ERR_NOMEM));
+    CU_ASSERT_PTR_NULL(strstr(http_rig_body(&r), "0123"));
+    http_rig_close(&r);
+}
+
+SUITE(http_route, "http/route", {"finds routes and captures", finds_routes}, {"404", not_found},
+      {"405 and Allow", method_not_allowed}, {"OPTIONS", options}, {"HEAD is GET", head_is_get},
+      {"406", accept}, {"413", body_too_large}, {"414", uri_too_long}, {"failures", failures},
+      {"a problem fits when nothing else does", problem_fits_when_nothing_else_does})
