@@ -1,0 +1,54 @@
+/*
+ * Configuration: one table in config.c of name, type, default, bounds and help. It is the source
+ * of --help, of the README's table (make check-docs compares them) and of every check. Values come
+ * from the environment, or from a file of NAME=value lines, the environment winning. Immutable
+ * after config_load.
+ */
+#ifndef PARLEY_CONFIG_CONFIG_H
+#define PARLEY_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "parley/base/err.h"
+
+struct config {
+    const char *database_url;
+    const char *redis_url;
+    const char *listen;      /* PARLEY_LISTEN: path of the FastCGI socket */
+    const char *admin;       /* PARLEY_ADMIN: path of the operations socket */
+    int64_t workers;         /* PARLEY_WORKERS; 0: one a core */
+    int64_t threads;         /* PARLEY_THREADS */
+    int64_t pool_min, pool_max;
+    int64_t session_ttl;     /* seconds */
+    int64_t max_body;        /* bytes */
+    int64_t memory;          /* bytes */
+    bool hosts_one;          /* PARLEY_HOSTS=one */
+    bool auth_keys;          /* PARLEY_AUTH=keys */
+    const char *db_role;     /* PARLEY_DB_ROLE */
+    bool prepare;            /* PARLEY_PREPARE */
+    int64_t acquire_ms, statement_ms, request_ms, connect_ms, redis_ms;
+    int64_t pool_idle, pool_lifetime; /* seconds */
+    int64_t drain_s;
+    int64_t page_bytes;      /* largest page of messages */
+    int64_t sweep_s;         /* pause between two passes of the sweeper; 0: none */
+    char **owned;            /* config.c's own: strings to free */
+    size_t n_owned;
+};
+
+/* Fills *c from file (NULL: none) and the environment. On a fault: ERR_INVALID and one line in why
+ * that names the variable, what it holds and what it may hold; *c is then empty. Unknown PARLEY_…
+ * variables are faults too: a misspelt name must not be silently ignored. */
+MUSTCHECK enum err config_load(struct config *c, const char *file, char *why, size_t why_n);
+void config_free(struct config *c);
+
+void config_help(FILE *out);     /* the variables, for --help */
+void config_markdown(FILE *out); /* the same as the README's table */
+/* Each variable and its value in force, passwords in URLs masked. */
+void config_print(const struct config *c, FILE *out);
+/* A copy of url with its password replaced by ***; malloc'd, NULL without memory. */
+char *config_mask_url(const char *url);
+
+#endif

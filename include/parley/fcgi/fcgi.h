@@ -1,0 +1,53 @@
+/*
+ * The seam over libfcgi: bytes of a connection to struct http_request, struct http_response to
+ * bytes. No FCGX_ name is seen outside of this room.
+ *
+ * A server is one listening socket, one epoll and a number of handler threads in this process.
+ * Idle kept connections are parked in the epoll and hold no thread.
+ */
+#ifndef PARLEY_FCGI_FCGI_H
+#define PARLEY_FCGI_FCGI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "parley/http/request.h"
+#include "parley/http/response.h"
+#include "parley/obs/metrics.h"
+
+struct fcgi_server;
+
+/* Answers one request; runs on a handler thread with the thread's own arena, which the server
+ * resets afterwards. What it gives stays borrowed from the arena until the response is sent. */
+typedef void (*fcgi_answer_fn)(void *service, struct arena *arena, struct http_request *req,
+                               struct http_response *res);
+
+struct fcgi_settings {
+    int listen_fd;      /* non-blocking, CLOEXEC; borrowed */
+    int threads;
+    size_t max_body;    /* bytes; a longer body is read, dropped and marked body_too_large */
+    size_t arena_limit; /* bytes a request may take */
+    int io_timeout_ms;  /* for each receive and send on a connection */
+    fcgi_answer_fn answer;
+    void *service;
+    struct metrics_slot *slot; /* may be NULL */
+};
+
+/* Starts the threads, all signals blocked in them. fcgi_library_init must have been called. */
+MUSTCHECK enum err fcgi_server_start(const struct fcgi_settings *settings,
+                                     struct fcgi_server **out);
+/* Stops accepting new connections; parked ones are still served. Any thread; once or more. */
+void fcgi_server_leave(struct fcgi_server *s);
+/* Number of connections that are open; after leave it falls to 0 as nginx closes them. */
+size_t fcgi_server_connections(struct fcgi_server *s);
+/* Requests answered since the start. */
+unsigned long long fcgi_server_requests(struct fcgi_server *s);
+/* Closes idle connections, waits at most grace_ms for busy threads, frees everything. False when a
+ * thread was still busy then: the process must exit without touching what threads use. */
+bool fcgi_server_stop(struct fcgi_server *s, int grace_ms);
+
+/* FCGX_Init, once a process, before the caller installs its own signal handlers: libfcgi replaces
+ * those of SIGTERM, SIGUSR1 and SIGPIPE. */
+MUSTCHECK enum err fcgi_library_init(void);
+
+#endif

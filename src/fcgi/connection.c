@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+#include "fcgi_internal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+/* Long enough that a thread does not spin while the process has no descriptor left. */
+enum { ACCEPT_PAUSE_MS = 20 };
+
+static void set_timeouts(int fd, int ms)
+{
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
+    /* Without them a silent peer would hold the thread; they cannot fail on a socket of ours. */
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
+}
+
+static void list_add(struct fcgi_server *s, struct fcgi_conn *c)
+{
+    pthread_mutex_lock(&s->lock);
+    c->prev = NULL;
+    c->next = s->conns;
+    if (c->next)
+        c->next->prev = c;
+    s->conns = c;
+    s->n_conns++;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void list_remove(struct fcgi_server *s, struct fcgi_conn *c)
+{
+    pthread_mutex_lock(&s->lock);
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        s->conns = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    s->n_conns--;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static bool arm(struct fcgi_server *s, struct fcgi_conn *c, int op)
+{
+    struct epoll_event e = {.events = EPOLLIN | EPOLLONESHOT, .data = {.ptr = c}};
+    /* Read while c is ours for certain. */
+    int fd = c->fcgx.ipcFd;
+    atomic_store_explicit(&c->state, CONN_PARKED, memory_order_release);
+    if (epoll_ctl(s->epoll_fd, op, fd, &e) == 0)
+        return true;
+    /* No event was armed, so no thread can have it; stop alone may have been first. */
+    return !fcgi_conn_take(c);
+}
+
+bool fcgi_conn_accept(struct fcgi_server *s)
+{
+    int fd = accept4(s->settings.listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd < 0) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+            (void)poll(NULL, 0, ACCEPT_PAUSE_MS);
+        /* EAGAIN: another thread or process was first. */
+        return errno == EINTR || errno == ECONNABORTED;
+    }
+    struct fcgi_conn *c = calloc(1, sizeof *c);
+    if (!c) {
+        close(fd);
+        return true;
+    }
+    set_timeouts(fd, s->settings.io_timeout_ms);
+    FCGX_InitRequest(&c->fcgx, -1, 0);
+    c->fcgx.ipcFd = fd;
+    list_add(s, c);
+    if (!arm(s, c, EPOLL_CTL_ADD))
+        fcgi_conn_close(s, c);
+    return true;
+}
+
+bool fcgi_conn_park(struct fcgi_server *s, struct fcgi_conn *c)
+{
+    return arm(s, c, EPOLL_CTL_MOD);
+}
+
+bool fcgi_conn_take(struct fcgi_conn *c)
+{
+    int parked = CONN_PARKED;
+    return atomic_compare_exchange_strong_explicit(&c->state, &parked, CONN_BUSY,
+                                                   memory_order_acq_rel, memory_order_acquire);
+}
+
+void fcgi_conn_close(struct fcgi_server *s, struct fcgi_conn *c)
+{
+    list_remove(s, c);
+    /* "detached" spares the shutdown, poll and read with which libfcgi lingers for up to 2 s. What
+     * was sent stays readable for nginx, since all of its request had been read. */
+    c->fcgx.detached = 1;
+    FCGX_Free(&c->fcgx, 1);
+    free(c);
+}
+
+void fcgi_conns_hang_up(struct fcgi_server *s)
+{
+    pthread_mutex_lock(&s->lock);
+    for (struct fcgi_conn *c = s->conns; c; c = c->next) {
+        int parked = CONN_PARKED;
+        if (atomic_compare_exchange_strong(&c->state, &parked, CONN_CLOSING))
+            (void)shutdown(c->fcgx.ipcFd, SHUT_RDWR);
+    }
+    pthread_mutex_unlock(&s->lock);
+}

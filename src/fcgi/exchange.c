@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One request on one connection. A connection is parked again only if everything about the request
+ * was in order; one place decides it, and everything else closes. Above all the body has been read
+ * to its end by then: FCGX_Finish_r does not do that, and what is left of a body on a kept
+ * connection is parsed as the next request, written by whoever wrote that body.
+ */
+#include "fcgi_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <fastcgi.h>
+
+enum first_record { FIRST_GOOD, FIRST_BAD, FIRST_NONE };
+
+/* Only what nginx begins with is left to libfcgi, whose parser of other records writes beyond a
+ * stack buffer (FCGI_GET_VALUES) and loses its place when this one is padded. nginx sends these 16
+ * bytes in one piece, so that fewer are a fault. */
+static enum first_record first_record(int fd)
+{
+    FCGI_BeginRequestRecord r;
+    ssize_t n = recv(fd, &r, sizeof r, MSG_PEEK | MSG_DONTWAIT);
+    if (n == 0 || (n < 0 && errno == ECONNRESET))
+        return FIRST_NONE;
+    if (n != (ssize_t)sizeof r)
+        return FIRST_BAD;
+    bool good = r.header.version == FCGI_VERSION_1 && r.header.type == FCGI_BEGIN_REQUEST &&
+                (r.header.requestIdB1 | r.header.requestIdB0) != 0 &&
+                r.header.contentLengthB1 == 0 && r.header.contentLengthB0 == sizeof r.body &&
+                r.header.paddingLength == 0 && r.body.roleB1 == 0 &&
+                r.body.roleB0 == FCGI_RESPONDER;
+    return good ? FIRST_GOOD : FIRST_BAD;
+}
+
+/* Reads to the end of the body: exactly n bytes and then its closing record. p == NULL: dropped. */
+static bool read_body(FCGX_Stream *in, char *p, uint64_t n)
+{
+    char waste[8192];
+    while (n > 0) {
+        size_t want = p || n < sizeof waste ? (size_t)n : sizeof waste;
+        if (FCGX_GetStr(p ? p : waste, (int)want, in) != (int)want)
+            return false;
+        n -= want;
+    }
+    return FCGX_GetChar(in) == EOF && FCGX_GetError(in) == 0;
+}
+
+/* ERR_INVALID: the connection must be closed. ERR_NOMEM: the request was read and is in order, but
+ * there was no memory to hold it. */
+static enum err read_request(struct fcgi_server *s, FCGX_Request *r, struct arena *arena,
+                             struct http_request *req)
+{
+    uint64_t n;
+    char *p = NULL;
+    /* Parameters that were cut short give a partial environment and no failure but this one. */
+    if (FCGX_GetError(r->in) != 0)
+        return ERR_INVALID;
+    enum err e = fcgi_params_read(arena, r->envp, req, &n);
+    if (e == ERR_INVALID)
+        return e;
+    req->body_too_large = n > s->settings.max_body;
+    if (n > 0 && !req->body_too_large && e == ERR_NONE) {
+        p = arena_alloc(arena, (size_t)n);
+        if (!p)
+            e = ERR_NOMEM;
+    }
+    if (!read_body(r->in, p, n))
+        return ERR_INVALID;
+    if (p)
+        req->body = (struct sv){p, (size_t)n};
+    return e;
+}
+
+static void answer(struct fcgi_server *s, FCGX_Request *r, struct arena *arena,
+                   struct http_request *req)
+{
+    struct http_response res;
+    http_response_init(&res, arena);
+    s->settings.answer(s->settings.service, arena, req, &res);
+    fcgi_respond(r->out, &res, req->method == HTTP_HEAD);
+}
+
+bool fcgi_exchange(struct fcgi_server *s, struct fcgi_conn *c, struct arena *arena)
+{
+    FCGX_Request *r = &c->fcgx;
+    struct http_request req = {.method = HTTP_OTHER};
+    enum err e = ERR_INVALID;
+    enum first_record first = first_record(r->ipcFd);
+    if (first == FIRST_NONE)
+        return false;
+    /* libfcgi then reads from ipcFd instead of accepting. From the first record on it is the
+     * FCGI_KEEP_CONN flag of this request. */
+    r->keepConnection = 1;
+    /* See fcgi_conn_close: libfcgi closes by itself when a record is wrong or a send failed. */
+    r->detached = 1;
+    if (first == FIRST_GOOD && FCGX_Accept_r(r) == 0)
+        e = read_request(s, r, arena, &req);
+    if (e == ERR_INVALID) {
+        if (s->settings.slot)
+            metrics_add(&s->settings.slot->bad_connections, 1);
+        return false;
+    }
+    if (e == ERR_NONE)
+        answer(s, r, arena, &req);
+    else
+        fcgi_respond_nomem(r->out, req.method == HTTP_HEAD);
+    atomic_fetch_add_explicit(&s->requests, 1, memory_order_relaxed);
+    FCGX_Finish_r(r);
+    return r->ipcFd >= 0;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of this room share.
+ *
+ * Life of a connection: accepted by a handler thread, PARKED in the epoll, BUSY while one thread
+ * serves one request on it, PARKED again or closed. EPOLLONESHOT gives a readable connection to
+ * one thread alone; that thread owns it until it parks it. Only fcgi_server_stop takes a PARKED
+ * connection away from the epoll (CLOSING), and no connection is freed while it may still be named
+ * by an event that a thread has already fetched: those of the server's end are freed after the
+ * last thread.
+ */
+#ifndef PARLEY_FCGI_INTERNAL_H
+#define PARLEY_FCGI_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <fcgiapp.h>
+
+#include "parley/fcgi/fcgi.h"
+
+enum conn_state { CONN_PARKED, CONN_BUSY, CONN_CLOSING };
+
+struct fcgi_conn {
+    FCGX_Request fcgx; /* fcgx.ipcFd is the descriptor; libfcgi closes it, too */
+    _Atomic int state; /* enum conn_state */
+    struct fcgi_conn *next, *prev;
+};
+
+struct fcgi_thread {
+    struct fcgi_server *server;
+    struct arena *arena;
+    pthread_t id;
+};
+
+struct fcgi_server {
+    struct fcgi_settings settings;
+    int epoll_fd;
+    int wake_fd; /* an eventfd, written once by stop and never read: it wakes every thread */
+    atomic_bool stopping;
+    atomic_ullong requests;
+    pthread_mutex_t lock; /* of what follows; never held around a read, a write or a wait for one */
+    pthread_cond_t ended;
+    struct fcgi_conn *conns;
+    size_t n_conns;
+    int n_live; /* threads that have not ended */
+    struct fcgi_thread *threads;
+    int n_threads;
+};
+
+/* ---- connection.c ---- */
+
+/* Takes one connection from the listener and parks it. False when there is none. */
+bool fcgi_conn_accept(struct fcgi_server *s);
+/* Arms c in the epoll; from then on it belongs to whoever gets its event. False: it is still the
+ * caller's, to be closed. */
+MUSTCHECK bool fcgi_conn_park(struct fcgi_server *s, struct fcgi_conn *c);
+/* True if c is the caller's now; false when the server is closing it. */
+MUSTCHECK bool fcgi_conn_take(struct fcgi_conn *c);
+void fcgi_conn_close(struct fcgi_server *s, struct fcgi_conn *c);
+/* Ends the connections that are parked, without freeing them. */
+void fcgi_conns_hang_up(struct fcgi_server *s);
+
+/* ---- exchange.c ---- */
+
+/* Reads one request from c, has it answered and sends the answer. True if c may be parked again;
+ * false: the caller closes it. */
+MUSTCHECK bool fcgi_exchange(struct fcgi_server *s, struct fcgi_conn *c, struct arena *arena);
+
+/* ---- params.c ---- */
+
+/* Makes req (zeroed before) of the parameters; values are borrowed from envp. content_length: 0
+ * when there is no body. ERR_INVALID: not what our nginx configuration sends. ERR_NOMEM: req lacks
+ * its headers, but content_length is right. */
+MUSTCHECK enum err fcgi_params_read(struct arena *arena, char *const *envp,
+                                    struct http_request *req, uint64_t *content_length);
+
+/* ---- respond.c ---- */
+
+/* Writes the whole answer to out, without its body if head is set. */
+void fcgi_respond(FCGX_Stream *out, const struct http_response *res, bool head);
+/* The answer when there is no memory to make one. */
+void fcgi_respond_nomem(FCGX_Stream *out, bool head);
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * FastCGI parameters to struct http_request.
+ *
+ * nginx sends what the configuration names (fastcgi_param) in its order, and then, whatever that
+ * order is, the client's headers as HTTP_…; PARLEY_END ends the first part. So what comes behind it
+ * must be headers, and the parameters that decide anything come before it, once.
+ */
+#include "fcgi_internal.h"
+
+#include <string.h>
+
+struct params {
+    struct sv method, target, content_type, content_length, remote_addr, end;
+    size_t n_headers;
+};
+
+static struct sv *known(struct params *p, struct sv name)
+{
+    const struct {
+        struct sv name;
+        struct sv *value;
+    } table[] = {
+        {SV("REQUEST_METHOD"), &p->method},         {SV("REQUEST_URI"), &p->target},
+        {SV("CONTENT_TYPE"), &p->content_type},     {SV("REMOTE_ADDR"), &p->remote_addr},
+        {SV("CONTENT_LENGTH"), &p->content_length}, {SV("PARLEY_END"), &p->end},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++)
+        if (sv_eq(name, table[i].name))
+            return table[i].value;
+    return NULL;
+}
+
+static bool is_header(struct sv name)
+{
+    return sv_starts_with(name, SV("HTTP_"));
+}
+
+/* False for what cannot come from our nginx configuration. */
+static bool collect(char *const *envp, struct params *p)
+{
+    for (; *envp; envp++) {
+        struct sv value = sv_from(*envp);
+        struct sv name = sv_cut(&value, '=');
+        if (is_header(name)) {
+            p->n_headers++;
+            continue;
+        }
+        if (p->end.p)
+            return false;
+        struct sv *to = known(p, name);
+        if (to && to->p)
+            return false;
+        if (to)
+            *to = value;
+    }
+    return sv_eq(p->end, SV("1")) && p->method.n > 0 && p->target.n > 0;
+}
+
+/* "HTTP_IF_MATCH" to "if-match". */
+static struct sv header_name(struct arena *arena, struct sv name)
+{
+    (void)sv_cut(&name, '_');
+    char *p = arena_alloc(arena, name.n);
+    if (!p)
+        return SV_NONE;
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        if (c >= 'A' && c <= 'Z')
+            c = (char)(c - 'A' + 'a');
+        p[i] = c == '_' ? '-' : c;
+    }
+    return (struct sv){p, name.n};
+}
+
+static enum err read_headers(struct arena *arena, char *const *envp, const struct params *p,
+                             struct http_request *req)
+{
+    const struct sv content_type = SV("content-type");
+    bool has_type = false;
+    size_t n = 0;
+    /* One more for the content type, should it have come as a parameter only. */
+    struct http_header *h = arena_array(arena, p->n_headers + 1, sizeof *h);
+    if (!h)
+        return ERR_NOMEM;
+    for (; *envp; envp++) {
+        struct sv value = sv_from(*envp);
+        struct sv name = sv_cut(&value, '=');
+        if (!is_header(name))
+            continue;
+        h[n] = (struct http_header){header_name(arena, name), value};
+        if (!h[n].name.p)
+            return ERR_NOMEM;
+        has_type = has_type || sv_eq(h[n].name, content_type);
+        n++;
+    }
+    if (!has_type && p->content_type.n > 0)
+        h[n++] = (struct http_header){content_type, p->content_type};
+    req->headers = h;
+    req->n_headers = n;
+    return ERR_NONE;
+}
+
+enum err fcgi_params_read(struct arena *arena, char *const *envp, struct http_request *req,
+                          uint64_t *content_length)
+{
+    struct params p = {.n_headers = 0};
+    *content_length = 0;
+    if (!collect(envp, &p))
+        return ERR_INVALID;
+    /* Empty is what nginx sends for a request without a body. */
+    if (p.content_length.n > 0 && !sv_to_u64(p.content_length, content_length))
+        return ERR_INVALID;
+    req->method_text = p.method;
+    req->method = http_method_parse(p.method);
+    req->target = p.target;
+    req->remote_addr = p.remote_addr;
+    return read_headers(arena, envp, &p, req);
+}

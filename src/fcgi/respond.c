@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * struct http_response to FastCGI output. libfcgi gathers it in a buffer of 8 KB, closing records
+ * included: a response that fits is one write(2), a longer one is a write(2) for each 8 KB.
+ */
+#include "fcgi_internal.h"
+
+#include <stdio.h>
+
+static void put(FCGX_Stream *out, struct sv s)
+{
+    if (s.n > 0)
+        (void)FCGX_PutStr(s.p, (int)s.n, out); /* an error stays in out and closes in the end */
+}
+
+static void put_header(FCGX_Stream *out, const char *name, struct sv value)
+{
+    put(out, sv_from(name));
+    put(out, SV(": "));
+    put(out, value);
+    put(out, SV("\r\n"));
+}
+
+static void put_number(FCGX_Stream *out, const char *name, size_t n)
+{
+    char text[24];
+    int len = snprintf(text, sizeof text, "%zu", n);
+    put_header(out, name, (struct sv){text, (size_t)len});
+}
+
+void fcgi_respond(FCGX_Stream *out, const struct http_response *res, bool head)
+{
+    if (res->body.failed || res->status < 200 || res->status > 599) {
+        fcgi_respond_nomem(out, head);
+        return;
+    }
+    struct sv body = buf_get(&res->body);
+    bool has_body = res->content_type != NULL;
+    put_number(out, "Status", (size_t)res->status);
+    if (has_body)
+        put_header(out, "Content-Type", sv_from(res->content_type));
+    /* Always known, so that a worker's death shows as a short body and not as a whole one. 204 and
+     * 304 have none (RFC 9110, section 8.6). */
+    if (has_body || (res->status != 204 && res->status != 304))
+        put_number(out, "Content-Length", has_body ? body.n : 0);
+    for (size_t i = 0; i < res->n_headers; i++)
+        put_header(out, res->headers[i].name, res->headers[i].value);
+    put(out, SV("\r\n"));
+    /* nginx closes the connection when a HEAD is answered with a body. */
+    if (has_body && !head)
+        put(out, body);
+}
+
+void fcgi_respond_nomem(FCGX_Stream *out, bool head)
+{
+    const struct sv body = SV("{\"type\":\"about:blank\",\"title\":\"Service Unavailable\","
+                              "\"status\":503,\"code\":\"out_of_memory\"}");
+    put_number(out, "Status", 503);
+    put_header(out, "Content-Type", SV("application/problem+json"));
+    put_number(out, "Content-Length", body.n);
+    put_header(out, "Retry-After", SV("1"));
+    put_header(out, "Cache-Control", SV("no-store"));
+    put(out, SV("\r\n"));
+    if (!head)
+        put(out, body);
+}

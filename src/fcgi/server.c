@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+#include "parley/fcgi/fcgi.h"
+
+#include "fcgi_internal.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "parley/base/clock.h"
+
+enum {
+    /* What a request may need beside its body before a handler runs: nginx's header buffers. */
+    ARENA_BESIDE_BODY = 128 * 1024,
+    THREAD_STACK = 1024 * 1024
+};
+
+enum err fcgi_library_init(void)
+{
+    return FCGX_Init() == 0 ? ERR_NONE : ERR_INTERNAL;
+}
+
+static void serve(struct fcgi_thread *t, struct fcgi_conn *c)
+{
+    struct fcgi_server *s = t->server;
+    struct metrics_slot *slot = s->settings.slot;
+    if (!fcgi_conn_take(c))
+        return;
+    if (slot)
+        atomic_fetch_add_explicit(&slot->threads_busy, 1, memory_order_relaxed);
+    bool keep = fcgi_exchange(s, c, t->arena);
+    arena_reset(t->arena);
+    if (slot)
+        atomic_fetch_sub_explicit(&slot->threads_busy, 1, memory_order_relaxed);
+    if (!keep || atomic_load(&s->stopping) || !fcgi_conn_park(s, c))
+        fcgi_conn_close(s, c);
+}
+
+static void *thread_main(void *arg)
+{
+    struct fcgi_thread *t = arg;
+    struct fcgi_server *s = t->server;
+    while (!atomic_load(&s->stopping)) {
+        struct epoll_event e;
+        if (epoll_wait(s->epoll_fd, &e, 1, -1) != 1)
+            continue;
+        /* The listener's event is always followed by an accept, also while leaving: with
+         * EPOLLEXCLUSIVE no other process was told of that connection. */
+        if (e.data.ptr == &s->settings.listen_fd)
+            (void)fcgi_conn_accept(s);
+        else if (e.data.ptr != &s->wake_fd)
+            serve(t, e.data.ptr);
+    }
+    pthread_mutex_lock(&s->lock);
+    s->n_live--;
+    pthread_cond_signal(&s->ended);
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+static enum err start_thread(struct fcgi_server *s, const pthread_attr_t *attr)
+{
+    struct fcgi_thread *t = &s->threads[s->n_threads];
+    t->server = s;
+    t->arena = arena_create(s->settings.arena_limit);
+    if (!t->arena)
+        return ERR_NOMEM;
+    /* Held until the thread is counted, so that it cannot end uncounted. */
+    pthread_mutex_lock(&s->lock);
+    int e = pthread_create(&t->id, attr, thread_main, t);
+    if (e == 0) {
+        s->n_live++;
+        s->n_threads++;
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (e != 0)
+        arena_destroy(t->arena);
+    return e == 0 ? ERR_NONE : ERR_NOMEM;
+}
+
+/* With every signal blocked: libfcgi does not repeat a read that a signal interrupts. */
+static enum err start_threads(struct fcgi_server *s)
+{
+    enum err e = ERR_NONE;
+    sigset_t all, before;
+    pthread_attr_t attr;
+    if (pthread_attr_init(&attr) != 0)
+        return ERR_NOMEM;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (pthread_attr_setstacksize(&attr, THREAD_STACK) != 0)
+        e = ERR_NOMEM;
+    while (e == ERR_NONE && s->n_threads < s->settings.threads)
+        e = start_thread(s, &attr);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    return e;
+}
+
+static enum err watch(struct fcgi_server *s)
+{
+    s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (s->epoll_fd < 0 || s->wake_fd < 0)
+        return ERR_INTERNAL;
+    struct epoll_event wake = {.events = EPOLLIN, .data = {.ptr = &s->wake_fd}};
+    if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->wake_fd, &wake) != 0)
+        return ERR_INTERNAL;
+    /* The listener is in the epoll of every worker: one of them is to be woken, not all. */
+    struct epoll_event listener = {.events = EPOLLIN | EPOLLEXCLUSIVE,
+                                   .data = {.ptr = &s->settings.listen_fd}};
+    if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->settings.listen_fd, &listener) != 0)
+        return ERR_INTERNAL;
+    return ERR_NONE;
+}
+
+/* No thread is left. */
+static void destroy(struct fcgi_server *s)
+{
+    while (s->conns)
+        fcgi_conn_close(s, s->conns);
+    for (int i = 0; i < s->n_threads; i++)
+        arena_destroy(s->threads[i].arena);
+    if (s->epoll_fd >= 0)
+        close(s->epoll_fd);
+    if (s->wake_fd >= 0)
+        close(s->wake_fd);
+    pthread_cond_destroy(&s->ended);
+    pthread_mutex_destroy(&s->lock);
+    free(s->threads);
+    free(s);
+}
+
+enum err fcgi_server_start(const struct fcgi_settings *settings, struct fcgi_server **out)
+{
+    *out = NULL;
+    /* libfcgi counts in int. */
+    if (settings->threads < 1 || settings->arena_limit > INT_MAX ||
+        settings->arena_limit < settings->max_body + ARENA_BESIDE_BODY)
+        return ERR_INVALID;
+    struct fcgi_server *s = calloc(1, sizeof *s);
+    if (!s)
+        return ERR_NOMEM;
+    s->settings = *settings;
+    s->epoll_fd = s->wake_fd = -1;
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->ended, NULL);
+    s->threads = calloc((size_t)settings->threads, sizeof *s->threads);
+    if (!s->threads) {
+        destroy(s);
+        return ERR_NOMEM;
+    }
+    enum err e = watch(s);
+    if (e == ERR_NONE)
+        e = start_threads(s);
+    if (e != ERR_NONE) {
+        (void)fcgi_server_stop(s, INT_MAX);
+        return e;
+    }
+    *out = s;
+    return ERR_NONE;
+}
+
+static void stop_listening(struct fcgi_server *s, bool take_waiting)
+{
+    if (epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->settings.listen_fd, NULL) != 0)
+        return; /* not the first time */
+    /* A thread may have been woken for a connection that it can no longer find: with
+     * EPOLLEXCLUSIVE no other process was told, so those in the queue are taken here. */
+    while (take_waiting && fcgi_conn_accept(s))
+        continue;
+}
+
+void fcgi_server_leave(struct fcgi_server *s)
+{
+    stop_listening(s, true);
+}
+
+size_t fcgi_server_connections(struct fcgi_server *s)
+{
+    pthread_mutex_lock(&s->lock);
+    size_t n = s->n_conns;
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
+unsigned long long fcgi_server_requests(struct fcgi_server *s)
+{
+    return atomic_load_explicit(&s->requests, memory_order_relaxed);
+}
+
+static bool wait_for_threads(struct fcgi_server *s, int grace_ms)
+{
+    int64_t until = deadline_in_ms(grace_ms).at_us;
+    struct timespec ts = {.tv_sec = until / 1000000, .tv_nsec = (until % 1000000) * 1000};
+    int e = 0;
+    pthread_mutex_lock(&s->lock);
+    while (s->n_live > 0 && e == 0)
+        e = pthread_cond_clockwait(&s->ended, &s->lock, CLOCK_MONOTONIC, &ts);
+    bool all = s->n_live == 0;
+    pthread_mutex_unlock(&s->lock);
+    return all;
+}
+
+bool fcgi_server_stop(struct fcgi_server *s, int grace_ms)
+{
+    const uint64_t one = 1;
+    stop_listening(s, false);
+    atomic_store(&s->stopping, true);
+    fcgi_conns_hang_up(s);
+    /* Fails only when the counter is full, and then it wakes as well. */
+    if (s->wake_fd >= 0 && write(s->wake_fd, &one, sizeof one) < 0 && errno != EAGAIN)
+        return false;
+    if (!wait_for_threads(s, grace_ms))
+        return false;
+    for (int i = 0; i < s->n_threads; i++)
+        pthread_join(s->threads[i].id, NULL);
+    destroy(s);
+    return true;
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/* parley check: one line for each thing that the service needs, and what is wrong with it. */
+#include "proc_internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "parley/base/clock.h"
+#include "parley/cache/cache.h"
+#include "parley/db/db.h"
+#include "parley/db/migrate.h"
+
+enum { POLL_MS = 20, ARENA_LIMIT = 64 * 1024 };
+
+static bool check_directory(const char *path)
+{
+    char copy[sizeof((struct listener *)0)->path];
+    snprintf(copy, sizeof copy, "%s", path);
+    const char *dir = dirname(copy);
+    bool good = access(dir, W_OK | X_OK) == 0;
+    printf("socket directory %s: %s\n", dir, good ? "ok" : strerror(errno));
+    return good;
+}
+
+/* Whatever the database is, it is asked as the service would ask it, but without changing it. */
+static struct db *open_db(const struct config *cfg)
+{
+    const struct db_settings settings = {
+        .url = cfg->database_url,
+        .role = cfg->db_role,
+        .app_name = "parley check",
+        .pool_min = 1,
+        .pool_max = 1,
+        .acquire_ms = (int)cfg->acquire_ms,
+        .statement_ms = (int)cfg->statement_ms,
+        .connect_ms = (int)cfg->connect_ms,
+        .idle_s = 60,
+        .lifetime_s = 60,
+        .workers = 1,
+        .schema_version = db_schema_version(),
+        .prepare = cfg->prepare,
+    };
+    return db_open(&settings, NULL);
+}
+
+static void say_connections(const struct config *cfg, int64_t server_max)
+{
+    int64_t workers = (int64_t)supervisor_workers(cfg), sum = workers * cfg->pool_max;
+    printf("PostgreSQL connections: %" PRId64 " workers x %" PRId64 " = %" PRId64
+           " of max_connections %" PRId64 "%s\n",
+           workers, cfg->pool_max, sum, server_max,
+           sum < server_max ? "" : "; the pools will be made smaller");
+}
+
+static bool ask_server(const struct config *cfg, struct db *db, struct request_ctx *ctx)
+{
+    static const struct db_stmt about = {
+        "check_server", "SELECT current_setting('server_version') AS version,"
+                        " current_user::text AS role,"
+                        " current_setting('max_connections')::int AS max_connections"};
+    struct db_rows rows;
+    if (db_query(db, ctx, DB_READ, &about, NULL, 0, &rows, NULL) != ERR_NONE || rows.count != 1) {
+        printf("PostgreSQL: %s\n", ctx->err.cause[0] ? ctx->err.cause : err_name(ctx->err.err));
+        return false;
+    }
+    struct sv version = db_get_text(&rows, 0, db_column(&rows, "version"));
+    struct sv role = db_get_text(&rows, 0, db_column(&rows, "role"));
+    printf("PostgreSQL: ok, version %.*s, role %.*s, schema version %d\n", SV_ARG(version),
+           SV_ARG(role), db_schema_version());
+    say_connections(cfg, db_get_i64(&rows, 0, db_column(&rows, "max_connections")));
+    return true;
+}
+
+static bool check_db(const struct config *cfg)
+{
+    struct db_status status;
+    struct deadline end = deadline_in_ms(cfg->connect_ms + cfg->statement_ms);
+    bool good = false;
+    struct arena *arena = arena_create(ARENA_LIMIT);
+    struct db *db = open_db(cfg);
+    if (!arena || !db) {
+        printf("PostgreSQL: out of memory\n");
+        goto out;
+    }
+    db_status(db, &status);
+    while (status.state == DB_STARTING && !deadline_passed(end)) {
+        (void)poll(NULL, 0, POLL_MS);
+        db_status(db, &status);
+    }
+    if (status.state == DB_UP) {
+        struct request_ctx ctx;
+        ctx_init(&ctx, arena, end, SV("default"), SV("check"));
+        good = ask_server(cfg, db, &ctx);
+    } else {
+        printf("PostgreSQL: %s\n", status.reason[0] ? status.reason : "no answer in time");
+    }
+out:
+    arena_destroy(arena);
+    db_close(db);
+    return good;
+}
+
+static bool check_redis(const struct config *cfg)
+{
+    const struct cache_settings settings = {.redis_url = cfg->redis_url,
+                                            .redis_timeout_ms = (int)cfg->redis_ms,
+                                            .fence_ms = (int)cfg->request_ms,
+                                            .value_max = 1024};
+    struct cache_status status;
+    struct cache *cache = cache_open(&settings, NULL);
+    if (!cache) {
+        printf("Redis: out of memory\n");
+        return false;
+    }
+    cache_maintain(cache);
+    cache_status(cache, &status);
+    cache_close(cache);
+    if (status.redis == CACHE_OFF)
+        printf("Redis: none is configured\n");
+    else if (status.redis == CACHE_UP)
+        printf("Redis: ok\n");
+    else
+        printf("Redis: %s\n", status.reason[0] ? status.reason : "no answer");
+    return status.redis != CACHE_DOWN;
+}
+
+int check_run(const struct config *cfg)
+{
+    printf("configuration: ok\n");
+    /* All of them, whatever the first one says. */
+    bool good = check_directory(cfg->listen);
+    good = check_directory(cfg->admin) && good;
+    good = check_db(cfg) && good;
+    good = check_redis(cfg) && good;
+    return good ? EXIT_GOOD : EXIT_FAULT;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The processes. The supervisor reads the configuration, makes the sockets, maps what the workers
+ * share, forks, watches and replaces; it talks to no database and starts no thread. A worker opens
+ * everything it holds after the fork.
+ */
+#ifndef PARLEY_PROC_INTERNAL_H
+#define PARLEY_PROC_INTERNAL_H
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "parley/base/err.h"
+#include "parley/config/config.h"
+#include "parley/obs/metrics.h"
+
+/* Exit status of a command, and of a worker. EXIT_MISCONFIGURED ends the whole service: trying
+ * again would not help. */
+enum { EXIT_GOOD = 0, EXIT_FAULT = 1, EXIT_MISCONFIGURED = 2 };
+
+/* ---- shared.c: what the workers of a host share ---- */
+
+enum { SHARED_REASON_MAX = 240 };
+
+/* Mapped by the supervisor before it forks. Atomics only: a process that is killed holds nothing.
+ */
+struct shared {
+    size_t size;                   /* of the mapping */
+    _Atomic int64_t crash_looping; /* workers that keep dying; written by the supervisor */
+    _Atomic int reason_state; /* who is first writes reason: 0 free, 1 being written, 2 whole */
+    char reason[SHARED_REASON_MAX]; /* why a worker ended with EXIT_MISCONFIGURED */
+    size_t n_slots;
+    struct metrics_slot slots[]; /* one a worker */
+};
+
+struct shared *shared_map(size_t n_slots);                    /* NULL when there is no memory */
+void shared_unmap(struct shared *s);                          /* NULL is fine */
+void shared_set_reason(struct shared *s, const char *reason); /* the first one stays */
+const char *shared_reason(const struct shared *s);            /* NULL: none was given */
+/* A worker that ended has nothing open; what it counted stays. */
+void shared_clear_gauges(struct metrics_slot *slot);
+
+/* ---- listener.c ---- */
+
+struct listener {
+    int fd; /* -1: none */
+    char path[108];
+    dev_t dev;
+    ino_t ino;
+};
+
+/* Makes a listening socket at path: non-blocking, CLOEXEC, mode 0660, in place only once it
+ * listens. Refuses to take the place of a server that answers, or of anything but a socket. On
+ * failure l->fd is -1 and why holds one line. */
+MUSTCHECK enum err listener_open(struct listener *l, const char *path, char *why, size_t why_n);
+/* Closes it and removes its name, unless that is another's by now. */
+void listener_close(struct listener *l);
+
+/* ---- respawn.c: when a worker that died is started again ---- */
+
+enum { RESPAWN_DEATHS = 10 };
+
+struct respawn {
+    int64_t delay_us;
+    int64_t deaths[RESPAWN_DEATHS]; /* when, as a ring */
+    unsigned n_deaths;
+    bool looping; /* RESPAWN_DEATHS of them within a minute */
+};
+
+/* Notes a death and gives the time to wait: 100 ms, doubled up to 5 s while it dies young. */
+int64_t respawn_after_death(struct respawn *r, int64_t started_us, int64_t now_us);
+
+/* ---- signals.c ---- */
+
+/* What the supervisor waits for; blocked in it before it forks, and so in the workers, too. */
+void signals_block(sigset_t *set);
+/* Waits for one of set until at_us on the monotonic clock (INT64_MAX: for ever). 0: none came. */
+int signals_wait(const sigset_t *set, int64_t at_us);
+/* In a child: SIGTERM when the parent is gone. False: it is gone already. */
+MUSTCHECK bool signals_follow_parent(pid_t parent);
+
+/* ---- worker.c, supervisor.c ---- */
+
+struct worker_run {
+    const struct config *cfg;
+    int listen_fd, admin_fd; /* borrowed */
+    size_t index, n_workers;
+    struct shared *shared;
+};
+
+/* The life of a worker, signals blocked as signals_block does; the result is its exit status. */
+typedef int (*worker_fn)(const struct worker_run *run);
+int worker_main(const struct worker_run *run);
+
+/* Runs the service until it is told to end; the result is the exit status. */
+int supervisor_run(const struct config *cfg, worker_fn worker);
+/* cfg->workers, or the cores this process may use. */
+size_t supervisor_workers(const struct config *cfg);
+
+/* ---- check.c, cli.c ---- */
+
+int check_run(const struct config *cfg);
+int cli_run(int argc, char **argv);
+
+#endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A worker: the pool, the cache, the session module and two FastCGI servers, all opened after the
+ * fork; its first thread waits for SIGTERM and keeps house. Operations have a socket and a thread
+ * of their own, so that they answer when every handler is stuck.
+ */
+#include "proc_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "parley/api/api.h"
+#include "parley/base/clock.h"
+#include "parley/cache/cache.h"
+#include "parley/db/db.h"
+#include "parley/db/migrate.h"
+#include "parley/fcgi/fcgi.h"
+#include "parley/obs/log.h"
+#include "parley/session/session.h"
+
+enum {
+    TICK_MS = 500,
+    DRAIN_TICK_MS = 20,
+    STOP_GRACE_MS = 1000,
+    /* How long a fence outlives the longest write that it may have to cover. */
+    FENCE_MARGIN_MS = 2000,
+    CACHE_VALUE_MAX = 128 * 1024,
+    /* What a request may take beside several copies of its body and of a page of messages: text on
+     * its way in and out, and buffers that grow by doubling. */
+    ARENA_BASE = 8 * 1024 * 1024,
+    ARENA_COPIES = 4
+};
+
+struct worker {
+    const struct worker_run *run;
+    struct db *db;
+    struct cache *cache;
+    struct sessions *sessions;
+    struct api_service service;
+    struct fcgi_server *server, *admin;
+    bool was_up; /* PostgreSQL has been usable */
+};
+
+static void open_db(struct worker *w)
+{
+    const struct config *cfg = w->run->cfg;
+    const struct db_settings settings = {
+        .url = cfg->database_url,
+        .role = cfg->db_role,
+        .app_name = "parley",
+        .pool_min = (int)cfg->pool_min,
+        .pool_max = (int)cfg->pool_max,
+        .acquire_ms = (int)cfg->acquire_ms,
+        .statement_ms = (int)cfg->statement_ms,
+        .connect_ms = (int)cfg->connect_ms,
+        .idle_s = (int)cfg->pool_idle,
+        .lifetime_s = (int)cfg->pool_lifetime,
+        .workers = (int)w->run->n_workers,
+        .schema_version = db_schema_version(),
+        .prepare = cfg->prepare,
+    };
+    w->db = db_open(&settings, &w->run->shared->slots[w->run->index]);
+}
+
+static void open_cache(struct worker *w)
+{
+    const struct config *cfg = w->run->cfg;
+    const struct cache_settings settings = {
+        .redis_url = cfg->redis_url,
+        .redis_timeout_ms = (int)cfg->redis_ms,
+        .fence_ms = (int)cfg->request_ms + FENCE_MARGIN_MS,
+        .value_max = CACHE_VALUE_MAX,
+    };
+    w->cache = cache_open(&settings, &w->run->shared->slots[w->run->index]);
+}
+
+static enum err start_servers(struct worker *w)
+{
+    const struct config *cfg = w->run->cfg;
+    const struct fcgi_settings admin = {
+        .listen_fd = w->run->admin_fd,
+        .threads = 1,
+        .max_body = 1024,
+        .arena_limit = ARENA_BASE,
+        .io_timeout_ms = (int)cfg->request_ms,
+        .answer = ops_answer,
+        .service = &w->service,
+    };
+    struct fcgi_settings handlers = admin;
+    handlers.listen_fd = w->run->listen_fd;
+    handlers.threads = (int)cfg->threads;
+    handlers.max_body = (size_t)cfg->max_body;
+    handlers.arena_limit =
+        ARENA_BASE + ARENA_COPIES * ((size_t)cfg->max_body + (size_t)cfg->page_bytes);
+    handlers.answer = api_answer;
+    handlers.slot = &w->run->shared->slots[w->run->index];
+    enum err e = fcgi_server_start(&admin, &w->admin);
+    if (e == ERR_NONE)
+        e = fcgi_server_start(&handlers, &w->server);
+    return e;
+}
+
+static enum err open_all(struct worker *w)
+{
+    const struct config *cfg = w->run->cfg;
+    const struct sessions_settings sessions = {.ttl_seconds = cfg->session_ttl,
+                                               .page_bytes = cfg->page_bytes,
+                                               .sweep_s = cfg->sweep_s,
+                                               .statement_ms = (int)cfg->statement_ms};
+    struct metrics_slot *slot = &w->run->shared->slots[w->run->index];
+    open_db(w);
+    open_cache(w);
+    if (!w->db || !w->cache)
+        return ERR_NOMEM;
+    w->sessions = sessions_open(&sessions, w->db, w->cache, slot);
+    if (!w->sessions)
+        return ERR_NOMEM;
+    w->service = (struct api_service){
+        .sessions = w->sessions,
+        .db = w->db,
+        .cache = w->cache,
+        .request_ms = cfg->request_ms,
+        .max_body = cfg->max_body,
+        .slot = slot,
+        .slots = w->run->shared->slots,
+        .n_slots = w->run->shared->n_slots,
+        .version = PARLEY_VERSION,
+    };
+    return start_servers(w);
+}
+
+/* A wrong configuration ends the service only until PostgreSQL was usable once: what becomes wrong
+ * later (a schema that is newer by now) is told by /readyz, while the tiers go on answering. */
+static bool is_misconfigured(struct worker *w)
+{
+    struct db_status status;
+    db_status(w->db, &status);
+    w->was_up = w->was_up || status.state == DB_UP;
+    if (w->was_up || status.state != DB_MISCONFIGURED)
+        return false;
+    shared_set_reason(w->run->shared, status.reason);
+    return true;
+}
+
+/* Until nginx has closed the connections that it holds, or the time is over: a connection that is
+ * closed from here just as nginx writes to it gives a POST a 502. */
+static void drain(struct worker *w, const sigset_t *term)
+{
+    struct deadline end = deadline_in_ms(w->run->cfg->drain_s * 1000);
+    fcgi_server_leave(w->server);
+    fcgi_server_leave(w->admin);
+    while (fcgi_server_connections(w->server) > 0 && !deadline_passed(end)) {
+        struct deadline tick = deadline_earlier(end, deadline_in_ms(DRAIN_TICK_MS));
+        (void)signals_wait(term, tick.at_us);
+    }
+}
+
+/* False: a thread is still busy, and what it uses must stay. */
+static bool close_all(struct worker *w)
+{
+    if (w->server && !fcgi_server_stop(w->server, STOP_GRACE_MS))
+        return false;
+    if (w->admin && !fcgi_server_stop(w->admin, STOP_GRACE_MS))
+        return false;
+    sessions_close(w->sessions);
+    cache_close(w->cache);
+    db_close(w->db);
+    return true;
+}
+
+static int serve(struct worker *w)
+{
+    sigset_t term;
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    for (;;) {
+        if (is_misconfigured(w))
+            return EXIT_MISCONFIGURED;
+        if (signals_wait(&term, deadline_in_ms(TICK_MS).at_us) == SIGTERM)
+            break;
+        cache_maintain(w->cache);
+    }
+    drain(w, &term);
+    return EXIT_GOOD;
+}
+
+int worker_main(const struct worker_run *run)
+{
+    struct worker w = {.run = run};
+    enum err e = fcgi_library_init();
+    /* After libfcgi, which puts a handler of its own in its place. A write to a connection that
+     * nginx, PostgreSQL or Redis has closed is to fail and not to end the process. */
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (e == ERR_NONE)
+        e = open_all(&w);
+    if (e != ERR_NONE) {
+        log_say(LOG_ERROR, "worker_failed", "cannot start: %s", err_name(e));
+        (void)close_all(&w);
+        return EXIT_FAULT;
+    }
+    int status = serve(&w);
+    if (!close_all(&w))
+        log_say(LOG_WARN, "worker_busy", "a request was still running at the end");
+    return status;
+}

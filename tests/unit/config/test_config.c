@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+#include "../suite.h"
+#include "parley/config/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct pair {
+    const char *name, *value;
+};
+
+/* Nothing of what the shell has exported: DATABASE_URL and one pair more. */
+static void set_environment(const struct pair *p)
+{
+    clearenv();
+    setenv("DATABASE_URL", "postgresql://parley@/parley?host=/tmp", 1);
+    setenv("PATH", "/bin", 1);
+    if (p && p->name)
+        setenv(p->name, p->value, 1);
+}
+
+static enum err load(struct config *c, const struct pair *p, char why[256])
+{
+    set_environment(p);
+    return config_load(c, NULL, why, 256);
+}
+
+static void defaults(void)
+{
+    struct config c;
+    char why[256];
+    CU_ASSERT_EQUAL(load(&c, NULL, why), ERR_NONE);
+    CU_ASSERT_STRING_EQUAL(why, "");
+    CU_ASSERT_STRING_EQUAL(c.redis_url, "");
+    CU_ASSERT_STRING_EQUAL(c.listen, "/run/parley/parley.sock");
+    CU_ASSERT_STRING_EQUAL(c.admin, "/run/parley/admin.sock");
+    CU_ASSERT_STRING_EQUAL(c.db_role, "parley_app");
+    CU_ASSERT_TRUE(c.prepare);
+    CU_ASSERT_FALSE(c.hosts_one);
+    CU_ASSERT_FALSE(c.auth_keys);
+    const struct {
+        int64_t is, want;
+    } n[] = {
+        {c.workers, 0},          {c.threads, 24},         {c.pool_min, 2},
+        {c.pool_max, 20},        {c.session_ttl, 604800}, {c.max_body, 1048576},
+        {c.memory, 67108864},    {c.acquire_ms, 1000},    {c.statement_ms, 5000},
+        {c.request_ms, 10000},   {c.connect_ms, 2000},    {c.redis_ms, 250},
+        {c.pool_idle, 600},      {c.pool_lifetime, 1800}, {c.drain_s, 25},
+        {c.page_bytes, 8388608}, {c.sweep_s, 60},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(n); i++)
+        CU_ASSERT_EQUAL(n[i].is, n[i].want);
+    config_free(&c);
+    CU_ASSERT_PTR_NULL(c.database_url);
+}
+
+static void good_values(void)
+{
+    static const struct pair good[] = {
+        {"PARLEY_THREADS", "1"},
+        {"PARLEY_THREADS", "256"},
+        {"PARLEY_POOL_MIN", "0"},
+        {"PARLEY_POOL_MAX", "200"},
+        {"PARLEY_SESSION_TTL", "1"},
+        {"PARLEY_SESSION_TTL", "3153600000"},
+        {"PARLEY_MAX_BODY", "1KiB"},
+        {"PARLEY_MAX_BODY", "16MiB"},
+        {"PARLEY_MAX_BODY", "16777216"},
+        {"PARLEY_PAGE_BYTES", "64KiB"},
+        {"PARLEY_MEMORY", "1GiB"},
+        {"PARLEY_HOSTS", "one"},
+        {"PARLEY_HOSTS", "many"},
+        {"PARLEY_AUTH", "off"},
+        {"PARLEY_PREPARE", "off"},
+        {"PARLEY_DB_ROLE", ""},
+        {"PARLEY_SWEEP", "0"},
+        {"PARLEY_DRAIN", "0"},
+        {"PARLEY_ACQUIRE_MS", "10000"},
+        {"REDIS_URL", "redis://localhost:6379/1"},
+        {"REDIS_URL", "unix:///run/redis.sock?db=1"},
+        {"REDIS_URL", ""},
+        {"DATABASE_URL", "host=/tmp dbname=x"},
+        {"DATABASE_URL", "postgres://h/d"},
+        {"PARLEY_CONFIG", "/etc/parley.conf"},
+        {"PARLOR", "not ours"},
+        {"PARLEY", "not ours"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        struct config c;
+        char why[256];
+        enum err e = load(&c, &good[i], why);
+        CU_ASSERT_EQUAL(e, ERR_NONE);
+        config_free(&c);
+    }
+}
+
+/* Each is refused with a line that names the variable. Fails if a bound of the table is off by one,
+ * or if a cross check is missing: tried for PARLEY_THREADS and for PARLEY_POOL_MIN. */
+static void bad_values(void)
+{
+    static const struct pair bad[] = {
+        {"PARLEY_THREADS", "0"},
+        {"PARLEY_THREADS", "257"},
+        {"PARLEY_THREADS", ""},
+        {"PARLEY_THREADS", " 5"},
+        {"PARLEY_THREADS", "5 "},
+        {"PARLEY_THREADS", "five"},
+        {"PARLEY_THREADS", "-1"},
+        {"PARLEY_THREADS", "1KiB"},
+        {"PARLEY_THREADS", "99999999999999999999"},
+        {"PARLEY_WORKERS", "257"},
+        {"PARLEY_POOL_MAX", "0"},
+        {"PARLEY_POOL_MAX", "201"},
+        {"PARLEY_POOL_MAX", "1"},
+        {"PARLEY_POOL_MIN", "21"},
+        {"PARLEY_SESSION_TTL", "0"},
+        {"PARLEY_SESSION_TTL", "3153600001"},
+        {"PARLEY_MAX_BODY", "1023"},
+        {"PARLEY_MAX_BODY", "17MiB"},
+        {"PARLEY_MAX_BODY", "1 KiB"},
+        {"PARLEY_MAX_BODY", "1KB"},
+        {"PARLEY_MAX_BODY", "KiB"},
+        {"PARLEY_MAX_BODY", "9223372036854775807KiB"},
+        {"PARLEY_PAGE_BYTES", "65535"},
+        {"PARLEY_MEMORY", "1"},
+        {"PARLEY_HOSTS", "two"},
+        {"PARLEY_HOSTS", ""},
+        {"PARLEY_HOSTS", "One"},
+        {"PARLEY_AUTH", "keys"},
+        {"PARLEY_AUTH", "on"},
+        {"PARLEY_PREPARE", "yes"},
+        {"PARLEY_LISTEN", ""},
+        {"PARLEY_LISTEN", "/run/parley/admin.sock"},
+        {"PARLEY_LISTEN", "/a\nb"},
+        {"PARLEY_ACQUIRE_MS", "10001"},
+        {"PARLEY_STATEMENT_MS", "10001"},
+        {"PARLEY_REQUEST_MS", "4999"},
+        {"PARLEY_REDIS_MS", "0"},
+        {"REDIS_URL", "rediss://localhost"},
+        {"REDIS_URL", "localhost:6379"},
+        {"DATABASE_URL", ""},
+        {"DATABASE_URL", "mysql://h/d"},
+        {"PARLEY_DB_ROLE", "a\tb"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct config c;
+        char why[256];
+        enum err e = load(&c, &bad[i], why);
+        CU_ASSERT_EQUAL(e, ERR_INVALID);
+        CU_ASSERT_PTR_NOT_NULL(strstr(why, bad[i].name));
+        CU_ASSERT_PTR_NULL(strchr(why, '\n'));
+        CU_ASSERT_PTR_NULL(c.database_url);
+        if (e == ERR_NONE)
+            config_free(&c);
+    }
+}
+
+static void what_a_fault_says(void)
+{
+    static const struct {
+        struct pair p;
+        const char *why;
+    } fault[] = {
+        {{"PARLEY_THREADS", "300"}, "PARLEY_THREADS is \"300\"; it may be 1 to 256"},
+        {{"PARLEY_MAX_BODY", "1"}, "PARLEY_MAX_BODY is \"1\"; it may be 1KiB to 16MiB"},
+        {{"PARLEY_HOSTS", "x"}, "PARLEY_HOSTS is \"x\"; it may be many or one"},
+        {{"PARLEY_THREAD", "5"},
+         "PARLEY_THREAD: there is no such setting; did you mean PARLEY_THREADS?"},
+        {{"PARLEY_SOMETHING_ELSE", "5"}, "PARLEY_SOMETHING_ELSE: there is no such setting"},
+    };
+    struct config c;
+    char why[256];
+    for (size_t i = 0; i < ARRAY_LEN(fault); i++) {
+        CU_ASSERT_EQUAL(load(&c, &fault[i].p, why), ERR_INVALID);
+        CU_ASSERT_STRING_EQUAL(why, fault[i].why);
+    }
+    clearenv();
+    CU_ASSERT_EQUAL(config_load(&c, NULL, why, sizeof why), ERR_INVALID);
+    CU_ASSERT_EQUAL(strncmp(why, "DATABASE_URL is not set", 23), 0);
+    char path[105];
+    memset(path, 'a', sizeof path);
+    path[104] = '\0';
+    CU_ASSERT_EQUAL(load(&c, &(struct pair){"PARLEY_LISTEN", path}, why), ERR_INVALID);
+    path[103] = '\0';
+    CU_ASSERT_EQUAL(load(&c, &(struct pair){"PARLEY_LISTEN", path}, why), ERR_NONE);
+    config_free(&c);
+}
+
+static enum err load_text(struct config *c, const char *text, const struct pair *p, char why[256])
+{
+    char path[] = "/tmp/parley-config-XXXXXX";
+    int fd = mkstemp(path);
+    CU_ASSERT_TRUE(fd >= 0);
+    CU_ASSERT_EQUAL(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+    set_environment(p);
+    enum err e = config_load(c, path, why, 256);
+    unlink(path);
+    return e;
+}
+
+static void file_of_settings(void)
+{
+    struct config c;
+    char why[256];
+    CU_ASSERT_EQUAL(load_text(&c,
+                              "# parley\n\n  PARLEY_THREADS = 7  \r\nPARLEY_POOL_MAX=9\n"
+                              "REDIS_URL=redis://h/0?a=b\nPARLEY_DB_ROLE=",
+                              &(struct pair){"PARLEY_POOL_MAX", "11"}, why),
+                    ERR_NONE);
+    CU_ASSERT_EQUAL(c.threads, 7);
+    CU_ASSERT_EQUAL(c.pool_max, 11); /* the environment wins */
+    CU_ASSERT_STRING_EQUAL(c.redis_url, "redis://h/0?a=b");
+    CU_ASSERT_STRING_EQUAL(c.db_role, "");
+    config_free(&c);
+    static const char *const bad[] = {"PARLEY_THREADS\n", "PARLEY_THREADZ=1\n", "PATH=/bin\n",
+                                      "PARLEY_THREADS=1\nPARLEY_THREADS=1\n", "=1\n"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        CU_ASSERT_EQUAL(load_text(&c, bad[i], NULL, why), ERR_INVALID);
+        CU_ASSERT_PTR_NOT_NULL(strstr(why, i == 3 ? " line 2: " : " line 1: "));
+    }
+    CU_ASSERT_EQUAL(config_load(&c, "/nonexistent/file", why, sizeof why), ERR_INVALID);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why, "/nonexistent/file"));
+}
+
+SUITE(config, "config/config", {"defaults", defaults}, {"good values", good_values},
+      {"bad values", bad_values}, {"what a fault says", what_a_fault_says},
+      {"a file of settings", file_of_settings})

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+#include "../suite.h"
+#include "parley/config/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Fails if mask_authority takes the first '@', or keywords are not looked at: tried. */
+static void passwords_are_masked(void)
+{
+    static const struct {
+        const char *url, *masked;
+    } t[] = {
+        {"postgresql://u:secret@h:5432/d", "postgresql://u:***@h:5432/d"},
+        {"postgresql://u:se@cr:et@h/d", "postgresql://u:***@h/d"},
+        {"postgresql://u:x@h/d", "postgresql://u:***@h/d"},
+        {"postgresql://u:@h/d", "postgresql://u:***@h/d"},
+        {"postgresql://u@h:5432/d", "postgresql://u@h:5432/d"},
+        {"postgresql://h:5432/d?user=u&password=secret&sslpassword=s2&x=1",
+         "postgresql://h:5432/d?user=u&password=***&sslpassword=***&x=1"},
+        {"host=h password=secret dbname=d", "host=h password=*** dbname=d"},
+        {"host=h password = 'se c\\'ret' dbname=d", "host=h password = *** dbname=d"},
+        {"password='unended", "password=***"},
+        {"password=", "password=***"},
+        {"redis://:secret@h:6379/0", "redis://:***@h:6379/0"},
+        {"unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"},
+        {"", ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        char *masked = config_mask_url(t[i].url);
+        CU_ASSERT_STRING_EQUAL(masked, t[i].masked);
+        free(masked);
+    }
+}
+
+static char *printed(void (*print)(FILE *), const struct config *c)
+{
+    char *text = NULL;
+    size_t n;
+    FILE *f = open_memstream(&text, &n);
+    if (c)
+        config_print(c, f);
+    else
+        print(f);
+    fclose(f);
+    return text;
+}
+
+static void every_setting_is_documented(void)
+{
+    static const char *const names[] = {"DATABASE_URL", "REDIS_URL", "PARLEY_LISTEN",
+                                        "PARLEY_MAX_BODY", "PARLEY_SWEEP"};
+    char *help = printed(config_help, NULL), *table = printed(config_markdown, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        CU_ASSERT_PTR_NOT_NULL(strstr(help, names[i]));
+        CU_ASSERT_PTR_NOT_NULL(strstr(table, names[i]));
+    }
+    CU_ASSERT_PTR_NOT_NULL(
+        strstr(table, "| `PARLEY_THREADS` | `24` | 1 to 256 | handler threads a worker |\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(table, "| `DATABASE_URL` | required |  | "));
+    free(help);
+    free(table);
+}
+
+/* What is printed can be read back as a file, but for the passwords. */
+static void values_in_force(void)
+{
+    struct config c;
+    char why[256];
+    clearenv();
+    setenv("DATABASE_URL", "postgresql://u:secret@h/d", 1);
+    setenv("PARLEY_HOSTS", "one", 1);
+    setenv("PARLEY_MEMORY", "2MiB", 1);
+    CU_ASSERT_EQUAL(config_load(&c, NULL, why, sizeof why), ERR_NONE);
+    char *text = printed(NULL, &c);
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "DATABASE_URL=postgresql://u:***@h/d\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "\nPARLEY_HOSTS=one\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "\nPARLEY_MEMORY=2097152\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "\nPARLEY_PREPARE=on\n"));
+    CU_ASSERT_PTR_NULL(strstr(text, "secret"));
+    free(text);
+    config_free(&c);
+}
+
+SUITE(document, "config/document", {"passwords are masked", passwords_are_masked},
+      {"every setting is documented", every_setting_is_documented},
+      {"values in force", values_in_force})

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+#include "../suite.h"
+#include "wire.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static void ask(const char *method, const char *target, struct reply *r, bool *kept)
+{
+    struct bench b;
+    struct wire w = {.n = 0};
+    struct reply again;
+    CU_ASSERT_TRUE(bench_start(&b, 1));
+    int fd = client_connect(&b);
+    wire_request(&w, WIRE_KEEP, method, target, NULL);
+    CU_ASSERT_TRUE(client_send(fd, &w, w.n));
+    client_read(fd, r);
+    CU_ASSERT_TRUE(client_send(fd, &w, w.n));
+    client_read(fd, &again);
+    *kept = again.ended;
+    close(fd);
+    bench_stop(&b);
+}
+
+static void whole_response(void)
+{
+    struct reply r;
+    bool kept;
+    ask("GET", "/a", &r, &kept);
+    CU_ASSERT_STRING_EQUAL(r.text,
+                           "Status: 200\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n"
+                           "X-Answer: /a\r\n\r\nGET /a:");
+    /* One record: libfcgi sent it, and what ends the request, with one write. */
+    CU_ASSERT_EQUAL(r.records, 1);
+    CU_ASSERT_TRUE(kept);
+}
+
+/* Fails if fcgi_respond does not look at head: tried. */
+static void head_has_no_body(void)
+{
+    struct reply r;
+    bool kept;
+    ask("HEAD", "/a", &r, &kept);
+    CU_ASSERT_STRING_EQUAL(r.text,
+                           "Status: 200\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n"
+                           "X-Answer: /a\r\n\r\n");
+    CU_ASSERT_TRUE(kept);
+}
+
+static void no_content(void)
+{
+    struct reply r;
+    bool kept;
+    ask("GET", "/empty", &r, &kept);
+    CU_ASSERT_STRING_EQUAL(r.text, "Status: 204\r\n\r\n");
+    CU_ASSERT_TRUE(kept);
+}
+
+static void large_body(void)
+{
+    struct reply r;
+    bool kept;
+    ask("GET", "/big", &r, &kept);
+    CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "\r\nContent-Length: 100009\r\n"));
+    const char *body = strstr(r.text, "\r\n\r\n");
+    CU_ASSERT_EQUAL(r.n, (size_t)(body + 4 - r.text) + 100009);
+    CU_ASSERT_TRUE(r.ended && kept);
+}
+
+SUITE(respond, "fcgi/respond", {"a whole response in one record", whole_response},
+      {"HEAD gets headers and no body", head_has_no_body}, {"204 has no body", no_content},
+      {"a body larger than libfcgi's buffer", large_body})

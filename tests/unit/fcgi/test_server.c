@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+#include "../suite.h"
+#include "wire.h"
+
+#include <string.h>
+#include <unistd.h>
+
+enum { IDLE = 100, ROUNDS = 20 };
+
+static void get(int fd, const char *target, struct reply *r)
+{
+    struct wire w = {.n = 0};
+    wire_request(&w, WIRE_KEEP, "GET", target, NULL);
+    memset(r, 0, sizeof *r);
+    if (client_send(fd, &w, w.n))
+        client_read(fd, r);
+}
+
+/* Fails if a thread waits for the next request on the connection it has served: tried (the third
+ * client hangs). */
+static void idle_connections_hold_no_thread(void)
+{
+    struct bench b;
+    struct reply r;
+    int fd[IDLE];
+    unsigned wrong = 0;
+    CU_ASSERT_TRUE(bench_start(&b, 2));
+    for (int i = 0; i < IDLE; i++) {
+        fd[i] = client_connect(&b);
+        get(fd[i], "/idle", &r);
+        wrong += !r.ended;
+    }
+    CU_ASSERT_EQUAL(fcgi_server_connections(b.server), IDLE);
+    for (int i = 0; i < ROUNDS; i++) {
+        wrong += !bench_works(&b);
+        get(fd[i * 5], "/busy", &r);
+        wrong += !r.ended || !strstr(r.text, "GET /busy:");
+    }
+    CU_ASSERT_EQUAL(wrong, 0);
+    for (int i = 0; i < IDLE; i++)
+        close(fd[i]);
+    CU_ASSERT_TRUE(bench_connections(&b, 0));
+    bench_stop(&b);
+}
+
+/* Two threads stuck in a handler, and a third that serves the rest. */
+static void busy_threads_leave_the_others_free(void)
+{
+    struct bench b;
+    struct wire w = {.n = 0};
+    struct reply r;
+    int fd[2];
+    CU_ASSERT_TRUE(bench_start(&b, 3));
+    b.hold = true;
+    wire_request(&w, WIRE_KEEP, "GET", "/hold", NULL);
+    for (int i = 0; i < 2; i++) {
+        fd[i] = client_connect(&b);
+        CU_ASSERT_TRUE(client_send(fd[i], &w, w.n));
+    }
+    bench_wait_held(&b, 2);
+    CU_ASSERT_EQUAL(atomic_load(&b.slot.threads_busy), 2);
+    CU_ASSERT_TRUE(bench_works(&b));
+    bench_release(&b);
+    for (int i = 0; i < 2; i++) {
+        client_read(fd[i], &r);
+        CU_ASSERT_TRUE(r.ended);
+        close(fd[i]);
+    }
+    CU_ASSERT_TRUE(bench_connections(&b, 0));
+    CU_ASSERT_EQUAL(atomic_load(&b.slot.threads_busy), 0);
+    bench_stop(&b);
+}
+
+/* Fails if leave closes what is parked, or keeps the listener in the epoll: both tried. */
+static void leaving_serves_what_is_parked(void)
+{
+    struct bench b;
+    struct reply r;
+    CU_ASSERT_TRUE(bench_start(&b, 2));
+    int parked = client_connect(&b);
+    get(parked, "/before", &r);
+    CU_ASSERT_TRUE(r.ended);
+    fcgi_server_leave(b.server);
+    fcgi_server_leave(b.server);
+    get(parked, "/after", &r);
+    CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "GET /after:"));
+    /* A new connection is for another server on the same listener. */
+    int fresh = client_connect(&b);
+    struct wire w = {.n = 0};
+    wire_request(&w, WIRE_KEEP, "GET", "/fresh", NULL);
+    CU_ASSERT_TRUE(client_send(fresh, &w, w.n));
+    get(parked, "/still", &r);
+    CU_ASSERT_TRUE(r.ended);
+    CU_ASSERT_FALSE(bench_saw(&b, "GET /fresh"));
+    CU_ASSERT_EQUAL(fcgi_server_connections(b.server), 1);
+    struct fcgi_server *next = bench_server(&b, 1);
+    client_read(fresh, &r);
+    CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "GET /fresh:"));
+    close(parked);
+    CU_ASSERT_TRUE(bench_connections(&b, 0));
+    close(fresh);
+    CU_ASSERT_TRUE(fcgi_server_stop(next, 20000));
+    bench_stop(&b);
+}
+
+/* What waits in the queue when a server leaves may have been announced to it alone. Fails if leave
+ * does not accept: tried. */
+static void leaving_takes_what_waits(void)
+{
+    struct bench b;
+    struct wire w = {.n = 0};
+    struct reply r;
+    CU_ASSERT_TRUE(bench_start(&b, 1));
+    b.hold = true;
+    wire_request(&w, WIRE_KEEP, "GET", "/hold", NULL);
+    int busy = client_connect(&b);
+    CU_ASSERT_TRUE(client_send(busy, &w, w.n));
+    bench_wait_held(&b, 1);
+    int waiting = client_connect(&b);
+    w.n = 0;
+    wire_request(&w, WIRE_KEEP, "GET", "/waiting", NULL);
+    CU_ASSERT_TRUE(client_send(waiting, &w, w.n));
+    fcgi_server_leave(b.server);
+    CU_ASSERT_EQUAL(fcgi_server_connections(b.server), 2);
+    bench_release(&b);
+    client_read(waiting, &r);
+    CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "GET /waiting:"));
+    close(waiting);
+    close(busy);
+    bench_stop(&b);
+}
+
+/* Fails if stop leaves parked connections open, or if it waits for ever: tried. */
+static void stopping(void)
+{
+    struct bench b;
+    struct wire w = {.n = 0};
+    struct reply r;
+    CU_ASSERT_TRUE(bench_start(&b, 2));
+    b.hold = true;
+    int parked = client_connect(&b);
+    get(parked, "/", &r);
+    int busy = client_connect(&b);
+    wire_request(&w, WIRE_KEEP, "GET", "/hold", NULL);
+    CU_ASSERT_TRUE(client_send(busy, &w, w.n));
+    bench_wait_held(&b, 1);
+    CU_ASSERT_FALSE(fcgi_server_stop(b.server, 50));
+    CU_ASSERT_TRUE(client_is_closed(parked));
+    /* A request that was taken on is answered all the same. */
+    bench_release(&b);
+    client_read(busy, &r);
+    CU_ASSERT_TRUE(r.ended);
+    CU_ASSERT_TRUE(fcgi_server_stop(b.server, 20000));
+    b.server = NULL;
+    CU_ASSERT_TRUE(client_is_closed(busy));
+    close(parked);
+    close(busy);
+    bench_stop(&b);
+}
+
+static void settings_that_cannot_be(void)
+{
+    struct bench b;
+    struct fcgi_server *s;
+    CU_ASSERT_TRUE(bench_listen(&b));
+    const struct fcgi_settings good = {.listen_fd = b.listen_fd,
+                                       .threads = 1,
+                                       .max_body = 1024,
+                                       .arena_limit = 1024 * 1024,
+                                       .io_timeout_ms = 1000};
+    struct fcgi_settings bad = good;
+    bad.threads = 0;
+    CU_ASSERT_EQUAL(fcgi_server_start(&bad, &s), ERR_INVALID);
+    bad = good;
+    bad.arena_limit = 1024; /* a body must fit */
+    CU_ASSERT_EQUAL(fcgi_server_start(&bad, &s), ERR_INVALID);
+    bad = good;
+    bad.listen_fd = -1;
+    CU_ASSERT_EQUAL(fcgi_server_start(&bad, &s), ERR_INTERNAL);
+    CU_ASSERT_PTR_NULL(s);
+    bench_stop(&b);
+}
+
+SUITE(server, "fcgi/server", {"idle connections hold no thread", idle_connections_hold_no_thread},
+      {"busy threads leave the others free", busy_threads_leave_the_others_free},
+      {"a leaving server serves what is parked", leaving_serves_what_is_parked},
+      {"a leaving server takes what waits", leaving_takes_what_waits}, {"stopping", stopping},
+      {"settings that cannot be", settings_that_cannot_be})
