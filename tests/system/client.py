@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""A JSON client over HTTP that never repeats a request by itself unless asked to, and a way to send
+bytes that no client would."""
+import http.client
+import json
+import select
+import socket
+import time
+
+
+class Answer:
+    """An HTTP answer: status, headers (case does not matter), body in bytes."""
+
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def json(self):
+        """The body as JSON; ValueError when it is none."""
+        return json.loads(self.body)
+
+    def __repr__(self):
+        return f"<{self.status} {self.body[:300]!r}>"
+
+
+class Client:
+    """A JSON client with one kept connection. Not for use by two threads at once.
+
+    retries  how often a request is sent again after a lost connection or a 502 or 503; 0 unless
+             the test is about a client that does so
+    source   the local address to connect from, such as 127.0.0.2 for an address that nginx counts
+             as outside
+    """
+
+    def __init__(self, port, retries=0, timeout=30, source=None, headers=None):
+        self.retries = retries
+        self.headers = headers or {}
+        self.connection = http.client.HTTPConnection(
+            "127.0.0.1", port, timeout=timeout, source_address=(source, 0) if source else None)
+
+    def request(self, method, path, body=None, headers=None):
+        """body: anything JSON can say is sent as application/json, bytes as they are. headers: a
+        dict, or a list of pairs where one is repeated."""
+        pairs = list(self.headers.items())
+        pairs += headers.items() if isinstance(headers, dict) else headers or []
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body, ensure_ascii=False).encode()
+            if not any(name.lower() == "content-type" for name, _ in pairs):
+                pairs.append(("Content-Type", "application/json"))
+        for left in range(self.retries, -1, -1):
+            try:
+                answer = self._once(method, path, body, pairs)
+                if answer.status not in (502, 503) or not left:
+                    return answer
+            except (OSError, http.client.HTTPException):
+                self.close()
+                if not left:
+                    raise
+            time.sleep(0.05)
+        raise AssertionError("not reached")
+
+    def _once(self, method, path, body, pairs):
+        connection = self.connection
+        # The server may have closed a kept connection; to see that before sending is no retry.
+        if connection.sock and select.select([connection.sock], [], [], 0)[0]:
+            connection.close()
+        connection.putrequest(method, path, skip_accept_encoding=True)
+        for name, value in pairs:
+            connection.putheader(name, value)
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
+        try:
+            connection.endheaders(body)
+        except (BrokenPipeError, ConnectionResetError):
+            # Refused while the body was under way: the answer may be there all the same.
+            if connection.sock is None:
+                raise
+        response = connection.getresponse()
+        return Answer(response.status, response.headers, response.read())
+
+    def get(self, path, **options):
+        """GET"""
+        return self.request("GET", path, **options)
+
+    def delete(self, path, **options):
+        """DELETE"""
+        return self.request("DELETE", path, **options)
+
+    def post(self, path, body=None, **options):
+        """POST"""
+        return self.request("POST", path, body, **options)
+
+    def put(self, path, body=None, **options):
+        """PUT"""
+        return self.request("PUT", path, body, **options)
+
+    def patch(self, path, body=None, **options):
+        """PATCH"""
+        return self.request("PATCH", path, body, **options)
+
+    def close(self):
+        """Closes the connection; the next request opens a new one."""
+        self.connection.close()
+
+
+def raw_request(port, data, seconds=5):
+    """Sends bytes as they are and returns all that comes until the server closes or is silent for
+    so long: for what no well-behaved client sends."""
+    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as s:
+        s.sendall(data)
+        received = b""
+        try:
+            while chunk := s.recv(65536):
+                received += chunk
+        except (TimeoutError, socket.timeout, ConnectionResetError):
+            pass
+        return received

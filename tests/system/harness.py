@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: MIT
+"""What the tests of the whole stack share beyond its servers: one stack for all tests that leave it
+as they found it, problem documents, threads that begin together, and a client for load.
+
+PARLEY_TEST_SCALE (1 unless set) multiplies the number of requests of the long tests.
+"""
+import os
+import re
+import socket
+import subprocess
+import threading
+import time
+import unittest
+import uuid
+
+from stack import Stack
+
+SCALE = float(os.environ.get("PARLEY_TEST_SCALE", "1"))
+PROBLEM = "application/problem+json"
+TIME = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$"
+UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[78][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
+
+
+def scaled(n, least=1):
+    """A number of repetitions."""
+    return max(least, int(n * SCALE))
+
+
+def say(text):
+    """What a test measured: printed, never judged."""
+    print(f"     {text}", flush=True)
+
+
+def message(content, role="user", **more):
+    """A message as a client sends it."""
+    return {"role": role, "content": content, **more}
+
+
+def at_once(n, work):
+    """Runs work(0) … work(n - 1) in threads that begin together; their results in order. The first
+    exception is raised again here."""
+    gate = threading.Barrier(n)
+    results, failures = [None] * n, []
+
+    def run(i):
+        try:
+            gate.wait(60)
+            results[i] = work(i)
+        except BaseException as e:  # pylint: disable=broad-exception-caught  # raised again below
+            failures.append(e)
+    threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return results
+
+
+class Workers:
+    """n threads that call step(i) over and over until stop(); a context manager. What one of them
+    raises is raised again by stop()."""
+
+    def __init__(self, n, step):
+        self.over, self.failures, self.step = threading.Event(), [], step
+        self.threads = [threading.Thread(target=self._run, args=(i,), daemon=True)
+                        for i in range(n)]
+
+    def _run(self, i):
+        try:
+            while not self.over.is_set():
+                self.step(i)
+        except BaseException as e:  # pylint: disable=broad-exception-caught  # raised again by stop
+            self.failures.append(e)
+            self.over.set()
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def pause(self, seconds):
+        """Lets them work; false at once when one of them has failed."""
+        return not self.over.wait(seconds)
+
+    def stop(self):
+        """Ends them."""
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+        if self.failures:
+            raise self.failures[0]
+
+    def __exit__(self, kind, *_):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+        if self.failures and kind is None:
+            raise self.failures[0]
+
+
+class Wire:
+    """A client that does little more than send and receive: for load. Requests are never repeated.
+    An answer is (status, head, body), the last two in bytes."""
+
+    def __init__(self, port, timeout=30):
+        self.port, self.timeout, self.socket, self.rest = port, timeout, None, b""
+
+    def close(self):
+        """The next request opens a new connection."""
+        if self.socket:
+            self.socket.close()
+        self.socket, self.rest = None, b""
+
+    def send(self, method, path, body=b"", headers=""):
+        """headers: whole lines, each with its \\r\\n."""
+        if not self.socket:
+            self.socket = socket.create_connection(("127.0.0.1", self.port), self.timeout)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        head = f"{method} {path} HTTP/1.1\r\nHost: t\r\n{headers}"
+        if body:
+            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        self.socket.sendall(head.encode() + b"\r\n" + body)
+
+    def receive(self, method):
+        """The answer to what was sent."""
+        data = self.rest
+        while (end := data.find(b"\r\n\r\n")) < 0:
+            data += self._more()
+        head, data = data[:end + 2], data[end + 4:]
+        status, low = int(head[9:12]), head.lower()
+        length = 0
+        if method != "HEAD" and status not in (204, 304):
+            at = low.index(b"\r\ncontent-length:") + 17
+            length = int(low[at:low.index(b"\r\n", at)])
+        parts, have = [data], len(data)
+        while have < length:
+            parts.append(self._more())
+            have += len(parts[-1])
+        data = b"".join(parts)
+        self.rest = data[length:]
+        if b"\r\nconnection: close" in low:
+            self.close()
+        return status, head, data[:length]
+
+    def _more(self):
+        chunk = self.socket.recv(262144)
+        if not chunk:
+            raise ConnectionResetError("closed in the middle of an answer")
+        return chunk
+
+    def request(self, method, path, body=b"", headers=""):
+        """send and receive; after any failure the connection is closed."""
+        try:
+            self.send(method, path, body, headers)
+            return self.receive(method)
+        except (OSError, ValueError):
+            self.close()
+            raise
+
+
+class Redis:
+    """As much of Redis' protocol as it takes to look at what is stored. Bytes in, bytes out."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(path)
+        self.file = self.socket.makefile("rb")
+
+    def call(self, *words):
+        """A command; its reply: bytes, int, None or a list."""
+        data = b"*%d\r\n" % len(words)
+        for word in words:
+            word = word if isinstance(word, bytes) else str(word).encode()
+            data += b"$%d\r\n%s\r\n" % (len(word), word)
+        self.socket.sendall(data)
+        return self._reply()
+
+    def _reply(self):
+        line = self.file.readline()
+        kind, rest = line[:1], line[1:-2]
+        if kind == b"$":
+            return None if rest == b"-1" else self.file.read(int(rest) + 2)[:-2]
+        if kind == b"*":
+            return [self._reply() for _ in range(int(rest))]
+        if kind == b":":
+            return int(rest)
+        if kind == b"+":
+            return rest
+        raise RuntimeError(f"redis: {line!r}")
+
+    def strings(self):
+        """All keys with a string in them, and what it is."""
+        cursor, found = b"0", {}
+        while True:
+            cursor, keys = self.call("SCAN", cursor, "COUNT", "1000")
+            for key, value in zip(keys, self.call("MGET", *keys) if keys else []):
+                if value is not None:
+                    found[key] = value
+            if cursor == b"0":
+                return found
+
+    def close(self):
+        """Ends it."""
+        self.file.close()
+        self.socket.close()
+
+
+def metrics(client):
+    """/metrics as a dict from series (with its labels as they stand) to number."""
+    text = client.get("/metrics").body.decode()
+    return {name: float(value) for name, value in
+            (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))}
+
+
+def rows(stack):
+    """How many rows each of parley's tables has."""
+    counts = stack.psql("SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM messages),"
+                        " (SELECT count(*) FROM idempotency_keys)")
+    return tuple(int(n) for n in counts.split("\t"))
+
+
+def memory(pid):
+    """Resident memory of a process in bytes."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return int(re.search(r"VmRSS:\s+(\d+)", f.read())[1]) * 1024
+
+
+def descriptors(pid):
+    """How many descriptors a process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+_SHARED = []
+
+
+def shared_stack():
+    """The stack of all tests that neither stop nor configure servers. It ends with the program."""
+    if not _SHARED:
+        # Nothing that a test expires may be swept away while another one counts rows.
+        _SHARED.append(Stack(env={"PARLEY_SWEEP": "0"}).start())
+    return _SHARED[0]
+
+
+class ParleyTest(unittest.TestCase):
+    """A test on the shared stack; tests tell their sessions apart by ids of their own."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = shared_stack()
+
+    def setUp(self):
+        self.client = self.stack.client()
+        self.addCleanup(self.client.close)
+
+    def new_id(self, prefix="s"):
+        """A session id that nobody has."""
+        return f"{prefix}:{uuid.uuid4().hex}"
+
+    def make(self, session_id=None, **body):
+        """A session by PUT; its path."""
+        path = f"/v1/sessions/{session_id or self.new_id()}"
+        answer = self.client.put(path, body)
+        self.assertEqual(answer.status, 201, answer)
+        return path
+
+    def fill(self, path, n, first=1):
+        """Appends n messages with the contents "m<first>" and on, in as few requests as may be."""
+        for start in range(first, first + n, 1000):
+            some = range(start, min(start + 1000, first + n))
+            answer = self.client.post(path + "/messages",
+                                      {"messages": [message(f"m{i}") for i in some]})
+            self.assertEqual(answer.status, 201, answer)
+
+    def problem(self, answer, status, code, field=None):
+        """The answer is this problem document, complete; its JSON."""
+        self.assertEqual((answer.status, answer.headers["Content-Type"]), (status, PROBLEM), answer)
+        body = answer.json
+        self.assertEqual(body["code"], code, body)
+        self.assertEqual(body.get("field"), field, body)
+        self.assertEqual(body["status"], status)
+        self.assertEqual(body["type"], "about:blank")
+        self.assertEqual(body["request_id"], answer.headers["X-Request-Id"])
+        self.assertTrue(body["title"] and isinstance(body["detail"], str), body)
+        return body
+
+    def ok(self, answer, status=200):
+        """The answer has this status; its JSON, or None."""
+        self.assertEqual(answer.status, status, answer)
+        return answer.json if answer.body else None
+
+
+def run(*command, **options):
+    """A program to its end, with text."""
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def eventually(condition, seconds):
+    """Whether condition() came true within seconds, and after how many of them."""
+    began = time.monotonic()
+    while True:
+        if condition():
+            return time.monotonic() - began
+        if time.monotonic() - began > seconds:
+            return None
+        time.sleep(0.02)

@@ -1,0 +1,513 @@
+# SPDX-License-Identifier: MIT
+"""A private PostgreSQL, Redis, parley and nginx for a test, in a directory of their own.
+
+    class TestThis(StackTest):                  # one stack for the class, as self.stack
+        env = {"PARLEY_WORKERS": "3"}           # what differs from Stack's defaults, if anything
+
+        def test_that(self):
+            answer = self.client.post("/v1/sessions", {"message": {"role": "user", "content": "x"}})
+            self.assertEqual(answer.status, 201)
+            self.stack.redis.kill()             # also stop, pause, resume, start, restart
+            self.stack.parley.restart(PARLEY_WORKERS="1")
+
+Nothing here repeats a request by itself unless asked to. Whatever happens to the tests, kill -9
+included, the servers end and the directory goes: a keeper process sees to it.
+KEEP_LOGS=DIR copies the servers' logs there; PARLEY_BIN is the program to test.
+"""
+import atexit
+import glob
+import http.client
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import unittest
+
+from client import Answer, Client, raw_request  # noqa: F401  # for the tests
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+IS_ROOT = os.geteuid() == 0
+PARLEY = os.environ.get("PARLEY_BIN", ROOT + "/build/gcc/parley")
+os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
+
+# Ends what the tests started when the pipe from them closes. A line of its input is a process that
+# leads its session: pid and start time, so that a pid used again is not mistaken for it.
+KEEPER = r"""
+trap '' INT TERM HUP QUIT
+dir=$1
+while read -r pid began; do started[$pid]=$began; done
+for pid in "${!started[@]}"; do
+    stat=$(cat /proc/$pid/stat 2>/dev/null) || continue
+    set -- ${stat##*) }
+    [ "${20}" = "${started[$pid]}" ] || continue
+    kill -KILL $(cat /proc/$pid/task/$pid/children) -- -$pid 2>/dev/null
+done
+for try in 1 2 3 4 5; do rm -rf "$dir" 2>/dev/null && break; sleep 0.2; done
+"""
+
+
+class StackError(Exception):
+    """A server did not do what it was told; says which, and the end of its log."""
+
+
+def wait_until(condition, seconds, what):
+    """Waits for condition() to be true; StackError naming what when it is not within seconds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise StackError(f"not within {seconds} s: {what}")
+        time.sleep(0.02)
+
+
+def free_port():
+    """A port nobody listens at, below those the kernel gives to outgoing connections."""
+    while True:
+        port = random.randrange(18000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+
+
+def _stat(pid):
+    """The fields of /proc/PID/stat from the third on; None when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+            return f.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+def children(pid):
+    """The pids of a process' children."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+            return [int(n) for n in f.read().split()]
+    except OSError:
+        return []
+
+
+def tree(pid):
+    """A process and all below it, parents first."""
+    return [pid] + [d for child in children(pid) for d in tree(child)]
+
+
+def signal_all(pids, number):
+    """Signals those of the processes that are still there."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+
+class Server:
+    """One server of a stack: a process in the foreground, its log, how it is asked to end."""
+
+    def __init__(self, stack, name, stop_signal, user=None):
+        self.stack, self.name, self.stop_signal, self.user = stack, name, stop_signal, user
+        self.process = None
+        self.log_path = f"{stack.dir}/{name}.log"
+
+    def command(self):
+        """What to run."""
+        raise NotImplementedError
+
+    def environment(self):
+        """The environment to run it in."""
+        return self.stack.clean_env
+
+    def is_ready(self):
+        """Whether it takes work."""
+        raise NotImplementedError
+
+    @property
+    def pid(self):
+        """Of the process that leads, also after its end."""
+        return self.process.pid
+
+    @property
+    def running(self):
+        """Whether it is there; a paused one is."""
+        return self.process is not None and self.process.poll() is None
+
+    def start(self, wait=True):
+        """Starts it, and waits until it is ready."""
+        options = {}
+        if self.user:
+            options = {"user": self.user, "group": self.user, "extra_groups": []}
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                self.command(), env=self.environment(), cwd=self.stack.dir, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, start_new_session=True, **options)
+        self.stack.keep(self.pid)
+        if wait:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self, seconds=30):
+        """Waits until it takes work; StackError with its last words when it does not."""
+        end = time.monotonic() + seconds
+        while not self.is_ready():
+            if not self.running or time.monotonic() > end:
+                raise StackError(f"{self.name} did not start:\n" + self.log(20))
+            time.sleep(0.02)
+
+    def stop(self, seconds=30):
+        """Asks it to end, as an operator would, and waits."""
+        if self.running:
+            signal_all(tree(self.pid), signal.SIGCONT)
+            self.process.send_signal(self.stop_signal)
+            try:
+                self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise StackError(f"{self.name} did not end in {seconds} s:\n" + self.log(20)) from None
+
+    def kill(self):
+        """kill -9 to it and all its processes at once."""
+        if self.process is None:
+            return
+        pids = tree(self.pid) if self.running else []
+        signal_all(pids, signal.SIGKILL)
+        self.process.wait()
+        wait_until(lambda: all(_gone(p) for p in pids), 10, f"{self.name}'s processes gone")
+
+    def pause(self):
+        """SIGSTOP to all its processes: connected, and silent."""
+        signal_all(tree(self.pid), signal.SIGSTOP)
+
+    def resume(self):
+        """The end of a pause."""
+        signal_all(tree(self.pid), signal.SIGCONT)
+
+    def restart(self):
+        """stop and start."""
+        self.stop()
+        return self.start()
+
+    def log(self, lines=None):
+        """The text of its log, or its last lines."""
+        try:
+            with open(self.log_path, encoding="utf-8", errors="replace") as f:
+                text = f.read()
+        except FileNotFoundError:
+            return ""
+        return text if lines is None else "\n".join(text.splitlines()[-lines:])
+
+
+def _gone(pid):
+    stat = _stat(pid)
+    return stat is None or stat[0] == "Z"
+
+
+class Postgres(Server):
+    """PostgreSQL on a unix socket in its data directory. It refuses to run as root."""
+
+    def __init__(self, stack):
+        super().__init__(stack, "postgres", signal.SIGINT, "postgres" if IS_ROOT else None)
+        found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"),
+                       key=lambda p: int(p.split("/")[4]))
+        self.bin = os.path.dirname(found[-1] if found else shutil.which("postgres") or "")
+        self.dir = stack.dir + "/pg"
+        self.settings = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={self.dir}",
+                         "-c", "max_connections=200"]
+
+    def create(self, fsync):
+        """Makes the cluster. Without fsync it is faster, and as safe as long as the machine runs."""
+        os.mkdir(self.dir, 0o700)
+        options = {}
+        if self.user:
+            shutil.chown(self.dir, self.user, self.user)
+            options = {"user": self.user, "group": self.user, "extra_groups": []}
+        made = subprocess.run(
+            [self.bin + "/initdb", "-D", self.dir, "-U", "postgres", "-A", "trust", "-E", "UTF8",
+             "--locale=C.UTF-8", "--no-sync"], env=self.environment(), cwd="/", text=True, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+        if made.returncode:
+            raise StackError("initdb: " + made.stdout)
+        if not fsync:
+            self.settings += ["-c", "fsync=off"]
+
+    def command(self):
+        return [self.bin + "/postgres", "-D", self.dir] + self.settings
+
+    def is_ready(self):
+        return subprocess.run([self.bin + "/pg_isready", "-q", "-h", self.dir, "-d", "postgres"],
+                              env=self.environment(), check=False).returncode == 0
+
+    def psql(self, sql, user="postgres", database="parley"):
+        """Runs SQL; what it prints, rows by line and columns by tab. StackError when it fails."""
+        done = subprocess.run(
+            [self.bin + "/psql", "-XqAt", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-h", self.dir, "-U",
+             user, "-d", database], input=sql, env=self.environment(), text=True, capture_output=True,
+            check=False)
+        if done.returncode:
+            raise StackError(done.stderr.strip())
+        return done.stdout.rstrip("\n")
+
+
+class Redis(Server):
+    """Redis on a unix socket, without a disk."""
+
+    def __init__(self, stack):
+        super().__init__(stack, "redis", signal.SIGTERM)
+        self.socket = stack.dir + "/redis.sock"
+
+    def command(self):
+        return ["redis-server", "--port", "0", "--unixsocket", self.socket, "--unixsocketperm", "700",
+                "--save", "", "--appendonly", "no", "--maxmemory", "256mb", "--maxmemory-policy",
+                "allkeys-lru", "--dir", self.stack.dir]
+
+    def is_ready(self):
+        return self.cli("ping", check=False) == "PONG"
+
+    def cli(self, *command, check=True):
+        """Runs a command; what redis-cli prints."""
+        done = subprocess.run(["redis-cli", "-s", self.socket, *command], text=True, check=False,
+                              capture_output=True)
+        if check and done.returncode:
+            raise StackError((done.stdout + done.stderr).strip())
+        return done.stdout.rstrip("\n")
+
+
+class Parley(Server):
+    """The program under test. Its settings are the stack's and what restart() was given."""
+
+    def __init__(self, stack, env):
+        super().__init__(stack, "parley", signal.SIGTERM)
+        self.env = {
+            "DATABASE_URL": f"postgresql:///parley?host={stack.dir}/pg&user=parley",
+            "REDIS_URL": f"unix://{stack.dir}/redis.sock",
+            "PARLEY_LISTEN": stack.dir + "/parley.sock",
+            "PARLEY_ADMIN": stack.dir + "/admin.sock",
+            "PARLEY_WORKERS": "2",
+            "PARLEY_HOSTS": "one",
+            "PARLEY_AUTH": "off",
+        }
+        self.configure(env)
+
+    def configure(self, env):
+        """Changes settings; None takes one away."""
+        self.env.update(env)
+        self.env = {name: value for name, value in self.env.items() if value is not None}
+
+    def environment(self):
+        return {**self.stack.clean_env, **self.env}
+
+    def run(self, *arguments, **env):
+        """Runs `parley ARGUMENTS` to its end; the completed process, with text."""
+        return subprocess.run([PARLEY, *arguments], env={**self.environment(), **env}, text=True,
+                              cwd=self.stack.dir, capture_output=True, check=False, timeout=60)
+
+    def command(self):
+        return [PARLEY, "serve"]
+
+    def is_ready(self):
+        """The operations socket takes connections and every worker is there."""
+        with socket.socket(socket.AF_UNIX) as s:
+            try:
+                s.connect(self.env["PARLEY_ADMIN"])
+            except OSError:
+                return False
+        return len(self.workers()) >= int(self.env.get("PARLEY_WORKERS", "1"))
+
+    def workers(self):
+        """The pids of its workers."""
+        return children(self.pid)
+
+    def restart(self, **env):
+        """Stops it and starts it with settings changed; None takes one away."""
+        self.stop()
+        self.configure(env)
+        return self.start()
+
+
+class Nginx(Server):
+    """nginx with the delivered configuration; edit(text of parley.conf) may change it for a test."""
+
+    def __init__(self, stack, edit=None):
+        super().__init__(stack, "nginx", signal.SIGQUIT)
+        self.edit = edit
+        self.port = None
+
+    def configure(self):
+        """Makes the configuration for a free port."""
+        self.port = free_port()
+        subprocess.run([ROOT + "/tests/stack/nginx-conf", self.stack.dir, f"127.0.0.1:{self.port}"],
+                       check=True)
+        if self.edit:
+            path = self.stack.dir + "/parley.conf"
+            with open(path, encoding="utf-8") as f:
+                old = f.read()
+            new = self.edit(old)
+            if new == old:
+                raise StackError("the edit of parley.conf changed nothing")
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(new)
+
+    def command(self):
+        return ["nginx", "-p", self.stack.dir, "-e", self.log_path, "-c", self.stack.dir + "/nginx.conf"]
+
+    def start(self, wait=True):
+        # Somebody else may take the port before nginx has it.
+        for attempt in range(3):
+            if self.port is None or attempt:
+                self.configure()
+            try:
+                return super().start(wait)
+            except StackError:
+                if "Address already in use" not in self.log(5) or attempt == 2:
+                    raise
+        return self
+
+    def is_ready(self):
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+class Stack:
+    """The servers of a test. with Stack() as stack: …, or start() and close().
+
+    env      settings of parley beyond the defaults (None takes one away)
+    nginx    an edit of parley.conf: a function from its text to the text to use
+    servers  which to start, for a test that needs fewer
+    fsync    for tests that kill PostgreSQL with the machine in mind; slower
+    """
+    ALL = ("postgres", "redis", "parley", "nginx")
+
+    def __init__(self, env=None, nginx=None, servers=ALL, fsync=False):
+        self.servers, self.fsync = servers, fsync
+        # /var/tmp: PostgreSQL's own user must get there, and a socket's path must stay short.
+        self.dir = tempfile.mkdtemp(prefix="parley-system-", dir="/var/tmp")
+        os.chmod(self.dir, 0o711)
+        self.clean_env = {name: value for name, value in os.environ.items()
+                          if not name.startswith(("PARLEY_", "PG"))
+                          and name not in ("DATABASE_URL", "REDIS_URL")}
+        # pylint: disable=consider-using-with  # it outlives this object
+        self.keeper = subprocess.Popen(["bash", "-c", KEEPER, "keeper", self.dir], text=True,
+                                       stdin=subprocess.PIPE, start_new_session=True)
+        atexit.register(self.close)
+        self.postgres = Postgres(self)
+        self.redis = Redis(self)
+        self.parley = Parley(self, env or {})
+        self.nginx = Nginx(self, nginx)
+
+    def keep(self, pid):
+        """Tells the keeper of a process to end."""
+        stat = _stat(pid)
+        if stat:
+            self.keeper.stdin.write(f"{pid} {stat[19]}\n")
+            self.keeper.stdin.flush()
+
+    def start(self):
+        """Starts the servers and waits until a request would be answered."""
+        try:
+            if "redis" in self.servers:
+                self.redis.start(wait=False)
+            if "postgres" in self.servers:
+                self.postgres.create(self.fsync)
+                self.postgres.start()
+                self.postgres.psql("CREATE ROLE parley LOGIN CREATEROLE", database="postgres")
+                self.postgres.psql("CREATE DATABASE parley OWNER parley", database="postgres")
+            if "redis" in self.servers:
+                self.redis.wait_ready()
+            if "parley" in self.servers:
+                self.migrate()
+                self.parley.start()
+            if "nginx" in self.servers:
+                self.nginx.start()
+            if set(self.ALL) <= set(self.servers):
+                self.wait_ready()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def migrate(self):
+        """parley migrate."""
+        done = self.parley.run("migrate")
+        if done.returncode:
+            raise StackError("parley migrate: " + done.stdout + done.stderr)
+
+    def wait_ready(self, seconds=30):
+        """Waits until /readyz answers 200 through nginx."""
+        client = self.client()
+
+        def ready():
+            if not self.parley.running:
+                raise StackError("parley ended:\n" + self.parley.log(20))
+            try:
+                return client.get("/readyz").status == 200
+            except (OSError, http.client.HTTPException):
+                return False
+        try:
+            wait_until(ready, seconds, "/readyz 200")
+        finally:
+            client.close()
+
+    def client(self, **options):
+        """A new client of this nginx; options are Client's."""
+        return Client(self.nginx.port, **options)
+
+    def psql(self, sql, **options):
+        """SQL as superuser in parley's database; see Postgres.psql."""
+        return self.postgres.psql(sql, **options)
+
+    def worker_pids(self):
+        """The pids of parley's workers."""
+        return self.parley.workers()
+
+    def logs(self):
+        """The last lines of every log, for the message of a failure."""
+        return "\n".join(f"--- {s.name}\n{s.log(15)}" for s in self.all_servers())
+
+    def all_servers(self):
+        """In the order of their end."""
+        return self.nginx, self.parley, self.redis, self.postgres
+
+    def close(self):
+        """Ends everything at once and removes the directory. Once or more."""
+        if self.keeper.stdin.closed:
+            return
+        atexit.unregister(self.close)
+        for server in self.all_servers():
+            server.kill()
+        if os.environ.get("KEEP_LOGS"):
+            self.save_logs(os.environ["KEEP_LOGS"])
+        self.keeper.stdin.close()
+        self.keeper.wait()
+
+    def save_logs(self, where):
+        """Copies the logs to a directory below where."""
+        target = os.path.join(where, os.path.basename(self.dir))
+        os.makedirs(target, exist_ok=True)
+        for path in glob.glob(self.dir + "/*.log"):
+            shutil.copy(path, target)
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class StackTest(unittest.TestCase):
+    """A test class with one stack for all its tests, and a client for each."""
+    env = {}            # settings of parley
+    stack_options = {}  # further arguments of Stack
+
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = Stack(env=cls.env, **cls.stack_options).start()
+        cls.addClassCleanup(cls.stack.close)
+
+    def setUp(self):
+        self.client = self.stack.client()
+        self.addCleanup(self.client.close)

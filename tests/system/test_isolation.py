@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: MIT
+"""No session ever sees a byte of another."""
+import collections
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+import unittest
+
+from harness import Redis, at_once, message, say, scaled
+from isolation_load import MARK
+from stack import StackError, StackTest
+
+PROCESSES, CLIENTS = 4, 64
+
+
+class Bleeding(StackTest):
+    """64 clients, 200 sessions, 100,000 mixed requests."""
+    env = {"PARLEY_SWEEP": "1"}
+
+    def test_no_mark_of_another_session_anywhere(self):
+        """Fails if answers pass through one buffer of all threads, or if the names of a tier's keys are
+        cut and its values taken without comparing whose they are: tried."""
+        requests, seed = scaled(100000, 2000), random.randrange(10 ** 6)
+        say(f"{requests} requests, seed {seed}")
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "isolation_load.py")
+        loads = [subprocess.Popen(
+            [sys.executable, script, str(self.stack.nginx.port), str(CLIENTS // PROCESSES),
+             str(requests // PROCESSES), str(seed + i)], stdout=subprocess.PIPE, text=True)
+            for i in range(PROCESSES)]
+        statuses, breaches = collections.Counter(), []
+        seen = 0
+        while any(load.poll() is None for load in loads):
+            seen += self.look_into_redis()
+            time.sleep(0.2)
+        seen += self.look_into_redis()
+        for load in loads:
+            out, _ = load.communicate()
+            self.assertEqual(load.returncode, 0)
+            result = json.loads(out)
+            statuses.update(result["statuses"])
+            breaches += result["breaches"]
+        say(f"statuses {dict(sorted(statuses.items()))}")
+        self.assertEqual(breaches[:5], [])
+        self.assertFalse([s for s in statuses if s.startswith("5")], statuses)
+        for status in ("200", "201", "204", "304", "400", "404", "409", "gone"):
+            self.assertGreater(statuses[status], 0, statuses)
+        say(f"{seen} cached values looked at")
+        self.assertGreater(seen, 20)
+        self.look_into_the_log()
+        self.look_into_the_database()
+
+    def look_into_redis(self):
+        """Each value holds the marks of one session, that of its key; how many hold one."""
+        redis = Redis(self.stack.redis.socket)
+        values = redis.strings()
+        redis.close()
+        marked = 0
+        for key, value in values.items():
+            marks = set(MARK.findall(key)) | set(MARK.findall(value))
+            self.assertLessEqual(len(marks), 1, key)
+            marked += bool(MARK.findall(value))
+        return marked
+
+    def look_into_the_log(self):
+        """Nothing that a user said, and no line about two sessions."""
+        for server in (self.stack.parley, self.stack.nginx):
+            for line in server.log().splitlines():
+                self.assertLessEqual(len(set(re.findall(r"mark\d{4}x", line))), 1, line)
+                self.assertNotRegex(line, r"(mark\d{4}x){2}|user-mark")
+
+    def look_into_the_database(self):
+        """What is stored of a session is its own, and its numbers have no hole but deleted ones."""
+        foreign = self.stack.psql(
+            "SELECT count(*) FROM sessions s LEFT JOIN messages m USING (tenant, generation),"
+            " LATERAL (SELECT substr(s.session_id, 5) AS mark) x WHERE s.session_id LIKE 'iso:%' AND ("
+            " s.user_id NOT LIKE '%' || mark OR"
+            " regexp_replace(s.context || s.metadata || coalesce(m.content || m.metadata, ''),"
+            " mark, '', 'g') ~ 'mark[0-9]{4}x')")
+        self.assertEqual(foreign, "0")
+        wrong = self.stack.psql(
+            "SELECT count(*) FROM sessions s WHERE s.session_id LIKE 'iso:%' AND"
+            " s.message_count <> (SELECT count(*) FROM messages m WHERE m.tenant = s.tenant AND"
+            " m.generation = s.generation)")
+        self.assertEqual(wrong, "0")
+
+
+class OneSession(StackTest):
+    """Many writers on one session."""
+
+    def test_64_appenders_number_without_gap_or_repeat(self):
+        """Fails if a number is read without the lock under which it is given: tried."""
+        path = "/v1/sessions/appended"
+        self.assertEqual(self.client.put(path, {}).status, 201)
+        each = scaled(100, 5)
+
+        def append(i):
+            client, got = self.stack.client(), []
+            for n in range(each):
+                batch = [message(f"{i}.{n}.{k}") for k in range(1 + n % 3)]
+                answer = client.post(path + "/messages", {"messages": batch})
+                self.assertEqual(answer.status, 201, answer)
+                first, last = answer.json["first_seq"], answer.json["last_seq"]
+                self.assertEqual(last - first + 1, len(batch))
+                got += [(first + k, m["content"]) for k, m in enumerate(batch)]
+            client.close()
+            return got
+        acked = dict(pair for got in at_once(64, append) for pair in got)
+        total = len(acked)
+        self.assertEqual(total, 64 * sum(1 + n % 3 for n in range(each)))
+        self.assertEqual(sorted(acked), list(range(1, total + 1)))
+        stored, at = {}, 0
+        while True:
+            page = self.client.get(f"{path}/messages?order=asc&limit=1000&after={at}").json
+            stored.update((m["seq"], m["content"]) for m in page["data"])
+            if not page["has_more"]:
+                break
+            at = page["last_seq"]
+        self.assertEqual(stored, acked)
+        session = self.client.get(path).json
+        self.assertEqual((session["message_count"], session["version"]), (total, 1 + 64 * each))
+
+
+class RowLevelSecurity(StackTest):
+    """The second lock: what if a statement forgot its tenant?"""
+    TABLES = ("sessions", "messages", "idempotency_keys")
+
+    def sql(self, statement, tenant):
+        """As parley's own role, with or without a tenant set."""
+        begin = "SET ROLE parley_app;"
+        if tenant is not None:
+            begin += f"SELECT set_config('parley.tenant', '{tenant}', false) \\g /dev/null\n"
+        return self.stack.psql(begin + statement)
+
+    def test_rows_of_another_tenant_are_not_there(self):
+        """Fails if a table's security is not enabled, or if its policy lets an unset tenant pass as
+        one that has nothing: tried."""
+        answer = self.client.post("/v1/sessions", {"message": message("x")},
+                                  headers={"Idempotency-Key": "key"})
+        self.assertEqual(answer.status, 201)
+        self.assertEqual(self.stack.psql("SELECT rolsuper, rolbypassrls FROM pg_roles"
+                                         " WHERE rolname = 'parley_app'"), "f\tf")
+        for table in self.TABLES:
+            with self.subTest(table=table):
+                self.assertEqual(self.sql(f"SELECT count(*) FROM {table}", "default"), "1")
+                self.assertEqual(self.sql(f"SELECT count(*) FROM {table}", "other"), "0")
+                self.assertEqual(self.sql(f"SELECT count(*) FROM {table}", ""), "0")
+                with self.assertRaisesRegex(StackError, "parley.tenant"):
+                    self.sql(f"SELECT count(*) FROM {table}", None)
+                deleted = self.sql(f"WITH d AS (DELETE FROM {table} RETURNING 1) SELECT count(*)"
+                                   " FROM d", "other")
+                self.assertEqual(deleted, "0")
+                with self.assertRaisesRegex(StackError, "parley.tenant"):
+                    self.sql(f"DELETE FROM {table}", None)
+        updated = self.sql("WITH u AS (UPDATE sessions SET language = 'xx' RETURNING 1)"
+                           " SELECT count(*) FROM u", "other")
+        self.assertEqual(updated, "0")
+        with self.assertRaisesRegex(StackError, "row-level security"):
+            self.sql("UPDATE sessions SET tenant = 'other'", "default")
+        with self.assertRaisesRegex(StackError, "row-level security"):
+            self.sql("INSERT INTO sessions (tenant, session_id, expires_at, expiry_hour, ttl_seconds)"
+                     " VALUES ('default', 'forged', now(), 0, 1)", "other")
+        self.assertEqual(self.client.get(answer.headers["Location"]).status, 200)
+
+    def test_the_role_that_serves_owns_nothing(self):
+        owned = self.stack.psql("SELECT count(*) FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner"
+                                " WHERE r.rolname = 'parley_app'")
+        self.assertEqual(owned, "0")
+        for statement in ("ALTER TABLE sessions DISABLE ROW LEVEL SECURITY", "DROP TABLE messages",
+                          "TRUNCATE sessions", "CREATE TABLE public.t (a int)",
+                          "DROP POLICY tenant ON sessions"):
+            with self.subTest(statement=statement), self.assertRaises(StackError):
+                self.sql(statement, "default")
+
+    def test_every_table_has_the_lock(self):
+        """Also one that a later migration adds. Fails if one table's security is not forced: tried."""
+        without = self.stack.psql(
+            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+            " AND NOT (relrowsecurity AND relforcerowsecurity) AND relname <> 'parley_schema'")
+        self.assertEqual(without, "")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: MIT
+"""The native interface through nginx: messages. Appending, pages, single messages."""
+import json
+import unittest
+
+from harness import TIME, UUID, ParleyTest, Wire, at_once, message
+
+
+class Append(ParleyTest):
+    """POST /v1/sessions/{id}/messages"""
+
+    def test_one(self):
+        path = self.make()
+        answer = self.client.post(path + "/messages", message("Hello"))
+        receipt = self.ok(answer, 201)
+        self.assertEqual(set(receipt), {"session_id", "version", "message_count", "seq", "message_id",
+                                        "first_seq", "last_seq", "created_at", "expires_at"})
+        self.assertEqual([receipt[k] for k in ("version", "message_count", "seq", "first_seq",
+                                               "last_seq")], [2, 1, 1, 1, 1])
+        self.assertRegex(receipt["message_id"], UUID)
+        self.assertRegex(receipt["created_at"], TIME)
+        self.assertEqual(answer.headers["Location"], path + "/messages/1")
+        session = self.client.get(path)
+        self.assertEqual(session.headers["ETag"], answer.headers["ETag"])
+        self.assertEqual((session.json["expires_at"], session.json["updated_at"]),
+                         (receipt["expires_at"], receipt["created_at"]))
+        stored, = session.json["messages"]
+        self.assertEqual((stored["message_id"], stored["created_at"]),
+                         (receipt["message_id"], receipt["created_at"]))
+
+    def test_1000_and_not_1001(self):
+        path = self.make()
+        self.fill(path, 3)
+        sent = [message(f"x{i}", metadata={"i": i}) for i in range(1000)]
+        receipt = self.ok(self.client.post(path + "/messages", {"messages": sent}), 201)
+        self.assertEqual((receipt["first_seq"], receipt["last_seq"], receipt["message_count"]),
+                         (4, 1003, 1003))
+        self.assertEqual(len(set(receipt["message_ids"])), 1000)
+        page = self.ok(self.client.get(path + "/messages?limit=1000&after=3&order=asc"))
+        self.assertEqual([(m["seq"], m["content"], m["metadata"]["i"]) for m in page["data"]],
+                         [(i + 4, f"x{i}", i) for i in range(1000)])
+        self.assertEqual([m["message_id"] for m in page["data"]], receipt["message_ids"])
+        self.problem(self.client.post(path + "/messages", {"messages": sent + [message("y")]}), 400,
+                     "out_of_range", "messages")
+        self.problem(self.client.post(path + "/messages", {"messages": []}), 400, "out_of_range",
+                     "messages")
+        self.assertEqual(self.ok(self.client.get(path))["message_count"], 1003)
+
+    def test_all_or_none(self):
+        path = self.make()
+        for at in (0, 499, 999):
+            sent = [message("x")] * 1000
+            sent[at] = {"role": "user"}
+            answer = self.client.post(path + "/messages", {"messages": sent})
+            self.problem(answer, 400, "invalid_field", f"messages[{at}].content")
+            sent = [message("x")] * 1000
+            sent[at] = message("x", message_id="twice")
+            sent[500] = message("x", message_id="twice")
+            self.problem(self.client.post(path + "/messages", {"messages": sent}), 409,
+                         "message_id_taken", "message_id")
+        session = self.ok(self.client.get(path))
+        self.assertEqual((session["version"], session["message_count"], session["messages"]),
+                         (1, 0, []))
+        self.assertEqual(self.ok(self.client.post(path + "/messages", message("x")), 201)["seq"], 1)
+
+    def test_content_of_every_kind(self):
+        path = self.make()
+        contents = ["", "text \u00e9\u4e2d\U0001f600\u2028\u007f", 'quote " back \\ slash /',
+                    "\n\t\r\b\f\u001f", [], "x" * 100000,
+                    [{"type": "text", "text": "a"}, {"type": "image", "url": "b", "n": [1, None]}]]
+        for content in contents:
+            self.ok(self.client.post(path + "/messages", message(content)), 201)
+        got = self.ok(self.client.get(path))["messages"]
+        self.assertEqual([m["content"] for m in got], contents)
+
+    def test_other_types(self):
+        path = self.make()
+        sent = [{"type": "function_call", "content": {"name": "f", "arguments": "{}"}},
+                {"type": "function_call_output"}, {"type": "note", "role": "system", "content": "x"}]
+        self.ok(self.client.post(path + "/messages", {"messages": sent}), 201)
+        got = self.ok(self.client.get(path))["messages"]
+        self.assertEqual([(m["type"], m["role"], m["content"]) for m in got],
+                         [("function_call", None, sent[0]["content"]),
+                          ("function_call_output", None, None), ("note", "system", "x")])
+
+    def test_text_comes_back_as_it_was_written(self):
+        path = self.make()
+        content = (rb'[ {"type" : "n", "v": [1.10, 1E+2, -0, 0.0, 18446744073709551615,'
+                   rb' -9223372036854775808,1e-300] , "u": "\u00e9\/\ud83d\ude00" } ]')
+        body = b'{"role": "user", "content": ' + content + b'}'
+        self.ok(self.client.post(path + "/messages", body,
+                                 headers={"Content-Type": "application/json"}), 201)
+        for _ in range(2):
+            for where in ("", "/messages", "/messages/1", "/messages?order=asc"):
+                self.assertIn(b'"content":' + content + b',"metadata"',
+                              self.client.get(path + where).body)
+
+    def test_create(self):
+        path = "/v1/sessions/" + self.new_id()
+        self.problem(self.client.post(path + "/messages", message("x")), 404, "not_found")
+        self.problem(self.client.post(path + "/messages?create=false", message("x")), 404, "not_found")
+        receipt = self.ok(self.client.post(path + "/messages?create=true", message("1")), 201)
+        self.assertEqual((receipt["seq"], receipt["version"]), (1, 1))
+        receipt = self.ok(self.client.post(path + "/messages?create=true", message("2")), 201)
+        self.assertEqual((receipt["seq"], receipt["version"]), (2, 2))
+        session = self.ok(self.client.get(path))
+        self.assertEqual((session["language"], session["ttl_seconds"], session["message_count"]),
+                         ("en", 604800, 2))
+
+    def test_64_at_once_with_create_make_one(self):
+        path = "/v1/sessions/" + self.new_id()
+
+        def append(i):
+            client = self.stack.client()
+            answer = client.post(path + "/messages?create=true", message(f"of {i}"))
+            client.close()
+            return answer
+        answers = at_once(64, append)
+        self.assertEqual({a.status for a in answers}, {201}, answers)
+        self.assertEqual(sorted(a.json["seq"] for a in answers), list(range(1, 65)))
+        page = self.ok(self.client.get(path + "/messages?order=asc&limit=100"))["data"]
+        self.assertEqual([m["content"] for m in page],
+                         [f"of {i}" for i in sorted(range(64), key=lambda i: answers[i].json["seq"])])
+
+    def test_return(self):
+        path = self.make()
+        self.fill(path, 30)
+        for n in (0, 1, 5, 20, 25, 1000):
+            before = self.ok(self.client.get(path))["message_count"]
+            receipt = self.ok(self.client.post(f"{path}/messages?return={n}",
+                                               {"messages": [message("a"), message("b")]}), 201)
+            self.assertEqual("messages" in receipt, n > 0)
+            seqs = [m["seq"] for m in receipt.get("messages", [])]
+            self.assertEqual(seqs, list(range(max(1, before + 3 - n), before + 3)) if n else [])
+            if n >= 2:
+                self.assertEqual([m["content"] for m in receipt["messages"][-2:]], ["a", "b"])
+
+    def test_a_whole_turn_in_one_call(self):
+        path = "/v1/sessions/" + self.new_id()
+        receipt = self.ok(self.client.post(path + "/messages?create=true&return=20", message("1")), 201)
+        self.assertEqual([m["content"] for m in receipt["messages"]], ["1"])
+        self.assertEqual(receipt["messages"], self.ok(self.client.get(path))["messages"])
+
+    def test_own_message_ids(self):
+        path = self.make()
+        receipt = self.ok(self.client.post(path + "/messages", message("x", message_id="mine:1")), 201)
+        self.assertEqual(receipt["message_id"], "mine:1")
+        for again in (message("y", message_id="mine:1"),
+                      {"messages": [message("a"), message("b", message_id="mine:1")]}):
+            self.problem(self.client.post(path + "/messages", again), 409, "message_id_taken",
+                         "message_id")
+        other = self.make()
+        self.ok(self.client.post(other + "/messages", message("x", message_id="mine:1")), 201)
+        made = self.ok(self.client.post(path + "/messages", message("z")), 201)["message_id"]
+        self.problem(self.client.post(path + "/messages", message("y", message_id=made)), 409,
+                     "message_id_taken", "message_id")
+        # Of another session it may be brought along.
+        receipt = self.ok(self.client.post(other + "/messages", message("z", message_id=made)), 201)
+        self.assertEqual(self.ok(self.client.get(f"{other}/messages/{made}"))["seq"], receipt["seq"])
+        self.assertEqual(self.ok(self.client.get(path))["message_count"], 2)
+
+    def test_what_is_read_after_is_what_was_written(self):
+        """Each append follows a read, so that the tiers are warm and the writer's own value is what
+        the next read gives."""
+        path = self.make(context={"a": 1}, metadata={"b": 2})
+        for i in range(1, 60):
+            receipt = self.ok(self.client.post(path + "/messages", message(f"m{i}", metadata={"i": i})),
+                              201)
+            session = self.ok(self.client.get(path))
+            self.assertEqual((session["version"], session["message_count"], session["updated_at"]),
+                             (receipt["version"], i, receipt["created_at"]))
+            self.assertEqual([m["content"] for m in session["messages"]],
+                             [f"m{k}" for k in range(max(1, i - 19), i + 1)])
+        warm = self.client.get(path).body
+        self.stack.redis.cli("flushall")
+        # What PostgreSQL says, byte for byte.
+        self.assertEqual(self.client.get(path).body, warm)
+
+
+class Pages(ParleyTest):
+    """GET /v1/sessions/{id}/messages"""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        test = cls("test_parameters")
+        test.setUp()
+        cls.path = test.make()
+        test.fill(cls.path, 250)
+        cls.empty = test.make()
+        test.doCleanups()
+
+    def page(self, query=""):
+        """A page: its seqs, has_more."""
+        page = self.ok(self.client.get(self.path + "/messages" + query))
+        self.assertEqual(set(page), {"data", "has_more", "first_seq", "last_seq"})
+        seqs = [m["seq"] for m in page["data"]]
+        self.assertEqual([m["content"] for m in page["data"]], [f"m{s}" for s in seqs])
+        self.assertEqual((page["first_seq"], page["last_seq"]),
+                         (seqs[0], seqs[-1]) if seqs else (None, None))
+        return seqs, page["has_more"]
+
+    def test_parameters(self):
+        newest, oldest = list(range(250, 0, -1)), list(range(1, 251))
+        for query, expected in (
+                ("", (newest[:20], True)),
+                ("?order=desc", (newest[:20], True)),
+                ("?order=asc", (oldest[:20], True)),
+                ("?limit=1", ([250], True)),
+                ("?limit=249", (newest[:249], True)),
+                ("?limit=250", (newest, False)),
+                ("?limit=1000", (newest, False)),
+                ("?limit=1000&order=asc", (oldest, False)),
+                ("?after=248", ([250, 249], False)),
+                ("?after=250", ([], False)),
+                ("?after=9223372036854775807", ([], False)),
+                ("?after=0&order=asc&limit=2", ([1, 2], True)),
+                ("?after=240&order=asc", (list(range(241, 251)), False)),
+                ("?after=240&order=asc&limit=10", (list(range(241, 251)), False)),
+                ("?after=240&order=asc&limit=9", (list(range(241, 250)), True)),
+                ("?before=3", ([2, 1], False)),
+                ("?before=3&order=asc", ([1, 2], False)),
+                ("?before=1", ([], False)),
+                ("?before=100&limit=3", ([99, 98, 97], True)),
+                ("?after=10&before=14", ([13, 12, 11], False)),
+                ("?after=10&before=14&order=asc&limit=2", ([11, 12], True)),
+                ("?after=14&before=10", ([], False))):
+            for _ in range(2):
+                with self.subTest(query=query):
+                    self.assertEqual(self.page(query), expected)
+
+    def test_walking_both_ways(self):
+        for order, edge, start in (("asc", "after", "0"), ("desc", "before", "251")):
+            for limit in (1, 7, 20, 100, 250):
+                seqs, more, at, pages = [], True, start, 0
+                while more:
+                    some, more = self.page(f"?order={order}&limit={limit}&{edge}={at}")
+                    seqs += some
+                    at, pages = some[-1], pages + 1
+                self.assertEqual(seqs, sorted(range(1, 251), reverse=order == "desc"))
+                self.assertEqual(pages, -(-250 // limit))
+
+    def test_max_bytes(self):
+        path = self.make()
+        # Content as JSON text, with its quotes, and {} of metadata: 12 bytes each.
+        self.ok(self.client.post(path + "/messages", {"messages": [message("x" * 8)] * 10}), 201)
+        for query, seqs, more in (
+                ("?max_bytes=12", [10], True), ("?max_bytes=23", [10], True),
+                ("?max_bytes=24", [10, 9], True), ("?max_bytes=119", list(range(10, 1, -1)), True),
+                ("?max_bytes=120", list(range(10, 0, -1)), False),
+                ("?max_bytes=36&limit=2", [10, 9], True),
+                ("?max_bytes=36&order=asc", [1, 2, 3], True),
+                ("?max_bytes=24&before=4", [3, 2], True), ("?max_bytes=36&before=4", [3, 2, 1], False),
+                # Nothing fits, and it says that there is more.
+                ("?max_bytes=11", [], True)):
+            with self.subTest(query=query):
+                page = self.ok(self.client.get(path + "/messages" + query))
+                self.assertEqual(([m["seq"] for m in page["data"]], page["has_more"]), (seqs, more))
+
+    def test_empty(self):
+        for query in ("", "?order=asc", "?after=1", "?max_bytes=1"):
+            page = self.ok(self.client.get(self.empty + "/messages" + query))
+            self.assertEqual(page, {"data": [], "has_more": False, "first_seq": None,
+                                    "last_seq": None})
+
+    def test_304(self):
+        for query in ("", "?order=asc&limit=3"):
+            answer = self.client.get(self.path + "/messages" + query)
+            tag = answer.headers["ETag"]
+            again = self.client.get(self.path + "/messages" + query, headers={"If-None-Match": tag})
+            self.assertEqual((again.status, again.body), (304, b""))
+
+    def test_page_of_a_tier_is_that_of_the_database(self):
+        path = self.make()
+        self.fill(path, 45)
+        self.ok(self.client.delete(path + "/messages/44"), 204)
+        for _ in range(3):
+            # order=desc&before is never answered by a tier.
+            for limit in (1, 19, 20):
+                warm = self.client.get(f"{path}/messages?limit={limit}").body
+                cold = self.client.get(f"{path}/messages?limit={limit}&before=1000").body
+                self.assertEqual(json.loads(warm), json.loads(cold))
+
+
+class Single(ParleyTest):
+    """GET, DELETE /v1/sessions/{id}/messages/{seq or message_id}"""
+
+    def test_by_seq_and_by_id(self):
+        path = self.make(messages=[message("1"), message("2", message_id="two", metadata={"n": 2}),
+                                   message("3", "assistant")])
+        for message_ in self.ok(self.client.get(path))["messages"]:
+            for name in (message_["seq"], message_["message_id"]):
+                self.assertEqual(self.ok(self.client.get(f"{path}/messages/{name}")), message_)
+        for name in ("4", "99", "9223372036854775807", "18446744073709551615", "three", "TWO",
+                     "00000000-0000-8000-8000-000000000001"):
+            with self.subTest(name=name):
+                self.problem(self.client.get(f"{path}/messages/{name}"), 404, "not_found")
+                self.problem(self.client.delete(f"{path}/messages/{name}"), 404, "not_found")
+
+    def test_ids_of_another_session_name_nothing(self):
+        path, other = self.make(message=message("a")), self.make(message=message("b"))
+        foreign = self.ok(self.client.get(other))["messages"][0]["message_id"]
+        self.problem(self.client.get(f"{path}/messages/{foreign}"), 404, "not_found")
+        self.problem(self.client.delete(f"{path}/messages/{foreign}"), 404, "not_found")
+        self.assertEqual(self.ok(self.client.get(other))["message_count"], 1)
+
+    def test_a_deleted_number_stays_empty(self):
+        path = self.make(messages=[message(f"m{i}", message_id=f"i{i}") for i in range(1, 6)])
+        for name, left in (("2", [1, 3, 4, 5]), ("i5", [1, 3, 4]), ("1", [3, 4])):
+            state = self.client.get(path + "?messages=0").headers["ETag"]
+            answer = self.client.delete(f"{path}/messages/{name}")
+            self.assertEqual((answer.status, answer.body), (204, b""))
+            self.problem(self.client.delete(f"{path}/messages/{name}"), 404, "not_found")
+            session = self.client.get(path)
+            self.assertEqual([m["seq"] for m in session.json["messages"]], left)
+            self.assertEqual(session.json["message_count"], len(left))
+            self.assertNotEqual(self.client.get(path + "?messages=0").headers["ETag"], state)
+        self.assertEqual(self.ok(self.client.post(path + "/messages", message("m6")), 201)["seq"], 6)
+        self.problem(self.client.get(path + "/messages/5"), 404, "not_found")
+        page = self.ok(self.client.get(path + "/messages?order=asc"))
+        self.assertEqual([m["content"] for m in page["data"]], ["m3", "m4", "m6"])
+        self.assertEqual(self.ok(self.client.get(path))["message_count"], 3)
+
+    def test_16_at_once_delete_it_once(self):
+        """Fails if the count is lowered without a look at what was deleted: tried."""
+        path = self.make(messages=[message("1"), message("2")])
+
+        def delete(_):
+            client = self.stack.client()
+            status = client.delete(path + "/messages/1").status
+            client.close()
+            return status
+        statuses = at_once(16, delete)
+        self.assertEqual((statuses.count(204), statuses.count(404)), (1, 15))
+        session = self.ok(self.client.get(path))
+        self.assertEqual((session["message_count"], session["version"]), (1, 2))
+
+    def test_of_16_with_one_tag_one_is_deleted(self):
+        """Fails if the session is not locked before its tag is compared: tried."""
+        wires = [Wire(self.stack.nginx.port) for _ in range(16)]
+        for _ in range(5):
+            path = self.make(messages=[message(f"m{i}") for i in range(16)])
+            tag = self.client.get(path).headers["ETag"]
+            for i, wire in enumerate(wires):
+                wire.send("DELETE", f"{path}/messages/{i + 1}", headers=f"If-Match: {tag}\r\n")
+            statuses = [wire.receive("DELETE")[0] for wire in wires]
+            self.assertEqual((statuses.count(204), statuses.count(412)), (1, 15))
+            self.assertEqual(self.ok(self.client.get(path))["message_count"], 15)
+        for wire in wires:
+            wire.close()
+
+    def test_all_deleted(self):
+        path = self.make(message=message("1"))
+        self.ok(self.client.delete(path + "/messages/1"), 204)
+        session = self.ok(self.client.get(path))
+        self.assertEqual((session["messages"], session["message_count"]), ([], 0))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,395 @@
+# SPDX-License-Identifier: MIT
+"""`make run`: two commands to a running service, and nothing left behind however it ends.
+
+Each of these, tried one at a time in tests/stack/run, makes a test here fail: children without
+--pdeathsig, no end_leftovers, no trap on EXIT, none on SIGTERM and SIGHUP, a cluster made under its
+final name, a directory of another user taken.
+"""
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+from stack import IS_ROOT, PARLEY, ROOT, free_port, raw_request, signal_all, wait_until
+
+CHECKOUT = ("Makefile", "include", "nginx", "src", "tests")
+
+
+def processes_in(directory):
+    """The processes that work in a directory, hold it in their command line or run a file of it."""
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        if int(entry.name) == os.getpid():
+            continue
+        try:
+            words = [os.readlink(entry / "cwd"), os.readlink(entry / "exe"),
+                     (entry / "cmdline").read_bytes().decode("utf-8", "replace")]
+            state = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if state != "Z" and any(directory in w for w in words):
+            found.append((int(entry.name), words[2].replace("\0", " ")))
+    return found
+
+
+class RunTest(unittest.TestCase):
+    """Each test has a checkout of its own, as a fresh clone would be but for what is built."""
+    user = None
+
+    def setUp(self):
+        self.base = tempfile.mkdtemp(prefix="parley-run-", dir="/var/tmp")
+        os.chmod(self.base, 0o755)
+        self.checkout = self.base + "/checkout"
+        self.addCleanup(self.clean)
+        os.mkdir(self.checkout)
+        for name in CHECKOUT:
+            subprocess.run(["cp", "-a", f"{ROOT}/{name}", self.checkout], check=True)
+        self.program = self.checkout + "/parley"
+        shutil.copy2(PARLEY, self.program)
+        os.chmod(self.program, 0o755)
+        self.port = free_port()
+        self.started = []
+        self.environment = {"PATH": os.environ["PATH"], "HOME": self.base, "LANG": "C.UTF-8",
+                            "PORT": str(self.port)}
+        if "ASAN_OPTIONS" in os.environ:
+            self.environment["ASAN_OPTIONS"] = os.environ["ASAN_OPTIONS"]
+
+    def clean(self):
+        for process in self.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            process.stdout.close()
+            process.stderr.close()
+        signal_all([pid for pid, _ in processes_in(self.base)], signal.SIGKILL)
+        wait_until(lambda: not processes_in(self.base), 10, "processes of the test gone")
+        for path in pathlib.Path("/var/tmp").glob("parley-[0-9]*-*"):
+            if (path / "parley.conf").exists() and path.name in self.away():
+                shutil.rmtree(path)
+        shutil.rmtree(self.base)
+
+    def away(self):
+        """Names of the directories under /var/tmp that a run of this checkout may use."""
+        digest = subprocess.run(["sha256sum"], input=self.checkout, text=True, capture_output=True,
+                                check=True).stdout[:12]
+        return {f"parley-{uid}-{digest}" for uid in (os.getuid(), 65534)}
+
+    def start(self, *command, **environment):
+        """Starts a run in a process group of its own, as a terminal would."""
+        as_user = {}
+        if self.user:
+            as_user = {"user": self.user, "group": self.group, "extra_groups": []}
+        process = subprocess.Popen(
+            command or ("tests/stack/run", self.program), cwd=self.checkout, text=True,
+            env={**self.environment, **environment}, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            # A shell cannot trap what was ignored when it began, as in a job in the background.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **as_user)
+        self.started.append(process)
+        # A run that hangs, or says nothing, must not hang the tests.
+        limit = threading.Timer(150, lambda: process.poll() is None and process.kill())
+        limit.start()
+        self.addCleanup(limit.cancel)
+        return process
+
+    def wait_ready(self, process):
+        """Waits for the line that says so; the text up to it."""
+        text = ""
+        while "is ready at" not in text:
+            line = process.stdout.readline()
+            if not line:
+                self.fail(f"it ended before it was ready: {text}{process.stderr.read()}")
+            text += line
+        return text
+
+    def end(self, process, number=signal.SIGINT, group=True):
+        """Ends a run; its exit status. Nothing may be left."""
+        if group:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        status = process.wait(60)
+        self.assert_nothing_runs()
+        return status
+
+    def assert_nothing_runs(self):
+        """No process of this checkout, and nobody at the port."""
+        self.assertEqual(processes_in(self.base), [])
+        for name in self.away():
+            self.assertEqual(processes_in("/var/tmp/" + name), [])
+
+    def assert_fails(self, process, *words):
+        """It ends by itself with one line that holds words, and leaves nothing running."""
+        out, err = process.communicate(timeout=90)
+        self.assertNotEqual(process.returncode, 0, out)
+        self.assertEqual(len(err.splitlines()), 1, err)
+        for word in words:
+            self.assertIn(word, err)
+        return err
+
+    def listens(self):
+        """Whether somebody does, at the port."""
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+class Commands(RunTest):
+    """make run as a newcomer meets it."""
+
+    def test_curl_line_works_and_ctrl_c_ends_everything(self):
+        # What is built already need not be built once more.
+        if os.path.isdir(ROOT + "/build/gcc"):
+            os.mkdir(self.checkout + "/build")
+            subprocess.run(["cp", "-a", ROOT + "/build/gcc", self.checkout + "/build"], check=True)
+        process = self.start("make", "run", f"PORT={self.port}")
+        self.wait_ready(process)
+        lines = [process.stdout.readline() for _ in range(2)]
+        curl = lines[1].strip()
+        self.assertTrue(curl.startswith("curl "), lines)
+        done = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, check=True)
+        self.assertRegex(done.stdout, "^HTTP/1.1 201")
+        self.assertIn('"session_id"', done.stdout)
+        self.end(process)
+
+    def test_data_stays_for_the_next_run(self):
+        process = self.start()
+        self.wait_ready(process)
+        body = b'{"session_id": "kept", "message": {"role": "user", "content": "still here"}}'
+        request = (b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                   b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)) + body
+        self.assertRegex(raw_request(self.port, request), b"^HTTP/1.1 201")
+        self.assertEqual(self.end(process, signal.SIGTERM, group=False), 0)
+        began = time.monotonic()
+        process = self.start()
+        self.wait_ready(process)
+        print(f"     the second start was ready after {time.monotonic() - began:.2f} s")
+        answer = raw_request(self.port, b"GET /v1/sessions/kept HTTP/1.1\r\nHost: x\r\n"
+                                        b"Connection: close\r\n\r\n")
+        self.assertIn(b"still here", answer)
+        self.end(process)
+
+
+class Ends(RunTest):
+    """However it ends, at any moment."""
+
+    def test_each_signal(self):
+        for number, group in ((signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, True),
+                              (signal.SIGTERM, True)):
+            with self.subTest(signal=number, group=group):
+                process = self.start()
+                self.wait_ready(process)
+                self.assertEqual(self.end(process, number, group), 0)
+                self.assertEqual(process.stderr.read(), "")
+
+    def test_signal_in_the_middle_of_the_start(self):
+        # From the first moment of a run without data to one that is ready.
+        for n in range(12):
+            with self.subTest(n=n):
+                process = self.start()
+                time.sleep(0.12 * n)
+                self.end(process, random.choice((signal.SIGINT, signal.SIGTERM)))
+                self.assertEqual(process.stderr.read(), "")
+        process = self.start()
+        self.wait_ready(process)
+        self.end(process)
+
+    def test_kill_9_and_the_next_start(self):
+        process = self.start()
+        self.wait_ready(process)
+        process.kill()
+        process.wait()
+        again = self.start()
+        self.wait_ready(again)
+        self.assertEqual(self.end(again), 0)
+
+    def test_kill_9_in_the_middle_of_the_start(self):
+        for n in range(6):
+            process = self.start()
+            time.sleep(0.1 + 0.2 * n)
+            process.kill()
+            process.wait()
+        process = self.start()
+        self.wait_ready(process)
+        self.end(process)
+
+    def test_a_process_that_outlived_a_killed_run_is_ended(self):
+        process = self.start()
+        self.wait_ready(process)
+        redis = [pid for pid, words in processes_in(self.checkout) if "redis-server" in words]
+        self.assertEqual(len(redis), 1)
+        os.kill(redis[0], signal.SIGSTOP)
+        process.kill()
+        process.wait()
+        wait_until(lambda: len(processes_in(self.checkout)) == 1, 30, "all but Redis gone")
+        again = self.start()
+        self.assertIn(f"ended redis (process {redis[0]})", self.wait_ready(again))
+        self.end(again)
+
+    def test_redis_may_go_postgresql_may_not(self):
+        process = self.start()
+        self.wait_ready(process)
+        redis = [pid for pid, words in processes_in(self.checkout) if "redis-server" in words]
+        os.kill(redis[0], signal.SIGKILL)
+        self.assertIn("redis ended", process.stderr.readline())
+        self.assertTrue(self.listens())
+        postgres = [pid for pid, words in processes_in(self.checkout) if "/postgres -D" in words]
+        os.kill(postgres[0], signal.SIGINT)
+        self.assert_fails(process, "postgres ended")
+        self.assert_nothing_runs()
+
+
+class Refuses(RunTest):
+    """One clear line, and nothing left running."""
+
+    def test_port_taken(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", self.port))
+            taken.listen()
+            self.assert_fails(self.start(), f"port {self.port} is taken", "PORT=")
+        self.assert_nothing_runs()
+
+    def test_port_that_is_none(self):
+        self.assert_fails(self.start(PORT="http"), "PORT=http")
+        self.assert_fails(self.start(PORT="70000"), "PORT=70000")
+
+    def test_already_running(self):
+        process = self.start()
+        self.wait_ready(process)
+        self.assert_fails(self.start(PORT=str(free_port())), "already running", str(process.pid))
+        self.assertTrue(self.listens())
+        self.end(process)
+
+    def test_postgresql_that_does_not_start(self):
+        process = self.start()
+        self.wait_ready(process)
+        self.end(process)
+        control = self.checkout + "/.run/pg/global/pg_control"
+        with open(control, "r+b") as f:
+            f.truncate(100)
+        self.assert_fails(self.start(), "postgres did not start", "pg_control", "/postgres.log)")
+        self.assert_nothing_runs()
+
+    def test_missing_tool(self):
+        tools = self.base + "/tools"
+        os.mkdir(tools)
+        for directory in ("/usr/sbin", "/usr/bin"):
+            for entry in os.scandir(directory):
+                if entry.name not in ("redis-server", "redis-check-rdb", "redis-check-aof"):
+                    link = f"{tools}/{entry.name}"
+                    if not os.path.lexists(link):
+                        os.symlink(entry.path, link)
+        self.assert_fails(self.start(PATH=tools), "redis-server is not installed")
+        self.assert_nothing_runs()
+
+    def write_program(self, text):
+        """A program in parley's place."""
+        os.unlink(self.program)
+        with open(self.program, "w", encoding="utf-8") as f:
+            f.write("#!/bin/sh\n" + text)
+        os.chmod(self.program, 0o755)
+
+    def test_migration_that_fails(self):
+        self.write_program('echo "the schema is newer than this program" >&2; exit 2\n')
+        self.assert_fails(self.start(), "parley migrate failed", "schema is newer", "/migrate.log)")
+        self.assert_nothing_runs()
+
+    def test_parley_that_ends_at_once(self):
+        self.write_program('[ "$1" = migrate ] && exit 0\necho "no such setting" >&2; exit 2\n')
+        self.assert_fails(self.start(), "parley did not start", "no such setting", "/parley.log)")
+        self.assert_nothing_runs()
+
+    def test_setting_that_is_wrong(self):
+        self.assert_fails(self.start(PARLEY_WORKERS="many"), "PARLEY_WORKERS")
+        self.assert_nothing_runs()
+
+
+class Places(RunTest):
+    """Where its directory is."""
+
+    def ready_in(self, process):
+        """The directory that the ready line names."""
+        text = self.wait_ready(process)
+        return re.search(r"data and logs in (\S+);", text).group(1)
+
+    def test_a_checkout_only_its_owner_can_read(self):
+        os.chmod(self.checkout, 0o700)
+        os.chmod(self.base, 0o700)
+        process = self.start("sh", "-c", f"umask 077; exec tests/stack/run {self.program}")
+        directory = self.ready_in(process)
+        if IS_ROOT:
+            self.assertIn(os.path.basename(directory), self.away())
+        else:
+            self.assertEqual(directory, self.checkout + "/.run")
+        self.assertEqual(os.stat(directory).st_mode & 0o066, 0)
+        self.end(process)
+
+    def test_names_that_would_not_fit(self):
+        for name in ("long-" * 20, "with space"):
+            with self.subTest(name=name):
+                moved = f"{self.base}/{name}"
+                os.rename(self.checkout, moved)
+                self.checkout, self.program = moved, moved + "/parley"
+                process = self.start()
+                directory = self.ready_in(process)
+                self.assertIn(os.path.basename(directory), self.away())
+                self.end(process)
+                shutil.rmtree(directory)
+
+    def test_a_directory_of_somebody_else_is_not_used(self):
+        if not IS_ROOT:
+            self.skipTest("needs root to give a directory away")
+        os.mkdir(self.checkout + "/.run")
+        os.chown(self.checkout + "/.run", 65534, 65534)
+        process = self.start()
+        self.assertIn(os.path.basename(self.ready_in(process)), self.away())
+        self.end(process)
+
+    def test_sockets_and_data_are_for_their_owner(self):
+        process = self.start()
+        directory = self.ready_in(process)
+        self.assertEqual(stat.S_IMODE(os.stat(directory + "/pg").st_mode), 0o700)
+        self.assertEqual(stat.S_IMODE(os.stat(directory + "/redis.sock").st_mode), 0o700)
+        self.assertEqual(os.stat(directory + "/parley.sock").st_mode & 0o007, 0)
+        self.end(process)
+
+
+@unittest.skipUnless(IS_ROOT, "runs as an ordinary user anyway")
+class OrdinaryUser(RunTest):
+    """The same as nobody in particular, from a checkout that only that user can read."""
+    user, group = 65534, 65534
+
+    def setUp(self):
+        super().setUp()
+        subprocess.run(["chown", "-R", f"{self.user}:{self.group}", self.base], check=True)
+        os.chmod(self.checkout, 0o700)
+
+    def test_run_and_run_again(self):
+        for _ in range(2):
+            process = self.start()
+            self.assertIn(self.checkout + "/.run;", self.wait_ready(process))
+            self.assertTrue(self.listens())
+            owners = {os.stat(f"/proc/{pid}").st_uid for pid, _ in processes_in(self.checkout)}
+            self.assertEqual(owners, {self.user})
+            self.assertEqual(self.end(process), 0)
+
+    def test_kill_9_and_the_next_start(self):
+        process = self.start()
+        self.wait_ready(process)
+        process.kill()
+        process.wait()
+        again = self.start()
+        self.wait_ready(again)
+        self.end(again)
+
+
+if __name__ == "__main__":
+    unittest.main()
