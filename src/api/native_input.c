@@ -40,8 +40,8 @@ static bool is_name(struct sv s, size_t max, const char *more)
 {
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
-        bool ok = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-                  c == '-';
+        bool ok =
+            (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
         for (const char *m = more; !ok && *m; m++)
             ok = c == *m;
         if (!ok)
@@ -80,8 +80,8 @@ static enum err read_conditions(struct request_ctx *ctx, const struct http_reque
                                 struct session_guard *out)
 {
     struct http_condition match, none;
-    enum err e = http_condition_parse(ctx, "If-Match", http_header_get(req, "if-match"), true,
-                                      &match);
+    enum err e =
+        http_condition_parse(ctx, "If-Match", http_header_get(req, "if-match"), true, &match);
     if (e == ERR_NONE)
         e = http_condition_parse(ctx, "If-None-Match", http_header_get(req, "if-none-match"), false,
                                  &none);
@@ -128,8 +128,9 @@ static bool is_json(struct sv type, enum native_body kind)
 {
     struct sv params = type;
     struct sv media = sv_trim(sv_cut(&params, ';'));
-    bool ok = sv_eq_nocase(media, SV("application/json")) ||
-              (kind == NATIVE_BODY_PATCH && sv_eq_nocase(media, SV("application/merge-patch+json")));
+    bool ok =
+        sv_eq_nocase(media, SV("application/json")) ||
+        (kind == NATIVE_BODY_PATCH && sv_eq_nocase(media, SV("application/merge-patch+json")));
     while (params.p) {
         struct sv param = sv_trim(sv_cut(&params, ';'));
         ok = ok && (param.n == 0 || sv_eq_nocase(param, SV("charset=utf-8")) ||
@@ -308,8 +309,8 @@ enum err native_read_draft(struct request_ctx *ctx, const struct jdoc *doc, stru
                            struct session_draft *out)
 {
     struct session_body b = {.language = SV("en"), .expiry = SV("sliding")};
-    enum err e = jin_object(ctx, doc, &doc->nodes[0], "", session_fields,
-                            ARRAY_LEN(session_fields), &b, NULL);
+    enum err e = jin_object(ctx, doc, &doc->nodes[0], "", session_fields, ARRAY_LEN(session_fields),
+                            &b, NULL);
     if (e == ERR_NONE)
         e = check_session(ctx, &b, id);
     if (e != ERR_NONE)
@@ -331,8 +332,8 @@ static const struct jin_field patch_fields[] = {
                     USER_MAX_BYTES},
     [PATCH_LANGUAGE] = {"language", JIN_STRING, JIN_NULLABLE,
                         offsetof(struct session_body, language), 1, LANGUAGE_MAX},
-    [PATCH_TTL] = {"ttl_seconds", JIN_I64, JIN_NULLABLE,
-                   offsetof(struct session_body, ttl_seconds), 1, ttl_max},
+    [PATCH_TTL] = {"ttl_seconds", JIN_I64, JIN_NULLABLE, offsetof(struct session_body, ttl_seconds),
+                   1, ttl_max},
     [PATCH_CONTEXT] = {"context", JIN_OBJECT, JIN_NULLABLE, offsetof(struct session_body, context),
                        0, 0},
     [PATCH_METADATA] = {"metadata", JIN_OBJECT, JIN_NULLABLE,
@@ -351,8 +352,8 @@ enum err native_read_patch(struct request_ctx *ctx, const struct jdoc *doc,
 {
     struct session_body b = {.language = SV("en"), .expiry = SV("sliding")};
     struct jin_seen seen;
-    enum err e = jin_object(ctx, doc, &doc->nodes[0], "", patch_fields, ARRAY_LEN(patch_fields), &b,
-                            &seen);
+    enum err e =
+        jin_object(ctx, doc, &doc->nodes[0], "", patch_fields, ARRAY_LEN(patch_fields), &b, &seen);
     if (e == ERR_NONE && (seen.null & (1u << PATCH_LANGUAGE)))
         b.language = SV("en");
     if (e == ERR_NONE)

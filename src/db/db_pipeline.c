@@ -109,13 +109,6 @@ struct reading {
     struct db_fault *fault;
 };
 
-static void take_parse(struct reading *r, PGresult *res)
-{
-    struct db_step *step = &r->steps[r->at];
-    if (PQresultStatus(res) == PGRES_COMMAND_OK)
-        r->c->prepared[r->c->n_prepared++] = step->stmt;
-}
-
 static void take_execution(struct reading *r, PGresult *res)
 {
     if (db_tag_leaves_state(PQcmdStatus(res)))
@@ -143,7 +136,7 @@ static bool take(struct reading *r, PGresult *res)
         if (keep)
             take_execution(r, res);
         else
-            take_parse(r, res);
+            r->c->prepared[r->c->n_prepared++] = r->steps[r->at].stmt;
     } else {
         fine = status == PGRES_PIPELINE_ABORTED;
     }

@@ -28,6 +28,14 @@ static void put_number(FCGX_Stream *out, const char *name, size_t n)
     put_header(out, name, (struct sv){text, (size_t)len});
 }
 
+/* With its reason: nginx copies the line as it is, and HTTP/1.1 wants a blank behind the number. */
+static void put_status(FCGX_Stream *out, int status)
+{
+    char text[64];
+    int len = snprintf(text, sizeof text, "%d %s", status, http_status_reason(status));
+    put_header(out, "Status", (struct sv){text, (size_t)len});
+}
+
 void fcgi_respond(FCGX_Stream *out, const struct http_response *res, bool head)
 {
     if (res->body.failed || res->status < 200 || res->status > 599) {
@@ -36,7 +44,7 @@ void fcgi_respond(FCGX_Stream *out, const struct http_response *res, bool head)
     }
     struct sv body = buf_get(&res->body);
     bool has_body = res->content_type != NULL;
-    put_number(out, "Status", (size_t)res->status);
+    put_status(out, res->status);
     if (has_body)
         put_header(out, "Content-Type", sv_from(res->content_type));
     /* Always known, so that a worker's death shows as a short body and not as a whole one. 204 and
@@ -55,7 +63,7 @@ void fcgi_respond_nomem(FCGX_Stream *out, bool head)
 {
     const struct sv body = SV("{\"type\":\"about:blank\",\"title\":\"Service Unavailable\","
                               "\"status\":503,\"code\":\"out_of_memory\"}");
-    put_number(out, "Status", 503);
+    put_status(out, 503);
     put_header(out, "Content-Type", SV("application/problem+json"));
     put_number(out, "Content-Length", body.n);
     put_header(out, "Retry-After", SV("1"));

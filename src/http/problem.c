@@ -8,28 +8,27 @@ static const struct {
     enum err err;
     int status;
     int retry_after_s;
-    const char *title;
 } problems[] = {
-    {ERR_INVALID, 400, 0, "Bad Request"},
-    {ERR_UNAUTHENTICATED, 401, 0, "Unauthorized"},
-    {ERR_NOT_FOUND, 404, 0, "Not Found"},
-    {ERR_METHOD, 405, 0, "Method Not Allowed"},
-    {ERR_NOT_ACCEPTABLE, 406, 0, "Not Acceptable"},
-    {ERR_CONFLICT, 409, 0, "Conflict"},
-    {ERR_BUSY, 409, 1, "Conflict"},
-    {ERR_PRECONDITION, 412, 0, "Precondition Failed"},
-    {ERR_TOO_LARGE, 413, 0, "Content Too Large"},
-    {ERR_URI_TOO_LONG, 414, 0, "URI Too Long"},
-    {ERR_MEDIA_TYPE, 415, 0, "Unsupported Media Type"},
-    {ERR_KEY_REUSED, 422, 0, "Unprocessable Content"},
-    {ERR_LIMITED, 429, 1, "Too Many Requests"},
-    {ERR_TIMEOUT, 503, 1, "Service Unavailable"},
-    {ERR_OVERLOAD, 503, 1, "Service Unavailable"},
-    {ERR_UNAVAILABLE, 503, 1, "Service Unavailable"},
-    {ERR_OUTCOME_UNKNOWN, 503, 1, "Service Unavailable"},
-    {ERR_NOMEM, 500, 0, "Internal Server Error"},
-    {ERR_NOT_IMPLEMENTED, 501, 0, "Not Implemented"},
-    {ERR_INTERNAL, 500, 0, "Internal Server Error"},
+    {ERR_INVALID, 400, 0},
+    {ERR_UNAUTHENTICATED, 401, 0},
+    {ERR_NOT_FOUND, 404, 0},
+    {ERR_METHOD, 405, 0},
+    {ERR_NOT_ACCEPTABLE, 406, 0},
+    {ERR_CONFLICT, 409, 0},
+    {ERR_BUSY, 409, 1},
+    {ERR_PRECONDITION, 412, 0},
+    {ERR_TOO_LARGE, 413, 0},
+    {ERR_URI_TOO_LONG, 414, 0},
+    {ERR_MEDIA_TYPE, 415, 0},
+    {ERR_KEY_REUSED, 422, 0},
+    {ERR_LIMITED, 429, 1},
+    {ERR_TIMEOUT, 503, 1},
+    {ERR_OVERLOAD, 503, 1},
+    {ERR_UNAVAILABLE, 503, 1},
+    {ERR_OUTCOME_UNKNOWN, 503, 1},
+    {ERR_NOMEM, 500, 0},
+    {ERR_NOT_IMPLEMENTED, 501, 0},
+    {ERR_INTERNAL, 500, 0},
 };
 
 /* What is said of a failure that is not the client's and came without words. */
@@ -82,7 +81,7 @@ void http_problem(struct request_ctx *ctx, struct http_response *res)
     jout_key(&j, "type");
     jout_sv(&j, SV("about:blank"));
     jout_key(&j, "title");
-    jout_sv(&j, sv_from(problems[i].title));
+    jout_sv(&j, sv_from(http_status_reason(res->status)));
     jout_key(&j, "status");
     jout_i64(&j, res->status);
     jout_key(&j, "detail");

@@ -7,9 +7,9 @@ enum http_method http_method_parse(struct sv text)
     static const struct {
         struct sv text;
         enum http_method method;
-    } methods[] = {{{"GET", 3}, HTTP_GET},         {{"HEAD", 4}, HTTP_HEAD},
-                   {{"POST", 4}, HTTP_POST},       {{"PUT", 3}, HTTP_PUT},
-                   {{"PATCH", 5}, HTTP_PATCH},     {{"DELETE", 6}, HTTP_DELETE},
+    } methods[] = {{{"GET", 3}, HTTP_GET},        {{"HEAD", 4}, HTTP_HEAD},
+                   {{"POST", 4}, HTTP_POST},      {{"PUT", 3}, HTTP_PUT},
+                   {{"PATCH", 5}, HTTP_PATCH},    {{"DELETE", 6}, HTTP_DELETE},
                    {{"OPTIONS", 7}, HTTP_OPTIONS}};
     for (size_t i = 0; i < ARRAY_LEN(methods); i++)
         if (sv_eq(text, methods[i].text))

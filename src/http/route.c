@@ -10,8 +10,8 @@
 static const struct {
     enum http_method method;
     const char *name;
-} method_names[] = {{HTTP_GET, "GET"},     {HTTP_HEAD, "HEAD"},   {HTTP_POST, "POST"},
-                    {HTTP_PUT, "PUT"},     {HTTP_PATCH, "PATCH"}, {HTTP_DELETE, "DELETE"},
+} method_names[] = {{HTTP_GET, "GET"},        {HTTP_HEAD, "HEAD"},   {HTTP_POST, "POST"},
+                    {HTTP_PUT, "PUT"},        {HTTP_PATCH, "PATCH"}, {HTTP_DELETE, "DELETE"},
                     {HTTP_OPTIONS, "OPTIONS"}};
 
 static bool pattern_matches(const char *pattern, const struct http_request *req,
@@ -162,7 +162,8 @@ size_t http_dispatch(struct request_ctx *ctx, const struct http_route *routes, s
     if (e != ERR_NONE) {
         if (ctx->err.err == ERR_NONE)
             ctx->err.err = e;
-        /* What the handler took is given back first: a problem must fit also when nothing else did. */
+        /* What the handler took is given back first: a problem must fit also when nothing else did.
+         */
         arena_rewind(ctx->arena, mark);
         http_problem(ctx, res);
     }

@@ -23,7 +23,8 @@ static enum err bad_target(struct request_ctx *ctx, const char *field, const cha
     return ctx_fail(ctx, ERR_INVALID, "invalid_target", field, "%s", why);
 }
 
-/* plus: '+' is a space, as HTML forms write it; in a query only. field: what a fault is named by. */
+/* plus: '+' is a space, as HTML forms write it; in a query only. field: what a fault is named by.
+ */
 static enum err decode(struct request_ctx *ctx, struct sv s, bool plus, const char *field,
                        struct sv *out)
 {

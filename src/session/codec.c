@@ -36,11 +36,10 @@ enum err codec_encode(struct request_ctx *ctx, const struct session *session, st
     put_sv(&b, session->session_id);
     put_sv(&b, session->user_id);
     put_sv(&b, session->language);
-    const int64_t numbers[] = {session->generation,    session->version,
-                               session->state_version, session->last_seq,
-                               session->message_count, session->ttl_seconds,
-                               session->sliding,       session->created_at,
-                               session->updated_at,    session->expires_at};
+    const int64_t numbers[] = {session->generation, session->version,       session->state_version,
+                               session->last_seq,   session->message_count, session->ttl_seconds,
+                               session->sliding,    session->created_at,    session->updated_at,
+                               session->expires_at};
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         put_i64(&b, numbers[i]);
     put_sv(&b, session->context);

@@ -119,8 +119,8 @@ static bool join_window(struct request_ctx *ctx, const struct session *old,
                         struct session *out)
 {
     size_t fresh = append->n_messages < SESSION_WINDOW ? append->n_messages : SESSION_WINDOW;
-    size_t kept = old->n_messages < SESSION_WINDOW - fresh ? old->n_messages
-                                                           : SESSION_WINDOW - fresh;
+    size_t kept =
+        old->n_messages < SESSION_WINDOW - fresh ? old->n_messages : SESSION_WINDOW - fresh;
     struct session_message *all = arena_array(ctx->arena, fresh + kept, sizeof(*all));
     char *ids = arena_array(ctx->arena, fresh, UUID_LEN + 1);
     if (!all || !ids)
@@ -153,6 +153,11 @@ bool coherent_after_append(struct request_ctx *ctx, const struct coherent_write 
     struct session old;
     if (!w->fence.had || !decode_value(ctx, w->key.id, &w->fence.old, &old))
         return false;
+    /* One entity tag, one form: metadata comes back in jsonb's own form, which only PostgreSQL
+     * knows (the empty object is the same in both). */
+    for (size_t i = 0; i < append->n_messages; i++)
+        if (!sv_eq(append->messages[i].metadata, SV("{}")))
+            return false;
     /* Only the value that this very write followed may be carried on. */
     if (old.generation != receipt->generation || old.version + 1 != receipt->version)
         return false;

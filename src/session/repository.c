@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-enum err repo_guard_params(struct request_ctx *ctx, struct sv id,
-                           const struct session_guard *guard, struct db_param *out)
+enum err repo_guard_params(struct request_ctx *ctx, struct sv id, const struct session_guard *guard,
+                           struct db_param *out)
 {
     out[0] = db_text(ctx->tenant);
     out[1] = db_text(id);
@@ -55,8 +55,8 @@ enum err repo_messages(struct request_ctx *ctx, const struct db_rows *rows, int6
         int row = (int)(reversed ? count - 1 - i : i);
         struct session_message *m = &messages[i];
         m->seq = db_get_i64(rows, row, seq);
-        m->message_id = message_id_of(m, generation, db_get_text(rows, row, id),
-                                      made + i * (UUID_LEN + 1));
+        m->message_id =
+            message_id_of(m, generation, db_get_text(rows, row, id), made + i * (UUID_LEN + 1));
         m->type = db_get_text(rows, row, type);
         m->role = db_get_text(rows, row, role);
         m->content = db_get_text(rows, row, content);

@@ -3,6 +3,8 @@
  * Fragments that the repository's statements share. All SQL on sessions is in repository_*.c; each
  * function there is one round trip.
  *
+ * clang-format is off around SQL, which is laid out by its clauses.
+ *
  * Every write has the same first parameters: $1 tenant, $2 session_id, $3 user or NULL, $4 entity
  * tags of If-Match or NULL, $5 idempotency key or NULL, $6 fingerprint.
  */
@@ -13,6 +15,7 @@
 
 /* A session that this caller may see: its tenant's, live, of the user it named. Expiry is a
  * condition of every statement, so that what is listed can be opened. */
+/* clang-format off */
 #define SQL_LIVE                                                                                   \
     " s.tenant = $1 AND s.session_id = $2 AND s.expires_at > now()"                                \
     " AND ($3::text IS NULL OR s.user_id = $3) "
@@ -61,5 +64,6 @@
     " FROM (SELECT * FROM messages WHERE tenant = s.tenant AND generation = s.generation"          \
     " ORDER BY seq DESC LIMIT " limit ") newest WINDOW w AS (ORDER BY seq DESC)) m"                \
     " ON m.rank = 1 OR m.total <= " bytes " "
+/* clang-format on */
 
 #endif

@@ -2,6 +2,7 @@
 /* The SQL on idempotency keys, and the sweeper's. */
 #include "repository.h"
 
+/* clang-format off */
 static const struct db_stmt key_read = {
     "key_read",
     "SELECT k.fingerprint = $3 AS matches, k.status, k.session_id, k.generation, k.version,"
@@ -14,6 +15,7 @@ static const struct db_stmt key_forget = {
     "key_forget",
     "DELETE FROM idempotency_keys WHERE tenant = $1 AND key = $2"
     " AND created_at <= now() - interval '24 hours'"};
+/* clang-format on */
 
 enum err repo_key_read(struct sessions *s, struct request_ctx *ctx,
                        const struct session_guard *guard, struct stored_answer *out)
@@ -40,6 +42,7 @@ enum err repo_key_read(struct sessions *s, struct request_ctx *ctx,
     return ERR_NONE;
 }
 
+/* clang-format off */
 static const struct db_stmt sweep_on = {"sweep_on", "SELECT set_config('parley.sweep', 'on', true)"};
 
 static const struct db_stmt expired_sessions = {
@@ -71,6 +74,7 @@ static const struct db_stmt sweep_keys = {
     "DELETE FROM idempotency_keys WHERE tenant = $1 AND key IN (SELECT key FROM idempotency_keys"
     " WHERE tenant = $1 AND created_at <= now() - interval '24 hours' ORDER BY created_at"
     " LIMIT 1000)"};
+/* clang-format on */
 
 static void count(struct sessions *s, _Atomic uint64_t *counter, int n)
 {

@@ -5,6 +5,7 @@
 /* The update of the session's row gives the numbers and holds the row until the commit: numbers
  * have no gap and no repeat, and nothing else is locked. $7: made ids may not be given again as a
  * client's ids within the generation they name. */
+/* clang-format off */
 #define SQL_APPEND(n)                                                                              \
     "WITH s AS (UPDATE sessions s SET" SQL_TOUCH ", last_seq = s.last_seq + " n                    \
     ", message_count = s.message_count + " n " WHERE" SQL_LIVE "AND" SQL_MATCH                     \
@@ -41,12 +42,13 @@ static const struct db_stmt append_create = {
     " expiry_hour = 0 WHERE s.tenant = $1 AND s.session_id = $2 AND s.expires_at <= now()"
     " RETURNING 1)"
     " INSERT INTO sessions (tenant, session_id, user_id, ttl_seconds, version, expires_at,"
-    " expiry_hour) SELECT $1, $2, $3, $4, 0, now() + $4::bigint * interval '1 second', " //
+    " expiry_hour) SELECT $1, $2, $3, $4, 0, now() + $4::bigint * interval '1 second', "
     SQL_HOUR("now() + $4::bigint * interval '1 second'")
     " FROM (SELECT count(*) FROM aside) after_aside"
     " WHERE NOT EXISTS (SELECT FROM sessions l WHERE l.tenant = $1 AND l.session_id = $2"
     " AND l.expires_at > now())"
     " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING 1 AS made"};
+/* clang-format on */
 
 enum { APPEND_PARAMS = REPO_GUARD_PARAMS + 1 + REPO_MESSAGE_PARAMS };
 
@@ -90,9 +92,8 @@ static enum err append_params(struct request_ctx *ctx, struct sv id,
 
 /* One round trip, whatever of create, append and return is asked for. */
 enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                             const struct session_append *append,
-                             const struct session_guard *guard, bool *done,
-                             struct session_receipt *receipt)
+                             const struct session_append *append, const struct session_guard *guard,
+                             bool *done, struct session_receipt *receipt)
 {
     struct db_param p[APPEND_PARAMS];
     enum err e = append_params(ctx, id, append, guard, p);
@@ -133,6 +134,7 @@ enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct
 
 /* A page by keyset: the cost is that of the page, wherever it lies. One row more than asked for
  * tells whether there are more. */
+/* clang-format off */
 #define SQL_PAGE(order)                                                                            \
     "SELECT s.generation, s.version, m.total, m.rank," SQL_MESSAGE                                 \
     "FROM sessions s LEFT JOIN LATERAL"                                                            \
@@ -145,6 +147,7 @@ enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct
 
 static const struct db_stmt page_ascending = {"page_ascending", SQL_PAGE("ASC")};
 static const struct db_stmt page_descending = {"page_descending", SQL_PAGE("DESC")};
+/* clang-format on */
 
 /* The rows that are the page: those within limit and budget. The row after them, if there is one,
  * is there to say that there are more. */
@@ -191,6 +194,7 @@ enum err repo_message_page(struct sessions *s, struct request_ctx *ctx, struct s
 }
 
 /* By seq, and by the made id, which is a seq of one generation ($5; NULL: any). */
+/* clang-format off */
 static const struct db_stmt message_by_seq = {
     "message_by_seq",
     "SELECT s.generation," SQL_MESSAGE "FROM sessions s JOIN messages m ON m.tenant = s.tenant"
@@ -201,16 +205,16 @@ static const struct db_stmt message_by_id = {
     "message_by_id",
     "SELECT s.generation," SQL_MESSAGE "FROM sessions s JOIN messages m ON m.tenant = s.tenant"
     " AND m.generation = s.generation AND m.message_id = $4 WHERE" SQL_LIVE};
+/* clang-format on */
 
 enum err repo_message_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
                            struct sv user, const struct message_name *name,
                            struct session_message *out)
 {
     const bool by_id = name->seq == 0;
-    const struct db_param p[] = {
-        db_text(ctx->tenant), db_text(id), db_text(user),
-        by_id ? db_text(name->id) : db_i64(name->seq),
-        name->generation != 0 ? db_i64(name->generation) : db_null_i64()};
+    const struct db_param p[] = {db_text(ctx->tenant), db_text(id), db_text(user),
+                                 by_id ? db_text(name->id) : db_i64(name->seq),
+                                 name->generation != 0 ? db_i64(name->generation) : db_null_i64()};
     struct db_rows rows;
     enum err e = db_query(s->db, ctx, DB_READ, by_id ? &message_by_id : &message_by_seq, p,
                           by_id ? 4 : 5, &rows, NULL);
@@ -229,6 +233,7 @@ enum err repo_message_read(struct sessions *s, struct request_ctx *ctx, struct s
 
 /* The session is locked first, by a statement of its own: the second one then sees whatever a
  * delete that was faster did, so a message is counted down once. */
+/* clang-format off */
 static const struct db_stmt message_delete_lock = {
     "message_delete_lock",
     "SELECT s.generation FROM sessions s WHERE" SQL_LIVE "AND" SQL_MATCH
@@ -247,6 +252,7 @@ static const struct db_stmt message_delete_by_seq = {
                        " (m.generation = $8 AND m.message_id IS NULL))")};
 static const struct db_stmt message_delete_by_id = {"message_delete_by_id",
                                                     SQL_DELETE_MESSAGE("m.message_id = $7")};
+/* clang-format on */
 
 enum err repo_message_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
                              const struct message_name *name, const struct session_guard *guard,

@@ -6,6 +6,7 @@
 
 /* The wide columns of the session come once, with the newest message. One statement, so that the
  * session and its messages are of one snapshot: two statements could see a message more. */
+/* clang-format off */
 static const struct db_stmt session_read = {
     "session_read",
     "SELECT s.generation, s.version, s.state_version, s.last_seq, s.message_count, s.ttl_seconds,"
@@ -15,6 +16,7 @@ static const struct db_stmt session_read = {
     " CASE WHEN m.rank > 1 THEN NULL ELSE s.context END AS context,"
     " CASE WHEN m.rank > 1 THEN NULL ELSE s.metadata END AS metadata," SQL_MESSAGE
     "FROM sessions s" SQL_NEWEST("$4", "$5") "WHERE" SQL_LIVE "ORDER BY m.seq DESC"};
+/* clang-format on */
 
 static void session_from_row(const struct db_rows *rows, struct sv id, struct session *out)
 {
@@ -73,6 +75,7 @@ enum err repo_session_read(struct sessions *s, struct request_ctx *ctx, struct s
  * history: it keeps its messages under its generation until the sweeper takes them. The subquery
  * on aside makes it run before the insert. ON CONFLICT waits for whoever is making the session at
  * this moment, so two at once make one. */
+/* clang-format off */
 static const struct db_stmt session_insert = {
     "session_insert",
     "WITH aside AS (UPDATE sessions s SET session_id = '~' || s.generation, user_id = NULL,"
@@ -80,7 +83,7 @@ static const struct db_stmt session_insert = {
     " RETURNING 1),"
     " s AS (INSERT INTO sessions AS s (tenant, session_id, user_id, language, context, metadata,"
     " ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count)"
-    " SELECT $1, $2, $3, $7, $8, $9, $10, $11, now() + $10::bigint * interval '1 second', " //
+    " SELECT $1, $2, $3, $7, $8, $9, $10, $11, now() + $10::bigint * interval '1 second', "
     SQL_HOUR("now() + $10::bigint * interval '1 second'") ", $18, $18"
     " FROM (SELECT count(*) FROM aside) after_aside"
     " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING" SQL_CHANGED "),"
@@ -91,6 +94,7 @@ static const struct db_stmt session_insert = {
     " $16::text[], $17::bigint[]) WITH ORDINALITY AS i(type, role, content, metadata, id, size, n)),"
     SQL_REMEMBER("201", "least(1, s.last_seq)", "s.last_seq", "NULL::text")
     "SELECT * FROM s"};
+/* clang-format on */
 
 enum { INSERT_PARAMS = REPO_GUARD_PARAMS + 5 + REPO_MESSAGE_PARAMS + 1 };
 
@@ -159,6 +163,7 @@ enum err repo_session_ensure(struct sessions *s, struct request_ctx *ctx,
     return session_from_rows(ctx, &calls[1].rows, draft->session_id, out);
 }
 
+/* clang-format off */
 static const struct db_stmt session_update = {
     "session_update",
     "WITH s AS (UPDATE sessions s SET" SQL_TOUCH ", state_version = s.state_version + 1,"
@@ -177,6 +182,7 @@ static const struct db_stmt session_update_ttl = {
     " user_id = $9, language = $10, context = $11, metadata = $12, ttl_seconds = $13"
     " WHERE" SQL_LIVE "AND" SQL_MATCH "AND s.generation = $7 AND s.state_version = $8"
     " RETURNING" SQL_CHANGED ")," SQL_REMEMBER("200", "0", "0", "$14::text") "SELECT * FROM s"};
+/* clang-format on */
 
 /* Runs a write whose statement gives one row if it did something. */
 static enum err run_write(struct sessions *s, struct request_ctx *ctx, const struct db_stmt *stmt,
@@ -220,6 +226,7 @@ enum err repo_session_update(struct sessions *s, struct request_ctx *ctx,
 
 /* Deleting puts the session aside in time that does not grow with its history: from the commit on
  * nobody finds it, its context is gone, and the sweeper takes its messages in bounded steps. */
+/* clang-format off */
 static const struct db_stmt session_delete_stmt = {
     "session_delete",
     "WITH s AS (UPDATE sessions s SET session_id = '~' || s.generation, user_id = NULL,"
@@ -227,6 +234,7 @@ static const struct db_stmt session_delete_stmt = {
     " updated_at = clock_timestamp(), version = s.version + 1"
     " WHERE" SQL_LIVE "AND" SQL_MATCH "RETURNING" SQL_CHANGED "),"
     SQL_REMEMBER("204", "0", "0", "NULL::text") "SELECT * FROM s"};
+/* clang-format on */
 
 enum err repo_session_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
                              const struct session_guard *guard, bool *done,

@@ -19,7 +19,8 @@ static enum err attempt_append(struct sessions *s, struct request_ctx *ctx, void
     return repo_message_append(s, ctx, a->id, a->append, a->guard, done, receipt);
 }
 
-/* The answer of a replay has the window as it is now: the messages of then are in it or before it. */
+/* The answer of a replay has the window as it is now: the messages of then are in it or before it.
+ */
 static enum err window_again(struct sessions *s, struct request_ctx *ctx, struct sv id,
                              const struct session_guard *guard, size_t n,
                              struct session_receipt *receipt)

@@ -13,10 +13,10 @@ struct sweeper;
 
 struct sessions {
     struct sessions_settings settings;
-    struct db *db;               /* borrowed */
-    struct cache *cache;         /* borrowed; may be NULL */
-    struct metrics_slot *slot;   /* borrowed; may be NULL */
-    struct sweeper *sweeper;     /* owned; NULL: none */
+    struct db *db;             /* borrowed */
+    struct cache *cache;       /* borrowed; may be NULL */
+    struct metrics_slot *slot; /* borrowed; may be NULL */
+    struct sweeper *sweeper;   /* owned; NULL: none */
 };
 
 /* ---- repository.c, repository_*.c: the SQL, one round trip a function ---- */

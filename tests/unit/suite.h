@@ -15,12 +15,12 @@ struct suite {
 };
 void suite_register(struct suite *s);
 
-#define SUITE(id, label, ...)                                                                      \
-    static const CU_TestInfo id##_tests[] = {__VA_ARGS__, CU_TEST_INFO_NULL};                      \
-    static struct suite id##_suite = {label, id##_tests, NULL};                                    \
-    __attribute__((constructor)) static void id##_register(void)                                   \
-    {                                                                                              \
-        suite_register(&id##_suite);                                                               \
+#define SUITE(id, label, ...)                                                 \
+    static const CU_TestInfo id##_tests[] = {__VA_ARGS__, CU_TEST_INFO_NULL}; \
+    static struct suite id##_suite = {label, id##_tests, NULL};               \
+    __attribute__((constructor)) static void id##_register(void)              \
+    {                                                                         \
+        suite_register(&id##_suite);                                          \
     }
 
 #endif

@@ -17,26 +17,26 @@
 
 enum err {
     ERR_NONE = 0,
-    ERR_INVALID,          /* the client sent something wrong; the field is named */
-    ERR_UNAUTHENTICATED,  /* no key, or one that is not known */
-    ERR_NOT_FOUND,        /* absent, expired or foreign: deliberately the same */
-    ERR_METHOD,           /* the path exists, the method does not */
-    ERR_NOT_ACCEPTABLE,   /* the client accepts no JSON */
-    ERR_CONFLICT,         /* an id is taken */
-    ERR_BUSY,             /* the same keyed request is still running, or a row stayed locked */
-    ERR_PRECONDITION,     /* If-Match or If-None-Match did not hold */
-    ERR_TOO_LARGE,        /* body, or a bounded collection */
+    ERR_INVALID,         /* the client sent something wrong; the field is named */
+    ERR_UNAUTHENTICATED, /* no key, or one that is not known */
+    ERR_NOT_FOUND,       /* absent, expired or foreign: deliberately the same */
+    ERR_METHOD,          /* the path exists, the method does not */
+    ERR_NOT_ACCEPTABLE,  /* the client accepts no JSON */
+    ERR_CONFLICT,        /* an id is taken */
+    ERR_BUSY,            /* the same keyed request is still running, or a row stayed locked */
+    ERR_PRECONDITION,    /* If-Match or If-None-Match did not hold */
+    ERR_TOO_LARGE,       /* body, or a bounded collection */
     ERR_URI_TOO_LONG,
     ERR_MEDIA_TYPE,
-    ERR_KEY_REUSED,       /* idempotency key used before with another request */
-    ERR_LIMITED,          /* too many requests */
-    ERR_TIMEOUT,          /* the deadline ran out and nothing was changed */
-    ERR_OVERLOAD,         /* the pool or the queue is full; nothing was done */
-    ERR_UNAVAILABLE,      /* PostgreSQL is away; nothing was done */
-    ERR_OUTCOME_UNKNOWN,  /* the connection was lost while a change was under way */
-    ERR_NOMEM,            /* the request's arena reached its limit */
+    ERR_KEY_REUSED,      /* idempotency key used before with another request */
+    ERR_LIMITED,         /* too many requests */
+    ERR_TIMEOUT,         /* the deadline ran out and nothing was changed */
+    ERR_OVERLOAD,        /* the pool or the queue is full; nothing was done */
+    ERR_UNAVAILABLE,     /* PostgreSQL is away; nothing was done */
+    ERR_OUTCOME_UNKNOWN, /* the connection was lost while a change was under way */
+    ERR_NOMEM,           /* the request's arena reached its limit */
     ERR_NOT_IMPLEMENTED,
-    ERR_INTERNAL,         /* a bug, or a server that answered what it must not */
+    ERR_INTERNAL, /* a bug, or a server that answered what it must not */
     ERR_COUNT
 };
 

@@ -18,8 +18,11 @@ struct sv {
 };
 
 /* For a string literal only; SV_INIT in the initializer of a static table. */
-#define SV(lit)      ((struct sv){(lit), sizeof(lit) - 1})
-#define SV_INIT(lit) {(lit), sizeof(lit) - 1}
+#define SV(lit) ((struct sv){(lit), sizeof(lit) - 1})
+#define SV_INIT(lit)           \
+    {                          \
+        (lit), sizeof(lit) - 1 \
+    }
 #define SV_NONE ((struct sv){NULL, 0})
 /* For printf: "%.*s", SV_ARG(x). */
 #define SV_ARG(x) (int)(x).n, (x).p

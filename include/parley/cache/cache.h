@@ -3,27 +3,26 @@
  * moment; what it must never do is give a value older than an acknowledged write, or one that
  * belongs to another session. hiredis is called in this room and nowhere else.
  *
- * A read:   cache_read → hit, or a miss with a ticket; the caller asks PostgreSQL and offers what it
- *           got with cache_fill, which the tier refuses if a writer came in between.
- * A write:  cache_fence before the statement (drops the value and bars late fills), the statement,
- *           then cache_settle after the commit and before the answer, with the new value if the
- *           writer has it.
+ * A read:   cache_read → hit, or a miss with a ticket; the caller asks PostgreSQL and offers what
+ * it got with cache_fill, which the tier refuses if a writer came in between. A write:  cache_fence
+ * before the statement (drops the value and bars late fills), the statement, then cache_settle
+ * after the commit and before the answer, with the new value if the writer has it.
  *
  * Values are opaque bytes to this room but for the identity in front of them, which is checked on
  * every read: tenant and session id against the key that was asked for; generation, version and the
  * bytes against a checksum over all of it.
  *
  * When Redis is away, reads are misses and writes go on without it. A write that Redis could not be
- * told of is noted in this process, and before it uses Redis again it raises the epoch of Redis (one
- * number in Redis itself that is part of every key's name), which makes all workers and hosts leave
- * behind what is stored there. So a Redis that is killed and comes back is right at once: a writer
- * tries to tell it until the connect is refused, and then nobody has read from it yet. What remains
- * open until the epoch is kept in PostgreSQL, with leases for the readers:
+ * told of is noted in this process, and before it uses Redis again it raises the epoch of Redis
+ * (one number in Redis itself that is part of every key's name), which makes all workers and hosts
+ * leave behind what is stored there. So a Redis that is killed and comes back is right at once: a
+ * writer tries to tell it until the connect is refused, and then nobody has read from it yet. What
+ * remains open until the epoch is kept in PostgreSQL, with leases for the readers:
  *   - Redis cannot be reached or does not answer for one process, but does for another: that other
  *     one may serve what it finds there until the first process reaches Redis again.
- *   - A process that is killed between such a write and the raising of the epoch takes its note with
- *     it. (Killed between commit and settling, with its fence set, it leaves the fence: no harm, but
- *     where a second writer has set its own fence on that session in the meantime.)
+ *   - A process that is killed between such a write and the raising of the epoch takes its note
+ * with it. (Killed between commit and settling, with its fence set, it leaves the fence: no harm,
+ * but where a second writer has set its own fence on that session in the meantime.)
  *   - A Redis that evicts fences within seconds of their making, keeps its data on disk, or fails
  *     over to a replica that lags.
  *
@@ -43,10 +42,10 @@
 struct cache;
 
 struct cache_settings {
-    const char *redis_url;  /* redis://[:password@]host[:port][/db], unix:///path[?db=n]; "": none */
-    int redis_timeout_ms;   /* to connect, and for each command */
-    int fence_ms;           /* longer than the longest write: a fence must outlive it */
-    size_t value_max;       /* bytes; larger values are not kept */
+    const char *redis_url; /* redis://[:password@]host[:port][/db], unix:///path[?db=n]; "": none */
+    int redis_timeout_ms;  /* to connect, and for each command */
+    int fence_ms;          /* longer than the longest write: a fence must outlive it */
+    size_t value_max;      /* bytes; larger values are not kept */
 };
 
 /* NULL when there is no memory. Succeeds also while Redis is away. slot may be NULL. */
@@ -75,8 +74,8 @@ struct cache_ticket {
 /* A writer's fence. */
 struct cache_fence {
     uint64_t token;
-    bool set;              /* the tier has it */
-    bool had;              /* old holds the value that the fence dropped */
+    bool set; /* the tier has it */
+    bool had; /* old holds the value that the fence dropped */
     struct cache_value old;
     /* The caller's, between cache_fence and cache_settle: the outcome of the write is not known, it
      * may yet be committed. Nothing is stored then, and the fence stays for its full time. */

@@ -17,24 +17,24 @@
 struct config {
     const char *database_url;
     const char *redis_url;
-    const char *listen;      /* PARLEY_LISTEN: path of the FastCGI socket */
-    const char *admin;       /* PARLEY_ADMIN: path of the operations socket */
-    int64_t workers;         /* PARLEY_WORKERS; 0: one a core */
-    int64_t threads;         /* PARLEY_THREADS */
+    const char *listen; /* PARLEY_LISTEN: path of the FastCGI socket */
+    const char *admin;  /* PARLEY_ADMIN: path of the operations socket */
+    int64_t workers;    /* PARLEY_WORKERS; 0: one a core */
+    int64_t threads;    /* PARLEY_THREADS */
     int64_t pool_min, pool_max;
-    int64_t session_ttl;     /* seconds */
-    int64_t max_body;        /* bytes */
-    int64_t memory;          /* bytes */
-    bool hosts_one;          /* PARLEY_HOSTS=one */
-    bool auth_keys;          /* PARLEY_AUTH=keys */
-    const char *db_role;     /* PARLEY_DB_ROLE */
-    bool prepare;            /* PARLEY_PREPARE */
+    int64_t session_ttl; /* seconds */
+    int64_t max_body;    /* bytes */
+    int64_t memory;      /* bytes */
+    bool hosts_one;      /* PARLEY_HOSTS=one */
+    bool auth_keys;      /* PARLEY_AUTH=keys */
+    const char *db_role; /* PARLEY_DB_ROLE */
+    bool prepare;        /* PARLEY_PREPARE */
     int64_t acquire_ms, statement_ms, request_ms, connect_ms, redis_ms;
     int64_t pool_idle, pool_lifetime; /* seconds */
     int64_t drain_s;
-    int64_t page_bytes;      /* largest page of messages */
-    int64_t sweep_s;         /* pause between two passes of the sweeper; 0: none */
-    char **owned;            /* config.c's own: strings to free */
+    int64_t page_bytes; /* largest page of messages */
+    int64_t sweep_s;    /* pause between two passes of the sweeper; 0: none */
+    char **owned;       /* config.c's own: strings to free */
     size_t n_owned;
 };
 

@@ -29,16 +29,16 @@ struct db;
 struct db_tx;
 
 struct db_settings {
-    const char *url;       /* libpq connection string or URI; borrowed for the life of the db */
-    const char *role;      /* taken on by each connection at its start; "" keeps the login role */
-    const char *app_name;  /* application_name */
+    const char *url;      /* libpq connection string or URI; borrowed for the life of the db */
+    const char *role;     /* taken on by each connection at its start; "" keeps the login role */
+    const char *app_name; /* application_name */
     int pool_min, pool_max;
-    int acquire_ms;        /* longest wait for a connection */
-    int statement_ms;      /* upper bound of statement_timeout, whatever the deadline */
+    int acquire_ms;   /* longest wait for a connection */
+    int statement_ms; /* upper bound of statement_timeout, whatever the deadline */
     int connect_ms;
     int idle_s, lifetime_s; /* an idle connection above pool_min, any connection, is closed after */
-    int workers;           /* how many pools like this share the server; for the limit below */
-    int schema_version;    /* what the program needs; 0: do not look */
+    int workers;            /* how many pools like this share the server; for the limit below */
+    int schema_version;     /* what the program needs; 0: do not look */
     bool prepare;
 };
 
@@ -68,10 +68,10 @@ struct db_stmt {
 
 /* A parameter, always sent in binary. Values are borrowed until the call returns. */
 struct db_param {
-    unsigned type;      /* PostgreSQL's OID */
-    const void *p;      /* NULL: SQL NULL */
+    unsigned type; /* PostgreSQL's OID */
+    const void *p; /* NULL: SQL NULL */
     size_t n;
-    char small[8];      /* storage for fixed-size values; p is NULL and inline_n > 0 then */
+    char small[8]; /* storage for fixed-size values; p is NULL and inline_n > 0 then */
     size_t inline_n;
 };
 struct db_param db_text(struct sv s);  /* text; SV_NONE gives NULL */
@@ -101,21 +101,21 @@ bool db_is_null(const struct db_rows *r, int row, int column);
 struct sv db_get_text(const struct db_rows *r, int row, int column); /* text, json, jsonb, bytea */
 int64_t db_get_i64(const struct db_rows *r, int row, int column);    /* int2, int4, int8 */
 bool db_get_bool(const struct db_rows *r, int row, int column);
-int64_t db_get_time(const struct db_rows *r, int row, int column);   /* timestamptz: wall us */
+int64_t db_get_time(const struct db_rows *r, int row, int column); /* timestamptz: wall us */
 /* All rows as a JSON array of objects by column name: null, numbers, booleans, strings, timestamps
  * as RFC 3339, json and jsonb as they are. ERR_INTERNAL for a type that has no such form. */
 MUSTCHECK enum err db_rows_json(struct request_ctx *ctx, const struct db_rows *r, struct sv *out);
 
 /* Why a statement failed, for callers that tell one violation from another. */
 struct db_failure {
-    char sqlstate[6];    /* "" when it was not the server that refused */
+    char sqlstate[6]; /* "" when it was not the server that refused */
     char constraint[64];
-    int call;            /* index of the failing call in db_batch; -1: none of them */
+    int call; /* index of the failing call in db_batch; -1: none of them */
 };
 
 enum db_retry {
-    DB_READ,  /* changes nothing: repeated once on a fresh connection if the first was lost */
-    DB_WRITE  /* never repeated after it may have been committed: ERR_OUTCOME_UNKNOWN */
+    DB_READ, /* changes nothing: repeated once on a fresh connection if the first was lost */
+    DB_WRITE /* never repeated after it may have been committed: ERR_OUTCOME_UNKNOWN */
 };
 
 /* One statement, one round trip, one transaction of its own. Repeated by itself on serialization

@@ -23,7 +23,7 @@ typedef void (*fcgi_answer_fn)(void *service, struct arena *arena, struct http_r
                                struct http_response *res);
 
 struct fcgi_settings {
-    int listen_fd;      /* non-blocking, CLOEXEC; borrowed */
+    int listen_fd; /* non-blocking, CLOEXEC; borrowed */
     int threads;
     size_t max_body;    /* bytes; a longer body is read, dropped and marked body_too_large */
     size_t arena_limit; /* bytes a request may take */

@@ -15,15 +15,16 @@
 enum { HTTP_ETAGS_MAX = 16 };
 
 struct http_condition {
-    bool given;  /* the header was there */
-    bool any;    /* "*" */
+    bool given; /* the header was there */
+    bool any;   /* "*" */
     size_t n;
-    struct sv tags[HTTP_ETAGS_MAX]; /* without quotes; weak ones are left out when strong is asked */
+    struct sv
+        tags[HTTP_ETAGS_MAX]; /* without quotes; weak ones are left out when strong is asked */
 };
 
 /* Parses If-Match (strong) or If-None-Match (weak). An absent value gives given == false. */
-MUSTCHECK enum err http_condition_parse(struct request_ctx *ctx, const char *header, struct sv value,
-                                        bool strong, struct http_condition *out);
+MUSTCHECK enum err http_condition_parse(struct request_ctx *ctx, const char *header,
+                                        struct sv value, bool strong, struct http_condition *out);
 bool http_condition_has(const struct http_condition *c, struct sv tag);
 
 /* The two tags in the arena, without quotes. */

@@ -5,7 +5,8 @@
 #include "parley/http/response.h"
 
 int http_problem_status(enum err e);
-/* Makes res the problem document of ctx->err: type, title, status, detail, code, field, request_id. */
+/* Makes res the problem document of ctx->err: type, title, status, detail, code, field, request_id.
+ */
 void http_problem(struct request_ctx *ctx, struct http_response *res);
 
 #endif

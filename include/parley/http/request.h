@@ -13,11 +13,19 @@
 
 enum { HTTP_SEGMENTS_MAX = 8, HTTP_PARAMS_MAX = 32, HTTP_URI_MAX = 8192 };
 
-enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE, HTTP_OPTIONS,
-                   HTTP_OTHER };
+enum http_method {
+    HTTP_GET,
+    HTTP_HEAD,
+    HTTP_POST,
+    HTTP_PUT,
+    HTTP_PATCH,
+    HTTP_DELETE,
+    HTTP_OPTIONS,
+    HTTP_OTHER
+};
 
 struct http_header {
-    struct sv name;  /* lower case with hyphens: "if-match" */
+    struct sv name; /* lower case with hyphens: "if-match" */
     struct sv value;
 };
 struct http_param {
@@ -27,15 +35,16 @@ struct http_param {
 struct http_request {
     enum http_method method;
     struct sv method_text;
-    struct sv target;            /* raw REQUEST_URI */
-    struct sv segments[HTTP_SEGMENTS_MAX]; /* of the path, each decoded once; see http_target_parse */
+    struct sv target; /* raw REQUEST_URI */
+    struct sv
+        segments[HTTP_SEGMENTS_MAX]; /* of the path, each decoded once; see http_target_parse */
     size_t n_segments;
     struct http_param params[HTTP_PARAMS_MAX];
     size_t n_params;
     const struct http_header *headers;
     size_t n_headers;
-    struct sv body;              /* whole; absent if there was none */
-    bool body_too_large;         /* it was read and dropped: body is absent */
+    struct sv body;      /* whole; absent if there was none */
+    bool body_too_large; /* it was read and dropped: body is absent */
     struct sv remote_addr;
 };
 

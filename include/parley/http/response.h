@@ -27,6 +27,9 @@ struct http_response {
 void http_response_init(struct http_response *r, struct arena *a);
 /* A control byte in value, or one header too many, is a programming error: aborts. */
 void http_response_header(struct http_response *r, const char *name, struct sv value);
+/* The reason phrase of a status that parley gives (RFC 9110, section 15), such as "Created"; never
+ * NULL. */
+const char *http_status_reason(int status);
 /* Forgets body and headers, for a failure found late. */
 void http_response_clear(struct http_response *r);
 

@@ -27,7 +27,7 @@ enum jtype { JT_NULL, JT_FALSE, JT_TRUE, JT_NUMBER, JT_STRING, JT_ARRAY, JT_OBJE
 
 struct jnode {
     enum jtype type;
-    bool escaped;      /* string: holds a backslash, so its value is not its text */
+    bool escaped; /* string: holds a backslash, so its value is not its text */
     bool key_escaped;
     struct sv raw;     /* the value's text as sent: strings with quotes, containers with brackets */
     struct sv key;     /* in an object: the member's name without quotes, still escaped */

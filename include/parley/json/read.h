@@ -33,7 +33,7 @@ struct jin_field {
     const char *name;
     enum jin_type type;
     unsigned flags;
-    size_t offset; /* of the target in the caller's struct */
+    size_t offset;    /* of the target in the caller's struct */
     int64_t min, max; /* both 0: no bound */
 };
 

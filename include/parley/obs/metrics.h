@@ -31,8 +31,8 @@ struct metrics_slot {
     struct metrics_histogram statement; /* time of a round trip to PostgreSQL */
     _Atomic uint64_t tier_hits[METRICS_TIERS], tier_misses[METRICS_TIERS];
     _Atomic uint64_t errors[ERR_COUNT];
-    _Atomic uint64_t replays;           /* answers given again for an idempotency key */
-    _Atomic uint64_t bad_connections;   /* FastCGI connections closed for what came over them */
+    _Atomic uint64_t replays;         /* answers given again for an idempotency key */
+    _Atomic uint64_t bad_connections; /* FastCGI connections closed for what came over them */
     _Atomic uint64_t db_opened, db_closed, db_discarded, db_retries;
     _Atomic uint64_t cache_fence_failures, cache_fills, cache_fills_refused;
     _Atomic uint64_t swept_sessions, swept_messages, swept_keys;

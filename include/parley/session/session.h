@@ -23,20 +23,21 @@
 enum {
     SESSION_ID_MAX = 128,
     SESSION_MESSAGES_MAX = 1000, /* in one append, and in one page */
-    SESSION_WINDOW = 20,         /* newest messages kept with a cached session, and the default page */
-    SESSION_KEY_MAX = 255        /* bytes of an idempotency key */
+    SESSION_WINDOW = 20,  /* newest messages kept with a cached session, and the default page */
+    SESSION_KEY_MAX = 255 /* bytes of an idempotency key */
 };
 
 struct sessions;
 
 struct sessions_settings {
-    int64_t ttl_seconds;  /* of a session that names none */
-    int64_t page_bytes;   /* most bytes of content and metadata that one answer may hold */
-    int64_t sweep_s;      /* pause between two passes of the sweeper; 0: no sweeper */
-    int statement_ms;     /* bound of one of the sweeper's statements */
+    int64_t ttl_seconds; /* of a session that names none */
+    int64_t page_bytes;  /* most bytes of content and metadata that one answer may hold */
+    int64_t sweep_s;     /* pause between two passes of the sweeper; 0: no sweeper */
+    int statement_ms;    /* bound of one of the sweeper's statements */
 };
 
-/* db and cache are borrowed and must outlive it; cache may be NULL. NULL when there is no memory. */
+/* db and cache are borrowed and must outlive it; cache may be NULL. NULL when there is no memory.
+ */
 struct sessions *sessions_open(const struct sessions_settings *settings, struct db *db,
                                struct cache *cache, struct metrics_slot *slot);
 void sessions_close(struct sessions *s); /* ends the sweeper; NULL is fine */
@@ -58,7 +59,7 @@ struct session {
     int64_t ttl_seconds;
     bool sliding;
     int64_t created_at, updated_at, expires_at;
-    struct sv context, metadata;    /* JSON text */
+    struct sv context, metadata;      /* JSON text */
     struct session_message *messages; /* the newest, oldest first */
     size_t n_messages;
 };
@@ -73,17 +74,17 @@ bool session_message_id_valid(struct sv id);
 /* ---- what a client asks for ---- */
 
 struct session_message_draft {
-    struct sv message_id;     /* absent: made */
-    struct sv type, role;     /* type is never absent */
-    struct sv content;        /* JSON text or absent */
-    struct sv metadata;       /* JSON text, never absent */
+    struct sv message_id; /* absent: made */
+    struct sv type, role; /* type is never absent */
+    struct sv content;    /* JSON text or absent */
+    struct sv metadata;   /* JSON text, never absent */
 };
 
 struct session_draft {
-    struct sv session_id;     /* absent: a UUIDv7 is made */
+    struct sv session_id; /* absent: a UUIDv7 is made */
     struct sv user_id, language;
     struct sv context, metadata;
-    int64_t ttl_seconds;      /* 0: the default */
+    int64_t ttl_seconds; /* 0: the default */
     bool sliding;
     const struct session_message_draft *messages;
     size_t n_messages;
@@ -91,18 +92,18 @@ struct session_draft {
 
 /* What must hold for a call to have an effect, and the key under which it has it once. */
 struct session_guard {
-    struct sv user;              /* X-Parley-User; absent: any. A mismatch is "not found" */
-    const struct sv *if_match;   /* entity tags of which one must be the session's; NULL: any */
+    struct sv user;            /* X-Parley-User; absent: any. A mismatch is "not found" */
+    const struct sv *if_match; /* entity tags of which one must be the session's; NULL: any */
     size_t n_if_match;
-    bool create_only;            /* If-None-Match: * on a PUT */
-    struct sv key;               /* Idempotency-Key; absent: none */
-    struct sv fingerprint;       /* SHA-256 of the request that carries the key */
+    bool create_only;      /* If-None-Match: * on a PUT */
+    struct sv key;         /* Idempotency-Key; absent: none */
+    struct sv fingerprint; /* SHA-256 of the request that carries the key */
 };
 
 /* The members of a merge patch that were given; text members are JSON text. */
 struct session_patch {
     bool has_user_id, has_language, has_ttl;
-    struct sv user_id;           /* absent: null, the session belongs to nobody */
+    struct sv user_id; /* absent: null, the session belongs to nobody */
     struct sv language;
     int64_t ttl_seconds;         /* 0: the default */
     struct sv context, metadata; /* merge patches; absent: not given. "null" resets to {} */
@@ -114,9 +115,9 @@ struct session_receipt {
     int64_t generation, version, state_version, message_count;
     int64_t first_seq, last_seq; /* of what was appended; 0: nothing was */
     int64_t at, session_at, expires_at;
-    int status;                  /* HTTP status that the first answer had */
-    bool created;                /* the session was made by this call */
-    bool replayed;               /* this is the answer to an earlier request with the same key */
+    int status;                     /* HTTP status that the first answer had */
+    bool created;                   /* the session was made by this call */
+    bool replayed;                  /* this is the answer to an earlier request with the same key */
     struct session_message *window; /* ?return=N: the newest N, oldest first */
     size_t n_window;
 };
@@ -150,8 +151,8 @@ MUSTCHECK enum err session_delete(struct sessions *s, struct request_ctx *ctx, s
 struct session_append {
     const struct session_message_draft *messages; /* 1 to SESSION_MESSAGES_MAX */
     size_t n_messages;
-    bool create;      /* make the session if it is not there, owned by guard->user */
-    size_t return_n;  /* give the newest so many back; 0: none */
+    bool create;     /* make the session if it is not there, owned by guard->user */
+    size_t return_n; /* give the newest so many back; 0: none */
 };
 /* Appends all or none. ERR_CONFLICT: a message_id is taken in this session. */
 MUSTCHECK enum err session_append(struct sessions *s, struct request_ctx *ctx, struct sv id,
@@ -163,7 +164,7 @@ struct session_page_query {
     int64_t after, before; /* exclusive bounds of seq; 0: none */
     size_t limit;          /* 1 to SESSION_MESSAGES_MAX */
     bool ascending;
-    int64_t max_bytes;     /* 0: page_bytes */
+    int64_t max_bytes; /* 0: page_bytes */
 };
 struct session_page {
     struct session_message *messages; /* in the order asked for */

@@ -13,7 +13,8 @@ enum { THREADS = 6 };
 struct client {
     struct fx *fx;
     atomic_bool *stop;
-    int number, fine, refused, wrong;
+    int number, ms; /* ms: the time each request has */
+    int fine, refused, wrong;
 };
 
 /* Asks for its own tenant back all the time: an answer to somebody else would show. */
@@ -31,7 +32,7 @@ static void *ask_for_itself(void *arg)
         struct sv tenant = {name, (size_t)n};
         struct db_param p = db_text(tenant);
         arena_reset(arena);
-        ctx_init(&ctx, arena, deadline_in_ms(2000), tenant, SV("r"));
+        ctx_init(&ctx, arena, deadline_in_ms(c->ms), tenant, SV("r"));
         enum err rc = db_query(c->fx->db, &ctx, DB_READ, &self, &p, 1, &rows, NULL);
         if (rc == ERR_NONE && sv_eq(db_get_text(&rows, 0, 0), tenant) &&
             sv_eq(db_get_text(&rows, 0, 1), tenant))
@@ -47,12 +48,12 @@ static void *ask_for_itself(void *arg)
     return NULL;
 }
 
-static void with_clients(struct fx *fx, struct client *c, void (*fault)(struct fx *fx))
+static void with_clients(struct fx *fx, struct client *c, int ms, void (*fault)(struct fx *fx))
 {
     pthread_t threads[THREADS];
     atomic_bool stop = false;
     for (int i = 0; i < THREADS; i++) {
-        c[i] = (struct client){.fx = fx, .stop = &stop, .number = i};
+        c[i] = (struct client){.fx = fx, .stop = &stop, .number = i, .ms = ms};
         CU_ASSERT_EQUAL(pthread_create(&threads[i], NULL, ask_for_itself, &c[i]), 0);
     }
     fault(fx);
@@ -84,7 +85,7 @@ static void terminated_backends_under_load(void)
     struct fx fx;
     struct client c[THREADS];
     fx_open(&fx, NULL);
-    with_clients(&fx, c, terminate_twenty_times);
+    with_clients(&fx, c, 10000, terminate_twenty_times);
     for (int i = 0; i < THREADS; i++)
         CU_ASSERT_EQUAL(c[i].refused, 0);
     CU_ASSERT_TRUE(atomic_load(&fx.slot->db_retries) > 0);
@@ -105,7 +106,7 @@ static void killed_server_comes_back(void)
     struct fx fx;
     struct client c[THREADS];
     fx_open(&fx, NULL);
-    with_clients(&fx, c, kill_and_start);
+    with_clients(&fx, c, 2000, kill_and_start);
     fx_close(&fx);
 }
 
@@ -122,7 +123,7 @@ static void stopped_server_comes_back(void)
     struct fx fx;
     struct client c[THREADS];
     fx_open(&fx, NULL);
-    with_clients(&fx, c, stop_and_start);
+    with_clients(&fx, c, 2000, stop_and_start);
     fx_close(&fx);
 }
 
@@ -134,19 +135,20 @@ static void pause_and_resume(struct fx *fx)
     fx_server("resume");
 }
 
-/* Late answers come for requests that are over. Fails if a timed-out connection is not marked
- * broken, together with db_conn_clean not asking for a pending result: tried. */
+/* Late answers come for requests that are over. Several locks hold here: fails if a time-out does
+ * not mark the connection broken, db_conn_clean looks at the status alone and nobody asks
+ * db_conn_quiet: tried. */
 static void paused_server_mixes_nothing_up(void)
 {
     struct fx fx;
     struct client c[THREADS];
     fx_open(&fx, NULL);
-    with_clients(&fx, c, pause_and_resume);
+    with_clients(&fx, c, 300, pause_and_resume); /* shorter than the pause */
     fx_close(&fx);
 }
 
-/* Nobody asks: the state must be right all the same. Fails without the maintenance thread's ping
- * and look at the sockets: tried. */
+/* Nobody asks: the state must be right all the same. Fails without the maintenance thread's ping:
+ * tried. */
 static void state_is_right_without_requests(void)
 {
     struct fx fx;

@@ -154,7 +154,7 @@ static void arrays_arrive_whole(void)
     fx_close(&fx);
 }
 
-/* Fails if a statement counts as prepared when its Parse failed, or never does: tried. */
+/* Fails if a statement counts as prepared when its Parse is sent, or never does: tried. */
 static void prepared_once_a_connection(void)
 {
     static const struct db_stmt twice = {"twice", "SELECT $1::int8 * 2 AS n"};
@@ -306,7 +306,8 @@ static void statement_timeout_changes_nothing(void)
 }
 
 /* Two statements; the first takes the server's own limit away, so that only this side ends the
- * second. Fails if the connection is not marked broken on a time-out: tried. */
+ * second. Two locks hold here: fails if neither the time-out marks the connection broken nor
+ * db_conn_clean looks at its transaction and results: tried. */
 static void deadline_closes_the_connection(void)
 {
     static const struct db_stmt unlimited = {NULL,

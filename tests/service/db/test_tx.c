@@ -32,8 +32,8 @@ static enum err run_script(struct db_tx *tx, struct request_ctx *ctx, void *arg)
     return s->own;
 }
 
-/* Fails if commit is sent after a failure that fn overlooked and its answer is not looked at, or if
- * roll_back does nothing and release does not look: tried. */
+/* Fails if roll_back does nothing (release then closes the connection, which is counted), or if a
+ * failure that fn overlooked is committed and nobody looks how COMMIT was answered: tried. */
 static void failure_at_each_statement_leaves_nothing(void)
 {
     struct fx fx;

@@ -27,9 +27,9 @@ static void test_create_and_read(void)
     CU_ASSERT_EQUAL(s.version, 1);
     CU_ASSERT_EQUAL(s.message_count, 2);
     for (int again = 0; again < 3; again++) {
-        CU_ASSERT_EQUAL(session_get(w.sessions, world_request(&w, "t1"), SV("s:create"), SV("u1"),
-                                    20, &s),
-                        ERR_NONE);
+        CU_ASSERT_EQUAL(
+            session_get(w.sessions, world_request(&w, "t1"), SV("s:create"), SV("u1"), 20, &s),
+            ERR_NONE);
         CU_ASSERT_EQUAL(s.n_messages, 2);
         CU_ASSERT_TRUE(sv_eq(s.context, d.context));
         CU_ASSERT_EQUAL(s.ttl_seconds, 604800);
@@ -83,23 +83,23 @@ static void test_append_and_page(void)
         CU_ASSERT_EQUAL(r.window[4].seq, 31);
     struct session_page p;
     struct session_page_query q = {.limit = 10};
-    CU_ASSERT_EQUAL(session_page(w.sessions, world_request(&w, "t1"), SV("s:page"), SV_NONE, &q, &p),
-                    ERR_NONE);
+    CU_ASSERT_EQUAL(
+        session_page(w.sessions, world_request(&w, "t1"), SV("s:page"), SV_NONE, &q, &p), ERR_NONE);
     CU_ASSERT_EQUAL(p.n, 10);
     CU_ASSERT_TRUE(p.has_more);
     CU_ASSERT_TRUE(p.n == 10 && p.messages[0].seq == 31 && p.messages[9].seq == 22);
     q = (struct session_page_query){.after = 28, .limit = 10, .ascending = true};
-    CU_ASSERT_EQUAL(session_page(w.sessions, world_request(&w, "t1"), SV("s:page"), SV_NONE, &q, &p),
-                    ERR_NONE);
+    CU_ASSERT_EQUAL(
+        session_page(w.sessions, world_request(&w, "t1"), SV("s:page"), SV_NONE, &q, &p), ERR_NONE);
     CU_ASSERT_TRUE(p.n == 3 && !p.has_more && p.messages[0].seq == 29);
     /* Contents are 3 bytes and metadata 2: three messages fit 16 bytes. */
     q = (struct session_page_query){.limit = 10, .max_bytes = 16};
-    CU_ASSERT_EQUAL(session_page(w.sessions, world_request(&w, "t1"), SV("s:page"), SV_NONE, &q, &p),
-                    ERR_NONE);
+    CU_ASSERT_EQUAL(
+        session_page(w.sessions, world_request(&w, "t1"), SV("s:page"), SV_NONE, &q, &p), ERR_NONE);
     CU_ASSERT_TRUE(p.n == 3 && p.has_more && p.messages[2].seq == 29);
     q.max_bytes = 4;
-    CU_ASSERT_EQUAL(session_page(w.sessions, world_request(&w, "t1"), SV("s:page"), SV_NONE, &q, &p),
-                    ERR_NONE);
+    CU_ASSERT_EQUAL(
+        session_page(w.sessions, world_request(&w, "t1"), SV("s:page"), SV_NONE, &q, &p), ERR_NONE);
     CU_ASSERT_TRUE(p.n == 0 && p.has_more);
     /* Warm appends carry the cached window on. */
     CU_ASSERT_EQUAL(session_get(w.sessions, world_request(&w, "t1"), SV("s:page"), SV_NONE, 20, &s),
@@ -124,13 +124,13 @@ static void test_patch_and_delete(void)
     CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &nobody, &s, &r),
                     ERR_NONE);
     const int64_t generation = s.generation;
-    struct session_patch patch = {.context = SV("{\"a\":null,\"d\":[1]}"), .has_language = true,
-                                  .language = SV("de")};
+    struct session_patch patch = {
+        .context = SV("{\"a\":null,\"d\":[1]}"), .has_language = true, .language = SV("de")};
     struct sv stale = SV("1.s7");
     struct session_guard guard = {.if_match = &stale, .n_if_match = 1};
-    CU_ASSERT_EQUAL(session_patch(w.sessions, world_request(&w, "t1"), SV("s:patch"), &patch, &guard,
-                                  &s, &r),
-                    ERR_PRECONDITION);
+    CU_ASSERT_EQUAL(
+        session_patch(w.sessions, world_request(&w, "t1"), SV("s:patch"), &patch, &guard, &s, &r),
+        ERR_PRECONDITION);
     guard = (struct session_guard){.key = SV("k-patch"), .fingerprint = SV("f1")};
     for (int i = 0; i < 2; i++) {
         CU_ASSERT_EQUAL(session_patch(w.sessions, world_request(&w, "t1"), SV("s:patch"), &patch,
@@ -142,9 +142,9 @@ static void test_patch_and_delete(void)
         CU_ASSERT_TRUE(sv_eq(s.language, SV("de")));
     }
     guard.fingerprint = SV("f2");
-    CU_ASSERT_EQUAL(session_patch(w.sessions, world_request(&w, "t1"), SV("s:patch"), &patch, &guard,
-                                  &s, &r),
-                    ERR_KEY_REUSED);
+    CU_ASSERT_EQUAL(
+        session_patch(w.sessions, world_request(&w, "t1"), SV("s:patch"), &patch, &guard, &s, &r),
+        ERR_KEY_REUSED);
     append(&w, "s:patch", 3, 0, false, &r);
     CU_ASSERT_EQUAL(session_message_delete(w.sessions, world_request(&w, "t1"), SV("s:patch"),
                                            SV("2"), &nobody, &r),
@@ -160,13 +160,13 @@ static void test_patch_and_delete(void)
     CU_ASSERT_EQUAL(session_get(w.sessions, world_request(&w, "t1"), SV("s:patch"), SV_NONE, 5, &s),
                     ERR_NOT_FOUND);
     struct session_draft again = draft_of("s:patch", "u1");
-    CU_ASSERT_EQUAL(session_get_or_create(w.sessions, world_request(&w, "t1"), &again, &nobody, &s,
-                                          &r),
-                    ERR_NONE);
+    CU_ASSERT_EQUAL(
+        session_get_or_create(w.sessions, world_request(&w, "t1"), &again, &nobody, &s, &r),
+        ERR_NONE);
     CU_ASSERT_TRUE(r.created && s.generation > generation && s.n_messages == 0);
-    CU_ASSERT_EQUAL(session_get_or_create(w.sessions, world_request(&w, "t1"), &again, &nobody, &s,
-                                          &r),
-                    ERR_NONE);
+    CU_ASSERT_EQUAL(
+        session_get_or_create(w.sessions, world_request(&w, "t1"), &again, &nobody, &s, &r),
+        ERR_NONE);
     CU_ASSERT_FALSE(r.created);
     world_close(&w);
 }
@@ -192,9 +192,9 @@ static void test_keyed_writes(void)
     struct session_append a = {&m, 1, false, 2};
     guard = (struct session_guard){.key = SV("k-append"), .fingerprint = SV("f1")};
     for (int i = 0; i < 2; i++) {
-        CU_ASSERT_EQUAL(session_append(w.sessions, world_request(&w, "t1"), sv_from(id[0]), &a,
-                                       &guard, &r),
-                        ERR_NONE);
+        CU_ASSERT_EQUAL(
+            session_append(w.sessions, world_request(&w, "t1"), sv_from(id[0]), &a, &guard, &r),
+            ERR_NONE);
         CU_ASSERT_EQUAL(r.first_seq, 1);
         CU_ASSERT_EQUAL(r.n_window, 1);
         if (i == 0)
@@ -204,9 +204,9 @@ static void test_keyed_writes(void)
     /* Replayed although the session is gone by now. */
     guard = (struct session_guard){.key = SV("k-delete"), .fingerprint = SV("f1")};
     for (int i = 0; i < 2; i++)
-        CU_ASSERT_EQUAL(session_delete(w.sessions, world_request(&w, "t1"), sv_from(id[0]), &guard,
-                                       &r),
-                        ERR_NONE);
+        CU_ASSERT_EQUAL(
+            session_delete(w.sessions, world_request(&w, "t1"), sv_from(id[0]), &guard, &r),
+            ERR_NONE);
     CU_ASSERT_TRUE(r.replayed);
     guard.key = SV("k-delete-2");
     CU_ASSERT_EQUAL(session_delete(w.sessions, world_request(&w, "t1"), sv_from(id[0]), &guard, &r),

@@ -285,7 +285,7 @@ static void no_memory_for_the_request(void)
     CU_ASSERT_TRUE(client_send(fd, &w, w.n));
     client_read(fd, &r);
     CU_ASSERT_TRUE(r.ended);
-    CU_ASSERT_EQUAL(strncmp(r.text, "Status: 503\r\n", 13), 0);
+    CU_ASSERT_EQUAL(strncmp(r.text, "Status: 503 Service Unavailable\r\n", 33), 0);
     CU_ASSERT_EQUAL(bench_seen(&b), 0);
     w.n = 0;
     wire_request(&w, WIRE_KEEP, "GET", "/after", NULL);

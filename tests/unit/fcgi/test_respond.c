@@ -28,7 +28,7 @@ static void whole_response(void)
     bool kept;
     ask("GET", "/a", &r, &kept);
     CU_ASSERT_STRING_EQUAL(r.text,
-                           "Status: 200\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n"
+                           "Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n"
                            "X-Answer: /a\r\n\r\nGET /a:");
     /* One record: libfcgi sent it, and what ends the request, with one write. */
     CU_ASSERT_EQUAL(r.records, 1);
@@ -42,7 +42,7 @@ static void head_has_no_body(void)
     bool kept;
     ask("HEAD", "/a", &r, &kept);
     CU_ASSERT_STRING_EQUAL(r.text,
-                           "Status: 200\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n"
+                           "Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n"
                            "X-Answer: /a\r\n\r\n");
     CU_ASSERT_TRUE(kept);
 }
@@ -52,7 +52,7 @@ static void no_content(void)
     struct reply r;
     bool kept;
     ask("GET", "/empty", &r, &kept);
-    CU_ASSERT_STRING_EQUAL(r.text, "Status: 204\r\n\r\n");
+    CU_ASSERT_STRING_EQUAL(r.text, "Status: 204 No Content\r\n\r\n");
     CU_ASSERT_TRUE(kept);
 }
 
