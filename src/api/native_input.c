@@ -91,11 +91,11 @@ static enum err read_conditions(struct request_ctx *ctx, const struct http_reque
         return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-None-Match",
                         "On a write it may only be *, and only on a PUT.");
     out->create_only = none.given;
-    if (!match.given || match.any)
-        return ERR_NONE;
-    if (req->method == HTTP_PUT)
+    if (match.given && req->method == HTTP_PUT)
         return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
                         "A PUT gets or creates; it changes nothing that If-Match could guard.");
+    if (!match.given || match.any)
+        return ERR_NONE;
     struct sv *tags = arena_array(ctx->arena, match.n, sizeof(*tags));
     if (!tags)
         return ctx_nomem(ctx);
@@ -160,6 +160,37 @@ enum err native_body(struct request_ctx *ctx, const struct http_request *req, en
     return ERR_NONE;
 }
 
+/* jsonb writes a number out in full: five bytes such as 1e308 would come back as 309. */
+enum { METADATA_EXPONENT_MAX = 20 };
+
+static bool exponent_fits(struct sv number)
+{
+    size_t i = 0;
+    uint64_t exponent = 0;
+    while (i < number.n && number.p[i] != 'e' && number.p[i] != 'E')
+        i++;
+    if (i == number.n)
+        return true;
+    i++;
+    if (i < number.n && (number.p[i] == '+' || number.p[i] == '-'))
+        i++;
+    for (; i < number.n && exponent <= METADATA_EXPONENT_MAX; i++)
+        exponent = exponent * 10 + (uint64_t)(number.p[i] - '0');
+    return exponent <= METADATA_EXPONENT_MAX;
+}
+
+static enum err check_metadata(struct request_ctx *ctx, const struct jdoc *doc,
+                               const struct jnode *metadata, const char *path)
+{
+    if (!metadata)
+        return ERR_NONE;
+    const char *end = metadata->raw.p + metadata->raw.n;
+    for (const struct jnode *n = metadata; n < doc->nodes + doc->n && n->raw.p < end; n++)
+        if (n->type == JT_NUMBER && !exponent_fits(n->raw))
+            return bad(ctx, path, "metadata", "may not hold exponents beyond 20.");
+    return ERR_NONE;
+}
+
 /* ---- messages ---- */
 
 struct message_body {
@@ -207,6 +238,8 @@ static enum err read_message(struct request_ctx *ctx, const struct jdoc *doc,
         jin_object(ctx, doc, node, path, message_fields, ARRAY_LEN(message_fields), &m, NULL);
     if (e == ERR_NONE)
         e = check_message(ctx, &m, path);
+    if (e == ERR_NONE)
+        e = check_metadata(ctx, doc, m.metadata, path);
     if (e != ERR_NONE)
         return e;
     *out = (struct session_message_draft){m.message_id, m.type, m.role,
@@ -313,6 +346,8 @@ enum err native_read_draft(struct request_ctx *ctx, const struct jdoc *doc, stru
                             &b, NULL);
     if (e == ERR_NONE)
         e = check_session(ctx, &b, id);
+    if (e == ERR_NONE)
+        e = check_metadata(ctx, doc, b.metadata, "");
     if (e != ERR_NONE)
         return e;
     *out = (struct session_draft){.session_id = id.p ? id : b.session_id,
@@ -358,6 +393,8 @@ enum err native_read_patch(struct request_ctx *ctx, const struct jdoc *doc,
         b.language = SV("en");
     if (e == ERR_NONE)
         e = check_session(ctx, &b, SV_NONE);
+    if (e == ERR_NONE)
+        e = check_metadata(ctx, doc, b.metadata, "");
     if (e != ERR_NONE)
         return e;
     *out = (struct session_patch){.has_user_id = seen.given & (1u << PATCH_USER),

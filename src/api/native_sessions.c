@@ -49,6 +49,9 @@ enum err native_session_create(struct request_ctx *ctx, const struct http_call *
         e = native_body(ctx, call->req, NATIVE_BODY_OPTIONAL, &doc);
     if (e == ERR_NONE)
         e = native_read_draft(ctx, &doc, SV_NONE, &draft);
+    if (e == ERR_NONE && guard.if_match)
+        e = ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
+                     "There is nothing yet that it could match.");
     if (e == ERR_NONE)
         e = owner_of_draft(ctx, &guard, &draft);
     if (e == ERR_NONE)

@@ -20,9 +20,9 @@ static bool take_tag(struct sv *rest, bool *weak, struct sv *tag)
     if (rest->n < 2 || rest->p[0] != '"')
         return false;
     size_t n = 1;
-    while (n < rest->n && rest->p[n] != '"')
+    while (n < rest->n && rest->p[n] > 0x20 && rest->p[n] < 0x7f && rest->p[n] != '"')
         n++;
-    if (n == rest->n)
+    if (n == rest->n || rest->p[n] != '"')
         return false;
     *tag = (struct sv){rest->p + 1, n - 1};
     rest->p += n + 1;

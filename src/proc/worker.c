@@ -6,6 +6,7 @@
  */
 #include "proc_internal.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@
 
 enum {
     TICK_MS = 500,
+    TRIM_TICKS = 20,
     DRAIN_TICK_MS = 20,
     STOP_GRACE_MS = 1000,
     /* How long a fence outlives the longest write that it may have to cover. */
@@ -104,6 +106,7 @@ static enum err open_all(struct worker *w)
 {
     const struct config *cfg = w->run->cfg;
     const struct sessions_settings sessions = {.ttl_seconds = cfg->session_ttl,
+                                               .state_bytes = cfg->max_body,
                                                .page_bytes = cfg->page_bytes,
                                                .sweep_s = cfg->sweep_s,
                                                .statement_ms = (int)cfg->statement_ms};
@@ -170,6 +173,7 @@ static bool close_all(struct worker *w)
 
 static int serve(struct worker *w)
 {
+    unsigned ticks = 0;
     sigset_t term;
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
@@ -179,6 +183,8 @@ static int serve(struct worker *w)
         if (signals_wait(&term, deadline_in_ms(TICK_MS).at_us) == SIGTERM)
             break;
         cache_maintain(w->cache);
+        if (++ticks % TRIM_TICKS == 0)
+            (void)malloc_trim(0);
     }
     drain(w, &term);
     return EXIT_GOOD;
@@ -187,6 +193,10 @@ static int serve(struct worker *w)
 int worker_main(const struct worker_run *run)
 {
     struct worker w = {.run = run};
+    /* Many threads that each needed much once would keep it for ever: few heaps, trimmed below, and
+     * large blocks given back at once. */
+    (void)mallopt(M_ARENA_MAX, 4);
+    (void)mallopt(M_MMAP_THRESHOLD, 256 * 1024);
     enum err e = fcgi_library_init();
     /* After libfcgi, which puts a handler of its own in its place. A write to a connection that
      * nginx, PostgreSQL or Redis has closed is to fail and not to end the process. */

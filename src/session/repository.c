@@ -82,9 +82,21 @@ enum err repo_write_failed(struct request_ctx *ctx, enum err e, const struct db_
     return ctx_fault(ctx, ERR_INTERNAL, "unique violation of %s", failure->constraint);
 }
 
-int64_t repo_message_size(const struct session_message_draft *m)
+enum err repo_reserved_generations(struct request_ctx *ctx,
+                                   const struct session_message_draft *messages, size_t n,
+                                   struct db_param *out)
 {
-    return (int64_t)(m->content.n + m->metadata.n);
+    int64_t *list = arena_array(ctx->arena, n, sizeof(*list));
+    size_t listed = 0;
+    if (!list)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t generation, seq;
+        struct sv id = messages[i].message_id;
+        if (id.p && uuid_v8_unpack(id, &generation, &seq))
+            list[listed++] = (int64_t)generation;
+    }
+    return db_i64_array(ctx, list, listed, out);
 }
 
 enum err repo_message_arrays(struct request_ctx *ctx, const struct session_message_draft *messages,
@@ -96,21 +108,15 @@ enum err repo_message_arrays(struct request_ctx *ctx, const struct session_messa
         if (!texts[i])
             return ctx_nomem(ctx);
     }
-    int64_t *sizes = arena_array(ctx->arena, n, sizeof(*sizes));
-    if (!sizes)
-        return ctx_nomem(ctx);
     for (size_t i = 0; i < n; i++) {
         texts[0][i] = messages[i].type;
         texts[1][i] = messages[i].role;
         texts[2][i] = messages[i].content;
         texts[3][i] = messages[i].metadata;
         texts[4][i] = messages[i].message_id;
-        sizes[i] = repo_message_size(&messages[i]);
     }
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-        enum err e = db_text_array(ctx, texts[i], n, &out[i]);
-        if (e != ERR_NONE)
-            return e;
-    }
-    return db_i64_array(ctx, sizes, n, &out[5]);
+    enum err e = ERR_NONE;
+    for (size_t i = 0; e == ERR_NONE && i < ARRAY_LEN(texts); i++)
+        e = db_text_array(ctx, texts[i], n, &out[i]);
+    return e;
 }

@@ -52,6 +52,9 @@
     ", " last_seq ", s.message_count, s.updated_at, s.expires_at, s.created_at, " state            \
     " FROM s WHERE $5::text IS NOT NULL) "
 
+/* Bytes of row i of a list of drafts as they will come back: jsonb has a form of its own. */
+#define SQL_STORED_SIZE "coalesce(octet_length(i.content), 0) + octet_length(i.metadata::jsonb::text)"
+
 /* Columns of a message as repo_messages reads them. */
 #define SQL_MESSAGE                                                                                \
     " m.seq, m.message_id, m.type, m.role, m.content, m.metadata AS message_metadata,"             \

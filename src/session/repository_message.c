@@ -17,17 +17,18 @@
 static const struct db_stmt append_one = {
     "append_one",
     SQL_APPEND("1") SQL_INSERT_MESSAGES
-    "SELECT $1, s.generation, s.last_seq, $12, $8, $9, $10, $11, $13::bigint, s.updated_at"
+    "SELECT $1, s.generation, s.last_seq, $12, $8, $9, $10, $11,"
+    " coalesce(octet_length($10), 0) + octet_length($11::jsonb::text), s.updated_at"
     " FROM s)," SQL_REMEMBER("201", "s.last_seq", "s.last_seq", "NULL::text") "SELECT * FROM s"};
 
 static const struct db_stmt append_many = {
     "append_many",
-    SQL_APPEND("cardinality($13::bigint[])") SQL_INSERT_MESSAGES
-    "SELECT $1, s.generation, s.last_seq - cardinality($13::bigint[]) + i.n, i.id, i.type, i.role,"
-    " i.content, i.metadata::jsonb, i.size, s.updated_at"
-    " FROM s, unnest($8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[])"
-    " WITH ORDINALITY AS i(type, role, content, metadata, id, size, n)),"
-    SQL_REMEMBER("201", "s.last_seq - cardinality($13::bigint[]) + 1", "s.last_seq", "NULL::text")
+    SQL_APPEND("cardinality($8::text[])") SQL_INSERT_MESSAGES
+    "SELECT $1, s.generation, s.last_seq - cardinality($8::text[]) + i.n, i.id, i.type, i.role,"
+    " i.content, i.metadata::jsonb, " SQL_STORED_SIZE ", s.updated_at"
+    " FROM s, unnest($8::text[], $9::text[], $10::text[], $11::text[], $12::text[])"
+    " WITH ORDINALITY AS i(type, role, content, metadata, id, n)),"
+    SQL_REMEMBER("201", "s.last_seq - cardinality($8::text[]) + 1", "s.last_seq", "NULL::text")
     "SELECT * FROM s"};
 
 static const struct db_stmt window_read = {
@@ -41,33 +42,18 @@ static const struct db_stmt append_create = {
     "WITH aside AS (UPDATE sessions s SET session_id = '~' || s.generation, user_id = NULL,"
     " expiry_hour = 0 WHERE s.tenant = $1 AND s.session_id = $2 AND s.expires_at <= now()"
     " RETURNING 1)"
-    " INSERT INTO sessions (tenant, session_id, user_id, ttl_seconds, version, expires_at,"
-    " expiry_hour) SELECT $1, $2, $3, $4, 0, now() + $4::bigint * interval '1 second', "
+    " INSERT INTO sessions (generation, tenant, session_id, user_id, ttl_seconds, version,"
+    " expires_at, expiry_hour)"
+    " SELECT g.generation, $1, $2, $3, $4, 0, now() + $4::bigint * interval '1 second', "
     SQL_HOUR("now() + $4::bigint * interval '1 second'")
-    " FROM (SELECT count(*) FROM aside) after_aside"
-    " WHERE NOT EXISTS (SELECT FROM sessions l WHERE l.tenant = $1 AND l.session_id = $2"
-    " AND l.expires_at > now())"
+    " FROM (SELECT count(*) FROM aside) after_aside,"
+    " (SELECT nextval('session_generation') AS generation) g"
+    " WHERE g.generation <> ALL($5::bigint[]) AND NOT EXISTS (SELECT FROM sessions l"
+    " WHERE l.tenant = $1 AND l.session_id = $2 AND l.expires_at > now())"
     " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING 1 AS made"};
 /* clang-format on */
 
 enum { APPEND_PARAMS = REPO_GUARD_PARAMS + 1 + REPO_MESSAGE_PARAMS };
-
-/* The generations that client-given ids of the made form name. */
-static enum err reserved_generations(struct request_ctx *ctx, const struct session_append *append,
-                                     struct db_param *out)
-{
-    int64_t *list = arena_array(ctx->arena, append->n_messages, sizeof(*list));
-    size_t n = 0;
-    if (!list)
-        return ctx_nomem(ctx);
-    for (size_t i = 0; i < append->n_messages; i++) {
-        uint64_t generation, seq;
-        struct sv id = append->messages[i].message_id;
-        if (id.p && uuid_v8_unpack(id, &generation, &seq))
-            list[n++] = (int64_t)generation;
-    }
-    return db_i64_array(ctx, list, n, out);
-}
 
 static enum err append_params(struct request_ctx *ctx, struct sv id,
                               const struct session_append *append,
@@ -75,7 +61,7 @@ static enum err append_params(struct request_ctx *ctx, struct sv id,
 {
     enum err e = repo_guard_params(ctx, id, guard, out);
     if (e == ERR_NONE)
-        e = reserved_generations(ctx, append, &out[6]);
+        e = repo_reserved_generations(ctx, append->messages, append->n_messages, &out[6]);
     if (e != ERR_NONE)
         return e;
     if (append->n_messages != 1)
@@ -86,7 +72,6 @@ static enum err append_params(struct request_ctx *ctx, struct sv id,
     out[9] = db_text(m->content);
     out[10] = db_jsonb(m->metadata);
     out[11] = db_text(m->message_id);
-    out[12] = db_i64(repo_message_size(m));
     return ERR_NONE;
 }
 
@@ -102,7 +87,7 @@ enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct
     /* If-Match cannot hold of what is not there yet: nothing is made then. */
     const bool may_create = append->create && !guard->if_match;
     const struct db_param create[] = {db_text(ctx->tenant), db_text(id), db_text(guard->user),
-                                      db_i64(s->settings.ttl_seconds)};
+                                      db_i64(s->settings.ttl_seconds), p[6]};
     const struct db_param window[] = {db_text(ctx->tenant), db_text(id), db_text(guard->user),
                                       db_i64((int64_t)append->return_n),
                                       db_i64(s->settings.page_bytes)};
@@ -150,13 +135,15 @@ static const struct db_stmt page_descending = {"page_descending", SQL_PAGE("DESC
 /* clang-format on */
 
 /* The rows that are the page: those within limit and budget. The row after them, if there is one,
- * is there to say that there are more. */
-static size_t rows_within(const struct db_rows *rows, size_t limit, int64_t max_bytes)
+ * is there to say that there are more. A client's own budget is kept to; with the server's the
+ * first message always comes, or nobody could get past it. */
+static size_t rows_within(const struct db_rows *rows, size_t limit, int64_t max_bytes,
+                          bool first_always)
 {
     const int seq = db_column(rows, "seq"), total = db_column(rows, "total");
     size_t n = 0;
     while (n < (size_t)rows->count && n < limit && !db_is_null(rows, (int)n, seq) &&
-           db_get_i64(rows, (int)n, total) <= max_bytes)
+           ((n == 0 && first_always) || db_get_i64(rows, (int)n, total) <= max_bytes))
         n++;
     return n;
 }
@@ -187,7 +174,7 @@ enum err repo_message_page(struct sessions *s, struct request_ctx *ctx, struct s
     e = repo_messages(ctx, &rows, out->generation, false, &out->messages, &out->n);
     if (e != ERR_NONE)
         return e;
-    const size_t within = rows_within(&rows, query->limit, bytes);
+    const size_t within = rows_within(&rows, query->limit, bytes, bytes != query->max_bytes);
     out->has_more = out->n > within;
     out->n = within;
     return ERR_NONE;

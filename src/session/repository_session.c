@@ -74,29 +74,31 @@ enum err repo_session_read(struct sessions *s, struct request_ctx *ctx, struct s
 /* An expired session that still has the id is put aside first, in time that does not grow with its
  * history: it keeps its messages under its generation until the sweeper takes them. The subquery
  * on aside makes it run before the insert. ON CONFLICT waits for whoever is making the session at
- * this moment, so two at once make one. */
+ * this moment, so two at once make one. $17: see repo_reserved_generations. */
 /* clang-format off */
 static const struct db_stmt session_insert = {
     "session_insert",
     "WITH aside AS (UPDATE sessions s SET session_id = '~' || s.generation, user_id = NULL,"
     " expiry_hour = 0 WHERE s.tenant = $1 AND s.session_id = $2 AND s.expires_at <= now()"
     " RETURNING 1),"
-    " s AS (INSERT INTO sessions AS s (tenant, session_id, user_id, language, context, metadata,"
+    " s AS (INSERT INTO sessions AS s (generation, tenant, session_id, user_id, language, context, metadata,"
     " ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count)"
-    " SELECT $1, $2, $3, $7, $8, $9, $10, $11, now() + $10::bigint * interval '1 second', "
+    " SELECT g.generation, $1, $2, $3, $7, $8, $9, $10, $11, now() + $10::bigint * interval '1 second', "
     SQL_HOUR("now() + $10::bigint * interval '1 second'") ", $18, $18"
-    " FROM (SELECT count(*) FROM aside) after_aside"
+    " FROM (SELECT count(*) FROM aside) after_aside,"
+    " (SELECT nextval('session_generation') AS generation) g"
+    " WHERE g.generation <> ALL($17::bigint[])"
     " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING" SQL_CHANGED "),"
     " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"
     " metadata, size, created_at)"
-    " SELECT $1, s.generation, i.n, i.id, i.type, i.role, i.content, i.metadata::jsonb, i.size,"
-    " s.created_at FROM s, unnest($12::text[], $13::text[], $14::text[], $15::text[],"
-    " $16::text[], $17::bigint[]) WITH ORDINALITY AS i(type, role, content, metadata, id, size, n)),"
+    " SELECT $1, s.generation, i.n, i.id, i.type, i.role, i.content, i.metadata::jsonb,"
+    " " SQL_STORED_SIZE ", s.created_at FROM s, unnest($12::text[], $13::text[], $14::text[], $15::text[],"
+    " $16::text[]) WITH ORDINALITY AS i(type, role, content, metadata, id, n)),"
     SQL_REMEMBER("201", "least(1, s.last_seq)", "s.last_seq", "NULL::text")
     "SELECT * FROM s"};
 /* clang-format on */
 
-enum { INSERT_PARAMS = REPO_GUARD_PARAMS + 5 + REPO_MESSAGE_PARAMS + 1 };
+enum { INSERT_PARAMS = REPO_GUARD_PARAMS + 5 + REPO_MESSAGE_PARAMS + 2 };
 
 static enum err insert_params(struct request_ctx *ctx, const struct session_draft *draft,
                               const struct session_guard *guard, struct db_param *out)
@@ -113,6 +115,9 @@ static enum err insert_params(struct request_ctx *ctx, const struct session_draf
     out[9] = db_i64(draft->ttl_seconds);
     out[10] = db_bool(draft->sliding);
     out[17] = db_i64((int64_t)draft->n_messages);
+    e = repo_reserved_generations(ctx, draft->messages, draft->n_messages, &out[16]);
+    if (e != ERR_NONE)
+        return e;
     return repo_message_arrays(ctx, draft->messages, draft->n_messages, &out[11]);
 }
 

@@ -101,12 +101,16 @@ MUSTCHECK enum err repo_messages(struct request_ctx *ctx, const struct db_rows *
                                  size_t *n);
 /* Names what a failed write failed for: the key, the message_id, or what db said. */
 enum err repo_write_failed(struct request_ctx *ctx, enum err e, const struct db_failure *failure);
-/* Arrays of a list of drafts: types, roles, contents, metadata, ids, sizes ($n to $n+5). */
-enum { REPO_MESSAGE_PARAMS = 6 };
+/* Arrays of a list of drafts: types, roles, contents, metadata, ids ($n to $n+4). */
+enum { REPO_MESSAGE_PARAMS = 5 };
 MUSTCHECK enum err repo_message_arrays(struct request_ctx *ctx,
                                        const struct session_message_draft *messages, size_t n,
                                        struct db_param *out);
-int64_t repo_message_size(const struct session_message_draft *m);
+/* The generations that client-given ids of the made form name: a session of one of them may not
+ * take such an id, or two of its messages could have one id. */
+MUSTCHECK enum err repo_reserved_generations(struct request_ctx *ctx,
+                                             const struct session_message_draft *messages, size_t n,
+                                             struct db_param *out);
 
 /* ---- codec.c: a session as bytes for the tiers ---- */
 

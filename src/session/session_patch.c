@@ -15,7 +15,8 @@
 #include "parley/json/write.h"
 
 /* null as a patch of a whole object removes it, which for these two means the default. */
-static enum err merge_member(struct request_ctx *ctx, struct sv *value, struct sv patch)
+static enum err merge_member(const struct sessions *s, struct request_ctx *ctx, const char *name,
+                             struct sv *value, struct sv patch)
 {
     if (!patch.p)
         return ERR_NONE;
@@ -23,7 +24,13 @@ static enum err merge_member(struct request_ctx *ctx, struct sv *value, struct s
         *value = SV("{}");
         return ERR_NONE;
     }
-    return jmerge_patch(ctx, *value, patch, value);
+    enum err e = jmerge_patch(ctx, *value, patch, value);
+    /* Patches add up: without a bound a session would grow beyond what one answer can hold. */
+    if (e == ERR_NONE && value->n > (size_t)s->settings.state_bytes)
+        return ctx_fail(ctx, ERR_TOO_LARGE, "state_too_large", name,
+                        "%s would be larger than %lld bytes.", name,
+                        (long long)s->settings.state_bytes);
+    return e;
 }
 
 static enum err apply(struct sessions *s, struct request_ctx *ctx,
@@ -35,8 +42,8 @@ static enum err apply(struct sessions *s, struct request_ctx *ctx,
         next->language = patch->language;
     if (patch->has_ttl)
         next->ttl_seconds = patch->ttl_seconds ? patch->ttl_seconds : s->settings.ttl_seconds;
-    enum err e = merge_member(ctx, &next->context, patch->context);
-    return e == ERR_NONE ? merge_member(ctx, &next->metadata, patch->metadata) : e;
+    enum err e = merge_member(s, ctx, "context", &next->context, patch->context);
+    return e == ERR_NONE ? merge_member(s, ctx, "metadata", &next->metadata, patch->metadata) : e;
 }
 
 /* What an idempotency key remembers of the state, so that the answer can be given again. */

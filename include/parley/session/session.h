@@ -31,6 +31,7 @@ struct sessions;
 
 struct sessions_settings {
     int64_t ttl_seconds; /* of a session that names none */
+    int64_t state_bytes; /* most bytes of context and metadata that a patch may leave, each */
     int64_t page_bytes;  /* most bytes of content and metadata that one answer may hold */
     int64_t sweep_s;     /* pause between two passes of the sweeper; 0: no sweeper */
     int statement_ms;    /* bound of one of the sweeper's statements */

@@ -85,7 +85,7 @@ bool world_open_in(struct world *w, const char *dbname, const char *redis_url)
     CU_ASSERT_TRUE(made);
     if (!made)
         return false;
-    static const struct sessions_settings settings = {604800, 8 << 20, 0, 5000};
+    static const struct sessions_settings settings = {604800, 1 << 20, 8 << 20, 0, 5000};
     url_for("parley_owner", dbname, w->url);
     struct db_settings db = {.url = w->url,
                              .role = "parley_app",

@@ -48,7 +48,7 @@ static void two_modules(void)
 static void two_modules_on_one_pool(void)
 {
     struct world w;
-    static const struct sessions_settings settings = {604800, 8 << 20, 0, 5000};
+    static const struct sessions_settings settings = {604800, 1 << 20, 8 << 20, 0, 5000};
     if (!world_open(&w, true))
         return;
     struct sessions *plain = sessions_open(&settings, w.db, NULL, NULL);

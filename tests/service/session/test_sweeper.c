@@ -280,7 +280,7 @@ static void an_old_key_is_free(void)
 /* The thread itself: it comes by without being asked, and ends when it is told to. */
 static void the_thread(void)
 {
-    static const struct sessions_settings settings = {604800, 8 << 20, 1, 5000};
+    static const struct sessions_settings settings = {604800, 1 << 20, 8 << 20, 1, 5000};
     struct world w;
     if (!world_open(&w, false))
         return;

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""What is stored must always fit into an answer again: sessions that grow patch by patch, numbers
+that grow in jsonb, pages whose first message is large; and ids that somebody could guess."""
+import unittest
+import uuid
+
+from harness import ParleyTest, message
+from stack import StackTest
+
+JSON = {"Content-Type": "application/json"}
+
+
+def made_id(generation, seq):
+    """The id that parley makes for a message: a UUID of version 8 of both numbers."""
+    first, second, third = generation >> 16, generation >> 4 & 0xfff, generation & 0xf
+    bits = first << 80 | 8 << 76 | second << 64 | 2 << 62 | third << 58 | seq
+    return str(uuid.UUID(int=bits))
+
+
+class Growth(ParleyTest):
+    """sizes"""
+
+    def test_patches_do_not_add_up_beyond_what_an_answer_holds(self):
+        """Fails if merge_member does not measure its result: seen before it did."""
+        path = self.make()
+        for i in range(2):
+            answer = self.client.patch(path, {"context": {f"k{i}": "x" * 600_000}})
+            if i == 0:
+                self.ok(answer)
+        self.problem(answer, 413, "state_too_large", "context")
+        got = self.ok(self.client.get(path))
+        self.assertEqual(list(got["context"]), ["k0"])
+        self.assertEqual(got["version"], 2)
+
+    def test_metadata_does_not_grow_in_jsonb(self):
+        for number in ("1e21", "1E+21", "1e-21", "1e308", "-1.5e00300"):
+            body = b'{"metadata":{"a":[' + number.encode() + b"]}}"
+            answer = self.client.post("/v1/sessions", body, headers=JSON)
+            self.problem(answer, 400, "invalid_field", "metadata")
+            path = self.make()
+            self.problem(self.client.patch(path, body, headers=JSON), 400, "invalid_field", "metadata")
+            self.problem(self.client.post(path + "/messages",
+                                          b'{"role":"user","content":"x",' + body[1:], headers=JSON),
+                         400, "invalid_field", "metadata")
+        body = b'{"metadata":{"a":[1e20,1e-20]},"context":{"a":1e308}}'
+        self.ok(self.client.post("/v1/sessions", body, headers=JSON), 201)
+
+    def test_the_largest_metadata_can_be_read_again(self):
+        path = self.make(metadata={"a": [10 ** 18] * 40_000})
+        self.ok(self.client.patch(path, b'{"metadata":{"a":[' + b"1e20," * 100_000 + b"1]}}",
+                                  headers=JSON))
+        self.assertEqual(len(self.ok(self.client.get(path))["metadata"]["a"]), 100_001)
+
+
+class MadeIds(ParleyTest):
+    """ids made of generation and seq"""
+
+    def test_a_guessed_id_is_no_second_one(self):
+        """Fails if session_insert does not look at the generation that it gives: seen before it
+        did."""
+        for create in (False, True):
+            path = self.make()
+            generation = int(self.client.get(path).headers["ETag"].strip('"').split(".")[0])
+            first = self.client.post(path + "/messages", message("x")).json
+            self.assertEqual(first["message_id"], made_id(generation, 1))
+            taken = [message("first", message_id=made_id(generation + d, 2)) for d in range(1, 9)]
+            new = self.new_id()
+            if create:
+                answer = self.client.post(f"/v1/sessions/{new}/messages?create=true",
+                                          {"messages": taken})
+            else:
+                answer = self.client.post("/v1/sessions", {"session_id": new, "messages": taken})
+            self.assertEqual(answer.status, 409)
+            self.assertEqual(self.client.get("/v1/sessions/" + new).status, 404)
+
+
+class Pages(StackTest):
+    """a page budget below a message"""
+    env = {"PARLEY_PAGE_BYTES": "65536"}
+
+    def test_the_first_message_of_a_page_always_comes(self):
+        """Fails if rows_within keeps to the server's budget for the first one too: seen before."""
+        path = "/v1/sessions/large"
+        made = self.client.put(path, {"messages": [message("a" * 100_000), message("b")]})
+        self.assertEqual(made.status, 201)
+        for query in ("order=asc", "before=2&limit=30", "order=asc&limit=1"):
+            page = self.client.get(f"{path}/messages?{query}").json
+            self.assertEqual(len(page["data"]), 1, query)
+            self.assertEqual(page["data"][0]["seq"], 1, query)
+        page = self.client.get(f"{path}/messages?order=asc&max_bytes=10").json
+        self.assertEqual((page["data"], page["has_more"]), ([], True))
+
+
+if __name__ == "__main__":
+    unittest.main()
