@@ -155,9 +155,10 @@ static void pause_and_resume(struct fx *fx)
     fx_server("resume");
 }
 
-/* Late answers come for requests that are over. Several locks hold here: fails if a time-out does
- * not mark the connection broken, db_conn_clean looks at the status alone and nobody asks
- * db_conn_quiet: tried. */
+/* Late answers come for requests that are over. Several locks hold here: with all of them away (a
+ * time-out does not mark the connection broken, db_conn_clean looks at the status alone, nobody
+ * asks db_conn_quiet) this failed most times it was tried; "deadline closes the connection" in
+ * test_query.c fails always. */
 static void paused_server_mixes_nothing_up(void)
 {
     struct fx fx;

@@ -185,7 +185,7 @@ static void expect_not_returned(const char *sql)
     fx_close(&fx);
 }
 
-/* Fails if db_conn_clean does not look at dirty: tried, for each of them. */
+/* Fails if db_conn_clean does not look at dirty: tried. */
 static void session_state_never_goes_back(void)
 {
     expect_not_returned("SET work_mem = '1MB'");
@@ -214,7 +214,8 @@ static void open_or_aborted_transaction_never_goes_back(void)
     }
 }
 
-/* Fails if db_conn_clean does not ask for a pending result: tried. */
+/* Fails if db_conn_clean looks neither at the transaction status nor for a pending result: tried.
+ */
 static void pending_result_never_goes_back(void)
 {
     struct fx fx;
@@ -267,7 +268,7 @@ static void expect_wrong(const struct db_settings *settings, const char *text)
     fx_close(&fx);
 }
 
-/* Fails if db_check_server is not called, for each of them: tried. */
+/* Fails if db_check_server is not called: tried. */
 static void roles_that_escape_rls_are_refused(void)
 {
     char *url = fx_url();

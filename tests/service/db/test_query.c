@@ -16,7 +16,7 @@ static bool text_is(const struct db_rows *r, int row, const char *column, const 
     return sv_eq(db_get_text(r, row, db_column(r, column)), sv_from(expected));
 }
 
-/* Fails if the limits step is left out, or if its set_config is not local: tried. */
+/* Fails if the tenant is not set, or if its set_config is not local: tried. */
 static void tenant_is_seen_and_gone_after(void)
 {
     struct fx fx;
