@@ -29,6 +29,8 @@ enum err native_message_delete(struct request_ctx *ctx, const struct http_call *
                                struct http_response *res);
 
 /* native_input.c: what a request says, checked; each fault names its field. */
+struct sessions *native_sessions(const struct http_call *call);
+MUSTCHECK enum err native_no_params(struct request_ctx *ctx, const struct http_request *req);
 MUSTCHECK enum err native_session_id(struct request_ctx *ctx, struct sv id);
 MUSTCHECK enum err native_user(struct request_ctx *ctx, const struct http_request *req,
                                struct sv *out);

@@ -116,6 +116,17 @@ enum err native_guard(struct request_ctx *ctx, const struct http_request *req,
     return e == ERR_NONE ? read_conditions(ctx, req, out) : e;
 }
 
+struct sessions *native_sessions(const struct http_call *call)
+{
+    return ((struct api_service *)call->service)->sessions;
+}
+
+enum err native_no_params(struct request_ctx *ctx, const struct http_request *req)
+{
+    static const char *const none[] = {NULL};
+    return http_params_only(ctx, req, none);
+}
+
 enum err native_no_body(struct request_ctx *ctx, const struct http_request *req)
 {
     if (req->body.n == 0)

@@ -5,11 +5,6 @@
 #include "parley/base/uuid.h"
 #include "parley/http/conditional.h"
 
-static struct sessions *sessions_of(const struct http_call *call)
-{
-    return ((struct api_service *)call->service)->sessions;
-}
-
 static enum err bool_param(struct request_ctx *ctx, const struct http_request *req,
                            const char *name, bool *out)
 {
@@ -100,7 +95,8 @@ enum err native_messages_append(struct request_ctx *ctx, const struct http_call 
     if (e == ERR_NONE)
         e = native_read_messages(ctx, &doc, &append, &single);
     if (e == ERR_NONE)
-        e = session_append(sessions_of(call), ctx, call->captures[0], &append, &guard, &receipt);
+        e = session_append(native_sessions(call), ctx, call->captures[0], &append, &guard,
+                           &receipt);
     if (e == ERR_NONE)
         e = native_location(ctx, res, receipt.session_id, receipt.first_seq);
     if (e != ERR_NONE)
@@ -173,7 +169,7 @@ enum err native_messages_page(struct request_ctx *ctx, const struct http_call *c
         e = http_condition_parse(ctx, "If-None-Match", http_header_get(call->req, "if-none-match"),
                                  false, &unless);
     if (e == ERR_NONE)
-        e = session_page(sessions_of(call), ctx, call->captures[0], user, &query, &page);
+        e = session_page(native_sessions(call), ctx, call->captures[0], user, &query, &page);
     if (e != ERR_NONE)
         return e;
     struct sv tag = http_etag_version(ctx->arena, page.generation, page.version);
@@ -202,19 +198,18 @@ static enum err message_name(struct request_ctx *ctx, struct sv which)
 enum err native_message_get(struct request_ctx *ctx, const struct http_call *call,
                             struct http_response *res)
 {
-    static const char *const params[] = {NULL};
     struct session_message message;
     struct sv user;
     enum err e = native_session_id(ctx, call->captures[0]);
     if (e == ERR_NONE)
         e = message_name(ctx, call->captures[1]);
     if (e == ERR_NONE)
-        e = http_params_only(ctx, call->req, params);
+        e = native_no_params(ctx, call->req);
     if (e == ERR_NONE)
         e = native_user(ctx, call->req, &user);
     if (e == ERR_NONE)
-        e = session_message_get(sessions_of(call), ctx, call->captures[0], user, call->captures[1],
-                                &message);
+        e = session_message_get(native_sessions(call), ctx, call->captures[0], user,
+                                call->captures[1], &message);
     if (e != ERR_NONE)
         return e;
     struct jout j;
@@ -226,20 +221,19 @@ enum err native_message_get(struct request_ctx *ctx, const struct http_call *cal
 enum err native_message_delete(struct request_ctx *ctx, const struct http_call *call,
                                struct http_response *res)
 {
-    static const char *const params[] = {NULL};
     struct session_guard guard;
     struct session_receipt receipt;
     enum err e = native_session_id(ctx, call->captures[0]);
     if (e == ERR_NONE)
         e = message_name(ctx, call->captures[1]);
     if (e == ERR_NONE)
-        e = http_params_only(ctx, call->req, params);
+        e = native_no_params(ctx, call->req);
     if (e == ERR_NONE)
         e = native_no_body(ctx, call->req);
     if (e == ERR_NONE)
         e = native_guard(ctx, call->req, &guard);
     if (e == ERR_NONE)
-        e = session_message_delete(sessions_of(call), ctx, call->captures[0], call->captures[1],
+        e = session_message_delete(native_sessions(call), ctx, call->captures[0], call->captures[1],
                                    &guard, &receipt);
     if (e != ERR_NONE)
         return e;

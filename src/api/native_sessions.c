@@ -4,13 +4,6 @@
 
 #include "parley/http/conditional.h"
 
-static struct sessions *sessions_of(const struct http_call *call)
-{
-    return ((struct api_service *)call->service)->sessions;
-}
-
-static const char *const no_params[] = {NULL};
-
 static enum err answer_session(struct request_ctx *ctx, struct http_response *res, int status,
                                const struct session *session)
 {
@@ -42,7 +35,7 @@ enum err native_session_create(struct request_ctx *ctx, const struct http_call *
     struct session_guard guard;
     struct session session;
     struct session_receipt receipt;
-    enum err e = http_params_only(ctx, call->req, no_params);
+    enum err e = native_no_params(ctx, call->req);
     if (e == ERR_NONE)
         e = native_guard(ctx, call->req, &guard);
     if (e == ERR_NONE)
@@ -55,7 +48,7 @@ enum err native_session_create(struct request_ctx *ctx, const struct http_call *
     if (e == ERR_NONE)
         e = owner_of_draft(ctx, &guard, &draft);
     if (e == ERR_NONE)
-        e = session_create(sessions_of(call), ctx, &draft, &guard, &session, &receipt);
+        e = session_create(native_sessions(call), ctx, &draft, &guard, &session, &receipt);
     if (e == ERR_NONE)
         e = native_location(ctx, res, session.session_id, 0);
     if (e != ERR_NONE)
@@ -74,7 +67,7 @@ enum err native_session_put(struct request_ctx *ctx, const struct http_call *cal
     struct session_receipt receipt;
     enum err e = native_session_id(ctx, call->captures[0]);
     if (e == ERR_NONE)
-        e = http_params_only(ctx, call->req, no_params);
+        e = native_no_params(ctx, call->req);
     if (e == ERR_NONE)
         e = native_guard(ctx, call->req, &guard);
     if (e == ERR_NONE)
@@ -84,7 +77,7 @@ enum err native_session_put(struct request_ctx *ctx, const struct http_call *cal
     if (e == ERR_NONE)
         e = owner_of_draft(ctx, &guard, &draft);
     if (e == ERR_NONE)
-        e = session_get_or_create(sessions_of(call), ctx, &draft, &guard, &session, &receipt);
+        e = session_get_or_create(native_sessions(call), ctx, &draft, &guard, &session, &receipt);
     if (e == ERR_NONE && receipt.created)
         e = native_location(ctx, res, session.session_id, 0);
     if (e != ERR_NONE)
@@ -119,7 +112,7 @@ enum err native_session_get(struct request_ctx *ctx, const struct http_call *cal
         e = http_condition_parse(ctx, "If-None-Match", http_header_get(call->req, "if-none-match"),
                                  false, &unless);
     if (e == ERR_NONE)
-        e = session_get(sessions_of(call), ctx, call->captures[0], user, (size_t)n, &session);
+        e = session_get(native_sessions(call), ctx, call->captures[0], user, (size_t)n, &session);
     if (e != ERR_NONE)
         return e;
     struct sv tag = tag_of(ctx, &session, n);
@@ -146,7 +139,7 @@ enum err native_session_patch(struct request_ctx *ctx, const struct http_call *c
     struct session_receipt receipt;
     enum err e = native_session_id(ctx, call->captures[0]);
     if (e == ERR_NONE)
-        e = http_params_only(ctx, call->req, no_params);
+        e = native_no_params(ctx, call->req);
     if (e == ERR_NONE)
         e = native_guard(ctx, call->req, &guard);
     if (e == ERR_NONE)
@@ -154,7 +147,7 @@ enum err native_session_patch(struct request_ctx *ctx, const struct http_call *c
     if (e == ERR_NONE)
         e = native_read_patch(ctx, &doc, &patch);
     if (e == ERR_NONE)
-        e = session_patch(sessions_of(call), ctx, call->captures[0], &patch, &guard, &session,
+        e = session_patch(native_sessions(call), ctx, call->captures[0], &patch, &guard, &session,
                           &receipt);
     if (e != ERR_NONE)
         return e;
@@ -172,13 +165,13 @@ enum err native_session_delete(struct request_ctx *ctx, const struct http_call *
     struct session_receipt receipt;
     enum err e = native_session_id(ctx, call->captures[0]);
     if (e == ERR_NONE)
-        e = http_params_only(ctx, call->req, no_params);
+        e = native_no_params(ctx, call->req);
     if (e == ERR_NONE)
         e = native_no_body(ctx, call->req);
     if (e == ERR_NONE)
         e = native_guard(ctx, call->req, &guard);
     if (e == ERR_NONE)
-        e = session_delete(sessions_of(call), ctx, call->captures[0], &guard, &receipt);
+        e = session_delete(native_sessions(call), ctx, call->captures[0], &guard, &receipt);
     if (e != ERR_NONE)
         return e;
     native_replayed(res, &receipt);

@@ -123,7 +123,6 @@ static enum err open_all(struct worker *w)
         .db = w->db,
         .cache = w->cache,
         .request_ms = cfg->request_ms,
-        .max_body = cfg->max_body,
         .slot = slot,
         .slots = w->run->shared->slots,
         .n_slots = w->run->shared->n_slots,

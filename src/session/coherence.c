@@ -105,14 +105,6 @@ void coherent_end(struct sessions *s, struct request_ctx *ctx, struct coherent_w
     cache_settle(s->cache, ctx, w->key, &w->fence, known ? &value : NULL);
 }
 
-static void message_from_draft(const struct session_message_draft *draft, struct session_message *m)
-{
-    m->type = draft->type;
-    m->role = draft->role;
-    m->content = draft->content;
-    m->metadata = draft->metadata;
-}
-
 /* The newest of the old messages and the new ones together, at most SESSION_WINDOW. */
 static bool join_window(struct request_ctx *ctx, const struct session *old,
                         const struct session_append *append, const struct session_receipt *receipt,
@@ -128,18 +120,10 @@ static bool join_window(struct request_ctx *ctx, const struct session *old,
     for (size_t i = 0; i < kept; i++)
         all[i] = old->messages[old->n_messages - kept + i];
     for (size_t i = 0; i < fresh; i++) {
-        const struct session_message_draft *draft =
-            &append->messages[append->n_messages - fresh + i];
-        struct session_message *m = &all[kept + i];
-        message_from_draft(draft, m);
-        m->seq = receipt->last_seq - (int64_t)(fresh - 1 - i);
-        m->created_at = receipt->at;
-        m->message_id = draft->message_id;
-        if (!m->message_id.p) {
-            char *id = ids + i * (UUID_LEN + 1);
-            uuid_v8_pack((uint64_t)receipt->generation, (uint64_t)m->seq, id);
-            m->message_id = (struct sv){id, UUID_LEN};
-        }
+        const size_t left = fresh - 1 - i;
+        all[kept + i] = session_message_of(&append->messages[append->n_messages - 1 - left],
+                                           receipt->generation, receipt->last_seq - (int64_t)left,
+                                           receipt->at, ids + i * (UUID_LEN + 1));
     }
     out->messages = all;
     out->n_messages = fresh + kept;

@@ -71,3 +71,16 @@ enum err session_not_found(struct request_ctx *ctx)
 {
     return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such session.");
 }
+
+struct session_message session_message_of(const struct session_message_draft *draft,
+                                          int64_t generation, int64_t seq, int64_t at,
+                                          char made[UUID_LEN + 1])
+{
+    struct session_message m = {
+        seq, draft->message_id, draft->type, draft->role, draft->content, draft->metadata, at};
+    if (m.message_id.p)
+        return m;
+    uuid_v8_pack((uint64_t)generation, (uint64_t)seq, made);
+    m.message_id = (struct sv){made, UUID_LEN};
+    return m;
+}

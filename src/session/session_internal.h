@@ -169,7 +169,11 @@ void sweeper_stop(struct sweeper *w);
 
 /* ERR_NOT_FOUND in the one form that absent, expired and foreign sessions share. */
 enum err session_not_found(struct request_ctx *ctx);
-/* The same text for the session's own defaults everywhere. */
+/* The message that a draft became; made: room for the id if the draft has none, kept as long. */
+struct session_message session_message_of(const struct session_message_draft *draft,
+                                          int64_t generation, int64_t seq, int64_t at,
+                                          char made[UUID_LEN + 1]);
+/* True also when no user is asked for. */
 bool session_user_matches(const struct session *session, struct sv user);
 
 #endif

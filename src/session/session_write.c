@@ -24,18 +24,10 @@ static enum err messages_of_draft(struct request_ctx *ctx, const struct session_
     if (!out->messages || !ids)
         return ctx_nomem(ctx);
     out->n_messages = n;
-    for (size_t i = 0; i < n; i++) {
-        const struct session_message_draft *d = &draft->messages[skip + i];
-        struct session_message *m = &out->messages[i];
-        *m = (struct session_message){
-            (int64_t)(skip + i + 1), d->message_id, d->type, d->role, d->content, d->metadata,
-            receipt->session_at};
-        if (m->message_id.p)
-            continue;
-        char *id = ids + i * (UUID_LEN + 1);
-        uuid_v8_pack((uint64_t)receipt->generation, (uint64_t)m->seq, id);
-        m->message_id = (struct sv){id, UUID_LEN};
-    }
+    for (size_t i = 0; i < n; i++)
+        out->messages[i] = session_message_of(&draft->messages[skip + i], receipt->generation,
+                                              (int64_t)(skip + i + 1), receipt->session_at,
+                                              ids + i * (UUID_LEN + 1));
     return ERR_NONE;
 }
 

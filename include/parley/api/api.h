@@ -20,7 +20,6 @@ struct api_service {
     struct db *db;
     struct cache *cache;
     int64_t request_ms;               /* the deadline of each request */
-    int64_t max_body;                 /* bytes, for the words of a 413 */
     struct metrics_slot *slot;        /* of this worker; may be NULL */
     const struct metrics_slot *slots; /* of all workers of the host, for /metrics */
     size_t n_slots;
