@@ -35,6 +35,13 @@ struct cache_tier {
     const struct cache_tier_ops *ops;
 };
 
+/* ---- cache_shared.c ---- */
+
+struct cache_shared {
+    size_t size;         /* of the mapping */
+    size_t memory_bytes; /* of it, behind this struct: the memory tier's; 0: none */
+};
+
 /* ---- cache_url.c ---- */
 
 /* By value: nothing to free. Bounded by what the system takes (a socket's path) or by good sense.

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "parley/base/err.h"
+#include "parley/cache/cache.h"
 #include "parley/config/config.h"
 #include "parley/obs/metrics.h"
 
@@ -90,6 +91,7 @@ struct worker_run {
     int listen_fd, admin_fd; /* borrowed */
     size_t index, n_workers;
     struct shared *shared;
+    struct cache_shared *cache; /* borrowed */
 };
 
 /* The life of a worker, signals blocked as signals_block does; the result is its exit status. */

@@ -29,6 +29,7 @@ struct supervisor {
     worker_fn worker;
     struct listener listen, admin;
     struct shared *shared;
+    struct cache_shared *cache;
     struct worker *workers;
     size_t n;
     sigset_t signals;
@@ -68,7 +69,8 @@ static void start_worker(struct supervisor *s, size_t i)
                                        .admin_fd = s->admin.fd,
                                        .index = i,
                                        .n_workers = s->n,
-                                       .shared = s->shared};
+                                       .shared = s->shared,
+                                       .cache = s->cache};
         /* _exit: nothing of the supervisor's is the child's to clean up. */
         _exit(signals_follow_parent(parent) ? s->worker(&run) : EXIT_FAULT);
     }
@@ -125,6 +127,7 @@ static void worker_died(struct supervisor *s, size_t i, int status)
         w->start_at_us = now;
         return;
     }
+    cache_shared_bury(s->cache, w->pid);
     struct log_line l;
     log_begin(&l, LOG_ERROR, "worker_died");
     log_int(&l, "worker", (int64_t)i);
@@ -223,8 +226,9 @@ static enum err prepare(struct supervisor *s, char *why, size_t why_n)
     if (e != ERR_NONE)
         return e;
     s->shared = shared_map(s->n);
+    s->cache = cache_shared_map(s->cfg->hosts_one ? (size_t)s->cfg->memory : 0);
     s->workers = calloc(s->n, sizeof *s->workers);
-    if (s->shared && s->workers)
+    if (s->shared && s->cache && s->workers)
         return ERR_NONE;
     snprintf(why, why_n, "out of memory");
     return ERR_NOMEM;
@@ -254,6 +258,7 @@ int supervisor_run(const struct config *cfg, worker_fn worker)
     listener_close(&s.listen);
     listener_close(&s.admin);
     shared_unmap(s.shared);
+    cache_shared_unmap(s.cache);
     free(s.workers);
     return s.exit_status;
 }

@@ -68,6 +68,7 @@ static void open_cache(struct worker *w)
 {
     const struct config *cfg = w->run->cfg;
     const struct cache_settings settings = {
+        .shared = w->run->cache,
         .redis_url = cfg->redis_url,
         .redis_timeout_ms = (int)cfg->redis_ms,
         .fence_ms = (int)cfg->request_ms + FENCE_MARGIN_MS,

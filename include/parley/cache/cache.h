@@ -35,13 +35,29 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "parley/base/ctx.h"
 #include "parley/obs/metrics.h"
 
 struct cache;
 
+/*
+ * What the workers of a host share of this room. The supervisor maps it before it forks and keeps
+ * it over reloads; workers use it through their struct cache. Everything in it is atomic: a process
+ * that is stopped or killed at any instruction holds nothing up.
+ */
+struct cache_shared;
+/* memory_bytes: for the memory tier; 0: there is none. Reserved whole at once. NULL when there is
+ * no memory. */
+struct cache_shared *cache_shared_map(size_t memory_bytes);
+void cache_shared_unmap(struct cache_shared *shared); /* NULL is fine */
+/* A worker died out of turn, and may have committed without telling the memory tier. The supervisor
+ * calls it before it starts another worker. */
+void cache_shared_bury(struct cache_shared *shared, pid_t pid);
+
 struct cache_settings {
+    struct cache_shared *shared; /* borrowed; NULL: a private one without a memory tier */
     const char *redis_url; /* redis://[:password@]host[:port][/db], unix:///path[?db=n]; "": none */
     int redis_timeout_ms;  /* to connect, and for each command */
     int fence_ms;          /* longer than the longest write: a fence must outlive it */

@@ -26,7 +26,7 @@ void rig_reconnect(struct rig *rig)
 
 struct cache *rig_worker(struct metrics_slot *slot)
 {
-    struct cache_settings settings = {redis_url(), REDIS_TIMEOUT_MS, FENCE_MS, VALUE_MAX};
+    struct cache_settings settings = {NULL, redis_url(), REDIS_TIMEOUT_MS, FENCE_MS, VALUE_MAX};
     return cache_open(&settings, slot);
 }
 

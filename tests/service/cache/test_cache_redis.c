@@ -338,7 +338,7 @@ static int free_port(void)
 
 static void expect_url(const char *url, enum cache_state state, const char *reason)
 {
-    struct cache_settings settings = {url, REDIS_TIMEOUT_MS, FENCE_MS, VALUE_MAX};
+    struct cache_settings settings = {NULL, url, REDIS_TIMEOUT_MS, FENCE_MS, VALUE_MAX};
     struct cache *c = cache_open(&settings, NULL);
     struct cache_status status;
     cache_status(c, &status);

@@ -107,7 +107,7 @@ static void killed_under_load(void)
 {
     struct rig rig;
     pthread_t thread[THREADS];
-    struct cache_settings settings = {getenv("TEST_REDIS_URL"), 5000, FENCE_MS, VALUE_MAX};
+    struct cache_settings settings = {NULL, getenv("TEST_REDIS_URL"), 5000, FENCE_MS, VALUE_MAX};
     if (!rig_open(&rig))
         return;
     struct crowd *crowd = calloc(1, sizeof *crowd);

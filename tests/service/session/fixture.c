@@ -102,7 +102,7 @@ bool world_open_in(struct world *w, const char *dbname, const char *redis_url)
                              .prepare = true};
     w->db = db_open(&db, NULL);
     if (redis_url) {
-        struct cache_settings cache = {redis_url, 1000, 15000, 64 << 10};
+        struct cache_settings cache = {NULL, redis_url, 1000, 15000, 64 << 10};
         w->cache = cache_open(&cache, NULL);
     }
     w->sessions = sessions_open(&settings, w->db, w->cache, NULL);

@@ -37,7 +37,7 @@ static void use(struct cache *c, struct metrics_slot *slot)
 static void off(void)
 {
     struct metrics_slot *slot = calloc(1, sizeof *slot);
-    struct cache_settings settings = {"", 50, 1000, 1 << 16};
+    struct cache_settings settings = {NULL, "", 50, 1000, 1 << 16};
     struct cache *c = cache_open(&settings, slot);
     struct cache_status status;
     use(c, slot);
@@ -56,7 +56,7 @@ static void off(void)
 static void away(void)
 {
     struct metrics_slot *slot = calloc(1, sizeof *slot);
-    struct cache_settings settings = {"unix:///nonexistent/redis.sock", 50, 1000, 1 << 16};
+    struct cache_settings settings = {NULL, "unix:///nonexistent/redis.sock", 50, 1000, 1 << 16};
     struct cache *c = cache_open(&settings, slot);
     struct cache_status status;
     use(c, slot);
@@ -72,7 +72,7 @@ static void away(void)
 static void away_without_slot(void)
 {
     struct metrics_slot *slot = calloc(1, sizeof *slot);
-    struct cache_settings settings = {"redis://127.0.0.1:1", 50, 1000, 1 << 16};
+    struct cache_settings settings = {NULL, "redis://127.0.0.1:1", 50, 1000, 1 << 16};
     struct cache *c = cache_open(&settings, NULL);
     use(c, slot);
     cache_close(c);
