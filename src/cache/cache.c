@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The chain. A read asks the tiers from the fastest to the slowest; a fill, a fence and a settling
- * go to all of them, since each keeps its own account of who may store what.
+ * The chain. A read asks the tiers from the fastest to the slowest, and what one of them has is
+ * offered to those in front of it. A fill, a fence and a settling go to all of them, since each
+ * keeps its own account of who may store what. A writer tells the slowest first: when the memory
+ * tier takes fills again, what they may come from has been told.
  */
-#include "cache_internal.h"
+#include "memory_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,27 +18,44 @@ struct cache {
     struct metrics_slot *slot; /* may be NULL */
 };
 
-struct cache *cache_open(const struct cache_settings *settings, struct metrics_slot *slot)
+static bool open_memory(struct cache *c, const struct cache_settings *settings)
+{
+    if (!settings->shared || !settings->shared->memory)
+        return true;
+    c->tier[c->n] = cache_memory_open(settings, settings->shared->memory);
+    if (!c->tier[c->n])
+        return false;
+    c->n++;
+    return true;
+}
+
+static bool open_redis(struct cache *c, const struct cache_settings *settings)
 {
     struct cache_url url;
     char why[256];
+    if (!settings->redis_url || settings->redis_url[0] == '\0')
+        return true;
+    /* An URL that cannot be used was refused with the configuration; here it is as none. */
+    bool valid = cache_url_parse(settings->redis_url, &url, why, sizeof why);
+    if (valid)
+        c->tier[c->n] = cache_redis_open(settings, &url, c->slot);
+    explicit_bzero(&url, sizeof url);
+    if (valid && !c->tier[c->n])
+        return false;
+    c->n += valid;
+    return true;
+}
+
+struct cache *cache_open(const struct cache_settings *settings, struct metrics_slot *slot)
+{
     struct cache *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
     c->slot = slot;
-    if (!settings->redis_url || settings->redis_url[0] == '\0')
-        return c;
-    /* An URL that cannot be used was refused with the configuration; here it is as none. */
-    if (cache_url_parse(settings->redis_url, &url, why, sizeof why)) {
-        c->tier[c->n] = cache_redis_open(settings, &url, slot);
-        if (!c->tier[c->n]) {
-            free(c);
-            c = NULL;
-        } else {
-            c->n++;
-        }
+    if (!open_memory(c, settings) || !open_redis(c, settings)) {
+        cache_close(c);
+        c = NULL;
     }
-    explicit_bzero(&url, sizeof url);
     return c;
 }
 
@@ -62,14 +81,19 @@ bool cache_read(struct cache *c, struct request_ctx *ctx, struct cache_key key,
 {
     int64_t began = clock_mono_us();
     bool hit = false;
+    size_t n = 0;
     memset(ticket, 0, sizeof *ticket);
-    for (size_t i = 0; i < c->n && !hit; i++) {
-        struct cache_tier *t = c->tier[i];
+    while (n < c->n && !hit) {
+        struct cache_tier *t = c->tier[n++];
         hit = t->ops->read(t, ctx, key, out, ticket);
         count_read(c, t, hit);
         if (hit)
             ctx->trace.tier = t->ops->name;
     }
+    for (size_t i = 0; hit && i + 1 < n; i++)
+        c->tier[i]->ops->fill(c->tier[i], ctx, key, ticket, out);
+    if (hit)
+        ticket->usable = false;
     ctx->trace.cache_us += clock_mono_us() - began;
     return hit;
 }
@@ -78,6 +102,9 @@ void cache_fill(struct cache *c, struct request_ctx *ctx, struct cache_key key,
                 struct cache_ticket *ticket, const struct cache_value *value)
 {
     int64_t began = clock_mono_us();
+    if (!ticket->usable)
+        return;
+    ticket->usable = false;
     for (size_t i = 0; i < c->n; i++)
         c->tier[i]->ops->fill(c->tier[i], ctx, key, ticket, value);
     ctx->trace.cache_us += clock_mono_us() - began;
@@ -88,7 +115,7 @@ void cache_fence(struct cache *c, struct request_ctx *ctx, struct cache_key key,
 {
     int64_t began = clock_mono_us();
     memset(fence, 0, sizeof *fence);
-    for (size_t i = 0; i < c->n; i++)
+    for (size_t i = c->n; i-- > 0;)
         c->tier[i]->ops->fence(c->tier[i], ctx, key, fence);
     ctx->trace.cache_us += clock_mono_us() - began;
 }
@@ -97,7 +124,7 @@ void cache_settle(struct cache *c, struct request_ctx *ctx, struct cache_key key
                   struct cache_fence *fence, const struct cache_value *value)
 {
     int64_t began = clock_mono_us();
-    for (size_t i = 0; i < c->n; i++)
+    for (size_t i = c->n; i-- > 0;)
         c->tier[i]->ops->settle(c->tier[i], ctx, key, fence, value);
     ctx->trace.cache_us += clock_mono_us() - began;
 }

@@ -21,6 +21,8 @@
 
 #include <sodium.h>
 
+#include "parley/obs/log.h"
+
 enum { FIXED = CACHE_CODEC_ORDER + 2 + 2 + 2 + 4, CHECKSUM = crypto_shorthash_BYTES, FORMAT = 1 };
 
 static void put_be(char *p, size_t n, uint64_t v)
@@ -117,4 +119,19 @@ bool cache_codec_decode(struct sv stored, struct cache_key key, struct cache_val
     out->version = version;
     out->bytes = (struct sv){p + tenant_n + id_n, bytes_n};
     return true;
+}
+
+/* Logged at the 1st, 2nd, 4th, 8th … time only: one bad key may be asked for very often. */
+void cache_count_mismatch(_Atomic uint64_t *count, const char *tier, struct cache_key key)
+{
+    struct log_line line;
+    uint64_t n = atomic_fetch_add(count, 1) + 1;
+    if ((n & (n - 1)) != 0)
+        return;
+    log_begin(&line, LOG_ERROR, "cache_mismatch");
+    log_str(&line, "tier", tier);
+    log_sv(&line, "tenant", key.tenant);
+    log_sv(&line, "session_id", key.id);
+    log_int(&line, "mismatches", (int64_t)n);
+    log_end(&line);
 }

@@ -6,6 +6,8 @@
 #ifndef PARLEY_CACHE_INTERNAL_H
 #define PARLEY_CACHE_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "parley/cache/cache.h"
 
 /*
@@ -37,9 +39,10 @@ struct cache_tier {
 
 /* ---- cache_shared.c ---- */
 
+struct memory_table;
 struct cache_shared {
-    size_t size;         /* of the mapping */
-    size_t memory_bytes; /* of it, behind this struct: the memory tier's; 0: none */
+    size_t size;                 /* of the mapping */
+    struct memory_table *memory; /* in it, behind this struct; NULL: there is no memory tier */
 };
 
 /* ---- cache_url.c ---- */
@@ -70,6 +73,9 @@ MUSTCHECK bool cache_codec_encode(struct arena *a, struct cache_key key,
 /* False unless stored is whole and belongs to key. out->bytes borrows from stored; ttl_ms is left
  * alone. */
 MUSTCHECK bool cache_codec_decode(struct sv stored, struct cache_key key, struct cache_value *out);
+
+/* Counts a value that was found under key and is not its own, or is damaged; tells the log. */
+void cache_count_mismatch(_Atomic uint64_t *count, const char *tier, struct cache_key key);
 
 /* ---- cache_redis.c ---- */
 

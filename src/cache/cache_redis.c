@@ -29,7 +29,7 @@ static void redis_status(struct cache_tier *t, struct cache_status *out)
     out->redis = r->up ? CACHE_UP : CACHE_DOWN;
     memcpy(out->reason, r->reason, sizeof out->reason);
     pthread_mutex_unlock(&r->lock);
-    out->mismatches = atomic_load(&r->mismatches);
+    out->mismatches += atomic_load(&r->mismatches);
 }
 
 static void redis_maintain(struct cache_tier *t)

@@ -1,17 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-#include "cache_internal.h"
+#include "memory_internal.h"
 
 #include <sys/mman.h>
 
+enum { PAGE = 4096 };
+
+/* MAP_POPULATE: a table that the machine, or the limit of a container, has no memory for ends the
+ * service at its start and not in the night when it has filled. */
 struct cache_shared *cache_shared_map(size_t memory_bytes)
 {
-    size_t size = sizeof(struct cache_shared) + memory_bytes;
+    const size_t ahead = (sizeof(struct cache_shared) + PAGE - 1) / PAGE * PAGE;
+    const uint64_t stripes = memory_bytes > 0 ? memory_stripes(memory_bytes) : 0;
+    size_t size = ahead + (stripes > 0 ? memory_size(stripes) : 0);
     struct cache_shared *s =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (s == MAP_FAILED)
         return NULL;
     s->size = size;
-    s->memory_bytes = memory_bytes;
+    if (stripes > 0) {
+        s->memory = (struct memory_table *)(void *)((char *)s + ahead);
+        memory_init(s->memory, stripes);
+    }
     return s;
 }
 
@@ -23,6 +32,6 @@ void cache_shared_unmap(struct cache_shared *shared)
 
 void cache_shared_bury(struct cache_shared *shared, pid_t pid)
 {
-    (void)shared;
-    (void)pid;
+    if (shared->memory)
+        memory_bury(shared->memory, pid, clock_mono_us());
 }

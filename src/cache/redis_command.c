@@ -85,20 +85,10 @@ enum link_result cache_script_run(struct cache_link *l, const struct cache_scrip
     return result;
 }
 
-/* Logged at the 1st, 2nd, 4th, 8th … time only: one bad key may be asked for very often. */
 enum link_result cache_value_foreign(struct cache_redis *r, struct cache_link *l,
                                      struct cache_key key)
 {
-    uint64_t n = atomic_fetch_add(&r->mismatches, 1) + 1;
-    if ((n & (n - 1)) == 0) {
-        struct log_line line;
-        log_begin(&line, LOG_ERROR, "cache_mismatch");
-        log_str(&line, "tier", "redis");
-        log_sv(&line, "tenant", key.tenant);
-        log_sv(&line, "session_id", key.id);
-        log_int(&line, "mismatches", (int64_t)n);
-        log_end(&line);
-    }
+    cache_count_mismatch(&r->mismatches, "redis", key);
     snprintf(l->why, sizeof l->why, "a value that is not of the session asked for");
     return LINK_FOREIGN;
 }

@@ -168,9 +168,9 @@ void cache_redis_fill(struct cache_tier *t, struct request_ctx *ctx, struct cach
     struct cache_link *l = ticket->link;
     char began[24], px[24];
     bool keep = true, taken = false;
-    if (!ticket->usable)
+    if (!l)
         return;
-    ticket->usable = false;
+    ticket->link = NULL;
     if (atomic_load(&l->run) != ticket->link_run)
         return;
     /* The encoded copy is given back at once: a value may be large. */

@@ -209,7 +209,9 @@ int worker_main(const struct worker_run *run)
         return EXIT_FAULT;
     }
     int status = serve(&w);
-    if (!close_all(&w))
-        log_say(LOG_WARN, "worker_busy", "a request was still running at the end");
-    return status;
+    if (close_all(&w))
+        return status;
+    log_say(LOG_WARN, "worker_busy", "a request was still running at the end");
+    /* What it was writing may yet be committed: the supervisor must bury this worker. */
+    return status == EXIT_GOOD ? EXIT_FAULT : status;
 }

@@ -80,18 +80,25 @@ struct cache_value {
     struct sv bytes;
 };
 
+/* The memory tier's: what it was like when a reader or a writer began. */
+struct cache_note {
+    uint64_t hash, epoch, all;
+    bool usable; /* no bar stood */
+};
 /* A reader's right to fill; made by a miss, used at most once. */
 struct cache_ticket {
-    void *link;        /* the tier's own: the connection the miss was seen on */
+    struct cache_note note;
+    void *link;        /* Redis': the connection the miss was seen on */
     uint64_t link_run; /* which life of that connection */
-    int64_t began_ms;  /* by the tier's clock */
-    bool usable;
+    int64_t began_ms;  /* by Redis' clock */
+    bool usable;       /* some tier may take a fill */
 };
 /* A writer's fence. */
 struct cache_fence {
+    struct cache_note note;
     uint64_t token;
-    bool set; /* the tier has it */
-    bool had; /* old holds the value that the fence dropped */
+    bool set; /* Redis has it */
+    bool had; /* old holds the value that was there */
     struct cache_value old;
     /* The caller's, between cache_fence and cache_settle: the outcome of the write is not known, it
      * may yet be committed. Nothing is stored then, and the fence stays for its full time. */
@@ -116,6 +123,7 @@ struct cache_status {
     enum cache_state redis;
     char reason[160];
     uint64_t mismatches; /* values found under a key that were not its own, or damaged */
+    size_t memory_bytes, memory_used; /* of the memory tier; 0: there is none */
 };
 void cache_status(struct cache *c, struct cache_status *out);
 /* Looks whether a tier that was away is back; called about once a second by the worker. */

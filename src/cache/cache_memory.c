@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The memory tier: what the calls of a tier do with the table that the workers of this host share.
+ * The rules are at the top of memory_internal.h. Values are kept in the form of cache_codec.c.
+ */
+#include "memory_internal.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+struct cache_memory {
+    struct cache_tier tier;
+    struct memory_table *table; /* borrowed */
+    pid_t self;
+    int fence_ms;
+    size_t value_max;
+    _Atomic uint64_t mismatches;
+};
+
+static struct cache_memory *self_of(struct cache_tier *t)
+{
+    return (struct cache_memory *)t; /* its first member */
+}
+
+/* A whole value of this key, or none. */
+static bool look(struct cache_memory *m, struct request_ctx *ctx, struct cache_key key,
+                 const struct cache_note *note, struct cache_value *out)
+{
+    const int64_t now = clock_mono_us();
+    struct arena_mark mark = arena_get_mark(ctx->arena);
+    struct cache_value value;
+    struct sv stored;
+    int64_t until;
+    if (!memory_find(m->table, note, now, ctx->arena, &stored, &until))
+        return false;
+    value.ttl_ms = (until - now) / 1000;
+    if (!cache_codec_decode(stored, key, &value)) {
+        arena_rewind(ctx->arena, mark);
+        cache_count_mismatch(&m->mismatches, "memory", key);
+        return false;
+    }
+    *out = value;
+    return true;
+}
+
+/* Under what was noted before value was read. */
+static void keep(struct cache_memory *m, struct request_ctx *ctx, struct cache_key key,
+                 const struct cache_note *note, const struct cache_value *value)
+{
+    struct arena_mark mark = arena_get_mark(ctx->arena);
+    struct sv stored;
+    if (!note->usable || value->ttl_ms <= 0 || value->bytes.n > m->value_max)
+        return;
+    /* No clock runs for 100 years: the sum stays a number. */
+    int64_t ttl_ms =
+        value->ttl_ms < INT64_C(3155760000000) ? value->ttl_ms : INT64_C(3155760000000);
+    if (cache_codec_encode(ctx->arena, key, value, &stored))
+        (void)memory_store(m->table, m->self, note, stored, clock_mono_us() + ttl_ms * 1000);
+    arena_rewind(ctx->arena, mark);
+}
+
+static bool memory_read(struct cache_tier *t, struct request_ctx *ctx, struct cache_key key,
+                        struct cache_value *out, struct cache_ticket *ticket)
+{
+    struct cache_memory *m = self_of(t);
+    ticket->note = memory_note(m->table, key, clock_mono_us());
+    ticket->usable = ticket->note.usable;
+    return look(m, ctx, key, &ticket->note, out);
+}
+
+static void memory_fill(struct cache_tier *t, struct request_ctx *ctx, struct cache_key key,
+                        struct cache_ticket *ticket, const struct cache_value *value)
+{
+    struct cache_memory *m = self_of(t);
+    if (CACHE_PLANT(1))
+        ticket->note = memory_note(m->table, key, clock_mono_us());
+    keep(m, ctx, key, &ticket->note, value);
+    ticket->note.usable = false;
+}
+
+static void memory_fence(struct cache_tier *t, struct request_ctx *ctx, struct cache_key key,
+                         struct cache_fence *fence)
+{
+    struct cache_memory *m = self_of(t);
+    fence->note = memory_note(m->table, key, clock_mono_us());
+    if (!fence->had)
+        fence->had = look(m, ctx, key, &fence->note, &fence->old);
+}
+
+/* The epoch is raised whatever became of the write. The value is kept only if this writer alone has
+ * raised it since its fence: of two, it is not known here which one committed last. */
+static void memory_settle(struct cache_tier *t, struct request_ctx *ctx, struct cache_key key,
+                          struct cache_fence *fence, const struct cache_value *value)
+{
+    struct cache_memory *m = self_of(t);
+    struct cache_note note = fence->note;
+    if (fence->in_doubt && !CACHE_PLANT(5))
+        memory_bar(m->table, note.hash, clock_mono_us() + (int64_t)m->fence_ms * 1000);
+    uint64_t was = memory_raise(m->table, note.hash);
+    bool alone = was == note.epoch || CACHE_PLANT(3);
+    note.epoch = was + 1;
+    if (alone && value && !fence->in_doubt)
+        keep(m, ctx, key, &note, value);
+}
+
+static void memory_status(struct cache_tier *t, struct cache_status *out)
+{
+    struct cache_memory *m = self_of(t);
+    out->memory_bytes = m->table->n_stripes * sizeof(struct memory_stripe);
+    out->memory_used = memory_used(m->table);
+    out->mismatches += atomic_load(&m->mismatches);
+}
+
+static void memory_maintain(struct cache_tier *t)
+{
+    (void)t;
+}
+
+static void memory_close(struct cache_tier *t)
+{
+    free(self_of(t));
+}
+
+static const struct cache_tier_ops memory_ops = {
+    .name = "memory",
+    .metric = METRICS_MEMORY,
+    .read = memory_read,
+    .fill = memory_fill,
+    .fence = memory_fence,
+    .settle = memory_settle,
+    .status = memory_status,
+    .maintain = memory_maintain,
+    .close = memory_close,
+};
+
+struct cache_tier *cache_memory_open(const struct cache_settings *settings, struct memory_table *t)
+{
+    struct cache_memory *m = calloc(1, sizeof *m);
+    if (!m)
+        return NULL;
+    m->tier.ops = &memory_ops;
+    m->table = t;
+    m->self = getpid();
+    m->fence_ms = settings->fence_ms > 0 ? settings->fence_ms : 1;
+    m->value_max = settings->value_max;
+    memory_bar_ms(t, m->fence_ms);
+    return &m->tier;
+}

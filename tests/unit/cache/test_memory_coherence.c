@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* No order of readers and writers gives a version older than what was known; see interleave.h. */
+#include "../suite.h"
+
+#include "interleave.h"
+
+/* Fails if a fill is stored under the epoch of its own time instead of its reader's (plant 1), if a
+ * settling does not raise the epoch (2), if a value is stored although another writer has raised it
+ * (3), if a burial does not raise the epoch of all (4) or sets no bar (6), or if a write in doubt
+ * sets none (5): tests/plants/cache builds each. */
+static void any_order(void)
+{
+    struct interleave it;
+    interleave_run("", 10000, &it);
+    interleave_judge(&it);
+}
+
+SUITE(memory_coherence, "cache/memory_coherence", {"10,000 orders", any_order})
