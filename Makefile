@@ -32,7 +32,8 @@ SRCS    := $(filter-out src/proc/main.c,$(foreach r,$(ROOMS),$(sort $(wildcard s
 LIB     := $(BUILD)/libparley.a
 OBJS    := $(SRCS:%.c=$(BUILD)/%.o) $(if $(filter db,$(ROOMS)),$(BUILD)/gen/migrations.o)
 UNIT    := $(wildcard tests/unit/*.c) $(foreach r,$(ROOMS),$(sort $(wildcard tests/unit/$(r)/*.c)))
-SERVICE := tests/unit/main.c $(foreach r,$(ROOMS),$(sort $(wildcard tests/service/$(r)/*.c))) $(wildcard tests/service/*.c)
+SERVICE := tests/unit/main.c $(if $(filter cache,$(ROOMS)),tests/unit/cache/interleave.c) \
+           $(foreach r,$(ROOMS),$(sort $(wildcard tests/service/$(r)/*.c))) $(wildcard tests/service/*.c)
 
 CHECKS  := layers headers isolation single docs format
 QUIET    = $(MAKE) --no-print-directory -s -j"$$(nproc)"

@@ -32,7 +32,7 @@ struct cache *rig_worker(struct metrics_slot *slot)
 
 bool rig_open(struct rig *rig)
 {
-    struct cache_status status = {CACHE_OFF, "", 0};
+    struct cache_status status = {.redis = CACHE_OFF};
     memset(rig, 0, sizeof *rig);
     signal(SIGPIPE, SIG_IGN); /* as the worker does */
     rig_reconnect(rig);

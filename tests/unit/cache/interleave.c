@@ -260,10 +260,10 @@ void interleave_run(const char *redis_url, unsigned rounds, struct interleave *o
 
 void interleave_judge(const struct interleave *it)
 {
-    printf("steps %" PRIu64 " hits %" PRIu64 " late fills %" PRIu64 " two writers %" PRIu64
-           " killed %" PRIu64 " late commits %" PRIu64 " and %" PRIu64 " fills after a bar %" PRIu64
-           " ",
-           it->steps, it->hits, it->late_fill, it->two_writers, it->killed_committed,
+    printf("stale %" PRIu64 " steps %" PRIu64 " hits %" PRIu64 " late fills %" PRIu64
+           " two writers %" PRIu64 " killed %" PRIu64 " late commits %" PRIu64 " and %" PRIu64
+           " fills after a bar %" PRIu64 " ",
+           it->stale, it->steps, it->hits, it->late_fill, it->two_writers, it->killed_committed,
            it->committed_buried, it->committed_doubted, it->filled_after_bar);
     CU_ASSERT_EQUAL(it->stale, 0);
     CU_ASSERT_EQUAL(it->foreign, 0);

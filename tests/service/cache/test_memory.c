@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* The memory tier in front of a real Redis. */
+#include "../../unit/suite.h"
+
+#include <stdlib.h>
+
+#include "../../unit/cache/interleave.h"
+#include "support.h"
+
+/* The orders of tests/unit/cache/interleave.h, with both tiers. Fails if a reader of Redis stores
+ * what it found there under the epoch of that time and not of its beginning: tried. */
+static void any_order(void)
+{
+    struct interleave it;
+    struct rig rig;
+    if (!rig_open(&rig))
+        return;
+    interleave_run(getenv("TEST_REDIS_URL"), 10000, &it);
+    interleave_judge(&it);
+    rig_close(&rig);
+}
+
+static struct cache *worker(struct cache_shared *shared, struct metrics_slot *slot)
+{
+    struct cache_settings settings = {.shared = shared,
+                                      .redis_url = getenv("TEST_REDIS_URL"),
+                                      .redis_timeout_ms = REDIS_TIMEOUT_MS,
+                                      .fence_ms = FENCE_MS,
+                                      .value_max = VALUE_MAX};
+    return cache_open(&settings, slot);
+}
+
+/* What one worker finds in Redis, all find in memory. Fails if a hit behind the memory tier is not
+ * offered to it: tried. */
+static void hit_in_redis_fills_memory(void)
+{
+    struct rig rig;
+    struct cache_key key = {SV("default"), SV("warm")};
+    if (!rig_open(&rig))
+        return;
+    struct cache_shared *shared = cache_shared_map(1 << 20);
+    struct cache *c = worker(shared, rig.slot), *d = worker(shared, rig.slot);
+    fill_version(rig.cache, key, 5);
+    uint64_t before = rig.slot->tier_hits[METRICS_REDIS];
+    CU_ASSERT_EQUAL(read_version(c, key), 5);
+    CU_ASSERT_EQUAL(read_version(d, key), 5);
+    CU_ASSERT_EQUAL(read_version(c, key), 5);
+    CU_ASSERT_EQUAL(rig.slot->tier_hits[METRICS_REDIS], before + 1);
+    CU_ASSERT_EQUAL(rig.slot->tier_hits[METRICS_MEMORY], 2);
+    cache_close(c);
+    cache_close(d);
+    cache_shared_unmap(shared);
+    rig_close(&rig);
+}
+
+/* The memory tier does its part while Redis is gone. */
+static void without_redis(void)
+{
+    struct rig rig;
+    struct request r;
+    struct cache_fence fence;
+    struct cache_key key = {SV("default"), SV("alone")};
+    if (!rig_open(&rig))
+        return;
+    struct cache_shared *shared = cache_shared_map(1 << 20);
+    struct cache *c = worker(shared, NULL);
+    redis_control("kill");
+    fill_version(c, key, 5);
+    CU_ASSERT_EQUAL(read_version(c, key), 5);
+    request_begin(&r);
+    struct cache_value v = value_of(&r, key, 6);
+    cache_fence(c, &r.ctx, key, &fence);
+    CU_ASSERT(fence.had && fence.old.version == 5);
+    cache_settle(c, &r.ctx, key, &fence, &v);
+    request_end(&r);
+    CU_ASSERT_EQUAL(read_version(c, key), 6);
+    CU_ASSERT_EQUAL(state_of(c), CACHE_DOWN);
+    redis_control("start");
+    cache_close(c);
+    cache_shared_unmap(shared);
+    rig_close(&rig);
+}
+
+SUITE(cache_memory, "cache/memory", {"10,000 orders with both tiers", any_order},
+      {"a hit in Redis fills memory", hit_in_redis_fills_memory}, {"without Redis", without_redis})
