@@ -80,6 +80,7 @@ class FaultTest(StackTest):
 
 class RedisFaults(FaultTest):
     """Its absence changes latency and nothing else."""
+    env = {"PARLEY_HOSTS": "many"}  # without the memory tier in front of it
 
     def setUp(self):
         super().setUp()
@@ -223,7 +224,7 @@ class RedisAbsent(unittest.TestCase):
 
     def test_answers_without_it_and_uses_it_when_it_comes(self):
         """Fails if the tier is only tried at the start of a worker: tried."""
-        with Stack(servers=("postgres", "parley", "nginx")) as stack:
+        with Stack({"PARLEY_HOSTS": "many"}, servers=("postgres", "parley", "nginx")) as stack:
             stack.wait_ready()
             client = stack.client()
             ready = client.get("/readyz").json
@@ -468,7 +469,9 @@ class CommitCut(LedgerTest):
 
 class WorkerKills(FaultTest):
     """SIGKILL at random moments; a supervisor that replaces."""
-    env = {"PARLEY_WORKERS": "4"}
+    # Redis' tier knows of a write that nobody was told of: the memory tier only once its writer is
+    # buried (test_memory.py).
+    env = {"PARLEY_WORKERS": "4", "PARLEY_HOSTS": "many"}
 
     def setUp(self):
         super().setUp()

@@ -20,11 +20,12 @@ PROCESSES, CLIENTS = 4, 64
 class Bleeding(StackTest):
     """64 clients, 200 sessions, 100,000 mixed requests."""
     env = {"PARLEY_SWEEP": "1"}
+    requests = 100000
 
     def test_no_mark_of_another_session_anywhere(self):
         """Fails if answers pass through one buffer of all threads, or if the names of a tier's keys are
         cut and its values taken without comparing whose they are: tried."""
-        requests, seed = scaled(100000, 2000), random.randrange(10 ** 6)
+        requests, seed = scaled(self.requests, 2000), random.randrange(10 ** 6)
         say(f"{requests} requests, seed {seed}")
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "isolation_load.py")
         loads = [subprocess.Popen(
@@ -86,6 +87,12 @@ class Bleeding(StackTest):
             " s.message_count <> (SELECT count(*) FROM messages m WHERE m.tenant = s.tenant AND"
             " m.generation = s.generation)")
         self.assertEqual(wrong, "0")
+
+
+class BleedingWithoutMemory(Bleeding):
+    """The same where answers come from Redis."""
+    env = {"PARLEY_SWEEP": "1", "PARLEY_HOSTS": "many"}
+    requests = 30000
 
 
 class OneSession(StackTest):

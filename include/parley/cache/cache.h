@@ -4,13 +4,21 @@
  * belongs to another session. hiredis is called in this room and nowhere else.
  *
  * A read:   cache_read → hit, or a miss with a ticket; the caller asks PostgreSQL and offers what
- * it got with cache_fill, which the tier refuses if a writer came in between. A write:  cache_fence
- * before the statement (drops the value and bars late fills), the statement, then cache_settle
- * after the commit and before the answer, with the new value if the writer has it.
+ * it got with cache_fill, which each tier refuses if a writer came in between. A write: cache_fence
+ * before the statement (Redis drops the value and bars late fills; the memory tier takes note of
+ * its epoch and goes on giving the value), the statement, then cache_settle after the commit and
+ * before the answer (the memory tier raises its epoch), with the new value if the writer has it.
  *
  * Values are opaque bytes to this room but for the identity in front of them, which is checked on
  * every read: tenant and session id against the key that was asked for; generation, version and the
  * bytes against a checksum over all of it.
+ *
+ * The memory tier, of a host that is the only one on its database, is a table that its workers
+ * share; no call waits for another process there, whatever became of that one. A write whose
+ * outcome is not known, and one whose worker died, may be committed later than anybody hears of it:
+ * their part of the table (all of it, when a worker died) is not used for fence_ms then, after
+ * which no such statement may run any more. Between the death of a worker and its burial a read may
+ * find the session as it was before a write that nobody has been told of.
  *
  * When Redis is away, reads are misses and writes go on without it. A write that Redis could not be
  * told of is noted in this process, and before it uses Redis again it raises the epoch of Redis
@@ -48,8 +56,8 @@ struct cache;
  * that is stopped or killed at any instruction holds nothing up.
  */
 struct cache_shared;
-/* memory_bytes: for the memory tier; 0: there is none. Reserved whole at once. NULL when there is
- * no memory. */
+/* memory_bytes: for the values of the memory tier, to which 0.6 MiB are added; 0: there is no such
+ * tier. Reserved whole at once, at least one stripe. NULL when there is no memory. */
 struct cache_shared *cache_shared_map(size_t memory_bytes);
 void cache_shared_unmap(struct cache_shared *shared); /* NULL is fine */
 /* A worker died out of turn, and may have committed without telling the memory tier. The supervisor
