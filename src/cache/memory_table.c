@@ -199,14 +199,19 @@ bool memory_find(struct memory_table *t, const struct cache_note *note, int64_t 
     return false;
 }
 
-/* That of the same key, or the one that is overwritten soonest. */
+static uint64_t age_of(const struct memory_entry *e)
+{
+    return get(&e->size) ? get(&e->place) + 1 : 0;
+}
+
+/* That of the same key, or an empty one, or the one that is overwritten soonest. */
 static struct memory_entry *entry_for(struct memory_stripe *s, uint64_t hash)
 {
     size_t first = first_way(hash), oldest = first;
     for (size_t i = first; i < first + MEMORY_WAYS; i++) {
         if (get(&s->hash[i]) == hash)
             return &s->entry[i];
-        if (get(&s->entry[i].place) < get(&s->entry[oldest].place))
+        if (age_of(&s->entry[i]) < age_of(&s->entry[oldest]))
             oldest = i;
     }
     put(&s->hash[oldest], hash);
