@@ -39,10 +39,10 @@ static void crowd_write(struct crowd *crowd, struct cache *c, int i)
     char id[16];
     struct cache_key k = key_numbered(id, i);
     request_begin(&r);
-    cache_fence(c, &r.ctx, k, &f);
+    CU_ASSERT_EQUAL(cache_fence(c, &r.ctx, k, &f), ERR_NONE);
     int64_t version = commit(&crowd->record[i], true);
     struct cache_value v = value_of(&r, k, version);
-    cache_settle(c, &r.ctx, k, &f, version % 3 ? &v : NULL);
+    CU_ASSERT_EQUAL(cache_settle(c, &r.ctx, k, &f, version % 3 ? &v : NULL), ERR_NONE);
     int64_t before = atomic_load(&crowd->record[i].acknowledged);
     while (before < version &&
            !atomic_compare_exchange_weak(&crowd->record[i].acknowledged, &before, version))
@@ -95,21 +95,21 @@ static void crowd_maintain(struct crowd *crowd, int times)
 {
     for (int i = 0; i < times; i++) {
         for (int w = 0; w < WORKERS; w++)
-            cache_maintain(crowd->worker[w]);
+            cache_poll(crowd->worker[w]);
         usleep(50 * 1000);
     }
 }
 
 /* No read older than what was acknowledged before it began, whatever becomes of Redis. Fails
- * without the EXISTS line of the fill script, and if cache_redis_worth_telling is r->up: both
- * tried. */
+ * without the EXISTS line of the fill script: tried. */
 static void killed_under_load(void)
 {
     struct rig rig;
     pthread_t thread[THREADS];
-    struct cache_settings settings = {NULL, getenv("TEST_REDIS_URL"), 5000, FENCE_MS, VALUE_MAX};
     if (!rig_open(&rig))
         return;
+    struct cache_settings settings = rig_settings(&rig.link, rig.shared);
+    settings.redis_timeout_ms = 5000;
     struct crowd *crowd = calloc(1, sizeof *crowd);
     for (int i = 0; i < KEYS; i++)
         pthread_mutex_init(&crowd->record[i].lock, NULL);
@@ -123,7 +123,7 @@ static void killed_under_load(void)
         crowd_maintain(crowd, i % 2 ? 4 : 0);
         redis_control("start");
         for (int w = 0; w < WORKERS; w++)
-            CU_ASSERT(maintained(crowd->worker[w]));
+            CU_ASSERT(polled(crowd->worker[w]));
     }
     /* Right again by itself: there are hits again. */
     long hits = atomic_load(&crowd->hits);
