@@ -120,10 +120,10 @@ static bool tell(struct cache_redis *r, struct cache_script_call *call)
     char why[128] = "";
     struct deadline until = deadline_in_ms(r->timeout_ms);
     enum link_result result = cache_redis_attempt(r, until, settle_on, call, NULL, why, true);
-    if (result == LINK_EPOCH)
+    if (result == LINK_EPOCH && !CACHE_PLANT(30))
         result = cache_redis_attempt(r, deadline_in_ms(r->timeout_ms), unmark_on, NULL, NULL, why,
                                      false);
-    if (result == LINK_DONE)
+    if (result == LINK_DONE || (result == LINK_EPOCH && CACHE_PLANT(30)))
         return true;
     cache_host_open(r, why);
     return false;

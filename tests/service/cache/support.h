@@ -10,7 +10,7 @@
 #include "parley/cache/cache.h"
 
 enum { REDIS_TIMEOUT_MS = 250, FENCE_MS = 60000, VALUE_MAX = 65536 };
-enum { LEASE_MS = 100, HOLD_MS = 300, POLL_MS = 20 };
+enum { LEASE_MS = 250, HOLD_MS = 750, POLL_MS = 20 };
 
 /* The record of the cache epoch as PostgreSQL keeps it, for all hosts of a test. */
 struct authority {
