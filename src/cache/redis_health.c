@@ -82,10 +82,10 @@ static void say(struct cache_redis *r, enum log_level level, const char *event, 
 }
 
 /* Each time it opens, and at each probe that fails, the next probe is further away. */
-static void postpone(struct cache_host *h)
+static void postpone(struct cache_redis *r)
 {
-    const int64_t min_us = CACHE_PAUSE_MIN_MS * INT64_C(1000);
-    const int64_t max_us = CACHE_PAUSE_MAX_MS * INT64_C(1000);
+    struct cache_host *h = r->host;
+    const int64_t min_us = cache_pause_min_us(r), max_us = r->lease_ms * INT64_C(1000);
     int64_t pause_us = atomic_load(&h->pause_us);
     if (pause_us < min_us)
         pause_us = min_us;
@@ -100,7 +100,7 @@ void cache_host_open(struct cache_redis *r, const char *why)
     if (!(life & 1) || !atomic_compare_exchange_strong(&h->life, &life, life + 1))
         return;
     atomic_store(&h->poll_at_us, 0);
-    postpone(h);
+    postpone(r);
     say(r, LOG_WARN, "cache_down", why);
     cache_pool_flush(r);
 }
@@ -140,7 +140,7 @@ void cache_host_probe(struct cache_redis *r)
         say(r, LOG_INFO, life ? "cache_up" : NULL, "");
         return;
     }
-    postpone(h);
+    postpone(r);
     uint64_t unknown = 0;
     bool first = atomic_compare_exchange_strong(&h->life, &unknown, 2);
     say(r, LOG_WARN, first ? "cache_down" : NULL, why);

@@ -51,6 +51,11 @@ static void raise_i64(_Atomic int64_t *at, int64_t v)
         ;
 }
 
+int64_t cache_pause_min_us(const struct cache_redis *r)
+{
+    return us(r->poll_ms) / 6;
+}
+
 bool cache_host_claim(_Atomic int64_t *at_us, int64_t pause_us)
 {
     int64_t now = clock_mono_us(), due = atomic_load(at_us);
@@ -212,7 +217,7 @@ static void poll_host(struct cache_redis *r)
     enum link_result result =
         cache_redis_attempt(r, deadline_in_ms(r->timeout_ms), upkeep_on, &k, NULL, why, false);
     if (result == LINK_DONE)
-        atomic_store(&h->pause_us, us(CACHE_PAUSE_MIN_MS));
+        atomic_store(&h->pause_us, cache_pause_min_us(r));
     else if (cache_redis_at_fault(result))
         cache_host_open(r, why);
 }

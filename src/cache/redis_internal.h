@@ -18,11 +18,9 @@ enum {
     CACHE_LEASE_MS = 1000, /* see cache_settings */
     CACHE_HOLD_MS = 3000,
     CACHE_POLL_MS = 300,
-    CACHE_LINKS_MAX = 512,     /* a process; above it a call goes without Redis */
-    CACHE_PAUSE_MIN_MS = 50,   /* between two probes of a Redis that is away … */
-    CACHE_PAUSE_MAX_MS = 1000, /* … doubling up to this */
-    CACHE_KEY_MAX = 400,       /* tenant and id together; a longer key is not kept at all */
-    CACHE_ATTEMPTS_MAX = 8,    /* of one call, all within its time */
+    CACHE_LINKS_MAX = 512,  /* a process; above it a call goes without Redis */
+    CACHE_KEY_MAX = 400,    /* tenant and id together; a longer key is not kept at all */
+    CACHE_ATTEMPTS_MAX = 8, /* of one call, all within its time */
     CACHE_SCRIPT_ARGS = 5,
     CACHE_FILL_WINDOW_MS = 1000 /* between miss and fill; the fill script has it, too */
 };
@@ -198,6 +196,9 @@ void cache_host_probe(struct cache_redis *r);
 /* True for the first one of the host that comes when *at_us has passed; it is then pause_us away.
  */
 bool cache_host_claim(_Atomic int64_t *at_us, int64_t pause_us);
+/* The pause between two probes of a Redis that is away begins with this and doubles up to a lease.
+ */
+int64_t cache_pause_min_us(const struct cache_redis *r);
 /* Asks for the record now, in this thread. */
 void cache_host_look(struct cache_redis *r);
 /* Whether a reader may trust Redis, as far as other hosts go. Asked before the epoch is taken. */

@@ -39,6 +39,13 @@ void hosts_restarted(struct hosts *h)
         hosts_reach(h, i, true);
 }
 
+void hosts_forget(void)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/dump.rdb", getenv("TEST_TMP"));
+    unlink(path);
+}
+
 static void host_open(struct hosts *h, int i)
 {
     struct host *host = &h->host[i];

@@ -26,6 +26,8 @@ void hosts_close(struct hosts *h);
 void hosts_reach(struct hosts *h, int i, bool reach);
 /* After Redis was started again: connects the test's own connection, makes the users anew. */
 void hosts_restarted(struct hosts *h);
+/* Takes away what Redis has saved. */
+void hosts_forget(void);
 /* Host i dies, with all of its memory; if reborn, another one takes its place. */
 void hosts_die(struct hosts *h, int i, bool reborn);
 /* Polls both, 20 s at most, until both are in use. */
@@ -33,8 +35,8 @@ bool hosts_polled(struct hosts *h);
 /* One command to Redis, formatted like printf. */
 void hosts_tell(struct hosts *h, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* A whole write of a version, tried again until it is acknowledged: a stall of the machine may be too
- * long for the short times of a test. */
+/* A whole write of a version, tried again until it is acknowledged: a stall of the machine may be
+ * too long for the short times of a test. */
 void host_write(struct cache *c, struct cache_key key, int64_t version);
 
 #endif

@@ -48,13 +48,6 @@ static void end_fault(enum fault fault)
         redis_control("start");
 }
 
-static void remove_dump(void)
-{
-    char path[256];
-    snprintf(path, sizeof path, "%s/dump.rdb", getenv("TEST_TMP"));
-    unlink(path);
-}
-
 /* Fails if the marker, or the run id in it, is not compared (plants 20, 21: what REPLACED brings
  * back is read), and if a lease of one host outlives a life of its breaker (plant 28, STOPPED). */
 static void one_host(void)
@@ -89,7 +82,7 @@ static void one_host(void)
         cache_close(b);
         rig_reconnect(&rig);
         rig_close(&rig);
-        remove_dump();
+        hosts_forget();
     }
 }
 
@@ -124,7 +117,7 @@ static void two_hosts(void)
         CU_ASSERT(hosts_polled(&h));
         expect_not(b, 1);
         hosts_close(&h);
-        remove_dump();
+        hosts_forget();
     }
 }
 
