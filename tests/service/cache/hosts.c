@@ -24,6 +24,9 @@ void hosts_tell(struct hosts *h, const char *fmt, ...)
 void hosts_reach(struct hosts *h, int i, bool reach)
 {
     const char *user = h->host[i].user;
+    if (h->host[i].reaches == reach)
+        return;
+    h->host[i].reaches = reach;
     hosts_tell(h, "ACL SETUSER %s %s >sesame ~* &* +@all", user, reach ? "on" : "off");
     if (!reach)
         hosts_tell(h, "CLIENT KILL USER %s", user);
@@ -35,8 +38,10 @@ void hosts_restarted(struct hosts *h)
     if (h->admin)
         redisFree(h->admin);
     h->admin = redisConnectUnix(url ? url + strlen("unix://") : "");
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
+        h->host[i].reaches = false;
         hosts_reach(h, i, true);
+    }
 }
 
 void hosts_forget(void)

@@ -10,6 +10,7 @@ struct host {
     struct authority_link link;
     struct cache_shared *shared;
     struct cache *cache;
+    bool reaches; /* Redis */
     char user[8], url[256];
 };
 struct hosts {
