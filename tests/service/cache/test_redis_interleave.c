@@ -17,7 +17,7 @@
 #include "hosts.h"
 #include "parley/base/uuid.h"
 
-enum { ROUNDS = 10000, STEPS = 20, ACTORS = 5, KEYS = 2, LEASE = 6, SAVE_EVERY = 250 };
+enum { ROUNDS = 10000, STEPS = 20, ACTORS = 5, KEYS = 2, LEASE = 6, OLDER_EVERY = 200 };
 
 enum happened {
     HITS,
@@ -241,6 +241,8 @@ static void bring_back(struct play *p)
     redis_control("kill");
     redis_control("start");
     hosts_restarted(&p->h);
+    heal(p);
+    CU_ASSERT(hosts_polled(&p->h));
     p->n[OLDER]++;
 }
 
@@ -317,12 +319,13 @@ static void round_end(struct play *p)
 
 static void play_round(struct play *p)
 {
-    int older = p->round % SAVE_EVERY;
+    const bool older = p->round % OLDER_EVERY == 0;
+    const int steps = older ? 3 * STEPS : STEPS;
     round_begin(p);
-    for (int s = 0; s < STEPS; s++) {
-        if (older == 0 && s == STEPS / 3)
+    for (int s = 0; s < steps; s++) {
+        if (older && s == STEPS)
             hosts_tell(&p->h, "SAVE");
-        if (older == 0 && s == STEPS * 2 / 3)
+        if (older && s == 2 * STEPS)
             bring_back(p);
         if (roll(p, 4))
             actor_step(p, &p->actor[roll(p, ACTORS)]);
