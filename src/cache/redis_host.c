@@ -23,12 +23,8 @@
  */
 #include "redis_internal.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
-
-#include <hiredis/hiredis.h>
 
 enum { STEP_US = 1000, RETRY_US = 50000 };
 
@@ -189,13 +185,6 @@ static enum link_result upkeep_on(struct cache_link *l, struct deadline until, v
     const bool dirty = k->record.dirty && !CACHE_PLANT(25);
     if (!wrong && !dirty && k->record.epoch >= atomic_load(&r->host->epoch))
         return LINK_DONE;
-    /* The data of another process: some host may still reach that one. Nobody may read there when
-     * this one is taken into use. */
-    const char *run = strchr(found, '.');
-    if (run && strcmp(run + 1, l->run_id) != 0 && !dirty && !r->one_host && !CACHE_PLANT(21)) {
-        (void)hold(r);
-        return LINK_DONE;
-    }
     return raise_on(l, k);
 }
 

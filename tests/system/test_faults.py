@@ -222,6 +222,13 @@ class RedisFaults(FaultTest):
                 self.assertEqual(self.ask(i, "GET", path)["messages"][-1]["content"], content)
 
 
+class RedisFaultsOfMany(RedisFaults):
+    """With leases: the first writes after a loss wait until those of other hosts would be over."""
+
+    env = {"PARLEY_HOSTS": "many"}
+    test_its_data_lost_under_16_clients = None
+
+
 class RedisAbsent(unittest.TestCase):
     """At start, and then there."""
 

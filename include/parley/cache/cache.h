@@ -20,12 +20,14 @@
  * held until then. So Redis may be killed, stopped, emptied, replaced by older data, or be out of
  * reach for one host and not for another. src/cache/redis_host.c has the protocol. What remains
  * open:
- *   - Leases and holds are measured by the clocks of the hosts and of PostgreSQL: none may run a
- * tenth faster than another, jump forward by two seconds, or stand still while its host is
- * suspended.
+ *
+ *   - Leases and holds go by the clocks of the hosts and of PostgreSQL: none may run a tenth faster
+ *     than another, jump forward by two seconds, or stand still while its host is suspended.
+ *
  *   - A Redis that changes its data in place while its process goes on (DEBUG RELOAD, REPLICAOF),
- * that evicts fences within seconds of their making, or an empty second one that some hosts reach
- * while others still reach the first (for up to a second).
+ *     evicts fences within seconds of their making, or is two: after a failover that some hosts
+ *     have followed, while others still reach the old one.
+ *
  *   - A PostgreSQL that fails over to a replica which has not got the last hold.
  *
  * Thread rule: one struct cache a worker, shared by its threads, opened after the fork. Bytes given
