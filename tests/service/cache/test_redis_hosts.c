@@ -289,7 +289,7 @@ static void raised_by_another(void)
         return;
     struct cache *a = h.host[0].cache, *b = h.host[1].cache;
     h.authority.dirty = true;
-    while (h.authority.epoch == 2) {
+    for (int i = 0; i < 4000 && h.authority.epoch == 2; i++) {
         cache_poll(b);
         usleep(1000);
     }
