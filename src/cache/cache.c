@@ -76,13 +76,12 @@ static void count_read(struct cache *c, const struct cache_tier *t, bool hit)
     metrics_add(hit ? &c->slot->tier_hits[tier] : &c->slot->tier_misses[tier], 1);
 }
 
-bool cache_read(struct cache *c, struct request_ctx *ctx, struct cache_key key,
-                struct cache_value *out, struct cache_ticket *ticket)
+static bool read_tiers(struct cache *c, struct request_ctx *ctx, struct cache_key key,
+                       struct cache_value *out, struct cache_ticket *ticket)
 {
     int64_t began = clock_mono_us();
     bool hit = false;
     size_t n = 0;
-    memset(ticket, 0, sizeof *ticket);
     while (n < c->n && !hit) {
         struct cache_tier *t = c->tier[n++];
         hit = t->ops->read(t, ctx, key, out, ticket);
@@ -90,12 +89,19 @@ bool cache_read(struct cache *c, struct request_ctx *ctx, struct cache_key key,
         if (hit)
             ctx->trace.tier = t->ops->name;
     }
-    for (size_t i = 0; hit && i + 1 < n; i++)
+    for (size_t i = 0; hit && !ticket->unverified && i + 1 < n; i++)
         c->tier[i]->ops->fill(c->tier[i], ctx, key, ticket, out);
     if (hit)
         ticket->usable = false;
     ctx->trace.cache_us += clock_mono_us() - began;
     return hit;
+}
+
+bool cache_read(struct cache *c, struct request_ctx *ctx, struct cache_key key,
+                struct cache_value *out, struct cache_ticket *ticket)
+{
+    memset(ticket, 0, sizeof *ticket);
+    return read_tiers(c, ctx, key, out, ticket);
 }
 
 void cache_fill(struct cache *c, struct request_ctx *ctx, struct cache_key key,
@@ -110,23 +116,32 @@ void cache_fill(struct cache *c, struct request_ctx *ctx, struct cache_key key,
     ctx->trace.cache_us += clock_mono_us() - began;
 }
 
-void cache_fence(struct cache *c, struct request_ctx *ctx, struct cache_key key,
-                 struct cache_fence *fence)
+bool cache_read_unverified(struct cache *c, struct request_ctx *ctx, struct cache_key key,
+                           struct cache_value *out)
+{
+    struct cache_ticket ticket = {.unverified = true};
+    return read_tiers(c, ctx, key, out, &ticket);
+}
+
+enum err cache_fence(struct cache *c, struct request_ctx *ctx, struct cache_key key,
+                     struct cache_fence *fence)
 {
     int64_t began = clock_mono_us();
     memset(fence, 0, sizeof *fence);
     for (size_t i = c->n; i-- > 0;)
         c->tier[i]->ops->fence(c->tier[i], ctx, key, fence);
     ctx->trace.cache_us += clock_mono_us() - began;
+    return fence->result;
 }
 
-void cache_settle(struct cache *c, struct request_ctx *ctx, struct cache_key key,
-                  struct cache_fence *fence, const struct cache_value *value)
+enum err cache_settle(struct cache *c, struct request_ctx *ctx, struct cache_key key,
+                      struct cache_fence *fence, const struct cache_value *value)
 {
     int64_t began = clock_mono_us();
     for (size_t i = c->n; i-- > 0;)
         c->tier[i]->ops->settle(c->tier[i], ctx, key, fence, value);
     ctx->trace.cache_us += clock_mono_us() - began;
+    return fence->result;
 }
 
 void cache_status(struct cache *c, struct cache_status *out)
@@ -137,8 +152,8 @@ void cache_status(struct cache *c, struct cache_status *out)
         c->tier[i]->ops->status(c->tier[i], out);
 }
 
-void cache_maintain(struct cache *c)
+void cache_poll(struct cache *c)
 {
     for (size_t i = 0; i < c->n; i++)
-        c->tier[i]->ops->maintain(c->tier[i]);
+        c->tier[i]->ops->poll(c->tier[i]);
 }

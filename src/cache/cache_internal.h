@@ -10,11 +10,17 @@
 
 #include "parley/cache/cache.h"
 
+/* tests/plants/cache builds the program once with each rule taken out, to see its test fail. */
+#ifndef PARLEY_PLANT
+#define PARLEY_PLANT 0
+#endif
+#define CACHE_PLANT(n) (PARLEY_PLANT == (n))
+
 /*
  * A tier. The chain (cache.c) asks the tiers in order and tells all of them about every write. Each
  * tier keeps what it needs to know between two calls in fields of its own in struct cache_ticket
  * and struct cache_fence, which the chain clears; the call means the same as its namesake in
- * cache.h. A tier takes its own locks and never fails.
+ * cache.h. A tier takes its own locks; fence and settle leave fence->result alone unless they fail.
  */
 struct cache_tier;
 struct cache_tier_ops {
@@ -29,7 +35,7 @@ struct cache_tier_ops {
     void (*settle)(struct cache_tier *t, struct request_ctx *ctx, struct cache_key key,
                    struct cache_fence *fence, const struct cache_value *value);
     void (*status)(struct cache_tier *t, struct cache_status *out);
-    void (*maintain)(struct cache_tier *t);
+    void (*poll)(struct cache_tier *t);
     void (*close)(struct cache_tier *t);
 };
 /* The first member of a tier's own struct. */
@@ -40,7 +46,20 @@ struct cache_tier {
 /* ---- cache_shared.c ---- */
 
 struct memory_table;
+/* What the workers of a host know of Redis (redis_host.c). All zero: nothing yet. Times are of the
+ * monotonic clock, which is one for all processes. */
+struct cache_host {
+    _Atomic uint64_t life;  /* of the breaker: odd: closed, Redis is in use; 0: not probed yet */
+    _Atomic uint64_t epoch; /* the highest that was seen */
+    _Atomic int64_t lease_until_us;
+    _Atomic uint64_t lease_life;   /* the life of the breaker for which there was a lease last */
+    _Atomic int64_t held_at_us;    /* when the newest successful HOLD was sent */
+    _Atomic int64_t hold_began_us; /* since when holds followed each other without a gap */
+    _Atomic int64_t poll_at_us, probe_at_us, pause_us;
+};
+
 struct cache_shared {
+    struct cache_host host;
     size_t size;                 /* of the mapping */
     struct memory_table *memory; /* in it, behind this struct; NULL: there is no memory tier */
 };

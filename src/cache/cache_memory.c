@@ -111,7 +111,7 @@ static void memory_status(struct cache_tier *t, struct cache_status *out)
     out->mismatches += atomic_load(&m->mismatches);
 }
 
-static void memory_maintain(struct cache_tier *t)
+static void memory_poll(struct cache_tier *t)
 {
     (void)t;
 }
@@ -129,7 +129,7 @@ static const struct cache_tier_ops memory_ops = {
     .fence = memory_fence,
     .settle = memory_settle,
     .status = memory_status,
-    .maintain = memory_maintain,
+    .poll = memory_poll,
     .close = memory_close,
 };
 

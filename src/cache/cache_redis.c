@@ -5,17 +5,15 @@
  *   parley:{<tenant>:<id>}:<epoch>:v   the value (cache_codec.c)
  *   parley:{<tenant>:<id>}:<epoch>:f   the fence: the token of the last writer
  *
- * and one for all: parley:epoch. The rules are in the scripts (redis_scripts.c); what a reader and
- * a writer do with them in redis_read.c and redis_write.c; what happens when Redis is away in
- * redis_health.c.
+ * and one for all: parley:epoch, the marker. The rules are in the scripts (redis_scripts.c); what a
+ * reader and a writer do with them in redis_read.c and redis_write.c; how hosts agree when Redis is
+ * away, emptied or replaced in redis_host.c; the breaker in redis_health.c.
  */
 #include "redis_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "parley/obs/log.h"
 
 struct cache_redis *cache_redis_self(struct cache_tier *t)
 {
@@ -25,26 +23,22 @@ struct cache_redis *cache_redis_self(struct cache_tier *t)
 static void redis_status(struct cache_tier *t, struct cache_status *out)
 {
     struct cache_redis *r = cache_redis_self(t);
-    pthread_mutex_lock(&r->lock);
-    out->redis = r->up ? CACHE_UP : CACHE_DOWN;
-    memcpy(out->reason, r->reason, sizeof out->reason);
-    pthread_mutex_unlock(&r->lock);
+    uint64_t life = atomic_load(&r->host->life);
+    out->redis = life & 1 ? CACHE_UP : CACHE_DOWN;
     out->mismatches += atomic_load(&r->mismatches);
+    if ((life & 1) && r->authority.ask && !cache_host_leased(r, life))
+        snprintf(out->reason, sizeof out->reason, "not read: no lease on the cache epoch");
+    if (life & 1)
+        return;
+    pthread_mutex_lock(&r->lock);
+    /* Another worker may have been the one to find out. */
+    snprintf(out->reason, sizeof out->reason, "%s", r->reason[0] ? r->reason : "out of reach");
+    pthread_mutex_unlock(&r->lock);
 }
 
-static void redis_maintain(struct cache_tier *t)
-{
-    cache_redis_probe(cache_redis_self(t));
-}
-
-/* A worker that leaves with a debt tries once more to have it met. */
 static void redis_close(struct cache_tier *t)
 {
     struct cache_redis *r = cache_redis_self(t);
-    if (r->debts != r->debts_met) {
-        r->probe_at_us = 0;
-        cache_redis_probe(r);
-    }
     cache_pool_free(r);
     pthread_mutex_destroy(&r->lock);
     explicit_bzero(&r->url, sizeof r->url);
@@ -59,7 +53,7 @@ static const struct cache_tier_ops redis_ops = {
     .fence = cache_redis_fence,
     .settle = cache_redis_settle,
     .status = redis_status,
-    .maintain = redis_maintain,
+    .poll = cache_redis_poll,
     .close = redis_close,
 };
 
@@ -75,15 +69,17 @@ struct cache_tier *cache_redis_open(const struct cache_settings *settings,
     r->fence_ms = settings->fence_ms > 0 ? settings->fence_ms : 1;
     r->value_max = settings->value_max;
     r->slot = slot;
-    r->pause_ms = CACHE_PAUSE_MIN_MS;
+    r->authority = settings->authority;
+    r->one_host = settings->one_host;
+    r->lease_ms = settings->lease_ms > 0 ? settings->lease_ms : CACHE_LEASE_MS;
+    r->hold_ms = settings->hold_ms > 0 ? settings->hold_ms : CACHE_HOLD_MS;
+    r->poll_ms = settings->poll_ms > 0 ? settings->poll_ms : CACHE_POLL_MS;
+    r->host = settings->shared ? &settings->shared->host : &r->own;
     if (pthread_mutex_init(&r->lock, NULL) != 0) {
         free(r);
         return NULL;
     }
-    /* Not up before Redis has answered: the first probe decides. */
     snprintf(r->reason, sizeof r->reason, "not reached yet");
-    cache_redis_probe(r);
-    if (!r->up)
-        log_say(LOG_WARN, "cache_down", "Redis is away: %s", r->reason);
+    cache_host_probe(r);
     return &r->tier;
 }

@@ -24,14 +24,6 @@
 
 #include "cache_internal.h"
 
-/* A build with -DPARLEY_PLANT=n leaves out the n-th rule: tests/plants/cache shows that the tests
- * notice each. */
-#ifdef PARLEY_PLANT
-#define CACHE_PLANT(n) (PARLEY_PLANT == (n))
-#else
-#define CACHE_PLANT(n) false
-#endif
-
 enum {
     MEMORY_BUCKETS = 65536,
     MEMORY_BARS = 1024,               /* each for the buckets of one remainder */

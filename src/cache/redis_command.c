@@ -51,7 +51,7 @@ static enum link_result script_send(struct cache_link *l, const struct cache_scr
         cache_name_make(&value, call->key, l->epoch, 'v'),
         cache_name_make(&fence, call->key, l->epoch, 'f'),
         SV(CACHE_EPOCH_KEY),
-        sv_from(l->epoch),
+        sv_from(l->marker),
     };
     memcpy(words + 7, call->args, (size_t)call->n_args * sizeof call->args[0]);
     enum link_result result = cache_link_append(l, words, 7 + call->n_args);
@@ -75,7 +75,7 @@ enum link_result cache_script_run(struct cache_link *l, const struct cache_scrip
         snprintf(l->why, sizeof l->why, "%s", reply->str);
         result = LINK_REFUSED;
     } else if (reply->type == REDIS_REPLY_INTEGER && reply->integer == -1) {
-        snprintf(l->why, sizeof l->why, "the epoch was raised");
+        snprintf(l->why, sizeof l->why, "the marker is another one");
         result = LINK_EPOCH;
     }
     if (result == LINK_DONE)

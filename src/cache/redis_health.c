@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whether Redis is up, as this process sees it, and the way back when it was not.
- *
- * Down: no request asks Redis. cache_maintain probes, at a growing pause. A write of which Redis
- * could not be told is a debt: what Redis holds for that session may be stale. Debts are not kept
- * one by one. Before the tier is up again the epoch of Redis is raised instead, which leaves every
- * value behind that was stored so far and everything that is still under way (a command that timed
- * out may be executed at any later time). So the way back is the same after one debt and after a
- * million, and holds for every worker and host that uses this Redis.
+ * Whether Redis is in use: the breaker of the host, and how a call is tried. Closed, it is opened
+ * by the first failure that says something about Redis; from then on no request of the host asks
+ * Redis, and probes look at a growing pause whether it is back. What an open breaker means for
+ * readers and writers is in redis_host.c.
  */
 #include "redis_internal.h"
 
@@ -18,29 +14,40 @@
 #include "parley/obs/log.h"
 
 enum link_result cache_redis_attempt(struct cache_redis *r, struct deadline until, cache_link_fn fn,
-                                     void *arg, struct cache_link **kept, char *why)
+                                     void *arg, struct cache_link **kept, char *why, bool look)
 {
     enum link_result result = LINK_LOST;
-    int left = CACHE_ATTEMPTS_MAX;
-    for (bool fresh = false; left > 0; fresh = true) {
+    bool fresh = false, lost = false;
+    for (int left = CACHE_ATTEMPTS_MAX; left > 0; left--) {
         struct cache_link *l;
         result = cache_pool_take(r, fresh, until, &l, why);
         if (result != LINK_DONE)
             return result;
+        uint64_t epoch = atomic_load(&r->host->epoch);
+        cache_link_expect(l, epoch);
         result = fn(l, until, arg);
         if (result == LINK_DONE && kept) {
             *kept = l;
             return result;
         }
         snprintf(why, sizeof l->why, "%s", l->why);
-        cache_pool_put(r, l, result == LINK_DONE);
+        cache_pool_put(r, l, result == LINK_DONE || result == LINK_EPOCH);
+        if (result == LINK_EPOCH) {
+            if (look)
+                cache_host_look(r);
+            else
+                atomic_store(&r->host->poll_at_us, 0);
+            if (atomic_load(&r->host->epoch) == epoch)
+                return result;
+            continue;
+        }
         /* An error or a foreign value would come again; after a time-out no time is left. */
-        if (result != LINK_LOST && result != LINK_EPOCH)
+        if (result != LINK_LOST || lost)
             return result;
-        /* Where one idle link was closed by Redis or is of an old epoch, the others are too. */
+        /* Where one idle link was closed by Redis, the others are too. Once more on a fresh one. */
         cache_pool_flush(r);
-        /* Lost: once more. An epoch is raised by each worker that comes back, one after another. */
-        left = result == LINK_EPOCH || !fresh ? left - 1 : 0;
+        fresh = true;
+        lost = true;
     }
     return result;
 }
@@ -59,58 +66,52 @@ struct deadline cache_redis_deadline(const struct cache_redis *r, const struct r
     return until;
 }
 
-static void log_state(enum log_level level, const char *event, const char *reason, uint64_t debts)
+static void say(struct cache_redis *r, enum log_level level, const char *event, const char *reason)
 {
     struct log_line line;
+    pthread_mutex_lock(&r->lock);
+    snprintf(r->reason, sizeof r->reason, "%s", reason);
+    pthread_mutex_unlock(&r->lock);
+    if (!event)
+        return;
     log_begin(&line, level, event);
     log_str(&line, "tier", "redis");
-    if (reason)
+    if (reason[0])
         log_str(&line, "reason", reason);
-    log_int(&line, "writes_untold", (int64_t)debts);
     log_end(&line);
 }
 
-void cache_redis_failed(struct cache_redis *r, enum link_result result, const char *why, bool debt)
+/* Each time it opens, and at each probe that fails, the next probe is further away. */
+static void postpone(struct cache_redis *r)
 {
-    pthread_mutex_lock(&r->lock);
-    bool was_up = r->up;
-    r->up = false;
-    r->stalled = result == LINK_STALLED;
-    if (debt)
-        r->debts++;
-    if (was_up) {
-        r->life++;
-        r->pause_ms = CACHE_PAUSE_MIN_MS;
-        r->probe_at_us = clock_mono_us() + r->pause_ms * INT64_C(1000);
-    }
-    if (why)
-        snprintf(r->reason, sizeof r->reason, "%s", why);
-    uint64_t debts = r->debts - r->debts_met;
-    pthread_mutex_unlock(&r->lock);
-    if (!was_up)
+    struct cache_host *h = r->host;
+    const int64_t min_us = cache_pause_min_us(r), max_us = r->lease_ms * INT64_C(1000);
+    int64_t pause_us = atomic_load(&h->pause_us);
+    if (pause_us < min_us)
+        pause_us = min_us;
+    atomic_store(&h->probe_at_us, clock_mono_us() + pause_us);
+    atomic_store(&h->pause_us, pause_us * 2 < max_us ? pause_us * 2 : max_us);
+}
+
+void cache_host_open(struct cache_redis *r, const char *why)
+{
+    struct cache_host *h = r->host;
+    uint64_t life = atomic_load(&h->life);
+    if (!(life & 1) || !atomic_compare_exchange_strong(&h->life, &life, life + 1))
         return;
-    log_state(LOG_WARN, "cache_down", why, debts);
+    atomic_store(&h->poll_at_us, 0);
+    postpone(r);
+    say(r, LOG_WARN, "cache_down", why);
     cache_pool_flush(r);
 }
 
-/* A refused connect costs microseconds and proves that nobody reads from Redis at this moment; a
- * time-out would cost every write its full length. */
-bool cache_redis_worth_telling(struct cache_redis *r)
+/* A Redis that answers but takes no writes (a replica, a full disk) is not back. */
+static enum link_result probe_on(struct cache_link *l, struct deadline until, void *arg)
 {
-    pthread_mutex_lock(&r->lock);
-    bool worth = r->up || !r->stalled;
-    pthread_mutex_unlock(&r->lock);
-    return worth;
-}
-
-/* arg: whether to raise the epoch. */
-static enum link_result probe(struct cache_link *l, struct deadline until, void *arg)
-{
-    const bool *raise = arg;
     redisReply *reply;
-    if (*raise)
-        return cache_link_epoch(l, true, until);
-    enum link_result r = cache_link_append(l, (struct sv[]){SV("PING")}, 1);
+    (void)arg;
+    enum link_result r =
+        cache_link_append(l, (struct sv[]){SV("DEL"), SV(CACHE_EPOCH_KEY ":probe")}, 2);
     if (r == LINK_DONE)
         r = cache_link_reply(l, until, &reply);
     if (r != LINK_DONE)
@@ -123,49 +124,24 @@ static enum link_result probe(struct cache_link *l, struct deadline until, void 
     return r;
 }
 
-static void probe_succeeded(struct cache_redis *r, uint64_t debts)
+void cache_host_probe(struct cache_redis *r)
 {
-    pthread_mutex_lock(&r->lock);
-    bool was_up = r->up;
-    uint64_t met = debts - r->debts_met;
-    r->debts_met = debts;
-    /* A debt made while the epoch was being raised may be of a write that came after it: once
-     * more at the next probe. */
-    if (!was_up && r->debts == r->debts_met) {
-        r->up = true;
-        r->stalled = false;
-        r->reason[0] = '\0';
-        r->pause_ms = CACHE_PAUSE_MIN_MS;
-    }
-    bool up = r->up;
-    pthread_mutex_unlock(&r->lock);
-    if (up && !was_up)
-        log_state(LOG_INFO, "cache_up", NULL, met);
-}
-
-static void probe_failed(struct cache_redis *r, enum link_result result, const char *why)
-{
-    cache_redis_failed(r, result, why, false);
-    pthread_mutex_lock(&r->lock);
-    r->probe_at_us = clock_mono_us() + r->pause_ms * INT64_C(1000);
-    r->pause_ms = r->pause_ms * 2 < CACHE_PAUSE_MAX_MS ? r->pause_ms * 2 : CACHE_PAUSE_MAX_MS;
-    pthread_mutex_unlock(&r->lock);
-}
-
-void cache_redis_probe(struct cache_redis *r)
-{
+    struct cache_host *h = r->host;
+    uint64_t life = atomic_load(&h->life);
     char why[128] = "";
-    pthread_mutex_lock(&r->lock);
-    bool due = r->up || clock_mono_us() >= r->probe_at_us;
-    uint64_t debts = r->debts;
-    bool raise = debts != r->debts_met;
-    pthread_mutex_unlock(&r->lock);
-    if (!due)
+    if ((life & 1) || !cache_host_claim(&h->probe_at_us, r->timeout_ms * INT64_C(2000)))
         return;
     enum link_result result =
-        cache_redis_attempt(r, deadline_in_ms(r->timeout_ms), probe, &raise, NULL, why);
-    if (result == LINK_DONE)
-        probe_succeeded(r, debts);
-    else
-        probe_failed(r, result, why);
+        cache_redis_attempt(r, deadline_in_ms(r->timeout_ms), probe_on, NULL, NULL, why, false);
+    if (result == LINK_DONE) {
+        if (!atomic_compare_exchange_strong(&h->life, &life, life + 1))
+            return;
+        atomic_store(&h->poll_at_us, 0);
+        say(r, LOG_INFO, life ? "cache_up" : NULL, "");
+        return;
+    }
+    postpone(r);
+    uint64_t unknown = 0;
+    bool first = atomic_compare_exchange_strong(&h->life, &unknown, 2);
+    say(r, LOG_WARN, first ? "cache_down" : NULL, why);
 }

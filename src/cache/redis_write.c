@@ -9,6 +9,9 @@
 
 #include "parley/base/uuid.h"
 
+/* How long a writer waits at most until nobody reads from a Redis that is newly away. */
+enum { SECURE_LEASES = 3 };
+
 struct fence_call {
     struct cache_redis *redis;
     struct request_ctx *ctx;
@@ -57,23 +60,40 @@ static enum link_result fence_on(struct cache_link *l, struct deadline until, vo
     return result;
 }
 
+/* False unless it is Redis' fault that there is no fence; the breaker is open then. */
+static bool fence_try(struct fence_call *call)
+{
+    struct cache_redis *r = call->redis;
+    bool shortened;
+    char why[128] = "";
+    struct deadline until = cache_redis_deadline(r, call->ctx, &shortened);
+    enum link_result result = cache_redis_attempt(r, until, fence_on, call, NULL, why, true);
+    call->fence->set = result == LINK_DONE;
+    if (!cache_redis_at_fault(result) || (result == LINK_STALLED && shortened))
+        return false;
+    cache_host_open(r, why);
+    return true;
+}
+
 void cache_redis_fence(struct cache_tier *t, struct request_ctx *ctx, struct cache_key key,
                        struct cache_fence *fence)
 {
     struct cache_redis *r = cache_redis_self(t);
     struct fence_call call = {r, ctx, key, fence};
-    enum link_result result = LINK_NONE;
-    bool shortened;
-    char why[128] = "";
-    if (!cache_key_fits(key))
+    struct deadline until =
+        deadline_earlier(ctx->deadline, deadline_in_ms(SECURE_LEASES * r->lease_ms));
+    enum host_secure secure = HOST_CLOSED;
+    if (!cache_key_fits(key) || !r->authority.ask)
         return;
-    if (atomic_load(&r->up) && !deadline_passed(ctx->deadline)) {
-        struct deadline until = cache_redis_deadline(r, ctx, &shortened);
-        result = cache_redis_attempt(r, until, fence_on, &call, NULL, why);
-        if (cache_redis_at_fault(result) && !(result == LINK_STALLED && shortened))
-            cache_redis_failed(r, result, why, false);
+    /* Without a fence for a reason of its own a write may go on: what counts is its settling.
+     * Without Redis it may not, until nobody reads there. */
+    while (secure == HOST_CLOSED && !deadline_passed(until)) {
+        if ((atomic_load(&r->host->life) & 1) && !fence_try(&call))
+            break;
+        secure = cache_host_secure(r, until, false);
     }
-    fence->set = result == LINK_DONE;
+    if (secure == HOST_EXPOSED)
+        fence->result = ERR_UNAVAILABLE;
     if (!fence->set && r->slot)
         metrics_add(&r->slot->cache_fence_failures, 1);
 }
@@ -87,19 +107,39 @@ static enum link_result settle_on(struct cache_link *l, struct deadline until, v
     return result;
 }
 
-/* Not bounded by the request's deadline: what is committed must be told. A failure is a debt, and
- * the tier is down before the caller answers. */
+static enum link_result unmark_on(struct cache_link *l, struct deadline until, void *arg)
+{
+    (void)arg;
+    return cache_link_mark(l, "", until);
+}
+
+/* Tells Redis. Where another marker is in force than the record's epoch gives, what is stored under
+ * it is not known here: without a marker nothing of it is read. */
+static bool tell(struct cache_redis *r, struct cache_script_call *call)
+{
+    char why[128] = "";
+    struct deadline until = deadline_in_ms(r->timeout_ms);
+    enum link_result result = cache_redis_attempt(r, until, settle_on, call, NULL, why, true);
+    if (result == LINK_EPOCH && !CACHE_PLANT(30))
+        result = cache_redis_attempt(r, deadline_in_ms(r->timeout_ms), unmark_on, NULL, NULL, why,
+                                     false);
+    if (result == LINK_DONE || (result == LINK_EPOCH && CACHE_PLANT(30)))
+        return true;
+    cache_host_open(r, why);
+    return false;
+}
+
+/* Not bounded by the request's deadline: what is committed must be told, or else nobody may be able
+ * to read what Redis holds before the caller answers. */
 void cache_redis_settle(struct cache_tier *t, struct request_ctx *ctx, struct cache_key key,
                         struct cache_fence *fence, const struct cache_value *value)
 {
     struct cache_redis *r = cache_redis_self(t);
-    char own[24] = "", fresh[24], px[24], why[128] = "";
-    if (!cache_key_fits(key))
+    struct deadline until = deadline_in_ms(SECURE_LEASES * r->lease_ms);
+    enum host_secure secure = HOST_CLOSED;
+    char own[24] = "", fresh[24], px[24];
+    if (!cache_key_fits(key) || !r->authority.ask)
         return;
-    if (!cache_redis_worth_telling(r)) {
-        cache_redis_failed(r, LINK_STALLED, NULL, true);
-        return;
-    }
     struct arena_mark mark = arena_get_mark(ctx->arena);
     if (fence->set)
         snprintf(own, sizeof own, "%" PRIu64, fence->token);
@@ -112,9 +152,16 @@ void cache_redis_settle(struct cache_tier *t, struct request_ctx *ctx, struct ca
                                       cache_value_life(px, value),
                                       fence->in_doubt ? SV("1") : SV("0")},
                                      5};
-    enum link_result result =
-        cache_redis_attempt(r, deadline_in_ms(r->timeout_ms), settle_on, &call, NULL, why);
-    if (result != LINK_DONE)
-        cache_redis_failed(r, result, why, true);
+    bool told = false;
+    while (!told && secure == HOST_CLOSED && !deadline_passed(until)) {
+        told = (atomic_load(&r->host->life) & 1) && tell(r, &call);
+        /* Of a write whose outcome is in doubt nobody is told that it was done. */
+        if (!told && fence->in_doubt)
+            break;
+        if (!told)
+            secure = cache_host_secure(r, until, true);
+    }
+    if (!told && !fence->in_doubt && secure != HOST_SECURE && !CACHE_PLANT(29))
+        fence->result = ERR_OUTCOME_UNKNOWN;
     arena_rewind(ctx->arena, mark);
 }

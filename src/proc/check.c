@@ -117,7 +117,7 @@ static bool check_redis(const struct config *cfg)
         printf("Redis: out of memory\n");
         return false;
     }
-    cache_maintain(cache);
+    cache_poll(cache);
     cache_status(cache, &status);
     cache_close(cache);
     if (status.redis == CACHE_OFF)

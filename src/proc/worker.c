@@ -20,8 +20,8 @@
 #include "parley/session/session.h"
 
 enum {
-    TICK_MS = 500,
-    TRIM_TICKS = 20,
+    TICK_MS = 100,
+    TRIM_TICKS = 100,
     DRAIN_TICK_MS = 20,
     STOP_GRACE_MS = 1000,
     /* How long a fence outlives the longest write that it may have to cover. */
@@ -73,6 +73,8 @@ static void open_cache(struct worker *w)
         .redis_timeout_ms = (int)cfg->redis_ms,
         .fence_ms = (int)cfg->request_ms + FENCE_MARGIN_MS,
         .value_max = CACHE_VALUE_MAX,
+        .one_host = cfg->hosts_one,
+        .authority = sessions_cache_authority(w->db),
     };
     w->cache = cache_open(&settings, &w->run->shared->slots[w->run->index]);
 }
@@ -113,8 +115,10 @@ static enum err open_all(struct worker *w)
                                                .statement_ms = (int)cfg->statement_ms};
     struct metrics_slot *slot = &w->run->shared->slots[w->run->index];
     open_db(w);
+    if (!w->db)
+        return ERR_NOMEM;
     open_cache(w);
-    if (!w->db || !w->cache)
+    if (!w->cache)
         return ERR_NOMEM;
     w->sessions = sessions_open(&sessions, w->db, w->cache, slot);
     if (!w->sessions)
@@ -180,9 +184,9 @@ static int serve(struct worker *w)
     for (;;) {
         if (is_misconfigured(w))
             return EXIT_MISCONFIGURED;
+        cache_poll(w->cache);
         if (signals_wait(&term, deadline_in_ms(TICK_MS).at_us) == SIGTERM)
             break;
-        cache_maintain(w->cache);
         if (++ticks % TRIM_TICKS == 0)
             (void)malloc_trim(0);
     }

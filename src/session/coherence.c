@@ -85,24 +85,31 @@ enum err coherent_read(struct sessions *s, struct request_ctx *ctx, struct sv id
     return session_user_matches(out, user) ? ERR_NONE : session_not_found(ctx);
 }
 
-void coherent_begin(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                    struct coherent_write *w)
+enum err coherent_begin(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                        struct coherent_write *w)
 {
     memset(w, 0, sizeof(*w));
     w->key = key_of(ctx, id);
-    if (s->cache)
-        cache_fence(s->cache, ctx, w->key, &w->fence);
+    enum err e = s->cache ? cache_fence(s->cache, ctx, w->key, &w->fence) : ERR_NONE;
+    if (e == ERR_NONE)
+        return e;
+    ctx->err.retry_after_s = 1;
+    return ctx_fault(ctx, e, "Redis is away, and the other hosts could not be told so");
 }
 
-void coherent_end(struct sessions *s, struct request_ctx *ctx, struct coherent_write *w,
-                  enum err result, const struct session *now)
+enum err coherent_end(struct sessions *s, struct request_ctx *ctx, struct coherent_write *w,
+                      enum err result, const struct session *now)
 {
     if (!s->cache)
-        return;
+        return result;
     w->fence.in_doubt = result == ERR_OUTCOME_UNKNOWN;
     struct cache_value value;
     bool known = result == ERR_NONE && now && encode_value(ctx, now, &value);
-    cache_settle(s->cache, ctx, w->key, &w->fence, known ? &value : NULL);
+    enum err e = cache_settle(s->cache, ctx, w->key, &w->fence, known ? &value : NULL);
+    /* What changed nothing may be told as it is. */
+    if (result != ERR_NONE || e == ERR_NONE)
+        return result;
+    return ctx_fault(ctx, e, "the change was made, but Redis is away and may show what was before");
 }
 
 /* The newest of the old messages and the new ones together, at most SESSION_WINDOW. */

@@ -126,17 +126,20 @@ bool codec_decode(struct request_ctx *ctx, struct sv bytes, struct session *out)
 MUSTCHECK enum err coherent_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                  struct sv user, size_t n, struct session *out);
 
-/* A write: coherent_begin before the statement, coherent_end after it whatever came of it. */
+/* A write: coherent_begin before the statement, coherent_end after it whatever came of it. A begin
+ * that fails has the error of a write that did nothing, and no end. */
 struct coherent_write {
     struct cache_key key;
     struct cache_fence fence;
 };
-void coherent_begin(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                    struct coherent_write *w);
+MUSTCHECK enum err coherent_begin(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                  struct coherent_write *w);
 /* result: what the statement gave; now: the session as it is after it, if the writer knows it,
- * else NULL. */
-void coherent_end(struct sessions *s, struct request_ctx *ctx, struct coherent_write *w,
-                  enum err result, const struct session *now);
+ * else NULL. Returns result, or ERR_OUTCOME_UNKNOWN for a write that was done, but of which a tier
+ * may not know: it must not be acknowledged. */
+MUSTCHECK enum err coherent_end(struct sessions *s, struct request_ctx *ctx,
+                                struct coherent_write *w, enum err result,
+                                const struct session *now);
 /* The session that the fence dropped, with what the receipt and the drafts say added to it; false
  * when it cannot be known (the old value is not the one that the write followed). */
 bool coherent_after_append(struct request_ctx *ctx, const struct coherent_write *w,

@@ -113,9 +113,11 @@ enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, str
 {
     struct delete_args args = {id, guard, name_of(which)};
     struct coherent_write w;
-    coherent_begin(s, ctx, id, &w);
-    enum err e = write_once(s, ctx, guard, attempt_delete, &args, receipt, NULL);
-    coherent_end(s, ctx, &w, e, NULL);
+    enum err e = coherent_begin(s, ctx, id, &w);
+    if (e != ERR_NONE)
+        return e;
+    e = write_once(s, ctx, guard, attempt_delete, &args, receipt, NULL);
+    e = coherent_end(s, ctx, &w, e, NULL);
     if (e != ERR_NOT_FOUND)
         return e;
     e = guard->if_match ? write_refused(s, ctx, id, guard) : ERR_NOT_FOUND;

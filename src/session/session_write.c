@@ -103,19 +103,21 @@ enum err session_create(struct sessions *s, struct request_ctx *ctx,
         return e;
     /* Nobody can have read a session whose id was made just now: no tier needs to be told. */
     if (named)
-        coherent_begin(s, ctx, args.draft.session_id, &w);
+        e = coherent_begin(s, ctx, args.draft.session_id, &w);
+    if (e != ERR_NONE)
+        return e;
     e = write_once(s, ctx, guard, attempt_create, &args, receipt, NULL);
     enum err made = e;
     if (e == ERR_NONE)
         made = session_of_draft(ctx, &args.draft, receipt, out);
     if (named)
-        coherent_end(
+        e = coherent_end(
             s, ctx, &w, e,
             made == ERR_NONE && !receipt->replayed && reads_back_as_sent(&args.draft) ? out : NULL);
     if (e == ERR_NOT_FOUND)
         return ctx_fail(ctx, ERR_CONFLICT, "session_exists", "session_id",
                         "A session with this id exists.");
-    return made;
+    return e == ERR_NONE ? made : e;
 }
 
 struct ensure_args {
@@ -147,16 +149,17 @@ static enum err get_or_create(struct sessions *s, struct request_ctx *ctx, struc
                               struct session_receipt *receipt)
 {
     struct coherent_write w;
-    coherent_begin(s, ctx, a->draft.session_id, &w);
-    enum err e = write_once(s, ctx, a->guard, attempt_ensure, a, receipt, NULL);
-    coherent_end(s, ctx, &w, e == ERR_NOT_FOUND && a->found ? ERR_NONE : e,
-                 a->found && !receipt->replayed ? a->out : NULL);
+    enum err e = coherent_begin(s, ctx, a->draft.session_id, &w);
+    if (e != ERR_NONE)
+        return e;
+    e = write_once(s, ctx, a->guard, attempt_ensure, a, receipt, NULL);
+    const bool there = e == ERR_NOT_FOUND && a->found;
+    e = coherent_end(s, ctx, &w, there ? ERR_NONE : e,
+                     a->found && !receipt->replayed ? a->out : NULL);
+    if (e == ERR_NONE && there)
+        receipt->status = 200;
     if (e == ERR_NONE && receipt->replayed)
         return session_of_draft(ctx, &a->draft, receipt, a->out);
-    if (e == ERR_NOT_FOUND && a->found) {
-        receipt->status = 200;
-        return ERR_NONE;
-    }
     return e;
 }
 
@@ -207,8 +210,10 @@ enum err session_delete(struct sessions *s, struct request_ctx *ctx, struct sv i
 {
     struct target_args args = {id, guard};
     struct coherent_write w;
-    coherent_begin(s, ctx, id, &w);
-    enum err e = write_once(s, ctx, guard, attempt_delete, &args, receipt, NULL);
-    coherent_end(s, ctx, &w, e, NULL);
+    enum err e = coherent_begin(s, ctx, id, &w);
+    if (e != ERR_NONE)
+        return e;
+    e = write_once(s, ctx, guard, attempt_delete, &args, receipt, NULL);
+    e = coherent_end(s, ctx, &w, e, NULL);
     return e == ERR_NOT_FOUND ? write_refused(s, ctx, id, guard) : e;
 }

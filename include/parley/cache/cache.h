@@ -20,19 +20,23 @@
  * which no such statement may run any more. Between the death of a worker and its burial a read may
  * find the session as it was before a write that nobody has been told of.
  *
- * When Redis is away, reads are misses and writes go on without it. A write that Redis could not be
- * told of is noted in this process, and before it uses Redis again it raises the epoch of Redis
- * (one number in Redis itself that is part of every key's name), which makes all workers and hosts
- * leave behind what is stored there. So a Redis that is killed and comes back is right at once: a
- * writer tries to tell it until the connect is refused, and then nobody has read from it yet. What
- * remains open until the epoch is kept in PostgreSQL, with leases for the readers:
- *   - Redis cannot be reached or does not answer for one process, but does for another: that other
- *     one may serve what it finds there until the first process reaches Redis again.
- *   - A process that is killed between such a write and the raising of the epoch takes its note
- * with it. (Killed between commit and settling, with its fence set, it leaves the fence: no harm,
- * but where a second writer has set its own fence on that session in the meantime.)
- *   - A Redis that evicts fences within seconds of their making, keeps its data on disk, or fails
- *     over to a replica that lags.
+ * Redis and the hosts that use it agree through one row in PostgreSQL (struct cache_authority) that
+ * holds the cache epoch, and through a marker in Redis, "<epoch>.<run id of the Redis process>",
+ * that every command there compares. A reader needs the marker and a lease of the row (1 s); a
+ * write that Redis cannot be told of opens the host's breaker, bars all hosts from Redis by the
+ * row, and is acknowledged when no lease is left; an epoch that is raised leaves behind what Redis
+ * held until then. So Redis may be killed, stopped, emptied, replaced by older data, or be out of
+ * reach for one host and not for another. src/cache/redis_host.c has the protocol. What remains
+ * open:
+ *
+ *   - Leases and holds go by the clocks of the hosts and of PostgreSQL: none may run a tenth faster
+ *     than another, jump forward by two seconds, or stand still while its host is suspended.
+ *
+ *   - A Redis that changes its data in place while its process goes on (DEBUG RELOAD, REPLICAOF),
+ *     evicts fences within seconds of their making, or is two: after a failover that some hosts
+ *     have followed, while others still reach the old one.
+ *
+ *   - A PostgreSQL that fails over to a replica which has not got the last hold.
  *
  * Thread rule: one struct cache a worker, shared by its threads, opened after the fork. Bytes given
  * out live in the request's arena. The process must ignore SIGPIPE.
@@ -64,12 +68,34 @@ void cache_shared_unmap(struct cache_shared *shared); /* NULL is fine */
  * calls it before it starts another worker. */
 void cache_shared_bury(struct cache_shared *shared, pid_t pid);
 
+/*
+ * The record of the cache epoch that all hosts share: the caller's, since this room has no
+ * database. LOOK             reads it HOLD, n ms       bars all hosts from Redis for so long, at
+ * least, and makes the record dirty RAISE, n epoch   one more epoch and no longer dirty, if the
+ * epoch is n and no hold stands; else out->epoch is 0 Anything but ERR_NONE: it is not known
+ * whether it was done. Called from any thread.
+ */
+enum cache_ask { CACHE_LOOK, CACHE_HOLD, CACHE_RAISE };
+struct cache_record {
+    uint64_t epoch; /* at least 1 */
+    bool held;      /* some host may be writing without Redis */
+    bool dirty;     /* … or was, since the epoch was raised */
+};
+struct cache_authority {
+    void *arg;
+    enum err (*ask)(void *arg, enum cache_ask what, uint64_t n, struct deadline until,
+                    struct cache_record *out);
+};
+
 struct cache_settings {
     struct cache_shared *shared; /* borrowed; NULL: a private one without a memory tier */
     const char *redis_url; /* redis://[:password@]host[:port][/db], unix:///path[?db=n]; "": none */
     int redis_timeout_ms;  /* to connect, and for each command */
     int fence_ms;          /* longer than the longest write: a fence must outlive it */
     size_t value_max;      /* bytes; larger values are not kept */
+    bool one_host;         /* no other host uses this Redis: nobody's lease need be waited for */
+    struct cache_authority authority; /* ask NULL: Redis is reached, but never read or written */
+    int lease_ms, hold_ms, poll_ms;   /* 0: 1000, 3000, 300; hold_ms is three leases or more */
 };
 
 /* NULL when there is no memory. Succeeds also while Redis is away. slot may be NULL. */
@@ -98,8 +124,10 @@ struct cache_ticket {
     struct cache_note note;
     void *link;        /* Redis': the connection the miss was seen on */
     uint64_t link_run; /* which life of that connection */
+    uint64_t life;     /* … and of the host's breaker */
     int64_t began_ms;  /* by Redis' clock */
     bool usable;       /* some tier may take a fill */
+    bool unverified;   /* in: read without a lease; nothing may be filled */
 };
 /* A writer's fence. */
 struct cache_fence {
@@ -111,6 +139,7 @@ struct cache_fence {
     /* The caller's, between cache_fence and cache_settle: the outcome of the write is not known, it
      * may yet be committed. Nothing is stored then, and the fence stays for its full time. */
     bool in_doubt;
+    enum err result; /* what cache_fence and cache_settle return */
 };
 
 /* True on a hit. On a miss, or when the tier is away, false; ticket says whether a fill may be
@@ -119,22 +148,32 @@ bool cache_read(struct cache *c, struct request_ctx *ctx, struct cache_key key,
                 struct cache_value *out, struct cache_ticket *ticket);
 void cache_fill(struct cache *c, struct request_ctx *ctx, struct cache_key key,
                 struct cache_ticket *ticket, const struct cache_value *value);
-void cache_fence(struct cache *c, struct request_ctx *ctx, struct cache_key key,
-                 struct cache_fence *fence);
+/* For reads while PostgreSQL is away: as cache_read, but without a lease, so that another host may
+ * have written since. The caller says so in its answer. */
+bool cache_read_unverified(struct cache *c, struct request_ctx *ctx, struct cache_key key,
+                           struct cache_value *out);
+/* ERR_UNAVAILABLE: Redis could not be told, and the hosts could not be barred from it in time. The
+ * write must not be begun; cache_settle is not called then. */
+MUSTCHECK enum err cache_fence(struct cache *c, struct request_ctx *ctx, struct cache_key key,
+                               struct cache_fence *fence);
 /* After the commit, or after a failure whose outcome is not known (in_doubt); value NULL drops. Not
- * bounded by the request's deadline, but by redis_timeout_ms. */
-void cache_settle(struct cache *c, struct request_ctx *ctx, struct cache_key key,
-                  struct cache_fence *fence, const struct cache_value *value);
+ * bounded by the request's deadline, but by redis_timeout_ms and, while Redis is newly away, three
+ * leases. ERR_OUTCOME_UNKNOWN: a tier may still give an older value; what was committed must not be
+ * acknowledged. */
+MUSTCHECK enum err cache_settle(struct cache *c, struct request_ctx *ctx, struct cache_key key,
+                                struct cache_fence *fence, const struct cache_value *value);
 
 enum cache_state { CACHE_OFF, CACHE_UP, CACHE_DOWN };
 struct cache_status {
     enum cache_state redis;
-    char reason[160];
+    char reason[160];    /* why Redis is down, or up and not read */
     uint64_t mismatches; /* values found under a key that were not its own, or damaged */
     size_t memory_bytes, memory_used; /* of the memory tier; 0: there is none */
 };
 void cache_status(struct cache *c, struct cache_status *out);
-/* Looks whether a tier that was away is back; called about once a second by the worker. */
-void cache_maintain(struct cache *c);
+/* Keeps lease, hold and breaker: does what is due and no other worker of the host has in hand.
+ * Called ten times a second or so; takes up to a lease and two Redis time-outs when servers stall.
+ */
+void cache_poll(struct cache *c);
 
 #endif

@@ -43,6 +43,9 @@ struct sessions *sessions_open(const struct sessions_settings *settings, struct 
                                struct cache *cache, struct metrics_slot *slot);
 void sessions_close(struct sessions *s); /* ends the sweeper; NULL is fine */
 
+/* For cache_settings: the record of the cache epoch in db, which is borrowed. Needs no sessions. */
+struct cache_authority sessions_cache_authority(struct db *db);
+
 /* ---- what a session is ---- */
 
 struct session_message {

@@ -24,26 +24,84 @@ void rig_reconnect(struct rig *rig)
         rig->admin = redisConnectUnix(redis_url() + 7);
 }
 
-struct cache *rig_worker(struct metrics_slot *slot)
+void authority_init(struct authority *a)
 {
-    struct cache_settings settings = {NULL, redis_url(), REDIS_TIMEOUT_MS, FENCE_MS, VALUE_MAX};
+    *a = (struct authority){.lock = PTHREAD_MUTEX_INITIALIZER, .epoch = 1, .dirty = true};
+}
+
+enum err authority_ask(void *arg, enum cache_ask what, uint64_t n, struct deadline until,
+                       struct cache_record *out)
+{
+    struct authority_link *link = arg;
+    struct authority *a = link->record;
+    (void)until;
+    if (link->away)
+        return ERR_UNAVAILABLE;
+    pthread_mutex_lock(&a->lock);
+    int64_t now = clock_mono_us(), end = now + (int64_t)n * 1000;
+    bool done = what != CACHE_RAISE || (a->epoch == n && a->held_until_us <= now);
+    if (what == CACHE_HOLD) {
+        a->held_until_us = end > a->held_until_us ? end : a->held_until_us;
+        a->dirty = true;
+        a->holds++;
+    } else if (what == CACHE_RAISE && done) {
+        a->epoch++;
+        a->dirty = false;
+        a->raises++;
+    } else {
+        a->looks++;
+    }
+    *out = (struct cache_record){done ? a->epoch : 0, a->held_until_us > now, a->dirty};
+    pthread_mutex_unlock(&a->lock);
+    return ERR_NONE;
+}
+
+struct cache_settings rig_settings(struct authority_link *link, struct cache_shared *shared)
+{
+    return (struct cache_settings){.shared = shared,
+                                   .redis_url = redis_url(),
+                                   .redis_timeout_ms = REDIS_TIMEOUT_MS,
+                                   .fence_ms = FENCE_MS,
+                                   .value_max = VALUE_MAX,
+                                   .one_host = shared != NULL,
+                                   .authority = {link, authority_ask},
+                                   .lease_ms = LEASE_MS,
+                                   .hold_ms = HOLD_MS,
+                                   .poll_ms = POLL_MS};
+}
+
+struct cache *rig_worker(struct rig *rig, struct metrics_slot *slot)
+{
+    struct cache_settings settings = rig_settings(&rig->link, rig->shared);
     return cache_open(&settings, slot);
+}
+
+void rig_raise(struct rig *rig)
+{
+    long before = rig->authority.raises;
+    rig->authority.dirty = true;
+    for (int i = 0; i < 2000 && rig->authority.raises == before; i++) {
+        cache_poll(rig->cache);
+        usleep(5 * 1000);
+    }
+    CU_ASSERT_EQUAL(rig->authority.raises, before + 1);
 }
 
 bool rig_open(struct rig *rig)
 {
-    struct cache_status status = {.redis = CACHE_OFF};
     memset(rig, 0, sizeof *rig);
+    authority_init(&rig->authority);
+    rig->link.record = &rig->authority;
+    rig->shared = cache_shared_map(0);
     signal(SIGPIPE, SIG_IGN); /* as the worker does */
     rig_reconnect(rig);
     if (rig->admin && !rig->admin->err)
         freeReplyObject(redisCommand(rig->admin, "FLUSHALL"));
     rig->slot = calloc(1, sizeof *rig->slot);
-    rig->cache = rig->slot ? rig_worker(rig->slot) : NULL;
-    if (rig->cache)
-        cache_status(rig->cache, &status);
-    CU_ASSERT_EQUAL(status.redis, CACHE_UP);
-    if (status.redis == CACHE_UP)
+    rig->cache = rig->slot && rig->shared ? rig_worker(rig, rig->slot) : NULL;
+    bool good = rig->cache && polled(rig->cache);
+    CU_ASSERT(good);
+    if (good)
         return true;
     rig_close(rig);
     return false;
@@ -55,6 +113,7 @@ void rig_close(struct rig *rig)
     if (rig->admin)
         redisFree(rig->admin);
     free(rig->slot);
+    cache_shared_unmap(rig->shared);
 }
 
 void redis_control(const char *what)
@@ -97,8 +156,9 @@ bool admin_text(struct rig *rig, const char *command, char *out, size_t n)
 
 static void name_of(struct rig *rig, struct cache_key key, char kind, char out[600])
 {
-    char epoch[32];
+    char epoch[64];
     admin_text(rig, "GET parley:epoch", epoch, sizeof epoch);
+    epoch[strcspn(epoch, ".")] = '\0';
     snprintf(out, 600, "parley:{%.*s:%.*s}:%s:%c", SV_ARG(key.tenant), SV_ARG(key.id), epoch, kind);
 }
 
@@ -167,13 +227,20 @@ enum cache_state state_of(struct cache *c)
     return s.redis;
 }
 
-bool maintained(struct cache *c)
+bool is_in_use(struct cache *c)
 {
-    for (int i = 0; i < 200; i++) {
-        cache_maintain(c);
-        if (state_of(c) == CACHE_UP)
+    struct cache_status s;
+    cache_status(c, &s);
+    return s.redis == CACHE_UP && s.reason[0] == '\0';
+}
+
+bool polled(struct cache *c)
+{
+    for (int i = 0; i < 4000; i++) {
+        cache_poll(c);
+        if (is_in_use(c))
             return true;
-        usleep(50 * 1000);
+        usleep(5 * 1000);
     }
     return false;
 }

@@ -4,14 +4,39 @@
 #define PARLEY_TESTS_CACHE_SUPPORT_H
 
 #include <CUnit/CUnit.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include "parley/cache/cache.h"
 
 enum { REDIS_TIMEOUT_MS = 250, FENCE_MS = 60000, VALUE_MAX = 65536 };
+enum { LEASE_MS = 250, HOLD_MS = 750, POLL_MS = 20 };
+
+/* The record of the cache epoch as PostgreSQL keeps it, for all hosts of a test. */
+struct authority {
+    pthread_mutex_t lock;
+    uint64_t epoch;
+    int64_t held_until_us;
+    bool dirty;
+    long looks, holds, raises; /* that succeeded */
+};
+void authority_init(struct authority *a);
+/* One host's way to it. */
+struct authority_link {
+    struct authority *record;
+    _Atomic bool away; /* this host cannot reach it */
+};
+enum err authority_ask(void *arg, enum cache_ask what, uint64_t n, struct deadline until,
+                       struct cache_record *out);
+/* What a cache of the tests has in common with others; shared NULL: a host of its own. */
+struct cache_settings rig_settings(struct authority_link *link, struct cache_shared *shared);
 
 struct redisContext;
 
 struct rig {
+    struct authority authority;
+    struct authority_link link;
+    struct cache_shared *shared; /* of the workers of the one host */
     struct cache *cache;
     struct metrics_slot *slot;
     struct redisContext *admin;
@@ -19,16 +44,19 @@ struct rig {
 /* A cache on an empty, running Redis. False (and a failed assertion) without one. */
 bool rig_open(struct rig *rig);
 void rig_close(struct rig *rig);
-/* Another worker on the same Redis. */
-struct cache *rig_worker(struct metrics_slot *slot);
+/* Another worker of the same host. */
+struct cache *rig_worker(struct rig *rig, struct metrics_slot *slot);
+/* Somebody held: the epoch is raised, and the host knows. */
+void rig_raise(struct rig *rig);
 /* Connects the test's own connection again, after Redis was restarted. */
 void rig_reconnect(struct rig *rig);
 /* start, stop, kill, pause or resume: by process id, through the program in TEST_REDIS. */
 void redis_control(const char *what);
 
 enum cache_state state_of(struct cache *c);
-/* What the worker's main thread does; false if c is not up after 10 s. */
-bool maintained(struct cache *c);
+/* What the worker's main thread does, until Redis is in use; false if it is not after 20 s. */
+bool polled(struct cache *c);
+bool is_in_use(struct cache *c);
 /* "telegram:i"; the name is put into id. */
 struct cache_key key_numbered(char id[16], int i);
 

@@ -81,9 +81,9 @@ static void foreign_value(void)
     /* A writer does not get it as the old value either, and leaves the key clean. */
     struct cache_fence fence;
     struct cache_value v = value_of(&r, key, 3);
-    cache_fence(rig.cache, &r.ctx, key, &fence);
+    CU_ASSERT_EQUAL(cache_fence(rig.cache, &r.ctx, key, &fence), ERR_NONE);
     CU_ASSERT_FALSE(fence.had);
-    cache_settle(rig.cache, &r.ctx, key, &fence, &v);
+    CU_ASSERT_EQUAL(cache_settle(rig.cache, &r.ctx, key, &fence, &v), ERR_NONE);
     CU_ASSERT_EQUAL(read_version(rig.cache, key), 0);
     admin_delete(&rig, key, 'f');
     fill_version(rig.cache, key, 4);
@@ -152,8 +152,8 @@ static void not_kept(void)
         CU_ASSERT_FALSE(cache_read(rig.cache, &r.ctx, key, &v, &ticket));
         cache_fill(rig.cache, &r.ctx, key, &ticket, &values[i]);
         CU_ASSERT_EQUAL(read_version(rig.cache, key), 0);
-        cache_fence(rig.cache, &r.ctx, key, &fence);
-        cache_settle(rig.cache, &r.ctx, key, &fence, &values[i]);
+        CU_ASSERT_EQUAL(cache_fence(rig.cache, &r.ctx, key, &fence), ERR_NONE);
+        CU_ASSERT_EQUAL(cache_settle(rig.cache, &r.ctx, key, &fence, &values[i]), ERR_NONE);
         CU_ASSERT(admin_pttl(&rig, key, 'v') < 0);
         CU_ASSERT(admin_pttl(&rig, key, 'f') <= 2000);
         admin_delete(&rig, key, 'f');
@@ -172,8 +172,8 @@ static void not_kept(void)
     struct cache_fence fence;
     CU_ASSERT_FALSE(cache_read(rig.cache, &r.ctx, wide, &v, &ticket));
     CU_ASSERT_FALSE(ticket.usable);
-    cache_fence(rig.cache, &r.ctx, wide, &fence);
-    cache_settle(rig.cache, &r.ctx, wide, &fence, NULL);
+    CU_ASSERT_EQUAL(cache_fence(rig.cache, &r.ctx, wide, &fence), ERR_NONE);
+    CU_ASSERT_EQUAL(cache_settle(rig.cache, &r.ctx, wide, &fence, NULL), ERR_NONE);
     CU_ASSERT_EQUAL(state_of(rig.cache), CACHE_UP);
     CU_ASSERT_EQUAL(rig.slot->cache_fence_failures, 0);
     request_end(&r);
@@ -207,11 +207,11 @@ static void links_closed_by_redis(void)
     CU_ASSERT_EQUAL(read_version(rig.cache, key), 1);
     CU_ASSERT_EQUAL(admin_int(&rig, "CLIENT KILL TYPE normal SKIPME yes"), 1);
     request_begin(&r);
-    cache_fence(rig.cache, &r.ctx, key, &fence);
+    CU_ASSERT_EQUAL(cache_fence(rig.cache, &r.ctx, key, &fence), ERR_NONE);
     CU_ASSERT(fence.set);
     CU_ASSERT_EQUAL(admin_int(&rig, "CLIENT KILL TYPE normal SKIPME yes"), 1);
     struct cache_value v = value_of(&r, key, 2);
-    cache_settle(rig.cache, &r.ctx, key, &fence, &v);
+    CU_ASSERT_EQUAL(cache_settle(rig.cache, &r.ctx, key, &fence, &v), ERR_NONE);
     CU_ASSERT_EQUAL(read_version(rig.cache, key), 2);
     CU_ASSERT_EQUAL(state_of(rig.cache), CACHE_UP);
     CU_ASSERT_EQUAL(rig.slot->cache_fence_failures, 0);
@@ -286,11 +286,11 @@ static void bounds(void)
     CU_ASSERT_FALSE(cache_read(rig.cache, &r.ctx, other, &v, &ticket));
     CU_ASSERT_FALSE(ticket.usable);
     struct cache_fence fence;
-    cache_fence(rig.cache, &r.ctx, key, &fence);
+    CU_ASSERT_EQUAL(cache_fence(rig.cache, &r.ctx, key, &fence), ERR_NONE);
     CU_ASSERT(fence.set);
     CU_ASSERT_FALSE(fence.had);
     v = (struct cache_value){7, 2, 1000, SV("x")};
-    cache_settle(rig.cache, &r.ctx, key, &fence, &v);
+    CU_ASSERT_EQUAL(cache_settle(rig.cache, &r.ctx, key, &fence, &v), ERR_NONE);
     CU_ASSERT_EQUAL(state_of(rig.cache), CACHE_UP);
     CU_ASSERT_EQUAL(read_version(rig.cache, key), 0);
     request_end(&r);
@@ -312,10 +312,10 @@ static void full_memory(void)
     CU_ASSERT_EQUAL(read_version(rig.cache, other), 0);
     CU_ASSERT_EQUAL(rig.slot->cache_fills_refused, 1);
     request_begin(&r);
-    cache_fence(rig.cache, &r.ctx, key, &fence);
+    CU_ASSERT_EQUAL(cache_fence(rig.cache, &r.ctx, key, &fence), ERR_NONE);
     CU_ASSERT(fence.set);
     struct cache_value v = value_of(&r, key, 2);
-    cache_settle(rig.cache, &r.ctx, key, &fence, &v);
+    CU_ASSERT_EQUAL(cache_settle(rig.cache, &r.ctx, key, &fence, &v), ERR_NONE);
     CU_ASSERT_EQUAL(read_version(rig.cache, key), 2);
     CU_ASSERT_EQUAL(state_of(rig.cache), CACHE_UP);
     request_end(&r);
@@ -336,14 +336,18 @@ static int free_port(void)
     return port;
 }
 
-static void expect_url(const char *url, enum cache_state state, const char *reason)
+static void expect_url(struct rig *rig, const char *url, enum cache_state state, const char *reason)
 {
-    struct cache_settings settings = {NULL, url, REDIS_TIMEOUT_MS, FENCE_MS, VALUE_MAX};
+    struct cache_settings settings = rig_settings(&rig->link, NULL);
+    settings.redis_url = url;
+    settings.one_host = true;
     struct cache *c = cache_open(&settings, NULL);
     struct cache_status status;
     cache_status(c, &status);
     CU_ASSERT_EQUAL(status.redis, state);
     CU_ASSERT_PTR_NOT_NULL(strstr(status.reason, reason));
+    if (state == CACHE_UP)
+        CU_ASSERT(polled(c));
     CU_ASSERT_PTR_NULL(strstr(status.reason, "sesame"));
     if (state == CACHE_UP) {
         fill_version(c, key, 1);
@@ -363,17 +367,17 @@ static void urls(void)
     freeReplyObject(redisCommand(rig.admin, "CONFIG SET port %d", port));
     freeReplyObject(redisCommand(rig.admin, "CONFIG SET requirepass sesame"));
     snprintf(url, sizeof url, "redis://:sesame@127.0.0.1:%d/3", port);
-    expect_url(url, CACHE_UP, "");
+    expect_url(&rig, url, CACHE_UP, "");
     snprintf(url, sizeof url, "redis://default:sesame@localhost:%d", port);
-    expect_url(url, CACHE_UP, "");
+    expect_url(&rig, url, CACHE_UP, "");
     snprintf(url, sizeof url, "redis://:sesame2@127.0.0.1:%d", port);
-    expect_url(url, CACHE_DOWN, "WRONGPASS");
+    expect_url(&rig, url, CACHE_DOWN, "WRONGPASS");
     snprintf(url, sizeof url, "redis://127.0.0.1:%d", port);
-    expect_url(url, CACHE_DOWN, "NOAUTH");
+    expect_url(&rig, url, CACHE_DOWN, "NOAUTH");
     snprintf(url, sizeof url, "redis://:sesame@127.0.0.1:%d/99", port);
-    expect_url(url, CACHE_DOWN, "DB index");
+    expect_url(&rig, url, CACHE_DOWN, "DB index");
     snprintf(url, sizeof url, "%s?password=sesame&db=4", getenv("TEST_REDIS_URL"));
-    expect_url(url, CACHE_UP, "");
+    expect_url(&rig, url, CACHE_UP, "");
     for (int db = 0; db < 5; db++) {
         freeReplyObject(redisCommand(rig.admin, "SELECT %d", db));
         bool used = db == 0 || db == 3 || db == 4;

@@ -15,19 +15,18 @@ static void any_order(void)
     struct rig rig;
     if (!rig_open(&rig))
         return;
-    interleave_run(getenv("TEST_REDIS_URL"), 10000, &it);
+    struct cache_settings settings = rig_settings(&rig.link, rig.shared);
+    interleave_run(&settings, 10000, &it);
     interleave_judge(&it);
     rig_close(&rig);
 }
 
-static struct cache *worker(struct cache_shared *shared, struct metrics_slot *slot)
+static struct cache *worker(struct rig *rig, struct cache_shared *shared, struct metrics_slot *slot)
 {
-    struct cache_settings settings = {.shared = shared,
-                                      .redis_url = getenv("TEST_REDIS_URL"),
-                                      .redis_timeout_ms = REDIS_TIMEOUT_MS,
-                                      .fence_ms = FENCE_MS,
-                                      .value_max = VALUE_MAX};
-    return cache_open(&settings, slot);
+    struct cache_settings settings = rig_settings(&rig->link, shared);
+    struct cache *c = cache_open(&settings, slot);
+    CU_ASSERT(c && polled(c));
+    return c;
 }
 
 /* What one worker finds in Redis, all find in memory. Fails if a hit behind the memory tier is not
@@ -39,7 +38,7 @@ static void hit_in_redis_fills_memory(void)
     if (!rig_open(&rig))
         return;
     struct cache_shared *shared = cache_shared_map(1 << 20);
-    struct cache *c = worker(shared, rig.slot), *d = worker(shared, rig.slot);
+    struct cache *c = worker(&rig, shared, rig.slot), *d = worker(&rig, shared, rig.slot);
     fill_version(rig.cache, key, 5);
     uint64_t before = rig.slot->tier_hits[METRICS_REDIS];
     CU_ASSERT_EQUAL(read_version(c, key), 5);
@@ -63,15 +62,15 @@ static void without_redis(void)
     if (!rig_open(&rig))
         return;
     struct cache_shared *shared = cache_shared_map(1 << 20);
-    struct cache *c = worker(shared, NULL);
+    struct cache *c = worker(&rig, shared, NULL);
     redis_control("kill");
     fill_version(c, key, 5);
     CU_ASSERT_EQUAL(read_version(c, key), 5);
     request_begin(&r);
     struct cache_value v = value_of(&r, key, 6);
-    cache_fence(c, &r.ctx, key, &fence);
+    CU_ASSERT_EQUAL(cache_fence(c, &r.ctx, key, &fence), ERR_NONE);
     CU_ASSERT(fence.had && fence.old.version == 5);
-    cache_settle(c, &r.ctx, key, &fence, &v);
+    CU_ASSERT_EQUAL(cache_settle(c, &r.ctx, key, &fence, &v), ERR_NONE);
     request_end(&r);
     CU_ASSERT_EQUAL(read_version(c, key), 6);
     CU_ASSERT_EQUAL(state_of(c), CACHE_DOWN);

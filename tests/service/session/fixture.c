@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "fixture.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,6 +79,19 @@ bool world_open(struct world *w, bool redis)
     return world_open_in(w, "parley_sessions", redis ? getenv("TEST_REDIS_URL") : NULL);
 }
 
+static bool is_in_use(struct cache *c)
+{
+    struct cache_status s;
+    for (int i = 0; i < 2000; i++) {
+        cache_poll(c);
+        cache_status(c, &s);
+        if (s.redis == CACHE_UP && !s.reason[0])
+            return true;
+        (void)poll(NULL, 0, 5);
+    }
+    return false;
+}
+
 bool world_open_in(struct world *w, const char *dbname, const char *redis_url)
 {
     memset(w, 0, sizeof(*w));
@@ -102,8 +116,17 @@ bool world_open_in(struct world *w, const char *dbname, const char *redis_url)
                              .prepare = true};
     w->db = db_open(&db, NULL);
     if (redis_url) {
-        struct cache_settings cache = {NULL, redis_url, 1000, 15000, 64 << 10};
+        /* Leases that no stall of the machine lets run out: nobody polls, once Redis is in use. */
+        struct cache_settings cache = {.redis_url = redis_url,
+                                       .redis_timeout_ms = 1000,
+                                       .fence_ms = 15000,
+                                       .value_max = 64 << 10,
+                                       .authority = sessions_cache_authority(w->db),
+                                       .lease_ms = 60000,
+                                       .hold_ms = 180000,
+                                       .poll_ms = 1};
         w->cache = cache_open(&cache, NULL);
+        CU_ASSERT_TRUE(is_in_use(w->cache));
     }
     w->sessions = sessions_open(&settings, w->db, w->cache, NULL);
     w->arena = arena_create(64 << 20);

@@ -212,8 +212,9 @@ static void expired_value_is_a_miss(void)
     caller_open(&caller);
     struct request_ctx *ctx = caller_request(&caller, "t1");
     CU_ASSERT_EQUAL(codec_encode(ctx, &s, &value.bytes), ERR_NONE);
-    cache_fence(c.a.cache, ctx, key, &fence);
-    cache_settle(c.a.cache, ctx, key, &fence, &value); /* with a life longer than the session's */
+    CU_ASSERT_EQUAL(cache_fence(c.a.cache, ctx, key, &fence), ERR_NONE);
+    /* With a life longer than the session's. */
+    CU_ASSERT_EQUAL(cache_settle(c.a.cache, ctx, key, &fence, &value), ERR_NONE);
     CU_ASSERT_EQUAL(cluster_cached_version(&c.b, "h:expires"), 1);
     cluster_sleep_ms(1100);
     CU_ASSERT_EQUAL(

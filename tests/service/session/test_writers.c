@@ -23,7 +23,9 @@ static void writer_begin(struct writer *x, struct world *w, const char *id)
 {
     *x = (struct writer){.w = w};
     caller_open(&x->caller);
-    coherent_begin(w->sessions, caller_request(&x->caller, "t1"), sv_from(id), &x->write);
+    CU_ASSERT_EQUAL(
+        coherent_begin(w->sessions, caller_request(&x->caller, "t1"), sv_from(id), &x->write),
+        ERR_NONE);
     CU_ASSERT_TRUE(x->write.fence.set);
 }
 
@@ -44,7 +46,9 @@ static void writer_commit(struct writer *x, const char *id)
 
 static void writer_end(struct writer *x, enum err result)
 {
-    coherent_end(x->w->sessions, &x->caller.ctx, &x->write, result, x->known ? &x->now : NULL);
+    CU_ASSERT_EQUAL(
+        coherent_end(x->w->sessions, &x->caller.ctx, &x->write, result, x->known ? &x->now : NULL),
+        result);
     caller_close(&x->caller);
 }
 
@@ -126,7 +130,8 @@ static void unknown_outcome_leaves_the_fence(void)
     cluster_make(&c.plain, "h:unknown");
     writer_begin(&x, &c.a, "h:unknown");
     x.known = false;
-    coherent_end(c.a.sessions, &x.caller.ctx, &x.write, ERR_OUTCOME_UNKNOWN, NULL);
+    CU_ASSERT_EQUAL(coherent_end(c.a.sessions, &x.caller.ctx, &x.write, ERR_OUTCOME_UNKNOWN, NULL),
+                    ERR_OUTCOME_UNKNOWN);
     cluster_sleep_ms(2100); /* a settled one would be gone */
     cluster_late_read(&r, &c.b, "h:unknown");
     writer_commit(&x, "h:unknown");

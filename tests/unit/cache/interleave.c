@@ -108,7 +108,7 @@ static void writer_begins(struct world *w, struct actor *a)
     a->version = 0;
     a->with_value = any(w, 4) > 0;
     a->commits_late = a->kind != WRITER && any(w, 2);
-    cache_fence(a->cache, &a->ctx, w->key, &a->fence);
+    CU_ASSERT_EQUAL(cache_fence(a->cache, &a->ctx, w->key, &a->fence), ERR_NONE);
     a->state = a->commits_late ? SETTLING : COMMITTING;
 }
 
@@ -122,8 +122,9 @@ static void writer_settles(struct world *w, struct actor *a)
         w->it->killed_committed += !a->commits_late;
     } else {
         a->fence.in_doubt = a->kind == DOUBTFUL;
-        cache_settle(a->cache, &a->ctx, w->key, &a->fence,
-                     a->with_value && !a->commits_late ? &v : NULL);
+        CU_ASSERT_EQUAL(cache_settle(a->cache, &a->ctx, w->key, &a->fence,
+                                     a->with_value && !a->commits_late ? &v : NULL),
+                        ERR_NONE);
     }
     w->doubt |= a->kind != WRITER;
     know(w, a->version);
@@ -228,7 +229,14 @@ static void play(struct world *w, unsigned round)
     reader_reads(w, &w->actor[0]);
 }
 
-void interleave_run(const char *redis_url, unsigned rounds, struct interleave *out)
+static bool in_use(struct cache *c)
+{
+    struct cache_status status;
+    cache_status(c, &status);
+    return status.redis == CACHE_UP && !status.reason[0];
+}
+
+void interleave_run(const struct cache_settings *redis, unsigned rounds, struct interleave *out)
 {
     struct world *w = calloc(1, sizeof *w);
     const char *seed = getenv("PARLEY_TEST_SEED");
@@ -237,15 +245,20 @@ void interleave_run(const char *redis_url, unsigned rounds, struct interleave *o
     printf("seed %" PRIu64 " ", out->seed);
     w->it = out;
     w->random = out->seed;
-    w->redis = redis_url[0] != '\0';
+    w->redis = redis != NULL;
     w->shared = cache_shared_map(1 << 20);
-    struct cache_settings settings = {.shared = w->shared,
-                                      .redis_url = redis_url,
-                                      .redis_timeout_ms = 5000,
-                                      .fence_ms = INTERLEAVE_FENCE_MS,
-                                      .value_max = 65536};
+    struct cache_settings settings = {
+        .redis_url = "", .redis_timeout_ms = 5000, .value_max = 65536};
+    if (redis)
+        settings = *redis;
+    settings.shared = w->shared;
+    settings.fence_ms = INTERLEAVE_FENCE_MS;
     for (int i = 0; i < 2; i++)
         w->cache[i] = cache_open(&settings, NULL);
+    for (int i = 0; redis && i < 1000 && !in_use(w->cache[0]); i++) {
+        cache_poll(w->cache[0]);
+        usleep(1000);
+    }
     for (int i = 0; i < ACTORS; i++)
         w->actor[i].arena = arena_create(1 << 20);
     for (unsigned i = 0; i < rounds; i++)

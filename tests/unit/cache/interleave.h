@@ -9,6 +9,8 @@
 
 #include <stdint.h>
 
+#include "parley/cache/cache.h"
+
 enum { INTERLEAVE_FENCE_MS = 1 };
 
 struct interleave {
@@ -21,9 +23,10 @@ struct interleave {
     uint64_t committed_doubted; /* committed after its end in doubt */
     uint64_t filled_after_bar;  /* read while a bar stood, filled when it was over */
 };
-/* redis_url "": the memory tier alone. The seed is that of PARLEY_TEST_SEED, or a random one, and
- * is printed. */
-void interleave_run(const char *redis_url, unsigned rounds, struct interleave *out);
+/* Two workers of one host, with a memory tier of the test's own in front of the Redis that settings
+ * name; NULL: the memory tier alone. The seed is that of PARLEY_TEST_SEED, or a random one, and is
+ * printed. */
+void interleave_run(const struct cache_settings *redis, unsigned rounds, struct interleave *out);
 /* Prints the counts; nothing stale or foreign, and every order there. */
 void interleave_judge(const struct interleave *it);
 

@@ -232,9 +232,9 @@ static void write_version(struct rig *r, int64_t version, bool in_doubt)
 {
     struct cache_fence fence;
     struct cache_value v = {7, version, 60000, SV("bytes")};
-    cache_fence(r->cache, &r->ctx, one, &fence);
+    CU_ASSERT_EQUAL(cache_fence(r->cache, &r->ctx, one, &fence), ERR_NONE);
     fence.in_doubt = in_doubt;
-    cache_settle(r->cache, &r->ctx, one, &fence, &v);
+    CU_ASSERT_EQUAL(cache_settle(r->cache, &r->ctx, one, &fence, &v), ERR_NONE);
 }
 
 /* Through the calls of the cache: a write is found, its fence gives it to the next writer, and
@@ -250,10 +250,10 @@ static void as_a_tier(void)
     write_version(&r, 3, false);
     CU_ASSERT(read_version(&r, one, 3));
     CU_ASSERT_STRING_EQUAL(r.ctx.trace.tier, "memory");
-    cache_fence(r.cache, &r.ctx, one, &fence);
+    CU_ASSERT_EQUAL(cache_fence(r.cache, &r.ctx, one, &fence), ERR_NONE);
     CU_ASSERT(fence.had && fence.old.version == 3 && sv_eq(fence.old.bytes, SV("bytes")));
     CU_ASSERT(read_version(&r, one, 3)); /* a fence drops nothing */
-    cache_settle(r.cache, &r.ctx, one, &fence, NULL);
+    CU_ASSERT_EQUAL(cache_settle(r.cache, &r.ctx, one, &fence, NULL), ERR_NONE);
     CU_ASSERT_FALSE(read_version(&r, one, 3));
     write_version(&r, 4, true);
     CU_ASSERT_FALSE(cache_read(r.cache, &r.ctx, one, &v, &ticket));

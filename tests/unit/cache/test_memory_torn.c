@@ -67,8 +67,8 @@ static void use_once(struct child *c)
     ctx_init(&ctx, c->arena, deadline_in_ms(1000), SV("default"), SV("r"));
     if (any(c, 8) == 0) {
         v = value_of(c->arena, k, any(c, 1 << 20));
-        cache_fence(c->cache, &ctx, key, &fence);
-        cache_settle(c->cache, &ctx, key, &fence, &v);
+        CU_ASSERT_EQUAL(cache_fence(c->cache, &ctx, key, &fence), ERR_NONE);
+        CU_ASSERT_EQUAL(cache_settle(c->cache, &ctx, key, &fence, &v), ERR_NONE);
         return;
     }
     atomic_fetch_add(&c->tally->reads, 1);
