@@ -186,7 +186,8 @@ struct db {
     struct db_settings set;
     struct metrics_slot *slot; /* may be NULL */
     pthread_t maintainer;
-    int stop_fd; /* eventfd: readable once db_close has begun */
+    int stop_fd;      /* eventfd: readable once db_close has begun */
+    atomic_bool away; /* state is DB_DOWN or DB_MISCONFIGURED, for who does not want the lock */
     pthread_mutex_t lock;
 
     /* Everything below is guarded by lock. Only db_pool_move changes the lists. */

@@ -86,6 +86,7 @@ void db_pool_set_state(struct db *db, enum db_state state, const char *reason)
         return;
     bool news = db->state != state || state == DB_MISCONFIGURED;
     db->state = state;
+    atomic_store(&db->away, state == DB_DOWN || state == DB_MISCONFIGURED);
     snprintf(db->reason, sizeof(db->reason), "%s", reason);
     if (news)
         log_say(state == DB_UP ? LOG_INFO : LOG_ERROR, events[state], "%s",

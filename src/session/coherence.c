@@ -11,7 +11,10 @@
  * The fence is set before the statement is sent and settled before the answer goes out, so between
  * commit and answer no reader finds the old value, and no late fill brings it back. A statement
  * whose outcome is not known leaves its fence standing for its full time: it outlives the longest
- * write.
+ * write. One that certainly did nothing puts back what its fence dropped.
+ *
+ * While PostgreSQL is away, reads are answered from the tiers, and say so; writes are refused
+ * before their fence, so that the tiers keep what they have.
  */
 #include "session_internal.h"
 
@@ -61,37 +64,119 @@ static bool has_enough(const struct session *session, size_t n)
     return session->n_messages >= n || session->n_messages == (size_t)session->message_count;
 }
 
-enum err coherent_read(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
-                       size_t n, struct session *out)
+/* Whether a tier's value answers a read of n messages. */
+static bool answers(struct request_ctx *ctx, struct sv id, const struct cache_value *value,
+                    size_t n, struct session *out)
+{
+    return decode_value(ctx, id, value, out) && !session_is_expired(out, clock_wall_us()) &&
+           has_enough(out, n);
+}
+
+static bool read_unverified(struct sessions *s, struct request_ctx *ctx, struct sv id, size_t n,
+                            struct session *out)
+{
+    struct cache_value value;
+    bool found = cache_read_unverified(s->cache, ctx, key_of(ctx, id), &value) &&
+                 answers(ctx, id, &value, n, out);
+    if (found)
+        out->degraded = true;
+    return found;
+}
+
+/* Whether a read failed because PostgreSQL is away, and not because it has too much to do. */
+static bool is_away(const struct sessions *s, enum err e)
+{
+    return e == ERR_UNAVAILABLE || ((e == ERR_OVERLOAD || e == ERR_TIMEOUT) && !db_is_up(s->db));
+}
+
+/* Reads without the user, so that what is found can be kept for whoever asks next. A part of the
+ * time is kept for the tiers: a server that hangs takes all that it gets. */
+static enum err read_database(struct sessions *s, struct request_ctx *ctx, struct sv id, size_t n,
+                              struct session *out)
+{
+    const struct deadline whole = ctx->deadline;
+    const int kept_ms = deadline_left_ms(whole) / 4;
+    if (s->cache)
+        ctx->deadline.at_us -= (kept_ms < 500 ? kept_ms : 500) * INT64_C(1000);
+    enum err e =
+        repo_session_read(s, ctx, id, SV_NONE, n > SESSION_WINDOW ? n : SESSION_WINDOW, out);
+    ctx->deadline = whole;
+    if (e == ERR_NONE) {
+        ctx->trace.tier = "postgres";
+        if (s->slot)
+            metrics_add(&s->slot->tier_hits[METRICS_POSTGRES], 1);
+    }
+    return e;
+}
+
+static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct sv id, size_t n,
+                             struct session *out)
 {
     struct cache_ticket ticket = {.usable = false};
     struct cache_value value;
     if (s->cache && cache_read(s->cache, ctx, key_of(ctx, id), &value, &ticket) &&
-        decode_value(ctx, id, &value, out) && !session_is_expired(out, clock_wall_us()) &&
-        has_enough(out, n)) {
-        return session_user_matches(out, user) ? ERR_NONE : session_not_found(ctx);
+        answers(ctx, id, &value, n, out)) {
+        out->degraded = !db_is_up(s->db);
+        return ERR_NONE;
     }
-    size_t limit = n > SESSION_WINDOW ? n : SESSION_WINDOW;
-    /* Read without the user, so that what is found can be kept for whoever asks next. */
-    enum err e = repo_session_read(s, ctx, id, SV_NONE, limit, out);
-    if (e == ERR_NOT_FOUND)
-        return session_not_found(ctx);
+    const bool away = !db_is_up(s->db);
+    if (s->cache && away && read_unverified(s, ctx, id, n, out))
+        return ERR_NONE;
+    enum err e = read_database(s, ctx, id, n, out);
+    if (s->cache && !away && is_away(s, e) && read_unverified(s, ctx, id, n, out)) {
+        ctx_clear_error(ctx);
+        return ERR_NONE;
+    }
     if (e != ERR_NONE)
         return e;
-    ctx->trace.tier = "postgres";
     bool whole = out->n_messages >= SESSION_WINDOW || has_enough(out, SESSION_WINDOW);
     if (s->cache && ticket.usable && whole && encode_value(ctx, out, &value))
         cache_fill(s->cache, ctx, key_of(ctx, id), &ticket, &value);
-    return session_user_matches(out, user) ? ERR_NONE : session_not_found(ctx);
+    return ERR_NONE;
 }
 
-void coherent_begin(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                    struct coherent_write *w)
+enum err coherent_read(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
+                       size_t n, struct session *out)
+{
+    enum err e = read_through(s, ctx, id, n, out);
+    if (e == ERR_NOT_FOUND || (e == ERR_NONE && !session_user_matches(out, user)))
+        return session_not_found(ctx);
+    return e;
+}
+
+enum err coherent_writable(struct sessions *s, struct request_ctx *ctx)
+{
+    return db_is_up(s->db) ? ERR_NONE : session_database_away(ctx);
+}
+
+enum err coherent_begin(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                        struct coherent_write *w)
 {
     memset(w, 0, sizeof(*w));
     w->key = key_of(ctx, id);
-    if (s->cache)
+    enum err e = coherent_writable(s, ctx);
+    if (e == ERR_NONE && s->cache)
         cache_fence(s->cache, ctx, w->key, &w->fence);
+    return e;
+}
+
+/* Whether a write that ended so changed nothing, for certain. Not among them is what may come after
+ * a commit: no memory for the answer, a row that cannot be read. */
+static bool did_nothing(enum err result)
+{
+    switch (result) {
+    case ERR_NOT_FOUND:
+    case ERR_CONFLICT:
+    case ERR_BUSY:
+    case ERR_PRECONDITION:
+    case ERR_KEY_REUSED:
+    case ERR_TIMEOUT:
+    case ERR_OVERLOAD:
+    case ERR_UNAVAILABLE:
+        return true;
+    default:
+        return false;
+    }
 }
 
 void coherent_end(struct sessions *s, struct request_ctx *ctx, struct coherent_write *w,
@@ -101,8 +186,15 @@ void coherent_end(struct sessions *s, struct request_ctx *ctx, struct coherent_w
         return;
     w->fence.in_doubt = result == ERR_OUTCOME_UNKNOWN;
     struct cache_value value;
-    bool known = result == ERR_NONE && now && encode_value(ctx, now, &value);
-    cache_settle(s->cache, ctx, w->key, &w->fence, known ? &value : NULL);
+    const struct cache_value *put = NULL;
+    if (result == ERR_NONE && now && encode_value(ctx, now, &value))
+        put = &value;
+    /* What the fence dropped was right when it was dropped, and this writer has not changed it. Nor
+     * has another one: who set its fence before ours has dropped the value itself, so that we found
+     * none; who sets it after ours takes the fence from us, and then the tier stores nothing. */
+    else if (did_nothing(result) && w->fence.had)
+        put = &w->fence.old;
+    cache_settle(s->cache, ctx, w->key, &w->fence, put);
 }
 
 /* The newest of the old messages and the new ones together, at most SESSION_WINDOW. */

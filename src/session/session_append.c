@@ -71,8 +71,10 @@ enum err session_append(struct sessions *s, struct request_ctx *ctx, struct sv i
     struct append_args args = {id, append, guard};
     struct coherent_write w;
     struct session now;
-    coherent_begin(s, ctx, id, &w);
-    enum err e = write_once(s, ctx, guard, attempt_append, &args, receipt, NULL);
+    enum err e = coherent_begin(s, ctx, id, &w);
+    if (e != ERR_NONE)
+        return e;
+    e = write_once(s, ctx, guard, attempt_append, &args, receipt, NULL);
     bool known = e == ERR_NONE && !receipt->replayed &&
                  coherent_after_append(ctx, &w, append, receipt, &now);
     coherent_end(s, ctx, &w, e, known ? &now : NULL);

@@ -157,8 +157,10 @@ enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id
     struct patch_args args = {.id = id, .patch = patch, .guard = guard};
     struct coherent_write w;
     struct sv state = SV_NONE;
-    coherent_begin(s, ctx, id, &w);
-    enum err e = write_once(s, ctx, guard, attempt_patch, &args, receipt, &state);
+    enum err e = coherent_begin(s, ctx, id, &w);
+    if (e != ERR_NONE)
+        return e;
+    e = write_once(s, ctx, guard, attempt_patch, &args, receipt, &state);
     coherent_end(s, ctx, &w, e, NULL);
     if (e == ERR_NOT_FOUND)
         return write_refused(s, ctx, id, guard);

@@ -35,6 +35,7 @@ static enum err page_of_window(struct request_ctx *ctx, const struct session *se
     out->has_more = (int64_t)n < session->message_count;
     out->generation = session->generation;
     out->version = session->version;
+    out->degraded = session->degraded;
     return ERR_NONE;
 }
 
@@ -113,8 +114,10 @@ enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, str
 {
     struct delete_args args = {id, guard, name_of(which)};
     struct coherent_write w;
-    coherent_begin(s, ctx, id, &w);
-    enum err e = write_once(s, ctx, guard, attempt_delete, &args, receipt, NULL);
+    enum err e = coherent_begin(s, ctx, id, &w);
+    if (e != ERR_NONE)
+        return e;
+    e = write_once(s, ctx, guard, attempt_delete, &args, receipt, NULL);
     coherent_end(s, ctx, &w, e, NULL);
     if (e != ERR_NOT_FOUND)
         return e;

@@ -102,8 +102,9 @@ enum err session_create(struct sessions *s, struct request_ctx *ctx,
     if (e != ERR_NONE)
         return e;
     /* Nobody can have read a session whose id was made just now: no tier needs to be told. */
-    if (named)
-        coherent_begin(s, ctx, args.draft.session_id, &w);
+    e = named ? coherent_begin(s, ctx, args.draft.session_id, &w) : coherent_writable(s, ctx);
+    if (e != ERR_NONE)
+        return e;
     e = write_once(s, ctx, guard, attempt_create, &args, receipt, NULL);
     enum err made = e;
     if (e == ERR_NONE)
@@ -147,8 +148,10 @@ static enum err get_or_create(struct sessions *s, struct request_ctx *ctx, struc
                               struct session_receipt *receipt)
 {
     struct coherent_write w;
-    coherent_begin(s, ctx, a->draft.session_id, &w);
-    enum err e = write_once(s, ctx, a->guard, attempt_ensure, a, receipt, NULL);
+    enum err e = coherent_begin(s, ctx, a->draft.session_id, &w);
+    if (e != ERR_NONE)
+        return e;
+    e = write_once(s, ctx, a->guard, attempt_ensure, a, receipt, NULL);
     coherent_end(s, ctx, &w, e == ERR_NOT_FOUND && a->found ? ERR_NONE : e,
                  a->found && !receipt->replayed ? a->out : NULL);
     if (e == ERR_NONE && receipt->replayed)
@@ -184,6 +187,9 @@ enum err session_get_or_create(struct sessions *s, struct request_ctx *ctx,
     /* Whoever names a user means that user's session, in the header and in the body alike. */
     if (!session_user_matches(out, guard->user) || !session_user_matches(out, draft->user_id))
         return session_not_found(ctx);
+    /* A session that may be gone by now must not stand in the way of a new one. */
+    if (out->degraded && guard->create_only)
+        return session_database_away(ctx);
     if (!receipt->created && guard->create_only)
         return ctx_fail(ctx, ERR_PRECONDITION, "session_exists", "If-None-Match",
                         "A session with this id exists.");
@@ -207,8 +213,10 @@ enum err session_delete(struct sessions *s, struct request_ctx *ctx, struct sv i
 {
     struct target_args args = {id, guard};
     struct coherent_write w;
-    coherent_begin(s, ctx, id, &w);
-    enum err e = write_once(s, ctx, guard, attempt_delete, &args, receipt, NULL);
+    enum err e = coherent_begin(s, ctx, id, &w);
+    if (e != ERR_NONE)
+        return e;
+    e = write_once(s, ctx, guard, attempt_delete, &args, receipt, NULL);
     coherent_end(s, ctx, &w, e, NULL);
     return e == ERR_NOT_FOUND ? write_refused(s, ctx, id, guard) : e;
 }

@@ -23,7 +23,9 @@ static void writer_begin(struct writer *x, struct world *w, const char *id)
 {
     *x = (struct writer){.w = w};
     caller_open(&x->caller);
-    coherent_begin(w->sessions, caller_request(&x->caller, "t1"), sv_from(id), &x->write);
+    CU_ASSERT_EQUAL(
+        coherent_begin(w->sessions, caller_request(&x->caller, "t1"), sv_from(id), &x->write),
+        ERR_NONE);
     CU_ASSERT_TRUE(x->write.fence.set);
 }
 
