@@ -64,6 +64,11 @@ static bool has_enough(const struct session *session, size_t n)
     return session->n_messages >= n || session->n_messages == (size_t)session->message_count;
 }
 
+enum err coherent_reachable(struct sessions *s, struct request_ctx *ctx)
+{
+    return db_is_up(s->db) ? ERR_NONE : session_database_away(ctx);
+}
+
 /* Whether a tier's value answers a read of n messages. */
 static bool answers(struct request_ctx *ctx, struct sv id, const struct cache_value *value,
                     size_t n, struct session *out)
@@ -119,11 +124,10 @@ static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct
         out->degraded = !db_is_up(s->db);
         return ERR_NONE;
     }
-    const bool away = !db_is_up(s->db);
-    if (s->cache && away && read_unverified(s, ctx, id, n, out))
-        return ERR_NONE;
-    enum err e = read_database(s, ctx, id, n, out);
-    if (s->cache && !away && is_away(s, e) && read_unverified(s, ctx, id, n, out)) {
+    enum err e = coherent_reachable(s, ctx);
+    if (e == ERR_NONE)
+        e = read_database(s, ctx, id, n, out);
+    if (s->cache && is_away(s, e) && read_unverified(s, ctx, id, n, out)) {
         ctx_clear_error(ctx);
         return ERR_NONE;
     }
@@ -144,17 +148,12 @@ enum err coherent_read(struct sessions *s, struct request_ctx *ctx, struct sv id
     return e;
 }
 
-enum err coherent_writable(struct sessions *s, struct request_ctx *ctx)
-{
-    return db_is_up(s->db) ? ERR_NONE : session_database_away(ctx);
-}
-
 enum err coherent_begin(struct sessions *s, struct request_ctx *ctx, struct sv id,
                         struct coherent_write *w)
 {
     memset(w, 0, sizeof(*w));
     w->key = key_of(ctx, id);
-    enum err e = coherent_writable(s, ctx);
+    enum err e = coherent_reachable(s, ctx);
     if (e == ERR_NONE && s->cache)
         cache_fence(s->cache, ctx, w->key, &w->fence);
     return e;

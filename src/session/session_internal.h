@@ -126,8 +126,9 @@ bool codec_decode(struct request_ctx *ctx, struct sv bytes, struct session *out)
 MUSTCHECK enum err coherent_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                  struct sv user, size_t n, struct session *out);
 
-/* ERR_UNAVAILABLE while PostgreSQL is known to be away: for a write, before it begins. */
-MUSTCHECK enum err coherent_writable(struct sessions *s, struct request_ctx *ctx);
+/* ERR_UNAVAILABLE while PostgreSQL is known to be away: before anything is done that needs it, so
+ * that nobody waits for it in a thread that others could use. */
+MUSTCHECK enum err coherent_reachable(struct sessions *s, struct request_ctx *ctx);
 /* A write: coherent_begin before the statement (when it fails, nothing may follow), coherent_end
  * after it whatever came of it. */
 struct coherent_write {

@@ -102,7 +102,7 @@ enum err session_create(struct sessions *s, struct request_ctx *ctx,
     if (e != ERR_NONE)
         return e;
     /* Nobody can have read a session whose id was made just now: no tier needs to be told. */
-    e = named ? coherent_begin(s, ctx, args.draft.session_id, &w) : coherent_writable(s, ctx);
+    e = named ? coherent_begin(s, ctx, args.draft.session_id, &w) : coherent_reachable(s, ctx);
     if (e != ERR_NONE)
         return e;
     e = write_once(s, ctx, guard, attempt_create, &args, receipt, NULL);
