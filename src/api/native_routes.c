@@ -99,7 +99,8 @@ void api_answer(void *service, struct arena *arena, struct http_request *req,
         ctx.request_id = kept;
     else
         ctx.request_id = SV("none");
-    const bool late = api->queue_ms > 0 && req->queued_us > api->queue_ms * 1000;
+    const bool late = (api->queue_ms > 0 && req->queued_us > api->queue_ms * 1000) ||
+                      deadline_passed(ctx.deadline);
     /* Its client may be gone, and those behind it wait as long: work is for who is still there. */
     if (late)
         (void)ctx_fail(&ctx, ERR_OVERLOAD, NULL, NULL,

@@ -76,7 +76,7 @@ static const struct setting settings[] = {
     NUMBER("PARLEY_REQUEST_MS", request_ms, "10000", 10, 10 * MINUTE_MS,
            "time for a request, in milliseconds"),
     NUMBER("PARLEY_QUEUE_MS", queue_ms, "1000", 0, 10 * MINUTE_MS,
-           "longest time that a request may wait for a handler, else 503; 0: any"),
+           "longest time that a request may wait for a handler, else 503; 0: PARLEY_REQUEST_MS"),
     NUMBER("PARLEY_SLOW_MS", slow_ms, "1000", 0, 10 * MINUTE_MS,
            "a request that took at least so long is logged; 0: every request"),
     NUMBER("PARLEY_ACQUIRE_MS", acquire_ms, "1000", 1, 10 * MINUTE_MS,

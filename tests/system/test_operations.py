@@ -329,8 +329,8 @@ class Log(StackTest):
         return found
 
     def test_every_line_under_load_with_faults(self):
-        """Fails if a body, a target, a user or a field that is named by a client is logged, or if a
-        server's words are logged with the value that they quote: tried."""
+        """Fails if a body, a target or a field that a client named is logged, or if a request is not:
+        tried."""
         clients = [self.stack.client() for _ in range(6)]
         for client in clients:
             self.addCleanup(client.close)

@@ -23,8 +23,8 @@ struct api_service {
     struct db *db;
     struct cache *cache;
     int64_t request_ms; /* the deadline of each request, from when the web server passed it on */
-    int64_t queue_ms;   /* a request that waited longer is refused; 0: none is */
-    int64_t slow_ms;    /* a request that took at least so long is logged */
+    int64_t queue_ms; /* a request that waited longer is refused; 0: only one whose time is over */
+    int64_t slow_ms;  /* a request that took at least so long is logged */
     struct metrics_slot *slot;        /* of this worker; may be NULL */
     const struct metrics_slot *slots; /* of all workers of the host, for /metrics */
     size_t n_slots;
