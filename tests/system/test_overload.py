@@ -28,7 +28,7 @@ class Lock:
             [postgres.bin + "/psql", "-XqAt", "-h", postgres.dir, "-U", "postgres", "-d", "parley"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=postgres.environment())
         self.process.stdin.write("BEGIN;\nSELECT 'locked' FROM sessions WHERE session_id = "
-                                 f"'{session_id}' FOR UPDATE;\n")
+                                 f"'{session_id}' FOR UPDATE;\n\\echo none\n")
         self.process.stdin.flush()
 
     def __enter__(self):
@@ -50,7 +50,14 @@ class OverloadTest(StackTest):
     def setUp(self):
         super().setUp()
         self.stack.wait_ready()
-        self.client.put(LOCKED, {})
+        self.assertIn(self.served(lambda: self.client.put(LOCKED, {}).status), (200, 201))
+
+    def served(self, ask):
+        """The status that ask() gives when it is not 503: also these requests may have waited."""
+        end = time.monotonic() + 30
+        while (status := ask()) == 503 and time.monotonic() < end:
+            pass
+        return status
 
     def burst(self, n, path, headers=""):
         """n clients that append to path at once; their (status, headers, problem or receipt)."""
@@ -104,19 +111,20 @@ class Queue(OverloadTest):
 
     def test_a_body_is_read_to_its_end(self):
         """A refused request leaves nothing behind on its connection for the next one to find: half a
-        megabyte each, then requests on the same connections."""
+        megabyte each, then requests on the same connections. Fails if what is refused is not read: tried."""
         body = json.dumps(message("x" * 500000)).encode()
-        wires = [Wire(self.stack.nginx.port, timeout=60) for _ in range(20)]
+        wires = [Wire(self.stack.nginx.port) for _ in range(20)]
         for wire in wires:
             self.addCleanup(wire.close)
         bad = metrics(self.client).get("parley_bad_connections_total", 0)
         with Lock(self.stack, "locked"):
             answers = at_once(20, lambda i: wires[i].request("POST", LOCKED + "/messages", body))
         self.assertIn(503, [a[0] for a in answers])
+        self.assertLessEqual({a[0] for a in answers}, {409, 503})
         for i, wire in enumerate(wires):
-            answer = eventually(lambda w=wire, i=i: w.request("PUT", f"/v1/sessions/body{i}", b"{}")[0]
-                                in (200, 201), 30)
-            self.assertIsNotNone(answer)
+            path = f"/v1/sessions/body{i}"
+            status = self.served(lambda w=wire, p=path: w.request("PUT", p, b"{}")[0])
+            self.assertEqual(status, 201, path)
         self.assertEqual(metrics(self.client).get("parley_bad_connections_total", 0), bad)
 
     def test_operations_answer(self):
