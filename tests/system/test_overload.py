@@ -133,10 +133,11 @@ class Queue(OverloadTest):
         with Lock(self.stack, "locked"):
             busy = threading.Thread(target=self.burst, args=(12, LOCKED), daemon=True)
             busy.start()
+            # Seen only by somebody who is none of the two.
             self.assertIsNotNone(eventually(
-                lambda: self.client.get("/status").json["workers"][0]["threads_busy"] == 2, 10))
-            self.assertEqual(self.client.get("/readyz").status, 200)
+                lambda: self.client.get("/status").json["workers"][0]["pool"]["in_use"] == 2, 10))
             busy.join()
+        self.assertEqual(self.client.get("/readyz").status, 200)
 
 
 class Deadline(OverloadTest):
