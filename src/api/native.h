@@ -57,8 +57,13 @@ void native_write_session(struct jout *j, const struct session *s, int64_t now_u
 void native_write_message(struct jout *j, const struct session_message *m);
 void native_write_messages(struct jout *j, const char *key, const struct session_message *m,
                            size_t n);
+void native_write_degraded(struct jout *j, bool degraded); /* only if it is */
 /* ETag with quotes; Location of a session or, with seq > 0, of a message. */
 MUSTCHECK enum err native_etag(struct request_ctx *ctx, struct http_response *res, struct sv tag);
+/* The ETag of what was read or, since one strong tag has one form, the mark of a degraded answer.
+ */
+MUSTCHECK enum err native_validator(struct request_ctx *ctx, struct http_response *res,
+                                    bool degraded, struct sv tag);
 MUSTCHECK enum err native_location(struct request_ctx *ctx, struct http_response *res, struct sv id,
                                    int64_t seq);
 void native_replayed(struct http_response *res, const struct session_receipt *receipt);

@@ -150,6 +150,7 @@ static void write_page(struct jout *j, const struct session_page *page)
         jout_i64(j, page->messages[page->n - 1].seq);
     else
         jout_null(j);
+    native_write_degraded(j, page->degraded);
     jout_object_close(j);
 }
 
@@ -173,10 +174,10 @@ enum err native_messages_page(struct request_ctx *ctx, const struct http_call *c
     if (e != ERR_NONE)
         return e;
     struct sv tag = http_etag_version(ctx->arena, page.generation, page.version);
-    e = native_etag(ctx, res, tag);
+    e = native_validator(ctx, res, page.degraded, tag);
     if (e != ERR_NONE)
         return e;
-    if (unless.given && http_condition_has(&unless, tag)) {
+    if (!page.degraded && unless.given && http_condition_has(&unless, tag)) {
         res->status = 304;
         return ERR_NONE;
     }

@@ -72,6 +72,7 @@ void native_write_session(struct jout *j, const struct session *s, int64_t now_u
     jout_raw(j, s->metadata);
     jout_key(j, "message_count");
     jout_i64(j, s->message_count);
+    native_write_degraded(j, s->degraded);
     native_write_messages(j, "messages", s->messages, s->n_messages);
     jout_object_close(j);
 }
@@ -83,6 +84,23 @@ enum err native_etag(struct request_ctx *ctx, struct http_response *res, struct 
         return ctx_nomem(ctx);
     http_response_header(res, "ETag", quoted);
     return ERR_NONE;
+}
+
+enum err native_validator(struct request_ctx *ctx, struct http_response *res, bool degraded,
+                          struct sv tag)
+{
+    if (!degraded)
+        return native_etag(ctx, res, tag);
+    http_response_header(res, "X-Parley-Degraded", SV("database-away"));
+    return ERR_NONE;
+}
+
+void native_write_degraded(struct jout *j, bool degraded)
+{
+    if (!degraded)
+        return;
+    jout_key(j, "degraded");
+    jout_bool(j, true);
 }
 
 enum err native_location(struct request_ctx *ctx, struct http_response *res, struct sv id,

@@ -10,8 +10,8 @@ static enum err answer_session(struct request_ctx *ctx, struct http_response *re
     struct jout j;
     native_begin(res, status, &j);
     native_write_session(&j, session, clock_wall_us());
-    return native_etag(ctx, res,
-                       http_etag_version(ctx->arena, session->generation, session->version));
+    return native_validator(ctx, res, session->degraded,
+                            http_etag_version(ctx->arena, session->generation, session->version));
 }
 
 /* Whoever names a user in the header acts for that user: what is made belongs to him. */
@@ -116,10 +116,10 @@ enum err native_session_get(struct request_ctx *ctx, const struct http_call *cal
     if (e != ERR_NONE)
         return e;
     struct sv tag = tag_of(ctx, &session, n);
-    e = native_etag(ctx, res, tag);
+    e = native_validator(ctx, res, session.degraded, tag);
     if (e != ERR_NONE)
         return e;
-    if (unless.given && http_condition_has(&unless, tag)) {
+    if (!session.degraded && unless.given && http_condition_has(&unless, tag)) {
         res->status = 304;
         return ERR_NONE;
     }

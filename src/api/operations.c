@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The operations routes: /livez says that the process answers, /readyz what is up and what is not,
- * /metrics the sums over all workers of the host. They have a socket and a thread of their own and
- * ask no database, so that they answer when everything else is stuck.
+ * /metrics the sums over all workers of the host, /status (status.c) all of it. They have a socket
+ * and a thread of their own and ask no database, so that they answer when everything else is stuck.
  */
-#include "native.h"
+#include "operations.h"
 
 #include "parley/base/uuid.h"
 
@@ -43,7 +43,21 @@ static enum err ops_livez(struct request_ctx *ctx, const struct http_call *call,
     return ERR_NONE;
 }
 
-static void write_check(struct jout *j, const char *name, const char *state, const char *reason)
+void ops_look(const struct api_service *api, struct ops_health *out)
+{
+    db_status(api->db, &out->db);
+    out->cache = (struct cache_status){.redis = CACHE_OFF, .reason = ""};
+    if (api->cache)
+        cache_status(api->cache, &out->cache);
+    out->crash_looping = api->crash_looping ? atomic_load(api->crash_looping) : 0;
+    if (out->db.state != DB_UP)
+        out->status = "down";
+    else
+        out->status =
+            out->cache.redis == CACHE_DOWN || out->crash_looping > 0 ? "degraded" : "ready";
+}
+
+void ops_open_check(struct jout *j, const char *name, const char *state, const char *reason)
 {
     jout_key(j, name);
     jout_object_open(j);
@@ -53,31 +67,46 @@ static void write_check(struct jout *j, const char *name, const char *state, con
         jout_key(j, "reason");
         jout_sv(j, sv_from(reason));
     }
-    jout_object_close(j);
 }
 
-/* Without PostgreSQL nothing can be promised: 503. Without Redis everything works, slower. */
+void ops_open_database(struct jout *j, const struct ops_health *h)
+{
+    ops_open_check(j, "postgresql", db_state_name(h->db.state), h->db.reason);
+}
+
+void ops_open_redis(struct jout *j, const struct ops_health *h)
+{
+    ops_open_check(j, "redis", cache_state_name(h->cache.redis), h->cache.reason);
+}
+
+/* Without PostgreSQL: 503, although reads of what the tiers hold are served. A load balancer that
+ * knows only up and down must prefer a host that can write; where none can, it may be told to fall
+ * back on all of them, or on those whose "serves" is "reads". Without Redis everything works,
+ * slower. */
 static enum err ops_readyz(struct request_ctx *ctx, const struct http_call *call,
                            struct http_response *res)
 {
-    (void)ctx;
-    const struct api_service *api = call->service;
-    struct db_status db;
-    struct cache_status cache = {.redis = CACHE_OFF, .reason = ""};
-    db_status(api->db, &db);
-    if (api->cache)
-        cache_status(api->cache, &cache);
-    const bool ready = db.state == DB_UP;
-    const char *status = !ready ? "down" : cache.redis == CACHE_DOWN ? "degraded" : "ready";
+    struct ops_health h;
     struct jout j;
+    ops_look(call->service, &h);
+    const bool ready = h.db.state == DB_UP, tiers = h.cache.redis == CACHE_UP;
+    struct sv looping =
+        arena_printf(ctx->arena, "%lld of them keep dying", (long long)h.crash_looping);
     native_begin(res, ready ? 200 : 503, &j);
     jout_object_open(&j);
     jout_key(&j, "status");
-    jout_sv(&j, sv_from(status));
+    jout_sv(&j, sv_from(h.status));
+    jout_key(&j, "serves");
+    jout_sv(&j, ready ? SV("everything") : tiers ? SV("reads") : SV("nothing"));
     jout_key(&j, "checks");
     jout_object_open(&j);
-    write_check(&j, "postgresql", db_state_name(db.state), db.reason);
-    write_check(&j, "redis", cache_state_name(cache.redis), cache.reason);
+    ops_open_database(&j, &h);
+    jout_object_close(&j);
+    ops_open_redis(&j, &h);
+    jout_object_close(&j);
+    ops_open_check(&j, "workers", h.crash_looping > 0 ? "crash_looping" : "up",
+                   h.crash_looping > 0 && looping.p ? looping.p : "");
+    jout_object_close(&j);
     jout_object_close(&j);
     jout_object_close(&j);
     if (!ready)
@@ -96,14 +125,6 @@ static enum err ops_metrics(struct request_ctx *ctx, const struct http_call *cal
     res->content_type = "text/plain; version=0.0.4";
     metrics_render(&res->body, api->slots, api->n_slots, names, n);
     return ERR_NONE;
-}
-
-static enum err ops_status(struct request_ctx *ctx, const struct http_call *call,
-                           struct http_response *res)
-{
-    (void)call;
-    (void)res;
-    return ctx_fail(ctx, ERR_NOT_IMPLEMENTED, NULL, NULL, "This is not in this version yet.");
 }
 
 static const struct http_route routes[] = {

@@ -46,6 +46,20 @@ void config_markdown(FILE *out)
     }
 }
 
+void config_each(const struct config *c,
+                 void (*each)(void *arg, const char *name, const char *text, int64_t number),
+                 void *arg)
+{
+    size_t n;
+    const struct setting *s = config_settings(&n);
+    for (size_t i = 0; i < n; i++) {
+        if (s[i].type == SETTING_NUMBER || s[i].type == SETTING_SIZE)
+            each(arg, s[i].name, NULL, config_number(c, &s[i]));
+        else if (s[i].type != SETTING_URL)
+            each(arg, s[i].name, config_text(c, &s[i]), 0);
+    }
+}
+
 void config_print(const struct config *c, FILE *out)
 {
     size_t n;

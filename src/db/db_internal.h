@@ -95,7 +95,7 @@ struct db_conn {
     struct db_conn *next, *prev; /* in the list of its state */
     const void *owner;           /* the request whose transaction it carries; else NULL */
     int64_t retire_us;           /* end of its lifetime */
-    int64_t idle_since_us;
+    int64_t idle_since_us, lent_us;
     bool answered; /* the server completed a round trip since it was lent */
     bool pinged;   /* lent for a ping: its idle time goes on */
     bool broken;   /* after a time-out or a lost connection: must be closed */
@@ -186,7 +186,8 @@ struct db {
     struct db_settings set;
     struct metrics_slot *slot; /* may be NULL */
     pthread_t maintainer;
-    int stop_fd; /* eventfd: readable once db_close has begun */
+    int stop_fd;      /* eventfd: readable once db_close has begun */
+    atomic_bool away; /* not up, and nothing has answered since; written under the lock */
     pthread_mutex_t lock;
 
     /* Everything below is guarded by lock. Only db_pool_move changes the lists. */
@@ -202,6 +203,7 @@ struct db {
     int64_t retry_at_us;     /* no connection is tried before; counts while backoff_ms > 0 */
     int64_t full_until_us;   /* the server has no place for more connections before that */
     int64_t last_success_us; /* of a round trip or a connect */
+    int64_t away_since_us;   /* of the last change of state */
 };
 
 MUSTCHECK enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, const void *owner,

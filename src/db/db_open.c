@@ -80,6 +80,11 @@ void db_close(struct db *db)
     free(db);
 }
 
+bool db_is_up(const struct db *db)
+{
+    return !atomic_load_explicit(&db->away, memory_order_relaxed);
+}
+
 void db_status(struct db *db, struct db_status *out)
 {
     pthread_mutex_lock(&db->lock);

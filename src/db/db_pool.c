@@ -74,6 +74,8 @@ void db_pool_move(struct db *db, struct db_conn *c, enum db_conn_state to)
     if (c->state != CONN_CLOSED)
         list_remove(&db->lists[c->state], c);
     c->state = to;
+    if (to == CONN_BUSY)
+        c->lent_us = clock_mono_us();
     if (to != CONN_CLOSED)
         list_push(&db->lists[to], c);
     publish(db);
@@ -86,6 +88,8 @@ void db_pool_set_state(struct db *db, enum db_state state, const char *reason)
         return;
     bool news = db->state != state || state == DB_MISCONFIGURED;
     db->state = state;
+    atomic_store(&db->away, state == DB_DOWN || state == DB_MISCONFIGURED);
+    db->away_since_us = clock_mono_us();
     snprintf(db->reason, sizeof(db->reason), "%s", reason);
     if (news)
         log_say(state == DB_UP ? LOG_INFO : LOG_ERROR, events[state], "%s",
@@ -358,6 +362,9 @@ void db_pool_release(struct db *db, struct db_conn *c)
     bool keep = clean && now < c->retire_us && db_pool_open_count(db) <= db->max;
     if (c->answered) {
         db->last_success_us = now;
+        /* New connections may be refused while those that are open go on. */
+        if (c->lent_us > db->away_since_us)
+            atomic_store(&db->away, false);
         if (db->state == DB_DOWN && db->backoff_ms == 0)
             db_pool_set_state(db, DB_UP, "");
     }

@@ -10,8 +10,10 @@
 
 #include <string.h>
 
+#include "parley/base/clock.h"
+
 struct params {
-    struct sv method, target, content_type, content_length, remote_addr, end;
+    struct sv method, target, content_type, content_length, remote_addr, passed_on, end;
     size_t n_headers;
 };
 
@@ -24,6 +26,7 @@ static struct sv *known(struct params *p, struct sv name)
         {SV("REQUEST_METHOD"), &p->method},         {SV("REQUEST_URI"), &p->target},
         {SV("CONTENT_TYPE"), &p->content_type},     {SV("REMOTE_ADDR"), &p->remote_addr},
         {SV("CONTENT_LENGTH"), &p->content_length}, {SV("PARLEY_END"), &p->end},
+        {SV("REQUEST_MSEC"), &p->passed_on},
     };
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
         if (sv_eq(name, table[i].name))
@@ -101,6 +104,26 @@ static enum err read_headers(struct arena *arena, char *const *envp, const struc
     return ERR_NONE;
 }
 
+/* How long ago nginx passed the request on: "1764000000.123", by the wall clock of this machine.
+ * What cannot be, because that clock was set or the parameter is another one, is as unknown as
+ * none. */
+static int64_t queued_us(struct sv passed_on)
+{
+    const int64_t second_us = 1000000;
+    uint64_t s, ms;
+    struct sv rest = passed_on;
+    struct sv whole = sv_cut(&rest, '.');
+    if (rest.n != 3)
+        return 0;
+    /* Leading zeros, which sv_to_u64 refuses, are right here. */
+    while (rest.n > 1 && rest.p[0] == '0')
+        rest = (struct sv){rest.p + 1, rest.n - 1};
+    if (!sv_to_u64(whole, &s) || !sv_to_u64(rest, &ms) || s > UINT32_MAX)
+        return 0;
+    int64_t us = clock_wall_us() - ((int64_t)s * second_us + (int64_t)ms * 1000);
+    return us > 0 && us <= 3600 * second_us ? us : 0;
+}
+
 enum err fcgi_params_read(struct arena *arena, char *const *envp, struct http_request *req,
                           uint64_t *content_length)
 {
@@ -115,5 +138,6 @@ enum err fcgi_params_read(struct arena *arena, char *const *envp, struct http_re
     req->method = http_method_parse(p.method);
     req->target = p.target;
     req->remote_addr = p.remote_addr;
+    req->queued_us = queued_us(p.passed_on);
     return read_headers(arena, envp, &p, req);
 }

@@ -158,7 +158,9 @@ size_t http_dispatch(struct request_ctx *ctx, const struct http_route *routes, s
     struct http_call call = {.req = req, .service = service};
     size_t route = n_routes;
     const struct arena_mark mark = arena_get_mark(ctx->arena);
-    enum err e = run(ctx, routes, n_routes, req, &call, &route, res);
+    enum err e = ctx->err.err;
+    if (e == ERR_NONE)
+        e = run(ctx, routes, n_routes, req, &call, &route, res);
     if (e != ERR_NONE) {
         if (ctx->err.err == ERR_NONE)
             ctx->err.err = e;

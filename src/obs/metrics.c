@@ -27,6 +27,8 @@ static const struct series plain_counters[] = {
      offsetof(struct metrics_slot, replays)},
     {"parley_bad_connections_total", "FastCGI connections closed for what came over them.",
      offsetof(struct metrics_slot, bad_connections)},
+    {"parley_queue_refused_total", "Requests refused because they had waited too long.",
+     offsetof(struct metrics_slot, queue_refused)},
     {"parley_db_connections_opened_total", "PostgreSQL connections opened.",
      offsetof(struct metrics_slot, db_opened)},
     {"parley_db_connections_closed_total", "PostgreSQL connections closed, for any reason.",
@@ -51,8 +53,10 @@ static const struct series plain_counters[] = {
 };
 
 static const struct series histograms[] = {
-    {"parley_http_request_seconds", "Time from a request's first byte to its answer's last.",
+    {"parley_http_request_seconds", "Time that a handler took to make an answer.",
      offsetof(struct metrics_slot, latency)},
+    {"parley_queue_seconds", "Time from nginx passing a request on to a handler taking it.",
+     offsetof(struct metrics_slot, queue)},
     {"parley_pool_acquire_seconds", "Time to get a connection of the PostgreSQL pool.",
      offsetof(struct metrics_slot, acquire)},
     {"parley_statement_seconds", "Time of a round trip to PostgreSQL.",

@@ -31,6 +31,7 @@ enum { SHARED_REASON_MAX = 240 };
  */
 struct shared {
     size_t size;                   /* of the mapping */
+    int64_t started_at;            /* of the service; wall clock, us */
     _Atomic int64_t crash_looping; /* workers that keep dying; written by the supervisor */
     _Atomic int reason_state; /* who is first writes reason: 0 free, 1 being written, 2 whole */
     char reason[SHARED_REASON_MAX]; /* why a worker ended with EXIT_MISCONFIGURED */

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
+#include "parley/base/clock.h"
+
 struct shared *shared_map(size_t n_slots)
 {
     size_t size = sizeof(struct shared) + n_slots * sizeof(struct metrics_slot);
@@ -12,6 +14,7 @@ struct shared *shared_map(size_t n_slots)
         return NULL;
     s->size = size;
     s->n_slots = n_slots;
+    s->started_at = clock_wall_us();
     return s;
 }
 
@@ -43,4 +46,5 @@ void shared_clear_gauges(struct metrics_slot *slot)
     metrics_set(&slot->pool_waiting, 0);
     metrics_set(&slot->pool_max, 0);
     metrics_set(&slot->threads_busy, 0);
+    metrics_set(&slot->pid, 0);
 }

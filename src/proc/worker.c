@@ -9,6 +9,7 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "parley/api/api.h"
 #include "parley/base/clock.h"
@@ -105,6 +106,11 @@ static enum err start_servers(struct worker *w)
     return e;
 }
 
+static void each_setting(const void *settings, api_setting_fn each, void *arg)
+{
+    config_each(settings, each, arg);
+}
+
 static enum err open_all(struct worker *w)
 {
     const struct config *cfg = w->run->cfg;
@@ -128,11 +134,18 @@ static enum err open_all(struct worker *w)
         .db = w->db,
         .cache = w->cache,
         .request_ms = cfg->request_ms,
+        .queue_ms = cfg->queue_ms,
+        .slow_ms = cfg->slow_ms,
         .slot = slot,
         .slots = w->run->shared->slots,
         .n_slots = w->run->shared->n_slots,
         .version = PARLEY_VERSION,
+        .started_at = w->run->shared->started_at,
+        .crash_looping = &w->run->shared->crash_looping,
+        .each_setting = each_setting,
+        .settings = cfg,
     };
+    metrics_set(&slot->pid, getpid());
     return start_servers(w);
 }
 

@@ -11,7 +11,10 @@
  * The fence is set before the statement is sent and settled before the answer goes out, so between
  * commit and answer no reader finds the old value, and no late fill brings it back. A statement
  * whose outcome is not known leaves its fence standing for its full time: it outlives the longest
- * write.
+ * write. One that certainly did nothing puts back what its fence dropped.
+ *
+ * While PostgreSQL is away, reads are answered from the tiers, and say so; writes are refused
+ * before their fence, so that the tiers keep what they have.
  */
 #include "session_internal.h"
 
@@ -61,28 +64,88 @@ static bool has_enough(const struct session *session, size_t n)
     return session->n_messages >= n || session->n_messages == (size_t)session->message_count;
 }
 
-enum err coherent_read(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
-                       size_t n, struct session *out)
+enum err coherent_reachable(struct sessions *s, struct request_ctx *ctx)
+{
+    return db_is_up(s->db) ? ERR_NONE : session_database_away(ctx);
+}
+
+/* Whether a tier's value answers a read of n messages. */
+static bool answers(struct request_ctx *ctx, struct sv id, const struct cache_value *value,
+                    size_t n, struct session *out)
+{
+    return decode_value(ctx, id, value, out) && !session_is_expired(out, clock_wall_us()) &&
+           has_enough(out, n);
+}
+
+static bool read_unverified(struct sessions *s, struct request_ctx *ctx, struct sv id, size_t n,
+                            struct session *out)
+{
+    struct cache_value value;
+    bool found = cache_read_unverified(s->cache, ctx, key_of(ctx, id), &value) &&
+                 answers(ctx, id, &value, n, out);
+    if (found)
+        out->degraded = true;
+    return found;
+}
+
+/* Whether a read failed because PostgreSQL is away, and not because it has too much to do. */
+static bool is_away(const struct sessions *s, enum err e)
+{
+    return e == ERR_UNAVAILABLE || ((e == ERR_OVERLOAD || e == ERR_TIMEOUT) && !db_is_up(s->db));
+}
+
+/* Reads without the user, so that what is found can be kept for whoever asks next. A part of the
+ * time is kept for the tiers: a server that hangs takes all that it gets. */
+static enum err read_database(struct sessions *s, struct request_ctx *ctx, struct sv id, size_t n,
+                              struct session *out)
+{
+    const struct deadline whole = ctx->deadline;
+    const int kept_ms = deadline_left_ms(whole) / 4;
+    if (s->cache)
+        ctx->deadline.at_us -= (kept_ms < 500 ? kept_ms : 500) * INT64_C(1000);
+    enum err e =
+        repo_session_read(s, ctx, id, SV_NONE, n > SESSION_WINDOW ? n : SESSION_WINDOW, out);
+    ctx->deadline = whole;
+    if (e == ERR_NONE) {
+        ctx->trace.tier = "postgres";
+        if (s->slot)
+            metrics_add(&s->slot->tier_hits[METRICS_POSTGRES], 1);
+    }
+    return e;
+}
+
+static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct sv id, size_t n,
+                             struct session *out)
 {
     struct cache_ticket ticket = {.usable = false};
     struct cache_value value;
     if (s->cache && cache_read(s->cache, ctx, key_of(ctx, id), &value, &ticket) &&
-        decode_value(ctx, id, &value, out) && !session_is_expired(out, clock_wall_us()) &&
-        has_enough(out, n)) {
-        return session_user_matches(out, user) ? ERR_NONE : session_not_found(ctx);
+        answers(ctx, id, &value, n, out)) {
+        out->degraded = !db_is_up(s->db);
+        return ERR_NONE;
     }
-    size_t limit = n > SESSION_WINDOW ? n : SESSION_WINDOW;
-    /* Read without the user, so that what is found can be kept for whoever asks next. */
-    enum err e = repo_session_read(s, ctx, id, SV_NONE, limit, out);
-    if (e == ERR_NOT_FOUND)
-        return session_not_found(ctx);
+    enum err e = coherent_reachable(s, ctx);
+    if (e == ERR_NONE)
+        e = read_database(s, ctx, id, n, out);
+    if (s->cache && is_away(s, e) && read_unverified(s, ctx, id, n, out)) {
+        ctx_clear_error(ctx);
+        return ERR_NONE;
+    }
     if (e != ERR_NONE)
         return e;
-    ctx->trace.tier = "postgres";
     bool whole = out->n_messages >= SESSION_WINDOW || has_enough(out, SESSION_WINDOW);
     if (s->cache && ticket.usable && whole && encode_value(ctx, out, &value))
         cache_fill(s->cache, ctx, key_of(ctx, id), &ticket, &value);
-    return session_user_matches(out, user) ? ERR_NONE : session_not_found(ctx);
+    return ERR_NONE;
+}
+
+enum err coherent_read(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
+                       size_t n, struct session *out)
+{
+    enum err e = read_through(s, ctx, id, n, out);
+    if (e == ERR_NOT_FOUND || (e == ERR_NONE && !session_user_matches(out, user)))
+        return session_not_found(ctx);
+    return e;
 }
 
 enum err coherent_begin(struct sessions *s, struct request_ctx *ctx, struct sv id,
@@ -90,11 +153,33 @@ enum err coherent_begin(struct sessions *s, struct request_ctx *ctx, struct sv i
 {
     memset(w, 0, sizeof(*w));
     w->key = key_of(ctx, id);
-    enum err e = s->cache ? cache_fence(s->cache, ctx, w->key, &w->fence) : ERR_NONE;
+    enum err e = coherent_reachable(s, ctx);
+    if (e != ERR_NONE || !s->cache)
+        return e;
+    e = cache_fence(s->cache, ctx, w->key, &w->fence);
     if (e == ERR_NONE)
         return e;
     ctx->err.retry_after_s = 1;
     return ctx_fault(ctx, e, "Redis is away, and the other hosts could not be told so");
+}
+
+/* Whether a write that ended so changed nothing, for certain. Not among them is what may come after
+ * a commit: no memory for the answer, a row that cannot be read. */
+static bool did_nothing(enum err result)
+{
+    switch (result) {
+    case ERR_NOT_FOUND:
+    case ERR_CONFLICT:
+    case ERR_BUSY:
+    case ERR_PRECONDITION:
+    case ERR_KEY_REUSED:
+    case ERR_TIMEOUT:
+    case ERR_OVERLOAD:
+    case ERR_UNAVAILABLE:
+        return true;
+    default:
+        return false;
+    }
 }
 
 enum err coherent_end(struct sessions *s, struct request_ctx *ctx, struct coherent_write *w,
@@ -104,8 +189,15 @@ enum err coherent_end(struct sessions *s, struct request_ctx *ctx, struct cohere
         return result;
     w->fence.in_doubt = result == ERR_OUTCOME_UNKNOWN;
     struct cache_value value;
-    bool known = result == ERR_NONE && now && encode_value(ctx, now, &value);
-    enum err e = cache_settle(s->cache, ctx, w->key, &w->fence, known ? &value : NULL);
+    const struct cache_value *put = NULL;
+    if (result == ERR_NONE && now && encode_value(ctx, now, &value))
+        put = &value;
+    /* What the fence found was right then, and this writer has not changed it. If another one has,
+     * it has yet to settle, which drops the value again before its answer, or has settled, and then
+     * a tier stores nothing of ours: our fence in Redis is void, the epoch in memory is raised. */
+    else if (did_nothing(result) && w->fence.had)
+        put = &w->fence.old;
+    enum err e = cache_settle(s->cache, ctx, w->key, &w->fence, put);
     /* What changed nothing may be told as it is. */
     if (result != ERR_NONE || e == ERR_NONE)
         return result;

@@ -72,6 +72,11 @@ enum err session_not_found(struct request_ctx *ctx)
     return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such session.");
 }
 
+enum err session_database_away(struct request_ctx *ctx)
+{
+    return ctx_fault(ctx, ERR_UNAVAILABLE, "PostgreSQL is known to be away");
+}
+
 struct session_message session_message_of(const struct session_message_draft *draft,
                                           int64_t generation, int64_t seq, int64_t at,
                                           char made[UUID_LEN + 1])

@@ -122,10 +122,13 @@ bool codec_decode(struct request_ctx *ctx, struct sv bytes, struct session *out)
 /* ---- coherence.c: the order of steps that keeps the tiers right ---- */
 
 /* The session with at least its newest SESSION_WINDOW messages (all of them if it has fewer), from
- * the first tier that has it. */
+ * the first tier that has it; out->degraded if PostgreSQL is away. */
 MUSTCHECK enum err coherent_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                  struct sv user, size_t n, struct session *out);
 
+/* ERR_UNAVAILABLE while PostgreSQL is known to be away: before anything is done that needs it, so
+ * that nobody waits for it in a thread that others could use. */
+MUSTCHECK enum err coherent_reachable(struct sessions *s, struct request_ctx *ctx);
 /* A write: coherent_begin before the statement, coherent_end after it whatever came of it. A begin
  * that fails has the error of a write that did nothing, and no end. */
 struct coherent_write {
@@ -172,6 +175,8 @@ void sweeper_stop(struct sweeper *w);
 
 /* ERR_NOT_FOUND in the one form that absent, expired and foreign sessions share. */
 enum err session_not_found(struct request_ctx *ctx);
+/* ERR_UNAVAILABLE: PostgreSQL is away, and nothing was done. */
+enum err session_database_away(struct request_ctx *ctx);
 /* The message that a draft became; made: room for the id if the draft has none, kept as long. */
 struct session_message session_message_of(const struct session_message_draft *draft,
                                           int64_t generation, int64_t seq, int64_t at,

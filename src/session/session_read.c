@@ -35,6 +35,7 @@ static enum err page_of_window(struct request_ctx *ctx, const struct session *se
     out->has_more = (int64_t)n < session->message_count;
     out->generation = session->generation;
     out->version = session->version;
+    out->degraded = session->degraded;
     return ERR_NONE;
 }
 
@@ -42,10 +43,13 @@ enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
                       const struct session_page_query *query, struct session_page *out)
 {
     memset(out, 0, sizeof(*out));
-    if (!s->cache || !window_has_page(query))
-        return repo_message_page(s, ctx, id, user, query, out);
+    enum err e = ERR_NONE;
+    if (!s->cache || !window_has_page(query)) {
+        e = coherent_reachable(s, ctx);
+        return e == ERR_NONE ? repo_message_page(s, ctx, id, user, query, out) : e;
+    }
     struct session session;
-    enum err e = coherent_read(s, ctx, id, user, query->limit, &session);
+    e = coherent_read(s, ctx, id, user, query->limit, &session);
     if (e != ERR_NONE)
         return e;
     return page_of_window(ctx, &session, query->limit, out);
@@ -84,7 +88,9 @@ enum err session_message_get(struct sessions *s, struct request_ctx *ctx, struct
                              struct sv user, struct sv which, struct session_message *out)
 {
     struct message_name name = name_of(which);
-    enum err e = repo_message_read(s, ctx, id, user, &name, out);
+    enum err e = coherent_reachable(s, ctx);
+    if (e == ERR_NONE)
+        e = repo_message_read(s, ctx, id, user, &name, out);
     if (e == ERR_NOT_FOUND && try_as_client_id(&name))
         e = repo_message_read(s, ctx, id, user, &name, out);
     return e == ERR_NOT_FOUND ? message_not_found(ctx) : e;

@@ -102,8 +102,7 @@ enum err session_create(struct sessions *s, struct request_ctx *ctx,
     if (e != ERR_NONE)
         return e;
     /* Nobody can have read a session whose id was made just now: no tier needs to be told. */
-    if (named)
-        e = coherent_begin(s, ctx, args.draft.session_id, &w);
+    e = named ? coherent_begin(s, ctx, args.draft.session_id, &w) : coherent_reachable(s, ctx);
     if (e != ERR_NONE)
         return e;
     e = write_once(s, ctx, guard, attempt_create, &args, receipt, NULL);
@@ -187,6 +186,9 @@ enum err session_get_or_create(struct sessions *s, struct request_ctx *ctx,
     /* Whoever names a user means that user's session, in the header and in the body alike. */
     if (!session_user_matches(out, guard->user) || !session_user_matches(out, draft->user_id))
         return session_not_found(ctx);
+    /* A session that may be gone by now must not stand in the way of a new one. */
+    if (out->degraded && guard->create_only)
+        return session_database_away(ctx);
     if (!receipt->created && guard->create_only)
         return ctx_fail(ctx, ERR_PRECONDITION, "session_exists", "If-None-Match",
                         "A session with this id exists.");

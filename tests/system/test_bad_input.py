@@ -360,7 +360,9 @@ HEADERS = (
     ("GET", "{}/messages", [("If-None-Match", "v1")], 400, "invalid_header", "If-None-Match"),
     ("PATCH", "{}", [("If-Match", "1.v1")], 400, "invalid_header", "If-Match"),
     ("PATCH", "{}", [("If-Match", "")], 400, "invalid_header", "If-Match"),
-    # nginx itself refuses this one.
+    # nginx itself refuses these.
+    ("GET", "{}", [("If-None-Match", '"a"'), ("If-None-Match", '"b"')], 400, "invalid", None),
+    ("GET", "{}", [("Authorization", "a"), ("Authorization", "b")], 400, "invalid", None),
     ("PATCH", "{}", [("If-Match", '"a"'), ("If-Match", '"b"')], 400, "invalid", None),
     ("PATCH", "{}", [("If-None-Match", "*")], 400, "invalid_header", "If-None-Match"),
     ("DELETE", "{}", [("If-None-Match", "*")], 400, "invalid_header", "If-None-Match"),
@@ -371,11 +373,43 @@ HEADERS = (
     ("PUT", "{}", [("Idempotency-Key", "")], 400, "invalid_header", "Idempotency-Key"),
     ("PUT", "{}", [("Idempotency-Key", "a"), ("Idempotency-Key", "a")], 400, "repeated_header",
      "Idempotency-Key"),
+    ("GET", "{}", [("X-Api-Key", "a"), ("X-Api-Key", "b")], 400, "repeated_header", "X-Api-Key"),
+    ("PUT", "{}", [("Content-Type", "application/json"), ("Content-Type", "application/json")], 400,
+     "repeated_header", "Content-Type"),
+    ("PUT", "{}", [("Idempotency-Key", "a\x7fb")], 400, "invalid_header", "Idempotency-Key"),
+    ("PUT", "{}", [("Idempotency-Key", "\u00e9")], 400, "invalid_header", "Idempotency-Key"),
+    ("PATCH", "{}", [("If-Match", ",".join('"%d"' % i for i in range(17)))], 400, "invalid_header",
+     "If-Match"),
+    ("PATCH", "{}", [("If-Match", 'W/"1.v1"')], 412, "version_conflict", "If-Match"),
+    ("DELETE", "{}", [("X-Parley-User", "nobody")], 404, "not_found", None),
+    ("PUT", "{}", [("Content-Type", "application/merge-patch+json")], 415, "unsupported_media_type",
+     "Content-Type"),
     ("POST", "{}/messages", [("Content-Type", "text/plain")], 415, "unsupported_media_type",
      "Content-Type"),
     ("GET", "{}", [("Accept", "text/html")], 406, "not_acceptable", "Accept"),
     ("GET", "{}", [("X-Long", "x" * 9000)], 431, "headers_too_large", None),
     ("GET", "{}", [("Transfer-Encoding", "gzip")], 501, "not_implemented", None),
+)
+
+# Methods: (method, path, status, code); each is sent with a body that would be stored.
+METHODS = (
+    ("PUT", "/v1/sessions", 405, "method_not_allowed"),
+    ("PATCH", "/v1/sessions", 405, "method_not_allowed"),
+    ("DELETE", "/v1/sessions", 405, "method_not_allowed"),
+    ("POST", "{}", 405, "method_not_allowed"),
+    ("PUT", "{}/messages", 405, "method_not_allowed"),
+    ("PATCH", "{}/messages", 405, "method_not_allowed"),
+    ("DELETE", "{}/messages", 405, "method_not_allowed"),
+    ("POST", "{}/messages/1", 405, "method_not_allowed"),
+    ("PATCH", "{}/messages/1", 405, "method_not_allowed"),
+    ("BREW", "{}", 405, "method_not_allowed"),
+    ("TRACE", "{}", 405, "method_not_allowed"),
+    ("X" * 100, "{}/messages", 405, "method_not_allowed"),
+    ("PROPFIND", "/v1/sessions", 405, "method_not_allowed"),
+    ("POST", "/v1/session", 404, "no_such_route"),
+    ("POST", "{}/messages/", 405, "method_not_allowed"),
+    ("POST", "{}/", 404, "no_such_route"),
+    ("POST", "/v1//sessions", 404, "no_such_route"),
 )
 
 # What is not HTTP: (bytes, status)
@@ -531,6 +565,14 @@ class BadInput(ParleyTest):
                 self.refused(self.send(method, target.replace("{}", self.path), body, headers), status,
                              code, field)
 
+    def test_methods(self):
+        for method, target, status, code in METHODS:
+            with self.subTest(method=method, target=target):
+                answer = self.send(method, target.replace("{}", self.path),
+                                   json.dumps(message("x")).encode(), JSON_TYPE)
+                self.refused(answer, status, code, None)
+                self.assertEqual(bool(answer.headers.get("Allow")), status == 405, answer.headers)
+
     def test_no_body_where_none_belongs(self):
         for target in (self.path, self.path + "/messages/1"):
             self.refused(self.send("DELETE", target, b"{}", JSON_TYPE), 400, "unexpected_body", "body")
@@ -540,6 +582,11 @@ class BadInput(ParleyTest):
             answer = self.client.post(self.path + "/messages", b" " * size)
             self.problem(answer, 413, "too_large")
             self.client.close()
+        # Without a length nginx has to count.
+        chunked = f"POST {self.path}/messages HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n"
+        data = chunked.encode() + b"\r\n" + (b"10000\r\n" + b" " * 65536 + b"\r\n") * 17
+        answer = self.parse(raw_request(self.stack.nginx.port, data + b"0\r\n\r\n"))
+        self.refused(answer, 413, "too_large", None)
 
     def test_not_http(self):
         for data, status in NOT_HTTP:

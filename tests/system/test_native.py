@@ -644,7 +644,8 @@ class Operations(ParleyTest):
         ready = self.ok(self.client.get("/readyz"))
         self.assertEqual(ready["status"], "ready")
         self.assertEqual({name: check["status"] for name, check in ready["checks"].items()},
-                         {"postgresql": "up", "redis": "up"})
+                         {"postgresql": "up", "redis": "up", "workers": "up"})
+        self.assertEqual(ready["serves"], "everything")
 
     def test_metrics_count(self):
         path = self.make()

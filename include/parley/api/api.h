@@ -14,16 +14,27 @@
 #include "parley/obs/metrics.h"
 #include "parley/session/session.h"
 
+/* One setting by its name; text NULL: it is the number. */
+typedef void (*api_setting_fn)(void *arg, const char *name, const char *text, int64_t number);
+
 /* What the handlers work with; all borrowed, filled by the worker (or a test). */
 struct api_service {
     struct sessions *sessions;
     struct db *db;
     struct cache *cache;
-    int64_t request_ms;               /* the deadline of each request */
+    int64_t request_ms; /* the deadline of each request, from when the web server passed it on */
+    int64_t queue_ms; /* a request that waited longer is refused; 0: only one whose time is over */
+    int64_t slow_ms;  /* a request that took at least so long is logged */
     struct metrics_slot *slot;        /* of this worker; may be NULL */
     const struct metrics_slot *slots; /* of all workers of the host, for /metrics */
     size_t n_slots;
     const char *version;
+    /* For /status and /readyz alone. */
+    int64_t started_at;                   /* of the service; wall clock, us */
+    const _Atomic int64_t *crash_looping; /* workers that keep dying; NULL: not watched */
+    /* Gives each setting that holds no secret; NULL: none is shown. */
+    void (*each_setting)(const void *settings, api_setting_fn each, void *arg);
+    const void *settings;
 };
 
 /* Labels of the native routes by route index, for metrics_render. One more than the routes: the

@@ -146,6 +146,10 @@ struct cache_fence {
  * offered. Never fails: a tier that is away is a miss. */
 bool cache_read(struct cache *c, struct request_ctx *ctx, struct cache_key key,
                 struct cache_value *out, struct cache_ticket *ticket);
+/* For a reader who says so in its answer, while PostgreSQL is away: as cache_read, but what it
+ * gives may be older than a write that another host has acknowledged. No fill may follow. */
+bool cache_read_unverified(struct cache *c, struct request_ctx *ctx, struct cache_key key,
+                           struct cache_value *out);
 void cache_fill(struct cache *c, struct request_ctx *ctx, struct cache_key key,
                 struct cache_ticket *ticket, const struct cache_value *value);
 /* For reads while PostgreSQL is away: as cache_read, but without a lease, so that another host may

@@ -30,6 +30,8 @@ struct config {
     const char *db_role; /* PARLEY_DB_ROLE */
     bool prepare;        /* PARLEY_PREPARE */
     int64_t acquire_ms, statement_ms, request_ms, connect_ms, redis_ms;
+    int64_t queue_ms; /* PARLEY_QUEUE_MS; 0: no request is refused for having waited */
+    int64_t slow_ms;  /* PARLEY_SLOW_MS */
     int64_t pool_idle, pool_lifetime; /* seconds */
     int64_t drain_s;
     int64_t page_bytes; /* largest page of messages */
@@ -46,6 +48,10 @@ void config_free(struct config *c);
 
 void config_help(FILE *out);     /* the variables, for --help */
 void config_markdown(FILE *out); /* the same as the README's table */
+/* Gives each variable that can hold no secret: its text, or NULL and its number. */
+void config_each(const struct config *c,
+                 void (*each)(void *arg, const char *name, const char *text, int64_t number),
+                 void *arg);
 /* Each variable and its value in force, passwords in URLs masked. */
 void config_print(const struct config *c, FILE *out);
 /* A copy of url with its password replaced by ***; malloc'd, NULL without memory. */

@@ -58,6 +58,11 @@ struct db_status {
 /* For /readyz and the logs; takes the pool's lock for an instant, asks nobody. */
 void db_status(struct db *db, struct db_status *out);
 
+/* False once PostgreSQL is known to be away, silent or unusable, until it answers again; true while
+ * nothing is known yet. An atomic read: for every request. What follows from it is a hint, since
+ * PostgreSQL may go or come at any instant. */
+bool db_is_up(const struct db *db);
+
 /* ---- statements ---- */
 
 /* A statement: static storage, compared by address. name is its prepared name and its label. */

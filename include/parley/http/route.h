@@ -27,9 +27,10 @@ struct http_route {
     http_handler handler;
 };
 
-/* Answers req completely: routing, 405 with Allow, OPTIONS, 406, 413, 414, the handler, and the
- * problem document for whatever failed. Returns the index of the route, or n_routes if none
- * matched. Every response carries X-Request-Id, Cache-Control and X-Content-Type-Options. */
+/* Answers req completely. A ctx that holds an error already gets its problem document and nothing
+ * is run. Else: routing, 405 with Allow, OPTIONS, 406, 413, 414, the handler, and the problem
+ * document for whatever failed. Returns the index of the route, or n_routes if none matched. Every
+ * response carries X-Request-Id, Cache-Control and X-Content-Type-Options. */
 size_t http_dispatch(struct request_ctx *ctx, const struct http_route *routes, size_t n_routes,
                      void *service, struct http_request *req, struct http_response *res);
 

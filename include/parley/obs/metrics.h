@@ -27,18 +27,21 @@ struct metrics_histogram {
 struct metrics_slot {
     _Atomic uint64_t requests[METRICS_ROUTES_MAX][METRICS_STATUSES];
     struct metrics_histogram latency;
+    struct metrics_histogram queue;     /* time between the web server and a handler */
     struct metrics_histogram acquire;   /* time to get a connection of the pool */
     struct metrics_histogram statement; /* time of a round trip to PostgreSQL */
     _Atomic uint64_t tier_hits[METRICS_TIERS], tier_misses[METRICS_TIERS];
     _Atomic uint64_t errors[ERR_COUNT];
     _Atomic uint64_t replays;         /* answers given again for an idempotency key */
     _Atomic uint64_t bad_connections; /* FastCGI connections closed for what came over them */
+    _Atomic uint64_t queue_refused;   /* requests refused for having waited too long */
     _Atomic uint64_t db_opened, db_closed, db_discarded, db_retries;
     _Atomic uint64_t cache_fence_failures, cache_fills, cache_fills_refused;
     _Atomic uint64_t swept_sessions, swept_messages, swept_keys;
     /* Gauges: written by the worker itself, set to 0 by the supervisor when it ends. */
     _Atomic int64_t pool_open, pool_idle, pool_in_use, pool_waiting, pool_max;
     _Atomic int64_t threads_busy;
+    _Atomic int64_t pid; /* of the worker; 0: none runs */
 };
 
 /* Bucket bounds in microseconds, ascending; 100000 (0.1 s) is one of them. METRICS_BUCKETS long. */

@@ -4,7 +4,8 @@
  *
  * struct sessions has no state but its pool, its cache and its settings: two in one process share
  * nothing. All of its functions may be called from any thread at once; what they return lives in
- * ctx->arena. A failure is described in ctx->err.
+ * ctx->arena. A failure is described in ctx->err. While PostgreSQL is known to be away, writes are
+ * refused with ERR_UNAVAILABLE before they touch anything.
  *
  * Strings that come in must be checked by the caller for length and alphabet where the interface
  * says so (session_id_valid and the like); JSON text must have passed jdoc_parse.
@@ -66,6 +67,7 @@ struct session {
     struct sv context, metadata;      /* JSON text */
     struct session_message *messages; /* the newest, oldest first */
     size_t n_messages;
+    bool degraded; /* from a tier while PostgreSQL is away: perhaps not the newest */
 };
 
 /* The predicate of expiry; its clock is a parameter. */
@@ -140,7 +142,8 @@ MUSTCHECK enum err session_get_or_create(struct sessions *s, struct request_ctx 
                                          const struct session_guard *guard, struct session *out,
                                          struct session_receipt *receipt);
 /* The session with its newest n messages (0 to SESSION_MESSAGES_MAX, fewer where page_bytes says
- * so). ERR_NOT_FOUND: absent, expired, or of another user. */
+ * so). ERR_NOT_FOUND: absent, expired, or of another user. While PostgreSQL is away: what a tier
+ * holds, marked as degraded, or ERR_UNAVAILABLE. */
 MUSTCHECK enum err session_get(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                struct sv user, size_t n, struct session *out);
 /* Applies a merge patch; out has no messages. ERR_PRECONDITION: If-Match. */
@@ -173,7 +176,7 @@ struct session_page_query {
 struct session_page {
     struct session_message *messages; /* in the order asked for */
     size_t n;
-    bool has_more;
+    bool has_more, degraded; /* degraded: as in struct session */
     int64_t generation, version;
 };
 MUSTCHECK enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,

@@ -236,6 +236,48 @@ static void opens_and_closes_while_away(void)
     arena_destroy(fx.arena);
 }
 
+static bool becomes_up(struct fx *fx, bool up)
+{
+    for (int i = 0; i < 1000 && db_is_up(fx->db) != up; i++)
+        fx_sleep_ms(10);
+    return db_is_up(fx->db) == up;
+}
+
+/* New connections are refused and the open ones go on: that is not away, also when no request comes
+ * to show it. Fails if a refused connect alone decides: tried. */
+static void refused_connects_are_not_away(void)
+{
+    struct fx fx;
+    char sql[96];
+    fx_open(&fx, NULL);
+    CU_ASSERT_TRUE(fx_wait_open(&fx, 2) && db_is_up(fx.db));
+    fx_admin("ALTER ROLE " FX_ROLE " RENAME TO parley_db_renamed");
+    pthread_mutex_lock(&fx.db->lock);
+    int pid = fx_pid(fx.db->lists[CONN_IDLE].first);
+    pthread_mutex_unlock(&fx.db->lock);
+    snprintf(sql, sizeof(sql), "SELECT pg_terminate_backend(%d)::int", pid);
+    CU_ASSERT_EQUAL(fx_admin(sql), 1);
+    CU_ASSERT_TRUE(fx_wait_state(&fx, DB_MISCONFIGURED));
+    CU_ASSERT_TRUE(becomes_up(&fx, true));
+    CU_ASSERT_EQUAL(fx_run(&fx, DB_READ, "SELECT 1", NULL), ERR_NONE);
+    fx_admin("ALTER ROLE parley_db_renamed RENAME TO " FX_ROLE);
+    CU_ASSERT_TRUE(fx_wait_state(&fx, DB_UP) && db_is_up(fx.db));
+    fx_close(&fx);
+}
+
+/* Known without a request, and the end of it too. Fails if it is never set, or never cleared:
+ * tried. */
+static void away_is_known(void)
+{
+    struct fx fx;
+    fx_open(&fx, NULL);
+    fx_server("stop");
+    CU_ASSERT_TRUE(becomes_up(&fx, false));
+    fx_server("start");
+    CU_ASSERT_TRUE(becomes_up(&fx, true));
+    fx_close(&fx);
+}
+
 SUITE(db_faults, "service db faults",
       {"terminated backends under load", terminated_backends_under_load},
       {"lost read is repeated once", lost_read_is_repeated_once},
@@ -243,4 +285,6 @@ SUITE(db_faults, "service db faults",
       {"stopped server comes back", stopped_server_comes_back},
       {"paused server mixes nothing up", paused_server_mixes_nothing_up},
       {"state is right without requests", state_is_right_without_requests},
-      {"opens and closes while away", opens_and_closes_while_away})
+      {"opens and closes while away", opens_and_closes_while_away},
+      {"refused connects are not away", refused_connects_are_not_away},
+      {"away is known", away_is_known})

@@ -3,9 +3,12 @@
 #include "../suite.h"
 #include "wire.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "../../../src/fcgi/fcgi_internal.h"
+
+#include "parley/base/clock.h"
 
 static enum err take(struct arena *a, const char *const *env, struct http_request *req, uint64_t *n)
 {
@@ -74,5 +77,63 @@ static void without_a_body(void)
     arena_destroy(a);
 }
 
+static int64_t queued(const char *passed_on)
+{
+    char value[96];
+    const char *env[] = {"REQUEST_METHOD=GET", "REQUEST_URI=/", value, "PARLEY_END=1", NULL};
+    struct arena *a = arena_create(64 * 1024);
+    struct http_request req;
+    uint64_t n;
+    snprintf(value, sizeof value, "REQUEST_MSEC=%s", passed_on);
+    CU_ASSERT_EQUAL(take(a, env, &req, &n), ERR_NONE);
+    arena_destroy(a);
+    return req.queued_us;
+}
+
+static int64_t queued_since(int64_t at_us)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%lld.%03lld", (long long)(at_us / 1000000),
+             (long long)(at_us / 1000 % 1000));
+    return queued(text);
+}
+
+/* Since nginx passed it on; what cannot be is as unknown as nothing. Fails if a time to come, or
+ * one beyond an hour, is believed, or if ".007" is taken for 7 tenths: tried. */
+static void time_in_the_queue(void)
+{
+    const int64_t second = 1000000, before = clock_wall_us();
+    const int64_t at = (before / second - 10) * second + 7000;
+    int64_t us = queued_since(at);
+    CU_ASSERT_TRUE(us >= before - at && us <= clock_wall_us() - at);
+    CU_ASSERT_TRUE(queued_since(before - 3500 * second) >= 3500 * second);
+    CU_ASSERT_EQUAL(queued_since(before - 3601 * second), 0);
+    CU_ASSERT_EQUAL(queued_since(before + 60 * second), 0);
+    static const char *const not_from_nginx[] = {"",
+                                                 "1",
+                                                 ".",
+                                                 "1.",
+                                                 ".123",
+                                                 "1.5",
+                                                 "-1.000",
+                                                 "1.0000",
+                                                 "1. 12",
+                                                 "1.-12",
+                                                 "1e9.000",
+                                                 "x.123",
+                                                 "4294967296.000",
+                                                 "99999999999999999999.000"};
+    for (size_t i = 0; i < ARRAY_LEN(not_from_nginx); i++)
+        CU_ASSERT_EQUAL(queued(not_from_nginx[i]), 0);
+    /* Given twice, it is not what our nginx configuration sends. */
+    static const char *const twice[] = {"REQUEST_METHOD=GET", "REQUEST_URI=/", "REQUEST_MSEC=1.000",
+                                        "REQUEST_MSEC=2.000", "PARLEY_END=1",  NULL};
+    struct arena *a = arena_create(64 * 1024);
+    struct http_request req;
+    uint64_t n;
+    CU_ASSERT_EQUAL(take(a, twice, &req, &n), ERR_INVALID);
+    arena_destroy(a);
+}
+
 SUITE(params, "fcgi/params", {"a request as nginx sends it", request_as_nginx_sends_it},
-      {"a request without a body", without_a_body})
+      {"a request without a body", without_a_body}, {"time in the queue", time_in_the_queue})

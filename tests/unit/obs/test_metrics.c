@@ -137,6 +137,7 @@ static void every_counter_and_gauge(void)
         metrics_add(&m->errors[ERR_TIMEOUT], 16);
         metrics_add(&m->replays, 17);
         metrics_add(&m->bad_connections, 18);
+        metrics_add(&m->queue_refused, 29);
         metrics_add(&m->db_opened, 19);
         metrics_add(&m->db_closed, 20);
         metrics_add(&m->db_discarded, 21);
@@ -163,6 +164,7 @@ static void every_counter_and_gauge(void)
         "parley_errors_total{kind=\"timeout\"} 32",
         "parley_idempotent_replays_total 34",
         "parley_bad_connections_total 36",
+        "parley_queue_refused_total 58",
         "parley_db_connections_opened_total 38",
         "parley_db_connections_closed_total 40",
         "parley_db_connections_discarded_total 42",
@@ -221,8 +223,8 @@ static void text_is_well_formed(void)
             samples++;
         }
     }
-    CU_ASSERT_EQUAL(families, 22);
-    CU_ASSERT_EQUAL(samples, 1 + 3 * 17 + 1 + 1 + 6);
+    CU_ASSERT_EQUAL(families, 24);
+    CU_ASSERT_EQUAL(samples, 1 + 4 * 17 + 1 + 1 + 6);
     arena_destroy(s.arena);
 }
 

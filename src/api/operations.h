@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the operations routes share. */
+#ifndef PARLEY_API_OPERATIONS_H
+#define PARLEY_API_OPERATIONS_H
+
+#include "native.h"
+
+/* What is up and what is not; asks nobody. */
+struct ops_health {
+    struct db_status db;
+    struct cache_status cache;
+    int64_t crash_looping; /* workers */
+    const char *status;    /* "ready", "degraded" or "down" */
+};
+void ops_look(const struct api_service *api, struct ops_health *out);
+/* Opens an object named name with its status and, unless empty, the reason; the caller closes it.
+ */
+void ops_open_check(struct jout *j, const char *name, const char *state, const char *reason);
+void ops_open_database(struct jout *j, const struct ops_health *h);
+void ops_open_redis(struct jout *j, const struct ops_health *h);
+
+/* status.c; see http_handler. */
+enum err ops_status(struct request_ctx *ctx, const struct http_call *call,
+                    struct http_response *res);
+
+#endif

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * /status: the whole service at one look, for people and scripts. The names are stable: what is
+ * added comes as a new member. It holds no secret and nothing of a session.
+ */
+#include "operations.h"
+
+#include <unistd.h>
+
+static int64_t load(const _Atomic int64_t *gauge)
+{
+    return atomic_load_explicit(gauge, memory_order_relaxed);
+}
+
+static int64_t count(const _Atomic uint64_t *counter)
+{
+    return (int64_t)atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void put(struct jout *j, const char *key, int64_t v)
+{
+    jout_key(j, key);
+    jout_i64(j, v);
+}
+
+/* Each request is in one bucket of this histogram. */
+static int64_t requests_of(const struct metrics_slot *slot)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i <= METRICS_BUCKETS; i++)
+        n += count(&slot->latency.bucket[i]);
+    return n;
+}
+
+static void write_workers(struct jout *j, const struct api_service *api)
+{
+    jout_key(j, "workers");
+    jout_array_open(j);
+    for (size_t i = 0; i < api->n_slots; i++) {
+        const struct metrics_slot *s = &api->slots[i];
+        jout_object_open(j);
+        put(j, "worker", (int64_t)i);
+        put(j, "pid", load(&s->pid));
+        put(j, "requests", requests_of(s));
+        put(j, "threads_busy", load(&s->threads_busy));
+        jout_key(j, "pool");
+        jout_object_open(j);
+        put(j, "open", load(&s->pool_open));
+        put(j, "idle", load(&s->pool_idle));
+        put(j, "in_use", load(&s->pool_in_use));
+        put(j, "waiting", load(&s->pool_waiting));
+        put(j, "max", load(&s->pool_max));
+        jout_object_close(j);
+        jout_object_close(j);
+    }
+    jout_array_close(j);
+}
+
+/* Since the start of the service, over all workers that were. */
+static void write_totals(struct jout *j, const struct api_service *api)
+{
+    static const char *const tiers[METRICS_TIERS] = {"memory", "redis", "postgres"};
+    int64_t requests = 0, errors = 0, replays = 0, refused = 0;
+    int64_t hits[METRICS_TIERS] = {0}, misses[METRICS_TIERS] = {0};
+    for (size_t i = 0; i < api->n_slots; i++) {
+        const struct metrics_slot *s = &api->slots[i];
+        requests += requests_of(s);
+        for (size_t e = 0; e < ERR_COUNT; e++)
+            errors += count(&s->errors[e]);
+        replays += count(&s->replays);
+        refused += count(&s->queue_refused);
+        for (size_t t = 0; t < METRICS_TIERS; t++) {
+            hits[t] += count(&s->tier_hits[t]);
+            misses[t] += count(&s->tier_misses[t]);
+        }
+    }
+    jout_key(j, "totals");
+    jout_object_open(j);
+    put(j, "requests", requests);
+    put(j, "errors", errors);
+    put(j, "replays", replays);
+    put(j, "queue_refused", refused);
+    for (size_t t = 0; t < METRICS_TIERS; t++) {
+        jout_key(j, tiers[t]);
+        jout_object_open(j);
+        put(j, "hits", hits[t]);
+        put(j, "misses", misses[t]);
+        jout_object_close(j);
+    }
+    jout_object_close(j);
+}
+
+static void write_setting(void *arg, const char *name, const char *text, int64_t number)
+{
+    struct jout *j = arg;
+    jout_key(j, name);
+    if (text)
+        jout_sv(j, sv_from(text));
+    else
+        jout_i64(j, number);
+}
+
+static void write_service(struct jout *j, const struct api_service *api, const struct ops_health *h)
+{
+    jout_key(j, "status");
+    jout_sv(j, sv_from(h->status));
+    jout_key(j, "version");
+    jout_sv(j, sv_from(api->version));
+    put(j, "pid", getpid());
+    jout_key(j, "started_at");
+    jout_time(j, api->started_at);
+    put(j, "uptime_seconds", (clock_wall_us() - api->started_at) / 1000000);
+    put(j, "crash_looping", h->crash_looping);
+}
+
+static void newline(struct buf *out, int depth)
+{
+    buf_putc(out, '\n');
+    for (int i = 0; i < depth; i++)
+        BUF_LIT(out, "  ");
+}
+
+/* Our own JSON text with a line for each member down to two levels: for people, who read it too. */
+static void indent(struct buf *out, struct sv json)
+{
+    enum { LEVELS = 2 };
+    int depth = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < json.n; i++) {
+        const char c = json.p[i];
+        const bool opens = !quoted && (c == '{' || c == '['), ends = c == '}' || c == ']';
+        if (quoted && c == '\\') {
+            buf_put(out, &json.p[i++], 2);
+            continue;
+        }
+        if (c == '"')
+            quoted = !quoted;
+        if (!quoted && ends && depth-- <= LEVELS)
+            newline(out, depth);
+        buf_putc(out, c);
+        if (opens)
+            depth++;
+        if ((opens || (!quoted && c == ',')) && depth <= LEVELS)
+            newline(out, depth);
+        else if (!quoted && c == ':')
+            buf_putc(out, ' ');
+    }
+    buf_putc(out, '\n');
+}
+
+enum err ops_status(struct request_ctx *ctx, const struct http_call *call,
+                    struct http_response *res)
+{
+    const struct api_service *api = call->service;
+    struct ops_health h;
+    struct jout j;
+    struct buf text;
+    ops_look(api, &h);
+    buf_init(&text, ctx->arena, 4096);
+    native_begin(res, 200, &j);
+    jout_init(&j, &text);
+    jout_object_open(&j);
+    write_service(&j, api, &h);
+    ops_open_database(&j, &h);
+    put(&j, "schema_version", h.db.schema_version);
+    jout_object_close(&j);
+    ops_open_redis(&j, &h);
+    put(&j, "mismatches", (int64_t)h.cache.mismatches);
+    jout_object_close(&j);
+    write_workers(&j, api);
+    write_totals(&j, api);
+    jout_key(&j, "settings");
+    jout_object_open(&j);
+    if (api->each_setting)
+        api->each_setting(api->settings, write_setting, &j);
+    jout_object_close(&j);
+    jout_object_close(&j);
+    if (text.failed)
+        return ctx_nomem(ctx);
+    indent(&res->body, buf_get(&text));
+    return ERR_NONE;
+}

@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: MIT
+"""What parley says of itself: metrics against a load of which every number is known, /status, the log."""
+import collections
+import json
+import os
+import re
+import socket
+import unittest
+import uuid
+
+from harness import Workers, eventually, message, metrics
+from stack import StackTest
+
+REQUESTS = "parley_http_requests_total"
+HISTOGRAMS = ("parley_http_request_seconds", "parley_queue_seconds", "parley_pool_acquire_seconds",
+              "parley_statement_seconds")
+
+
+def check_text(test, text):
+    """The exposition format, line by line; how many samples there are."""
+    family, kinds, seen, buckets = None, {}, set(), {}
+    test.assertTrue(text.endswith("\n"))
+    for line in text.splitlines():
+        if line.startswith("# HELP "):
+            family = line.split(" ")[2]
+            test.assertNotIn(family, kinds, "announced twice")
+            test.assertGreater(len(line.split(" ", 3)[3]), 10)
+            kinds[family] = None
+            continue
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split(" ")
+            test.assertEqual((name, kinds[family]), (family, None))
+            test.assertIn(kind, ("counter", "gauge", "histogram"))
+            kinds[family] = kind
+            continue
+        found = re.fullmatch(r'([a-z_]+)((?:\{[a-z]+="[^"\\]+"(?:,[a-z]+="[^"\\]+")*\})?) '
+                             r'([0-9]+(?:\.[0-9]+)?)', line)
+        test.assertTrue(found, line)
+        name, labels, value = found[1], found[2], float(found[3])
+        test.assertNotIn((name, labels), seen, "a sample twice")
+        seen.add((name, labels))
+        base = name
+        if kinds[family] == "histogram":
+            base = re.sub("_(bucket|sum|count)$", "", name)
+            buckets.setdefault(family, []).append((name, labels, value))
+        test.assertEqual(base, family, "a sample outside of its family")
+        if kinds[family] == "counter":
+            test.assertTrue(name.endswith("_total"), name)
+    for family, samples in buckets.items():
+        values = [v for name, _, v in samples if name.endswith("_bucket")]
+        bounds = [float(re.search('le="([^"]+)"', labels)[1]) for name, labels, _ in samples
+                  if name.endswith("_bucket")]
+        test.assertEqual((values, bounds), (sorted(values), sorted(bounds)), family)
+        test.assertEqual([s[0] for s in samples[-2:]], [family + "_sum", family + "_count"])
+        test.assertEqual((bounds[-1], samples[-1][2]), (float("inf"), values[-1]))
+    test.assertEqual(set(buckets), set(HISTOGRAMS))
+    return len(seen)
+
+
+class Load:
+    """Requests of which it is known what each adds to the counters."""
+
+    def __init__(self, test):
+        self.test, self.client = test, test.client
+        self.expected = collections.Counter()
+        self.requests = 0
+
+    def ask(self, route, method, path, status, *adds, body=None, times=1, **headers):
+        """The request, so many times. adds: names of counters; "kind" of an error; a number of round
+        trips to PostgreSQL. The last answer."""
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        for _ in range(times):
+            answer = self.client.request(method, path, body, headers=headers)
+            self.test.assertEqual(answer.status, status, (method, path, answer))
+            self.requests += 1
+            self.expected[f'{REQUESTS}{{route="{route}",status="{status}"}}'] += 1
+            trips = 0
+            for add in adds:
+                if isinstance(add, int):
+                    trips = add
+                elif add.startswith("parley_"):
+                    self.expected[add] += 1
+                else:
+                    self.expected[f'parley_errors_total{{kind="{add}"}}'] += 1
+            # Without transactions of several round trips each takes a connection once.
+            self.expected["parley_statement_seconds_count"] += trips
+            self.expected["parley_pool_acquire_seconds_count"] += trips
+        return answer
+
+    def run(self):
+        """Every route and every kind of answer that a client can cause."""
+        ask, hit = self.ask, 'parley_tier_hits_total{tier="postgres"}'
+        text, two = message("x"), {"messages": [message("a"), message("b")]}
+        key = uuid.uuid4().hex
+        path = ask("session_create", "POST", "/v1/sessions", 201, 1, body={"message": text},
+                   times=3).headers["Location"]
+        own = f"/v1/sessions/{uuid.uuid4().hex}"
+        ask("session_put", "PUT", own, 201, 2, body={})
+        ask("session_put", "PUT", own, 200, 1, hit, body={}, times=4)
+        ask("session_create", "POST", "/v1/sessions", 409, 1, "conflict",
+            body={"session_id": own.rpartition("/")[2]})
+        tag = ask("session_get", "GET", path, 200, 1, hit, times=5).headers["ETag"]
+        ask("session_get", "HEAD", path, 200, 1, hit)
+        ask("session_get", "GET", path, 304, 1, hit, times=2, If_None_Match=tag)
+        ask("session_get", "GET", path + "-none", 404, 1, "not_found", times=3)
+        ask("session_get", "GET", path + "?messages=x", 400, "invalid", times=2)
+        ask("session_patch", "PATCH", path, 200, 2, body={"context": {"a": 1}}, times=2)
+        ask("session_patch", "PATCH", path, 415, "unsupported_media_type", body=b"{}",
+            Content_Type="text/plain")
+        ask("messages_append", "POST", path + "/messages", 201, 1, body=text, times=4)
+        ask("messages_append", "POST", path + "/messages", 201, 1, body=two, Idempotency_Key=key)
+        ask("messages_append", "POST", path + "/messages", 201, 2, "parley_idempotent_replays_total",
+            body=two, times=3, Idempotency_Key=key)
+        ask("messages_append", "POST", path + "/messages", 422, 2, "idempotency_key_reused", body=text,
+            Idempotency_Key=key)
+        ask("messages_append", "POST", path + "/messages", 400, "invalid", body=b"{", times=2,
+            Content_Type="application/json")
+        ask("messages_page", "GET", path + "/messages?order=asc", 200, 1, times=3)
+        ask("message_get", "GET", path + "/messages/1", 200, 1, times=2)
+        ask("message_get", "GET", path + "/messages/99", 404, 1, "not_found")
+        ask("message_delete", "DELETE", path + "/messages/1", 204, 1)
+        ask("session_delete", "DELETE", own, 204, 1)
+        ask("none", "GET", "/v1/nothing", 404, "not_found", times=2)
+        ask("none", "POST", path, 405, "method_not_allowed")
+        ask("none", "OPTIONS", path, 204)
+        ask("none", "GET", path, 406, "not_acceptable", Accept="text/html")
+        ask("none", "GET", path + "?a=%zz", 400, "invalid")
+        self.expected["parley_http_request_seconds_count"] += self.requests
+        self.expected["parley_queue_seconds_count"] += self.requests
+
+
+class Metrics(StackTest):
+    """Without Redis, whose tier asks PostgreSQL on its own account."""
+    env = {"PARLEY_SWEEP": "0", "REDIS_URL": None}
+    stack_options = {"servers": ("postgres", "parley", "nginx")}
+
+    def setUp(self):
+        super().setUp()
+        self.stack.wait_ready()
+
+    def difference(self, before):
+        """What has grown since, but for times and gauges."""
+        after = metrics(self.client)
+        return {name: after[name] - before.get(name, 0) for name in after
+                if after[name] != before.get(name, 0) and "_bucket" not in name
+                and not name.endswith("_sum") and ("_total" in name or "_count" in name)
+                and not name.startswith("parley_db_connections_")}
+
+    def test_every_counter_against_a_known_load(self):
+        """Fails if a request, an error, a replay or a round trip is counted twice, or a status under
+        another one: tried."""
+        before, load = metrics(self.client), Load(self)
+        load.run()
+        self.assertEqual(self.difference(before), dict(load.expected))
+
+    def test_bad_connections(self):
+        """What comes over a connection and is no request. Fails if it is not counted: tried."""
+        before = metrics(self.client)
+        for bad in (b"GET / HTTP/1.1\r\n\r\n", bytes(64), b"\x01\x09" + bytes(30)):
+            with socket.socket(socket.AF_UNIX) as s:
+                s.settimeout(20)
+                s.connect(self.stack.parley.env["PARLEY_LISTEN"])
+                s.sendall(bad)
+                try:
+                    self.assertEqual(s.recv(100), b"")
+                except ConnectionResetError:
+                    pass
+        self.assertEqual(self.difference(before), {"parley_bad_connections_total": 3})
+
+    def test_gauges_at_rest(self):
+        """What was opened and not closed is open; nobody works or waits."""
+        def at_rest():
+            m = metrics(self.client)
+            states = {s: m[f'parley_pool_connections{{state="{s}"}}']
+                      for s in ("open", "idle", "in_use", "max")}
+            self.assertEqual(states["max"], 40)
+            return (states["open"] == states["idle"] >= 4 and states["in_use"] == 0
+                    and m["parley_threads_busy"] == m["parley_pool_waiting"] == 0
+                    and states["open"] == m["parley_db_connections_opened_total"]
+                    - m.get("parley_db_connections_closed_total", 0))
+        self.assertIsNotNone(eventually(at_rest, 20))
+
+    def test_text(self):
+        """Before and after every counter has counted."""
+        check_text(self, self.client.get("/metrics").body.decode())
+        Load(self).run()
+        text = self.client.get("/metrics").body.decode()
+        self.assertGreater(check_text(self, text), 90)
+
+
+class Tiers(StackTest):
+    """With Redis."""
+    env = {"PARLEY_SWEEP": "0"}
+
+    def test_hits_and_misses(self):
+        """Who answered each read. Fails if a hit is counted as another tier's, or one twice: tried."""
+        def counts():
+            m = metrics(self.client)
+            return [m.get(f'parley_tier_{what}_total{{tier="{tier}"}}', 0) for what, tier in
+                    (("hits", "memory"), ("hits", "redis"), ("hits", "postgres"), ("misses", "redis"))]
+        before = counts()
+        for i in range(3):
+            # A PUT that made the session has looked for it: a miss. What it made is kept.
+            path = f"/v1/sessions/tiers{i}"
+            self.assertEqual(self.client.put(path, {}).status, 201)
+            for _ in range(5):
+                self.assertEqual(self.client.get(path).status, 200)
+            self.assertEqual(self.client.get(path + "-none").status, 404)
+            # Nobody knows the id of this one yet, so it is kept when it is read.
+            path = self.client.post("/v1/sessions", {}).headers["Location"]
+            for _ in range(4):
+                self.assertEqual(self.client.get(path).status, 200)
+        memory, redis, postgres, misses = (b - a for a, b in zip(before, counts()))
+        self.assertEqual((memory + redis, postgres, misses), (3 * (5 + 3), 3, 3 * 3))
+
+
+class Status(StackTest):
+    """/status"""
+    SECRET = "sesame-7f3a"
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        url = cls.stack.parley.env["DATABASE_URL"]
+        cls.stack.parley.restart(DATABASE_URL=f"{url}&password={cls.SECRET}", PARLEY_THREADS="7")
+        cls.stack.wait_ready()
+
+    def test_shows_the_service(self):
+        """Fails if a password is shown, or if a worker's own numbers are another one's: tried."""
+        before = self.client.get("/status").json
+        for _ in range(30):
+            self.assertEqual(self.client.get("/v1/sessions/none").status, 404)
+        answer = self.client.get("/status")
+        self.assertEqual(answer.headers["Content-Type"], "application/json")
+        self.assertGreater(answer.body.count(b"\n  "), 20, "not for people")
+        status = answer.json
+        self.assertEqual((status["status"], status["postgresql"]["status"], status["redis"]["status"]),
+                         ("ready", "up", "up"))
+        self.assertGreaterEqual(status["postgresql"]["schema_version"], 1)
+        self.assertEqual({w["pid"] for w in status["workers"]}, set(self.stack.worker_pids()))
+        self.assertIn(status["pid"], self.stack.worker_pids())
+        self.assertEqual(sum(w["requests"] for w in status["workers"]), status["totals"]["requests"])
+        self.assertEqual(status["totals"]["requests"] - before["totals"]["requests"], 30)
+        self.assertEqual(status["totals"]["errors"] - before["totals"]["errors"], 30)
+        self.assertEqual((status["settings"]["PARLEY_THREADS"], status["settings"]["PARLEY_HOSTS"]),
+                         (7, "one"))
+        self.assertGreaterEqual(status["uptime_seconds"], before["uptime_seconds"])
+        for path in ("/status", "/readyz", "/metrics", "/livez"):
+            self.assertNotIn(self.SECRET, self.client.get(path).body.decode())
+        self.assertNotIn(self.SECRET, self.stack.parley.log())
+        self.assertNotIn("DATABASE_URL", status["settings"])
+
+    def test_a_worker_that_died(self):
+        """Its number is another one's, what it counted stays."""
+        before = self.client.get("/status").json
+        gone = self.stack.worker_pids()[0]
+        os.kill(gone, 9)
+
+        def replaced():
+            pids = {w["pid"] for w in self.client.get("/status").json["workers"]}
+            return gone not in pids and 0 not in pids
+        self.assertIsNotNone(eventually(replaced, 20))
+        after = self.client.get("/status").json
+        self.assertEqual(after["totals"]["requests"], before["totals"]["requests"])
+        self.assertEqual(after["crash_looping"], 0)
+
+
+class Log(StackTest):
+    """One JSON object a line, and nothing of what users said."""
+    env = {"PARLEY_SLOW_MS": "0", "PARLEY_SWEEP": "1", "PARLEY_REQUEST_MS": "2000",
+           "PARLEY_STATEMENT_MS": "1000"}
+    MARK = "Zq7Xw"  # in everything that a client says but for the ids of its requests
+    FIELDS = {"request_id", "tenant", "route", "status", "total_us", "queue_us", "pool_us", "sql_us",
+              "cache_us", "round_trips", "tier"}
+
+    def setUp(self):
+        super().setUp()
+        self.asked = {}  # request id: status
+
+    def ask(self, client, method, path, body=None, **headers):
+        """A request with an id of its own; the answer, or None when the worker was killed."""
+        request_id = uuid.uuid4().hex
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        headers["X-Request-Id"] = request_id
+        if isinstance(body, bytes):
+            headers.setdefault("Content-Type", "application/json")
+        try:
+            answer = client.request(method, path, body, headers=headers)
+        except OSError:
+            client.close()
+            return None
+        if answer.headers["Content-Type"] and answer.status != 502:
+            self.asked[request_id] = answer.status
+        return answer
+
+    def step(self, client):
+        """Good, bad and repeated requests, each part of them marked."""
+        m, ask = self.MARK, self.ask
+        path = f"/v1/sessions/{m}{uuid.uuid4().hex}"
+        said = message(m + "content", metadata={m + "key": m + "value"})
+        ask(client, "PUT", path, {"user_id": m + "user", "context": {m: m}, "metadata": {m: [m]},
+                                  "messages": [said] * 3}, X_Parley_User=m + "user")
+        key = m + uuid.uuid4().hex
+        for _ in range(2):
+            ask(client, "POST", path + "/messages?return=5", said, Idempotency_Key=key)
+        ask(client, "POST", path + "/messages", {**said, "content": m + "other"}, Idempotency_Key=key)
+        ask(client, "POST", path + "/messages", {**said, "message_id": m + "id"})
+        ask(client, "POST", path + "/messages", {**said, "message_id": m + "id"})
+        ask(client, "PATCH", path, {"context": {m: {m: m}}}, If_Match=f'"{m}"')
+        ask(client, "PATCH", path, {"context": {m: {m: m}}})
+        ask(client, "GET", path, X_Parley_User=m + "other")
+        ask(client, "GET", path)
+        ask(client, "GET", f"{path}/messages?{m}=1")
+        ask(client, "GET", f"{path}/messages/{m}")
+        for bad in ('{"%s":1}', '{"message":{"role":"%s \n"}}', '{"context":{"%s":1,"%s":2}}', '"%s',
+                    '{"metadata":{"%s":1e200}}', '{"context":{"a":"\\u0000%s"}}'):
+            ask(client, "POST", "/v1/sessions", bad.replace("%s", m).encode())
+        ask(client, "POST", f"/{m}/%ff")
+        ask(client, "DELETE", path + "/messages/1")
+        ask(client, "DELETE", path, Idempotency_Key=m + uuid.uuid4().hex)
+
+    def lines(self):
+        """The log, every line of it JSON."""
+        found = []
+        for text in self.stack.parley.log().splitlines():
+            line = json.loads(text)
+            self.assertLessEqual({"ts", "level", "pid", "event"}, set(line), text)
+            found.append(line)
+        return found
+
+    def test_every_line_under_load_with_faults(self):
+        """Fails if a body, a target or a field that a client named is logged, or if a request is not:
+        tried."""
+        clients = [self.stack.client() for _ in range(6)]
+        for client in clients:
+            self.addCleanup(client.close)
+        with Workers(len(clients), lambda i: self.step(clients[i])) as workers:
+            workers.pause(1)
+            self.stack.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                            " WHERE application_name = 'parley'")
+            workers.pause(0.5)
+            self.stack.redis.kill()
+            workers.pause(0.5)
+            self.stack.redis.start()
+            os.kill(self.stack.worker_pids()[0], 9)
+            workers.pause(0.7)
+            self.stack.postgres.kill()
+            workers.pause(0.7)
+            self.stack.postgres.start()
+            workers.pause(1)
+            self.stack.postgres.pause()
+            workers.pause(2.5)
+            self.stack.postgres.resume()
+            workers.pause(1)
+        self.stack.parley.stop()
+        text = self.stack.parley.log()
+        self.assertNotIn(self.MARK, text)
+        requests = [x for x in self.lines() if x["event"] in ("request", "request_failed")]
+        for x in requests:
+            self.assertLessEqual(self.FIELDS, set(x), x)
+            self.assertEqual(x["event"] == "request_failed", x["status"] >= 500, x)
+            self.assertEqual(x["level"], "error" if x["status"] >= 500 else "info")
+            self.assertEqual("error" in x, x["status"] >= 400, x)
+            self.assertGreaterEqual(x["total_us"], x["queue_us"])
+        logged = {x["request_id"]: x["status"] for x in requests}
+        self.assertEqual({i: s for i, s in self.asked.items() if logged.get(i) != s}, {})
+        statuses = collections.Counter(x["status"] for x in requests)
+        self.assertLessEqual({200, 201, 204, 400, 404, 409, 412, 422, 503}, set(statuses), statuses)
+        # Where the time went is known for those that asked PostgreSQL.
+        self.assertTrue(all(x["sql_us"] > 0 for x in requests if x["round_trips"]))
+        self.stack.parley.start()
+
+
+if __name__ == "__main__":
+    unittest.main()

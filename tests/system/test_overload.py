@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: MIT
+"""More requests than threads or connections: who waited too long is refused before any work is done
+for it, and says so; the others are served.
+
+A row that somebody else has locked holds a thread for a second (lock_timeout), which is how these
+tests make parley slow.
+"""
+import collections
+import json
+import subprocess
+import threading
+import time
+import unittest
+
+from harness import Wire, at_once, eventually, message, metrics, rows, say
+from stack import StackError, StackTest
+
+LOCKED = "/v1/sessions/locked"
+
+
+class Lock:
+    """Holds the row of a session as long as the with block runs."""
+
+    def __init__(self, stack, session_id):
+        postgres = stack.postgres
+        # pylint: disable=consider-using-with  # ended by __exit__
+        self.process = subprocess.Popen(
+            [postgres.bin + "/psql", "-XqAt", "-h", postgres.dir, "-U", "postgres", "-d", "parley"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=postgres.environment())
+        self.process.stdin.write("BEGIN;\nSELECT 'locked' FROM sessions WHERE session_id = "
+                                 f"'{session_id}' FOR UPDATE;\n\\echo none\n")
+        self.process.stdin.flush()
+
+    def __enter__(self):
+        if self.process.stdout.readline() != "locked\n":
+            raise StackError("the row was not locked")
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+class OverloadTest(StackTest):
+    """Without Redis: each request that gets to PostgreSQL shows in the pool's histogram."""
+    stack_options = {"servers": ("postgres", "parley", "nginx")}
+    acquired = "parley_pool_acquire_seconds_count"
+
+    def setUp(self):
+        super().setUp()
+        self.stack.wait_ready()
+        self.assertIn(self.served(lambda: self.client.put(LOCKED, {}).status), (200, 201))
+
+    def served(self, ask):
+        """The status that ask() gives when it is not 503: also these requests may have waited."""
+        end = time.monotonic() + 30
+        while (status := ask()) == 503 and time.monotonic() < end:
+            pass
+        return status
+
+    def burst(self, n, path, headers=""):
+        """n clients that append to path at once; their (status, headers, problem or receipt)."""
+        wires = [Wire(self.stack.nginx.port, timeout=60) for _ in range(n)]
+        for wire in wires:
+            self.addCleanup(wire.close)
+        answers = at_once(n, lambda i: wires[i].request(
+            "POST", path.format(i) + "/messages?create=true",
+            json.dumps(message(f"burst {i}")).encode(), headers))
+        return [(status, head.decode(), json.loads(body)) for status, head, body in answers]
+
+    def overloaded(self, answers):
+        """Those that were refused, each as it must be."""
+        refused = [a for a in answers if a[0] == 503]
+        for _, head, problem in refused:
+            self.assertEqual((problem["status"], problem["code"]), (503, "overload"), problem)
+            self.assertIn("\r\nRetry-After: 1\r\n", head)
+            self.assertIn("\r\nContent-Type: application/problem+json\r\n", head)
+        return refused
+
+
+class Queue(OverloadTest):
+    """Two threads."""
+    env = {"PARLEY_WORKERS": "1", "PARLEY_THREADS": "2", "PARLEY_QUEUE_MS": "300", "REDIS_URL": None,
+           "PARLEY_SWEEP": "0", "PARLEY_SLOW_MS": "0"}
+
+    def test_excess_is_refused_and_goodput_comes_back(self):
+        """Fails if nobody looks at how long a request has waited, if it is looked at only after
+        PostgreSQL was asked, or if the answer to one who waited is not counted: tried."""
+        before, stored = metrics(self.client), rows(self.stack)
+        with Lock(self.stack, "locked"):
+            began = time.monotonic()
+            answers = self.burst(40, LOCKED)
+            took = time.monotonic() - began
+            refused = self.overloaded(answers)
+        counts = collections.Counter(status for status, _, _ in answers)
+        say(f"{dict(counts)} in {took:.2f} s; without a bound they would take 20 s")
+        self.assertEqual(set(counts), {409, 503})
+        self.assertGreaterEqual(len(refused), 30)
+        self.assertEqual(rows(self.stack), stored)
+        after = metrics(self.client)
+        self.assertEqual(after["parley_queue_refused_total"]
+                         - before.get("parley_queue_refused_total", 0), len(refused))
+        # Those that were not refused, and nobody else, have asked PostgreSQL.
+        self.assertEqual(after[self.acquired] - before[self.acquired], counts[409])
+        # Each comes back until it is served, as it was told to.
+        good, end = [], time.monotonic() + 30
+        while len(good) < 30 and time.monotonic() < end:
+            good += [a for a in self.burst(10, "/v1/sessions/fresh{}") if a[0] == 201]
+        self.assertGreaterEqual(len(good), 30)
+
+    def test_a_body_is_read_to_its_end(self):
+        """A refused request leaves nothing behind on its connection for the next one to find: half a
+        megabyte each, then requests on the same connections. Fails if what is refused is not read: tried."""
+        body = json.dumps(message("x" * 500000)).encode()
+        wires = [Wire(self.stack.nginx.port) for _ in range(20)]
+        for wire in wires:
+            self.addCleanup(wire.close)
+        bad = metrics(self.client).get("parley_bad_connections_total", 0)
+        with Lock(self.stack, "locked"):
+            answers = at_once(20, lambda i: wires[i].request("POST", LOCKED + "/messages", body))
+        self.assertIn(503, [a[0] for a in answers])
+        self.assertLessEqual({a[0] for a in answers}, {409, 503})
+        for i, wire in enumerate(wires):
+            path = f"/v1/sessions/body{i}"
+            status = self.served(lambda w=wire, p=path: w.request("PUT", p, b"{}")[0])
+            self.assertEqual(status, 201, path)
+        self.assertEqual(metrics(self.client).get("parley_bad_connections_total", 0), bad)
+
+    def test_operations_answer(self):
+        """They have a thread of their own, and no bound. Fails if they take a handler's: tried (with
+        both sockets served by the handlers)."""
+        with Lock(self.stack, "locked"):
+            busy = threading.Thread(target=self.burst, args=(12, LOCKED), daemon=True)
+            busy.start()
+            # Seen only by somebody who is none of the two.
+            self.assertIsNotNone(eventually(
+                lambda: self.client.get("/status").json["workers"][0]["pool"]["in_use"] == 2, 10))
+            busy.join()
+        self.assertEqual(self.client.get("/readyz").status, 200)
+
+
+class Deadline(OverloadTest):
+    """One thread, and requests that may wait as long as they live."""
+    env = {"PARLEY_WORKERS": "1", "PARLEY_THREADS": "1", "PARLEY_QUEUE_MS": "0", "REDIS_URL": None,
+           "PARLEY_SWEEP": "0", "PARLEY_SLOW_MS": "0", "PARLEY_REQUEST_MS": "600",
+           "PARLEY_STATEMENT_MS": "600", "PARLEY_ACQUIRE_MS": "500"}
+
+    def test_counts_from_when_nginx_passed_the_request_on(self):
+        """Who waited for all of its time asks PostgreSQL nothing. Fails if the time of a request begins
+        with its handler: tried."""
+        with Lock(self.stack, "locked"):
+            answers = self.burst(8, LOCKED)
+        self.assertEqual({status for status, _, _ in answers}, {503})
+        lines = [json.loads(x) for x in self.stack.parley.log().splitlines()]
+        late = [x for x in lines if x.get("queue_us", 0) >= 600000]
+        self.assertTrue(late, "none has waited so long")
+        self.assertEqual({(x["error"], x["pool_us"]) for x in late}, {("overload", 0)})
+
+
+class Fairness(OverloadTest):
+    """A session that is slow holds as many threads as it has requests, and no more."""
+    env = {"PARLEY_WORKERS": "1", "PARLEY_THREADS": "4", "PARLEY_QUEUE_MS": "20000",
+           "REDIS_URL": None, "PARLEY_SWEEP": "0"}
+
+    def test_others_are_served_by_the_threads_that_are_left(self):
+        """Three of four threads wait for one session. Fails if there are three threads only:
+        tried."""
+        held = 'parley_http_requests_total{route="messages_append",status="409"}'
+        over, slowest, served = threading.Event(), 0.0, 0
+
+        def hold(_):
+            wire = Wire(self.stack.nginx.port, timeout=60)
+            while not over.is_set():
+                status, _, _ = wire.request("POST", LOCKED + "/messages", b'{"role":"a","content":""}')
+                self.assertEqual(status, 409)
+            wire.close()
+        with Lock(self.stack, "locked"):
+            holders = threading.Thread(target=at_once, args=(3, hold), daemon=True)
+            holders.start()
+            self.assertIsNotNone(eventually(
+                lambda: self.client.get("/status").json["workers"][0]["pool"]["in_use"] == 3, 10))
+            before = metrics(self.client).get(held, 0)
+            for i in range(200):
+                began = time.monotonic()
+                answer = self.client.post("/v1/sessions/other/messages?create=true", message(str(i)))
+                self.assertEqual(answer.status, 201, answer)
+                slowest, served = max(slowest, time.monotonic() - began), served + 1
+            waited = metrics(self.client).get(held, 0) - before
+            over.set()
+            holders.join()
+        say(f"{served} served beside {waited:.0f} that were held; the slowest took {slowest:.3f} s")
+        # Each of them would have waited for one that is held, had there been no thread left.
+        self.assertLess(waited * 2, served)
+
+
+class Pool(OverloadTest):
+    """One connection."""
+    env = {"PARLEY_WORKERS": "1", "PARLEY_THREADS": "8", "PARLEY_POOL_MIN": "1", "PARLEY_POOL_MAX": "1",
+           "PARLEY_ACQUIRE_MS": "200", "PARLEY_QUEUE_MS": "0", "REDIS_URL": None, "PARLEY_SWEEP": "0"}
+
+    def test_exhausted(self):
+        """Fails if a request waits for a connection without a bound: tried."""
+        stored = rows(self.stack)
+        with Lock(self.stack, "locked"):
+            answers = self.burst(8, LOCKED)
+            refused = self.overloaded(answers)
+        self.assertGreaterEqual(len(refused), 4)
+        self.assertEqual(rows(self.stack), stored)
+        self.assertEqual(self.client.post(LOCKED + "/messages", message("after")).status, 201)
+
+
+if __name__ == "__main__":
+    unittest.main()

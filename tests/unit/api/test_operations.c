@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/* /readyz and /status without any server: what they say when nothing is up. */
+#include "../../../src/api/operations.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../suite.h"
+#include "parley/json/doc.h"
+
+struct bench {
+    struct api_service api;
+    struct arena *arena;
+    struct metrics_slot *slots;
+    struct http_response res;
+};
+
+static void settings(const void *from, api_setting_fn each, void *arg)
+{
+    each(arg, "PARLEY_THREADS", NULL, *(const int64_t *)from);
+    each(arg, "PARLEY_LISTEN", "/a \"b\\\",{[:]}", 0);
+}
+
+static bool begin(struct bench *b, const _Atomic int64_t *looping)
+{
+    static const int64_t threads = 24;
+    static const struct db_settings nowhere = {.url = "host=/nonexistent dbname=none",
+                                               .role = "",
+                                               .app_name = "test",
+                                               .pool_max = 1,
+                                               .acquire_ms = 10,
+                                               .connect_ms = 10,
+                                               .workers = 1};
+    memset(b, 0, sizeof(*b));
+    b->arena = arena_create(1 << 20);
+    b->slots = arena_zalloc(b->arena, 2 * sizeof(*b->slots));
+    b->api = (struct api_service){.db = db_open(&nowhere, NULL),
+                                  .request_ms = 1000,
+                                  .slots = b->slots,
+                                  .n_slots = 2,
+                                  .version = "1.2.3",
+                                  .started_at = clock_wall_us() - 5000000,
+                                  .crash_looping = looping,
+                                  .each_setting = settings,
+                                  .settings = &threads};
+    CU_ASSERT_TRUE(b->api.db && b->slots);
+    return b->api.db && b->slots;
+}
+
+static void end(struct bench *b)
+{
+    db_close(b->api.db);
+    arena_destroy(b->arena);
+}
+
+/* The body of an answer, with a NUL behind it; it is whole JSON. */
+static const char *ask(struct bench *b, const char *path, int status)
+{
+    struct http_request req = {
+        .method = HTTP_GET, .method_text = SV("GET"), .target = sv_from(path)};
+    struct request_ctx ctx;
+    struct jdoc doc;
+    http_response_init(&b->res, b->arena);
+    ops_answer(&b->api, b->arena, &req, &b->res);
+    CU_ASSERT_EQUAL(b->res.status, status);
+    ctx_init(&ctx, b->arena, deadline_in_ms(1000), SV(""), SV("t"));
+    CU_ASSERT_EQUAL(jdoc_parse(&ctx, buf_get(&b->res.body), &doc), ERR_NONE);
+    buf_putc(&b->res.body, '\0');
+    return b->res.body.p;
+}
+
+static bool has(const char *text, const char *part)
+{
+    bool found = strstr(text, part) != NULL;
+    if (!found)
+        printf("\n    no %s in %s", part, text);
+    return found;
+}
+
+/* Workers that keep dying are told. Fails if nobody looks at them: tried. */
+static void ready_tells_of_crash_loops(void)
+{
+    static _Atomic int64_t looping = 0;
+    struct bench b;
+    if (!begin(&b, &looping))
+        return;
+    const char *t = ask(&b, "/readyz", 503);
+    CU_ASSERT_TRUE(has(t, "\"workers\":{\"status\":\"up\"}"));
+    CU_ASSERT_TRUE(has(t, "\"status\":\"down\",\"serves\":\"nothing\""));
+    atomic_store(&looping, 2);
+    t = ask(&b, "/readyz", 503);
+    CU_ASSERT_TRUE(has(t, "\"workers\":{\"status\":\"crash_looping\",\"reason\":\"2 of "));
+    CU_ASSERT_TRUE(has(ask(&b, "/status", 200), "\"crash_looping\": 2"));
+    end(&b);
+}
+
+/* Every number from its own place, and text that a person can read. */
+static void status_shows_the_service(void)
+{
+    struct bench b;
+    if (!begin(&b, NULL))
+        return;
+    for (int i = 0; i < 2; i++) {
+        struct metrics_slot *s = &b.slots[i];
+        metrics_request(s, 0, 200, 10);
+        metrics_request(s, 0, 404, 20000000);
+        metrics_add(&s->errors[ERR_NOT_FOUND], 3);
+        metrics_add(&s->replays, 4);
+        metrics_add(&s->queue_refused, 5);
+        metrics_add(&s->tier_hits[METRICS_REDIS], 6);
+        metrics_add(&s->tier_misses[METRICS_REDIS], 7);
+        metrics_set(&s->pid, 100 + i);
+        metrics_set(&s->threads_busy, 8);
+        metrics_set(&s->pool_open, 9);
+        metrics_set(&s->pool_idle, 10);
+        metrics_set(&s->pool_in_use, 11);
+        metrics_set(&s->pool_waiting, 12);
+        metrics_set(&s->pool_max, 13);
+    }
+    const char *t = ask(&b, "/status", 200);
+    static const char *const parts[] = {
+        "{\n  \"status\": \"down\",\n  \"version\": \"1.2.3\",\n  \"pid\": ",
+        "\n  \"uptime_seconds\": ",
+        "\n  \"postgresql\": {\n    \"status\": ",
+        "\n  \"redis\": {\n    \"status\": \"off\",\n    \"mismatches\": 0\n  }",
+        "\n    {\"worker\": 0,\"pid\": 100,\"requests\": 2,\"threads_busy\": 8,\"pool\": "
+        "{\"open\": 9,"
+        "\"idle\": 10,\"in_use\": 11,\"waiting\": 12,\"max\": 13}},\n    {\"worker\": 1,\"pid\": "
+        "101,",
+        "\n    \"requests\": 4,\n    \"errors\": 6,\n    \"replays\": 8,\n    \"queue_refused\": "
+        "10,",
+        "\n    \"redis\": {\"hits\": 12,\"misses\": 14},",
+        "\n    \"PARLEY_THREADS\": 24,\n    \"PARLEY_LISTEN\": \"/a \\\"b\\\\\\\",{[:]}\"\n  "
+        "}\n}\n",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        CU_ASSERT_TRUE(has(t, parts[i]));
+    end(&b);
+}
+
+SUITE(operations, "api/operations", {"ready tells of crash loops", ready_tells_of_crash_loops},
+      {"status shows the service", status_shows_the_service})
