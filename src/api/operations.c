@@ -94,7 +94,7 @@ static enum err ops_metrics(struct request_ctx *ctx, const struct http_call *cal
     const char *const *names = api_route_names(&n);
     res->status = 200;
     res->content_type = "text/plain; version=0.0.4";
-    metrics_render(&res->body, api->slots, api->n_slots, names, n);
+    metrics_render(&res->body, api->slots, atomic_load(&api->host->n_slots), names, n);
     return ERR_NONE;
 }
 

@@ -85,6 +85,8 @@ static const struct setting settings[] = {
            "longest time to connect to Redis, and for a command"),
     NUMBER("PARLEY_DRAIN", drain_s, "25", 0, 3600,
            "seconds that a stopping worker serves what nginx holds; more than its keepalive_time"),
+    NUMBER("PARLEY_RECYCLE", recycle, "1000000", 0, 1000000000000,
+           "requests, give or take a tenth, after which a worker is replaced; 0: never"),
     NUMBER("PARLEY_SWEEP", sweep_s, "60", 0, 86400,
            "seconds between two deletions of expired sessions; 0: never"),
 };

@@ -9,6 +9,7 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "parley/api/api.h"
 #include "parley/base/clock.h"
@@ -21,6 +22,7 @@
 
 enum {
     TICK_MS = 500,
+    START_TICK_MS = 5,
     TRIM_TICKS = 20,
     DRAIN_TICK_MS = 20,
     STOP_GRACE_MS = 1000,
@@ -40,7 +42,8 @@ struct worker {
     struct sessions *sessions;
     struct api_service service;
     struct fcgi_server *server, *admin;
-    bool was_up; /* PostgreSQL has been usable */
+    bool was_up;                   /* PostgreSQL has been usable */
+    unsigned long long recycle_at; /* requests; 0: never */
 };
 
 static void open_db(struct worker *w)
@@ -57,11 +60,13 @@ static void open_db(struct worker *w)
         .connect_ms = (int)cfg->connect_ms,
         .idle_s = (int)cfg->pool_idle,
         .lifetime_s = (int)cfg->pool_lifetime,
-        .workers = (int)w->run->n_workers,
+        /* Twice: a reload has the pools of two generations open, and must not find the server full
+         * because of the one that leaves. */
+        .workers = 2 * (int)w->run->n_workers,
         .schema_version = db_schema_version(),
         .prepare = cfg->prepare,
     };
-    w->db = db_open(&settings, &w->run->shared->slots[w->run->index]);
+    w->db = db_open(&settings, &w->run->shared->slots[w->run->slot]);
 }
 
 static void open_cache(struct worker *w)
@@ -74,7 +79,7 @@ static void open_cache(struct worker *w)
         .fence_ms = (int)cfg->request_ms + FENCE_MARGIN_MS,
         .value_max = CACHE_VALUE_MAX,
     };
-    w->cache = cache_open(&settings, &w->run->shared->slots[w->run->index]);
+    w->cache = cache_open(&settings, &w->run->shared->slots[w->run->slot]);
 }
 
 static enum err start_servers(struct worker *w)
@@ -96,7 +101,7 @@ static enum err start_servers(struct worker *w)
     handlers.arena_limit =
         ARENA_BASE + ARENA_COPIES * ((size_t)cfg->max_body + (size_t)cfg->page_bytes);
     handlers.answer = api_answer;
-    handlers.slot = &w->run->shared->slots[w->run->index];
+    handlers.slot = &w->run->shared->slots[w->run->slot];
     enum err e = fcgi_server_start(&admin, &w->admin);
     if (e == ERR_NONE)
         e = fcgi_server_start(&handlers, &w->server);
@@ -111,7 +116,7 @@ static enum err open_all(struct worker *w)
                                                .page_bytes = cfg->page_bytes,
                                                .sweep_s = cfg->sweep_s,
                                                .statement_ms = (int)cfg->statement_ms};
-    struct metrics_slot *slot = &w->run->shared->slots[w->run->index];
+    struct metrics_slot *slot = &w->run->shared->slots[w->run->slot];
     open_db(w);
     open_cache(w);
     if (!w->db || !w->cache)
@@ -126,13 +131,13 @@ static enum err open_all(struct worker *w)
         .request_ms = cfg->request_ms,
         .slot = slot,
         .slots = w->run->shared->slots,
-        .n_slots = w->run->shared->n_slots,
+        .host = &w->run->shared->host,
         .version = PARLEY_VERSION,
     };
-    return start_servers(w);
+    return ERR_NONE;
 }
 
-/* A wrong configuration ends the service only until PostgreSQL was usable once: what becomes wrong
+/* A wrong configuration ends a worker only until PostgreSQL was usable once: what becomes wrong
  * later (a schema that is newer by now) is told by /readyz, while the tiers go on answering. */
 static bool is_misconfigured(struct worker *w)
 {
@@ -171,28 +176,70 @@ static bool close_all(struct worker *w)
     return true;
 }
 
+/* The supervisor answers by starting another, which is ready before this one is told to leave. */
+static void wish_for_recycling(struct worker *w)
+{
+    if (w->recycle_at > 0 && fcgi_server_requests(w->server) >= w->recycle_at)
+        atomic_store(&w->run->shared->words[w->run->slot].wishes, true);
+}
+
+/* Keeps house until SIGTERM, or for ever. until_up: only until PostgreSQL has answered. True: it
+ * did. False: the worker is to end with *status. */
+static bool keep_house(struct worker *w, const sigset_t *term, bool until_up, int *status)
+{
+    struct shared *shared = w->run->shared;
+    const int tick_ms = until_up ? START_TICK_MS : TICK_MS;
+    for (unsigned ticks = 1;; ticks++) {
+        *status = is_misconfigured(w) ? EXIT_MISCONFIGURED : EXIT_GOOD;
+        if (*status != EXIT_GOOD || (until_up && w->was_up))
+            return *status == EXIT_GOOD;
+        if (w->was_up && !atomic_load(&shared->words[w->run->slot].ready)) {
+            atomic_store(&shared->served, true);
+            atomic_store(&shared->words[w->run->slot].ready, true);
+        }
+        if (signals_wait(term, deadline_in_ms(tick_ms).at_us) == SIGTERM)
+            return false;
+        if (until_up)
+            continue;
+        cache_maintain(w->cache);
+        wish_for_recycling(w);
+        if (ticks % TRIM_TICKS == 0)
+            (void)malloc_trim(0);
+    }
+}
+
 static int serve(struct worker *w)
 {
-    unsigned ticks = 0;
+    int status;
     sigset_t term;
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
-    for (;;) {
-        if (is_misconfigured(w))
-            return EXIT_MISCONFIGURED;
-        if (signals_wait(&term, deadline_in_ms(TICK_MS).at_us) == SIGTERM)
-            break;
-        cache_maintain(w->cache);
-        if (++ticks % TRIM_TICKS == 0)
-            (void)malloc_trim(0);
+    if (w->run->replaces && !keep_house(w, &term, true, &status))
+        return status;
+    enum err e = start_servers(w);
+    if (e != ERR_NONE) {
+        log_say(LOG_ERROR, "worker_failed", "cannot start: %s", err_name(e));
+        return EXIT_FAULT;
     }
-    drain(w, &term);
-    return EXIT_GOOD;
+    (void)keep_house(w, &term, false, &status);
+    if (status == EXIT_GOOD)
+        drain(w, &term);
+    return status;
+}
+
+/* Give or take a tenth: workers that started together do not go together. */
+static unsigned long long recycle_at(const struct config *cfg)
+{
+    uint64_t r;
+    if (getentropy(&r, sizeof r) != 0)
+        r = (uint64_t)getpid();
+    const unsigned long long n = (unsigned long long)cfg->recycle;
+    return n - n / 10 + r % (n / 5 + 1);
 }
 
 int worker_main(const struct worker_run *run)
 {
-    struct worker w = {.run = run};
+    struct worker w = {.run = run, .recycle_at = recycle_at(run->cfg)};
     /* Many threads that each needed much once would keep it for ever: few heaps, trimmed below, and
      * large blocks given back at once. */
     (void)mallopt(M_ARENA_MAX, 4);
@@ -209,7 +256,9 @@ int worker_main(const struct worker_run *run)
         return EXIT_FAULT;
     }
     int status = serve(&w);
-    if (!close_all(&w))
-        log_say(LOG_WARN, "worker_busy", "a request was still running at the end");
-    return status;
+    if (close_all(&w))
+        return status;
+    /* That request may commit without a word to the tiers: not a clean end. */
+    log_say(LOG_WARN, "worker_busy", "a request was still running at the end");
+    return status == EXIT_GOOD ? EXIT_FAULT : status;
 }

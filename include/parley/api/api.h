@@ -5,7 +5,9 @@
 #ifndef PARLEY_API_API_H
 #define PARLEY_API_API_H
 
+#include <stdatomic.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "parley/cache/cache.h"
 #include "parley/db/db.h"
@@ -14,6 +16,31 @@
 #include "parley/obs/metrics.h"
 #include "parley/session/session.h"
 
+/* Two generations of 256 workers. */
+enum { API_SLOTS_MAX = 512, API_REASON_MAX = 240 };
+
+enum api_worker_state { API_WORKER_STARTING, API_WORKER_SERVING, API_WORKER_LEAVING };
+
+/* What the supervisor says of the host, in memory that it shares with the workers. It alone writes,
+ * and any thread may read. */
+struct api_host {
+    _Atomic int64_t generation; /* 1 from the start, one more with each reload that was done */
+    _Atomic int64_t seats;      /* workers of that generation */
+    _Atomic int64_t reloads, reloads_refused, recycled;
+    _Atomic int64_t crash_looping; /* workers that keep dying */
+    _Atomic size_t n_slots; /* metrics slots that are or have been in use: 0 to n_slots - 1 */
+    struct {
+        _Atomic pid_t pid; /* 0: nobody has this slot now */
+        _Atomic int64_t generation;
+        _Atomic int state; /* enum api_worker_state */
+    } workers[API_SLOTS_MAX];
+    _Atomic unsigned reason_turn; /* odd while reason is written */
+    _Atomic char reason[API_REASON_MAX];
+};
+/* Why the last reload was refused; "" when it was done, or there was none. */
+void api_host_reload_reason(const struct api_host *host, char out[API_REASON_MAX]);
+void api_host_set_reload_reason(struct api_host *host, const char *reason);
+
 /* What the handlers work with; all borrowed, filled by the worker (or a test). */
 struct api_service {
     struct sessions *sessions;
@@ -21,8 +48,8 @@ struct api_service {
     struct cache *cache;
     int64_t request_ms;               /* the deadline of each request */
     struct metrics_slot *slot;        /* of this worker; may be NULL */
-    const struct metrics_slot *slots; /* of all workers of the host, for /metrics */
-    size_t n_slots;
+    const struct metrics_slot *slots; /* of all workers of the host, host->n_slots of them */
+    const struct api_host *host;
     const char *version;
 };
 

@@ -32,6 +32,7 @@ struct config {
     int64_t acquire_ms, statement_ms, request_ms, connect_ms, redis_ms;
     int64_t pool_idle, pool_lifetime; /* seconds */
     int64_t drain_s;
+    int64_t recycle;    /* requests; 0: never */
     int64_t page_bytes; /* largest page of messages */
     int64_t sweep_s;    /* pause between two passes of the sweeper; 0: none */
     char **owned;       /* config.c's own: strings to free */

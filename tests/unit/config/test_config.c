@@ -47,7 +47,7 @@ static void defaults(void)
         {c.memory, 67108864},    {c.acquire_ms, 1000},    {c.statement_ms, 5000},
         {c.request_ms, 10000},   {c.connect_ms, 2000},    {c.redis_ms, 250},
         {c.pool_idle, 600},      {c.pool_lifetime, 1800}, {c.drain_s, 25},
-        {c.page_bytes, 8388608}, {c.sweep_s, 60},
+        {c.page_bytes, 8388608}, {c.sweep_s, 60},         {c.recycle, 1000000},
     };
     for (size_t i = 0; i < ARRAY_LEN(n); i++)
         CU_ASSERT_EQUAL(n[i].is, n[i].want);

@@ -32,7 +32,7 @@ struct theatre {
 static int act(const struct worker_run *run)
 {
     sigset_t term;
-    struct metrics_slot *slot = &run->shared->slots[run->index];
+    struct metrics_slot *slot = &run->shared->slots[run->slot];
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
     atomic_fetch_add(&play->busy_at_start, (int)atomic_load(&slot->threads_busy));
@@ -53,7 +53,8 @@ static void run_supervisor(const struct theatre *t)
     int fd = open(t->log, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
         _exit(99);
-    _exit(supervisor_run(&t->cfg, act));
+    const struct supervisor_settings settings = {.cfg = &t->cfg, .worker = act};
+    _exit(supervisor_run(&settings));
 }
 
 static void begin(struct theatre *t, enum part part, int64_t drain_s)
