@@ -22,7 +22,7 @@
 /* How often a ready word is looked for; and a wish to be replaced, while nothing is under way. */
 static const int64_t soon_us = 20 * 1000, tick_us = 1000000;
 /* For a check and for new workers, beyond what the configuration allows to PostgreSQL. */
-static const int64_t check_margin_us = 2 * 1000000, start_margin_us = 10 * 1000000;
+static const int64_t check_margin_us = 2 * 1000000, start_margin_us = 5 * 1000000;
 /* After recycling that failed: the same would happen again. */
 static const int64_t recycle_pause_us = 60 * 1000000;
 
