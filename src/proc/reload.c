@@ -217,20 +217,26 @@ static void recycle_failed(struct supervisor *s, const char *why)
     s->recycle_us = clock_mono_us() + recycle_pause_us;
 }
 
+/* The oldest of those that wish: with short lives the first seats would leave the last no turn. */
 static void recycle_begin(struct supervisor *s)
 {
+    int oldest = NOBODY;
     for (size_t i = 0; i < s->now->n; i++) {
         const int holder = s->now->seats[i].holder;
         if (holder == NOBODY || !atomic_load(&s->shared->words[holder].wishes))
             continue;
-        shared_clear_reason(s->shared);
-        s->heir_seat = i;
-        s->heir = staff_start(s, s->now, true);
-        s->due_us = clock_mono_us() + server_us(s->now->cfg) + start_margin_us;
-        if (s->heir == NOBODY)
-            recycle_failed(s, "no worker could be started");
-        return;
+        if (oldest == NOBODY || s->workers[holder].started_us < s->workers[oldest].started_us) {
+            oldest = holder;
+            s->heir_seat = i;
+        }
     }
+    if (oldest == NOBODY)
+        return;
+    shared_clear_reason(s->shared);
+    s->due_us = clock_mono_us() + server_us(s->now->cfg) + start_margin_us;
+    s->heir = staff_start(s, s->now, true);
+    if (s->heir == NOBODY)
+        recycle_failed(s, "no worker could be started");
 }
 
 static void recycle_go_on(struct supervisor *s)

@@ -162,6 +162,131 @@ class Reload(ReloadTest):
         self.assertEqual(answered, sum(load.count))
         self.assertEqual(self.events("worker_died"), [])
 
+    def test_refused_while_postgresql_is_away(self):
+        """Stopped, and then silent. Fails if the connections are not checked: the new workers are
+        never ready, which takes longer to find out, and is another reason."""
+        before = self.settled(2)
+        for end, again in ((self.stack.postgres.stop, self.stack.postgres.start),
+                           (self.stack.postgres.pause, self.stack.postgres.resume)):
+            end()
+            self.addCleanup(lambda: self.stack.postgres.running or self.stack.postgres.start())
+            self.addCleanup(self.stack.postgres.resume)
+            refused = self.after_hang_up("reload_refused")
+            self.assertTrue(refused["message"].startswith("PostgreSQL: "), refused)
+            self.assertEqual(self.settled(2), before)
+            again()
+            took = eventually(lambda: self.client.get("/readyz").status == 200, 30)
+            self.assertIsNotNone(took)
+            self.assertEqual(self.client.put("/v1/sessions/away", {}).status // 100, 2)
+        self.after_hang_up("reloaded")
+        self.assertFalse(before & self.settled(2))
+
+    def test_settings_take_effect(self):
+        """What the file says is what new workers do. Fails if they are started with what was read
+        at the start."""
+        big = {"role": "user", "content": "x" * 4000}
+        self.assertEqual(self.client.post("/v1/sessions", {"message": big}).status, 201)
+        self.write_settings(PARLEY_MAX_BODY="1KiB")
+        self.after_hang_up("reloaded")
+        self.settled(2)
+        self.assertEqual(self.client.post("/v1/sessions", {"message": big}).status, 413)
+        self.write_settings()
+        self.after_hang_up("reloaded")
+        self.settled(2)
+        self.assertEqual(self.client.post("/v1/sessions", {"message": big}).status, 201)
+
+    def test_storm(self):
+        """100 signals in a second, under load. Fails if each of them is a reload."""
+        load, before = Load(self, "storm-"), len(self.events("reloaded"))
+        with load.workers as workers:
+            for _ in range(100):
+                self.hang_up()
+                workers.pause(0.01)
+            wait_until(lambda: len(self.events("reloaded")) >= before + 2, 60, "two reloads")
+            self.settled(2)
+            workers.pause(1)
+        load.end("100 signals")
+        self.assertEqual(len(self.events("reloaded")), before + 2)
+
+    def test_z_supervisor_killed(self):
+        """In the middle of a reload: all workers drain and end, and the next start is good. Fails
+        without PR_SET_PDEATHSIG."""
+        self.settled(2)
+        self.hang_up()
+        wait_until(lambda: len(self.stack.worker_pids()) > 3, 20, "a second generation")
+        workers = self.stack.worker_pids()
+        os.kill(self.stack.parley.pid, signal.SIGKILL)
+        self.stack.parley.process.wait()
+        took = eventually(lambda: all(gone(p) for p in workers), 20)
+        for pid in workers:
+            if not gone(pid):
+                os.kill(pid, signal.SIGKILL)
+        self.assertIsNotNone(took, "workers without a parent go on")
+        self.stack.parley.start()
+        self.stack.wait_ready()
+
+
+class Recycling(ReloadTest):
+    """PARLEY_RECYCLE."""
+    settings = {"PARLEY_RECYCLE": 1000}
+
+    def test_no_request_fails(self):
+        """Workers are replaced one after the other under load. Fails if the old one leaves before
+        the new one is ready and hangs up, or if both are replaced at once."""
+        load, first, most = Load(self, "recycled-"), self.settled(2), 0
+        seen, files = set(first), descriptors(self.stack.parley.pid)
+        warm = {p: memory(p) for p in first}
+        supervisor = memory(self.stack.parley.pid)
+        with load.workers as workers:
+            while len(self.events("recycled")) < scaled(8, 3) and workers.pause(0.05):
+                pids = set(self.stack.worker_pids())
+                most, seen = max(most, len(pids)), seen | pids
+        last = {p: memory(p) for p in self.stack.worker_pids()}
+        load.end(f"{len(self.events('recycled'))} recycled workers")
+        say(f"workers: {[round(m / 2 ** 20, 1) for m in warm.values()]} MiB before,"
+            f" {[round(m / 2 ** 20, 1) for m in last.values()]} MiB after")
+        self.assertEqual(most, 3)
+        self.assertFalse(first & set(last))
+        self.assertGreaterEqual(len(seen), 2 + scaled(8, 3) - 1)
+        self.assertEqual(descriptors(self.stack.parley.pid), files)
+        self.assertLess(memory(self.stack.parley.pid) - supervisor, 2 ** 20)
+        for pid, size in last.items():
+            self.assertLess(size, 64 * 2 ** 20)
+            self.assertLess(descriptors(pid), 150)
+        self.assertEqual(self.events("worker_died"), [])
+
+
+class WholeEnd(ReloadTest):
+    """SIGTERM to the service."""
+
+    def test_nginx_is_refused_at_once(self):
+        """While parley drains: a connection that nginx has to open is refused, and it answers.
+        Fails without the shutdown of the listening sockets: the answer comes when parley has
+        ended."""
+        self.assertEqual(self.client.put("/v1/sessions/end", {}).status, 201)
+        # Accepted and idle: parley drains until its time is over.
+        held = socket.socket(socket.AF_UNIX)
+        self.addCleanup(held.close)
+        held.connect(self.stack.dir + "/parley.sock")
+        time.sleep(0.2)
+        self.stack.parley.process.send_signal(signal.SIGTERM)
+        found = {}
+
+        def refused(path):
+            answer = found[path] = self.client.get(path)
+            return answer.status != 200
+        for path in ("/v1/sessions/end", "/livez"):
+            took = eventually(lambda p=path: refused(p), 20)
+            self.assertIsNotNone(took)
+            self.assertTrue(self.stack.parley.running, "the answer came when parley had ended")
+            answer = found[path]
+            self.assertEqual((answer.status, answer.headers["Content-Type"]),
+                             (502, "application/problem+json"))
+            self.assertTrue(answer.headers["Retry-After"])
+        self.assertEqual(self.stack.parley.process.wait(20), 0)
+        self.stack.parley.start()
+        self.stack.wait_ready()
+
 
 if __name__ == "__main__":
     unittest.main()
