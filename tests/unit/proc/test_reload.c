@@ -216,6 +216,7 @@ static void recycling(void)
     begin(&t, PART_TIRED, LONG_DRAIN);
     CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
     atomic_store(&t.play->part, PART_GOOD);
+    atomic_store(&t.play->tired, true);
     CU_ASSERT_TRUE(theatre_count(&t.play->ended, WORKERS));
     CU_ASSERT_EQUAL(t.play->started, 2 * WORKERS);
     CU_ASSERT_EQUAL(t.play->most, WORKERS + 1);
@@ -230,6 +231,7 @@ static void recycling_that_fails(void)
     begin(&t, PART_TIRED, LONG_DRAIN);
     CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
     atomic_store(&t.play->part, PART_MISCONFIGURED);
+    atomic_store(&t.play->tired, true);
     CU_ASSERT_TRUE(theatre_says(&t, "\"message\":\"the schema is of yesterday; the old worker"));
     poll(NULL, 0, 1500); /* more than it took the first time */
     CU_ASSERT_EQUAL(t.play->started, WORKERS + 1);

@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "parley/base/clock.h"
+
 /* Bounds what hangs; no test depends on its length. */
 enum { PATIENCE_MS = 20000, STEP_MS = 5, LOG_MAX = 256 * 1024 };
 
@@ -41,19 +43,17 @@ static int act(const struct worker_run *run)
         return EXIT_MISCONFIGURED;
     }
     come();
-    if (part == PART_TIRED)
-        atomic_store(&run->shared->words[run->slot].wishes, true);
     if (part != PART_SILENT) {
         atomic_store(&run->shared->words[run->slot].ready, true);
         atomic_store(&run->shared->served, true);
         atomic_fetch_add(&play->ready, 1);
     }
-    bool told = false;
-    do {
-        if (signals_wait(&term, INT64_MAX) == SIGTERM && !told)
-            atomic_fetch_sub(&play->here, 1);
-        told = true;
-    } while (part == PART_STUBBORN);
+    while (signals_wait(&term, clock_mono_us() + STEP_MS * 1000) != SIGTERM)
+        if (part == PART_TIRED && atomic_load(&play->tired))
+            atomic_store(&run->shared->words[run->slot].wishes, true);
+    atomic_fetch_sub(&play->here, 1);
+    while (part == PART_STUBBORN)
+        pause();
     atomic_fetch_add(&play->ended, 1);
     return EXIT_GOOD;
 }

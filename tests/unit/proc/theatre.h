@@ -14,12 +14,12 @@ enum part {
     PART_STUBBORN,      /* does not end by itself */
     PART_MISCONFIGURED, /* ends with a reason */
     PART_SILENT,        /* is never ready; a check: never ends */
-    PART_TIRED          /* ready, and wishes to be replaced */
+    PART_TIRED          /* ready, and wishes to be replaced from "tired" on */
 };
 
 /* Shared with supervisor, workers and checks. */
 struct play {
-    _Atomic int part, check;
+    _Atomic int part, check, tired;
     _Atomic int started, ready, ended, checks;
     _Atomic int pids[PIDS]; /* in the order of their start */
     _Atomic int busy_at_start;
