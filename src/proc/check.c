@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <libgen.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,28 +15,9 @@
 #include "parley/db/db.h"
 #include "parley/db/migrate.h"
 
-enum { POLL_MS = 20, ARENA_LIMIT = 64 * 1024 };
-
-/* Where the lines go. */
-struct report {
-    bool quiet;
-    char *why; /* the first fault, if anybody wants it */
-    size_t why_n;
-};
-
-__attribute__((format(printf, 3, 4))) static void say(const struct report *r, bool good,
-                                                      const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    if (!r->quiet) {
-        vprintf(fmt, ap);
-        putchar('\n');
-    } else if (!good && !r->why[0]) {
-        vsnprintf(r->why, r->why_n, fmt, ap);
-    }
-    va_end(ap);
-}
+/* NGINX_KEEPALIVE_S: keepalive_time in nginx/parley.conf. What an installation has in its place
+ * cannot be read from here. */
+enum { POLL_MS = 20, ARENA_LIMIT = 64 * 1024, NGINX_KEEPALIVE_S = 15 };
 
 static bool check_directory(const char *path)
 {
@@ -70,18 +50,8 @@ static struct db *open_db(const struct config *cfg)
     return db_open(&settings, NULL);
 }
 
-static void say_connections(const struct report *r, const struct config *cfg, int64_t server_max)
-{
-    int64_t workers = (int64_t)supervisor_workers(cfg), sum = 2 * workers * cfg->pool_max;
-    say(r, true,
-        "PostgreSQL connections: %" PRId64 " workers x %" PRId64
-        ", twice while they are replaced = %" PRId64 " of max_connections %" PRId64 "%s",
-        workers, cfg->pool_max, sum, server_max,
-        sum < server_max ? "" : "; the pools will be made smaller");
-}
-
-static bool ask_server(const struct report *r, const struct config *cfg, struct db *db,
-                       struct request_ctx *ctx)
+static bool ask_server(const struct config *cfg, struct db *db, struct request_ctx *ctx, char *said,
+                       size_t n)
 {
     static const struct db_stmt about = {
         "check_server", "SELECT current_setting('server_version') AS version,"
@@ -89,19 +59,24 @@ static bool ask_server(const struct report *r, const struct config *cfg, struct 
                         " current_setting('max_connections')::int AS max_connections"};
     struct db_rows rows;
     if (db_query(db, ctx, DB_READ, &about, NULL, 0, &rows, NULL) != ERR_NONE || rows.count != 1) {
-        say(r, false, "PostgreSQL: %s",
-            ctx->err.cause[0] ? ctx->err.cause : err_name(ctx->err.err));
+        snprintf(said, n, "PostgreSQL: %s",
+                 ctx->err.cause[0] ? ctx->err.cause : err_name(ctx->err.err));
         return false;
     }
     struct sv version = db_get_text(&rows, 0, db_column(&rows, "version"));
     struct sv role = db_get_text(&rows, 0, db_column(&rows, "role"));
-    say(r, true, "PostgreSQL: ok, version %.*s, role %.*s, schema version %d", SV_ARG(version),
-        SV_ARG(role), db_schema_version());
-    say_connections(r, cfg, db_get_i64(&rows, 0, db_column(&rows, "max_connections")));
+    int64_t max = db_get_i64(&rows, 0, db_column(&rows, "max_connections"));
+    int64_t workers = (int64_t)supervisor_workers(cfg), sum = 2 * workers * cfg->pool_max;
+    snprintf(said, n,
+             "PostgreSQL: ok, version %.*s, role %.*s, schema version %d\n"
+             "PostgreSQL connections: %" PRId64 " workers x %" PRId64
+             ", twice while they are replaced = %" PRId64 " of max_connections %" PRId64 "%s",
+             SV_ARG(version), SV_ARG(role), db_schema_version(), workers, cfg->pool_max, sum, max,
+             sum < max ? "" : "; the pools will be made smaller");
     return true;
 }
 
-static bool check_db(const struct report *r, const struct config *cfg)
+bool check_db(const struct config *cfg, char *said, size_t n)
 {
     struct db_status status;
     struct deadline end = deadline_in_ms(cfg->connect_ms + cfg->statement_ms);
@@ -109,7 +84,7 @@ static bool check_db(const struct report *r, const struct config *cfg)
     struct arena *arena = arena_create(ARENA_LIMIT);
     struct db *db = open_db(cfg);
     if (!arena || !db) {
-        say(r, false, "PostgreSQL: out of memory");
+        snprintf(said, n, "PostgreSQL: out of memory");
         goto out;
     }
     db_status(db, &status);
@@ -120,9 +95,9 @@ static bool check_db(const struct report *r, const struct config *cfg)
     if (status.state == DB_UP) {
         struct request_ctx ctx;
         ctx_init(&ctx, arena, end, SV("default"), SV("check"));
-        good = ask_server(r, cfg, db, &ctx);
+        good = ask_server(cfg, db, &ctx, said, n);
     } else {
-        say(r, false, "PostgreSQL: %s", status.reason[0] ? status.reason : "no answer in time");
+        snprintf(said, n, "PostgreSQL: %s", status.reason[0] ? status.reason : "no answer in time");
     }
 out:
     arena_destroy(arena);
@@ -156,19 +131,17 @@ static bool check_redis(const struct config *cfg)
 
 int check_run(const struct config *cfg)
 {
-    const struct report r = {.quiet = false};
+    char said[512];
     printf("configuration: ok\n");
+    printf("draining: %" PRId64
+           " s; nginx's keepalive_time and keepalive_timeout must be shorter%s\n",
+           cfg->drain_s,
+           cfg->drain_s <= NGINX_KEEPALIVE_S ? ", and the delivered 15 s would not be" : "");
     /* All of them, whatever the first one says. */
     bool good = check_directory(cfg->listen);
     good = check_directory(cfg->admin) && good;
-    good = check_db(&r, cfg) && good;
+    good = check_db(cfg, said, sizeof said) && good;
+    printf("%s\n", said);
     good = check_redis(cfg) && good;
     return good ? EXIT_GOOD : EXIT_FAULT;
-}
-
-bool check_for_reload(const struct config *cfg, char *why, size_t why_n)
-{
-    const struct report r = {.quiet = true, .why = why, .why_n = why_n};
-    why[0] = '\0';
-    return check_db(&r, cfg);
 }

@@ -106,7 +106,7 @@ enum err cli_load(struct config *cfg, const char *file, char *why, size_t why_n)
 static int run_serve(const struct options *o, const struct config *cfg)
 {
     const struct supervisor_settings settings = {
-        .cfg = cfg, .file = o->file, .worker = worker_main, .check = check_for_reload};
+        .cfg = cfg, .file = o->file, .worker = worker_main, .check = check_db};
     return supervisor_run(&settings);
 }
 

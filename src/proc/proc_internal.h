@@ -109,8 +109,8 @@ struct supervisor_settings {
     const struct config *cfg; /* of the start */
     const char *file;         /* where a reload reads it again; NULL: the environment alone */
     worker_fn worker;
-    /* In a child of its own: whether the service could run with cfg; if not, one line in why. */
-    bool (*check)(const struct config *cfg, char *why, size_t why_n);
+    /* In a child of its own: whether the service could run with cfg; if not, said tells why. */
+    bool (*check)(const struct config *cfg, char *said, size_t n);
 };
 /* Runs the service until it is told to end; the result is the exit status. */
 int supervisor_run(const struct supervisor_settings *settings);
@@ -120,8 +120,8 @@ size_t supervisor_workers(const struct config *cfg);
 /* ---- check.c, cli.c ---- */
 
 int check_run(const struct config *cfg);
-/* PostgreSQL alone, and without a word: see supervisor_settings. */
-bool check_for_reload(const struct config *cfg, char *why, size_t why_n);
+/* PostgreSQL alone: what `parley check` prints of it goes to said. Fits supervisor_settings. */
+bool check_db(const struct config *cfg, char *said, size_t n);
 /* config_load and what that room cannot know. */
 MUSTCHECK enum err cli_load(struct config *cfg, const char *file, char *why, size_t why_n);
 int cli_run(int argc, char **argv);
