@@ -250,7 +250,7 @@ static enum err apply(struct config *c, const struct given *g, char *why, size_t
 enum err config_load(struct config *c, const char *file, char *why, size_t why_n)
 {
     struct given g = {{NULL}};
-    memset(c, 0, sizeof *c);
+    *c = (struct config){.file = file};
     snprintf(why, why_n, "out of memory");
     enum err e = file ? read_file(c, &g, file, why, why_n) : ERR_NONE;
     if (e == ERR_NONE)

@@ -92,53 +92,34 @@ static void say(void *arg, const char *line)
     fflush(stdout);
 }
 
-enum err cli_load(struct config *cfg, const char *file, char *why, size_t why_n)
+static int run_serve(const struct config *cfg)
 {
-    char redis[200];
-    enum err e = config_load(cfg, file, why, why_n);
-    if (e != ERR_NONE || !cfg->redis_url[0] || cache_url_valid(cfg->redis_url, redis, sizeof redis))
-        return e;
-    snprintf(why, why_n, "REDIS_URL: %s", redis);
-    config_free(cfg);
-    return ERR_INVALID;
+    return supervisor_run(cfg, worker_main, check_db);
 }
 
-static int run_serve(const struct options *o, const struct config *cfg)
+static int run_config(const struct config *cfg)
 {
-    const struct supervisor_settings settings = {
-        .cfg = cfg, .file = o->file, .worker = worker_main, .check = check_db};
-    return supervisor_run(&settings);
-}
-
-static int run_migrate(const struct options *o, const struct config *cfg)
-{
-    enum err e = db_migrate(cfg->database_url, cfg->db_role, o->to, say, NULL);
-    return e == ERR_NONE ? EXIT_GOOD : EXIT_FAULT;
-}
-
-static int run_check(const struct options *o, const struct config *cfg)
-{
-    (void)o;
-    return check_run(cfg);
-}
-
-static int run_config(const struct options *o, const struct config *cfg)
-{
-    (void)o;
     config_print(cfg, stdout);
     return EXIT_GOOD;
 }
 
-static int run_configured(const struct options *o,
-                          int (*run)(const struct options *o, const struct config *cfg))
+static int run_configured(const struct options *o, int (*run)(const struct config *))
 {
     char why[512];
     struct config cfg;
-    if (cli_load(&cfg, o->file, why, sizeof why) != ERR_NONE) {
+    if (config_load(&cfg, o->file, why, sizeof why) != ERR_NONE) {
         fprintf(stderr, "parley: %s\n", why);
         return EXIT_MISCONFIGURED;
     }
-    int status = run(o, &cfg);
+    int status = EXIT_MISCONFIGURED;
+    if (cfg.redis_url[0] && !cache_url_valid(cfg.redis_url, why, sizeof why))
+        fprintf(stderr, "parley: REDIS_URL: %s\n", why);
+    else if (run)
+        status = run(&cfg);
+    else
+        status = db_migrate(cfg.database_url, cfg.db_role, o->to, say, NULL) == ERR_NONE
+                     ? EXIT_GOOD
+                     : EXIT_FAULT;
     config_free(&cfg);
     return status;
 }
@@ -147,11 +128,9 @@ int cli_run(int argc, char **argv)
 {
     static const struct {
         const char *name;
-        int (*run)(const struct options *o, const struct config *cfg);
-    } commands[] = {{"serve", run_serve},
-                    {"migrate", run_migrate},
-                    {"check", run_check},
-                    {"config", run_config}};
+        int (*run)(const struct config *cfg); /* NULL: migrate, which has an option of its own */
+    } commands[] = {
+        {"serve", run_serve}, {"migrate", NULL}, {"check", check_run}, {"config", run_config}};
     struct options o;
     int status = parse(argc, argv, &o);
     if (status != EXIT_GOOD)

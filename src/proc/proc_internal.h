@@ -105,25 +105,20 @@ struct worker_run {
 typedef int (*worker_fn)(const struct worker_run *run);
 int worker_main(const struct worker_run *run);
 
-struct supervisor_settings {
-    const struct config *cfg; /* of the start */
-    const char *file;         /* where a reload reads it again; NULL: the environment alone */
-    worker_fn worker;
-    /* In a child of its own: whether the service could run with cfg; if not, said tells why. */
-    bool (*check)(const struct config *cfg, char *said, size_t n);
-};
-/* Runs the service until it is told to end; the result is the exit status. */
-int supervisor_run(const struct supervisor_settings *settings);
+/* In a child of its own: whether the service could run with cfg; if not, said tells why. */
+typedef bool (*check_fn)(const struct config *cfg, char *said, size_t n);
+
+/* Runs the service until it is told to end; the result is the exit status. A reload reads the file
+ * that cfg came from. */
+int supervisor_run(const struct config *cfg, worker_fn worker, check_fn check);
 /* cfg->workers, or the cores this process may use. */
 size_t supervisor_workers(const struct config *cfg);
 
 /* ---- check.c, cli.c ---- */
 
 int check_run(const struct config *cfg);
-/* PostgreSQL alone: what `parley check` prints of it goes to said. Fits supervisor_settings. */
+/* PostgreSQL alone: what `parley check` prints of it goes to said. A check_fn. */
 bool check_db(const struct config *cfg, char *said, size_t n);
-/* config_load and what that room cannot know. */
-MUSTCHECK enum err cli_load(struct config *cfg, const char *file, char *why, size_t why_n);
 int cli_run(int argc, char **argv);
 
 #endif

@@ -102,7 +102,7 @@ static void run_check(const struct supervisor *s, pid_t parent)
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (!signals_follow_parent(parent, SIGKILL) || null < 0 || dup2(null, STDERR_FILENO) < 0)
         _exit(EXIT_FAULT);
-    if (s->set.check(s->next->cfg, why, sizeof why))
+    if (s->check(s->next->cfg, why, sizeof why))
         _exit(EXIT_GOOD);
     shared_set_reason(s->shared, why);
     _exit(EXIT_FAULT);
@@ -114,7 +114,7 @@ static void begin(struct supervisor *s)
     struct config cfg;
     const pid_t parent = getpid();
     s->reload_wanted = false;
-    if (cli_load(&cfg, s->set.file, why, sizeof why) != ERR_NONE) {
+    if (config_load(&cfg, s->now->cfg->file, why, sizeof why) != ERR_NONE) {
         refuse(s, "%s", why);
         return;
     }

@@ -32,7 +32,7 @@ static void run_worker(const struct supervisor *s, const struct generation *g, s
                                    .shared = s->shared,
                                    .cache = s->cache};
     /* _exit: nothing of the supervisor's is the child's to clean up. */
-    _exit(signals_follow_parent(parent, SIGTERM) ? s->set.worker(&run) : EXIT_FAULT);
+    _exit(signals_follow_parent(parent, SIGTERM) ? s->worker(&run) : EXIT_FAULT);
 }
 
 int staff_start(struct supervisor *s, const struct generation *g, bool replaces)

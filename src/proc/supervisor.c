@@ -174,9 +174,8 @@ static void watch(struct supervisor *s)
     }
 }
 
-static enum err prepare(struct supervisor *s, char *why, size_t why_n)
+static enum err prepare(struct supervisor *s, const struct config *cfg, char *why, size_t why_n)
 {
-    const struct config *cfg = s->set.cfg;
     enum err e = listener_open(&s->listen, cfg->listen, why, why_n);
     if (e == ERR_NONE)
         e = listener_open(&s->admin, cfg->admin, why, why_n);
@@ -194,14 +193,14 @@ static enum err prepare(struct supervisor *s, char *why, size_t why_n)
     return ERR_NOMEM;
 }
 
-int supervisor_run(const struct supervisor_settings *settings)
+int supervisor_run(const struct config *cfg, worker_fn worker, check_fn check)
 {
     char why[320];
-    struct supervisor s = {.set = *settings, .heir = NOBODY};
+    struct supervisor s = {.worker = worker, .check = check, .heir = NOBODY};
     s.listen.fd = s.admin.fd = -1;
     s.exit_status = EXIT_FAULT;
     signals_block(&s.signals);
-    if (prepare(&s, why, sizeof why) != ERR_NONE) {
+    if (prepare(&s, cfg, why, sizeof why) != ERR_NONE) {
         fprintf(stderr, "parley: %s\n", why);
     } else {
         s.exit_status = EXIT_GOOD;
@@ -209,8 +208,8 @@ int supervisor_run(const struct supervisor_settings *settings)
         log_begin(&l, LOG_INFO, "started");
         log_str(&l, "version", PARLEY_VERSION);
         log_int(&l, "workers", (int64_t)s.now->n);
-        log_str(&l, "listen", settings->cfg->listen);
-        log_str(&l, "admin", settings->cfg->admin);
+        log_str(&l, "listen", cfg->listen);
+        log_str(&l, "admin", cfg->admin);
         log_end(&l);
         watch(&s);
         log_say(LOG_INFO, "stopped", "all workers have ended");

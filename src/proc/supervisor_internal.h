@@ -41,7 +41,8 @@ struct generation {
 };
 
 struct supervisor {
-    struct supervisor_settings set;
+    worker_fn worker;
+    check_fn check;
     struct listener listen, admin;
     struct shared *shared;
     struct cache_shared *cache;

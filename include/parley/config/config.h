@@ -15,6 +15,7 @@
 #include "parley/base/err.h"
 
 struct config {
+    const char *file; /* as given to config_load, borrowed */
     const char *database_url;
     const char *redis_url;
     const char *listen; /* PARLEY_LISTEN: path of the FastCGI socket */

@@ -71,12 +71,10 @@ static bool check(const struct config *cfg, char *why, size_t why_n)
 
 static void run_supervisor(const struct theatre *t)
 {
-    const struct supervisor_settings settings = {
-        .cfg = &t->cfg, .file = t->file, .worker = act, .check = check};
     int fd = open(t->log, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
         _exit(99);
-    _exit(supervisor_run(&settings));
+    _exit(supervisor_run(&t->cfg, act, check));
 }
 
 void theatre_configure(struct theatre *t, int workers, int drain_s, const char *more)
