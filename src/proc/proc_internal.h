@@ -66,6 +66,11 @@ struct listener {
 MUSTCHECK enum err listener_open(struct listener *l, const char *path, char *why, size_t why_n);
 /* Closes it and removes its name, unless that is another's by now. */
 void listener_close(struct listener *l);
+/* Holds PATH.lock for this process and all that it forks, however they end: a service does not
+ * begin beside the last requests of another, whose memory tier it does not share. The descriptor,
+ * or -1 and one line in why. */
+MUSTCHECK int listener_lock(const char *path, char *why, size_t why_n);
+void listener_unlock(int fd, const char *path); /* -1 is fine */
 
 /* ---- respawn.c: when a worker that died is started again ---- */
 

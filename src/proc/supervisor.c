@@ -176,6 +176,9 @@ static void watch(struct supervisor *s)
 
 static enum err prepare(struct supervisor *s, const struct config *cfg, char *why, size_t why_n)
 {
+    s->lock_fd = listener_lock(cfg->listen, why, why_n);
+    if (s->lock_fd < 0)
+        return ERR_INVALID;
     enum err e = listener_open(&s->listen, cfg->listen, why, why_n);
     if (e == ERR_NONE)
         e = listener_open(&s->admin, cfg->admin, why, why_n);
@@ -197,7 +200,7 @@ int supervisor_run(const struct config *cfg, worker_fn worker, check_fn check)
 {
     char why[320];
     struct supervisor s = {.worker = worker, .check = check, .heir = NOBODY};
-    s.listen.fd = s.admin.fd = -1;
+    s.lock_fd = s.listen.fd = s.admin.fd = -1;
     s.exit_status = EXIT_FAULT;
     signals_block(&s.signals);
     if (prepare(&s, cfg, why, sizeof why) != ERR_NONE) {
@@ -216,6 +219,7 @@ int supervisor_run(const struct config *cfg, worker_fn worker, check_fn check)
     }
     listener_close(&s.listen);
     listener_close(&s.admin);
+    listener_unlock(s.lock_fd, cfg->listen);
     shared_unmap(s.shared);
     cache_shared_unmap(s.cache);
     generation_destroy(s.now);

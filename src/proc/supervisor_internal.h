@@ -43,6 +43,7 @@ struct generation {
 struct supervisor {
     worker_fn worker;
     check_fn check;
+    int lock_fd;
     struct listener listen, admin;
     struct shared *shared;
     struct cache_shared *cache;

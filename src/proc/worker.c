@@ -9,6 +9,7 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "parley/api/api.h"
@@ -37,6 +38,7 @@ enum {
 
 struct worker {
     const struct worker_run *run;
+    pid_t parent;
     struct db *db;
     struct cache *cache;
     struct sessions *sessions;
@@ -155,6 +157,11 @@ static bool is_misconfigured(struct worker *w)
 static void drain(struct worker *w, const sigset_t *term)
 {
     struct deadline end = deadline_in_ms(w->run->cfg->drain_s * 1000);
+    if (getppid() != w->parent) {
+        /* What the supervisor does when the whole service ends; it was killed. */
+        (void)shutdown(w->run->listen_fd, SHUT_RD);
+        (void)shutdown(w->run->admin_fd, SHUT_RD);
+    }
     fcgi_server_leave(w->server);
     fcgi_server_leave(w->admin);
     while (fcgi_server_connections(w->server) > 0 && !deadline_passed(end)) {
@@ -239,7 +246,7 @@ static unsigned long long recycle_at(const struct config *cfg)
 
 int worker_main(const struct worker_run *run)
 {
-    struct worker w = {.run = run, .recycle_at = recycle_at(run->cfg)};
+    struct worker w = {.run = run, .parent = getppid(), .recycle_at = recycle_at(run->cfg)};
     /* Many threads that each needed much once would keep it for ever: few heaps, trimmed below, and
      * large blocks given back at once. */
     (void)mallopt(M_ARENA_MAX, 4);

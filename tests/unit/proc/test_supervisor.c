@@ -95,9 +95,30 @@ static void second_service_on_the_same_sockets(void)
     CU_ASSERT_TRUE(theatre_says(&t, "parley: socket "));
     CU_ASSERT_EQUAL(t.play->started, WORKERS);
     CU_ASSERT_EQUAL(t.play->ended, 0);
-    kill(t.pid, SIGTERM);
-    CU_ASSERT_EQUAL(theatre_wait(&t), EXIT_GOOD);
-    theatre_end(&t, true);
+    theatre_close(&t);
+}
+
+/* A service that ends refuses connects, and one whose supervisor was killed has only its workers:
+ * no other may begin beside them. Fails without the lock: tried (the second one starts). */
+static void second_service_beside_the_last_requests(void)
+{
+    static const int signals[] = {SIGTERM, SIGKILL};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        struct theatre t;
+        theatre_begin(&t, PART_STUBBORN, 1000);
+        CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
+        struct theatre second = t;
+        kill(t.pid, signals[i]);
+        CU_ASSERT_TRUE(signals[i] == SIGKILL || theatre_says(&t, "draining"));
+        CU_ASSERT_TRUE(signals[i] == SIGTERM || theatre_wait(&t) == -1);
+        theatre_open(&second);
+        CU_ASSERT_EQUAL(theatre_wait(&second), EXIT_FAULT);
+        CU_ASSERT_TRUE(theatre_says(&t, "workers of one that still end"));
+        for (int k = 0; k < WORKERS; k++)
+            kill(t.play->pids[k], SIGKILL);
+        CU_ASSERT_TRUE(signals[i] == SIGKILL || theatre_wait(&t) == EXIT_GOOD);
+        theatre_end(&t, signals[i] == SIGTERM);
+    }
 }
 
 SUITE(supervisor, "proc/supervisor", {"SIGTERM drains", sigterm_drains},
@@ -106,4 +127,5 @@ SUITE(supervisor, "proc/supervisor", {"SIGTERM drains", sigterm_drains},
       {"a second SIGTERM ends at once", second_sigterm_ends_at_once},
       {"stubborn workers are killed", stubborn_workers_are_killed},
       {"workers end with the supervisor", workers_end_with_the_supervisor},
-      {"a second service on the same sockets", second_service_on_the_same_sockets})
+      {"a second service on the same sockets", second_service_on_the_same_sockets},
+      {"a second service beside the last requests", second_service_beside_the_last_requests})

@@ -169,6 +169,9 @@ void theatre_end(struct theatre *t, bool sockets_gone)
     CU_ASSERT_EQUAL(lstat(t->cfg.admin, &st) != 0, sockets_gone);
     unlink(t->cfg.listen);
     unlink(t->cfg.admin);
+    char lock[128];
+    snprintf(lock, sizeof lock, "%s.lock", t->cfg.listen);
+    CU_ASSERT_EQUAL(unlink(lock) != 0, sockets_gone);
     unlink(t->log);
     unlink(t->file);
     CU_ASSERT_EQUAL(rmdir(t->dir), 0);
