@@ -35,7 +35,7 @@ static void others_take_over(void)
     CU_ASSERT_TRUE(theatre_count(&t.play->ended, WORKERS));
     CU_ASSERT_EQUAL(t.play->started, 2 * WORKERS + 1);
     CU_ASSERT_EQUAL(t.play->most, 2 * WORKERS + 1);
-    CU_ASSERT_TRUE(theatre_says(&t, "\"generation\":2,\"workers\":3"));
+    CU_ASSERT_TRUE(theatre_says(&t, "\"generation\":2,\"workers\":3", 1));
     CU_ASSERT_EQUAL(t.play->busy_at_start, 0);
     CU_ASSERT_EQUAL(t.play->checks, 1);
     theatre_configure(&t, 1, LONG_DRAIN, "");
@@ -46,8 +46,8 @@ static void others_take_over(void)
     theatre_close(&t);
 }
 
-/* What is wrong in a file that was read again, and what the log says of it. Fails if a setting of
- * the sockets may change, or a fault in the file ends the service: tried. */
+/* What is wrong in a file that was read again, and what the log says of it. Fails if what
+ * must stay may change, or if the file is not read again: tried. */
 static void wrong_files_change_nothing(void)
 {
     static const struct {
@@ -68,7 +68,7 @@ static void wrong_files_change_nothing(void)
         else
             unlink(t.file);
         kill(t.pid, SIGHUP);
-        CU_ASSERT_TRUE(theatre_says(&t, "\"reload_refused\""));
+        CU_ASSERT_TRUE(theatre_says(&t, "\"reload_refused\"", 1));
         CU_ASSERT_EQUAL(theatre_said(&t, wrong[i].why), 1);
         CU_ASSERT_EQUAL(t.play->checks, 0);
         CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
@@ -84,7 +84,8 @@ static void a_check_that_fails(void)
     begin(&t, PART_GOOD, LONG_DRAIN);
     atomic_store(&t.play->check, PART_MISCONFIGURED);
     kill(t.pid, SIGHUP);
-    CU_ASSERT_TRUE(theatre_says(&t, "\"reload_refused\",\"message\":\"the server is of stone\""));
+    CU_ASSERT_TRUE(
+        theatre_says(&t, "\"reload_refused\",\"message\":\"the server is of stone\"", 1));
     CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
     expect_as_before(&t, WORKERS);
     theatre_close(&t);
@@ -95,9 +96,10 @@ static void a_check_that_hangs(void)
 {
     struct theatre t;
     begin(&t, PART_GOOD, LONG_DRAIN);
+    CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
     atomic_store(&t.play->check, PART_SILENT);
     kill(t.pid, SIGHUP);
-    CU_ASSERT_TRUE(theatre_says(&t, "or not in time"));
+    CU_ASSERT_TRUE(theatre_says(&t, "or not in time", 1));
     expect_as_before(&t, WORKERS);
     theatre_close(&t);
 }
@@ -118,14 +120,13 @@ static void new_workers_that_fail(void)
         CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
         atomic_store(&t.play->part, bad[i].part);
         kill(t.pid, SIGHUP);
-        CU_ASSERT_TRUE(theatre_says(&t, bad[i].why));
+        CU_ASSERT_TRUE(theatre_says(&t, bad[i].why, 1));
         CU_ASSERT_EQUAL(theatre_said(&t, "\"reload_refused\""), 1);
         atomic_store(&t.play->part, PART_GOOD);
-        const int wrong = atomic_load(&t.play->started) - WORKERS;
-        CU_ASSERT_TRUE(wrong >= 1 && wrong <= WORKERS);
         kill(t.pid, SIGHUP);
-        CU_ASSERT_TRUE(theatre_says(&t, "\"reloaded\""));
-        CU_ASSERT_EQUAL(t.play->started, 2 * WORKERS + wrong);
+        CU_ASSERT_TRUE(theatre_says(&t, "\"reloaded\"", 1));
+        /* A new worker that was told to go may never have come as far as to be counted. */
+        CU_ASSERT_TRUE(t.play->started > 2 * WORKERS && t.play->started <= 3 * WORKERS);
         theatre_close(&t);
     }
 }
@@ -179,10 +180,9 @@ static void a_storm(void)
         kill(t.pid, SIGHUP);
         poll(NULL, 0, 5);
     }
-    CU_ASSERT_TRUE(theatre_says(&t, "\"generation\":2"));
-    CU_ASSERT_TRUE(theatre_said(&t, "\"killing\"") > 0 || t.play->started == 2 * WORKERS);
-    CU_ASSERT_TRUE(theatre_says(&t, "\"generation\":3"));
-    CU_ASSERT_EQUAL(theatre_said(&t, "\"killing\""), WORKERS);
+    CU_ASSERT_TRUE(theatre_says(&t, "\"generation\":2", 1));
+    CU_ASSERT_TRUE(theatre_says(&t, "\"generation\":3", 1));
+    CU_ASSERT_TRUE(theatre_said(&t, "\"killing\"") >= WORKERS);
     CU_ASSERT_EQUAL(t.play->most, 2 * WORKERS);
     CU_ASSERT_EQUAL(t.play->started, 3 * WORKERS);
     theatre_close(&t);
@@ -197,12 +197,12 @@ static void a_death_while_leaving(void)
     const pid_t old[WORKERS] = {t.play->pids[0], t.play->pids[1]};
     atomic_store(&t.play->part, PART_GOOD);
     kill(t.pid, SIGHUP);
-    CU_ASSERT_TRUE(theatre_says(&t, "\"reloaded\""));
+    CU_ASSERT_TRUE(theatre_says(&t, "\"reloaded\"", 1));
     for (int i = 0; i < WORKERS; i++)
         kill(old[i], SIGKILL);
     /* A reload has to wait for their end, and then can be done. */
     kill(t.pid, SIGHUP);
-    CU_ASSERT_TRUE(theatre_says(&t, "\"generation\":3"));
+    CU_ASSERT_TRUE(theatre_says(&t, "\"generation\":3", 1));
     CU_ASSERT_EQUAL(theatre_said(&t, "\"worker_died\""), WORKERS);
     CU_ASSERT_EQUAL(t.play->started, 3 * WORKERS);
     theatre_close(&t);
@@ -220,7 +220,7 @@ static void recycling(void)
     CU_ASSERT_TRUE(theatre_count(&t.play->ended, WORKERS));
     CU_ASSERT_EQUAL(t.play->started, 2 * WORKERS);
     CU_ASSERT_EQUAL(t.play->most, WORKERS + 1);
-    CU_ASSERT_EQUAL(theatre_said(&t, "\"recycled\""), WORKERS);
+    CU_ASSERT_TRUE(theatre_says(&t, "\"recycled\"", WORKERS));
     theatre_close(&t);
 }
 
@@ -232,7 +232,7 @@ static void recycling_that_fails(void)
     CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
     atomic_store(&t.play->part, PART_MISCONFIGURED);
     atomic_store(&t.play->tired, true);
-    CU_ASSERT_TRUE(theatre_says(&t, "\"message\":\"the schema is of yesterday; the old worker"));
+    CU_ASSERT_TRUE(theatre_says(&t, "\"message\":\"the schema is of yesterday; the old worker", 1));
     poll(NULL, 0, 1500); /* more than it took the first time */
     CU_ASSERT_EQUAL(t.play->started, WORKERS + 1);
     CU_ASSERT_EQUAL(t.play->here, WORKERS);

@@ -27,7 +27,7 @@ static void killed_worker_is_replaced(void)
     kill(t.play->pids[0], SIGKILL);
     CU_ASSERT_TRUE(theatre_count(&t.play->started, WORKERS + 1));
     CU_ASSERT_EQUAL(t.play->busy_at_start, 0);
-    CU_ASSERT_TRUE(theatre_says(&t, "\"signal\":9"));
+    CU_ASSERT_TRUE(theatre_says(&t, "\"signal\":9", 1));
     kill(t.pid, SIGINT);
     CU_ASSERT_EQUAL(theatre_wait(&t), EXIT_GOOD);
     CU_ASSERT_EQUAL(t.play->ended, WORKERS);
@@ -53,7 +53,7 @@ static void second_sigterm_ends_at_once(void)
     theatre_begin(&t, PART_STUBBORN, 1800);
     CU_ASSERT_TRUE(theatre_count(&t.play->started, WORKERS));
     kill(t.pid, SIGTERM);
-    CU_ASSERT_TRUE(theatre_says(&t, "draining"));
+    CU_ASSERT_TRUE(theatre_says(&t, "draining", 1));
     kill(t.pid, SIGTERM);
     CU_ASSERT_EQUAL(theatre_wait(&t), EXIT_GOOD);
     CU_ASSERT_EQUAL(t.play->ended, 0);
@@ -92,7 +92,7 @@ static void second_service_on_the_same_sockets(void)
     struct theatre second = t;
     theatre_open(&second);
     CU_ASSERT_EQUAL(theatre_wait(&second), EXIT_FAULT);
-    CU_ASSERT_TRUE(theatre_says(&t, "parley: socket "));
+    CU_ASSERT_TRUE(theatre_says(&t, "parley: socket ", 1));
     CU_ASSERT_EQUAL(t.play->started, WORKERS);
     CU_ASSERT_EQUAL(t.play->ended, 0);
     theatre_close(&t);
@@ -109,11 +109,11 @@ static void second_service_beside_the_last_requests(void)
         CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
         struct theatre second = t;
         kill(t.pid, signals[i]);
-        CU_ASSERT_TRUE(signals[i] == SIGKILL || theatre_says(&t, "draining"));
+        CU_ASSERT_TRUE(signals[i] == SIGKILL || theatre_says(&t, "draining", 1));
         CU_ASSERT_TRUE(signals[i] == SIGTERM || theatre_wait(&t) == -1);
         theatre_open(&second);
         CU_ASSERT_EQUAL(theatre_wait(&second), EXIT_FAULT);
-        CU_ASSERT_TRUE(theatre_says(&t, "workers of one that still end"));
+        CU_ASSERT_TRUE(theatre_says(&t, "workers of one that still end", 1));
         for (int k = 0; k < WORKERS; k++)
             kill(t.play->pids[k], SIGKILL);
         CU_ASSERT_TRUE(signals[i] == SIGKILL || theatre_wait(&t) == EXIT_GOOD);

@@ -139,14 +139,11 @@ int theatre_said(const struct theatre *t, const char *what)
     return n;
 }
 
-bool theatre_says(const struct theatre *t, const char *what)
+bool theatre_says(const struct theatre *t, const char *what, int n)
 {
-    for (int i = 0; i < PATIENCE_MS / STEP_MS; i++) {
-        if (theatre_said(t, what) > 0)
-            return true;
+    for (int i = 0; i < PATIENCE_MS / STEP_MS && theatre_said(t, what) < n; i++)
         poll(NULL, 0, STEP_MS);
-    }
-    return false;
+    return theatre_said(t, what) == n;
 }
 
 int theatre_wait(const struct theatre *t)

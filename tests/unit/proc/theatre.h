@@ -40,10 +40,10 @@ void theatre_begin(struct theatre *t, enum part part, int drain_s);
 void theatre_open(struct theatre *t);
 /* What a reload finds from now on; more: a line for the file, or "". */
 void theatre_configure(struct theatre *t, int workers, int drain_s, const char *more);
-/* Whether *count comes to n, or the log to hold what, however long that takes. */
+/* Whether *count comes to n, or the log to hold what n times, however long that takes. */
 bool theatre_count(_Atomic int *count, int n);
-bool theatre_says(const struct theatre *t, const char *what);
-/* How often the log holds what. */
+bool theatre_says(const struct theatre *t, const char *what, int n);
+/* How often the log holds what now. */
 int theatre_said(const struct theatre *t, const char *what);
 /* The exit status, or -1 if it had to be killed or was. */
 int theatre_wait(const struct theatre *t);
