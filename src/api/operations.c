@@ -49,7 +49,7 @@ void ops_look(const struct api_service *api, struct ops_health *out)
     out->cache = (struct cache_status){.redis = CACHE_OFF, .reason = ""};
     if (api->cache)
         cache_status(api->cache, &out->cache);
-    out->crash_looping = api->crash_looping ? atomic_load(api->crash_looping) : 0;
+    out->crash_looping = atomic_load(&api->host->crash_looping);
     if (out->db.state != DB_UP)
         out->status = "down";
     else
@@ -89,7 +89,8 @@ static enum err ops_readyz(struct request_ctx *ctx, const struct http_call *call
     struct ops_health h;
     struct jout j;
     ops_look(call->service, &h);
-    const bool ready = h.db.state == DB_UP, tiers = h.cache.redis == CACHE_UP;
+    const bool ready = h.db.state == DB_UP;
+    const bool tiers = h.cache.redis == CACHE_UP || h.cache.memory_bytes > 0;
     struct sv looping =
         arena_printf(ctx->arena, "%lld of them keep dying", (long long)h.crash_looping);
     native_begin(res, ready ? 200 : 503, &j);
@@ -123,7 +124,7 @@ static enum err ops_metrics(struct request_ctx *ctx, const struct http_call *cal
     const char *const *names = api_route_names(&n);
     res->status = 200;
     res->content_type = "text/plain; version=0.0.4";
-    metrics_render(&res->body, api->slots, api->n_slots, names, n);
+    metrics_render(&res->body, api->slots, atomic_load(&api->host->n_slots), names, n);
     return ERR_NONE;
 }
 

@@ -32,15 +32,29 @@ static int64_t requests_of(const struct metrics_slot *slot)
     return n;
 }
 
+static const char *worker_state(int state)
+{
+    return state == API_WORKER_SERVING   ? "serving"
+           : state == API_WORKER_LEAVING ? "leaving"
+                                         : "starting";
+}
+
+/* Those that run now. */
 static void write_workers(struct jout *j, const struct api_service *api)
 {
     jout_key(j, "workers");
     jout_array_open(j);
-    for (size_t i = 0; i < api->n_slots; i++) {
+    for (size_t i = 0; i < atomic_load(&api->host->n_slots); i++) {
         const struct metrics_slot *s = &api->slots[i];
+        const pid_t pid = atomic_load(&api->host->workers[i].pid);
+        if (pid == 0)
+            continue;
         jout_object_open(j);
         put(j, "worker", (int64_t)i);
-        put(j, "pid", load(&s->pid));
+        put(j, "pid", pid);
+        put(j, "generation", load(&api->host->workers[i].generation));
+        jout_key(j, "state");
+        jout_sv(j, sv_from(worker_state(atomic_load(&api->host->workers[i].state))));
         put(j, "requests", requests_of(s));
         put(j, "threads_busy", load(&s->threads_busy));
         jout_key(j, "pool");
@@ -62,7 +76,7 @@ static void write_totals(struct jout *j, const struct api_service *api)
     static const char *const tiers[METRICS_TIERS] = {"memory", "redis", "postgres"};
     int64_t requests = 0, errors = 0, replays = 0, refused = 0;
     int64_t hits[METRICS_TIERS] = {0}, misses[METRICS_TIERS] = {0};
-    for (size_t i = 0; i < api->n_slots; i++) {
+    for (size_t i = 0; i < atomic_load(&api->host->n_slots); i++) {
         const struct metrics_slot *s = &api->slots[i];
         requests += requests_of(s);
         for (size_t e = 0; e < ERR_COUNT; e++)
@@ -102,6 +116,7 @@ static void write_setting(void *arg, const char *name, const char *text, int64_t
 
 static void write_service(struct jout *j, const struct api_service *api, const struct ops_health *h)
 {
+    char reason[API_REASON_MAX];
     jout_key(j, "status");
     jout_sv(j, sv_from(h->status));
     jout_key(j, "version");
@@ -111,6 +126,24 @@ static void write_service(struct jout *j, const struct api_service *api, const s
     jout_time(j, api->started_at);
     put(j, "uptime_seconds", (clock_wall_us() - api->started_at) / 1000000);
     put(j, "crash_looping", h->crash_looping);
+    put(j, "generation", load(&api->host->generation));
+    put(j, "reloads", load(&api->host->reloads));
+    put(j, "reloads_refused", load(&api->host->reloads_refused));
+    api_host_reload_reason(api->host, reason);
+    jout_key(j, "reload_reason");
+    jout_sv(j, reason[0] ? sv_from(reason) : SV_NONE);
+    put(j, "recycled", load(&api->host->recycled));
+}
+
+static void write_memory(struct jout *j, const struct cache_status *cache)
+{
+    jout_key(j, "memory");
+    jout_object_open(j);
+    jout_key(j, "status");
+    jout_sv(j, cache->memory_bytes > 0 ? SV("up") : SV("off"));
+    put(j, "bytes", (int64_t)cache->memory_bytes);
+    put(j, "used", (int64_t)cache->memory_used);
+    jout_object_close(j);
 }
 
 static void newline(struct buf *out, int depth)
@@ -167,6 +200,7 @@ enum err ops_status(struct request_ctx *ctx, const struct http_call *call,
     ops_open_redis(&j, &h);
     put(&j, "mismatches", (int64_t)h.cache.mismatches);
     jout_object_close(&j);
+    write_memory(&j, &h.cache);
     write_workers(&j, api);
     write_totals(&j, api);
     jout_key(&j, "settings");

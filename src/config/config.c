@@ -89,6 +89,8 @@ static const struct setting settings[] = {
            "longest time to connect to Redis, and for a command"),
     NUMBER("PARLEY_DRAIN", drain_s, "25", 0, 3600,
            "seconds that a stopping worker serves what nginx holds; more than its keepalive_time"),
+    NUMBER("PARLEY_RECYCLE", recycle, "1000000", 0, 1000000000000,
+           "requests, give or take a tenth, after which a worker is replaced; 0: never"),
     NUMBER("PARLEY_SWEEP", sweep_s, "60", 0, 86400,
            "seconds between two deletions of expired sessions; 0: never"),
 };
@@ -252,7 +254,7 @@ static enum err apply(struct config *c, const struct given *g, char *why, size_t
 enum err config_load(struct config *c, const char *file, char *why, size_t why_n)
 {
     struct given g = {{NULL}};
-    memset(c, 0, sizeof *c);
+    *c = (struct config){.file = file};
     snprintf(why, why_n, "out of memory");
     enum err e = file ? read_file(c, &g, file, why, why_n) : ERR_NONE;
     if (e == ERR_NONE)

@@ -45,7 +45,8 @@ struct fcgi_server {
     pthread_cond_t ended;
     struct fcgi_conn *conns;
     size_t n_conns;
-    int n_live; /* threads that have not ended */
+    bool listening; /* the listener is in the epoll */
+    int n_live;     /* threads that have not ended */
     struct fcgi_thread *threads;
     int n_threads;
 };

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -17,7 +18,8 @@
 enum {
     /* What a request may need beside its body before a handler runs: nginx's header buffers. */
     ARENA_BESIDE_BODY = 128 * 1024,
-    THREAD_STACK = 1024 * 1024
+    THREAD_STACK = 1024 * 1024,
+    LISTEN_PAUSE_MS = 20
 };
 
 enum err fcgi_library_init(void)
@@ -41,6 +43,29 @@ static void serve(struct fcgi_thread *t, struct fcgi_conn *c)
         fcgi_conn_close(s, c);
 }
 
+static int add_listener(struct fcgi_server *s)
+{
+    /* The listener is in the epoll of every worker: one of them is to be woken, not all. */
+    struct epoll_event e = {.events = EPOLLIN | EPOLLEXCLUSIVE,
+                            .data = {.ptr = &s->settings.listen_fd}};
+    return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->settings.listen_fd, &e);
+}
+
+/* The kernel wakes the first of those that wait for the listener, as long as a thread of it is
+ * idle: that one would get nearly all connections, and nginx keeps them. So whoever took one goes
+ * to the end. A connection that comes in between is seen by the listener's return. */
+static void wait_behind_the_others(struct fcgi_server *s)
+{
+    for (bool added = false; !added;) {
+        pthread_mutex_lock(&s->lock);
+        (void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->settings.listen_fd, NULL);
+        added = !s->listening || add_listener(s) == 0;
+        pthread_mutex_unlock(&s->lock);
+        if (!added)
+            (void)poll(NULL, 0, LISTEN_PAUSE_MS); /* no memory in the kernel */
+    }
+}
+
 static void *thread_main(void *arg)
 {
     struct fcgi_thread *t = arg;
@@ -51,10 +76,12 @@ static void *thread_main(void *arg)
             continue;
         /* The listener's event is always followed by an accept, also while leaving: with
          * EPOLLEXCLUSIVE no other process was told of that connection. */
-        if (e.data.ptr == &s->settings.listen_fd)
+        if (e.data.ptr == &s->settings.listen_fd) {
             (void)fcgi_conn_accept(s);
-        else if (e.data.ptr != &s->wake_fd)
+            wait_behind_the_others(s);
+        } else if (e.data.ptr != &s->wake_fd) {
             serve(t, e.data.ptr);
+        }
     }
     pthread_mutex_lock(&s->lock);
     s->n_live--;
@@ -111,12 +138,8 @@ static enum err watch(struct fcgi_server *s)
     struct epoll_event wake = {.events = EPOLLIN, .data = {.ptr = &s->wake_fd}};
     if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->wake_fd, &wake) != 0)
         return ERR_INTERNAL;
-    /* The listener is in the epoll of every worker: one of them is to be woken, not all. */
-    struct epoll_event listener = {.events = EPOLLIN | EPOLLEXCLUSIVE,
-                                   .data = {.ptr = &s->settings.listen_fd}};
-    if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->settings.listen_fd, &listener) != 0)
-        return ERR_INTERNAL;
-    return ERR_NONE;
+    s->listening = add_listener(s) == 0;
+    return s->listening ? ERR_NONE : ERR_INTERNAL;
 }
 
 /* No thread is left. */
@@ -168,8 +191,14 @@ enum err fcgi_server_start(const struct fcgi_settings *settings, struct fcgi_ser
 
 static void stop_listening(struct fcgi_server *s, bool take_waiting)
 {
-    if (epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->settings.listen_fd, NULL) != 0)
-        return; /* not the first time */
+    pthread_mutex_lock(&s->lock);
+    const bool first = s->listening;
+    s->listening = false;
+    if (first)
+        (void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->settings.listen_fd, NULL);
+    pthread_mutex_unlock(&s->lock);
+    if (!first)
+        return;
     /* A thread may have been woken for a connection that it can no longer find: with
      * EPOLLEXCLUSIVE no other process was told, so those in the queue are taken here. */
     while (take_waiting && fcgi_conn_accept(s))

@@ -15,7 +15,9 @@
 #include "parley/db/db.h"
 #include "parley/db/migrate.h"
 
-enum { POLL_MS = 20, ARENA_LIMIT = 64 * 1024 };
+/* NGINX_KEEPALIVE_S: keepalive_time in nginx/parley.conf. What an installation has in its place
+ * cannot be read from here. */
+enum { POLL_MS = 20, ARENA_LIMIT = 64 * 1024, NGINX_KEEPALIVE_S = 15 };
 
 static bool check_directory(const char *path)
 {
@@ -48,16 +50,8 @@ static struct db *open_db(const struct config *cfg)
     return db_open(&settings, NULL);
 }
 
-static void say_connections(const struct config *cfg, int64_t server_max)
-{
-    int64_t workers = (int64_t)supervisor_workers(cfg), sum = workers * cfg->pool_max;
-    printf("PostgreSQL connections: %" PRId64 " workers x %" PRId64 " = %" PRId64
-           " of max_connections %" PRId64 "%s\n",
-           workers, cfg->pool_max, sum, server_max,
-           sum < server_max ? "" : "; the pools will be made smaller");
-}
-
-static bool ask_server(const struct config *cfg, struct db *db, struct request_ctx *ctx)
+static bool ask_server(const struct config *cfg, struct db *db, struct request_ctx *ctx, char *said,
+                       size_t n)
 {
     static const struct db_stmt about = {
         "check_server", "SELECT current_setting('server_version') AS version,"
@@ -65,18 +59,24 @@ static bool ask_server(const struct config *cfg, struct db *db, struct request_c
                         " current_setting('max_connections')::int AS max_connections"};
     struct db_rows rows;
     if (db_query(db, ctx, DB_READ, &about, NULL, 0, &rows, NULL) != ERR_NONE || rows.count != 1) {
-        printf("PostgreSQL: %s\n", ctx->err.cause[0] ? ctx->err.cause : err_name(ctx->err.err));
+        snprintf(said, n, "PostgreSQL: %s",
+                 ctx->err.cause[0] ? ctx->err.cause : err_name(ctx->err.err));
         return false;
     }
     struct sv version = db_get_text(&rows, 0, db_column(&rows, "version"));
     struct sv role = db_get_text(&rows, 0, db_column(&rows, "role"));
-    printf("PostgreSQL: ok, version %.*s, role %.*s, schema version %d\n", SV_ARG(version),
-           SV_ARG(role), db_schema_version());
-    say_connections(cfg, db_get_i64(&rows, 0, db_column(&rows, "max_connections")));
+    int64_t max = db_get_i64(&rows, 0, db_column(&rows, "max_connections"));
+    int64_t workers = (int64_t)supervisor_workers(cfg), sum = 2 * workers * cfg->pool_max;
+    snprintf(said, n,
+             "PostgreSQL: ok, version %.*s, role %.*s, schema version %d\n"
+             "PostgreSQL connections: %" PRId64 " workers x %" PRId64
+             ", twice while they are replaced = %" PRId64 " of max_connections %" PRId64 "%s",
+             SV_ARG(version), SV_ARG(role), db_schema_version(), workers, cfg->pool_max, sum, max,
+             sum < max ? "" : "; the pools will be made smaller");
     return true;
 }
 
-static bool check_db(const struct config *cfg)
+bool check_db(const struct config *cfg, char *said, size_t n)
 {
     struct db_status status;
     struct deadline end = deadline_in_ms(cfg->connect_ms + cfg->statement_ms);
@@ -84,7 +84,7 @@ static bool check_db(const struct config *cfg)
     struct arena *arena = arena_create(ARENA_LIMIT);
     struct db *db = open_db(cfg);
     if (!arena || !db) {
-        printf("PostgreSQL: out of memory\n");
+        snprintf(said, n, "PostgreSQL: out of memory");
         goto out;
     }
     db_status(db, &status);
@@ -95,9 +95,9 @@ static bool check_db(const struct config *cfg)
     if (status.state == DB_UP) {
         struct request_ctx ctx;
         ctx_init(&ctx, arena, end, SV("default"), SV("check"));
-        good = ask_server(cfg, db, &ctx);
+        good = ask_server(cfg, db, &ctx, said, n);
     } else {
-        printf("PostgreSQL: %s\n", status.reason[0] ? status.reason : "no answer in time");
+        snprintf(said, n, "PostgreSQL: %s", status.reason[0] ? status.reason : "no answer in time");
     }
 out:
     arena_destroy(arena);
@@ -131,11 +131,17 @@ static bool check_redis(const struct config *cfg)
 
 int check_run(const struct config *cfg)
 {
+    char said[512];
     printf("configuration: ok\n");
+    printf("draining: %" PRId64
+           " s; nginx's keepalive_time and keepalive_timeout must be shorter%s\n",
+           cfg->drain_s,
+           cfg->drain_s <= NGINX_KEEPALIVE_S ? ", and the delivered 15 s would not be" : "");
     /* All of them, whatever the first one says. */
     bool good = check_directory(cfg->listen);
     good = check_directory(cfg->admin) && good;
-    good = check_db(cfg) && good;
+    good = check_db(cfg, said, sizeof said) && good;
+    printf("%s\n", said);
     good = check_redis(cfg) && good;
     return good ? EXIT_GOOD : EXIT_FAULT;
 }

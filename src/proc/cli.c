@@ -21,7 +21,9 @@ static void usage(FILE *out)
     fprintf(out,
             "parley %s: a session server for chatbots\n\n"
             "usage: parley [--config FILE] COMMAND\n\n"
-            "  serve             run the service until SIGTERM or SIGINT\n"
+            "  serve             run the service until SIGTERM or SIGINT, which drain (twice: end\n"
+            "                    at once); SIGHUP reads the file again, checks it, and replaces\n"
+            "                    the workers, or leaves all as it is and logs why\n"
             "  migrate [--to N]  bring the schema to this program's version, or to version N\n"
             "                    (0: nothing of parley is left)\n"
             "  check             look at the configuration and the connections, say what is\n"
@@ -92,7 +94,7 @@ static void say(void *arg, const char *line)
 
 static int run_serve(const struct config *cfg)
 {
-    return supervisor_run(cfg, worker_main);
+    return supervisor_run(cfg, worker_main, check_db);
 }
 
 static int run_config(const struct config *cfg)

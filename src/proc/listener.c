@@ -2,8 +2,10 @@
 #include "proc_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -91,6 +93,33 @@ enum err listener_open(struct listener *l, const char *path, char *why, size_t w
         l->fd = -1;
     }
     return e;
+}
+
+int listener_lock(const char *path, char *why, size_t why_n)
+{
+    char name[sizeof((struct listener *)0)->path + 8];
+    snprintf(name, sizeof name, "%s.lock", path);
+    int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return fd;
+    (void)fail(why, why_n, path,
+               fd >= 0 && errno == EWOULDBLOCK
+                   ? "another server is there, or workers of one that still end; wait, or set "
+                     "PARLEY_LISTEN and PARLEY_ADMIN to other paths"
+                   : strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+void listener_unlock(int fd, const char *path)
+{
+    char name[sizeof((struct listener *)0)->path + 8];
+    if (fd < 0)
+        return;
+    snprintf(name, sizeof name, "%s.lock", path);
+    unlink(name);
+    close(fd);
 }
 
 void listener_close(struct listener *l)

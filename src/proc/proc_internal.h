@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "parley/api/api.h"
 #include "parley/base/err.h"
 #include "parley/cache/cache.h"
 #include "parley/config/config.h"
@@ -25,26 +26,31 @@ enum { EXIT_GOOD = 0, EXIT_FAULT = 1, EXIT_MISCONFIGURED = 2 };
 
 /* ---- shared.c: what the workers of a host share ---- */
 
-enum { SHARED_REASON_MAX = 240 };
-
 /* Mapped by the supervisor before it forks. Atomics only: a process that is killed holds nothing.
- */
+ * A running worker has a slot to itself; its index in all tables is the slot's. */
 struct shared {
-    size_t size;                   /* of the mapping */
-    int64_t started_at;            /* of the service; wall clock, us */
-    _Atomic int64_t crash_looping; /* workers that keep dying; written by the supervisor */
-    _Atomic int reason_state; /* who is first writes reason: 0 free, 1 being written, 2 whole */
-    char reason[SHARED_REASON_MAX]; /* why a worker ended with EXIT_MISCONFIGURED */
-    size_t n_slots;
-    struct metrics_slot slots[]; /* one a worker */
+    struct api_host host;
+    int64_t started_at;          /* of the service; wall clock, us */
+    atomic_bool served;          /* a worker has been ready once */
+    _Atomic int reason_state;    /* who is first writes reason: 0 free, 1 being written, 2 whole */
+    char reason[API_REASON_MAX]; /* why a worker ended with EXIT_MISCONFIGURED, or a check failed */
+    struct {
+        atomic_bool ready;  /* said by the worker: it takes requests and has PostgreSQL */
+        atomic_bool wishes; /* said by the worker: it has served enough, another shall replace it */
+    } words[API_SLOTS_MAX];
+    struct metrics_slot slots[API_SLOTS_MAX]; /* pages that nobody has touched cost nothing */
 };
 
-struct shared *shared_map(size_t n_slots);                    /* NULL when there is no memory */
+struct shared *shared_map(void);                              /* NULL when there is no memory */
 void shared_unmap(struct shared *s);                          /* NULL is fine */
 void shared_set_reason(struct shared *s, const char *reason); /* the first one stays */
 const char *shared_reason(const struct shared *s);            /* NULL: none was given */
-/* A worker that ended has nothing open; what it counted stays. */
-void shared_clear_gauges(struct metrics_slot *slot);
+void shared_clear_reason(struct shared *s);
+/* Before a worker with this slot is forked. What was counted in the slot stays: sums over all slots
+ * never go back. */
+void shared_begin(struct shared *s, size_t slot);
+/* After it ended: nothing of it is open any more. */
+void shared_end(struct shared *s, size_t slot);
 
 /* ---- listener.c ---- */
 
@@ -61,6 +67,11 @@ struct listener {
 MUSTCHECK enum err listener_open(struct listener *l, const char *path, char *why, size_t why_n);
 /* Closes it and removes its name, unless that is another's by now. */
 void listener_close(struct listener *l);
+/* Holds PATH.lock for this process and all that it forks, however they end: a service does not
+ * begin beside the last requests of another, whose memory tier it does not share. The descriptor,
+ * or -1 and one line in why. */
+MUSTCHECK int listener_lock(const char *path, char *why, size_t why_n);
+void listener_unlock(int fd, const char *path); /* -1 is fine */
 
 /* ---- respawn.c: when a worker that died is started again ---- */
 
@@ -82,15 +93,16 @@ int64_t respawn_after_death(struct respawn *r, int64_t started_us, int64_t now_u
 void signals_block(sigset_t *set);
 /* Waits for one of set until at_us on the monotonic clock (INT64_MAX: for ever). 0: none came. */
 int signals_wait(const sigset_t *set, int64_t at_us);
-/* In a child: SIGTERM when the parent is gone. False: it is gone already. */
-MUSTCHECK bool signals_follow_parent(pid_t parent);
+/* In a child: this signal when the parent is gone. False: it is gone already. */
+MUSTCHECK bool signals_follow_parent(pid_t parent, int signo);
 
 /* ---- worker.c, supervisor.c ---- */
 
 struct worker_run {
     const struct config *cfg;
     int listen_fd, admin_fd; /* borrowed */
-    size_t index, n_workers;
+    size_t slot, n_workers;
+    bool replaces; /* takes no request before PostgreSQL has answered: others serve until then */
     struct shared *shared;
     struct cache_shared *cache; /* borrowed */
 };
@@ -99,14 +111,20 @@ struct worker_run {
 typedef int (*worker_fn)(const struct worker_run *run);
 int worker_main(const struct worker_run *run);
 
-/* Runs the service until it is told to end; the result is the exit status. */
-int supervisor_run(const struct config *cfg, worker_fn worker);
+/* In a child of its own: whether the service could run with cfg; if not, said tells why. */
+typedef bool (*check_fn)(const struct config *cfg, char *said, size_t n);
+
+/* Runs the service until it is told to end; the result is the exit status. A reload reads the file
+ * that cfg came from. */
+int supervisor_run(const struct config *cfg, worker_fn worker, check_fn check);
 /* cfg->workers, or the cores this process may use. */
 size_t supervisor_workers(const struct config *cfg);
 
 /* ---- check.c, cli.c ---- */
 
 int check_run(const struct config *cfg);
+/* PostgreSQL alone: what `parley check` prints of it goes to said. A check_fn. */
+bool check_db(const struct config *cfg, char *said, size_t n);
 int cli_run(int argc, char **argv);
 
 #endif

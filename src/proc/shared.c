@@ -6,14 +6,12 @@
 
 #include "parley/base/clock.h"
 
-struct shared *shared_map(size_t n_slots)
+struct shared *shared_map(void)
 {
-    size_t size = sizeof(struct shared) + n_slots * sizeof(struct metrics_slot);
-    struct shared *s = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct shared *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE,
+                            MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (s == MAP_FAILED)
         return NULL;
-    s->size = size;
-    s->n_slots = n_slots;
     s->started_at = clock_wall_us();
     return s;
 }
@@ -21,7 +19,7 @@ struct shared *shared_map(size_t n_slots)
 void shared_unmap(struct shared *s)
 {
     if (s)
-        munmap(s, s->size);
+        munmap(s, sizeof *s);
 }
 
 void shared_set_reason(struct shared *s, const char *reason)
@@ -38,13 +36,29 @@ const char *shared_reason(const struct shared *s)
     return atomic_load(&s->reason_state) == 2 ? s->reason : NULL;
 }
 
-void shared_clear_gauges(struct metrics_slot *slot)
+void shared_clear_reason(struct shared *s)
 {
-    metrics_set(&slot->pool_open, 0);
-    metrics_set(&slot->pool_idle, 0);
-    metrics_set(&slot->pool_in_use, 0);
-    metrics_set(&slot->pool_waiting, 0);
-    metrics_set(&slot->pool_max, 0);
-    metrics_set(&slot->threads_busy, 0);
-    metrics_set(&slot->pid, 0);
+    atomic_store(&s->reason_state, 0);
+}
+
+void shared_begin(struct shared *s, size_t slot)
+{
+    atomic_store(&s->words[slot].ready, false);
+    atomic_store(&s->words[slot].wishes, false);
+    atomic_store(&s->host.workers[slot].state, API_WORKER_STARTING);
+    /* Before the worker counts anything, so that no sum leaves it out that a later one has in. */
+    if (atomic_load(&s->host.n_slots) <= slot)
+        atomic_store(&s->host.n_slots, slot + 1);
+}
+
+void shared_end(struct shared *s, size_t slot)
+{
+    struct metrics_slot *m = &s->slots[slot];
+    atomic_store(&s->host.workers[slot].pid, 0);
+    metrics_set(&m->pool_open, 0);
+    metrics_set(&m->pool_idle, 0);
+    metrics_set(&m->pool_in_use, 0);
+    metrics_set(&m->pool_waiting, 0);
+    metrics_set(&m->pool_max, 0);
+    metrics_set(&m->threads_busy, 0);
 }

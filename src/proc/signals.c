@@ -33,7 +33,7 @@ int signals_wait(const sigset_t *set, int64_t at_us)
     }
 }
 
-bool signals_follow_parent(pid_t parent)
+bool signals_follow_parent(pid_t parent, int signo)
 {
-    return prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent;
+    return prctl(PR_SET_PDEATHSIG, signo) == 0 && getppid() == parent;
 }

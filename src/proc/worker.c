@@ -9,6 +9,7 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "parley/api/api.h"
@@ -22,6 +23,7 @@
 
 enum {
     TICK_MS = 100,
+    START_TICK_MS = 5,
     TRIM_TICKS = 100,
     DRAIN_TICK_MS = 20,
     STOP_GRACE_MS = 1000,
@@ -36,12 +38,14 @@ enum {
 
 struct worker {
     const struct worker_run *run;
+    pid_t parent;
     struct db *db;
     struct cache *cache;
     struct sessions *sessions;
     struct api_service service;
     struct fcgi_server *server, *admin;
-    bool was_up; /* PostgreSQL has been usable */
+    bool was_up;                   /* PostgreSQL has been usable */
+    unsigned long long recycle_at; /* requests; 0: never */
 };
 
 static void open_db(struct worker *w)
@@ -58,11 +62,13 @@ static void open_db(struct worker *w)
         .connect_ms = (int)cfg->connect_ms,
         .idle_s = (int)cfg->pool_idle,
         .lifetime_s = (int)cfg->pool_lifetime,
-        .workers = (int)w->run->n_workers,
+        /* Twice: a reload has the pools of two generations open, and must not find the server full
+         * because of the one that leaves. */
+        .workers = 2 * (int)w->run->n_workers,
         .schema_version = db_schema_version(),
         .prepare = cfg->prepare,
     };
-    w->db = db_open(&settings, &w->run->shared->slots[w->run->index]);
+    w->db = db_open(&settings, &w->run->shared->slots[w->run->slot]);
 }
 
 static void open_cache(struct worker *w)
@@ -77,7 +83,7 @@ static void open_cache(struct worker *w)
         .one_host = cfg->hosts_one,
         .authority = sessions_cache_authority(w->db),
     };
-    w->cache = cache_open(&settings, &w->run->shared->slots[w->run->index]);
+    w->cache = cache_open(&settings, &w->run->shared->slots[w->run->slot]);
 }
 
 static enum err start_servers(struct worker *w)
@@ -99,7 +105,7 @@ static enum err start_servers(struct worker *w)
     handlers.arena_limit =
         ARENA_BASE + ARENA_COPIES * ((size_t)cfg->max_body + (size_t)cfg->page_bytes);
     handlers.answer = api_answer;
-    handlers.slot = &w->run->shared->slots[w->run->index];
+    handlers.slot = &w->run->shared->slots[w->run->slot];
     enum err e = fcgi_server_start(&admin, &w->admin);
     if (e == ERR_NONE)
         e = fcgi_server_start(&handlers, &w->server);
@@ -119,7 +125,7 @@ static enum err open_all(struct worker *w)
                                                .page_bytes = cfg->page_bytes,
                                                .sweep_s = cfg->sweep_s,
                                                .statement_ms = (int)cfg->statement_ms};
-    struct metrics_slot *slot = &w->run->shared->slots[w->run->index];
+    struct metrics_slot *slot = &w->run->shared->slots[w->run->slot];
     open_db(w);
     if (!w->db)
         return ERR_NOMEM;
@@ -138,18 +144,16 @@ static enum err open_all(struct worker *w)
         .slow_ms = cfg->slow_ms,
         .slot = slot,
         .slots = w->run->shared->slots,
-        .n_slots = w->run->shared->n_slots,
+        .host = &w->run->shared->host,
         .version = PARLEY_VERSION,
         .started_at = w->run->shared->started_at,
-        .crash_looping = &w->run->shared->crash_looping,
         .each_setting = each_setting,
         .settings = cfg,
     };
-    metrics_set(&slot->pid, getpid());
-    return start_servers(w);
+    return ERR_NONE;
 }
 
-/* A wrong configuration ends the service only until PostgreSQL was usable once: what becomes wrong
+/* A wrong configuration ends a worker only until PostgreSQL was usable once: what becomes wrong
  * later (a schema that is newer by now) is told by /readyz, while the tiers go on answering. */
 static bool is_misconfigured(struct worker *w)
 {
@@ -167,11 +171,17 @@ static bool is_misconfigured(struct worker *w)
 static void drain(struct worker *w, const sigset_t *term)
 {
     struct deadline end = deadline_in_ms(w->run->cfg->drain_s * 1000);
+    if (getppid() != w->parent) {
+        /* What the supervisor does when the whole service ends; it was killed. */
+        (void)shutdown(w->run->listen_fd, SHUT_RD);
+        (void)shutdown(w->run->admin_fd, SHUT_RD);
+    }
     fcgi_server_leave(w->server);
     fcgi_server_leave(w->admin);
     while (fcgi_server_connections(w->server) > 0 && !deadline_passed(end)) {
         struct deadline tick = deadline_earlier(end, deadline_in_ms(DRAIN_TICK_MS));
         (void)signals_wait(term, tick.at_us);
+        cache_poll(w->cache);
     }
 }
 
@@ -188,28 +198,70 @@ static bool close_all(struct worker *w)
     return true;
 }
 
+/* The supervisor answers by starting another, which is ready before this one is told to leave. */
+static void wish_for_recycling(struct worker *w)
+{
+    if (w->recycle_at > 0 && fcgi_server_requests(w->server) >= w->recycle_at)
+        atomic_store(&w->run->shared->words[w->run->slot].wishes, true);
+}
+
+/* Keeps house until SIGTERM, or for ever. until_up: only until PostgreSQL has answered. True: it
+ * did. False: the worker is to end with *status. */
+static bool keep_house(struct worker *w, const sigset_t *term, bool until_up, int *status)
+{
+    struct shared *shared = w->run->shared;
+    const int tick_ms = until_up ? START_TICK_MS : TICK_MS;
+    for (unsigned ticks = 1;; ticks++) {
+        *status = is_misconfigured(w) ? EXIT_MISCONFIGURED : EXIT_GOOD;
+        if (*status != EXIT_GOOD || (until_up && w->was_up))
+            return *status == EXIT_GOOD;
+        if (w->was_up && !atomic_load(&shared->words[w->run->slot].ready)) {
+            atomic_store(&shared->served, true);
+            atomic_store(&shared->words[w->run->slot].ready, true);
+        }
+        if (signals_wait(term, deadline_in_ms(tick_ms).at_us) == SIGTERM)
+            return false;
+        if (until_up)
+            continue;
+        cache_poll(w->cache);
+        wish_for_recycling(w);
+        if (ticks % TRIM_TICKS == 0)
+            (void)malloc_trim(0);
+    }
+}
+
 static int serve(struct worker *w)
 {
-    unsigned ticks = 0;
+    int status;
     sigset_t term;
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
-    for (;;) {
-        if (is_misconfigured(w))
-            return EXIT_MISCONFIGURED;
-        cache_poll(w->cache);
-        if (signals_wait(&term, deadline_in_ms(TICK_MS).at_us) == SIGTERM)
-            break;
-        if (++ticks % TRIM_TICKS == 0)
-            (void)malloc_trim(0);
+    if (w->run->replaces && !keep_house(w, &term, true, &status))
+        return status;
+    enum err e = start_servers(w);
+    if (e != ERR_NONE) {
+        log_say(LOG_ERROR, "worker_failed", "cannot start: %s", err_name(e));
+        return EXIT_FAULT;
     }
-    drain(w, &term);
-    return EXIT_GOOD;
+    (void)keep_house(w, &term, false, &status);
+    if (status == EXIT_GOOD)
+        drain(w, &term);
+    return status;
+}
+
+/* Give or take a tenth: workers that started together do not go together. */
+static unsigned long long recycle_at(const struct config *cfg)
+{
+    uint64_t r;
+    if (getentropy(&r, sizeof r) != 0)
+        r = (uint64_t)getpid();
+    const unsigned long long n = (unsigned long long)cfg->recycle;
+    return n - n / 10 + r % (n / 5 + 1);
 }
 
 int worker_main(const struct worker_run *run)
 {
-    struct worker w = {.run = run};
+    struct worker w = {.run = run, .parent = getppid(), .recycle_at = recycle_at(run->cfg)};
     /* Many threads that each needed much once would keep it for ever: few heaps, trimmed below, and
      * large blocks given back at once. */
     (void)mallopt(M_ARENA_MAX, 4);
@@ -228,7 +280,7 @@ int worker_main(const struct worker_run *run)
     int status = serve(&w);
     if (close_all(&w))
         return status;
+    /* That request may commit without a word to the tiers: not a clean end. */
     log_say(LOG_WARN, "worker_busy", "a request was still running at the end");
-    /* What it was writing may yet be committed: the supervisor must bury this worker. */
     return status == EXIT_GOOD ? EXIT_FAULT : status;
 }

@@ -446,7 +446,8 @@ class Stack:
             if not self.parley.running:
                 raise StackError("parley ended:\n" + self.parley.log(20))
             try:
-                return client.get("/readyz").status == 200
+                # Of every worker, as they answer in turn.
+                return all(client.get("/readyz").status == 200 for _ in range(10))
             except (OSError, http.client.HTTPException):
                 return False
         try:

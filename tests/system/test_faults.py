@@ -379,7 +379,8 @@ class PostgresFaults(LedgerTest):
         self.assertEqual(self.client.get("/readyz").json["status"], "ready")
         self.stack.postgres.stop()
         self.addCleanup(lambda: self.stack.postgres.running or self.stack.postgres.start())
-        took = eventually(lambda: self.client.get("/readyz").status == 503, 20)
+        # The workers answer in turn, and each finds out by itself.
+        took = eventually(lambda: all(self.client.get("/readyz").status == 503 for _ in range(20)), 20)
         self.assertIsNotNone(took)
         answer = self.client.get("/readyz")
         self.assertEqual((answer.json["status"], answer.json["checks"]["redis"]["status"]),
@@ -388,7 +389,7 @@ class PostgresFaults(LedgerTest):
         self.assertTrue(answer.headers["Retry-After"])
         self.assertEqual(self.client.get("/livez").status, 200)
         self.stack.postgres.start()
-        back = eventually(lambda: self.client.get("/readyz").status == 200, 20)
+        back = eventually(lambda: all(self.client.get("/readyz").status == 200 for _ in range(20)), 20)
         self.assertIsNotNone(back)
         say(f"/readyz said so after {took:.2f} s, and that it is back after {back:.2f} s")
 
@@ -649,9 +650,8 @@ class Ends(FaultTest):
             held.join()
         holder.wait()
         self.assertEqual([a.status for a in slow], [201] * 4, slow)
-        # What nginx sends over connections that it has is served; one that it has to open waits for
-        # a worker in vain.
-        self.assertLessEqual(sum(n for status, n in late.items() if status != 201), CLIENTS)
+        # What nginx sends over connections that it has is served; one that it has to open is refused.
+        self.assertGreater(late[201], 0)
         ledger.acked += [f"slow.{i}" for i in range(4)]
         status = self.stack.parley.process.wait(30)
         say(f"ended {time.monotonic() - term_at[0]:.1f} s after SIGTERM; requests begun after it: "

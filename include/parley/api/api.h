@@ -5,7 +5,9 @@
 #ifndef PARLEY_API_API_H
 #define PARLEY_API_API_H
 
+#include <stdatomic.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "parley/cache/cache.h"
 #include "parley/db/db.h"
@@ -16,6 +18,30 @@
 
 /* One setting by its name; text NULL: it is the number. */
 typedef void (*api_setting_fn)(void *arg, const char *name, const char *text, int64_t number);
+/* Two generations of 256 workers. */
+enum { API_SLOTS_MAX = 512, API_REASON_MAX = 240 };
+
+enum api_worker_state { API_WORKER_STARTING, API_WORKER_SERVING, API_WORKER_LEAVING };
+
+/* What the supervisor says of the host, in memory that it shares with the workers. It alone writes,
+ * and any thread may read. */
+struct api_host {
+    _Atomic int64_t generation; /* 1 from the start, one more with each reload that was done */
+    _Atomic int64_t seats;      /* workers of that generation */
+    _Atomic int64_t reloads, reloads_refused, recycled;
+    _Atomic int64_t crash_looping; /* workers that keep dying */
+    _Atomic size_t n_slots; /* metrics slots that are or have been in use: 0 to n_slots - 1 */
+    struct {
+        _Atomic pid_t pid; /* 0: nobody has this slot now */
+        _Atomic int64_t generation;
+        _Atomic int state; /* enum api_worker_state */
+    } workers[API_SLOTS_MAX];
+    _Atomic unsigned reason_turn; /* odd while reason is written */
+    _Atomic char reason[API_REASON_MAX];
+};
+/* Why the last reload was refused; "" when it was done, or there was none. */
+void api_host_reload_reason(const struct api_host *host, char out[API_REASON_MAX]);
+void api_host_set_reload_reason(struct api_host *host, const char *reason);
 
 /* What the handlers work with; all borrowed, filled by the worker (or a test). */
 struct api_service {
@@ -26,12 +52,11 @@ struct api_service {
     int64_t queue_ms; /* a request that waited longer is refused; 0: only one whose time is over */
     int64_t slow_ms;  /* a request that took at least so long is logged */
     struct metrics_slot *slot;        /* of this worker; may be NULL */
-    const struct metrics_slot *slots; /* of all workers of the host, for /metrics */
-    size_t n_slots;
+    const struct metrics_slot *slots; /* of all workers of the host, host->n_slots of them */
+    const struct api_host *host;
     const char *version;
     /* For /status and /readyz alone. */
-    int64_t started_at;                   /* of the service; wall clock, us */
-    const _Atomic int64_t *crash_looping; /* workers that keep dying; NULL: not watched */
+    int64_t started_at; /* of the service; wall clock, us */
     /* Gives each setting that holds no secret; NULL: none is shown. */
     void (*each_setting)(const void *settings, api_setting_fn each, void *arg);
     const void *settings;

@@ -15,6 +15,7 @@
 #include "parley/base/err.h"
 
 struct config {
+    const char *file; /* as given to config_load, borrowed */
     const char *database_url;
     const char *redis_url;
     const char *listen; /* PARLEY_LISTEN: path of the FastCGI socket */
@@ -34,6 +35,7 @@ struct config {
     int64_t slow_ms;  /* PARLEY_SLOW_MS */
     int64_t pool_idle, pool_lifetime; /* seconds */
     int64_t drain_s;
+    int64_t recycle;    /* requests; 0: never */
     int64_t page_bytes; /* largest page of messages */
     int64_t sweep_s;    /* pause between two passes of the sweeper; 0: none */
     char **owned;       /* config.c's own: strings to free */

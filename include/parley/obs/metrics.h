@@ -41,7 +41,6 @@ struct metrics_slot {
     /* Gauges: written by the worker itself, set to 0 by the supervisor when it ends. */
     _Atomic int64_t pool_open, pool_idle, pool_in_use, pool_waiting, pool_max;
     _Atomic int64_t threads_busy;
-    _Atomic int64_t pid; /* of the worker; 0: none runs */
 };
 
 /* Bucket bounds in microseconds, ascending; 100000 (0.1 s) is one of them. METRICS_BUCKETS long. */

@@ -12,6 +12,7 @@ struct bench {
     struct api_service api;
     struct arena *arena;
     struct metrics_slot *slots;
+    struct api_host host;
     struct http_response res;
 };
 
@@ -21,7 +22,7 @@ static void settings(const void *from, api_setting_fn each, void *arg)
     each(arg, "PARLEY_LISTEN", "/a \"b\\\",{[:]}", 0);
 }
 
-static bool begin(struct bench *b, const _Atomic int64_t *looping)
+static bool begin(struct bench *b, int64_t looping)
 {
     static const int64_t threads = 24;
     static const struct db_settings nowhere = {.url = "host=/nonexistent dbname=none",
@@ -34,13 +35,14 @@ static bool begin(struct bench *b, const _Atomic int64_t *looping)
     memset(b, 0, sizeof(*b));
     b->arena = arena_create(1 << 20);
     b->slots = arena_zalloc(b->arena, 2 * sizeof(*b->slots));
+    b->host.n_slots = 2;
+    b->host.crash_looping = looping;
     b->api = (struct api_service){.db = db_open(&nowhere, NULL),
                                   .request_ms = 1000,
                                   .slots = b->slots,
-                                  .n_slots = 2,
+                                  .host = &b->host,
                                   .version = "1.2.3",
                                   .started_at = clock_wall_us() - 5000000,
-                                  .crash_looping = looping,
                                   .each_setting = settings,
                                   .settings = &threads};
     CU_ASSERT_TRUE(b->api.db && b->slots);
@@ -80,14 +82,13 @@ static bool has(const char *text, const char *part)
 /* Workers that keep dying are told. Fails if nobody looks at them: tried. */
 static void ready_tells_of_crash_loops(void)
 {
-    static _Atomic int64_t looping = 0;
     struct bench b;
-    if (!begin(&b, &looping))
+    if (!begin(&b, 0))
         return;
     const char *t = ask(&b, "/readyz", 503);
     CU_ASSERT_TRUE(has(t, "\"workers\":{\"status\":\"up\"}"));
     CU_ASSERT_TRUE(has(t, "\"status\":\"down\",\"serves\":\"nothing\""));
-    atomic_store(&looping, 2);
+    atomic_store(&b.host.crash_looping, 2);
     t = ask(&b, "/readyz", 503);
     CU_ASSERT_TRUE(has(t, "\"workers\":{\"status\":\"crash_looping\",\"reason\":\"2 of "));
     CU_ASSERT_TRUE(has(ask(&b, "/status", 200), "\"crash_looping\": 2"));
@@ -98,7 +99,7 @@ static void ready_tells_of_crash_loops(void)
 static void status_shows_the_service(void)
 {
     struct bench b;
-    if (!begin(&b, NULL))
+    if (!begin(&b, 0))
         return;
     for (int i = 0; i < 2; i++) {
         struct metrics_slot *s = &b.slots[i];
@@ -109,7 +110,9 @@ static void status_shows_the_service(void)
         metrics_add(&s->queue_refused, 5);
         metrics_add(&s->tier_hits[METRICS_REDIS], 6);
         metrics_add(&s->tier_misses[METRICS_REDIS], 7);
-        metrics_set(&s->pid, 100 + i);
+        atomic_store(&b.host.workers[i].pid, 100 + i);
+        atomic_store(&b.host.workers[i].generation, 3);
+        atomic_store(&b.host.workers[i].state, API_WORKER_LEAVING);
         metrics_set(&s->threads_busy, 8);
         metrics_set(&s->pool_open, 9);
         metrics_set(&s->pool_idle, 10);
@@ -123,7 +126,10 @@ static void status_shows_the_service(void)
         "\n  \"uptime_seconds\": ",
         "\n  \"postgresql\": {\n    \"status\": ",
         "\n  \"redis\": {\n    \"status\": \"off\",\n    \"mismatches\": 0\n  }",
-        "\n    {\"worker\": 0,\"pid\": 100,\"requests\": 2,\"threads_busy\": 8,\"pool\": "
+        "\n  \"memory\": {\n    \"status\": \"off\",\n    \"bytes\": 0,\n    \"used\": 0\n  }",
+        "\n    {\"worker\": 0,\"pid\": 100,\"generation\": 3,\"state\": \"leaving\",\"requests\": "
+        "2,"
+        "\"threads_busy\": 8,\"pool\": "
         "{\"open\": 9,"
         "\"idle\": 10,\"in_use\": 11,\"waiting\": 12,\"max\": 13}},\n    {\"worker\": 1,\"pid\": "
         "101,",

@@ -48,7 +48,7 @@ static void defaults(void)
         {c.request_ms, 10000},   {c.connect_ms, 2000},    {c.redis_ms, 250},
         {c.pool_idle, 600},      {c.pool_lifetime, 1800}, {c.drain_s, 25},
         {c.page_bytes, 8388608}, {c.sweep_s, 60},         {c.queue_ms, 1000},
-        {c.slow_ms, 1000},
+        {c.slow_ms, 1000},       {c.recycle, 1000000},
     };
     for (size_t i = 0; i < ARRAY_LEN(n); i++)
         CU_ASSERT_EQUAL(n[i].is, n[i].want);

@@ -158,6 +158,31 @@ static void stopping(void)
     bench_stop(&b);
 }
 
+/* As of two workers. Fails if a server keeps its place in the listener's queue of waiters: tried
+ * (one of them gets all). */
+static void servers_share_the_connections(void)
+{
+    enum { CLIENTS = 60 };
+    struct bench b;
+    struct reply r;
+    int fd[CLIENTS];
+    CU_ASSERT_TRUE(bench_start(&b, 2));
+    struct fcgi_server *other = bench_server(&b, 2);
+    CU_ASSERT_PTR_NOT_NULL(other);
+    for (int i = 0; i < CLIENTS; i++) {
+        fd[i] = client_connect(&b);
+        get(fd[i], "/", &r);
+        CU_ASSERT_TRUE(r.ended);
+    }
+    const size_t mine = fcgi_server_connections(b.server);
+    CU_ASSERT_EQUAL(mine + fcgi_server_connections(other), CLIENTS);
+    CU_ASSERT_TRUE(mine >= CLIENTS / 6 && mine <= CLIENTS - CLIENTS / 6);
+    for (int i = 0; i < CLIENTS; i++)
+        close(fd[i]);
+    CU_ASSERT_TRUE(fcgi_server_stop(other, 20000));
+    bench_stop(&b);
+}
+
 static void settings_that_cannot_be(void)
 {
     struct bench b;
@@ -185,4 +210,5 @@ SUITE(server, "fcgi/server", {"idle connections hold no thread", idle_connection
       {"busy threads leave the others free", busy_threads_leave_the_others_free},
       {"a leaving server serves what is parked", leaving_serves_what_is_parked},
       {"a leaving server takes what waits", leaving_takes_what_waits}, {"stopping", stopping},
+      {"servers share the connections", servers_share_the_connections},
       {"settings that cannot be", settings_that_cannot_be})

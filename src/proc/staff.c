@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+#include "supervisor_internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "parley/base/clock.h"
+
+/* A worker ends by itself when its drain time is over; this much later it is killed. */
+static const int64_t kill_margin_us = 3 * 1000000;
+
+void staff_log(enum log_level level, const char *event, int slot, pid_t pid)
+{
+    struct log_line l;
+    log_begin(&l, level, event);
+    log_int(&l, "worker", slot);
+    log_int(&l, "worker_pid", pid);
+    log_end(&l);
+}
+
+static void run_worker(const struct supervisor *s, const struct generation *g, size_t slot,
+                       bool replaces, pid_t parent)
+{
+    const struct worker_run run = {.cfg = g->cfg,
+                                   .listen_fd = s->listen.fd,
+                                   .admin_fd = s->admin.fd,
+                                   .slot = slot,
+                                   .n_workers = g->n,
+                                   .replaces = replaces,
+                                   .shared = s->shared,
+                                   .cache = s->cache};
+    /* _exit: nothing of the supervisor's is the child's to clean up. */
+    _exit(signals_follow_parent(parent, SIGTERM) ? s->worker(&run) : EXIT_FAULT);
+}
+
+int staff_start(struct supervisor *s, const struct generation *g, bool replaces)
+{
+    const pid_t parent = getpid();
+    size_t slot = 0;
+    while (slot < API_SLOTS_MAX && s->workers[slot].pid > 0)
+        slot++;
+    if (slot == API_SLOTS_MAX) {
+        log_say(LOG_ERROR, "bug", "there is no free slot for a worker");
+        return NOBODY;
+    }
+    shared_begin(s->shared, slot);
+    pid_t pid = fork();
+    if (pid == 0)
+        run_worker(s, g, slot, replaces, parent);
+    if (pid < 0) {
+        log_say(LOG_ERROR, "fork_failed", "%s", strerror(errno));
+        return NOBODY;
+    }
+    s->workers[slot] = (struct worker){.pid = pid,
+                                       .generation = g->number,
+                                       .started_us = clock_mono_us(),
+                                       .drain_us = g->cfg->drain_s * 1000000,
+                                       .kill_at_us = INT64_MAX};
+    atomic_store(&s->shared->host.workers[slot].pid, pid);
+    atomic_store(&s->shared->host.workers[slot].generation, g->number);
+    staff_log(LOG_INFO, "worker_started", (int)slot, pid);
+    return (int)slot;
+}
+
+void staff_leave(struct supervisor *s, int slot, int64_t cap_us)
+{
+    struct worker *w = &s->workers[slot];
+    const int64_t within = w->drain_us + kill_margin_us;
+    const int64_t at = clock_mono_us() + (within < cap_us ? within : cap_us);
+    if (w->pid == 0)
+        return;
+    if (at < w->kill_at_us)
+        w->kill_at_us = at;
+    if (w->leaving)
+        return;
+    w->leaving = true;
+    atomic_store(&s->shared->host.workers[slot].state, API_WORKER_LEAVING);
+    (void)kill(w->pid, SIGTERM);
+}
+
+int staff_bury(struct supervisor *s, pid_t pid, int status, struct worker *was)
+{
+    int slot = 0;
+    while (slot < API_SLOTS_MAX && s->workers[slot].pid != pid)
+        slot++;
+    if (slot == API_SLOTS_MAX)
+        return NOBODY;
+    /* It may have committed what it could not tell the tiers. */
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != EXIT_GOOD)
+        cache_shared_bury(s->cache, pid);
+    shared_end(s->shared, (size_t)slot);
+    *was = s->workers[slot];
+    s->workers[slot] = (struct worker){.pid = 0};
+    return slot;
+}
+
+bool staff_any(const struct supervisor *s, bool leaving_only)
+{
+    for (size_t i = 0; i < API_SLOTS_MAX; i++)
+        if (s->workers[i].pid > 0 && (s->workers[i].leaving || !leaving_only))
+            return true;
+    return false;
+}
+
+bool staff_is_ready(const struct supervisor *s, int slot)
+{
+    return slot != NOBODY && atomic_load(&s->shared->words[slot].ready);
+}
+
+int64_t staff_kill_late(struct supervisor *s)
+{
+    const int64_t now = clock_mono_us();
+    int64_t next = INT64_MAX;
+    for (int i = 0; i < API_SLOTS_MAX; i++) {
+        struct worker *w = &s->workers[i];
+        if (w->pid == 0)
+            continue;
+        if (w->kill_at_us <= now) {
+            staff_log(LOG_WARN, "killing", i, w->pid);
+            (void)kill(w->pid, SIGKILL);
+            w->kill_at_us = INT64_MAX;
+        }
+        if (w->kill_at_us < next)
+            next = w->kill_at_us;
+    }
+    return next;
+}
