@@ -128,6 +128,7 @@ static enum err open_all(struct worker *w)
         .slots = w->run->shared->slots,
         .n_slots = w->run->shared->n_slots,
         .version = PARLEY_VERSION,
+        .exports_max = (int)(cfg->threads + 3) / 4,
     };
     return start_servers(w);
 }

@@ -5,6 +5,7 @@
 #ifndef PARLEY_API_API_H
 #define PARLEY_API_API_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 #include "parley/cache/cache.h"
@@ -24,6 +25,8 @@ struct api_service {
     const struct metrics_slot *slots; /* of all workers of the host, for /metrics */
     size_t n_slots;
     const char *version;
+    int exports_max; /* exports at once in this worker; 0: any number */
+    atomic_int exports;
 };
 
 /* Labels of the native routes by route index, for metrics_render. One more than the routes: the
