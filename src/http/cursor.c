@@ -73,8 +73,7 @@ enum err http_cursor_read(struct request_ctx *ctx, const char *list, struct sv o
 {
     unsigned char bytes[BYTES], check[CHECK];
     size_t n = 0;
-    bool whole = text.n == sodium_base64_ENCODED_LEN(BYTES, VARIANT) - 1 &&
-                 sodium_base642bin(bytes, BYTES, text.p, text.n, NULL, &n, NULL, VARIANT) == 0 &&
+    bool whole = sodium_base642bin(bytes, BYTES, text.p, text.n, NULL, &n, NULL, VARIANT) == 0 &&
                  n == BYTES && bytes[0] == VERSION;
     if (whole)
         check_of(ctx, list, owner, bytes, check);

@@ -69,7 +69,7 @@ static void of_another_list(void)
 }
 
 /* Any other character anywhere, cut short, made longer. Fails if the checksum is not compared, or
- * padding and lengths are let through: tried. */
+ * the number of bytes is not: tried. */
 static void tampered(void)
 {
     static const char all[] =
