@@ -424,23 +424,24 @@ class Dying(StackTest):
             os.kill(stopped, signal.SIGSTOP)
             time.sleep(0.2)
             os.kill(stopped, signal.SIGCONT)
+        self.fill("swept", scaled(4000, 1000), 10)
+        self.fill("long", 3, 10000)
         os.kill(pids[0], signal.SIGSTOP)
-        try:
-            self.fill("swept", scaled(4000, 1000), 10)
-            self.fill("long", 3, 10000)
-            with Workers(4, self.append) as load, Workers(3, stop_in_turn) as stops:
+        stops = Workers(3, stop_in_turn)
+        with Workers(4, self.append):
+            try:
+                stops.__enter__()
                 self.stack.psql("UPDATE sessions SET expires_at = now(), expiry_hour = 0 WHERE user_id"
                                 " IN ('swept', 'long')")
                 took = eventually(lambda: self.stack.psql(
                     "SELECT (SELECT count(*) FROM sessions WHERE user_id IN ('swept', 'long')) +"
                     " (SELECT count(*) FROM messages WHERE content IN ('\"swept\"', '\"long\"'))")
                     == "0", 60)
+            finally:
                 stops.stop()
-                load.stop()
-            self.assertIsNotNone(took)
-            say(f"swept in {took:.1f} s by 8 workers of which 1 to 4 were stopped")
-        finally:
-            os.kill(pids[0], signal.SIGCONT)
+                os.kill(pids[0], signal.SIGCONT)
+        self.assertIsNotNone(took)
+        say(f"swept in {took:.1f} s by 8 workers of which 1 to 4 were stopped")
         bad = [line for line in self.stack.parley.log()[mark:].splitlines()
                if '"sweep_failed"' in line or '"level":"error"' in line]
         self.assertEqual(bad, [])
