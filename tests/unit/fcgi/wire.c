@@ -25,7 +25,7 @@ void wire_record(struct wire *w, int type, const void *p, size_t n)
         if (part)
             memcpy(w->p + w->n + sizeof head, from, part);
         w->n += sizeof head + part;
-        from += part;
+        from = part ? from + part : from;
         n -= part;
     } while (n > 0);
 }
