@@ -201,6 +201,18 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
 done
 check "and is a 404 after it" '$status == 404' '$(member code) == not_found'
 
+# ---- everything of a user
+
+call PUT "$path-mine" "{\"user_id\": \"$id\", \"message\": {\"role\": \"user\", \"content\": \"mine\"}}"
+call GET "/v1/users/$id/sessions"
+check "a user's sessions are listed" '$status == 200' '$body == *"$id-mine"*' '$(member has_more) == false'
+call GET "/v1/users/$id/export"
+check "and exported to the last line" '$status == 200' '$body == *mine*' '$body == *"\"complete\":true"*'
+call DELETE "/v1/users/$id"
+check "and erased" '$status == 200' '$(member messages_deleted) == 1' '$(member has_more) == false'
+call GET "$path-mine"
+check "what was erased is a 404" '$status == 404'
+
 call DELETE "$path"
 check "the session is deleted" '$status == 204'
 call PUT "$path"

@@ -8,7 +8,7 @@
 #include "parley/json/read.h"
 #include "parley/json/write.h"
 
-/* native_sessions.c, native_messages.c: the handlers, see http_handler. */
+/* native_sessions.c, native_messages.c, native_users.c: the handlers, see http_handler. */
 enum err native_session_create(struct request_ctx *ctx, const struct http_call *call,
                                struct http_response *res);
 enum err native_session_put(struct request_ctx *ctx, const struct http_call *call,
@@ -27,11 +27,18 @@ enum err native_message_get(struct request_ctx *ctx, const struct http_call *cal
                             struct http_response *res);
 enum err native_message_delete(struct request_ctx *ctx, const struct http_call *call,
                                struct http_response *res);
+enum err native_user_sessions(struct request_ctx *ctx, const struct http_call *call,
+                              struct http_response *res);
+enum err native_user_export(struct request_ctx *ctx, const struct http_call *call,
+                            struct http_response *res);
+enum err native_user_delete(struct request_ctx *ctx, const struct http_call *call,
+                            struct http_response *res);
 
 /* native_input.c: what a request says, checked; each fault names its field. */
 struct sessions *native_sessions(const struct http_call *call);
 MUSTCHECK enum err native_no_params(struct request_ctx *ctx, const struct http_request *req);
 MUSTCHECK enum err native_session_id(struct request_ctx *ctx, struct sv id);
+MUSTCHECK enum err native_user_id(struct request_ctx *ctx, struct sv user);
 MUSTCHECK enum err native_user(struct request_ctx *ctx, const struct http_request *req,
                                struct sv *out);
 /* User, If-Match and idempotency key. */
@@ -54,6 +61,8 @@ MUSTCHECK enum err native_read_messages(struct request_ctx *ctx, const struct jd
 
 /* native_output.c */
 void native_write_session(struct jout *j, const struct session *s, int64_t now_us);
+/* Without messages, and without a context that was not read. */
+void native_write_session_alone(struct jout *j, const struct session *s, int64_t now_us);
 void native_write_message(struct jout *j, const struct session_message *m);
 void native_write_messages(struct jout *j, const char *key, const struct session_message *m,
                            size_t n);

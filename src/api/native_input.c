@@ -36,6 +36,15 @@ static bool is_user(struct sv user)
     return user.n >= 1 && user.n <= USER_MAX_BYTES && utf8_valid(user, NULL);
 }
 
+enum err native_user_id(struct request_ctx *ctx, struct sv user)
+{
+    if (is_user(user))
+        return ERR_NONE;
+    return ctx_fail(ctx, ERR_INVALID, "invalid_id", "user_id",
+                    "A user is named by 1 to %d bytes of UTF-8 without control characters.",
+                    USER_MAX_BYTES);
+}
+
 static bool is_name(struct sv s, size_t max, const char *more)
 {
     for (size_t i = 0; i < s.n; i++) {

@@ -41,9 +41,8 @@ void native_write_messages(struct jout *j, const char *key, const struct session
     jout_array_close(j);
 }
 
-void native_write_session(struct jout *j, const struct session *s, int64_t now_us)
+static void write_fields(struct jout *j, const struct session *s, int64_t now_us)
 {
-    jout_object_open(j);
     jout_key(j, "session_id");
     jout_sv(j, s->session_id);
     jout_key(j, "user_id");
@@ -66,14 +65,29 @@ void native_write_session(struct jout *j, const struct session *s, int64_t now_u
     jout_i64(j, s->ttl_seconds);
     jout_key(j, "expiry");
     jout_sv(j, s->sliding ? SV("sliding") : SV("absolute"));
-    jout_key(j, "context");
-    jout_raw(j, s->context);
+    if (s->context.p) {
+        jout_key(j, "context");
+        jout_raw(j, s->context);
+    }
     jout_key(j, "metadata");
     jout_raw(j, s->metadata);
     jout_key(j, "message_count");
     jout_i64(j, s->message_count);
+}
+
+void native_write_session(struct jout *j, const struct session *s, int64_t now_us)
+{
+    jout_object_open(j);
+    write_fields(j, s, now_us);
     native_write_degraded(j, s->degraded);
     native_write_messages(j, "messages", s->messages, s->n_messages);
+    jout_object_close(j);
+}
+
+void native_write_session_alone(struct jout *j, const struct session *s, int64_t now_us)
+{
+    jout_object_open(j);
+    write_fields(j, s, now_us);
     jout_object_close(j);
 }
 

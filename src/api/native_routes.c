@@ -2,7 +2,7 @@
 /*
  * The native interface: its route table, and the way of one request through it.
  *
- *   fcgi/ → api_answer (here) → http_dispatch → a handler (native_sessions.c, native_messages.c)
+ *   fcgi/ → api_answer (here) → http_dispatch → a handler (native_sessions.c and the like)
  *         → session/ → repository → db/
  */
 #include "native.h"
@@ -11,14 +11,6 @@
 
 #include "parley/base/uuid.h"
 #include "parley/obs/log.h"
-
-static enum err not_implemented(struct request_ctx *ctx, const struct http_call *call,
-                                struct http_response *res)
-{
-    (void)call;
-    (void)res;
-    return ctx_fail(ctx, ERR_NOT_IMPLEMENTED, NULL, NULL, "This is not in this version yet.");
-}
 
 static const struct http_route routes[] = {
     {HTTP_POST, "/v1/sessions", "session_create", native_session_create},
@@ -30,9 +22,9 @@ static const struct http_route routes[] = {
     {HTTP_GET, "/v1/sessions/*/messages", "messages_page", native_messages_page},
     {HTTP_GET, "/v1/sessions/*/messages/*", "message_get", native_message_get},
     {HTTP_DELETE, "/v1/sessions/*/messages/*", "message_delete", native_message_delete},
-    {HTTP_GET, "/v1/users/*/sessions", "user_sessions", not_implemented},
-    {HTTP_GET, "/v1/users/*/export", "user_export", not_implemented},
-    {HTTP_DELETE, "/v1/users/*", "user_delete", not_implemented},
+    {HTTP_GET, "/v1/users/*/sessions", "user_sessions", native_user_sessions},
+    {HTTP_GET, "/v1/users/*/export", "user_export", native_user_export},
+    {HTTP_DELETE, "/v1/users/*", "user_delete", native_user_delete},
 };
 
 const char *const *api_route_names(size_t *n)

@@ -74,13 +74,14 @@ static enum err read_request(struct fcgi_server *s, FCGX_Request *r, struct aren
     return e;
 }
 
-static void answer(struct fcgi_server *s, FCGX_Request *r, struct arena *arena,
+/* False: see fcgi_respond. */
+static bool answer(struct fcgi_server *s, FCGX_Request *r, struct arena *arena,
                    struct http_request *req)
 {
     struct http_response res;
     http_response_init(&res, arena);
     s->settings.answer(s->settings.service, arena, req, &res);
-    fcgi_respond(r->out, &res, req->method == HTTP_HEAD);
+    return fcgi_respond(r->out, &res, req->method == HTTP_HEAD);
 }
 
 bool fcgi_exchange(struct fcgi_server *s, struct fcgi_conn *c, struct arena *arena)
@@ -103,11 +104,14 @@ bool fcgi_exchange(struct fcgi_server *s, struct fcgi_conn *c, struct arena *are
             metrics_add(&s->settings.slot->bad_connections, 1);
         return false;
     }
+    bool whole = true;
     if (e == ERR_NONE)
-        answer(s, r, arena, &req);
+        whole = answer(s, r, arena, &req);
     else
         fcgi_respond_nomem(r->out, req.method == HTTP_HEAD);
     atomic_fetch_add_explicit(&s->requests, 1, memory_order_relaxed);
+    if (!whole)
+        return false;
     FCGX_Finish_r(r);
     return r->ipcFd >= 0;
 }

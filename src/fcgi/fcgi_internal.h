@@ -80,8 +80,9 @@ MUSTCHECK enum err fcgi_params_read(struct arena *arena, char *const *envp,
 
 /* ---- respond.c ---- */
 
-/* Writes the whole answer to out, without its body if head is set. */
-void fcgi_respond(FCGX_Stream *out, const struct http_response *res, bool head);
+/* Writes the whole answer to out, without its body if head is set. False: it could not be ended,
+ * and the connection must be closed as it is, so that nginx and the client see that. */
+MUSTCHECK bool fcgi_respond(FCGX_Stream *out, const struct http_response *res, bool head);
 /* The answer when there is no memory to make one. */
 void fcgi_respond_nomem(FCGX_Stream *out, bool head);
 

@@ -36,11 +36,28 @@ static void put_status(FCGX_Stream *out, int status)
     put_header(out, "Status", (struct sv){text, (size_t)len});
 }
 
-void fcgi_respond(FCGX_Stream *out, const struct http_response *res, bool head)
+/* The pieces behind the first. Each is sent before the next is made, so that nginx hears something
+ * at least as often as a piece is made, and memory holds one of them. */
+static bool put_pieces(FCGX_Stream *out, const struct http_response *res)
+{
+    const struct arena_mark mark = arena_get_mark(res->body.arena);
+    for (bool more = true; more;) {
+        struct buf piece;
+        buf_init(&piece, res->body.arena, 0);
+        if (FCGX_FFlush(out) != 0 || FCGX_GetError(out) != 0 ||
+            res->next_piece(res->piece_arg, &piece, &more) != ERR_NONE || piece.failed)
+            return false;
+        put(out, buf_get(&piece));
+        arena_rewind(res->body.arena, mark);
+    }
+    return true;
+}
+
+bool fcgi_respond(FCGX_Stream *out, const struct http_response *res, bool head)
 {
     if (res->body.failed || res->status < 200 || res->status > 599) {
         fcgi_respond_nomem(out, head);
-        return;
+        return true;
     }
     struct sv body = buf_get(&res->body);
     bool has_body = res->content_type != NULL;
@@ -49,7 +66,7 @@ void fcgi_respond(FCGX_Stream *out, const struct http_response *res, bool head)
         put_header(out, "Content-Type", sv_from(res->content_type));
     /* Always known, so that a worker's death shows as a short body and not as a whole one. 204 and
      * 304 have none (RFC 9110, section 8.6). */
-    if (has_body || (res->status != 204 && res->status != 304))
+    if (res->next_piece == NULL && (has_body || (res->status != 204 && res->status != 304)))
         put_number(out, "Content-Length", has_body ? body.n : 0);
     for (size_t i = 0; i < res->n_headers; i++)
         put_header(out, res->headers[i].name, res->headers[i].value);
@@ -57,6 +74,7 @@ void fcgi_respond(FCGX_Stream *out, const struct http_response *res, bool head)
     /* nginx closes the connection when a HEAD is answered with a body. */
     if (has_body && !head)
         put(out, body);
+    return head || !res->next_piece || put_pieces(out, res);
 }
 
 void fcgi_respond_nomem(FCGX_Stream *out, bool head)

@@ -8,6 +8,8 @@ void http_response_init(struct http_response *r, struct arena *a)
     r->status = 500;
     r->n_headers = 0;
     r->content_type = NULL;
+    r->next_piece = NULL;
+    r->piece_arg = NULL;
     buf_init(&r->body, a, 0);
 }
 

@@ -87,8 +87,8 @@ static bool is_zero_weight(struct sv param)
     return true;
 }
 
-/* True if one of the media ranges in Accept takes JSON. q-values other than 0 do not matter, since
- * there is only one form to give. */
+/* True if one of the media ranges in Accept takes JSON, or the lines of it that an export has.
+ * q-values other than 0 do not matter, since there is only one form to give. */
 static bool accepts_json(struct sv accept)
 {
     if (!accept.p || accept.n == 0)
@@ -98,6 +98,7 @@ static bool accepts_json(struct sv accept)
         struct sv range = sv_trim(sv_cut(&params, ';'));
         bool json = sv_eq(range, SV("*/*")) || sv_eq_nocase(range, SV("application/*")) ||
                     sv_eq_nocase(range, SV("application/json")) ||
+                    sv_eq_nocase(range, SV("application/x-ndjson")) ||
                     sv_eq_nocase(range, SV("application/problem+json"));
         bool refused = false;
         while (params.p) {

@@ -149,6 +149,7 @@ static enum err open_all(struct worker *w)
         .started_at = w->run->shared->started_at,
         .each_setting = each_setting,
         .settings = cfg,
+        .exports_max = (int)(cfg->threads + 3) / 4,
     };
     return ERR_NONE;
 }

@@ -28,6 +28,24 @@ void repo_receipt(struct sv id, const struct db_rows *rows, struct session_recei
     out->expires_at = db_get_time(rows, 0, db_column(rows, "expires_at"));
 }
 
+void repo_session(const struct db_rows *rows, int i, struct session *out)
+{
+    out->generation = db_get_i64(rows, i, db_column(rows, "generation"));
+    out->version = db_get_i64(rows, i, db_column(rows, "version"));
+    out->state_version = db_get_i64(rows, i, db_column(rows, "state_version"));
+    out->last_seq = db_get_i64(rows, i, db_column(rows, "last_seq"));
+    out->message_count = db_get_i64(rows, i, db_column(rows, "message_count"));
+    out->ttl_seconds = db_get_i64(rows, i, db_column(rows, "ttl_seconds"));
+    out->sliding = db_get_bool(rows, i, db_column(rows, "sliding"));
+    out->created_at = db_get_time(rows, i, db_column(rows, "created_at"));
+    out->updated_at = db_get_time(rows, i, db_column(rows, "updated_at"));
+    out->expires_at = db_get_time(rows, i, db_column(rows, "expires_at"));
+    out->user_id = db_get_text(rows, i, db_column(rows, "user_id"));
+    out->language = db_get_text(rows, i, db_column(rows, "language"));
+    out->context = db_get_text(rows, i, db_column(rows, "context"));
+    out->metadata = db_get_text(rows, i, db_column(rows, "metadata"));
+}
+
 static struct sv message_id_of(const struct session_message *m, int64_t generation, struct sv given,
                                char *made)
 {

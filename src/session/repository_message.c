@@ -174,7 +174,8 @@ enum err repo_message_page(struct sessions *s, struct request_ctx *ctx, struct s
     e = repo_messages(ctx, &rows, out->generation, false, &out->messages, &out->n);
     if (e != ERR_NONE)
         return e;
-    const size_t within = rows_within(&rows, query->limit, bytes, bytes != query->max_bytes);
+    const size_t within =
+        rows_within(&rows, query->limit, bytes, query->first_always || bytes != query->max_bytes);
     out->has_more = out->n > within;
     out->n = within;
     return ERR_NONE;

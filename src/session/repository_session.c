@@ -18,25 +18,6 @@ static const struct db_stmt session_read = {
     "FROM sessions s" SQL_NEWEST("$4", "$5") "WHERE" SQL_LIVE "ORDER BY m.seq DESC"};
 /* clang-format on */
 
-static void session_from_row(const struct db_rows *rows, struct sv id, struct session *out)
-{
-    out->session_id = id;
-    out->generation = db_get_i64(rows, 0, db_column(rows, "generation"));
-    out->version = db_get_i64(rows, 0, db_column(rows, "version"));
-    out->state_version = db_get_i64(rows, 0, db_column(rows, "state_version"));
-    out->last_seq = db_get_i64(rows, 0, db_column(rows, "last_seq"));
-    out->message_count = db_get_i64(rows, 0, db_column(rows, "message_count"));
-    out->ttl_seconds = db_get_i64(rows, 0, db_column(rows, "ttl_seconds"));
-    out->sliding = db_get_bool(rows, 0, db_column(rows, "sliding"));
-    out->created_at = db_get_time(rows, 0, db_column(rows, "created_at"));
-    out->updated_at = db_get_time(rows, 0, db_column(rows, "updated_at"));
-    out->expires_at = db_get_time(rows, 0, db_column(rows, "expires_at"));
-    out->user_id = db_get_text(rows, 0, db_column(rows, "user_id"));
-    out->language = db_get_text(rows, 0, db_column(rows, "language"));
-    out->context = db_get_text(rows, 0, db_column(rows, "context"));
-    out->metadata = db_get_text(rows, 0, db_column(rows, "metadata"));
-}
-
 enum { READ_PARAMS = 5 };
 
 static void read_params(const struct sessions *s, struct request_ctx *ctx, struct sv id,
@@ -55,7 +36,8 @@ static enum err session_from_rows(struct request_ctx *ctx, const struct db_rows 
     memset(out, 0, sizeof(*out));
     if (rows->count == 0)
         return ERR_NOT_FOUND;
-    session_from_row(rows, id, out);
+    repo_session(rows, 0, out);
+    out->session_id = id;
     return repo_messages(ctx, rows, out->generation, true, &out->messages, &out->n_messages);
 }
 

@@ -83,10 +83,43 @@ struct stored_answer {
 MUSTCHECK enum err repo_key_read(struct sessions *s, struct request_ctx *ctx,
                                  const struct session_guard *guard, struct stored_answer *out);
 
-/* Deletes some of what is expired, across tenants; *more: there may be more. */
+/* repository_sweep.c. Deletes some of what is expired, across tenants; *more: there may be more. */
 MUSTCHECK enum err repo_sweep(struct sessions *s, struct request_ctx *ctx, bool *more);
+/* Deletes messages, keys and, where nothing of them is left, sessions of rows[*at] and as many rows
+ * behind it as are one step, at most PURGE_STEP messages; *at moves behind them. The rows have
+ * tenant, generation and message_count; ctx gets their tenant. What is live, or locked by somebody
+ * who deletes it too, is passed by. */
+enum { PURGE_STEP = 1000 };
+struct purged {
+    int64_t sessions, messages;
+};
+MUSTCHECK enum err repo_purge(struct sessions *s, struct request_ctx *ctx,
+                              const struct db_rows *rows, int *at, struct purged *done);
+
+/* repository_user.c. Live sessions of a user behind a place, newest first without context, or
+ * oldest first with it. */
+MUSTCHECK enum err repo_user_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                                  const struct session_place *behind, bool oldest_first,
+                                  size_t limit, struct session_list *out);
+/* Sessions of a user behind a place that an erasure has yet to hide: only session_id, generation
+ * and created_at are set. */
+MUSTCHECK enum err repo_user_visible(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                                     const struct session_place *behind, size_t limit,
+                                     struct session_list *out);
+/* Hides those of the list that still are the user's. waits: for rows that others have locked,
+ * instead of passing them by; ERR_BUSY then after a second. */
+MUSTCHECK enum err repo_user_hide(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                                  const struct session_list *list, bool waits, int64_t *hidden);
+/* Hidden sessions of a user, as rows for repo_purge. */
+MUSTCHECK enum err repo_user_hidden(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                                    struct db_rows *out);
+MUSTCHECK enum err repo_user_is_left(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                                     bool *left);
 
 /* repository.c's helpers for the other repository files. */
+
+/* A session, all but its session_id and messages, from row i. */
+void repo_session(const struct db_rows *rows, int i, struct session *out);
 
 /* $1 to $6 of every write: tenant, id, user, If-Match, key, fingerprint. */
 enum { REPO_GUARD_PARAMS = 6 };

@@ -167,6 +167,9 @@ enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id
     if (e != ERR_NONE)
         return e;
     *out = args.next;
+    /* What it made of the session went with the session. */
+    if (receipt->replayed && !state.p)
+        return session_not_found(ctx);
     if (receipt->replayed) {
         memset(out, 0, sizeof(*out));
         e = recall_state(ctx, state, out);

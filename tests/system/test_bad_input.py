@@ -339,6 +339,37 @@ TARGETS = (
     ("PUT", "{}?x=1", 400, "unknown_parameter", "x"),
     ("PATCH", "{}?x=1", 400, "unknown_parameter", "x"),
     ("DELETE", "{}?x=1", 400, "unknown_parameter", "x"),
+    ("GET", "/v1/users//sessions", 400, "invalid_id", "user_id"),
+    ("GET", "/v1/users//export", 400, "invalid_id", "user_id"),
+    ("DELETE", "/v1/users/", 400, "invalid_id", "user_id"),
+    ("GET", f"/v1/users/{'x' * 257}/sessions", 400, "invalid_id", "user_id"),
+    ("GET", f"/v1/users/{'%C3%A9' * 129}/export", 400, "invalid_id", "user_id"),
+    ("DELETE", f"/v1/users/{'x' * 257}", 400, "invalid_id", "user_id"),
+    ("GET", "/v1/users/a%0Ab/sessions", 400, "invalid_target", "path"),
+    ("GET", "/v1/users/a%1Fb/export", 400, "invalid_target", "path"),
+    ("DELETE", "/v1/users/a%7Fb", 400, "invalid_target", "path"),
+    ("DELETE", "/v1/users/%FF", 400, "invalid_target", "path"),
+    ("DELETE", "/v1/users/a%00", 400, "invalid", None),
+    ("DELETE", "/v1/users/a%zz", 400, "invalid", None),
+    ("GET", "/v1/users", 404, "no_such_route", None),
+    ("DELETE", "/v1/users", 404, "no_such_route", None),
+    ("DELETE", "/v1/users/a/b", 404, "no_such_route", None),
+    ("DELETE", "/v1/users/a/sessions", 405, "method_not_allowed", None),
+    ("GET", "/v1/users/a", 405, "method_not_allowed", None),
+    ("GET", "/v1/users/a/sessions?limit=0", 400, "invalid_parameter", "limit"),
+    ("GET", "/v1/users/a/sessions?limit=101", 400, "invalid_parameter", "limit"),
+    ("GET", "/v1/users/a/sessions?limit=-1", 400, "invalid_parameter", "limit"),
+    ("GET", "/v1/users/a/sessions?limit=1e1", 400, "invalid_parameter", "limit"),
+    ("GET", "/v1/users/a/sessions?limit=", 400, "invalid_parameter", "limit"),
+    ("GET", "/v1/users/a/sessions?limit=1&limit=2", 400, "repeated_parameter", "limit"),
+    ("GET", "/v1/users/a/sessions?cursor=", 400, "invalid_parameter", "cursor"),
+    ("GET", "/v1/users/a/sessions?cursor=x", 400, "invalid_parameter", "cursor"),
+    ("GET", "/v1/users/a/sessions?cursor=" + "A" * 32, 400, "invalid_parameter", "cursor"),
+    ("GET", "/v1/users/a/sessions?cursor=" + "A" * 7000, 400, "invalid_parameter", "cursor"),
+    ("GET", "/v1/users/a/sessions?cursor=%FF", 400, "invalid_target", "cursor"),
+    ("GET", "/v1/users/a/sessions?offset=1", 400, "unknown_parameter", "offset"),
+    ("GET", "/v1/users/a/export?limit=1", 400, "unknown_parameter", "limit"),
+    ("DELETE", "/v1/users/a?force=1", 400, "unknown_parameter", "force"),
 )
 
 # Headers: (method, path, headers, status, code, field)
@@ -574,7 +605,7 @@ class BadInput(ParleyTest):
                 self.assertEqual(bool(answer.headers.get("Allow")), status == 405, answer.headers)
 
     def test_no_body_where_none_belongs(self):
-        for target in (self.path, self.path + "/messages/1"):
+        for target in (self.path, self.path + "/messages/1", "/v1/users/a"):
             self.refused(self.send("DELETE", target, b"{}", JSON_TYPE), 400, "unexpected_body", "body")
 
     def test_body_too_large(self):

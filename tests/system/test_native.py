@@ -542,11 +542,6 @@ class Everywhere(ParleyTest):
             with self.subTest(path=path):
                 self.problem(self.client.get(path), 404, "no_such_route")
 
-    def test_not_in_this_version(self):
-        for method, path in (("GET", "/v1/users/u/sessions"), ("GET", "/v1/users/u/export"),
-                             ("DELETE", "/v1/users/u")):
-            self.problem(self.client.request(method, path), 501, "not_implemented")
-
     def test_accept(self):
         path = self.make()
         for accept, status in (("application/json", 200), ("*/*", 200), ("application/*;q=0.5", 200),

@@ -1,6 +1,7 @@
 /*
  * A response as a plain struct. It is whole before its first byte is sent: a failure half-way
- * becomes a problem document, never half an answer.
+ * becomes a problem document, never half an answer. The exception is a body too large for memory:
+ * it goes on in pieces behind the first one, and a failure half-way cuts the connection.
  */
 #ifndef PARLEY_HTTP_RESPONSE_H
 #define PARLEY_HTTP_RESPONSE_H
@@ -13,6 +14,10 @@
 
 enum { HTTP_RESPONSE_HEADERS_MAX = 12 };
 
+/* Writes the next piece of a body into an empty buffer; *more: there is another one behind it. What
+ * it takes of the arena is given back after each. A failure is its own to log. */
+typedef enum err (*http_piece_fn)(void *arg, struct buf *piece, bool *more);
+
 struct http_response {
     int status;
     struct {
@@ -22,6 +27,8 @@ struct http_response {
     size_t n_headers;
     const char *content_type; /* static storage; NULL: no body */
     struct buf body;
+    http_piece_fn next_piece; /* NULL: body is all there is */
+    void *piece_arg;
 };
 
 void http_response_init(struct http_response *r, struct arena *a);

@@ -172,6 +172,7 @@ struct session_page_query {
     size_t limit;          /* 1 to SESSION_MESSAGES_MAX */
     bool ascending;
     int64_t max_bytes; /* 0: page_bytes */
+    bool first_always; /* the first message comes also when it alone is beyond max_bytes */
 };
 struct session_page {
     struct session_message *messages; /* in the order asked for */
@@ -190,5 +191,62 @@ MUSTCHECK enum err session_message_get(struct sessions *s, struct request_ctx *c
 MUSTCHECK enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                           struct sv which, const struct session_guard *guard,
                                           struct session_receipt *receipt);
+
+/* ---- what belongs to one user ---- */
+
+enum { SESSION_LIST_MAX = 100 };
+
+/* Where a session stands in the order of creation; it never changes. */
+struct session_place {
+    int64_t created_at, generation;
+};
+struct session_list {
+    struct session *sessions; /* without messages, and without context (absent) */
+    size_t n;
+    bool has_more;
+};
+/* Live sessions, newest first, behind a place (NULL: from the newest). limit: 1 to
+ * SESSION_LIST_MAX; fewer where page_bytes says so. A user that has none, or is not known, has an
+ * empty list. */
+MUSTCHECK enum err session_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                                const struct session_place *behind, size_t limit,
+                                struct session_list *out);
+
+/* An export, oldest session first: each call reads one session or some messages of the last one, so
+ * that no connection is held and no memory is needed between calls. It holds the sessions that were
+ * live when it began and still are when it comes to them, each with the messages that it had then.
+ * The caller sets user, which must outlive it, and zeroes the rest. */
+struct session_export {
+    struct sv user;
+    int64_t sessions, messages; /* given so far */
+    /* session/'s own: */
+    bool begun;
+    struct session_place at, until;
+    char id[SESSION_ID_MAX]; /* of the session whose messages are being given */
+    size_t id_n;
+    int64_t generation, seq, last_seq; /* equal: there is no more of it */
+};
+struct session_export_part {
+    bool end;                /* that was all; nothing else is set */
+    struct session *session; /* without messages; NULL: messages of the one before */
+    struct sv session_id;
+    struct session_message *messages; /* in the order of seq */
+    size_t n;                         /* may be 0 */
+};
+MUSTCHECK enum err session_export_next(struct sessions *s, struct request_ctx *ctx,
+                                       struct session_export *x, struct session_export_part *out);
+
+/* What an erasure deleted, and whether anything of the user is left. */
+struct session_erasure {
+    int64_t sessions; /* hidden from everybody at once, then deleted */
+    int64_t messages; /* deleted by this call; the sweeper may have been faster at some */
+    bool has_more;
+};
+/* Deletes all sessions of a user, expired ones too, with their messages and idempotency keys, in
+ * bounded steps, for at most half of the time that the request has. Whatever ends it, what was
+ * hidden stays hidden, and the next call or the sweeper goes on. ERR_OUTCOME_UNKNOWN: it failed
+ * after some of it was done. */
+MUSTCHECK enum err session_erase_user(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                                      struct session_erasure *out);
 
 #endif

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <time.h>
 
+#include <libpq-fe.h>
+
 #include "../../unit/suite.h"
 #include "fixture.h"
 
@@ -144,10 +146,16 @@ static void takes_what_is_expired(void)
     world_close(&w);
 }
 
+enum { SWEEPERS = 6 };
+
+/* A sweeper with a pool of its own, as each worker of each host has one. */
 struct sweeping {
-    struct world *w;
+    struct world w;
+    struct metrics_slot slot;
+    struct sessions *sessions;
     pthread_t thread;
     int failed, passes;
+    _Atomic bool stop;
 };
 
 /* Two passes in a row without anything to do: the other one is done as well. */
@@ -158,7 +166,7 @@ static void *sweeping_main(void *arg)
     caller_open(&c);
     for (int idle = 0; idle < 2 && s->passes < 1000; s->passes++) {
         bool more = false;
-        enum err e = sweep(s->w, &c, &more);
+        enum err e = repo_sweep(s->sessions, caller_request(&c, ""), &more);
         s->failed += e != ERR_NONE;
         idle = more ? 0 : idle + 1;
     }
@@ -166,26 +174,130 @@ static void *sweeping_main(void *arg)
     return NULL;
 }
 
-/* Fails if a sweeper fails on a row that another one holds: tried. */
+/* Appends to what is live, for as long as they sweep. */
+static void *load_main(void *arg)
+{
+    struct sweeping *s = arg;
+    struct caller c;
+    struct session_receipt r;
+    struct session_message_draft m = message_of("user", "\"load\"");
+    const struct session_append a = {&m, 1, true, 0};
+    caller_open(&c);
+    while (!s->stop)
+        s->failed += session_append(s->sessions, caller_request(&c, tenants[0]), SV("sw:load"), &a,
+                                    &nobody, &r) != ERR_NONE;
+    caller_close(&c);
+    return NULL;
+}
+
+static void sweep_everything(struct world *w)
+{
+    struct caller c;
+    bool more = true;
+    caller_open(&c);
+    while (more)
+        CU_ASSERT_EQUAL_FATAL(sweep(w, &c, &more), ERR_NONE);
+    caller_close(&c);
+}
+
+/* Every row is deleted once: what they counted together is what there was. Fails if a statement
+ * fails on rows that another one holds (NOWAIT): tried. */
 static void several_at_once(void)
 {
-    struct world w;
-    struct sweeping s[4];
-    if (!world_open(&w, false))
-        return;
-    furnish(&w, 2600);
-    for (size_t i = 0; i < ARRAY_LEN(s); i++) {
-        s[i] = (struct sweeping){.w = &w};
-        CU_ASSERT_EQUAL_FATAL(pthread_create(&s[i].thread, NULL, sweeping_main, &s[i]), 0);
+    static struct sweeping s[SWEEPERS], load;
+    uint64_t sessions = 0, messages = 0, keys = 0;
+    memset(s, 0, sizeof(s));
+    memset(&load, 0, sizeof(load));
+    for (size_t i = 0; i < SWEEPERS; i++) {
+        CU_ASSERT_TRUE_FATAL(world_open(&s[i].w, false));
+        s[i].sessions = sessions_open(&s[i].w.sessions->settings, s[i].w.db, NULL, &s[i].slot);
     }
-    for (size_t i = 0; i < ARRAY_LEN(s); i++) {
+    load.sessions = s[0].w.sessions;
+    sweep_everything(&s[0].w);
+    furnish(&s[0].w, 2600);
+    CU_ASSERT_TRUE(world_sql("INSERT INTO idempotency_keys SELECT 'sweep-1', 'at-once-' || n, 'f',"
+                             " now() - interval '25 hours', 201, 'x', 1, 1, 1, 0, 0, 0, now(),"
+                             " now(), now() FROM generate_series(1, 5000) n",
+                             NULL, 0));
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&load.thread, NULL, load_main, &load), 0);
+    for (size_t i = 0; i < SWEEPERS; i++)
+        CU_ASSERT_EQUAL_FATAL(pthread_create(&s[i].thread, NULL, sweeping_main, &s[i]), 0);
+    for (size_t i = 0; i < SWEEPERS; i++) {
         pthread_join(s[i].thread, NULL);
         CU_ASSERT_EQUAL(s[i].failed, 0);
+        sessions += s[i].slot.swept_sessions;
+        messages += s[i].slot.swept_messages;
+        keys += s[i].slot.swept_keys;
     }
+    load.stop = true;
+    pthread_join(load.thread, NULL);
+    CU_ASSERT_EQUAL(load.failed, 0);
+    CU_ASSERT_EQUAL(sessions, 3 * ARRAY_LEN(tenants));
+    CU_ASSERT_EQUAL(messages, (2600 + 7) * ARRAY_LEN(tenants));
+    CU_ASSERT_EQUAL(keys, 5000);
     CU_ASSERT_EQUAL(messages_of("sw:many"), 0);
     CU_ASSERT_EQUAL(expired_left(), 0);
-    expect_live(&w);
-    clean_up(&w);
+    expect_live(&s[0].w);
+    clean_up(&s[0].w);
+    drop(&s[0].w, tenants[0], "sw:load");
+    for (size_t i = 0; i < SWEEPERS; i++) {
+        sessions_close(s[i].sessions);
+        world_close(&s[i].w);
+    }
+}
+
+static enum err keyed(struct world *w, const char *tenant, const char *key)
+{
+    const struct session_guard guard = {.key = sv_from(key), .fingerprint = SV("f")};
+    struct session s;
+    struct session_receipt r = {.replayed = false};
+    struct session_draft d = draft_of(NULL, NULL);
+    enum err e = session_create(w->sessions, world_request(w, tenant), &d, &guard, &s, &r);
+    CU_ASSERT_FALSE(r.replayed);
+    return e;
+}
+
+/* What somebody holds, for however long, is passed by: a sweeper neither waits for it nor fails,
+ * and all the rest goes. Fails if one of the statements waits (without SKIP LOCKED), or deletes
+ * sessions that it did not take: tried, each by itself. */
+static void what_another_one_holds(void)
+{
+    struct world w;
+    struct caller c;
+    bool more;
+    if (!world_open(&w, false))
+        return;
+    caller_open(&c);
+    sweep_everything(&w);
+    make(&w, tenants[0], "sw:held", 3);
+    make(&w, tenants[0], "sw:held-empty", 0);
+    make(&w, tenants[0], "sw:free", 3);
+    expire("sw:held");
+    expire("sw:held-empty");
+    expire("sw:free");
+    CU_ASSERT_EQUAL(keyed(&w, tenants[0], "sw-held"), ERR_NONE);
+    CU_ASSERT_EQUAL(keyed(&w, tenants[0], "sw-free-1"), ERR_NONE);
+    CU_ASSERT_TRUE(world_sql("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'"
+                             " WHERE key IN ('sw-held', 'sw-free-1')",
+                             NULL, 0));
+    PGconn *other = PQconnectdb(w.url);
+    PQclear(PQexec(other, "SELECT set_config('parley.tenant', 'sweep-1', false)"));
+    PQclear(PQexec(other, "BEGIN"));
+    PQclear(PQexec(other, "SELECT FROM sessions WHERE session_id LIKE 'sw:held%' FOR UPDATE"));
+    PQclear(PQexec(other, "SELECT FROM idempotency_keys WHERE key = 'sw-held' FOR UPDATE"));
+    CU_ASSERT_EQUAL(sweep(&w, &c, &more), ERR_NONE);
+    CU_ASSERT_TRUE(more);
+    CU_ASSERT_EQUAL(messages_of("sw:free"), 0);
+    CU_ASSERT_EQUAL(messages_of("sw:held"), 3);
+    CU_ASSERT_EQUAL(expired_left(), 2);
+    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM idempotency_keys WHERE key = 'sw-free-1'"),
+                    0);
+    PQclear(PQexec(other, "ROLLBACK"));
+    PQfinish(other);
+    sweep_everything(&w);
+    CU_ASSERT_EQUAL(expired_left(), 0);
+    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM idempotency_keys WHERE key = 'sw-held'"), 0);
+    caller_close(&c);
     world_close(&w);
 }
 
@@ -215,17 +327,6 @@ static void the_same_id_again(void)
     drop(&w, tenants[0], "sw:again");
     caller_close(&c);
     world_close(&w);
-}
-
-static enum err keyed(struct world *w, const char *tenant, const char *key)
-{
-    const struct session_guard guard = {.key = sv_from(key), .fingerprint = SV("f")};
-    struct session s;
-    struct session_receipt r = {.replayed = false};
-    struct session_draft d = draft_of(NULL, NULL);
-    enum err e = session_create(w->sessions, world_request(w, tenant), &d, &guard, &s, &r);
-    CU_ASSERT_FALSE(r.replayed);
-    return e;
 }
 
 /* Fails if keys go whatever their age: tried. */
@@ -297,6 +398,6 @@ static void the_thread(void)
 }
 
 SUITE(session_sweeper, "session/sweeper", {"takes what is expired", takes_what_is_expired},
-      {"several at once", several_at_once}, {"the same id again", the_same_id_again},
-      {"old keys", old_keys}, {"an old key is free", an_old_key_is_free},
-      {"the thread", the_thread})
+      {"several at once", several_at_once}, {"what another one holds", what_another_one_holds},
+      {"the same id again", the_same_id_again}, {"old keys", old_keys},
+      {"an old key is free", an_old_key_is_free}, {"the thread", the_thread})

@@ -25,7 +25,7 @@ void wire_record(struct wire *w, int type, const void *p, size_t n)
         if (part)
             memcpy(w->p + w->n + sizeof head, from, part);
         w->n += sizeof head + part;
-        from += part;
+        from = part ? from + part : from;
         n -= part;
     } while (n > 0);
 }
@@ -107,7 +107,23 @@ static void copy(char *to, size_t size, struct sv from)
     snprintf(to, size, "%.*s", SV_ARG(from));
 }
 
-/* Answers with "METHOD target:body"; /empty with 204, /big with 100,000 bytes. */
+/* Ten pieces of 100,000 bytes, of which the arena has room for two; the sixth one of /fails does
+ * not come. */
+static enum err next_piece(void *arg, struct buf *piece, bool *more)
+{
+    struct bench *b = arg;
+    for (int i = 0; i < 10000; i++)
+        BUF_LIT(piece, "0123456789");
+    pthread_mutex_lock(&b->lock);
+    const int n = ++b->n_pieces;
+    const bool fails = b->fails && n == 6;
+    pthread_mutex_unlock(&b->lock);
+    *more = n < 10;
+    return fails ? ERR_UNAVAILABLE : ERR_NONE;
+}
+
+/* Answers with "METHOD target:body"; /empty with 204, /big with 100,000 bytes, /pieces and /fails
+ * with pieces behind that. */
 static void answer(void *service, struct arena *arena, struct http_request *req,
                    struct http_response *res)
 {
@@ -142,6 +158,12 @@ static void answer(void *service, struct arena *arena, struct http_request *req,
     if (sv_eq(req->target, SV("/big")))
         for (int i = 0; i < 10000; i++)
             BUF_LIT(&res->body, "0123456789");
+    b->fails = sv_eq(req->target, SV("/fails"));
+    if (b->fails || sv_eq(req->target, SV("/pieces"))) {
+        b->n_pieces = 0;
+        res->next_piece = next_piece;
+        res->piece_arg = b;
+    }
 }
 
 bool bench_listen(struct bench *b)

@@ -59,6 +59,8 @@ struct bench {
     /* A request to /hold stays in the handler until this is false. */
     bool hold;
     int n_held;
+    int n_pieces; /* made for the last /pieces or /fails; one such request at a time */
+    bool fails;
 };
 
 /* False if it could not be started. */

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/* Handlers of /v1/users/{id}. */
+#include "native.h"
+
+#include "parley/http/cursor.h"
+#include "parley/obs/log.h"
+
+static enum err user_of(struct request_ctx *ctx, const struct http_call *call, struct sv *user)
+{
+    struct sv header;
+    *user = call->captures[0];
+    enum err e = native_user_id(ctx, *user);
+    if (e == ERR_NONE)
+        e = native_user(ctx, call->req, &header);
+    if (e == ERR_NONE && header.p && !sv_eq(header, *user))
+        e = ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such user.");
+    return e;
+}
+
+/* ---- list ---- */
+
+static const char list_name[] = "user_sessions";
+enum { LIST_DEFAULT = 20 };
+
+static enum err write_list(struct request_ctx *ctx, struct http_response *res, struct sv user,
+                           const struct session_list *list)
+{
+    const int64_t now = clock_wall_us();
+    struct sv cursor = SV_NONE;
+    if (list->has_more) {
+        const struct session *last = &list->sessions[list->n - 1];
+        const int64_t place[] = {last->created_at, last->generation};
+        enum err e = http_cursor_make(ctx, list_name, user, place, &cursor);
+        if (e != ERR_NONE)
+            return e;
+    }
+    struct jout j;
+    native_begin(res, 200, &j);
+    jout_object_open(&j);
+    jout_key(&j, "data");
+    jout_array_open(&j);
+    for (size_t i = 0; i < list->n; i++)
+        native_write_session_alone(&j, &list->sessions[i], now);
+    jout_array_close(&j);
+    jout_key(&j, "has_more");
+    jout_bool(&j, list->has_more);
+    jout_key(&j, "next_cursor");
+    jout_sv(&j, cursor);
+    jout_object_close(&j);
+    return ERR_NONE;
+}
+
+enum err native_user_sessions(struct request_ctx *ctx, const struct http_call *call,
+                              struct http_response *res)
+{
+    static const char *const params[] = {"limit", "cursor", NULL};
+    struct session_list list;
+    struct sv user;
+    int64_t limit = 0, place[2] = {0, 0};
+    enum err e = user_of(ctx, call, &user);
+    if (e == ERR_NONE)
+        e = http_params_only(ctx, call->req, params);
+    if (e == ERR_NONE)
+        e = http_param_i64(ctx, call->req, "limit", 1, SESSION_LIST_MAX, LIST_DEFAULT, &limit);
+    const struct sv cursor = http_param_get(call->req, "cursor");
+    if (e == ERR_NONE && cursor.p)
+        e = http_cursor_read(ctx, list_name, user, cursor, place);
+    const struct session_place behind = {place[0], place[1]};
+    if (e == ERR_NONE)
+        e = session_list(native_sessions(call), ctx, user, cursor.p ? &behind : NULL, (size_t)limit,
+                         &list);
+    return e == ERR_NONE ? write_list(ctx, res, user, &list) : e;
+}
+
+/* ---- erase ---- */
+
+enum err native_user_delete(struct request_ctx *ctx, const struct http_call *call,
+                            struct http_response *res)
+{
+    struct session_guard guard;
+    struct session_erasure done;
+    struct sv user;
+    enum err e = user_of(ctx, call, &user);
+    if (e == ERR_NONE)
+        e = native_no_params(ctx, call->req);
+    if (e == ERR_NONE)
+        e = native_no_body(ctx, call->req);
+    /* A key is checked and otherwise needless: whatever is repeated, what is gone stays gone. */
+    if (e == ERR_NONE)
+        e = native_guard(ctx, call->req, &guard);
+    if (e == ERR_NONE && http_header_get(call->req, "if-match").p)
+        e = ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
+                     "A user has no entity tag that it could match.");
+    if (e == ERR_NONE)
+        e = session_erase_user(native_sessions(call), ctx, user, &done);
+    if (e != ERR_NONE)
+        return e;
+    struct jout j;
+    native_begin(res, 200, &j);
+    jout_object_open(&j);
+    jout_key(&j, "sessions_deleted");
+    jout_i64(&j, done.sessions);
+    jout_key(&j, "messages_deleted");
+    jout_i64(&j, done.messages);
+    jout_key(&j, "has_more");
+    jout_bool(&j, done.has_more);
+    jout_object_close(&j);
+    return ERR_NONE;
+}
+
+/* ---- export ---- */
+
+/* A piece ends at the first line behind so many bytes or so much time. */
+enum { PIECE_BYTES = 256 * 1024, PIECE_MS = 1000 };
+
+/* In the arena for as long as the response is sent. */
+struct export
+{
+    struct request_ctx ctx;
+    struct api_service *api;
+    struct session_export x;
+    bool ended, failed;
+};
+
+static void write_lines(struct buf *b, const struct session_export_part *part, int64_t now)
+{
+    struct jout j;
+    if (part->session) {
+        jout_init(&j, b);
+        jout_object_open(&j);
+        jout_key(&j, "session");
+        native_write_session_alone(&j, part->session, now);
+        jout_object_close(&j);
+        buf_putc(b, '\n');
+    }
+    for (size_t i = 0; i < part->n; i++) {
+        jout_init(&j, b);
+        jout_object_open(&j);
+        jout_key(&j, "session_id");
+        jout_sv(&j, part->session_id);
+        jout_key(&j, "message");
+        native_write_message(&j, &part->messages[i]);
+        jout_object_close(&j);
+        buf_putc(b, '\n');
+    }
+}
+
+/* Whoever does not find this line has no whole export. */
+static void write_end(struct buf *b, const struct session_export *x)
+{
+    struct jout j;
+    jout_init(&j, b);
+    jout_object_open(&j);
+    jout_key(&j, "complete");
+    jout_bool(&j, true);
+    jout_key(&j, "sessions");
+    jout_i64(&j, x->sessions);
+    jout_key(&j, "messages");
+    jout_i64(&j, x->messages);
+    jout_object_close(&j);
+    buf_putc(b, '\n');
+}
+
+static enum err write_piece(struct request_ctx *ctx, struct export *e, struct buf *b)
+{
+    const struct deadline enough = deadline_in_ms(PIECE_MS);
+    while (!e->ended && b->n < PIECE_BYTES && !deadline_passed(enough)) {
+        struct session_export_part part;
+        enum err rc = session_export_next(e->api->sessions, ctx, &e->x, &part);
+        if (rc != ERR_NONE)
+            return rc;
+        write_lines(b, &part, clock_wall_us());
+        e->ended = part.end;
+        if (e->ended)
+            write_end(b, &e->x);
+    }
+    return b->failed ? ctx_nomem(ctx) : ERR_NONE;
+}
+
+/* Each piece has the time of a request: how long the whole takes is up to its client. */
+static enum err next_piece(void *arg, struct buf *piece, bool *more)
+{
+    struct export *e = arg;
+    e->ctx.deadline = deadline_in_ms(e->api->request_ms);
+    enum err rc = write_piece(&e->ctx, e, piece);
+    *more = !e->ended;
+    if (rc == ERR_NONE)
+        return rc;
+    e->failed = true;
+    struct log_line l;
+    log_begin(&l, LOG_ERROR, "export_failed");
+    log_sv(&l, "request_id", e->ctx.request_id);
+    log_str(&l, "error", err_name(rc));
+    log_str(&l, "cause", e->ctx.err.cause);
+    log_end(&l);
+    return rc;
+}
+
+/* Bound to the arena: however the request ends. */
+static void export_over(void *arg)
+{
+    struct export *e = arg;
+    atomic_fetch_sub(&e->api->exports, 1);
+}
+
+enum err native_user_export(struct request_ctx *ctx, const struct http_call *call,
+                            struct http_response *res)
+{
+    struct sv user;
+    enum err rc = user_of(ctx, call, &user);
+    if (rc == ERR_NONE)
+        rc = native_no_params(ctx, call->req);
+    if (rc != ERR_NONE)
+        return rc;
+    struct export *e = arena_zalloc(ctx->arena, sizeof(*e));
+    if (!e)
+        return ctx_nomem(ctx);
+    e->api = call->service;
+    e->x.user = user;
+    /* A client that reads slowly holds a thread for as long as it likes: never all of them. */
+    const int others = atomic_fetch_add(&e->api->exports, 1);
+    if (arena_defer(ctx->arena, export_over, e) != ERR_NONE)
+        return ctx_nomem(ctx);
+    if (e->api->exports_max > 0 && others >= e->api->exports_max)
+        return ctx_fail(ctx, ERR_OVERLOAD, NULL, NULL, "Other exports are under way; try again.");
+    res->status = 200;
+    res->content_type = "application/x-ndjson";
+    rc = write_piece(ctx, e, &res->body);
+    e->ctx = *ctx;
+    if (rc == ERR_NONE && !e->ended) {
+        res->next_piece = next_piece;
+        res->piece_arg = e;
+    }
+    return rc;
+}

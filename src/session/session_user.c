@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+/* What belongs to one user: listed, exported, erased. */
+#include "session_internal.h"
+
+#include <string.h>
+#include <time.h>
+
+enum err session_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                      const struct session_place *behind, size_t limit, struct session_list *out)
+{
+    return repo_user_list(s, ctx, user, behind, false, limit, out);
+}
+
+/* ---- export ---- */
+
+enum { EXPORT_BYTES = 256 * 1024 /* of messages at a time */ };
+
+static struct session_place place_of(const struct session *session)
+{
+    return (struct session_place){session->created_at, session->generation};
+}
+
+static bool is_behind(struct session_place a, struct session_place b)
+{
+    return a.created_at != b.created_at ? a.created_at > b.created_at : a.generation > b.generation;
+}
+
+/* Up to the session that is the newest now: a user who goes on creating must not keep an export
+ * from ending. */
+static enum err export_begin(struct sessions *s, struct request_ctx *ctx, struct session_export *x)
+{
+    struct session_list newest;
+    enum err e = repo_user_list(s, ctx, x->user, NULL, false, 1, &newest);
+    if (e != ERR_NONE)
+        return e;
+    x->begun = true;
+    x->until = newest.n > 0 ? place_of(&newest.sessions[0]) : (struct session_place){0, 0};
+    return ERR_NONE;
+}
+
+static enum err export_messages(struct sessions *s, struct request_ctx *ctx,
+                                struct session_export *x, struct session_export_part *out)
+{
+    const struct session_page_query q = {.after = x->seq,
+                                         .before = x->last_seq + 1,
+                                         .limit = SESSION_MESSAGES_MAX,
+                                         .ascending = true,
+                                         .max_bytes = EXPORT_BYTES,
+                                         .first_always = true};
+    struct session_page page = {.n = 0};
+    out->session_id = (struct sv){x->id, x->id_n};
+    enum err e = repo_message_page(s, ctx, out->session_id, x->user, &q, &page);
+    if (e != ERR_NONE && e != ERR_NOT_FOUND)
+        return e;
+    ctx_clear_error(ctx);
+    /* Gone since, or another one under the same id: what was given of it is what there is. */
+    const bool gone = e == ERR_NOT_FOUND || page.generation != x->generation;
+    out->messages = page.messages;
+    out->n = gone ? 0 : page.n;
+    x->messages += (int64_t)out->n;
+    x->seq = !gone && page.has_more ? page.messages[page.n - 1].seq : x->last_seq;
+    return ERR_NONE;
+}
+
+enum err session_export_next(struct sessions *s, struct request_ctx *ctx, struct session_export *x,
+                             struct session_export_part *out)
+{
+    struct session_list list;
+    memset(out, 0, sizeof(*out));
+    if (x->seq < x->last_seq)
+        return export_messages(s, ctx, x, out);
+    enum err e = x->begun ? ERR_NONE : export_begin(s, ctx, x);
+    if (e == ERR_NONE)
+        e = repo_user_list(s, ctx, x->user, x->at.generation ? &x->at : NULL, true, 1, &list);
+    if (e != ERR_NONE)
+        return e;
+    out->end = list.n == 0 || is_behind(place_of(&list.sessions[0]), x->until);
+    if (out->end)
+        return ERR_NONE;
+    const struct session *session = out->session = &list.sessions[0];
+    out->session_id = session->session_id;
+    x->at = place_of(session);
+    x->generation = session->generation;
+    x->id_n = session->session_id.n;
+    memcpy(x->id, session->session_id.p, x->id_n);
+    x->last_seq = session->last_seq;
+    x->seq = session->message_count > 0 ? 0 : session->last_seq;
+    x->sessions++;
+    return ERR_NONE;
+}
+
+/* ---- erase ---- */
+
+enum { HIDE_STEP = 32, PAUSE_MS = 20 };
+
+/* Hides a list of sessions, telling the tiers of each. One that stays locked is left out. */
+static enum err hide(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                     const struct session_list *list, struct session_erasure *out)
+{
+    struct coherent_write *w = arena_array(ctx->arena, list->n, sizeof(*w));
+    if (!w)
+        return ctx_nomem(ctx);
+    enum err e = ERR_NONE;
+    size_t begun = 0;
+    for (; e == ERR_NONE && begun < list->n; begun += e == ERR_NONE)
+        e = coherent_begin(s, ctx, list->sessions[begun].session_id, &w[begun]);
+    if (e == ERR_NONE)
+        e = repo_user_hide(s, ctx, user, list, true, &out->sessions);
+    if (e == ERR_BUSY) {
+        ctx_clear_error(ctx);
+        e = repo_user_hide(s, ctx, user, list, false, &out->sessions);
+    }
+    enum err told = e;
+    for (size_t i = 0; i < begun; i++) {
+        enum err end = coherent_end(s, ctx, &w[i], e, NULL);
+        told = told == ERR_NONE ? end : told;
+    }
+    return told;
+}
+
+static enum err hide_all(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                         struct deadline end, struct session_erasure *out)
+{
+    const struct arena_mark mark = arena_get_mark(ctx->arena);
+    struct session_place at, *behind = NULL;
+    while (!deadline_passed(end)) {
+        struct session_list list;
+        arena_rewind(ctx->arena, mark);
+        enum err e = repo_user_visible(s, ctx, user, behind, HIDE_STEP, &list);
+        if (e != ERR_NONE || list.n == 0)
+            return e;
+        e = hide(s, ctx, user, &list, out);
+        if (e != ERR_NONE)
+            return e;
+        at = place_of(&list.sessions[list.n - 1]);
+        behind = &at;
+    }
+    return ERR_NONE;
+}
+
+static enum err purge_hidden(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                             struct deadline end, bool *none, struct purged *done)
+{
+    struct db_rows rows;
+    enum err e = repo_user_hidden(s, ctx, user, &rows);
+    *none = e == ERR_NONE && rows.count == 0;
+    for (int at = 0; e == ERR_NONE && at < rows.count && !deadline_passed(end);)
+        e = repo_purge(s, ctx, &rows, &at, done);
+    return e;
+}
+
+static enum err purge_all(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                          struct deadline end, struct session_erasure *out)
+{
+    const struct arena_mark mark = arena_get_mark(ctx->arena);
+    const struct sv tenant = ctx->tenant;
+    const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000};
+    enum err e = ERR_NONE;
+    for (bool none = false; e == ERR_NONE && !none && !deadline_passed(end);) {
+        struct purged done = {0, 0};
+        e = purge_hidden(s, ctx, user, end, &none, &done);
+        out->messages += done.messages;
+        /* It was set to a view of the rows, which are given back here. */
+        ctx->tenant = tenant;
+        arena_rewind(ctx->arena, mark);
+        if (e == ERR_NONE && !none && done.sessions == 0 && done.messages == 0)
+            nanosleep(&pause, NULL); /* the sweeper or another erasure is at them */
+    }
+    return e;
+}
+
+/* Steps that were done stay done, so a failure after them may not say that nothing was changed. */
+static enum err erasure_failed(struct request_ctx *ctx, enum err e,
+                               const struct session_erasure *done)
+{
+    const bool passing =
+        e == ERR_UNAVAILABLE || e == ERR_TIMEOUT || e == ERR_OVERLOAD || e == ERR_BUSY;
+    if (e != ERR_OUTCOME_UNKNOWN && !(passing && (done->sessions > 0 || done->messages > 0)))
+        return e;
+    const struct err_info why = ctx->err;
+    ctx_clear_error(ctx);
+    (void)ctx_fail(ctx, ERR_OUTCOME_UNKNOWN, NULL, NULL,
+                   "Some of it may be erased and some not; send the request again.");
+    memcpy(ctx->err.cause, why.cause, sizeof(why.cause));
+    return ERR_OUTCOME_UNKNOWN;
+}
+
+enum err session_erase_user(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                            struct session_erasure *out)
+{
+    /* So that the last statement, which may take its whole time, ends before the request does. */
+    const struct deadline end = deadline_in_ms(deadline_left_ms(ctx->deadline) / 2);
+    memset(out, 0, sizeof(*out));
+    enum err e = hide_all(s, ctx, user, end, out);
+    if (e == ERR_NONE)
+        e = purge_all(s, ctx, user, end, out);
+    if (e == ERR_NONE)
+        e = repo_user_is_left(s, ctx, user, &out->has_more);
+    return e == ERR_NONE ? ERR_NONE : erasure_failed(ctx, e, out);
+}

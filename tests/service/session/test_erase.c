@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT */
+/* Everything of a user goes, in steps, whoever else is at work and whatever dies in between. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libpq-fe.h>
+
+#include "../../unit/suite.h"
+#include "cluster.h"
+#include "crowd.h"
+#include "fixture.h"
+
+static const struct session_guard nobody = {.create_only = false};
+
+static struct session_guard keyed(const char *key)
+{
+    return (struct session_guard){.key = sv_from(key), .fingerprint = SV("f")};
+}
+
+/* A session of a user with n messages, made under a key named as the session is. */
+static void make(struct world *w, const char *tenant, const char *user, const char *id, size_t n)
+{
+    static struct session_message_draft m[SESSION_MESSAGES_MAX];
+    struct session s;
+    struct session_receipt r;
+    struct session_draft d = draft_of(id, user);
+    const struct session_guard guard = keyed(id);
+    for (size_t i = 0; i < ARRAY_LEN(m); i++)
+        m[i] = message_of("user", "\"erase\"");
+    d.messages = m;
+    d.n_messages = n < ARRAY_LEN(m) ? n : ARRAY_LEN(m);
+    CU_ASSERT_EQUAL(session_create(w->sessions, world_request(w, tenant), &d, &guard, &s, &r),
+                    ERR_NONE);
+    for (n -= d.n_messages; n > 0; n -= d.n_messages) {
+        d.n_messages = n < ARRAY_LEN(m) ? n : ARRAY_LEN(m);
+        const struct session_append a = {m, d.n_messages, false, 0};
+        CU_ASSERT_EQUAL(
+            session_append(w->sessions, world_request(w, tenant), sv_from(id), &a, &nobody, &r),
+            ERR_NONE);
+    }
+}
+
+/* Rows of a tenant in all three tables. */
+static int64_t rows_of(const char *tenant)
+{
+    return world_count("SELECT (SELECT count(*) FROM sessions WHERE tenant = '%s')"
+                       " + (SELECT count(*) FROM messages WHERE tenant = '%s')"
+                       " + (SELECT count(*) FROM idempotency_keys WHERE tenant = '%s')",
+                       tenant, tenant, tenant);
+}
+
+/* A session that can be found has every message that it counts, and no message is without one. */
+static void expect_nothing_half(const char *tenant)
+{
+    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions s WHERE tenant = '%s'"
+                                " AND session_id NOT LIKE '~%%' AND message_count <> (SELECT"
+                                " count(*) FROM messages m WHERE m.tenant = s.tenant"
+                                " AND m.generation = s.generation)",
+                                tenant),
+                    0);
+}
+
+static enum err erase(struct world *w, const char *tenant, const char *user,
+                      struct session_erasure *out)
+{
+    return session_erase_user(w->sessions, world_request(w, tenant), sv_from(user), out);
+}
+
+/* Fails if keys or expired sessions stay, if the tiers are not told, or if the user is not asked
+ * for: tried. (Behind the tenant in the conditions stands row-level security.) */
+static void everything_and_nothing_else(void)
+{
+    struct cluster c;
+    struct session_erasure done;
+    struct session s;
+    if (!cluster_open(&c))
+        return;
+    for (int i = 0; i < 70; i++) {
+        char id[32];
+        snprintf(id, sizeof(id), "er:%d", i);
+        make(&c.a, "er1", "anna", id, i % 3 == 0 ? 0 : 5);
+    }
+    make(&c.a, "er1", "anna", "er:long", 2300);
+    make(&c.a, "er1", "anna", "er:expired", 4);
+    make(&c.a, "er1", "bert", "er:other", 3);
+    make(&c.a, "er2", "anna", "er:1", 3);
+    CU_ASSERT_TRUE(world_sql("UPDATE sessions SET expires_at = now() - interval '1 s'"
+                             " WHERE session_id = 'er:expired'",
+                             NULL, 0));
+    const int64_t others = rows_of("er2");
+    for (int warm = 0; warm < 2; warm++)
+        CU_ASSERT_EQUAL(
+            session_get(c.b.sessions, world_request(&c.b, "er1"), SV("er:1"), SV_NONE, 20, &s),
+            ERR_NONE);
+    CU_ASSERT_STRING_EQUAL(c.b.ctx.trace.tier, "redis");
+    CU_ASSERT_EQUAL(erase(&c.a, "er1", "anna", &done), ERR_NONE);
+    CU_ASSERT_EQUAL(done.sessions, 72);
+    CU_ASSERT_EQUAL(done.messages, 46 * 5 + 2300 + 4);
+    CU_ASSERT_FALSE(done.has_more);
+    CU_ASSERT_EQUAL(
+        session_get(c.b.sessions, world_request(&c.b, "er1"), SV("er:1"), SV_NONE, 20, &s),
+        ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(rows_of("er1"), 1 + 3 + 1);
+    CU_ASSERT_EQUAL(rows_of("er2"), others);
+    CU_ASSERT_EQUAL(erase(&c.a, "er1", "anna", &done), ERR_NONE);
+    CU_ASSERT_TRUE(done.sessions == 0 && done.messages == 0 && !done.has_more);
+    CU_ASSERT_EQUAL(erase(&c.a, "er1", "bert", &done), ERR_NONE);
+    CU_ASSERT_TRUE(done.sessions == 1 && done.messages == 3 && rows_of("er1") == 0);
+    cluster_close(&c);
+}
+
+/* No time to delete: what is hidden stays hidden, and the sweeper deletes all of it, keys as well.
+ * Fails if a session goes before its keys, of which a step deletes 1,000, or if hiding forgets the
+ * user: tried. */
+static void the_sweeper_ends_what_was_begun(void)
+{
+    struct world w;
+    struct caller c;
+    struct session s;
+    bool more = true;
+    int64_t hidden = 0;
+    struct session_list list;
+    if (!world_open(&w, false))
+        return;
+    caller_open(&c);
+    make(&w, "er3", "anna", "er3:a", 1500);
+    make(&w, "er3", "anna", "er3:b", 2);
+    struct request_ctx *ctx = world_request(&w, "er3");
+    CU_ASSERT_EQUAL(repo_user_visible(w.sessions, ctx, SV("anna"), NULL, 10, &list), ERR_NONE);
+    CU_ASSERT_EQUAL(repo_user_hide(w.sessions, ctx, SV("anna"), &list, true, &hidden), ERR_NONE);
+    CU_ASSERT_EQUAL(hidden, 2);
+    CU_ASSERT_TRUE(
+        world_sql("INSERT INTO idempotency_keys SELECT tenant, key || n, fingerprint,"
+                  " created_at, status, session_id, generation, version, state_version,"
+                  " first_seq, last_seq, message_count, at, expires_at, session_at, state"
+                  " FROM idempotency_keys, generate_series(1, 2500) n WHERE key ="
+                  " 'er3:a'",
+                  NULL, 0));
+    CU_ASSERT_EQUAL(session_get(w.sessions, world_request(&w, "er3"), SV("er3:a"), SV_NONE, 20, &s),
+                    ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(session_list(w.sessions, world_request(&w, "er3"), SV("anna"), NULL, 10, &list),
+                    ERR_NONE);
+    CU_ASSERT_EQUAL(list.n, 0);
+    for (int i = 0; more && i < 100; i++)
+        CU_ASSERT_EQUAL(repo_sweep(w.sessions, caller_request(&c, ""), &more), ERR_NONE);
+    CU_ASSERT_EQUAL(rows_of("er3"), 0);
+    caller_close(&c);
+    world_close(&w);
+}
+
+/* has_more is true for as long as there is a row, also one that somebody else has locked for the
+ * whole time; nobody waits for it for long. Fails if a locked row fails the erasure: tried. */
+static void a_session_that_stays_locked(void)
+{
+    struct world w;
+    struct session_erasure done;
+    if (!world_open(&w, false))
+        return;
+    make(&w, "er4", "anna", "er4:a", 2);
+    make(&w, "er4", "anna", "er4:locked", 2);
+    make(&w, "er4", "anna", "er4:c", 2);
+    PGconn *other = PQconnectdb(w.url);
+    PQclear(PQexec(other, "SELECT set_config('parley.tenant', 'er4', false)"));
+    PQclear(PQexec(other, "BEGIN"));
+    PGresult *locked = PQexec(other, "SELECT FROM sessions WHERE session_id = 'er4:locked'"
+                                     " FOR UPDATE");
+    CU_ASSERT_EQUAL(PQntuples(locked), 1);
+    PQclear(locked);
+    CU_ASSERT_EQUAL(erase(&w, "er4", "anna", &done), ERR_NONE);
+    CU_ASSERT_TRUE(done.sessions == 2 && done.messages == 4 && done.has_more);
+    PQclear(PQexec(other, "ROLLBACK"));
+    PQfinish(other);
+    CU_ASSERT_EQUAL(erase(&w, "er4", "anna", &done), ERR_NONE);
+    CU_ASSERT_TRUE(done.sessions == 1 && done.messages == 2 && !done.has_more);
+    CU_ASSERT_EQUAL(rows_of("er4"), 0);
+    world_close(&w);
+}
+
+/* Member 0 sweeps, 1 and 2 erase, the others append: to sessions of the user, made where they are
+ * not there (even ones) or not. */
+static _Atomic int64_t erased_messages, swept_messages;
+
+static void work_erase_or_append(struct crowd *crowd, struct caller *c, int me)
+{
+    struct session_erasure done;
+    struct session_receipt r;
+    bool more;
+    for (int i = 0; i < 30; i++) {
+        if (me == 0) {
+            crowd->failed +=
+                repo_sweep(crowd->w->sessions, caller_request(c, ""), &more) != ERR_NONE;
+            cluster_sleep_ms(2);
+        } else if (me <= 2) {
+            enum err e;
+            do
+                e = session_erase_user(crowd->w->sessions, caller_request(c, "er5"), SV("anna"),
+                                       &done);
+            while (crowd_try_again(e));
+            crowd->failed += e != ERR_NONE;
+            erased_messages += done.messages;
+            cluster_sleep_ms(2);
+        } else {
+            char id[16];
+            struct session_message_draft m[2] = {message_of("user", "1"), message_of("user", "2")};
+            const struct session_append a = {m, 2, me % 2 == 0, 0};
+            const struct session_guard anna = {.user = SV("anna")};
+            enum err e;
+            snprintf(id, sizeof(id), "er5:%d", i % 5);
+            do
+                e = session_append(crowd->w->sessions, caller_request(c, "er5"), sv_from(id), &a,
+                                   &anna, &r);
+            while (crowd_try_again(e));
+            crowd->failed += e != ERR_NONE && (me % 2 == 0 || e != ERR_NOT_FOUND);
+            crowd->calls_done += e == ERR_NONE ? 2 : 0;
+        }
+    }
+}
+
+/* No message that was acknowledged is lost track of: each was deleted by one of them, once, or is
+ * there in a session of the user that was made since. Fails if the hidden ones are found by an id
+ * that an append may still have: SQL_HIDE without a new session_id, tried. */
+static void erase_against_everybody(void)
+{
+    static struct metrics_slot slot;
+    static const struct sessions_settings settings = {604800, 1 << 20, 8 << 20, 0, 5000};
+    struct world w;
+    struct session_erasure done;
+    if (!world_open(&w, true))
+        return;
+    struct sessions *counted = sessions_open(&settings, w.db, w.cache, &slot), *own = w.sessions;
+    erased_messages = 0;
+    w.sessions = counted;
+    struct crowd crowd = crowd_at(&w, "");
+    crowd_run(&crowd, 9, work_erase_or_append);
+    CU_ASSERT_EQUAL(crowd.failed, 0);
+    CU_ASSERT_TRUE(crowd.calls_done > 0);
+    expect_nothing_half("er5");
+    const int64_t left = world_count("SELECT count(*) FROM messages WHERE tenant = 'er5'");
+    swept_messages = (int64_t)slot.swept_messages;
+    CU_ASSERT_EQUAL(erased_messages + swept_messages + left, crowd.calls_done);
+    CU_ASSERT_EQUAL(erase(&w, "er5", "anna", &done), ERR_NONE);
+    CU_ASSERT_TRUE(!done.has_more && rows_of("er5") == 0);
+    w.sessions = own;
+    sessions_close(counted);
+    world_close(&w);
+}
+
+static void *killer_main(void *arg)
+{
+    _Atomic bool *stop = arg;
+    while (!*stop) {
+        world_sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                  " WHERE datname = 'parley_sessions' AND usename = 'parley_owner'",
+                  NULL, 0);
+        cluster_sleep_ms(5);
+    }
+    return NULL;
+}
+
+/* Backends die at any moment. Nothing is half at any time, nothing comes back, and it comes to an
+ * end. Fails if messages are deleted before their session is hidden: tried. */
+static void killed_in_the_middle(void)
+{
+    struct world w;
+    struct session_erasure done = {.has_more = true};
+    pthread_t killer;
+    _Atomic bool stop = false;
+    int64_t visible = 120;
+    if (!world_open(&w, true))
+        return;
+    for (int i = 0; i < 120; i++) {
+        char id[32];
+        snprintf(id, sizeof(id), "er6:%d", i);
+        make(&w, "er6", "anna", id, 40);
+    }
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&killer, NULL, killer_main, &stop), 0);
+    for (int i = 0; i < 400 && done.has_more; i++) {
+        enum err e = erase(&w, "er6", "anna", &done);
+        if (e != ERR_NONE)
+            done.has_more = true;
+        const int64_t now = world_count("SELECT count(*) FROM sessions WHERE tenant = 'er6'"
+                                        " AND session_id NOT LIKE '~%%'");
+        CU_ASSERT_TRUE(now <= visible);
+        visible = now;
+        expect_nothing_half("er6");
+        if (i == 60)
+            stop = true; /* so that it ends on any machine */
+    }
+    stop = true;
+    pthread_join(killer, NULL);
+    CU_ASSERT_FALSE(done.has_more);
+    CU_ASSERT_EQUAL(rows_of("er6"), 0);
+    world_close(&w);
+}
+
+/* A step fails behind one that was done, for a reason that says by itself that nothing was changed.
+ * Fails if the failure is given as it came: tried. */
+static void a_failure_after_a_step(void)
+{
+    struct world w;
+    struct session_erasure done;
+    if (!world_open(&w, true))
+        return;
+    for (int i = 0; i < 40; i++) {
+        char id[32];
+        snprintf(id, sizeof(id), "er8:%d", i);
+        make(&w, "er8", "anna", id, 2);
+    }
+    CU_ASSERT_TRUE(world_sql("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                             " IF OLD.session_id = 'er8:5' THEN RAISE EXCEPTION USING ERRCODE ="
+                             " '57014'; END IF; RETURN NEW; END $$; CREATE TRIGGER refuse BEFORE"
+                             " UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION refuse()",
+                             NULL, 0));
+    CU_ASSERT_EQUAL(erase(&w, "er8", "anna", &done), ERR_OUTCOME_UNKNOWN);
+    CU_ASSERT_PTR_NOT_NULL(strstr(w.ctx.err.detail, "again"));
+    const int64_t visible = world_count("SELECT count(*) FROM sessions WHERE tenant = 'er8'"
+                                        " AND session_id NOT LIKE '~%%'");
+    CU_ASSERT_TRUE(visible > 0 && visible < 40);
+    CU_ASSERT_EQUAL(erase(&w, "er8", "anna", &done), ERR_TIMEOUT); /* this time nothing was done */
+    expect_nothing_half("er8");
+    CU_ASSERT_TRUE(world_sql("DROP TRIGGER refuse ON sessions; DROP FUNCTION refuse()", NULL, 0));
+    CU_ASSERT_EQUAL(erase(&w, "er8", "anna", &done), ERR_NONE);
+    CU_ASSERT_TRUE(done.sessions == visible && done.messages == 80 && !done.has_more);
+    CU_ASSERT_EQUAL(rows_of("er8"), 0);
+    world_close(&w);
+}
+
+/* What a PATCH with a key made of a session goes with it; the key stays, so that the PATCH is not
+ * applied to another session of that id. Fails if the state stays, or the key goes: tried. */
+static void a_patch_is_forgotten(void)
+{
+    struct world w;
+    struct caller c;
+    struct session s;
+    struct session_receipt r;
+    bool more = true;
+    const struct session_guard guard = keyed("er7-patch");
+    const struct session_patch patch = {.context = SV("{\"secret\":1}")};
+    if (!world_open(&w, false))
+        return;
+    caller_open(&c);
+    make(&w, "er7", "anna", "er7:a", 2);
+    CU_ASSERT_EQUAL(
+        session_patch(w.sessions, world_request(&w, "er7"), SV("er7:a"), &patch, &guard, &s, &r),
+        ERR_NONE);
+    const struct session_guard gone = keyed("er7-gone");
+    for (int again = 0; again < 2; again++) {
+        CU_ASSERT_EQUAL(
+            session_delete(w.sessions, world_request(&w, "er7"), SV("er7:a"), &gone, &r), ERR_NONE);
+        CU_ASSERT_EQUAL(r.replayed, again == 1);
+        for (int i = 0; more && i < 100; i++)
+            CU_ASSERT_EQUAL(repo_sweep(w.sessions, caller_request(&c, ""), &more), ERR_NONE);
+    }
+    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM idempotency_keys WHERE state LIKE"
+                                " '%%secret%%' AND tenant = 'er7'"),
+                    0);
+    make(&w, "er7", "anna", "er7:a2", 1);
+    struct session_draft d = draft_of("er7:a", "anna");
+    CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "er7"), &d, &nobody, &s, &r),
+                    ERR_NONE);
+    CU_ASSERT_EQUAL(
+        session_patch(w.sessions, world_request(&w, "er7"), SV("er7:a"), &patch, &guard, &s, &r),
+        ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(session_get(w.sessions, world_request(&w, "er7"), SV("er7:a"), SV_NONE, 20, &s),
+                    ERR_NONE);
+    CU_ASSERT_TRUE(sv_eq(s.context, SV("{}")));
+    caller_close(&c);
+    world_close(&w);
+}
+
+SUITE(session_erase, "session/erase", {"everything and nothing else", everything_and_nothing_else},
+      {"the sweeper ends what was begun", the_sweeper_ends_what_was_begun},
+      {"a session that stays locked", a_session_that_stays_locked},
+      {"erase against everybody", erase_against_everybody},
+      {"killed in the middle", killed_in_the_middle},
+      {"a failure after a step", a_failure_after_a_step},
+      {"a patch is forgotten", a_patch_is_forgotten})

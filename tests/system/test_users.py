@@ -1,0 +1,479 @@
+# SPDX-License-Identifier: MIT
+"""What belongs to one user, over HTTP: listed, exported, erased; while things die."""
+import collections
+import json
+import os
+import random
+import signal
+import socket
+import threading
+import time
+import unittest
+import urllib.parse
+import uuid
+
+from harness import TIME, ParleyTest, Workers, eventually, memory, message, say, scaled
+from stack import StackTest, children
+
+# User ids that a path has to quote, or that look like something else.
+USERS = ("ann", "a b", "a/b", "a%2Fb", "..", ".", "+49 171", "josé", "用户", "a?b=c&d#e", "sessions",
+         "x" * 256, "é" * 128, "~1", "'; DROP TABLE sessions; --", '"\\', "%s%n")
+
+
+def quoted(user):
+    """A user id as a segment of a path, encoded to its last character."""
+    return "".join(f"%{b:02X}" for b in user.encode())
+
+
+def of(user, rest=""):
+    """The path of a user."""
+    return f"/v1/users/{quoted(user)}{rest}"
+
+
+class UserTest(ParleyTest):
+    """Users of its own."""
+
+    def new_user(self, like="u"):
+        """A user id that nobody has."""
+        return f"{like}{uuid.uuid4().hex[:12]}"[-256:]
+
+    def make_for(self, user, n, messages=0, **body):
+        """Sessions of a user, oldest first; their ids."""
+        ids = [self.new_id() for _ in range(n)]
+        for session_id in ids:
+            self.make(session_id, user_id=user, messages=[message(f"m{i}") for i in range(messages)],
+                      **body)
+        return ids
+
+    def lines(self, answer):
+        """The lines of an export: sessions by id, messages by session id, the last one."""
+        self.assertEqual((answer.status, answer.headers["Content-Type"]), (200, "application/x-ndjson"))
+        parsed = [json.loads(line) for line in answer.body.decode().splitlines()]
+        self.assertTrue(answer.body.endswith(b"\n"))
+        sessions, messages = {}, collections.defaultdict(list)
+        for line in parsed[:-1]:
+            if "session" in line:
+                sessions[line["session"]["session_id"]] = line["session"]
+            else:
+                messages[line["session_id"]].append(line["message"])
+        self.assertEqual(parsed[-1], {"complete": True, "sessions": len(sessions),
+                                      "messages": sum(map(len, messages.values()))})
+        return sessions, messages
+
+
+class List(UserTest):
+    """GET /v1/users/{id}/sessions"""
+
+    def walk(self, user, limit):
+        """All pages; the sessions."""
+        found, cursor = [], None
+        while True:
+            page = self.ok(self.client.get(of(user, f"/sessions?limit={limit}") +
+                                           (f"&cursor={cursor}" if cursor else "")))
+            self.assertEqual(list(page), ["data", "has_more", "next_cursor"])
+            found += page["data"]
+            self.assertEqual(page["next_cursor"] is not None, page["has_more"])
+            if not page["has_more"]:
+                return found
+            self.assertEqual(len(page["data"]), limit)
+            cursor = page["next_cursor"]
+
+    def test_newest_first_by_pages(self):
+        user = self.new_user()
+        ids = self.make_for(user, 7, 2, metadata={"k": 1}, context={"c": 1})
+        for limit in (1, 3, 7, 100):
+            self.assertEqual([s["session_id"] for s in self.walk(user, limit)], ids[::-1])
+        first = self.walk(user, 1)[0]
+        whole = self.ok(self.client.get(f"/v1/sessions/{ids[-1]}"))
+        self.assertRegex(first["created_at"], TIME)
+        for name in ("context", "messages"):
+            self.assertNotIn(name, first)
+            del whole[name]
+        self.assertEqual(first, whole)
+        # What is listed can be opened; what is gone or expired is not listed.
+        self.client.delete(f"/v1/sessions/{ids[0]}")
+        self.stack.psql(f"UPDATE sessions SET expires_at = now() WHERE session_id = '{ids[3]}'")
+        self.client.patch(f"/v1/sessions/{ids[5]}", {"user_id": None})
+        left = [i for i in ids[::-1] if i not in (ids[0], ids[3], ids[5])]
+        self.assertEqual([s["session_id"] for s in self.walk(user, 2)], left)
+
+    def test_twenty_unless_asked(self):
+        user = self.new_user()
+        self.make_for(user, 21)
+        page = self.ok(self.client.get(of(user, "/sessions")))
+        self.assertEqual((len(page["data"]), page["has_more"]), (20, True))
+        self.assertRegex(page["next_cursor"], r"^[A-Za-z0-9_-]+$")
+
+    def test_any_user_id(self):
+        for user in USERS:
+            with self.subTest(user=user[:20]):
+                ids = self.make_for(user, 2)
+                self.assertEqual([s["session_id"] for s in self.walk(user, 1)], ids[::-1])
+                self.assertEqual(self.walk(user, 5)[0]["user_id"], user)
+                self.assertEqual(set(self.lines(self.client.get(of(user, "/export")))[0]), set(ids))
+                self.assertEqual(self.ok(self.client.delete(of(user)))["sessions_deleted"], 2)
+                self.assertEqual(self.walk(user, 5), [])
+
+    def test_unknown_user(self):
+        user = self.new_user()
+        self.assertEqual(self.ok(self.client.get(of(user, "/sessions"))),
+                         {"data": [], "has_more": False, "next_cursor": None})
+        self.assertEqual(self.lines(self.client.get(of(user, "/export"))), ({}, {}))
+        self.assertEqual(self.ok(self.client.delete(of(user))),
+                         {"sessions_deleted": 0, "messages_deleted": 0, "has_more": False})
+
+    def test_cursor_of_another_user(self):
+        ann, bob = self.new_user(), self.new_user()
+        self.make_for(ann, 2)
+        self.make_for(bob, 2)
+        cursor = self.ok(self.client.get(of(ann, "/sessions?limit=1")))["next_cursor"]
+        self.ok(self.client.get(of(ann, f"/sessions?cursor={cursor}")))
+        for text in (cursor[:-1], cursor + "A", cursor[:5] + "x" + cursor[6:], cursor + "=", "", "x"):
+            self.problem(self.client.get(of(ann, "/sessions?cursor=" + urllib.parse.quote(text))), 400,
+                         "invalid_parameter", "cursor")
+        self.problem(self.client.get(of(bob, f"/sessions?cursor={cursor}")), 400, "invalid_parameter",
+                     "cursor")
+
+    def test_x_parley_user_is_a_precondition(self):
+        user = self.new_user()
+        self.make_for(user, 1)
+        for method, rest in (("GET", "/sessions"), ("GET", "/export"), ("DELETE", "")):
+            answer = self.client.request(method, of(user, rest), headers={"X-Parley-User": "eve"})
+            self.problem(answer, 404, "not_found")
+        for method, rest in (("GET", "/sessions"), ("GET", "/export"), ("DELETE", "")):
+            answer = self.client.request(method, of(user, rest), headers={"X-Parley-User": user})
+            self.assertEqual(answer.status, 200)
+
+    def test_a_page_holds_what_an_answer_can(self):
+        user, wide = self.new_user(), {"m": "x" * 900000}
+        self.make_for(user, 12, metadata=wide)
+        self.assertEqual([s["metadata"] == wide for s in self.pages_within(user)], [True] * 12)
+
+    def pages_within(self, user):
+        """Pages of up to 100 that end early."""
+        found, cursor, pages = [], "", 0
+        while cursor is not None:
+            page = self.ok(self.client.get(of(user, f"/sessions?limit=100{cursor}")))
+            self.assertLessEqual(sum(len(s["metadata"]["m"]) for s in page["data"]), 8 << 20)
+            found += page["data"]
+            cursor = page["next_cursor"] and "&cursor=" + page["next_cursor"]
+            pages += 1
+        self.assertEqual(pages, 2)
+        return found
+
+
+class Export(UserTest):
+    """GET /v1/users/{id}/export"""
+
+    def test_everything_as_it_is_read(self):
+        user = self.new_user()
+        ids = self.make_for(user, 3, 3, context={"n": 1.50, "deep": [{}]}, metadata={"m": 2})
+        self.client.delete(f"/v1/sessions/{ids[1]}/messages/2")
+        self.make_for(user, 1)
+        sessions, messages = self.lines(self.client.get(of(user, "/export")))
+        self.assertEqual(len(sessions), 4)
+        for session_id in ids:
+            whole = self.ok(self.client.get(f"/v1/sessions/{session_id}?messages=1000"))
+            self.assertEqual(messages[session_id], whole.pop("messages"))
+            self.assertEqual(sessions[session_id], whole)
+
+    def test_head(self):
+        user = self.new_user()
+        self.make_for(user, 1, 3)
+        answer = self.client.request("HEAD", of(user, "/export"))
+        self.assertEqual((answer.status, answer.headers["Content-Type"], answer.body),
+                         (200, "application/x-ndjson", b""))
+        path = self.make(user_id=user)
+        self.client.post(path + "/messages", {"messages": [message("x" * 1000)] * 600})
+        answer = self.client.request("HEAD", of(user, "/export"))
+        self.assertEqual((answer.status, answer.headers["Content-Length"]), (200, None))
+        self.ok(self.client.get(path))
+
+    def test_accept(self):
+        user = self.new_user()
+        for accept in ("application/x-ndjson", "application/json", "*/*"):
+            self.lines(self.client.get(of(user, "/export"), headers={"Accept": accept}))
+
+
+class Erase(UserTest):
+    """DELETE /v1/users/{id}"""
+
+    def test_everything_of_the_user(self):
+        ann, bob = self.new_user(), self.new_user()
+        ids = self.make_for(ann, 3, 4, context={"secret": ann})
+        kept = self.make_for(bob, 1, 2)
+        key = self.new_id("k")
+        answer = self.client.patch(f"/v1/sessions/{ids[0]}", {"metadata": {"secret": ann}},
+                                   headers={"Idempotency-Key": key})
+        self.ok(answer)
+        self.ok(self.client.get(f"/v1/sessions/{ids[0]}"))
+        self.assertEqual(self.ok(self.client.delete(of(ann))),
+                         {"sessions_deleted": 3, "messages_deleted": 12, "has_more": False})
+        for session_id in ids:
+            self.problem(self.client.get(f"/v1/sessions/{session_id}"), 404, "not_found")
+            self.problem(self.client.post(f"/v1/sessions/{session_id}/messages", message("x")), 404,
+                         "not_found")
+        # No row and no index of the three tables tells of her.
+        for table in ("sessions", "messages", "idempotency_keys"):
+            self.assertEqual(self.stack.psql(f"SELECT count(*) FROM {table} t WHERE t::text LIKE"
+                                             f" '%{ann}%'"), "0", table)
+        self.assertEqual(self.ok(self.client.get(f"/v1/sessions/{kept[0]}"))["message_count"], 2)
+        # The id is free: another session, with nothing of the old one.
+        answer = self.client.post(f"/v1/sessions/{ids[0]}/messages?create=true", message("new"))
+        self.assertEqual((answer.status, answer.json["seq"]), (201, 1))
+        self.assertIsNone(self.ok(self.client.get(f"/v1/sessions/{ids[0]}"))["user_id"])
+
+    def test_headers(self):
+        user = self.new_user()
+        self.make_for(user, 1)
+        self.problem(self.client.delete(of(user), headers={"If-Match": '"1.v1"'}), 400,
+                     "invalid_header", "If-Match")
+        self.problem(self.client.delete(of(user), headers={"Idempotency-Key": "a b"}), 400,
+                     "invalid_header", "Idempotency-Key")
+        for deleted in (1, 0):
+            answer = self.client.delete(of(user), headers={"Idempotency-Key": "k-" + user})
+            self.assertEqual(self.ok(answer)["sessions_deleted"], deleted)
+
+    def test_methods(self):
+        for rest, allowed in (("", "DELETE, OPTIONS"), ("/sessions", "GET, HEAD, OPTIONS"),
+                              ("/export", "GET, HEAD, OPTIONS")):
+            for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "BREW"):
+                if method in allowed:
+                    continue
+                answer = self.client.request(method, of("u", rest))
+                self.problem(answer, 405, "method_not_allowed")
+                self.assertEqual(answer.headers["Allow"], allowed)
+            self.assertEqual(self.client.request("OPTIONS", of("u", rest)).headers["Allow"], allowed)
+
+
+def begin(port, path, room=None):
+    """A connection on which the answer to a GET has begun with 200, and its first bytes. Another
+    request may have had the place that exports have, just until now."""
+    while True:
+        s = socket.socket()
+        s.settimeout(60)
+        if room:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+        s.connect(("127.0.0.1", port))
+        s.sendall(f"GET {path} HTTP/1.1\r\nHost: t\r\n\r\n".encode())
+        first = s.recv(1000)
+        if b" 503 " not in first[:20]:
+            assert b" 200 " in first[:20], first
+            return s, first
+        s.close()
+
+
+def receive(port, path, pause=0.0, on_bytes=None):
+    """A GET whose answer is taken piece by piece: the bytes, and whether its end came."""
+    s, first = begin(port, path)
+    with s:
+        data = bytearray(first)
+        while not data.endswith(b"\r\n0\r\n\r\n"):
+            try:
+                chunk = s.recv(65536)
+            except ConnectionResetError:
+                chunk = b""
+            if not chunk:
+                return bytes(data), False
+            data += chunk
+            if on_bytes:
+                on_bytes(len(data))
+            time.sleep(pause)
+        return bytes(data), True
+
+
+class Large(StackTest):
+    """A user with more than memory should hold."""
+    env = {"PARLEY_WORKERS": "1", "PARLEY_SWEEP": "0", "PARLEY_THREADS": "4"}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.mib = scaled(200, 20)
+        client = cls.stack.client()
+        client.put("/v1/sessions/large", {"user_id": "large", "context": {"a": 1}})
+        for _ in range(cls.mib):
+            answer = client.post("/v1/sessions/large/messages",
+                                 {"messages": [message("x" * 1000) for _ in range(1000)]})
+            assert answer.status == 201, answer
+        client.close()
+
+    def export(self, **options):
+        """See receive."""
+        return receive(self.stack.nginx.port, "/v1/users/large/export", **options)
+
+    def busy(self):
+        """How many exports the worker is at, as told by others that it refuses: it has one place."""
+        answer = self.client.get("/v1/users/small/export")
+        self.assertIn(answer.status, (200, 503))
+        return answer.status == 503
+
+    def test_in_constant_memory(self):
+        """Fails if the pieces are not given back, or nginx writes them to disk: tried."""
+        pid, = self.stack.worker_pids()
+        self.client.get("/v1/sessions/large?messages=1000")
+        before, most, files = memory(pid), [0], set()
+
+        def look(_):
+            most[0] = max(most[0], memory(pid))
+            files.update(self.temporary_files())
+        began = time.monotonic()
+        data, whole = self.export(on_bytes=look, pause=0.002)
+        say(f"{len(data) >> 20} MiB in {time.monotonic() - began:.1f} s; the worker grew by"
+            f" {(most[0] - before) >> 10} KiB")
+        self.assertTrue(whole)
+        self.assertIn(b'{"complete":true,"sessions":1,"messages":%d}\n' % (self.mib * 1000), data[-200:])
+        self.assertLess(most[0] - before, 8 << 20)
+        self.assertEqual(files, set())
+
+    def temporary_files(self):
+        """What nginx has open below its directory for them; it takes their names away at once."""
+        for pid in children(self.stack.nginx.pid):
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                try:
+                    name = os.readlink(f"/proc/{pid}/fd/{fd}")
+                except OSError:
+                    continue
+                if "/nginx-tmp/" in name:
+                    yield name
+
+    def test_a_client_that_goes_away(self):
+        """Its thread and its place are free again. Fails if export_over is not bound: tried."""
+        for _ in range(8):
+            begin(self.stack.nginx.port, "/v1/users/large/export")[0].close()
+            self.assertIsNotNone(eventually(lambda: not self.busy(), 30))
+
+    def test_a_client_that_does_not_read(self):
+        """It holds the one place that exports have, and no other thread; nginx' time ends it."""
+        with begin(self.stack.nginx.port, "/v1/users/large/export", room=4096)[0]:
+            answer = self.client.get("/v1/users/small/export")
+            self.assertEqual((answer.status, answer.json["code"]), (503, "overload"))
+            self.assertEqual(self.client.get("/v1/sessions/large?messages=0").status, 200)
+            took = eventually(lambda: not self.busy(), 60)
+            self.assertIsNotNone(took)
+            say(f"ended after {took:.1f} s")
+
+    def cut(self, harm):
+        """An export during which something happens: the answer does not end, nor does its text."""
+        done = threading.Event()
+
+        def at(n):
+            if n > 2 << 20 and not done.is_set():
+                done.set()
+                harm()
+        data, whole = self.export(on_bytes=at)
+        self.assertTrue(done.is_set())
+        self.assertFalse(whole, "a cut answer looks whole")
+        self.assertNotIn(b'{"complete"', data)
+        self.stack.wait_ready()
+
+    def test_worker_killed_half_way(self):
+        """Fails if nginx does not buffer (its chunked answer ends as if it were whole): tried."""
+        self.cut(lambda: os.kill(self.stack.worker_pids()[0], signal.SIGKILL))
+
+    def test_postgresql_dies_half_way(self):
+        try:
+            self.cut(self.stack_postgres_dies)
+        finally:
+            if not self.stack.postgres.running:
+                self.stack.postgres.start()
+            self.stack.wait_ready()
+        failed = [json.loads(line) for line in self.stack.parley.log().splitlines()
+                  if '"export_failed"' in line]
+        self.assertTrue(failed and failed[-1]["request_id"] and failed[-1]["cause"], failed)
+
+    def stack_postgres_dies(self):
+        """Dies, and is there again when the answer is over."""
+        self.stack.postgres.kill()
+        threading.Timer(1, self.stack.postgres.start).start()
+
+
+class Dying(StackTest):
+    """Erasures whose workers are killed, and sweepers by the dozen."""
+    env = {"PARLEY_WORKERS": "8", "PARLEY_SWEEP": "1", "PARLEY_POOL_MIN": "1", "PARLEY_THREADS": "4"}
+
+    def fill(self, user, sessions, messages):
+        """Rows as clients would have made them."""
+        self.stack.psql(
+            "WITH s AS (INSERT INTO sessions (tenant, session_id, user_id, ttl_seconds, expires_at,"
+            f" expiry_hour, last_seq, message_count) SELECT 'default', '{user}:' || i, '{user}', 60,"
+            f" now() + interval '1 day', 9999999, {messages}, {messages} FROM"
+            f" generate_series(1, {sessions}) i RETURNING tenant, generation) INSERT INTO messages"
+            " (tenant, generation, seq, created_at, size, role, content) SELECT tenant, generation, n,"
+            f" now(), 3, 'user', '\"{user}\"' FROM s, generate_series(1, {messages}) n")
+
+    def count(self, user):
+        """Sessions that can be found, and messages; the first all whole."""
+        self.assertEqual(self.stack.psql(
+            "SELECT count(*) FROM sessions s WHERE session_id NOT LIKE '~%' AND message_count <>"
+            " (SELECT count(*) FROM messages m WHERE m.tenant = s.tenant AND m.generation ="
+            " s.generation)"), "0", "a session is half")
+        return tuple(int(self.stack.psql(sql)) for sql in (
+            f"SELECT count(*) FROM sessions WHERE session_id LIKE '{user}:%'",
+            f"SELECT count(*) FROM messages WHERE content = '\"{user}\"'"))
+
+    def test_erased_whoever_dies(self):
+        """A worker is killed, the request is sent again until nothing is left."""
+        self.fill("dies", scaled(3000, 600), 20)
+        before, killed, done = self.count("dies"), 0, None
+        while done is None or done["has_more"]:
+            killer = threading.Timer(0.1, lambda: [
+                os.kill(pid, signal.SIGKILL) for pid in self.stack.worker_pids()])
+            if killed < 5:
+                killer.start()
+                killed += 1
+            try:
+                answer = self.client.delete("/v1/users/dies")
+                done = answer.json if answer.status == 200 else None
+            except OSError:
+                self.client.close()
+            killer.join() if killer.ident else None
+            now = self.count("dies")
+            self.assertTrue(now <= before, (now, before))
+            before = now
+            self.stack.wait_ready()
+        self.assertEqual(self.count("dies"), (0, 0))
+
+    def test_many_sweepers_that_are_stopped_in_turn(self):
+        """Each row goes, none is waited for, nothing is logged; whoever is stopped, in the middle of a
+        pass or not, holds up nobody: one of them is stopped all the time."""
+        mark, pids = len(self.stack.parley.log()), self.stack.worker_pids()
+
+        def stop_in_turn(_):
+            stopped = random.choice(pids[1:])
+            os.kill(stopped, signal.SIGSTOP)
+            time.sleep(0.2)
+            os.kill(stopped, signal.SIGCONT)
+        self.fill("swept", scaled(4000, 1000), 10)
+        self.fill("long", 3, 10000)
+        os.kill(pids[0], signal.SIGSTOP)
+        stops = Workers(3, stop_in_turn)
+        with Workers(4, self.append):
+            try:
+                stops.__enter__()
+                self.stack.psql("UPDATE sessions SET expires_at = now(), expiry_hour = 0 WHERE user_id"
+                                " IN ('swept', 'long')")
+                took = eventually(lambda: self.stack.psql(
+                    "SELECT (SELECT count(*) FROM sessions WHERE user_id IN ('swept', 'long')) +"
+                    " (SELECT count(*) FROM messages WHERE content IN ('\"swept\"', '\"long\"'))")
+                    == "0", 60)
+            finally:
+                stops.stop()
+                os.kill(pids[0], signal.SIGCONT)
+        self.assertIsNotNone(took)
+        say(f"swept in {took:.1f} s by 8 workers of which 1 to 4 were stopped")
+        bad = [line for line in self.stack.parley.log()[mark:].splitlines()
+               if '"sweep_failed"' in line or '"level":"error"' in line]
+        self.assertEqual(bad, [])
+
+    def append(self, i):
+        """One turn of a live session, straight past the worker that is stopped."""
+        client = self.stack.client(timeout=90)
+        try:
+            client.post(f"/v1/sessions/live{i}/messages?create=true", message("x"))
+        finally:
+            client.close()
+
+
+if __name__ == "__main__":
+    unittest.main()
