@@ -53,7 +53,8 @@ struct cache_link {
     _Atomic uint64_t run;   /* another number each time the link changes hands */
     uint64_t life;          /* of the host's breaker, when the link was opened */
     char run_id[41];        /* of the Redis process at the other end */
-    char epoch[21];         /* part of every key's name; see cache_link_expect */
+    uint64_t expected;      /* see cache_link_expect; what follows is made of it */
+    char epoch[21];         /* part of every key's name */
     char marker[64];
     char sha[SCRIPTS_LOADED][41];
     char why[128];           /* what went wrong last */

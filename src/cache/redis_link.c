@@ -140,6 +140,9 @@ static enum link_result greeting_reply(struct cache_link *l, struct deadline unt
 
 void cache_link_expect(struct cache_link *l, uint64_t epoch)
 {
+    if (l->marker[0] && l->expected == epoch)
+        return;
+    l->expected = epoch;
     snprintf(l->epoch, sizeof l->epoch, "%" PRIu64, epoch);
     snprintf(l->marker, sizeof l->marker, "%s.%s", l->epoch, CACHE_PLANT(21) ? "any" : l->run_id);
 }
@@ -186,6 +189,7 @@ static enum link_result run_id_reply(struct cache_link *l, struct deadline until
         r = fault(l, LINK_REFUSED, "INFO server names no run_id");
     else
         snprintf(l->run_id, sizeof l->run_id, "%.*s", (int)n, at + strlen(name));
+    l->marker[0] = '\0'; /* to be made anew */
     freeReplyObject(reply);
     return r;
 }
