@@ -34,7 +34,7 @@ OBJS    := $(SRCS:%.c=$(BUILD)/%.o) $(if $(filter db,$(ROOMS)),$(BUILD)/gen/migr
 UNIT    := $(wildcard tests/unit/*.c) $(foreach r,$(ROOMS),$(sort $(wildcard tests/unit/$(r)/*.c)))
 SERVICE := tests/unit/main.c $(foreach r,$(ROOMS),$(sort $(wildcard tests/service/$(r)/*.c))) $(wildcard tests/service/*.c)
 
-CHECKS  := layers headers isolation single docs format
+CHECKS  := layers headers isolation single docs plan format
 QUIET    = $(MAKE) --no-print-directory -s -j"$$(nproc)"
 
 .PHONY: all help run test unit service system check $(CHECKS:%=check-%) format-check format \

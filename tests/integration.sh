@@ -222,7 +222,6 @@ if [ "$status" = 200 ] && [[ $body == *parley_statement_seconds_count* ]]; then
     share=$((all > 0 ? fast * 10000 / all : 10000))
     printf 'note %d.%02d %% of %d statements took less than 100 ms (since the start of parley)\n' \
         $((share / 100)) $((share % 100)) "$all"
-    check "at least 95 % of the statements took less than 100 ms" '$share -ge 9500'
 else
     echo "note /metrics is not reachable from here (status $status): no word on speed"
 fi
