@@ -50,6 +50,7 @@ class Lossy(http.server.BaseHTTPRequestHandler):
 
 class Examples(StackTest):
     """One test a language."""
+    env = {"PARLEY_DRAIN": "1"}
 
     def setUp(self):
         super().setUp()

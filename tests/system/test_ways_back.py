@@ -14,7 +14,7 @@ KEYED = {"role": "user", "content": "keyed"}
 
 class WaysBackTest(StackTest):
     """Six sessions with what may be in one, and what they look like from outside."""
-    stack_options = {"servers": ("postgres", "redis", "parley", "nginx")}
+    env = {"PARLEY_DRAIN": "1"}
 
     def setUp(self):
         super().setUp()
@@ -132,7 +132,7 @@ class Schema(WaysBackTest):
 class WithoutRedis(WaysBackTest):
     """REDIS_URL taken away, and given back."""
 
-    env = {"PARLEY_HOSTS": "many"}  # no tier in front of Redis
+    env = {"PARLEY_DRAIN": "1", "PARLEY_HOSTS": "many"}  # no tier in front of Redis
 
     def warm(self):
         """Reads every session; whether Redis holds all of them."""
