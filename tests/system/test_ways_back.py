@@ -2,10 +2,11 @@
 """The ways back that an operator has: the schema down and up again with the data in it, and parley
 without Redis and with it again. Answers are compared byte for byte."""
 import re
+import subprocess
 import unittest
 
 from harness import eventually, message, run
-from stack import PARLEY, ROOT, StackTest
+from stack import PARLEY, ROOT, StackTest, free_port
 
 SCHEMA = ROOT + "/tests/ways-back/schema"
 FORGET = ROOT + "/tests/ways-back/forget-redis"
@@ -175,8 +176,26 @@ class WithoutRedis(WaysBackTest):
         for _ in range(3):
             self.assertEqual(run(FORGET, self.stack.parley.env["REDIS_URL"]).returncode, 0)
             self.assertEqual(self.seen(), before)
-        self.assertEqual(run(FORGET, "unix:///nowhere.sock").returncode, 1)
-        self.assertEqual(run(FORGET, "nowhere", env={"PATH": "/usr/bin:/bin"}).returncode, 2)
+
+    def test_addresses(self):
+        """Every form that REDIS_URL may have, as parley reads it; a wrong one is said."""
+        port, path = free_port(), self.stack.dir + "/other.sock"
+        # pylint: disable=consider-using-with  # ended by the clean-up
+        other = subprocess.Popen(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--unixsocket",
+                                  path, "--save", "", "--requirepass", "p w"], stdout=subprocess.DEVNULL)
+        self.addCleanup(lambda: (other.kill(), other.wait()))
+        words = ("redis-cli", "--no-auth-warning", "-a", "p w", "-p", str(port), "-n", "3")
+        self.assertIsNotNone(eventually(lambda: run(*words, "ping").stdout == "PONG\n", 10))
+        for url, status in ((f"redis://:p%20w@127.0.0.1:{port}/3", 0), (f"unix://{path}?db=3&password=p%20w", 0),
+                            (f"redis://default:p%20w@127.0.0.1:{port}/3", 0), (f"redis://127.0.0.1:{port}/3", 1),
+                            (f"redis://:no@127.0.0.1:{port}/3", 1), (f"redis://:p%20w@127.0.0.1:{port}/4", 0),
+                            (f"unix://{path}.not", 1), ("redis://", 2), ("nowhere", 2)):
+            with self.subTest(url=url):
+                run(*words, "set", "parley:epoch", "7")
+                done = run(FORGET, url)
+                self.assertEqual((done.returncode, done.stderr == ""), (status, status == 0), done.stderr)
+                gone = status == 0 and not url.endswith("4")
+                self.assertEqual(run(*words, "exists", "parley:epoch").stdout, f"{int(not gone)}\n")
 
 
 if __name__ == "__main__":
