@@ -165,6 +165,7 @@ class WithoutRedis(WaysBackTest):
         self.stack.redis.resume()
         done = run(FORGET, url)
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+        self.assertEqual(self.stack.redis.cli("--scan", "--pattern", "parley:{*:v"), "")
         self.configure(url)
         self.assertEqual(self.seen(), without)
         self.assertEqual(self.seen(), without)
@@ -192,10 +193,13 @@ class WithoutRedis(WaysBackTest):
                             (f"unix://{path}.not", 1), ("redis://", 2), ("nowhere", 2)):
             with self.subTest(url=url):
                 run(*words, "set", "parley:epoch", "7")
+                run(*words, "mset", *(word for i in range(3000) for word in (
+                    f"parley:{{t:{i}}}:7:{'fvv'[i % 3]}", "x")))
                 done = run(FORGET, url)
                 self.assertEqual((done.returncode, done.stderr == ""), (status, status == 0), done.stderr)
                 gone = status == 0 and not url.endswith("4")
                 self.assertEqual(run(*words, "exists", "parley:epoch").stdout, f"{int(not gone)}\n")
+                self.assertEqual(run(*words, "dbsize").stdout, f"{1000 if gone else 3001}\n")
 
 
 if __name__ == "__main__":
