@@ -35,7 +35,7 @@ UNIT    := $(wildcard tests/unit/*.c) $(foreach r,$(ROOMS),$(sort $(wildcard tes
 SERVICE := tests/unit/main.c $(if $(filter cache,$(ROOMS)),tests/unit/cache/interleave.c) \
            $(foreach r,$(ROOMS),$(sort $(wildcard tests/service/$(r)/*.c))) $(wildcard tests/service/*.c)
 
-CHECKS  := layers headers isolation single docs format
+CHECKS  := layers headers isolation single docs plan format
 QUIET    = $(MAKE) --no-print-directory -s -j"$$(nproc)"
 
 .PHONY: all help run test unit service system check $(CHECKS:%=check-%) format-check format \

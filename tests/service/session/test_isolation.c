@@ -310,7 +310,51 @@ static void moved_value(void)
     world_close(&w);
 }
 
-SUITE(session_isolation, "session/isolation", {"two modules", two_modules},
+static void scribble(struct sv text)
+{
+    memset((void *)(uintptr_t)text.p, '#', text.n);
+}
+
+/* What a caller got is its own: whatever it does to it, the next one gets what was stored. Fails if
+ * a read gives out bytes that it keeps for the next one: tried. */
+static void expect_copies(struct world *w, const char *id)
+{
+    struct caller other;
+    caller_open(&other);
+    expect_make(w, "t1", id, "\"of copy\"", &nobody);
+    for (int i = 0; i < 3; i++) {
+        struct session mine, theirs;
+        struct request_ctx *ctx = world_request(w, "t1");
+        enum err e = session_get(w->sessions, ctx, sv_from(id), SV_NONE, 20, &mine);
+        CU_ASSERT_TRUE(e == ERR_NONE && mine.n_messages == 1);
+        if (e != ERR_NONE || mine.n_messages != 1)
+            break;
+        scribble(mine.context);
+        scribble(mine.messages[0].content);
+        memset(mine.messages, '#', sizeof mine.messages[0]);
+        ctx = caller_request(&other, "t1");
+        e = session_get(w->sessions, ctx, sv_from(id), SV_NONE, 20, &theirs);
+        CU_ASSERT_TRUE(e == ERR_NONE && theirs.n_messages == 1 &&
+                       sv_eq(theirs.messages[0].content, SV("\"of copy\"")));
+        CU_ASSERT_TRUE(sv_eq(theirs.session_id, sv_from(id)));
+        CU_ASSERT_TRUE(sv_eq(theirs.context, SV("{}")));
+    }
+    caller_close(&other);
+    expect_only(w, "t1", id, "\"of copy\"");
+}
+
+static void copies(void)
+{
+    for (int redis = 0; redis < 2; redis++) {
+        struct world w;
+        if (!world_open(&w, redis == 1))
+            return;
+        expect_copies(&w, redis ? "i:copy" : "i:copy-plain");
+        world_close(&w);
+    }
+}
+
+SUITE(session_isolation, "session/isolation", {"two modules", two_modules}, {"copies", copies},
       {"two modules on one pool", two_modules_on_one_pool},
       {"row-level security", row_level_security},
       {"row-level security of the owner", row_level_security_of_the_owner},

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: MIT
+"""The ways back that an operator has: the schema down and up again with the data in it, and parley
+without Redis and with it again. Answers are compared byte for byte."""
+import re
+import subprocess
+import unittest
+
+from harness import eventually, message, run
+from stack import PARLEY, ROOT, StackTest, free_port
+
+SCHEMA = ROOT + "/tests/ways-back/schema"
+FORGET = ROOT + "/tests/ways-back/forget-redis"
+KEYED = {"role": "user", "content": "keyed"}
+
+
+class WaysBackTest(StackTest):
+    """Six sessions with what may be in one, and what they look like from outside."""
+    env = {"PARLEY_DRAIN": "1"}
+
+    def setUp(self):
+        super().setUp()
+        self.paths = [f"/v1/sessions/back:{self.id().rsplit('.', 1)[1]}:{i}" for i in range(6)]
+        for i, path in enumerate(self.paths):
+            body = (b'{"user_id":"u%d \\u00e9","language":"de","context":{"n": 1.50, "t":"\\\\N\\t"},'
+                    b'"metadata":{"a":[1,null,"\\\\."]},"ttl_seconds":%d,"expiry":"%s"}'
+                    % (i, 3600 + i, (b"sliding", b"absolute")[i % 2]))
+            made = self.client.put(path, body, headers={"Content-Type": "application/json"})
+            self.assertEqual(made.status, 201, made)
+            some = [message("m\t%d \u2028 \\. \\N" % k, metadata={"k": k}) for k in range(i * 7)]
+            some.append(message([{"type": "text", "text": "\x1f\r\n"}], message_id=f"own-{i}"))
+            self.post(path, {"messages": some})
+            self.assertEqual(self.client.delete(path + "/messages/1").status, 204)
+        self.post(self.paths[0], KEYED, headers={"Idempotency-Key": self.paths[0]})
+
+    def post(self, path, body, **options):
+        """An append that must succeed; the answer."""
+        answer = self.client.post(path + "/messages", body, **options)
+        self.assertEqual(answer.status, 201, answer)
+        return answer
+
+    def seen(self):
+        """What every path gives: status, entity tag and body, and the answer to the keyed request."""
+        answers = []
+        for path in self.paths:
+            for target in ("", "?messages=1000", "/messages?order=asc&limit=1000", f"/messages/own-"
+                           f"{path.rsplit(':', 1)[1]}", "/messages/1"):
+                a = self.client.get(path + target)
+                answers.append((path + target, a.status, a.headers["ETag"], re.sub(
+                    rb',?"request_id":"[^"]*"', b"", a.body)))
+        again = self.post(self.paths[0], KEYED, headers={"Idempotency-Key": self.paths[0]})
+        self.assertEqual(again.headers["Idempotent-Replayed"], "true")
+        return answers + [again.body]
+
+    def schema(self, *arguments):
+        """The script, as the owner of the tables."""
+        return run(SCHEMA, *arguments, env={**self.stack.parley.environment(), "PARLEY": PARLEY},
+                   cwd=self.stack.dir)
+
+    def migrate(self, version):
+        """parley migrate --to version."""
+        done = self.stack.parley.run("migrate", "--to", str(version))
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def version(self):
+        """Of the schema in the database."""
+        return int(self.stack.psql("SELECT max(version) FROM parley_schema"))
+
+
+class Schema(WaysBackTest):
+    """Down and up."""
+
+    def test_around(self):
+        """Fails if sequences are not saved (the next session takes a generation that is there), if
+        row-level security binds the owner (nothing is saved), if idempotency_keys is left out: tried."""
+        before = self.seen()
+        refused = self.schema("around", "saved")
+        self.assertEqual(refused.returncode, 1)
+        self.assertRegex(refused.stderr, r"^schema: parley is connected \d+ times; stop it first\n$")
+        forced = "SELECT relname, relforcerowsecurity FROM pg_class WHERE relkind = 'r' AND" \
+                 " relnamespace = 'public'::regnamespace ORDER BY 1"
+        security = self.stack.psql(forced)
+        self.stack.parley.stop()
+        done = self.schema("around", "saved")
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        self.assertIn("migration 1 sessions down: done", done.stdout)
+        self.assertEqual(self.stack.psql(forced), security)
+        # Over what is there nothing is restored; nor is what was changed since.
+        again = self.schema("restore", "saved")
+        self.assertEqual(again.returncode, 1)
+        self.assertIn("there are sessions in it", again.stderr)
+        with open(self.stack.dir + "/saved/messages.copy", "ab") as f:
+            f.write(b"x")
+        self.assertIn("is not what was saved", self.schema("restore", "saved").stderr)
+        # Not even from Redis: what is read comes out of PostgreSQL.
+        self.stack.redis.cli("FLUSHALL")
+        self.stack.parley.start()
+        self.stack.wait_ready()
+        self.assertEqual(self.seen(), before)
+        self.assertEqual(self.client.put(self.paths[0] + ":new", {}).status, 201)
+        self.post(self.paths[1], message("goes on"))
+
+    def test_cut_off(self):
+        """A run that ended after the schema was taken down: the data is in the directory."""
+        before = self.seen()
+        self.stack.parley.stop()
+        self.assertEqual(self.schema("save", "cut").returncode, 0)
+        self.assertEqual(self.schema("save", "cut").stderr, "schema: cut is there already\n")
+        self.migrate(0)
+        refused = self.schema("restore", "cut")
+        self.assertEqual(refused.returncode, 1)
+        self.assertEqual(self.stack.parley.run("migrate").returncode, 0)
+        self.assertEqual(self.schema("restore", "cut").returncode, 0)
+        self.stack.redis.cli("FLUSHALL")
+        self.stack.parley.start()
+        self.stack.wait_ready()
+        self.assertEqual(self.seen(), before)
+
+    def test_each_step(self):
+        """Every migration but the first goes down and up again under the data."""
+        before, newest = self.seen(), self.version()
+        self.stack.parley.stop()
+        for version in range(newest, 1, -1):
+            self.migrate(version - 1)
+            self.assertEqual(self.version(), version - 1)
+            self.migrate(newest)
+        self.migrate(newest)
+        self.stack.redis.cli("FLUSHALL")
+        self.stack.parley.start()
+        self.stack.wait_ready()
+        self.assertEqual(self.seen(), before)
+
+
+class WithoutRedis(WaysBackTest):
+    """REDIS_URL taken away, and given back."""
+
+    env = {"PARLEY_DRAIN": "1", "PARLEY_HOSTS": "many"}  # no tier in front of Redis
+
+    def warm(self):
+        """Reads every session; whether Redis holds all of them."""
+        for path in self.paths:
+            self.client.get(path)
+        found = self.stack.redis.cli("--scan", "--pattern", "parley:{*" + self.paths[0][-20:-1] + "*:v")
+        return len(found.split()) == len(self.paths)
+
+    def configure(self, url):
+        """Restarts parley with this REDIS_URL."""
+        self.stack.parley.restart(REDIS_URL=url)
+        self.stack.wait_ready()
+
+    def test_there_and_back(self):
+        """Fails without forget-redis: the sessions come back as they were before the writes that
+        Redis does not know of: tried."""
+        url = self.stack.parley.env["REDIS_URL"]
+        before = self.seen()
+        self.assertIsNotNone(eventually(self.warm, 10), "the sessions do not get into Redis")
+        self.configure("")
+        self.addCleanup(self.stack.redis.resume)
+        self.stack.redis.pause()  # whoever asked it now would wait
+        self.assertEqual(self.seen(), before)
+        for path in self.paths[:4]:
+            self.post(path, message("without Redis"))
+        self.assertEqual(self.client.patch(self.paths[4], {"language": "fr"}).status, 200)
+        self.assertEqual(self.client.delete(self.paths[5]).status, 204)
+        without = self.seen()
+        self.stack.redis.resume()
+        done = run(FORGET, url)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+        self.assertEqual(self.stack.redis.cli("--scan", "--pattern", "parley:{*:v"), "")
+        self.configure(url)
+        self.assertEqual(self.seen(), without)
+        self.assertEqual(self.seen(), without)
+        self.assertIn(b"without Redis", self.client.get(self.paths[0]).body)
+
+    def test_forgetting(self):
+        """While parley runs: the same answers. What is no Redis is said."""
+        before = self.seen()
+        for _ in range(3):
+            self.assertEqual(run(FORGET, self.stack.parley.env["REDIS_URL"]).returncode, 0)
+            self.assertEqual(self.seen(), before)
+
+    def test_addresses(self):
+        """Every form that REDIS_URL may have, as parley reads it; a wrong one is said."""
+        port, path = free_port(), self.stack.dir + "/other.sock"
+        # pylint: disable=consider-using-with  # ended by the clean-up
+        other = subprocess.Popen(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--unixsocket",
+                                  path, "--save", "", "--requirepass", "p w"], stdout=subprocess.DEVNULL)
+        self.addCleanup(lambda: (other.kill(), other.wait()))
+        words = ("redis-cli", "--no-auth-warning", "-a", "p w", "-p", str(port), "-n", "3")
+        self.assertIsNotNone(eventually(lambda: run(*words, "ping").stdout == "PONG\n", 10))
+        for url, status in ((f"redis://:p%20w@127.0.0.1:{port}/3", 0), (f"unix://{path}?db=3&password=p%20w", 0),
+                            (f"redis://default:p%20w@127.0.0.1:{port}/3", 0), (f"redis://127.0.0.1:{port}/3", 1),
+                            (f"redis://:no@127.0.0.1:{port}/3", 1), (f"redis://:p%20w@127.0.0.1:{port}/4", 0),
+                            (f"unix://{path}.not", 1), ("redis://", 2), ("nowhere", 2)):
+            with self.subTest(url=url):
+                run(*words, "set", "parley:epoch", "7")
+                run(*words, "mset", *(word for i in range(3000) for word in (
+                    f"parley:{{t:{i}}}:7:{'fvv'[i % 3]}", "x")))
+                done = run(FORGET, url)
+                self.assertEqual((done.returncode, done.stderr == ""), (status, status == 0), done.stderr)
+                gone = status == 0 and not url.endswith("4")
+                self.assertEqual(run(*words, "exists", "parley:epoch").stdout, f"{int(not gone)}\n")
+                self.assertEqual(run(*words, "dbsize").stdout, f"{1000 if gone else 3001}\n")
+
+
+if __name__ == "__main__":
+    unittest.main()
