@@ -219,8 +219,8 @@ static void work_erase_or_append(struct crowd *crowd, struct caller *c, int me)
 }
 
 /* No message that was acknowledged is lost track of: each was deleted by one of them, once, or is
- * there in a session of the user that was made since. Fails if the hidden ones are found by an id
- * that an append may still have: SQL_HIDE without a new session_id, tried. */
+ * there in a session of the user that was made since. Fails if messages are deleted before their
+ * session is hidden: tried. */
 static void erase_against_everybody(void)
 {
     static struct metrics_slot slot;

@@ -68,8 +68,8 @@ static void of_another_list(void)
     http_rig_close(&other);
 }
 
-/* Any other character anywhere, cut short, made longer. Fails if the checksum is not compared, or
- * the number of bytes is not: tried. */
+/* Any other character anywhere, cut short, made longer. Fails if the checksum is not
+ * compared: tried. */
 static void tampered(void)
 {
     static const char all[] =
