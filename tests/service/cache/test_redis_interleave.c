@@ -17,7 +17,7 @@
 #include "hosts.h"
 #include "parley/base/uuid.h"
 
-enum { ROUNDS = 10000, STEPS = 16, ACTORS = 5, KEYS = 2, LEASE = 5, OLDER_EVERY = 400 };
+enum { ROUNDS = 10000, STEPS = 16, ACTORS = 5, KEYS = 2, LEASE = 8, OLDER_EVERY = 400 };
 
 enum happened {
     HITS,
@@ -101,6 +101,16 @@ static void expect_current(struct play *p, int64_t version, int64_t least)
     p->reported = true;
 }
 
+static void read_all(struct play *p)
+{
+    for (int i = 0; i < 2 * KEYS; i++) {
+        int64_t version = read_version(p->h.host[i % 2].cache, key_of(p, i / 2));
+        CU_ASSERT_NOT_EQUAL(version, -1);
+        if (version > 0)
+            expect_current(p, version, p->acknowledged[i / 2]);
+    }
+}
+
 /* Read, or miss; read the record; fill. */
 static void reader_step(struct play *p, struct actor *a)
 {
@@ -161,6 +171,7 @@ static void writer_settle(struct play *p, struct actor *a)
         p->n[UNFENCED] += !a->fence.set;
         if (p->acknowledged[a->key] < a->version)
             p->acknowledged[a->key] = a->version;
+        read_all(p);
     }
     if (!a->in_doubt)
         actor_end(a);
@@ -213,6 +224,17 @@ static void actor_step(struct play *p, struct actor *a)
         reader_step(p, a);
 }
 
+/* All steps of one at once, for each session. */
+static void whole(struct play *p, bool writer)
+{
+    for (int i = 0; i < KEYS; i++) {
+        struct actor a = {.busy = true, .writer = writer, .host = (int)roll(p, 2), .key = i};
+        request_begin(&a.r);
+        while (a.busy)
+            actor_step(p, &a);
+    }
+}
+
 /* ---- what happens around them ---- */
 
 static void heal(struct play *p)
@@ -234,16 +256,6 @@ static void die(struct play *p, int host)
     }
     hosts_die(&p->h, host, true);
     p->n[DIED]++;
-}
-
-static void read_all(struct play *p)
-{
-    for (int i = 0; i < 2 * KEYS; i++) {
-        int64_t version = read_version(p->h.host[i % 2].cache, key_of(p, i / 2));
-        CU_ASSERT_NOT_EQUAL(version, -1);
-        if (version > 0)
-            expect_current(p, version, p->acknowledged[i / 2]);
-    }
 }
 
 /* Redis is killed and comes back with what was saved some time before, keys and marker. */
@@ -276,6 +288,8 @@ static void disturb(struct play *p)
     if (what < 1) {
         hosts_reach(&p->h, host, false);
         p->h.host[host].link.away = roll(p, 8) == 0;
+        /* The other one has just got a lease. */
+        cache_poll(p->h.host[!host].cache);
         p->n[CUT_OFF]++;
         p->cut_off = true;
     } else if (what < 3) {
@@ -339,10 +353,14 @@ static void play_round(struct play *p)
     const int steps = older ? 3 * STEPS : STEPS;
     round_begin(p);
     for (int s = 0; s < steps; s++) {
-        if (older && s == STEPS)
+        if (older && s == STEPS) {
+            whole(p, false);
             hosts_tell(&p->h, "SAVE");
-        if (older && s == 2 * STEPS)
+        }
+        if (older && s == 2 * STEPS) {
+            whole(p, true);
             bring_back(p);
+        }
         /* What changes the epoch would hide whether older data are told from newer ones. */
         if (roll(p, 4) || (older && s >= STEPS))
             actor_step(p, &p->actor[roll(p, ACTORS)]);
