@@ -10,12 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TIERS_MAX = 2 };
+enum { TIERS_MAX = 2, TELL_MS = 1000 };
 
 struct cache {
     struct cache_tier *tier[TIERS_MAX]; /* owned, fastest first */
     size_t n;
     struct metrics_slot *slot; /* may be NULL */
+    /* Without Redis: the record that is to know it, and whether it does. */
+    struct cache_authority authority;
+    atomic_bool told;
 };
 
 static bool open_memory(struct cache *c, const struct cache_settings *settings)
@@ -33,8 +36,10 @@ static bool open_redis(struct cache *c, const struct cache_settings *settings)
 {
     struct cache_url url;
     char why[256];
-    if (!settings->redis_url || settings->redis_url[0] == '\0')
+    if (!settings->redis_url || settings->redis_url[0] == '\0') {
+        c->authority = settings->authority;
         return true;
+    }
     /* An URL that cannot be used was refused with the configuration; here it is as none. */
     bool valid = cache_url_parse(settings->redis_url, &url, why, sizeof why);
     if (valid)
@@ -123,11 +128,28 @@ bool cache_read_unverified(struct cache *c, struct request_ctx *ctx, struct cach
     return read_tiers(c, ctx, key, out, &ticket);
 }
 
+/* What a Redis holds that was in use before hears nothing of the writes of this one: the record is
+ * made dirty, once, before the first of them, and nobody reads there again before the epoch is
+ * raised. */
+static bool record_knows(struct cache *c)
+{
+    struct cache_record record;
+    if (!c->authority.ask || atomic_load(&c->told) || CACHE_PLANT(31))
+        return true;
+    if (c->authority.ask(c->authority.arg, CACHE_HOLD, 1, deadline_in_ms(TELL_MS), &record) !=
+        ERR_NONE)
+        return false;
+    atomic_store(&c->told, true);
+    return true;
+}
+
 enum err cache_fence(struct cache *c, struct request_ctx *ctx, struct cache_key key,
                      struct cache_fence *fence)
 {
     int64_t began = clock_mono_us();
     memset(fence, 0, sizeof *fence);
+    if (!record_knows(c))
+        return ERR_UNAVAILABLE;
     for (size_t i = c->n; i-- > 0;)
         c->tier[i]->ops->fence(c->tier[i], ctx, key, fence);
     ctx->trace.cache_us += clock_mono_us() - began;

@@ -53,10 +53,48 @@ static void use(struct cache *c, struct metrics_slot *slot, bool away)
     arena_destroy(a);
 }
 
+/* Answers, and counts the questions. */
+static enum err count_asked(void *arg, enum cache_ask what, uint64_t n, struct deadline until,
+                            struct cache_record *out)
+{
+    (void)n;
+    (void)until;
+    CU_ASSERT_EQUAL(what, CACHE_HOLD);
+    ++*(int *)arg;
+    *out = (struct cache_record){1, true, true};
+    return ERR_NONE;
+}
+
+/* Without Redis the record hears of it before the first write, and once. Fails if it does not. */
+static void record_is_told(void)
+{
+    int asked = 0;
+    struct metrics_slot *slot = calloc(1, sizeof *slot);
+    struct cache_settings settings = settings_for("");
+    struct cache *c = cache_open(&settings, slot);
+    struct request_ctx ctx;
+    struct cache_fence fence;
+    struct arena *a = arena_create(1 << 16);
+    ctx_init(&ctx, a, deadline_in_ms(2000), SV("default"), SV("r"));
+    CU_ASSERT_EQUAL(cache_fence(c, &ctx, key, &fence), ERR_UNAVAILABLE);
+    cache_close(c);
+    settings.authority = (struct cache_authority){&asked, count_asked};
+    c = cache_open(&settings, slot);
+    CU_ASSERT_EQUAL(asked, 0);
+    use(c, slot, false);
+    CU_ASSERT_EQUAL(asked, 1);
+    use(c, slot, false);
+    CU_ASSERT_EQUAL(asked, 1);
+    cache_close(c);
+    arena_destroy(a);
+    free(slot);
+}
+
 static void off(void)
 {
     struct metrics_slot *slot = calloc(1, sizeof *slot);
     struct cache_settings settings = settings_for("");
+    settings.authority.ask = NULL;
     struct cache *c = cache_open(&settings, slot);
     struct cache_status status;
     use(c, slot, false);
@@ -98,5 +136,5 @@ static void away_without_slot(void)
     free(slot);
 }
 
-SUITE(chain, "cache/cache", {"off", off}, {"away", away},
+SUITE(chain, "cache/cache", {"off", off}, {"the record is told", record_is_told}, {"away", away},
       {"away, nothing counted", away_without_slot})
