@@ -56,6 +56,10 @@ struct cache_host {
     _Atomic int64_t held_at_us;    /* when the newest successful HOLD was sent */
     _Atomic int64_t hold_began_us; /* since when holds followed each other without a gap */
     _Atomic int64_t poll_at_us, probe_at_us, pause_us;
+    _Atomic int64_t fence_us; /* the longest of any worker so far */
+    /* A worker died: what it committed without a word is left behind at this time, when its last
+     * statement is over. 0: none did. */
+    _Atomic int64_t raise_at_us;
 };
 
 struct cache_shared {
@@ -92,6 +96,9 @@ MUSTCHECK bool cache_codec_encode(struct arena *a, struct cache_key key,
 /* False unless stored is whole and belongs to key. out->bytes borrows from stored; ttl_ms is left
  * alone. */
 MUSTCHECK bool cache_codec_decode(struct sv stored, struct cache_key key, struct cache_value *out);
+
+/* Raises *at to v, unless it is more. */
+void cache_set_at_least(_Atomic int64_t *at, int64_t v);
 
 /* Counts a value that was found under key and is not its own, or is damaged; tells the log. */
 void cache_count_mismatch(_Atomic uint64_t *count, const char *tier, struct cache_key key);

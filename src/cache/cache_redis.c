@@ -75,6 +75,7 @@ struct cache_tier *cache_redis_open(const struct cache_settings *settings,
     r->hold_ms = settings->hold_ms > 0 ? settings->hold_ms : CACHE_HOLD_MS;
     r->poll_ms = settings->poll_ms > 0 ? settings->poll_ms : CACHE_POLL_MS;
     r->host = settings->shared ? &settings->shared->host : &r->own;
+    cache_set_at_least(&r->host->fence_us, r->fence_ms * INT64_C(1000));
     if (pthread_mutex_init(&r->lock, NULL) != 0) {
         free(r);
         return NULL;

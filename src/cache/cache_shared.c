@@ -30,8 +30,20 @@ void cache_shared_unmap(struct cache_shared *shared)
         munmap(shared, shared->size);
 }
 
+void cache_set_at_least(_Atomic int64_t *at, int64_t v)
+{
+    int64_t old = atomic_load(at);
+    while (old < v && !atomic_compare_exchange_weak(at, &old, v))
+        continue;
+}
+
+/* Of Redis, too: where two wrote at once, the one that lived may have stored there what it made
+ * before the commit of the dead one. */
 void cache_shared_bury(struct cache_shared *shared, pid_t pid)
 {
+    struct cache_host *h = &shared->host;
+    if (!CACHE_PLANT(32))
+        cache_set_at_least(&h->raise_at_us, clock_mono_us() + atomic_load(&h->fence_us));
     if (shared->memory)
         memory_bury(shared->memory, pid, clock_mono_us());
 }

@@ -91,21 +91,14 @@ uint64_t memory_raise(struct memory_table *t, uint64_t hash)
     return atomic_fetch_add(epoch_of(t, hash), 1);
 }
 
-static void set_at_least(_Atomic int64_t *what, int64_t v)
-{
-    int64_t now = atomic_load(what);
-    while (now < v && !atomic_compare_exchange_weak(what, &now, v))
-        continue;
-}
-
 void memory_bar_ms(struct memory_table *t, int64_t ms)
 {
-    set_at_least(&t->bar_ms, ms);
+    cache_set_at_least(&t->bar_ms, ms);
 }
 
 void memory_bar(struct memory_table *t, uint64_t hash, int64_t until_us)
 {
-    set_at_least(bar_of(t, hash), until_us);
+    cache_set_at_least(bar_of(t, hash), until_us);
 }
 
 /* What its dead writer has left half done is of no use. */
@@ -121,7 +114,7 @@ static void free_stripe(struct memory_stripe *s, uint64_t word)
 void memory_bury(struct memory_table *t, pid_t pid, int64_t now_us)
 {
     if (!CACHE_PLANT(6))
-        set_at_least(&t->bar_all_us, now_us + atomic_load(&t->bar_ms) * 1000);
+        cache_set_at_least(&t->bar_all_us, now_us + atomic_load(&t->bar_ms) * 1000);
     if (!CACHE_PLANT(4))
         atomic_fetch_add(&t->all, 1);
     for (uint64_t i = 0; i < t->n_stripes; i++) {

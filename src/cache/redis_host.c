@@ -40,13 +40,6 @@ static void raise_u64(_Atomic uint64_t *at, uint64_t v)
         ;
 }
 
-static void raise_i64(_Atomic int64_t *at, int64_t v)
-{
-    int64_t old = atomic_load(at);
-    while (old < v && !atomic_compare_exchange_weak(at, &old, v))
-        ;
-}
-
 int64_t cache_pause_min_us(const struct cache_redis *r)
 {
     return us(r->poll_ms) / 6;
@@ -76,7 +69,7 @@ static void learn(struct cache_redis *r, uint64_t life, int64_t sent_us,
         record->epoch < atomic_load(&h->epoch))
         return;
     /* Epoch before lease; readers take them in the other order. */
-    raise_i64(&h->lease_until_us, sent_us + us(r->lease_ms));
+    cache_set_at_least(&h->lease_until_us, sent_us + us(r->lease_ms));
     if (life & 1)
         raise_u64(&h->lease_life, life);
 }
@@ -118,8 +111,8 @@ static bool hold(struct cache_redis *r)
      * is read first. */
     int64_t now = clock_mono_us(), before = atomic_load(&h->held_at_us);
     if (before == 0 || (now - before > us(r->hold_ms) / 6 * 5 && !CACHE_PLANT(27)))
-        raise_i64(&h->hold_began_us, now);
-    raise_i64(&h->held_at_us, sent_us);
+        cache_set_at_least(&h->hold_began_us, now);
+    cache_set_at_least(&h->held_at_us, sent_us);
     return true;
 }
 
@@ -153,6 +146,7 @@ struct upkeep {
     struct cache_redis *redis;
     struct cache_record record;
     uint64_t life;
+    int64_t raise_at_us; /* as it was at the beginning */
 };
 
 /* Raises the record and sets the marker, once, on the link whose process it names. */
@@ -168,6 +162,8 @@ static enum link_result raise_on(struct cache_link *l, struct upkeep *k)
     }
     cache_link_expect(l, raised.epoch);
     enum link_result result = cache_link_mark(l, l->marker, deadline_in_ms(r->timeout_ms));
+    if (clock_mono_us() >= k->raise_at_us)
+        (void)atomic_compare_exchange_strong(&r->host->raise_at_us, &k->raise_at_us, 0);
     learn(r, k->life, sent_us, &raised);
     return result;
 }
@@ -183,7 +179,8 @@ static enum link_result upkeep_on(struct cache_link *l, struct deadline until, v
         return result;
     const bool wrong = strcmp(found, l->marker) != 0;
     const bool dirty = k->record.dirty && !CACHE_PLANT(25);
-    if (!wrong && !dirty && k->record.epoch >= atomic_load(&r->host->epoch))
+    const bool died = k->raise_at_us != 0 && clock_mono_us() >= k->raise_at_us;
+    if (!wrong && !dirty && !died && k->record.epoch >= atomic_load(&r->host->epoch))
         return LINK_DONE;
     return raise_on(l, k);
 }
@@ -192,7 +189,8 @@ static enum link_result upkeep_on(struct cache_link *l, struct deadline until, v
 static void poll_host(struct cache_redis *r)
 {
     struct cache_host *h = r->host;
-    struct upkeep k = {.redis = r, .life = atomic_load(&h->life)};
+    struct upkeep k = {
+        .redis = r, .life = atomic_load(&h->life), .raise_at_us = atomic_load(&h->raise_at_us)};
     char why[128] = "";
     if (!cache_host_claim(&h->poll_at_us, us(r->poll_ms)))
         return;

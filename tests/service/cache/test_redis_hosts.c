@@ -307,6 +307,47 @@ static void raised_by_another(void)
     hosts_close(&h);
 }
 
+/* Two write at once; the one that commits last dies without a word, and the other one stores what
+ * it made before. Nobody was told of the dead one's write, but what Redis has may not stay. Fails
+ * if a burial leaves Redis alone (plant 32). */
+static void killed_beside_another(void)
+{
+    struct rig rig;
+    struct request r;
+    struct cache_fence dead, alive;
+    if (!rig_open(&rig))
+        return;
+    struct cache_shared *shared = cache_shared_map(0);
+    struct cache_settings s = rig_settings(&rig.link, shared);
+    s.fence_ms = 300;
+    struct cache *c = cache_open(&s, NULL);
+    CU_ASSERT(polled(c));
+    request_begin(&r);
+    CU_ASSERT_EQUAL(cache_fence(c, &r.ctx, key, &dead), ERR_NONE);
+    CU_ASSERT_EQUAL(cache_fence(c, &r.ctx, key, &alive), ERR_NONE);
+    struct cache_value v = value_of(&r, key, 1);
+    CU_ASSERT_EQUAL(cache_settle(c, &r.ctx, key, &alive, &v), ERR_NONE);
+    CU_ASSERT_EQUAL(read_version(c, key), 1);
+    cache_shared_bury(shared, 1);
+    const long raises = rig.authority.raises;
+    for (int i = 0; i < 5000 && rig.authority.raises == raises; i++) {
+        cache_poll(c);
+        usleep(1000);
+    }
+    CU_ASSERT_EQUAL(rig.authority.raises, raises + 1);
+    expect_not(c, 1);
+    /* Once a death. */
+    for (int i = 0; i < 3 * POLL_MS; i++) {
+        cache_poll(c);
+        usleep(1000);
+    }
+    CU_ASSERT_EQUAL(rig.authority.raises, raises + 1);
+    request_end(&r);
+    cache_close(c);
+    cache_shared_unmap(shared);
+    rig_close(&rig);
+}
+
 /* Without somebody to ask, Redis is reached and nothing more. */
 static void nobody_to_ask(void)
 {
@@ -331,4 +372,5 @@ SUITE(hosts, "service/cache/redis_hosts", {"what becomes of Redis, one host", on
       {"cut off and dead", cut_off_and_dead}, {"cut off with a gap", cut_off_with_a_gap},
       {"cut off before the settling", cut_off_before_the_settling},
       {"a lease runs out", lease_runs_out}, {"raised and not marked", raised_and_not_marked},
-      {"raised by another", raised_by_another}, {"nobody to ask", nobody_to_ask})
+      {"raised by another", raised_by_another}, {"killed beside another", killed_beside_another},
+      {"nobody to ask", nobody_to_ask})
