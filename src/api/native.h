@@ -34,22 +34,27 @@ enum err native_user_export(struct request_ctx *ctx, const struct http_call *cal
 enum err native_user_delete(struct request_ctx *ctx, const struct http_call *call,
                             struct http_response *res);
 
-/* native_input.c: what a request says, checked; each fault names its field. */
+/* native_guard.c: what a request says beside its body, checked; each fault names its field. */
 struct sessions *native_sessions(const struct http_call *call);
 MUSTCHECK enum err native_no_params(struct request_ctx *ctx, const struct http_request *req);
+MUSTCHECK enum err native_no_body(struct request_ctx *ctx, const struct http_request *req);
 MUSTCHECK enum err native_session_id(struct request_ctx *ctx, struct sv id);
+enum { NATIVE_USER_MAX = 256 }; /* bytes */
+bool native_user_valid(struct sv user);
 MUSTCHECK enum err native_user_id(struct request_ctx *ctx, struct sv user);
 MUSTCHECK enum err native_user(struct request_ctx *ctx, const struct http_request *req,
                                struct sv *out);
 /* User, If-Match and idempotency key. */
 MUSTCHECK enum err native_guard(struct request_ctx *ctx, const struct http_request *req,
                                 struct session_guard *out);
+
+/* native_input.c: what its body says. */
+
 /* The body as an indexed object. optional: no body is an empty object. merge_patch: the media type
  * application/merge-patch+json is taken too. */
 enum native_body { NATIVE_BODY_REQUIRED, NATIVE_BODY_OPTIONAL, NATIVE_BODY_PATCH };
 MUSTCHECK enum err native_body(struct request_ctx *ctx, const struct http_request *req,
                                enum native_body kind, struct jdoc *out);
-MUSTCHECK enum err native_no_body(struct request_ctx *ctx, const struct http_request *req);
 /* A body of POST (id absent: it may name one) or PUT. */
 MUSTCHECK enum err native_read_draft(struct request_ctx *ctx, const struct jdoc *doc, struct sv id,
                                      struct session_draft *out);

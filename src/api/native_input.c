@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* What a native request says, read into the session module's terms; each fault names its field. */
+/* Bodies of the native interface, read into the session module's terms; each fault names its field.
+ */
 #include "native.h"
 
 #include <stdio.h>
 
-#include "parley/base/utf8.h"
-#include "parley/http/conditional.h"
-#include "parley/http/fingerprint.h"
-
-enum { NAME_MAX_CHARS = 64, LANGUAGE_MAX = 35, USER_MAX_BYTES = 256 };
+enum { NAME_MAX_CHARS = 64, LANGUAGE_MAX = 35 };
 static const int64_t ttl_max = INT64_C(3153600000); /* 100 years */
 
 static enum err bad(struct request_ctx *ctx, const char *path, const char *field, const char *why)
@@ -16,33 +13,6 @@ static enum err bad(struct request_ctx *ctx, const char *path, const char *field
     char name[128];
     snprintf(name, sizeof(name), "%s%s%s", path, *path ? "." : "", field);
     return ctx_fail(ctx, ERR_INVALID, "invalid_field", name, "%s %s", name, why);
-}
-
-enum err native_session_id(struct request_ctx *ctx, struct sv id)
-{
-    if (session_id_valid(id))
-        return ERR_NONE;
-    return ctx_fail(ctx, ERR_INVALID, "invalid_id", "session_id",
-                    "A session_id is 1 to %d of A-Z a-z 0-9 . _ : - and neither . nor ..",
-                    SESSION_ID_MAX);
-}
-
-static bool is_user(struct sv user)
-{
-    for (size_t i = 0; i < user.n; i++)
-        if ((unsigned char)user.p[i] < 0x20 || user.p[i] == 0x7f)
-            return false;
-    /* A header is not checked for UTF-8 before, as a body is. */
-    return user.n >= 1 && user.n <= USER_MAX_BYTES && utf8_valid(user, NULL);
-}
-
-enum err native_user_id(struct request_ctx *ctx, struct sv user)
-{
-    if (is_user(user))
-        return ERR_NONE;
-    return ctx_fail(ctx, ERR_INVALID, "invalid_id", "user_id",
-                    "A user is named by 1 to %d bytes of UTF-8 without control characters.",
-                    USER_MAX_BYTES);
 }
 
 static bool is_name(struct sv s, size_t max, const char *more)
@@ -57,90 +27,6 @@ static bool is_name(struct sv s, size_t max, const char *more)
             return false;
     }
     return s.n >= 1 && s.n <= max;
-}
-
-enum err native_user(struct request_ctx *ctx, const struct http_request *req, struct sv *out)
-{
-    *out = http_header_get(req, "x-parley-user");
-    if (!out->p || is_user(*out))
-        return ERR_NONE;
-    return ctx_fail(ctx, ERR_INVALID, "invalid_header", "X-Parley-User",
-                    "A user is named by 1 to %d bytes of UTF-8 without control characters.",
-                    USER_MAX_BYTES);
-}
-
-static enum err read_key(struct request_ctx *ctx, const struct http_request *req,
-                         struct session_guard *out)
-{
-    out->key = http_header_get(req, "idempotency-key");
-    if (!out->key.p)
-        return ERR_NONE;
-    bool printable = true;
-    for (size_t i = 0; i < out->key.n; i++)
-        printable = printable && out->key.p[i] > 0x20 && out->key.p[i] < 0x7f;
-    if (!printable || out->key.n == 0 || out->key.n > SESSION_KEY_MAX)
-        return ctx_fail(ctx, ERR_INVALID, "invalid_header", "Idempotency-Key",
-                        "A key is 1 to %d printable ASCII characters without spaces.",
-                        SESSION_KEY_MAX);
-    return http_fingerprint(ctx, req, &out->fingerprint);
-}
-
-static enum err read_conditions(struct request_ctx *ctx, const struct http_request *req,
-                                struct session_guard *out)
-{
-    struct http_condition match, none;
-    enum err e =
-        http_condition_parse(ctx, "If-Match", http_header_get(req, "if-match"), true, &match);
-    if (e == ERR_NONE)
-        e = http_condition_parse(ctx, "If-None-Match", http_header_get(req, "if-none-match"), false,
-                                 &none);
-    if (e != ERR_NONE)
-        return e;
-    if (none.given && (!none.any || req->method != HTTP_PUT))
-        return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-None-Match",
-                        "On a write it may only be *, and only on a PUT.");
-    out->create_only = none.given;
-    if (match.given && req->method == HTTP_PUT)
-        return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
-                        "A PUT gets or creates; it changes nothing that If-Match could guard.");
-    if (!match.given || match.any)
-        return ERR_NONE;
-    struct sv *tags = arena_array(ctx->arena, match.n, sizeof(*tags));
-    if (!tags)
-        return ctx_nomem(ctx);
-    for (size_t i = 0; i < match.n; i++)
-        tags[i] = match.tags[i];
-    out->if_match = tags;
-    out->n_if_match = match.n;
-    return ERR_NONE;
-}
-
-enum err native_guard(struct request_ctx *ctx, const struct http_request *req,
-                      struct session_guard *out)
-{
-    *out = (struct session_guard){.create_only = false};
-    enum err e = native_user(ctx, req, &out->user);
-    if (e == ERR_NONE)
-        e = read_key(ctx, req, out);
-    return e == ERR_NONE ? read_conditions(ctx, req, out) : e;
-}
-
-struct sessions *native_sessions(const struct http_call *call)
-{
-    return ((struct api_service *)call->service)->sessions;
-}
-
-enum err native_no_params(struct request_ctx *ctx, const struct http_request *req)
-{
-    static const char *const none[] = {NULL};
-    return http_params_only(ctx, req, none);
-}
-
-enum err native_no_body(struct request_ctx *ctx, const struct http_request *req)
-{
-    if (req->body.n == 0)
-        return ERR_NONE;
-    return ctx_fail(ctx, ERR_INVALID, "unexpected_body", "body", "This request takes no body.");
 }
 
 /* application/json, with or without charset=utf-8. */
@@ -317,7 +203,7 @@ struct session_body {
 static const struct jin_field session_fields[] = {
     {"session_id", JIN_STRING, 0, offsetof(struct session_body, session_id), 1, SESSION_ID_MAX},
     {"user_id", JIN_STRING, JIN_NULLABLE, offsetof(struct session_body, user_id), 1,
-     USER_MAX_BYTES},
+     NATIVE_USER_MAX},
     {"language", JIN_STRING, 0, offsetof(struct session_body, language), 1, LANGUAGE_MAX},
     {"expiry", JIN_STRING, 0, offsetof(struct session_body, expiry), 0, 0},
     {"ttl_seconds", JIN_I64, 0, offsetof(struct session_body, ttl_seconds), 1, ttl_max},
@@ -332,7 +218,7 @@ static enum err check_session(struct request_ctx *ctx, const struct session_body
         return bad(ctx, "", "session_id", "is not the one in the path.");
     if (b->session_id.p && !session_id_valid(b->session_id))
         return native_session_id(ctx, b->session_id);
-    if (b->user_id.p && !is_user(b->user_id))
+    if (b->user_id.p && !native_user_valid(b->user_id))
         return bad(ctx, "", "user_id", "must be 1 to 256 bytes without control characters.");
     if (!is_name(b->language, LANGUAGE_MAX, "_"))
         return bad(ctx, "", "language", "must be a language tag such as en or pt-BR.");
@@ -384,7 +270,7 @@ enum { PATCH_USER, PATCH_LANGUAGE, PATCH_TTL, PATCH_CONTEXT, PATCH_METADATA };
 
 static const struct jin_field patch_fields[] = {
     [PATCH_USER] = {"user_id", JIN_STRING, JIN_NULLABLE, offsetof(struct session_body, user_id), 1,
-                    USER_MAX_BYTES},
+                    NATIVE_USER_MAX},
     [PATCH_LANGUAGE] = {"language", JIN_STRING, JIN_NULLABLE,
                         offsetof(struct session_body, language), 1, LANGUAGE_MAX},
     [PATCH_TTL] = {"ttl_seconds", JIN_I64, JIN_NULLABLE, offsetof(struct session_body, ttl_seconds),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The other half of native_input.c: headers, keys, conditions, media types. */
+/* native_guard.c: headers, keys, conditions; and the media types of native_input.c. */
 #include "../../../src/api/native.h"
 
 #include <string.h>

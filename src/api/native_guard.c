@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/* What a native request says beside its body: ids, user, conditions, key; each fault names its
+ * field. */
+#include "native.h"
+
+#include "parley/base/utf8.h"
+#include "parley/http/conditional.h"
+#include "parley/http/fingerprint.h"
+
+enum err native_session_id(struct request_ctx *ctx, struct sv id)
+{
+    if (session_id_valid(id))
+        return ERR_NONE;
+    return ctx_fail(ctx, ERR_INVALID, "invalid_id", "session_id",
+                    "A session_id is 1 to %d of A-Z a-z 0-9 . _ : - and neither . nor ..",
+                    SESSION_ID_MAX);
+}
+
+bool native_user_valid(struct sv user)
+{
+    for (size_t i = 0; i < user.n; i++)
+        if ((unsigned char)user.p[i] < 0x20 || user.p[i] == 0x7f)
+            return false;
+    /* A header is not checked for UTF-8 before, as a body is. */
+    return user.n >= 1 && user.n <= NATIVE_USER_MAX && utf8_valid(user, NULL);
+}
+
+enum err native_user_id(struct request_ctx *ctx, struct sv user)
+{
+    if (native_user_valid(user))
+        return ERR_NONE;
+    return ctx_fail(ctx, ERR_INVALID, "invalid_id", "user_id",
+                    "A user is named by 1 to %d bytes of UTF-8 without control characters.",
+                    NATIVE_USER_MAX);
+}
+
+enum err native_user(struct request_ctx *ctx, const struct http_request *req, struct sv *out)
+{
+    *out = http_header_get(req, "x-parley-user");
+    if (!out->p || native_user_valid(*out))
+        return ERR_NONE;
+    return ctx_fail(ctx, ERR_INVALID, "invalid_header", "X-Parley-User",
+                    "A user is named by 1 to %d bytes of UTF-8 without control characters.",
+                    NATIVE_USER_MAX);
+}
+
+static enum err read_key(struct request_ctx *ctx, const struct http_request *req,
+                         struct session_guard *out)
+{
+    out->key = http_header_get(req, "idempotency-key");
+    if (!out->key.p)
+        return ERR_NONE;
+    bool printable = true;
+    for (size_t i = 0; i < out->key.n; i++)
+        printable = printable && out->key.p[i] > 0x20 && out->key.p[i] < 0x7f;
+    if (!printable || out->key.n == 0 || out->key.n > SESSION_KEY_MAX)
+        return ctx_fail(ctx, ERR_INVALID, "invalid_header", "Idempotency-Key",
+                        "A key is 1 to %d printable ASCII characters without spaces.",
+                        SESSION_KEY_MAX);
+    return http_fingerprint(ctx, req, &out->fingerprint);
+}
+
+static enum err read_conditions(struct request_ctx *ctx, const struct http_request *req,
+                                struct session_guard *out)
+{
+    struct http_condition match, none;
+    enum err e =
+        http_condition_parse(ctx, "If-Match", http_header_get(req, "if-match"), true, &match);
+    if (e == ERR_NONE)
+        e = http_condition_parse(ctx, "If-None-Match", http_header_get(req, "if-none-match"), false,
+                                 &none);
+    if (e != ERR_NONE)
+        return e;
+    if (none.given && (!none.any || req->method != HTTP_PUT))
+        return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-None-Match",
+                        "On a write it may only be *, and only on a PUT.");
+    out->create_only = none.given;
+    if (match.given && req->method == HTTP_PUT)
+        return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
+                        "A PUT gets or creates; it changes nothing that If-Match could guard.");
+    if (!match.given || match.any)
+        return ERR_NONE;
+    struct sv *tags = arena_array(ctx->arena, match.n, sizeof(*tags));
+    if (!tags)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < match.n; i++)
+        tags[i] = match.tags[i];
+    out->if_match = tags;
+    out->n_if_match = match.n;
+    return ERR_NONE;
+}
+
+enum err native_guard(struct request_ctx *ctx, const struct http_request *req,
+                      struct session_guard *out)
+{
+    *out = (struct session_guard){.create_only = false};
+    enum err e = native_user(ctx, req, &out->user);
+    if (e == ERR_NONE)
+        e = read_key(ctx, req, out);
+    return e == ERR_NONE ? read_conditions(ctx, req, out) : e;
+}
+
+struct sessions *native_sessions(const struct http_call *call)
+{
+    return ((struct api_service *)call->service)->sessions;
+}
+
+enum err native_no_params(struct request_ctx *ctx, const struct http_request *req)
+{
+    static const char *const none[] = {NULL};
+    return http_params_only(ctx, req, none);
+}
+
+enum err native_no_body(struct request_ctx *ctx, const struct http_request *req)
+{
+    if (req->body.n == 0)
+        return ERR_NONE;
+    return ctx_fail(ctx, ERR_INVALID, "unexpected_body", "body", "This request takes no body.");
+}
