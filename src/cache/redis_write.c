@@ -33,7 +33,7 @@ static enum link_result fence_take(struct cache_link *l, const struct fence_call
     fence->old.ttl_ms = left > 0 ? left : 0;
     enum link_result result =
         cache_value_take(call->redis, l, call->ctx, call->key, old, &fence->old);
-    fence->had = result == LINK_DONE;
+    fence->had = fence->had_in_redis = result == LINK_DONE;
     /* Without memory for the old value the fence is set all the same. */
     return result == LINK_NONE ? LINK_DONE : result;
 }
@@ -144,8 +144,11 @@ void cache_redis_settle(struct cache_tier *t, struct request_ctx *ctx, struct ca
     if (fence->set)
         snprintf(own, sizeof own, "%" PRIu64, fence->token);
     snprintf(fresh, sizeof fresh, "%" PRIu64, random_u64());
-    struct sv stored =
-        fence->set && !fence->in_doubt ? cache_value_form(r, ctx->arena, key, value) : SV("");
+    /* What is put back goes back to where it was. If Redis had it no longer, another writer has
+     * dropped it there, who may have committed since. */
+    const bool is_kept =
+        fence->set && !fence->in_doubt && (value != &fence->old || fence->had_in_redis);
+    struct sv stored = is_kept ? cache_value_form(r, ctx->arena, key, value) : SV("");
     struct cache_script_call call = {SCRIPT_SETTLE,
                                      key,
                                      {sv_from(own), sv_from(fresh), stored,

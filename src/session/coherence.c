@@ -163,23 +163,12 @@ enum err coherent_begin(struct sessions *s, struct request_ctx *ctx, struct sv i
     return ctx_fault(ctx, e, "Redis is away, and the other hosts could not be told so");
 }
 
-/* Whether a write that ended so changed nothing, for certain. Not among them is what may come after
- * a commit: no memory for the answer, a row that cannot be read. */
-static bool did_nothing(enum err result)
+/* Whether a write that ended so never came to look at the session, and changed nothing. Not among
+ * them is what PostgreSQL refused: it may have seen what another writer has committed and not yet
+ * told, and whoever heard of that must not read what was before. */
+static bool saw_nothing(enum err result)
 {
-    switch (result) {
-    case ERR_NOT_FOUND:
-    case ERR_CONFLICT:
-    case ERR_BUSY:
-    case ERR_PRECONDITION:
-    case ERR_KEY_REUSED:
-    case ERR_TIMEOUT:
-    case ERR_OVERLOAD:
-    case ERR_UNAVAILABLE:
-        return true;
-    default:
-        return false;
-    }
+    return result == ERR_TIMEOUT || result == ERR_OVERLOAD || result == ERR_UNAVAILABLE;
 }
 
 enum err coherent_end(struct sessions *s, struct request_ctx *ctx, struct coherent_write *w,
@@ -195,7 +184,7 @@ enum err coherent_end(struct sessions *s, struct request_ctx *ctx, struct cohere
     /* What the fence found was right then, and this writer has not changed it. If another one has,
      * it has yet to settle, which drops the value again before its answer, or has settled, and then
      * a tier stores nothing of ours: our fence in Redis is void, the epoch in memory is raised. */
-    else if (did_nothing(result) && w->fence.had)
+    else if (saw_nothing(result) && w->fence.had)
         put = &w->fence.old;
     enum err e = cache_settle(s->cache, ctx, w->key, &w->fence, put);
     /* What changed nothing may be told as it is. */

@@ -35,6 +35,10 @@
     " expiry_hour = CASE WHEN s.sliding"                                                           \
     " THEN " SQL_HOUR("now() + s.ttl_seconds * interval '1 second'")                               \
     " ELSE s.expiry_hour END "
+/* The id of a hidden session: none that a client can send, with its own at the end, since whoever
+ * erases it for good must tell the tiers. mark: "~" for a deleted one, "~~" for an erased one, whose
+ * keys go, too. */
+#define SQL_HIDDEN_ID(mark) " '" mark "' || s.generation || '~' || s.session_id "
 #define SQL_HOUR(time) "floor(date_part('epoch', " time ") / 3600)::integer"
 
 /* What a write tells about the session it changed; repo_receipt reads it. */

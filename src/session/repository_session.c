@@ -212,11 +212,12 @@ enum err repo_session_update(struct sessions *s, struct request_ctx *ctx,
 }
 
 /* Deleting puts the session aside in time that does not grow with its history: from the commit on
- * nobody finds it, its context is gone, and the sweeper takes its messages in bounded steps. */
+ * nobody finds it, its context is gone, and the sweeper takes its messages in bounded steps. It
+ * keeps its user, so that an erasure finds it. */
 /* clang-format off */
 static const struct db_stmt session_delete_stmt = {
     "session_delete",
-    "WITH s AS (UPDATE sessions s SET session_id = '~' || s.generation, user_id = NULL,"
+    "WITH s AS (UPDATE sessions s SET session_id =" SQL_HIDDEN_ID("~") ","
     " context = '{}', metadata = '{}', expires_at = now(), expiry_hour = 0,"
     " updated_at = clock_timestamp(), version = s.version + 1"
     " WHERE" SQL_LIVE "AND" SQL_MATCH "RETURNING" SQL_CHANGED "),"

@@ -24,7 +24,7 @@ static const struct db_stmt expired_keys = {
     " WHERE created_at <= now() - interval '24 hours' ORDER BY created_at LIMIT 1000) k"};
 
 #define SQL_HELD                                                                                   \
-    "WITH s AS (SELECT generation, session_id LIKE '~%' AND user_id IS NOT NULL AS erased"         \
+    "WITH s AS (SELECT generation, $3 OR session_id LIKE '~~%' AS erased"                          \
     " FROM sessions WHERE tenant = $1 AND generation = ANY($2::bigint[]) AND expires_at <= now()"  \
     " FOR UPDATE SKIP LOCKED)"
 
@@ -55,7 +55,7 @@ static const struct db_stmt purge_sessions = {
     " AND NOT EXISTS (SELECT FROM messages m WHERE m.tenant = $1 AND m.generation = d.generation)"
     " AND NOT EXISTS (SELECT FROM idempotency_keys k WHERE k.tenant = $1"
     " AND k.generation = d.generation AND (k.state IS NOT NULL"
-    " OR (d.session_id LIKE '~%' AND d.user_id IS NOT NULL)))"};
+    " OR $3 OR d.session_id LIKE '~~%'))"};
 
 static const struct db_stmt sweep_keys = {
     "sweep_keys",
@@ -84,15 +84,16 @@ static size_t take_group(const struct db_rows *rows, int *at, int64_t generation
 }
 
 enum err repo_purge(struct sessions *s, struct request_ctx *ctx, const struct db_rows *rows,
-                    int *at, struct purged *done)
+                    bool erased, int *at, struct purged *done)
 {
     int64_t generations[GROUP_MAX];
-    struct db_param p[2];
+    struct db_param p[3];
     ctx->tenant = db_get_text(rows, *at, db_column(rows, "tenant"));
     p[0] = db_text(ctx->tenant);
     enum err e = db_i64_array(ctx, generations, take_group(rows, at, generations), &p[1]);
+    p[2] = db_bool(erased);
     struct db_call calls[] = {
-        {&purge_messages, p, 2, {0}}, {&purge_keys, p, 2, {0}}, {&purge_sessions, p, 2, {0}}};
+        {&purge_messages, p, 3, {0}}, {&purge_keys, p, 3, {0}}, {&purge_sessions, p, 3, {0}}};
     if (e == ERR_NONE)
         e = db_batch(s->db, ctx, DB_WRITE, calls, ARRAY_LEN(calls), NULL);
     if (e != ERR_NONE)
@@ -123,7 +124,7 @@ enum err repo_sweep(struct sessions *s, struct request_ctx *ctx, bool *more)
     const struct db_rows *sessions = &calls[1].rows, *keys = &calls[2].rows;
     *more = e == ERR_NONE && (sessions->count > 0 || keys->count > 0);
     for (int at = 0; e == ERR_NONE && at < sessions->count;)
-        e = repo_purge(s, ctx, sessions, &at, &done);
+        e = repo_purge(s, ctx, sessions, false, &at, &done);
     for (int i = 0; e == ERR_NONE && i < keys->count; i++) {
         ctx->tenant = db_get_text(keys, i, db_column(keys, "tenant"));
         e = sweep_keys_of(s, ctx);

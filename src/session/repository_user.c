@@ -42,7 +42,7 @@ static const struct db_stmt user_visible = {
     "WITH l AS (SELECT generation FROM sessions WHERE tenant = $1 AND user_id = $2"                \
     " AND generation = ANY($3::bigint[]) AND session_id NOT LIKE '~%'"                             \
     " ORDER BY generation FOR UPDATE" how ")"                                                      \
-    " UPDATE sessions s SET session_id = '~' || s.generation, context = '{}', metadata = '{}',"    \
+    " UPDATE sessions s SET session_id =" SQL_HIDDEN_ID("~~") ", context = '{}', metadata = '{}',"    \
     " expires_at = now(), expiry_hour = 0, updated_at = clock_timestamp(),"                        \
     " version = s.version + 1 WHERE s.tenant = $1"                                                 \
     " AND s.generation = ANY(ARRAY(SELECT generation FROM l))"
@@ -52,7 +52,7 @@ static const struct db_stmt user_hide_free = {"user_hide_free", SQL_HIDE(" SKIP 
 
 static const struct db_stmt user_hidden = {
     "user_hidden",
-    "SELECT tenant, generation, message_count FROM sessions WHERE tenant = $1 AND user_id = $2"
+    "SELECT tenant, generation, message_count, regexp_replace(session_id, '^~~?[0-9]+~?', '') AS own_id FROM sessions WHERE tenant = $1 AND user_id = $2"
     " AND session_id LIKE '~%' ORDER BY " SQL_NEWEST_FIRST " LIMIT 100"};
 
 static const struct db_stmt user_left = {

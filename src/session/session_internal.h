@@ -87,14 +87,15 @@ MUSTCHECK enum err repo_key_read(struct sessions *s, struct request_ctx *ctx,
 MUSTCHECK enum err repo_sweep(struct sessions *s, struct request_ctx *ctx, bool *more);
 /* Deletes messages, keys and, where nothing of them is left, sessions of rows[*at] and as many rows
  * behind it as are one step, at most PURGE_STEP messages; *at moves behind them. The rows have
- * tenant, generation and message_count; ctx gets their tenant. What is live, or locked by somebody
- * who deletes it too, is passed by. */
+ * tenant, generation and message_count; ctx gets their tenant. erased: all keys of theirs go, too.
+ * What is live, or locked by somebody who deletes it too, is passed by. */
 enum { PURGE_STEP = 1000 };
 struct purged {
     int64_t sessions, messages;
 };
 MUSTCHECK enum err repo_purge(struct sessions *s, struct request_ctx *ctx,
-                              const struct db_rows *rows, int *at, struct purged *done);
+                              const struct db_rows *rows, bool erased, int *at,
+                              struct purged *done);
 
 /* repository_user.c. Live sessions of a user behind a place, newest first without context, or
  * oldest first with it. */

@@ -138,14 +138,33 @@ static enum err hide_all(struct sessions *s, struct request_ctx *ctx, struct sv 
     return ERR_NONE;
 }
 
+/* Whoever hid a session may have been stopped before it told the tiers: nobody may be told that all
+ * is gone while a tier holds it. */
+static enum err forget(struct sessions *s, struct request_ctx *ctx, const struct db_rows *rows)
+{
+    const int id = db_column(rows, "own_id");
+    enum err e = ERR_NONE;
+    for (int i = 0; e == ERR_NONE && i < rows->count; i++) {
+        const struct arena_mark mark = arena_get_mark(ctx->arena);
+        struct coherent_write w;
+        e = coherent_begin(s, ctx, db_get_text(rows, i, id), &w);
+        if (e == ERR_NONE)
+            e = coherent_end(s, ctx, &w, ERR_NONE, NULL);
+        arena_rewind(ctx->arena, mark);
+    }
+    return e;
+}
+
 static enum err purge_hidden(struct sessions *s, struct request_ctx *ctx, struct sv user,
                              struct deadline end, bool *none, struct purged *done)
 {
     struct db_rows rows;
     enum err e = repo_user_hidden(s, ctx, user, &rows);
     *none = e == ERR_NONE && rows.count == 0;
+    if (e == ERR_NONE)
+        e = forget(s, ctx, &rows);
     for (int at = 0; e == ERR_NONE && at < rows.count && !deadline_passed(end);)
-        e = repo_purge(s, ctx, &rows, &at, done);
+        e = repo_purge(s, ctx, &rows, true, &at, done);
     return e;
 }
 

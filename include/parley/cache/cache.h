@@ -133,8 +133,9 @@ struct cache_ticket {
 struct cache_fence {
     struct cache_note note;
     uint64_t token;
-    bool set; /* Redis has it */
-    bool had; /* old holds the value that was there */
+    bool set;          /* Redis has it */
+    bool had;          /* old holds the value that was there */
+    bool had_in_redis; /* … and it was there; else only in memory */
     struct cache_value old;
     /* The caller's, between cache_fence and cache_settle: the outcome of the write is not known, it
      * may yet be committed. Nothing is stored then, and the fence stays for its full time. */

@@ -172,9 +172,9 @@ static int64_t after_write(struct cluster *c, const char *id, enum err result, b
     return cluster_cached_version(&c->b, id);
 }
 
-/* Put back when nothing was done, for certain, and nobody else came. Fails if it is put back after
- * an error that may come behind a commit, or after an outcome that is not known; and, with the
- * tier's own check of the fence taken out, if another writer came: tried. */
+/* Put back when the session was not even looked at, and nobody else came. Fails if it is put back
+ * after an error that may come behind a commit, or after an outcome that is not known; and, with
+ * the tier's own check of the fence taken out, if another writer came: tried. */
 static void nothing_done_is_put_back(void)
 {
     static const struct {
@@ -183,10 +183,10 @@ static void nothing_done_is_put_back(void)
         int64_t held;
     } cases[] = {
         {ERR_UNAVAILABLE, false, 1}, {ERR_OVERLOAD, false, 1},        {ERR_TIMEOUT, false, 1},
-        {ERR_NOT_FOUND, false, 1},   {ERR_PRECONDITION, false, 1},    {ERR_CONFLICT, false, 1},
-        {ERR_BUSY, false, 1},        {ERR_KEY_REUSED, false, 1},      {ERR_NOMEM, false, 0},
+        {ERR_NOT_FOUND, false, 0},   {ERR_PRECONDITION, false, 0},    {ERR_CONFLICT, false, 0},
+        {ERR_BUSY, false, 0},        {ERR_KEY_REUSED, false, 0},      {ERR_NOMEM, false, 0},
         {ERR_INTERNAL, false, 0},    {ERR_OUTCOME_UNKNOWN, false, 0}, {ERR_NONE, false, 0},
-        {ERR_UNAVAILABLE, true, 0},  {ERR_NOT_FOUND, true, 0},
+        {ERR_UNAVAILABLE, true, 0},
     };
     struct cluster c;
     if (!cluster_open(&c))

@@ -370,10 +370,65 @@ static void a_patch_is_forgotten(void)
     world_close(&w);
 }
 
+/* A worker that hid a session in PostgreSQL and was stopped before it told anybody: it is warm yet.
+ */
+static void hidden_and_untold(struct world *w, const char *id)
+{
+    char sql[256];
+    struct session s;
+    for (int i = 0; i < 2; i++) {
+        struct request_ctx *ctx = world_request(w, "t1");
+        CU_ASSERT_EQUAL(session_get(w->sessions, ctx, sv_from(id), SV_NONE, 20, &s), ERR_NONE);
+        CU_ASSERT_TRUE(i == 0 || strcmp(ctx->trace.tier, "memory") == 0);
+    }
+    snprintf(sql, sizeof(sql),
+             "UPDATE sessions SET session_id = '~' || generation || '~' || session_id,"
+             " expires_at = now(), expiry_hour = 0 WHERE session_id = '%s'",
+             id);
+    CU_ASSERT_TRUE(world_sql(sql, NULL, 0));
+    CU_ASSERT_EQUAL(session_get(w->sessions, world_request(w, "t1"), sv_from(id), SV_NONE, 20, &s),
+                    ERR_NONE);
+}
+
+/* Whoever was told that it is gone does not find it again. Fails if an erasure does not tell the
+ * tiers of what others have hidden, and if a write that was refused puts back what its fence found:
+ * tried. */
+static void gone_is_gone(void)
+{
+    static const struct sessions_settings settings = {604800, 1 << 20, 8 << 20, 0, 5000};
+    struct world w;
+    struct session s;
+    struct session_receipt receipt;
+    struct session_erasure done;
+    struct cache_shared *shared = cache_shared_map(1 << 20);
+    const struct cache_settings memory = {
+        .shared = shared, .redis_url = "", .fence_ms = 15000, .value_max = 64 << 10};
+    if (!world_open(&w, false))
+        return;
+    sessions_close(w.sessions);
+    w.cache = cache_open(&memory, NULL);
+    w.sessions = sessions_open(&settings, w.db, w.cache, NULL);
+    CU_ASSERT_TRUE(w.cache && w.sessions);
+    make(&w, "t1", "u", "gone:1", 3);
+    hidden_and_untold(&w, "gone:1");
+    CU_ASSERT_EQUAL(erase(&w, "t1", "u", &done), ERR_NONE);
+    CU_ASSERT_EQUAL(session_get(w.sessions, world_request(&w, "t1"), SV("gone:1"), SV_NONE, 20, &s),
+                    ERR_NOT_FOUND);
+    make(&w, "t1", "u", "gone:2", 3);
+    hidden_and_untold(&w, "gone:2");
+    CU_ASSERT_EQUAL(
+        session_delete(w.sessions, world_request(&w, "t1"), SV("gone:2"), &nobody, &receipt),
+        ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(session_get(w.sessions, world_request(&w, "t1"), SV("gone:2"), SV_NONE, 20, &s),
+                    ERR_NOT_FOUND);
+    world_close(&w);
+    cache_shared_unmap(shared);
+}
+
 SUITE(session_erase, "session/erase", {"everything and nothing else", everything_and_nothing_else},
       {"the sweeper ends what was begun", the_sweeper_ends_what_was_begun},
       {"a session that stays locked", a_session_that_stays_locked},
       {"erase against everybody", erase_against_everybody},
       {"killed in the middle", killed_in_the_middle},
       {"a failure after a step", a_failure_after_a_step},
-      {"a patch is forgotten", a_patch_is_forgotten})
+      {"a patch is forgotten", a_patch_is_forgotten}, {"gone is gone", gone_is_gone})
