@@ -176,6 +176,7 @@ void cache_status(struct cache *c, struct cache_status *out)
 
 void cache_poll(struct cache *c)
 {
+    (void)record_knows(c); /* ahead of the first write, if it can be */
     for (size_t i = 0; i < c->n; i++)
         c->tier[i]->ops->poll(c->tier[i]);
 }

@@ -130,13 +130,16 @@ class Load:
 
 
 class Metrics(StackTest):
-    """Without Redis, whose tier asks PostgreSQL on its own account."""
-    env = {"PARLEY_SWEEP": "0", "REDIS_URL": None}
+    """Without tiers: that of Redis asks PostgreSQL on its own account; without it each worker asks once."""
+    env = {"PARLEY_SWEEP": "0", "REDIS_URL": None, "PARLEY_HOSTS": "many"}
     stack_options = {"servers": ("postgres", "parley", "nginx")}
 
     def setUp(self):
         super().setUp()
         self.stack.wait_ready()
+        asked = "parley_statement_seconds_count"
+        self.assertIsNotNone(eventually(
+            lambda: metrics(self.client).get(asked, 0) >= len(self.stack.worker_pids()), 10))
 
     def difference(self, before):
         """What has grown since, but for times and gauges."""
