@@ -40,6 +40,8 @@ MUSTCHECK enum err native_no_params(struct request_ctx *ctx, const struct http_r
 MUSTCHECK enum err native_no_body(struct request_ctx *ctx, const struct http_request *req);
 MUSTCHECK enum err native_session_id(struct request_ctx *ctx, struct sv id);
 enum { NATIVE_USER_MAX = 256 }; /* bytes */
+#define NATIVE_USER_RULE \
+    "1 to 256 bytes of UTF-8 without control characters, and without . or .. between slashes"
 bool native_user_valid(struct sv user);
 MUSTCHECK enum err native_user_id(struct request_ctx *ctx, struct sv user);
 MUSTCHECK enum err native_user(struct request_ctx *ctx, const struct http_request *req,

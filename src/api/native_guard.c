@@ -16,13 +16,25 @@ enum err native_session_id(struct request_ctx *ctx, struct sv id)
                     SESSION_ID_MAX);
 }
 
+/* Web servers resolve "." and ".." between slashes before they pass a path on, encoded ones too. */
+static bool has_dot_segment(struct sv user)
+{
+    while (user.p) {
+        struct sv segment = sv_cut(&user, '/');
+        if (sv_eq(segment, SV(".")) || sv_eq(segment, SV("..")))
+            return true;
+    }
+    return false;
+}
+
 bool native_user_valid(struct sv user)
 {
     for (size_t i = 0; i < user.n; i++)
         if ((unsigned char)user.p[i] < 0x20 || user.p[i] == 0x7f)
             return false;
     /* A header is not checked for UTF-8 before, as a body is. */
-    return user.n >= 1 && user.n <= NATIVE_USER_MAX && utf8_valid(user, NULL);
+    return user.n >= 1 && user.n <= NATIVE_USER_MAX && utf8_valid(user, NULL) &&
+           !has_dot_segment(user);
 }
 
 enum err native_user_id(struct request_ctx *ctx, struct sv user)
@@ -30,8 +42,7 @@ enum err native_user_id(struct request_ctx *ctx, struct sv user)
     if (native_user_valid(user))
         return ERR_NONE;
     return ctx_fail(ctx, ERR_INVALID, "invalid_id", "user_id",
-                    "A user is named by 1 to %d bytes of UTF-8 without control characters.",
-                    NATIVE_USER_MAX);
+                    "A user is named by " NATIVE_USER_RULE ".");
 }
 
 enum err native_user(struct request_ctx *ctx, const struct http_request *req, struct sv *out)
@@ -40,8 +51,7 @@ enum err native_user(struct request_ctx *ctx, const struct http_request *req, st
     if (!out->p || native_user_valid(*out))
         return ERR_NONE;
     return ctx_fail(ctx, ERR_INVALID, "invalid_header", "X-Parley-User",
-                    "A user is named by 1 to %d bytes of UTF-8 without control characters.",
-                    NATIVE_USER_MAX);
+                    "A user is named by " NATIVE_USER_RULE ".");
 }
 
 static enum err read_key(struct request_ctx *ctx, const struct http_request *req,

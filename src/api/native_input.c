@@ -219,7 +219,7 @@ static enum err check_session(struct request_ctx *ctx, const struct session_body
     if (b->session_id.p && !session_id_valid(b->session_id))
         return native_session_id(ctx, b->session_id);
     if (b->user_id.p && !native_user_valid(b->user_id))
-        return bad(ctx, "", "user_id", "must be 1 to 256 bytes without control characters.");
+        return bad(ctx, "", "user_id", "must be " NATIVE_USER_RULE ".");
     if (!is_name(b->language, LANGUAGE_MAX, "_"))
         return bad(ctx, "", "language", "must be a language tag such as en or pt-BR.");
     if (!sv_eq(b->expiry, SV("sliding")) && !sv_eq(b->expiry, SV("absolute")))

@@ -16,7 +16,7 @@ from harness import TIME, ParleyTest, Workers, eventually, memory, message, say,
 from stack import StackTest, children
 
 # User ids that a path has to quote, or that look like something else.
-USERS = ("ann", "a b", "a/b", "a%2Fb", "..", ".", "+49 171", "josé", "用户", "a?b=c&d#e", "sessions",
+USERS = ("ann", "a b", "a/b", "a%2Fb", "a..b", "...", "a/..b", "+49 171", "josé", "用户", "a?b=c&d#e", "sessions",
          "x" * 256, "é" * 128, "~1", "'; DROP TABLE sessions; --", '"\\', "%s%n")
 
 
