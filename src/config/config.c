@@ -4,8 +4,10 @@
 #include "config_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "parley/base/sv.h"
@@ -160,15 +162,33 @@ static enum err take_line(struct config *c, struct given *g, char *line, const c
     return *to ? ERR_NONE : ERR_NOMEM;
 }
 
+/* Not what one has to wait for: a reload reads it in the process that must hear of signals. */
+static FILE *open_file(const char *file)
+{
+    struct stat st;
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return NULL;
+    FILE *f = NULL;
+    if (fstat(fd, &st) == 0 && !S_ISREG(st.st_mode))
+        errno = EINVAL;
+    else
+        f = fdopen(fd, "r");
+    if (!f)
+        close(fd);
+    return f;
+}
+
 static enum err read_file(struct config *c, struct given *g, const char *file, char *why,
                           size_t why_n)
 {
     char *line = NULL;
     size_t size = 0;
     enum err e = ERR_NONE;
-    FILE *f = fopen(file, "re");
+    FILE *f = open_file(file);
     if (!f) {
-        snprintf(why, why_n, "%s: cannot be read: %s", file, strerror(errno));
+        snprintf(why, why_n, "%s: cannot be read: %s", file,
+                 errno == EINVAL ? "not a regular file" : strerror(errno));
         return ERR_INVALID;
     }
     for (int n = 1; e == ERR_NONE && getline(&line, &size, f) >= 0; n++) {

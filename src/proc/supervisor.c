@@ -184,10 +184,16 @@ static enum err prepare(struct supervisor *s, const struct config *cfg, char *wh
         e = listener_open(&s->admin, cfg->admin, why, why_n);
     if (e != ERR_NONE)
         return e;
-    s->shared = shared_map();
     s->cache = cache_shared_map(cfg->hosts_one ? (size_t)cfg->memory : 0);
+    if (!s->cache) {
+        s->exit_status = EXIT_MISCONFIGURED;
+        snprintf(why, why_n, "PARLEY_MEMORY: there are no %lld bytes of memory to be had",
+                 (long long)cfg->memory);
+        return ERR_INVALID;
+    }
+    s->shared = shared_map();
     s->now = generation_create(cfg, 1);
-    if (s->shared && s->cache && s->now) {
+    if (s->shared && s->now) {
         atomic_store(&s->shared->host.generation, s->now->number);
         atomic_store(&s->shared->host.seats, (int64_t)s->now->n);
         return ERR_NONE;

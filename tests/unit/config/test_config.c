@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct pair {
@@ -223,6 +224,13 @@ static void file_of_settings(void)
     }
     CU_ASSERT_EQUAL(config_load(&c, "/nonexistent/file", why, sizeof why), ERR_INVALID);
     CU_ASSERT_PTR_NOT_NULL(strstr(why, "/nonexistent/file"));
+    /* Hangs if what nobody writes to is opened and waited for. */
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/parley-fifo-%d", (int)getpid());
+    CU_ASSERT_EQUAL(mkfifo(path, 0600), 0);
+    CU_ASSERT_EQUAL(config_load(&c, path, why, sizeof why), ERR_INVALID);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why, "not a regular file"));
+    unlink(path);
 }
 
 SUITE(config, "config/config", {"defaults", defaults}, {"good values", good_values},
