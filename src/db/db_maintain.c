@@ -64,6 +64,7 @@ static void note_hanging(struct db *db)
 {
     pthread_mutex_lock(&db->lock);
     db_pool_set_state(db, DB_DOWN, "PostgreSQL is away: it does not answer");
+    atomic_store(&db->away, true);
     pthread_mutex_unlock(&db->lock);
 }
 

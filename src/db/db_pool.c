@@ -88,7 +88,8 @@ void db_pool_set_state(struct db *db, enum db_state state, const char *reason)
         return;
     bool news = db->state != state || state == DB_MISCONFIGURED;
     db->state = state;
-    atomic_store(&db->away, state == DB_DOWN || state == DB_MISCONFIGURED);
+    if (state == DB_UP)
+        atomic_store(&db->away, false);
     db->away_since_us = clock_mono_us();
     snprintf(db->reason, sizeof(db->reason), "%s", reason);
     if (news)
@@ -174,6 +175,8 @@ static void back_off(struct db *db, enum db_state state, const char *why)
     db->checked = false;
     snprintf(reason, sizeof(reason), "%s%s", state == DB_DOWN ? "PostgreSQL is away: " : "", why);
     db_pool_set_state(db, state, reason);
+    if (db_pool_open_count(db) == 0)
+        atomic_store(&db->away, true);
     /* There is nothing to wait for any more. */
     while (db->first_waiter && db->lists[CONN_BUSY].n == 0)
         waiter_wake(db, NULL);

@@ -8,7 +8,8 @@
 enum err session_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
                       const struct session_place *behind, size_t limit, struct session_list *out)
 {
-    return repo_user_list(s, ctx, user, behind, false, limit, out);
+    enum err e = coherent_reachable(s, ctx);
+    return e == ERR_NONE ? repo_user_list(s, ctx, user, behind, false, limit, out) : e;
 }
 
 /* ---- export ---- */
@@ -67,9 +68,11 @@ enum err session_export_next(struct sessions *s, struct request_ctx *ctx, struct
 {
     struct session_list list;
     memset(out, 0, sizeof(*out));
-    if (x->seq < x->last_seq)
+    enum err e = coherent_reachable(s, ctx);
+    if (e == ERR_NONE && x->seq < x->last_seq)
         return export_messages(s, ctx, x, out);
-    enum err e = x->begun ? ERR_NONE : export_begin(s, ctx, x);
+    if (e == ERR_NONE && !x->begun)
+        e = export_begin(s, ctx, x);
     if (e == ERR_NONE)
         e = repo_user_list(s, ctx, x->user, x->at.generation ? &x->at : NULL, true, 1, &list);
     if (e != ERR_NONE)
@@ -210,7 +213,9 @@ enum err session_erase_user(struct sessions *s, struct request_ctx *ctx, struct 
     /* So that the last statement, which may take its whole time, ends before the request does. */
     const struct deadline end = deadline_in_ms(deadline_left_ms(ctx->deadline) / 2);
     memset(out, 0, sizeof(*out));
-    enum err e = hide_all(s, ctx, user, end, out);
+    enum err e = coherent_reachable(s, ctx);
+    if (e == ERR_NONE)
+        e = hide_all(s, ctx, user, end, out);
     if (e == ERR_NONE)
         e = purge_all(s, ctx, user, end, out);
     if (e == ERR_NONE)
