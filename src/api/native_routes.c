@@ -108,5 +108,7 @@ void api_answer(void *service, struct arena *arena, struct http_request *req,
         if (res->status >= 400)
             metrics_add(&api->slot->errors[ctx.err.err], 1);
     }
-    log_request(api, &ctx, name, res->status, req->queued_us, took);
+    /* What was refused unread has a counter: a line each would be work for those that are gone. */
+    if (!late || api->slow_ms == 0)
+        log_request(api, &ctx, name, res->status, req->queued_us, took);
 }

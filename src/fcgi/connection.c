@@ -61,7 +61,9 @@ bool fcgi_conn_accept(struct fcgi_server *s)
 {
     int fd = accept4(s->settings.listen_fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd < 0) {
-        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+        /* EINVAL: it was shut down, and stays readable until this worker leaves. */
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS ||
+            errno == EINVAL)
             (void)poll(NULL, 0, ACCEPT_PAUSE_MS);
         /* EAGAIN: another thread or process was first. */
         return errno == EINTR || errno == ECONNABORTED;

@@ -95,13 +95,25 @@ enum err listener_open(struct listener *l, const char *path, char *why, size_t w
     return e;
 }
 
+/* Whether fd still has this name: whoever had the lock before takes the name away with it. */
+static bool has_name(int fd, const char *name)
+{
+    struct stat own, named;
+    return fstat(fd, &own) == 0 && stat(name, &named) == 0 && own.st_dev == named.st_dev &&
+           own.st_ino == named.st_ino;
+}
+
 int listener_lock(const char *path, char *why, size_t why_n)
 {
     char name[sizeof((struct listener *)0)->path + 8];
     snprintf(name, sizeof name, "%s.lock", path);
     int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
-        return fd;
+    while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        if (has_name(fd, name))
+            return fd;
+        close(fd);
+        fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    }
     (void)fail(why, why_n, path,
                fd >= 0 && errno == EWOULDBLOCK
                    ? "another server is there, or workers of one that still end; wait, or set "

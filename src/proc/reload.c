@@ -77,8 +77,9 @@ void reload_ask(struct supervisor *s)
     s->reload_wanted = true;
 }
 
-/* Sockets and mappings are older than any worker. What Redis holds must be told of every write: two
- * generations with different ones would let each other read what is out of date. */
+/* Sockets and mappings are older than any worker, and what they hold is of one database. What Redis
+ * holds must be told of every write: two generations with different ones would let each other read
+ * what is out of date. */
 static const char *fixed_setting(const struct config *a, const struct config *b)
 {
     const struct {
@@ -88,6 +89,7 @@ static const char *fixed_setting(const struct config *a, const struct config *b)
                     {strcmp(a->admin, b->admin) == 0, "PARLEY_ADMIN"},
                     {a->hosts_one == b->hosts_one, "PARLEY_HOSTS"},
                     {a->memory == b->memory, "PARLEY_MEMORY"},
+                    {strcmp(a->database_url, b->database_url) == 0, "DATABASE_URL"},
                     {strcmp(a->redis_url, b->redis_url) == 0, "REDIS_URL"}};
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
         if (!settings[i].same)

@@ -160,7 +160,8 @@ enum err coherent_begin(struct sessions *s, struct request_ctx *ctx, struct sv i
     if (e == ERR_NONE)
         return e;
     ctx->err.retry_after_s = 1;
-    return ctx_fault(ctx, e, "Redis is away, and the other hosts could not be told so");
+    return ctx_fault(ctx, e,
+                     "a tier is away, and the record of the cache epoch could not be told so");
 }
 
 /* Whether a write that ended so never came to look at the session, and changed nothing. Not among

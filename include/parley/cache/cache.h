@@ -70,10 +70,16 @@ void cache_shared_bury(struct cache_shared *shared, pid_t pid);
 
 /*
  * The record of the cache epoch that all hosts share: the caller's, since this room has no
- * database. LOOK             reads it HOLD, n ms       bars all hosts from Redis for so long, at
- * least, and makes the record dirty RAISE, n epoch   one more epoch and no longer dirty, if the
- * epoch is n and no hold stands; else out->epoch is 0 Anything but ERR_NONE: it is not known
- * whether it was done. Called from any thread.
+ * database. What may be asked:
+ *
+ *   - CACHE_LOOK: what it says.
+ *
+ *   - CACHE_HOLD, n in ms: bars all hosts from Redis for so long, at least, and makes it dirty.
+ *
+ *   - CACHE_RAISE, n an epoch: one more epoch and no longer dirty, if the epoch is n and no hold
+ *     stands; else out->epoch is 0.
+ *
+ * Anything but ERR_NONE: it is not known whether it was done. Called from any thread.
  */
 enum cache_ask { CACHE_LOOK, CACHE_HOLD, CACHE_RAISE };
 struct cache_record {
@@ -153,10 +159,6 @@ bool cache_read_unverified(struct cache *c, struct request_ctx *ctx, struct cach
                            struct cache_value *out);
 void cache_fill(struct cache *c, struct request_ctx *ctx, struct cache_key key,
                 struct cache_ticket *ticket, const struct cache_value *value);
-/* For reads while PostgreSQL is away: as cache_read, but without a lease, so that another host may
- * have written since. The caller says so in its answer. */
-bool cache_read_unverified(struct cache *c, struct request_ctx *ctx, struct cache_key key,
-                           struct cache_value *out);
 /* ERR_UNAVAILABLE: Redis could not be told, and the hosts could not be barred from it in time. The
  * write must not be begun; cache_settle is not called then. */
 MUSTCHECK enum err cache_fence(struct cache *c, struct request_ctx *ctx, struct cache_key key,

@@ -71,7 +71,7 @@ static void killed_and_started(void)
     rig_close(&rig);
 }
 
-/* cache_maintain alone finds out, so that /readyz is right without any request. */
+/* cache_poll alone finds out, so that /readyz is right without any request. */
 static void found_out_by_maintain(void)
 {
     struct rig rig;
