@@ -2,8 +2,8 @@
 /*
  * The chain. A read asks the tiers from the fastest to the slowest, and what one of them has is
  * offered to those in front of it. A fill, a fence and a settling go to all of them, since each
- * keeps its own account of who may store what. A writer tells the slowest first: when the memory
- * tier takes fills again, what they may come from has been told.
+ * keeps its own account of who may store what. A writer fences the fastest first and settles the
+ * slowest first: when the memory tier takes fills again, what they may come from has been told.
  */
 #include "memory_internal.h"
 
@@ -150,7 +150,8 @@ enum err cache_fence(struct cache *c, struct request_ctx *ctx, struct cache_key 
     memset(fence, 0, sizeof *fence);
     if (!record_knows(c))
         return ERR_UNAVAILABLE;
-    for (size_t i = c->n; i-- > 0;)
+    /* What memory notes must be older than any value that is found. */
+    for (size_t i = 0; i < c->n; i++)
         c->tier[i]->ops->fence(c->tier[i], ctx, key, fence);
     ctx->trace.cache_us += clock_mono_us() - began;
     return fence->result;

@@ -83,8 +83,7 @@ static void memory_fence(struct cache_tier *t, struct request_ctx *ctx, struct c
 {
     struct cache_memory *m = self_of(t);
     fence->note = memory_note(m->table, key, clock_mono_us());
-    if (!fence->had)
-        fence->had = look(m, ctx, key, &fence->note, &fence->old);
+    fence->had = look(m, ctx, key, &fence->note, &fence->old);
 }
 
 /* The epoch is raised whatever became of the write. The value is kept only if this writer alone has

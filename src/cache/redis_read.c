@@ -129,7 +129,10 @@ bool cache_redis_read(struct cache_tier *t, struct request_ctx *ctx, struct cach
     uint64_t life = atomic_load(&r->host->life);
     if (!(life & 1) || !r->authority.ask || !cache_key_fits(key) || deadline_passed(ctx->deadline))
         return false;
-    if (!ticket->unverified && !cache_host_leased(r, life))
+    /* Without a lease there must have been one since the breaker was closed: what Redis was not
+     * told of while it was open is left behind by then. */
+    if (ticket->unverified ? atomic_load(&r->host->lease_life) != life
+                           : !cache_host_leased(r, life))
         return false;
     struct deadline until = cache_redis_deadline(r, ctx, &shortened);
     enum link_result result = cache_redis_attempt(r, until, read_on, &call, &l, why, false);
