@@ -7,6 +7,7 @@
 #include "operations.h"
 
 #include "parley/base/uuid.h"
+#include "parley/http/problem.h"
 
 static const char *db_state_name(enum db_state s)
 {
@@ -120,8 +121,8 @@ static enum err ops_metrics(struct request_ctx *ctx, const struct http_call *cal
 {
     (void)ctx;
     const struct api_service *api = call->service;
-    size_t n;
-    const char *const *names = api_route_names(&n);
+    const char *names[METRICS_ROUTES_MAX];
+    const size_t n = api_route_names(names);
     res->status = 200;
     res->content_type = "text/plain; version=0.0.4";
     metrics_render(&res->body, api->slots, atomic_load(&api->host->n_slots), names, n);
@@ -134,6 +135,7 @@ static const struct http_route routes[] = {
     {HTTP_GET, "/metrics", "metrics", ops_metrics},
     {HTTP_GET, "/status", "status", ops_status},
 };
+static const struct http_table table = {routes, ARRAY_LEN(routes), http_problem, false};
 
 void ops_answer(void *service, struct arena *arena, struct http_request *req,
                 struct http_response *res)
@@ -145,5 +147,5 @@ void ops_answer(void *service, struct arena *arena, struct http_request *req,
         uuid_v7(id);
     ctx_init(&ctx, arena, deadline_in_ms(api->request_ms), SV(""),
              id ? (struct sv){id, UUID_LEN} : SV("none"));
-    (void)http_dispatch(&ctx, routes, ARRAY_LEN(routes), service, req, res);
+    (void)http_dispatch(&ctx, &table, service, req, res);
 }

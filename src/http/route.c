@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "parley/http/problem.h"
-
 static const struct {
     enum http_method method;
     const char *name;
@@ -36,20 +34,21 @@ static bool serves(const struct http_route *route, enum http_method method)
     return route->method == method || (method == HTTP_HEAD && route->method == HTTP_GET);
 }
 
-/* The route of the request, or n_routes; allowed gets a bit for each method its path has. */
-static size_t find(const struct http_route *routes, size_t n_routes, const struct http_request *req,
+/* The route of the request, or table->n; allowed gets a bit for each method its path has. */
+static size_t find(const struct http_table *table, const struct http_request *req,
                    struct http_call *call, unsigned *allowed)
 {
-    size_t found = n_routes;
+    size_t found = table->n;
     *allowed = 0;
-    for (size_t i = 0; i < n_routes; i++) {
+    for (size_t i = 0; i < table->n; i++) {
+        const struct http_route *route = &table->routes[i];
         struct http_call try = *call;
-        if (!pattern_matches(routes[i].pattern, req, &try))
+        if (!pattern_matches(route->pattern, req, &try))
             continue;
-        *allowed |= 1u << routes[i].method;
-        if (routes[i].method == HTTP_GET)
+        *allowed |= 1u << route->method;
+        if (route->method == HTTP_GET)
             *allowed |= 1u << HTTP_HEAD;
-        if (found == n_routes && serves(&routes[i], req->method)) {
+        if (found == table->n && serves(route, req->method)) {
             found = i;
             *call = try;
         }
@@ -111,64 +110,65 @@ static bool accepts_json(struct sv accept)
     return false;
 }
 
-static enum err check(struct request_ctx *ctx, struct http_request *req)
+static enum err check(struct request_ctx *ctx, const struct http_table *table,
+                      struct http_request *req)
 {
     enum err e = http_headers_check(ctx, req);
     if (e == ERR_NONE)
         e = http_target_parse(ctx, req);
-    if (e == ERR_NONE && !accepts_json(http_header_get(req, "accept")))
+    if (e == ERR_NONE && !table->any_type && !accepts_json(http_header_get(req, "accept")))
         e = ctx_fail(ctx, ERR_NOT_ACCEPTABLE, NULL, "Accept", "Answers are application/json.");
     return e;
 }
 
-static enum err run(struct request_ctx *ctx, const struct http_route *routes, size_t n_routes,
+static enum err run(struct request_ctx *ctx, const struct http_table *table,
                     struct http_request *req, struct http_call *call, size_t *route,
                     struct http_response *res)
 {
     unsigned allowed = 0;
-    enum err e = check(ctx, req);
+    enum err e = check(ctx, table, req);
     if (e != ERR_NONE)
         return e;
-    *route = find(routes, n_routes, req, call, &allowed);
+    *route = find(table, req, call, &allowed);
     if (allowed == 0)
         return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, "There is nothing here.");
-    if (*route == n_routes && req->method == HTTP_OPTIONS) {
+    if (*route == table->n && req->method == HTTP_OPTIONS) {
         res->status = 204;
         put_allow(ctx, allowed, res);
         return ERR_NONE;
     }
-    if (*route == n_routes) {
+    if (*route == table->n) {
         (void)ctx_fail(ctx, ERR_METHOD, NULL, NULL, "This path does not have the method %.*s.",
                        (int)(req->method_text.n > 20 ? 20 : req->method_text.n),
                        req->method_text.p);
-        http_problem(ctx, res);
+        table->problem(ctx, res);
         put_allow(ctx, allowed, res);
         return ERR_NONE;
     }
     if (req->body_too_large)
         return ctx_fail(ctx, ERR_TOO_LARGE, NULL, NULL, "The body is too large.");
-    e = routes[*route].handler(ctx, call, res);
+    e = table->routes[*route].handler(ctx, call, res);
     if (e == ERR_NONE && res->body.failed)
         e = ctx_nomem(ctx);
     return e;
 }
 
-size_t http_dispatch(struct request_ctx *ctx, const struct http_route *routes, size_t n_routes,
-                     void *service, struct http_request *req, struct http_response *res)
+size_t http_dispatch(struct request_ctx *ctx, const struct http_table *table, void *service,
+                     struct http_request *req, struct http_response *res)
 {
     struct http_call call = {.req = req, .service = service};
-    size_t route = n_routes;
+    size_t route = table->n;
     const struct arena_mark mark = arena_get_mark(ctx->arena);
     enum err e = ctx->err.err;
     if (e == ERR_NONE)
-        e = run(ctx, routes, n_routes, req, &call, &route, res);
+        e = run(ctx, table, req, &call, &route, res);
     if (e != ERR_NONE) {
         if (ctx->err.err == ERR_NONE)
             ctx->err.err = e;
         /* What the handler took is given back first: a problem must fit also when nothing else did.
          */
         arena_rewind(ctx->arena, mark);
-        http_problem(ctx, res);
+        table->problem(ctx, res);
     }
     http_response_header(res, "X-Request-Id", ctx->request_id);
     http_response_header(res, "Cache-Control", SV("no-store"));

@@ -64,9 +64,9 @@ struct api_service {
     const void *settings;
 };
 
-/* Labels of the native routes by route index, for metrics_render. One more than the routes: the
- * last is for requests that matched none. */
-const char *const *api_route_names(size_t *n);
+/* Labels of all routes by the index under which they are counted, for metrics_render, and how many
+ * there are. The last is for requests that matched none. */
+size_t api_route_names(const char *out[METRICS_ROUTES_MAX]);
 
 /* service: struct api_service. Fit fcgi_answer_fn. */
 void api_answer(void *service, struct arena *arena, struct http_request *req,

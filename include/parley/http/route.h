@@ -27,11 +27,21 @@ struct http_route {
     http_handler handler;
 };
 
+/* Writes the response of a failed request from ctx->err, in place of whatever res holds. */
+typedef void (*http_problem_fn)(struct request_ctx *ctx, struct http_response *res);
+
+struct http_table {
+    const struct http_route *routes;
+    size_t n;
+    http_problem_fn problem; /* http_problem, or another form of the same */
+    bool any_type;           /* answers are not JSON: Accept is not looked at */
+};
+
 /* Answers req completely. A ctx that holds an error already gets its problem document and nothing
  * is run. Else: routing, 405 with Allow, OPTIONS, 406, 413, 414, the handler, and the problem
- * document for whatever failed. Returns the index of the route, or n_routes if none matched. Every
+ * document for whatever failed. Returns the index of the route, or table->n if none matched. Every
  * response carries X-Request-Id, Cache-Control and X-Content-Type-Options. */
-size_t http_dispatch(struct request_ctx *ctx, const struct http_route *routes, size_t n_routes,
-                     void *service, struct http_request *req, struct http_response *res);
+size_t http_dispatch(struct request_ctx *ctx, const struct http_table *table, void *service,
+                     struct http_request *req, struct http_response *res);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../suite.h"
+#include "parley/http/problem.h"
 #include "parley/json/doc.h"
 #include "rig.h"
 
@@ -87,6 +88,8 @@ static const struct http_route routes[] = {
     [R_OVERFLOW] = {HTTP_GET, "/overflow", "overflow", overflow},
 };
 
+static const struct http_table table = {routes, ARRAY_LEN(routes), http_problem, false};
+
 static size_t dispatch_with(struct http_rig *r, struct seen *seen, const char *method,
                             const char *target, const char *accept)
 {
@@ -95,7 +98,7 @@ static size_t dispatch_with(struct http_rig *r, struct seen *seen, const char *m
     http_rig_open(r, ROOM, method, sv_from(target));
     r->req.headers = accept ? &header : NULL;
     r->req.n_headers = accept ? 1 : 0;
-    size_t route = http_dispatch(&r->ctx, routes, ARRAY_LEN(routes), seen, &r->req, &r->res);
+    size_t route = http_dispatch(&r->ctx, &table, seen, &r->req, &r->res);
     CU_ASSERT_STRING_EQUAL(http_rig_header(r, "X-Request-Id"), "req-1");
     CU_ASSERT_STRING_EQUAL(http_rig_header(r, "Cache-Control"), "no-store");
     CU_ASSERT_STRING_EQUAL(http_rig_header(r, "X-Content-Type-Options"), "nosniff");
@@ -215,8 +218,9 @@ static void head_is_get(void)
     http_rig_close(&r);
     /* A path that only takes POST has no HEAD. */
     static const struct http_route post = {HTTP_POST, "/p", "p", answer};
+    static const struct http_table one = {&post, 1, http_problem, false};
     http_rig_open(&r, ROOM, "HEAD", SV("/p"));
-    CU_ASSERT_EQUAL(http_dispatch(&r.ctx, &post, 1, &seen, &r.req, &r.res), 1);
+    CU_ASSERT_EQUAL(http_dispatch(&r.ctx, &one, &seen, &r.req, &r.res), 1);
     CU_ASSERT_EQUAL(r.res.status, 405);
     CU_ASSERT_STRING_EQUAL(http_rig_header(&r, "Allow"), "POST, OPTIONS");
     http_rig_close(&r);
@@ -265,8 +269,7 @@ static void body_too_large(void)
     struct seen seen = {0};
     http_rig_open(&r, ROOM, "POST", SV("/things"));
     r.req.body_too_large = true;
-    CU_ASSERT_EQUAL(http_dispatch(&r.ctx, routes, ARRAY_LEN(routes), &seen, &r.req, &r.res),
-                    R_MAKE);
+    CU_ASSERT_EQUAL(http_dispatch(&r.ctx, &table, &seen, &r.req, &r.res), R_MAKE);
     CU_ASSERT_EQUAL(seen.calls, 0);
     expect_problem(&r, 413, "too_large");
     http_rig_close(&r);
