@@ -38,7 +38,8 @@ enum err native_user_delete(struct request_ctx *ctx, const struct http_call *cal
 struct sessions *native_sessions(const struct http_call *call);
 MUSTCHECK enum err native_no_params(struct request_ctx *ctx, const struct http_request *req);
 MUSTCHECK enum err native_no_body(struct request_ctx *ctx, const struct http_request *req);
-MUSTCHECK enum err native_session_id(struct request_ctx *ctx, struct sv id);
+/* Checked, and in the one form that the session module knows. */
+MUSTCHECK enum err native_session_id(struct request_ctx *ctx, struct sv *id);
 enum { NATIVE_USER_MAX = 256 }; /* bytes */
 #define NATIVE_USER_RULE \
     "1 to 256 bytes of UTF-8 without control characters, and without . or .. between slashes"

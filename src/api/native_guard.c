@@ -7,10 +7,10 @@
 #include "parley/http/conditional.h"
 #include "parley/http/fingerprint.h"
 
-enum err native_session_id(struct request_ctx *ctx, struct sv id)
+enum err native_session_id(struct request_ctx *ctx, struct sv *id)
 {
-    if (session_id_valid(id))
-        return ERR_NONE;
+    if (session_id_valid(*id))
+        return session_id_canonical(ctx, id);
     return ctx_fail(ctx, ERR_INVALID, "invalid_id", "session_id",
                     "A session_id is 1 to %d of A-Z a-z 0-9 . _ : - and neither . nor ..",
                     SESSION_ID_MAX);

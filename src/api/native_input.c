@@ -101,7 +101,7 @@ static enum err check_metadata(struct request_ctx *ctx, const struct jdoc *doc,
 
 struct message_body {
     struct sv message_id, type, role;
-    const struct jnode *content, *metadata;
+    const struct jnode *content, *metadata, *extra;
 };
 
 static const struct jin_field message_fields[] = {
@@ -109,7 +109,8 @@ static const struct jin_field message_fields[] = {
     {"type", JIN_STRING, 0, offsetof(struct message_body, type), 1, NAME_MAX_CHARS},
     {"role", JIN_STRING, 0, offsetof(struct message_body, role), 1, NAME_MAX_CHARS},
     {"content", JIN_ANY, 0, offsetof(struct message_body, content), 0, 0},
-    {"metadata", JIN_OBJECT, 0, offsetof(struct message_body, metadata), 0, 0}};
+    {"metadata", JIN_OBJECT, 0, offsetof(struct message_body, metadata), 0, 0},
+    {"extra", JIN_OBJECT, 0, offsetof(struct message_body, extra), 0, 0}};
 
 /* A message proper has a role and a content of text or parts; other types have what they have. */
 static enum err check_message(struct request_ctx *ctx, const struct message_body *m,
@@ -148,9 +149,12 @@ static enum err read_message(struct request_ctx *ctx, const struct jdoc *doc,
         e = check_metadata(ctx, doc, m.metadata, path);
     if (e != ERR_NONE)
         return e;
-    *out = (struct session_message_draft){m.message_id, m.type, m.role,
+    *out = (struct session_message_draft){m.message_id,
+                                          m.type,
+                                          m.role,
                                           m.content ? m.content->raw : SV_NONE,
-                                          m.metadata ? m.metadata->raw : SV("{}")};
+                                          m.metadata ? m.metadata->raw : SV("{}"),
+                                          m.extra && m.extra->children ? m.extra->raw : SV_NONE};
     return ERR_NONE;
 }
 
@@ -212,12 +216,13 @@ static const struct jin_field session_fields[] = {
     {"message", JIN_OBJECT, 0, offsetof(struct session_body, message), 0, 0},
     {"messages", JIN_ARRAY, 0, offsetof(struct session_body, messages), 0, SESSION_MESSAGES_MAX}};
 
-static enum err check_session(struct request_ctx *ctx, const struct session_body *b, struct sv id)
+static enum err check_session(struct request_ctx *ctx, struct session_body *b, struct sv id)
 {
+    enum err e = b->session_id.p ? native_session_id(ctx, &b->session_id) : ERR_NONE;
+    if (e != ERR_NONE)
+        return e;
     if (b->session_id.p && id.p && !sv_eq(b->session_id, id))
         return bad(ctx, "", "session_id", "is not the one in the path.");
-    if (b->session_id.p && !session_id_valid(b->session_id))
-        return native_session_id(ctx, b->session_id);
     if (b->user_id.p && !native_user_valid(b->user_id))
         return bad(ctx, "", "user_id", "must be " NATIVE_USER_RULE ".");
     if (!is_name(b->language, LANGUAGE_MAX, "_"))

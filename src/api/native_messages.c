@@ -85,7 +85,8 @@ enum err native_messages_append(struct request_ctx *ctx, const struct http_call 
     struct session_guard guard;
     struct session_receipt receipt;
     bool single = false;
-    enum err e = native_session_id(ctx, call->captures[0]);
+    struct sv id = call->captures[0];
+    enum err e = native_session_id(ctx, &id);
     if (e == ERR_NONE)
         e = append_params(ctx, call->req, &append);
     if (e == ERR_NONE)
@@ -95,8 +96,7 @@ enum err native_messages_append(struct request_ctx *ctx, const struct http_call 
     if (e == ERR_NONE)
         e = native_read_messages(ctx, &doc, &append, &single);
     if (e == ERR_NONE)
-        e = session_append(native_sessions(call), ctx, call->captures[0], &append, &guard,
-                           &receipt);
+        e = session_append(native_sessions(call), ctx, id, &append, &guard, &receipt);
     if (e == ERR_NONE)
         e = native_location(ctx, res, receipt.session_id, receipt.first_seq);
     if (e != ERR_NONE)
@@ -161,7 +161,8 @@ enum err native_messages_page(struct request_ctx *ctx, const struct http_call *c
     struct session_page page;
     struct http_condition unless;
     struct sv user;
-    enum err e = native_session_id(ctx, call->captures[0]);
+    struct sv id = call->captures[0];
+    enum err e = native_session_id(ctx, &id);
     if (e == ERR_NONE)
         e = page_query(ctx, call->req, &query);
     if (e == ERR_NONE)
@@ -170,7 +171,7 @@ enum err native_messages_page(struct request_ctx *ctx, const struct http_call *c
         e = http_condition_parse(ctx, "If-None-Match", http_header_get(call->req, "if-none-match"),
                                  false, &unless);
     if (e == ERR_NONE)
-        e = session_page(native_sessions(call), ctx, call->captures[0], user, &query, &page);
+        e = session_page(native_sessions(call), ctx, id, user, &query, &page);
     if (e != ERR_NONE)
         return e;
     struct sv tag = http_etag_version(ctx->arena, page.generation, page.version);
@@ -201,7 +202,8 @@ enum err native_message_get(struct request_ctx *ctx, const struct http_call *cal
 {
     struct session_message message;
     struct sv user;
-    enum err e = native_session_id(ctx, call->captures[0]);
+    struct sv id = call->captures[0];
+    enum err e = native_session_id(ctx, &id);
     if (e == ERR_NONE)
         e = message_name(ctx, call->captures[1]);
     if (e == ERR_NONE)
@@ -209,8 +211,7 @@ enum err native_message_get(struct request_ctx *ctx, const struct http_call *cal
     if (e == ERR_NONE)
         e = native_user(ctx, call->req, &user);
     if (e == ERR_NONE)
-        e = session_message_get(native_sessions(call), ctx, call->captures[0], user,
-                                call->captures[1], &message);
+        e = session_message_get(native_sessions(call), ctx, id, user, call->captures[1], &message);
     if (e != ERR_NONE)
         return e;
     struct jout j;
@@ -224,7 +225,8 @@ enum err native_message_delete(struct request_ctx *ctx, const struct http_call *
 {
     struct session_guard guard;
     struct session_receipt receipt;
-    enum err e = native_session_id(ctx, call->captures[0]);
+    struct sv id = call->captures[0];
+    enum err e = native_session_id(ctx, &id);
     if (e == ERR_NONE)
         e = message_name(ctx, call->captures[1]);
     if (e == ERR_NONE)
@@ -234,8 +236,8 @@ enum err native_message_delete(struct request_ctx *ctx, const struct http_call *
     if (e == ERR_NONE)
         e = native_guard(ctx, call->req, &guard);
     if (e == ERR_NONE)
-        e = session_message_delete(native_sessions(call), ctx, call->captures[0], call->captures[1],
-                                   &guard, &receipt);
+        e = session_message_delete(native_sessions(call), ctx, id, call->captures[1], &guard,
+                                   &receipt);
     if (e != ERR_NONE)
         return e;
     native_replayed(res, &receipt);

@@ -26,6 +26,10 @@ void native_write_message(struct jout *j, const struct session_message *m)
     jout_raw(j, m->content);
     jout_key(j, "metadata");
     jout_raw(j, m->metadata);
+    if (m->extra.p) {
+        jout_key(j, "extra");
+        jout_raw(j, m->extra);
+    }
     jout_key(j, "created_at");
     jout_time(j, m->created_at);
     jout_object_close(j);

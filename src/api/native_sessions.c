@@ -65,7 +65,8 @@ enum err native_session_put(struct request_ctx *ctx, const struct http_call *cal
     struct session_guard guard;
     struct session session;
     struct session_receipt receipt;
-    enum err e = native_session_id(ctx, call->captures[0]);
+    struct sv id = call->captures[0];
+    enum err e = native_session_id(ctx, &id);
     if (e == ERR_NONE)
         e = native_no_params(ctx, call->req);
     if (e == ERR_NONE)
@@ -73,7 +74,7 @@ enum err native_session_put(struct request_ctx *ctx, const struct http_call *cal
     if (e == ERR_NONE)
         e = native_body(ctx, call->req, NATIVE_BODY_OPTIONAL, &doc);
     if (e == ERR_NONE)
-        e = native_read_draft(ctx, &doc, call->captures[0], &draft);
+        e = native_read_draft(ctx, &doc, id, &draft);
     if (e == ERR_NONE)
         e = owner_of_draft(ctx, &guard, &draft);
     if (e == ERR_NONE)
@@ -101,7 +102,8 @@ enum err native_session_get(struct request_ctx *ctx, const struct http_call *cal
     struct session session;
     struct sv user;
     int64_t n = 0;
-    enum err e = native_session_id(ctx, call->captures[0]);
+    struct sv id = call->captures[0];
+    enum err e = native_session_id(ctx, &id);
     if (e == ERR_NONE)
         e = http_params_only(ctx, call->req, params);
     if (e == ERR_NONE)
@@ -112,7 +114,7 @@ enum err native_session_get(struct request_ctx *ctx, const struct http_call *cal
         e = http_condition_parse(ctx, "If-None-Match", http_header_get(call->req, "if-none-match"),
                                  false, &unless);
     if (e == ERR_NONE)
-        e = session_get(native_sessions(call), ctx, call->captures[0], user, (size_t)n, &session);
+        e = session_get(native_sessions(call), ctx, id, user, (size_t)n, &session);
     if (e != ERR_NONE)
         return e;
     struct sv tag = tag_of(ctx, &session, n);
@@ -137,7 +139,8 @@ enum err native_session_patch(struct request_ctx *ctx, const struct http_call *c
     struct session_guard guard;
     struct session session;
     struct session_receipt receipt;
-    enum err e = native_session_id(ctx, call->captures[0]);
+    struct sv id = call->captures[0];
+    enum err e = native_session_id(ctx, &id);
     if (e == ERR_NONE)
         e = native_no_params(ctx, call->req);
     if (e == ERR_NONE)
@@ -147,8 +150,7 @@ enum err native_session_patch(struct request_ctx *ctx, const struct http_call *c
     if (e == ERR_NONE)
         e = native_read_patch(ctx, &doc, &patch);
     if (e == ERR_NONE)
-        e = session_patch(native_sessions(call), ctx, call->captures[0], &patch, &guard, &session,
-                          &receipt);
+        e = session_patch(native_sessions(call), ctx, id, &patch, &guard, &session, &receipt);
     if (e != ERR_NONE)
         return e;
     native_replayed(res, &receipt);
@@ -163,7 +165,8 @@ enum err native_session_delete(struct request_ctx *ctx, const struct http_call *
 {
     struct session_guard guard;
     struct session_receipt receipt;
-    enum err e = native_session_id(ctx, call->captures[0]);
+    struct sv id = call->captures[0];
+    enum err e = native_session_id(ctx, &id);
     if (e == ERR_NONE)
         e = native_no_params(ctx, call->req);
     if (e == ERR_NONE)
@@ -171,7 +174,7 @@ enum err native_session_delete(struct request_ctx *ctx, const struct http_call *
     if (e == ERR_NONE)
         e = native_guard(ctx, call->req, &guard);
     if (e == ERR_NONE)
-        e = session_delete(native_sessions(call), ctx, call->captures[0], &guard, &receipt);
+        e = session_delete(native_sessions(call), ctx, id, &guard, &receipt);
     if (e != ERR_NONE)
         return e;
     native_replayed(res, &receipt);

@@ -93,15 +93,15 @@ static int hex_value(char c)
     return -1;
 }
 
-bool uuid_v8_unpack(struct sv s, uint64_t *generation, uint64_t *seq)
+/* hyphens: the text form, else the digits alone. */
+static bool read_halves(struct sv s, bool hyphens, uint64_t half[2])
 {
-    uint64_t half[2] = {0, 0};
     int nibble = 0;
-
-    if (s.n != UUID_LEN)
+    half[0] = half[1] = 0;
+    if (s.n != (hyphens ? UUID_LEN : UUID_HEX_LEN))
         return false;
-    for (int i = 0; i < UUID_LEN; i++) {
-        if (is_hyphen_at(i)) {
+    for (int i = 0; i < (int)s.n; i++) {
+        if (hyphens && is_hyphen_at(i)) {
             if (s.p[i] != '-')
                 return false;
             continue;
@@ -112,6 +112,35 @@ bool uuid_v8_unpack(struct sv s, uint64_t *generation, uint64_t *seq)
         half[nibble / 16] = half[nibble / 16] << 4 | (uint64_t)v;
         nibble++;
     }
+    return true;
+}
+
+bool uuid_to_hex(struct sv s, char out[UUID_HEX_LEN + 1])
+{
+    uint64_t half[2];
+    if (!read_halves(s, true, half))
+        return false;
+    for (int i = 0, at = 0; i < UUID_LEN; i++)
+        if (!is_hyphen_at(i))
+            out[at++] = s.p[i];
+    out[UUID_HEX_LEN] = '\0';
+    return true;
+}
+
+bool uuid_from_hex(struct sv s, char out[UUID_LEN + 1])
+{
+    uint64_t half[2];
+    if (!read_halves(s, false, half))
+        return false;
+    uuid_text(half[0], half[1], out);
+    return true;
+}
+
+bool uuid_v8_unpack(struct sv s, uint64_t *generation, uint64_t *seq)
+{
+    uint64_t half[2];
+    if (!read_halves(s, true, half))
+        return false;
     if ((half[0] & version_mask) != version_8 || (half[1] & variant_mask) != variant)
         return false;
 

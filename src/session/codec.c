@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-static const uint32_t codec_magic = 0x70736c01;
+static const uint32_t codec_magic = 0x70736c02;
 static const uint32_t absent = UINT32_MAX;
 
 static void put_i64(struct buf *b, int64_t v)
@@ -54,6 +54,7 @@ enum err codec_encode(struct request_ctx *ctx, const struct session *session, st
         put_sv(&b, m->role);
         put_sv(&b, m->content);
         put_sv(&b, m->metadata);
+        put_sv(&b, m->extra);
     }
     put_u32(&b, codec_magic);
     if (b.failed)
@@ -118,6 +119,7 @@ static void take_message(struct reader *r, struct session_message *m)
     m->role = take_sv(r);
     m->content = take_sv(r);
     m->metadata = take_sv(r);
+    m->extra = take_sv(r);
 }
 
 bool codec_decode(struct request_ctx *ctx, struct sv bytes, struct session *out)

@@ -61,7 +61,7 @@ enum err repo_messages(struct request_ctx *ctx, const struct db_rows *rows, int6
     const int seq = db_column(rows, "seq"), id = db_column(rows, "message_id"),
               type = db_column(rows, "type"), role = db_column(rows, "role"),
               content = db_column(rows, "content"), metadata = db_column(rows, "message_metadata"),
-              at = db_column(rows, "message_created_at");
+              extra = db_column(rows, "extra"), at = db_column(rows, "message_created_at");
     size_t count = 0;
     while (count < (size_t)rows->count && !db_is_null(rows, (int)count, seq))
         count++;
@@ -79,6 +79,7 @@ enum err repo_messages(struct request_ctx *ctx, const struct db_rows *rows, int6
         m->role = db_get_text(rows, row, role);
         m->content = db_get_text(rows, row, content);
         m->metadata = db_get_text(rows, row, metadata);
+        m->extra = db_get_text(rows, row, extra);
         m->created_at = db_get_time(rows, row, at);
     }
     *out = messages;
@@ -120,7 +121,7 @@ enum err repo_reserved_generations(struct request_ctx *ctx,
 enum err repo_message_arrays(struct request_ctx *ctx, const struct session_message_draft *messages,
                              size_t n, struct db_param *out)
 {
-    struct sv *texts[5];
+    struct sv *texts[REPO_MESSAGE_PARAMS];
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         texts[i] = arena_array(ctx->arena, n, sizeof(struct sv));
         if (!texts[i])
@@ -132,6 +133,7 @@ enum err repo_message_arrays(struct request_ctx *ctx, const struct session_messa
         texts[2][i] = messages[i].content;
         texts[3][i] = messages[i].metadata;
         texts[4][i] = messages[i].message_id;
+        texts[5][i] = messages[i].extra;
     }
     enum err e = ERR_NONE;
     for (size_t i = 0; e == ERR_NONE && i < ARRAY_LEN(texts); i++)

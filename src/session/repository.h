@@ -57,12 +57,14 @@
     " FROM s WHERE $5::text IS NOT NULL) "
 
 /* Bytes of row i of a list of drafts as they will come back: jsonb has a form of its own. */
-#define SQL_STORED_SIZE "coalesce(octet_length(i.content), 0) + octet_length(i.metadata::jsonb::text)"
+#define SQL_STORED_SIZE \
+    "coalesce(octet_length(i.content), 0) + octet_length(i.metadata::jsonb::text)"                 \
+    " + coalesce(octet_length(i.extra), 0)"
 
 /* Columns of a message as repo_messages reads them. */
 #define SQL_MESSAGE                                                                                \
     " m.seq, m.message_id, m.type, m.role, m.content, m.metadata AS message_metadata,"             \
-    " m.created_at AS message_created_at "
+    " m.extra, m.created_at AS message_created_at "
 
 /* The newest $limit messages of session s whose sizes add up to at most $bytes (the first one
  * always comes). total is the sum up to and with a message, rank its place from the newest. */

@@ -12,22 +12,23 @@
     "AND s.generation <> ALL($7::bigint[]) RETURNING" SQL_CHANGED "),"
 #define SQL_INSERT_MESSAGES                                                                        \
     " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"       \
-    " metadata, size, created_at) "
+    " metadata, extra, size, created_at) "
 
 static const struct db_stmt append_one = {
     "append_one",
     SQL_APPEND("1") SQL_INSERT_MESSAGES
-    "SELECT $1, s.generation, s.last_seq, $12, $8, $9, $10, $11,"
-    " coalesce(octet_length($10), 0) + octet_length($11::jsonb::text), s.updated_at"
+    "SELECT $1, s.generation, s.last_seq, $12, $8, $9, $10, $11, $13,"
+    " coalesce(octet_length($10), 0) + octet_length($11::jsonb::text)"
+    " + coalesce(octet_length($13), 0), s.updated_at"
     " FROM s)," SQL_REMEMBER("201", "s.last_seq", "s.last_seq", "NULL::text") "SELECT * FROM s"};
 
 static const struct db_stmt append_many = {
     "append_many",
     SQL_APPEND("cardinality($8::text[])") SQL_INSERT_MESSAGES
     "SELECT $1, s.generation, s.last_seq - cardinality($8::text[]) + i.n, i.id, i.type, i.role,"
-    " i.content, i.metadata::jsonb, " SQL_STORED_SIZE ", s.updated_at"
-    " FROM s, unnest($8::text[], $9::text[], $10::text[], $11::text[], $12::text[])"
-    " WITH ORDINALITY AS i(type, role, content, metadata, id, n)),"
+    " i.content, i.metadata::jsonb, i.extra, " SQL_STORED_SIZE ", s.updated_at"
+    " FROM s, unnest($8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[])"
+    " WITH ORDINALITY AS i(type, role, content, metadata, id, extra, n)),"
     SQL_REMEMBER("201", "s.last_seq - cardinality($8::text[]) + 1", "s.last_seq", "NULL::text")
     "SELECT * FROM s"};
 
@@ -72,6 +73,7 @@ static enum err append_params(struct request_ctx *ctx, struct sv id,
     out[9] = db_text(m->content);
     out[10] = db_jsonb(m->metadata);
     out[11] = db_text(m->message_id);
+    out[12] = db_text(m->extra);
     return ERR_NONE;
 }
 

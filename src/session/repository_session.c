@@ -56,7 +56,7 @@ enum err repo_session_read(struct sessions *s, struct request_ctx *ctx, struct s
 /* An expired session that still has the id is put aside first, in time that does not grow with its
  * history: it keeps its messages under its generation until the sweeper takes them. The subquery
  * on aside makes it run before the insert. ON CONFLICT waits for whoever is making the session at
- * this moment, so two at once make one. $17: see repo_reserved_generations. */
+ * this moment, so two at once make one. $18: see repo_reserved_generations. */
 /* clang-format off */
 static const struct db_stmt session_insert = {
     "session_insert",
@@ -66,16 +66,16 @@ static const struct db_stmt session_insert = {
     " s AS (INSERT INTO sessions AS s (generation, tenant, session_id, user_id, language, context, metadata,"
     " ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count)"
     " SELECT g.generation, $1, $2, $3, $7, $8, $9, $10, $11, now() + $10::bigint * interval '1 second', "
-    SQL_HOUR("now() + $10::bigint * interval '1 second'") ", $18, $18"
+    SQL_HOUR("now() + $10::bigint * interval '1 second'") ", $19, $19"
     " FROM (SELECT count(*) FROM aside) after_aside,"
     " (SELECT nextval('session_generation') AS generation) g"
-    " WHERE g.generation <> ALL($17::bigint[])"
+    " WHERE g.generation <> ALL($18::bigint[])"
     " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING" SQL_CHANGED "),"
     " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"
-    " metadata, size, created_at)"
-    " SELECT $1, s.generation, i.n, i.id, i.type, i.role, i.content, i.metadata::jsonb,"
+    " metadata, extra, size, created_at)"
+    " SELECT $1, s.generation, i.n, i.id, i.type, i.role, i.content, i.metadata::jsonb, i.extra,"
     " " SQL_STORED_SIZE ", s.created_at FROM s, unnest($12::text[], $13::text[], $14::text[], $15::text[],"
-    " $16::text[]) WITH ORDINALITY AS i(type, role, content, metadata, id, n)),"
+    " $16::text[], $17::text[]) WITH ORDINALITY AS i(type, role, content, metadata, id, extra, n)),"
     SQL_REMEMBER("201", "least(1, s.last_seq)", "s.last_seq", "NULL::text")
     "SELECT * FROM s"};
 /* clang-format on */
@@ -96,8 +96,8 @@ static enum err insert_params(struct request_ctx *ctx, const struct session_draf
     out[8] = db_jsonb(draft->metadata);
     out[9] = db_i64(draft->ttl_seconds);
     out[10] = db_bool(draft->sliding);
-    out[17] = db_i64((int64_t)draft->n_messages);
-    e = repo_reserved_generations(ctx, draft->messages, draft->n_messages, &out[16]);
+    out[18] = db_i64((int64_t)draft->n_messages);
+    e = repo_reserved_generations(ctx, draft->messages, draft->n_messages, &out[17]);
     if (e != ERR_NONE)
         return e;
     return repo_message_arrays(ctx, draft->messages, draft->n_messages, &out[11]);

@@ -2,6 +2,7 @@
 #include "session_internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct sessions *sessions_open(const struct sessions_settings *settings, struct db *db,
                                struct cache *cache, struct metrics_slot *slot)
@@ -53,6 +54,17 @@ bool session_id_valid(struct sv id)
     return id_alphabet(id) && !sv_eq(id, SV(".")) && !sv_eq(id, SV(".."));
 }
 
+enum err session_id_canonical(struct request_ctx *ctx, struct sv *id)
+{
+    static const struct sv prefix = {"conv_", 5};
+    char uuid[UUID_LEN + 1];
+    if (id->n < prefix.n || memcmp(id->p, prefix.p, prefix.n) != 0 ||
+        !uuid_from_hex((struct sv){id->p + prefix.n, id->n - prefix.n}, uuid))
+        return ERR_NONE;
+    *id = arena_dup(ctx->arena, (struct sv){uuid, UUID_LEN});
+    return id->p ? ERR_NONE : ctx_nomem(ctx);
+}
+
 bool session_message_id_valid(struct sv id)
 {
     bool digits = true;
@@ -81,8 +93,14 @@ struct session_message session_message_of(const struct session_message_draft *dr
                                           int64_t generation, int64_t seq, int64_t at,
                                           char made[UUID_LEN + 1])
 {
-    struct session_message m = {
-        seq, draft->message_id, draft->type, draft->role, draft->content, draft->metadata, at};
+    struct session_message m = {seq,
+                                draft->message_id,
+                                draft->type,
+                                draft->role,
+                                draft->content,
+                                draft->metadata,
+                                draft->extra,
+                                at};
     if (m.message_id.p)
         return m;
     uuid_v8_pack((uint64_t)generation, (uint64_t)seq, made);

@@ -135,8 +135,9 @@ MUSTCHECK enum err repo_messages(struct request_ctx *ctx, const struct db_rows *
                                  size_t *n);
 /* Names what a failed write failed for: the key, the message_id, or what db said. */
 enum err repo_write_failed(struct request_ctx *ctx, enum err e, const struct db_failure *failure);
-/* Arrays of a list of drafts: types, roles, contents, metadata, ids ($n to $n+4). */
-enum { REPO_MESSAGE_PARAMS = 5 };
+/* Arrays of a list of drafts: types, roles, contents, metadata, ids, extra ($n to $n+5).
+ */
+enum { REPO_MESSAGE_PARAMS = 6 };
 MUSTCHECK enum err repo_message_arrays(struct request_ctx *ctx,
                                        const struct session_message_draft *messages, size_t n,
                                        struct db_param *out);

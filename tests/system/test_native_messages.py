@@ -83,6 +83,36 @@ class Append(ParleyTest):
                          [("function_call", None, sent[0]["content"]),
                           ("function_call_output", None, None), ("note", "system", "x")])
 
+    def test_extra(self):
+        """Members of other interfaces come back byte for byte, from every way in; none is no member."""
+        text = b'{"status": "completed", "n":1.50e0}'
+        body = b'{"role":"user","content":"x","extra":%s}' % text
+        path = "/v1/sessions/" + self.new_id()
+        as_json = {"Content-Type": "application/json"}
+        made = self.client.put(path, b'{"messages":[%s]}' % body, headers=as_json)
+        one = self.client.post(path + "/messages?return=1", body, headers=as_json)
+        many = self.client.post(path + "/messages?return=2", b'{"messages":[%s,%s]}' % (
+            body, b'{"role":"user","content":"y","extra":{}}'), headers=as_json)
+        read = self.client.get(path)
+        for answer, times in (made, 1), (one, 1), (many, 1), (read, 3):
+            self.assertEqual(answer.body.count(b'"extra":' + text), times, answer.body)
+        for messages in self.ok(many, 201)["messages"], self.ok(read)["messages"]:
+            self.assertNotIn("extra", messages[-1])
+
+    def test_conv_id_is_a_spelling_of_the_uuid(self):
+        """conv_ and the digits of a UUID name the session of that UUID, on every way to it."""
+        made = self.ok(self.client.post("/v1/sessions", {"message": message("x")}), 201)["session_id"]
+        name = "conv_" + made.replace("-", "")
+        path = "/v1/sessions/" + name
+        self.assertEqual(self.ok(self.client.get(path))["session_id"], made)
+        self.ok(self.client.put(path, {}))
+        self.problem(self.client.post("/v1/sessions", {"session_id": name}), 409, "session_exists",
+                     "session_id")
+        self.assertEqual(self.ok(self.client.post(path + "/messages", message("y")), 201)["seq"], 2)
+        self.assertEqual(self.ok(self.client.get(path + "/messages/2"))["content"], "y")
+        self.assertEqual(self.client.delete(path).status, 204)
+        self.problem(self.client.get("/v1/sessions/" + made), 404, "not_found")
+
     def test_text_comes_back_as_it_was_written(self):
         path = self.make()
         content = (rb'[ {"type" : "n", "v": [1.10, 1E+2, -0, 0.0, 18446744073709551615,'

@@ -55,6 +55,7 @@ struct session_message {
     struct sv type, role; /* role may be absent */
     struct sv content;    /* JSON text; absent where a type has none */
     struct sv metadata;   /* JSON text */
+    struct sv extra;      /* JSON object: members of other interfaces; absent: none */
     int64_t created_at;   /* wall clock, us */
 };
 
@@ -74,6 +75,9 @@ struct session {
 bool session_is_expired(const struct session *s, int64_t now_us);
 /* 1 to SESSION_ID_MAX of A–Z a–z 0–9 . _ : - and neither "." nor "..". */
 bool session_id_valid(struct sv id);
+/* conv_ and the 32 digits of a UUID are another spelling of that UUID: *id becomes it, in the
+ * arena. Other ids stay as they are. */
+MUSTCHECK enum err session_id_canonical(struct request_ctx *ctx, struct sv *id);
 /* The same alphabet; not digits alone, since those name a message by its seq. */
 bool session_message_id_valid(struct sv id);
 
@@ -84,6 +88,7 @@ struct session_message_draft {
     struct sv type, role; /* type is never absent */
     struct sv content;    /* JSON text or absent */
     struct sv metadata;   /* JSON text, never absent */
+    struct sv extra;      /* JSON object that is not empty, or absent */
 };
 
 struct session_draft {

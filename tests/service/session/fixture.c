@@ -190,6 +190,6 @@ struct session_draft draft_of(const char *id, const char *user)
 
 struct session_message_draft message_of(const char *role, const char *json_content)
 {
-    return (struct session_message_draft){SV_NONE, SV("message"), sv_from(role),
-                                          sv_from(json_content), SV("{}")};
+    return (struct session_message_draft){
+        SV_NONE, SV("message"), sv_from(role), sv_from(json_content), SV("{}"), SV_NONE};
 }

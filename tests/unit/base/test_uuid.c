@@ -94,6 +94,25 @@ static void v8_refuses_other_text(void)
     CU_ASSERT_FALSE(uuid_v8_unpack(SV_NONE, &g, &s));
 }
 
+/* Fails if upper case, or a hyphen at another place, is let through: tried. */
+static void digits_alone(void)
+{
+    char hex[UUID_HEX_LEN + 1], text[UUID_LEN + 1];
+    const struct sv uuid = SV("0193f3a0-7f5c-7c2d-8a1b-0123456789ab");
+    CU_ASSERT_TRUE(uuid_to_hex(uuid, hex));
+    CU_ASSERT_STRING_EQUAL(hex, "0193f3a07f5c7c2d8a1b0123456789ab");
+    CU_ASSERT_TRUE(uuid_from_hex(sv_from(hex), text));
+    CU_ASSERT_TRUE(sv_eq(sv_from(text), uuid));
+    const char *const wrong[] = {
+        "", "0193F3A0-7f5c-7c2d-8a1b-0123456789ab", "0193f3a07-f5c-7c2d-8a1b-0123456789ab",
+        "0193f3a0-7f5c-7c2d-8a1b-0123456789a", "0193f3a07f5c7c2d8a1b0123456789ag"};
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        CU_ASSERT_FALSE(uuid_to_hex(sv_from(wrong[i]), hex));
+        CU_ASSERT_FALSE(uuid_from_hex(sv_from(wrong[i]), text));
+    }
+    CU_ASSERT_FALSE(uuid_to_hex(SV_NONE, hex) || uuid_from_hex(SV_NONE, text));
+}
+
 static void random_fills_all_bytes(void)
 {
     unsigned char ored[1000] = {0}, p[1000];
@@ -109,5 +128,5 @@ static void random_fills_all_bytes(void)
 SUITE(uuid, "base/uuid", {"v7 form and time", v7_form_and_time},
       {"v8 keeps every bit", v8_keeps_every_bit},
       {"v8 random numbers come back", v8_random_numbers_come_back},
-      {"v8 refuses other text", v8_refuses_other_text},
+      {"v8 refuses other text", v8_refuses_other_text}, {"digits alone", digits_alone},
       {"random fills all bytes", random_fills_all_bytes})

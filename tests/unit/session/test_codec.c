@@ -23,6 +23,7 @@ static void same_message(const struct session_message *a, const struct session_m
     same_text(a->role, b->role);
     same_text(a->content, b->content);
     same_text(a->metadata, b->metadata);
+    same_text(a->extra, b->extra);
 }
 
 static void same_session(const struct session *a, const struct session *b)
@@ -47,10 +48,22 @@ static void same_session(const struct session *a, const struct session *b)
         same_message(&a->messages[i], &b->messages[i]);
 }
 
-static struct session_message example_messages[] = {
-    {7, SV_INIT("a-1"), SV_INIT("message"), SV_INIT("user"), SV_INIT("\"\xc3\xa9\""), SV_INIT("{}"),
-     1111},
-    {9, SV_INIT("a-2"), SV_INIT("call"), {NULL, 0}, {NULL, 0}, SV_INIT("{\"k\":1}"), 2222}};
+static struct session_message example_messages[] = {{7,
+                                                     SV_INIT("a-1"),
+                                                     SV_INIT("message"),
+                                                     SV_INIT("user"),
+                                                     SV_INIT("\"\xc3\xa9\""),
+                                                     SV_INIT("{}"),
+                                                     {NULL, 0},
+                                                     1111},
+                                                    {9,
+                                                     SV_INIT("a-2"),
+                                                     SV_INIT("call"),
+                                                     {NULL, 0},
+                                                     {NULL, 0},
+                                                     SV_INIT("{\"k\":1}"),
+                                                     SV_INIT("{\"e\":2}"),
+                                                     2222}};
 
 /* Every field differs from every other, and one of the texts is absent, one empty. */
 static struct session example(void)
