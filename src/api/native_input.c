@@ -5,97 +5,8 @@
 
 #include <stdio.h>
 
-enum { NAME_MAX_CHARS = 64, LANGUAGE_MAX = 35 };
+enum { LANGUAGE_MAX = 35 };
 static const int64_t ttl_max = INT64_C(3153600000); /* 100 years */
-
-static enum err bad(struct request_ctx *ctx, const char *path, const char *field, const char *why)
-{
-    char name[128];
-    snprintf(name, sizeof(name), "%s%s%s", path, *path ? "." : "", field);
-    return ctx_fail(ctx, ERR_INVALID, "invalid_field", name, "%s %s", name, why);
-}
-
-static bool is_name(struct sv s, size_t max, const char *more)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
-        bool ok =
-            (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-        for (const char *m = more; !ok && *m; m++)
-            ok = c == *m;
-        if (!ok)
-            return false;
-    }
-    return s.n >= 1 && s.n <= max;
-}
-
-/* application/json, with or without charset=utf-8. */
-static bool is_json(struct sv type, enum native_body kind)
-{
-    struct sv params = type;
-    struct sv media = sv_trim(sv_cut(&params, ';'));
-    bool ok =
-        sv_eq_nocase(media, SV("application/json")) ||
-        (kind == NATIVE_BODY_PATCH && sv_eq_nocase(media, SV("application/merge-patch+json")));
-    while (params.p) {
-        struct sv param = sv_trim(sv_cut(&params, ';'));
-        ok = ok && (param.n == 0 || sv_eq_nocase(param, SV("charset=utf-8")) ||
-                    sv_eq_nocase(param, SV("charset=\"utf-8\"")));
-    }
-    return ok;
-}
-
-enum err native_body(struct request_ctx *ctx, const struct http_request *req, enum native_body kind,
-                     struct jdoc *out)
-{
-    struct sv body = req->body;
-    if (body.n == 0 && kind == NATIVE_BODY_OPTIONAL)
-        body = SV("{}");
-    else if (body.n == 0)
-        return ctx_fail(ctx, ERR_INVALID, "missing_body", "body", "A JSON object is needed.");
-    else if (!is_json(http_header_get(req, "content-type"), kind))
-        return ctx_fail(ctx, ERR_MEDIA_TYPE, NULL, "Content-Type",
-                        kind == NATIVE_BODY_PATCH
-                            ? "It must be application/merge-patch+json or application/json."
-                            : "It must be application/json.");
-    enum err e = jdoc_parse(ctx, body, out);
-    if (e != ERR_NONE)
-        return e;
-    if (out->nodes[0].type != JT_OBJECT)
-        return ctx_fail(ctx, ERR_INVALID, "invalid_field", "body", "It must be a JSON object.");
-    return ERR_NONE;
-}
-
-/* jsonb writes a number out in full: five bytes such as 1e308 would come back as 309. */
-enum { METADATA_EXPONENT_MAX = 20 };
-
-static bool exponent_fits(struct sv number)
-{
-    size_t i = 0;
-    uint64_t exponent = 0;
-    while (i < number.n && number.p[i] != 'e' && number.p[i] != 'E')
-        i++;
-    if (i == number.n)
-        return true;
-    i++;
-    if (i < number.n && (number.p[i] == '+' || number.p[i] == '-'))
-        i++;
-    for (; i < number.n && exponent <= METADATA_EXPONENT_MAX; i++)
-        exponent = exponent * 10 + (uint64_t)(number.p[i] - '0');
-    return exponent <= METADATA_EXPONENT_MAX;
-}
-
-static enum err check_metadata(struct request_ctx *ctx, const struct jdoc *doc,
-                               const struct jnode *metadata, const char *path)
-{
-    if (!metadata)
-        return ERR_NONE;
-    const char *end = metadata->raw.p + metadata->raw.n;
-    for (const struct jnode *n = metadata; n < doc->nodes + doc->n && n->raw.p < end; n++)
-        if (n->type == JT_NUMBER && !exponent_fits(n->raw))
-            return bad(ctx, path, "metadata", "may not hold exponents beyond 20.");
-    return ERR_NONE;
-}
 
 /* ---- messages ---- */
 
@@ -106,8 +17,8 @@ struct message_body {
 
 static const struct jin_field message_fields[] = {
     {"message_id", JIN_STRING, 0, offsetof(struct message_body, message_id), 1, SESSION_ID_MAX},
-    {"type", JIN_STRING, 0, offsetof(struct message_body, type), 1, NAME_MAX_CHARS},
-    {"role", JIN_STRING, 0, offsetof(struct message_body, role), 1, NAME_MAX_CHARS},
+    {"type", JIN_STRING, 0, offsetof(struct message_body, type), 1, API_NAME_MAX},
+    {"role", JIN_STRING, 0, offsetof(struct message_body, role), 1, API_NAME_MAX},
     {"content", JIN_ANY, 0, offsetof(struct message_body, content), 0, 0},
     {"metadata", JIN_OBJECT, 0, offsetof(struct message_body, metadata), 0, 0},
     {"extra", JIN_OBJECT, 0, offsetof(struct message_body, extra), 0, 0}};
@@ -118,19 +29,19 @@ static enum err check_message(struct request_ctx *ctx, const struct message_body
 {
     const bool proper = sv_eq(m->type, SV("message"));
     if (m->message_id.p && !session_message_id_valid(m->message_id))
-        return bad(ctx, path, "message_id",
-                   "must be of A-Z a-z 0-9 . _ : - and not of digits alone.");
-    if (!is_name(m->type, NAME_MAX_CHARS, "_.:"))
-        return bad(ctx, path, "type", "must be of A-Z a-z 0-9 - _ . :");
-    if (m->role.p && !is_name(m->role, NAME_MAX_CHARS, "_.:"))
-        return bad(ctx, path, "role", "must be of A-Z a-z 0-9 - _ . :");
+        return api_bad_field(ctx, path, "message_id",
+                             "must be of A-Z a-z 0-9 . _ : - and not of digits alone.");
+    if (!api_is_name(m->type, API_NAME_MAX, "_.:"))
+        return api_bad_field(ctx, path, "type", "must be of A-Z a-z 0-9 - _ . :");
+    if (m->role.p && !api_is_name(m->role, API_NAME_MAX, "_.:"))
+        return api_bad_field(ctx, path, "role", "must be of A-Z a-z 0-9 - _ . :");
     if (proper && !m->role.p)
-        return bad(ctx, path, "role", "is missing.");
+        return api_bad_field(ctx, path, "role", "is missing.");
     if (proper && !m->content)
-        return bad(ctx, path, "content", "is missing.");
+        return api_bad_field(ctx, path, "content", "is missing.");
     if (m->content && m->content->type != JT_STRING && m->content->type != JT_ARRAY &&
         (proper || m->content->type != JT_OBJECT))
-        return bad(ctx, path, "content", "must be a string or an array of parts.");
+        return api_bad_field(ctx, path, "content", "must be a string or an array of parts.");
     return ERR_NONE;
 }
 
@@ -146,7 +57,7 @@ static enum err read_message(struct request_ctx *ctx, const struct jdoc *doc,
     if (e == ERR_NONE)
         e = check_message(ctx, &m, path);
     if (e == ERR_NONE)
-        e = check_metadata(ctx, doc, m.metadata, path);
+        e = api_check_metadata(ctx, doc, m.metadata, path);
     if (e != ERR_NONE)
         return e;
     *out = (struct session_message_draft){m.message_id,
@@ -206,8 +117,7 @@ struct session_body {
 
 static const struct jin_field session_fields[] = {
     {"session_id", JIN_STRING, 0, offsetof(struct session_body, session_id), 1, SESSION_ID_MAX},
-    {"user_id", JIN_STRING, JIN_NULLABLE, offsetof(struct session_body, user_id), 1,
-     NATIVE_USER_MAX},
+    {"user_id", JIN_STRING, JIN_NULLABLE, offsetof(struct session_body, user_id), 1, API_USER_MAX},
     {"language", JIN_STRING, 0, offsetof(struct session_body, language), 1, LANGUAGE_MAX},
     {"expiry", JIN_STRING, 0, offsetof(struct session_body, expiry), 0, 0},
     {"ttl_seconds", JIN_I64, 0, offsetof(struct session_body, ttl_seconds), 1, ttl_max},
@@ -218,19 +128,19 @@ static const struct jin_field session_fields[] = {
 
 static enum err check_session(struct request_ctx *ctx, struct session_body *b, struct sv id)
 {
-    enum err e = b->session_id.p ? native_session_id(ctx, &b->session_id) : ERR_NONE;
+    enum err e = b->session_id.p ? api_session_id(ctx, &b->session_id) : ERR_NONE;
     if (e != ERR_NONE)
         return e;
     if (b->session_id.p && id.p && !sv_eq(b->session_id, id))
-        return bad(ctx, "", "session_id", "is not the one in the path.");
-    if (b->user_id.p && !native_user_valid(b->user_id))
-        return bad(ctx, "", "user_id", "must be " NATIVE_USER_RULE ".");
-    if (!is_name(b->language, LANGUAGE_MAX, "_"))
-        return bad(ctx, "", "language", "must be a language tag such as en or pt-BR.");
+        return api_bad_field(ctx, "", "session_id", "is not the one in the path.");
+    if (b->user_id.p && !api_user_valid(b->user_id))
+        return api_bad_field(ctx, "", "user_id", "must be " API_USER_RULE ".");
+    if (!api_is_name(b->language, LANGUAGE_MAX, "_"))
+        return api_bad_field(ctx, "", "language", "must be a language tag such as en or pt-BR.");
     if (!sv_eq(b->expiry, SV("sliding")) && !sv_eq(b->expiry, SV("absolute")))
-        return bad(ctx, "", "expiry", "must be sliding or absolute.");
+        return api_bad_field(ctx, "", "expiry", "must be sliding or absolute.");
     if (b->message && b->messages)
-        return bad(ctx, "", "message", "and messages cannot both be given.");
+        return api_bad_field(ctx, "", "message", "and messages cannot both be given.");
     return ERR_NONE;
 }
 
@@ -258,7 +168,7 @@ enum err native_read_draft(struct request_ctx *ctx, const struct jdoc *doc, stru
     if (e == ERR_NONE)
         e = check_session(ctx, &b, id);
     if (e == ERR_NONE)
-        e = check_metadata(ctx, doc, b.metadata, "");
+        e = api_check_metadata(ctx, doc, b.metadata, "");
     if (e != ERR_NONE)
         return e;
     *out = (struct session_draft){.session_id = id.p ? id : b.session_id,
@@ -275,7 +185,7 @@ enum { PATCH_USER, PATCH_LANGUAGE, PATCH_TTL, PATCH_CONTEXT, PATCH_METADATA };
 
 static const struct jin_field patch_fields[] = {
     [PATCH_USER] = {"user_id", JIN_STRING, JIN_NULLABLE, offsetof(struct session_body, user_id), 1,
-                    NATIVE_USER_MAX},
+                    API_USER_MAX},
     [PATCH_LANGUAGE] = {"language", JIN_STRING, JIN_NULLABLE,
                         offsetof(struct session_body, language), 1, LANGUAGE_MAX},
     [PATCH_TTL] = {"ttl_seconds", JIN_I64, JIN_NULLABLE, offsetof(struct session_body, ttl_seconds),
@@ -305,7 +215,7 @@ enum err native_read_patch(struct request_ctx *ctx, const struct jdoc *doc,
     if (e == ERR_NONE)
         e = check_session(ctx, &b, SV_NONE);
     if (e == ERR_NONE)
-        e = check_metadata(ctx, doc, b.metadata, "");
+        e = api_check_metadata(ctx, doc, b.metadata, "");
     if (e != ERR_NONE)
         return e;
     *out = (struct session_patch){.has_user_id = seen.given & (1u << PATCH_USER),

@@ -86,27 +86,26 @@ enum err native_messages_append(struct request_ctx *ctx, const struct http_call 
     struct session_receipt receipt;
     bool single = false;
     struct sv id = call->captures[0];
-    enum err e = native_session_id(ctx, &id);
+    enum err e = api_session_id(ctx, &id);
     if (e == ERR_NONE)
         e = append_params(ctx, call->req, &append);
     if (e == ERR_NONE)
-        e = native_guard(ctx, call->req, &guard);
+        e = api_guard(ctx, call->req, &guard);
     if (e == ERR_NONE)
-        e = native_body(ctx, call->req, NATIVE_BODY_REQUIRED, &doc);
+        e = api_body(ctx, call->req, API_BODY_REQUIRED, &doc);
     if (e == ERR_NONE)
         e = native_read_messages(ctx, &doc, &append, &single);
     if (e == ERR_NONE)
-        e = session_append(native_sessions(call), ctx, id, &append, &guard, &receipt);
+        e = session_append(api_sessions(call), ctx, id, &append, &guard, &receipt);
     if (e == ERR_NONE)
         e = native_location(ctx, res, receipt.session_id, receipt.first_seq);
     if (e != ERR_NONE)
         return e;
-    native_replayed(res, &receipt);
+    api_replayed(res, &receipt);
     struct jout j;
-    native_begin(res, receipt.status, &j);
+    api_begin(res, receipt.status, &j);
     write_receipt(&j, &append, single, &receipt);
-    return native_etag(ctx, res,
-                       http_etag_version(ctx->arena, receipt.generation, receipt.version));
+    return api_etag(ctx, res, http_etag_version(ctx->arena, receipt.generation, receipt.version));
 }
 
 static enum err page_query(struct request_ctx *ctx, const struct http_request *req,
@@ -150,7 +149,7 @@ static void write_page(struct jout *j, const struct session_page *page)
         jout_i64(j, page->messages[page->n - 1].seq);
     else
         jout_null(j);
-    native_write_degraded(j, page->degraded);
+    api_write_degraded(j, page->degraded);
     jout_object_close(j);
 }
 
@@ -162,20 +161,20 @@ enum err native_messages_page(struct request_ctx *ctx, const struct http_call *c
     struct http_condition unless;
     struct sv user;
     struct sv id = call->captures[0];
-    enum err e = native_session_id(ctx, &id);
+    enum err e = api_session_id(ctx, &id);
     if (e == ERR_NONE)
         e = page_query(ctx, call->req, &query);
     if (e == ERR_NONE)
-        e = native_user(ctx, call->req, &user);
+        e = api_user(ctx, call->req, &user);
     if (e == ERR_NONE)
         e = http_condition_parse(ctx, "If-None-Match", http_header_get(call->req, "if-none-match"),
                                  false, &unless);
     if (e == ERR_NONE)
-        e = session_page(native_sessions(call), ctx, id, user, &query, &page);
+        e = session_page(api_sessions(call), ctx, id, user, &query, &page);
     if (e != ERR_NONE)
         return e;
     struct sv tag = http_etag_version(ctx->arena, page.generation, page.version);
-    e = native_validator(ctx, res, page.degraded, tag);
+    e = api_validator(ctx, res, page.degraded, tag);
     if (e != ERR_NONE)
         return e;
     if (!page.degraded && unless.given && http_condition_has(&unless, tag)) {
@@ -183,7 +182,7 @@ enum err native_messages_page(struct request_ctx *ctx, const struct http_call *c
         return ERR_NONE;
     }
     struct jout j;
-    native_begin(res, 200, &j);
+    api_begin(res, 200, &j);
     write_page(&j, &page);
     return ERR_NONE;
 }
@@ -203,19 +202,19 @@ enum err native_message_get(struct request_ctx *ctx, const struct http_call *cal
     struct session_message message;
     struct sv user;
     struct sv id = call->captures[0];
-    enum err e = native_session_id(ctx, &id);
+    enum err e = api_session_id(ctx, &id);
     if (e == ERR_NONE)
         e = message_name(ctx, call->captures[1]);
     if (e == ERR_NONE)
-        e = native_no_params(ctx, call->req);
+        e = api_no_params(ctx, call->req);
     if (e == ERR_NONE)
-        e = native_user(ctx, call->req, &user);
+        e = api_user(ctx, call->req, &user);
     if (e == ERR_NONE)
-        e = session_message_get(native_sessions(call), ctx, id, user, call->captures[1], &message);
+        e = session_message_get(api_sessions(call), ctx, id, user, call->captures[1], &message);
     if (e != ERR_NONE)
         return e;
     struct jout j;
-    native_begin(res, 200, &j);
+    api_begin(res, 200, &j);
     native_write_message(&j, &message);
     return ERR_NONE;
 }
@@ -226,21 +225,21 @@ enum err native_message_delete(struct request_ctx *ctx, const struct http_call *
     struct session_guard guard;
     struct session_receipt receipt;
     struct sv id = call->captures[0];
-    enum err e = native_session_id(ctx, &id);
+    enum err e = api_session_id(ctx, &id);
     if (e == ERR_NONE)
         e = message_name(ctx, call->captures[1]);
     if (e == ERR_NONE)
-        e = native_no_params(ctx, call->req);
+        e = api_no_params(ctx, call->req);
     if (e == ERR_NONE)
-        e = native_no_body(ctx, call->req);
+        e = api_no_body(ctx, call->req);
     if (e == ERR_NONE)
-        e = native_guard(ctx, call->req, &guard);
+        e = api_guard(ctx, call->req, &guard);
     if (e == ERR_NONE)
-        e = session_message_delete(native_sessions(call), ctx, id, call->captures[1], &guard,
+        e = session_message_delete(api_sessions(call), ctx, id, call->captures[1], &guard,
                                    &receipt);
     if (e != ERR_NONE)
         return e;
-    native_replayed(res, &receipt);
+    api_replayed(res, &receipt);
     res->status = 204;
     return ERR_NONE;
 }

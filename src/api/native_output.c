@@ -4,13 +4,6 @@
 
 #include <inttypes.h>
 
-void native_begin(struct http_response *res, int status, struct jout *j)
-{
-    res->status = status;
-    res->content_type = "application/json";
-    jout_init(j, &res->body);
-}
-
 void native_write_message(struct jout *j, const struct session_message *m)
 {
     jout_object_open(j);
@@ -83,7 +76,7 @@ void native_write_session(struct jout *j, const struct session *s, int64_t now_u
 {
     jout_object_open(j);
     write_fields(j, s, now_us);
-    native_write_degraded(j, s->degraded);
+    api_write_degraded(j, s->degraded);
     native_write_messages(j, "messages", s->messages, s->n_messages);
     jout_object_close(j);
 }
@@ -93,32 +86,6 @@ void native_write_session_alone(struct jout *j, const struct session *s, int64_t
     jout_object_open(j);
     write_fields(j, s, now_us);
     jout_object_close(j);
-}
-
-enum err native_etag(struct request_ctx *ctx, struct http_response *res, struct sv tag)
-{
-    struct sv quoted = tag.p ? arena_printf(ctx->arena, "\"%.*s\"", SV_ARG(tag)) : SV_NONE;
-    if (!quoted.p)
-        return ctx_nomem(ctx);
-    http_response_header(res, "ETag", quoted);
-    return ERR_NONE;
-}
-
-enum err native_validator(struct request_ctx *ctx, struct http_response *res, bool degraded,
-                          struct sv tag)
-{
-    if (!degraded)
-        return native_etag(ctx, res, tag);
-    http_response_header(res, "X-Parley-Degraded", SV("database-away"));
-    return ERR_NONE;
-}
-
-void native_write_degraded(struct jout *j, bool degraded)
-{
-    if (!degraded)
-        return;
-    jout_key(j, "degraded");
-    jout_bool(j, true);
 }
 
 enum err native_location(struct request_ctx *ctx, struct http_response *res, struct sv id,
@@ -132,10 +99,4 @@ enum err native_location(struct request_ctx *ctx, struct http_response *res, str
         return ctx_nomem(ctx);
     http_response_header(res, "Location", where);
     return ERR_NONE;
-}
-
-void native_replayed(struct http_response *res, const struct session_receipt *receipt)
-{
-    if (receipt->replayed)
-        http_response_header(res, "Idempotent-Replayed", SV("true"));
 }

@@ -8,10 +8,10 @@ static enum err answer_session(struct request_ctx *ctx, struct http_response *re
                                const struct session *session)
 {
     struct jout j;
-    native_begin(res, status, &j);
+    api_begin(res, status, &j);
     native_write_session(&j, session, clock_wall_us());
-    return native_validator(ctx, res, session->degraded,
-                            http_etag_version(ctx->arena, session->generation, session->version));
+    return api_validator(ctx, res, session->degraded,
+                         http_etag_version(ctx->arena, session->generation, session->version));
 }
 
 /* Whoever names a user in the header acts for that user: what is made belongs to him. */
@@ -35,11 +35,11 @@ enum err native_session_create(struct request_ctx *ctx, const struct http_call *
     struct session_guard guard;
     struct session session;
     struct session_receipt receipt;
-    enum err e = native_no_params(ctx, call->req);
+    enum err e = api_no_params(ctx, call->req);
     if (e == ERR_NONE)
-        e = native_guard(ctx, call->req, &guard);
+        e = api_guard(ctx, call->req, &guard);
     if (e == ERR_NONE)
-        e = native_body(ctx, call->req, NATIVE_BODY_OPTIONAL, &doc);
+        e = api_body(ctx, call->req, API_BODY_OPTIONAL, &doc);
     if (e == ERR_NONE)
         e = native_read_draft(ctx, &doc, SV_NONE, &draft);
     if (e == ERR_NONE && guard.if_match)
@@ -48,12 +48,12 @@ enum err native_session_create(struct request_ctx *ctx, const struct http_call *
     if (e == ERR_NONE)
         e = owner_of_draft(ctx, &guard, &draft);
     if (e == ERR_NONE)
-        e = session_create(native_sessions(call), ctx, &draft, &guard, &session, &receipt);
+        e = session_create(api_sessions(call), ctx, &draft, &guard, &session, &receipt);
     if (e == ERR_NONE)
         e = native_location(ctx, res, session.session_id, 0);
     if (e != ERR_NONE)
         return e;
-    native_replayed(res, &receipt);
+    api_replayed(res, &receipt);
     return answer_session(ctx, res, receipt.status, &session);
 }
 
@@ -66,24 +66,24 @@ enum err native_session_put(struct request_ctx *ctx, const struct http_call *cal
     struct session session;
     struct session_receipt receipt;
     struct sv id = call->captures[0];
-    enum err e = native_session_id(ctx, &id);
+    enum err e = api_session_id(ctx, &id);
     if (e == ERR_NONE)
-        e = native_no_params(ctx, call->req);
+        e = api_no_params(ctx, call->req);
     if (e == ERR_NONE)
-        e = native_guard(ctx, call->req, &guard);
+        e = api_guard(ctx, call->req, &guard);
     if (e == ERR_NONE)
-        e = native_body(ctx, call->req, NATIVE_BODY_OPTIONAL, &doc);
+        e = api_body(ctx, call->req, API_BODY_OPTIONAL, &doc);
     if (e == ERR_NONE)
         e = native_read_draft(ctx, &doc, id, &draft);
     if (e == ERR_NONE)
         e = owner_of_draft(ctx, &guard, &draft);
     if (e == ERR_NONE)
-        e = session_get_or_create(native_sessions(call), ctx, &draft, &guard, &session, &receipt);
+        e = session_get_or_create(api_sessions(call), ctx, &draft, &guard, &session, &receipt);
     if (e == ERR_NONE && receipt.created)
         e = native_location(ctx, res, session.session_id, 0);
     if (e != ERR_NONE)
         return e;
-    native_replayed(res, &receipt);
+    api_replayed(res, &receipt);
     return answer_session(ctx, res, receipt.status, &session);
 }
 
@@ -103,22 +103,22 @@ enum err native_session_get(struct request_ctx *ctx, const struct http_call *cal
     struct sv user;
     int64_t n = 0;
     struct sv id = call->captures[0];
-    enum err e = native_session_id(ctx, &id);
+    enum err e = api_session_id(ctx, &id);
     if (e == ERR_NONE)
         e = http_params_only(ctx, call->req, params);
     if (e == ERR_NONE)
         e = http_param_i64(ctx, call->req, "messages", 0, SESSION_MESSAGES_MAX, SESSION_WINDOW, &n);
     if (e == ERR_NONE)
-        e = native_user(ctx, call->req, &user);
+        e = api_user(ctx, call->req, &user);
     if (e == ERR_NONE)
         e = http_condition_parse(ctx, "If-None-Match", http_header_get(call->req, "if-none-match"),
                                  false, &unless);
     if (e == ERR_NONE)
-        e = session_get(native_sessions(call), ctx, id, user, (size_t)n, &session);
+        e = session_get(api_sessions(call), ctx, id, user, (size_t)n, &session);
     if (e != ERR_NONE)
         return e;
     struct sv tag = tag_of(ctx, &session, n);
-    e = native_validator(ctx, res, session.degraded, tag);
+    e = api_validator(ctx, res, session.degraded, tag);
     if (e != ERR_NONE)
         return e;
     if (!session.degraded && unless.given && http_condition_has(&unless, tag)) {
@@ -126,7 +126,7 @@ enum err native_session_get(struct request_ctx *ctx, const struct http_call *cal
         return ERR_NONE;
     }
     struct jout j;
-    native_begin(res, 200, &j);
+    api_begin(res, 200, &j);
     native_write_session(&j, &session, clock_wall_us());
     return ERR_NONE;
 }
@@ -140,24 +140,24 @@ enum err native_session_patch(struct request_ctx *ctx, const struct http_call *c
     struct session session;
     struct session_receipt receipt;
     struct sv id = call->captures[0];
-    enum err e = native_session_id(ctx, &id);
+    enum err e = api_session_id(ctx, &id);
     if (e == ERR_NONE)
-        e = native_no_params(ctx, call->req);
+        e = api_no_params(ctx, call->req);
     if (e == ERR_NONE)
-        e = native_guard(ctx, call->req, &guard);
+        e = api_guard(ctx, call->req, &guard);
     if (e == ERR_NONE)
-        e = native_body(ctx, call->req, NATIVE_BODY_PATCH, &doc);
+        e = api_body(ctx, call->req, API_BODY_PATCH, &doc);
     if (e == ERR_NONE)
         e = native_read_patch(ctx, &doc, &patch);
     if (e == ERR_NONE)
-        e = session_patch(native_sessions(call), ctx, id, &patch, &guard, &session, &receipt);
+        e = session_patch(api_sessions(call), ctx, id, &patch, &guard, &session, &receipt);
     if (e != ERR_NONE)
         return e;
-    native_replayed(res, &receipt);
+    api_replayed(res, &receipt);
     struct jout j;
-    native_begin(res, 200, &j);
+    api_begin(res, 200, &j);
     native_write_session(&j, &session, clock_wall_us());
-    return native_etag(ctx, res, tag_of(ctx, &session, 0));
+    return api_etag(ctx, res, tag_of(ctx, &session, 0));
 }
 
 enum err native_session_delete(struct request_ctx *ctx, const struct http_call *call,
@@ -166,18 +166,18 @@ enum err native_session_delete(struct request_ctx *ctx, const struct http_call *
     struct session_guard guard;
     struct session_receipt receipt;
     struct sv id = call->captures[0];
-    enum err e = native_session_id(ctx, &id);
+    enum err e = api_session_id(ctx, &id);
     if (e == ERR_NONE)
-        e = native_no_params(ctx, call->req);
+        e = api_no_params(ctx, call->req);
     if (e == ERR_NONE)
-        e = native_no_body(ctx, call->req);
+        e = api_no_body(ctx, call->req);
     if (e == ERR_NONE)
-        e = native_guard(ctx, call->req, &guard);
+        e = api_guard(ctx, call->req, &guard);
     if (e == ERR_NONE)
-        e = session_delete(native_sessions(call), ctx, id, &guard, &receipt);
+        e = session_delete(api_sessions(call), ctx, id, &guard, &receipt);
     if (e != ERR_NONE)
         return e;
-    native_replayed(res, &receipt);
+    api_replayed(res, &receipt);
     res->status = 204;
     return ERR_NONE;
 }

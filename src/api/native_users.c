@@ -9,9 +9,9 @@ static enum err user_of(struct request_ctx *ctx, const struct http_call *call, s
 {
     struct sv header;
     *user = call->captures[0];
-    enum err e = native_user_id(ctx, *user);
+    enum err e = api_user_id(ctx, *user);
     if (e == ERR_NONE)
-        e = native_user(ctx, call->req, &header);
+        e = api_user(ctx, call->req, &header);
     if (e == ERR_NONE && header.p && !sv_eq(header, *user))
         e = ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such user.");
     return e;
@@ -35,7 +35,7 @@ static enum err write_list(struct request_ctx *ctx, struct http_response *res, s
             return e;
     }
     struct jout j;
-    native_begin(res, 200, &j);
+    api_begin(res, 200, &j);
     jout_object_open(&j);
     jout_key(&j, "data");
     jout_array_open(&j);
@@ -67,7 +67,7 @@ enum err native_user_sessions(struct request_ctx *ctx, const struct http_call *c
         e = http_cursor_read(ctx, list_name, user, cursor, place);
     const struct session_place behind = {place[0], place[1]};
     if (e == ERR_NONE)
-        e = session_list(native_sessions(call), ctx, user, cursor.p ? &behind : NULL, (size_t)limit,
+        e = session_list(api_sessions(call), ctx, user, cursor.p ? &behind : NULL, (size_t)limit,
                          &list);
     return e == ERR_NONE ? write_list(ctx, res, user, &list) : e;
 }
@@ -82,21 +82,21 @@ enum err native_user_delete(struct request_ctx *ctx, const struct http_call *cal
     struct sv user;
     enum err e = user_of(ctx, call, &user);
     if (e == ERR_NONE)
-        e = native_no_params(ctx, call->req);
+        e = api_no_params(ctx, call->req);
     if (e == ERR_NONE)
-        e = native_no_body(ctx, call->req);
+        e = api_no_body(ctx, call->req);
     /* A key is checked and otherwise needless: whatever is repeated, what is gone stays gone. */
     if (e == ERR_NONE)
-        e = native_guard(ctx, call->req, &guard);
+        e = api_guard(ctx, call->req, &guard);
     if (e == ERR_NONE && http_header_get(call->req, "if-match").p)
         e = ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
                      "A user has no entity tag that it could match.");
     if (e == ERR_NONE)
-        e = session_erase_user(native_sessions(call), ctx, user, &done);
+        e = session_erase_user(api_sessions(call), ctx, user, &done);
     if (e != ERR_NONE)
         return e;
     struct jout j;
-    native_begin(res, 200, &j);
+    api_begin(res, 200, &j);
     jout_object_open(&j);
     jout_key(&j, "sessions_deleted");
     jout_i64(&j, done.sessions);
@@ -209,7 +209,7 @@ enum err native_user_export(struct request_ctx *ctx, const struct http_call *cal
     struct sv user;
     enum err rc = user_of(ctx, call, &user);
     if (rc == ERR_NONE)
-        rc = native_no_params(ctx, call->req);
+        rc = api_no_params(ctx, call->req);
     if (rc != ERR_NONE)
         return rc;
     struct export *e = arena_zalloc(ctx->arena, sizeof(*e));

@@ -34,7 +34,7 @@ static enum err ops_livez(struct request_ctx *ctx, const struct http_call *call,
     (void)ctx;
     const struct api_service *api = call->service;
     struct jout j;
-    native_begin(res, 200, &j);
+    api_begin(res, 200, &j);
     jout_object_open(&j);
     jout_key(&j, "status");
     jout_sv(&j, SV("alive"));
@@ -94,7 +94,7 @@ static enum err ops_readyz(struct request_ctx *ctx, const struct http_call *call
     const bool tiers = h.cache.redis == CACHE_UP || h.cache.memory_bytes > 0;
     struct sv looping =
         arena_printf(ctx->arena, "%lld of them keep dying", (long long)h.crash_looping);
-    native_begin(res, ready ? 200 : 503, &j);
+    api_begin(res, ready ? 200 : 503, &j);
     jout_object_open(&j);
     jout_key(&j, "status");
     jout_sv(&j, sv_from(h.status));

@@ -5,6 +5,8 @@
  */
 #include "parley/http/request.h"
 
+#include <string.h>
+
 #include "parley/base/utf8.h"
 
 static int hex_value(char c)
@@ -90,7 +92,9 @@ static enum err parse_param(struct request_ctx *ctx, struct http_request *req, s
     e = decode(ctx, value.p ? value : SV(""), true, field.p, &param.value);
     if (e != ERR_NONE)
         return e;
-    if (http_param_get(req, field.p).p)
+    /* name[] is how a list is written: one parameter an element. */
+    const bool list = param.name.n > 2 && memcmp(param.name.p + param.name.n - 2, "[]", 2) == 0;
+    if (!list && http_param_get(req, field.p).p)
         return ctx_fail(ctx, ERR_INVALID, "repeated_parameter", field.p,
                         "The parameter is given twice.");
     if (req->n_params == HTTP_PARAMS_MAX)

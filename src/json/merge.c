@@ -77,7 +77,25 @@ static bool merge(struct json_object *target, struct json_object *patch)
     return true;
 }
 
-enum err jmerge_patch(struct request_ctx *ctx, struct sv target, struct sv patch, struct sv *out)
+/* As merge, one level deep and nulls kept. */
+static bool overlay(struct json_object *target, struct json_object *patch)
+{
+    struct json_object_iterator end = json_object_iter_end(patch);
+
+    for (struct json_object_iterator it = json_object_iter_begin(patch);
+         !json_object_iter_equal(&it, &end); json_object_iter_next(&it)) {
+        struct json_object *value = json_object_get(json_object_iter_peek_value(&it));
+        if (json_object_object_add(target, json_object_iter_peek_name(&it), value) != 0) {
+            json_object_put(value);
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum err combine(struct request_ctx *ctx, struct sv target, struct sv patch,
+                        bool (*how)(struct json_object *target, struct json_object *patch),
+                        struct sv *out)
 {
     struct json_object *into = NULL, *from = NULL;
 
@@ -86,7 +104,7 @@ enum err jmerge_patch(struct request_ctx *ctx, struct sv target, struct sv patch
         e = parse(ctx, patch, &from);
     if (e)
         return e;
-    if (!merge(into, from))
+    if (!how(into, from))
         return ctx_nomem(ctx);
 
     struct sv text = SV_NONE;
@@ -96,4 +114,14 @@ enum err jmerge_patch(struct request_ctx *ctx, struct sv target, struct sv patch
         return ctx_nomem(ctx);
     *out = arena_dup(ctx->arena, text);
     return out->p ? ERR_NONE : ctx_nomem(ctx);
+}
+
+enum err jmerge_patch(struct request_ctx *ctx, struct sv target, struct sv patch, struct sv *out)
+{
+    return combine(ctx, target, patch, merge, out);
+}
+
+enum err jmerge_overlay(struct request_ctx *ctx, struct sv target, struct sv patch, struct sv *out)
+{
+    return combine(ctx, target, patch, overlay, out);
 }

@@ -51,9 +51,14 @@ void jout_array_close(struct jout *j)
 
 void jout_key(struct jout *j, const char *key)
 {
+    jout_key_raw(j, sv_from(key));
+}
+
+void jout_key_raw(struct jout *j, struct sv key)
+{
     separate(j);
     buf_putc(j->b, '"');
-    buf_sv(j->b, sv_from(key));
+    buf_sv(j->b, key);
     BUF_LIT(j->b, "\":");
     j->comma = false;
 }

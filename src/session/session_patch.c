@@ -15,16 +15,22 @@
 #include "parley/json/write.h"
 
 /* null as a patch of a whole object removes it, which for these two means the default. */
-static enum err merge_member(const struct sessions *s, struct request_ctx *ctx, const char *name,
-                             struct sv *value, struct sv patch)
+static enum err patch_member(const struct sessions *s, struct request_ctx *ctx, const char *name,
+                             struct sv *value, struct sv patch, enum session_patch_how how)
 {
+    enum err e = ERR_NONE;
     if (!patch.p)
         return ERR_NONE;
     if (sv_eq(patch, SV("null"))) {
         *value = SV("{}");
         return ERR_NONE;
     }
-    enum err e = jmerge_patch(ctx, *value, patch, value);
+    if (how == SESSION_PATCH_REPLACE)
+        *value = patch;
+    else if (how == SESSION_PATCH_OVERLAY)
+        e = jmerge_overlay(ctx, *value, patch, value);
+    else
+        e = jmerge_patch(ctx, *value, patch, value);
     /* Patches add up: without a bound a session would grow beyond what one answer can hold. */
     if (e == ERR_NONE && value->n > (size_t)s->settings.state_bytes)
         return ctx_fail(ctx, ERR_TOO_LARGE, "state_too_large", name,
@@ -42,8 +48,11 @@ static enum err apply(struct sessions *s, struct request_ctx *ctx,
         next->language = patch->language;
     if (patch->has_ttl)
         next->ttl_seconds = patch->ttl_seconds ? patch->ttl_seconds : s->settings.ttl_seconds;
-    enum err e = merge_member(s, ctx, "context", &next->context, patch->context);
-    return e == ERR_NONE ? merge_member(s, ctx, "metadata", &next->metadata, patch->metadata) : e;
+    enum err e =
+        patch_member(s, ctx, "context", &next->context, patch->context, SESSION_PATCH_MERGE);
+    if (e != ERR_NONE)
+        return e;
+    return patch_member(s, ctx, "metadata", &next->metadata, patch->metadata, patch->metadata_how);
 }
 
 /* What an idempotency key remembers of the state, so that the answer can be given again. */

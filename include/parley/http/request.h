@@ -51,7 +51,8 @@ struct http_request {
 
 /* Splits target into segments and params and decodes each once. ERR_INVALID for a bad escape, %00,
  * an encoded byte sequence that is not UTF-8, too many segments or parameters, a parameter given
- * twice; ERR_URI_TOO_LONG above HTTP_URI_MAX. "/a//b" has an empty segment, "/a/" ends in one. */
+ * twice unless its name ends in []; ERR_URI_TOO_LONG above HTTP_URI_MAX. "/a//b" has an empty
+ * segment, "/a/" ends in one. */
 MUSTCHECK enum err http_target_parse(struct request_ctx *ctx, struct http_request *req);
 enum http_method http_method_parse(struct sv text);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* JSON merge patch (RFC 7396), over json-c. */
+/* JSON merge patch (RFC 7396) and a plain overlay, over json-c. */
 #ifndef PARLEY_JSON_MERGE_H
 #define PARLEY_JSON_MERGE_H
 
@@ -10,5 +10,9 @@
  * fraction or an exponent keep their text; a negative zero written as -0 becomes 0. */
 MUSTCHECK enum err jmerge_patch(struct request_ctx *ctx, struct sv target, struct sv patch,
                                 struct sv *out);
+/* As jmerge_patch, but each member of patch takes the place of target's as a whole: nothing is
+ * merged into it, and a null is a value like any other. */
+MUSTCHECK enum err jmerge_overlay(struct request_ctx *ctx, struct sv target, struct sv patch,
+                                  struct sv *out);
 
 #endif

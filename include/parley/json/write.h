@@ -23,6 +23,8 @@ void jout_array_open(struct jout *j);
 void jout_array_close(struct jout *j);
 /* Names the next value. key: plain ASCII that needs no escape. */
 void jout_key(struct jout *j, const char *key);
+/* The same for a name that is escaped already, as struct jnode has it. */
+void jout_key_raw(struct jout *j, struct sv key);
 void jout_sv(struct jout *j, struct sv s);     /* escaped string; absent (p == NULL) writes null */
 void jout_raw(struct jout *j, struct sv json); /* valid JSON text, copied; absent writes null */
 void jout_i64(struct jout *j, int64_t v);

@@ -111,13 +111,19 @@ struct session_guard {
     struct sv fingerprint; /* SHA-256 of the request that carries the key */
 };
 
-/* The members of a merge patch that were given; text members are JSON text. */
+/* How what was given goes into what is there: RFC 7396; each member as a whole in place of the one
+ * of its name; or in place of everything. */
+enum session_patch_how { SESSION_PATCH_MERGE, SESSION_PATCH_OVERLAY, SESSION_PATCH_REPLACE };
+
+/* The members of a patch that were given; text members are JSON text. */
 struct session_patch {
     bool has_user_id, has_language, has_ttl;
     struct sv user_id; /* absent: null, the session belongs to nobody */
     struct sv language;
-    int64_t ttl_seconds;         /* 0: the default */
-    struct sv context, metadata; /* merge patches; absent: not given. "null" resets to {} */
+    int64_t ttl_seconds; /* 0: the default */
+    struct sv context;   /* a merge patch; absent: not given. "null" resets to {} */
+    struct sv metadata;  /* the same, applied as metadata_how says */
+    enum session_patch_how metadata_how;
 };
 
 /* What a write did: enough for its answer, and what an idempotency key remembers. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* native_guard.c: headers, keys, conditions; and the media types of native_input.c. */
-#include "../../../src/api/native.h"
+/* guard.c: headers, keys, conditions; and the media types of body.c. */
+#include "../../../src/api/handler.h"
 
 #include <string.h>
 
@@ -42,15 +42,15 @@ static void ids(void)
     struct sv good = SV("a:1"), bad = SV("a/1");
     struct sv conv = SV("conv_0193f3a07f5c7c2d8a1b0123456789ab"), short_one = SV("conv_0193f3a0");
     begin(&b, HTTP_GET);
-    CU_ASSERT_EQUAL(native_session_id(&b.ctx, &good), ERR_NONE);
+    CU_ASSERT_EQUAL(api_session_id(&b.ctx, &good), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(good, SV("a:1")));
     /* The spelling of other interfaces is the same session; what only looks like it is an id of
      * its own. */
-    CU_ASSERT_EQUAL(native_session_id(&b.ctx, &conv), ERR_NONE);
+    CU_ASSERT_EQUAL(api_session_id(&b.ctx, &conv), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(conv, SV("0193f3a0-7f5c-7c2d-8a1b-0123456789ab")));
-    CU_ASSERT_EQUAL(native_session_id(&b.ctx, &short_one), ERR_NONE);
+    CU_ASSERT_EQUAL(api_session_id(&b.ctx, &short_one), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(short_one, SV("conv_0193f3a0")));
-    CU_ASSERT_EQUAL(native_session_id(&b.ctx, &bad), ERR_INVALID);
+    CU_ASSERT_EQUAL(api_session_id(&b.ctx, &bad), ERR_INVALID);
     CU_ASSERT_STRING_EQUAL(b.ctx.err.field, "session_id");
     end(&b);
 }
@@ -77,14 +77,14 @@ static void users(void)
         struct sv user;
         begin(&b, HTTP_GET);
         header(&b, "x-parley-user", cases[i].user);
-        CU_ASSERT_EQUAL(native_user(&b.ctx, &b.req, &user), cases[i].good ? ERR_NONE : ERR_INVALID);
+        CU_ASSERT_EQUAL(api_user(&b.ctx, &b.req, &user), cases[i].good ? ERR_NONE : ERR_INVALID);
         CU_ASSERT_STRING_EQUAL(b.ctx.err.field, cases[i].good ? "" : "X-Parley-User");
         end(&b);
     }
     struct bench b;
     struct sv user;
     begin(&b, HTTP_GET);
-    CU_ASSERT_EQUAL(native_user(&b.ctx, &b.req, &user), ERR_NONE);
+    CU_ASSERT_EQUAL(api_user(&b.ctx, &b.req, &user), ERR_NONE);
     CU_ASSERT_PTR_NULL(user.p);
     end(&b);
 }
@@ -105,7 +105,7 @@ static void keys(void)
         struct session_guard g;
         begin(&b, HTTP_POST);
         header(&b, "idempotency-key", cases[i].key);
-        CU_ASSERT_EQUAL(native_guard(&b.ctx, &b.req, &g), cases[i].good ? ERR_NONE : ERR_INVALID);
+        CU_ASSERT_EQUAL(api_guard(&b.ctx, &b.req, &g), cases[i].good ? ERR_NONE : ERR_INVALID);
         CU_ASSERT_STRING_EQUAL(b.ctx.err.field, cases[i].good ? "" : "Idempotency-Key");
         if (cases[i].good)
             CU_ASSERT_TRUE(sv_eq(g.key, cases[i].key) && g.fingerprint.n == 32);
@@ -132,7 +132,7 @@ static void conditions(void)
         struct session_guard g;
         begin(&b, cases[i].method);
         header(&b, cases[i].name, sv_from(cases[i].value));
-        enum err e = native_guard(&b.ctx, &b.req, &g);
+        enum err e = api_guard(&b.ctx, &b.req, &g);
         CU_ASSERT_EQUAL(e, cases[i].field[0] ? ERR_INVALID : ERR_NONE);
         CU_ASSERT_STRING_EQUAL(b.ctx.err.field, cases[i].field);
         if (e == ERR_NONE) {
@@ -151,7 +151,7 @@ static void weak_if_match(void)
     struct session_guard g;
     begin(&b, HTTP_PATCH);
     header(&b, "if-match", SV("W/\"1.v1\""));
-    CU_ASSERT_EQUAL(native_guard(&b.ctx, &b.req, &g), ERR_NONE);
+    CU_ASSERT_EQUAL(api_guard(&b.ctx, &b.req, &g), ERR_NONE);
     CU_ASSERT_PTR_NOT_NULL(g.if_match);
     CU_ASSERT_EQUAL(g.n_if_match, 0);
     end(&b);
@@ -183,7 +183,7 @@ static void media_types(void)
             header(&b, "content-type", sv_from(cases[i].type));
             b.req.body = SV("{}");
             CU_ASSERT_EQUAL(
-                native_body(&b.ctx, &b.req, patch ? NATIVE_BODY_PATCH : NATIVE_BODY_REQUIRED, &doc),
+                api_body(&b.ctx, &b.req, patch ? API_BODY_PATCH : API_BODY_REQUIRED, &doc),
                 good ? ERR_NONE : ERR_MEDIA_TYPE);
             CU_ASSERT_STRING_EQUAL(b.ctx.err.field, good ? "" : "Content-Type");
             end(&b);
@@ -195,31 +195,31 @@ static void bodies(void)
 {
     static const struct {
         const char *body;
-        enum native_body kind;
+        enum api_body_kind kind;
         enum err err;
         const char *field;
-    } cases[] = {{NULL, NATIVE_BODY_REQUIRED, ERR_INVALID, "body"},
-                 {"", NATIVE_BODY_PATCH, ERR_INVALID, "body"},
-                 {NULL, NATIVE_BODY_OPTIONAL, ERR_NONE, ""},
-                 {"[]", NATIVE_BODY_REQUIRED, ERR_INVALID, "body"},
-                 {"null", NATIVE_BODY_OPTIONAL, ERR_INVALID, "body"},
-                 {"\"{}\"", NATIVE_BODY_PATCH, ERR_INVALID, "body"},
-                 {"{\"a\":{\"b\":1,\"b\":2}}", NATIVE_BODY_REQUIRED, ERR_INVALID, "a.b"}};
+    } cases[] = {{NULL, API_BODY_REQUIRED, ERR_INVALID, "body"},
+                 {"", API_BODY_PATCH, ERR_INVALID, "body"},
+                 {NULL, API_BODY_OPTIONAL, ERR_NONE, ""},
+                 {"[]", API_BODY_REQUIRED, ERR_INVALID, "body"},
+                 {"null", API_BODY_OPTIONAL, ERR_INVALID, "body"},
+                 {"\"{}\"", API_BODY_PATCH, ERR_INVALID, "body"},
+                 {"{\"a\":{\"b\":1,\"b\":2}}", API_BODY_REQUIRED, ERR_INVALID, "a.b"}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct bench b;
         struct jdoc doc;
         begin(&b, HTTP_POST);
         header(&b, "content-type", SV("application/json"));
         b.req.body = sv_from(cases[i].body);
-        CU_ASSERT_EQUAL(native_body(&b.ctx, &b.req, cases[i].kind, &doc), cases[i].err);
+        CU_ASSERT_EQUAL(api_body(&b.ctx, &b.req, cases[i].kind, &doc), cases[i].err);
         CU_ASSERT_STRING_EQUAL(b.ctx.err.field, cases[i].field);
         end(&b);
     }
     struct bench b;
     begin(&b, HTTP_GET);
-    CU_ASSERT_EQUAL(native_no_body(&b.ctx, &b.req), ERR_NONE);
+    CU_ASSERT_EQUAL(api_no_body(&b.ctx, &b.req), ERR_NONE);
     b.req.body = SV("{}");
-    CU_ASSERT_EQUAL(native_no_body(&b.ctx, &b.req), ERR_INVALID);
+    CU_ASSERT_EQUAL(api_no_body(&b.ctx, &b.req), ERR_INVALID);
     CU_ASSERT_STRING_EQUAL(b.ctx.err.field, "body");
     end(&b);
 }

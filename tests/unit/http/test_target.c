@@ -112,6 +112,17 @@ static void reads_parameters(void)
     http_rig_close(&r);
 }
 
+/* The brackets of a list come encoded from some clients and not from others. */
+static void reads_lists(void)
+{
+    struct http_rig r;
+    CU_ASSERT_EQUAL(parse(&r, "/a?include%5B%5D=x&include[]=y&limit=1"), ERR_NONE);
+    CU_ASSERT_EQUAL(r.req.n_params, 3);
+    CU_ASSERT_TRUE(sv_eq(http_param_get(&r.req, "include[]"), SV("x")));
+    http_rig_close(&r);
+    expect_bad("/a?include=x&include=y", ERR_INVALID, "include");
+}
+
 static void counts_parameters(void)
 {
     char target[1024] = "/a?";
@@ -179,6 +190,7 @@ static void survives_little_memory(void)
 
 SUITE(http_target, "http/target", {"splits the path", splits}, {"decodes once", decodes_once},
       {"refuses and names", refuses}, {"refuses a raw NUL", refuses_raw_nul},
-      {"reads parameters", reads_parameters}, {"counts parameters", counts_parameters},
-      {"bounds the length", bounds_length}, {"shows whole characters", shows_whole_characters},
+      {"reads parameters", reads_parameters}, {"reads lists", reads_lists},
+      {"counts parameters", counts_parameters}, {"bounds the length", bounds_length},
+      {"shows whole characters", shows_whole_characters},
       {"survives little memory", survives_little_memory})

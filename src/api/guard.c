@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* What a native request says beside its body: ids, user, conditions, key; each fault names its
+/* What a request says beside its body: ids, user, conditions, key; each fault names its
  * field. */
-#include "native.h"
+#include "handler.h"
 
 #include "parley/base/utf8.h"
 #include "parley/http/conditional.h"
 #include "parley/http/fingerprint.h"
 
-enum err native_session_id(struct request_ctx *ctx, struct sv *id)
+enum err api_session_id(struct request_ctx *ctx, struct sv *id)
 {
     if (session_id_valid(*id))
         return session_id_canonical(ctx, id);
@@ -27,31 +27,31 @@ static bool has_dot_segment(struct sv user)
     return false;
 }
 
-bool native_user_valid(struct sv user)
+bool api_user_valid(struct sv user)
 {
     for (size_t i = 0; i < user.n; i++)
         if ((unsigned char)user.p[i] < 0x20 || user.p[i] == 0x7f)
             return false;
     /* A header is not checked for UTF-8 before, as a body is. */
-    return user.n >= 1 && user.n <= NATIVE_USER_MAX && utf8_valid(user, NULL) &&
+    return user.n >= 1 && user.n <= API_USER_MAX && utf8_valid(user, NULL) &&
            !has_dot_segment(user);
 }
 
-enum err native_user_id(struct request_ctx *ctx, struct sv user)
+enum err api_user_id(struct request_ctx *ctx, struct sv user)
 {
-    if (native_user_valid(user))
+    if (api_user_valid(user))
         return ERR_NONE;
     return ctx_fail(ctx, ERR_INVALID, "invalid_id", "user_id",
-                    "A user is named by " NATIVE_USER_RULE ".");
+                    "A user is named by " API_USER_RULE ".");
 }
 
-enum err native_user(struct request_ctx *ctx, const struct http_request *req, struct sv *out)
+enum err api_user(struct request_ctx *ctx, const struct http_request *req, struct sv *out)
 {
     *out = http_header_get(req, "x-parley-user");
-    if (!out->p || native_user_valid(*out))
+    if (!out->p || api_user_valid(*out))
         return ERR_NONE;
     return ctx_fail(ctx, ERR_INVALID, "invalid_header", "X-Parley-User",
-                    "A user is named by " NATIVE_USER_RULE ".");
+                    "A user is named by " API_USER_RULE ".");
 }
 
 static enum err read_key(struct request_ctx *ctx, const struct http_request *req,
@@ -100,28 +100,28 @@ static enum err read_conditions(struct request_ctx *ctx, const struct http_reque
     return ERR_NONE;
 }
 
-enum err native_guard(struct request_ctx *ctx, const struct http_request *req,
-                      struct session_guard *out)
+enum err api_guard(struct request_ctx *ctx, const struct http_request *req,
+                   struct session_guard *out)
 {
     *out = (struct session_guard){.create_only = false};
-    enum err e = native_user(ctx, req, &out->user);
+    enum err e = api_user(ctx, req, &out->user);
     if (e == ERR_NONE)
         e = read_key(ctx, req, out);
     return e == ERR_NONE ? read_conditions(ctx, req, out) : e;
 }
 
-struct sessions *native_sessions(const struct http_call *call)
+struct sessions *api_sessions(const struct http_call *call)
 {
     return ((struct api_service *)call->service)->sessions;
 }
 
-enum err native_no_params(struct request_ctx *ctx, const struct http_request *req)
+enum err api_no_params(struct request_ctx *ctx, const struct http_request *req)
 {
     static const char *const none[] = {NULL};
     return http_params_only(ctx, req, none);
 }
 
-enum err native_no_body(struct request_ctx *ctx, const struct http_request *req)
+enum err api_no_body(struct request_ctx *ctx, const struct http_request *req)
 {
     if (req->body.n == 0)
         return ERR_NONE;

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* The frame of an answer: what is the same in all interfaces. */
+#include "handler.h"
+
+void api_begin(struct http_response *res, int status, struct jout *j)
+{
+    res->status = status;
+    res->content_type = "application/json";
+    jout_init(j, &res->body);
+}
+
+enum err api_etag(struct request_ctx *ctx, struct http_response *res, struct sv tag)
+{
+    struct sv quoted = tag.p ? arena_printf(ctx->arena, "\"%.*s\"", SV_ARG(tag)) : SV_NONE;
+    if (!quoted.p)
+        return ctx_nomem(ctx);
+    http_response_header(res, "ETag", quoted);
+    return ERR_NONE;
+}
+
+enum err api_validator(struct request_ctx *ctx, struct http_response *res, bool degraded,
+                       struct sv tag)
+{
+    if (!degraded)
+        return api_etag(ctx, res, tag);
+    http_response_header(res, "X-Parley-Degraded", SV("database-away"));
+    return ERR_NONE;
+}
+
+void api_write_degraded(struct jout *j, bool degraded)
+{
+    if (!degraded)
+        return;
+    jout_key(j, "degraded");
+    jout_bool(j, true);
+}
+
+void api_replayed(struct http_response *res, const struct session_receipt *receipt)
+{
+    if (receipt->replayed)
+        http_response_header(res, "Idempotent-Replayed", SV("true"));
+}
