@@ -66,14 +66,34 @@ int http_problem_status(enum err e)
     return problems[problem_index(e)].status;
 }
 
-void http_problem(struct request_ctx *ctx, struct http_response *res)
+struct http_fault http_fault_of(const struct request_ctx *ctx)
 {
     const size_t i = problem_index(ctx->err.err);
-    const char *code = ctx->err.slug ? ctx->err.slug : err_name(problems[i].err);
-    const char *detail = ctx->err.detail[0] ? ctx->err.detail : default_detail(problems[i].err);
-    int retry = ctx->err.retry_after_s ? ctx->err.retry_after_s : problems[i].retry_after_s;
+    return (struct http_fault){
+        .status = problems[i].status,
+        .code = ctx->err.slug ? ctx->err.slug : err_name(problems[i].err),
+        .detail = ctx->err.detail[0] ? ctx->err.detail : default_detail(problems[i].err),
+        .retry_after_s =
+            ctx->err.retry_after_s ? ctx->err.retry_after_s : problems[i].retry_after_s,
+    };
+}
+
+void http_fault_begin(struct request_ctx *ctx, const struct http_fault *fault,
+                      struct http_response *res)
+{
     http_response_clear(res);
-    res->status = problems[i].status;
+    res->status = fault->status;
+    if (fault->retry_after_s == 0)
+        return;
+    struct sv value = arena_printf(ctx->arena, "%d", fault->retry_after_s);
+    if (value.p)
+        http_response_header(res, "Retry-After", value);
+}
+
+void http_problem(struct request_ctx *ctx, struct http_response *res)
+{
+    const struct http_fault fault = http_fault_of(ctx);
+    http_fault_begin(ctx, &fault, res);
     res->content_type = "application/problem+json";
     struct jout j;
     jout_init(&j, &res->body);
@@ -85,9 +105,9 @@ void http_problem(struct request_ctx *ctx, struct http_response *res)
     jout_key(&j, "status");
     jout_i64(&j, res->status);
     jout_key(&j, "detail");
-    jout_sv(&j, sv_from(detail));
+    jout_sv(&j, sv_from(fault.detail));
     jout_key(&j, "code");
-    jout_sv(&j, sv_from(code));
+    jout_sv(&j, sv_from(fault.code));
     if (ctx->err.field[0]) {
         jout_key(&j, "field");
         jout_sv(&j, sv_from(ctx->err.field));
@@ -95,9 +115,4 @@ void http_problem(struct request_ctx *ctx, struct http_response *res)
     jout_key(&j, "request_id");
     jout_sv(&j, ctx->request_id);
     jout_object_close(&j);
-    if (retry > 0) {
-        struct sv value = arena_printf(ctx->arena, "%d", retry);
-        if (value.p)
-            http_response_header(res, "Retry-After", value);
-    }
 }

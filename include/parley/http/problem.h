@@ -5,6 +5,18 @@
 #include "parley/http/response.h"
 
 int http_problem_status(enum err e);
+
+/* What every form of an error says of ctx->err. code and detail: static storage, or ctx's. */
+struct http_fault {
+    int status;
+    const char *code, *detail; /* detail may be "" */
+    int retry_after_s;         /* 0: none */
+};
+struct http_fault http_fault_of(const struct request_ctx *ctx);
+/* Makes res an error without a body yet: cleared, with status and Retry-After. */
+void http_fault_begin(struct request_ctx *ctx, const struct http_fault *fault,
+                      struct http_response *res);
+
 /* Makes res the problem document of ctx->err: type, title, status, detail, code, field, request_id.
  */
 void http_problem(struct request_ctx *ctx, struct http_response *res);
