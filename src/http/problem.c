@@ -90,8 +90,10 @@ void http_fault_begin(struct request_ctx *ctx, const struct http_fault *fault,
         http_response_header(res, "Retry-After", value);
 }
 
-void http_problem(struct request_ctx *ctx, struct http_response *res)
+void http_problem(struct request_ctx *ctx, const struct http_request *req,
+                  struct http_response *res)
 {
+    (void)req;
     const struct http_fault fault = http_fault_of(ctx);
     http_fault_begin(ctx, &fault, res);
     res->content_type = "application/problem+json";

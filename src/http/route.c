@@ -141,7 +141,7 @@ static enum err run(struct request_ctx *ctx, const struct http_table *table,
         (void)ctx_fail(ctx, ERR_METHOD, NULL, NULL, "This path does not have the method %.*s.",
                        (int)(req->method_text.n > 20 ? 20 : req->method_text.n),
                        req->method_text.p);
-        table->problem(ctx, res);
+        table->problem(ctx, req, res);
         put_allow(ctx, allowed, res);
         return ERR_NONE;
     }
@@ -168,7 +168,7 @@ size_t http_dispatch(struct request_ctx *ctx, const struct http_table *table, vo
         /* What the handler took is given back first: a problem must fit also when nothing else did.
          */
         arena_rewind(ctx->arena, mark);
-        table->problem(ctx, res);
+        table->problem(ctx, req, res);
     }
     http_response_header(res, "X-Request-Id", ctx->request_id);
     http_response_header(res, "Cache-Control", SV("no-store"));

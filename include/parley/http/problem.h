@@ -2,6 +2,7 @@
 #ifndef PARLEY_HTTP_PROBLEM_H
 #define PARLEY_HTTP_PROBLEM_H
 
+#include "parley/http/request.h"
 #include "parley/http/response.h"
 
 int http_problem_status(enum err e);
@@ -19,6 +20,7 @@ void http_fault_begin(struct request_ctx *ctx, const struct http_fault *fault,
 
 /* Makes res the problem document of ctx->err: type, title, status, detail, code, field, request_id.
  */
-void http_problem(struct request_ctx *ctx, struct http_response *res);
+void http_problem(struct request_ctx *ctx, const struct http_request *req,
+                  struct http_response *res);
 
 #endif

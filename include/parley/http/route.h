@@ -28,7 +28,8 @@ struct http_route {
 };
 
 /* Writes the response of a failed request from ctx->err, in place of whatever res holds. */
-typedef void (*http_problem_fn)(struct request_ctx *ctx, struct http_response *res);
+typedef void (*http_problem_fn)(struct request_ctx *ctx, const struct http_request *req,
+                                struct http_response *res);
 
 struct http_table {
     const struct http_route *routes;

@@ -42,7 +42,7 @@ static void every_error_has_an_entry(void)
         char code[64], status[32];
         http_rig_open(&r, ROOM, "GET", SV("/"));
         r.ctx.err.err = (enum err)e;
-        http_problem(&r.ctx, &r.res);
+        http_problem(&r.ctx, &r.req, &r.res);
         snprintf(code, sizeof(code), "\"code\":\"%s\"", err_name((enum err)e));
         snprintf(status, sizeof(status), "\"status\":%d,", expected[e]);
         CU_ASSERT_PTR_NOT_NULL(strstr(http_rig_body(&r), code));
@@ -62,7 +62,7 @@ static void document(void)
     buf_sv(&r.res.body, SV("half an answer"));
     http_response_header(&r.res, "ETag", SV("\"1.v1\""));
     (void)ctx_fail(&r.ctx, ERR_INVALID, "wrong_type", "messages[3].role", "A \"string\" it is.");
-    http_problem(&r.ctx, &r.res);
+    http_problem(&r.ctx, &r.req, &r.res);
     CU_ASSERT_STRING_EQUAL(http_rig_body(&r),
                            "{\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400,"
                            "\"detail\":\"A \\\"string\\\" it is.\",\"code\":\"wrong_type\","
@@ -78,7 +78,7 @@ static void cause_stays_inside(void)
     struct http_rig r;
     http_rig_open(&r, ROOM, "GET", SV("/"));
     (void)ctx_fault(&r.ctx, ERR_INTERNAL, "postgres 42P01: relation secret");
-    http_problem(&r.ctx, &r.res);
+    http_problem(&r.ctx, &r.req, &r.res);
     CU_ASSERT_PTR_NULL(strstr(http_rig_body(&r), "secret"));
     CU_ASSERT_PTR_NULL(strstr(http_rig_body(&r), "postgres"));
     http_rig_close(&r);
@@ -89,14 +89,14 @@ static void retry_after(void)
     struct http_rig r;
     http_rig_open(&r, ROOM, "GET", SV("/"));
     (void)ctx_fault(&r.ctx, ERR_UNAVAILABLE, "away");
-    http_problem(&r.ctx, &r.res);
+    http_problem(&r.ctx, &r.req, &r.res);
     CU_ASSERT_STRING_EQUAL(http_rig_header(&r, "Retry-After"), "1");
     r.ctx.err.retry_after_s = 30;
-    http_problem(&r.ctx, &r.res);
+    http_problem(&r.ctx, &r.req, &r.res);
     CU_ASSERT_STRING_EQUAL(http_rig_header(&r, "Retry-After"), "30");
     ctx_clear_error(&r.ctx);
     (void)ctx_fail(&r.ctx, ERR_NOT_FOUND, NULL, NULL, NULL);
-    http_problem(&r.ctx, &r.res);
+    http_problem(&r.ctx, &r.req, &r.res);
     CU_ASSERT_STRING_EQUAL(http_rig_header(&r, "Retry-After"), "");
     http_rig_close(&r);
 }
