@@ -58,6 +58,8 @@ static enum err read_message(struct request_ctx *ctx, const struct jdoc *doc,
         e = check_message(ctx, &m, path);
     if (e == ERR_NONE)
         e = api_check_metadata(ctx, doc, m.metadata, path);
+    if (e == ERR_NONE)
+        e = session_message_id_canonical(ctx, &m.message_id);
     if (e != ERR_NONE)
         return e;
     *out = (struct session_message_draft){m.message_id,

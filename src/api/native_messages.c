@@ -187,11 +187,11 @@ enum err native_messages_page(struct request_ctx *ctx, const struct http_call *c
     return ERR_NONE;
 }
 
-static enum err message_name(struct request_ctx *ctx, struct sv which)
+static enum err message_name(struct request_ctx *ctx, struct sv *which)
 {
     uint64_t seq;
-    if (session_message_id_valid(which) || (sv_to_u64(which, &seq) && seq > 0))
-        return ERR_NONE;
+    if (session_message_id_valid(*which) || (sv_to_u64(*which, &seq) && seq > 0))
+        return session_message_id_canonical(ctx, which);
     return ctx_fail(ctx, ERR_INVALID, "invalid_id", "message_id",
                     "A message is named by its seq or its message_id.");
 }
@@ -201,16 +201,16 @@ enum err native_message_get(struct request_ctx *ctx, const struct http_call *cal
 {
     struct session_message message;
     struct sv user;
-    struct sv id = call->captures[0];
+    struct sv id = call->captures[0], which = call->captures[1];
     enum err e = api_session_id(ctx, &id);
     if (e == ERR_NONE)
-        e = message_name(ctx, call->captures[1]);
+        e = message_name(ctx, &which);
     if (e == ERR_NONE)
         e = api_no_params(ctx, call->req);
     if (e == ERR_NONE)
         e = api_user(ctx, call->req, &user);
     if (e == ERR_NONE)
-        e = session_message_get(api_sessions(call), ctx, id, user, call->captures[1], &message);
+        e = session_message_get(api_sessions(call), ctx, id, user, which, &message);
     if (e != ERR_NONE)
         return e;
     struct jout j;
@@ -224,10 +224,10 @@ enum err native_message_delete(struct request_ctx *ctx, const struct http_call *
 {
     struct session_guard guard;
     struct session_receipt receipt;
-    struct sv id = call->captures[0];
+    struct sv id = call->captures[0], which = call->captures[1];
     enum err e = api_session_id(ctx, &id);
     if (e == ERR_NONE)
-        e = message_name(ctx, call->captures[1]);
+        e = message_name(ctx, &which);
     if (e == ERR_NONE)
         e = api_no_params(ctx, call->req);
     if (e == ERR_NONE)
@@ -235,8 +235,7 @@ enum err native_message_delete(struct request_ctx *ctx, const struct http_call *
     if (e == ERR_NONE)
         e = api_guard(ctx, call->req, &guard);
     if (e == ERR_NONE)
-        e = session_message_delete(api_sessions(call), ctx, id, call->captures[1], &guard,
-                                   &receipt);
+        e = session_message_delete(api_sessions(call), ctx, id, which, &guard, &receipt);
     if (e != ERR_NONE)
         return e;
     api_replayed(res, &receipt);

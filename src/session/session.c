@@ -54,15 +54,25 @@ bool session_id_valid(struct sv id)
     return id_alphabet(id) && !sv_eq(id, SV(".")) && !sv_eq(id, SV(".."));
 }
 
-enum err session_id_canonical(struct request_ctx *ctx, struct sv *id)
+/* prefix and the 32 digits of a UUID are another spelling of that UUID. */
+static enum err canonical(struct request_ctx *ctx, struct sv prefix, struct sv *id)
 {
-    static const struct sv prefix = {"conv_", 5};
     char uuid[UUID_LEN + 1];
-    if (id->n < prefix.n || memcmp(id->p, prefix.p, prefix.n) != 0 ||
+    if (!sv_starts_with(*id, prefix) ||
         !uuid_from_hex((struct sv){id->p + prefix.n, id->n - prefix.n}, uuid))
         return ERR_NONE;
     *id = arena_dup(ctx->arena, (struct sv){uuid, UUID_LEN});
     return id->p ? ERR_NONE : ctx_nomem(ctx);
+}
+
+enum err session_id_canonical(struct request_ctx *ctx, struct sv *id)
+{
+    return canonical(ctx, SV("conv_"), id);
+}
+
+enum err session_message_id_canonical(struct request_ctx *ctx, struct sv *id)
+{
+    return canonical(ctx, SV("msg_"), id);
 }
 
 bool session_message_id_valid(struct sv id)

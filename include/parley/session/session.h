@@ -80,6 +80,8 @@ bool session_id_valid(struct sv id);
 MUSTCHECK enum err session_id_canonical(struct request_ctx *ctx, struct sv *id);
 /* The same alphabet; not digits alone, since those name a message by its seq. */
 bool session_message_id_valid(struct sv id);
+/* As session_id_canonical, for msg_. */
+MUSTCHECK enum err session_message_id_canonical(struct request_ctx *ctx, struct sv *id);
 
 /* ---- what a client asks for ---- */
 
