@@ -53,6 +53,7 @@ MUSTCHECK enum err api_etag(struct request_ctx *ctx, struct http_response *res, 
  */
 MUSTCHECK enum err api_validator(struct request_ctx *ctx, struct http_response *res, bool degraded,
                                  struct sv tag);
+void api_mark_degraded(struct http_response *res);
 void api_write_degraded(struct jout *j, bool degraded); /* only if it is */
 void api_replayed(struct http_response *res, const struct session_receipt *receipt);
 

@@ -23,8 +23,13 @@ enum err api_validator(struct request_ctx *ctx, struct http_response *res, bool 
 {
     if (!degraded)
         return api_etag(ctx, res, tag);
-    http_response_header(res, "X-Parley-Degraded", SV("database-away"));
+    api_mark_degraded(res);
     return ERR_NONE;
+}
+
+void api_mark_degraded(struct http_response *res)
+{
+    http_response_header(res, "X-Parley-Degraded", SV("database-away"));
 }
 
 void api_write_degraded(struct jout *j, bool degraded)

@@ -149,6 +149,8 @@ static enum err open_all(struct worker *w)
         .started_at = w->run->shared->started_at,
         .each_setting = each_setting,
         .settings = cfg,
+        .items_max = cfg->items_max,
+        .retry_guard = cfg->retry_guard,
         .exports_max = (int)(cfg->threads + 3) / 4,
     };
     return ERR_NONE;

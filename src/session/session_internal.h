@@ -6,7 +6,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "parley/base/uuid.h"
 #include "parley/session/session.h"
 
 struct sweeper;
@@ -82,6 +81,11 @@ struct stored_answer {
 };
 MUSTCHECK enum err repo_key_read(struct sessions *s, struct request_ctx *ctx,
                                  const struct session_guard *guard, struct stored_answer *out);
+
+/* The answer to the newest request that looked alike, for a repetition of it without a key; found
+ * once by each repetition. */
+MUSTCHECK enum err repo_key_guess(struct sessions *s, struct request_ctx *ctx,
+                                  const struct session_guard *guard, struct stored_answer *out);
 
 /* repository_sweep.c. Deletes some of what is expired, across tenants; *more: there may be more. */
 MUSTCHECK enum err repo_sweep(struct sessions *s, struct request_ctx *ctx, bool *more);
@@ -212,10 +216,6 @@ void sweeper_stop(struct sweeper *w);
 enum err session_not_found(struct request_ctx *ctx);
 /* ERR_UNAVAILABLE: PostgreSQL is away, and nothing was done. */
 enum err session_database_away(struct request_ctx *ctx);
-/* The message that a draft became; made: room for the id if the draft has none, kept as long. */
-struct session_message session_message_of(const struct session_message_draft *draft,
-                                          int64_t generation, int64_t seq, int64_t at,
-                                          char made[UUID_LEN + 1]);
 /* True also when no user is asked for. */
 bool session_user_matches(const struct session *session, struct sv user);
 

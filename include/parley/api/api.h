@@ -55,7 +55,9 @@ struct api_service {
     const struct metrics_slot *slots; /* of all workers of the host, host->n_slots of them */
     const struct api_host *host;
     const char *version;
-    int exports_max; /* exports at once in this worker; 0: any number */
+    int64_t items_max; /* of one request of OpenAI's clients */
+    bool retry_guard;  /* appends that their clients repeat are guessed at */
+    int exports_max;   /* exports at once in this worker; 0: any number */
     atomic_int exports;
     /* For /status and /readyz alone. */
     int64_t started_at; /* of the service; wall clock, us */

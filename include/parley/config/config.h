@@ -37,6 +37,8 @@ struct config {
     int64_t drain_s;
     int64_t recycle;    /* requests; 0: never */
     int64_t page_bytes; /* largest page of messages */
+    bool retry_guard;   /* PARLEY_RETRY_GUARD=on */
+    int64_t items_max;  /* PARLEY_ITEMS: of one request of OpenAI's clients */
     int64_t sweep_s;    /* pause between two passes of the sweeper; 0: none */
     char **owned;       /* config.c's own: strings to free */
     size_t n_owned;

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "parley/base/ctx.h"
+#include "parley/base/uuid.h"
 #include "parley/cache/cache.h"
 #include "parley/db/db.h"
 
@@ -93,6 +94,10 @@ struct session_message_draft {
     struct sv extra;      /* JSON object that is not empty, or absent */
 };
 
+/* The message that a draft became; made: room for its id if the draft has none, kept as long. */
+struct session_message session_message_of(const struct session_message_draft *draft,
+                                          int64_t generation, int64_t seq, int64_t at,
+                                          char made[UUID_LEN + 1]);
 struct session_draft {
     struct sv session_id; /* absent: a UUIDv7 is made */
     struct sv user_id, language;
@@ -111,6 +116,12 @@ struct session_guard {
     bool create_only;      /* If-None-Match: * on a PUT */
     struct sv key;         /* Idempotency-Key; absent: none */
     struct sv fingerprint; /* SHA-256 of the request that carries the key */
+    /* For clients that repeat requests and have no key: key was made up for this request alone, and
+     * alike is the part of it that all requests share which look like this one. The repetition (0:
+     * a first request) is answered as the last of them was, if that was within a minute and the
+     * last change of its session. A guess: it can take a new request for a repetition. */
+    struct sv alike; /* absent: the key is the client's own */
+    int64_t repetition;
 };
 
 /* How what was given goes into what is there: RFC 7396; each member as a whole in place of the one

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * OpenAI's Conversations (the resource `conversations` of its API reference, as the clients of
+ * OpenAI call it): a conversation is a session, an item is a message of it.
+ */
+#ifndef PARLEY_API_OPENAI_H
+#define PARLEY_API_OPENAI_H
+
+#include "handler.h"
+
+/* openai_conversations.c, openai_items.c: the handlers, see http_handler. */
+enum err openai_conversation_create(struct request_ctx *ctx, const struct http_call *call,
+                                    struct http_response *res);
+enum err openai_conversation_get(struct request_ctx *ctx, const struct http_call *call,
+                                 struct http_response *res);
+enum err openai_conversation_update(struct request_ctx *ctx, const struct http_call *call,
+                                    struct http_response *res);
+enum err openai_conversation_delete(struct request_ctx *ctx, const struct http_call *call,
+                                    struct http_response *res);
+enum err openai_items_create(struct request_ctx *ctx, const struct http_call *call,
+                             struct http_response *res);
+enum err openai_items_list(struct request_ctx *ctx, const struct http_call *call,
+                           struct http_response *res);
+enum err openai_item_get(struct request_ctx *ctx, const struct http_call *call,
+                         struct http_response *res);
+enum err openai_item_delete(struct request_ctx *ctx, const struct http_call *call,
+                            struct http_response *res);
+
+/* openai_input.c */
+
+/* The ids of a path, in the one form that the session module knows. What can be nobody's id is not
+ * found, as an id that nobody has. */
+MUSTCHECK enum err openai_conversation_id(struct request_ctx *ctx, struct sv *id);
+MUSTCHECK enum err openai_item_id(struct request_ctx *ctx, struct sv *id);
+/* What the call is for, beside its body: the conditions and the key of api_guard, and only
+ * `include` as a parameter, which asks for nothing that parley leaves out. */
+MUSTCHECK enum err openai_write_guard(struct request_ctx *ctx, const struct http_request *req,
+                                      struct session_guard *out);
+/* A body: items and metadata are absent (NULL) where not given or null; the rest of its members is
+ * kept under "openai" in the session's context, which is empty if there are none. */
+struct openai_body {
+    const struct jnode *items, *metadata;
+    bool metadata_given; /* also as null */
+    struct sv context;   /* JSON object, or absent */
+};
+MUSTCHECK enum err openai_read_body(struct request_ctx *ctx, const struct http_request *req,
+                                    enum api_body_kind kind, struct jdoc *doc,
+                                    struct openai_body *out);
+/* At most max items. */
+MUSTCHECK enum err openai_read_items(struct request_ctx *ctx, const struct jdoc *doc,
+                                     const struct jnode *items, int64_t max,
+                                     const struct session_message_draft **out, size_t *n);
+
+/* openai_output.c */
+
+void openai_write_item(struct jout *j, const struct session_message *m);
+/* first and last are the ids of an item each. */
+void openai_write_list(struct jout *j, const struct session_message *m, size_t n, bool has_more);
+/* The whole answer: the conversation of a session, with the ETag of its state. */
+MUSTCHECK enum err openai_answer_conversation(struct request_ctx *ctx, struct http_response *res,
+                                              const struct session *s);
+/* "conv_…" or a client's own id, as a JSON string. */
+void openai_write_conversation_id(struct jout *j, struct sv session_id);
+
+#endif

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Requests of OpenAI's clients, read into the session module's terms. An item's type, role, content
+ * and id are a message's own; every other member is kept in its extra, as it was written, since
+ * there are types of items that only their clients understand.
+ */
+#include "openai.h"
+
+#include <stdio.h>
+
+#include "parley/json/members.h"
+
+static enum err not_found(struct request_ctx *ctx, const char *what)
+{
+    return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such %s.", what);
+}
+
+enum err openai_conversation_id(struct request_ctx *ctx, struct sv *id)
+{
+    return session_id_valid(*id) ? session_id_canonical(ctx, id) : not_found(ctx, "conversation");
+}
+
+enum err openai_item_id(struct request_ctx *ctx, struct sv *id)
+{
+    return session_message_id_valid(*id) ? session_message_id_canonical(ctx, id)
+                                         : not_found(ctx, "item");
+}
+
+enum err openai_write_guard(struct request_ctx *ctx, const struct http_request *req,
+                            struct session_guard *out)
+{
+    static const char *const params[] = {"include", "include[]", NULL};
+    enum err e = http_params_only(ctx, req, params);
+    return e == ERR_NONE ? api_guard(ctx, req, out) : e;
+}
+
+/* {"openai": {…}} of the members that a conversation has no name for. */
+static enum err keep_others(struct request_ctx *ctx, struct sv body, struct sv *out)
+{
+    static const char *const own[] = {"items", "metadata", "id", "object", "created_at", NULL};
+    struct sv others;
+    if (jmembers_without(ctx->arena, body, own, &others) != ERR_NONE)
+        return ctx_nomem(ctx);
+    *out = others.p ? arena_printf(ctx->arena, "{\"openai\":%.*s}", SV_ARG(others)) : SV_NONE;
+    return out->p || !others.p ? ERR_NONE : ctx_nomem(ctx);
+}
+
+enum err openai_read_body(struct request_ctx *ctx, const struct http_request *req,
+                          enum api_body_kind kind, struct jdoc *doc, struct openai_body *out)
+{
+    enum err e = api_body(ctx, req, kind, doc);
+    if (e != ERR_NONE)
+        return e;
+    *out = (struct openai_body){.items = jdoc_member(doc, doc->nodes, SV("items")),
+                                .metadata = jdoc_member(doc, doc->nodes, SV("metadata"))};
+    out->metadata_given = out->metadata != NULL;
+    if (out->items && out->items->type == JT_NULL)
+        out->items = NULL;
+    if (out->metadata && out->metadata->type == JT_NULL)
+        out->metadata = NULL;
+    if (out->items && out->items->type != JT_ARRAY)
+        return api_bad_field(ctx, "", "items", "must be an array.");
+    if (out->metadata && out->metadata->type != JT_OBJECT)
+        return api_bad_field(ctx, "", "metadata", "must be an object.");
+    e = api_check_metadata(ctx, doc, out->metadata, "");
+    return e == ERR_NONE ? keep_others(ctx, doc->nodes->raw, &out->context) : e;
+}
+
+/* A member that is a string; absent where there is none, or null. */
+static enum err text_member(struct request_ctx *ctx, const struct jdoc *doc,
+                            const struct jnode *item, const char *path, const char *name,
+                            struct sv *out)
+{
+    const struct jnode *node = jdoc_member(doc, item, sv_from(name));
+    *out = SV_NONE;
+    if (!node || node->type == JT_NULL)
+        return ERR_NONE;
+    if (node->type != JT_STRING)
+        return api_bad_field(ctx, path, name, "must be a string.");
+    return jdoc_string(ctx, node, out);
+}
+
+static enum err read_message(struct request_ctx *ctx, const struct jdoc *doc,
+                             const struct jnode *item, const char *path,
+                             struct session_message_draft *out)
+{
+    static const char *const own[] = {"id", "type", "role", "content", NULL};
+    const struct jnode *content = jdoc_member(doc, item, SV("content"));
+    enum err e = text_member(ctx, doc, item, path, "role", &out->role);
+    if (e != ERR_NONE)
+        return e;
+    if (!out->role.p)
+        return api_bad_field(ctx, path, "role", "is missing.");
+    if (!api_is_name(out->role, API_NAME_MAX, "_.:"))
+        return api_bad_field(ctx, path, "role", "must be of A-Z a-z 0-9 - _ . :");
+    if (!content)
+        return api_bad_field(ctx, path, "content", "is missing.");
+    if (content->type != JT_STRING && content->type != JT_ARRAY)
+        return api_bad_field(ctx, path, "content", "must be a string or an array of parts.");
+    out->content = content->raw;
+    return jmembers_without(ctx->arena, item->raw, own, &out->extra) == ERR_NONE ? ERR_NONE
+                                                                                 : ctx_nomem(ctx);
+}
+
+static enum err read_other(struct request_ctx *ctx, const struct jnode *item, const char *path,
+                           struct session_message_draft *out)
+{
+    static const char *const own[] = {"id", "type", NULL};
+    if (!api_is_name(out->type, API_NAME_MAX, "_.:"))
+        return api_bad_field(ctx, path, "type", "must be of A-Z a-z 0-9 - _ . :");
+    if (sv_eq(out->type, SV("item_reference")))
+        return api_bad_field(ctx, path, "type",
+                             "may not be item_reference: the item is in its conversation already.");
+    return jmembers_without(ctx->arena, item->raw, own, &out->extra) == ERR_NONE ? ERR_NONE
+                                                                                 : ctx_nomem(ctx);
+}
+
+static enum err read_item(struct request_ctx *ctx, const struct jdoc *doc, const struct jnode *item,
+                          const char *path, struct session_message_draft *out)
+{
+    *out = (struct session_message_draft){.metadata = SV("{}")};
+    if (item->type != JT_OBJECT)
+        return ctx_fail(ctx, ERR_INVALID, "invalid_field", path, "%s must be an object.", path);
+    enum err e = text_member(ctx, doc, item, path, "type", &out->type);
+    if (e == ERR_NONE)
+        e = text_member(ctx, doc, item, path, "id", &out->message_id);
+    if (e != ERR_NONE)
+        return e;
+    if (out->message_id.p && !session_message_id_valid(out->message_id))
+        return api_bad_field(ctx, path, "id",
+                             "must be 1 to 128 of A-Z a-z 0-9 . _ : - and not of digits alone.");
+    if (out->message_id.p)
+        e = session_message_id_canonical(ctx, &out->message_id);
+    if (e != ERR_NONE)
+        return e;
+    if (!out->type.p)
+        out->type = SV("message");
+    return sv_eq(out->type, SV("message")) ? read_message(ctx, doc, item, path, out)
+                                           : read_other(ctx, item, path, out);
+}
+
+enum err openai_read_items(struct request_ctx *ctx, const struct jdoc *doc,
+                           const struct jnode *items, int64_t max,
+                           const struct session_message_draft **out, size_t *n)
+{
+    if (items->children > max)
+        return ctx_fail(ctx, ERR_INVALID, "too_many_items", "items",
+                        "items may hold at most %lld (PARLEY_ITEMS).", (long long)max);
+    struct session_message_draft *drafts =
+        arena_array(ctx->arena, items->children, sizeof(*drafts));
+    if (!drafts)
+        return ctx_nomem(ctx);
+    size_t i = 0;
+    for (const struct jnode *item = jdoc_first(doc, items); item;
+         item = jdoc_next(doc, item), i++) {
+        char path[32];
+        snprintf(path, sizeof(path), "items[%zu]", i);
+        enum err e = read_item(ctx, doc, item, path, &drafts[i]);
+        if (e != ERR_NONE)
+            return e;
+    }
+    *out = drafts;
+    *n = i;
+    return ERR_NONE;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sessions and messages in OpenAI's form. What was written through this interface comes back with
+ * every member that it had; what others wrote is given the members that clients rely on.
+ */
+#include "openai.h"
+
+#include <string.h>
+
+#include "parley/base/uuid.h"
+#include "parley/http/conditional.h"
+#include "parley/json/members.h"
+
+static void write_id(struct jout *j, struct sv prefix, struct sv id)
+{
+    char text[8 + UUID_HEX_LEN + 1];
+    memcpy(text, prefix.p, prefix.n);
+    if (uuid_to_hex(id, text + prefix.n))
+        id = (struct sv){text, prefix.n + UUID_HEX_LEN};
+    jout_sv(j, id);
+}
+
+void openai_write_conversation_id(struct jout *j, struct sv session_id)
+{
+    write_id(j, SV("conv_"), session_id);
+}
+
+/* A text in short form becomes the one part that it stands for. */
+static void write_content(struct jout *j, const struct session_message *m)
+{
+    if (m->content.n == 0 || m->content.p[0] != '"') {
+        jout_raw(j, m->content);
+        return;
+    }
+    const bool answer = sv_eq(m->role, SV("assistant"));
+    jout_array_open(j);
+    jout_object_open(j);
+    jout_key(j, "type");
+    jout_sv(j, answer ? SV("output_text") : SV("input_text"));
+    jout_key(j, "text");
+    jout_raw(j, m->content);
+    if (answer) {
+        jout_key(j, "annotations");
+        jout_array_open(j);
+        jout_array_close(j);
+    }
+    jout_object_close(j);
+    jout_array_close(j);
+}
+
+/* Whether clients expect a status of every item of the type. */
+static bool has_status(struct sv type)
+{
+    return sv_eq(type, SV("message")) || sv_eq(type, SV("function_call")) ||
+           sv_eq(type, SV("function_call_output"));
+}
+
+void openai_write_item(struct jout *j, const struct session_message *m)
+{
+    static const char *const named[] = {"id", "type", "role", "content", NULL};
+    static const char *const id_and_type[] = {"id", "type", NULL};
+    /* Of types other than messages, role and content are the native interface's, or in extra. */
+    const bool own = m->role.p || m->content.p;
+    jout_object_open(j);
+    jout_key(j, "id");
+    write_id(j, SV("msg_"), m->message_id);
+    jout_key(j, "type");
+    jout_sv(j, m->type);
+    if (m->role.p) {
+        jout_key(j, "role");
+        jout_sv(j, m->role);
+    }
+    if (has_status(m->type) && !jmember_get(m->extra, "status").p) {
+        jout_key(j, "status");
+        jout_sv(j, SV("completed"));
+    }
+    if (m->content.p) {
+        jout_key(j, "content");
+        write_content(j, m);
+    }
+    jmembers_write(j, m->extra, own ? named : id_and_type);
+    if (!sv_eq(m->metadata, SV("{}")) && !jmember_get(m->extra, "metadata").p) {
+        jout_key(j, "metadata");
+        jout_raw(j, m->metadata);
+    }
+    jout_object_close(j);
+}
+
+void openai_write_list(struct jout *j, const struct session_message *m, size_t n, bool has_more)
+{
+    jout_object_open(j);
+    jout_key(j, "object");
+    jout_sv(j, SV("list"));
+    jout_key(j, "data");
+    jout_array_open(j);
+    for (size_t i = 0; i < n; i++)
+        openai_write_item(j, &m[i]);
+    jout_array_close(j);
+    jout_key(j, "first_id");
+    write_id(j, SV("msg_"), n > 0 ? m[0].message_id : SV_NONE);
+    jout_key(j, "last_id");
+    write_id(j, SV("msg_"), n > 0 ? m[n - 1].message_id : SV_NONE);
+    jout_key(j, "has_more");
+    jout_bool(j, has_more);
+    jout_object_close(j);
+}
+
+enum err openai_answer_conversation(struct request_ctx *ctx, struct http_response *res,
+                                    const struct session *s)
+{
+    static const char *const own[] = {"id", "object", "created_at", "metadata", NULL};
+    const int64_t second_us = 1000000;
+    struct jout j;
+    api_begin(res, 200, &j);
+    jout_object_open(&j);
+    jout_key(&j, "id");
+    openai_write_conversation_id(&j, s->session_id);
+    jout_key(&j, "object");
+    jout_sv(&j, SV("conversation"));
+    jout_key(&j, "created_at");
+    jout_i64(&j, s->created_at / second_us);
+    jout_key(&j, "metadata");
+    jout_raw(&j, s->metadata);
+    struct sv kept = jmember_get(s->context, "openai");
+    if (kept.n > 0 && kept.p[0] == '{')
+        jmembers_write(&j, kept, own);
+    jout_object_close(&j);
+    return api_validator(ctx, res, s->degraded,
+                         http_etag_state(ctx->arena, s->generation, s->state_version));
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/* OpenAI's Conversations: the route table and the form of an error. */
+#include "interface.h"
+#include "openai.h"
+
+#include <string.h>
+
+#include "parley/http/problem.h"
+
+static const struct http_route routes[] = {
+    {HTTP_POST, "/v1/conversations", "openai_conversation_create", openai_conversation_create},
+    {HTTP_GET, "/v1/conversations/*", "openai_conversation_get", openai_conversation_get},
+    {HTTP_POST, "/v1/conversations/*", "openai_conversation_update", openai_conversation_update},
+    {HTTP_DELETE, "/v1/conversations/*", "openai_conversation_delete", openai_conversation_delete},
+    {HTTP_POST, "/v1/conversations/*/items", "openai_items_create", openai_items_create},
+    {HTTP_GET, "/v1/conversations/*/items", "openai_items_list", openai_items_list},
+    {HTTP_GET, "/v1/conversations/*/items/*", "openai_item_get", openai_item_get},
+    {HTTP_DELETE, "/v1/conversations/*/items/*", "openai_item_delete", openai_item_delete},
+};
+
+static const char *type_of(int status)
+{
+    switch (status) {
+    case 401:
+        return "authentication_error";
+    case 403:
+        return "permission_error";
+    case 429:
+        return "rate_limit_error";
+    default:
+        return status >= 500 ? "server_error" : "invalid_request_error";
+    }
+}
+
+/* OpenAI's clients send a request again by themselves after 408, 409, 429 and any 5xx, and know no
+ * key under which that would be harmless. So what may have been done must not be sent again, nor
+ * what will fail each time. */
+static bool may_repeat(const struct request_ctx *ctx, const struct http_request *req)
+{
+    switch (ctx->err.err) {
+    case ERR_OUTCOME_UNKNOWN:
+        return http_header_get(req, "idempotency-key").p != NULL;
+    case ERR_NOMEM:
+    case ERR_NOT_IMPLEMENTED:
+    case ERR_INTERNAL:
+        return false;
+    default:
+        return true;
+    }
+}
+
+static struct sv param_of(const struct request_ctx *ctx)
+{
+    /* An id in the path is the session's to the session module. */
+    if (strcmp(ctx->err.field, "session_id") == 0)
+        return SV("conversation_id");
+    return ctx->err.field[0] ? sv_from(ctx->err.field) : SV_NONE;
+}
+
+static void problem(struct request_ctx *ctx, const struct http_request *req,
+                    struct http_response *res)
+{
+    struct http_fault fault = http_fault_of(ctx);
+    /* An id that is taken stays taken: 409 would be sent again. */
+    if (ctx->err.err == ERR_CONFLICT)
+        fault.status = 400;
+    http_fault_begin(ctx, &fault, res);
+    if (ctx->err.err == ERR_BUSY)
+        http_response_header(res, "retry-after-ms", SV("50"));
+    if (!may_repeat(ctx, req))
+        http_response_header(res, "x-should-retry", SV("false"));
+    struct jout j;
+    api_begin(res, fault.status, &j);
+    jout_object_open(&j);
+    jout_key(&j, "error");
+    jout_object_open(&j);
+    jout_key(&j, "message");
+    jout_sv(&j, sv_from(fault.detail[0] ? fault.detail : http_status_reason(fault.status)));
+    jout_key(&j, "type");
+    jout_sv(&j, sv_from(type_of(fault.status)));
+    jout_key(&j, "param");
+    jout_sv(&j, param_of(ctx));
+    jout_key(&j, "code");
+    jout_sv(&j, sv_from(fault.code));
+    jout_object_close(&j);
+    jout_object_close(&j);
+}
+
+static const char *const prefixes[] = {"/v1/conversations", NULL};
+
+const struct api_interface openai_interface = {{routes, ARRAY_LEN(routes), problem, false},
+                                               prefixes};

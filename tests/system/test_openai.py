@@ -1,0 +1,455 @@
+# SPDX-License-Identifier: MIT
+"""OpenAI's Conversations through nginx, as bytes on the wire; tests/clients drives the same with the
+real clients."""
+import json
+import unittest
+
+import test_faults
+from harness import ParleyTest, at_once, message
+from stack import Stack, StackTest, wait_until
+
+HEX = r"[0-9a-f]{32}"
+TURN = [  # what the Agents SDK adds for one turn
+    {"role": "user", "content": "hi"},
+    {"type": "message", "role": "assistant", "status": "completed",
+     "content": [{"type": "output_text", "text": "yo", "annotations": []}]},
+    {"type": "function_call", "name": "f", "call_id": "c1", "arguments": "{}", "status": "completed"},
+    {"type": "function_call_output", "call_id": "c1", "output": "42", "status": "completed"}]
+
+
+class OpenAiTest(ParleyTest):
+    """Helpers."""
+
+    def conversation(self, **body):
+        """A new one; its path."""
+        made = self.ok(self.client.post("/v1/conversations", body))
+        return "/v1/conversations/" + made["id"]
+
+    def add(self, path, *items, **options):
+        """Items added; what came back."""
+        return self.ok(self.client.post(path + "/items", {"items": list(items)}, **options))["data"]
+
+    def error(self, answer, status, code, param=None):
+        """The answer is an error in OpenAI's form."""
+        self.assertEqual(answer.status, status, answer)
+        self.assertEqual(answer.headers["Content-Type"], "application/json")
+        self.assertEqual(list(answer.json), ["error"])
+        error = answer.json["error"]
+        self.assertEqual(list(error), ["message", "type", "param", "code"])
+        self.assertEqual((error["code"], error["param"]), (code, param), answer)
+        self.assertTrue(error["message"])
+        self.assertTrue(answer.headers["X-Request-Id"])
+        return error
+
+
+class Conversations(OpenAiTest):
+    """/v1/conversations and /v1/conversations/{id}"""
+
+    def test_made_read_changed_and_deleted(self):
+        answer = self.client.post("/v1/conversations", {})
+        made = self.ok(answer)
+        self.assertEqual(list(made), ["id", "object", "created_at", "metadata"])
+        self.assertRegex(made["id"], f"^conv_{HEX}$")
+        self.assertEqual((made["object"], made["metadata"]), ("conversation", {}))
+        self.assertIs(type(made["created_at"]), int)
+        path = "/v1/conversations/" + made["id"]
+        self.assertEqual(self.ok(self.client.get(path)), made)
+        changed = self.ok(self.client.post(path, {"metadata": {"a": "1", "b": "2"}}))
+        self.assertEqual(changed, {**made, "metadata": {"a": "1", "b": "2"}})
+        # In place of the old, not merged into it. Fails if it is merged: tried.
+        changed = self.ok(self.client.post(path, {"metadata": {"c": "3"}}))
+        self.assertEqual(changed["metadata"], {"c": "3"})
+        self.assertEqual(self.ok(self.client.post(path, {"metadata": None}))["metadata"], {})
+        self.assertEqual(self.ok(self.client.delete(path)),
+                         {"id": made["id"], "object": "conversation.deleted", "deleted": True})
+        for answer in (self.client.get(path), self.client.delete(path), self.client.get(path + "/items"),
+                       self.client.post(path, {"metadata": {}}),
+                       self.client.post(path + "/items", {"items": TURN})):
+            self.error(answer, 404, "not_found")
+
+    def test_without_a_body_and_with_nulls(self):
+        for options in ({}, {"body": {"items": None, "metadata": None}}, {"body": {"items": []}}):
+            made = self.ok(self.client.post("/v1/conversations", **options))
+            self.assertEqual(made["metadata"], {})
+
+    def test_items_come_with_it_or_it_does_not(self):
+        path = self.conversation(items=TURN, metadata={"topic": "trains"})
+        self.assertEqual(self.ok(self.client.get(path))["metadata"], {"topic": "trains"})
+        listed = self.ok(self.client.get(path + "/items?order=asc"))
+        self.assertEqual([item["type"] for item in listed["data"]],
+                         ["message", "message", "function_call", "function_call_output"])
+        before = self.stack.psql("SELECT count(*) FROM sessions")
+        bad = self.client.post("/v1/conversations", {"items": TURN + [{"type": "message"}]})
+        self.error(bad, 400, "invalid_field", "items[4].role")
+        self.assertEqual(self.stack.psql("SELECT count(*) FROM sessions"), before)
+
+    def test_what_it_has_no_name_for_is_kept(self):
+        path = self.conversation(topic="trains", nested={"deep": [1.50, None]})
+        kept = {"topic": "trains", "nested": {"deep": [1.50, None]}}
+        self.assertLessEqual(kept.items(), self.ok(self.client.get(path)).items())
+        self.ok(self.client.post(path, {"metadata": {}, "topic": "planes"}))
+        answer = self.client.get(path)
+        self.assertEqual(self.ok(answer)["topic"], "planes")
+        self.assertIn(b'"deep":[1.5', answer.body)
+
+    def test_a_session_is_reached_by_the_id_its_client_chose(self):
+        chosen = self.new_id("telegram:")
+        native = self.make(chosen, metadata={"m": {"n": 1}}, message=message("Hello"))
+        for spelt in (chosen, chosen.replace(":", "%3A")):
+            got = self.ok(self.client.get("/v1/conversations/" + spelt))
+            self.assertEqual((got["id"], got["metadata"]), (chosen, {"m": {"n": 1}}))
+        self.add("/v1/conversations/" + chosen, {"role": "assistant", "content": "Hi"})
+        self.assertEqual([m["content"] for m in self.ok(self.client.get(native))["messages"]],
+                         ["Hello", "Hi"])
+        deleted = self.ok(self.client.delete("/v1/conversations/" + chosen))
+        self.assertEqual(deleted["id"], chosen)
+        self.problem(self.client.get(native), 404, "not_found")
+
+    def test_an_id_that_can_be_nobodys_is_not_found(self):
+        for bad in ("a%2Fb%20c%3Fd", "%C3%A4", "x" * 129, ".."):
+            self.error(self.client.get("/v1/conversations/" + bad.replace("..", "%2E%2E%20")), 404,
+                       "not_found")
+
+    def test_conditions(self):
+        path = self.conversation()
+        tag = self.client.get(path).headers["ETag"]
+        self.add(path, TURN[0])  # appends leave the state alone
+        self.ok(self.client.post(path, {"metadata": {"a": "1"}}, headers={"If-Match": tag}))
+        again = self.client.post(path, {"metadata": {"a": "2"}}, headers={"If-Match": tag})
+        self.error(again, 412, "version_conflict", "If-Match")
+        owned = {"X-Parley-User": "ann"}
+        mine = self.ok(self.client.post("/v1/conversations", {}, headers=owned))["id"]
+        self.ok(self.client.get("/v1/conversations/" + mine, headers=owned))
+        self.error(self.client.get("/v1/conversations/" + mine, headers={"X-Parley-User": "bob"}), 404,
+                   "not_found")
+
+
+class Items(OpenAiTest):
+    """/v1/conversations/{id}/items"""
+
+    def test_short_forms_come_back_in_full(self):
+        path = self.conversation()
+        parts = [{"type": "input_text", "text": "x"}, {"type": "input_image", "image_url": "u", "q": 1}]
+        sent = [{"role": "user", "content": "é\n\"x\""}, {"role": "system", "content": ""},
+                {"role": "developer", "content": "d"}, {"role": "assistant", "content": "a"},
+                {"role": "user", "content": parts}]
+        text = [{"type": "input_text", "text": t} for t in ("é\n\"x\"", "", "d")]
+        expected = [[text[0]], [text[1]], [text[2]],
+                    [{"type": "output_text", "text": "a", "annotations": []}], parts]
+        answer = self.ok(self.client.post(path + "/items?include%5B%5D=a&include%5B%5D=b",
+                                          {"items": sent}))
+        self.assertEqual((answer["object"], answer["has_more"]), ("list", False))
+        self.assertEqual([i["content"] for i in answer["data"]], expected)
+        self.assertEqual([i["role"] for i in answer["data"]], [i["role"] for i in sent])
+        for item in answer["data"]:
+            self.assertRegex(item["id"], f"^msg_{HEX}$")
+            self.assertEqual((item["type"], item["status"]), ("message", "completed"))
+        self.assertEqual((answer["first_id"], answer["last_id"]),
+                         (answer["data"][0]["id"], answer["data"][-1]["id"]))
+        listed = self.ok(self.client.get(path + "/items?order=asc"))
+        self.assertEqual(listed, answer)
+        for item in answer["data"]:
+            self.assertEqual(self.ok(self.client.get(f"{path}/items/{item['id']}")), item)
+
+    def test_other_types_keep_every_member(self):
+        """Fails if a member that has no name here is dropped, or a number is written anew: tried."""
+        path = self.conversation()
+        sent = [
+            b'{"type":"reasoning","id":"rs_1","summary":[],"content":null,"encrypted_content":"\\u00e9=="}',
+            b'{"type":"computer_call","call_id":"c","action":{"x":1.50,"y":-0,"type":"click"},'
+            b'"pending_safety_checks":[],"status":"in_progress"}',
+            b'{"type":"web_search_call","status":"completed","action":{"query":"q","sources":[{"u":1e3}]}}',
+            b'{"type":"message","role":"assistant","content":[],"status":"incomplete","phase":"final",'
+            b'"metadata":{"a":[1.0]},"\\u0066oo":"b\\/r"}',
+            b'{"type":"mcp_call","role":"user","content":"not a message","name":"n","error":{"e":"}"}}',
+            b'{"type":"brand_new.type","deep":' + b'[' * 28 + b']' * 28 + b'}']
+        answer = self.client.post(path + "/items", b'{"items":[' + b",".join(sent) + b"]}",
+                                  headers={"Content-Type": "application/json"})
+        self.ok(answer)
+        listed = self.client.get(path + "/items?order=asc")
+        self.assertEqual(listed.json["data"], answer.json["data"])
+        for item, back in zip(sent, listed.json["data"]):
+            item = json.loads(item)
+            self.assertEqual({k: back[k] for k in item}, item)
+            self.assertLessEqual(set(back) - set(item), {"id", "status"})
+        for text in (b'"x":1.50,"y":-0,', b'"u":1e3', b'"\\u0066oo":"b\\/r"', b'"\\u00e9=="', b"[1.0]"):
+            self.assertIn(text, listed.body)
+        self.assertEqual(listed.json["data"][0]["id"], "rs_1")
+        self.ok(self.client.get(path + "/items/rs_1"))
+
+    def test_native_sees_what_was_written_and_the_other_way(self):
+        path = self.conversation(items=TURN)
+        native = "/v1/sessions/" + path.rsplit("/", 1)[1]
+        stored = self.ok(self.client.get(native))["messages"]
+        self.assertEqual([(m["type"], m["role"], m["content"]) for m in stored],
+                         [("message", "user", "hi"),
+                          ("message", "assistant", TURN[1]["content"]),
+                          ("function_call", None, None), ("function_call_output", None, None)])
+        self.assertEqual(stored[3]["extra"], {"call_id": "c1", "output": "42", "status": "completed"})
+        self.client.post(native + "/messages", {"messages": [
+            message("n1", metadata={"k": 1}), {"type": "tool", "content": {"a": 1}, "role": "tool"},
+            message("n2", extra={"status": "failed", "role": "x", "id": "y"}, message_id="mine.1")]})
+        new = self.ok(self.client.get(path + "/items?order=asc"))["data"][4:]
+        self.assertEqual(new[0]["metadata"], {"k": 1})
+        self.assertEqual((new[1]["type"], new[1]["content"]), ("tool", {"a": 1}))
+        self.assertEqual((new[2]["id"], new[2]["role"], new[2]["status"]), ("mine.1", "user", "failed"))
+        by_name = self.ok(self.client.get(f"{native}/messages/{new[0]['id']}"))
+        self.assertEqual(by_name["content"], "n1")
+
+    def test_all_of_250_both_ways(self):
+        path = self.conversation()
+        made = []
+        for at in range(0, 250, 50):
+            made += self.add(path, *({"role": "user", "content": str(i)} for i in range(at, at + 50)))
+        ids = [item["id"] for item in made]
+        for order, expected in (("asc", ids), ("desc", ids[::-1])):
+            for limit in (1, 20, 99, 100):
+                got, after = [], ""
+                while True:
+                    page = self.ok(self.client.get(f"{path}/items?order={order}&limit={limit}{after}"))
+                    got += [item["id"] for item in page["data"]]
+                    self.assertEqual((page["first_id"], page["last_id"]),
+                                     (page["data"][0]["id"], page["data"][-1]["id"]))
+                    if not page["has_more"]:
+                        break
+                    self.assertEqual(len(page["data"]), limit)
+                    after = "&after=" + page["last_id"]
+                self.assertEqual(got, expected)
+        page = self.ok(self.client.get(path + "/items"))  # newest 20 unless asked otherwise
+        self.assertEqual([item["id"] for item in page["data"]], ids[:-21:-1])
+        empty = self.ok(self.client.get(f"{path}/items?order=asc&after={ids[-1]}"))
+        self.assertEqual(empty, {"object": "list", "data": [], "first_id": None, "last_id": None,
+                                 "has_more": False})
+
+    def test_behind_an_item_that_is_gone_and_one_of_its_own_id(self):
+        path = self.conversation()
+        ids = [i["id"] for i in self.add(path, *({"role": "user", "content": "x"} for _ in range(6)))]
+        own = self.add(path, {"id": "own_1", "role": "user", "content": "y"},
+                       {"role": "user", "content": "z"})[1]["id"]
+        self.ok(self.client.delete(f"{path}/items/{ids[2]}"))
+
+        def behind(item, order="asc"):
+            page = self.ok(self.client.get(f"{path}/items?order={order}&after={item}"))
+            return [i["id"] for i in page["data"]]
+        self.assertEqual(behind(ids[2]), ids[3:] + ["own_1", own])
+        self.assertEqual(behind(ids[2], "desc"), [ids[1], ids[0]])
+        self.assertEqual(behind("own_1"), [own])
+        # An id brought along from another conversation stands where it was put, not where it was made.
+        other = self.conversation()
+        self.add(other, {"role": "user", "content": "first"}, {"id": ids[5], "role": "user", "content": "m"},
+                 {"role": "user", "content": "last"})
+        page = self.ok(self.client.get(f"{other}/items?order=asc&after={ids[5]}"))
+        self.assertEqual([i["content"][0]["text"] for i in page["data"]], ["last"])
+        self.error(self.client.get(f"{other}/items?after={ids[0]}"), 400, "invalid_parameter", "after")
+        self.error(self.client.get(f"{path}x/items?after=own_1"), 404, "not_found")
+
+    def test_deleting_answers_with_the_conversation(self):
+        path = self.conversation(items=TURN, metadata={"a": "1"})
+        first = self.ok(self.client.get(path + "/items?order=asc"))["first_id"]
+        self.assertEqual(self.ok(self.client.delete(f"{path}/items/{first}")),
+                         self.ok(self.client.get(path)))
+        self.error(self.client.get(f"{path}/items/{first}"), 404, "not_found")
+        self.error(self.client.delete(f"{path}/items/{first}"), 404, "not_found")
+        self.assertEqual(len(self.ok(self.client.get(path + "/items"))["data"]), 3)
+
+    def test_as_many_as_are_allowed(self):
+        path = self.conversation()
+        items = [{"role": "user", "content": str(i)} for i in range(100)]
+        self.assertEqual(len(self.add(path, *items)), 100)
+        self.error(self.client.post(path + "/items", {"items": items + items[:1]}), 400,
+                   "too_many_items", "items")
+        self.error(self.client.post("/v1/conversations", {"items": items + items[:1]}), 400,
+                   "too_many_items", "items")
+
+    def test_a_key_is_one_append(self):
+        """Fails if the key is not passed on to the statement: tried."""
+        path, key = self.conversation(), {"Idempotency-Key": self.new_id("k")}
+        answers = at_once(8, lambda i: self.stack.client().post(path + "/items", {"items": TURN},
+                                                                headers=key))
+        self.assertEqual({a.status for a in answers}, {200})
+        self.assertEqual(len({a.body for a in answers}), 1)
+        self.assertEqual(sum(a.headers["Idempotent-Replayed"] == "true" for a in answers), 7)
+        self.assertEqual(len(self.ok(self.client.get(path + "/items"))["data"]), 4)
+        self.error(self.client.post(path + "/items", {"items": TURN[:1]}, headers=key), 422,
+                   "idempotency_key_reused", "Idempotency-Key")
+        key = {"Idempotency-Key": self.new_id("k")}
+        made = [self.ok(self.client.post("/v1/conversations", {"items": TURN}, headers=key))
+                for _ in range(3)]
+        self.assertEqual(made[0], made[2])
+        path = "/v1/conversations/" + made[0]["id"]
+        for request in ((path, {"metadata": {"a": "1"}}),):
+            key = {"Idempotency-Key": self.new_id("k")}
+            self.assertEqual(self.ok(self.client.post(*request, headers=key)),
+                             self.ok(self.client.post(*request, headers=key)))
+        item = self.ok(self.client.get(path + "/items"))["last_id"]
+        for target in (f"{path}/items/{item}", path):
+            key = {"Idempotency-Key": self.new_id("k")}
+            first = self.ok(self.client.delete(target, headers=key))
+            self.assertEqual(self.ok(self.client.delete(target, headers=key)), first)
+
+
+class Errors(OpenAiTest):
+    """What is refused, in OpenAI's form, with a status that its clients treat rightly."""
+
+    def test_bad_input_names_what_is_wrong_and_changes_nothing(self):
+        path = self.conversation(items=TURN[:1])
+        before = self.client.get("/v1/sessions/" + path.rsplit("/", 1)[1]).body
+        items = path + "/items"
+        for target, body, code, param in (
+                (items, {}, "missing_field", "items"), (items, {"items": []}, "missing_field", "items"),
+                (items, {"items": None}, "missing_field", "items"),
+                (items, {"items": {}}, "invalid_field", "items"),
+                (items, {"items": [1]}, "invalid_field", "items[0]"),
+                (items, {"items": [{"content": "x"}]}, "invalid_field", "items[0].role"),
+                (items, {"items": [{"role": 1, "content": "x"}]}, "invalid_field", "items[0].role"),
+                (items, {"items": [{"role": "a b", "content": "x"}]}, "invalid_field", "items[0].role"),
+                (items, {"items": TURN + [{"role": "user"}]}, "invalid_field", "items[4].content"),
+                (items, {"items": [{"role": "user", "content": None}]}, "invalid_field",
+                 "items[0].content"),
+                (items, {"items": [{"role": "user", "content": {}}]}, "invalid_field",
+                 "items[0].content"),
+                (items, {"items": [{"type": 5}]}, "invalid_field", "items[0].type"),
+                (items, {"items": [{"type": ""}]}, "invalid_field", "items[0].type"),
+                (items, {"items": [{"type": "x", "id": "1"}]}, "invalid_field", "items[0].id"),
+                (items, {"items": [{"type": "x", "id": "ä"}]}, "invalid_field", "items[0].id"),
+                (items, {"items": [{"type": "item_reference", "id": "a"}]}, "invalid_field",
+                 "items[0].type"),
+                (items, b'{"items":[{"type":"x","a":1,"a":2}]}', "duplicate_key", "items[0].a"),
+                (items, b'{"items":[{"type":"x","a":1e999}]}', "number_out_of_range", "items[0].a"),
+                (items, b"[]", "invalid_field", "body"), (items, b"{", "invalid_json", None),
+                (items, b"", "missing_body", "body"),
+                (path, {}, "missing_field", "metadata"), (path, {"metadata": 1}, "invalid_field", "metadata"),
+                (path, {"metadata": {}, "items": []}, "invalid_field", "items"),
+                (path, b'{"metadata":{"a":1e30}}', "invalid_field", "metadata"),
+                ("/v1/conversations", {"metadata": []}, "invalid_field", "metadata"),
+                ("/v1/conversations?x=1", {}, "unknown_parameter", "x")):
+            with self.subTest(target=target, body=body):
+                headers = {"Content-Type": "application/json"}
+                error = self.client.post(target, body, headers=headers)
+                self.assertEqual(self.error(error, 400, code, param)["type"], "invalid_request_error")
+        for query, param in (("limit=0", "limit"), ("limit=101", "limit"), ("limit=x", "limit"),
+                             ("order=up", "order"), ("after=7", "after"), ("after=", "after"),
+                             ("after=nobody", "after"), ("before=x", "before")):
+            with self.subTest(query=query):
+                answer = self.client.get(f"{items}?{query}")
+                code = "unknown_parameter" if param == "before" else "invalid_parameter"
+                self.error(answer, 400, code, param)
+        self.assertEqual(self.client.get("/v1/sessions/" + path.rsplit("/", 1)[1]).body, before)
+
+    def test_statuses(self):
+        path = self.conversation()
+        self.add(path, {"id": "own", "role": "user", "content": "x"})
+        # 409 would be sent again three times, to no avail. Fails if it is 409: tried.
+        self.error(self.client.post(path + "/items", {"items": [
+            {"id": "own", "role": "user", "content": "x"}]}), 400, "message_id_taken", "message_id")
+        self.error(self.client.put(path, {}), 405, "method_not_allowed")
+        self.assertIn("POST", self.client.put(path, {}).headers["Allow"])
+        self.error(self.client.get("/v1/conversations"), 405, "method_not_allowed")
+        self.error(self.client.get(path + "/nothing"), 404, "no_such_route")
+        self.error(self.client.post(path, b"{}", headers={"Content-Type": "text/plain"}), 415,
+                   "unsupported_media_type", "Content-Type")
+        self.error(self.client.get(path, headers={"Accept": "text/html"}), 406, "not_acceptable", "Accept")
+        # What only begins like it is not this interface's.
+        self.problem(self.client.get("/v1/conversationsx"), 404, "no_such_route")
+
+
+class Guard(StackTest):
+    """PARLEY_RETRY_GUARD=on: repetitions without a key are guessed at."""
+    env = {"PARLEY_RETRY_GUARD": "on"}
+
+    def setUp(self):
+        super().setUp()
+        self.path = "/v1/conversations/" + self.client.post("/v1/conversations", {}).json["id"]
+
+    def add(self, count, text="yes", **headers):
+        """An append that was sent count times before; its answer."""
+        headers = {"X-Stainless-Retry-Count": str(count), **headers}
+        answer = self.client.post(self.path + "/items", {"items": [{"role": "user", "content": text}]},
+                                  headers=headers)
+        self.assertEqual(answer.status, 200, answer)
+        return answer
+
+    def stored(self):
+        """What is there, oldest first."""
+        data = self.client.get(self.path + "/items?order=asc&limit=100").json["data"]
+        return [item["content"][0]["text"] for item in data]
+
+    def test_a_repetition_is_answered_as_before(self):
+        first = self.add(0)
+        for count in (1, 2):  # the answer to the first repetition may be lost, too
+            again = self.add(count)
+            self.assertEqual(again.body, first.body)
+            self.assertEqual(again.headers["Idempotent-Replayed"], "true")
+        self.assertEqual(self.stored(), ["yes"])
+
+    def test_what_is_no_repetition_is_stored(self):
+        """Fails if a commit answers any number of repetitions: tried."""
+        self.add(0)
+        self.add(0)                # said twice
+        self.add(1)                # the second one's answer was lost
+        self.add(1)                # of another client: that commit has answered its repetition
+        self.assertEqual(self.stored(), ["yes"] * 3)
+        self.add(0, "no")
+        self.add(1)                # since then the session has changed: a commit of before is not its
+        self.assertEqual(self.stored(), ["yes"] * 3 + ["no", "yes"])
+        self.add(1, "never stored before")
+        self.assertEqual(self.stored()[-1], "never stored before")
+
+    def test_a_key_of_the_client_goes_before(self):
+        self.add(0, **{"Idempotency-Key": "k1"})
+        self.add(1, **{"Idempotency-Key": "k2"})
+        self.add(1, **{"Idempotency-Key": "k2"})
+        self.assertEqual(self.stored(), ["yes"] * 2)
+
+    def test_off_unless_asked_for(self):
+        with Stack(servers=()) as stack:
+            self.assertIn("PARLEY_RETRY_GUARD=off", stack.parley.run("config").stdout)
+
+
+class Unknown(test_faults.CommitCut):
+    """The answer to a commit is lost: the client's own repetition would store it again."""
+    test_done_and_not_heard_of = None
+
+    def test_not_repeated_without_a_key(self):
+        """Fails if x-should-retry depends on the status alone: tried."""
+        client = self.stack.client()
+        self.addCleanup(client.close)
+        self.addCleanup(setattr, type(self), "cut", 0.0)
+        made = client.post("/v1/conversations", {}).json["id"]
+        type(self).cut = 0.1
+        seen = set()
+        for i in range(3000):
+            headers = {"Idempotency-Key": f"unknown-{i}"} if i % 2 else {}
+            answer = client.post(f"/v1/conversations/{made}/items", {"items": TURN[:1]}, headers=headers)
+            if answer.status == 503 and answer.json["error"]["code"] == "outcome_unknown":
+                self.assertEqual(answer.headers["x-should-retry"], None if i % 2 else "false")
+                seen.add(i % 2)
+            elif answer.status == 503:
+                self.assertIsNone(answer.headers["x-should-retry"])
+            if len(seen) == 2:
+                return
+        self.fail(f"no answer was lost: {self.cuts} cuts, {seen}")
+
+
+class Away(unittest.TestCase):
+    """While PostgreSQL is away"""
+
+    def test_reads_are_marked_and_writes_refused(self):
+        with Stack() as stack:
+            client = stack.client()
+            made = client.post("/v1/conversations", {"items": TURN}).json
+            path = "/v1/conversations/" + made["id"]
+            first = client.get(path + "/items")
+            self.assertEqual(first.status, 200)
+            stack.postgres.kill()
+            wait_until(lambda: client.post(path + "/items", {"items": TURN}).status == 503, 10, "503")
+            refused = client.post(path + "/items", {"items": TURN})
+            self.assertEqual((refused.status, refused.json["error"]["type"], refused.json["error"]["code"]),
+                             (503, "server_error", "unavailable"))
+            # Nothing was done: the client may send it again by itself.
+            self.assertEqual((refused.headers["Retry-After"], refused.headers["x-should-retry"]), ("1", None))
+            for target, body in ((path, made), (path + "/items", first.json)):
+                answer = client.get(target)
+                self.assertEqual((answer.status, answer.json), (200, body))
+                self.assertEqual(answer.headers["X-Parley-Degraded"], "database-away")
+            client.close()
