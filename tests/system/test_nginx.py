@@ -244,6 +244,33 @@ class Refuses(RecorderTest):
         self.assert_problem(answer, 502, "bad_gateway")
         self.assertEqual(answer.headers["Retry-After"], "1")
 
+    def test_each_interface_has_its_form(self):
+        """Fails if a POST that may have been done may be sent again: tried."""
+        self.parley.answer = lambda request: None
+        for path, keys in (("/v1/conversations/a/items?x=1", {"error"}), ("/v1/conversations", {"error"}),
+                           ("/threads", {"detail", "code", "request_id"}), ("/runs/stream", {
+                               "detail", "code", "request_id"}), ("/v1/conversationsx", FIELDS),
+                           ("/threadsx", FIELDS)):
+            with self.subTest(path=path):
+                answer = self.client.post(path, b"{}")
+                self.assertEqual((answer.status, set(answer.json)), (502, keys))
+                own = answer.json.get("error", answer.json)
+                self.assertEqual(own["code"], "bad_gateway")
+                kind = "application/problem+json" if keys == FIELDS else "application/json"
+                self.assertEqual(answer.headers["Content-Type"], kind)
+                self.assertTrue(answer.headers["X-Request-Id"])
+                repeat = "false" if "error" in keys else None
+                self.assertEqual(answer.headers["X-Should-Retry"], repeat)
+        path = "/v1/conversations/a/items"
+        for answer in (self.client.get(path), self.client.post(path, b"{}", headers={
+                "Idempotency-Key": "k"})):
+            self.assertEqual((answer.status, answer.headers["X-Should-Retry"]), (502, None))
+        answer = self.client.post(path, b"x" * 1048577)
+        self.assertEqual((answer.status, answer.json["error"]), (413, {
+            "message": "The body is larger than the server takes.", "type": "invalid_request_error",
+            "param": None, "code": "too_large"}))
+        self.assertIsNone(answer.headers["X-Should-Retry"])
+
     def test_operations_are_for_this_machine_only(self):
         outside = self.stack.client(source="127.0.0.2")
         self.addCleanup(outside.close)
