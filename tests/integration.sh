@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # integration.sh URL: checks a parley that runs, such as http://127.0.0.1:8080, from the outside.
-# Needs bash and curl. Makes sessions of its own (their ids begin with "check-") and deletes them.
+# Needs bash and curl, and the API key in API_KEY where one is asked for. Makes sessions of its own (their ids begin with "check-") and deletes them.
 # One line a check, ok or FAIL. Exit status: 0 all is well, 1 something failed, 2 there is no parley
 # at the URL.
 #
@@ -12,7 +12,7 @@ set -u
 usage()
 {
     echo "integration.sh: $*" >&2
-    echo "usage: integration.sh URL, such as integration.sh http://127.0.0.1:8080" >&2
+    echo "usage: [API_KEY=KEY] integration.sh URL, such as integration.sh http://127.0.0.1:8080" >&2
     exit 2
 }
 
@@ -22,6 +22,12 @@ url=${1%/}
 command -v curl >/dev/null || usage "curl is not installed"
 
 work=$(mktemp -d) || exit 2
+# In a file, so that no list of processes shows it.
+authorization=()
+if [ -n "${API_KEY:-}" ]; then
+    (umask 077 && printf 'Authorization: Bearer %s\n' "$API_KEY" >"$work/key")
+    authorization=(-H "@$work/key")
+fi
 id="check-$$-$RANDOM$RANDOM"
 path=/v1/sessions/$id
 failed=0
@@ -32,7 +38,7 @@ clean()
 {
     local session
     for session in "$id" "$id-put" "$id-short" "$id-create" $made; do
-        curl -s -o /dev/null --max-time 10 -X DELETE "$url/v1/sessions/$session"
+        curl -s -o /dev/null --max-time 10 -X DELETE "${authorization[@]}" "$url/v1/sessions/$session"
     done
     rm -rf "$work"
 }
@@ -42,7 +48,8 @@ call()
 {
     local method=$1 target=$2 data=${3-}
     shift $(($# < 3 ? $# : 3))
-    local options=(-sS --max-time 20 -X "$method" -D "$work/head" -o "$work/body")
+    local options=(-sS --max-time 20 -X "$method" -D "$work/head" -o "$work/body"
+        "${authorization[@]}")
     [ "$method" != HEAD ] || options+=(-I)
     [ -z "$data" ] || options+=(-H "Content-Type: application/json" --data-binary "$data")
     : >"$work/head"
@@ -85,6 +92,11 @@ member() # NAME: the first number, string or word under that name in the body
 call GET "$path"
 if [ "$status" = 000 ]; then
     echo "integration.sh: nothing answers at $url: $(head -n 1 "$work/error")" >&2
+    rm -rf "$work"
+    exit 2
+fi
+if [ "$status" = 401 ]; then
+    echo "integration.sh: parley at $url wants an API key: set API_KEY ($(member detail))" >&2
     rm -rf "$work"
     exit 2
 fi

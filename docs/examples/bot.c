@@ -1,4 +1,5 @@
 /* bot URL SESSION: a bot that keeps its conversation in parley. Each line of input is a turn.
+ * API_KEY in the environment is parley's key.
  * cc bot.c -o bot $(pkg-config --cflags --libs libcurl json-c) */
 #include <curl/curl.h>
 #include <json-c/json.h>
@@ -12,10 +13,13 @@
 static json_object *call(const char *method, const char *url, json_object *body)
 {
     static int requests;
-    char key[100];
+    char key[100], authorization[200];
     snprintf(key, sizeof key, "Idempotency-Key: %d-%ld-%d", getpid(), (long)time(NULL), requests++);
     struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
     headers = curl_slist_append(headers, key);
+    snprintf(authorization, sizeof authorization, "Authorization: Bearer %s",
+             getenv("API_KEY") ? getenv("API_KEY") : "");
+    headers = curl_slist_append(headers, authorization);
     for (;;) {
         char *text = NULL;
         size_t n = 0;

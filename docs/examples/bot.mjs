@@ -1,12 +1,14 @@
 #!/usr/bin/env node
 // bot.mjs URL SESSION: a bot that keeps its conversation in parley. Each line of input is a turn.
+// API_KEY in the environment is parley's key.
 import { randomUUID } from "node:crypto";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 
 // A request that is repeated, under one key, until its outcome is known. Its answer.
 async function call(method, url, body) {
-  const headers = { "Content-Type": "application/json", "Idempotency-Key": randomUUID() };
+  const headers = { "Content-Type": "application/json", "Idempotency-Key": randomUUID(),
+    Authorization: `Bearer ${process.env.API_KEY ?? ""}` };
   for (;;) {
     try {
       const answer = await fetch(url, { method, headers, body: JSON.stringify(body), signal: AbortSignal.timeout(20000) });

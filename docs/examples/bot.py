@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""bot.py URL SESSION: a bot that keeps its conversation in parley. Each line of input is a turn."""
+"""bot.py URL SESSION: a bot that keeps its conversation in parley. Each line of input is a turn.
+API_KEY in the environment is parley's key."""
 import http.client
 import json
+import os
 import sys
 import time
 import urllib.error
@@ -14,7 +16,8 @@ def call(method, url, body):
     key = str(uuid.uuid4())
     while True:
         request = urllib.request.Request(url, json.dumps(body).encode(), method=method, headers={
-            "Content-Type": "application/json", "Idempotency-Key": key})
+            "Content-Type": "application/json", "Idempotency-Key": key,
+            "Authorization": "Bearer " + os.environ.get("API_KEY", "")})
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:
                 return json.load(answer)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # bot.sh URL SESSION: a bot that keeps its conversation in parley. Each line of input is a turn.
-# Needs curl (7.84 or newer) and jq.
+# API_KEY in the environment is parley's key. Needs curl (7.84 or newer) and jq.
 set -euo pipefail
 
 # call METHOD URL BODY: a request that is repeated, under one key, until its outcome is known. Its answer.
@@ -11,7 +11,8 @@ call()
     while :; do
         # The last line is the status and, if there is one, Retry-After.
         answer=$(curl -sS --max-time 20 -X "$1" -w '\n%{http_code} %header{retry-after}' "$2" -d "$3" \
-            -H 'Content-Type: application/json' -H "Idempotency-Key: $key") || answer=$'\n000 1'
+            -H 'Content-Type: application/json' -H "Idempotency-Key: $key" \
+            -H "Authorization: Bearer ${API_KEY:-}") || answer=$'\n000 1'
         last=${answer##*$'\n'} answer=${answer%$'\n'*}
         case $last in
         2*) printf '%s' "$answer" && return ;;

@@ -9,7 +9,7 @@ once, in order, no session that nobody made.
 Prints `progress N` (requests acknowledged) about once a second, at the end what it did, and
 `sessions N messages N` for a look into the database. Exit status 0: all is there.
 
---forget-keys is the planted bug: a client that takes a new key for each repetition stores twice.
+API_KEY is parley's key. --forget-keys is the planted bug: a client that takes a new key for each repetition stores twice.
 """
 import http.client
 import os
@@ -30,7 +30,8 @@ class Bot:
     """One client: sessions with TURNS messages each, one after the other."""
 
     def __init__(self, port, number, forget):
-        self.client, self.port, self.forget = Client(port, timeout=20), port, forget
+        self.key = {"Authorization": "Bearer " + os.environ["API_KEY"]}
+        self.client, self.port, self.forget = Client(port, timeout=20, headers=self.key), port, forget
         self.random = random.Random(number)
         self.sessions = []  # (id, contents) of what was acknowledged
         self.acknowledged = self.repeated = 0
@@ -77,7 +78,7 @@ class Bot:
 
     def verify(self):
         """What is wrong, one line each."""
-        reader = Client(self.port, retries=40)
+        reader = Client(self.port, retries=40, headers=self.key)
         for session_id, contents in self.sessions:
             path = f"/v1/sessions/{session_id}"
             session, page = reader.get(path + "?messages=1000"), reader.get(

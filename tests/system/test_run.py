@@ -152,29 +152,51 @@ class Commands(RunTest):
             subprocess.run(["cp", "-a", ROOT + "/build/gcc", self.checkout + "/build"], check=True)
         process = self.start("make", "run", f"PORT={self.port}")
         self.wait_ready(process)
-        lines = [process.stdout.readline() for _ in range(2)]
-        curl = lines[1].strip()
+        lines = [process.stdout.readline() for _ in range(3)]
+        curl = lines[2].strip()
         self.assertTrue(curl.startswith("curl "), lines)
         done = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, check=True)
         self.assertRegex(done.stdout, "^HTTP/1.1 201")
         self.assertIn('"session_id"', done.stdout)
+        # With the key and not without it.
+        bare = re.sub("-H 'Authorization: Bearer [^']*' ", "", curl)
+        self.assertNotEqual(bare, curl)
+        done = subprocess.run(["bash", "-c", bare], capture_output=True, text=True, check=True)
+        self.assertRegex(done.stdout, "^HTTP/1.1 401")
         self.end(process)
 
     def test_data_stays_for_the_next_run(self):
         process = self.start()
         self.wait_ready(process)
+        key = process.stdout.readline().split()[-1]
+        bearer = f"Authorization: Bearer {key}\r\n".encode()
         body = b'{"session_id": "kept", "message": {"role": "user", "content": "still here"}}'
         request = (b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-                   b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)) + body
+                   b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body)) + (
+                       bearer + b"\r\n" + body)
         self.assertRegex(raw_request(self.port, request), b"^HTTP/1.1 201")
         self.assertEqual(self.end(process, signal.SIGTERM, group=False), 0)
         began = time.monotonic()
         process = self.start()
         self.wait_ready(process)
         print(f"     the second start was ready after {time.monotonic() - began:.2f} s")
-        answer = raw_request(self.port, b"GET /v1/sessions/kept HTTP/1.1\r\nHost: x\r\n"
-                                        b"Connection: close\r\n\r\n")
-        self.assertIn(b"still here", answer)
+        self.assertEqual(process.stdout.readline().split()[-1], key)
+        get = b"GET /v1/sessions/kept HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + bearer + b"\r\n"
+        self.assertIn(b"still here", raw_request(self.port, get))
+        self.end(process)
+
+    def test_a_key_that_does_not_open_is_replaced(self):
+        process = self.start()
+        self.wait_ready(process)
+        key = process.stdout.readline().split()[-1]
+        self.end(process)
+        kept, = [p for d in (self.checkout + "/.run", *("/var/tmp/" + n for n in self.away()))
+                 for p in pathlib.Path(d).glob("key")]
+        self.assertEqual(stat.S_IMODE(kept.stat().st_mode), 0o600)
+        kept.write_text("parley_0123456789abcdef_" + "x" * 43, encoding="ascii")
+        process = self.start()
+        self.wait_ready(process)
+        self.assertNotIn(process.stdout.readline().split()[-1], (key, "x" * 43))
         self.end(process)
 
 
