@@ -8,7 +8,7 @@ ifeq ($(origin CC),default)
 CC      := gcc
 endif
 BUILD   ?= build/$(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
-ROOMS   ?= base obs config json db cache session http api fcgi proc
+ROOMS   ?= base obs config json db auth cache session http api fcgi proc
 comma   := ,
 
 PKGS     := libpq hiredis json-c libsodium

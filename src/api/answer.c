@@ -90,6 +90,17 @@ static void log_request(const struct api_service *api, const struct request_ctx 
     log_end(&l);
 }
 
+/* Whose request it is. A failure stays in ctx, for the interface to say in its own form. */
+static void authenticate(struct api_service *api, struct request_ctx *ctx,
+                         const struct http_request *req)
+{
+    const struct auth_claim claim = {http_header_get(req, "authorization"),
+                                     http_header_get(req, "x-api-key"), req->remote_addr};
+    enum err e = auth_check(api->auth, ctx, &claim);
+    if (e != ERR_NONE && ctx->err.err == ERR_NONE)
+        ctx->err.err = e;
+}
+
 /* The index of the requests that matched no route: behind all others. */
 static unsigned count_none(void)
 {
@@ -106,7 +117,7 @@ void api_answer(void *service, struct arena *arena, struct http_request *req,
     const int64_t began = clock_mono_us();
     struct request_ctx ctx;
     char made[UUID_LEN + 1];
-    ctx_init(&ctx, arena, deadline_in_ms(api->request_ms - req->queued_us / 1000), SV("default"),
+    ctx_init(&ctx, arena, deadline_in_ms(api->request_ms - req->queued_us / 1000), SV(""),
              request_id(req, made));
     /* The id must outlive the response's headers, which are sent after this function returns. */
     struct sv kept = arena_dup(arena, ctx.request_id);
@@ -121,8 +132,13 @@ void api_answer(void *service, struct arena *arena, struct http_request *req,
         (void)ctx_fail(&ctx, ERR_OVERLOAD, NULL, NULL,
                        "The server is busy: the request waited too long, and nothing was done.");
     size_t first;
-    const struct http_table *table = &interface_of(req->target, &first)->table;
+    const struct api_interface *interface = interface_of(req->target, &first);
+    const struct http_table *table = &interface->table;
+    if (!late && !interface->open)
+        authenticate(api, &ctx, req);
     const size_t route = http_dispatch(&ctx, table, service, req, res);
+    if (res->status == 401)
+        http_response_header(res, "WWW-Authenticate", SV("Bearer realm=\"parley\""));
     const char *name = route < table->n ? table->routes[route].name : "none";
     const int64_t took = clock_mono_us() - began;
     if (api->slot) {

@@ -10,6 +10,7 @@ struct api_interface {
     /* What its paths begin with, in whole segments, ending in NULL. Of the native interface, which
      * has what nobody else has: NULL. */
     const char *const *prefixes;
+    bool open; /* its routes show nothing of a tenant and need no key */
 };
 
 extern const struct api_interface openai_interface; /* openai_routes.c */

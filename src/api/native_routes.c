@@ -22,4 +22,5 @@ static const struct http_route routes[] = {
 const struct api_interface native_interface = {
     {routes, ARRAY_LEN(routes), http_problem, false},
     NULL,
+    false,
 };

@@ -40,6 +40,9 @@ static bool may_repeat(const struct request_ctx *ctx, const struct http_request 
     switch (ctx->err.err) {
     case ERR_OUTCOME_UNKNOWN:
         return http_header_get(req, "idempotency-key").p != NULL;
+    case ERR_LIMITED:
+        /* A session must end first; requests a second are up to the next second. */
+        return ctx->err.slug && strcmp(ctx->err.slug, "tenant_requests") == 0;
     case ERR_NOMEM:
     case ERR_NOT_IMPLEMENTED:
     case ERR_INTERNAL:
@@ -88,5 +91,8 @@ static void problem(struct request_ctx *ctx, const struct http_request *req,
 
 static const char *const prefixes[] = {"/v1/conversations", NULL};
 
-const struct api_interface openai_interface = {{routes, ARRAY_LEN(routes), problem, false},
-                                               prefixes};
+const struct api_interface openai_interface = {
+    {routes, ARRAY_LEN(routes), problem, false},
+    prefixes,
+    false,
+};

@@ -9,6 +9,7 @@ const char *err_name(enum err e)
         [ERR_NONE] = "none",
         [ERR_INVALID] = "invalid",
         [ERR_UNAUTHENTICATED] = "unauthenticated",
+        [ERR_FORBIDDEN] = "forbidden",
         [ERR_NOT_FOUND] = "not_found",
         [ERR_METHOD] = "method_not_allowed",
         [ERR_NOT_ACCEPTABLE] = "not_acceptable",

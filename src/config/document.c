@@ -25,8 +25,8 @@ void config_help(FILE *out)
     for (size_t i = 0; i < n; i++) {
         char allowed[96];
         config_allowed(&s[i], allowed, sizeof allowed);
-        fprintf(out, "  %-22s%s\n", s[i].name, s[i].help);
-        fprintf(out, "  %-22s[%s", "", fallback_text(&s[i]));
+        fprintf(out, "  %-24s%s\n", s[i].name, s[i].help);
+        fprintf(out, "  %-24s[%s", "", fallback_text(&s[i]));
         fprintf(out, "%s%s]\n", has_bounds(&s[i]) ? "; " : "", has_bounds(&s[i]) ? allowed : "");
     }
 }

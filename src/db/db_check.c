@@ -37,10 +37,11 @@ static bool yes(const PGresult *res, enum column column)
     return PQgetvalue(res, 0, (int)column)[0] == 't';
 }
 
-static bool fit_server_and_role(const PGresult *res, char *why, size_t why_n)
+static bool fit_server_and_role(const struct db *db, const PGresult *res, char *why, size_t why_n)
 {
     const char *role = PQgetvalue(res, 0, ROLE);
-    const char *fault = yes(res, SUPER)    ? "is a superuser"
+    const char *fault = db->set.owner      ? NULL
+                        : yes(res, SUPER)  ? "is a superuser"
                         : yes(res, BYPASS) ? "has BYPASSRLS"
                         : yes(res, OWNS)   ? "owns the tables"
                                            : NULL;
@@ -121,7 +122,7 @@ enum db_open_result db_check_server(struct db *db, struct db_conn *c, struct dea
     PGresult *res = ask(c, question, deadline, stop_fd, &result, why, why_n);
     if (!res)
         return result;
-    bool fit = fit_server_and_role(res, why, why_n);
+    bool fit = fit_server_and_role(db, res, why, why_n);
     bool has_schema = yes(res, HAS_SCHEMA);
     if (fit)
         fit_size(db, res);

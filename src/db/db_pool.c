@@ -92,7 +92,7 @@ void db_pool_set_state(struct db *db, enum db_state state, const char *reason)
         atomic_store(&db->away, false);
     db->away_since_us = clock_mono_us();
     snprintf(db->reason, sizeof(db->reason), "%s", reason);
-    if (news)
+    if (news && !db->set.owner)
         log_say(state == DB_UP ? LOG_INFO : LOG_ERROR, events[state], "%s",
                 state == DB_UP ? "PostgreSQL answers" : db->reason);
 }
@@ -292,18 +292,18 @@ static struct db_conn *wait_turn(struct db *db, struct deadline limit, bool in_f
     return w.given;
 }
 
-static enum err acquire(struct db *db, struct deadline limit, struct db_conn **out, char *why,
-                        size_t why_n)
+/* in_front: of those that wait already. */
+static enum err acquire(struct db *db, struct deadline limit, bool in_front, struct db_conn **out,
+                        char *why, size_t why_n)
 {
-    bool waited = false;
     for (;;) {
         struct db_conn *c;
         bool late = false;
         pthread_mutex_lock(&db->lock);
         enum next next = choose(db, &c);
         if (next == NEXT_WAIT) {
-            c = wait_turn(db, limit, waited, &late);
-            waited = true;
+            c = wait_turn(db, limit, in_front, &late);
+            in_front = true; /* it has waited */
         } else if (next == NEXT_REFUSE) {
             snprintf(why, why_n, "%s", db->reason);
         }
@@ -340,7 +340,8 @@ enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, const void *own
     char why[200] = "";
     int64_t began = clock_mono_us();
     struct deadline limit = deadline_in_ms(db->set.acquire_ms);
-    enum err rc = acquire(db, deadline_earlier(limit, ctx->deadline), out, why, sizeof(why));
+    enum err rc =
+        acquire(db, deadline_earlier(limit, ctx->deadline), ctx->urgent, out, why, sizeof(why));
     int64_t took = clock_mono_us() - began;
     ctx->trace.pool_us += took;
     if (db->slot)

@@ -11,6 +11,7 @@ static const struct {
 } problems[] = {
     {ERR_INVALID, 400, 0},
     {ERR_UNAUTHENTICATED, 401, 0},
+    {ERR_FORBIDDEN, 403, 0}, /* nginx gives its own as 404 */
     {ERR_NOT_FOUND, 404, 0},
     {ERR_METHOD, 405, 0},
     {ERR_NOT_ACCEPTABLE, 406, 0},

@@ -42,6 +42,7 @@ const char *http_status_reason(int status)
                    {304, "Not Modified"},
                    {400, "Bad Request"},
                    {401, "Unauthorized"},
+                   {403, "Forbidden"},
                    {404, "Not Found"},
                    {405, "Method Not Allowed"},
                    {406, "Not Acceptable"},

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "parley/auth/auth.h"
 #include "parley/base/clock.h"
 #include "parley/cache/cache.h"
 #include "parley/db/db.h"
@@ -29,13 +30,14 @@ static bool check_directory(const char *path)
     return good;
 }
 
-/* Whatever the database is, it is asked as the service would ask it, but without changing it. */
-static struct db *open_db(const struct config *cfg)
+struct db *check_open(const struct config *cfg, bool owner, struct deadline end, char *why,
+                      size_t n)
 {
     const struct db_settings settings = {
         .url = cfg->database_url,
-        .role = cfg->db_role,
-        .app_name = "parley check",
+        .role = owner ? "" : cfg->db_role,
+        .owner = owner,
+        .app_name = owner ? "parley key" : "parley check",
         .pool_min = 1,
         .pool_max = 1,
         .acquire_ms = (int)cfg->acquire_ms,
@@ -47,7 +49,17 @@ static struct db *open_db(const struct config *cfg)
         .schema_version = db_schema_version(),
         .prepare = cfg->prepare,
     };
-    return db_open(&settings, NULL);
+    struct db_status status = {.state = DB_STARTING, .reason = "out of memory"};
+    struct db *db = db_open(&settings, NULL);
+    while (db && status.state == DB_STARTING && !deadline_passed(end)) {
+        (void)poll(NULL, 0, POLL_MS);
+        db_status(db, &status);
+    }
+    if (status.state == DB_UP)
+        return db;
+    snprintf(why, n, "PostgreSQL: %s", status.reason[0] ? status.reason : "no answer in time");
+    db_close(db);
+    return NULL;
 }
 
 static bool ask_server(const struct config *cfg, struct db *db, struct request_ctx *ctx, char *said,
@@ -76,30 +88,33 @@ static bool ask_server(const struct config *cfg, struct db *db, struct request_c
     return true;
 }
 
+/* A line more: how many keys there are. */
+static bool ask_keys(struct db *db, struct request_ctx *ctx, char *said, size_t n)
+{
+    int64_t keys;
+    const size_t at = strlen(said);
+    if (auth_key_count(db, ctx, &keys) != ERR_NONE) {
+        snprintf(said + at, n - at, "\nAPI keys: %s",
+                 ctx->err.cause[0] ? ctx->err.cause : err_name(ctx->err.err));
+        return false;
+    }
+    snprintf(said + at, n - at, "\nAPI keys: %" PRId64 " live%s", keys,
+             keys > 0 ? "" : "; nobody gets in before `parley key create --tenant NAME`");
+    return true;
+}
+
 bool check_db(const struct config *cfg, char *said, size_t n)
 {
-    struct db_status status;
-    struct deadline end = deadline_in_ms(cfg->connect_ms + cfg->statement_ms);
+    const struct deadline end = deadline_in_ms(cfg->connect_ms + cfg->statement_ms);
     bool good = false;
     struct arena *arena = arena_create(ARENA_LIMIT);
-    struct db *db = open_db(cfg);
-    if (!arena || !db) {
-        snprintf(said, n, "PostgreSQL: out of memory");
-        goto out;
-    }
-    db_status(db, &status);
-    while (status.state == DB_STARTING && !deadline_passed(end)) {
-        (void)poll(NULL, 0, POLL_MS);
-        db_status(db, &status);
-    }
-    if (status.state == DB_UP) {
+    struct db *db = check_open(cfg, false, end, said, n);
+    if (arena && db) {
         struct request_ctx ctx;
         ctx_init(&ctx, arena, end, SV("default"), SV("check"));
-        good = ask_server(cfg, db, &ctx, said, n);
-    } else {
-        snprintf(said, n, "PostgreSQL: %s", status.reason[0] ? status.reason : "no answer in time");
+        good =
+            ask_server(cfg, db, &ctx, said, n) && (!cfg->auth_keys || ask_keys(db, &ctx, said, n));
     }
-out:
     arena_destroy(arena);
     db_close(db);
     return good;
@@ -129,9 +144,10 @@ static bool check_redis(const struct config *cfg)
     return status.redis != CACHE_DOWN;
 }
 
-int check_run(const struct config *cfg)
+int check_run(const struct config *cfg, const struct command_line *line)
 {
-    char said[512];
+    char said[640];
+    (void)line;
     printf("configuration: ok\n");
     printf("draining: %" PRId64
            " s; nginx's keepalive_time and keepalive_timeout must be shorter%s\n",

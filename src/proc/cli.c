@@ -10,78 +10,94 @@
 #include "parley/cache/cache.h"
 #include "parley/db/migrate.h"
 
+enum { WORDS_MAX = 3 };
+
 struct options {
-    const char *command, *file;
-    int to; /* -1: the newest */
-    bool to_given, markdown, help, version;
+    const char *file;
+    bool help, version;
+    const char *words[WORDS_MAX]; /* the command, of one word or two, and its argument */
+    int n_words;
+    struct command_line line;
+};
+
+typedef int (*command_fn)(const struct config *cfg, const struct command_line *line);
+struct command {
+    const char *name, *verb; /* one word, or two */
+    const char *argument;    /* what it takes; NULL: nothing */
+    command_fn run;
 };
 
 static void usage(FILE *out)
 {
-    fprintf(out,
-            "parley %s: a session server for chatbots\n\n"
-            "usage: parley [--config FILE] COMMAND\n\n"
-            "  serve             run the service until SIGTERM or SIGINT, which drain (twice: end\n"
-            "                    at once); SIGHUP reads the file again, checks it, and replaces\n"
-            "                    the workers, or leaves all as it is and logs why\n"
-            "  migrate [--to N]  bring the schema to this program's version, or to version N\n"
-            "                    (0: nothing of parley is left)\n"
-            "  check             look at the configuration and the connections, say what is\n"
-            "                    wrong; exit status 0: nothing, 1: a connection or the schema,\n"
-            "                    2: the configuration\n"
-            "  config            print the settings in force; --markdown: describe them all\n\n"
-            "  --config FILE     NAME=value lines; the environment wins [PARLEY_CONFIG]\n"
-            "  --help, --version\n\n"
-            "Settings, by environment or file:\n\n",
-            PARLEY_VERSION);
+    fprintf(
+        out,
+        "parley %s: a session server for chatbots\n\n"
+        "usage: parley [--config FILE] COMMAND\n\n"
+        "  serve             run the service until SIGTERM or SIGINT, which drain (twice: end\n"
+        "                    at once); SIGHUP reads the file again, checks it, and replaces\n"
+        "                    the workers, or leaves all as it is and logs why\n"
+        "  migrate [--to N]  bring the schema to this program's version, or to version N\n"
+        "                    (0: nothing of parley is left)\n"
+        "  check             look at the configuration and the connections, say what is\n"
+        "                    wrong; exit status 0: nothing, 1: a connection or the schema,\n"
+        "                    2: the configuration\n"
+        "  config            print the settings in force; --markdown: describe them all\n"
+        "  key create --tenant T [--name N] [--expires 90d]\n"
+        "                    make a key and print it, this once; d, h, m or s\n"
+        "  key list          all keys, without their secrets\n"
+        "  key revoke ID     of a key, or the key itself\n"
+        "  tenant set T [--requests N] [--sessions N]\n"
+        "                    bound its requests a second and its open sessions: a number, none,\n"
+        "                    or default (the settings below)\n"
+        "  tenant list       all tenants, their keys and bounds\n\n"
+        "What key and tenant have changed holds on every worker when they end.\n\n"
+        "  --config FILE     NAME=value lines; the environment wins [PARLEY_CONFIG]\n"
+        "  --help, --version\n\n"
+        "Settings, by environment or file:\n\n",
+        PARLEY_VERSION);
     config_help(out);
 }
 
-static int wrong(const char *what, const char *value)
+int cli_wrong(const char *what, const char *value)
 {
     fprintf(stderr, "parley: %s%s; see parley --help\n", what, value ? value : "");
     return EXIT_MISCONFIGURED;
 }
 
-static bool parse_version(const char *text, int *out)
-{
-    int64_t n;
-    if (!sv_to_i64(sv_from(text), &n) || n < 0 || n > db_schema_version())
-        return false;
-    *out = (int)n;
-    return true;
-}
-
 /* EXIT_GOOD, or the exit status after a line that says what is wrong. */
 static int parse(int argc, char **argv, struct options *o)
 {
-    enum { CONFIG = 1, TO, MARKDOWN, HELP, VERSION };
-    static const struct option options[] = {
-        {"config", required_argument, NULL, CONFIG}, {"to", required_argument, NULL, TO},
-        {"markdown", no_argument, NULL, MARKDOWN},   {"help", no_argument, NULL, HELP},
-        {"version", no_argument, NULL, VERSION},     {NULL, 0, NULL, 0}};
-    *o = (struct options){.file = getenv("PARLEY_CONFIG"), .to = -1};
+    enum { CONFIG = OPTIONS + 1, HELP, VERSION };
+    static const struct option options[] = {{"config", required_argument, NULL, CONFIG},
+                                            {"help", no_argument, NULL, HELP},
+                                            {"version", no_argument, NULL, VERSION},
+                                            {"to", required_argument, NULL, OPTION_TO},
+                                            {"markdown", no_argument, NULL, OPTION_MARKDOWN},
+                                            {"tenant", required_argument, NULL, OPTION_TENANT},
+                                            {"name", required_argument, NULL, OPTION_NAME},
+                                            {"expires", required_argument, NULL, OPTION_EXPIRES},
+                                            {"requests", required_argument, NULL, OPTION_REQUESTS},
+                                            {"sessions", required_argument, NULL, OPTION_SESSIONS},
+                                            {NULL, 0, NULL, 0}};
+    *o = (struct options){.file = getenv("PARLEY_CONFIG")};
     opterr = 0;
     for (int c; (c = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
         if (c == CONFIG)
             o->file = optarg;
-        else if (c == TO)
-            o->to_given = true;
-        else if (c == MARKDOWN)
-            o->markdown = true;
         else if (c == HELP || c == 'h')
             o->help = true;
         else if (c == VERSION)
             o->version = true;
+        else if (c >= 0 && c < OPTIONS)
+            o->line.given[c] = optarg ? optarg : "";
         else
-            return wrong(c == ':' ? "a value is missing after " : "there is no option ",
-                         argv[optind - 1]);
-        if (c == TO && !parse_version(optarg, &o->to))
-            return wrong("--to must be a schema version that this program knows, and is ", optarg);
+            return cli_wrong(c == ':' ? "a value is missing after " : "there is no option ",
+                             argv[optind - 1]);
     }
-    o->command = optind < argc ? argv[optind] : NULL;
-    if (optind + 1 < argc)
-        return wrong("one command, and not also ", argv[optind + 1]);
+    for (; optind < argc && o->n_words < WORDS_MAX; optind++)
+        o->words[o->n_words++] = argv[optind];
+    if (optind < argc)
+        return cli_wrong("one command, and not also ", argv[optind]);
     return EXIT_GOOD;
 }
 
@@ -92,18 +108,30 @@ static void say(void *arg, const char *line)
     fflush(stdout);
 }
 
-static int run_serve(const struct config *cfg)
+static int run_serve(const struct config *cfg, const struct command_line *line)
 {
+    (void)line;
     return supervisor_run(cfg, worker_main, check_db);
 }
 
-static int run_config(const struct config *cfg)
+static int run_migrate(const struct config *cfg, const struct command_line *line)
 {
+    const char *to = line->given[OPTION_TO];
+    int64_t target = -1; /* the newest */
+    if (to && (!sv_to_i64(sv_from(to), &target) || target < 0 || target > db_schema_version()))
+        return cli_wrong("--to must be a schema version that this program knows, and is ", to);
+    const enum err e = db_migrate(cfg->database_url, cfg->db_role, (int)target, say, NULL);
+    return e == ERR_NONE ? EXIT_GOOD : EXIT_FAULT;
+}
+
+static int run_config(const struct config *cfg, const struct command_line *line)
+{
+    (void)line;
     config_print(cfg, stdout);
     return EXIT_GOOD;
 }
 
-static int run_configured(const struct options *o, int (*run)(const struct config *))
+static int run_configured(const struct options *o, const struct command *command)
 {
     char why[512];
     struct config cfg;
@@ -114,23 +142,77 @@ static int run_configured(const struct options *o, int (*run)(const struct confi
     int status = EXIT_MISCONFIGURED;
     if (cfg.redis_url[0] && !cache_url_valid(cfg.redis_url, why, sizeof why))
         fprintf(stderr, "parley: REDIS_URL: %s\n", why);
-    else if (run)
-        status = run(&cfg);
     else
-        status = db_migrate(cfg.database_url, cfg.db_role, o->to, say, NULL) == ERR_NONE
-                     ? EXIT_GOOD
-                     : EXIT_FAULT;
+        status = command->run(&cfg, &o->line);
     config_free(&cfg);
     return status;
 }
 
-int cli_run(int argc, char **argv)
+static const struct command *find_command(const struct options *o)
+{
+    static const struct command commands[] = {
+        {"serve", NULL, NULL, run_serve},         {"migrate", NULL, NULL, run_migrate},
+        {"check", NULL, NULL, check_run},         {"config", NULL, NULL, run_config},
+        {"key", "create", NULL, key_create_run},  {"key", "list", NULL, key_list_run},
+        {"key", "revoke", "ID", key_revoke_run},  {"tenant", "set", "NAME", tenant_set_run},
+        {"tenant", "list", NULL, tenant_list_run}};
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        const struct command *c = &commands[i];
+        if (strcmp(c->name, o->words[0]) == 0 &&
+            (!c->verb || (o->n_words > 1 && strcmp(c->verb, o->words[1]) == 0)))
+            return c;
+    }
+    return NULL;
+}
+
+/* Each option belongs to one command. */
+static int check_options(const struct options *o, const struct command *command)
 {
     static const struct {
-        const char *name;
-        int (*run)(const struct config *cfg); /* NULL: migrate, which has an option of its own */
-    } commands[] = {
-        {"serve", run_serve}, {"migrate", NULL}, {"check", check_run}, {"config", run_config}};
+        const char *option, *home;
+        command_fn run;
+    } homes[OPTIONS] = {
+        [OPTION_TO] = {"--to", "migrate", run_migrate},
+        [OPTION_MARKDOWN] = {"--markdown", "config", run_config},
+        [OPTION_TENANT] = {"--tenant", "key create", key_create_run},
+        [OPTION_NAME] = {"--name", "key create", key_create_run},
+        [OPTION_EXPIRES] = {"--expires", "key create", key_create_run},
+        [OPTION_REQUESTS] = {"--requests", "tenant set", tenant_set_run},
+        [OPTION_SESSIONS] = {"--sessions", "tenant set", tenant_set_run},
+    };
+    for (size_t i = 0; i < OPTIONS; i++) {
+        char what[64];
+        if (!o->line.given[i] || homes[i].run == command->run)
+            continue;
+        snprintf(what, sizeof what, "%s goes with %s only", homes[i].option, homes[i].home);
+        return cli_wrong(what, NULL);
+    }
+    return EXIT_GOOD;
+}
+
+static int run_command(struct options *o)
+{
+    const struct command *command = find_command(o);
+    if (!command)
+        return cli_wrong("there is no command ", o->words[0]);
+    int n = command->verb ? 2 : 1, status = check_options(o, command);
+    if (status != EXIT_GOOD)
+        return status;
+    if (command->argument && n == o->n_words)
+        return cli_wrong("something is missing at the end: ", command->argument);
+    if (command->argument)
+        o->line.argument = o->words[n++];
+    if (n < o->n_words)
+        return cli_wrong("one command, and not also ", o->words[n]);
+    if (o->line.given[OPTION_MARKDOWN]) {
+        config_markdown(stdout);
+        return EXIT_GOOD;
+    }
+    return run_configured(o, command);
+}
+
+int cli_run(int argc, char **argv)
+{
     struct options o;
     int status = parse(argc, argv, &o);
     if (status != EXIT_GOOD)
@@ -143,18 +225,7 @@ int cli_run(int argc, char **argv)
         printf("parley %s\n", PARLEY_VERSION);
         return EXIT_GOOD;
     }
-    if (!o.command)
-        return wrong("a command is missing", NULL);
-    if (o.to_given && strcmp(o.command, "migrate") != 0)
-        return wrong("--to goes with migrate only", NULL);
-    if (o.markdown && strcmp(o.command, "config") != 0)
-        return wrong("--markdown goes with config only", NULL);
-    if (o.markdown) {
-        config_markdown(stdout);
-        return EXIT_GOOD;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        if (strcmp(commands[i].name, o.command) == 0)
-            return run_configured(&o, commands[i].run);
-    return wrong("there is no command ", o.command);
+    if (o.n_words == 0)
+        return cli_wrong("a command is missing", NULL);
+    return run_command(&o);
 }

@@ -105,6 +105,7 @@ struct worker_run {
     bool replaces; /* takes no request before PostgreSQL has answered: others serve until then */
     struct shared *shared;
     struct cache_shared *cache; /* borrowed */
+    struct auth_shared *auth;   /* borrowed */
 };
 
 /* The life of a worker, signals blocked as signals_block does; the result is its exit status. */
@@ -120,11 +121,43 @@ int supervisor_run(const struct config *cfg, worker_fn worker, check_fn check);
 /* cfg->workers, or the cores this process may use. */
 size_t supervisor_workers(const struct config *cfg);
 
-/* ---- check.c, cli.c ---- */
+/* ---- cli.c ---- */
 
-int check_run(const struct config *cfg);
+enum cli_option {
+    OPTION_TO,
+    OPTION_MARKDOWN,
+    OPTION_TENANT,
+    OPTION_NAME,
+    OPTION_EXPIRES,
+    OPTION_REQUESTS,
+    OPTION_SESSIONS,
+    OPTIONS
+};
+/* What stands behind the command. */
+struct command_line {
+    const char *argument;       /* NULL: it takes none */
+    const char *given[OPTIONS]; /* NULL: it was not; "" if it has no value */
+};
+int cli_run(int argc, char **argv);
+/* One line on stderr; gives the exit status for it. value may be NULL. */
+int cli_wrong(const char *what, const char *value);
+
+/* ---- check.c ---- */
+
+int check_run(const struct config *cfg, const struct command_line *line);
 /* PostgreSQL alone: what `parley check` prints of it goes to said. A check_fn. */
 bool check_db(const struct config *cfg, char *said, size_t n);
-int cli_run(int argc, char **argv);
+/* One connection that is up, as the role that serves or as the login (owner). NULL: why says why,
+ * in one line. */
+struct db *check_open(const struct config *cfg, bool owner, struct deadline end, char *why,
+                      size_t n);
+
+/* ---- key.c: keys and tenants, by an operator's hand ---- */
+
+int key_create_run(const struct config *cfg, const struct command_line *line);
+int key_list_run(const struct config *cfg, const struct command_line *line);
+int key_revoke_run(const struct config *cfg, const struct command_line *line);
+int tenant_set_run(const struct config *cfg, const struct command_line *line);
+int tenant_list_run(const struct config *cfg, const struct command_line *line);
 
 #endif

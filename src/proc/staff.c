@@ -30,7 +30,8 @@ static void run_worker(const struct supervisor *s, const struct generation *g, s
                                    .n_workers = g->n,
                                    .replaces = replaces,
                                    .shared = s->shared,
-                                   .cache = s->cache};
+                                   .cache = s->cache,
+                                   .auth = s->auth};
     /* _exit: nothing of the supervisor's is the child's to clean up. */
     _exit(signals_follow_parent(parent, SIGTERM) ? s->worker(&run) : EXIT_FAULT);
 }

@@ -192,8 +192,9 @@ static enum err prepare(struct supervisor *s, const struct config *cfg, char *wh
         return ERR_INVALID;
     }
     s->shared = shared_map();
+    s->auth = auth_shared_map();
     s->now = generation_create(cfg, 1);
-    if (s->shared && s->now) {
+    if (s->shared && s->auth && s->now) {
         atomic_store(&s->shared->host.generation, s->now->number);
         atomic_store(&s->shared->host.seats, (int64_t)s->now->n);
         return ERR_NONE;
@@ -227,6 +228,7 @@ int supervisor_run(const struct config *cfg, worker_fn worker, check_fn check)
     listener_close(&s.admin);
     listener_unlock(s.lock_fd, cfg->listen);
     shared_unmap(s.shared);
+    auth_shared_unmap(s.auth);
     cache_shared_unmap(s.cache);
     generation_destroy(s.now);
     return s.exit_status;

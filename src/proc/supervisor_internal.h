@@ -47,6 +47,7 @@ struct supervisor {
     struct listener listen, admin;
     struct shared *shared;
     struct cache_shared *cache;
+    struct auth_shared *auth;
     struct worker workers[API_SLOTS_MAX];
     struct generation *now;
     sigset_t signals;

@@ -40,11 +40,12 @@ struct worker {
     const struct worker_run *run;
     pid_t parent;
     struct db *db;
+    struct auth *auth;
     struct cache *cache;
     struct sessions *sessions;
     struct api_service service;
     struct fcgi_server *server, *admin;
-    bool was_up;                   /* PostgreSQL has been usable */
+    bool was_up;                   /* PostgreSQL has been usable, and the keys are there */
     unsigned long long recycle_at; /* requests; 0: never */
 };
 
@@ -84,6 +85,19 @@ static void open_cache(struct worker *w)
         .authority = sessions_cache_authority(w->db),
     };
     w->cache = cache_open(&settings, &w->run->shared->slots[w->run->slot]);
+}
+
+static void open_auth(struct worker *w)
+{
+    const struct config *cfg = w->run->cfg;
+    const struct auth_settings settings = {
+        .keys = cfg->auth_keys,
+        .stale_s = cfg->keys_stale,
+        .requests = cfg->tenant_requests,
+        .sessions = cfg->tenant_sessions,
+        .shared = w->run->auth,
+    };
+    w->auth = auth_open(&settings, w->db);
 }
 
 static enum err start_servers(struct worker *w)
@@ -129,13 +143,15 @@ static enum err open_all(struct worker *w)
     open_db(w);
     if (!w->db)
         return ERR_NOMEM;
+    open_auth(w);
     open_cache(w);
-    if (!w->cache)
+    if (!w->auth || !w->cache)
         return ERR_NOMEM;
     w->sessions = sessions_open(&sessions, w->db, w->cache, slot);
     if (!w->sessions)
         return ERR_NOMEM;
     w->service = (struct api_service){
+        .auth = w->auth,
         .sessions = w->sessions,
         .db = w->db,
         .cache = w->cache,
@@ -162,7 +178,7 @@ static bool is_misconfigured(struct worker *w)
 {
     struct db_status status;
     db_status(w->db, &status);
-    w->was_up = w->was_up || status.state == DB_UP;
+    w->was_up = w->was_up || (status.state == DB_UP && auth_is_ready(w->auth));
     if (w->was_up || status.state != DB_MISCONFIGURED)
         return false;
     shared_set_reason(w->run->shared, status.reason);
@@ -197,6 +213,7 @@ static bool close_all(struct worker *w)
         return false;
     sessions_close(w->sessions);
     cache_close(w->cache);
+    auth_close(w->auth);
     db_close(w->db);
     return true;
 }

@@ -64,9 +64,15 @@ static bool has_enough(const struct session *session, size_t n)
     return session->n_messages >= n || session->n_messages == (size_t)session->message_count;
 }
 
+/* Whose key could not be confirmed meets with PostgreSQL away, also if it comes back meanwhile. */
+static bool is_up(const struct sessions *s, const struct request_ctx *ctx)
+{
+    return db_is_up(s->db) && !ctx->tiers_only;
+}
+
 enum err coherent_reachable(struct sessions *s, struct request_ctx *ctx)
 {
-    return db_is_up(s->db) ? ERR_NONE : session_database_away(ctx);
+    return is_up(s, ctx) ? ERR_NONE : session_database_away(ctx);
 }
 
 /* Whether a tier's value answers a read of n messages. */
@@ -121,7 +127,7 @@ static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct
     struct cache_value value;
     if (s->cache && cache_read(s->cache, ctx, key_of(ctx, id), &value, &ticket) &&
         answers(ctx, id, &value, n, out)) {
-        out->degraded = !db_is_up(s->db);
+        out->degraded = !is_up(s, ctx);
         return ERR_NONE;
     }
     enum err e = coherent_reachable(s, ctx);

@@ -15,6 +15,22 @@ enum err repo_guard_params(struct request_ctx *ctx, struct sv id, const struct s
     return db_text_array(ctx, guard->if_match, guard->n_if_match, &out[3]);
 }
 
+static const struct db_stmt session_admit = {"session_admit",
+                                             "SELECT parley_admit($1, $2, $3, $4)"};
+
+size_t repo_admit(const struct request_ctx *ctx, struct sv id, const struct session_guard *guard,
+                  struct db_param params[REPO_ADMIT_PARAMS], struct db_call *call)
+{
+    if (ctx->sessions_max == 0)
+        return 0;
+    params[0] = db_text(ctx->tenant);
+    params[1] = db_text(id);
+    params[2] = db_text(guard->key);
+    params[3] = db_i64(ctx->sessions_max);
+    *call = (struct db_call){&session_admit, params, REPO_ADMIT_PARAMS, {0}};
+    return 1;
+}
+
 void repo_receipt(struct sv id, const struct db_rows *rows, struct session_receipt *out)
 {
     out->session_id = id;
@@ -89,6 +105,13 @@ enum err repo_messages(struct request_ctx *ctx, const struct db_rows *rows, int6
 
 enum err repo_write_failed(struct request_ctx *ctx, enum err e, const struct db_failure *failure)
 {
+    if (e == ERR_LIMITED) {
+        ctx_clear_error(ctx);
+        ctx->err.retry_after_s = 30;
+        return ctx_fail(ctx, e, "tenant_sessions", NULL,
+                        "The tenant has the %lld open sessions that it may have.",
+                        (long long)ctx->sessions_max);
+    }
     if (e != ERR_CONFLICT)
         return e;
     ctx_clear_error(ctx);

@@ -94,8 +94,9 @@ enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct
                                       db_i64((int64_t)append->return_n),
                                       db_i64(s->settings.page_bytes)};
     const struct db_stmt *stmt = append->n_messages == 1 ? &append_one : &append_many;
-    struct db_call calls[3];
-    size_t n = 0;
+    struct db_param admit[REPO_ADMIT_PARAMS];
+    struct db_call calls[4];
+    size_t n = may_create ? repo_admit(ctx, id, guard, admit, calls) : 0;
     if (may_create)
         calls[n++] = (struct db_call){&append_create, create, ARRAY_LEN(create), {0}};
     const size_t at = n;
@@ -112,7 +113,7 @@ enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct
     repo_receipt(id, &calls[at].rows, receipt);
     receipt->first_seq = receipt->last_seq - (int64_t)append->n_messages + 1;
     receipt->status = 201;
-    receipt->created = may_create && calls[0].rows.count > 0;
+    receipt->created = may_create && calls[at - 1].rows.count > 0;
     if (append->return_n == 0)
         return ERR_NONE;
     return repo_messages(ctx, &calls[n - 1].rows, receipt->generation, true, &receipt->window,

@@ -116,18 +116,20 @@ enum err repo_session_insert(struct sessions *s, struct request_ctx *ctx,
                              const struct session_draft *draft, const struct session_guard *guard,
                              bool *made, struct session_receipt *receipt)
 {
-    struct db_param params[INSERT_PARAMS];
-    struct db_rows rows;
+    struct db_param params[INSERT_PARAMS], admit[REPO_ADMIT_PARAMS];
     struct db_failure failure;
+    struct db_call calls[2];
     enum err e = insert_params(ctx, draft, guard, params);
     if (e != ERR_NONE)
         return e;
-    e = db_query(s->db, ctx, DB_WRITE, &session_insert, params, INSERT_PARAMS, &rows, &failure);
+    const size_t at = repo_admit(ctx, draft->session_id, guard, admit, calls);
+    calls[at] = (struct db_call){&session_insert, params, INSERT_PARAMS, {0}};
+    e = db_batch(s->db, ctx, DB_WRITE, calls, at + 1, &failure);
     if (e != ERR_NONE)
         return repo_write_failed(ctx, e, &failure);
-    *made = rows.count > 0;
+    *made = calls[at].rows.count > 0;
     if (*made)
-        insert_receipt(draft, &rows, receipt);
+        insert_receipt(draft, &calls[at].rows, receipt);
     return ERR_NONE;
 }
 
@@ -135,19 +137,21 @@ enum err repo_session_ensure(struct sessions *s, struct request_ctx *ctx,
                              const struct session_draft *draft, const struct session_guard *guard,
                              bool *made, struct session *out)
 {
-    struct db_param insert[INSERT_PARAMS], read[READ_PARAMS];
+    struct db_param insert[INSERT_PARAMS], read[READ_PARAMS], admit[REPO_ADMIT_PARAMS];
     struct db_failure failure;
+    struct db_call calls[3];
     enum err e = insert_params(ctx, draft, guard, insert);
     if (e != ERR_NONE)
         return e;
     read_params(s, ctx, draft->session_id, SV_NONE, SESSION_WINDOW, read);
-    struct db_call calls[] = {{&session_insert, insert, INSERT_PARAMS, {0}},
-                              {&session_read, read, READ_PARAMS, {0}}};
-    e = db_batch(s->db, ctx, DB_WRITE, calls, ARRAY_LEN(calls), &failure);
+    const size_t at = repo_admit(ctx, draft->session_id, guard, admit, calls);
+    calls[at] = (struct db_call){&session_insert, insert, INSERT_PARAMS, {0}};
+    calls[at + 1] = (struct db_call){&session_read, read, READ_PARAMS, {0}};
+    e = db_batch(s->db, ctx, DB_WRITE, calls, at + 2, &failure);
     if (e != ERR_NONE)
         return repo_write_failed(ctx, e, &failure);
-    *made = calls[0].rows.count > 0;
-    return session_from_rows(ctx, &calls[1].rows, draft->session_id, out);
+    *made = calls[at].rows.count > 0;
+    return session_from_rows(ctx, &calls[at + 1].rows, draft->session_id, out);
 }
 
 /* clang-format off */

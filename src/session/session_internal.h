@@ -130,6 +130,12 @@ void repo_session(const struct db_rows *rows, int i, struct session *out);
 enum { REPO_GUARD_PARAMS = 6 };
 MUSTCHECK enum err repo_guard_params(struct request_ctx *ctx, struct sv id,
                                      const struct session_guard *guard, struct db_param *out);
+/* Puts the call that keeps the tenant's bound on open sessions into *call, to go ahead of what may
+ * create the session; its parameters into params. Gives how many calls that is: 0 without a bound.
+ */
+enum { REPO_ADMIT_PARAMS = 4 };
+size_t repo_admit(const struct request_ctx *ctx, struct sv id, const struct session_guard *guard,
+                  struct db_param params[REPO_ADMIT_PARAMS], struct db_call *call);
 /* Reads the columns of a write's RETURNING list. */
 void repo_receipt(struct sv id, const struct db_rows *rows, struct session_receipt *out);
 /* Messages of rows from their "seq" column on, in the order of the rows or reversed; rows whose

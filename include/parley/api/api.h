@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "parley/auth/auth.h"
 #include "parley/cache/cache.h"
 #include "parley/db/db.h"
 #include "parley/http/request.h"
@@ -45,6 +46,7 @@ void api_host_set_reload_reason(struct api_host *host, const char *reason);
 
 /* What the handlers work with; all borrowed, filled by the worker (or a test). */
 struct api_service {
+    struct auth *auth;
     struct sessions *sessions;
     struct db *db;
     struct cache *cache;

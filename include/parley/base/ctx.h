@@ -35,7 +35,10 @@ struct request_trace {
 struct request_ctx {
     struct arena *arena; /* borrowed from the thread; all memory of the request */
     struct deadline deadline;
-    struct sv tenant;
+    struct sv tenant;     /* "" until it is known whose request it is */
+    int64_t sessions_max; /* how many open sessions the tenant may have; 0: any number */
+    bool tiers_only;      /* its key could not be confirmed: as if PostgreSQL were away */
+    bool urgent;          /* first in the queue for a connection: others wait for its answer */
     struct sv request_id;
     struct err_info err;
     struct request_trace trace;

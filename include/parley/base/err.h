@@ -19,6 +19,7 @@ enum err {
     ERR_NONE = 0,
     ERR_INVALID,         /* the client sent something wrong; the field is named */
     ERR_UNAUTHENTICATED, /* no key, or one that is not known */
+    ERR_FORBIDDEN,       /* without keys only this machine is answered */
     ERR_NOT_FOUND,       /* absent, expired or foreign: deliberately the same */
     ERR_METHOD,          /* the path exists, the method does not */
     ERR_NOT_ACCEPTABLE,  /* the client accepts no JSON */

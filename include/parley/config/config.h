@@ -28,6 +28,9 @@ struct config {
     int64_t memory;      /* bytes */
     bool hosts_one;      /* PARLEY_HOSTS=one */
     bool auth_keys;      /* PARLEY_AUTH=keys */
+    int64_t keys_stale;  /* seconds */
+    /* Bounds; 0: none. */
+    int64_t tenant_requests, tenant_sessions;
     const char *db_role; /* PARLEY_DB_ROLE */
     bool prepare;        /* PARLEY_PREPARE */
     int64_t acquire_ms, statement_ms, request_ms, connect_ms, redis_ms;

@@ -40,6 +40,7 @@ struct db_settings {
     int workers;            /* how many pools like this share the server; for the limit below */
     int schema_version;     /* what the program needs; 0: do not look */
     bool prepare;
+    bool owner; /* an operator's command: the role may own the tables, and nothing is logged */
 };
 
 /* Makes the pool and begins to open pool_min connections in the background: succeeds also while

@@ -39,7 +39,7 @@ static void defaults(void)
     CU_ASSERT_STRING_EQUAL(c.db_role, "parley_app");
     CU_ASSERT_TRUE(c.prepare);
     CU_ASSERT_FALSE(c.hosts_one);
-    CU_ASSERT_FALSE(c.auth_keys);
+    CU_ASSERT_TRUE(c.auth_keys);
     const struct {
         int64_t is, want;
     } n[] = {
@@ -49,7 +49,8 @@ static void defaults(void)
         {c.request_ms, 10000},   {c.connect_ms, 2000},    {c.redis_ms, 250},
         {c.pool_idle, 600},      {c.pool_lifetime, 1800}, {c.drain_s, 25},
         {c.page_bytes, 8388608}, {c.sweep_s, 60},         {c.queue_ms, 1000},
-        {c.slow_ms, 1000},       {c.recycle, 1000000},
+        {c.slow_ms, 1000},       {c.recycle, 1000000},    {c.keys_stale, 300},
+        {c.tenant_requests, 0},  {c.tenant_sessions, 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(n); i++)
         CU_ASSERT_EQUAL(n[i].is, n[i].want);
@@ -74,6 +75,8 @@ static void good_values(void)
         {"PARLEY_HOSTS", "one"},
         {"PARLEY_HOSTS", "many"},
         {"PARLEY_AUTH", "off"},
+        {"PARLEY_AUTH", "keys"},
+        {"PARLEY_KEYS_STALE", "0"},
         {"PARLEY_PREPARE", "off"},
         {"PARLEY_DB_ROLE", ""},
         {"PARLEY_SWEEP", "0"},
@@ -129,7 +132,9 @@ static void bad_values(void)
         {"PARLEY_HOSTS", "two"},
         {"PARLEY_HOSTS", ""},
         {"PARLEY_HOSTS", "One"},
-        {"PARLEY_AUTH", "keys"},
+        {"PARLEY_KEYS_STALE", "86401"},
+        {"PARLEY_TENANT_REQUESTS", "1000001"},
+        {"PARLEY_TENANT_SESSIONS", "-1"},
         {"PARLEY_AUTH", "on"},
         {"PARLEY_PREPARE", "yes"},
         {"PARLEY_LISTEN", ""},

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who is asking: API keys, the tenant that each belongs to, and the bounds of a tenant.
+ *
+ * A key is parley_<16 hex digits: its id>_<43 characters of base64url: 32 random bytes>. PostgreSQL
+ * has the SHA-256 of the secret part. Each worker holds all live keys in memory, so that a request
+ * costs a hash and a search; a thread asks PostgreSQL every 200 ms whether anything has changed. An
+ * answer vouches for what is held until 900 ms after the question was sent, and nothing is decided
+ * by what is not vouched for: what was committed holds on every worker AUTH_HOLDS_MS later, however
+ * busy the machine, and also on a worker that was stopped meanwhile.
+ *
+ * Thread rule: a struct auth is shared by all threads of a worker; it is opened after the fork.
+ */
+#ifndef PARLEY_AUTH_AUTH_H
+#define PARLEY_AUTH_AUTH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "parley/base/ctx.h"
+#include "parley/db/db.h"
+
+struct auth;
+struct auth_shared;
+
+enum {
+    AUTH_ID_LEN = 16,
+    AUTH_KEY_LEN = 67,
+    AUTH_TENANT_MAX = 64,
+    AUTH_NAME_MAX = 100, /* code points */
+    AUTH_HOLDS_MS = 1000
+};
+#define AUTH_REQUESTS_MAX INT64_C(1000000) /* of a bound: requests a second */
+#define AUTH_SESSIONS_MAX INT64_C(1000000000)
+
+/* What the workers of a host count together. Mapped before they are forked; NULL: no memory. */
+struct auth_shared *auth_shared_map(void);
+void auth_shared_unmap(struct auth_shared *shared); /* NULL is fine */
+
+struct auth_settings {
+    bool keys;        /* false: no keys; requests of this machine are those of tenant "default" */
+    int64_t stale_s;  /* how long keys last known to be good are good while PostgreSQL is away */
+    int64_t requests; /* a second, of a tenant that has no bound of its own; 0: unbounded */
+    int64_t sessions; /* open ones; as above */
+    struct auth_shared *shared; /* borrowed */
+};
+
+/* Begins to load the keys in the background. db is borrowed. NULL: no memory or no thread. */
+struct auth *auth_open(const struct auth_settings *settings, struct db *db);
+void auth_close(struct auth *a); /* nobody may be in auth_check; NULL is fine */
+/* True once keys have been loaded, and without keys at once. */
+bool auth_is_ready(const struct auth *a);
+
+/* What a request says of who sent it; absent where it says nothing. */
+struct auth_claim {
+    struct sv authorization, x_api_key; /* the headers */
+    struct sv remote_addr;
+};
+
+/* Finds out whose request it is and counts it: sets ctx->tenant (in the arena), sessions_max and
+ * tiers_only. Waits, at most until ctx->deadline, for keys to be confirmed.
+ * ERR_UNAUTHENTICATED: no key, or one that is unknown, wrong, expired or revoked: the latter four
+ * are one and the same. ERR_FORBIDDEN: not from this machine, and there are no keys. ERR_LIMITED:
+ * more requests a second than the tenant may send. ERR_UNAVAILABLE: no key can be confirmed. */
+MUSTCHECK enum err auth_check(struct auth *a, struct request_ctx *ctx,
+                              const struct auth_claim *claim);
+
+/* ---- for an operator's commands; db is one of the tables' owner (db_settings.owner) ---- */
+
+bool auth_tenant_valid(struct sv tenant); /* 1 to AUTH_TENANT_MAX of A-Z a-z 0-9 . _ - */
+bool auth_name_valid(struct sv name);     /* up to AUTH_NAME_MAX, UTF-8, no control characters */
+/* The id in a key, or the text itself if it is an id. False if it is neither. */
+MUSTCHECK bool auth_key_id(struct sv text, struct sv *id);
+
+struct auth_key {
+    struct sv id, tenant, name;
+    int64_t created_at;
+    int64_t expires_at, revoked_at; /* 0: never, not */
+};
+/* Makes a key and stores its hash. lives_s 0: for ever. secret: the key, which nobody can be shown
+ * again; with a NUL behind it. */
+MUSTCHECK enum err auth_key_create(struct db *db, struct request_ctx *ctx, struct sv tenant,
+                                   struct sv name, int64_t lives_s, char secret[AUTH_KEY_LEN + 1],
+                                   struct auth_key *out);
+/* Oldest first, those that are over too. */
+MUSTCHECK enum err auth_key_list(struct db *db, struct request_ctx *ctx, struct auth_key **out,
+                                 size_t *n);
+/* ERR_NOT_FOUND without words: there is none of that id. Again is fine. */
+MUSTCHECK enum err auth_key_revoke(struct db *db, struct request_ctx *ctx, struct sv id);
+/* How many keys are good now; the serving role may ask. */
+MUSTCHECK enum err auth_key_count(struct db *db, struct request_ctx *ctx, int64_t *n);
+
+/* A bound of a tenant's own: none (0), a number, or that of the settings. */
+enum { AUTH_BOUND_KEPT = -2 /* leave it as it is */, AUTH_BOUND_DEFAULT = -1, AUTH_BOUND_NONE = 0 };
+struct auth_tenant {
+    struct sv tenant;
+    int64_t keys;               /* good now */
+    int64_t requests, sessions; /* AUTH_BOUND_… or the bound */
+};
+/* Sets both bounds of tenant->tenant, and gives back what they are now. */
+MUSTCHECK enum err auth_tenant_set(struct db *db, struct request_ctx *ctx,
+                                   struct auth_tenant *tenant);
+/* Those that have keys or bounds. */
+MUSTCHECK enum err auth_tenant_list(struct db *db, struct request_ctx *ctx,
+                                    struct auth_tenant **out, size_t *n);
+
+#endif

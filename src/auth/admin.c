@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/* What an operator does to keys and bounds. Triggers of the two tables tell the workers. */
+#include "auth_internal.h"
+
+#include <string.h>
+
+/* clang-format off */
+#define SQL_GOOD " revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) "
+#define SQL_KEY "id, tenant, name, created_at, expires_at, revoked_at"
+
+static const struct db_stmt key_insert = {
+    "key_insert",
+    "INSERT INTO api_keys (id, tenant, name, hash, expires_at)"
+    " VALUES ($1, $2, $3, $4, now() + $5::bigint * interval '1 second') RETURNING " SQL_KEY};
+
+static const struct db_stmt key_list = {
+    "key_list", "SELECT " SQL_KEY " FROM api_keys ORDER BY created_at, id"};
+
+static const struct db_stmt key_revoke = {
+    "key_revoke",
+    "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1"};
+
+static const struct db_stmt key_count = {
+    "key_count", "SELECT count(*) AS n FROM api_keys WHERE " SQL_GOOD};
+
+#define SQL_TENANT(name)                                                                           \
+    name " AS tenant, coalesce(requests_per_second, -1) AS requests, coalesce(sessions_max, -1) AS sessions,"\
+    " (SELECT count(*) FROM api_keys k WHERE k.tenant = " name " AND" SQL_GOOD ") AS keys "
+
+/* -2: as it is; -1: NULL. */
+static const struct db_stmt tenant_set = {
+    "tenant_set",
+    "INSERT INTO tenants AS t (tenant, requests_per_second, sessions_max)"
+    " VALUES ($1, nullif(greatest($2::bigint, -1), -1), nullif(greatest($3::bigint, -1), -1))"
+    " ON CONFLICT (tenant) DO UPDATE SET"
+    " requests_per_second = CASE WHEN $2 = -2 THEN t.requests_per_second"
+    " ELSE excluded.requests_per_second END,"
+    " sessions_max = CASE WHEN $3 = -2 THEN t.sessions_max ELSE excluded.sessions_max END"
+    " RETURNING " SQL_TENANT("t.tenant")};
+
+static const struct db_stmt tenant_list = {
+    "tenant_list",
+    "SELECT " SQL_TENANT("n.tenant") "FROM (SELECT DISTINCT tenant FROM api_keys UNION SELECT tenant FROM tenants) n"
+    " LEFT JOIN tenants t ON t.tenant = n.tenant ORDER BY n.tenant"};
+/* clang-format on */
+
+static struct auth_key key_of(const struct db_rows *rows, int row)
+{
+    return (struct auth_key){
+        .id = db_get_text(rows, row, db_column(rows, "id")),
+        .tenant = db_get_text(rows, row, db_column(rows, "tenant")),
+        .name = db_get_text(rows, row, db_column(rows, "name")),
+        .created_at = db_get_time(rows, row, db_column(rows, "created_at")),
+        .expires_at = db_get_time(rows, row, db_column(rows, "expires_at")),
+        .revoked_at = db_get_time(rows, row, db_column(rows, "revoked_at")),
+    };
+}
+
+enum err auth_key_create(struct db *db, struct request_ctx *ctx, struct sv tenant, struct sv name,
+                         int64_t lives_s, char secret[AUTH_KEY_LEN + 1], struct auth_key *out)
+{
+    unsigned char hash[KEY_HASH_LEN];
+    struct sv id;
+    struct db_rows rows;
+    key_make(secret);
+    key_hash((struct sv){secret + AUTH_KEY_LEN - KEY_SECRET_LEN, KEY_SECRET_LEN}, hash);
+    if (!auth_key_id((struct sv){secret, AUTH_KEY_LEN}, &id))
+        return ctx_fault(ctx, ERR_INTERNAL, "a key was made that is none");
+    const struct db_param p[] = {db_text(id), db_text(tenant), db_text(name),
+                                 db_bytes((struct sv){(const char *)hash, sizeof(hash)}),
+                                 lives_s > 0 ? db_i64(lives_s) : db_null_i64()};
+    enum err e = db_query(db, ctx, DB_WRITE, &key_insert, p, ARRAY_LEN(p), &rows, NULL);
+    if (e == ERR_NONE)
+        *out = key_of(&rows, 0);
+    return e;
+}
+
+enum err auth_key_list(struct db *db, struct request_ctx *ctx, struct auth_key **out, size_t *n)
+{
+    struct db_rows rows;
+    enum err e = db_query(db, ctx, DB_READ, &key_list, NULL, 0, &rows, NULL);
+    if (e != ERR_NONE)
+        return e;
+    *n = (size_t)rows.count;
+    *out = arena_array(ctx->arena, *n, sizeof(**out));
+    if (!*out)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < *n; i++)
+        (*out)[i] = key_of(&rows, (int)i);
+    return ERR_NONE;
+}
+
+enum err auth_key_revoke(struct db *db, struct request_ctx *ctx, struct sv id)
+{
+    const struct db_param p = db_text(id);
+    struct db_rows rows;
+    /* Safe to repeat: the first time stays. */
+    enum err e = db_query(db, ctx, DB_READ, &key_revoke, &p, 1, &rows, NULL);
+    return e == ERR_NONE && rows.count == 0 ? ERR_NOT_FOUND : e;
+}
+
+enum err auth_key_count(struct db *db, struct request_ctx *ctx, int64_t *n)
+{
+    struct db_rows rows;
+    enum err e = db_query(db, ctx, DB_READ, &key_count, NULL, 0, &rows, NULL);
+    if (e == ERR_NONE)
+        *n = db_get_i64(&rows, 0, db_column(&rows, "n"));
+    return e;
+}
+
+static struct auth_tenant tenant_of(const struct db_rows *rows, int row)
+{
+    return (struct auth_tenant){
+        .tenant = db_get_text(rows, row, db_column(rows, "tenant")),
+        .keys = db_get_i64(rows, row, db_column(rows, "keys")),
+        .requests = db_get_i64(rows, row, db_column(rows, "requests")),
+        .sessions = db_get_i64(rows, row, db_column(rows, "sessions")),
+    };
+}
+
+enum err auth_tenant_set(struct db *db, struct request_ctx *ctx, struct auth_tenant *tenant)
+{
+    const struct db_param p[] = {db_text(tenant->tenant), db_i64(tenant->requests),
+                                 db_i64(tenant->sessions)};
+    struct db_rows rows;
+    enum err e = db_query(db, ctx, DB_READ, &tenant_set, p, ARRAY_LEN(p), &rows, NULL);
+    if (e == ERR_NONE)
+        *tenant = tenant_of(&rows, 0);
+    return e;
+}
+
+enum err auth_tenant_list(struct db *db, struct request_ctx *ctx, struct auth_tenant **out,
+                          size_t *n)
+{
+    struct db_rows rows;
+    enum err e = db_query(db, ctx, DB_READ, &tenant_list, NULL, 0, &rows, NULL);
+    if (e != ERR_NONE)
+        return e;
+    *n = (size_t)rows.count;
+    *out = arena_array(ctx->arena, *n, sizeof(**out));
+    if (!*out)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < *n; i++)
+        (*out)[i] = tenant_of(&rows, (int)i);
+    return ERR_NONE;
+}

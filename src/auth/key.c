@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/* The text of a key, and the headers that it comes in. */
+#include "auth_internal.h"
+
+#include <string.h>
+
+#include <sodium.h>
+
+#include "parley/base/utf8.h"
+#include "parley/base/uuid.h"
+
+static const struct sv prefix = SV_INIT("parley_");
+
+static bool all_of(struct sv s, const char *more)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        const char c = s.p[i];
+        if (!(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') &&
+            (c == '\0' || !strchr(more, c)))
+            return false;
+    }
+    return true;
+}
+
+bool auth_tenant_valid(struct sv tenant)
+{
+    return tenant.n >= 1 && tenant.n <= AUTH_TENANT_MAX && all_of(tenant, "._-");
+}
+
+bool auth_name_valid(struct sv name)
+{
+    if (!utf8_valid(name, NULL) || utf8_length(name) > AUTH_NAME_MAX)
+        return false;
+    for (size_t i = 0; i < name.n; i++) {
+        const unsigned char c = (unsigned char)name.p[i];
+        /* C2 80 to C2 9F are the control characters of Latin-1. */
+        if (c < 0x20 || c == 0x7f ||
+            (c == 0xc2 && i + 1 < name.n && (unsigned char)name.p[i + 1] < 0xa0))
+            return false;
+    }
+    return true;
+}
+
+bool key_id_parse(struct sv hex, uint64_t *id)
+{
+    *id = 0;
+    for (size_t i = 0; i < hex.n; i++) {
+        const char c = hex.p[i];
+        const bool digit = c >= '0' && c <= '9';
+        if (!digit && !(c >= 'a' && c <= 'f'))
+            return false;
+        *id = *id << 4 | (uint64_t)(digit ? c - '0' : c - 'a' + 10);
+    }
+    return hex.n == AUTH_ID_LEN;
+}
+
+bool key_parse(struct sv text, uint64_t *id, struct sv *secret)
+{
+    if (text.n != AUTH_KEY_LEN || !sv_starts_with(text, prefix) ||
+        text.p[prefix.n + AUTH_ID_LEN] != '_')
+        return false;
+    *secret = (struct sv){text.p + AUTH_KEY_LEN - KEY_SECRET_LEN, KEY_SECRET_LEN};
+    return key_id_parse((struct sv){text.p + prefix.n, AUTH_ID_LEN}, id) && all_of(*secret, "_-");
+}
+
+bool auth_key_id(struct sv text, struct sv *id)
+{
+    uint64_t number;
+    struct sv secret;
+    *id = text;
+    if (key_id_parse(text, &number))
+        return true;
+    if (!key_parse(text, &number, &secret))
+        return false;
+    *id = (struct sv){text.p + prefix.n, AUTH_ID_LEN};
+    return true;
+}
+
+/* Of the characters, so that each key has one spelling only. */
+void key_hash(struct sv secret, unsigned char out[KEY_HASH_LEN])
+{
+    crypto_hash_sha256(out, (const unsigned char *)secret.p, secret.n);
+}
+
+void key_make(char out[AUTH_KEY_LEN + 1])
+{
+    unsigned char bytes[32];
+    unsigned char id[AUTH_ID_LEN / 2];
+    random_bytes(id, sizeof(id));
+    random_bytes(bytes, sizeof(bytes));
+    memcpy(out, prefix.p, prefix.n);
+    sodium_bin2hex(out + prefix.n, AUTH_ID_LEN + 1, id, sizeof(id));
+    out[prefix.n + AUTH_ID_LEN] = '_';
+    sodium_bin2base64(out + AUTH_KEY_LEN - KEY_SECRET_LEN, KEY_SECRET_LEN + 1, bytes, sizeof(bytes),
+                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    sodium_memzero(bytes, sizeof(bytes));
+}
+
+enum err key_refused(struct request_ctx *ctx)
+{
+    return ctx_fail(ctx, ERR_UNAUTHENTICATED, "invalid_api_key", NULL, "The API key is not valid.");
+}
+
+enum err key_presented(struct request_ctx *ctx, const struct auth_claim *claim, struct sv *key)
+{
+    struct sv bearer = sv_trim(claim->authorization);
+    struct sv other = sv_trim(claim->x_api_key);
+    const struct sv scheme = sv_cut(&bearer, ' ');
+    bearer = sv_eq_nocase(scheme, SV("Bearer")) ? sv_trim(bearer) : SV_NONE;
+    *key = bearer.n > 0 ? bearer : other;
+    if (key->n == 0)
+        return ctx_fail(
+            ctx, ERR_UNAUTHENTICATED, "missing_api_key", NULL,
+            "An API key is needed, as a Bearer token in Authorization or in X-Api-Key.");
+    if (bearer.n > 0 && other.n > 0 && !sv_eq(bearer, other))
+        return key_refused(ctx);
+    return ERR_NONE;
+}

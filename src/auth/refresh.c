@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/* The thread that asks whether keys or bounds have changed, and loads all of them when they have.
+ */
+#include "auth_internal.h"
+
+#include <stdlib.h>
+
+#include "parley/obs/log.h"
+
+enum { ASK_EVERY_MS = 200, ASK_MS = 1000, LOAD_MS = 5000 };
+
+static const struct db_stmt ask_version = {"auth_version", "SELECT version FROM auth_state"};
+
+static enum err is_current(struct auth *a, struct request_ctx *ctx, bool *current)
+{
+    struct db_rows rows;
+    enum err e = db_query(a->db, ctx, DB_READ, &ask_version, NULL, 0, &rows, NULL);
+    /* This thread alone changes what a->current is: it needs no lock to look at it. */
+    if (e == ERR_NONE)
+        *current = rows.count == 1 && db_get_i64(&rows, 0, 0) == a->current->version;
+    return e;
+}
+
+static void put(struct auth *a, struct snapshot *fresh)
+{
+    struct log_line l;
+    log_begin(&l, LOG_INFO, "keys_loaded");
+    log_int(&l, "keys", (int64_t)fresh->n);
+    log_end(&l);
+    pthread_rwlock_wrlock(&a->swap);
+    struct snapshot *old = a->current;
+    a->current = fresh;
+    pthread_rwlock_unlock(&a->swap);
+    free(old);
+}
+
+static enum err ask(struct auth *a, struct request_ctx *ctx)
+{
+    bool current = false;
+    struct snapshot *fresh;
+    int64_t asked = clock_mono_us();
+    enum err e = a->current ? is_current(a, ctx, &current) : ERR_NONE;
+    if (e == ERR_NONE && !current) {
+        asked = clock_mono_us();
+        ctx->deadline = deadline_in_ms(LOAD_MS);
+        e = snapshot_load(a->db, ctx, &a->set, &fresh);
+        if (e == ERR_NONE)
+            put(a, fresh);
+    }
+    if (e == ERR_NONE)
+        atomic_store(&a->vouched_until, asked + VOUCH_US);
+    return e;
+}
+
+/* One line when it begins to fail. That PostgreSQL is away or busy is told elsewhere. */
+static void note(struct auth *a, const struct request_ctx *ctx, enum err e)
+{
+    const bool broken =
+        e != ERR_NONE && e != ERR_UNAVAILABLE && e != ERR_OVERLOAD && e != ERR_TIMEOUT;
+    if (atomic_exchange(&a->broken, broken) != broken && broken)
+        log_say(LOG_ERROR, "keys_unconfirmed", "%s: %s", err_name(e), ctx->err.cause);
+}
+
+/* Wakes those that wait for an answer; then waits itself. False when it is to end. */
+static bool announce(struct auth *a, int64_t until_us)
+{
+    const struct timespec until = {until_us / 1000000, until_us % 1000000 * 1000};
+    int rc = 0;
+    pthread_mutex_lock(&a->lock);
+    a->turn++;
+    pthread_cond_broadcast(&a->news);
+    while (!a->stop && rc == 0)
+        rc = pthread_cond_timedwait(&a->news, &a->lock, &until);
+    const bool go_on = !a->stop;
+    pthread_mutex_unlock(&a->lock);
+    return go_on;
+}
+
+void *refresh_main(void *arg)
+{
+    struct auth *a = arg;
+    struct request_ctx ctx;
+    int64_t began;
+    do {
+        began = clock_mono_us();
+        ctx_init(&ctx, a->arena, deadline_in_ms(ASK_MS), SV(""), SV("keys"));
+        ctx.urgent = true;
+        note(a, &ctx, ask(a, &ctx));
+        arena_reset(a->arena);
+    } while (announce(a, began + ASK_EVERY_MS * INT64_C(1000)));
+    return NULL;
+}

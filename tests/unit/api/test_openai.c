@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/* openai_input.c, openai_output.c and the form of an error in openai_routes.c. */
+#include "../../../src/api/openai.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../../../src/api/interface.h"
+#include "../http/rig.h"
+#include "../suite.h"
+
+enum { ROOM = 1 << 20, MAX = 3 };
+
+static enum err read_items(struct http_rig *r, const char *text,
+                           const struct session_message_draft **out, size_t *n)
+{
+    struct jdoc doc;
+    http_rig_open(r, ROOM, "POST", SV("/v1/conversations/c/items"));
+    CU_ASSERT_EQUAL(jdoc_parse(&r->ctx, sv_from(text), &doc), ERR_NONE);
+    return openai_read_items(&r->ctx, &doc, doc.nodes, MAX, out, n);
+}
+
+/* What is read and written again, as OpenAI's clients get it. Fails if status is added to what has
+ * one, or a message's own members are repeated from extra: tried. */
+static void there_and_back(void)
+{
+    static const struct {
+        const char *in, *out;
+    } cases[] = {
+        {"{\"role\":\"user\",\"content\":\"a\\u00e4\"}",
+         "{\"id\":\"m1\",\"type\":\"message\",\"role\":\"user\",\"status\":\"completed\","
+         "\"content\":[{\"type\":\"input_text\",\"text\":\"a\\u00e4\"}]}"},
+        {"{\"type\":null,\"id\":null,\"role\":\"assistant\",\"content\":\"b\",\"status\":\"x\"}",
+         "{\"id\":\"m1\",\"type\":\"message\",\"role\":\"assistant\",\"content\":[{\"type\":"
+         "\"output_text\",\"text\":\"b\",\"annotations\":[]}],\"status\":\"x\"}"},
+        {"{\"type\":\"function_call\",\"arguments\":\"{}\",\"n\":1.0}",
+         "{\"id\":\"m1\",\"type\":\"function_call\",\"status\":\"completed\",\"arguments\":\"{}\","
+         "\"n\":1.0}"},
+        {"{\"type\":\"reasoning\",\"content\":null,\"role\":5,\"metadata\":{}}",
+         "{\"id\":\"m1\",\"type\":\"reasoning\",\"content\":null,\"role\":5,\"metadata\":{}}"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct session_message_draft *draft;
+        struct http_rig r;
+        struct jout j;
+        char list[512], made[UUID_LEN + 1];
+        size_t n;
+        snprintf(list, sizeof(list), "[%s]", cases[i].in);
+        CU_ASSERT_EQUAL(read_items(&r, list, &draft, &n), ERR_NONE);
+        struct session_message m = session_message_of(draft, 1, 1, 0, made);
+        m.message_id = SV("m1");
+        jout_init(&j, &r.res.body);
+        openai_write_item(&j, &m);
+        CU_ASSERT_STRING_EQUAL(http_rig_body(&r), cases[i].out);
+        http_rig_close(&r);
+    }
+}
+
+/* A native client may write an extra with any members. */
+static void natives_may_say_anything(void)
+{
+    const struct session_message m = {
+        .seq = 1,
+        .message_id = SV("0193f3a0-7f5c-7c2d-8a1b-0123456789ab"),
+        .type = SV("message"),
+        .role = SV("user"),
+        .content = SV("[]"),
+        .metadata = SV("{\"k\": 1}"),
+        .extra = SV("{\"id\":1,\"\\u0074ype\":2,\"content\":3,\"role\":4,\"x\":5}")};
+    struct http_rig r;
+    struct jout j;
+    http_rig_open(&r, ROOM, "GET", SV("/"));
+    jout_init(&j, &r.res.body);
+    openai_write_item(&j, &m);
+    CU_ASSERT_STRING_EQUAL(http_rig_body(&r),
+                           "{\"id\":\"msg_0193f3a07f5c7c2d8a1b0123456789ab\",\"type\":\"message\","
+                           "\"role\":\"user\",\"status\":\"completed\",\"content\":[],\"x\":5,"
+                           "\"metadata\":{\"k\": 1}}");
+    http_rig_close(&r);
+}
+
+static void refuses_and_names(void)
+{
+    static const struct {
+        const char *text, *field;
+    } cases[] = {
+        {"[1]", "items[0]"},
+        {"[{\"role\":\"u\",\"content\":\"\"},{\"role\":\"u\"}]", "items[1].content"},
+        {"[{\"content\":\"\"}]", "items[0].role"},
+        {"[{\"type\":\"item_reference\",\"id\":\"a\"}]", "items[0].type"},
+        {"[{\"type\":\"x\",\"id\":\"\"}]", "items[0].id"},
+        {"[{},{},{},{}]", "items"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct session_message_draft *drafts;
+        struct http_rig r;
+        size_t n;
+        CU_ASSERT_EQUAL(read_items(&r, cases[i].text, &drafts, &n), ERR_INVALID);
+        CU_ASSERT_STRING_EQUAL(r.ctx.err.field, cases[i].field);
+        http_rig_close(&r);
+    }
+}
+
+/* The one thing about statuses that the clients do not decide by themselves as they should. Fails
+ * if a key is not asked for: tried. */
+static void what_may_be_repeated(void)
+{
+    static const struct {
+        enum err err;
+        bool keyed;
+        int status;
+        const char *repeat;
+    } cases[] = {
+        {ERR_CONFLICT, false, 400, ""},       {ERR_BUSY, false, 409, ""},
+        {ERR_UNAVAILABLE, false, 503, ""},    {ERR_OUTCOME_UNKNOWN, false, 503, "false"},
+        {ERR_OUTCOME_UNKNOWN, true, 503, ""}, {ERR_INTERNAL, true, 500, "false"},
+        {ERR_NOMEM, false, 500, "false"},     {ERR_KEY_REUSED, true, 422, ""},
+        {ERR_PRECONDITION, false, 412, ""},
+    };
+    const struct http_header key = {SV("idempotency-key"), SV("k")};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct http_rig r;
+        http_rig_open(&r, ROOM, "POST", SV("/v1/conversations"));
+        r.req.headers = &key;
+        r.req.n_headers = cases[i].keyed;
+        CU_ASSERT_EQUAL(ctx_fail(&r.ctx, cases[i].err, NULL, "session_id", "words"), cases[i].err);
+        openai_interface.table.problem(&r.ctx, &r.req, &r.res);
+        CU_ASSERT_EQUAL(r.res.status, cases[i].status);
+        CU_ASSERT_STRING_EQUAL(http_rig_header(&r, "x-should-retry"), cases[i].repeat);
+        CU_ASSERT_PTR_NOT_NULL(strstr(http_rig_body(&r), "\"param\":\"conversation_id\""));
+        CU_ASSERT_PTR_NOT_NULL(strstr(http_rig_body(&r), "{\"error\":{\"message\":\"words\","));
+        http_rig_close(&r);
+    }
+}
+
+SUITE(api_openai, "api/openai", {"there and back", there_and_back},
+      {"natives may say anything", natives_may_say_anything},
+      {"refuses and names", refuses_and_names}, {"what may be repeated", what_may_be_repeated})
