@@ -29,7 +29,8 @@ class Lossy(http.server.BaseHTTPRequestHandler):
         key = self.headers["Idempotency-Key"]
         client = self.server.client()
         answer = client.request(self.command, self.path, body, {
-            "Content-Type": self.headers["Content-Type"], "Idempotency-Key": key})
+            "Content-Type": self.headers["Content-Type"], "Idempotency-Key": key,
+            "Authorization": self.headers["Authorization"]})
         client.close()
         if answer.status < 300 and key not in self.server.keys:
             self.server.keys.add(key)
@@ -50,10 +51,16 @@ class Lossy(http.server.BaseHTTPRequestHandler):
 
 class Examples(StackTest):
     """One test a language."""
-    env = {"PARLEY_DRAIN": "1"}
+    env = {"PARLEY_DRAIN": "1", "PARLEY_AUTH": "keys"}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.key = cls.stack.parley.key()
 
     def setUp(self):
         super().setUp()
+        self.client.headers["Authorization"] = "Bearer " + self.key
         line = self.line = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Lossy)
         line.client, line.keys, line.daemon_threads = self.stack.client, set(), True
         threading.Thread(target=line.serve_forever, daemon=True).start()
@@ -65,6 +72,7 @@ class Examples(StackTest):
         session = f"example:{self.id().rsplit('_', 1)[1]}"
         url = f"http://127.0.0.1:{self.line.server_port}"
         environment = {n: v for n, v in os.environ.items() if not n.lower().endswith("_proxy")}
+        environment["API_KEY"] = self.key
         # pylint: disable=consider-using-with  # ended by the clean-up
         bot = subprocess.Popen([*command, url, session], stdin=subprocess.PIPE, text=True,
                                stdout=subprocess.PIPE, encoding="utf-8", bufsize=1, env=environment)

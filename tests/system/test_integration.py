@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """tests/integration.sh, which an operator runs against an installation."""
 import http.server
+import os
 import threading
 import unittest
 
@@ -45,13 +46,23 @@ class Integration(ParleyTest):
         self.assertEqual(done.returncode, 0, done.stdout)
         self.assertIn("note /metrics is not reachable from here", done.stdout)
 
+    def test_with_a_key_and_without(self):
+        with Stack(env={"PARLEY_AUTH": "keys"}) as stack:
+            url, key = f"http://127.0.0.1:{stack.nginx.port}", stack.parley.key()
+            done = run(SCRIPT, url, env={**os.environ, "API_KEY": key})
+            self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+            for wrong in ("", key[:-1]):
+                done = run(SCRIPT, url, env={**os.environ, "API_KEY": wrong})
+                self.assertEqual((done.returncode, done.stdout), (2, ""))
+                self.assertRegex(done.stderr, "^integration.sh: .* wants an API key: set API_KEY .*\n$")
+
     def test_no_url_or_a_wrong_one(self):
         for arguments in ((), ("",), ("localhost:8080",), ("ftp://x",), ("http://",),
                           ("http://a", "http://b")):
             with self.subTest(arguments=arguments):
                 done = run(SCRIPT, *arguments)
                 self.assertEqual((done.returncode, done.stdout), (2, ""))
-                self.assertRegex(done.stderr, r"^integration.sh: .+\nusage: integration.sh URL")
+                self.assertRegex(done.stderr, r"^integration.sh: .+\nusage: \[API_KEY=KEY\] integration.sh URL")
 
     def test_nothing_there(self):
         done = run(SCRIPT, f"http://127.0.0.1:{free_port()}")

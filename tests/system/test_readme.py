@@ -4,8 +4,8 @@ import os
 import re
 import unittest
 
-from harness import ParleyTest, run
-from stack import ROOT
+from harness import run
+from stack import ROOT, StackTest
 
 
 def blocks(path, heading):
@@ -15,20 +15,29 @@ def blocks(path, heading):
     return re.findall(r"^```sh\n(.*?)^```", section, re.S | re.M)
 
 
-class Pasted(ParleyTest):
-    """Blocks of shell, on the stack's port instead of 8080."""
+class Pasted(StackTest):
+    """Blocks of shell, on the stack's port instead of 8080 and with its key."""
+    env = {"PARLEY_AUTH": "keys"}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.key = cls.stack.parley.key()
 
     def paste(self, block):
         """Runs a block; what it printed."""
+        environment = {n: v for n, v in os.environ.items() if not n.lower().endswith("_proxy")}
         done = run("bash", "-euo", "pipefail", "-c", block.replace(
-            "127.0.0.1:8080", f"127.0.0.1:{self.stack.nginx.port}"), cwd=ROOT, env={
-                n: v for n, v in os.environ.items() if not n.lower().endswith("_proxy")})
+            "127.0.0.1:8080", f"127.0.0.1:{self.stack.nginx.port}"), cwd=ROOT,
+            env={**environment, "API_KEY": self.key})
         self.assertEqual((done.returncode, done.stderr), (0, ""), block)
         return done.stdout
 
     def test_five_calls(self):
         """In their order."""
-        said = [self.paste(block) for block in blocks("README.md", "Five calls")]
+        first, *rest = blocks("README.md", "Five calls")
+        self.assertRegex(first, r"^export API_KEY=parley_\S+\n$")
+        said = [self.paste(block) for block in rest]
         self.assertEqual(len(said), 6)
         expected = ('"content":"Hello!"', '"content":"Hello!".*"content":"Hello, Ann."',
                     '"topic":"trains"', '"topic":"trains".*"Hello, Ann."', "204 No Content", "^Why I miss the sea")
