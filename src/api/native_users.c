@@ -190,6 +190,7 @@ static enum err next_piece(void *arg, struct buf *piece, bool *more)
     struct log_line l;
     log_begin(&l, LOG_ERROR, "export_failed");
     log_sv(&l, "request_id", e->ctx.request_id);
+    log_sv(&l, "tenant", e->ctx.tenant);
     log_str(&l, "error", err_name(rc));
     log_str(&l, "cause", e->ctx.err.cause);
     log_end(&l);

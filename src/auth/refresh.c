@@ -52,11 +52,11 @@ static enum err ask(struct auth *a, struct request_ctx *ctx)
     return e;
 }
 
-/* One line when it begins to fail. That PostgreSQL is away or busy is told elsewhere. */
+/* One line when it begins to fail. That PostgreSQL is away or busy is told elsewhere, and passes.
+ */
 static void note(struct auth *a, const struct request_ctx *ctx, enum err e)
 {
-    const bool broken =
-        e != ERR_NONE && e != ERR_UNAVAILABLE && e != ERR_OVERLOAD && e != ERR_TIMEOUT;
+    const bool broken = e == ERR_INTERNAL || e == ERR_NOMEM;
     if (atomic_exchange(&a->broken, broken) != broken && broken)
         log_say(LOG_ERROR, "keys_unconfirmed", "%s: %s", err_name(e), ctx->err.cause);
 }

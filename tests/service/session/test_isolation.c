@@ -115,6 +115,37 @@ static void row_level_security(void)
     world_close(&w);
 }
 
+/* Many tenants with the same id and the same key: what forgot its tenant has one's own rows alone.
+ * Fails if the policy of sessions is USING (true), or that of idempotency_keys: tried. */
+static void row_level_security_among_many(void)
+{
+    static const struct db_stmt read[] = {
+        {"many_sessions", "SELECT count(*) FROM sessions WHERE session_id = 'i:many'"},
+        {"many_foreign", "SELECT count(*) FROM sessions WHERE tenant <>"
+                         " current_setting('parley.tenant')"},
+        {"many_messages", "SELECT count(*) FROM messages WHERE content LIKE '\"of many-%'"},
+        {"many_keys", "SELECT count(*) FROM idempotency_keys WHERE key = 'k-many'"}};
+    enum { TENANTS = 5 };
+    const struct session_guard keyed = {.key = SV("k-many"), .fingerprint = SV("f")};
+    char tenant[TENANTS][16], content[32];
+    struct world w;
+    if (!world_open(&w, false))
+        return;
+    for (int i = 0; i < TENANTS; i++) {
+        snprintf(tenant[i], sizeof(tenant[i]), "many-%d", i);
+        snprintf(content, sizeof(content), "\"of many-%d\"", i);
+        expect_make(&w, tenant[i], "i:many", content, &keyed);
+    }
+    for (int i = 0; i < TENANTS; i++)
+        for (size_t k = 0; k < ARRAY_LEN(read); k++)
+            CU_ASSERT_EQUAL(count_as(&w, tenant[i], &read[k]), k == 1 ? 0 : 1);
+    for (int i = 0; i < TENANTS; i++) {
+        snprintf(content, sizeof(content), "\"of many-%d\"", i);
+        expect_only(&w, tenant[i], "i:many", content);
+    }
+    world_close(&w);
+}
+
 /* The owner of the tables is no exception. Fails if FORCE is left out of the migration: tried. */
 static void row_level_security_of_the_owner(void)
 {
@@ -357,6 +388,7 @@ static void copies(void)
 SUITE(session_isolation, "session/isolation", {"two modules", two_modules}, {"copies", copies},
       {"two modules on one pool", two_modules_on_one_pool},
       {"row-level security", row_level_security},
+      {"row-level security among many", row_level_security_among_many},
       {"row-level security of the owner", row_level_security_of_the_owner},
       {"equal ids in two tenants", equal_ids_in_two_tenants}, {"another user", another_user},
       {"a planted value of another session", planted_value_of_another_session},

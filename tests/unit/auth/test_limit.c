@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests a second: by a clock that the tests turn, and by processes that are killed at it. */
+#include "../../../src/auth/auth_internal.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../suite.h"
+#include "parley/base/uuid.h"
+
+#define SECOND INT64_C(1000000)
+static const int64_t start = 1000 * SECOND;
+
+/* How many of n requests at one instant are let pass. */
+static int64_t burst(struct auth_shared *s, uint64_t mark, int64_t rate, int64_t now, int64_t n)
+{
+    int64_t passed = 0;
+    int retry;
+    for (int64_t i = 0; i < n; i++)
+        passed += limit_take(s, mark, rate, now, &retry);
+    return passed;
+}
+
+static void by_the_clock(void)
+{
+    static const int64_t rates[] = {1, 2, 3, 7, 10, 1000};
+    for (size_t i = 0; i < ARRAY_LEN(rates); i++) {
+        struct auth_shared *s = auth_shared_map();
+        const int64_t rate = rates[i], share = SECOND / rate + 1;
+        int retry = 0;
+        CU_ASSERT_EQUAL(burst(s, 1, rate, start, rate + 5), rate);
+        CU_ASSERT_FALSE(limit_take(s, 1, rate, start, &retry));
+        CU_ASSERT_EQUAL(retry, 1);
+        /* Another tenant has a second of its own. */
+        CU_ASSERT_EQUAL(burst(s, 2, rate, start, rate + 5), rate);
+        CU_ASSERT_EQUAL(burst(s, 1, rate, start + share, 5), 1);
+        CU_ASSERT_EQUAL(burst(s, 1, rate, start + SECOND + share, rate + 5), rate);
+        /* Silence saves nothing up beyond a second's worth. */
+        CU_ASSERT_EQUAL(burst(s, 1, rate, start + 3600 * SECOND, rate + 5), rate);
+        auth_shared_unmap(s);
+    }
+}
+
+/* Ten times as many as are allowed, for an hour. Fails if what is refused is counted as well (then
+ * nothing passes any more), or if the debt is not carried on: tried. */
+static void in_the_long_run(void)
+{
+    struct auth_shared *s = auth_shared_map();
+    int64_t passed = 0;
+    int retry;
+    for (int64_t ms = 0; ms < 3600 * 1000; ms += 5)
+        passed += limit_take(s, 1, 20, start + ms * 1000, &retry);
+    CU_ASSERT_TRUE(passed >= 3600 * 20 && passed <= 3601 * 20);
+    auth_shared_unmap(s);
+}
+
+/* A bound that is lowered holds at once; what was owed under the old one is a second at most. */
+static void lowered(void)
+{
+    struct auth_shared *s = auth_shared_map();
+    int retry = 0;
+    CU_ASSERT_EQUAL(burst(s, 1, 1000, start, 1000), 1000);
+    CU_ASSERT_FALSE(limit_take(s, 1, 1, start, &retry));
+    CU_ASSERT_EQUAL(retry, 1);
+    CU_ASSERT_TRUE(limit_take(s, 1, 1, start + SECOND, &retry));
+    CU_ASSERT_FALSE(limit_take(s, 1, 1, start + SECOND, &retry));
+    auth_shared_unmap(s);
+}
+
+/* More tenants than there are entries, one after another: each finds the place of one that is
+ * quiet. At one instant they do not fit, and then none is refused for it. Fails if an entry is
+ * never taken over, or if a tenant without one is refused: tried. */
+static void many_tenants(void)
+{
+    struct auth_shared *s = auth_shared_map();
+    int refused = 0, bounded = 0;
+    for (int round = 0; round < 4; round++)
+        for (int i = 0; i < 20000; i++) {
+            char name[32];
+            const int n = snprintf(name, sizeof(name), "t%d", i);
+            const uint64_t mark = limit_mark((struct sv){name, (size_t)n});
+            const int64_t now = start + (round * 20000 + i) * (SECOND / 1000);
+            CU_ASSERT_NOT_EQUAL(mark, 0);
+            refused += burst(s, mark, 3, now, 4) != 3;
+        }
+    CU_ASSERT_EQUAL(refused, 0);
+    for (int i = 0; i < 20000; i++) {
+        int64_t passed = burst(s, random_u64() | 1, 1, start + 3600 * SECOND, 2);
+        refused += passed == 0;
+        bounded += passed == 1;
+    }
+    CU_ASSERT_EQUAL(refused, 0);
+    CU_ASSERT_TRUE(bounded > 4000 && bounded < 20000);
+    auth_shared_unmap(s);
+}
+
+/* ---- processes ---- */
+
+enum { CHILDREN = 4, RATE = 200000 };
+
+static pid_t child(struct auth_shared *s, int64_t now, bool for_ever, _Atomic int64_t *passed)
+{
+    fflush(NULL);
+    const pid_t pid = fork();
+    if (pid != 0)
+        return pid;
+    for (int i = 0; for_ever || i < RATE; i++) {
+        int retry;
+        if (limit_take(s, 1, RATE, now, &retry))
+            atomic_fetch_add(passed, 1);
+    }
+    _exit(0);
+}
+
+/* Fails if the new time is stored without looking whether the old one is still there: tried. */
+static void counted_together(void)
+{
+    struct auth_shared *s = auth_shared_map();
+    _Atomic int64_t *passed =
+        mmap(NULL, sizeof(*passed), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    for (int i = 0; i < CHILDREN; i++)
+        (void)child(s, start, false, passed);
+    while (wait(NULL) > 0)
+        continue;
+    CU_ASSERT_EQUAL(atomic_load(passed), RATE);
+    munmap((void *)(uintptr_t)passed, sizeof(*passed));
+    auth_shared_unmap(s);
+}
+
+/* Wherever it is killed, others go on, and nobody gets more than there is. */
+static void killed(void)
+{
+    for (int i = 0; i < 40; i++) {
+        struct auth_shared *s = auth_shared_map();
+        _Atomic int64_t *passed =
+            mmap(NULL, sizeof(*passed), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        const pid_t pid = child(s, start, true, passed);
+        usleep((unsigned)(random_u64() % 3000));
+        CU_ASSERT_EQUAL(kill(pid, SIGKILL), 0);
+        CU_ASSERT_EQUAL(waitpid(pid, NULL, 0), pid);
+        const int64_t before = atomic_load(passed);
+        const int64_t after = burst(s, 1, RATE, start, RATE + 10);
+        /* One that was counted and not yet told. */
+        CU_ASSERT_TRUE(before + after == RATE || before + after == RATE - 1);
+        munmap((void *)(uintptr_t)passed, sizeof(*passed));
+        auth_shared_unmap(s);
+    }
+}
+
+SUITE(auth_limit, "auth/limit", {"by the clock", by_the_clock},
+      {"in the long run", in_the_long_run}, {"lowered", lowered}, {"many tenants", many_tenants},
+      {"counted together", counted_together}, {"killed", killed})
