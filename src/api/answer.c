@@ -13,7 +13,7 @@
 #include "parley/base/uuid.h"
 #include "parley/obs/log.h"
 
-static const struct api_interface *const interfaces[] = {&native_interface};
+static const struct api_interface *const interfaces[] = {&langgraph_interface, &native_interface};
 
 static bool has_prefix(struct sv target, const char *prefix)
 {

@@ -12,6 +12,7 @@ struct api_interface {
     const char *const *prefixes;
 };
 
-extern const struct api_interface native_interface; /* native_routes.c */
+extern const struct api_interface langgraph_interface; /* langgraph_routes.c */
+extern const struct api_interface native_interface;    /* native_routes.c */
 
 #endif

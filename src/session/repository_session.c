@@ -151,7 +151,7 @@ enum err repo_session_ensure(struct sessions *s, struct request_ctx *ctx,
 }
 
 /* clang-format off */
-static const struct db_stmt session_update = {
+static const struct db_stmt session_update_stmt = {
     "session_update",
     "WITH s AS (UPDATE sessions s SET" SQL_TOUCH ", state_version = s.state_version + 1,"
     " user_id = $9, language = $10, context = $11, metadata = $12, ttl_seconds = $13"
@@ -198,7 +198,7 @@ enum err repo_session_update(struct sessions *s, struct request_ctx *ctx,
     p[11] = db_jsonb(next->metadata);
     p[12] = db_i64(next->ttl_seconds);
     p[13] = db_text(change->state);
-    const struct db_stmt *stmt = change->new_ttl ? &session_update_ttl : &session_update;
+    const struct db_stmt *stmt = change->new_ttl ? &session_update_ttl : &session_update_stmt;
     e = run_write(s, ctx, stmt, p, ARRAY_LEN(p), &rows);
     if (e != ERR_NONE)
         return e;

@@ -180,6 +180,30 @@ MUSTCHECK enum err session_append(struct sessions *s, struct request_ctx *ctx, s
                                   const struct session_guard *guard,
                                   struct session_receipt *receipt);
 
+/* What happens to the message with an id: */
+enum session_edit {
+    SESSION_PUT,            /* it is put in place of the one there is, else behind all others */
+    SESSION_REMOVE,         /* it must be there, and is removed */
+    SESSION_REMOVE_IF_THERE /* it is removed if it is there */
+};
+/* One change of messages and context together. */
+struct session_update {
+    const struct session_message_draft *messages; /* 0 to SESSION_MESSAGES_MAX; at most one of an
+                                                     id. To be removed: with an id */
+    const enum session_edit *edits;               /* of each of them */
+    size_t n_messages;
+    bool clear;        /* all messages that were there before are removed first */
+    struct sv context; /* its members take the place of those of their name; absent: no change */
+};
+/* All of it or nothing. A message that is put in the place of another keeps its seq, its time and
+ * the metadata that only the native interface knows. ERR_INVALID: *at (else SESSION_MESSAGES_MAX)
+ * is the index of one that should be removed and is not there; ERR_CONFLICT: of one whose id will
+ * be made for another message. */
+MUSTCHECK enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                  const struct session_update *update,
+                                  const struct session_guard *guard,
+                                  struct session_receipt *receipt, size_t *at);
+
 struct session_page_query {
     int64_t after, before; /* exclusive bounds of seq; 0: none */
     size_t limit;          /* 1 to SESSION_MESSAGES_MAX */
