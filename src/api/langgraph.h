@@ -9,7 +9,7 @@
 
 #include "handler.h"
 
-/* langgraph_threads.c: the handlers, see http_handler. */
+/* langgraph_threads.c, langgraph_search.c, langgraph_state.c: the handlers, see http_handler. */
 enum err langgraph_thread_create(struct request_ctx *ctx, const struct http_call *call,
                                  struct http_response *res);
 enum err langgraph_thread_get(struct request_ctx *ctx, const struct http_call *call,
@@ -18,6 +18,24 @@ enum err langgraph_thread_patch(struct request_ctx *ctx, const struct http_call 
                                 struct http_response *res);
 enum err langgraph_thread_delete(struct request_ctx *ctx, const struct http_call *call,
                                  struct http_response *res);
+
+enum err langgraph_thread_copy(struct request_ctx *ctx, const struct http_call *call,
+                               struct http_response *res);
+enum err langgraph_threads_search(struct request_ctx *ctx, const struct http_call *call,
+                                  struct http_response *res);
+enum err langgraph_threads_count(struct request_ctx *ctx, const struct http_call *call,
+                                 struct http_response *res);
+enum err langgraph_state_get(struct request_ctx *ctx, const struct http_call *call,
+                             struct http_response *res);
+enum err langgraph_state_get_at(struct request_ctx *ctx, const struct http_call *call,
+                                struct http_response *res);
+enum err langgraph_state_find(struct request_ctx *ctx, const struct http_call *call,
+                              struct http_response *res);
+enum err langgraph_state_update(struct request_ctx *ctx, const struct http_call *call,
+                                struct http_response *res);
+
+/* The code of a search that ran out of time, which is not to be repeated as it is. */
+#define LANGGRAPH_TOO_SLOW "search_too_slow"
 
 /* langgraph_input.c: what bodies say. A null is as good as nothing, and members that newer clients
  * may have are left alone. */
@@ -48,6 +66,13 @@ struct langgraph_values {
 MUSTCHECK enum err langgraph_add_values(struct request_ctx *ctx, const struct jdoc *doc,
                                         const struct jnode *node, const char *path,
                                         struct langgraph_values *into);
+/* {"values", "checkpoint", "checkpoint_id"}; values: zeroed. checkpoint: the one that must be the
+ * current one, or absent. */
+MUSTCHECK enum err langgraph_read_update(struct request_ctx *ctx, const struct jdoc *doc,
+                                         struct langgraph_values *values, struct sv *checkpoint);
+/* {"checkpoint": {"checkpoint_id"}}: absent if it names none. */
+MUSTCHECK enum err langgraph_read_checkpoint(struct request_ctx *ctx, const struct jdoc *doc,
+                                             struct sv *id);
 
 /* langgraph_output.c */
 
@@ -67,5 +92,8 @@ enum langgraph_field {
 };
 /* fields: of enum langgraph_field. */
 void langgraph_write_thread(struct jout *j, const struct session *s, unsigned fields);
+void langgraph_write_state(struct jout *j, const struct session *s);
+/* The answer to an update: the checkpoint that it made. */
+void langgraph_write_updated(struct jout *j, const struct session_receipt *r);
 
 #endif

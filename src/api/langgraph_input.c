@@ -158,3 +158,46 @@ enum err langgraph_read_patch(struct request_ctx *ctx, const struct jdoc *doc,
                                   .metadata_how = SESSION_PATCH_OVERLAY};
     return e;
 }
+
+/* A checkpoint of a subgraph is none that a thread here ever has. */
+static enum err checkpoint_id(struct request_ctx *ctx, const struct jdoc *doc,
+                              const struct jnode *checkpoint, struct sv *id)
+{
+    struct named {
+        struct sv id, ns;
+    } c = {*id, SV_NONE};
+    static const struct jin_field fields[] = {
+        {"checkpoint_id", JIN_STRING, JIN_NULLABLE, offsetof(struct named, id), 0, 0},
+        {"checkpoint_ns", JIN_STRING, JIN_NULLABLE, offsetof(struct named, ns), 0, 0}};
+    enum err e =
+        jin_members(ctx, doc, checkpoint, "checkpoint", fields, ARRAY_LEN(fields), &c, NULL);
+    *id = c.ns.n > 0 ? SV("none") : c.id;
+    return e;
+}
+
+enum err langgraph_read_checkpoint(struct request_ctx *ctx, const struct jdoc *doc, struct sv *id)
+{
+    static const struct jin_field fields[] = {{"checkpoint", JIN_OBJECT, JIN_REQUIRED, 0, 0, 0}};
+    const struct jnode *checkpoint = NULL;
+    *id = SV_NONE;
+    enum err e = jin_members(ctx, doc, doc->nodes, "", fields, 1, &checkpoint, NULL);
+    return e == ERR_NONE ? checkpoint_id(ctx, doc, checkpoint, id) : e;
+}
+
+enum err langgraph_read_update(struct request_ctx *ctx, const struct jdoc *doc,
+                               struct langgraph_values *values, struct sv *checkpoint)
+{
+    struct body {
+        const struct jnode *values, *checkpoint;
+        struct sv id;
+    } b = {.id = SV_NONE};
+    static const struct jin_field fields[] = {
+        {"values", JIN_ANY, 0, offsetof(struct body, values), 0, 0},
+        {"checkpoint", JIN_OBJECT, JIN_NULLABLE, offsetof(struct body, checkpoint), 0, 0},
+        {"checkpoint_id", JIN_STRING, JIN_NULLABLE, offsetof(struct body, id), 0, 0}};
+    enum err e = jin_members(ctx, doc, doc->nodes, "", fields, ARRAY_LEN(fields), &b, NULL);
+    if (e == ERR_NONE && b.checkpoint)
+        e = checkpoint_id(ctx, doc, b.checkpoint, &b.id);
+    *checkpoint = b.id;
+    return e == ERR_NONE ? langgraph_add_values(ctx, doc, b.values, "values", values) : e;
+}

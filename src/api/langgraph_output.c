@@ -2,6 +2,7 @@
 /* Threads and messages in LangGraph's form, written straight into the response. */
 #include "langgraph.h"
 
+#include "parley/base/uuid.h"
 #include "parley/json/members.h"
 
 /* LangChain's names for who speaks; other roles have the same name there. */
@@ -87,6 +88,61 @@ void langgraph_write_thread(struct jout *j, const struct session *s, unsigned fi
         empty_object(j);
     if (key_if(j, fields, LANGGRAPH_ERROR, "error"))
         jout_null(j);
+    api_write_degraded(j, s->degraded);
+    jout_object_close(j);
+}
+
+/* The members of a checkpoint that is named; map: with that of its subgraphs, of which there are
+ * none. */
+static void write_checkpoint(struct jout *j, struct sv thread_id, int64_t generation,
+                             int64_t version, bool map)
+{
+    char id[UUID_LEN + 1];
+    uuid_v8_pack((uint64_t)generation, (uint64_t)version, id);
+    jout_object_open(j);
+    jout_key(j, "thread_id");
+    jout_sv(j, thread_id);
+    jout_key(j, "checkpoint_ns");
+    jout_sv(j, SV(""));
+    jout_key(j, "checkpoint_id");
+    jout_sv(j, (struct sv){id, UUID_LEN});
+    if (map) {
+        jout_key(j, "checkpoint_map");
+        jout_null(j);
+    }
+    jout_object_close(j);
+}
+
+void langgraph_write_updated(struct jout *j, const struct session_receipt *r)
+{
+    jout_object_open(j);
+    jout_key(j, "checkpoint");
+    write_checkpoint(j, r->session_id, r->generation, r->version, true);
+    jout_key(j, "configurable");
+    write_checkpoint(j, r->session_id, r->generation, r->version, false);
+    jout_object_close(j);
+}
+
+void langgraph_write_state(struct jout *j, const struct session *s)
+{
+    static const struct sv none = SV_INIT("[]");
+    jout_object_open(j);
+    jout_key(j, "values");
+    write_values(j, s, true);
+    jout_key(j, "next");
+    jout_raw(j, none);
+    jout_key(j, "checkpoint");
+    write_checkpoint(j, s->session_id, s->generation, s->version, true);
+    jout_key(j, "metadata");
+    jout_raw(j, s->metadata);
+    jout_key(j, "created_at");
+    jout_time(j, s->updated_at);
+    jout_key(j, "parent_checkpoint");
+    jout_null(j);
+    jout_key(j, "tasks");
+    jout_raw(j, none);
+    jout_key(j, "interrupts");
+    jout_raw(j, none);
     api_write_degraded(j, s->degraded);
     jout_object_close(j);
 }

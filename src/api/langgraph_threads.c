@@ -115,3 +115,21 @@ enum err langgraph_thread_delete(struct request_ctx *ctx, const struct http_call
     res->status = 204;
     return ERR_NONE;
 }
+
+enum err langgraph_thread_copy(struct request_ctx *ctx, const struct http_call *call,
+                               struct http_response *res)
+{
+    struct session_guard guard;
+    struct session session;
+    struct session_receipt receipt;
+    struct sv id = call->captures[0];
+    enum err e = langgraph_thread_id(ctx, &id);
+    if (e == ERR_NONE)
+        e = api_guard(ctx, call->req, &guard);
+    if (e == ERR_NONE)
+        e = session_copy(api_sessions(call), ctx, id, &guard, &session, &receipt);
+    if (e != ERR_NONE)
+        return e;
+    api_replayed(res, &receipt);
+    return answer_thread(ctx, res, &session, true);
+}
