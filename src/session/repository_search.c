@@ -2,8 +2,8 @@
 /*
  * The SQL of searches over the sessions of a tenant. Generations grow with creation, so the unique
  * index on them gives the order of creation; there is none on what changes with each write, or on
- * what can be searched for. A plan is made for what is given (it does not pay to keep one for all
- * cases): what is not given is no condition in it.
+ * what can be searched for. Here alone a statement is planned for its parameters: what is not given
+ * is no condition then.
  *
  * A context was validated before it was stored, and what the guard of JSON lets pass jsonb takes.
  */
@@ -36,6 +36,9 @@ static const struct db_stmt search[3][2] = {
     [SESSION_BY_ID] = {{"search_by_id_down", SQL_SEARCH("session_id DESC")},
                        {"search_by_id", SQL_SEARCH("session_id")}}};
 
+static const struct db_stmt plan_for_these = {
+    "plan_for_these", "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)"};
+
 static const struct db_stmt count_found = {"count_found", "SELECT count(*) AS n" SQL_FOUND};
 /* clang-format on */
 
@@ -49,6 +52,15 @@ static enum err found_params(struct request_ctx *ctx, const struct session_query
     out[2] = db_jsonb(q->metadata);
     out[3] = db_jsonb(q->context);
     return db_text_array(ctx, q->ids, q->n_ids, &out[4]);
+}
+
+static enum err run(struct sessions *s, struct request_ctx *ctx, const struct db_stmt *stmt,
+                    const struct db_param *params, int n_params, struct db_rows *rows)
+{
+    struct db_call calls[] = {{&plan_for_these, NULL, 0, {0}}, {stmt, params, n_params, {0}}};
+    enum err e = db_batch(s->db, ctx, DB_READ, calls, ARRAY_LEN(calls), NULL);
+    *rows = calls[1].rows;
+    return e;
 }
 
 static enum err too_large(struct sessions *s, struct request_ctx *ctx)
@@ -71,7 +83,7 @@ enum err repo_search(struct sessions *s, struct request_ctx *ctx, const struct s
     p[7] = db_bool(q->with_metadata);
     p[8] = db_bool(q->with_context);
     p[9] = db_i64(s->settings.page_bytes);
-    e = db_query(s->db, ctx, DB_READ, &search[q->sort][q->ascending], p, ARRAY_LEN(p), &rows, NULL);
+    e = run(s, ctx, &search[q->sort][q->ascending], p, ARRAY_LEN(p), &rows);
     if (e != ERR_NONE)
         return e;
     *out = (struct session_list){.n = (size_t)rows.count};
@@ -94,7 +106,7 @@ enum err repo_count(struct sessions *s, struct request_ctx *ctx, const struct se
     struct db_rows rows;
     enum err e = found_params(ctx, q, p);
     if (e == ERR_NONE)
-        e = db_query(s->db, ctx, DB_READ, &count_found, p, FOUND_PARAMS, &rows, NULL);
+        e = run(s, ctx, &count_found, p, FOUND_PARAMS, &rows);
     if (e == ERR_NONE)
         *n = db_get_i64(&rows, 0, db_column(&rows, "n"));
     return e;

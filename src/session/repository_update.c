@@ -11,11 +11,15 @@
  * enum session_edit; $12, $13: generation and seq that an id of the made form names; messages from
  * $14 on. */
 /* clang-format off */
+/* The message that e names. By e alone, so that no plan begins with all messages of the session. */
+#define SQL_EDITED                                                                                 \
+    " AND m.tenant = $1 AND m.generation = e.generation AND m.seq = e.seq AND EXISTS (SELECT FROM ok)"
+
 static const struct db_stmt session_edit = {
     "session_edit",
     "WITH l AS (SELECT s.generation, s.last_seq FROM sessions s WHERE" SQL_LIVE "AND" SQL_MATCH
     "AND ($7::bigint IS NULL OR (s.generation = $7 AND s.state_version = $8::bigint))),"
-    " e AS (SELECT i.*, i.of = l.generation AND i.at > l.last_seq AS unborn,"
+    " e AS (SELECT i.*, l.generation, i.of = l.generation AND i.at > l.last_seq AS unborn,"
     " CASE WHEN NOT $10::boolean THEN coalesce("
     "(SELECT m.seq FROM messages m WHERE m.tenant = $1 AND m.generation = l.generation AND m.message_id = i.id),"
     " (SELECT m.seq FROM messages m WHERE m.tenant = $1 AND m.generation = l.generation"
@@ -25,15 +29,12 @@ static const struct db_stmt session_edit = {
     " AS i(edit, of, at, type, role, content, metadata, id, extra, n)),"
     " f AS (SELECT min(n) AS fault FROM e WHERE seq IS NULL AND (edit = 1 OR (edit = 0 AND unborn))),"
     " ok AS (SELECT l.generation FROM l, f WHERE f.fault IS NULL),"
-    " removed AS (DELETE FROM messages m WHERE m.tenant = $1 AND m.generation = (SELECT generation FROM ok)"
-    " AND m.seq = ANY(ARRAY(SELECT seq FROM e WHERE edit > 0)) RETURNING 1),"
+    " removed AS (DELETE FROM messages m USING e WHERE e.edit > 0" SQL_EDITED " RETURNING 1),"
     " cleared AS (DELETE FROM messages m WHERE $10 AND m.tenant = $1"
     " AND m.generation = (SELECT generation FROM ok) RETURNING 1),"
     " changed AS (UPDATE messages m SET type = e.type, role = e.role, content = e.content, extra = e.extra,"
     " size = coalesce(octet_length(e.content), 0) + octet_length(m.metadata::text)"
-    " + coalesce(octet_length(e.extra), 0) FROM e WHERE m.tenant = $1"
-    " AND m.generation = (SELECT generation FROM ok)"
-    " AND m.seq = ANY(ARRAY(SELECT seq FROM e WHERE edit = 0)) AND m.seq = e.seq AND e.edit = 0"
+    " + coalesce(octet_length(e.extra), 0) FROM e WHERE e.edit = 0" SQL_EDITED
     " AND (m.type, m.role, m.content, m.extra) IS DISTINCT FROM (e.type, e.role, e.content, e.extra)"
     " RETURNING 1),"
     " c AS (SELECT (SELECT count(*) FROM removed) + (SELECT count(*) FROM cleared) AS removed,"
