@@ -36,11 +36,11 @@ static enum err read_ids(struct request_ctx *ctx, const struct jdoc *doc, const 
     for (const struct jnode *n = jdoc_first(doc, list); n; n = jdoc_next(doc, n), i++) {
         char path[32];
         snprintf(path, sizeof(path), "ids[%zu]", i);
-        if (n->type != JT_STRING)
-            return api_bad_field(ctx, "", path, "must be a string.");
-        enum err e = jdoc_string(ctx, n, &ids[i]);
+        enum err e = n->type == JT_STRING ? jdoc_string(ctx, n, &ids[i]) : ERR_NONE;
+        if (e == ERR_NONE && (n->type != JT_STRING || !session_id_valid(ids[i])))
+            return api_bad_field(ctx, "", path, "must be the id of a thread.");
         if (e == ERR_NONE)
-            e = langgraph_thread_id(ctx, &ids[i]);
+            e = session_id_canonical(ctx, &ids[i]);
         if (e != ERR_NONE)
             return e;
     }

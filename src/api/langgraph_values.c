@@ -148,7 +148,7 @@ static enum err read_one(struct request_ctx *ctx, const struct found *f, const c
 {
     static const char *const own[] = {"type", "id", NULL};
     *out = (struct session_message_draft){.message_id = f->id, .metadata = SV("{}")};
-    if (!f->type.p || sv_eq(f->type, SV("message")) || role_of(f->type).p || f->role.p)
+    if (!f->type.p || sv_eq(f->type, SV("message")) || role_of(f->type).p)
         return read_message(ctx, f, path, out);
     if (!api_is_name(f->type, API_NAME_MAX, "_.:"))
         return api_bad_field(ctx, path, "type", "must be of A-Z a-z 0-9 - _ . :");
