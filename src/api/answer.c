@@ -13,7 +13,8 @@
 #include "parley/base/uuid.h"
 #include "parley/obs/log.h"
 
-static const struct api_interface *const interfaces[] = {&openai_interface, &native_interface};
+static const struct api_interface *const interfaces[] = {&openai_interface, &langgraph_interface,
+                                                         &native_interface};
 
 static bool has_prefix(struct sv target, const char *prefix)
 {
@@ -68,7 +69,9 @@ static void log_request(const struct api_service *api, const struct request_ctx 
                         const char *route, int status, int64_t queued_us, int64_t took_us)
 {
     struct log_line l;
-    const bool failed = status >= 500 && ctx->err.err != ERR_NOT_IMPLEMENTED;
+    /* Whatever status an interface has for it. */
+    const bool failed = (status >= 500 && ctx->err.err != ERR_NOT_IMPLEMENTED) ||
+                        ctx->err.err == ERR_OUTCOME_UNKNOWN;
     if (!failed && queued_us + took_us < api->slow_ms * 1000)
         return;
     log_begin(&l, failed ? LOG_ERROR : LOG_INFO, failed ? "request_failed" : "request");

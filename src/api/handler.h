@@ -41,7 +41,8 @@ enum err api_bad_field(struct request_ctx *ctx, const char *path, const char *fi
                        const char *why);
 /* 1 to max of A-Z a-z 0-9 - and what more names. */
 bool api_is_name(struct sv s, size_t max, const char *more);
-enum { API_NAME_MAX = 64 }; /* of a message's type or role */
+enum { API_NAME_MAX = 64 };             /* of a message's type or role */
+#define API_TTL_MAX INT64_C(3153600000) /* seconds: 100 years */
 
 /* reply.c */
 

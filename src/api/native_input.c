@@ -6,7 +6,6 @@
 #include <stdio.h>
 
 enum { LANGUAGE_MAX = 35 };
-static const int64_t ttl_max = INT64_C(3153600000); /* 100 years */
 
 /* ---- messages ---- */
 
@@ -122,7 +121,7 @@ static const struct jin_field session_fields[] = {
     {"user_id", JIN_STRING, JIN_NULLABLE, offsetof(struct session_body, user_id), 1, API_USER_MAX},
     {"language", JIN_STRING, 0, offsetof(struct session_body, language), 1, LANGUAGE_MAX},
     {"expiry", JIN_STRING, 0, offsetof(struct session_body, expiry), 0, 0},
-    {"ttl_seconds", JIN_I64, 0, offsetof(struct session_body, ttl_seconds), 1, ttl_max},
+    {"ttl_seconds", JIN_I64, 0, offsetof(struct session_body, ttl_seconds), 1, API_TTL_MAX},
     {"context", JIN_OBJECT, 0, offsetof(struct session_body, context), 0, 0},
     {"metadata", JIN_OBJECT, 0, offsetof(struct session_body, metadata), 0, 0},
     {"message", JIN_OBJECT, 0, offsetof(struct session_body, message), 0, 0},
@@ -191,7 +190,7 @@ static const struct jin_field patch_fields[] = {
     [PATCH_LANGUAGE] = {"language", JIN_STRING, JIN_NULLABLE,
                         offsetof(struct session_body, language), 1, LANGUAGE_MAX},
     [PATCH_TTL] = {"ttl_seconds", JIN_I64, JIN_NULLABLE, offsetof(struct session_body, ttl_seconds),
-                   1, ttl_max},
+                   1, API_TTL_MAX},
     [PATCH_CONTEXT] = {"context", JIN_OBJECT, JIN_NULLABLE, offsetof(struct session_body, context),
                        0, 0},
     [PATCH_METADATA] = {"metadata", JIN_OBJECT, JIN_NULLABLE,

@@ -123,5 +123,9 @@ enum err jmerge_patch(struct request_ctx *ctx, struct sv target, struct sv patch
 
 enum err jmerge_overlay(struct request_ctx *ctx, struct sv target, struct sv patch, struct sv *out)
 {
+    if (sv_eq(target, SV("{}"))) {
+        *out = patch;
+        return ERR_NONE;
+    }
     return combine(ctx, target, patch, overlay, out);
 }

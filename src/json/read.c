@@ -172,22 +172,23 @@ static enum err unknown_field(const struct reading *r, const struct jnode *node)
     return fail_at(r, "unknown_field", name, "There is no such field.");
 }
 
-enum err jin_object(struct request_ctx *ctx, const struct jdoc *d, const struct jnode *object,
-                    const char *path, const struct jin_field *fields, size_t n_fields, void *into,
-                    struct jin_seen *seen)
+static enum err read_object(const struct reading *r, const struct jdoc *d,
+                            const struct jnode *object, const struct jin_field *fields,
+                            size_t n_fields, bool others, struct jin_seen *seen)
 {
-    const struct reading r = {ctx, path, into};
     struct jin_seen found = {0, 0};
 
     if (object->type != JT_OBJECT)
-        return ctx_fail(ctx, ERR_INVALID, "wrong_type", path, "A JSON object is expected.");
+        return ctx_fail(r->ctx, ERR_INVALID, "wrong_type", r->path, "A JSON object is expected.");
     if (n_fields > JIN_FIELDS_MAX)
-        return ctx_fault(ctx, ERR_INTERNAL, "jin_object: a field table is too long");
+        return ctx_fault(r->ctx, ERR_INTERNAL, "jin_object: a field table is too long");
     for (const struct jnode *m = jdoc_first(d, object); m; m = jdoc_next(d, m)) {
         size_t i = find_field(m, fields, n_fields);
+        if (i == n_fields && others)
+            continue;
         if (i == n_fields)
-            return unknown_field(&r, m);
-        enum err e = read_member(&r, &fields[i], m);
+            return unknown_field(r, m);
+        enum err e = read_member(r, &fields[i], m);
         if (e)
             return e;
         found.given |= UINT32_C(1) << i;
@@ -196,8 +197,24 @@ enum err jin_object(struct request_ctx *ctx, const struct jdoc *d, const struct 
     }
     for (size_t i = 0; i < n_fields; i++)
         if ((fields[i].flags & JIN_REQUIRED) && !(found.given & UINT32_C(1) << i))
-            return fail_at(&r, "missing_field", sv_from(fields[i].name), "The field is required.");
+            return fail_at(r, "missing_field", sv_from(fields[i].name), "The field is required.");
     if (seen)
         *seen = found;
     return ERR_NONE;
+}
+
+enum err jin_object(struct request_ctx *ctx, const struct jdoc *d, const struct jnode *object,
+                    const char *path, const struct jin_field *fields, size_t n_fields, void *into,
+                    struct jin_seen *seen)
+{
+    const struct reading r = {ctx, path, into};
+    return read_object(&r, d, object, fields, n_fields, false, seen);
+}
+
+enum err jin_members(struct request_ctx *ctx, const struct jdoc *d, const struct jnode *object,
+                     const char *path, const struct jin_field *fields, size_t n_fields, void *into,
+                     struct jin_seen *seen)
+{
+    const struct reading r = {ctx, path, into};
+    return read_object(&r, d, object, fields, n_fields, true, seen);
 }

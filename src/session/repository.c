@@ -4,6 +4,12 @@
 
 #include <string.h>
 
+/* clang-format off */
+const struct db_stmt repo_lock = {
+    "session_lock",
+    "SELECT s.generation FROM sessions s WHERE" SQL_LIVE "AND" SQL_MATCH "FOR NO KEY UPDATE"};
+/* clang-format on */
+
 enum err repo_guard_params(struct request_ctx *ctx, struct sv id, const struct session_guard *guard,
                            struct db_param *out)
 {

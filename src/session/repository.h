@@ -66,6 +66,11 @@
     " m.seq, m.message_id, m.type, m.role, m.content, m.metadata AS message_metadata,"             \
     " m.extra, m.created_at AS message_created_at "
 
+/* The id made from a bigint of generation and seq: uuid_v8_pack. */
+#define SQL_MADE_ID(generation, seq)                                                               \
+    " (lpad(to_hex((" generation ") >> 16), 12, '0') || '8' || lpad(to_hex((" generation ") >> 4 & 4095), 3, '0')" \
+    " || to_hex('-9223372036854775808'::bigint | (((" generation ") & 15) << 58) | (" seq ")))::uuid::text "
+
 /* The newest $limit messages of session s whose sizes add up to at most $bytes (the first one
  * always comes). total is the sum up to and with a message, rank its place from the newest. */
 #define SQL_NEWEST(limit, bytes)                                                                   \
@@ -74,5 +79,9 @@
     " ORDER BY seq DESC LIMIT " limit ") newest WINDOW w AS (ORDER BY seq DESC)) m"                \
     " ON m.rank = 1 OR m.total <= " bytes " "
 /* clang-format on */
+
+/* Locks the row of a session that a guard lets change ($1 to $4), as a statement ahead of one that
+ * must see what a writer before it did to messages. */
+extern const struct db_stmt repo_lock;
 
 #endif

@@ -225,11 +225,6 @@ enum err repo_message_read(struct sessions *s, struct request_ctx *ctx, struct s
 /* The session is locked first, by a statement of its own: the second one then sees whatever a
  * delete that was faster did, so a message is counted down once. */
 /* clang-format off */
-static const struct db_stmt message_delete_lock = {
-    "message_delete_lock",
-    "SELECT s.generation FROM sessions s WHERE" SQL_LIVE "AND" SQL_MATCH
-    "FOR NO KEY UPDATE"};
-
 #define SQL_DELETE_MESSAGE(which)                                                                  \
     "WITH d AS (DELETE FROM messages m USING sessions s WHERE" SQL_LIVE "AND" SQL_MATCH            \
     "AND m.tenant = s.tenant AND m.generation = s.generation AND " which " RETURNING m.seq),"      \
@@ -257,7 +252,7 @@ enum err repo_message_delete(struct sessions *s, struct request_ctx *ctx, struct
     p[6] = by_id ? db_text(name->id) : db_i64(name->seq);
     p[7] = name->generation != 0 ? db_i64(name->generation) : db_null_i64();
     struct db_call calls[] = {
-        {&message_delete_lock, p, 4, {0}},
+        {&repo_lock, p, 4, {0}},
         {by_id ? &message_delete_by_id : &message_delete_by_seq, p, by_id ? 7 : 8, {0}}};
     struct db_failure failure;
     e = db_batch(s->db, ctx, DB_WRITE, calls, ARRAY_LEN(calls), &failure);

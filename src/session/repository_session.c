@@ -154,8 +154,62 @@ enum err repo_session_ensure(struct sessions *s, struct request_ctx *ctx,
     return session_from_rows(ctx, &calls[at + 1].rows, draft->session_id, out);
 }
 
+/* One statement, and so one snapshot of the session and its messages. Made ids are written out, or
+ * the copies would have others; no id may be one that will be made for the copy ($2, of $7). */
 /* clang-format off */
-static const struct db_stmt session_update = {
+static const struct db_stmt session_copy_stmt = {
+    "session_copy",
+    "WITH o AS (SELECT s.* FROM sessions s WHERE s.tenant = $1 AND s.session_id = $7"
+    " AND s.expires_at > now() AND ($3::text IS NULL OR s.user_id = $3) AND" SQL_MATCH "),"
+    " g AS (SELECT nextval('session_generation') AS generation FROM o),"
+    " s AS (INSERT INTO sessions AS s (generation, tenant, session_id, user_id, language, context,"
+    " metadata, ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count)"
+    " SELECT g.generation, $1, $2, o.user_id, o.language, o.context, o.metadata, o.ttl_seconds,"
+    " o.sliding, now() + o.ttl_seconds * interval '1 second', "
+    SQL_HOUR("now() + o.ttl_seconds * interval '1 second'") ", o.last_seq, o.message_count"
+    " FROM o, g WHERE NOT EXISTS (SELECT FROM messages m WHERE m.tenant = $1"
+    " AND m.generation = o.generation AND m.message_id BETWEEN " SQL_MADE_ID("g.generation", "0")
+    " AND " SQL_MADE_ID("g.generation", "(1::bigint << 58) - 1") ") RETURNING" SQL_CHANGED "),"
+    " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"
+    " metadata, extra, size, created_at)"
+    " SELECT $1, s.generation, m.seq, coalesce(m.message_id, " SQL_MADE_ID("o.generation", "m.seq") "),"
+    " m.type, m.role, m.content, m.metadata, m.extra, m.size, m.created_at"
+    " FROM s, o, messages m WHERE m.tenant = $1 AND m.generation = o.generation),"
+    SQL_REMEMBER("201", "0", "0", "NULL::text")
+    "SELECT s.*, f.found FROM (SELECT count(*) AS found FROM o) f LEFT JOIN s ON true"};
+/* clang-format on */
+
+enum err repo_session_copy(struct sessions *s, struct request_ctx *ctx, struct sv from,
+                           struct sv to, const struct session_guard *guard, bool *found, bool *done,
+                           struct session *out, struct session_receipt *receipt)
+{
+    struct db_param copy[REPO_GUARD_PARAMS + 1], read[READ_PARAMS], admit[REPO_ADMIT_PARAMS];
+    struct db_failure failure;
+    struct db_call calls[3];
+    enum err e = repo_guard_params(ctx, to, guard, copy);
+    if (e != ERR_NONE)
+        return e;
+    copy[6] = db_text(from);
+    read_params(s, ctx, to, SV_NONE, SESSION_MESSAGES_MAX, read);
+    const size_t at = repo_admit(ctx, to, guard, admit, calls);
+    calls[at] = (struct db_call){&session_copy_stmt, copy, ARRAY_LEN(copy), {0}};
+    calls[at + 1] = (struct db_call){&session_read, read, READ_PARAMS, {0}};
+    e = db_batch(s->db, ctx, DB_WRITE, calls, at + 2, &failure);
+    if (e != ERR_NONE)
+        return repo_write_failed(ctx, e, &failure);
+    const struct db_rows *rows = &calls[at].rows;
+    *found = db_get_i64(rows, 0, db_column(rows, "found")) > 0;
+    *done = !db_is_null(rows, 0, db_column(rows, "generation"));
+    if (!*done)
+        return ERR_NONE;
+    repo_receipt(to, rows, receipt);
+    receipt->created = true;
+    receipt->status = 201;
+    return session_from_rows(ctx, &calls[at + 1].rows, to, out);
+}
+
+/* clang-format off */
+static const struct db_stmt session_update_stmt = {
     "session_update",
     "WITH s AS (UPDATE sessions s SET" SQL_TOUCH ", state_version = s.state_version + 1,"
     " user_id = $9, language = $10, context = $11, metadata = $12, ttl_seconds = $13"
@@ -202,7 +256,7 @@ enum err repo_session_update(struct sessions *s, struct request_ctx *ctx,
     p[11] = db_jsonb(next->metadata);
     p[12] = db_i64(next->ttl_seconds);
     p[13] = db_text(change->state);
-    const struct db_stmt *stmt = change->new_ttl ? &session_update_ttl : &session_update;
+    const struct db_stmt *stmt = change->new_ttl ? &session_update_ttl : &session_update_stmt;
     e = run_write(s, ctx, stmt, p, ARRAY_LEN(p), &rows);
     if (e != ERR_NONE)
         return e;

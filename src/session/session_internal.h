@@ -46,6 +46,24 @@ MUSTCHECK enum err repo_session_update(struct sessions *s, struct request_ctx *c
                                        const struct state_change *change,
                                        const struct session_guard *guard, bool *done,
                                        struct session_receipt *receipt);
+/* repository_update.c. The update's messages, and with it, if next is given, a context that is
+ * stored only if generation and state_version still are those of base. *fault: 1 + the index of the
+ * message that session_update is to complain of, else 0. */
+struct values_change {
+    const struct session_update *update;
+    const struct session *base;
+    struct sv context; /* absent: no change, and base is not looked at */
+};
+MUSTCHECK enum err repo_session_edit(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                     const struct values_change *change,
+                                     const struct session_guard *guard, bool *done,
+                                     struct session_receipt *receipt, size_t *fault);
+/* *found: the session to copy is there, and the conditions hold. When nothing was done all the
+ * same, the new generation was one that a message's id names: another one will do. */
+MUSTCHECK enum err repo_session_copy(struct sessions *s, struct request_ctx *ctx, struct sv from,
+                                     struct sv to, const struct session_guard *guard, bool *found,
+                                     bool *done, struct session *out,
+                                     struct session_receipt *receipt);
 MUSTCHECK enum err repo_session_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                        const struct session_guard *guard, bool *done,
                                        struct session_receipt *receipt);
@@ -86,6 +104,12 @@ MUSTCHECK enum err repo_key_read(struct sessions *s, struct request_ctx *ctx,
  * once by each repetition. */
 MUSTCHECK enum err repo_key_guess(struct sessions *s, struct request_ctx *ctx,
                                   const struct session_guard *guard, struct stored_answer *out);
+
+/* repository_search.c */
+MUSTCHECK enum err repo_search(struct sessions *s, struct request_ctx *ctx,
+                               const struct session_query *q, struct session_list *out);
+MUSTCHECK enum err repo_count(struct sessions *s, struct request_ctx *ctx,
+                              const struct session_query *q, int64_t *n);
 
 /* repository_sweep.c. Deletes some of what is expired, across tenants; *more: there may be more. */
 MUSTCHECK enum err repo_sweep(struct sessions *s, struct request_ctx *ctx, bool *more);
@@ -210,6 +234,23 @@ MUSTCHECK enum err write_once(struct sessions *s, struct request_ctx *ctx,
  * and If-Match was given, else ERR_NOT_FOUND, with words. */
 enum err write_refused(struct sessions *s, struct request_ctx *ctx, struct sv id,
                        const struct session_guard *guard);
+
+/* ---- session_patch.c ---- */
+
+/* Stores what it makes of base, with *done; or finds that base is no longer there. */
+typedef enum err (*state_try)(struct sessions *s, struct request_ctx *ctx, void *arg,
+                              const struct session *base, bool *done,
+                              struct session_receipt *receipt);
+/* For a write_attempt: tries until nobody changes the state in between. *done false: the session is
+ * not there, or a condition of the try does not hold. */
+MUSTCHECK enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                        const struct session_guard *guard, state_try try, void *arg,
+                                        bool *done, struct session_receipt *receipt);
+/* Changes a context or metadata (name), within state_bytes. patch: absent, nothing; null, the
+ * default, which is what is left when a whole object is removed. */
+MUSTCHECK enum err session_patch_member(const struct sessions *s, struct request_ctx *ctx,
+                                        const char *name, struct sv *value, struct sv patch,
+                                        enum session_patch_how how);
 
 /* ---- sweeper.c ---- */
 

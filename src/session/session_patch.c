@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * JSON merge patch of a session's state (RFC 7396). Read, merge, and store only if the state is
- * still the one that was read; else again. No lock is held between the round trips, appends do not
- * get in the way (they leave state_version alone), and of several patches at once each is applied
- * to the result of the one before it.
+ * still the one that was read; else again (session_change_state, for all that does so). No lock is
+ * held between the round trips, appends do not get in the way (they leave state_version alone), and
+ * of several patches at once each is applied to the result of the one before it.
  */
 #include "session_internal.h"
 
@@ -14,9 +14,8 @@
 #include "parley/json/read.h"
 #include "parley/json/write.h"
 
-/* null as a patch of a whole object removes it, which for these two means the default. */
-static enum err patch_member(const struct sessions *s, struct request_ctx *ctx, const char *name,
-                             struct sv *value, struct sv patch, enum session_patch_how how)
+enum err session_patch_member(const struct sessions *s, struct request_ctx *ctx, const char *name,
+                              struct sv *value, struct sv patch, enum session_patch_how how)
 {
     enum err e = ERR_NONE;
     if (!patch.p)
@@ -48,11 +47,12 @@ static enum err apply(struct sessions *s, struct request_ctx *ctx,
         next->language = patch->language;
     if (patch->has_ttl)
         next->ttl_seconds = patch->ttl_seconds ? patch->ttl_seconds : s->settings.ttl_seconds;
-    enum err e =
-        patch_member(s, ctx, "context", &next->context, patch->context, SESSION_PATCH_MERGE);
+    enum err e = session_patch_member(s, ctx, "context", &next->context, patch->context,
+                                      SESSION_PATCH_MERGE);
     if (e != ERR_NONE)
         return e;
-    return patch_member(s, ctx, "metadata", &next->metadata, patch->metadata, patch->metadata_how);
+    return session_patch_member(s, ctx, "metadata", &next->metadata, patch->metadata,
+                                patch->metadata_how);
 }
 
 /* What an idempotency key remembers of the state, so that the answer can be given again. */
@@ -116,38 +116,23 @@ static enum err recall_state(struct request_ctx *ctx, struct sv state, struct se
     return ERR_NONE;
 }
 
-struct patch_args {
-    struct sv id;
-    const struct session_patch *patch;
-    const struct session_guard *guard;
-    struct session next;
-};
-
-/* ERR_NONE with *done false: the session is not there or If-Match does not hold. */
-static enum err attempt_patch(struct sessions *s, struct request_ctx *ctx, void *arg, bool *done,
-                              struct session_receipt *receipt)
+enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                              const struct session_guard *guard, state_try try, void *arg,
+                              bool *done, struct session_receipt *receipt)
 {
-    struct patch_args *a = arg;
     const struct arena_mark mark = arena_get_mark(ctx->arena);
     while (!deadline_passed(ctx->deadline)) {
         struct session base, now;
-        struct state_change change = {&base, &a->next, a->patch->has_ttl, SV_NONE};
         arena_rewind(ctx->arena, mark);
-        enum err e = repo_session_read(s, ctx, a->id, a->guard->user, 0, &base);
+        enum err e = repo_session_read(s, ctx, id, guard->user, 0, &base);
         if (e == ERR_NOT_FOUND)
             return ERR_NONE;
-        if (e != ERR_NONE)
-            return e;
-        a->next = base;
-        e = apply(s, ctx, a->patch, &a->next);
-        if (e == ERR_NONE && a->guard->key.p)
-            e = remember_state(ctx, &a->next, &change.state);
         if (e == ERR_NONE)
-            e = repo_session_update(s, ctx, &change, a->guard, done, receipt);
+            e = try(s, ctx, arg, &base, done, receipt);
         if (e != ERR_NONE || *done)
             return e;
-        /* Somebody changed it in between, or If-Match does not hold. */
-        e = repo_session_read(s, ctx, a->id, a->guard->user, 0, &now);
+        /* Somebody changed it in between, or a condition does not hold. */
+        e = repo_session_read(s, ctx, id, guard->user, 0, &now);
         if (e == ERR_NOT_FOUND)
             return ERR_NONE;
         if (e != ERR_NONE)
@@ -157,6 +142,32 @@ static enum err attempt_patch(struct sessions *s, struct request_ctx *ctx, void 
     }
     ctx->err.retry_after_s = 1;
     return ctx_fail(ctx, ERR_BUSY, NULL, NULL, "Too many others change this session.");
+}
+
+struct patch_args {
+    struct sv id;
+    const struct session_patch *patch;
+    const struct session_guard *guard;
+    struct session next;
+};
+
+static enum err try_patch(struct sessions *s, struct request_ctx *ctx, void *arg,
+                          const struct session *base, bool *done, struct session_receipt *receipt)
+{
+    struct patch_args *a = arg;
+    struct state_change change = {base, &a->next, a->patch->has_ttl, SV_NONE};
+    a->next = *base;
+    enum err e = apply(s, ctx, a->patch, &a->next);
+    if (e == ERR_NONE && a->guard->key.p)
+        e = remember_state(ctx, &a->next, &change.state);
+    return e == ERR_NONE ? repo_session_update(s, ctx, &change, a->guard, done, receipt) : e;
+}
+
+static enum err attempt_patch(struct sessions *s, struct request_ctx *ctx, void *arg, bool *done,
+                              struct session_receipt *receipt)
+{
+    struct patch_args *a = arg;
+    return session_change_state(s, ctx, a->id, a->guard, try_patch, a, done, receipt);
 }
 
 enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id,

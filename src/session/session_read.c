@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads: a session, a page of messages, one message. */
+/* Reads: a session, a page of messages, one message, sessions that are searched for. */
 #include "session_internal.h"
 
 #include <string.h>
@@ -53,6 +53,20 @@ enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
     if (e != ERR_NONE)
         return e;
     return page_of_window(ctx, &session, query->limit, out);
+}
+
+enum err session_search(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,
+                        struct session_list *out)
+{
+    enum err e = coherent_reachable(s, ctx);
+    return e == ERR_NONE ? repo_search(s, ctx, q, out) : e;
+}
+
+enum err session_count(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,
+                       int64_t *n)
+{
+    enum err e = coherent_reachable(s, ctx);
+    return e == ERR_NONE ? repo_count(s, ctx, q, n) : e;
 }
 
 /* A seq, the id made from generation and seq, or a client's own id. */

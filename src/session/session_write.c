@@ -219,3 +219,38 @@ enum err session_delete(struct sessions *s, struct request_ctx *ctx, struct sv i
     e = coherent_end(s, ctx, &w, e, NULL);
     return e == ERR_NOT_FOUND ? write_refused(s, ctx, id, guard) : e;
 }
+
+struct copy_args {
+    struct sv from, to;
+    const struct session_guard *guard;
+    struct session *out;
+};
+
+static enum err attempt_copy(struct sessions *s, struct request_ctx *ctx, void *arg, bool *done,
+                             struct session_receipt *receipt)
+{
+    const struct copy_args *a = arg;
+    enum err e = ERR_NONE;
+    bool found = true;
+    while (e == ERR_NONE && found && !*done)
+        e = repo_session_copy(s, ctx, a->from, a->to, a->guard, &found, done, a->out, receipt);
+    return e;
+}
+
+/* Nobody can have read a session whose id was made just now: no tier needs to be told. */
+enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                      const struct session_guard *guard, struct session *out,
+                      struct session_receipt *receipt)
+{
+    struct copy_args args = {id, made_id(ctx), guard, out};
+    if (!args.to.p)
+        return ctx_nomem(ctx);
+    enum err e = coherent_reachable(s, ctx);
+    if (e == ERR_NONE)
+        e = write_once(s, ctx, guard, attempt_copy, &args, receipt, NULL);
+    if (e == ERR_NOT_FOUND)
+        return write_refused(s, ctx, id, guard);
+    if (e == ERR_NONE && receipt->replayed)
+        return session_get(s, ctx, receipt->session_id, SV_NONE, SESSION_MESSAGES_MAX, out);
+    return e;
+}

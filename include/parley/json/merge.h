@@ -11,7 +11,7 @@
 MUSTCHECK enum err jmerge_patch(struct request_ctx *ctx, struct sv target, struct sv patch,
                                 struct sv *out);
 /* As jmerge_patch, but each member of patch takes the place of target's as a whole: nothing is
- * merged into it, and a null is a value like any other. */
+ * merged into it, and a null is a value like any other. Over {} it is patch as it was written. */
 MUSTCHECK enum err jmerge_overlay(struct request_ctx *ctx, struct sv target, struct sv patch,
                                   struct sv *out);
 

@@ -50,5 +50,10 @@ MUSTCHECK enum err jin_object(struct request_ctx *ctx, const struct jdoc *d,
                               const struct jnode *object, const char *path,
                               const struct jin_field *fields, size_t n_fields, void *into,
                               struct jin_seen *seen);
+/* The same for an object that may have other members, too: they are left alone. */
+MUSTCHECK enum err jin_members(struct request_ctx *ctx, const struct jdoc *d,
+                               const struct jnode *object, const char *path,
+                               const struct jin_field *fields, size_t n_fields, void *into,
+                               struct jin_seen *seen);
 
 #endif

@@ -179,6 +179,14 @@ MUSTCHECK enum err session_delete(struct sessions *s, struct request_ctx *ctx, s
                                   const struct session_guard *guard,
                                   struct session_receipt *receipt);
 
+/* A new session, under an id of its own, with all that the session has: owner, state, messages with
+ * their seq and ids. Its life begins now. out has its newest SESSION_MESSAGES_MAX messages; a
+ * replay has it as it is now. ERR_TIMEOUT for one with more messages than a statement's time is
+ * enough for. */
+MUSTCHECK enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                const struct session_guard *guard, struct session *out,
+                                struct session_receipt *receipt);
+
 struct session_append {
     const struct session_message_draft *messages; /* 1 to SESSION_MESSAGES_MAX */
     size_t n_messages;
@@ -190,6 +198,30 @@ MUSTCHECK enum err session_append(struct sessions *s, struct request_ctx *ctx, s
                                   const struct session_append *append,
                                   const struct session_guard *guard,
                                   struct session_receipt *receipt);
+
+/* What happens to the message with an id: */
+enum session_edit {
+    SESSION_PUT,            /* it is put in place of the one there is, else behind all others */
+    SESSION_REMOVE,         /* it must be there, and is removed */
+    SESSION_REMOVE_IF_THERE /* it is removed if it is there */
+};
+/* One change of messages and context together. */
+struct session_update {
+    const struct session_message_draft *messages; /* 0 to SESSION_MESSAGES_MAX; at most one of an
+                                                     id. To be removed: with an id */
+    const enum session_edit *edits;               /* of each of them */
+    size_t n_messages;
+    bool clear;        /* all messages that were there before are removed first */
+    struct sv context; /* its members take the place of those of their name; absent: no change */
+};
+/* All of it or nothing. A message that is put in the place of another keeps its seq, its time and
+ * the metadata that only the native interface knows. ERR_INVALID: *at (else SESSION_MESSAGES_MAX)
+ * is the index of one that should be removed and is not there; ERR_CONFLICT: of one whose id will
+ * be made for another message. */
+MUSTCHECK enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                  const struct session_update *update,
+                                  const struct session_guard *guard,
+                                  struct session_receipt *receipt, size_t *at);
 
 struct session_page_query {
     int64_t after, before; /* exclusive bounds of seq; 0: none */
@@ -272,5 +304,31 @@ struct session_erasure {
  * after some of it was done. */
 MUSTCHECK enum err session_erase_user(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                       struct session_erasure *out);
+
+/* ---- what belongs to a tenant ---- */
+
+enum session_sort { SESSION_BY_CREATION, SESSION_BY_UPDATE, SESSION_BY_ID };
+
+/* Live sessions that have all of what is given. Costs what is looked at: sorted by creation, from
+ * one end up to the last that is given; else, and for a count, all sessions of the tenant. */
+struct session_query {
+    struct sv user;              /* absent: of any */
+    struct sv metadata, context; /* JSON objects whose members they must contain, as jsonb's @>
+                                    says; absent: any */
+    const struct sv *ids;        /* NULL: any */
+    size_t n_ids;
+    /* Of a search alone: */
+    enum session_sort sort;
+    bool ascending;
+    size_t limit;
+    int64_t offset;
+    bool with_context, with_metadata; /* else they are absent in what is given */
+};
+/* Without messages. ERR_TOO_LARGE: contexts and metadata of these sessions are more than
+ * page_bytes. */
+MUSTCHECK enum err session_search(struct sessions *s, struct request_ctx *ctx,
+                                  const struct session_query *q, struct session_list *out);
+MUSTCHECK enum err session_count(struct sessions *s, struct request_ctx *ctx,
+                                 const struct session_query *q, int64_t *n);
 
 #endif

@@ -127,5 +127,31 @@ static void faults_name_the_field(void)
     arena_destroy(a);
 }
 
+/* Fails if a fault of a known member is passed over as well: tried. */
+static void others_are_left_alone(void)
+{
+    static const struct jin_field of_n[] = {{"n", JIN_I64, JIN_REQUIRED, 0, 0, 9}};
+    static const struct {
+        const char *text;
+        enum err e;
+    } t[] = {{"{\"m\":{\"n\":\"x\"},\"n\":4,\"\\u006e\\u006e\":null}", ERR_NONE},
+             {"{\"m\":1,\"n\":\"4\"}", ERR_INVALID},
+             {"{\"m\":1}", ERR_INVALID},
+             {"[4]", ERR_INVALID}};
+    struct arena *a = arena_create(100000);
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        struct request_ctx ctx;
+        struct jdoc d;
+        int64_t n = 0;
+        ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
+        CU_ASSERT_EQUAL(jdoc_parse(&ctx, sv_from(t[i].text), &d), ERR_NONE);
+        CU_ASSERT_EQUAL(jin_members(&ctx, &d, d.nodes, "", of_n, 1, &n, NULL), t[i].e);
+        CU_ASSERT_EQUAL(n, t[i].e == ERR_NONE ? 4 : 0);
+        arena_reset(a);
+    }
+    arena_destroy(a);
+}
+
 SUITE(json_read, "json/read", {"all types", all_types}, {"defaults stay", defaults_stay},
-      {"faults name the field", faults_name_the_field})
+      {"faults name the field", faults_name_the_field},
+      {"others are left alone", others_are_left_alone})

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT */
+/* Bodies of LangGraph's SDK, read into the session module's terms; each fault names its field. */
+#include "langgraph.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum err langgraph_thread_id(struct request_ctx *ctx, struct sv *id)
+{
+    if (session_id_valid(*id))
+        return session_id_canonical(ctx, id);
+    return ctx_fail(ctx, ERR_INVALID, "invalid_id", "thread_id",
+                    "A thread_id is 1 to %d of A-Z a-z 0-9 . _ : - and neither . nor ..",
+                    SESSION_ID_MAX);
+}
+
+/* Minutes, as a number or as {"ttl": number, "strategy": "delete"}, into whole seconds; 0 where
+ * none are given. */
+static enum err read_ttl(struct request_ctx *ctx, const struct jdoc *doc, const struct jnode *node,
+                         int64_t *seconds)
+{
+    struct ttl {
+        const struct jnode *minutes;
+        struct sv strategy;
+    } ttl = {node, SV("delete")};
+    static const struct jin_field fields[] = {
+        {"ttl", JIN_ANY, JIN_REQUIRED, offsetof(struct ttl, minutes), 0, 0},
+        {"strategy", JIN_STRING, JIN_NULLABLE, offsetof(struct ttl, strategy), 0, 0}};
+    *seconds = 0;
+    if (!node || node->type == JT_NULL)
+        return ERR_NONE;
+    enum err e = node->type != JT_OBJECT
+                     ? ERR_NONE
+                     : jin_members(ctx, doc, node, "ttl", fields, ARRAY_LEN(fields), &ttl, NULL);
+    if (e != ERR_NONE)
+        return e;
+    if (!sv_eq(ttl.strategy, SV("delete")))
+        return api_bad_field(ctx, "ttl", "strategy", "must be delete: there is no other here.");
+    if (ttl.minutes->type != JT_NUMBER)
+        return api_bad_field(ctx, "", "ttl", "must be a number of minutes.");
+    struct sv text = arena_dup(ctx->arena, ttl.minutes->raw); /* strtod needs its NUL */
+    if (!text.p)
+        return ctx_nomem(ctx);
+    const double asked = ceil(strtod(text.p, NULL) * 60);
+    if (asked < 1 || asked > (double)API_TTL_MAX)
+        return api_bad_field(ctx, "", "ttl", "must be above 0 and at most 100 years of minutes.");
+    *seconds = (int64_t)asked;
+    return ERR_NONE;
+}
+
+static enum err read_update(struct request_ctx *ctx, const struct jdoc *doc,
+                            const struct jnode *update, const char *path,
+                            struct langgraph_values *into)
+{
+    struct body {
+        const struct jnode *values, *command;
+    } b = {NULL, NULL};
+    static const struct jin_field fields[] = {
+        {"values", JIN_ANY, 0, offsetof(struct body, values), 0, 0},
+        {"command", JIN_ANY, 0, offsetof(struct body, command), 0, 0}};
+    char inner[128];
+    enum err e = jin_members(ctx, doc, update, path, fields, ARRAY_LEN(fields), &b, NULL);
+    if (e != ERR_NONE)
+        return e;
+    if (b.command && b.command->type != JT_NULL)
+        return api_bad_field(ctx, path, "command", "is for graphs, and there are none here.");
+    snprintf(inner, sizeof(inner), "%s.values", path);
+    return langgraph_add_values(ctx, doc, b.values, inner, into);
+}
+
+/* The values that a thread begins with: those of all updates, one after the other. */
+static enum err read_supersteps(struct request_ctx *ctx, const struct jdoc *doc,
+                                const struct jnode *steps, struct langgraph_values *into)
+{
+    size_t i = 0;
+    for (const struct jnode *step = jdoc_first(doc, steps); step; step = jdoc_next(doc, step)) {
+        static const struct jin_field fields[] = {{"updates", JIN_ARRAY, JIN_REQUIRED, 0, 0, 0}};
+        const struct jnode *updates = NULL;
+        char path[64];
+        snprintf(path, sizeof(path), "supersteps[%zu]", i);
+        enum err e = jin_members(ctx, doc, step, path, fields, 1, &updates, NULL);
+        size_t k = 0;
+        for (const struct jnode *u = e == ERR_NONE ? jdoc_first(doc, updates) : NULL; u;
+             u = jdoc_next(doc, u)) {
+            snprintf(path, sizeof(path), "supersteps[%zu].updates[%zu]", i, k++);
+            e = read_update(ctx, doc, u, path, into);
+            if (e != ERR_NONE)
+                return e;
+        }
+        if (e != ERR_NONE)
+            return e;
+        i++;
+    }
+    return ERR_NONE;
+}
+
+struct thread_body {
+    struct sv id, if_exists;
+    const struct jnode *metadata, *ttl, *supersteps;
+};
+
+static const struct jin_field thread_fields[] = {
+    {"metadata", JIN_OBJECT, JIN_NULLABLE, offsetof(struct thread_body, metadata), 0, 0},
+    {"ttl", JIN_ANY, 0, offsetof(struct thread_body, ttl), 0, 0},
+    /* Of a new one alone: */
+    {"thread_id", JIN_STRING, JIN_NULLABLE, offsetof(struct thread_body, id), 0, 0},
+    {"if_exists", JIN_STRING, JIN_NULLABLE, offsetof(struct thread_body, if_exists), 0, 0},
+    {"supersteps", JIN_ARRAY, JIN_NULLABLE, offsetof(struct thread_body, supersteps), 0, 0}};
+enum { PATCH_FIELDS = 2 };
+
+static enum err read_thread(struct request_ctx *ctx, const struct jdoc *doc, size_t n_fields,
+                            struct thread_body *b, int64_t *ttl_seconds)
+{
+    enum err e = jin_members(ctx, doc, doc->nodes, "", thread_fields, n_fields, b, NULL);
+    if (e == ERR_NONE)
+        e = api_check_metadata(ctx, doc, b->metadata, "");
+    return e == ERR_NONE ? read_ttl(ctx, doc, b->ttl, ttl_seconds) : e;
+}
+
+enum err langgraph_read_draft(struct request_ctx *ctx, const struct jdoc *doc,
+                              struct session_draft *out, bool *get_or_create)
+{
+    struct thread_body b = {.if_exists = SV("raise")};
+    struct langgraph_values values = {.fresh = true};
+    int64_t ttl_seconds;
+    enum err e = read_thread(ctx, doc, ARRAY_LEN(thread_fields), &b, &ttl_seconds);
+    if (e == ERR_NONE && b.id.p)
+        e = langgraph_thread_id(ctx, &b.id);
+    if (e != ERR_NONE)
+        return e;
+    const bool do_nothing = sv_eq(b.if_exists, SV("do_nothing"));
+    if (!do_nothing && !sv_eq(b.if_exists, SV("raise")))
+        return api_bad_field(ctx, "", "if_exists", "must be raise or do_nothing.");
+    if (b.supersteps)
+        e = read_supersteps(ctx, doc, b.supersteps, &values);
+    *get_or_create = do_nothing && b.id.p;
+    *out = (struct session_draft){.session_id = b.id,
+                                  .language = SV("en"),
+                                  .context = values.context.p ? values.context : SV("{}"),
+                                  .metadata = b.metadata ? b.metadata->raw : SV("{}"),
+                                  .ttl_seconds = ttl_seconds,
+                                  .sliding = true,
+                                  .messages = values.messages,
+                                  .n_messages = values.n};
+    return e;
+}
+
+enum err langgraph_read_patch(struct request_ctx *ctx, const struct jdoc *doc,
+                              struct session_patch *out)
+{
+    struct thread_body b = {.metadata = NULL};
+    int64_t ttl_seconds;
+    enum err e = read_thread(ctx, doc, PATCH_FIELDS, &b, &ttl_seconds);
+    *out = (struct session_patch){.has_ttl = ttl_seconds > 0,
+                                  .ttl_seconds = ttl_seconds,
+                                  .metadata = b.metadata ? b.metadata->raw : SV_NONE,
+                                  .metadata_how = SESSION_PATCH_OVERLAY};
+    return e;
+}
+
+/* A checkpoint of a subgraph is none that a thread here ever has. */
+static enum err checkpoint_id(struct request_ctx *ctx, const struct jdoc *doc,
+                              const struct jnode *checkpoint, struct sv *id)
+{
+    struct named {
+        struct sv id, ns;
+    } c = {*id, SV_NONE};
+    static const struct jin_field fields[] = {
+        {"checkpoint_id", JIN_STRING, JIN_NULLABLE, offsetof(struct named, id), 0, 0},
+        {"checkpoint_ns", JIN_STRING, JIN_NULLABLE, offsetof(struct named, ns), 0, 0}};
+    enum err e =
+        jin_members(ctx, doc, checkpoint, "checkpoint", fields, ARRAY_LEN(fields), &c, NULL);
+    *id = c.ns.n > 0 ? SV("none") : c.id;
+    return e;
+}
+
+enum err langgraph_read_checkpoint(struct request_ctx *ctx, const struct jdoc *doc, struct sv *id)
+{
+    static const struct jin_field fields[] = {{"checkpoint", JIN_OBJECT, JIN_REQUIRED, 0, 0, 0}};
+    const struct jnode *checkpoint = NULL;
+    *id = SV_NONE;
+    enum err e = jin_members(ctx, doc, doc->nodes, "", fields, 1, &checkpoint, NULL);
+    return e == ERR_NONE ? checkpoint_id(ctx, doc, checkpoint, id) : e;
+}
+
+enum err langgraph_read_update(struct request_ctx *ctx, const struct jdoc *doc,
+                               struct langgraph_values *values, struct sv *checkpoint)
+{
+    struct body {
+        const struct jnode *values, *checkpoint;
+        struct sv id;
+    } b = {.id = SV_NONE};
+    static const struct jin_field fields[] = {
+        {"values", JIN_ANY, 0, offsetof(struct body, values), 0, 0},
+        {"checkpoint", JIN_OBJECT, JIN_NULLABLE, offsetof(struct body, checkpoint), 0, 0},
+        {"checkpoint_id", JIN_STRING, JIN_NULLABLE, offsetof(struct body, id), 0, 0}};
+    enum err e = jin_members(ctx, doc, doc->nodes, "", fields, ARRAY_LEN(fields), &b, NULL);
+    if (e == ERR_NONE && b.checkpoint)
+        e = checkpoint_id(ctx, doc, b.checkpoint, &b.id);
+    *checkpoint = b.id;
+    return e == ERR_NONE ? langgraph_add_values(ctx, doc, b.values, "values", values) : e;
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/* Threads and messages in LangGraph's form, written straight into the response. */
+#include "langgraph.h"
+
+#include "parley/base/uuid.h"
+#include "parley/json/members.h"
+
+/* LangChain's names for who speaks; other roles have the same name there. */
+static struct sv type_of(struct sv role)
+{
+    if (sv_eq(role, SV("user")))
+        return SV("human");
+    return sv_eq(role, SV("assistant")) ? SV("ai") : role;
+}
+
+/* What is no message has all that its interface knew of it among its other members. */
+static void write_message(struct jout *j, const struct session_message *m)
+{
+    const bool proper = sv_eq(m->type, SV("message"));
+    const char *own[5] = {"type", "id"};
+    size_t n = 2;
+    jout_object_open(j);
+    jout_key(j, "type");
+    jout_sv(j, proper ? type_of(m->role) : m->type);
+    jout_key(j, "id");
+    jout_sv(j, m->message_id);
+    if (!proper && m->role.p) {
+        own[n++] = "role";
+        jout_key(j, "role");
+        jout_sv(j, m->role);
+    }
+    if (m->content.p) {
+        own[n++] = "content";
+        jout_key(j, "content");
+        jout_raw(j, m->content);
+    }
+    jmembers_write(j, m->extra, own);
+    jout_object_close(j);
+}
+
+static void write_values(struct jout *j, const struct session *s, bool messages)
+{
+    static const char *const own[] = {"messages", NULL};
+    jout_object_open(j);
+    jmembers_write(j, s->context, own);
+    if (messages) {
+        jout_key(j, "messages");
+        jout_array_open(j);
+        for (size_t i = 0; i < s->n_messages; i++)
+            write_message(j, &s->messages[i]);
+        jout_array_close(j);
+    }
+    jout_object_close(j);
+}
+
+static void empty_object(struct jout *j)
+{
+    jout_raw(j, SV("{}"));
+}
+
+static bool key_if(struct jout *j, unsigned fields, enum langgraph_field field, const char *name)
+{
+    if (fields & field)
+        jout_key(j, name);
+    return fields & field;
+}
+
+void langgraph_write_thread(struct jout *j, const struct session *s, unsigned fields)
+{
+    jout_object_open(j);
+    if (key_if(j, fields, LANGGRAPH_ID, "thread_id"))
+        jout_sv(j, s->session_id);
+    if (key_if(j, fields, LANGGRAPH_CREATED, "created_at"))
+        jout_time(j, s->created_at);
+    if (key_if(j, fields, LANGGRAPH_UPDATED, "updated_at"))
+        jout_time(j, s->updated_at);
+    if (key_if(j, fields, LANGGRAPH_STATE_UPDATED, "state_updated_at"))
+        jout_time(j, s->updated_at);
+    if (key_if(j, fields, LANGGRAPH_METADATA, "metadata"))
+        jout_raw(j, s->metadata);
+    if (key_if(j, fields, LANGGRAPH_STATUS, "status"))
+        jout_sv(j, SV("idle"));
+    if (key_if(j, fields, LANGGRAPH_CONFIG, "config"))
+        empty_object(j);
+    if (key_if(j, fields, LANGGRAPH_VALUES, "values"))
+        write_values(j, s, fields & LANGGRAPH_MESSAGES);
+    if (key_if(j, fields, LANGGRAPH_INTERRUPTS, "interrupts"))
+        empty_object(j);
+    if (key_if(j, fields, LANGGRAPH_ERROR, "error"))
+        jout_null(j);
+    api_write_degraded(j, s->degraded);
+    jout_object_close(j);
+}
+
+/* The members of a checkpoint that is named; map: with that of its subgraphs, of which there are
+ * none. */
+static void write_checkpoint(struct jout *j, struct sv thread_id, int64_t generation,
+                             int64_t version, bool map)
+{
+    char id[UUID_LEN + 1];
+    uuid_v8_pack((uint64_t)generation, (uint64_t)version, id);
+    jout_object_open(j);
+    jout_key(j, "thread_id");
+    jout_sv(j, thread_id);
+    jout_key(j, "checkpoint_ns");
+    jout_sv(j, SV(""));
+    jout_key(j, "checkpoint_id");
+    jout_sv(j, (struct sv){id, UUID_LEN});
+    if (map) {
+        jout_key(j, "checkpoint_map");
+        jout_null(j);
+    }
+    jout_object_close(j);
+}
+
+void langgraph_write_updated(struct jout *j, const struct session_receipt *r)
+{
+    jout_object_open(j);
+    jout_key(j, "checkpoint");
+    write_checkpoint(j, r->session_id, r->generation, r->version, true);
+    jout_key(j, "configurable");
+    write_checkpoint(j, r->session_id, r->generation, r->version, false);
+    jout_object_close(j);
+}
+
+void langgraph_write_state(struct jout *j, const struct session *s)
+{
+    static const struct sv none = SV_INIT("[]");
+    jout_object_open(j);
+    jout_key(j, "values");
+    write_values(j, s, true);
+    jout_key(j, "next");
+    jout_raw(j, none);
+    jout_key(j, "checkpoint");
+    write_checkpoint(j, s->session_id, s->generation, s->version, true);
+    jout_key(j, "metadata");
+    jout_raw(j, s->metadata);
+    jout_key(j, "created_at");
+    jout_time(j, s->updated_at);
+    jout_key(j, "parent_checkpoint");
+    jout_null(j);
+    jout_key(j, "tasks");
+    jout_raw(j, none);
+    jout_key(j, "interrupts");
+    jout_raw(j, none);
+    api_write_degraded(j, s->degraded);
+    jout_object_close(j);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* LangGraph's interface: its route table and the form of its errors. */
+#include "interface.h"
+#include "langgraph.h"
+
+#include <string.h>
+
+#include "parley/http/problem.h"
+
+static const struct http_route routes[] = {
+    {HTTP_POST, "/threads", "thread_create", langgraph_thread_create},
+    {HTTP_GET, "/threads/*", "thread_get", langgraph_thread_get},
+    {HTTP_PATCH, "/threads/*", "thread_patch", langgraph_thread_patch},
+    {HTTP_DELETE, "/threads/*", "thread_delete", langgraph_thread_delete},
+    {HTTP_POST, "/threads/search", "threads_search", langgraph_threads_search},
+    {HTTP_POST, "/threads/count", "threads_count", langgraph_threads_count},
+    {HTTP_POST, "/threads/*/copy", "thread_copy", langgraph_thread_copy},
+    {HTTP_GET, "/threads/*/state", "thread_state_get", langgraph_state_get},
+    {HTTP_POST, "/threads/*/state", "thread_state_update", langgraph_state_update},
+    {HTTP_GET, "/threads/*/state/*", "thread_state_get_at", langgraph_state_get_at},
+    {HTTP_POST, "/threads/*/state/checkpoint", "thread_state_find", langgraph_state_find},
+};
+
+/* What LangGraph's SDK sends again by itself, up to four times: every status but 400 to 409 and
+ * 422. So what may pass is a 429 or a 5xx; what will not is none of them, and neither is a change
+ * that may be made already and that a second sending would make twice: only with a key, or as
+ * another method than POST, can it be sent again without harm. */
+static int status_of(const struct request_ctx *ctx, const struct http_request *req, int status)
+{
+    switch (ctx->err.err) {
+    case ERR_BUSY:
+        return 503;
+    case ERR_PRECONDITION:
+        return 409;
+    case ERR_OUTCOME_UNKNOWN:
+        return req->method == HTTP_POST && !http_header_get(req, "idempotency-key").p ? 409
+                                                                                      : status;
+    case ERR_TIMEOUT:
+        return ctx->err.slug && strcmp(ctx->err.slug, LANGGRAPH_TOO_SLOW) == 0 ? 422 : status;
+    case ERR_INVALID:
+    case ERR_TOO_LARGE:
+    case ERR_URI_TOO_LONG:
+    case ERR_MEDIA_TYPE:
+        return 422;
+    default:
+        return status;
+    }
+}
+
+static const char no_graphs[] =
+    "There is no such route: parley keeps threads with their metadata and their current state. It "
+    "runs no graphs, so it has no runs, checkpoints, assistants, crons or store.";
+
+/* What the session module calls by other names. */
+static struct sv field_of(const char *field)
+{
+    if (strcmp(field, "session_id") == 0)
+        return SV("thread_id");
+    return strcmp(field, "context") == 0 ? SV("values") : sv_from(field);
+}
+
+static void problem(struct request_ctx *ctx, const struct http_request *req,
+                    struct http_response *res)
+{
+    struct http_fault fault = http_fault_of(ctx);
+    fault.status = status_of(ctx, req, fault.status);
+    if (strcmp(fault.code, "no_such_route") == 0)
+        fault.detail = no_graphs;
+    http_fault_begin(ctx, &fault, res);
+    struct jout j;
+    api_begin(res, fault.status, &j);
+    jout_object_open(&j);
+    jout_key(&j, "detail");
+    jout_sv(&j, sv_from(fault.detail));
+    jout_key(&j, "code");
+    jout_sv(&j, sv_from(fault.code));
+    if (ctx->err.field[0]) {
+        jout_key(&j, "field");
+        jout_sv(&j, field_of(ctx->err.field));
+    }
+    jout_key(&j, "request_id");
+    jout_sv(&j, ctx->request_id);
+    jout_object_close(&j);
+}
+
+static const char *const prefixes[] = {"/threads", "/runs",  "/assistants",
+                                       "/crons",   "/store", NULL};
+
+const struct api_interface langgraph_interface = {
+    {routes, ARRAY_LEN(routes), problem, false},
+    prefixes,
+    false,
+};

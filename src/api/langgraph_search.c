@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/* Handlers of /threads/search and /threads/count, and what their bodies say. No message is read for
+ * either. */
+#include "langgraph.h"
+
+#include <stdio.h>
+
+enum { LIMIT_DEFAULT = 10, LIMIT_MAX = 1000, IDS_MAX = 1000 };
+
+struct search_body {
+    const struct jnode *metadata, *values, *ids, *select;
+    struct sv status, sort_by, sort_order;
+    int64_t limit, offset;
+};
+
+static const struct jin_field search_fields[] = {
+    {"metadata", JIN_OBJECT, JIN_NULLABLE, offsetof(struct search_body, metadata), 0, 0},
+    {"values", JIN_OBJECT, JIN_NULLABLE, offsetof(struct search_body, values), 0, 0},
+    {"ids", JIN_ARRAY, JIN_NULLABLE, offsetof(struct search_body, ids), 0, IDS_MAX},
+    {"status", JIN_STRING, JIN_NULLABLE, offsetof(struct search_body, status), 0, 0},
+    /* Of a search alone: */
+    {"limit", JIN_I64, JIN_NULLABLE, offsetof(struct search_body, limit), 1, LIMIT_MAX},
+    {"offset", JIN_I64, JIN_NULLABLE, offsetof(struct search_body, offset), 0, INT64_MAX},
+    {"sort_by", JIN_STRING, JIN_NULLABLE, offsetof(struct search_body, sort_by), 0, 0},
+    {"sort_order", JIN_STRING, JIN_NULLABLE, offsetof(struct search_body, sort_order), 0, 0},
+    {"select", JIN_ARRAY, JIN_NULLABLE, offsetof(struct search_body, select), 0, 64}};
+enum { COUNT_FIELDS = 4 };
+
+static enum err read_ids(struct request_ctx *ctx, const struct jdoc *doc, const struct jnode *list,
+                         struct session_query *q)
+{
+    struct sv *ids = arena_array(ctx->arena, list->children, sizeof(*ids));
+    size_t i = 0;
+    if (!ids)
+        return ctx_nomem(ctx);
+    for (const struct jnode *n = jdoc_first(doc, list); n; n = jdoc_next(doc, n), i++) {
+        char path[32];
+        snprintf(path, sizeof(path), "ids[%zu]", i);
+        enum err e = n->type == JT_STRING ? jdoc_string(ctx, n, &ids[i]) : ERR_NONE;
+        if (e == ERR_NONE && (n->type != JT_STRING || !session_id_valid(ids[i])))
+            return api_bad_field(ctx, "", path, "must be the id of a thread.");
+        if (e == ERR_NONE)
+            e = session_id_canonical(ctx, &ids[i]);
+        if (e != ERR_NONE)
+            return e;
+    }
+    q->ids = ids;
+    q->n_ids = i;
+    return ERR_NONE;
+}
+
+static enum err read_sort(struct request_ctx *ctx, const struct search_body *b,
+                          struct session_query *q)
+{
+    static const struct {
+        const char *name;
+        enum session_sort sort;
+    } sorts[] = {{"created_at", SESSION_BY_CREATION},
+                 {"status", SESSION_BY_CREATION}, /* all have the same */
+                 {"updated_at", SESSION_BY_UPDATE},
+                 {"state_updated_at", SESSION_BY_UPDATE},
+                 {"thread_id", SESSION_BY_ID}};
+    size_t i = 0;
+    while (i < ARRAY_LEN(sorts) && !sv_eq(b->sort_by, sv_from(sorts[i].name)))
+        i++;
+    if (i == ARRAY_LEN(sorts))
+        return api_bad_field(
+            ctx, "", "sort_by",
+            "must be thread_id, status, created_at, updated_at or state_updated_at.");
+    q->sort = sorts[i].sort;
+    q->ascending = sv_eq(b->sort_order, SV("asc"));
+    if (!q->ascending && !sv_eq(b->sort_order, SV("desc")))
+        return api_bad_field(ctx, "", "sort_order", "must be asc or desc.");
+    return ERR_NONE;
+}
+
+/* As bits of enum langgraph_field; all where nothing is selected. */
+static enum err read_select(struct request_ctx *ctx, const struct jdoc *doc,
+                            const struct jnode *list, unsigned *fields)
+{
+    static const struct {
+        const char *name;
+        unsigned field;
+    } known[] = {{"thread_id", LANGGRAPH_ID},       {"created_at", LANGGRAPH_CREATED},
+                 {"updated_at", LANGGRAPH_UPDATED}, {"state_updated_at", LANGGRAPH_STATE_UPDATED},
+                 {"metadata", LANGGRAPH_METADATA},  {"status", LANGGRAPH_STATUS},
+                 {"config", LANGGRAPH_CONFIG},      {"context", 0}, /* of runs: there is none */
+                 {"values", LANGGRAPH_VALUES},      {"interrupts", LANGGRAPH_INTERRUPTS},
+                 {"error", LANGGRAPH_ERROR}};
+    size_t at = 0;
+    *fields = list && list->children ? 0 : LANGGRAPH_ALL;
+    for (const struct jnode *n = list ? jdoc_first(doc, list) : NULL; n; n = jdoc_next(doc, n)) {
+        char path[32];
+        size_t i = 0;
+        struct sv name = SV("");
+        enum err e = n->type == JT_STRING ? jdoc_string(ctx, n, &name) : ERR_NONE;
+        if (e != ERR_NONE)
+            return e;
+        while (i < ARRAY_LEN(known) && !sv_eq(name, sv_from(known[i].name)))
+            i++;
+        snprintf(path, sizeof(path), "select[%zu]", at++);
+        if (i == ARRAY_LEN(known))
+            return api_bad_field(ctx, "", path, "is not a field of a thread.");
+        *fields |= known[i].field;
+    }
+    return ERR_NONE;
+}
+
+/* *none: no thread is ever in that status. */
+static enum err read_status(struct request_ctx *ctx, struct sv status, bool *none)
+{
+    *none =
+        sv_eq(status, SV("busy")) || sv_eq(status, SV("interrupted")) || sv_eq(status, SV("error"));
+    if (*none || sv_eq(status, SV("idle")))
+        return ERR_NONE;
+    return api_bad_field(ctx, "", "status", "must be idle, busy, interrupted or error.");
+}
+
+static struct sv filter(const struct jnode *object)
+{
+    return object && object->children ? object->raw : SV_NONE;
+}
+
+static enum err read_query(struct request_ctx *ctx, const struct http_call *call, size_t n_fields,
+                           struct session_query *q, unsigned *fields, bool *none)
+{
+    struct search_body b = {.status = SV("idle"),
+                            .sort_by = SV("created_at"),
+                            .sort_order = SV("desc"),
+                            .limit = LIMIT_DEFAULT};
+    struct jdoc doc;
+    *q = (struct session_query){.user = SV_NONE};
+    enum err e = api_user(ctx, call->req, &q->user);
+    if (e == ERR_NONE)
+        e = api_body(ctx, call->req, API_BODY_OPTIONAL, &doc);
+    if (e == ERR_NONE)
+        e = jin_members(ctx, &doc, doc.nodes, "", search_fields, n_fields, &b, NULL);
+    if (e == ERR_NONE && b.values && jdoc_member(&doc, b.values, SV("messages")))
+        e = api_bad_field(ctx, "values", "messages", "cannot be searched.");
+    if (e == ERR_NONE && b.ids)
+        e = read_ids(ctx, &doc, b.ids, q);
+    if (e == ERR_NONE)
+        e = read_status(ctx, b.status, none);
+    if (e == ERR_NONE)
+        e = read_sort(ctx, &b, q);
+    if (e == ERR_NONE)
+        e = read_select(ctx, &doc, b.select, fields);
+    if (e != ERR_NONE)
+        return e;
+    q->metadata = filter(b.metadata);
+    q->context = filter(b.values);
+    q->limit = (size_t)b.limit;
+    q->offset = b.offset;
+    q->with_context = *fields & LANGGRAPH_VALUES;
+    q->with_metadata = *fields & LANGGRAPH_METADATA;
+    return ERR_NONE;
+}
+
+/* What takes too long once does so again: the SDK is not to repeat it by itself. */
+static enum err searched(struct request_ctx *ctx, enum err e)
+{
+    if (e != ERR_TIMEOUT)
+        return e;
+    ctx_clear_error(ctx);
+    return ctx_fail(ctx, ERR_TIMEOUT, LANGGRAPH_TOO_SLOW, NULL,
+                    "There are more threads to look at than the time is enough for. Sort by "
+                    "created_at, or ask by ids or for one user.");
+}
+
+enum err langgraph_threads_search(struct request_ctx *ctx, const struct http_call *call,
+                                  struct http_response *res)
+{
+    struct session_query q;
+    struct session_list list = {.n = 0};
+    unsigned fields;
+    bool none;
+    enum err e = read_query(ctx, call, ARRAY_LEN(search_fields), &q, &fields, &none);
+    if (e == ERR_NONE && !none)
+        e = searched(ctx, session_search(api_sessions(call), ctx, &q, &list));
+    if (e != ERR_NONE)
+        return e;
+    struct jout j;
+    api_begin(res, 200, &j);
+    jout_array_open(&j);
+    for (size_t i = 0; i < list.n; i++)
+        langgraph_write_thread(&j, &list.sessions[i], fields);
+    jout_array_close(&j);
+    return ERR_NONE;
+}
+
+enum err langgraph_threads_count(struct request_ctx *ctx, const struct http_call *call,
+                                 struct http_response *res)
+{
+    struct session_query q;
+    unsigned fields;
+    bool none;
+    int64_t n = 0;
+    enum err e = read_query(ctx, call, COUNT_FIELDS, &q, &fields, &none);
+    if (e == ERR_NONE && !none)
+        e = searched(ctx, session_count(api_sessions(call), ctx, &q, &n));
+    if (e != ERR_NONE)
+        return e;
+    struct jout j;
+    api_begin(res, 200, &j);
+    jout_i64(&j, n);
+    return ERR_NONE;
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Handlers of /threads/{id}/state. The one checkpoint that a thread has is the state it is in: its
+ * id is made of the session's generation and version, so an update that names it is a
+ * compare-and-set.
+ */
+#include "langgraph.h"
+
+#include <stdio.h>
+
+#include "parley/base/uuid.h"
+#include "parley/http/conditional.h"
+
+static bool is_current(struct sv checkpoint, const struct session *s)
+{
+    uint64_t generation, version;
+    return uuid_v8_unpack(checkpoint, &generation, &version) &&
+           generation == (uint64_t)s->generation && version == (uint64_t)s->version;
+}
+
+/* checkpoint: absent for whatever is current. */
+static enum err answer_state(struct request_ctx *ctx, const struct http_call *call,
+                             struct sv checkpoint, struct http_response *res)
+{
+    struct session s;
+    struct sv user, id = call->captures[0];
+    enum err e = langgraph_thread_id(ctx, &id);
+    if (e == ERR_NONE)
+        e = api_user(ctx, call->req, &user);
+    if (e == ERR_NONE)
+        e = session_get(api_sessions(call), ctx, id, user, SESSION_MESSAGES_MAX, &s);
+    if (e == ERR_NONE && checkpoint.p && !is_current(checkpoint, &s))
+        e = ctx_fail(
+            ctx, ERR_NOT_FOUND, "no_such_checkpoint", "checkpoint_id",
+            "This is not the current checkpoint of the thread, and parley keeps no other.");
+    if (e != ERR_NONE)
+        return e;
+    struct jout j;
+    api_begin(res, 200, &j);
+    langgraph_write_state(&j, &s);
+    return api_validator(ctx, res, s.degraded,
+                         http_etag_version(ctx->arena, s.generation, s.version));
+}
+
+enum err langgraph_state_get(struct request_ctx *ctx, const struct http_call *call,
+                             struct http_response *res)
+{
+    return answer_state(ctx, call, SV_NONE, res);
+}
+
+enum err langgraph_state_get_at(struct request_ctx *ctx, const struct http_call *call,
+                                struct http_response *res)
+{
+    return answer_state(ctx, call, call->captures[1], res);
+}
+
+enum err langgraph_state_find(struct request_ctx *ctx, const struct http_call *call,
+                              struct http_response *res)
+{
+    struct jdoc doc;
+    struct sv checkpoint = SV_NONE;
+    enum err e = api_body(ctx, call->req, API_BODY_REQUIRED, &doc);
+    if (e == ERR_NONE)
+        e = langgraph_read_checkpoint(ctx, &doc, &checkpoint);
+    return e == ERR_NONE ? answer_state(ctx, call, checkpoint, res) : e;
+}
+
+/* The checkpoint of an update as If-Match has it; one that is no checkpoint of ours matches none.
+ */
+static enum err expect(struct request_ctx *ctx, struct sv checkpoint, struct sv *tag,
+                       struct session_guard *guard)
+{
+    uint64_t generation, version;
+    if (!checkpoint.p)
+        return ERR_NONE;
+    if (guard->if_match)
+        return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
+                        "The checkpoint says what must match.");
+    *tag = uuid_v8_unpack(checkpoint, &generation, &version)
+               ? http_etag_version(ctx->arena, (int64_t)generation, (int64_t)version)
+               : SV("none");
+    guard->if_match = tag;
+    guard->n_if_match = 1;
+    return tag->p ? ERR_NONE : ctx_nomem(ctx);
+}
+
+/* Says it in the words of the request. */
+static enum err update_failed(struct request_ctx *ctx, enum err e, struct sv checkpoint,
+                              const struct langgraph_values *values, size_t at)
+{
+    if (at < values->n)
+        snprintf(ctx->err.field, sizeof(ctx->err.field), "values.messages[%zu].id",
+                 values->places[at]);
+    if (e != ERR_PRECONDITION || !checkpoint.p)
+        return e;
+    ctx_clear_error(ctx);
+    return ctx_fail(ctx, e, "version_conflict", "checkpoint_id",
+                    "The thread has changed since this checkpoint.");
+}
+
+enum err langgraph_state_update(struct request_ctx *ctx, const struct http_call *call,
+                                struct http_response *res)
+{
+    struct jdoc doc;
+    struct langgraph_values values = {.fresh = false};
+    struct session_guard guard;
+    struct session_receipt receipt;
+    struct sv checkpoint = SV_NONE, tag, id = call->captures[0];
+    size_t at = SESSION_MESSAGES_MAX;
+    enum err e = langgraph_thread_id(ctx, &id);
+    if (e == ERR_NONE)
+        e = api_guard(ctx, call->req, &guard);
+    if (e == ERR_NONE)
+        e = api_body(ctx, call->req, API_BODY_REQUIRED, &doc);
+    if (e == ERR_NONE)
+        e = langgraph_read_update(ctx, &doc, &values, &checkpoint);
+    if (e == ERR_NONE)
+        e = expect(ctx, checkpoint, &tag, &guard);
+    if (e != ERR_NONE)
+        return e;
+    const struct session_update update = {values.messages, values.edits, values.n, values.clear,
+                                          values.context};
+    e = session_update(api_sessions(call), ctx, id, &update, &guard, &receipt, &at);
+    if (e != ERR_NONE)
+        return update_failed(ctx, e, checkpoint, &values, at);
+    api_replayed(res, &receipt);
+    struct jout j;
+    api_begin(res, 200, &j);
+    langgraph_write_updated(&j, &receipt);
+    return api_etag(ctx, res, http_etag_version(ctx->arena, receipt.generation, receipt.version));
+}

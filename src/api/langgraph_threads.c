@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/* Handlers of /threads and /threads/{id}. */
+#include "langgraph.h"
+
+#include "parley/http/conditional.h"
+
+/* What a write answers with has only the newest of its messages, or none: here are the others. The
+ * write is done, so should this fail its answer comes without messages, and not as an error that
+ * looks as if it was not. */
+static bool complete(struct request_ctx *ctx, const struct http_call *call, struct session *s)
+{
+    struct session whole;
+    if (s->n_messages == (size_t)s->message_count)
+        return true;
+    enum err e =
+        session_get(api_sessions(call), ctx, s->session_id, SV_NONE, SESSION_MESSAGES_MAX, &whole);
+    ctx_clear_error(ctx);
+    if (e != ERR_NONE || whole.generation != s->generation)
+        return false;
+    s->messages = whole.messages;
+    s->n_messages = whole.n_messages;
+    return true;
+}
+
+static enum err answer_thread(struct request_ctx *ctx, struct http_response *res,
+                              const struct session *s, bool messages)
+{
+    struct jout j;
+    api_begin(res, 200, &j);
+    langgraph_write_thread(&j, s, LANGGRAPH_ALL | (messages ? LANGGRAPH_MESSAGES : 0));
+    return api_validator(ctx, res, s->degraded,
+                         http_etag_version(ctx->arena, s->generation, s->version));
+}
+
+enum err langgraph_thread_create(struct request_ctx *ctx, const struct http_call *call,
+                                 struct http_response *res)
+{
+    struct jdoc doc;
+    struct session_draft draft;
+    struct session_guard guard;
+    struct session session;
+    struct session_receipt receipt;
+    bool get_or_create;
+    enum err e = api_guard(ctx, call->req, &guard);
+    if (e == ERR_NONE)
+        e = api_body(ctx, call->req, API_BODY_OPTIONAL, &doc);
+    if (e == ERR_NONE)
+        e = langgraph_read_draft(ctx, &doc, &draft, &get_or_create);
+    if (e == ERR_NONE && guard.if_match)
+        e = ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
+                     "There is nothing yet that it could match.");
+    if (e != ERR_NONE)
+        return e;
+    draft.user_id = guard.user;
+    e = get_or_create
+            ? session_get_or_create(api_sessions(call), ctx, &draft, &guard, &session, &receipt)
+            : session_create(api_sessions(call), ctx, &draft, &guard, &session, &receipt);
+    if (e != ERR_NONE)
+        return e;
+    api_replayed(res, &receipt);
+    return answer_thread(ctx, res, &session, complete(ctx, call, &session));
+}
+
+enum err langgraph_thread_get(struct request_ctx *ctx, const struct http_call *call,
+                              struct http_response *res)
+{
+    struct session session;
+    struct sv user, id = call->captures[0];
+    enum err e = langgraph_thread_id(ctx, &id);
+    if (e == ERR_NONE)
+        e = api_user(ctx, call->req, &user);
+    if (e == ERR_NONE)
+        e = session_get(api_sessions(call), ctx, id, user, SESSION_MESSAGES_MAX, &session);
+    return e == ERR_NONE ? answer_thread(ctx, res, &session, true) : e;
+}
+
+enum err langgraph_thread_patch(struct request_ctx *ctx, const struct http_call *call,
+                                struct http_response *res)
+{
+    struct jdoc doc;
+    struct session_patch patch;
+    struct session_guard guard;
+    struct session session;
+    struct session_receipt receipt;
+    struct sv id = call->captures[0];
+    enum err e = langgraph_thread_id(ctx, &id);
+    if (e == ERR_NONE)
+        e = api_guard(ctx, call->req, &guard);
+    if (e == ERR_NONE)
+        e = api_body(ctx, call->req, API_BODY_PATCH, &doc);
+    if (e == ERR_NONE)
+        e = langgraph_read_patch(ctx, &doc, &patch);
+    if (e == ERR_NONE)
+        e = session_patch(api_sessions(call), ctx, id, &patch, &guard, &session, &receipt);
+    if (e != ERR_NONE)
+        return e;
+    api_replayed(res, &receipt);
+    return answer_thread(ctx, res, &session, complete(ctx, call, &session));
+}
+
+enum err langgraph_thread_delete(struct request_ctx *ctx, const struct http_call *call,
+                                 struct http_response *res)
+{
+    struct session_guard guard;
+    struct session_receipt receipt;
+    struct sv id = call->captures[0];
+    enum err e = langgraph_thread_id(ctx, &id);
+    if (e == ERR_NONE)
+        e = api_guard(ctx, call->req, &guard);
+    if (e == ERR_NONE)
+        e = session_delete(api_sessions(call), ctx, id, &guard, &receipt);
+    if (e != ERR_NONE)
+        return e;
+    api_replayed(res, &receipt);
+    res->status = 204;
+    return ERR_NONE;
+}
+
+enum err langgraph_thread_copy(struct request_ctx *ctx, const struct http_call *call,
+                               struct http_response *res)
+{
+    struct session_guard guard;
+    struct session session;
+    struct session_receipt receipt;
+    struct sv id = call->captures[0];
+    enum err e = langgraph_thread_id(ctx, &id);
+    if (e == ERR_NONE)
+        e = api_guard(ctx, call->req, &guard);
+    if (e == ERR_NONE)
+        e = session_copy(api_sessions(call), ctx, id, &guard, &session, &receipt);
+    if (e != ERR_NONE)
+        return e;
+    api_replayed(res, &receipt);
+    return answer_thread(ctx, res, &session, true);
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Values as LangGraph's clients send them. A message has LangChain's form ({"type": "human",
+ * "content": …}), that of its JavaScript objects when they are written as JSON ({"lc": 1, "type":
+ * "constructor", "id": […, "HumanMessage"], "kwargs": {…}}), or OpenAI's ({"role": "user", …}).
+ * Role, content and id are the message's own; every other member is kept in its extra, as it was
+ * written. What is of another type is kept whole, as an item that is no message.
+ */
+#include "langgraph.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "parley/json/members.h"
+#include "parley/json/merge.h"
+
+/* The types of messages, and the roles that they are stored as. */
+static const struct {
+    const char *type, *role;
+} roles[] = {{"human", "user"},         {"ai", "assistant"},      {"system", "system"},
+             {"tool", "tool"},          {"function", "function"}, {"developer", "developer"},
+             {"chat", "chat"},          {"generic", "generic"},   {"user", "user"},
+             {"assistant", "assistant"}};
+
+static struct sv role_of(struct sv type)
+{
+    for (size_t i = 0; i < ARRAY_LEN(roles); i++)
+        if (sv_eq(type, sv_from(roles[i].type)))
+            return sv_from(roles[i].role);
+    return SV_NONE;
+}
+
+/* A message as it was found: body has the members, type and role are absent where not given. */
+struct found {
+    const struct jnode *body, *content;
+    struct sv type, role, id;
+};
+
+static const struct jin_field found_fields[] = {
+    {"type", JIN_STRING, JIN_NULLABLE, offsetof(struct found, type), 1, API_NAME_MAX},
+    {"role", JIN_STRING, JIN_NULLABLE, offsetof(struct found, role), 1, API_NAME_MAX},
+    {"id", JIN_STRING, JIN_NULLABLE, offsetof(struct found, id), 0, 0},
+    {"content", JIN_ANY, 0, offsetof(struct found, content), 0, 0}};
+
+static bool cut_end(struct sv *s, struct sv end)
+{
+    if (s->n <= end.n || memcmp(s->p + s->n - end.n, end.p, end.n) != 0)
+        return false;
+    s->n -= end.n;
+    return true;
+}
+
+/* "HumanMessage" and "AIMessageChunk" are names of classes, "human" and "ai" those of types. */
+static enum err type_of_class(struct request_ctx *ctx, struct sv *name)
+{
+    struct sv s = *name;
+    (void)cut_end(&s, SV("Chunk"));
+    if (!cut_end(&s, SV("Message")))
+        return ERR_NONE;
+    char *type = arena_alloc(ctx->arena, s.n);
+    if (!type)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < s.n; i++)
+        type[i] = (char)(s.p[i] >= 'A' && s.p[i] <= 'Z' ? s.p[i] + 'a' - 'A' : s.p[i]);
+    *name = (struct sv){type, s.n};
+    return ERR_NONE;
+}
+
+/* The JSON of an object of LangChain's JavaScript library. */
+static enum err find_constructed(struct request_ctx *ctx, const struct jdoc *doc,
+                                 const struct jnode *node, const char *path, struct found *out)
+{
+    struct constructed {
+        const struct jnode *id, *kwargs;
+    } c;
+    static const struct jin_field fields[] = {
+        {"id", JIN_ARRAY, JIN_REQUIRED, offsetof(struct constructed, id), 1, 16},
+        {"kwargs", JIN_OBJECT, JIN_REQUIRED, offsetof(struct constructed, kwargs), 0, 0}};
+    struct sv inner = arena_printf(ctx->arena, "%s.kwargs", path);
+    if (!inner.p)
+        return ctx_nomem(ctx);
+    enum err e = jin_members(ctx, doc, node, path, fields, ARRAY_LEN(fields), &c, NULL);
+    if (e != ERR_NONE)
+        return e;
+    const struct jnode *name = jdoc_first(doc, c.id);
+    while (jdoc_next(doc, name))
+        name = jdoc_next(doc, name);
+    if (name->type != JT_STRING)
+        return api_bad_field(ctx, path, "id", "must end in the name of a class.");
+    e = jin_members(ctx, doc, c.kwargs, inner.p, found_fields, ARRAY_LEN(found_fields), out, NULL);
+    out->body = c.kwargs;
+    return e == ERR_NONE ? jdoc_string(ctx, name, &out->type) : e;
+}
+
+static enum err find(struct request_ctx *ctx, const struct jdoc *doc, const struct jnode *node,
+                     const char *path, struct found *out)
+{
+    *out = (struct found){.body = node};
+    if (node->type != JT_OBJECT)
+        return ctx_fail(ctx, ERR_INVALID, "wrong_type", path, "%s must be a message.", path);
+    enum err e =
+        jdoc_member(doc, node, SV("lc")) && jdoc_member(doc, node, SV("kwargs"))
+            ? find_constructed(ctx, doc, node, path, out)
+            : jin_members(ctx, doc, node, path, found_fields, ARRAY_LEN(found_fields), out, NULL);
+    if (e == ERR_NONE && out->type.p)
+        e = type_of_class(ctx, &out->type);
+    if (e != ERR_NONE)
+        return e;
+    if (out->id.p && !session_message_id_valid(out->id))
+        return api_bad_field(ctx, path, "id",
+                             "must be 1 to 128 of A-Z a-z 0-9 . _ : - and not of digits alone.");
+    return out->id.p ? session_message_id_canonical(ctx, &out->id) : ERR_NONE;
+}
+
+static enum err keep_others(struct request_ctx *ctx, const struct found *f,
+                            const char *const *without, struct session_message_draft *out)
+{
+    return jmembers_without(ctx->arena, f->body->raw, without, &out->extra) == ERR_NONE
+               ? ERR_NONE
+               : ctx_nomem(ctx);
+}
+
+static enum err read_message(struct request_ctx *ctx, const struct found *f, const char *path,
+                             struct session_message_draft *out)
+{
+    static const char *const by_type[] = {"type", "id", "content", NULL};
+    static const char *const by_role[] = {"type", "id", "content", "role", NULL};
+    const bool typed = f->type.p && role_of(f->type).p;
+    const struct sv known = role_of(typed ? f->type : f->role);
+    out->type = SV("message");
+    out->role = known.p ? known : f->role;
+    if (!out->role.p)
+        return api_bad_field(ctx, path, f->type.p ? "role" : "type", "is missing.");
+    if (!api_is_name(out->role, API_NAME_MAX, "_.:"))
+        return api_bad_field(ctx, path, "role", "must be of A-Z a-z 0-9 - _ . :");
+    if (!f->content)
+        return api_bad_field(ctx, path, "content", "is missing.");
+    if (f->content->type != JT_STRING && f->content->type != JT_ARRAY &&
+        f->content->type != JT_NULL)
+        return api_bad_field(ctx, path, "content", "must be a string or an array of parts.");
+    /* A call of tools without words: null in OpenAI's form, "" in LangChain's. */
+    out->content = f->content->type == JT_NULL ? SV("\"\"") : f->content->raw;
+    return keep_others(ctx, f, typed ? by_type : by_role, out);
+}
+
+static enum err read_one(struct request_ctx *ctx, const struct found *f, const char *path,
+                         struct session_message_draft *out)
+{
+    static const char *const own[] = {"type", "id", NULL};
+    *out = (struct session_message_draft){.message_id = f->id, .metadata = SV("{}")};
+    if (!f->type.p || sv_eq(f->type, SV("message")) || role_of(f->type).p)
+        return read_message(ctx, f, path, out);
+    if (!api_is_name(f->type, API_NAME_MAX, "_.:"))
+        return api_bad_field(ctx, path, "type", "must be of A-Z a-z 0-9 - _ . :");
+    out->type = f->type;
+    return keep_others(ctx, f, own, out);
+}
+
+/* ---- add_messages ---- */
+
+static size_t place_of(const struct langgraph_values *v, struct sv id)
+{
+    size_t i = 0;
+    while (i < v->n && !(v->messages[i].message_id.p && sv_eq(v->messages[i].message_id, id)))
+        i++;
+    return i;
+}
+
+/* What was added here and is removed again may have been in the thread before, or not. */
+static enum err remove_message(struct request_ctx *ctx, const struct found *f, const char *path,
+                               struct langgraph_values *v, size_t at)
+{
+    if (!f->id.p)
+        return api_bad_field(ctx, path, "id", "is missing.");
+    if (sv_eq(f->id, SV("__remove_all__"))) {
+        v->clear = true;
+        v->n = 0;
+        return ERR_NONE;
+    }
+    const size_t i = place_of(v, f->id);
+    const bool added = i < v->n && v->edits[i] == SESSION_PUT;
+    if (!added && (v->fresh || v->clear))
+        return api_bad_field(ctx, path, "id", "is that of no message here.");
+    if (i == v->n)
+        v->n++;
+    v->messages[i] = (struct session_message_draft){
+        .message_id = f->id, .type = SV("message"), .metadata = SV("{}")};
+    v->edits[i] = added ? SESSION_REMOVE_IF_THERE : SESSION_REMOVE;
+    v->places[i] = at;
+    return ERR_NONE;
+}
+
+static enum err add_message(struct request_ctx *ctx, const struct jdoc *doc,
+                            const struct jnode *node, const char *path, size_t at,
+                            struct langgraph_values *v)
+{
+    struct found f;
+    struct session_message_draft draft;
+    enum err e = find(ctx, doc, node, path, &f);
+    if (e == ERR_NONE && f.type.p && sv_eq(f.type, SV("remove")))
+        return remove_message(ctx, &f, path, v, at);
+    if (e == ERR_NONE)
+        e = read_one(ctx, &f, path, &draft);
+    if (e != ERR_NONE)
+        return e;
+    const size_t i = draft.message_id.p ? place_of(v, draft.message_id) : v->n;
+    if (i == v->n)
+        v->n++;
+    v->messages[i] = draft;
+    v->edits[i] = SESSION_PUT;
+    v->places[i] = at;
+    return ERR_NONE;
+}
+
+static enum err make_room(struct request_ctx *ctx, size_t more, struct langgraph_values *v)
+{
+    struct session_message_draft *messages =
+        arena_array(ctx->arena, v->n + more, sizeof(*messages));
+    enum session_edit *edits = arena_array(ctx->arena, v->n + more, sizeof(*edits));
+    size_t *places = arena_array(ctx->arena, v->n + more, sizeof(*places));
+    if (!messages || !edits || !places)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < v->n; i++) {
+        messages[i] = v->messages[i];
+        edits[i] = v->edits[i];
+        places[i] = v->places[i];
+    }
+    v->messages = messages;
+    v->edits = edits;
+    v->places = places;
+    return ERR_NONE;
+}
+
+static enum err add_messages(struct request_ctx *ctx, const struct jdoc *doc,
+                             const struct jnode *list, const char *path, struct langgraph_values *v)
+{
+    const bool many = list->type == JT_ARRAY;
+    const size_t n = many ? list->children : 1;
+    char inner[128];
+    if (v->n + n > SESSION_MESSAGES_MAX)
+        return api_bad_field(ctx, path, "messages", "may be 1000 at most, all together.");
+    enum err e = make_room(ctx, n, v);
+    const struct jnode *node = many ? jdoc_first(doc, list) : list;
+    for (size_t i = 0; e == ERR_NONE && i < n; i++) {
+        snprintf(inner, sizeof(inner), many ? "%s.messages[%zu]" : "%s.messages", path, i);
+        e = add_message(ctx, doc, node, inner, i, v);
+        node = many ? jdoc_next(doc, node) : NULL;
+    }
+    return e;
+}
+
+enum err langgraph_add_values(struct request_ctx *ctx, const struct jdoc *doc,
+                              const struct jnode *node, const char *path,
+                              struct langgraph_values *into)
+{
+    static const char *const own[] = {"messages", NULL};
+    struct sv others;
+    if (!node || node->type == JT_NULL)
+        return ERR_NONE;
+    if (node->type != JT_OBJECT)
+        return ctx_fail(ctx, ERR_INVALID, "wrong_type", path, "%s must be an object.", path);
+    const struct jnode *messages = jdoc_member(doc, node, SV("messages"));
+    enum err e = messages && messages->type != JT_NULL
+                     ? add_messages(ctx, doc, messages, path, into)
+                     : ERR_NONE;
+    if (e != ERR_NONE)
+        return e;
+    if (jmembers_without(ctx->arena, node->raw, own, &others) != ERR_NONE)
+        return ctx_nomem(ctx);
+    if (!others.p || !into->context.p) {
+        into->context = others.p ? others : into->context;
+        return ERR_NONE;
+    }
+    return jmerge_overlay(ctx, into->context, others, &into->context);
+}

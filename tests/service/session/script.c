@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+#include "script.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <CUnit/CUnit.h>
+
+void script_read(struct script *s, const char *words, const char *context)
+{
+    static const enum session_edit how[] = {
+        ['+'] = SESSION_PUT, ['-'] = SESSION_REMOVE, ['?'] = SESSION_REMOVE_IF_THERE};
+    memset(s, 0, sizeof(*s));
+    snprintf(s->text, sizeof(s->text), "%s", words);
+    s->update = (struct session_update){.messages = s->messages,
+                                        .edits = s->edits,
+                                        .context = context ? sv_from(context) : SV_NONE};
+    struct sv rest = sv_from(s->text);
+    while (rest.p && rest.n > 0) {
+        struct sv content = sv_cut(&rest, ' ');
+        const unsigned char sign = (unsigned char)content.p[0];
+        if (sign == '!') {
+            s->update.clear = true;
+            continue;
+        }
+        struct sv id = sv_cut(&content, '=');
+        id = (struct sv){id.p + 1, id.n - 1};
+        const size_t i = s->update.n_messages++;
+        s->messages[i] = message_of("user", "1");
+        s->messages[i].message_id = id.n ? id : SV_NONE;
+        s->edits[i] = how[sign];
+        if (content.p)
+            s->messages[i].content = content;
+    }
+}
+
+enum err script_run(struct world *w, const char *id, const char *words, const char *context,
+                    const struct session_guard *guard, struct session_receipt *r, size_t *at)
+{
+    struct script s;
+    script_read(&s, words, context);
+    return session_update(w->sessions, world_request(w, "t1"), sv_from(id), &s.update, guard, r,
+                          at);
+}
+
+struct session script_state(struct world *w, const char *id)
+{
+    struct session s = {.version = 0};
+    CU_ASSERT_EQUAL(session_get(w->sessions, world_request(w, "t1"), sv_from(id), SV_NONE,
+                                SESSION_MESSAGES_MAX, &s),
+                    ERR_NONE);
+    return s;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* Updates in a few words. */
+#ifndef PARLEY_TESTS_SESSION_SCRIPT_H
+#define PARLEY_TESTS_SESSION_SCRIPT_H
+
+#include "fixture.h"
+
+enum { SCRIPT_MAX = 8 };
+
+/* The edits of one update, whose memory is the script's: "+a=1" puts content "1" under id a ("+=1":
+ * without an id), "-a" removes a, "?a" removes it if it is there, "!" clears. */
+struct script {
+    struct session_message_draft messages[SCRIPT_MAX];
+    enum session_edit edits[SCRIPT_MAX];
+    char text[256];
+    struct session_update update;
+};
+/* context: JSON, or NULL; borrowed. */
+void script_read(struct script *s, const char *words, const char *context);
+/* Runs one for tenant t1. */
+MUSTCHECK enum err script_run(struct world *w, const char *id, const char *words,
+                              const char *context, const struct session_guard *guard,
+                              struct session_receipt *r, size_t *at);
+/* The session with up to SESSION_MESSAGES_MAX messages, for tenant t1. */
+struct session script_state(struct world *w, const char *id);
+
+#endif

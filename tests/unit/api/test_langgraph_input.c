@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT */
+/* What bodies of LangGraph's SDK become: messages, updates, threads; each fault names its field. */
+#include "../../../src/api/langgraph.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../suite.h"
+
+enum { ROOM = 8 << 20 };
+
+struct bench {
+    struct arena *arena;
+    struct request_ctx ctx;
+    struct jdoc doc;
+    struct langgraph_values v;
+};
+
+static void begin(struct bench *b, const char *text)
+{
+    memset(b, 0, sizeof(*b));
+    b->arena = arena_create(ROOM);
+    ctx_init(&b->ctx, b->arena, deadline_in_ms(60000), SV("default"), SV("t"));
+    CU_ASSERT_EQUAL(jdoc_parse(&b->ctx, sv_from(text), &b->doc), ERR_NONE);
+}
+
+static enum err read_values(struct bench *b)
+{
+    return langgraph_add_values(&b->ctx, &b->doc, b->doc.nodes, "values", &b->v);
+}
+
+static void end(struct bench *b)
+{
+    arena_destroy(b->arena);
+}
+
+static void expect_sv(struct sv got, const char *want)
+{
+    const bool same = want ? sv_eq(got, sv_from(want)) : !got.p;
+    CU_ASSERT_TRUE(same);
+    if (!same)
+        fprintf(stderr, "%s: %.*s\n", want ? want : "nothing", SV_ARG(got));
+}
+
+/* ---- one message ---- */
+
+/* Fails if role or id stay among the other members, if a type that is not known becomes a message,
+ * or if the class of an object is taken for its type: tried. */
+static void forms_of_a_message(void)
+{
+    static const struct {
+        const char *text, *id, *type, *role, *content, *extra;
+    } t[] = {
+        {"{\"type\":\"human\",\"content\":\"hi\",\"id\":\"m-1\"}", "m-1", "message", "user",
+         "\"hi\"", NULL},
+        {"{\"type\":\"ai\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}],\"id\":null,"
+         "\"name\":null}",
+         NULL, "message", "assistant", "[{\"type\":\"text\",\"text\":\"x\"}]", "{\"name\":null}"},
+        {"{\"content\":\"42\",\"tool_call_id\": \"c1\" ,\"type\":\"tool\"}", NULL, "message",
+         "tool", "\"42\"", "{\"tool_call_id\":\"c1\"}"},
+        {"{\"type\":\"system\",\"content\":\"s\",\"role\":\"kept\"}", NULL, "message", "system",
+         "\"s\"", "{\"role\":\"kept\"}"},
+        {"{\"type\":\"AIMessageChunk\",\"content\":\"\"}", NULL, "message", "assistant", "\"\"",
+         NULL},
+        {"{\"type\":\"chat\",\"role\":\"narrator\",\"content\":\"c\"}", NULL, "message", "chat",
+         "\"c\"", "{\"role\":\"narrator\"}"},
+        /* OpenAI's: */
+        {"{\"role\":\"user\",\"content\":\"hi\"}", NULL, "message", "user", "\"hi\"", NULL},
+        {"{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[1.50]}", NULL, "message",
+         "assistant", "\"\"", "{\"tool_calls\":[1.50]}"},
+        {"{\"role\":\"ai\",\"content\":\"x\"}", NULL, "message", "assistant", "\"x\"", NULL},
+        {"{\"role\":\"critic\",\"content\":\"x\"}", NULL, "message", "critic", "\"x\"", NULL},
+        {"{\"type\":\"message\",\"role\":\"user\",\"content\":\"x\",\"status\":\"done\"}", NULL,
+         "message", "user", "\"x\"", "{\"status\":\"done\"}"},
+        /* What is no message is kept whole: */
+        {"{\"type\":\"function_call\",\"id\":\"fc-1\",\"name\":\"f\",\"arguments\":\"{}\"}", "fc-1",
+         "function_call", NULL, NULL, "{\"name\":\"f\",\"arguments\":\"{}\"}"},
+        {"{\"type\":\"reasoning\",\"content\":[],\"summary\":[]}", NULL, "reasoning", NULL, NULL,
+         "{\"content\":[],\"summary\":[]}"},
+        {"{\"type\":\"note\",\"role\":\"user\",\"content\":\"x\"}", NULL, "note", NULL, NULL,
+         "{\"role\":\"user\",\"content\":\"x\"}"},
+        /* JSON.stringify(new HumanMessage(…)): */
+        {"{\"lc\":1,\"type\":\"constructor\",\"id\":[\"langchain_core\",\"messages\","
+         "\"HumanMessage\"],\"kwargs\":{\"content\":\"hi\",\"id\":\"h-1\","
+         "\"additional_kwargs\":{},\"response_metadata\":{}}}",
+         "h-1", "message", "user", "\"hi\"", "{\"additional_kwargs\":{},\"response_metadata\":{}}"},
+        {"{\"lc\":1,\"type\":\"constructor\",\"id\":[\"langchain_core\",\"messages\","
+         "\"AIMessageChunk\"],\"kwargs\":{\"content\":\"x\"}}",
+         NULL, "message", "assistant", "\"x\"", NULL},
+        {"{\"lc\":1,\"type\":\"constructor\",\"id\":[\"langchain_core\",\"messages\","
+         "\"ChatMessage\"],\"kwargs\":{\"content\":\"x\",\"role\":\"r\"}}",
+         NULL, "message", "chat", "\"x\"", "{\"role\":\"r\"}"},
+        /* msg_ and the digits of a UUID name the same message as that UUID: */
+        {"{\"type\":\"human\",\"content\":\"\",\"id\":\"msg_0193f3a07f5c7c2d8a1b0123456789ab\"}",
+         "0193f3a0-7f5c-7c2d-8a1b-0123456789ab", "message", "user", "\"\"", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        struct bench b;
+        char text[512];
+        snprintf(text, sizeof(text), "{\"messages\":[%s]}", t[i].text);
+        begin(&b, text);
+        CU_ASSERT_EQUAL(read_values(&b), ERR_NONE);
+        CU_ASSERT_EQUAL(b.v.n, 1);
+        if (b.v.n == 1) {
+            const struct session_message_draft *m = &b.v.messages[0];
+            CU_ASSERT_EQUAL(b.v.edits[0], SESSION_PUT);
+            expect_sv(m->message_id, t[i].id);
+            expect_sv(m->type, t[i].type);
+            expect_sv(m->role, t[i].role);
+            expect_sv(m->content, t[i].content);
+            expect_sv(m->metadata, "{}");
+            expect_sv(m->extra, t[i].extra);
+        }
+        CU_ASSERT_PTR_NULL(b.v.context.p);
+        end(&b);
+    }
+}
+
+static void faults_of_values(void)
+{
+    static const struct {
+        const char *text, *field;
+    } t[] = {
+        {"[]", "values"},
+        {"4", "values"},
+        {"{\"messages\":4}", "values.messages"},
+        {"{\"messages\":\"hi\"}", "values.messages"},
+        {"{\"messages\":[[]]}", "values.messages[0]"},
+        {"{\"messages\":[{\"type\":\"ai\",\"content\":\"\"},null]}", "values.messages[1]"},
+        {"{\"messages\":[{}]}", "values.messages[0].type"},
+        {"{\"messages\":[{\"type\":4}]}", "values.messages[0].type"},
+        {"{\"messages\":[{\"type\":\"\"}]}", "values.messages[0].type"},
+        {"{\"messages\":[{\"type\":\"a b\"}]}", "values.messages[0].type"},
+        {"{\"messages\":[{\"type\":\"message\",\"content\":\"x\"}]}", "values.messages[0].role"},
+        {"{\"messages\":[{\"role\":\"a b\",\"content\":\"\"}]}", "values.messages[0].role"},
+        {"{\"messages\":[{\"role\":[],\"content\":\"\"}]}", "values.messages[0].role"},
+        {"{\"messages\":[{\"type\":\"human\"}]}", "values.messages[0].content"},
+        {"{\"messages\":[{\"type\":\"human\",\"content\":4}]}", "values.messages[0].content"},
+        {"{\"messages\":{\"type\":\"human\",\"content\":{}}}", "values.messages.content"},
+        {"{\"messages\":[{\"type\":\"human\",\"content\":\"\",\"id\":\"a/b\"}]}",
+         "values.messages[0].id"},
+        {"{\"messages\":[{\"type\":\"human\",\"content\":\"\",\"id\":\"17\"}]}",
+         "values.messages[0].id"},
+        {"{\"messages\":[{\"type\":\"human\",\"content\":\"\",\"id\":\"\"}]}",
+         "values.messages[0].id"},
+        {"{\"messages\":[{\"type\":\"human\",\"content\":\"\",\"id\":17}]}",
+         "values.messages[0].id"},
+        {"{\"messages\":[{\"type\":\"remove\"}]}", "values.messages[0].id"},
+        {"{\"messages\":[{\"lc\":1,\"kwargs\":{}}]}", "values.messages[0].id"},
+        {"{\"messages\":[{\"lc\":1,\"kwargs\":{},\"id\":[]}]}", "values.messages[0].id"},
+        {"{\"messages\":[{\"lc\":1,\"kwargs\":{},\"id\":[4]}]}", "values.messages[0].id"},
+        {"{\"messages\":[{\"lc\":1,\"kwargs\":[],\"id\":[\"x\"]}]}", "values.messages[0].kwargs"},
+        {"{\"messages\":[{\"lc\":1,\"kwargs\":{\"id\":4},\"id\":[\"HumanMessage\"]}]}",
+         "values.messages[0].kwargs.id"},
+        {"{\"messages\":[{\"lc\":1,\"kwargs\":{},\"id\":[\"HumanMessage\"]}]}",
+         "values.messages[0].content"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        struct bench b;
+        begin(&b, t[i].text);
+        CU_ASSERT_EQUAL(read_values(&b), ERR_INVALID);
+        CU_ASSERT_STRING_EQUAL(b.ctx.err.field, t[i].field);
+        CU_ASSERT_TRUE(b.ctx.err.detail[0] != '\0');
+        if (strcmp(b.ctx.err.field, t[i].field) != 0)
+            fprintf(stderr, "%s: %s\n", t[i].text, b.ctx.err.field);
+        end(&b);
+    }
+}
+
+/* ---- several, as add_messages has it ---- */
+
+#define H(id, content) "{\"type\":\"human\",\"id\":\"" id "\",\"content\":\"" content "\"}"
+#define R(id)          "{\"type\":\"remove\",\"id\":\"" id "\"}"
+
+/* Fails if the later of two is put behind the earlier, if what was added and removed must be there,
+ * or if what came before __remove_all__ stays: tried. */
+static void one_after_the_other(void)
+{
+    static const struct {
+        const char *list, *want; /* of each: its edit, its id, its place in the list */
+        bool clear;
+    } t[] = {
+        {H("a", "1") "," H("b", "1") "," H("a", "2"), "put a@2 put b@1 ", false},
+        {H("a", "1") "," R("a"), "if-there a@1 ", false},
+        {R("a") "," H("a", "1"), "put a@1 ", false},
+        {H("a", "1") "," R("a") "," H("b", "1") "," H("a", "2"), "put a@3 put b@2 ", false},
+        {R("a") "," R("b") "," R("a"), "remove a@2 remove b@1 ", false},
+        {H("a", "1") "," R("__remove_all__") "," H("b", "1"), "put b@2 ", true},
+        {R("__remove_all__"), "", true},
+        {"{\"role\":\"user\",\"content\":\"\"},{\"role\":\"user\",\"content\":\"\"}",
+         "put @0 put @1 ", false},
+    };
+    static const char *const names[] = {"put", "remove", "if-there"};
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        struct bench b;
+        char text[1024], got[256] = "";
+        snprintf(text, sizeof(text), "{\"messages\":[%s]}", t[i].list);
+        begin(&b, text);
+        CU_ASSERT_EQUAL(read_values(&b), ERR_NONE);
+        for (size_t k = 0, n = 0; k < b.v.n; k++)
+            n += (size_t)snprintf(got + n, sizeof(got) - n, "%s %.*s@%zu ", names[b.v.edits[k]],
+                                  SV_ARG(b.v.messages[k].message_id), b.v.places[k]);
+        CU_ASSERT_STRING_EQUAL(got, t[i].want);
+        CU_ASSERT_EQUAL(b.v.clear, t[i].clear);
+        end(&b);
+    }
+}
+
+/* There is nothing to remove but what came in the same list. */
+static void nothing_before(void)
+{
+    static const char *const bad[] = {
+        "{\"messages\":[" H("a", "1") "," R("b") "]}",
+        "{\"messages\":[" R("__remove_all__") "," R("b") "]}",
+        "{\"messages\":[" H("b", "1") "," R("b") "," R("b") "]}",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct bench b;
+        begin(&b, bad[i]);
+        b.v.fresh = i != 1;
+        CU_ASSERT_EQUAL(read_values(&b), ERR_INVALID);
+        CU_ASSERT_STRING_EQUAL(b.ctx.err.field,
+                               i == 2 ? "values.messages[2].id" : "values.messages[1].id");
+        end(&b);
+    }
+}
+
+static void other_values(void)
+{
+    struct bench b;
+    begin(&b, "{\"a\": 1.0, \"messages\":null, \"b\":{\"x\":null}}");
+    CU_ASSERT_EQUAL(read_values(&b), ERR_NONE);
+    expect_sv(b.v.context, "{\"a\":1.0,\"b\":{\"x\":null}}");
+    CU_ASSERT_EQUAL(b.v.n, 0);
+    /* What comes after it is laid over it. */
+    struct jdoc more;
+    CU_ASSERT_EQUAL(jdoc_parse(&b.ctx, SV("{\"b\":null,\"c\":2}"), &more), ERR_NONE);
+    CU_ASSERT_EQUAL(langgraph_add_values(&b.ctx, &more, more.nodes, "values", &b.v), ERR_NONE);
+    expect_sv(b.v.context, "{\"a\":1.0,\"b\":null,\"c\":2}");
+    end(&b);
+    begin(&b, "null");
+    CU_ASSERT_EQUAL(read_values(&b), ERR_NONE);
+    CU_ASSERT_TRUE(!b.v.context.p && b.v.n == 0);
+    end(&b);
+}
+
+/* ---- threads ---- */
+
+static void drafts(void)
+{
+    struct bench b;
+    struct session_draft d;
+    bool get_or_create = true;
+    begin(&b, "{}");
+    CU_ASSERT_EQUAL(langgraph_read_draft(&b.ctx, &b.doc, &d, &get_or_create), ERR_NONE);
+    CU_ASSERT_TRUE(!d.session_id.p && d.sliding && d.ttl_seconds == 0 && d.n_messages == 0);
+    CU_ASSERT_FALSE(get_or_create);
+    expect_sv(d.context, "{}");
+    expect_sv(d.metadata, "{}");
+    end(&b);
+
+    begin(&b, "{\"thread_id\":\"conv_0193f3a07f5c7c2d8a1b0123456789ab\",\"new\":[1],"
+              "\"metadata\":{\"graph_id\":\"g\"},\"if_exists\":\"do_nothing\","
+              "\"ttl\":{\"ttl\":0.51,\"strategy\":\"delete\",\"more\":1},\"supersteps\":["
+              "{\"updates\":[{\"values\":{\"messages\":[" H(
+                  "a", "1") "],\"t\":1},\"command\":null},"
+                            "{\"as_node\":\"n\"}]},"
+                            "{\"updates\":[{\"values\":{\"messages\":" H(
+                                "b", "1") ",\"t\":2}},"
+                                          "{\"values\":{\"messages\":[" H("a", "2") "]}}]}]}");
+    CU_ASSERT_EQUAL(langgraph_read_draft(&b.ctx, &b.doc, &d, &get_or_create), ERR_NONE);
+    CU_ASSERT_TRUE(get_or_create);
+    expect_sv(d.session_id, "0193f3a0-7f5c-7c2d-8a1b-0123456789ab");
+    expect_sv(d.metadata, "{\"graph_id\":\"g\"}");
+    expect_sv(d.context, "{\"t\":2}");
+    CU_ASSERT_EQUAL(d.ttl_seconds, 31);
+    CU_ASSERT_EQUAL(d.n_messages, 2);
+    if (d.n_messages == 2) {
+        expect_sv(d.messages[0].content, "\"2\"");
+        expect_sv(d.messages[1].message_id, "b");
+    }
+    end(&b);
+
+    begin(&b, "{\"thread_id\":null,\"metadata\":null,\"if_exists\":\"do_nothing\",\"ttl\":null,"
+              "\"supersteps\":null}");
+    CU_ASSERT_EQUAL(langgraph_read_draft(&b.ctx, &b.doc, &d, &get_or_create), ERR_NONE);
+    CU_ASSERT_FALSE(get_or_create); /* without an id there is nothing that it could get */
+    end(&b);
+}
+
+static void faults_of_drafts(void)
+{
+    static const struct {
+        const char *text, *field;
+    } t[] = {
+        {"{\"thread_id\":4}", "thread_id"},
+        {"{\"thread_id\":\"\"}", "thread_id"},
+        {"{\"thread_id\":\"a/b\"}", "thread_id"},
+        {"{\"metadata\":[]}", "metadata"},
+        {"{\"metadata\":{\"a\":1e21}}", "metadata"},
+        {"{\"if_exists\":\"maybe\"}", "if_exists"},
+        {"{\"ttl\":\"5\"}", "ttl"},
+        {"{\"ttl\":0}", "ttl"},
+        {"{\"ttl\":-1}", "ttl"},
+        {"{\"ttl\":1e300}", "ttl"},
+        {"{\"ttl\":{}}", "ttl.ttl"},
+        {"{\"ttl\":{\"ttl\":null}}", "ttl"},
+        {"{\"ttl\":{\"ttl\":5,\"strategy\":\"keep_latest\"}}", "ttl.strategy"},
+        {"{\"supersteps\":{}}", "supersteps"},
+        {"{\"supersteps\":[4]}", "supersteps[0]"},
+        {"{\"supersteps\":[{}]}", "supersteps[0].updates"},
+        {"{\"supersteps\":[{\"updates\":[4]}]}", "supersteps[0].updates[0]"},
+        {"{\"supersteps\":[{\"updates\":[]},{\"updates\":[{\"command\":{\"goto\":\"n\"}}]}]}",
+         "supersteps[1].updates[0].command"},
+        {"{\"supersteps\":[{\"updates\":[{\"values\":[]}]}]}", "supersteps[0].updates[0].values"},
+        {"{\"supersteps\":[{\"updates\":[{\"values\":{\"messages\":[{\"type\":\"ai\"}]}}]}]}",
+         "supersteps[0].updates[0].values.messages[0].content"},
+        {"{\"supersteps\":[{\"updates\":[{\"values\":{\"messages\":" R("a") "}}]}]}",
+         "supersteps[0].updates[0].values.messages.id"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        struct bench b;
+        struct session_draft d;
+        bool get_or_create;
+        begin(&b, t[i].text);
+        CU_ASSERT_EQUAL(langgraph_read_draft(&b.ctx, &b.doc, &d, &get_or_create), ERR_INVALID);
+        CU_ASSERT_STRING_EQUAL(b.ctx.err.field, t[i].field);
+        if (strcmp(b.ctx.err.field, t[i].field) != 0)
+            fprintf(stderr, "%s: %s\n", t[i].text, b.ctx.err.field);
+        end(&b);
+    }
+}
+
+static void patches(void)
+{
+    struct bench b;
+    struct session_patch p;
+    begin(&b, "{\"metadata\":{\"a\":null},\"ttl\":2,\"thread_id\":[]}");
+    CU_ASSERT_EQUAL(langgraph_read_patch(&b.ctx, &b.doc, &p), ERR_NONE);
+    CU_ASSERT_TRUE(p.has_ttl && p.ttl_seconds == 120 && !p.has_user_id && !p.context.p);
+    CU_ASSERT_EQUAL(p.metadata_how, SESSION_PATCH_OVERLAY);
+    expect_sv(p.metadata, "{\"a\":null}");
+    end(&b);
+    begin(&b, "{\"metadata\":null,\"ttl\":null}");
+    CU_ASSERT_EQUAL(langgraph_read_patch(&b.ctx, &b.doc, &p), ERR_NONE);
+    CU_ASSERT_TRUE(!p.has_ttl && !p.metadata.p);
+    end(&b);
+}
+
+static void checkpoints(void)
+{
+    static const struct {
+        const char *text, *want;
+    } t[] = {{"{}", NULL},
+             {"{\"checkpoint_id\":null,\"checkpoint\":null}", NULL},
+             {"{\"checkpoint_id\":\"x\"}", "x"},
+             {"{\"checkpoint\":{\"checkpoint_id\":\"x\",\"checkpoint_ns\":\"\"}}", "x"},
+             {"{\"checkpoint\":{\"thread_id\":\"t\"},\"checkpoint_id\":\"y\"}", "y"},
+             {"{\"checkpoint\":{\"checkpoint_id\":\"x\",\"checkpoint_ns\":\"sub:1\"}}", "none"}};
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        struct bench b;
+        struct sv id;
+        begin(&b, t[i].text);
+        CU_ASSERT_EQUAL(langgraph_read_update(&b.ctx, &b.doc, &b.v, &id), ERR_NONE);
+        expect_sv(id, t[i].want);
+        if (strstr(t[i].text, "\"checkpoint\":{")) {
+            CU_ASSERT_EQUAL(langgraph_read_checkpoint(&b.ctx, &b.doc, &id), ERR_NONE);
+            expect_sv(id, strcmp(t[i].want, "y") == 0 ? NULL : t[i].want);
+        } else {
+            CU_ASSERT_EQUAL(langgraph_read_checkpoint(&b.ctx, &b.doc, &id), ERR_INVALID);
+        }
+        end(&b);
+    }
+}
+
+SUITE(api_langgraph_input, "api/langgraph_input", {"forms of a message", forms_of_a_message},
+      {"faults of values", faults_of_values}, {"one after the other", one_after_the_other},
+      {"nothing before", nothing_before}, {"other values", other_values}, {"drafts", drafts},
+      {"faults of drafts", faults_of_drafts}, {"patches", patches}, {"checkpoints", checkpoints})

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* Threads in LangGraph's form, and what a message becomes on its way in and out again. */
+#include "../../../src/api/langgraph.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../suite.h"
+
+struct bench {
+    struct arena *arena;
+    struct request_ctx ctx;
+    struct buf b;
+    struct jout j;
+};
+
+static void begin(struct bench *b)
+{
+    b->arena = arena_create(1 << 20);
+    ctx_init(&b->ctx, b->arena, deadline_in_ms(60000), SV("default"), SV("t"));
+    buf_init(&b->b, b->arena, 0);
+    jout_init(&b->j, &b->b);
+}
+
+static void expect(struct bench *b, const char *want)
+{
+    const struct sv got = buf_get(&b->b);
+    CU_ASSERT_TRUE(sv_eq(got, sv_from(want)));
+    if (!sv_eq(got, sv_from(want)))
+        fprintf(stderr, "%s\n%.*s\n", want, SV_ARG(got));
+    arena_destroy(b->arena);
+}
+
+static struct session with(struct session_message *m, size_t n)
+{
+    return (struct session){.session_id = SV("t:1"),
+                            .generation = 1,
+                            .version = 2,
+                            .context = SV("{\"topic\":\"x\",\"messages\":\"not these\",\"n\":1.0}"),
+                            .metadata = SV("{\"a\": 1}"),
+                            .messages = m,
+                            .n_messages = n,
+                            .message_count = (int64_t)n};
+}
+
+/* Fails if the context's own member of that name is shown, or messages that were not read: tried.
+ */
+static void a_thread(void)
+{
+    struct bench b;
+    const struct session s = with(NULL, 0);
+    begin(&b);
+    langgraph_write_thread(&b.j, &s, LANGGRAPH_ALL | LANGGRAPH_MESSAGES);
+    expect(&b, "{\"thread_id\":\"t:1\",\"created_at\":\"1970-01-01T00:00:00.000000Z\","
+               "\"updated_at\":\"1970-01-01T00:00:00.000000Z\","
+               "\"state_updated_at\":\"1970-01-01T00:00:00.000000Z\",\"metadata\":{\"a\": 1},"
+               "\"status\":\"idle\",\"config\":{},\"values\":{\"topic\":\"x\",\"n\":1.0,"
+               "\"messages\":[]},\"interrupts\":{},\"error\":null}");
+    begin(&b);
+    langgraph_write_thread(&b.j, &s, LANGGRAPH_ID | LANGGRAPH_VALUES);
+    expect(&b, "{\"thread_id\":\"t:1\",\"values\":{\"topic\":\"x\",\"n\":1.0}}");
+    begin(&b);
+    langgraph_write_thread(&b.j, &s, 0);
+    expect(&b, "{}");
+}
+
+/* Of each message, what it is in the session and what it is here. Fails if members of extra come
+ * twice, or if what is no message loses a member: tried. */
+static void messages(void)
+{
+    static struct session_message m[] = {
+        {.role = SV_INIT("user"), .content = SV_INIT("\"hi\"")},
+        {.role = SV_INIT("assistant"),
+         .content = SV_INIT("[]"),
+         .extra = SV_INIT("{\"tool_calls\":[ ],\"id\":\"x\",\"type\":4,\"content\":5}")},
+        {.role = SV_INIT("critic"), .content = SV_INIT("\"\"")},
+        {.type = SV_INIT("function_call"), .extra = SV_INIT("{\"role\":1,\"content\":2}")},
+        {.type = SV_INIT("note"),
+         .role = SV_INIT("r"),
+         .content = SV_INIT("{}"),
+         .extra = SV_INIT("{\"role\":1,\"content\":2,\"c\":3}")},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(m); i++) {
+        m[i].message_id = SV("m-1");
+        if (!m[i].type.p)
+            m[i].type = SV("message");
+    }
+    struct bench b;
+    struct session s = with(m, ARRAY_LEN(m));
+    s.context = SV("{}");
+    begin(&b);
+    langgraph_write_thread(&b.j, &s, LANGGRAPH_VALUES | LANGGRAPH_MESSAGES);
+    expect(&b, "{\"values\":{\"messages\":["
+               "{\"type\":\"human\",\"id\":\"m-1\",\"content\":\"hi\"},"
+               "{\"type\":\"ai\",\"id\":\"m-1\",\"content\":[],\"tool_calls\":[ ]},"
+               "{\"type\":\"critic\",\"id\":\"m-1\",\"content\":\"\"},"
+               "{\"type\":\"function_call\",\"id\":\"m-1\",\"role\":1,\"content\":2},"
+               "{\"type\":\"note\",\"id\":\"m-1\",\"role\":\"r\",\"content\":{},\"c\":3}]}}");
+}
+
+static void a_state(void)
+{
+    struct bench b;
+    const struct session s = with(NULL, 0);
+    begin(&b);
+    langgraph_write_state(&b.j, &s);
+    expect(&b, "{\"values\":{\"topic\":\"x\",\"n\":1.0,\"messages\":[]},\"next\":[],"
+               "\"checkpoint\":{\"thread_id\":\"t:1\",\"checkpoint_ns\":\"\","
+               "\"checkpoint_id\":\"00000000-0000-8000-8400-000000000002\","
+               "\"checkpoint_map\":null},\"metadata\":{\"a\": 1},"
+               "\"created_at\":\"1970-01-01T00:00:00.000000Z\",\"parent_checkpoint\":null,"
+               "\"tasks\":[],\"interrupts\":[]}");
+    begin(&b);
+    const struct session_receipt r = {.session_id = SV("t:1"), .generation = 1, .version = 3};
+    langgraph_write_updated(&b.j, &r);
+    expect(&b,
+           "{\"checkpoint\":{\"thread_id\":\"t:1\",\"checkpoint_ns\":\"\","
+           "\"checkpoint_id\":\"00000000-0000-8000-8400-000000000003\","
+           "\"checkpoint_map\":null},\"configurable\":{\"thread_id\":\"t:1\","
+           "\"checkpoint_ns\":\"\",\"checkpoint_id\":\"00000000-0000-8000-8400-000000000003\"}}");
+}
+
+/* A message that is given back as it came is the message that it was: a client that sends all
+ * values back changes nothing. */
+static void there_and_back(void)
+{
+    static const char *const texts[] = {
+        "{\"type\":\"human\",\"id\":\"m-1\",\"content\":\"hi\"}",
+        "{\"type\":\"ai\",\"id\":\"m-1\",\"content\":\"\",\"tool_calls\":[{\"id\":\"c\"}],"
+        "\"role\":\"x\"}",
+        "{\"type\":\"tool\",\"id\":\"m-1\",\"content\":[],\"tool_call_id\":\"c\"}",
+        "{\"type\":\"reasoning\",\"id\":\"m-1\",\"content\":[1.0],\"summary\":[]}",
+        "{\"type\":\"function_call\",\"id\":\"m-1\",\"arguments\":\"{}\"}",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct bench b;
+        struct jdoc doc;
+        struct langgraph_values v = {.n = 0};
+        char want[512];
+        begin(&b);
+        struct sv text = arena_printf(b.arena, "{\"messages\":[%s]}", texts[i]);
+        CU_ASSERT_EQUAL(jdoc_parse(&b.ctx, text, &doc), ERR_NONE);
+        CU_ASSERT_EQUAL(langgraph_add_values(&b.ctx, &doc, doc.nodes, "values", &v), ERR_NONE);
+        const struct session_message_draft *d = &v.messages[0];
+        struct session_message m = {1,          d->message_id, d->type,  d->role,
+                                    d->content, d->metadata,   d->extra, 0};
+        struct session s = with(&m, 1);
+        s.context = SV("{}");
+        langgraph_write_thread(&b.j, &s, LANGGRAPH_VALUES | LANGGRAPH_MESSAGES);
+        snprintf(want, sizeof(want), "{\"values\":{\"messages\":[%s]}}", texts[i]);
+        expect(&b, want);
+    }
+}
+
+SUITE(api_langgraph_output, "api/langgraph_output", {"a thread", a_thread}, {"messages", messages},
+      {"a state", a_state}, {"there and back", there_and_back})
