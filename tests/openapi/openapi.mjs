@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // openapi.mjs json      prints docs/openapi.yaml as the JSON that the build embeds
 // openapi.mjs lint      says what a linter and the examples find wrong with it; exit status 1 if anything
-// openapi.mjs validate  reads answers, one JSON object a line: {"id", "status", "type", "body"}, of the operation id;
-//                       prints for each a line: a JSON list of what is wrong with it
+// openapi.mjs validate  reads answers, one JSON object a line: {"id", "status", "type", "body", "sent"}, of the operation
+//                       id, whose request was good if sent is not null; prints for each a line: a JSON list of what
+//                       is wrong with it
 import { createConfig, lint } from "@redocly/openapi-core";
 import Ajv from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
@@ -54,8 +55,8 @@ const operations = {};
 for (const [route, item] of Object.entries(spec.paths))
   for (const method of methods) if (item[method]) operations[item[method].operationId] = { route, ...item[method] };
 
-const validate = ({ id, status, type, body }) => {
-  const response = deref(operations[id]?.responses[status]);
+const wrongAnswer = (id, status, type, body) => {
+  const response = deref(operations[id].responses[status]);
   if (!response) return [`${id} has no ${status}`];
   if (!response.content) return body ? [`a ${status} has no body`] : [];
   const media = response.content[type.split(";")[0].trim()];
@@ -64,6 +65,15 @@ const validate = ({ id, status, type, body }) => {
   const values = type.startsWith("application/x-ndjson") ? body.trim().split("\n") : [body];
   return values.flatMap((value) => wrong(media.schema, JSON.parse(value)));
 };
+
+const wrongRequest = (id, sent) => {
+  const content = operations[id].requestBody?.content;
+  if (!content) return ["it takes no body"];
+  return wrong(Object.values(content)[0].schema, JSON.parse(sent)).map((w) => `what was sent: ${w}`);
+};
+
+const validate = ({ id, status, type, body, sent }) =>
+  [...wrongAnswer(id, status, type, body), ...(sent === null ? [] : wrongRequest(id, sent))];
 
 // The linter does not look at the examples of schemas that are composed.
 const badExamples = (node, at = "") => {
