@@ -30,16 +30,17 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 MIGRATIONS := $(sort $(wildcard src/db/migrations/*.sql))
 SRCS    := $(filter-out src/proc/main.c,$(foreach r,$(ROOMS),$(sort $(wildcard src/$(r)/*.c))))
 LIB     := $(BUILD)/libparley.a
-OBJS    := $(SRCS:%.c=$(BUILD)/%.o) $(if $(filter db,$(ROOMS)),$(BUILD)/gen/migrations.o)
+OBJS    := $(SRCS:%.c=$(BUILD)/%.o) $(if $(filter db,$(ROOMS)),$(BUILD)/gen/migrations.o) \
+           $(if $(filter api,$(ROOMS)),$(BUILD)/gen/docs.o)
 UNIT    := $(wildcard tests/unit/*.c) $(foreach r,$(ROOMS),$(sort $(wildcard tests/unit/$(r)/*.c)))
 SERVICE := tests/unit/main.c $(if $(filter cache,$(ROOMS)),tests/unit/cache/interleave.c) \
            $(foreach r,$(ROOMS),$(sort $(wildcard tests/service/$(r)/*.c))) $(wildcard tests/service/*.c)
 
-CHECKS  := layers headers isolation single docs plan format
+CHECKS  := layers headers isolation single docs openapi plan format
 QUIET    = $(MAKE) --no-print-directory -s -j"$$(nproc)"
 
 .PHONY: all help run test unit service system check $(CHECKS:%=check-%) format-check format \
-        test-compose clean
+        openapi test-compose clean
 all: $(BUILD)/parley
 
 help:
@@ -50,6 +51,7 @@ help:
 	@echo "make service        the tests against a real PostgreSQL and Redis"
 	@echo "make system         the tests of the whole stack; T=NAME for those whose name holds NAME"
 	@echo "make check          all of: $(CHECKS:%=check-%)"
+	@echo "make openapi        make docs/openapi.json from docs/openapi.yaml; needs node"
 	@echo "make test-compose   docker-compose.yml, with Docker or the engine of PARLEY_TEST_ENGINE"
 	@echo "make format         bring the C files into the form of .clang-format"
 	@echo "make clean          remove build/"
@@ -66,6 +68,7 @@ test:
 	@$(QUIET) $(BUILD)/parley $(BUILD)/unit $(BUILD)/service
 	@tests/run-all "check=tests/checks/all $(BUILD)" "unit=$(BUILD)/unit" \
 	    "service=tests/service/with-servers $(BUILD)/service" \
+	    "description=tests/openapi/run" \
 	    "system=PARLEY_BIN=$(abspath $(BUILD))/parley tests/system/main.py"
 
 $(BUILD)/parley: $(BUILD)/src/proc/main.o $(LIB)
@@ -83,7 +86,11 @@ $(BUILD)/%.o: %.c
 $(BUILD)/gen/migrations.c: $(MIGRATIONS) src/db/migrations/embed.sh
 	@mkdir -p $(@D)
 	sh src/db/migrations/embed.sh $(MIGRATIONS) >$@.new && mv $@.new $@
-$(BUILD)/gen/migrations.o: $(BUILD)/gen/migrations.c
+# The description and its page, likewise.
+$(BUILD)/gen/docs.c: docs/openapi.json docs/api.html src/api/embed.sh
+	@mkdir -p $(@D)
+	sh src/api/embed.sh docs/openapi.json docs/api.html >$@.new && mv $@.new $@
+$(BUILD)/gen/%.o: $(BUILD)/gen/%.c
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/unit: $(UNIT:%.c=$(BUILD)/%.o) $(LIB)
@@ -109,6 +116,10 @@ $(CHECKS:%=check-%): check-%:
 format-check: check-format
 format:
 	find src include tests -name '*.[ch]' -print0 | xargs -0 clang-format-14 -i
+
+openapi:
+	@tests/openapi/run --install
+	node tests/openapi/openapi.mjs json >docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
 
 test-compose:
 	@tests/stack/compose

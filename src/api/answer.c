@@ -13,8 +13,8 @@
 #include "parley/base/uuid.h"
 #include "parley/obs/log.h"
 
-static const struct api_interface *const interfaces[] = {&openai_interface, &langgraph_interface,
-                                                         &native_interface};
+static const struct api_interface *const interfaces[] = {&docs_interface, &openai_interface,
+                                                         &langgraph_interface, &native_interface};
 
 static bool has_prefix(struct sv target, const char *prefix)
 {

@@ -13,6 +13,7 @@ struct api_interface {
     bool open; /* its routes show nothing of a tenant and need no key */
 };
 
+extern const struct api_interface docs_interface;      /* docs.c */
 extern const struct api_interface openai_interface;    /* openai_routes.c */
 extern const struct api_interface langgraph_interface; /* langgraph_routes.c */
 extern const struct api_interface native_interface;    /* native_routes.c */

@@ -153,6 +153,14 @@ static enum err run(struct request_ctx *ctx, const struct http_table *table,
     return e;
 }
 
+static bool has_header(const struct http_response *res, const char *name)
+{
+    for (size_t i = 0; i < res->n_headers; i++)
+        if (strcmp(res->headers[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 size_t http_dispatch(struct request_ctx *ctx, const struct http_table *table, void *service,
                      struct http_request *req, struct http_response *res)
 {
@@ -171,7 +179,8 @@ size_t http_dispatch(struct request_ctx *ctx, const struct http_table *table, vo
         table->problem(ctx, req, res);
     }
     http_response_header(res, "X-Request-Id", ctx->request_id);
-    http_response_header(res, "Cache-Control", SV("no-store"));
+    if (!has_header(res, "Cache-Control"))
+        http_response_header(res, "Cache-Control", SV("no-store"));
     http_response_header(res, "X-Content-Type-Options", SV("nosniff"));
     return route;
 }

@@ -21,7 +21,7 @@ import unittest
 
 from stack import IS_ROOT, PARLEY, ROOT, free_port, raw_request, signal_all, wait_until
 
-CHECKOUT = ("Makefile", "include", "nginx", "src", "tests")
+CHECKOUT = ("Makefile", "docs", "include", "nginx", "src", "tests")
 
 
 def processes_in(directory):
@@ -51,8 +51,8 @@ class RunTest(unittest.TestCase):
         self.checkout = self.base + "/checkout"
         self.addCleanup(self.clean)
         os.mkdir(self.checkout)
-        for name in CHECKOUT:
-            subprocess.run(["cp", "-a", f"{ROOT}/{name}", self.checkout], check=True)
+        copy = 'tar -C "$1" --exclude=node_modules -c "${@:3}" | tar -C "$2" -xp'
+        subprocess.run(["bash", "-o", "pipefail", "-c", copy, "copy", ROOT, self.checkout, *CHECKOUT], check=True)
         self.program = self.checkout + "/parley"
         shutil.copy2(PARLEY, self.program)
         os.chmod(self.program, 0o755)

@@ -41,7 +41,8 @@ struct http_table {
 /* Answers req completely. A ctx that holds an error already gets its problem document and nothing
  * is run. Else: routing, 405 with Allow, OPTIONS, 406, 413, 414, the handler, and the problem
  * document for whatever failed. Returns the index of the route, or table->n if none matched. Every
- * response carries X-Request-Id, Cache-Control and X-Content-Type-Options. */
+ * response carries X-Request-Id, Cache-Control (no-store, unless the handler gave one) and
+ * X-Content-Type-Options. */
 size_t http_dispatch(struct request_ctx *ctx, const struct http_table *table, void *service,
                      struct http_request *req, struct http_response *res);
 

@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: MIT
+"""docs/openapi.json against the running server: requests of every kind go to every operation. Each
+status that is described must be seen, no other may be, and every answer must be what is described.
+
+Each of these, tried one at a time, makes a test here fail: a status left out of docs/openapi.yaml, or
+put there although the server does not give it; a member left out of a schema, or required although it
+may be absent; a header that a response does not have; a byte of docs/api.html's script changed behind
+embed.sh.
+"""
+import base64
+import hashlib
+import json
+import re
+import subprocess
+import unittest
+import uuid
+from urllib.parse import quote
+
+from harness import at_once
+from stack import ROOT, Stack, StackError, wait_until
+
+TOOLS = ROOT + "/tests/openapi/"
+METHODS = ("get", "put", "post", "patch", "delete")
+with open(ROOT + "/docs/openapi.json", encoding="utf-8") as f:
+    SPEC = json.load(f)
+
+
+def deref(node):
+    """What a $ref leads to."""
+    while "$ref" in node:
+        for key in ("#" + node["$ref"]).split("/"):
+            node = SPEC if key.startswith("#") else node[key]
+    return node
+
+
+class Operation:
+    """One operation as it is described."""
+
+    def __init__(self, method, path, item):
+        described = item[method]
+        self.name, self.method, self.path = described["operationId"], method.upper(), path
+        self.responses = {status: deref(r) for status, r in described["responses"].items()}
+        self.parameters = {deref(p)["name"] for p in
+                           item.get("parameters", []) + described.get("parameters", [])}
+        self.secured = described.get("security") != []
+        content = described.get("requestBody", {}).get("content", {})
+        self.media = next(iter(content), None)
+        self.example = content.get(self.media, {}).get("example")
+        if content and "examples" in content[self.media]:
+            self.example = next(iter(content[self.media]["examples"].values()))["value"]
+
+
+OPERATIONS = [Operation(method, path, item) for path, item in SPEC["paths"].items()
+              for method in METHODS if method in item]
+# Bodies that name the session of the request, so that it may be there already or not.
+BODIES = {
+    "session_create": lambda session: {"session_id": session},
+    "session_put": lambda session: {"user_id": "of-" + session},
+    "thread_create": lambda session: {"thread_id": session},
+}
+OTHER = {"X-Parley-User": "other"}
+TAKEN = {"message_id": "m1", "role": "user", "content": "x"}
+# Requests beside those that every operation gets.
+MORE = {
+    "session_create": [{"body": None}],
+    "session_put": [{"body": {"user_id": "other"}}],
+    "messages_append": [
+        {"body": TAKEN}, {"body": {"messages": [TAKEN | {"message_id": "m2"}]}, "query": "?return=5"},
+        {"session": "absent", "query": "?create=true"}],
+    "session_patch": [{"body": {"context": {"x": "y" * 60000}}, "twice": True}],
+    "messages_page": [{"query": "?order=asc&limit=1"}],
+    "user_sessions": [{"query": "?limit=1"}],
+    "openai_conversation_create": [
+        {"body": {"items": [{"type": "reasoning", "id": "rs_1", "summary": []}], "topic": "x"}}],
+    "openai_items_create": [{"body": {"items": [{"id": "m1", "role": "user", "content": "x"}]}}],
+    "openai_items_list": [{"query": "?order=asc&limit=1&include%5B%5D=x"}],
+    "thread_create": [
+        {"body": {"ttl": 1.5, "supersteps": [{"updates": [{"values": {"messages": [
+            {"type": "human", "content": "x"}]}}]}]}},
+        {"body": lambda session: {"thread_id": session, "if_exists": "do_nothing"}, "headers": OTHER}],
+    "thread_state_update": [{"body": {"values": {}, "checkpoint_id": str(uuid.uuid4())}}],
+    "threads_search": [{"body": {"select": ["thread_id", "values"], "status": "idle"}}],
+}
+
+
+class Held:
+    """A transaction that holds what sql took, as long as the with block runs."""
+
+    def __init__(self, stack, sql):
+        postgres = stack.postgres
+        # pylint: disable=consider-using-with  # ended by __exit__
+        self.process = subprocess.Popen(
+            [postgres.bin + "/psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", postgres.dir, "-U", "postgres",
+             "-d", "parley"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=postgres.environment())
+        self.process.stdin.write(f"BEGIN;\n{sql};\n\\echo held\n")
+        self.process.stdin.flush()
+
+    def __enter__(self):
+        while (line := self.process.stdout.readline()) != "held\n":
+            if not line:
+                raise StackError("nothing is held")
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+class Search:
+    """Sends requests and keeps what came back."""
+
+    def __init__(self, stack):
+        self.stack, self.answers, self.headers = stack, [], {}
+
+    def fresh(self):
+        """The id of a new session with a message m1, of a user of its own."""
+        session = str(uuid.uuid4())
+        client = self.stack.client(headers=self.headers)
+        made = client.put(f"/v1/sessions/{session}", {
+            "user_id": "of-" + session, "metadata": {"a": "b"},
+            "messages": [{"message_id": "m1", "role": "user", "content": "Hello"},
+                         {"role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}]})
+        # Into the tiers, too, which do not take metadata from a write.
+        got = client.get(f"/v1/sessions/{session}")
+        client.close()
+        if (made.status, got.status) != (201, 200):
+            raise StackError(f"{made} {got}")
+        return session
+
+    def checkpoint(self, session):
+        """The id of a thread's checkpoint; some other one where it cannot be had."""
+        client = self.stack.client(headers=self.headers)
+        state = client.get(f"/threads/{session}/state")
+        client.close()
+        return state.json["checkpoint"]["checkpoint_id"] if state.status == 200 else str(uuid.uuid4())
+
+    # pylint: disable=too-many-arguments  # all but the operation are named
+    def ask(self, op, session=None, *, query="", body=..., twice=False, headers=None):
+        """A request to an operation: of a new session, unless one is given. The last answer."""
+        if session is None:
+            session = self.fresh()
+        elif session == "absent":
+            session = str(uuid.uuid4())
+        names = {"message": "m1", "item_id": "m1", "user_id": "of-" + session}
+        if "{checkpoint_id}" in op.path:
+            names["checkpoint_id"] = self.checkpoint(session)
+        target = re.sub(r"\{(\w+)\}", lambda m: quote(names.get(m[1], session), safe=""), op.path)
+        if body is ...:
+            body = BODIES.get(op.name, op.example)
+        body = body(session) if callable(body) else body
+        headers = {"Content-Type": op.media or "application/json", **self.headers, **(headers or {})}
+        client = self.stack.client()
+        for _ in range(1 + twice):
+            answer = client.request(op.method, target + query, body, headers=headers)
+            self.answers.append((op, answer, body))
+        client.close()
+        return answer
+
+    def everything(self):
+        """What one server has to say to each operation."""
+        used = {"Idempotency-Key": "used"}
+        self.ask(next(op for op in OPERATIONS if op.name == "session_create"), "absent", headers=used)
+        for op in OPERATIONS:
+            self.ask(op)
+            self.ask(op, "absent")
+            for more in MORE.get(op.name, []):
+                self.ask(op, **more)
+            self.ask(op, query="?no_such=1")
+            own = {"Idempotency-Key": str(uuid.uuid4())}
+            for headers in (used, OTHER, {"Accept": "image/png"},
+                            {"X-Parley-User": "a/../b"}, {"If-Match": '"0.v0"'}, {"If-None-Match": "*"}):
+                self.ask(op, headers=headers)
+            self.ask(op, "absent", headers=own, twice=True)
+            self.ask(op, self.fresh(), headers=own | {"Idempotency-Key": str(uuid.uuid4())}, twice=True)
+            self.ask(op, headers={"X-Test-Address": "192.0.2.1"})
+            if op.media:
+                self.ask(op, headers={"Content-Type": "text/plain"})
+                self.ask(op, body=b"{")
+                self.ask(op, body={"metadata": {"x": "y" * 70000}})
+
+    def held_up(self):
+        """What others hold for longer than a statement waits for a lock."""
+        keyed = [op for op in OPERATIONS if "Idempotency-Key" in op.parameters]
+        sessions = [self.fresh() for _ in keyed]
+        insert = ("INSERT INTO idempotency_keys (tenant, key, fingerprint, status, session_id, generation,"
+                  " version, state_version, first_seq, last_seq, message_count, at, expires_at, session_at)"
+                  " VALUES ('default', 'held', '', 200, '', 0, 0, 0, 0, 0, 0, now(), now(), now())")
+        with Held(self.stack, insert):
+            at_once(2 * len(keyed), lambda i: self.ask(
+                keyed[i // 2], sessions[i // 2] if i % 2 else "absent", headers={"Idempotency-Key": "held"}))
+        sessions = [self.fresh() for _ in OPERATIONS]
+        with Held(self.stack, "SELECT count(*) FROM (SELECT 1 FROM sessions FOR UPDATE) AS s"):
+            at_once(len(OPERATIONS), lambda i: self.ask(OPERATIONS[i], sessions[i]))
+
+    def away(self):
+        """Without PostgreSQL: of what the tiers hold, and of what they do not."""
+        session = self.fresh()
+        self.stack.postgres.stop()
+        client = self.stack.client()
+        wait_until(lambda: client.get("/readyz").status == 503, 10, "PostgreSQL is known to be away")
+        client.close()
+        for op in OPERATIONS:
+            self.ask(op, session)
+            self.ask(op, "absent")
+
+    def keys(self):
+        """With keys: without one, with a wrong one, and more often than a tenant may."""
+        made = self.stack.parley.run("key", "create", "--tenant", "limited")
+        key = re.search(r"\bparley_\S+", made.stdout)
+        if not key:
+            raise StackError(made.stdout + made.stderr)
+        for op in OPERATIONS:
+            self.ask(op, "absent")
+            self.ask(op, "absent", headers={"x-api-key": key[0] + "x"})
+            for _ in range(100):
+                if self.ask(op, "absent", headers={"Authorization": f"Bearer {key[0]}"}).status == 429:
+                    break
+
+
+def elsewhere(text):
+    """nginx takes a header's word for where a request comes from."""
+    return text.replace("server_tokens ", "set_real_ip_from 127.0.0.1;\n"
+                        "    real_ip_header X-Test-Address;\n    server_tokens ", 1)
+
+
+class Described(unittest.TestCase):
+    """The server does what is described, and nothing else."""
+
+    @classmethod
+    def setUpClass(cls):
+        env = {"PARLEY_SWEEP": "0", "PARLEY_MAX_BODY": "65536", "PARLEY_WORKERS": "1"}
+        cls.stack = Stack(env=env, nginx=elsewhere).start()
+        cls.addClassCleanup(cls.stack.close)
+        search = Search(cls.stack)
+        search.everything()
+        search.held_up()
+        search.away()
+        cls.stack.postgres.start()
+        cls.stack.parley.restart(PARLEY_AUTH="keys", PARLEY_TENANT_REQUESTS="1")
+        cls.stack.wait_ready()
+        search.keys()
+        cls.answers = search.answers
+
+    def nothing_in(self, wrong):
+        """Fails with some of what is wrong, if anything is."""
+        if wrong:
+            self.fail("\n" + "\n".join(sorted(set(wrong))[:40]))
+
+    def test_each_status_is_described_and_seen(self):
+        seen, wrong = set(), []
+        for op, answer, _ in self.answers:
+            if str(answer.status) not in op.responses:
+                wrong.append(f"{op.name} gives {answer}, which is not described")
+            seen.add((op.name, str(answer.status)))
+        for op in OPERATIONS:
+            wrong += [f"{op.name} never gives {status}, which is described" for status in op.responses
+                      if status != "default" and (op.name, status) not in seen]
+        self.nothing_in(wrong)
+
+    def test_each_header_is_there(self):
+        wrong = set()
+        for op, answer, _ in self.answers:
+            for name, header in op.responses.get(str(answer.status), {}).get("headers", {}).items():
+                header, value = deref(header), answer.headers[name]
+                schema = header["schema"]
+                if value is None and not header.get("required"):
+                    continue
+                if value is None or not re.search(schema.get("pattern", ""), value) or \
+                        value != schema.get("const", value):
+                    wrong.add(f"{op.name} {answer.status} {name}: {value}")
+        self.nothing_in(wrong)
+
+    def test_each_body_fits_its_schema(self):
+        ready = subprocess.run([TOOLS + "run", "--install"], text=True, capture_output=True, check=False)
+        if ready.returncode:
+            self.skipTest(ready.stdout.strip())
+        lines = []
+        for op, answer, body in self.answers:
+            good = answer.status < 300 and body is not None
+            lines.append(json.dumps({
+                "id": op.name, "status": answer.status, "type": answer.headers["Content-Type"] or "",
+                "body": answer.body.decode(), "sent": json.dumps(body) if good else None}))
+        judged = subprocess.run(["node", TOOLS + "openapi.mjs", "validate"], input="\n".join(lines), text=True,
+                                capture_output=True, check=False)
+        verdicts = [json.loads(line) for line in judged.stdout.splitlines()]
+        self.assertEqual(len(verdicts), len(self.answers), judged.stderr)
+        wrong = [f"{op.name} {answer}: {verdict}" for (op, answer, _), verdict
+                 in zip(self.answers, verdicts) if verdict and str(answer.status) in op.responses]
+        self.nothing_in(wrong)
+
+    def test_the_page_is_allowed_what_it_has_and_nothing_else(self):
+        client = self.stack.client()
+        self.addCleanup(client.close)
+        page = client.get("/docs")
+        policy = page.headers["Content-Security-Policy"]
+        for tag in ("script", "style"):
+            parts = re.findall(f"<{tag}[^>]*>(.*?)</{tag}>", page.body.decode(), re.DOTALL)
+            self.assertEqual(len(parts), 1)
+            digest = base64.b64encode(hashlib.sha256(parts[0].encode()).digest()).decode()
+            self.assertIn(f"{tag}-src 'sha256-{digest}';", policy)
+        self.assertTrue(policy.startswith("default-src 'none';"))
+        self.assertIsNone(re.search(r"https?://|[^-]\bon[a-z]+=", page.body.decode()))
+        self.assertEqual(client.get("/openapi.json").json, SPEC)
