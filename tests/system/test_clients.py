@@ -189,12 +189,20 @@ class Clients(ClientTest):
         """The session of the Agents SDK."""
         self.run_tests("agents.mjs")
 
+    def test_langgraph(self):
+        """The threads of LangGraph's SDK."""
+        self.run_tests("langgraph.mjs")
+
+    def test_together(self):
+        """All three on one conversation."""
+        self.run_tests("together.mjs")
+
     def test_readme(self):
         """What README gives to paste, on this stack's port."""
         with open(ROOT + "/README.md", encoding="utf-8") as f:
             section = f.read().split("\n## Clients\n", 1)[1].split("\n## ", 1)[0]
         blocks = re.findall(r"^```js\n(.*?)^```", section, re.S | re.M)
-        self.assertEqual(len(blocks), 2)
+        self.assertEqual(len(blocks), 3)
         for block in blocks:
             with self.subTest(block.splitlines()[0]):
                 block = block.replace("http://127.0.0.1:8080", self.environment["PARLEY_URL"])
@@ -211,3 +219,12 @@ class RetryGuard(ClientTest):
     def test_guard(self):
         """The option that is off by default."""
         self.run_tests("guard.mjs")
+
+
+class Limits(ClientTest):
+    """Tenants that may not do everything."""
+    env = {**ClientTest.env, "PARLEY_TENANT_REQUESTS": "20", "PARLEY_TENANT_SESSIONS": "3"}
+
+    def test_limits(self):
+        """What clients make of a 429."""
+        self.run_tests("limits.mjs")
