@@ -1,0 +1,457 @@
+// SPDX-License-Identifier: MIT
+// client.threads of @langchain/langgraph-sdk against parley, in two versions: the one that npm calls
+// latest, and 2.0.0, which has the higher number and repeats a POST, too, by itself. "Row" names rows of
+// the table in docs/clients.md.
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { test } from "node:test";
+import * as latest from "@langchain/langgraph-sdk";
+import * as two from "langgraph-sdk-2.0.0";
+import { absent, control, key, line, lock, native, newId, otherKey, refusal, url } from "./support.mjs";
+
+const versions = { latest, two };
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+const retries = (n) => ({ callerOptions: { maxRetries: n } });
+
+// A test once for each version, with a client and a way to make others.
+function each(name, run) {
+  for (const [version, { Client }] of Object.entries(versions)) {
+    const make = (more) => new Client({ apiUrl: url, apiKey: key, ...retries(0), ...more });
+    test(`${name} (${version})`, (t) => run(make().threads, { t, version, make }));
+  }
+}
+
+// A refusal as these clients give it: a status, and a body that is JSON and says what is wrong.
+async function refused(promise, status) {
+  const error = await refusal(promise);
+  assert.equal(error.status, status, error);
+  const body = JSON.parse(error.text);
+  assert.ok(body.detail && body.code && body.request_id, error.text);
+  return body;
+}
+
+const statuses = (seen) => seen.map(({ status }) => status);
+const human = (content, more) => ({ type: "human", content, ...more });
+const said = (state) => state.values.messages.map(({ content }) => content);
+
+// Row: HTTP API with published client. Row: Free-form context + metadata.
+each("create_get_delete", async (threads) => {
+  const metadata = { user: "ann", deep: { list: [1, "two", null, { three: 3 }] } };
+  const thread = await threads.create({ metadata, graphId: "agent" });
+  assert.match(thread.thread_id, UUID);
+  assert.deepEqual(thread.metadata, { ...metadata, graph_id: "agent" });
+  for (const name of ["created_at", "updated_at", "state_updated_at"])
+    assert.ok(Math.abs(Date.parse(thread[name]) - Date.now()) < 600_000, `${name} ${thread[name]}`);
+  assert.equal(thread.status, "idle");
+  assert.deepEqual(thread.values, { messages: [] });
+  assert.deepEqual(thread.interrupts, {});
+  assert.deepEqual(await threads.get(thread.thread_id), thread);
+  assert.deepEqual((await threads.create()).metadata, {});
+  assert.equal(await threads.delete(thread.thread_id), undefined);
+  await refused(threads.get(thread.thread_id), 404);
+  await refused(threads.delete(thread.thread_id), 404);
+});
+
+// Row: Client-chosen session id. Row: Atomic get-or-create.
+each("an_id_of_ones_own", async (threads) => {
+  const threadId = randomUUID();
+  const made = await threads.create({ threadId, metadata: { first: true } });
+  assert.equal(made.thread_id, threadId);
+  await refused(threads.create({ threadId }), 409);
+  await refused(threads.create({ threadId, ifExists: "raise" }), 409);
+  assert.deepEqual(
+    await threads.create({ threadId, ifExists: "do_nothing", metadata: { second: true } }),
+    made,
+  );
+
+  const id = randomUUID();
+  const all = await Promise.all(
+    Array.from({ length: 20 }, (_, i) =>
+      threads.create({ threadId: id, ifExists: "do_nothing", metadata: { i } }),
+    ),
+  );
+  for (const thread of all) assert.deepEqual(thread, all[0]);
+  const fresh = randomUUID();
+  const raising = await Promise.allSettled(
+    Array.from({ length: 20 }, () => threads.create({ threadId: fresh })),
+  );
+  assert.equal(raising.filter(({ status }) => status === "fulfilled").length, 1);
+
+  // No UUID is asked for, as the native interface asks for none; but an id that it would take.
+  const own = newId("telegram");
+  assert.equal((await threads.create({ threadId: own })).thread_id, own);
+  assert.equal((await refused(threads.create({ threadId: "a b" }), 422)).field, "thread_id");
+});
+
+// Row: TTL per session. Row: Default TTL / sweeper.
+each("ttl", async (threads) => {
+  const lives = async (thread) =>
+    (await native("GET", `/v1/sessions/${thread.thread_id}?messages=0`)).ttl_seconds;
+  assert.equal(await lives(await threads.create()), 604800);
+  const thread = await threads.create({ ttl: 60 });
+  assert.equal(await lives(thread), 3600);
+  assert.equal(await lives(await threads.create({ ttl: { ttl: 1.5, strategy: "delete" } })), 90);
+  await threads.update(thread.thread_id, { ttl: 120 });
+  assert.equal(await lives(thread), 7200);
+
+  const metadata = { batch: randomUUID() };
+  const brief = await threads.create({ ttl: 0.02, metadata });
+  for (let tries = 0; ; tries++) {
+    const there = await threads.get(brief.thread_id).then(
+      () => true,
+      () => false,
+    );
+    // What is listed can be opened.
+    const listed = await threads.search({ metadata });
+    assert.ok(listed.length === 0 || there);
+    if (!there) break;
+    assert.ok(tries < 600);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  await refused(threads.get(brief.thread_id), 404);
+  await refused(threads.update(brief.thread_id, { metadata }), 404);
+  assert.equal(await threads.count({ metadata }), 0);
+  assert.equal((await threads.create({ threadId: brief.thread_id })).values.messages.length, 0);
+
+  for (const ttl of [0, -1, 1e12, "x", { ttl: 5, strategy: "keep" }])
+    assert.match((await refused(threads.create({ ttl }), 422)).field, /^ttl/);
+});
+
+each("update_merges_metadata", async (threads) => {
+  const { thread_id: id } = await threads.create({ metadata: { a: 1, b: { c: 2 } } });
+  const updated = await threads.update(id, { metadata: { b: { d: 3 }, e: null } });
+  assert.deepEqual(updated.metadata, { a: 1, b: { d: 3 }, e: null });
+  assert.deepEqual((await threads.get(id)).metadata, updated.metadata);
+  assert.ok(updated.updated_at > updated.created_at);
+  assert.deepEqual((await threads.update(id, {})).metadata, updated.metadata);
+  assert.equal((await refused(threads.update(id, { metadata: "x" }), 422)).field, "metadata");
+  await refused(threads.update(randomUUID(), { metadata: {} }), 404);
+});
+
+// Row: List sessions of a user. Row: Filter/search sessions.
+each("search_and_count", async (threads) => {
+  const batch = randomUUID();
+  const ids = [];
+  for (let i = 0; i < 25; i++) {
+    const made = await threads.create({
+      metadata: { batch, user: `u${i % 2}`, i, tags: { even: i % 2 === 0 } },
+    });
+    ids.push(made.thread_id);
+  }
+  const found = async (query) =>
+    (await threads.search({ metadata: { batch }, ...query })).map(({ metadata }) => metadata.i);
+  const up = Array.from({ length: 25 }, (_, i) => i);
+  const down = up.toReversed();
+  assert.deepEqual(await found({}), down.slice(0, 10), "newest first, ten of them");
+  assert.deepEqual(await found({ limit: 100 }), down);
+  assert.deepEqual(await found({ limit: 7, offset: 20 }), down.slice(20));
+  assert.deepEqual(await found({ limit: 7, offset: 25 }), []);
+  assert.deepEqual(await found({ limit: 100, sortBy: "created_at", sortOrder: "asc" }), up);
+  assert.deepEqual(await found({ limit: 100, sortBy: "created_at", sortOrder: "desc" }), down);
+  const byId = (
+    await threads.search({ metadata: { batch }, limit: 100, sortBy: "thread_id", sortOrder: "asc" })
+  ).map((thread) => thread.thread_id);
+  assert.deepEqual(byId, ids.toSorted());
+  await threads.update(ids[3], { metadata: { touched: true } });
+  assert.equal((await found({ limit: 1, sortBy: "updated_at", sortOrder: "desc" }))[0], 3);
+  for (const sortBy of ["state_updated_at", "status"])
+    assert.equal((await found({ limit: 100, sortBy })).length, 25);
+
+  assert.deepEqual(
+    await found({ metadata: { batch, user: "u1" }, limit: 100 }),
+    down.filter((i) => i % 2),
+  );
+  assert.deepEqual(
+    await found({ metadata: { batch, tags: { even: true } }, limit: 100 }),
+    down.filter((i) => i % 2 === 0),
+  );
+  assert.deepEqual(await found({ metadata: { batch, user: "nobody" } }), []);
+  assert.deepEqual(
+    (await found({ ids: [ids[5], ids[7], randomUUID()], metadata: undefined })).toSorted(),
+    [5, 7],
+  );
+  assert.deepEqual(await found({ status: "idle", limit: 100 }), down);
+  assert.deepEqual(await found({ status: "busy" }), []);
+  await threads.updateState(ids[4], { values: { topic: { name: "trains" } } });
+  assert.deepEqual(await found({ values: { topic: { name: "trains" } } }), [4]);
+
+  const [some] = await threads.search({
+    metadata: { batch, i: 4 },
+    select: ["thread_id", "metadata", "values"],
+  });
+  assert.deepEqual(Object.keys(some).sort(), ["metadata", "thread_id", "values"]);
+  assert.deepEqual(some.values.topic, { name: "trains" });
+
+  assert.equal(await threads.count({ metadata: { batch } }), 25);
+  assert.equal(await threads.count({ metadata: { batch, user: "u0" } }), 13);
+  assert.equal(await threads.count({ metadata: { batch }, status: "busy" }), 0);
+  assert.equal(await threads.count({ metadata: { batch }, values: { topic: { name: "trains" } } }), 1);
+  assert.ok((await threads.count()) >= 25);
+  await threads.delete(ids[0]);
+  assert.equal(await threads.count({ metadata: { batch } }), 24);
+
+  await refused(threads.search({ limit: -1 }), 422);
+  await refused(threads.search({ offset: -1 }), 422);
+  await refused(threads.search({ sortBy: "colour" }), 422);
+});
+
+// Row: Bulk append. By id, as add_messages does: what has an id that is there takes its place.
+each("state", async (threads) => {
+  const { thread_id: id } = await threads.create();
+  const empty = await threads.getState(id);
+  assert.deepEqual(empty.values, { messages: [] });
+  assert.deepEqual([empty.next, empty.tasks], [[], []]);
+  assert.equal(empty.checkpoint.thread_id, id);
+
+  const messages = [
+    human("Hello", { id: "m1" }),
+    { type: "ai", content: "Hi.", id: "m2", response_metadata: { model: "x" } },
+  ];
+  const updated = await threads.updateState(id, { values: { messages } });
+  assert.equal(updated.configurable.thread_id, id);
+  const state = await threads.getState(id);
+  assert.deepEqual(state.values.messages, messages);
+  assert.ok(Date.parse(state.created_at));
+  assert.deepEqual((await threads.get(id)).values.messages, messages);
+
+  await threads.updateState(id, {
+    values: { messages: [human("Hello!", { id: "m1" }), human("More.")], step: 1 },
+  });
+  assert.deepEqual(said(await threads.getState(id)), ["Hello!", "Hi.", "More."]);
+  await threads.updateState(id, {
+    values: { messages: [{ type: "remove", id: "m2", content: "" }], step: 2 },
+  });
+  const later = await threads.getState(id);
+  assert.deepEqual(said(later), ["Hello!", "More."]);
+  assert.equal(later.values.step, 2);
+  // A message alone, in OpenAI's form; and a hundred at once.
+  await threads.updateState(id, { values: { messages: { role: "user", content: "alone" } } });
+  await threads.updateState(id, {
+    values: { messages: Array.from({ length: 100 }, (_, i) => human(`${i}`)) },
+  });
+  assert.deepEqual(said(await threads.getState(id)).slice(2, 5), ["alone", "0", "1"]);
+  assert.equal((await threads.getState(id)).values.messages.length, 103);
+
+  const bad = await refused(
+    threads.updateState(id, { values: { messages: [human("good"), { content: "whose?" }] } }),
+    422,
+  );
+  assert.equal(bad.field, "values.messages[1].type");
+  assert.equal((await threads.getState(id)).values.messages.length, 103);
+  await refused(threads.getState(randomUUID()), 404);
+  await refused(threads.updateState(randomUUID(), { values: {} }), 404);
+});
+
+each("appends_at_once_are_all_there", async (threads) => {
+  const { thread_id: id } = await threads.create();
+  await Promise.all(
+    Array.from({ length: 20 }, (_, i) =>
+      threads.updateState(id, { values: { messages: [human(`${i}.0`), human(`${i}.1`)] } }),
+    ),
+  );
+  const all = said(await threads.getState(id));
+  assert.equal(all.length, 40);
+  for (let i = 0; i < 20; i++) assert.equal(all.indexOf(`${i}.1`), all.indexOf(`${i}.0`) + 1);
+});
+
+each("supersteps_are_first_values", async (threads) => {
+  const steps = ["one", "two"].map((text) => ({
+    updates: [{ values: { messages: [human(text)], last: text }, asNode: "a" }],
+  }));
+  const thread = await threads.create({ supersteps: steps });
+  assert.deepEqual(said(thread), ["one", "two"]);
+  assert.equal(thread.values.last, "two");
+});
+
+each("copy", async (threads) => {
+  const made = await threads.create({ metadata: { a: 1 } });
+  await threads.updateState(made.thread_id, {
+    values: { messages: [human("Hello", { id: "m1" }), human("again")], step: 1 },
+  });
+  const copy = await threads.copy(made.thread_id);
+  assert.notEqual(copy.thread_id, made.thread_id);
+  assert.deepEqual(copy.metadata, { a: 1 });
+  const [of, by] = [await threads.getState(made.thread_id), await threads.getState(copy.thread_id)];
+  assert.deepEqual(said(by), ["Hello", "again"]);
+  assert.equal(by.values.step, 1);
+  await threads.updateState(copy.thread_id, { values: { messages: [human("in the copy")] } });
+  assert.deepEqual(await threads.getState(made.thread_id), of);
+  await threads.delete(made.thread_id);
+  assert.deepEqual(said(await threads.getState(copy.thread_id)), ["Hello", "again", "in the copy"]);
+  await refused(threads.copy(made.thread_id), 404);
+});
+
+// Each with a JSON body that says so, and asked for once.
+each("what_is_not_there", async (_, { t, make, version }) => {
+  const { url: at, seen } = await line(t);
+  const client = make({ apiUrl: at, ...retries(2) });
+  const { thread_id: id } = await client.threads.create();
+  const drain = async (stream) => {
+    for await (const part of stream) assert.fail(JSON.stringify(part));
+  };
+  await absent(
+    {
+      "`threads.getHistory`": () => client.threads.getHistory(id),
+      "`threads.getState`, of a checkpoint": () => client.threads.getState(id, randomUUID()),
+      "`threads.getState`, of a checkpoint as an object": () =>
+        client.threads.getState(id, { checkpoint_id: randomUUID() }),
+      "`threads.patchState`": () => client.threads.patchState(id, { a: 1 }),
+      "`threads.joinStream`": () => drain(client.threads.joinStream(id)),
+      "`runs.create`": () => client.runs.create(id, "agent"),
+      "`runs.create`, without a thread": () => client.runs.create(null, "agent"),
+      "`runs.wait`": () => client.runs.wait(id, "agent", { input: {} }),
+      "`runs.stream`": () => drain(client.runs.stream(id, "agent", { input: {} })),
+      "`runs.list`": () => client.runs.list(id),
+      "`assistants.search`": () => client.assistants.search(),
+      "`assistants.get`": () => client.assistants.get("agent"),
+      "`crons.search`": () => client.crons.search(),
+      "`store.getItem`": () => client.store.getItem(["a"], "b"),
+      "`store.putItem`": () => client.store.putItem(["a"], "b", {}),
+      "`store.searchItems`": () => client.store.searchItems(["a"]),
+      ...(version === "latest" && { "`threads.prune`": () => client.threads.prune([id]) }),
+    },
+    seen,
+    (error, name) => {
+      assert.match(
+        JSON.parse(error.text).detail,
+        /runs no graphs|keeps no other|does not have the method/,
+        `${name}: ${error}`,
+      );
+    },
+  );
+});
+
+// What the clients send again by themselves: latest no POST, 2.0.0 nothing whose answer was lost.
+each("retries", async (threads, { t, make, version }) => {
+  const { thread_id: id } = await threads.create();
+  const read = (through) => through.get(id);
+  const post = (through) => through.search({ ids: [id] });
+  for (const [fault, call, latest, two] of [
+    [{ status: 503 }, read, 2, 2],
+    [{ status: 429 }, read, 2, 2],
+    ["cut", read, 2, 1],
+    [{ status: 409 }, read, 1, 1],
+    [{ status: 422 }, read, 1, 1],
+    [{ status: 503 }, post, 1, 2],
+    ["cut", post, 1, 1],
+  ]) {
+    const expected = version === "latest" ? latest : two;
+    const { url: at, seen } = await line(t, fault);
+    const through = make({ apiUrl: at, ...retries(1) }).threads;
+    if (expected === 2) await call(through);
+    else await refusal(call(through));
+    assert.equal(seen.length, expected, `${JSON.stringify(fault)} ${call}`);
+  }
+});
+
+// A create whose answer was lost, sent again by its user: the thread is there once.
+each("a_create_comes_twice", async (threads, { t, make }) => {
+  const threadId = randomUUID();
+  const { url: at } = await line(t, "cut");
+  const writer = make({ apiUrl: at }).threads;
+  await refusal(writer.create({ threadId, ifExists: "do_nothing" }));
+  assert.equal((await writer.create({ threadId, ifExists: "do_nothing" })).thread_id, threadId);
+});
+
+// Held up by somebody else: a 503, which 2.0.0 repeats after a second or two.
+each("busy", async (_, { t, make, version }) => {
+  const { thread_id: id } = await make().threads.create();
+  const { url: at, seen } = await line(t, () => control("unlock"));
+  await lock(t, id);
+  const call = make({ apiUrl: at, ...retries(1) }).threads.updateState(id, {
+    values: { messages: [human("once")] },
+  });
+  if (version === "latest") await refused(call, 503);
+  else await call;
+  assert.deepEqual(statuses(seen), version === "latest" ? [503] : [503, 200]);
+  assert.deepEqual(said(await make().threads.getState(id)), version === "latest" ? [] : ["once"]);
+});
+
+// Fails if a write of which nobody knows whether it was made gets a status that 2.0.0 repeats: tried.
+each("unknown_outcome_is_not_repeated", async (_, { t, make }) => {
+  const { thread_id: id } = await make().threads.create();
+  const { url: at, seen } = await line(t);
+  await lock(t, id);
+  await control("terminate");
+  const error = await refusal(
+    make({ apiUrl: at, ...retries(2) }).threads.updateState(id, { values: { messages: [human("perhaps")] } }),
+  );
+  await control("unlock");
+  assert.equal(seen.length, 1);
+  assert.equal(JSON.parse(error.text).code, "outcome_unknown");
+  assert.ok(said(await make().threads.getState(id)).length <= 1);
+});
+
+// The worker dies under the request. nginx' 502 is one more that 2.0.0 repeats.
+each("a_worker_is_killed", async (threads, { t, make, version }) => {
+  const { thread_id: id } = await threads.create();
+  const { url: at, seen } = await line(t, () => control("unlock"));
+  await lock(t, id);
+  await control("kill");
+  const through = make({ apiUrl: at, ...retries(1) }).threads;
+  const append = through.updateState(id, { values: { messages: [human("perhaps twice")] } });
+  if (version === "latest") await refused(append, 502);
+  else await append;
+  assert.deepEqual(statuses(seen), version === "latest" ? [502] : [502, 200]);
+});
+
+// Idempotency-Key by the client's own hook.
+function withKey() {
+  const idempotency = newId("key");
+  return {
+    onRequest: (_url, init) => ({ ...init, headers: { ...init.headers, "Idempotency-Key": idempotency } }),
+  };
+}
+
+each("unknown_outcome_with_a_key", async (threads, { t, make, version }) => {
+  const { thread_id: id } = await threads.create();
+  const { url: at, seen } = await line(t, () => control("unlock"));
+  const keyed = make({ apiUrl: at, ...withKey(), ...retries(1) }).threads;
+  const append = () => keyed.updateState(id, { values: { messages: [human("once")] } });
+  await lock(t, id);
+  await control("terminate");
+  if (version === "latest") await refused(append(), 503);
+  else await append();
+  assert.deepEqual(statuses(seen), version === "latest" ? [503] : [503, 200]);
+  await append();
+  assert.deepEqual(said(await threads.getState(id)), ["once"]);
+});
+
+each("a_key_makes_a_lost_answer_harmless", async (_, { t, make }) => {
+  const { url: at, seen } = await line(t, "cut", undefined, "cut", undefined, "cut", undefined, "cut");
+  const keyed = () => make({ apiUrl: at, ...withKey() }).threads;
+  const twice = async (call) => {
+    const threads = keyed();
+    await refusal(call(threads));
+    return call(threads);
+  };
+  const made = await twice((threads) => threads.create({ metadata: { a: 1 } }));
+  await twice((threads) => threads.updateState(made.thread_id, { values: { messages: [human("once")] } }));
+  assert.deepEqual(said(await make().threads.getState(made.thread_id)), ["once"]);
+  const copy = await twice((threads) => threads.copy(made.thread_id));
+  assert.deepEqual(said(copy), ["once"]);
+  await twice((threads) => threads.delete(copy.thread_id));
+  assert.equal(seen.length, 8);
+  const reused = keyed();
+  await reused.create({ metadata: { a: 1 } });
+  await refused(reused.create({ metadata: { a: 2 } }), 422);
+});
+
+each("a_key_is_asked_for", async (threads, { make }) => {
+  const { thread_id: id } = await threads.create({ metadata: { secret: "secret" } });
+  for (const apiKey of ["x", `${key}x`, null]) {
+    const error = await refused(make({ apiKey }).threads.get(id), 401);
+    assert.doesNotMatch(JSON.stringify(error), /secret/);
+  }
+  const foreign = make({ apiKey: otherKey }).threads;
+  await refused(foreign.get(id), 404);
+  await refused(foreign.getState(id), 404);
+  await refused(foreign.update(id, { metadata: {} }), 404);
+  await refused(foreign.copy(id), 404);
+  await refused(foreign.delete(id), 404);
+  assert.deepEqual(await foreign.search({ ids: [id] }), []);
+  assert.deepEqual(await foreign.search({ metadata: { secret: "secret" } }), []);
+  // An id is taken by each tenant for itself.
+  assert.equal((await foreign.create({ threadId: id })).thread_id, id);
+  assert.deepEqual((await threads.get(id)).metadata, { secret: "secret" });
+});

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+// What the client of npm's package openai repeats by itself, and what it must not: counted by what came over
+// a line that loses and makes up answers.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import OpenAI from "openai";
+import { control, lock, native, newId, openai, over, refusal, stored, texts, user } from "./support.mjs";
+
+const { conversations } = openai();
+const statuses = (seen) => seen.map(({ status }) => status);
+
+test("retries_of_reads", async (t) => {
+  const { id } = await conversations.create({ items: [user("x")] });
+  const [through, seen] = await over(t, {}, "cut", "lost");
+  assert.deepEqual(await through.retrieve(id), await conversations.retrieve(id));
+  assert.deepEqual(
+    seen.map(({ headers }) => headers["x-stainless-retry-count"]),
+    ["0", "1", "2"],
+  );
+});
+
+test("retries_of_what_was_not_done", async (t) => {
+  for (const status of [408, 409, 429, 500, 503]) {
+    const { id } = await conversations.create();
+    const [through, seen] = await over(t, {}, { status, headers: { "retry-after-ms": "1" } });
+    await through.items.create(id, { items: [user("once")] });
+    assert.equal(seen.length, 2, `${status}`);
+    assert.deepEqual(texts(await stored(id)), ["once"]);
+  }
+  const limited = { status: 429, headers: { "retry-after-ms": "1" } };
+  const [through, seen] = await over(t, {}, limited, limited, limited);
+  await refusal(through.create(), OpenAI.RateLimitError);
+  assert.equal(seen.length, 3);
+});
+
+// A session held up by somebody else: 409 and soon again, which the client does.
+test("busy_is_repeated", async (t) => {
+  const id = newId();
+  await native("PUT", `/v1/sessions/${id}`, {});
+  const [through, seen] = await over(t, {}, async (_, { status }) => {
+    assert.equal(status, 409);
+    await control("unlock");
+  });
+  await lock(t, id);
+  await through.items.create(id, { items: [user("once")] });
+  assert.deepEqual(statuses(seen), [409, 200]);
+  const wait = Number(
+    seen[0].answer.headers["retry-after-ms"] ?? seen[0].answer.headers["retry-after"] * 1000,
+  );
+  assert.ok(wait > 0 && wait <= 1000, `${wait}`);
+  assert.deepEqual(texts(await stored(id)), ["once"]);
+});
+
+// The connection to PostgreSQL is lost under the statement: without a key nobody may repeat it.
+// Fails if the answer does not say x-should-retry: false: tried.
+test("unknown_outcome_is_not_repeated", async (t) => {
+  const id = newId();
+  await native("PUT", `/v1/sessions/${id}`, {});
+  const [through, seen] = await over(t);
+  await lock(t, id);
+  await control("terminate");
+  const error = await refusal(
+    through.items.create(id, { items: [user("perhaps")] }),
+    OpenAI.InternalServerError,
+  );
+  await control("unlock");
+  assert.deepEqual([error.status, error.code, seen.length], [503, "outcome_unknown", 1]);
+  assert.equal(seen[0].answer.headers["x-should-retry"], "false");
+  assert.ok((await stored(id)).length <= 1);
+});
+
+test("unknown_outcome_with_a_key_is_repeated", async (t) => {
+  const id = newId();
+  await native("PUT", `/v1/sessions/${id}`, {});
+  const [through, seen] = await over(t, {}, () => control("unlock"));
+  await lock(t, id);
+  await control("terminate");
+  await through.items.create(id, { items: [user("once")] }, { headers: { "Idempotency-Key": newId("key") } });
+  assert.deepEqual(statuses(seen), [503, 200]);
+  assert.deepEqual(texts(await stored(id)), ["once"]);
+});
+
+// The worker dies under the request: nginx' own 502 must not be repeated either, but with a key.
+test("a_worker_is_killed", async (t) => {
+  const id = newId();
+  await native("PUT", `/v1/sessions/${id}`, {});
+  const [through, seen] = await over(t);
+  await lock(t, id);
+  await control("kill");
+  const error = await refusal(
+    through.items.create(id, { items: [user("perhaps")] }),
+    OpenAI.InternalServerError,
+  );
+  assert.deepEqual(
+    [error.status, error.code, error.type, seen.length],
+    [502, "bad_gateway", "server_error", 1],
+  );
+  assert.equal(error.requestID, seen[0].answer.headers["x-request-id"]);
+});
+
+test("a_worker_is_killed_under_a_key", async (t) => {
+  const id = newId();
+  await native("PUT", `/v1/sessions/${id}`, {});
+  const [through, seen] = await over(t, {}, () => control("unlock"));
+  await lock(t, id);
+  await control("kill");
+  await through.items.create(id, { items: [user("once")] }, { headers: { "Idempotency-Key": newId("key") } });
+  assert.deepEqual(statuses(seen), [502, 200]);
+  assert.deepEqual(texts(await stored(id)), ["once"]);
+});
+
+// An answer that was lost on its way, for every write. Fails if the key is not looked at: tried.
+test("a_key_makes_a_lost_answer_harmless", async (t) => {
+  const [through, seen] = await over(
+    t,
+    {},
+    "cut",
+    undefined,
+    "cut",
+    undefined,
+    "cut",
+    undefined,
+    "cut",
+    undefined,
+    "cut",
+  );
+  const headers = () => ({ headers: { "Idempotency-Key": newId("key") } });
+  const made = await through.create({ items: [user("first")], metadata: { a: "1" } }, headers());
+  const [item] = (await through.items.create(made.id, { items: [user("once")] }, headers())).data;
+  assert.deepEqual(texts(await stored(made.id)), ["first", "once"]);
+  assert.deepEqual((await through.update(made.id, { metadata: { b: "2" } }, headers())).metadata, { b: "2" });
+  assert.equal((await through.items.delete(item.id, { conversation_id: made.id }, headers())).id, made.id);
+  assert.deepEqual(texts(await stored(made.id)), ["first"]);
+  assert.equal((await through.delete(made.id, headers())).deleted, true);
+  assert.equal(seen.length, 10);
+  for (let i = 0; i < 10; i += 2) {
+    assert.equal(String(seen[i].answer.body), String(seen[i + 1].answer.body));
+    assert.equal(seen[i + 1].answer.headers["idempotent-replayed"], "true");
+  }
+});
+
+// Without a key, and with the guard off as it is unless configured: what README warns of.
+test("without_a_key_a_lost_answer_stores_twice", async (t) => {
+  const { id } = await conversations.create();
+  const [through, seen] = await over(t, {}, "cut");
+  await through.items.create(id, { items: [user("twice")] });
+  assert.equal(seen.length, 2);
+  assert.deepEqual(texts(await stored(id)), ["twice", "twice"]);
+});
+
+test("the_database_is_away", async (t) => {
+  const { id } = await conversations.create();
+  const [through, seen] = await over(t, { maxRetries: 1 });
+  await control("database", "stop");
+  try {
+    const error = await refusal(
+      through.items.create(id, { items: [user("no")] }),
+      OpenAI.InternalServerError,
+    );
+    assert.deepEqual([error.status, error.code, seen.length], [503, "unavailable", 2]);
+    assert.equal(error.requestID, seen[1].answer.headers["x-request-id"]);
+  } finally {
+    await control("database", "start");
+  }
+  const patient = openai({ maxRetries: 20 }).conversations;
+  await patient.items.create(id, { items: [user("yes")] });
+  assert.deepEqual(texts(await stored(id, patient)), ["yes"]);
+});

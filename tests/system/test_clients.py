@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: MIT
+"""The official clients, unmodified, in tests/clients: each of their tests is a part of one here.
+
+They are installed from npm as tests/clients/package-lock.json says, when they are not there or the
+lock has changed. Where node is missing or npm has no way to them, the tests are skipped."""
+import hashlib
+import http.server
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+
+from harness import run, say
+from stack import ROOT, StackTest, signal_all, wait_until
+
+CLIENTS = ROOT + "/tests/clients/"
+WAITING = "FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+# Settings that the clients would find in the environment.
+FOREIGN = "OPENAI_", "LANGGRAPH_", "LANGSMITH_", "LANGCHAIN_", "NODE_"
+# The oldest that all of them run on; openai itself names 22.
+NODE = 20
+
+
+def why_not():
+    """Installs the clients if need be. Why they cannot be run; None if they can."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        return "node and npm are not installed"
+    version = run("node", "--version").stdout.strip()
+    if int(re.match(r"v(\d+)", version)[1]) < NODE:
+        return f"node {version} is older than the clients take, {NODE}"
+    with open(CLIENTS + "package-lock.json", "rb") as f:
+        lock = hashlib.sha256(f.read()).hexdigest()
+    mark = CLIENTS + "node_modules/.lock"
+    try:
+        with open(mark, encoding="ascii") as f:
+            if f.read() == lock:
+                return None
+    except FileNotFoundError:
+        pass
+    if not os.access(CLIENTS, os.W_OK):
+        return "the clients are not installed and tests/clients is read-only"
+    say("installing the clients with npm")
+    try:
+        done = run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline",
+                   "--loglevel=error", cwd=CLIENTS, timeout=600)
+    except subprocess.TimeoutExpired:
+        return "npm did not get the clients in ten minutes"
+    if done.returncode:
+        return f"npm could not get the clients: {(done.stderr.strip() or '?').splitlines()[0]}"
+    with open(mark, "w", encoding="ascii") as f:
+        f.write(lock)
+    return None
+
+
+class Control(http.server.BaseHTTPRequestHandler):
+    """Orders from the tests in JavaScript: POST /NAME calls self.server.orders.NAME(body)."""
+
+    def do_POST(self):
+        """One order."""
+        argument = self.rfile.read(int(self.headers["Content-Length"] or 0)).decode()
+        try:
+            getattr(self.server.orders, "order_" + self.path[1:])(argument)
+            status, text = 200, b""
+        except Exception as e:  # pylint: disable=broad-exception-caught  # told to who asked
+            status, text = 500, repr(e).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_):  # pylint: disable=arguments-differ
+        pass
+
+
+class ClientTest(StackTest):
+    """A stack that asks for keys, those of two tenants, and the orders that the tests may give to it."""
+    env = {"PARLEY_DRAIN": "1", "PARLEY_AUTH": "keys"}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.reason = why_not()
+        if cls.reason:
+            return
+        super().setUpClass()
+        cls.keys = [cls.stack.parley.key(tenant) for tenant in ("one", "two")]
+
+    def setUp(self):
+        if self.reason:
+            self.skipTest(self.reason)
+        super().setUp()
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Control)
+        server.orders, server.daemon_threads = self, True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(lambda: (server.shutdown(), server.server_close()))
+        self.locker = None
+        self.environment = {
+            **{n: v for n, v in os.environ.items()
+               if not n.startswith(FOREIGN) and not n.lower().endswith("_proxy")},
+            "PARLEY_URL": f"http://127.0.0.1:{self.stack.nginx.port}", "PARLEY_KEY": self.keys[0],
+            "PARLEY_OTHER_KEY": self.keys[1],
+            "PARLEY_CONTROL": f"http://127.0.0.1:{server.server_port}"}
+
+    def psql(self, script):
+        """psql with this to do, as a process whose output can be read; it does not outlive the test."""
+        # pylint: disable=consider-using-with  # ended by the clean-up
+        psql = subprocess.Popen(
+            [self.stack.postgres.bin + "/psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-h",
+             self.stack.postgres.dir, "-U", "postgres", "-d", "parley"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(lambda: (psql.kill(), psql.communicate()))
+        psql.stdin.write(script)
+        psql.stdin.flush()
+        return psql
+
+    def order_lock(self, session_id):
+        """Holds the row of a session until order_unlock()."""
+        wait_until(lambda: self.stack.psql(f"SELECT count(*) {WAITING}") == "0", 30, "no other lock")
+        self.locker = self.psql("BEGIN;\nSELECT session_id FROM sessions WHERE session_id = "
+                                f"'{session_id}' FOR UPDATE;\n")
+        if self.locker.stdout.readline().strip() != session_id:
+            raise LookupError(f"no session {session_id}")
+
+    def order_unlock(self, _):
+        """The end of a lock, if there is one."""
+        if self.locker:
+            self.locker.communicate()
+            self.locker = None
+
+    def when_somebody_waits(self, sql, then=lambda: None):
+        """Returns at once; when the next backend waits for the lock, does sql and then()."""
+        psql = self.psql(f"""SELECT 'armed';
+            DO $$
+            BEGIN
+                LOOP
+                    PERFORM pg_stat_clear_snapshot();
+                    {sql} {WAITING};
+                    EXIT WHEN FOUND;
+                    PERFORM pg_sleep(0.005);
+                END LOOP;
+            END $$;
+            SELECT 'done';\n""")
+        psql.stdout.readline()
+        threading.Thread(target=lambda: psql.stdout.readline() and then(), daemon=True).start()
+
+    def order_terminate(self, _):
+        """Will end the backend: its client does not hear what became of its statement."""
+        self.when_somebody_waits("PERFORM pg_terminate_backend(pid)")
+
+    def order_kill(self, _):
+        """Will kill all workers."""
+        self.when_somebody_waits("PERFORM 1", lambda: signal_all(
+            self.stack.worker_pids(), signal.SIGKILL))
+
+    def order_database(self, order):
+        """stop, start, pause, resume."""
+        getattr(self.stack.postgres, order)()
+
+    def run_tests(self, name):
+        """All tests of a file of tests/clients, each as a part of this one."""
+        results = f"{self.stack.dir}/{name}.results"
+        done = run("node", "--test-reporter=./reporter.mjs", "--test-reporter-destination=" + results,
+                   name, cwd=CLIENTS, env=self.environment, timeout=600)
+        with open(results, encoding="utf-8") as f:
+            tests = [json.loads(text) for text in f]
+        for test in tests:
+            with self.subTest(f"{name}: {test['name']}"):
+                self.assertTrue(test["ok"], f"{test.get('error')}\n{done.stdout}{done.stderr}")
+            say(f"{name}: {test['name']}" + (f": skipped: {test['skip']}" if test.get("skip") else
+                                             "" if test["ok"] else ": FAILED"))
+        if not tests or (done.returncode and all(test["ok"] for test in tests)):
+            self.fail(f"{name} ended with status {done.returncode}\n{done.stdout}{done.stderr}")
+
+
+class Clients(ClientTest):
+    """A file a client."""
+
+    def test_openai(self):
+        """The client of npm's package openai."""
+        self.run_tests("openai.mjs")
+
+    def test_openai_retries(self):
+        """What it repeats by itself."""
+        self.run_tests("openai_retries.mjs")
+
+    def test_agents(self):
+        """The session of the Agents SDK."""
+        self.run_tests("agents.mjs")
+
+    def test_langgraph(self):
+        """The threads of LangGraph's SDK."""
+        self.run_tests("langgraph.mjs")
+
+    def test_together(self):
+        """All three on one conversation."""
+        self.run_tests("together.mjs")
+
+    def test_readme(self):
+        """What README gives to paste, on this stack's port."""
+        with open(ROOT + "/README.md", encoding="utf-8") as f:
+            section = f.read().split("\n## Clients\n", 1)[1].split("\n## ", 1)[0]
+        blocks = re.findall(r"^```js\n(.*?)^```", section, re.S | re.M)
+        self.assertEqual(len(blocks), 3)
+        for block in blocks:
+            with self.subTest(block.splitlines()[0]):
+                block = block.replace("http://127.0.0.1:8080", self.environment["PARLEY_URL"])
+                done = run("node", "--input-type=module", "-e", block, cwd=CLIENTS, env={
+                    **self.environment, "API_KEY": self.keys[0]})
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+                self.assertIn("Hello!", done.stdout)
+
+
+class RetryGuard(ClientTest):
+    """The openai client, with what guesses at its repetitions."""
+    env = {**ClientTest.env, "PARLEY_RETRY_GUARD": "on"}
+
+    def test_guard(self):
+        """The option that is off by default."""
+        self.run_tests("guard.mjs")
+
+
+class Limits(ClientTest):
+    """Tenants that may not do everything."""
+    env = {**ClientTest.env, "PARLEY_TENANT_REQUESTS": "20", "PARLEY_TENANT_SESSIONS": "3"}
+
+    def test_limits(self):
+        """What clients make of a 429."""
+        self.run_tests("limits.mjs")
