@@ -99,8 +99,8 @@ static void puts_and_removals(void)
     world_close(&w);
 }
 
-/* What was there is gone, and its ids are free for what comes instead. Fails if the messages are
- * inserted before the others are deleted: tried. */
+/* What was there is gone, and its ids are free for what comes instead. Fails if what is cleared is
+ * not counted, or if it is looked up as if it was still there: tried. */
 static void clearing(void)
 {
     struct world w;
@@ -218,7 +218,7 @@ static void all_or_nothing(void)
                                        context ? "{\"topic\":2}" : NULL, &nobody, &r, &at),
                             t[i].e);
             CU_ASSERT_EQUAL(at, t[i].at);
-            CU_ASSERT_STRING_EQUAL(w.ctx.err.slug, t[i].slug);
+            CU_ASSERT_STRING_EQUAL(w.ctx.err.slug ? w.ctx.err.slug : "", t[i].slug);
         }
     }
     expect(&w, "u:nothing", "1:a=1 2:~=2 3:b=3");
