@@ -151,16 +151,22 @@ static void versions(void)
                                 " generation = %lld",
                                 generation),
                     row);
+    made(&w, "u:versions", "+a=1.0", NULL); /* in other words */
+    expect_versions(&w, "u:versions", 4, 1);
+    expect(&w, "u:versions", "1:a=1 2:~=2 3:b=3 4:c=4 5:~=5");
     made(&w, "u:versions", "+a=2", NULL);
-    expect_versions(&w, "u:versions", 4, 2);
-    made(&w, "u:versions", "?nobody", NULL);
     expect_versions(&w, "u:versions", 5, 2);
+    made(&w, "u:versions", "?nobody", NULL);
+    expect_versions(&w, "u:versions", 6, 2);
     made(&w, "u:versions", "-c", NULL);
-    expect_versions(&w, "u:versions", 6, 3);
+    expect_versions(&w, "u:versions", 7, 3);
     made(&w, "u:versions", "!", NULL);
-    expect_versions(&w, "u:versions", 7, 4);
+    expect_versions(&w, "u:versions", 8, 4);
     made(&w, "u:versions", "", "{}");
-    expect_versions(&w, "u:versions", 8, 5);
+    made(&w, "u:versions", "", "{\"topic\":1}");
+    expect_versions(&w, "u:versions", 10, 4);
+    made(&w, "u:versions", "", "{\"topic\":2}");
+    expect_versions(&w, "u:versions", 11, 5);
     world_close(&w);
 }
 
