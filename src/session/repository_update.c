@@ -7,13 +7,18 @@
  * f: what is wrong with them; ok: l, if nothing is. All else hangs on ok. c counts what was done,
  * so that s, and the insert behind it, come after the deletions, whose ids are free then.
  *
- * $7, $8: generation and state_version, $9 the new context (all NULL: no change); $10: clear; $11:
- * enum session_edit; $12, $13: generation and seq that an id of the made form names; messages from
- * $14 on. */
+ * $7, $8: generation and state_version (NULL: any), $9 the new context (NULL: no change); $10:
+ * clear; $11: enum session_edit; $12, $13: generation and seq that an id of the made form names;
+ * messages from $14 on. */
 /* clang-format off */
 /* The message that e names. By e alone, so that no plan begins with all messages of the session. */
 #define SQL_EDITED                                                                                 \
     " AND m.tenant = $1 AND m.generation = e.generation AND m.seq = e.seq AND EXISTS (SELECT FROM ok)"
+
+/* Whether it would read differently: what is only written in another way, as a client does that has
+ * read it and sends it back, stays as it was written first. */
+#define SQL_OTHER(column)                                                                          \
+    "(m." column " IS DISTINCT FROM e." column " AND m." column "::jsonb IS DISTINCT FROM e." column "::jsonb)"
 
 static const struct db_stmt session_edit = {
     "session_edit",
@@ -35,7 +40,8 @@ static const struct db_stmt session_edit = {
     " changed AS (UPDATE messages m SET type = e.type, role = e.role, content = e.content, extra = e.extra,"
     " size = coalesce(octet_length(e.content), 0) + octet_length(m.metadata::text)"
     " + coalesce(octet_length(e.extra), 0) FROM e WHERE e.edit = 0" SQL_EDITED
-    " AND (m.type, m.role, m.content, m.extra) IS DISTINCT FROM (e.type, e.role, e.content, e.extra)"
+    " AND (m.type <> e.type OR m.role IS DISTINCT FROM e.role OR " SQL_OTHER("content") " OR "
+    SQL_OTHER("extra") ")"
     " RETURNING 1),"
     " c AS (SELECT (SELECT count(*) FROM removed) + (SELECT count(*) FROM cleared) AS removed,"
     " (SELECT count(*) FROM changed) AS changed,"
@@ -94,9 +100,9 @@ enum err repo_session_edit(struct sessions *s, struct request_ctx *ctx, struct s
         e = edit_arrays(ctx, change->update, &p[10]);
     if (e != ERR_NONE)
         return e;
-    const bool state = change->context.p != NULL;
-    p[6] = state ? db_i64(change->base->generation) : db_null_i64();
-    p[7] = state ? db_i64(change->base->state_version) : db_null_i64();
+    const struct session *base = change->base;
+    p[6] = base ? db_i64(base->generation) : db_null_i64();
+    p[7] = base ? db_i64(base->state_version) : db_null_i64();
     p[8] = db_text(change->context);
     p[9] = db_bool(change->update->clear);
     struct db_call calls[] = {{&repo_lock, p, 4, {0}}, {&session_edit, p, EDIT_PARAMS, {0}}};

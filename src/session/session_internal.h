@@ -46,13 +46,13 @@ MUSTCHECK enum err repo_session_update(struct sessions *s, struct request_ctx *c
                                        const struct state_change *change,
                                        const struct session_guard *guard, bool *done,
                                        struct session_receipt *receipt);
-/* repository_update.c. The update's messages, and with it, if next is given, a context that is
- * stored only if generation and state_version still are those of base. *fault: 1 + the index of the
- * message that session_update is to complain of, else 0. */
+/* repository_update.c. The update's messages, and a context with them, if generation and
+ * state_version still are those of base. *fault: 1 + the index of the message that session_update
+ * is to complain of, else 0. */
 struct values_change {
     const struct session_update *update;
-    const struct session *base;
-    struct sv context; /* absent: no change, and base is not looked at */
+    const struct session *base; /* NULL: whatever the state is */
+    struct sv context;          /* absent: no change */
 };
 MUSTCHECK enum err repo_session_edit(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                      const struct values_change *change,

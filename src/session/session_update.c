@@ -24,6 +24,8 @@ static enum err try_update(struct sessions *s, struct request_ctx *ctx, void *ar
                                       SESSION_PATCH_OVERLAY);
     if (e != ERR_NONE)
         return e;
+    if (sv_eq(change.context, base->context))
+        change.context = SV_NONE;
     return repo_session_edit(s, ctx, a->id, &change, a->guard, done, receipt, &a->fault);
 }
 

@@ -8,6 +8,7 @@
 
 #include "../../unit/suite.h"
 #include "cluster.h"
+#include "script.h"
 
 static const struct session_guard nobody = {.create_only = false};
 
@@ -64,6 +65,17 @@ static enum err patch(struct world *w, const char *id, unsigned n)
     return session_patch(w->sessions, world_request(w, "t1"), sv_from(id), &p, &nobody, &s, &r);
 }
 
+/* Puts a message in place of another and a member into the context, removes one, or clears. */
+static enum err update(struct world *w, const char *id, unsigned n)
+{
+    char words[64], context[32];
+    struct session_receipt r;
+    size_t at;
+    snprintf(words, sizeof(words), n % 16 == 0 ? "! +a=%u" : "+a=%u ?b +c=%u +=1", n, n);
+    snprintf(context, sizeof(context), "{\"u\":%u}", n);
+    return script_run(w, id, words, n % 2 ? context : NULL, &nobody, &r, &at);
+}
+
 static void any_write(struct world *w, const char *id, unsigned n)
 {
     char which[16];
@@ -71,9 +83,12 @@ static void any_write(struct world *w, const char *id, unsigned n)
     struct session_receipt r;
     struct session_draft d = draft_of(id, NULL);
     enum err e = ERR_NONE;
-    switch (random_u64() % 8) {
+    switch (random_u64() % 9) {
     case 0:
         e = patch(w, id, n);
+        break;
+    case 8:
+        e = update(w, id, n);
         break;
     case 1:
         snprintf(which, sizeof(which), "%llu", (unsigned long long)(random_u64() % 40 + 1));
@@ -94,7 +109,7 @@ static void any_write(struct world *w, const char *id, unsigned n)
 }
 
 /* Two workers write and read in turn, now and then with a pause that lets a fence run out, so that
- * readers fill as well. Fails if a patch, a deletion or the deletion of a message does
+ * readers fill as well. Fails if a patch, an update, a deletion or the deletion of a message does
  * not tell the tier: tried. */
 static void any_order(void)
 {

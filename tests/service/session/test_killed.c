@@ -10,7 +10,7 @@
 #include <time.h>
 
 #include "../../unit/suite.h"
-#include "fixture.h"
+#include "script.h"
 
 static const struct session_guard nobody = {.create_only = false};
 
@@ -181,6 +181,52 @@ static void killed_and_repeated(void)
     world_close(&w);
 }
 
+/* Each update has its context and its message, or neither. Fails if the messages are a transaction
+ * of their own, ahead of the context: tried. */
+static void killed_at_updates(void)
+{
+    struct world w;
+    struct killer k = {.stop = false};
+    enum { WRITES = 40 };
+    struct session s;
+    struct session_receipt r;
+    struct session_draft d = draft_of("f:updates", NULL);
+    d.context = SV("{\"n\":0}");
+    if (!world_open(&w, true))
+        return;
+    CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &nobody, &s, &r),
+                    ERR_NONE);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&k.thread, NULL, killer_main, &k), 0);
+    for (int i = 1; i <= WRITES; i++) {
+        char key[32], context[32], words[32];
+        size_t at;
+        snprintf(key, sizeof(key), "k-updates-%d", i);
+        snprintf(context, sizeof(context), "{\"n\":%d}", i);
+        snprintf(words, sizeof(words), "+=%d +last=%d", i, i);
+        const struct session_guard guard = {.key = sv_from(key), .fingerprint = SV("f")};
+        enum err e;
+        int tries = 0;
+        do {
+            e = script_run(&w, "f:updates", words, context, &guard, &r, &at);
+            CU_ASSERT_TRUE(e == ERR_NONE || is_away(e));
+            CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions s WHERE session_id ="
+                                        " 'f:updates' AND (context::jsonb->>'n')::int <> (SELECT"
+                                        " count(*) FROM messages m WHERE m.generation ="
+                                        " s.generation AND message_id IS NULL)"),
+                            0);
+            if (e != ERR_NONE)
+                sleep_ms(2);
+        } while (e != ERR_NONE && ++tries < 5000);
+        CU_ASSERT_EQUAL(e, ERR_NONE);
+    }
+    k.stop = true;
+    pthread_join(k.thread, NULL);
+    s = script_state(&w, "f:updates");
+    CU_ASSERT_TRUE(s.message_count == WRITES + 1 && s.last_seq == WRITES + 1 &&
+                   s.version == WRITES + 1);
+    world_close(&w);
+}
+
 struct writer {
     struct world *w;
     const char *id;
@@ -276,4 +322,5 @@ static void killed_at_commit(void)
 
 SUITE(session_killed, "session/faults (killed)", {"killed between calls", killed_between_calls},
       {"killed at calls", killed_at_calls}, {"killed and repeated", killed_and_repeated},
+      {"killed at updates", killed_at_updates},
       {"killed in the statement", killed_in_the_statement}, {"killed at commit", killed_at_commit})

@@ -99,8 +99,8 @@ static void puts_and_removals(void)
     world_close(&w);
 }
 
-/* What was there is gone, and its ids are free for what comes instead. Fails if the messages are
- * inserted before the others are deleted: tried. */
+/* What was there is gone, and its ids are free for what comes instead. Fails if what is cleared is
+ * not counted, or if it is looked up as if it was still there: tried. */
 static void clearing(void)
 {
     struct world w;
@@ -151,16 +151,22 @@ static void versions(void)
                                 " generation = %lld",
                                 generation),
                     row);
+    made(&w, "u:versions", "+a=1.0", NULL); /* in other words */
+    expect_versions(&w, "u:versions", 4, 1);
+    expect(&w, "u:versions", "1:a=1 2:~=2 3:b=3 4:c=4 5:~=5");
     made(&w, "u:versions", "+a=2", NULL);
-    expect_versions(&w, "u:versions", 4, 2);
-    made(&w, "u:versions", "?nobody", NULL);
     expect_versions(&w, "u:versions", 5, 2);
+    made(&w, "u:versions", "?nobody", NULL);
+    expect_versions(&w, "u:versions", 6, 2);
     made(&w, "u:versions", "-c", NULL);
-    expect_versions(&w, "u:versions", 6, 3);
+    expect_versions(&w, "u:versions", 7, 3);
     made(&w, "u:versions", "!", NULL);
-    expect_versions(&w, "u:versions", 7, 4);
+    expect_versions(&w, "u:versions", 8, 4);
     made(&w, "u:versions", "", "{}");
-    expect_versions(&w, "u:versions", 8, 5);
+    made(&w, "u:versions", "", "{\"topic\":1}");
+    expect_versions(&w, "u:versions", 10, 4);
+    made(&w, "u:versions", "", "{\"topic\":2}");
+    expect_versions(&w, "u:versions", 11, 5);
     world_close(&w);
 }
 
@@ -218,7 +224,7 @@ static void all_or_nothing(void)
                                        context ? "{\"topic\":2}" : NULL, &nobody, &r, &at),
                             t[i].e);
             CU_ASSERT_EQUAL(at, t[i].at);
-            CU_ASSERT_STRING_EQUAL(w.ctx.err.slug, t[i].slug);
+            CU_ASSERT_STRING_EQUAL(w.ctx.err.slug ? w.ctx.err.slug : "", t[i].slug);
         }
     }
     expect(&w, "u:nothing", "1:a=1 2:~=2 3:b=3");

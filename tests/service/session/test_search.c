@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/* Searches and counts: what is found, in which order, and what is never found. */
+#include "parley/session/session.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../../unit/suite.h"
+#include "fixture.h"
+#include "parley/json/doc.h"
+
+static const struct session_guard nobody = {.create_only = false};
+
+/* Each test has a tenant of its own: a search looks at all of one. */
+static void make(struct world *w, const char *tenant, const char *id, const char *user,
+                 const char *metadata, const char *context)
+{
+    struct session s;
+    struct session_receipt r;
+    struct session_draft d = draft_of(id, user);
+    d.metadata = sv_from(metadata);
+    d.context = sv_from(context);
+    CU_ASSERT_EQUAL(session_create(w->sessions, world_request(w, tenant), &d, &nobody, &s, &r),
+                    ERR_NONE);
+}
+
+/* The ids that are found, in their order; a count finds as many as there are without a limit. */
+static void expect(struct world *w, const char *tenant, struct session_query q, const char *want)
+{
+    char got[512] = "";
+    size_t len = 0;
+    struct session_list list = {.n = 0};
+    int64_t n = -1;
+    CU_ASSERT_EQUAL(session_search(w->sessions, world_request(w, tenant), &q, &list), ERR_NONE);
+    for (size_t i = 0; i < list.n && len < sizeof(got); i++)
+        len += (size_t)snprintf(got + len, sizeof(got) - len, "%s%.*s", i ? " " : "",
+                                SV_ARG(list.sessions[i].session_id));
+    CU_ASSERT_STRING_EQUAL(got, want);
+    const size_t found = list.n;
+    CU_ASSERT_EQUAL(session_count(w->sessions, world_request(w, tenant), &q, &n), ERR_NONE);
+    if (q.limit >= 1000 && q.offset == 0)
+        CU_ASSERT_EQUAL(n, (int64_t)found);
+}
+
+static struct session_query all(void)
+{
+    return (struct session_query){.limit = 1000, .with_context = true, .with_metadata = true};
+}
+
+/* Fails if a filter is left out of the statement, for each of them: tried. */
+static void filters(void)
+{
+    static const struct sv ids[] = {SV_INIT("c"), SV_INIT("a"), SV_INIT("absent"), SV_INIT("~1")};
+    struct world w;
+    struct session_query q = all();
+    if (!world_open(&w, true))
+        return;
+    make(&w, "s1", "a", "u1", "{\"k\":1,\"deep\":{\"x\":[1,2]}}", "{\"topic\":\"tea\"}");
+    make(&w, "s1", "b", "u2", "{\"k\":1}", "{\"topic\":\"tea\",\"n\":1.0}");
+    make(&w, "s1", "c", "u1", "{\"k\":2}", "{\"n\":1}");
+    make(&w, "s2", "foreign", "u1", "{\"k\":1}", "{\"topic\":\"tea\"}");
+    expect(&w, "s1", q, "c b a");
+    q.user = SV("u1");
+    expect(&w, "s1", q, "c a");
+    q.metadata = SV("{\"k\":1}");
+    expect(&w, "s1", q, "a");
+    q.user = SV_NONE;
+    expect(&w, "s1", q, "b a");
+    q.metadata = SV("{\"deep\":{\"x\":[2]}}");
+    expect(&w, "s1", q, "a");
+    q.metadata = SV_NONE;
+    q.context = SV("{\"topic\":\"tea\"}");
+    expect(&w, "s1", q, "b a");
+    q.context = SV("{\"n\":1}");
+    expect(&w, "s1", q, "c b");
+    q.context = SV_NONE;
+    q.ids = ids;
+    q.n_ids = ARRAY_LEN(ids);
+    expect(&w, "s1", q, "c a");
+    q.n_ids = 0;
+    expect(&w, "s1", q, "");
+    world_close(&w);
+}
+
+/* Fails if the order is not the one that was asked for, or ids are sorted as in a language: tried.
+ */
+static void orders(void)
+{
+    struct world w;
+    struct session_query q = all();
+    if (!world_open(&w, true))
+        return;
+    make(&w, "s3", "b", NULL, "{}", "{}");
+    make(&w, "s3", "C", NULL, "{}", "{}");
+    make(&w, "s3", "a", NULL, "{}", "{}");
+    struct session_message_draft m = message_of("user", "1");
+    const struct session_append append = {&m, 1, false, 0};
+    struct session_receipt r;
+    CU_ASSERT_EQUAL(
+        session_append(w.sessions, world_request(&w, "s3"), SV("b"), &append, &nobody, &r),
+        ERR_NONE);
+    static const char *const want[3][2] = {
+        [SESSION_BY_CREATION] = {"a C b", "b C a"},
+        [SESSION_BY_UPDATE] = {"b a C", "C a b"},
+        [SESSION_BY_ID] = {"b a C", "C a b"},
+    };
+    for (int sort = 0; sort < 3; sort++) {
+        for (int ascending = 0; ascending < 2; ascending++) {
+            q.sort = (enum session_sort)sort;
+            q.ascending = ascending;
+            q.limit = 1000;
+            q.offset = 0;
+            expect(&w, "s3", q, want[sort][ascending]);
+            q.limit = 1;
+            q.offset = 1;
+            expect(&w, "s3", q, sort == SESSION_BY_CREATION ? "C" : "a");
+            q.offset = 3;
+            expect(&w, "s3", q, "");
+        }
+    }
+    world_close(&w);
+}
+
+/* Fails if expiry is no condition of either statement: tried. */
+static void the_expired_and_the_deleted(void)
+{
+    struct world w;
+    struct session_receipt r;
+    struct session_erasure erased;
+    if (!world_open(&w, true))
+        return;
+    make(&w, "s4", "lives", "u1", "{}", "{}");
+    make(&w, "s4", "expired", "u1", "{}", "{}");
+    make(&w, "s4", "deleted", "u1", "{}", "{}");
+    make(&w, "s4", "erased", "u2", "{}", "{}");
+    CU_ASSERT_TRUE(world_sql("UPDATE sessions SET expires_at = now() - interval '1 second'"
+                             " WHERE tenant = 's4' AND session_id = 'expired'",
+                             NULL, 0));
+    CU_ASSERT_EQUAL(session_delete(w.sessions, world_request(&w, "s4"), SV("deleted"), &nobody, &r),
+                    ERR_NONE);
+    CU_ASSERT_EQUAL(session_erase_user(w.sessions, world_request(&w, "s4"), SV("u2"), &erased),
+                    ERR_NONE);
+    expect(&w, "s4", all(), "lives");
+    world_close(&w);
+}
+
+/* ---- contexts ---- */
+
+/* What the guard of JSON accepts, jsonb takes, at every end of it: a search by values must not fail
+ * because of what somebody stored. */
+static void contexts_at_the_ends(void)
+{
+    static const char *const values[] = {
+        "1.7976931348623157e308",
+        "-1e308",
+        "4.9e-324",
+        "-2.2250738585072014e-308",
+        "0e999",
+        "-0",
+        "18446744073709551615",
+        "-9223372036854775808",
+        "1E+2",
+        "0.1e-10",
+        "\"\\ud83d\\ude00\\u00e9\\u0001\\b\\\"\\/\"",
+        "\"\xf0\x9f\x98\x80 \xed\x9f\xbf\"",
+        "\"\x7f\"",
+        "{\"\":{\"\":[]}}",
+        "{\"\\u0001\":1,\"a\\/b\":2}",
+        "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]"};
+    struct world w;
+    struct session_query q = all();
+    char id[32], text[2048], zeros[900];
+    if (!world_open(&w, true))
+        return;
+    memset(zeros, '0', sizeof(zeros) - 1);
+    zeros[sizeof(zeros) - 1] = '\0';
+    const size_t n = ARRAY_LEN(values);
+    for (size_t i = 0; i < n + 2; i++) {
+        snprintf(id, sizeof(id), "end-%zu", i);
+        if (i < n)
+            snprintf(text, sizeof(text), "{\"v\":%s,\"mark\":1}", values[i]);
+        else
+            snprintf(text, sizeof(text), "{\"v\":0.%s1%s,\"mark\":1}", i == n ? "" : "1", zeros);
+        struct jdoc doc;
+        CU_ASSERT_EQUAL(jdoc_parse(world_request(&w, "s5"), sv_from(text), &doc), ERR_NONE);
+        make(&w, "s5", id, NULL, "{}", text);
+    }
+    struct session_list list = {.n = 0};
+    int64_t count = 0;
+    q.context = SV("{\"mark\":1}");
+    CU_ASSERT_EQUAL(session_search(w.sessions, world_request(&w, "s5"), &q, &list), ERR_NONE);
+    CU_ASSERT_EQUAL(list.n, n + 2);
+    CU_ASSERT_EQUAL(session_count(w.sessions, world_request(&w, "s5"), &q, &count), ERR_NONE);
+    CU_ASSERT_EQUAL(count, (int64_t)n + 2);
+    q.context = SV("{\"v\":100}");
+    expect(&w, "s5", q, "end-8");
+    world_close(&w);
+}
+
+/* Beyond what an answer may hold there is none, rather than a part that looks like the end. Fails
+ * if the bytes are not added up, or if those are that were not asked for: tried. */
+static void what_is_too_much(void)
+{
+    static char large[1 << 20];
+    struct world w;
+    struct session_query q = all();
+    struct session_list list;
+    if (!world_open(&w, true))
+        return;
+    memset(large, 'x', sizeof(large) - 1);
+    memcpy(large, "{\"l\":\"", 6);
+    memcpy(large + sizeof(large) - 3, "\"}", 2);
+    for (int i = 0; i < 9; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "large-%d", i);
+        make(&w, "s6", id, NULL, "{}", large);
+    }
+    CU_ASSERT_EQUAL(session_search(w.sessions, world_request(&w, "s6"), &q, &list), ERR_TOO_LARGE);
+    CU_ASSERT_STRING_EQUAL(w.ctx.err.field, "limit");
+    q.limit = 7;
+    CU_ASSERT_EQUAL(session_search(w.sessions, world_request(&w, "s6"), &q, &list), ERR_NONE);
+    CU_ASSERT_TRUE(list.n == 7 && list.sessions[6].context.n == sizeof(large) - 1);
+    q.limit = 1000;
+    q.with_context = false;
+    CU_ASSERT_EQUAL(session_search(w.sessions, world_request(&w, "s6"), &q, &list), ERR_NONE);
+    CU_ASSERT_TRUE(list.n == 9 && !list.sessions[0].context.p);
+    CU_ASSERT_TRUE(sv_eq(list.sessions[0].metadata, SV("{}")));
+    q.with_metadata = false;
+    CU_ASSERT_EQUAL(session_search(w.sessions, world_request(&w, "s6"), &q, &list), ERR_NONE);
+    CU_ASSERT_TRUE(list.n == 9 && !list.sessions[0].metadata.p);
+    world_close(&w);
+}
+
+SUITE(session_search, "session/search", {"filters", filters}, {"orders", orders},
+      {"the expired and the deleted", the_expired_and_the_deleted},
+      {"contexts at the ends", contexts_at_the_ends}, {"what is too much", what_is_too_much})
