@@ -248,7 +248,7 @@ class Refuses(RecorderTest):
         """Fails if a POST that may have been done may be sent again: tried."""
         self.parley.answer = lambda request: None
         for path, keys in (("/v1/conversations/a/items?x=1", {"error"}), ("/v1/conversations", {"error"}),
-                           ("/threads", {"detail", "code", "request_id"}), ("/runs/stream", {
+                           ("/threads/search", {"detail", "code", "request_id"}), ("/runs/stream", {
                                "detail", "code", "request_id"}), ("/v1/conversationsx", FIELDS),
                            ("/threadsx", FIELDS)):
             with self.subTest(path=path):
@@ -270,6 +270,23 @@ class Refuses(RecorderTest):
             "message": "The body is larger than the server takes.", "type": "invalid_request_error",
             "param": None, "code": "too_large"}))
         self.assertIsNone(answer.headers["X-Should-Retry"])
+
+    def test_what_langgraphs_clients_would_make_twice(self):
+        """They repeat a 502 and no 409. Fails if the status is that of any other path: tried."""
+        self.parley.answer = lambda request: None
+        for path in ("/threads", "/threads/telegram%3A1/state?x=1", "/threads/a/copy"):
+            with self.subTest(path=path):
+                answer = self.client.post(path, b"{}")
+                self.assertEqual((answer.status, answer.json["code"]), (409, "outcome_unknown"))
+                self.assertEqual(answer.headers["Content-Type"], "application/json")
+                self.assertEqual(set(answer.json), {"detail", "code", "request_id"})
+                keyed = self.client.post(path, b"{}", headers={"Idempotency-Key": "k"})
+                self.assertEqual((keyed.status, keyed.json["code"]), (502, "bad_gateway"))
+                self.assertEqual(self.client.get(path).status, 502)
+        self.parley.answer = lambda request: b"Status: 204\r\n\r\n"
+        self.parley.requests.clear()
+        self.assertEqual(self.client.post("/threads", b"{}").status, 204)
+        self.assertEqual(self.parley.requests[0]["PARLEY_END"], "1")
 
     def test_operations_are_for_this_machine_only(self):
         outside = self.stack.client(source="127.0.0.2")
