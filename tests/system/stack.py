@@ -308,6 +308,13 @@ class Parley(Server):
         return subprocess.run([PARLEY, *arguments], env={**self.environment(), **env}, text=True,
                               cwd=self.stack.dir, capture_output=True, check=False, timeout=60)
 
+    def make_key(self, tenant, *options):
+        """`parley key create`; the key, which holds when this returns."""
+        done = self.run("key", "create", "--tenant", tenant, *options)
+        if done.returncode:
+            raise StackError("parley key create: " + done.stderr)
+        return done.stdout.strip()
+
     def command(self):
         return [PARLEY, "serve"]
 
