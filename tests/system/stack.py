@@ -308,8 +308,8 @@ class Parley(Server):
         return subprocess.run([PARLEY, *arguments], env={**self.environment(), **env}, text=True,
                               cwd=self.stack.dir, capture_output=True, check=False, timeout=60)
 
-    def key(self, tenant="default", *options):
-        """A new API key, which opens when this returns."""
+    def make_key(self, tenant="default", *options):
+        """`parley key create`; the key, which holds when this returns."""
         done = self.run("key", "create", "--tenant", tenant, *options)
         if done.returncode:
             raise StackError("parley key create: " + done.stderr)

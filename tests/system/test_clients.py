@@ -85,7 +85,7 @@ class ClientTest(StackTest):
         if cls.reason:
             return
         super().setUpClass()
-        cls.keys = [cls.stack.parley.key(tenant) for tenant in ("one", "two")]
+        cls.keys = [cls.stack.parley.make_key(tenant) for tenant in ("one", "two")]
 
     def setUp(self):
         if self.reason:

@@ -56,7 +56,7 @@ class Examples(StackTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.key = cls.stack.parley.key()
+        cls.key = cls.stack.parley.make_key()
 
     def setUp(self):
         super().setUp()

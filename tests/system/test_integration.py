@@ -48,7 +48,7 @@ class Integration(ParleyTest):
 
     def test_with_a_key_and_without(self):
         with Stack(env={"PARLEY_AUTH": "keys"}) as stack:
-            url, key = f"http://127.0.0.1:{stack.nginx.port}", stack.parley.key()
+            url, key = f"http://127.0.0.1:{stack.nginx.port}", stack.parley.make_key()
             done = run(SCRIPT, url, env={**os.environ, "API_KEY": key})
             self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
             for wrong in ("", key[:-1]):

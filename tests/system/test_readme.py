@@ -22,7 +22,7 @@ class Pasted(StackTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.key = cls.stack.parley.key()
+        cls.key = cls.stack.parley.make_key()
 
     def paste(self, block):
         """Runs a block; what it printed."""

@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""tenants_load.py PORT CLIENTS REQUESTS SEED: mixed requests for tenants whose ids all collide.
+
+The keys, one a tenant, come as a JSON list on standard input. Ids of sessions, users and idempotency
+keys are the same few in every tenant; all that is said in a tenant holds a mark of its own, as do the
+ids of its requests. An answer that holds the mark of another tenant is a breach. Each request is of a
+tenant at random, so that connections, threads and buffers pass from one to the other. Prints one JSON
+object: counts by status, breaches.
+"""
+import collections
+import json
+import random
+import sys
+import threading
+
+from harness import Wire
+from isolation_load import MARK, mark
+
+SESSIONS, USERS, IDEMPOTENCY_KEYS = 12, 3, 60
+
+
+class Load:
+    """One client: it sends its share of requests and looks at all that comes back."""
+
+    def __init__(self, port, keys, requests, seed):
+        self.wire, self.random, self.keys = Wire(port), random.Random(seed), keys
+        self.requests, self.seed = requests, seed
+        self.statuses, self.breaches, self.cursors, self.n = collections.Counter(), [], {}, 0
+
+    def message(self, tenant):
+        """A message, marked in every place that it has."""
+        text = mark(tenant) * self.random.choice((1, 3, 30, 300))
+        return {"role": "user", "content": text, "metadata": {"m": mark(tenant)}}
+
+    def draft(self, tenant):
+        """A session, marked in every place that it has but for its ids."""
+        return {"user_id": f"user-{self.random.randrange(USERS)}", "language": mark(tenant),
+                "context": {"c": mark(tenant)}, "metadata": {"m": mark(tenant)},
+                "messages": [self.message(tenant) for _ in range(self.random.randrange(4))]}
+
+    def choose(self, tenant):
+        """A request at random: method, path, body."""
+        pick, session = self.random.random(), f"s:{self.random.randrange(SESSIONS)}"
+        path, user = "/v1/sessions/" + session, f"/v1/users/user-{self.random.randrange(USERS)}"
+        if pick < 0.40:
+            return "GET", path + self.random.choice(("", "", "", "?messages=3", "?messages=60")), None
+        if pick < 0.48:
+            return "GET", path + "/messages" + self.random.choice(("", "?limit=5", "?order=asc",
+                                                                   "/1", "/2")), None
+        if pick < 0.66:
+            return "POST", path + "/messages" + self.random.choice((
+                "?create=true", "", "?create=true&return=20")), self.message(tenant)
+        if pick < 0.72:
+            return "PATCH", path, {"context": {f"k{self.random.randrange(9)}": mark(tenant)},
+                                   "metadata": {"p": mark(tenant)}}
+        if pick < 0.82:
+            return "PUT", path, self.draft(tenant)
+        if pick < 0.87:
+            return "POST", "/v1/sessions", {"session_id": session, **self.draft(tenant)}
+        if pick < 0.90:
+            return "DELETE", path, None
+        if pick < 0.92:
+            return "DELETE", f"{path}/messages/{self.random.randint(1, 9)}", None
+        if pick < 0.97:
+            cursor = self.cursors.get(self.random.randrange(len(self.keys)))
+            return "GET", user + "/sessions?limit=2" + (f"&cursor={cursor}" if cursor else ""), None
+        if pick < 0.99:
+            return "GET", user + "/export", None
+        return "DELETE", user, None
+
+    def headers(self, tenant, method):
+        """Header lines of a request."""
+        key = self.keys[tenant]
+        if self.random.random() < 0.01:
+            key = key[:-1] + ("A" if key[-1] != "A" else "B")
+        name = self.random.choice(("Authorization: Bearer", "x-api-key:"))
+        lines = f"{name} {key}\r\nX-Request-Id: {mark(tenant)}.{self.seed}.{self.n}\r\n"
+        if method in ("POST", "PUT", "PATCH", "DELETE") and self.random.random() < 0.2:
+            lines += f"Idempotency-Key: k{self.random.randrange(IDEMPOTENCY_KEYS)}\r\n"
+        # What names another tenant is nothing.
+        if self.random.random() < 0.1:
+            lines += f"X-Parley-Tenant: tenant-{self.random.randrange(len(self.keys)):04d}\r\n"
+        return lines
+
+    def look(self, tenant, request, status, head, body):
+        """Every mark in an answer must be that of the tenant whose key was sent."""
+        own = b"%04d" % tenant
+        foreign = {m for m in MARK.findall(head) + MARK.findall(body) if m != own}
+        request_id = f"{mark(tenant)}.{self.seed}.{self.n}".encode()
+        if foreign or b"\r\nX-Request-Id: " + request_id + b"\r\n" not in head:
+            self.breaches.append(f"{tenant} {request[:2]}: {head[:300]!r} {body[:300]!r}")
+        if status == 200 and b'"next_cursor":"' in body:
+            self.cursors[tenant] = json.loads(body)["next_cursor"]
+
+    def step(self):
+        """One request."""
+        tenant = self.random.randrange(len(self.keys))
+        self.n += 1
+        method, path, body = request = self.choose(tenant)
+        data = json.dumps(body).encode() if body is not None else b""
+        try:
+            status, head, body = self.wire.request(method, path, data, self.headers(tenant, method))
+        except ConnectionResetError:  # its worker was killed in the middle of the answer
+            self.statuses["cut"] += 1
+            return
+        self.statuses[status] += 1
+        self.look(tenant, request, status, head, body)
+
+    def run(self):
+        """All of them."""
+        try:
+            while self.n < self.requests:
+                self.step()
+        except (OSError, ValueError) as e:
+            self.breaches.append(f"a request failed: {e!r}")
+
+
+def main():
+    """Runs the clients."""
+    port, clients, requests, seed = (int(a) for a in sys.argv[1:])
+    keys = json.load(sys.stdin)
+    loads = [Load(port, keys, requests // clients, seed * 1000 + i) for i in range(clients)]
+    threads = [threading.Thread(target=load.run) for load in loads]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    statuses = sum((load.statuses for load in loads), collections.Counter())
+    breaches = sum((load.breaches for load in loads), [])
+    json.dump({"statuses": statuses, "breaches": breaches[:20]}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
