@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""What the tests of LangGraph's threads share."""
+THREAD = ["thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "status", "config",
+          "values", "interrupts", "error"]
+STATE = ["values", "next", "checkpoint", "metadata", "created_at", "parent_checkpoint", "tasks",
+         "interrupts"]
+
+
+def human(content, **more):
+    """A message as LangChain has it."""
+    return {"type": "human", "content": content, **more}
+
+
+def remove(message_id):
+    """Takes a message away."""
+    return {"type": "remove", "id": message_id}
+
+
+class LangGraph:
+    """What the tests of this file share; beside a class with a client."""
+
+    def refused(self, answer, status, code, field=None):
+        """The error in LangGraph's form, complete; its JSON."""
+        self.assertEqual((answer.status, answer.headers["Content-Type"]),
+                         (status, "application/json"), answer)
+        body = answer.json
+        self.assertEqual(list(body), ["detail", "code"] + ["field"] * (field is not None) +
+                         ["request_id"], body)
+        self.assertEqual((body["code"], body.get("field")), (code, field), body)
+        self.assertEqual(body["request_id"], answer.headers["X-Request-Id"])
+        self.assertTrue(body["detail"], body)
+        return body
+
+    def new(self, *messages, thread_id=None, **body):
+        """A thread with these messages; its id."""
+        if messages:
+            body["supersteps"] = [{"updates": [{"values": {"messages": list(messages)}}]}]
+        answer = self.client.post("/threads", {"thread_id": thread_id, **body})
+        self.assertEqual(answer.status, 200, answer)
+        return answer.json["thread_id"]
+
+    def update(self, thread_id, *messages, headers=None, **values):
+        """An update of the state; the answer."""
+        if messages:
+            values["messages"] = list(messages)
+        return self.client.post(f"/threads/{thread_id}/state", {"values": values}, headers=headers)
+
+    def state(self, thread_id):
+        """The state as it is now."""
+        answer = self.client.get(f"/threads/{thread_id}/state")
+        self.assertEqual(answer.status, 200, answer)
+        return answer.json
+
+    def contents(self, thread_id):
+        """The contents of its messages."""
+        return [m["content"] for m in self.state(thread_id)["values"]["messages"]]

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""What LangGraph's SDK is told when something is wrong, and with which status: it repeats some by itself."""
+import threading
+import unittest
+
+from harness import ParleyTest, at_once, eventually
+from langgraph import LangGraph, human, remove
+from stack import StackTest
+
+
+class Faults(LangGraph, ParleyTest):
+    """what is refused, and how"""
+
+    def test_faults_of_bodies(self):
+        thread_id = self.new(human("a"))
+        state, path = f"/threads/{thread_id}/state", "/threads/" + thread_id
+        before = self.client.get(path).body
+        table = [
+            ("POST", "/threads", [], "body"),
+            ("POST", "/threads", {"thread_id": 4}, "thread_id"),
+            ("POST", "/threads", {"thread_id": "a b"}, "thread_id"),
+            ("POST", "/threads", {"metadata": []}, "metadata"),
+            ("POST", "/threads", {"if_exists": "replace"}, "if_exists"),
+            ("POST", "/threads", {"ttl": "1"}, "ttl"),
+            ("POST", "/threads", {"ttl": 0}, "ttl"),
+            ("POST", "/threads", {"ttl": {"ttl": 1, "strategy": "keep_latest"}}, "ttl.strategy"),
+            ("POST", "/threads", {"supersteps": {}}, "supersteps"),
+            ("POST", "/threads", {"supersteps": [{"updates": [{"command": {"goto": "x"}}]}]},
+             "supersteps[0].updates[0].command"),
+            ("POST", "/threads", {"supersteps": [{"updates": [{"values": {"messages": [
+                human("a"), remove("b")]}}]}]}, "supersteps[0].updates[0].values.messages[1].id"),
+            ("PATCH", path, {"metadata": 4}, "metadata"),
+            ("PATCH", path, {"metadata": {"a": {"b": 1e300}}}, "metadata"),
+            ("PATCH", path, {"ttl": -1}, "ttl"),
+            ("POST", state, {"values": []}, "values"),
+            ("POST", state, {"values": "x"}, "values"),
+            ("POST", state, {"values": {"messages": "x"}}, "values.messages"),
+            ("POST", state, {"values": {"messages": [human("a"), 4]}}, "values.messages[1]"),
+            ("POST", state, {"values": {"messages": [{"content": "a"}]}}, "values.messages[0].type"),
+            ("POST", state, {"values": {"messages": [human(4)]}}, "values.messages[0].content"),
+            ("POST", state, {"values": {"messages": [human("a", id="a b")]}},
+             "values.messages[0].id"),
+            ("POST", state, {"values": {"messages": [human("a")] * 1001}}, "values.messages"),
+            ("POST", state, {"checkpoint_id": 4}, "checkpoint_id"),
+            ("POST", state, {"checkpoint": "x"}, "checkpoint"),
+            ("POST", state, {"checkpoint": {"checkpoint_id": 4}}, "checkpoint.checkpoint_id"),
+            ("POST", state + "/checkpoint", {}, "checkpoint"),
+            ("POST", "/threads/search", {"limit": 0}, "limit"),
+            ("POST", "/threads/search", {"limit": 1001}, "limit"),
+            ("POST", "/threads/search", {"limit": 1.5}, "limit"),
+            ("POST", "/threads/search", {"offset": -1}, "offset"),
+            ("POST", "/threads/search", {"metadata": "x"}, "metadata"),
+            ("POST", "/threads/search", {"values": []}, "values"),
+            ("POST", "/threads/search", {"values": {"messages": []}}, "values.messages"),
+            ("POST", "/threads/search", {"ids": "x"}, "ids"),
+            ("POST", "/threads/search", {"ids": ["x", 4]}, "ids[1]"),
+            ("POST", "/threads/search", {"ids": ["~1"]}, "ids[0]"),
+            ("POST", "/threads/search", {"ids": ["x"] * 1001}, "ids"),
+            ("POST", "/threads/search", {"status": "asleep"}, "status"),
+            ("POST", "/threads/search", {"sort_by": "size"}, "sort_by"),
+            ("POST", "/threads/search", {"sort_order": "up"}, "sort_order"),
+            ("POST", "/threads/search", {"select": ["thread_id", "bodies"]}, "select[1]"),
+            ("POST", "/threads/search", {"select": "thread_id"}, "select"),
+            ("POST", "/threads/count", {"metadata": 4}, "metadata"),
+            ("POST", "/threads/count", {"status": "asleep"}, "status"),
+        ]
+        for method, target, body, field in table:
+            with self.subTest(target=target, body=str(body)[:60]):
+                answer = self.client.request(method, target, body)
+                self.refused(answer, 422, answer.json["code"], field)
+        for body, code in ((b"{", "invalid_json"), (b'{"a":1,"a":2}', "duplicate_key"),
+                           (b'{"a":"\\u0000"}', "invalid_json"), (b'{"a":"\xff"}', "invalid_utf8")):
+            answer = self.client.post(state, body, headers={"Content-Type": "application/json"})
+            self.assertEqual((answer.status, answer.json["code"]), (422, code), answer)
+        self.refused(self.client.post(state, b"{}", headers={"Content-Type": "text/plain"}), 422,
+                     "unsupported_media_type", "Content-Type")
+        self.refused(self.client.post(state), 422, "missing_body", "body")
+        self.assertEqual(self.client.get(path).body, before)
+
+    def test_what_is_not_there_says_so(self):
+        thread_id = self.new()
+        path = "/threads/" + thread_id
+        for method, target in (
+                ("POST", path + "/history"), ("GET", path + "/history"), ("GET", path + "/stream"),
+                ("POST", path + "/runs"), ("GET", path + "/runs"), ("POST", path + "/runs/stream"),
+                ("POST", path + "/runs/wait"), ("POST", path + "/runs/x/cancel"),
+                ("POST", "/runs"), ("POST", "/runs/stream"), ("POST", "/runs/batch"),
+                ("POST", "/runs/crons"), ("POST", "/runs/crons/search"), ("DELETE", "/crons/x"),
+                ("POST", "/assistants"), ("POST", "/assistants/search"), ("GET", "/assistants/x"),
+                ("PUT", "/store/items"), ("POST", "/store/items/search"),
+                ("POST", "/store/namespaces")):
+            body = self.refused(self.client.request(method, target), 404, "no_such_route")
+            self.assertIn("no graphs", body["detail"], target)
+        for method, target in (("PUT", path), ("GET", "/threads"), ("PATCH", path + "/state"),
+                               ("DELETE", path + "/state"), ("GET", path + "/copy")):
+            answer = self.client.request(method, target)
+            self.refused(answer, 405, "method_not_allowed")
+            self.assertIn("OPTIONS", answer.headers["Allow"])
+        # Other paths are other interfaces'.
+        self.problem(self.client.get("/threadsx"), 404, "no_such_route")
+        self.refused(self.client.get(path, headers={"Accept": "text/html"}), 406, "not_acceptable",
+                     "Accept")
+
+    def test_values_that_grow_too_large(self):
+        thread_id = self.new()
+        self.ok(self.update(thread_id, a="x" * 600_000))
+        self.refused(self.update(thread_id, human("y"), b="x" * 600_000), 422, "state_too_large",
+                     "values")
+        self.assertEqual(list(self.state(thread_id)["values"]), ["a", "messages"])
+        self.assertEqual(self.contents(thread_id), [])
+
+
+class Servers(LangGraph, StackTest):
+    """what the SDK is to repeat, and what it is not"""
+    env = {"PARLEY_WORKERS": "1", "PARLEY_SWEEP": "0", "PARLEY_PAGE_BYTES": "65536"}
+
+    def setUp(self):
+        self.client = self.stack.client()
+        self.addCleanup(self.client.close)
+
+    def ok(self, answer, status=200):
+        """The answer has this status; its JSON."""
+        self.assertEqual(answer.status, status, answer)
+        return answer.json if answer.body else None
+
+    def passing(self, answer, code):
+        """A 503, which the SDK repeats."""
+        self.refused(answer, 503, code)
+        self.assertEqual(answer.headers["Retry-After"], "1")
+
+    def test_a_row_that_stays_locked(self):
+        thread_id = self.new(human("x"))
+        hold = threading.Thread(target=self.stack.psql, args=(
+            f"BEGIN; SELECT FROM sessions WHERE session_id = '{thread_id}' FOR UPDATE;"
+            " SELECT pg_sleep(3); COMMIT",))
+        hold.start()
+        eventually(lambda: self.stack.psql("SELECT count(*) FROM pg_stat_activity"
+                                           " WHERE wait_event = 'PgSleep'") == "1", 5)
+        self.passing(self.update(thread_id, human("y")), "busy")
+        hold.join()
+        self.assertEqual(self.contents(thread_id), ["x"])
+
+    def test_what_may_be_done_already(self):
+        """Repeated without a key it could be done twice. Fails if it is a 503 all the same: tried."""
+        thread_id = self.new(human("x"))
+        path = "/threads/" + thread_id
+        self.stack.psql(
+            "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN PERFORM pg_sleep(20); RETURN NEW; END $$;"
+            " CREATE TRIGGER hold AFTER INSERT OR UPDATE ON sessions FOR EACH ROW"
+            " EXECUTE FUNCTION hold()")
+        self.addCleanup(self.stack.psql, "DROP TRIGGER hold ON sessions; DROP FUNCTION hold()")
+
+        def cut(method, target, body=None, headers=None):
+            def ask(_):
+                return self.client.request(method, target, body, headers)
+
+            def kill(_):
+                eventually(lambda: self.stack.psql(
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                    " WHERE wait_event = 'PgSleep'") != "0", 5)
+            return at_once(2, lambda i: (ask, kill)[i](i))[0]
+        key = {"Idempotency-Key": "k-1"}
+        for method, target, body in (("POST", "/threads", {}), ("POST", path + "/copy", None),
+                                     ("POST", path + "/state", {"values": {"t": 1}})):
+            self.refused(cut(method, target, body), 409, "outcome_unknown")
+            self.passing(cut(method, target, body, key), "outcome_unknown")
+        self.passing(cut("PATCH", path, {"metadata": {}}), "outcome_unknown")
+        self.passing(cut("DELETE", path), "outcome_unknown")
+
+    def test_postgresql_away(self):
+        thread_id = self.new(human("x"))
+        path = "/threads/" + thread_id
+        before = self.ok(self.client.get(path))
+        self.stack.postgres.stop()
+        self.addCleanup(eventually, lambda: self.client.post("/threads").status == 200, 20)
+        self.addCleanup(self.stack.postgres.start)
+        eventually(lambda: "X-Parley-Degraded" in self.client.get(path).headers, 10)
+        answer = self.client.get(path)
+        thread = self.ok(answer)
+        self.assertIs(thread.pop("degraded"), True)
+        self.assertEqual(thread, before)
+        self.assertNotIn("ETag", answer.headers)
+        self.assertIs(self.ok(self.client.get(path + "/state"))["degraded"], True)
+        for answer in (self.update(thread_id, human("y")), self.client.post("/threads", {}),
+                       self.client.patch(path, {}), self.client.delete(path),
+                       self.client.post(path + "/copy"), self.client.post("/threads/search", {}),
+                       self.client.post("/threads/count", {})):
+            self.passing(answer, "unavailable")
+
+    def test_a_list_that_is_too_large(self):
+        mark = {"mark": "large"}
+        for _ in range(3):
+            self.ok(self.update(self.new(metadata=mark), a="x" * 30_000))
+        search = "/threads/search"
+        self.refused(self.client.post(search, {"metadata": mark}), 422, "answer_too_large", "limit")
+        self.assertEqual(len(self.ok(self.client.post(search, {"metadata": mark, "limit": 2}))), 2)
+        self.assertEqual(len(self.ok(self.client.post(search, {"metadata": mark, "select": [
+            "thread_id", "metadata"]}))), 3)
+
+    def test_a_search_that_takes_too_long(self):
+        """Its repetition would take as long. Fails if it is a 503: tried."""
+        self.new(metadata={"slow": 1})
+        self.stack.psql(
+            "CREATE FUNCTION slow(jsonb, jsonb) RETURNS boolean LANGUAGE sql AS"
+            " $$ SELECT pg_sleep(20) IS NOT NULL $$;"
+            " CREATE OPERATOR public.@> (LEFTARG = jsonb, RIGHTARG = jsonb, FUNCTION = slow);"
+            " ALTER ROLE parley SET search_path = public, pg_catalog")
+        self.addCleanup(self.stack.parley.restart, PARLEY_STATEMENT_MS="5000")
+        self.addCleanup(self.stack.psql, "ALTER ROLE parley RESET search_path;"
+                        " DROP OPERATOR public.@> (jsonb, jsonb); DROP FUNCTION slow(jsonb, jsonb)")
+        self.stack.parley.restart(PARLEY_STATEMENT_MS="300")
+        for target in ("/threads/search", "/threads/count"):
+            self.refused(self.client.post(target, {"metadata": {"slow": 1}}), 422, "search_too_slow")
+
+
+if __name__ == "__main__":
+    unittest.main()
