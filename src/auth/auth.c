@@ -109,7 +109,7 @@ enum standing {
  * it: the snapshot that was looked into is the one that it vouches for, or a newer one. */
 static enum standing standing(const struct auth *a, int64_t until)
 {
-    const int64_t now = clock_mono_us();
+    const int64_t now = clock_boot_us();
     if (now < until)
         return CONFIRMED;
     if (db_is_up(a->db))

@@ -61,7 +61,8 @@ MUSTCHECK bool limit_take(struct auth_shared *shared, uint64_t mark, int64_t rat
 struct auth {
     struct auth_settings set;
     struct db *db; /* borrowed */
-    /* Monotonic; 0: no keys yet. Stored after the snapshot that it vouches for is in place. */
+    /* clock_boot_us: a machine that slept holds nothing that is confirmed. 0: no keys yet. Stored
+     * after the snapshot that it vouches for is in place. */
     _Atomic int64_t vouched_until;
     pthread_rwlock_t swap;    /* held to read the snapshot, or to put another one in its place */
     struct snapshot *current; /* owned; NULL: none yet */

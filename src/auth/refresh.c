@@ -38,10 +38,10 @@ static enum err ask(struct auth *a, struct request_ctx *ctx)
 {
     bool current = false;
     struct snapshot *fresh;
-    int64_t asked = clock_mono_us();
+    int64_t asked = clock_boot_us();
     enum err e = a->current ? is_current(a, ctx, &current) : ERR_NONE;
     if (e == ERR_NONE && !current) {
-        asked = clock_mono_us();
+        asked = clock_boot_us();
         ctx->deadline = deadline_in_ms(LOAD_MS);
         e = snapshot_load(a->db, ctx, &a->set, &fresh);
         if (e == ERR_NONE)

@@ -30,11 +30,13 @@ static bool desk_open(struct desk *d, const struct config *cfg)
     d->arena = arena_create(ARENA_LIMIT);
     if (d->arena)
         d->db = check_open(cfg, true, end, why, sizeof why);
-    if (d->db)
-        ctx_init(&d->ctx, d->arena, end, SV(""), SV("command"));
-    else
+    if (!d->db) {
         fprintf(stderr, "parley: %s\n", why);
-    return d->db != NULL;
+        arena_destroy(d->arena);
+        return false;
+    }
+    ctx_init(&d->ctx, d->arena, end, SV(""), SV("command"));
+    return true;
 }
 
 /* With a line about e, unless it is ERR_NONE; the exit status. */

@@ -12,6 +12,7 @@
 #include "parley/base/sv.h"
 
 int64_t clock_mono_us(void);
+int64_t clock_boot_us(void); /* monotonic, and goes on while the machine is suspended */
 int64_t clock_wall_us(void); /* since 1970-01-01T00:00:00Z */
 
 /* A point on the monotonic clock. Passed down by value: every wait is bounded by it. */

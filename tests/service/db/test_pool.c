@@ -55,6 +55,9 @@ struct seeker {
     struct fx *fx;
     enum err rc;
     int pid, retry_after;
+    bool urgent;
+    _Atomic int *turns;
+    int turn; /* when it got its connection */
 };
 
 static void *seek(void *arg)
@@ -64,9 +67,11 @@ static void *seek(void *arg)
     struct arena *arena = arena_create(1 << 20);
     struct db_conn *c;
     ctx_init(&ctx, arena, deadline_in_ms(10000), SV("t1"), SV("r2"));
+    ctx.urgent = s->urgent;
     s->rc = db_pool_acquire(s->fx->db, &ctx, NULL, &c);
     s->retry_after = ctx.err.retry_after_s;
     if (s->rc == ERR_NONE) {
+        s->turn = s->turns ? (*s->turns)++ : 0;
         s->pid = fx_pid(c);
         db_pool_release(s->fx->db, c);
     }
@@ -99,6 +104,32 @@ static void grows_to_max_and_the_next_waits(void)
     release_n(&fx, c, MAX);
     CU_ASSERT_EQUAL(status(&fx).idle, MAX);
     CU_ASSERT_EQUAL(status(&fx).waiting, 0);
+    fx_close(&fx);
+}
+
+/* Fails if the mark is not looked at: tried. */
+static void urgent_goes_before_those_that_wait(void)
+{
+    enum { SEEKERS = 4 };
+    struct fx fx;
+    struct db_conn *c[MAX];
+    struct seeker s[SEEKERS];
+    pthread_t thread[SEEKERS];
+    _Atomic int turns = 0;
+    fx_open(&fx, NULL);
+    acquire_n(&fx, c, MAX);
+    for (int i = 0; i < SEEKERS; i++) {
+        s[i] = (struct seeker){.fx = &fx, .urgent = i == SEEKERS - 1, .turns = &turns};
+        CU_ASSERT_EQUAL(pthread_create(&thread[i], NULL, seek, &s[i]), 0);
+        CU_ASSERT_TRUE(fx_wait_waiting(&fx, i + 1));
+    }
+    db_pool_release(fx.db, c[0]);
+    c[0] = NULL;
+    for (int i = 0; i < SEEKERS; i++) {
+        pthread_join(thread[i], NULL);
+        CU_ASSERT_EQUAL(s[i].turn, s[i].urgent ? 0 : i + 1);
+    }
+    release_n(&fx, c, MAX);
     fx_close(&fx);
 }
 
@@ -369,6 +400,7 @@ static void full_server_means_waiting(void)
 
 SUITE(db_pool, "service db pool", {"opens two that differ", opens_two_that_differ},
       {"grows to max and the next waits", grows_to_max_and_the_next_waits},
+      {"urgent goes before those that wait", urgent_goes_before_those_that_wait},
       {"the next gives up in time", the_next_gives_up_in_time},
       {"last returned is lent first", last_returned_is_lent_first},
       {"terminated backends are not lent", terminated_backends_are_not_lent},
