@@ -2,7 +2,6 @@
 /* Bodies of LangGraph's SDK, read into the session module's terms; each fault names its field. */
 #include "langgraph.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -42,10 +41,11 @@ static enum err read_ttl(struct request_ctx *ctx, const struct jdoc *doc, const 
     struct sv text = arena_dup(ctx->arena, ttl.minutes->raw); /* strtod needs its NUL */
     if (!text.p)
         return ctx_nomem(ctx);
-    const double asked = ceil(strtod(text.p, NULL) * 60);
-    if (asked < 1 || asked > (double)API_TTL_MAX)
+    const double asked = strtod(text.p, NULL) * 60;
+    if (asked <= 0 || asked > (double)API_TTL_MAX)
         return api_bad_field(ctx, "", "ttl", "must be above 0 and at most 100 years of minutes.");
     *seconds = (int64_t)asked;
+    *seconds += (double)*seconds < asked; /* a part of a second is one */
     return ERR_NONE;
 }
 

@@ -57,12 +57,13 @@ static void expect_limited(struct world *w, const char *tenant, int64_t most, en
                     0);
 }
 
-/* Fails if one of the three ways to make a session goes without the bound, if what is there already
+/* Fails if one of the four ways to make a session goes without the bound, if what is there already
  * is refused, if a replay is, or if what is over is counted: tried. */
 static void each_way(void)
 {
     const struct session_guard keyed = {.key = SV("k-bound"), .fingerprint = SV("f")};
     struct world w;
+    struct session s;
     struct session_receipt r;
     if (!world_open(&w, true))
         return;
@@ -71,6 +72,9 @@ static void each_way(void)
     CU_ASSERT_EQUAL(try(&w, "b1", 3, APPEND, "b:2", &keyed), ERR_NONE);
     for (int way = 0; way < WAYS; way++)
         expect_limited(&w, "b1", 3, (enum way)way, "b:one-too-many", &nobody);
+    CU_ASSERT_EQUAL(
+        session_copy(w.sessions, bounded(world_request(&w, "b1"), 3), SV("b:0"), &nobody, &s, &r),
+        ERR_LIMITED);
     expect_limited(&w, "b1", 3, CREATE, "b:one-too-many",
                    &(struct session_guard){.key = SV("k-new"), .fingerprint = SV("f")});
     CU_ASSERT_EQUAL(try(&w, "b1", 3, APPEND, "b:2", &keyed), ERR_NONE); /* given again */

@@ -126,8 +126,7 @@ static void there_and_back(void)
 {
     static const char *const texts[] = {
         "{\"type\":\"human\",\"id\":\"m-1\",\"content\":\"hi\"}",
-        "{\"type\":\"ai\",\"id\":\"m-1\",\"content\":\"\",\"tool_calls\":[{\"id\":\"c\"}],"
-        "\"role\":\"x\"}",
+        "{\"type\":\"ai\",\"id\":\"m-1\",\"content\":\"\",\"tool_calls\":[{}],\"role\":\"x\"}",
         "{\"type\":\"tool\",\"id\":\"m-1\",\"content\":[],\"tool_call_id\":\"c\"}",
         "{\"type\":\"reasoning\",\"id\":\"m-1\",\"content\":[1.0],\"summary\":[]}",
         "{\"type\":\"function_call\",\"id\":\"m-1\",\"arguments\":\"{}\"}",
