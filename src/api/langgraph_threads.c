@@ -7,15 +7,16 @@
 /* What a write answers with has only the newest of its messages, or none: here are the others. The
  * write is done, so should this fail its answer comes without messages, and not as an error that
  * looks as if it was not. */
-static bool complete(struct request_ctx *ctx, const struct http_call *call, struct session *s)
+static bool complete(struct request_ctx *ctx, const struct http_call *call, struct sv user,
+                     struct session *s)
 {
     struct session whole;
     if (s->n_messages == (size_t)s->message_count)
         return true;
-    enum err e =
-        session_get(api_sessions(call), ctx, s->session_id, SV_NONE, SESSION_MESSAGES_MAX, &whole);
+    enum err e = session_get_again(api_sessions(call), ctx, s->session_id, s->generation, user,
+                                   SESSION_MESSAGES_MAX, &whole);
     ctx_clear_error(ctx);
-    if (e != ERR_NONE || whole.generation != s->generation)
+    if (e != ERR_NONE)
         return false;
     s->messages = whole.messages;
     s->n_messages = whole.n_messages;
@@ -58,7 +59,7 @@ enum err langgraph_thread_create(struct request_ctx *ctx, const struct http_call
     if (e != ERR_NONE)
         return e;
     api_replayed(res, &receipt);
-    return answer_thread(ctx, res, &session, complete(ctx, call, &session));
+    return answer_thread(ctx, res, &session, complete(ctx, call, guard.user, &session));
 }
 
 enum err langgraph_thread_get(struct request_ctx *ctx, const struct http_call *call,
@@ -95,7 +96,7 @@ enum err langgraph_thread_patch(struct request_ctx *ctx, const struct http_call 
     if (e != ERR_NONE)
         return e;
     api_replayed(res, &receipt);
-    return answer_thread(ctx, res, &session, complete(ctx, call, &session));
+    return answer_thread(ctx, res, &session, complete(ctx, call, guard.user, &session));
 }
 
 enum err langgraph_thread_delete(struct request_ctx *ctx, const struct http_call *call,

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "parley/base/uuid.h"
 #include "parley/http/fingerprint.h"
@@ -199,6 +200,24 @@ enum err openai_item_get(struct request_ctx *ctx, const struct http_call *call,
     return ERR_NONE;
 }
 
+/* The deletion is done, so nothing may be said that makes the client send it again without a key.
+ */
+static enum err read_rest(struct request_ctx *ctx, const struct http_call *call,
+                          const struct session_guard *guard, const struct session_receipt *receipt,
+                          struct session *out)
+{
+    enum err e = session_get_again(api_sessions(call), ctx, receipt->session_id,
+                                   receipt->generation, guard->user, 0, out);
+    if (e == ERR_NONE || e == ERR_NOT_FOUND)
+        return e;
+    const struct err_info why = ctx->err;
+    ctx_clear_error(ctx);
+    (void)ctx_fail(ctx, ERR_OUTCOME_UNKNOWN, "answer_lost", NULL,
+                   "The item is deleted, but its conversation could not be read just now.");
+    memcpy(ctx->err.cause, why.cause, sizeof(why.cause));
+    return ERR_OUTCOME_UNKNOWN;
+}
+
 /* Answers with the conversation that it was taken from. */
 enum err openai_item_delete(struct request_ctx *ctx, const struct http_call *call,
                             struct http_response *res)
@@ -215,7 +234,7 @@ enum err openai_item_delete(struct request_ctx *ctx, const struct http_call *cal
     if (e == ERR_NONE)
         e = session_message_delete(api_sessions(call), ctx, id, which, &guard, &receipt);
     if (e == ERR_NONE)
-        e = session_get(api_sessions(call), ctx, id, guard.user, 0, &session);
+        e = read_rest(ctx, call, &guard, &receipt, &session);
     if (e != ERR_NONE)
         return e;
     api_replayed(res, &receipt);

@@ -15,6 +15,13 @@ enum err session_get(struct sessions *s, struct request_ctx *ctx, struct sv id, 
     return e;
 }
 
+enum err session_get_again(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                           int64_t generation, struct sv user, size_t n, struct session *out)
+{
+    enum err e = session_get(s, ctx, id, user, n, out);
+    return e == ERR_NONE && out->generation != generation ? session_not_found(ctx) : e;
+}
+
 /* The newest messages, newest first, are what a cached session holds. */
 static bool window_has_page(const struct session_page_query *q)
 {

@@ -251,6 +251,7 @@ enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
     if (e == ERR_NOT_FOUND)
         return write_refused(s, ctx, id, guard);
     if (e == ERR_NONE && receipt->replayed)
-        return session_get(s, ctx, receipt->session_id, SV_NONE, SESSION_MESSAGES_MAX, out);
+        return session_get_again(s, ctx, receipt->session_id, receipt->generation, guard->user,
+                                 SESSION_MESSAGES_MAX, out);
     return e;
 }

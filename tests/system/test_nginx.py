@@ -283,6 +283,14 @@ class Refuses(RecorderTest):
                 keyed = self.client.post(path, b"{}", headers={"Idempotency-Key": "k"})
                 self.assertEqual((keyed.status, keyed.json["code"]), (502, "bad_gateway"))
                 self.assertEqual(self.client.get(path).status, 502)
+        # What else nginx refuses there has its form, too. Fails if only 502 and 504 have one: tried.
+        chunks = b"".join(b"10000\r\n" + b"x" * 65536 + b"\r\n" for _ in range(18)) + b"0\r\n\r\n"
+        said = raw_request(self.stack.nginx.port, b"POST /threads HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                           b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+        head, _, body = said.partition(b"\r\n\r\n")
+        self.assertRegex(head, b"^HTTP/1.1 413")
+        self.assertIn(b"\r\nContent-Type: application/json\r\n", head)
+        self.assertEqual(json.loads(body)["code"], "too_large")
         self.parley.answer = lambda request: b"Status: 204\r\n\r\n"
         self.parley.requests.clear()
         self.assertEqual(self.client.post("/threads", b"{}").status, 204)

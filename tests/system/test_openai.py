@@ -288,6 +288,56 @@ class Items(OpenAiTest):
             self.assertEqual(self.ok(self.client.delete(target, headers=key)), first)
 
 
+class Replays(OpenAiTest):
+    """A repeated request gets its answer, and nothing that has become somebody else's meanwhile. Each
+    fails if what is read for the answer is not asked for by its user, or by its generation: tried."""
+
+    def test_an_item_deleted_from_what_is_another_conversation_now(self):
+        chosen = self.new_id("again:")
+        self.make(chosen, metadata={"whose": "first"}, message=message("x", message_id="m"))
+        target, key = f"/v1/conversations/{chosen}/items/m", {"Idempotency-Key": self.new_id("k")}
+        self.assertEqual(self.ok(self.client.delete(target, headers=key))["metadata"], {"whose": "first"})
+        self.client.delete("/v1/sessions/" + chosen)
+        self.make(chosen, metadata={"whose": "second"})
+        self.error(self.client.delete(target, headers=key), 404, "not_found")
+
+    def test_a_copy_that_has_another_owner_or_is_another_thread(self):
+        mine = {"X-Parley-User": "u"}
+        source = self.ok(self.client.post("/threads", {}, headers=mine))["thread_id"]
+        for end in ("owner", "again"):
+            with self.subTest(end=end):
+                key = {**mine, "Idempotency-Key": self.new_id("k")}
+                copied = self.ok(self.client.post(f"/threads/{source}/copy", headers=key))["thread_id"]
+                again = self.ok(self.client.post(f"/threads/{source}/copy", headers=key))
+                self.assertEqual(again["thread_id"], copied)
+                session = "/v1/sessions/" + copied
+                if end == "owner":
+                    self.ok(self.client.patch(session, {"user_id": "w"}))
+                else:
+                    self.client.delete(session)
+                    self.make(copied, user_id="u")
+                self.ok(self.client.post(session + "/messages", message("said by w")), 201)
+                answer = self.client.post(f"/threads/{source}/copy", headers=key)
+                self.assertEqual((answer.status, answer.json["code"]), (404, "not_found"))
+
+    def test_a_thread_and_its_patch_that_have_another_owner(self):
+        mine = {"X-Parley-User": "u", "Idempotency-Key": self.new_id("k")}
+        values = {"messages": [{"type": "human", "content": f"mine {i}"} for i in range(40)]}
+        made = self.client.post("/threads", {"supersteps": [{"updates": [{"values": values}]}]}, headers=mine)
+        path = "/threads/" + self.ok(made)["thread_id"]
+        self.assertEqual(len(made.json["values"]["messages"]), 40)
+        patch = {"X-Parley-User": "u", "Idempotency-Key": self.new_id("k")}
+        self.ok(self.client.patch(path, {"metadata": {"a": 1}}, headers=patch))
+        session = path.replace("/threads", "/v1/sessions")
+        self.ok(self.client.patch(session, {"user_id": "w"}))
+        self.ok(self.client.post(session + "/messages", message("said by w")), 201)
+        for answer in (self.client.request(made_by, target, body, headers) for made_by, target, body, headers in (
+                ("POST", "/threads", {"supersteps": [{"updates": [{"values": values}]}]}, mine),
+                ("PATCH", path, {"metadata": {"a": 1}}, patch))):
+            self.assertEqual(answer.status, 200)
+            self.assertNotIn(b"said by w", answer.body)
+
+
 class Errors(OpenAiTest):
     """What is refused, in OpenAI's form, with a status that its clients treat rightly."""
 

@@ -170,6 +170,12 @@ MUSTCHECK enum err session_get_or_create(struct sessions *s, struct request_ctx 
  * holds, marked as degraded, or ERR_UNAVAILABLE. */
 MUSTCHECK enum err session_get(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                struct sv user, size_t n, struct session *out);
+/* The same for the answer of a write that is done, and perhaps long ago: what has the id now may be
+ * another session, or another user's, and is ERR_NOT_FOUND then. */
+MUSTCHECK enum err session_get_again(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                     int64_t generation, struct sv user, size_t n,
+                                     struct session *out);
+
 /* Applies a merge patch; out has no messages. ERR_PRECONDITION: If-Match. */
 MUSTCHECK enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                  const struct session_patch *patch,
