@@ -106,7 +106,7 @@ class Threads(LangGraph, ParleyTest):
 
     def test_absent_expired_and_foreign_are_the_same(self):
         absent, foreign, expired = str(uuid.uuid4()), self.new_id(), self.new_id()
-        self.make(foreign, user_id="ann")
+        self.make(foreign, user_id="somebody")
         self.make(expired)
         self.stack.psql("UPDATE sessions SET expires_at = now() - interval '1 second'"
                         f" WHERE session_id = '{expired}'")
@@ -140,11 +140,12 @@ class Threads(LangGraph, ParleyTest):
         self.refused(self.client.get("/threads/a%2Fb"), 422, "invalid_id", "thread_id")
 
     def test_the_owner_is_who_the_header_names(self):
-        ann = {"X-Parley-User": "ann"}
-        thread_id = self.ok(self.client.post("/threads", {}, headers=ann))["thread_id"]
-        self.assertEqual(self.ok(self.client.get("/v1/sessions/" + thread_id))["user_id"], "ann")
-        copy = self.ok(self.client.post(f"/threads/{thread_id}/copy", headers=ann))["thread_id"]
-        self.assertEqual(self.ok(self.client.get("/v1/sessions/" + copy))["user_id"], "ann")
+        user = self.new_id("u")
+        owned = {"X-Parley-User": user}
+        thread_id = self.ok(self.client.post("/threads", {}, headers=owned))["thread_id"]
+        self.assertEqual(self.ok(self.client.get("/v1/sessions/" + thread_id))["user_id"], user)
+        copy = self.ok(self.client.post(f"/threads/{thread_id}/copy", headers=owned))["thread_id"]
+        self.assertEqual(self.ok(self.client.get("/v1/sessions/" + copy))["user_id"], user)
 
     def test_conditions_and_keys(self):
         thread_id = self.new(human("x", id="m-1"))

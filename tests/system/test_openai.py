@@ -117,7 +117,7 @@ class Conversations(OpenAiTest):
         self.ok(self.client.post(path, {"metadata": {"a": "1"}}, headers={"If-Match": tag}))
         again = self.client.post(path, {"metadata": {"a": "2"}}, headers={"If-Match": tag})
         self.error(again, 412, "version_conflict", "If-Match")
-        owned = {"X-Parley-User": "ann"}
+        owned = {"X-Parley-User": self.new_id("ann")}
         mine = self.ok(self.client.post("/v1/conversations", {}, headers=owned))["id"]
         self.ok(self.client.get("/v1/conversations/" + mine, headers=owned))
         self.error(self.client.get("/v1/conversations/" + mine, headers={"X-Parley-User": "bob"}), 404,
