@@ -49,6 +49,7 @@ CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON tenants
 -- change this row and no index: their updates are HOT as long as the page has room.
 CREATE TABLE tenant_sessions (
     at_most    bigint      NOT NULL,
+    counted    bigint      NOT NULL,                   -- sessions that the last count has looked at
     counted_at timestamptz NOT NULL,
     tenant     text COLLATE "C" PRIMARY KEY CHECK (tenant <> '')
 ) WITH (fillfactor = 20);
@@ -61,13 +62,13 @@ CREATE POLICY tenant ON tenant_sessions
 
 -- Whether one more session may be; NULL where that has to be counted first. Room is believed for 30 s, in case
 -- sessions came by another way, or while there was no bound. That there is none is believed for 10 us for
--- each session of the bound, at least 100 ms: counting costs less than a tenth of that, so a tenant
+-- each session that was counted, at least 100 ms: counting costs less than a tenth of that, so a tenant
 -- that stands at its bound cannot keep PostgreSQL counting. Sessions that end give their room back then.
 CREATE FUNCTION parley_room(whose text, most bigint) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     RETURN (SELECT at_most < most FROM tenant_sessions WHERE tenant = whose
         AND clock_timestamp() - counted_at BETWEEN interval '0' AND interval '1 second'
-            * CASE WHEN at_most < most THEN 30 ELSE least(30, greatest(0.1, most * 0.00001)) END);
+            * CASE WHEN at_most < most THEN 30 ELSE least(30, greatest(0.1, counted * 0.00001)) END);
 END
 $$;
 
@@ -115,9 +116,10 @@ BEGIN
     END IF;
     n := (SELECT count(*) FROM (SELECT FROM sessions WHERE tenant = whose AND expires_at > now()
         LIMIT most + 1) live);
-    INSERT INTO tenant_sessions AS t (tenant, at_most, counted_at)
-        VALUES (whose, CASE WHEN n > most THEN 9223372036854775807 ELSE n END, clock_timestamp())
-        ON CONFLICT (tenant) DO UPDATE SET at_most = excluded.at_most, counted_at = excluded.counted_at;
+    INSERT INTO tenant_sessions (tenant, at_most, counted, counted_at)
+        VALUES (whose, CASE WHEN n > most THEN 9223372036854775807 ELSE n END, n, clock_timestamp())
+        ON CONFLICT (tenant) DO UPDATE
+            SET (at_most, counted, counted_at) = (excluded.at_most, excluded.counted, excluded.counted_at);
 END
 $$;
 

@@ -249,7 +249,7 @@ static void not_counted_again(void)
     world_close(&w);
 }
 
-/* Room that came is not seen for 10 us a session of the bound, and then counted; so is one that is
+/* Room that came is not seen for 10 us a session that was counted, and then counted; so is one that is
  * none any more, after 30 s. Fails if what is known is believed for ever, or if a time to come is:
  * tried. */
 static void counted_again(void)
@@ -258,7 +258,7 @@ static void counted_again(void)
     if (!world_open(&w, true))
         return;
     CU_ASSERT_EQUAL(try(&w, "b6", 2000000, CREATE, "b:0", &nobody), ERR_NONE);
-    CU_ASSERT_TRUE(world_sql("UPDATE tenant_sessions SET at_most = 2000000,"
+    CU_ASSERT_TRUE(world_sql("UPDATE tenant_sessions SET at_most = 2000000, counted = 2000000,"
                              " counted_at = clock_timestamp() WHERE tenant = 'b6'",
                              NULL, 0));
     expect_limited(&w, "b6", 2000000, CREATE, "b:1", &nobody);
@@ -330,7 +330,7 @@ static void behind_another(void)
     CU_ASSERT_EQUAL(e, ERR_BUSY);
     CU_ASSERT_EQUAL(w.ctx.err.retry_after_s, 1);
     CU_ASSERT_EQUAL(try(&w, "b8", 3000000, ENSURE, "b:0", &nobody), ERR_NONE);
-    CU_ASSERT_TRUE(world_sql("UPDATE tenant_sessions SET at_most = 3000000,"
+    CU_ASSERT_TRUE(world_sql("UPDATE tenant_sessions SET at_most = 3000000, counted = 3000000,"
                              " counted_at = clock_timestamp() WHERE tenant = 'b8'",
                              NULL, 0));
     expect_limited(&w, "b8", 3000000, CREATE, "b:1", &nobody);
