@@ -23,9 +23,7 @@ static const struct db_stmt key_revoke = {
 static const struct db_stmt key_count = {
     "key_count", "SELECT count(*) AS n FROM api_keys WHERE " SQL_GOOD};
 
-#define SQL_TENANT(name)                                                                           \
-    name " AS tenant, coalesce(requests_per_second, -1) AS requests, coalesce(sessions_max, -1) AS sessions,"\
-    " (SELECT count(*) FROM api_keys k WHERE k.tenant = " name " AND" SQL_GOOD ") AS keys "
+#define SQL_BOUNDS " coalesce(requests_per_second, -1) AS requests, coalesce(sessions_max, -1) AS sessions,"
 
 /* -2: as it is; -1: NULL. */
 static const struct db_stmt tenant_set = {
@@ -36,12 +34,14 @@ static const struct db_stmt tenant_set = {
     " requests_per_second = CASE WHEN $2 = -2 THEN t.requests_per_second"
     " ELSE excluded.requests_per_second END,"
     " sessions_max = CASE WHEN $3 = -2 THEN t.sessions_max ELSE excluded.sessions_max END"
-    " RETURNING " SQL_TENANT("t.tenant")};
+    " RETURNING t.tenant," SQL_BOUNDS
+    " (SELECT count(*) FROM api_keys k WHERE k.tenant = t.tenant AND" SQL_GOOD ") AS keys"};
 
 static const struct db_stmt tenant_list = {
     "tenant_list",
-    "SELECT " SQL_TENANT("n.tenant") "FROM (SELECT DISTINCT tenant FROM api_keys UNION SELECT tenant FROM tenants) n"
-    " LEFT JOIN tenants t ON t.tenant = n.tenant ORDER BY n.tenant"};
+    "SELECT tenant," SQL_BOUNDS " coalesce(keys, 0) AS keys FROM tenants FULL JOIN"
+    " (SELECT tenant, count(*) FILTER (WHERE" SQL_GOOD ") AS keys FROM api_keys GROUP BY tenant) k"
+    " USING (tenant) ORDER BY tenant"};
 /* clang-format on */
 
 static struct auth_key key_of(const struct db_rows *rows, int row)

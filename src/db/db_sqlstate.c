@@ -25,6 +25,7 @@ static const struct {
     {"57", ERR_UNAVAILABLE, 0},                   /* shutdown, crash, starting up */
     {"58", ERR_UNAVAILABLE, 0},                   /* the server's system failed */
     {"08", ERR_UNAVAILABLE, 0},                   /* connection */
+    {"PL428", ERR_BUSY, 0},                       /* parley_admit: count first */
     {"PL429", ERR_LIMITED, 0},                    /* raised by parley_admit (migration 005) */
 };
 

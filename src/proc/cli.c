@@ -79,9 +79,15 @@ static int parse(int argc, char **argv, struct options *o)
                                             {"requests", required_argument, NULL, OPTION_REQUESTS},
                                             {"sessions", required_argument, NULL, OPTION_SESSIONS},
                                             {NULL, 0, NULL, 0}};
+    bool given[VERSION + 1] = {false}; /* below all characters that getopt_long gives */
     *o = (struct options){.file = getenv("PARLEY_CONFIG")};
     opterr = 0;
-    for (int c; (c = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
+    for (int c, at; (c = getopt_long(argc, argv, ":h", options, &at)) != -1;) {
+        const bool is_long = c <= VERSION;
+        if (is_long && given[c])
+            return cli_wrong("given twice: --", options[at].name);
+        if (is_long)
+            given[c] = true;
         if (c == CONFIG)
             o->file = optarg;
         else if (c == HELP || c == 'h')

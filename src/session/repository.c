@@ -23,6 +23,10 @@ enum err repo_guard_params(struct request_ctx *ctx, struct sv id, const struct s
 
 static const struct db_stmt session_admit = {"session_admit",
                                              "SELECT parley_admit($1, $2, $3, $4)"};
+static const struct db_stmt admit_count = {"session_admit_count", "SELECT parley_count($1, $2)"};
+
+/* Once is enough, unless the machine stands still for as long as a count is believed. */
+enum { ADMIT_COUNTS_MAX = 3 };
 
 size_t repo_admit(const struct request_ctx *ctx, struct sv id, const struct session_guard *guard,
                   struct db_param params[REPO_ADMIT_PARAMS], struct db_call *call)
@@ -35,6 +39,23 @@ size_t repo_admit(const struct request_ctx *ctx, struct sv id, const struct sess
     params[3] = db_i64(ctx->sessions_max);
     *call = (struct db_call){&session_admit, params, REPO_ADMIT_PARAMS, {0}};
     return 1;
+}
+
+enum err repo_batch_admitted(struct sessions *s, struct request_ctx *ctx, struct db_call *calls,
+                             size_t n, struct db_failure *failure)
+{
+    const struct db_param count[] = {db_text(ctx->tenant), db_i64(ctx->sessions_max)};
+    struct db_rows rows;
+    for (int counts = 0;; counts++) {
+        enum err e = db_batch(s->db, ctx, DB_WRITE, calls, n, failure);
+        if (e == ERR_NONE || counts == ADMIT_COUNTS_MAX || strcmp(failure->sqlstate, "PL428") != 0)
+            return e;
+        ctx_clear_error(ctx);
+        /* Safe to repeat, and so DB_READ. */
+        e = db_query(s->db, ctx, DB_READ, &admit_count, count, ARRAY_LEN(count), &rows, failure);
+        if (e != ERR_NONE)
+            return e;
+    }
 }
 
 void repo_receipt(struct sv id, const struct db_rows *rows, struct session_receipt *out)

@@ -104,7 +104,7 @@ enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct
     if (append->return_n > 0)
         calls[n++] = (struct db_call){&window_read, window, ARRAY_LEN(window), {0}};
     struct db_failure failure;
-    e = db_batch(s->db, ctx, DB_WRITE, calls, n, &failure);
+    e = repo_batch_admitted(s, ctx, calls, n, &failure);
     if (e != ERR_NONE)
         return repo_write_failed(ctx, e, &failure);
     *done = calls[at].rows.count > 0;

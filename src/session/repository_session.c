@@ -124,7 +124,7 @@ enum err repo_session_insert(struct sessions *s, struct request_ctx *ctx,
         return e;
     const size_t at = repo_admit(ctx, draft->session_id, guard, admit, calls);
     calls[at] = (struct db_call){&session_insert, params, INSERT_PARAMS, {0}};
-    e = db_batch(s->db, ctx, DB_WRITE, calls, at + 1, &failure);
+    e = repo_batch_admitted(s, ctx, calls, at + 1, &failure);
     if (e != ERR_NONE)
         return repo_write_failed(ctx, e, &failure);
     *made = calls[at].rows.count > 0;
@@ -147,7 +147,7 @@ enum err repo_session_ensure(struct sessions *s, struct request_ctx *ctx,
     const size_t at = repo_admit(ctx, draft->session_id, guard, admit, calls);
     calls[at] = (struct db_call){&session_insert, insert, INSERT_PARAMS, {0}};
     calls[at + 1] = (struct db_call){&session_read, read, READ_PARAMS, {0}};
-    e = db_batch(s->db, ctx, DB_WRITE, calls, at + 2, &failure);
+    e = repo_batch_admitted(s, ctx, calls, at + 2, &failure);
     if (e != ERR_NONE)
         return repo_write_failed(ctx, e, &failure);
     *made = calls[at].rows.count > 0;
@@ -194,7 +194,7 @@ enum err repo_session_copy(struct sessions *s, struct request_ctx *ctx, struct s
     const size_t at = repo_admit(ctx, to, guard, admit, calls);
     calls[at] = (struct db_call){&session_copy_stmt, copy, ARRAY_LEN(copy), {0}};
     calls[at + 1] = (struct db_call){&session_read, read, READ_PARAMS, {0}};
-    e = db_batch(s->db, ctx, DB_WRITE, calls, at + 2, &failure);
+    e = repo_batch_admitted(s, ctx, calls, at + 2, &failure);
     if (e != ERR_NONE)
         return repo_write_failed(ctx, e, &failure);
     const struct db_rows *rows = &calls[at].rows;

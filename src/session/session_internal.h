@@ -160,6 +160,10 @@ MUSTCHECK enum err repo_guard_params(struct request_ctx *ctx, struct sv id,
 enum { REPO_ADMIT_PARAMS = 4 };
 size_t repo_admit(const struct request_ctx *ctx, struct sv id, const struct session_guard *guard,
                   struct db_param params[REPO_ADMIT_PARAMS], struct db_call *call);
+/* db_batch of a write that may begin with that call: where it asks for a count of the tenant's open
+ * sessions, counts them and tries again. */
+MUSTCHECK enum err repo_batch_admitted(struct sessions *s, struct request_ctx *ctx,
+                                       struct db_call *calls, size_t n, struct db_failure *failure);
 /* Reads the columns of a write's RETURNING list. */
 void repo_receipt(struct sv id, const struct db_rows *rows, struct session_receipt *out);
 /* Messages of rows from their "seq" column on, in the order of the rows or reversed; rows whose

@@ -1,6 +1,6 @@
--- Keys, the bounds of tenants, and the function that keeps the one on open sessions.
+-- Keys, the bounds of tenants, and what keeps the one on open sessions.
 --
--- These three tables are without row-level security: a key is looked up to find out whose request it is,
+-- The first three tables are without row-level security: a key is looked up to find out whose request it is,
 -- so there is no tenant yet, and every worker holds all keys in memory. What protects them is that the role
 -- that serves may only read them, and that they hold no key: a SHA-256 of 32 random bytes cannot be guessed
 -- back, so it needs no slow hash.
@@ -44,31 +44,88 @@ CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON api_keys
 CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON tenants
     FOR EACH STATEMENT EXECUTE FUNCTION parley_auth_changed();
 
+-- What is known of how many open sessions a tenant with a bound has. They become more by creates that pass
+-- parley_admit alone, so the last count and the creates since then are an upper bound of them. Creates
+-- change this row and no index: their updates are HOT as long as the page has room.
+CREATE TABLE tenant_sessions (
+    at_most    bigint      NOT NULL,
+    counted    bigint      NOT NULL,                   -- sessions that the last count has looked at
+    counted_at timestamptz NOT NULL,
+    tenant     text COLLATE "C" PRIMARY KEY CHECK (tenant <> '')
+) WITH (fillfactor = 20);
+
+ALTER TABLE tenant_sessions ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tenant_sessions FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON tenant_sessions
+    USING (tenant = current_setting('parley.tenant'))
+    WITH CHECK (tenant = current_setting('parley.tenant'));
+
+-- Whether one more session may be; NULL where that has to be counted first. Room is believed for 30 s, in case
+-- sessions came by another way, or while there was no bound. That there is none is believed for 10 us for
+-- each session that was counted, at least 100 ms: counting costs less than a tenth of that, so a tenant
+-- that stands at its bound cannot keep PostgreSQL counting. Sessions that end give their room back then.
+CREATE FUNCTION parley_room(whose text, most bigint) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    RETURN (SELECT at_most < most FROM tenant_sessions WHERE tenant = whose
+        AND clock_timestamp() - counted_at BETWEEN interval '0' AND interval '1 second'
+            * CASE WHEN at_most < most THEN 30 ELSE least(30, greatest(0.1, counted * 0.00001)) END);
+END
+$$;
+
 -- Goes ahead of a statement that may create a session, in its transaction, where the tenant has a bound.
 -- Nothing to say against it if the session is there, since then none is made, or if the idempotency key is,
--- since then the answer is an old one. Else whoever creates for this tenant waits for the one before until
--- that has committed; each query of a volatile function sees what was committed before it began.
+-- since then the answer is an old one. Who is refused waits for nobody. Else whoever creates for this tenant
+-- waits for the one before until that has committed; each query of a volatile function sees what was
+-- committed before it began. Who waits holds a connection that others want, hence the short lock_timeout.
+-- PL428: parley_count, in a transaction of its own since this one ends here, and then again.
 CREATE FUNCTION parley_admit(whose text, id text, idem text, most bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET lock_timeout = '250ms' AS $$
+DECLARE
+    room boolean;
 BEGIN
     FOR looked IN 0..1 LOOP
+        room := parley_room(whose, most);
         IF EXISTS (SELECT FROM sessions WHERE tenant = whose AND session_id = id AND expires_at > now())
             OR EXISTS (SELECT FROM idempotency_keys WHERE tenant = whose AND key = idem) THEN
             RETURN;
+        END IF;
+        IF room IS NULL THEN
+            RAISE EXCEPTION 'the open sessions of the tenant have to be counted' USING ERRCODE = 'PL428';
+        ELSIF NOT room THEN
+            RAISE EXCEPTION 'the tenant has % open sessions', most USING ERRCODE = 'PL429';
         END IF;
         IF looked = 0 THEN
             PERFORM pg_advisory_xact_lock(1349676628, hashtext(whose));
         END IF;
     END LOOP;
-    IF (SELECT count(*) FROM (SELECT FROM sessions WHERE tenant = whose AND expires_at > now() LIMIT most) live)
-        >= most THEN
-        RAISE EXCEPTION 'the tenant has % open sessions', most USING ERRCODE = 'PL429';
+    UPDATE tenant_sessions SET at_most = at_most + 1 WHERE tenant = whose;
+END
+$$;
+
+-- Counts, unless somebody did so just before, with no create under way. Beyond the bound it does not go on:
+-- then any number is possible, and stays so if the bound is raised. The time is that of the end, or a
+-- long count would be too old at once.
+CREATE FUNCTION parley_count(whose text, most bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET lock_timeout = '250ms' AS $$
+DECLARE
+    n bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock(1349676628, hashtext(whose));
+    IF parley_room(whose, most) IS NOT NULL THEN
+        RETURN;
     END IF;
+    n := (SELECT count(*) FROM (SELECT FROM sessions WHERE tenant = whose AND expires_at > now()
+        LIMIT most + 1) live);
+    INSERT INTO tenant_sessions (tenant, at_most, counted, counted_at)
+        VALUES (whose, CASE WHEN n > most THEN 9223372036854775807 ELSE n END, n, clock_timestamp())
+        ON CONFLICT (tenant) DO UPDATE
+            SET (at_most, counted, counted_at) = (excluded.at_most, excluded.counted, excluded.counted_at);
 END
 $$;
 
 DO $$
 BEGIN
     EXECUTE format('GRANT SELECT ON api_keys, tenants, auth_state TO %I', current_setting('parley.role'));
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE ON tenant_sessions TO %I', current_setting('parley.role'));
 END
 $$;

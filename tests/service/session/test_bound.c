@@ -3,6 +3,7 @@
  * make them at once. */
 #include "parley/session/session.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -57,6 +58,36 @@ static void expect_limited(struct world *w, const char *tenant, int64_t most, en
                     0);
 }
 
+/* What is known of how many a tenant has becomes older. */
+static void pass_time(const char *tenant, const char *interval)
+{
+    char sql[160];
+    snprintf(
+        sql, sizeof(sql),
+        "UPDATE tenant_sessions SET counted_at = counted_at - interval '%s' WHERE tenant = '%s'",
+        interval, tenant);
+    CU_ASSERT_TRUE(world_sql(sql, NULL, 0));
+}
+
+static void forget(const char *tenant)
+{
+    char sql[80];
+    snprintf(sql, sizeof(sql), "DELETE FROM tenant_sessions WHERE tenant = '%s'", tenant);
+    CU_ASSERT_TRUE(world_sql(sql, NULL, 0));
+}
+
+static int64_t at_most(const char *tenant)
+{
+    return world_count("SELECT at_most FROM tenant_sessions WHERE tenant = '%s'", tenant);
+}
+
+static int64_t counted_us(const char *tenant)
+{
+    return world_count("SELECT (extract(epoch FROM counted_at) * 1000000)::bigint"
+                       " FROM tenant_sessions WHERE tenant = '%s'",
+                       tenant);
+}
+
 /* Fails if one of the four ways to make a session goes without the bound, if what is there already
  * is refused, if a replay is, or if what is over is counted: tried. */
 static void each_way(void)
@@ -89,6 +120,7 @@ static void each_way(void)
         ERR_NONE);
     CU_ASSERT_EQUAL(session_delete(w.sessions, world_request(&w, "b1"), SV("b:2"), &nobody, &r),
                     ERR_NONE);
+    pass_time("b1", "1 s");
     /* The session of that key is gone, its answer is not. */
     CU_ASSERT_EQUAL(try(&w, "b1", 2, APPEND, "b:2", &keyed), ERR_NONE);
     CU_ASSERT_TRUE(world_sql("UPDATE sessions SET expires_at = now() WHERE tenant = 'b1'"
@@ -141,6 +173,7 @@ static void at_once(void)
             snprintf(id, sizeof(id), "b:crowd%d", round);
             struct crowds both = {.crowd = crowd_at(&a, id), .other = &b};
             CU_ASSERT_TRUE(world_sql("DELETE FROM sessions WHERE tenant = 'b3'", NULL, 0));
+            forget("b3");
             crowd_run(&both.crowd, MEMBERS, work);
             CU_ASSERT_EQUAL(both.crowd.created, MOST);
             CU_ASSERT_EQUAL(both.limited, MEMBERS - MOST);
@@ -175,6 +208,7 @@ static void the_same_at_once(void)
             struct crowds both = {.crowd = crowd_at(&a, "b:same"), .other = &b};
             CU_ASSERT_TRUE(
                 world_sql("UPDATE sessions SET expires_at = now() WHERE tenant = 'b4'", NULL, 0));
+            forget("b4");
             crowd_run(&both.crowd, MEMBERS, work_same);
             CU_ASSERT_EQUAL(both.crowd.created, MEMBERS);
         }
@@ -183,5 +217,131 @@ static void the_same_at_once(void)
     world_close(&a);
 }
 
+/* ---- what is known ---- */
+
+/* Fails if every create counts, or if one that fails is kept as if it had not: tried. */
+static void not_counted_again(void)
+{
+    struct world w;
+    char id[32];
+    if (!world_open(&w, true))
+        return;
+    CU_ASSERT_EQUAL(try(&w, "b5", 1000, CREATE, "b:0", &nobody), ERR_NONE);
+    const int64_t counted = counted_us("b5");
+    for (int i = 1; i < 12; i++) {
+        snprintf(id, sizeof(id), "b:%d", i);
+        CU_ASSERT_EQUAL(try(&w, "b5", 1000, (enum way)(i % WAYS), id, &nobody), ERR_NONE);
+        CU_ASSERT_EQUAL(try(&w, "b5", 1000, ENSURE, id, &nobody), ERR_NONE); /* makes none */
+    }
+    CU_ASSERT_EQUAL(at_most("b5"), 12);
+    CU_ASSERT_EQUAL(counted_us("b5"), counted);
+    struct session out;
+    struct session_receipt r;
+    struct session_message_draft twice[] = {message_of("user", "1"), message_of("user", "2")};
+    twice[0].message_id = twice[1].message_id = SV("the-same");
+    struct session_draft d = draft_of("b:fails", NULL);
+    d.messages = twice;
+    d.n_messages = 2;
+    CU_ASSERT_EQUAL(
+        session_create(w.sessions, bounded(world_request(&w, "b5"), 1000), &d, &nobody, &out, &r),
+        ERR_CONFLICT);
+    CU_ASSERT_EQUAL(at_most("b5"), 12);
+    world_close(&w);
+}
+
+/* Room that came is not seen for 10 us a session that was counted, and then counted; so is one that is
+ * none any more, after 30 s. Fails if what is known is believed for ever, or if a time to come is:
+ * tried. */
+static void counted_again(void)
+{
+    struct world w;
+    if (!world_open(&w, true))
+        return;
+    CU_ASSERT_EQUAL(try(&w, "b6", 2000000, CREATE, "b:0", &nobody), ERR_NONE);
+    CU_ASSERT_TRUE(world_sql("UPDATE tenant_sessions SET at_most = 2000000, counted = 2000000,"
+                             " counted_at = clock_timestamp() WHERE tenant = 'b6'",
+                             NULL, 0));
+    expect_limited(&w, "b6", 2000000, CREATE, "b:1", &nobody);
+    pass_time("b6", "20 s");
+    CU_ASSERT_EQUAL(try(&w, "b6", 2000000, CREATE, "b:1", &nobody), ERR_NONE);
+    CU_ASSERT_EQUAL(at_most("b6"), 2);
+    CU_ASSERT_EQUAL(try(&w, "b6", 0, CREATE, "b:2", &nobody), ERR_NONE); /* it had no bound */
+    CU_ASSERT_EQUAL(at_most("b6"), 2);
+    pass_time("b6", "30 s");
+    expect_limited(&w, "b6", 3, CREATE, "b:3", &nobody);
+    CU_ASSERT_EQUAL(at_most("b6"), 3);
+    pass_time("b6", "-1 hour");
+    CU_ASSERT_EQUAL(try(&w, "b6", 4, CREATE, "b:3", &nobody), ERR_NONE);
+    world_close(&w);
+}
+
+/* Fails if a count that ended at the bound is taken for the number: tried. */
+static void another_bound(void)
+{
+    struct world w;
+    if (!world_open(&w, true))
+        return;
+    const char *const ids[] = {"b:0", "b:1", "b:2", "b:3"};
+    for (int i = 0; i < 4; i++)
+        CU_ASSERT_EQUAL(try(&w, "b7", 4, ENSURE, ids[i], &nobody), ERR_NONE);
+    expect_limited(&w, "b7", 4, ENSURE, "b:4", &nobody);
+    CU_ASSERT_EQUAL(try(&w, "b7", 5, ENSURE, "b:4", &nobody), ERR_NONE); /* at once */
+    pass_time("b7", "1 s");
+    expect_limited(&w, "b7", 2, ENSURE, "b:5", &nobody);
+    expect_limited(&w, "b7", 4, ENSURE, "b:5", &nobody);
+    pass_time("b7", "1 s");
+    CU_ASSERT_EQUAL(try(&w, "b7", 6, ENSURE, "b:5", &nobody), ERR_NONE);
+    expect_limited(&w, "b7", 6, ENSURE, "b:6", &nobody);
+    world_close(&w);
+}
+
+/* ---- without waiting ---- */
+
+#define HELD                                                                         \
+    "FROM pg_locks WHERE locktype = 'advisory' AND classid = 1349676628 AND granted" \
+    " AND objid::bigint = hashtext('b8')::bigint & 4294967295"
+
+static void *hold_main(void *arg)
+{
+    (void)arg;
+    (void)world_sql("SELECT pg_advisory_xact_lock(1349676628, hashtext('b8')), pg_sleep(60)", NULL,
+                    0);
+    return NULL;
+}
+
+/* Somebody else creates, and does not get on. Fails if one that is refused or makes none waits, or
+ * if others wait for longer than 250 ms (it is the deadline then that ends it): tried. */
+static void behind_another(void)
+{
+    struct world w;
+    pthread_t thread;
+    enum err e = ERR_INTERNAL;
+    if (!world_open(&w, true))
+        return;
+    CU_ASSERT_EQUAL(try(&w, "b8", 3000000, CREATE, "b:0", &nobody), ERR_NONE);
+    CU_ASSERT_EQUAL(pthread_create(&thread, NULL, hold_main, NULL), 0);
+    while (world_count("SELECT count(*) " HELD) == 0)
+        (void)poll(NULL, 0, 2);
+    for (int i = 0; i < 5 && e != ERR_BUSY; i++) {
+        struct request_ctx *ctx = bounded(world_request(&w, "b8"), 3000000);
+        ctx->deadline = deadline_in_ms(900);
+        e = make(w.sessions, ctx, CREATE, "b:1", &nobody);
+    }
+    CU_ASSERT_EQUAL(e, ERR_BUSY);
+    CU_ASSERT_EQUAL(w.ctx.err.retry_after_s, 1);
+    CU_ASSERT_EQUAL(try(&w, "b8", 3000000, ENSURE, "b:0", &nobody), ERR_NONE);
+    CU_ASSERT_TRUE(world_sql("UPDATE tenant_sessions SET at_most = 3000000, counted = 3000000,"
+                             " counted_at = clock_timestamp() WHERE tenant = 'b8'",
+                             NULL, 0));
+    expect_limited(&w, "b8", 3000000, CREATE, "b:1", &nobody);
+    CU_ASSERT_TRUE(world_sql("SELECT pg_cancel_backend(pid) " HELD, NULL, 0));
+    pthread_join(thread, NULL);
+    pass_time("b8", "30 s");
+    CU_ASSERT_EQUAL(try(&w, "b8", 3000000, CREATE, "b:1", &nobody), ERR_NONE);
+    world_close(&w);
+}
+
 SUITE(session_bound, "session/bound", {"each way", each_way}, {"at once", at_once},
-      {"the same at once", the_same_at_once})
+      {"the same at once", the_same_at_once}, {"not counted again", not_counted_again},
+      {"counted again", counted_again}, {"another bound", another_bound},
+      {"behind another", behind_another})

@@ -26,6 +26,7 @@ static void table(void)
         {"0A000", ERR_INTERNAL, SQLSTATE_STALE},
         {"26000", ERR_INTERNAL, SQLSTATE_STALE},
         {"25006", ERR_UNAVAILABLE, SQLSTATE_SUSPECT},
+        {"PL428", ERR_BUSY, 0},
         {"PL429", ERR_LIMITED, 0},
         {"PL000", ERR_INTERNAL, 0},
         {"42501", ERR_INTERNAL, 0},
