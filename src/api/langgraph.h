@@ -58,14 +58,20 @@ struct langgraph_values {
     enum session_edit *edits;
     size_t *places; /* of each in the list that was sent */
     size_t n;
-    bool fresh; /* in: there are no messages before these, so none but these can be removed */
-    bool clear; /* those that were there before go first */
-    struct sv context; /* the values that are not messages: JSON object, or absent */
+    bool fresh;  /* in: there are no messages before these, so none but these can be removed */
+    bool clear;  /* those that were there before go first */
+    size_t room; /* in the three */
+    struct sv
+        *others; /* of each update that has some, the values that are not messages: an object */
+    size_t n_others, others_room;
 };
 /* node: an object, null, or NULL. */
 MUSTCHECK enum err langgraph_add_values(struct request_ctx *ctx, const struct jdoc *doc,
                                         const struct jnode *node, const char *path,
                                         struct langgraph_values *into);
+/* The values that are not messages, of all updates: a JSON object, or absent. */
+MUSTCHECK enum err langgraph_values_context(struct request_ctx *ctx,
+                                            const struct langgraph_values *v, struct sv *out);
 /* {"values", "checkpoint", "checkpoint_id"}; values: zeroed. checkpoint: the one that must be the
  * current one, or absent. */
 MUSTCHECK enum err langgraph_read_update(struct request_ctx *ctx, const struct jdoc *doc,
