@@ -34,8 +34,10 @@ enum err langgraph_state_find(struct request_ctx *ctx, const struct http_call *c
 enum err langgraph_state_update(struct request_ctx *ctx, const struct http_call *call,
                                 struct http_response *res);
 
-/* The code of a search that ran out of time, which is not to be repeated as it is. */
-#define LANGGRAPH_TOO_SLOW "search_too_slow"
+/* langgraph_routes.c: what ran out of time and would do so again, in place of the timeout e, which
+ * is returned. The SDK is not to repeat it by itself. */
+enum err langgraph_too_slow(struct request_ctx *ctx, enum err e, const char *slug,
+                            const char *words);
 
 /* langgraph_input.c: what bodies say. A null is as good as nothing, and members that newer clients
  * may have are left alone. */
