@@ -34,8 +34,10 @@ enum err langgraph_state_find(struct request_ctx *ctx, const struct http_call *c
 enum err langgraph_state_update(struct request_ctx *ctx, const struct http_call *call,
                                 struct http_response *res);
 
-/* The code of a search that ran out of time, which is not to be repeated as it is. */
-#define LANGGRAPH_TOO_SLOW "search_too_slow"
+/* langgraph_routes.c: what ran out of time and would do so again, in place of the timeout e, which
+ * is returned. The SDK is not to repeat it by itself. */
+enum err langgraph_too_slow(struct request_ctx *ctx, enum err e, const char *slug,
+                            const char *words);
 
 /* langgraph_input.c: what bodies say. A null is as good as nothing, and members that newer clients
  * may have are left alone. */
@@ -58,14 +60,20 @@ struct langgraph_values {
     enum session_edit *edits;
     size_t *places; /* of each in the list that was sent */
     size_t n;
-    bool fresh; /* in: there are no messages before these, so none but these can be removed */
-    bool clear; /* those that were there before go first */
-    struct sv context; /* the values that are not messages: JSON object, or absent */
+    bool fresh;  /* in: there are no messages before these, so none but these can be removed */
+    bool clear;  /* those that were there before go first */
+    size_t room; /* in the three */
+    struct sv
+        *others; /* of each update that has some, the values that are not messages: an object */
+    size_t n_others, others_room;
 };
 /* node: an object, null, or NULL. */
 MUSTCHECK enum err langgraph_add_values(struct request_ctx *ctx, const struct jdoc *doc,
                                         const struct jnode *node, const char *path,
                                         struct langgraph_values *into);
+/* The values that are not messages, of all updates: a JSON object, or absent. */
+MUSTCHECK enum err langgraph_values_context(struct request_ctx *ctx,
+                                            const struct langgraph_values *v, struct sv *out);
 /* {"values", "checkpoint", "checkpoint_id"}; values: zeroed. checkpoint: the one that must be the
  * current one, or absent. */
 MUSTCHECK enum err langgraph_read_update(struct request_ctx *ctx, const struct jdoc *doc,

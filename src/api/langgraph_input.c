@@ -78,6 +78,8 @@ static enum err read_supersteps(struct request_ctx *ctx, const struct jdoc *doc,
         static const struct jin_field fields[] = {{"updates", JIN_ARRAY, JIN_REQUIRED, 0, 0, 0}};
         const struct jnode *updates = NULL;
         char path[64];
+        if (deadline_passed(ctx->deadline))
+            return ctx_fault(ctx, ERR_TIMEOUT, "no time is left for the supersteps");
         snprintf(path, sizeof(path), "supersteps[%zu]", i);
         enum err e = jin_members(ctx, doc, step, path, fields, 1, &updates, NULL);
         size_t k = 0;
@@ -123,6 +125,7 @@ enum err langgraph_read_draft(struct request_ctx *ctx, const struct jdoc *doc,
 {
     struct thread_body b = {.if_exists = SV("raise")};
     struct langgraph_values values = {.fresh = true};
+    struct sv context = SV_NONE;
     int64_t ttl_seconds;
     enum err e = read_thread(ctx, doc, ARRAY_LEN(thread_fields), &b, &ttl_seconds);
     if (e == ERR_NONE && b.id.p)
@@ -134,10 +137,12 @@ enum err langgraph_read_draft(struct request_ctx *ctx, const struct jdoc *doc,
         return api_bad_field(ctx, "", "if_exists", "must be raise or do_nothing.");
     if (b.supersteps)
         e = read_supersteps(ctx, doc, b.supersteps, &values);
+    if (e == ERR_NONE)
+        e = langgraph_values_context(ctx, &values, &context);
     *get_or_create = do_nothing && b.id.p;
     *out = (struct session_draft){.session_id = b.id,
                                   .language = SV("en"),
-                                  .context = values.context.p ? values.context : SV("{}"),
+                                  .context = context.p ? context : SV("{}"),
                                   .metadata = b.metadata ? b.metadata->raw : SV("{}"),
                                   .ttl_seconds = ttl_seconds,
                                   .sliding = true,

@@ -21,10 +21,20 @@ static const struct http_route routes[] = {
     {HTTP_POST, "/threads/*/state/checkpoint", "thread_state_find", langgraph_state_find},
 };
 
+enum err langgraph_too_slow(struct request_ctx *ctx, enum err e, const char *slug,
+                            const char *words)
+{
+    ctx_clear_error(ctx);
+    return ctx_fail(ctx, e, slug, NULL, "%s", words);
+}
+
 /* What LangGraph's SDK sends again by itself, up to four times: every status but 400 to 409 and
  * 422. So what may pass is a 429 or a 5xx; what will not is none of them, and neither is a change
  * that may be made already and that a second sending would make twice: only with a key, or as
- * another method than POST, can it be sent again without harm. */
+ * another method than POST, can it be sent again without harm. A tenant at its bound of sessions
+ * (tenant_sessions) is a 429 as at that of requests, also if it stays there until a session ends:
+ * only the client knows whether it waits for that, Retry-After says when to look again, and the
+ * repetitions cost little. */
 static int status_of(const struct request_ctx *ctx, const struct http_request *req, int status)
 {
     switch (ctx->err.err) {
@@ -36,7 +46,7 @@ static int status_of(const struct request_ctx *ctx, const struct http_request *r
         return req->method == HTTP_POST && !http_header_get(req, "idempotency-key").p ? 409
                                                                                       : status;
     case ERR_TIMEOUT:
-        return ctx->err.slug && strcmp(ctx->err.slug, LANGGRAPH_TOO_SLOW) == 0 ? 422 : status;
+        return ctx->err.slug ? 422 : status; /* langgraph_too_slow */
     case ERR_INVALID:
     case ERR_TOO_LARGE:
     case ERR_URI_TOO_LONG:

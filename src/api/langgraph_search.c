@@ -156,15 +156,14 @@ static enum err read_query(struct request_ctx *ctx, const struct http_call *call
     return ERR_NONE;
 }
 
-/* What takes too long once does so again: the SDK is not to repeat it by itself. */
 static enum err searched(struct request_ctx *ctx, enum err e)
 {
-    if (e != ERR_TIMEOUT)
-        return e;
-    ctx_clear_error(ctx);
-    return ctx_fail(ctx, ERR_TIMEOUT, LANGGRAPH_TOO_SLOW, NULL,
-                    "There are more threads to look at than the time is enough for. Sort by "
-                    "created_at, or ask by ids or for one user.");
+    return e != ERR_TIMEOUT
+               ? e
+               : langgraph_too_slow(
+                     ctx, e, "search_too_slow",
+                     "There are more threads to look at than the time is enough for. Sort by "
+                     "created_at, or ask by ids or for one user.");
 }
 
 enum err langgraph_threads_search(struct request_ctx *ctx, const struct http_call *call,

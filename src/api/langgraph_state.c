@@ -105,7 +105,7 @@ enum err langgraph_state_update(struct request_ctx *ctx, const struct http_call 
     struct langgraph_values values = {.fresh = false};
     struct session_guard guard;
     struct session_receipt receipt;
-    struct sv checkpoint = SV_NONE, tag, id = call->captures[0];
+    struct sv checkpoint = SV_NONE, context, tag, id = call->captures[0];
     size_t at = SESSION_MESSAGES_MAX;
     enum err e = langgraph_thread_id(ctx, &id);
     if (e == ERR_NONE)
@@ -115,11 +115,13 @@ enum err langgraph_state_update(struct request_ctx *ctx, const struct http_call 
     if (e == ERR_NONE)
         e = langgraph_read_update(ctx, &doc, &values, &checkpoint);
     if (e == ERR_NONE)
+        e = langgraph_values_context(ctx, &values, &context);
+    if (e == ERR_NONE)
         e = expect(ctx, checkpoint, &tag, &guard);
     if (e != ERR_NONE)
         return e;
     const struct session_update update = {values.messages, values.edits, values.n, values.clear,
-                                          values.context};
+                                          context};
     e = session_update(api_sessions(call), ctx, id, &update, &guard, &receipt, &at);
     if (e != ERR_NONE)
         return update_failed(ctx, e, checkpoint, &values, at);

@@ -129,6 +129,10 @@ enum err langgraph_thread_copy(struct request_ctx *ctx, const struct http_call *
         e = api_guard(ctx, call->req, &guard);
     if (e == ERR_NONE)
         e = session_copy(api_sessions(call), ctx, id, &guard, &session, &receipt);
+    if (e == ERR_TIMEOUT)
+        e = langgraph_too_slow(ctx, e, "copy_too_slow",
+                               "The thread has more messages than there is time to copy; nothing "
+                               "was changed.");
     if (e != ERR_NONE)
         return e;
     api_replayed(res, &receipt);

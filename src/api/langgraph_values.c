@@ -212,23 +212,26 @@ static enum err add_message(struct request_ctx *ctx, const struct jdoc *doc,
     return ERR_NONE;
 }
 
+/* At least twice as much as before, so that each of many updates does not copy what all before it
+ * brought. */
+static size_t more_room(size_t room, size_t need)
+{
+    return need > room * 2 ? need : room * 2;
+}
+
 static enum err make_room(struct request_ctx *ctx, size_t more, struct langgraph_values *v)
 {
-    struct session_message_draft *messages =
-        arena_array(ctx->arena, v->n + more, sizeof(*messages));
-    enum session_edit *edits = arena_array(ctx->arena, v->n + more, sizeof(*edits));
-    size_t *places = arena_array(ctx->arena, v->n + more, sizeof(*places));
-    if (!messages || !edits || !places)
-        return ctx_nomem(ctx);
-    for (size_t i = 0; i < v->n; i++) {
-        messages[i] = v->messages[i];
-        edits[i] = v->edits[i];
-        places[i] = v->places[i];
-    }
-    v->messages = messages;
-    v->edits = edits;
-    v->places = places;
-    return ERR_NONE;
+    const size_t old = v->room;
+    if (v->n + more <= old)
+        return ERR_NONE;
+    v->room = more_room(old, v->n + more);
+    v->messages = arena_grow(ctx->arena, v->messages, old * sizeof(*v->messages),
+                             v->room * sizeof(*v->messages));
+    v->edits =
+        arena_grow(ctx->arena, v->edits, old * sizeof(*v->edits), v->room * sizeof(*v->edits));
+    v->places =
+        arena_grow(ctx->arena, v->places, old * sizeof(*v->places), v->room * sizeof(*v->places));
+    return v->messages && v->edits && v->places ? ERR_NONE : ctx_nomem(ctx);
 }
 
 static enum err add_messages(struct request_ctx *ctx, const struct jdoc *doc,
@@ -249,12 +252,31 @@ static enum err add_messages(struct request_ctx *ctx, const struct jdoc *doc,
     return e;
 }
 
+static enum err add_others(struct request_ctx *ctx, const struct jnode *node,
+                           struct langgraph_values *v)
+{
+    static const char *const own[] = {"messages", NULL};
+    struct sv others;
+    if (jmembers_without(ctx->arena, node->raw, own, &others) != ERR_NONE)
+        return ctx_nomem(ctx);
+    if (!others.p)
+        return ERR_NONE;
+    if (v->n_others == v->others_room) {
+        const size_t old = v->others_room;
+        v->others_room = more_room(old, old + 1);
+        v->others = arena_grow(ctx->arena, v->others, old * sizeof(*v->others),
+                               v->others_room * sizeof(*v->others));
+        if (!v->others)
+            return ctx_nomem(ctx);
+    }
+    v->others[v->n_others++] = others;
+    return ERR_NONE;
+}
+
 enum err langgraph_add_values(struct request_ctx *ctx, const struct jdoc *doc,
                               const struct jnode *node, const char *path,
                               struct langgraph_values *into)
 {
-    static const char *const own[] = {"messages", NULL};
-    struct sv others;
     if (!node || node->type == JT_NULL)
         return ERR_NONE;
     if (node->type != JT_OBJECT)
@@ -263,13 +285,12 @@ enum err langgraph_add_values(struct request_ctx *ctx, const struct jdoc *doc,
     enum err e = messages && messages->type != JT_NULL
                      ? add_messages(ctx, doc, messages, path, into)
                      : ERR_NONE;
-    if (e != ERR_NONE)
-        return e;
-    if (jmembers_without(ctx->arena, node->raw, own, &others) != ERR_NONE)
-        return ctx_nomem(ctx);
-    if (!others.p || !into->context.p) {
-        into->context = others.p ? others : into->context;
-        return ERR_NONE;
-    }
-    return jmerge_overlay(ctx, into->context, others, &into->context);
+    return e == ERR_NONE ? add_others(ctx, node, into) : e;
+}
+
+enum err langgraph_values_context(struct request_ctx *ctx, const struct langgraph_values *v,
+                                  struct sv *out)
+{
+    *out = SV_NONE;
+    return v->n_others > 0 ? jmerge_overlay(ctx, SV("{}"), v->others, v->n_others, out) : ERR_NONE;
 }

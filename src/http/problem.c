@@ -32,10 +32,17 @@ static const struct {
     {ERR_INTERNAL, 500, 0},
 };
 
-/* What is said of a failure that is not the client's and came without words. */
+/* What is said of a failure that came without words: a server's, or the database's about what it
+ * was given. */
 static const char *default_detail(enum err e)
 {
     switch (e) {
+    case ERR_INVALID:
+        return "The request, or what it asks about, holds a value that the database does not take.";
+    case ERR_CONFLICT:
+        return "The database holds something that is in the way.";
+    case ERR_TOO_LARGE:
+        return "This is beyond a limit of the database.";
     case ERR_TIMEOUT:
         return "The request took too long; nothing was changed.";
     case ERR_OVERLOAD:

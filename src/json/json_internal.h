@@ -39,5 +39,7 @@ MUSTCHECK enum err junescape_dup(struct request_ctx *ctx, struct sv body, struct
  * is NULL when there is none. Leaves nothing in the arena. */
 MUSTCHECK enum err jkeys_twice(struct request_ctx *ctx, const struct jnode *nodes, uint32_t object,
                                const struct jnode **twice);
+/* An order of unescaped names to sort and search by; 0: they are the same. */
+int jkeys_order(struct sv a, struct sv b);
 
 #endif

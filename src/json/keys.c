@@ -18,14 +18,20 @@ static const struct jnode *next_of(const struct jnode *nodes, const struct jnode
     return member->next > 0 ? &nodes[member->next] : NULL;
 }
 
-/* Any total order does. Names that are equal are ordered as in the text. */
+/* Any total order does. */
+int jkeys_order(struct sv a, struct sv b)
+{
+    if (a.n != b.n)
+        return a.n < b.n ? -1 : 1;
+    return a.n > 0 ? memcmp(a.p, b.p, a.n) : 0;
+}
+
+/* Names that are equal are ordered as in the text. */
 static int compare(const void *a, const void *b)
 {
     const struct key *x = a, *y = b;
+    const int c = jkeys_order(x->name, y->name);
 
-    if (x->name.n != y->name.n)
-        return x->name.n < y->name.n ? -1 : 1;
-    int c = x->name.n > 0 ? memcmp(x->name.p, y->name.p, x->name.n) : 0;
     if (c != 0)
         return c;
     return x->member < y->member ? -1 : x->member > y->member;

@@ -9,13 +9,9 @@
 
 #include "parley/json/doc.h"
 
-static void put_object(void *object)
-{
-    json_object_put(object);
-}
-
-/* The object is bound to the arena. What the guard accepted and json-c does not is a fault of ours,
- * not the client's. */
+/* *out is the caller's to put, also after a failure: what json-c takes is outside the arena's
+ * limit, and so must not wait for its reset. What the guard accepted and json-c does not is a fault
+ * of ours, not the client's. */
 static enum err parse(struct request_ctx *ctx, struct sv text, struct json_object **out)
 {
     /* json-c counts a scalar as a level of its own. */
@@ -23,18 +19,14 @@ static enum err parse(struct request_ctx *ctx, struct sv text, struct json_objec
     if (!tokener)
         return ctx_nomem(ctx);
     json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
-    struct json_object *object = NULL;
     if (text.n <= INT_MAX)
-        object = json_tokener_parse_ex(tokener, text.p, (int)text.n);
+        *out = json_tokener_parse_ex(tokener, text.p, (int)text.n);
     enum json_tokener_error why = json_tokener_get_error(tokener);
     json_tokener_free(tokener);
 
-    if (object && arena_defer(ctx->arena, put_object, object) != ERR_NONE)
-        return ctx_nomem(ctx);
-    if (!json_object_is_type(object, json_type_object))
+    if (!json_object_is_type(*out, json_type_object))
         return ctx_fault(ctx, ERR_INTERNAL, "json-c reads no object where one was accepted: %s",
                          json_tokener_error_desc(why));
-    *out = object;
     return ERR_NONE;
 }
 
@@ -53,7 +45,7 @@ static bool merge(struct json_object *target, struct json_object *patch)
             continue;
         }
         if (!json_object_is_type(value, json_type_object)) {
-            /* Shared by target and patch from here on; both die with the request. */
+            /* Shared by target and patch from here on. */
             if (json_object_object_add(target, name, json_object_get(value)) != 0) {
                 json_object_put(value);
                 return false;
@@ -77,39 +69,11 @@ static bool merge(struct json_object *target, struct json_object *patch)
     return true;
 }
 
-/* As merge, one level deep and nulls kept. */
-static bool overlay(struct json_object *target, struct json_object *patch)
+static enum err print(struct request_ctx *ctx, struct json_object *object, struct sv *out)
 {
-    struct json_object_iterator end = json_object_iter_end(patch);
-
-    for (struct json_object_iterator it = json_object_iter_begin(patch);
-         !json_object_iter_equal(&it, &end); json_object_iter_next(&it)) {
-        struct json_object *value = json_object_get(json_object_iter_peek_value(&it));
-        if (json_object_object_add(target, json_object_iter_peek_name(&it), value) != 0) {
-            json_object_put(value);
-            return false;
-        }
-    }
-    return true;
-}
-
-static enum err combine(struct request_ctx *ctx, struct sv target, struct sv patch,
-                        bool (*how)(struct json_object *target, struct json_object *patch),
-                        struct sv *out)
-{
-    struct json_object *into = NULL, *from = NULL;
-
-    enum err e = parse(ctx, target, &into);
-    if (!e)
-        e = parse(ctx, patch, &from);
-    if (e)
-        return e;
-    if (!how(into, from))
-        return ctx_nomem(ctx);
-
     struct sv text = SV_NONE;
     text.p = json_object_to_json_string_length(
-        into, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &text.n);
+        object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &text.n);
     if (!text.p)
         return ctx_nomem(ctx);
     *out = arena_dup(ctx->arena, text);
@@ -118,14 +82,13 @@ static enum err combine(struct request_ctx *ctx, struct sv target, struct sv pat
 
 enum err jmerge_patch(struct request_ctx *ctx, struct sv target, struct sv patch, struct sv *out)
 {
-    return combine(ctx, target, patch, merge, out);
-}
-
-enum err jmerge_overlay(struct request_ctx *ctx, struct sv target, struct sv patch, struct sv *out)
-{
-    if (sv_eq(target, SV("{}"))) {
-        *out = patch;
-        return ERR_NONE;
-    }
-    return combine(ctx, target, patch, overlay, out);
+    struct json_object *into = NULL, *from = NULL;
+    enum err e = parse(ctx, target, &into);
+    if (e == ERR_NONE)
+        e = parse(ctx, patch, &from);
+    if (e == ERR_NONE)
+        e = merge(into, from) ? print(ctx, into, out) : ctx_nomem(ctx);
+    json_object_put(from);
+    json_object_put(into);
+    return e;
 }

@@ -163,6 +163,7 @@ static struct scientific to_scientific(struct sv token)
  * point depends on the locale. The first value that rounds to infinity is 2^1024 - 2^970 =
  * 1.79769313486231580793…e308, so twenty digits decide. Below 10^-324 all rounds to zero; such
  * numbers are refused because PostgreSQL writes them out in full: nine bytes would become 16,000.
+ * Nor does its jsonb take each exponent for a zero: those of 2^30 - 1 and more overflow.
  */
 static bool double_holds(struct sv token)
 {
@@ -170,7 +171,9 @@ static bool double_holds(struct sv token)
 
     if (s.exponent < -324)
         return false;
-    if (s.n == 0 || s.exponent < 308)
+    if (s.n == 0)
+        return s.exponent <= EXPONENT_CAP;
+    if (s.exponent < 308)
         return true;
     return s.exponent == 308 && memcmp(s.digits, "17976931348623158079", LEADING) < 0;
 }

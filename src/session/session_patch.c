@@ -27,7 +27,7 @@ enum err session_patch_member(const struct sessions *s, struct request_ctx *ctx,
     if (how == SESSION_PATCH_REPLACE)
         *value = patch;
     else if (how == SESSION_PATCH_OVERLAY)
-        e = jmerge_overlay(ctx, *value, patch, value);
+        e = jmerge_overlay(ctx, *value, &patch, 1, value);
     else
         e = jmerge_patch(ctx, *value, patch, value);
     /* Patches add up: without a bound a session would grow beyond what one answer can hold. */

@@ -213,6 +213,19 @@ class Servers(LangGraph, StackTest):
         for target in ("/threads/search", "/threads/count"):
             self.refused(self.client.post(target, {"metadata": {"slow": 1}}), 422, "search_too_slow")
 
+    def test_a_copy_that_takes_too_long(self):
+        """As a search, and there is no copy. Fails if it is a 503: tried."""
+        thread_id = self.new(human("x"), metadata={"slow": 2})
+        self.stack.psql(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN PERFORM pg_sleep(20); RETURN NEW; END $$;"
+            " CREATE TRIGGER slow BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION slow()")
+        self.addCleanup(self.stack.parley.restart, PARLEY_STATEMENT_MS="5000")
+        self.addCleanup(self.stack.psql, "DROP TRIGGER slow ON messages; DROP FUNCTION slow()")
+        self.stack.parley.restart(PARLEY_STATEMENT_MS="300")
+        self.refused(self.client.post(f"/threads/{thread_id}/copy"), 422, "copy_too_slow")
+        self.assertEqual(self.ok(self.client.post("/threads/count", {"metadata": {"slow": 2}})), 1)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The state of LangGraph's threads: messages by their ids, other values, checkpoints as conditions, many
 clients at once."""
+import json
 import unittest
 import uuid
 
-from harness import UUID, ParleyTest, at_once, message
+from harness import UUID, ParleyTest, at_once, memory, message
 from langgraph import STATE, LangGraph, human, remove
 
 
@@ -146,6 +147,19 @@ class State(LangGraph, ParleyTest):
                        self.client.get(path + "/checkpoint"), self.client.get(path + "/%20"),
                        self.client.post(path + "/checkpoint", {"checkpoint": old["checkpoint"]})):
             self.refused(answer, 404, "no_such_checkpoint", "checkpoint_id")
+
+    def test_many_supersteps_take_little(self):
+        """Fails if each is laid over those before it (1.6 GB; out_of_memory in the second): tried."""
+        def step(values):
+            return '{"updates":[{"values":%s}]}' % values
+        first = '{"a":{%s}}' % ",".join(f'"{i:x}":{{}}' for i in range(30_000))
+        messages = json.dumps({"messages": [human("x", id=f"m{i}") for i in range(900)]})
+        for steps in ([step(first)] + [step('{"b":1}')] * 60,
+                      [step(messages)] + [step('{"messages":[]}')] * 15_000):
+            body = ('{"supersteps":[%s]}' % ",".join(steps)).encode()
+            self.ok(self.client.post("/threads", body, headers={"Content-Type": "application/json"}))
+        for pid in self.stack.worker_pids():
+            self.assertLess(memory(pid), 100 << 20)
 
     def test_updates_at_once(self):
         """Each has its message and its member; the one under a common id is there once."""

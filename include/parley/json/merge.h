@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* JSON merge patch (RFC 7396) and a plain overlay, over json-c. */
+/* JSON merge patch (RFC 7396), over json-c, and a plain overlay of text. */
 #ifndef PARLEY_JSON_MERGE_H
 #define PARLEY_JSON_MERGE_H
 
@@ -10,9 +10,11 @@
  * fraction or an exponent keep their text; a negative zero written as -0 becomes 0. */
 MUSTCHECK enum err jmerge_patch(struct request_ctx *ctx, struct sv target, struct sv patch,
                                 struct sv *out);
-/* As jmerge_patch, but each member of patch takes the place of target's as a whole: nothing is
- * merged into it, and a null is a value like any other. Over {} it is patch as it was written. */
-MUSTCHECK enum err jmerge_overlay(struct request_ctx *ctx, struct sv target, struct sv patch,
-                                  struct sv *out);
+/* Lays the members of n objects over target, one object after the other: each takes the place of
+ * the one with its name as a whole, or goes behind all others; nothing is merged into it, and a
+ * null is a value like any other. All values keep their text; one object over {} is that object as
+ * it was written. The time is linear in the texts, but for a sort of the members laid over. */
+MUSTCHECK enum err jmerge_overlay(struct request_ctx *ctx, struct sv target,
+                                  const struct sv *patches, size_t n, struct sv *out);
 
 #endif

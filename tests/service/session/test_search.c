@@ -3,6 +3,7 @@
 #include "parley/session/session.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../../unit/suite.h"
@@ -166,7 +167,11 @@ static void contexts_at_the_ends(void)
         "\"\x7f\"",
         "{\"\":{\"\":[]}}",
         "{\"\\u0001\":1,\"a\\/b\":2}",
-        "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]"};
+        "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
+        "0e100000",
+        "-0.00E+100000",
+        "0e-324"};
+    static const char *const leads[] = {"1", "11", ""};
     struct world w;
     struct session_query q = all();
     char id[32], text[2048], zeros[900];
@@ -175,12 +180,13 @@ static void contexts_at_the_ends(void)
     memset(zeros, '0', sizeof(zeros) - 1);
     zeros[sizeof(zeros) - 1] = '\0';
     const size_t n = ARRAY_LEN(values);
-    for (size_t i = 0; i < n + 2; i++) {
+    for (size_t i = 0; i < n + 3; i++) {
         snprintf(id, sizeof(id), "end-%zu", i);
         if (i < n)
             snprintf(text, sizeof(text), "{\"v\":%s,\"mark\":1}", values[i]);
         else
-            snprintf(text, sizeof(text), "{\"v\":0.%s1%s,\"mark\":1}", i == n ? "" : "1", zeros);
+            snprintf(text, sizeof(text), "{\"v\":0.%s%s%s,\"mark\":1}", leads[i - n], zeros,
+                     i == n + 2 ? "e-324" : "");
         struct jdoc doc;
         CU_ASSERT_EQUAL(jdoc_parse(world_request(&w, "s5"), sv_from(text), &doc), ERR_NONE);
         make(&w, "s5", id, NULL, "{}", text);
@@ -189,11 +195,56 @@ static void contexts_at_the_ends(void)
     int64_t count = 0;
     q.context = SV("{\"mark\":1}");
     CU_ASSERT_EQUAL(session_search(w.sessions, world_request(&w, "s5"), &q, &list), ERR_NONE);
-    CU_ASSERT_EQUAL(list.n, n + 2);
+    CU_ASSERT_EQUAL(list.n, n + 3);
     CU_ASSERT_EQUAL(session_count(w.sessions, world_request(&w, "s5"), &q, &count), ERR_NONE);
-    CU_ASSERT_EQUAL(count, (int64_t)n + 2);
+    CU_ASSERT_EQUAL(count, (int64_t)n + 3);
     q.context = SV("{\"v\":100}");
     expect(&w, "s5", q, "end-8");
+    world_close(&w);
+}
+
+/* Fails if a zero may have any exponent: tried. */
+static void exponents_at_the_ends(void)
+{
+    static const char *const numbers[] = {"0", "-0", "0.0", "-0.000", "1", "-9.9", "0.01"};
+    static const char *const exponents[] = {"0",
+                                            "308",
+                                            "309",
+                                            "324",
+                                            "325",
+                                            "16383",
+                                            "16384",
+                                            "99999",
+                                            "100000",
+                                            "100001",
+                                            "9999999",
+                                            "1073741822",
+                                            "1073741823",
+                                            "2147483647",
+                                            "2147483648",
+                                            "00000000000000000000001",
+                                            "99999999999999999999"};
+    struct world w;
+    char sql[8192] = "SELECT count(v::jsonb) FROM unnest(ARRAY['0'", got[16] = "";
+    int taken = 1, refused = 0;
+    if (!world_open(&w, true))
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(numbers) * ARRAY_LEN(exponents) * 2; i++) {
+        struct jdoc doc;
+        char text[64];
+        snprintf(text, sizeof(text), "%se%s%s", numbers[i / 2 % ARRAY_LEN(numbers)],
+                 i % 2 ? "-" : "+", exponents[i / 2 / ARRAY_LEN(numbers)]);
+        if (jdoc_parse(world_request(&w, "s7"), sv_from(text), &doc) != ERR_NONE) {
+            refused++;
+            continue;
+        }
+        taken++;
+        snprintf(sql + strlen(sql), sizeof(sql) - strlen(sql), ",'%s'", text);
+    }
+    snprintf(sql + strlen(sql), sizeof(sql) - strlen(sql), "]) v");
+    CU_ASSERT_TRUE(taken > 50 && refused > 50);
+    CU_ASSERT_TRUE(world_sql(sql, got, sizeof(got)));
+    CU_ASSERT_EQUAL(atoi(got), taken);
     world_close(&w);
 }
 
@@ -233,4 +284,5 @@ static void what_is_too_much(void)
 
 SUITE(session_search, "session/search", {"filters", filters}, {"orders", orders},
       {"the expired and the deleted", the_expired_and_the_deleted},
-      {"contexts at the ends", contexts_at_the_ends}, {"what is too much", what_is_too_much})
+      {"contexts at the ends", contexts_at_the_ends},
+      {"exponents at the ends", exponents_at_the_ends}, {"what is too much", what_is_too_much})

@@ -42,6 +42,13 @@ static void expect_sv(struct sv got, const char *want)
         fprintf(stderr, "%s: %.*s\n", want ? want : "nothing", SV_ARG(got));
 }
 
+static void expect_context(struct bench *b, const char *want)
+{
+    struct sv context;
+    CU_ASSERT_EQUAL(langgraph_values_context(&b->ctx, &b->v, &context), ERR_NONE);
+    expect_sv(context, want);
+}
+
 /* ---- one message ---- */
 
 /* Fails if role or id stay among the other members, if a type that is not known becomes a message,
@@ -111,7 +118,7 @@ static void forms_of_a_message(void)
             expect_sv(m->metadata, "{}");
             expect_sv(m->extra, t[i].extra);
         }
-        CU_ASSERT_PTR_NULL(b.v.context.p);
+        expect_context(&b, NULL);
         end(&b);
     }
 }
@@ -230,18 +237,64 @@ static void other_values(void)
     struct bench b;
     begin(&b, "{\"a\": 1.0, \"messages\":null, \"b\":{\"x\":null}}");
     CU_ASSERT_EQUAL(read_values(&b), ERR_NONE);
-    expect_sv(b.v.context, "{\"a\":1.0,\"b\":{\"x\":null}}");
+    expect_context(&b, "{\"a\":1.0,\"b\":{\"x\":null}}");
     CU_ASSERT_EQUAL(b.v.n, 0);
     /* What comes after it is laid over it. */
     struct jdoc more;
     CU_ASSERT_EQUAL(jdoc_parse(&b.ctx, SV("{\"b\":null,\"c\":2}"), &more), ERR_NONE);
     CU_ASSERT_EQUAL(langgraph_add_values(&b.ctx, &more, more.nodes, "values", &b.v), ERR_NONE);
-    expect_sv(b.v.context, "{\"a\":1.0,\"b\":null,\"c\":2}");
+    expect_context(&b, "{\"a\":1.0,\"b\":null,\"c\":2}");
     end(&b);
     begin(&b, "null");
     CU_ASSERT_EQUAL(read_values(&b), ERR_NONE);
-    CU_ASSERT_TRUE(!b.v.context.p && b.v.n == 0);
+    expect_context(&b, NULL);
+    CU_ASSERT_EQUAL(b.v.n, 0);
     end(&b);
+}
+
+/* What n + 1 supersteps take of the arena, the first with a value of 8 n bytes. */
+static size_t room_of_steps(int n, const char *first, const char *each, const char *end_of_context)
+{
+    struct buf text;
+    struct bench b;
+    struct session_draft d = {.context = SV("")};
+    bool get_or_create;
+    struct arena *a = arena_create(ROOM);
+    buf_init(&text, a, 0);
+    buf_printf(&text, "{\"supersteps\":[{\"updates\":[{\"values\":{\"a\":\"%0*d\"%s}}]}", 8 * n, 0,
+               first);
+    for (int i = 0; i < n; i++)
+        buf_printf(&text, ",{\"updates\":[{\"values\":%s}]}", each);
+    buf_put(&text, "]}", 3);
+    begin(&b, text.p);
+    const size_t before = arena_used(b.arena), want = strlen(end_of_context);
+    CU_ASSERT_EQUAL(langgraph_read_draft(&b.ctx, &b.doc, &d, &get_or_create), ERR_NONE);
+    CU_ASSERT_TRUE(d.context.n > want &&
+                   memcmp(d.context.p + d.context.n - want, end_of_context, want) == 0);
+    const size_t used = arena_used(b.arena) - before;
+    end(&b);
+    arena_destroy(a);
+    return used;
+}
+
+/* Eight times as many steps take eight times as much. Fails if each update is laid over those
+ * before it at once, or if room for messages is made anew by each: tried. */
+static void supersteps_are_linear(void)
+{
+    static const struct {
+        const char *first, *each, *end_of_context;
+    } t[] = {
+        {"", "{\"b\":1}", "\",\"b\":1}"},
+        {",\"messages\":[" H("a", "1") "," H("b", "1") "]", "{\"messages\":[]}", "\"}"},
+        {",\"messages\":[" H("a", "1") "," H("b", "1") "]", "{\"messages\":" H("b", "2") "}",
+         "\"}"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        const size_t few = room_of_steps(500, t[i].first, t[i].each, t[i].end_of_context);
+        const size_t many = room_of_steps(4000, t[i].first, t[i].each, t[i].end_of_context);
+        CU_ASSERT_TRUE(many < 10 * few);
+        CU_ASSERT_TRUE(many < 4000 * 200);
+    }
 }
 
 /* ---- threads ---- */
@@ -375,5 +428,6 @@ static void checkpoints(void)
 
 SUITE(api_langgraph_input, "api/langgraph_input", {"forms of a message", forms_of_a_message},
       {"faults of values", faults_of_values}, {"one after the other", one_after_the_other},
-      {"nothing before", nothing_before}, {"other values", other_values}, {"drafts", drafts},
+      {"nothing before", nothing_before}, {"other values", other_values},
+      {"supersteps are linear", supersteps_are_linear}, {"drafts", drafts},
       {"faults of drafts", faults_of_drafts}, {"patches", patches}, {"checkpoints", checkpoints})

@@ -46,6 +46,21 @@ static void every_error_has_an_entry(void)
     CU_ASSERT_EQUAL(http_problem_status(ERR_NONE), 500);
 }
 
+/* What the database's states become has words also where nobody gave it any (src/db/db_sqlstate.c).
+ */
+static void no_state_is_without_words(void)
+{
+    static const enum err errors[] = {ERR_INVALID, ERR_CONFLICT,    ERR_BUSY,
+                                      ERR_TIMEOUT, ERR_UNAVAILABLE, ERR_TOO_LARGE};
+    for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
+        struct http_rig r;
+        http_rig_open(&r, ROOM, "GET", SV("/"));
+        (void)ctx_fault(&r.ctx, errors[i], "postgres 22003: value overflows numeric format");
+        CU_ASSERT_STRING_NOT_EQUAL(http_fault_of(&r.ctx).detail, "");
+        http_rig_close(&r);
+    }
+}
+
 static void document(void)
 {
     struct http_rig r;
@@ -93,5 +108,5 @@ static void retry_after(void)
 }
 
 SUITE(http_problem, "http/problem", {"every error has an entry", every_error_has_an_entry},
-      {"the document", document}, {"the cause stays inside", cause_stays_inside},
-      {"Retry-After", retry_after})
+      {"no state is without words", no_state_is_without_words}, {"the document", document},
+      {"the cause stays inside", cause_stays_inside}, {"Retry-After", retry_after})

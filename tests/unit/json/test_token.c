@@ -52,7 +52,8 @@ static void integers_at_their_bounds(void)
     expect(bad, ARRAY_LEN(bad), "number_out_of_range");
 }
 
-/* Fails if the leading digits at 10^308 are not compared: tried. */
+/* Fails if the leading digits at 10^308 are not compared, or if a zero may have any exponent:
+ * tried. */
 static void doubles_at_their_bounds(void)
 {
     static const char *const good[] = {
@@ -64,6 +65,10 @@ static void doubles_at_their_bounds(void)
         "5e-324",
         "1e-324",
         "0e400",
+        "0e100000",
+        "-0.000E+100000",
+        "0e-324",
+        "0.0e-324",
         "0.0e-300",
         "0.000",
         "-0.0",
@@ -88,7 +93,14 @@ static void doubles_at_their_bounds(void)
         "1e-400",
         "1e-325",
         "0.1e-324",
+        "0e-325",
         "0e-16000",
+        "0e100001",
+        "-0E+999999999",
+        "0e1073741823",
+        "0e2147483647",
+        "0.0e-2147483648",
+        "0.000e99999999999999999999999",
         "1e-99999999999999999999999",
     };
     expect(good, ARRAY_LEN(good), "");

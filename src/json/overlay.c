@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The overlay works on text: what is not replaced stays as it was written. The members that are
+ * laid over are sorted by name, and each of the target's is looked for among them, so that a
+ * hundred thousand of either are no matter, and memory is taken for the former alone.
+ */
+#include "parley/json/merge.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "json_internal.h"
+#include "parley/json/members.h"
+
+struct named {
+    struct sv name; /* unescaped */
+    size_t at;      /* of the member */
+};
+
+/* What is laid over the target. */
+struct layer {
+    struct jmember *members; /* as they came; raw is absent where another has taken its place */
+    struct named *names;     /* sorted, each once */
+    size_t n_members, n_names;
+};
+
+static int compare(const void *a, const void *b)
+{
+    const struct named *x = a, *y = b;
+    const int c = jkeys_order(x->name, y->name);
+    return c != 0 ? c : (x->at > y->at) - (x->at < y->at);
+}
+
+static enum err name_of(struct request_ctx *ctx, struct sv key, struct sv *out)
+{
+    *out = key;
+    return memchr(key.p, '\\', key.n) ? junescape_dup(ctx, key, out) : ERR_NONE;
+}
+
+static enum err collect(struct request_ctx *ctx, const struct sv *patches, size_t n,
+                        struct layer *out)
+{
+    struct jmember m;
+    size_t count = 0, at = 0;
+    for (size_t i = 0; i < n; i++)
+        for (struct sv rest = patches[i]; jmember_next(&rest, &m);)
+            count++;
+    *out = (struct layer){arena_array(ctx->arena, count, sizeof(*out->members)),
+                          arena_array(ctx->arena, count, sizeof(*out->names)), count, count};
+    if (!out->members || !out->names)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < n; i++)
+        for (struct sv rest = patches[i]; jmember_next(&rest, &out->members[at]); at++) {
+            out->names[at].at = at;
+            enum err e = name_of(ctx, out->members[at].key, &out->names[at].name);
+            if (e != ERR_NONE)
+                return e;
+        }
+    return ERR_NONE;
+}
+
+/* Of those with one name the first gives the place and the last the value. */
+static void make_unique(struct layer *l)
+{
+    size_t n = 0;
+    qsort(l->names, l->n_names, sizeof(*l->names), compare);
+    for (size_t i = 0; i < l->n_names; i++) {
+        struct jmember *m = &l->members[l->names[i].at];
+        if (n > 0 && sv_eq(l->names[n - 1].name, l->names[i].name)) {
+            l->members[l->names[n - 1].at].raw = m->raw;
+            m->raw = SV_NONE;
+        } else {
+            l->names[n++] = l->names[i];
+        }
+    }
+    l->n_names = n;
+}
+
+static struct jmember *find(const struct layer *l, struct sv name)
+{
+    size_t low = 0, high = l->n_names;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        const int c = jkeys_order(name, l->names[middle].name);
+        if (c == 0)
+            return &l->members[l->names[middle].at];
+        if (c < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return NULL;
+}
+
+static enum err write(struct request_ctx *ctx, struct sv target, struct layer *l, struct jout *j)
+{
+    struct jmember m;
+    jout_object_open(j);
+    while (jmember_next(&target, &m)) {
+        struct sv name;
+        enum err e = name_of(ctx, m.key, &name);
+        if (e != ERR_NONE)
+            return e;
+        struct jmember *over = find(l, name);
+        jout_key_raw(j, m.key);
+        jout_raw(j, over ? over->raw : m.raw);
+        if (over)
+            over->raw = SV_NONE;
+    }
+    for (size_t i = 0; i < l->n_members; i++) {
+        if (!l->members[i].raw.p)
+            continue;
+        jout_key_raw(j, l->members[i].key);
+        jout_raw(j, l->members[i].raw);
+    }
+    jout_object_close(j);
+    return ERR_NONE;
+}
+
+enum err jmerge_overlay(struct request_ctx *ctx, struct sv target, const struct sv *patches,
+                        size_t n, struct sv *out)
+{
+    struct layer layer;
+    struct buf b;
+    struct jout j;
+    size_t room = target.n;
+    if (n == 1 && sv_eq(target, SV("{}"))) {
+        *out = patches[0];
+        return ERR_NONE;
+    }
+    enum err e = collect(ctx, patches, n, &layer);
+    if (e != ERR_NONE)
+        return e;
+    make_unique(&layer);
+    for (size_t i = 0; i < n; i++)
+        room += patches[i].n;
+    buf_init(&b, ctx->arena, room);
+    jout_init(&j, &b);
+    e = write(ctx, target, &layer, &j);
+    if (e != ERR_NONE)
+        return e;
+    if (b.failed)
+        return ctx_nomem(ctx);
+    *out = buf_get(&b);
+    return ERR_NONE;
+}
