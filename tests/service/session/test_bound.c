@@ -249,9 +249,9 @@ static void not_counted_again(void)
     world_close(&w);
 }
 
-/* Room that came is not seen for 10 us a session that was counted, and then counted; so is one that is
- * none any more, after 30 s. Fails if what is known is believed for ever, or if a time to come is:
- * tried. */
+/* Room that came is not seen for 10 us a session that was counted, and then counted; so is one that
+ * is none any more, after 30 s. Fails if what is known is believed for ever, or if a time to come
+ * is: tried. */
 static void counted_again(void)
 {
     struct world w;
