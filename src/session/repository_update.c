@@ -18,7 +18,7 @@
 /* Whether it would read differently: what is only written in another way, as a client does that has
  * read it and sends it back, stays as it was written first. */
 #define SQL_OTHER(column)                                                                          \
-    "(m." column " IS DISTINCT FROM e." column " AND m." column "::jsonb IS DISTINCT FROM e." column "::jsonb)"
+    "(m." column " IS DISTINCT FROM e." column " AND parley_jsonb(m." column ") IS DISTINCT FROM e." column "::jsonb)"
 
 static const struct db_stmt session_edit = {
     "session_edit",

@@ -248,6 +248,36 @@ static void exponents_at_the_ends(void)
     world_close(&w);
 }
 
+/* A context that jsonb does not take, as an older parley stored it, hides itself and nothing else.
+ * Fails if the question is not asked again: tried. */
+static void a_context_that_is_none(void)
+{
+    struct world w;
+    struct session_query q = all();
+    int64_t count = 0;
+    if (!world_open(&w, true))
+        return;
+    make(&w, "s8", "good", NULL, "{}", "{\"mark\":1}");
+    make(&w, "s8", "bad", NULL, "{}", "{\"mark\":1}");
+    CU_ASSERT_TRUE(world_sql("UPDATE sessions SET context = '{\"mark\":1,\"v\":0e2147483647}'"
+                             " WHERE tenant = 's8' AND session_id = 'bad'",
+                             NULL, 0));
+    expect(&w, "s8", q, "bad good");
+    q.context = SV("{\"mark\":1}");
+    for (int sort = SESSION_BY_CREATION; sort <= SESSION_BY_ID; sort++)
+        for (int ascending = 0; ascending < 2; ascending++) {
+            q.sort = (enum session_sort)sort;
+            q.ascending = ascending;
+            expect(&w, "s8", q, "good");
+        }
+    CU_ASSERT_EQUAL(session_count(w.sessions, world_request(&w, "s8"), &q, &count), ERR_NONE);
+    CU_ASSERT_EQUAL(count, 1);
+    /* What is asked for is no value: */
+    q.context = SV("{\"v\":0e2147483647}");
+    CU_ASSERT_EQUAL(session_count(w.sessions, world_request(&w, "s8"), &q, &count), ERR_INVALID);
+    world_close(&w);
+}
+
 /* Beyond what an answer may hold there is none, rather than a part that looks like the end. Fails
  * if the bytes are not added up, or if those are that were not asked for: tried. */
 static void what_is_too_much(void)
@@ -285,4 +315,5 @@ static void what_is_too_much(void)
 SUITE(session_search, "session/search", {"filters", filters}, {"orders", orders},
       {"the expired and the deleted", the_expired_and_the_deleted},
       {"contexts at the ends", contexts_at_the_ends},
-      {"exponents at the ends", exponents_at_the_ends}, {"what is too much", what_is_too_much})
+      {"exponents at the ends", exponents_at_the_ends},
+      {"a context that is none", a_context_that_is_none}, {"what is too much", what_is_too_much})
