@@ -74,6 +74,8 @@ static void problem(struct request_ctx *ctx, const struct http_request *req,
 {
     struct http_fault fault = http_fault_of(ctx);
     fault.status = status_of(ctx, req, fault.status);
+    if (fault.status == 422)
+        fault.retry_after_s = 0; /* of the status that it is elsewhere */
     if (strcmp(fault.code, "no_such_route") == 0)
         fault.detail = no_graphs;
     http_fault_begin(ctx, &fault, res);

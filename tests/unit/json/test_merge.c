@@ -66,8 +66,7 @@ static void overlay(void)
     expect_of(overlay_one, c, ARRAY_LEN(c));
 }
 
-/* Fails if the first of a name wins, if what is replaced moves behind, or if names are compared as
- * they are written: tried. */
+/* Fails if the first of a name wins, or if names are compared as they are written: tried. */
 static void overlays_of_several(void)
 {
     static const struct sv patches[] = {SV_INIT("{\"x\":1,\"b\":{\"x\":1}}"), SV_INIT("{}"),
