@@ -110,6 +110,14 @@ enum err api_guard(struct request_ctx *ctx, const struct http_request *req,
     return e == ERR_NONE ? read_conditions(ctx, req, out) : e;
 }
 
+enum err api_no_match(struct request_ctx *ctx, const struct session_guard *guard)
+{
+    if (!guard->if_match)
+        return ERR_NONE;
+    return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
+                    "There is nothing yet that it could match.");
+}
+
 struct sessions *api_sessions(const struct http_call *call)
 {
     return ((struct api_service *)call->service)->sessions;

@@ -24,6 +24,8 @@ MUSTCHECK enum err api_user(struct request_ctx *ctx, const struct http_request *
 /* User, If-Match and idempotency key. */
 MUSTCHECK enum err api_guard(struct request_ctx *ctx, const struct http_request *req,
                              struct session_guard *out);
+/* For what makes a session: If-Match cannot hold. */
+MUSTCHECK enum err api_no_match(struct request_ctx *ctx, const struct session_guard *guard);
 
 /* body.c */
 

@@ -47,9 +47,8 @@ enum err langgraph_thread_create(struct request_ctx *ctx, const struct http_call
         e = api_body(ctx, call->req, API_BODY_OPTIONAL, &doc);
     if (e == ERR_NONE)
         e = langgraph_read_draft(ctx, &doc, &draft, &get_or_create);
-    if (e == ERR_NONE && guard.if_match)
-        e = ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
-                     "There is nothing yet that it could match.");
+    if (e == ERR_NONE)
+        e = api_no_match(ctx, &guard);
     if (e != ERR_NONE)
         return e;
     draft.user_id = guard.user;

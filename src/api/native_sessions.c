@@ -42,9 +42,8 @@ enum err native_session_create(struct request_ctx *ctx, const struct http_call *
         e = api_body(ctx, call->req, API_BODY_OPTIONAL, &doc);
     if (e == ERR_NONE)
         e = native_read_draft(ctx, &doc, SV_NONE, &draft);
-    if (e == ERR_NONE && guard.if_match)
-        e = ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
-                     "There is nothing yet that it could match.");
+    if (e == ERR_NONE)
+        e = api_no_match(ctx, &guard);
     if (e == ERR_NONE)
         e = owner_of_draft(ctx, &guard, &draft);
     if (e == ERR_NONE)

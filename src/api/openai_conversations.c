@@ -13,9 +13,8 @@ enum err openai_conversation_create(struct request_ctx *ctx, const struct http_c
     struct session_receipt receipt;
     struct session_draft draft = {.language = SV("en"), .sliding = true};
     enum err e = openai_write_guard(ctx, call->req, &guard);
-    if (e == ERR_NONE && guard.if_match)
-        e = ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
-                     "There is nothing yet that it could match.");
+    if (e == ERR_NONE)
+        e = api_no_match(ctx, &guard);
     if (e == ERR_NONE)
         e = openai_read_body(ctx, call->req, API_BODY_OPTIONAL, &doc, &body);
     if (e == ERR_NONE && body.items)
