@@ -141,10 +141,10 @@ class OpenAIPython(ParleyTest):
 
     def test_organization_and_user(self):
         """default_headers of the user, OpenAI-Organization and OpenAI-Project."""
-        path = self.make(user_id="ann")
+        path = self.make(user_id="python")
         session = path.removeprefix("/v1/sessions")
         project = "OpenAI-Organization: org\r\nOpenAI-Project: proj\r\n"
-        self.good("GET", "/conversations" + session, own="X-Parley-User: ann\r\n" + project)
+        self.good("GET", "/conversations" + session, own="X-Parley-User: python\r\n" + project)
         self.bad(404, None, "GET", "/conversations" + session, own="X-Parley-User: bob\r\n" + project)
 
     def test_errors(self):
