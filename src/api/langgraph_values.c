@@ -112,14 +112,6 @@ static enum err find(struct request_ctx *ctx, const struct jdoc *doc, const stru
     return out->id.p ? session_message_id_canonical(ctx, &out->id) : ERR_NONE;
 }
 
-static enum err keep_others(struct request_ctx *ctx, const struct found *f,
-                            const char *const *without, struct session_message_draft *out)
-{
-    return jmembers_without(ctx->arena, f->body->raw, without, &out->extra) == ERR_NONE
-               ? ERR_NONE
-               : ctx_nomem(ctx);
-}
-
 static enum err read_message(struct request_ctx *ctx, const struct found *f, const char *path,
                              struct session_message_draft *out)
 {
@@ -140,7 +132,7 @@ static enum err read_message(struct request_ctx *ctx, const struct found *f, con
         return api_bad_field(ctx, path, "content", "must be a string or an array of parts.");
     /* A call of tools without words: null in OpenAI's form, "" in LangChain's. */
     out->content = f->content->type == JT_NULL ? SV("\"\"") : f->content->raw;
-    return keep_others(ctx, f, typed ? by_type : by_role, out);
+    return jmembers_without(ctx, f->body->raw, typed ? by_type : by_role, &out->extra);
 }
 
 static enum err read_one(struct request_ctx *ctx, const struct found *f, const char *path,
@@ -153,7 +145,7 @@ static enum err read_one(struct request_ctx *ctx, const struct found *f, const c
     if (!api_is_name(f->type, API_NAME_MAX, "_.:"))
         return api_bad_field(ctx, path, "type", "must be of A-Z a-z 0-9 - _ . :");
     out->type = f->type;
-    return keep_others(ctx, f, own, out);
+    return jmembers_without(ctx, f->body->raw, own, &out->extra);
 }
 
 /* ---- add_messages ---- */
@@ -257,8 +249,9 @@ static enum err add_others(struct request_ctx *ctx, const struct jnode *node,
 {
     static const char *const own[] = {"messages", NULL};
     struct sv others;
-    if (jmembers_without(ctx->arena, node->raw, own, &others) != ERR_NONE)
-        return ctx_nomem(ctx);
+    enum err e = jmembers_without(ctx, node->raw, own, &others);
+    if (e != ERR_NONE)
+        return e;
     if (!others.p)
         return ERR_NONE;
     if (v->n_others == v->others_room) {

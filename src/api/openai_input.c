@@ -39,8 +39,9 @@ static enum err keep_others(struct request_ctx *ctx, struct sv body, struct sv *
 {
     static const char *const own[] = {"items", "metadata", "id", "object", "created_at", NULL};
     struct sv others;
-    if (jmembers_without(ctx->arena, body, own, &others) != ERR_NONE)
-        return ctx_nomem(ctx);
+    enum err e = jmembers_without(ctx, body, own, &others);
+    if (e != ERR_NONE)
+        return e;
     *out = others.p ? arena_printf(ctx->arena, "{\"openai\":%.*s}", SV_ARG(others)) : SV_NONE;
     return out->p || !others.p ? ERR_NONE : ctx_nomem(ctx);
 }
@@ -98,8 +99,7 @@ static enum err read_message(struct request_ctx *ctx, const struct jdoc *doc,
     if (content->type != JT_STRING && content->type != JT_ARRAY)
         return api_bad_field(ctx, path, "content", "must be a string or an array of parts.");
     out->content = content->raw;
-    return jmembers_without(ctx->arena, item->raw, own, &out->extra) == ERR_NONE ? ERR_NONE
-                                                                                 : ctx_nomem(ctx);
+    return jmembers_without(ctx, item->raw, own, &out->extra);
 }
 
 static enum err read_other(struct request_ctx *ctx, const struct jnode *item, const char *path,
@@ -111,8 +111,7 @@ static enum err read_other(struct request_ctx *ctx, const struct jnode *item, co
     if (sv_eq(out->type, SV("item_reference")))
         return api_bad_field(ctx, path, "type",
                              "may not be item_reference: the item is in its conversation already.");
-    return jmembers_without(ctx->arena, item->raw, own, &out->extra) == ERR_NONE ? ERR_NONE
-                                                                                 : ctx_nomem(ctx);
+    return jmembers_without(ctx, item->raw, own, &out->extra);
 }
 
 static enum err read_item(struct request_ctx *ctx, const struct jdoc *doc, const struct jnode *item,

@@ -80,18 +80,20 @@ void jmembers_write(struct jout *j, struct sv object, const char *const *without
     }
 }
 
-enum err jmembers_without(struct arena *a, struct sv object, const char *const *without,
+enum err jmembers_without(struct request_ctx *ctx, struct sv object, const char *const *without,
                           struct sv *out)
 {
     struct buf b;
     struct jout j;
-    buf_init(&b, a, 0);
+    buf_init(&b, ctx->arena, 0);
     jout_init(&j, &b);
     jout_object_open(&j);
     const size_t empty = b.n;
     jmembers_write(&j, object, without);
     const bool none = b.n == empty;
     jout_object_close(&j);
+    if (b.failed)
+        return ctx_nomem(ctx);
     *out = none ? SV_NONE : buf_get(&b);
-    return b.failed ? ERR_NOMEM : ERR_NONE;
+    return ERR_NONE;
 }

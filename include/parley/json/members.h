@@ -7,6 +7,7 @@
 #ifndef PARLEY_JSON_MEMBERS_H
 #define PARLEY_JSON_MEMBERS_H
 
+#include "parley/base/ctx.h"
 #include "parley/json/write.h"
 
 struct jmember {
@@ -21,7 +22,7 @@ struct sv jmember_get(struct sv object, const char *name);
 /* Writes the members but those named into the object that is open in j. object may be absent. */
 void jmembers_write(struct jout *j, struct sv object, const char *const *without);
 /* The object of the members but those named, in the arena; SV_NONE if there are none. */
-MUSTCHECK enum err jmembers_without(struct arena *a, struct sv object, const char *const *without,
-                                    struct sv *out);
+MUSTCHECK enum err jmembers_without(struct request_ctx *ctx, struct sv object,
+                                    const char *const *without, struct sv *out);
 
 #endif
