@@ -9,7 +9,6 @@ import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -410,72 +409,6 @@ class PostgresSilent(LedgerTest):
                 workers.pause(1.5)
         say(f"{dict(self.counts)} {dict(self.codes)}")
         self.assertGreater(self.counts[503], 0)
-        self.finish()
-
-
-class CommitCut(LedgerTest):
-    """The answer to a commit is lost on its way: between parley and PostgreSQL stands a proxy that
-    cuts a connection instead of passing on what the server said."""
-    stack_options = {"servers": ("postgres", "redis")}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.stack.migrate()
-        path = cls.stack.dir + "/cut"
-        os.mkdir(path)
-        cls.cut, cls.cuts = 0.0, 0
-        cls.listener = socket.socket(socket.AF_UNIX)
-        cls.addClassCleanup(cls.listener.close)
-        cls.listener.bind(path + "/.s.PGSQL.5432")
-        cls.listener.listen(128)
-        threading.Thread(target=cls.accept, daemon=True).start()
-        cls.stack.parley.configure({"DATABASE_URL": f"postgresql:///parley?host={path}&user=parley"})
-        cls.stack.parley.start()
-        cls.stack.nginx.start()
-        cls.stack.wait_ready()
-
-    @classmethod
-    def accept(cls):
-        """A thread for each direction of each connection."""
-        while True:
-            try:
-                near = cls.listener.accept()[0]
-            except OSError:
-                return
-            far = socket.socket(socket.AF_UNIX)
-            far.connect(cls.stack.postgres.dir + "/.s.PGSQL.5432")
-            for source, target, server in ((near, far, False), (far, near, True)):
-                threading.Thread(target=cls.pass_on, args=(source, target, server),
-                                 daemon=True).start()
-
-    @classmethod
-    def pass_on(cls, source, target, server):
-        """Until one side ends, or the cut."""
-        try:
-            while data := source.recv(65536):
-                if server and random.random() < cls.cut:
-                    cls.cuts += 1
-                    break
-                target.sendall(data)
-        except OSError:
-            pass
-        for end in (source, target):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def test_done_and_not_heard_of(self):
-        """Fails if a write is sent again although it may have been done: tried."""
-        self.addCleanup(setattr, type(self), "cut", 0.0)
-        with Workers(CLIENTS, self.step) as workers:
-            type(self).cut = 0.03
-            workers.pause(scaled(10, 5))
-            type(self).cut = 0.0
-            workers.pause(0.5)
-        say(f"{self.cuts} answers lost; {dict(self.counts)} {dict(self.codes)}")
-        self.assertGreater(self.codes["outcome_unknown"], 0)
         self.finish()
 
 
