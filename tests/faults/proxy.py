@@ -39,6 +39,7 @@ class Proxy:
 
     def __init__(self, path, target):
         self.target, self.lock, self.armed = target, threading.Lock(), []
+        self.opens = []  # an event for each connection that is to be terminated while it is opened
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(path + "/.s.PGSQL.5432")
         self.listener.listen(256)
@@ -95,16 +96,32 @@ class Connection:
             self.far.connect(self.proxy.target + "/.s.PGSQL.5432")
             size = self._read(self.from_near, 4)
             self.far.sendall(size + self._read(self.from_near, int.from_bytes(size) - 4))
+            if self._ends_early():
+                return
             self.near.sendall(self._answer())
             while self._round_trip():
                 pass
         except (OSError, EOFError):
             pass
+        finally:
+            self._close()
+
+    def _close(self):
         for end in (self.from_near, self.from_far, self.near, self.far):
             try:
                 end.close()
             except OSError:
                 pass
+
+    def _ends_early(self):
+        """What a backend says that is terminated before it takes statements."""
+        with self.proxy.lock:
+            event = self.proxy.opens.pop() if self.proxy.opens else None
+        if event:
+            fields = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
+            self.near.sendall(b"E" + (len(fields) + 4).to_bytes(4) + fields)
+            event.set()
+        return event is not None
 
     @staticmethod
     def _read(file, n):

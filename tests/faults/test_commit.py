@@ -288,3 +288,22 @@ class CommitCut(FaultTest):
             self.assertEqual((status, self.code(answer)), (503, "unavailable"), answer)
             self.assertIn("\r\nretry-after: ", head)
             self.assertTrue(all(cut.fired.is_set() for cut in one + two))
+
+    def test_a_read_whose_connection_is_terminated_while_it_is_opened(self):
+        """Its client does not hear of that either. Fails if it counts as a server that is away
+        (tests/plants/opening-given-up)."""
+        mark = self.new_mark()
+        self.ask(0, "PUT", f"/v1/sessions/{mark}", native(mark))
+        fired = 0
+        self.addCleanup(setattr, self.proxy, "opens", [])
+        for _ in range(amount(20, 100)):
+            # The pool is empty behind a loss.
+            cut = self.proxy.arm(mark, True, writes=False)
+            event = threading.Event()
+            with self.proxy.lock:
+                self.proxy.opens = [event]
+            status, _, answer = self.ask(0, "GET", f"/v1/sessions/{mark}/messages?order=asc")
+            self.assertEqual((status, cut.fired.is_set()), (200, True), answer)
+            fired += event.is_set()
+        say(f"{fired} connections terminated while they were opened")
+        self.assertGreater(fired, 0)
