@@ -7,7 +7,6 @@ import collections
 import json
 import os
 import random
-import re
 import signal
 import subprocess
 import threading
@@ -331,47 +330,8 @@ class LedgerTest(FaultTest):
         self.assertEqual(wrong, "0")
 
 
-class PostgresFaults(LedgerTest):
-    """503 while it is away, right answers after; nothing lost, nothing twice."""
-
-    def away_and_back(self, end, rounds):
-        """Ends PostgreSQL in this way, so often, under the clients."""
-        back = []
-        with Workers(CLIENTS, self.step) as workers:
-            for _ in range(rounds):
-                workers.pause(random.uniform(0.5, 1.5))
-                end()
-                workers.pause(random.choice((0, 1.5)))
-                self.stack.postgres.start()
-                since = time.monotonic()
-                took = eventually(lambda s=since: workers.over.is_set() or min(self.good_at) > s, 20)
-                self.assertIsNotNone(took, "a client has no good answer")
-                back.append(took)
-            workers.pause(0.5)
-        say(f"{dict(self.counts)} {dict(self.codes)}; all clients had good answers "
-            + ", ".join(f"{t:.2f}" for t in back) + " s after it accepted connections")
-        self.assertGreater(self.counts[503], 0)
-        self.assertLess(max(back), 10)
-        self.finish()
-
-    def test_stopped_and_started_under_16_clients(self):
-        """Fails if a pool that lost its server does not try again by itself: tried."""
-        self.away_and_back(self.stack.postgres.stop, scaled(3))
-
-    def test_killed_and_started_under_16_clients(self):
-        """Fails if commits are not synchronous: tried."""
-        self.away_and_back(self.stack.postgres.kill, scaled(3))
-
-    def test_backends_ended_under_16_clients(self):
-        """Every connection is cut over and over, PostgreSQL itself stays. Fails if a connection that
-        is closed keeps its place in the pool: tried."""
-        with Workers(CLIENTS, self.step) as workers:
-            for _ in range(scaled(20, 5)):
-                workers.pause(0.25)
-                self.stack.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                                " WHERE application_name = 'parley'")
-        say(f"{dict(self.counts)} {dict(self.codes)}")
-        self.finish()
+class PostgresAway(FaultTest):
+    """What operators are told."""
 
     def test_readyz_tells(self):
         """Fails if it does not look at the pool: tried."""
