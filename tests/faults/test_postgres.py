@@ -62,12 +62,11 @@ class Server(PostgresTest):
 
     def test_killed(self):
         """The postmaster and all backends. Fails if commits are not synchronous, and if the pause
-        between attempts to connect grows to 20 s: tests/plants/commit-later, slow-to-return."""
+        between attempts to connect is a minute: tests/plants/commit-later, slow-to-return."""
         self.away_and_back(self.stack.postgres.kill, amount(3, 10))
 
     def test_stopped(self):
-        """As an operator stops it. Fails if a pool that lost its server opens no connection by itself
-        while nobody may ask it to: tests/plants/slow-to-return."""
+        """As an operator stops it. Fails as above: tests/plants/slow-to-return."""
         self.away_and_back(self.stack.postgres.stop, amount(2, 10))
 
 
@@ -84,9 +83,8 @@ class Backends(PostgresTest):
         return outcome, answer
 
     def test_terminated_each_500_ms(self):
-        """Fails if a lost read is not repeated, if a connection that is lost stays in the pool, if one
-        that is closed keeps its place in it, and if a terminated backend counts as a server that is
-        away: tests/plants/read-given-up, lost-and-lent, place-kept, opening-given-up."""
+        """Fails if a lost read is not repeated, if a connection that is lost stays in the pool, and if one
+        that is closed keeps its place in it: tests/plants/read-given-up, lost-and-lent, place-kept."""
         ended, rounds, before = 0, 0, metrics(self.client)
         with Workers(self.clients, self.step) as workers:
             end = time.monotonic() + amount(15, 60)
