@@ -118,6 +118,11 @@ static enum standing standing(const struct auth *a, int64_t until)
     return until != 0 && now < until - VOUCH_US + stale_us ? STALE : UNKNOWN;
 }
 
+bool auth_lets_in(const struct auth *a)
+{
+    return !a->set.keys || standing(a, atomic_load(&a->vouched_until)) != UNKNOWN;
+}
+
 /* Until the next answer to the refresher, or for a while: that PostgreSQL is away is told by nobody
  * else. */
 static void await_news(struct auth *a, int64_t until, struct deadline deadline)
