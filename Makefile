@@ -106,6 +106,11 @@ $(BUILD)/service: $(SERVICE:%.c=$(BUILD)/%.o) $(LIB)
 service: $(BUILD)/service
 	tests/service/with-servers $(BUILD)/service
 
+# Lets the n-th call of malloc, read, … fail; see tests/faults/nth.py.
+$(BUILD)/libfail.so: tests/nth/fail.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(WERROR) -O1 -g -fPIC -fvisibility=hidden -shared -o $@ $<
+
 system: $(BUILD)/parley
 	PARLEY_BIN=$(abspath $(BUILD))/parley tests/system/main.py $(T)
 
