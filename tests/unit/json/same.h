@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* json-c as a second reader of what the guard accepts. */
+#ifndef PARLEY_TESTS_JSON_SAME_H
+#define PARLEY_TESTS_JSON_SAME_H
+
+#include "parley/json/doc.h"
+
+/* Whether json-c, at its strictest, accepts the text of d and reads the same values in it. */
+bool json_c_reads_the_same(struct request_ctx *ctx, const struct jdoc *d, struct sv text);
+
+#endif
