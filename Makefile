@@ -46,8 +46,8 @@ FUZZ_BY := $(filter-out tests/fuzz/fuzz_%.c tests/fuzz/replay.c,$(wildcard tests
 CHECKS  := layers headers isolation single docs openapi plan format
 QUIET    = $(MAKE) --no-print-directory -s -j"$$(nproc)"
 
-.PHONY: all help run test unit service system fuzz fuzz-replay check $(CHECKS:%=check-%) format-check format \
-        openapi test-compose clean
+.PHONY: all help run test unit service system fuzz fuzz-replay check $(CHECKS:%=check-%) \
+        format-check format openapi test-compose test-faults test-plants clean
 all: $(BUILD)/parley
 
 help:
@@ -61,6 +61,8 @@ help:
 	@echo "make check          all of: $(CHECKS:%=check-%)"
 	@echo "make openapi        make docs/openapi.json from docs/openapi.yaml; needs node"
 	@echo "make test-compose   docker-compose.yml, with Docker or the engine of PARLEY_TEST_ENGINE"
+	@echo "make test-faults    servers killed, stopped and cut off under load; FAULTS=long, SEED=N, T=NAME"
+	@echo "make test-plants    each planted bug of tests/plants, and the test that fails with it; T=NAME"
 	@echo "make format         bring the C files into the form of .clang-format"
 	@echo "make clean          remove build/"
 
@@ -141,6 +143,15 @@ openapi:
 
 test-compose:
 	@tests/stack/compose
+
+test-faults:
+	@tests/stack/install test
+	@$(QUIET) $(BUILD)/parley
+	@PARLEY_BIN=$(abspath $(BUILD))/parley tests/faults/main.py $(if $(SEED),--seed $(SEED)) $(T)
+
+test-plants:
+	@tests/stack/install test
+	@tests/plants/run $(T)
 
 clean:
 	rm -rf build

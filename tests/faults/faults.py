@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""What the fault tests share: their seed and size, clients that keep a ledger, and the verdict."""
+import collections
+import json
+import os
+import random
+import threading
+import time
+
+from harness import Wire, say
+from ledger import Ledger
+from stack import StackTest
+
+SEED = int(os.environ.get("FAULTS_SEED", "0"))
+LONG = os.environ.get("FAULTS") == "long"
+
+# 503s that say that nothing was done.
+FAILED = ("unavailable", "overload", "timeout")
+
+
+def amount(short, long):
+    """How much of something, in the form that was asked for."""
+    return long if LONG else short
+
+
+class FaultTest(StackTest):
+    """A test class with one stack, and clients that each have a connection of their own."""
+    clients = 16
+
+    def setUp(self):
+        super().setUp()
+        self.wires = [Wire(self.stack.nginx.port, timeout=60) for _ in range(self.clients)]
+        for wire in self.wires:
+            self.addCleanup(wire.close)
+        self.rngs = [self.rng(i) for i in range(self.clients)]
+
+    def rng(self, name):
+        """Random choices that depend on the seed, the test and name alone."""
+        return random.Random(f"{SEED} {self.id()} {name}")
+
+
+class LedgerTest(FaultTest):
+    """Clients that write, each attempt in the ledger, and repeat what has a key until it is done.
+
+    The test calls act(i, …) in client i's thread, and judge() at the end. statuses: what may be
+    answered beside 200 and 201 (None: the connection broke); the connection of a client that lost
+    an answer is opened again.
+    """
+    statuses = (503,)
+
+    def setUp(self):
+        super().setUp()
+        self.prefix = f"f{self.rng('prefix').getrandbits(40):x}-"
+        self.ledger = Ledger(f"{self.stack.dir}/{self.id()}.ledger", self.prefix, self.rng("marks"))
+        self.addCleanup(self.ledger.close)
+        self.counts, self.codes = collections.Counter(), collections.Counter()
+        self.counting = threading.Lock()
+        self.good_at = [0.0] * self.clients     # when each client had its last good write
+
+    def try_once(self, i, method, path, body=b"", headers=""):
+        """(ok | failed | unknown, what was answered as JSON or None)."""
+        try:
+            status, head, answer = self.wires[i].request(method, path, body, headers)
+        except (OSError, ValueError):
+            status, head, answer = None, b"", b""
+        problem = json.loads(answer) if answer else None
+        code = problem["code"] if status not in (None, 200, 201) else None
+        with self.counting:
+            self.counts[status] += 1
+            if code:
+                self.codes[code] += 1
+        if status in (200, 201):
+            return "ok", problem
+        if status == 409 and code == "busy":    # its first attempt goes on
+            return "unknown", problem
+        self.assertIn(status, self.statuses, (method, path, answer[:300]))
+        if status == 503:
+            self.assertIn(b"\r\nretry-after: ", head.lower())
+            self.assertIn(code, FAILED + ("outcome_unknown",))
+        return "failed" if status == 503 and code in FAILED else "unknown", problem
+
+    def act(self, i, kind, session, keyed=True, messages=1, seconds=60):
+        """One operation of client i, create or append; the Op. With a key it is repeated until it
+        is done, which must come within seconds."""
+        key = None
+        if keyed:
+            key = f"{self.prefix}{i}-{self.rngs[i].getrandbits(48):x}"
+        op = self.ledger.invoke(i, kind, session, key, messages)
+        sent = [{"role": "user", "content": content} for content in op.contents]
+        if kind == "create":
+            path, body = "/v1/sessions", {"session_id": session, "messages": sent}
+        else:
+            path, body = f"/v1/sessions/{session}/messages", {"messages": sent}
+        body = json.dumps(body).encode()
+        headers = f"Idempotency-Key: {key}\r\n" if key else ""
+        end = time.monotonic() + seconds
+        while True:
+            op.tries += 1
+            outcome, answer = self.try_once(i, "POST", path, body, headers)
+            if outcome == "ok":
+                first = answer["last_seq" if kind != "create" else "message_count"] - messages + 1
+                self.ledger.end(op, "ok", first)
+                self.good_at[i] = time.monotonic()
+                return op
+            self.ledger.end(op, outcome)
+            if not key:
+                return op
+            self.assertLess(time.monotonic(), end, f"repeated with its key and never done: {answer}")
+            time.sleep(0.05)
+
+    def look(self, i, session, least=0):
+        """Client i reads a session: its newest messages are its own, in order and without a gap,
+        and no fewer than least. The count; None when there was no answer."""
+        outcome, answer = self.try_once(i, "GET", f"/v1/sessions/{session}")
+        if outcome != "ok":
+            return None
+        self.assertEqual(answer["session_id"], session)
+        seqs = [m["seq"] for m in answer["messages"]]
+        count = answer["message_count"]
+        self.assertEqual(seqs, list(range(count - len(seqs) + 1, count + 1)))
+        for m in answer["messages"]:
+            self.assertEqual(m["content"].split(" ", 1)[0], session, "a foreign message")
+        self.assertGreaterEqual(count, least, f"stale: {session}")
+        return count
+
+    def judge(self):
+        """The ledger against PostgreSQL."""
+        wrong = self.ledger.compare(self.stack)
+        say(f"ledger: {dict(self.ledger.count())}, answers {dict(self.counts)} {dict(self.codes)}; "
+            f"{sum(op.tries > 1 for op in self.ledger.ops)} repeated with their keys; "
+            f"{len(wrong)} wrong")
+        self.assertEqual(wrong[:20], [], f"{len(wrong)} things are not as they were told")
