@@ -2,18 +2,53 @@
 #include "parley/json/merge.h"
 
 #include <limits.h>
+#include <string.h>
 
 #include <json-c/json_object.h>
 #include <json-c/json_object_iterator.h>
 #include <json-c/json_tokener.h>
 
+#include "json_internal.h"
 #include "parley/json/doc.h"
+
+/* The text with its surrogate pairs in UTF-8. json-c 0.16 takes those of U+1D800 to U+1DFFF, and
+ * the like of the planes above, for half a pair, and would put U+FFFD in their place. */
+static enum err without_pairs(struct request_ctx *ctx, struct sv *text)
+{
+    enum { PAIR = 12 }; /* \ud83d\ude00 */
+    struct sv rest = *text;
+    if (!memchr(rest.p, '\\', rest.n))
+        return ERR_NONE;
+    char *p = arena_alloc(ctx->arena, text->n);
+    size_t n = 0;
+    if (!p)
+        return ctx_nomem(ctx);
+    while (rest.n > 0) {
+        const int high =
+            rest.n >= PAIR && rest.p[0] == '\\' && rest.p[1] == 'u' ? jtoken_hex4(rest.p + 2) : -1;
+        if (high >= 0xd800 && high <= 0xdbff) {
+            n += junescape_next(&rest, p + n);
+            continue;
+        }
+        /* With what is escaped, so that a backslash does not begin with the second of two. */
+        const size_t step = rest.p[0] == '\\' && rest.n > 1 ? 2 : 1;
+        memcpy(p + n, rest.p, step);
+        n += step;
+        rest = (struct sv){rest.p + step, rest.n - step};
+    }
+    *text = (struct sv){p, n};
+    return ERR_NONE;
+}
 
 /* *out is the caller's to put, also after a failure: what json-c takes is outside the arena's
  * limit, and so must not wait for its reset. What the guard accepted and json-c does not is a fault
  * of ours, not the client's. */
 static enum err parse(struct request_ctx *ctx, struct sv text, struct json_object **out)
 {
+    const struct arena_mark mark = arena_get_mark(ctx->arena);
+    enum err e = without_pairs(ctx, &text);
+    if (e != ERR_NONE)
+        return e;
     /* json-c counts a scalar as a level of its own. */
     struct json_tokener *tokener = json_tokener_new_ex(JDOC_DEPTH_MAX + 2);
     if (!tokener)
@@ -23,6 +58,7 @@ static enum err parse(struct request_ctx *ctx, struct sv text, struct json_objec
         *out = json_tokener_parse_ex(tokener, text.p, (int)text.n);
     enum json_tokener_error why = json_tokener_get_error(tokener);
     json_tokener_free(tokener);
+    arena_rewind(ctx->arena, mark);
 
     if (!json_object_is_type(*out, json_type_object))
         return ctx_fault(ctx, ERR_INTERNAL, "json-c reads no object where one was accepted: %s",

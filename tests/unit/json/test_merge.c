@@ -159,6 +159,9 @@ static void numbers_and_strings_keep_their_text(void)
         {"{\"a/b\":\"\\u00e9 \\ud83d\\ude00 / \\\" \\\\ \\n \\u0001\"}", "{}",
          "{\"a/b\":\"\xc3\xa9 \xf0\x9f\x98\x80 / \\\" \\\\ \\n \\u0001\"}"},
         {" { \"a\" : [ 1 , { } ] }\n", "\t{ }\r\n", "{\"a\":[1,{}]}"},
+        /* json-c takes these for halves of a pair: a sign, and a character of Chinese names. */
+        {"{\"\\ud836\\udc00\":\"\\ud876\\udc00\",\"\\ud836\\udc01\":\"\\\\ud876\"}", "{}",
+         "{\"\xf0\x9d\xa0\x80\":\"\xf0\xad\xa0\x80\",\"\xf0\x9d\xa0\x81\":\"\\\\ud876\"}"},
     };
     expect(c, ARRAY_LEN(c));
 }
