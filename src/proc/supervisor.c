@@ -210,6 +210,8 @@ int supervisor_run(const struct config *cfg, worker_fn worker, check_fn check)
     s.lock_fd = s.listen.fd = s.admin.fd = -1;
     s.exit_status = EXIT_FAULT;
     signals_block(&s.signals);
+    /* The log's pipe may have lost its reader. */
+    (void)signal(SIGPIPE, SIG_IGN);
     if (prepare(&s, cfg, why, sizeof why) != ERR_NONE) {
         fprintf(stderr, "parley: %s\n", why);
     } else {
