@@ -176,6 +176,11 @@ static void watch(struct supervisor *s)
 
 static enum err prepare(struct supervisor *s, const struct config *cfg, char *why, size_t why_n)
 {
+    descriptors_raise();
+    if (!descriptors_enough(cfg, why, why_n)) {
+        s->exit_status = EXIT_MISCONFIGURED;
+        return ERR_INVALID;
+    }
     s->lock_fd = listener_lock(cfg->listen, why, why_n);
     if (s->lock_fd < 0)
         return ERR_INVALID;
