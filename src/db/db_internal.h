@@ -191,6 +191,7 @@ struct db {
     pthread_t maintainer;
     int stop_fd;      /* eventfd: readable once db_close has begun */
     atomic_bool away; /* not up, and nothing has answered since; written under the lock */
+    atomic_bool warned_of_loss;
     _Atomic int64_t clock_ahead_us; /* the server's clock, of the monotonic one; 0: not known */
     pthread_mutex_t lock;
 
