@@ -13,8 +13,7 @@ import threading
 import time
 import unittest
 
-from harness import (Redis, Wire, Workers, at_once, descriptors, eventually, memory, metrics, say,
-                     scaled)
+from harness import Redis, Wire, Workers, at_once, eventually, metrics, say, scaled
 from stack import Stack, StackTest, children, wait_until
 
 CLIENTS = 16
@@ -483,46 +482,6 @@ class Ends(FaultTest):
         say(f"replaced after {took:.2f} s")
         self.assertIn(before[1], self.stack.worker_pids())
         self.assertEqual(children(self.stack.parley.pid), self.stack.worker_pids())
-
-
-class Resources(FaultTest):
-    """Flat over many requests."""
-
-    def step(self, i):
-        """Every kind of request, and some that are refused."""
-        path, n = f"/v1/sessions/m{i}", self.next(i)
-        calls = (("PUT", path, b"{}"), ("POST", path + "/messages?return=20", text("x" * 500)),
-                 ("GET", path, b""), ("GET", path + "/messages?order=asc&limit=50", b""),
-                 ("PATCH", path, b'{"context":{"a":%d}}' % n), ("GET", path + "?messages=0", b""),
-                 ("POST", path + "/messages", b'{"role":'), ("GET", "/v1/none", b""))
-        method, where, body = calls[n % len(calls)]
-        if n % 400 == 0:
-            method, where, body = "DELETE", path, b""
-        status, _, answer = self.wires[i].request(method, where, body)
-        self.assertIn(status, (200, 201, 204, 400, 404), answer[:300])
-        if n % 500 == 1:
-            self.wires[i].close()
-
-    def load(self, requests):
-        """So many requests by 16 clients; (memory, descriptors) of each worker after them."""
-        def part(i):
-            for _ in range(requests // CLIENTS):
-                self.step(i)
-        at_once(CLIENTS, part)
-        return {p: (memory(p), descriptors(p)) for p in self.stack.worker_pids()}
-
-    def test_memory_and_descriptors(self):
-        """Fails if results of PostgreSQL are not freed, or if one in 200 requests leaves a descriptor
-        open: tried."""
-        warm = self.load(scaled(8000, 4000))
-        requests = scaled(30000, 8000)
-        after = self.load(requests)
-        self.assertEqual(set(warm), set(after), "a worker died")
-        for pid, (size, files) in after.items():
-            say(f"worker: {warm[pid][0] / 2 ** 20:.1f} MiB, {warm[pid][1]} descriptors; after {requests}"
-                f" requests {size / 2 ** 20:.1f} MiB, {files} descriptors")
-            self.assertLess(size - warm[pid][0], 4 * 2 ** 20)
-            self.assertLess(files - warm[pid][1], 15)
 
 
 if __name__ == "__main__":
