@@ -77,7 +77,7 @@ static bool look(struct cache_redis *r, struct cache_record *out)
 {
     uint64_t life = atomic_load(&r->host->life);
     int64_t sent_us = clock_mono_us();
-    if (!ask(r, CACHE_LOOK, 0, out))
+    if (!ask(r, CACHE_LOOK, (uint64_t)r->hold_ms, out))
         return false;
     learn(r, life, sent_us, out);
     return true;

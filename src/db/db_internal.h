@@ -77,6 +77,9 @@ enum db_sqlstate_flags {
 /* THE table from SQLSTATE to enum err. flags may be NULL. */
 enum err db_sqlstate_err(const char *sqlstate, unsigned *flags);
 
+/* What the server's clock said in answer to a question that was sent at sent_us (monotonic). */
+void db_clock_note(struct db *db, int64_t server_us, int64_t sent_us);
+
 /* ---- connections ---- */
 
 enum { DB_PREPARED_MAX = 128 };
@@ -190,6 +193,8 @@ struct db {
     pthread_t maintainer;
     int stop_fd;      /* eventfd: readable once db_close has begun */
     atomic_bool away; /* not up, and nothing has answered since; written under the lock */
+    atomic_bool warned_of_loss;
+    _Atomic int64_t clock_ahead_us; /* the server's clock, of the monotonic one; 0: not known */
     pthread_mutex_t lock;
 
     /* Everything below is guarded by lock. Only db_pool_move changes the lists. */
