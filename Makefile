@@ -155,7 +155,7 @@ test-compose:
 
 test-faults:
 	@tests/stack/install test
-	@$(QUIET) $(BUILD)/parley
+	@$(QUIET) $(BUILD)/parley $(BUILD)/unit $(BUILD)/service
 	@PARLEY_BIN=$(abspath $(BUILD))/parley tests/faults/main.py $(if $(SEED),--seed $(SEED)) $(T)
 
 test-plants:

@@ -154,11 +154,23 @@ enum err coherent_read(struct sessions *s, struct request_ctx *ctx, struct sv id
     return e;
 }
 
+/* Whoever writes to a session waits for its row. FNV-1a: two sessions may well share a lane. */
+static uint64_t lane_of(struct cache_key key)
+{
+    const struct sv part[] = {key.tenant, SV("/"), key.id};
+    uint64_t h = UINT64_C(14695981039346656037);
+    for (size_t i = 0; i < ARRAY_LEN(part); i++)
+        for (size_t k = 0; k < part[i].n; k++)
+            h = (h ^ (unsigned char)part[i].p[k]) * UINT64_C(1099511628211);
+    return h | 1;
+}
+
 enum err coherent_begin(struct sessions *s, struct request_ctx *ctx, struct sv id,
                         struct coherent_write *w)
 {
     memset(w, 0, sizeof(*w));
     w->key = key_of(ctx, id);
+    ctx->lane = lane_of(w->key);
     enum err e = coherent_reachable(s, ctx);
     if (e != ERR_NONE || !s->cache)
         return e;
