@@ -11,9 +11,12 @@ BUILD   ?= build/$(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 ROOMS   ?= base obs config json db auth cache session http api fcgi proc
 comma   := ,
 
-PKGS     := libpq hiredis json-c libsodium
+PKGS     := libpq hiredis libsodium
+# What the tests read JSON with, and compare the guard with.
+TEST_PKGS := json-c
 # Only where a target compiles: `make run` must work before pkg-config is installed.
 PKG_INC   = $(subst -I,-isystem ,$(shell pkg-config --cflags-only-I $(PKGS)))
+$(BUILD)/tests/%.o: PKG_INC += $(subst -I,-isystem ,$(shell pkg-config --cflags-only-I $(TEST_PKGS)))
 PKG_LIBS  = $(shell pkg-config --libs $(PKGS)) -lfcgi -lpthread
 WARN     := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
             -Wvla -Wformat=2 -Wundef -Wcast-qual -Wwrite-strings -Wnull-dereference
@@ -105,17 +108,18 @@ $(BUILD)/gen/%.o: $(BUILD)/gen/%.c
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/unit: $(UNIT:%.c=$(BUILD)/%.o) $(LIB)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(PKG_LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(PKG_LIBS) $(shell pkg-config --libs $(TEST_PKGS))
 unit: $(BUILD)/unit
 	$(BUILD)/unit
 
 $(BUILD)/service: $(SERVICE:%.c=$(BUILD)/%.o) $(LIB)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(PKG_LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(PKG_LIBS) $(shell pkg-config --libs $(TEST_PKGS))
 
 $(FUZZ): $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_BY:%.c=$(BUILD)/%.o) \
                            $(REPLAY:%.c=$(BUILD)/%.o) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) $(if $(REPLAY),,-fsanitize=fuzzer) -o $@ $^ $(PKG_LIBS)
+	$(CC) $(ALL_LDFLAGS) $(if $(REPLAY),,-fsanitize=fuzzer) -o $@ $^ $(PKG_LIBS) \
+	    $(shell pkg-config --libs $(TEST_PKGS))
 fuzz-replay: $(FUZZ)
 	tests/fuzz/replay $(BUILD)
 fuzz:
@@ -123,6 +127,11 @@ fuzz:
 
 service: $(BUILD)/service
 	tests/service/with-servers $(BUILD)/service
+
+# Lets the n-th call of malloc, read, … fail; see tests/faults/nth.py.
+$(BUILD)/libfail.so: tests/nth/fail.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(WERROR) -O1 -g -fPIC -fvisibility=hidden -shared -o $@ $<
 
 system: $(BUILD)/parley
 	PARLEY_BIN=$(abspath $(BUILD))/parley tests/system/main.py $(T)

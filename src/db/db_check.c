@@ -12,7 +12,19 @@
 enum { SERVER_VERSION_MIN = 140000 };
 
 /* The columns of the question below. */
-enum column { VERSION, ROLE, SUPER, BYPASS, OWNS, PLACES, ROLE_LIMIT, DB_LIMIT, HAS_SCHEMA };
+enum column {
+    VERSION,
+    ROLE,
+    SUPER,
+    BYPASS,
+    OWNS,
+    PLACES,
+    ROLE_LIMIT,
+    DB_LIMIT,
+    HAS_SCHEMA,
+    NO_FSYNC,
+    ASYNC
+};
 
 /* Who may act as the owner of a table is not held by its row-level security (unless it is forced):
  * hence pg_has_role and not a comparison of names. */
@@ -23,7 +35,9 @@ static const char question[] =
     " current_setting('max_connections')::int"
     "   - current_setting('superuser_reserved_connections')::int"
     "   - coalesce(nullif(current_setting('reserved_connections', true), '')::int, 0),"
-    " s.rolconnlimit, d.datconnlimit, to_regclass('parley_schema') IS NOT NULL"
+    " s.rolconnlimit, d.datconnlimit, to_regclass('parley_schema') IS NOT NULL,"
+    " current_setting('fsync') = 'off',"
+    " current_setting('synchronous_commit') = 'off'"
     " FROM pg_roles u, pg_roles s, pg_database d WHERE u.rolname = current_user"
     " AND s.rolname = session_user AND d.datname = current_database()";
 
@@ -57,6 +71,12 @@ static bool fit_server_and_role(const struct db *db, const PGresult *res, char *
                  role, fault);
         return false;
     }
+    if (yes(res, ASYNC)) {
+        snprintf(why, why_n,
+                 "the options in DATABASE_URL set synchronous_commit off: writes would be "
+                 "acknowledged that may be lost");
+        return false;
+    }
     return true;
 }
 
@@ -81,6 +101,15 @@ static void fit_size(struct db *db, const PGresult *res)
         log_say(LOG_WARN, "pool_lowered",
                 "%d connections a worker instead of %d: PostgreSQL has %d for %d workers", max,
                 db->set.pool_max, places, workers);
+}
+
+/* Not refused: a laptop may be asked to be fast. Said once a pool. */
+static void warn_of_loss(struct db *db, const PGresult *res)
+{
+    if (yes(res, NO_FSYNC) && !atomic_exchange(&db->warned_of_loss, true))
+        log_say(
+            LOG_WARN, "not_durable",
+            "PostgreSQL runs with fsync off: what was acknowledged may be lost with the machine");
 }
 
 static bool fit_schema(struct db *db, int have, char *why, size_t why_n)
@@ -126,6 +155,7 @@ enum db_open_result db_check_server(struct db *db, struct db_conn *c, struct dea
     bool has_schema = yes(res, HAS_SCHEMA);
     if (fit)
         fit_size(db, res);
+    warn_of_loss(db, res);
     PQclear(res);
     if (!fit || db->set.schema_version == 0)
         return fit ? OPEN_OK : OPEN_WRONG;

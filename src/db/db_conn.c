@@ -68,15 +68,20 @@ static void ignore_notice(void *arg, const PGresult *res)
     (void)res;
 }
 
+/* Before what the URL has, so that an operator may choose how long a commit waits for standbys, but
+ * above what role, database or postgresql.conf say, now or later. */
+static const char durable_option[] = "-c synchronous_commit=on";
+
 /* The options parameter: what the URL has, then ours, then the role. Spaces and backslashes in a
  * value are escaped by a backslash. malloc'd. */
 static char *make_options(const char *of_url, const char *role)
 {
-    size_t n = (of_url ? strlen(of_url) : 0) + sizeof(session_options) + 2 * strlen(role) + 16;
+    size_t n = (of_url ? strlen(of_url) : 0) + sizeof(durable_option) + sizeof(session_options) +
+               2 * strlen(role) + 16;
     char *out = malloc(n);
     if (!out)
         return NULL;
-    int used = snprintf(out, n, "%s %s", of_url ? of_url : "", session_options);
+    int used = snprintf(out, n, "%s %s %s", durable_option, of_url ? of_url : "", session_options);
     if (!role[0])
         return out;
     char *at = out + used + snprintf(out + used, n - (size_t)used, " -c role=");

@@ -188,6 +188,7 @@ struct db {
     pthread_t maintainer;
     int stop_fd;      /* eventfd: readable once db_close has begun */
     atomic_bool away; /* not up, and nothing has answered since; written under the lock */
+    atomic_bool warned_of_loss;
     pthread_mutex_t lock;
 
     /* Everything below is guarded by lock. Only db_pool_move changes the lists. */

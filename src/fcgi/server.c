@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "parley/base/clock.h"
+#include "parley/base/thread.h"
 
 enum {
     /* What a request may need beside its body before a handler runs: nginx's header buffers. */
@@ -99,7 +99,7 @@ static enum err start_thread(struct fcgi_server *s, const pthread_attr_t *attr)
         return ERR_NOMEM;
     /* Held until the thread is counted, so that it cannot end uncounted. */
     pthread_mutex_lock(&s->lock);
-    int e = pthread_create(&t->id, attr, thread_main, t);
+    int e = thread_start(&t->id, attr, thread_main, t);
     if (e == 0) {
         s->n_live++;
         s->n_threads++;
@@ -110,21 +110,17 @@ static enum err start_thread(struct fcgi_server *s, const pthread_attr_t *attr)
     return e == 0 ? ERR_NONE : ERR_NOMEM;
 }
 
-/* With every signal blocked: libfcgi does not repeat a read that a signal interrupts. */
+/* That no signal interrupts: libfcgi does not repeat a read after one. */
 static enum err start_threads(struct fcgi_server *s)
 {
     enum err e = ERR_NONE;
-    sigset_t all, before;
     pthread_attr_t attr;
     if (pthread_attr_init(&attr) != 0)
         return ERR_NOMEM;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     if (pthread_attr_setstacksize(&attr, THREAD_STACK) != 0)
         e = ERR_NOMEM;
     while (e == ERR_NONE && s->n_threads < s->settings.threads)
         e = start_thread(s, &attr);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
     return e;
 }

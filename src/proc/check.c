@@ -68,7 +68,9 @@ static bool ask_server(const struct config *cfg, struct db *db, struct request_c
     static const struct db_stmt about = {
         "check_server", "SELECT current_setting('server_version') AS version,"
                         " current_user::text AS role,"
-                        " current_setting('max_connections')::int AS max_connections"};
+                        " current_setting('max_connections')::int AS max_connections,"
+                        " current_setting('fsync') = 'on' AS fsync,"
+                        " current_setting('synchronous_commit') AS synchronous_commit"};
     struct db_rows rows;
     if (db_query(db, ctx, DB_READ, &about, NULL, 0, &rows, NULL) != ERR_NONE || rows.count != 1) {
         snprintf(said, n, "PostgreSQL: %s",
@@ -78,13 +80,17 @@ static bool ask_server(const struct config *cfg, struct db *db, struct request_c
     struct sv version = db_get_text(&rows, 0, db_column(&rows, "version"));
     struct sv role = db_get_text(&rows, 0, db_column(&rows, "role"));
     int64_t max = db_get_i64(&rows, 0, db_column(&rows, "max_connections"));
+    struct sv commit = db_get_text(&rows, 0, db_column(&rows, "synchronous_commit"));
+    bool synced = db_get_bool(&rows, 0, db_column(&rows, "fsync"));
     int64_t workers = (int64_t)supervisor_workers(cfg), sum = 2 * workers * cfg->pool_max;
     snprintf(said, n,
              "PostgreSQL: ok, version %.*s, role %.*s, schema version %d\n"
              "PostgreSQL connections: %" PRId64 " workers x %" PRId64
-             ", twice while they are replaced = %" PRId64 " of max_connections %" PRId64 "%s",
+             ", twice while they are replaced = %" PRId64 " of max_connections %" PRId64 "%s\n"
+             "PostgreSQL durability: synchronous_commit %.*s, fsync %s",
              SV_ARG(version), SV_ARG(role), db_schema_version(), workers, cfg->pool_max, sum, max,
-             sum < max ? "" : "; the pools will be made smaller");
+             sum < max ? "" : "; the pools will be made smaller", SV_ARG(commit),
+             synced ? "on" : "off: what was acknowledged may be lost with the machine");
     return true;
 }
 

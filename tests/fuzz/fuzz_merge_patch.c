@@ -25,7 +25,7 @@ static const struct jnode *find(struct fuzz *f, const struct jdoc *d, const stru
     return object ? jdoc_member(d, object, name_of(f, like)) : NULL;
 }
 
-/* The same value; numbers as they were written, but for the sign of a whole zero. */
+/* The same value; numbers as they were written. */
 static bool same(struct fuzz *f, const struct jdoc *x, const struct jnode *a, const struct jdoc *y,
                  const struct jnode *b)
 {
@@ -33,7 +33,7 @@ static bool same(struct fuzz *f, const struct jdoc *x, const struct jnode *a, co
     if (a->type != b->type || a->children != b->children)
         return false;
     if (a->type == JT_NUMBER)
-        return sv_eq(a->raw, b->raw) || (sv_eq(a->raw, SV("-0")) && sv_eq(b->raw, SV("0")));
+        return sv_eq(a->raw, b->raw);
     if (a->type == JT_STRING)
         return jdoc_string(&f->ctx, a, &s) == ERR_NONE && jdoc_string(&f->ctx, b, &t) == ERR_NONE &&
                sv_eq(s, t);

@@ -282,6 +282,7 @@ class Parley(Server):
 
     def __init__(self, stack, env):
         super().__init__(stack, "parley", signal.SIGTERM)
+        self.program = PARLEY
         self.env = {
             "DATABASE_URL": f"postgresql:///parley?host={stack.dir}/pg&user=parley",
             "REDIS_URL": f"unix://{stack.dir}/redis.sock",
@@ -305,7 +306,7 @@ class Parley(Server):
 
     def run(self, *arguments, **env):
         """Runs `parley ARGUMENTS` to its end; the completed process, with text."""
-        return subprocess.run([PARLEY, *arguments], env={**self.environment(), **env}, text=True,
+        return subprocess.run([self.program, *arguments], env={**self.environment(), **env}, text=True,
                               cwd=self.stack.dir, capture_output=True, check=False, timeout=60)
 
     def make_key(self, tenant="default", *options):
@@ -316,7 +317,7 @@ class Parley(Server):
         return done.stdout.strip()
 
     def command(self):
-        return [PARLEY, "serve"]
+        return [self.program, "serve"]
 
     def is_ready(self):
         """The operations socket takes connections and every worker is there."""

@@ -369,6 +369,32 @@ static void size_is_lowered_to_what_the_server_allows(void)
     free(url);
 }
 
+/* What is acknowledged is on disk, whatever role, database or server say later; how long it waits
+ * for standbys is up to the URL, which may not say "off". Fails if connections take what the server
+ * has: tests/plants/db-synchronous-commit.patch. */
+static void commits_are_durable(void)
+{
+    struct fx fx;
+    struct db_rows rows;
+    char *plain = fx_url();
+    char url[2200];
+    struct db_settings settings = fx_settings(plain);
+    fx_admin("ALTER DATABASE parley_db_test SET synchronous_commit = off");
+    for (int i = 0; i < 2; i++) {
+        fx_open(&fx, &settings);
+        enum err e = fx_run(&fx, DB_READ, "SELECT current_setting('synchronous_commit')", &rows);
+        struct sv has = e == ERR_NONE ? db_get_text(&rows, 0, 0) : SV_NONE;
+        CU_ASSERT(sv_eq(has, sv_from(i == 0 ? "on" : "remote_apply")));
+        fx_close(&fx);
+        snprintf(url, sizeof(url), "%s options='-c synchronous_commit=remote_apply'", plain);
+        settings.url = url;
+    }
+    snprintf(url, sizeof(url), "%s options='-c synchronous_commit=off'", plain);
+    expect_wrong(&settings, "set synchronous_commit off");
+    fx_admin("ALTER DATABASE parley_db_test RESET synchronous_commit");
+    free(plain);
+}
+
 /* With the server full but one connection open, the next waits for that one instead of failing.
  * Fails if OPEN_FULL is treated as OPEN_REFUSED: tried. */
 static void full_server_means_waiting(void)
@@ -411,4 +437,5 @@ SUITE(db_pool, "service db pool", {"opens two that differ", opens_two_that_diffe
       {"roles that escape RLS are refused", roles_that_escape_rls_are_refused},
       {"recovers from a wrong schema", recovers_from_a_wrong_schema},
       {"size is lowered to what the server allows", size_is_lowered_to_what_the_server_allows},
+      {"commits are durable", commits_are_durable},
       {"full server means waiting", full_server_means_waiting})

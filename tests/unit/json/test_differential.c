@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the guard accepts, json-c reads as the same value: documents of random form, half of them
- * damaged afterwards. (What json-c accepts, the guard need not.) The generator is seeded with a
- * constant: each run sees the same documents.
+ * damaged afterwards. (What json-c accepts, the guard need not.) And merges to the same value. The
+ * generator is seeded with a constant: each run sees the same documents.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <json-c/json.h>
+
 #include "parley/base/buf.h"
 #include "parley/json/doc.h"
+#include "parley/json/merge.h"
 
 #include "../suite.h"
 #include "same.h"
@@ -179,5 +182,68 @@ static void json_c_reads_what_the_guard_accepts(void)
     arena_destroy(a);
 }
 
+/* RFC 7396's own words, over json-c's trees. */
+static void merge_trees(struct json_object *target, struct json_object *patch)
+{
+    json_object_object_foreach(patch, name, value)
+    {
+        struct json_object *child = NULL;
+        if (!value) {
+            json_object_object_del(target, name);
+        } else if (!json_object_is_type(value, json_type_object)) {
+            json_object_object_add(target, name, json_object_get(value));
+        } else {
+            if (!json_object_object_get_ex(target, name, &child) ||
+                !json_object_is_type(child, json_type_object))
+                json_object_object_add(target, name, child = json_object_new_object());
+            merge_trees(child, value);
+        }
+    }
+}
+
+/* A random object that the guard accepts. */
+static bool object(struct request_ctx *ctx, struct random *r, struct sv *out)
+{
+    struct buf b;
+    struct jdoc d;
+    buf_init(&b, ctx->arena, 256);
+    put_value(r, &b, 4);
+    *out = buf_get(&b);
+    const bool good = jdoc_parse(ctx, *out, &d) == ERR_NONE && d.nodes[0].type == JT_OBJECT;
+    ctx_clear_error(ctx);
+    return good;
+}
+
+/* Fails if a null is kept, or an object takes the place of another as a whole: tried. */
+static void json_c_merges_to_the_same(void)
+{
+    struct arena *a = arena_create(16 * 1024 * 1024);
+    struct random r = {43};
+    int different = 0, merged = 0;
+    while (merged < 5000) {
+        struct request_ctx ctx;
+        struct sv target, patch, out = SV_NONE;
+        struct jdoc d;
+        arena_reset(a);
+        ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
+        if (!object(&ctx, &r, &target) || !object(&ctx, &r, &patch))
+            continue;
+        merged++;
+        struct sv t = arena_dup(a, target), p = arena_dup(a, patch);
+        struct json_object *into = json_tokener_parse(t.p), *from = json_tokener_parse(p.p);
+        merge_trees(into, from);
+        bool ok = jmerge_patch(&ctx, target, patch, &out) == ERR_NONE &&
+                  jdoc_parse(&ctx, out, &d) == ERR_NONE &&
+                  json_c_has_the_same(&ctx, &d, d.nodes, into);
+        if (!ok && different++ < 10)
+            printf("\n    %.*s + %.*s: %.*s", SV_ARG(target), SV_ARG(patch), SV_ARG(out));
+        json_object_put(from);
+        json_object_put(into);
+    }
+    CU_ASSERT_EQUAL(different, 0);
+    arena_destroy(a);
+}
+
 SUITE(json_differential, "json/differential",
-      {"json-c reads what the guard accepts", json_c_reads_what_the_guard_accepts})
+      {"json-c reads what the guard accepts", json_c_reads_what_the_guard_accepts},
+      {"json-c merges to the same", json_c_merges_to_the_same})
