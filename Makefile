@@ -11,10 +11,14 @@ BUILD   ?= build/$(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 ROOMS   ?= base obs config json db auth cache session http api fcgi proc
 comma   := ,
 
-PKGS     := libpq hiredis json-c libsodium
+PKGS     := libpq hiredis libsodium
+# What the tests read JSON with, and compare the guard with.
+TEST_PKGS := json-c
 # Only where a target compiles: `make run` must work before pkg-config is installed.
 PKG_INC   = $(subst -I,-isystem ,$(shell pkg-config --cflags-only-I $(PKGS)))
+$(BUILD)/tests/%.o: PKG_INC += $(subst -I,-isystem ,$(shell pkg-config --cflags-only-I $(TEST_PKGS)))
 PKG_LIBS  = $(shell pkg-config --libs $(PKGS)) -lfcgi -lpthread
+TEST_LIBS = $(shell pkg-config --libs $(TEST_PKGS)) $(PKG_LIBS)
 WARN     := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
             -Wvla -Wformat=2 -Wundef -Wcast-qual -Wwrite-strings -Wnull-dereference
 ifneq (,$(findstring gcc,$(CC)))
@@ -36,11 +40,18 @@ UNIT    := $(wildcard tests/unit/*.c) $(foreach r,$(ROOMS),$(sort $(wildcard tes
 SERVICE := tests/unit/main.c $(if $(filter cache,$(ROOMS)),tests/unit/cache/interleave.c) \
            $(foreach r,$(ROOMS),$(sort $(wildcard tests/service/$(r)/*.c))) $(wildcard tests/service/*.c)
 
-CHECKS  := layers headers isolation single docs openapi plan format
+# Each fuzzer with replay.c is a program that runs its corpus; make fuzz has libFuzzer in its place.
+FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+FUZZ    := $(FUZZERS:%=$(BUILD)/fuzz/%)
+REPLAY  := tests/fuzz/replay.c
+FUZZ_BY := $(filter-out tests/fuzz/fuzz_%.c tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)) \
+           tests/unit/json/same.c
+
+CHECKS  := layers headers isolation single docs openapi plan plants format
 QUIET    = $(MAKE) --no-print-directory -s -j"$$(nproc)"
 
-.PHONY: all help run test unit service system check $(CHECKS:%=check-%) format-check format \
-        openapi test-compose test-faults test-plants clean
+.PHONY: all help run test unit service system fuzz fuzz-replay check $(CHECKS:%=check-%) \
+        format-check format openapi test-compose test-faults test-plants clean
 all: $(BUILD)/parley
 
 help:
@@ -50,6 +61,7 @@ help:
 	@echo "make unit           the tests that need no server"
 	@echo "make service        the tests against a real PostgreSQL and Redis"
 	@echo "make system         the tests of the whole stack; T=NAME for those whose name holds NAME"
+	@echo "make fuzz           looks for inputs that break a promise; T=NAME, SECONDS=600, SEED=1"
 	@echo "make check          all of: $(CHECKS:%=check-%)"
 	@echo "make openapi        make docs/openapi.json from docs/openapi.yaml; needs node"
 	@echo "make test-compose   docker-compose.yml, with Docker or the engine of PARLEY_TEST_ENGINE"
@@ -67,8 +79,9 @@ run:
 test:
 	@tests/stack/install test
 	@echo "building"
-	@$(QUIET) $(BUILD)/parley $(BUILD)/unit $(BUILD)/service
+	@$(QUIET) $(BUILD)/parley $(BUILD)/unit $(BUILD)/service $(FUZZ)
 	@tests/run-all "check=tests/checks/all $(BUILD)" "unit=$(BUILD)/unit" \
+	    "fuzzers' corpora=tests/fuzz/replay $(BUILD)" \
 	    "service=tests/service/with-servers $(BUILD)/service" \
 	    "description=tests/openapi/run" \
 	    "system=PARLEY_BIN=$(abspath $(BUILD))/parley tests/system/main.py"
@@ -96,15 +109,29 @@ $(BUILD)/gen/%.o: $(BUILD)/gen/%.c
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/unit: $(UNIT:%.c=$(BUILD)/%.o) $(LIB)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(PKG_LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(TEST_LIBS)
 unit: $(BUILD)/unit
 	$(BUILD)/unit
 
 $(BUILD)/service: $(SERVICE:%.c=$(BUILD)/%.o) $(LIB)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(PKG_LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(TEST_LIBS)
+
+$(FUZZ): $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_BY:%.c=$(BUILD)/%.o) \
+                           $(REPLAY:%.c=$(BUILD)/%.o) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) $(if $(REPLAY),,-fsanitize=fuzzer) -o $@ $^ $(TEST_LIBS)
+fuzz-replay: $(FUZZ)
+	tests/fuzz/replay $(BUILD)
+fuzz:
+	@SECONDS_EACH=$(SECONDS) tests/fuzz/run $(T)
 
 service: $(BUILD)/service
 	tests/service/with-servers $(BUILD)/service
+
+# Lets the n-th call of malloc, read, … fail; see tests/faults/nth.py.
+$(BUILD)/libfail.so: tests/nth/fail.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(WERROR) -O1 -g -fPIC -fvisibility=hidden -shared -o $@ $<
 
 system: $(BUILD)/parley
 	PARLEY_BIN=$(abspath $(BUILD))/parley tests/system/main.py $(T)
@@ -128,7 +155,7 @@ test-compose:
 
 test-faults:
 	@tests/stack/install test
-	@$(QUIET) $(BUILD)/parley
+	@$(QUIET) $(BUILD)/parley $(BUILD)/unit $(BUILD)/service
 	@PARLEY_BIN=$(abspath $(BUILD))/parley tests/faults/main.py $(if $(SEED),--seed $(SEED)) $(T)
 
 test-plants:

@@ -87,11 +87,13 @@ void ops_open_redis(struct jout *j, const struct ops_health *h)
 static enum err ops_readyz(struct request_ctx *ctx, const struct http_call *call,
                            struct http_response *res)
 {
+    const struct api_service *api = call->service;
     struct ops_health h;
     struct jout j;
-    ops_look(call->service, &h);
+    ops_look(api, &h);
     const bool ready = h.db.state == DB_UP;
-    const bool tiers = h.cache.redis == CACHE_UP || h.cache.memory_bytes > 0;
+    const bool tiers =
+        (h.cache.redis == CACHE_UP || h.cache.memory_bytes > 0) && auth_lets_in(api->auth);
     struct sv looping =
         arena_printf(ctx->arena, "%lld of them keep dying", (long long)h.crash_looping);
     api_begin(res, ready ? 200 : 503, &j);

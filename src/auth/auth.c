@@ -4,24 +4,14 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <sodium.h>
 
-enum { ARENA_LIMIT = 1 << 20 };
+#include "parley/base/thread.h"
 
-/* Signals are the business of the worker's main thread. */
-static bool start(struct auth *a)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const bool started = pthread_create(&a->refresher, NULL, refresh_main, a) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return started;
-}
+enum { ARENA_LIMIT = 1 << 20 };
 
 static void dispose(struct auth *a)
 {
@@ -53,7 +43,7 @@ struct auth *auth_open(const struct auth_settings *settings, struct db *db)
     pthread_rwlock_init(&a->swap, &order);
     pthread_rwlockattr_destroy(&order);
     a->arena = arena_create(ARENA_LIMIT);
-    if (a->arena && (!settings->keys || start(a)))
+    if (a->arena && (!settings->keys || thread_start(&a->refresher, NULL, refresh_main, a) == 0))
         return a;
     dispose(a);
     return NULL;
@@ -95,7 +85,7 @@ static bool look_up(struct auth *a, struct sv text, struct snapshot_key *out)
     *out = found ? *found : nobody;
     pthread_rwlock_unlock(&a->swap);
     const bool same = sodium_memcmp(hash, out->hash, KEY_HASH_LEN) == 0;
-    return same && found && clock_wall_us() < out->expires_at;
+    return same && found && db_now_us(a->db) < out->expires_at;
 }
 
 enum standing {
@@ -116,6 +106,11 @@ static enum standing standing(const struct auth *a, int64_t until)
         return atomic_load(&a->broken) ? UNKNOWN : LATE;
     const int64_t stale_us = a->set.stale_s * 1000000;
     return until != 0 && now < until - VOUCH_US + stale_us ? STALE : UNKNOWN;
+}
+
+bool auth_lets_in(const struct auth *a)
+{
+    return !a->set.keys || standing(a, atomic_load(&a->vouched_until)) != UNKNOWN;
 }
 
 /* Until the next answer to the refresher, or for a while: that PostgreSQL is away is told by nobody

@@ -2,7 +2,6 @@
 /* Beginning and end of the service, and what it says of itself. */
 #include "parley/db/db.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,18 +10,8 @@
 
 #include "db_internal.h"
 
+#include "parley/base/thread.h"
 #include "parley/obs/log.h"
-
-/* Signals are the business of the worker's main thread. */
-static bool start_maintenance(struct db *db)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = pthread_create(&db->maintainer, NULL, db_maintain_main, db) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return started;
-}
 
 struct db *db_open(const struct db_settings *settings, struct metrics_slot *slot)
 {
@@ -38,7 +27,7 @@ struct db *db_open(const struct db_settings *settings, struct metrics_slot *slot
     db->schema_version = -1;
     db->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&db->lock, NULL);
-    if (db->stop_fd >= 0 && start_maintenance(db))
+    if (db->stop_fd >= 0 && thread_start(&db->maintainer, NULL, db_maintain_main, db) == 0)
         return db;
     if (db->stop_fd >= 0)
         close(db->stop_fd);
@@ -80,6 +69,17 @@ void db_close(struct db *db)
     close(db->stop_fd);
     pthread_mutex_destroy(&db->lock);
     free(db);
+}
+
+void db_clock_note(struct db *db, int64_t server_us, int64_t sent_us)
+{
+    atomic_store_explicit(&db->clock_ahead_us, server_us - sent_us, memory_order_relaxed);
+}
+
+int64_t db_now_us(const struct db *db)
+{
+    const int64_t ahead_us = atomic_load_explicit(&db->clock_ahead_us, memory_order_relaxed);
+    return ahead_us == 0 ? clock_wall_us() : clock_mono_us() + ahead_us;
 }
 
 bool db_is_up(const struct db *db)

@@ -1,94 +1,213 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Both work on text: what is not replaced stays as it was written. The members that are laid over
+ * are sorted by name, and each of the target's is looked for among them, so that a hundred thousand
+ * of either are no matter, and memory is taken for the former alone.
+ */
 #include "parley/json/merge.h"
 
-#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
 
-#include <json-c/json_object.h>
-#include <json-c/json_object_iterator.h>
-#include <json-c/json_tokener.h>
+#include "json_internal.h"
+#include "parley/json/members.h"
 
-#include "parley/json/doc.h"
+struct named {
+    struct sv name; /* unescaped */
+    size_t at;      /* of the member */
+};
 
-/* *out is the caller's to put, also after a failure: what json-c takes is outside the arena's
- * limit, and so must not wait for its reset. What the guard accepted and json-c does not is a fault
- * of ours, not the client's. */
-static enum err parse(struct request_ctx *ctx, struct sv text, struct json_object **out)
+/* What is laid over the target. */
+struct layer {
+    struct jmember *members; /* as they came; raw is absent where another has taken its place */
+    struct named *names;     /* sorted, each once */
+    size_t n_members, n_names;
+};
+
+static int compare(const void *a, const void *b)
 {
-    /* json-c counts a scalar as a level of its own. */
-    struct json_tokener *tokener = json_tokener_new_ex(JDOC_DEPTH_MAX + 2);
-    if (!tokener)
-        return ctx_nomem(ctx);
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
-    if (text.n <= INT_MAX)
-        *out = json_tokener_parse_ex(tokener, text.p, (int)text.n);
-    enum json_tokener_error why = json_tokener_get_error(tokener);
-    json_tokener_free(tokener);
+    const struct named *x = a, *y = b;
+    const int c = jkeys_order(x->name, y->name);
+    return c != 0 ? c : (x->at > y->at) - (x->at < y->at);
+}
 
-    if (!json_object_is_type(*out, json_type_object))
-        return ctx_fault(ctx, ERR_INTERNAL, "json-c reads no object where one was accepted: %s",
-                         json_tokener_error_desc(why));
+static enum err name_of(struct request_ctx *ctx, struct sv key, struct sv *out)
+{
+    *out = key;
+    return memchr(key.p, '\\', key.n) ? junescape_dup(ctx, key, out) : ERR_NONE;
+}
+
+static enum err collect(struct request_ctx *ctx, const struct sv *patches, size_t n,
+                        struct layer *out)
+{
+    struct jmember m;
+    size_t count = 0, at = 0;
+    for (size_t i = 0; i < n; i++)
+        for (struct sv rest = patches[i]; jmember_next(&rest, &m);)
+            count++;
+    *out = (struct layer){arena_array(ctx->arena, count, sizeof(*out->members)),
+                          arena_array(ctx->arena, count, sizeof(*out->names)), count, count};
+    if (!out->members || !out->names)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < n; i++)
+        for (struct sv rest = patches[i]; jmember_next(&rest, &out->members[at]); at++) {
+            out->names[at].at = at;
+            enum err e = name_of(ctx, out->members[at].key, &out->names[at].name);
+            if (e != ERR_NONE)
+                return e;
+        }
     return ERR_NONE;
 }
 
-/* RFC 7396, section 2, in place; both are objects. False: no memory. The guard bounds the depth of
- * the recursion. */
-static bool merge(struct json_object *target, struct json_object *patch)
+/* Of those with one name the first gives the place and the last the value. */
+static void make_unique(struct layer *l)
 {
-    struct json_object_iterator end = json_object_iter_end(patch);
-
-    for (struct json_object_iterator it = json_object_iter_begin(patch);
-         !json_object_iter_equal(&it, &end); json_object_iter_next(&it)) {
-        const char *name = json_object_iter_peek_name(&it);
-        struct json_object *value = json_object_iter_peek_value(&it);
-        if (!value) {
-            json_object_object_del(target, name);
-            continue;
+    size_t n = 0;
+    qsort(l->names, l->n_names, sizeof(*l->names), compare);
+    for (size_t i = 0; i < l->n_names; i++) {
+        struct jmember *m = &l->members[l->names[i].at];
+        if (n > 0 && sv_eq(l->names[n - 1].name, l->names[i].name)) {
+            l->members[l->names[n - 1].at].raw = m->raw;
+            m->raw = SV_NONE;
+        } else {
+            l->names[n++] = l->names[i];
         }
-        if (!json_object_is_type(value, json_type_object)) {
-            /* Shared by target and patch from here on. */
-            if (json_object_object_add(target, name, json_object_get(value)) != 0) {
-                json_object_put(value);
-                return false;
-            }
-            continue;
-        }
-        /* An object in the patch is merged even into what is not there: its nulls must go. */
-        struct json_object *child = json_object_object_get(target, name);
-        if (!json_object_is_type(child, json_type_object)) {
-            child = json_object_new_object();
-            if (!child)
-                return false;
-            if (json_object_object_add(target, name, child) != 0) {
-                json_object_put(child);
-                return false;
-            }
-        }
-        if (!merge(child, value))
-            return false;
     }
-    return true;
+    l->n_names = n;
 }
 
-static enum err print(struct request_ctx *ctx, struct json_object *object, struct sv *out)
+static struct jmember *find(const struct layer *l, struct sv name)
 {
-    struct sv text = SV_NONE;
-    text.p = json_object_to_json_string_length(
-        object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &text.n);
-    if (!text.p)
+    size_t low = 0, high = l->n_names;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        const int c = jkeys_order(name, l->names[middle].name);
+        if (c == 0)
+            return &l->members[l->names[middle].at];
+        if (c < 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return NULL;
+}
+
+static enum err write_overlay(struct request_ctx *ctx, struct sv target, struct layer *l,
+                              struct jout *j)
+{
+    struct jmember m;
+    jout_object_open(j);
+    while (jmember_next(&target, &m)) {
+        struct sv name;
+        enum err e = name_of(ctx, m.key, &name);
+        if (e != ERR_NONE)
+            return e;
+        struct jmember *over = find(l, name);
+        jout_key_raw(j, m.key);
+        jout_raw(j, over ? over->raw : m.raw);
+        if (over)
+            over->raw = SV_NONE;
+    }
+    for (size_t i = 0; i < l->n_members; i++) {
+        if (!l->members[i].raw.p)
+            continue;
+        jout_key_raw(j, l->members[i].key);
+        jout_raw(j, l->members[i].raw);
+    }
+    jout_object_close(j);
+    return ERR_NONE;
+}
+
+enum err jmerge_overlay(struct request_ctx *ctx, struct sv target, const struct sv *patches,
+                        size_t n, struct sv *out)
+{
+    struct layer layer;
+    struct buf b;
+    struct jout j;
+    size_t room = target.n;
+    if (n == 1 && sv_eq(target, SV("{}"))) {
+        *out = patches[0];
+        return ERR_NONE;
+    }
+    enum err e = collect(ctx, patches, n, &layer);
+    if (e != ERR_NONE)
+        return e;
+    make_unique(&layer);
+    for (size_t i = 0; i < n; i++)
+        room += patches[i].n;
+    buf_init(&b, ctx->arena, room);
+    jout_init(&j, &b);
+    e = write_overlay(ctx, target, &layer, &j);
+    if (e != ERR_NONE)
+        return e;
+    if (b.failed)
         return ctx_nomem(ctx);
-    *out = arena_dup(ctx->arena, text);
-    return out->p ? ERR_NONE : ctx_nomem(ctx);
+    *out = buf_get(&b);
+    return ERR_NONE;
+}
+
+static bool is_object(struct sv raw)
+{
+    return raw.n > 0 && raw.p[0] == '{';
+}
+
+static enum err write_patched(struct request_ctx *ctx, struct sv target, struct sv patch,
+                              struct jout *j);
+
+/* Over what was (absent: nothing) comes a value that is not null. An object is merged even into
+ * what is none: its nulls must go. */
+static enum err write_value(struct request_ctx *ctx, struct sv key, struct sv was, struct sv over,
+                            struct jout *j)
+{
+    jout_key_raw(j, key);
+    if (is_object(over))
+        return write_patched(ctx, is_object(was) ? was : SV("{}"), over, j);
+    jout_raw(j, over);
+    return ERR_NONE;
+}
+
+/* RFC 7396, section 2; both are objects. The guard bounds the depth of the recursion. */
+static enum err write_patched(struct request_ctx *ctx, struct sv target, struct sv patch,
+                              struct jout *j)
+{
+    struct layer l;
+    struct jmember m;
+    enum err e = collect(ctx, &patch, 1, &l);
+    if (e != ERR_NONE)
+        return e;
+    make_unique(&l);
+    jout_object_open(j);
+    while (e == ERR_NONE && jmember_next(&target, &m)) {
+        struct sv name;
+        e = name_of(ctx, m.key, &name);
+        struct jmember *over = e == ERR_NONE ? find(&l, name) : NULL;
+        if (!over) {
+            jout_key_raw(j, m.key);
+            jout_raw(j, m.raw);
+            continue;
+        }
+        if (over->raw.p[0] != 'n')
+            e = write_value(ctx, m.key, m.raw, over->raw, j);
+        over->raw = SV_NONE;
+    }
+    for (size_t i = 0; e == ERR_NONE && i < l.n_members; i++)
+        if (l.members[i].raw.p && l.members[i].raw.p[0] != 'n')
+            e = write_value(ctx, l.members[i].key, SV_NONE, l.members[i].raw, j);
+    jout_object_close(j);
+    return e;
 }
 
 enum err jmerge_patch(struct request_ctx *ctx, struct sv target, struct sv patch, struct sv *out)
 {
-    struct json_object *into = NULL, *from = NULL;
-    enum err e = parse(ctx, target, &into);
-    if (e == ERR_NONE)
-        e = parse(ctx, patch, &from);
-    if (e == ERR_NONE)
-        e = merge(into, from) ? print(ctx, into, out) : ctx_nomem(ctx);
-    json_object_put(from);
-    json_object_put(into);
-    return e;
+    struct buf b;
+    struct jout j;
+    buf_init(&b, ctx->arena, target.n + patch.n);
+    jout_init(&j, &b);
+    enum err e = write_patched(ctx, target, patch, &j);
+    if (e != ERR_NONE)
+        return e;
+    if (b.failed)
+        return ctx_nomem(ctx);
+    *out = buf_get(&b);
+    return ERR_NONE;
 }

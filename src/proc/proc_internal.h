@@ -52,6 +52,18 @@ void shared_begin(struct shared *s, size_t slot);
 /* After it ended: nothing of it is open any more. */
 void shared_end(struct shared *s, size_t slot);
 
+/* ---- descriptors.c ---- */
+
+/* Most connections to the operations' socket of a worker. */
+enum { DESCRIPTORS_ADMIN = 8 };
+
+/* Takes the soft limit of open files to the hard one. */
+void descriptors_raise(void);
+/* How many connections of nginx a worker may hold. */
+int64_t descriptors_for_nginx(const struct config *cfg);
+/* False, and one line, when the limit cannot be enough. */
+bool descriptors_enough(const struct config *cfg, char *why, size_t n);
+
 /* ---- listener.c ---- */
 
 struct listener {

@@ -176,6 +176,11 @@ static void watch(struct supervisor *s)
 
 static enum err prepare(struct supervisor *s, const struct config *cfg, char *why, size_t why_n)
 {
+    descriptors_raise();
+    if (!descriptors_enough(cfg, why, why_n)) {
+        s->exit_status = EXIT_MISCONFIGURED;
+        return ERR_INVALID;
+    }
     s->lock_fd = listener_lock(cfg->listen, why, why_n);
     if (s->lock_fd < 0)
         return ERR_INVALID;
@@ -210,6 +215,8 @@ int supervisor_run(const struct config *cfg, worker_fn worker, check_fn check)
     s.lock_fd = s.listen.fd = s.admin.fd = -1;
     s.exit_status = EXIT_FAULT;
     signals_block(&s.signals);
+    /* The log's pipe may have lost its reader. */
+    (void)signal(SIGPIPE, SIG_IGN);
     if (prepare(&s, cfg, why, sizeof why) != ERR_NONE) {
         fprintf(stderr, "parley: %s\n", why);
     } else {

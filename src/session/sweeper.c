@@ -5,9 +5,9 @@
  */
 #include "session_internal.h"
 
-#include <signal.h>
 #include <stdlib.h>
 
+#include "parley/base/thread.h"
 #include "parley/base/uuid.h"
 #include "parley/obs/log.h"
 
@@ -73,12 +73,7 @@ struct sweeper *sweeper_start(struct sessions *s)
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->wake, &attr);
     pthread_condattr_destroy(&attr);
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    int rc = pthread_create(&w->thread, NULL, sweeper_main, w);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (rc != 0) {
+    if (thread_start(&w->thread, NULL, sweeper_main, w) != 0) {
         pthread_cond_destroy(&w->wake);
         pthread_mutex_destroy(&w->lock);
         free(w);

@@ -221,7 +221,8 @@ class Postgres(Server):
 
     def create(self, fsync):
         """Makes the cluster. Without fsync it is faster, and as safe as long as the machine runs."""
-        os.mkdir(self.dir, 0o700)
+        # A test may have put a disk there.
+        os.makedirs(self.dir, 0o700, exist_ok=True)
         options = {}
         if self.user:
             shutil.chown(self.dir, self.user, self.user)
@@ -282,6 +283,7 @@ class Parley(Server):
 
     def __init__(self, stack, env):
         super().__init__(stack, "parley", signal.SIGTERM)
+        self.program = PARLEY
         self.env = {
             "DATABASE_URL": f"postgresql:///parley?host={stack.dir}/pg&user=parley",
             "REDIS_URL": f"unix://{stack.dir}/redis.sock",
@@ -305,7 +307,7 @@ class Parley(Server):
 
     def run(self, *arguments, **env):
         """Runs `parley ARGUMENTS` to its end; the completed process, with text."""
-        return subprocess.run([PARLEY, *arguments], env={**self.environment(), **env}, text=True,
+        return subprocess.run([self.program, *arguments], env={**self.environment(), **env}, text=True,
                               cwd=self.stack.dir, capture_output=True, check=False, timeout=60)
 
     def make_key(self, tenant="default", *options):
@@ -316,7 +318,7 @@ class Parley(Server):
         return done.stdout.strip()
 
     def command(self):
-        return [PARLEY, "serve"]
+        return [self.program, "serve"]
 
     def is_ready(self):
         """The operations socket takes connections and every worker is there."""

@@ -6,15 +6,13 @@ Durations are measured and printed; the bounds that are asserted are far above t
 import collections
 import json
 import os
-import random
 import signal
 import subprocess
 import threading
 import time
 import unittest
 
-from harness import (Redis, Wire, Workers, at_once, descriptors, eventually, memory, metrics, say,
-                     scaled)
+from harness import Wire, Workers, at_once, eventually, metrics, say
 from stack import Stack, StackTest, children, wait_until
 
 CLIENTS = 16
@@ -76,158 +74,6 @@ class FaultTest(StackTest):
         return self.numbers[i]
 
 
-class RedisFaults(FaultTest):
-    """Its absence changes latency and nothing else."""
-    env = {"PARLEY_HOSTS": "many"}  # without the memory tier in front of it
-
-    def setUp(self):
-        super().setUp()
-        self.known = [None] * CLIENTS  # (life, version) of the session of each, as acknowledged
-        self.count = [0] * CLIENTS
-
-    def ask(self, i, method, path, body=b"", expected=(200, 201, 204)):
-        """A request that must succeed."""
-        status, _, answer = self.wires[i].request(method, path, body)
-        self.counts[status] += 1
-        self.assertIn(status, expected, (method, path, answer[:300]))
-        return json.loads(answer) if answer else None
-
-    def begin(self, i, life):
-        """The session of client i, made anew."""
-        body = json.dumps({"context": {"life": life, "n": 0}}).encode()
-        session = self.ask(i, "PUT", f"/v1/sessions/r{i}", body, (201,))
-        self.count[i] = 0
-        self.known[i] = (life, session["version"])
-
-    def step(self, i):
-        """A write to the own session and a read of it, or a read of another one."""
-        path, (life, _), pick = f"/v1/sessions/r{i}", self.known[i], random.random()
-        if pick < 0.4:
-            self.look_at(i, random.randrange(CLIENTS))
-        elif pick < 0.8:
-            content = f"{life}.{self.next(i)}"
-            receipt = self.ask(i, "POST", path + "/messages", text(content), (201,))
-            self.count[i] += 1
-            self.known[i] = (life, receipt["version"])
-            session = self.ask(i, "GET", path)
-            self.assertEqual((session["version"], session["message_count"],
-                              session["messages"][-1]["content"]),
-                             (receipt["version"], self.count[i], content))
-        elif pick < 0.97:
-            n = self.next(i)
-            patched = self.ask(i, "PATCH", path, json.dumps({"context": {"n": n}}).encode())
-            self.known[i] = (life, patched["version"])
-            session = self.ask(i, "GET", path + "?messages=0")
-            self.assertEqual(session["context"], {"life": life, "n": n})
-        else:
-            self.known[i] = None
-            self.ask(i, "DELETE", path)
-            self.ask(i, "GET", path, expected=(404,))
-            self.begin(i, life + 1)
-            session = self.ask(i, "GET", path)
-            self.assertEqual((session["message_count"], session["context"]["life"]), (0, life + 1))
-
-    def look_at(self, i, other):
-        """Never older than what its writer has been told before this read began."""
-        before = self.known[other]
-        if before is None:
-            return
-        session = self.ask(i, "GET", f"/v1/sessions/r{other}", expected=(200, 404))
-        if "session_id" not in session:
-            self.assertNotEqual(self.known[other], before, "an acknowledged session is not there")
-            return
-        self.assertGreaterEqual((session["context"]["life"], session["version"]), before)
-
-    def work(self, disturb):
-        """Runs the clients while disturb(workers) does its worst."""
-        for i in range(CLIENTS):
-            self.wires[i].request("DELETE", f"/v1/sessions/r{i}")
-            self.begin(i, 1)
-        before = metrics(self.client)
-        with Workers(CLIENTS, self.step) as workers:
-            disturb(workers)
-        after = metrics(self.client)
-        hits = 'parley_tier_hits_total{tier="redis"}'
-        return after.get(hits, 0) - before.get(hits, 0)
-
-    def test_killed_and_restarted_under_16_clients(self):
-        """Fails if a fill looks neither at fences nor at its own age: tried."""
-        kills = 0
-
-        def disturb(workers):
-            nonlocal kills
-            end = time.monotonic() + scaled(20, 5)
-            while time.monotonic() < end and workers.pause(random.uniform(0.05, 1.2)):
-                self.stack.redis.kill()
-                kills += 1
-                workers.pause(random.choice((0, 0, random.uniform(0, 0.8))))
-                self.stack.redis.start()
-            # A host that lost Redis keeps all of them from it for 3 s.
-            hits = 'parley_tier_hits_total{tier="redis"}'
-            before = metrics(self.client).get(hits, 0)
-            eventually(lambda: metrics(self.client).get(hits, 0) > before, 30)
-        hits = self.work(disturb)
-        say(f"{kills} kills, {dict(self.counts)}, {hits:.0f} answers from Redis")
-        self.assertGreater(hits, 0)
-        ready = eventually(lambda: self.client.get("/readyz").json["status"] == "ready", 30)
-        self.assertIsNotNone(ready)
-
-    def test_its_data_lost_under_16_clients(self):
-        """Every key may go at any time, fences too. Fails if the epoch is not compared: tried."""
-        def disturb(workers):
-            redis = Redis(self.stack.redis.socket)
-            end = time.monotonic() + scaled(6, 3)
-            while time.monotonic() < end and workers.pause(random.uniform(0.001, 0.05)):
-                redis.call("FLUSHALL")
-            redis.close()
-        hits = self.work(disturb)
-        say(f"{dict(self.counts)}, {hits:.0f} answers from Redis")
-
-    def test_silent_for_a_while(self):
-        """Stopped with all its data, and back: no request fails, none waits for it long, and what was
-        written meanwhile is what it gives afterwards. Fails if a write of which Redis could not be
-        told is forgotten, and if a command has 20 s: tried."""
-        slowest, each = [0.0] * CLIENTS, 4
-        written = {}
-
-        def step(i):
-            number = self.next(i)
-            path, began = f"/v1/sessions/q{i}.{number % each}", time.monotonic()
-            self.ask(i, "POST", path + "/messages", text(str(number)), (201,))
-            written[path] = str(number)
-            session = self.ask(i, "GET", path)
-            self.assertEqual(session["messages"][-1]["content"], written[path])
-            slowest[i] = max(slowest[i], time.monotonic() - began)
-        for i in range(CLIENTS):
-            for k in range(each):
-                self.wires[i].request("PUT", f"/v1/sessions/q{i}.{k}", b"{}")
-        with Workers(CLIENTS, step) as workers:
-            workers.pause(0.5)
-            before = len(self.stack.parley.log())
-            self.stack.redis.pause()
-            self.addCleanup(self.stack.redis.resume)
-            workers.pause(3)
-
-        def said(word):
-            return self.stack.parley.log()[before:].count(word)
-        self.assertGreater(said('"cache_down"'), 0)
-        say(f"slowest write and read with a silent Redis: {max(slowest):.3f} s")
-        self.assertLess(max(slowest), 5)
-        self.stack.redis.resume()
-        # Until each worker has found that it is back: as many words of that as of its loss.
-        self.assertIsNotNone(eventually(lambda: said('"cache_up"') >= said('"cache_down"'), 30))
-        for path, content in written.items():
-            for i in range(4):
-                self.assertEqual(self.ask(i, "GET", path)["messages"][-1]["content"], content)
-
-
-class RedisFaultsOfMany(RedisFaults):
-    """With leases: the first writes after a loss wait until those of other hosts would be over."""
-
-    env = {"PARLEY_HOSTS": "many"}
-    test_its_data_lost_under_16_clients = None
-
-
 class RedisAbsent(unittest.TestCase):
     """At start, and then there."""
 
@@ -257,79 +103,6 @@ class RedisAbsent(unittest.TestCase):
             client.close()
 
 
-class LedgerTest(FaultTest):
-    """Clients that write and read while the database does not always answer."""
-    SURE = ("unavailable", "overload", "timeout")
-
-    def setUp(self):
-        super().setUp()
-        self.ledger, self.prefix = Ledger(), f"p{random.randrange(10 ** 9)}-"
-        self.good_at = [0.0] * CLIENTS  # when each client had its last good write
-        self.good = [0] * CLIENTS       # how many it has had
-        self.codes = collections.Counter()
-        self.keyed = {}                 # what each client is about to send until it is acknowledged
-        for i in range(CLIENTS):
-            self.assertEqual(self.client.put(f"/v1/sessions/{self.prefix}{i}", {}).status, 201)
-
-    def ask(self, i, method, path, body=b"", headers=""):
-        """A request that may meet a database that is away: status and body. A 503 says when to come
-        again; there is no other failure."""
-        status, head, answer = self.wires[i].request(method, path, body, headers)
-        self.counts[status] += 1
-        if status != 503:
-            self.assertIn(status, (200, 201), (method, path, answer[:300]))
-            return status, json.loads(answer)
-        self.assertIn(b"\r\nretry-after: ", head.lower())
-        problem = json.loads(answer)
-        self.codes[problem["code"]] += 1
-        self.assertIn(problem["code"], self.SURE + ("outcome_unknown",))
-        time.sleep(0.02)
-        return status, problem
-
-    def step(self, i):
-        """An append without a key, an append with one, or a read."""
-        path, pick = f"/v1/sessions/{self.prefix}{i}", random.random()
-        if i in self.keyed or pick < 0.35:
-            number = self.keyed.setdefault(i, self.next(i))
-            status, _ = self.ask(i, "POST", path + "/messages", text(f"{i}.{number}"),
-                                 f"Idempotency-Key: {self.prefix}{i}.{number}\r\n")
-            if status == 201:
-                self.acknowledged(i, self.keyed.pop(i))
-        elif pick < 0.7:
-            number = self.next(i)
-            status, problem = self.ask(i, "POST", path + "/messages", text(f"{i}.{number}"))
-            if status == 201:
-                self.acknowledged(i, number)
-            elif problem["code"] == "outcome_unknown":
-                self.ledger.unknown.append(f"{i}.{number}")
-            else:
-                self.ledger.refused.append(f"{i}.{number}")
-        else:
-            count = self.good[i]
-            status, session = self.ask(i, "GET", path)
-            if status == 200:
-                self.assertGreaterEqual(session["message_count"], count)
-
-    def acknowledged(self, i, number):
-        """A write was good."""
-        self.ledger.acked.append(f"{i}.{number}")
-        self.good[i] += 1
-        self.good_at[i] = time.monotonic()
-
-    def finish(self):
-        """What was being repeated is repeated to its end, and all is compared."""
-        end = time.monotonic() + 30
-        while self.keyed:
-            self.assertLess(time.monotonic(), end, "a repeated write is never done")
-            for i in list(self.keyed):
-                self.step(i)
-        self.ledger.verify(self, self.prefix)
-        wrong = self.stack.psql(
-            "SELECT count(*) FROM sessions s WHERE s.message_count <> (SELECT count(*) FROM messages m"
-            " WHERE m.tenant = s.tenant AND m.generation = s.generation)")
-        self.assertEqual(wrong, "0")
-
-
 class PostgresAway(FaultTest):
     """What operators are told."""
 
@@ -351,25 +124,6 @@ class PostgresAway(FaultTest):
         back = eventually(lambda: all(self.client.get("/readyz").status == 200 for _ in range(20)), 20)
         self.assertIsNotNone(back)
         say(f"/readyz said so after {took:.2f} s, and that it is back after {back:.2f} s")
-
-
-class PostgresSilent(LedgerTest):
-    """Connected, and silent for longer than a request may take."""
-    env = {"PARLEY_REQUEST_MS": "1000", "PARLEY_STATEMENT_MS": "800"}
-
-    def test_late_answers_reach_nobody(self):
-        """Fails if a connection that timed out goes back to the pool: tried."""
-        with Workers(CLIENTS, self.step) as workers:
-            for _ in range(scaled(2)):
-                workers.pause(0.5)
-                self.stack.postgres.pause()
-                self.addCleanup(self.stack.postgres.resume)
-                workers.pause(2.5)
-                self.stack.postgres.resume()
-                workers.pause(1.5)
-        say(f"{dict(self.counts)} {dict(self.codes)}")
-        self.assertGreater(self.counts[503], 0)
-        self.finish()
 
 
 class Ends(FaultTest):
@@ -483,46 +237,6 @@ class Ends(FaultTest):
         say(f"replaced after {took:.2f} s")
         self.assertIn(before[1], self.stack.worker_pids())
         self.assertEqual(children(self.stack.parley.pid), self.stack.worker_pids())
-
-
-class Resources(FaultTest):
-    """Flat over many requests."""
-
-    def step(self, i):
-        """Every kind of request, and some that are refused."""
-        path, n = f"/v1/sessions/m{i}", self.next(i)
-        calls = (("PUT", path, b"{}"), ("POST", path + "/messages?return=20", text("x" * 500)),
-                 ("GET", path, b""), ("GET", path + "/messages?order=asc&limit=50", b""),
-                 ("PATCH", path, b'{"context":{"a":%d}}' % n), ("GET", path + "?messages=0", b""),
-                 ("POST", path + "/messages", b'{"role":'), ("GET", "/v1/none", b""))
-        method, where, body = calls[n % len(calls)]
-        if n % 400 == 0:
-            method, where, body = "DELETE", path, b""
-        status, _, answer = self.wires[i].request(method, where, body)
-        self.assertIn(status, (200, 201, 204, 400, 404), answer[:300])
-        if n % 500 == 1:
-            self.wires[i].close()
-
-    def load(self, requests):
-        """So many requests by 16 clients; (memory, descriptors) of each worker after them."""
-        def part(i):
-            for _ in range(requests // CLIENTS):
-                self.step(i)
-        at_once(CLIENTS, part)
-        return {p: (memory(p), descriptors(p)) for p in self.stack.worker_pids()}
-
-    def test_memory_and_descriptors(self):
-        """Fails if results of PostgreSQL are not freed, or if one in 200 requests leaves a descriptor
-        open: tried."""
-        warm = self.load(scaled(8000, 4000))
-        requests = scaled(30000, 8000)
-        after = self.load(requests)
-        self.assertEqual(set(warm), set(after), "a worker died")
-        for pid, (size, files) in after.items():
-            say(f"worker: {warm[pid][0] / 2 ** 20:.1f} MiB, {warm[pid][1]} descriptors; after {requests}"
-                f" requests {size / 2 ** 20:.1f} MiB, {files} descriptors")
-            self.assertLess(size - warm[pid][0], 4 * 2 ** 20)
-            self.assertLess(files - warm[pid][1], 15)
 
 
 if __name__ == "__main__":

@@ -419,6 +419,7 @@ class Away(KeysTest):
         time.sleep(1.2)  # beyond what anything vouches for
         answer = client.get("/v1/sessions/away")
         self.assertEqual((answer.status, answer.json["degraded"]), (200, True))
+        self.assertEqual(client.get("/readyz").json["serves"], "reads")
         self.assertEqual(client.post("/v1/sessions/away/messages", message("y")).status, 503)
         self.assertEqual(self.client.get("/v1/sessions/away").status, 401)
         refused = self.client.get("/v1/sessions/away", headers=bearer(unknown))
@@ -438,6 +439,7 @@ class AwayAtOnce(KeysTest):
     env = {"PARLEY_AUTH": "keys", "PARLEY_KEYS_STALE": "0"}
 
     def test_nobody_is_let_in(self):
+        """And /readyz says so. Fails if it looks at the tiers alone: tried."""
         client = self.stack.client(headers=bearer(self.key))
         client.put("/v1/sessions/stale", {})
         self.assertEqual(client.get("/v1/sessions/stale").status, 200)
@@ -445,6 +447,7 @@ class AwayAtOnce(KeysTest):
         time.sleep(1.2)
         for _ in range(5):
             self.problem(client.get("/v1/sessions/stale"), 503, "unavailable")
+        self.assertEqual(client.get("/readyz").json["serves"], "nothing")
         self.stack.postgres.start()
         self.assertIsNotNone(eventually(lambda: client.get("/v1/sessions/stale").status == 200, 30))
         client.close()

@@ -83,7 +83,7 @@ class State(LangGraph, ParleyTest):
         after = self.ok(self.client.get(path))
         self.assertEqual(after["messages"], before["messages"])
         self.assertEqual(after["state_version"], before["state_version"])
-        for _ in range(2):  # json-c has its own form of a context, which it keeps
+        for _ in range(2):  # a state that was read is a state that changes nothing
             self.ok(self.client.post(f"/threads/{thread_id}/state", {"values": values}))
             again = self.ok(self.client.get(path))
             self.assertLessEqual(again["state_version"], before["state_version"] + 1)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The strict guard in front of json-c, and an index of what it saw.
+ * The strict guard, and an index of what it saw.
  *
  * jdoc_parse accepts RFC 8259 JSON and nothing else, and of that refuses what later steps would
  * lose or misread: duplicate keys (compared after unescaping), invalid UTF-8, unpaired surrogates,
  * \u0000, control characters, integers outside -2^63 .. 2^64-1, numbers a double cannot hold (too
  * large, or so small that they become zero), numbers of more than 1000 characters, nesting over 32,
- * a byte order mark, bytes behind the value. json-c 0.16 alone lets most of these
- * through even when told to be strict (json-c issues 681, 892).
+ * a byte order mark, bytes behind the value. (json-c 0.16, with which the tests compare it, lets
+ * most of these through even when told to be strict: its issues 681, 892.)
  *
  * The index (one node a value, in the order of the text, in the request's arena) lets readers work
  * on the text itself, so that what is stored is exactly what was sent.

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* JSON merge patch (RFC 7396), over json-c, and a plain overlay of text. */
+/* JSON merge patch (RFC 7396) and a plain overlay, both of text. */
 #ifndef PARLEY_JSON_MERGE_H
 #define PARLEY_JSON_MERGE_H
 
 #include "parley/base/ctx.h"
 
 /* Applies patch to target, both JSON objects that jdoc_parse has accepted, and puts the text of
- * the result into *out (in the arena). A null in the patch deletes a member. Numbers with a
- * fraction or an exponent keep their text; a negative zero written as -0 becomes 0. */
+ * the result into *out (in the arena). A null in the patch deletes a member. Members keep their
+ * places and values their text; what is new goes behind. */
 MUSTCHECK enum err jmerge_patch(struct request_ctx *ctx, struct sv target, struct sv patch,
                                 struct sv *out);
 /* Lays the members of n objects over target, one object after the other: each takes the place of

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the guard accepts, json-c reads as the same value: documents of random form, half of them
- * damaged afterwards. (What json-c accepts, the guard need not.) The generator is seeded with a
- * constant: each run sees the same documents.
+ * damaged afterwards. (What json-c accepts, the guard need not.) And merges to the same value. The
+ * generator is seeded with a constant: each run sees the same documents.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +12,10 @@
 
 #include "parley/base/buf.h"
 #include "parley/json/doc.h"
+#include "parley/json/merge.h"
 
 #include "../suite.h"
+#include "same.h"
 
 struct random {
     uint64_t state;
@@ -147,95 +149,6 @@ static void damage(struct random *r, struct buf *b)
         b->p[pick(r, (unsigned)b->n)] = bytes[pick(r, sizeof(bytes))]; /* the NUL too */
 }
 
-static bool same_number(struct sv raw, struct json_object *o)
-{
-    char text[64];
-    snprintf(text, sizeof(text), "%.*s", SV_ARG(raw));
-    if (strpbrk(text, ".eE")) {
-        double v = strtod(text, NULL), theirs = json_object_get_double(o);
-        /* json-c keeps the text of a double: what it writes is what was sent. */
-        return json_object_is_type(o, json_type_double) && memcmp(&v, &theirs, sizeof(v)) == 0 &&
-               strcmp(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN), text) == 0;
-    }
-    if (!json_object_is_type(o, json_type_int))
-        return false;
-    if (text[0] == '-')
-        return strtoll(text, NULL, 10) == json_object_get_int64(o);
-    return strtoull(text, NULL, 10) == json_object_get_uint64(o);
-}
-
-static bool same_string(struct request_ctx *ctx, const struct jnode *node, struct json_object *o)
-{
-    struct sv s = SV_NONE;
-    if (jdoc_string(ctx, node, &s) != ERR_NONE || !json_object_is_type(o, json_type_string))
-        return false;
-    return sv_eq(s, (struct sv){json_object_get_string(o), (size_t)json_object_get_string_len(o)});
-}
-
-/* The member of o that a node stands for; its name is unescaped as any string is. */
-static bool member_of(struct request_ctx *ctx, const struct jnode *node, struct json_object *o,
-                      struct json_object **out)
-{
-    struct jnode name = {.type = JT_STRING, .escaped = node->key_escaped};
-    struct sv s = SV_NONE;
-    name.raw = (struct sv){node->key.p - 1, node->key.n + 2};
-    if (jdoc_string(ctx, &name, &s) != ERR_NONE)
-        return false;
-    s = arena_dup(ctx->arena, s);
-    return s.p && json_object_object_get_ex(o, s.p, out);
-}
-
-static bool same(struct request_ctx *ctx, const struct jdoc *d, const struct jnode *node,
-                 struct json_object *o)
-{
-    size_t i = 0;
-
-    switch (node->type) {
-    case JT_NULL:
-        return o == NULL;
-    case JT_FALSE:
-    case JT_TRUE:
-        return json_object_is_type(o, json_type_boolean) &&
-               json_object_get_boolean(o) == (node->type == JT_TRUE);
-    case JT_NUMBER:
-        return same_number(node->raw, o);
-    case JT_STRING:
-        return same_string(ctx, node, o);
-    case JT_ARRAY:
-        if (!json_object_is_type(o, json_type_array) ||
-            json_object_array_length(o) != node->children)
-            return false;
-        for (const struct jnode *c = jdoc_first(d, node); c; c = jdoc_next(d, c))
-            if (!same(ctx, d, c, json_object_array_get_idx(o, i++)))
-                return false;
-        return true;
-    case JT_OBJECT:
-        if (!json_object_is_type(o, json_type_object) ||
-            (uint32_t)json_object_object_length(o) != node->children)
-            return false;
-        for (const struct jnode *c = jdoc_first(d, node); c; c = jdoc_next(d, c)) {
-            struct json_object *member = NULL;
-            if (!member_of(ctx, c, o, &member) || !same(ctx, d, c, member))
-                return false;
-        }
-        return true;
-    }
-    return false;
-}
-
-static bool json_c_reads_the_same(struct request_ctx *ctx, const struct jdoc *d, struct sv text)
-{
-    struct sv copy = arena_dup(ctx->arena, text);
-    struct json_tokener *t = json_tokener_new_ex(JDOC_DEPTH_MAX + 2);
-    json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    /* With the NUL: without it a number at the end of the text is "continue" (json-c 681). */
-    struct json_object *o = json_tokener_parse_ex(t, copy.p, (int)copy.n + 1);
-    bool ok = json_tokener_get_error(t) == json_tokener_success && same(ctx, d, d->nodes, o);
-    json_object_put(o);
-    json_tokener_free(t);
-    return ok;
-}
-
 /* Fails if the guard lets NaN or \u0000 through, or if junescape_next forgets an escape: tried. */
 static void json_c_reads_what_the_guard_accepts(void)
 {
@@ -269,5 +182,67 @@ static void json_c_reads_what_the_guard_accepts(void)
     arena_destroy(a);
 }
 
+/* RFC 7396's own words, over json-c's trees. */
+static void merge_trees(struct json_object *target, struct json_object *patch)
+{
+    json_object_object_foreach(patch, name, value)
+    {
+        struct json_object *child = NULL;
+        if (!value) {
+            json_object_object_del(target, name);
+        } else if (!json_object_is_type(value, json_type_object)) {
+            json_object_object_add(target, name, json_object_get(value));
+        } else {
+            if (!json_object_object_get_ex(target, name, &child) ||
+                !json_object_is_type(child, json_type_object))
+                json_object_object_add(target, name, child = json_object_new_object());
+            merge_trees(child, value);
+        }
+    }
+}
+
+/* A random object that the guard accepts. */
+static bool object(struct request_ctx *ctx, struct random *r, struct sv *out)
+{
+    struct buf b;
+    struct jdoc d;
+    buf_init(&b, ctx->arena, 256);
+    put_value(r, &b, 4);
+    *out = buf_get(&b);
+    const bool good = jdoc_parse(ctx, *out, &d) == ERR_NONE && d.nodes[0].type == JT_OBJECT;
+    ctx_clear_error(ctx);
+    return good;
+}
+
+/* Fails if a null is kept, or an object takes the place of another as a whole: tried. */
+static void json_c_merges_to_the_same(void)
+{
+    struct arena *a = arena_create(16 * 1024 * 1024);
+    struct random r = {43};
+    int different = 0, merged = 0;
+    while (merged < 5000) {
+        struct request_ctx ctx;
+        struct sv target, patch, out = SV_NONE;
+        struct jdoc d;
+        arena_reset(a);
+        ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
+        if (!object(&ctx, &r, &target) || !object(&ctx, &r, &patch))
+            continue;
+        merged++;
+        struct sv t = arena_dup(a, target), p = arena_dup(a, patch);
+        struct json_object *into = json_tokener_parse(t.p), *from = json_tokener_parse(p.p);
+        merge_trees(into, from);
+        bool ok = jmerge_patch(&ctx, target, patch, &out) == ERR_NONE &&
+                  jdoc_parse(&ctx, out, &d) == ERR_NONE && json_c_same(&ctx, &d, d.nodes, into);
+        if (!ok && different++ < 10)
+            printf("\n    %.*s + %.*s: %.*s", SV_ARG(target), SV_ARG(patch), SV_ARG(out));
+        json_object_put(from);
+        json_object_put(into);
+    }
+    CU_ASSERT_EQUAL(different, 0);
+    arena_destroy(a);
+}
+
 SUITE(json_differential, "json/differential",
-      {"json-c reads what the guard accepts", json_c_reads_what_the_guard_accepts})
+      {"json-c reads what the guard accepts", json_c_reads_what_the_guard_accepts},
+      {"json-c merges to the same", json_c_merges_to_the_same})

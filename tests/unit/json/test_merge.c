@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "parley/json/merge.h"
 
-#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -95,38 +94,29 @@ static void overlays_of_several(void)
     }
 }
 
-static size_t in_use(void)
+/* A patch that finds no room for what it has to do says so. Fails if a name that could not be kept
+ * is passed over, as json-c does. */
+static void without_memory(void)
 {
-    const struct mallinfo2 m = mallinfo2();
-    return m.uordblks + m.hblkhd;
-}
-
-/* Of a patch, one that fails too, nothing but its text is left, and that in the arena. Fails if the
- * trees of json-c wait for the arena's reset: tried. Under a sanitizer's malloc it sees nothing. */
-static void nothing_is_left_behind(void)
-{
-    struct arena *a = arena_create(64 << 20);
-    struct request_ctx ctx;
-    struct buf target;
-    ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
-    buf_init(&target, a, 0);
-    buf_putc(&target, '{');
+    char text[4096] = "{";
     for (int i = 0; i < 100; i++)
-        buf_printf(&target, "%s\"%d\":{}", i ? "," : "", i);
-    buf_putc(&target, '}');
-    size_t before = 0;
-    for (int i = 0; i < 1001; i++) {
-        struct sv out;
-        const struct sv patch = SV("{\"a\":{\"b\":{}}}");
-        CU_ASSERT_EQUAL(jmerge_patch(&ctx, buf_get(&target), patch, &out), ERR_NONE);
-        CU_ASSERT_EQUAL(jmerge_patch(&ctx, buf_get(&target), SV("{"), &out), ERR_INTERNAL);
-        CU_ASSERT_EQUAL(jmerge_overlay(&ctx, buf_get(&target), &patch, 1, &out), ERR_NONE);
-        ctx_clear_error(&ctx);
-        if (i == 0)
-            before = in_use();
+        sprintf(text + strlen(text), "%s\"\\u00e9%d\":{\"a\":%d}", i ? "," : "", i, i);
+    strcat(text, "}");
+    int full = 0, whole = 0;
+    for (size_t limit = 1024; limit < 64 * 1024; limit += 1024) {
+        struct arena *a = arena_create(limit);
+        struct request_ctx ctx;
+        struct sv out = SV_NONE;
+        if (!a)
+            continue;
+        ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
+        enum err e = jmerge_patch(&ctx, SV("{}"), sv_from(text), &out);
+        CU_ASSERT_TRUE(e == ERR_NOMEM || sv_eq(out, sv_from(text)));
+        full += e == ERR_NOMEM;
+        whole += e == ERR_NONE;
+        arena_destroy(a);
     }
-    CU_ASSERT_TRUE(in_use() < before + (16 << 20));
-    arena_destroy(a);
+    CU_ASSERT_TRUE(full > 0 && whole > 0);
 }
 
 /* RFC 7396, appendix A: all of the table whose target and patch are objects, as ours always are.
@@ -155,10 +145,13 @@ static void numbers_and_strings_keep_their_text(void)
          "{\"a\":0.10,\"b\":1e2,\"c\":-0.0,\"d\":1.50E+3}"},
         {"{\"a\":18446744073709551615,\"b\":-9223372036854775808}", "{}",
          "{\"a\":18446744073709551615,\"b\":-9223372036854775808}"},
-        {"{\"a\":-0}", "{}", "{\"a\":0}"},
+        {"{\"a\":-0}", "{}", "{\"a\":-0}"},
         {"{\"a/b\":\"\\u00e9 \\ud83d\\ude00 / \\\" \\\\ \\n \\u0001\"}", "{}",
-         "{\"a/b\":\"\xc3\xa9 \xf0\x9f\x98\x80 / \\\" \\\\ \\n \\u0001\"}"},
-        {" { \"a\" : [ 1 , { } ] }\n", "\t{ }\r\n", "{\"a\":[1,{}]}"},
+         "{\"a/b\":\"\\u00e9 \\ud83d\\ude00 / \\\" \\\\ \\n \\u0001\"}"},
+        {" { \"a\" : [ 1 , { } ] }\n", "\t{ }\r\n", "{\"a\":[ 1 , { } ]}"},
+        /* The low 16 bits of this code point look like a surrogate: json-c 0.16 makes it U+FFFD. */
+        {"{\"\\ud836\\udc00\":\"\\ud876\\udc00\",\"\\ud836\\udc01\":1}", "{\"\xf0\x9d\xa0\x80\":2}",
+         "{\"\\ud836\\udc00\":2,\"\\ud836\\udc01\":1}"},
     };
     expect(c, ARRAY_LEN(c));
 }
@@ -171,14 +164,16 @@ static void other_shapes(void)
          "{\"a\":[1,null],\"b\":[null,{\"c\":null}]}"}, /* a patch does not look into arrays */
         {"{\"a\":{\"b\":{\"c\":1,\"d\":2}}}", "{\"a\":{\"b\":{\"c\":null}}}",
          "{\"a\":{\"b\":{\"d\":2}}}"},
-        {"{\"\\u0061\":1}", "{\"a\":2}", "{\"a\":2}"},
+        {"{\"\\u0061\":1}", "{\"a\":2}", "{\"\\u0061\":2}"},
         {"{\"a\":1}", "{\"x\":null}", "{\"a\":1}"},
+        {"{\"a\":{\"b\":1},\"c\":2}", "{\"\\u0061\":{\"b\":[]},\"d\":{}}",
+         "{\"a\":{\"b\":[]},\"c\":2,\"d\":{}}"},
+        {"{\"null\":1}", "{\"n\":\"null\"}", "{\"null\":1,\"n\":\"null\"}"},
     };
     expect(c, ARRAY_LEN(c));
 }
 
-/* What the guard accepts at its deepest, the merge takes too. Fails if the tokener's depth is the
- * guard's own: tried. */
+/* What the guard accepts at its deepest, the merge takes too. */
 static void deepest(void)
 {
     struct arena *a = arena_create(1024 * 1024);
@@ -202,22 +197,7 @@ static void deepest(void)
     arena_destroy(a);
 }
 
-static void what_was_not_checked_is_a_fault(void)
-{
-    static const char *const bad[] = {"[1]", "1", "null", "{", "", "{}x"};
-    struct arena *a = arena_create(1024 * 1024);
-    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        struct request_ctx ctx;
-        struct sv out = SV_NONE;
-        ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
-        CU_ASSERT_EQUAL(jmerge_patch(&ctx, SV("{}"), sv_from(bad[i]), &out), ERR_INTERNAL);
-        CU_ASSERT_STRING_EQUAL(ctx.err.detail, "");
-    }
-    arena_destroy(a);
-}
-
 SUITE(json_merge, "json/merge", {"RFC 7396 appendix A", rfc_7396_appendix_a},
       {"numbers and strings keep their text", numbers_and_strings_keep_their_text},
       {"overlay", overlay}, {"overlays of several", overlays_of_several},
-      {"nothing is left behind", nothing_is_left_behind}, {"other shapes", other_shapes},
-      {"deepest", deepest}, {"what was not checked is a fault", what_was_not_checked_is_a_fault})
+      {"other shapes", other_shapes}, {"deepest", deepest}, {"without memory", without_memory})

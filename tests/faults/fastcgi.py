@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+"""FastCGI without nginx: requests as nginx sends them, a client on parley's own socket, and a reader of
+records that knows nothing of libfcgi."""
+import socket
+import struct
+
+BEGIN, ABORT, END, PARAMS, STDIN, STDOUT, STDERR, DATA, GET_VALUES, GET_VALUES_RESULT, UNKNOWN = range(1, 12)
+RESPONDER, KEEP = 1, 1
+
+
+def record(kind, content=b"", request=1, padding=0, version=1):
+    """One record; what is longer than a record holds becomes several."""
+    out = b""
+    while True:
+        part, content = content[:65535], content[65535:]
+        out += struct.pack("!BBHHBx", version, kind, request, len(part), padding) + part + bytes(padding)
+        if not content:
+            return out
+
+
+def begin(role=RESPONDER, flags=KEEP, request=1):
+    """A record that begins a request."""
+    return record(BEGIN, struct.pack("!HB5x", role, flags), request)
+
+
+def pair(name, value):
+    """A name and a value, as parameters are."""
+    def length(n):
+        return struct.pack("!B", n) if n < 128 else struct.pack("!I", n | 1 << 31)
+    return length(len(name)) + length(len(value)) + name + value
+
+
+def parameters(method, target, body=b"", headers=(), media=b"application/json"):
+    """What nginx/parley.conf sends, in its order."""
+    named = [(b"REQUEST_METHOD", method.encode()), (b"REQUEST_URI", target.encode()),
+             (b"CONTENT_TYPE", media if body else b""),
+             (b"CONTENT_LENGTH", b"%d" % len(body) if body else b""),
+             (b"REMOTE_ADDR", b"127.0.0.1"), (b"PARLEY_END", b"1"), (b"HTTP_HOST", b"t")]
+    if body:
+        named += [(b"HTTP_CONTENT_TYPE", media), (b"HTTP_CONTENT_LENGTH", b"%d" % len(body))]
+    return named + [(b"HTTP_" + name.upper().replace("-", "_").encode(), value.encode())
+                    for name, value in headers]
+
+
+def request(method, target, body=b"", headers=(), flags=KEEP):
+    """A whole request: one record of parameters, one of body, as nginx makes them."""
+    pairs = b"".join(pair(*p) for p in parameters(method, target, body, headers))
+    return (begin(flags=flags) + record(PARAMS, pairs) + record(PARAMS)
+            + (record(STDIN, body) if body else b"") + record(STDIN))
+
+
+class Reply:
+    """An answer: status (None: none came), headers, body; ended: END_REQUEST came."""
+
+    def __init__(self, out, ended):
+        head, _, self.body = out.partition(b"\r\n\r\n")
+        lines = [line.split(b": ", 1) for line in head.split(b"\r\n") if b": " in line]
+        self.headers = {line[0].lower().decode(): line[1].decode() for line in lines}
+        self.status = int(self.headers["status"].split()[0]) if "status" in self.headers else None
+        self.ended = ended
+
+    def __repr__(self):
+        return f"<{self.status} {self.body[:300]!r} {'ended' if self.ended else 'cut'}>"
+
+
+class Peer:
+    """One connection to a FastCGI socket."""
+
+    def __init__(self, path, timeout=20):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(timeout)
+        self.socket.connect(path)
+        self.data = b""
+
+    def close(self):
+        """Ends it."""
+        self.socket.close()
+
+    def send(self, data, end=False):
+        """Sends; end: and says that nothing more will come. What a server that has closed does not
+        take is no fault."""
+        try:
+            self.socket.sendall(data)
+            if end:
+                self.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def _bytes(self, n):
+        while len(self.data) < n:
+            try:
+                more = self.socket.recv(262144)
+            except ConnectionResetError:
+                more = b""
+            if not more:
+                return None
+            self.data += more
+        out, self.data = self.data[:n], self.data[n:]
+        return out
+
+    def receive(self):
+        """The next answer, whole or as far as it came. TimeoutError when there is silence."""
+        out = b""
+        while head := self._bytes(8):
+            _, kind, _, length, padding = struct.unpack("!BBHHBx", head)
+            content = self._bytes(length + padding)
+            if content is None:
+                break
+            if kind == STDOUT:
+                out += content[:length]
+            if kind == END:
+                return Reply(out, True)
+        return Reply(out, False)
+
+    def ask(self, *args, **options):
+        """request and receive."""
+        self.send(request(*args, **options))
+        return self.receive()

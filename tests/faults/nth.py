@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: MIT
+"""The n-th call fails: parley under ASan with tests/nth/fail.c in front of its libraries, one worker
+with one thread, spoken to without nginx."""
+import mmap
+import os
+import random
+import re
+import struct
+import subprocess
+import time
+import unittest
+
+from fastcgi import Peer
+from faults import SEED
+from stack import PARLEY, ROOT, Stack, StackError, wait_until
+
+KINDS = ("malloc", "read", "write", "send", "recv", "poll", "accept", "socket", "epoll")
+LIBRARIES = ("parley", "libpq", "hiredis", "json-c", "libfcgi", "other")
+FAILS, SHORT, INTERRUPTED, NO_MEMORY = range(4)
+# struct page: counting, kind, nth, persistent, how, of, count, failed, culprit, learn, waits; calls
+FIELDS = ("counting", "kind", "nth", "persistent", "how", "of", "count", "failed", "culprit", "learn",
+          "waits")
+CALLS = len(KINDS) * len(LIBRARIES)
+
+
+def sanitized():
+    """The program under test built with ASan and UBSan, and the library that lets calls fail: of the
+    tree that PARLEY_BIN is of, which may be a planted one. Skips where there is no ASan."""
+    tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(PARLEY))))
+    if not os.path.exists(tree + "/Makefile"):
+        tree = ROOT
+    asan = subprocess.run(["gcc", "-print-file-name=libasan.so"], text=True, check=True,
+                          capture_output=True).stdout.strip()
+    if not os.path.isabs(asan):
+        raise unittest.SkipTest("gcc has no libasan here")
+    build = "build/gcc-sanitized"
+    made = subprocess.run(
+        ["make", "-s", f"-j{os.cpu_count()}", "-C", tree, "CC=gcc", "SAN=address,undefined", f"BUILD={build}",
+         f"{build}/parley", f"{build}/libfail.so"], text=True, capture_output=True, check=False,
+        env={name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS")})
+    if made.returncode:
+        raise StackError("the build with ASan: " + made.stdout + made.stderr)
+    return f"{tree}/{build}/parley", f"{tree}/{build}/libfail.so", asan
+
+
+class Page:
+    """The memory that fail.c shares with the test."""
+
+    def __init__(self, path):
+        with open(path, "wb") as f:
+            f.write(bytes(4096))
+        with open(path, "r+b") as f:
+            self.map = mmap.mmap(f.fileno(), 4096)
+
+    def __getitem__(self, name):
+        return struct.unpack_from("I", self.map, 4 * FIELDS.index(name))[0]
+
+    def __setitem__(self, name, value):
+        struct.pack_into("I", self.map, 4 * FIELDS.index(name), value)
+
+    def calls(self):
+        """{(kind, library): how often it was called since arm()}, without the zeros."""
+        counts = struct.unpack_from(f"{CALLS}I", self.map, 4 * len(FIELDS))
+        return {(KINDS[i // len(LIBRARIES)], LIBRARIES[i % len(LIBRARIES)]): n
+                for i, n in enumerate(counts) if n}
+
+    # pylint: disable=too-many-arguments  # all but kind and n are named
+    def arm(self, kind="malloc", n=0, *, persistent=False, how=FAILS, of=LIBRARIES):
+        """From now on calls are counted, and the n-th of that kind by those libraries fails."""
+        self["counting"] = 0
+        self.map[4 * len(FIELDS):4 * (len(FIELDS) + CALLS)] = bytes(4 * CALLS)
+        values = {"kind": KINDS.index(kind), "nth": n, "persistent": persistent, "how": how,
+                  "of": sum(1 << LIBRARIES.index(name) for name in of),
+                  "count": 0, "failed": 0, "culprit": 0}
+        for name, value in values.items():
+            self[name] = value
+        self["counting"] = 1
+
+    def disarm(self):
+        """Nothing fails any more."""
+        self["counting"] = 0
+
+
+class Sql:
+    """A psql that stays: a question costs no start of a program."""
+
+    def __init__(self, stack):
+        postgres = stack.postgres
+        # pylint: disable=consider-using-with  # ended by close
+        self.process = subprocess.Popen(
+            [postgres.bin + "/psql", "-XqAt", "-F", " ", "-v", "ON_ERROR_STOP=1", "-h", postgres.dir, "-U",
+             "postgres", "-d", "parley"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=postgres.environment())
+
+    def ask(self, sql):
+        """The lines of the answer."""
+        self.process.stdin.write(sql + ";\n\\echo --end\n")
+        self.process.stdin.flush()
+        lines = []
+        while (line := self.process.stdout.readline()) != "--end\n":
+            if not line:
+                raise StackError(f"psql ended at: {sql}")
+            lines.append(line.rstrip("\n"))
+        return lines
+
+    def close(self):
+        """Ends it."""
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+class NthTest(unittest.TestCase):
+    """A class with one such parley. At its end the worker leaves in order, LSan looks for what it
+    lost, and the log must be free of what any sanitizer has to say."""
+    env = {}
+    servers = ("postgres", "parley")
+
+    @classmethod
+    def setUpClass(cls):
+        program, library, asan = sanitized()
+        cls.stack = Stack(servers=cls.servers, env={
+            "REDIS_URL": None, "PARLEY_HOSTS": "many", "PARLEY_WORKERS": "1", "PARLEY_THREADS": "1",
+            "PARLEY_POOL_MIN": "0", "PARLEY_POOL_MAX": "4", "PARLEY_SWEEP": "0", "PARLEY_DRAIN": "1",
+            "PARLEY_RECYCLE": "0", "PARLEY_REQUEST_MS": "1000",
+            "PARLEY_STATEMENT_MS": "900", **cls.env})
+        cls.addClassCleanup(cls.stack.close)
+        cls.stack.parley.program = program
+        cls.page = Page(cls.stack.dir + "/page")
+        os.chmod(cls.stack.dir + "/page", 0o666)
+        sanitizers = {
+            "ASAN_OPTIONS": "verify_asan_link_order=0:detect_leaks=1:exitcode=99:abort_on_error=0",
+            "UBSAN_OPTIONS": "print_stacktrace=1",
+            "LSAN_OPTIONS": f"suppressions={ROOT}/tests/nth/lsan.supp:print_suppressions=0",
+        }
+        cls.stack.parley.configure({"LD_PRELOAD": f"{library} {asan}", "NTH_PAGE": cls.stack.dir + "/page",
+                                    **sanitizers})
+        cls.stack.start()
+        cls.sql = Sql(cls.stack)
+        cls.addClassCleanup(cls.sql.close)
+        cls.settle()
+
+    def setUp(self):
+        if not self.stack.parley.running:
+            self.stack.parley.start()
+            self.settle()
+
+    def rng(self, name):
+        """Random choices that depend on the seed, the test and name alone."""
+        return random.Random(f"{SEED} {self.id()} {name}")
+
+    @classmethod
+    def settle(cls):
+        """Waits for the worker, and makes fail.c's acquaintance with its thread."""
+        def answers():
+            peer = cls.peer()
+            reply = peer.ask("GET", "/v1/sessions/none")
+            peer.close()
+            return reply.status == 404
+        cls.page.disarm()
+        wait_until(answers, 30, "an answer")
+        cls.page["waits"] = 0
+        cls.page["learn"] = 1
+        wait_until(answers, 30, "an answer")
+        cls.worker = cls.stack.worker_pids()[0]
+        if cls.page["learn"] or not cls.wait():
+            raise StackError("fail.c does not know the thread")
+
+    @classmethod
+    def alive(cls):
+        """Whether the worker is there."""
+        return os.path.exists(f"/proc/{cls.worker}/fd/0")
+
+    @classmethod
+    def wait(cls, seconds=15):
+        """Waits until its thread has nothing to do. False: it has, or it is dead."""
+        end = time.monotonic() + seconds
+        while not cls.page["waits"]:
+            if not cls.alive() or time.monotonic() > end:
+                return False
+            time.sleep(0.0002)
+        return True
+
+    @classmethod
+    def peer(cls):
+        """A new connection to the handlers."""
+        return Peer(cls.stack.parley.env["PARLEY_LISTEN"])
+
+    def where(self):
+        """Where the threads of the worker are, when it hangs; needs gdb."""
+        done = subprocess.run(["gdb", "-p", str(self.worker), "-batch", "-ex", "thread apply all bt 14"],
+                              capture_output=True, text=True, check=False, timeout=60)
+        return (done.stdout + done.stderr)[-6000:]
+
+    def end_in_order(self):
+        """The service ends by SIGTERM; nobody has anything to say, LSan least of all."""
+        self.page.disarm()
+        self.stack.parley.stop()
+        self.assertEqual(self.said(), [], "what sanitizers said")
+        self.assertEqual(self.stack.parley.process.returncode, 0)
+
+    def said(self):
+        """Each report of a sanitizer in the log, from its first line on, shortened."""
+        log = self.stack.parley.log()
+        return [log[m.start():m.start() + 3000] for m in re.finditer(
+            r"==\d+==ERROR: .*|runtime error: |AddressSanitizer:DEADLYSIGNAL", log)]

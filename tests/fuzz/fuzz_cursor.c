@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Input: owner, cut, 16 bytes of a place, two bytes that say what to change, a text. The text reads
+ * as a cursor only if it is the one that is made for what it reads as. The one made for the place
+ * gives it back, to its own list, tenant and owner alone, and does not with any character changed,
+ * added or taken away.
+ */
+#include "fuzz.h"
+
+#include <string.h>
+
+#include "parley/http/cursor.h"
+
+static bool reads(struct fuzz *f, const char *list, struct sv owner, struct sv text,
+                  int64_t place[2])
+{
+    enum err e = http_cursor_read(&f->ctx, list, owner, text, place);
+    if (e != ERR_NONE)
+        fuzz_refused(&f->ctx, e);
+    ctx_clear_error(&f->ctx);
+    return e == ERR_NONE;
+}
+
+static void belongs_to_one(struct fuzz *f, struct sv owner, struct sv text)
+{
+    int64_t got[2];
+    struct sv longer = arena_printf(f->arena, "%.*s.", SV_ARG(owner));
+    DEMAND(longer.p);
+    DEMAND(!reads(f, "other", owner, text, got));
+    DEMAND(!reads(f, "list", longer, text, got));
+    if (owner.n > 0)
+        DEMAND(!reads(f, "list", (struct sv){owner.p, owner.n - 1}, text, got));
+    f->ctx.tenant = SV("another");
+    DEMAND(!reads(f, "list", owner, text, got));
+    f->ctx.tenant = SV("default");
+}
+
+static void does_not_bear_change(struct fuzz *f, struct sv owner, struct sv text,
+                                 const uint8_t *how)
+{
+    int64_t got[2];
+    char copy[64];
+    DEMAND(text.n + 1 < sizeof(copy));
+    memcpy(copy, text.p, text.n);
+    if (how[1] == 0) {
+        DEMAND(!reads(f, "list", owner, (struct sv){copy, how[0] % text.n}, got));
+        copy[text.n] = text.p[how[0] % text.n];
+        DEMAND(!reads(f, "list", owner, (struct sv){copy, text.n + 1}, got));
+        return;
+    }
+    copy[how[0] % text.n] = (char)(copy[how[0] % text.n] ^ how[1]);
+    DEMAND(!reads(f, "list", owner, (struct sv){copy, text.n}, got));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    struct fuzz f;
+    int64_t place[2], got[2];
+    struct sv made = SV_NONE, text = {(const char *)data, n};
+    struct sv owner = sv_cut(&text, FUZZ_CUT);
+    fuzz_open(&f);
+    if (text.n >= sizeof(place) + 2) {
+        const uint8_t *how = (const uint8_t *)text.p + sizeof(place);
+        memcpy(place, text.p, sizeof(place));
+        text.p += sizeof(place) + 2;
+        text.n -= sizeof(place) + 2;
+        DEMAND(http_cursor_make(&f.ctx, "list", owner, place, &made) == ERR_NONE);
+        DEMAND(reads(&f, "list", owner, made, got));
+        DEMAND(got[0] == place[0] && got[1] == place[1]);
+        belongs_to_one(&f, owner, made);
+        does_not_bear_change(&f, owner, made, how);
+    }
+    if (text.p && reads(&f, "list", owner, text, got)) {
+        DEMAND(http_cursor_make(&f.ctx, "list", owner, got, &made) == ERR_NONE);
+        DEMAND(sv_eq(made, text));
+    }
+    fuzz_close(&f);
+    return 0;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* json-c as a second reader of what the guard accepts. */
+#ifndef PARLEY_TESTS_JSON_SAME_H
+#define PARLEY_TESTS_JSON_SAME_H
+
+#include "parley/json/doc.h"
+
+struct json_object;
+
+/* Whether a value of d and one of json-c are the same. */
+bool json_c_same(struct request_ctx *ctx, const struct jdoc *d, const struct jnode *node,
+                 struct json_object *o);
+/* Whether json-c, at its strictest, accepts the text of d and reads the same values in it. */
+bool json_c_reads_the_same(struct request_ctx *ctx, const struct jdoc *d, struct sv text);
+
+#endif
