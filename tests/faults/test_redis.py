@@ -319,7 +319,7 @@ class Interleavings(unittest.TestCase):
 
     def test_interleavings(self):
         """Fails with most of tests/plants/cache-*.patch, which name its two suites."""
-        for seed in range(SEED, SEED + amount(1, 5)):
+        for seed in range(SEED, SEED + amount(1, 2)):
             for command in ([ROOT + "/tests/service/with-servers",
                              os.path.dirname(PARLEY) + "/service", "faults/redis_interleave"],
                             [os.path.dirname(PARLEY) + "/unit", "cache/memory_coherence"]):
