@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A limit of 64 open files, and of memory."""
+"""A limit of 64 open files."""
 import contextlib
 import json
 import os
