@@ -18,6 +18,7 @@ TEST_PKGS := json-c
 PKG_INC   = $(subst -I,-isystem ,$(shell pkg-config --cflags-only-I $(PKGS)))
 $(BUILD)/tests/%.o: PKG_INC += $(subst -I,-isystem ,$(shell pkg-config --cflags-only-I $(TEST_PKGS)))
 PKG_LIBS  = $(shell pkg-config --libs $(PKGS)) -lfcgi -lpthread
+TEST_LIBS = $(shell pkg-config --libs $(TEST_PKGS)) $(PKG_LIBS)
 WARN     := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
             -Wvla -Wformat=2 -Wundef -Wcast-qual -Wwrite-strings -Wnull-dereference
 ifneq (,$(findstring gcc,$(CC)))
@@ -46,7 +47,7 @@ REPLAY  := tests/fuzz/replay.c
 FUZZ_BY := $(filter-out tests/fuzz/fuzz_%.c tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)) \
            tests/unit/json/same.c
 
-CHECKS  := layers headers isolation single docs openapi plan format
+CHECKS  := layers headers isolation single docs openapi plan plants format
 QUIET    = $(MAKE) --no-print-directory -s -j"$$(nproc)"
 
 .PHONY: all help run test unit service system fuzz fuzz-replay check $(CHECKS:%=check-%) \
@@ -108,18 +109,17 @@ $(BUILD)/gen/%.o: $(BUILD)/gen/%.c
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/unit: $(UNIT:%.c=$(BUILD)/%.o) $(LIB)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(PKG_LIBS) $(shell pkg-config --libs $(TEST_PKGS))
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(TEST_LIBS)
 unit: $(BUILD)/unit
 	$(BUILD)/unit
 
 $(BUILD)/service: $(SERVICE:%.c=$(BUILD)/%.o) $(LIB)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(PKG_LIBS) $(shell pkg-config --libs $(TEST_PKGS))
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(TEST_LIBS)
 
 $(FUZZ): $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_BY:%.c=$(BUILD)/%.o) \
                            $(REPLAY:%.c=$(BUILD)/%.o) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) $(if $(REPLAY),,-fsanitize=fuzzer) -o $@ $^ $(PKG_LIBS) \
-	    $(shell pkg-config --libs $(TEST_PKGS))
+	$(CC) $(ALL_LDFLAGS) $(if $(REPLAY),,-fsanitize=fuzzer) -o $@ $^ $(TEST_LIBS)
 fuzz-replay: $(FUZZ)
 	tests/fuzz/replay $(BUILD)
 fuzz:
@@ -155,7 +155,7 @@ test-compose:
 
 test-faults:
 	@tests/stack/install test
-	@$(QUIET) $(BUILD)/parley
+	@$(QUIET) $(BUILD)/parley $(BUILD)/unit $(BUILD)/service
 	@PARLEY_BIN=$(abspath $(BUILD))/parley tests/faults/main.py $(if $(SEED),--seed $(SEED)) $(T)
 
 test-plants:

@@ -43,9 +43,9 @@ MUSTCHECK enum err native_read_messages(struct request_ctx *ctx, const struct jd
                                         struct session_append *out, bool *single);
 
 /* native_output.c */
-void native_write_session(struct jout *j, const struct session *s, int64_t now_us);
+void native_write_session(struct jout *j, const struct session *s);
 /* Without messages, and without a context that was not read. */
-void native_write_session_alone(struct jout *j, const struct session *s, int64_t now_us);
+void native_write_session_alone(struct jout *j, const struct session *s);
 void native_write_message(struct jout *j, const struct session_message *m);
 void native_write_messages(struct jout *j, const char *key, const struct session_message *m,
                            size_t n);

@@ -9,7 +9,7 @@ static enum err answer_session(struct request_ctx *ctx, struct http_response *re
 {
     struct jout j;
     api_begin(res, status, &j);
-    native_write_session(&j, session, clock_wall_us());
+    native_write_session(&j, session);
     return api_validator(ctx, res, session->degraded,
                          http_etag_version(ctx->arena, session->generation, session->version));
 }
@@ -126,7 +126,7 @@ enum err native_session_get(struct request_ctx *ctx, const struct http_call *cal
     }
     struct jout j;
     api_begin(res, 200, &j);
-    native_write_session(&j, &session, clock_wall_us());
+    native_write_session(&j, &session);
     return ERR_NONE;
 }
 
@@ -155,7 +155,7 @@ enum err native_session_patch(struct request_ctx *ctx, const struct http_call *c
     api_replayed(res, &receipt);
     struct jout j;
     api_begin(res, 200, &j);
-    native_write_session(&j, &session, clock_wall_us());
+    native_write_session(&j, &session);
     return api_etag(ctx, res, tag_of(ctx, &session, 0));
 }
 

@@ -25,7 +25,6 @@ enum { LIST_DEFAULT = 20 };
 static enum err write_list(struct request_ctx *ctx, struct http_response *res, struct sv user,
                            const struct session_list *list)
 {
-    const int64_t now = clock_wall_us();
     struct sv cursor = SV_NONE;
     if (list->has_more) {
         const struct session *last = &list->sessions[list->n - 1];
@@ -40,7 +39,7 @@ static enum err write_list(struct request_ctx *ctx, struct http_response *res, s
     jout_key(&j, "data");
     jout_array_open(&j);
     for (size_t i = 0; i < list->n; i++)
-        native_write_session_alone(&j, &list->sessions[i], now);
+        native_write_session_alone(&j, &list->sessions[i]);
     jout_array_close(&j);
     jout_key(&j, "has_more");
     jout_bool(&j, list->has_more);
@@ -122,14 +121,14 @@ struct export
     bool ended, failed;
 };
 
-static void write_lines(struct buf *b, const struct session_export_part *part, int64_t now)
+static void write_lines(struct buf *b, const struct session_export_part *part)
 {
     struct jout j;
     if (part->session) {
         jout_init(&j, b);
         jout_object_open(&j);
         jout_key(&j, "session");
-        native_write_session_alone(&j, part->session, now);
+        native_write_session_alone(&j, part->session);
         jout_object_close(&j);
         buf_putc(b, '\n');
     }
@@ -169,7 +168,7 @@ static enum err write_piece(struct request_ctx *ctx, struct export *e, struct bu
         enum err rc = session_export_next(e->api->sessions, ctx, &e->x, &part);
         if (rc != ERR_NONE)
             return rc;
-        write_lines(b, &part, clock_wall_us());
+        write_lines(b, &part);
         e->ended = part.end;
         if (e->ended)
             write_end(b, &e->x);

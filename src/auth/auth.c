@@ -85,7 +85,7 @@ static bool look_up(struct auth *a, struct sv text, struct snapshot_key *out)
     *out = found ? *found : nobody;
     pthread_rwlock_unlock(&a->swap);
     const bool same = sodium_memcmp(hash, out->hash, KEY_HASH_LEN) == 0;
-    return same && found && clock_wall_us() < out->expires_at;
+    return same && found && db_now_us(a->db) < out->expires_at;
 }
 
 enum standing {

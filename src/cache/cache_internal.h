@@ -10,12 +10,6 @@
 
 #include "parley/cache/cache.h"
 
-/* tests/plants/cache builds the program once with each rule taken out, to see its test fail. */
-#ifndef PARLEY_PLANT
-#define PARLEY_PLANT 0
-#endif
-#define CACHE_PLANT(n) (PARLEY_PLANT == (n))
-
 /*
  * A tier. The chain (cache.c) asks the tiers in order and tells all of them about every write. Each
  * tier keeps what it needs to know between two calls in fields of its own in struct cache_ticket

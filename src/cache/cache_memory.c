@@ -72,8 +72,6 @@ static void memory_fill(struct cache_tier *t, struct request_ctx *ctx, struct ca
                         struct cache_ticket *ticket, const struct cache_value *value)
 {
     struct cache_memory *m = self_of(t);
-    if (CACHE_PLANT(1))
-        ticket->note = memory_note(m->table, key, clock_mono_us());
     keep(m, ctx, key, &ticket->note, value);
     ticket->note.usable = false;
 }
@@ -93,10 +91,10 @@ static void memory_settle(struct cache_tier *t, struct request_ctx *ctx, struct 
 {
     struct cache_memory *m = self_of(t);
     struct cache_note note = fence->note;
-    if (fence->in_doubt && !CACHE_PLANT(5))
+    if (fence->in_doubt)
         memory_bar(m->table, note.hash, clock_mono_us() + (int64_t)m->fence_ms * 1000);
     uint64_t was = memory_raise(m->table, note.hash);
-    bool alone = was == note.epoch || CACHE_PLANT(3);
+    bool alone = was == note.epoch;
     note.epoch = was + 1;
     if (alone && value && !fence->in_doubt)
         keep(m, ctx, key, &note, value);

@@ -42,8 +42,7 @@ void cache_set_at_least(_Atomic int64_t *at, int64_t v)
 void cache_shared_bury(struct cache_shared *shared, pid_t pid)
 {
     struct cache_host *h = &shared->host;
-    if (!CACHE_PLANT(32))
-        cache_set_at_least(&h->raise_at_us, clock_mono_us() + atomic_load(&h->fence_us));
+    cache_set_at_least(&h->raise_at_us, clock_mono_us() + atomic_load(&h->fence_us));
     if (shared->memory)
         memory_bury(shared->memory, pid, clock_mono_us());
 }

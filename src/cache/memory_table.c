@@ -86,8 +86,6 @@ struct cache_note memory_note(struct memory_table *t, struct cache_key key, int6
 
 uint64_t memory_raise(struct memory_table *t, uint64_t hash)
 {
-    if (CACHE_PLANT(2))
-        return atomic_load(epoch_of(t, hash));
     return atomic_fetch_add(epoch_of(t, hash), 1);
 }
 
@@ -113,10 +111,8 @@ static void free_stripe(struct memory_stripe *s, uint64_t word)
 
 void memory_bury(struct memory_table *t, pid_t pid, int64_t now_us)
 {
-    if (!CACHE_PLANT(6))
-        cache_set_at_least(&t->bar_all_us, now_us + atomic_load(&t->bar_ms) * 1000);
-    if (!CACHE_PLANT(4))
-        atomic_fetch_add(&t->all, 1);
+    cache_set_at_least(&t->bar_all_us, now_us + atomic_load(&t->bar_ms) * 1000);
+    atomic_fetch_add(&t->all, 1);
     for (uint64_t i = 0; i < t->n_stripes; i++) {
         uint64_t word = get(&t->stripe[i].word);
         if (word % 2 == 1 && word >> MEMORY_PID_SHIFT == (uint64_t)pid)
@@ -186,7 +182,7 @@ bool memory_find(struct memory_table *t, const struct cache_note *note, int64_t 
     if (get(&e->epoch) != note->epoch || get(&e->all) != note->all || now_us >= *until_us)
         return false;
     struct arena_mark mark = arena_get_mark(a);
-    if (copy_out(s, e, a, out) && (get(&s->word) == word || CACHE_PLANT(7)) && is_current(t, note))
+    if (copy_out(s, e, a, out) && get(&s->word) == word && is_current(t, note))
         return true;
     arena_rewind(a, mark);
     return false;
@@ -237,8 +233,7 @@ bool memory_store(struct memory_table *t, pid_t self, const struct cache_note *n
     if (!note->usable || !is_current(t, note) || bytes.n == 0 ||
         bytes.n > VALUE_WORDS_MAX * sizeof word)
         return false;
-    if ((word % 2 == 1 || !atomic_compare_exchange_strong(&s->word, &word, held)) &&
-        !CACHE_PLANT(8))
+    if (word % 2 == 1 || !atomic_compare_exchange_strong(&s->word, &word, held))
         return false;
     struct memory_entry *e = entry_for(s, note->hash);
     uint64_t place = place_for(s, e, bytes.n);

@@ -65,8 +65,7 @@ static void learn(struct cache_redis *r, uint64_t life, int64_t sent_us,
     struct cache_host *h = r->host;
     raise_u64(&h->epoch, record->epoch);
     /* A record behind what was seen is one that was restored: it is raised first. */
-    if (record->held || (record->dirty && !CACHE_PLANT(25)) ||
-        record->epoch < atomic_load(&h->epoch))
+    if (record->held || record->dirty || record->epoch < atomic_load(&h->epoch))
         return;
     /* Epoch before lease; readers take them in the other order. */
     cache_set_at_least(&h->lease_until_us, sent_us + us(r->lease_ms));
@@ -78,7 +77,7 @@ static bool look(struct cache_redis *r, struct cache_record *out)
 {
     uint64_t life = atomic_load(&r->host->life);
     int64_t sent_us = clock_mono_us();
-    if (!ask(r, CACHE_LOOK, 0, out))
+    if (!ask(r, CACHE_LOOK, (uint64_t)r->hold_ms, out))
         return false;
     learn(r, life, sent_us, out);
     return true;
@@ -92,10 +91,8 @@ void cache_host_look(struct cache_redis *r)
 
 bool cache_host_leased(struct cache_redis *r, uint64_t life)
 {
-    if (CACHE_PLANT(22))
-        return true;
     if (r->one_host)
-        return CACHE_PLANT(28) || atomic_load(&r->host->lease_life) == life;
+        return atomic_load(&r->host->lease_life) == life;
     return clock_mono_us() < atomic_load(&r->host->lease_until_us);
 }
 
@@ -110,7 +107,7 @@ static bool hold(struct cache_redis *r)
     /* A gap: in it the epoch may have been raised, and leases given. Noted before the hold, which
      * is read first. */
     int64_t now = clock_mono_us(), before = atomic_load(&h->held_at_us);
-    if (before == 0 || (now - before > us(r->hold_ms) / 6 * 5 && !CACHE_PLANT(27)))
+    if (before == 0 || now - before > us(r->hold_ms) / 6 * 5)
         cache_set_at_least(&h->hold_began_us, now);
     cache_set_at_least(&h->held_at_us, sent_us);
     return true;
@@ -125,9 +122,8 @@ enum host_secure cache_host_secure(struct cache_redis *r, struct deadline until,
         if (atomic_load(&h->life) & 1)
             return HOST_CLOSED;
         int64_t now = clock_mono_us();
-        bool is_held = (held != 0 && now - held < us(r->lease_ms)) || CACHE_PLANT(24);
-        bool alone = r->one_host || CACHE_PLANT(23) || CACHE_PLANT(24) ||
-                     now - began >= us(r->lease_ms) / 10 * 11;
+        bool is_held = held != 0 && now - held < us(r->lease_ms);
+        bool alone = r->one_host || now - began >= us(r->lease_ms) / 10 * 11;
         if (is_held && alone)
             return HOST_SECURE;
         if (deadline_passed(until))
@@ -178,7 +174,7 @@ static enum link_result upkeep_on(struct cache_link *l, struct deadline until, v
     if (result != LINK_DONE || k->record.held)
         return result;
     const bool wrong = strcmp(found, l->marker) != 0;
-    const bool dirty = k->record.dirty && !CACHE_PLANT(25);
+    const bool dirty = k->record.dirty;
     const bool died = k->raise_at_us != 0 && clock_mono_us() >= k->raise_at_us;
     if (!wrong && !dirty && !died && k->record.epoch >= atomic_load(&r->host->epoch))
         return LINK_DONE;
@@ -195,7 +191,7 @@ static void poll_host(struct cache_redis *r)
     if (!cache_host_claim(&h->poll_at_us, us(r->poll_ms)))
         return;
     if (!(k.life & 1)) {
-        if (k.life != 0 && !CACHE_PLANT(24))
+        if (k.life != 0)
             (void)hold(r);
         return;
     }

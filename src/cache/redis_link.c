@@ -144,7 +144,7 @@ void cache_link_expect(struct cache_link *l, uint64_t epoch)
         return;
     l->expected = epoch;
     snprintf(l->epoch, sizeof l->epoch, "%" PRIu64, epoch);
-    snprintf(l->marker, sizeof l->marker, "%s.%s", l->epoch, CACHE_PLANT(21) ? "any" : l->run_id);
+    snprintf(l->marker, sizeof l->marker, "%s.%s", l->epoch, l->run_id);
 }
 
 enum link_result cache_link_marker(struct cache_link *l, struct deadline until, char out[64])

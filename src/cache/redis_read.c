@@ -47,8 +47,7 @@ static enum link_result read_judge(struct cache_link *l, struct read_call *call,
         both->type != REDIS_REPLY_ARRAY || both->elements != 2)
         return cache_value_foreign(call->redis, l, call->key);
     const redisReply *marker = both->element[0], *value = both->element[1];
-    if ((marker->type != REDIS_REPLY_STRING || strcmp(marker->str, l->marker) != 0) &&
-        !CACHE_PLANT(20))
+    if (marker->type != REDIS_REPLY_STRING || strcmp(marker->str, l->marker) != 0)
         return LINK_EPOCH;
     if (value->type == REDIS_REPLY_NIL)
         return LINK_DONE;

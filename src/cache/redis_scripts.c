@@ -13,18 +13,12 @@
  */
 #include "redis_internal.h"
 
-#if PARLEY_PLANT == 20
-#define IN_FORCE ""
-#else
 #define IN_FORCE "if redis.call('MGET', KEYS[3])[1] ~= ARGV[1] then return -1 end\n"
-#endif
 
 /* ARGV: 2 began, ms by Redis' clock; 3 the value; 4 its life in ms. Returns 1 if stored. */
 static const char fill[] = IN_FORCE
-#if PARLEY_PLANT != 26
     /* A writer is at work, or was until just now. */
     "if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end\n"
-#endif
     /* Too late: a whole fence may have come and gone since; or the clock was set back. */
     "local t = redis.call('TIME')\n"
     "local age = t[1] * 1000 + math.floor(t[2] / 1000) - ARGV[2]\n"

@@ -120,10 +120,10 @@ static bool tell(struct cache_redis *r, struct cache_script_call *call)
     char why[128] = "";
     struct deadline until = deadline_in_ms(r->timeout_ms);
     enum link_result result = cache_redis_attempt(r, until, settle_on, call, NULL, why, true);
-    if (result == LINK_EPOCH && !CACHE_PLANT(30))
+    if (result == LINK_EPOCH)
         result = cache_redis_attempt(r, deadline_in_ms(r->timeout_ms), unmark_on, NULL, NULL, why,
                                      false);
-    if (result == LINK_DONE || (result == LINK_EPOCH && CACHE_PLANT(30)))
+    if (result == LINK_DONE)
         return true;
     cache_host_open(r, why);
     return false;
@@ -164,7 +164,7 @@ void cache_redis_settle(struct cache_tier *t, struct request_ctx *ctx, struct ca
         if (!told)
             secure = cache_host_secure(r, until, true);
     }
-    if (!told && !fence->in_doubt && secure != HOST_SECURE && !CACHE_PLANT(29))
+    if (!told && !fence->in_doubt && secure != HOST_SECURE)
         fence->result = ERR_OUTCOME_UNKNOWN;
     arena_rewind(ctx->arena, mark);
 }

@@ -77,6 +77,9 @@ enum db_sqlstate_flags {
 /* THE table from SQLSTATE to enum err. flags may be NULL. */
 enum err db_sqlstate_err(const char *sqlstate, unsigned *flags);
 
+/* What the server's clock said in answer to a question that was sent at sent_us (monotonic). */
+void db_clock_note(struct db *db, int64_t server_us, int64_t sent_us);
+
 /* ---- connections ---- */
 
 enum { DB_PREPARED_MAX = 128 };
@@ -94,6 +97,7 @@ struct db_conn {
     enum db_conn_state state;
     struct db_conn *next, *prev; /* in the list of its state */
     const void *owner;           /* the request whose transaction it carries; else NULL */
+    uint64_t lane;               /* of the request it is lent to, or opened for; else 0 */
     int64_t retire_us;           /* end of its lifetime */
     int64_t idle_since_us, lent_us;
     bool answered; /* the server completed a round trip since it was lent */
@@ -108,6 +112,7 @@ struct db_conn {
 enum db_open_result {
     OPEN_OK,
     OPEN_REFUSED, /* the server is away or says no for now */
+    OPEN_ENDED,   /* terminated while it was being opened (57P01); db_conn_open tries again */
     OPEN_FULL,    /* too many connections (53300) */
     OPEN_WRONG,   /* will not work until somebody changes something */
     OPEN_LATE,    /* the time given was over */
@@ -173,6 +178,7 @@ bool db_may_repeat(struct db *db, struct request_ctx *ctx, const struct db_fault
 struct db_waiter {
     pthread_cond_t wake;
     struct db_waiter *next;
+    uint64_t lane;
     struct db_conn *given; /* handed over while it waited */
     bool room;             /* woken because a place became free: look again */
 };
@@ -189,6 +195,7 @@ struct db {
     int stop_fd;      /* eventfd: readable once db_close has begun */
     atomic_bool away; /* not up, and nothing has answered since; written under the lock */
     atomic_bool warned_of_loss;
+    _Atomic int64_t clock_ahead_us; /* the server's clock, of the monotonic one; 0: not known */
     pthread_mutex_t lock;
 
     /* Everything below is guarded by lock. Only db_pool_move changes the lists. */
@@ -223,10 +230,10 @@ struct db_conn *db_pool_reserve(struct db *db);
 void db_pool_move(struct db *db, struct db_conn *c, enum db_conn_state to);
 /* Under the lock: the state of the whole service; logs a change. */
 void db_pool_set_state(struct db *db, enum db_state state, const char *reason);
-/* Under the lock: lets the first waiter look again if a connection may be opened. */
+/* Under the lock: lets the first waiter look again that may have one, if there is one to have. */
 void db_pool_wake_for_room(struct db *db);
-/* Closes every idle connection. */
-void db_pool_retire_idle(struct db *db);
+/* Closes every idle connection now, and those that are lent when they come back. */
+void db_pool_retire(struct db *db);
 int db_pool_open_count(const struct db *db); /* under the lock: open connections */
 /* Closes a connection that db_pool_move has put into CONN_CLOSED. The lock is not held. */
 void db_pool_bury(struct db *db, struct db_conn *c);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 
 /* A tick costs no round trip while statements succeed. */
 enum { TICK_MS = 250, PING_AFTER_MS = 700, PING_MS = 500 };
@@ -71,9 +72,14 @@ static void note_hanging(struct db *db)
 /* Asks on a connection that is CONN_BUSY, and returns it. */
 static void ping_on(struct db *db, struct db_conn *c)
 {
-    PGresult *res = db_conn_ask(c, "SELECT 1", deadline_in_ms(PING_MS), db->stop_fd);
+    const int64_t sent_us = clock_mono_us();
+    PGresult *res =
+        db_conn_ask(c, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+                    deadline_in_ms(PING_MS), db->stop_fd);
     bool hangs = !res && errno != ECANCELED && PQstatus(c->pg) == CONNECTION_OK;
     c->answered = res && PQresultStatus(res) == PGRES_TUPLES_OK;
+    if (c->answered)
+        db_clock_note(db, strtoll(PQgetvalue(res, 0, 0), NULL, 10), sent_us);
     PQclear(res);
     if (hangs)
         note_hanging(db);

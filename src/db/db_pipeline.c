@@ -29,7 +29,7 @@ static void results_clear(void *arg)
 
 static const char limits_sql[] = "SELECT set_config('parley.tenant', $1, true), "
                                  "set_config('statement_timeout', $2, true), "
-                                 "set_config('lock_timeout', $3, true)";
+                                 "set_config('lock_timeout', $3, true), clock_timestamp()";
 static const struct db_stmt limits_stmt = {"parley_limits", limits_sql};
 
 void db_limits_step(const struct db *db, const struct request_ctx *ctx, struct db_limits *limits,
@@ -223,6 +223,16 @@ static bool send_steps(struct db *db, struct db_conn *c, struct request_ctx *ctx
     return true;
 }
 
+static void note_clock(struct db *db, const struct db_step *steps, int n_steps, int64_t sent_us)
+{
+    for (int i = 0; i < n_steps; i++)
+        if (steps[i].stmt == &limits_stmt && steps[i].result) {
+            struct db_rows rows;
+            db_rows_from(&rows, steps[i].result);
+            db_clock_note(db, db_get_time(&rows, 0, 3), sent_us);
+        }
+}
+
 enum db_fault_kind db_pipeline_run(struct db *db, struct db_conn *c, struct request_ctx *ctx,
                                    struct db_step *steps, int n_steps, struct db_fault *f)
 {
@@ -258,9 +268,10 @@ enum db_fault_kind db_pipeline_run(struct db *db, struct db_conn *c, struct requ
     /* Those opened beside a lost connection have most likely lost their server too, and a repeated
      * read must not meet with one of them. */
     if (f->suspect || f->kind == FAULT_LOST)
-        db_pool_retire_idle(db);
+        db_pool_retire(db);
     c->answered = c->answered || r.synced;
 
+    note_clock(db, steps, n_steps, began);
     int64_t took = clock_mono_us() - began;
     ctx->trace.sql_us += took;
     ctx->trace.round_trips++;

@@ -124,13 +124,36 @@ static void waiter_remove(struct db *db, struct db_waiter *w)
     publish(db);
 }
 
-static void waiter_wake(struct db *db, struct db_conn *given)
+/* Requests that wait for one row, which somebody may keep locked, leave a quarter of the pool, and
+ * at least one connection where there are two, to all others. */
+static bool lane_full(const struct db *db, uint64_t lane)
+{
+    const int most = db->max > 1 ? db->max - (db->max + 3) / 4 : 1;
+    int n = 0;
+    if (lane == 0)
+        return false;
+    for (const struct db_conn *c = db->lists[CONN_BUSY].first; c; c = c->next)
+        n += c->lane == lane;
+    for (const struct db_conn *c = db->lists[CONN_OPENING].first; c; c = c->next)
+        n += c->lane == lane;
+    return n >= most;
+}
+
+/* The first that may have a connection. False if there is none. */
+static bool waiter_wake(struct db *db, struct db_conn *given)
 {
     struct db_waiter *w = db->first_waiter;
+    while (w && lane_full(db, w->lane))
+        w = w->next;
+    if (!w)
+        return false;
     waiter_remove(db, w);
     w->given = given;
     w->room = !given;
+    if (given)
+        given->lane = w->lane;
     pthread_cond_signal(&w->wake);
+    return true;
 }
 
 static bool may_open(const struct db *db)
@@ -146,8 +169,9 @@ static bool may_open(const struct db *db)
 
 void db_pool_wake_for_room(struct db *db)
 {
-    if (db->first_waiter && may_open(db))
-        waiter_wake(db, NULL);
+    /* Idle ones are there beside waiters whose lane was full. */
+    if (db->first_waiter && (db->lists[CONN_IDLE].n > 0 || may_open(db)))
+        (void)waiter_wake(db, NULL);
 }
 
 /* ---- opening ---- */
@@ -178,8 +202,8 @@ static void back_off(struct db *db, enum db_state state, const char *why)
     if (db_pool_open_count(db) == 0)
         atomic_store(&db->away, true);
     /* There is nothing to wait for any more. */
-    while (db->first_waiter && db->lists[CONN_BUSY].n == 0)
-        waiter_wake(db, NULL);
+    while (db->lists[CONN_BUSY].n == 0 && waiter_wake(db, NULL))
+        ;
 }
 
 /* Under the lock: what came of an attempt. late: the whole of connect_ms was spent. */
@@ -256,23 +280,28 @@ static void discard(struct db *db, struct db_conn *c)
 enum next { NEXT_TAKE, NEXT_OPEN, NEXT_WAIT, NEXT_REFUSE };
 
 /* Under the lock: what a thread that wants a connection does. */
-static enum next choose(struct db *db, struct db_conn **c)
+static enum next choose(struct db *db, uint64_t lane, struct db_conn **c)
 {
-    *c = db->lists[CONN_IDLE].first;
+    const bool full = lane_full(db, lane);
+    *c = full ? NULL : db->lists[CONN_IDLE].first;
     if (*c) {
+        (*c)->lane = lane;
         db_pool_move(db, *c, CONN_BUSY);
         return NEXT_TAKE;
     }
-    *c = db_pool_reserve(db);
-    if (*c)
+    *c = full ? NULL : db_pool_reserve(db);
+    if (*c) {
+        (*c)->lane = lane;
         return NEXT_OPEN;
+    }
     return db->backoff_ms > 0 ? NEXT_REFUSE : NEXT_WAIT;
 }
 
 /* Under the lock. A connection handed over, or NULL: time is up (*late) or there is room. */
-static struct db_conn *wait_turn(struct db *db, struct deadline limit, bool in_front, bool *late)
+static struct db_conn *wait_turn(struct db *db, struct deadline limit, uint64_t lane, bool in_front,
+                                 bool *late)
 {
-    struct db_waiter w = {.next = NULL};
+    struct db_waiter w = {.lane = lane};
     struct timespec until = {.tv_sec = limit.at_us / 1000000,
                              .tv_nsec = limit.at_us % 1000000 * 1000};
     pthread_condattr_t attr;
@@ -293,16 +322,16 @@ static struct db_conn *wait_turn(struct db *db, struct deadline limit, bool in_f
 }
 
 /* in_front: of those that wait already. */
-static enum err acquire(struct db *db, struct deadline limit, bool in_front, struct db_conn **out,
-                        char *why, size_t why_n)
+static enum err acquire(struct db *db, struct deadline limit, uint64_t lane, bool in_front,
+                        struct db_conn **out, char *why, size_t why_n)
 {
     for (;;) {
         struct db_conn *c;
         bool late = false;
         pthread_mutex_lock(&db->lock);
-        enum next next = choose(db, &c);
+        enum next next = choose(db, lane, &c);
         if (next == NEXT_WAIT) {
-            c = wait_turn(db, limit, in_front, &late);
+            c = wait_turn(db, limit, lane, in_front, &late);
             in_front = true; /* it has waited */
         } else if (next == NEXT_REFUSE) {
             snprintf(why, why_n, "%s", db->reason);
@@ -340,8 +369,8 @@ enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, const void *own
     char why[200] = "";
     int64_t began = clock_mono_us();
     struct deadline limit = deadline_in_ms(db->set.acquire_ms);
-    enum err rc =
-        acquire(db, deadline_earlier(limit, ctx->deadline), ctx->urgent, out, why, sizeof(why));
+    enum err rc = acquire(db, deadline_earlier(limit, ctx->deadline), ctx->lane, ctx->urgent, out,
+                          why, sizeof(why));
     int64_t took = clock_mono_us() - began;
     ctx->trace.pool_us += took;
     if (db->slot)
@@ -375,13 +404,12 @@ void db_pool_release(struct db *db, struct db_conn *c)
     if (!c->pinged)
         c->idle_since_us = now;
     c->owner = NULL;
+    c->lane = 0;
     c->answered = c->pinged = false;
     if (!keep) {
         db_pool_move(db, c, CONN_CLOSED);
         db_pool_wake_for_room(db);
-    } else if (db->first_waiter) {
-        waiter_wake(db, c); /* stays CONN_BUSY: from one thread to the next */
-    } else {
+    } else if (!waiter_wake(db, c)) { /* else it stays CONN_BUSY: from one thread to the next */
         db_pool_move(db, c, CONN_IDLE);
     }
     pthread_mutex_unlock(&db->lock);

@@ -20,6 +20,25 @@ static void set_timeouts(int fd, int ms)
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
 }
 
+/* Room for one more connection. A server that leaves takes all that wait. */
+static bool reserve(struct fcgi_server *s)
+{
+    pthread_mutex_lock(&s->lock);
+    const bool room = s->n_conns < s->settings.connections || !s->listening;
+    s->n_conns += room;
+    pthread_mutex_unlock(&s->lock);
+    return room;
+}
+
+/* Under the lock. */
+static void give_room(struct fcgi_server *s)
+{
+    s->n_conns--;
+    /* Fails without memory in the kernel: the next one to close tries again. */
+    (void)fcgi_listener_watch(s);
+}
+
+/* Into the room that was reserved. */
 static void list_add(struct fcgi_server *s, struct fcgi_conn *c)
 {
     pthread_mutex_lock(&s->lock);
@@ -28,7 +47,6 @@ static void list_add(struct fcgi_server *s, struct fcgi_conn *c)
     if (c->next)
         c->next->prev = c;
     s->conns = c;
-    s->n_conns++;
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -41,7 +59,7 @@ static void list_remove(struct fcgi_server *s, struct fcgi_conn *c)
         s->conns = c->next;
     if (c->next)
         c->next->prev = c->prev;
-    s->n_conns--;
+    give_room(s);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -57,19 +75,30 @@ static bool arm(struct fcgi_server *s, struct fcgi_conn *c, int op)
     return !fcgi_conn_take(c);
 }
 
+/* Why accept failed: whether to try again at once. */
+static bool again(int reason)
+{
+    /* EINVAL: it was shut down, and stays readable until this worker leaves. */
+    if (reason == EMFILE || reason == ENFILE || reason == ENOMEM || reason == ENOBUFS ||
+        reason == EINVAL)
+        (void)poll(NULL, 0, ACCEPT_PAUSE_MS);
+    /* EAGAIN: another thread or process was first. */
+    return reason == EINTR || reason == ECONNABORTED;
+}
+
 bool fcgi_conn_accept(struct fcgi_server *s)
 {
+    if (!reserve(s))
+        return false;
     int fd = accept4(s->settings.listen_fd, NULL, NULL, SOCK_CLOEXEC);
-    if (fd < 0) {
-        /* EINVAL: it was shut down, and stays readable until this worker leaves. */
-        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS ||
-            errno == EINVAL)
-            (void)poll(NULL, 0, ACCEPT_PAUSE_MS);
-        /* EAGAIN: another thread or process was first. */
-        return errno == EINTR || errno == ECONNABORTED;
-    }
-    struct fcgi_conn *c = calloc(1, sizeof *c);
+    const int reason = errno;
+    struct fcgi_conn *c = fd >= 0 ? calloc(1, sizeof *c) : NULL;
     if (!c) {
+        pthread_mutex_lock(&s->lock);
+        give_room(s);
+        pthread_mutex_unlock(&s->lock);
+        if (fd < 0)
+            return again(reason);
         close(fd);
         return true;
     }

@@ -45,7 +45,8 @@ struct fcgi_server {
     pthread_cond_t ended;
     struct fcgi_conn *conns;
     size_t n_conns;
-    bool listening; /* the listener is in the epoll */
+    bool listening; /* new connections are wanted */
+    bool watched;   /* the listener is in the epoll: while there is room for another connection */
     int n_live;     /* threads that have not ended */
     struct fcgi_thread *threads;
     int n_threads;
@@ -53,8 +54,11 @@ struct fcgi_server {
 
 /* ---- connection.c ---- */
 
-/* Takes one connection from the listener and parks it. False when there is none. */
+/* Takes one connection from the listener and parks it. False when there is none, or no room. */
 bool fcgi_conn_accept(struct fcgi_server *s);
+/* Under the lock: puts the listener into the epoll, if there is room for another connection. False:
+ * the kernel has no memory for it. */
+bool fcgi_listener_watch(struct fcgi_server *s);
 /* Arms c in the epoll; from then on it belongs to whoever gets its event. False: it is still the
  * caller's, to be closed. */
 MUSTCHECK bool fcgi_conn_park(struct fcgi_server *s, struct fcgi_conn *c);

@@ -43,25 +43,37 @@ static void serve(struct fcgi_thread *t, struct fcgi_conn *c)
         fcgi_conn_close(s, c);
 }
 
-static int add_listener(struct fcgi_server *s)
+bool fcgi_listener_watch(struct fcgi_server *s)
 {
     /* The listener is in the epoll of every worker: one of them is to be woken, not all. */
     struct epoll_event e = {.events = EPOLLIN | EPOLLEXCLUSIVE,
                             .data = {.ptr = &s->settings.listen_fd}};
-    return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->settings.listen_fd, &e);
+    if (s->watched || !s->listening || s->n_conns >= s->settings.connections)
+        return true;
+    s->watched = epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->settings.listen_fd, &e) == 0;
+    return s->watched;
+}
+
+/* Under the lock. */
+static void unwatch_listener(struct fcgi_server *s)
+{
+    if (s->watched)
+        (void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->settings.listen_fd, NULL);
+    s->watched = false;
 }
 
 /* The kernel wakes the first of those that wait for the listener, as long as a thread of it is
  * idle: that one would get nearly all connections, and nginx keeps them. So whoever took one goes
- * to the end. A connection that comes in between is seen by the listener's return. */
+ * to the end. A connection that comes in between is seen by the listener's return. Where there is
+ * no room left, it returns when a connection is closed. */
 static void wait_behind_the_others(struct fcgi_server *s)
 {
-    for (bool added = false; !added;) {
+    for (bool done = false; !done;) {
         pthread_mutex_lock(&s->lock);
-        (void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->settings.listen_fd, NULL);
-        added = !s->listening || add_listener(s) == 0;
+        unwatch_listener(s);
+        done = fcgi_listener_watch(s);
         pthread_mutex_unlock(&s->lock);
-        if (!added)
+        if (!done)
             (void)poll(NULL, 0, LISTEN_PAUSE_MS); /* no memory in the kernel */
     }
 }
@@ -134,8 +146,8 @@ static enum err watch(struct fcgi_server *s)
     struct epoll_event wake = {.events = EPOLLIN, .data = {.ptr = &s->wake_fd}};
     if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->wake_fd, &wake) != 0)
         return ERR_INTERNAL;
-    s->listening = add_listener(s) == 0;
-    return s->listening ? ERR_NONE : ERR_INTERNAL;
+    s->listening = true;
+    return fcgi_listener_watch(s) ? ERR_NONE : ERR_INTERNAL;
 }
 
 /* No thread is left. */
@@ -166,6 +178,8 @@ enum err fcgi_server_start(const struct fcgi_settings *settings, struct fcgi_ser
     if (!s)
         return ERR_NOMEM;
     s->settings = *settings;
+    if (s->settings.connections == 0)
+        s->settings.connections = SIZE_MAX;
     s->epoll_fd = s->wake_fd = -1;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->ended, NULL);
@@ -190,8 +204,7 @@ static void stop_listening(struct fcgi_server *s, bool take_waiting)
     pthread_mutex_lock(&s->lock);
     const bool first = s->listening;
     s->listening = false;
-    if (first)
-        (void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->settings.listen_fd, NULL);
+    unwatch_listener(s);
     pthread_mutex_unlock(&s->lock);
     if (!first)
         return;

@@ -2,10 +2,12 @@
 #include "parley/obs/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/types.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "parley/base/clock.h"
@@ -146,10 +148,33 @@ void log_end(struct log_line *l)
     struct sv line = log_finish(l);
     ssize_t n = 0;
 
-    /* There is nowhere to report a failure to, and a log must never stop the service. */
-    do
-        n = write(STDERR_FILENO, line.p, line.n);
-    while (n < 0 && errno == EINTR);
+    /* There is nowhere to report a failure to, and a log must never stop the service: whoever reads
+     * a pipe or a socket slower than it is written loses lines (see log_open). A file that is full
+     * holds the beginning of one. */
+    do {
+        n = send(STDERR_FILENO, line.p, line.n, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n < 0 && errno == ENOTSOCK)
+            n = write(STDERR_FILENO, line.p, line.n);
+    } while (n < 0 && errno == EINTR);
+}
+
+void log_open(void)
+{
+    struct stat st;
+    if (fstat(STDERR_FILENO, &st) != 0 || !(S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)))
+        return;
+    /* Opened anew: O_NONBLOCK belongs to what is shared with whoever started this program, its
+     * shell and its terminal among them. */
+    int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)dup2(fd, STDERR_FILENO);
+        close(fd);
+    } else if (S_ISFIFO(st.st_mode)) {
+        /* Another user's pipe. Who shares its end writes a log into it, too. */
+        int flags = fcntl(STDERR_FILENO, F_GETFL);
+        if (flags >= 0)
+            (void)fcntl(STDERR_FILENO, F_SETFL, flags | O_NONBLOCK);
+    }
 }
 
 void log_say(enum log_level level, const char *event, const char *fmt, ...)

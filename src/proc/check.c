@@ -155,12 +155,15 @@ int check_run(const struct config *cfg, const struct command_line *line)
     char said[640];
     (void)line;
     printf("configuration: ok\n");
+    descriptors_raise();
+    bool good = descriptors_enough(cfg, said, sizeof said);
+    printf("open files: %s\n", good ? "ok" : said);
     printf("draining: %" PRId64
            " s; nginx's keepalive_time and keepalive_timeout must be shorter%s\n",
            cfg->drain_s,
            cfg->drain_s <= NGINX_KEEPALIVE_S ? ", and the delivered 15 s would not be" : "");
     /* All of them, whatever the first one says. */
-    bool good = check_directory(cfg->listen);
+    good = check_directory(cfg->listen) && good;
     good = check_directory(cfg->admin) && good;
     good = check_db(cfg, said, sizeof said) && good;
     printf("%s\n", said);

@@ -9,6 +9,7 @@
 #include "parley/base/sv.h"
 #include "parley/cache/cache.h"
 #include "parley/db/migrate.h"
+#include "parley/obs/log.h"
 
 enum { WORDS_MAX = 3 };
 
@@ -117,6 +118,7 @@ static void say(void *arg, const char *line)
 static int run_serve(const struct config *cfg, const struct command_line *line)
 {
     (void)line;
+    log_open();
     return supervisor_run(cfg, worker_main, check_db);
 }
 

@@ -1,7 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 #include "proc_internal.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A descriptor below 3 that was closed would be a socket's soon, and get what is meant for people.
+ */
+static void open_standard(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
-    return cli_run(argc, argv);
+    open_standard();
+    const int status = cli_run(argc, argv);
+    /* A pipe or a disk that did not take all of it. */
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    fprintf(stderr, "parley: the output could not be written: %s\n", strerror(errno));
+    return status == EXIT_GOOD ? EXIT_FAULT : status;
 }

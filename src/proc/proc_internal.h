@@ -52,6 +52,18 @@ void shared_begin(struct shared *s, size_t slot);
 /* After it ended: nothing of it is open any more. */
 void shared_end(struct shared *s, size_t slot);
 
+/* ---- descriptors.c ---- */
+
+/* Most connections to the operations' socket of a worker. */
+enum { DESCRIPTORS_ADMIN = 8 };
+
+/* Takes the soft limit of open files to the hard one. */
+void descriptors_raise(void);
+/* How many connections of nginx a worker may hold. */
+int64_t descriptors_for_nginx(const struct config *cfg);
+/* False, and one line, when the limit cannot be enough. */
+bool descriptors_enough(const struct config *cfg, char *why, size_t n);
+
 /* ---- listener.c ---- */
 
 struct listener {
@@ -84,8 +96,9 @@ struct respawn {
     bool looping; /* RESPAWN_DEATHS of them within a minute */
 };
 
-/* Notes a death and gives the time to wait: 100 ms, doubled up to 5 s while it dies young. */
-int64_t respawn_after_death(struct respawn *r, int64_t started_us, int64_t now_us);
+/* Notes a death and gives the time to wait: 100 ms, doubled up to 5 s while it dies before it has
+ * ever been ready. One that has served is missed: whatever killed it, waiting helps nobody. */
+int64_t respawn_after_death(struct respawn *r, bool served, int64_t now_us);
 
 /* ---- signals.c ---- */
 

@@ -133,6 +133,10 @@ static void begin(struct supervisor *s)
         refuse(s, "%s cannot change while the service runs: stop it and start it", fixed);
         return;
     }
+    if (!descriptors_enough(s->next->cfg, why, sizeof why)) {
+        refuse(s, "%s", why);
+        return;
+    }
     shared_clear_reason(s->shared);
     s->due_us = clock_mono_us() + server_us(s->next->cfg) + check_margin_us;
     s->checker = fork();

@@ -106,6 +106,7 @@ static enum err start_servers(struct worker *w)
     const struct fcgi_settings admin = {
         .listen_fd = w->run->admin_fd,
         .threads = 1,
+        .connections = DESCRIPTORS_ADMIN,
         .max_body = 1024,
         .arena_limit = ARENA_BASE,
         .io_timeout_ms = (int)cfg->request_ms,
@@ -115,6 +116,7 @@ static enum err start_servers(struct worker *w)
     struct fcgi_settings handlers = admin;
     handlers.listen_fd = w->run->listen_fd;
     handlers.threads = (int)cfg->threads;
+    handlers.connections = (size_t)descriptors_for_nginx(cfg);
     handlers.max_body = (size_t)cfg->max_body;
     handlers.arena_limit =
         ARENA_BASE + ARENA_COPIES * ((size_t)cfg->max_body + (size_t)cfg->page_bytes);

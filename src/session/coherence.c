@@ -38,10 +38,10 @@ static struct session windowed(const struct session *session)
     return w;
 }
 
-static bool encode_value(struct request_ctx *ctx, const struct session *session,
+static bool encode_value(struct sessions *s, struct request_ctx *ctx, const struct session *session,
                          struct cache_value *out)
 {
-    int64_t left_ms = (session->expires_at - clock_wall_us()) / 1000;
+    int64_t left_ms = (session->expires_at - db_now_us(s->db)) / 1000;
     if (left_ms <= 0)
         return false;
     struct session window = windowed(session);
@@ -76,10 +76,10 @@ enum err coherent_reachable(struct sessions *s, struct request_ctx *ctx)
 }
 
 /* Whether a tier's value answers a read of n messages. */
-static bool answers(struct request_ctx *ctx, struct sv id, const struct cache_value *value,
-                    size_t n, struct session *out)
+static bool answers(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                    const struct cache_value *value, size_t n, struct session *out)
 {
-    return decode_value(ctx, id, value, out) && !session_is_expired(out, clock_wall_us()) &&
+    return decode_value(ctx, id, value, out) && !session_is_expired(out, db_now_us(s->db)) &&
            has_enough(out, n);
 }
 
@@ -88,7 +88,7 @@ static bool read_unverified(struct sessions *s, struct request_ctx *ctx, struct 
 {
     struct cache_value value;
     bool found = cache_read_unverified(s->cache, ctx, key_of(ctx, id), &value) &&
-                 answers(ctx, id, &value, n, out);
+                 answers(s, ctx, id, &value, n, out);
     if (found)
         out->degraded = true;
     return found;
@@ -126,7 +126,7 @@ static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct
     struct cache_ticket ticket = {.usable = false};
     struct cache_value value;
     if (s->cache && cache_read(s->cache, ctx, key_of(ctx, id), &value, &ticket) &&
-        answers(ctx, id, &value, n, out)) {
+        answers(s, ctx, id, &value, n, out)) {
         out->degraded = !is_up(s, ctx);
         return ERR_NONE;
     }
@@ -140,7 +140,7 @@ static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct
     if (e != ERR_NONE)
         return e;
     bool whole = out->n_messages >= SESSION_WINDOW || has_enough(out, SESSION_WINDOW);
-    if (s->cache && ticket.usable && whole && encode_value(ctx, out, &value))
+    if (s->cache && ticket.usable && whole && encode_value(s, ctx, out, &value))
         cache_fill(s->cache, ctx, key_of(ctx, id), &ticket, &value);
     return ERR_NONE;
 }
@@ -154,11 +154,23 @@ enum err coherent_read(struct sessions *s, struct request_ctx *ctx, struct sv id
     return e;
 }
 
+/* Whoever writes to a session waits for its row. FNV-1a: two sessions may well share a lane. */
+static uint64_t lane_of(struct cache_key key)
+{
+    const struct sv part[] = {key.tenant, SV("/"), key.id};
+    uint64_t h = UINT64_C(14695981039346656037);
+    for (size_t i = 0; i < ARRAY_LEN(part); i++)
+        for (size_t k = 0; k < part[i].n; k++)
+            h = (h ^ (unsigned char)part[i].p[k]) * UINT64_C(1099511628211);
+    return h | 1;
+}
+
 enum err coherent_begin(struct sessions *s, struct request_ctx *ctx, struct sv id,
                         struct coherent_write *w)
 {
     memset(w, 0, sizeof(*w));
     w->key = key_of(ctx, id);
+    ctx->lane = lane_of(w->key);
     enum err e = coherent_reachable(s, ctx);
     if (e != ERR_NONE || !s->cache)
         return e;
@@ -186,7 +198,7 @@ enum err coherent_end(struct sessions *s, struct request_ctx *ctx, struct cohere
     w->fence.in_doubt = result == ERR_OUTCOME_UNKNOWN;
     struct cache_value value;
     const struct cache_value *put = NULL;
-    if (result == ERR_NONE && now && encode_value(ctx, now, &value))
+    if (result == ERR_NONE && now && encode_value(s, ctx, now, &value))
         put = &value;
     /* What the fence found was right then, and this writer has not changed it. If another one has,
      * it has yet to settle, which drops the value again before its answer, or has settled, and then

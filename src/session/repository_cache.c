@@ -5,7 +5,11 @@
 /* clang-format off */
 static const struct db_stmt look = {
     "cache_look",
-    "SELECT epoch, held_until > clock_timestamp() AS held, dirty FROM cache_state"};
+    /* A hold that reaches further than any can was made before this clock was set back. */
+    "WITH set_back AS (UPDATE cache_state"
+    " SET held_until = clock_timestamp() + $1 * interval '1 millisecond'"
+    " WHERE $1 > 0 AND held_until > clock_timestamp() + $1 * interval '1 millisecond')"
+    " SELECT epoch, held_until > clock_timestamp() AS held, dirty FROM cache_state"};
 
 static const struct db_stmt hold = {
     "cache_hold",
@@ -40,7 +44,7 @@ static enum err ask(void *arg, enum cache_ask what, uint64_t n, struct deadline 
     if (!arena)
         return ERR_NOMEM;
     ctx_init(&ctx, arena, until, SV(""), SV("cache"));
-    enum err e = db_query(arg, &ctx, retry, stmt[what], p, what == CACHE_LOOK ? 0 : 1, &rows, NULL);
+    enum err e = db_query(arg, &ctx, retry, stmt[what], p, 1, &rows, NULL);
     if (e == ERR_NONE && rows.count > 0) {
         out->epoch = (uint64_t)db_get_i64(&rows, 0, db_column(&rows, "epoch"));
         out->held = db_get_bool(&rows, 0, db_column(&rows, "held"));

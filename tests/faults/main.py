@@ -12,7 +12,7 @@ import secrets
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.dirname(HERE) + "/system")
+sys.path.insert(1, os.path.dirname(HERE) + "/system")  # behind HERE: names may be in both
 
 # pylint: disable=wrong-import-position
 from runner import run  # noqa: E402

@@ -223,7 +223,8 @@ class Postgres(Server):
 
     def create(self, fsync):
         """Makes the cluster. Without fsync it is faster, and as safe as long as the machine runs."""
-        os.mkdir(self.dir, 0o700)
+        # A test may have put a disk there.
+        os.makedirs(self.dir, 0o700, exist_ok=True)
         options = {}
         if self.user:
             shutil.chown(self.dir, self.user, self.user)

@@ -194,21 +194,5 @@ class Fairness(OverloadTest):
         self.assertLess(waited * 2, served)
 
 
-class Pool(OverloadTest):
-    """One connection."""
-    env = {"PARLEY_WORKERS": "1", "PARLEY_THREADS": "8", "PARLEY_POOL_MIN": "1", "PARLEY_POOL_MAX": "1",
-           "PARLEY_ACQUIRE_MS": "200", "PARLEY_QUEUE_MS": "0", "REDIS_URL": None, "PARLEY_SWEEP": "0"}
-
-    def test_exhausted(self):
-        """Fails if a request waits for a connection without a bound: tried."""
-        stored = rows(self.stack)
-        with Lock(self.stack, "locked"):
-            answers = self.burst(8, LOCKED)
-            refused = self.overloaded(answers)
-        self.assertGreaterEqual(len(refused), 4)
-        self.assertEqual(rows(self.stack), stored)
-        self.assertEqual(self.client.post(LOCKED + "/messages", message("after")).status, 201)
-
-
 if __name__ == "__main__":
     unittest.main()

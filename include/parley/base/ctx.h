@@ -39,6 +39,8 @@ struct request_ctx {
     int64_t sessions_max; /* how many open sessions the tenant may have; 0: any number */
     bool tiers_only;      /* its key could not be confirmed: as if PostgreSQL were away */
     bool urgent;          /* first in the queue for a connection: others wait for its answer */
+    uint64_t lane;        /* requests that may wait for one row have the same; 0: none. They are
+                           * lent a part of the connections only */
     struct sv request_id;
     struct err_info err;
     struct request_trace trace;

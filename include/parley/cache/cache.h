@@ -72,7 +72,8 @@ void cache_shared_bury(struct cache_shared *shared, pid_t pid);
  * The record of the cache epoch that all hosts share: the caller's, since this room has no
  * database. What may be asked:
  *
- *   - CACHE_LOOK: what it says.
+ *   - CACHE_LOOK, n in ms: what it says. A hold that lasts for longer than that, since the record's
+ *     clock was set back, is made to last so long; 0: it stays.
  *
  *   - CACHE_HOLD, n in ms: bars all hosts from Redis for so long, at least, and makes it dirty.
  *

@@ -64,6 +64,12 @@ void db_status(struct db *db, struct db_status *out);
  * PostgreSQL may go or come at any instant. */
 bool db_is_up(const struct db *db);
 
+/* The time by the server's clock, which alone decides what is expired: this host's may be another
+ * one, and be set. What it said when it was last asked, at most a second ago unless it is away, and
+ * what has passed since; this host's own time before the first answer. Ahead of the server by the
+ * time that a statement took to get there, and never behind, unless its clock was set. */
+int64_t db_now_us(const struct db *db);
+
 /* ---- statements ---- */
 
 /* A statement: static storage, compared by address. name is its prepared name and its label. */

@@ -37,8 +37,11 @@ void log_sv(struct log_line *l, const char *key, struct sv value); /* JSON-escap
 void log_str(struct log_line *l, const char *key, const char *value);
 void log_int(struct log_line *l, const char *key, int64_t value);
 void log_bool(struct log_line *l, const char *key, bool value);
-/* Ends the line and writes it to descriptor 2. */
+/* Ends the line and writes it to descriptor 2; what cannot be written is lost. */
 void log_end(struct log_line *l);
+/* From here on no line waits for who reads the log: one that does not fit into the pipe is lost.
+ * Once, at the start of a process that serves. */
+void log_open(void);
 /* The finished line without writing it, for tests; borrowed from l. */
 struct sv log_finish(struct log_line *l);
 

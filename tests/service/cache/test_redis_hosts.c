@@ -2,7 +2,7 @@
 /*
  * Redis killed, stopped, emptied and replaced, and hosts that are cut off from it or from the
  * record, one case at a time. v1 is what Redis holds before, v2 what is written meanwhile; nobody
- * may read v1 after v2 is acknowledged. "Fails if … (plant n)": tests/plants/cache takes the rule
+ * may read v1 after v2 is acknowledged. "Fails if …": tests/plants/cache-*.patch take the rules
  * out.
  */
 #include <stdio.h>
@@ -48,8 +48,8 @@ static void end_fault(enum fault fault)
         redis_control("start");
 }
 
-/* Fails if the marker, or the run id in it, is not compared (plants 20, 21: what REPLACED brings
- * back is read), and if a lease of one host outlives a life of its breaker (plant 28, STOPPED). */
+/* Fails if the marker, or the run id in it, is not compared (what REPLACED brings back is
+ * read), and if a lease of one host outlives a life of its breaker (STOPPED). */
 static void one_host(void)
 {
     for (enum fault fault = KILLED; fault < FAULTS; fault++) {
@@ -86,7 +86,7 @@ static void one_host(void)
     }
 }
 
-/* Fails with plants 20 and 21, too, and if the record gives a lease while it is dirty (25). */
+/* Fails as the one before, and if the record gives a lease while it is dirty. */
 static void two_hosts(void)
 {
     for (enum fault fault = KILLED; fault < FAULTS; fault++) {
@@ -146,7 +146,7 @@ static void poll_reading(struct hosts *h, int i)
     expect_not(h->host[i].cache, 1);
 }
 
-/* Fails if a lease is not checked, not waited for, or nobody holds (plants 22, 23, 24). */
+/* Fails if a lease is not checked, not waited for, or nobody holds. */
 static void cut_off_and_back(void)
 {
     struct hosts h;
@@ -173,7 +173,7 @@ static void cut_off_and_back(void)
 }
 
 /* Its hold runs out, and what Redis holds is left behind all the same. Fails if nobody raises the
- * epoch after a hold (plant 25). */
+ * epoch after a hold. */
 static void cut_off_and_dead(void)
 {
     struct hosts h;
@@ -186,7 +186,7 @@ static void cut_off_and_dead(void)
 }
 
 /* Its holds stop for so long that host 1 uses Redis again; then it writes v3. Fails if the wait for
- * leases does not begin anew after a gap (plant 27). */
+ * leases does not begin anew after a gap. */
 static void cut_off_with_a_gap(void)
 {
     struct hosts h;
@@ -203,7 +203,7 @@ static void cut_off_with_a_gap(void)
 
 /* Its fence is set when it is cut off: what is committed is acknowledged only when it is safe, and
  * not at all if the record cannot be reached either. Fails if a settling that fails counts as one
- * (plant 29). */
+ *. */
 static void cut_off_before_the_settling(void)
 {
     for (int away = 0; away < 2; away++) {
@@ -235,7 +235,7 @@ static void cut_off_before_the_settling(void)
 }
 
 /* Host 1 cannot reach the record: its lease ends, and host 0 does not wait longer than that. Fails
- * with plants 22 and 23. */
+ * if a lease is not checked, or not waited for. */
 static void lease_runs_out(void)
 {
     struct hosts h;
@@ -261,7 +261,7 @@ static void lease_runs_out(void)
 
 /* Somebody raised the record and died before it set the marker. Host 0 knows, host 1 has a lease of
  * before; and the record is held, so that nobody can raise it. Fails if a settling leaves a marker
- * in force that is not its own (plant 30). */
+ * in force that is not its own. */
 static void raised_and_not_marked(void)
 {
     struct hosts h;
@@ -309,7 +309,7 @@ static void raised_by_another(void)
 
 /* Two write at once; the one that commits last dies without a word, and the other one stores what
  * it made before. Nobody was told of the dead one's write, but what Redis has may not stay. Fails
- * if a burial leaves Redis alone (plant 32). */
+ * if a burial leaves Redis alone. */
 static void killed_beside_another(void)
 {
     struct rig rig;

@@ -5,8 +5,8 @@
  * the record, die, or have their leases run out. The record of versions is the test's own. A hit
  * must be at least as new as the newest version that was acknowledged when the read began.
  *
- * PARLEY_TEST_SEED repeats a run, PARLEY_TEST_SCALE shortens it. Fails with the plants 20, 21 and
- * 23 to 26 of tests/plants/cache, and nearly always with 22.
+ * PARLEY_TEST_SEED repeats a run, PARLEY_TEST_SCALE shortens it. Fails with each of
+ * tests/plants/cache-*.patch that names it. Part of make test-faults, with the seed of that.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -396,4 +396,4 @@ static void interleavings(void)
     hosts_forget();
 }
 
-SUITE(interleave, "service/cache/redis_interleave", {"interleavings", interleavings})
+SUITE(interleave, "faults/redis_interleave", {"interleavings", interleavings})

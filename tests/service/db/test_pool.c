@@ -56,6 +56,7 @@ struct seeker {
     enum err rc;
     int pid, retry_after;
     bool urgent;
+    uint64_t lane;
     _Atomic int *turns;
     int turn; /* when it got its connection */
 };
@@ -68,6 +69,7 @@ static void *seek(void *arg)
     struct db_conn *c;
     ctx_init(&ctx, arena, deadline_in_ms(10000), SV("t1"), SV("r2"));
     ctx.urgent = s->urgent;
+    ctx.lane = s->lane;
     s->rc = db_pool_acquire(s->fx->db, &ctx, NULL, &c);
     s->retry_after = ctx.err.retry_after_s;
     if (s->rc == ERR_NONE) {
@@ -130,6 +132,36 @@ static void urgent_goes_before_those_that_wait(void)
         CU_ASSERT_EQUAL(s[i].turn, s[i].urgent ? 0 : i + 1);
     }
     release_n(&fx, c, MAX);
+    fx_close(&fx);
+}
+
+/* Of 20 connections requests that wait for one row get 15, others the rest, past those that wait.
+ * Fails if one lane may have all: tests/plants/pool-for-one-session. */
+static void one_lane_leaves_room(void)
+{
+    enum { MOST = MAX - MAX / 4, LANE = 7 };
+    struct fx fx;
+    struct db_conn *c[MAX];
+    struct seeker same = {.fx = &fx, .lane = LANE}, other = {.fx = &fx};
+    pthread_t thread[2];
+    fx_open(&fx, NULL);
+    fx.ctx.lane = LANE;
+    acquire_n(&fx, c, MOST);
+    CU_ASSERT_EQUAL(pthread_create(&thread[0], NULL, seek, &same), 0);
+    CU_ASSERT_TRUE(fx_wait_waiting(&fx, 1));
+    fx.ctx.lane = 0;
+    acquire_n(&fx, c + MOST, MAX - MOST);
+    CU_ASSERT_EQUAL(pthread_create(&thread[1], NULL, seek, &other), 0);
+    CU_ASSERT_TRUE(fx_wait_waiting(&fx, 2));
+    release_n(&fx, c + MOST, MAX - MOST);
+    pthread_join(thread[1], NULL);
+    CU_ASSERT_EQUAL(other.rc, ERR_NONE);
+    CU_ASSERT_EQUAL(status(&fx).waiting, 1);
+    release_n(&fx, c, 1);
+    pthread_join(thread[0], NULL);
+    CU_ASSERT_EQUAL(same.rc, ERR_NONE);
+    release_n(&fx, c + 1, MOST - 1);
+    CU_ASSERT_EQUAL(status(&fx).idle, MAX);
     fx_close(&fx);
 }
 
@@ -286,6 +318,26 @@ static void old_and_idle_connections_are_closed(void)
     free(url);
 }
 
+/* Its server may have ended it with the one that was lost, and the end not have arrived. Fails if
+ * only idle connections are retired: tests/plants/lent-again. */
+static void lent_beside_a_lost_one_is_closed(void)
+{
+    struct fx fx;
+    struct db_conn *c[3];
+    fx_open(&fx, NULL);
+    acquire_n(&fx, c, 3);
+    int pid[] = {fx_pid(c[1]), fx_pid(c[2])};
+    db_pool_retire(fx.db);
+    release_n(&fx, c, 3);
+    acquire_n(&fx, c, 3);
+    for (int i = 0; i < 3; i++) {
+        CU_ASSERT_NOT_EQUAL(fx_pid(c[i]), pid[0]);
+        CU_ASSERT_NOT_EQUAL(fx_pid(c[i]), pid[1]);
+    }
+    release_n(&fx, c, 3);
+    fx_close(&fx);
+}
+
 static void expect_wrong(const struct db_settings *settings, const char *text)
 {
     struct fx fx;
@@ -427,6 +479,7 @@ static void full_server_means_waiting(void)
 SUITE(db_pool, "service db pool", {"opens two that differ", opens_two_that_differ},
       {"grows to max and the next waits", grows_to_max_and_the_next_waits},
       {"urgent goes before those that wait", urgent_goes_before_those_that_wait},
+      {"one lane leaves room", one_lane_leaves_room},
       {"the next gives up in time", the_next_gives_up_in_time},
       {"last returned is lent first", last_returned_is_lent_first},
       {"terminated backends are not lent", terminated_backends_are_not_lent},
@@ -434,6 +487,7 @@ SUITE(db_pool, "service db pool", {"opens two that differ", opens_two_that_diffe
       {"open or aborted transaction never goes back", open_or_aborted_transaction_never_goes_back},
       {"pending result never goes back", pending_result_never_goes_back},
       {"old and idle connections are closed", old_and_idle_connections_are_closed},
+      {"lent beside a lost one is closed", lent_beside_a_lost_one_is_closed},
       {"roles that escape RLS are refused", roles_that_escape_rls_are_refused},
       {"recovers from a wrong schema", recovers_from_a_wrong_schema},
       {"size is lowered to what the server allows", size_is_lowered_to_what_the_server_allows},

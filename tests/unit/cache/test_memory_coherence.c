@@ -4,10 +4,10 @@
 
 #include "interleave.h"
 
-/* Fails if a fill is stored under the epoch of its own time instead of its reader's (plant 1), if a
- * settling does not raise the epoch (2), if a value is stored although another writer has raised it
- * (3), if a burial does not raise the epoch of all (4) or sets no bar (6), or if a write in doubt
- * sets none (5): tests/plants/cache builds each. */
+/* Fails if a fill is stored under the epoch of its own time instead of its reader's, if a
+ * settling does not raise the epoch, if a value is stored although another writer has raised it,
+ * if a burial does not raise the epoch of all or sets no bar, or if a write in doubt
+ * sets none: tests/plants/cache-*.patch. */
 static void any_order(void)
 {
     struct interleave it;

@@ -132,8 +132,8 @@ static void disturb(struct child *c, struct cache_shared *shared, pid_t *pid)
     *pid = start(shared, c->tally, any(c, UINT64_MAX));
 }
 
-/* Fails if a reader does not look at the stripe's word again behind its copy (plant 7), or if a
- * writer goes on without having got the stripe (8). */
+/* Fails if a reader does not look at the stripe's word again behind its copy, or if a writer
+ * goes on without having got the stripe (tests/plants/cache-*.patch). */
 static void torn(void)
 {
     const char *seed = getenv("PARLEY_TEST_SEED");

@@ -45,8 +45,8 @@ static bool member_of(struct request_ctx *ctx, const struct jnode *node, struct 
     return s.p && json_object_object_get_ex(o, s.p, out);
 }
 
-bool json_c_has_the_same(struct request_ctx *ctx, const struct jdoc *d, const struct jnode *node,
-                         struct json_object *o)
+bool json_c_same(struct request_ctx *ctx, const struct jdoc *d, const struct jnode *node,
+                 struct json_object *o)
 {
     size_t i = 0;
 
@@ -66,7 +66,7 @@ bool json_c_has_the_same(struct request_ctx *ctx, const struct jdoc *d, const st
             json_object_array_length(o) != node->children)
             return false;
         for (const struct jnode *c = jdoc_first(d, node); c; c = jdoc_next(d, c))
-            if (!json_c_has_the_same(ctx, d, c, json_object_array_get_idx(o, i++)))
+            if (!json_c_same(ctx, d, c, json_object_array_get_idx(o, i++)))
                 return false;
         return true;
     case JT_OBJECT:
@@ -75,7 +75,7 @@ bool json_c_has_the_same(struct request_ctx *ctx, const struct jdoc *d, const st
             return false;
         for (const struct jnode *c = jdoc_first(d, node); c; c = jdoc_next(d, c)) {
             struct json_object *member = NULL;
-            if (!member_of(ctx, c, o, &member) || !json_c_has_the_same(ctx, d, c, member))
+            if (!member_of(ctx, c, o, &member) || !json_c_same(ctx, d, c, member))
                 return false;
         }
         return true;
@@ -83,8 +83,8 @@ bool json_c_has_the_same(struct request_ctx *ctx, const struct jdoc *d, const st
     return false;
 }
 
-/* Whether an escape stands for a character that json-c 0.16 takes for half a
- * surrogate pair, U+1D800 to U+1DFFF and the like of the planes above: it reads U+FFFD. */
+/* Whether an escape stands for a character that json-c 0.16 takes for half a pair: of a pair's code
+ * point it looks at the last 16 bits alone. */
 static bool is_misread(struct sv text)
 {
     for (size_t i = 0; i + 12 <= text.n; i++) {
@@ -108,8 +108,7 @@ bool json_c_reads_the_same(struct request_ctx *ctx, const struct jdoc *d, struct
     json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
     /* With the NUL: without it a number at the end of the text is "continue" (json-c 681). */
     struct json_object *o = json_tokener_parse_ex(t, copy.p, (int)copy.n + 1);
-    bool ok = json_tokener_get_error(t) == json_tokener_success &&
-              json_c_has_the_same(ctx, d, d->nodes, o);
+    bool ok = json_tokener_get_error(t) == json_tokener_success && json_c_same(ctx, d, d->nodes, o);
     json_object_put(o);
     json_tokener_free(t);
     return ok;

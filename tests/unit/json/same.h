@@ -7,9 +7,9 @@
 
 struct json_object;
 
-/* Whether a value of d is what json-c made of the same text. */
-bool json_c_has_the_same(struct request_ctx *ctx, const struct jdoc *d, const struct jnode *node,
-                         struct json_object *o);
+/* Whether a value of d and one of json-c are the same. */
+bool json_c_same(struct request_ctx *ctx, const struct jdoc *d, const struct jnode *node,
+                 struct json_object *o);
 /* Whether json-c, at its strictest, accepts the text of d and reads the same values in it. */
 bool json_c_reads_the_same(struct request_ctx *ctx, const struct jdoc *d, struct sv text);
 

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: MIT
+"""A wall clock that jumps by an hour both ways: of the machine, of parley's alone, of PostgreSQL's
+alone. PostgreSQL's decides what is expired; what takes time is measured by monotonic clocks."""
+import json
+import os
+import struct
+import subprocess
+import time
+import unittest
+
+from faults import LedgerTest, amount
+from harness import Workers, eventually, metrics, say
+from stack import Nginx, Parley, Postgres, Stack
+
+HOUR = 3600
+
+
+class Clock:
+    """The clock of one server, as tests/faults/clock.c reads it."""
+
+    def __init__(self, directory, name):
+        self.path = f"{directory}/{name}.clock"
+        # pylint: disable=consider-using-with  # as long as the stack
+        self.file = open(self.path, "wb", buffering=0)
+        self.set(0)
+
+    def set(self, seconds):
+        """How far it is ahead; one write that whoever looks sees whole."""
+        os.pwrite(self.file.fileno(), struct.pack("=q", seconds), 0)
+
+    def environment(self):
+        """For a server that lives by it."""
+        return {"LD_PRELOAD": os.path.dirname(self.path) + "/clock.so", "CLOCK_FILE": self.path}
+
+
+def by(clock, server):
+    """The class of a server that lives by a clock."""
+    class Timed(server):  # pylint: disable=missing-class-docstring
+        def environment(self):
+            return {**super().environment(), **clock.environment()}
+    return Timed
+
+
+class ClockTest(LedgerTest):
+    """Load while clocks jump. Not in here: the host of a Redis, which takes no time from a wall
+    clock that matters to anybody else."""
+    env = {"PARLEY_AUTH": "keys", "PARLEY_QUEUE_MS": "1000", "PARLEY_SWEEP": "1"}
+    clients = 8
+
+    @classmethod
+    def setUpClass(cls):
+        if cls is ClockTest:
+            raise unittest.SkipTest("the base of those below")
+        cls.stack = Stack(env=cls.env)
+        cls.addClassCleanup(cls.stack.close)
+        directory = cls.stack.dir
+        done = subprocess.run(
+            [os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O2", "-o", directory + "/clock.so",
+             os.path.dirname(os.path.abspath(__file__)) + "/clock.c"],
+            capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        cls.clocks = {n: Clock(directory, n) for n in ("parley", "postgres", "nginx")}
+        for clock in cls.clocks.values():
+            cls.addClassCleanup(clock.file.close)
+        cls.stack.postgres = by(cls.clocks["postgres"], Postgres)(cls.stack)
+        cls.stack.parley = by(cls.clocks["parley"], Parley)(cls.stack, cls.stack.parley.env)
+        cls.stack.nginx = by(cls.clocks["nginx"], Nginx)(cls.stack)
+        cls.stack.start()
+        cls.key = cls.stack.parley.make_key("default")
+
+    def setUp(self):
+        super().setUp()
+        self.auth = f"Authorization: Bearer {self.key}\r\n"
+        self.client.headers = {"Authorization": f"Bearer {self.key}"}
+        self.numbers = [0] * self.clients
+        self.addCleanup(self.jump, self.clocks, 0)
+
+    def try_once(self, i, method, path, body=b"", headers=""):
+        return super().try_once(i, method, path, body, headers + self.auth)
+
+    def jump(self, names, seconds):
+        """Sets clocks, one right after the other."""
+        for name in names:
+            self.clocks[name].set(seconds)
+
+    def step(self, i):
+        """A session, appends, reads."""
+        self.numbers[i] += 1
+        session = f"{self.prefix}{i}.{self.numbers[i]}"
+        self.act(i, "create", session, messages=2)
+        for n in range(4):
+            self.act(i, "append", session)
+            self.look(i, session, least=3 + n)
+
+    def make(self, ttl):
+        """A session with a fixed time to live that all tiers have; its path."""
+        path = f"/v1/sessions/{self.prefix}ttl-{self.rngs[0].getrandbits(40):x}"
+        answer = self.client.put(path, {"ttl_seconds": ttl, "expiry": "absolute"})
+        self.assertEqual(answer.status, 201, answer)
+        self.status(path)
+        return path
+
+    def status(self, path):
+        """Of a read; what is served is not expired, whatever a clock says."""
+        for _ in range(20):
+            answer = self.client.get(path)
+            if answer.status != 503:
+                break
+            time.sleep(0.1)
+        self.assertIn(answer.status, (200, 404), answer)
+        if answer.status == 200:
+            self.assertFalse(answer.json["is_expired"], answer)
+        return answer.status
+
+    def under_load(self, names, jumps):
+        """Jumps while clients work; after each of them everybody has a good write within 2 s, and no
+        more is refused than was under way. look(seconds) is called at each."""
+        with Workers(self.clients, self.step) as workers:
+            workers.pause(1)
+            for seconds in jumps:
+                refused, at = self.counts[503], time.monotonic()
+                self.jump(names, seconds)
+                good = eventually(lambda t=at: min(self.good_at) > t, 20)
+                self.assertIsNotNone(good, f"stuck after a jump to {seconds} s")
+                workers.pause(amount(0.7, 10))
+                refused = self.counts[503] - refused
+                say(f"{'+'.join(names)} {seconds:+d} s: all write within {good:.2f} s, {refused} refused")
+                self.assertLess(good, 2)
+                self.assertLessEqual(refused, self.clients, "more than was under way")
+                self.keys_hold()
+
+    def keys_hold(self):
+        """The key opens, another does not, and what is bounded by the second is so."""
+        self.assertEqual(self.status("/v1/sessions/nobody"), 404)
+        answer = self.client.get("/v1/sessions/nobody", headers={"X-API-Key": "no"})
+        self.assertIn(answer.status, (400, 401), answer)
+
+    def times_in_order(self):
+        """No session is changed before it was made."""
+        wrong = self.stack.psql("SELECT count(*) FROM sessions WHERE updated_at < created_at")
+        self.assertEqual(wrong, "0")
+
+
+class MachineClock(ClockTest):
+    """All on one machine: nginx, parley and PostgreSQL see the same clock jump."""
+
+    def test_jumps(self):
+        """Fails if time is measured by the wall clock: tests/plants/wall-measured."""
+        self.under_load(list(self.clocks), [HOUR, 0, -HOUR, 0, HOUR // 2, 0])
+        self.judge()
+        self.times_in_order()
+
+    def test_bounds_by_the_second(self):
+        """A tenant at its bound is not locked out by a clock that was set back. Fails if its requests
+        are counted by the wall clock: tests/plants/wall-limit."""
+        key = self.stack.parley.make_key("bounded")
+        done = self.stack.parley.run("tenant", "set", "bounded", "--requests", "10")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        client = self.stack.client(headers={"Authorization": f"Bearer {key}"})
+        self.addCleanup(client.close)
+        for seconds in (HOUR, 0, -HOUR, 0):
+            statuses = [client.get("/v1/sessions/nobody").status for _ in range(20)]
+            self.assertIn(429, statuses)
+            self.jump(self.clocks, seconds)
+            again = eventually(lambda: client.get("/v1/sessions/nobody").status == 404, 5)
+            self.assertIsNotNone(again, "locked out")
+            self.assertLess(again, 2)
+
+
+class NginxClock(ClockTest):
+    """nginx stamps a request just before the clock jumps, and parley reads the stamp just after: here
+    for as long as it takes to see what comes of that."""
+
+    def test_jumps(self):
+        """Fails if a wait that cannot be is believed: tests/plants/queue-believed."""
+        self.under_load(["nginx"], [HOUR, 0, -HOUR, 0])
+        self.judge()
+
+
+class ParleyClock(ClockTest):
+    """parley's host apart from PostgreSQL's."""
+    alone = ("parley", "nginx")     # they share a machine
+
+    def test_jumps(self):
+        """Fails if time is measured by the wall clock: tests/plants/wall-measured."""
+        self.under_load(self.alone, [HOUR, 0, -HOUR, 0])
+        self.judge()
+
+    def test_expiry(self):
+        """Sessions and keys live by PostgreSQL's clock, in every tier. Fails if parley's own decides:
+        tests/plants/own-clock."""
+        for seconds in (HOUR, -HOUR):
+            with self.subTest(ahead=seconds):
+                self.jump(self.alone, 0)
+                long, short = self.make(HOUR // 2), self.make(5)
+                began = time.monotonic()
+                self.jump(self.alone, seconds)
+                fresh = self.make(5)
+                key = self.stack.client(headers={"X-API-Key": self.stack.parley.make_key(
+                    "default", "--expires", "5s")})
+                self.addCleanup(key.close)
+                self.assertEqual(key.get("/v1/sessions/nobody").status, 404, "a key that holds")
+                for path in (long, short, fresh):
+                    self.assertEqual(self.status(path), 200, path)
+                time.sleep(max(0.0, began + 5.2 - time.monotonic()))
+                for path in (short, fresh):
+                    over = eventually(lambda p=path: self.status(p) == 404, 10)
+                    self.assertIsNotNone(over, "served after its end")
+                    self.assertLess(over, 1, path)
+                over = eventually(lambda k=key: k.get("/v1/sessions/nobody").status == 401, 10)
+                self.assertIsNotNone(over, "a key that does not end")
+                self.assertEqual(self.status(long), 200)
+                hits = sum(v for k, v in metrics(self.stack.client()).items()
+                           if k.startswith("parley_tier_hits_total"))
+                for _ in range(20):
+                    self.assertEqual(self.status(long), 200)
+                more = sum(v for k, v in metrics(self.stack.client()).items()
+                           if k.startswith("parley_tier_hits_total")) - hits
+                say(f"parley {seconds:+d} s: 20 reads, {more:.0f} by a tier")
+                self.assertGreaterEqual(more, 15, "the tiers are of no use")
+
+
+class PostgresClock(ClockTest):
+    """PostgreSQL's host apart from parley's."""
+    env = {**ClockTest.env, "PARLEY_HOSTS": "many"}
+
+    def test_1_jumps(self):
+        """Fails if the time of a change may lie before that of another: tests/plants/updated-before."""
+        self.under_load(["postgres"], [HOUR, 0, -HOUR, 0])
+        self.judge()
+        self.times_in_order()
+
+    def test_2_expiry_and_sweeper(self):
+        """What is expired by the new time is gone everywhere within a second, and nothing else. Fails
+        if the tiers go by what they once heard: tests/plants/own-clock."""
+        kept, gone = self.make(3 * HOUR), self.make(HOUR // 2)
+        rows = "SELECT count(*) FROM sessions WHERE starts_with(session_id, '{}')".format
+        self.jump(["postgres"], HOUR)
+        over = eventually(lambda: self.status(gone) == 404, 10)
+        self.assertIsNotNone(over, "served after its end")
+        self.assertEqual(self.status(kept), 200)
+        swept = eventually(lambda: self.stack.psql(rows(gone.rsplit("/", 1)[1])) == "0", 10)
+        self.assertIsNotNone(swept, "not swept")
+        self.jump(["postgres"], 0)
+        for seconds in (-HOUR, 0):
+            self.jump(["postgres"], seconds)
+            time.sleep(1.5)
+            self.assertEqual(self.status(kept), 200)
+            self.assertEqual(self.stack.psql(rows(kept.rsplit("/", 1)[1])), "1")
+        say(f"PostgreSQL an hour ahead: expired after {over:.2f} s, deleted after {swept:.1f} s more")
+        self.assertLess(over, 1.5)
+
+    def test_3_held_from_redis(self):
+        """The clock is set back while hosts are held off Redis: for as long as a hold lasts, and not
+        for an hour. Fails if a hold of the future stays: tests/plants/hold-of-the-future."""
+        path = self.make(3 * HOUR)
+
+        def hits():
+            return metrics(self.stack.client()).get('parley_tier_hits_total{tier="redis"}', 0)
+        self.stack.redis.kill()
+        for n in range(20):
+            self.client.post(path + "/messages", {"role": "user", "content": f"{n}"})
+            time.sleep(0.1)
+        held = self.stack.psql("SELECT held_until > clock_timestamp() FROM cache_state")
+        self.assertEqual(held, "t")
+        self.jump(["postgres"], -HOUR)
+        self.stack.redis.start()
+        before, began = hits(), time.monotonic()
+
+        def from_redis():
+            self.status(path)
+            return hits() > before
+        back = eventually(from_redis, 30)
+        self.assertIsNotNone(back, "no host reads from Redis any more")
+        say(f"read from Redis again {time.monotonic() - began:.1f} s after its start")
+        self.assertLess(back, 10)
+
+    def test_4_a_lock_that_is_waited_for(self):
+        """PostgreSQL ends a wait by its wall clock: set back, it does not. parley's deadline does.
+        Fails if there is none on parley's side: tests/plants/server-timeouts-only."""
+        path = self.make(3 * HOUR)
+        # pylint: disable=consider-using-with  # ended below
+        holder = subprocess.Popen(
+            [self.stack.postgres.bin + "/psql", "-Xqh", self.stack.postgres.dir, "-U", "postgres", "-c",
+             f"BEGIN; SELECT 1 FROM sessions WHERE session_id = '{path.rsplit('/', 1)[1]}' FOR UPDATE;"
+             " SELECT pg_sleep(20); COMMIT", "parley"], stdout=subprocess.DEVNULL)
+        self.addCleanup(holder.wait)
+        self.addCleanup(holder.kill)
+        self.assertIsNotNone(eventually(lambda: self.stack.psql(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1", 10))
+        wire = self.wires[0]
+        began = time.monotonic()
+        wire.send("POST", path + "/messages",
+                  json.dumps({"role": "user", "content": "x"}).encode(), self.auth)
+        time.sleep(0.4)
+        self.jump(["postgres"], -HOUR)
+        status, _, answer = wire.receive("POST")
+        took = time.monotonic() - began
+        say(f"{status} {json.loads(answer)['code']} after {took:.1f} s")
+        self.assertIn(status, (409, 503))
+        self.assertLess(took, 10 + 0.5 + 1)

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: MIT
+"""PostgreSQL, one of its backends, or Redis stopped with SIGSTOP: connected, and silent. No answer
+is later than the deadline of its request and 500 ms, as nginx measures it, as parley does, and as a
+client does; and no answer that came too late reaches anybody afterwards."""
+import json
+import os
+import signal
+import time
+import unittest
+from datetime import datetime
+
+from faults import LedgerTest, amount
+from harness import Workers, at_once, eventually, say
+from noise import Noise
+from stack import wait_until
+
+REQUEST, BEYOND = 2.0, 0.5      # seconds; PARLEY_REQUEST_MS, and what the promise allows beyond it
+
+
+def access_log(conf):
+    """nginx says how long each request took."""
+    return conf.replace("    server_tokens ", "    access_log access.log parley;\n    server_tokens ")
+
+
+class SilenceTest(LedgerTest):
+    """32 clients that append to a session each, read any of them, and read large pages."""
+    env = {"PARLEY_REQUEST_MS": f"{REQUEST * 1000:.0f}", "PARLEY_STATEMENT_MS": "1500",
+           "PARLEY_SLOW_MS": "0", "PARLEY_HOSTS": "many", "PARLEY_SWEEP": "0"}
+    stack_options = {"nginx": access_log}
+    clients = 32
+    statuses = (503, 409)   # 409: what was stopped in its statement still holds its row
+    seconds = amount(4, 10)
+    large = 0               # clients that read large pages only
+
+    def setUp(self):
+        super().setUp()
+        self.slowest = [0.0] * self.clients
+        self.done = [0] * self.clients
+        for i in range(self.clients):
+            self.act(i, "create", self.session(i))
+        if self.large:
+            for _ in range(4):
+                body = {"messages": [{"role": "user", "content": f"large-{self.prefix} " + "x" * 3000}
+                                     for _ in range(250)]}
+                answer = self.client.post(f"/v1/sessions/large-{self.prefix}/messages?create=true", body)
+                self.assertEqual(answer.status, 201)
+
+    def session(self, i):
+        """Of client i."""
+        return f"{self.prefix}{i}"
+
+    def try_once(self, i, *request):
+        began = time.monotonic()
+        answered = super().try_once(i, *request)
+        self.slowest[i] = max(self.slowest[i], time.monotonic() - began)
+        return answered
+
+    def step(self, i):
+        """One request."""
+        if i < self.large:
+            self.read_large(i)
+        elif self.rngs[i].random() < 0.3:
+            self.done[i] += self.act(i, "append", self.session(i), keyed=False).outcome == "ok"
+        else:
+            self.read(i)
+
+    def read(self, i):
+        """Any session; whether there was an answer."""
+        other = self.rngs[i].randrange(self.clients)
+        return self.look(i, self.session(other), least=self.done[other] + 1) is not None
+
+    def read_large(self, i):
+        """A page of 3 MB, each byte of it."""
+        name = f"large-{self.prefix}"
+        outcome, page = self.try_once(i, "GET", f"/v1/sessions/{name}/messages?limit=1000&order=asc")
+        if outcome == "ok":
+            self.assertEqual([m["seq"] for m in page["data"]], list(range(1, 1001)))
+            self.assertEqual({m["content"] for m in page["data"]}, {f"{name} " + "x" * 3000})
+
+    def silence(self, stop, go_on):
+        """Clients at work, stop(), so many seconds, go_on(), and work again; when it began, in
+        seconds since 1970."""
+        self.addCleanup(go_on)
+        with Noise() as noise, Workers(self.clients, self.step) as workers:
+            workers.pause(1)
+            began = time.time()
+            stop()
+            workers.pause(self.seconds)
+            go_on()
+            workers.pause(REQUEST + 1)
+            workers.stop()
+        took = [r["total_us"] / 1e6 for r in self.parleys()]
+        by_nginx = self.nginxs()
+        say(f"{len(took)} requests; slowest {max(took):.3f} s by parley, {max(by_nginx):.3f} by nginx, "
+            f"{max(self.slowest):.3f} by a client; the machine's noise: {noise.process:.3f} and "
+            f"{noise.here:.3f}; {dict(self.counts)} {dict(self.codes)}")
+        self.assertLessEqual(max(took), REQUEST + BEYOND + noise.process)
+        self.assertLessEqual(max(by_nginx), REQUEST + BEYOND + noise.process)
+        self.assertLessEqual(max(self.slowest), REQUEST + BEYOND + noise.process + noise.here)
+        return began
+
+    def parleys(self):
+        """The lines of parley's log about requests."""
+        lines = (line for line in self.stack.parley.log().splitlines() if line.startswith("{"))
+        return [e for e in map(json.loads, lines) if e["event"] in ("request", "request_failed")]
+
+    def nginxs(self):
+        """How long nginx waited for each answer."""
+        with open(self.stack.dir + "/access.log", encoding="utf-8") as f:
+            lines = [json.loads(line) for line in f.read().splitlines()]
+        return [sum(float(s) for s in line["upstream_seconds"].replace("-", "0").split(","))
+                for line in lines]
+
+    def opened(self, event, since):
+        """How long after since parley said so."""
+        for line in self.stack.parley.log().splitlines():
+            if line.startswith("{") and f'"{event}"' in line:
+                line = json.loads(line)
+                after = datetime.fromisoformat(line["ts"]).timestamp() - since
+                if line["event"] == event and after >= 0:
+                    return after
+        self.fail(f"no {event}")
+
+    def read_all_good(self):
+        """Afterwards: every read is answered, by what was asked for, and all is stored as it was
+        told."""
+        wait_until(lambda: all(self.client.get("/readyz").json["status"] == "ready"
+                               for _ in range(10)), 30, "all is ready again")
+        self.counts.clear()
+        each = amount(3000, 10000) // self.clients + 1
+        good = at_once(self.clients, lambda i: sum(self.read(i) for _ in range(each)))
+        say(f"{sum(good)} reads afterwards, each of its own session: {dict(self.counts)}")
+        self.assertEqual(sum(good), each * self.clients)
+        self.judge()
+
+
+class Postgres(SilenceTest):
+    """All of it, or one backend."""
+
+    def test_all_of_it_is_silent(self):
+        """Fails if the time of a request is not bounded by its deadline, or if a connection that timed
+        out goes back to the pool: tests/plants/deadline-apart, tests/plants/late-connection-kept."""
+        began = self.silence(self.stack.postgres.pause, self.stack.postgres.resume)
+        say(f"known to be away after {self.opened('db_down', began):.3f} s")
+        self.assertGreater(self.counts[503], 0)
+        self.read_all_good()
+
+
+class HalfAnAnswer(SilenceTest):
+    """A backend is stopped while it sends: parley has the beginning of a result and waits for the
+    rest."""
+    large = 8
+
+    def backends(self, where):
+        """The pids of parley's backends that are in this state."""
+        return [int(pid) for pid in self.stack.psql(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'parley'"
+            f" AND {where} ORDER BY random()").split()]
+
+    def stop_one(self):
+        """One that has sent a part and waits to send more; what waits does so still when stopped."""
+        def caught():
+            for pid in self.backends("wait_event = 'ClientWrite'")[:1]:
+                os.kill(pid, signal.SIGSTOP)
+                self.stopped.append(pid)
+                if pid in self.backends("wait_event = 'ClientWrite'"):
+                    return True
+                os.kill(self.stopped.pop(), signal.SIGCONT)
+            return False
+        wait_until(caught, 60, "a backend that sends")
+
+    def go_on(self):
+        """Those that were stopped; parley may have given them up, and they end."""
+        while self.stopped:
+            try:
+                os.kill(self.stopped.pop(), signal.SIGCONT)
+            except ProcessLookupError:
+                pass
+
+    def test_a_backend_is_silent_in_the_middle(self):
+        """The others go on. Fails if a connection that timed out goes back to the pool:
+        tests/plants/late-connection-kept."""
+        self.stopped = []
+        self.silence(self.stop_one, self.go_on)
+        self.assertGreater(self.counts[503], 0, "nobody has met the one that was stopped")
+        failed = sum(n for status, n in self.counts.items() if status not in (200, 201))
+        self.assertLess(failed * 20, sum(self.counts.values()), "others failed, too")
+        self.read_all_good()
+
+
+class Redis(SilenceTest):
+    """Nothing fails: what it was there for is asked of PostgreSQL."""
+    statuses = ()
+
+    def test_redis_is_silent(self):
+        """Fails if a command of Redis has no bound of its own: tests/plants/redis-unbounded."""
+        before = len(self.stack.parley.log())
+        began = self.silence(self.stack.redis.pause, self.stack.redis.resume)
+        opened = self.opened("cache_down", began)
+        say(f"the breaker opened after {opened:.3f} s")
+        self.assertLess(opened, 1)
+        self.assertEqual(set(self.counts) - {200, 201}, set())
+        self.assertIsNotNone(eventually(
+            lambda: '"cache_up"' in self.stack.parley.log()[before:], 30))
+        self.read_all_good()
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+"""A soak: requests of all three interfaces at half of what the machine can do, for as long as it
+takes to tell a leak from a heap that settles."""
+import collections
+import json
+import re
+import socket
+import time
+
+from faults import FaultTest, amount
+from harness import Workers, descriptors, eventually, say
+
+MIB = 1 << 20
+
+
+def anonymous(pid):
+    """Memory of a process that is its own, in bytes: the tier's is shared, and is no heap."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+        return int(re.search(r"Anonymous:\s+(\d+)", f.read())[1]) * 1024
+
+
+def slope(points):
+    """Of the line through (x, y) by least squares."""
+    n = len(points)
+    x, y = sum(p[0] for p in points) / n, sum(p[1] for p in points) / n
+    return (sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points))
+
+
+class Soak(FaultTest):
+    """Two workers that are never replaced, all tiers, and a sweeper that has work."""
+    env = {"PARLEY_RECYCLE": "0", "PARLEY_SWEEP": "2"}
+
+    def setUp(self):
+        super().setUp()
+        self.numbers = [0] * self.clients
+        self.made = [{} for _ in range(self.clients)]   # path of what a client made, by its kind
+        self.counts = collections.Counter()
+        self.period = 0.0       # least time between two requests of a client
+
+    def ask(self, i, method, path, body=None, headers="", good=(200, 201, 204)):
+        """A request that is answered in one of these ways; the answer's JSON."""
+        data = b"" if body is None else json.dumps(body).encode()
+        status, _, answer = self.wires[i].request(method, path, data, headers)
+        self.counts[status] += 1
+        self.assertIn(status, good, (method, path, answer[:300]))
+        return json.loads(answer) if answer else None
+
+    def native(self, i, n, path):
+        """A keyed append, reads, a patch, and what is refused."""
+        text = {"role": "user", "content": f"{n} " + "x" * self.rngs[i].randrange(2000)}
+        self.ask(i, "POST", path + "/messages?return=20", text, f"Idempotency-Key: soak-{i}-{n}\r\n")
+        self.ask(i, "GET", path)
+        self.ask(i, "GET", path + "/messages?order=asc&limit=50")
+        self.ask(i, "PATCH", path, {"context": {"n": n}})
+        self.ask(i, "POST", path + "/messages", {"role": 1}, good=(400,))
+        self.ask(i, "GET", "/v1/sessions/nobody", good=(404,))
+
+    def openai(self, i, n, path):
+        """A turn of a conversation."""
+        items = [{"type": "message", "role": "user", "content": f"{n} {k}"} for k in range(3)]
+        self.ask(i, "POST", path + "/items", {"items": items})
+        self.ask(i, "GET", path + "/items?limit=20&order=desc")
+        self.ask(i, "GET", path)
+
+    def langgraph(self, i, n, path):
+        """An update of a thread's state."""
+        messages = [{"type": "human", "content": f"{n}"}, {"type": "ai", "content": "y" * 300}]
+        self.ask(i, "POST", path + "/state", {"values": {"messages": messages}})
+        self.ask(i, "GET", path + "/state")
+        self.ask(i, "POST", "/threads/search", {"limit": 5})
+
+    def make(self, i, kind, n):
+        """A session, conversation or thread; its path."""
+        if kind == "native":
+            path = f"/v1/sessions/soak-{i}-{n}"
+            self.ask(i, "PUT", path, {"user_id": f"u{i}"})
+        elif kind == "openai":
+            path = "/v1/conversations/" + self.ask(i, "POST", "/v1/conversations", {})["id"]
+        else:
+            path = "/threads/" + self.ask(i, "POST", "/threads", {})["thread_id"]
+        return path
+
+    def step(self, i):
+        """A few requests of one interface; every 50th time what they were made on is made anew."""
+        began = time.monotonic()
+        self.numbers[i] += 1
+        n = self.numbers[i]
+        kind = ("native", "openai", "langgraph")[n % 3]
+        if n % 50 < 3 and kind in self.made[i]:
+            self.ask(i, "DELETE", self.made[i].pop(kind))
+        if kind not in self.made[i]:
+            self.made[i][kind] = self.make(i, kind, n)
+        getattr(self, kind)(i, n, self.made[i][kind])
+        if n % 20 == 1:     # a client that goes away in its request
+            self.wires[i].send("GET", self.made[i][kind])
+            self.wires[i].close()
+        time.sleep(max(0.0, self.period - (time.monotonic() - began)))
+
+    def age_keys(self):
+        """Makes keys older than 10 s a day older: the sweeper's work."""
+        self.stack.psql("UPDATE idempotency_keys SET created_at = created_at - interval '25 hours'"
+                        " WHERE created_at BETWEEN now() - interval '1 hour'"
+                        " AND now() - interval '10 s'")
+
+    def look(self):
+        """(requests of one worker so far, {pid: memory}, {pid: descriptors}, connections of
+        PostgreSQL)"""
+        pids = self.stack.worker_pids() + [self.stack.parley.pid]
+        return (sum(self.counts.values()) / 2, {p: anonymous(p) for p in pids},
+                {p: descriptors(p) for p in pids},
+                int(self.stack.psql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'parley'")))
+
+    def tables(self):
+        """(rows, dead rows, bytes) of each table that requests change."""
+        found = self.stack.psql(
+            "SELECT relname, n_live_tup, n_dead_tup, pg_total_relation_size(relid)"
+            " FROM pg_stat_user_tables WHERE relname IN ('sessions', 'messages', 'idempotency_keys')")
+        return {name: tuple(int(n) for n in numbers)
+                for name, *numbers in (line.split("\t") for line in found.splitlines())}
+
+    def measure(self, workers):
+        """Samples until the time is over."""
+        samples, end = [], time.monotonic() + amount(24, 1800)
+        every = amount(1, 10)
+        while time.monotonic() < end and workers.pause(every):
+            self.age_keys()
+            samples.append(self.look())
+        return samples
+
+    def test_flat(self):
+        """Memory within 1 MiB for a million requests, descriptors and connections constant, tables
+        without bloat. Fails if a request leaks a kilobyte: tests/plants/leak-memory; if a connection
+        that was closed leaves a descriptor open: leak-descriptor; if keys stay: keep-keys."""
+        self.stack.psql("ALTER SYSTEM SET autovacuum_naptime = '5s'")
+        self.stack.psql("SELECT pg_reload_conf()")
+        warm_s = amount(8, 120)
+        began = time.monotonic()
+        with Workers(self.clients, self.step) as workers:
+            workers.pause(warm_s)
+        full = sum(self.counts.values()) / (time.monotonic() - began)
+        # A step is as many requests as were counted to the step.
+        self.period = 2 * self.clients * (time.monotonic() - began) / sum(self.numbers)
+        say(f"{full:.0f} requests a second at full load; the soak is at half of it")
+        first = self.tables()
+        began, before = time.monotonic(), sum(self.counts.values())
+        with Workers(self.clients, self.step) as workers:
+            samples = self.measure(workers)
+        took = time.monotonic() - began
+        requests = sum(self.counts.values()) - before
+        say(f"{requests} requests in {took:.0f} s, {requests / took:.0f} a second; {dict(self.counts)}")
+        pids = set(samples[0][1])
+        self.assertEqual(set(self.look()[1]), pids, "a worker died")
+        for pid in sorted(pids):
+            self.judge_memory(pid, [(s[0], s[1][pid]) for s in samples])
+        self.judge_descriptors(samples)
+        self.judge_tables(first)
+
+    def judge_memory(self, pid, points):
+        """The line through all samples. A heap settles and is trimmed in steps of some 100 KiB, which
+        a short run cannot tell from growth."""
+        requests = points[-1][0] - points[0][0]
+        grown = slope(points) * requests
+        what = "supervisor" if pid == self.stack.parley.pid else "worker"
+        say(f"{what}: {points[0][1] / MIB:.2f} MiB, at the end {points[-1][1] / MIB:.2f}; by least "
+            f"squares {slope(points) * 1e6 / MIB:+.3f} MiB for a million of its requests")
+        self.assertLess(grown, MIB * requests / 1e6 + amount(2 * MIB, MIB // 4), "memory grows")
+
+    def judge_descriptors(self, samples):
+        """Neither at work nor at rest is there more than before."""
+        for _ in range(100):    # connections that end before they say anything
+            with socket.socket(socket.AF_UNIX) as s:
+                s.connect(self.stack.dir + "/parley.sock")
+        time.sleep(0.5)
+        samples.append(self.look())
+        half = len(samples) // 2
+        for pid in samples[0][2]:
+            early, late = (max(s[2][pid] for s in part) for part in (samples[:half], samples[half:]))
+            say(f"descriptors: at most {early} in the first half, {late} in the second")
+            self.assertLessEqual(late, early + 12, "descriptors grow")
+        early, late = (max(s[3] for s in part) for part in (samples[:half], samples[half:]))
+        say(f"connections to PostgreSQL: at most {early} in the first half, {late} in the second")
+        self.assertLessEqual(late, 2 * 20)
+
+    def judge_tables(self, first):
+        """Keys go when they are a day old, and what a vacuum can take does not pile up."""
+        self.age_keys()
+
+        def old():
+            return int(self.stack.psql("SELECT count(*) FROM idempotency_keys"
+                                       " WHERE created_at < now() - interval '24 hours'"))
+        self.assertIsNotNone(eventually(lambda: old() == 0, 30), "keys that are a day old are there")
+        for name, (rows, dead, size) in sorted(self.tables().items()):
+            say(f"{name}: {rows} rows, {dead} dead, {size / MIB:.1f} MiB"
+                f" ({first[name][2] / MIB:.1f} after the warm-up)")

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""A stack whose parley has a file of settings and is told to read it again.
+
+nginx' keepalive_time and PARLEY_DRAIN are short here, so that many reloads fit into a test; their
+order (the former is below the latter) is that of the delivered configuration.
+"""
+import json
+import os
+import signal
+
+from stack import Stack, StackTest, wait_until
+
+POOL = 5
+
+
+def short_keepalive(conf):
+    """nginx gives up its connections within 1 s."""
+    return conf.replace("keepalive_time     15s", "keepalive_time     1s").replace(
+        "keepalive_timeout  5s", "keepalive_timeout  1s")
+
+
+class ReloadTest(StackTest):
+    """A stack whose parley has a file of settings."""
+    settings = {}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = Stack(nginx=short_keepalive, env={"PARLEY_WORKERS": None})
+        cls.addClassCleanup(cls.stack.close)
+        cls.file = cls.stack.dir + "/settings"
+        cls.stack.parley.configure({"PARLEY_CONFIG": cls.file})
+        cls.base = {"PARLEY_WORKERS": 2, "PARLEY_DRAIN": 4, "PARLEY_POOL_MAX": POOL, **cls.settings}
+        cls.write_settings()
+        cls.stack.start()
+        wait_until(lambda: len(cls.stack.worker_pids()) == cls.base["PARLEY_WORKERS"], 20, "workers")
+
+    @classmethod
+    def write_settings(cls, **changed):
+        """The file, in place at once; None leaves a setting out."""
+        values = {**cls.base, **changed}
+        with open(cls.file + ".new", "w", encoding="ascii") as f:
+            f.writelines(f"{k}={v}\n" for k, v in values.items() if v is not None)
+        os.rename(cls.file + ".new", cls.file)
+
+    def setUp(self):
+        self.write_settings()
+        super().setUp()
+
+    def events(self, name):
+        """The lines of parley's log with this event."""
+        lines = (line for line in self.stack.parley.log().splitlines() if line.startswith("{"))
+        return [e for e in map(json.loads, lines) if e["event"] == name]
+
+    def hang_up(self):
+        """SIGHUP."""
+        self.stack.parley.process.send_signal(signal.SIGHUP)
+
+    def after_hang_up(self, event, seconds=40):
+        """SIGHUP, and the event that answers it."""
+        before = len(self.events(event))
+        self.hang_up()
+        wait_until(lambda: len(self.events(event)) > before, seconds, event)
+        return self.events(event)[-1]
+
+    def settled(self, n):
+        """Waits until n workers are there and no other process; their pids."""
+        wait_until(lambda: len(self.stack.worker_pids()) == n, 40, f"{n} workers")
+        return set(self.stack.worker_pids())
