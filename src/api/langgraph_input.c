@@ -155,7 +155,7 @@ enum err langgraph_read_patch(struct request_ctx *ctx, const struct jdoc *doc,
                               struct session_patch *out)
 {
     struct thread_body b = {.metadata = NULL};
-    int64_t ttl_seconds;
+    int64_t ttl_seconds = 0;
     enum err e = read_thread(ctx, doc, PATCH_FIELDS, &b, &ttl_seconds);
     *out = (struct session_patch){.has_ttl = ttl_seconds > 0,
                                   .ttl_seconds = ttl_seconds,

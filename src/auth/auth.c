@@ -73,7 +73,7 @@ bool auth_is_ready(const struct auth *a)
 /* The same work whether there is such a key or not. */
 static bool look_up(struct auth *a, struct sv text, struct snapshot_key *out)
 {
-    static const struct snapshot_key nobody;
+    static const struct snapshot_key nobody = {.tenant_n = 0};
     unsigned char hash[KEY_HASH_LEN];
     struct sv secret;
     uint64_t id;

@@ -79,7 +79,7 @@ static bool parse_credentials(struct sv s, struct cache_url *out)
 static bool parse_host(struct sv s, struct cache_url *out)
 {
     struct sv port = s;
-    struct sv host = s;
+    struct sv host;
     if (s.n && s.p[0] == '[') {
         port.p++;
         port.n--;

@@ -175,7 +175,7 @@ void cache_redis_fill(struct cache_tier *t, struct request_ctx *ctx, struct cach
     struct cache_redis *r = cache_redis_self(t);
     struct cache_link *l = ticket->link;
     char began[24], px[24];
-    bool keep = true, taken = false;
+    bool keep = true;
     if (!l)
         return;
     ticket->link = NULL;
@@ -192,7 +192,7 @@ void cache_redis_fill(struct cache_tier *t, struct request_ctx *ctx, struct cach
             key,
             {cache_decimal(began, ticket->began_ms), stored, cache_value_life(px, value)},
             3};
-        taken = fill_on(r, ctx, l, &call, &keep);
+        const bool taken = fill_on(r, ctx, l, &call, &keep);
         if (r->slot)
             metrics_add(taken ? &r->slot->cache_fills : &r->slot->cache_fills_refused, 1);
     }

@@ -131,6 +131,8 @@ static enum db_open_result refusal(PGconn *pg, char *why, size_t why_n)
     snprintf(why, why_n, "%s%s", line, no_role ? ": run `parley migrate`" : "");
     if (strcmp(state, "53300") == 0)
         return OPEN_FULL;
+    if (strcmp(state, "57P01") == 0)
+        return OPEN_ENDED;
     /* 28: who we are; 3D: the database is not there; 22, 42: role or options are not accepted. */
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
         if (strncmp(state, wrong[i], 2) == 0)
@@ -160,8 +162,8 @@ static enum db_open_result handshake(PGconn *pg, struct deadline deadline, int s
     }
 }
 
-enum db_open_result db_conn_open(struct db_conn *c, const struct db_settings *settings,
-                                 struct deadline deadline, int stop_fd, char *why, size_t why_n)
+static enum db_open_result open_once(struct db_conn *c, const struct db_settings *settings,
+                                     struct deadline deadline, int stop_fd, char *why, size_t why_n)
 {
     c->pg = start(settings);
     if (!c->pg) {
@@ -182,6 +184,16 @@ enum db_open_result db_conn_open(struct db_conn *c, const struct db_settings *se
     PQfinish(c->pg);
     c->pg = NULL;
     return result;
+}
+
+enum db_open_result db_conn_open(struct db_conn *c, const struct db_settings *settings,
+                                 struct deadline deadline, int stop_fd, char *why, size_t why_n)
+{
+    enum db_open_result result = open_once(c, settings, deadline, stop_fd, why, why_n);
+    /* Nobody was refused: a read that opens a connection has not been asked a first time yet. */
+    if (result == OPEN_ENDED)
+        result = open_once(c, settings, deadline, stop_fd, why, why_n);
+    return result == OPEN_ENDED ? OPEN_REFUSED : result;
 }
 
 void db_conn_close(struct db_conn *c)

@@ -112,6 +112,7 @@ struct db_conn {
 enum db_open_result {
     OPEN_OK,
     OPEN_REFUSED, /* the server is away or says no for now */
+    OPEN_ENDED,   /* terminated while it was being opened (57P01); db_conn_open tries again */
     OPEN_FULL,    /* too many connections (53300) */
     OPEN_WRONG,   /* will not work until somebody changes something */
     OPEN_LATE,    /* the time given was over */
@@ -231,8 +232,8 @@ void db_pool_move(struct db *db, struct db_conn *c, enum db_conn_state to);
 void db_pool_set_state(struct db *db, enum db_state state, const char *reason);
 /* Under the lock: lets the first waiter look again that may have one, if there is one to have. */
 void db_pool_wake_for_room(struct db *db);
-/* Closes every idle connection. */
-void db_pool_retire_idle(struct db *db);
+/* Closes every idle connection now, and those that are lent when they come back. */
+void db_pool_retire(struct db *db);
 int db_pool_open_count(const struct db *db); /* under the lock: open connections */
 /* Closes a connection that db_pool_move has put into CONN_CLOSED. The lock is not held. */
 void db_pool_bury(struct db *db, struct db_conn *c);

@@ -36,11 +36,13 @@ struct db *db_open(const struct db_settings *settings, struct metrics_slot *slot
     return NULL;
 }
 
-void db_pool_retire_idle(struct db *db)
+void db_pool_retire(struct db *db)
 {
     for (;;) {
         pthread_mutex_lock(&db->lock);
         struct db_conn *c = db->lists[CONN_IDLE].first;
+        for (struct db_conn *busy = db->lists[CONN_BUSY].first; busy; busy = busy->next)
+            busy->retire_us = 0;
         if (c)
             db_pool_move(db, c, CONN_CLOSED);
         pthread_mutex_unlock(&db->lock);
@@ -58,7 +60,7 @@ void db_close(struct db *db)
     if (eventfd_write(db->stop_fd, 1) != 0)
         abort();
     pthread_join(db->maintainer, NULL);
-    db_pool_retire_idle(db);
+    db_pool_retire(db);
     if (db->lists[CONN_BUSY].n > 0 || db->waiting > 0) {
         /* Their threads still use what would be freed here. */
         log_say(LOG_ERROR, "bug", "db_close: %d connections are in use", db->lists[CONN_BUSY].n);

@@ -268,7 +268,7 @@ enum db_fault_kind db_pipeline_run(struct db *db, struct db_conn *c, struct requ
     /* Those opened beside a lost connection have most likely lost their server too, and a repeated
      * read must not meet with one of them. */
     if (f->suspect || f->kind == FAULT_LOST)
-        db_pool_retire_idle(db);
+        db_pool_retire(db);
     c->answered = c->answered || r.synced;
 
     note_clock(db, steps, n_steps, began);

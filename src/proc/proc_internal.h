@@ -96,8 +96,9 @@ struct respawn {
     bool looping; /* RESPAWN_DEATHS of them within a minute */
 };
 
-/* Notes a death and gives the time to wait: 100 ms, doubled up to 5 s while it dies young. */
-int64_t respawn_after_death(struct respawn *r, int64_t started_us, int64_t now_us);
+/* Notes a death and gives the time to wait: 100 ms, doubled up to 5 s while it dies before it has
+ * ever been ready. One that has served is missed: whatever killed it, waiting helps nobody. */
+int64_t respawn_after_death(struct respawn *r, bool served, int64_t now_us);
 
 /* ---- signals.c ---- */
 

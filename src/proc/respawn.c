@@ -3,10 +3,10 @@
 
 static const int64_t second_us = 1000000;
 
-int64_t respawn_after_death(struct respawn *r, int64_t started_us, int64_t now_us)
+int64_t respawn_after_death(struct respawn *r, bool served, int64_t now_us)
 {
     const int64_t first = second_us / 10, longest = 5 * second_us;
-    if (now_us - started_us >= 10 * second_us || r->delay_us == 0)
+    if (served || r->delay_us == 0)
         r->delay_us = first;
     else
         r->delay_us = r->delay_us * 2 < longest ? r->delay_us * 2 : longest;
@@ -14,7 +14,5 @@ int64_t respawn_after_death(struct respawn *r, int64_t started_us, int64_t now_u
     /* What is written next is the oldest of the last RESPAWN_DEATHS, this one included. */
     int64_t oldest = r->deaths[r->n_deaths % RESPAWN_DEATHS];
     r->looping = r->n_deaths >= RESPAWN_DEATHS && now_us - oldest <= 60 * second_us;
-    if (r->looping)
-        r->delay_us = longest;
     return r->delay_us;
 }

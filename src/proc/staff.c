@@ -91,8 +91,9 @@ int staff_bury(struct supervisor *s, pid_t pid, int status, struct worker *was)
     /* It may have committed what it could not tell the tiers. */
     if (!WIFEXITED(status) || WEXITSTATUS(status) != EXIT_GOOD)
         cache_shared_bury(s->cache, pid);
-    shared_end(s->shared, (size_t)slot);
     *was = s->workers[slot];
+    was->served = staff_is_ready(s, slot);
+    shared_end(s->shared, (size_t)slot);
     s->workers[slot] = (struct worker){.pid = 0};
     return slot;
 }

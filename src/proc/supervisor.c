@@ -67,19 +67,19 @@ static void log_death(int slot, pid_t pid, int status, int64_t restart_us)
 }
 
 /* Gives the time to wait until the seat is taken again. */
-static int64_t seat_lost(struct supervisor *s, struct seat *seat, int64_t started_us, bool clean)
+static int64_t seat_lost(struct supervisor *s, struct seat *seat, bool served, bool clean)
 {
     const int64_t now = clock_mono_us();
     const bool was_looping = seat->respawn.looping;
     /* Somebody has sent it SIGTERM: it has drained, and another takes its place at once. */
-    int64_t delay = clean ? 0 : respawn_after_death(&seat->respawn, started_us, now);
+    int64_t delay = clean ? 0 : respawn_after_death(&seat->respawn, served, now);
     seat->holder = NOBODY;
     seat->start_at_us = now + delay;
     note_crash_loops(s);
     if (seat->respawn.looping && !was_looping)
         log_say(LOG_ERROR, "crash_loop",
-                "a worker died %d times within a minute; it is tried again each %d s",
-                RESPAWN_DEATHS, (int)(delay / 1000000));
+                "a worker died %d times within a minute; it is tried again after %d ms",
+                RESPAWN_DEATHS, (int)(delay / 1000));
     return delay;
 }
 
@@ -106,7 +106,7 @@ static void worker_ended(struct supervisor *s, pid_t pid, int status)
             misconfigured(s);
             return;
         }
-        restart_us = seat_lost(s, seat, was.started_us, clean);
+        restart_us = seat_lost(s, seat, was.served, clean);
     }
     if (clean || s->stopping)
         staff_log(LOG_INFO, "worker_ended", slot, pid);
@@ -136,7 +136,7 @@ static int64_t start_due(struct supervisor *s)
             const int64_t now = clock_mono_us();
             seat->holder = staff_start(s, s->now, false);
             if (seat->holder == NOBODY)
-                seat->start_at_us = now + respawn_after_death(&seat->respawn, now, now);
+                seat->start_at_us = now + respawn_after_death(&seat->respawn, false, now);
             else
                 atomic_store(&s->shared->host.workers[seat->holder].state, API_WORKER_SERVING);
         }

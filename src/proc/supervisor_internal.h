@@ -23,6 +23,7 @@ struct worker {
     int64_t started_us;
     int64_t drain_us; /* what it was started with */
     bool leaving;     /* it was told to */
+    bool served;      /* once it is buried: whether it had been ready */
     int64_t kill_at_us;
 };
 

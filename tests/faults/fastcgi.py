@@ -108,7 +108,7 @@ class Peer:
                 break
             if kind == STDOUT:
                 out += content[:length]
-            if kind == END:
+            if kind == END and content[4] == 0:     # and not "cannot multiplex", of another one
                 return Reply(out, True)
         return Reply(out, False)
 

@@ -80,25 +80,28 @@ class LedgerTest(FaultTest):
         return "failed" if status == 503 and code in FAILED else "unknown", problem
 
     def act(self, i, kind, session, keyed=True, messages=1, seconds=60):
-        """One operation of client i, create or append; the Op. With a key it is repeated until it
-        is done, which must come within seconds."""
+        """One operation of client i; the Op. kind: append, or create, put and make, which make the
+        session in the three ways there are. With a key it is repeated until it is done, which must
+        come within seconds."""
         key = None
         if keyed:
             key = f"{self.prefix}{i}-{self.rngs[i].getrandbits(48):x}"
         op = self.ledger.invoke(i, kind, session, key, messages)
         sent = [{"role": "user", "content": content} for content in op.contents]
+        path, body = f"/v1/sessions/{session}", {"messages": sent}
         if kind == "create":
-            path, body = "/v1/sessions", {"session_id": session, "messages": sent}
-        else:
-            path, body = f"/v1/sessions/{session}/messages", {"messages": sent}
-        body = json.dumps(body).encode()
+            path, body["session_id"] = "/v1/sessions", session
+        elif kind != "put":
+            path += "/messages?create=true" if kind == "make" else "/messages"
+        method, body = "PUT" if kind == "put" else "POST", json.dumps(body).encode()
         headers = f"Idempotency-Key: {key}\r\n" if key else ""
         end = time.monotonic() + seconds
         while True:
             op.tries += 1
-            outcome, answer = self.try_once(i, "POST", path, body, headers)
+            outcome, answer = self.try_once(i, method, path, body, headers)
             if outcome == "ok":
-                first = answer["last_seq" if kind != "create" else "message_count"] - messages + 1
+                last = answer["message_count" if kind in ("create", "put") else "last_seq"]
+                first = last - messages + 1
                 self.ledger.end(op, "ok", first)
                 self.good_at[i] = time.monotonic()
                 return op

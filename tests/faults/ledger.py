@@ -112,6 +112,8 @@ class Ledger:
                 yield f"torn: {what} is not stored in one piece: {places}"
             elif op.outcome == "ok" and (0 in times or op.session not in sessions):
                 yield f"lost: {what} is not stored"
+            elif op.kind != "append" and 0 in times and sessions.get(op.session, [1])[-1] == 0:
+                yield f"half: {what} has made its session without messages"
             elif op.outcome == "failed" and 1 in times:
                 yield f"not failed: {what} is stored"
             elif op.outcome == "ok" and op.contents and op.receipt != places[0][0][1]:

@@ -7,6 +7,7 @@ import random
 import re
 import struct
 import subprocess
+import tempfile
 import time
 import unittest
 
@@ -110,9 +111,9 @@ class Sql:
         self.process.stdout.close()
 
 
-class NthTest(unittest.TestCase):
-    """A class with one such parley. At its end the worker leaves in order, LSan looks for what it
-    lost, and the log must be free of what any sanitizer has to say."""
+class SanitizedTest(unittest.TestCase):
+    """A class with one parley under ASan and UBSan. At the end of a test the service leaves in order,
+    LSan looks for what it lost, and the log must be free of what any of them has to say."""
     env = {}
     servers = ("postgres", "parley")
 
@@ -120,25 +121,40 @@ class NthTest(unittest.TestCase):
     def setUpClass(cls):
         program, library, asan = sanitized()
         cls.stack = Stack(servers=cls.servers, env={
-            "REDIS_URL": None, "PARLEY_HOSTS": "many", "PARLEY_WORKERS": "1", "PARLEY_THREADS": "1",
-            "PARLEY_POOL_MIN": "0", "PARLEY_POOL_MAX": "4", "PARLEY_SWEEP": "0", "PARLEY_DRAIN": "1",
-            "PARLEY_RECYCLE": "0", "PARLEY_REQUEST_MS": "1000",
-            "PARLEY_STATEMENT_MS": "900", **cls.env})
+            "REDIS_URL": None, "PARLEY_HOSTS": "many", "PARLEY_SWEEP": "0", "PARLEY_DRAIN": "1",
+            "PARLEY_RECYCLE": "0", "PARLEY_REQUEST_MS": "1000", "PARLEY_STATEMENT_MS": "900",
+            "ASAN_OPTIONS": "verify_asan_link_order=0:detect_leaks=1:exitcode=99",
+            "UBSAN_OPTIONS": "print_stacktrace=1", **cls.preload(library, asan), **cls.env})
         cls.addClassCleanup(cls.stack.close)
         cls.stack.parley.program = program
-        cls.page = Page(cls.stack.dir + "/page")
-        os.chmod(cls.stack.dir + "/page", 0o666)
-        sanitizers = {
-            "ASAN_OPTIONS": "verify_asan_link_order=0:detect_leaks=1:exitcode=99:abort_on_error=0",
-            "UBSAN_OPTIONS": "print_stacktrace=1",
-            "LSAN_OPTIONS": f"suppressions={ROOT}/tests/nth/lsan.supp:print_suppressions=0",
-        }
-        cls.stack.parley.configure({"LD_PRELOAD": f"{library} {asan}", "NTH_PAGE": cls.stack.dir + "/page",
-                                    **sanitizers})
+        cls.prepare()
         cls.stack.start()
         cls.sql = Sql(cls.stack)
         cls.addClassCleanup(cls.sql.close)
         cls.settle()
+
+    @classmethod
+    def preload(cls, library, asan):
+        """Settings for libraries in front of all others."""
+        del library, asan
+        return {}
+
+    @classmethod
+    def prepare(cls):
+        """What has to be there before the servers start."""
+
+    @classmethod
+    def settle(cls):
+        """Waits for an answer."""
+        wait_until(cls.answers, 30, "an answer")
+
+    @classmethod
+    def answers(cls):
+        """Whether a handler answers."""
+        peer = cls.peer()
+        reply = peer.ask("GET", "/v1/sessions/none")
+        peer.close()
+        return reply.status == 404
 
     def setUp(self):
         if not self.stack.parley.running:
@@ -150,18 +166,49 @@ class NthTest(unittest.TestCase):
         return random.Random(f"{SEED} {self.id()} {name}")
 
     @classmethod
+    def peer(cls):
+        """A new connection to the handlers."""
+        return Peer(cls.stack.parley.env["PARLEY_LISTEN"])
+
+    def end_in_order(self):
+        """The service ends by SIGTERM; nobody has anything to say, LSan least of all."""
+        self.stack.parley.stop()
+        self.assertEqual(self.said(), [], "what sanitizers said")
+        self.assertEqual(self.stack.parley.process.returncode, 0)
+
+    def said(self):
+        """Each report of a sanitizer in the log, from its first line on, shortened."""
+        log = self.stack.parley.log()
+        return [log[m.start():m.start() + 3000] for m in re.finditer(
+            r"==\d+==ERROR: .*|runtime error: |AddressSanitizer:DEADLYSIGNAL", log)]
+
+
+class NthTest(SanitizedTest):
+    """With one worker of one thread, and fail.c in it."""
+    env = {"PARLEY_WORKERS": "1", "PARLEY_THREADS": "1", "PARLEY_POOL_MIN": "0", "PARLEY_POOL_MAX": "4"}
+
+    @classmethod
+    def preload(cls, library, asan):
+        return {"LD_PRELOAD": f"{library} {asan}", "NTH_PAGE": cls.page_path()}
+
+    @classmethod
+    def page_path(cls):
+        """Of the memory that is shared with fail.c."""
+        return f"{tempfile.gettempdir()}/parley-nth-{os.getpid()}"
+
+    @classmethod
+    def prepare(cls):
+        cls.page = Page(cls.page_path())
+        cls.addClassCleanup(os.unlink, cls.page_path())
+
+    @classmethod
     def settle(cls):
-        """Waits for the worker, and makes fail.c's acquaintance with its thread."""
-        def answers():
-            peer = cls.peer()
-            reply = peer.ask("GET", "/v1/sessions/none")
-            peer.close()
-            return reply.status == 404
+        """And makes fail.c's acquaintance with the thread."""
         cls.page.disarm()
-        wait_until(answers, 30, "an answer")
+        super().settle()
         cls.page["waits"] = 0
         cls.page["learn"] = 1
-        wait_until(answers, 30, "an answer")
+        super().settle()
         cls.worker = cls.stack.worker_pids()[0]
         if cls.page["learn"] or not cls.wait():
             raise StackError("fail.c does not know the thread")
@@ -181,26 +228,8 @@ class NthTest(unittest.TestCase):
             time.sleep(0.0002)
         return True
 
-    @classmethod
-    def peer(cls):
-        """A new connection to the handlers."""
-        return Peer(cls.stack.parley.env["PARLEY_LISTEN"])
-
     def where(self):
         """Where the threads of the worker are, when it hangs; needs gdb."""
         done = subprocess.run(["gdb", "-p", str(self.worker), "-batch", "-ex", "thread apply all bt 14"],
                               capture_output=True, text=True, check=False, timeout=60)
         return (done.stdout + done.stderr)[-6000:]
-
-    def end_in_order(self):
-        """The service ends by SIGTERM; nobody has anything to say, LSan least of all."""
-        self.page.disarm()
-        self.stack.parley.stop()
-        self.assertEqual(self.said(), [], "what sanitizers said")
-        self.assertEqual(self.stack.parley.process.returncode, 0)
-
-    def said(self):
-        """Each report of a sanitizer in the log, from its first line on, shortened."""
-        log = self.stack.parley.log()
-        return [log[m.start():m.start() + 3000] for m in re.finditer(
-            r"==\d+==ERROR: .*|runtime error: |AddressSanitizer:DEADLYSIGNAL", log)]

@@ -13,7 +13,7 @@ from fastcgi import request
 from faults import amount
 from harness import say
 from nth import INTERRUPTED, KINDS, LIBRARIES, SHORT, NthTest
-from stack import ROOT
+from stack import ROOT, wait_until
 
 with open(ROOT + "/docs/openapi.json", encoding="utf-8") as spec:
     SPEC = json.load(spec)
@@ -59,7 +59,7 @@ VOLATILE = [(re.compile(pattern), to) for pattern, to in (
 
 MESSAGES = re.compile(rb',"messages":\[.*?\](?=\},"interrupts")')
 # What ends the program when there is no memory for it, see SECURITY.md.
-CRASHES = {("malloc", "libfcgi"), ("malloc", "json-c")}
+CRASHES = {("malloc", "libfcgi")}
 
 
 def operations():
@@ -256,8 +256,8 @@ class OfPostgres(Sweep):
     """All routes with PostgreSQL alone."""
 
     def test_each_call_once(self):
-        """Each on its own. Fails if a missing answer is taken for one, or an allocation that failed for
-        one that did not: …"""
+        """Each on its own. Fails if an allocation is not checked (tests/plants/malloc_not_checked), and if
+        an answer that did not come is taken for a refusal (tests/plants/silence_is_a_refusal)."""
         began, calls = time.monotonic(), collections.Counter()
         for route in self.routes():
             calls.update(self.count(route))
@@ -270,3 +270,56 @@ class OfPostgres(Sweep):
         say(f"calls of one request each to {len(list(operations()))} routes: {dict(by)}")
         self.report(began)
         self.end_in_order()
+
+    def test_all_calls_from_one_on(self):
+        """As on a machine that has no memory left, or whose network is gone, for as long as a request
+        takes: from the first one on, and from others that the seed picks."""
+        began = time.monotonic()
+        for route in self.routes():
+            for kind in KINDS:
+                of = [name for name in LIBRARIES if (kind, name) not in CRASHES]
+                self.sweep(route, kind, amount(1, 10 ** 9), of=of, persistent=True)
+        self.report(began)
+        self.end_in_order()
+
+    def test_in_parts(self):
+        """All that is read, written, sent and received comes in halves: each answer is as without. And
+        each call is interrupted by a signal once. Fails if a short write is taken for a whole one:
+        tests/plants/half_a_write_is_all"""
+        began = time.monotonic()
+        for route in self.routes():
+            for kind in ("read", "write", "send", "recv"):
+                outcome = self.attempt(route, kind, 1, how=SHORT, persistent=True)
+                self.assertIn(outcome, ("ok", None), f"{route.name}, {self.last}")
+            for kind in ("send", "recv", "poll", "accept"):
+                self.sweep(route, kind, amount(2, 10 ** 9), how=INTERRUPTED)
+        self.report(began)
+        self.end_in_order()
+
+    def test_libfcgi_without_memory(self):
+        """libfcgi ends the program by an assertion then (SECURITY.md): before a handler has run, and
+        another worker is there soon."""
+        name, method, path = next(o for o in operations() if o[0] == "messages_append")
+        route = Route(self, name, method, path)
+        peer = self.peer()
+        route.learn(peer)
+        peer.close()
+        n = self.count(route)["malloc", "libfcgi"]
+        for k in sorted(self.rng("n").sample(range(1, n + 1), amount(2, n))):
+            peer = self.peer()
+            args = route.prepare(peer)
+            before = self.state()
+            self.wait()
+            self.page.arm("malloc", k, of=["libfcgi"])
+            other = self.peer()
+            self.assertIsNone(other.ask(*args).status)
+            self.page.disarm()
+            peer.close()
+            other.close()
+            wait_until(lambda: not self.alive(), 5, "its end")
+            self.assertEqual(self.change(before), [0] * len(before))
+            self.settle()
+        deaths = re.findall(r'"worker_died".*?"(signal|status)":(\d+)', self.stack.parley.log())
+        say(f"{n} calls of malloc by libfcgi in a request; those tried ended the worker: {deaths}")
+        self.assertEqual(set(deaths), {("signal", "6")})
+        self.stack.parley.stop()

@@ -13,7 +13,7 @@ import time
 import unittest
 import uuid
 
-from stack import Stack
+from stack import PATIENCE, Stack
 
 SCALE = float(os.environ.get("PARLEY_TEST_SCALE", "1"))
 PROBLEM = "application/problem+json"
@@ -302,6 +302,6 @@ def eventually(condition, seconds):
     while True:
         if condition():
             return time.monotonic() - began
-        if time.monotonic() - began > seconds:
+        if time.monotonic() - began > seconds * PATIENCE:
             return None
         time.sleep(0.02)

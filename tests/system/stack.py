@@ -32,6 +32,8 @@ from client import Answer, Client, raw_request  # noqa: F401  # for the tests
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 IS_ROOT = os.geteuid() == 0
 PARLEY = os.environ.get("PARLEY_BIN", ROOT + "/build/gcc/parley")
+# How much longer tests wait for what comes by itself: for a program under a tool that slows it.
+PATIENCE = float(os.environ.get("PARLEY_TEST_PATIENCE", "1"))
 os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
 
 # Ends what the tests started when the pipe from them closes. A line of its input is a process that
@@ -56,7 +58,7 @@ class StackError(Exception):
 
 def wait_until(condition, seconds, what):
     """Waits for condition() to be true; StackError naming what when it is not within seconds."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while not condition():
         if time.monotonic() > end:
             raise StackError(f"not within {seconds} s: {what}")
@@ -153,7 +155,7 @@ class Server:
 
     def wait_ready(self, seconds=30):
         """Waits until it takes work; StackError with its last words when it does not."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * PATIENCE
         while not self.is_ready():
             if not self.running or time.monotonic() > end:
                 raise StackError(f"{self.name} did not start:\n" + self.log(20))
@@ -165,7 +167,7 @@ class Server:
             signal_all(tree(self.pid), signal.SIGCONT)
             self.process.send_signal(self.stop_signal)
             try:
-                self.process.wait(seconds)
+                self.process.wait(seconds * PATIENCE)
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise StackError(f"{self.name} did not end in {seconds} s:\n" + self.log(20)) from None
@@ -308,7 +310,7 @@ class Parley(Server):
     def run(self, *arguments, **env):
         """Runs `parley ARGUMENTS` to its end; the completed process, with text."""
         return subprocess.run([self.program, *arguments], env={**self.environment(), **env}, text=True,
-                              cwd=self.stack.dir, capture_output=True, check=False, timeout=60)
+                              cwd=self.stack.dir, capture_output=True, check=False, timeout=60 * PATIENCE)
 
     def make_key(self, tenant="default", *options):
         """`parley key create`; the key, which holds when this returns."""

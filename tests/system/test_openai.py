@@ -4,7 +4,6 @@ real clients."""
 import json
 import unittest
 
-import test_faults
 from harness import ParleyTest, at_once, message
 from stack import Stack, StackTest, wait_until
 
@@ -454,31 +453,6 @@ class Guard(StackTest):
     def test_off_unless_asked_for(self):
         with Stack(servers=()) as stack:
             self.assertIn("PARLEY_RETRY_GUARD=off", stack.parley.run("config").stdout)
-
-
-class Unknown(test_faults.CommitCut):
-    """The answer to a commit is lost: the client's own repetition would store it again."""
-    test_done_and_not_heard_of = None
-
-    def test_not_repeated_without_a_key(self):
-        """Fails if x-should-retry depends on the status alone: tried."""
-        client = self.stack.client()
-        self.addCleanup(client.close)
-        self.addCleanup(setattr, type(self), "cut", 0.0)
-        made = client.post("/v1/conversations", {}).json["id"]
-        type(self).cut = 0.1
-        seen = set()
-        for i in range(3000):
-            headers = {"Idempotency-Key": f"unknown-{i}"} if i % 2 else {}
-            answer = client.post(f"/v1/conversations/{made}/items", {"items": TURN[:1]}, headers=headers)
-            if answer.status == 503 and answer.json["error"]["code"] == "outcome_unknown":
-                self.assertEqual(answer.headers["x-should-retry"], None if i % 2 else "false")
-                seen.add(i % 2)
-            elif answer.status == 503:
-                self.assertIsNone(answer.headers["x-should-retry"])
-            if len(seen) == 2:
-                return
-        self.fail(f"no answer was lost: {self.cuts} cuts, {seen}")
 
 
 class Away(unittest.TestCase):

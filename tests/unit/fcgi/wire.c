@@ -158,9 +158,12 @@ static void answer(void *service, struct arena *arena, struct http_request *req,
     if (sv_eq(req->target, SV("/big")))
         for (int i = 0; i < 10000; i++)
             BUF_LIT(&res->body, "0123456789");
-    b->fails = sv_eq(req->target, SV("/fails"));
-    if (b->fails || sv_eq(req->target, SV("/pieces"))) {
+    const bool fails = sv_eq(req->target, SV("/fails"));
+    if (fails || sv_eq(req->target, SV("/pieces"))) {
+        pthread_mutex_lock(&b->lock);
+        b->fails = fails;
         b->n_pieces = 0;
+        pthread_mutex_unlock(&b->lock);
         res->next_piece = next_piece;
         res->piece_arg = b;
     }

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: MIT
+"""A proxy between parley and PostgreSQL that loses what it is told to lose.
+
+It knows as much of the protocol as it takes to see where a round trip begins and ends (a Sync, and
+the ReadyForQuery that answers it) and whether it writes. The server has committed when it sends
+ReadyForQuery: so a commit whose answer is lost is certain, and no matter of time.
+"""
+import re
+import select
+import socket
+import threading
+
+WRITE = re.compile(rb"(INSERT INTO|UPDATE|DELETE FROM) (sessions|messages|idempotency_keys)\b")
+
+
+class Cut:
+    """A round trip that is to be lost: the first one that holds mark, after skip of them.
+
+    answer   True: the server's answer is lost; False: the request is, and the server never gets its
+             Sync
+    share    how much of that is passed on all the same, 0 to 1, but never all of it
+    writes   whether it is one that writes to sessions, or one that does not
+    fired, committed, refused   what came of it; refused: parley got to hear of an error
+    """
+
+    def __init__(self, mark, answer, share=0.0, writes=True, skip=0):
+        self.mark, self.answer, self.share = mark.encode(), answer, share
+        self.writes, self.skip = writes, skip
+        self.fired = threading.Event()
+        self.committed = self.refused = False
+
+    def part(self, data):
+        """What is passed on of it."""
+        return data[:min(int(self.share * len(data)), len(data) - 1)]
+
+
+class Proxy:
+    """Listens at path/.s.PGSQL.5432 for a server that listens at target/.s.PGSQL.5432."""
+
+    def __init__(self, path, target):
+        self.target, self.lock, self.armed = target, threading.Lock(), []
+        self.opens = []  # an event for each connection that is to be terminated while it is opened
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path + "/.s.PGSQL.5432")
+        self.listener.listen(256)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        """No more connections."""
+        self.listener.close()
+
+    def arm(self, *arguments, **options):
+        """A Cut, from now on."""
+        cut = Cut(*arguments, **options)
+        with self.lock:
+            self.armed.append(cut)
+        return cut
+
+    def disarm(self, cut):
+        """Takes one back that was not fired."""
+        with self.lock:
+            if cut in self.armed:
+                self.armed.remove(cut)
+
+    def _accept(self):
+        while True:
+            try:
+                near = self.listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=Connection(self, near).run, daemon=True).start()
+
+    def choose(self, data, writes):
+        """The Cut that this round trip meets with, if any."""
+        with self.lock:
+            for cut in self.armed:
+                if cut.writes == writes and cut.mark in data:
+                    if cut.skip == 0:
+                        self.armed.remove(cut)
+                        return cut
+                    cut.skip -= 1
+        return None
+
+
+class Connection:
+    """One of them: a round trip after the other."""
+
+    def __init__(self, proxy, near):
+        self.proxy, self.near, self.far = proxy, near, socket.socket(socket.AF_UNIX)
+        self.from_near, self.from_far = near.makefile("rb"), self.far.makefile("rb")
+        self.sql = {}  # of prepared statements, by name
+
+    def run(self):
+        """Until one side ends, or a cut."""
+        try:
+            self.far.connect(self.proxy.target + "/.s.PGSQL.5432")
+            size = self._read(self.from_near, 4)
+            self.far.sendall(size + self._read(self.from_near, int.from_bytes(size) - 4))
+            if self._ends_early():
+                return
+            self.near.sendall(self._answer())
+            while self._round_trip():
+                pass
+        except (OSError, EOFError):
+            pass
+        finally:
+            self._close()
+
+    def _close(self):
+        for end in (self.from_near, self.from_far, self.near, self.far):
+            try:
+                end.close()
+            except OSError:
+                pass
+
+    def _ends_early(self):
+        """What a backend says that is terminated before it takes statements."""
+        with self.proxy.lock:
+            event = self.proxy.opens.pop() if self.proxy.opens else None
+        if event:
+            fields = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
+            self.near.sendall(b"E" + (len(fields) + 4).to_bytes(4) + fields)
+            event.set()
+        return event is not None
+
+    @staticmethod
+    def _read(file, n):
+        data = file.read(n)
+        if len(data) < n:
+            raise EOFError
+        return data
+
+    def _message(self, file):
+        head = self._read(file, 5)
+        return head + self._read(file, int.from_bytes(head[1:]) - 4)
+
+    def _answer(self):
+        """All up to ReadyForQuery; what there is when the server ends before it."""
+        answer = []
+        try:
+            while not answer or answer[-1][:1] != b"Z":
+                answer.append(self._message(self.from_far))
+        except EOFError:
+            self.near.sendall(b"".join(answer))
+            raise
+        return b"".join(answer)
+
+    def _writes(self, messages):
+        """Whether a statement that is run writes. Those that are prepared come once."""
+        run = [m[5:].split(b"\0")[0] for m in messages if m[:1] == b"Q"]
+        for m in messages:
+            if m[:1] == b"P":
+                name, sql = m[5:].split(b"\0")[:2]
+                self.sql[name] = sql
+            elif m[:1] == b"B":
+                run.append(self.sql[m[5:].split(b"\0")[1]])
+        return any(map(WRITE.search, run))
+
+    def _round_trip(self):
+        """False when the connection is over."""
+        if self.far in select.select([self.near, self.far], [], [])[0]:
+            self.near.sendall(self._message(self.from_far))  # its last words
+            return True
+        messages = []
+        while not messages or messages[-1][:1] not in b"SQX":
+            messages.append(self._message(self.from_near))
+        data = b"".join(messages)
+        cut = self.proxy.choose(data, self._writes(messages))
+        if cut and not cut.answer:
+            self.far.sendall(cut.part(data))
+            cut.fired.set()
+            return False
+        self.far.sendall(data)
+        answer = self._answer()
+        if cut:
+            cut.committed = b"\0VERROR\0" not in answer
+            cut.refused = b"\0VERROR\0" in cut.part(answer)
+            self.near.sendall(cut.part(answer))
+            cut.fired.set()
+            return False
+        self.near.sendall(answer)
+        return True

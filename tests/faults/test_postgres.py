@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""PostgreSQL killed, stopped, and all of its backends terminated, under clients."""
+import time
+
+from faults import LedgerTest, amount
+from harness import Workers, eventually, metrics, say
+
+# First good write of every client after PostgreSQL accepts connections again.
+BACK_S = 3.0
+
+
+class PostgresTest(LedgerTest):
+    """Clients with a session each."""
+
+    def setUp(self):
+        super().setUp()
+        self.known = [1] * self.clients
+        for i in range(self.clients):
+            self.assertEqual(self.act(i, "create", f"{self.prefix}{i}").outcome, "ok")
+
+    def step(self, i):
+        """An append without a key, one with a key, or a read."""
+        rng, name = self.rngs[i], f"{self.prefix}{i}"
+        if rng.random() < 0.6:
+            n = rng.choice((1, 1, 3))
+            op = self.act(i, "append", name, rng.random() < 0.5, n)
+            self.known[i] += n if op.outcome == "ok" else 0
+            found = "ok" if op.outcome == "ok" else None
+        else:
+            found = self.look(i, name, self.known[i])
+        if found is None:
+            time.sleep(0.02)
+
+
+class Server(PostgresTest):
+    """With fsync, as the machine is meant."""
+    stack_options = {"fsync": True}
+
+    def away_and_back(self, end, rounds):
+        """Ends PostgreSQL in this way, so often, under the clients. A sleeping thread says how much of
+        the time until the first good answers is the machine's."""
+        rng, back, late = self.rng("rounds"), [], 0.0
+        with Workers(self.clients, self.step) as workers:
+            for _ in range(rounds):
+                workers.pause(rng.uniform(0.5, 1.5))
+                end()
+                workers.pause(rng.choice((0, 1.5, 4)))
+                self.stack.postgres.start()
+                since = time.monotonic()
+                took = eventually(lambda s=since: workers.over.is_set() or min(self.good_at) > s, 30)
+                self.assertIsNotNone(took, "a client has no good answer")
+                back.append(max(self.good_at) - since if workers.over.is_set() else took)
+                asleep = time.monotonic()
+                time.sleep(0.1)
+                late = max(late, time.monotonic() - asleep - 0.1)
+            workers.pause(0.5)
+        say(f"every client had a good write {max(back):.2f} s after it accepted connections at most, "
+            f"{sorted(back)[len(back) // 2]:.2f} s in the middle; the machine was late by {late:.3f} s")
+        self.assertGreater(self.counts[503], 0)
+        self.judge()
+        self.assertLess(max(back), BACK_S + 10 * late)
+
+    def test_killed(self):
+        """The postmaster and all backends. Fails if commits are not synchronous, and if the pause
+        between attempts to connect is a minute: tests/plants/commit-later, slow-to-return."""
+        self.away_and_back(self.stack.postgres.kill, amount(3, 10))
+
+    def test_stopped(self):
+        """As an operator stops it. Fails as above: tests/plants/slow-to-return."""
+        self.away_and_back(self.stack.postgres.stop, amount(2, 10))
+
+
+class Backends(PostgresTest):
+    """Every connection is terminated over and over; PostgreSQL itself stays. No tier answers, so that
+    every read is PostgreSQL's."""
+    env = {"PARLEY_HOSTS": "many", "REDIS_URL": None, "PARLEY_ACQUIRE_MS": "5000"}
+
+    hung = 0
+
+    def try_once(self, i, method, path, body=b"", headers=""):
+        outcome, answer = super().try_once(i, method, path, body, headers)
+        # On a machine that stands still for more than a second PostgreSQL counts as one that hangs.
+        if method == "GET" and outcome != "ok":
+            self.assertIn("it does not answer", self.stack.parley.log(), f"a read failed: {answer}")
+            self.hung += 1
+        return outcome, answer
+
+    def test_terminated_each_500_ms(self):
+        """Fails if a lost read is not repeated, if a connection that is lost stays in the pool, and if one
+        that is closed keeps its place in it: tests/plants/read-given-up, lost-and-lent, place-kept."""
+        ended, rounds, before, self.hung = 0, 0, metrics(self.client), 0
+        with Workers(self.clients, self.step) as workers:
+            end = time.monotonic() + amount(15, 60)
+            while time.monotonic() < end and workers.pause(0.5):
+                # Those that are being opened, too.
+                ended += int(self.stack.psql(
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                    " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"))
+                rounds += 1
+        after = metrics(self.client)
+        repeated = after["parley_db_retries_total"] - before.get("parley_db_retries_total", 0)
+        say(f"{rounds} times all of them, {ended} backends; {self.counts[200]} reads, {repeated:.0f}"
+            f" statements repeated; {self.hung} reads failed, because the machine stood still")
+        self.assertGreater(repeated, 0)
+        self.judge()
