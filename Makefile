@@ -50,7 +50,7 @@ FUZZ_BY := $(filter-out tests/fuzz/fuzz_%.c tests/fuzz/replay.c,$(wildcard tests
 CHECKS  := layers headers isolation single docs openapi plan plants format
 QUIET    = $(MAKE) --no-print-directory -s -j"$$(nproc)"
 
-.PHONY: all help run test unit service system fuzz fuzz-replay check $(CHECKS:%=check-%) \
+.PHONY: all help run test unit service system fuzz fuzz-replay analysis check $(CHECKS:%=check-%) \
         format-check format openapi test-compose test-faults test-plants clean
 all: $(BUILD)/parley
 
@@ -66,6 +66,7 @@ help:
 	@echo "make openapi        make docs/openapi.json from docs/openapi.yaml; needs node"
 	@echo "make test-compose   docker-compose.yml, with Docker or the engine of PARLEY_TEST_ENGINE"
 	@echo "make test-faults    servers killed, stopped and cut off under load; FAULTS=long, SEED=N, T=NAME"
+	@echo "make analysis       clang's analyser, cppcheck; tests under ThreadSanitizer and valgrind, FAULTS=long: all"
 	@echo "make test-plants    each planted bug of tests/plants, and the test that fails with it; T=NAME"
 	@echo "make format         bring the C files into the form of .clang-format"
 	@echo "make clean          remove build/"
@@ -123,6 +124,7 @@ $(FUZZ): $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_BY:%.c=$(BUILD)/%.
 fuzz-replay: $(FUZZ)
 	tests/fuzz/replay $(BUILD)
 fuzz:
+	@tests/stack/install faults
 	@SECONDS_EACH=$(SECONDS) tests/fuzz/run $(T)
 
 service: $(BUILD)/service
@@ -157,6 +159,12 @@ test-faults:
 	@tests/stack/install test
 	@$(QUIET) $(BUILD)/parley $(BUILD)/unit $(BUILD)/service
 	@PARLEY_BIN=$(abspath $(BUILD))/parley tests/faults/main.py $(if $(SEED),--seed $(SEED)) $(T)
+
+# FAULTS=long: every test there is under ThreadSanitizer and valgrind, for hours.
+analysis:
+	@tests/stack/install faults
+	@tests/run-all "clang's analyser=tests/analysis/clang" "cppcheck=tests/analysis/cppcheck" \
+	    "ThreadSanitizer=tests/analysis/under tsan" "valgrind=tests/analysis/under valgrind"
 
 test-plants:
 	@tests/stack/install test
