@@ -184,6 +184,10 @@ class RedisDisturbed(ReadAfterWrite):
     clients = 24
     rounds = amount(1, 10)  # of each kind
 
+    def more_kinds(self):
+        """What can happen to these hosts alone."""
+        return []
+
     def killed(self, workers):
         """kill -9; a new one without data, at once or after a while."""
         self.stack.redis.kill()
@@ -233,7 +237,7 @@ class RedisDisturbed(ReadAfterWrite):
     def disturb(self, workers):
         """Each kind so often, in an order that the seed decides, with Redis in use in between."""
         kinds = self.rounds * (amount(1, 3) * [self.killed] + [
-            self.silent, self.emptied, self.older, self.taken_over])
+            self.silent, self.emptied, self.older, self.taken_over] + self.more_kinds())
         self.dice.shuffle(kinds)
         for kind in kinds:
             before = self.hits("redis")
@@ -272,11 +276,24 @@ class TwoHosts(RedisDisturbed):
 
     def more_hosts(self):
         """The second one."""
-        other = Stack({**self.env, **{name: self.stack.parley.env[name] for name in
-                                      ("DATABASE_URL", "REDIS_URL")}}, servers=("parley", "nginx"))
+        other = Stack({**self.env, "DATABASE_URL": self.stack.parley.env["DATABASE_URL"]},
+                      servers=("parley", "nginx"))
         self.addCleanup(other.close)
+        self.way = other.redis.socket   # of the other host to Redis
+        os.symlink(self.stack.redis.socket, self.way)
         other.start().wait_ready()
         return (other,)
+
+    def more_kinds(self):
+        # Often: the other host may lose its connection, too, and then reads nothing old.
+        return 5 * [self.cut_off]
+
+    def cut_off(self, workers):
+        """The second host cannot reach Redis, the first one can."""
+        os.unlink(self.way)
+        self.stack.redis.cli("CLIENT", "KILL", "TYPE", "normal")
+        workers.pause(self.dice.uniform(0.5, 2))
+        os.symlink(self.stack.redis.socket, self.way)
 
     def test_redis_disturbed(self):
         """Fails if what Redis holds is used under any marker, or if a write without Redis does not

@@ -130,7 +130,7 @@ class Reload(ReloadedTest):
 
 class Recycling(ReloadedTest):
     """PARLEY_RECYCLE."""
-    settings = {"PARLEY_RECYCLE": 1000}
+    settings = {"PARLEY_RECYCLE": 150}
 
     def test_no_request_fails(self):
         """Workers are replaced one after the other. Fails if a worker that leaves hangs up, or if the

@@ -178,8 +178,8 @@ class HalfAnAnswer(SilenceTest):
                 pass
 
     def test_a_backend_is_silent_in_the_middle(self):
-        """The others go on. Fails if a connection that timed out goes back to the pool:
-        tests/plants/late-connection-kept."""
+        """The others go on. Fails if the time of a request is not bounded by its deadline:
+        tests/plants/deadline-apart."""
         self.stopped = []
         self.silence(self.stop_one, self.go_on)
         self.assertGreater(self.counts[503], 0, "nobody has met the one that was stopped")

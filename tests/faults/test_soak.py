@@ -167,16 +167,17 @@ class Soak(FaultTest):
 
     def judge_descriptors(self, samples):
         """Neither at work nor at rest is there more than before."""
-        for _ in range(100):    # connections that end before they say anything
-            with socket.socket(socket.AF_UNIX) as s:
-                s.connect(self.stack.dir + "/parley.sock")
-        time.sleep(0.5)
-        samples.append(self.look())
         half = len(samples) // 2
         for pid in samples[0][2]:
             early, late = (max(s[2][pid] for s in part) for part in (samples[:half], samples[half:]))
             say(f"descriptors: at most {early} in the first half, {late} in the second")
             self.assertLessEqual(late, early + 12, "descriptors grow")
+        most = max(max(s[2].values()) for s in samples)
+        for _ in range(100):    # connections that end before they say anything
+            with socket.socket(socket.AF_UNIX) as s:
+                s.connect(self.stack.dir + "/parley.sock")
+        closed = eventually(lambda: max(self.look()[2].values()) <= most, 30)
+        self.assertIsNotNone(closed, "descriptors of connections that have ended are left open")
         early, late = (max(s[3] for s in part) for part in (samples[:half], samples[half:]))
         say(f"connections to PostgreSQL: at most {early} in the first half, {late} in the second")
         self.assertLessEqual(late, 2 * 20)
