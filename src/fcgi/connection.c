@@ -20,11 +20,12 @@ static void set_timeouts(int fd, int ms)
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
 }
 
-/* Room for one more connection. A server that leaves takes all that wait. */
+/* Room for one more connection, some that nobody else was told of included (see
+ * wait_behind_the_others). A server that leaves takes all that wait. */
 static bool reserve(struct fcgi_server *s)
 {
     pthread_mutex_lock(&s->lock);
-    const bool room = s->n_conns < s->settings.connections || !s->listening;
+    const bool room = s->n_conns < s->most || !s->listening;
     s->n_conns += room;
     pthread_mutex_unlock(&s->lock);
     return room;

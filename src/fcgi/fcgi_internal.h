@@ -45,6 +45,7 @@ struct fcgi_server {
     pthread_cond_t ended;
     struct fcgi_conn *conns;
     size_t n_conns;
+    size_t most;    /* connections, and one more for each thread */
     bool listening; /* new connections are wanted */
     bool watched;   /* the listener is in the epoll: while there is room for another connection */
     int n_live;     /* threads that have not ended */

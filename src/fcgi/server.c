@@ -65,17 +65,22 @@ static void unwatch_listener(struct fcgi_server *s)
 /* The kernel wakes the first of those that wait for the listener, as long as a thread of it is
  * idle: that one would get nearly all connections, and nginx keeps them. So whoever took one goes
  * to the end. A connection that comes in between is seen by the listener's return. Where there is
- * no room left, it returns when a connection is closed. */
+ * no room left, it returns when a connection is closed; threads may have been woken for connections
+ * that they can no longer find then, one each at most, and no other process was told of those. */
 static void wait_behind_the_others(struct fcgi_server *s)
 {
+    bool full = false;
     for (bool done = false; !done;) {
         pthread_mutex_lock(&s->lock);
         unwatch_listener(s);
         done = fcgi_listener_watch(s);
+        full = s->listening && !s->watched;
         pthread_mutex_unlock(&s->lock);
         if (!done)
             (void)poll(NULL, 0, LISTEN_PAUSE_MS); /* no memory in the kernel */
     }
+    while (full && fcgi_conn_accept(s))
+        continue;
 }
 
 static void *thread_main(void *arg)
@@ -179,7 +184,8 @@ enum err fcgi_server_start(const struct fcgi_settings *settings, struct fcgi_ser
         return ERR_NOMEM;
     s->settings = *settings;
     if (s->settings.connections == 0)
-        s->settings.connections = SIZE_MAX;
+        s->settings.connections = SIZE_MAX - (size_t)settings->threads;
+    s->most = s->settings.connections + (size_t)settings->threads;
     s->epoll_fd = s->wake_fd = -1;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->ended, NULL);

@@ -37,7 +37,8 @@ static int64_t limit_of_process(void)
 
 static int64_t own(const struct config *cfg)
 {
-    return cfg->threads + cfg->pool_max + DESCRIPTORS_ADMIN + BESIDE;
+    /* A thread: its connection to Redis, and one of nginx beyond those below. */
+    return 2 * cfg->threads + cfg->pool_max + DESCRIPTORS_ADMIN + BESIDE;
 }
 
 int64_t descriptors_for_nginx(const struct config *cfg)

@@ -93,12 +93,13 @@ struct respawn {
     int64_t delay_us;
     int64_t deaths[RESPAWN_DEATHS]; /* when, as a ring */
     unsigned n_deaths;
-    bool looping; /* RESPAWN_DEATHS of them within a minute */
+    int64_t looping_until_us; /* a minute after RESPAWN_DEATHS of them within one; else 0 */
 };
 
 /* Notes a death and gives the time to wait: 100 ms, doubled up to 5 s while it dies before it has
  * ever been ready. One that has served is missed: whatever killed it, waiting helps nobody. */
 int64_t respawn_after_death(struct respawn *r, bool served, int64_t now_us);
+bool respawn_is_looping(const struct respawn *r, int64_t now_us);
 
 /* ---- signals.c ---- */
 

@@ -43,12 +43,25 @@ static void misconfigured(struct supervisor *s)
     stop(s, EXIT_MISCONFIGURED, misconfigured_us);
 }
 
-static void note_crash_loops(struct supervisor *s)
+static int64_t earlier(int64_t a, int64_t b)
 {
-    int64_t n = 0;
-    for (size_t i = 0; i < s->now->n; i++)
-        n += s->now->seats[i].respawn.looping;
+    return a < b ? a : b;
+}
+
+/* Gives the time at which one of them is over. */
+static int64_t note_crash_loops(struct supervisor *s)
+{
+    const int64_t now = clock_mono_us();
+    int64_t n = 0, next = INT64_MAX;
+    for (size_t i = 0; i < s->now->n; i++) {
+        const struct respawn *r = &s->now->seats[i].respawn;
+        if (!respawn_is_looping(r, now))
+            continue;
+        n++;
+        next = earlier(next, r->looping_until_us);
+    }
     atomic_store(&s->shared->host.crash_looping, n);
+    return next;
 }
 
 static void log_death(int slot, pid_t pid, int status, int64_t restart_us)
@@ -67,16 +80,15 @@ static void log_death(int slot, pid_t pid, int status, int64_t restart_us)
 }
 
 /* Gives the time to wait until the seat is taken again. */
-static int64_t seat_lost(struct supervisor *s, struct seat *seat, bool served, bool clean)
+static int64_t seat_lost(struct seat *seat, bool served, bool clean)
 {
     const int64_t now = clock_mono_us();
-    const bool was_looping = seat->respawn.looping;
+    const bool was_looping = respawn_is_looping(&seat->respawn, now);
     /* Somebody has sent it SIGTERM: it has drained, and another takes its place at once. */
     int64_t delay = clean ? 0 : respawn_after_death(&seat->respawn, served, now);
     seat->holder = NOBODY;
     seat->start_at_us = now + delay;
-    note_crash_loops(s);
-    if (seat->respawn.looping && !was_looping)
+    if (respawn_is_looping(&seat->respawn, now) && !was_looping)
         log_say(LOG_ERROR, "crash_loop",
                 "a worker died %d times within a minute; it is tried again after %d ms",
                 RESPAWN_DEATHS, (int)(delay / 1000));
@@ -106,7 +118,7 @@ static void worker_ended(struct supervisor *s, pid_t pid, int status)
             misconfigured(s);
             return;
         }
-        restart_us = seat_lost(s, seat, was.served, clean);
+        restart_us = seat_lost(seat, was.served, clean);
     }
     if (clean || s->stopping)
         staff_log(LOG_INFO, "worker_ended", slot, pid);
@@ -156,11 +168,6 @@ static void take_signal(struct supervisor *s, int signo)
     }
 }
 
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static void watch(struct supervisor *s)
 {
     while (!s->stopping || staff_any(s, false) || s->checker > 0) {
@@ -168,6 +175,7 @@ static void watch(struct supervisor *s)
         if (!s->stopping) {
             next = earlier(next, start_due(s));
             next = earlier(next, reload_step(s));
+            next = earlier(next, note_crash_loops(s));
         }
         take_signal(s, signals_wait(&s->signals, next));
         reap(s);

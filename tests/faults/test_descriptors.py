@@ -14,7 +14,7 @@ from harness import Workers, descriptors, eventually, say
 from stack import PARLEY, Parley, Stack
 
 LIMIT = 64
-OWN = 36        # what src/proc/descriptors.c keeps for 6 threads and 6 connections of the pool
+OWN = 42        # what src/proc/descriptors.c keeps for 6 threads and 6 connections of the pool
 
 
 def cpu(pid):

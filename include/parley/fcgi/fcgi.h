@@ -25,7 +25,8 @@ typedef void (*fcgi_answer_fn)(void *service, struct arena *arena, struct http_r
 struct fcgi_settings {
     int listen_fd; /* non-blocking, CLOEXEC; borrowed */
     int threads;
-    size_t connections; /* most that are open at once, further ones wait; 0: any number */
+    size_t connections; /* with so many open further ones wait, but for one more a thread that may
+                         * be taken before it is seen; 0: any number */
     size_t max_body;    /* bytes; a longer body is read, dropped and marked body_too_large */
     size_t arena_limit; /* bytes a request may take */
     int io_timeout_ms;  /* for each receive and send on a connection */

@@ -2,6 +2,7 @@
 #include "../suite.h"
 #include "wire.h"
 
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -93,7 +94,7 @@ static void leaving_serves_what_is_parked(void)
     CU_ASSERT_TRUE(r.ended);
     CU_ASSERT_FALSE(bench_saw(&b, "GET /fresh"));
     CU_ASSERT_EQUAL(fcgi_server_connections(b.server), 1);
-    struct fcgi_server *next = bench_server(&b, 1);
+    struct fcgi_server *next = bench_server(&b, 1, 0);
     client_read(fresh, &r);
     CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "GET /fresh:"));
     close(parked);
@@ -158,6 +159,17 @@ static void stopping(void)
     bench_stop(&b);
 }
 
+/* Waits until both together hold n connections; false after a long time. */
+static bool open_in_both(struct fcgi_server *one, struct fcgi_server *other, size_t n)
+{
+    for (int i = 0; i < 2000; i++) {
+        if (fcgi_server_connections(one) + fcgi_server_connections(other) == n)
+            return true;
+        (void)poll(NULL, 0, 1);
+    }
+    return false;
+}
+
 /* As of two workers. Fails if a server keeps its place in the listener's queue of waiters: tried
  * (one of them gets all). */
 static void servers_share_the_connections(void)
@@ -167,7 +179,7 @@ static void servers_share_the_connections(void)
     struct reply r;
     int fd[CLIENTS];
     CU_ASSERT_TRUE(bench_start(&b, 2));
-    struct fcgi_server *other = bench_server(&b, 2);
+    struct fcgi_server *other = bench_server(&b, 2, 0);
     CU_ASSERT_PTR_NOT_NULL(other);
     for (int i = 0; i < CLIENTS; i++) {
         fd[i] = client_connect(&b);
@@ -180,6 +192,51 @@ static void servers_share_the_connections(void)
     for (int i = 0; i < CLIENTS; i++)
         close(fd[i]);
     CU_ASSERT_TRUE(fcgi_server_stop(other, 20000));
+    bench_stop(&b);
+}
+
+/* The kernel tells one server of a connection; that one may be full by the time it looks. Fails if
+ * it leaves the connection to the others then: tried (one pair in ten waits for ever). */
+static void a_full_server_leaves_nobody_waiting(void)
+{
+    enum { PAIRS = 100, THREADS = 4 };
+    struct bench b;
+    CU_ASSERT_TRUE(bench_listen(&b));
+    struct fcgi_server *one = bench_server(&b, THREADS, 1), *other = bench_server(&b, THREADS, 1);
+    CU_ASSERT_TRUE_FATAL(one && other);
+    bool taken = true;
+    for (int i = 0; i < PAIRS && taken; i++) {
+        const int fd[2] = {client_connect(&b), client_connect(&b)};
+        taken = open_in_both(one, other, 2);
+        close(fd[0]);
+        close(fd[1]);
+        CU_ASSERT_TRUE(open_in_both(one, other, 0));
+    }
+    CU_ASSERT_TRUE(taken);
+    CU_ASSERT_TRUE(fcgi_server_stop(other, 20000));
+    b.server = one;
+    bench_stop(&b);
+}
+
+/* However many come: those that are open have a descriptor each. Fails if a full server takes all
+ * that wait: tried. */
+static void no_more_than_its_room(void)
+{
+    enum { CLIENTS = 40, ROOM = 5, THREADS = 4 };
+    struct bench b;
+    int fd[CLIENTS];
+    CU_ASSERT_TRUE(bench_listen(&b));
+    b.server = bench_server(&b, THREADS, ROOM);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(b.server);
+    for (int i = 0; i < CLIENTS; i++)
+        fd[i] = client_connect(&b);
+    for (int i = 0; i < CLIENTS; i++) {
+        (void)poll(NULL, 0, 1);
+        const size_t n = fcgi_server_connections(b.server);
+        CU_ASSERT_TRUE(n <= ROOM + THREADS);
+        close(fd[i]);
+    }
+    CU_ASSERT_TRUE(bench_connections(&b, 0));
     bench_stop(&b);
 }
 
@@ -211,4 +268,6 @@ SUITE(server, "fcgi/server", {"idle connections hold no thread", idle_connection
       {"a leaving server serves what is parked", leaving_serves_what_is_parked},
       {"a leaving server takes what waits", leaving_takes_what_waits}, {"stopping", stopping},
       {"servers share the connections", servers_share_the_connections},
+      {"a full server leaves nobody waiting", a_full_server_leaves_nobody_waiting},
+      {"no more than its room", no_more_than_its_room},
       {"settings that cannot be", settings_that_cannot_be})

@@ -184,11 +184,12 @@ bool bench_listen(struct bench *b)
            listen(b->listen_fd, 512) == 0;
 }
 
-struct fcgi_server *bench_server(struct bench *b, int threads)
+struct fcgi_server *bench_server(struct bench *b, int threads, size_t connections)
 {
     const struct fcgi_settings settings = {
         .listen_fd = b->listen_fd,
         .threads = threads,
+        .connections = connections,
         .max_body = WIRE_MAX_BODY,
         .arena_limit = 256 * 1024,
         .io_timeout_ms = PATIENCE_S * 1000,
@@ -204,7 +205,7 @@ bool bench_start(struct bench *b, int threads)
 {
     if (!bench_listen(b))
         return false;
-    b->server = bench_server(b, threads);
+    b->server = bench_server(b, threads, 0);
     return b->server != NULL;
 }
 

@@ -66,8 +66,9 @@ struct bench {
 /* False if it could not be started. */
 bool bench_start(struct bench *b, int threads);
 bool bench_listen(struct bench *b);
-/* Another server on b's listener, answering with b's handler. NULL if it could not be started. */
-struct fcgi_server *bench_server(struct bench *b, int threads);
+/* Another server on b's listener, answering with b's handler; connections: as in fcgi_settings.
+ * NULL if it could not be started. */
+struct fcgi_server *bench_server(struct bench *b, int threads, size_t connections);
 void bench_stop(struct bench *b);
 int bench_seen(struct bench *b);
 bool bench_saw(struct bench *b, const char *what);
