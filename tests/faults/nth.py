@@ -157,6 +157,7 @@ class SanitizedTest(unittest.TestCase):
         return reply.status == 404
 
     def setUp(self):
+        self.earlier = len(self.stack.parley.log())
         if not self.stack.parley.running:
             self.stack.parley.start()
             self.settle()
@@ -176,9 +177,13 @@ class SanitizedTest(unittest.TestCase):
         self.assertEqual(self.said(), [], "what sanitizers said")
         self.assertEqual(self.stack.parley.process.returncode, 0)
 
+    def log(self):
+        """What parley has logged since the test began."""
+        return self.stack.parley.log()[self.earlier:]
+
     def said(self):
         """Each report of a sanitizer in the log, from its first line on, shortened."""
-        log = self.stack.parley.log()
+        log = self.log()
         return [log[m.start():m.start() + 3000] for m in re.finditer(
             r"==\d+==ERROR: .*|runtime error: |AddressSanitizer:DEADLYSIGNAL", log)]
 

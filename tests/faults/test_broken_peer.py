@@ -304,7 +304,7 @@ class BrokenPeer(SanitizedTest):
         self.assertEqual(self.handled() - self.before, self.answered, "handlers ran unseen")
         for name, stream in self.streams.items():
             self.assertEqual(self.judge(stream, name), 1, f"{name}, as it should be, afterwards")
-        log = self.stack.parley.log()
+        log = self.log()
         ended = re.findall(r'"worker_died".*?"(signal|status)":(\d+)', log) if workers else []
         if ended:
             say(f"{len(ended)} workers were ended by libfcgi")
@@ -465,8 +465,8 @@ class BrokenPeer(SanitizedTest):
         self.assertLess(slowest, 1)
         say(f"the other worker was there after {slowest:.2f} s at most")
         self.finish()
-        deaths = self.stack.parley.log().count('"event":"worker_died"')
-        self.assertEqual(deaths, 2, self.stack.parley.log(30))
+        deaths = self.log().count('"event":"worker_died"')
+        self.assertEqual(deaths, 2, self.log()[-3000:])
         # ASan has no words for a stack that is gone.
         self.stack.parley.stop()
         self.assertEqual(self.stack.parley.process.returncode, 0)

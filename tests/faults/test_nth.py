@@ -197,7 +197,7 @@ class Sweep(NthTest):
         self.page.disarm()
         if not idle and not self.wait():
             self.fail(f"{route.name}, {self.last}, {reply}: "
-                      + (self.where() if self.alive() else self.stack.parley.log(60)))
+                      + (self.where() if self.alive() else self.log()[-6000:]))
         failed = self.page["failed"]
         outcome = self.judge(route, reply, self.change(state))
         before.close()
@@ -327,7 +327,7 @@ class OfPostgres(Sweep):
             wait_until(lambda: not self.alive(), 5, "its end")
             self.assertEqual(self.change(before), [0] * len(before))
             self.settle()
-        deaths = re.findall(r'"worker_died".*?"(signal|status)":(\d+)', self.stack.parley.log())
+        deaths = re.findall(r'"worker_died".*?"(signal|status)":(\d+)', self.log())
         say(f"{n} calls of malloc by libfcgi in a request; those tried ended the worker: {deaths}")
         self.assertEqual(set(deaths), {("signal", "6")})
         self.stack.parley.stop()
