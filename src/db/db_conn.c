@@ -94,12 +94,16 @@ static char *make_options(const char *of_url, const char *role)
     return out;
 }
 
-static PGconn *start(const struct db_settings *settings)
+/* NULL: the URL cannot be read (*wrong), or there is no memory. */
+static PGconn *start(const struct db_settings *settings, bool *wrong)
 {
     PGconn *pg = NULL;
-    char *options = NULL;
+    char *options = NULL, *complaint = NULL;
     const char *of_url = NULL;
-    PQconninfoOption *parsed = PQconninfoParse(settings->url, NULL);
+    PQconninfoOption *parsed = PQconninfoParse(settings->url, &complaint);
+    /* Without one there was no memory (libpq's manual, PQconninfoParse). */
+    *wrong = !parsed && complaint;
+    PQfreemem(complaint);
     for (PQconninfoOption *o = parsed; o && o->keyword; o++)
         if (strcmp(o->keyword, "options") == 0)
             of_url = o->val;
@@ -165,11 +169,13 @@ static enum db_open_result handshake(PGconn *pg, struct deadline deadline, int s
 static enum db_open_result open_once(struct db_conn *c, const struct db_settings *settings,
                                      struct deadline deadline, int stop_fd, char *why, size_t why_n)
 {
-    c->pg = start(settings);
+    bool wrong;
+    c->pg = start(settings, &wrong);
     if (!c->pg) {
         /* libpq's own message would repeat the text, and with it the password. */
-        snprintf(why, why_n, "DATABASE_URL is not a valid connection string");
-        return OPEN_WRONG;
+        snprintf(why, why_n, "%s",
+                 wrong ? "DATABASE_URL is not a valid connection string" : "out of memory");
+        return wrong ? OPEN_WRONG : OPEN_REFUSED;
     }
     /* Verbose, because a refused connection tells its SQLSTATE in no other way. */
     PQsetErrorVerbosity(c->pg, PQERRORS_VERBOSE);
