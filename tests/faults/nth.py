@@ -152,9 +152,12 @@ class SanitizedTest(unittest.TestCase):
     def answers(cls):
         """Whether a handler answers."""
         peer = cls.peer()
-        reply = peer.ask("GET", "/v1/sessions/none")
-        peer.close()
-        return reply.status == 404
+        try:
+            return peer.ask("GET", "/v1/sessions/none").status == 404
+        except OSError:
+            return False
+        finally:
+            peer.close()
 
     def setUp(self):
         self.earlier = len(self.stack.parley.log())

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from fastcgi import request
 from faults import amount
-from harness import say
+from harness import eventually, say
 from nth import INTERRUPTED, KINDS, LIBRARIES, SHORT, NthTest
 from stack import ROOT, wait_until
 
@@ -306,7 +306,7 @@ class OfPostgres(Sweep):
 
     def test_libfcgi_without_memory(self):
         """libfcgi ends the program by an assertion then (SECURITY.md): before a handler has run, and
-        another worker is there soon."""
+        another worker is there soon. Fails if its seat stays empty: tests/plants/seat-left-empty."""
         name, method, path = next(o for o in operations() if o[0] == "messages_append")
         route = Route(self, name, method, path)
         peer = self.peer()
@@ -326,6 +326,7 @@ class OfPostgres(Sweep):
             other.close()
             wait_until(lambda: not self.alive(), 5, "its end")
             self.assertEqual(self.change(before), [0] * len(before))
+            self.assertIsNotNone(eventually(self.answers, 10), "nobody has taken its place")
             self.settle()
         deaths = re.findall(r'"worker_died".*?"(signal|status)":(\d+)', self.log())
         say(f"{n} calls of malloc by libfcgi in a request; those tried ended the worker: {deaths}")
