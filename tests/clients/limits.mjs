@@ -64,5 +64,14 @@ test("open_sessions", async () => {
   assert.deepEqual([error.status, JSON.parse(error.text).code], [429, "tenant_sessions"]);
   assert.ok((await other.conversations.create()).id);
   await conversations.delete(one.id);
-  assert.ok((await conversations.create()).id);
+  // That the bound is reached is believed for 100 ms (migration 5): the room may not be seen at once.
+  for (let left = 50; ; left--) {
+    try {
+      assert.ok((await conversations.create()).id);
+      break;
+    } catch (late) {
+      if (left === 0 || late.code !== "tenant_sessions") throw late;
+      await new Promise((done) => setTimeout(done, 100));
+    }
+  }
 });
