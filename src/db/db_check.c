@@ -103,10 +103,11 @@ static void fit_size(struct db *db, const PGresult *res)
                 db->set.pool_max, places, workers);
 }
 
-/* Not refused: a laptop may be asked to be fast. Said once a pool. */
+/* Not refused: a laptop may be asked to be fast. Said once a worker; a command is asked for else.
+ */
 static void warn_of_loss(struct db *db, const PGresult *res)
 {
-    if (yes(res, NO_FSYNC) && !atomic_exchange(&db->warned_of_loss, true))
+    if (yes(res, NO_FSYNC) && db->slot && !atomic_exchange(&db->warned_of_loss, true))
         log_say(
             LOG_WARN, "not_durable",
             "PostgreSQL runs with fsync off: what was acknowledged may be lost with the machine");

@@ -23,9 +23,9 @@ int main(int argc, char **argv)
 {
     open_standard();
     const int status = cli_run(argc, argv);
-    /* A pipe or a disk that did not take all of it. */
-    if (fflush(stdout) == 0 && !ferror(stdout))
+    /* A pipe or a disk that did not take all of it; a command that failed has said why. */
+    if (status != EXIT_GOOD || (fflush(stdout) == 0 && !ferror(stdout)))
         return status;
     fprintf(stderr, "parley: the output could not be written: %s\n", strerror(errno));
-    return status == EXIT_GOOD ? EXIT_FAULT : status;
+    return EXIT_FAULT;
 }
