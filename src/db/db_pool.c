@@ -220,7 +220,6 @@ static void note_opened(struct db *db, struct db_conn *c, enum db_open_result re
         db->full_until_us = 0;
         db->checked = true;
         db_pool_set_state(db, DB_UP, "");
-        db_pool_wake_for_room(db);
     } else if (result == OPEN_FULL && db_pool_open_count(db) > 0) {
         db->full_until_us = clock_mono_us() + FULL_PAUSE_MS * INT64_C(1000);
     } else if (result == OPEN_WRONG) {
@@ -228,6 +227,8 @@ static void note_opened(struct db *db, struct db_conn *c, enum db_open_result re
     } else if (result == OPEN_REFUSED || result == OPEN_FULL || (result == OPEN_LATE && late)) {
         back_off(db, DB_DOWN, why);
     }
+    /* More may be opened now; or a place has become free, and with it one of a lane. */
+    db_pool_wake_for_room(db);
 }
 
 enum db_open_result db_pool_open_one(struct db *db, struct deadline deadline, int stop_fd,

@@ -106,7 +106,7 @@ static enum err start_servers(struct worker *w)
     const struct fcgi_settings admin = {
         .listen_fd = w->run->admin_fd,
         .threads = 1,
-        .connections = DESCRIPTORS_ADMIN,
+        .connections = DESCRIPTORS_ADMIN - 1, /* see fcgi_settings */
         .max_body = 1024,
         .arena_limit = ARENA_BASE,
         .io_timeout_ms = (int)cfg->request_ms,

@@ -14,6 +14,7 @@ from harness import Workers, descriptors, eventually, say
 from stack import PARLEY, Parley, Stack
 
 LIMIT = 64
+RESTING = 28    # more than a worker has open once nginx's connections have ended
 OWN = 42        # what src/proc/descriptors.c keeps for 6 threads and 6 connections of the pool
 
 
@@ -113,11 +114,10 @@ class Descriptors(LedgerTest):
         """All descriptors for connections are taken, and more wait. Fails if the listener is looked at
         all the same: tests/plants/full-spins."""
         # nginx's own connections end first.
-        room = 2 * (LIMIT - OWN)
         self.assertIsNotNone(eventually(
-            lambda: sum(map(descriptors, self.stack.worker_pids())) < room, 30))
-        held = self.connect(room + 40)
-        most = eventually(lambda: min(map(descriptors, self.stack.worker_pids())) > LIMIT - OWN, 10)
+            lambda: sum(map(descriptors, self.stack.worker_pids())) < 2 * RESTING, 30))
+        held = self.connect(2 * (LIMIT - OWN + 6) + 40)    # one more for each thread
+        most = eventually(lambda: min(map(descriptors, self.stack.worker_pids())) > RESTING, 10)
         self.assertIsNotNone(most)
         share = self.spent(3)
         self.wires[0].send("GET", "/v1/sessions/nobody")

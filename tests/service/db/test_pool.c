@@ -165,6 +165,34 @@ static void one_lane_leaves_room(void)
     fx_close(&fx);
 }
 
+/* One that gave up opening a connection leaves its place to the next of its lane. Fails if only the
+ * maintenance thread sees that, a quarter of a second later: tried. */
+static void the_next_of_a_lane_is_woken_at_once(void)
+{
+    enum { LANE = 7 };
+    struct fx fx;
+    char why[200], *url = fx_url();
+    struct db_settings settings = fx_settings(url);
+    struct seeker same = {.fx = &fx, .lane = LANE};
+    pthread_t thread;
+    settings.pool_min = 1;
+    settings.pool_max = 2;
+    fx_open(&fx, &settings);
+    pthread_mutex_lock(&fx.db->lock);
+    struct db_conn *c = db_pool_reserve(fx.db);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(c);
+    c->lane = LANE;
+    pthread_mutex_unlock(&fx.db->lock);
+    CU_ASSERT_EQUAL(pthread_create(&thread, NULL, seek, &same), 0);
+    CU_ASSERT_TRUE(fx_wait_waiting(&fx, 1));
+    CU_ASSERT_EQUAL(db_pool_open_one(fx.db, deadline_in_ms(0), -1, c, why, sizeof(why)), OPEN_LATE);
+    CU_ASSERT_EQUAL(status(&fx).waiting, 0);
+    pthread_join(thread, NULL);
+    CU_ASSERT_EQUAL(same.rc, ERR_NONE);
+    fx_close(&fx);
+    free(url);
+}
+
 /* Fails if a waiter whose time is up stays in the list (the release then hands to it): tried. */
 static void the_next_gives_up_in_time(void)
 {
@@ -480,6 +508,7 @@ SUITE(db_pool, "service db pool", {"opens two that differ", opens_two_that_diffe
       {"grows to max and the next waits", grows_to_max_and_the_next_waits},
       {"urgent goes before those that wait", urgent_goes_before_those_that_wait},
       {"one lane leaves room", one_lane_leaves_room},
+      {"the next of a lane is woken at once", the_next_of_a_lane_is_woken_at_once},
       {"the next gives up in time", the_next_gives_up_in_time},
       {"last returned is lent first", last_returned_is_lent_first},
       {"terminated backends are not lent", terminated_backends_are_not_lent},
