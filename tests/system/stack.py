@@ -296,6 +296,8 @@ class Parley(Server):
             "PARLEY_AUTH": "off",
             # A machine that is slow must not decide a test that is not about overload.
             "PARLEY_QUEUE_MS": "0",
+            "PARLEY_ACQUIRE_MS": str(int(min(1000 * PATIENCE, 9000))),
+            "PARLEY_REDIS_MS": str(int(250 * PATIENCE)),
         }
         self.configure(env)
 
