@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -66,36 +65,38 @@ static void unwatch_listener(struct fcgi_server *s)
  * idle: that one would get nearly all connections, and nginx keeps them. So whoever took one goes
  * to the end. A connection that comes in between is seen by the listener's return. Where there is
  * no room left, it returns when a connection is closed; threads may have been woken for connections
- * that they can no longer find then, one each at most, and no other process was told of those. */
-static void wait_behind_the_others(struct fcgi_server *s)
+ * that they can no longer find then, one each at most, and no other process was told of those.
+ * False: the kernel has no memory for it now; to be called again, and what is connected is served
+ * meanwhile. */
+static bool wait_behind_the_others(struct fcgi_server *s)
 {
-    bool full = false;
-    for (bool done = false; !done;) {
-        pthread_mutex_lock(&s->lock);
-        unwatch_listener(s);
-        done = fcgi_listener_watch(s);
-        full = s->listening && !s->watched;
-        pthread_mutex_unlock(&s->lock);
-        if (!done)
-            (void)poll(NULL, 0, LISTEN_PAUSE_MS); /* no memory in the kernel */
-    }
+    pthread_mutex_lock(&s->lock);
+    unwatch_listener(s);
+    const bool done = fcgi_listener_watch(s);
+    const bool full = done && s->listening && !s->watched;
+    pthread_mutex_unlock(&s->lock);
     while (full && fcgi_conn_accept(s))
         continue;
+    return done;
 }
 
 static void *thread_main(void *arg)
 {
     struct fcgi_thread *t = arg;
     struct fcgi_server *s = t->server;
+    bool watching = true;
     while (!atomic_load(&s->stopping)) {
         struct epoll_event e;
-        if (epoll_wait(s->epoll_fd, &e, 1, -1) != 1)
+        const int n = epoll_wait(s->epoll_fd, &e, 1, watching ? -1 : LISTEN_PAUSE_MS);
+        if (!watching)
+            watching = wait_behind_the_others(s);
+        if (n != 1)
             continue;
         /* The listener's event is always followed by an accept, also while leaving: with
          * EPOLLEXCLUSIVE no other process was told of that connection. */
         if (e.data.ptr == &s->settings.listen_fd) {
             (void)fcgi_conn_accept(s);
-            wait_behind_the_others(s);
+            watching = wait_behind_the_others(s);
         } else if (e.data.ptr != &s->wake_fd) {
             serve(t, e.data.ptr);
         }
