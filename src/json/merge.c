@@ -92,87 +92,45 @@ static struct jmember *find(const struct layer *l, struct sv name)
     return NULL;
 }
 
-static enum err write_overlay(struct request_ctx *ctx, struct sv target, struct layer *l,
-                              struct jout *j)
-{
-    struct jmember m;
-    jout_object_open(j);
-    while (jmember_next(&target, &m)) {
-        struct sv name;
-        enum err e = name_of(ctx, m.key, &name);
-        if (e != ERR_NONE)
-            return e;
-        struct jmember *over = find(l, name);
-        jout_key_raw(j, m.key);
-        jout_raw(j, over ? over->raw : m.raw);
-        if (over)
-            over->raw = SV_NONE;
-    }
-    for (size_t i = 0; i < l->n_members; i++) {
-        if (!l->members[i].raw.p)
-            continue;
-        jout_key_raw(j, l->members[i].key);
-        jout_raw(j, l->members[i].raw);
-    }
-    jout_object_close(j);
-    return ERR_NONE;
-}
-
-enum err jmerge_overlay(struct request_ctx *ctx, struct sv target, const struct sv *patches,
-                        size_t n, struct sv *out)
-{
-    struct layer layer;
-    struct buf b;
-    struct jout j;
-    size_t room = target.n;
-    if (n == 1 && sv_eq(target, SV("{}"))) {
-        *out = patches[0];
-        return ERR_NONE;
-    }
-    enum err e = collect(ctx, patches, n, &layer);
-    if (e != ERR_NONE)
-        return e;
-    make_unique(&layer);
-    for (size_t i = 0; i < n; i++)
-        room += patches[i].n;
-    buf_init(&b, ctx->arena, room);
-    jout_init(&j, &b);
-    e = write_overlay(ctx, target, &layer, &j);
-    if (e != ERR_NONE)
-        return e;
-    if (b.failed)
-        return ctx_nomem(ctx);
-    *out = buf_get(&b);
-    return ERR_NONE;
-}
-
 static bool is_object(struct sv raw)
 {
     return raw.n > 0 && raw.p[0] == '{';
 }
 
-static enum err write_patched(struct request_ctx *ctx, struct sv target, struct sv patch,
-                              struct jout *j);
-
-/* Over what was (absent: nothing) comes a value that is not null. An object is merged even into
- * what is none: its nulls must go. */
-static enum err write_value(struct request_ctx *ctx, struct sv key, struct sv was, struct sv over,
-                            struct jout *j)
+static bool is_null(struct sv raw)
 {
+    return raw.p[0] == 'n';
+}
+
+enum way {
+    WAY_OVERLAY, /* what is laid over takes the place of what was */
+    WAY_PATCH    /* RFC 7396, section 2: nulls delete, objects are merged */
+};
+
+static enum err write_merged(struct request_ctx *ctx, struct sv target, const struct sv *patches,
+                             size_t n, enum way way, struct jout *j);
+
+/* Over what was (absent: nothing) comes a value. An object of a patch is merged even into what is
+ * none: its nulls must go. */
+static enum err write_value(struct request_ctx *ctx, struct sv key, struct sv was, struct sv over,
+                            enum way way, struct jout *j)
+{
+    if (way == WAY_PATCH && is_null(over))
+        return ERR_NONE;
     jout_key_raw(j, key);
-    if (is_object(over))
-        return write_patched(ctx, is_object(was) ? was : SV("{}"), over, j);
+    if (way == WAY_PATCH && is_object(over))
+        return write_merged(ctx, is_object(was) ? was : SV("{}"), &over, 1, way, j);
     jout_raw(j, over);
     return ERR_NONE;
 }
 
-/* RFC 7396, section 2; both are objects. The guard bounds the depth of the recursion. */
-static enum err write_patched(struct request_ctx *ctx, struct sv target, struct sv patch,
-                              struct jout *j)
+/* All are objects. The guard bounds the depth of the recursion. */
+static enum err write_merged(struct request_ctx *ctx, struct sv target, const struct sv *patches,
+                             size_t n, enum way way, struct jout *j)
 {
     struct layer l;
     struct jmember m;
-    enum err e = collect(ctx, &patch, 1, &l);
+    enum err e = collect(ctx, patches, n, &l);
     if (e != ERR_NONE)
         return e;
     make_unique(&l);
@@ -186,28 +144,46 @@ static enum err write_patched(struct request_ctx *ctx, struct sv target, struct 
             jout_raw(j, m.raw);
             continue;
         }
-        if (over->raw.p[0] != 'n')
-            e = write_value(ctx, m.key, m.raw, over->raw, j);
+        e = write_value(ctx, m.key, m.raw, over->raw, way, j);
         over->raw = SV_NONE;
     }
     for (size_t i = 0; e == ERR_NONE && i < l.n_members; i++)
-        if (l.members[i].raw.p && l.members[i].raw.p[0] != 'n')
-            e = write_value(ctx, l.members[i].key, SV_NONE, l.members[i].raw, j);
+        if (l.members[i].raw.p)
+            e = write_value(ctx, l.members[i].key, SV_NONE, l.members[i].raw, way, j);
     jout_object_close(j);
     return e;
 }
 
-enum err jmerge_patch(struct request_ctx *ctx, struct sv target, struct sv patch, struct sv *out)
+static enum err merge(struct request_ctx *ctx, struct sv target, const struct sv *patches, size_t n,
+                      enum way way, struct sv *out)
 {
     struct buf b;
     struct jout j;
-    buf_init(&b, ctx->arena, target.n + patch.n);
+    size_t room = target.n;
+    for (size_t i = 0; i < n; i++)
+        room += patches[i].n;
+    buf_init(&b, ctx->arena, room);
     jout_init(&j, &b);
-    enum err e = write_patched(ctx, target, patch, &j);
+    enum err e = write_merged(ctx, target, patches, n, way, &j);
     if (e != ERR_NONE)
         return e;
     if (b.failed)
         return ctx_nomem(ctx);
     *out = buf_get(&b);
     return ERR_NONE;
+}
+
+enum err jmerge_overlay(struct request_ctx *ctx, struct sv target, const struct sv *patches,
+                        size_t n, struct sv *out)
+{
+    if (n == 1 && sv_eq(target, SV("{}"))) {
+        *out = patches[0];
+        return ERR_NONE;
+    }
+    return merge(ctx, target, patches, n, WAY_OVERLAY, out);
+}
+
+enum err jmerge_patch(struct request_ctx *ctx, struct sv target, struct sv patch, struct sv *out)
+{
+    return merge(ctx, target, &patch, 1, WAY_PATCH, out);
 }
