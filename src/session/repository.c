@@ -168,6 +168,17 @@ enum err repo_reserved_generations(struct request_ctx *ctx,
     return db_i64_array(ctx, list, listed, out);
 }
 
+bool repo_message_is_plain(const struct session_message_draft *m)
+{
+    return sv_eq(m->type, SV("message")) && m->role.p && m->content.p && !m->message_id.p &&
+           !m->extra.p && sv_eq(m->metadata, SV("{}"));
+}
+
+struct db_param repo_message_plain_size(const struct session_message_draft *m)
+{
+    return db_i32((int32_t)(m->content.n + m->metadata.n));
+}
+
 enum err repo_message_arrays(struct request_ctx *ctx, const struct session_message_draft *messages,
                              size_t n, struct db_param *out)
 {

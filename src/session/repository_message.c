@@ -22,6 +22,16 @@ static const struct db_stmt append_one = {
     " + coalesce(octet_length($13), 0), s.updated_at"
     " FROM s)," SQL_REMEMBER("201", "s.last_seq", "s.last_seq", "NULL::text") "SELECT * FROM s"};
 
+/* What nearly all appends are (repo_message_is_plain), without a key and a condition: PostgreSQL starts
+ * no node that would do nothing. $4 role, $5 content, $6 the size of both that is stored. */
+static const struct db_stmt append_plain = {
+    "append_plain",
+    "WITH s AS (UPDATE sessions s SET" SQL_TOUCH ", last_seq = s.last_seq + 1"
+    ", message_count = s.message_count + 1 WHERE" SQL_LIVE "RETURNING" SQL_CHANGED "),"
+    " m AS (INSERT INTO messages (tenant, generation, seq, role, content, size, created_at)"
+    " SELECT $1, s.generation, s.last_seq, $4, $5, $6, s.updated_at FROM s)"
+    " SELECT * FROM s"};
+
 static const struct db_stmt append_many = {
     "append_many",
     SQL_APPEND("cardinality($8::text[])") SQL_INSERT_MESSAGES
@@ -56,6 +66,26 @@ static const struct db_stmt append_create = {
 
 enum { APPEND_PARAMS = REPO_GUARD_PARAMS + 1 + REPO_MESSAGE_PARAMS };
 
+static bool is_plain(const struct session_append *append, const struct session_guard *guard)
+{
+    return append->n_messages == 1 && !guard->if_match && !guard->key.p &&
+           repo_message_is_plain(&append->messages[0]);
+}
+
+enum { PLAIN_PARAMS = 6 };
+
+static void plain_params(struct request_ctx *ctx, struct sv id,
+                         const struct session_message_draft *m, const struct session_guard *guard,
+                         struct db_param *out)
+{
+    out[0] = db_text(ctx->tenant);
+    out[1] = db_text(id);
+    out[2] = db_text(guard->user);
+    out[3] = db_text(m->role);
+    out[4] = db_text(m->content);
+    out[5] = repo_message_plain_size(m);
+}
+
 static enum err append_params(struct request_ctx *ctx, struct sv id,
                               const struct session_append *append,
                               const struct session_guard *guard, struct db_param *out)
@@ -77,30 +107,45 @@ static enum err append_params(struct request_ctx *ctx, struct sv id,
     return ERR_NONE;
 }
 
+/* The statement that appends, over p: APPEND_PARAMS of them. */
+static enum err append_call(struct request_ctx *ctx, struct sv id,
+                            const struct session_append *append, const struct session_guard *guard,
+                            struct db_param *p, struct db_call *out)
+{
+    if (is_plain(append, guard)) {
+        plain_params(ctx, id, &append->messages[0], guard, p);
+        *out = (struct db_call){&append_plain, p, PLAIN_PARAMS, {0}};
+        return ERR_NONE;
+    }
+    *out = (struct db_call){
+        append->n_messages == 1 ? &append_one : &append_many, p, APPEND_PARAMS, {0}};
+    return append_params(ctx, id, append, guard, p);
+}
+
 /* One round trip, whatever of create, append and return is asked for. */
 enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct sv id,
                              const struct session_append *append, const struct session_guard *guard,
                              bool *done, struct session_receipt *receipt)
 {
-    struct db_param p[APPEND_PARAMS];
-    enum err e = append_params(ctx, id, append, guard, p);
-    if (e != ERR_NONE)
-        return e;
-    /* If-Match cannot hold of what is not there yet: nothing is made then. */
-    const bool may_create = append->create && !guard->if_match;
-    const struct db_param create[] = {db_text(ctx->tenant), db_text(id), db_text(guard->user),
-                                      db_i64(s->settings.ttl_seconds), p[6]};
+    struct db_param p[APPEND_PARAMS], admit[REPO_ADMIT_PARAMS];
+    struct db_param create[] = {db_text(ctx->tenant), db_text(id), db_text(guard->user),
+                                db_i64(s->settings.ttl_seconds), db_null_i64()};
     const struct db_param window[] = {db_text(ctx->tenant), db_text(id), db_text(guard->user),
                                       db_i64((int64_t)append->return_n),
                                       db_i64(s->settings.page_bytes)};
-    const struct db_stmt *stmt = append->n_messages == 1 ? &append_one : &append_many;
-    struct db_param admit[REPO_ADMIT_PARAMS];
-    struct db_call calls[4];
+    struct db_call appending, calls[4];
+    enum err e = append_call(ctx, id, append, guard, p, &appending);
+    /* If-Match cannot hold of what is not there yet: nothing is made then. */
+    const bool may_create = append->create && !guard->if_match;
+    if (e == ERR_NONE && may_create)
+        e = repo_reserved_generations(ctx, append->messages, append->n_messages, &create[4]);
+    if (e != ERR_NONE)
+        return e;
     size_t n = may_create ? repo_admit(ctx, id, guard, admit, calls) : 0;
     if (may_create)
         calls[n++] = (struct db_call){&append_create, create, ARRAY_LEN(create), {0}};
     const size_t at = n;
-    calls[n++] = (struct db_call){stmt, p, APPEND_PARAMS, {0}};
+    calls[n++] = appending;
     if (append->return_n > 0)
         calls[n++] = (struct db_call){&window_read, window, ARRAY_LEN(window), {0}};
     struct db_failure failure;

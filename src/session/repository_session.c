@@ -78,6 +78,18 @@ static const struct db_stmt session_insert = {
     " $16::text[], $17::text[]) WITH ORDINALITY AS i(type, role, content, metadata, id, extra, n)),"
     SQL_REMEMBER("201", "least(1, s.last_seq)", "s.last_seq", "NULL::text")
     "SELECT * FROM s"};
+
+/* What most creates are: one message (repo_message_is_plain), no key, and an id that was made just
+ * now, so that no session, live or expired, can have it. */
+static const struct db_stmt session_insert_plain = {
+    "session_insert_plain",
+    "WITH s AS (INSERT INTO sessions AS s (tenant, session_id, user_id, language, context, metadata,"
+    " ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count)"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + $7::bigint * interval '1 second', "
+    SQL_HOUR("now() + $7::bigint * interval '1 second'") ", 1, 1) RETURNING" SQL_CHANGED "),"
+    " m AS (INSERT INTO messages (tenant, generation, seq, role, content, size, created_at)"
+    " SELECT $1, s.generation, 1, $9, $10, $11, s.created_at FROM s)"
+    " SELECT * FROM s"};
 /* clang-format on */
 
 enum { INSERT_PARAMS = REPO_GUARD_PARAMS + 5 + REPO_MESSAGE_PARAMS + 2 };
@@ -103,6 +115,25 @@ static enum err insert_params(struct request_ctx *ctx, const struct session_draf
     return repo_message_arrays(ctx, draft->messages, draft->n_messages, &out[11]);
 }
 
+enum { PLAIN_PARAMS = 11 };
+
+static void plain_params(struct request_ctx *ctx, const struct session_draft *draft,
+                         struct db_param *out)
+{
+    const struct session_message_draft *m = &draft->messages[0];
+    out[0] = db_text(ctx->tenant);
+    out[1] = db_text(draft->session_id);
+    out[2] = db_text(draft->user_id);
+    out[3] = db_text(draft->language);
+    out[4] = db_text(draft->context);
+    out[5] = db_jsonb(draft->metadata);
+    out[6] = db_i64(draft->ttl_seconds);
+    out[7] = db_bool(draft->sliding);
+    out[8] = db_text(m->role);
+    out[9] = db_text(m->content);
+    out[10] = repo_message_plain_size(m);
+}
+
 static void insert_receipt(const struct session_draft *draft, const struct db_rows *rows,
                            struct session_receipt *receipt)
 {
@@ -113,17 +144,25 @@ static void insert_receipt(const struct session_draft *draft, const struct db_ro
 }
 
 enum err repo_session_insert(struct sessions *s, struct request_ctx *ctx,
-                             const struct session_draft *draft, const struct session_guard *guard,
-                             bool *made, struct session_receipt *receipt)
+                             const struct session_draft *draft, bool id_is_new,
+                             const struct session_guard *guard, bool *made,
+                             struct session_receipt *receipt)
 {
     struct db_param params[INSERT_PARAMS], admit[REPO_ADMIT_PARAMS];
     struct db_failure failure;
-    struct db_call calls[2];
-    enum err e = insert_params(ctx, draft, guard, params);
+    struct db_call calls[2], insert = {&session_insert, params, INSERT_PARAMS, {0}};
+    enum err e = ERR_NONE;
+    if (id_is_new && draft->n_messages == 1 && !guard->key.p &&
+        repo_message_is_plain(&draft->messages[0])) {
+        plain_params(ctx, draft, params);
+        insert = (struct db_call){&session_insert_plain, params, PLAIN_PARAMS, {0}};
+    } else {
+        e = insert_params(ctx, draft, guard, params);
+    }
     if (e != ERR_NONE)
         return e;
     const size_t at = repo_admit(ctx, draft->session_id, guard, admit, calls);
-    calls[at] = (struct db_call){&session_insert, params, INSERT_PARAMS, {0}};
+    calls[at] = insert;
     e = repo_batch_admitted(s, ctx, calls, at + 1, &failure);
     if (e != ERR_NONE)
         return repo_write_failed(ctx, e, &failure);

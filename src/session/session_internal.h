@@ -23,9 +23,10 @@ struct sessions {
 /* Reads a session and its newest limit messages in one snapshot. ERR_NOT_FOUND without words. */
 MUSTCHECK enum err repo_session_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                      struct sv user, size_t limit, struct session *out);
-/* *made: false when a live session has the id; nothing was stored then. */
+/* *made: false when a live session has the id; nothing was stored then. id_is_new: it was made for
+ * this session, so that none can have it. */
 MUSTCHECK enum err repo_session_insert(struct sessions *s, struct request_ctx *ctx,
-                                       const struct session_draft *draft,
+                                       const struct session_draft *draft, bool id_is_new,
                                        const struct session_guard *guard, bool *made,
                                        struct session_receipt *receipt);
 /* Inserts if the id is free, then reads whatever session has the id. */
@@ -179,6 +180,11 @@ enum { REPO_MESSAGE_PARAMS = 6 };
 MUSTCHECK enum err repo_message_arrays(struct request_ctx *ctx,
                                        const struct session_message_draft *messages, size_t n,
                                        struct db_param *out);
+/* A message with nothing but role and content: what else a row has is what its columns have by
+ * default. */
+bool repo_message_is_plain(const struct session_message_draft *m);
+/* The size of such a message, as SQL_STORED_SIZE counts it. */
+struct db_param repo_message_plain_size(const struct session_message_draft *m);
 /* The generations that client-given ids of the made form name: a session of one of them may not
  * take such an id, or two of its messages could have one id. */
 MUSTCHECK enum err repo_reserved_generations(struct request_ctx *ctx,

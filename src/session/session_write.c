@@ -58,6 +58,7 @@ static enum err session_of_draft(struct request_ctx *ctx, const struct session_d
 
 struct create_args {
     struct session_draft draft;
+    bool named; /* by the client: the id may be taken */
     const struct session_guard *guard;
 };
 
@@ -65,7 +66,7 @@ static enum err attempt_create(struct sessions *s, struct request_ctx *ctx, void
                                struct session_receipt *receipt)
 {
     const struct create_args *a = arg;
-    return repo_session_insert(s, ctx, &a->draft, a->guard, done, receipt);
+    return repo_session_insert(s, ctx, &a->draft, !a->named, a->guard, done, receipt);
 }
 
 static enum err complete_draft(struct sessions *s, struct request_ctx *ctx,
@@ -95,8 +96,8 @@ enum err session_create(struct sessions *s, struct request_ctx *ctx,
                         const struct session_draft *draft, const struct session_guard *guard,
                         struct session *out, struct session_receipt *receipt)
 {
-    struct create_args args = {*draft, guard};
     const bool named = draft->session_id.p != NULL;
+    struct create_args args = {*draft, named, guard};
     struct coherent_write w;
     enum err e = complete_draft(s, ctx, &args.draft);
     if (e != ERR_NONE)
