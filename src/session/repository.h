@@ -72,12 +72,13 @@
     " || to_hex('-9223372036854775808'::bigint | (((" generation ") & 15) << 58) | (" seq ")))::uuid::text "
 
 /* The newest $limit messages of session s whose sizes add up to at most $bytes (the first one
- * always comes). total is the sum up to and with a message, rank its place from the newest. */
+ * always comes: it is the one whose total is its size, since no message has none). total is the sum
+ * up to and with a message. */
 #define SQL_NEWEST(limit, bytes)                                                                   \
-    " LEFT JOIN LATERAL (SELECT *, row_number() OVER w AS rank, sum(size) OVER w AS total"         \
-    " FROM (SELECT * FROM messages WHERE tenant = s.tenant AND generation = s.generation"          \
-    " ORDER BY seq DESC LIMIT " limit ") newest WINDOW w AS (ORDER BY seq DESC)) m"                \
-    " ON m.rank = 1 OR m.total <= " bytes " "
+    " LEFT JOIN LATERAL (SELECT *, sum(size) OVER (ORDER BY seq DESC ROWS UNBOUNDED PRECEDING)"    \
+    " AS total FROM (SELECT * FROM messages WHERE tenant = s.tenant AND generation = s.generation" \
+    " ORDER BY seq DESC LIMIT " limit ") newest) m"                                                \
+    " ON m.total <= greatest(m.size, " bytes ") "
 /* clang-format on */
 
 /* Locks the row of a session that a guard lets change ($1 to $4), as a statement ahead of one that

@@ -169,13 +169,12 @@ enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct
  * tells whether there are more. */
 /* clang-format off */
 #define SQL_PAGE(order)                                                                            \
-    "SELECT s.generation, s.version, m.total, m.rank," SQL_MESSAGE                                 \
+    "SELECT s.generation, s.version, m.total," SQL_MESSAGE                                         \
     "FROM sessions s LEFT JOIN LATERAL"                                                            \
-    " (SELECT *, row_number() OVER w AS rank, sum(size) OVER w AS total FROM"                      \
+    " (SELECT *, sum(size) OVER (ORDER BY seq " order " ROWS UNBOUNDED PRECEDING) AS total FROM"   \
     " (SELECT * FROM messages WHERE tenant = s.tenant AND generation = s.generation"               \
-    " AND seq > $4 AND seq < $5 ORDER BY seq " order " LIMIT $6::bigint + 1) page"                 \
-    " WINDOW w AS (ORDER BY seq " order ")) m"                                                     \
-    " ON m.rank = 1 OR m.total - m.size <= $7"                                                     \
+    " AND seq > $4 AND seq < $5 ORDER BY seq " order " LIMIT $6::bigint + 1) page) m"              \
+    " ON m.total - m.size <= $7"                                                                   \
     " WHERE" SQL_LIVE "ORDER BY m.seq " order
 
 static const struct db_stmt page_ascending = {"page_ascending", SQL_PAGE("ASC")};

@@ -11,10 +11,10 @@ static const struct db_stmt session_read = {
     "session_read",
     "SELECT s.generation, s.version, s.state_version, s.last_seq, s.message_count, s.ttl_seconds,"
     " s.sliding, s.created_at, s.updated_at, s.expires_at,"
-    " CASE WHEN m.rank > 1 THEN NULL ELSE s.user_id END AS user_id,"
-    " CASE WHEN m.rank > 1 THEN NULL ELSE s.language END AS language,"
-    " CASE WHEN m.rank > 1 THEN NULL ELSE s.context END AS context,"
-    " CASE WHEN m.rank > 1 THEN NULL ELSE s.metadata END AS metadata," SQL_MESSAGE
+    " CASE WHEN m.total > m.size THEN NULL ELSE s.user_id END AS user_id,"
+    " CASE WHEN m.total > m.size THEN NULL ELSE s.language END AS language,"
+    " CASE WHEN m.total > m.size THEN NULL ELSE s.context END AS context,"
+    " CASE WHEN m.total > m.size THEN NULL ELSE s.metadata END AS metadata," SQL_MESSAGE
     "FROM sessions s" SQL_NEWEST("$4", "$5") "WHERE" SQL_LIVE "ORDER BY m.seq DESC"};
 /* clang-format on */
 
