@@ -51,7 +51,8 @@ CHECKS  := layers headers isolation single docs openapi plan plants format
 QUIET    = $(MAKE) --no-print-directory -s -j"$$(nproc)"
 
 .PHONY: all help run test unit service system fuzz fuzz-replay analysis check $(CHECKS:%=check-%) \
-        format-check format openapi test-compose test-faults test-plants clean
+        format-check format openapi test-compose test-faults test-plants \
+        bench bench-scale clean
 all: $(BUILD)/parley
 
 help:
@@ -68,6 +69,8 @@ help:
 	@echo "make test-faults    servers killed, stopped and cut off under load; FAULTS=long, SEED=N, T=NAME"
 	@echo "make analysis       clang's analyser, cppcheck; tests under ThreadSanitizer and valgrind, FAULTS=long: all"
 	@echo "make test-plants    each planted bug of tests/plants, and the test that fails with it; T=NAME"
+	@echo "make bench          how fast it is here: table, JSON, SVG; SECONDS=3, ROUNDS=3, CONNECTIONS=1,4,16,64, OPS=get,append,…, OUT=DIR, COMPARE=FILE"
+	@echo "make bench-scale    whether it stays so: long sessions, 1,000,000 sessions, memory, overload; T='STEP…', SECONDS, ROUNDS"
 	@echo "make format         bring the C files into the form of .clang-format"
 	@echo "make clean          remove build/"
 
@@ -80,7 +83,7 @@ run:
 test:
 	@tests/stack/install test
 	@echo "building"
-	@$(QUIET) $(BUILD)/parley $(BUILD)/unit $(BUILD)/service $(FUZZ)
+	@$(QUIET) $(BUILD)/parley $(BUILD)/unit $(BUILD)/service $(BUILD)/offer $(FUZZ)
 	@tests/run-all "check=tests/checks/all $(BUILD)" "unit=$(BUILD)/unit" \
 	    "fuzzers' corpora=tests/fuzz/replay $(BUILD)" \
 	    "service=tests/service/with-servers $(BUILD)/service" \
@@ -135,7 +138,7 @@ $(BUILD)/libfail.so: tests/nth/fail.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(WERROR) -O1 -g -fPIC -fvisibility=hidden -shared -o $@ $<
 
-system: $(BUILD)/parley
+system: $(BUILD)/parley $(BUILD)/offer
 	PARLEY_BIN=$(abspath $(BUILD))/parley tests/system/main.py $(T)
 
 check: $(BUILD)/parley
@@ -169,6 +172,23 @@ analysis:
 test-plants:
 	@tests/stack/install test
 	@tests/plants/run $(T)
+
+bench:
+	@tests/stack/install bench
+	@echo "building $(BUILD)/parley"
+	@$(QUIET) $(BUILD)/parley
+	@PARLEY_BIN=$(abspath $(BUILD))/parley SECONDS='$(SECONDS)' ROUNDS='$(ROUNDS)' OPS='$(OPS)' OUT='$(OUT)' \
+	    CONNECTIONS='$(CONNECTIONS)' COMPARE='$(COMPARE)' tests/bench/main.py
+bench-scale:
+	@tests/stack/install bench
+	@echo "building $(BUILD)/parley"
+	@$(QUIET) $(BUILD)/parley $(BUILD)/offer
+	@PARLEY_BIN=$(abspath $(BUILD))/parley tests/bench/scale.py $(if $(SECONDS),--seconds $(SECONDS)) \
+	    $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(OUT),--out $(OUT)) $(T)
+# Asks at a pace of its own, whether it is answered or not.
+$(BUILD)/offer: tests/bench/offer.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(WERROR) -O2 -g -o $@ $<
 
 clean:
 	rm -rf build

@@ -347,16 +347,16 @@ class Parley(Server):
 class Nginx(Server):
     """nginx with the delivered configuration; edit(text of parley.conf) may change it for a test."""
 
-    def __init__(self, stack, edit=None):
+    def __init__(self, stack, edit=None, profile="delivered"):
         super().__init__(stack, "nginx", signal.SIGQUIT)
-        self.edit = edit
+        self.edit, self.profile = edit, profile
         self.port = None
 
     def configure(self):
         """Makes the configuration for a free port."""
         self.port = free_port()
-        subprocess.run([ROOT + "/tests/stack/nginx-conf", self.stack.dir, f"127.0.0.1:{self.port}"],
-                       check=True)
+        subprocess.run([ROOT + "/tests/stack/nginx-conf", self.stack.dir, f"127.0.0.1:{self.port}",
+                        self.profile], check=True)
         if self.edit:
             path = self.stack.dir + "/parley.conf"
             with open(path, encoding="utf-8") as f:
@@ -394,10 +394,11 @@ class Stack:
     nginx    an edit of parley.conf: a function from its text to the text to use
     servers  which to start, for a test that needs fewer
     fsync    for tests that kill PostgreSQL with the machine in mind; slower
+    profile  of nginx's configuration: delivered, or bench without its limits
     """
     ALL = ("postgres", "redis", "parley", "nginx")
 
-    def __init__(self, env=None, nginx=None, servers=ALL, fsync=False):
+    def __init__(self, env=None, nginx=None, servers=ALL, fsync=False, profile="delivered"):
         self.servers, self.fsync = servers, fsync
         # /var/tmp: PostgreSQL's own user must get there, and a socket's path must stay short.
         self.dir = tempfile.mkdtemp(prefix="parley-system-", dir="/var/tmp")
@@ -412,7 +413,7 @@ class Stack:
         self.postgres = Postgres(self)
         self.redis = Redis(self)
         self.parley = Parley(self, env or {})
-        self.nginx = Nginx(self, nginx)
+        self.nginx = Nginx(self, nginx, profile)
 
     def keep(self, pid):
         """Tells the keeper of a process to end."""

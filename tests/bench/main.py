@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""main.py: measures a whole stack of its own and prints a table; `make bench`. Options are environment
+variables, since they are make's:
+
+  SECONDS=3              length of one measurement
+  ROUNDS=3               how often all of them are repeated; the table has medians
+  CONNECTIONS=1,4,16,64  with how many connections, each
+  OPS=get,append,…       what to measure; all by default
+  OUT=build/bench        directory for bench.json and bench.svg
+  COMPARE=FILE           a bench.json of an earlier run, to compare with
+
+docs/performance.md says what is measured, and how.
+"""
+import json
+import os
+import signal
+import sys
+
+sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/system")
+# pylint: disable=wrong-import-position
+import load  # noqa: E402
+import plot  # noqa: E402
+import report  # noqa: E402
+from bench_stack import BenchStack  # noqa: E402
+from stack import ROOT, StackError  # noqa: E402
+
+SESSIONS, MESSAGES = 1000, 50
+
+# What is measured: name to how parley is set (None: parley is not asked), operation, and its floor.
+CELLS = {
+    "nginx": (None, "nginx", None),
+    "pg-page": (None, "pg-page", None),
+    "pg-append": (None, "pg-append", None),
+    "pg-create": (None, "pg-create", None),
+    "get": ("memory", "get", "nginx"),
+    "state": ("memory", "state", "nginx"),
+    "page": ("memory", "page", "nginx"),
+    "append": ("memory", "append", "pg-append"),
+    "create": ("memory", "create", "pg-create"),
+    "append-no-redis": ("no-redis", "append", "pg-append"),
+    "create-no-redis": ("no-redis", "create", "pg-create"),
+    "page-postgres": ("postgres", "page", "pg-page"),
+}
+GROUPS = {"Reads": ("nginx", "get", "state", "page", "pg-page", "page-postgres"),
+          "Writes": ("pg-append", "append", "append-no-redis", "pg-create", "create", "create-no-redis")}
+FLOORS = {name: floor for name, (_, _, floor) in CELLS.items()}
+
+
+class OptionError(Exception):
+    """An option is not what it may be; says which."""
+
+
+def _number(name, text, most):
+    if not text.isdecimal() or not 1 <= int(text) <= most:
+        raise OptionError(f"{name}={text}: it is a number from 1 to {most}")
+    return int(text)
+
+
+def _numbers(name, text, most):
+    found = sorted({_number(name, part.strip(), most) for part in text.split(",")})
+    return found
+
+
+class Options:
+    """The options of a run, read and checked before anything is started."""
+
+    def __init__(self, given):
+        self.seconds = _number("SECONDS", given.get("SECONDS") or "3", 3600)
+        self.rounds = _number("ROUNDS", given.get("ROUNDS") or "3", 1000)
+        self.connections = _numbers("CONNECTIONS", given.get("CONNECTIONS") or "1,4,16,64", 1000)
+        asked = [part.strip() for part in (given.get("OPS") or ",".join(CELLS)).split(",")]
+        for name in asked:
+            if name not in CELLS:
+                raise OptionError(f"OPS: there is no {name!r}; known: {', '.join(CELLS)}")
+        # With each comes what it is a share of.
+        wanted = set(asked) | {FLOORS[name] for name in asked}
+        self.cells = [name for name in CELLS if name in wanted]
+        self.out = given.get("OUT") or ROOT + "/build/bench"
+        self.compare = self._saved(given.get("COMPARE"))
+        try:
+            os.makedirs(self.out, exist_ok=True)
+        except OSError as e:
+            raise OptionError(f"OUT={self.out}: {e.strerror}") from None
+        if not os.access(self.out, os.W_OK):
+            raise OptionError(f"OUT={self.out}: it cannot be written to")
+
+    @staticmethod
+    def _saved(path):
+        if not path:
+            return None
+        try:
+            with open(path, encoding="utf-8") as f:
+                saved = json.load(f)
+            report.medians(saved["samples"])    # that it is what it should be
+            return saved
+        except OSError as e:
+            raise OptionError(f"COMPARE={path}: {e.strerror}") from None
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            raise OptionError(f"COMPARE={path}: it is not a result of make bench") from None
+
+
+def measure_cell(stack, name, connections, seconds):
+    """One measurement."""
+    _, operation, _ = CELLS[name]
+    if operation in load.STATEMENTS:
+        return load.pgbench(stack, operation, connections, seconds, (1, SESSIONS))
+    port = stack.constant_port if operation == "nginx" else stack.nginx.port
+    return load.wrk(stack, port, operation, connections, seconds, (1, SESSIONS, 1))
+
+
+def measure(stack, options):
+    """samples[cell][connections]: one of each round. All is measured once before anything again, so that
+    what disturbs the machine for a while meets all cells."""
+    samples = {name: {str(n): [] for n in options.connections} for name in options.cells}
+    settings = list(dict.fromkeys(CELLS[name][0] for name in options.cells))
+    for turn in range(options.rounds):
+        for setting in settings:
+            # What parley has not to do with is measured with parley idle.
+            stack.switch(setting or "memory")
+            cells = [name for name in options.cells if CELLS[name][0] == setting]
+            for name in cells:
+                with load.alone():
+                    measure_cell(stack, name, max(options.connections), 1)
+                for n in options.connections:
+                    with load.alone():
+                        got = measure_cell(stack, name, n, options.seconds)
+                    samples[name][str(n)].append(got)
+                    print(f"round {turn + 1} of {options.rounds}  {name:16} {n:4} connections"
+                          f" {got['rate']:8.0f}/s  p99 {got['p99']:7.2f} ms  {got['errors']} errors",
+                          file=sys.stderr, flush=True)
+    return samples
+
+
+def finish(stack, options, samples, found):
+    """Table, files, comparison."""
+    table = report.medians(samples)
+    print("\n".join(report.machine_lines(found)))
+    print(f"medians of {options.rounds} rounds of {options.seconds} s; {SESSIONS} sessions of {MESSAGES} messages")
+    print("\n".join(report.table_lines(table, FLOORS)))
+    result = {"machine": found, "seconds": options.seconds, "rounds": options.rounds, "sessions": SESSIONS,
+              "messages": MESSAGES, "samples": samples}
+    with open(options.out + "/bench.json", "w", encoding="utf-8") as f:
+        json.dump(result, f, indent=1)
+    groups = {title: [name for name in names if name in table] for title, names in GROUPS.items()}
+    title = f"{found['parley']}, {found['cores']} cores, medians of {options.rounds} × {options.seconds} s"
+    with open(options.out + "/bench.svg", "w", encoding="utf-8") as f:
+        f.write(plot.draw(title, {t: names for t, names in groups.items() if names}, table, options.connections))
+    print(f"written: {options.out}/bench.json, {options.out}/bench.svg")
+    if options.compare:
+        print("\n".join(report.comparison_lines(options.compare["samples"], samples)))
+    if stack.parley.log().count('"level":"error"'):
+        print("parley logged errors:\n" + stack.parley.log(5))
+
+
+def main():
+    """The exit status."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
+    if sys.argv[1:]:
+        print(__doc__, file=sys.stderr)
+        return 2
+    try:
+        options = Options(os.environ)
+        with BenchStack() as stack:
+            found = report.machine(stack)
+            stack.seed(SESSIONS, MESSAGES)
+            finish(stack, options, measure(stack, options), found)
+    except OptionError as e:
+        print(f"bench: {e}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("bench: interrupted", file=sys.stderr)
+        return 130
+    except (StackError, load.LoadError) as e:
+        print(f"bench: {e}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
