@@ -112,6 +112,16 @@ bool fcgi_conn_accept(struct fcgi_server *s)
     return true;
 }
 
+void fcgi_conn_accept_more(struct fcgi_server *s)
+{
+    if (!atomic_load_explicit(&s->crowded, memory_order_relaxed))
+        return;
+    pthread_mutex_lock(&s->lock);
+    const bool room = s->listening && s->n_conns < s->settings.connections;
+    pthread_mutex_unlock(&s->lock);
+    atomic_store_explicit(&s->crowded, room && fcgi_conn_accept(s), memory_order_relaxed);
+}
+
 bool fcgi_conn_park(struct fcgi_server *s, struct fcgi_conn *c)
 {
     return arm(s, c, EPOLL_CTL_MOD);

@@ -40,6 +40,7 @@ struct fcgi_server {
     int epoll_fd;
     int wake_fd; /* an eventfd, written once by stop and never read: it wakes every thread */
     atomic_bool stopping;
+    atomic_bool crowded; /* connections may wait in the listener beside those that are served */
     atomic_ullong requests;
     pthread_mutex_t lock; /* of what follows; never held around a read, a write or a wait for one */
     pthread_cond_t ended;
@@ -57,6 +58,8 @@ struct fcgi_server {
 
 /* Takes one connection from the listener and parks it. False when there is none, or no room. */
 bool fcgi_conn_accept(struct fcgi_server *s);
+/* Takes one more if the server is crowded, and finds out whether it still is. */
+void fcgi_conn_accept_more(struct fcgi_server *s);
 /* Under the lock: puts the listener into the epoll, if there is room for another connection. False:
  * the kernel has no memory for it. */
 bool fcgi_listener_watch(struct fcgi_server *s);

@@ -40,6 +40,9 @@ static void serve(struct fcgi_thread *t, struct fcgi_conn *c)
         atomic_fetch_sub_explicit(&slot->threads_busy, 1, memory_order_relaxed);
     if (!keep || atomic_load(&s->stopping) || !fcgi_conn_park(s, c))
         fcgi_conn_close(s, c);
+    /* The listener takes turns with all connections that have a request: on its turns alone who
+     * waits for the last of a thousand would wait for half a million requests of the others. */
+    fcgi_conn_accept_more(s);
 }
 
 bool fcgi_listener_watch(struct fcgi_server *s)
@@ -95,7 +98,8 @@ static void *thread_main(void *arg)
         /* The listener's event is always followed by an accept, also while leaving: with
          * EPOLLEXCLUSIVE no other process was told of that connection. */
         if (e.data.ptr == &s->settings.listen_fd) {
-            (void)fcgi_conn_accept(s);
+            atomic_store_explicit(&s->crowded, fcgi_conn_accept(s), memory_order_relaxed);
+            fcgi_conn_accept_more(s);
             watching = wait_behind_the_others(s);
         } else if (e.data.ptr != &s->wake_fd) {
             serve(t, e.data.ptr);

@@ -3,6 +3,7 @@
 #include "wire.h"
 
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -241,6 +242,50 @@ static void no_more_than_its_room(void)
     bench_stop(&b);
 }
 
+/* Clients that ask again at once share the thread with those that are not accepted yet. Fails if
+ * one is accepted for each round of the others: tried (the last one waits for 300 to 1,900
+ * requests). */
+static void nobody_waits_behind_those_that_ask_again(void)
+{
+    enum { CLIENTS = 60 };
+    struct bench b;
+    struct wire w = {.n = 0};
+    struct reply r;
+    struct pollfd fd[CLIENTS];
+    bool answered[CLIENTS] = {false};
+    CU_ASSERT_TRUE(bench_start(&b, 1));
+    b.hold = true;
+    wire_request(&w, WIRE_KEEP, "GET", "/hold", NULL);
+    const int first = client_connect(&b);
+    CU_ASSERT_TRUE(client_send(first, &w, w.n));
+    bench_wait_held(&b, 1);
+    w.n = 0;
+    wire_request(&w, WIRE_KEEP, "GET", "/again", NULL);
+    for (int i = 0; i < CLIENTS; i++) {
+        fd[i] = (struct pollfd){.fd = client_connect(&b), .events = POLLIN};
+        CU_ASSERT_TRUE(client_send(fd[i].fd, &w, w.n));
+    }
+    bench_release(&b);
+    int n_answered = 0, n_asked = CLIENTS;
+    while (n_answered < CLIENTS && poll(fd, CLIENTS, 20000) > 0)
+        for (int i = 0; i < CLIENTS; i++) {
+            if (!fd[i].revents)
+                continue;
+            client_read(fd[i].fd, &r);
+            n_answered += !answered[i];
+            answered[i] = true;
+            n_asked += client_send(fd[i].fd, &w, w.n);
+        }
+    CU_ASSERT_EQUAL(n_answered, CLIENTS);
+    CU_ASSERT_TRUE(n_asked < 4 * CLIENTS);
+    if (n_asked >= 4 * CLIENTS)
+        printf("%d requests before the last client's first\n", n_asked);
+    for (int i = 0; i < CLIENTS; i++)
+        close(fd[i].fd);
+    close(first);
+    bench_stop(&b);
+}
+
 static void settings_that_cannot_be(void)
 {
     struct bench b;
@@ -271,4 +316,5 @@ SUITE(server, "fcgi/server", {"idle connections hold no thread", idle_connection
       {"servers share the connections", servers_share_the_connections},
       {"a full server leaves nobody waiting", a_full_server_leaves_nobody_waiting},
       {"no more than its room", no_more_than_its_room},
+      {"nobody waits behind those that ask again", nobody_waits_behind_those_that_ask_again},
       {"settings that cannot be", settings_that_cannot_be})
