@@ -260,7 +260,7 @@ static void nobody_waits_behind_those_that_ask_again(void)
     CU_ASSERT_TRUE(client_send(first, &w, w.n));
     bench_wait_held(&b, 1);
     w.n = 0;
-    wire_request(&w, WIRE_KEEP, "GET", "/again", NULL);
+    wire_request(&w, WIRE_KEEP, "GET", "/slow", NULL);
     for (int i = 0; i < CLIENTS; i++) {
         fd[i] = (struct pollfd){.fd = client_connect(&b), .events = POLLIN};
         CU_ASSERT_TRUE(client_send(fd[i].fd, &w, w.n));

@@ -123,7 +123,7 @@ static enum err next_piece(void *arg, struct buf *piece, bool *more)
 }
 
 /* Answers with "METHOD target:body"; /empty with 204, /big with 100,000 bytes, /pieces and /fails
- * with pieces behind that. */
+ * with pieces behind that, /slow after a millisecond. */
 static void answer(void *service, struct arena *arena, struct http_request *req,
                    struct http_response *res)
 {
@@ -142,6 +142,8 @@ static void answer(void *service, struct arena *arena, struct http_request *req,
             pthread_cond_wait(&b->changed, &b->lock);
     }
     pthread_mutex_unlock(&b->lock);
+    if (sv_eq(req->target, SV("/slow")))
+        (void)poll(NULL, 0, 1);
     http_response_init(res, arena);
     res->status = 200;
     if (sv_eq(req->target, SV("/empty"))) {
