@@ -4,6 +4,7 @@
 Session number n has the id PREFIX and twelve digits of n, so that a load generator can make up ids
 that exist. All sessions have about 1 KB of context and messages of 200 bytes.
 """
+import glob
 
 PREFIX = "00000000-0000-7000-8000-"
 
@@ -44,9 +45,14 @@ def fill(stack, first, last, messages):
 
 
 def settle(stack):
-    """What autovacuum and a checkpoint would do some time later happens now."""
+    """What autovacuum and a checkpoint would do some time later happens now; and what fits into the
+    kernel's cache of files is there, as it would be some time later, too."""
     stack.psql("VACUUM (ANALYZE) sessions, messages")
     stack.psql("CHECKPOINT")
+    for path in glob.glob(stack.postgres.dir + "/base/*/*"):
+        with open(path, "rb", buffering=0) as f:
+            while f.read(1 << 20):
+                pass
 
 
 # The same work without parley's tables, rules and checks, for PostgreSQL alone.
