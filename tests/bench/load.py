@@ -107,24 +107,27 @@ def pgbench(stack, operation, clients, seconds, ids):
     """The same for one prepared statement and PostgreSQL alone, over its socket."""
     script, log = stack.dir + "/pgbench.sql", stack.dir + "/pgbench_log"
     with open(script, "w", encoding="ascii") as f:
-        f.write(f"\\set i random({ids[0]}, {ids[1]})\n{STATEMENTS[operation]}\n")   # every one of them
+        f.write(f"\\set i random({ids[0]}, {ids[1]})\n{STATEMENTS[operation]}\n")
     before = cpu_seconds(stack)
-    run([stack.postgres.bin + "/pgbench", "-n", "-M", "prepared", "-c", str(clients), "-T", str(seconds),
-         "-f", script, "-l", "--log-prefix", log, "-h", stack.postgres.dir, "-U", "postgres", "bare"],
-        env=stack.clean_env)
+    # Its time begins before its connections are there: only the last seconds are looked at.
+    run([stack.postgres.bin + "/pgbench", "-n", "-M", "prepared", "-c", str(clients),
+         "-T", str(seconds + 1 + clients // 16), "-f", script, "-l", "--log-prefix", log,
+         "-h", stack.postgres.dir, "-U", "postgres", "bare"], env=stack.clean_env)
     after = cpu_seconds(stack)
-    took = []
+    lines = []      # when it ended, and how long it took, in us
     for path in glob.glob(log + ".*"):
         with open(path, encoding="ascii") as f:
-            took += [int(line.split()[2]) / 1000 for line in f]
+            words = (line.split() for line in f)
+            lines += [(int(w[4]) * 1_000_000 + int(w[5]), int(w[2])) for w in words]
         os.unlink(path)
+    begin = max(lines, default=(0, 0))[0] - seconds * 1_000_000
+    took = sorted(us / 1000 for ended, us in lines if ended > begin)
     if not took:
         raise LoadError(f"pgbench: no statement of {operation} was answered")
-    took.sort()
 
     def percentile(p):
         return took[min(len(took) - 1, int(len(took) * p / 100))]
     # pgbench itself ends with an error when a statement fails.
     return {"rate": len(took) / seconds, "p50": percentile(50), "p90": percentile(90),
             "p99": percentile(99), "max": took[-1], "errors": 0, "requests": len(took),
-            "cpu": cpu_us(before, after, len(took))}
+            "cpu": cpu_us(before, after, len(lines))}
