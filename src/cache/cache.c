@@ -16,7 +16,7 @@ struct cache {
     struct cache_tier *tier[TIERS_MAX]; /* owned, fastest first */
     size_t n;
     struct metrics_slot *slot; /* may be NULL */
-    /* Without Redis: the record that is to know it, and whether it does. */
+    /* Where no write is told to Redis: the record that is to know it, and whether it does. */
     struct cache_authority authority;
     atomic_bool told;
 };
@@ -36,10 +36,12 @@ static bool open_redis(struct cache *c, const struct cache_settings *settings)
 {
     struct cache_url url;
     char why[256];
-    if (!settings->redis_url || settings->redis_url[0] == '\0') {
+    const bool off = !settings->redis_url || settings->redis_url[0] == '\0';
+    /* Behind the memory tier Redis is a store that no writer speaks to. */
+    if (off || (settings->one_host && settings->shared && settings->shared->memory))
         c->authority = settings->authority;
+    if (off)
         return true;
-    }
     /* An URL that cannot be used was refused with the configuration; here it is as none. */
     bool valid = cache_url_parse(settings->redis_url, &url, why, sizeof why);
     if (valid)
@@ -128,9 +130,9 @@ bool cache_read_unverified(struct cache *c, struct request_ctx *ctx, struct cach
     return read_tiers(c, ctx, key, out, &ticket);
 }
 
-/* What a Redis holds that was in use before hears nothing of the writes of this one: the record is
- * made dirty, once, before the first of them, and nobody reads there again before the epoch is
- * raised. */
+/* What a Redis holds that hosts have shared before hears nothing of the writes of this one: the
+ * record is made dirty, once, before the first of them, and nobody reads there again before the
+ * epoch is raised. */
 static bool record_knows(struct cache *c)
 {
     struct cache_record record;

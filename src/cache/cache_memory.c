@@ -73,7 +73,6 @@ static void memory_fill(struct cache_tier *t, struct request_ctx *ctx, struct ca
 {
     struct cache_memory *m = self_of(t);
     keep(m, ctx, key, &ticket->note, value);
-    ticket->note.usable = false;
 }
 
 static void memory_fence(struct cache_tier *t, struct request_ctx *ctx, struct cache_key key,

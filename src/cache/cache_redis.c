@@ -7,7 +7,8 @@
  *
  * and one for all: parley:epoch, the marker. The rules are in the scripts (redis_scripts.c); what a
  * reader and a writer do with them in redis_read.c and redis_write.c; how hosts agree when Redis is
- * away, emptied or replaced in redis_host.c; the breaker in redis_health.c.
+ * away, emptied or replaced in redis_host.c; the breaker in redis_health.c. For a host that is
+ * alone all that but the breaker is left to the memory tier: redis_store.c.
  */
 #include "redis_internal.h"
 
@@ -26,7 +27,7 @@ static void redis_status(struct cache_tier *t, struct cache_status *out)
     uint64_t life = atomic_load(&r->host->life);
     out->redis = life & 1 ? CACHE_UP : CACHE_DOWN;
     out->mismatches += atomic_load(&r->mismatches);
-    if ((life & 1) && r->authority.ask && !cache_host_leased(r, life))
+    if ((life & 1) && !r->table && r->authority.ask && !cache_host_leased(r, life))
         snprintf(out->reason, sizeof out->reason, "not read: no lease on the cache epoch");
     if (life & 1)
         return;
@@ -57,13 +58,26 @@ static const struct cache_tier_ops redis_ops = {
     .close = redis_close,
 };
 
+static const struct cache_tier_ops store_ops = {
+    .name = "redis",
+    .metric = METRICS_REDIS,
+    .read = cache_store_read,
+    .fill = cache_store_fill,
+    .fence = cache_store_fence,
+    .settle = cache_store_settle,
+    .status = redis_status,
+    .poll = cache_store_poll,
+    .close = redis_close,
+};
+
 struct cache_tier *cache_redis_open(const struct cache_settings *settings,
                                     const struct cache_url *url, struct metrics_slot *slot)
 {
     struct cache_redis *r = calloc(1, sizeof *r);
     if (!r)
         return NULL;
-    r->tier.ops = &redis_ops;
+    r->table = settings->one_host && settings->shared ? settings->shared->memory : NULL;
+    r->tier.ops = r->table ? &store_ops : &redis_ops;
     r->url = *url;
     r->timeout_ms = settings->redis_timeout_ms > 0 ? settings->redis_timeout_ms : 1;
     r->fence_ms = settings->fence_ms > 0 ? settings->fence_ms : 1;

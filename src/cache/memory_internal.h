@@ -51,6 +51,7 @@ enum { MEMORY_PID_SHIFT = 40 };
 
 struct memory_table {
     unsigned char key[16]; /* of the hash */
+    unsigned char id[16];  /* of this table: never of another one */
     uint64_t n_stripes;
     _Atomic int64_t bar_ms; /* the longest fence_ms of any worker so far */
     _Atomic uint64_t all;

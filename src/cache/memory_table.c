@@ -35,6 +35,7 @@ void memory_init(struct memory_table *t, uint64_t n_stripes)
 {
     t->n_stripes = n_stripes;
     random_bytes(t->key, sizeof t->key);
+    random_bytes(t->id, sizeof t->id);
 }
 
 size_t memory_used(struct memory_table *t)

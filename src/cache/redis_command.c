@@ -94,12 +94,11 @@ enum link_result cache_value_foreign(struct cache_redis *r, struct cache_link *l
 }
 
 enum link_result cache_value_take(struct cache_redis *r, struct cache_link *l,
-                                  struct request_ctx *ctx, struct cache_key key,
-                                  const redisReply *reply, struct cache_value *out)
+                                  struct request_ctx *ctx, struct cache_key key, struct sv stored,
+                                  struct cache_value *out)
 {
     struct cache_value value = *out;
-    if (!cache_codec_decode((struct sv){reply->str, reply->len}, key, &value) ||
-        value.bytes.n > r->value_max)
+    if (!cache_codec_decode(stored, key, &value) || value.bytes.n > r->value_max)
         return cache_value_foreign(r, l, key);
     value.bytes = arena_dup(ctx->arena, value.bytes);
     if (!value.bytes.p)
@@ -123,8 +122,13 @@ struct sv cache_value_form(const struct cache_redis *r, struct arena *a, struct 
     return stored;
 }
 
-struct sv cache_value_life(char out[24], const struct cache_value *value)
+int64_t cache_value_life_ms(const struct cache_value *value)
 {
     int64_t ms = value ? value->ttl_ms : 0;
-    return cache_decimal(out, ms < life_max_ms ? ms : life_max_ms);
+    return ms < life_max_ms ? ms : life_max_ms;
+}
+
+struct sv cache_value_life(char out[24], const struct cache_value *value)
+{
+    return cache_decimal(out, cache_value_life_ms(value));
 }

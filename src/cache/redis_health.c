@@ -124,6 +124,21 @@ static enum link_result probe_on(struct cache_link *l, struct deadline until, vo
     return r;
 }
 
+void cache_host_check(struct cache_redis *r)
+{
+    struct cache_host *h = r->host;
+    char why[128] = "";
+    if (!(atomic_load(&h->life) & 1) ||
+        !cache_host_claim(&h->poll_at_us, r->poll_ms * INT64_C(1000)))
+        return;
+    enum link_result result =
+        cache_redis_attempt(r, deadline_in_ms(r->timeout_ms), probe_on, NULL, NULL, why, false);
+    if (result == LINK_DONE)
+        atomic_store(&h->pause_us, cache_pause_min_us(r));
+    else if (cache_redis_at_fault(result))
+        cache_host_open(r, why);
+}
+
 void cache_host_probe(struct cache_redis *r)
 {
     struct cache_host *h = r->host;

@@ -11,6 +11,7 @@
 
 #include "cache_internal.h"
 
+struct memory_table;
 struct redisContext;
 struct redisReply;
 
@@ -57,8 +58,10 @@ struct cache_link {
     char epoch[21];         /* part of every key's name */
     char marker[64];
     char sha[SCRIPTS_LOADED][41];
-    char why[128];           /* what went wrong last */
-    struct cache_link *next; /* in the pool */
+    int posted;                /* answers that are still to come, and that nobody waits for */
+    struct metrics_slot *slot; /* where these are counted; may be NULL */
+    char why[128];             /* what went wrong last */
+    struct cache_link *next;   /* in the pool */
     struct cache_link *all;
 };
 
@@ -82,6 +85,10 @@ MUSTCHECK enum link_result cache_link_append(struct cache_link *l, const struct 
  * closed: a late reply would be taken for the answer to the next command. */
 MUSTCHECK enum link_result cache_link_reply(struct cache_link *l, struct deadline until,
                                             struct redisReply **out);
+/* Sends what is queued, one SET, and goes: its answer is taken, and counted as a fill, ahead of the
+ * next one that somebody waits for. After any other result than LINK_DONE the link must be closed.
+ */
+MUSTCHECK enum link_result cache_link_post(struct cache_link *l, struct deadline until);
 
 /* ---- the tier ---- */
 
@@ -92,6 +99,7 @@ struct cache_redis {
     size_t value_max;
     struct metrics_slot *slot; /* may be NULL */
     struct cache_authority authority;
+    struct memory_table *table; /* borrowed: see redis_store.c; NULL: there may be other hosts */
     bool one_host;
     int lease_ms, hold_ms, poll_ms;
     struct cache_host *host; /* in the mapping of the workers, or own */
@@ -149,13 +157,13 @@ enum link_result cache_value_foreign(struct cache_redis *r, struct cache_link *l
 /* Checks a stored value and copies it into the arena. LINK_NONE: the arena is full. */
 MUSTCHECK enum link_result cache_value_take(struct cache_redis *r, struct cache_link *l,
                                             struct request_ctx *ctx, struct cache_key key,
-                                            const struct redisReply *reply,
-                                            struct cache_value *out);
+                                            struct sv stored, struct cache_value *out);
 struct sv cache_decimal(char out[24], int64_t v);
 /* The stored form of *value, in the arena; empty when it is not to be kept. */
 struct sv cache_value_form(const struct cache_redis *r, struct arena *a, struct cache_key key,
                            const struct cache_value *value);
 /* How long Redis may keep it, in ms. */
+int64_t cache_value_life_ms(const struct cache_value *value);
 struct sv cache_value_life(char out[24], const struct cache_value *value);
 
 /* ---- redis_read.c, redis_write.c: the calls of struct cache_tier_ops ---- */
@@ -170,6 +178,18 @@ void cache_redis_settle(struct cache_tier *t, struct request_ctx *ctx, struct ca
                         struct cache_fence *fence, const struct cache_value *value);
 void cache_redis_poll(struct cache_tier *t); /* in redis_host.c */
 struct cache_redis *cache_redis_self(struct cache_tier *t);
+
+/* ---- redis_store.c: the same, behind a memory tier ---- */
+
+bool cache_store_read(struct cache_tier *t, struct request_ctx *ctx, struct cache_key key,
+                      struct cache_value *out, struct cache_ticket *ticket);
+void cache_store_fill(struct cache_tier *t, struct request_ctx *ctx, struct cache_key key,
+                      struct cache_ticket *ticket, const struct cache_value *value);
+void cache_store_fence(struct cache_tier *t, struct request_ctx *ctx, struct cache_key key,
+                       struct cache_fence *fence);
+void cache_store_settle(struct cache_tier *t, struct request_ctx *ctx, struct cache_key key,
+                        struct cache_fence *fence, const struct cache_value *value);
+void cache_store_poll(struct cache_tier *t);
 
 /* ---- redis_health.c ---- */
 
@@ -191,6 +211,8 @@ bool cache_redis_at_fault(enum link_result result);
 void cache_host_open(struct cache_redis *r, const char *why);
 /* Closes it if Redis is back, when the time has come to look. */
 void cache_host_probe(struct cache_redis *r);
+/* Opens it if Redis is gone, when the time has come to look. */
+void cache_host_check(struct cache_redis *r);
 
 /* ---- redis_host.c ---- */
 

@@ -16,7 +16,7 @@
 
 #include <hiredis/hiredis.h>
 
-enum { WORDS_MAX = 16 };
+enum { WORDS_MAX = 16, POSTED_MAX = 64 };
 
 static enum link_result fault(struct cache_link *l, enum link_result r, const char *what)
 {
@@ -72,10 +72,11 @@ static enum link_result flush(struct cache_link *l, struct deadline until)
     }
 }
 
-enum link_result cache_link_reply(struct cache_link *l, struct deadline until, redisReply **out)
+/* The next one to come. */
+static enum link_result receive(struct cache_link *l, struct deadline until, redisReply **out)
 {
+    enum link_result r = LINK_DONE;
     *out = NULL;
-    enum link_result r = flush(l, until);
     while (r == LINK_DONE) {
         void *reply = NULL;
         if (redisGetReplyFromReader(l->c, &reply) != REDIS_OK)
@@ -89,6 +90,40 @@ enum link_result cache_link_reply(struct cache_link *l, struct deadline until, r
             return lost(l);
     }
     return r;
+}
+
+/* Answers come in the order of their commands: those that nobody has waited for are first. */
+static enum link_result take_posted(struct cache_link *l, struct deadline until)
+{
+    redisReply *reply;
+    while (l->posted > 0) {
+        enum link_result r = receive(l, until, &reply);
+        if (r != LINK_DONE)
+            return r;
+        l->posted--;
+        bool taken = reply->type != REDIS_REPLY_ERROR;
+        freeReplyObject(reply);
+        if (l->slot)
+            metrics_add(taken ? &l->slot->cache_fills : &l->slot->cache_fills_refused, 1);
+    }
+    return LINK_DONE;
+}
+
+enum link_result cache_link_reply(struct cache_link *l, struct deadline until, redisReply **out)
+{
+    *out = NULL;
+    enum link_result r = flush(l, until);
+    if (r == LINK_DONE)
+        r = take_posted(l, until);
+    return r == LINK_DONE ? receive(l, until, out) : r;
+}
+
+enum link_result cache_link_post(struct cache_link *l, struct deadline until)
+{
+    enum link_result r = flush(l, until);
+    if (r != LINK_DONE)
+        return r;
+    return ++l->posted < POSTED_MAX ? LINK_DONE : take_posted(l, until);
 }
 
 static enum link_result connect_to(struct cache_link *l, const struct cache_url *url,
@@ -249,4 +284,5 @@ void cache_link_close(struct cache_link *l)
     if (l->c)
         redisFree(l->c);
     l->c = NULL;
+    l->posted = 0;
 }

@@ -31,6 +31,7 @@ static struct cache_link *pop_empty(struct cache_redis *r)
         return l;
     l = calloc(1, sizeof *l);
     if (l) {
+        l->slot = r->slot;
         l->all = r->all;
         r->all = l;
         r->n_links++;

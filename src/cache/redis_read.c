@@ -55,8 +55,8 @@ static enum link_result read_judge(struct cache_link *l, struct read_call *call,
         return cache_value_foreign(call->redis, l, call->key);
     /* Asked for ahead of the value: a writer in between makes it too short, not too long. */
     call->value.ttl_ms = reply[READ_LIFE]->integer > 0 ? reply[READ_LIFE]->integer : 0;
-    enum link_result result =
-        cache_value_take(call->redis, l, call->ctx, call->key, value, &call->value);
+    enum link_result result = cache_value_take(call->redis, l, call->ctx, call->key,
+                                               (struct sv){value->str, value->len}, &call->value);
     call->hit = result == LINK_DONE;
     return result;
 }

@@ -31,8 +31,8 @@ static enum link_result fence_take(struct cache_link *l, const struct fence_call
         return LINK_DONE;
     int64_t left = reply->element[1]->integer;
     fence->old.ttl_ms = left > 0 ? left : 0;
-    enum link_result result =
-        cache_value_take(call->redis, l, call->ctx, call->key, old, &fence->old);
+    enum link_result result = cache_value_take(call->redis, l, call->ctx, call->key,
+                                               (struct sv){old->str, old->len}, &fence->old);
     fence->had = fence->had_in_redis = result == LINK_DONE;
     /* Without memory for the old value the fence is set all the same. */
     return result == LINK_NONE ? LINK_DONE : result;

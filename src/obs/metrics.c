@@ -42,7 +42,7 @@ static const struct series plain_counters[] = {
      offsetof(struct metrics_slot, cache_fence_failures)},
     {"parley_cache_fills_total", "Values stored in a cache tier.",
      offsetof(struct metrics_slot, cache_fills)},
-    {"parley_cache_fills_refused_total", "Values a cache tier refused as too old.",
+    {"parley_cache_fills_refused_total", "Values a cache tier refused: too old, or no room.",
      offsetof(struct metrics_slot, cache_fills_refused)},
     {"parley_swept_sessions_total", "Expired sessions deleted by the sweeper.",
      offsetof(struct metrics_slot, swept_sessions)},

@@ -5,9 +5,10 @@
  *
  * A read:   cache_read → hit, or a miss with a ticket; the caller asks PostgreSQL and offers what
  * it got with cache_fill, which each tier refuses if a writer came in between. A write: cache_fence
- * before the statement (Redis drops the value and bars late fills; the memory tier takes note of
- * its epoch and goes on giving the value), the statement, then cache_settle after the commit and
- * before the answer (the memory tier raises its epoch), with the new value if the writer has it.
+ * before the statement (a shared Redis drops the value and bars late fills; the memory tier takes
+ * note of its epoch and goes on giving the value), the statement, then cache_settle after the
+ * commit and before the answer (the memory tier raises its epoch), with the new value if the writer
+ * has it.
  *
  * Values are opaque bytes to this room but for the identity in front of them, which is checked on
  * every read: tenant and session id against the key that was asked for; generation, version and the
@@ -19,6 +20,11 @@
  * their part of the table (all of it, when a worker died) is not used for fence_ms then, after
  * which no such statement may run any more. Between the death of a worker and its burial a read may
  * find the session as it was before a write that nobody has been told of.
+ *
+ * Redis behind such a table is a store and nothing more: what is found there is used if the table
+ * itself could have given it out, so no write speaks to it, and nothing that becomes of it matters
+ * (src/cache/redis_store.c). What it holds is of no use to the next start of the service. The rest
+ * is about hosts that share a Redis.
  *
  * Redis and the hosts that use it agree through one row in PostgreSQL (struct cache_authority) that
  * holds the cache epoch, and through a marker in Redis, "<epoch>.<run id of the Redis process>",
@@ -100,8 +106,10 @@ struct cache_settings {
     int redis_timeout_ms;  /* to connect, and for each command */
     int fence_ms;          /* longer than the longest write: a fence must outlive it */
     size_t value_max;      /* bytes; larger values are not kept */
-    bool one_host;         /* no other host uses this Redis: nobody's lease need be waited for */
-    struct cache_authority authority; /* ask NULL: Redis is reached, but never read or written */
+    bool one_host;         /* no other host is on this database: a memory tier that there is decides
+                            * alone, and nobody's lease need be waited for */
+    struct cache_authority authority; /* ask NULL: a Redis that hosts share is reached, but never
+                                       * read or written */
     int lease_ms, hold_ms, poll_ms;   /* 0: 1000, 3000, 300; hold_ms is three leases or more */
 };
 

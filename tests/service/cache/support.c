@@ -220,6 +220,25 @@ void fill_version(struct cache *c, struct cache_key key, int64_t version)
     request_end(&r);
 }
 
+void write_version(struct cache *c, struct cache_key key, int64_t version)
+{
+    struct request r;
+    struct cache_fence fence;
+    request_begin(&r);
+    struct cache_value v = value_of(&r, key, version);
+    CU_ASSERT_EQUAL(cache_fence(c, &r.ctx, key, &fence), ERR_NONE);
+    CU_ASSERT_EQUAL(cache_settle(c, &r.ctx, key, &fence, &v), ERR_NONE);
+    request_end(&r);
+}
+
+/* Each fills one of about 400 entries, and pushes out the oldest of eight. */
+void push_out(struct cache *c)
+{
+    char id[16];
+    for (int i = 0; i < 4000; i++)
+        fill_version(c, key_numbered(id, 100000 + i), 1);
+}
+
 enum cache_state state_of(struct cache *c)
 {
     struct cache_status s;

@@ -83,5 +83,9 @@ struct cache_value value_of(struct request *r, struct cache_key key, int64_t ver
 int64_t read_version(struct cache *c, struct cache_key key);
 /* Miss and fill in a request of its own. */
 void fill_version(struct cache *c, struct cache_key key, int64_t version);
+/* A whole write; the value is kept, and it is acknowledged at once. */
+void write_version(struct cache *c, struct cache_key key, int64_t version);
+/* Fills a memory tier of 1 MiB with other values, until it has nothing else. */
+void push_out(struct cache *c);
 
 #endif

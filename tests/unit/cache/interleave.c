@@ -35,13 +35,12 @@ struct world {
     uint64_t random;
     struct cache_shared *shared;
     struct cache *cache[2];
-    bool redis;
+    int size;
     struct actor actor[ACTORS];
     /* Of this round: */
     char id[24];
     struct cache_key key;
     int64_t record, known;
-    unsigned writers;
     bool doubt, buried;
 };
 
@@ -58,7 +57,7 @@ static struct cache_value value_of(struct world *w, struct actor *a, int64_t ver
 {
     return (struct cache_value){7, version, 600000,
                                 arena_printf(a->arena, "%s/%lld/%0*d", w->id, (long long)version,
-                                             (int)(version % 7) * 9 + 1, 0)};
+                                             w->size + (int)(version % 7) * 9 + 1, 0)};
 }
 
 static void know(struct world *w, int64_t version)
@@ -99,12 +98,8 @@ static void writer_begins(struct world *w, struct actor *a)
 {
     static const enum kind kinds[] = {WRITER, WRITER, WRITER, WRITER, WRITER, DOUBTFUL, KILLED};
     a->kind = kinds[any(w, ARRAY_LEN(kinds))];
-    /* Redis' tier knows less of who is dead or in doubt while another one writes. */
-    if (w->redis && w->writers > 0)
-        a->kind = WRITER;
     for (int i = 0; i < ACTORS; i++)
         w->it->two_writers += w->actor[i].state == COMMITTING || w->actor[i].state == SETTLING;
-    w->writers++;
     a->version = 0;
     a->with_value = any(w, 4) > 0;
     a->commits_late = a->kind != WRITER && any(w, 2);
@@ -159,10 +154,7 @@ static void request(struct world *w, struct actor *a)
 static void begin(struct world *w, struct actor *a)
 {
     request(w, a);
-    bool may_write = !w->redis || !w->doubt;
-    for (int i = 0; w->redis && i < ACTORS; i++)
-        may_write &= w->actor[i].kind < DOUBTFUL || w->actor[i].state == IDLE;
-    if (may_write && any(w, 5) < 2) {
+    if (any(w, 5) < 2) {
         writer_begins(w, a);
     } else {
         a->kind = READER;
@@ -209,7 +201,6 @@ static void play(struct world *w, unsigned round)
     int n = snprintf(w->id, sizeof w->id, "telegram:%u", round);
     w->key = (struct cache_key){SV("default"), {w->id, (size_t)n}};
     w->record = w->known = 1;
-    w->writers = 0;
     w->doubt = w->buried = false;
     for (int i = 0; i < ACTORS; i++)
         w->actor[i].state = IDLE;
@@ -236,7 +227,8 @@ static bool in_use(struct cache *c)
     return status.redis == CACHE_UP && !status.reason[0];
 }
 
-void interleave_run(const struct cache_settings *redis, unsigned rounds, struct interleave *out)
+void interleave_run(const struct cache_settings *redis, unsigned rounds, int size,
+                    struct interleave *out)
 {
     struct world *w = calloc(1, sizeof *w);
     const char *seed = getenv("PARLEY_TEST_SEED");
@@ -245,7 +237,7 @@ void interleave_run(const struct cache_settings *redis, unsigned rounds, struct 
     printf("seed %" PRIu64 " ", out->seed);
     w->it = out;
     w->random = out->seed;
-    w->redis = redis != NULL;
+    w->size = size;
     w->shared = cache_shared_map(1 << 20);
     struct cache_settings settings = {
         .redis_url = "", .redis_timeout_ms = 5000, .value_max = 65536};

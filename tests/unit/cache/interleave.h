@@ -24,9 +24,10 @@ struct interleave {
     uint64_t filled_after_bar;  /* read while a bar stood, filled when it was over */
 };
 /* Two workers of one host, with a memory tier of the test's own in front of the Redis that settings
- * name; NULL: the memory tier alone. The seed is that of PARLEY_TEST_SEED, or a random one, and is
- * printed. */
-void interleave_run(const struct cache_settings *redis, unsigned rounds, struct interleave *out);
+ * name; NULL: the memory tier alone. Each value is of size bytes and some. The seed is that of
+ * PARLEY_TEST_SEED, or a random one, and is printed. */
+void interleave_run(const struct cache_settings *redis, unsigned rounds, int size,
+                    struct interleave *out);
 /* Prints the counts; nothing stale or foreign, and every order there. */
 void interleave_judge(const struct interleave *it);
 

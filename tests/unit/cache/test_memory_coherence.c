@@ -11,7 +11,7 @@
 static void any_order(void)
 {
     struct interleave it;
-    interleave_run(NULL, 10000, &it);
+    interleave_run(NULL, 10000, 0, &it);
     interleave_judge(&it);
 }
 
