@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "parley/base/uuid.h"
+
 struct cache_redis *cache_redis_self(struct cache_tier *t)
 {
     return (struct cache_redis *)t; /* its first member */
@@ -79,6 +81,7 @@ struct cache_tier *cache_redis_open(const struct cache_settings *settings,
     r->table = settings->one_host && settings->shared ? settings->shared->memory : NULL;
     r->tier.ops = r->table ? &store_ops : &redis_ops;
     r->url = *url;
+    r->seed = random_u64();
     r->timeout_ms = settings->redis_timeout_ms > 0 ? settings->redis_timeout_ms : 1;
     r->fence_ms = settings->fence_ms > 0 ? settings->fence_ms : 1;
     r->value_max = settings->value_max;

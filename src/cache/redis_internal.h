@@ -58,6 +58,7 @@ struct cache_link {
     char epoch[21];         /* part of every key's name */
     char marker[64];
     char sha[SCRIPTS_LOADED][41];
+    int read_ms;               /* how long a read(2) waits at most */
     int posted;                /* answers that are still to come, and that nobody waits for */
     struct metrics_slot *slot; /* where these are counted; may be NULL */
     char why[128];             /* what went wrong last */
@@ -104,7 +105,9 @@ struct cache_redis {
     int lease_ms, hold_ms, poll_ms;
     struct cache_host *host; /* in the mapping of the workers, or own */
     struct cache_host own;
-    _Atomic uint64_t runs; /* the source of cache_link.run */
+    _Atomic uint64_t runs;   /* the source of cache_link.run */
+    uint64_t seed;           /* random: of this process alone, in all of its tokens */
+    _Atomic uint64_t tokens; /* how many it has had */
     _Atomic uint64_t mismatches;
 
     pthread_mutex_t lock;

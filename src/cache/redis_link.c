@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One connection to Redis. hiredis encodes and decodes; the waiting is done here, with poll(2) on a
- * non-blocking socket, since hiredis' own time-outs are for each read(2) and not for the answer as
- * a whole. Only what hiredis 0.14 and 1.x have in common is used.
+ * One connection to Redis. hiredis encodes and decodes; the waiting is done here, since hiredis'
+ * own time-outs are for each read(2) and not for the answer as a whole: with poll(2), or in read(2)
+ * while its time-out ends no later than the caller's time. Only what hiredis 0.14 and 1.x have in
+ * common is used.
  */
 #include "redis_internal.h"
 
@@ -16,7 +17,7 @@
 
 #include <hiredis/hiredis.h>
 
-enum { WORDS_MAX = 16, POSTED_MAX = 64 };
+enum { WORDS_MAX = 16, POSTED_MAX = 64, SEND_MS = 1 };
 
 static enum link_result fault(struct cache_link *l, enum link_result r, const char *what)
 {
@@ -85,7 +86,8 @@ static enum link_result receive(struct cache_link *l, struct deadline until, red
             *out = reply;
             return LINK_DONE;
         }
-        r = wait_for(l, POLLIN, until);
+        if (deadline_left_ms(until) < l->read_ms)
+            r = wait_for(l, POLLIN, until);
         if (r == LINK_DONE && redisBufferRead(l->c) != REDIS_OK)
             return lost(l);
     }
@@ -126,6 +128,23 @@ enum link_result cache_link_post(struct cache_link *l, struct deadline until)
     return ++l->posted < POSTED_MAX ? LINK_DONE : take_posted(l, until);
 }
 
+/* From now on read(2) waits for so long, and then gives nothing, as it does at once on a socket
+ * that does not block: hiredis goes on calling it one. */
+static enum link_result let_wait(struct cache_link *l, struct deadline until)
+{
+    const struct timeval send = {0, SEND_MS * 1000L};
+    l->read_ms = deadline_left_ms(until);
+    const struct timeval read = {l->read_ms / 1000, l->read_ms % 1000 * 1000L};
+    const int flags = fcntl(l->c->fd, F_GETFL);
+    if (l->read_ms == 0)
+        return fault(l, LINK_STALLED, "no answer in time");
+    if (flags >= 0 && setsockopt(l->c->fd, SOL_SOCKET, SO_RCVTIMEO, &read, sizeof read) == 0 &&
+        setsockopt(l->c->fd, SOL_SOCKET, SO_SNDTIMEO, &send, sizeof send) == 0 &&
+        fcntl(l->c->fd, F_SETFL, flags & ~O_NONBLOCK) == 0)
+        return LINK_DONE;
+    return fault(l, LINK_LOST, "no time-outs on the connection");
+}
+
 static enum link_result connect_to(struct cache_link *l, const struct cache_url *url,
                                    struct deadline until)
 {
@@ -151,7 +170,7 @@ static enum link_result connect_to(struct cache_link *l, const struct cache_url 
     }
     if (!url->local && redisEnableKeepAlive(l->c) != REDIS_OK)
         return lost(l);
-    return LINK_DONE;
+    return let_wait(l, until);
 }
 
 /* Takes the reply to a command of the greeting. text: where its characters go, or NULL for a reply

@@ -13,10 +13,12 @@
  */
 #include "redis_internal.h"
 
-#define IN_FORCE "if redis.call('MGET', KEYS[3])[1] ~= ARGV[1] then return -1 end\n"
+/* Behind an MGET into m, the marker first. */
+#define IN_FORCE "if m[1] ~= ARGV[1] then return -1 end\n"
 
 /* ARGV: 2 began, ms by Redis' clock; 3 the value; 4 its life in ms. Returns 1 if stored. */
-static const char fill[] = IN_FORCE
+static const char fill[] =
+    "local m = redis.call('MGET', KEYS[3])\n" IN_FORCE
     /* A writer is at work, or was until just now. */
     "if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end\n"
     /* Too late: a whole fence may have come and gone since; or the clock was set back. */
@@ -32,26 +34,26 @@ static const char fill[] = IN_FORCE
     "return 1\n";
 
 /* ARGV: 2 the writer's token, 3 the fence's life in ms. Returns the old value and its life. */
-static const char fence[] = IN_FORCE
+static const char fence[] =
+    "local m = redis.call('MGET', KEYS[3], KEYS[1])\n" IN_FORCE
+    "local left = m[2] and redis.call('PTTL', KEYS[1]) or 0\n"
     /* From here on no reader finds the old value, and none can put it back. */
-    "local old = redis.call('MGET', KEYS[1])[1]\n"
-    "local left = redis.call('PTTL', KEYS[1])\n"
     "redis.call('DEL', KEYS[1])\n"
     "redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])\n"
-    "return {old, left}\n";
+    "return {m[2], left}\n";
 
 /* ARGV: 2 the writer's token ('' if it has none), 3 a fresh one, 4 the value ('' for none), 5 its
  * life in ms, 6 '1' if the outcome of the write is in doubt. Returns 1 if the fence was its own. */
-static const char settle[] = IN_FORCE
+static const char settle[] =
+    "local m = redis.call('MGET', KEYS[3], KEYS[2])\n" IN_FORCE "redis.call('DEL', KEYS[1])\n"
     /* Its own: no other writer has begun since. One that had begun before finds this token. */
-    "local own = redis.call('MGET', KEYS[2])[1] == ARGV[2]\n"
-    "local left = redis.call('PTTL', KEYS[2])\n"
-    "redis.call('DEL', KEYS[1])\n"
-    "if own then\n"
-    "  if ARGV[4] ~= '' then redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5]) end\n"
+    "local own = m[2] == ARGV[2]\n"
+    "if own and ARGV[4] ~= '' then redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5]) end\n"
     /* Left for 2 s: who read before the commit may fill for 1 s after. In doubt, the
      * commit may yet come, so the fence stays as long as it was made for. */
-    "  if ARGV[6] ~= '1' or left < 2000 then redis.call('PEXPIRE', KEYS[2], 2000) end\n"
+    "local left = own and ARGV[6] ~= '1' and 0 or redis.call('PTTL', KEYS[2])\n"
+    "if own then\n"
+    "  if left < 2000 then redis.call('PEXPIRE', KEYS[2], 2000) end\n"
     "  return 1\n"
     "end\n"
     /* Somebody else wrote meanwhile, and which of the two committed last is not known

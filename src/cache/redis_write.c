@@ -7,10 +7,8 @@
 
 #include <hiredis/hiredis.h>
 
-#include "parley/base/uuid.h"
-
 /* How long a writer waits at most until nobody reads from a Redis that is newly away. */
-enum { SECURE_LEASES = 3 };
+enum { SECURE_LEASES = 3, TOKEN_MAX = 40 };
 
 struct fence_call {
     struct cache_redis *redis;
@@ -38,16 +36,21 @@ static enum link_result fence_take(struct cache_link *l, const struct fence_call
     return result == LINK_NONE ? LINK_DONE : result;
 }
 
+/* Of all writers, of other processes and hosts, too, nobody else has this one. */
+static struct sv token_text(char out[TOKEN_MAX], const struct cache_redis *r, uint64_t token)
+{
+    return (struct sv){out,
+                       (size_t)snprintf(out, TOKEN_MAX, "%016" PRIx64 ".%" PRIx64, r->seed, token)};
+}
+
 /* Each attempt has a token of its own: one that timed out may yet be executed. */
 static enum link_result fence_on(struct cache_link *l, struct deadline until, void *arg)
 {
     struct fence_call *call = arg;
-    char token[24], px[24];
+    char token[TOKEN_MAX], px[24];
     redisReply *reply;
-    do {
-        call->fence->token = random_u64();
-    } while (call->fence->token == 0);
-    struct sv text = {token, (size_t)snprintf(token, sizeof token, "%" PRIu64, call->fence->token)};
+    call->fence->token = atomic_fetch_add(&call->redis->tokens, 1);
+    struct sv text = token_text(token, call->redis, call->fence->token);
     /* Who read just before the commit of the longest write may fill for as long as that after it,
      * also when this worker is killed before it settles. */
     struct sv fence_life = cache_decimal(px, (int64_t)call->redis->fence_ms + CACHE_FILL_WINDOW_MS);
@@ -137,13 +140,10 @@ void cache_redis_settle(struct cache_tier *t, struct request_ctx *ctx, struct ca
     struct cache_redis *r = cache_redis_self(t);
     struct deadline until = deadline_in_ms(SECURE_LEASES * r->lease_ms);
     enum host_secure secure = HOST_CLOSED;
-    char own[24] = "", fresh[24], px[24];
+    char own[TOKEN_MAX], fresh[TOKEN_MAX], px[24];
     if (!cache_key_fits(key) || !r->authority.ask)
         return;
     struct arena_mark mark = arena_get_mark(ctx->arena);
-    if (fence->set)
-        snprintf(own, sizeof own, "%" PRIu64, fence->token);
-    snprintf(fresh, sizeof fresh, "%" PRIu64, random_u64());
     /* What is put back goes back to where it was. If Redis had it no longer, another writer has
      * dropped it there, who may have committed since. */
     const bool is_kept =
@@ -151,7 +151,8 @@ void cache_redis_settle(struct cache_tier *t, struct request_ctx *ctx, struct ca
     struct sv stored = is_kept ? cache_value_form(r, ctx->arena, key, value) : SV("");
     struct cache_script_call call = {SCRIPT_SETTLE,
                                      key,
-                                     {sv_from(own), sv_from(fresh), stored,
+                                     {fence->set ? token_text(own, r, fence->token) : SV(""),
+                                      token_text(fresh, r, atomic_fetch_add(&r->tokens, 1)), stored,
                                       cache_value_life(px, value),
                                       fence->in_doubt ? SV("1") : SV("0")},
                                      5};
