@@ -40,48 +40,115 @@ struct sv cache_name_make(struct cache_name *name, struct cache_key key, const c
     return (struct sv){name->text, name->n};
 }
 
-static enum link_result script_send(struct cache_link *l, const struct cache_script_call *call,
-                                    bool by_name, struct deadline until, redisReply **out)
+uint64_t cache_token_make(struct cache_redis *r)
 {
-    struct cache_name value, fence;
-    struct sv words[7 + CACHE_SCRIPT_ARGS] = {
-        by_name ? SV("EVALSHA") : SV("EVAL"),
-        by_name ? sv_from(l->sha[call->script]) : sv_from(cache_script_text(call->script)),
-        SV("3"),
-        cache_name_make(&value, call->key, l->epoch, 'v'),
-        cache_name_make(&fence, call->key, l->epoch, 'f'),
-        SV(CACHE_EPOCH_KEY),
-        sv_from(l->marker),
-    };
-    memcpy(words + 7, call->args, (size_t)call->n_args * sizeof call->args[0]);
-    enum link_result result = cache_link_append(l, words, 7 + call->n_args);
-    return result == LINK_DONE ? cache_link_reply(l, until, out) : result;
+    return atomic_fetch_add(&r->tokens, 1);
 }
 
-enum link_result cache_script_run(struct cache_link *l, const struct cache_script_call *call,
-                                  struct deadline until, redisReply **out)
+struct sv cache_token_text(char out[CACHE_TOKEN_MAX], const struct cache_redis *r, uint64_t token)
 {
-    redisReply *reply = NULL;
-    enum link_result result = script_send(l, call, true, until, &reply);
-    if (result == LINK_DONE && reply->type == REDIS_REPLY_ERROR &&
-        strncmp(reply->str, "NOSCRIPT", 8) == 0) {
+    int n = snprintf(out, CACHE_TOKEN_MAX, "%016" PRIx64 ".%" PRIx64, r->seed, token);
+    return (struct sv){out, (size_t)n};
+}
+
+/* Where a new value lies until its script puts it into its place. */
+static struct sv name_beside(struct cache_name *name, const struct cache_link *l,
+                             const struct cache_script_call *call)
+{
+    (void)cache_name_make(name, call->key, l->epoch, 'n');
+    name_put(name, ":", 1);
+    name_put(name, call->token.p, call->token.n);
+    return (struct sv){name->text, name->n};
+}
+
+static enum link_result append_script(struct cache_link *l, const struct cache_script_call *call,
+                                      bool by_name, struct sv value, struct sv beside)
+{
+    struct cache_name fence;
+    struct sv words[8 + CACHE_SCRIPT_ARGS] = {
+        by_name ? SV("EVALSHA") : SV("EVAL"),
+        by_name ? sv_from(l->sha[call->script]) : sv_from(cache_script_text(call->script)),
+        beside.n > 0 ? SV("4") : SV("3"),
+        value,
+        cache_name_make(&fence, call->key, l->epoch, 'f'),
+        SV(CACHE_EPOCH_KEY),
+    };
+    int n = 6;
+    if (beside.n > 0)
+        words[n++] = beside;
+    words[n++] = sv_from(l->marker);
+    memcpy(words + n, call->args, (size_t)call->n_args * sizeof call->args[0]);
+    return cache_link_append(l, words, n + call->n_args);
+}
+
+enum { REPLY_BESIDE, REPLY_OLD, REPLY_SCRIPT, REPLIES };
+
+static void free_replies(redisReply *reply[REPLIES])
+{
+    for (int i = 0; i < REPLIES; i++) {
+        if (reply[i])
+            freeReplyObject(reply[i]);
+        reply[i] = NULL;
+    }
+}
+
+/* In one write: the new value, the question for the old one, the script. */
+static enum link_result script_send(struct cache_link *l, const struct cache_script_call *call,
+                                    bool by_name, struct deadline until, redisReply *reply[REPLIES])
+{
+    struct cache_name value_name, beside_name;
+    char px[24];
+    struct sv value = cache_name_make(&value_name, call->key, l->epoch, 'v'), beside = SV("");
+    const bool is_sent[REPLIES] = {call->stored.n > 0, call->script == SCRIPT_FENCE, true};
+    enum link_result result = LINK_DONE;
+    if (is_sent[REPLY_BESIDE]) {
+        beside = name_beside(&beside_name, l, call);
+        const struct sv set[] = {SV("SET"), beside, call->stored, SV("PX"),
+                                 cache_decimal(px, CACHE_BESIDE_MS)};
+        result = cache_link_append(l, set, ARRAY_LEN(set));
+    }
+    if (result == LINK_DONE && is_sent[REPLY_OLD])
+        result = cache_link_append(l, (struct sv[]){SV("GET"), value}, 2);
+    if (result == LINK_DONE)
+        result = append_script(l, call, by_name, value, beside);
+    for (int i = 0; i < REPLIES && result == LINK_DONE; i++)
+        if (is_sent[i])
+            result = cache_link_reply(l, until, &reply[i]);
+    if (result != LINK_DONE)
+        free_replies(reply);
+    return result;
+}
+
+/* A new value that was refused, by a full memory for one, is not stored, and nothing more. */
+enum link_result cache_script_run(struct cache_link *l, const struct cache_script_call *call,
+                                  struct deadline until, redisReply **old, redisReply **out)
+{
+    redisReply *reply[REPLIES] = {NULL};
+    enum link_result result = script_send(l, call, true, until, reply);
+    if (result == LINK_DONE && reply[REPLY_SCRIPT]->type == REDIS_REPLY_ERROR &&
+        strncmp(reply[REPLY_SCRIPT]->str, "NOSCRIPT", 8) == 0) {
         /* SCRIPT FLUSH: a Redis that was restarted would have lost the link as well. */
-        freeReplyObject(reply);
-        result = script_send(l, call, false, until, &reply);
+        free_replies(reply);
+        result = script_send(l, call, false, until, reply);
     }
     if (result != LINK_DONE)
         return result;
-    if (reply->type == REDIS_REPLY_ERROR) {
-        snprintf(l->why, sizeof l->why, "%s", reply->str);
+    const redisReply *told = reply[REPLY_SCRIPT];
+    if (told->type == REDIS_REPLY_ERROR) {
+        snprintf(l->why, sizeof l->why, "%s", told->str);
         result = LINK_REFUSED;
-    } else if (reply->type == REDIS_REPLY_INTEGER && reply->integer == -1) {
+    } else if (told->type == REDIS_REPLY_INTEGER && told->integer == -1) {
         snprintf(l->why, sizeof l->why, "the marker is another one");
         result = LINK_EPOCH;
+    } else {
+        *out = reply[REPLY_SCRIPT];
+        reply[REPLY_SCRIPT] = NULL;
+        if (old) {
+            *old = reply[REPLY_OLD];
+            reply[REPLY_OLD] = NULL;
+        }
     }
-    if (result == LINK_DONE)
-        *out = reply;
-    else
-        freeReplyObject(reply);
+    free_replies(reply);
     return result;
 }
 

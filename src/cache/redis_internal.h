@@ -22,7 +22,9 @@ enum {
     CACHE_LINKS_MAX = 512,  /* a process; above it a call goes without Redis */
     CACHE_KEY_MAX = 400,    /* tenant and id together; a longer key is not kept at all */
     CACHE_ATTEMPTS_MAX = 8, /* of one call, all within its time */
-    CACHE_SCRIPT_ARGS = 5,
+    CACHE_SCRIPT_ARGS = 4,
+    CACHE_TOKEN_MAX = 40,
+    CACHE_BESIDE_MS = 10000,    /* how long a new value may lie beside its place */
     CACHE_FILL_WINDOW_MS = 1000 /* between miss and fill; the fill script has it, too */
 };
 
@@ -134,7 +136,7 @@ void cache_pool_free(struct cache_redis *r);
 
 bool cache_key_fits(struct cache_key key);
 struct cache_name {
-    char text[CACHE_KEY_MAX + 48];
+    char text[CACHE_KEY_MAX + 48 + CACHE_TOKEN_MAX];
     size_t n;
 };
 /* The name of key's value (kind 'v') or fence ('f'); cache_key_fits(key) holds. */
@@ -147,11 +149,19 @@ struct cache_script_call {
     struct cache_key key;
     struct sv args[CACHE_SCRIPT_ARGS];
     int n_args;
+    struct sv stored; /* the new value, or empty; a token makes the name that it gets beside */
+    struct sv token;
 };
-/* *out, the caller's to free, is neither an error nor the answer about the epoch. */
+/* *out, the caller's to free, is neither an error nor the answer about the epoch. old, of
+ * SCRIPT_FENCE alone: the value just ahead of it, the caller's to free; of another order than the
+ * script tells, it is not the one that was dropped. */
 MUSTCHECK enum link_result cache_script_run(struct cache_link *l,
                                             const struct cache_script_call *call,
-                                            struct deadline until, struct redisReply **out);
+                                            struct deadline until, struct redisReply **old,
+                                            struct redisReply **out);
+/* A new token: of all writers, of other processes and hosts, too, nobody else has it. */
+uint64_t cache_token_make(struct cache_redis *r);
+struct sv cache_token_text(char out[CACHE_TOKEN_MAX], const struct cache_redis *r, uint64_t token);
 
 /* Counts an answer that is not about what was asked: another session's bytes, or damaged ones.
  * Returns LINK_FOREIGN. */

@@ -133,7 +133,9 @@ enum link_result cache_link_post(struct cache_link *l, struct deadline until)
 static enum link_result let_wait(struct cache_link *l, struct deadline until)
 {
     const struct timeval send = {0, SEND_MS * 1000L};
-    l->read_ms = deadline_left_ms(until);
+    const int left = deadline_left_ms(until);
+    /* Less than a call has, so that it can wait here although a little of its time is over. */
+    l->read_ms = left - left / 8;
     const struct timeval read = {l->read_ms / 1000, l->read_ms % 1000 * 1000L};
     const int flags = fcntl(l->c->fd, F_GETFL);
     if (l->read_ms == 0)

@@ -156,7 +156,7 @@ static bool fill_on(struct cache_redis *r, struct request_ctx *ctx, struct cache
     bool shortened;
     redisReply *reply;
     struct deadline until = cache_redis_deadline(r, ctx, &shortened);
-    enum link_result result = cache_script_run(l, call, until, &reply);
+    enum link_result result = cache_script_run(l, call, until, NULL, &reply);
     *keep = result == LINK_DONE || result == LINK_EPOCH;
     if (result != LINK_DONE) {
         /* An error is an answer, too: a full memory refuses a fill and nothing else. */
@@ -174,7 +174,7 @@ void cache_redis_fill(struct cache_tier *t, struct request_ctx *ctx, struct cach
 {
     struct cache_redis *r = cache_redis_self(t);
     struct cache_link *l = ticket->link;
-    char began[24], px[24];
+    char began[24], px[24], token[CACHE_TOKEN_MAX];
     bool keep = true;
     if (!l)
         return;
@@ -187,11 +187,14 @@ void cache_redis_fill(struct cache_tier *t, struct request_ctx *ctx, struct cach
     /* A tier that went down since the miss must not be filled with what was read before. */
     bool same_life = ticket->life == atomic_load(&r->host->life);
     if (stored.n > 0 && same_life && !deadline_passed(ctx->deadline)) {
-        struct cache_script_call call = {
-            SCRIPT_FILL,
-            key,
-            {cache_decimal(began, ticket->began_ms), stored, cache_value_life(px, value)},
-            3};
+        struct cache_script_call call = {.script = SCRIPT_FILL,
+                                         .key = key,
+                                         .args = {cache_decimal(began, ticket->began_ms),
+                                                  {stored.p, CACHE_CODEC_ORDER},
+                                                  cache_value_life(px, value)},
+                                         .n_args = 3,
+                                         .stored = stored,
+                                         .token = cache_token_text(token, r, cache_token_make(r))};
         const bool taken = fill_on(r, ctx, l, &call, &keep);
         if (r->slot)
             metrics_add(taken ? &r->slot->cache_fills : &r->slot->cache_fills_refused, 1);

@@ -2,13 +2,12 @@
 /* A writer: the fence before its statement, the settling after its commit. */
 #include "redis_internal.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include <string.h>
 
 #include <hiredis/hiredis.h>
 
 /* How long a writer waits at most until nobody reads from a Redis that is newly away. */
-enum { SECURE_LEASES = 3, TOKEN_MAX = 40 };
+enum { SECURE_LEASES = 3 };
 
 struct fence_call {
     struct cache_redis *redis;
@@ -17,15 +16,23 @@ struct fence_call {
     struct cache_fence *fence;
 };
 
+/* Of the order that the fence found. Another one came in between otherwise; or it is none of ours.
+ */
+static bool is_dropped(const redisReply *old, const redisReply *order)
+{
+    return old->type == REDIS_REPLY_STRING && order->len == CACHE_CODEC_ORDER &&
+           old->len >= order->len && memcmp(old->str, order->str, order->len) == 0;
+}
+
 static enum link_result fence_take(struct cache_link *l, const struct fence_call *call,
-                                   const redisReply *reply)
+                                   const redisReply *old, const redisReply *reply)
 {
     struct cache_fence *fence = call->fence;
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
+        reply->element[0]->type != REDIS_REPLY_STRING ||
         reply->element[1]->type != REDIS_REPLY_INTEGER)
         return cache_value_foreign(call->redis, l, call->key);
-    const redisReply *old = reply->element[0];
-    if (old->type != REDIS_REPLY_STRING)
+    if (!is_dropped(old, reply->element[0]))
         return LINK_DONE;
     int64_t left = reply->element[1]->integer;
     fence->old.ttl_ms = left > 0 ? left : 0;
@@ -36,29 +43,24 @@ static enum link_result fence_take(struct cache_link *l, const struct fence_call
     return result == LINK_NONE ? LINK_DONE : result;
 }
 
-/* Of all writers, of other processes and hosts, too, nobody else has this one. */
-static struct sv token_text(char out[TOKEN_MAX], const struct cache_redis *r, uint64_t token)
-{
-    return (struct sv){out,
-                       (size_t)snprintf(out, TOKEN_MAX, "%016" PRIx64 ".%" PRIx64, r->seed, token)};
-}
-
 /* Each attempt has a token of its own: one that timed out may yet be executed. */
 static enum link_result fence_on(struct cache_link *l, struct deadline until, void *arg)
 {
     struct fence_call *call = arg;
-    char token[TOKEN_MAX], px[24];
-    redisReply *reply;
-    call->fence->token = atomic_fetch_add(&call->redis->tokens, 1);
-    struct sv text = token_text(token, call->redis, call->fence->token);
+    char token[CACHE_TOKEN_MAX], px[24];
+    redisReply *old, *reply;
+    call->fence->token = cache_token_make(call->redis);
+    struct sv text = cache_token_text(token, call->redis, call->fence->token);
     /* Who read just before the commit of the longest write may fill for as long as that after it,
      * also when this worker is killed before it settles. */
     struct sv fence_life = cache_decimal(px, (int64_t)call->redis->fence_ms + CACHE_FILL_WINDOW_MS);
-    struct cache_script_call script = {SCRIPT_FENCE, call->key, {text, fence_life}, 2};
-    enum link_result result = cache_script_run(l, &script, until, &reply);
+    struct cache_script_call script = {
+        .script = SCRIPT_FENCE, .key = call->key, .args = {text, fence_life}, .n_args = 2};
+    enum link_result result = cache_script_run(l, &script, until, &old, &reply);
     if (result != LINK_DONE)
         return result;
-    result = fence_take(l, call, reply);
+    result = fence_take(l, call, old, reply);
+    freeReplyObject(old);
     freeReplyObject(reply);
     return result;
 }
@@ -104,7 +106,7 @@ void cache_redis_fence(struct cache_tier *t, struct request_ctx *ctx, struct cac
 static enum link_result settle_on(struct cache_link *l, struct deadline until, void *arg)
 {
     redisReply *reply;
-    enum link_result result = cache_script_run(l, arg, until, &reply);
+    enum link_result result = cache_script_run(l, arg, until, NULL, &reply);
     if (result == LINK_DONE)
         freeReplyObject(reply);
     return result;
@@ -140,7 +142,7 @@ void cache_redis_settle(struct cache_tier *t, struct request_ctx *ctx, struct ca
     struct cache_redis *r = cache_redis_self(t);
     struct deadline until = deadline_in_ms(SECURE_LEASES * r->lease_ms);
     enum host_secure secure = HOST_CLOSED;
-    char own[TOKEN_MAX], fresh[TOKEN_MAX], px[24];
+    char own[CACHE_TOKEN_MAX], fresh[CACHE_TOKEN_MAX], px[24];
     if (!cache_key_fits(key) || !r->authority.ask)
         return;
     struct arena_mark mark = arena_get_mark(ctx->arena);
@@ -148,14 +150,15 @@ void cache_redis_settle(struct cache_tier *t, struct request_ctx *ctx, struct ca
      * dropped it there, who may have committed since. */
     const bool is_kept =
         fence->set && !fence->in_doubt && (value != &fence->old || fence->had_in_redis);
-    struct sv stored = is_kept ? cache_value_form(r, ctx->arena, key, value) : SV("");
-    struct cache_script_call call = {SCRIPT_SETTLE,
-                                     key,
-                                     {fence->set ? token_text(own, r, fence->token) : SV(""),
-                                      token_text(fresh, r, atomic_fetch_add(&r->tokens, 1)), stored,
-                                      cache_value_life(px, value),
-                                      fence->in_doubt ? SV("1") : SV("0")},
-                                     5};
+    const struct sv token = cache_token_text(fresh, r, cache_token_make(r));
+    struct cache_script_call call = {
+        .script = SCRIPT_SETTLE,
+        .key = key,
+        .args = {fence->set ? cache_token_text(own, r, fence->token) : SV(""), token,
+                 cache_value_life(px, value), fence->in_doubt ? SV("1") : SV("0")},
+        .n_args = 4,
+        .stored = is_kept ? cache_value_form(r, ctx->arena, key, value) : SV(""),
+        .token = token};
     bool told = false;
     while (!told && secure == HOST_CLOSED && !deadline_passed(until)) {
         told = (atomic_load(&r->host->life) & 1) && tell(r, &call);

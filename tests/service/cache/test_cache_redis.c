@@ -297,8 +297,8 @@ static void bounds(void)
     rig_close(&rig);
 }
 
-/* Redis' memory is full and it may not evict: fills are refused, writers are not. Fails without the
- * DEL ahead of the SET in fence: tried. */
+/* Redis' memory is full and it may not evict: new values are refused, writers are not. Fails
+ * without the DEL ahead of the SET in fence: tried. */
 static void full_memory(void)
 {
     struct rig rig;
@@ -316,10 +316,13 @@ static void full_memory(void)
     CU_ASSERT(fence.set);
     struct cache_value v = value_of(&r, key, 2);
     CU_ASSERT_EQUAL(cache_settle(rig.cache, &r.ctx, key, &fence, &v), ERR_NONE);
-    CU_ASSERT_EQUAL(read_version(rig.cache, key), 2);
+    CU_ASSERT_EQUAL(fence.result, ERR_NONE);
+    CU_ASSERT_EQUAL(read_version(rig.cache, key), 0);
     CU_ASSERT_EQUAL(state_of(rig.cache), CACHE_UP);
     request_end(&r);
     freeReplyObject(redisCommand(rig.admin, "CONFIG SET maxmemory 0"));
+    write_version(rig.cache, key, 3);
+    CU_ASSERT_EQUAL(read_version(rig.cache, key), 3);
     rig_close(&rig);
 }
 
