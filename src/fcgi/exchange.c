@@ -2,8 +2,8 @@
 /*
  * One request on one connection. A connection is parked again only if everything about the request
  * was in order; one place decides it, and everything else closes. Above all the body has been read
- * to its end by then: FCGX_Finish_r does not do that, and what is left of a body on a kept
- * connection is parsed as the next request, written by whoever wrote that body.
+ * to its end by then: libfcgi does not do that, and what is left of a body on a kept connection is
+ * parsed as the next request, written by whoever wrote that body.
  */
 #include "fcgi_internal.h"
 
@@ -81,7 +81,7 @@ static bool answer(struct fcgi_server *s, FCGX_Request *r, struct arena *arena,
     struct http_response res;
     http_response_init(&res, arena);
     s->settings.answer(s->settings.service, arena, req, &res);
-    return fcgi_respond(r->out, &res, req->method == HTTP_HEAD);
+    return fcgi_respond(r->ipcFd, r->requestId, &res, req->method == HTTP_HEAD);
 }
 
 bool fcgi_exchange(struct fcgi_server *s, struct fcgi_conn *c, struct arena *arena)
@@ -104,14 +104,11 @@ bool fcgi_exchange(struct fcgi_server *s, struct fcgi_conn *c, struct arena *are
             metrics_add(&s->settings.slot->bad_connections, 1);
         return false;
     }
-    bool whole = true;
-    if (e == ERR_NONE)
-        whole = answer(s, r, arena, &req);
-    else
-        fcgi_respond_nomem(r->out, req.method == HTTP_HEAD);
+    const bool whole = e == ERR_NONE
+                           ? answer(s, r, arena, &req)
+                           : fcgi_respond_nomem(r->ipcFd, r->requestId, req.method == HTTP_HEAD);
     atomic_fetch_add_explicit(&s->requests, 1, memory_order_relaxed);
-    if (!whole)
-        return false;
-    FCGX_Finish_r(r);
-    return r->ipcFd >= 0;
+    /* In place of FCGX_Finish_r, which would send an end of its own. */
+    FCGX_Free(r, 0);
+    return whole && r->keepConnection;
 }

@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include <fcgiapp.h>
 
@@ -88,10 +89,12 @@ MUSTCHECK enum err fcgi_params_read(struct arena *arena, char *const *envp,
 
 /* ---- respond.c ---- */
 
-/* Writes the whole answer to out, without its body if head is set. False: it could not be ended,
- * and the connection must be closed as it is, so that nginx and the client see that. */
-MUSTCHECK bool fcgi_respond(FCGX_Stream *out, const struct http_response *res, bool head);
+/* Sends the whole answer to request id on fd, without its body if head is set. False: it could not
+ * be ended, and the connection must be closed as it is, so that nginx and the client see that. */
+MUSTCHECK bool fcgi_respond(int fd, int id, const struct http_response *res, bool head);
 /* The answer when there is no memory to make one. */
-void fcgi_respond_nomem(FCGX_Stream *out, bool head);
+MUSTCHECK bool fcgi_respond_nomem(int fd, int id, bool head);
+/* Leaves of m what is behind its first n bytes, and nothing empty in front. */
+void fcgi_iov_advance(struct msghdr *m, size_t n);
 
 #endif

@@ -1,92 +1,196 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * struct http_response to FastCGI output. libfcgi gathers it in a buffer of 8 KB, closing records
- * included: a response that fits is one write(2), a longer one is a write(2) for each 8 KB.
+ * struct http_response to FastCGI records. They are written here, over the response where it lies:
+ * libfcgi would copy it into a buffer of 8 KB and write that as often as it is full. What ends the
+ * request goes out with the last record, so that an answer of up to RECORD_MAX is one sendmsg(2).
  */
 #include "fcgi_internal.h"
 
-#include <stdio.h>
+#include <errno.h>
+#include <string.h>
 
-static void put(FCGX_Stream *out, struct sv s)
+#include <fastcgi.h>
+
+enum {
+    RECORD_MAX = 65528, /* what a length of 16 bits can say, in whole words */
+    HEAD_ROOM = 512
+};
+
+static void make_header(FCGI_Header *h, int type, int id, size_t n)
 {
-    if (s.n > 0)
-        (void)FCGX_PutStr(s.p, (int)s.n, out); /* an error stays in out and closes in the end */
+    *h = (FCGI_Header){.version = FCGI_VERSION_1,
+                       .type = (unsigned char)type,
+                       .requestIdB1 = (unsigned char)(id >> 8 & 0xff),
+                       .requestIdB0 = (unsigned char)(id & 0xff),
+                       .contentLengthB1 = (unsigned char)(n >> 8),
+                       .contentLengthB0 = (unsigned char)(n & 0xff)};
 }
 
-static void put_header(FCGX_Stream *out, const char *name, struct sv value)
+void fcgi_iov_advance(struct msghdr *m, size_t n)
 {
-    put(out, sv_from(name));
-    put(out, SV(": "));
-    put(out, value);
-    put(out, SV("\r\n"));
+    while (m->msg_iovlen > 0 && n >= m->msg_iov->iov_len) {
+        n -= m->msg_iov->iov_len;
+        m->msg_iov++;
+        m->msg_iovlen--;
+    }
+    if (m->msg_iovlen > 0) {
+        m->msg_iov->iov_base = (char *)m->msg_iov->iov_base + n;
+        m->msg_iov->iov_len -= n;
+    }
 }
 
-static void put_number(FCGX_Stream *out, const char *name, size_t n)
+/* False: the peer is gone, or took nothing for the time of a send. */
+static bool send_all(int fd, struct iovec *iov, size_t n)
 {
-    char text[24];
-    int len = snprintf(text, sizeof text, "%zu", n);
-    put_header(out, name, (struct sv){text, (size_t)len});
+    struct msghdr m = {.msg_iov = iov, .msg_iovlen = n};
+    fcgi_iov_advance(&m, 0);
+    while (m.msg_iovlen > 0) {
+        ssize_t sent = sendmsg(fd, &m, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent <= 0)
+            return false;
+        fcgi_iov_advance(&m, (size_t)sent);
+    }
+    return true;
 }
 
-/* With its reason: nginx copies the line as it is, and HTTP/1.1 wants a blank behind the number. */
-static void put_status(FCGX_Stream *out, int status)
+/* What closes the output and ends the request. */
+struct ending {
+    FCGI_Header output;
+    FCGI_EndRequestRecord request;
+};
+
+static void make_ending(struct ending *e, int id)
 {
-    char text[64];
-    int len = snprintf(text, sizeof text, "%d %s", status, http_status_reason(status));
-    put_header(out, "Status", (struct sv){text, (size_t)len});
+    memset(e, 0, sizeof *e);
+    make_header(&e->output, FCGI_STDOUT, id, 0);
+    make_header(&e->request.header, FCGI_END_REQUEST, id, sizeof e->request.body);
+    e->request.body.protocolStatus = FCGI_REQUEST_COMPLETE;
+}
+
+/* sendmsg takes what it only reads as not const. */
+static struct iovec part(const void *p, size_t n)
+{
+    union {
+        const void *in;
+        void *out;
+    } u = {.in = p};
+    return (struct iovec){.iov_base = u.out, .iov_len = n};
+}
+
+static struct sv take_front(struct sv *s, size_t n)
+{
+    const struct sv front = {s->p, s->n < n ? s->n : n};
+    if (front.n > 0)
+        *s = (struct sv){s->p + front.n, s->n - front.n};
+    return front;
+}
+
+/* head and then body as output; last: and the end of the request. */
+static bool send_output(int fd, int id, struct sv head, struct sv body, bool last)
+{
+    struct ending ending;
+    make_ending(&ending, id);
+    bool more = head.n > 0 || body.n > 0 || last;
+    while (more) {
+        FCGI_Header header;
+        struct iovec iov[4];
+        size_t n = 0;
+        const struct sv first = take_front(&head, RECORD_MAX);
+        const struct sv second = take_front(&body, RECORD_MAX - first.n);
+        more = head.n > 0 || body.n > 0;
+        /* An empty record would be the end of the output. */
+        if (first.n + second.n > 0) {
+            make_header(&header, FCGI_STDOUT, id, first.n + second.n);
+            iov[n++] = part(&header, sizeof header);
+            iov[n++] = part(first.p, first.n);
+            iov[n++] = part(second.p, second.n);
+        }
+        if (last && !more)
+            iov[n++] = part(&ending, sizeof ending);
+        if (!send_all(fd, iov, n))
+            return false;
+    }
+    return true;
+}
+
+static void put_header(struct buf *b, const char *name, struct sv value)
+{
+    buf_sv(b, sv_from(name));
+    BUF_LIT(b, ": ");
+    buf_sv(b, value);
+    BUF_LIT(b, "\r\n");
+}
+
+static void put_head(struct buf *b, const struct http_response *res)
+{
+    const bool has_body = res->content_type != NULL;
+    /* With its reason: nginx copies the line as it is, and HTTP/1.1 wants a blank behind the
+     * number. */
+    BUF_LIT(b, "Status: ");
+    buf_u64(b, (uint64_t)res->status);
+    buf_putc(b, ' ');
+    buf_sv(b, sv_from(http_status_reason(res->status)));
+    BUF_LIT(b, "\r\n");
+    if (has_body)
+        put_header(b, "Content-Type", sv_from(res->content_type));
+    /* Always known, so that a worker's death shows as a short body and not as a whole one. 204 and
+     * 304 have none (RFC 9110, section 8.6). */
+    if (res->next_piece == NULL && (has_body || (res->status != 204 && res->status != 304))) {
+        BUF_LIT(b, "Content-Length: ");
+        buf_u64(b, has_body ? buf_get(&res->body).n : 0);
+        BUF_LIT(b, "\r\n");
+    }
+    for (size_t i = 0; i < res->n_headers; i++)
+        put_header(b, res->headers[i].name, res->headers[i].value);
+    BUF_LIT(b, "\r\n");
 }
 
 /* The pieces behind the first. Each is sent before the next is made, so that nginx hears something
  * at least as often as a piece is made, and memory holds one of them. */
-static bool put_pieces(FCGX_Stream *out, const struct http_response *res)
+static bool send_pieces(int fd, int id, const struct http_response *res)
 {
     const struct arena_mark mark = arena_get_mark(res->body.arena);
     for (bool more = true; more;) {
         struct buf piece;
         buf_init(&piece, res->body.arena, 0);
-        if (FCGX_FFlush(out) != 0 || FCGX_GetError(out) != 0 ||
-            res->next_piece(res->piece_arg, &piece, &more) != ERR_NONE || piece.failed)
+        if (res->next_piece(res->piece_arg, &piece, &more) != ERR_NONE || piece.failed ||
+            !send_output(fd, id, SV_NONE, buf_get(&piece), !more))
             return false;
-        put(out, buf_get(&piece));
         arena_rewind(res->body.arena, mark);
     }
     return true;
 }
 
-bool fcgi_respond(FCGX_Stream *out, const struct http_response *res, bool head)
+bool fcgi_respond(int fd, int id, const struct http_response *res, bool head)
 {
-    if (res->body.failed || res->status < 200 || res->status > 599) {
-        fcgi_respond_nomem(out, head);
-        return true;
-    }
-    struct sv body = buf_get(&res->body);
-    bool has_body = res->content_type != NULL;
-    put_status(out, res->status);
-    if (has_body)
-        put_header(out, "Content-Type", sv_from(res->content_type));
-    /* Always known, so that a worker's death shows as a short body and not as a whole one. 204 and
-     * 304 have none (RFC 9110, section 8.6). */
-    if (res->next_piece == NULL && (has_body || (res->status != 204 && res->status != 304)))
-        put_number(out, "Content-Length", has_body ? body.n : 0);
-    for (size_t i = 0; i < res->n_headers; i++)
-        put_header(out, res->headers[i].name, res->headers[i].value);
-    put(out, SV("\r\n"));
+    struct buf text;
+    if (res->body.failed || res->status < 200 || res->status > 599)
+        return fcgi_respond_nomem(fd, id, head);
+    buf_init(&text, res->body.arena, HEAD_ROOM);
+    put_head(&text, res);
+    if (text.failed)
+        return fcgi_respond_nomem(fd, id, head);
     /* nginx closes the connection when a HEAD is answered with a body. */
-    if (has_body && !head)
-        put(out, body);
-    return head || !res->next_piece || put_pieces(out, res);
+    const struct sv body = res->content_type && !head ? buf_get(&res->body) : SV_NONE;
+    const bool pieces = res->next_piece && !head;
+    return send_output(fd, id, buf_get(&text), body, !pieces) &&
+           (!pieces || send_pieces(fd, id, res));
 }
 
-void fcgi_respond_nomem(FCGX_Stream *out, bool head)
+#define NOMEM_BODY                                                 \
+    "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\"," \
+    "\"status\":503,\"code\":\"out_of_memory\"}"
+
+bool fcgi_respond_nomem(int fd, int id, bool head)
 {
-    const struct sv body = SV("{\"type\":\"about:blank\",\"title\":\"Service Unavailable\","
-                              "\"status\":503,\"code\":\"out_of_memory\"}");
-    put_status(out, 503);
-    put_header(out, "Content-Type", SV("application/problem+json"));
-    put_number(out, "Content-Length", body.n);
-    put_header(out, "Retry-After", SV("1"));
-    put_header(out, "Cache-Control", SV("no-store"));
-    put(out, SV("\r\n"));
-    if (!head)
-        put(out, body);
+    const struct sv body = SV(NOMEM_BODY);
+    const struct sv text = SV("Status: 503 Service Unavailable\r\n"
+                              "Content-Type: application/problem+json\r\n"
+                              "Content-Length: 88\r\n"
+                              "Retry-After: 1\r\n"
+                              "Cache-Control: no-store\r\n\r\n");
+    _Static_assert(sizeof(NOMEM_BODY) - 1 == 88, "the length that the header says");
+    return send_output(fd, id, text, head ? SV_NONE : body, true);
 }

@@ -2,8 +2,15 @@
 #include "../suite.h"
 #include "wire.h"
 
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <fastcgi.h>
+
+#include "../../../src/fcgi/fcgi_internal.h"
 
 static void ask(const char *method, const char *target, struct reply *r, bool *kept)
 {
@@ -30,7 +37,6 @@ static void whole_response(void)
     CU_ASSERT_STRING_EQUAL(r.text,
                            "Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n"
                            "X-Answer: /a\r\n\r\nGET /a:");
-    /* One record: libfcgi sent it, and what ends the request, with one write. */
     CU_ASSERT_EQUAL(r.records, 1);
     CU_ASSERT_TRUE(kept);
 }
@@ -64,7 +70,154 @@ static void large_body(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "\r\nContent-Length: 100009\r\n"));
     const char *body = strstr(r.text, "\r\n\r\n");
     CU_ASSERT_EQUAL(r.n, (size_t)(body + 4 - r.text) + 100009);
+    CU_ASSERT_EQUAL(r.records, 2);
     CU_ASSERT_TRUE(r.ended && kept);
+}
+
+/* ---- records, and sends that are cut short ---- */
+
+enum { ID = 0x1234, LONG = 400000 };
+
+struct sending {
+    int fd;
+    const struct http_response *res;
+    bool whole;
+    atomic_bool done;
+};
+
+static void *send_main(void *arg)
+{
+    struct sending *s = arg;
+    s->whole = fcgi_respond(s->fd, ID, s->res, false);
+    atomic_store(&s->done, true);
+    close(s->fd);
+    return NULL;
+}
+
+/* Takes the output out of n bytes of records in place; false unless they are whole, of request ID,
+ * none of them empty but the last one of the output, and the end of the request is their end. */
+static bool unwrap(unsigned char *p, size_t *n)
+{
+    size_t at = 0, to = 0;
+    bool closed = false, ended = false;
+    while (at + FCGI_HEADER_LEN <= *n && !ended) {
+        const unsigned char *h = p + at;
+        const size_t len = (size_t)h[4] << 8 | h[5], pad = h[6];
+        if (h[0] != FCGI_VERSION_1 || (h[2] << 8 | h[3]) != ID ||
+            *n - at - FCGI_HEADER_LEN < len + pad)
+            return false;
+        ended = h[1] == FCGI_END_REQUEST && closed && len == sizeof(FCGI_EndRequestBody);
+        if (!ended && (h[1] != FCGI_STDOUT || closed))
+            return false;
+        closed = len == 0;
+        memmove(p + to, h + FCGI_HEADER_LEN, ended ? 0 : len);
+        to += ended ? 0 : len;
+        at += FCGI_HEADER_LEN + len + pad;
+    }
+    const bool all = ended && at == *n;
+    *n = to;
+    return all;
+}
+
+static void interrupt(int signal)
+{
+    (void)signal;
+}
+
+/* Reads some bytes at a time, with a signal to the sender before each: sends end short, or with
+ * EINTR. */
+static size_t read_slowly(int fd, pthread_t sender, struct sending *s, unsigned char *p,
+                          size_t size)
+{
+    size_t n = 0;
+    for (ssize_t got = 1; got > 0 && n<size; n += got> 0 ? (size_t)got : 0) {
+        if (!atomic_load(&s->done))
+            (void)pthread_kill(sender, SIGUSR2);
+        got = read(fd, p + n, size - n < 3001 ? size - n : 3001);
+    }
+    return n;
+}
+
+/* A response whose header and body are body_n bytes of body and come in ever so many records. */
+static void respond_with(size_t body_n)
+{
+    static unsigned char wire[LONG + 4096];
+    struct arena *a = arena_create(8 * LONG);
+    struct http_response res;
+    struct sending s = {.res = &res};
+    pthread_t sender;
+    const int small = 4096;
+    int fds[2];
+    http_response_init(&res, a);
+    res.status = 200;
+    res.content_type = "text/plain";
+    for (size_t i = 0; i < body_n; i++)
+        buf_putc(&res.body, (char)('a' + i % 23));
+    CU_ASSERT_FATAL(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
+    (void)setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    s.fd = fds[0];
+    CU_ASSERT_FATAL(pthread_create(&sender, NULL, send_main, &s) == 0);
+    size_t n = read_slowly(fds[1], sender, &s, wire, sizeof wire);
+    (void)pthread_join(sender, NULL);
+    CU_ASSERT_TRUE(s.whole && unwrap(wire, &n));
+    CU_ASSERT_TRUE(n > body_n && memcmp(wire + n - body_n, buf_get(&res.body).p, body_n) == 0);
+    CU_ASSERT_TRUE(n > body_n + 4 && memcmp(wire + n - body_n - 4, "\r\n\r\n", 4) == 0);
+    close(fds[1]);
+    arena_destroy(a);
+}
+
+/* Fails if the rest of a send that ended short is not sent, or is sent from its beginning: tried.
+ */
+static void sends_that_end_short(void)
+{
+    struct sigaction was;
+    const struct sigaction now = {.sa_handler = interrupt};
+    /* Around the length where header and body fill one record and the next one begins. */
+    const size_t sizes[] = {1,     65000, 65440, 65441, 65442, 65443, 65444,  65445,
+                            65446, 65447, 65448, 65449, 65450, 65451, 65452,  65453,
+                            65454, 65455, 65456, 65457, 65458, 65459, 65460,  65461,
+                            65462, 65463, 65464, 65465, 65466, 65528, 131056, LONG};
+    CU_ASSERT_FATAL(sigaction(SIGUSR2, &now, &was) == 0);
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
+        respond_with(sizes[i]);
+    (void)sigaction(SIGUSR2, &was, NULL);
+}
+
+static void advance(void)
+{
+    char text[] = "abcdef";
+    struct iovec iov[] = {{text, 0}, {text, 2}, {text + 2, 0}, {text + 2, 4}};
+    struct msghdr m = {.msg_iov = iov, .msg_iovlen = 4};
+    fcgi_iov_advance(&m, 0);
+    CU_ASSERT_TRUE(m.msg_iov == iov + 1 && m.msg_iovlen == 3);
+    fcgi_iov_advance(&m, 1);
+    CU_ASSERT_TRUE(m.msg_iov->iov_base == text + 1 && m.msg_iov->iov_len == 1);
+    fcgi_iov_advance(&m, 3);
+    CU_ASSERT_TRUE(m.msg_iov->iov_base == text + 4 && m.msg_iov->iov_len == 2);
+    CU_ASSERT_EQUAL(m.msg_iovlen, 1);
+    fcgi_iov_advance(&m, 2);
+    CU_ASSERT_EQUAL(m.msg_iovlen, 0);
+}
+
+/* A peer that reads nothing holds the thread for the time of a send and no longer. */
+static void a_peer_that_reads_nothing(void)
+{
+    struct arena *a = arena_create(8 * LONG);
+    struct http_response res;
+    const struct timeval soon = {.tv_usec = 20000};
+    int fds[2];
+    http_response_init(&res, a);
+    res.status = 200;
+    res.content_type = "text/plain";
+    for (size_t i = 0; i < LONG; i++)
+        buf_putc(&res.body, 'x');
+    CU_ASSERT_FATAL(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
+    (void)setsockopt(fds[0], SOL_SOCKET, SO_SNDTIMEO, &soon, sizeof soon);
+    CU_ASSERT_FALSE(fcgi_respond(fds[0], ID, &res, false));
+    close(fds[1]);
+    CU_ASSERT_FALSE(fcgi_respond(fds[0], ID, &res, false));
+    close(fds[0]);
+    arena_destroy(a);
 }
 
 /* Fails if the arena is not rewound between pieces: tried. It has room for two of ten. */
@@ -108,7 +261,7 @@ static void a_piece_that_fails_cuts(void)
 }
 
 /* A client that goes away is noticed at the next piece or the one after, and the thread is free.
- * Fails if put_pieces does not look for errors of the stream: tried. */
+ * Fails if send_pieces does not look at what became of a send: tried. */
 static void a_client_that_goes_away(void)
 {
     struct bench b;
@@ -128,7 +281,8 @@ static void a_client_that_goes_away(void)
 
 SUITE(respond, "fcgi/respond", {"a whole response in one record", whole_response},
       {"HEAD gets headers and no body", head_has_no_body}, {"204 has no body", no_content},
-      {"a body larger than libfcgi's buffer", large_body}, {"a body in pieces", pieces},
-      {"HEAD makes no pieces", head_makes_no_pieces},
+      {"a body larger than one record", large_body}, {"sends that end short", sends_that_end_short},
+      {"what is left of a send", advance}, {"a peer that reads nothing", a_peer_that_reads_nothing},
+      {"a body in pieces", pieces}, {"HEAD makes no pieces", head_makes_no_pieces},
       {"a piece that fails cuts the connection", a_piece_that_fails_cuts},
       {"a client that goes away", a_client_that_goes_away})
