@@ -122,6 +122,7 @@ void api_answer(void *service, struct arena *arena, struct http_request *req,
     char made[UUID_LEN + 1];
     ctx_init(&ctx, arena, deadline_in_ms(api->request_ms - req->queued_us / 1000), SV(""),
              request_id(req, made));
+    ctx.before_wait = req->before_wait;
     /* The id must outlive the response's headers, which are sent after this function returns. */
     struct sv kept = arena_dup(arena, ctx.request_id);
     if (kept.p)

@@ -149,6 +149,7 @@ static enum err check_key(struct auth *a, struct request_ctx *ctx, const struct 
         case LATE:
             if (deadline_passed(ctx->deadline))
                 return unconfirmed(ctx, "PostgreSQL has not answered in time");
+            ctx_will_wait(ctx);
             await_news(a, until, ctx->deadline);
             break;
         case STALE:

@@ -85,6 +85,14 @@ enum err ctx_nomem(struct request_ctx *ctx)
                      arena_used(ctx->arena));
 }
 
+void ctx_will_wait(struct request_ctx *ctx)
+{
+    const struct ctx_hook hook = ctx->before_wait;
+    ctx->before_wait.fn = NULL;
+    if (hook.fn)
+        hook.fn(hook.arg);
+}
+
 void ctx_clear_error(struct request_ctx *ctx)
 {
     ctx->err = (struct err_info){.err = ERR_NONE};

@@ -91,6 +91,8 @@ static bool read_tiers(struct cache *c, struct request_ctx *ctx, struct cache_ke
     size_t n = 0;
     while (n < c->n && !hit) {
         struct cache_tier *t = c->tier[n++];
+        if (t->ops->waits)
+            ctx_will_wait(ctx);
         hit = t->ops->read(t, ctx, key, out, ticket);
         count_read(c, t, hit);
         if (hit)
@@ -150,6 +152,7 @@ enum err cache_fence(struct cache *c, struct request_ctx *ctx, struct cache_key 
 {
     int64_t began = clock_mono_us();
     memset(fence, 0, sizeof *fence);
+    ctx_will_wait(ctx);
     if (!record_knows(c))
         return ERR_UNAVAILABLE;
     /* What memory notes must be older than any value that is found. */

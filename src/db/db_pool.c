@@ -370,6 +370,7 @@ enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, const void *own
     char why[200] = "";
     int64_t began = clock_mono_us();
     struct deadline limit = deadline_in_ms(db->set.acquire_ms);
+    ctx_will_wait(ctx);
     enum err rc = acquire(db, deadline_earlier(limit, ctx->deadline), ctx->lane, ctx->urgent, out,
                           why, sizeof(why));
     int64_t took = clock_mono_us() - began;

@@ -15,18 +15,41 @@
 #include <fastcgi.h>
 
 enum first_record { FIRST_GOOD, FIRST_BAD, FIRST_NONE };
+/* A request without a body and the headers of ordinary clients fit; a longer answer may have to
+ * wait for nginx to read it. */
+enum { PEEK = 4096, SENT_AT_ONCE = 64 * 1024 };
+
+/* Whether the records of a request that has no body end in p: reading them will not wait. */
+static bool is_whole(const unsigned char *p, size_t n)
+{
+    FCGI_Header h;
+    while (n >= sizeof h) {
+        memcpy(&h, p, sizeof h);
+        const size_t size = ((size_t)h.contentLengthB1 << 8 | h.contentLengthB0) + h.paddingLength;
+        if (h.type == FCGI_STDIN)
+            return size == 0;
+        if (h.type != FCGI_PARAMS || size > n - sizeof h)
+            return false;
+        p += sizeof h + size;
+        n -= sizeof h + size;
+    }
+    return false;
+}
 
 /* Only what nginx begins with is left to libfcgi, whose parser of other records writes beyond a
  * stack buffer (FCGI_GET_VALUES) and loses its place when this one is padded. nginx sends these 16
  * bytes in one piece, so that fewer are a fault. */
-static enum first_record first_record(int fd)
+static enum first_record first_record(int fd, bool *whole)
 {
     FCGI_BeginRequestRecord r;
-    ssize_t n = recv(fd, &r, sizeof r, MSG_PEEK | MSG_DONTWAIT);
+    unsigned char p[PEEK];
+    ssize_t n = recv(fd, p, sizeof p, MSG_PEEK | MSG_DONTWAIT);
     if (n == 0 || (n < 0 && errno == ECONNRESET))
         return FIRST_NONE;
-    if (n != (ssize_t)sizeof r)
+    if (n < (ssize_t)sizeof r)
         return FIRST_BAD;
+    memcpy(&r, p, sizeof r);
+    *whole = is_whole(p + sizeof r, (size_t)n - sizeof r);
     bool good = r.header.version == FCGI_VERSION_1 && r.header.type == FCGI_BEGIN_REQUEST &&
                 (r.header.requestIdB1 | r.header.requestIdB0) != 0 &&
                 r.header.contentLengthB1 == 0 && r.header.contentLengthB0 == sizeof r.body &&
@@ -74,38 +97,50 @@ static enum err read_request(struct fcgi_server *s, FCGX_Request *r, struct aren
     return e;
 }
 
-/* False: see fcgi_respond. */
-static bool answer(struct fcgi_server *s, FCGX_Request *r, struct arena *arena,
-                   struct http_request *req)
+static void give_watch(void *thread)
 {
+    fcgi_watch_give(thread);
+}
+
+/* False: see fcgi_respond. */
+static bool answer(struct fcgi_thread *t, FCGX_Request *r, struct http_request *req)
+{
+    const struct fcgi_settings *settings = &t->server->settings;
     struct http_response res;
-    http_response_init(&res, arena);
-    s->settings.answer(s->settings.service, arena, req, &res);
+    http_response_init(&res, t->arena);
+    req->before_wait = (struct ctx_hook){give_watch, t};
+    settings->answer(settings->service, t->arena, req, &res);
+    if (res.next_piece || res.body.n > SENT_AT_ONCE)
+        fcgi_watch_give(t);
     return fcgi_respond(r->ipcFd, r->requestId, &res, req->method == HTTP_HEAD);
 }
 
-bool fcgi_exchange(struct fcgi_server *s, struct fcgi_conn *c, struct arena *arena)
+bool fcgi_exchange(struct fcgi_thread *t, struct fcgi_conn *c)
 {
+    struct fcgi_server *s = t->server;
     FCGX_Request *r = &c->fcgx;
+    bool at_once = false;
     struct http_request req = {.method = HTTP_OTHER};
     enum err e = ERR_INVALID;
-    enum first_record first = first_record(r->ipcFd);
+    enum first_record first = first_record(r->ipcFd, &at_once);
     if (first == FIRST_NONE)
         return false;
+    if (!at_once)
+        fcgi_watch_give(t);
     /* libfcgi then reads from ipcFd instead of accepting. From the first record on it is the
      * FCGI_KEEP_CONN flag of this request. */
     r->keepConnection = 1;
     /* See fcgi_conn_close: libfcgi closes by itself when a record is wrong or a send failed. */
     r->detached = 1;
     if (first == FIRST_GOOD && FCGX_Accept_r(r) == 0)
-        e = read_request(s, r, arena, &req);
+        e = read_request(s, r, t->arena, &req);
     if (e == ERR_INVALID) {
         if (s->settings.slot)
             metrics_add(&s->settings.slot->bad_connections, 1);
         return false;
     }
     const bool whole = e == ERR_NONE
-                           ? answer(s, r, arena, &req)
+                           ? answer(t, r, &req)
                            : fcgi_respond_nomem(r->ipcFd, r->requestId, req.method == HTTP_HEAD);
     atomic_fetch_add_explicit(&s->requests, 1, memory_order_relaxed);
     /* In place of FCGX_Finish_r, which would send an end of its own. */

@@ -30,10 +30,20 @@ struct fcgi_conn {
     struct fcgi_conn *next, *prev;
 };
 
+/*
+ * A thread watches, or works while it does not, or is idle. One that watches waits in the epoll, or
+ * has taken a request from there and waits for nobody; before it does it hands the watch to an idle
+ * one. So a thread that runs takes one request after the other, and none is woken for what it can
+ * do as well. Without an idle one there is nobody to hand it to: whoever has done its work takes it
+ * up again.
+ */
 struct fcgi_thread {
     struct fcgi_server *server;
     struct arena *arena;
     pthread_t id;
+    bool watches;             /* the thread's own; under the lock while it is idle */
+    pthread_cond_t turn;      /* watches was set, or the server is stopping */
+    struct fcgi_thread *next; /* idle ones */
 };
 
 struct fcgi_server {
@@ -51,6 +61,9 @@ struct fcgi_server {
     bool listening; /* new connections are wanted */
     bool watched;   /* the listener is in the epoll: while there is room for another connection */
     int n_live;     /* threads that have not ended */
+    int n_watching;
+    struct fcgi_thread *idle; /* the last to come is the first to go: its memory is in the cache */
+    atomic_bool returning;    /* the listener is to be put back into the epoll */
     struct fcgi_thread *threads;
     int n_threads;
 };
@@ -75,9 +88,18 @@ void fcgi_conns_hang_up(struct fcgi_server *s);
 
 /* ---- exchange.c ---- */
 
-/* Reads one request from c, has it answered and sends the answer. True if c may be parked again;
- * false: the caller closes it. */
-MUSTCHECK bool fcgi_exchange(struct fcgi_server *s, struct fcgi_conn *c, struct arena *arena);
+/* Reads one request from c, has it answered and sends the answer, on thread t. True if c may be
+ * parked again; false: the caller closes it. */
+MUSTCHECK bool fcgi_exchange(struct fcgi_thread *t, struct fcgi_conn *c);
+
+/* ---- watch.c ---- */
+
+/* Waits until t watches; false: the server is stopping. */
+MUSTCHECK bool fcgi_watch_take(struct fcgi_thread *t);
+/* Before t waits for anything but the epoll. Nothing to do if it does not watch. */
+void fcgi_watch_give(struct fcgi_thread *t);
+/* Wakes all that are idle: the server is stopping. */
+void fcgi_watch_end(struct fcgi_server *s);
 
 /* ---- params.c ---- */
 

@@ -34,7 +34,7 @@ static void serve(struct fcgi_thread *t, struct fcgi_conn *c)
         return;
     if (slot)
         atomic_fetch_add_explicit(&slot->threads_busy, 1, memory_order_relaxed);
-    bool keep = fcgi_exchange(s, c, t->arena);
+    bool keep = fcgi_exchange(t, c);
     arena_reset(t->arena);
     if (slot)
         atomic_fetch_sub_explicit(&slot->threads_busy, 1, memory_order_relaxed);
@@ -69,30 +69,30 @@ static void unwatch_listener(struct fcgi_server *s)
  * to the end. A connection that comes in between is seen by the listener's return. Where there is
  * no room left, it returns when a connection is closed; threads may have been woken for connections
  * that they can no longer find then, one each at most, and no other process was told of those.
- * False: the kernel has no memory for it now; to be called again, and what is connected is served
+ * While the kernel has no memory for it, it is to be called again, and what is connected is served
  * meanwhile. */
-static bool wait_behind_the_others(struct fcgi_server *s)
+static void wait_behind_the_others(struct fcgi_server *s)
 {
     pthread_mutex_lock(&s->lock);
     unwatch_listener(s);
     const bool done = fcgi_listener_watch(s);
     const bool full = done && s->listening && !s->watched;
+    atomic_store(&s->returning, !done);
     pthread_mutex_unlock(&s->lock);
     while (full && fcgi_conn_accept(s))
         continue;
-    return done;
 }
 
 static void *thread_main(void *arg)
 {
     struct fcgi_thread *t = arg;
     struct fcgi_server *s = t->server;
-    bool watching = true;
-    while (!atomic_load(&s->stopping)) {
+    while (fcgi_watch_take(t)) {
         struct epoll_event e;
-        const int n = epoll_wait(s->epoll_fd, &e, 1, watching ? -1 : LISTEN_PAUSE_MS);
-        if (!watching)
-            watching = wait_behind_the_others(s);
+        const bool returning = atomic_load(&s->returning);
+        const int n = epoll_wait(s->epoll_fd, &e, 1, returning ? LISTEN_PAUSE_MS : -1);
+        if (returning)
+            wait_behind_the_others(s);
         if (n != 1)
             continue;
         /* The listener's event is always followed by an accept, also while leaving: with
@@ -100,7 +100,7 @@ static void *thread_main(void *arg)
         if (e.data.ptr == &s->settings.listen_fd) {
             atomic_store_explicit(&s->crowded, fcgi_conn_accept(s), memory_order_relaxed);
             fcgi_conn_accept_more(s);
-            watching = wait_behind_the_others(s);
+            wait_behind_the_others(s);
         } else if (e.data.ptr != &s->wake_fd) {
             serve(t, e.data.ptr);
         }
@@ -119,6 +119,7 @@ static enum err start_thread(struct fcgi_server *s, const pthread_attr_t *attr)
     t->arena = arena_create(s->settings.arena_limit);
     if (!t->arena)
         return ERR_NOMEM;
+    pthread_cond_init(&t->turn, NULL);
     /* Held until the thread is counted, so that it cannot end uncounted. */
     pthread_mutex_lock(&s->lock);
     int e = thread_start(&t->id, attr, thread_main, t);
@@ -127,8 +128,10 @@ static enum err start_thread(struct fcgi_server *s, const pthread_attr_t *attr)
         s->n_threads++;
     }
     pthread_mutex_unlock(&s->lock);
-    if (e != 0)
+    if (e != 0) {
+        pthread_cond_destroy(&t->turn);
         arena_destroy(t->arena);
+    }
     return e == 0 ? ERR_NONE : ERR_NOMEM;
 }
 
@@ -165,8 +168,10 @@ static void destroy(struct fcgi_server *s)
 {
     while (s->conns)
         fcgi_conn_close(s, s->conns);
-    for (int i = 0; i < s->n_threads; i++)
+    for (int i = 0; i < s->n_threads; i++) {
         arena_destroy(s->threads[i].arena);
+        pthread_cond_destroy(&s->threads[i].turn);
+    }
     if (s->epoll_fd >= 0)
         close(s->epoll_fd);
     if (s->wake_fd >= 0)
@@ -190,6 +195,8 @@ enum err fcgi_server_start(const struct fcgi_settings *settings, struct fcgi_ser
     s->settings = *settings;
     if (s->settings.connections == 0)
         s->settings.connections = SIZE_MAX - (size_t)settings->threads;
+    if (s->settings.watchers < 1 || s->settings.watchers > settings->threads)
+        s->settings.watchers = settings->threads;
     s->most = s->settings.connections + (size_t)settings->threads;
     s->epoll_fd = s->wake_fd = -1;
     pthread_mutex_init(&s->lock, NULL);
@@ -262,6 +269,7 @@ bool fcgi_server_stop(struct fcgi_server *s, int grace_ms)
     stop_listening(s, false);
     atomic_store(&s->stopping, true);
     fcgi_conns_hang_up(s);
+    fcgi_watch_end(s);
     /* Fails only when the counter is full, and then it wakes as well. */
     if (s->wake_fd >= 0 && write(s->wake_fd, &one, sizeof one) < 0 && errno != EAGAIN)
         return false;

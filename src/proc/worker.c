@@ -7,6 +7,7 @@
 #include "proc_internal.h"
 
 #include <malloc.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -100,6 +101,16 @@ static void open_auth(struct worker *w)
     w->auth = auth_open(&settings, w->db);
 }
 
+/* Of all workers together as many threads as there are processors look for requests. */
+static int watchers(const struct worker *w)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    const int workers = (int)w->run->n_workers;
+    const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return n > workers ? (n + workers - 1) / workers : 1;
+}
+
 static enum err start_servers(struct worker *w)
 {
     const struct config *cfg = w->run->cfg;
@@ -116,6 +127,7 @@ static enum err start_servers(struct worker *w)
     struct fcgi_settings handlers = admin;
     handlers.listen_fd = w->run->listen_fd;
     handlers.threads = (int)cfg->threads;
+    handlers.watchers = watchers(w);
     handlers.connections = (size_t)descriptors_for_nginx(cfg);
     handlers.max_body = (size_t)cfg->max_body;
     handlers.arena_limit =

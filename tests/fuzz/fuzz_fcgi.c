@@ -110,7 +110,8 @@ static bool exchange(struct connection *c, struct arena *arena, struct sv *wire)
     wire->p += size;
     wire->n -= size;
 
-    const bool kept = fcgi_exchange(&c->server, c->conn, arena);
+    const bool kept =
+        fcgi_exchange(&(struct fcgi_thread){.server = &c->server, .arena = arena}, c->conn);
     if (verdict == STREAM_BAD)
         DEMAND(c->expected.runs == 0 && !kept);
     if (verdict == STREAM_GOOD) {

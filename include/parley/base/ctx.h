@@ -32,6 +32,12 @@ struct request_trace {
     const char *tier; /* "memory", "redis", "postgres": who answered a read; NULL otherwise */
 };
 
+/* To be called before a request waits for another process. */
+struct ctx_hook {
+    void (*fn)(void *arg); /* NULL: nobody wants to know */
+    void *arg;
+};
+
 struct request_ctx {
     struct arena *arena; /* borrowed from the thread; all memory of the request */
     struct deadline deadline;
@@ -42,6 +48,7 @@ struct request_ctx {
     uint64_t lane;        /* requests that may wait for one row have the same; 0: none. They are
                            * lent a part of the connections only */
     struct sv request_id;
+    struct ctx_hook before_wait; /* see ctx_will_wait */
     struct err_info err;
     struct request_trace trace;
 };
@@ -59,5 +66,10 @@ enum err ctx_fail(struct request_ctx *ctx, enum err e, const char *slug, const c
 enum err ctx_fault(struct request_ctx *ctx, enum err e, const char *fmt, ...) PRINTF_LIKE(3, 4);
 enum err ctx_nomem(struct request_ctx *ctx);
 void ctx_clear_error(struct request_ctx *ctx);
+
+/* To be called ahead of anything that may take longer than work does: a connection from a pool, an
+ * answer of PostgreSQL or Redis. The thread then leaves the requests of others to another thread.
+ * Costs nothing the second time. */
+void ctx_will_wait(struct request_ctx *ctx);
 
 #endif

@@ -18,13 +18,19 @@
 struct fcgi_server;
 
 /* Answers one request; runs on a handler thread with the thread's own arena, which the server
- * resets afterwards. What it gives stays borrowed from the arena until the response is sent. */
+ * resets afterwards. What it gives stays borrowed from the arena until the response is sent. Before
+ * it waits for another process it calls req->before_wait (ctx_will_wait does); while one that did
+ * not is waiting, the requests of others may wait, too. */
 typedef void (*fcgi_answer_fn)(void *service, struct arena *arena, struct http_request *req,
                                struct http_response *res);
 
 struct fcgi_settings {
     int listen_fd; /* non-blocking, CLOEXEC; borrowed */
     int threads;
+    /* Threads that look for requests at once; 0: all. The others sleep until one of these is about
+     * to wait: a thread that is woken for a request which one that runs could have taken as well
+     * costs more than many an answer. As many as this process has processors to run on. */
+    int watchers;
     size_t connections; /* with so many open further ones wait, but for one more a thread that may
                          * be taken before it is seen; 0: any number */
     size_t max_body;    /* bytes; a longer body is read, dropped and marked body_too_large */

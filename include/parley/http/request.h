@@ -46,7 +46,8 @@ struct http_request {
     struct sv body;      /* whole; absent if there was none */
     bool body_too_large; /* it was read and dropped: body is absent */
     struct sv remote_addr;
-    int64_t queued_us; /* since the web server passed it on; 0: not known */
+    int64_t queued_us;           /* since the web server passed it on; 0: not known */
+    struct ctx_hook before_wait; /* for the context of whoever answers */
 };
 
 /* Splits target into segments and params and decodes each once. ERR_INVALID for a bad escape, %00,

@@ -46,13 +46,13 @@ static void idle_connections_hold_no_thread(void)
 }
 
 /* Two threads stuck in a handler, and a third that serves the rest. */
-static void busy_threads_leave_the_others_free(void)
+static void busy_threads(int watchers)
 {
     struct bench b;
     struct wire w = {.n = 0};
     struct reply r;
     int fd[2];
-    CU_ASSERT_TRUE(bench_start(&b, 3));
+    CU_ASSERT_TRUE(bench_start_watched(&b, 3, watchers));
     b.hold = true;
     wire_request(&w, WIRE_KEEP, "GET", "/hold", NULL);
     for (int i = 0; i < 2; i++) {
@@ -70,6 +70,97 @@ static void busy_threads_leave_the_others_free(void)
     }
     CU_ASSERT_TRUE(bench_connections(&b, 0));
     CU_ASSERT_EQUAL(atomic_load(&b.slot.threads_busy), 0);
+    bench_stop(&b);
+}
+
+/* Fails if nobody is woken when a thread gives the watch, or if it may be given to more than there
+ * are: both tried. */
+static void busy_threads_leave_the_others_free(void)
+{
+    for (int watchers = 0; watchers <= 4; watchers++)
+        busy_threads(watchers);
+}
+
+/* More requests wait than there are threads: those that come back go on. */
+static void all_threads_busy(void)
+{
+    struct bench b;
+    struct wire w = {.n = 0};
+    struct reply r;
+    int fd[6];
+    CU_ASSERT_TRUE(bench_start_watched(&b, 3, 2));
+    b.hold = true;
+    wire_request(&w, WIRE_KEEP, "GET", "/hold", NULL);
+    for (int i = 0; i < 6; i++) {
+        fd[i] = client_connect(&b);
+        CU_ASSERT_TRUE(client_send(fd[i], &w, w.n));
+    }
+    bench_wait_held(&b, 3);
+    bench_release(&b);
+    for (int i = 0; i < 6; i++) {
+        client_read(fd[i], &r);
+        CU_ASSERT_TRUE(r.ended);
+        close(fd[i]);
+    }
+    CU_ASSERT_TRUE(bench_works(&b));
+    bench_stop(&b);
+}
+
+/* Fails if a thread gives the watch for an ordinary request: tried. */
+static void one_that_runs_wakes_nobody(void)
+{
+    struct bench b;
+    struct reply r;
+    int fd[8];
+    CU_ASSERT_TRUE(bench_start_watched(&b, 8, 1));
+    for (int i = 0; i < 8; i++)
+        fd[i] = client_connect(&b);
+    for (int i = 0; i < 200; i++) {
+        get(fd[i % 8], "/idle", &r);
+        CU_ASSERT_TRUE(r.ended);
+    }
+    CU_ASSERT_EQUAL(b.n_threads, 1);
+    for (int i = 0; i < 8; i++)
+        close(fd[i]);
+    bench_stop(&b);
+}
+
+/* The only one that watches must not wait for a peer either. Fails if it does not give the watch
+ * before it reads what is not there yet, or sends what may not fit: both tried. */
+static void peers_that_stand_still(void)
+{
+    struct bench b;
+    struct wire w = {.n = 0};
+    struct reply r;
+    int fd[4];
+    CU_ASSERT_TRUE(bench_start_watched(&b, 6, 1));
+    /* Three stop within a request: behind the first record, in the parameters, in the body. */
+    wire_request(&w, WIRE_KEEP, "POST", "/slow", "some words");
+    const size_t cuts[] = {16, 100, w.n - 12};
+    for (size_t i = 0; i < ARRAY_LEN(cuts); i++) {
+        fd[i] = client_connect(&b);
+        CU_ASSERT_TRUE(client_send(fd[i], &w, cuts[i]));
+    }
+    /* One reads nothing of a million bytes. */
+    struct wire pieces = {.n = 0};
+    wire_request(&pieces, WIRE_KEEP, "GET", "/pieces", NULL);
+    fd[3] = client_connect(&b);
+    CU_ASSERT_TRUE(client_send(fd[3], &pieces, pieces.n));
+    while (!bench_saw(&b, "GET /pieces"))
+        poll(NULL, 0, 1);
+    for (int i = 0; i < 10; i++)
+        CU_ASSERT_TRUE(bench_works(&b));
+    for (size_t i = 0; i < ARRAY_LEN(cuts); i++) {
+        const ssize_t left = (ssize_t)(w.n - cuts[i]);
+        CU_ASSERT_EQUAL(send(fd[i], w.p + cuts[i], (size_t)left, MSG_NOSIGNAL), left);
+        client_read(fd[i], &r);
+        CU_ASSERT_TRUE(r.ended && strstr(r.text, "POST /slow:some words"));
+    }
+    client_read(fd[3], &r);
+    CU_ASSERT_TRUE(r.ended && r.n > 1000000);
+    for (int i = 0; i < 4; i++)
+        close(fd[i]);
+    CU_ASSERT_TRUE(bench_connections(&b, 0));
     bench_stop(&b);
 }
 
@@ -311,6 +402,9 @@ static void settings_that_cannot_be(void)
 
 SUITE(server, "fcgi/server", {"idle connections hold no thread", idle_connections_hold_no_thread},
       {"busy threads leave the others free", busy_threads_leave_the_others_free},
+      {"all threads busy", all_threads_busy},
+      {"one that runs wakes nobody", one_that_runs_wakes_nobody},
+      {"peers that stand still hold nobody up", peers_that_stand_still},
       {"a leaving server serves what is parked", leaving_serves_what_is_parked},
       {"a leaving server takes what waits", leaving_takes_what_waits}, {"stopping", stopping},
       {"servers share the connections", servers_share_the_connections},

@@ -122,13 +122,26 @@ static enum err next_piece(void *arg, struct buf *piece, bool *more)
     return fails ? ERR_UNAVAILABLE : ERR_NONE;
 }
 
+/* Under the lock. */
+static void note_thread(struct bench *b)
+{
+    for (int i = 0; i < b->n_threads; i++)
+        if (pthread_equal(b->ran[i], pthread_self()))
+            return;
+    if (b->n_threads < (int)ARRAY_LEN(b->ran))
+        b->ran[b->n_threads++] = pthread_self();
+}
+
 /* Answers with "METHOD target:body"; /empty with 204, /big with 100,000 bytes, /pieces and /fails
  * with pieces behind that, /slow after a millisecond. */
 static void answer(void *service, struct arena *arena, struct http_request *req,
                    struct http_response *res)
 {
     struct bench *b = service;
+    if (sv_eq(req->target, SV("/hold")))
+        req->before_wait.fn(req->before_wait.arg);
     pthread_mutex_lock(&b->lock);
+    note_thread(b);
     if (b->n_seen < SEEN_MAX)
         snprintf(b->seen[b->n_seen], sizeof b->seen[0], "%.*s %.*s", SV_ARG(req->method_text),
                  SV_ARG(req->target));
@@ -191,6 +204,7 @@ struct fcgi_server *bench_server(struct bench *b, int threads, size_t connection
     const struct fcgi_settings settings = {
         .listen_fd = b->listen_fd,
         .threads = threads,
+        .watchers = b->watchers,
         .connections = connections,
         .max_body = WIRE_MAX_BODY,
         .arena_limit = 256 * 1024,
@@ -205,8 +219,14 @@ struct fcgi_server *bench_server(struct bench *b, int threads, size_t connection
 
 bool bench_start(struct bench *b, int threads)
 {
+    return bench_start_watched(b, threads, 0);
+}
+
+bool bench_start_watched(struct bench *b, int threads, int watchers)
+{
     if (!bench_listen(b))
         return false;
+    b->watchers = watchers;
     b->server = bench_server(b, threads, 0);
     return b->server != NULL;
 }

@@ -49,21 +49,25 @@ struct bench {
     socklen_t address_n;
     struct fcgi_server *server;
     struct metrics_slot slot;
+    int watchers;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* What reached the handler. */
     int n_seen;
+    int n_threads; /* that ran the handler */
+    pthread_t ran[16];
     char seen[SEEN_MAX][64]; /* "METHOD target" */
     bool too_large;          /* of the last request */
     char last_header[64];    /* its x-test header */
-    /* A request to /hold stays in the handler until this is false. */
+    /* A request to /hold stays in the handler until this is false, and says so before. */
     bool hold;
     int n_held;
     int n_pieces; /* made for the last /pieces or /fails; one such request at a time */
     bool fails;
 };
 
-/* False if it could not be started. */
+/* False if it could not be started. watchers: as in fcgi_settings. */
+bool bench_start_watched(struct bench *b, int threads, int watchers);
 bool bench_start(struct bench *b, int threads);
 bool bench_listen(struct bench *b);
 /* Another server on b's listener, answering with b's handler; connections: as in fcgi_settings.
