@@ -46,7 +46,6 @@ MUSTCHECK enum err native_read_messages(struct request_ctx *ctx, const struct jd
 void native_write_session(struct jout *j, const struct session *s);
 /* Without messages, and without a context that was not read. */
 void native_write_session_alone(struct jout *j, const struct session *s);
-void native_write_message(struct jout *j, const struct session_message *m);
 void native_write_messages(struct jout *j, const char *key, const struct session_message *m,
                            size_t n);
 /* Location of a session or, with seq > 0, of a message. */

@@ -4,6 +4,7 @@
 
 #include "parley/base/uuid.h"
 #include "parley/http/conditional.h"
+#include "parley/session/native_form.h"
 
 static enum err bool_param(struct request_ctx *ctx, const struct http_request *req,
                            const char *name, bool *out)
@@ -215,7 +216,7 @@ enum err native_message_get(struct request_ctx *ctx, const struct http_call *cal
         return e;
     struct jout j;
     api_begin(res, 200, &j);
-    native_write_message(&j, &message);
+    session_write_message(&j, &message);
     return ERR_NONE;
 }
 

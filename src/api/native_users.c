@@ -4,6 +4,7 @@
 
 #include "parley/http/cursor.h"
 #include "parley/obs/log.h"
+#include "parley/session/native_form.h"
 
 static enum err user_of(struct request_ctx *ctx, const struct http_call *call, struct sv *user)
 {
@@ -138,7 +139,7 @@ static void write_lines(struct buf *b, const struct session_export_part *part)
         jout_key(&j, "session_id");
         jout_sv(&j, part->session_id);
         jout_key(&j, "message");
-        native_write_message(&j, &part->messages[i]);
+        session_write_message(&j, &part->messages[i]);
         jout_object_close(&j);
         buf_putc(b, '\n');
     }

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The memory tier: what the calls of a tier do with the table that the workers of this host share.
- * The rules are at the top of memory_internal.h. Values are kept in the form of cache_codec.c.
+ * The rules are at the top of memory_internal.h. A value is kept behind its identity, which is
+ * compared on each read; without a checksum as in Redis, since the bytes do not leave the host and
+ * the table gives out nothing but what one writer has written whole.
  */
 #include "memory_internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 struct cache_memory {
@@ -22,6 +25,49 @@ static struct cache_memory *self_of(struct cache_tier *t)
     return (struct cache_memory *)t; /* its first member */
 }
 
+/* In front of tenant, id and the bytes. */
+struct identity {
+    int64_t generation, version;
+    uint32_t tenant_n, id_n;
+    uint64_t bytes_n;
+};
+
+bool memory_encode(struct arena *a, struct cache_key key, const struct cache_value *value,
+                   struct sv *out)
+{
+    struct buf b;
+    const struct identity who = {value->generation, value->version, (uint32_t)key.tenant.n,
+                                 (uint32_t)key.id.n, value->bytes.n};
+    if (key.tenant.n > UINT16_MAX || key.id.n > UINT16_MAX || value->bytes.n > UINT32_MAX)
+        return false;
+    buf_init(&b, a, sizeof who + key.tenant.n + key.id.n + value->bytes.n);
+    buf_put(&b, &who, sizeof who);
+    buf_sv(&b, key.tenant);
+    buf_sv(&b, key.id);
+    buf_sv(&b, value->bytes);
+    *out = buf_get(&b);
+    return !b.failed;
+}
+
+bool memory_decode(struct sv stored, struct cache_key key, struct cache_value *out)
+{
+    struct identity who;
+    if (!stored.p || stored.n < sizeof who)
+        return false;
+    memcpy(&who, stored.p, sizeof who);
+    const char *p = stored.p + sizeof who;
+    if (who.tenant_n != key.tenant.n || who.id_n != key.id.n ||
+        stored.n - sizeof who < key.tenant.n + key.id.n ||
+        stored.n - sizeof who - key.tenant.n - key.id.n != who.bytes_n ||
+        !sv_eq((struct sv){p, who.tenant_n}, key.tenant) ||
+        !sv_eq((struct sv){p + who.tenant_n, who.id_n}, key.id))
+        return false;
+    out->generation = who.generation;
+    out->version = who.version;
+    out->bytes = (struct sv){p + who.tenant_n + who.id_n, who.bytes_n};
+    return true;
+}
+
 /* A whole value of this key, or none. */
 static bool look(struct cache_memory *m, struct request_ctx *ctx, struct cache_key key,
                  const struct cache_note *note, struct cache_value *out)
@@ -34,7 +80,7 @@ static bool look(struct cache_memory *m, struct request_ctx *ctx, struct cache_k
     if (!memory_find(m->table, note, now, ctx->arena, &stored, &until))
         return false;
     value.ttl_ms = (until - now) / 1000;
-    if (!cache_codec_decode(stored, key, &value)) {
+    if (!memory_decode(stored, key, &value)) {
         arena_rewind(ctx->arena, mark);
         cache_count_mismatch(&m->mismatches, "memory", key);
         return false;
@@ -54,7 +100,7 @@ static void keep(struct cache_memory *m, struct request_ctx *ctx, struct cache_k
     /* No clock runs for 100 years: the sum stays a number. */
     int64_t ttl_ms =
         value->ttl_ms < INT64_C(3155760000000) ? value->ttl_ms : INT64_C(3155760000000);
-    if (cache_codec_encode(ctx->arena, key, value, &stored))
+    if (memory_encode(ctx->arena, key, value, &stored))
         (void)memory_store(m->table, m->self, note, stored, clock_mono_us() + ttl_ms * 1000);
     arena_rewind(ctx->arena, mark);
 }

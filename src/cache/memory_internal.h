@@ -91,6 +91,11 @@ bool memory_store(struct memory_table *t, pid_t self, const struct cache_note *n
 
 /* ---- cache_memory.c ---- */
 
+/* As cache_codec_encode and cache_codec_decode, for the table. */
+MUSTCHECK bool memory_encode(struct arena *a, struct cache_key key, const struct cache_value *value,
+                             struct sv *out);
+MUSTCHECK bool memory_decode(struct sv stored, struct cache_key key, struct cache_value *out);
+
 /* NULL when there is no memory. */
 struct cache_tier *cache_memory_open(const struct cache_settings *settings, struct memory_table *t);
 

@@ -145,6 +145,14 @@ static bool is_current(struct memory_table *t, const struct cache_note *note)
     return atomic_load(epoch_of(t, note->hash)) == note->epoch && atomic_load(&t->all) == note->all;
 }
 
+static void copy_words(char *to, const _Atomic uint64_t *from, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t word = get(&from[i]);
+        memcpy(to + i * sizeof word, &word, sizeof word);
+    }
+}
+
 /* May be of two writers: the caller looks at the stripe's word again before it believes anything.
  */
 static bool copy_out(const struct memory_stripe *s, const struct memory_entry *e, struct arena *a,
@@ -157,10 +165,11 @@ static bool copy_out(const struct memory_stripe *s, const struct memory_entry *e
                   : NULL;
     if (!p)
         return false;
-    for (size_t i = 0; i < words; i++) {
-        uint64_t word = get(&s->ring[(place + i) % MEMORY_RING_WORDS]);
-        memcpy(p + i * sizeof word, &word, sizeof word);
-    }
+    /* Up to the end of the ring, and the rest from its beginning. */
+    const size_t first = place % MEMORY_RING_WORDS, room = MEMORY_RING_WORDS - first;
+    copy_words(p, &s->ring[first], words < room ? words : room);
+    if (words > room)
+        copy_words(p + room * sizeof(uint64_t), s->ring, words - room);
     *out = (struct sv){p, n};
     return true;
 }

@@ -1,155 +1,223 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A session as bytes for the tiers: fixed-width integers in the host's order and strings behind
- * their length. The format byte changes with every change of this file; hosts of one cluster are
- * of one byte order (the format byte is part of a 32-bit magic, so others read a miss).
+ * A session as bytes for the tiers:
+ *
+ *   struct head
+ *   struct entry of each message
+ *   text: the session's members in their native form, those of its messages, oldest first with a
+ *         comma between two, and what of the fields is in none of them
+ *
+ * Whoever answers in the native form copies a part of the text; the fields are places in it, for
+ * those who answer in another form and for the next writer, who writes one message and takes over
+ * the form of the others.
+ *
+ * Numbers are in the host's order: hosts of one cluster are of one byte order (others read a miss,
+ * by the magic). The magic changes with every change of this file.
  */
 #include "session_internal.h"
 
 #include <string.h>
 
-static const uint32_t codec_magic = 0x70736c02;
+#include "parley/session/native_form.h"
+
+static const uint64_t codec_magic = UINT64_C(0x03706c7300736c03);
 static const uint32_t absent = UINT32_MAX;
 
-static void put_i64(struct buf *b, int64_t v)
+/* Bytes at places from the beginning of the text; n of an absent one is absent. */
+struct place {
+    uint32_t at, n;
+};
+enum { SESSION_TEXTS = 6, MESSAGE_TEXTS = 7, SESSION_NUMBERS = 10, ROOM = 12 * 1024 };
+struct head {
+    uint64_t magic;
+    int64_t numbers[SESSION_NUMBERS];
+    struct place texts[SESSION_TEXTS];
+    uint32_t n_messages, text_n;
+};
+struct entry {
+    int64_t seq, created_at;
+    struct place texts[MESSAGE_TEXTS];
+};
+/* Nothing of what is written is a gap of the compiler's. */
+_Static_assert(sizeof(struct head) == 8 + 8 * SESSION_NUMBERS + 8 * SESSION_TEXTS + 8, "no gaps");
+_Static_assert(sizeof(struct entry) == 16 + 8 * MESSAGE_TEXTS, "no gaps");
+
+/* ---- to bytes ---- */
+
+struct writer {
+    struct buf all;   /* head and entries, as yet without their values, and the text */
+    size_t base;      /* where the text begins */
+    struct buf spare; /* what goes behind all forms */
+    struct place *late[SESSION_TEXTS + MESSAGE_TEXTS * SESSION_WINDOW]; /* places in spare */
+    size_t n_late;
+};
+
+static bool is_part(struct sv s, struct sv of)
 {
-    buf_put(b, &v, sizeof(v));
+    return of.p && (uintptr_t)s.p >= (uintptr_t)of.p &&
+           (uintptr_t)s.p + s.n <= (uintptr_t)of.p + of.n;
 }
 
-static void put_u32(struct buf *b, uint32_t v)
+static size_t text_n(const struct writer *w)
 {
-    buf_put(b, &v, sizeof(v));
+    return w->all.n - w->base;
 }
 
-static void put_sv(struct buf *b, struct sv s)
+/* Where s is in the text from `from` on, which is its form; was: the form that s is a part of, if
+ * it is. What is found nowhere (escapes are written differently) is spare. */
+static void put_place(struct writer *w, size_t from, struct sv was, struct sv s, struct place *out)
 {
-    put_u32(b, s.p ? (uint32_t)s.n : absent);
-    if (s.p)
-        buf_put(b, s.p, s.n);
+    *out = (struct place){0, absent};
+    if (!s.p)
+        return;
+    out->n = (uint32_t)s.n;
+    const char *text = w->all.p + w->base, *form = text + from, *at = NULL;
+    if (is_part(s, was))
+        at = form + (s.p - was.p);
+    else if (s.n > 0)
+        at = memmem(form, text_n(w) - from, s.p, s.n);
+    if (at) {
+        out->at = (uint32_t)(at - text);
+        return;
+    }
+    out->at = (uint32_t)w->spare.n;
+    buf_sv(&w->spare, s);
+    w->late[w->n_late++] = out;
+}
+
+static void put_message(struct writer *w, const struct session_message *m, struct entry *out)
+{
+    struct jout j;
+    const size_t from = text_n(w);
+    jout_init(&j, &w->all);
+    session_write_message(&j, m);
+    out->seq = m->seq;
+    out->created_at = m->created_at;
+    if (w->all.failed)
+        return;
+    out->texts[0] = (struct place){(uint32_t)from, (uint32_t)(text_n(w) - from)};
+    const struct sv texts[] = {m->message_id, m->type, m->role, m->content, m->metadata, m->extra};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        put_place(w, from, m->native, texts[i], &out->texts[i + 1]);
+}
+
+static void put_session(struct writer *w, const struct session *s, struct head *out)
+{
+    struct jout j;
+    jout_init(&j, &w->all);
+    session_write_members(&j, s);
+    *out = (struct head){.magic = codec_magic,
+                         .numbers = {s->generation, s->version, s->state_version, s->last_seq,
+                                     s->message_count, s->ttl_seconds, s->sliding, s->created_at,
+                                     s->updated_at, s->expires_at},
+                         .n_messages = (uint32_t)s->n_messages};
+    if (w->all.failed)
+        return;
+    out->texts[0] = (struct place){0, (uint32_t)text_n(w)};
+    const struct sv texts[] = {s->session_id, s->user_id, s->language, s->context, s->metadata};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        put_place(w, 0, s->native, texts[i], &out->texts[i + 1]);
 }
 
 enum err codec_encode(struct request_ctx *ctx, const struct session *session, struct sv *out)
 {
-    struct buf b;
-    buf_init(&b, ctx->arena, 512 + session->context.n + session->metadata.n);
-    put_u32(&b, codec_magic);
-    put_sv(&b, session->session_id);
-    put_sv(&b, session->user_id);
-    put_sv(&b, session->language);
-    const int64_t numbers[] = {session->generation, session->version,       session->state_version,
-                               session->last_seq,   session->message_count, session->ttl_seconds,
-                               session->sliding,    session->created_at,    session->updated_at,
-                               session->expires_at};
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-        put_i64(&b, numbers[i]);
-    put_sv(&b, session->context);
-    put_sv(&b, session->metadata);
-    put_u32(&b, (uint32_t)session->n_messages);
-    for (size_t i = 0; i < session->n_messages; i++) {
-        const struct session_message *m = &session->messages[i];
-        put_i64(&b, m->seq);
-        put_i64(&b, m->created_at);
-        put_sv(&b, m->message_id);
-        put_sv(&b, m->type);
-        put_sv(&b, m->role);
-        put_sv(&b, m->content);
-        put_sv(&b, m->metadata);
-        put_sv(&b, m->extra);
-    }
-    put_u32(&b, codec_magic);
-    if (b.failed)
+    const size_t n = session->n_messages;
+    struct writer w = {.base = sizeof(struct head) + n * sizeof(struct entry)};
+    struct head head;
+    if (n > SESSION_WINDOW)
+        return ctx_fault(ctx, ERR_INTERNAL, "a tier keeps no more than a window");
+    struct entry *entries = arena_zalloc(ctx->arena, n * sizeof *entries);
+    if (!entries)
         return ctx_nomem(ctx);
-    *out = buf_get(&b);
+    buf_init(&w.spare, ctx->arena, 64);
+    buf_init(&w.all, ctx->arena, ROOM + session->context.n + session->metadata.n);
+    buf_put(&w.all, &(struct head){.magic = 0}, sizeof head);
+    buf_put(&w.all, entries, n * sizeof *entries);
+    put_session(&w, session, &head);
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0)
+            buf_putc(&w.all, ',');
+        put_message(&w, &session->messages[i], &entries[i]);
+    }
+    for (size_t i = 0; i < w.n_late; i++)
+        w.late[i]->at += (uint32_t)text_n(&w);
+    buf_sv(&w.all, buf_get(&w.spare));
+    if (w.all.failed || w.spare.failed || w.all.n > UINT32_MAX / 2)
+        return ctx_nomem(ctx);
+    head.text_n = (uint32_t)text_n(&w);
+    memcpy(w.all.p, &head, sizeof head);
+    if (n > 0)
+        memcpy(w.all.p + sizeof head, entries, n * sizeof *entries);
+    *out = buf_get(&w.all);
     return ERR_NONE;
 }
 
-/* What is left to read; bad once something did not fit, and from then on everything reads as 0. */
-struct reader {
-    struct sv left;
-    bool bad;
-};
+/* ---- from bytes ---- */
 
-static void take(struct reader *r, void *p, size_t n)
+/* False: not within the text. */
+static bool get_text(struct sv text, struct place place, struct sv *out)
 {
-    if (r->bad || r->left.n < n) {
-        r->bad = true;
-        memset(p, 0, n);
-        return;
-    }
-    memcpy(p, r->left.p, n);
-    r->left.p += n;
-    r->left.n -= n;
+    *out = SV_NONE;
+    if (place.n == absent)
+        return true;
+    if (place.at > text.n || place.n > text.n - place.at)
+        return false;
+    *out = (struct sv){text.p + place.at, place.n};
+    return true;
 }
 
-static uint32_t take_u32(struct reader *r)
+static bool get_message(struct sv text, const struct entry *e, struct session_message *m)
 {
-    uint32_t v;
-    take(r, &v, sizeof(v));
-    return v;
+    struct sv *const texts[MESSAGE_TEXTS] = {&m->native,  &m->message_id, &m->type, &m->role,
+                                             &m->content, &m->metadata,   &m->extra};
+    m->seq = e->seq;
+    m->created_at = e->created_at;
+    for (size_t i = 0; i < MESSAGE_TEXTS; i++)
+        if (!get_text(text, e->texts[i], texts[i]))
+            return false;
+    return true;
 }
 
-static int64_t take_i64(struct reader *r)
+static bool get_session(struct sv text, const struct head *h, struct session *out)
 {
-    int64_t v;
-    take(r, &v, sizeof(v));
-    return v;
-}
-
-static struct sv take_sv(struct reader *r)
-{
-    uint32_t n = take_u32(r);
-    if (n == absent || r->bad)
-        return SV_NONE;
-    if (n > r->left.n) {
-        r->bad = true;
-        return SV_NONE;
-    }
-    struct sv s = {r->left.p, n};
-    r->left.p += n;
-    r->left.n -= n;
-    return s;
-}
-
-static void take_message(struct reader *r, struct session_message *m)
-{
-    m->seq = take_i64(r);
-    m->created_at = take_i64(r);
-    m->message_id = take_sv(r);
-    m->type = take_sv(r);
-    m->role = take_sv(r);
-    m->content = take_sv(r);
-    m->metadata = take_sv(r);
-    m->extra = take_sv(r);
+    struct sv *const texts[SESSION_TEXTS] = {&out->native,   &out->session_id, &out->user_id,
+                                             &out->language, &out->context,    &out->metadata};
+    int64_t *const numbers[] = {&out->generation, &out->version,       &out->state_version,
+                                &out->last_seq,   &out->message_count, &out->ttl_seconds};
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        *numbers[i] = h->numbers[i];
+    out->sliding = h->numbers[6] != 0;
+    out->created_at = h->numbers[7];
+    out->updated_at = h->numbers[8];
+    out->expires_at = h->numbers[9];
+    out->n_messages = h->n_messages;
+    for (size_t i = 0; i < SESSION_TEXTS; i++)
+        if (!get_text(text, h->texts[i], texts[i]))
+            return false;
+    return true;
 }
 
 bool codec_decode(struct request_ctx *ctx, struct sv bytes, struct session *out)
 {
-    struct reader r = {bytes, false};
+    struct head h;
     *out = (struct session){0};
-    if (take_u32(&r) != codec_magic)
+    if (bytes.n < sizeof h)
         return false;
-    out->session_id = take_sv(&r);
-    out->user_id = take_sv(&r);
-    out->language = take_sv(&r);
-    out->generation = take_i64(&r);
-    out->version = take_i64(&r);
-    out->state_version = take_i64(&r);
-    out->last_seq = take_i64(&r);
-    out->message_count = take_i64(&r);
-    out->ttl_seconds = take_i64(&r);
-    out->sliding = take_i64(&r) != 0;
-    out->created_at = take_i64(&r);
-    out->updated_at = take_i64(&r);
-    out->expires_at = take_i64(&r);
-    out->context = take_sv(&r);
-    out->metadata = take_sv(&r);
-    out->n_messages = take_u32(&r);
-    if (r.bad || out->n_messages > SESSION_MESSAGES_MAX)
+    memcpy(&h, bytes.p, sizeof h);
+    const size_t entries = h.n_messages * sizeof(struct entry);
+    if (h.magic != codec_magic || h.n_messages > SESSION_WINDOW || bytes.n - sizeof h < entries ||
+        bytes.n - sizeof h - entries != h.text_n)
         return false;
-    out->messages = arena_array(ctx->arena, out->n_messages, sizeof(*out->messages));
-    if (!out->messages)
+    const char *at = bytes.p + sizeof h;
+    const struct sv text = {at + entries, h.text_n};
+    out->messages = arena_array(ctx->arena, h.n_messages, sizeof(*out->messages));
+    if (!out->messages || !get_session(text, &h, out))
         return false;
-    for (size_t i = 0; i < out->n_messages; i++)
-        take_message(&r, &out->messages[i]);
-    return take_u32(&r) == codec_magic && !r.bad && r.left.n == 0;
+    for (size_t i = 0; i < h.n_messages; i++) {
+        struct entry e;
+        memcpy(&e, at + i * sizeof e, sizeof e);
+        if (!get_message(text, &e, &out->messages[i]))
+            return false;
+    }
+    return true;
 }

@@ -253,6 +253,7 @@ bool coherent_after_append(struct request_ctx *ctx, const struct coherent_write 
     if (old.generation != receipt->generation || old.version + 1 != receipt->version)
         return false;
     *out = old;
+    out->native = SV_NONE;
     out->version = receipt->version;
     out->last_seq = receipt->last_seq;
     out->message_count = receipt->message_count;

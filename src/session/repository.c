@@ -124,6 +124,7 @@ enum err repo_messages(struct request_ctx *ctx, const struct db_rows *rows, int6
         m->metadata = db_get_text(rows, row, metadata);
         m->extra = db_get_text(rows, row, extra);
         m->created_at = db_get_time(rows, row, at);
+        m->native = SV_NONE;
     }
     *out = messages;
     *n = count;

@@ -110,7 +110,8 @@ struct session_message session_message_of(const struct session_message_draft *dr
                                 draft->content,
                                 draft->metadata,
                                 draft->extra,
-                                at};
+                                at,
+                                SV_NONE};
     if (m.message_id.p)
         return m;
     uuid_v8_pack((uint64_t)generation, (uint64_t)seq, made);

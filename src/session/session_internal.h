@@ -193,6 +193,7 @@ MUSTCHECK enum err repo_reserved_generations(struct request_ctx *ctx,
 
 /* ---- codec.c: a session as bytes for the tiers ---- */
 
+/* Of at most SESSION_WINDOW messages. */
 MUSTCHECK enum err codec_encode(struct request_ctx *ctx, const struct session *session,
                                 struct sv *out);
 /* False for bytes that are not a whole session. Borrows from bytes. */

@@ -11,8 +11,8 @@
  * has it.
  *
  * Values are opaque bytes to this room but for the identity in front of them, which is checked on
- * every read: tenant and session id against the key that was asked for; generation, version and the
- * bytes against a checksum over all of it.
+ * every read: tenant and session id against the key that was asked for, and what was in Redis also
+ * against a checksum over all of it, generation, version and bytes.
  *
  * The memory tier, of a host that is the only one on its database, is a table that its workers
  * share; no call waits for another process there, whatever became of that one. A write whose

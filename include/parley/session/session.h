@@ -58,6 +58,8 @@ struct session_message {
     struct sv metadata;   /* JSON text */
     struct sv extra;      /* JSON object: members of other interfaces; absent: none */
     int64_t created_at;   /* wall clock, us */
+    struct sv native;     /* its native form, from a tier; absent: to be written. Whoever changes a
+                           * field     of a message that has it clears it */
 };
 
 struct session {
@@ -69,7 +71,8 @@ struct session {
     struct sv context, metadata;      /* JSON text */
     struct session_message *messages; /* the newest, oldest first */
     size_t n_messages;
-    bool degraded; /* from a tier while PostgreSQL is away: perhaps not the newest */
+    struct sv native; /* as in struct session_message: its members but for the messages */
+    bool degraded;    /* from a tier while PostgreSQL is away: perhaps not the newest */
 };
 
 /* The predicate of expiry; its clock is a parameter. */

@@ -141,8 +141,13 @@ static void there_and_back(void)
         CU_ASSERT_EQUAL(jdoc_parse(&b.ctx, text, &doc), ERR_NONE);
         CU_ASSERT_EQUAL(langgraph_add_values(&b.ctx, &doc, doc.nodes, "values", &v), ERR_NONE);
         const struct session_message_draft *d = &v.messages[0];
-        struct session_message m = {1,          d->message_id, d->type,  d->role,
-                                    d->content, d->metadata,   d->extra, 0};
+        struct session_message m = {.seq = 1,
+                                    .message_id = d->message_id,
+                                    .type = d->type,
+                                    .role = d->role,
+                                    .content = d->content,
+                                    .metadata = d->metadata,
+                                    .extra = d->extra};
         struct session s = with(&m, 1);
         s.context = SV("{}");
         langgraph_write_thread(&b.j, &s, LANGGRAPH_VALUES | LANGGRAPH_MESSAGES);

@@ -279,10 +279,10 @@ static void foreign_value(void)
     rig_open(&r, 1, 1000);
     struct cache_note note = memory_note(r.t, one, clock_mono_us());
     const int64_t until = clock_mono_us() + INT64_C(60000000);
-    CU_ASSERT(cache_codec_encode(r.arena, other, &v, &stored));
+    CU_ASSERT(memory_encode(r.arena, other, &v, &stored));
     CU_ASSERT(memory_store(r.t, 1, &note, stored, until));
     CU_ASSERT_FALSE(read_version(&r, one, 1));
-    CU_ASSERT(cache_codec_encode(r.arena, one, &v, &stored));
+    CU_ASSERT(memory_encode(r.arena, one, &v, &stored));
     CU_ASSERT(memory_store(r.t, 1, &note, stored, until));
     CU_ASSERT(read_version(&r, one, 1));
     CU_ASSERT(memory_store(r.t, 1, &note, (struct sv){stored.p, stored.n - 1}, until));

@@ -55,7 +55,8 @@ static struct session_message example_messages[] = {{7,
                                                      SV_INIT("\"\xc3\xa9\""),
                                                      SV_INIT("{}"),
                                                      {NULL, 0},
-                                                     1111},
+                                                     1111,
+                                                     {NULL, 0}},
                                                     {9,
                                                      SV_INIT("a-2"),
                                                      SV_INIT("call"),
@@ -63,7 +64,8 @@ static struct session_message example_messages[] = {{7,
                                                      {NULL, 0},
                                                      SV_INIT("{\"k\":1}"),
                                                      SV_INIT("{\"e\":2}"),
-                                                     2222}};
+                                                     2222,
+                                                     {NULL, 0}}};
 
 /* Every field differs from every other, and one of the texts is absent, one empty. */
 static struct session example(void)
@@ -126,7 +128,7 @@ static char *exact(struct sv bytes, size_t n)
     return p;
 }
 
-/* Fails if the trailing magic is not asked for: tried. */
+/* Fails if the length of the text is not compared: tried. */
 static void truncation_is_refused(void)
 {
     struct bench b;

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The native form of a session and its messages: what the native interface answers with, and what
+ * the tiers keep, so that a hit is copied and not written again. This is the only place that writes
+ * it.
+ */
+#include "parley/session/native_form.h"
+
+static void write_message(struct jout *j, const struct session_message *m)
+{
+    jout_object_open(j);
+    jout_key(j, "message_id");
+    jout_sv(j, m->message_id);
+    jout_key(j, "seq");
+    jout_i64(j, m->seq);
+    jout_key(j, "type");
+    jout_sv(j, m->type);
+    jout_key(j, "role");
+    jout_sv(j, m->role);
+    jout_key(j, "content");
+    jout_raw(j, m->content);
+    jout_key(j, "metadata");
+    jout_raw(j, m->metadata);
+    if (m->extra.p) {
+        jout_key(j, "extra");
+        jout_raw(j, m->extra);
+    }
+    jout_key(j, "created_at");
+    jout_time(j, m->created_at);
+    jout_object_close(j);
+}
+
+void session_write_message(struct jout *j, const struct session_message *m)
+{
+    if (m->native.p)
+        jout_raw(j, m->native);
+    else
+        write_message(j, m);
+}
+
+/* How many of the messages lie behind each other in their native form, with commas between. */
+static size_t run_of(const struct session_message *m, size_t n)
+{
+    size_t i = 1;
+    while (i < n && m[i].native.p && m[i].native.p == m[i - 1].native.p + m[i - 1].native.n + 1 &&
+           m[i].native.p[-1] == ',')
+        i++;
+    return i;
+}
+
+void session_write_messages(struct jout *j, const struct session_message *m, size_t n)
+{
+    jout_array_open(j);
+    for (size_t i = 0; i < n;) {
+        const size_t run = m[i].native.p ? run_of(m + i, n - i) : 1;
+        const struct sv first = m[i].native, last = m[i + run - 1].native;
+        if (run > 1)
+            jout_raw(j, (struct sv){first.p, (size_t)(last.p + last.n - first.p)});
+        else
+            session_write_message(j, &m[i]);
+        i += run;
+    }
+    jout_array_close(j);
+}
+
+static void write_members(struct jout *j, const struct session *s)
+{
+    jout_key(j, "session_id");
+    jout_sv(j, s->session_id);
+    jout_key(j, "user_id");
+    jout_sv(j, s->user_id);
+    jout_key(j, "language");
+    jout_sv(j, s->language);
+    jout_key(j, "version");
+    jout_i64(j, s->version);
+    jout_key(j, "state_version");
+    jout_i64(j, s->state_version);
+    jout_key(j, "created_at");
+    jout_time(j, s->created_at);
+    jout_key(j, "updated_at");
+    jout_time(j, s->updated_at);
+    jout_key(j, "expires_at");
+    jout_time(j, s->expires_at);
+    jout_key(j, "is_expired");
+    /* What is expired is not served; see db_now_us. */
+    jout_bool(j, false);
+    jout_key(j, "ttl_seconds");
+    jout_i64(j, s->ttl_seconds);
+    jout_key(j, "expiry");
+    jout_sv(j, s->sliding ? SV("sliding") : SV("absolute"));
+    if (s->context.p) {
+        jout_key(j, "context");
+        jout_raw(j, s->context);
+    }
+    jout_key(j, "metadata");
+    jout_raw(j, s->metadata);
+    jout_key(j, "message_count");
+    jout_i64(j, s->message_count);
+}
+
+void session_write_members(struct jout *j, const struct session *s)
+{
+    if (s->native.p)
+        jout_raw(j, s->native);
+    else
+        write_members(j, s);
+}

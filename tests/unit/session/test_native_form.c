@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/* The native form that a tier keeps is, byte by byte, the one that is written from the fields. */
+#include "../../../src/session/session_internal.h"
+
+#include <string.h>
+
+#include "../suite.h"
+#include "parley/session/native_form.h"
+
+enum { ROOM = 4 << 20 };
+
+static const struct session_message kinds[] = {
+    {.message_id = SV_INIT("m-1"),
+     .type = SV_INIT("message"),
+     .role = SV_INIT("user"),
+     .content = SV_INIT("\"plain\""),
+     .metadata = SV_INIT("{}")},
+    {.message_id = SV_INIT("m-2"),
+     .type = SV_INIT("message"),
+     .role = SV_INIT("a \"role\"\n\x01\\ of nobody"),
+     .content = SV_INIT("[{\"type\":\"text\",\"text\":\"\\u00e9, \xc3\xa9 \\\\ \\\"\"}, 1.50]"),
+     .metadata = SV_INIT("{\"k\": [1, null]}")},
+    {.message_id = SV_INIT("m-3"),
+     .type = SV_INIT("function_call"),
+     .role = {NULL, 0},
+     .content = {NULL, 0},
+     .metadata = SV_INIT("{}"),
+     .extra = SV_INIT("{\"call_id\":\"c\",\"arguments\":\"{}\"}")},
+    {.message_id = SV_INIT("m-4"),
+     .type = SV_INIT(""),
+     .role = SV_INIT(""),
+     .content = SV_INIT("\"\""),
+     .metadata = SV_INIT("{\"metadata\":{}}"),
+     .extra = SV_INIT("{\"role\":\"user\"}"),
+     .created_at = -1}};
+
+struct bench {
+    struct arena *arena;
+    struct request_ctx ctx;
+    struct session_message messages[SESSION_WINDOW];
+    struct session s;
+};
+
+static void begin(struct bench *b, size_t n_messages)
+{
+    b->arena = arena_create(ROOM);
+    ctx_init(&b->ctx, b->arena, deadline_in_ms(60000), SV("default"), SV("t"));
+    b->s = (struct session){.session_id = SV("telegram:12345"),
+                            .user_id = SV("\"u\"\\\t1"),
+                            .language = SV("en"),
+                            .generation = 77,
+                            .version = 41,
+                            .state_version = 3,
+                            .last_seq = 100,
+                            .message_count = 99,
+                            .ttl_seconds = 604800,
+                            .created_at = 1764000000000000,
+                            .updated_at = 1764000000000001,
+                            .expires_at = 1764604800000001,
+                            .context = SV("{\"a\": 1.0, \"b\":{}}"),
+                            .metadata = SV("{}"),
+                            .messages = b->messages,
+                            .n_messages = n_messages};
+    for (size_t i = 0; i < n_messages; i++) {
+        b->messages[i] = kinds[i % ARRAY_LEN(kinds)];
+        b->messages[i].seq = 100 - (int64_t)(n_messages - 1 - i);
+    }
+}
+
+static struct sv written(struct bench *b, const struct session *s)
+{
+    struct buf out;
+    struct jout j;
+    buf_init(&out, b->arena, 0);
+    jout_init(&j, &out);
+    jout_object_open(&j);
+    session_write_members(&j, s);
+    jout_key(&j, "messages");
+    session_write_messages(&j, s->messages, s->n_messages);
+    jout_object_close(&j);
+    CU_ASSERT_FALSE(out.failed);
+    return buf_get(&out);
+}
+
+static struct session through_tier(struct bench *b, const struct session *s)
+{
+    struct session back = {.n_messages = 0};
+    struct sv bytes = SV_NONE;
+    CU_ASSERT_EQUAL(codec_encode(&b->ctx, s, &bytes), ERR_NONE);
+    CU_ASSERT_TRUE(codec_decode(&b->ctx, bytes, &back));
+    return back;
+}
+
+/* Each field is what it was, too, for those who write another form. */
+static void expect_fields(const struct session *a, const struct session *b)
+{
+    const struct sv of_a[] = {a->session_id, a->user_id, a->language, a->context, a->metadata};
+    const struct sv of_b[] = {b->session_id, b->user_id, b->language, b->context, b->metadata};
+    for (size_t i = 0; i < ARRAY_LEN(of_a); i++)
+        CU_ASSERT_TRUE(sv_eq(of_a[i], of_b[i]) && !of_a[i].p == !of_b[i].p);
+    CU_ASSERT_EQUAL_FATAL(a->n_messages, b->n_messages);
+    for (size_t k = 0; k < a->n_messages; k++) {
+        const struct session_message *m = &a->messages[k], *n = &b->messages[k];
+        const struct sv of_m[] = {m->message_id, m->type,     m->role,
+                                  m->content,    m->metadata, m->extra};
+        const struct sv of_n[] = {n->message_id, n->type,     n->role,
+                                  n->content,    n->metadata, n->extra};
+        for (size_t i = 0; i < ARRAY_LEN(of_m); i++)
+            CU_ASSERT_TRUE(sv_eq(of_m[i], of_n[i]) && !of_m[i].p == !of_n[i].p);
+        CU_ASSERT_EQUAL(m->seq, n->seq);
+        CU_ASSERT_EQUAL(m->created_at, n->created_at);
+    }
+}
+
+/* Fails if a message's form is taken a byte too short, or without the comma: tried. */
+static void the_newest(void)
+{
+    for (size_t n = 0; n <= SESSION_WINDOW; n++) {
+        struct bench b;
+        begin(&b, n);
+        struct session kept = through_tier(&b, &b.s);
+        CU_ASSERT_TRUE(kept.native.p != NULL);
+        expect_fields(&b.s, &kept);
+        for (size_t less = 0; less <= n; less++) {
+            struct session all = b.s, some = kept;
+            all.messages += less;
+            some.messages += less;
+            all.n_messages = some.n_messages = n - less;
+            CU_ASSERT_TRUE(sv_eq(written(&b, &all), written(&b, &some)));
+        }
+        arena_destroy(b.arena);
+    }
+}
+
+/* A page has the newest first. */
+static void the_other_way_round(void)
+{
+    struct bench b;
+    struct session_message back[SESSION_WINDOW], forth[SESSION_WINDOW];
+    begin(&b, SESSION_WINDOW);
+    struct session kept = through_tier(&b, &b.s);
+    for (size_t i = 0; i < SESSION_WINDOW; i++) {
+        back[i] = b.s.messages[SESSION_WINDOW - 1 - i];
+        forth[i] = kept.messages[SESSION_WINDOW - 1 - i];
+    }
+    b.s.messages = back;
+    kept.messages = forth;
+    CU_ASSERT_TRUE(sv_eq(written(&b, &b.s), written(&b, &kept)));
+    arena_destroy(b.arena);
+}
+
+/* A value is carried on again and again: what is left of the old one, and a new message. Fails if
+ * the members are kept though they have changed: tried. */
+static void carried_on(void)
+{
+    struct bench b;
+    begin(&b, SESSION_WINDOW);
+    struct session kept = through_tier(&b, &b.s);
+    for (int round = 0; round < 50; round++) {
+        struct session_message next[SESSION_WINDOW];
+        for (size_t i = 0; i + 1 < SESSION_WINDOW; i++) {
+            next[i] = kept.messages[i + 1];
+            b.messages[i] = b.messages[i + 1];
+        }
+        b.messages[SESSION_WINDOW - 1] = kinds[round % (int)ARRAY_LEN(kinds)];
+        b.messages[SESSION_WINDOW - 1].seq = b.s.last_seq + 1;
+        next[SESSION_WINDOW - 1] = b.messages[SESSION_WINDOW - 1];
+        kept.messages = next;
+        kept.native = SV_NONE;
+        kept.version = ++b.s.version;
+        kept.last_seq = ++b.s.last_seq;
+        kept = through_tier(&b, &kept);
+        expect_fields(&b.s, &kept);
+        CU_ASSERT_TRUE(sv_eq(written(&b, &b.s), written(&b, &kept)));
+    }
+    arena_destroy(b.arena);
+}
+
+/* What has not changed at all may keep its form whole. */
+static void kept_as_it_is(void)
+{
+    struct bench b;
+    struct sv once = SV_NONE, twice = SV_NONE;
+    begin(&b, 7);
+    struct session kept = through_tier(&b, &b.s);
+    CU_ASSERT_EQUAL(codec_encode(&b.ctx, &b.s, &once), ERR_NONE);
+    CU_ASSERT_EQUAL(codec_encode(&b.ctx, &kept, &twice), ERR_NONE);
+    struct session back;
+    CU_ASSERT_TRUE(codec_decode(&b.ctx, twice, &back));
+    expect_fields(&b.s, &back);
+    CU_ASSERT_TRUE(sv_eq(written(&b, &b.s), written(&b, &back)));
+    arena_destroy(b.arena);
+}
+
+SUITE(native_form, "session/native_form", {"the newest n", the_newest},
+      {"the other way round", the_other_way_round}, {"carried on by appends", carried_on},
+      {"kept as it is", kept_as_it_is})
