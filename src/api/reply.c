@@ -11,10 +11,14 @@ void api_begin(struct http_response *res, int status, struct jout *j)
 
 enum err api_etag(struct request_ctx *ctx, struct http_response *res, struct sv tag)
 {
-    struct sv quoted = tag.p ? arena_printf(ctx->arena, "\"%.*s\"", SV_ARG(tag)) : SV_NONE;
-    if (!quoted.p)
+    struct buf quoted;
+    buf_init(&quoted, ctx->arena, tag.n + 2);
+    buf_putc(&quoted, '"');
+    buf_sv(&quoted, tag);
+    buf_putc(&quoted, '"');
+    if (!tag.p || quoted.failed)
         return ctx_nomem(ctx);
-    http_response_header(res, "ETag", quoted);
+    http_response_header(res, "ETag", buf_get(&quoted));
     return ERR_NONE;
 }
 

@@ -8,6 +8,7 @@
  */
 #include "fcgi_internal.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "parley/base/clock.h"
@@ -19,18 +20,21 @@ struct params {
 
 static struct sv *known(struct params *p, struct sv name)
 {
-    const struct {
+    static const struct {
         struct sv name;
-        struct sv *value;
+        size_t at;
     } table[] = {
-        {SV("REQUEST_METHOD"), &p->method},         {SV("REQUEST_URI"), &p->target},
-        {SV("CONTENT_TYPE"), &p->content_type},     {SV("REMOTE_ADDR"), &p->remote_addr},
-        {SV("CONTENT_LENGTH"), &p->content_length}, {SV("PARLEY_END"), &p->end},
-        {SV("REQUEST_MSEC"), &p->passed_on},
+        {SV_INIT("REQUEST_METHOD"), offsetof(struct params, method)},
+        {SV_INIT("REQUEST_URI"), offsetof(struct params, target)},
+        {SV_INIT("CONTENT_TYPE"), offsetof(struct params, content_type)},
+        {SV_INIT("CONTENT_LENGTH"), offsetof(struct params, content_length)},
+        {SV_INIT("REMOTE_ADDR"), offsetof(struct params, remote_addr)},
+        {SV_INIT("REQUEST_MSEC"), offsetof(struct params, passed_on)},
+        {SV_INIT("PARLEY_END"), offsetof(struct params, end)},
     };
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
         if (sv_eq(name, table[i].name))
-            return table[i].value;
+            return (struct sv *)((char *)p + table[i].at);
     return NULL;
 }
 

@@ -19,8 +19,9 @@ enum http_method http_method_parse(struct sv text)
 
 struct sv http_header_get(const struct http_request *req, const char *name)
 {
+    const struct sv wanted = sv_from(name);
     for (size_t i = 0; i < req->n_headers; i++)
-        if (sv_eq(req->headers[i].name, sv_from(name)))
+        if (sv_eq(req->headers[i].name, wanted))
             return req->headers[i].value;
     return SV_NONE;
 }
@@ -30,15 +31,20 @@ struct sv http_header_get(const struct http_request *req, const char *name)
 enum err http_headers_check(struct request_ctx *ctx, const struct http_request *req)
 {
     static const struct {
-        const char *name, *shown;
-    } once[] = {{"content-type", "Content-Type"},   {"idempotency-key", "Idempotency-Key"},
-                {"if-match", "If-Match"},           {"if-none-match", "If-None-Match"},
-                {"x-parley-user", "X-Parley-User"}, {"authorization", "Authorization"},
-                {"x-api-key", "X-Api-Key"},         {"x-request-id", "X-Request-Id"}};
+        struct sv name;
+        const char *shown;
+    } once[] = {{SV_INIT("content-type"), "Content-Type"},
+                {SV_INIT("idempotency-key"), "Idempotency-Key"},
+                {SV_INIT("if-match"), "If-Match"},
+                {SV_INIT("if-none-match"), "If-None-Match"},
+                {SV_INIT("x-parley-user"), "X-Parley-User"},
+                {SV_INIT("authorization"), "Authorization"},
+                {SV_INIT("x-api-key"), "X-Api-Key"},
+                {SV_INIT("x-request-id"), "X-Request-Id"}};
     for (size_t i = 0; i < ARRAY_LEN(once); i++) {
         unsigned seen = 0;
         for (size_t k = 0; k < req->n_headers; k++) {
-            if (!sv_eq(req->headers[k].name, sv_from(once[i].name)))
+            if (!sv_eq(req->headers[k].name, once[i].name))
                 continue;
             if (++seen > 1)
                 return ctx_fail(ctx, ERR_INVALID, "repeated_header", once[i].shown,
@@ -55,8 +61,9 @@ enum err http_headers_check(struct request_ctx *ctx, const struct http_request *
 
 struct sv http_param_get(const struct http_request *req, const char *name)
 {
+    const struct sv wanted = sv_from(name);
     for (size_t i = 0; i < req->n_params; i++)
-        if (sv_eq(req->params[i].name, sv_from(name)))
+        if (sv_eq(req->params[i].name, wanted))
             return req->params[i].value;
     return SV_NONE;
 }
