@@ -13,6 +13,7 @@
 #define PARLEY_FCGI_INTERNAL_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -32,17 +33,17 @@ struct fcgi_conn {
 
 /*
  * A thread watches, or works while it does not, or is idle. One that watches waits in the epoll, or
- * has taken a request from there and waits for nobody; before it does it hands the watch to an idle
- * one. So a thread that runs takes one request after the other, and none is woken for what it can
- * do as well. Without an idle one there is nobody to hand it to: whoever has done its work takes it
- * up again.
+ * has taken a request from there and waits for nobody; before it does it gives up the watch, to an
+ * idle one if no other watches. So a thread that runs takes one request after the other, and none
+ * is woken for what it can do as well. Whoever has done its work takes the watch up again, unless
+ * enough others do.
  */
 struct fcgi_thread {
     struct fcgi_server *server;
     struct arena *arena;
     pthread_t id;
     bool watches;             /* the thread's own; under the lock while it is idle */
-    pthread_cond_t turn;      /* watches was set, or the server is stopping */
+    sem_t turn;               /* watches was set, or the server is stopping */
     struct fcgi_thread *next; /* idle ones */
 };
 

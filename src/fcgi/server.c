@@ -119,7 +119,7 @@ static enum err start_thread(struct fcgi_server *s, const pthread_attr_t *attr)
     t->arena = arena_create(s->settings.arena_limit);
     if (!t->arena)
         return ERR_NOMEM;
-    pthread_cond_init(&t->turn, NULL);
+    (void)sem_init(&t->turn, 0, 0); /* fails for values that are too large only */
     /* Held until the thread is counted, so that it cannot end uncounted. */
     pthread_mutex_lock(&s->lock);
     int e = thread_start(&t->id, attr, thread_main, t);
@@ -129,7 +129,7 @@ static enum err start_thread(struct fcgi_server *s, const pthread_attr_t *attr)
     }
     pthread_mutex_unlock(&s->lock);
     if (e != 0) {
-        pthread_cond_destroy(&t->turn);
+        sem_destroy(&t->turn);
         arena_destroy(t->arena);
     }
     return e == 0 ? ERR_NONE : ERR_NOMEM;
@@ -170,7 +170,7 @@ static void destroy(struct fcgi_server *s)
         fcgi_conn_close(s, s->conns);
     for (int i = 0; i < s->n_threads; i++) {
         arena_destroy(s->threads[i].arena);
-        pthread_cond_destroy(&s->threads[i].turn);
+        sem_destroy(&s->threads[i].turn);
     }
     if (s->epoll_fd >= 0)
         close(s->epoll_fd);

@@ -8,41 +8,48 @@ bool fcgi_watch_take(struct fcgi_thread *t)
     if (t->watches)
         return !atomic_load(&s->stopping);
     pthread_mutex_lock(&s->lock);
-    if (s->n_watching < s->settings.watchers) {
+    const bool room = s->n_watching < s->settings.watchers;
+    const bool wait = !room && !atomic_load(&s->stopping);
+    if (room) {
         s->n_watching++;
         t->watches = true;
-    } else {
+    } else if (wait) {
         t->next = s->idle;
         s->idle = t;
     }
-    while (!t->watches && !atomic_load(&s->stopping))
-        pthread_cond_wait(&t->turn, &s->lock);
     pthread_mutex_unlock(&s->lock);
+    while (wait && sem_wait(&t->turn) != 0) /* EINTR */
+        continue;
     return !atomic_load(&s->stopping);
 }
 
 void fcgi_watch_give(struct fcgi_thread *t)
 {
     struct fcgi_server *s = t->server;
+    struct fcgi_thread *next = NULL;
     if (!t->watches || s->settings.watchers == s->settings.threads)
         return;
     pthread_mutex_lock(&s->lock);
     t->watches = false;
-    struct fcgi_thread *next = s->idle;
-    if (next) {
+    /* As long as another one watches, nobody is woken for it: those that are done with their work
+     * take the watch up again by themselves. */
+    if (s->n_watching > 1 || !s->idle) {
+        s->n_watching--;
+    } else {
+        next = s->idle;
         s->idle = next->next;
         next->watches = true;
-        pthread_cond_signal(&next->turn);
-    } else {
-        s->n_watching--;
     }
     pthread_mutex_unlock(&s->lock);
+    if (next)
+        (void)sem_post(&next->turn);
 }
 
 void fcgi_watch_end(struct fcgi_server *s)
 {
     pthread_mutex_lock(&s->lock);
     for (struct fcgi_thread *t = s->idle; t; t = t->next)
-        pthread_cond_signal(&t->turn);
+        (void)sem_post(&t->turn);
+    s->idle = NULL;
     pthread_mutex_unlock(&s->lock);
 }
