@@ -101,14 +101,15 @@ static void open_auth(struct worker *w)
     w->auth = auth_open(&settings, w->db);
 }
 
-/* Of all workers together as many threads as there are processors look for requests. */
+/* Of all workers together twice as many threads as there are processors look for requests: with one
+ * each, half of the requests that wait for PostgreSQL would have to wake another (measured). */
 static int watchers(const struct worker *w)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
     const int workers = (int)w->run->n_workers;
     const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return n > workers ? (n + workers - 1) / workers : 1;
+    return 2 * (n > workers ? (n + workers - 1) / workers : 1);
 }
 
 static enum err start_servers(struct worker *w)
