@@ -8,6 +8,7 @@ import os
 import statistics
 
 import load
+import report
 import seed
 from bench_stack import BenchStack
 from stack import PARLEY
@@ -41,6 +42,11 @@ def show(what, got):
           flush=True)
 
 
+def cost(got):
+    """CPU microseconds of all servers for each request that is served; refusals are paid for by those."""
+    return report.served_cpu(got) * got["sent"] / max(1, got["sent"] - got["refused"] - got["failed"])
+
+
 def measure(options, results):
     """Goodput against the peak, in turn."""
     with BenchStack() as stack:
@@ -56,13 +62,16 @@ def measure(options, results):
                     peak = max((offer(stack, operation, n, 0, options.seconds) for n in (16, 64)),
                                key=lambda got: got["served"])
                     show("peak, waiting", peak)
+                    # Connections to parley and to PostgreSQL are there when it counts.
+                    offer(stack, operation, CONNECTIONS, 2 * peak["served"], 1)
                     twice = offer(stack, operation, CONNECTIONS, 2 * peak["served"], options.seconds)
                     show(f"{2 * peak['served']:.0f}/s offered", twice)
                     rounds.append({"peak": peak, "twice": twice})
             share = statistics.median(r["twice"]["served"] / r["peak"]["served"] for r in rounds)
             p99, refused = (statistics.median(r["twice"][name] for r in rounds) for name in ("p99", "refused_p99"))
+            cpu = statistics.median(cost(r["twice"]) / cost(r["peak"]) for r in rounds)
             print(f"{operation} {settings}: goodput {share:.2f} of the peak (at least 0.9: "
-                  f"{'holds' if share >= 0.9 else 'FALLS SHORT'}); p99 of the served {p99:.0f} ms, of the refused "
-                  f"{refused:.0f} ms", flush=True)
-            results.append({"what": f"overload {operation} {settings}", "goodput": share, "p99": p99,
+                  f"{'holds' if share >= 0.9 else 'FALLS SHORT'}), CPU {cpu:.2f}; p99 of the served {p99:.0f} ms, of "
+                  f"the refused {refused:.0f} ms", flush=True)
+            results.append({"what": f"overload {operation} {settings}", "goodput": share, "cpu": cpu, "p99": p99,
                             "refused_p99": refused, "rounds": rounds})
