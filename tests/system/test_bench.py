@@ -200,7 +200,9 @@ class Offer(StackTest):
         for n in (1, 2, 3):
             self.client.put(f"/v1/sessions/s{n:012}", {"message": message("x" * 5000)})
         sent, served, refused, failed, unsent = self.offer(8, 100, "GET", "/v1/sessions/s{n}")
-        self.assertEqual((served + unsent, refused, failed), (sent + unsent, 0, 0))
+        # Those that are under way at the end are sent, and not served in time.
+        self.assertIn(sent - served, range(0, 9))
+        self.assertEqual((refused, failed), (0, 0))
         self.assertIn(sent + unsent, range(95, 101))
         sent, _, refused, failed, _ = self.offer(2, 50, "GET", "/v1/sessions/none")
         self.assertEqual((sent, refused), (failed, 0))
