@@ -176,6 +176,47 @@ static void carried_on(void)
     arena_destroy(b.arena);
 }
 
+/* The same by the function that does it for an append. Fails if what it makes keeps the members of
+ * before: tried. */
+static void after_an_append(void)
+{
+    struct bench b;
+    struct coherent_write w = {.key = {SV("default"), SV("telegram:12345")}};
+    const struct session_message_draft draft = {
+        .type = SV("message"), .role = SV("user"), .content = SV("\"new\""), .metadata = SV("{}")};
+    const struct session_append append = {.messages = &draft, .n_messages = 1};
+    struct session now, want;
+    begin(&b, SESSION_WINDOW);
+    w.fence.had = true;
+    w.fence.old = (struct cache_value){.generation = b.s.generation, .version = b.s.version};
+    CU_ASSERT_EQUAL(codec_encode(&b.ctx, &b.s, &w.fence.old.bytes), ERR_NONE);
+    const struct session_receipt r = {.session_id = b.s.session_id,
+                                      .generation = b.s.generation,
+                                      .version = b.s.version + 1,
+                                      .state_version = b.s.state_version,
+                                      .message_count = b.s.message_count + 1,
+                                      .first_seq = b.s.last_seq + 1,
+                                      .last_seq = b.s.last_seq + 1,
+                                      .at = b.s.updated_at + 1000,
+                                      .expires_at = b.s.expires_at + 1000};
+    CU_ASSERT_TRUE(coherent_after_append(&b.ctx, &w, &append, &r, &now));
+    /* Field by field, and without the forms: so it is written anew. */
+    struct session_message plain[SESSION_WINDOW];
+    want = now;
+    want.native = SV_NONE;
+    want.messages = plain;
+    for (size_t i = 0; i < SESSION_WINDOW; i++) {
+        plain[i] = now.messages[i];
+        plain[i].native = SV_NONE;
+    }
+    CU_ASSERT_EQUAL(now.version, r.version);
+    CU_ASSERT_EQUAL(plain[SESSION_WINDOW - 1].seq, r.last_seq);
+    CU_ASSERT_TRUE(sv_eq(written(&b, &now), written(&b, &want)));
+    struct session kept = through_tier(&b, &now);
+    CU_ASSERT_TRUE(sv_eq(written(&b, &kept), written(&b, &want)));
+    arena_destroy(b.arena);
+}
+
 /* What has not changed at all may keep its form whole. */
 static void kept_as_it_is(void)
 {
@@ -194,4 +235,4 @@ static void kept_as_it_is(void)
 
 SUITE(native_form, "session/native_form", {"the newest n", the_newest},
       {"the other way round", the_other_way_round}, {"carried on by appends", carried_on},
-      {"kept as it is", kept_as_it_is})
+      {"after an append", after_an_append}, {"kept as it is", kept_as_it_is})
