@@ -91,7 +91,7 @@ static bool read_tiers(struct cache *c, struct request_ctx *ctx, struct cache_ke
     size_t n = 0;
     while (n < c->n && !hit) {
         struct cache_tier *t = c->tier[n++];
-        if (t->ops->waits)
+        if (!t->ops->at_once)
             ctx_will_wait(ctx);
         hit = t->ops->read(t, ctx, key, out, ticket);
         count_read(c, t, hit);

@@ -20,7 +20,7 @@ struct cache_tier;
 struct cache_tier_ops {
     const char *name; /* for the request's trace */
     enum metrics_tier metric;
-    bool waits; /* for another process */
+    bool at_once; /* waits for no other process; else the chain says so before (ctx_will_wait) */
     bool (*read)(struct cache_tier *t, struct request_ctx *ctx, struct cache_key key,
                  struct cache_value *out, struct cache_ticket *ticket);
     void (*fill)(struct cache_tier *t, struct request_ctx *ctx, struct cache_key key,

@@ -166,6 +166,7 @@ static void memory_close(struct cache_tier *t)
 static const struct cache_tier_ops memory_ops = {
     .name = "memory",
     .metric = METRICS_MEMORY,
+    .at_once = true,
     .read = memory_read,
     .fill = memory_fill,
     .fence = memory_fence,

@@ -51,7 +51,6 @@ static void redis_close(struct cache_tier *t)
 static const struct cache_tier_ops redis_ops = {
     .name = "redis",
     .metric = METRICS_REDIS,
-    .waits = true,
     .read = cache_redis_read,
     .fill = cache_redis_fill,
     .fence = cache_redis_fence,

@@ -136,5 +136,49 @@ static void away_without_slot(void)
     free(slot);
 }
 
-SUITE(chain, "cache/cache", {"off", off}, {"the record is told", record_is_told}, {"away", away},
+static void count(void *arg)
+{
+    ++*(int *)arg;
+}
+
+/* How often a read says that it is about to wait; kept: after a write that memory has kept. */
+static int said(struct cache *c, bool kept)
+{
+    struct arena *a = arena_create(1 << 20);
+    struct request_ctx ctx;
+    struct cache_value value = {1, 1, 60000, SV("x")};
+    struct cache_ticket ticket;
+    struct cache_fence fence = {.set = false};
+    int n = 0;
+    ctx_init(&ctx, a, deadline_in_ms(2000), SV("default"), SV("r"));
+    if (kept && cache_fence(c, &ctx, key, &fence) == ERR_NONE)
+        CU_ASSERT_EQUAL(cache_settle(c, &ctx, key, &fence, &value), ERR_NONE);
+    ctx.before_wait = (struct ctx_hook){count, &n};
+    CU_ASSERT_EQUAL(cache_read(c, &ctx, key, &value, &ticket), kept);
+    arena_destroy(a);
+    return n;
+}
+
+/* A thread that watches must not wait for Redis, and need not give the watch for what is in memory.
+ * Fails if either is not so: tried. */
+static void who_waits_says_so(void)
+{
+    struct cache_settings settings = settings_for("unix:///nonexistent/redis.sock");
+    struct cache *c = cache_open(&settings, NULL);
+    CU_ASSERT_EQUAL(said(c, false), 1);
+    cache_close(c);
+    settings.shared = cache_shared_map(1 << 20);
+    c = cache_open(&settings, NULL);
+    CU_ASSERT_EQUAL(said(c, false), 1);
+    cache_close(c);
+    settings.redis_url = "";
+    settings.authority.ask = NULL;
+    c = cache_open(&settings, NULL);
+    CU_ASSERT_EQUAL(said(c, true), 0);
+    cache_close(c);
+    cache_shared_unmap(settings.shared);
+}
+
+SUITE(chain, "cache/cache", {"who waits says so", who_waits_says_so}, {"off", off},
+      {"the record is told", record_is_told}, {"away", away},
       {"away, nothing counted", away_without_slot})
