@@ -95,6 +95,10 @@ class Ledger:
                 wrong.append(f"gap: {name} says {message_count} messages up to {last_seq} and has"
                              f" {len(seqs[name])}")
         wrong += self._compare_keys(stack)
+        orphans = stack.psql("SELECT count(*) FROM messages m LEFT JOIN sessions s USING (tenant, generation)"
+                             " WHERE s.generation IS NULL").strip()
+        if orphans != "0":
+            wrong.append(f"half: {orphans} messages are of no session")
         return wrong
 
     def _compare_ops(self, stored, sessions):

@@ -60,6 +60,11 @@ static void expect_nothing_half(const char *tenant)
                                 " AND m.generation = s.generation)",
                                 tenant),
                     0);
+    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages m WHERE tenant = '%s' AND NOT EXISTS"
+                                " (SELECT FROM sessions s WHERE s.tenant = m.tenant"
+                                " AND s.generation = m.generation)",
+                                tenant),
+                    0);
 }
 
 static enum err erase(struct world *w, const char *tenant, const char *user,
