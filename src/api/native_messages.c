@@ -216,7 +216,7 @@ enum err native_message_get(struct request_ctx *ctx, const struct http_call *cal
         return e;
     struct jout j;
     api_begin(res, 200, &j);
-    session_write_message(&j, &message);
+    session_write_message(&j, &message, NULL);
     return ERR_NONE;
 }
 

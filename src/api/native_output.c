@@ -16,7 +16,7 @@ void native_write_messages(struct jout *j, const char *key, const struct session
 void native_write_session(struct jout *j, const struct session *s)
 {
     jout_object_open(j);
-    session_write_members(j, s);
+    session_write_members(j, s, NULL);
     api_write_degraded(j, s->degraded);
     native_write_messages(j, "messages", s->messages, s->n_messages);
     jout_object_close(j);
@@ -25,7 +25,7 @@ void native_write_session(struct jout *j, const struct session *s)
 void native_write_session_alone(struct jout *j, const struct session *s)
 {
     jout_object_open(j);
-    session_write_members(j, s);
+    session_write_members(j, s, NULL);
     jout_object_close(j);
 }
 

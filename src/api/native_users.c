@@ -139,7 +139,7 @@ static void write_lines(struct buf *b, const struct session_export_part *part)
         jout_key(&j, "session_id");
         jout_sv(&j, part->session_id);
         jout_key(&j, "message");
-        session_write_message(&j, &part->messages[i]);
+        session_write_message(&j, &part->messages[i], NULL);
         jout_object_close(&j);
         buf_putc(b, '\n');
     }

@@ -63,21 +63,22 @@ static size_t text_n(const struct writer *w)
     return w->all.n - w->base;
 }
 
-/* Where s is in the text from `from` on, which is its form; was: the form that s is a part of, if
- * it is. What is found nowhere (escapes are written differently) is spare. */
-static void put_place(struct writer *w, size_t from, struct sv was, struct sv s, struct place *out)
+/* Where s is in the form that begins in the text at `from`. was: the form that was copied, which s
+ * is a part of; absent: the form was written, and s begins at `at` of all that is written, unless
+ * its escapes are written differently. What is in neither is spare. */
+static void put_place(struct writer *w, size_t from, struct sv was, struct sv s, size_t at,
+                      struct place *out)
 {
     *out = (struct place){0, absent};
     if (!s.p)
         return;
     out->n = (uint32_t)s.n;
-    const char *text = w->all.p + w->base, *form = text + from, *at = NULL;
-    if (is_part(s, was))
-        at = form + (s.p - was.p);
-    else if (s.n > 0)
-        at = memmem(form, text_n(w) - from, s.p, s.n);
-    if (at) {
-        out->at = (uint32_t)(at - text);
+    if (is_part(s, was)) {
+        out->at = (uint32_t)(from + (size_t)(s.p - was.p));
+        return;
+    }
+    if (!was.p && at <= w->all.n && s.n <= w->all.n - at && memcmp(w->all.p + at, s.p, s.n) == 0) {
+        out->at = (uint32_t)(at - w->base);
         return;
     }
     out->at = (uint32_t)w->spare.n;
@@ -88,9 +89,10 @@ static void put_place(struct writer *w, size_t from, struct sv was, struct sv s,
 static void put_message(struct writer *w, const struct session_message *m, struct entry *out)
 {
     struct jout j;
+    struct native_places places = {{0}};
     const size_t from = text_n(w);
     jout_init(&j, &w->all);
-    session_write_message(&j, m);
+    session_write_message(&j, m, &places);
     out->seq = m->seq;
     out->created_at = m->created_at;
     if (w->all.failed)
@@ -98,14 +100,15 @@ static void put_message(struct writer *w, const struct session_message *m, struc
     out->texts[0] = (struct place){(uint32_t)from, (uint32_t)(text_n(w) - from)};
     const struct sv texts[] = {m->message_id, m->type, m->role, m->content, m->metadata, m->extra};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-        put_place(w, from, m->native, texts[i], &out->texts[i + 1]);
+        put_place(w, from, m->native, texts[i], places.at[i], &out->texts[i + 1]);
 }
 
 static void put_session(struct writer *w, const struct session *s, struct head *out)
 {
     struct jout j;
+    struct native_places places = {{0}};
     jout_init(&j, &w->all);
-    session_write_members(&j, s);
+    session_write_members(&j, s, &places);
     *out = (struct head){.magic = codec_magic,
                          .numbers = {s->generation, s->version, s->state_version, s->last_seq,
                                      s->message_count, s->ttl_seconds, s->sliding, s->created_at,
@@ -116,7 +119,7 @@ static void put_session(struct writer *w, const struct session *s, struct head *
     out->texts[0] = (struct place){0, (uint32_t)text_n(w)};
     const struct sv texts[] = {s->session_id, s->user_id, s->language, s->context, s->metadata};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-        put_place(w, 0, s->native, texts[i], &out->texts[i + 1]);
+        put_place(w, 0, s->native, texts[i], places.at[i], &out->texts[i + 1]);
 }
 
 enum err codec_encode(struct request_ctx *ctx, const struct session *session, struct sv *out)

@@ -6,36 +6,46 @@
  */
 #include "parley/session/native_form.h"
 
-static void write_message(struct jout *j, const struct session_message *m)
+/* A string, of which p says where it begins. */
+static void put_text(struct jout *j, const char *key, struct sv s, size_t *p)
+{
+    jout_key(j, key);
+    *p = j->b->n + 1;
+    jout_sv(j, s);
+}
+
+static void put_json(struct jout *j, const char *key, struct sv s, size_t *p)
+{
+    jout_key(j, key);
+    *p = j->b->n;
+    jout_raw(j, s);
+}
+
+static void write_message(struct jout *j, const struct session_message *m, size_t *at)
 {
     jout_object_open(j);
-    jout_key(j, "message_id");
-    jout_sv(j, m->message_id);
+    put_text(j, "message_id", m->message_id, &at[0]);
     jout_key(j, "seq");
     jout_i64(j, m->seq);
-    jout_key(j, "type");
-    jout_sv(j, m->type);
-    jout_key(j, "role");
-    jout_sv(j, m->role);
-    jout_key(j, "content");
-    jout_raw(j, m->content);
-    jout_key(j, "metadata");
-    jout_raw(j, m->metadata);
-    if (m->extra.p) {
-        jout_key(j, "extra");
-        jout_raw(j, m->extra);
-    }
+    put_text(j, "type", m->type, &at[1]);
+    put_text(j, "role", m->role, &at[2]);
+    put_json(j, "content", m->content, &at[3]);
+    put_json(j, "metadata", m->metadata, &at[4]);
+    if (m->extra.p)
+        put_json(j, "extra", m->extra, &at[5]);
     jout_key(j, "created_at");
     jout_time(j, m->created_at);
     jout_object_close(j);
 }
 
-void session_write_message(struct jout *j, const struct session_message *m)
+void session_write_message(struct jout *j, const struct session_message *m,
+                           struct native_places *places)
 {
+    struct native_places unasked;
     if (m->native.p)
         jout_raw(j, m->native);
     else
-        write_message(j, m);
+        write_message(j, m, places ? places->at : unasked.at);
 }
 
 /* How many of the messages lie behind each other in their native form, with commas between. */
@@ -57,20 +67,17 @@ void session_write_messages(struct jout *j, const struct session_message *m, siz
         if (run > 1)
             jout_raw(j, (struct sv){first.p, (size_t)(last.p + last.n - first.p)});
         else
-            session_write_message(j, &m[i]);
+            session_write_message(j, &m[i], NULL);
         i += run;
     }
     jout_array_close(j);
 }
 
-static void write_members(struct jout *j, const struct session *s)
+static void write_members(struct jout *j, const struct session *s, size_t *at)
 {
-    jout_key(j, "session_id");
-    jout_sv(j, s->session_id);
-    jout_key(j, "user_id");
-    jout_sv(j, s->user_id);
-    jout_key(j, "language");
-    jout_sv(j, s->language);
+    put_text(j, "session_id", s->session_id, &at[0]);
+    put_text(j, "user_id", s->user_id, &at[1]);
+    put_text(j, "language", s->language, &at[2]);
     jout_key(j, "version");
     jout_i64(j, s->version);
     jout_key(j, "state_version");
@@ -88,20 +95,18 @@ static void write_members(struct jout *j, const struct session *s)
     jout_i64(j, s->ttl_seconds);
     jout_key(j, "expiry");
     jout_sv(j, s->sliding ? SV("sliding") : SV("absolute"));
-    if (s->context.p) {
-        jout_key(j, "context");
-        jout_raw(j, s->context);
-    }
-    jout_key(j, "metadata");
-    jout_raw(j, s->metadata);
+    if (s->context.p)
+        put_json(j, "context", s->context, &at[3]);
+    put_json(j, "metadata", s->metadata, &at[4]);
     jout_key(j, "message_count");
     jout_i64(j, s->message_count);
 }
 
-void session_write_members(struct jout *j, const struct session *s)
+void session_write_members(struct jout *j, const struct session *s, struct native_places *places)
 {
+    struct native_places unasked;
     if (s->native.p)
         jout_raw(j, s->native);
     else
-        write_members(j, s);
+        write_members(j, s, places ? places->at : unasked.at);
 }

@@ -8,11 +8,21 @@
 #include "parley/json/write.h"
 #include "parley/session/session.h"
 
-void session_write_message(struct jout *j, const struct session_message *m);
+/* Where in what j writes to the values of a form begin, a string's behind its quote: of the fields
+ * that are texts, in the order of their structs. A form that was copied has none. */
+enum { SESSION_FORM_TEXTS = 5, MESSAGE_FORM_TEXTS = 6 };
+struct native_places {
+    size_t at[MESSAGE_FORM_TEXTS]; /* session: id, user, language, context, metadata;
+                                      message: id, type, role, content, metadata, extra */
+};
+
+/* places: may be NULL. */
+void session_write_message(struct jout *j, const struct session_message *m,
+                           struct native_places *places);
 /* An array of them. */
 void session_write_messages(struct jout *j, const struct session_message *m, size_t n);
 /* The members of the session's object, without its braces and its messages; without a context that
  * was not read. */
-void session_write_members(struct jout *j, const struct session *s);
+void session_write_members(struct jout *j, const struct session *s, struct native_places *places);
 
 #endif

@@ -74,7 +74,7 @@ static struct sv written(struct bench *b, const struct session *s)
     buf_init(&out, b->arena, 0);
     jout_init(&j, &out);
     jout_object_open(&j);
-    session_write_members(&j, s);
+    session_write_members(&j, s, NULL);
     jout_key(&j, "messages");
     session_write_messages(&j, s->messages, s->n_messages);
     jout_object_close(&j);
