@@ -234,6 +234,20 @@ static uint64_t place_for(struct memory_stripe *s, struct memory_entry *e, size_
     return place;
 }
 
+static void put_words(_Atomic uint64_t *to, const char *p, size_t n)
+{
+    uint64_t word;
+    for (; n >= sizeof word; n -= sizeof word, p += sizeof word) {
+        memcpy(&word, p, sizeof word);
+        put(to++, word);
+    }
+    if (n == 0)
+        return;
+    word = 0;
+    memcpy(&word, p, n);
+    put(to, word);
+}
+
 bool memory_store(struct memory_table *t, pid_t self, const struct cache_note *note,
                   struct sv bytes, int64_t until_us)
 {
@@ -250,11 +264,11 @@ bool memory_store(struct memory_table *t, pid_t self, const struct cache_note *n
     put(&e->epoch, note->epoch);
     put(&e->all, note->all);
     put(&e->until_us, (uint64_t)until_us);
-    for (size_t i = 0; i < bytes.n; i += sizeof word) {
-        word = 0;
-        memcpy(&word, bytes.p + i, bytes.n - i < sizeof word ? bytes.n - i : sizeof word);
-        put(&s->ring[(place + i / sizeof word) % MEMORY_RING_WORDS], word);
-    }
+    const size_t first = place % MEMORY_RING_WORDS,
+                 room = (MEMORY_RING_WORDS - first) * sizeof word;
+    put_words(&s->ring[first], bytes.p, bytes.n < room ? bytes.n : room);
+    if (bytes.n > room)
+        put_words(s->ring, bytes.p + room, bytes.n - room);
     put(&s->word, (held + 1) & count_mask);
     return true;
 }

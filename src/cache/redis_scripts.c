@@ -17,7 +17,12 @@
  */
 #include "redis_internal.h"
 
-#define IN_FORCE "if redis.call('MGET', KEYS[3])[1] ~= ARGV[1] then return -1 end\n"
+/* What lies beside its place and is not taken must not stay there: it may be as large as many
+ * others, and comes again with each reader. */
+#define DROP_BESIDE "if KEYS[4] then redis.call('DEL', KEYS[4]) end\n"
+#define IN_FORCE                                                                      \
+    "if redis.call('MGET', KEYS[3])[1] ~= ARGV[1] then\n" DROP_BESIDE "  return -1\n" \
+    "end\n"
 #define ORDER_OF_OLD                                        \
     "local old = redis.pcall('GETRANGE', KEYS[1], 0, 39)\n" \
     "if type(old) ~= 'string' then old = '' end\n"
@@ -26,18 +31,20 @@
     "redis.call('PEXPIRE', KEYS[1], ARGV[4])\n"
 
 /* ARGV: 2 began, ms by Redis' clock; 3 the order of the value, 4 its life in ms. Returns 1 if
- * stored; what is not ends by itself. */
+ * stored. */
 static const char fill[] = IN_FORCE
+    "local function refused()\n" DROP_BESIDE "  return 0\n"
+    "end\n"
     /* A writer is at work, or was until just now. */
-    "if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end\n"
+    "if redis.call('EXISTS', KEYS[2]) == 1 then return refused() end\n"
     /* Too late: a whole fence may have come and gone since; or the clock was set back. */
     "local t = redis.call('TIME')\n"
     "local age = t[1] * 1000 + math.floor(t[2] / 1000) - ARGV[2]\n"
-    "if age < 0 or age > 1000 then return 0 end\n"
+    "if age < 0 or age > 1000 then return refused() end\n"
     /* Another reader began later and was here first. What has no digits in front is not ours. */
     ORDER_OF_OLD
-    "if #old == 40 and not string.find(old, '%D') and old >= ARGV[3] then return 0 end\n"
-    "if redis.call('EXISTS', KEYS[4]) == 0 then return 0 end\n" PUT_IN_PLACE "return 1\n";
+    "if #old == 40 and not string.find(old, '%D') and old >= ARGV[3] then return refused() end\n"
+    "if redis.call('EXISTS', KEYS[4]) == 0 then return refused() end\n" PUT_IN_PLACE "return 1\n";
 
 /* ARGV: 2 the writer's token, 3 the fence's life in ms. Returns the order of the old value and its
  * life. */
@@ -66,8 +73,7 @@ static const char settle[] = IN_FORCE
     /* Somebody else wrote meanwhile, and which of the two committed last is not known
      * here. The fresh token takes from the other one, too, the right to store. */
     "local left = redis.call('PTTL', KEYS[2])\n"
-    "redis.call('SET', KEYS[2], ARGV[3], 'PX', math.max(left, 2000))\n"
-    "return 0\n";
+    "redis.call('SET', KEYS[2], ARGV[3], 'PX', math.max(left, 2000))\n" DROP_BESIDE "return 0\n";
 
 /* For itself: KEYS[1] is the marker, ARGV[1] the new one, '' for none. */
 static const char mark[] = "redis.call('DEL', KEYS[1])\n"

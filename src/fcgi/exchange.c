@@ -19,12 +19,16 @@ enum first_record { FIRST_GOOD, FIRST_BAD, FIRST_NONE };
  * wait for nginx to read it. */
 enum { PEEK = 4096, SENT_AT_ONCE = 64 * 1024 };
 
-/* Whether the records of a request that has no body end in p: reading them will not wait. */
-static bool is_whole(const unsigned char *p, size_t n)
+/* Whether the records of the request that began, which has no body, end in p: reading them will not
+ * wait. libfcgi passes by what is of another request, or version. */
+static bool is_whole(const FCGI_Header *began, const unsigned char *p, size_t n)
 {
     FCGI_Header h;
     while (n >= sizeof h) {
         memcpy(&h, p, sizeof h);
+        if (h.version != began->version || h.requestIdB1 != began->requestIdB1 ||
+            h.requestIdB0 != began->requestIdB0)
+            return false;
         const size_t size = ((size_t)h.contentLengthB1 << 8 | h.contentLengthB0) + h.paddingLength;
         if (h.type == FCGI_STDIN)
             return size == 0;
@@ -49,7 +53,7 @@ static enum first_record first_record(int fd, bool *whole)
     if (n < (ssize_t)sizeof r)
         return FIRST_BAD;
     memcpy(&r, p, sizeof r);
-    *whole = is_whole(p + sizeof r, (size_t)n - sizeof r);
+    *whole = is_whole(&r.header, p + sizeof r, (size_t)n - sizeof r);
     bool good = r.header.version == FCGI_VERSION_1 && r.header.type == FCGI_BEGIN_REQUEST &&
                 (r.header.requestIdB1 | r.header.requestIdB0) != 0 &&
                 r.header.contentLengthB1 == 0 && r.header.contentLengthB0 == sizeof r.body &&

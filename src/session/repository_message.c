@@ -165,16 +165,18 @@ enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct
                          &receipt->n_window);
 }
 
-/* A page by keyset: the cost is that of the page, wherever it lies. One row more than asked for
- * tells whether there are more. */
+/* A page by keyset: the cost is that of the page, wherever it lies. One row more than asked for, or
+ * than the budget has room for, tells whether there are more: those come whose predecessors are
+ * within the budget, or are the first one alone, which may come beyond it. */
 /* clang-format off */
 #define SQL_PAGE(order)                                                                            \
     "SELECT s.generation, s.version, m.total," SQL_MESSAGE                                         \
     "FROM sessions s LEFT JOIN LATERAL"                                                            \
-    " (SELECT *, sum(size) OVER (ORDER BY seq " order " ROWS UNBOUNDED PRECEDING) AS total FROM"   \
+    " (SELECT *, sum(size) OVER w AS total, first_value(size) OVER w AS first FROM"                \
     " (SELECT * FROM messages WHERE tenant = s.tenant AND generation = s.generation"               \
-    " AND seq > $4 AND seq < $5 ORDER BY seq " order " LIMIT $6::bigint + 1) page) m"              \
-    " ON m.total - m.size <= $7"                                                                   \
+    " AND seq > $4 AND seq < $5 ORDER BY seq " order " LIMIT $6::bigint + 1) page"                 \
+    " WINDOW w AS (ORDER BY seq " order " ROWS UNBOUNDED PRECEDING)) m"                            \
+    " ON m.total - m.size <= greatest($7, m.first)"                                                \
     " WHERE" SQL_LIVE "ORDER BY m.seq " order
 
 static const struct db_stmt page_ascending = {"page_ascending", SQL_PAGE("ASC")};

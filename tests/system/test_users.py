@@ -177,6 +177,17 @@ class Export(UserTest):
             self.assertEqual(messages[session_id], whole.pop("messages"))
             self.assertEqual(sessions[session_id], whole)
 
+    def test_a_message_larger_than_a_piece(self):
+        """It comes alone, and those behind it come, too, wherever it stands. Fails if what follows a first
+        message beyond the budget is left out (a page then says that there is no more): tried."""
+        user, session_id = self.new_user(), self.new_id()
+        texts = ["first", "x" * 300000, "a", "y" * 900000, "z" * 300000, "b", "c"]
+        self.make(session_id, user_id=user)
+        for text in texts:
+            self.client.post(f"/v1/sessions/{session_id}/messages", message(text))
+        _, messages = self.lines(self.client.get(of(user, "/export")))
+        self.assertEqual([m["content"] for m in messages[session_id]], texts)
+
     def test_head(self):
         user = self.new_user()
         self.make_for(user, 1, 3)

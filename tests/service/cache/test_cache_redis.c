@@ -326,6 +326,45 @@ static void full_memory(void)
     rig_close(&rig);
 }
 
+static size_t beside(const struct rig *rig)
+{
+    redisReply *reply = redisCommand(rig->admin, "KEYS *:n:*");
+    const size_t n = reply && reply->type == REDIS_REPLY_ARRAY ? reply->elements : SIZE_MAX;
+    if (reply)
+        freeReplyObject(reply);
+    return n;
+}
+
+/* A value that lies beside its place and is not taken is gone at once. Planted:
+ * cache-beside-stays. */
+static void what_is_not_taken(void)
+{
+    struct rig rig;
+    struct request r;
+    struct cache_value v;
+    struct cache_ticket ticket;
+    struct cache_fence fence, later;
+    if (!rig_open(&rig))
+        return;
+    request_begin(&r);
+    CU_ASSERT_FALSE(cache_read(rig.cache, &r.ctx, key, &v, &ticket));
+    CU_ASSERT_EQUAL(cache_fence(rig.cache, &r.ctx, key, &fence), ERR_NONE);
+    v = value_of(&r, key, 1);
+    cache_fill(rig.cache, &r.ctx, key, &ticket, &v);
+    CU_ASSERT_EQUAL(rig.slot->cache_fills_refused, 1);
+    CU_ASSERT_EQUAL(beside(&rig), 0);
+    CU_ASSERT_EQUAL(cache_fence(rig.cache, &r.ctx, key, &later), ERR_NONE);
+    v = value_of(&r, key, 2);
+    CU_ASSERT_EQUAL(cache_settle(rig.cache, &r.ctx, key, &fence, &v), ERR_NONE);
+    CU_ASSERT_EQUAL(beside(&rig), 0);
+    v = value_of(&r, key, 3);
+    CU_ASSERT_EQUAL(cache_settle(rig.cache, &r.ctx, key, &later, &v), ERR_NONE);
+    CU_ASSERT_EQUAL(beside(&rig), 0);
+    CU_ASSERT_EQUAL(read_version(rig.cache, key), 0);
+    request_end(&r);
+    rig_close(&rig);
+}
+
 static int free_port(void)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -395,4 +434,5 @@ SUITE(redis, "service/cache/cache_redis", {"round trip", round_trip},
       {"another session's value", foreign_value}, {"damaged values", damaged_values},
       {"another type", another_type}, {"what is not kept", not_kept},
       {"scripts flushed", scripts_flushed}, {"links closed by Redis", links_closed_by_redis},
-      {"tickets", tickets}, {"bounds", bounds}, {"full memory", full_memory}, {"URLs", urls})
+      {"tickets", tickets}, {"bounds", bounds}, {"full memory", full_memory},
+      {"what is not taken", what_is_not_taken}, {"URLs", urls})

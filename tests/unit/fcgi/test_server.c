@@ -126,13 +126,14 @@ static void one_that_runs_wakes_nobody(void)
 }
 
 /* The only one that watches must not wait for a peer either. Fails if it does not give the watch
- * before it reads what is not there yet, or sends what may not fit: both tried. */
+ * before it reads what is not there yet, or sends what may not fit, or if it takes the end of any
+ * request for that of this one: all tried. */
 static void peers_that_stand_still(void)
 {
     struct bench b;
     struct wire w = {.n = 0};
     struct reply r;
-    int fd[4];
+    int fd[5];
     CU_ASSERT_TRUE(bench_start_watched(&b, 6, 1));
     /* Three stop within a request: behind the first record, in the parameters, in the body. */
     wire_request(&w, WIRE_KEEP, "POST", "/slow", "some words");
@@ -148,8 +149,20 @@ static void peers_that_stand_still(void)
     CU_ASSERT_TRUE(client_send(fd[3], &pieces, pieces.n));
     while (!bench_saw(&b, "GET /pieces"))
         poll(NULL, 0, 1);
+    /* And one ends another request than it began, which libfcgi passes by. */
+    struct wire other = {.n = 0};
+    wire_request(&other, WIRE_KEEP, "GET", "/other", NULL);
+    unsigned char end[8];
+    memcpy(end, other.p + other.n - sizeof end, sizeof end);
+    other.p[other.n - sizeof end + 3] ^= 8;
+    fd[4] = client_connect(&b);
+    CU_ASSERT_TRUE(client_send(fd[4], &other, other.n));
     for (int i = 0; i < 10; i++)
         CU_ASSERT_TRUE(bench_works(&b));
+    CU_ASSERT_EQUAL(send(fd[4], end, sizeof end, MSG_NOSIGNAL), (ssize_t)sizeof end);
+    client_read(fd[4], &r);
+    CU_ASSERT_TRUE(r.ended && strstr(r.text, "GET /other"));
+    close(fd[4]);
     for (size_t i = 0; i < ARRAY_LEN(cuts); i++) {
         const ssize_t left = (ssize_t)(w.n - cuts[i]);
         CU_ASSERT_EQUAL(send(fd[i], w.p + cuts[i], (size_t)left, MSG_NOSIGNAL), left);
