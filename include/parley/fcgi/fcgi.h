@@ -29,7 +29,7 @@ struct fcgi_settings {
     int threads;
     /* Threads that look for requests at once; 0: all. The others sleep until one of these is about
      * to wait: a thread that is woken for a request which one that runs could have taken as well
-     * costs more than many an answer. As many as this process has processors to run on. */
+     * costs more than many an answer. A few for each processor that this process has. */
     int watchers;
     size_t connections; /* with so many open further ones wait, but for one more a thread that may
                          * be taken before it is seen; 0: any number */
