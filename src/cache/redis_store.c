@@ -4,10 +4,11 @@
  * One key a session, parley:{<tenant>:<id>}:one:v, whose value is a stamp and the form of
  * cache_codec.c:
  *
- *   16 bytes  the identity of the table, which is another one at each start of the service
- *   u64 each  the epoch of the key's bucket and that of all, as the one who stored it had noted
- * them before it asked PostgreSQL; the monotonic time in us up to which it is good u64 checksum of
- * these and of the checksum behind the value
+ *   16 bytes  the identity of the table, another one at each start of the service
+ *   u64       the epoch of the key's bucket
+ *   u64       that of all; both as whoever stored it had noted them before asking PostgreSQL
+ *   i64       the monotonic time in us up to which it is good
+ *   u64       a checksum of these and of the checksum behind the value
  *
  * Who may believe what is decided by the table alone (memory_internal.h). What is found here is
  * used if the table itself could have given it out: this table, the epochs that the reader noted
