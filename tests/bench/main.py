@@ -155,6 +155,8 @@ def finish(stack, options, samples, found):
 
 def main():
     """The exit status."""
+    # What a shell runs in the background has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
     if sys.argv[1:]:

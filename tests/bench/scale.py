@@ -175,6 +175,8 @@ def main():
     for step in options.steps:
         if step not in STEPS:
             parser.error(f"unknown step {step}; known: {', '.join(STEPS)}")
+    # What a shell runs in the background has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
     results = []
