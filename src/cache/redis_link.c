@@ -117,7 +117,9 @@ enum link_result cache_link_reply(struct cache_link *l, struct deadline until, r
     enum link_result r = flush(l, until);
     if (r == LINK_DONE)
         r = take_posted(l, until);
-    return r == LINK_DONE ? receive(l, until, out) : r;
+    if (r == LINK_DONE)
+        r = receive(l, until, out);
+    return r == LINK_DONE && !*out ? LINK_LOST : r; /* whoever has LINK_DONE has a reply */
 }
 
 enum link_result cache_link_post(struct cache_link *l, struct deadline until)

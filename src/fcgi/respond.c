@@ -7,6 +7,7 @@
 #include "fcgi_internal.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
 
 #include <fastcgi.h>
@@ -72,11 +73,7 @@ static void make_ending(struct ending *e, int id)
 /* sendmsg takes what it only reads as not const. */
 static struct iovec part(const void *p, size_t n)
 {
-    union {
-        const void *in;
-        void *out;
-    } u = {.in = p};
-    return (struct iovec){.iov_base = u.out, .iov_len = n};
+    return (struct iovec){.iov_base = (void *)(uintptr_t)p, .iov_len = n};
 }
 
 static struct sv take_front(struct sv *s, size_t n)

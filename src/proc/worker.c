@@ -107,7 +107,7 @@ static int watchers(const struct worker *w)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
-    const int workers = (int)w->run->n_workers;
+    const int workers = w->run->n_workers > 1 ? (int)w->run->n_workers : 1;
     const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
     return 2 * (n > workers ? (n + workers - 1) / workers : 1);
 }

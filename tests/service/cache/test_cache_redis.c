@@ -336,7 +336,7 @@ static size_t beside(const struct rig *rig)
 }
 
 /* A value that lies beside its place and is not taken is gone at once. Planted:
- * cache-beside-stays. */
+ * redis-beside-stays. */
 static void what_is_not_taken(void)
 {
     struct rig rig;
