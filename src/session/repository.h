@@ -35,26 +35,34 @@
     " expiry_hour = CASE WHEN s.sliding"                                                           \
     " THEN " SQL_HOUR("now() + s.ttl_seconds * interval '1 second'")                               \
     " ELSE s.expiry_hour END "
-/* The id of a hidden session: none that a client can send, with its own at the end, since whoever
+/* The id of a tombstone: none that a client can send, with its own at the end, since whoever
  * erases it for good must tell the tiers. mark: "~" for a deleted one, "~~" for an erased one, whose
  * keys go, too. */
 #define SQL_HIDDEN_ID(mark) " '" mark "' || s.generation || '~' || s.session_id "
+/* Ahead of an insert of $2: an expired session that still has the id becomes a tombstone, in time
+ * that does not grow with its history. It keeps its user, so that an erasure finds it. The insert
+ * has to read from it, or would run first. */
+#define SQL_EXPIRED                                                                                \
+    " expired AS (UPDATE sessions s SET session_id =" SQL_HIDDEN_ID("~") ", context = '{}',"       \
+    " metadata = '{}', expiry_hour = 0 WHERE s.tenant = $1 AND s.session_id = $2"                  \
+    " AND s.expires_at <= now() RETURNING 1) "
 #define SQL_HOUR(time) "floor(date_part('epoch', " time ") / 3600)::integer"
 
-/* What a write tells about the session it changed; repo_receipt reads it. */
+/* What a write tells about the session it changed; repo_receipt reads it, and SQL_REMEMBER whose
+ * session it is now. */
 #define SQL_CHANGED                                                                                \
     " s.generation, s.version, s.state_version, s.message_count, s.last_seq,"                      \
-    " s.updated_at, s.expires_at, s.created_at "
+    " s.updated_at, s.expires_at, s.created_at, s.user_id "
 
 /* Remembers the answer under the key, in the same statement as the change: s is the changed row, so
  * nothing is remembered when nothing was changed. A key that is taken fails the whole statement. */
 #define SQL_REMEMBER(status, first_seq, last_seq, state)                                           \
     " k AS (INSERT INTO idempotency_keys (tenant, key, fingerprint, status, session_id,"           \
     " generation, version, state_version, first_seq, last_seq, message_count, at, expires_at,"     \
-    " session_at, state)"                                                                          \
+    " session_at, state, user_id)"                                                                 \
     " SELECT $1, $5, $6, " status ", $2, s.generation, s.version, s.state_version, " first_seq     \
     ", " last_seq ", s.message_count, s.updated_at, s.expires_at, s.created_at, " state            \
-    " FROM s WHERE $5::text IS NOT NULL) "
+    ", s.user_id FROM s WHERE $5::text IS NOT NULL) "
 
 /* Bytes of row i of a list of drafts as they will come back: jsonb has a form of its own. */
 #define SQL_STORED_SIZE \

@@ -50,14 +50,12 @@ static const struct db_stmt window_read = {
 /* ?create=true: the session, if the id is free; see session_insert for how two at once make one. */
 static const struct db_stmt append_create = {
     "append_create",
-    "WITH aside AS (UPDATE sessions s SET session_id = '~' || s.generation, user_id = NULL,"
-    " expiry_hour = 0 WHERE s.tenant = $1 AND s.session_id = $2 AND s.expires_at <= now()"
-    " RETURNING 1)"
-    " INSERT INTO sessions (generation, tenant, session_id, user_id, ttl_seconds, version,"
+    "WITH" SQL_EXPIRED
+    "INSERT INTO sessions (generation, tenant, session_id, user_id, ttl_seconds, version,"
     " expires_at, expiry_hour)"
     " SELECT g.generation, $1, $2, $3, $4, 0, now() + $4::bigint * interval '1 second', "
     SQL_HOUR("now() + $4::bigint * interval '1 second'")
-    " FROM (SELECT count(*) FROM aside) after_aside,"
+    " FROM (SELECT count(*) FROM expired) after_expired,"
     " (SELECT nextval('session_generation') AS generation) g"
     " WHERE g.generation <> ALL($5::bigint[]) AND NOT EXISTS (SELECT FROM sessions l"
     " WHERE l.tenant = $1 AND l.session_id = $2 AND l.expires_at > now())"

@@ -53,21 +53,17 @@ enum err repo_session_read(struct sessions *s, struct request_ctx *ctx, struct s
     return session_from_rows(ctx, &rows, id, out);
 }
 
-/* An expired session that still has the id is put aside first, in time that does not grow with its
- * history: it keeps its messages under its generation until the sweeper takes them. The subquery
- * on aside makes it run before the insert. ON CONFLICT waits for whoever is making the session at
- * this moment, so two at once make one. $18: see repo_reserved_generations. */
+/* ON CONFLICT waits for whoever is making the session at this moment, so two at once make one. $18:
+ * see repo_reserved_generations. */
 /* clang-format off */
 static const struct db_stmt session_insert = {
     "session_insert",
-    "WITH aside AS (UPDATE sessions s SET session_id = '~' || s.generation, user_id = NULL,"
-    " expiry_hour = 0 WHERE s.tenant = $1 AND s.session_id = $2 AND s.expires_at <= now()"
-    " RETURNING 1),"
-    " s AS (INSERT INTO sessions AS s (generation, tenant, session_id, user_id, language, context, metadata,"
+    "WITH" SQL_EXPIRED
+    ", s AS (INSERT INTO sessions AS s (generation, tenant, session_id, user_id, language, context, metadata,"
     " ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count)"
     " SELECT g.generation, $1, $2, $3, $7, $8, $9, $10, $11, now() + $10::bigint * interval '1 second', "
     SQL_HOUR("now() + $10::bigint * interval '1 second'") ", $19, $19"
-    " FROM (SELECT count(*) FROM aside) after_aside,"
+    " FROM (SELECT count(*) FROM expired) after_expired,"
     " (SELECT nextval('session_generation') AS generation) g"
     " WHERE g.generation <> ALL($18::bigint[])"
     " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING" SQL_CHANGED "),"

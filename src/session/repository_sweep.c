@@ -118,7 +118,7 @@ enum err repo_sweep(struct sessions *s, struct request_ctx *ctx, bool *more)
     struct db_call calls[] = {{&sweep_on, NULL, 0, {0}},
                               {&expired_sessions, NULL, 0, {0}},
                               {&expired_keys, NULL, 0, {0}}};
-    struct purged done = {0, 0};
+    struct purged done = {.sessions = 0};
     ctx->tenant = SV("");
     enum err e = db_batch(s->db, ctx, DB_READ, calls, ARRAY_LEN(calls), NULL);
     const struct db_rows *sessions = &calls[1].rows, *keys = &calls[2].rows;

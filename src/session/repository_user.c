@@ -4,7 +4,9 @@
  * that of creation: a page costs what it holds, wherever it lies.
  *
  * An erased session keeps its user_id beside an id that no client can send, until its last row is
- * deleted: so a repeated erasure finds what an earlier one hid and did not finish.
+ * deleted: so a repeated erasure finds what an earlier one hid and did not finish. So does each
+ * other tombstone. What is remembered under an idempotency key has the user whose session it was
+ * then: the session may be gone by now, or somebody else's.
  */
 #include "repository.h"
 
@@ -55,9 +57,24 @@ static const struct db_stmt user_hidden = {
     "SELECT tenant, generation, message_count, regexp_replace(session_id, '^~~?[0-9]+~?', '') AS own_id FROM sessions WHERE tenant = $1 AND user_id = $2"
     " AND session_id LIKE '~%' ORDER BY " SQL_NEWEST_FIRST " LIMIT 100"};
 
+/* But for those of sessions that are the user's and no tombstones: they go with their session, or a
+ * request that is repeated meanwhile would have its effect twice. The condition on the session is
+ * one value, so that it is looked up by its key for each row. */
+#define SQL_USERS_KEYS                                                                             \
+    " FROM idempotency_keys k WHERE k.tenant = $1 AND k.user_id = $2"                              \
+    " AND (SELECT s.user_id = $2 AND s.session_id NOT LIKE '~%' FROM sessions s"                   \
+    " WHERE s.tenant = $1 AND s.generation = k.generation) IS NOT TRUE "
+
+static const struct db_stmt user_keys_delete = {
+    "user_keys_delete",
+    "WITH d AS (DELETE FROM idempotency_keys WHERE tenant = $1 AND key = ANY(ARRAY(SELECT k.key"
+    SQL_USERS_KEYS "LIMIT 1000 FOR UPDATE SKIP LOCKED)) RETURNING 1)"
+    " SELECT count(*) AS deleted, NOT EXISTS (SELECT" SQL_USERS_KEYS ") AS are_none FROM d"};
+
 static const struct db_stmt user_left = {
     "user_left",
-    "SELECT EXISTS (SELECT FROM sessions WHERE tenant = $1 AND user_id = $2) AS is_left"};
+    "SELECT EXISTS (SELECT FROM sessions WHERE tenant = $1 AND user_id = $2) OR EXISTS"
+    " (SELECT FROM idempotency_keys WHERE tenant = $1 AND user_id = $2) AS is_left"};
 /* clang-format on */
 
 /* $1 to $4; text: room for the time. A NULL place stands before all others. */
@@ -151,6 +168,19 @@ enum err repo_user_hidden(struct sessions *s, struct request_ctx *ctx, struct sv
 {
     const struct db_param p[] = {db_text(ctx->tenant), db_text(user)};
     return db_query(s->db, ctx, DB_READ, &user_hidden, p, ARRAY_LEN(p), out, NULL);
+}
+
+enum err repo_user_keys_delete(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                               bool *none, int64_t *deleted)
+{
+    const struct db_param p[] = {db_text(ctx->tenant), db_text(user)};
+    struct db_rows rows;
+    enum err e = db_query(s->db, ctx, DB_WRITE, &user_keys_delete, p, ARRAY_LEN(p), &rows, NULL);
+    if (e != ERR_NONE)
+        return e;
+    *none = db_get_bool(&rows, 0, db_column(&rows, "are_none"));
+    *deleted += db_get_i64(&rows, 0, db_column(&rows, "deleted"));
+    return ERR_NONE;
 }
 
 enum err repo_user_is_left(struct sessions *s, struct request_ctx *ctx, struct sv user, bool *left)

@@ -120,7 +120,7 @@ MUSTCHECK enum err repo_sweep(struct sessions *s, struct request_ctx *ctx, bool 
  * What is live, or locked by somebody who deletes it too, is passed by. */
 enum { PURGE_STEP = 1000 };
 struct purged {
-    int64_t sessions, messages;
+    int64_t sessions, messages, keys; /* keys: by repo_user_keys_delete */
 };
 MUSTCHECK enum err repo_purge(struct sessions *s, struct request_ctx *ctx,
                               const struct db_rows *rows, bool erased, int *at,
@@ -143,6 +143,10 @@ MUSTCHECK enum err repo_user_hide(struct sessions *s, struct request_ctx *ctx, s
 /* Hidden sessions of a user, as rows for repo_purge. */
 MUSTCHECK enum err repo_user_hidden(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                     struct db_rows *out);
+/* Deletes what is remembered of the user under idempotency keys and goes with no session of theirs,
+ * a step of it; what others have locked is passed by. *none: there was nothing. */
+MUSTCHECK enum err repo_user_keys_delete(struct sessions *s, struct request_ctx *ctx,
+                                         struct sv user, bool *none, int64_t *deleted);
 MUSTCHECK enum err repo_user_is_left(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                      bool *left);
 

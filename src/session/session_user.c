@@ -171,21 +171,32 @@ static enum err purge_hidden(struct sessions *s, struct request_ctx *ctx, struct
     return e;
 }
 
+static enum err purge_step(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                           struct deadline end, bool *none, struct purged *done)
+{
+    const struct sv tenant = ctx->tenant;
+    bool no_keys = false;
+    enum err e = purge_hidden(s, ctx, user, end, none, done);
+    ctx->tenant = tenant; /* it was set to a view of the rows */
+    if (e == ERR_NONE && !deadline_passed(end))
+        e = repo_user_keys_delete(s, ctx, user, &no_keys, &done->keys);
+    *none = *none && no_keys;
+    return e;
+}
+
 static enum err purge_all(struct sessions *s, struct request_ctx *ctx, struct sv user,
                           struct deadline end, struct session_erasure *out)
 {
     const struct arena_mark mark = arena_get_mark(ctx->arena);
-    const struct sv tenant = ctx->tenant;
     const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000};
     enum err e = ERR_NONE;
     for (bool none = false; e == ERR_NONE && !none && !deadline_passed(end);) {
-        struct purged done = {0, 0};
-        e = purge_hidden(s, ctx, user, end, &none, &done);
+        struct purged done = {.sessions = 0};
+        e = purge_step(s, ctx, user, end, &none, &done);
         out->messages += done.messages;
-        /* It was set to a view of the rows, which are given back here. */
-        ctx->tenant = tenant;
+        out->keys += done.keys;
         arena_rewind(ctx->arena, mark);
-        if (e == ERR_NONE && !none && done.sessions == 0 && done.messages == 0)
+        if (e == ERR_NONE && !none && done.sessions + done.messages + done.keys == 0)
             nanosleep(&pause, NULL); /* the sweeper or another erasure is at them */
     }
     return e;
@@ -197,7 +208,7 @@ static enum err erasure_failed(struct request_ctx *ctx, enum err e,
 {
     const bool passing =
         e == ERR_UNAVAILABLE || e == ERR_TIMEOUT || e == ERR_OVERLOAD || e == ERR_BUSY;
-    if (e != ERR_OUTCOME_UNKNOWN && !(passing && (done->sessions > 0 || done->messages > 0)))
+    if (e != ERR_OUTCOME_UNKNOWN && !(passing && done->sessions + done->messages + done->keys > 0))
         return e;
     const struct err_info why = ctx->err;
     ctx_clear_error(ctx);

@@ -305,10 +305,12 @@ MUSTCHECK enum err session_export_next(struct sessions *s, struct request_ctx *c
 struct session_erasure {
     int64_t sessions; /* hidden from everybody at once, then deleted */
     int64_t messages; /* deleted by this call; the sweeper may have been faster at some */
+    int64_t keys;     /* deleted by this call, of those that had outlived their sessions */
     bool has_more;
 };
-/* Deletes all sessions of a user, expired ones too, with their messages and idempotency keys, in
- * bounded steps, for at most half of the time that the request has. Whatever ends it, what was
+/* Deletes all sessions of a user, expired ones and tombstones too, with their messages, and all
+ * that is remembered of the user under idempotency keys, whoever has the session now, in bounded
+ * steps, for at most half of the time that the request has. Whatever ends it, what was
  * hidden stays hidden, and the next call or the sweeper goes on. ERR_OUTCOME_UNKNOWN: it failed
  * after some of it was done. */
 MUSTCHECK enum err session_erase_user(struct sessions *s, struct request_ctx *ctx, struct sv user,

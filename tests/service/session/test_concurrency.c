@@ -151,8 +151,8 @@ static void one_takes_the_place_of_the_expired(void)
         CU_ASSERT_TRUE(s.n_messages == 1 && sv_eq(s.messages[0].content, SV("\"new\"")));
         CU_ASSERT_TRUE(s.generation > old);
         CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions WHERE generation = %lld"
-                                    " AND session_id = '~%lld'",
-                                    (long long)old, (long long)old),
+                                    " AND session_id = '~%lld~%s'",
+                                    (long long)old, (long long)old, id),
                         1);
     }
     world_close(&w);

@@ -11,6 +11,7 @@
 #include "cluster.h"
 #include "crowd.h"
 #include "fixture.h"
+#include "parley/db/migrate.h"
 
 static const struct session_guard nobody = {.create_only = false};
 
@@ -156,7 +157,9 @@ static void the_sweeper_ends_what_was_begun(void)
 }
 
 /* has_more is true for as long as there is a row, also one that somebody else has locked for the
- * whole time; nobody waits for it for long. Fails if a locked row fails the erasure: tried. */
+ * whole time; nobody waits for it for long. What is remembered of that session stays with it: who
+ * made it asks again and makes no second one. Fails if a locked row fails the erasure, or if keys
+ * of sessions that are still there are deleted: tried. */
 static void a_session_that_stays_locked(void)
 {
     struct world w;
@@ -175,6 +178,7 @@ static void a_session_that_stays_locked(void)
     PQclear(locked);
     CU_ASSERT_EQUAL(erase(&w, "er4", "anna", &done), ERR_NONE);
     CU_ASSERT_TRUE(done.sessions == 2 && done.messages == 4 && done.has_more);
+    CU_ASSERT_EQUAL(rows_of("er4"), 1 + 2 + 1);
     PQclear(PQexec(other, "ROLLBACK"));
     PQfinish(other);
     CU_ASSERT_EQUAL(erase(&w, "er4", "anna", &done), ERR_NONE);
@@ -210,9 +214,12 @@ static void work_erase_or_append(struct crowd *crowd, struct caller *c, int me)
             char id[16];
             struct session_message_draft m[2] = {message_of("user", "1"), message_of("user", "2")};
             const struct session_append a = {m, 2, me % 2 == 0, 0};
-            const struct session_guard anna = {.user = SV("anna")};
-            enum err e;
+            char key[32];
             snprintf(id, sizeof(id), "er5:%d", i % 5);
+            snprintf(key, sizeof(key), "er5-%d-%d", me, i);
+            struct session_guard anna = keyed(key);
+            anna.user = SV("anna");
+            enum err e;
             do
                 e = session_append(crowd->w->sessions, caller_request(c, "er5"), sv_from(id), &a,
                                    &anna, &r);
@@ -375,6 +382,94 @@ static void a_patch_is_forgotten(void)
     world_close(&w);
 }
 
+/* What is remembered under keys of a session that is swept: it is the user's all the same, and goes
+ * by steps; a row that somebody has locked is left, and has_more says so. Fails if records have no
+ * user, if one step is all, or if has_more asks for sessions alone: tried. */
+static void keys_outlive_their_sessions(void)
+{
+    struct world w;
+    struct caller c;
+    struct session_erasure done;
+    bool more = true;
+    if (!world_open(&w, false))
+        return;
+    caller_open(&c);
+    make(&w, "er9", "anna", "er9:a", 2);
+    make(&w, "er9", "bert", "er9:b", 2);
+    CU_ASSERT_TRUE(world_sql(
+        "UPDATE sessions SET expires_at = now(), expiry_hour = 0 WHERE tenant = 'er9';"
+        "INSERT INTO idempotency_keys SELECT (jsonb_populate_record(k, jsonb_build_object("
+        "'key', key || n))).* FROM idempotency_keys k, generate_series(1, 2500) n"
+        " WHERE key = 'er9:a'",
+        NULL, 0));
+    for (int i = 0; more && i < 100; i++)
+        CU_ASSERT_EQUAL(repo_sweep(w.sessions, caller_request(&c, ""), &more), ERR_NONE);
+    CU_ASSERT_EQUAL(rows_of("er9"), 2501 + 1);
+    CU_ASSERT_EQUAL(erase(&w, "er9", "anna", &done), ERR_NONE);
+    CU_ASSERT_TRUE(done.sessions == 0 && done.keys == 2501 && !done.has_more);
+    CU_ASSERT_EQUAL(rows_of("er9"), 1);
+    PGconn *other = PQconnectdb(w.url);
+    PQclear(PQexec(other, "SELECT set_config('parley.tenant', 'er9', false)"));
+    PQclear(PQexec(other, "BEGIN"));
+    PGresult *locked = PQexec(other, "SELECT FROM idempotency_keys WHERE key = 'er9:b' FOR UPDATE");
+    CU_ASSERT_EQUAL(PQntuples(locked), 1);
+    PQclear(locked);
+    struct request_ctx *ctx = world_request(&w, "er9");
+    ctx->deadline = deadline_in_ms(2000);
+    CU_ASSERT_EQUAL(session_erase_user(w.sessions, ctx, SV("bert"), &done), ERR_NONE);
+    CU_ASSERT_TRUE(done.keys == 0 && done.has_more);
+    PQclear(PQexec(other, "ROLLBACK"));
+    PQfinish(other);
+    CU_ASSERT_EQUAL(erase(&w, "er9", "bert", &done), ERR_NONE);
+    CU_ASSERT_TRUE(done.keys == 1 && !done.has_more);
+    CU_ASSERT_EQUAL(rows_of("er9"), 0);
+    caller_close(&c);
+    world_close(&w);
+}
+
+static void say(void *arg, const char *line)
+{
+    (void)arg;
+    (void)line;
+}
+
+/* Rows of the version before migration 8: what lost its user is deleted, all else finds its user
+ * again. Fails if the user of the session is asked for and not that of the state, or if the owner
+ * of the tables sees no row: tried. */
+static void rows_of_an_older_schema(void)
+{
+    struct world w;
+    struct session s;
+    struct session_receipt r;
+    struct session_erasure done;
+    const struct session_guard guard = keyed("er10:patch");
+    const struct session_patch patch = {.context = SV("{\"secret\":1}")};
+    if (!world_open(&w, false))
+        return;
+    make(&w, "er10", "anna", "er10:lost", 3);
+    make(&w, "er10", "anna", "er10:renamed", 3);
+    CU_ASSERT_EQUAL(session_patch(w.sessions, world_request(&w, "er10"), SV("er10:renamed"), &patch,
+                                  &guard, &s, &r),
+                    ERR_NONE);
+    world_close(&w); /* it would not serve that schema */
+    CU_ASSERT_EQUAL(db_migrate(w.url, "parley_app", 7, say, NULL), ERR_NONE);
+    CU_ASSERT_TRUE(world_sql("UPDATE sessions SET session_id = '~' || generation, user_id = NULL"
+                             " WHERE session_id = 'er10:lost';"
+                             "UPDATE sessions SET user_id = 'bert' WHERE session_id ="
+                             " 'er10:renamed'",
+                             NULL, 0));
+    CU_ASSERT_EQUAL(db_migrate(w.url, "parley_app", -1, say, NULL), ERR_NONE);
+    CU_ASSERT_EQUAL(rows_of("er10"), (1 + 3 + 1) + 1);
+    if (!world_open(&w, false))
+        return;
+    CU_ASSERT_EQUAL(erase(&w, "er10", "anna", &done), ERR_NONE);
+    CU_ASSERT_TRUE(done.keys == 1 && !done.has_more);
+    CU_ASSERT_EQUAL(rows_of("er10"), 1 + 3 + 1);
+    CU_ASSERT_EQUAL(erase(&w, "er10", "bert", &done), ERR_NONE);
+    CU_ASSERT_EQUAL(rows_of("er10"), 0);
+    world_close(&w);
+}
+
 /* A worker that hid a session in PostgreSQL and was stopped before it told anybody: it is warm yet.
  */
 static void hidden_and_untold(struct world *w, const char *id)
@@ -436,4 +531,6 @@ SUITE(session_erase, "session/erase", {"everything and nothing else", everything
       {"erase against everybody", erase_against_everybody},
       {"killed in the middle", killed_in_the_middle},
       {"a failure after a step", a_failure_after_a_step},
-      {"a patch is forgotten", a_patch_is_forgotten}, {"gone is gone", gone_is_gone})
+      {"a patch is forgotten", a_patch_is_forgotten},
+      {"keys outlive their sessions", keys_outlive_their_sessions},
+      {"rows of an older schema", rows_of_an_older_schema}, {"gone is gone", gone_is_gone})
