@@ -22,7 +22,8 @@
     " sliding, created_at, updated_at, expires_at, user_id, language, " context " AS context,"     \
     " metadata, found FROM (SELECT *, row_number() OVER w AS rank, count(*) OVER () AS found,"     \
     " sum(octet_length(metadata::text)) OVER w AS total FROM (SELECT * FROM sessions WHERE"        \
-    SQL_USERS_PLACE(behind) "AND expires_at > now() ORDER BY " order " LIMIT $5::bigint + 1) p"    \
+    SQL_USERS_PLACE(behind) "AND expires_at > now() AND session_id NOT LIKE '~%'"                  \
+    " ORDER BY " order " LIMIT $5::bigint + 1) p"                                                  \
     " WINDOW w AS (ORDER BY " order ")) s WHERE rank <= $5"                                        \
     " AND (rank = 1 OR total <= $6::bigint) ORDER BY " order
 

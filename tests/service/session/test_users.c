@@ -225,6 +225,7 @@ static void export_rest(struct world *w, const char *tenant, struct export *e)
     CU_ASSERT_EQUAL(e->x.messages, e->messages);
 }
 
+/* No tombstone comes, also when PostgreSQL's clock was set back to before its expiry: tried. */
 static void whole_export(void)
 {
     struct world w;
@@ -237,7 +238,10 @@ static void whole_export(void)
     make(&w, "u2", "emil", "u:e", 1, 3);
     drop(&w, "u1", "u:e3");
     CU_ASSERT_TRUE(
-        world_sql("UPDATE sessions SET expires_at = now() WHERE session_id = 'u:e4'", NULL, 0));
+        world_sql("UPDATE sessions SET expires_at = now() WHERE session_id = 'u:e4';"
+                  "UPDATE sessions SET expires_at = now() + interval '1 hour' WHERE session_id LIKE"
+                  " '~%u:e3'",
+                  NULL, 0));
     export_rest(&w, "u1", &e);
     CU_ASSERT_EQUAL(e.sessions.n, 5);
     CU_ASSERT_EQUAL(e.messages, 120);
