@@ -59,6 +59,8 @@ int db_schema_version(void)
 }
 
 static void tell_all(const struct migration_run *m, bool fault, const char *fmt, va_list ap)
+    PRINTF_LIKE(3, 0);
+static void tell_all(const struct migration_run *m, bool fault, const char *fmt, va_list ap)
 {
     char line[400];
     vsnprintf(line, sizeof(line), fmt, ap);
