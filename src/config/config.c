@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -46,7 +47,10 @@ enum {
     }
 
 static const struct setting settings[] = {
-    URL("DATABASE_URL", database_url, NULL, 1, "PostgreSQL, as a URI or in libpq's keyword form"),
+    URL("DATABASE_URL", database_url, NULL, 1,
+        "PostgreSQL as the login that serves, as a URI or in libpq's keyword form"),
+    URL("DATABASE_ADMIN_URL", database_admin_url, "", 0,
+        "the same as the owner of the tables, for migrate, key and tenant; empty: DATABASE_URL"),
     URL("REDIS_URL", redis_url, "", 0, "Redis, redis:// or unix://; empty: none"),
     TEXT("PARLEY_LISTEN", listen, "/run/parley/parley.sock", 1, SOCKET_PATH_MAX,
          "path of the FastCGI socket for nginx"),
@@ -82,8 +86,6 @@ static const struct setting settings[] = {
            "requests a second of a tenant, on this host; 0: any number"),
     NUMBER("PARLEY_TENANT_SESSIONS", tenant_sessions, "0", 0, 1000000000,
            "open sessions of a tenant; 0: any number"),
-    TEXT("PARLEY_DB_ROLE", db_role, "parley_app", 0, 63,
-         "role that connections take on; empty: that of the login"),
     CHOICE("PARLEY_PREPARE", prepare, "on", "off", "on",
            "prepared statements; off for poolers that forbid them"),
     NUMBER("PARLEY_REQUEST_MS", request_ms, "10000", 10, 10 * MINUTE_MS,
@@ -122,17 +124,50 @@ static const struct setting *find(const char *name, size_t n)
     return NULL;
 }
 
-/* Which settings were given, and where. */
-struct given {
-    const char *value[ARRAY_LEN(settings)];
+/* What earlier versions had. */
+static const struct {
+    const char *name, *instead;
+} removed[] = {
+    {"PARLEY_DB_ROLE",
+     "let DATABASE_URL log in as the serving role, and DATABASE_ADMIN_URL as the owner"},
 };
 
-static enum err unknown(const char *where, const char *name, size_t n, char *why, size_t why_n)
+/* Which settings were given, and a line for each fault so far. */
+struct given {
+    const char *value[ARRAY_LEN(settings)];
+    char *why;
+    size_t why_n;
+    enum err err; /* ERR_NOMEM ends the reading; a fault does not */
+};
+
+static void add_fault(struct given *g, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void add_fault(struct given *g, const char *fmt, ...)
 {
+    const size_t used = strlen(g->why), start = used + (used > 0);
+    va_list ap;
+    if (g->err != ERR_NOMEM)
+        g->err = ERR_INVALID;
+    /* Nothing is said of what has no room for a letter behind the newline. */
+    if (start + 1 >= g->why_n)
+        return;
+    if (used > 0)
+        memcpy(g->why + used, "\n", 2);
+    va_start(ap, fmt);
+    vsnprintf(g->why + start, g->why_n - start, fmt, ap);
+    va_end(ap);
+}
+
+static void unknown(struct given *g, const char *where, const char *name, size_t n)
+{
+    for (size_t i = 0; i < ARRAY_LEN(removed); i++) {
+        if (strlen(removed[i].name) == n && memcmp(removed[i].name, name, n) == 0) {
+            add_fault(g, "%s%s was removed: %s", where, removed[i].name, removed[i].instead);
+            return;
+        }
+    }
     const char *near = config_nearest(name, n);
-    snprintf(why, why_n, "%s%.*s: there is no such setting%s%s%s", where, (int)n, name,
-             near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
-    return ERR_INVALID;
+    add_fault(g, "%s%.*s: there is no such setting%s%s%s", where, (int)n, name,
+              near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
 static const char *own(struct config *c, const char *text)
@@ -148,29 +183,31 @@ static const char *own(struct config *c, const char *text)
 }
 
 /* One line of the file: blank, "# …" or NAME=value. where: "FILE line N: ". */
-static enum err take_line(struct config *c, struct given *g, char *line, const char *where,
-                          char *why, size_t why_n)
+static void take_line(struct config *c, struct given *g, char *line, const char *where)
 {
     struct sv value = sv_trim((struct sv){line, strcspn(line, "\r\n")});
     if (value.n == 0 || value.p[0] == '#')
-        return ERR_NONE;
+        return;
     struct sv name = sv_trim(sv_cut(&value, '='));
     if (!value.p) {
-        snprintf(why, why_n, "%sis not NAME=value", where);
-        return ERR_INVALID;
+        add_fault(g, "%sis not NAME=value", where);
+        return;
     }
     const struct setting *s = find(name.p, name.n);
-    if (!s)
-        return unknown(where, name.p, name.n, why, why_n);
+    if (!s) {
+        unknown(g, where, name.p, name.n);
+        return;
+    }
     const char **to = &g->value[s - settings];
     if (*to) {
-        snprintf(why, why_n, "%s%s is set twice", where, s->name);
-        return ERR_INVALID;
+        add_fault(g, "%s%s is set twice", where, s->name);
+        return;
     }
     value = sv_trim(value);
     line[value.p - line + (ptrdiff_t)value.n] = '\0';
     *to = own(c, value.p);
-    return *to ? ERR_NONE : ERR_NOMEM;
+    if (!*to)
+        g->err = ERR_NOMEM;
 }
 
 /* Not what one has to wait for: a reload reads it in the process that must hear of signals. */
@@ -190,59 +227,61 @@ static FILE *open_file(const char *file)
     return f;
 }
 
-static enum err read_file(struct config *c, struct given *g, const char *file, char *why,
-                          size_t why_n)
+static void read_file(struct config *c, struct given *g, const char *file)
 {
     char *line = NULL;
     size_t size = 0;
-    enum err e = ERR_NONE;
     FILE *f = open_file(file);
     if (!f) {
-        snprintf(why, why_n, "%s: cannot be read: %s", file,
-                 errno == EINVAL ? "not a regular file" : strerror(errno));
-        return ERR_INVALID;
+        add_fault(g, "%s: cannot be read: %s", file,
+                  errno == EINVAL ? "not a regular file" : strerror(errno));
+        return;
     }
-    for (int n = 1; e == ERR_NONE && getline(&line, &size, f) >= 0; n++) {
+    for (int n = 1; g->err != ERR_NOMEM && getline(&line, &size, f) >= 0; n++) {
         char where[512];
         snprintf(where, sizeof where, "%s line %d: ", file, n);
-        e = take_line(c, g, line, where, why, why_n);
+        take_line(c, g, line, where);
     }
-    if (e == ERR_NONE && ferror(f)) {
-        snprintf(why, why_n, "%s: cannot be read", file);
-        e = ERR_INVALID;
-    }
+    if (ferror(f))
+        add_fault(g, "%s: cannot be read", file);
     free(line);
     fclose(f);
-    return e;
 }
 
-static enum err read_environment(struct config *c, struct given *g, char *why, size_t why_n)
+static void read_environment(struct config *c, struct given *g)
 {
-    for (char **entry = environ; entry && *entry; entry++) {
+    for (char **entry = environ; g->err != ERR_NOMEM && entry && *entry; entry++) {
         size_t n = strcspn(*entry, "=");
         const struct setting *s = find(*entry, n);
         if (s) {
             g->value[s - settings] = own(c, *entry + n + ((*entry)[n] == '='));
             if (!g->value[s - settings])
-                return ERR_NOMEM;
+                g->err = ERR_NOMEM;
         } else if (strncmp(*entry, "PARLEY_", 7) == 0 &&
                    strncmp(*entry, "PARLEY_CONFIG=", 14) != 0) {
-            return unknown("", *entry, n, why, why_n);
+            unknown(g, "", *entry, n);
         }
     }
-    return ERR_NONE;
+}
+
+static bool is_database_url(const char *url)
+{
+    return strncmp(url, "postgresql://", 13) == 0 || strncmp(url, "postgres://", 11) == 0 ||
+           strchr(url, '=');
 }
 
 /* What one row of the table cannot say. */
-static enum err cross_check(const struct config *c, char *why, size_t why_n)
+static void cross_check(const struct config *c, struct given *g)
 {
     const struct {
         bool wrong;
         const char *why;
     } rules[] = {
-        {strncmp(c->database_url, "postgresql://", 13) != 0 &&
-             strncmp(c->database_url, "postgres://", 11) != 0 && !strchr(c->database_url, '='),
+        {!is_database_url(c->database_url),
          "DATABASE_URL must begin with postgresql:// or be of the form host=… dbname=…"},
+        {c->database_admin_url[0] && !is_database_url(c->database_admin_url),
+         "DATABASE_ADMIN_URL must begin with postgresql:// or be of the form host=… dbname=…, or "
+         "be empty"},
         {strncmp(c->redis_url, "rediss://", 9) == 0,
          "REDIS_URL: rediss:// needs TLS, which parley's Redis library does not have; use redis:// "
          "on a network you trust, or unix://"},
@@ -255,46 +294,46 @@ static enum err cross_check(const struct config *c, char *why, size_t why_n)
         {c->statement_ms > c->request_ms,
          "PARLEY_STATEMENT_MS must not be above PARLEY_REQUEST_MS"},
     };
-    for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
-        if (rules[i].wrong) {
-            snprintf(why, why_n, "%s", rules[i].why);
-            return ERR_INVALID;
-        }
-    }
-    return ERR_NONE;
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+        if (rules[i].wrong)
+            add_fault(g, "%s", rules[i].why);
 }
 
-static enum err apply(struct config *c, const struct given *g, char *why, size_t why_n)
+static void apply(struct config *c, struct given *g)
 {
+    bool all = true;
     for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        char why[256];
         const struct setting *s = &settings[i];
         const char *value = g->value[i] ? g->value[i] : s->fallback;
-        if (!value) {
-            snprintf(why, why_n, "%s is not set: %s", s->name, s->help);
-            return ERR_INVALID;
-        }
-        enum err e = config_set(c, s, value, why, why_n);
-        if (e != ERR_NONE)
-            return e;
+        if (value && config_set(c, s, value, why, sizeof why) == ERR_NONE)
+            continue;
+        all = false;
+        if (value)
+            add_fault(g, "%s", why);
+        else
+            add_fault(g, "%s is not set: %s", s->name, s->help);
     }
-    return cross_check(c, why, why_n);
+    if (all)
+        cross_check(c, g);
 }
 
 enum err config_load(struct config *c, const char *file, char *why, size_t why_n)
 {
-    struct given g = {{NULL}};
+    struct given g = {.why = why, .why_n = why_n};
     *c = (struct config){.file = file};
-    snprintf(why, why_n, "out of memory");
-    enum err e = file ? read_file(c, &g, file, why, why_n) : ERR_NONE;
-    if (e == ERR_NONE)
-        e = read_environment(c, &g, why, why_n);
-    if (e == ERR_NONE)
-        e = apply(c, &g, why, why_n);
-    if (e != ERR_NONE)
-        config_free(c);
+    why[0] = '\0';
+    if (file)
+        read_file(c, &g, file);
+    if (g.err != ERR_NOMEM)
+        read_environment(c, &g);
+    if (g.err != ERR_NOMEM)
+        apply(c, &g);
     else
-        why[0] = '\0';
-    return e;
+        snprintf(why, why_n, "out of memory");
+    if (g.err != ERR_NONE)
+        config_free(c);
+    return g.err;
 }
 
 void config_free(struct config *c)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What must hold of server, role and schema before the first statement of anybody is run. */
+/* What must hold of server, login and schema before the first statement of anybody is run. */
 #include "db_internal.h"
 
 #include <errno.h>
@@ -14,7 +14,7 @@ enum { SERVER_VERSION_MIN = 140000 };
 /* The columns of the question below. */
 enum column {
     VERSION,
-    ROLE,
+    LOGIN,
     SUPER,
     BYPASS,
     OWNS,
@@ -26,20 +26,21 @@ enum column {
     ASYNC
 };
 
-/* Who may act as the owner of a table is not held by its row-level security (unless it is forced):
- * hence pg_has_role and not a comparison of names. */
+/* All of the login, whatever role it may have taken on: SET ROLE NONE would bring it back.
+ * What it can become by SET ROLE counts as what it is. */
 static const char question[] =
-    "SELECT current_setting('server_version_num'), u.rolname, u.rolsuper, u.rolbypassrls,"
-    " coalesce((SELECT pg_has_role(u.oid, c.relowner, 'USAGE') FROM pg_class c"
-    "   WHERE c.oid = to_regclass('sessions')), false),"
+    "SELECT current_setting('server_version_num'), u.rolname,"
+    " EXISTS (SELECT FROM pg_roles r WHERE r.rolsuper AND pg_has_role(u.oid, r.oid, 'MEMBER')),"
+    " EXISTS (SELECT FROM pg_roles r WHERE r.rolbypassrls AND pg_has_role(u.oid, r.oid, 'MEMBER')),"
+    " " DB_OWNS_TABLES ","
     " current_setting('max_connections')::int"
     "   - current_setting('superuser_reserved_connections')::int"
     "   - coalesce(nullif(current_setting('reserved_connections', true), '')::int, 0),"
-    " s.rolconnlimit, d.datconnlimit, to_regclass('parley_schema') IS NOT NULL,"
+    " u.rolconnlimit, d.datconnlimit, to_regclass('parley_schema') IS NOT NULL,"
     " current_setting('fsync') = 'off',"
     " current_setting('synchronous_commit') = 'off'"
-    " FROM pg_roles u, pg_roles s, pg_database d WHERE u.rolname = current_user"
-    " AND s.rolname = session_user AND d.datname = current_database()";
+    " FROM pg_roles u, pg_database d WHERE u.rolname = session_user"
+    " AND d.datname = current_database()";
 
 static int number(const PGresult *res, enum column column)
 {
@@ -51,13 +52,13 @@ static bool yes(const PGresult *res, enum column column)
     return PQgetvalue(res, 0, (int)column)[0] == 't';
 }
 
-static bool fit_server_and_role(const struct db *db, const PGresult *res, char *why, size_t why_n)
+static bool fit_server_and_login(const struct db *db, const PGresult *res, char *why, size_t why_n)
 {
-    const char *role = PQgetvalue(res, 0, ROLE);
+    const bool owns = yes(res, OWNS) && !db->set.owner_may_serve;
     const char *fault = db->set.owner      ? NULL
                         : yes(res, SUPER)  ? "is a superuser"
                         : yes(res, BYPASS) ? "has BYPASSRLS"
-                        : yes(res, OWNS)   ? "owns the tables"
+                        : owns             ? "owns the tables"
                                            : NULL;
     if (number(res, VERSION) < SERVER_VERSION_MIN) {
         snprintf(why, why_n, "PostgreSQL %d is too old: parley needs version %d or newer",
@@ -65,10 +66,11 @@ static bool fit_server_and_role(const struct db *db, const PGresult *res, char *
         return false;
     }
     if (fault) {
-        snprintf(why, why_n,
-                 "role \"%.63s\" %s, so row-level security does not hold it: set PARLEY_DB_ROLE to "
-                 "a role without such rights",
-                 role, fault);
+        snprintf(
+            why, why_n,
+            "login \"%.63s\" of DATABASE_URL %s, by itself or by SET ROLE, so row-level security "
+            "does not hold it: use a login that owns nothing",
+            PQgetvalue(res, 0, LOGIN), fault);
         return false;
     }
     if (yes(res, ASYNC)) {
@@ -113,6 +115,13 @@ static void warn_of_loss(struct db *db, const PGresult *res)
             "PostgreSQL runs with fsync off: what was acknowledged may be lost with the machine");
 }
 
+/* An installation with one login: likewise, but once a host. */
+static void warn_of_owner(struct db *db, const PGresult *res)
+{
+    if (yes(res, OWNS) && db->set.warn_of_owner && !atomic_exchange(&db->warned_of_owner, true))
+        log_say(LOG_WARN, "owner_serves", "%s", DB_OWNER_SERVES);
+}
+
 static bool fit_schema(struct db *db, int have, char *why, size_t why_n)
 {
     int need = db->set.schema_version;
@@ -152,11 +161,13 @@ enum db_open_result db_check_server(struct db *db, struct db_conn *c, struct dea
     PGresult *res = ask(c, question, deadline, stop_fd, &result, why, why_n);
     if (!res)
         return result;
-    bool fit = fit_server_and_role(db, res, why, why_n);
+    bool fit = fit_server_and_login(db, res, why, why_n);
     bool has_schema = yes(res, HAS_SCHEMA);
     if (fit)
         fit_size(db, res);
     warn_of_loss(db, res);
+    if (fit)
+        warn_of_owner(db, res);
     PQclear(res);
     if (!fit || db->set.schema_version == 0)
         return fit ? OPEN_OK : OPEN_WRONG;

@@ -72,25 +72,13 @@ static void ignore_notice(void *arg, const PGresult *res)
  * above what role, database or postgresql.conf say, now or later. */
 static const char durable_option[] = "-c synchronous_commit=on";
 
-/* The options parameter: what the URL has, then ours, then the role. Spaces and backslashes in a
- * value are escaped by a backslash. malloc'd. */
-static char *make_options(const char *of_url, const char *role)
+/* The options parameter: what the URL has, then ours. malloc'd. */
+static char *make_options(const char *of_url)
 {
-    size_t n = (of_url ? strlen(of_url) : 0) + sizeof(durable_option) + sizeof(session_options) +
-               2 * strlen(role) + 16;
+    size_t n = (of_url ? strlen(of_url) : 0) + sizeof(durable_option) + sizeof(session_options) + 2;
     char *out = malloc(n);
-    if (!out)
-        return NULL;
-    int used = snprintf(out, n, "%s %s %s", durable_option, of_url ? of_url : "", session_options);
-    if (!role[0])
-        return out;
-    char *at = out + used + snprintf(out + used, n - (size_t)used, " -c role=");
-    for (; *role; role++) {
-        if (*role == ' ' || *role == '\\')
-            *at++ = '\\';
-        *at++ = *role;
-    }
-    *at = '\0';
+    if (out)
+        snprintf(out, n, "%s %s %s", durable_option, of_url ? of_url : "", session_options);
     return out;
 }
 
@@ -108,7 +96,7 @@ static PGconn *start(const struct db_settings *settings, bool *wrong)
         if (strcmp(o->keyword, "options") == 0)
             of_url = o->val;
     if (parsed)
-        options = make_options(of_url, settings->role ? settings->role : "");
+        options = make_options(of_url);
     if (options) {
         const char *app = settings->app_name ? settings->app_name : "parley";
         /* The later keyword wins over what the URL says. */
@@ -126,18 +114,15 @@ static PGconn *start(const struct db_settings *settings, bool *wrong)
 static enum db_open_result refusal(PGconn *pg, char *why, size_t why_n)
 {
     static const char *const wrong[] = {"28", "3D", "22", "42"};
-    char state[6], line[160];
+    char state[6];
     const char *message = PQerrorMessage(pg);
     db_message_sqlstate(message, state);
-    db_message_line(message, line, sizeof(line));
-    /* A role of the options that is not there: the first start, most likely. */
-    bool no_role = strcmp(state, "22023") == 0 && strstr(line, "role");
-    snprintf(why, why_n, "%s%s", line, no_role ? ": run `parley migrate`" : "");
+    db_message_line(message, why, why_n);
     if (strcmp(state, "53300") == 0)
         return OPEN_FULL;
     if (strcmp(state, "57P01") == 0)
         return OPEN_ENDED;
-    /* 28: who we are; 3D: the database is not there; 22, 42: role or options are not accepted. */
+    /* 28: who we are; 3D: the database is not there; 22, 42: the options are not accepted. */
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
         if (strncmp(state, wrong[i], 2) == 0)
             return OPEN_WRONG;
@@ -173,8 +158,11 @@ static enum db_open_result open_once(struct db_conn *c, const struct db_settings
     c->pg = start(settings, &wrong);
     if (!c->pg) {
         /* libpq's own message would repeat the text, and with it the password. */
-        snprintf(why, why_n, "%s",
-                 wrong ? "DATABASE_URL is not a valid connection string" : "out of memory");
+        snprintf(why, why_n, "%s%s",
+                 !wrong               ? "out of memory"
+                 : settings->url_name ? settings->url_name
+                                      : "DATABASE_URL",
+                 wrong ? " is not a valid connection string" : "");
         return wrong ? OPEN_WRONG : OPEN_REFUSED;
     }
     /* Verbose, because a refused connection tells its SQLSTATE in no other way. */

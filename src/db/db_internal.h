@@ -194,7 +194,7 @@ struct db {
     pthread_t maintainer;
     int stop_fd;      /* eventfd: readable once db_close has begun */
     atomic_bool away; /* not up, and nothing has answered since; written under the lock */
-    atomic_bool warned_of_loss;
+    atomic_bool warned_of_loss, warned_of_owner;
     _Atomic int64_t clock_ahead_us; /* the server's clock, of the monotonic one; 0: not known */
     pthread_mutex_t lock;
 
@@ -262,8 +262,8 @@ extern const struct db_migration db_migration_table[];
 extern const size_t db_migration_count;
 
 /* db_migrate for a table of migrations that the caller gives. */
-MUSTCHECK enum err db_migrate_table(const char *url, const char *role,
+MUSTCHECK enum err db_migrate_table(const char *admin_url, const char *url,
                                     const struct db_migration *table, size_t n, int target,
-                                    void (*say)(void *arg, const char *line), void *arg);
+                                    db_migrate_say *say, void *arg);
 
 #endif

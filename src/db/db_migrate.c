@@ -14,10 +14,38 @@
 
 struct migration_run {
     PGconn *pg;
-    const char *role;
-    void (*say)(void *arg, const char *line);
+    db_migrate_say *say;
     void *arg;
 };
+
+/* What the role that serves may do, and no more: the one place for it, also for what a migration
+ * adds. What is not there (yet, or any more) is left out. */
+/* clang-format off */
+static const char grants[] =
+    "DO $$"
+    " DECLARE"
+    "   serves text := current_setting('parley.role');"
+    "   g record;"
+    " BEGIN"
+    "   FOR g IN SELECT * FROM (VALUES"
+    "     ('sessions', 'SELECT, INSERT, UPDATE, DELETE'),"
+    "     ('messages', 'SELECT, INSERT, UPDATE, DELETE'),"
+    "     ('idempotency_keys', 'SELECT, INSERT, UPDATE, DELETE'),"
+    "     ('tenant_sessions', 'SELECT, INSERT, UPDATE'),"
+    "     ('cache_state', 'SELECT, UPDATE'),"
+    "     ('api_keys', 'SELECT'),"
+    "     ('tenants', 'SELECT'),"
+    "     ('auth_state', 'SELECT'),"
+    "     ('parley_schema', 'SELECT'),"
+    "     ('session_generation', 'USAGE')) may (name, rights)"
+    "   WHERE to_regclass(name) IS NOT NULL LOOP"
+    "     EXECUTE format('GRANT %s ON %I TO %I', g.rights, g.name, serves);"
+    "   END LOOP;"
+    "   IF NOT has_schema_privilege(serves, current_schema(), 'USAGE') THEN"
+    "     EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), serves);"
+    "   END IF;"
+    " END $$";
+/* clang-format on */
 
 const struct db_migration *db_migrations(size_t *n)
 {
@@ -30,16 +58,32 @@ int db_schema_version(void)
     return db_migration_count > 0 ? db_migration_table[db_migration_count - 1].version : 0;
 }
 
+static void tell_all(const struct migration_run *m, bool fault, const char *fmt, va_list ap)
+    PRINTF_LIKE(3, 0);
+static void tell_all(const struct migration_run *m, bool fault, const char *fmt, va_list ap)
+{
+    char line[400];
+    vsnprintf(line, sizeof(line), fmt, ap);
+    line[strcspn(line, "\n")] = '\0';
+    m->say(m->arg, fault, line);
+}
+
 static void tell(const struct migration_run *m, const char *fmt, ...) PRINTF_LIKE(2, 3);
 static void tell(const struct migration_run *m, const char *fmt, ...)
 {
-    char line[400];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(line, sizeof(line), fmt, ap);
+    tell_all(m, false, fmt, ap);
     va_end(ap);
-    line[strcspn(line, "\n")] = '\0';
-    m->say(m->arg, line);
+}
+
+static void tell_fault(const struct migration_run *m, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void tell_fault(const struct migration_run *m, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    tell_all(m, true, fmt, ap);
+    va_end(ap);
 }
 
 /* Runs sql, with one text parameter unless it is NULL. A failure is told as "what: …". */
@@ -53,7 +97,7 @@ static PGresult *run(const struct migration_run *m, const char *what, const char
     if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK)
         return res;
     const char *said = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
-    tell(m, "%s: %s", what, said ? said : PQerrorMessage(m->pg));
+    tell_fault(m, "%s: %s", what, said ? said : PQerrorMessage(m->pg));
     PQclear(res);
     return NULL;
 }
@@ -82,26 +126,65 @@ static void ignore_notice(void *arg, const PGresult *res)
     (void)res;
 }
 
-static enum err connect_to(struct migration_run *m, const char *url)
+static enum err connect_to(struct migration_run *m, const char *admin_url, const char *url)
 {
-    PQconninfoOption *parsed = PQconninfoParse(url, NULL);
+    PQconninfoOption *parsed = PQconninfoParse(admin_url, NULL);
     if (!parsed) {
         /* libpq's message would repeat the text, and with it the password. */
-        tell(m, "DATABASE_URL is not a valid connection string");
+        tell_fault(m, "%s is not a valid connection string",
+                   strcmp(admin_url, url) == 0 ? "DATABASE_URL" : "DATABASE_ADMIN_URL");
         return ERR_INVALID;
     }
     PQconninfoFree(parsed);
     const char *const keys[] = {"dbname", "application_name", "client_encoding", NULL};
-    const char *const values[] = {url, "parley migrate", "UTF8", NULL};
+    const char *const values[] = {admin_url, "parley migrate", "UTF8", NULL};
     m->pg = PQconnectdbParams(keys, values, 1);
     if (PQstatus(m->pg) != CONNECTION_OK) {
-        tell(m, "cannot connect: %s", PQerrorMessage(m->pg));
+        tell_fault(m, "cannot connect: %s", PQerrorMessage(m->pg));
         return ERR_UNAVAILABLE;
     }
     PQsetNoticeReceiver(m->pg, ignore_notice, NULL);
-    if (!m->role[0])
-        m->role = PQuser(m->pg); /* the login role serves: scripts may still grant to it */
     return ERR_NONE;
+}
+
+/* The login that url means, as libpq finds it: in the text, a service, the environment, or the
+ * user that runs this. Port 0 is refused before any name is looked up or any server is asked.
+ * malloc'd; NULL: it means none. */
+static char *login_of(const char *url)
+{
+    const char *const keys[] = {"dbname", "port", NULL};
+    const char *const values[] = {url, "0", NULL};
+    PGconn *pg = PQconnectStartParams(keys, values, 1);
+    const char *user = pg ? PQuser(pg) : NULL;
+    char *login = user && user[0] ? strdup(user) : NULL;
+    PQfinish(pg);
+    return login;
+}
+
+/* Refuses a login that is not there, and makes it known to the scripts. */
+static enum err find_login(const struct migration_run *m, const char *url)
+{
+    static const char sql[] =
+        "SELECT format('login %1$I of DATABASE_URL %2$s; as an administrator, run: '"
+        " || '%3$s ROLE %1$I LOGIN PASSWORD ''…''', $1::text,"
+        " CASE WHEN r.rolname IS NULL THEN 'does not exist' ELSE 'may not log in' END,"
+        " CASE WHEN r.rolname IS NULL THEN 'CREATE' ELSE 'ALTER' END),"
+        " coalesce(r.rolcanlogin, false), set_config('parley.role', $1, false)"
+        " FROM (VALUES (1)) one LEFT JOIN pg_roles r ON r.rolname = $1";
+    char *login = login_of(url);
+    if (!login) {
+        tell_fault(m, "DATABASE_URL is not a valid connection string, or names no user");
+        return ERR_INVALID;
+    }
+    PGresult *res = run(m, "login", sql, login);
+    enum err e = !res ? ERR_UNAVAILABLE : ERR_NONE;
+    if (res && PQgetvalue(res, 0, 1)[0] != 't') {
+        tell_fault(m, "%s", PQgetvalue(res, 0, 0));
+        e = ERR_INVALID;
+    }
+    PQclear(res);
+    free(login);
+    return e;
 }
 
 /* One migration at a time in a database, however many hosts start at once. The lock belongs to the
@@ -119,56 +202,12 @@ static bool take_lock(const struct migration_run *m)
     return run_quiet(m, "lock", "SELECT pg_advisory_lock(123560530273657)", NULL);
 }
 
-/* Runs a statement with the role's quoted name between before and after. */
-static bool run_for_role(const struct migration_run *m, const char *what, const char *before,
-                         const char *after)
-{
-    char sql[512];
-    char *quoted = PQescapeIdentifier(m->pg, m->role, strlen(m->role));
-    if (!quoted)
-        return false;
-    int n = snprintf(sql, sizeof(sql), "%s%s%s", before, quoted, after);
-    PQfreemem(quoted);
-    return n < (int)sizeof(sql) && run_quiet(m, what, sql, NULL);
-}
-
-static bool make_role(const struct migration_run *m)
-{
-    static const char exists[] = "SELECT count(*) FROM pg_roles WHERE rolname = $1";
-    static const char member[] = "SELECT pg_has_role(current_user, $1::name, 'MEMBER')::int";
-    int there = run_number(m, "role", exists, m->role);
-    if (there == 0) {
-        /* Another database of this server may be migrated at the same moment, so that a failure
-         * counts only if the role is still absent after it. */
-        bool made = run_for_role(m, "create role", "CREATE ROLE ", " NOLOGIN");
-        there = made ? 1 : run_number(m, "role", exists, m->role);
-        if (there == 0)
-            tell(m,
-                 "role \"%s\" is absent and \"%s\" may not create it: have an administrator run "
-                 "CREATE ROLE \"%s\" NOLOGIN; GRANT \"%s\" TO \"%s\"",
-                 m->role, PQuser(m->pg), m->role, m->role, PQuser(m->pg));
-        else if (made)
-            tell(m, "role \"%s\" created", m->role);
-    }
-    if (there != 1)
-        return false;
-    if (run_number(m, "role", member, m->role) == 1)
-        return true;
-    if (run_for_role(m, "grant role", "GRANT ", " TO CURRENT_USER"))
-        return true;
-    tell(m, "\"%s\" is no member of role \"%s\": have an administrator run GRANT \"%s\" TO \"%s\"",
-         PQuser(m->pg), m->role, m->role, PQuser(m->pg));
-    return false;
-}
-
 static bool make_table(const struct migration_run *m)
 {
     static const char sql[] = "CREATE TABLE IF NOT EXISTS parley_schema ("
                               "version int PRIMARY KEY, "
                               "applied_at timestamptz NOT NULL DEFAULT now())";
-    if (!run_quiet(m, "parley_schema", sql, NULL))
-        return false;
-    return run_for_role(m, "parley_schema", "GRANT SELECT ON parley_schema TO ", "");
+    return run_quiet(m, "parley_schema", sql, NULL);
 }
 
 /* One migration and its row in parley_schema: both or neither. */
@@ -181,11 +220,10 @@ static bool apply(const struct migration_run *m, const struct db_migration *mig,
                 : "DELETE FROM parley_schema WHERE version = %d",
              mig->version);
     bool done = run_quiet(m, what, "BEGIN", NULL) &&
-                run_quiet(m, what, "SELECT set_config('parley.role', $1, true)", m->role) &&
                 run_quiet(m, what, up ? mig->up : mig->down, NULL) && run_quiet(m, what, row, NULL);
     /* A script with a COMMIT of its own would leave half of itself behind if it failed. */
     if (done && PQtransactionStatus(m->pg) != PQTRANS_INTRANS) {
-        tell(m, "%s: the script ended the transaction", what);
+        tell_fault(m, "%s: the script ended the transaction", what);
         return false;
     }
     done = done && run_quiet(m, what, "COMMIT", NULL);
@@ -205,11 +243,12 @@ static enum err move(const struct migration_run *m, const struct db_migration *t
     if (at < 0)
         return ERR_UNAVAILABLE;
     if (at > newest) {
-        tell(m, "schema is at version %d, this program knows %d: use a newer parley", at, newest);
+        tell_fault(m, "schema is at version %d, this program knows %d: use a newer parley", at,
+                   newest);
         return ERR_PRECONDITION;
     }
     if (target > newest) {
-        tell(m, "there is no migration %d: the newest is %d", target, newest);
+        tell_fault(m, "there is no migration %d: the newest is %d", target, newest);
         return ERR_INVALID;
     }
     if (target < 0)
@@ -227,21 +266,26 @@ static enum err move(const struct migration_run *m, const struct db_migration *t
     return ERR_NONE;
 }
 
-enum err db_migrate_table(const char *url, const char *role, const struct db_migration *table,
-                          size_t n, int target, void (*say)(void *arg, const char *line), void *arg)
+enum err db_migrate_table(const char *admin_url, const char *url, const struct db_migration *table,
+                          size_t n, int target, db_migrate_say *say, void *arg)
 {
-    struct migration_run m = {.role = role ? role : "", .say = say, .arg = arg};
-    enum err rc = connect_to(&m, url);
-    if (rc == ERR_NONE && !(take_lock(&m) && make_role(&m) && make_table(&m)))
+    struct migration_run m = {.say = say, .arg = arg};
+    enum err rc = connect_to(&m, admin_url, url);
+    if (rc == ERR_NONE)
+        rc = find_login(&m, url);
+    if (rc == ERR_NONE && !(take_lock(&m) && make_table(&m)))
         rc = ERR_INTERNAL;
     if (rc == ERR_NONE)
         rc = move(&m, table, n, target);
+    if (rc == ERR_NONE && !run_quiet(&m, "grants", grants, NULL))
+        rc = ERR_INTERNAL;
     PQfinish(m.pg);
     return rc;
 }
 
-enum err db_migrate(const char *url, const char *role, int target,
-                    void (*say)(void *arg, const char *line), void *arg)
+enum err db_migrate(const char *admin_url, const char *url, int target, db_migrate_say *say,
+                    void *arg)
 {
-    return db_migrate_table(url, role, db_migration_table, db_migration_count, target, say, arg);
+    return db_migrate_table(admin_url, url, db_migration_table, db_migration_count, target, say,
+                            arg);
 }

@@ -30,13 +30,19 @@ static bool check_directory(const char *path)
     return good;
 }
 
+const char *admin_url(const struct config *cfg)
+{
+    return cfg->database_admin_url[0] ? cfg->database_admin_url : cfg->database_url;
+}
+
 struct db *check_open(const struct config *cfg, bool owner, struct deadline end, char *why,
                       size_t n)
 {
     const struct db_settings settings = {
-        .url = cfg->database_url,
-        .role = owner ? "" : cfg->db_role,
+        .url = owner ? admin_url(cfg) : cfg->database_url,
+        .url_name = owner && cfg->database_admin_url[0] ? "DATABASE_ADMIN_URL" : "DATABASE_URL",
         .owner = owner,
+        .owner_may_serve = !cfg->database_admin_url[0],
         .app_name = owner ? "parley key" : "parley check",
         .pool_min = 1,
         .pool_max = 1,
@@ -67,10 +73,12 @@ static bool ask_server(const struct config *cfg, struct db *db, struct request_c
 {
     static const struct db_stmt about = {
         "check_server", "SELECT current_setting('server_version') AS version,"
-                        " current_user::text AS role,"
+                        " session_user::text AS login,"
                         " current_setting('max_connections')::int AS max_connections,"
                         " current_setting('fsync') = 'on' AS fsync,"
-                        " current_setting('synchronous_commit') AS synchronous_commit"};
+                        " current_setting('synchronous_commit') AS synchronous_commit,"
+                        " " DB_OWNS_TABLES " AS owns"
+                        " FROM pg_roles u WHERE u.rolname = session_user"};
     struct db_rows rows;
     if (db_query(db, ctx, DB_READ, &about, NULL, 0, &rows, NULL) != ERR_NONE || rows.count != 1) {
         snprintf(said, n, "PostgreSQL: %s",
@@ -78,18 +86,21 @@ static bool ask_server(const struct config *cfg, struct db *db, struct request_c
         return false;
     }
     struct sv version = db_get_text(&rows, 0, db_column(&rows, "version"));
-    struct sv role = db_get_text(&rows, 0, db_column(&rows, "role"));
+    struct sv login = db_get_text(&rows, 0, db_column(&rows, "login"));
+    bool owns = db_get_bool(&rows, 0, db_column(&rows, "owns"));
     int64_t max = db_get_i64(&rows, 0, db_column(&rows, "max_connections"));
     struct sv commit = db_get_text(&rows, 0, db_column(&rows, "synchronous_commit"));
     bool synced = db_get_bool(&rows, 0, db_column(&rows, "fsync"));
     int64_t workers = (int64_t)supervisor_workers(cfg), sum = 2 * workers * cfg->pool_max;
     snprintf(said, n,
-             "PostgreSQL: ok, version %.*s, role %.*s, schema version %d\n"
+             "PostgreSQL: ok, version %.*s, login %.*s, schema version %d\n"
+             "%s"
              "PostgreSQL connections: %" PRId64 " workers x %" PRId64
              ", twice while they are replaced = %" PRId64 " of max_connections %" PRId64 "%s\n"
              "PostgreSQL durability: synchronous_commit %.*s, fsync %s",
-             SV_ARG(version), SV_ARG(role), db_schema_version(), workers, cfg->pool_max, sum, max,
-             sum < max ? "" : "; the pools will be made smaller", SV_ARG(commit),
+             SV_ARG(version), SV_ARG(login), db_schema_version(),
+             owns ? "PostgreSQL login: warning: " DB_OWNER_SERVES "\n" : "", workers, cfg->pool_max,
+             sum, max, sum < max ? "" : "; the pools will be made smaller", SV_ARG(commit),
              synced ? "on" : "off: what was acknowledged may be lost with the machine");
     return true;
 }
@@ -152,7 +163,7 @@ static bool check_redis(const struct config *cfg)
 
 int check_run(const struct config *cfg, const struct command_line *line)
 {
-    char said[640];
+    char said[1024];
     (void)line;
     printf("configuration: ok\n");
     descriptors_raise();

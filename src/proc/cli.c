@@ -108,11 +108,12 @@ static int parse(int argc, char **argv, struct options *o)
     return EXIT_GOOD;
 }
 
-static void say(void *arg, const char *line)
+static void say(void *arg, bool fault, const char *line)
 {
     (void)arg;
-    printf("parley: %s\n", line);
-    fflush(stdout);
+    FILE *out = fault ? stderr : stdout;
+    fprintf(out, "parley: %s\n", line);
+    fflush(out);
 }
 
 static int run_serve(const struct config *cfg, const struct command_line *line)
@@ -128,8 +129,8 @@ static int run_migrate(const struct config *cfg, const struct command_line *line
     int64_t target = -1; /* the newest */
     if (to && (!sv_to_i64(sv_from(to), &target) || target < 0 || target > db_schema_version()))
         return cli_wrong("--to must be a schema version that this program knows, and is ", to);
-    const enum err e = db_migrate(cfg->database_url, cfg->db_role, (int)target, say, NULL);
-    return e == ERR_NONE ? EXIT_GOOD : EXIT_FAULT;
+    const enum err e = db_migrate(admin_url(cfg), cfg->database_url, (int)target, say, NULL);
+    return e == ERR_NONE ? EXIT_GOOD : e == ERR_INVALID ? EXIT_MISCONFIGURED : EXIT_FAULT;
 }
 
 static int run_config(const struct config *cfg, const struct command_line *line)
@@ -141,10 +142,11 @@ static int run_config(const struct config *cfg, const struct command_line *line)
 
 static int run_configured(const struct options *o, const struct command *command)
 {
-    char why[512];
+    char why[4096];
     struct config cfg;
     if (config_load(&cfg, o->file, why, sizeof why) != ERR_NONE) {
-        fprintf(stderr, "parley: %s\n", why);
+        for (char *rest = why, *fault; (fault = strsep(&rest, "\n"));)
+            fprintf(stderr, "parley: %s\n", fault);
         return EXIT_MISCONFIGURED;
     }
     int status = EXIT_MISCONFIGURED;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * parley key, parley tenant: as the login of DATABASE_URL, which owns the tables. What is for a
+ * parley key, parley tenant: as the owner of the tables (DATABASE_ADMIN_URL). What is for a
  * program goes to stdout, words for people to stderr. When a command that changes something has
  * ended, that holds on every worker.
  */
@@ -46,7 +46,8 @@ static int desk_close(struct desk *d, enum err e)
         const char *cause = d->ctx.err.cause[0] ? d->ctx.err.cause : err_name(e);
         const char *more = "";
         if (strstr(cause, "postgres 42501"))
-            more = "; DATABASE_URL must name the login that owns the tables, as for parley migrate";
+            more = "; DATABASE_ADMIN_URL must name the login that owns the tables, as for parley "
+                   "migrate";
         else if (e == ERR_OUTCOME_UNKNOWN)
             more = "; whether it was done is not known";
         fprintf(stderr, "parley: %s%s\n", cause, more);

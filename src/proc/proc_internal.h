@@ -161,8 +161,10 @@ int cli_wrong(const char *what, const char *value);
 int check_run(const struct config *cfg, const struct command_line *line);
 /* PostgreSQL alone: what `parley check` prints of it goes to said. A check_fn. */
 bool check_db(const struct config *cfg, char *said, size_t n);
-/* One connection that is up, as the role that serves or as the login (owner). NULL: why says why,
- * in one line. */
+/* The URL that logs in as the owner of the tables. */
+const char *admin_url(const struct config *cfg);
+/* One connection that is up, as the login that serves or as the owner of the tables. NULL: why says
+ * why, in one line. */
 struct db *check_open(const struct config *cfg, bool owner, struct deadline end, char *why,
                       size_t n);
 

@@ -55,7 +55,8 @@ static void open_db(struct worker *w)
     const struct config *cfg = w->run->cfg;
     const struct db_settings settings = {
         .url = cfg->database_url,
-        .role = cfg->db_role,
+        .owner_may_serve = !cfg->database_admin_url[0],
+        .warn_of_owner = w->run->slot == 0,
         .app_name = "parley",
         .pool_min = (int)cfg->pool_min,
         .pool_max = (int)cfg->pool_max,

@@ -86,7 +86,7 @@ class CommitCut(FaultTest):
         os.mkdir(path)
         cls.proxy = Proxy(path, cls.stack.postgres.dir)
         cls.addClassCleanup(cls.proxy.close)
-        cls.stack.parley.configure({"DATABASE_URL": f"postgresql:///parley?host={path}&user=parley"})
+        cls.stack.parley.configure({"DATABASE_URL": f"postgresql:///parley?host={path}&user=parley_app"})
         cls.stack.parley.start()
         cls.stack.nginx.start()
         cls.stack.wait_ready()

@@ -306,9 +306,9 @@ class FullDisk(LedgerTest):
 
     def commands(self):
         """What changes something says that it cannot, and exits so."""
-        empty = self.stack.parley.env["DATABASE_URL"].replace("///parley", "///empty")
+        empty = self.stack.parley.env["DATABASE_ADMIN_URL"].replace("///parley", "///empty")
         for env, *command in (({}, "key", "create", "--tenant", "t"),
-                              ({"DATABASE_URL": empty}, "migrate")):
+                              ({"DATABASE_ADMIN_URL": empty}, "migrate")):
             done = self.stack.parley.run(*command, **env)
             last = (done.stdout + done.stderr).strip().splitlines()[-1]
             say(f"parley {command[0]}: exit {done.returncode}, {last}")

@@ -296,7 +296,8 @@ class TwoHosts(RedisDisturbed):
 
     def more_hosts(self):
         """The second one."""
-        other = Stack({**self.env, "DATABASE_URL": self.stack.parley.env["DATABASE_URL"]},
+        other = Stack({**self.env, **{name: self.stack.parley.env[name]
+                                      for name in ("DATABASE_URL", "DATABASE_ADMIN_URL")}},
                       servers=("parley", "nginx"))
         self.addCleanup(other.close)
         self.way = other.redis.socket   # of the other host to Redis

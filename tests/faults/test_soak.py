@@ -108,7 +108,7 @@ class Soak(FaultTest):
         pids = self.stack.worker_pids() + [self.stack.parley.pid]
         return (sum(self.counts.values()) / 2, {p: anonymous(p) for p in pids},
                 {p: descriptors(p) for p in pids},
-                int(self.stack.psql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'parley'")))
+                int(self.stack.psql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'parley_app'")))
 
     def tables(self):
         """(rows, dead rows, bytes) of each table that requests change."""

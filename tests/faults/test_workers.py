@@ -134,7 +134,7 @@ class Kills(LedgerTest):
         self.look_into_logs()
         self.judge()
         # Backends of the dead find out when they have answered; the maintenance opens its minimum.
-        ours = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'parley'"
+        ours = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'parley_app'"
         left = eventually(lambda: int(self.stack.psql(ours)) == metrics(self.client)[
             'parley_pool_connections{state="open"}'], 20)
         self.assertIsNotNone(left, f"{self.stack.psql(ours)} connections in PostgreSQL")

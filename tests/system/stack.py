@@ -287,7 +287,8 @@ class Parley(Server):
         super().__init__(stack, "parley", signal.SIGTERM)
         self.program = PARLEY
         self.env = {
-            "DATABASE_URL": f"postgresql:///parley?host={stack.dir}/pg&user=parley",
+            "DATABASE_URL": f"postgresql:///parley?host={stack.dir}/pg&user=parley_app",
+            "DATABASE_ADMIN_URL": f"postgresql:///parley?host={stack.dir}/pg&user=parley",
             "REDIS_URL": f"unix://{stack.dir}/redis.sock",
             "PARLEY_LISTEN": stack.dir + "/parley.sock",
             "PARLEY_ADMIN": stack.dir + "/admin.sock",
@@ -405,7 +406,7 @@ class Stack:
         os.chmod(self.dir, 0o711)
         self.clean_env = {name: value for name, value in os.environ.items()
                           if not name.startswith(("PARLEY_", "PG"))
-                          and name not in ("DATABASE_URL", "REDIS_URL")}
+                          and name not in ("DATABASE_URL", "DATABASE_ADMIN_URL", "REDIS_URL")}
         # pylint: disable=consider-using-with  # it outlives this object
         self.keeper = subprocess.Popen(["bash", "-c", KEEPER, "keeper", self.dir], text=True,
                                        stdin=subprocess.PIPE, start_new_session=True)
@@ -430,7 +431,8 @@ class Stack:
             if "postgres" in self.servers:
                 self.postgres.create(self.fsync)
                 self.postgres.start()
-                self.postgres.psql("CREATE ROLE parley LOGIN CREATEROLE", database="postgres")
+                # The owner of the tables, and the login that serves.
+                self.postgres.psql("CREATE ROLE parley LOGIN; CREATE ROLE parley_app LOGIN", database="postgres")
                 self.postgres.psql("CREATE DATABASE parley OWNER parley", database="postgres")
             if "redis" in self.servers:
                 self.redis.wait_ready()

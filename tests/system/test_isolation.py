@@ -136,11 +136,11 @@ class RowLevelSecurity(StackTest):
     TABLES = ("sessions", "messages", "idempotency_keys")
 
     def sql(self, statement, tenant):
-        """As parley's own role, with or without a tenant set."""
-        begin = "SET ROLE parley_app;"
+        """As parley's own login, with or without a tenant set."""
+        begin = ""
         if tenant is not None:
-            begin += f"SELECT set_config('parley.tenant', '{tenant}', false) \\g /dev/null\n"
-        return self.stack.psql(begin + statement)
+            begin = f"SELECT set_config('parley.tenant', '{tenant}', false) \\g /dev/null\n"
+        return self.stack.psql(begin + statement, user="parley_app")
 
     def test_rows_of_another_tenant_are_not_there(self):
         """Fails if a table's security is not enabled, or if its policy lets an unset tenant pass as
@@ -171,6 +171,16 @@ class RowLevelSecurity(StackTest):
             self.sql("INSERT INTO sessions (tenant, session_id, expires_at, expiry_hour, ttl_seconds)"
                      " VALUES ('default', 'forged', now(), 0, 1)", "other")
         self.assertEqual(self.client.get(answer.headers["Location"]).status, 200)
+
+    def test_parley_logs_in_as_what_owns_nothing(self):
+        """tests/service/db/test_migrate.c shows what that login cannot do. Fails if a worker takes
+        DATABASE_ADMIN_URL: tried."""
+        self.assertEqual(self.client.get("/v1/sessions/none").status, 404)
+        self.assertEqual(self.stack.psql("SELECT DISTINCT usename FROM pg_stat_activity"
+                                         " WHERE datname = 'parley' AND pid <> pg_backend_pid()"),
+                         "parley_app")
+        self.assertEqual(self.stack.psql("SELECT count(*) FROM pg_auth_members m JOIN pg_roles r"
+                                         " ON r.oid = m.member WHERE r.rolname = 'parley_app'"), "0")
 
     def test_the_role_that_serves_owns_nothing(self):
         owned = self.stack.psql("SELECT count(*) FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner"

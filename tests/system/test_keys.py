@@ -259,7 +259,7 @@ class Commands(KeysTest):
                          before)
 
     def test_what_cannot_be_done_is_one_line_and_1(self):
-        url = self.stack.parley.env["DATABASE_URL"]
+        url = self.stack.parley.env["DATABASE_ADMIN_URL"]
         self.stack.psql("CREATE ROLE reader LOGIN; GRANT parley_app TO reader")
         cases = [(("key", "revoke", "0" * 16), url, "there is no key"),
                  (("key", "list"), url.replace("/pg", "/nowhere"), "PostgreSQL"),
@@ -269,7 +269,7 @@ class Commands(KeysTest):
                  (("tenant", "list"), url.replace("/parley?", "/postgres?"), "parley migrate")]
         for command, database, words in cases:
             with self.subTest(command=command):
-                done = self.stack.parley.run(*command, DATABASE_URL=database)
+                done = self.stack.parley.run(*command, DATABASE_ADMIN_URL=database)
                 self.assertEqual((done.returncode, done.stdout), (1, ""), done)
                 self.assertRegex(done.stderr, rf"^parley: [^\n]*{words}[^\n]*\n$")
 

@@ -205,9 +205,9 @@ class Servers(LangGraph, StackTest):
             "CREATE FUNCTION slow(jsonb, jsonb) RETURNS boolean LANGUAGE sql AS"
             " $$ SELECT pg_sleep(20) IS NOT NULL $$;"
             " CREATE OPERATOR public.@> (LEFTARG = jsonb, RIGHTARG = jsonb, FUNCTION = slow);"
-            " ALTER ROLE parley SET search_path = public, pg_catalog")
+            " ALTER ROLE parley_app SET search_path = public, pg_catalog")
         self.addCleanup(self.stack.parley.restart, PARLEY_STATEMENT_MS="5000")
-        self.addCleanup(self.stack.psql, "ALTER ROLE parley RESET search_path;"
+        self.addCleanup(self.stack.psql, "ALTER ROLE parley_app RESET search_path;"
                         " DROP OPERATOR public.@> (jsonb, jsonb); DROP FUNCTION slow(jsonb, jsonb)")
         self.stack.parley.restart(PARLEY_STATEMENT_MS="300")
         for target in ("/threads/search", "/threads/count"):

@@ -185,6 +185,26 @@ class Commands(RunTest):
         self.assertIn(b"still here", raw_request(self.port, get))
         self.end(process)
 
+    def test_data_of_a_version_that_took_on_a_role(self):
+        """parley_app did not log in then, and parley could make roles; or there is no parley_app at
+        all. Fails if make run makes the login with the database only: tried."""
+        process = self.start()
+        self.wait_ready(process)
+        self.end(process)
+        data, = [p for d in (self.checkout + "/.run", *("/var/tmp/" + n for n in self.away()))
+                 for p in pathlib.Path(d).glob("pg")]
+        server = f"/usr/lib/postgresql/{(data / 'PG_VERSION').read_text().strip()}/bin/postgres"
+        as_owner = {"user": data.owner(), "group": data.group()} if IS_ROOT else {}
+        for sql in ("ALTER ROLE parley_app NOLOGIN; ALTER ROLE parley CREATEROLE; GRANT parley_app TO parley;",
+                    "DROP OWNED BY parley_app; DROP ROLE parley_app;"):
+            # One statement a line, and no server that somebody else could find.
+            done = subprocess.run([server, "--single", "-D", str(data), "parley"], input=sql.replace("; ", ";\n") + "\n", text=True,
+                                  capture_output=True, check=True, cwd="/", **as_owner)
+            self.assertNotIn("ERROR", done.stderr)
+            process = self.start()
+            self.wait_ready(process)
+            self.end(process)
+
     def test_a_key_that_does_not_open_is_replaced(self):
         process = self.start()
         self.wait_ready(process)

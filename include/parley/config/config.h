@@ -17,6 +17,7 @@
 struct config {
     const char *file; /* as given to config_load, borrowed */
     const char *database_url;
+    const char *database_admin_url; /* the owner of the tables; empty: database_url names it */
     const char *redis_url;
     const char *listen; /* PARLEY_LISTEN: path of the FastCGI socket */
     const char *admin;  /* PARLEY_ADMIN: path of the operations socket */
@@ -31,8 +32,7 @@ struct config {
     int64_t keys_stale;  /* seconds */
     /* Bounds; 0: none. */
     int64_t tenant_requests, tenant_sessions;
-    const char *db_role; /* PARLEY_DB_ROLE */
-    bool prepare;        /* PARLEY_PREPARE */
+    bool prepare; /* PARLEY_PREPARE */
     int64_t acquire_ms, statement_ms, request_ms, connect_ms, redis_ms;
     int64_t queue_ms; /* PARLEY_QUEUE_MS; 0: no request is refused for having waited */
     int64_t slow_ms;  /* PARLEY_SLOW_MS */
@@ -47,9 +47,10 @@ struct config {
     size_t n_owned;
 };
 
-/* Fills *c from file (NULL: none) and the environment. On a fault: ERR_INVALID and one line in why
- * that names the variable, what it holds and what it may hold; *c is then empty. Unknown PARLEY_…
- * variables are faults too: a misspelt name must not be silently ignored. */
+/* Fills *c from file (NULL: none) and the environment. On faults: ERR_INVALID and one line for each
+ * in why, without a newline at the end, that names the variable, what it holds and what it may
+ * hold; *c is then empty. Unknown PARLEY_… variables are faults too: a misspelt name must not be
+ * silently ignored; those that earlier versions had are named with what replaces them. */
 MUSTCHECK enum err config_load(struct config *c, const char *file, char *why, size_t why_n);
 void config_free(struct config *c);
 

@@ -30,7 +30,7 @@ struct db_tx;
 
 struct db_settings {
     const char *url;      /* libpq connection string or URI; borrowed for the life of the db */
-    const char *role;     /* taken on by each connection at its start; "" keeps the login role */
+    const char *url_name; /* the setting it is of, for messages; NULL: DATABASE_URL */
     const char *app_name; /* application_name */
     int pool_min, pool_max;
     int acquire_ms;   /* longest wait for a connection */
@@ -40,8 +40,25 @@ struct db_settings {
     int workers;            /* how many pools like this share the server; for the limit below */
     int schema_version;     /* what the program needs; 0: do not look */
     bool prepare;
-    bool owner; /* an operator's command: the role may own the tables, and nothing is logged */
+    bool owner; /* an operator's command: the login may own the tables, and nothing is logged */
+    bool owner_may_serve; /* there is one login for all: that it owns the tables is a warning */
+    bool warn_of_owner;   /* says so in the log: one worker for all */
 };
+
+/* SQL: whether the role u of pg_roles is, or can become, the owner of the tables, of their schema
+ * or of the database; false where there are no tables. By SET ROLE, hence MEMBER; before PostgreSQL
+ * 16 CREATEROLE is enough to become a member. */
+/* clang-format off */
+#define DB_OWNS_TABLES                                                                            \
+    "coalesce((SELECT pg_has_role(u.oid, c.relowner, 'MEMBER')"                                   \
+    " OR pg_has_role(u.oid, n.nspowner, 'MEMBER') OR pg_has_role(u.oid, d.datdba, 'MEMBER')"      \
+    " OR u.rolcreaterole AND current_setting('server_version_num')::int < 160000"                 \
+    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, pg_database d"               \
+    " WHERE c.oid = to_regclass('sessions') AND d.datname = current_database()), false)"
+/* clang-format on */
+#define DB_OWNER_SERVES                                                                        \
+    "the login of DATABASE_URL owns the tables, and can lift their row-level security: let a " \
+    "login that owns nothing serve, and give the owner's in DATABASE_ADMIN_URL"
 
 /* Makes the pool and begins to open pool_min connections in the background: succeeds also while
  * PostgreSQL is away. slot may be NULL. NULL when there is no memory or no thread. */

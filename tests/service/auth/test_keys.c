@@ -36,8 +36,7 @@ static bool begin(struct bench *b)
     memset(b, 0, sizeof(*b));
     if (!world_open(&b->w, false))
         return false;
-    const struct db_settings owner = {.url = b->w.url,
-                                      .role = "",
+    const struct db_settings owner = {.url = b->w.owner_url,
                                       .owner = true,
                                       .app_name = "test",
                                       .pool_max = 1,

@@ -55,14 +55,28 @@ static long exec(const char *url, const char *sql)
     return value;
 }
 
+char *fx_url_as(const char *login)
+{
+    /* What stands last wins. */
+    char *url = fx_admin_url();
+    size_t n = strlen(url);
+    snprintf(url + n, 2000 - n, " user='%s'", login);
+    return url;
+}
+
 char *fx_url(void)
+{
+    return fx_url_as(FX_ROLE);
+}
+
+char *fx_admin_url(void)
 {
     char *url = with_database("parley_db_test");
     long there = exec(test_url(), "SELECT count(*) FROM pg_database WHERE datname = "
                                   "'parley_db_test'");
     if (there == 0) {
         exec(test_url(), "CREATE DATABASE parley_db_test");
-        exec(url, "CREATE ROLE " FX_ROLE " NOLOGIN;"
+        exec(url, "CREATE ROLE " FX_ROLE " LOGIN;"
                   "CREATE TABLE items (id bigint PRIMARY KEY, name text CONSTRAINT items_name"
                   " UNIQUE, n int CHECK (n >= 0), at timestamptz);"
                   "CREATE TABLE \"odd \"\"name\"\"; x\" (\"select\" int, \"a b\"\"c\" text);"
@@ -78,7 +92,7 @@ char *fx_url(void)
 
 long fx_admin(const char *sql)
 {
-    char *url = fx_url();
+    char *url = fx_admin_url();
     long value = exec(url, sql);
     free(url);
     return value;
@@ -87,7 +101,6 @@ long fx_admin(const char *sql)
 struct db_settings fx_settings(char *url)
 {
     return (struct db_settings){.url = url,
-                                .role = FX_ROLE,
                                 .app_name = "db_test",
                                 .pool_min = 2,
                                 .pool_max = 20,

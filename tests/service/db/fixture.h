@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the database tests share: a database of their own with a serving role, and an administrator
- * beside the pool under test. The tests look into the room by its internal header.
+ * What the database tests share: a database of their own with a login that serves, and an
+ * administrator beside the pool under test. The tests look into the room by its internal header.
  */
 #ifndef PARLEY_TESTS_DB_FIXTURE_H
 #define PARLEY_TESTS_DB_FIXTURE_H
@@ -17,9 +17,12 @@ struct fx {
     struct metrics_slot *slot;
 };
 
-/* The URL of the tests' database, logged in as the superuser. Made at the first call. malloc'd. */
+/* The URL of the tests' database, logged in as FX_ROLE. Made at the first call. malloc'd. */
 char *fx_url(void);
-/* Settings of a usual pool (2 to 20, FX_ROLE); url is from fx_url and belongs to the caller. */
+/* The same, logged in as the superuser, or as another role. malloc'd. */
+char *fx_admin_url(void);
+char *fx_url_as(const char *login);
+/* Settings of a usual pool (2 to 20); url is from fx_url and belongs to the caller. */
 struct db_settings fx_settings(char *url);
 /* Opens a pool with these settings (NULL: the usual ones) and waits until it is up or known to be
  * wrong. */

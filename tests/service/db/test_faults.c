@@ -205,8 +205,9 @@ static void opens_and_closes_while_away(void)
     struct fx fx;
     fx_server("stop");
     /* fx_open would ask the server for its database. */
-    struct db_settings settings = {.url = getenv("TEST_DATABASE_URL"),
-                                   .role = FX_ROLE,
+    char url[2000];
+    snprintf(url, sizeof(url), "%s&user=" FX_ROLE, getenv("TEST_DATABASE_URL"));
+    struct db_settings settings = {.url = url,
                                    .app_name = "db_test",
                                    .pool_min = 2,
                                    .pool_max = 4,

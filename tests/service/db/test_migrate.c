@@ -23,12 +23,12 @@ struct heard {
     char text[4000];
 };
 
-static void hear(void *arg, const char *line)
+static void hear(void *arg, bool fault, const char *line)
 {
     struct heard *h = arg;
     pthread_mutex_lock(&h->lock);
     size_t n = strlen(h->text);
-    snprintf(h->text + n, sizeof(h->text) - n, "%s\n", line);
+    snprintf(h->text + n, sizeof(h->text) - n, "%s%s\n", fault ? "fault: " : "", line);
     pthread_mutex_unlock(&h->lock);
 }
 
@@ -41,7 +41,7 @@ static int count(const char *text, const char *what)
 }
 
 struct runner {
-    const char *url;
+    const char *admin_url, *url;
     struct heard *heard;
     enum err rc;
 };
@@ -49,7 +49,7 @@ struct runner {
 static void *migrate_two(void *arg)
 {
     struct runner *r = arg;
-    r->rc = db_migrate_table(r->url, "m role", table, 2, -1, hear, r->heard);
+    r->rc = db_migrate_table(r->admin_url, r->url, table, 2, -1, hear, r->heard);
     return NULL;
 }
 
@@ -61,11 +61,11 @@ static long tables(void)
 /* Fails if take_lock does nothing (one of the two runs into the other's table): tried. */
 static void up_down_up_two_at_once(void)
 {
-    char *url = fx_url();
-    fx_admin("DROP ROLE IF EXISTS \"m role\"");
+    char *admin = fx_admin_url(), *url = fx_url_as("m role");
+    fx_admin("CREATE ROLE \"m role\" LOGIN");
     for (int round = 0; round < 2; round++) {
         struct heard heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
-        struct runner r[2] = {{.url = url, .heard = &heard}, {.url = url, .heard = &heard}};
+        struct runner r[2] = {{admin, url, &heard, ERR_NONE}, {admin, url, &heard, ERR_NONE}};
         pthread_t t[2];
         for (int i = 0; i < 2; i++)
             CU_ASSERT_EQUAL(pthread_create(&t[i], NULL, migrate_two, &r[i]), 0);
@@ -80,13 +80,14 @@ static void up_down_up_two_at_once(void)
         CU_ASSERT_EQUAL(fx_admin("SELECT has_table_privilege('m role', 'm_one', 'SELECT')::int + "
                                  "has_table_privilege('m role', 'parley_schema', 'SELECT')::int"),
                         2);
-        CU_ASSERT_EQUAL(db_migrate_table(url, "m role", table, 2, 1, hear, &heard), ERR_NONE);
+        CU_ASSERT_EQUAL(db_migrate_table(admin, url, table, 2, 1, hear, &heard), ERR_NONE);
         CU_ASSERT_EQUAL(fx_admin("SELECT max(version) FROM parley_schema"), 1);
         CU_ASSERT_EQUAL(tables(), 2);
-        CU_ASSERT_EQUAL(db_migrate_table(url, "m role", table, 2, 0, hear, &heard), ERR_NONE);
+        CU_ASSERT_EQUAL(db_migrate_table(admin, url, table, 2, 0, hear, &heard), ERR_NONE);
         CU_ASSERT_EQUAL(tables(), 0);
     }
     fx_admin("DROP ROLE \"m role\"");
+    free(admin);
     free(url);
 }
 
@@ -99,51 +100,226 @@ static const struct db_migration row_fails[] = {
 static void failed_step_leaves_nothing(void)
 {
     struct heard heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
-    char *url = fx_url();
-    CU_ASSERT_EQUAL(db_migrate_table(url, FX_ROLE, table, 3, -1, hear, &heard), ERR_INTERNAL);
+    char *admin = fx_admin_url(), *url = fx_url();
+    CU_ASSERT_EQUAL(db_migrate_table(admin, url, table, 3, -1, hear, &heard), ERR_INTERNAL);
     CU_ASSERT_PTR_NOT_NULL(strstr(heard.text, "migration 3 bad up: division by zero"));
     CU_ASSERT_EQUAL(fx_admin("SELECT max(version) FROM parley_schema"), 2);
     CU_ASSERT_EQUAL(tables(), 3);
     /* A program that knows less than the schema keeps its hands off. */
-    CU_ASSERT_EQUAL(db_migrate_table(url, FX_ROLE, table, 1, 0, hear, &heard), ERR_PRECONDITION);
+    CU_ASSERT_EQUAL(db_migrate_table(admin, url, table, 1, 0, hear, &heard), ERR_PRECONDITION);
     CU_ASSERT_PTR_NOT_NULL(strstr(heard.text, "use a newer parley"));
-    CU_ASSERT_EQUAL(db_migrate_table(url, FX_ROLE, table, 2, 7, hear, &heard), ERR_INVALID);
+    CU_ASSERT_EQUAL(db_migrate_table(admin, url, table, 2, 7, hear, &heard), ERR_INVALID);
     CU_ASSERT_EQUAL(tables(), 3);
-    CU_ASSERT_EQUAL(db_migrate_table(url, FX_ROLE, table, 2, 0, hear, &heard), ERR_NONE);
+    CU_ASSERT_EQUAL(db_migrate_table(admin, url, table, 2, 0, hear, &heard), ERR_NONE);
     CU_ASSERT_EQUAL(tables(), 0);
-    CU_ASSERT_EQUAL(db_migrate_table(url, FX_ROLE, row_fails, 1, -1, hear, &heard), ERR_INTERNAL);
+    CU_ASSERT_EQUAL(db_migrate_table(admin, url, row_fails, 1, -1, hear, &heard), ERR_INTERNAL);
     CU_ASSERT_EQUAL(tables(), 1); /* parley_schema alone, and nothing in it */
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM parley_schema"), 0);
     fx_admin("DROP TABLE parley_schema");
+    free(admin);
     free(url);
 }
 
+/* Nothing is made where something is wrong. */
 static void says_what_is_wrong(void)
 {
+    static const char broken[] = "postgresql://u:secret@[x";
+    char *admin = fx_admin_url(), *absent = fx_url_as("m absent"),
+         *nologin = fx_url_as("m_nologin");
+    char *weak = fx_url_as("m_weak");
+    fx_admin("CREATE ROLE m_nologin; CREATE ROLE m_weak LOGIN");
+    const struct {
+        const char *admin_url, *url;
+        enum err rc;
+        const char *says;
+    } cases[] = {
+        {broken, weak, ERR_INVALID, "DATABASE_ADMIN_URL is not a valid connection string"},
+        {broken, broken, ERR_INVALID, "DATABASE_URL is not a valid connection string"},
+        {admin, broken, ERR_INVALID, "DATABASE_URL is not a valid connection string"},
+        {"host=/nowhere password=secret", weak, ERR_UNAVAILABLE, "cannot connect: "},
+        {admin, absent, ERR_INVALID,
+         "login \"m absent\" of DATABASE_URL does not exist; as an administrator, run: "
+         "CREATE ROLE \"m absent\" LOGIN PASSWORD '…'\n"},
+        {admin, nologin, ERR_INVALID,
+         "login m_nologin of DATABASE_URL may not log in; as an administrator, run: "
+         "ALTER ROLE m_nologin LOGIN PASSWORD '…'\n"},
+        {weak, weak, ERR_INTERNAL, "permission denied for schema public"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct heard heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
+        CU_ASSERT_EQUAL(
+            db_migrate_table(cases[i].admin_url, cases[i].url, table, 2, -1, hear, &heard),
+            cases[i].rc);
+        CU_ASSERT_PTR_NOT_NULL(strstr(heard.text, cases[i].says));
+        CU_ASSERT_EQUAL(strncmp(heard.text, "fault: ", 7), 0);
+        CU_ASSERT_EQUAL(count(heard.text, "\n"), 1);
+        CU_ASSERT_PTR_NULL(strstr(heard.text, "secret"));
+        CU_ASSERT_EQUAL(tables(), 0);
+    }
+    fx_admin("DROP ROLE m_nologin; DROP ROLE m_weak");
+    free(admin);
+    free(absent);
+    free(nologin);
+    free(weak);
+}
+
+/* A text without a user means what libpq says. */
+static void the_login_is_libpqs(void)
+{
+    static const struct {
+        const char *pguser, *url, *login;
+    } cases[] = {
+        {"m_env", "postgresql:///parley", "m_env"},
+        {"m_env", "postgresql://m_uri:secret@h.invalid,i.invalid:7777/parley", "m_uri"},
+        {"m_env", "postgresql:///parley?user=m_query&hostaddr=192.0.2.1&port=1,2", "m_query"},
+        {"m_env", "host=h.invalid user='m key' port=5433", "m key"},
+        {"m_env", "service=m_service", "m_of_service"},
+    };
+    char *admin = fx_admin_url(), file[300], says[80];
+    snprintf(file, sizeof(file), "%s/services", getenv("TEST_TMP"));
+    FILE *f = fopen(file, "we");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+    fputs("[m_service]\nuser=m_of_service\nhost=h.invalid\n", f);
+    fclose(f);
+    setenv("PGSERVICEFILE", file, 1);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct heard heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
+        setenv("PGUSER", cases[i].pguser, 1);
+        CU_ASSERT_EQUAL(db_migrate_table(admin, cases[i].url, table, 2, -1, hear, &heard),
+                        ERR_INVALID);
+        snprintf(says, sizeof(says),
+                 strchr(cases[i].login, ' ') ? "fault: login \"%s\" of " : "fault: login %s of ",
+                 cases[i].login);
+        CU_ASSERT_EQUAL(strncmp(heard.text, says, strlen(says)), 0);
+    }
+    unsetenv("PGUSER");
+    unsetenv("PGSERVICEFILE");
+    free(admin);
+}
+
+/* What differs between what two roles may do to all that there is. */
+static const char differences[] =
+    "SELECT count(*) FROM pg_class c, unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,"
+    "TRIGGER,USAGE}'::text[]) may WHERE relnamespace = 'public'::regnamespace"
+    " AND CASE WHEN relkind = 'S' THEN may IN ('USAGE', 'SELECT', 'UPDATE')"
+    "   AND has_sequence_privilege('m_first', c.oid, may)"
+    "     <> has_sequence_privilege('m_second', c.oid, may)"
+    " WHEN relkind IN ('r', 'p', 'v') AND may <> 'USAGE' THEN"
+    "   has_table_privilege('m_first', c.oid, may) <> has_table_privilege('m_second', c.oid, may)"
+    " ELSE false END";
+
+/* A login that serves from now on gets what the one before it got from the migrations, also where
+ * the schema is the newest, where schemas are closed, and with or without what a later migration
+ * takes away; never more. Fails if a table is missing in db_migrate.c's grants, or has another
+ * right there: tried for tenant_sessions. */
+static void another_login_may_serve(void)
+{
     struct heard heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
-    char *url = fx_url();
-    char login[2200];
-    CU_ASSERT_EQUAL(db_migrate_table("postgresql://u:secret@[x", "r", table, 2, -1, hear, &heard),
-                    ERR_INVALID);
-    CU_ASSERT_EQUAL(
-        db_migrate_table("host=/nowhere password=secret", "r", table, 2, -1, hear, &heard),
-        ERR_UNAVAILABLE);
-    CU_ASSERT_PTR_NOT_NULL(strstr(heard.text, "cannot connect"));
-    CU_ASSERT_PTR_NULL(strstr(heard.text, "secret"));
-    fx_admin("DROP ROLE IF EXISTS m_weak; CREATE ROLE m_weak LOGIN;"
-             "GRANT CREATE ON SCHEMA public TO m_weak");
-    snprintf(login, sizeof(login), "%s user='m_weak'", url);
-    CU_ASSERT_EQUAL(db_migrate_table(login, "m_absent", table, 2, -1, hear, &heard), ERR_INTERNAL);
-    CU_ASSERT_PTR_NOT_NULL(strstr(heard.text, "role \"m_absent\" is absent and \"m_weak\" may not "
-                                              "create it"));
-    CU_ASSERT_EQUAL(db_migrate_table(login, FX_ROLE, table, 2, -1, hear, &heard), ERR_INTERNAL);
-    CU_ASSERT_PTR_NOT_NULL(strstr(heard.text, "\"m_weak\" is no member of role"));
-    CU_ASSERT_EQUAL(tables(), 0);
-    /* Without a role of its own the login role serves. */
-    CU_ASSERT_EQUAL(db_migrate_table(login, "", table, 2, -1, hear, &heard), ERR_NONE);
-    CU_ASSERT_EQUAL(tables(), 3);
-    CU_ASSERT_EQUAL(db_migrate_table(login, "", table, 2, 0, hear, &heard), ERR_NONE);
-    fx_admin("DROP OWNED BY m_weak; DROP ROLE m_weak");
+    fx_admin("CREATE ROLE m_owner LOGIN; CREATE ROLE m_first LOGIN; CREATE ROLE m_second LOGIN;"
+             "ALTER DATABASE parley_db_test OWNER TO m_owner; CREATE ROLE m_third LOGIN;"
+             "REVOKE ALL ON SCHEMA public FROM PUBLIC");
+    char *owner = fx_url_as("m_owner"), *url[] = {fx_url_as("m_first"), fx_url_as("m_second")};
+    for (size_t i = 0; i < ARRAY_LEN(url); i++)
+        CU_ASSERT_EQUAL(db_migrate(owner, url[i], -1, hear, &heard), ERR_NONE);
+    CU_ASSERT_EQUAL(fx_admin(differences), 0);
+    CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM pg_class c WHERE relkind IN ('r', 'p')"
+                             " AND relowner = 'm_owner'::regrole"
+                             " AND NOT has_table_privilege('m_second', oid, 'SELECT')"),
+                    0);
+    CU_ASSERT_EQUAL(fx_admin("SELECT has_schema_privilege('m_second', 'public', 'USAGE')::int"
+                             " - has_schema_privilege('m_second', 'public', 'CREATE')::int"),
+                    1);
+    fx_admin("DROP TABLE IF EXISTS cache_state;"
+             "ALTER TABLE sessions ALTER generation DROP DEFAULT;"
+             "DROP SEQUENCE IF EXISTS session_generation");
+    free(url[1]);
+    url[1] = fx_url_as("m_third");
+    CU_ASSERT_EQUAL(db_migrate(owner, url[1], -1, hear, &heard), ERR_NONE);
+    CU_ASSERT_EQUAL(fx_admin("SELECT has_table_privilege('m_third', 'messages', 'DELETE')::int"),
+                    1);
+    /* To itself, where one login does all. */
+    CU_ASSERT_EQUAL(db_migrate(owner, owner, -1, hear, &heard), ERR_NONE);
+    fx_admin("DROP OWNED BY m_owner, m_first, m_second, m_third;"
+             "ALTER DATABASE parley_db_test OWNER TO postgres;"
+             "DROP ROLE m_owner, m_first, m_second, m_third;"
+             "GRANT USAGE ON SCHEMA public TO PUBLIC; GRANT CREATE ON SCHEMA public TO " FX_ROLE);
+    free(owner);
+    free(url[0]);
+    free(url[1]);
+}
+
+/* As a worker opens it. */
+static PGresult *try(char *url, const char *become, const char *what)
+{
+    struct db_settings settings = fx_settings(url);
+    struct db_conn c = {.pg = NULL};
+    char why[200];
+    CU_ASSERT_EQUAL(db_conn_open(&c, &settings, deadline_in_ms(5000), -1, why, sizeof(why)),
+                    OPEN_OK);
+    PQsetnonblocking(c.pg, 0);
+    PQclear(PQexec(c.pg, "SET parley.tenant = 'mine'"));
+    PQclear(PQexec(c.pg, become));
+    PGresult *res = PQexec(c.pg, what);
+    PQfinish(c.pg);
+    return res;
+}
+
+/* The second lock is hard: what serves cannot become the owner, see what is another tenant's, or
+ * change what keeps it from that. Fails if the owner logs in and takes on the role that serves by
+ * `options=-c role=…`, as parley did before: tried, with a url for m_owner of that kind. */
+static void what_serves_cannot_lift_the_lock(void)
+{
+    static const char *const becomes[] = {"RESET ROLE",
+                                          "SET ROLE NONE",
+                                          "SET ROLE m_owner",
+                                          "SET SESSION AUTHORIZATION m_owner",
+                                          "SET SESSION AUTHORIZATION DEFAULT",
+                                          "RESET SESSION AUTHORIZATION",
+                                          "SET row_security = off"};
+    static const char *const changes[] = {
+        "ALTER TABLE sessions DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE sessions NO FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE sessions ADD COLUMN m int",
+        "ALTER TABLE sessions OWNER TO m_serves",
+        "DROP POLICY tenant ON sessions",
+        "CREATE POLICY m ON sessions USING (true)",
+        "DROP TABLE messages",
+        "TRUNCATE sessions",
+        "CREATE TABLE m_one (a int)",
+        "CREATE SCHEMA m_schema",
+        "CREATE FUNCTION m_f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE ROLE m_more",
+        "ALTER ROLE m_serves BYPASSRLS",
+        "GRANT m_owner TO m_serves",
+        "INSERT INTO tenants VALUES ('m')",
+        "UPDATE auth_state SET version = 0",
+        "DELETE FROM api_keys"};
+    static const char look[] = "SELECT count(*) FROM sessions WHERE tenant <> 'mine'";
+    struct heard heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    fx_admin("CREATE ROLE m_owner LOGIN; CREATE ROLE m_serves LOGIN;"
+             "ALTER DATABASE parley_db_test OWNER TO m_owner");
+    char *owner = fx_url_as("m_owner"), *url = fx_url_as("m_serves");
+    CU_ASSERT_EQUAL(db_migrate(owner, url, -1, hear, &heard), ERR_NONE);
+    fx_admin("INSERT INTO sessions (tenant, session_id, expires_at, expiry_hour, ttl_seconds)"
+             " VALUES ('mine', 'a', now() + '1 day', 0, 1), ('other', 'b', now() + '1 day', 0, 1)");
+    for (size_t i = 0; i < ARRAY_LEN(becomes); i++) {
+        PGresult *res = try(url, becomes[i], look);
+        const bool seen = PQntuples(res) == 1 && strcmp(PQgetvalue(res, 0, 0), "0") != 0;
+        CU_ASSERT_FALSE(seen);
+        PQclear(res);
+        for (size_t k = 0; k < ARRAY_LEN(changes); k++) {
+            res = try(url, becomes[i], changes[k]);
+            if (PQresultStatus(res) != PGRES_FATAL_ERROR)
+                fprintf(stderr, "%s; %s: done\n", becomes[i], changes[k]);
+            CU_ASSERT_EQUAL(PQresultStatus(res), PGRES_FATAL_ERROR);
+            PQclear(res);
+        }
+    }
+    CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM sessions"), 2);
+    CU_ASSERT_EQUAL(db_migrate(owner, url, 0, hear, &heard), ERR_NONE);
+    fx_admin("ALTER DATABASE parley_db_test OWNER TO postgres;"
+             "DROP OWNED BY m_serves; DROP ROLE m_owner, m_serves");
+    free(owner);
     free(url);
 }
 
@@ -153,12 +329,11 @@ static void own_migrations(void)
     struct heard heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
     struct fx fx;
     struct db_status s;
-    char *url = fx_url();
+    char *admin = fx_admin_url(), *url = fx_url();
     static const int targets[] = {-1, 0, -1};
     for (size_t i = 0; i < ARRAY_LEN(targets); i++)
-        CU_ASSERT_EQUAL(db_migrate(url, FX_ROLE, targets[i], hear, &heard), ERR_NONE);
-    if (strstr(heard.text, ": ERROR"))
-        fprintf(stderr, "%s", heard.text);
+        CU_ASSERT_EQUAL(db_migrate(admin, url, targets[i], hear, &heard), ERR_NONE);
+    CU_ASSERT_PTR_NULL(strstr(heard.text, "fault: "));
     struct db_settings settings = fx_settings(url);
     settings.schema_version = db_schema_version();
     fx_open(&fx, &settings);
@@ -167,16 +342,20 @@ static void own_migrations(void)
     CU_ASSERT_EQUAL(s.schema_version, db_schema_version());
     fx_close(&fx);
     /* The role that made the tables may not serve. */
-    settings.role = "";
+    settings.url = admin;
     fx_open(&fx, &settings);
     db_status(fx.db, &s);
     CU_ASSERT_EQUAL(s.state, DB_MISCONFIGURED);
     fx_close(&fx);
-    CU_ASSERT_EQUAL(db_migrate(url, FX_ROLE, 0, hear, &heard), ERR_NONE);
+    CU_ASSERT_EQUAL(db_migrate(admin, url, 0, hear, &heard), ERR_NONE);
     CU_ASSERT_EQUAL(tables(), 0);
+    free(admin);
     free(url);
 }
 
 SUITE(db_migrate, "service db migrate", {"up, down, up, two at once", up_down_up_two_at_once},
       {"failed step leaves nothing", failed_step_leaves_nothing},
-      {"says what is wrong", says_what_is_wrong}, {"own migrations", own_migrations})
+      {"says what is wrong", says_what_is_wrong}, {"the login is libpq's", the_login_is_libpqs},
+      {"another login may serve", another_login_may_serve},
+      {"what serves cannot lift the lock", what_serves_cannot_lift_the_lock},
+      {"own migrations", own_migrations})

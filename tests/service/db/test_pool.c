@@ -379,37 +379,84 @@ static void expect_wrong(const struct db_settings *settings, const char *text)
     fx_close(&fx);
 }
 
-/* Fails if db_check_server is not called: tried. */
+static void expect_up(const struct db_settings *settings)
+{
+    struct fx fx;
+    fx_open(&fx, settings);
+    CU_ASSERT_EQUAL(status(&fx).state, DB_UP);
+    fx_close(&fx);
+}
+
+/* Fails if db_check_server is not called, or asks with USAGE for what a login may become: tried. */
 static void roles_that_escape_rls_are_refused(void)
 {
-    char *url = fx_url();
-    struct db_settings settings = fx_settings(url);
-    fx_admin("DROP ROLE IF EXISTS db_test_bypass; CREATE ROLE db_test_bypass BYPASSRLS;"
-             "DROP ROLE IF EXISTS db_test_owner; CREATE ROLE db_test_owner;"
-             "DROP ROLE IF EXISTS db_test_member; CREATE ROLE db_test_member IN ROLE db_test_owner;"
-             "CREATE TABLE sessions (a int); ALTER TABLE sessions OWNER TO db_test_owner");
-    settings.role = "";
-    expect_wrong(&settings, "is a superuser");
-    settings.role = "db_test_bypass";
-    expect_wrong(&settings, "has BYPASSRLS");
-    settings.role = "db_test_owner";
-    expect_wrong(&settings, "owns the tables");
-    settings.role = "db_test_member";
-    expect_wrong(&settings, "owns the tables");
-    settings.role = "no such\\role";
-    expect_wrong(&settings, "does not exist: run `parley migrate`");
-    settings.role = FX_ROLE;
+    static const struct {
+        const char *login, *setup, *wrong;
+        bool also_alone; /* refused also where there is one login for all */
+    } logins[] = {
+        {"postgres", "", "is a superuser", true},
+        {"db_test_bypass", "BYPASSRLS", "has BYPASSRLS", true},
+        {"db_test_owner", "", "owns the tables", false},
+        {"db_test_member", "NOINHERIT IN ROLE db_test_owner", "owns the tables", false},
+        {"db_test_super", "NOINHERIT IN ROLE postgres", "is a superuser", true},
+        {"db_test_lifts", "NOINHERIT IN ROLE db_test_bypass", "has BYPASSRLS", true},
+        {"db_test_schema", "", "owns the tables", false},
+        {"db_test_database", "", "owns the tables", false},
+        /* Whoever may make roles makes itself a member of the owner: before PostgreSQL 16. */
+        {"db_test_maker", "CREATEROLE", "owns the tables", false},
+        /* As parley logged in before: what SET ROLE NONE brings back is what counts. */
+        {"db_test_owner' options='-c role=" FX_ROLE, NULL, "owns the tables", false},
+        {"db_test_absent", NULL, "\"db_test_absent\" does not exist", true},
+    };
+    char *plain = fx_url(), sql[400];
+    struct db_settings settings = fx_settings(plain);
+    for (size_t i = 0; i < ARRAY_LEN(logins); i++) {
+        if (!logins[i].setup || i == 0)
+            continue;
+        snprintf(sql, sizeof(sql), "CREATE ROLE %s LOGIN %s", logins[i].login, logins[i].setup);
+        fx_admin(sql);
+    }
+    fx_admin("GRANT " FX_ROLE " TO db_test_owner; CREATE TABLE sessions (a int);"
+             "ALTER TABLE sessions OWNER TO db_test_owner;"
+             "ALTER SCHEMA public OWNER TO db_test_schema;"
+             "ALTER DATABASE parley_db_test OWNER TO db_test_database");
+    const bool by_createrole =
+        fx_admin("SELECT current_setting('server_version_num')::int") < 160000;
+    for (size_t i = 0; i < ARRAY_LEN(logins); i++) {
+        char *url = fx_url_as(logins[i].login);
+        settings.url = url;
+        settings.owner_may_serve = false;
+        if (by_createrole || strcmp(logins[i].login, "db_test_maker") != 0)
+            expect_wrong(&settings, logins[i].wrong);
+        settings.owner_may_serve = true;
+        if (logins[i].also_alone)
+            expect_wrong(&settings, logins[i].wrong);
+        else
+            expect_up(&settings);
+        free(url);
+    }
+    fx_admin("ALTER SCHEMA public OWNER TO pg_database_owner;"
+             "ALTER DATABASE parley_db_test OWNER TO postgres");
+    settings.url = plain;
+    settings.owner_may_serve = false;
     settings.schema_version = 3;
     expect_wrong(&settings, "schema is at version 0, this program needs 3: run `parley migrate`");
     fx_admin("CREATE TABLE parley_schema (version int); INSERT INTO parley_schema VALUES (4);"
              "GRANT SELECT ON parley_schema TO " FX_ROLE);
     expect_wrong(&settings, "needs 3: use a newer parley");
-    fx_admin("DROP TABLE parley_schema; DROP TABLE sessions; DROP ROLE db_test_member;"
-             "DROP ROLE db_test_owner; DROP ROLE db_test_bypass");
+    fx_admin("DROP TABLE parley_schema; DROP TABLE sessions");
+    for (size_t i = ARRAY_LEN(logins) - 1; i > 0; i--) {
+        if (!logins[i].setup)
+            continue;
+        snprintf(sql, sizeof(sql), "DROP ROLE %s", logins[i].login);
+        fx_admin(sql);
+    }
     settings.schema_version = 0;
     settings.url = "postgresql://u:secret@[broken";
     expect_wrong(&settings, "DATABASE_URL is not a valid connection string");
-    free(url);
+    settings.url_name = "DATABASE_ADMIN_URL";
+    expect_wrong(&settings, "DATABASE_ADMIN_URL is not a valid connection string");
+    free(plain);
 }
 
 /* Becomes right by itself when somebody puts it right. */
@@ -484,11 +531,8 @@ static void full_server_means_waiting(void)
     pthread_t thread;
     struct seeker s = {.fx = &fx};
     fx_admin("DROP ROLE IF EXISTS db_test_login; CREATE ROLE db_test_login LOGIN");
-    char *url = fx_url();
-    char login[2200];
-    snprintf(login, sizeof(login), "%s user='db_test_login'", url);
-    struct db_settings settings = fx_settings(login);
-    settings.role = "";
+    char *url = fx_url_as("db_test_login");
+    struct db_settings settings = fx_settings(url);
     settings.pool_min = 1;
     fx_open(&fx, &settings);
     fx_admin("ALTER ROLE db_test_login CONNECTION LIMIT 1");

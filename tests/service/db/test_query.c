@@ -36,7 +36,7 @@ static void tenant_is_seen_and_gone_after(void)
                                 "SELECT coalesce(current_setting('parley.tenant', true), ''), "
                                 "current_setting('statement_timeout'),"
                                 "current_setting('lock_timeout'), current_setting('TimeZone'),"
-                                "current_setting('plan_cache_mode'), current_user",
+                                "current_setting('plan_cache_mode'), session_user",
                                 deadline_in_ms(5000), -1);
     CU_ASSERT_STRING_EQUAL(PQgetvalue(res, 0, 0), "");
     CU_ASSERT_STRING_EQUAL(PQgetvalue(res, 0, 1), "0");

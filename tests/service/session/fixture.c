@@ -48,20 +48,30 @@ bool world_sql(const char *sql, char *out, size_t n)
     return run_sql(url, sql, out, n);
 }
 
-static void say(void *arg, const char *line)
+static void say(void *arg, bool fault, const char *line)
 {
     (void)arg;
-    (void)line;
+    if (fault)
+        fprintf(stderr, "migrate: %s\n", line);
 }
 
-/* Once a run: an owner that is no superuser, its database, the schema. */
+static bool make_role(const char *name)
+{
+    char exists[8], sql[URL_MAX];
+    const char *super = getenv("TEST_DATABASE_URL");
+    snprintf(sql, sizeof(sql), "SELECT 1 FROM pg_roles WHERE rolname = '%s'", name);
+    if (!run_sql(super, sql, exists, sizeof(exists)))
+        return false;
+    snprintf(sql, sizeof(sql), "CREATE ROLE %s LOGIN", name);
+    return exists[0] || run_sql(super, sql, NULL, 0);
+}
+
+/* Once a run: an owner that is no superuser, the login that serves, the database, the schema. */
 static bool make_database(const char *dbname)
 {
     char exists[8], sql[URL_MAX];
     const char *super = getenv("TEST_DATABASE_URL");
-    if (!run_sql(super, "SELECT 1 FROM pg_roles WHERE rolname = 'parley_owner'", exists,
-                 sizeof(exists)) ||
-        (!exists[0] && !run_sql(super, "CREATE ROLE parley_owner LOGIN CREATEROLE", NULL, 0)))
+    if (!make_role("parley_owner") || !make_role("parley_app"))
         return false;
     snprintf(sql, sizeof(sql), "SELECT 1 FROM pg_database WHERE datname = '%s'", dbname);
     if (!run_sql(super, sql, exists, sizeof(exists)))
@@ -69,9 +79,10 @@ static bool make_database(const char *dbname)
     snprintf(sql, sizeof(sql), "CREATE DATABASE %s OWNER parley_owner", dbname);
     if (!exists[0] && !run_sql(super, sql, NULL, 0))
         return false;
-    char url[URL_MAX];
-    url_for("parley_owner", dbname, url);
-    return db_migrate(url, "parley_app", -1, say, NULL) == ERR_NONE;
+    char owner[URL_MAX], serves[URL_MAX];
+    url_for("parley_owner", dbname, owner);
+    url_for("parley_app", dbname, serves);
+    return db_migrate(owner, serves, -1, say, NULL) == ERR_NONE;
 }
 
 bool world_open(struct world *w, bool redis)
@@ -100,9 +111,9 @@ bool world_open_in(struct world *w, const char *dbname, const char *redis_url)
     if (!made)
         return false;
     static const struct sessions_settings settings = {604800, 1 << 20, 8 << 20, 0, 5000};
-    url_for("parley_owner", dbname, w->url);
+    url_for("parley_app", dbname, w->url);
+    url_for("parley_owner", dbname, w->owner_url);
     struct db_settings db = {.url = w->url,
-                             .role = "parley_app",
                              .app_name = "test",
                              .pool_min = 2,
                              .pool_max = 20,

@@ -9,7 +9,8 @@
 #include "parley/session/session.h"
 
 struct world {
-    char url[512]; /* the pool borrows it */
+    char url[512];       /* of the login that serves; the pool borrows it */
+    char owner_url[512]; /* of the owner of the tables */
     struct db *db;
     struct cache *cache;
     struct sessions *sessions;

@@ -264,7 +264,7 @@ static void *killer_main(void *arg)
     _Atomic bool *stop = arg;
     while (!*stop) {
         world_sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-                  " WHERE datname = 'parley_sessions' AND usename = 'parley_owner'",
+                  " WHERE datname = 'parley_sessions' AND usename = 'parley_app'",
                   NULL, 0);
         cluster_sleep_ms(5);
     }

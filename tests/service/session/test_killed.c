@@ -21,7 +21,7 @@ static void sleep_ms(long ms)
 }
 
 static const char kill_all[] = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-                               " WHERE datname = 'parley_sessions' AND usename = 'parley_owner'";
+                               " WHERE datname = 'parley_sessions' AND usename = 'parley_app'";
 
 static enum err create_three(struct world *w, struct request_ctx *ctx, const char *id,
                              const struct session_guard *guard, struct session_receipt *r)
@@ -50,7 +50,7 @@ static void expect_whole(const char *id, bool *there)
 /* Waits until they are gone. */
 static const char kill_all_and_wait[] =
     "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity"
-    " WHERE datname = 'parley_sessions' AND usename = 'parley_owner'";
+    " WHERE datname = 'parley_sessions' AND usename = 'parley_app'";
 
 /* A connection that died in the pool makes no outcome unknown. Fails if the pool does not look
  * whether a connection is alive before it gives it out: tried. */

@@ -26,7 +26,6 @@ static bool begin(struct bench *b, int64_t looping)
 {
     static const int64_t threads = 24;
     static const struct db_settings nowhere = {.url = "host=/nonexistent dbname=none",
-                                               .role = "",
                                                .app_name = "test",
                                                .pool_max = 1,
                                                .acquire_ms = 10,

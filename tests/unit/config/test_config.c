@@ -36,7 +36,7 @@ static void defaults(void)
     CU_ASSERT_STRING_EQUAL(c.redis_url, "");
     CU_ASSERT_STRING_EQUAL(c.listen, "/run/parley/parley.sock");
     CU_ASSERT_STRING_EQUAL(c.admin, "/run/parley/admin.sock");
-    CU_ASSERT_STRING_EQUAL(c.db_role, "parley_app");
+    CU_ASSERT_STRING_EQUAL(c.database_admin_url, "");
     CU_ASSERT_TRUE(c.prepare);
     CU_ASSERT_FALSE(c.hosts_one);
     CU_ASSERT_TRUE(c.auth_keys);
@@ -78,7 +78,6 @@ static void good_values(void)
         {"PARLEY_AUTH", "keys"},
         {"PARLEY_KEYS_STALE", "0"},
         {"PARLEY_PREPARE", "off"},
-        {"PARLEY_DB_ROLE", ""},
         {"PARLEY_SWEEP", "0"},
         {"PARLEY_DRAIN", "0"},
         {"PARLEY_ACQUIRE_MS", "10000"},
@@ -87,6 +86,8 @@ static void good_values(void)
         {"REDIS_URL", ""},
         {"DATABASE_URL", "host=/tmp dbname=x"},
         {"DATABASE_URL", "postgres://h/d"},
+        {"DATABASE_ADMIN_URL", ""},
+        {"DATABASE_ADMIN_URL", "host=/tmp user=owner"},
         {"PARLEY_CONFIG", "/etc/parley.conf"},
         {"PARLOR", "not ours"},
         {"PARLEY", "not ours"},
@@ -148,7 +149,8 @@ static void bad_values(void)
         {"REDIS_URL", "localhost:6379"},
         {"DATABASE_URL", ""},
         {"DATABASE_URL", "mysql://h/d"},
-        {"PARLEY_DB_ROLE", "a\tb"},
+        {"DATABASE_ADMIN_URL", "mysql://u:secret@h/d"},
+        {"PARLEY_DB_ROLE", "parley_app"},
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct config c;
@@ -157,6 +159,7 @@ static void bad_values(void)
         CU_ASSERT_EQUAL(e, ERR_INVALID);
         CU_ASSERT_PTR_NOT_NULL(strstr(why, bad[i].name));
         CU_ASSERT_PTR_NULL(strchr(why, '\n'));
+        CU_ASSERT_PTR_NULL(strstr(why, "secret"));
         CU_ASSERT_PTR_NULL(c.database_url);
         if (e == ERR_NONE)
             config_free(&c);
@@ -175,6 +178,9 @@ static void what_a_fault_says(void)
         {{"PARLEY_THREAD", "5"},
          "PARLEY_THREAD: there is no such setting; did you mean PARLEY_THREADS?"},
         {{"PARLEY_SOMETHING_ELSE", "5"}, "PARLEY_SOMETHING_ELSE: there is no such setting"},
+        {{"PARLEY_DB_ROLE", ""},
+         "PARLEY_DB_ROLE was removed: let DATABASE_URL log in as the serving role, and "
+         "DATABASE_ADMIN_URL as the owner"},
     };
     struct config c;
     char why[256];
@@ -213,13 +219,13 @@ static void file_of_settings(void)
     char why[256];
     CU_ASSERT_EQUAL(load_text(&c,
                               "# parley\n\n  PARLEY_THREADS = 7  \r\nPARLEY_POOL_MAX=9\n"
-                              "REDIS_URL=redis://h/0?a=b\nPARLEY_DB_ROLE=",
+                              "REDIS_URL=redis://h/0?a=b\nDATABASE_ADMIN_URL=",
                               &(struct pair){"PARLEY_POOL_MAX", "11"}, why),
                     ERR_NONE);
     CU_ASSERT_EQUAL(c.threads, 7);
     CU_ASSERT_EQUAL(c.pool_max, 11); /* the environment wins */
     CU_ASSERT_STRING_EQUAL(c.redis_url, "redis://h/0?a=b");
-    CU_ASSERT_STRING_EQUAL(c.db_role, "");
+    CU_ASSERT_STRING_EQUAL(c.database_admin_url, "");
     config_free(&c);
     static const char *const bad[] = {"PARLEY_THREADS\n", "PARLEY_THREADZ=1\n", "PATH=/bin\n",
                                       "PARLEY_THREADS=1\nPARLEY_THREADS=1\n", "=1\n"};
@@ -238,6 +244,38 @@ static void file_of_settings(void)
     unlink(path);
 }
 
+/* Fails if the first fault ends the reading: tried. Without room for all, what there is room for.
+ */
+static void every_fault_has_a_line(void)
+{
+    static const char text[] = "PARLEY_THREADZ=1\nPARLEY_DB_ROLE=parley_app\nnonsense\n"
+                               "PARLEY_AUTH=on\nDATABASE_ADMIN_URL=mysql://u:secret@h/d\n";
+    static const char *const faults[] = {
+        " line 1: PARLEY_THREADZ: there is no such setting",
+        " line 2: PARLEY_DB_ROLE was removed: let DATABASE_URL ", " line 3: is not NAME=value",
+        "PARLEY_DB_ROLE was removed: ", "PARLEY_AUTH is \"on\"; it may be off or keys"};
+    struct config c;
+    char why[2048], path[] = "/tmp/parley-config-XXXXXX";
+    int fd = mkstemp(path);
+    CU_ASSERT_EQUAL(write(fd, text, sizeof text - 1), (ssize_t)sizeof text - 1);
+    close(fd);
+    set_environment(&(struct pair){"PARLEY_DB_ROLE", "parley_app"});
+    CU_ASSERT_EQUAL(config_load(&c, path, why, sizeof why), ERR_INVALID);
+    char *rest = why, *line;
+    size_t n = 0;
+    while ((line = strsep(&rest, "\n"))) {
+        CU_ASSERT_TRUE(n < ARRAY_LEN(faults) && strstr(line, faults[n]));
+        n++;
+    }
+    CU_ASSERT_EQUAL(n, ARRAY_LEN(faults));
+    for (size_t room = 1; room < 300; room++) {
+        memset(why, 'x', sizeof why);
+        CU_ASSERT_EQUAL(config_load(&c, path, why, room), ERR_INVALID);
+        CU_ASSERT_TRUE(strlen(why) < room && why[room] == 'x');
+    }
+    unlink(path);
+}
+
 SUITE(config, "config/config", {"defaults", defaults}, {"good values", good_values},
       {"bad values", bad_values}, {"what a fault says", what_a_fault_says},
-      {"a file of settings", file_of_settings})
+      {"a file of settings", file_of_settings}, {"every fault has a line", every_fault_has_a_line})

@@ -48,8 +48,8 @@ static char *printed(void (*print)(FILE *), const struct config *c)
 
 static void every_setting_is_documented(void)
 {
-    static const char *const names[] = {"DATABASE_URL", "REDIS_URL", "PARLEY_LISTEN",
-                                        "PARLEY_MAX_BODY", "PARLEY_SWEEP"};
+    static const char *const names[] = {"DATABASE_URL",  "DATABASE_ADMIN_URL", "REDIS_URL",
+                                        "PARLEY_LISTEN", "PARLEY_MAX_BODY",    "PARLEY_SWEEP"};
     char *help = printed(config_help, NULL), *table = printed(config_markdown, NULL);
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         CU_ASSERT_PTR_NOT_NULL(strstr(help, names[i]));
@@ -69,11 +69,13 @@ static void values_in_force(void)
     char why[256];
     clearenv();
     setenv("DATABASE_URL", "postgresql://u:secret@h/d", 1);
+    setenv("DATABASE_ADMIN_URL", "host=h user=o password=secret", 1);
     setenv("PARLEY_HOSTS", "one", 1);
     setenv("PARLEY_MEMORY", "2MiB", 1);
     CU_ASSERT_EQUAL(config_load(&c, NULL, why, sizeof why), ERR_NONE);
     char *text = printed(NULL, &c);
     CU_ASSERT_PTR_NOT_NULL(strstr(text, "DATABASE_URL=postgresql://u:***@h/d\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "DATABASE_ADMIN_URL=host=h user=o password=***\n"));
     CU_ASSERT_PTR_NOT_NULL(strstr(text, "\nPARLEY_HOSTS=one\n"));
     CU_ASSERT_PTR_NOT_NULL(strstr(text, "\nPARLEY_MEMORY=2097152\n"));
     CU_ASSERT_PTR_NOT_NULL(strstr(text, "\nPARLEY_PREPARE=on\n"));

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""Which login serves, which one owns the tables, and what parley says where they are wrong."""
+import unittest
+
+from harness import message
+from stack import StackTest
+
+
+class Logins(StackTest):
+    """Which login serves."""
+
+    def one_line(self, command, words, **env):
+        """The command is refused with 2 and one line."""
+        done = self.stack.parley.run(*command, **env)
+        self.assertEqual((done.returncode, done.stdout), (2, ""), done)
+        self.assertRegex(done.stderr, rf"^parley: [^\n]*{words}[^\n]*\n$")
+
+    def test_a_removed_setting_is_named(self):
+        for command in (("serve",), ("check",), ("migrate",), ("key", "list")):
+            with self.subTest(command=command):
+                self.one_line(command, "PARLEY_DB_ROLE was removed: let DATABASE_URL log in as the serving "
+                              "role, and DATABASE_ADMIN_URL as the owner", PARLEY_DB_ROLE="parley_app")
+        done = self.stack.parley.run("serve", PARLEY_DB_ROLE="x", PARLEY_THREADS="0", PARLEY_AUTH="on")
+        self.assertEqual((done.returncode, done.stdout), (2, ""), done)
+        self.assertRegex(done.stderr, r"^parley: PARLEY_DB_ROLE was removed.*\nparley: PARLEY_THREADS is.*\n"
+                         r"parley: PARLEY_AUTH is.*\n$")
+
+    def test_a_login_that_is_not_there(self):
+        """Nothing is made, and the line can be pasted."""
+        url = self.stack.parley.env["DATABASE_URL"].replace("parley_app", "absent")
+        self.one_line(("migrate",), "login absent of DATABASE_URL does not exist; as an administrator, "
+                      "run: CREATE ROLE absent LOGIN PASSWORD", DATABASE_URL=url)
+        self.assertEqual(self.stack.psql("SELECT count(*) FROM pg_roles WHERE rolname = 'absent'"), "0")
+
+    def test_the_owner(self):
+        """It may not serve, unless it is the only login: then that is said. Fails if db_check_server
+        refuses it always, or never: tried."""
+        owner = self.stack.parley.env["DATABASE_ADMIN_URL"]
+        done = self.stack.parley.run("check", DATABASE_URL=owner)
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn('login "parley" of DATABASE_URL owns the tables', done.stdout)
+        done = self.stack.parley.run("serve", DATABASE_URL=owner, PARLEY_LISTEN=self.stack.dir + "/l",
+                                     PARLEY_ADMIN=self.stack.dir + "/a")
+        self.assertEqual(done.returncode, 2, done)
+        self.assertIn("owns the tables", done.stderr)
+        done = self.stack.parley.run("check")
+        self.assertEqual(done.returncode, 0, done)
+        self.assertIn(", login parley_app, ", done.stdout)
+        self.assertNotIn("warning", done.stdout)
+        self.addCleanup(self.stack.parley.restart, **{
+            name: self.stack.parley.env[name] for name in ("DATABASE_URL", "DATABASE_ADMIN_URL")})
+        began = len(self.stack.parley.log())
+        self.stack.parley.restart(DATABASE_URL=owner, DATABASE_ADMIN_URL=None)
+        self.stack.wait_ready()
+        done = self.stack.parley.run("check")
+        self.assertEqual(done.returncode, 0, done)
+        self.assertRegex(done.stdout, r"(?m)^PostgreSQL login: warning: the login of DATABASE_URL owns ")
+        self.assertEqual(self.client.post("/v1/sessions", {"message": message("x")}).status, 201)
+        said = self.stack.parley.log()[began:]
+        self.assertEqual(said.count('"event":"owner_serves"'), 1, said)
+        self.assertEqual(self.stack.parley.run("migrate").returncode, 0)
+        self.stack.parley.make_key()
+
+
+if __name__ == "__main__":
+    unittest.main()
