@@ -261,9 +261,10 @@ class Ends(RunTest):
         with subprocess.Popen(["sleep", "100"], cwd=data) as visitor, subprocess.Popen(
                 ["psql", "-Xq", "-h", data, "-U", "postgres", "-c", "DO $$BEGIN LOOP END LOOP; END$$"],
                 stderr=subprocess.DEVNULL) as client:
-            wait_until(lambda: any(" DO" in words for _, words in processes_in(data)), 30, "the statement")
-            process.kill()
+            wait_until(lambda: any("] DO" in words for _, words in processes_in(data)), 30, "the statement")
+            # PostgreSQL first: the end of the script tells it to end its statements.
             signal_all([pid for pid, words in processes_in(data) if "/postgres -D" in words], signal.SIGKILL)
+            process.kill()
             process.wait()
             with open(data + "/postmaster.pid", "r+", encoding="ascii") as f:
                 lines = f.read().splitlines()[1:]
