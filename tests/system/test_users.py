@@ -389,8 +389,7 @@ class Large(StackTest):
             if not self.stack.postgres.running:
                 self.stack.postgres.start()
             self.stack.wait_ready()
-        failed = [json.loads(line) for line in self.stack.parley.log().splitlines()
-                  if '"export_failed"' in line]
+        failed = [e for e in self.stack.parley.entries() if e["event"] == "export_failed"]
         self.assertTrue(failed and failed[-1]["request_id"] and failed[-1]["cause"], failed)
 
     def stack_postgres_dies(self):
