@@ -78,7 +78,7 @@ run:
 	@tests/stack/install run
 	@echo "building $(BUILD)/parley"
 	@$(QUIET) $(BUILD)/parley
-	@exec tests/stack/run $(BUILD)/parley
+	@exec setpriv --pdeathsig TERM -- tests/stack/run $(BUILD)/parley
 
 test:
 	@tests/stack/install test

@@ -118,6 +118,8 @@ struct export
 {
     struct request_ctx ctx;
     struct api_service *api;
+    struct export *next; /* under way in this worker */
+    struct sv tenant;
     struct session_export x;
     bool ended, failed;
 };
@@ -197,11 +199,42 @@ static enum err next_piece(void *arg, struct buf *piece, bool *more)
     return rc;
 }
 
-/* Bound to the arena: however the request ends. */
+/* A client that reads slowly has a thread for as long as it likes: exports never have all of them,
+ * and those of one tenant no more than they leave free. So one tenant alone gets half of the slots,
+ * rounded up, and the last one is for a tenant that has none. */
+static enum err take_slot(struct request_ctx *ctx, struct export *e)
+{
+    struct api_service *api = e->api;
+    int all = 0, own = 0;
+    pthread_mutex_lock(&api->exports_lock);
+    for (const struct export *other = api->exports; other; other = other->next) {
+        all++;
+        own += sv_eq(other->tenant, e->tenant);
+    }
+    const bool taken = api->exports_max == 0 || own < api->exports_max - all;
+    if (taken) {
+        e->next = api->exports;
+        api->exports = e;
+    }
+    pthread_mutex_unlock(&api->exports_lock);
+    if (taken)
+        return ERR_NONE;
+    return ctx_fail(ctx, ERR_OVERLOAD, NULL, NULL,
+                    "As many exports%s are under way as there may be; try again.",
+                    own > 0 ? " of this tenant" : "");
+}
+
+/* Bound to the arena: however the request ends. Without a slot there is none to give back. */
 static void export_over(void *arg)
 {
     struct export *e = arg;
-    atomic_fetch_sub(&e->api->exports, 1);
+    pthread_mutex_lock(&e->api->exports_lock);
+    struct export **at = &e->api->exports;
+    while (*at && *at != e)
+        at = &(*at)->next;
+    if (*at)
+        *at = e->next;
+    pthread_mutex_unlock(&e->api->exports_lock);
 }
 
 enum err native_user_export(struct request_ctx *ctx, const struct http_call *call,
@@ -217,13 +250,13 @@ enum err native_user_export(struct request_ctx *ctx, const struct http_call *cal
     if (!e)
         return ctx_nomem(ctx);
     e->api = call->service;
+    e->tenant = ctx->tenant;
     e->x.user = user;
-    /* A client that reads slowly holds a thread for as long as it likes: never all of them. */
-    const int others = atomic_fetch_add(&e->api->exports, 1);
     if (arena_defer(ctx->arena, export_over, e) != ERR_NONE)
         return ctx_nomem(ctx);
-    if (e->api->exports_max > 0 && others >= e->api->exports_max)
-        return ctx_fail(ctx, ERR_OVERLOAD, NULL, NULL, "Other exports are under way; try again.");
+    rc = take_slot(ctx, e);
+    if (rc != ERR_NONE)
+        return rc;
     res->status = 200;
     res->content_type = "application/x-ndjson";
     rc = write_piece(ctx, e, &res->body);

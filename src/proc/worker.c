@@ -184,6 +184,7 @@ static enum err open_all(struct worker *w)
         .items_max = cfg->items_max,
         .retry_guard = cfg->retry_guard,
         .exports_max = (int)(cfg->threads + 3) / 4,
+        .exports_lock = PTHREAD_MUTEX_INITIALIZER,
     };
     return ERR_NONE;
 }

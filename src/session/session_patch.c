@@ -7,11 +7,9 @@
  */
 #include "session_internal.h"
 
-#include <string.h>
-
 #include "parley/json/doc.h"
+#include "parley/json/members.h"
 #include "parley/json/merge.h"
-#include "parley/json/read.h"
 #include "parley/json/write.h"
 
 enum err session_patch_member(const struct sessions *s, struct request_ctx *ctx, const char *name,
@@ -83,37 +81,25 @@ static enum err remember_state(struct request_ctx *ctx, const struct session *se
     return ERR_NONE;
 }
 
-struct remembered {
-    struct sv user_id, language;
-    int64_t ttl_seconds;
-    bool sliding;
-    const struct jnode *context, *metadata;
-};
+static enum err text_of(struct request_ctx *ctx, struct sv raw, struct sv *out)
+{
+    const struct jnode node = {.type = JT_STRING, .escaped = true, .raw = raw};
+    *out = SV_NONE;
+    return raw.p && raw.p[0] == '"' ? jdoc_string(ctx, &node, out) : ERR_NONE;
+}
 
+/* The limits of a request's JSON do not apply: several requests made the state, and an interface
+ * may have put their members one level deeper. */
 static enum err recall_state(struct request_ctx *ctx, struct sv state, struct session *out)
 {
-    static const struct jin_field fields[] = {
-        {"user_id", JIN_STRING, JIN_REQUIRED | JIN_NULLABLE, offsetof(struct remembered, user_id),
-         0, 0},
-        {"language", JIN_STRING, JIN_REQUIRED, offsetof(struct remembered, language), 0, 0},
-        {"ttl_seconds", JIN_I64, JIN_REQUIRED, offsetof(struct remembered, ttl_seconds), 0, 0},
-        {"sliding", JIN_BOOL, JIN_REQUIRED, offsetof(struct remembered, sliding), 0, 0},
-        {"context", JIN_OBJECT, JIN_REQUIRED, offsetof(struct remembered, context), 0, 0},
-        {"metadata", JIN_OBJECT, JIN_REQUIRED, offsetof(struct remembered, metadata), 0, 0}};
-    struct remembered r = {.user_id = SV_NONE};
-    struct jdoc doc;
-    if (!state.p || jdoc_parse(ctx, state, &doc) != ERR_NONE ||
-        jin_object(ctx, &doc, &doc.nodes[0], "", fields, ARRAY_LEN(fields), &r, NULL) != ERR_NONE) {
-        ctx_clear_error(ctx);
+    *out = (struct session){.context = jmember_get(state, "context"),
+                            .metadata = jmember_get(state, "metadata"),
+                            .sliding = sv_eq(jmember_get(state, "sliding"), SV("true"))};
+    if (!sv_to_i64(jmember_get(state, "ttl_seconds"), &out->ttl_seconds) || !out->context.p ||
+        !out->metadata.p)
         return ctx_fault(ctx, ERR_INTERNAL, "a stored answer cannot be read");
-    }
-    out->user_id = r.user_id;
-    out->language = r.language;
-    out->ttl_seconds = r.ttl_seconds;
-    out->sliding = r.sliding;
-    out->context = r.context->raw;
-    out->metadata = r.metadata->raw;
-    return ERR_NONE;
+    enum err e = text_of(ctx, jmember_get(state, "user_id"), &out->user_id);
+    return e == ERR_NONE ? text_of(ctx, jmember_get(state, "language"), &out->language) : e;
 }
 
 enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struct sv id,
@@ -190,12 +176,10 @@ enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id
     /* What it made of the session went with the session. */
     if (receipt->replayed && !state.p)
         return session_not_found(ctx);
-    if (receipt->replayed) {
-        memset(out, 0, sizeof(*out));
+    if (receipt->replayed)
         e = recall_state(ctx, state, out);
-        if (e != ERR_NONE)
-            return e;
-    }
+    if (e != ERR_NONE)
+        return e;
     out->session_id = id;
     out->generation = receipt->generation;
     out->version = receipt->version;

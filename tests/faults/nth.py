@@ -13,7 +13,7 @@ import unittest
 
 from fastcgi import Peer
 from faults import SEED
-from stack import PARLEY, ROOT, Stack, StackError, wait_until
+from stack import PARLEY, ROOT, RenewedTest, Stack, StackError, wait_until
 
 KINDS = ("malloc", "read", "write", "send", "recv", "poll", "accept", "socket", "epoll")
 LIBRARIES = ("parley", "libpq", "hiredis", "json-c", "libfcgi", "other")
@@ -111,7 +111,7 @@ class Sql:
         self.process.stdout.close()
 
 
-class SanitizedTest(unittest.TestCase):
+class SanitizedTest(RenewedTest):
     """A class with one parley under ASan and UBSan. At the end of a test the service leaves in order,
     LSan looks for what it lost, and the log must be free of what any of them has to say."""
     env = {}

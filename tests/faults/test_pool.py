@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A row that somebody keeps locked, and clients that all want it: what they hold, and what is left
 for others."""
-import json
 import time
 import unittest
 
@@ -57,9 +56,7 @@ class Pool(LedgerTest):
 
     def slowest(self, since, status):
         """Of the requests with this status, by parley's own measure."""
-        lines = (json.loads(line) for line in self.stack.parley.log()[since:].splitlines()
-                 if line.startswith("{"))
-        return max((e["total_us"] / 1e6 for e in lines
+        return max((e["total_us"] / 1e6 for e in self.stack.parley.entries(since)
                     if e["event"].startswith("request") and e["status"] == status), default=0)
 
     def test_exhausted_by_a_locked_row(self):

@@ -12,7 +12,7 @@ from datetime import datetime
 from faults import LedgerTest, amount
 from harness import Workers, at_once, eventually, say
 from noise import Noise
-from stack import wait_until
+from stack import wait_until, whole_lines
 
 REQUEST, BEYOND = 2.0, 0.5      # seconds; PARLEY_REQUEST_MS, and what the promise allows beyond it
 
@@ -101,24 +101,20 @@ class SilenceTest(LedgerTest):
 
     def parleys(self):
         """The lines of parley's log about requests."""
-        lines = (line for line in self.stack.parley.log().splitlines() if line.startswith("{"))
-        return [e for e in map(json.loads, lines) if e["event"] in ("request", "request_failed")]
+        return [e for e in self.stack.parley.entries() if e["event"] in ("request", "request_failed")]
 
     def nginxs(self):
         """How long nginx waited for each answer."""
-        with open(self.stack.dir + "/access.log", encoding="utf-8") as f:
-            lines = [json.loads(line) for line in f.read().splitlines()]
+        lines = map(json.loads, whole_lines(self.stack.dir + "/access.log").splitlines())
         return [sum(float(s) for s in line["upstream_seconds"].replace("-", "0").split(","))
                 for line in lines]
 
     def opened(self, event, since):
         """How long after since parley said so."""
-        for line in self.stack.parley.log().splitlines():
-            if line.startswith("{") and f'"{event}"' in line:
-                line = json.loads(line)
-                after = datetime.fromisoformat(line["ts"]).timestamp() - since
-                if line["event"] == event and after >= 0:
-                    return after
+        for entry in self.stack.parley.entries():
+            after = datetime.fromisoformat(entry["ts"]).timestamp() - since
+            if entry["event"] == event and after >= 0:
+                return after
         self.fail(f"no {event}")
 
     def read_all_good(self):

@@ -4,7 +4,6 @@
 nginx' keepalive_time and PARLEY_DRAIN are short here, so that many reloads fit into a test; their
 order (the former is below the latter) is that of the delivered configuration.
 """
-import json
 import os
 import signal
 
@@ -48,8 +47,7 @@ class ReloadTest(StackTest):
 
     def events(self, name):
         """The lines of parley's log with this event."""
-        lines = (line for line in self.stack.parley.log().splitlines() if line.startswith("{"))
-        return [e for e in map(json.loads, lines) if e["event"] == name]
+        return [e for e in self.stack.parley.entries() if e["event"] == name]
 
     def hang_up(self):
         """SIGHUP."""

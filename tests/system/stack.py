@@ -17,12 +17,14 @@ KEEP_LOGS=DIR copies the servers' logs there; PARLEY_BIN is the program to test.
 import atexit
 import glob
 import http.client
+import json
 import os
 import random
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -107,6 +109,17 @@ def signal_all(pids, number):
             os.kill(pid, number)
         except ProcessLookupError:
             pass
+
+
+def whole_lines(path):
+    """The text of a log; nothing of a line that is just being written. A write becomes readable a
+    page of the file at a time, so that a reader may meet half of what one call has written."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as f:
+            text = f.read()
+    except FileNotFoundError:
+        return ""
+    return text[:text.rfind("\n") + 1]
 
 
 class Server:
@@ -195,13 +208,13 @@ class Server:
         return self.start()
 
     def log(self, lines=None):
-        """The text of its log, or its last lines."""
-        try:
-            with open(self.log_path, encoding="utf-8", errors="replace") as f:
-                text = f.read()
-        except FileNotFoundError:
-            return ""
+        """The whole lines of its log, or the last ones."""
+        text = whole_lines(self.log_path)
         return text if lines is None else "\n".join(text.splitlines()[-lines:])
+
+    def entries(self, since=0):
+        """The lines of its log that are JSON objects, read; since: but for so many characters."""
+        return [json.loads(line) for line in self.log()[since:].splitlines() if line.startswith("{")]
 
 
 def _gone(pid):
@@ -401,6 +414,7 @@ class Stack:
 
     def __init__(self, env=None, nginx=None, servers=ALL, fsync=False, profile="delivered"):
         self.servers, self.fsync = servers, fsync
+        self.failed = False     # a test on it has: see RenewedTest
         # /var/tmp: PostgreSQL's own user must get there, and a socket's path must stay short.
         self.dir = tempfile.mkdtemp(prefix="parley-system-", dir="/var/tmp")
         os.chmod(self.dir, 0o711)
@@ -519,7 +533,35 @@ class Stack:
         self.close()
 
 
-class StackTest(unittest.TestCase):
+class RenewedTest(unittest.TestCase):
+    """A test on a stack that others of its class use before and after it. After one that failed the
+    next one has a new stack: what it meets may be in the middle of anything."""
+    stack = None
+
+    @classmethod
+    def renew(cls):
+        """The class once more from its beginning."""
+        cls.tearDownClass()
+        cls.doClassCleanups()
+        cls.setUpClass()
+
+    def run(self, result=None):
+        if self.stack and self.stack.failed:
+            try:
+                self.renew()
+            except Exception:  # pylint: disable=broad-exception-caught  # as in unittest's own
+                result.startTest(self)
+                result.addError(self, sys.exc_info())
+                result.stopTest(self)
+                return result
+        before = len(result.failures) + len(result.errors)
+        super().run(result)
+        if self.stack and len(result.failures) + len(result.errors) > before:
+            self.stack.failed = True
+        return result
+
+
+class StackTest(RenewedTest):
     """A test class with one stack for all its tests, and a client for each."""
     env = {}            # settings of parley
     stack_options = {}  # further arguments of Stack

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Idempotency keys through nginx: on every write, replayed, reused, at once, and not burnt by a
 request that failed."""
+import json
 import unittest
 
 from harness import ParleyTest, at_once, message, rows
@@ -50,6 +51,24 @@ class Keys(ParleyTest):
                     for name in ("ETag", "Location", "Content-Type"):
                         self.assertEqual(again.headers[name], first.headers[name], name)
                 self.assertEqual(rows(self.stack), before)
+
+    def test_a_replay_larger_than_a_request(self):
+        """What several requests made of a state may hold more values, and OpenAI's members are one
+        level deeper, than the JSON of one request may."""
+        many = self.make()
+        for name in "ab":
+            self.ok(self.client.patch(many, {"context": {name: [0] * 150000}}))
+        deep = self.ok(self.client.post("/v1/conversations"))["id"]
+        nested = json.loads("[" * 31 + "]" * 31)
+        for method, path, body in (
+                ("PATCH", many, {"context": {"c": 1}, "user_id": "\"\\é"}),
+                ("POST", "/v1/conversations/" + deep, {"metadata": {}, "x": nested})):
+            with self.subTest(path=path):
+                key = self.new_id("k")
+                first = self.send(method, path, body, key)
+                again = self.send(method, path, body, key)
+                self.assertEqual(first.status, 200, first)
+                self.assertEqual((again.status, again.body), (200, first.body))
 
     def test_a_replay_after_others_changed_it(self):
         """The answer is of then, but for the window, which is read again."""

@@ -152,8 +152,7 @@ class Deadline(OverloadTest):
         with Lock(self.stack, "locked"):
             answers = self.burst(8, LOCKED)
         self.assertEqual({status for status, _, _ in answers}, {503})
-        lines = [json.loads(x) for x in self.stack.parley.log().splitlines()]
-        late = [x for x in lines if x.get("queue_us", 0) >= 600000]
+        late = [x for x in self.stack.parley.entries() if x.get("queue_us", 0) >= 600000]
         self.assertTrue(late, "none has waited so long")
         self.assertEqual({(x["error"], x["pool_us"]) for x in late}, {("overload", 0)})
 

@@ -2,7 +2,7 @@
 """`make run`: two commands to a running service, and nothing left behind however it ends.
 
 Each of these, tried one at a time in tests/stack/run, makes a test here fail: children without
---pdeathsig, no end_leftovers, no trap on EXIT, none on SIGTERM and SIGHUP, a cluster made under its
+--pdeathsig, no end_leftovers, lock files of PostgreSQL kept, no trap on EXIT, none on SIGTERM and SIGHUP, a cluster made under its
 final name, a directory of another user taken.
 """
 import os
@@ -145,11 +145,14 @@ class RunTest(unittest.TestCase):
 class Commands(RunTest):
     """make run as a newcomer meets it."""
 
-    def test_curl_line_works_and_ctrl_c_ends_everything(self):
-        # What is built already need not be built once more.
+    def copy_build(self):
+        """What is built already need not be built once more."""
         if os.path.isdir(ROOT + "/build/gcc"):
             os.mkdir(self.checkout + "/build")
             subprocess.run(["cp", "-a", ROOT + "/build/gcc", self.checkout + "/build"], check=True)
+
+    def test_curl_line_works_and_ctrl_c_ends_everything(self):
+        self.copy_build()
         process = self.start("make", "run", f"PORT={self.port}")
         self.wait_ready(process)
         lines = [process.stdout.readline() for _ in range(3)]
@@ -164,6 +167,16 @@ class Commands(RunTest):
         done = subprocess.run(["bash", "-c", bare], capture_output=True, text=True, check=True)
         self.assertRegex(done.stdout, "^HTTP/1.1 401")
         self.end(process)
+
+    def test_make_is_killed(self):
+        self.copy_build()
+        process = self.start("make", "run", f"PORT={self.port}")
+        self.wait_ready(process)
+        process.kill()
+        process.wait()
+        again = self.start()
+        self.wait_ready(again)
+        self.assertEqual(self.end(again), 0)
 
     def test_data_stays_for_the_next_run(self):
         process = self.start()
@@ -245,12 +258,44 @@ class Ends(RunTest):
         self.end(process)
 
     def test_kill_9_and_the_next_start(self):
+        """Of the script alone, with one server's first process, with some processes, with all."""
         process = self.start()
         self.wait_ready(process)
-        process.kill()
-        process.wait()
-        again = self.start()
-        self.wait_ready(again)
+        for also in (None, "/postgres -D", " serve", "nginx: master", "redis-server", *3 * ("some",), ""):
+            with self.subTest(also=also):
+                others = [pid for pid, words in processes_in(self.base)
+                          if also == "some" and random.random() < 0.5 or also is not None and also in words]
+                process.kill()
+                signal_all(others, signal.SIGKILL)
+                process.wait()
+                process = self.start()
+                self.wait_ready(process)
+        self.assertEqual(self.end(process), 0)
+
+    def test_kill_9_and_what_does_not_end_by_itself(self):
+        """A statement that runs on without its server is ended; who only works in the directory is
+        not, nor is its number taken for a server's."""
+        process = self.start()
+        self.wait_ready(process)
+        data = self.checkout + "/.run/pg"
+        with subprocess.Popen(["sleep", "100"], cwd=data) as visitor, subprocess.Popen(
+                ["psql", "-Xq", "-h", data, "-U", "postgres", "-c", "DO $$BEGIN LOOP END LOOP; END$$"],
+                stderr=subprocess.DEVNULL) as client:
+            wait_until(lambda: any("] DO" in words for _, words in processes_in(data)), 30, "the statement")
+            # PostgreSQL first: the end of the script tells it to end its statements.
+            signal_all([pid for pid, words in processes_in(data) if "/postgres -D" in words], signal.SIGKILL)
+            process.kill()
+            process.wait()
+            with open(data + "/postmaster.pid", "r+", encoding="ascii") as f:
+                lines = f.read().splitlines()[1:]
+                f.seek(0)
+                f.write("\n".join([str(visitor.pid), *lines, ""]))
+                f.truncate()
+            again = self.start()
+            self.assertIn("ended postgres", self.wait_ready(again))
+            self.assertIsNone(visitor.poll())
+            visitor.kill()
+            client.wait()
         self.assertEqual(self.end(again), 0)
 
     def test_kill_9_in_the_middle_of_the_start(self):

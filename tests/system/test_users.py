@@ -257,17 +257,22 @@ class Erase(UserTest):
             self.assertEqual(self.client.request("OPTIONS", of("u", rest)).headers["Allow"], allowed)
 
 
+def ask(port, path, room=None, header=""):
+    """A connection on which the answer to a GET has begun, and its first bytes."""
+    s = socket.socket()
+    s.settimeout(60)
+    if room:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+    s.connect(("127.0.0.1", port))
+    s.sendall(f"GET {path} HTTP/1.1\r\nHost: t\r\n{header}\r\n".encode())
+    return s, s.recv(1000)
+
+
 def begin(port, path, room=None):
     """A connection on which the answer to a GET has begun with 200, and its first bytes. Another
     request may have had the place that exports have, just until now."""
     while True:
-        s = socket.socket()
-        s.settimeout(60)
-        if room:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
-        s.connect(("127.0.0.1", port))
-        s.sendall(f"GET {path} HTTP/1.1\r\nHost: t\r\n\r\n".encode())
-        first = s.recv(1000)
+        s, first = ask(port, path, room)
         if b" 503 " not in first[:20]:
             assert b" 200 " in first[:20], first
             return s, first
@@ -291,6 +296,65 @@ def receive(port, path, pause=0.0, on_bytes=None):
                 on_bytes(len(data))
             time.sleep(pause)
         return bytes(data), True
+
+
+class Slots(StackTest):
+    """Exports of several tenants in a worker that has four slots for them."""
+    env = {"PARLEY_WORKERS": "1", "PARLEY_THREADS": "16", "PARLEY_AUTH": "keys", "PARLEY_SWEEP": "0"}
+    tenants = ("a", "b", "c", "d")
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.headers = {}
+        client = cls.stack.client()
+        for tenant in cls.tenants:
+            key = cls.stack.parley.make_key(tenant)
+            cls.headers[tenant] = {"Authorization": f"Bearer {key}"}
+            client.put("/v1/sessions/large", {"user_id": "large"}, headers=cls.headers[tenant])
+            for _ in range(20):
+                answer = client.post(
+                    "/v1/sessions/large/messages", headers=cls.headers[tenant],
+                    body={"messages": [message("x" * 1000) for _ in range(1000)]})
+                assert answer.status == 201, answer
+        client.close()
+
+    def slow_readers(self, tenant, n):
+        """Those of n readers of a tenant, which do not read on, that are answered."""
+        got = []
+        for _ in range(n):
+            s, first = ask(self.stack.nginx.port, "/v1/users/large/export", 4096, "".join(
+                f"{name}: {value}\r\n" for name, value in self.headers[tenant].items()))
+            self.addCleanup(s.close)
+            if b" 200 " in first[:20]:
+                got.append(s)
+        return got
+
+    def is_answered(self, tenant, others="exports of this tenant"):
+        """Whether an export of a tenant is; what is not says whose others, and when to come again."""
+        answer = self.client.get("/v1/users/none/export", headers=self.headers[tenant])
+        if answer.status == 200:
+            return True
+        self.assertEqual((answer.status, answer.json["code"]), (503, "overload"), answer)
+        self.assertIn(f"{others} are under way", answer.json["detail"])
+        self.assertTrue(answer.headers["Retry-After"])
+        return False
+
+    def test_slow_readers_of_a_tenant_leave_slots_to_others(self):
+        """Fails if a tenant takes all slots, or half of them whoever else has some, or if who leaves
+        takes along those that came later: tried."""
+        held = {}
+        for tenant, wants, gets in (("a", 6, 2), ("b", 6, 1), ("c", 6, 1)):
+            self.assertIsNotNone(eventually(lambda t=tenant: self.is_answered(t), 5), tenant)
+            held[tenant] = self.slow_readers(tenant, wants)
+            self.assertEqual(len(held[tenant]), gets, tenant)
+            self.assertFalse(self.is_answered(tenant))
+        # All slots are taken, by all tenants that came in time.
+        self.assertFalse(self.is_answered("d", "exports"))
+        held["b"].pop().close()
+        self.assertIsNotNone(eventually(lambda: self.is_answered("d", "exports"), 5))
+        for tenant in "ac":
+            self.assertFalse(self.is_answered(tenant))
 
 
 class Large(StackTest):
@@ -389,8 +453,7 @@ class Large(StackTest):
             if not self.stack.postgres.running:
                 self.stack.postgres.start()
             self.stack.wait_ready()
-        failed = [json.loads(line) for line in self.stack.parley.log().splitlines()
-                  if '"export_failed"' in line]
+        failed = [e for e in self.stack.parley.entries() if e["event"] == "export_failed"]
         self.assertTrue(failed and failed[-1]["request_id"] and failed[-1]["cause"], failed)
 
     def stack_postgres_dies(self):

@@ -5,6 +5,7 @@
 #ifndef PARLEY_API_API_H
 #define PARLEY_API_API_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -60,7 +61,8 @@ struct api_service {
     int64_t items_max; /* of one request of OpenAI's clients */
     bool retry_guard;  /* appends that their clients repeat are guessed at */
     int exports_max;   /* exports at once in this worker; 0: any number */
-    atomic_int exports;
+    pthread_mutex_t exports_lock;
+    struct export *exports; /* those under way, a list; under the lock */
     /* For /status and /readyz alone. */
     int64_t started_at; /* of the service; wall clock, us */
     /* Gives each setting that holds no secret; NULL: none is shown. */
