@@ -20,7 +20,8 @@ $(BUILD)/tests/%.o: PKG_INC += $(subst -I,-isystem ,$(shell pkg-config --cflags-
 PKG_LIBS  = $(shell pkg-config --libs $(PKGS)) -lfcgi -lpthread
 TEST_LIBS = $(shell pkg-config --libs $(TEST_PKGS)) $(PKG_LIBS)
 WARN     := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
-            -Wvla -Wformat=2 -Wundef -Wcast-qual -Wwrite-strings -Wnull-dereference
+            -Wvla -Wformat=2 -Wundef -Wcast-qual -Wwrite-strings -Wnull-dereference \
+            -Wno-overlength-strings
 ifneq (,$(findstring gcc,$(CC)))
 WARN     += -Wduplicated-cond -Wlogical-op
 endif
@@ -37,7 +38,7 @@ LIB     := $(BUILD)/libparley.a
 OBJS    := $(SRCS:%.c=$(BUILD)/%.o) $(if $(filter db,$(ROOMS)),$(BUILD)/gen/migrations.o) \
            $(if $(filter api,$(ROOMS)),$(BUILD)/gen/docs.o)
 UNIT    := $(wildcard tests/unit/*.c) $(foreach r,$(ROOMS),$(sort $(wildcard tests/unit/$(r)/*.c)))
-SERVICE := tests/unit/main.c $(if $(filter cache,$(ROOMS)),tests/unit/cache/interleave.c) \
+SERVICE := tests/unit/main.c \
            $(foreach r,$(ROOMS),$(sort $(wildcard tests/service/$(r)/*.c))) $(wildcard tests/service/*.c)
 
 # Each fuzzer with replay.c is a program that runs its corpus; make fuzz has libFuzzer in its place.
@@ -47,7 +48,7 @@ REPLAY  := tests/fuzz/replay.c
 FUZZ_BY := $(filter-out tests/fuzz/fuzz_%.c tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)) \
            tests/unit/json/same.c
 
-CHECKS  := layers headers isolation single docs openapi plan plants format
+CHECKS  := layers headers isolation single stamps docs openapi plan plants format
 QUIET    = $(MAKE) --no-print-directory -s -j"$$(nproc)"
 
 .PHONY: all help run test unit service system fuzz fuzz-replay analysis check $(CHECKS:%=check-%) \
@@ -69,7 +70,7 @@ help:
 	@echo "make test-faults    servers killed, stopped and cut off under load; FAULTS=long, SEED=N, T=NAME"
 	@echo "make analysis       clang's analyser, cppcheck; tests under ThreadSanitizer and valgrind, FAULTS=long: all"
 	@echo "make test-plants    each planted bug of tests/plants, and the test that fails with it; T=NAME"
-	@echo "make bench          how fast it is here: table, JSON, SVG; SECONDS=3, ROUNDS=3, CONNECTIONS=1,4,16,64, OPS=get,append,…, OUT=DIR, COMPARE=FILE"
+	@echo "make bench          how fast it is here: table, JSON, SVG; SECONDS=3, ROUNDS=3, CONNECTIONS=1,4,16,64, OPS=get/one,…, OUT=DIR, COMPARE=FILE"
 	@echo "make bench-scale    whether it stays so: long sessions, 1,000,000 sessions, memory, overload; T='STEP…', SECONDS, ROUNDS"
 	@echo "make format         bring the C files into the form of .clang-format"
 	@echo "make clean          remove build/"

@@ -113,47 +113,124 @@ static unsigned count_none(void)
     return (unsigned)n;
 }
 
+/* A request from its arrival on; in its arena. */
+struct call {
+    struct request_ctx ctx;
+    const struct api_interface *interface;
+    size_t first; /* index of the interface's first route */
+    int64_t began;
+    bool late;
+    char made_id[UUID_LEN + 1];
+};
+
+/* Whose request it is, and until when. A failure is in ctx. */
+static void begin(struct api_service *api, struct arena *arena, struct http_request *req,
+                  struct call *c)
+{
+    struct request_ctx *ctx = &c->ctx;
+    c->began = clock_mono_us();
+    ctx_init(ctx, arena, deadline_in_ms(api->request_ms - req->queued_us / 1000), SV(""),
+             request_id(req, c->made_id));
+    ctx->before_wait = req->before_wait;
+    c->late = (api->queue_ms > 0 && req->queued_us > api->queue_ms * 1000) ||
+              deadline_passed(ctx->deadline);
+    /* Its client may be gone, and those behind it wait as long: work is for who is still there. */
+    if (c->late)
+        (void)ctx_fail(ctx, ERR_OVERLOAD, NULL, NULL,
+                       "The server is busy: the request waited too long, and nothing was done.");
+    c->interface = interface_of(req->target, &c->first);
+    if (!c->late && !c->interface->open)
+        authenticate(api, ctx, req);
+}
+
+/* ---- reading ahead ---- */
+
+/* Paths whose first segment behind them names a session, and whose GET reads it. */
+static const struct sv session_paths[] = {SV_INIT("/v1/sessions/"), SV_INIT("/v1/conversations/"),
+                                          SV_INIT("/threads/")};
+
+bool api_reads_session(struct sv target)
+{
+    for (size_t i = 0; i < ARRAY_LEN(session_paths); i++)
+        if (sv_starts_with(target, session_paths[i]))
+            return true;
+    return false;
+}
+
+/* The session that a target names, as it is written there; absent: it is to be decoded first. */
+static struct sv session_of(struct sv target)
+{
+    struct sv id = target;
+    size_t n = 0;
+    (void)sv_cut(&id, '/');
+    if (sv_starts_with(target, SV("/v1/")))
+        (void)sv_cut(&id, '/');
+    (void)sv_cut(&id, '/');
+    while (id.p && n < id.n && id.p[n] != '/' && id.p[n] != '?')
+        n++;
+    id.n = n;
+    return id.p && session_id_valid(id) ? id : SV_NONE;
+}
+
+bool api_gathers(void *service)
+{
+    const struct api_service *api = service;
+    return db_is_up(api->db) && sessions_read_ahead(api->sessions);
+}
+
+void api_read_ahead(void *service, struct arena *const *arenas, struct http_request *const *reqs,
+                    size_t n)
+{
+    struct api_service *api = service;
+    struct session_ahead *ahead[SESSION_AHEAD_MAX] = {NULL};
+    size_t asked = 0;
+    for (size_t i = 0; i < n && asked < SESSION_AHEAD_MAX; i++) {
+        struct call *c = arena_alloc(arenas[i], sizeof(*c));
+        if (!c)
+            continue;
+        reqs[i]->prepared = c;
+        begin(api, arenas[i], reqs[i], c);
+        struct sv id = session_of(reqs[i]->target);
+        if (c->ctx.err.err != ERR_NONE || !id.p || session_id_canonical(&c->ctx, &id) != ERR_NONE)
+            continue;
+        ahead[asked] = session_ahead_of(&c->ctx, id);
+        asked += ahead[asked] != NULL;
+    }
+    session_read_ahead(api->sessions, arenas[0], ahead, asked);
+    for (size_t i = 0; i < n; i++) {
+        const struct call *c = reqs[i]->prepared;
+        reqs[i]->ready = c && session_is_ahead(&c->ctx);
+    }
+}
+
+/* ---- the answer ---- */
+
 void api_answer(void *service, struct arena *arena, struct http_request *req,
                 struct http_response *res)
 {
     struct api_service *api = service;
-    const int64_t began = clock_mono_us();
-    struct request_ctx ctx;
-    char made[UUID_LEN + 1];
-    ctx_init(&ctx, arena, deadline_in_ms(api->request_ms - req->queued_us / 1000), SV(""),
-             request_id(req, made));
-    ctx.before_wait = req->before_wait;
+    struct call own, *c = req->prepared ? req->prepared : &own;
+    if (c == &own)
+        begin(api, arena, req, c);
+    struct request_ctx *ctx = &c->ctx;
     /* The id must outlive the response's headers, which are sent after this function returns. */
-    struct sv kept = arena_dup(arena, ctx.request_id);
-    if (kept.p)
-        ctx.request_id = kept;
-    else
-        ctx.request_id = SV("none");
-    const bool late = (api->queue_ms > 0 && req->queued_us > api->queue_ms * 1000) ||
-                      deadline_passed(ctx.deadline);
-    /* Its client may be gone, and those behind it wait as long: work is for who is still there. */
-    if (late)
-        (void)ctx_fail(&ctx, ERR_OVERLOAD, NULL, NULL,
-                       "The server is busy: the request waited too long, and nothing was done.");
-    size_t first;
-    const struct api_interface *interface = interface_of(req->target, &first);
-    const struct http_table *table = &interface->table;
-    if (!late && !interface->open)
-        authenticate(api, &ctx, req);
-    const size_t route = http_dispatch(&ctx, table, service, req, res);
+    struct sv kept = arena_dup(arena, ctx->request_id);
+    ctx->request_id = kept.p ? kept : SV("none");
+    const struct http_table *table = &c->interface->table;
+    const size_t route = http_dispatch(ctx, table, service, req, res);
     if (res->status == 401)
         http_response_header(res, "WWW-Authenticate", SV("Bearer realm=\"parley\""));
     const char *name = route < table->n ? table->routes[route].name : "none";
-    const int64_t took = clock_mono_us() - began;
+    const int64_t took = clock_mono_us() - c->began;
     if (api->slot) {
-        metrics_request(api->slot, route < table->n ? (unsigned)(first + route) : count_none(),
+        metrics_request(api->slot, route < table->n ? (unsigned)(c->first + route) : count_none(),
                         res->status, took);
         metrics_observe(&api->slot->queue, req->queued_us);
-        metrics_add(&api->slot->queue_refused, late);
+        metrics_add(&api->slot->queue_refused, c->late);
         if (res->status >= 400)
-            metrics_add(&api->slot->errors[ctx.err.err], 1);
+            metrics_add(&api->slot->errors[ctx->err.err], 1);
     }
     /* What was refused unread has a counter: a line each would be work for those that are gone. */
-    if (!late || api->slow_ms == 0)
-        log_request(api, &ctx, name, res->status, req->queued_us, took);
+    if (!c->late || api->slow_ms == 0)
+        log_request(api, ctx, name, res->status, req->queued_us, took);
 }

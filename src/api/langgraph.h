@@ -9,6 +9,8 @@
 
 #include "handler.h"
 
+#include "parley/base/uuid.h"
+
 /* langgraph_threads.c, langgraph_search.c, langgraph_state.c: the handlers, see http_handler. */
 enum err langgraph_thread_create(struct request_ctx *ctx, const struct http_call *call,
                                  struct http_response *res);
@@ -102,6 +104,8 @@ enum langgraph_field {
 void langgraph_write_thread(struct jout *j, const struct session *s, unsigned fields);
 void langgraph_write_state(struct jout *j, const struct session *s);
 /* The answer to an update: the checkpoint that it made. */
+/* The id of the state that a session is in. */
+void langgraph_checkpoint_id(int64_t generation, uint64_t mark, char out[UUID_LEN + 1]);
 void langgraph_write_updated(struct jout *j, const struct session_receipt *r);
 
 #endif

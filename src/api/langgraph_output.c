@@ -92,13 +92,19 @@ void langgraph_write_thread(struct jout *j, const struct session *s, unsigned fi
     jout_object_close(j);
 }
 
+/* The upper bits of the mark: as many as the UUID has room for, and as If-Match compares them. */
+void langgraph_checkpoint_id(int64_t generation, uint64_t mark, char out[UUID_LEN + 1])
+{
+    uuid_v8_pack((uint64_t)generation, mark >> 6, out);
+}
+
 /* The members of a checkpoint that is named; map: with that of its subgraphs, of which there are
  * none. */
-static void write_checkpoint(struct jout *j, struct sv thread_id, int64_t generation,
-                             int64_t version, bool map)
+static void write_checkpoint(struct jout *j, struct sv thread_id, int64_t generation, uint64_t mark,
+                             bool map)
 {
     char id[UUID_LEN + 1];
-    uuid_v8_pack((uint64_t)generation, (uint64_t)version, id);
+    langgraph_checkpoint_id(generation, mark, id);
     jout_object_open(j);
     jout_key(j, "thread_id");
     jout_sv(j, thread_id);
@@ -117,9 +123,9 @@ void langgraph_write_updated(struct jout *j, const struct session_receipt *r)
 {
     jout_object_open(j);
     jout_key(j, "checkpoint");
-    write_checkpoint(j, r->session_id, r->generation, r->version, true);
+    write_checkpoint(j, r->session_id, r->generation, r->mark, true);
     jout_key(j, "configurable");
-    write_checkpoint(j, r->session_id, r->generation, r->version, false);
+    write_checkpoint(j, r->session_id, r->generation, r->mark, false);
     jout_object_close(j);
 }
 
@@ -132,7 +138,7 @@ void langgraph_write_state(struct jout *j, const struct session *s)
     jout_key(j, "next");
     jout_raw(j, none);
     jout_key(j, "checkpoint");
-    write_checkpoint(j, s->session_id, s->generation, s->version, true);
+    write_checkpoint(j, s->session_id, s->generation, s->mark, true);
     jout_key(j, "metadata");
     jout_raw(j, s->metadata);
     jout_key(j, "created_at");

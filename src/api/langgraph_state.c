@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Handlers of /threads/{id}/state. The one checkpoint that a thread has is the state it is in: its
- * id is made of the session's generation and version, so an update that names it is a
- * compare-and-set.
+ * id is made of the session's generation and mark, so an update that names it is a compare-and-set.
  */
 #include "langgraph.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "parley/base/uuid.h"
@@ -13,9 +13,9 @@
 
 static bool is_current(struct sv checkpoint, const struct session *s)
 {
-    uint64_t generation, version;
-    return uuid_v8_unpack(checkpoint, &generation, &version) &&
-           generation == (uint64_t)s->generation && version == (uint64_t)s->version;
+    char id[UUID_LEN + 1];
+    langgraph_checkpoint_id(s->generation, s->mark, id);
+    return sv_eq(checkpoint, sv_from(id));
 }
 
 /* checkpoint: absent for whatever is current. */
@@ -39,7 +39,7 @@ static enum err answer_state(struct request_ctx *ctx, const struct http_call *ca
     api_begin(res, 200, &j);
     langgraph_write_state(&j, &s);
     return api_validator(ctx, res, s.degraded,
-                         http_etag_version(ctx->arena, s.generation, s.version));
+                         http_etag_version(ctx->arena, s.generation, s.version, s.mark));
 }
 
 enum err langgraph_state_get(struct request_ctx *ctx, const struct http_call *call,
@@ -70,14 +70,14 @@ enum err langgraph_state_find(struct request_ctx *ctx, const struct http_call *c
 static enum err expect(struct request_ctx *ctx, struct sv checkpoint, struct sv *tag,
                        struct session_guard *guard)
 {
-    uint64_t generation, version;
+    uint64_t generation, mark;
     if (!checkpoint.p)
         return ERR_NONE;
     if (guard->if_match)
         return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
                         "The checkpoint says what must match.");
-    *tag = uuid_v8_unpack(checkpoint, &generation, &version)
-               ? http_etag_version(ctx->arena, (int64_t)generation, (int64_t)version)
+    *tag = uuid_v8_unpack(checkpoint, &generation, &mark)
+               ? arena_printf(ctx->arena, "%" PRIu64 ".c%" PRIu64, generation, mark)
                : SV("none");
     guard->if_match = tag;
     guard->n_if_match = 1;
@@ -129,5 +129,6 @@ enum err langgraph_state_update(struct request_ctx *ctx, const struct http_call 
     struct jout j;
     api_begin(res, 200, &j);
     langgraph_write_updated(&j, &receipt);
-    return api_etag(ctx, res, http_etag_version(ctx->arena, receipt.generation, receipt.version));
+    return api_etag(
+        ctx, res, http_etag_version(ctx->arena, receipt.generation, receipt.version, receipt.mark));
 }

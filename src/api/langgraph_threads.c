@@ -30,7 +30,7 @@ static enum err answer_thread(struct request_ctx *ctx, struct http_response *res
     api_begin(res, 200, &j);
     langgraph_write_thread(&j, s, LANGGRAPH_ALL | (messages ? LANGGRAPH_MESSAGES : 0));
     return api_validator(ctx, res, s->degraded,
-                         http_etag_version(ctx->arena, s->generation, s->version));
+                         http_etag_version(ctx->arena, s->generation, s->version, s->mark));
 }
 
 enum err langgraph_thread_create(struct request_ctx *ctx, const struct http_call *call,

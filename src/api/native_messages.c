@@ -106,7 +106,8 @@ enum err native_messages_append(struct request_ctx *ctx, const struct http_call 
     struct jout j;
     api_begin(res, receipt.status, &j);
     write_receipt(&j, &append, single, &receipt);
-    return api_etag(ctx, res, http_etag_version(ctx->arena, receipt.generation, receipt.version));
+    return api_etag(
+        ctx, res, http_etag_version(ctx->arena, receipt.generation, receipt.version, receipt.mark));
 }
 
 static enum err page_query(struct request_ctx *ctx, const struct http_request *req,
@@ -174,7 +175,7 @@ enum err native_messages_page(struct request_ctx *ctx, const struct http_call *c
         e = session_page(api_sessions(call), ctx, id, user, &query, &page);
     if (e != ERR_NONE)
         return e;
-    struct sv tag = http_etag_version(ctx->arena, page.generation, page.version);
+    struct sv tag = http_etag_version(ctx->arena, page.generation, page.version, page.mark);
     e = api_validator(ctx, res, page.degraded, tag);
     if (e != ERR_NONE)
         return e;

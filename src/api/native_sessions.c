@@ -10,8 +10,9 @@ static enum err answer_session(struct request_ctx *ctx, struct http_response *re
     struct jout j;
     api_begin(res, status, &j);
     native_write_session(&j, session);
-    return api_validator(ctx, res, session->degraded,
-                         http_etag_version(ctx->arena, session->generation, session->version));
+    return api_validator(
+        ctx, res, session->degraded,
+        http_etag_version(ctx->arena, session->generation, session->version, session->mark));
 }
 
 /* Whoever names a user in the header acts for that user: what is made belongs to him. */
@@ -89,8 +90,10 @@ enum err native_session_put(struct request_ctx *ctx, const struct http_call *cal
 /* With ?messages=0 the answer is the state, and its tag does not change with appends. */
 static struct sv tag_of(struct request_ctx *ctx, const struct session *session, int64_t n)
 {
-    return n == 0 ? http_etag_state(ctx->arena, session->generation, session->state_version)
-                  : http_etag_version(ctx->arena, session->generation, session->version);
+    return n == 0 ? http_etag_state(ctx->arena, session->generation, session->state_version,
+                                    session->state_mark)
+                  : http_etag_version(ctx->arena, session->generation, session->version,
+                                      session->mark);
 }
 
 enum err native_session_get(struct request_ctx *ctx, const struct http_call *call,

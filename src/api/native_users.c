@@ -74,6 +74,19 @@ enum err native_user_sessions(struct request_ctx *ctx, const struct http_call *c
 
 /* ---- erase ---- */
 
+static void write_caches(struct jout *j, int64_t expire_by)
+{
+    jout_key(j, "caches");
+    if (expire_by == 0) {
+        jout_sv(j, SV("cleared"));
+        return;
+    }
+    jout_object_open(j);
+    jout_key(j, "expire_by");
+    jout_time(j, expire_by);
+    jout_object_close(j);
+}
+
 enum err native_user_delete(struct request_ctx *ctx, const struct http_call *call,
                             struct http_response *res)
 {
@@ -104,6 +117,7 @@ enum err native_user_delete(struct request_ctx *ctx, const struct http_call *cal
     jout_i64(&j, done.messages);
     jout_key(&j, "has_more");
     jout_bool(&j, done.has_more);
+    write_caches(&j, done.expire_by);
     jout_object_close(&j);
     return ERR_NONE;
 }

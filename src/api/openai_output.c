@@ -125,6 +125,7 @@ enum err openai_answer_conversation(struct request_ctx *ctx, struct http_respons
     if (kept.n > 0 && kept.p[0] == '{')
         jmembers_write(&j, kept, own);
     jout_object_close(&j);
-    return api_validator(ctx, res, s->degraded,
-                         http_etag_state(ctx->arena, s->generation, s->state_version));
+    return api_validator(
+        ctx, res, s->degraded,
+        http_etag_state(ctx->arena, s->generation, s->state_version, s->state_mark));
 }

@@ -51,11 +51,27 @@ void ops_look(const struct api_service *api, struct ops_health *out)
     if (api->cache)
         cache_status(api->cache, &out->cache);
     out->crash_looping = atomic_load(&api->host->crash_looping);
-    if (out->db.state != DB_UP)
-        out->status = "down";
-    else
-        out->status =
-            out->cache.redis == CACHE_DOWN || out->crash_looping > 0 ? "degraded" : "ready";
+    out->shortcut =
+        db_hosts_shortcut(api->hosts, out->shortcut_reason, sizeof(out->shortcut_reason));
+    /* Each service starts without it. */
+    const bool slow = out->shortcut == DB_HOSTS_OTHERS || out->shortcut == DB_HOSTS_SILENT;
+    const bool degraded = slow || out->cache.redis == CACHE_DOWN || out->crash_looping > 0;
+    out->status = out->db.state != DB_UP ? "down" : degraded ? "degraded" : "ready";
+}
+
+void ops_write_shortcut(struct jout *j, const char *member, const struct ops_health *h)
+{
+    jout_key(j, "shortcut");
+    jout_object_open(j);
+    jout_key(j, member);
+    jout_sv(j, h->shortcut == DB_HOSTS_MANY ? SV("not configured")
+               : h->shortcut == DB_HOSTS_ON ? SV("on")
+                                            : SV("off"));
+    if (h->shortcut_reason[0] && h->shortcut != DB_HOSTS_MANY) {
+        jout_key(j, "reason");
+        jout_sv(j, sv_from(h->shortcut_reason));
+    }
+    jout_object_close(j);
 }
 
 void ops_open_check(struct jout *j, const char *name, const char *state, const char *reason)
@@ -111,6 +127,8 @@ static enum err ops_readyz(struct request_ctx *ctx, const struct http_call *call
     ops_open_check(&j, "workers", h.crash_looping > 0 ? "crash_looping" : "up",
                    h.crash_looping > 0 && looping.p ? looping.p : "");
     jout_object_close(&j);
+    if (h.shortcut != DB_HOSTS_MANY)
+        ops_write_shortcut(&j, "status", &h);
     jout_object_close(&j);
     jout_object_close(&j);
     if (!ready)

@@ -10,13 +10,17 @@ struct ops_health {
     struct db_status db;
     struct cache_status cache;
     int64_t crash_looping; /* workers */
-    const char *status;    /* "ready", "degraded" or "down" */
+    enum db_hosts_shortcut shortcut;
+    char shortcut_reason[160]; /* "" when it is on */
+    const char *status;        /* "ready", "degraded" or "down" */
 };
 void ops_look(const struct api_service *api, struct ops_health *out);
 /* Opens an object named name with its status and, unless empty, the reason; the caller closes it.
  */
 void ops_open_check(struct jout *j, const char *name, const char *state, const char *reason);
 void ops_open_database(struct jout *j, const struct ops_health *h);
+/* The whole of it. */
+void ops_write_shortcut(struct jout *j, const char *member, const struct ops_health *h);
 void ops_open_redis(struct jout *j, const struct ops_health *h);
 
 /* status.c; see http_handler. */

@@ -39,6 +39,35 @@ static const char *worker_state(int state)
                                          : "starting";
 }
 
+/* Those that share the database, as far as there is room. */
+static void write_hosts(struct jout *j, const struct api_service *api)
+{
+    struct db_host seen[DB_HOSTS_SHOWN_MAX];
+    int64_t registered;
+    const size_t n = db_hosts_seen(api->hosts, seen, &registered);
+    put(j, "hosts_registered", registered);
+    jout_key(j, "hosts");
+    jout_array_open(j);
+    for (size_t i = 0; i < n; i++) {
+        const struct db_host *h = &seen[i];
+        jout_object_open(j);
+        jout_key(j, "id");
+        jout_sv(j, sv_from(h->id));
+        jout_key(j, "address");
+        jout_sv(j, sv_from(h->address));
+        jout_key(j, "version");
+        jout_sv(j, sv_from(h->version));
+        put(j, "workers", h->workers);
+        jout_key(j, "mode");
+        jout_sv(j, h->alone ? SV("one") : SV("many"));
+        put(j, "seen_seconds_ago", h->seen_ago_us > 0 ? h->seen_ago_us / 1000000 : 0);
+        jout_key(j, "self");
+        jout_bool(j, h->self);
+        jout_object_close(j);
+    }
+    jout_array_close(j);
+}
+
 /* Those that run now. */
 static void write_workers(struct jout *j, const struct api_service *api)
 {
@@ -201,6 +230,8 @@ enum err ops_status(struct request_ctx *ctx, const struct http_call *call,
     put(&j, "mismatches", (int64_t)h.cache.mismatches);
     jout_object_close(&j);
     write_memory(&j, &h.cache);
+    ops_write_shortcut(&j, "state", &h);
+    write_hosts(&j, api);
     write_workers(&j, api);
     write_totals(&j, api);
     jout_key(&j, "settings");

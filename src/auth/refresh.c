@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The thread that asks whether keys or bounds have changed, and loads all of them when they have.
+/* The thread that looks whether keys or bounds have changed, and loads all of them when they have.
  */
 #include "auth_internal.h"
 
@@ -7,17 +7,37 @@
 
 #include "parley/obs/log.h"
 
-enum { ASK_EVERY_MS = 200, ASK_MS = 1000, LOAD_MS = 5000 };
+enum { ASK_EVERY_MS = 200, ASK_MS = 1000, LOAD_MS = 5000, POLL_OLD_MS = 400 };
 
 static const struct db_stmt ask_version = {"auth_version", "SELECT version FROM auth_state"};
 
-static enum err is_current(struct auth *a, struct request_ctx *ctx, bool *current)
+/* What the host's last poll found, if it is young. One that was sent before the answer that vouches
+ * now may have seen less than that. */
+static bool was_polled(const struct auth *a, int64_t *version, int64_t *asked)
+{
+    const int64_t old = atomic_load(&a->vouched_until) - VOUCH_US;
+    int64_t sent;
+    if (!db_hosts_keys_version(a->set.hosts, version, &sent) || sent < old ||
+        sent < clock_boot_us() - POLL_OLD_MS * INT64_C(1000))
+        return false;
+    *asked = sent;
+    return true;
+}
+
+/* *asked: when the question was sent that the answer is to. */
+static enum err is_current(struct auth *a, struct request_ctx *ctx, bool *current, int64_t *asked)
 {
     struct db_rows rows;
-    enum err e = db_query(a->db, ctx, DB_READ, &ask_version, NULL, 0, &rows, NULL);
+    int64_t version = 0;
+    enum err e = ERR_NONE;
+    if (!was_polled(a, &version, asked)) {
+        *asked = clock_boot_us();
+        e = db_query(a->db, ctx, DB_READ, &ask_version, NULL, 0, &rows, NULL);
+        if (e == ERR_NONE && rows.count == 1)
+            version = db_get_i64(&rows, 0, 0);
+    }
     /* This thread alone changes what a->current is: it needs no lock to look at it. */
-    if (e == ERR_NONE)
-        *current = rows.count == 1 && db_get_i64(&rows, 0, 0) == a->current->version;
+    *current = e == ERR_NONE && version == a->current->version;
     return e;
 }
 
@@ -38,8 +58,8 @@ static enum err ask(struct auth *a, struct request_ctx *ctx)
 {
     bool current = false;
     struct snapshot *fresh;
-    int64_t asked = clock_boot_us();
-    enum err e = a->current ? is_current(a, ctx, &current) : ERR_NONE;
+    int64_t asked = 0;
+    enum err e = a->current ? is_current(a, ctx, &current, &asked) : ERR_NONE;
     if (e == ERR_NONE && !current) {
         asked = clock_boot_us();
         ctx->deadline = deadline_in_ms(LOAD_MS);

@@ -1,188 +1,188 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The chain. A read asks the tiers from the fastest to the slowest, and what one of them has is
- * offered to those in front of it. A fill, a fence and a settling go to all of them, since each
- * keeps its own account of who may store what. A writer fences the fastest first and settles the
- * slowest first: when the memory tier takes fills again, what they may come from has been told.
- */
-#include "memory_internal.h"
+/* What a request does with the caches: memory first, then Redis. */
+#include "parley/cache/cache.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { TIERS_MAX = 2, TELL_MS = 1000 };
+#include "cache_internal.h"
+#include "memory_internal.h"
+
+#include "parley/obs/log.h"
 
 struct cache {
-    struct cache_tier *tier[TIERS_MAX]; /* owned, fastest first */
-    size_t n;
+    struct memory_table *memory; /* borrowed; NULL: none */
+    struct cache_redis *redis;   /* owned; NULL: none */
+    pid_t self;
+    int64_t quarantine_us, value_ms;
+    size_t value_max;
     struct metrics_slot *slot; /* may be NULL */
-    /* Where no write is told to Redis: the record that is to know it, and whether it does. */
-    struct cache_authority authority;
-    atomic_bool told;
+    _Atomic uint64_t mismatches;
 };
-
-static bool open_memory(struct cache *c, const struct cache_settings *settings)
-{
-    if (!settings->shared || !settings->shared->memory)
-        return true;
-    c->tier[c->n] = cache_memory_open(settings, settings->shared->memory);
-    if (!c->tier[c->n])
-        return false;
-    c->n++;
-    return true;
-}
-
-static bool open_redis(struct cache *c, const struct cache_settings *settings)
-{
-    struct cache_url url;
-    char why[256];
-    const bool off = !settings->redis_url || settings->redis_url[0] == '\0';
-    /* Behind the memory tier Redis is a store that no writer speaks to. */
-    if (off || (settings->one_host && settings->shared && settings->shared->memory))
-        c->authority = settings->authority;
-    if (off)
-        return true;
-    /* An URL that cannot be used was refused with the configuration; here it is as none. */
-    bool valid = cache_url_parse(settings->redis_url, &url, why, sizeof why);
-    if (valid)
-        c->tier[c->n] = cache_redis_open(settings, &url, c->slot);
-    explicit_bzero(&url, sizeof url);
-    if (valid && !c->tier[c->n])
-        return false;
-    c->n += valid;
-    return true;
-}
 
 struct cache *cache_open(const struct cache_settings *settings, struct metrics_slot *slot)
 {
+    struct cache_url url;
+    char why[160];
     struct cache *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
+    const int quarantine_ms = settings->quarantine_ms > 0 ? settings->quarantine_ms : 1;
+    c->memory = settings->shared ? settings->shared->memory : NULL;
+    c->self = getpid();
+    c->quarantine_us = quarantine_ms * INT64_C(1000);
+    c->value_ms = settings->value_seconds * 1000;
+    c->value_max = settings->value_max;
     c->slot = slot;
-    if (!open_memory(c, settings) || !open_redis(c, settings)) {
-        cache_close(c);
-        c = NULL;
-    }
-    return c;
+    if (c->memory)
+        memory_quarantine_ms(c->memory, quarantine_ms);
+    if (!settings->redis_url || !settings->redis_url[0])
+        return c;
+    if (cache_url_parse(settings->redis_url, &url, why, sizeof why))
+        c->redis = cache_redis_open(settings, &url, slot);
+    else
+        log_say(LOG_ERROR, "cache_url", "%s", why);
+    explicit_bzero(&url, sizeof url);
+    if (c->redis)
+        return c;
+    free(c);
+    return NULL;
 }
 
 void cache_close(struct cache *c)
 {
     if (!c)
         return;
-    for (size_t i = 0; i < c->n; i++)
-        c->tier[i]->ops->close(c->tier[i]);
+    cache_redis_close(c->redis);
     free(c);
 }
 
-static void count_read(struct cache *c, const struct cache_tier *t, bool hit)
+bool cache_has_memory(const struct cache *c)
 {
-    if (!c->slot)
-        return;
-    enum metrics_tier tier = t->ops->metric;
-    metrics_add(hit ? &c->slot->tier_hits[tier] : &c->slot->tier_misses[tier], 1);
+    return c->memory != NULL;
 }
 
-static bool read_tiers(struct cache *c, struct request_ctx *ctx, struct cache_key key,
-                       struct cache_value *out, struct cache_ticket *ticket)
+struct cache_snapshot cache_snapshot(struct cache *c, struct cache_key key)
 {
-    int64_t began = clock_mono_us();
-    bool hit = false;
-    size_t n = 0;
-    while (n < c->n && !hit) {
-        struct cache_tier *t = c->tier[n++];
-        if (!t->ops->at_once)
-            ctx_will_wait(ctx);
-        hit = t->ops->read(t, ctx, key, out, ticket);
-        count_read(c, t, hit);
-        if (hit)
-            ctx->trace.tier = t->ops->name;
-    }
-    for (size_t i = 0; hit && !ticket->unverified && i + 1 < n; i++)
-        c->tier[i]->ops->fill(c->tier[i], ctx, key, ticket, out);
-    if (hit)
-        ticket->usable = false;
-    ctx->trace.cache_us += clock_mono_us() - began;
-    return hit;
+    if (!c->memory)
+        return (struct cache_snapshot){.usable = true};
+    return memory_snapshot(c->memory, key, clock_mono_us());
 }
 
-bool cache_read(struct cache *c, struct request_ctx *ctx, struct cache_key key,
-                struct cache_value *out, struct cache_ticket *ticket)
+static bool find_in_memory(struct cache *c, struct request_ctx *ctx, struct cache_key key,
+                           const struct cache_snapshot *snapshot, struct cache_found *out)
 {
-    memset(ticket, 0, sizeof *ticket);
-    return read_tiers(c, ctx, key, out, ticket);
-}
-
-void cache_fill(struct cache *c, struct request_ctx *ctx, struct cache_key key,
-                struct cache_ticket *ticket, const struct cache_value *value)
-{
-    int64_t began = clock_mono_us();
-    if (!ticket->usable)
-        return;
-    ticket->usable = false;
-    for (size_t i = 0; i < c->n; i++)
-        c->tier[i]->ops->fill(c->tier[i], ctx, key, ticket, value);
-    ctx->trace.cache_us += clock_mono_us() - began;
-}
-
-bool cache_read_unverified(struct cache *c, struct request_ctx *ctx, struct cache_key key,
-                           struct cache_value *out)
-{
-    struct cache_ticket ticket = {.unverified = true};
-    return read_tiers(c, ctx, key, out, &ticket);
-}
-
-/* What a Redis holds that hosts have shared before hears nothing of the writes of this one: the
- * record is made dirty, once, before the first of them, and nobody reads there again before the
- * epoch is raised. */
-static bool record_knows(struct cache *c)
-{
-    struct cache_record record;
-    if (!c->authority.ask || atomic_load(&c->told))
-        return true;
-    if (c->authority.ask(c->authority.arg, CACHE_HOLD, 1, deadline_in_ms(TELL_MS), &record) !=
-        ERR_NONE)
+    const struct arena_mark mark = arena_get_mark(ctx->arena);
+    struct sv stored;
+    if (!memory_find(c->memory, snapshot, clock_mono_us(), ctx->arena, &stored, &out->current))
         return false;
-    atomic_store(&c->told, true);
-    return true;
+    out->from = METRICS_MEMORY;
+    if (cache_codec_decode(stored, key, false, &out->value))
+        return true;
+    cache_count_mismatch(&c->mismatches, "memory", key);
+    arena_rewind(ctx->arena, mark);
+    return false;
 }
 
-enum err cache_fence(struct cache *c, struct request_ctx *ctx, struct cache_key key,
-                     struct cache_fence *fence)
+static void count_miss(struct cache *c, enum metrics_tier from)
 {
-    int64_t began = clock_mono_us();
-    memset(fence, 0, sizeof *fence);
-    ctx_will_wait(ctx);
-    if (!record_knows(c))
-        return ERR_UNAVAILABLE;
-    /* What memory notes must be older than any value that is found. */
-    for (size_t i = 0; i < c->n; i++)
-        c->tier[i]->ops->fence(c->tier[i], ctx, key, fence);
-    ctx->trace.cache_us += clock_mono_us() - began;
-    return fence->result;
+    if (c->slot)
+        metrics_add(&c->slot->tier_misses[from], 1);
 }
 
-enum err cache_settle(struct cache *c, struct request_ctx *ctx, struct cache_key key,
-                      struct cache_fence *fence, const struct cache_value *value)
+bool cache_find(struct cache *c, struct request_ctx *ctx, struct cache_key key,
+                const struct cache_snapshot *snapshot, bool far, struct cache_found *out)
 {
-    int64_t began = clock_mono_us();
-    for (size_t i = c->n; i-- > 0;)
-        c->tier[i]->ops->settle(c->tier[i], ctx, key, fence, value);
+    *out = (struct cache_found){.current = false};
+    if (c->memory && find_in_memory(c, ctx, key, snapshot, out))
+        return true;
+    if (c->memory)
+        count_miss(c, METRICS_MEMORY);
+    /* Only what memory holds can be current. */
+    *out = (struct cache_found){.current = false};
+    if (!far || !c->redis)
+        return false;
+    const int64_t began = clock_mono_us();
+    const bool found = cache_redis_get(c->redis, ctx, key, &out->value);
     ctx->trace.cache_us += clock_mono_us() - began;
-    return fence->result;
+    out->from = METRICS_REDIS;
+    if (!found)
+        count_miss(c, METRICS_REDIS);
+    return found;
+}
+
+void cache_put(struct cache *c, struct request_ctx *ctx, struct cache_key key,
+               const struct cache_snapshot *snapshot, bool far, const struct cache_value *value)
+{
+    const struct arena_mark mark = arena_get_mark(ctx->arena);
+    const int64_t ttl_ms = value->ttl_ms < c->value_ms ? value->ttl_ms : c->value_ms;
+    struct sv stored;
+    if (ttl_ms <= 0 || value->bytes.n > c->value_max)
+        return;
+    /* Whoever has deleted the session has raised the epoch. */
+    if (c->memory && !memory_is_current(c->memory, snapshot))
+        return;
+    if (c->memory && cache_codec_encode(ctx->arena, key, value, false, &stored))
+        (void)memory_store(c->memory, c->self, snapshot, stored, clock_mono_us() + ttl_ms * 1000);
+    arena_rewind(ctx->arena, mark);
+    if (!far || !c->redis || !cache_redis_is_usable(c->redis) ||
+        !cache_codec_encode(ctx->arena, key, value, true, &stored))
+        return;
+    const struct cache_redis_key name = cache_redis_key(c->redis, key);
+    cache_queue_put(c->redis->queue, &name, stored, ttl_ms);
+    arena_rewind(ctx->arena, mark);
+}
+
+void cache_note_write(struct cache *c, struct cache_snapshot *snapshot, bool in_doubt)
+{
+    if (!c->memory)
+        return;
+    if (in_doubt)
+        memory_quarantine(c->memory, snapshot->hash, clock_mono_us() + c->quarantine_us);
+    const uint64_t was = memory_raise(c->memory, snapshot->hash);
+    /* Of two writers it is not known here which one has committed last. */
+    snapshot->usable = snapshot->usable && was == snapshot->epoch && !in_doubt;
+    snapshot->epoch = was + 1;
+}
+
+void cache_remove(struct cache *c, struct cache_key key)
+{
+    if (c->memory)
+        memory_remove(c->memory, c->self, memory_snapshot(c->memory, key, 0).hash);
+    if (!c->redis)
+        return;
+    const struct cache_redis_key name = cache_redis_key(c->redis, key);
+    cache_queue_put(c->redis->queue, &name, SV_NONE, 0);
+}
+
+bool cache_erase(struct cache *c, struct request_ctx *ctx, const struct cache_key *keys, size_t n)
+{
+    for (size_t i = 0; c->memory && i < n; i++)
+        memory_remove(c->memory, c->self, memory_snapshot(c->memory, keys[i], 0).hash);
+    struct cache_redis_key *names = arena_array(ctx->arena, n, sizeof *names);
+    if (!c->redis)
+        return true;
+    if (!names)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        names[i] = cache_redis_key(c->redis, keys[i]);
+    return cache_redis_delete(c->redis, ctx->deadline, names, n);
 }
 
 void cache_status(struct cache *c, struct cache_status *out)
 {
-    memset(out, 0, sizeof *out);
-    out->redis = CACHE_OFF;
-    for (size_t i = 0; i < c->n; i++)
-        c->tier[i]->ops->status(c->tier[i], out);
+    *out = (struct cache_status){.redis = CACHE_OFF, .mismatches = atomic_load(&c->mismatches)};
+    if (c->memory) {
+        out->memory_bytes = c->memory->n_stripes * sizeof(struct memory_stripe);
+        out->memory_used = memory_used(c->memory);
+    }
+    if (c->redis)
+        cache_redis_status(c->redis, out);
 }
 
-void cache_poll(struct cache *c)
+void cache_probe(struct cache *c)
 {
-    (void)record_knows(c); /* ahead of the first write, if it can be */
-    for (size_t i = 0; i < c->n; i++)
-        c->tier[i]->ops->poll(c->tier[i]);
+    if (c->redis)
+        cache_redis_probe(c->redis);
 }

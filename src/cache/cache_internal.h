@@ -1,67 +1,32 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * What the files of cache/ share that is not about one tier: the interface that a tier implements,
- * the stored form of a value, and the parsed REDIS_URL.
- */
+/* What the files of cache/ share: the stored form of a value, the Redis client, the parsed URL. */
 #ifndef PARLEY_CACHE_INTERNAL_H
 #define PARLEY_CACHE_INTERNAL_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "parley/cache/cache.h"
 
-/*
- * A tier. The chain (cache.c) asks the tiers in order and tells all of them about every write. Each
- * tier keeps what it needs to know between two calls in fields of its own in struct cache_ticket
- * and struct cache_fence, which the chain clears; the call means the same as its namesake in
- * cache.h. A tier takes its own locks; fence and settle leave fence->result alone unless they fail.
- */
-struct cache_tier;
-struct cache_tier_ops {
-    const char *name; /* for the request's trace */
-    enum metrics_tier metric;
-    bool at_once; /* waits for no other process; else the chain says so before (ctx_will_wait) */
-    bool (*read)(struct cache_tier *t, struct request_ctx *ctx, struct cache_key key,
-                 struct cache_value *out, struct cache_ticket *ticket);
-    void (*fill)(struct cache_tier *t, struct request_ctx *ctx, struct cache_key key,
-                 struct cache_ticket *ticket, const struct cache_value *value);
-    void (*fence)(struct cache_tier *t, struct request_ctx *ctx, struct cache_key key,
-                  struct cache_fence *fence);
-    void (*settle)(struct cache_tier *t, struct request_ctx *ctx, struct cache_key key,
-                   struct cache_fence *fence, const struct cache_value *value);
-    void (*status)(struct cache_tier *t, struct cache_status *out);
-    void (*poll)(struct cache_tier *t);
-    void (*close)(struct cache_tier *t);
-};
-/* The first member of a tier's own struct. */
-struct cache_tier {
-    const struct cache_tier_ops *ops;
-};
-
-/* ---- cache_shared.c ---- */
-
 struct memory_table;
-/* What the workers of a host know of Redis (redis_host.c). All zero: nothing yet. Times are of the
- * monotonic clock, which is one for all processes. */
-struct cache_host {
-    _Atomic uint64_t life;  /* of the breaker: odd: closed, Redis is in use; 0: not probed yet */
-    _Atomic uint64_t epoch; /* the highest that was seen */
-    _Atomic int64_t lease_until_us;
-    _Atomic uint64_t lease_life;   /* the life of the breaker for which there was a lease last */
-    _Atomic int64_t held_at_us;    /* when the newest successful HOLD was sent */
-    _Atomic int64_t hold_began_us; /* since when holds followed each other without a gap */
-    _Atomic int64_t poll_at_us, probe_at_us, pause_us;
-    _Atomic int64_t fence_us; /* the longest of any worker so far */
-    /* A worker died: what it committed without a word is left behind at this time, when its last
-     * statement is over. 0: none did. */
-    _Atomic int64_t raise_at_us;
-};
 
 struct cache_shared {
-    struct cache_host host;
     size_t size;                 /* of the mapping */
-    struct memory_table *memory; /* in it, behind this struct; NULL: there is no memory tier */
+    struct memory_table *memory; /* in it, behind this struct; NULL: there is none */
 };
+
+/* ---- cache_codec.c ---- */
+
+/* The stored form of value for key, in the arena; false when there is no memory or a length does
+ * not fit its field. The checksum is for what leaves the host. */
+MUSTCHECK bool cache_codec_encode(struct arena *a, struct cache_key key,
+                                  const struct cache_value *value, bool checksum, struct sv *out);
+/* False unless stored is whole and belongs to key. out->bytes borrows from stored; ttl_ms is left
+ * alone. */
+MUSTCHECK bool cache_codec_decode(struct sv stored, struct cache_key key, bool checksum,
+                                  struct cache_value *out);
+/* Counts a value that was found under key and is not its own, or is damaged; tells the log. */
+void cache_count_mismatch(_Atomic uint64_t *count, const char *where, struct cache_key key);
 
 /* ---- cache_url.c ---- */
 
@@ -78,30 +43,91 @@ struct cache_url {
 /* False with one line in why, which never holds the password. */
 MUSTCHECK bool cache_url_parse(const char *text, struct cache_url *out, char *why, size_t why_n);
 
-/* ---- cache_codec.c ---- */
+/* ---- redis_conn.c: one connection ---- */
 
-/* Where the order of two stored values is: generation and version as 20 decimal digits each, so
- * that a script can compare them as text. */
-enum { CACHE_CODEC_ORDER = 40 };
+struct redisContext;
+struct redisReply;
 
-/* The stored form of value for key, in the arena; false when there is no memory or a length does
- * not fit its field. */
-MUSTCHECK bool cache_codec_encode(struct arena *a, struct cache_key key,
-                                  const struct cache_value *value, struct sv *out);
-/* False unless stored is whole and belongs to key. out->bytes borrows from stored; ttl_ms is left
- * alone. */
-MUSTCHECK bool cache_codec_decode(struct sv stored, struct cache_key key, struct cache_value *out);
+/* Owned by one thread at a time. After any call that gives false it is of no more use, since a late
+ * reply would be taken for the answer to the next command: close it. */
+struct cache_conn {
+    struct redisContext *c;
+    struct cache_conn *next; /* among the idle ones */
+    char why[128];           /* what went wrong */
+};
+/* Connects, authenticates, selects the database. */
+MUSTCHECK bool cache_conn_open(struct cache_conn *conn, const struct cache_url *url,
+                               struct deadline until);
+void cache_conn_close(struct cache_conn *conn); /* one that is not open is fine */
+/* Queues a command of n words. */
+MUSTCHECK bool cache_conn_append(struct cache_conn *conn, const struct sv *words, int n);
+/* Sends what is queued and waits for the next reply, which the caller frees with freeReplyObject.
+ * An error reply is a reply. */
+MUSTCHECK bool cache_conn_reply(struct cache_conn *conn, struct deadline until,
+                                struct redisReply **out);
 
-/* Raises *at to v, unless it is more. */
-void cache_set_at_least(_Atomic int64_t *at, int64_t v);
+/* ---- redis_client.c: connections, and whether Redis is in use ---- */
 
-/* Counts a value that was found under key and is not its own, or is damaged; tells the log. */
-void cache_count_mismatch(_Atomic uint64_t *count, const char *tier, struct cache_key key);
+enum { CACHE_KEY_MAX = 512 }; /* a longer one is not kept in Redis */
+struct cache_redis_key {
+    char text[CACHE_KEY_MAX];
+    size_t n; /* 0: too long */
+};
 
-/* ---- cache_redis.c ---- */
+struct cache_redis {
+    struct cache_url url;
+    int timeout_ms;
+    const char *layout;
+    struct metrics_slot *slot; /* may be NULL */
+    _Atomic uint64_t mismatches;
+    /* 0: Redis is in use. Else no request asks it, and the queue's thread not before this. */
+    _Atomic int64_t pause_until_us;
+    _Atomic int64_t success_us; /* of the last command */
+    pthread_mutex_t lock;
+    /* Under the lock: */
+    struct cache_conn *idle; /* last in, first out */
+    int64_t pause_us;        /* 0: Redis is in use */
+    bool reached;            /* it was in use once */
+    char reason[160];
+    struct cache_queue *queue;
+};
 
-/* NULL when there is no memory. url is copied. */
-struct cache_tier *cache_redis_open(const struct cache_settings *settings,
-                                    const struct cache_url *url, struct metrics_slot *slot);
+/* Commands on a connection, which is kept if it gives true. */
+typedef bool (*cache_redis_fn)(struct cache_redis *r, struct cache_conn *conn,
+                               struct deadline until, void *arg);
+
+/* NULL when there is no memory or no thread. url is copied. */
+struct cache_redis *cache_redis_open(const struct cache_settings *settings,
+                                     const struct cache_url *url, struct metrics_slot *slot);
+void cache_redis_close(struct cache_redis *r);
+struct cache_redis_key cache_redis_key(const struct cache_redis *r, struct cache_key key);
+MUSTCHECK bool cache_redis_get(struct cache_redis *r, struct request_ctx *ctx, struct cache_key key,
+                               struct cache_value *out);
+/* True: Redis has confirmed it. The queue deletes the keys once more, behind what it is sending. */
+MUSTCHECK bool cache_redis_delete(struct cache_redis *r, struct deadline until,
+                                  const struct cache_redis_key *keys, size_t n);
+void cache_redis_probe(struct cache_redis *r);
+void cache_redis_status(struct cache_redis *r, struct cache_status *out);
+/* False from a failure on until the queue's thread has reached Redis again. */
+bool cache_redis_is_usable(const struct cache_redis *r);
+/* Whether the queue's thread has to probe: a pause is over, or nobody has asked Redis for long. */
+bool cache_redis_is_due(const struct cache_redis *r);
+/* fn on a connection, and once more on a fresh one where an idle one turns out to be closed. Takes
+ * the time-out at most; notes whether Redis is in use. */
+bool cache_redis_call(struct cache_redis *r, struct deadline until, cache_redis_fn fn, void *arg);
+/* What a call notes. */
+void cache_redis_failed(struct cache_redis *r, const char *why);
+void cache_redis_succeeded(struct cache_redis *r);
+
+/* ---- redis_queue.c: what a thread sends ---- */
+
+/* One command: SET of the stored form, or DEL where there is none. */
+struct cache_queue;
+struct cache_queue *cache_queue_open(struct cache_redis *r);
+void cache_queue_close(struct cache_queue *q); /* drops what it holds; NULL is fine */
+/* The newest for a key takes the place of an older one. stored is copied. While Redis is not in use
+ * DELs wait; SETs are sent soon or never. */
+void cache_queue_put(struct cache_queue *q, const struct cache_redis_key *key, struct sv stored,
+                     int64_t ttl_ms);
 
 #endif

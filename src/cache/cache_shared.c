@@ -30,19 +30,14 @@ void cache_shared_unmap(struct cache_shared *shared)
         munmap(shared, shared->size);
 }
 
-void cache_set_at_least(_Atomic int64_t *at, int64_t v)
+void cache_shared_reap(struct cache_shared *shared, pid_t pid)
 {
-    int64_t old = atomic_load(at);
-    while (old < v && !atomic_compare_exchange_weak(at, &old, v))
-        continue;
+    if (shared->memory)
+        memory_reap(shared->memory, pid, clock_mono_us());
 }
 
-/* Of Redis, too: where two wrote at once, the one that lived may have stored there what it made
- * before the commit of the dead one. */
-void cache_shared_bury(struct cache_shared *shared, pid_t pid)
+void cache_shared_outdate(struct cache_shared *shared)
 {
-    struct cache_host *h = &shared->host;
-    cache_set_at_least(&h->raise_at_us, clock_mono_us() + atomic_load(&h->fence_us));
     if (shared->memory)
-        memory_bury(shared->memory, pid, clock_mono_us());
+        memory_raise_all(shared->memory);
 }

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The table of the memory tier, in the mapping that all workers of a host share.
+ * The table of cached values in the mapping that all workers of a host share.
  *
- * Who may believe what: epochs. A key belongs to a bucket, and each writer raises the epoch of its
- * bucket after its commit and before its answer. A reader notes the epoch before it looks anywhere;
- * what it brings back from the record is stored with that, and is given out only while it is still
- * the bucket's. "all" is an epoch above all buckets, raised when a worker died.
+ * What is current: epochs. A key belongs to a bucket, and each writer raises the epoch of its
+ * bucket after its commit and before its answer. A reader takes a snapshot of the epoch before it
+ * asks PostgreSQL; what it brings back is stored under that, and is current only while that still
+ * is the bucket's epoch. "all" is an epoch above all buckets, raised when a worker died or other
+ * hosts may have written. A value that is not current is given out as well, and says so: whoever
+ * asks PostgreSQL for its stamp may use it.
  *
  * A statement that may yet be committed after its writer is gone (its outcome is unknown, or the
- * writer died) raises nothing when it is: for as long as that may take a bar stands, and whoever
- * takes note while it stands may neither find nor store.
+ * writer died) raises nothing when it is: for as long as that may take its bucket is in quarantine,
+ * and nothing is current or stored for whoever takes a snapshot meanwhile.
  *
  * Where the values are: stripes, each a ring that newer values overwrite. Nobody waits for one: its
  * word is only ever tried. A writer that does not get it drops its value, a reader that finds it
@@ -26,7 +28,7 @@
 
 enum {
     MEMORY_BUCKETS = 65536,
-    MEMORY_BARS = 1024,               /* each for the buckets of one remainder */
+    MEMORY_QUARANTINES = 1024,        /* each for the buckets of one remainder */
     MEMORY_RING_WORDS = 32768,        /* 256 KiB a stripe */
     MEMORY_WAYS = 8,                  /* entries that a key may be in */
     MEMORY_ENTRIES = 16 * MEMORY_WAYS /* of a stripe */
@@ -51,12 +53,11 @@ enum { MEMORY_PID_SHIFT = 40 };
 
 struct memory_table {
     unsigned char key[16]; /* of the hash */
-    unsigned char id[16];  /* of this table: never of another one */
     uint64_t n_stripes;
-    _Atomic int64_t bar_ms; /* the longest fence_ms of any worker so far */
+    _Atomic int64_t quarantine_ms; /* the longest of any worker so far */
     _Atomic uint64_t all;
-    _Atomic int64_t bar_all_us; /* monotonic times up to which bars stand */
-    _Atomic int64_t bar_us[MEMORY_BARS];
+    _Atomic int64_t quarantine_all_us; /* monotonic times up to which a quarantine stands */
+    _Atomic int64_t quarantine_us[MEMORY_QUARANTINES];
     _Atomic uint64_t epoch[MEMORY_BUCKETS];
     struct memory_stripe stripe[];
 };
@@ -70,33 +71,32 @@ size_t memory_size(uint64_t n_stripes);
 void memory_init(struct memory_table *t, uint64_t n_stripes);
 size_t memory_used(struct memory_table *t); /* bytes that hold a value, or held one */
 
-/* To be made before anything is asked that the noted is to vouch for. */
-struct cache_note memory_note(struct memory_table *t, struct cache_key key, int64_t now_us);
+/* See cache_snapshot. */
+struct cache_snapshot memory_snapshot(struct memory_table *t, struct cache_key key, int64_t now_us);
+/* Whether nobody has written since, and no quarantine stood. */
+bool memory_is_current(struct memory_table *t, const struct cache_snapshot *s);
 /* Raises the epoch of the key's bucket; what it was. */
 uint64_t memory_raise(struct memory_table *t, uint64_t hash);
-/* How long the writes of a worker may go on after its death, for memory_bury. */
-void memory_bar_ms(struct memory_table *t, int64_t ms);
-/* Bars the key's bucket. Before memory_raise: who notes the new epoch must see the bar. */
-void memory_bar(struct memory_table *t, uint64_t hash, int64_t until_us);
-/* See cache_shared_bury. One thread at a time, and pid is gone. */
-void memory_bury(struct memory_table *t, pid_t pid, int64_t now_us);
+/* Raises that of all. */
+void memory_raise_all(struct memory_table *t);
+/* How long the writes of a worker may go on after its death, for memory_reap. */
+void memory_quarantine_ms(struct memory_table *t, int64_t ms);
+/* Puts the key's bucket into quarantine. Before memory_raise: a snapshot of the new epoch must see
+ * it. */
+void memory_quarantine(struct memory_table *t, uint64_t hash, int64_t until_us);
+/* See cache_shared_reap. One thread at a time, and pid is gone. */
+void memory_reap(struct memory_table *t, pid_t pid, int64_t now_us);
 
-/* A copy, in the arena, of what was stored under the noted epochs and is not over; false: a miss.
- * Whose bytes these are is for the caller to check. */
-MUSTCHECK bool memory_find(struct memory_table *t, const struct cache_note *note, int64_t now_us,
-                           struct arena *a, struct sv *out, int64_t *until_us);
-/* False: not stored, because it is too large or somebody else is writing there. */
-bool memory_store(struct memory_table *t, pid_t self, const struct cache_note *note,
+/* A copy, in the arena, of what was stored for the key and is not over; false: a miss, and *current
+ * says nothing. *current: under the epochs of the snapshot. Whose bytes these are is for the caller
+ * to check. */
+MUSTCHECK bool memory_find(struct memory_table *t, const struct cache_snapshot *snapshot,
+                           int64_t now_us, struct arena *a, struct sv *out, bool *current);
+/* False: not stored, because it is too large, the snapshot is no longer that of the bucket, or
+ * somebody else is writing there. */
+bool memory_store(struct memory_table *t, pid_t self, const struct cache_snapshot *snapshot,
                   struct sv bytes, int64_t until_us);
-
-/* ---- cache_memory.c ---- */
-
-/* As cache_codec_encode and cache_codec_decode, for the table. */
-MUSTCHECK bool memory_encode(struct arena *a, struct cache_key key, const struct cache_value *value,
-                             struct sv *out);
-MUSTCHECK bool memory_decode(struct sv stored, struct cache_key key, struct cache_value *out);
-
-/* NULL when there is no memory. */
-struct cache_tier *cache_memory_open(const struct cache_settings *settings, struct memory_table *t);
+/* Takes a value away, or ends it where somebody holds its stripe for longer than a store takes. */
+void memory_remove(struct memory_table *t, pid_t self, uint64_t hash);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "memory_internal.h"
 
+#include <sched.h>
 #include <string.h>
 
 #include <sodium.h>
@@ -35,7 +36,6 @@ void memory_init(struct memory_table *t, uint64_t n_stripes)
 {
     t->n_stripes = n_stripes;
     random_bytes(t->key, sizeof t->key);
-    random_bytes(t->id, sizeof t->id);
 }
 
 size_t memory_used(struct memory_table *t)
@@ -48,7 +48,7 @@ size_t memory_used(struct memory_table *t)
     return words * sizeof(uint64_t);
 }
 
-/* ---- epochs and bars ---- */
+/* ---- epochs and quarantines ---- */
 
 /* The hash of the tenant is part of the key that the id is hashed with. Never 0: no entry. */
 static uint64_t hash_of(const struct memory_table *t, struct cache_key key)
@@ -69,20 +69,20 @@ static _Atomic uint64_t *epoch_of(struct memory_table *t, uint64_t hash)
     return &t->epoch[hash % MEMORY_BUCKETS];
 }
 
-static _Atomic int64_t *bar_of(struct memory_table *t, uint64_t hash)
+static _Atomic int64_t *quarantine_of(struct memory_table *t, uint64_t hash)
 {
-    return &t->bar_us[hash % MEMORY_BARS];
+    return &t->quarantine_us[hash % MEMORY_QUARANTINES];
 }
 
-/* Epochs first: they are raised after the bar is set, so whoever noted a new one sees its bar. */
-struct cache_note memory_note(struct memory_table *t, struct cache_key key, int64_t now_us)
+/* Epochs first: they are raised after a quarantine begins, so whoever has a new one sees it. */
+struct cache_snapshot memory_snapshot(struct memory_table *t, struct cache_key key, int64_t now_us)
 {
-    struct cache_note note = {.hash = hash_of(t, key)};
-    note.all = atomic_load(&t->all);
-    note.epoch = atomic_load(epoch_of(t, note.hash));
-    note.usable =
-        now_us >= atomic_load(&t->bar_all_us) && now_us >= atomic_load(bar_of(t, note.hash));
-    return note;
+    struct cache_snapshot s = {.hash = hash_of(t, key)};
+    s.all = atomic_load(&t->all);
+    s.epoch = atomic_load(epoch_of(t, s.hash));
+    s.usable = now_us >= atomic_load(&t->quarantine_all_us) &&
+               now_us >= atomic_load(quarantine_of(t, s.hash));
+    return s;
 }
 
 uint64_t memory_raise(struct memory_table *t, uint64_t hash)
@@ -90,14 +90,26 @@ uint64_t memory_raise(struct memory_table *t, uint64_t hash)
     return atomic_fetch_add(epoch_of(t, hash), 1);
 }
 
-void memory_bar_ms(struct memory_table *t, int64_t ms)
+void memory_raise_all(struct memory_table *t)
 {
-    cache_set_at_least(&t->bar_ms, ms);
+    atomic_fetch_add(&t->all, 1);
 }
 
-void memory_bar(struct memory_table *t, uint64_t hash, int64_t until_us)
+static void set_at_least(_Atomic int64_t *at, int64_t v)
 {
-    cache_set_at_least(bar_of(t, hash), until_us);
+    int64_t old = atomic_load(at);
+    while (old < v && !atomic_compare_exchange_weak(at, &old, v))
+        continue;
+}
+
+void memory_quarantine_ms(struct memory_table *t, int64_t ms)
+{
+    set_at_least(&t->quarantine_ms, ms);
+}
+
+void memory_quarantine(struct memory_table *t, uint64_t hash, int64_t until_us)
+{
+    set_at_least(quarantine_of(t, hash), until_us);
 }
 
 /* What its dead writer has left half done is of no use. */
@@ -110,10 +122,10 @@ static void free_stripe(struct memory_stripe *s, uint64_t word)
     put(&s->word, ((word & count_mask) + 1) & count_mask);
 }
 
-void memory_bury(struct memory_table *t, pid_t pid, int64_t now_us)
+void memory_reap(struct memory_table *t, pid_t pid, int64_t now_us)
 {
-    cache_set_at_least(&t->bar_all_us, now_us + atomic_load(&t->bar_ms) * 1000);
-    atomic_fetch_add(&t->all, 1);
+    set_at_least(&t->quarantine_all_us, now_us + atomic_load(&t->quarantine_ms) * 1000);
+    memory_raise_all(t);
     for (uint64_t i = 0; i < t->n_stripes; i++) {
         uint64_t word = get(&t->stripe[i].word);
         if (word % 2 == 1 && word >> MEMORY_PID_SHIFT == (uint64_t)pid)
@@ -140,9 +152,10 @@ static bool is_whole(const struct memory_stripe *s, uint64_t place)
     return get(&s->head) - place <= MEMORY_RING_WORDS;
 }
 
-static bool is_current(struct memory_table *t, const struct cache_note *note)
+bool memory_is_current(struct memory_table *t, const struct cache_snapshot *s)
 {
-    return atomic_load(epoch_of(t, note->hash)) == note->epoch && atomic_load(&t->all) == note->all;
+    return s->usable && atomic_load(epoch_of(t, s->hash)) == s->epoch &&
+           atomic_load(&t->all) == s->all;
 }
 
 static void copy_words(char *to, const _Atomic uint64_t *from, size_t n)
@@ -174,26 +187,33 @@ static bool copy_out(const struct memory_stripe *s, const struct memory_entry *e
     return true;
 }
 
-bool memory_find(struct memory_table *t, const struct cache_note *note, int64_t now_us,
-                 struct arena *a, struct sv *out, int64_t *until_us)
+/* The entry of the key in its stripe, or MEMORY_ENTRIES. */
+static size_t entry_of(const struct memory_stripe *s, uint64_t hash)
 {
-    const struct memory_stripe *s = stripe_of(t, note->hash);
+    const size_t first = first_way(hash);
+    for (size_t i = first; i < first + MEMORY_WAYS; i++)
+        if (get(&s->hash[i]) == hash)
+            return i;
+    return MEMORY_ENTRIES;
+}
+
+bool memory_find(struct memory_table *t, const struct cache_snapshot *snapshot, int64_t now_us,
+                 struct arena *a, struct sv *out, bool *current)
+{
+    const struct memory_stripe *s = stripe_of(t, snapshot->hash);
     const uint64_t word = get(&s->word);
-    size_t at = first_way(note->hash);
-    const size_t end = at + MEMORY_WAYS;
-    if (!note->usable || word % 2 == 1)
-        return false;
-    while (at < end && get(&s->hash[at]) != note->hash)
-        at++;
-    if (at == end)
+    const size_t at = entry_of(s, snapshot->hash);
+    if (word % 2 == 1 || at == MEMORY_ENTRIES)
         return false;
     const struct memory_entry *e = &s->entry[at];
-    *until_us = (int64_t)get(&e->until_us);
-    if (get(&e->epoch) != note->epoch || get(&e->all) != note->all || now_us >= *until_us)
+    if (now_us >= (int64_t)get(&e->until_us))
         return false;
+    *current = get(&e->epoch) == snapshot->epoch && get(&e->all) == snapshot->all;
     struct arena_mark mark = arena_get_mark(a);
-    if (copy_out(s, e, a, out) && get(&s->word) == word && is_current(t, note))
+    if (copy_out(s, e, a, out) && get(&s->word) == word) {
+        *current = *current && memory_is_current(t, snapshot);
         return true;
+    }
     arena_rewind(a, mark);
     return false;
 }
@@ -206,10 +226,11 @@ static uint64_t age_of(const struct memory_entry *e)
 /* That of the same key, or an empty one, or the one that is overwritten soonest. */
 static struct memory_entry *entry_for(struct memory_stripe *s, uint64_t hash)
 {
-    size_t first = first_way(hash), oldest = first;
+    const size_t first = first_way(hash), own = entry_of(s, hash);
+    size_t oldest = first;
+    if (own < MEMORY_ENTRIES)
+        return &s->entry[own];
     for (size_t i = first; i < first + MEMORY_WAYS; i++) {
-        if (get(&s->hash[i]) == hash)
-            return &s->entry[i];
         if (age_of(&s->entry[i]) < age_of(&s->entry[oldest]))
             oldest = i;
     }
@@ -248,27 +269,77 @@ static void put_words(_Atomic uint64_t *to, const char *p, size_t n)
     put(to, word);
 }
 
-bool memory_store(struct memory_table *t, pid_t self, const struct cache_note *note,
-                  struct sv bytes, int64_t until_us)
+/* What the stripe's word is while self holds it; 0: somebody else does. */
+static uint64_t try_hold(struct memory_stripe *s, pid_t self)
 {
-    struct memory_stripe *s = stripe_of(t, note->hash);
     uint64_t word = get(&s->word);
     const uint64_t held = (uint64_t)self << MEMORY_PID_SHIFT | ((word + 1) & count_mask);
-    if (!note->usable || !is_current(t, note) || bytes.n == 0 ||
-        bytes.n > VALUE_WORDS_MAX * sizeof word)
-        return false;
     if (word % 2 == 1 || !atomic_compare_exchange_strong(&s->word, &word, held))
+        return 0;
+    return held;
+}
+
+static void give_up(struct memory_stripe *s, uint64_t held)
+{
+    put(&s->word, (held + 1) & count_mask);
+}
+
+bool memory_store(struct memory_table *t, pid_t self, const struct cache_snapshot *snapshot,
+                  struct sv bytes, int64_t until_us)
+{
+    struct memory_stripe *s = stripe_of(t, snapshot->hash);
+    if (!memory_is_current(t, snapshot) || bytes.n == 0 ||
+        bytes.n > VALUE_WORDS_MAX * sizeof(uint64_t))
         return false;
-    struct memory_entry *e = entry_for(s, note->hash);
+    const uint64_t held = try_hold(s, self);
+    if (held == 0)
+        return false;
+    /* Whoever deletes a session raises the epoch and then waits for the stripe: what was read
+     * before is refused here, or taken away by him. */
+    if (!memory_is_current(t, snapshot)) {
+        give_up(s, held);
+        return false;
+    }
+    struct memory_entry *e = entry_for(s, snapshot->hash);
     uint64_t place = place_for(s, e, bytes.n);
-    put(&e->epoch, note->epoch);
-    put(&e->all, note->all);
+    put(&e->epoch, snapshot->epoch);
+    put(&e->all, snapshot->all);
     put(&e->until_us, (uint64_t)until_us);
     const size_t first = place % MEMORY_RING_WORDS,
-                 room = (MEMORY_RING_WORDS - first) * sizeof word;
+                 room = (MEMORY_RING_WORDS - first) * sizeof(uint64_t);
     put_words(&s->ring[first], bytes.p, bytes.n < room ? bytes.n : room);
     if (bytes.n > room)
         put_words(s->ring, bytes.p + room, bytes.n - room);
-    put(&s->word, (held + 1) & count_mask);
+    give_up(s, held);
     return true;
+}
+
+/* A store takes some microseconds. Whoever is stopped in one is not waited for: the value ends now,
+ * unless it is this very one that he stores. */
+void memory_remove(struct memory_table *t, pid_t self, uint64_t hash)
+{
+    enum { TRIES = 100 };
+    struct memory_stripe *s = stripe_of(t, hash);
+    /* The word before the entries: a store that begins later sees the raise of who deletes. */
+    uint64_t held = 0, word = atomic_load(&s->word);
+    size_t at = entry_of(s, hash);
+    if (at == MEMORY_ENTRIES && word % 2 == 0 && get(&s->word) == word)
+        return;
+    for (int i = 0; i < TRIES && held == 0; i++) {
+        held = try_hold(s, self);
+        if (held == 0)
+            (void)sched_yield();
+    }
+    at = entry_of(s, hash);
+    if (held == 0) {
+        /* The entry may be another key's by now, for which it is a miss. */
+        if (at < MEMORY_ENTRIES)
+            put(&s->entry[at].until_us, 0);
+        return;
+    }
+    if (at < MEMORY_ENTRIES) {
+        put(&s->hash[at], 0);
+        put(&s->entry[at].size, 0);
+    }
+    give_up(s, held);
 }

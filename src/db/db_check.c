@@ -82,7 +82,33 @@ static bool fit_server_and_login(const struct db *db, const PGresult *res, char 
     return true;
 }
 
-/* Lowers the pool so that all workers together fit. */
+/* Under the lock: makes the pool so large that all workers of all hosts together fit. Raising it
+ * lets those go on that wait. False: it is as before. */
+static bool resize(struct db *db)
+{
+    const int hosts = db->hosts > 0 ? db->hosts : 1;
+    const int workers = db->set.workers > 0 ? db->set.workers : 1;
+    const int share = db->places / hosts / workers;
+    const int most = db->set.pool_max > 0 ? db->set.pool_max : 1;
+    const int max = share < 1 ? 1 : share < most ? share : most;
+    const bool news = max != db->max;
+    db->max = max;
+    db->min = db->set.pool_min < max ? db->set.pool_min : max;
+    if (news && db->slot)
+        metrics_set(&db->slot->pool_max, max);
+    if (news)
+        db_pool_wake_for_room(db);
+    return news && max < db->set.pool_max;
+}
+
+static void log_size(const struct db *db, int max, int places, int hosts)
+{
+    log_say(LOG_WARN, "pool_lowered",
+            "%d connections a worker instead of %d: PostgreSQL has %d for %d workers on %d host%s",
+            max, db->set.pool_max, places, db->set.workers, hosts > 0 ? hosts : 1,
+            hosts > 1 ? "s" : "");
+}
+
 static void fit_size(struct db *db, const PGresult *res)
 {
     int places = number(res, PLACES);
@@ -90,19 +116,26 @@ static void fit_size(struct db *db, const PGresult *res)
     for (size_t i = 0; i < ARRAY_LEN(limits); i++)
         if (limits[i] >= 0 && limits[i] < places)
             places = limits[i];
-    int workers = db->set.workers > 0 ? db->set.workers : 1;
-    int max = places / workers > 0 ? places / workers : 1;
-    if (max > db->set.pool_max)
-        max = db->set.pool_max > 0 ? db->set.pool_max : 1;
     pthread_mutex_lock(&db->lock);
-    bool news = max != db->max;
-    db->max = max;
-    db->min = db->set.pool_min < max ? db->set.pool_min : max;
+    db->places = places;
+    const bool lowered = resize(db);
+    const int max = db->max, hosts = db->hosts;
     pthread_mutex_unlock(&db->lock);
-    if (news && max < db->set.pool_max)
-        log_say(LOG_WARN, "pool_lowered",
-                "%d connections a worker instead of %d: PostgreSQL has %d for %d workers", max,
-                db->set.pool_max, places, workers);
+    if (lowered)
+        log_size(db, max, places, hosts);
+}
+
+void db_share(struct db *db, int hosts)
+{
+    pthread_mutex_lock(&db->lock);
+    const bool news = hosts > 0 && hosts != db->hosts;
+    if (news)
+        db->hosts = hosts;
+    const bool lowered = news && db->places > 0 && resize(db);
+    const int max = db->max, places = db->places;
+    pthread_mutex_unlock(&db->lock);
+    if (lowered)
+        log_size(db, max, places, hosts);
 }
 
 /* Not refused: a laptop may be asked to be fast. Said once a worker; a command is asked for else.

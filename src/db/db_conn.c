@@ -12,8 +12,13 @@
  * - idle_in_transaction_session_timeout ends the transaction of a worker that hangs.
  * - client_connection_check_interval ends a statement whose worker is gone.
  * - force_generic_plan: statements are written so that one plan serves every value, and planning
- *   again for each of the first five would be felt on a fresh connection. */
+ *   again for each of the first five would be felt on a fresh connection.
+ * - enable_seqscan: of a table that was just emptied nothing is cheaper to read than all of it, and
+ *   the plan stays when it has grown. Searches put it on again.
+ * - jit: what reads all of a table all the same seems to cost so much then that PostgreSQL would
+ *   compile it, for longer than it takes. */
 static const char session_options[] = "-c TimeZone=UTC -c plan_cache_mode=force_generic_plan "
+                                      "-c enable_seqscan=off -c jit=off "
                                       "-c idle_in_transaction_session_timeout=10000 "
                                       "-c client_connection_check_interval=1000";
 

@@ -92,12 +92,18 @@ enum db_conn_state {
 };
 enum { CONN_STATES = CONN_CLOSED };
 
+/* Who wants a connection, as far as the pool tells requests apart; see struct request_ctx. */
+struct db_wants {
+    uint64_t lane;
+    bool reserve;
+};
+
 struct db_conn {
     PGconn *pg;
     enum db_conn_state state;
     struct db_conn *next, *prev; /* in the list of its state */
     const void *owner;           /* the request whose transaction it carries; else NULL */
-    uint64_t lane;               /* of the request it is lent to, or opened for; else 0 */
+    struct db_wants who;         /* the request it is lent to, or opened for; else all zero */
     int64_t retire_us;           /* end of its lifetime */
     int64_t idle_since_us, lent_us;
     bool answered; /* the server completed a round trip since it was lent */
@@ -149,8 +155,18 @@ struct db_step {
     PGresult *result; /* of its execution; belongs to the arena */
     bool parse_sent;
 };
-/* Sends the steps and a Sync, and reads all answers. FAULT_NONE or what happened, in f. Results
- * are bound to the arena. A connection that may not be used again is marked broken or dirty. */
+/* Steps that are one transaction: a Sync follows them. */
+struct db_group {
+    struct db_step *steps;
+    int n_steps;
+    struct db_fault fault; /* out: kind FAULT_NONE, or what happened */
+    bool synced;           /* out: the server has answered the Sync */
+};
+/* Sends all groups, and reads all answers. Results are bound to the arena. A connection that may
+ * not be used again is marked broken or dirty. Only the first group prepares statements. */
+void db_pipeline_run_groups(struct db *db, struct db_conn *c, struct request_ctx *ctx,
+                            struct db_group *groups, int n);
+/* The same for one group. FAULT_NONE or what happened, in f. */
 enum db_fault_kind db_pipeline_run(struct db *db, struct db_conn *c, struct request_ctx *ctx,
                                    struct db_step *steps, int n_steps, struct db_fault *f);
 /* The statement that takes tenant and time limits on, local to the transaction. limits: three
@@ -178,7 +194,7 @@ bool db_may_repeat(struct db *db, struct request_ctx *ctx, const struct db_fault
 struct db_waiter {
     pthread_cond_t wake;
     struct db_waiter *next;
-    uint64_t lane;
+    struct db_wants who;
     struct db_conn *given; /* handed over while it waited */
     bool room;             /* woken because a place became free: look again */
 };
@@ -203,6 +219,8 @@ struct db {
     struct db_waiter *first_waiter, *last_waiter;
     int waiting;
     int min, max; /* after lowering to what the server allows */
+    int places;   /* connections that it has for all of us; 0: not known yet */
+    int hosts;    /* that share them; 0: not known yet */
     bool checked; /* the server was found fit since it was last away */
     enum db_state state;
     char reason[200];
@@ -242,6 +260,8 @@ void db_pool_bury(struct db *db, struct db_conn *c);
  * the server allows. OPEN_OK, OPEN_WRONG, or OPEN_REFUSED when the connection failed meanwhile. */
 enum db_open_result db_check_server(struct db *db, struct db_conn *c, struct deadline deadline,
                                     int stop_fd, char *why, size_t why_n);
+/* How many hosts share the server (0: not known): makes the pool smaller or larger accordingly. */
+void db_share(struct db *db, int hosts);
 void *db_maintain_main(void *db); /* the maintenance thread */
 
 /* ---- parameters and rows ---- */
@@ -251,6 +271,9 @@ void db_rows_from(struct db_rows *rows, void *result);
 /* The wire form of a parameter; false when there is no memory. */
 MUSTCHECK bool db_param_encode(struct request_ctx *ctx, const struct db_param *p,
                                const char **value, int *length);
+
+/* The number that db_i64 made a parameter of. */
+int64_t db_param_i64(const struct db_param *p);
 
 /* Appends name as a quoted identifier. */
 void db_quote_name(struct buf *b, const char *name);

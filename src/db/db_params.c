@@ -57,6 +57,13 @@ struct db_param db_null_i64(void)
     return (struct db_param){.type = OID_INT8};
 }
 
+int64_t db_param_i64(const struct db_param *p)
+{
+    uint64_t be;
+    memcpy(&be, p->small, sizeof(be));
+    return (int64_t)be64toh(be);
+}
+
 bool db_param_encode(struct request_ctx *ctx, const struct db_param *p, const char **value,
                      int *length)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One round trip: statements and a Sync go out in libpq's pipeline mode, all answers come in, under
- * one deadline. Everything up to the Sync is one transaction of the server's. Reading goes on while
- * writing, because a server whose answers are not taken stops reading (a large bulk insert would
- * wait for ever).
+ * One round trip: groups of statements go out in libpq's pipeline mode, each with a Sync behind it,
+ * and all answers come in, under one deadline. A group is one transaction of the server's: a fault
+ * in one changes nothing for the others. Reading goes on while writing, because a server whose
+ * answers are not taken stops reading (a large bulk insert would wait for ever).
  */
 #include "db_internal.h"
 
@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { MOMENT_MS = 2 };
 
 /* The results of one run, owned by the arena from before anything is sent: when the answer to a
  * commit arrives there must be nothing left that can fail for want of memory. */
@@ -65,8 +67,10 @@ static bool is_prepared(const struct db_conn *c, const struct db_step *steps, in
     return false;
 }
 
+/* later: of a group that is not the first. What the first one was to prepare is not there if that
+ * has failed, so nothing is prepared or relied on but what the connection knows already. */
 static bool send_step(struct db *db, struct db_conn *c, struct request_ctx *ctx,
-                      struct db_step *steps, int at)
+                      struct db_step *steps, int at, bool later)
 {
     struct db_step *step = &steps[at];
     size_t n = (size_t)step->n_params;
@@ -85,7 +89,7 @@ static bool send_step(struct db *db, struct db_conn *c, struct request_ctx *ctx,
     const struct db_stmt *stmt = step->stmt;
     bool known = is_prepared(c, steps, at);
     bool room = c->n_prepared + at < DB_PREPARED_MAX; /* counts every step before as a new one */
-    bool prepare = db->set.prepare && stmt->name && (known || room);
+    bool prepare = db->set.prepare && stmt->name && (known || (room && !later));
     if (!known && db_sql_leaves_state(stmt->sql))
         c->dirty = true;
     if (!prepare)
@@ -101,42 +105,55 @@ static bool send_step(struct db *db, struct db_conn *c, struct request_ctx *ctx,
  * step that of its Parse, if it had one, and that of its execution, each with a NULL behind it. */
 struct reading {
     struct db_conn *c;
-    struct db_step *steps;
-    int n_steps, at;
+    struct db_group *group, *end; /* the one whose answers come now; all of them are read at end */
+    int at;
     bool parse_done; /* the Parse of steps[at] was answered */
-    bool synced;
     struct results *results;
-    struct db_fault *fault;
 };
+
+static bool is_read(const struct reading *r)
+{
+    return r->group == r->end;
+}
 
 static void take_execution(struct reading *r, PGresult *res)
 {
     if (db_tag_leaves_state(PQcmdStatus(res)))
         r->c->dirty = true;
-    r->steps[r->at].result = res;
+    r->group->steps[r->at].result = res;
     r->results->v[r->results->n++] = res;
+}
+
+static void take_sync(struct reading *r)
+{
+    r->group->synced = true;
+    r->group++;
+    r->at = 0;
+    r->parse_done = false;
 }
 
 /* One answer. False when the server broke the order. */
 static bool take(struct reading *r, PGresult *res)
 {
     ExecStatusType status = PQresultStatus(res);
+    struct db_group *g = r->group;
+    const bool inside = r->at < g->n_steps;
     bool keep = false, fine = true;
     if (status == PGRES_PIPELINE_SYNC) {
-        r->synced = true;
+        take_sync(r);
     } else if (status == PGRES_FATAL_ERROR) {
-        if (r->fault->kind == FAULT_NONE) {
-            r->fault->call = r->at < r->n_steps ? r->steps[r->at].call : -1;
-            db_fault_from_result(r->fault, res);
+        if (g->fault.kind == FAULT_NONE) {
+            g->fault.call = inside ? g->steps[r->at].call : -1;
+            db_fault_from_result(&g->fault, res);
         }
-    } else if (r->at >= r->n_steps) {
+    } else if (!inside) {
         fine = false;
     } else if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
-        keep = !(r->steps[r->at].parse_sent && !r->parse_done);
+        keep = !(g->steps[r->at].parse_sent && !r->parse_done);
         if (keep)
             take_execution(r, res);
         else
-            r->c->prepared[r->c->n_prepared++] = r->steps[r->at].stmt;
+            r->c->prepared[r->c->n_prepared++] = g->steps[r->at].stmt;
     } else {
         fine = status == PGRES_PIPELINE_ABORTED;
     }
@@ -148,7 +165,7 @@ static bool take(struct reading *r, PGresult *res)
 /* The end of one answer. */
 static void advance(struct reading *r)
 {
-    if (r->at < r->n_steps && r->steps[r->at].parse_sent && !r->parse_done) {
+    if (r->at < r->group->n_steps && r->group->steps[r->at].parse_sent && !r->parse_done) {
         r->parse_done = true;
         return;
     }
@@ -159,14 +176,14 @@ static void advance(struct reading *r)
 /* Takes everything that has arrived. False when the connection is lost or out of step. */
 static bool take_arrived(struct reading *r)
 {
-    while (!r->synced && !PQisBusy(r->c->pg)) {
+    while (!is_read(r) && !PQisBusy(r->c->pg)) {
         PGresult *res = PQgetResult(r->c->pg);
         if (res) {
             if (!take(r, res))
                 return false;
             continue;
         }
-        if (r->at >= r->n_steps)
+        if (r->at >= r->group->n_steps)
             return false;
         advance(r);
     }
@@ -176,27 +193,36 @@ static bool take_arrived(struct reading *r)
 /* A fault that the server has named stays: after an error it commits nothing. */
 static void lose(struct reading *r, enum db_fault_kind kind, enum err e, const char *text)
 {
-    if (r->fault->kind == FAULT_NONE)
-        db_fault_set(r->fault, kind, e, text);
+    for (struct db_group *g = r->group; g < r->end; g++)
+        if (g->fault.kind == FAULT_NONE)
+            db_fault_set(&g->fault, kind, e, text);
     r->c->broken = true;
 }
 
-/* Sends what is buffered and reads until the Sync is answered. */
+/* Sends what is buffered and reads until the last Sync is answered. A thread that watches for
+ * requests goes on doing so for a moment: most answers are there by then, and what arrives
+ * meanwhile is answered together. */
 static void exchange(struct reading *r, struct request_ctx *ctx)
 {
     PGconn *pg = r->c->pg;
     int unsent = PQflush(pg);
-    while (!r->synced) {
+    struct deadline moment = deadline_earlier(deadline_in_ms(MOMENT_MS), ctx->deadline);
+    while (!is_read(r)) {
+        const bool watches = ctx->before_wait.fn != NULL;
         int got = unsent < 0 ? -1
                              : db_wait_fd(PQsocket(pg), unsent > 0 ? POLLIN | POLLOUT : POLLIN,
-                                          ctx->deadline, -1);
+                                          watches ? moment : ctx->deadline, -1);
+        if (got == 0 && watches) {
+            ctx_will_wait(ctx);
+            continue;
+        }
         if (got == 0) {
             lose(r, FAULT_TIMEOUT, ERR_TIMEOUT, "no answer before the deadline");
             return;
         }
         /* What came before the end is still read: it says why. */
         bool open = got > 0 && (!(got & ~POLLOUT) || PQconsumeInput(pg));
-        if (!take_arrived(r) || (!open && !r->synced)) {
+        if (!take_arrived(r) || (!open && !is_read(r))) {
             lose(r, FAULT_LOST, ERR_UNAVAILABLE, "the connection was lost");
             return;
         }
@@ -212,70 +238,101 @@ static struct results *results_reserve(struct request_ctx *ctx, int n)
     return r && arena_defer(ctx->arena, results_clear, r) == ERR_NONE ? r : NULL;
 }
 
-static bool send_steps(struct db *db, struct db_conn *c, struct request_ctx *ctx,
-                       struct db_step *steps, int n_steps)
+/* False: not all of it could be sent. sent is set on each group whose Sync may reach the server. */
+static bool send_groups(struct db *db, struct db_conn *c, struct request_ctx *ctx,
+                        struct db_group *groups, int n)
 {
     if (!PQenterPipelineMode(c->pg))
         return false;
-    for (int i = 0; i < n_steps; i++)
-        if (!send_step(db, c, ctx, steps, i))
+    for (int g = 0; g < n; g++) {
+        for (int i = 0; i < groups[g].n_steps; i++)
+            if (!send_step(db, c, ctx, groups[g].steps, i, g > 0))
+                return false;
+        groups[g].fault.sent = true;
+        if (!PQpipelineSync(c->pg))
             return false;
+    }
     return true;
 }
 
-static void note_clock(struct db *db, const struct db_step *steps, int n_steps, int64_t sent_us)
+static void note_clock(struct db *db, const struct db_group *g, int64_t sent_us)
 {
-    for (int i = 0; i < n_steps; i++)
-        if (steps[i].stmt == &limits_stmt && steps[i].result) {
+    for (int i = 0; i < g->n_steps; i++)
+        if (g->steps[i].stmt == &limits_stmt && g->steps[i].result) {
             struct db_rows rows;
-            db_rows_from(&rows, steps[i].result);
+            db_rows_from(&rows, g->steps[i].result);
             db_clock_note(db, db_get_time(&rows, 0, 3), sent_us);
         }
+}
+
+/* Nothing was sent. */
+static void refuse(struct db_group *groups, int n, enum err e, const char *why)
+{
+    for (int g = 0; g < n; g++)
+        db_fault_set(&groups[g].fault, FAULT_LOCAL, e, why);
+}
+
+/* What the faults say about the connection, and about those that were opened with it. */
+static void judge_connection(struct db *db, struct db_conn *c, const struct db_group *groups, int n)
+{
+    bool suspect = false;
+    for (int g = 0; g < n; g++) {
+        const struct db_fault *f = &groups[g].fault;
+        c->broken = c->broken || f->kind == FAULT_LOST || f->stale;
+        c->answered = c->answered || groups[g].synced;
+        suspect = suspect || f->suspect || f->kind == FAULT_LOST;
+    }
+    /* Those opened beside a lost connection have most likely lost their server too, and a repeated
+     * read must not meet with one of them. */
+    if (suspect)
+        db_pool_retire(db);
+}
+
+void db_pipeline_run_groups(struct db *db, struct db_conn *c, struct request_ctx *ctx,
+                            struct db_group *groups, int n)
+{
+    int n_steps = 0;
+    for (int g = 0; g < n; g++) {
+        groups[g].fault = (struct db_fault){.kind = FAULT_NONE, .call = -1};
+        groups[g].synced = false;
+        n_steps += groups[g].n_steps;
+    }
+    if (deadline_passed(ctx->deadline)) {
+        refuse(groups, n, ERR_TIMEOUT, "the deadline had passed before the statement");
+        return;
+    }
+    struct reading r = {.c = c, .group = groups, .end = groups + n};
+    r.results = results_reserve(ctx, n_steps);
+    if (!r.results) {
+        refuse(groups, n, ERR_NOMEM, "no memory for the results");
+        return;
+    }
+    const int64_t began = clock_mono_us();
+    if (send_groups(db, c, ctx, groups, n)) {
+        exchange(&r, ctx);
+    } else {
+        /* Without its Sync the server commits no group, and now the last one will not get one. */
+        const bool lost = PQstatus(c->pg) != CONNECTION_OK;
+        lose(&r, lost ? FAULT_LOST : FAULT_LOCAL, lost ? ERR_UNAVAILABLE : ERR_NOMEM,
+             lost ? "the connection was lost" : "no memory to send a statement");
+    }
+    if (is_read(&r) && !PQexitPipelineMode(c->pg))
+        c->broken = true;
+    judge_connection(db, c, groups, n);
+    note_clock(db, &groups[0], began);
+    const int64_t took = clock_mono_us() - began;
+    ctx->trace.sql_us += took;
+    ctx->trace.round_trips++;
+    /* Polls, of which there are some each second, are no request's. */
+    if (db->slot && !ctx->urgent)
+        metrics_observe(&db->slot->statement, took);
 }
 
 enum db_fault_kind db_pipeline_run(struct db *db, struct db_conn *c, struct request_ctx *ctx,
                                    struct db_step *steps, int n_steps, struct db_fault *f)
 {
-    *f = (struct db_fault){.kind = FAULT_NONE, .call = -1};
-    if (deadline_passed(ctx->deadline)) {
-        db_fault_set(f, FAULT_LOCAL, ERR_TIMEOUT, "the deadline had passed before the statement");
-        return f->kind;
-    }
-    struct reading r = {.c = c, .steps = steps, .n_steps = n_steps, .fault = f};
-    r.results = results_reserve(ctx, n_steps);
-    if (!r.results) {
-        db_fault_set(f, FAULT_LOCAL, ERR_NOMEM, "no memory for the results");
-        return f->kind;
-    }
-    int64_t began = clock_mono_us();
-    if (!send_steps(db, c, ctx, steps, n_steps)) {
-        /* Without a Sync the server commits nothing, and now it will not get one. */
-        bool lost = PQstatus(c->pg) != CONNECTION_OK;
-        c->broken = true;
-        db_fault_set(f, lost ? FAULT_LOST : FAULT_LOCAL, lost ? ERR_UNAVAILABLE : ERR_NOMEM,
-                     lost ? "the connection was lost" : "no memory to send a statement");
-        return f->kind;
-    }
-    f->sent = true;
-    if (!PQpipelineSync(c->pg))
-        lose(&r, FAULT_LOST, ERR_UNAVAILABLE, "the connection was lost");
-    else
-        exchange(&r, ctx);
-    if (r.synced && !PQexitPipelineMode(c->pg))
-        c->broken = true;
-    if (f->kind == FAULT_LOST || f->stale)
-        c->broken = true;
-    /* Those opened beside a lost connection have most likely lost their server too, and a repeated
-     * read must not meet with one of them. */
-    if (f->suspect || f->kind == FAULT_LOST)
-        db_pool_retire(db);
-    c->answered = c->answered || r.synced;
-
-    note_clock(db, steps, n_steps, began);
-    int64_t took = clock_mono_us() - began;
-    ctx->trace.sql_us += took;
-    ctx->trace.round_trips++;
-    if (db->slot)
-        metrics_observe(&db->slot->statement, took);
+    struct db_group group = {.steps = steps, .n_steps = n_steps};
+    db_pipeline_run_groups(db, c, ctx, &group, 1);
+    *f = group.fault;
     return f->kind;
 }

@@ -124,26 +124,38 @@ static void waiter_remove(struct db *db, struct db_waiter *w)
     publish(db);
 }
 
-/* Requests that wait for one row, which somebody may keep locked, leave a quarter of the pool, and
- * at least one connection where there are two, to all others. */
-static bool lane_full(const struct db *db, uint64_t lane)
+/* Connections that only reads in batches may have, so that writers that hang cannot stop them. */
+static int kept_for_reads(const struct db *db)
+{
+    return db->max >= 8 ? 2 : db->max >= 2 ? 1 : 0;
+}
+
+static void count(const struct db_conn_list *list, uint64_t lane, int *of_lane, int *others)
+{
+    for (const struct db_conn *c = list->first; c; c = c->next) {
+        *of_lane += c->who.lane == lane;
+        *others += !c->who.reserve;
+    }
+}
+
+/* Whether what is there is for others. Requests that wait for one row, which somebody may keep
+ * locked, leave a quarter of the pool, and at least one connection where there are two. */
+static bool is_full_for(const struct db *db, struct db_wants who)
 {
     const int most = db->max > 1 ? db->max - (db->max + 3) / 4 : 1;
-    int n = 0;
-    if (lane == 0)
+    int of_lane = 0, others = 0;
+    if (who.reserve)
         return false;
-    for (const struct db_conn *c = db->lists[CONN_BUSY].first; c; c = c->next)
-        n += c->lane == lane;
-    for (const struct db_conn *c = db->lists[CONN_OPENING].first; c; c = c->next)
-        n += c->lane == lane;
-    return n >= most;
+    count(&db->lists[CONN_BUSY], who.lane, &of_lane, &others);
+    count(&db->lists[CONN_OPENING], who.lane, &of_lane, &others);
+    return (who.lane != 0 && of_lane >= most) || others >= db->max - kept_for_reads(db);
 }
 
 /* The first that may have a connection. False if there is none. */
 static bool waiter_wake(struct db *db, struct db_conn *given)
 {
     struct db_waiter *w = db->first_waiter;
-    while (w && lane_full(db, w->lane))
+    while (w && is_full_for(db, w->who))
         w = w->next;
     if (!w)
         return false;
@@ -151,7 +163,7 @@ static bool waiter_wake(struct db *db, struct db_conn *given)
     w->given = given;
     w->room = !given;
     if (given)
-        given->lane = w->lane;
+        given->who = w->who;
     pthread_cond_signal(&w->wake);
     return true;
 }
@@ -169,7 +181,7 @@ static bool may_open(const struct db *db)
 
 void db_pool_wake_for_room(struct db *db)
 {
-    /* Idle ones are there beside waiters whose lane was full. */
+    /* Idle ones are there beside waiters who may not have them. */
     if (db->first_waiter && (db->lists[CONN_IDLE].n > 0 || may_open(db)))
         (void)waiter_wake(db, NULL);
 }
@@ -281,28 +293,28 @@ static void discard(struct db *db, struct db_conn *c)
 enum next { NEXT_TAKE, NEXT_OPEN, NEXT_WAIT, NEXT_REFUSE };
 
 /* Under the lock: what a thread that wants a connection does. */
-static enum next choose(struct db *db, uint64_t lane, struct db_conn **c)
+static enum next choose(struct db *db, struct db_wants who, struct db_conn **c)
 {
-    const bool full = lane_full(db, lane);
+    const bool full = is_full_for(db, who);
     *c = full ? NULL : db->lists[CONN_IDLE].first;
     if (*c) {
-        (*c)->lane = lane;
+        (*c)->who = who;
         db_pool_move(db, *c, CONN_BUSY);
         return NEXT_TAKE;
     }
     *c = full ? NULL : db_pool_reserve(db);
     if (*c) {
-        (*c)->lane = lane;
+        (*c)->who = who;
         return NEXT_OPEN;
     }
     return db->backoff_ms > 0 ? NEXT_REFUSE : NEXT_WAIT;
 }
 
 /* Under the lock. A connection handed over, or NULL: time is up (*late) or there is room. */
-static struct db_conn *wait_turn(struct db *db, struct deadline limit, uint64_t lane, bool in_front,
-                                 bool *late)
+static struct db_conn *wait_turn(struct db *db, struct deadline limit, struct db_wants who,
+                                 bool in_front, bool *late)
 {
-    struct db_waiter w = {.lane = lane};
+    struct db_waiter w = {.who = who};
     struct timespec until = {.tv_sec = limit.at_us / 1000000,
                              .tv_nsec = limit.at_us % 1000000 * 1000};
     pthread_condattr_t attr;
@@ -323,16 +335,20 @@ static struct db_conn *wait_turn(struct db *db, struct deadline limit, uint64_t 
 }
 
 /* in_front: of those that wait already. */
-static enum err acquire(struct db *db, struct deadline limit, uint64_t lane, bool in_front,
+static enum err acquire(struct db *db, struct request_ctx *ctx, struct deadline limit,
                         struct db_conn **out, char *why, size_t why_n)
 {
+    const struct db_wants who = {ctx->lane, ctx->reserve};
+    bool in_front = ctx->urgent;
     for (;;) {
         struct db_conn *c;
         bool late = false;
         pthread_mutex_lock(&db->lock);
-        enum next next = choose(db, lane, &c);
+        enum next next = choose(db, who, &c);
+        if (next == NEXT_WAIT || next == NEXT_OPEN)
+            ctx_will_wait(ctx);
         if (next == NEXT_WAIT) {
-            c = wait_turn(db, limit, lane, in_front, &late);
+            c = wait_turn(db, limit, who, in_front, &late);
             in_front = true; /* it has waited */
         } else if (next == NEXT_REFUSE) {
             snprintf(why, why_n, "%s", db->reason);
@@ -370,12 +386,13 @@ enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, const void *own
     char why[200] = "";
     int64_t began = clock_mono_us();
     struct deadline limit = deadline_in_ms(db->set.acquire_ms);
-    ctx_will_wait(ctx);
-    enum err rc = acquire(db, deadline_earlier(limit, ctx->deadline), ctx->lane, ctx->urgent, out,
-                          why, sizeof(why));
+    /* Reads by key take less time than it takes to wake another thread: see exchange(). */
+    if (!ctx->reserve)
+        ctx_will_wait(ctx);
+    enum err rc = acquire(db, ctx, deadline_earlier(limit, ctx->deadline), out, why, sizeof(why));
     int64_t took = clock_mono_us() - began;
     ctx->trace.pool_us += took;
-    if (db->slot)
+    if (db->slot && !ctx->urgent)
         metrics_observe(&db->slot->acquire, took);
     if (rc != ERR_NONE) {
         ctx_fault(ctx, rc, "%s", why);
@@ -406,7 +423,7 @@ void db_pool_release(struct db *db, struct db_conn *c)
     if (!c->pinged)
         c->idle_since_us = now;
     c->owner = NULL;
-    c->lane = 0;
+    c->who = (struct db_wants){.reserve = true}; /* counts for nobody until it is given */
     c->answered = c->pinged = false;
     if (!keep) {
         db_pool_move(db, c, CONN_CLOSED);

@@ -14,7 +14,6 @@
 
 #include <fastcgi.h>
 
-enum first_record { FIRST_GOOD, FIRST_BAD, FIRST_NONE };
 /* A request without a body and the headers of ordinary clients fit; a longer answer may have to
  * wait for nginx to read it. */
 enum { PEEK = 4096, SENT_AT_ONCE = 64 * 1024 };
@@ -40,26 +39,43 @@ static bool is_whole(const FCGI_Header *began, const unsigned char *p, size_t n)
     return false;
 }
 
+/* Whether the parameters in p are those of a GET whose target the settings name. Names and values
+ * stand behind each other (FastCGI, section 3.4); a header that looks like it costs nothing but the
+ * order in which requests are served. */
+static bool is_gathered(const struct fcgi_server *s, const unsigned char *p, size_t n)
+{
+    static const char get[] = "REQUEST_METHODGET", uri[] = "REQUEST_URI";
+    const char *at = memmem(p, n, uri, sizeof uri - 1);
+    if (!s->settings.gather_target || !at || !memmem(p, n, get, sizeof get - 1))
+        return false;
+    at += sizeof uri - 1;
+    return s->settings.gather_target((struct sv){at, n - (size_t)(at - (const char *)p)});
+}
+
 /* Only what nginx begins with is left to libfcgi, whose parser of other records writes beyond a
  * stack buffer (FCGI_GET_VALUES) and loses its place when this one is padded. nginx sends these 16
  * bytes in one piece, so that fewer are a fault. */
-static enum first_record first_record(int fd, bool *whole)
+void fcgi_peek(const struct fcgi_server *s, struct fcgi_conn *c, struct fcgi_peek *out)
 {
     FCGI_BeginRequestRecord r;
     unsigned char p[PEEK];
-    ssize_t n = recv(fd, p, sizeof p, MSG_PEEK | MSG_DONTWAIT);
+    *out = (struct fcgi_peek){.first = FIRST_BAD};
+    ssize_t n = recv(c->fcgx.ipcFd, p, sizeof p, MSG_PEEK | MSG_DONTWAIT);
     if (n == 0 || (n < 0 && errno == ECONNRESET))
-        return FIRST_NONE;
+        out->first = FIRST_NONE;
     if (n < (ssize_t)sizeof r)
-        return FIRST_BAD;
+        return;
     memcpy(&r, p, sizeof r);
-    *whole = is_whole(&r.header, p + sizeof r, (size_t)n - sizeof r);
     bool good = r.header.version == FCGI_VERSION_1 && r.header.type == FCGI_BEGIN_REQUEST &&
                 (r.header.requestIdB1 | r.header.requestIdB0) != 0 &&
                 r.header.contentLengthB1 == 0 && r.header.contentLengthB0 == sizeof r.body &&
                 r.header.paddingLength == 0 && r.body.roleB1 == 0 &&
                 r.body.roleB0 == FCGI_RESPONDER;
-    return good ? FIRST_GOOD : FIRST_BAD;
+    if (!good)
+        return;
+    out->first = FIRST_GOOD;
+    out->whole = is_whole(&r.header, p + sizeof r, (size_t)n - sizeof r);
+    out->gather = out->whole && is_gathered(s, p + sizeof r, (size_t)n - sizeof r);
 }
 
 /* Reads to the end of the body: exactly n bytes and then its closing record. p == NULL: dropped. */
@@ -106,47 +122,50 @@ static void give_watch(void *thread)
     fcgi_watch_give(thread);
 }
 
-/* False: see fcgi_respond. */
-static bool answer(struct fcgi_thread *t, FCGX_Request *r, struct http_request *req)
-{
-    const struct fcgi_settings *settings = &t->server->settings;
-    struct http_response res;
-    http_response_init(&res, t->arena);
-    req->before_wait = (struct ctx_hook){give_watch, t};
-    settings->answer(settings->service, t->arena, req, &res);
-    if (res.next_piece || res.body.n > SENT_AT_ONCE)
-        fcgi_watch_give(t);
-    return fcgi_respond(r->ipcFd, r->requestId, &res, req->method == HTTP_HEAD);
-}
-
-bool fcgi_exchange(struct fcgi_thread *t, struct fcgi_conn *c)
+bool fcgi_read(struct fcgi_thread *t, struct fcgi_turn *turn)
 {
     struct fcgi_server *s = t->server;
-    FCGX_Request *r = &c->fcgx;
-    bool at_once = false;
-    struct http_request req = {.method = HTTP_OTHER};
-    enum err e = ERR_INVALID;
-    enum first_record first = first_record(r->ipcFd, &at_once);
-    if (first == FIRST_NONE)
+    FCGX_Request *r = &turn->conn->fcgx;
+    turn->req = (struct http_request){.method = HTTP_OTHER};
+    turn->err = ERR_INVALID;
+    if (turn->peek.first == FIRST_NONE)
         return false;
-    if (!at_once)
+    if (!turn->peek.whole)
         fcgi_watch_give(t);
     /* libfcgi then reads from ipcFd instead of accepting. From the first record on it is the
      * FCGI_KEEP_CONN flag of this request. */
     r->keepConnection = 1;
     /* See fcgi_conn_close: libfcgi closes by itself when a record is wrong or a send failed. */
     r->detached = 1;
-    if (first == FIRST_GOOD && FCGX_Accept_r(r) == 0)
-        e = read_request(s, r, t->arena, &req);
-    if (e == ERR_INVALID) {
-        if (s->settings.slot)
-            metrics_add(&s->settings.slot->bad_connections, 1);
-        return false;
-    }
-    const bool whole = e == ERR_NONE
-                           ? answer(t, r, &req)
-                           : fcgi_respond_nomem(r->ipcFd, r->requestId, req.method == HTTP_HEAD);
-    atomic_fetch_add_explicit(&s->requests, 1, memory_order_relaxed);
+    if (turn->peek.first == FIRST_GOOD && FCGX_Accept_r(r) == 0)
+        turn->err = read_request(s, r, turn->arena, &turn->req);
+    if (turn->err == ERR_INVALID && s->settings.slot)
+        metrics_add(&s->settings.slot->bad_connections, 1);
+    turn->req.before_wait = (struct ctx_hook){give_watch, t};
+    return turn->err != ERR_INVALID;
+}
+
+/* False: see fcgi_respond. */
+static bool answer(struct fcgi_thread *t, struct fcgi_turn *turn)
+{
+    const struct fcgi_settings *settings = &t->server->settings;
+    const FCGX_Request *r = &turn->conn->fcgx;
+    struct http_request *req = &turn->req;
+    struct http_response res;
+    http_response_init(&res, turn->arena);
+    settings->answer(settings->service, turn->arena, req, &res);
+    if (res.next_piece || res.body.n > SENT_AT_ONCE)
+        fcgi_watch_give(t);
+    return fcgi_respond(r->ipcFd, r->requestId, &res, req->method == HTTP_HEAD);
+}
+
+bool fcgi_answer(struct fcgi_thread *t, struct fcgi_turn *turn)
+{
+    FCGX_Request *r = &turn->conn->fcgx;
+    const bool whole = turn->err == ERR_NONE ? answer(t, turn)
+                                             : fcgi_respond_nomem(r->ipcFd, r->requestId,
+                                                                  turn->req.method == HTTP_HEAD);
+    atomic_fetch_add_explicit(&t->server->requests, 1, memory_order_relaxed);
     /* In place of FCGX_Finish_r, which would send an end of its own. */
     FCGX_Free(r, 0);
     return whole && r->keepConnection;

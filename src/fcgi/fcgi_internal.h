@@ -23,6 +23,9 @@
 
 #include "parley/fcgi/fcgi.h"
 
+/* The most requests that a thread takes at once. */
+enum { FCGI_GATHER_MAX = 16 };
+
 enum conn_state { CONN_PARKED, CONN_BUSY, CONN_CLOSING };
 
 struct fcgi_conn {
@@ -40,7 +43,7 @@ struct fcgi_conn {
  */
 struct fcgi_thread {
     struct fcgi_server *server;
-    struct arena *arena;
+    struct arena *arenas[FCGI_GATHER_MAX]; /* one for each request at hand; made when first used */
     pthread_t id;
     bool watches;             /* the thread's own; under the lock while it is idle */
     sem_t turn;               /* watches was set, or the server is stopping */
@@ -89,9 +92,26 @@ void fcgi_conns_hang_up(struct fcgi_server *s);
 
 /* ---- exchange.c ---- */
 
-/* Reads one request from c, has it answered and sends the answer, on thread t. True if c may be
- * parked again; false: the caller closes it. */
-MUSTCHECK bool fcgi_exchange(struct fcgi_thread *t, struct fcgi_conn *c);
+/* What has arrived on a connection, as far as it can be seen without reading it. */
+struct fcgi_peek {
+    enum { FIRST_GOOD, FIRST_BAD, FIRST_NONE } first;
+    bool whole;  /* all of the request is there, and it has no body */
+    bool gather; /* and it is one that the settings name as such */
+};
+/* One request on the way from reading it to parking its connection. */
+struct fcgi_turn {
+    struct fcgi_conn *conn;
+    struct arena *arena;
+    struct fcgi_peek peek;
+    struct http_request req;
+    enum err err; /* ERR_NOMEM: read, but there was no memory to hold it */
+};
+void fcgi_peek(const struct fcgi_server *s, struct fcgi_conn *c, struct fcgi_peek *out);
+/* Reads the request. False: the connection is to be closed. */
+MUSTCHECK bool fcgi_read(struct fcgi_thread *t, struct fcgi_turn *turn);
+/* Has it answered and sends the answer. True if the connection may be parked again; false: the
+ * caller closes it. */
+MUSTCHECK bool fcgi_answer(struct fcgi_thread *t, struct fcgi_turn *turn);
 
 /* ---- watch.c ---- */
 

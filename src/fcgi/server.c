@@ -26,25 +26,6 @@ enum err fcgi_library_init(void)
     return FCGX_Init() == 0 ? ERR_NONE : ERR_INTERNAL;
 }
 
-static void serve(struct fcgi_thread *t, struct fcgi_conn *c)
-{
-    struct fcgi_server *s = t->server;
-    struct metrics_slot *slot = s->settings.slot;
-    if (!fcgi_conn_take(c))
-        return;
-    if (slot)
-        atomic_fetch_add_explicit(&slot->threads_busy, 1, memory_order_relaxed);
-    bool keep = fcgi_exchange(t, c);
-    arena_reset(t->arena);
-    if (slot)
-        atomic_fetch_sub_explicit(&slot->threads_busy, 1, memory_order_relaxed);
-    if (!keep || atomic_load(&s->stopping) || !fcgi_conn_park(s, c))
-        fcgi_conn_close(s, c);
-    /* The listener takes turns with all connections that have a request: on its turns alone who
-     * waits for the last of a thousand would wait for half a million requests of the others. */
-    fcgi_conn_accept_more(s);
-}
-
 bool fcgi_listener_watch(struct fcgi_server *s)
 {
     /* The listener is in the epoll of every worker: one of them is to be woken, not all. */
@@ -83,6 +64,124 @@ static void wait_behind_the_others(struct fcgi_server *s)
         continue;
 }
 
+/* The listener's event is always followed by an accept, also while leaving: with EPOLLEXCLUSIVE no
+ * other process was told of that connection. */
+static void accept_new(struct fcgi_server *s)
+{
+    atomic_store_explicit(&s->crowded, fcgi_conn_accept(s), memory_order_relaxed);
+    fcgi_conn_accept_more(s);
+    wait_behind_the_others(s);
+}
+
+/* Ends a turn: the connection waits for its next request, or is closed. */
+static void end_turn(struct fcgi_server *s, struct fcgi_conn *c, bool keep)
+{
+    if (!keep || atomic_load(&s->stopping) || !fcgi_conn_park(s, c))
+        fcgi_conn_close(s, c);
+}
+
+/* Takes the connection, and sees what has arrived on it. False: the server is closing it. */
+static bool take_turn(struct fcgi_server *s, struct fcgi_conn *c, struct fcgi_turn *turn)
+{
+    if (!fcgi_conn_take(c))
+        return false;
+    turn->conn = c;
+    fcgi_peek(s, c, &turn->peek);
+    return true;
+}
+
+/* More requests that are here already, for a thread that has one that may be gathered. Others go
+ * back into the epoll, for any thread: they may take long, and would wait for each other here. */
+static size_t gather(struct fcgi_server *s, struct fcgi_turn turns[FCGI_GATHER_MAX])
+{
+    struct epoll_event e[FCGI_GATHER_MAX - 1];
+    size_t taken = 1;
+    const int n = epoll_wait(s->epoll_fd, e, FCGI_GATHER_MAX - 1, 0);
+    for (int i = 0; i < n; i++) {
+        if (e[i].data.ptr == &s->settings.listen_fd)
+            accept_new(s);
+        else if (e[i].data.ptr == &s->wake_fd || !take_turn(s, e[i].data.ptr, &turns[taken]))
+            continue;
+        else if (turns[taken].peek.gather)
+            taken++;
+        else
+            end_turn(s, turns[taken].conn, true);
+    }
+    return taken;
+}
+
+/* The arena of turn i; NULL when there is no memory. */
+static struct arena *arena_of(struct fcgi_thread *t, size_t i)
+{
+    if (!t->arenas[i])
+        t->arenas[i] = arena_create(t->server->settings.arena_limit);
+    return t->arenas[i];
+}
+
+/* Reads them; those whose connection has to be closed leave the list. */
+static size_t read_turns(struct fcgi_thread *t, struct fcgi_turn *turns, size_t n)
+{
+    size_t read = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct fcgi_turn *turn = &turns[read];
+        *turn = turns[i];
+        turn->arena = arena_of(t, read);
+        if (turn->arena && fcgi_read(t, turn)) {
+            read++;
+            continue;
+        }
+        fcgi_conn_close(t->server, turn->conn);
+        if (turn->arena)
+            arena_reset(turn->arena);
+    }
+    return read;
+}
+
+static void read_ahead(struct fcgi_server *s, struct fcgi_turn *turns, size_t n)
+{
+    struct http_request *reqs[FCGI_GATHER_MAX];
+    struct arena *arenas[FCGI_GATHER_MAX];
+    for (size_t i = 0; i < n; i++) {
+        reqs[i] = &turns[i].req;
+        arenas[i] = turns[i].arena;
+    }
+    s->settings.read_ahead(s->settings.service, arenas, reqs, n);
+}
+
+static void answer_turns(struct fcgi_thread *t, struct fcgi_turn *turns, size_t n, bool ready)
+{
+    for (size_t i = 0; i < n; i++)
+        if (turns[i].req.ready == ready)
+            end_turn(t->server, turns[i].conn, fcgi_answer(t, &turns[i]));
+}
+
+static void serve(struct fcgi_thread *t, struct fcgi_conn *c)
+{
+    struct fcgi_server *s = t->server;
+    struct fcgi_turn turns[FCGI_GATHER_MAX];
+    struct metrics_slot *slot = s->settings.slot;
+    size_t taken = 1;
+    if (!take_turn(s, c, &turns[0]))
+        return;
+    if (slot)
+        atomic_fetch_add_explicit(&slot->threads_busy, 1, memory_order_relaxed);
+    if (turns[0].peek.gather && s->settings.gathers(s->settings.service))
+        taken = gather(s, turns);
+    taken = read_turns(t, turns, taken);
+    if (taken > 1)
+        read_ahead(s, turns, taken);
+    answer_turns(t, turns, taken, true);
+    answer_turns(t, turns, taken, false);
+    /* What was read ahead for all is in the first one's. */
+    for (size_t i = taken; i > 0; i--)
+        arena_reset(turns[i - 1].arena);
+    if (slot)
+        atomic_fetch_sub_explicit(&slot->threads_busy, 1, memory_order_relaxed);
+    /* The listener takes turns with all connections that have a request: on its turns alone who
+     * waits for the last of a thousand would wait for half a million requests of the others. */
+    fcgi_conn_accept_more(s);
+}
+
 static void *thread_main(void *arg)
 {
     struct fcgi_thread *t = arg;
@@ -95,15 +194,10 @@ static void *thread_main(void *arg)
             wait_behind_the_others(s);
         if (n != 1)
             continue;
-        /* The listener's event is always followed by an accept, also while leaving: with
-         * EPOLLEXCLUSIVE no other process was told of that connection. */
-        if (e.data.ptr == &s->settings.listen_fd) {
-            atomic_store_explicit(&s->crowded, fcgi_conn_accept(s), memory_order_relaxed);
-            fcgi_conn_accept_more(s);
-            wait_behind_the_others(s);
-        } else if (e.data.ptr != &s->wake_fd) {
+        if (e.data.ptr == &s->settings.listen_fd)
+            accept_new(s);
+        else if (e.data.ptr != &s->wake_fd)
             serve(t, e.data.ptr);
-        }
     }
     pthread_mutex_lock(&s->lock);
     s->n_live--;
@@ -116,8 +210,7 @@ static enum err start_thread(struct fcgi_server *s, const pthread_attr_t *attr)
 {
     struct fcgi_thread *t = &s->threads[s->n_threads];
     t->server = s;
-    t->arena = arena_create(s->settings.arena_limit);
-    if (!t->arena)
+    if (!arena_of(t, 0))
         return ERR_NOMEM;
     (void)sem_init(&t->turn, 0, 0); /* fails for values that are too large only */
     /* Held until the thread is counted, so that it cannot end uncounted. */
@@ -130,7 +223,7 @@ static enum err start_thread(struct fcgi_server *s, const pthread_attr_t *attr)
     pthread_mutex_unlock(&s->lock);
     if (e != 0) {
         sem_destroy(&t->turn);
-        arena_destroy(t->arena);
+        arena_destroy(t->arenas[0]);
     }
     return e == 0 ? ERR_NONE : ERR_NOMEM;
 }
@@ -169,7 +262,8 @@ static void destroy(struct fcgi_server *s)
     while (s->conns)
         fcgi_conn_close(s, s->conns);
     for (int i = 0; i < s->n_threads; i++) {
-        arena_destroy(s->threads[i].arena);
+        for (size_t k = 0; k < FCGI_GATHER_MAX; k++)
+            arena_destroy(s->threads[i].arenas[k]);
         sem_destroy(&s->threads[i].turn);
     }
     if (s->epoll_fd >= 0)

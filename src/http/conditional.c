@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "parley/http/conditional.h"
 
-#include "parley/base/buf.h"
+#include <inttypes.h>
 
 static enum err malformed(struct request_ctx *ctx, const char *header)
 {
@@ -75,23 +75,14 @@ bool http_condition_has(const struct http_condition *c, struct sv tag)
     return false;
 }
 
-/* Of two numbers and what is between them. */
-static struct sv etag(struct arena *a, int64_t generation, struct sv of, int64_t version)
+struct sv http_etag_version(struct arena *a, int64_t generation, int64_t version, uint64_t mark)
 {
-    struct buf b;
-    buf_init(&b, a, 48);
-    buf_i64(&b, generation);
-    buf_sv(&b, of);
-    buf_i64(&b, version);
-    return b.failed ? SV_NONE : buf_get(&b);
+    return arena_printf(a, "%" PRId64 ".v%" PRId64 ".%" PRIx64, generation, version, mark);
 }
 
-struct sv http_etag_version(struct arena *a, int64_t generation, int64_t version)
+struct sv http_etag_state(struct arena *a, int64_t generation, int64_t state_version,
+                          uint64_t state_mark)
 {
-    return etag(a, generation, SV(".v"), version);
-}
-
-struct sv http_etag_state(struct arena *a, int64_t generation, int64_t state_version)
-{
-    return etag(a, generation, SV(".s"), state_version);
+    return arena_printf(a, "%" PRId64 ".s%" PRId64 ".%" PRIx64, generation, state_version,
+                        state_mark);
 }

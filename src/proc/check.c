@@ -139,17 +139,15 @@ bool check_db(const struct config *cfg, char *said, size_t n)
 
 static bool check_redis(const struct config *cfg)
 {
-    const struct cache_settings settings = {.redis_url = cfg->redis_url,
-                                            .redis_timeout_ms = (int)cfg->redis_ms,
-                                            .fence_ms = (int)cfg->request_ms,
-                                            .value_max = 1024};
+    const struct cache_settings settings = {
+        .redis_url = cfg->redis_url, .redis_timeout_ms = (int)cfg->redis_ms, .value_max = 1024};
     struct cache_status status;
     struct cache *cache = cache_open(&settings, NULL);
     if (!cache) {
         printf("Redis: out of memory\n");
         return false;
     }
-    cache_poll(cache);
+    cache_probe(cache);
     cache_status(cache, &status);
     cache_close(cache);
     if (status.redis == CACHE_OFF)

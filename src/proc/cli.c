@@ -50,7 +50,11 @@ static void usage(FILE *out)
         "  tenant set T [--requests N] [--sessions N]\n"
         "                    bound its requests a second and its open sessions: a number, none,\n"
         "                    or default (the settings below)\n"
-        "  tenant list       all tenants, their keys and bounds\n\n"
+        "  tenant list       all tenants, their keys and bounds\n"
+        "  host list         the hosts that are registered in the database\n"
+        "  host forget ID | --stale SECONDS\n"
+        "                    remove the registration of a host that is gone, or of all that were\n"
+        "                    not seen for so long; one that lives is kept\n\n"
         "What key and tenant have changed holds on every worker when they end.\n\n"
         "  --config FILE     NAME=value lines; the environment wins [PARLEY_CONFIG]\n"
         "  --help, --version\n\n"
@@ -79,6 +83,7 @@ static int parse(int argc, char **argv, struct options *o)
                                             {"expires", required_argument, NULL, OPTION_EXPIRES},
                                             {"requests", required_argument, NULL, OPTION_REQUESTS},
                                             {"sessions", required_argument, NULL, OPTION_SESSIONS},
+                                            {"stale", required_argument, NULL, OPTION_STALE},
                                             {NULL, 0, NULL, 0}};
     bool given[VERSION + 1] = {false}; /* below all characters that getopt_long gives */
     *o = (struct options){.file = getenv("PARLEY_CONFIG")};
@@ -161,11 +166,12 @@ static int run_configured(const struct options *o, const struct command *command
 static const struct command *find_command(const struct options *o)
 {
     static const struct command commands[] = {
-        {"serve", NULL, NULL, run_serve},         {"migrate", NULL, NULL, run_migrate},
-        {"check", NULL, NULL, check_run},         {"config", NULL, NULL, run_config},
-        {"key", "create", NULL, key_create_run},  {"key", "list", NULL, key_list_run},
-        {"key", "revoke", "ID", key_revoke_run},  {"tenant", "set", "NAME", tenant_set_run},
-        {"tenant", "list", NULL, tenant_list_run}};
+        {"serve", NULL, NULL, run_serve},          {"migrate", NULL, NULL, run_migrate},
+        {"check", NULL, NULL, check_run},          {"config", NULL, NULL, run_config},
+        {"key", "create", NULL, key_create_run},   {"key", "list", NULL, key_list_run},
+        {"key", "revoke", "ID", key_revoke_run},   {"tenant", "set", "NAME", tenant_set_run},
+        {"tenant", "list", NULL, tenant_list_run}, {"host", "list", NULL, host_list_run},
+        {"host", "forget", "ID", host_forget_run}};
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         const struct command *c = &commands[i];
         if (strcmp(c->name, o->words[0]) == 0 &&
@@ -189,6 +195,7 @@ static int check_options(const struct options *o, const struct command *command)
         [OPTION_EXPIRES] = {"--expires", "key create", key_create_run},
         [OPTION_REQUESTS] = {"--requests", "tenant set", tenant_set_run},
         [OPTION_SESSIONS] = {"--sessions", "tenant set", tenant_set_run},
+        [OPTION_STALE] = {"--stale", "host forget", host_forget_run},
     };
     for (size_t i = 0; i < OPTIONS; i++) {
         char what[64];
@@ -208,9 +215,9 @@ static int run_command(struct options *o)
     int n = command->verb ? 2 : 1, status = check_options(o, command);
     if (status != EXIT_GOOD)
         return status;
-    if (command->argument && n == o->n_words)
+    if (command->argument && n == o->n_words && !o->line.given[OPTION_STALE])
         return cli_wrong("something is missing at the end: ", command->argument);
-    if (command->argument)
+    if (command->argument && n < o->n_words)
         o->line.argument = o->words[n++];
     if (n < o->n_words)
         return cli_wrong("one command, and not also ", o->words[n]);

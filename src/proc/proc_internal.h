@@ -18,6 +18,7 @@
 #include "parley/base/err.h"
 #include "parley/cache/cache.h"
 #include "parley/config/config.h"
+#include "parley/db/hosts.h"
 #include "parley/obs/metrics.h"
 
 /* Exit status of a command, and of a worker. EXIT_MISCONFIGURED ends the whole service: trying
@@ -118,8 +119,9 @@ struct worker_run {
     size_t slot, n_workers;
     bool replaces; /* takes no request before PostgreSQL has answered: others serve until then */
     struct shared *shared;
-    struct cache_shared *cache; /* borrowed */
-    struct auth_shared *auth;   /* borrowed */
+    struct cache_shared *cache;    /* borrowed */
+    struct auth_shared *auth;      /* borrowed */
+    struct db_hosts_shared *hosts; /* borrowed */
 };
 
 /* The life of a worker, signals blocked as signals_block does; the result is its exit status. */
@@ -145,6 +147,7 @@ enum cli_option {
     OPTION_EXPIRES,
     OPTION_REQUESTS,
     OPTION_SESSIONS,
+    OPTION_STALE,
     OPTIONS
 };
 /* What stands behind the command. */
@@ -175,5 +178,10 @@ int key_list_run(const struct config *cfg, const struct command_line *line);
 int key_revoke_run(const struct config *cfg, const struct command_line *line);
 int tenant_set_run(const struct config *cfg, const struct command_line *line);
 int tenant_list_run(const struct config *cfg, const struct command_line *line);
+
+/* ---- host.c: the hosts that share the database ---- */
+
+int host_list_run(const struct config *cfg, const struct command_line *line);
+int host_forget_run(const struct config *cfg, const struct command_line *line);
 
 #endif

@@ -77,9 +77,7 @@ void reload_ask(struct supervisor *s)
     s->reload_wanted = true;
 }
 
-/* Sockets and mappings are older than any worker, and what they hold is of one database. What Redis
- * holds must be told of every write: two generations with different ones would let each other read
- * what is out of date. */
+/* Sockets and mappings are older than any worker, and what they hold is of one database. */
 static const char *fixed_setting(const struct config *a, const struct config *b)
 {
     const struct {
@@ -89,8 +87,7 @@ static const char *fixed_setting(const struct config *a, const struct config *b)
                     {strcmp(a->admin, b->admin) == 0, "PARLEY_ADMIN"},
                     {a->hosts_one == b->hosts_one, "PARLEY_HOSTS"},
                     {a->memory == b->memory, "PARLEY_MEMORY"},
-                    {strcmp(a->database_url, b->database_url) == 0, "DATABASE_URL"},
-                    {strcmp(a->redis_url, b->redis_url) == 0, "REDIS_URL"}};
+                    {strcmp(a->database_url, b->database_url) == 0, "DATABASE_URL"}};
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
         if (!settings[i].same)
             return settings[i].name;
@@ -131,6 +128,11 @@ static void begin(struct supervisor *s)
     const char *fixed = fixed_setting(s->now->cfg, s->next->cfg);
     if (fixed) {
         refuse(s, "%s cannot change while the service runs: stop it and start it", fixed);
+        return;
+    }
+    const char *redis = s->next->cfg->redis_url;
+    if (redis[0] && !cache_url_valid(redis, why, sizeof why)) {
+        refuse(s, "REDIS_URL: %s", why);
         return;
     }
     if (!descriptors_enough(s->next->cfg, why, sizeof why)) {

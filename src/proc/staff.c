@@ -8,6 +8,8 @@
 
 #include "parley/base/clock.h"
 
+_Static_assert((int)API_SLOTS_MAX <= (int)DB_HOSTS_SLOTS_MAX, "a slot is one in all tables");
+
 /* A worker ends by itself when its drain time is over; this much later it is killed. */
 static const int64_t kill_margin_us = 3 * 1000000;
 
@@ -31,7 +33,8 @@ static void run_worker(const struct supervisor *s, const struct generation *g, s
                                    .replaces = replaces,
                                    .shared = s->shared,
                                    .cache = s->cache,
-                                   .auth = s->auth};
+                                   .auth = s->auth,
+                                   .hosts = s->hosts};
     /* _exit: nothing of the supervisor's is the child's to clean up. */
     _exit(signals_follow_parent(parent, SIGTERM) ? s->worker(&run) : EXIT_FAULT);
 }
@@ -88,9 +91,11 @@ int staff_bury(struct supervisor *s, pid_t pid, int status, struct worker *was)
         slot++;
     if (slot == API_SLOTS_MAX)
         return NOBODY;
-    /* It may have committed what it could not tell the tiers. */
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != EXIT_GOOD)
-        cache_shared_bury(s->cache, pid);
+    const bool clean = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_GOOD;
+    /* It may have committed what it could not tell the caches. */
+    if (!clean)
+        cache_shared_reap(s->cache, pid);
+    db_hosts_worker_ended(s->hosts, (size_t)slot, pid, clean);
     *was = s->workers[slot];
     was->served = staff_is_ready(s, slot);
     shared_end(s->shared, (size_t)slot);

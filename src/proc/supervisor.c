@@ -197,7 +197,7 @@ static enum err prepare(struct supervisor *s, const struct config *cfg, char *wh
         e = listener_open(&s->admin, cfg->admin, why, why_n);
     if (e != ERR_NONE)
         return e;
-    s->cache = cache_shared_map(cfg->hosts_one ? (size_t)cfg->memory : 0);
+    s->cache = cache_shared_map((size_t)cfg->memory);
     if (!s->cache) {
         s->exit_status = EXIT_MISCONFIGURED;
         snprintf(why, why_n, "PARLEY_MEMORY: there are no %lld bytes of memory to be had",
@@ -206,8 +206,9 @@ static enum err prepare(struct supervisor *s, const struct config *cfg, char *wh
     }
     s->shared = shared_map();
     s->auth = auth_shared_map();
+    s->hosts = db_hosts_shared_map(cfg->hosts_one, PARLEY_VERSION);
     s->now = generation_create(cfg, 1);
-    if (s->shared && s->auth && s->now) {
+    if (s->shared && s->auth && s->hosts && s->now) {
         atomic_store(&s->shared->host.generation, s->now->number);
         atomic_store(&s->shared->host.seats, (int64_t)s->now->n);
         return ERR_NONE;
@@ -244,6 +245,7 @@ int supervisor_run(const struct config *cfg, worker_fn worker, check_fn check)
     listener_unlock(s.lock_fd, cfg->listen);
     shared_unmap(s.shared);
     auth_shared_unmap(s.auth);
+    db_hosts_shared_unmap(s.hosts);
     cache_shared_unmap(s.cache);
     generation_destroy(s.now);
     return s.exit_status;

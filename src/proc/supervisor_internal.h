@@ -49,6 +49,7 @@ struct supervisor {
     struct shared *shared;
     struct cache_shared *cache;
     struct auth_shared *auth;
+    struct db_hosts_shared *hosts;
     struct worker workers[API_SLOTS_MAX];
     struct generation *now;
     sigset_t signals;

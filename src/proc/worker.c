@@ -6,6 +6,7 @@
  */
 #include "proc_internal.h"
 
+#include <inttypes.h>
 #include <malloc.h>
 #include <sched.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include "parley/base/clock.h"
 #include "parley/cache/cache.h"
 #include "parley/db/db.h"
+#include "parley/db/hosts.h"
 #include "parley/db/migrate.h"
 #include "parley/fcgi/fcgi.h"
 #include "parley/obs/log.h"
@@ -28,8 +30,9 @@ enum {
     TRIM_TICKS = 100,
     DRAIN_TICK_MS = 20,
     STOP_GRACE_MS = 1000,
-    /* How long a fence outlives the longest write that it may have to cover. */
-    FENCE_MARGIN_MS = 2000,
+    BEGIN_MS = 3000, /* to be registered, beyond what it takes to reach PostgreSQL */
+    /* How long a quarantine outlives the longest write that it may have to cover. */
+    QUARANTINE_MARGIN_MS = 2000,
     CACHE_VALUE_MAX = 128 * 1024,
     /* What a request may take beside several copies of its body and of a page of messages: text on
      * its way in and out, and buffers that grow by doubling. */
@@ -41,11 +44,14 @@ struct worker {
     const struct worker_run *run;
     pid_t parent;
     struct db *db;
+    struct db_hosts *hosts;
     struct auth *auth;
     struct cache *cache;
     struct sessions *sessions;
+    char layout[40]; /* of cached values */
     struct api_service service;
     struct fcgi_server *server, *admin;
+    struct deadline begin_by;
     bool was_up;                   /* PostgreSQL has been usable, and the keys are there */
     unsigned long long recycle_at; /* requests; 0: never */
 };
@@ -81,12 +87,32 @@ static void open_cache(struct worker *w)
         .shared = w->run->cache,
         .redis_url = cfg->redis_url,
         .redis_timeout_ms = (int)cfg->redis_ms,
-        .fence_ms = (int)cfg->request_ms + FENCE_MARGIN_MS,
+        .quarantine_ms = (int)cfg->request_ms + QUARANTINE_MARGIN_MS,
+        .value_seconds = cfg->cache_s,
         .value_max = CACHE_VALUE_MAX,
-        .one_host = cfg->hosts_one,
-        .authority = sessions_cache_authority(w->db),
+        .layout = w->layout,
     };
+    /* What shapes a value: how many messages fit into it. */
+    snprintf(w->layout, sizeof w->layout, "%d.%" PRId64, SESSION_LAYOUT, cfg->page_bytes);
     w->cache = cache_open(&settings, &w->run->shared->slots[w->run->slot]);
+}
+
+static void outdate(void *cache)
+{
+    cache_shared_outdate(cache);
+}
+
+static void open_hosts(struct worker *w)
+{
+    const struct db_hosts_settings settings = {
+        .shared = w->run->hosts,
+        .slot = w->run->slot,
+        .workers = (int)w->run->n_workers,
+        .statement_ms = (int)w->run->cfg->statement_ms,
+        .before_alone = outdate,
+        .arg = w->run->cache,
+    };
+    w->hosts = db_hosts_open(&settings, w->db);
 }
 
 static void open_auth(struct worker *w)
@@ -98,19 +124,20 @@ static void open_auth(struct worker *w)
         .requests = cfg->tenant_requests,
         .sessions = cfg->tenant_sessions,
         .shared = w->run->auth,
+        .hosts = w->run->hosts,
     };
     w->auth = auth_open(&settings, w->db);
 }
 
-/* Of all workers together twice as many threads as there are processors look for requests: with one
- * each, half of the requests that wait for PostgreSQL would have to wake another (measured). */
+/* Of all workers together as many threads look for requests as there are processors. With more of
+ * them fewer reads are gathered by one (measured). */
 static int watchers(const struct worker *w)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
     const int workers = w->run->n_workers > 1 ? (int)w->run->n_workers : 1;
     const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return 2 * (n > workers ? (n + workers - 1) / workers : 1);
+    return n > workers ? (n + workers - 1) / workers : 1;
 }
 
 static enum err start_servers(struct worker *w)
@@ -135,6 +162,9 @@ static enum err start_servers(struct worker *w)
     handlers.arena_limit =
         ARENA_BASE + ARENA_COPIES * ((size_t)cfg->max_body + (size_t)cfg->page_bytes);
     handlers.answer = api_answer;
+    handlers.gathers = api_gathers;
+    handlers.gather_target = api_reads_session;
+    handlers.read_ahead = api_read_ahead;
     handlers.slot = &w->run->shared->slots[w->run->slot];
     enum err e = fcgi_server_start(&admin, &w->admin);
     if (e == ERR_NONE)
@@ -154,14 +184,17 @@ static enum err open_all(struct worker *w)
                                                .state_bytes = cfg->max_body,
                                                .page_bytes = cfg->page_bytes,
                                                .sweep_s = cfg->sweep_s,
-                                               .statement_ms = (int)cfg->statement_ms};
+                                               .statement_ms = (int)cfg->statement_ms,
+                                               .cache_seconds = cfg->cache_s,
+                                               .hosts = w->run->hosts};
     struct metrics_slot *slot = &w->run->shared->slots[w->run->slot];
     open_db(w);
     if (!w->db)
         return ERR_NOMEM;
     open_auth(w);
     open_cache(w);
-    if (!w->auth || !w->cache)
+    open_hosts(w);
+    if (!w->auth || !w->cache || !w->hosts)
         return ERR_NOMEM;
     w->sessions = sessions_open(&sessions, w->db, w->cache, slot);
     if (!w->sessions)
@@ -171,6 +204,7 @@ static enum err open_all(struct worker *w)
         .sessions = w->sessions,
         .db = w->db,
         .cache = w->cache,
+        .hosts = w->run->hosts,
         .request_ms = cfg->request_ms,
         .queue_ms = cfg->queue_ms,
         .slow_ms = cfg->slow_ms,
@@ -190,7 +224,7 @@ static enum err open_all(struct worker *w)
 }
 
 /* A wrong configuration ends a worker only until PostgreSQL was usable once: what becomes wrong
- * later (a schema that is newer by now) is told by /readyz, while the tiers go on answering. */
+ * later (a schema that is newer by now) is told by /readyz, while the caches go on answering. */
 static bool is_misconfigured(struct worker *w)
 {
     struct db_status status;
@@ -217,7 +251,6 @@ static void drain(struct worker *w, const sigset_t *term)
     while (fcgi_server_connections(w->server) > 0 && !deadline_passed(end)) {
         struct deadline tick = deadline_earlier(end, deadline_in_ms(DRAIN_TICK_MS));
         (void)signals_wait(term, tick.at_us);
-        cache_poll(w->cache);
     }
 }
 
@@ -229,6 +262,7 @@ static bool close_all(struct worker *w)
     if (w->admin && !fcgi_server_stop(w->admin, STOP_GRACE_MS))
         return false;
     sessions_close(w->sessions);
+    db_hosts_close(w->hosts);
     cache_close(w->cache);
     auth_close(w->auth);
     db_close(w->db);
@@ -242,25 +276,37 @@ static void wish_for_recycling(struct worker *w)
         atomic_store(&w->run->shared->words[w->run->slot].wishes, true);
 }
 
-/* Keeps house until SIGTERM, or for ever. until_up: only until PostgreSQL has answered. True: it
- * did. False: the worker is to end with *status. */
-static bool keep_house(struct worker *w, const sigset_t *term, bool until_up, int *status)
+static bool is_up(const struct worker *w)
+{
+    return w->was_up;
+}
+
+/* A host that is not registered yet refuses writes: better that they wait than that their clients
+ * are told. Reads go on without PostgreSQL. */
+static bool may_begin(const struct worker *w)
+{
+    return db_hosts_may_write(w->run->hosts) || !db_is_up(w->db) || deadline_passed(w->begin_by);
+}
+
+/* Keeps house until SIGTERM, or for ever. until: only until that is true. True: it is. False: the
+ * worker is to end with *status. */
+static bool keep_house(struct worker *w, const sigset_t *term,
+                       bool (*until)(const struct worker *w), int *status)
 {
     struct shared *shared = w->run->shared;
-    const int tick_ms = until_up ? START_TICK_MS : TICK_MS;
+    const int tick_ms = until ? START_TICK_MS : TICK_MS;
     for (unsigned ticks = 1;; ticks++) {
         *status = is_misconfigured(w) ? EXIT_MISCONFIGURED : EXIT_GOOD;
-        if (*status != EXIT_GOOD || (until_up && w->was_up))
+        if (*status != EXIT_GOOD || (until && until(w)))
             return *status == EXIT_GOOD;
-        if (w->was_up && !atomic_load(&shared->words[w->run->slot].ready)) {
+        if (!until && w->was_up && !atomic_load(&shared->words[w->run->slot].ready)) {
             atomic_store(&shared->served, true);
             atomic_store(&shared->words[w->run->slot].ready, true);
         }
         if (signals_wait(term, deadline_in_ms(tick_ms).at_us) == SIGTERM)
             return false;
-        if (until_up)
+        if (until)
             continue;
-        cache_poll(w->cache);
         wish_for_recycling(w);
         if (ticks % TRIM_TICKS == 0)
             (void)malloc_trim(0);
@@ -273,14 +319,16 @@ static int serve(struct worker *w)
     sigset_t term;
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
-    if (w->run->replaces && !keep_house(w, &term, true, &status))
+    w->begin_by = deadline_in_ms(w->run->cfg->connect_ms + BEGIN_MS);
+    if ((w->run->replaces && !keep_house(w, &term, is_up, &status)) ||
+        !keep_house(w, &term, may_begin, &status))
         return status;
     enum err e = start_servers(w);
     if (e != ERR_NONE) {
         log_say(LOG_ERROR, "worker_failed", "cannot start: %s", err_name(e));
         return EXIT_FAULT;
     }
-    (void)keep_house(w, &term, false, &status);
+    (void)keep_house(w, &term, NULL, &status);
     if (status == EXIT_GOOD)
         drain(w, &term);
     return status;
@@ -317,7 +365,7 @@ int worker_main(const struct worker_run *run)
     int status = serve(&w);
     if (close_all(&w))
         return status;
-    /* That request may commit without a word to the tiers: not a clean end. */
+    /* That request may commit without raising an epoch: not a clean end. */
     log_say(LOG_WARN, "worker_busy", "a request was still running at the end");
     return status == EXIT_GOOD ? EXIT_FAULT : status;
 }

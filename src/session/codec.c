@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A session as bytes for the tiers:
+ * A session as bytes for the caches:
  *
  *   struct head
  *   struct entry of each message
@@ -11,8 +11,8 @@
  * those who answer in another form and for the next writer, who writes one message and takes over
  * the form of the others.
  *
- * Numbers are in the host's order: hosts of one cluster are of one byte order (others read a miss,
- * by the magic). The magic changes with every change of this file.
+ * Numbers are in the host's order: hosts of one Redis are of one byte order (others read a miss, by
+ * the magic). The magic, and SESSION_LAYOUT, change with every change of this file.
  */
 #include "session_internal.h"
 
@@ -20,14 +20,14 @@
 
 #include "parley/session/native_form.h"
 
-static const uint64_t codec_magic = UINT64_C(0x03706c7300736c03);
+static const uint64_t codec_magic = UINT64_C(0x04706c7300736c04);
 static const uint32_t absent = UINT32_MAX;
 
 /* Bytes at places from the beginning of the text; n of an absent one is absent. */
 struct place {
     uint32_t at, n;
 };
-enum { SESSION_TEXTS = 6, MESSAGE_TEXTS = 7, SESSION_NUMBERS = 10, ROOM = 12 * 1024 };
+enum { SESSION_TEXTS = 6, MESSAGE_TEXTS = 7, SESSION_NUMBERS = 12, ROOM = 12 * 1024 };
 struct head {
     uint64_t magic;
     int64_t numbers[SESSION_NUMBERS];
@@ -112,7 +112,8 @@ static void put_session(struct writer *w, const struct session *s, struct head *
     *out = (struct head){.magic = codec_magic,
                          .numbers = {s->generation, s->version, s->state_version, s->last_seq,
                                      s->message_count, s->ttl_seconds, s->sliding, s->created_at,
-                                     s->updated_at, s->expires_at},
+                                     s->updated_at, s->expires_at, (int64_t)s->mark,
+                                     (int64_t)s->state_mark},
                          .n_messages = (uint32_t)s->n_messages};
     if (w->all.failed)
         return;
@@ -128,7 +129,7 @@ enum err codec_encode(struct request_ctx *ctx, const struct session *session, st
     struct writer w = {.base = sizeof(struct head) + n * sizeof(struct entry)};
     struct head head;
     if (n > SESSION_WINDOW)
-        return ctx_fault(ctx, ERR_INTERNAL, "a tier keeps no more than a window");
+        return ctx_fault(ctx, ERR_INTERNAL, "a cache keeps no more than a window");
     struct entry *entries = arena_zalloc(ctx->arena, n * sizeof *entries);
     if (!entries)
         return ctx_nomem(ctx);
@@ -193,6 +194,8 @@ static bool get_session(struct sv text, const struct head *h, struct session *ou
     out->created_at = h->numbers[7];
     out->updated_at = h->numbers[8];
     out->expires_at = h->numbers[9];
+    out->mark = (uint64_t)h->numbers[10];
+    out->state_mark = (uint64_t)h->numbers[11];
     out->n_messages = h->n_messages;
     for (size_t i = 0; i < SESSION_TEXTS; i++)
         if (!get_text(text, h->texts[i], texts[i]))

@@ -18,6 +18,7 @@ enum err repo_guard_params(struct request_ctx *ctx, struct sv id, const struct s
     out[2] = db_text(guard->user);
     out[4] = db_text(guard->key);
     out[5] = db_bytes(guard->key.p ? guard->fingerprint : SV_NONE);
+    out[6] = repo_mark();
     return db_text_array(ctx, guard->if_match, guard->n_if_match, &out[3]);
 }
 
@@ -41,13 +42,55 @@ size_t repo_admit(const struct request_ctx *ctx, struct sv id, const struct sess
     return 1;
 }
 
+struct db_param repo_mark(void)
+{
+    return db_i64((int64_t)random_u64());
+}
+
+/* A client that names messages by ids of the made form names generations with them: a session of
+ * one of these may not take such an id, or two of its messages could have one id. */
+static bool is_reserved(int64_t generation, const struct session_message_draft *messages, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t named, seq;
+        const struct sv id = messages[i].message_id;
+        if (id.p && uuid_v8_unpack(id, &named, &seq) && (int64_t)named == generation)
+            return true;
+    }
+    return false;
+}
+
+struct db_param repo_generation(const struct sessions *s,
+                                const struct session_message_draft *messages, size_t n)
+{
+    enum { RANDOM_BITS = 21 };
+    int64_t generation;
+    do {
+        const uint64_t ms = (uint64_t)(db_now_us(s->db) / 1000);
+        generation = (int64_t)(ms << RANDOM_BITS | random_u64() >> (64 - RANDOM_BITS));
+    } while (is_reserved(generation, messages, n));
+    return db_i64(generation);
+}
+
+static bool is_generation_taken(enum err e, const struct db_failure *failure)
+{
+    return e == ERR_CONFLICT && strcmp(failure->constraint, "sessions_tenant_generation_key") == 0;
+}
+
 enum err repo_batch_admitted(struct sessions *s, struct request_ctx *ctx, struct db_call *calls,
-                             size_t n, struct db_failure *failure)
+                             size_t n, const struct repo_making *making, struct db_failure *failure)
 {
     const struct db_param count[] = {db_text(ctx->tenant), db_i64(ctx->sessions_max)};
     struct db_rows rows;
+    bool made_anew = false;
     for (int counts = 0;; counts++) {
         enum err e = db_batch(s->db, ctx, DB_WRITE, calls, n, failure);
+        if (!made_anew && is_generation_taken(e, failure)) {
+            ctx_clear_error(ctx);
+            made_anew = true;
+            *making->generation = repo_generation(s, making->messages, making->n);
+            e = db_batch(s->db, ctx, DB_WRITE, calls, n, failure);
+        }
         if (e == ERR_NONE || counts == ADMIT_COUNTS_MAX || strcmp(failure->sqlstate, "PL428") != 0)
             return e;
         ctx_clear_error(ctx);
@@ -64,6 +107,9 @@ void repo_receipt(struct sv id, const struct db_rows *rows, struct session_recei
     out->generation = db_get_i64(rows, 0, db_column(rows, "generation"));
     out->version = db_get_i64(rows, 0, db_column(rows, "version"));
     out->state_version = db_get_i64(rows, 0, db_column(rows, "state_version"));
+    out->mark = (uint64_t)db_get_i64(rows, 0, db_column(rows, "mark"));
+    out->state_mark = (uint64_t)db_get_i64(rows, 0, db_column(rows, "state_mark"));
+    out->mark_before = (uint64_t)db_get_i64(rows, 0, db_column(rows, "mark_before"));
     out->message_count = db_get_i64(rows, 0, db_column(rows, "message_count"));
     out->last_seq = db_get_i64(rows, 0, db_column(rows, "last_seq"));
     out->at = db_get_time(rows, 0, db_column(rows, "updated_at"));
@@ -76,6 +122,8 @@ void repo_session(const struct db_rows *rows, int i, struct session *out)
     out->generation = db_get_i64(rows, i, db_column(rows, "generation"));
     out->version = db_get_i64(rows, i, db_column(rows, "version"));
     out->state_version = db_get_i64(rows, i, db_column(rows, "state_version"));
+    out->mark = (uint64_t)db_get_i64(rows, i, db_column(rows, "mark"));
+    out->state_mark = (uint64_t)db_get_i64(rows, i, db_column(rows, "state_mark"));
     out->last_seq = db_get_i64(rows, i, db_column(rows, "last_seq"));
     out->message_count = db_get_i64(rows, i, db_column(rows, "message_count"));
     out->ttl_seconds = db_get_i64(rows, i, db_column(rows, "ttl_seconds"));

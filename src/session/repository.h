@@ -6,7 +6,7 @@
  * clang-format is off around SQL, which is laid out by its clauses.
  *
  * Every write has the same first parameters: $1 tenant, $2 session_id, $3 user or NULL, $4 entity
- * tags of If-Match or NULL, $5 idempotency key or NULL, $6 fingerprint.
+ * tags of If-Match or NULL, $5 idempotency key or NULL, $6 fingerprint, $7 mark.
  */
 #ifndef PARLEY_SESSION_REPOSITORY_H
 #define PARLEY_SESSION_REPOSITORY_H
@@ -20,16 +20,26 @@
     " s.tenant = $1 AND s.session_id = $2 AND s.expires_at > now()"                                \
     " AND ($3::text IS NULL OR s.user_id = $3) "
 
-/* If-Match, against either entity tag. */
+/* If-Match, against any of the entity tags (http/conditional.h). */
 #define SQL_MATCH                                                                                  \
-    " ($4::text[] IS NULL OR (s.generation || '.v' || s.version) = ANY($4)"                        \
-    " OR (s.generation || '.s' || s.state_version) = ANY($4)) "
+    " ($4::text[] IS NULL OR s.generation || '.v' || s.version || '.' || to_hex(s.mark) = ANY($4)" \
+    " OR s.generation || '.s' || s.state_version || '.' || to_hex(s.state_mark) = ANY($4)"         \
+    " OR s.generation || '.c' || (s.mark >> 6 & 288230376151711743) = ANY($4)) "
 
-/* What every change of a live session sets. updated_at is read after the row is locked (an update
- * that had to wait evaluates it again), so it never goes back within a session. */
-#define SQL_TOUCH                                                                                  \
-    " version = s.version + 1,"                                                                    \
-    " updated_at = greatest(clock_timestamp(), s.updated_at),"                                     \
+/* What every change of a live session sets, with the writer's mark: each has a stamp of its own.
+ * updated_at is read after the row is locked (an update that had to wait evaluates it again), so it
+ * never goes back within a session. */
+#define SQL_STAMP(new_mark)                                                                        \
+    " version = s.version + 1, mark = " new_mark ", mark_before = s.mark,"                         \
+    " updated_at = greatest(clock_timestamp(), s.updated_at) "
+/* The same for a change of the state; if: whether it is one. */
+#define SQL_STAMP_STATE(new_mark)                                                                  \
+    SQL_STAMP(new_mark) ", state_version = s.state_version + 1, state_mark = " new_mark " "
+#define SQL_STAMP_STATE_IF(new_mark, condition)                                                    \
+    SQL_STAMP(new_mark) ", state_version = s.state_version + (" condition ")::integer,"            \
+    " state_mark = CASE WHEN " condition " THEN " new_mark " ELSE s.state_mark END "
+/* A session whose expiry slides lives on from here. */
+#define SQL_SLIDE                                                                                  \
     " expires_at = CASE WHEN s.sliding THEN now() + s.ttl_seconds * interval '1 second'"           \
     " ELSE s.expires_at END,"                                                                      \
     " expiry_hour = CASE WHEN s.sliding"                                                           \
@@ -52,17 +62,17 @@
  * session it is now. */
 #define SQL_CHANGED                                                                                \
     " s.generation, s.version, s.state_version, s.message_count, s.last_seq,"                      \
-    " s.updated_at, s.expires_at, s.created_at, s.user_id "
+    " s.updated_at, s.expires_at, s.created_at, s.mark, s.state_mark, s.mark_before, s.user_id "
 
 /* Remembers the answer under the key, in the same statement as the change: s is the changed row, so
  * nothing is remembered when nothing was changed. A key that is taken fails the whole statement. */
 #define SQL_REMEMBER(status, first_seq, last_seq, state)                                           \
     " k AS (INSERT INTO idempotency_keys (tenant, key, fingerprint, status, session_id,"           \
     " generation, version, state_version, first_seq, last_seq, message_count, at, expires_at,"     \
-    " session_at, state, user_id)"                                                                 \
+    " session_at, mark, state_mark, state, user_id)"                                               \
     " SELECT $1, $5, $6, " status ", $2, s.generation, s.version, s.state_version, " first_seq     \
-    ", " last_seq ", s.message_count, s.updated_at, s.expires_at, s.created_at, " state            \
-    ", s.user_id FROM s WHERE $5::text IS NOT NULL) "
+    ", " last_seq ", s.message_count, s.updated_at, s.expires_at, s.created_at, s.mark,"           \
+    " s.state_mark, " state ", s.user_id FROM s WHERE $5::text IS NOT NULL) "
 
 /* Bytes of row i of a list of drafts as they will come back: jsonb has a form of its own. */
 #define SQL_STORED_SIZE \

@@ -6,7 +6,8 @@
 #define SQL_ANSWER                                                                                 \
     " k.fingerprint = $3 AS matches, k.status, k.session_id, k.generation, k.version,"             \
     " k.state_version, k.first_seq, k.last_seq, k.message_count, k.at AS updated_at,"              \
-    " k.expires_at, k.session_at AS created_at, k.state "
+    " k.expires_at, k.session_at AS created_at, k.mark, k.state_mark,"                       \
+    " 0::bigint AS mark_before, k.state "
 
 static const struct db_stmt key_read = {
     "key_read",
@@ -22,7 +23,7 @@ static const struct db_stmt key_forget = {
 static const struct db_stmt key_guess = {
     "key_guess",
     "WITH g AS (SELECT k.key FROM idempotency_keys k JOIN sessions s ON s.tenant = k.tenant"
-    " AND s.generation = k.generation AND s.version = k.version"
+    " AND s.generation = k.generation AND s.version = k.version AND s.mark = k.mark"
     " WHERE k.tenant = $1 AND k.key >= $2 AND k.key < $2 || '~'"
     " AND split_part(k.key, ' ', 3)::bigint < $4 AND k.created_at > now() - interval '1 minute'"
     " ORDER BY k.created_at DESC LIMIT 1 FOR UPDATE OF k SKIP LOCKED)"

@@ -3,13 +3,13 @@
 #include "repository.h"
 
 /* The update of the session's row gives the numbers and holds the row until the commit: numbers
- * have no gap and no repeat, and nothing else is locked. $7: made ids may not be given again as a
+ * have no gap and no repeat, and nothing else is locked. $8: made ids may not be given again as a
  * client's ids within the generation they name. */
 /* clang-format off */
 #define SQL_APPEND(n)                                                                              \
-    "WITH s AS (UPDATE sessions s SET" SQL_TOUCH ", last_seq = s.last_seq + " n                    \
+    "WITH s AS (UPDATE sessions s SET" SQL_STAMP("$7") "," SQL_SLIDE ", last_seq = s.last_seq + " n \
     ", message_count = s.message_count + " n " WHERE" SQL_LIVE "AND" SQL_MATCH                     \
-    "AND s.generation <> ALL($7::bigint[]) RETURNING" SQL_CHANGED "),"
+    "AND s.generation <> ALL($8::bigint[]) RETURNING" SQL_CHANGED "),"
 #define SQL_INSERT_MESSAGES                                                                        \
     " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"       \
     " metadata, extra, size, created_at) "
@@ -17,16 +17,16 @@
 static const struct db_stmt append_one = {
     "append_one",
     SQL_APPEND("1") SQL_INSERT_MESSAGES
-    "SELECT $1, s.generation, s.last_seq, $12, $8, $9, $10, $11, $13,"
-    " coalesce(octet_length($10), 0) + octet_length($11::jsonb::text)"
-    " + coalesce(octet_length($13), 0), s.updated_at"
+    "SELECT $1, s.generation, s.last_seq, $13, $9, $10, $11, $12, $14,"
+    " coalesce(octet_length($11), 0) + octet_length($12::jsonb::text)"
+    " + coalesce(octet_length($14), 0), s.updated_at"
     " FROM s)," SQL_REMEMBER("201", "s.last_seq", "s.last_seq", "NULL::text") "SELECT * FROM s"};
 
 /* What nearly all appends are (repo_message_is_plain), without a key and a condition: PostgreSQL starts
- * no node that would do nothing. $4 role, $5 content, $6 the size of both that is stored. */
+ * no node that would do nothing. $4 role, $5 content, $6 the size of both that is stored, $7 mark. */
 static const struct db_stmt append_plain = {
     "append_plain",
-    "WITH s AS (UPDATE sessions s SET" SQL_TOUCH ", last_seq = s.last_seq + 1"
+    "WITH s AS (UPDATE sessions s SET" SQL_STAMP("$7") "," SQL_SLIDE ", last_seq = s.last_seq + 1"
     ", message_count = s.message_count + 1 WHERE" SQL_LIVE "RETURNING" SQL_CHANGED "),"
     " m AS (INSERT INTO messages (tenant, generation, seq, role, content, size, created_at)"
     " SELECT $1, s.generation, s.last_seq, $4, $5, $6, s.updated_at FROM s)"
@@ -34,12 +34,12 @@ static const struct db_stmt append_plain = {
 
 static const struct db_stmt append_many = {
     "append_many",
-    SQL_APPEND("cardinality($8::text[])") SQL_INSERT_MESSAGES
-    "SELECT $1, s.generation, s.last_seq - cardinality($8::text[]) + i.n, i.id, i.type, i.role,"
+    SQL_APPEND("cardinality($9::text[])") SQL_INSERT_MESSAGES
+    "SELECT $1, s.generation, s.last_seq - cardinality($9::text[]) + i.n, i.id, i.type, i.role,"
     " i.content, i.metadata::jsonb, i.extra, " SQL_STORED_SIZE ", s.updated_at"
-    " FROM s, unnest($8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[])"
+    " FROM s, unnest($9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[])"
     " WITH ORDINALITY AS i(type, role, content, metadata, id, extra, n)),"
-    SQL_REMEMBER("201", "s.last_seq - cardinality($8::text[]) + 1", "s.last_seq", "NULL::text")
+    SQL_REMEMBER("201", "s.last_seq - cardinality($9::text[]) + 1", "s.last_seq", "NULL::text")
     "SELECT * FROM s"};
 
 static const struct db_stmt window_read = {
@@ -52,12 +52,11 @@ static const struct db_stmt append_create = {
     "append_create",
     "WITH" SQL_EXPIRED
     "INSERT INTO sessions (generation, tenant, session_id, user_id, ttl_seconds, version,"
-    " expires_at, expiry_hour)"
-    " SELECT g.generation, $1, $2, $3, $4, 0, now() + $4::bigint * interval '1 second', "
-    SQL_HOUR("now() + $4::bigint * interval '1 second'")
-    " FROM (SELECT count(*) FROM expired) after_expired,"
-    " (SELECT nextval('session_generation') AS generation) g"
-    " WHERE g.generation <> ALL($5::bigint[]) AND NOT EXISTS (SELECT FROM sessions l"
+    " expires_at, expiry_hour, mark, state_mark)"
+    " SELECT $5, $1, $2, $3, $4, 0, now() + $4::bigint * interval '1 second', "
+    SQL_HOUR("now() + $4::bigint * interval '1 second'") ", $6, $6"
+    " FROM (SELECT count(*) FROM expired) after_expired"
+    " WHERE NOT EXISTS (SELECT FROM sessions l"
     " WHERE l.tenant = $1 AND l.session_id = $2 AND l.expires_at > now())"
     " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING 1 AS made"};
 /* clang-format on */
@@ -70,7 +69,7 @@ static bool is_plain(const struct session_append *append, const struct session_g
            repo_message_is_plain(&append->messages[0]);
 }
 
-enum { PLAIN_PARAMS = 6 };
+enum { PLAIN_PARAMS = 7 };
 
 static void plain_params(struct request_ctx *ctx, struct sv id,
                          const struct session_message_draft *m, const struct session_guard *guard,
@@ -82,6 +81,7 @@ static void plain_params(struct request_ctx *ctx, struct sv id,
     out[3] = db_text(m->role);
     out[4] = db_text(m->content);
     out[5] = repo_message_plain_size(m);
+    out[6] = repo_mark();
 }
 
 static enum err append_params(struct request_ctx *ctx, struct sv id,
@@ -90,18 +90,18 @@ static enum err append_params(struct request_ctx *ctx, struct sv id,
 {
     enum err e = repo_guard_params(ctx, id, guard, out);
     if (e == ERR_NONE)
-        e = repo_reserved_generations(ctx, append->messages, append->n_messages, &out[6]);
+        e = repo_reserved_generations(ctx, append->messages, append->n_messages, &out[7]);
     if (e != ERR_NONE)
         return e;
     if (append->n_messages != 1)
-        return repo_message_arrays(ctx, append->messages, append->n_messages, &out[7]);
+        return repo_message_arrays(ctx, append->messages, append->n_messages, &out[8]);
     const struct session_message_draft *m = &append->messages[0];
-    out[7] = db_text(m->type);
-    out[8] = db_text(m->role);
-    out[9] = db_text(m->content);
-    out[10] = db_jsonb(m->metadata);
-    out[11] = db_text(m->message_id);
-    out[12] = db_text(m->extra);
+    out[8] = db_text(m->type);
+    out[9] = db_text(m->role);
+    out[10] = db_text(m->content);
+    out[11] = db_jsonb(m->metadata);
+    out[12] = db_text(m->message_id);
+    out[13] = db_text(m->extra);
     return ERR_NONE;
 }
 
@@ -126,8 +126,9 @@ enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct
                              bool *done, struct session_receipt *receipt)
 {
     struct db_param p[APPEND_PARAMS], admit[REPO_ADMIT_PARAMS];
-    struct db_param create[] = {db_text(ctx->tenant), db_text(id), db_text(guard->user),
-                                db_i64(s->settings.ttl_seconds), db_null_i64()};
+    struct db_param create[] = {db_text(ctx->tenant), db_text(id),
+                                db_text(guard->user), db_i64(s->settings.ttl_seconds),
+                                db_null_i64(),        repo_mark()};
     const struct db_param window[] = {db_text(ctx->tenant), db_text(id), db_text(guard->user),
                                       db_i64((int64_t)append->return_n),
                                       db_i64(s->settings.page_bytes)};
@@ -136,7 +137,7 @@ enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct
     /* If-Match cannot hold of what is not there yet: nothing is made then. */
     const bool may_create = append->create && !guard->if_match;
     if (e == ERR_NONE && may_create)
-        e = repo_reserved_generations(ctx, append->messages, append->n_messages, &create[4]);
+        create[4] = repo_generation(s, append->messages, append->n_messages);
     if (e != ERR_NONE)
         return e;
     size_t n = may_create ? repo_admit(ctx, id, guard, admit, calls) : 0;
@@ -147,7 +148,8 @@ enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct
     if (append->return_n > 0)
         calls[n++] = (struct db_call){&window_read, window, ARRAY_LEN(window), {0}};
     struct db_failure failure;
-    e = repo_batch_admitted(s, ctx, calls, n, &failure);
+    const struct repo_making making = {&create[4], append->messages, append->n_messages};
+    e = repo_batch_admitted(s, ctx, calls, n, &making, &failure);
     if (e != ERR_NONE)
         return repo_write_failed(ctx, e, &failure);
     *done = calls[at].rows.count > 0;
@@ -168,7 +170,7 @@ enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct
  * within the budget, or are the first one alone, which may come beyond it. */
 /* clang-format off */
 #define SQL_PAGE(order)                                                                            \
-    "SELECT s.generation, s.version, m.total," SQL_MESSAGE                                         \
+    "SELECT s.generation, s.version, s.mark, m.total," SQL_MESSAGE                                 \
     "FROM sessions s LEFT JOIN LATERAL"                                                            \
     " (SELECT *, sum(size) OVER w AS total, first_value(size) OVER w AS first FROM"                \
     " (SELECT * FROM messages WHERE tenant = s.tenant AND generation = s.generation"               \
@@ -218,6 +220,7 @@ enum err repo_message_page(struct sessions *s, struct request_ctx *ctx, struct s
         return session_not_found(ctx);
     out->generation = db_get_i64(&rows, 0, db_column(&rows, "generation"));
     out->version = db_get_i64(&rows, 0, db_column(&rows, "version"));
+    out->mark = (uint64_t)db_get_i64(&rows, 0, db_column(&rows, "mark"));
     e = repo_messages(ctx, &rows, out->generation, false, &out->messages, &out->n);
     if (e != ERR_NONE)
         return e;
@@ -272,16 +275,16 @@ enum err repo_message_read(struct sessions *s, struct request_ctx *ctx, struct s
 #define SQL_DELETE_MESSAGE(which)                                                                  \
     "WITH d AS (DELETE FROM messages m USING sessions s WHERE" SQL_LIVE "AND" SQL_MATCH            \
     "AND m.tenant = s.tenant AND m.generation = s.generation AND " which " RETURNING m.seq),"      \
-    " s AS (UPDATE sessions s SET" SQL_TOUCH ", message_count = s.message_count - 1,"              \
-    " state_version = s.state_version + 1 FROM d WHERE" SQL_LIVE "RETURNING" SQL_CHANGED "),"      \
+    " s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") "," SQL_SLIDE ","                         \
+    " message_count = s.message_count - 1 FROM d WHERE" SQL_LIVE "RETURNING" SQL_CHANGED "),"      \
     SQL_REMEMBER("204", "0", "0", "NULL::text") "SELECT * FROM s"
 
 static const struct db_stmt message_delete_by_seq = {
     "message_delete_by_seq",
-    SQL_DELETE_MESSAGE("m.seq = $7 AND ($8::bigint IS NULL OR"
-                       " (m.generation = $8 AND m.message_id IS NULL))")};
+    SQL_DELETE_MESSAGE("m.seq = $8 AND ($9::bigint IS NULL OR"
+                       " (m.generation = $9 AND m.message_id IS NULL))")};
 static const struct db_stmt message_delete_by_id = {"message_delete_by_id",
-                                                    SQL_DELETE_MESSAGE("m.message_id = $7")};
+                                                    SQL_DELETE_MESSAGE("m.message_id = $8")};
 /* clang-format on */
 
 enum err repo_message_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
@@ -293,11 +296,11 @@ enum err repo_message_delete(struct sessions *s, struct request_ctx *ctx, struct
     enum err e = repo_guard_params(ctx, id, guard, p);
     if (e != ERR_NONE)
         return e;
-    p[6] = by_id ? db_text(name->id) : db_i64(name->seq);
-    p[7] = name->generation != 0 ? db_i64(name->generation) : db_null_i64();
+    p[7] = by_id ? db_text(name->id) : db_i64(name->seq);
+    p[8] = name->generation != 0 ? db_i64(name->generation) : db_null_i64();
     struct db_call calls[] = {
         {&repo_lock, p, 4, {0}},
-        {by_id ? &message_delete_by_id : &message_delete_by_seq, p, by_id ? 7 : 8, {0}}};
+        {by_id ? &message_delete_by_id : &message_delete_by_seq, p, by_id ? 8 : 9, {0}}};
     struct db_failure failure;
     e = db_batch(s->db, ctx, DB_WRITE, calls, ARRAY_LEN(calls), &failure);
     if (e != ERR_NONE)

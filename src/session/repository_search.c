@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The SQL of searches over the sessions of a tenant. Generations grow with creation, so the unique
- * index on them gives the order of creation; there is none on what changes with each write, or on
- * what can be searched for. Here alone a statement is planned for its parameters: what is not given
- * is no condition then.
+ * The SQL of searches over the sessions of a tenant. An index has them in the order of creation;
+ * there is none on what changes with each write, or on what can be searched for. Here alone a
+ * statement is planned for its parameters: what is not given is no condition then.
  *
  * A context was validated before it was stored, and what the guard of JSON lets pass jsonb takes.
  * If it finds one that it does not take all the same, the question is asked again in the careful
@@ -24,8 +23,8 @@
 
 /* Bytes are added up before anything wide is sent: when they are too many, none are. */
 #define SQL_SEARCH(context, order)                                                                 \
-    "SELECT p.generation, p.version, p.state_version, p.last_seq, p.message_count, p.ttl_seconds," \
-    " p.sliding, p.created_at, p.updated_at, p.expires_at, p.user_id, p.language, p.session_id,"   \
+    "SELECT p.generation, p.version, p.mark, p.state_version, p.state_mark, p.last_seq,"            \
+    " p.message_count, p.ttl_seconds, p.sliding, p.created_at, p.updated_at, p.expires_at, p.user_id, p.language, p.session_id,"   \
     " p.bytes, CASE WHEN $9 AND p.bytes <= $10 THEN p.context END AS context,"                     \
     " CASE WHEN $8 AND p.bytes <= $10 THEN p.metadata END AS metadata"                             \
     " FROM (SELECT *, sum(CASE WHEN $9::boolean THEN octet_length(s.context) ELSE 0 END"           \
@@ -35,8 +34,8 @@
 
 /* By order and direction. */
 #define SEARCHES(how, context)                                                                     \
-    {[SESSION_BY_CREATION] = {{"search_newest" how, SQL_SEARCH(context, "generation DESC")},       \
-                              {"search_oldest" how, SQL_SEARCH(context, "generation")}},           \
+    {[SESSION_BY_CREATION] = {{"search_newest" how, SQL_SEARCH(context, "created_at DESC, generation DESC")},       \
+                              {"search_oldest" how, SQL_SEARCH(context, "created_at, generation")}},           \
      [SESSION_BY_UPDATE] = {{"search_updated_last" how,                                            \
                              SQL_SEARCH(context, "updated_at DESC, generation DESC")},             \
                             {"search_updated_first" how,                                           \
@@ -48,7 +47,8 @@ static const struct db_stmt search[3][2] = SEARCHES("", SQL_JSON);
 static const struct db_stmt search_careful[3][2] = SEARCHES("_careful", SQL_CAREFUL);
 
 static const struct db_stmt plan_for_these = {
-    "plan_for_these", "SELECT set_config('plan_cache_mode', 'force_custom_plan', true)"};
+    "plan_for_these", "SELECT set_config('plan_cache_mode', 'force_custom_plan', true),"
+                      " set_config('enable_seqscan', 'on', true)"};
 
 static const struct db_stmt count_found = {"count_found", "SELECT count(*) AS n" SQL_FOUND(SQL_JSON)};
 static const struct db_stmt count_careful = {"count_careful",

@@ -9,8 +9,8 @@
 /* clang-format off */
 static const struct db_stmt session_read = {
     "session_read",
-    "SELECT s.generation, s.version, s.state_version, s.last_seq, s.message_count, s.ttl_seconds,"
-    " s.sliding, s.created_at, s.updated_at, s.expires_at,"
+    "SELECT s.generation, s.version, s.mark, s.state_version, s.state_mark, s.last_seq,"
+    " s.message_count, s.ttl_seconds, s.sliding, s.created_at, s.updated_at, s.expires_at,"
     " CASE WHEN m.total > m.size THEN NULL ELSE s.user_id END AS user_id,"
     " CASE WHEN m.total > m.size THEN NULL ELSE s.language END AS language,"
     " CASE WHEN m.total > m.size THEN NULL ELSE s.context END AS context,"
@@ -53,25 +53,23 @@ enum err repo_session_read(struct sessions *s, struct request_ctx *ctx, struct s
     return session_from_rows(ctx, &rows, id, out);
 }
 
-/* ON CONFLICT waits for whoever is making the session at this moment, so two at once make one. $18:
- * see repo_reserved_generations. */
+/* ON CONFLICT waits for whoever is making the session at this moment, so two at once make one. $19:
+ * see repo_generation. */
 /* clang-format off */
 static const struct db_stmt session_insert = {
     "session_insert",
     "WITH" SQL_EXPIRED
     ", s AS (INSERT INTO sessions AS s (generation, tenant, session_id, user_id, language, context, metadata,"
-    " ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count)"
-    " SELECT g.generation, $1, $2, $3, $7, $8, $9, $10, $11, now() + $10::bigint * interval '1 second', "
-    SQL_HOUR("now() + $10::bigint * interval '1 second'") ", $19, $19"
-    " FROM (SELECT count(*) FROM expired) after_expired,"
-    " (SELECT nextval('session_generation') AS generation) g"
-    " WHERE g.generation <> ALL($18::bigint[])"
+    " ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count, mark, state_mark)"
+    " SELECT $19, $1, $2, $3, $8, $9, $10, $11, $12, now() + $11::bigint * interval '1 second', "
+    SQL_HOUR("now() + $11::bigint * interval '1 second'") ", $20, $20, $7, $7"
+    " FROM (SELECT count(*) FROM expired) after_expired"
     " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING" SQL_CHANGED "),"
     " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"
     " metadata, extra, size, created_at)"
     " SELECT $1, s.generation, i.n, i.id, i.type, i.role, i.content, i.metadata::jsonb, i.extra,"
-    " " SQL_STORED_SIZE ", s.created_at FROM s, unnest($12::text[], $13::text[], $14::text[], $15::text[],"
-    " $16::text[], $17::text[]) WITH ORDINALITY AS i(type, role, content, metadata, id, extra, n)),"
+    " " SQL_STORED_SIZE ", s.created_at FROM s, unnest($13::text[], $14::text[], $15::text[], $16::text[],"
+    " $17::text[], $18::text[]) WITH ORDINALITY AS i(type, role, content, metadata, id, extra, n)),"
     SQL_REMEMBER("201", "least(1, s.last_seq)", "s.last_seq", "NULL::text")
     "SELECT * FROM s"};
 
@@ -80,18 +78,19 @@ static const struct db_stmt session_insert = {
 static const struct db_stmt session_insert_plain = {
     "session_insert_plain",
     "WITH s AS (INSERT INTO sessions AS s (tenant, session_id, user_id, language, context, metadata,"
-    " ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count)"
+    " ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count, generation, mark, state_mark)"
     " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + $7::bigint * interval '1 second', "
-    SQL_HOUR("now() + $7::bigint * interval '1 second'") ", 1, 1) RETURNING" SQL_CHANGED "),"
+    SQL_HOUR("now() + $7::bigint * interval '1 second'") ", 1, 1, $12, $13, $13) RETURNING" SQL_CHANGED "),"
     " m AS (INSERT INTO messages (tenant, generation, seq, role, content, size, created_at)"
     " SELECT $1, s.generation, 1, $9, $10, $11, s.created_at FROM s)"
     " SELECT * FROM s"};
 /* clang-format on */
 
-enum { INSERT_PARAMS = REPO_GUARD_PARAMS + 5 + REPO_MESSAGE_PARAMS + 2 };
+enum { INSERT_PARAMS = REPO_GUARD_PARAMS + 5 + REPO_MESSAGE_PARAMS + 2, INSERT_GENERATION = 18 };
 
-static enum err insert_params(struct request_ctx *ctx, const struct session_draft *draft,
-                              const struct session_guard *guard, struct db_param *out)
+static enum err insert_params(const struct sessions *s, struct request_ctx *ctx,
+                              const struct session_draft *draft, const struct session_guard *guard,
+                              struct db_param *out)
 {
     struct session_guard g = *guard;
     g.user = draft->user_id; /* $3 is the owner here, not a condition */
@@ -99,22 +98,20 @@ static enum err insert_params(struct request_ctx *ctx, const struct session_draf
     enum err e = repo_guard_params(ctx, draft->session_id, &g, out);
     if (e != ERR_NONE)
         return e;
-    out[6] = db_text(draft->language);
-    out[7] = db_text(draft->context);
-    out[8] = db_jsonb(draft->metadata);
-    out[9] = db_i64(draft->ttl_seconds);
-    out[10] = db_bool(draft->sliding);
-    out[18] = db_i64((int64_t)draft->n_messages);
-    e = repo_reserved_generations(ctx, draft->messages, draft->n_messages, &out[17]);
-    if (e != ERR_NONE)
-        return e;
-    return repo_message_arrays(ctx, draft->messages, draft->n_messages, &out[11]);
+    out[7] = db_text(draft->language);
+    out[8] = db_text(draft->context);
+    out[9] = db_jsonb(draft->metadata);
+    out[10] = db_i64(draft->ttl_seconds);
+    out[11] = db_bool(draft->sliding);
+    out[INSERT_GENERATION] = repo_generation(s, draft->messages, draft->n_messages);
+    out[19] = db_i64((int64_t)draft->n_messages);
+    return repo_message_arrays(ctx, draft->messages, draft->n_messages, &out[12]);
 }
 
-enum { PLAIN_PARAMS = 11 };
+enum { PLAIN_PARAMS = 13, PLAIN_GENERATION = 11 };
 
-static void plain_params(struct request_ctx *ctx, const struct session_draft *draft,
-                         struct db_param *out)
+static void plain_params(const struct sessions *s, struct request_ctx *ctx,
+                         const struct session_draft *draft, struct db_param *out)
 {
     const struct session_message_draft *m = &draft->messages[0];
     out[0] = db_text(ctx->tenant);
@@ -128,6 +125,8 @@ static void plain_params(struct request_ctx *ctx, const struct session_draft *dr
     out[8] = db_text(m->role);
     out[9] = db_text(m->content);
     out[10] = repo_message_plain_size(m);
+    out[PLAIN_GENERATION] = repo_generation(s, draft->messages, draft->n_messages);
+    out[12] = repo_mark();
 }
 
 static void insert_receipt(const struct session_draft *draft, const struct db_rows *rows,
@@ -147,19 +146,21 @@ enum err repo_session_insert(struct sessions *s, struct request_ctx *ctx,
     struct db_param params[INSERT_PARAMS], admit[REPO_ADMIT_PARAMS];
     struct db_failure failure;
     struct db_call calls[2], insert = {&session_insert, params, INSERT_PARAMS, {0}};
+    struct repo_making making = {&params[INSERT_GENERATION], draft->messages, draft->n_messages};
     enum err e = ERR_NONE;
     if (id_is_new && draft->n_messages == 1 && !guard->key.p &&
         repo_message_is_plain(&draft->messages[0])) {
-        plain_params(ctx, draft, params);
+        making.generation = &params[PLAIN_GENERATION];
+        plain_params(s, ctx, draft, params);
         insert = (struct db_call){&session_insert_plain, params, PLAIN_PARAMS, {0}};
     } else {
-        e = insert_params(ctx, draft, guard, params);
+        e = insert_params(s, ctx, draft, guard, params);
     }
     if (e != ERR_NONE)
         return e;
     const size_t at = repo_admit(ctx, draft->session_id, guard, admit, calls);
     calls[at] = insert;
-    e = repo_batch_admitted(s, ctx, calls, at + 1, &failure);
+    e = repo_batch_admitted(s, ctx, calls, at + 1, &making, &failure);
     if (e != ERR_NONE)
         return repo_write_failed(ctx, e, &failure);
     *made = calls[at].rows.count > 0;
@@ -175,14 +176,16 @@ enum err repo_session_ensure(struct sessions *s, struct request_ctx *ctx,
     struct db_param insert[INSERT_PARAMS], read[READ_PARAMS], admit[REPO_ADMIT_PARAMS];
     struct db_failure failure;
     struct db_call calls[3];
-    enum err e = insert_params(ctx, draft, guard, insert);
+    const struct repo_making making = {&insert[INSERT_GENERATION], draft->messages,
+                                       draft->n_messages};
+    enum err e = insert_params(s, ctx, draft, guard, insert);
     if (e != ERR_NONE)
         return e;
     read_params(s, ctx, draft->session_id, SV_NONE, SESSION_WINDOW, read);
     const size_t at = repo_admit(ctx, draft->session_id, guard, admit, calls);
     calls[at] = (struct db_call){&session_insert, insert, INSERT_PARAMS, {0}};
     calls[at + 1] = (struct db_call){&session_read, read, READ_PARAMS, {0}};
-    e = repo_batch_admitted(s, ctx, calls, at + 2, &failure);
+    e = repo_batch_admitted(s, ctx, calls, at + 2, &making, &failure);
     if (e != ERR_NONE)
         return repo_write_failed(ctx, e, &failure);
     *made = calls[at].rows.count > 0;
@@ -190,21 +193,20 @@ enum err repo_session_ensure(struct sessions *s, struct request_ctx *ctx,
 }
 
 /* One statement, and so one snapshot of the session and its messages. Made ids are written out, or
- * the copies would have others; no id may be one that will be made for the copy ($2, of $7). */
+ * the copies would have others; no id may be one that will be made for the copy ($2, of $8). */
 /* clang-format off */
 static const struct db_stmt session_copy_stmt = {
     "session_copy",
-    "WITH o AS (SELECT s.* FROM sessions s WHERE s.tenant = $1 AND s.session_id = $7"
+    "WITH o AS (SELECT s.* FROM sessions s WHERE s.tenant = $1 AND s.session_id = $8"
     " AND s.expires_at > now() AND ($3::text IS NULL OR s.user_id = $3) AND" SQL_MATCH "),"
-    " g AS (SELECT nextval('session_generation') AS generation FROM o),"
     " s AS (INSERT INTO sessions AS s (generation, tenant, session_id, user_id, language, context,"
-    " metadata, ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count)"
-    " SELECT g.generation, $1, $2, o.user_id, o.language, o.context, o.metadata, o.ttl_seconds,"
+    " metadata, ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count, mark, state_mark)"
+    " SELECT $9, $1, $2, o.user_id, o.language, o.context, o.metadata, o.ttl_seconds,"
     " o.sliding, now() + o.ttl_seconds * interval '1 second', "
-    SQL_HOUR("now() + o.ttl_seconds * interval '1 second'") ", o.last_seq, o.message_count"
-    " FROM o, g WHERE NOT EXISTS (SELECT FROM messages m WHERE m.tenant = $1"
-    " AND m.generation = o.generation AND m.message_id BETWEEN " SQL_MADE_ID("g.generation", "0")
-    " AND " SQL_MADE_ID("g.generation", "(1::bigint << 58) - 1") ") RETURNING" SQL_CHANGED "),"
+    SQL_HOUR("now() + o.ttl_seconds * interval '1 second'") ", o.last_seq, o.message_count, $7, $7"
+    " FROM o WHERE NOT EXISTS (SELECT FROM messages m WHERE m.tenant = $1"
+    " AND m.generation = o.generation AND m.message_id BETWEEN " SQL_MADE_ID("$9::bigint", "0")
+    " AND " SQL_MADE_ID("$9::bigint", "(1::bigint << 58) - 1") ") RETURNING" SQL_CHANGED "),"
     " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"
     " metadata, extra, size, created_at)"
     " SELECT $1, s.generation, m.seq, coalesce(m.message_id, " SQL_MADE_ID("o.generation", "m.seq") "),"
@@ -218,18 +220,20 @@ enum err repo_session_copy(struct sessions *s, struct request_ctx *ctx, struct s
                            struct sv to, const struct session_guard *guard, bool *found, bool *done,
                            struct session *out, struct session_receipt *receipt)
 {
-    struct db_param copy[REPO_GUARD_PARAMS + 1], read[READ_PARAMS], admit[REPO_ADMIT_PARAMS];
+    struct db_param copy[REPO_GUARD_PARAMS + 2], read[READ_PARAMS], admit[REPO_ADMIT_PARAMS];
     struct db_failure failure;
     struct db_call calls[3];
     enum err e = repo_guard_params(ctx, to, guard, copy);
     if (e != ERR_NONE)
         return e;
-    copy[6] = db_text(from);
+    copy[7] = db_text(from);
+    copy[8] = repo_generation(s, NULL, 0);
+    const struct repo_making making = {&copy[8], NULL, 0};
     read_params(s, ctx, to, SV_NONE, SESSION_MESSAGES_MAX, read);
     const size_t at = repo_admit(ctx, to, guard, admit, calls);
     calls[at] = (struct db_call){&session_copy_stmt, copy, ARRAY_LEN(copy), {0}};
     calls[at + 1] = (struct db_call){&session_read, read, READ_PARAMS, {0}};
-    e = repo_batch_admitted(s, ctx, calls, at + 2, &failure);
+    e = repo_batch_admitted(s, ctx, calls, at + 2, &making, &failure);
     if (e != ERR_NONE)
         return repo_write_failed(ctx, e, &failure);
     const struct db_rows *rows = &calls[at].rows;
@@ -244,24 +248,25 @@ enum err repo_session_copy(struct sessions *s, struct request_ctx *ctx, struct s
 }
 
 /* clang-format off */
+#define SQL_NEXT_STATE                                                                             \
+    " user_id = $11, language = $12, context = $13, metadata = $14, ttl_seconds = $15 "
+/* Of $8 to $10, which were read. */
+#define SQL_SAME_STATE " s.generation = $8 AND s.state_version = $9 AND s.state_mark = $10 "
+
 static const struct db_stmt session_update_stmt = {
     "session_update",
-    "WITH s AS (UPDATE sessions s SET" SQL_TOUCH ", state_version = s.state_version + 1,"
-    " user_id = $9, language = $10, context = $11, metadata = $12, ttl_seconds = $13"
-    " WHERE" SQL_LIVE "AND" SQL_MATCH "AND s.generation = $7 AND s.state_version = $8"
-    " RETURNING" SQL_CHANGED ")," SQL_REMEMBER("200", "0", "0", "$14::text") "SELECT * FROM s"};
+    "WITH s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") "," SQL_SLIDE "," SQL_NEXT_STATE
+    " WHERE" SQL_LIVE "AND" SQL_MATCH "AND" SQL_SAME_STATE
+    "RETURNING" SQL_CHANGED ")," SQL_REMEMBER("200", "0", "0", "$16::text") "SELECT * FROM s"};
 
 /* A new time to live begins now, also for a session whose expiry does not slide. */
 static const struct db_stmt session_update_ttl = {
     "session_update_ttl",
-    "WITH s AS (UPDATE sessions s SET version = s.version + 1,"
-    " updated_at = greatest(clock_timestamp(), s.updated_at),"
-    " expires_at = now() + $13::bigint * interval '1 second',"
-    " expiry_hour = " SQL_HOUR("now() + $13::bigint * interval '1 second'") ","
-    " state_version = s.state_version + 1,"
-    " user_id = $9, language = $10, context = $11, metadata = $12, ttl_seconds = $13"
-    " WHERE" SQL_LIVE "AND" SQL_MATCH "AND s.generation = $7 AND s.state_version = $8"
-    " RETURNING" SQL_CHANGED ")," SQL_REMEMBER("200", "0", "0", "$14::text") "SELECT * FROM s"};
+    "WITH s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") ","
+    " expires_at = now() + $15::bigint * interval '1 second',"
+    " expiry_hour = " SQL_HOUR("now() + $15::bigint * interval '1 second'") "," SQL_NEXT_STATE
+    " WHERE" SQL_LIVE "AND" SQL_MATCH "AND" SQL_SAME_STATE
+    "RETURNING" SQL_CHANGED ")," SQL_REMEMBER("200", "0", "0", "$16::text") "SELECT * FROM s"};
 /* clang-format on */
 
 /* Runs a write whose statement gives one row if it did something. */
@@ -278,19 +283,20 @@ enum err repo_session_update(struct sessions *s, struct request_ctx *ctx,
                              bool *done, struct session_receipt *receipt)
 {
     const struct session *base = change->base, *next = change->next;
-    struct db_param p[REPO_GUARD_PARAMS + 8];
+    struct db_param p[REPO_GUARD_PARAMS + 9];
     struct db_rows rows;
     enum err e = repo_guard_params(ctx, base->session_id, guard, p);
     if (e != ERR_NONE)
         return e;
-    p[6] = db_i64(base->generation);
-    p[7] = db_i64(base->state_version);
-    p[8] = db_text(next->user_id);
-    p[9] = db_text(next->language);
-    p[10] = db_text(next->context);
-    p[11] = db_jsonb(next->metadata);
-    p[12] = db_i64(next->ttl_seconds);
-    p[13] = db_text(change->state);
+    p[7] = db_i64(base->generation);
+    p[8] = db_i64(base->state_version);
+    p[9] = db_i64((int64_t)base->state_mark);
+    p[10] = db_text(next->user_id);
+    p[11] = db_text(next->language);
+    p[12] = db_text(next->context);
+    p[13] = db_jsonb(next->metadata);
+    p[14] = db_i64(next->ttl_seconds);
+    p[15] = db_text(change->state);
     const struct db_stmt *stmt = change->new_ttl ? &session_update_ttl : &session_update_stmt;
     e = run_write(s, ctx, stmt, p, ARRAY_LEN(p), &rows);
     if (e != ERR_NONE)
@@ -311,9 +317,8 @@ enum err repo_session_update(struct sessions *s, struct request_ctx *ctx,
 static const struct db_stmt session_delete_stmt = {
     "session_delete",
     "WITH s AS (UPDATE sessions s SET session_id =" SQL_HIDDEN_ID("~") ","
-    " context = '{}', metadata = '{}', expires_at = now(), expiry_hour = 0,"
-    " updated_at = clock_timestamp(), version = s.version + 1"
-    " WHERE" SQL_LIVE "AND" SQL_MATCH "RETURNING" SQL_CHANGED "),"
+    " context = '{}', metadata = '{}', expires_at = now(), expiry_hour = 0," SQL_STAMP("$7")
+    "WHERE" SQL_LIVE "AND" SQL_MATCH "RETURNING" SQL_CHANGED "),"
     SQL_REMEMBER("204", "0", "0", "NULL::text") "SELECT * FROM s"};
 /* clang-format on */
 

@@ -7,9 +7,9 @@
  * f: what is wrong with them; ok: l, if nothing is. All else hangs on ok. c counts what was done,
  * so that s, and the insert behind it, come after the deletions, whose ids are free then.
  *
- * $7, $8: generation and state_version (NULL: any), $9 the new context (NULL: no change); $10:
- * clear; $11: enum session_edit; $12, $13: generation and seq that an id of the made form names;
- * messages from $14 on. */
+ * $8 to $10: generation, state_version and state_mark (NULL: any), $11 the new context (NULL: no
+ * change); $12: clear; $13: enum session_edit; $14, $15: generation and seq that an id of the made
+ * form names; messages from $16 on. */
 /* clang-format off */
 /* The message that e names. By e alone, so that no plan begins with all messages of the session. */
 #define SQL_EDITED                                                                                 \
@@ -23,19 +23,20 @@
 static const struct db_stmt session_edit = {
     "session_edit",
     "WITH l AS (SELECT s.generation, s.last_seq FROM sessions s WHERE" SQL_LIVE "AND" SQL_MATCH
-    "AND ($7::bigint IS NULL OR (s.generation = $7 AND s.state_version = $8::bigint))),"
+    "AND ($8::bigint IS NULL OR (s.generation = $8 AND s.state_version = $9::bigint"
+    " AND s.state_mark = $10::bigint))),"
     " e AS (SELECT i.*, l.generation, i.of = l.generation AND i.at > l.last_seq AS unborn,"
-    " CASE WHEN NOT $10::boolean THEN coalesce("
+    " CASE WHEN NOT $12::boolean THEN coalesce("
     "(SELECT m.seq FROM messages m WHERE m.tenant = $1 AND m.generation = l.generation AND m.message_id = i.id),"
     " (SELECT m.seq FROM messages m WHERE m.tenant = $1 AND m.generation = l.generation"
     " AND l.generation = i.of AND m.seq = i.at AND m.message_id IS NULL)) END AS seq"
-    " FROM l, unnest($11::bigint[], $12::bigint[], $13::bigint[], $14::text[], $15::text[], $16::text[],"
-    " $17::text[], $18::text[], $19::text[]) WITH ORDINALITY"
+    " FROM l, unnest($13::bigint[], $14::bigint[], $15::bigint[], $16::text[], $17::text[], $18::text[],"
+    " $19::text[], $20::text[], $21::text[]) WITH ORDINALITY"
     " AS i(edit, of, at, type, role, content, metadata, id, extra, n)),"
     " f AS (SELECT min(n) AS fault FROM e WHERE seq IS NULL AND (edit = 1 OR (edit = 0 AND unborn))),"
     " ok AS (SELECT l.generation FROM l, f WHERE f.fault IS NULL),"
     " removed AS (DELETE FROM messages m USING e WHERE e.edit > 0" SQL_EDITED " RETURNING 1),"
-    " cleared AS (DELETE FROM messages m WHERE $10 AND m.tenant = $1"
+    " cleared AS (DELETE FROM messages m WHERE $12 AND m.tenant = $1"
     " AND m.generation = (SELECT generation FROM ok) RETURNING 1),"
     " changed AS (UPDATE messages m SET type = e.type, role = e.role, content = e.content, extra = e.extra,"
     " size = coalesce(octet_length(e.content), 0) + octet_length(m.metadata::text)"
@@ -46,9 +47,9 @@ static const struct db_stmt session_edit = {
     " c AS (SELECT (SELECT count(*) FROM removed) + (SELECT count(*) FROM cleared) AS removed,"
     " (SELECT count(*) FROM changed) AS changed,"
     " (SELECT count(*) FROM e WHERE edit = 0 AND seq IS NULL) AS added),"
-    " s AS (UPDATE sessions s SET" SQL_TOUCH ", context = coalesce($9::text, s.context),"
-    " state_version = s.state_version + (c.removed + c.changed > 0 OR $9 IS NOT NULL)::integer,"
-    " last_seq = s.last_seq + c.added, message_count = s.message_count + c.added - c.removed"
+    " s AS (UPDATE sessions s SET"
+    SQL_STAMP_STATE_IF("$7", "c.removed + c.changed > 0 OR $11 IS NOT NULL") "," SQL_SLIDE
+    ", context = coalesce($11::text, s.context), last_seq = s.last_seq + c.added, message_count = s.message_count + c.added - c.removed"
     " FROM c WHERE s.tenant = $1 AND s.generation = (SELECT generation FROM ok) RETURNING" SQL_CHANGED "),"
     " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content, metadata,"
     " extra, size, created_at)"
@@ -59,7 +60,7 @@ static const struct db_stmt session_edit = {
     "SELECT s.*, f.fault FROM f LEFT JOIN s ON true"};
 /* clang-format on */
 
-enum { EDIT_PARAMS = REPO_GUARD_PARAMS + 7 + REPO_MESSAGE_PARAMS };
+enum { EDIT_PARAMS = REPO_GUARD_PARAMS + 8 + REPO_MESSAGE_PARAMS };
 
 static enum err edit_arrays(struct request_ctx *ctx, const struct session_update *update,
                             struct db_param *out)
@@ -97,14 +98,15 @@ enum err repo_session_edit(struct sessions *s, struct request_ctx *ctx, struct s
     struct db_failure failure;
     enum err e = repo_guard_params(ctx, id, guard, p);
     if (e == ERR_NONE)
-        e = edit_arrays(ctx, change->update, &p[10]);
+        e = edit_arrays(ctx, change->update, &p[12]);
     if (e != ERR_NONE)
         return e;
     const struct session *base = change->base;
-    p[6] = base ? db_i64(base->generation) : db_null_i64();
-    p[7] = base ? db_i64(base->state_version) : db_null_i64();
-    p[8] = db_text(change->context);
-    p[9] = db_bool(change->update->clear);
+    p[7] = base ? db_i64(base->generation) : db_null_i64();
+    p[8] = base ? db_i64(base->state_version) : db_null_i64();
+    p[9] = base ? db_i64((int64_t)base->state_mark) : db_null_i64();
+    p[10] = db_text(change->context);
+    p[11] = db_bool(change->update->clear);
     struct db_call calls[] = {{&repo_lock, p, 4, {0}}, {&session_edit, p, EDIT_PARAMS, {0}}};
     e = db_batch(s->db, ctx, DB_WRITE, calls, ARRAY_LEN(calls), &failure);
     if (e != ERR_NONE)

@@ -18,8 +18,8 @@
     " ($3::text::timestamptz, $4::bigint) "
 
 #define SQL_LIST(behind, order, context)                                                           \
-    "SELECT session_id, generation, version, state_version, last_seq, message_count, ttl_seconds," \
-    " sliding, created_at, updated_at, expires_at, user_id, language, " context " AS context,"     \
+    "SELECT session_id, generation, version, mark, state_version, state_mark, last_seq,"            \
+    " message_count, ttl_seconds, sliding, created_at, updated_at, expires_at, user_id, language, " context " AS context,"     \
     " metadata, found FROM (SELECT *, row_number() OVER w AS rank, count(*) OVER () AS found,"     \
     " sum(octet_length(metadata::text)) OVER w AS total FROM (SELECT * FROM sessions WHERE"        \
     SQL_USERS_PLACE(behind) "AND expires_at > now() AND session_id NOT LIKE '~%'"                  \

@@ -69,15 +69,15 @@ enum err session_append(struct sessions *s, struct request_ctx *ctx, struct sv i
                         struct session_receipt *receipt)
 {
     struct append_args args = {id, append, guard};
-    struct coherent_write w;
+    struct fresh_write w;
     struct session now;
-    enum err e = coherent_begin(s, ctx, id, &w);
+    enum err e = fresh_write_begin(s, ctx, id, &w);
     if (e != ERR_NONE)
         return e;
     e = write_once(s, ctx, guard, attempt_append, &args, receipt, NULL);
     bool known = e == ERR_NONE && !receipt->replayed &&
-                 coherent_after_append(ctx, &w, append, receipt, &now);
-    e = coherent_end(s, ctx, &w, e, known ? &now : NULL);
+                 fresh_after_append(s, ctx, &w, append, receipt, &now);
+    fresh_write_end(s, ctx, &w, e, known ? &now : NULL);
     if (e == ERR_NOT_FOUND)
         return append_refused(s, ctx, id, append, guard);
     if (e == ERR_NONE && receipt->replayed && append->return_n > 0)

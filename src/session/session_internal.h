@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "parley/db/batch.h"
 #include "parley/session/session.h"
 
 struct sweeper;
@@ -23,6 +24,25 @@ struct sessions {
 /* Reads a session and its newest limit messages in one snapshot. ERR_NOT_FOUND without words. */
 MUSTCHECK enum err repo_session_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                      struct sv user, size_t limit, struct session *out);
+/* repository_read.c. What is current now of a live session. ERR_NOT_FOUND without words. */
+struct repo_stamp {
+    struct cache_stamp stamp;
+    struct sv user_id; /* may be absent */
+};
+MUSTCHECK enum err repo_stamp_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                   struct repo_stamp *out);
+/* The same for several requests in one round trip. ctx: in whose arena the answers live. */
+struct repo_stamp_question {
+    struct sv tenant, id;
+    bool done;  /* out: what follows is the answer; false: it has to be asked for alone */
+    bool found; /* out: there is such a session */
+    struct repo_stamp answer;
+};
+void repo_stamps_read(struct sessions *s, struct request_ctx *ctx,
+                      struct repo_stamp_question *const *questions, size_t n);
+/* Their statements, whose plans a test reads. */
+extern const struct db_stmt repo_stamp_stmt;
+extern const struct db_batch_kind repo_stamps_kind;
 /* *made: false when a live session has the id; nothing was stored then. id_is_new: it was made for
  * this session, so that none can have it. */
 MUSTCHECK enum err repo_session_insert(struct sessions *s, struct request_ctx *ctx,
@@ -155,8 +175,8 @@ MUSTCHECK enum err repo_user_is_left(struct sessions *s, struct request_ctx *ctx
 /* A session, all but its session_id and messages, from row i. */
 void repo_session(const struct db_rows *rows, int i, struct session *out);
 
-/* $1 to $6 of every write: tenant, id, user, If-Match, key, fingerprint. */
-enum { REPO_GUARD_PARAMS = 6 };
+/* $1 to $7 of every write: tenant, id, user, If-Match, key, fingerprint, mark. */
+enum { REPO_GUARD_PARAMS = 7 };
 MUSTCHECK enum err repo_guard_params(struct request_ctx *ctx, struct sv id,
                                      const struct session_guard *guard, struct db_param *out);
 /* Puts the call that keeps the tenant's bound on open sessions into *call, to go ahead of what may
@@ -165,10 +185,24 @@ MUSTCHECK enum err repo_guard_params(struct request_ctx *ctx, struct sv id,
 enum { REPO_ADMIT_PARAMS = 4 };
 size_t repo_admit(const struct request_ctx *ctx, struct sv id, const struct session_guard *guard,
                   struct db_param params[REPO_ADMIT_PARAMS], struct db_call *call);
-/* db_batch of a write that may begin with that call: where it asks for a count of the tenant's open
- * sessions, counts them and tries again. */
+/* A write's mark: 64 random bits. */
+struct db_param repo_mark(void);
+/* The generation of a session that is made with these messages: milliseconds of PostgreSQL's clock,
+ * and random bits. */
+struct db_param repo_generation(const struct sessions *s,
+                                const struct session_message_draft *messages, size_t n);
+struct repo_making {
+    struct db_param *generation; /* among the parameters of a call */
+    const struct session_message_draft *messages;
+    size_t n;
+};
+/* db_batch of a write that may make a session, and begin with that call. Where it asks for a count
+ * of the tenant's open sessions, counts them and tries again; where the generation is taken, tries
+ * once more with another. */
 MUSTCHECK enum err repo_batch_admitted(struct sessions *s, struct request_ctx *ctx,
-                                       struct db_call *calls, size_t n, struct db_failure *failure);
+                                       struct db_call *calls, size_t n,
+                                       const struct repo_making *making,
+                                       struct db_failure *failure);
 /* Reads the columns of a write's RETURNING list. */
 void repo_receipt(struct sv id, const struct db_rows *rows, struct session_receipt *out);
 /* Messages of rows from their "seq" column on, in the order of the rows or reversed; rows whose
@@ -203,35 +237,35 @@ MUSTCHECK enum err codec_encode(struct request_ctx *ctx, const struct session *s
 /* False for bytes that are not a whole session. Borrows from bytes. */
 bool codec_decode(struct request_ctx *ctx, struct sv bytes, struct session *out);
 
-/* ---- coherence.c: the order of steps that keeps the tiers right ---- */
+/* ---- freshness.c: reads and writes beside the caches ---- */
 
-/* The session with at least its newest SESSION_WINDOW messages (all of them if it has fewer), from
- * the first tier that has it; out->degraded if PostgreSQL is away. */
-MUSTCHECK enum err coherent_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                 struct sv user, size_t n, struct session *out);
+/* The session with at least its newest n messages (all of them if it has fewer), as it is now;
+ * out->degraded: PostgreSQL is away, and it may have changed since. */
+MUSTCHECK enum err fresh_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                              struct sv user, size_t n, struct session *out);
 
 /* ERR_UNAVAILABLE while PostgreSQL is known to be away: before anything is done that needs it, so
  * that nobody waits for it in a thread that others could use. */
-MUSTCHECK enum err coherent_reachable(struct sessions *s, struct request_ctx *ctx);
-/* A write: coherent_begin before the statement, coherent_end after it whatever came of it. A begin
- * that fails has the error of a write that did nothing, and no end. */
-struct coherent_write {
+MUSTCHECK enum err fresh_reachable(struct sessions *s, struct request_ctx *ctx);
+/* The same for a write: ERR_UNAVAILABLE also until other hosts know of this one. */
+MUSTCHECK enum err fresh_writable(struct sessions *s, struct request_ctx *ctx);
+/* A write: fresh_write_begin before the statement, fresh_write_end after it whatever came of it. A
+ * begin that fails has the error of a write that did nothing, and no end. */
+struct fresh_write {
     struct cache_key key;
-    struct cache_fence fence;
+    struct cache_snapshot snapshot;
 };
-MUSTCHECK enum err coherent_begin(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                  struct coherent_write *w);
-/* result: what the statement gave; now: the session as it is after it, if the writer knows it,
- * else NULL. Returns result, or ERR_OUTCOME_UNKNOWN for a write that was done, but of which a tier
- * may not know: it must not be acknowledged. */
-MUSTCHECK enum err coherent_end(struct sessions *s, struct request_ctx *ctx,
-                                struct coherent_write *w, enum err result,
-                                const struct session *now);
-/* The session that the fence dropped, with what the receipt and the drafts say added to it; false
- * when it cannot be known (the old value is not the one that the write followed). */
-bool coherent_after_append(struct request_ctx *ctx, const struct coherent_write *w,
-                           const struct session_append *append,
-                           const struct session_receipt *receipt, struct session *out);
+MUSTCHECK enum err fresh_write_begin(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                     struct fresh_write *w);
+/* result: what the statement gave; now: the session as it is after it, if the writer knows it, else
+ * NULL. */
+void fresh_write_end(struct sessions *s, struct request_ctx *ctx, struct fresh_write *w,
+                     enum err result, const struct session *now);
+/* The session that memory holds, with what the receipt and the drafts say added to it; false unless
+ * it is the one that the write followed. */
+bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struct fresh_write *w,
+                        const struct session_append *append, const struct session_receipt *receipt,
+                        struct session *out);
 
 /* ---- replay.c ---- */
 
@@ -273,6 +307,9 @@ struct sweeper *sweeper_start(struct sessions *s);
 void sweeper_stop(struct sweeper *w);
 
 /* ---- session.c ---- */
+
+/* Whether this host is alone on its database, and memory may answer without asking. */
+bool sessions_is_alone(const struct sessions *s);
 
 /* ERR_NOT_FOUND in the one form that absent, expired and foreign sessions share. */
 enum err session_not_found(struct request_ctx *ctx);

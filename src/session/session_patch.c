@@ -123,7 +123,8 @@ enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struc
             return ERR_NONE;
         if (e != ERR_NONE)
             return e;
-        if (now.generation == base.generation && now.state_version == base.state_version)
+        if (now.generation == base.generation && now.state_version == base.state_version &&
+            now.state_mark == base.state_mark)
             return ERR_NONE;
     }
     ctx->err.retry_after_s = 1;
@@ -161,13 +162,13 @@ enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id
                        struct session *out, struct session_receipt *receipt)
 {
     struct patch_args args = {.id = id, .patch = patch, .guard = guard};
-    struct coherent_write w;
+    struct fresh_write w;
     struct sv state = SV_NONE;
-    enum err e = coherent_begin(s, ctx, id, &w);
+    enum err e = fresh_write_begin(s, ctx, id, &w);
     if (e != ERR_NONE)
         return e;
     e = write_once(s, ctx, guard, attempt_patch, &args, receipt, &state);
-    e = coherent_end(s, ctx, &w, e, NULL);
+    fresh_write_end(s, ctx, &w, e, NULL);
     if (e == ERR_NOT_FOUND)
         return write_refused(s, ctx, id, guard);
     if (e != ERR_NONE)
@@ -184,6 +185,8 @@ enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id
     out->generation = receipt->generation;
     out->version = receipt->version;
     out->state_version = receipt->state_version;
+    out->mark = receipt->mark;
+    out->state_mark = receipt->state_mark;
     out->message_count = receipt->message_count;
     out->created_at = receipt->session_at;
     out->updated_at = receipt->at;

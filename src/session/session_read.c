@@ -7,7 +7,7 @@
 enum err session_get(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
                      size_t n, struct session *out)
 {
-    enum err e = coherent_read(s, ctx, id, user, n, out);
+    enum err e = fresh_read(s, ctx, id, user, n, out);
     if (e == ERR_NONE && out->n_messages > n) {
         out->messages += out->n_messages - n;
         out->n_messages = n;
@@ -42,6 +42,7 @@ static enum err page_of_window(struct request_ctx *ctx, const struct session *se
     out->has_more = (int64_t)n < session->message_count;
     out->generation = session->generation;
     out->version = session->version;
+    out->mark = session->mark;
     out->degraded = session->degraded;
     return ERR_NONE;
 }
@@ -52,11 +53,11 @@ enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
     memset(out, 0, sizeof(*out));
     enum err e = ERR_NONE;
     if (!s->cache || !window_has_page(query)) {
-        e = coherent_reachable(s, ctx);
+        e = fresh_reachable(s, ctx);
         return e == ERR_NONE ? repo_message_page(s, ctx, id, user, query, out) : e;
     }
     struct session session;
-    e = coherent_read(s, ctx, id, user, query->limit, &session);
+    e = fresh_read(s, ctx, id, user, query->limit, &session);
     if (e != ERR_NONE)
         return e;
     return page_of_window(ctx, &session, query->limit, out);
@@ -65,14 +66,14 @@ enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
 enum err session_search(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,
                         struct session_list *out)
 {
-    enum err e = coherent_reachable(s, ctx);
+    enum err e = fresh_reachable(s, ctx);
     return e == ERR_NONE ? repo_search(s, ctx, q, out) : e;
 }
 
 enum err session_count(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,
                        int64_t *n)
 {
-    enum err e = coherent_reachable(s, ctx);
+    enum err e = fresh_reachable(s, ctx);
     return e == ERR_NONE ? repo_count(s, ctx, q, n) : e;
 }
 
@@ -109,7 +110,7 @@ enum err session_message_get(struct sessions *s, struct request_ctx *ctx, struct
                              struct sv user, struct sv which, struct session_message *out)
 {
     struct message_name name = name_of(which);
-    enum err e = coherent_reachable(s, ctx);
+    enum err e = fresh_reachable(s, ctx);
     if (e == ERR_NONE)
         e = repo_message_read(s, ctx, id, user, &name, out);
     if (e == ERR_NOT_FOUND && try_as_client_id(&name))
@@ -139,12 +140,12 @@ enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, str
                                 struct session_receipt *receipt)
 {
     struct delete_args args = {id, guard, name_of(which)};
-    struct coherent_write w;
-    enum err e = coherent_begin(s, ctx, id, &w);
+    struct fresh_write w;
+    enum err e = fresh_write_begin(s, ctx, id, &w);
     if (e != ERR_NONE)
         return e;
     e = write_once(s, ctx, guard, attempt_delete, &args, receipt, NULL);
-    e = coherent_end(s, ctx, &w, e, NULL);
+    fresh_write_end(s, ctx, &w, e, NULL);
     if (e != ERR_NOT_FOUND)
         return e;
     e = guard->if_match ? write_refused(s, ctx, id, guard) : ERR_NOT_FOUND;

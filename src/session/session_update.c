@@ -45,13 +45,13 @@ enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv i
                         struct session_receipt *receipt, size_t *at)
 {
     struct update_args args = {id, update, guard, 0};
-    struct coherent_write w;
+    struct fresh_write w;
     *at = SESSION_MESSAGES_MAX;
-    enum err e = coherent_begin(s, ctx, id, &w);
+    enum err e = fresh_write_begin(s, ctx, id, &w);
     if (e != ERR_NONE)
         return e;
     e = write_once(s, ctx, guard, attempt_update, &args, receipt, NULL);
-    e = coherent_end(s, ctx, &w, e, NULL);
+    fresh_write_end(s, ctx, &w, e, NULL);
     if (e != ERR_NOT_FOUND)
         return e;
     if (args.fault == 0)

@@ -8,7 +8,7 @@
 enum err session_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
                       const struct session_place *behind, size_t limit, struct session_list *out)
 {
-    enum err e = coherent_reachable(s, ctx);
+    enum err e = fresh_reachable(s, ctx);
     return e == ERR_NONE ? repo_user_list(s, ctx, user, behind, false, limit, out) : e;
 }
 
@@ -68,7 +68,7 @@ enum err session_export_next(struct sessions *s, struct request_ctx *ctx, struct
 {
     struct session_list list;
     memset(out, 0, sizeof(*out));
-    enum err e = coherent_reachable(s, ctx);
+    enum err e = fresh_reachable(s, ctx);
     if (e == ERR_NONE && x->seq < x->last_seq)
         return export_messages(s, ctx, x, out);
     if (e == ERR_NONE && !x->begun)
@@ -96,29 +96,46 @@ enum err session_export_next(struct sessions *s, struct request_ctx *ctx, struct
 
 enum { HIDE_STEP = 32, PAUSE_MS = 20 };
 
-/* Hides a list of sessions, telling the tiers of each. One that stays locked is left out. */
+/* Takes sessions out of the caches. Where Redis does not confirm it, what it may hold ends by
+ * itself. */
+static enum err clear_caches(struct sessions *s, struct request_ctx *ctx, const struct sv *ids,
+                             size_t n, struct session_erasure *out)
+{
+    struct cache_key *keys = arena_array(ctx->arena, n, sizeof(*keys));
+    if (!keys)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < n; i++)
+        keys[i] = (struct cache_key){ctx->tenant, ids[i]};
+    /* The memory of other hosts is out of reach. */
+    const bool cleared = !s->cache || n == 0 || cache_erase(s->cache, ctx, keys, n);
+    if (n > 0 && (!cleared || db_hosts_others(s->settings.hosts) > 0))
+        out->expire_by = db_now_us(s->db) + s->settings.cache_seconds * INT64_C(1000000);
+    return ERR_NONE;
+}
+
+/* Hides a list of sessions, and tells the caches of each. One that stays locked is left out. */
 static enum err hide(struct sessions *s, struct request_ctx *ctx, struct sv user,
                      const struct session_list *list, struct session_erasure *out)
 {
-    struct coherent_write *w = arena_array(ctx->arena, list->n, sizeof(*w));
-    if (!w)
+    struct fresh_write *w = arena_array(ctx->arena, list->n, sizeof(*w));
+    struct sv *ids = arena_array(ctx->arena, list->n, sizeof(*ids));
+    if (!w || !ids)
         return ctx_nomem(ctx);
     enum err e = ERR_NONE;
     size_t begun = 0;
-    for (; e == ERR_NONE && begun < list->n; begun += e == ERR_NONE)
-        e = coherent_begin(s, ctx, list->sessions[begun].session_id, &w[begun]);
+    for (; e == ERR_NONE && begun < list->n; begun += e == ERR_NONE) {
+        ids[begun] = list->sessions[begun].session_id;
+        e = fresh_write_begin(s, ctx, ids[begun], &w[begun]);
+    }
     if (e == ERR_NONE)
         e = repo_user_hide(s, ctx, user, list, true, &out->sessions);
     if (e == ERR_BUSY) {
         ctx_clear_error(ctx);
         e = repo_user_hide(s, ctx, user, list, false, &out->sessions);
     }
-    enum err told = e;
-    for (size_t i = 0; i < begun; i++) {
-        enum err end = coherent_end(s, ctx, &w[i], e, NULL);
-        told = told == ERR_NONE ? end : told;
-    }
-    return told;
+    for (size_t i = 0; i < begun; i++)
+        fresh_write_end(s, ctx, &w[i], e, NULL);
+    return e == ERR_NONE ? clear_caches(s, ctx, ids, begun, out) : e;
 }
 
 static enum err hide_all(struct sessions *s, struct request_ctx *ctx, struct sv user,
@@ -141,42 +158,47 @@ static enum err hide_all(struct sessions *s, struct request_ctx *ctx, struct sv 
     return ERR_NONE;
 }
 
-/* Whoever hid a session may have been stopped before it told the tiers: nobody may be told that all
- * is gone while a tier holds it. */
-static enum err forget(struct sessions *s, struct request_ctx *ctx, const struct db_rows *rows)
+/* Whoever hid a session may have been stopped before it told the caches: nobody may be told that
+ * all is gone while a cache holds it. */
+static enum err forget(struct sessions *s, struct request_ctx *ctx, const struct db_rows *rows,
+                       struct session_erasure *out)
 {
     const int id = db_column(rows, "own_id");
-    enum err e = ERR_NONE;
-    for (int i = 0; e == ERR_NONE && i < rows->count; i++) {
-        const struct arena_mark mark = arena_get_mark(ctx->arena);
-        struct coherent_write w;
-        e = coherent_begin(s, ctx, db_get_text(rows, i, id), &w);
-        if (e == ERR_NONE)
-            e = coherent_end(s, ctx, &w, ERR_NONE, NULL);
-        arena_rewind(ctx->arena, mark);
+    struct sv *ids = arena_array(ctx->arena, (size_t)rows->count, sizeof(*ids));
+    if (!ids)
+        return ctx_nomem(ctx);
+    for (int i = 0; i < rows->count; i++) {
+        struct fresh_write w;
+        ids[i] = db_get_text(rows, i, id);
+        enum err e = fresh_write_begin(s, ctx, ids[i], &w);
+        if (e != ERR_NONE)
+            return e;
+        fresh_write_end(s, ctx, &w, ERR_NONE, NULL);
     }
-    return e;
+    return clear_caches(s, ctx, ids, (size_t)rows->count, out);
 }
 
 static enum err purge_hidden(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                             struct deadline end, bool *none, struct purged *done)
+                             struct deadline end, bool *none, struct purged *done,
+                             struct session_erasure *out)
 {
     struct db_rows rows;
     enum err e = repo_user_hidden(s, ctx, user, &rows);
     *none = e == ERR_NONE && rows.count == 0;
     if (e == ERR_NONE)
-        e = forget(s, ctx, &rows);
+        e = forget(s, ctx, &rows, out);
     for (int at = 0; e == ERR_NONE && at < rows.count && !deadline_passed(end);)
         e = repo_purge(s, ctx, &rows, true, &at, done);
     return e;
 }
 
 static enum err purge_step(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                           struct deadline end, bool *none, struct purged *done)
+                           struct deadline end, bool *none, struct purged *done,
+                           struct session_erasure *out)
 {
     const struct sv tenant = ctx->tenant;
     bool no_keys = false;
-    enum err e = purge_hidden(s, ctx, user, end, none, done);
+    enum err e = purge_hidden(s, ctx, user, end, none, done, out);
     ctx->tenant = tenant; /* it was set to a view of the rows */
     if (e == ERR_NONE && !deadline_passed(end))
         e = repo_user_keys_delete(s, ctx, user, &no_keys, &done->keys);
@@ -192,7 +214,7 @@ static enum err purge_all(struct sessions *s, struct request_ctx *ctx, struct sv
     enum err e = ERR_NONE;
     for (bool none = false; e == ERR_NONE && !none && !deadline_passed(end);) {
         struct purged done = {.sessions = 0};
-        e = purge_step(s, ctx, user, end, &none, &done);
+        e = purge_step(s, ctx, user, end, &none, &done, out);
         out->messages += done.messages;
         out->keys += done.keys;
         arena_rewind(ctx->arena, mark);
@@ -224,7 +246,7 @@ enum err session_erase_user(struct sessions *s, struct request_ctx *ctx, struct 
     /* So that the last statement, which may take its whole time, ends before the request does. */
     const struct deadline end = deadline_in_ms(deadline_left_ms(ctx->deadline) / 2);
     memset(out, 0, sizeof(*out));
-    enum err e = coherent_reachable(s, ctx);
+    enum err e = fresh_writable(s, ctx);
     if (e == ERR_NONE)
         e = hide_all(s, ctx, user, end, out);
     if (e == ERR_NONE)

@@ -44,6 +44,8 @@ static enum err session_of_draft(struct request_ctx *ctx, const struct session_d
         .version = receipt->version,
         .state_version = receipt->state_version,
         .last_seq = receipt->last_seq,
+        .mark = receipt->mark,
+        .state_mark = receipt->state_mark,
         .message_count = receipt->message_count,
         .ttl_seconds = draft->ttl_seconds,
         .sliding = draft->sliding,
@@ -82,7 +84,8 @@ static enum err complete_draft(struct sessions *s, struct request_ctx *ctx,
 }
 
 /* Metadata comes back in jsonb's form, which only PostgreSQL knows; the empty object is the same in
- * both. A draft with other metadata is not put into the tiers, so that one entity tag has one form.
+ * both. A draft with other metadata is not put into the caches, so that one entity tag has one
+ * form.
  */
 static bool reads_back_as_sent(const struct session_draft *draft)
 {
@@ -98,12 +101,12 @@ enum err session_create(struct sessions *s, struct request_ctx *ctx,
 {
     const bool named = draft->session_id.p != NULL;
     struct create_args args = {*draft, named, guard};
-    struct coherent_write w;
+    struct fresh_write w;
     enum err e = complete_draft(s, ctx, &args.draft);
     if (e != ERR_NONE)
         return e;
-    /* Nobody can have read a session whose id was made just now: no tier needs to be told. */
-    e = named ? coherent_begin(s, ctx, args.draft.session_id, &w) : coherent_reachable(s, ctx);
+    /* Nobody can have read a session whose id was made just now: no cache needs to be told. */
+    e = named ? fresh_write_begin(s, ctx, args.draft.session_id, &w) : fresh_writable(s, ctx);
     if (e != ERR_NONE)
         return e;
     e = write_once(s, ctx, guard, attempt_create, &args, receipt, NULL);
@@ -111,7 +114,7 @@ enum err session_create(struct sessions *s, struct request_ctx *ctx,
     if (e == ERR_NONE)
         made = session_of_draft(ctx, &args.draft, receipt, out);
     if (named)
-        e = coherent_end(
+        fresh_write_end(
             s, ctx, &w, e,
             made == ERR_NONE && !receipt->replayed && reads_back_as_sent(&args.draft) ? out : NULL);
     if (e == ERR_NOT_FOUND)
@@ -148,14 +151,15 @@ static enum err attempt_ensure(struct sessions *s, struct request_ctx *ctx, void
 static enum err get_or_create(struct sessions *s, struct request_ctx *ctx, struct ensure_args *a,
                               struct session_receipt *receipt)
 {
-    struct coherent_write w;
-    enum err e = coherent_begin(s, ctx, a->draft.session_id, &w);
+    struct fresh_write w;
+    enum err e = fresh_write_begin(s, ctx, a->draft.session_id, &w);
     if (e != ERR_NONE)
         return e;
     e = write_once(s, ctx, a->guard, attempt_ensure, a, receipt, NULL);
     const bool there = e == ERR_NOT_FOUND && a->found;
-    e = coherent_end(s, ctx, &w, there ? ERR_NONE : e,
-                     a->found && !receipt->replayed ? a->out : NULL);
+    if (there)
+        e = ERR_NONE;
+    fresh_write_end(s, ctx, &w, e, a->found && !receipt->replayed ? a->out : NULL);
     if (e == ERR_NONE && there)
         receipt->status = 200;
     if (e == ERR_NONE && receipt->replayed)
@@ -172,10 +176,10 @@ enum err session_get_or_create(struct sessions *s, struct request_ctx *ctx,
     enum err e = complete_draft(s, ctx, &args.draft);
     if (e != ERR_NONE)
         return e;
-    /* Most are there already, and reading needs no fence. With a key, an earlier answer may have
+    /* Most are there already, and reading changes nothing. With a key, an earlier answer may have
      * to be given again instead. */
     e = guard->key.p ? ERR_NOT_FOUND
-                     : coherent_read(s, ctx, draft->session_id, SV_NONE, SESSION_WINDOW, out);
+                     : fresh_read(s, ctx, draft->session_id, SV_NONE, SESSION_WINDOW, out);
     if (e == ERR_NOT_FOUND) {
         ctx_clear_error(ctx);
         e = get_or_create(s, ctx, &args, receipt);
@@ -212,12 +216,12 @@ enum err session_delete(struct sessions *s, struct request_ctx *ctx, struct sv i
                         const struct session_guard *guard, struct session_receipt *receipt)
 {
     struct target_args args = {id, guard};
-    struct coherent_write w;
-    enum err e = coherent_begin(s, ctx, id, &w);
+    struct fresh_write w;
+    enum err e = fresh_write_begin(s, ctx, id, &w);
     if (e != ERR_NONE)
         return e;
     e = write_once(s, ctx, guard, attempt_delete, &args, receipt, NULL);
-    e = coherent_end(s, ctx, &w, e, NULL);
+    fresh_write_end(s, ctx, &w, e, NULL);
     return e == ERR_NOT_FOUND ? write_refused(s, ctx, id, guard) : e;
 }
 
@@ -238,7 +242,7 @@ static enum err attempt_copy(struct sessions *s, struct request_ctx *ctx, void *
     return e;
 }
 
-/* Nobody can have read a session whose id was made just now: no tier needs to be told. */
+/* Nobody can have read a session whose id was made just now: no cache needs to be told. */
 enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
                       const struct session_guard *guard, struct session *out,
                       struct session_receipt *receipt)
@@ -246,7 +250,7 @@ enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
     struct copy_args args = {id, made_id(ctx), guard, out};
     if (!args.to.p)
         return ctx_nomem(ctx);
-    enum err e = coherent_reachable(s, ctx);
+    enum err e = fresh_writable(s, ctx);
     if (e == ERR_NONE)
         e = write_once(s, ctx, guard, attempt_copy, &args, receipt, NULL);
     if (e == ERR_NOT_FOUND)

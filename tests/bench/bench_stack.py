@@ -4,11 +4,12 @@ delivered, and beside it what it is compared with."""
 import seed
 from stack import Stack, free_port
 
-# How parley is set. memory: as `make run` does.
+# How parley is set. one: as `make run` does.
 SETTINGS = {
-    "memory": {"PARLEY_HOSTS": "one"},
-    "no-redis": {"PARLEY_HOSTS": "one", "REDIS_URL": None},
-    "postgres": {"PARLEY_HOSTS": "many", "REDIS_URL": None},
+    "one": {"PARLEY_HOSTS": "one"},
+    "many": {"PARLEY_HOSTS": "many"},
+    "many-memory": {"PARLEY_HOSTS": "many", "REDIS_URL": None},
+    "many-bare": {"PARLEY_HOSTS": "many", "REDIS_URL": None, "PARLEY_MEMORY": "0"},
 }
 CONSTANT = "x" * 1000
 
@@ -49,7 +50,7 @@ class BenchStack(Stack):
         self.nginx.stop()
         self.parley.stop()
         self.redis.cli("flushall")
-        self.parley.configure({"REDIS_URL": self.redis_url, **SETTINGS[name]})
+        self.parley.configure({"REDIS_URL": self.redis_url, "PARLEY_MEMORY": None, **SETTINGS[name]})
         self.parley.start()
         self.nginx.start()
         self.settings = name

@@ -6,7 +6,7 @@ variables, since they are make's:
   SECONDS=3              length of one measurement
   ROUNDS=3               how often all of them are repeated; the table has medians
   CONNECTIONS=1,4,16,64  with how many connections, each
-  OPS=get,append,…       what to measure; all by default
+  OPS=get/one,…       what to measure; all by default
   OUT=build/bench        directory for bench.json and bench.svg
   COMPARE=FILE           a bench.json of an earlier run, to compare with
 
@@ -22,28 +22,18 @@ sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) +
 import load  # noqa: E402
 import plot  # noqa: E402
 import report  # noqa: E402
-from bench_stack import BenchStack  # noqa: E402
+from bench_stack import SETTINGS, BenchStack  # noqa: E402
 from stack import ROOT, StackError  # noqa: E402
 
 SESSIONS, MESSAGES = 1000, 50
 
 # What is measured: name to how parley is set (None: parley is not asked), operation, and its floor.
-CELLS = {
-    "nginx": (None, "nginx", None),
-    "pg-page": (None, "pg-page", None),
-    "pg-append": (None, "pg-append", None),
-    "pg-create": (None, "pg-create", None),
-    "get": ("memory", "get", "nginx"),
-    "state": ("memory", "state", "nginx"),
-    "page": ("memory", "page", "nginx"),
-    "append": ("memory", "append", "pg-append"),
-    "create": ("memory", "create", "pg-create"),
-    "append-no-redis": ("no-redis", "append", "pg-append"),
-    "create-no-redis": ("no-redis", "create", "pg-create"),
-    "page-postgres": ("postgres", "page", "pg-page"),
-}
-GROUPS = {"Reads": ("nginx", "get", "state", "page", "pg-page", "page-postgres"),
-          "Writes": ("pg-append", "append", "append-no-redis", "pg-create", "create", "create-no-redis")}
+FLOOR_OF = {"get": "nginx", "state": "nginx", "page": "nginx", "append": "pg-append", "create": "pg-create"}
+CELLS = {name: (None, name, None) for name in ("nginx", "pg-page", "pg-append", "pg-create")}
+CELLS.update({f"{operation}/{setting}": (setting, operation, floor)
+              for setting in SETTINGS for operation, floor in FLOOR_OF.items()})
+GROUPS = {"Reads": tuple(n for n, c in CELLS.items() if c[1] in ("nginx", "get", "state", "page", "pg-page")),
+          "Writes": tuple(n for n, c in CELLS.items() if c[1] in ("pg-append", "append", "pg-create", "create"))}
 FLOORS = {name: floor for name, (_, _, floor) in CELLS.items()}
 
 
@@ -117,7 +107,7 @@ def measure(stack, options):
     for turn in range(options.rounds):
         for setting in settings:
             # What parley has not to do with is measured with parley idle.
-            stack.switch(setting or "memory")
+            stack.switch(setting or "one")
             cells = [name for name in options.cells if CELLS[name][0] == setting]
             for name in cells:
                 with load.alone():

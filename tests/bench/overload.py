@@ -52,7 +52,7 @@ def measure(options, results):
     with BenchStack() as stack:
         seed.fill(stack, 1, 1000, 50)
         seed.settle(stack)
-        for settings, operation in (("memory", "get"), ("memory", "append"), ("no-redis", "append")):
+        for settings, operation in (("one", "get"), ("one", "append"), ("many-memory", "append")):
             stack.switch(settings)
             load.wrk(stack, stack.nginx.port, operation, 16, 1, (1, 1000, 1))
             rounds = []

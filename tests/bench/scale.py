@@ -85,8 +85,8 @@ def measure_long(options, results):
         def short(turn):
             low = first_short + count * turn
             return low, low + count - 1, 1
-        for settings, operations in (("postgres", ("page", "get")), ("no-redis", ("append",)),
-                                     ("memory", ("page", "get", "append"))):
+        for settings, operations in (("many-bare", ("page", "get")), ("many-memory", ("append",)),
+                                     ("one", ("page", "get", "append"))):
             stack.switch(settings)
             for operation in operations:
                 samples = turns(options, operation, {"50": (stack, short),
@@ -109,8 +109,8 @@ def measure_million(options, results):
         say("tables and indexes: " + large.psql(
             "SELECT string_agg(relname || ' ' || pg_size_pretty(pg_total_relation_size(oid)), ', ')"
             " FROM pg_class WHERE relname IN ('sessions', 'messages')"))
-        for settings, operations in (("postgres", ("get", "page")), ("no-redis", ("append", "create")),
-                                     ("memory", ("get", "state", "page", "append", "create"))):
+        for settings, operations in (("many-bare", ("get", "page")), ("many-memory", ("append", "create")),
+                                     ("one", ("get", "state", "page", "append", "create"))):
             small.switch(settings)
             large.switch(settings)
             for operation in operations:
@@ -135,7 +135,7 @@ def measure_memory(options, results):
         seed.fill(stack, 1, 1000, 50)
         seed.settle(stack)
         stack.parley.configure({"PARLEY_RECYCLE": "0"})
-        stack.switch("memory")
+        stack.switch("one")
         pids, client, turn, rows = stack.worker_pids(), stack.client(), 0, []
         while True:
             served = {w["pid"]: w["requests"] for w in client.get("/status").json["workers"]}

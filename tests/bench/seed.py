@@ -13,13 +13,13 @@ SESSIONS = """
 SET session_replication_role = replica;
 SET synchronous_commit = off;
 INSERT INTO sessions (tenant, session_id, user_id, context, metadata, ttl_seconds, expires_at,
-    expiry_hour, version, last_seq, message_count)
+    expiry_hour, version, last_seq, message_count, generation, mark, state_mark)
 SELECT 'default', '{prefix}' || lpad(i::text, 12, '0'), 'u' || i,
     '{{"topic":"travel","step":' || i % 7 || ',"summary":"'
         || left(repeat('The user asks about a train to the sea. ', 30), 950) || '"}}',
     '{{"client": "web"}}', 604800, now() + interval '7 days',
     (extract(epoch FROM now() + interval '7 days') / 3600)::integer,
-    {messages}, {messages}, {messages}
+    {messages}, {messages}, {messages}, (extract(epoch FROM now()) * 1000)::bigint << 21 | i, i, i
 FROM generate_series({first}, {last}) i;
 """
 MESSAGES = """

@@ -12,8 +12,8 @@ import time
 import unittest
 
 from faults import SEED, FaultTest, amount
-from harness import Redis, Wire, Workers, eventually, metrics, run, say
-from stack import PARLEY, ROOT, Stack, wait_until
+from harness import Redis, Wire, Workers, eventually, metrics, say
+from stack import Stack, wait_until
 
 SESSIONS = 12
 GONE = 1 << 62  # as a version: that of nothing, after the last one of its generation
@@ -349,23 +349,6 @@ class WorkersKilled(ReadAfterWrite):
         self.work(disturb, "memory")
         wait_until(lambda: len(self.stack.worker_pids()) == 4, 30, "four workers again")
         say(f"{kills} workers killed")
-
-
-class Interleavings(unittest.TestCase):
-    """The orders of steps that no load meets, one step at a time: 10,000 of two hosts over a Redis,
-    and 10,000 of the memory tier."""
-
-    def test_interleavings(self):
-        """Fails with most of tests/plants/cache-*.patch, which name its two suites."""
-        for seed in range(SEED, SEED + amount(1, 2)):
-            for command in ([ROOT + "/tests/service/with-servers",
-                             os.path.dirname(PARLEY) + "/service", "faults/redis_interleave"],
-                            [os.path.dirname(PARLEY) + "/unit", "cache/memory_coherence"]):
-                done = run(*command, env={**os.environ, "PARLEY_TEST_SEED": str(seed)})
-                for line in (done.stdout + done.stderr).splitlines():
-                    if re.search(r"PARLEY_TEST_SEED|stale", line):
-                        say(line)
-                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reads while PostgreSQL is away: from the tiers, and marked; writes are refused and change nothing."""
+"""Reads while PostgreSQL is away: from the caches, and marked; writes are refused and change nothing."""
 import json
 import unittest
 
@@ -44,7 +44,7 @@ class Away(StackTest):
         self.assertEqual(answer.headers["Retry-After"], "1")
 
     def expect_reads(self, path, tag, before):
-        """What the tier holds."""
+        """What the caches hold."""
         for _ in range(self.ASKED):
             self.marked(self.client.get(path), before)
             # One tag has one form, and this one has none.
@@ -107,7 +107,7 @@ class Away(StackTest):
 
     def test_stopped(self):
         """Fails if a hit is not marked, if a degraded answer keeps its ETag, or if a refused write
-        drops what the tier holds: tried."""
+        drops what the caches hold: tried."""
         self.away("stopped", self.stack.postgres.stop,
                   lambda: self.stack.postgres.running or self.stack.postgres.start())
 

@@ -55,25 +55,25 @@ class Run(unittest.TestCase):
 
     def test_a_short_run(self):
         """And a comparison with itself, in which nothing differs."""
-        done = self.start(SECONDS="1", ROUNDS="1", CONNECTIONS="2", OPS="state")
+        done = self.start(SECONDS="1", ROUNDS="1", CONNECTIONS="2", OPS="state/one")
         out, err = done.communicate(timeout=120)
         self.assertEqual(done.returncode, 0, err)
         self.assertEqual(marked(self.mark), [])
         rows = {line.split()[0]: line.split() for line in out.splitlines() if line[:1].islower()}
-        self.assertEqual((rows["state"][1], rows["state"][6]), ("2", "0"), out)
-        self.assertGreater(float(rows["state"][2]), 10)
+        self.assertEqual((rows["state/one"][1], rows["state/one"][6]), ("2", "0"), out)
+        self.assertGreater(float(rows["state/one"][2]), 10)
         self.assertGreater(float(rows["nginx"][2]), 10)
         with open(self.out + "/bench.json", encoding="utf-8") as f:
             samples = json.load(f)["samples"]
-        self.assertEqual(list(samples), ["nginx", "state"])
-        self.assertGreater(samples["state"]["2"][0]["cpu"]["parley"], 0)
+        self.assertEqual(list(samples), ["nginx", "state/one"])
+        self.assertGreater(samples["state/one"]["2"][0]["cpu"]["parley"], 0)
         picture = ElementTree.parse(self.out + "/bench.svg").getroot()
         self.assertEqual(picture.tag, SVG + "svg")
         words = [text.text for text in picture.iter(SVG + "text")]
-        for word in ("connections", "ms", "requests a second", "state"):
+        for word in ("connections", "ms", "requests a second", "state/one"):
             self.assertIn(word, words)
         lines = report.comparison_lines(samples, samples)[2:]
-        self.assertEqual(lines[1].split(), ["state", "2"] + ["1.00"] * 5)
+        self.assertEqual(lines[1].split(), ["state/one", "2"] + ["1.00"] * 5)
 
     def test_an_end_in_between_leaves_nothing(self):
         """Ctrl-C, and SIGTERM, while the load generator runs; also when it was started with SIGINT
@@ -82,7 +82,7 @@ class Run(unittest.TestCase):
         self.addCleanup(signal.signal, signal.SIGINT, before)
         for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            bench = self.start(SECONDS="120", CONNECTIONS="2", OPS="state")
+            bench = self.start(SECONDS="120", CONNECTIONS="2", OPS="state/one")
             signal.signal(signal.SIGINT, before)
             try:
                 wait_until(lambda: any(c.startswith("wrk\0") for c in marked(self.mark)), 60, "wrk")

@@ -1,20 +1,12 @@
 # SPDX-License-Identifier: MIT
 """What is stored must always fit into an answer again: sessions that grow patch by patch, numbers
-that grow in jsonb, pages whose first message is large; and ids that somebody could guess."""
+that grow in jsonb, pages whose first message is large."""
 import unittest
-import uuid
 
 from harness import ParleyTest, message
 from stack import StackTest
 
 JSON = {"Content-Type": "application/json"}
-
-
-def made_id(generation, seq):
-    """The id that parley makes for a message: a UUID of version 8 of both numbers."""
-    first, second, third = generation >> 16, generation >> 4 & 0xfff, generation & 0xf
-    bits = first << 80 | 8 << 76 | second << 64 | 2 << 62 | third << 58 | seq
-    return str(uuid.UUID(int=bits))
 
 
 class Growth(ParleyTest):
@@ -50,28 +42,6 @@ class Growth(ParleyTest):
         self.ok(self.client.patch(path, b'{"metadata":{"a":[' + b"1e20," * 100_000 + b"1]}}",
                                   headers=JSON))
         self.assertEqual(len(self.ok(self.client.get(path))["metadata"]["a"]), 100_001)
-
-
-class MadeIds(ParleyTest):
-    """ids made of generation and seq"""
-
-    def test_a_guessed_id_is_no_second_one(self):
-        """Fails if session_insert does not look at the generation that it gives: seen before it
-        did."""
-        for create in (False, True):
-            path = self.make()
-            generation = int(self.client.get(path).headers["ETag"].strip('"').split(".")[0])
-            first = self.client.post(path + "/messages", message("x")).json
-            self.assertEqual(first["message_id"], made_id(generation, 1))
-            taken = [message("first", message_id=made_id(generation + d, 2)) for d in range(1, 9)]
-            new = self.new_id()
-            if create:
-                answer = self.client.post(f"/v1/sessions/{new}/messages?create=true",
-                                          {"messages": taken})
-            else:
-                answer = self.client.post("/v1/sessions", {"session_id": new, "messages": taken})
-            self.assertEqual(answer.status, 409)
-            self.assertEqual(self.client.get("/v1/sessions/" + new).status, 404)
 
 
 class Pages(StackTest):

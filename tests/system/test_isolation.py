@@ -77,10 +77,10 @@ class Bleeding(StackTest):
         """What is stored of a session is its own, and its numbers have no hole but deleted ones."""
         foreign = self.stack.psql(
             "SELECT count(*) FROM sessions s LEFT JOIN messages m USING (tenant, generation),"
-            " LATERAL (SELECT substr(s.session_id, 5) AS mark) x WHERE s.session_id LIKE 'iso:%' AND ("
-            " s.user_id NOT LIKE '%' || mark OR"
+            " LATERAL (SELECT substr(s.session_id, 5) AS own) x WHERE s.session_id LIKE 'iso:%' AND ("
+            " s.user_id NOT LIKE '%' || own OR"
             " regexp_replace(s.context || s.metadata || coalesce(m.content || m.metadata, ''),"
-            " mark, '', 'g') ~ 'mark[0-9]{4}x')")
+            " own, '', 'g') ~ 'mark[0-9]{4}x')")
         self.assertEqual(foreign, "0")
         wrong = self.stack.psql(
             "SELECT count(*) FROM sessions s WHERE s.session_id LIKE 'iso:%' AND"
@@ -168,8 +168,8 @@ class RowLevelSecurity(StackTest):
         with self.assertRaisesRegex(StackError, "row-level security"):
             self.sql("UPDATE sessions SET tenant = 'other'", "default")
         with self.assertRaisesRegex(StackError, "row-level security"):
-            self.sql("INSERT INTO sessions (tenant, session_id, expires_at, expiry_hour, ttl_seconds)"
-                     " VALUES ('default', 'forged', now(), 0, 1)", "other")
+            self.sql("INSERT INTO sessions (generation, tenant, session_id, expires_at, expiry_hour,"
+                     " ttl_seconds) VALUES (1, 'default', 'forged', now(), 0, 1)", "other")
         self.assertEqual(self.client.get(answer.headers["Location"]).status, 200)
 
     def test_parley_logs_in_as_what_owns_nothing(self):
@@ -198,7 +198,7 @@ class RowLevelSecurity(StackTest):
         without = self.stack.psql(
             "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
             " AND NOT (relrowsecurity AND relforcerowsecurity) AND relname NOT IN"
-            " ('parley_schema', 'cache_state', 'api_keys', 'tenants', 'auth_state')")
+            " ('parley_schema', 'cache_state', 'api_keys', 'tenants', 'auth_state', 'hosts')")
         self.assertEqual(without, "")
 
 

@@ -5,6 +5,7 @@ Each of these, tried one at a time in tests/stack/run, makes a test here fail: c
 --pdeathsig, no end_leftovers, lock files of PostgreSQL kept, no trap on EXIT, none on SIGTERM and SIGHUP, a cluster made under its
 final name, a directory of another user taken.
 """
+import json
 import os
 import pathlib
 import random
@@ -18,6 +19,7 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.request
 
 from stack import IS_ROOT, PARLEY, ROOT, free_port, raw_request, signal_all, wait_until
 
@@ -296,6 +298,19 @@ class Ends(RunTest):
             self.assertIsNone(visitor.poll())
             visitor.kill()
             client.wait()
+        self.assertEqual(self.end(again), 0)
+
+    def test_kill_9_of_parley_and_the_next_start(self):
+        """Fails if the host of the killed run stays registered: tried."""
+        process = self.start()
+        self.wait_ready(process)
+        signal_all([pid for pid, command in processes_in(self.base) if " serve" in command],
+                   signal.SIGKILL)
+        self.assert_fails(process, "parley ended")
+        again = self.start()
+        self.wait_ready(again)
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/status") as answer:
+            self.assertEqual(json.load(answer)["hosts_registered"], 1)
         self.assertEqual(self.end(again), 0)
 
     def test_kill_9_in_the_middle_of_the_start(self):

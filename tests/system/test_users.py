@@ -469,8 +469,9 @@ class Dying(StackTest):
     def fill(self, user, sessions, messages):
         """Rows as clients would have made them."""
         self.stack.psql(
-            "WITH s AS (INSERT INTO sessions (tenant, session_id, user_id, ttl_seconds, expires_at,"
-            f" expiry_hour, last_seq, message_count) SELECT 'default', '{user}:' || i, '{user}', 60,"
+            "WITH s AS (INSERT INTO sessions (generation, tenant, session_id, user_id, ttl_seconds, expires_at,"
+            " expiry_hour, last_seq, message_count) SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+            f" * 1000 + i, 'default', '{user}:' || i, '{user}', 60,"
             f" now() + interval '1 day', 9999999, {messages}, {messages} FROM"
             f" generate_series(1, {sessions}) i RETURNING tenant, generation) INSERT INTO messages"
             " (tenant, generation, seq, created_at, size, role, content) SELECT tenant, generation, n,"

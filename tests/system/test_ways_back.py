@@ -36,14 +36,17 @@ class WaysBackTest(StackTest):
         self.assertEqual(answer.status, 201, answer)
         return answer
 
-    def seen(self):
-        """What every path gives: status, entity tag and body, and the answer to the keyed request."""
+    def seen(self, marks=True):
+        """What every path gives: status, entity tag (without its mark) and body, and the answer to the
+        keyed request."""
         answers = []
         for path in self.paths:
             for target in ("", "?messages=1000", "/messages?order=asc&limit=1000", f"/messages/own-"
                            f"{path.rsplit(':', 1)[1]}", "/messages/1"):
                 a = self.client.get(path + target)
-                answers.append((path + target, a.status, a.headers["ETag"], re.sub(
+                tag = a.headers["ETag"]
+                tag = tag if marks or not tag else tag.rpartition(".")[0]
+                answers.append((path + target, a.status, tag, re.sub(
                     rb',?"request_id":"[^"]*"', b"", a.body)))
         again = self.post(self.paths[0], KEYED, headers={"Idempotency-Key": self.paths[0]})
         self.assertEqual(again.headers["Idempotent-Replayed"], "true")
@@ -68,8 +71,8 @@ class Schema(WaysBackTest):
     """Down and up."""
 
     def test_around(self):
-        """Fails if sequences are not saved (the next session takes a generation that is there), if
-        row-level security binds the owner (nothing is saved), if idempotency_keys is left out: tried."""
+        """Fails if row-level security binds the owner (nothing is saved), or if idempotency_keys is left
+        out: tried."""
         before = self.seen()
         refused = self.schema("around", "saved")
         self.assertEqual(refused.returncode, 1)
@@ -112,8 +115,9 @@ class Schema(WaysBackTest):
         self.assertEqual(self.seen(), before)
 
     def test_each_step(self):
-        """Every migration but the first goes down and up again under the data."""
-        before, newest = self.seen(), self.version()
+        """Every migration but the first goes down and up again under the data, which has no marks in the
+        form of before the eighth."""
+        before, newest = self.seen(marks=False), self.version()
         self.stack.parley.stop()
         for version in range(newest, 1, -1):
             self.migrate(version - 1)
@@ -122,19 +126,19 @@ class Schema(WaysBackTest):
         self.migrate(newest)
         self.stack.parley.start()
         self.stack.wait_ready()
-        self.assertEqual(self.seen(), before)
+        self.assertEqual(self.seen(marks=False), before)
 
 
 class WithoutRedis(WaysBackTest):
     """REDIS_URL taken away, and given back."""
 
-    env = {"PARLEY_DRAIN": "1", "PARLEY_HOSTS": "many"}  # no tier in front of Redis
+    env = {"PARLEY_DRAIN": "1", "PARLEY_MEMORY": "0"}
 
     def warm(self):
         """Reads every session; whether Redis holds all of them."""
         for path in self.paths:
             self.client.get(path)
-        found = self.stack.redis.cli("--scan", "--pattern", "parley:{*" + self.paths[0][-20:-1] + "*:v")
+        found = self.stack.redis.cli("--scan", "--pattern", "parley:*" + self.paths[0][-20:-1] + "*")
         return len(found.split()) == len(self.paths)
 
     def configure(self, url):
@@ -143,8 +147,8 @@ class WithoutRedis(WaysBackTest):
         self.stack.wait_ready()
 
     def test_there_and_back(self):
-        """Fails if a parley without Redis does not tell the record of the cache epoch so: the sessions
-        come back as they were before the writes that Redis does not know of: tried."""
+        """Fails if a value is used without asking: the sessions come back as they were before the writes
+        that Redis does not know of: tried."""
         url = self.stack.parley.env["REDIS_URL"]
         before = self.seen()
         self.assertIsNotNone(eventually(self.warm, 10), "the sessions do not get into Redis")

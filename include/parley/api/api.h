@@ -13,6 +13,7 @@
 #include "parley/auth/auth.h"
 #include "parley/cache/cache.h"
 #include "parley/db/db.h"
+#include "parley/db/hosts.h"
 #include "parley/http/request.h"
 #include "parley/http/response.h"
 #include "parley/obs/metrics.h"
@@ -64,7 +65,8 @@ struct api_service {
     pthread_mutex_t exports_lock;
     struct export *exports; /* those under way, a list; under the lock */
     /* For /status and /readyz alone. */
-    int64_t started_at; /* of the service; wall clock, us */
+    const struct db_hosts_shared *hosts; /* may be NULL */
+    int64_t started_at;                  /* of the service; wall clock, us */
     /* Gives each setting that holds no secret; NULL: none is shown. */
     void (*each_setting)(const void *settings, api_setting_fn each, void *arg);
     const void *settings;
@@ -77,6 +79,11 @@ size_t api_route_names(const char *out[METRICS_ROUTES_MAX]);
 /* service: struct api_service. Fit fcgi_answer_fn. */
 void api_answer(void *service, struct arena *arena, struct http_request *req,
                 struct http_response *res);
+/* For fcgi_settings: GETs that read one session, answered together (session_read_ahead). */
+bool api_gathers(void *service);
+bool api_reads_session(struct sv target);
+void api_read_ahead(void *service, struct arena *const *arenas, struct http_request *const *reqs,
+                    size_t n);
 void ops_answer(void *service, struct arena *arena, struct http_request *req,
                 struct http_response *res);
 

@@ -4,10 +4,11 @@
  *
  * A key is parley_<16 hex digits: its id>_<43 characters of base64url: 32 random bytes>. PostgreSQL
  * has the SHA-256 of the secret part. Each worker holds all live keys in memory, so that a request
- * costs a hash and a search; a thread asks PostgreSQL every 200 ms whether anything has changed. An
- * answer vouches for what is held until 900 ms after the question was sent, and nothing is decided
- * by what is not vouched for: what was committed holds on every worker AUTH_HOLDS_MS later, however
- * busy the machine, and also on a worker that was stopped meanwhile.
+ * costs a hash and a search; every 200 ms a thread looks whether anything has changed, as the
+ * host's last poll of PostgreSQL found it (parley/db/hosts.h), or asks for itself where there is
+ * none. An answer vouches for what is held until 900 ms after the question was sent, and nothing is
+ * decided by what is not vouched for: what was committed holds on every worker AUTH_HOLDS_MS later,
+ * however busy the machine, and also on a worker that was stopped meanwhile.
  *
  * Thread rule: a struct auth is shared by all threads of a worker; it is opened after the fork.
  */
@@ -20,6 +21,7 @@
 
 #include "parley/base/ctx.h"
 #include "parley/db/db.h"
+#include "parley/db/hosts.h"
 
 struct auth;
 struct auth_shared;
@@ -44,6 +46,9 @@ struct auth_settings {
     int64_t requests; /* a second, of a tenant that has no bound of its own; 0: unbounded */
     int64_t sessions; /* open ones; as above */
     struct auth_shared *shared; /* borrowed */
+    /* Whose polls tell whether anything has changed, while there are any; borrowed, NULL: none's.
+     */
+    const struct db_hosts_shared *hosts;
 };
 
 /* Begins to load the keys in the background. db is borrowed. NULL: no memory or no thread. */

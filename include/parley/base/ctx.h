@@ -44,9 +44,12 @@ struct request_ctx {
     struct sv tenant;     /* "" until it is known whose request it is */
     int64_t sessions_max; /* how many open sessions the tenant may have; 0: any number */
     bool tiers_only;      /* its key could not be confirmed: as if PostgreSQL were away */
-    bool urgent;          /* first in the queue for a connection: others wait for its answer */
+    bool reserve;         /* may have a connection that is kept for reads */
+    bool urgent;          /* first in the queue for a connection: others wait for its answer; a poll
+                           * and no request, so not counted in the metrics */
     uint64_t lane;        /* requests that may wait for one row have the same; 0: none. They are
                            * lent a part of the connections only */
+    void *ahead;          /* session/'s own: what was read for this request ahead of its handler */
     struct sv request_id;
     struct ctx_hook before_wait; /* see ctx_will_wait */
     struct err_info err;

@@ -26,10 +26,11 @@ struct config {
     int64_t pool_min, pool_max;
     int64_t session_ttl; /* seconds */
     int64_t max_body;    /* bytes */
-    int64_t memory;      /* bytes */
-    bool hosts_one;      /* PARLEY_HOSTS=one */
-    bool auth_keys;      /* PARLEY_AUTH=keys */
-    int64_t keys_stale;  /* seconds */
+    int64_t cache_s;
+    int64_t memory;     /* bytes */
+    bool hosts_one;     /* PARLEY_HOSTS=one */
+    bool auth_keys;     /* PARLEY_AUTH=keys */
+    int64_t keys_stale; /* seconds */
     /* Bounds; 0: none. */
     int64_t tenant_requests, tenant_sessions;
     bool prepare; /* PARLEY_PREPARE */

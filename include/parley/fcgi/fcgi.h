@@ -24,6 +24,11 @@ struct fcgi_server;
 typedef void (*fcgi_answer_fn)(void *service, struct arena *arena, struct http_request *req,
                                struct http_response *res);
 
+/* Prepares n requests together, whose answers are asked for next on the same thread: those first
+ * that it has made ready. The first arena is the last to be reset. */
+typedef void (*fcgi_read_ahead_fn)(void *service, struct arena *const *arenas,
+                                   struct http_request *const *reqs, size_t n);
+
 struct fcgi_settings {
     int listen_fd; /* non-blocking, CLOEXEC; borrowed */
     int threads;
@@ -38,6 +43,12 @@ struct fcgi_settings {
     int io_timeout_ms;  /* for each receive and send on a connection */
     fcgi_answer_fn answer;
     void *service;
+    /* A thread takes several requests at once if all of them have a target that gather_target knows
+     * (which sees its beginning), and has them read ahead before it answers one after the other.
+     * Asked each time: whether it does so now. All NULL: each request by itself. */
+    bool (*gathers)(void *service);
+    bool (*gather_target)(struct sv target);
+    fcgi_read_ahead_fn read_ahead;
     struct metrics_slot *slot; /* may be NULL */
 };
 

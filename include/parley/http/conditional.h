@@ -1,7 +1,8 @@
 /*
- * Conditional requests (RFC 9110, section 13). A session has two entity tags: "<generation>.v<n>"
- * for the whole (version) and "<generation>.s<n>" for the state (state_version), which appends do
- * not change.
+ * Conditional requests (RFC 9110, section 13). A session has two entity tags:
+ * "<generation>.v<version>.<mark>" for the whole, and "<generation>.s<state version>.<state mark>"
+ * for the state, which appends do not change. A mark is in hexadecimal. LangGraph's checkpoints
+ * have a third form within If-Match: "<generation>.c<upper 58 bits of the mark>".
  */
 #ifndef PARLEY_HTTP_CONDITIONAL_H
 #define PARLEY_HTTP_CONDITIONAL_H
@@ -27,8 +28,10 @@ MUSTCHECK enum err http_condition_parse(struct request_ctx *ctx, const char *hea
                                         struct sv value, bool strong, struct http_condition *out);
 bool http_condition_has(const struct http_condition *c, struct sv tag);
 
-/* The two tags in the arena, without quotes. */
-MUSTCHECK struct sv http_etag_version(struct arena *a, int64_t generation, int64_t version);
-MUSTCHECK struct sv http_etag_state(struct arena *a, int64_t generation, int64_t state_version);
+/* The two tags in the arena, without quotes; absent where there is no memory. */
+MUSTCHECK struct sv http_etag_version(struct arena *a, int64_t generation, int64_t version,
+                                      uint64_t mark);
+MUSTCHECK struct sv http_etag_state(struct arena *a, int64_t generation, int64_t state_version,
+                                    uint64_t state_mark);
 
 #endif

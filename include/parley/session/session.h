@@ -1,6 +1,6 @@
 /*
- * The one session module: the only place that knows what a session is. It reads through the tiers
- * to PostgreSQL and writes to PostgreSQL, keeping the tiers coherent (src/session/coherence.c).
+ * The one session module: the only place that knows what a session is. PostgreSQL is the only
+ * source of truth; what the caches hold is used when it says so (src/session/freshness.c).
  *
  * struct sessions has no state but its pool, its cache and its settings: two in one process share
  * nothing. All of its functions may be called from any thread at once; what they return lives in
@@ -21,22 +21,26 @@
 #include "parley/base/uuid.h"
 #include "parley/cache/cache.h"
 #include "parley/db/db.h"
+#include "parley/db/hosts.h"
 
 enum {
     SESSION_ID_MAX = 128,
     SESSION_MESSAGES_MAX = 1000, /* in one append, and in one page */
-    SESSION_WINDOW = 20,  /* newest messages kept with a cached session, and the default page */
-    SESSION_KEY_MAX = 255 /* bytes of an idempotency key */
+    SESSION_WINDOW = 20,   /* newest messages kept with a cached session, and the default page */
+    SESSION_KEY_MAX = 255, /* bytes of an idempotency key */
+    SESSION_LAYOUT = 4     /* of a session as bytes in a cache (src/session/codec.c) */
 };
 
 struct sessions;
 
 struct sessions_settings {
-    int64_t ttl_seconds; /* of a session that names none */
-    int64_t state_bytes; /* most bytes of context and metadata that a patch may leave, each */
-    int64_t page_bytes;  /* most bytes of content and metadata that one answer may hold */
-    int64_t sweep_s;     /* pause between two passes of the sweeper; 0: no sweeper */
-    int statement_ms;    /* bound of one of the sweeper's statements */
+    int64_t ttl_seconds;   /* of a session that names none */
+    int64_t state_bytes;   /* most bytes of context and metadata that a patch may leave, each */
+    int64_t page_bytes;    /* most bytes of content and metadata that one answer may hold */
+    int64_t sweep_s;       /* pause between two passes of the sweeper; 0: no sweeper */
+    int statement_ms;      /* bound of one of the sweeper's statements */
+    int64_t cache_seconds; /* no cache keeps a session longer */
+    const struct db_hosts_shared *hosts; /* borrowed; NULL: nobody says who shares the database */
 };
 
 /* db and cache are borrowed and must outlive it; cache may be NULL. NULL when there is no memory.
@@ -44,9 +48,6 @@ struct sessions_settings {
 struct sessions *sessions_open(const struct sessions_settings *settings, struct db *db,
                                struct cache *cache, struct metrics_slot *slot);
 void sessions_close(struct sessions *s); /* ends the sweeper; NULL is fine */
-
-/* For cache_settings: the record of the cache epoch in db, which is borrowed. Needs no sessions. */
-struct cache_authority sessions_cache_authority(struct db *db);
 
 /* ---- what a session is ---- */
 
@@ -58,13 +59,14 @@ struct session_message {
     struct sv metadata;   /* JSON text */
     struct sv extra;      /* JSON object: members of other interfaces; absent: none */
     int64_t created_at;   /* wall clock, us */
-    struct sv native;     /* its native form, from a tier; absent: to be written. Whoever changes a
+    struct sv native;     /* its native form, from a cache; absent: to be written. Whoever changes a
                            * field     of a message that has it clears it */
 };
 
 struct session {
     struct sv session_id, user_id, language; /* user_id may be absent */
     int64_t generation, version, state_version, last_seq, message_count;
+    uint64_t mark, state_mark; /* random bits of the last write, and of the last one of the state */
     int64_t ttl_seconds;
     bool sliding;
     int64_t created_at, updated_at, expires_at;
@@ -72,7 +74,7 @@ struct session {
     struct session_message *messages; /* the newest, oldest first */
     size_t n_messages;
     struct sv native; /* as in struct session_message: its members but for the messages */
-    bool degraded;    /* from a tier while PostgreSQL is away: perhaps not the newest */
+    bool degraded;    /* from a cache while PostgreSQL is away: perhaps not the newest */
 };
 
 /* The predicate of expiry; its clock is a parameter. */
@@ -146,6 +148,8 @@ struct session_patch {
 struct session_receipt {
     struct sv session_id;
     int64_t generation, version, state_version, message_count;
+    uint64_t mark, state_mark;
+    uint64_t mark_before;        /* what mark was when the write came to the row */
     int64_t first_seq, last_seq; /* of what was appended; 0: nothing was */
     int64_t at, session_at, expires_at;
     int status;                     /* HTTP status that the first answer had */
@@ -169,7 +173,7 @@ MUSTCHECK enum err session_get_or_create(struct sessions *s, struct request_ctx 
                                          const struct session_guard *guard, struct session *out,
                                          struct session_receipt *receipt);
 /* The session with its newest n messages (0 to SESSION_MESSAGES_MAX, fewer where page_bytes says
- * so). ERR_NOT_FOUND: absent, expired, or of another user. While PostgreSQL is away: what a tier
+ * so). ERR_NOT_FOUND: absent, expired, or of another user. While PostgreSQL is away: what a cache
  * holds, marked as degraded, or ERR_UNAVAILABLE. */
 MUSTCHECK enum err session_get(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                struct sv user, size_t n, struct session *out);
@@ -178,6 +182,22 @@ MUSTCHECK enum err session_get(struct sessions *s, struct request_ctx *ctx, stru
 MUSTCHECK enum err session_get_again(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                      int64_t generation, struct sv user, size_t n,
                                      struct session *out);
+
+/* Reads that are about to be asked for on one thread, each with a context of its own: what
+ * PostgreSQL has to say of them is asked for in one round trip. A read of the same session in that
+ * context then finds it there. Nothing is lost where there was no memory, or PostgreSQL did not
+ * answer: the reads ask for themselves. */
+enum { SESSION_AHEAD_MAX = 16 };
+struct session_ahead;
+/* Whether that is of use now: memory holds sessions, and has to ask before it answers. */
+bool sessions_read_ahead(const struct sessions *s);
+/* Whether the read of this context was asked for. */
+bool session_is_ahead(const struct request_ctx *ctx);
+/* In the context's arena, and known to it; NULL when there is no memory. id is borrowed. */
+struct session_ahead *session_ahead_of(struct request_ctx *ctx, struct sv id);
+/* shared: what comes back lives there; to be reset after all of the contexts' arenas. */
+void session_read_ahead(struct sessions *s, struct arena *shared,
+                        struct session_ahead *const *ahead, size_t n);
 
 /* Applies a merge patch; out has no messages. ERR_PRECONDITION: If-Match. */
 MUSTCHECK enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id,
@@ -244,6 +264,7 @@ struct session_page {
     size_t n;
     bool has_more, degraded; /* degraded: as in struct session */
     int64_t generation, version;
+    uint64_t mark;
 };
 MUSTCHECK enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                 struct sv user, const struct session_page_query *query,
@@ -307,6 +328,7 @@ struct session_erasure {
     int64_t messages; /* deleted by this call; the sweeper may have been faster at some */
     int64_t keys;     /* deleted by this call, of those that had outlived their sessions */
     bool has_more;
+    int64_t expire_by; /* 0: no cache holds any of it; else until when one may, in wall us */
 };
 /* Deletes all sessions of a user, expired ones and tombstones too, with their messages, and all
  * that is remembered of the user under idempotency keys, whoever has the session now, in bounded

@@ -17,6 +17,8 @@ struct bench {
     struct world w;   /* the serving role */
     struct db *owner; /* the operator's */
     struct auth_shared *shared;
+    struct db_hosts_shared *hosts; /* NULL: the refresher asks for itself */
+    struct db_hosts *poller;
     struct auth *auth;
     struct caller c;
 };
@@ -24,14 +26,14 @@ struct bench {
 /* The one that a worker would have. */
 static bool open_auth(struct bench *b, int64_t stale_s, int64_t sessions)
 {
-    const struct auth_settings set = {true, stale_s, 0, sessions, b->shared};
+    const struct auth_settings set = {true, stale_s, 0, sessions, b->shared, b->hosts};
     b->auth = auth_open(&set, b->w.db);
     for (int i = 0; i < 2000 && !auth_is_ready(b->auth) && db_is_up(b->w.db); i++)
         (void)poll(NULL, 0, 5);
     return auth_is_ready(b->auth);
 }
 
-static bool begin(struct bench *b)
+static bool begin_with(struct bench *b, bool polled)
 {
     memset(b, 0, sizeof(*b));
     if (!world_open(&b->w, false))
@@ -51,14 +53,27 @@ static bool begin(struct bench *b)
     b->owner = db_open(&owner, NULL);
     b->shared = auth_shared_map();
     caller_open(&b->c);
+    if (polled) {
+        b->hosts = db_hosts_shared_map(false, "test");
+        const struct db_hosts_settings set = {.shared = b->hosts, .workers = 1};
+        b->poller = db_hosts_open(&set, b->w.db);
+    }
     const bool ready = open_auth(b, 300, 0);
     CU_ASSERT_TRUE(ready);
     return ready;
 }
 
+/* As in a worker. */
+static bool begin(struct bench *b)
+{
+    return begin_with(b, true);
+}
+
 static void end(struct bench *b)
 {
+    db_hosts_close(b->poller);
     auth_close(b->auth);
+    db_hosts_shared_unmap(b->hosts);
     auth_shared_unmap(b->shared);
     db_close(b->owner);
     caller_close(&b->c);
@@ -284,13 +299,13 @@ static void *stall_main(void *arg)
 
 /* Nobody can be asked for longer than an answer vouches for: first the key is good, then a request
  * waits and is neither let in nor refused, and when the commit is known it is refused. Fails if a
- * request goes by what nothing vouches for any more: tried. */
-static void vouched(void)
+ * request goes by what nothing vouches for any more, or by a poll for longer: tried. */
+static void vouched_by(bool polls)
 {
     struct bench b;
     char secret[AUTH_KEY_LEN + 1], id[AUTH_ID_LEN + 1];
     pthread_t thread;
-    if (!begin(&b))
+    if (!begin_with(&b, polls))
         return;
     struct auth_key key = make(&b, "vouched", 0, secret);
     snprintf(id, sizeof(id), "%.*s", SV_ARG(key.id));
@@ -320,6 +335,16 @@ static void vouched(void)
     pthread_join(thread, NULL);
     CU_ASSERT_TRUE(stall.done);
     end(&b);
+}
+
+static void vouched(void)
+{
+    vouched_by(true);
+}
+
+static void vouched_alone(void)
+{
+    vouched_by(false);
 }
 
 /* An answer is as old as its question. Fails if the time that it vouches for begins when it comes:
@@ -459,6 +484,6 @@ static void forbidden(void)
 }
 
 SUITE(auth_keys, "auth/keys", {"life", life}, {"stored", stored}, {"by hand", by_hand},
-      {"bounds", bounds}, {"vouched", vouched}, {"slow answers", slow_answers},
-      {"stopped", stopped}, {"silent", silent}, {"never loaded", never_loaded},
-      {"forbidden", forbidden})
+      {"bounds", bounds}, {"vouched", vouched}, {"vouched without polls", vouched_alone},
+      {"slow answers", slow_answers}, {"stopped", stopped}, {"silent", silent},
+      {"never loaded", never_loaded}, {"forbidden", forbidden})

@@ -300,8 +300,9 @@ static void what_serves_cannot_lift_the_lock(void)
              "ALTER DATABASE parley_db_test OWNER TO m_owner");
     char *owner = fx_url_as("m_owner"), *url = fx_url_as("m_serves");
     CU_ASSERT_EQUAL(db_migrate(owner, url, -1, hear, &heard), ERR_NONE);
-    fx_admin("INSERT INTO sessions (tenant, session_id, expires_at, expiry_hour, ttl_seconds)"
-             " VALUES ('mine', 'a', now() + '1 day', 0, 1), ('other', 'b', now() + '1 day', 0, 1)");
+    fx_admin("INSERT INTO sessions (tenant, session_id, generation, expires_at, expiry_hour,"
+             " ttl_seconds) VALUES ('mine', 'a', 1, now() + '1 day', 0, 1),"
+             " ('other', 'b', 2, now() + '1 day', 0, 1)");
     for (size_t i = 0; i < ARRAY_LEN(becomes); i++) {
         PGresult *res = try(url, becomes[i], look);
         const bool seen = PQntuples(res) == 1 && strcmp(PQgetvalue(res, 0, 0), "0") != 0;

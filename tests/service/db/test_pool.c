@@ -10,8 +10,10 @@
 
 enum { MAX = 20 };
 
+/* Any of the pool's connections, those that are kept for reads as well. */
 static void acquire_n(struct fx *fx, struct db_conn **c, int n)
 {
+    fx->ctx.reserve = true;
     for (int i = 0; i < n; i++) {
         c[i] = NULL;
         CU_ASSERT_EQUAL(db_pool_acquire(fx->db, &fx->ctx, NULL, &c[i]), ERR_NONE);
@@ -55,7 +57,7 @@ struct seeker {
     struct fx *fx;
     enum err rc;
     int pid, retry_after;
-    bool urgent;
+    bool urgent, writes; /* writes: may not have what is kept for reads */
     uint64_t lane;
     _Atomic int *turns;
     int turn; /* when it got its connection */
@@ -70,6 +72,7 @@ static void *seek(void *arg)
     ctx_init(&ctx, arena, deadline_in_ms(10000), SV("t1"), SV("r2"));
     ctx.urgent = s->urgent;
     ctx.lane = s->lane;
+    ctx.reserve = !s->writes;
     s->rc = db_pool_acquire(s->fx->db, &ctx, NULL, &c);
     s->retry_after = ctx.err.retry_after_s;
     if (s->rc == ERR_NONE) {
@@ -142,7 +145,7 @@ static void one_lane_leaves_room(void)
     enum { MOST = MAX - MAX / 4, LANE = 7 };
     struct fx fx;
     struct db_conn *c[MAX];
-    struct seeker same = {.fx = &fx, .lane = LANE}, other = {.fx = &fx};
+    struct seeker same = {.fx = &fx, .lane = LANE, .writes = true}, other = {.fx = &fx};
     pthread_t thread[2];
     fx_open(&fx, NULL);
     fx.ctx.lane = LANE;
@@ -165,6 +168,42 @@ static void one_lane_leaves_room(void)
     fx_close(&fx);
 }
 
+/* Writers leave what is kept for reads (2 of 20, 1 of 2), and the next one has its turn as soon as
+ * one of them is done. Fails if writers may have all, and if a connection that comes back still
+ * counts as its writer's: tried. */
+static void some_are_kept_for_reads(void)
+{
+    static const int sizes[] = {2, MAX};
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        const int most = sizes[i] - (sizes[i] == MAX ? 2 : 1);
+        struct fx fx;
+        struct db_conn *c[MAX], *read;
+        char *url = fx_url();
+        struct db_settings settings = fx_settings(url);
+        struct seeker writer = {.fx = &fx, .writes = true}, reader = {.fx = &fx};
+        pthread_t thread;
+        settings.pool_min = 1;
+        settings.pool_max = sizes[i];
+        fx_open(&fx, &settings);
+        for (int k = 0; k < most; k++) /* as writers */
+            CU_ASSERT_EQUAL_FATAL(db_pool_acquire(fx.db, &fx.ctx, NULL, &c[k]), ERR_NONE);
+        CU_ASSERT_EQUAL(pthread_create(&thread, NULL, seek, &writer), 0);
+        CU_ASSERT_TRUE(fx_wait_waiting(&fx, 1));
+        seek(&reader);
+        CU_ASSERT_EQUAL(reader.rc, ERR_NONE);
+        acquire_n(&fx, &read, 1);
+        db_pool_release(fx.db, read);
+        CU_ASSERT_EQUAL(status(&fx).waiting, 1);
+        db_pool_release(fx.db, c[0]);
+        CU_ASSERT_EQUAL(status(&fx).waiting, 0);
+        pthread_join(thread, NULL);
+        CU_ASSERT_EQUAL(writer.rc, ERR_NONE);
+        release_n(&fx, c + 1, most - 1);
+        fx_close(&fx);
+        free(url);
+    }
+}
+
 /* One that gave up opening a connection leaves its place to the next of its lane. Fails if only the
  * maintenance thread sees that, a quarter of a second later: tried. */
 static void the_next_of_a_lane_is_woken_at_once(void)
@@ -173,7 +212,7 @@ static void the_next_of_a_lane_is_woken_at_once(void)
     struct fx fx;
     char why[200], *url = fx_url();
     struct db_settings settings = fx_settings(url);
-    struct seeker same = {.fx = &fx, .lane = LANE};
+    struct seeker same = {.fx = &fx, .lane = LANE, .writes = true};
     pthread_t thread;
     settings.pool_min = 1;
     settings.pool_max = 2;
@@ -181,7 +220,7 @@ static void the_next_of_a_lane_is_woken_at_once(void)
     pthread_mutex_lock(&fx.db->lock);
     struct db_conn *c = db_pool_reserve(fx.db);
     CU_ASSERT_PTR_NOT_NULL_FATAL(c);
-    c->lane = LANE;
+    c->who.lane = LANE;
     pthread_mutex_unlock(&fx.db->lock);
     CU_ASSERT_EQUAL(pthread_create(&thread, NULL, seek, &same), 0);
     CU_ASSERT_TRUE(fx_wait_waiting(&fx, 1));
@@ -552,6 +591,7 @@ SUITE(db_pool, "service db pool", {"opens two that differ", opens_two_that_diffe
       {"grows to max and the next waits", grows_to_max_and_the_next_waits},
       {"urgent goes before those that wait", urgent_goes_before_those_that_wait},
       {"one lane leaves room", one_lane_leaves_room},
+      {"some are kept for reads", some_are_kept_for_reads},
       {"the next of a lane is woken at once", the_next_of_a_lane_is_woken_at_once},
       {"the next gives up in time", the_next_gives_up_in_time},
       {"last returned is lent first", last_returned_is_lent_first},

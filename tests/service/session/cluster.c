@@ -2,10 +2,13 @@
 #include "cluster.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include <CUnit/CUnit.h>
+
+#include "parley/http/conditional.h"
 
 static const struct session_guard nobody = {.create_only = false};
 
@@ -15,18 +18,26 @@ void cluster_sleep_ms(long ms)
     nanosleep(&t, NULL);
 }
 
+void cluster_server(const char *word)
+{
+    char command[512];
+    snprintf(command, sizeof(command), "%s %s >/dev/null 2>&1", getenv("TEST_PG"), word);
+    CU_ASSERT_EQUAL(system(command), 0);
+}
+
 bool cluster_open(struct cluster *c)
 {
-    if (!world_open(&c->a, true))
-        return false;
-    if (!world_open(&c->b, true)) {
+    c->redis = world_cache(NULL, getenv("TEST_REDIS_URL"));
+    CU_ASSERT_PTR_NOT_NULL(c->redis);
+    if (c->redis && world_open(&c->a, true)) {
+        if (world_open(&c->b, true)) {
+            if (world_open(&c->plain, false))
+                return true;
+            world_close(&c->b);
+        }
         world_close(&c->a);
-        return false;
     }
-    if (world_open(&c->plain, false))
-        return true;
-    world_close(&c->b);
-    world_close(&c->a);
+    cache_close(c->redis);
     return false;
 }
 
@@ -35,6 +46,7 @@ void cluster_close(struct cluster *c)
     world_close(&c->plain);
     world_close(&c->b);
     world_close(&c->a);
+    cache_close(c->redis);
 }
 
 void cluster_make(struct world *w, const char *id)
@@ -80,57 +92,101 @@ static bool same_messages(const struct session *a, const struct session *b)
     return true;
 }
 
-/* What a worker serves is what PostgreSQL has, to the last field. */
+enum err cluster_get(struct world *w, const char *id, size_t n, struct session *out)
+{
+    *out = (struct session){.version = 0};
+    return session_get(w->sessions, world_request(w, "t1"), sv_from(id), SV_NONE, n, out);
+}
+
 void cluster_expect_current(struct cluster *c, struct world *w, const char *id)
 {
-    struct session s = {.version = 0}, now = {.version = 0};
-    enum err e = session_get(w->sessions, world_request(w, "t1"), sv_from(id), SV_NONE, 20, &s);
-    enum err want = session_get(c->plain.sessions, world_request(&c->plain, "t1"), sv_from(id),
-                                SV_NONE, 20, &now);
+    struct session s, now;
+    enum err e = cluster_get(w, id, 20, &s), want = cluster_get(&c->plain, id, 20, &now);
     CU_ASSERT_EQUAL(e, want);
     if (e != ERR_NONE || want != ERR_NONE)
         return;
-    CU_ASSERT_EQUAL(s.generation, now.generation);
-    CU_ASSERT_EQUAL(s.version, now.version);
-    CU_ASSERT_EQUAL(s.state_version, now.state_version);
-    CU_ASSERT_EQUAL(s.last_seq, now.last_seq);
-    CU_ASSERT_EQUAL(s.message_count, now.message_count);
-    CU_ASSERT_EQUAL(s.ttl_seconds, now.ttl_seconds);
-    CU_ASSERT_EQUAL(s.sliding, now.sliding);
-    CU_ASSERT_EQUAL(s.created_at, now.created_at);
-    CU_ASSERT_EQUAL(s.updated_at, now.updated_at);
-    CU_ASSERT_EQUAL(s.expires_at, now.expires_at);
+    CU_ASSERT_FALSE(s.degraded);
+    CU_ASSERT_TRUE(s.generation == now.generation && s.version == now.version &&
+                   s.mark == now.mark);
+    CU_ASSERT_TRUE(s.state_version == now.state_version && s.state_mark == now.state_mark);
+    CU_ASSERT_TRUE(s.last_seq == now.last_seq && s.message_count == now.message_count);
+    CU_ASSERT_TRUE(s.ttl_seconds == now.ttl_seconds && s.sliding == now.sliding);
+    CU_ASSERT_TRUE(s.created_at == now.created_at && s.updated_at == now.updated_at &&
+                   s.expires_at == now.expires_at);
     CU_ASSERT_TRUE(same_text(s.user_id, now.user_id) && same_text(s.language, now.language));
     CU_ASSERT_TRUE(same_text(s.context, now.context) && same_text(s.metadata, now.metadata));
     CU_ASSERT_TRUE(same_messages(&s, &now));
 }
 
-/* What the tier holds for a session; its version, or 0 if it holds nothing. */
-int64_t cluster_cached_version(struct world *w, const char *id)
+static int64_t version_in(struct cache *cache, struct world *w, const char *id, bool far)
 {
-    struct cache_value value;
-    struct cache_ticket ticket;
     const struct cache_key key = {SV("t1"), sv_from(id)};
-    return cache_read(w->cache, world_request(w, "t1"), key, &value, &ticket) ? value.version : 0;
+    const struct cache_snapshot now = cache_snapshot(cache, key);
+    struct cache_found found;
+    return cache_find(cache, world_request(w, "t1"), key, &now, far, &found)
+               ? found.value.stamp.version
+               : 0;
 }
 
-/* Misses, and reads PostgreSQL; what it has read is kept for later. */
-void cluster_late_read(struct cluster_reader *r, struct world *w, const char *id)
+int64_t cluster_in_memory(struct world *w, const char *id)
 {
-    struct session s = {.version = 0};
-    caller_open(&r->caller);
-    struct request_ctx *ctx = caller_request(&r->caller, "t1");
-    r->key = (struct cache_key){ctx->tenant, sv_from(id)};
-    CU_ASSERT_FALSE(cache_read(w->cache, ctx, r->key, &r->value, &r->ticket));
-    CU_ASSERT_TRUE(r->ticket.usable);
-    CU_ASSERT_EQUAL(repo_session_read(w->sessions, ctx, sv_from(id), SV_NONE, SESSION_WINDOW, &s),
-                    ERR_NONE);
-    r->value = (struct cache_value){s.generation, s.version, 60000, SV_NONE};
-    CU_ASSERT_EQUAL(codec_encode(ctx, &s, &r->value.bytes), ERR_NONE);
+    return version_in(w->cache, w, id, false);
 }
 
-void cluster_late_fill(struct cluster_reader *r, struct world *w)
+int64_t cluster_in_redis(struct cluster *c, const char *id)
 {
-    cache_fill(w->cache, &r->caller.ctx, r->key, &r->ticket, &r->value);
-    caller_close(&r->caller);
+    return version_in(c->redis, &c->plain, id, true);
+}
+
+bool cluster_wait_redis(struct cluster *c, const char *id, int64_t version)
+{
+    for (int i = 0; i < 1000 && cluster_in_redis(c, id) != version; i++)
+        cluster_sleep_ms(5);
+    return cluster_in_redis(c, id) == version;
+}
+
+void cluster_tags(struct arena *a, const struct session *s, struct sv out[CLUSTER_TAGS])
+{
+    out[0] = http_etag_version(a, s->generation, s->version, s->mark);
+    out[1] = http_etag_state(a, s->generation, s->state_version, s->state_mark);
+    out[2] =
+        arena_printf(a, "%lld.c%llu", (long long)s->generation, (unsigned long long)(s->mark >> 6));
+}
+
+void cluster_put(struct cluster *c, const char *tenant, const char *id,
+                 const struct cache_value *value)
+{
+    const struct cache_key key = {sv_from(tenant), sv_from(id)};
+    struct cache *const caches[] = {c->a.cache, c->b.cache, c->redis};
+    struct request_ctx *ctx = world_request(&c->plain, tenant);
+    struct cache_found found;
+    for (size_t i = 0; i < ARRAY_LEN(caches); i++) {
+        bool there = false;
+        for (int n = 0; n < 1000 && !there; n++) {
+            const struct cache_snapshot now = cache_snapshot(caches[i], key);
+            if (n % 20 == 0) /* a worker's queue may still have had another value for Redis */
+                cache_put(caches[i], ctx, key, &now, caches[i] == c->redis, value);
+            there = cache_find(caches[i], ctx, key, &now, caches[i] == c->redis, &found) &&
+                    sv_eq(found.value.bytes, value->bytes) &&
+                    cache_stamp_eq(found.value.stamp, value->stamp);
+            if (!there)
+                cluster_sleep_ms(2);
+        }
+        CU_ASSERT_TRUE(there);
+    }
+}
+
+struct cache_value cluster_value(struct cluster *c, struct caller *caller, const char *tenant,
+                                 const char *id, struct session *s)
+{
+    struct cache_value value = {.ttl_ms = 60000};
+    struct request_ctx *ctx = &caller->ctx;
+    ctx->deadline = deadline_in_ms(10000);
+    ctx->tenant = sv_from(tenant);
+    CU_ASSERT_EQUAL(
+        repo_session_read(c->plain.sessions, ctx, sv_from(id), SV_NONE, SESSION_WINDOW, s),
+        ERR_NONE);
+    value.stamp = (struct cache_stamp){s->generation, s->version, s->mark};
+    CU_ASSERT_EQUAL(codec_encode(ctx, s, &value.bytes), ERR_NONE);
+    return value;
 }

@@ -1,39 +1,44 @@
 /* SPDX-License-Identifier: MIT */
-/* Several session modules over the same servers, and readers whose steps a test takes one by one.
- */
+/* Several hosts over the same servers: session modules with a memory of their own each. */
 #ifndef PARLEY_TESTS_SESSION_CLUSTER_H
 #define PARLEY_TESTS_SESSION_CLUSTER_H
 
 #include "../../../src/session/session_internal.h"
 #include "fixture.h"
 
-/* Two workers over the same servers, and one that reads PostgreSQL alone. */
+/* Two hosts with memory and Redis, one without caches, and Redis as it is. */
 struct cluster {
     struct world a, b, plain;
+    struct cache *redis;
 };
 
 bool cluster_open(struct cluster *c);
 void cluster_close(struct cluster *c);
 
 void cluster_sleep_ms(long ms);
+/* Runs $TEST_PG with this word (stop, start, kill, pause, resume). */
+void cluster_server(const char *word);
 void cluster_make(struct world *w, const char *id);
 /* Appends n messages, at most 30, each of its own content. */
 MUSTCHECK enum err cluster_append(struct world *w, const char *id, size_t n);
-/* What w serves is what PostgreSQL has, to the last field. */
+/* The session of t1 with its newest 20 messages, or more. */
+MUSTCHECK enum err cluster_get(struct world *w, const char *id, size_t n, struct session *out);
+/* What w serves is what PostgreSQL has, to the last field, and not marked as degraded. */
 void cluster_expect_current(struct cluster *c, struct world *w, const char *id);
-/* The version of what the tier holds for a session, or 0 if it holds nothing. */
-int64_t cluster_cached_version(struct world *w, const char *id);
-
-/* A reader that is late: it misses and reads PostgreSQL, and offers what it read some time later.
- */
-struct cluster_reader {
-    struct caller caller;
-    struct cache_ticket ticket;
-    struct cache_value value;
-    struct cache_key key;
-};
-
-void cluster_late_read(struct cluster_reader *r, struct world *w, const char *id);
-void cluster_late_fill(struct cluster_reader *r, struct world *w);
+/* The version of what a cache holds for a session of t1: in w's memory, or in Redis; 0: nothing. */
+int64_t cluster_in_memory(struct world *w, const char *id);
+int64_t cluster_in_redis(struct cluster *c, const char *id);
+/* Waits until Redis holds that version (0: nothing); values get there a little later. */
+bool cluster_wait_redis(struct cluster *c, const char *id, int64_t version);
+/* The entity tags that every form of If-Match compares with: of the whole, of the state, and
+ * LangGraph's. In the arena. */
+enum { CLUSTER_TAGS = 3 };
+void cluster_tags(struct arena *a, const struct session *s, struct sv out[CLUSTER_TAGS]);
+/* Puts a value into the memory of both hosts and into Redis, as if it had been read just now. */
+void cluster_put(struct cluster *c, const char *tenant, const char *id,
+                 const struct cache_value *value);
+/* The session as it is in PostgreSQL, as a value; in the caller's arena. */
+struct cache_value cluster_value(struct cluster *c, struct caller *caller, const char *tenant,
+                                 const char *id, struct session *s);
 
 #endif

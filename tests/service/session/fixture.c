@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "fixture.h"
 
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <CUnit/CUnit.h>
 #include <libpq-fe.h>
@@ -90,17 +90,16 @@ bool world_open(struct world *w, bool redis)
     return world_open_in(w, "parley_sessions", redis ? getenv("TEST_REDIS_URL") : NULL);
 }
 
-static bool is_in_use(struct cache *c)
+struct cache *world_cache(struct cache_shared *shared, const char *redis_url)
 {
-    struct cache_status s;
-    for (int i = 0; i < 2000; i++) {
-        cache_poll(c);
-        cache_status(c, &s);
-        if (s.redis == CACHE_UP && !s.reason[0])
-            return true;
-        (void)poll(NULL, 0, 5);
-    }
-    return false;
+    const struct cache_settings settings = {.shared = shared,
+                                            .redis_url = redis_url ? redis_url : "",
+                                            .redis_timeout_ms = 1000,
+                                            .quarantine_ms = 15000,
+                                            .value_seconds = 600,
+                                            .value_max = 64 << 10,
+                                            .layout = "test"};
+    return cache_open(&settings, NULL);
 }
 
 bool world_open_in(struct world *w, const char *dbname, const char *redis_url)
@@ -110,7 +109,11 @@ bool world_open_in(struct world *w, const char *dbname, const char *redis_url)
     CU_ASSERT_TRUE(made);
     if (!made)
         return false;
-    static const struct sessions_settings settings = {604800, 1 << 20, 8 << 20, 0, 5000};
+    const struct sessions_settings settings = {.ttl_seconds = 604800,
+                                               .state_bytes = 1 << 20,
+                                               .page_bytes = 8 << 20,
+                                               .statement_ms = 5000,
+                                               .cache_seconds = 600};
     url_for("parley_app", dbname, w->url);
     url_for("parley_owner", dbname, w->owner_url);
     struct db_settings db = {.url = w->url,
@@ -127,17 +130,9 @@ bool world_open_in(struct world *w, const char *dbname, const char *redis_url)
                              .prepare = true};
     w->db = db_open(&db, NULL);
     if (redis_url) {
-        /* Leases that no stall of the machine lets run out: nobody polls, once Redis is in use. */
-        struct cache_settings cache = {.redis_url = redis_url,
-                                       .redis_timeout_ms = 1000,
-                                       .fence_ms = 15000,
-                                       .value_max = 64 << 10,
-                                       .authority = sessions_cache_authority(w->db),
-                                       .lease_ms = 60000,
-                                       .hold_ms = 180000,
-                                       .poll_ms = 1};
-        w->cache = cache_open(&cache, NULL);
-        CU_ASSERT_TRUE(is_in_use(w->cache));
+        w->shared = cache_shared_map(4 << 20);
+        w->cache = world_cache(w->shared, redis_url);
+        CU_ASSERT_TRUE(w->shared && w->cache);
     }
     w->sessions = sessions_open(&settings, w->db, w->cache, NULL);
     w->arena = arena_create(64 << 20);
@@ -150,6 +145,7 @@ void world_close(struct world *w)
     arena_destroy(w->arena);
     sessions_close(w->sessions);
     cache_close(w->cache);
+    cache_shared_unmap(w->shared);
     db_close(w->db);
 }
 
@@ -158,6 +154,40 @@ struct request_ctx *world_request(struct world *w, const char *tenant)
     arena_reset(w->arena);
     ctx_init(&w->ctx, w->arena, deadline_in_ms(10000), sv_from(tenant), SV("test"));
     return &w->ctx;
+}
+
+PGconn *world_connect(const char *dbname)
+{
+    char url[URL_MAX];
+    url_for("postgres", dbname, url);
+    return PQconnectdb(url);
+}
+
+struct gate *gate_close(const char *sql)
+{
+    PGconn *c = world_connect("parley_sessions");
+    PGresult *r = PQexec(c, sql);
+    CU_ASSERT_TRUE(PQresultStatus(r) == PGRES_COMMAND_OK || PQresultStatus(r) == PGRES_TUPLES_OK);
+    PQclear(r);
+    return (struct gate *)c;
+}
+
+void gate_open(struct gate *gate)
+{
+    PQfinish((PGconn *)gate);
+}
+
+bool gate_wait(const char *condition, int64_t n)
+{
+    const struct timespec pause = {.tv_nsec = 5000000};
+    for (int i = 0; i < 1000; i++) {
+        if (world_count("SELECT count(*) FROM pg_stat_activity WHERE datname = 'parley_sessions'"
+                        " AND %s",
+                        condition) >= n)
+            return true;
+        nanosleep(&pause, NULL);
+    }
+    return false;
 }
 
 int64_t world_count(const char *fmt, ...)

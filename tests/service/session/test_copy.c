@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../../unit/suite.h"
+#include "cluster.h"
 #include "crowd.h"
 #include "fixture.h"
 
@@ -132,26 +133,6 @@ static void made_ids(void)
     }
 }
 
-/* An id that a client brought names the generation that comes next: the copy takes another. Fails
- * if the ids are not looked at: tried. */
-static void a_generation_that_is_named(void)
-{
-    struct world w;
-    struct session first = {.generation = 0}, second = {.generation = 0};
-    struct session_receipt r;
-    char brought[UUID_LEN + 1];
-    if (!world_open(&w, false))
-        return;
-    const int64_t last = world_count("SELECT last_value FROM session_generation");
-    uuid_v8_pack((uint64_t)last + 2, 5, brought);
-    make(&w, "cp:named", brought, &first);
-    CU_ASSERT_EQUAL(first.generation, last + 1);
-    CU_ASSERT_EQUAL(copy(&w, "cp:named", &nobody, &second, &r), ERR_NONE);
-    CU_ASSERT_EQUAL(second.generation, last + 3);
-    CU_ASSERT_EQUAL(second.message_count, 4);
-    world_close(&w);
-}
-
 static void conditions(void)
 {
     static const struct session_guard u2 = {.user = SV_INIT("u2")}, u1 = {.user = SV_INIT("u1")};
@@ -161,11 +142,12 @@ static void conditions(void)
     if (!world_open(&w, true))
         return;
     make(&w, "cp:conditions", "x", &s);
-    char current[64];
-    snprintf(current, sizeof(current), "%lld.v1", (long long)s.generation);
-    const struct sv old = SV("1.v1"), now = sv_from(current);
+    struct sv now[CLUSTER_TAGS];
+    struct arena *tags = arena_create(1 << 16);
+    cluster_tags(tags, &s, now);
+    const struct sv old = SV("1.v1.0");
     const struct session_guard stale = {.if_match = &old, .n_if_match = 1},
-                               holds = {.if_match = &now, .n_if_match = 1};
+                               holds = {.if_match = now, .n_if_match = 1};
     const int64_t before = world_count("SELECT count(*) FROM sessions");
     CU_ASSERT_EQUAL(copy(&w, "cp:conditions", &stale, &s, &r), ERR_PRECONDITION);
     CU_ASSERT_EQUAL(copy(&w, "cp:conditions", &u2, &s, &r), ERR_NOT_FOUND);
@@ -181,6 +163,7 @@ static void conditions(void)
                              NULL, 0));
     CU_ASSERT_EQUAL(copy(&w, "cp:conditions", &nobody, &s, &r), ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions"), before + 2);
+    arena_destroy(tags);
     world_close(&w);
 }
 
@@ -258,5 +241,4 @@ static void of_one_moment(void)
 }
 
 SUITE(session_copy, "session/copy", {"all but the name", all_but_the_name}, {"made ids", made_ids},
-      {"a generation that is named", a_generation_that_is_named}, {"conditions", conditions},
-      {"one key", one_key}, {"of one moment", of_one_moment})
+      {"conditions", conditions}, {"one key", one_key}, {"of one moment", of_one_moment})

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <hiredis/hiredis.h>
 
@@ -48,9 +49,9 @@ static void two_modules(void)
 static void two_modules_on_one_pool(void)
 {
     struct world w;
-    static const struct sessions_settings settings = {604800, 1 << 20, 8 << 20, 0, 5000};
     if (!world_open(&w, true))
         return;
+    const struct sessions_settings settings = w.sessions->settings;
     struct sessions *plain = sessions_open(&settings, w.db, NULL, NULL);
     struct session s;
     expect_make(&w, "t1", "i:pool", "\"of pool\"", &nobody);
@@ -93,9 +94,10 @@ static void row_level_security(void)
         {"rls_delete", "WITH c AS (DELETE FROM sessions WHERE session_id = 'i:rls' RETURNING 1)"
                        " SELECT count(*) FROM c"}};
     static const struct db_stmt insert = {
-        "rls_insert", "INSERT INTO sessions (tenant, session_id, ttl_seconds, expires_at,"
-                      " expiry_hour) VALUES ('t1', 'i:rls-foreign', 60, now() + '1 hour', 999999)"
-                      " RETURNING 1"};
+        "rls_insert",
+        "INSERT INTO sessions (generation, tenant, session_id, ttl_seconds, expires_at,"
+        " expiry_hour) VALUES (1, 't1', 'i:rls-foreign', 60, now() + '1 hour', 999999)"
+        " RETURNING 1"};
     const struct session_guard keyed = {.key = SV("k-rls"), .fingerprint = SV("f")};
     struct world w;
     if (!world_open(&w, false))
@@ -238,16 +240,14 @@ static void another_user(void)
 
 /* ---- planted values ---- */
 
-/* Stores bytes under a key as a writer would. */
+/* Stores bytes under a key as a reader would, in memory and in Redis. */
 static void plant(struct world *w, const char *tenant, const char *id, struct cache_value *value)
 {
-    struct cache_fence fence;
     struct cache_key key = {sv_from(tenant), sv_from(id)};
     struct request_ctx *ctx = world_request(w, tenant);
+    const struct cache_snapshot now = cache_snapshot(w->cache, key);
     value->ttl_ms = 60000;
-    CU_ASSERT_EQUAL(cache_fence(w->cache, ctx, key, &fence), ERR_NONE);
-    CU_ASSERT_TRUE(fence.set);
-    CU_ASSERT_EQUAL(cache_settle(w->cache, ctx, key, &fence, value), ERR_NONE);
+    cache_put(w->cache, ctx, key, &now, true, value);
 }
 
 /* The bytes of a session as the database has it, in memory of the caller's own. */
@@ -258,8 +258,7 @@ static struct session read_plain(struct world *w, struct caller *c, const char *
     CU_ASSERT_EQUAL(repo_session_read(w->sessions, caller_request(c, tenant), sv_from(id), SV_NONE,
                                       SESSION_WINDOW, &s),
                     ERR_NONE);
-    value->generation = s.generation;
-    value->version = s.version;
+    value->stamp = (struct cache_stamp){s.generation, s.version, s.mark};
     CU_ASSERT_EQUAL(codec_encode(&c->ctx, &s, &value->bytes), ERR_NONE);
     return s;
 }
@@ -273,7 +272,7 @@ static void expect_planted(struct world *w)
     CU_ASSERT_TRUE(s.n_messages == 1 && sv_eq(s.messages[0].content, SV("\"planted\"")));
 }
 
-/* Fails if decode_value does not compare the session's id, or the generation: tried. */
+/* Fails if decode does not compare the session's id, or the generation: tried. */
 static void planted_value_of_another_session(void)
 {
     struct world w;
@@ -287,19 +286,21 @@ static void planted_value_of_another_session(void)
     (void)read_plain(&w, &c, "t1", "i:other", &value);
     plant(&w, "t1", "i:mine", &value);
     expect_only(&w, "t1", "i:mine", "\"mine\"");
-    /* The session's own bytes under another generation or version than they say. */
+    /* The session's own bytes under another stamp than theirs. */
     struct session s = read_plain(&w, &c, "t1", "i:mine", &value);
     s.messages[0].content = SV("\"planted\"");
     CU_ASSERT_EQUAL(codec_encode(&c.ctx, &s, &value.bytes), ERR_NONE);
-    value.generation++;
-    plant(&w, "t1", "i:mine", &value);
-    expect_only(&w, "t1", "i:mine", "\"mine\"");
-    value.generation--;
-    value.version++;
-    plant(&w, "t1", "i:mine", &value);
-    expect_only(&w, "t1", "i:mine", "\"mine\"");
+    const struct cache_stamp own = value.stamp;
+    const struct cache_stamp others[] = {{own.generation + 1, own.version, own.mark},
+                                         {own.generation, own.version + 1, own.mark},
+                                         {own.generation, own.version, own.mark + 1}};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        value.stamp = others[i];
+        plant(&w, "t1", "i:mine", &value);
+        expect_only(&w, "t1", "i:mine", "\"mine\"");
+    }
     /* And so planted, it would have been seen. */
-    value.version--;
+    value.stamp = own;
     plant(&w, "t1", "i:mine", &value);
     expect_planted(&w);
     caller_close(&c);
@@ -307,7 +308,7 @@ static void planted_value_of_another_session(void)
 }
 
 /* What Redis holds for a key, moved by hand under the key of another tenant and of another session.
- * Fails if cache_codec_decode does not compare tenant and id, and decode_value not the id: tried.
+ * Fails if cache_codec_decode does not compare tenant and id, and decode not the id: tried.
  */
 static void moved_value(void)
 {
@@ -319,21 +320,24 @@ static void moved_value(void)
     expect_make(&w, "t2", "i:moved", "\"of t2\"", &nobody);
     expect_make(&w, "t1", "i:moved-2", "\"second\"", &nobody);
     redisContext *redis = redisConnectUnix(url + 7);
-    redisReply *epoch = redisCommand(redis, "GET parley:epoch");
-    CU_ASSERT_TRUE(epoch && epoch->type == REDIS_REPLY_STRING);
-    if (epoch && epoch->type == REDIS_REPLY_STRING) {
-        epoch->str[strcspn(epoch->str, ".")] = '\0';
-        redisReply *bytes = redisCommand(redis, "GET parley:{t1:i:moved}:%s:v", epoch->str);
-        CU_ASSERT_TRUE(bytes && bytes->type == REDIS_REPLY_STRING);
-        if (bytes && bytes->type == REDIS_REPLY_STRING) {
-            freeReplyObject(redisCommand(redis, "SET parley:{t2:i:moved}:%s:v %b PX 60000",
-                                         epoch->str, bytes->str, bytes->len));
-            freeReplyObject(redisCommand(redis, "SET parley:{t1:i:moved-2}:%s:v %b PX 60000",
-                                         epoch->str, bytes->str, bytes->len));
-        }
+    redisReply *bytes = NULL;
+    for (int i = 0; i < 1000 && !(bytes && bytes->type == REDIS_REPLY_STRING); i++) {
+        const struct timespec pause = {.tv_nsec = 2000000}; /* values get there a little later */
+        nanosleep(&pause, NULL);
         freeReplyObject(bytes);
+        bytes = redisCommand(redis, "GET parley:test:t1:i:moved");
     }
-    freeReplyObject(epoch);
+    CU_ASSERT_TRUE_FATAL(bytes && bytes->type == REDIS_REPLY_STRING);
+    static const char *const to[] = {"t2:i:moved", "t1:i:moved-2"};
+    for (size_t i = 0; i < ARRAY_LEN(to); i++)
+        freeReplyObject(
+            redisCommand(redis, "SET parley:test:%s %b PX 60000", to[i], bytes->str, bytes->len));
+    freeReplyObject(bytes);
+    const struct cache_key keys[] = {{SV("t2"), SV("i:moved")}, {SV("t1"), SV("i:moved-2")}};
+    struct cache *memory = world_cache(w.shared, NULL); /* of which Redis knows nothing */
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        cache_remove(memory, keys[i]);
+    cache_close(memory);
     redisFree(redis);
     expect_only(&w, "t2", "i:moved", "\"of t2\"");
     expect_only(&w, "t1", "i:moved-2", "\"second\"");

@@ -381,10 +381,11 @@ static void an_old_key_is_free(void)
 /* The thread itself: it comes by without being asked, and ends when it is told to. */
 static void the_thread(void)
 {
-    static const struct sessions_settings settings = {604800, 1 << 20, 8 << 20, 1, 5000};
     struct world w;
     if (!world_open(&w, false))
         return;
+    struct sessions_settings settings = w.sessions->settings;
+    settings.sweep_s = 1;
     make(&w, tenants[0], "sw:thread", 3);
     expire("sw:thread");
     struct sessions *s = sessions_open(&settings, w.db, NULL, NULL);

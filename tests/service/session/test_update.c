@@ -7,6 +7,7 @@
 
 #include "../../unit/suite.h"
 #include "parley/base/uuid.h"
+#include "cluster.h"
 #include "script.h"
 
 static const struct session_guard nobody = {.create_only = false};
@@ -254,13 +255,14 @@ static void all_or_nothing(void)
 static void conditions(void)
 {
     static const struct session_guard u2 = {.user = SV_INIT("u2")};
-    char current[64];
+    struct sv current[CLUSTER_TAGS];
     struct world w;
     struct session_receipt r;
     struct script s;
     size_t at;
     if (!world_open(&w, true))
         return;
+    struct arena *tags = arena_create(1 << 16);
     make(&w, "u:conditions");
     const long long generation = script_state(&w, "u:conditions").generation;
     const struct sv old[] = {SV("1.v1"), SV("none")};
@@ -277,9 +279,9 @@ static void conditions(void)
     }
     expect_versions(&w, "u:conditions", 1, 1);
     for (int context = 0; context < 2; context++) {
-        snprintf(current, sizeof(current), "%lld.v%d", generation, 1 + context);
-        const struct sv tag = sv_from(current);
-        const struct session_guard holds = {.if_match = &tag, .n_if_match = 1};
+        const struct session now = script_state(&w, "u:conditions");
+        cluster_tags(tags, &now, current);
+        const struct session_guard holds = {.if_match = &current[context], .n_if_match = 1};
         CU_ASSERT_EQUAL(script_run(&w, "u:conditions", context ? "-b" : "-a",
                                    context ? "{\"topic\":2}" : NULL, &holds, &r, &at),
                         ERR_NONE);
@@ -291,6 +293,7 @@ static void conditions(void)
     CU_ASSERT_EQUAL(script_run(&w, "u:conditions", "!", NULL, &nobody, &r, &at), ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(
         world_count("SELECT count(*) FROM messages WHERE generation = %lld", generation), 1);
+    arena_destroy(tags);
     world_close(&w);
 }
 

@@ -117,8 +117,9 @@ static void wait_for_counts(void)
 /* 5,000 sessions of two messages, so that a planner that does not know a generation takes any for
  * short. */
 static const char many_short[] =
-    "WITH s AS (INSERT INTO sessions (tenant, session_id, ttl_seconds, expires_at, expiry_hour,"
-    " last_seq, message_count) SELECT 'many', 'u:' || n, 60, now() + interval '1 hour', 999999, 2, "
+    "WITH s AS (INSERT INTO sessions (generation, tenant, session_id, ttl_seconds, expires_at,"
+    " expiry_hour, last_seq, message_count) SELECT n, 'many', 'u:' || n, 60, now() + interval '1 "
+    "hour', 999999, 2, "
     "2"
     " FROM generate_series(1, 5000) n RETURNING generation)"
     " INSERT INTO messages (tenant, generation, seq, created_at, size, role, content)"

@@ -101,7 +101,8 @@ static void messages(void)
 static void a_state(void)
 {
     struct bench b;
-    const struct session s = with(NULL, 0);
+    struct session s = with(NULL, 0);
+    s.mark = UINT64_C(2) << 6 | 63; /* of which the upper bits are the checkpoint's */
     begin(&b);
     langgraph_write_state(&b.j, &s);
     expect(&b, "{\"values\":{\"topic\":\"x\",\"n\":1.0,\"messages\":[]},\"next\":[],"
@@ -111,7 +112,7 @@ static void a_state(void)
                "\"created_at\":\"1970-01-01T00:00:00.000000Z\",\"parent_checkpoint\":null,"
                "\"tasks\":[],\"interrupts\":[]}");
     begin(&b);
-    const struct session_receipt r = {.session_id = SV("t:1"), .generation = 1, .version = 3};
+    const struct session_receipt r = {.session_id = SV("t:1"), .generation = 1, .mark = 3 << 6};
     langgraph_write_updated(&b.j, &r);
     expect(&b,
            "{\"checkpoint\":{\"thread_id\":\"t:1\",\"checkpoint_ns\":\"\","

@@ -1,139 +1,169 @@
 /* SPDX-License-Identifier: MIT */
-/* The chain without Redis: off, and away. What it does with Redis is in tests/service/cache. */
+/* The caches without a Redis: none, or away. What they do with one is in tests/service/cache. */
 #include "../suite.h"
 
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "parley/cache/cache.h"
+#include "../../../src/cache/memory_internal.h"
 
 static const struct cache_key key = {{"default", 7}, {"s1", 2}};
+static const char *const away = "unix:///nonexistent/redis.sock";
+enum found { MISS, OUTDATED, CURRENT };
 
-static enum err nobody(void *arg, enum cache_ask what, uint64_t n, struct deadline until,
-                       struct cache_record *out)
-{
-    (void)arg, (void)what, (void)n, (void)until, (void)out;
-    return ERR_UNAVAILABLE;
-}
-
-static struct cache_settings settings_for(const char *url)
-{
-    return (struct cache_settings){.redis_url = url,
-                                   .redis_timeout_ms = 50,
-                                   .fence_ms = 1000,
-                                   .value_max = 1 << 16,
-                                   .authority = {NULL, nobody},
-                                   .lease_ms = 10};
-}
-
-/* A whole read and a whole write; nothing may come of them. away: nobody can say that no other host
- * reads from Redis, so that the write may not be made, and not be acknowledged if it was. */
-static void use(struct cache *c, struct metrics_slot *slot, bool away)
-{
-    struct arena *a = arena_create(1 << 20);
+struct rig {
+    struct cache_shared *shared;
+    struct cache *cache;
+    struct arena *arena;
     struct request_ctx ctx;
-    struct cache_value value = {1, 1, 1000, SV("x")};
-    struct cache_ticket ticket;
-    struct cache_fence fence;
-    ctx_init(&ctx, a, deadline_in_ms(2000), SV("default"), SV("r"));
-    memset(&ticket, 0xff, sizeof ticket);
-    memset(&fence, 0xff, sizeof fence);
-    CU_ASSERT_FALSE(cache_read(c, &ctx, key, &value, &ticket));
-    CU_ASSERT_FALSE(ticket.usable);
-    cache_fill(c, &ctx, key, &ticket, &value);
-    CU_ASSERT_EQUAL(cache_fence(c, &ctx, key, &fence), away ? ERR_UNAVAILABLE : ERR_NONE);
-    CU_ASSERT_FALSE(fence.set);
-    CU_ASSERT_FALSE(fence.had);
-    CU_ASSERT_FALSE(fence.in_doubt);
-    CU_ASSERT_EQUAL(cache_settle(c, &ctx, key, &fence, &value),
-                    away ? ERR_OUTCOME_UNKNOWN : ERR_NONE);
-    CU_ASSERT_PTR_NULL(ctx.trace.tier);
-    CU_ASSERT_EQUAL(slot->tier_hits[METRICS_REDIS], 0);
-    CU_ASSERT_EQUAL(slot->cache_fills, 0);
-    arena_destroy(a);
+    struct metrics_slot slot;
+};
+
+static void rig_open(struct rig *r, size_t memory, const char *url)
+{
+    memset(r, 0, sizeof *r);
+    r->shared = cache_shared_map(memory);
+    r->arena = arena_create(8 << 20);
+    ctx_init(&r->ctx, r->arena, deadline_in_ms(10000), SV("default"), SV("r"));
+    const struct cache_settings settings = {.shared = r->shared,
+                                            .redis_url = url,
+                                            .redis_timeout_ms = 50,
+                                            .quarantine_ms = 3600 * 1000,
+                                            .value_seconds = 60,
+                                            .value_max = 1000,
+                                            .layout = "t"};
+    r->cache = cache_open(&settings, &r->slot);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(r->cache);
 }
 
-/* Answers, and counts the questions. */
-static enum err count_asked(void *arg, enum cache_ask what, uint64_t n, struct deadline until,
-                            struct cache_record *out)
+static void rig_close(struct rig *r)
 {
-    (void)n;
-    (void)until;
-    CU_ASSERT_EQUAL(what, CACHE_HOLD);
-    ++*(int *)arg;
-    *out = (struct cache_record){1, true, true};
-    return ERR_NONE;
+    cache_close(r->cache);
+    cache_shared_unmap(r->shared);
+    arena_destroy(r->arena);
 }
 
-/* Without Redis the record hears of it before the first write, and once. Fails if it does not. */
-static void record_is_told(void)
+static void put(struct rig *r, const struct cache_snapshot *s, int64_t version)
 {
-    int asked = 0;
-    struct metrics_slot *slot = calloc(1, sizeof *slot);
-    struct cache_settings settings = settings_for("");
-    struct cache *c = cache_open(&settings, slot);
-    struct request_ctx ctx;
-    struct cache_fence fence;
-    struct arena *a = arena_create(1 << 16);
-    ctx_init(&ctx, a, deadline_in_ms(2000), SV("default"), SV("r"));
-    CU_ASSERT_EQUAL(cache_fence(c, &ctx, key, &fence), ERR_UNAVAILABLE);
-    cache_close(c);
-    settings.authority = (struct cache_authority){&asked, count_asked};
-    c = cache_open(&settings, slot);
-    CU_ASSERT_EQUAL(asked, 0);
-    use(c, slot, false);
-    CU_ASSERT_EQUAL(asked, 1);
-    use(c, slot, false);
-    CU_ASSERT_EQUAL(asked, 1);
-    cache_close(c);
-    arena_destroy(a);
-    free(slot);
+    const struct cache_value v = {{7, version, 1}, 1000000, SV("bytes")};
+    cache_put(r->cache, &r->ctx, key, s, true, &v);
 }
 
-static void off(void)
+/* The version, and whether it is current, with a snapshot of now. */
+static enum found find(struct rig *r, int64_t *version)
 {
-    struct metrics_slot *slot = calloc(1, sizeof *slot);
-    struct cache_settings settings = settings_for("");
-    settings.authority.ask = NULL;
-    struct cache *c = cache_open(&settings, slot);
-    struct cache_status status;
-    use(c, slot, false);
-    cache_poll(c);
-    cache_status(c, &status);
-    CU_ASSERT_EQUAL(status.redis, CACHE_OFF);
-    CU_ASSERT_STRING_EQUAL(status.reason, "");
-    /* A tier that is not there misses nothing. */
-    CU_ASSERT_EQUAL(slot->tier_misses[METRICS_REDIS], 0);
-    CU_ASSERT_EQUAL(slot->cache_fence_failures, 0);
-    cache_close(c);
-    cache_close(NULL);
-    free(slot);
+    const struct cache_snapshot s = cache_snapshot(r->cache, key);
+    struct cache_found f;
+    *version = 0;
+    if (!cache_find(r->cache, &r->ctx, key, &s, true, &f))
+        return MISS;
+    CU_ASSERT(f.from == METRICS_MEMORY && sv_eq(f.value.bytes, SV("bytes")));
+    *version = f.value.stamp.version;
+    return f.current ? CURRENT : OUTDATED;
 }
 
-static void away(void)
+static void writers(void)
 {
-    struct metrics_slot *slot = calloc(1, sizeof *slot);
-    struct cache_settings settings = settings_for("unix:///nonexistent/redis.sock");
-    struct cache *c = cache_open(&settings, slot);
-    struct cache_status status;
-    use(c, slot, true);
-    cache_status(c, &status);
-    CU_ASSERT_EQUAL(status.redis, CACHE_DOWN);
-    CU_ASSERT_PTR_NOT_NULL(strstr(status.reason, "No such file"));
-    CU_ASSERT_EQUAL(slot->tier_misses[METRICS_REDIS], 1);
-    CU_ASSERT_EQUAL(slot->cache_fence_failures, 1);
-    cache_close(c);
-    free(slot);
+    struct rig r;
+    int64_t version;
+    rig_open(&r, 1, "");
+    struct cache_snapshot a = cache_snapshot(r.cache, key), b = a, c;
+    put(&r, &a, 1);
+    CU_ASSERT(find(&r, &version) == CURRENT && version == 1);
+    /* One writer: its own value is current. */
+    cache_note_write(r.cache, &a, false);
+    CU_ASSERT(find(&r, &version) == OUTDATED && version == 1);
+    put(&r, &a, 2);
+    CU_ASSERT(find(&r, &version) == CURRENT && version == 2);
+    /* Two: the second does not know which of them was committed last, and whoever began to read
+     * before them does not, either. */
+    cache_note_write(r.cache, &b, false);
+    put(&r, &b, 3);
+    put(&r, &a, 3);
+    CU_ASSERT(find(&r, &version) == OUTDATED && version == 2);
+    /* In doubt: nothing is current for whoever begins now. */
+    c = cache_snapshot(r.cache, key);
+    cache_note_write(r.cache, &c, true);
+    put(&r, &c, 4);
+    c = cache_snapshot(r.cache, key);
+    CU_ASSERT_FALSE(c.usable);
+    put(&r, &c, 4);
+    CU_ASSERT(find(&r, &version) == OUTDATED && version == 2);
+    rig_close(&r);
 }
 
-static void away_without_slot(void)
+/* A reader began before the deletion and comes back after it. Fails if the epoch is not compared,
+ * or a removal does nothing: tests/plants/cache-put-under-old-snapshot.patch,
+ * tests/plants/cache-remove-does-nothing.patch. */
+static void deleted(void)
 {
-    struct metrics_slot *slot = calloc(1, sizeof *slot);
-    struct cache_settings settings = settings_for("redis://127.0.0.1:1");
-    struct cache *c = cache_open(&settings, NULL);
-    use(c, slot, true);
-    cache_close(c);
-    free(slot);
+    struct rig r;
+    int64_t version;
+    for (int erased = 0; erased < 2; erased++) {
+        rig_open(&r, 1, "");
+        struct cache_snapshot reader = cache_snapshot(r.cache, key), writer = reader;
+        put(&r, &reader, 1);
+        cache_note_write(r.cache, &writer, false);
+        if (erased)
+            CU_ASSERT(cache_erase(r.cache, &r.ctx, &key, 1))
+        else
+            cache_remove(r.cache, key);
+        put(&r, &reader, 1);
+        CU_ASSERT_EQUAL(find(&r, &version), MISS);
+        rig_close(&r);
+    }
+}
+
+/* value_max, value_seconds and what is over already. */
+static void limits(void)
+{
+    static char bytes[1001];
+    static const struct {
+        size_t n;
+        int64_t ttl_ms, kept_ms; /* 0: not kept */
+    } rows[] = {{1000, 5000, 5000}, {1001, 5000, 0},       {0, 5000, 5000}, {5, 60000, 60000},
+                {5, 60001, 60000},  {5, INT64_MAX, 60000}, {5, 0, 0},       {5, -1, 0}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct rig r;
+        struct sv out;
+        bool current;
+        rig_open(&r, 1, "");
+        const struct cache_snapshot s = cache_snapshot(r.cache, key);
+        const struct cache_value v = {{7, 1, 1}, rows[i].ttl_ms, {bytes, rows[i].n}};
+        const int64_t before = clock_mono_us() + rows[i].kept_ms * 1000;
+        cache_put(r.cache, &r.ctx, key, &s, false, &v);
+        const int64_t after = clock_mono_us() + rows[i].kept_ms * 1000;
+        struct memory_table *t = r.shared->memory;
+        CU_ASSERT_EQUAL(memory_find(t, &s, before - 1, r.arena, &out, &current),
+                        rows[i].kept_ms > 0);
+        CU_ASSERT_FALSE(memory_find(t, &s, after, r.arena, &out, &current));
+        rig_close(&r);
+    }
+}
+
+/* Somebody else's value under this key's hash, and one cut short: counted, and not given out. */
+static void foreign_value(void)
+{
+    const struct cache_key other = {SV("default"), SV("s2")};
+    const struct cache_value v = {{7, 1, 1}, 60000, SV("bytes")};
+    const int64_t until = clock_mono_us() + INT64_C(60000000);
+    for (int i = 0; i < 3; i++) {
+        struct rig r;
+        struct cache_status status;
+        struct sv stored;
+        int64_t version;
+        rig_open(&r, 1, "");
+        const struct cache_snapshot s = cache_snapshot(r.cache, key);
+        CU_ASSERT(cache_codec_encode(r.arena, i == 0 ? other : key, &v, false, &stored));
+        stored.n -= i == 1;
+        CU_ASSERT(memory_store(r.shared->memory, 1, &s, stored, until));
+        CU_ASSERT_EQUAL(find(&r, &version), i < 2 ? MISS : CURRENT);
+        cache_status(r.cache, &status);
+        CU_ASSERT_EQUAL(status.mismatches, i < 2);
+        CU_ASSERT_EQUAL(r.slot.tier_misses[METRICS_MEMORY], i < 2);
+        rig_close(&r);
+    }
 }
 
 static void count(void *arg)
@@ -141,44 +171,130 @@ static void count(void *arg)
     ++*(int *)arg;
 }
 
-/* How often a read says that it is about to wait; kept: after a write that memory has kept. */
-static int said(struct cache *c, bool kept)
+/* With and without memory, with no Redis and with one that is away: no call fails, a thread that
+ * watches is told of no wait for memory, and what is not there has no misses. */
+static void without_redis(void)
 {
+    static const struct {
+        size_t memory;
+        const char *url;
+        enum cache_state state;
+    } rows[] = {{0, "", CACHE_OFF},
+                {1 << 20, "", CACHE_OFF},
+                {0, away, CACHE_DOWN},
+                {1 << 20, away, CACHE_DOWN},
+                {0, "redis://127.0.0.1:1", CACHE_DOWN}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct rig r;
+        struct cache_status status;
+        struct cache_found f;
+        int waits = 0;
+        rig_open(&r, rows[i].memory, rows[i].url);
+        const struct cache_snapshot s = cache_snapshot(r.cache, key);
+        CU_ASSERT_FALSE(cache_find(r.cache, &r.ctx, key, &s, true, &f));
+        const bool off = rows[i].state == CACHE_OFF;
+        CU_ASSERT_EQUAL(r.slot.tier_misses[METRICS_MEMORY], rows[i].memory > 0);
+        CU_ASSERT_EQUAL(r.slot.tier_misses[METRICS_REDIS], !off);
+        put(&r, &s, 1);
+        r.ctx.before_wait = (struct ctx_hook){count, &waits};
+        CU_ASSERT_EQUAL(cache_find(r.cache, &r.ctx, key, &s, rows[i].memory == 0, &f),
+                        rows[i].memory > 0);
+        CU_ASSERT_EQUAL(f.current, rows[i].memory > 0);
+        CU_ASSERT(waits == 0 || (rows[i].memory == 0 && !off));
+        cache_remove(r.cache, key);
+        CU_ASSERT_EQUAL(cache_erase(r.cache, &r.ctx, &key, 1), off);
+        cache_probe(r.cache);
+        cache_status(r.cache, &status);
+        CU_ASSERT_EQUAL(status.redis, rows[i].state);
+        CU_ASSERT_EQUAL(status.reason[0] == '\0', off);
+        CU_ASSERT_EQUAL(status.memory_bytes > 0, rows[i].memory > 0);
+        CU_ASSERT(status.memory_bytes <= rows[i].memory);
+        CU_ASSERT_EQUAL(status.memory_used > 0, rows[i].memory > 0);
+        cache_shared_reap(r.shared, 1);
+        cache_shared_outdate(r.shared);
+        rig_close(&r);
+    }
+    cache_close(NULL);
+    cache_shared_unmap(NULL);
+}
+
+/* One failure after the other, at the end of each pause: it doubles. What ends within a pause,
+ * well or badly, changes nothing. Fails if each of many calls that fail at once counts, or if
+ * requests try it after a pause: tried. */
+static void pauses(void)
+{
+    static const int64_t ms[] = {100, 200, 400, 800, 1600, 3000, 3000};
+    struct cache_redis r = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    CU_ASSERT(cache_redis_is_usable(&r));
+    for (size_t i = 0; i < ARRAY_LEN(ms); i++) {
+        cache_redis_failed(&r, "first");
+        CU_ASSERT_EQUAL(r.pause_us, ms[i] * 1000);
+        CU_ASSERT(r.pause_until_us > clock_mono_us() + r.pause_us / 2);
+        r.pause_until_us += 60 * INT64_C(1000000);
+        cache_redis_failed(&r, "late");
+        cache_redis_succeeded(&r);
+        CU_ASSERT_EQUAL(r.pause_us, ms[i] * 1000);
+        CU_ASSERT_STRING_EQUAL(r.reason, "first");
+        CU_ASSERT_FALSE(cache_redis_is_usable(&r) || cache_redis_is_due(&r));
+        r.pause_until_us = 1;
+        CU_ASSERT_FALSE(cache_redis_is_usable(&r));
+        CU_ASSERT(cache_redis_is_due(&r));
+    }
+    cache_redis_succeeded(&r);
+    CU_ASSERT(cache_redis_is_usable(&r) && !cache_redis_is_due(&r));
+    CU_ASSERT_EQUAL(r.pause_us, 0);
+    CU_ASSERT_STRING_EQUAL(r.reason, "");
+    cache_redis_failed(&r, "again");
+    CU_ASSERT_EQUAL(r.pause_us, 100 * 1000);
+}
+
+enum { THREADS = 4, STEPS = 2000 };
+
+static void *use(void *arg)
+{
+    struct rig *r = arg;
     struct arena *a = arena_create(1 << 20);
     struct request_ctx ctx;
-    struct cache_value value = {1, 1, 60000, SV("x")};
-    struct cache_ticket ticket;
-    struct cache_fence fence = {.set = false};
-    int n = 0;
-    ctx_init(&ctx, a, deadline_in_ms(2000), SV("default"), SV("r"));
-    if (kept && cache_fence(c, &ctx, key, &fence) == ERR_NONE)
-        CU_ASSERT_EQUAL(cache_settle(c, &ctx, key, &fence, &value), ERR_NONE);
-    ctx.before_wait = (struct ctx_hook){count, &n};
-    CU_ASSERT_EQUAL(cache_read(c, &ctx, key, &value, &ticket), kept);
+    for (int i = 0; i < STEPS; i++) {
+        char id[8];
+        const struct cache_key k = {SV("default"), {id, (size_t)snprintf(id, 8, "s%d", i % 5)}};
+        const struct cache_value v = {{7, i, 1}, 60000, k.id};
+        struct cache_snapshot s = cache_snapshot(r->cache, k);
+        struct cache_found f;
+        struct cache_status status;
+        arena_reset(a);
+        ctx_init(&ctx, a, deadline_in_ms(1000), SV("default"), SV("r"));
+        if (cache_find(r->cache, &ctx, k, &s, i % 3 == 0, &f))
+            CU_ASSERT(sv_eq(f.value.bytes, k.id));
+        if (i % 7 == 0)
+            cache_note_write(r->cache, &s, false);
+        if (i % 11 == 0)
+            cache_remove(r->cache, k);
+        else if (i % 97 == 0)
+            (void)!cache_erase(r->cache, &ctx, &k, 1);
+        else
+            cache_put(r->cache, &ctx, k, &s, true, &v);
+        cache_status(r->cache, &status);
+    }
     arena_destroy(a);
-    return n;
+    return NULL;
 }
 
-/* A thread that watches must not wait for Redis, and need not give the watch for what is in memory.
- * Fails if either is not so: tried. */
-static void who_waits_says_so(void)
+/* For ThreadSanitizer (tests/analysis/under), with a Redis that is away and a queue that is not
+ * empty at the end. */
+static void at_once(void)
 {
-    struct cache_settings settings = settings_for("unix:///nonexistent/redis.sock");
-    struct cache *c = cache_open(&settings, NULL);
-    CU_ASSERT_EQUAL(said(c, false), 1);
-    cache_close(c);
-    settings.shared = cache_shared_map(1 << 20);
-    c = cache_open(&settings, NULL);
-    CU_ASSERT_EQUAL(said(c, false), 1);
-    cache_close(c);
-    settings.redis_url = "";
-    settings.authority.ask = NULL;
-    c = cache_open(&settings, NULL);
-    CU_ASSERT_EQUAL(said(c, true), 0);
-    cache_close(c);
-    cache_shared_unmap(settings.shared);
+    struct rig r;
+    pthread_t thread[THREADS];
+    rig_open(&r, 1, away);
+    for (int i = 0; i < THREADS; i++)
+        CU_ASSERT_EQUAL(pthread_create(&thread[i], NULL, use, &r), 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(thread[i], NULL);
+    CU_ASSERT_EQUAL(r.slot.tier_hits[METRICS_REDIS], 0);
+    rig_close(&r);
 }
 
-SUITE(chain, "cache/cache", {"who waits says so", who_waits_says_so}, {"off", off},
-      {"the record is told", record_is_told}, {"away", away},
-      {"away, nothing counted", away_without_slot})
+SUITE(cache, "cache/cache", {"writers", writers}, {"deleted", deleted}, {"limits", limits},
+      {"a foreign value", foreign_value}, {"without Redis", without_redis}, {"pauses", pauses},
+      {"threads at once", at_once})

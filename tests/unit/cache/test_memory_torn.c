@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Processes that read and write one small table as fast as they can, while some are killed, buried
+/* Processes that read and write one small table as fast as they can, while some are killed, reaped
  * and started again, and some are stopped for a while. */
 #include "../suite.h"
 
@@ -18,7 +18,7 @@
 
 #include "parley/base/uuid.h"
 
-enum { CHILDREN = 4, KEYS = 6, ROUNDS = 250, VALUE_MAX = 60000, FENCE_MS = 1 };
+enum { CHILDREN = 4, KEYS = 6, ROUNDS = 250, VALUE_MAX = 60000, QUARANTINE_MS = 1 };
 
 struct tally {
     _Atomic bool over;
@@ -51,7 +51,7 @@ static struct cache_value value_of(struct arena *a, uint64_t key, uint64_t versi
     uint64_t *words = arena_alloc(a, n);
     for (size_t i = 0; words && i < n / 8; i++)
         words[i] = mix(version << 20 | key << 16 | i);
-    return (struct cache_value){7, (int64_t)version, 60000, {(char *)words, n}};
+    return (struct cache_value){{7, (int64_t)version, key}, 60000, {(char *)words, n}};
 }
 
 static void use_once(struct child *c)
@@ -60,30 +60,31 @@ static void use_once(struct child *c)
     const uint64_t k = any(c, KEYS);
     const struct cache_key key = {SV("default"), sv_from(ids[k])};
     struct request_ctx ctx;
-    struct cache_ticket ticket;
-    struct cache_fence fence;
-    struct cache_value v;
+    struct cache_found f;
     arena_reset(c->arena);
     ctx_init(&ctx, c->arena, deadline_in_ms(1000), SV("default"), SV("r"));
-    if (any(c, 8) == 0) {
-        v = value_of(c->arena, k, any(c, 1 << 20));
-        CU_ASSERT_EQUAL(cache_fence(c->cache, &ctx, key, &fence), ERR_NONE);
-        CU_ASSERT_EQUAL(cache_settle(c->cache, &ctx, key, &fence, &v), ERR_NONE);
+    struct cache_snapshot snapshot = cache_snapshot(c->cache, key);
+    const bool write = any(c, 8) == 0;
+    atomic_fetch_add(&c->tally->reads, !write);
+    if (!write && cache_find(c->cache, &ctx, key, &snapshot, false, &f)) {
+        const struct cache_stamp stamp = f.value.stamp;
+        const struct cache_value expected = value_of(c->arena, k, (uint64_t)stamp.version);
+        atomic_fetch_add(&c->tally->hits, 1);
+        if (!sv_eq(f.value.bytes, expected.bytes) || !cache_stamp_eq(stamp, expected.stamp))
+            atomic_fetch_add(&c->tally->bad, 1);
         return;
     }
-    atomic_fetch_add(&c->tally->reads, 1);
-    if (cache_read(c->cache, &ctx, key, &v, &ticket)) {
-        struct cache_value expected = value_of(c->arena, k, (uint64_t)v.version);
-        atomic_fetch_add(&c->tally->hits, 1);
-        if (!sv_eq(v.bytes, expected.bytes) || v.generation != 7)
-            atomic_fetch_add(&c->tally->bad, 1);
-    } else {
-        v = value_of(c->arena, k, any(c, 1 << 20));
-        cache_fill(c->cache, &ctx, key, &ticket, &v);
+    if (write)
+        cache_note_write(c->cache, &snapshot, any(c, 50) == 0);
+    if (write && any(c, 4) == 0) {
+        cache_remove(c->cache, key);
+        return;
     }
+    const struct cache_value v = value_of(c->arena, k, any(c, 1 << 20));
+    cache_put(c->cache, &ctx, key, &snapshot, false, &v);
 }
 
-/* A torn value would be found out by its checksum: it must not come as far as that. */
+/* A torn value may also be found out by its identity: it must not come as far as that. */
 static void *use(void *arg)
 {
     struct child *c = arg;
@@ -100,8 +101,11 @@ static void *use(void *arg)
 /* A process of two threads, so that ThreadSanitizer has something to look at. */
 static pid_t start(struct cache_shared *shared, struct tally *tally, uint64_t seed)
 {
-    struct cache_settings settings = {
-        .shared = shared, .redis_url = "", .fence_ms = FENCE_MS, .value_max = VALUE_MAX};
+    struct cache_settings settings = {.shared = shared,
+                                      .redis_url = "",
+                                      .quarantine_ms = QUARANTINE_MS,
+                                      .value_seconds = 60,
+                                      .value_max = VALUE_MAX};
     pthread_t second;
     fflush(stdout);
     pid_t pid = fork();
@@ -128,12 +132,13 @@ static void disturb(struct child *c, struct cache_shared *shared, pid_t *pid)
     }
     kill(*pid, SIGKILL);
     waitpid(*pid, NULL, 0);
-    cache_shared_bury(shared, *pid);
+    cache_shared_reap(shared, *pid);
     *pid = start(shared, c->tally, any(c, UINT64_MAX));
 }
 
 /* Fails if a reader does not look at the stripe's word again behind its copy, or if a writer
- * goes on without having got the stripe (tests/plants/cache-*.patch). */
+ * goes on without having got the stripe: tests/plants/cache-torn-read.patch,
+ * tests/plants/cache-write-without-stripe.patch. */
 static void torn(void)
 {
     const char *seed = getenv("PARLEY_TEST_SEED");

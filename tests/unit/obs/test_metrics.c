@@ -142,9 +142,10 @@ static void every_counter_and_gauge(void)
         metrics_add(&m->db_closed, 20);
         metrics_add(&m->db_discarded, 21);
         metrics_add(&m->db_retries, 22);
-        metrics_add(&m->cache_fence_failures, 23);
-        metrics_add(&m->cache_fills, 24);
-        metrics_add(&m->cache_fills_refused, 25);
+        metrics_add(&m->read_batches, 23);
+        metrics_add(&m->read_batched, 30);
+        metrics_add(&m->cache_sets, 24);
+        metrics_add(&m->cache_sets_lost, 25);
         metrics_add(&m->swept_sessions, 26);
         metrics_add(&m->swept_messages, 27);
         metrics_add(&m->swept_keys, 28);
@@ -169,9 +170,10 @@ static void every_counter_and_gauge(void)
         "parley_db_connections_closed_total 40",
         "parley_db_connections_discarded_total 42",
         "parley_db_retries_total 44",
-        "parley_cache_fence_failures_total 46",
-        "parley_cache_fills_total 48",
-        "parley_cache_fills_refused_total 50",
+        "parley_read_batches_total 46",
+        "parley_read_batched_total 60",
+        "parley_cache_sets_total 48",
+        "parley_cache_sets_lost_total 50",
         "parley_swept_sessions_total 52",
         "parley_swept_messages_total 54",
         "parley_swept_keys_total 56",
@@ -223,7 +225,7 @@ static void text_is_well_formed(void)
             samples++;
         }
     }
-    CU_ASSERT_EQUAL(families, 24);
+    CU_ASSERT_EQUAL(families, 25);
     CU_ASSERT_EQUAL(samples, 1 + 4 * 17 + 1 + 1 + 6);
     arena_destroy(s.arena);
 }

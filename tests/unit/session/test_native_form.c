@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The native form that a tier keeps is, byte by byte, the one that is written from the fields. */
+/* The native form that a cache keeps is, byte by byte, the one that is written from the fields. */
 #include "../../../src/session/session_internal.h"
 
 #include <string.h>
@@ -82,7 +82,7 @@ static struct sv written(struct bench *b, const struct session *s)
     return buf_get(&out);
 }
 
-static struct session through_tier(struct bench *b, const struct session *s)
+static struct session through_cache(struct bench *b, const struct session *s)
 {
     struct session back = {.n_messages = 0};
     struct sv bytes = SV_NONE;
@@ -118,7 +118,7 @@ static void the_newest(void)
     for (size_t n = 0; n <= SESSION_WINDOW; n++) {
         struct bench b;
         begin(&b, n);
-        struct session kept = through_tier(&b, &b.s);
+        struct session kept = through_cache(&b, &b.s);
         CU_ASSERT_TRUE(kept.native.p != NULL);
         expect_fields(&b.s, &kept);
         for (size_t less = 0; less <= n; less++) {
@@ -138,7 +138,7 @@ static void the_other_way_round(void)
     struct bench b;
     struct session_message back[SESSION_WINDOW], forth[SESSION_WINDOW];
     begin(&b, SESSION_WINDOW);
-    struct session kept = through_tier(&b, &b.s);
+    struct session kept = through_cache(&b, &b.s);
     for (size_t i = 0; i < SESSION_WINDOW; i++) {
         back[i] = b.s.messages[SESSION_WINDOW - 1 - i];
         forth[i] = kept.messages[SESSION_WINDOW - 1 - i];
@@ -155,7 +155,7 @@ static void carried_on(void)
 {
     struct bench b;
     begin(&b, SESSION_WINDOW);
-    struct session kept = through_tier(&b, &b.s);
+    struct session kept = through_cache(&b, &b.s);
     for (int round = 0; round < 50; round++) {
         struct session_message next[SESSION_WINDOW];
         for (size_t i = 0; i + 1 < SESSION_WINDOW; i++) {
@@ -169,7 +169,7 @@ static void carried_on(void)
         kept.native = SV_NONE;
         kept.version = ++b.s.version;
         kept.last_seq = ++b.s.last_seq;
-        kept = through_tier(&b, &kept);
+        kept = through_cache(&b, &kept);
         expect_fields(&b.s, &kept);
         CU_ASSERT_TRUE(sv_eq(written(&b, &b.s), written(&b, &kept)));
     }
@@ -177,29 +177,37 @@ static void carried_on(void)
 }
 
 /* The same by the function that does it for an append. Fails if what it makes keeps the members of
- * before: tried. */
+ * before, or if mark_before is not compared: tried. */
 static void after_an_append(void)
 {
     struct bench b;
-    struct coherent_write w = {.key = {SV("default"), SV("telegram:12345")}};
+    struct fresh_write w = {.key = {SV("default"), SV("telegram:12345")}};
+    struct cache_shared *shared = cache_shared_map(1 << 20);
+    const struct cache_settings memory = {
+        .shared = shared, .redis_url = "", .value_seconds = 60, .value_max = 64 << 10};
+    struct sessions s = {.cache = cache_open(&memory, NULL)};
+    struct cache_value value = {.ttl_ms = 60000};
     const struct session_message_draft draft = {
         .type = SV("message"), .role = SV("user"), .content = SV("\"new\""), .metadata = SV("{}")};
     const struct session_append append = {.messages = &draft, .n_messages = 1};
     struct session now, want;
     begin(&b, SESSION_WINDOW);
-    w.fence.had = true;
-    w.fence.old = (struct cache_value){.generation = b.s.generation, .version = b.s.version};
-    CU_ASSERT_EQUAL(codec_encode(&b.ctx, &b.s, &w.fence.old.bytes), ERR_NONE);
-    const struct session_receipt r = {.session_id = b.s.session_id,
-                                      .generation = b.s.generation,
-                                      .version = b.s.version + 1,
-                                      .state_version = b.s.state_version,
-                                      .message_count = b.s.message_count + 1,
-                                      .first_seq = b.s.last_seq + 1,
-                                      .last_seq = b.s.last_seq + 1,
-                                      .at = b.s.updated_at + 1000,
-                                      .expires_at = b.s.expires_at + 1000};
-    CU_ASSERT_TRUE(coherent_after_append(&b.ctx, &w, &append, &r, &now));
+    w.snapshot = cache_snapshot(s.cache, w.key);
+    value.stamp = (struct cache_stamp){b.s.generation, b.s.version, b.s.mark};
+    CU_ASSERT_EQUAL(codec_encode(&b.ctx, &b.s, &value.bytes), ERR_NONE);
+    cache_put(s.cache, &b.ctx, w.key, &w.snapshot, false, &value);
+    struct session_receipt r = {.session_id = b.s.session_id,
+                                .generation = b.s.generation,
+                                .version = b.s.version + 1,
+                                .mark = b.s.mark + 5,
+                                .mark_before = b.s.mark,
+                                .state_version = b.s.state_version,
+                                .message_count = b.s.message_count + 1,
+                                .first_seq = b.s.last_seq + 1,
+                                .last_seq = b.s.last_seq + 1,
+                                .at = b.s.updated_at + 1000,
+                                .expires_at = b.s.expires_at + 1000};
+    CU_ASSERT_TRUE(fresh_after_append(&s, &b.ctx, &w, &append, &r, &now));
     /* Field by field, and without the forms: so it is written anew. */
     struct session_message plain[SESSION_WINDOW];
     want = now;
@@ -209,11 +217,16 @@ static void after_an_append(void)
         plain[i] = now.messages[i];
         plain[i].native = SV_NONE;
     }
-    CU_ASSERT_EQUAL(now.version, r.version);
+    CU_ASSERT_TRUE(now.version == r.version && now.mark == r.mark);
     CU_ASSERT_EQUAL(plain[SESSION_WINDOW - 1].seq, r.last_seq);
     CU_ASSERT_TRUE(sv_eq(written(&b, &now), written(&b, &want)));
-    struct session kept = through_tier(&b, &now);
+    struct session kept = through_cache(&b, &now);
     CU_ASSERT_TRUE(sv_eq(written(&b, &kept), written(&b, &want)));
+    /* The same version of another timeline. */
+    r.mark_before++;
+    CU_ASSERT_FALSE(fresh_after_append(&s, &b.ctx, &w, &append, &r, &now));
+    cache_close(s.cache);
+    cache_shared_unmap(shared);
     arena_destroy(b.arena);
 }
 
@@ -223,7 +236,7 @@ static void kept_as_it_is(void)
     struct bench b;
     struct sv once = SV_NONE, twice = SV_NONE;
     begin(&b, 7);
-    struct session kept = through_tier(&b, &b.s);
+    struct session kept = through_cache(&b, &b.s);
     CU_ASSERT_EQUAL(codec_encode(&b.ctx, &b.s, &once), ERR_NONE);
     CU_ASSERT_EQUAL(codec_encode(&b.ctx, &kept, &twice), ERR_NONE);
     struct session back;

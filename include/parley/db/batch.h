@@ -1,0 +1,34 @@
+/*
+ * Reads of one kind that are wanted at once, in one round trip: one statement for all requests of a
+ * tenant, each with a row of parameters. Several tenants share the round trip, but never a
+ * statement: each has a transaction of its own, behind its own row-level security, and what goes
+ * wrong with one changes nothing for the others.
+ */
+#ifndef PARLEY_DB_BATCH_H
+#define PARLEY_DB_BATCH_H
+
+#include "parley/db/db.h"
+
+enum { DB_BATCH_MAX = 16, DB_BATCH_TENANTS_MAX = 8, DB_BATCH_PARAMS_MAX = 6 };
+
+/* Static storage. $1 is the tenant, then comes an array for each of a member's parameters. Column
+ * "n" of a row says which element it belongs to, from 1; each has one row or none. */
+struct db_batch_kind {
+    struct db_stmt stmt;
+    int n_params; /* of a member: text or bigint, never NULL */
+};
+struct db_batch_member {
+    struct sv tenant;
+    struct db_param params[DB_BATCH_PARAMS_MAX];
+    bool done;           /* out: it was answered; false: it is to be asked for alone */
+    struct db_rows rows; /* out: those of its tenant */
+    int row;             /* out: its own among them; -1: none */
+};
+
+/* At most DB_BATCH_MAX members. Uses the connections that are kept for reads. Within
+ * ctx->deadline; rows live in ctx->arena, ctx->tenant is not looked at. Nothing is repeated here:
+ * whoever is not done asks alone, and meets with what the pool has learned. */
+void db_read_batch(struct db *db, struct request_ctx *ctx, const struct db_batch_kind *kind,
+                   struct db_batch_member *members, size_t n);
+
+#endif

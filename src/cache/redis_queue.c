@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is to be stored in Redis, or taken away there: a bounded queue and one thread, which reads
+ * every reply. No request waits for it. When it is full the oldest is dropped, and what Redis does
+ * not take is lost: that costs a miss.
+ *
+ * The thread also finds out whether Redis is there while nobody asks it for anything.
+ */
+#include "cache_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <hiredis/hiredis.h>
+
+#include "parley/base/thread.h"
+
+enum { ITEMS_MAX = 512, BYTES_MAX = 8 * 1024 * 1024, ROUND_MAX = 64 };
+/* Between two rounds: what comes meanwhile goes together, and one key is sent once. */
+static const int64_t round_us = 2 * 1000;
+/* How soon the thread sees that Redis is away, or a pause over. */
+static const int64_t tick_us = 100 * 1000;
+
+struct item {
+    struct item *next;
+    struct cache_redis_key key;
+    int64_t at_us, ttl_ms; /* from then */
+    bool taken;            /* by Redis */
+    size_t n;              /* 0: DEL */
+    char bytes[];
+};
+
+struct cache_queue {
+    struct cache_redis *redis; /* borrowed */
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    /* Under the lock: */
+    struct item *first, **last;
+    size_t n, bytes;
+    bool idle; /* the thread waits for something to do */
+    bool stop;
+};
+
+static void lose(struct cache_queue *q, struct item *item)
+{
+    if (q->redis->slot)
+        metrics_add(&q->redis->slot->cache_sets_lost, 1);
+    free(item);
+}
+
+/* ---- under the lock ---- */
+
+static struct item *take_at(struct cache_queue *q, struct item **at)
+{
+    struct item *item = *at;
+    *at = item->next;
+    if (q->last == &item->next)
+        q->last = at;
+    q->n--;
+    q->bytes -= item->n;
+    return item;
+}
+
+static struct item *take_key(struct cache_queue *q, const struct cache_redis_key *key)
+{
+    for (struct item **at = &q->first; *at; at = &(*at)->next)
+        if ((*at)->key.n == key->n && memcmp((*at)->key.text, key->text, key->n) == 0)
+            return take_at(q, at);
+    return NULL;
+}
+
+static void add(struct cache_queue *q, struct item *item)
+{
+    *q->last = item;
+    q->last = &item->next;
+    q->n++;
+    q->bytes += item->n;
+    while (q->n > ITEMS_MAX || q->bytes > BYTES_MAX)
+        lose(q, take_at(q, &q->first));
+    if (q->idle)
+        pthread_cond_signal(&q->wake);
+}
+
+/* ---- callers ---- */
+
+void cache_queue_put(struct cache_queue *q, const struct cache_redis_key *key, struct sv stored,
+                     int64_t ttl_ms)
+{
+    struct item *item = key->n > 0 ? malloc(sizeof *item + stored.n) : NULL;
+    if (item) {
+        *item = (struct item){.key = *key, .at_us = clock_mono_us(), .ttl_ms = ttl_ms};
+        item->n = stored.n;
+        if (stored.n > 0)
+            memcpy(item->bytes, stored.p, stored.n);
+    }
+    pthread_mutex_lock(&q->lock);
+    struct item *older = take_key(q, key);
+    if (item)
+        add(q, item);
+    pthread_mutex_unlock(&q->lock);
+    free(older);
+    if (!item)
+        lose(q, NULL);
+}
+
+/* ---- the thread ---- */
+
+static bool append(struct cache_conn *conn, const struct item *item)
+{
+    char px[24];
+    const int64_t left = item->ttl_ms - (clock_mono_us() - item->at_us) / 1000;
+    snprintf(px, sizeof px, "%lld", left > 0 ? (long long)left : 1);
+    const struct sv key = {item->key.text, item->key.n};
+    const struct sv set[] = {
+        SV("SET"), key, {item->bytes, item->n}, SV("PX"), sv_from(px),
+    };
+    const struct sv del[] = {SV("DEL"), key};
+    return item->n > 0 ? cache_conn_append(conn, set, ARRAY_LEN(set))
+                       : cache_conn_append(conn, del, ARRAY_LEN(del));
+}
+
+/* Sends a round and reads every reply. */
+static bool exchange(struct cache_redis *r, struct cache_conn *conn, struct deadline until,
+                     void *arg)
+{
+    struct item *const items = arg;
+    bool fine = true;
+    (void)r;
+    for (const struct item *i = items; i; i = i->next)
+        if (!append(conn, i))
+            return false;
+    for (struct item *i = items; i; i = i->next) {
+        redisReply *reply;
+        if (!cache_conn_reply(conn, until, &reply))
+            return false;
+        i->taken = reply->type != REDIS_REPLY_ERROR;
+        /* Out of memory is an answer about this value: others may be smaller. */
+        if (!i->taken && strncmp(reply->str, "OOM", 3) != 0) {
+            snprintf(conn->why, sizeof conn->why, "%s", reply->str);
+            fine = false;
+        }
+        freeReplyObject(reply);
+    }
+    return fine;
+}
+
+static void send_round(struct cache_queue *q, struct item *items)
+{
+    struct cache_redis *r = q->redis;
+    /* The time that a request would have is not what may fail it. */
+    (void)cache_redis_call(r, deadline_in_ms(2 * (int64_t)r->timeout_ms), exchange, items);
+    while (items) {
+        struct item *item = items;
+        items = item->next;
+        if (!item->taken) {
+            lose(q, item);
+            continue;
+        }
+        if (r->slot)
+            metrics_add(&r->slot->cache_sets, 1);
+        free(item);
+    }
+}
+
+/* Waits for something to send, or us microseconds. With the lock held. */
+static void wait_us(struct cache_queue *q, int64_t us, bool until_work)
+{
+    const int64_t at = clock_mono_us() + us;
+    const struct timespec t = {at / 1000000, at % 1000000 * 1000};
+    int rc = 0;
+    q->idle = until_work;
+    while (!q->stop && rc == 0 && !(until_work && q->first))
+        rc = pthread_cond_timedwait(&q->wake, &q->lock, &t);
+    q->idle = false;
+}
+
+/* A SET that has waited for two time-outs is lost: others may have deleted the session. */
+static struct item *take_round(struct cache_queue *q)
+{
+    struct item *items = NULL, **last = &items;
+    const int64_t oldest = clock_mono_us() - 2000 * (int64_t)q->redis->timeout_ms;
+    for (int n = 0; n < ROUND_MAX && q->first;) {
+        struct item *item = take_at(q, &q->first);
+        if (item->n > 0 && item->at_us < oldest) {
+            lose(q, item);
+            continue;
+        }
+        *last = item;
+        last = &item->next;
+        n++;
+    }
+    *last = NULL;
+    return items;
+}
+
+static void *run(void *arg)
+{
+    struct cache_queue *q = arg;
+    struct cache_redis *r = q->redis;
+    pthread_mutex_lock(&q->lock);
+    while (!q->stop) {
+        const bool due = cache_redis_is_due(r);
+        if (!due)
+            wait_us(q, tick_us, cache_redis_is_usable(r));
+        struct item *items = q->stop || !cache_redis_is_usable(r) ? NULL : take_round(q);
+        pthread_mutex_unlock(&q->lock);
+        if (items)
+            send_round(q, items);
+        else if (due)
+            cache_redis_probe(r);
+        pthread_mutex_lock(&q->lock);
+        if (items)
+            wait_us(q, round_us, false);
+    }
+    pthread_mutex_unlock(&q->lock);
+    return NULL;
+}
+
+struct cache_queue *cache_queue_open(struct cache_redis *r)
+{
+    struct cache_queue *q = calloc(1, sizeof *q);
+    pthread_condattr_t attr;
+    if (!q)
+        return NULL;
+    q->redis = r;
+    q->last = &q->first;
+    pthread_mutex_init(&q->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&q->wake, &attr);
+    pthread_condattr_destroy(&attr);
+    if (thread_start(&q->thread, NULL, run, q) == 0)
+        return q;
+    pthread_cond_destroy(&q->wake);
+    pthread_mutex_destroy(&q->lock);
+    free(q);
+    return NULL;
+}
+
+void cache_queue_close(struct cache_queue *q)
+{
+    if (!q)
+        return;
+    pthread_mutex_lock(&q->lock);
+    q->stop = true;
+    pthread_cond_signal(&q->wake);
+    pthread_mutex_unlock(&q->lock);
+    pthread_join(q->thread, NULL);
+    while (q->first)
+        free(take_at(q, &q->first));
+    pthread_cond_destroy(&q->wake);
+    pthread_mutex_destroy(&q->lock);
+    free(q);
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/* The thread that each worker has for it, of which one polls. */
+#include "hosts_internal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "db_internal.h"
+
+#include "parley/base/thread.h"
+#include "parley/obs/log.h"
+
+enum {
+    ARENA_LIMIT = 256 * 1024,
+    ASK_MS = 500,     /* of a poll: a second one fits in before the shortcut is off */
+    ENROLL_MS = 3000, /* a commit, on whatever disk */
+    REFRESH_MS = 300, /* the next poll waits for it */
+    YIELD_MS = 300,   /* after a poll that failed: others may be luckier */
+    REMOVE_MS = 2000,
+    LATE_MARGIN_MS = 1000
+};
+static const int64_t refresh_us = 2000000;
+
+struct db_hosts {
+    struct db_hosts_settings set;
+    struct db *db; /* borrowed */
+    struct arena *arena;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool stop;   /* under lock */
+    bool broken; /* the thread's: see note */
+};
+
+static bool try_to_poll(struct db_hosts_shared *s)
+{
+    const int rc = pthread_mutex_trylock(&s->polling);
+    /* It was killed. What it was writing is written whole with the next poll. */
+    if (rc == EOWNERDEAD)
+        (void)pthread_mutex_consistent(&s->polling);
+    return rc == 0 || rc == EOWNERDEAD;
+}
+
+/* One line when it begins to fail with what time does not cure. */
+static void note(struct db_hosts *h, const struct request_ctx *ctx, enum err e)
+{
+    const bool broken = e == ERR_INTERNAL || e == ERR_NOMEM;
+    if (broken && !h->broken)
+        log_say(LOG_ERROR, "hosts_unknown", "%s: %s", err_name(e), ctx->err.cause);
+    h->broken = broken;
+}
+
+static void begin(struct db_hosts *h, struct request_ctx *ctx, int ms)
+{
+    ctx_init(ctx, h->arena, deadline_in_ms(ms), SV(""), SV("hosts"));
+    ctx->urgent = true;
+}
+
+static enum err enroll(struct db_hosts *h, struct request_ctx *ctx)
+{
+    atomic_store(&h->set.shared->has_asked, true);
+    ctx->deadline = deadline_in_ms(ENROLL_MS);
+    const enum err e = hosts_register(h->db, ctx, h->set.shared, h->set.workers);
+    ctx->deadline = deadline_in_ms(ASK_MS);
+    return e;
+}
+
+/* Registers first where it must; again where that is found to be lost. */
+static enum err poll_once(struct db_hosts *h, struct request_ctx *ctx, struct hosts_found *f)
+{
+    struct db_hosts_shared *s = h->set.shared;
+    enum err e = ERR_NONE;
+    for (int tries = 0; tries < 2; tries++) {
+        if (atomic_load(&s->write_from_us) == 0)
+            e = enroll(h, ctx);
+        if (e == ERR_NONE)
+            e = hosts_poll(h->db, ctx, s, f);
+        if (e != ERR_NONE)
+            return e;
+        hosts_take(s, f, clock_boot_us(), h->set.before_alone, h->set.arg);
+        if (f->self)
+            return e;
+    }
+    return ctx_fault(ctx, ERR_BUSY, "the registration is being removed");
+}
+
+/* False: it failed. */
+static bool poll_and_refresh(struct db_hosts *h)
+{
+    struct request_ctx ctx;
+    struct hosts_found f;
+    begin(h, &ctx, ASK_MS);
+    const enum err e = poll_once(h, &ctx, &f);
+    note(h, &ctx, e);
+    if (e == ERR_NONE && (f.self_seen_ago_us < 0 || f.self_seen_ago_us >= refresh_us)) {
+        begin(h, &ctx, REFRESH_MS);
+        /* Where it fails, others take this host for silent: their pools grow too early. */
+        (void)!hosts_refresh(h->db, &ctx, h->set.shared, h->set.workers);
+    }
+    arena_reset(h->arena);
+    return e == ERR_NONE;
+}
+
+/* False when it is to end. */
+static bool pause_until(struct db_hosts *h, int64_t us)
+{
+    const struct timespec t = {us / 1000000, us % 1000000 * 1000};
+    int rc = 0;
+    pthread_mutex_lock(&h->lock);
+    while (!h->stop && rc == 0)
+        rc = pthread_cond_timedwait(&h->wake, &h->lock, &t);
+    const bool go_on = !h->stop;
+    pthread_mutex_unlock(&h->lock);
+    return go_on;
+}
+
+static void *hosts_main(void *arg)
+{
+    struct db_hosts *h = arg;
+    struct db_hosts_shared *s = h->set.shared;
+    bool polls = false;
+    int64_t until_us;
+    do {
+        int pause_ms = HOSTS_TRY_MS;
+        until_us = clock_mono_us();
+        polls = polls || try_to_poll(s);
+        if (polls) {
+            pause_ms = HOSTS_POLL_MS;
+            if (!poll_and_refresh(h)) {
+                pause_ms = YIELD_MS;
+                pthread_mutex_unlock(&s->polling);
+                polls = false;
+            }
+        }
+        hosts_note_silence(s, clock_boot_us());
+        db_share(h->db, (int)atomic_load(&s->live));
+        until_us += pause_ms * INT64_C(1000);
+    } while (pause_until(h, until_us));
+    if (polls)
+        pthread_mutex_unlock(&s->polling);
+    return NULL;
+}
+
+static void dispose(struct db_hosts *h)
+{
+    arena_destroy(h->arena);
+    pthread_cond_destroy(&h->wake);
+    pthread_mutex_destroy(&h->lock);
+    free(h);
+}
+
+struct db_hosts *db_hosts_open(const struct db_hosts_settings *settings, struct db *db)
+{
+    struct db_hosts *h = calloc(1, sizeof(*h));
+    if (!h)
+        return NULL;
+    h->set = *settings;
+    h->db = db;
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_mutex_init(&h->lock, NULL);
+    pthread_cond_init(&h->wake, &attr);
+    pthread_condattr_destroy(&attr);
+    h->arena = arena_create(ARENA_LIMIT);
+    /* Before this worker looks whether it may write: see leave. */
+    atomic_store(&settings->shared->workers[settings->slot], getpid());
+    if (h->arena && thread_start(&h->thread, NULL, hosts_main, h) == 0)
+        return h;
+    atomic_store(&settings->shared->workers[settings->slot], 0);
+    dispose(h);
+    return NULL;
+}
+
+/* Waits until no statement of a killed worker is under way, so that none is committed when others
+ * take this host for gone. A worker that may not wait so long is killed, and the row stays. */
+static void await_late_commits(const struct db_hosts *h)
+{
+    const int64_t unclean_us = atomic_load(&h->set.shared->unclean_us);
+    const int64_t late_us = (h->set.statement_ms + LATE_MARGIN_MS) * INT64_C(1000);
+    const int64_t left_us = unclean_us == 0 ? 0 : unclean_us + late_us - clock_boot_us();
+    const struct deadline end = deadline_in_ms(left_us > 0 ? left_us / 1000 + 1 : 0);
+    while (!deadline_passed(end))
+        (void)poll(NULL, 0, deadline_left_ms(end));
+}
+
+/* Without other workers. One that comes meanwhile has its slot before it looks whether it may
+ * write; here it is the other way round: either it finds that it must register first, or it is
+ * found here. */
+static void leave(struct db_hosts *h)
+{
+    struct db_hosts_shared *s = h->set.shared;
+    struct request_ctx ctx;
+    await_late_commits(h);
+    if (hosts_any_worker(s) || !try_to_poll(s))
+        return; /* theirs by now */
+    hosts_unregistered(s);
+    if (!hosts_any_worker(s)) {
+        begin(h, &ctx, REMOVE_MS);
+        const enum err e = hosts_remove(h->db, &ctx, s);
+        if (e != ERR_NONE)
+            log_say(LOG_WARN, "registration_stays", "%s: %s; parley host forget %s", err_name(e),
+                    ctx.err.cause, s->id);
+        arena_reset(h->arena);
+    }
+    pthread_mutex_unlock(&s->polling);
+}
+
+void db_hosts_close(struct db_hosts *h)
+{
+    if (!h)
+        return;
+    pthread_mutex_lock(&h->lock);
+    h->stop = true;
+    pthread_cond_signal(&h->wake);
+    pthread_mutex_unlock(&h->lock);
+    pthread_join(h->thread, NULL);
+    atomic_store(&h->set.shared->workers[h->set.slot], 0);
+    if (atomic_load(&h->set.shared->has_asked) && !hosts_any_worker(h->set.shared))
+        leave(h);
+    dispose(h);
+}

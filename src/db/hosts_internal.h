@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files about hosts share (and their tests). */
+#ifndef PARLEY_DB_HOSTS_INTERNAL_H
+#define PARLEY_DB_HOSTS_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "parley/db/hosts.h"
+
+#define HOSTS_ALONE_US INT64_C(1000000) /* from the sending of a poll: what it vouches for */
+#define HOSTS_WAIT_US  INT64_C(2000000) /* after which every host has noticed a registration */
+
+enum { HOSTS_POLL_MS = 200, HOSTS_TRY_MS = 100 };
+
+/* Two, in turns: what is read is not what is being written, also when a writer stops halfway. */
+enum { HOSTS_TABLE_WORDS = sizeof(struct db_host[DB_HOSTS_SHOWN_MAX]) / 8 };
+struct hosts_table {
+    _Atomic int64_t n, registered;
+    _Atomic uint64_t words[HOSTS_TABLE_WORDS];
+};
+
+struct db_hosts_shared {
+    /* As they were made. */
+    char id[DB_HOSTS_ID_LEN + 1];
+    char address[DB_HOSTS_TEXT_MAX + 1];
+    char version[DB_HOSTS_TEXT_MAX + 1];
+    bool alone;
+    pthread_mutex_t polling;        /* robust; who has it polls, and alone writes what follows */
+    _Atomic int64_t alone_until_us; /* the shortcut is on before that; 0: it is off */
+    _Atomic int64_t registered_us;  /* when it was known to be */
+    _Atomic int64_t write_from_us;  /* 0: it has to be registered first */
+    _Atomic int64_t pg_started_us;  /* of the PostgreSQL that answered last; 0: none has */
+    _Atomic int64_t keys_version, keys_sent_us; /* 0: being written */
+    _Atomic int64_t others, live;
+    _Atomic int state;     /* enum db_hosts_shortcut, as it was logged last */
+    atomic_bool has_asked; /* a registration was sent */
+    _Atomic unsigned turn; /* tables[turn % 2] is whole */
+    struct hosts_table tables[2];
+    /* Written by the worker of the slot, and by the supervisor after its end. */
+    _Atomic int64_t unclean_us; /* when a worker ended that may have sent something; 0: never */
+    _Atomic pid_t workers[DB_HOSTS_SLOTS_MAX];
+};
+
+/* ---- hosts_rules.c: what follows from a poll. No clock, no thread, no PostgreSQL ---- */
+
+struct hosts_found {
+    int64_t sent_us;
+    bool self;         /* this host is registered, and nobody is removing it */
+    bool others_alone; /* one of the others was started with PARLEY_HOSTS=one */
+    int64_t others;    /* registrations */
+    int64_t live;      /* hosts seen lately, with this one */
+    int64_t keys_version;
+    int64_t pg_started_us;
+    int64_t self_seen_ago_us;
+    size_t n; /* of the table; the rest of the registrations is not shown */
+    struct db_host table[DB_HOSTS_SHOWN_MAX];
+};
+
+/* now_us: after the answer came. */
+void hosts_take(struct db_hosts_shared *s, const struct hosts_found *f, int64_t now_us,
+                void (*before_alone)(void *arg), void *arg);
+/* This host has to be registered before it writes or is alone. */
+void hosts_unregistered(struct db_hosts_shared *s);
+/* Logs it if the shortcut has gone off by itself. */
+void hosts_note_silence(struct db_hosts_shared *s, int64_t now_us);
+bool hosts_alone_at(const struct db_hosts_shared *s, int64_t now_us);
+bool hosts_may_write_at(const struct db_hosts_shared *s, int64_t now_us);
+/* Whether slot is the last that has a worker. */
+bool hosts_any_worker(const struct db_hosts_shared *s);
+
+/* ---- hosts_sql.c ---- */
+
+MUSTCHECK enum err hosts_poll(struct db *db, struct request_ctx *ctx,
+                              const struct db_hosts_shared *s, struct hosts_found *out);
+MUSTCHECK enum err hosts_register(struct db *db, struct request_ctx *ctx,
+                                  const struct db_hosts_shared *s, int workers);
+/* That this host was seen just now. */
+MUSTCHECK enum err hosts_refresh(struct db *db, struct request_ctx *ctx,
+                                 const struct db_hosts_shared *s, int workers);
+MUSTCHECK enum err hosts_remove(struct db *db, struct request_ctx *ctx,
+                                const struct db_hosts_shared *s);
+
+#endif

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Freshness: no read is older than an acknowledged write, on any host.
+ *
+ *   read    what do the caches hold?
+ *             ├ a value: PostgreSQL says which stamp is current ── the same: it is the answer
+ *             └ none, or of another stamp: the row is the answer, and goes into the caches
+ *   write   snapshot ── statement ── commit ── raise the epoch ── answer
+ *
+ * A cached value is used only if PostgreSQL, asked after the request arrived, says that it is the
+ * current one. Two exceptions: the memory of a host that is alone (db/hosts.h), and, marked as
+ * such, reads while PostgreSQL is away. No write depends on a cache.
+ */
+#include "session_internal.h"
+
+#include <string.h>
+
+static struct cache_key key_of(const struct request_ctx *ctx, struct sv id)
+{
+    return (struct cache_key){ctx->tenant, id};
+}
+
+static struct cache_stamp stamp_of(const struct session *session)
+{
+    return (struct cache_stamp){session->generation, session->version, session->mark};
+}
+
+/* Whose key could not be confirmed meets with PostgreSQL away, also if it comes back meanwhile. */
+static bool is_up(const struct sessions *s, const struct request_ctx *ctx)
+{
+    return db_is_up(s->db) && !ctx->tiers_only;
+}
+
+enum err fresh_reachable(struct sessions *s, struct request_ctx *ctx)
+{
+    return is_up(s, ctx) ? ERR_NONE : session_database_away(ctx);
+}
+
+enum err fresh_writable(struct sessions *s, struct request_ctx *ctx)
+{
+    enum err e = fresh_reachable(s, ctx);
+    if (e != ERR_NONE || db_hosts_may_write(s->settings.hosts))
+        return e;
+    ctx->err.retry_after_s = 1;
+    return ctx_fault(ctx, ERR_UNAVAILABLE, "this host is not registered yet");
+}
+
+/* ---- values ---- */
+
+/* The newest window of a session that may hold more; shares its memory. */
+static struct session windowed(const struct session *session)
+{
+    struct session w = *session;
+    if (w.n_messages > SESSION_WINDOW) {
+        w.messages += w.n_messages - SESSION_WINDOW;
+        w.n_messages = SESSION_WINDOW;
+    }
+    return w;
+}
+
+static bool has_enough(const struct session *session, size_t n)
+{
+    return session->n_messages >= n || session->n_messages == (size_t)session->message_count;
+}
+
+static bool encode(struct sessions *s, struct request_ctx *ctx, const struct session *session,
+                   struct cache_value *out)
+{
+    const struct session window = windowed(session);
+    out->stamp = stamp_of(session);
+    out->ttl_ms = (session->expires_at - db_now_us(s->db)) / 1000;
+    return out->ttl_ms > 0 && codec_encode(ctx, &window, &out->bytes) == ERR_NONE;
+}
+
+/* A value is used only if it is what was asked for in every respect. */
+static bool decode(struct request_ctx *ctx, struct sv id, const struct cache_value *value,
+                   struct session *out)
+{
+    return codec_decode(ctx, value->bytes, out) && sv_eq(out->session_id, id) &&
+           cache_stamp_eq(stamp_of(out), value->stamp);
+}
+
+/* ---- reading ---- */
+
+struct reading {
+    struct cache_key key;
+    struct cache_snapshot snapshot; /* taken before anything is asked */
+    struct cache_found found;
+    bool has; /* session is what was found, with as many messages as are wanted */
+    struct session session;
+};
+
+static void look(struct sessions *s, struct request_ctx *ctx, size_t n, bool far, struct reading *r)
+{
+    r->has = cache_find(s->cache, ctx, r->key, &r->snapshot, far, &r->found) &&
+             decode(ctx, r->key.id, &r->found.value, &r->session) && has_enough(&r->session, n);
+}
+
+static void count(struct sessions *s, struct request_ctx *ctx, enum metrics_tier from)
+{
+    static const char *const names[] = {"memory", "redis", "postgres"};
+    ctx->trace.tier = names[from];
+    if (s->slot)
+        metrics_add(&s->slot->tier_hits[from], 1);
+}
+
+/* A part of the time is kept for the caches: a server that hangs takes all that it gets. */
+static struct deadline kept_for_caches(struct deadline whole)
+{
+    const int kept_ms = deadline_left_ms(whole) / 4;
+    return (struct deadline){whole.at_us - (kept_ms < 500 ? kept_ms : 500) * INT64_C(1000)};
+}
+
+static void keep(struct sessions *s, struct request_ctx *ctx, const struct reading *r, bool far,
+                 const struct session *session)
+{
+    struct cache_value value;
+    if (has_enough(session, SESSION_WINDOW) && encode(s, ctx, session, &value))
+        cache_put(s->cache, ctx, r->key, &r->snapshot, far, &value);
+}
+
+/* While PostgreSQL is away: perhaps not the newest, and marked as such. */
+static bool read_degraded(struct sessions *s, struct request_ctx *ctx, size_t n, struct reading *r,
+                          struct session *out)
+{
+    if (!r->has)
+        look(s, ctx, n, true, r);
+    if (!r->has || session_is_expired(&r->session, db_now_us(s->db)))
+        return false;
+    *out = r->session;
+    out->degraded = true;
+    count(s, ctx, r->found.from);
+    return true;
+}
+
+/* Whether a read failed because PostgreSQL is away, and not because it has too much to do. */
+static bool is_away(const struct sessions *s, enum err e)
+{
+    return e == ERR_UNAVAILABLE || ((e == ERR_OVERLOAD || e == ERR_TIMEOUT) && !db_is_up(s->db));
+}
+
+/* The row is the answer, and goes into the caches. */
+static enum err read_row(struct sessions *s, struct request_ctx *ctx, size_t n,
+                         const struct reading *r, struct session *out)
+{
+    const size_t most = n > SESSION_WINDOW ? n : SESSION_WINDOW;
+    enum err e = repo_session_read(s, ctx, r->key.id, SV_NONE, most, out);
+    if (e != ERR_NONE)
+        return e;
+    count(s, ctx, METRICS_POSTGRES);
+    keep(s, ctx, r, true, out);
+    return ERR_NONE;
+}
+
+/* What was found is the answer if PostgreSQL says that it is current; else the row is. now: what it
+ * has said already; NULL: it is asked. */
+static enum err confirm(struct sessions *s, struct request_ctx *ctx, size_t n, struct reading *r,
+                        const struct repo_stamp *now, struct session *out)
+{
+    struct repo_stamp asked;
+    enum err e = now ? ERR_NONE : repo_stamp_read(s, ctx, r->key.id, &asked);
+    if (e != ERR_NONE)
+        return e;
+    now = now ? now : &asked;
+    if (!cache_stamp_eq(now->stamp, r->found.value.stamp))
+        return read_row(s, ctx, n, r, out);
+    *out = r->session;
+    out->user_id = now->user_id; /* the owner is the one that PostgreSQL names */
+    count(s, ctx, r->found.from);
+    if (r->found.from == METRICS_REDIS || (!r->found.current && sessions_is_alone(s)))
+        keep(s, ctx, r, false, out);
+    return ERR_NONE;
+}
+
+/* ---- reading ahead ---- */
+
+struct session_ahead {
+    struct request_ctx *ctx;
+    struct repo_stamp_question question;
+    struct reading reading;
+};
+
+struct session_ahead *session_ahead_of(struct request_ctx *ctx, struct sv id)
+{
+    struct session_ahead *a = arena_zalloc(ctx->arena, sizeof(*a));
+    if (!a)
+        return NULL;
+    a->ctx = ctx;
+    a->question.tenant = ctx->tenant;
+    a->question.id = id;
+    a->reading.key = key_of(ctx, id);
+    ctx->ahead = a;
+    return a;
+}
+
+void session_read_ahead(struct sessions *s, struct arena *shared,
+                        struct session_ahead *const *ahead, size_t n)
+{
+    struct repo_stamp_question *questions[SESSION_AHEAD_MAX];
+    struct request_ctx ctx;
+    size_t asked = 0;
+    if (!s->cache || n < 2)
+        return;
+    ctx_init(&ctx, shared, ahead[0]->ctx->deadline, SV(""), SV("ahead"));
+    ctx.before_wait = ahead[0]->ctx->before_wait;
+    for (size_t i = 0; i < n; i++) {
+        struct session_ahead *a = ahead[i];
+        a->reading.snapshot = cache_snapshot(s->cache, a->reading.key);
+        look(s, a->ctx, 0, false, &a->reading);
+        ctx.deadline = deadline_earlier(ctx.deadline, kept_for_caches(a->ctx->deadline));
+        if (a->reading.has)
+            questions[asked++] = &a->question;
+    }
+    if (asked > 1)
+        repo_stamps_read(s, &ctx, questions, asked);
+    for (size_t i = 0; i < n; i++)
+        ahead[i]->ctx->trace.sql_us += ctx.trace.sql_us;
+}
+
+bool sessions_read_ahead(const struct sessions *s)
+{
+    return s->cache && cache_has_memory(s->cache) && !sessions_is_alone(s);
+}
+
+bool session_is_ahead(const struct request_ctx *ctx)
+{
+    const struct session_ahead *a = ctx->ahead;
+    return a && a->question.done;
+}
+
+/* What was read ahead for this request, if it is for this session. It is used once. */
+static const struct session_ahead *take_ahead(struct request_ctx *ctx, struct sv id)
+{
+    const struct session_ahead *a = ctx->ahead;
+    ctx->ahead = NULL;
+    return a && a->question.done && sv_eq(a->question.id, id) ? a : NULL;
+}
+
+/* ---- the way of a read ---- */
+
+static enum err ask(struct sessions *s, struct request_ctx *ctx, size_t n, struct reading *r,
+                    const struct session_ahead *ahead, struct session *out)
+{
+    if (ahead && !ahead->question.found)
+        return ERR_NOT_FOUND;
+    if (!r->has)
+        return read_row(s, ctx, n, r, out);
+    return confirm(s, ctx, n, r, ahead ? &ahead->question.answer : NULL, out);
+}
+
+static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct sv id, size_t n,
+                             struct session *out)
+{
+    const struct session_ahead *ahead = take_ahead(ctx, id);
+    const struct deadline whole = ctx->deadline;
+    struct reading r = {.key = key_of(ctx, id)};
+    enum err e = fresh_reachable(s, ctx);
+    if (!s->cache) {
+        if (e == ERR_NONE)
+            e = repo_session_read(s, ctx, id, SV_NONE, n, out);
+        if (e == ERR_NONE)
+            count(s, ctx, METRICS_POSTGRES);
+        return e;
+    }
+    if (ahead) {
+        r = ahead->reading;
+        r.has = has_enough(&r.session, n);
+    } else {
+        r.snapshot = cache_snapshot(s->cache, r.key);
+        look(s, ctx, n, e == ERR_NONE, &r);
+    }
+    if (e == ERR_NONE && r.has && r.found.current && sessions_is_alone(s) &&
+        !session_is_expired(&r.session, db_now_us(s->db))) {
+        *out = r.session;
+        count(s, ctx, METRICS_MEMORY);
+        return ERR_NONE;
+    }
+    ctx->deadline = kept_for_caches(whole);
+    if (e == ERR_NONE)
+        e = ask(s, ctx, n, &r, ahead, out);
+    ctx->deadline = whole;
+    if (e == ERR_NOT_FOUND)
+        cache_remove(s->cache, r.key);
+    else if (e != ERR_NONE && is_away(s, e) && read_degraded(s, ctx, n, &r, out)) {
+        ctx_clear_error(ctx);
+        return ERR_NONE;
+    }
+    return e;
+}
+
+enum err fresh_read(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
+                    size_t n, struct session *out)
+{
+    enum err e = read_through(s, ctx, id, n, out);
+    if (e == ERR_NOT_FOUND || (e == ERR_NONE && !session_user_matches(out, user)))
+        return session_not_found(ctx);
+    return e;
+}
+
+/* ---- writing ---- */
+
+/* Whoever writes to a session waits for its row. FNV-1a: two sessions may well share a lane. */
+static uint64_t lane_of(struct cache_key key)
+{
+    const struct sv part[] = {key.tenant, SV("/"), key.id};
+    uint64_t h = UINT64_C(14695981039346656037);
+    for (size_t i = 0; i < ARRAY_LEN(part); i++)
+        for (size_t k = 0; k < part[i].n; k++)
+            h = (h ^ (unsigned char)part[i].p[k]) * UINT64_C(1099511628211);
+    return h | 1;
+}
+
+enum err fresh_write_begin(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                           struct fresh_write *w)
+{
+    memset(w, 0, sizeof(*w));
+    w->key = key_of(ctx, id);
+    ctx->lane = lane_of(w->key);
+    enum err e = fresh_writable(s, ctx);
+    if (e == ERR_NONE && s->cache)
+        w->snapshot = cache_snapshot(s->cache, w->key);
+    return e;
+}
+
+/* Whether a write that ended so never came to look at the session, and changed nothing. Not among
+ * them is what PostgreSQL refused: it may have seen what another writer has committed. */
+static bool saw_nothing(enum err result)
+{
+    return result == ERR_TIMEOUT || result == ERR_OVERLOAD || result == ERR_UNAVAILABLE;
+}
+
+void fresh_write_end(struct sessions *s, struct request_ctx *ctx, struct fresh_write *w,
+                     enum err result, const struct session *now)
+{
+    struct cache_value value;
+    if (!s->cache || saw_nothing(result))
+        return;
+    cache_note_write(s->cache, &w->snapshot, result == ERR_OUTCOME_UNKNOWN);
+    if (result != ERR_NONE)
+        return;
+    if (now && encode(s, ctx, now, &value))
+        cache_put(s->cache, ctx, w->key, &w->snapshot, true, &value);
+    else
+        cache_remove(s->cache, w->key);
+}
+
+/* The newest of the old messages and the new ones together, at most SESSION_WINDOW. */
+static bool join_window(struct request_ctx *ctx, const struct session *old,
+                        const struct session_append *append, const struct session_receipt *receipt,
+                        struct session *out)
+{
+    size_t fresh = append->n_messages < SESSION_WINDOW ? append->n_messages : SESSION_WINDOW;
+    size_t kept =
+        old->n_messages < SESSION_WINDOW - fresh ? old->n_messages : SESSION_WINDOW - fresh;
+    struct session_message *all = arena_array(ctx->arena, fresh + kept, sizeof(*all));
+    char *ids = arena_array(ctx->arena, fresh, UUID_LEN + 1);
+    if (!all || !ids)
+        return false;
+    for (size_t i = 0; i < kept; i++)
+        all[i] = old->messages[old->n_messages - kept + i];
+    for (size_t i = 0; i < fresh; i++) {
+        const size_t left = fresh - 1 - i;
+        all[kept + i] = session_message_of(&append->messages[append->n_messages - 1 - left],
+                                           receipt->generation, receipt->last_seq - (int64_t)left,
+                                           receipt->at, ids + i * (UUID_LEN + 1));
+    }
+    out->messages = all;
+    out->n_messages = fresh + kept;
+    return true;
+}
+
+bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struct fresh_write *w,
+                        const struct session_append *append, const struct session_receipt *receipt,
+                        struct session *out)
+{
+    const struct cache_stamp before = {receipt->generation, receipt->version - 1,
+                                       receipt->mark_before};
+    struct cache_found found;
+    struct session old;
+    /* One entity tag, one form: metadata comes back in jsonb's own form, which only PostgreSQL
+     * knows (the empty object is the same in both). */
+    for (size_t i = 0; i < append->n_messages; i++)
+        if (!sv_eq(append->messages[i].metadata, SV("{}")))
+            return false;
+    /* Only the value that this very write followed may be carried on. */
+    if (!s->cache || !cache_find(s->cache, ctx, w->key, &w->snapshot, false, &found) ||
+        !cache_stamp_eq(found.value.stamp, before) || !decode(ctx, w->key.id, &found.value, &old))
+        return false;
+    *out = old;
+    out->native = SV_NONE;
+    out->version = receipt->version;
+    out->mark = receipt->mark;
+    out->last_seq = receipt->last_seq;
+    out->message_count = receipt->message_count;
+    out->updated_at = receipt->at;
+    out->expires_at = receipt->expires_at;
+    return join_window(ctx, &old, append, receipt, out);
+}

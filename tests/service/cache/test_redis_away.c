@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/* Redis stopped, killed, emptied, started again; and one that refuses, or never ends its answer. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "../../unit/suite.h"
+#include "support.h"
+
+static const struct cache_key key = {{"default", 7}, {"telegram:1", 10}};
+
+/* Bounds what hangs: each of a thousand calls that waits would take longer than this alone. */
+enum { CALLS = 1000, HANGS_MS = 20 * REDIS_MS };
+
+static void count(void *arg)
+{
+    ++*(int *)arg;
+}
+
+/* What a request does, CALLS times; how often it was about to wait. */
+static int use(struct cache *c)
+{
+    int waits = 0;
+    for (int i = 0; i < CALLS; i++) {
+        struct request r;
+        struct cache_found f;
+        request_begin(&r, 10000);
+        r.ctx.before_wait = (struct ctx_hook){count, &waits};
+        struct cache_snapshot s = cache_snapshot(c, key);
+        CU_ASSERT_FALSE(cache_find(c, &r.ctx, key, &s, true, &f));
+        CU_ASSERT_FALSE(cache_erase(c, &r.ctx, &key, 1));
+        cache_note_write(c, &s, false);
+        put_version(c, key, 1);
+        cache_remove(c, key);
+        request_end(&r);
+    }
+    return waits;
+}
+
+/* At most one request waits, and the end of the cache no longer than a time-out. A request that had
+ * no time says nothing about Redis. */
+static void stopped(void)
+{
+    struct rig rig;
+    const struct cache_settings settings = rig_settings();
+    rig_open(&rig, &settings);
+    put_version(rig.cache, key, 1);
+    EVENTUALLY(find_version(rig.cache, key) == 1);
+    redis_control("pause");
+    for (int ms = 0; ms <= 20; ms += 20) {
+        struct request r;
+        struct cache_found f;
+        request_begin(&r, ms);
+        const struct cache_snapshot s = cache_snapshot(rig.cache, key);
+        CU_ASSERT_FALSE(cache_find(rig.cache, &r.ctx, key, &s, true, &f));
+        CU_ASSERT_FALSE(cache_erase(rig.cache, &r.ctx, &key, 1));
+        CU_ASSERT_EQUAL(state_of(rig.cache), CACHE_UP);
+        request_end(&r);
+    }
+    int64_t began = clock_mono_us();
+    CU_ASSERT(use(rig.cache) <= 1);
+    CU_ASSERT(clock_mono_us() - began < HANGS_MS * INT64_C(1000));
+    CU_ASSERT(is_down_for(rig.cache, "no answer in time"));
+    began = clock_mono_us();
+    cache_close(rig.cache);
+    CU_ASSERT(clock_mono_us() - began < HANGS_MS * INT64_C(1000));
+    redis_control("resume");
+    rig.cache = NULL;
+    rig_close(&rig);
+}
+
+/* Each answer comes after its request has given up, and Redis stays in use: nobody takes a late
+ * answer for his own. Fails if the connection is kept: tests/plants/cache-connection-kept.patch. */
+static void late_answers(void)
+{
+    enum { KEYS = 16, READS = 500 };
+    struct rig rig;
+    char id[16];
+    const struct cache_settings settings = rig_settings();
+    rig_open(&rig, &settings);
+    for (int i = 0; i < KEYS; i++)
+        put_version(rig.cache, key_numbered(id, i), i + 1);
+    EVENTUALLY(sets_of(&rig) == KEYS);
+    redis_control("pause");
+    for (int i = 0; i < 3; i++) {
+        struct request r;
+        struct cache_found f;
+        const struct cache_key k = key_numbered(id, i);
+        request_begin(&r, 20);
+        const struct cache_snapshot s = cache_snapshot(rig.cache, k);
+        CU_ASSERT_FALSE(cache_find(rig.cache, &r.ctx, k, &s, true, &f));
+        request_end(&r);
+    }
+    redis_control("resume");
+    EVENTUALLY(state_of(rig.cache) == CACHE_UP);
+    for (int i = 0; i < READS; i++)
+        CU_ASSERT_EQUAL(find_version(rig.cache, key_numbered(id, i % KEYS)), i % KEYS + 1);
+    CU_ASSERT_EQUAL(mismatches_of(rig.cache), 0);
+    rig_close(&rig);
+}
+
+/* Found out by itself, told once, and used again with what it has then. */
+static void killed_and_started(void)
+{
+    struct rig rig;
+    const struct cache_settings settings = rig_settings();
+    const int log = log_begin_capture();
+    rig_open(&rig, &settings);
+    put_version(rig.cache, key, 1);
+    EVENTUALLY(find_version(rig.cache, key) == 1);
+    redis_control("kill");
+    EVENTUALLY(state_of(rig.cache) == CACHE_DOWN);
+    use(rig.cache);
+    usleep(REDIS_MS * 1000); /* some more pauses */
+    CU_ASSERT_EQUAL(log_count("\"cache_up\""), 0);
+    redis_control("start");
+    rig_reconnect(&rig);
+    EVENTUALLY(state_of(rig.cache) == CACHE_UP);
+    CU_ASSERT_EQUAL(find_version(rig.cache, key), 0);
+    put_version(rig.cache, key, 2);
+    EVENTUALLY(find_version(rig.cache, key) == 2);
+    admin(&rig, "FLUSHALL");
+    CU_ASSERT_EQUAL(find_version(rig.cache, key), 0);
+    CU_ASSERT_EQUAL(state_of(rig.cache), CACHE_UP);
+    log_end_capture(log);
+    CU_ASSERT_EQUAL(log_count("\"cache_down\""), 1);
+    CU_ASSERT_EQUAL(log_count("\"cache_up\""), 1);
+    rig_close(&rig);
+}
+
+/* Redis closes connections that were idle for long, and all when it is started again: neither a
+ * request nor the queue loses anything by it. Fails if a round is not sent again: tried. */
+static void closed_while_idle(void)
+{
+    struct rig rig;
+    const struct cache_settings settings = rig_settings();
+    const int log = log_begin_capture();
+    rig_open(&rig, &settings);
+    for (int i = 1; i <= 3; i++) {
+        admin(&rig, "CLIENT KILL TYPE normal");
+        put_version(rig.cache, key, i);
+        EVENTUALLY(sets_of(&rig) + lost_of(&rig) == (uint64_t)i);
+        admin(&rig, "CLIENT KILL TYPE normal");
+        CU_ASSERT_EQUAL(find_version(rig.cache, key), i);
+        CU_ASSERT_EQUAL(state_of(rig.cache), CACHE_UP);
+    }
+    CU_ASSERT_EQUAL(lost_of(&rig), 0);
+    log_end_capture(log);
+    CU_ASSERT_EQUAL(log_count("cache_down"), 0);
+    rig_close(&rig);
+}
+
+/* A replica answers reads and refuses writes: it is not in use, and does not become so and cease to
+ * be by turns. */
+static void replica(void)
+{
+    struct rig rig;
+    const struct cache_settings settings = rig_settings();
+    rig_open(&rig, &settings);
+    put_version(rig.cache, key, 1);
+    EVENTUALLY(find_version(rig.cache, key) == 1);
+    const int log = log_begin_capture();
+    admin(&rig, "REPLICAOF 127.0.0.1 1");
+    EVENTUALLY(is_down_for(rig.cache, "READONLY"));
+    for (int i = 0; i < 50; i++) {
+        CU_ASSERT_EQUAL(find_version(rig.cache, key), 0);
+        CU_ASSERT(is_down_for(rig.cache, "READONLY"));
+        usleep(20 * 1000);
+    }
+    CU_ASSERT_EQUAL(log_count("cache_down"), 1);
+    admin(&rig, "REPLICAOF NO ONE");
+    EVENTUALLY(find_version(rig.cache, key) == 1);
+    log_end_capture(log);
+    CU_ASSERT_EQUAL(log_count("cache_up"), 1);
+    rig_close(&rig);
+}
+
+static void refused(void)
+{
+    static const struct {
+        const char *url, *reason; /* behind TEST_REDIS_URL; NULL: it is in use */
+    } rows[] = {{"", "NOAUTH"},
+                {"?password=wrong", "WRONGPASS"},
+                {"?user=nobody&password=secret", "WRONGPASS"},
+                {"?password=secret&db=99", "out of range"},
+                {"?password=secret", NULL}};
+    struct rig rig;
+    struct cache_settings settings = rig_settings();
+    rig_open(&rig, &settings);
+    admin(&rig, "CONFIG SET requirepass secret");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char url[300];
+        const char *reason = rows[i].reason;
+        snprintf(url, sizeof url, "%s%s", rig_settings().redis_url, rows[i].url);
+        settings.redis_url = url;
+        struct cache *c = cache_open(&settings, NULL);
+        cache_probe(c);
+        CU_ASSERT(reason ? is_down_for(c, reason) : state_of(c) == CACHE_UP);
+        put_version(c, key, 1);
+        cache_close(c);
+    }
+    /* Whoever is connected stays it, and learns of it with the next connection. */
+    CU_ASSERT_EQUAL(state_of(rig.cache), CACHE_UP);
+    admin(&rig, "CLIENT KILL TYPE normal");
+    EVENTUALLY(is_down_for(rig.cache, "NOAUTH"));
+    admin(&rig, "CONFIG SET requirepass %s", "");
+    EVENTUALLY(state_of(rig.cache) == CACHE_UP);
+    rig_close(&rig);
+}
+
+/* Takes connections for Redis and sends each a line without an end, for longer than HANGS_MS. */
+struct flood {
+    int listener;
+    struct cache *cache;
+    pthread_t thread;
+};
+
+static void *pour(void *arg)
+{
+    enum { AT_ONCE = 65536, TIMES = 400 };
+    static char x[AT_ONCE];
+    struct flood *f = arg;
+    for (;;) {
+        const int fd = accept(f->listener, NULL, NULL);
+        if (fd < 0)
+            return NULL;
+        memset(x, '+', sizeof x);
+        for (int i = 0; i < TIMES && send(fd, x, sizeof x, MSG_NOSIGNAL) > 0; i++)
+            continue;
+        close(fd);
+    }
+}
+
+/* There is always something to read, and never an answer. Fails if the time is looked at only when
+ * there is nothing: tried. */
+static void never_ends(void)
+{
+    char url[128];
+    struct flood f;
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    struct cache_settings settings = rig_settings();
+    snprintf(at.sun_path, sizeof at.sun_path, "%.80s/flood", getenv("TEST_TMP"));
+    snprintf(url, sizeof url, "unix://%s", at.sun_path);
+    f.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CU_ASSERT_EQUAL_FATAL(bind(f.listener, (struct sockaddr *)&at, sizeof at), 0);
+    CU_ASSERT_EQUAL(listen(f.listener, 8), 0);
+    CU_ASSERT_EQUAL(pthread_create(&f.thread, NULL, pour, &f), 0);
+    settings.redis_url = url;
+    const int64_t began = clock_mono_us();
+    f.cache = cache_open(&settings, NULL);
+    CU_ASSERT_EQUAL(find_version(f.cache, key), 0);
+    cache_probe(f.cache);
+    CU_ASSERT(is_down_for(f.cache, "no answer in time"));
+    cache_close(f.cache);
+    CU_ASSERT(clock_mono_us() - began < HANGS_MS * INT64_C(1000));
+    shutdown(f.listener, SHUT_RDWR);
+    pthread_join(f.thread, NULL);
+    close(f.listener);
+    unlink(at.sun_path);
+}
+
+SUITE(redis_away, "cache/redis_away", {"stopped", stopped}, {"late answers", late_answers},
+      {"killed and started", killed_and_started}, {"closed while idle", closed_while_idle},
+      {"a replica", replica}, {"refused", refused}, {"an answer without end", never_ends})

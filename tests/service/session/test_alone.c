@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT */
+/* A host that is alone on its database: memory answers without PostgreSQL, but only with what no
+ * worker of the host has changed since. */
+#include "cluster.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../../../src/db/hosts_internal.h"
+#include "../../unit/suite.h"
+#include "script.h"
+
+static const struct session_guard nobody = {.create_only = false};
+
+/* Two workers of one host. */
+struct host {
+    struct world a, b;
+    struct db_hosts_shared *shared;
+};
+
+static void set_alone(struct host *h, bool alone)
+{
+    atomic_store(&h->shared->alone_until_us, alone ? INT64_MAX : 0);
+}
+
+static bool host_open(struct host *h)
+{
+    h->shared = db_hosts_shared_map(true, "test");
+    if (!h->shared)
+        return false;
+    atomic_store(&h->shared->write_from_us, 1);
+    set_alone(h, true);
+    if (!world_open(&h->a, true))
+        return false;
+    if (!world_open(&h->b, false)) {
+        world_close(&h->a);
+        return false;
+    }
+    cache_close(h->a.cache);
+    struct world *const workers[] = {&h->a, &h->b};
+    for (size_t i = 0; i < ARRAY_LEN(workers); i++) {
+        struct sessions *s = workers[i]->sessions;
+        s->cache = workers[i]->cache = world_cache(h->a.shared, NULL);
+        s->settings.hosts = h->shared;
+        CU_ASSERT_PTR_NOT_NULL(s->cache);
+    }
+    return true;
+}
+
+/* The memory goes last. */
+static void host_close(struct host *h)
+{
+    world_close(&h->b);
+    world_close(&h->a);
+    db_hosts_shared_unmap(h->shared);
+}
+
+/* A read that gives this version; asks: whether PostgreSQL is asked for it. */
+static void expect_read(struct world *w, const char *id, int64_t version, bool asks)
+{
+    struct session s;
+    CU_ASSERT_EQUAL(cluster_get(w, id, 20, &s), ERR_NONE);
+    CU_ASSERT_EQUAL(s.version, version);
+    CU_ASSERT_EQUAL(w->ctx.trace.statements > 0, asks);
+}
+
+enum step { READ, APPEND, PATCH, UPDATE, DELETE_MESSAGE, RECREATE, OUTDATE, COMPANY, ALONE };
+
+static enum err take(struct host *h, struct world *w, const char *id, enum step step)
+{
+    struct session s;
+    struct session_receipt r;
+    size_t at;
+    const struct session_patch p = {.context = SV("{\"a\":1}")};
+    switch (step) {
+    case APPEND:
+        return cluster_append(w, id, 1);
+    case PATCH:
+        return session_patch(w->sessions, world_request(w, "t1"), sv_from(id), &p, &nobody, &s, &r);
+    case UPDATE:
+        return script_run(w, id, "+a=1", NULL, &nobody, &r, &at);
+    case DELETE_MESSAGE:
+        return session_message_delete(w->sessions, world_request(w, "t1"), sv_from(id), SV("1"),
+                                      &nobody, &r);
+    case RECREATE:
+        CU_ASSERT_EQUAL(
+            session_delete(w->sessions, world_request(w, "t1"), sv_from(id), &nobody, &r),
+            ERR_NONE);
+        cluster_make(w, id);
+        return ERR_NONE;
+    case OUTDATE:
+        cache_shared_outdate(h->a.shared);
+        return ERR_NONE;
+    case COMPANY:
+    case ALONE:
+        set_alone(h, step == ALONE);
+        return ERR_NONE;
+    case READ:
+        break;
+    }
+    return ERR_NONE;
+}
+
+/* Fails if memory answers without asking while the host is not alone, or with what is not current:
+ * tests/plants/alone-not-current. */
+static void answers_while_current(void)
+{
+    static const struct {
+        enum step step; /* of worker b; then worker a reads, twice */
+        int64_t version;
+        bool asks, asks_again;
+    } steps[] = {
+        {READ, 1, false, false},   {APPEND, 2, false, false},   {APPEND, 3, false, false},
+        {PATCH, 4, true, false},   {APPEND, 5, false, false},   {UPDATE, 6, true, false},
+        {COMPANY, 6, true, true},  {ALONE, 6, false, false},    {DELETE_MESSAGE, 7, true, false},
+        {OUTDATE, 7, true, false}, {RECREATE, 1, false, false},
+    };
+    struct host h;
+    if (!host_open(&h))
+        return;
+    cluster_make(&h.b, "al:current");
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        CU_ASSERT_EQUAL(take(&h, &h.b, "al:current", steps[i].step), ERR_NONE);
+        expect_read(&h.a, "al:current", steps[i].version, steps[i].asks);
+        expect_read(&h.a, "al:current", steps[i].version, steps[i].asks_again);
+    }
+    CU_ASSERT_TRUE(world_sql("UPDATE sessions SET expires_at = now() WHERE session_id ="
+                             " 'al:current'",
+                             NULL, 0));
+    host_close(&h);
+}
+
+/* ---- two writers, step by step ---- */
+
+struct writer {
+    struct world *w;
+    struct caller caller;
+    struct fresh_write write;
+    struct session now;
+    bool known;
+};
+
+static void writer_begin(struct writer *x, struct world *w, const char *id)
+{
+    *x = (struct writer){.w = w};
+    caller_open(&x->caller);
+    CU_ASSERT_EQUAL(
+        fresh_write_begin(w->sessions, caller_request(&x->caller, "t1"), sv_from(id), &x->write),
+        ERR_NONE);
+}
+
+/* The statement and its commit; what the session is then is read along with it. */
+static void writer_commit(struct writer *x, const char *id)
+{
+    struct session_message_draft m = message_of("user", "\"of a writer\"");
+    const struct session_append a = {&m, 1, false, 0};
+    struct session_receipt r;
+    bool done = false;
+    struct request_ctx *ctx = &x->caller.ctx;
+    CU_ASSERT_EQUAL(repo_message_append(x->w->sessions, ctx, sv_from(id), &a, &nobody, &done, &r),
+                    ERR_NONE);
+    CU_ASSERT_TRUE(done);
+    x->known = repo_session_read(x->w->sessions, ctx, sv_from(id), SV_NONE, SESSION_WINDOW,
+                                 &x->now) == ERR_NONE;
+}
+
+static void writer_end(struct writer *x, enum err result)
+{
+    fresh_write_end(x->w->sessions, &x->caller.ctx, &x->write, result, x->known ? &x->now : NULL);
+    caller_close(&x->caller);
+}
+
+static void expect_at_least(struct host *h, const char *id, int64_t version)
+{
+    struct session s;
+    struct world *const workers[] = {&h->a, &h->b};
+    for (size_t i = 0; i < ARRAY_LEN(workers); i++) {
+        CU_ASSERT_EQUAL(cluster_get(workers[i], id, 20, &s), ERR_NONE);
+        CU_ASSERT_TRUE(s.version >= version);
+    }
+}
+
+/* The orders of two writers' begins, commits and ends. After each end a write is acknowledged, and
+ * no read may be older than it. Fails if a writer that another one came between stores its value as
+ * current: tests/plants/alone-two-writers. */
+static void two_writers(void)
+{
+    static const char *const orders[] = {
+        /* b begins, c commits, e ends; capitals: the other one; r: a reader fills the memory */
+        "bBcCeE", "bBcCEe", "bBCceE",   "bBCcEe",   "bBceCE",   "bcBeCE",
+        "bcBCeE", "bcBCEe", "bBcreCrE", "bBcrCreE", "bBcrCEre", "bcrBeCrE",
+    };
+    struct host h;
+    if (!host_open(&h))
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(orders); i++) {
+        char id[32];
+        struct writer x[2];
+        int64_t acknowledged = 1;
+        snprintf(id, sizeof(id), "al:two-%zu", i);
+        cluster_make(&h.a, id);
+        for (const char *o = orders[i]; *o; o++) {
+            const int other = *o < 'a';
+            struct writer *now = &x[other];
+            if (*o == 'b' || *o == 'B')
+                writer_begin(now, other ? &h.b : &h.a, id);
+            else if (*o == 'c' || *o == 'C')
+                writer_commit(now, id);
+            else if (*o == 'e' || *o == 'E') {
+                if (now->now.version > acknowledged)
+                    acknowledged = now->now.version;
+                writer_end(now, ERR_NONE);
+            }
+            if (*o != 'b' && *o != 'B' && *o != 'c' && *o != 'C')
+                expect_at_least(&h, id, acknowledged);
+        }
+        CU_ASSERT_EQUAL(acknowledged, 3);
+        CU_ASSERT_EQUAL(cluster_append(&h.a, id, 1), ERR_NONE);
+        expect_at_least(&h, id, 4);
+    }
+    host_close(&h);
+}
+
+/* Whoever does not know what became of its write leaves its key in quarantine: the commit may come
+ * later. Fails if the doubt is not told to the memory: tests/plants/alone-doubt. */
+static void in_doubt(void)
+{
+    struct host h;
+    struct writer x;
+    if (!host_open(&h))
+        return;
+    cluster_make(&h.b, "al:doubt");
+    expect_read(&h.a, "al:doubt", 1, false);
+    writer_begin(&x, &h.b, "al:doubt");
+    fresh_write_end(h.b.sessions, &x.caller.ctx, &x.write, ERR_OUTCOME_UNKNOWN, NULL);
+    expect_read(&h.a, "al:doubt", 1, true);
+    expect_read(&h.a, "al:doubt", 1, true);
+    writer_commit(&x, "al:doubt");
+    expect_read(&h.a, "al:doubt", 2, true);
+    caller_close(&x.caller);
+    host_close(&h);
+}
+
+/* Only what was committed is stored. Fails if a value is stored whatever the result: tried. */
+static void failed_write_stores_nothing(void)
+{
+    static const enum err results[] = {ERR_TIMEOUT, ERR_OVERLOAD, ERR_UNAVAILABLE, ERR_CONFLICT,
+                                       ERR_BUSY,    ERR_NOMEM,    ERR_INTERNAL,    ERR_NOT_FOUND};
+    struct host h;
+    struct writer x;
+    if (!host_open(&h))
+        return;
+    cluster_make(&h.b, "al:failed");
+    for (size_t i = 0; i < ARRAY_LEN(results); i++) {
+        writer_begin(&x, &h.b, "al:failed");
+        x.known = repo_session_read(h.b.sessions, &x.caller.ctx, SV("al:failed"), SV_NONE,
+                                    SESSION_WINDOW, &x.now) == ERR_NONE;
+        x.now.version++;
+        writer_end(&x, results[i]);
+        CU_ASSERT_EQUAL(cluster_in_memory(&h.a, "al:failed"), 1);
+    }
+    host_close(&h);
+}
+
+/* ---- a reader that is slow ---- */
+
+struct reader {
+    struct world *w;
+    const char *id;
+    int64_t version;
+};
+
+static void *reader_main(void *arg)
+{
+    struct reader *r = arg;
+    struct caller c;
+    struct session s = {.version = 0};
+    caller_open(&c);
+    CU_ASSERT_EQUAL(
+        session_get(r->w->sessions, caller_request(&c, "t1"), sv_from(r->id), SV_NONE, 20, &s),
+        ERR_NONE);
+    r->version = s.version;
+    caller_close(&c);
+    return NULL;
+}
+
+/* Reads of rows that have taken their snapshot wait for whoever has an advisory lock. */
+static const char slow_reads[] =
+    "CREATE FUNCTION slow() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN"
+    " IF current_query() LIKE '%m.total > m.size%' THEN PERFORM pg_advisory_xact_lock_shared(77); "
+    "END IF;"
+    " RETURN true; END $$;"
+    "CREATE POLICY slow ON messages AS RESTRICTIVE FOR SELECT USING (slow())";
+
+/* The read began before the write, whose answer came before the read's: what it saw is not current
+ * any more. Fails if the epoch is noted after the question: tests/plants/alone-late-epoch. */
+static void epoch_is_of_the_beginning(void)
+{
+    struct host h;
+    pthread_t thread;
+    if (!host_open(&h))
+        return;
+    struct reader r = {&h.a, "al:slow", 0};
+    cluster_make(&h.b, "al:slow");
+    CU_ASSERT_EQUAL(cluster_append(&h.b, "al:slow", 3), ERR_NONE);
+    cache_remove(h.b.cache, (struct cache_key){SV("t1"), SV("al:slow")});
+    CU_ASSERT_TRUE(world_sql(slow_reads, NULL, 0));
+    struct gate *gate = gate_close("SELECT pg_advisory_lock(77)");
+    CU_ASSERT_EQUAL(pthread_create(&thread, NULL, reader_main, &r), 0);
+    CU_ASSERT_TRUE(gate_wait("wait_event = 'advisory'", 1));
+    CU_ASSERT_EQUAL(cluster_append(&h.b, "al:slow", 1), ERR_NONE);
+    gate_open(gate);
+    pthread_join(thread, NULL);
+    CU_ASSERT_EQUAL(r.version, 2);
+    CU_ASSERT_TRUE(world_sql("DROP POLICY slow ON messages; DROP FUNCTION slow()", NULL, 0));
+    expect_read(&h.a, "al:slow", 3, true);
+    host_close(&h);
+}
+
+SUITE(session_alone, "session/alone", {"memory answers while current", answers_while_current},
+      {"two writers", two_writers}, {"in doubt", in_doubt},
+      {"a failed write stores nothing", failed_write_stores_nothing},
+      {"the epoch is of the beginning", epoch_is_of_the_beginning})

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/* The generic plans of the conditional read: whatever PostgreSQL knows of the tables, it goes by
+ * the primary key of sessions, and looks at no message. */
+#include "../../../src/session/session_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libpq-fe.h>
+
+#include "../../unit/suite.h"
+#include "fixture.h"
+
+enum { TEXT_MAX = 16384, SESSIONS = 20000 };
+static const char dbname[] = "parley_sessions_plans";
+
+/* All rows of the answer, a line each. */
+static void ask(PGconn *c, const char *sql, char *out, size_t n)
+{
+    PGresult *r = PQexec(c, sql);
+    size_t used = 0;
+    const bool fine = PQresultStatus(r) == PGRES_TUPLES_OK || PQresultStatus(r) == PGRES_COMMAND_OK;
+    CU_ASSERT_TRUE(fine);
+    if (!fine)
+        fprintf(stderr, "%s: %s", sql, PQerrorMessage(c));
+    out[0] = '\0';
+    for (int i = 0; i < PQntuples(r) && used < n; i++)
+        used += (size_t)snprintf(out + used, n - used, i > 0 ? "\n%s" : "%s", PQgetvalue(r, i, 0));
+    PQclear(r);
+}
+
+/* Sessions are read in one place, by the primary key and by all of it that is known. */
+static bool is_good(const char *plan)
+{
+    int scans = 0;
+    for (struct sv rest = sv_from(plan); rest.p;) {
+        const struct sv line = sv_cut(&rest, '\n');
+        char copy[512];
+        snprintf(copy, sizeof(copy), "%.*s", SV_ARG(line));
+        if (strstr(copy, "Index Cond:") && !strstr(copy, "session_id"))
+            return false;
+        if (strstr(copy, " on messages"))
+            return false;
+        if (!strstr(copy, " on sessions"))
+            continue;
+        if (!strstr(copy, " using sessions_pkey"))
+            return false;
+        scans++;
+    }
+    return scans == 1;
+}
+
+static void expect_plan(PGconn *c, const char *execute, bool analyze, const char *schema)
+{
+    char sql[1024], plan[TEXT_MAX];
+    snprintf(sql, sizeof(sql), "EXPLAIN (COSTS OFF%s) EXECUTE %s",
+             analyze ? ", ANALYZE, TIMING OFF, SUMMARY OFF" : "", execute);
+    ask(c, sql, plan, sizeof(plan));
+    CU_ASSERT_TRUE(is_good(plan));
+    if (!is_good(plan))
+        fprintf(stderr, "%s, %s:\n%s\n", schema, execute, plan);
+}
+
+/* As the role that serves, behind its row-level security. */
+static void expect_plans(const char *schema, bool filled)
+{
+    static char prepare[TEXT_MAX];
+    char out[TEXT_MAX];
+    PGconn *c = world_connect(dbname);
+    ask(c,
+        "SET ROLE parley_app; SET plan_cache_mode = force_generic_plan;"
+        " SET enable_seqscan = off;" /* as src/db/db_conn.c begins a session */
+        " SELECT set_config('parley.tenant', 't1', false)",
+        out, sizeof(out));
+    snprintf(prepare, sizeof(prepare), "PREPARE one(text, text) AS %s", repo_stamp_stmt.sql);
+    ask(c, prepare, out, sizeof(out));
+    snprintf(prepare, sizeof(prepare), "PREPARE many(text, text[]) AS %s",
+             repo_stamps_kind.stmt.sql);
+    ask(c, prepare, out, sizeof(out));
+    expect_plan(c, "one('t1', 'p:17')", filled, schema);
+    expect_plan(c, "many('t1', '{p:17,p:18}')", filled, schema);
+    PQfinish(c);
+}
+
+static const char fill[] =
+    "INSERT INTO sessions (generation, tenant, session_id, ttl_seconds, expires_at, expiry_hour,"
+    " last_seq, message_count, mark, state_mark) SELECT n, 't' || mod(n, 3), 'p:' || n, 60,"
+    " now() + interval '1 hour', 999999, 3, 3, n * 7, n * 7 FROM generate_series(1, %d) n;"
+    "UPDATE sessions SET tenant = 't1' WHERE session_id IN ('p:17', 'p:18');"
+    "INSERT INTO messages (tenant, generation, seq, created_at, size, role, content)"
+    " SELECT tenant, generation, n, now(), 3, 'user', '1' FROM sessions, generate_series(1, 3) n";
+
+/* Fails if the row of a session is not looked for in the order of session_id, and if it is with =:
+ * tried. */
+static void by_keys_alone(void)
+{
+    struct world w;
+    char out[64], sql[2048];
+    if (!world_open_in(&w, dbname, NULL))
+        return;
+    world_close(&w);
+    PGconn *c = world_connect(dbname);
+    ask(c,
+        "ALTER TABLE sessions SET (autovacuum_enabled = false);"
+        "ALTER TABLE messages SET (autovacuum_enabled = false)",
+        out, sizeof(out));
+    expect_plans("empty", false);
+    ask(c, "VACUUM sessions, messages", out, sizeof(out));
+    ask(c, "ANALYZE sessions, messages", out, sizeof(out));
+    expect_plans("empty after VACUUM", false);
+    snprintf(sql, sizeof(sql), fill, SESSIONS);
+    ask(c, sql, out, sizeof(out));
+    expect_plans("filled after VACUUM", true);
+    ask(c, "VACUUM sessions, messages", out, sizeof(out));
+    ask(c, "ANALYZE sessions, messages", out, sizeof(out));
+    expect_plans("large", true);
+    ask(c, "TRUNCATE sessions, messages CASCADE", out, sizeof(out));
+    snprintf(sql, sizeof(sql), fill, 200);
+    ask(c, sql, out, sizeof(out));
+    expect_plans("never analysed", true);
+    ask(c, "TRUNCATE sessions, messages CASCADE", out, sizeof(out));
+    PQfinish(c);
+}
+
+SUITE(session_plans, "session/plans", {"by keys alone", by_keys_alone})

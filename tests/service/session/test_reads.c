@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads by many threads at once, which share statements: two tenants whose sessions have the same
+ * ids, of any size, absent, and of other users. FAULTS=long: 100,000 of them. */
+#include "../../../src/session/session_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../unit/suite.h"
+#include "cluster.h"
+#include "crowd.h"
+
+static const struct session_guard nobody = {.create_only = false};
+
+enum { IDS = 12, THREADS = 24, LARGE = 10, ABSENT = 11, LARGE_PARTS = 9 };
+static const char *const tenants[] = {"rd1", "rd2"};
+
+/* "tenant id" is in the context and in all messages. The large one has 8 MB in nine messages. */
+static void make(struct world *w, const char *tenant, int k, char *large, size_t large_n)
+{
+    char id[16], mark[32], context[64];
+    struct session s;
+    struct session_receipt r;
+    struct session_message_draft m[LARGE_PARTS];
+    snprintf(id, sizeof(id), "rd:%d", k);
+    snprintf(mark, sizeof(mark), "\"%s %s\"", tenant, id);
+    snprintf(context, sizeof(context), "{\"mark\":%s}", mark);
+    struct session_draft d = draft_of(id, tenant); /* its user has the tenant's name */
+    d.context = sv_from(context);
+    d.messages = m;
+    d.n_messages = k == LARGE ? LARGE_PARTS : (size_t)k;
+    for (size_t i = 0; i < LARGE_PARTS; i++)
+        m[i] = message_of("user", mark);
+    if (k == LARGE) {
+        memset(large, 'x', large_n);
+        large[0] = '"';
+        memcpy(large + 1, mark + 1, strlen(mark) - 2);
+        large[large_n - 1] = '"';
+        for (size_t i = 0; i < LARGE_PARTS; i++)
+            m[i].content = (struct sv){large, large_n};
+    }
+    CU_ASSERT_EQUAL(session_create(w->sessions, world_request(w, tenant), &d, &nobody, &s, &r),
+                    ERR_NONE);
+}
+
+/* All that is in it is the session's. */
+static bool is_own(const struct session *s, const char *tenant, int k)
+{
+    char id[16], mark[32], context[64];
+    const int n = snprintf(mark, sizeof(mark), "\"%s rd:%d\"", tenant, k);
+    snprintf(id, sizeof(id), "rd:%d", k);
+    snprintf(context, sizeof(context), "{\"mark\":%s}", mark);
+    bool own = sv_eq(s->session_id, sv_from(id)) && sv_eq(s->user_id, sv_from(tenant)) &&
+               sv_eq(s->context, sv_from(context)) &&
+               s->n_messages == (k == LARGE ? LARGE_PARTS : (size_t)k);
+    for (size_t i = 0; own && i < s->n_messages; i++)
+        own = s->messages[i].content.n >= (size_t)n &&
+              memcmp(s->messages[i].content.p, mark, (size_t)n - 1) == 0;
+    return own;
+}
+
+static int rounds(void)
+{
+    const char *faults = getenv("FAULTS");
+    return (faults && strcmp(faults, "long") == 0 ? 100800 : 10080) / THREADS;
+}
+
+static void work(struct crowd *crowd, struct caller *c, int me)
+{
+    for (int i = 0; i < rounds(); i++) {
+        /* The large one is rare: it is 16 MB on its way. */
+        const uint64_t dice = random_u64();
+        const int t = (int)(dice % 2), k = dice % 200 == 7 ? LARGE : (int)(dice / 256 % 11);
+        const int which = k == LARGE && dice % 200 != 7 ? ABSENT : k;
+        const bool foreign = dice / 65536 % 10 == 0;
+        char id[16];
+        struct session s = {.version = 0};
+        snprintf(id, sizeof(id), "rd:%d", which);
+        enum err e;
+        do {
+            struct request_ctx *ctx = caller_request(c, tenants[t]);
+            if (dice / 1048576 % 4 == 0) /* now and then nothing is in memory */
+                cache_remove(crowd->w->cache, (struct cache_key){ctx->tenant, sv_from(id)});
+            e = session_get(crowd->w->sessions, ctx, sv_from(id),
+                            sv_from(tenants[foreign ? !t : t]), 20, &s);
+        } while (crowd_try_again(e));
+        const bool none = foreign || which == ABSENT;
+        crowd->failed += e != (none ? ERR_NOT_FOUND : ERR_NONE);
+        crowd->conflicts += e == ERR_NONE && !is_own(&s, tenants[t], which);
+        crowd->calls_done++;
+    }
+    (void)me;
+}
+
+/* Fails if a member of a batch gets the rows of another, and if the owner is not asked for:
+ * tests/plants/batch-rows-mixed-up, fresh-owner-from-the-cache. */
+static void equal_ids_at_once(void)
+{
+    static char large[1 << 20];
+    struct world w;
+    if (!world_open(&w, true))
+        return;
+    for (int t = 0; t < 2; t++)
+        for (int k = 0; k < ABSENT; k++)
+            make(&w, tenants[t], k, large, (8 << 20) / LARGE_PARTS - 16);
+    struct crowd crowd = crowd_at(&w, "");
+    crowd_run(&crowd, THREADS, work);
+    CU_ASSERT_EQUAL(crowd.conflicts, 0); /* foreign */
+    CU_ASSERT_EQUAL(crowd.failed, 0);
+    CU_ASSERT_EQUAL(crowd.calls_done, rounds() * THREADS);
+    world_close(&w);
+}
+
+SUITE(session_reads, "session/reads", {"equal ids at once", equal_ids_at_once})

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""Two services on one database, each with its own sockets and shared memory."""
+import json
+import os
+import signal
+import unittest
+
+from harness import eventually
+from stack import Stack, StackTest
+
+
+class Hosts(StackTest):
+    """The first is of PARLEY_HOSTS=one; the second is started by each test."""
+
+    def second(self, **env):
+        """Another service on the first one's database, answering."""
+        first = self.stack.parley.env
+        stack = Stack(env={"DATABASE_URL": first["DATABASE_URL"], "REDIS_URL": first["REDIS_URL"],
+                           "PARLEY_WORKERS": "1", **env}, servers=("parley", "nginx"))
+        self.addCleanup(stack.close)
+        return stack.start()
+
+    def status(self, stack=None):
+        """/status of a host, as an object."""
+        client = (stack or self.stack).client()
+        try:
+            return client.get("/status").json
+        finally:
+            client.close()
+
+    def until(self, condition, what):
+        """Waits for it, for as long as it may take."""
+        self.assertIsNotNone(eventually(condition, 60), what)
+
+    def shortcut(self):
+        """Of the first."""
+        return self.status()["shortcut"]["state"]
+
+    def rows(self, host):
+        """Registrations of that id."""
+        return int(self.stack.psql(f"SELECT count(*) FROM hosts WHERE host = '{host}'"))
+
+    def setUp(self):
+        super().setUp()
+        self.until(lambda: self.shortcut() == "on", "the first is alone")
+
+    def events(self, name):
+        """The lines of the first one's log with this event."""
+        lines = (line for line in self.stack.parley.log().splitlines() if line.startswith("{"))
+        return [e for e in map(json.loads, lines) if e["event"] == name]
+
+    def test_two_hosts(self):
+        """They list each other, and the first says why it has lost the shortcut. The second is not
+        heard of before that: its first answer comes later. Seen to fail if a worker does not wait for
+        its host to be registered, or if a host that starts does not wait for one that is alone."""
+        off, on = len(self.events("shortcut_off")), len(self.events("shortcut_on"))
+        other = self.second(PARLEY_HOSTS="many")
+        client = other.client()
+        self.addCleanup(client.close)
+        self.assertEqual(client.post("/v1/sessions", {}).status, 201)
+        self.assertEqual(self.shortcut(), "off")
+        status = self.status()
+        self.assertEqual([(h["self"], h["mode"], h["workers"]) for h in status["hosts"]],
+                         [(True, "one", 2), (False, "many", 1)])
+        self.assertIn("1 other host is registered", status["shortcut"]["reason"])
+        theirs = self.status(other)
+        self.assertEqual([h["id"] for h in theirs["hosts"]],
+                         [h["id"] for h in reversed(status["hosts"])])
+        self.assertEqual(theirs["shortcut"], {"state": "not configured"})
+        ready = self.client.get("/readyz")
+        self.assertEqual((ready.status, ready.json["status"]), (200, "degraded"))
+        self.assertIn("1 other host", ready.json["checks"]["shortcut"]["reason"])
+        self.assertNotIn("shortcut", client.get("/readyz").json["checks"])
+        other.parley.stop()
+        self.assertEqual(self.rows(theirs["hosts"][0]["id"]), 0)
+        self.until(lambda: self.shortcut() == "on", "alone again")
+        self.assertEqual(self.client.get("/readyz").json["status"], "ready")
+        self.assertEqual(len(self.events("shortcut_off")) - off, 1)
+        self.assertEqual(len(self.events("shortcut_on")) - on, 1)
+
+    def test_killed_and_forgotten(self):
+        """Seen to fail if a registration expires, if forget removes nothing, or removes a host that
+        lives."""
+        other = self.second(PARLEY_HOSTS="one")
+        ids = [h["id"] for h in self.status(other)["hosts"]]
+        other.parley.kill()
+        self.until(lambda: self.status()["hosts"][1]["seen_seconds_ago"] >= 11, "not seen any more")
+        self.assertEqual((self.rows(ids[0]), self.shortcut()), (1, "off"))
+        self.assertIn(ids[0], self.stack.parley.run("host", "list").stdout)
+        kept = self.stack.parley.run("host", "forget", ids[1])
+        self.assertEqual((kept.returncode, self.rows(ids[1])), (1, 1), kept.stderr)
+        done = self.stack.parley.run("host", "forget", "--stale", "10")
+        self.assertEqual((done.returncode, done.stderr), (0, "parley: 1 removed\n"))
+        self.assertEqual((self.rows(ids[0]), self.rows(ids[1])), (0, 1))
+        self.until(lambda: self.shortcut() == "on", "alone again")
+
+    def test_stays_registered(self):
+        """A reload and a worker that is killed leave the registration as it is; the end of the
+        service removes it, although a worker was killed. Seen to fail if each worker removes it."""
+        other = self.second(PARLEY_HOSTS="many", PARLEY_STATEMENT_MS="1000")
+        host = self.status(other)["hosts"][0]["id"]
+        since = self.stack.psql(f"SELECT started_at FROM hosts WHERE host = '{host}'")
+        old = other.worker_pids()
+        other.parley.process.send_signal(signal.SIGHUP)
+        self.until(lambda: other.worker_pids() and not set(old) & set(other.worker_pids()), "reloaded")
+        old = other.worker_pids()
+        for worker in old:
+            os.kill(worker, signal.SIGKILL)
+        self.until(lambda: other.worker_pids() and not set(old) & set(other.worker_pids()), "replaced")
+        now = self.stack.psql(f"SELECT started_at FROM hosts WHERE host = '{host}'")
+        self.assertEqual((now, self.status(other)["hosts"][0]["id"]), (since, host))
+        other.parley.stop()
+        self.assertEqual(self.rows(host), 0)
+
+    def test_bad_commands(self):
+        """One line, and the exit status of a wrong command or of one that failed."""
+        for words, code, said in (
+                (("forget",), 2, "something is missing"), (("forget", "xyz"), 2, "32 hexadecimal digits"),
+                (("forget", "0" * 32), 1, "there is no host"), (("list", "x"), 2, "one command"),
+                (("forget", "--stale", "0"), 2, "--stale must be"), (("list", "--stale", "1"), 2, "--stale goes"),
+                (("forget", "0" * 32, "--stale", "5"), 2, "not both")):
+            done = self.stack.parley.run("host", *words)
+            self.assertEqual((done.returncode, done.stdout), (code, ""), words)
+            self.assertRegex(done.stderr, rf"\Aparley: .*{said}.*\n\Z")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+/* What a host makes of its polls, on a clock of the test's. */
+#include "../../../src/db/hosts_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../suite.h"
+#include "parley/base/clock.h"
+
+#define MS INT64_C(1000)
+
+struct bench {
+    struct db_hosts_shared *s;
+    struct hosts_found f; /* what the next poll finds */
+    int64_t now_us;
+    int raised;
+    bool on_while_raised;
+};
+
+static void raise_all(void *arg)
+{
+    struct bench *b = arg;
+    b->raised++;
+    b->on_while_raised |= hosts_alone_at(b->s, b->now_us);
+}
+
+static void begin(struct bench *b, bool alone)
+{
+    memset(b, 0, sizeof(*b));
+    b->s = db_hosts_shared_map(alone, "1.2.3");
+    b->now_us = 1000000 * MS;
+    b->f = (struct hosts_found){.self = true, .live = 1, .pg_started_us = 5, .keys_version = 7};
+}
+
+/* A poll that is sent ms later and takes 10 ms. */
+static void poll_after(struct bench *b, int64_t ms)
+{
+    b->f.sent_us = b->now_us + ms * MS;
+    b->now_us = b->f.sent_us + 10 * MS;
+    hosts_take(b->s, &b->f, b->now_us, raise_all, b);
+}
+
+static bool is_on(const struct bench *b)
+{
+    return hosts_alone_at(b->s, b->now_us);
+}
+
+/* Registered, and alone for so long that the shortcut is on. */
+static void begin_on(struct bench *b)
+{
+    begin(b, true);
+    poll_after(b, 0);
+    for (int i = 0; i < 12; i++)
+        poll_after(b, 190);
+    CU_ASSERT_TRUE(is_on(b));
+    CU_ASSERT_EQUAL(b->raised, 1);
+}
+
+/* Fails if it is on within 2 s of the registration, if it is on for longer than 1 s or counts that
+ * from the answer, or if each poll calls before_alone: tried. */
+static void on_for_a_second(void)
+{
+    struct bench b;
+    begin(&b, true);
+    poll_after(&b, 0);
+    const int64_t registered_us = b.now_us;
+    while (!is_on(&b) && b.now_us < registered_us + 5000 * MS)
+        poll_after(&b, 190);
+    CU_ASSERT_TRUE(b.now_us >= registered_us + 2000 * MS);
+    CU_ASSERT_TRUE(b.now_us < registered_us + 2400 * MS);
+    for (int i = 0; i < 5; i++)
+        poll_after(&b, 190);
+    CU_ASSERT_TRUE(hosts_alone_at(b.s, b.f.sent_us + 1000 * MS - 1));
+    CU_ASSERT_FALSE(hosts_alone_at(b.s, b.f.sent_us + 1000 * MS));
+    CU_ASSERT_EQUAL(b.raised, 1);
+    /* An answer that comes too late vouches for nothing. */
+    b.f.sent_us = b.now_us + 900 * MS;
+    b.now_us = b.f.sent_us + 1000 * MS;
+    hosts_take(b.s, &b.f, b.now_us, raise_all, &b);
+    CU_ASSERT_FALSE(is_on(&b));
+    CU_ASSERT_EQUAL(b.raised, 1);
+    CU_ASSERT_FALSE(b.on_while_raised);
+    db_hosts_shared_unmap(b.s);
+}
+
+static void others_come(struct bench *b)
+{
+    b->f.others = 1;
+}
+
+static void others_go(struct bench *b)
+{
+    b->f.others = 0;
+}
+
+static void silence(struct bench *b)
+{
+    b->now_us += 900 * MS;
+}
+
+static void failover(struct bench *b)
+{
+    b->f.pg_started_us++;
+}
+
+static void row_goes(struct bench *b)
+{
+    b->f.self = false;
+}
+
+static void row_comes(struct bench *b)
+{
+    b->f.self = true;
+}
+
+static void nothing(struct bench *b)
+{
+    (void)b;
+}
+
+/* Whatever turned it off, before_alone comes before it is on again; and where the registration was
+ * lost, 2 s go by. Fails, a row each, without the line in hosts_rules.c that it is for: tried. */
+static void off_and_on(void)
+{
+    static const struct {
+        const char *what;
+        void (*off)(struct bench *b), (*on)(struct bench *b);
+        bool off_after_poll;
+        int64_t wait_ms;
+    } rows[] = {
+        {"another is registered", others_come, others_go, true, 0},
+        {"no poll for a second", silence, nothing, false, 0},
+        {"another PostgreSQL answers", failover, nothing, false, 0},
+        {"the registration is lost", row_goes, row_comes, true, 2000},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct bench b;
+        begin_on(&b);
+        rows[i].off(&b);
+        const int64_t since_us = b.now_us;
+        if (rows[i].off_after_poll) {
+            for (int n = 0; n < 3; n++) {
+                poll_after(&b, 190);
+                CU_ASSERT_FALSE(is_on(&b));
+            }
+            CU_ASSERT_EQUAL(b.raised, 1);
+        }
+        rows[i].on(&b);
+        poll_after(&b, 190);
+        while (!is_on(&b) && b.now_us < since_us + 9000 * MS)
+            poll_after(&b, 190);
+        const bool right = b.raised == 2 && !b.on_while_raised && is_on(&b) &&
+                           b.now_us >= since_us + rows[i].wait_ms * MS;
+        CU_ASSERT_TRUE(right);
+        if (!right)
+            printf("\n    %s: raised %d times", rows[i].what, b.raised);
+        db_hosts_shared_unmap(b.s);
+    }
+}
+
+/* Fails if it does not wait for a host that is alone, waits for those that ask PostgreSQL, or
+ * writes on after its registration was lost: tried. */
+static void writes_after_registration(void)
+{
+    static const struct {
+        bool alone, others_alone;
+        int64_t others, wait_ms;
+    } rows[] = {{false, false, 0, 0}, {false, false, 3, 0},   {false, true, 3, 2000},
+                {true, false, 0, 0},  {true, false, 1, 2000}, {true, true, 1, 2000}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct bench b;
+        begin(&b, rows[i].alone);
+        b.f.others = rows[i].others;
+        b.f.others_alone = rows[i].others_alone;
+        for (int round = 0; round < 2; round++) {
+            CU_ASSERT_FALSE(hosts_may_write_at(b.s, b.now_us + 9000 * MS));
+            poll_after(&b, 0);
+            const int64_t at_us = b.now_us;
+            CU_ASSERT_TRUE(hosts_may_write_at(b.s, at_us + rows[i].wait_ms * MS));
+            CU_ASSERT_FALSE(hosts_may_write_at(b.s, at_us + rows[i].wait_ms * MS - 1));
+            /* Who comes later waits for us. */
+            b.f.others++;
+            b.f.others_alone = true;
+            poll_after(&b, 3000);
+            CU_ASSERT_TRUE(hosts_may_write_at(b.s, b.now_us));
+            b.f.others--;
+            b.f.others_alone = rows[i].others_alone;
+            b.f.self = false;
+            poll_after(&b, 100);
+            b.f.self = true;
+        }
+        db_hosts_shared_unmap(b.s);
+    }
+}
+
+/* Fails if others than a host that was started so are ever alone: tried. */
+static void many_are_never_alone(void)
+{
+    struct bench b;
+    char why[160];
+    begin(&b, false);
+    for (int i = 0; i < 30; i++) {
+        poll_after(&b, 190);
+        CU_ASSERT_FALSE(is_on(&b));
+    }
+    CU_ASSERT_EQUAL(b.raised, 0);
+    CU_ASSERT_EQUAL(db_hosts_shortcut(b.s, why, sizeof(why)), DB_HOSTS_MANY);
+    CU_ASSERT_EQUAL(db_hosts_shortcut(NULL, why, sizeof(why)), DB_HOSTS_MANY);
+    CU_ASSERT_FALSE(db_hosts_is_alone(NULL));
+    CU_ASSERT_TRUE(db_hosts_may_write(NULL));
+    db_hosts_shared_unmap(b.s);
+}
+
+static void says_why(void)
+{
+    struct bench b;
+    char why[160];
+    begin_on(&b);
+    atomic_store(&b.s->alone_until_us, INT64_MAX);
+    CU_ASSERT_EQUAL(db_hosts_shortcut(b.s, why, sizeof(why)), DB_HOSTS_ON);
+    CU_ASSERT_STRING_EQUAL(why, "");
+    atomic_store(&b.s->alone_until_us, b.now_us);
+    CU_ASSERT_EQUAL(atomic_load(&b.s->state), DB_HOSTS_ON);
+    hosts_note_silence(b.s, b.now_us);
+    CU_ASSERT_EQUAL(atomic_load(&b.s->state), DB_HOSTS_SILENT);
+    atomic_store(&b.s->alone_until_us, 0);
+    CU_ASSERT_EQUAL(db_hosts_shortcut(b.s, why, sizeof(why)), DB_HOSTS_SILENT);
+    b.f.others = 2;
+    poll_after(&b, 190);
+    CU_ASSERT_EQUAL(db_hosts_shortcut(b.s, why, sizeof(why)), DB_HOSTS_OTHERS);
+    CU_ASSERT_STRING_EQUAL(why, "2 other hosts are registered: see parley host list");
+    db_hosts_shared_unmap(b.s);
+}
+
+/* Fails if the table that is read is the one that is being written, or if a version is given out
+ * that is: tried. */
+static void a_writer_that_stopped_halfway(void)
+{
+    struct bench b;
+    struct db_host seen[DB_HOSTS_SHOWN_MAX];
+    int64_t registered, version, sent;
+    begin(&b, true);
+    CU_ASSERT_FALSE(db_hosts_keys_version(b.s, &version, &sent));
+    b.f.n = 1;
+    b.f.table[0] = (struct db_host){.id = "abc", .self = true, .workers = 3};
+    poll_after(&b, 190);
+    CU_ASSERT_TRUE(db_hosts_keys_version(b.s, &version, &sent) && version == 7 &&
+                   sent == b.f.sent_us);
+    CU_ASSERT_EQUAL(db_hosts_seen(b.s, seen, &registered), 1);
+    struct hosts_table *next = &b.s->tables[(atomic_load(&b.s->turn) + 1) % 2];
+    atomic_store(&next->words[0], ~UINT64_C(0));
+    atomic_store(&b.s->keys_sent_us, 0);
+    memset(seen, 0, sizeof(seen));
+    CU_ASSERT_EQUAL(db_hosts_seen(b.s, seen, &registered), 1);
+    CU_ASSERT_TRUE(registered == 1 && strcmp(seen[0].id, "abc") == 0 && seen[0].workers == 3);
+    CU_ASSERT_FALSE(db_hosts_keys_version(b.s, &version, &sent));
+    poll_after(&b, 190);
+    CU_ASSERT_EQUAL(db_hosts_seen(b.s, seen, &registered), 1);
+    CU_ASSERT_TRUE(db_hosts_keys_version(b.s, &version, &sent));
+    db_hosts_shared_unmap(b.s);
+}
+
+/* Fails if a worker that was killed counts for ever, if another one's slot is freed for it, or if
+ * nobody knows of it when its slot is free: tried. */
+static void the_last_worker(void)
+{
+    struct bench b;
+    begin(&b, true);
+    atomic_store(&b.s->workers[0], 100);
+    atomic_store(&b.s->workers[DB_HOSTS_SLOTS_MAX - 1], 101);
+    db_hosts_worker_ended(b.s, 0, 100, true);
+    CU_ASSERT_TRUE(hosts_any_worker(b.s));
+    CU_ASSERT_EQUAL(atomic_load(&b.s->unclean_us), 0);
+    db_hosts_worker_ended(b.s, DB_HOSTS_SLOTS_MAX - 1, 99, true);
+    CU_ASSERT_TRUE(hosts_any_worker(b.s));
+    db_hosts_worker_ended(b.s, DB_HOSTS_SLOTS_MAX - 1, 101, false);
+    CU_ASSERT_FALSE(hosts_any_worker(b.s));
+    CU_ASSERT_TRUE(atomic_load(&b.s->unclean_us) > 0);
+    db_hosts_shared_unmap(b.s);
+}
+
+SUITE(db_hosts_rules, "hosts", {"on for a second", on_for_a_second}, {"off and on", off_and_on},
+      {"writes after registration", writes_after_registration},
+      {"many are never alone", many_are_never_alone}, {"says why", says_why},
+      {"a writer that stopped halfway", a_writer_that_stopped_halfway},
+      {"the last worker", the_last_worker})
