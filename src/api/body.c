@@ -12,18 +12,9 @@ enum err api_bad_field(struct request_ctx *ctx, const char *path, const char *fi
     return ctx_fail(ctx, ERR_INVALID, "invalid_field", name, "%s %s", name, why);
 }
 
-bool api_is_name(struct sv s, size_t max, const char *more)
+bool api_is_name(struct sv s)
 {
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
-        bool ok =
-            (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-        for (const char *m = more; !ok && *m; m++)
-            ok = c == *m;
-        if (!ok)
-            return false;
-    }
-    return s.n >= 1 && s.n <= max;
+    return s.n >= 1 && s.n <= API_NAME_MAX && sv_all_of(s, "-_.:");
 }
 
 /* application/json, with or without charset=utf-8. */
@@ -54,9 +45,7 @@ enum err api_body(struct request_ctx *ctx, const struct http_request *req, enum 
                         kind == API_BODY_PATCH
                             ? "It must be application/merge-patch+json or application/json."
                             : "It must be application/json.");
-    enum err e = jdoc_parse(ctx, body, out);
-    if (e != ERR_NONE)
-        return e;
+    TRY(jdoc_parse(ctx, body, out));
     if (out->nodes[0].type != JT_OBJECT)
         return ctx_fail(ctx, ERR_INVALID, "invalid_field", "body", "It must be a JSON object.");
     return ERR_NONE;

@@ -17,14 +17,10 @@ static enum err answer(struct request_ctx *ctx, const struct http_call *call,
                        const char *tag)
 {
     struct http_condition unless;
-    enum err e = api_no_params(ctx, call->req);
-    if (e == ERR_NONE)
-        e = http_condition_parse(ctx, "If-None-Match", http_header_get(call->req, "if-none-match"),
-                                 false, &unless);
-    if (e == ERR_NONE)
-        e = api_etag(ctx, res, sv_from(tag));
-    if (e != ERR_NONE)
-        return e;
+    TRY(api_no_params(ctx, call->req));
+    TRY(http_condition_parse(ctx, "If-None-Match", http_header_get(call->req, "if-none-match"),
+                             false, &unless));
+    TRY(api_etag(ctx, res, sv_from(tag)));
     http_response_header(res, "Cache-Control", SV("no-cache"));
     res->status = 304;
     if (unless.given && http_condition_has(&unless, sv_from(tag)))

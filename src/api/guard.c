@@ -74,13 +74,9 @@ static enum err read_conditions(struct request_ctx *ctx, const struct http_reque
                                 struct session_guard *out)
 {
     struct http_condition match, none;
-    enum err e =
-        http_condition_parse(ctx, "If-Match", http_header_get(req, "if-match"), true, &match);
-    if (e == ERR_NONE)
-        e = http_condition_parse(ctx, "If-None-Match", http_header_get(req, "if-none-match"), false,
-                                 &none);
-    if (e != ERR_NONE)
-        return e;
+    TRY(http_condition_parse(ctx, "If-Match", http_header_get(req, "if-match"), true, &match));
+    TRY(http_condition_parse(ctx, "If-None-Match", http_header_get(req, "if-none-match"), false,
+                             &none));
     if (none.given && (!none.any || req->method != HTTP_PUT))
         return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-None-Match",
                         "On a write it may only be *, and only on a PUT.");
@@ -104,10 +100,9 @@ enum err api_guard(struct request_ctx *ctx, const struct http_request *req,
                    struct session_guard *out)
 {
     *out = (struct session_guard){.create_only = false};
-    enum err e = api_user(ctx, req, &out->user);
-    if (e == ERR_NONE)
-        e = read_key(ctx, req, out);
-    return e == ERR_NONE ? read_conditions(ctx, req, out) : e;
+    TRY(api_user(ctx, req, &out->user));
+    TRY(read_key(ctx, req, out));
+    return read_conditions(ctx, req, out);
 }
 
 enum err api_no_match(struct request_ctx *ctx, const struct session_guard *guard)
@@ -127,6 +122,17 @@ enum err api_no_params(struct request_ctx *ctx, const struct http_request *req)
 {
     static const char *const none[] = {NULL};
     return http_params_only(ctx, req, none);
+}
+
+enum err api_param_choice(struct request_ctx *ctx, const struct http_request *req, const char *name,
+                          const char *first, const char *second, bool *is_first)
+{
+    const struct sv v = http_param_get(req, name);
+    *is_first = v.p && sv_eq(v, sv_from(first));
+    if (!v.p || *is_first || sv_eq(v, sv_from(second)))
+        return ERR_NONE;
+    return ctx_fail(ctx, ERR_INVALID, "invalid_parameter", name, "%s must be %s or %s.", name,
+                    first, second);
 }
 
 enum err api_no_body(struct request_ctx *ctx, const struct http_request *req)

@@ -11,6 +11,10 @@
 /* guard.c: what a request says beside its body, checked; each fault names its field. */
 struct sessions *api_sessions(const struct http_call *call);
 MUSTCHECK enum err api_no_params(struct request_ctx *ctx, const struct http_request *req);
+/* Which of two words a parameter is: the second also where it is not given. */
+MUSTCHECK enum err api_param_choice(struct request_ctx *ctx, const struct http_request *req,
+                                    const char *name, const char *first, const char *second,
+                                    bool *is_first);
 MUSTCHECK enum err api_no_body(struct request_ctx *ctx, const struct http_request *req);
 /* Checked, and in the one form that the session module knows. */
 MUSTCHECK enum err api_session_id(struct request_ctx *ctx, struct sv *id);
@@ -41,9 +45,9 @@ MUSTCHECK enum err api_check_metadata(struct request_ctx *ctx, const struct jdoc
 /* ERR_INVALID naming path.field; why follows the name and ends the sentence. */
 enum err api_bad_field(struct request_ctx *ctx, const char *path, const char *field,
                        const char *why);
-/* 1 to max of A-Z a-z 0-9 - and what more names. */
-bool api_is_name(struct sv s, size_t max, const char *more);
-enum { API_NAME_MAX = 64 };             /* of a message's type or role */
+enum { API_NAME_MAX = 64 };
+/* A message's type or role: 1 to 64 of A-Z a-z 0-9 - _ . : */
+bool api_is_name(struct sv s);
 #define API_TTL_MAX INT64_C(3153600000) /* seconds: 100 years */
 
 /* reply.c */

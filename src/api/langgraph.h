@@ -12,29 +12,10 @@
 #include "parley/base/uuid.h"
 
 /* langgraph_threads.c, langgraph_search.c, langgraph_state.c: the handlers, see http_handler. */
-enum err langgraph_thread_create(struct request_ctx *ctx, const struct http_call *call,
-                                 struct http_response *res);
-enum err langgraph_thread_get(struct request_ctx *ctx, const struct http_call *call,
-                              struct http_response *res);
-enum err langgraph_thread_patch(struct request_ctx *ctx, const struct http_call *call,
-                                struct http_response *res);
-enum err langgraph_thread_delete(struct request_ctx *ctx, const struct http_call *call,
-                                 struct http_response *res);
-
-enum err langgraph_thread_copy(struct request_ctx *ctx, const struct http_call *call,
-                               struct http_response *res);
-enum err langgraph_threads_search(struct request_ctx *ctx, const struct http_call *call,
-                                  struct http_response *res);
-enum err langgraph_threads_count(struct request_ctx *ctx, const struct http_call *call,
-                                 struct http_response *res);
-enum err langgraph_state_get(struct request_ctx *ctx, const struct http_call *call,
-                             struct http_response *res);
-enum err langgraph_state_get_at(struct request_ctx *ctx, const struct http_call *call,
-                                struct http_response *res);
-enum err langgraph_state_find(struct request_ctx *ctx, const struct http_call *call,
-                              struct http_response *res);
-enum err langgraph_state_update(struct request_ctx *ctx, const struct http_call *call,
-                                struct http_response *res);
+http_handler langgraph_thread_create, langgraph_thread_get, langgraph_thread_patch,
+    langgraph_thread_delete, langgraph_thread_copy, langgraph_threads_search,
+    langgraph_threads_count, langgraph_state_get, langgraph_state_get_at, langgraph_state_find,
+    langgraph_state_update;
 
 /* langgraph_routes.c: what ran out of time and would do so again, in place of the timeout e, which
  * is returned. The SDK is not to repeat it by itself. */

@@ -29,11 +29,9 @@ static enum err read_ttl(struct request_ctx *ctx, const struct jdoc *doc, const 
     *seconds = 0;
     if (!node || node->type == JT_NULL)
         return ERR_NONE;
-    enum err e = node->type != JT_OBJECT
-                     ? ERR_NONE
-                     : jin_members(ctx, doc, node, "ttl", fields, ARRAY_LEN(fields), &ttl, NULL);
-    if (e != ERR_NONE)
-        return e;
+    TRY(node->type != JT_OBJECT
+            ? ERR_NONE
+            : jin_members(ctx, doc, node, "ttl", fields, ARRAY_LEN(fields), &ttl, NULL));
     if (!sv_eq(ttl.strategy, SV("delete")))
         return api_bad_field(ctx, "ttl", "strategy", "must be delete: there is no other here.");
     if (ttl.minutes->type != JT_NUMBER)
@@ -60,9 +58,7 @@ static enum err read_update(struct request_ctx *ctx, const struct jdoc *doc,
         {"values", JIN_ANY, 0, offsetof(struct body, values), 0, 0},
         {"command", JIN_ANY, 0, offsetof(struct body, command), 0, 0}};
     char inner[128];
-    enum err e = jin_members(ctx, doc, update, path, fields, ARRAY_LEN(fields), &b, NULL);
-    if (e != ERR_NONE)
-        return e;
+    TRY(jin_members(ctx, doc, update, path, fields, ARRAY_LEN(fields), &b, NULL));
     if (b.command && b.command->type != JT_NULL)
         return api_bad_field(ctx, path, "command", "is for graphs, and there are none here.");
     snprintf(inner, sizeof(inner), "%s.values", path);
@@ -81,17 +77,12 @@ static enum err read_supersteps(struct request_ctx *ctx, const struct jdoc *doc,
         if (deadline_passed(ctx->deadline))
             return ctx_fault(ctx, ERR_TIMEOUT, "no time is left for the supersteps");
         snprintf(path, sizeof(path), "supersteps[%zu]", i);
-        enum err e = jin_members(ctx, doc, step, path, fields, 1, &updates, NULL);
+        TRY(jin_members(ctx, doc, step, path, fields, 1, &updates, NULL));
         size_t k = 0;
-        for (const struct jnode *u = e == ERR_NONE ? jdoc_first(doc, updates) : NULL; u;
-             u = jdoc_next(doc, u)) {
+        for (const struct jnode *u = jdoc_first(doc, updates); u; u = jdoc_next(doc, u)) {
             snprintf(path, sizeof(path), "supersteps[%zu].updates[%zu]", i, k++);
-            e = read_update(ctx, doc, u, path, into);
-            if (e != ERR_NONE)
-                return e;
+            TRY(read_update(ctx, doc, u, path, into));
         }
-        if (e != ERR_NONE)
-            return e;
         i++;
     }
     return ERR_NONE;
@@ -114,10 +105,9 @@ enum { PATCH_FIELDS = 2 };
 static enum err read_thread(struct request_ctx *ctx, const struct jdoc *doc, size_t n_fields,
                             struct thread_body *b, int64_t *ttl_seconds)
 {
-    enum err e = jin_members(ctx, doc, doc->nodes, "", thread_fields, n_fields, b, NULL);
-    if (e == ERR_NONE)
-        e = api_check_metadata(ctx, doc, b->metadata, "");
-    return e == ERR_NONE ? read_ttl(ctx, doc, b->ttl, ttl_seconds) : e;
+    TRY(jin_members(ctx, doc, doc->nodes, "", thread_fields, n_fields, b, NULL));
+    TRY(api_check_metadata(ctx, doc, b->metadata, ""));
+    return read_ttl(ctx, doc, b->ttl, ttl_seconds);
 }
 
 enum err langgraph_read_draft(struct request_ctx *ctx, const struct jdoc *doc,
@@ -127,18 +117,15 @@ enum err langgraph_read_draft(struct request_ctx *ctx, const struct jdoc *doc,
     struct langgraph_values values = {.fresh = true};
     struct sv context = SV_NONE;
     int64_t ttl_seconds;
-    enum err e = read_thread(ctx, doc, ARRAY_LEN(thread_fields), &b, &ttl_seconds);
-    if (e == ERR_NONE && b.id.p)
-        e = langgraph_thread_id(ctx, &b.id);
-    if (e != ERR_NONE)
-        return e;
+    TRY(read_thread(ctx, doc, ARRAY_LEN(thread_fields), &b, &ttl_seconds));
+    if (b.id.p)
+        TRY(langgraph_thread_id(ctx, &b.id));
     const bool do_nothing = sv_eq(b.if_exists, SV("do_nothing"));
     if (!do_nothing && !sv_eq(b.if_exists, SV("raise")))
         return api_bad_field(ctx, "", "if_exists", "must be raise or do_nothing.");
     if (b.supersteps)
-        e = read_supersteps(ctx, doc, b.supersteps, &values);
-    if (e == ERR_NONE)
-        e = langgraph_values_context(ctx, &values, &context);
+        TRY(read_supersteps(ctx, doc, b.supersteps, &values));
+    TRY(langgraph_values_context(ctx, &values, &context));
     *get_or_create = do_nothing && b.id.p;
     *out = (struct session_draft){.session_id = b.id,
                                   .language = SV("en"),
@@ -148,7 +135,7 @@ enum err langgraph_read_draft(struct request_ctx *ctx, const struct jdoc *doc,
                                   .sliding = true,
                                   .messages = values.messages,
                                   .n_messages = values.n};
-    return e;
+    return ERR_NONE;
 }
 
 enum err langgraph_read_patch(struct request_ctx *ctx, const struct jdoc *doc,
@@ -156,12 +143,12 @@ enum err langgraph_read_patch(struct request_ctx *ctx, const struct jdoc *doc,
 {
     struct thread_body b = {.metadata = NULL};
     int64_t ttl_seconds = 0;
-    enum err e = read_thread(ctx, doc, PATCH_FIELDS, &b, &ttl_seconds);
+    TRY(read_thread(ctx, doc, PATCH_FIELDS, &b, &ttl_seconds));
     *out = (struct session_patch){.has_ttl = ttl_seconds > 0,
                                   .ttl_seconds = ttl_seconds,
                                   .metadata = b.metadata ? b.metadata->raw : SV_NONE,
                                   .metadata_how = SESSION_PATCH_OVERLAY};
-    return e;
+    return ERR_NONE;
 }
 
 /* A checkpoint of a subgraph is none that a thread here ever has. */
@@ -174,10 +161,9 @@ static enum err checkpoint_id(struct request_ctx *ctx, const struct jdoc *doc,
     static const struct jin_field fields[] = {
         {"checkpoint_id", JIN_STRING, JIN_NULLABLE, offsetof(struct named, id), 0, 0},
         {"checkpoint_ns", JIN_STRING, JIN_NULLABLE, offsetof(struct named, ns), 0, 0}};
-    enum err e =
-        jin_members(ctx, doc, checkpoint, "checkpoint", fields, ARRAY_LEN(fields), &c, NULL);
+    TRY(jin_members(ctx, doc, checkpoint, "checkpoint", fields, ARRAY_LEN(fields), &c, NULL));
     *id = c.ns.n > 0 ? SV("none") : c.id;
-    return e;
+    return ERR_NONE;
 }
 
 enum err langgraph_read_checkpoint(struct request_ctx *ctx, const struct jdoc *doc, struct sv *id)
@@ -185,8 +171,8 @@ enum err langgraph_read_checkpoint(struct request_ctx *ctx, const struct jdoc *d
     static const struct jin_field fields[] = {{"checkpoint", JIN_OBJECT, JIN_REQUIRED, 0, 0, 0}};
     const struct jnode *checkpoint = NULL;
     *id = SV_NONE;
-    enum err e = jin_members(ctx, doc, doc->nodes, "", fields, 1, &checkpoint, NULL);
-    return e == ERR_NONE ? checkpoint_id(ctx, doc, checkpoint, id) : e;
+    TRY(jin_members(ctx, doc, doc->nodes, "", fields, 1, &checkpoint, NULL));
+    return checkpoint_id(ctx, doc, checkpoint, id);
 }
 
 enum err langgraph_read_update(struct request_ctx *ctx, const struct jdoc *doc,
@@ -200,9 +186,9 @@ enum err langgraph_read_update(struct request_ctx *ctx, const struct jdoc *doc,
         {"values", JIN_ANY, 0, offsetof(struct body, values), 0, 0},
         {"checkpoint", JIN_OBJECT, JIN_NULLABLE, offsetof(struct body, checkpoint), 0, 0},
         {"checkpoint_id", JIN_STRING, JIN_NULLABLE, offsetof(struct body, id), 0, 0}};
-    enum err e = jin_members(ctx, doc, doc->nodes, "", fields, ARRAY_LEN(fields), &b, NULL);
-    if (e == ERR_NONE && b.checkpoint)
-        e = checkpoint_id(ctx, doc, b.checkpoint, &b.id);
+    TRY(jin_members(ctx, doc, doc->nodes, "", fields, ARRAY_LEN(fields), &b, NULL));
+    if (b.checkpoint)
+        TRY(checkpoint_id(ctx, doc, b.checkpoint, &b.id));
     *checkpoint = b.id;
-    return e == ERR_NONE ? langgraph_add_values(ctx, doc, b.values, "values", values) : e;
+    return langgraph_add_values(ctx, doc, b.values, "values", values);
 }

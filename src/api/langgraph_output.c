@@ -20,19 +20,15 @@ static void write_message(struct jout *j, const struct session_message *m)
     const char *own[5] = {"type", "id"};
     size_t n = 2;
     jout_object_open(j);
-    jout_key(j, "type");
-    jout_sv(j, proper ? type_of(m->role) : m->type);
-    jout_key(j, "id");
-    jout_sv(j, m->message_id);
+    jput_sv(j, "type", proper ? type_of(m->role) : m->type);
+    jput_sv(j, "id", m->message_id);
     if (!proper && m->role.p) {
         own[n++] = "role";
-        jout_key(j, "role");
-        jout_sv(j, m->role);
+        jput_sv(j, "role", m->role);
     }
     if (m->content.p) {
         own[n++] = "content";
-        jout_key(j, "content");
-        jout_raw(j, m->content);
+        jput_raw(j, "content", m->content);
     }
     jmembers_write(j, m->extra, own);
     jout_object_close(j);
@@ -44,8 +40,7 @@ static void write_values(struct jout *j, const struct session *s, bool messages)
     jout_object_open(j);
     jmembers_write(j, s->context, own);
     if (messages) {
-        jout_key(j, "messages");
-        jout_array_open(j);
+        jput_array(j, "messages");
         for (size_t i = 0; i < s->n_messages; i++)
             write_message(j, &s->messages[i]);
         jout_array_close(j);
@@ -106,12 +101,9 @@ static void write_checkpoint(struct jout *j, struct sv thread_id, int64_t genera
     char id[UUID_LEN + 1];
     langgraph_checkpoint_id(generation, mark, id);
     jout_object_open(j);
-    jout_key(j, "thread_id");
-    jout_sv(j, thread_id);
-    jout_key(j, "checkpoint_ns");
-    jout_sv(j, SV(""));
-    jout_key(j, "checkpoint_id");
-    jout_sv(j, (struct sv){id, UUID_LEN});
+    jput_sv(j, "thread_id", thread_id);
+    jput_sv(j, "checkpoint_ns", SV(""));
+    jput_sv(j, "checkpoint_id", (struct sv){id, UUID_LEN});
     if (map) {
         jout_key(j, "checkpoint_map");
         jout_null(j);
@@ -135,20 +127,15 @@ void langgraph_write_state(struct jout *j, const struct session *s)
     jout_object_open(j);
     jout_key(j, "values");
     write_values(j, s, true);
-    jout_key(j, "next");
-    jout_raw(j, none);
+    jput_raw(j, "next", none);
     jout_key(j, "checkpoint");
     write_checkpoint(j, s->session_id, s->generation, s->mark, true);
-    jout_key(j, "metadata");
-    jout_raw(j, s->metadata);
-    jout_key(j, "created_at");
-    jout_time(j, s->updated_at);
+    jput_raw(j, "metadata", s->metadata);
+    jput_time(j, "created_at", s->updated_at);
     jout_key(j, "parent_checkpoint");
     jout_null(j);
-    jout_key(j, "tasks");
-    jout_raw(j, none);
-    jout_key(j, "interrupts");
-    jout_raw(j, none);
+    jput_raw(j, "tasks", none);
+    jput_raw(j, "interrupts", none);
     api_write_degraded(j, s->degraded);
     jout_object_close(j);
 }

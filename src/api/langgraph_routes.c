@@ -82,16 +82,11 @@ static void problem(struct request_ctx *ctx, const struct http_request *req,
     struct jout j;
     api_begin(res, fault.status, &j);
     jout_object_open(&j);
-    jout_key(&j, "detail");
-    jout_sv(&j, sv_from(fault.detail));
-    jout_key(&j, "code");
-    jout_sv(&j, sv_from(fault.code));
-    if (ctx->err.field[0]) {
-        jout_key(&j, "field");
-        jout_sv(&j, field_of(ctx->err.field));
-    }
-    jout_key(&j, "request_id");
-    jout_sv(&j, ctx->request_id);
+    jput_str(&j, "detail", fault.detail);
+    jput_str(&j, "code", fault.code);
+    if (ctx->err.field[0])
+        jput_sv(&j, "field", field_of(ctx->err.field));
+    jput_sv(&j, "request_id", ctx->request_id);
     jout_object_close(&j);
 }
 

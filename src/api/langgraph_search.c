@@ -36,13 +36,10 @@ static enum err read_ids(struct request_ctx *ctx, const struct jdoc *doc, const 
     for (const struct jnode *n = jdoc_first(doc, list); n; n = jdoc_next(doc, n), i++) {
         char path[32];
         snprintf(path, sizeof(path), "ids[%zu]", i);
-        enum err e = n->type == JT_STRING ? jdoc_string(ctx, n, &ids[i]) : ERR_NONE;
-        if (e == ERR_NONE && (n->type != JT_STRING || !session_id_valid(ids[i])))
+        TRY(n->type == JT_STRING ? jdoc_string(ctx, n, &ids[i]) : ERR_NONE);
+        if (n->type != JT_STRING || !session_id_valid(ids[i]))
             return api_bad_field(ctx, "", path, "must be the id of a thread.");
-        if (e == ERR_NONE)
-            e = session_id_canonical(ctx, &ids[i]);
-        if (e != ERR_NONE)
-            return e;
+        TRY(session_id_canonical(ctx, &ids[i]));
     }
     q->ids = ids;
     q->n_ids = i;
@@ -93,9 +90,7 @@ static enum err read_select(struct request_ctx *ctx, const struct jdoc *doc,
         char path[32];
         size_t i = 0;
         struct sv name = SV("");
-        enum err e = n->type == JT_STRING ? jdoc_string(ctx, n, &name) : ERR_NONE;
-        if (e != ERR_NONE)
-            return e;
+        TRY(n->type == JT_STRING ? jdoc_string(ctx, n, &name) : ERR_NONE);
         while (i < ARRAY_LEN(known) && !sv_eq(name, sv_from(known[i].name)))
             i++;
         snprintf(path, sizeof(path), "select[%zu]", at++);
@@ -130,23 +125,16 @@ static enum err read_query(struct request_ctx *ctx, const struct http_call *call
                             .limit = LIMIT_DEFAULT};
     struct jdoc doc;
     *q = (struct session_query){.user = SV_NONE};
-    enum err e = api_user(ctx, call->req, &q->user);
-    if (e == ERR_NONE)
-        e = api_body(ctx, call->req, API_BODY_OPTIONAL, &doc);
-    if (e == ERR_NONE)
-        e = jin_members(ctx, &doc, doc.nodes, "", search_fields, n_fields, &b, NULL);
-    if (e == ERR_NONE && b.values && jdoc_member(&doc, b.values, SV("messages")))
-        e = api_bad_field(ctx, "values", "messages", "cannot be searched.");
-    if (e == ERR_NONE && b.ids)
-        e = read_ids(ctx, &doc, b.ids, q);
-    if (e == ERR_NONE)
-        e = read_status(ctx, b.status, none);
-    if (e == ERR_NONE)
-        e = read_sort(ctx, &b, q);
-    if (e == ERR_NONE)
-        e = read_select(ctx, &doc, b.select, fields);
-    if (e != ERR_NONE)
-        return e;
+    TRY(api_user(ctx, call->req, &q->user));
+    TRY(api_body(ctx, call->req, API_BODY_OPTIONAL, &doc));
+    TRY(jin_members(ctx, &doc, doc.nodes, "", search_fields, n_fields, &b, NULL));
+    if (b.values && jdoc_member(&doc, b.values, SV("messages")))
+        return api_bad_field(ctx, "values", "messages", "cannot be searched.");
+    if (b.ids)
+        TRY(read_ids(ctx, &doc, b.ids, q));
+    TRY(read_status(ctx, b.status, none));
+    TRY(read_sort(ctx, &b, q));
+    TRY(read_select(ctx, &doc, b.select, fields));
     q->metadata = filter(b.metadata);
     q->context = filter(b.values);
     q->limit = (size_t)b.limit;
@@ -173,11 +161,9 @@ enum err langgraph_threads_search(struct request_ctx *ctx, const struct http_cal
     struct session_list list = {.n = 0};
     unsigned fields;
     bool none;
-    enum err e = read_query(ctx, call, ARRAY_LEN(search_fields), &q, &fields, &none);
-    if (e == ERR_NONE && !none)
-        e = searched(ctx, session_search(api_sessions(call), ctx, &q, &list));
-    if (e != ERR_NONE)
-        return e;
+    TRY(read_query(ctx, call, ARRAY_LEN(search_fields), &q, &fields, &none));
+    if (!none)
+        TRY(searched(ctx, session_search(api_sessions(call), ctx, &q, &list)));
     struct jout j;
     api_begin(res, 200, &j);
     jout_array_open(&j);
@@ -194,11 +180,9 @@ enum err langgraph_threads_count(struct request_ctx *ctx, const struct http_call
     unsigned fields;
     bool none;
     int64_t n = 0;
-    enum err e = read_query(ctx, call, COUNT_FIELDS, &q, &fields, &none);
-    if (e == ERR_NONE && !none)
-        e = searched(ctx, session_count(api_sessions(call), ctx, &q, &n));
-    if (e != ERR_NONE)
-        return e;
+    TRY(read_query(ctx, call, COUNT_FIELDS, &q, &fields, &none));
+    if (!none)
+        TRY(searched(ctx, session_count(api_sessions(call), ctx, &q, &n)));
     struct jout j;
     api_begin(res, 200, &j);
     jout_i64(&j, n);

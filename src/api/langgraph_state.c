@@ -24,17 +24,13 @@ static enum err answer_state(struct request_ctx *ctx, const struct http_call *ca
 {
     struct session s;
     struct sv user, id = call->captures[0];
-    enum err e = langgraph_thread_id(ctx, &id);
-    if (e == ERR_NONE)
-        e = api_user(ctx, call->req, &user);
-    if (e == ERR_NONE)
-        e = session_get(api_sessions(call), ctx, id, user, SESSION_MESSAGES_MAX, &s);
-    if (e == ERR_NONE && checkpoint.p && !is_current(checkpoint, &s))
-        e = ctx_fail(
+    TRY(langgraph_thread_id(ctx, &id));
+    TRY(api_user(ctx, call->req, &user));
+    TRY(session_get(api_sessions(call), ctx, id, user, SESSION_MESSAGES_MAX, &s));
+    if (checkpoint.p && !is_current(checkpoint, &s))
+        return ctx_fail(
             ctx, ERR_NOT_FOUND, "no_such_checkpoint", "checkpoint_id",
             "This is not the current checkpoint of the thread, and parley keeps no other.");
-    if (e != ERR_NONE)
-        return e;
     struct jout j;
     api_begin(res, 200, &j);
     langgraph_write_state(&j, &s);
@@ -59,10 +55,9 @@ enum err langgraph_state_find(struct request_ctx *ctx, const struct http_call *c
 {
     struct jdoc doc;
     struct sv checkpoint = SV_NONE;
-    enum err e = api_body(ctx, call->req, API_BODY_REQUIRED, &doc);
-    if (e == ERR_NONE)
-        e = langgraph_read_checkpoint(ctx, &doc, &checkpoint);
-    return e == ERR_NONE ? answer_state(ctx, call, checkpoint, res) : e;
+    TRY(api_body(ctx, call->req, API_BODY_REQUIRED, &doc));
+    TRY(langgraph_read_checkpoint(ctx, &doc, &checkpoint));
+    return answer_state(ctx, call, checkpoint, res);
 }
 
 /* The checkpoint of an update as If-Match has it; one that is no checkpoint of ours matches none.
@@ -107,22 +102,15 @@ enum err langgraph_state_update(struct request_ctx *ctx, const struct http_call 
     struct session_receipt receipt;
     struct sv checkpoint = SV_NONE, context, tag, id = call->captures[0];
     size_t at = SESSION_MESSAGES_MAX;
-    enum err e = langgraph_thread_id(ctx, &id);
-    if (e == ERR_NONE)
-        e = api_guard(ctx, call->req, &guard);
-    if (e == ERR_NONE)
-        e = api_body(ctx, call->req, API_BODY_REQUIRED, &doc);
-    if (e == ERR_NONE)
-        e = langgraph_read_update(ctx, &doc, &values, &checkpoint);
-    if (e == ERR_NONE)
-        e = langgraph_values_context(ctx, &values, &context);
-    if (e == ERR_NONE)
-        e = expect(ctx, checkpoint, &tag, &guard);
-    if (e != ERR_NONE)
-        return e;
+    TRY(langgraph_thread_id(ctx, &id));
+    TRY(api_guard(ctx, call->req, &guard));
+    TRY(api_body(ctx, call->req, API_BODY_REQUIRED, &doc));
+    TRY(langgraph_read_update(ctx, &doc, &values, &checkpoint));
+    TRY(langgraph_values_context(ctx, &values, &context));
+    TRY(expect(ctx, checkpoint, &tag, &guard));
     const struct session_update update = {values.messages, values.edits, values.n, values.clear,
                                           context};
-    e = session_update(api_sessions(call), ctx, id, &update, &guard, &receipt, &at);
+    enum err e = session_update(api_sessions(call), ctx, id, &update, &guard, &receipt, &at);
     if (e != ERR_NONE)
         return update_failed(ctx, e, checkpoint, &values, at);
     api_replayed(res, &receipt);

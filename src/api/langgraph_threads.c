@@ -42,21 +42,14 @@ enum err langgraph_thread_create(struct request_ctx *ctx, const struct http_call
     struct session session;
     struct session_receipt receipt;
     bool get_or_create;
-    enum err e = api_guard(ctx, call->req, &guard);
-    if (e == ERR_NONE)
-        e = api_body(ctx, call->req, API_BODY_OPTIONAL, &doc);
-    if (e == ERR_NONE)
-        e = langgraph_read_draft(ctx, &doc, &draft, &get_or_create);
-    if (e == ERR_NONE)
-        e = api_no_match(ctx, &guard);
-    if (e != ERR_NONE)
-        return e;
+    TRY(api_guard(ctx, call->req, &guard));
+    TRY(api_body(ctx, call->req, API_BODY_OPTIONAL, &doc));
+    TRY(langgraph_read_draft(ctx, &doc, &draft, &get_or_create));
+    TRY(api_no_match(ctx, &guard));
     draft.user_id = guard.user;
-    e = get_or_create
+    TRY(get_or_create
             ? session_get_or_create(api_sessions(call), ctx, &draft, &guard, &session, &receipt)
-            : session_create(api_sessions(call), ctx, &draft, &guard, &session, &receipt);
-    if (e != ERR_NONE)
-        return e;
+            : session_create(api_sessions(call), ctx, &draft, &guard, &session, &receipt));
     api_replayed(res, &receipt);
     return answer_thread(ctx, res, &session, complete(ctx, call, guard.user, &session));
 }
@@ -66,12 +59,10 @@ enum err langgraph_thread_get(struct request_ctx *ctx, const struct http_call *c
 {
     struct session session;
     struct sv user, id = call->captures[0];
-    enum err e = langgraph_thread_id(ctx, &id);
-    if (e == ERR_NONE)
-        e = api_user(ctx, call->req, &user);
-    if (e == ERR_NONE)
-        e = session_get(api_sessions(call), ctx, id, user, SESSION_MESSAGES_MAX, &session);
-    return e == ERR_NONE ? answer_thread(ctx, res, &session, true) : e;
+    TRY(langgraph_thread_id(ctx, &id));
+    TRY(api_user(ctx, call->req, &user));
+    TRY(session_get(api_sessions(call), ctx, id, user, SESSION_MESSAGES_MAX, &session));
+    return answer_thread(ctx, res, &session, true);
 }
 
 enum err langgraph_thread_patch(struct request_ctx *ctx, const struct http_call *call,
@@ -83,17 +74,11 @@ enum err langgraph_thread_patch(struct request_ctx *ctx, const struct http_call 
     struct session session;
     struct session_receipt receipt;
     struct sv id = call->captures[0];
-    enum err e = langgraph_thread_id(ctx, &id);
-    if (e == ERR_NONE)
-        e = api_guard(ctx, call->req, &guard);
-    if (e == ERR_NONE)
-        e = api_body(ctx, call->req, API_BODY_PATCH, &doc);
-    if (e == ERR_NONE)
-        e = langgraph_read_patch(ctx, &doc, &patch);
-    if (e == ERR_NONE)
-        e = session_patch(api_sessions(call), ctx, id, &patch, &guard, &session, &receipt);
-    if (e != ERR_NONE)
-        return e;
+    TRY(langgraph_thread_id(ctx, &id));
+    TRY(api_guard(ctx, call->req, &guard));
+    TRY(api_body(ctx, call->req, API_BODY_PATCH, &doc));
+    TRY(langgraph_read_patch(ctx, &doc, &patch));
+    TRY(session_patch(api_sessions(call), ctx, id, &patch, &guard, &session, &receipt));
     api_replayed(res, &receipt);
     return answer_thread(ctx, res, &session, complete(ctx, call, guard.user, &session));
 }
@@ -104,13 +89,9 @@ enum err langgraph_thread_delete(struct request_ctx *ctx, const struct http_call
     struct session_guard guard;
     struct session_receipt receipt;
     struct sv id = call->captures[0];
-    enum err e = langgraph_thread_id(ctx, &id);
-    if (e == ERR_NONE)
-        e = api_guard(ctx, call->req, &guard);
-    if (e == ERR_NONE)
-        e = session_delete(api_sessions(call), ctx, id, &guard, &receipt);
-    if (e != ERR_NONE)
-        return e;
+    TRY(langgraph_thread_id(ctx, &id));
+    TRY(api_guard(ctx, call->req, &guard));
+    TRY(session_delete(api_sessions(call), ctx, id, &guard, &receipt));
     api_replayed(res, &receipt);
     res->status = 204;
     return ERR_NONE;
@@ -123,11 +104,9 @@ enum err langgraph_thread_copy(struct request_ctx *ctx, const struct http_call *
     struct session session;
     struct session_receipt receipt;
     struct sv id = call->captures[0];
-    enum err e = langgraph_thread_id(ctx, &id);
-    if (e == ERR_NONE)
-        e = api_guard(ctx, call->req, &guard);
-    if (e == ERR_NONE)
-        e = session_copy(api_sessions(call), ctx, id, &guard, &session, &receipt);
+    TRY(langgraph_thread_id(ctx, &id));
+    TRY(api_guard(ctx, call->req, &guard));
+    enum err e = session_copy(api_sessions(call), ctx, id, &guard, &session, &receipt);
     if (e == ERR_TIMEOUT)
         e = langgraph_too_slow(ctx, e, "copy_too_slow",
                                "The thread has more messages than there is time to copy; nothing "

@@ -79,17 +79,15 @@ static enum err find_constructed(struct request_ctx *ctx, const struct jdoc *doc
     struct sv inner = arena_printf(ctx->arena, "%s.kwargs", path);
     if (!inner.p)
         return ctx_nomem(ctx);
-    enum err e = jin_members(ctx, doc, node, path, fields, ARRAY_LEN(fields), &c, NULL);
-    if (e != ERR_NONE)
-        return e;
+    TRY(jin_members(ctx, doc, node, path, fields, ARRAY_LEN(fields), &c, NULL));
     const struct jnode *name = jdoc_first(doc, c.id);
     while (jdoc_next(doc, name))
         name = jdoc_next(doc, name);
     if (name->type != JT_STRING)
         return api_bad_field(ctx, path, "id", "must end in the name of a class.");
-    e = jin_members(ctx, doc, c.kwargs, inner.p, found_fields, ARRAY_LEN(found_fields), out, NULL);
+    TRY(jin_members(ctx, doc, c.kwargs, inner.p, found_fields, ARRAY_LEN(found_fields), out, NULL));
     out->body = c.kwargs;
-    return e == ERR_NONE ? jdoc_string(ctx, name, &out->type) : e;
+    return jdoc_string(ctx, name, &out->type);
 }
 
 static enum err find(struct request_ctx *ctx, const struct jdoc *doc, const struct jnode *node,
@@ -98,14 +96,11 @@ static enum err find(struct request_ctx *ctx, const struct jdoc *doc, const stru
     *out = (struct found){.body = node};
     if (node->type != JT_OBJECT)
         return ctx_fail(ctx, ERR_INVALID, "wrong_type", path, "%s must be a message.", path);
-    enum err e =
-        jdoc_member(doc, node, SV("lc")) && jdoc_member(doc, node, SV("kwargs"))
+    TRY(jdoc_member(doc, node, SV("lc")) && jdoc_member(doc, node, SV("kwargs"))
             ? find_constructed(ctx, doc, node, path, out)
-            : jin_members(ctx, doc, node, path, found_fields, ARRAY_LEN(found_fields), out, NULL);
-    if (e == ERR_NONE && out->type.p)
-        e = type_of_class(ctx, &out->type);
-    if (e != ERR_NONE)
-        return e;
+            : jin_members(ctx, doc, node, path, found_fields, ARRAY_LEN(found_fields), out, NULL));
+    if (out->type.p)
+        TRY(type_of_class(ctx, &out->type));
     if (out->id.p && !session_message_id_valid(out->id))
         return api_bad_field(ctx, path, "id",
                              "must be 1 to 128 of A-Z a-z 0-9 . _ : - and not of digits alone.");
@@ -123,7 +118,7 @@ static enum err read_message(struct request_ctx *ctx, const struct found *f, con
     out->role = known.p ? known : f->role;
     if (!out->role.p)
         return api_bad_field(ctx, path, f->type.p ? "role" : "type", "is missing.");
-    if (!api_is_name(out->role, API_NAME_MAX, "_.:"))
+    if (!api_is_name(out->role))
         return api_bad_field(ctx, path, "role", "must be of A-Z a-z 0-9 - _ . :");
     if (!f->content)
         return api_bad_field(ctx, path, "content", "is missing.");
@@ -142,7 +137,7 @@ static enum err read_one(struct request_ctx *ctx, const struct found *f, const c
     *out = (struct session_message_draft){.message_id = f->id, .metadata = SV("{}")};
     if (!f->type.p || sv_eq(f->type, SV("message")) || role_of(f->type).p)
         return read_message(ctx, f, path, out);
-    if (!api_is_name(f->type, API_NAME_MAX, "_.:"))
+    if (!api_is_name(f->type))
         return api_bad_field(ctx, path, "type", "must be of A-Z a-z 0-9 - _ . :");
     out->type = f->type;
     return jmembers_without(ctx, f->body->raw, own, &out->extra);
@@ -188,13 +183,10 @@ static enum err add_message(struct request_ctx *ctx, const struct jdoc *doc,
 {
     struct found f;
     struct session_message_draft draft;
-    enum err e = find(ctx, doc, node, path, &f);
-    if (e == ERR_NONE && f.type.p && sv_eq(f.type, SV("remove")))
+    TRY(find(ctx, doc, node, path, &f));
+    if (f.type.p && sv_eq(f.type, SV("remove")))
         return remove_message(ctx, &f, path, v, at);
-    if (e == ERR_NONE)
-        e = read_one(ctx, &f, path, &draft);
-    if (e != ERR_NONE)
-        return e;
+    TRY(read_one(ctx, &f, path, &draft));
     const size_t i = draft.message_id.p ? place_of(v, draft.message_id) : v->n;
     if (i == v->n)
         v->n++;
@@ -249,9 +241,7 @@ static enum err add_others(struct request_ctx *ctx, const struct jnode *node,
 {
     static const char *const own[] = {"messages", NULL};
     struct sv others;
-    enum err e = jmembers_without(ctx, node->raw, own, &others);
-    if (e != ERR_NONE)
-        return e;
+    TRY(jmembers_without(ctx, node->raw, own, &others));
     if (!others.p)
         return ERR_NONE;
     if (v->n_others == v->others_room) {
@@ -275,10 +265,9 @@ enum err langgraph_add_values(struct request_ctx *ctx, const struct jdoc *doc,
     if (node->type != JT_OBJECT)
         return ctx_fail(ctx, ERR_INVALID, "wrong_type", path, "%s must be an object.", path);
     const struct jnode *messages = jdoc_member(doc, node, SV("messages"));
-    enum err e = messages && messages->type != JT_NULL
-                     ? add_messages(ctx, doc, messages, path, into)
-                     : ERR_NONE;
-    return e == ERR_NONE ? add_others(ctx, node, into) : e;
+    TRY(messages && messages->type != JT_NULL ? add_messages(ctx, doc, messages, path, into)
+                                              : ERR_NONE);
+    return add_others(ctx, node, into);
 }
 
 enum err langgraph_values_context(struct request_ctx *ctx, const struct langgraph_values *v,

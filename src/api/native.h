@@ -6,30 +6,9 @@
 #include "handler.h"
 
 /* native_sessions.c, native_messages.c, native_users.c: the handlers, see http_handler. */
-enum err native_session_create(struct request_ctx *ctx, const struct http_call *call,
-                               struct http_response *res);
-enum err native_session_put(struct request_ctx *ctx, const struct http_call *call,
-                            struct http_response *res);
-enum err native_session_get(struct request_ctx *ctx, const struct http_call *call,
-                            struct http_response *res);
-enum err native_session_patch(struct request_ctx *ctx, const struct http_call *call,
-                              struct http_response *res);
-enum err native_session_delete(struct request_ctx *ctx, const struct http_call *call,
-                               struct http_response *res);
-enum err native_messages_append(struct request_ctx *ctx, const struct http_call *call,
-                                struct http_response *res);
-enum err native_messages_page(struct request_ctx *ctx, const struct http_call *call,
-                              struct http_response *res);
-enum err native_message_get(struct request_ctx *ctx, const struct http_call *call,
-                            struct http_response *res);
-enum err native_message_delete(struct request_ctx *ctx, const struct http_call *call,
-                               struct http_response *res);
-enum err native_user_sessions(struct request_ctx *ctx, const struct http_call *call,
-                              struct http_response *res);
-enum err native_user_export(struct request_ctx *ctx, const struct http_call *call,
-                            struct http_response *res);
-enum err native_user_delete(struct request_ctx *ctx, const struct http_call *call,
-                            struct http_response *res);
+http_handler native_session_create, native_session_put, native_session_get, native_session_patch,
+    native_session_delete, native_messages_append, native_messages_page, native_message_get,
+    native_message_delete, native_user_sessions, native_user_export, native_user_delete;
 
 /* native_input.c: what its body says. */
 

@@ -30,9 +30,9 @@ static enum err check_message(struct request_ctx *ctx, const struct message_body
     if (m->message_id.p && !session_message_id_valid(m->message_id))
         return api_bad_field(ctx, path, "message_id",
                              "must be of A-Z a-z 0-9 . _ : - and not of digits alone.");
-    if (!api_is_name(m->type, API_NAME_MAX, "_.:"))
+    if (!api_is_name(m->type))
         return api_bad_field(ctx, path, "type", "must be of A-Z a-z 0-9 - _ . :");
-    if (m->role.p && !api_is_name(m->role, API_NAME_MAX, "_.:"))
+    if (m->role.p && !api_is_name(m->role))
         return api_bad_field(ctx, path, "role", "must be of A-Z a-z 0-9 - _ . :");
     if (proper && !m->role.p)
         return api_bad_field(ctx, path, "role", "is missing.");
@@ -51,16 +51,10 @@ static enum err read_message(struct request_ctx *ctx, const struct jdoc *doc,
     struct message_body m = {.type = SV("message")};
     if (node->type != JT_OBJECT)
         return ctx_fail(ctx, ERR_INVALID, "invalid_field", path, "%s must be an object.", path);
-    enum err e =
-        jin_object(ctx, doc, node, path, message_fields, ARRAY_LEN(message_fields), &m, NULL);
-    if (e == ERR_NONE)
-        e = check_message(ctx, &m, path);
-    if (e == ERR_NONE)
-        e = api_check_metadata(ctx, doc, m.metadata, path);
-    if (e == ERR_NONE)
-        e = session_message_id_canonical(ctx, &m.message_id);
-    if (e != ERR_NONE)
-        return e;
+    TRY(jin_object(ctx, doc, node, path, message_fields, ARRAY_LEN(message_fields), &m, NULL));
+    TRY(check_message(ctx, &m, path));
+    TRY(api_check_metadata(ctx, doc, m.metadata, path));
+    TRY(session_message_id_canonical(ctx, &m.message_id));
     *out = (struct session_message_draft){m.message_id,
                                           m.type,
                                           m.role,
@@ -80,9 +74,7 @@ static enum err read_list(struct request_ctx *ctx, const struct jdoc *doc, const
     for (const struct jnode *node = jdoc_first(doc, list); node; node = jdoc_next(doc, node), i++) {
         char path[32];
         snprintf(path, sizeof(path), "messages[%zu]", i);
-        enum err e = read_message(ctx, doc, node, path, &drafts[i]);
-        if (e != ERR_NONE)
-            return e;
+        TRY(read_message(ctx, doc, node, path, &drafts[i]));
     }
     *out = drafts;
     *n = i;
@@ -97,8 +89,8 @@ enum err native_read_messages(struct request_ctx *ctx, const struct jdoc *doc,
     const struct jnode *body = &doc->nodes[0], *list = NULL;
     *single = jdoc_member(doc, body, SV("messages")) == NULL;
     if (!*single) {
-        enum err e = jin_object(ctx, doc, body, "", fields, ARRAY_LEN(fields), &list, NULL);
-        return e == ERR_NONE ? read_list(ctx, doc, list, &out->messages, &out->n_messages) : e;
+        TRY(jin_object(ctx, doc, body, "", fields, ARRAY_LEN(fields), &list, NULL));
+        return read_list(ctx, doc, list, &out->messages, &out->n_messages);
     }
     struct session_message_draft *one = arena_alloc(ctx->arena, sizeof(*one));
     if (!one)
@@ -129,14 +121,12 @@ static const struct jin_field session_fields[] = {
 
 static enum err check_session(struct request_ctx *ctx, struct session_body *b, struct sv id)
 {
-    enum err e = b->session_id.p ? api_session_id(ctx, &b->session_id) : ERR_NONE;
-    if (e != ERR_NONE)
-        return e;
+    TRY(b->session_id.p ? api_session_id(ctx, &b->session_id) : ERR_NONE);
     if (b->session_id.p && id.p && !sv_eq(b->session_id, id))
         return api_bad_field(ctx, "", "session_id", "is not the one in the path.");
     if (b->user_id.p && !api_user_valid(b->user_id))
         return api_bad_field(ctx, "", "user_id", "must be " API_USER_RULE ".");
-    if (!api_is_name(b->language, LANGUAGE_MAX, "_"))
+    if (!sv_all_of(b->language, "-_"))
         return api_bad_field(ctx, "", "language", "must be a language tag such as en or pt-BR.");
     if (!sv_eq(b->expiry, SV("sliding")) && !sv_eq(b->expiry, SV("absolute")))
         return api_bad_field(ctx, "", "expiry", "must be sliding or absolute.");
@@ -164,14 +154,10 @@ enum err native_read_draft(struct request_ctx *ctx, const struct jdoc *doc, stru
                            struct session_draft *out)
 {
     struct session_body b = {.language = SV("en"), .expiry = SV("sliding")};
-    enum err e = jin_object(ctx, doc, &doc->nodes[0], "", session_fields, ARRAY_LEN(session_fields),
-                            &b, NULL);
-    if (e == ERR_NONE)
-        e = check_session(ctx, &b, id);
-    if (e == ERR_NONE)
-        e = api_check_metadata(ctx, doc, b.metadata, "");
-    if (e != ERR_NONE)
-        return e;
+    TRY(jin_object(ctx, doc, &doc->nodes[0], "", session_fields, ARRAY_LEN(session_fields), &b,
+                   NULL));
+    TRY(check_session(ctx, &b, id));
+    TRY(api_check_metadata(ctx, doc, b.metadata, ""));
     *out = (struct session_draft){.session_id = id.p ? id : b.session_id,
                                   .user_id = b.user_id,
                                   .language = b.language,
@@ -209,16 +195,11 @@ enum err native_read_patch(struct request_ctx *ctx, const struct jdoc *doc,
 {
     struct session_body b = {.language = SV("en"), .expiry = SV("sliding")};
     struct jin_seen seen;
-    enum err e =
-        jin_object(ctx, doc, &doc->nodes[0], "", patch_fields, ARRAY_LEN(patch_fields), &b, &seen);
-    if (e == ERR_NONE && (seen.null & (1u << PATCH_LANGUAGE)))
+    TRY(jin_object(ctx, doc, &doc->nodes[0], "", patch_fields, ARRAY_LEN(patch_fields), &b, &seen));
+    if (seen.null & (1u << PATCH_LANGUAGE))
         b.language = SV("en");
-    if (e == ERR_NONE)
-        e = check_session(ctx, &b, SV_NONE);
-    if (e == ERR_NONE)
-        e = api_check_metadata(ctx, doc, b.metadata, "");
-    if (e != ERR_NONE)
-        return e;
+    TRY(check_session(ctx, &b, SV_NONE));
+    TRY(api_check_metadata(ctx, doc, b.metadata, ""));
     *out = (struct session_patch){.has_user_id = seen.given & (1u << PATCH_USER),
                                   .has_language = seen.given & (1u << PATCH_LANGUAGE),
                                   .has_ttl = seen.given & (1u << PATCH_TTL),

@@ -6,40 +6,22 @@
 #include "parley/http/conditional.h"
 #include "parley/session/native_form.h"
 
-static enum err bool_param(struct request_ctx *ctx, const struct http_request *req,
-                           const char *name, bool *out)
-{
-    struct sv v = http_param_get(req, name);
-    *out = v.p && sv_eq(v, SV("true"));
-    if (v.p && !*out && !sv_eq(v, SV("false")))
-        return ctx_fail(ctx, ERR_INVALID, "invalid_parameter", name, "%s must be true or false.",
-                        name);
-    return ERR_NONE;
-}
-
 static enum err append_params(struct request_ctx *ctx, const struct http_request *req,
                               struct session_append *append)
 {
     static const char *const params[] = {"create", "return", NULL};
     int64_t n = 0;
-    enum err e = http_params_only(ctx, req, params);
-    if (e == ERR_NONE)
-        e = bool_param(ctx, req, "create", &append->create);
-    if (e == ERR_NONE)
-        e = http_param_i64(ctx, req, "return", 0, SESSION_MESSAGES_MAX, 0, &n);
+    TRY(http_params_only(ctx, req, params));
+    TRY(api_param_choice(ctx, req, "create", "true", "false", &append->create));
+    TRY(http_param_i64(ctx, req, "return", 0, SESSION_MESSAGES_MAX, 0, &n));
     append->return_n = (size_t)n;
-    return e;
+    return ERR_NONE;
 }
 
 static void write_id(struct jout *j, const struct session_receipt *r, int64_t seq, struct sv given)
 {
     char made[UUID_LEN + 1];
-    if (given.p) {
-        jout_sv(j, given);
-        return;
-    }
-    uuid_v8_pack((uint64_t)r->generation, (uint64_t)seq, made);
-    jout_sv(j, (struct sv){made, UUID_LEN});
+    jout_sv(j, session_message_id(given, r->generation, seq, made));
 }
 
 /* What was appended, told by the receipt alone, so that a replay says the same. */
@@ -47,32 +29,23 @@ static void write_receipt(struct jout *j, const struct session_append *append, b
                           const struct session_receipt *r)
 {
     jout_object_open(j);
-    jout_key(j, "session_id");
-    jout_sv(j, r->session_id);
-    jout_key(j, "version");
-    jout_i64(j, r->version);
-    jout_key(j, "message_count");
-    jout_i64(j, r->message_count);
+    jput_sv(j, "session_id", r->session_id);
+    jput_i64(j, "version", r->version);
+    jput_i64(j, "message_count", r->message_count);
     if (single) {
-        jout_key(j, "seq");
-        jout_i64(j, r->first_seq);
+        jput_i64(j, "seq", r->first_seq);
         jout_key(j, "message_id");
         write_id(j, r, r->first_seq, append->messages[0].message_id);
     } else {
-        jout_key(j, "message_ids");
-        jout_array_open(j);
+        jput_array(j, "message_ids");
         for (size_t i = 0; i < append->n_messages; i++)
             write_id(j, r, r->first_seq + (int64_t)i, append->messages[i].message_id);
         jout_array_close(j);
     }
-    jout_key(j, "first_seq");
-    jout_i64(j, r->first_seq);
-    jout_key(j, "last_seq");
-    jout_i64(j, r->last_seq);
-    jout_key(j, "created_at");
-    jout_time(j, r->at);
-    jout_key(j, "expires_at");
-    jout_time(j, r->expires_at);
+    jput_i64(j, "first_seq", r->first_seq);
+    jput_i64(j, "last_seq", r->last_seq);
+    jput_time(j, "created_at", r->at);
+    jput_time(j, "expires_at", r->expires_at);
     if (append->return_n > 0)
         native_write_messages(j, "messages", r->window, r->n_window);
     jout_object_close(j);
@@ -87,21 +60,13 @@ enum err native_messages_append(struct request_ctx *ctx, const struct http_call 
     struct session_receipt receipt;
     bool single = false;
     struct sv id = call->captures[0];
-    enum err e = api_session_id(ctx, &id);
-    if (e == ERR_NONE)
-        e = append_params(ctx, call->req, &append);
-    if (e == ERR_NONE)
-        e = api_guard(ctx, call->req, &guard);
-    if (e == ERR_NONE)
-        e = api_body(ctx, call->req, API_BODY_REQUIRED, &doc);
-    if (e == ERR_NONE)
-        e = native_read_messages(ctx, &doc, &append, &single);
-    if (e == ERR_NONE)
-        e = session_append(api_sessions(call), ctx, id, &append, &guard, &receipt);
-    if (e == ERR_NONE)
-        e = native_location(ctx, res, receipt.session_id, receipt.first_seq);
-    if (e != ERR_NONE)
-        return e;
+    TRY(api_session_id(ctx, &id));
+    TRY(append_params(ctx, call->req, &append));
+    TRY(api_guard(ctx, call->req, &guard));
+    TRY(api_body(ctx, call->req, API_BODY_REQUIRED, &doc));
+    TRY(native_read_messages(ctx, &doc, &append, &single));
+    TRY(session_append(api_sessions(call), ctx, id, &append, &guard, &receipt));
+    TRY(native_location(ctx, res, receipt.session_id, receipt.first_seq));
     api_replayed(res, &receipt);
     struct jout j;
     api_begin(res, receipt.status, &j);
@@ -115,32 +80,20 @@ static enum err page_query(struct request_ctx *ctx, const struct http_request *r
 {
     static const char *const params[] = {"limit", "order", "after", "before", "max_bytes", NULL};
     int64_t limit = 0;
-    enum err e = http_params_only(ctx, req, params);
-    if (e == ERR_NONE)
-        e = http_param_i64(ctx, req, "limit", 1, SESSION_MESSAGES_MAX, SESSION_WINDOW, &limit);
-    if (e == ERR_NONE)
-        e = http_param_i64(ctx, req, "after", 0, INT64_MAX, 0, &q->after);
-    if (e == ERR_NONE)
-        e = http_param_i64(ctx, req, "before", 1, INT64_MAX, 0, &q->before);
-    if (e == ERR_NONE)
-        e = http_param_i64(ctx, req, "max_bytes", 1, INT32_MAX, 0, &q->max_bytes);
-    if (e != ERR_NONE)
-        return e;
-    struct sv order = http_param_get(req, "order");
+    TRY(http_params_only(ctx, req, params));
+    TRY(http_param_i64(ctx, req, "limit", 1, SESSION_MESSAGES_MAX, SESSION_WINDOW, &limit));
+    TRY(http_param_i64(ctx, req, "after", 0, INT64_MAX, 0, &q->after));
+    TRY(http_param_i64(ctx, req, "before", 1, INT64_MAX, 0, &q->before));
+    TRY(http_param_i64(ctx, req, "max_bytes", 1, INT32_MAX, 0, &q->max_bytes));
     q->limit = (size_t)limit;
-    q->ascending = order.p && sv_eq(order, SV("asc"));
-    if (order.p && !q->ascending && !sv_eq(order, SV("desc")))
-        return ctx_fail(ctx, ERR_INVALID, "invalid_parameter", "order",
-                        "order must be asc or desc.");
-    return ERR_NONE;
+    return api_param_choice(ctx, req, "order", "asc", "desc", &q->ascending);
 }
 
 static void write_page(struct jout *j, const struct session_page *page)
 {
     jout_object_open(j);
     native_write_messages(j, "data", page->messages, page->n);
-    jout_key(j, "has_more");
-    jout_bool(j, page->has_more);
+    jput_bool(j, "has_more", page->has_more);
     jout_key(j, "first_seq");
     if (page->n > 0)
         jout_i64(j, page->messages[0].seq);
@@ -163,22 +116,14 @@ enum err native_messages_page(struct request_ctx *ctx, const struct http_call *c
     struct http_condition unless;
     struct sv user;
     struct sv id = call->captures[0];
-    enum err e = api_session_id(ctx, &id);
-    if (e == ERR_NONE)
-        e = page_query(ctx, call->req, &query);
-    if (e == ERR_NONE)
-        e = api_user(ctx, call->req, &user);
-    if (e == ERR_NONE)
-        e = http_condition_parse(ctx, "If-None-Match", http_header_get(call->req, "if-none-match"),
-                                 false, &unless);
-    if (e == ERR_NONE)
-        e = session_page(api_sessions(call), ctx, id, user, &query, &page);
-    if (e != ERR_NONE)
-        return e;
+    TRY(api_session_id(ctx, &id));
+    TRY(page_query(ctx, call->req, &query));
+    TRY(api_user(ctx, call->req, &user));
+    TRY(http_condition_parse(ctx, "If-None-Match", http_header_get(call->req, "if-none-match"),
+                             false, &unless));
+    TRY(session_page(api_sessions(call), ctx, id, user, &query, &page));
     struct sv tag = http_etag_version(ctx->arena, page.generation, page.version, page.mark);
-    e = api_validator(ctx, res, page.degraded, tag);
-    if (e != ERR_NONE)
-        return e;
+    TRY(api_validator(ctx, res, page.degraded, tag));
     if (!page.degraded && unless.given && http_condition_has(&unless, tag)) {
         res->status = 304;
         return ERR_NONE;
@@ -204,17 +149,11 @@ enum err native_message_get(struct request_ctx *ctx, const struct http_call *cal
     struct session_message message;
     struct sv user;
     struct sv id = call->captures[0], which = call->captures[1];
-    enum err e = api_session_id(ctx, &id);
-    if (e == ERR_NONE)
-        e = message_name(ctx, &which);
-    if (e == ERR_NONE)
-        e = api_no_params(ctx, call->req);
-    if (e == ERR_NONE)
-        e = api_user(ctx, call->req, &user);
-    if (e == ERR_NONE)
-        e = session_message_get(api_sessions(call), ctx, id, user, which, &message);
-    if (e != ERR_NONE)
-        return e;
+    TRY(api_session_id(ctx, &id));
+    TRY(message_name(ctx, &which));
+    TRY(api_no_params(ctx, call->req));
+    TRY(api_user(ctx, call->req, &user));
+    TRY(session_message_get(api_sessions(call), ctx, id, user, which, &message));
     struct jout j;
     api_begin(res, 200, &j);
     session_write_message(&j, &message, NULL);
@@ -227,19 +166,12 @@ enum err native_message_delete(struct request_ctx *ctx, const struct http_call *
     struct session_guard guard;
     struct session_receipt receipt;
     struct sv id = call->captures[0], which = call->captures[1];
-    enum err e = api_session_id(ctx, &id);
-    if (e == ERR_NONE)
-        e = message_name(ctx, &which);
-    if (e == ERR_NONE)
-        e = api_no_params(ctx, call->req);
-    if (e == ERR_NONE)
-        e = api_no_body(ctx, call->req);
-    if (e == ERR_NONE)
-        e = api_guard(ctx, call->req, &guard);
-    if (e == ERR_NONE)
-        e = session_message_delete(api_sessions(call), ctx, id, which, &guard, &receipt);
-    if (e != ERR_NONE)
-        return e;
+    TRY(api_session_id(ctx, &id));
+    TRY(message_name(ctx, &which));
+    TRY(api_no_params(ctx, call->req));
+    TRY(api_no_body(ctx, call->req));
+    TRY(api_guard(ctx, call->req, &guard));
+    TRY(session_message_delete(api_sessions(call), ctx, id, which, &guard, &receipt));
     api_replayed(res, &receipt);
     res->status = 204;
     return ERR_NONE;

@@ -36,23 +36,14 @@ enum err native_session_create(struct request_ctx *ctx, const struct http_call *
     struct session_guard guard;
     struct session session;
     struct session_receipt receipt;
-    enum err e = api_no_params(ctx, call->req);
-    if (e == ERR_NONE)
-        e = api_guard(ctx, call->req, &guard);
-    if (e == ERR_NONE)
-        e = api_body(ctx, call->req, API_BODY_OPTIONAL, &doc);
-    if (e == ERR_NONE)
-        e = native_read_draft(ctx, &doc, SV_NONE, &draft);
-    if (e == ERR_NONE)
-        e = api_no_match(ctx, &guard);
-    if (e == ERR_NONE)
-        e = owner_of_draft(ctx, &guard, &draft);
-    if (e == ERR_NONE)
-        e = session_create(api_sessions(call), ctx, &draft, &guard, &session, &receipt);
-    if (e == ERR_NONE)
-        e = native_location(ctx, res, session.session_id, 0);
-    if (e != ERR_NONE)
-        return e;
+    TRY(api_no_params(ctx, call->req));
+    TRY(api_guard(ctx, call->req, &guard));
+    TRY(api_body(ctx, call->req, API_BODY_OPTIONAL, &doc));
+    TRY(native_read_draft(ctx, &doc, SV_NONE, &draft));
+    TRY(api_no_match(ctx, &guard));
+    TRY(owner_of_draft(ctx, &guard, &draft));
+    TRY(session_create(api_sessions(call), ctx, &draft, &guard, &session, &receipt));
+    TRY(native_location(ctx, res, session.session_id, 0));
     api_replayed(res, &receipt);
     return answer_session(ctx, res, receipt.status, &session);
 }
@@ -66,23 +57,15 @@ enum err native_session_put(struct request_ctx *ctx, const struct http_call *cal
     struct session session;
     struct session_receipt receipt;
     struct sv id = call->captures[0];
-    enum err e = api_session_id(ctx, &id);
-    if (e == ERR_NONE)
-        e = api_no_params(ctx, call->req);
-    if (e == ERR_NONE)
-        e = api_guard(ctx, call->req, &guard);
-    if (e == ERR_NONE)
-        e = api_body(ctx, call->req, API_BODY_OPTIONAL, &doc);
-    if (e == ERR_NONE)
-        e = native_read_draft(ctx, &doc, id, &draft);
-    if (e == ERR_NONE)
-        e = owner_of_draft(ctx, &guard, &draft);
-    if (e == ERR_NONE)
-        e = session_get_or_create(api_sessions(call), ctx, &draft, &guard, &session, &receipt);
-    if (e == ERR_NONE && receipt.created)
-        e = native_location(ctx, res, session.session_id, 0);
-    if (e != ERR_NONE)
-        return e;
+    TRY(api_session_id(ctx, &id));
+    TRY(api_no_params(ctx, call->req));
+    TRY(api_guard(ctx, call->req, &guard));
+    TRY(api_body(ctx, call->req, API_BODY_OPTIONAL, &doc));
+    TRY(native_read_draft(ctx, &doc, id, &draft));
+    TRY(owner_of_draft(ctx, &guard, &draft));
+    TRY(session_get_or_create(api_sessions(call), ctx, &draft, &guard, &session, &receipt));
+    if (receipt.created)
+        TRY(native_location(ctx, res, session.session_id, 0));
     api_replayed(res, &receipt);
     return answer_session(ctx, res, receipt.status, &session);
 }
@@ -105,24 +88,15 @@ enum err native_session_get(struct request_ctx *ctx, const struct http_call *cal
     struct sv user;
     int64_t n = 0;
     struct sv id = call->captures[0];
-    enum err e = api_session_id(ctx, &id);
-    if (e == ERR_NONE)
-        e = http_params_only(ctx, call->req, params);
-    if (e == ERR_NONE)
-        e = http_param_i64(ctx, call->req, "messages", 0, SESSION_MESSAGES_MAX, SESSION_WINDOW, &n);
-    if (e == ERR_NONE)
-        e = api_user(ctx, call->req, &user);
-    if (e == ERR_NONE)
-        e = http_condition_parse(ctx, "If-None-Match", http_header_get(call->req, "if-none-match"),
-                                 false, &unless);
-    if (e == ERR_NONE)
-        e = session_get(api_sessions(call), ctx, id, user, (size_t)n, &session);
-    if (e != ERR_NONE)
-        return e;
+    TRY(api_session_id(ctx, &id));
+    TRY(http_params_only(ctx, call->req, params));
+    TRY(http_param_i64(ctx, call->req, "messages", 0, SESSION_MESSAGES_MAX, SESSION_WINDOW, &n));
+    TRY(api_user(ctx, call->req, &user));
+    TRY(http_condition_parse(ctx, "If-None-Match", http_header_get(call->req, "if-none-match"),
+                             false, &unless));
+    TRY(session_get(api_sessions(call), ctx, id, user, (size_t)n, &session));
     struct sv tag = tag_of(ctx, &session, n);
-    e = api_validator(ctx, res, session.degraded, tag);
-    if (e != ERR_NONE)
-        return e;
+    TRY(api_validator(ctx, res, session.degraded, tag));
     if (!session.degraded && unless.given && http_condition_has(&unless, tag)) {
         res->status = 304;
         return ERR_NONE;
@@ -142,19 +116,12 @@ enum err native_session_patch(struct request_ctx *ctx, const struct http_call *c
     struct session session;
     struct session_receipt receipt;
     struct sv id = call->captures[0];
-    enum err e = api_session_id(ctx, &id);
-    if (e == ERR_NONE)
-        e = api_no_params(ctx, call->req);
-    if (e == ERR_NONE)
-        e = api_guard(ctx, call->req, &guard);
-    if (e == ERR_NONE)
-        e = api_body(ctx, call->req, API_BODY_PATCH, &doc);
-    if (e == ERR_NONE)
-        e = native_read_patch(ctx, &doc, &patch);
-    if (e == ERR_NONE)
-        e = session_patch(api_sessions(call), ctx, id, &patch, &guard, &session, &receipt);
-    if (e != ERR_NONE)
-        return e;
+    TRY(api_session_id(ctx, &id));
+    TRY(api_no_params(ctx, call->req));
+    TRY(api_guard(ctx, call->req, &guard));
+    TRY(api_body(ctx, call->req, API_BODY_PATCH, &doc));
+    TRY(native_read_patch(ctx, &doc, &patch));
+    TRY(session_patch(api_sessions(call), ctx, id, &patch, &guard, &session, &receipt));
     api_replayed(res, &receipt);
     struct jout j;
     api_begin(res, 200, &j);
@@ -168,17 +135,11 @@ enum err native_session_delete(struct request_ctx *ctx, const struct http_call *
     struct session_guard guard;
     struct session_receipt receipt;
     struct sv id = call->captures[0];
-    enum err e = api_session_id(ctx, &id);
-    if (e == ERR_NONE)
-        e = api_no_params(ctx, call->req);
-    if (e == ERR_NONE)
-        e = api_no_body(ctx, call->req);
-    if (e == ERR_NONE)
-        e = api_guard(ctx, call->req, &guard);
-    if (e == ERR_NONE)
-        e = session_delete(api_sessions(call), ctx, id, &guard, &receipt);
-    if (e != ERR_NONE)
-        return e;
+    TRY(api_session_id(ctx, &id));
+    TRY(api_no_params(ctx, call->req));
+    TRY(api_no_body(ctx, call->req));
+    TRY(api_guard(ctx, call->req, &guard));
+    TRY(session_delete(api_sessions(call), ctx, id, &guard, &receipt));
     api_replayed(res, &receipt);
     res->status = 204;
     return ERR_NONE;

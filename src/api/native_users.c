@@ -10,12 +10,11 @@ static enum err user_of(struct request_ctx *ctx, const struct http_call *call, s
 {
     struct sv header;
     *user = call->captures[0];
-    enum err e = api_user_id(ctx, *user);
-    if (e == ERR_NONE)
-        e = api_user(ctx, call->req, &header);
-    if (e == ERR_NONE && header.p && !sv_eq(header, *user))
-        e = ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such user.");
-    return e;
+    TRY(api_user_id(ctx, *user));
+    TRY(api_user(ctx, call->req, &header));
+    if (header.p && !sv_eq(header, *user))
+        return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such user.");
+    return ERR_NONE;
 }
 
 /* ---- list ---- */
@@ -30,22 +29,17 @@ static enum err write_list(struct request_ctx *ctx, struct http_response *res, s
     if (list->has_more) {
         const struct session *last = &list->sessions[list->n - 1];
         const int64_t place[] = {last->created_at, last->generation};
-        enum err e = http_cursor_make(ctx, list_name, user, place, &cursor);
-        if (e != ERR_NONE)
-            return e;
+        TRY(http_cursor_make(ctx, list_name, user, place, &cursor));
     }
     struct jout j;
     api_begin(res, 200, &j);
     jout_object_open(&j);
-    jout_key(&j, "data");
-    jout_array_open(&j);
+    jput_array(&j, "data");
     for (size_t i = 0; i < list->n; i++)
         native_write_session_alone(&j, &list->sessions[i]);
     jout_array_close(&j);
-    jout_key(&j, "has_more");
-    jout_bool(&j, list->has_more);
-    jout_key(&j, "next_cursor");
-    jout_sv(&j, cursor);
+    jput_bool(&j, "has_more", list->has_more);
+    jput_sv(&j, "next_cursor", cursor);
     jout_object_close(&j);
     return ERR_NONE;
 }
@@ -57,19 +51,16 @@ enum err native_user_sessions(struct request_ctx *ctx, const struct http_call *c
     struct session_list list;
     struct sv user;
     int64_t limit = 0, place[2] = {0, 0};
-    enum err e = user_of(ctx, call, &user);
-    if (e == ERR_NONE)
-        e = http_params_only(ctx, call->req, params);
-    if (e == ERR_NONE)
-        e = http_param_i64(ctx, call->req, "limit", 1, SESSION_LIST_MAX, LIST_DEFAULT, &limit);
+    TRY(user_of(ctx, call, &user));
+    TRY(http_params_only(ctx, call->req, params));
+    TRY(http_param_i64(ctx, call->req, "limit", 1, SESSION_LIST_MAX, LIST_DEFAULT, &limit));
     const struct sv cursor = http_param_get(call->req, "cursor");
-    if (e == ERR_NONE && cursor.p)
-        e = http_cursor_read(ctx, list_name, user, cursor, place);
+    if (cursor.p)
+        TRY(http_cursor_read(ctx, list_name, user, cursor, place));
     const struct session_place behind = {place[0], place[1]};
-    if (e == ERR_NONE)
-        e = session_list(api_sessions(call), ctx, user, cursor.p ? &behind : NULL, (size_t)limit,
-                         &list);
-    return e == ERR_NONE ? write_list(ctx, res, user, &list) : e;
+    TRY(session_list(api_sessions(call), ctx, user, cursor.p ? &behind : NULL, (size_t)limit,
+                     &list));
+    return write_list(ctx, res, user, &list);
 }
 
 /* ---- erase ---- */
@@ -82,8 +73,7 @@ static void write_caches(struct jout *j, int64_t expire_by)
         return;
     }
     jout_object_open(j);
-    jout_key(j, "expire_by");
-    jout_time(j, expire_by);
+    jput_time(j, "expire_by", expire_by);
     jout_object_close(j);
 }
 
@@ -93,30 +83,21 @@ enum err native_user_delete(struct request_ctx *ctx, const struct http_call *cal
     struct session_guard guard;
     struct session_erasure done;
     struct sv user;
-    enum err e = user_of(ctx, call, &user);
-    if (e == ERR_NONE)
-        e = api_no_params(ctx, call->req);
-    if (e == ERR_NONE)
-        e = api_no_body(ctx, call->req);
+    TRY(user_of(ctx, call, &user));
+    TRY(api_no_params(ctx, call->req));
+    TRY(api_no_body(ctx, call->req));
     /* A key is checked and otherwise needless: whatever is repeated, what is gone stays gone. */
-    if (e == ERR_NONE)
-        e = api_guard(ctx, call->req, &guard);
-    if (e == ERR_NONE && http_header_get(call->req, "if-match").p)
-        e = ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
-                     "A user has no entity tag that it could match.");
-    if (e == ERR_NONE)
-        e = session_erase_user(api_sessions(call), ctx, user, &done);
-    if (e != ERR_NONE)
-        return e;
+    TRY(api_guard(ctx, call->req, &guard));
+    if (http_header_get(call->req, "if-match").p)
+        return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
+                        "A user has no entity tag that it could match.");
+    TRY(session_erase_user(api_sessions(call), ctx, user, &done));
     struct jout j;
     api_begin(res, 200, &j);
     jout_object_open(&j);
-    jout_key(&j, "sessions_deleted");
-    jout_i64(&j, done.sessions);
-    jout_key(&j, "messages_deleted");
-    jout_i64(&j, done.messages);
-    jout_key(&j, "has_more");
-    jout_bool(&j, done.has_more);
+    jput_i64(&j, "sessions_deleted", done.sessions);
+    jput_i64(&j, "messages_deleted", done.messages);
+    jput_bool(&j, "has_more", done.has_more);
     write_caches(&j, done.expire_by);
     jout_object_close(&j);
     return ERR_NONE;
@@ -152,8 +133,7 @@ static void write_lines(struct buf *b, const struct session_export_part *part)
     for (size_t i = 0; i < part->n; i++) {
         jout_init(&j, b);
         jout_object_open(&j);
-        jout_key(&j, "session_id");
-        jout_sv(&j, part->session_id);
+        jput_sv(&j, "session_id", part->session_id);
         jout_key(&j, "message");
         session_write_message(&j, &part->messages[i], NULL);
         jout_object_close(&j);
@@ -167,12 +147,9 @@ static void write_end(struct buf *b, const struct session_export *x)
     struct jout j;
     jout_init(&j, b);
     jout_object_open(&j);
-    jout_key(&j, "complete");
-    jout_bool(&j, true);
-    jout_key(&j, "sessions");
-    jout_i64(&j, x->sessions);
-    jout_key(&j, "messages");
-    jout_i64(&j, x->messages);
+    jput_bool(&j, "complete", true);
+    jput_i64(&j, "sessions", x->sessions);
+    jput_i64(&j, "messages", x->messages);
     jout_object_close(&j);
     buf_putc(b, '\n');
 }
@@ -182,9 +159,7 @@ static enum err write_piece(struct request_ctx *ctx, struct export *e, struct bu
     const struct deadline enough = deadline_in_ms(PIECE_MS);
     while (!e->ended && b->n < PIECE_BYTES && !deadline_passed(enough)) {
         struct session_export_part part;
-        enum err rc = session_export_next(e->api->sessions, ctx, &e->x, &part);
-        if (rc != ERR_NONE)
-            return rc;
+        TRY(session_export_next(e->api->sessions, ctx, &e->x, &part));
         write_lines(b, &part);
         e->ended = part.end;
         if (e->ended)
@@ -255,11 +230,8 @@ enum err native_user_export(struct request_ctx *ctx, const struct http_call *cal
                             struct http_response *res)
 {
     struct sv user;
-    enum err rc = user_of(ctx, call, &user);
-    if (rc == ERR_NONE)
-        rc = api_no_params(ctx, call->req);
-    if (rc != ERR_NONE)
-        return rc;
+    TRY(user_of(ctx, call, &user));
+    TRY(api_no_params(ctx, call->req));
     struct export *e = arena_zalloc(ctx->arena, sizeof(*e));
     if (!e)
         return ctx_nomem(ctx);
@@ -268,12 +240,10 @@ enum err native_user_export(struct request_ctx *ctx, const struct http_call *cal
     e->x.user = user;
     if (arena_defer(ctx->arena, export_over, e) != ERR_NONE)
         return ctx_nomem(ctx);
-    rc = take_slot(ctx, e);
-    if (rc != ERR_NONE)
-        return rc;
+    TRY(take_slot(ctx, e));
     res->status = 200;
     res->content_type = "application/x-ndjson";
-    rc = write_piece(ctx, e, &res->body);
+    enum err rc = write_piece(ctx, e, &res->body);
     e->ctx = *ctx;
     if (rc == ERR_NONE && !e->ended) {
         res->next_piece = next_piece;

@@ -9,22 +9,9 @@
 #include "handler.h"
 
 /* openai_conversations.c, openai_items.c: the handlers, see http_handler. */
-enum err openai_conversation_create(struct request_ctx *ctx, const struct http_call *call,
-                                    struct http_response *res);
-enum err openai_conversation_get(struct request_ctx *ctx, const struct http_call *call,
-                                 struct http_response *res);
-enum err openai_conversation_update(struct request_ctx *ctx, const struct http_call *call,
-                                    struct http_response *res);
-enum err openai_conversation_delete(struct request_ctx *ctx, const struct http_call *call,
-                                    struct http_response *res);
-enum err openai_items_create(struct request_ctx *ctx, const struct http_call *call,
-                             struct http_response *res);
-enum err openai_items_list(struct request_ctx *ctx, const struct http_call *call,
-                           struct http_response *res);
-enum err openai_item_get(struct request_ctx *ctx, const struct http_call *call,
-                         struct http_response *res);
-enum err openai_item_delete(struct request_ctx *ctx, const struct http_call *call,
-                            struct http_response *res);
+http_handler openai_conversation_create, openai_conversation_get, openai_conversation_update,
+    openai_conversation_delete, openai_items_create, openai_items_list, openai_item_get,
+    openai_item_delete;
 
 /* openai_input.c */
 

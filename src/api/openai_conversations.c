@@ -12,22 +12,16 @@ enum err openai_conversation_create(struct request_ctx *ctx, const struct http_c
     struct session session;
     struct session_receipt receipt;
     struct session_draft draft = {.language = SV("en"), .sliding = true};
-    enum err e = openai_write_guard(ctx, call->req, &guard);
-    if (e == ERR_NONE)
-        e = api_no_match(ctx, &guard);
-    if (e == ERR_NONE)
-        e = openai_read_body(ctx, call->req, API_BODY_OPTIONAL, &doc, &body);
-    if (e == ERR_NONE && body.items)
-        e = openai_read_items(ctx, &doc, body.items, api->items_max, &draft.messages,
-                              &draft.n_messages);
-    if (e != ERR_NONE)
-        return e;
+    TRY(openai_write_guard(ctx, call->req, &guard));
+    TRY(api_no_match(ctx, &guard));
+    TRY(openai_read_body(ctx, call->req, API_BODY_OPTIONAL, &doc, &body));
+    if (body.items)
+        TRY(openai_read_items(ctx, &doc, body.items, api->items_max, &draft.messages,
+                              &draft.n_messages));
     draft.user_id = guard.user;
     draft.metadata = body.metadata ? body.metadata->raw : SV("{}");
     draft.context = body.context.p ? body.context : SV("{}");
-    e = session_create(api->sessions, ctx, &draft, &guard, &session, &receipt);
-    if (e != ERR_NONE)
-        return e;
+    TRY(session_create(api->sessions, ctx, &draft, &guard, &session, &receipt));
     api_replayed(res, &receipt);
     return openai_answer_conversation(ctx, res, &session);
 }
@@ -37,14 +31,11 @@ enum err openai_conversation_get(struct request_ctx *ctx, const struct http_call
 {
     struct session session;
     struct sv user, id = call->captures[0];
-    enum err e = openai_conversation_id(ctx, &id);
-    if (e == ERR_NONE)
-        e = api_no_params(ctx, call->req);
-    if (e == ERR_NONE)
-        e = api_user(ctx, call->req, &user);
-    if (e == ERR_NONE)
-        e = session_get(api_sessions(call), ctx, id, user, 0, &session);
-    return e == ERR_NONE ? openai_answer_conversation(ctx, res, &session) : e;
+    TRY(openai_conversation_id(ctx, &id));
+    TRY(api_no_params(ctx, call->req));
+    TRY(api_user(ctx, call->req, &user));
+    TRY(session_get(api_sessions(call), ctx, id, user, 0, &session));
+    return openai_answer_conversation(ctx, res, &session);
 }
 
 /* Metadata as a whole in place of what was there; null: none. */
@@ -57,23 +48,17 @@ enum err openai_conversation_update(struct request_ctx *ctx, const struct http_c
     struct session session;
     struct session_receipt receipt;
     struct sv id = call->captures[0];
-    enum err e = openai_conversation_id(ctx, &id);
-    if (e == ERR_NONE)
-        e = openai_write_guard(ctx, call->req, &guard);
-    if (e == ERR_NONE)
-        e = openai_read_body(ctx, call->req, API_BODY_REQUIRED, &doc, &body);
-    if (e == ERR_NONE && !body.metadata_given)
-        e = ctx_fail(ctx, ERR_INVALID, "missing_field", "metadata", "metadata is missing.");
-    if (e == ERR_NONE && body.items)
-        e = api_bad_field(ctx, "", "items", "are added at /items of the conversation.");
-    if (e != ERR_NONE)
-        return e;
+    TRY(openai_conversation_id(ctx, &id));
+    TRY(openai_write_guard(ctx, call->req, &guard));
+    TRY(openai_read_body(ctx, call->req, API_BODY_REQUIRED, &doc, &body));
+    if (!body.metadata_given)
+        return ctx_fail(ctx, ERR_INVALID, "missing_field", "metadata", "metadata is missing.");
+    if (body.items)
+        return api_bad_field(ctx, "", "items", "are added at /items of the conversation.");
     const struct session_patch patch = {.context = body.context,
                                         .metadata = body.metadata ? body.metadata->raw : SV("{}"),
                                         .metadata_how = SESSION_PATCH_REPLACE};
-    e = session_patch(api_sessions(call), ctx, id, &patch, &guard, &session, &receipt);
-    if (e != ERR_NONE)
-        return e;
+    TRY(session_patch(api_sessions(call), ctx, id, &patch, &guard, &session, &receipt));
     api_replayed(res, &receipt);
     return openai_answer_conversation(ctx, res, &session);
 }
@@ -84,23 +69,17 @@ enum err openai_conversation_delete(struct request_ctx *ctx, const struct http_c
     struct session_guard guard;
     struct session_receipt receipt;
     struct sv id = call->captures[0];
-    enum err e = openai_conversation_id(ctx, &id);
-    if (e == ERR_NONE)
-        e = openai_write_guard(ctx, call->req, &guard);
-    if (e == ERR_NONE)
-        e = session_delete(api_sessions(call), ctx, id, &guard, &receipt);
-    if (e != ERR_NONE)
-        return e;
+    TRY(openai_conversation_id(ctx, &id));
+    TRY(openai_write_guard(ctx, call->req, &guard));
+    TRY(session_delete(api_sessions(call), ctx, id, &guard, &receipt));
     api_replayed(res, &receipt);
     struct jout j;
     api_begin(res, 200, &j);
     jout_object_open(&j);
     jout_key(&j, "id");
     openai_write_conversation_id(&j, id);
-    jout_key(&j, "object");
-    jout_sv(&j, SV("conversation.deleted"));
-    jout_key(&j, "deleted");
-    jout_bool(&j, true);
+    jput_sv(&j, "object", SV("conversation.deleted"));
+    jput_bool(&j, "deleted", true);
     jout_object_close(&j);
     return ERR_NONE;
 }

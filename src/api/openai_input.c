@@ -30,8 +30,8 @@ enum err openai_write_guard(struct request_ctx *ctx, const struct http_request *
                             struct session_guard *out)
 {
     static const char *const params[] = {"include", "include[]", NULL};
-    enum err e = http_params_only(ctx, req, params);
-    return e == ERR_NONE ? api_guard(ctx, req, out) : e;
+    TRY(http_params_only(ctx, req, params));
+    return api_guard(ctx, req, out);
 }
 
 /* {"openai": {…}} of the members that a conversation has no name for. */
@@ -39,9 +39,7 @@ static enum err keep_others(struct request_ctx *ctx, struct sv body, struct sv *
 {
     static const char *const own[] = {"items", "metadata", "id", "object", "created_at", NULL};
     struct sv others;
-    enum err e = jmembers_without(ctx, body, own, &others);
-    if (e != ERR_NONE)
-        return e;
+    TRY(jmembers_without(ctx, body, own, &others));
     *out = others.p ? arena_printf(ctx->arena, "{\"openai\":%.*s}", SV_ARG(others)) : SV_NONE;
     return out->p || !others.p ? ERR_NONE : ctx_nomem(ctx);
 }
@@ -49,9 +47,7 @@ static enum err keep_others(struct request_ctx *ctx, struct sv body, struct sv *
 enum err openai_read_body(struct request_ctx *ctx, const struct http_request *req,
                           enum api_body_kind kind, struct jdoc *doc, struct openai_body *out)
 {
-    enum err e = api_body(ctx, req, kind, doc);
-    if (e != ERR_NONE)
-        return e;
+    TRY(api_body(ctx, req, kind, doc));
     *out = (struct openai_body){.items = jdoc_member(doc, doc->nodes, SV("items")),
                                 .metadata = jdoc_member(doc, doc->nodes, SV("metadata"))};
     out->metadata_given = out->metadata != NULL;
@@ -63,8 +59,8 @@ enum err openai_read_body(struct request_ctx *ctx, const struct http_request *re
         return api_bad_field(ctx, "", "items", "must be an array.");
     if (out->metadata && out->metadata->type != JT_OBJECT)
         return api_bad_field(ctx, "", "metadata", "must be an object.");
-    e = api_check_metadata(ctx, doc, out->metadata, "");
-    return e == ERR_NONE ? keep_others(ctx, doc->nodes->raw, &out->context) : e;
+    TRY(api_check_metadata(ctx, doc, out->metadata, ""));
+    return keep_others(ctx, doc->nodes->raw, &out->context);
 }
 
 /* A member that is a string; absent where there is none, or null. */
@@ -87,12 +83,10 @@ static enum err read_message(struct request_ctx *ctx, const struct jdoc *doc,
 {
     static const char *const own[] = {"id", "type", "role", "content", NULL};
     const struct jnode *content = jdoc_member(doc, item, SV("content"));
-    enum err e = text_member(ctx, doc, item, path, "role", &out->role);
-    if (e != ERR_NONE)
-        return e;
+    TRY(text_member(ctx, doc, item, path, "role", &out->role));
     if (!out->role.p)
         return api_bad_field(ctx, path, "role", "is missing.");
-    if (!api_is_name(out->role, API_NAME_MAX, "_.:"))
+    if (!api_is_name(out->role))
         return api_bad_field(ctx, path, "role", "must be of A-Z a-z 0-9 - _ . :");
     if (!content)
         return api_bad_field(ctx, path, "content", "is missing.");
@@ -106,7 +100,7 @@ static enum err read_other(struct request_ctx *ctx, const struct jnode *item, co
                            struct session_message_draft *out)
 {
     static const char *const own[] = {"id", "type", NULL};
-    if (!api_is_name(out->type, API_NAME_MAX, "_.:"))
+    if (!api_is_name(out->type))
         return api_bad_field(ctx, path, "type", "must be of A-Z a-z 0-9 - _ . :");
     if (sv_eq(out->type, SV("item_reference")))
         return api_bad_field(ctx, path, "type",
@@ -120,18 +114,13 @@ static enum err read_item(struct request_ctx *ctx, const struct jdoc *doc, const
     *out = (struct session_message_draft){.metadata = SV("{}")};
     if (item->type != JT_OBJECT)
         return ctx_fail(ctx, ERR_INVALID, "invalid_field", path, "%s must be an object.", path);
-    enum err e = text_member(ctx, doc, item, path, "type", &out->type);
-    if (e == ERR_NONE)
-        e = text_member(ctx, doc, item, path, "id", &out->message_id);
-    if (e != ERR_NONE)
-        return e;
+    TRY(text_member(ctx, doc, item, path, "type", &out->type));
+    TRY(text_member(ctx, doc, item, path, "id", &out->message_id));
     if (out->message_id.p && !session_message_id_valid(out->message_id))
         return api_bad_field(ctx, path, "id",
                              "must be 1 to 128 of A-Z a-z 0-9 . _ : - and not of digits alone.");
     if (out->message_id.p)
-        e = session_message_id_canonical(ctx, &out->message_id);
-    if (e != ERR_NONE)
-        return e;
+        TRY(session_message_id_canonical(ctx, &out->message_id));
     if (!out->type.p)
         out->type = SV("message");
     return sv_eq(out->type, SV("message")) ? read_message(ctx, doc, item, path, out)
@@ -154,9 +143,7 @@ enum err openai_read_items(struct request_ctx *ctx, const struct jdoc *doc,
          item = jdoc_next(doc, item), i++) {
         char path[32];
         snprintf(path, sizeof(path), "items[%zu]", i);
-        enum err e = read_item(ctx, doc, item, path, &drafts[i]);
-        if (e != ERR_NONE)
-            return e;
+        TRY(read_item(ctx, doc, item, path, &drafts[i]));
     }
     *out = drafts;
     *n = i;

@@ -41,9 +41,7 @@ static enum err guess_repetition(struct request_ctx *ctx, const struct http_requ
     struct sv given = http_header_get(req, "x-stainless-retry-count");
     if (given.p && (!sv_to_u64(given, &count) || count > INT32_MAX))
         count = 0;
-    enum err e = http_fingerprint(ctx, req, &guard->fingerprint);
-    if (e != ERR_NONE)
-        return e;
+    TRY(http_fingerprint(ctx, req, &guard->fingerprint));
     char hex[2 * HTTP_FINGERPRINT_LEN + 1];
     for (size_t i = 0; i < HTTP_FINGERPRINT_LEN; i++)
         snprintf(hex + 2 * i, 3, "%02x", (unsigned char)guard->fingerprint.p[i]);
@@ -67,22 +65,17 @@ enum err openai_items_create(struct request_ctx *ctx, const struct http_call *ca
     struct session_guard guard;
     struct session_receipt receipt;
     struct sv id = call->captures[0];
-    enum err e = openai_conversation_id(ctx, &id);
-    if (e == ERR_NONE)
-        e = openai_write_guard(ctx, call->req, &guard);
-    if (e == ERR_NONE && api->retry_guard && !guard.key.p)
-        e = guess_repetition(ctx, call->req, &guard);
-    if (e == ERR_NONE)
-        e = openai_read_body(ctx, call->req, API_BODY_REQUIRED, &doc, &body);
-    if (e == ERR_NONE && (!body.items || body.items->children == 0))
-        e = ctx_fail(ctx, ERR_INVALID, "missing_field", "items", "items must hold at least one.");
-    if (e == ERR_NONE)
-        e = openai_read_items(ctx, &doc, body.items, api->items_max, &append.messages,
-                              &append.n_messages);
-    if (e == ERR_NONE)
-        e = session_append(api->sessions, ctx, id, &append, &guard, &receipt);
-    if (e != ERR_NONE)
-        return e;
+    TRY(openai_conversation_id(ctx, &id));
+    TRY(openai_write_guard(ctx, call->req, &guard));
+    if (api->retry_guard && !guard.key.p)
+        TRY(guess_repetition(ctx, call->req, &guard));
+    TRY(openai_read_body(ctx, call->req, API_BODY_REQUIRED, &doc, &body));
+    if (!body.items || body.items->children == 0)
+        return ctx_fail(ctx, ERR_INVALID, "missing_field", "items",
+                        "items must hold at least one.");
+    TRY(openai_read_items(ctx, &doc, body.items, api->items_max, &append.messages,
+                          &append.n_messages));
+    TRY(session_append(api->sessions, ctx, id, &append, &guard, &receipt));
     api_replayed(res, &receipt);
     return write_created(ctx, res, &append, &receipt);
 }
@@ -97,18 +90,11 @@ static enum err list_query(struct request_ctx *ctx, const struct http_request *r
 {
     static const char *const params[] = {"after", "limit", "order", "include", "include[]", NULL};
     int64_t limit = 0;
-    enum err e = http_params_only(ctx, req, params);
-    if (e == ERR_NONE)
-        e = http_param_i64(ctx, req, "limit", 1, PAGE_MAX, PAGE_DEFAULT, &limit);
-    if (e != ERR_NONE)
-        return e;
-    struct sv order = http_param_get(req, "order");
+    TRY(http_params_only(ctx, req, params));
+    TRY(http_param_i64(ctx, req, "limit", 1, PAGE_MAX, PAGE_DEFAULT, &limit));
     *q = (struct list_query){.page = {.limit = (size_t)limit},
                              .after = http_param_get(req, "after")};
-    q->page.ascending = order.p && sv_eq(order, SV("asc"));
-    if (order.p && !q->page.ascending && !sv_eq(order, SV("desc")))
-        return ctx_fail(ctx, ERR_INVALID, "invalid_parameter", "order",
-                        "order must be asc or desc.");
+    TRY(api_param_choice(ctx, req, "order", "asc", "desc", &q->page.ascending));
     if (q->after.p && !session_message_id_valid(q->after))
         return ctx_fail(ctx, ERR_INVALID, "invalid_parameter", "after",
                         "after must be the id of an item.");
@@ -146,10 +132,9 @@ static enum err page_behind(struct request_ctx *ctx, struct sessions *sessions, 
     /* Of the conversation, if it is that which is not there. */
     struct session session;
     ctx_clear_error(ctx);
-    e = session_get(sessions, ctx, id, user, 0, &session);
-    return e == ERR_NONE ? ctx_fail(ctx, ERR_INVALID, "invalid_parameter", "after",
-                                    "after must be the id of an item of this conversation.")
-                         : e;
+    TRY(session_get(sessions, ctx, id, user, 0, &session));
+    return ctx_fail(ctx, ERR_INVALID, "invalid_parameter", "after",
+                    "after must be the id of an item of this conversation.");
 }
 
 enum err openai_items_list(struct request_ctx *ctx, const struct http_call *call,
@@ -159,16 +144,11 @@ enum err openai_items_list(struct request_ctx *ctx, const struct http_call *call
     struct list_query q;
     struct session_page page;
     struct sv user, id = call->captures[0];
-    enum err e = openai_conversation_id(ctx, &id);
-    if (e == ERR_NONE)
-        e = list_query(ctx, call->req, &q);
-    if (e == ERR_NONE)
-        e = api_user(ctx, call->req, &user);
-    if (e == ERR_NONE)
-        e = q.after.p ? page_behind(ctx, sessions, id, user, &q, &page)
-                      : session_page(sessions, ctx, id, user, &q.page, &page);
-    if (e != ERR_NONE)
-        return e;
+    TRY(openai_conversation_id(ctx, &id));
+    TRY(list_query(ctx, call->req, &q));
+    TRY(api_user(ctx, call->req, &user));
+    TRY(q.after.p ? page_behind(ctx, sessions, id, user, &q, &page)
+                  : session_page(sessions, ctx, id, user, &q.page, &page));
     struct jout j;
     api_begin(res, 200, &j);
     openai_write_list(&j, page.messages, page.n, page.has_more);
@@ -183,17 +163,11 @@ enum err openai_item_get(struct request_ctx *ctx, const struct http_call *call,
     static const char *const params[] = {"include", "include[]", NULL};
     struct session_message item;
     struct sv user, id = call->captures[0], which = call->captures[1];
-    enum err e = openai_conversation_id(ctx, &id);
-    if (e == ERR_NONE)
-        e = openai_item_id(ctx, &which);
-    if (e == ERR_NONE)
-        e = http_params_only(ctx, call->req, params);
-    if (e == ERR_NONE)
-        e = api_user(ctx, call->req, &user);
-    if (e == ERR_NONE)
-        e = session_message_get(api_sessions(call), ctx, id, user, which, &item);
-    if (e != ERR_NONE)
-        return e;
+    TRY(openai_conversation_id(ctx, &id));
+    TRY(openai_item_id(ctx, &which));
+    TRY(http_params_only(ctx, call->req, params));
+    TRY(api_user(ctx, call->req, &user));
+    TRY(session_message_get(api_sessions(call), ctx, id, user, which, &item));
     struct jout j;
     api_begin(res, 200, &j);
     openai_write_item(&j, &item);
@@ -226,17 +200,11 @@ enum err openai_item_delete(struct request_ctx *ctx, const struct http_call *cal
     struct session_receipt receipt;
     struct session session;
     struct sv id = call->captures[0], which = call->captures[1];
-    enum err e = openai_conversation_id(ctx, &id);
-    if (e == ERR_NONE)
-        e = openai_item_id(ctx, &which);
-    if (e == ERR_NONE)
-        e = openai_write_guard(ctx, call->req, &guard);
-    if (e == ERR_NONE)
-        e = session_message_delete(api_sessions(call), ctx, id, which, &guard, &receipt);
-    if (e == ERR_NONE)
-        e = read_rest(ctx, call, &guard, &receipt, &session);
-    if (e != ERR_NONE)
-        return e;
+    TRY(openai_conversation_id(ctx, &id));
+    TRY(openai_item_id(ctx, &which));
+    TRY(openai_write_guard(ctx, call->req, &guard));
+    TRY(session_message_delete(api_sessions(call), ctx, id, which, &guard, &receipt));
+    TRY(read_rest(ctx, call, &guard, &receipt, &session));
     api_replayed(res, &receipt);
     return openai_answer_conversation(ctx, res, &session);
 }

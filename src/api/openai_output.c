@@ -35,13 +35,10 @@ static void write_content(struct jout *j, const struct session_message *m)
     const bool answer = sv_eq(m->role, SV("assistant"));
     jout_array_open(j);
     jout_object_open(j);
-    jout_key(j, "type");
-    jout_sv(j, answer ? SV("output_text") : SV("input_text"));
-    jout_key(j, "text");
-    jout_raw(j, m->content);
+    jput_sv(j, "type", answer ? SV("output_text") : SV("input_text"));
+    jput_raw(j, "text", m->content);
     if (answer) {
-        jout_key(j, "annotations");
-        jout_array_open(j);
+        jput_array(j, "annotations");
         jout_array_close(j);
     }
     jout_object_close(j);
@@ -64,24 +61,18 @@ void openai_write_item(struct jout *j, const struct session_message *m)
     jout_object_open(j);
     jout_key(j, "id");
     write_id(j, SV("msg_"), m->message_id);
-    jout_key(j, "type");
-    jout_sv(j, m->type);
-    if (m->role.p) {
-        jout_key(j, "role");
-        jout_sv(j, m->role);
-    }
-    if (has_status(m->type) && !jmember_get(m->extra, "status").p) {
-        jout_key(j, "status");
-        jout_sv(j, SV("completed"));
-    }
+    jput_sv(j, "type", m->type);
+    if (m->role.p)
+        jput_sv(j, "role", m->role);
+    if (has_status(m->type) && !jmember_get(m->extra, "status").p)
+        jput_sv(j, "status", SV("completed"));
     if (m->content.p) {
         jout_key(j, "content");
         write_content(j, m);
     }
     jmembers_write(j, m->extra, own ? named : id_and_type);
     if (!sv_eq(m->metadata, SV("{}")) && !jmember_get(m->extra, "metadata").p) {
-        jout_key(j, "metadata");
-        jout_raw(j, m->metadata);
+        jput_raw(j, "metadata", m->metadata);
     }
     jout_object_close(j);
 }
@@ -89,10 +80,8 @@ void openai_write_item(struct jout *j, const struct session_message *m)
 void openai_write_list(struct jout *j, const struct session_message *m, size_t n, bool has_more)
 {
     jout_object_open(j);
-    jout_key(j, "object");
-    jout_sv(j, SV("list"));
-    jout_key(j, "data");
-    jout_array_open(j);
+    jput_sv(j, "object", SV("list"));
+    jput_array(j, "data");
     for (size_t i = 0; i < n; i++)
         openai_write_item(j, &m[i]);
     jout_array_close(j);
@@ -100,8 +89,7 @@ void openai_write_list(struct jout *j, const struct session_message *m, size_t n
     write_id(j, SV("msg_"), n > 0 ? m[0].message_id : SV_NONE);
     jout_key(j, "last_id");
     write_id(j, SV("msg_"), n > 0 ? m[n - 1].message_id : SV_NONE);
-    jout_key(j, "has_more");
-    jout_bool(j, has_more);
+    jput_bool(j, "has_more", has_more);
     jout_object_close(j);
 }
 
@@ -115,12 +103,9 @@ enum err openai_answer_conversation(struct request_ctx *ctx, struct http_respons
     jout_object_open(&j);
     jout_key(&j, "id");
     openai_write_conversation_id(&j, s->session_id);
-    jout_key(&j, "object");
-    jout_sv(&j, SV("conversation"));
-    jout_key(&j, "created_at");
-    jout_i64(&j, s->created_at / second_us);
-    jout_key(&j, "metadata");
-    jout_raw(&j, s->metadata);
+    jput_sv(&j, "object", SV("conversation"));
+    jput_i64(&j, "created_at", s->created_at / second_us);
+    jput_raw(&j, "metadata", s->metadata);
     struct sv kept = jmember_get(s->context, "openai");
     if (kept.n > 0 && kept.p[0] == '{')
         jmembers_write(&j, kept, own);

@@ -75,16 +75,11 @@ static void problem(struct request_ctx *ctx, const struct http_request *req,
     struct jout j;
     api_begin(res, fault.status, &j);
     jout_object_open(&j);
-    jout_key(&j, "error");
-    jout_object_open(&j);
-    jout_key(&j, "message");
-    jout_sv(&j, sv_from(fault.detail[0] ? fault.detail : http_status_reason(fault.status)));
-    jout_key(&j, "type");
-    jout_sv(&j, sv_from(type_of(fault.status)));
-    jout_key(&j, "param");
-    jout_sv(&j, param_of(ctx));
-    jout_key(&j, "code");
-    jout_sv(&j, sv_from(fault.code));
+    jput_object(&j, "error");
+    jput_str(&j, "message", fault.detail[0] ? fault.detail : http_status_reason(fault.status));
+    jput_str(&j, "type", type_of(fault.status));
+    jput_sv(&j, "param", param_of(ctx));
+    jput_str(&j, "code", fault.code);
     jout_object_close(&j);
     jout_object_close(&j);
 }

@@ -36,10 +36,8 @@ static enum err ops_livez(struct request_ctx *ctx, const struct http_call *call,
     struct jout j;
     api_begin(res, 200, &j);
     jout_object_open(&j);
-    jout_key(&j, "status");
-    jout_sv(&j, SV("alive"));
-    jout_key(&j, "version");
-    jout_sv(&j, sv_from(api->version));
+    jput_sv(&j, "status", SV("alive"));
+    jput_str(&j, "version", api->version);
     jout_object_close(&j);
     return ERR_NONE;
 }
@@ -61,29 +59,22 @@ void ops_look(const struct api_service *api, struct ops_health *out)
 
 void ops_write_shortcut(struct jout *j, const char *member, const struct ops_health *h)
 {
-    jout_key(j, "shortcut");
-    jout_object_open(j);
-    jout_key(j, member);
-    jout_sv(j, h->shortcut == DB_HOSTS_MANY ? SV("not configured")
-               : h->shortcut == DB_HOSTS_ON ? SV("on")
-                                            : SV("off"));
-    if (h->shortcut_reason[0] && h->shortcut != DB_HOSTS_MANY) {
-        jout_key(j, "reason");
-        jout_sv(j, sv_from(h->shortcut_reason));
-    }
+    jput_object(j, "shortcut");
+    jput_sv(j, member,
+            h->shortcut == DB_HOSTS_MANY ? SV("not configured")
+            : h->shortcut == DB_HOSTS_ON ? SV("on")
+                                         : SV("off"));
+    if (h->shortcut_reason[0] && h->shortcut != DB_HOSTS_MANY)
+        jput_str(j, "reason", h->shortcut_reason);
     jout_object_close(j);
 }
 
 void ops_open_check(struct jout *j, const char *name, const char *state, const char *reason)
 {
-    jout_key(j, name);
-    jout_object_open(j);
-    jout_key(j, "status");
-    jout_sv(j, sv_from(state));
-    if (*reason) {
-        jout_key(j, "reason");
-        jout_sv(j, sv_from(reason));
-    }
+    jput_object(j, name);
+    jput_str(j, "status", state);
+    if (*reason)
+        jput_str(j, "reason", reason);
 }
 
 void ops_open_database(struct jout *j, const struct ops_health *h)
@@ -114,12 +105,9 @@ static enum err ops_readyz(struct request_ctx *ctx, const struct http_call *call
         arena_printf(ctx->arena, "%lld of them keep dying", (long long)h.crash_looping);
     api_begin(res, ready ? 200 : 503, &j);
     jout_object_open(&j);
-    jout_key(&j, "status");
-    jout_sv(&j, sv_from(h.status));
-    jout_key(&j, "serves");
-    jout_sv(&j, ready ? SV("everything") : tiers ? SV("reads") : SV("nothing"));
-    jout_key(&j, "checks");
-    jout_object_open(&j);
+    jput_str(&j, "status", h.status);
+    jput_sv(&j, "serves", ready ? SV("everything") : tiers ? SV("reads") : SV("nothing"));
+    jput_object(&j, "checks");
     ops_open_database(&j, &h);
     jout_object_close(&j);
     ops_open_redis(&j, &h);

@@ -23,8 +23,6 @@ void ops_open_database(struct jout *j, const struct ops_health *h);
 void ops_write_shortcut(struct jout *j, const char *member, const struct ops_health *h);
 void ops_open_redis(struct jout *j, const struct ops_health *h);
 
-/* status.c; see http_handler. */
-enum err ops_status(struct request_ctx *ctx, const struct http_call *call,
-                    struct http_response *res);
+http_handler ops_status; /* status.c */
 
 #endif

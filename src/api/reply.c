@@ -40,8 +40,7 @@ void api_write_degraded(struct jout *j, bool degraded)
 {
     if (!degraded)
         return;
-    jout_key(j, "degraded");
-    jout_bool(j, true);
+    jput_bool(j, "degraded", true);
 }
 
 void api_replayed(struct http_response *res, const struct session_receipt *receipt)

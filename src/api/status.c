@@ -17,12 +17,6 @@ static int64_t count(const _Atomic uint64_t *counter)
     return (int64_t)atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-static void put(struct jout *j, const char *key, int64_t v)
-{
-    jout_key(j, key);
-    jout_i64(j, v);
-}
-
 /* Each request is in one bucket of this histogram. */
 static int64_t requests_of(const struct metrics_slot *slot)
 {
@@ -45,24 +39,18 @@ static void write_hosts(struct jout *j, const struct api_service *api)
     struct db_host seen[DB_HOSTS_SHOWN_MAX];
     int64_t registered;
     const size_t n = db_hosts_seen(api->hosts, seen, &registered);
-    put(j, "hosts_registered", registered);
-    jout_key(j, "hosts");
-    jout_array_open(j);
+    jput_i64(j, "hosts_registered", registered);
+    jput_array(j, "hosts");
     for (size_t i = 0; i < n; i++) {
         const struct db_host *h = &seen[i];
         jout_object_open(j);
-        jout_key(j, "id");
-        jout_sv(j, sv_from(h->id));
-        jout_key(j, "address");
-        jout_sv(j, sv_from(h->address));
-        jout_key(j, "version");
-        jout_sv(j, sv_from(h->version));
-        put(j, "workers", h->workers);
-        jout_key(j, "mode");
-        jout_sv(j, h->alone ? SV("one") : SV("many"));
-        put(j, "seen_seconds_ago", h->seen_ago_us > 0 ? h->seen_ago_us / 1000000 : 0);
-        jout_key(j, "self");
-        jout_bool(j, h->self);
+        jput_str(j, "id", h->id);
+        jput_str(j, "address", h->address);
+        jput_str(j, "version", h->version);
+        jput_i64(j, "workers", h->workers);
+        jput_sv(j, "mode", h->alone ? SV("one") : SV("many"));
+        jput_i64(j, "seen_seconds_ago", h->seen_ago_us > 0 ? h->seen_ago_us / 1000000 : 0);
+        jput_bool(j, "self", h->self);
         jout_object_close(j);
     }
     jout_array_close(j);
@@ -71,28 +59,25 @@ static void write_hosts(struct jout *j, const struct api_service *api)
 /* Those that run now. */
 static void write_workers(struct jout *j, const struct api_service *api)
 {
-    jout_key(j, "workers");
-    jout_array_open(j);
+    jput_array(j, "workers");
     for (size_t i = 0; i < atomic_load(&api->host->n_slots); i++) {
         const struct metrics_slot *s = &api->slots[i];
         const pid_t pid = atomic_load(&api->host->workers[i].pid);
         if (pid == 0)
             continue;
         jout_object_open(j);
-        put(j, "worker", (int64_t)i);
-        put(j, "pid", pid);
-        put(j, "generation", load(&api->host->workers[i].generation));
-        jout_key(j, "state");
-        jout_sv(j, sv_from(worker_state(atomic_load(&api->host->workers[i].state))));
-        put(j, "requests", requests_of(s));
-        put(j, "threads_busy", load(&s->threads_busy));
-        jout_key(j, "pool");
-        jout_object_open(j);
-        put(j, "open", load(&s->pool_open));
-        put(j, "idle", load(&s->pool_idle));
-        put(j, "in_use", load(&s->pool_in_use));
-        put(j, "waiting", load(&s->pool_waiting));
-        put(j, "max", load(&s->pool_max));
+        jput_i64(j, "worker", (int64_t)i);
+        jput_i64(j, "pid", pid);
+        jput_i64(j, "generation", load(&api->host->workers[i].generation));
+        jput_str(j, "state", worker_state(atomic_load(&api->host->workers[i].state)));
+        jput_i64(j, "requests", requests_of(s));
+        jput_i64(j, "threads_busy", load(&s->threads_busy));
+        jput_object(j, "pool");
+        jput_i64(j, "open", load(&s->pool_open));
+        jput_i64(j, "idle", load(&s->pool_idle));
+        jput_i64(j, "in_use", load(&s->pool_in_use));
+        jput_i64(j, "waiting", load(&s->pool_waiting));
+        jput_i64(j, "max", load(&s->pool_max));
         jout_object_close(j);
         jout_object_close(j);
     }
@@ -117,17 +102,15 @@ static void write_totals(struct jout *j, const struct api_service *api)
             misses[t] += count(&s->tier_misses[t]);
         }
     }
-    jout_key(j, "totals");
-    jout_object_open(j);
-    put(j, "requests", requests);
-    put(j, "errors", errors);
-    put(j, "replays", replays);
-    put(j, "queue_refused", refused);
+    jput_object(j, "totals");
+    jput_i64(j, "requests", requests);
+    jput_i64(j, "errors", errors);
+    jput_i64(j, "replays", replays);
+    jput_i64(j, "queue_refused", refused);
     for (size_t t = 0; t < METRICS_TIERS; t++) {
-        jout_key(j, tiers[t]);
-        jout_object_open(j);
-        put(j, "hits", hits[t]);
-        put(j, "misses", misses[t]);
+        jput_object(j, tiers[t]);
+        jput_i64(j, "hits", hits[t]);
+        jput_i64(j, "misses", misses[t]);
         jout_object_close(j);
     }
     jout_object_close(j);
@@ -146,32 +129,26 @@ static void write_setting(void *arg, const char *name, const char *text, int64_t
 static void write_service(struct jout *j, const struct api_service *api, const struct ops_health *h)
 {
     char reason[API_REASON_MAX];
-    jout_key(j, "status");
-    jout_sv(j, sv_from(h->status));
-    jout_key(j, "version");
-    jout_sv(j, sv_from(api->version));
-    put(j, "pid", getpid());
-    jout_key(j, "started_at");
-    jout_time(j, api->started_at);
-    put(j, "uptime_seconds", (clock_wall_us() - api->started_at) / 1000000);
-    put(j, "crash_looping", h->crash_looping);
-    put(j, "generation", load(&api->host->generation));
-    put(j, "reloads", load(&api->host->reloads));
-    put(j, "reloads_refused", load(&api->host->reloads_refused));
+    jput_str(j, "status", h->status);
+    jput_str(j, "version", api->version);
+    jput_i64(j, "pid", getpid());
+    jput_time(j, "started_at", api->started_at);
+    jput_i64(j, "uptime_seconds", (clock_wall_us() - api->started_at) / 1000000);
+    jput_i64(j, "crash_looping", h->crash_looping);
+    jput_i64(j, "generation", load(&api->host->generation));
+    jput_i64(j, "reloads", load(&api->host->reloads));
+    jput_i64(j, "reloads_refused", load(&api->host->reloads_refused));
     api_host_reload_reason(api->host, reason);
-    jout_key(j, "reload_reason");
-    jout_sv(j, reason[0] ? sv_from(reason) : SV_NONE);
-    put(j, "recycled", load(&api->host->recycled));
+    jput_sv(j, "reload_reason", reason[0] ? sv_from(reason) : SV_NONE);
+    jput_i64(j, "recycled", load(&api->host->recycled));
 }
 
 static void write_memory(struct jout *j, const struct cache_status *cache)
 {
-    jout_key(j, "memory");
-    jout_object_open(j);
-    jout_key(j, "status");
-    jout_sv(j, cache->memory_bytes > 0 ? SV("up") : SV("off"));
-    put(j, "bytes", (int64_t)cache->memory_bytes);
-    put(j, "used", (int64_t)cache->memory_used);
+    jput_object(j, "memory");
+    jput_sv(j, "status", cache->memory_bytes > 0 ? SV("up") : SV("off"));
+    jput_i64(j, "bytes", (int64_t)cache->memory_bytes);
+    jput_i64(j, "used", (int64_t)cache->memory_used);
     jout_object_close(j);
 }
 
@@ -224,18 +201,17 @@ enum err ops_status(struct request_ctx *ctx, const struct http_call *call,
     jout_object_open(&j);
     write_service(&j, api, &h);
     ops_open_database(&j, &h);
-    put(&j, "schema_version", h.db.schema_version);
+    jput_i64(&j, "schema_version", h.db.schema_version);
     jout_object_close(&j);
     ops_open_redis(&j, &h);
-    put(&j, "mismatches", (int64_t)h.cache.mismatches);
+    jput_i64(&j, "mismatches", (int64_t)h.cache.mismatches);
     jout_object_close(&j);
     write_memory(&j, &h.cache);
     ops_write_shortcut(&j, "state", &h);
     write_hosts(&j, api);
     write_workers(&j, api);
     write_totals(&j, api);
-    jout_key(&j, "settings");
-    jout_object_open(&j);
+    jput_object(&j, "settings");
     if (api->each_setting)
         api->each_setting(api->settings, write_setting, &j);
     jout_object_close(&j);

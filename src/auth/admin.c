@@ -69,18 +69,15 @@ enum err auth_key_create(struct db *db, struct request_ctx *ctx, struct sv tenan
     const struct db_param p[] = {db_text(id), db_text(tenant), db_text(name),
                                  db_bytes((struct sv){(const char *)hash, sizeof(hash)}),
                                  lives_s > 0 ? db_i64(lives_s) : db_null_i64()};
-    enum err e = db_query(db, ctx, DB_WRITE, &key_insert, p, ARRAY_LEN(p), &rows, NULL);
-    if (e == ERR_NONE)
-        *out = key_of(&rows, 0);
-    return e;
+    TRY(db_query(db, ctx, DB_WRITE, &key_insert, p, ARRAY_LEN(p), &rows, NULL));
+    *out = key_of(&rows, 0);
+    return ERR_NONE;
 }
 
 enum err auth_key_list(struct db *db, struct request_ctx *ctx, struct auth_key **out, size_t *n)
 {
     struct db_rows rows;
-    enum err e = db_query(db, ctx, DB_READ, &key_list, NULL, 0, &rows, NULL);
-    if (e != ERR_NONE)
-        return e;
+    TRY(db_query(db, ctx, DB_READ, &key_list, NULL, 0, &rows, NULL));
     *n = (size_t)rows.count;
     *out = arena_array(ctx->arena, *n, sizeof(**out));
     if (!*out)
@@ -102,10 +99,9 @@ enum err auth_key_revoke(struct db *db, struct request_ctx *ctx, struct sv id)
 enum err auth_key_count(struct db *db, struct request_ctx *ctx, int64_t *n)
 {
     struct db_rows rows;
-    enum err e = db_query(db, ctx, DB_READ, &key_count, NULL, 0, &rows, NULL);
-    if (e == ERR_NONE)
-        *n = db_get_i64(&rows, 0, db_column(&rows, "n"));
-    return e;
+    TRY(db_query(db, ctx, DB_READ, &key_count, NULL, 0, &rows, NULL));
+    *n = db_get_i64(&rows, 0, db_column(&rows, "n"));
+    return ERR_NONE;
 }
 
 static struct auth_tenant tenant_of(const struct db_rows *rows, int row)
@@ -123,19 +119,16 @@ enum err auth_tenant_set(struct db *db, struct request_ctx *ctx, struct auth_ten
     const struct db_param p[] = {db_text(tenant->tenant), db_i64(tenant->requests),
                                  db_i64(tenant->sessions)};
     struct db_rows rows;
-    enum err e = db_query(db, ctx, DB_READ, &tenant_set, p, ARRAY_LEN(p), &rows, NULL);
-    if (e == ERR_NONE)
-        *tenant = tenant_of(&rows, 0);
-    return e;
+    TRY(db_query(db, ctx, DB_READ, &tenant_set, p, ARRAY_LEN(p), &rows, NULL));
+    *tenant = tenant_of(&rows, 0);
+    return ERR_NONE;
 }
 
 enum err auth_tenant_list(struct db *db, struct request_ctx *ctx, struct auth_tenant **out,
                           size_t *n)
 {
     struct db_rows rows;
-    enum err e = db_query(db, ctx, DB_READ, &tenant_list, NULL, 0, &rows, NULL);
-    if (e != ERR_NONE)
-        return e;
+    TRY(db_query(db, ctx, DB_READ, &tenant_list, NULL, 0, &rows, NULL));
     *n = (size_t)rows.count;
     *out = arena_array(ctx->arena, *n, sizeof(**out));
     if (!*out)

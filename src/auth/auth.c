@@ -9,8 +9,6 @@
 
 #include <sodium.h>
 
-#include "parley/base/thread.h"
-
 enum { ARENA_LIMIT = 1 << 20 };
 
 static void dispose(struct auth *a)
@@ -30,11 +28,7 @@ struct auth *auth_open(const struct auth_settings *settings, struct db *db)
         return NULL;
     a->set = *settings;
     a->db = db;
-    pthread_condattr_t clock;
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&a->news, &clock);
-    pthread_condattr_destroy(&clock);
+    thread_cond_init(&a->news);
     pthread_mutex_init(&a->lock, NULL);
     /* Readers hold it for a search and come without end; a writer comes once a change. */
     pthread_rwlockattr_t order;
@@ -43,7 +37,7 @@ struct auth *auth_open(const struct auth_settings *settings, struct db *db)
     pthread_rwlock_init(&a->swap, &order);
     pthread_rwlockattr_destroy(&order);
     a->arena = arena_create(ARENA_LIMIT);
-    if (a->arena && (!settings->keys || thread_start(&a->refresher, NULL, refresh_main, a) == 0))
+    if (a->arena && (!settings->keys || thread_loop_start(&a->refresher, refresh_main, a)))
         return a;
     dispose(a);
     return NULL;
@@ -53,13 +47,8 @@ void auth_close(struct auth *a)
 {
     if (!a)
         return;
-    if (a->set.keys) {
-        pthread_mutex_lock(&a->lock);
-        a->stop = true;
-        pthread_cond_broadcast(&a->news);
-        pthread_mutex_unlock(&a->lock);
-        pthread_join(a->refresher, NULL);
-    }
+    if (a->set.keys)
+        thread_loop_stop(&a->refresher);
     dispose(a);
 }
 
@@ -118,12 +107,11 @@ bool auth_lets_in(const struct auth *a)
 static void await_news(struct auth *a, int64_t until, struct deadline deadline)
 {
     const struct deadline soon = deadline_earlier(deadline, deadline_in_ms(100));
-    const struct timespec t = {soon.at_us / 1000000, soon.at_us % 1000000 * 1000};
-    int rc = 0;
+    bool more = true;
     pthread_mutex_lock(&a->lock);
     const unsigned turn = a->turn;
-    while (a->turn == turn && atomic_load(&a->vouched_until) == until && rc == 0)
-        rc = pthread_cond_timedwait(&a->news, &a->lock, &t);
+    while (a->turn == turn && atomic_load(&a->vouched_until) == until && more)
+        more = thread_cond_wait(&a->news, &a->lock, soon.at_us);
     pthread_mutex_unlock(&a->lock);
 }
 
@@ -137,9 +125,7 @@ static enum err check_key(struct auth *a, struct request_ctx *ctx, const struct 
                           struct snapshot_key *out)
 {
     struct sv text;
-    enum err e = key_presented(ctx, claim, &text);
-    if (e != ERR_NONE)
-        return e;
+    TRY(key_presented(ctx, claim, &text));
     for (;;) {
         const int64_t until = atomic_load(&a->vouched_until);
         const bool good = look_up(a, text, out);

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "parley/auth/auth.h"
+#include "parley/base/thread.h"
 
 /* ---- key.c: the text of a key ---- */
 
@@ -67,10 +68,9 @@ struct auth {
     pthread_rwlock_t swap;    /* held to read the snapshot, or to put another one in its place */
     struct snapshot *current; /* owned; NULL: none yet */
     pthread_mutex_t lock;
-    pthread_cond_t news; /* a question was answered, or failed; or stop */
+    pthread_cond_t news; /* a question was answered, or failed */
     unsigned turn;       /* under lock: how many were */
-    bool stop;           /* under lock */
-    pthread_t refresher;
+    struct thread_loop refresher;
     struct arena *arena; /* the refresher's; owned */
     atomic_bool broken;  /* the last question was answered with an error that time does not cure */
 };

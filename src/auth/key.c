@@ -11,20 +11,9 @@
 
 static const struct sv prefix = SV_INIT("parley_");
 
-static bool all_of(struct sv s, const char *more)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        const char c = s.p[i];
-        if (!(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') &&
-            (c == '\0' || !strchr(more, c)))
-            return false;
-    }
-    return true;
-}
-
 bool auth_tenant_valid(struct sv tenant)
 {
-    return tenant.n >= 1 && tenant.n <= AUTH_TENANT_MAX && all_of(tenant, "._-");
+    return tenant.n >= 1 && tenant.n <= AUTH_TENANT_MAX && sv_all_of(tenant, "._-");
 }
 
 bool auth_name_valid(struct sv name)
@@ -60,7 +49,8 @@ bool key_parse(struct sv text, uint64_t *id, struct sv *secret)
         text.p[prefix.n + AUTH_ID_LEN] != '_')
         return false;
     *secret = (struct sv){text.p + AUTH_KEY_LEN - KEY_SECRET_LEN, KEY_SECRET_LEN};
-    return key_id_parse((struct sv){text.p + prefix.n, AUTH_ID_LEN}, id) && all_of(*secret, "_-");
+    return key_id_parse((struct sv){text.p + prefix.n, AUTH_ID_LEN}, id) &&
+           sv_all_of(*secret, "_-");
 }
 
 bool auth_key_id(struct sv text, struct sv *id)

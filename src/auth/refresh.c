@@ -81,19 +81,13 @@ static void note(struct auth *a, const struct request_ctx *ctx, enum err e)
         log_say(LOG_ERROR, "keys_unconfirmed", "%s: %s", err_name(e), ctx->err.cause);
 }
 
-/* Wakes those that wait for an answer; then waits itself. False when it is to end. */
-static bool announce(struct auth *a, int64_t until_us)
+/* Wakes those that wait for an answer. */
+static void announce(struct auth *a)
 {
-    const struct timespec until = {until_us / 1000000, until_us % 1000000 * 1000};
-    int rc = 0;
     pthread_mutex_lock(&a->lock);
     a->turn++;
     pthread_cond_broadcast(&a->news);
-    while (!a->stop && rc == 0)
-        rc = pthread_cond_timedwait(&a->news, &a->lock, &until);
-    const bool go_on = !a->stop;
     pthread_mutex_unlock(&a->lock);
-    return go_on;
 }
 
 void *refresh_main(void *arg)
@@ -107,6 +101,7 @@ void *refresh_main(void *arg)
         ctx.urgent = true;
         note(a, &ctx, ask(a, &ctx));
         arena_reset(a->arena);
-    } while (announce(a, began + ASK_EVERY_MS * INT64_C(1000)));
+        announce(a);
+    } while (thread_loop_pause(&a->refresher, began + ASK_EVERY_MS * INT64_C(1000)));
     return NULL;
 }

@@ -44,9 +44,7 @@ enum err snapshot_load(struct db *db, struct request_ctx *ctx, const struct auth
                        struct snapshot **out)
 {
     struct db_rows rows;
-    enum err e = db_query(db, ctx, DB_READ, &load_keys, NULL, 0, &rows, NULL);
-    if (e != ERR_NONE)
-        return e;
+    TRY(db_query(db, ctx, DB_READ, &load_keys, NULL, 0, &rows, NULL));
     if (rows.count == 0)
         return ctx_fault(ctx, ERR_INTERNAL, "auth_state has no row");
     const size_t n = db_is_null(&rows, 0, db_column(&rows, "id")) ? 0 : (size_t)rows.count;

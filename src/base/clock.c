@@ -2,6 +2,7 @@
 #include "parley/base/clock.h"
 
 #include <limits.h>
+#include <poll.h>
 #include <time.h>
 
 enum { US_PER_MS = 1000, US_PER_S = 1000000, S_PER_DAY = 86400 };
@@ -57,6 +58,12 @@ int deadline_left_ms(struct deadline d)
     int64_t us = d.at_us - now;
     int64_t ms = us / US_PER_MS + (us % US_PER_MS != 0);
     return ms > INT_MAX ? INT_MAX : (int)ms;
+}
+
+void deadline_wait(struct deadline d)
+{
+    while (!deadline_passed(d))
+        (void)poll(NULL, 0, deadline_left_ms(d));
 }
 
 struct civil {

@@ -38,6 +38,17 @@ bool sv_starts_with(struct sv s, struct sv prefix)
     return s.n >= prefix.n && sv_eq((struct sv){s.p, prefix.n}, prefix);
 }
 
+bool sv_all_of(struct sv s, const char *more)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        const char c = s.p[i];
+        if (!(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') &&
+            (c == '\0' || !strchr(more, c)))
+            return false;
+    }
+    return true;
+}
+
 struct sv sv_trim(struct sv s)
 {
     while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t')) {

@@ -2,6 +2,7 @@
 #include "parley/base/thread.h"
 
 #include <signal.h>
+#include <time.h>
 
 int thread_start(pthread_t *out, const pthread_attr_t *attr, void *(*run)(void *), void *arg)
 {
@@ -17,4 +18,52 @@ int thread_start(pthread_t *out, const pthread_attr_t *attr, void *(*run)(void *
     int e = pthread_create(out, attr, run, arg);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return e;
+}
+
+void thread_cond_init(pthread_cond_t *c)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(c, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
+bool thread_cond_wait(pthread_cond_t *c, pthread_mutex_t *lock, int64_t until_us)
+{
+    const struct timespec until = {until_us / 1000000, until_us % 1000000 * 1000};
+    return pthread_cond_timedwait(c, lock, &until) == 0;
+}
+
+bool thread_loop_start(struct thread_loop *l, void *(*run)(void *), void *arg)
+{
+    l->stop = false;
+    pthread_mutex_init(&l->lock, NULL);
+    thread_cond_init(&l->wake);
+    if (thread_start(&l->id, NULL, run, arg) == 0)
+        return true;
+    pthread_cond_destroy(&l->wake);
+    pthread_mutex_destroy(&l->lock);
+    return false;
+}
+
+bool thread_loop_pause(struct thread_loop *l, int64_t until_us)
+{
+    pthread_mutex_lock(&l->lock);
+    while (!l->stop && thread_cond_wait(&l->wake, &l->lock, until_us))
+        ;
+    const bool goes_on = !l->stop;
+    pthread_mutex_unlock(&l->lock);
+    return goes_on;
+}
+
+void thread_loop_stop(struct thread_loop *l)
+{
+    pthread_mutex_lock(&l->lock);
+    l->stop = true;
+    pthread_cond_signal(&l->wake);
+    pthread_mutex_unlock(&l->lock);
+    pthread_join(l->id, NULL);
+    pthread_cond_destroy(&l->wake);
+    pthread_mutex_destroy(&l->lock);
 }

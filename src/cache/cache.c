@@ -130,7 +130,7 @@ void cache_put(struct cache *c, struct request_ctx *ctx, struct cache_key key,
         !cache_codec_encode(ctx->arena, key, value, true, &stored))
         return;
     const struct cache_redis_key name = cache_redis_key(c->redis, key);
-    cache_queue_put(c->redis->queue, &name, stored, ttl_ms);
+    cache_queue_put(c->redis->queue, &name, snapshot, stored, ttl_ms);
     arena_rewind(ctx->arena, mark);
 }
 
@@ -153,7 +153,7 @@ void cache_remove(struct cache *c, struct cache_key key)
     if (!c->redis)
         return;
     const struct cache_redis_key name = cache_redis_key(c->redis, key);
-    cache_queue_put(c->redis->queue, &name, SV_NONE, 0);
+    cache_queue_put(c->redis->queue, &name, NULL, SV_NONE, 0);
 }
 
 bool cache_erase(struct cache *c, struct request_ctx *ctx, const struct cache_key *keys, size_t n)
@@ -167,7 +167,8 @@ bool cache_erase(struct cache *c, struct request_ctx *ctx, const struct cache_ke
         return false;
     for (size_t i = 0; i < n; i++)
         names[i] = cache_redis_key(c->redis, keys[i]);
-    return cache_redis_delete(c->redis, ctx->deadline, names, n);
+    /* Without epochs nobody knows who is about to store what was read before. */
+    return cache_redis_delete(c->redis, ctx->deadline, names, n) && c->memory;
 }
 
 void cache_status(struct cache *c, struct cache_status *out)

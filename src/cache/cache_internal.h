@@ -77,6 +77,7 @@ struct cache_redis_key {
 struct cache_redis {
     struct cache_url url;
     int timeout_ms;
+    struct memory_table *memory; /* borrowed; NULL: none */
     const char *layout;
     struct metrics_slot *slot; /* may be NULL */
     _Atomic uint64_t mismatches;
@@ -126,8 +127,9 @@ struct cache_queue;
 struct cache_queue *cache_queue_open(struct cache_redis *r);
 void cache_queue_close(struct cache_queue *q); /* drops what it holds; NULL is fine */
 /* The newest for a key takes the place of an older one. stored is copied. While Redis is not in use
- * DELs wait; SETs are sent soon or never. */
-void cache_queue_put(struct cache_queue *q, const struct cache_redis_key *key, struct sv stored,
-                     int64_t ttl_ms);
+ * DELs wait; SETs are sent soon or never, and as DELs where the snapshot is no longer current: the
+ * session may have been erased meanwhile. */
+void cache_queue_put(struct cache_queue *q, const struct cache_redis_key *key,
+                     const struct cache_snapshot *snapshot, struct sv stored, int64_t ttl_ms);
 
 #endif

@@ -246,7 +246,7 @@ bool cache_redis_delete(struct cache_redis *r, struct deadline until,
 {
     struct delete d = {keys, n};
     for (size_t i = 0; i < n; i++)
-        cache_queue_put(r->queue, &keys[i], SV_NONE, 0);
+        cache_queue_put(r->queue, &keys[i], NULL, SV_NONE, 0);
     return cache_redis_is_usable(r) && cache_redis_call(r, until, delete_on, &d);
 }
 
@@ -278,6 +278,7 @@ struct cache_redis *cache_redis_open(const struct cache_settings *settings,
         return NULL;
     r->url = *url;
     r->timeout_ms = settings->redis_timeout_ms > 0 ? settings->redis_timeout_ms : 1;
+    r->memory = settings->shared ? settings->shared->memory : NULL;
     r->layout = settings->layout ? settings->layout : "";
     r->slot = slot;
     pthread_mutex_init(&r->lock, NULL);

@@ -6,7 +6,7 @@
  *
  * The thread also finds out whether Redis is there while nobody asks it for anything.
  */
-#include "cache_internal.h"
+#include "memory_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,9 +25,10 @@ static const int64_t tick_us = 100 * 1000;
 struct item {
     struct item *next;
     struct cache_redis_key key;
-    int64_t at_us, ttl_ms; /* from then */
-    bool taken;            /* by Redis */
-    size_t n;              /* 0: DEL */
+    struct cache_snapshot snapshot; /* of a SET */
+    int64_t at_us, ttl_ms;          /* from then */
+    bool taken;                     /* by Redis */
+    size_t n;                       /* 0: DEL */
     char bytes[];
 };
 
@@ -85,13 +86,15 @@ static void add(struct cache_queue *q, struct item *item)
 
 /* ---- callers ---- */
 
-void cache_queue_put(struct cache_queue *q, const struct cache_redis_key *key, struct sv stored,
-                     int64_t ttl_ms)
+void cache_queue_put(struct cache_queue *q, const struct cache_redis_key *key,
+                     const struct cache_snapshot *snapshot, struct sv stored, int64_t ttl_ms)
 {
     struct item *item = key->n > 0 ? malloc(sizeof *item + stored.n) : NULL;
     if (item) {
         *item = (struct item){.key = *key, .at_us = clock_mono_us(), .ttl_ms = ttl_ms};
         item->n = stored.n;
+        if (snapshot)
+            item->snapshot = *snapshot;
         if (stored.n > 0)
             memcpy(item->bytes, stored.p, stored.n);
     }
@@ -107,9 +110,18 @@ void cache_queue_put(struct cache_queue *q, const struct cache_redis_key *key, s
 
 /* ---- the thread ---- */
 
-static bool append(struct cache_conn *conn, const struct item *item)
+/* Whether a session was neither written to nor erased on this host since it was read. Unknown
+ * without memory. */
+static bool is_current(const struct cache_redis *r, const struct item *item)
+{
+    return !r->memory || memory_is_current(r->memory, &item->snapshot);
+}
+
+static bool append(const struct cache_redis *r, struct cache_conn *conn, struct item *item)
 {
     char px[24];
+    if (!is_current(r, item))
+        item->n = 0;
     const int64_t left = item->ttl_ms - (clock_mono_us() - item->at_us) / 1000;
     snprintf(px, sizeof px, "%lld", left > 0 ? (long long)left : 1);
     const struct sv key = {item->key.text, item->key.n};
@@ -127,9 +139,8 @@ static bool exchange(struct cache_redis *r, struct cache_conn *conn, struct dead
 {
     struct item *const items = arg;
     bool fine = true;
-    (void)r;
-    for (const struct item *i = items; i; i = i->next)
-        if (!append(conn, i))
+    for (struct item *i = items; i; i = i->next)
+        if (!append(r, conn, i))
             return false;
     for (struct item *i = items; i; i = i->next) {
         redisReply *reply;
@@ -154,6 +165,9 @@ static void send_round(struct cache_queue *q, struct item *items)
     while (items) {
         struct item *item = items;
         items = item->next;
+        /* The SET may have come after the DEL of an erasure in another worker. */
+        if (item->n > 0 && !is_current(r, item))
+            cache_queue_put(q, &item->key, NULL, SV_NONE, 0);
         if (!item->taken) {
             lose(q, item);
             continue;

@@ -23,28 +23,20 @@ enum {
 };
 #define GIB (1024 * (int64_t)MIB)
 
-#define URL(var, field, fallback, min, help)                                                    \
-    {                                                                                           \
-        var, SETTING_URL, offsetof(struct config, field), fallback, min, URL_MAX, {NULL, NULL}, \
-            help                                                                                \
+#define ROW(type, var, field, fallback, min, max, no, yes, help)                                 \
+    {                                                                                            \
+        var, SETTING_##type, offsetof(struct config, field), fallback, min, max, {no, yes}, help \
     }
-#define TEXT(var, field, fallback, min, max, help)                                                \
-    {                                                                                             \
-        var, SETTING_TEXT, offsetof(struct config, field), fallback, min, max, {NULL, NULL}, help \
-    }
-#define NUMBER(var, field, fallback, min, max, help)                                           \
-    {                                                                                          \
-        var, SETTING_NUMBER, offsetof(struct config, field), fallback, min, max, {NULL, NULL}, \
-            help                                                                               \
-    }
-#define SIZE(var, field, fallback, min, max, help)                                                \
-    {                                                                                             \
-        var, SETTING_SIZE, offsetof(struct config, field), fallback, min, max, {NULL, NULL}, help \
-    }
-#define CHOICE(var, field, fallback, no, yes, help)                                          \
-    {                                                                                        \
-        var, SETTING_CHOICE, offsetof(struct config, field), fallback, 0, 1, {no, yes}, help \
-    }
+#define URL(var, field, fallback, min, help) \
+    ROW(URL, var, field, fallback, min, URL_MAX, NULL, NULL, help)
+#define TEXT(var, field, fallback, min, max, help) \
+    ROW(TEXT, var, field, fallback, min, max, NULL, NULL, help)
+#define NUMBER(var, field, fallback, min, max, help) \
+    ROW(NUMBER, var, field, fallback, min, max, NULL, NULL, help)
+#define SIZE(var, field, fallback, min, max, help) \
+    ROW(SIZE, var, field, fallback, min, max, NULL, NULL, help)
+#define CHOICE(var, field, fallback, no, yes, help) \
+    ROW(CHOICE, var, field, fallback, 0, 1, no, yes, help)
 
 static const struct setting settings[] = {
     URL("DATABASE_URL", database_url, NULL, 1,

@@ -76,13 +76,15 @@ static struct db_batch_member *nth_of(struct batch *b, size_t tenant, int64_t n)
     return NULL;
 }
 
-static void give_rows(struct batch *b, size_t tenant, void *result)
+/* Gives how many members have their answer now. */
+static size_t give_rows(struct batch *b, size_t tenant, void *result)
 {
     struct db_rows rows;
     struct db_batch_member *m;
+    size_t done = 0;
     db_rows_from(&rows, result);
     const int column_n = db_column(&rows, "n");
-    for (int64_t n = 1; (m = nth_of(b, tenant, n)); n++) {
+    for (; (m = nth_of(b, tenant, (int64_t)done + 1)); done++) {
         m->rows = rows;
         m->row = -1;
         m->done = true;
@@ -92,6 +94,7 @@ static void give_rows(struct batch *b, size_t tenant, void *result)
         if (m)
             m->row = row;
     }
+    return done;
 }
 
 void db_read_batch(struct db *db, struct request_ctx *ctx, const struct db_batch_kind *kind,
@@ -114,11 +117,12 @@ void db_read_batch(struct db *db, struct request_ctx *ctx, const struct db_batch
         return;
     db_pipeline_run_groups(db, c, ctx, groups, (int)b.n_tenants);
     db_pool_release(db, c);
+    size_t done = 0;
     for (size_t t = 0; t < b.n_tenants; t++)
         if (groups[t].fault.kind == FAULT_NONE)
-            give_rows(&b, t, requests[t].steps[1].result);
-    if (!db->slot)
+            done += give_rows(&b, t, requests[t].steps[1].result);
+    if (!db->slot || done == 0)
         return;
     metrics_add(&db->slot->read_batches, 1);
-    metrics_add(&db->slot->read_batched, n);
+    metrics_add(&db->slot->read_batched, done);
 }

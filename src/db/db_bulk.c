@@ -74,9 +74,7 @@ enum err db_bulk_insert(struct db *db, struct request_ctx *ctx, const char *tabl
                         const struct db_bulk_column *columns, size_t n_columns,
                         const struct sv *values, size_t n_rows, int *inserted)
 {
-    enum err rc = check(ctx, table, columns, n_columns, n_rows);
-    if (rc != ERR_NONE)
-        return rc;
+    TRY(check(ctx, table, columns, n_columns, n_rows));
     struct db_stmt stmt = {.name = NULL, .sql = make_sql(ctx, table, columns, n_columns)};
     struct sv *column = arena_array(ctx->arena, n_rows, sizeof(*column));
     if (!stmt.sql || !column)
@@ -85,14 +83,10 @@ enum err db_bulk_insert(struct db *db, struct request_ctx *ctx, const char *tabl
     for (size_t i = 0; i < n_columns; i++) {
         for (size_t row = 0; row < n_rows; row++)
             column[row] = values[row * n_columns + i];
-        rc = db_text_array(ctx, column, n_rows, &params[i]);
-        if (rc != ERR_NONE)
-            return rc;
+        TRY(db_text_array(ctx, column, n_rows, &params[i]));
     }
     struct db_rows rows;
-    rc = db_query(db, ctx, DB_WRITE, &stmt, params, (int)n_columns, &rows, NULL);
-    if (rc != ERR_NONE)
-        return rc;
+    TRY(db_query(db, ctx, DB_WRITE, &stmt, params, (int)n_columns, &rows, NULL));
     if (inserted)
         *inserted = rows.count;
     return ERR_NONE;

@@ -67,7 +67,7 @@ void db_message_line(const char *message, char *out, size_t out_n)
     snprintf(out, out_n, "%.*s", (int)strcspn(from, "\n"), from);
 }
 
-static void ignore_notice(void *arg, const PGresult *res)
+void db_ignore_notice(void *arg, const PGresult *res)
 {
     (void)arg;
     (void)res;
@@ -172,7 +172,7 @@ static enum db_open_result open_once(struct db_conn *c, const struct db_settings
     }
     /* Verbose, because a refused connection tells its SQLSTATE in no other way. */
     PQsetErrorVerbosity(c->pg, PQERRORS_VERBOSE);
-    PQsetNoticeReceiver(c->pg, ignore_notice, NULL);
+    PQsetNoticeReceiver(c->pg, db_ignore_notice, NULL);
     enum db_open_result result = handshake(c->pg, deadline, stop_fd, why, why_n);
     if (result == OPEN_OK && PQsetnonblocking(c->pg, 1) != 0)
         result = OPEN_REFUSED;

@@ -3,7 +3,6 @@
 #include "hosts_internal.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -27,10 +26,7 @@ struct db_hosts {
     struct db_hosts_settings set;
     struct db *db; /* borrowed */
     struct arena *arena;
-    pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    bool stop;   /* under lock */
+    struct thread_loop thread;
     bool broken; /* the thread's: see note */
 };
 
@@ -103,19 +99,6 @@ static bool poll_and_refresh(struct db_hosts *h)
     return e == ERR_NONE;
 }
 
-/* False when it is to end. */
-static bool pause_until(struct db_hosts *h, int64_t us)
-{
-    const struct timespec t = {us / 1000000, us % 1000000 * 1000};
-    int rc = 0;
-    pthread_mutex_lock(&h->lock);
-    while (!h->stop && rc == 0)
-        rc = pthread_cond_timedwait(&h->wake, &h->lock, &t);
-    const bool go_on = !h->stop;
-    pthread_mutex_unlock(&h->lock);
-    return go_on;
-}
-
 static void *hosts_main(void *arg)
 {
     struct db_hosts *h = arg;
@@ -137,7 +120,7 @@ static void *hosts_main(void *arg)
         hosts_note_silence(s, clock_boot_us());
         db_share(h->db, (int)atomic_load(&s->live));
         until_us += pause_ms * INT64_C(1000);
-    } while (pause_until(h, until_us));
+    } while (thread_loop_pause(&h->thread, until_us));
     if (polls)
         pthread_mutex_unlock(&s->polling);
     return NULL;
@@ -146,8 +129,6 @@ static void *hosts_main(void *arg)
 static void dispose(struct db_hosts *h)
 {
     arena_destroy(h->arena);
-    pthread_cond_destroy(&h->wake);
-    pthread_mutex_destroy(&h->lock);
     free(h);
 }
 
@@ -158,16 +139,10 @@ struct db_hosts *db_hosts_open(const struct db_hosts_settings *settings, struct 
         return NULL;
     h->set = *settings;
     h->db = db;
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_mutex_init(&h->lock, NULL);
-    pthread_cond_init(&h->wake, &attr);
-    pthread_condattr_destroy(&attr);
     h->arena = arena_create(ARENA_LIMIT);
     /* Before this worker looks whether it may write: see leave. */
     atomic_store(&settings->shared->workers[settings->slot], getpid());
-    if (h->arena && thread_start(&h->thread, NULL, hosts_main, h) == 0)
+    if (h->arena && thread_loop_start(&h->thread, hosts_main, h))
         return h;
     atomic_store(&settings->shared->workers[settings->slot], 0);
     dispose(h);
@@ -181,9 +156,7 @@ static void await_late_commits(const struct db_hosts *h)
     const int64_t unclean_us = atomic_load(&h->set.shared->unclean_us);
     const int64_t late_us = (h->set.statement_ms + LATE_MARGIN_MS) * INT64_C(1000);
     const int64_t left_us = unclean_us == 0 ? 0 : unclean_us + late_us - clock_boot_us();
-    const struct deadline end = deadline_in_ms(left_us > 0 ? left_us / 1000 + 1 : 0);
-    while (!deadline_passed(end))
-        (void)poll(NULL, 0, deadline_left_ms(end));
+    deadline_wait(deadline_in_ms(left_us > 0 ? left_us / 1000 + 1 : 0));
 }
 
 /* Without other workers. One that comes meanwhile has its slot before it looks whether it may
@@ -212,11 +185,7 @@ void db_hosts_close(struct db_hosts *h)
 {
     if (!h)
         return;
-    pthread_mutex_lock(&h->lock);
-    h->stop = true;
-    pthread_cond_signal(&h->wake);
-    pthread_mutex_unlock(&h->lock);
-    pthread_join(h->thread, NULL);
+    thread_loop_stop(&h->thread);
     atomic_store(&h->set.shared->workers[h->set.slot], 0);
     if (atomic_load(&h->set.shared->has_asked) && !hosts_any_worker(h->set.shared))
         leave(h);

@@ -26,13 +26,11 @@ enum db_oid {
     OID_TEXT = 25,
     OID_OID = 26,
     OID_JSON = 114,
-    OID_FLOAT8 = 701,
     OID_TEXT_ARRAY = 1009,
     OID_INT8_ARRAY = 1016,
     OID_BPCHAR = 1042,
     OID_VARCHAR = 1043,
     OID_TIMESTAMPTZ = 1184,
-    OID_UUID = 2950,
     OID_JSONB = 3802
 };
 
@@ -133,6 +131,8 @@ void db_conn_close(struct db_conn *c); /* frees c too */
 bool db_conn_quiet(const struct db_conn *c);
 /* Proof that the connection may serve another request. */
 bool db_conn_clean(struct db_conn *c);
+/* A PQnoticeReceiver: nobody is told. */
+void db_ignore_notice(void *arg, const PGresult *res);
 /* Runs one statement without parameters, in text form, for the room's own business. NULL when
  * there was no answer (errno ECANCELED: stop_fd); an error of the server is a result. The caller
  * clears it. */
@@ -280,7 +280,8 @@ void db_quote_name(struct buf *b, const char *name);
 
 /* ---- migrations ---- */
 
-/* Made by migrations/embed.sh; the entry behind the last one has version 0. */
+/* All, ascending from 1 without a gap, made by migrations/embed.sh; the entry behind the last one
+ * has version 0. */
 extern const struct db_migration db_migration_table[];
 extern const size_t db_migration_count;
 

@@ -46,43 +46,22 @@ static const char grants[] =
     " END $$";
 /* clang-format on */
 
-const struct db_migration *db_migrations(size_t *n)
-{
-    *n = db_migration_count;
-    return db_migration_table;
-}
-
 int db_schema_version(void)
 {
     return db_migration_count > 0 ? db_migration_table[db_migration_count - 1].version : 0;
 }
 
-static void tell_all(const struct migration_run *m, bool fault, const char *fmt, va_list ap)
-    PRINTF_LIKE(3, 0);
-static void tell_all(const struct migration_run *m, bool fault, const char *fmt, va_list ap)
+enum { STEP, FAULT };
+
+static void PRINTF_LIKE(3, 4) tell(const struct migration_run *m, int fault, const char *fmt, ...)
 {
     char line[400];
+    va_list ap;
+    va_start(ap, fmt);
     vsnprintf(line, sizeof(line), fmt, ap);
+    va_end(ap);
     line[strcspn(line, "\n")] = '\0';
-    m->say(m->arg, fault, line);
-}
-
-static void tell(const struct migration_run *m, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void tell(const struct migration_run *m, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    tell_all(m, false, fmt, ap);
-    va_end(ap);
-}
-
-static void tell_fault(const struct migration_run *m, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void tell_fault(const struct migration_run *m, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    tell_all(m, true, fmt, ap);
-    va_end(ap);
+    m->say(m->arg, fault == FAULT, line);
 }
 
 /* Runs sql, with one text parameter unless it is NULL. A failure is told as "what: …". */
@@ -96,7 +75,7 @@ static PGresult *run(const struct migration_run *m, const char *what, const char
     if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK)
         return res;
     const char *said = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
-    tell_fault(m, "%s: %s", what, said ? said : PQerrorMessage(m->pg));
+    tell(m, FAULT, "%s: %s", what, said ? said : PQerrorMessage(m->pg));
     PQclear(res);
     return NULL;
 }
@@ -119,19 +98,13 @@ static int run_number(const struct migration_run *m, const char *what, const cha
     return n;
 }
 
-static void ignore_notice(void *arg, const PGresult *res)
-{
-    (void)arg;
-    (void)res;
-}
-
 static enum err connect_to(struct migration_run *m, const char *admin_url, const char *url)
 {
     PQconninfoOption *parsed = PQconninfoParse(admin_url, NULL);
     if (!parsed) {
         /* libpq's message would repeat the text, and with it the password. */
-        tell_fault(m, "%s is not a valid connection string",
-                   strcmp(admin_url, url) == 0 ? "DATABASE_URL" : "DATABASE_ADMIN_URL");
+        tell(m, FAULT, "%s is not a valid connection string",
+             strcmp(admin_url, url) == 0 ? "DATABASE_URL" : "DATABASE_ADMIN_URL");
         return ERR_INVALID;
     }
     PQconninfoFree(parsed);
@@ -139,10 +112,10 @@ static enum err connect_to(struct migration_run *m, const char *admin_url, const
     const char *const values[] = {admin_url, "parley migrate", "UTF8", NULL};
     m->pg = PQconnectdbParams(keys, values, 1);
     if (PQstatus(m->pg) != CONNECTION_OK) {
-        tell_fault(m, "cannot connect: %s", PQerrorMessage(m->pg));
+        tell(m, FAULT, "cannot connect: %s", PQerrorMessage(m->pg));
         return ERR_UNAVAILABLE;
     }
-    PQsetNoticeReceiver(m->pg, ignore_notice, NULL);
+    PQsetNoticeReceiver(m->pg, db_ignore_notice, NULL);
     return ERR_NONE;
 }
 
@@ -172,13 +145,13 @@ static enum err find_login(const struct migration_run *m, const char *url)
         " FROM (VALUES (1)) one LEFT JOIN pg_roles r ON r.rolname = $1";
     char *login = login_of(url);
     if (!login) {
-        tell_fault(m, "DATABASE_URL is not a valid connection string, or names no user");
+        tell(m, FAULT, "DATABASE_URL is not a valid connection string, or names no user");
         return ERR_INVALID;
     }
     PGresult *res = run(m, "login", sql, login);
     enum err e = !res ? ERR_UNAVAILABLE : ERR_NONE;
     if (res && PQgetvalue(res, 0, 1)[0] != 't') {
-        tell_fault(m, "%s", PQgetvalue(res, 0, 0));
+        tell(m, FAULT, "%s", PQgetvalue(res, 0, 0));
         e = ERR_INVALID;
     }
     PQclear(res);
@@ -197,7 +170,7 @@ static bool take_lock(const struct migration_run *m)
     int got = run_number(m, "lock", "SELECT pg_try_advisory_lock(123560530273657)::int", NULL);
     if (got != 0)
         return got == 1;
-    tell(m, "waiting for another migration to end");
+    tell(m, STEP, "waiting for another migration to end");
     return run_quiet(m, "lock", "SELECT pg_advisory_lock(123560530273657)", NULL);
 }
 
@@ -222,14 +195,14 @@ static bool apply(const struct migration_run *m, const struct db_migration *mig,
                 run_quiet(m, what, up ? mig->up : mig->down, NULL) && run_quiet(m, what, row, NULL);
     /* A script with a COMMIT of its own would leave half of itself behind if it failed. */
     if (done && PQtransactionStatus(m->pg) != PQTRANS_INTRANS) {
-        tell_fault(m, "%s: the script ended the transaction", what);
+        tell(m, FAULT, "%s: the script ended the transaction", what);
         return false;
     }
     done = done && run_quiet(m, what, "COMMIT", NULL);
     if (!done)
         PQclear(PQexec(m->pg, "ROLLBACK"));
     else
-        tell(m, "%s: done", what);
+        tell(m, STEP, "%s: done", what);
     return done;
 }
 
@@ -242,18 +215,18 @@ static enum err move(const struct migration_run *m, const struct db_migration *t
     if (at < 0)
         return ERR_UNAVAILABLE;
     if (at > newest) {
-        tell_fault(m, "schema is at version %d, this program knows %d: use a newer parley", at,
-                   newest);
+        tell(m, FAULT, "schema is at version %d, this program knows %d: use a newer parley", at,
+             newest);
         return ERR_PRECONDITION;
     }
     if (target > newest) {
-        tell_fault(m, "there is no migration %d: the newest is %d", target, newest);
+        tell(m, FAULT, "there is no migration %d: the newest is %d", target, newest);
         return ERR_INVALID;
     }
     if (target < 0)
         target = newest;
     if (at == target)
-        tell(m, "schema is at version %d: nothing to do", at);
+        tell(m, STEP, "schema is at version %d: nothing to do", at);
     for (; at < target; at++)
         if (!apply(m, &table[at], true))
             return ERR_INTERNAL;

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "parley/base/thread.h"
 #include "parley/base/uuid.h"
 #include "parley/obs/log.h"
 
@@ -315,17 +316,11 @@ static struct db_conn *wait_turn(struct db *db, struct deadline limit, struct db
                                  bool in_front, bool *late)
 {
     struct db_waiter w = {.who = who};
-    struct timespec until = {.tv_sec = limit.at_us / 1000000,
-                             .tv_nsec = limit.at_us % 1000000 * 1000};
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&w.wake, &attr);
-    pthread_condattr_destroy(&attr);
+    bool more = true;
+    thread_cond_init(&w.wake);
     waiter_enqueue(db, &w, in_front);
-    int rc = 0;
-    while (!w.given && !w.room && rc == 0)
-        rc = pthread_cond_timedwait(&w.wake, &db->lock, &until);
+    while (!w.given && !w.room && more)
+        more = thread_cond_wait(&w.wake, &db->lock, limit.at_us);
     if (!w.given && !w.room) {
         waiter_remove(db, &w);
         *late = true;

@@ -3,7 +3,6 @@
  * how many hosts share the connections. */
 #include "hosts_internal.h"
 
-#include <poll.h>
 #include <string.h>
 
 #include "parley/base/clock.h"
@@ -82,9 +81,7 @@ enum err hosts_poll(struct db *db, struct request_ctx *ctx, const struct db_host
     struct db_rows r;
     memset(out, 0, sizeof(*out));
     out->sent_us = clock_boot_us();
-    enum err e = db_query(db, ctx, DB_READ, &poll_hosts, params, ARRAY_LEN(params), &r, NULL);
-    if (e != ERR_NONE)
-        return e;
+    TRY(db_query(db, ctx, DB_READ, &poll_hosts, params, ARRAY_LEN(params), &r, NULL));
     if (r.count == 0)
         return ctx_fault(ctx, ERR_UNAVAILABLE, "this PostgreSQL is a standby");
     out->keys_version = db_get_i64(&r, 0, db_column(&r, "keys_version"));
@@ -131,9 +128,7 @@ enum err hosts_remove(struct db *db, struct request_ctx *ctx, const struct db_ho
 enum err db_hosts_list(struct db *db, struct request_ctx *ctx, struct db_host **out, size_t *n)
 {
     struct db_rows r;
-    enum err e = db_query(db, ctx, DB_READ, &list_hosts, NULL, 0, &r, NULL);
-    if (e != ERR_NONE)
-        return e;
+    TRY(db_query(db, ctx, DB_READ, &list_hosts, NULL, 0, &r, NULL));
     *n = (size_t)r.count;
     *out = arena_alloc(ctx->arena, (*n + 1) * sizeof(**out));
     if (!*out)
@@ -152,9 +147,7 @@ enum err db_hosts_forget(struct db *db, struct request_ctx *ctx, struct sv id, i
     struct db_param doubted;
     struct db_rows r;
     *removed = *alive = 0;
-    enum err e = db_query(db, ctx, DB_WRITE, &doubt_hosts, which, ARRAY_LEN(which), &r, NULL);
-    if (e != ERR_NONE)
-        return e;
+    TRY(db_query(db, ctx, DB_WRITE, &doubt_hosts, which, ARRAY_LEN(which), &r, NULL));
     const int n = r.count;
     if (n == 0)
         return id.p ? ERR_NOT_FOUND : ERR_NONE;
@@ -163,13 +156,9 @@ enum err db_hosts_forget(struct db *db, struct request_ctx *ctx, struct sv id, i
         return ctx_nomem(ctx);
     for (int i = 0; i < n; i++)
         ids[i] = db_get_text(&r, i, 0);
-    e = db_text_array(ctx, ids, (size_t)n, &doubted);
-    if (e != ERR_NONE)
-        return e;
-    const struct deadline noticed = deadline_in_ms(HOSTS_WAIT_US / 1000);
-    while (!deadline_passed(noticed))
-        (void)poll(NULL, 0, deadline_left_ms(noticed));
-    e = db_query(db, ctx, DB_WRITE, &forget_hosts, &doubted, 1, &r, NULL);
+    TRY(db_text_array(ctx, ids, (size_t)n, &doubted));
+    deadline_wait(deadline_in_ms(HOSTS_WAIT_US / 1000));
+    enum err e = db_query(db, ctx, DB_WRITE, &forget_hosts, &doubted, 1, &r, NULL);
     *removed = e == ERR_NONE ? r.count : 0;
     *alive = e == ERR_NONE ? n - r.count : 0;
     return e;

@@ -127,6 +127,12 @@ bool fcgi_conn_park(struct fcgi_server *s, struct fcgi_conn *c)
     return arm(s, c, EPOLL_CTL_MOD);
 }
 
+void fcgi_conn_end_turn(struct fcgi_server *s, struct fcgi_conn *c, bool keep)
+{
+    if (!keep || atomic_load(&s->stopping) || !fcgi_conn_park(s, c))
+        fcgi_conn_close(s, c);
+}
+
 bool fcgi_conn_take(struct fcgi_conn *c)
 {
     int parked = CONN_PARKED;

@@ -46,6 +46,7 @@ struct fcgi_thread {
     struct arena *arenas[FCGI_GATHER_MAX]; /* one for each request at hand; made when first used */
     pthread_t id;
     bool watches;             /* the thread's own; under the lock while it is idle */
+    struct fcgi_conn *passed; /* taken, and to be served next: see pass_by */
     sem_t turn;               /* watches was set, or the server is stopping */
     struct fcgi_thread *next; /* idle ones */
 };
@@ -84,6 +85,8 @@ bool fcgi_listener_watch(struct fcgi_server *s);
 /* Arms c in the epoll; from then on it belongs to whoever gets its event. False: it is still the
  * caller's, to be closed. */
 MUSTCHECK bool fcgi_conn_park(struct fcgi_server *s, struct fcgi_conn *c);
+/* Ends a turn: c waits for its next request, or is closed. */
+void fcgi_conn_end_turn(struct fcgi_server *s, struct fcgi_conn *c, bool keep);
 /* True if c is the caller's now; false when the server is closing it. */
 MUSTCHECK bool fcgi_conn_take(struct fcgi_conn *c);
 void fcgi_conn_close(struct fcgi_server *s, struct fcgi_conn *c);
@@ -117,7 +120,7 @@ MUSTCHECK bool fcgi_answer(struct fcgi_thread *t, struct fcgi_turn *turn);
 
 /* Waits until t watches; false: the server is stopping. */
 MUSTCHECK bool fcgi_watch_take(struct fcgi_thread *t);
-/* Before t waits for anything but the epoll. Nothing to do if it does not watch. */
+/* Before t waits for anything but the epoll: others may serve what it has passed by, and watch. */
 void fcgi_watch_give(struct fcgi_thread *t);
 /* Wakes all that are idle: the server is stopping. */
 void fcgi_watch_end(struct fcgi_server *s);

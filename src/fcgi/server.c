@@ -73,39 +73,42 @@ static void accept_new(struct fcgi_server *s)
     wait_behind_the_others(s);
 }
 
-/* Ends a turn: the connection waits for its next request, or is closed. */
-static void end_turn(struct fcgi_server *s, struct fcgi_conn *c, bool keep)
+/* The connection is the caller's: sees what has arrived on it. */
+static void begin_turn(struct fcgi_server *s, struct fcgi_conn *c, struct fcgi_turn *turn)
 {
-    if (!keep || atomic_load(&s->stopping) || !fcgi_conn_park(s, c))
-        fcgi_conn_close(s, c);
-}
-
-/* Takes the connection, and sees what has arrived on it. False: the server is closing it. */
-static bool take_turn(struct fcgi_server *s, struct fcgi_conn *c, struct fcgi_turn *turn)
-{
-    if (!fcgi_conn_take(c))
-        return false;
     turn->conn = c;
     fcgi_peek(s, c, &turn->peek);
-    return true;
 }
 
-/* More requests that are here already, for a thread that has one that may be gathered. Others go
- * back into the epoll, for any thread: they may take long, and would wait for each other here. */
-static size_t gather(struct fcgi_server *s, struct fcgi_turn turns[FCGI_GATHER_MAX])
+/* Requests that are not to be gathered may take long, and would wait for each other here: they go
+ * back into the epoll, for any thread. But the first one is served next, or by another thread as
+ * soon as this one waits: in the epoll it might be passed by again and again. */
+static void pass_by(struct fcgi_thread *t, struct fcgi_conn *c)
 {
+    if (t->passed)
+        fcgi_conn_end_turn(t->server, c, true);
+    else
+        t->passed = c;
+}
+
+/* More requests that are here already, for a thread that has one that may be gathered. */
+static size_t gather(struct fcgi_thread *t, struct fcgi_turn turns[FCGI_GATHER_MAX])
+{
+    struct fcgi_server *s = t->server;
     struct epoll_event e[FCGI_GATHER_MAX - 1];
     size_t taken = 1;
     const int n = epoll_wait(s->epoll_fd, e, FCGI_GATHER_MAX - 1, 0);
     for (int i = 0; i < n; i++) {
-        if (e[i].data.ptr == &s->settings.listen_fd)
+        struct fcgi_conn *c = e[i].data.ptr;
+        if (e[i].data.ptr == &s->settings.listen_fd) {
             accept_new(s);
-        else if (e[i].data.ptr == &s->wake_fd || !take_turn(s, e[i].data.ptr, &turns[taken]))
-            continue;
-        else if (turns[taken].peek.gather)
-            taken++;
-        else
-            end_turn(s, turns[taken].conn, true);
+        } else if (e[i].data.ptr != &s->wake_fd && fcgi_conn_take(c)) {
+            begin_turn(s, c, &turns[taken]);
+            if (turns[taken].peek.gather)
+                taken++;
+            else
+                pass_by(t, c);
+        }
     }
     return taken;
 }
@@ -148,38 +151,53 @@ static void read_ahead(struct fcgi_server *s, struct fcgi_turn *turns, size_t n)
     s->settings.read_ahead(s->settings.service, arenas, reqs, n);
 }
 
+/* What was read ahead for all is in the first one's arena. The others are given back at once: their
+ * answers may be large. */
 static void answer_turns(struct fcgi_thread *t, struct fcgi_turn *turns, size_t n, bool ready)
 {
-    for (size_t i = 0; i < n; i++)
-        if (turns[i].req.ready == ready)
-            end_turn(t->server, turns[i].conn, fcgi_answer(t, &turns[i]));
+    for (size_t i = 0; i < n; i++) {
+        if (turns[i].req.ready != ready)
+            continue;
+        fcgi_conn_end_turn(t->server, turns[i].conn, fcgi_answer(t, &turns[i]));
+        if (i > 0)
+            arena_reset(turns[i].arena);
+    }
 }
 
+/* c is the thread's. */
 static void serve(struct fcgi_thread *t, struct fcgi_conn *c)
 {
     struct fcgi_server *s = t->server;
     struct fcgi_turn turns[FCGI_GATHER_MAX];
     struct metrics_slot *slot = s->settings.slot;
     size_t taken = 1;
-    if (!take_turn(s, c, &turns[0]))
-        return;
     if (slot)
         atomic_fetch_add_explicit(&slot->threads_busy, 1, memory_order_relaxed);
+    begin_turn(s, c, &turns[0]);
     if (turns[0].peek.gather && s->settings.gathers(s->settings.service))
-        taken = gather(s, turns);
+        taken = gather(t, turns);
     taken = read_turns(t, turns, taken);
     if (taken > 1)
         read_ahead(s, turns, taken);
     answer_turns(t, turns, taken, true);
     answer_turns(t, turns, taken, false);
-    /* What was read ahead for all is in the first one's. */
-    for (size_t i = taken; i > 0; i--)
-        arena_reset(turns[i - 1].arena);
+    if (taken > 0)
+        arena_reset(turns[0].arena);
     if (slot)
         atomic_fetch_sub_explicit(&slot->threads_busy, 1, memory_order_relaxed);
     /* The listener takes turns with all connections that have a request: on its turns alone who
      * waits for the last of a thousand would wait for half a million requests of the others. */
     fcgi_conn_accept_more(s);
+}
+
+/* c, and whoever was passed by for it. */
+static void serve_all(struct fcgi_thread *t, struct fcgi_conn *c)
+{
+    while (c) {
+        serve(t, c);
+        c = t->passed;
+        t->passed = NULL;
+    }
 }
 
 static void *thread_main(void *arg)
@@ -196,8 +214,8 @@ static void *thread_main(void *arg)
             continue;
         if (e.data.ptr == &s->settings.listen_fd)
             accept_new(s);
-        else if (e.data.ptr != &s->wake_fd)
-            serve(t, e.data.ptr);
+        else if (e.data.ptr != &s->wake_fd && fcgi_conn_take(e.data.ptr))
+            serve_all(t, e.data.ptr);
     }
     pthread_mutex_lock(&s->lock);
     s->n_live--;

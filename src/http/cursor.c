@@ -81,9 +81,7 @@ enum err http_cursor_read(struct request_ctx *ctx, const char *list, struct sv o
     if (whole) {
         found[0] = get_number(bytes + 1);
         found[1] = get_number(bytes + 9);
-        enum err e = http_cursor_make(ctx, list, owner, found, &made);
-        if (e != ERR_NONE)
-            return e;
+        TRY(http_cursor_make(ctx, list, owner, found, &made));
     }
     if (!whole || !sv_eq(made, text))
         return ctx_fail(ctx, ERR_INVALID, "invalid_parameter", "cursor",

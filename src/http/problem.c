@@ -69,11 +69,6 @@ static size_t problem_index(enum err e)
     return ARRAY_LEN(problems) - 1;
 }
 
-int http_problem_status(enum err e)
-{
-    return problems[problem_index(e)].status;
-}
-
 struct http_fault http_fault_of(const struct request_ctx *ctx)
 {
     const size_t i = problem_index(ctx->err.err);
@@ -108,21 +103,13 @@ void http_problem(struct request_ctx *ctx, const struct http_request *req,
     struct jout j;
     jout_init(&j, &res->body);
     jout_object_open(&j);
-    jout_key(&j, "type");
-    jout_sv(&j, SV("about:blank"));
-    jout_key(&j, "title");
-    jout_sv(&j, sv_from(http_status_reason(res->status)));
-    jout_key(&j, "status");
-    jout_i64(&j, res->status);
-    jout_key(&j, "detail");
-    jout_sv(&j, sv_from(fault.detail));
-    jout_key(&j, "code");
-    jout_sv(&j, sv_from(fault.code));
-    if (ctx->err.field[0]) {
-        jout_key(&j, "field");
-        jout_sv(&j, sv_from(ctx->err.field));
-    }
-    jout_key(&j, "request_id");
-    jout_sv(&j, ctx->request_id);
+    jput_sv(&j, "type", SV("about:blank"));
+    jput_str(&j, "title", http_status_reason(res->status));
+    jput_i64(&j, "status", res->status);
+    jput_str(&j, "detail", fault.detail);
+    jput_str(&j, "code", fault.code);
+    if (ctx->err.field[0])
+        jput_str(&j, "field", ctx->err.field);
+    jput_sv(&j, "request_id", ctx->request_id);
     jout_object_close(&j);
 }

@@ -113,12 +113,11 @@ static bool accepts_json(struct sv accept)
 static enum err check(struct request_ctx *ctx, const struct http_table *table,
                       struct http_request *req)
 {
-    enum err e = http_headers_check(ctx, req);
-    if (e == ERR_NONE)
-        e = http_target_parse(ctx, req);
-    if (e == ERR_NONE && !table->any_type && !accepts_json(http_header_get(req, "accept")))
-        e = ctx_fail(ctx, ERR_NOT_ACCEPTABLE, NULL, "Accept", "Answers are application/json.");
-    return e;
+    TRY(http_headers_check(ctx, req));
+    TRY(http_target_parse(ctx, req));
+    if (!table->any_type && !accepts_json(http_header_get(req, "accept")))
+        return ctx_fail(ctx, ERR_NOT_ACCEPTABLE, NULL, "Accept", "Answers are application/json.");
+    return ERR_NONE;
 }
 
 static enum err run(struct request_ctx *ctx, const struct http_table *table,
@@ -126,9 +125,7 @@ static enum err run(struct request_ctx *ctx, const struct http_table *table,
                     struct http_response *res)
 {
     unsigned allowed = 0;
-    enum err e = check(ctx, table, req);
-    if (e != ERR_NONE)
-        return e;
+    TRY(check(ctx, table, req));
     *route = find(table, req, call, &allowed);
     if (allowed == 0)
         return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, "There is nothing here.");
@@ -147,10 +144,10 @@ static enum err run(struct request_ctx *ctx, const struct http_table *table,
     }
     if (req->body_too_large)
         return ctx_fail(ctx, ERR_TOO_LARGE, NULL, NULL, "The body is too large.");
-    e = table->routes[*route].handler(ctx, call, res);
-    if (e == ERR_NONE && res->body.failed)
-        e = ctx_nomem(ctx);
-    return e;
+    TRY(table->routes[*route].handler(ctx, call, res));
+    if (res->body.failed)
+        return ctx_nomem(ctx);
+    return ERR_NONE;
 }
 
 static bool has_header(const struct http_response *res, const char *name)

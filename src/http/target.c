@@ -68,9 +68,7 @@ static enum err parse_path(struct request_ctx *ctx, struct http_request *req, st
         struct sv segment = sv_cut(&path, '/');
         if (req->n_segments == HTTP_SEGMENTS_MAX)
             return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, "There is nothing here.");
-        enum err e = decode(ctx, segment, false, "path", &req->segments[req->n_segments]);
-        if (e != ERR_NONE)
-            return e;
+        TRY(decode(ctx, segment, false, "path", &req->segments[req->n_segments]));
         req->n_segments++;
         if (!path.p)
             return ERR_NONE;
@@ -82,16 +80,12 @@ static enum err parse_param(struct request_ctx *ctx, struct http_request *req, s
     struct http_param param;
     struct sv value = pair;
     struct sv name = sv_cut(&value, '=');
-    enum err e = decode(ctx, name, true, "query", &param.name);
-    if (e != ERR_NONE)
-        return e;
+    TRY(decode(ctx, name, true, "query", &param.name));
     /* As a C string: it holds no NUL. ctx_fail shortens it, at the end of a character. */
     struct sv field = arena_dup(ctx->arena, param.name);
     if (!field.p)
         return ctx_nomem(ctx);
-    e = decode(ctx, value.p ? value : SV(""), true, field.p, &param.value);
-    if (e != ERR_NONE)
-        return e;
+    TRY(decode(ctx, value.p ? value : SV(""), true, field.p, &param.value));
     /* name[] is how a list is written: one parameter an element. */
     const bool list = param.name.n > 2 && memcmp(param.name.p + param.name.n - 2, "[]", 2) == 0;
     if (!list && http_param_get(req, field.p).p)

@@ -172,9 +172,7 @@ static enum err begin_value(struct scan *s, enum state *state)
     struct jnode *node = NULL;
     char c = s->at < s->text.n ? s->text.p[s->at] : '\0';
 
-    enum err e = add_node(s, &node);
-    if (e)
-        return e;
+    TRY(add_node(s, &node));
     if (s->depth > 0 && top(s)->key.p) {
         node->key = top(s)->key;
         node->key_escaped = memchr(node->key.p, '\\', node->key.n) != NULL;
@@ -211,9 +209,7 @@ static enum err begin_member(struct scan *s)
     skip_space(s);
     if (!is_at(s, '"'))
         return syntax(s, "A member's name in double quotes is expected");
-    enum err e = string_token(s, &raw, &escaped);
-    if (e)
-        return e;
+    TRY(string_token(s, &raw, &escaped));
     top(s)->key = (struct sv){raw.p + 1, raw.n - 2};
     skip_space(s);
     if (!is_at(s, ':'))
@@ -231,9 +227,7 @@ static enum err close_container(struct scan *s)
     node->raw.n = (size_t)(s->text.p + s->at - node->raw.p);
     if (node->type == JT_OBJECT && node->children > 1) {
         const struct jnode *twice = NULL;
-        enum err e = jkeys_twice(s->ctx, s->nodes, f->node, &twice);
-        if (e)
-            return e;
+        TRY(jkeys_twice(s->ctx, s->nodes, f->node, &twice));
         if (twice) {
             f->key = twice->key;
             return fail(s, (struct jfault){"duplicate_key", "A member is given twice",
@@ -286,7 +280,7 @@ static enum err scan_text(struct scan *s)
             e = opened(s, &state);
         else
             e = after_child(s, &state);
-        if (e)
+        if (e != ERR_NONE)
             return e;
     }
     if (s->at < s->text.n)
@@ -307,9 +301,7 @@ enum err jdoc_parse(struct request_ctx *ctx, struct sv text, struct jdoc *out)
     (void)utf8_valid(text, &s.bad_utf8); /* remembered; reported where the scanner meets it */
     if (sv_starts_with(text, SV("\xef\xbb\xbf")))
         return syntax(&s, "A byte order mark is not allowed");
-    enum err e = scan_text(&s);
-    if (e)
-        return e;
+    TRY(scan_text(&s));
     *out = (struct jdoc){s.nodes, s.n};
     return ERR_NONE;
 }

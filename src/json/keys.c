@@ -48,9 +48,7 @@ static enum err twice_sorted(struct request_ctx *ctx, const struct jnode *nodes,
     for (const struct jnode *m = &nodes[object + 1]; m; m = next_of(nodes, m)) {
         keys[i] = (struct key){m->key, m};
         if (m->key_escaped) {
-            enum err e = junescape_dup(ctx, m->key, &keys[i].name);
-            if (e)
-                return e;
+            TRY(junescape_dup(ctx, m->key, &keys[i].name));
         }
         i++;
     }

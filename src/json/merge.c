@@ -52,9 +52,7 @@ static enum err collect(struct request_ctx *ctx, const struct sv *patches, size_
     for (size_t i = 0; i < n; i++)
         for (struct sv rest = patches[i]; jmember_next(&rest, &out->members[at]); at++) {
             out->names[at].at = at;
-            enum err e = name_of(ctx, out->members[at].key, &out->names[at].name);
-            if (e != ERR_NONE)
-                return e;
+            TRY(name_of(ctx, out->members[at].key, &out->names[at].name));
         }
     return ERR_NONE;
 }
@@ -130,28 +128,26 @@ static enum err write_merged(struct request_ctx *ctx, struct sv target, const st
 {
     struct layer l;
     struct jmember m;
-    enum err e = collect(ctx, patches, n, &l);
-    if (e != ERR_NONE)
-        return e;
+    TRY(collect(ctx, patches, n, &l));
     make_unique(&l);
     jout_object_open(j);
-    while (e == ERR_NONE && jmember_next(&target, &m)) {
+    while (jmember_next(&target, &m)) {
         struct sv name;
-        e = name_of(ctx, m.key, &name);
-        struct jmember *over = e == ERR_NONE ? find(&l, name) : NULL;
+        TRY(name_of(ctx, m.key, &name));
+        struct jmember *over = find(&l, name);
         if (!over) {
             jout_key_raw(j, m.key);
             jout_raw(j, m.raw);
             continue;
         }
-        e = write_value(ctx, m.key, m.raw, over->raw, way, j);
+        TRY(write_value(ctx, m.key, m.raw, over->raw, way, j));
         over->raw = SV_NONE;
     }
-    for (size_t i = 0; e == ERR_NONE && i < l.n_members; i++)
+    for (size_t i = 0; i < l.n_members; i++)
         if (l.members[i].raw.p)
-            e = write_value(ctx, l.members[i].key, SV_NONE, l.members[i].raw, way, j);
+            TRY(write_value(ctx, l.members[i].key, SV_NONE, l.members[i].raw, way, j));
     jout_object_close(j);
-    return e;
+    return ERR_NONE;
 }
 
 static enum err merge(struct request_ctx *ctx, struct sv target, const struct sv *patches, size_t n,
@@ -164,9 +160,7 @@ static enum err merge(struct request_ctx *ctx, struct sv target, const struct sv
         room += patches[i].n;
     buf_init(&b, ctx->arena, room);
     jout_init(&j, &b);
-    enum err e = write_merged(ctx, target, patches, n, way, &j);
-    if (e != ERR_NONE)
-        return e;
+    TRY(write_merged(ctx, target, patches, n, way, &j));
     if (b.failed)
         return ctx_nomem(ctx);
     *out = buf_get(&b);

@@ -26,12 +26,8 @@ static enum err fail_at(const struct reading *r, const char *slug, struct sv nam
 static enum err wrong_type(const struct reading *r, const struct jin_field *f)
 {
     static const char *const expected[] = {
-        [JIN_STRING] = "A string is expected.",
-        [JIN_I64] = "An integer is expected.",
-        [JIN_BOOL] = "true or false is expected.",
-        [JIN_OBJECT] = "An object is expected.",
-        [JIN_ARRAY] = "An array is expected.",
-        [JIN_CONTENT] = "A string or an array is expected.",
+        [JIN_STRING] = "A string is expected.",  [JIN_I64] = "An integer is expected.",
+        [JIN_OBJECT] = "An object is expected.", [JIN_ARRAY] = "An array is expected.",
         [JIN_ANY] = "A value is expected.",
     };
     return fail_at(r, "wrong_type", sv_from(f->name), expected[f->type]);
@@ -67,9 +63,7 @@ static enum err read_string(const struct reading *r, const struct jin_field *f,
 
     if (node->type != JT_STRING)
         return wrong_type(r, f);
-    enum err e = jdoc_string(r->ctx, node, &v);
-    if (e)
-        return e;
+    TRY(jdoc_string(r->ctx, node, &v));
     if (!in_bounds(f, (int64_t)utf8_length(v)))
         return out_of_bounds(r, f);
     store(r, f, &v, sizeof(v));
@@ -101,26 +95,11 @@ static enum err read_i64(const struct reading *r, const struct jin_field *f,
     return ERR_NONE;
 }
 
-static enum err read_bool(const struct reading *r, const struct jin_field *f,
-                          const struct jnode *node)
-{
-    bool v = node->type == JT_TRUE;
-
-    if (!v && node->type != JT_FALSE)
-        return wrong_type(r, f);
-    store(r, f, &v, sizeof(v));
-    return ERR_NONE;
-}
-
 static enum err read_node(const struct reading *r, const struct jin_field *f,
                           const struct jnode *node)
 {
-    bool object = node->type == JT_OBJECT;
-    bool array = node->type == JT_ARRAY;
-    bool string = node->type == JT_STRING;
-
-    if ((f->type == JIN_OBJECT && !object) || (f->type == JIN_ARRAY && !array) ||
-        (f->type == JIN_CONTENT && !string && !array))
+    if ((f->type == JIN_OBJECT && node->type != JT_OBJECT) ||
+        (f->type == JIN_ARRAY && node->type != JT_ARRAY))
         return wrong_type(r, f);
     if (f->type == JIN_ARRAY && !in_bounds(f, node->children))
         return out_of_bounds(r, f);
@@ -139,11 +118,8 @@ static enum err read_member(const struct reading *r, const struct jin_field *f,
         return read_string(r, f, node);
     case JIN_I64:
         return read_i64(r, f, node);
-    case JIN_BOOL:
-        return read_bool(r, f, node);
     case JIN_OBJECT:
     case JIN_ARRAY:
-    case JIN_CONTENT:
     case JIN_ANY:
         return read_node(r, f, node);
     }
@@ -165,9 +141,7 @@ static enum err unknown_field(const struct reading *r, const struct jnode *node)
     struct sv name = node->key;
 
     if (node->key_escaped) {
-        enum err e = junescape_dup(r->ctx, node->key, &name);
-        if (e)
-            return e;
+        TRY(junescape_dup(r->ctx, node->key, &name));
     }
     return fail_at(r, "unknown_field", name, "There is no such field.");
 }
@@ -188,9 +162,7 @@ static enum err read_object(const struct reading *r, const struct jdoc *d,
             continue;
         if (i == n_fields)
             return unknown_field(r, m);
-        enum err e = read_member(r, &fields[i], m);
-        if (e)
-            return e;
+        TRY(read_member(r, &fields[i], m));
         found.given |= UINT32_C(1) << i;
         if (m->type == JT_NULL)
             found.null |= UINT32_C(1) << i;

@@ -108,6 +108,53 @@ void jout_time(struct jout *j, int64_t wall_us)
     jout_sv(j, (struct sv){text, CLOCK_RFC3339_LEN});
 }
 
+void jput_sv(struct jout *j, const char *key, struct sv s)
+{
+    jout_key(j, key);
+    jout_sv(j, s);
+}
+
+void jput_str(struct jout *j, const char *key, const char *text)
+{
+    jput_sv(j, key, sv_from(text));
+}
+
+void jput_raw(struct jout *j, const char *key, struct sv json)
+{
+    jout_key(j, key);
+    jout_raw(j, json);
+}
+
+void jput_i64(struct jout *j, const char *key, int64_t v)
+{
+    jout_key(j, key);
+    jout_i64(j, v);
+}
+
+void jput_bool(struct jout *j, const char *key, bool v)
+{
+    jout_key(j, key);
+    jout_bool(j, v);
+}
+
+void jput_time(struct jout *j, const char *key, int64_t wall_us)
+{
+    jout_key(j, key);
+    jout_time(j, wall_us);
+}
+
+void jput_object(struct jout *j, const char *key)
+{
+    jout_key(j, key);
+    jout_object_open(j);
+}
+
+void jput_array(struct jout *j, const char *key)
+{
+    jout_key(j, key);
+    jout_array_open(j);
+}
+
 static void escape_byte(struct buf *b, unsigned char c)
 {
     static const char hex[] = "0123456789abcdef";

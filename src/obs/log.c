@@ -128,11 +128,6 @@ void log_int(struct log_line *l, const char *key, int64_t value)
     put_plain(l, key, digits);
 }
 
-void log_bool(struct log_line *l, const char *key, bool value)
-{
-    put_plain(l, key, value ? "true" : "false");
-}
-
 struct sv log_finish(struct log_line *l)
 {
     const char *tail = l->cut ? LOG_TAIL : "}\n";

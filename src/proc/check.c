@@ -18,7 +18,12 @@
 
 /* NGINX_KEEPALIVE_S: keepalive_time in nginx/parley.conf. What an installation has in its place
  * cannot be read from here. */
-enum { POLL_MS = 20, ARENA_LIMIT = 64 * 1024, NGINX_KEEPALIVE_S = 15 };
+enum {
+    POLL_MS = 20,
+    ARENA_LIMIT = 64 * 1024,
+    COMMAND_ARENA_LIMIT = 64 * 1024 * 1024,
+    NGINX_KEEPALIVE_S = 15
+};
 
 static bool check_directory(const char *path)
 {
@@ -66,6 +71,40 @@ struct db *check_open(const struct config *cfg, bool owner, struct deadline end,
     snprintf(why, n, "PostgreSQL: %s", status.reason[0] ? status.reason : "no answer in time");
     db_close(db);
     return NULL;
+}
+
+bool command_begin(struct command_work *w, const struct config *cfg, int64_t more_ms)
+{
+    char why[320] = "out of memory";
+    const struct deadline end = deadline_in_ms(cfg->connect_ms + cfg->statement_ms + more_ms);
+    w->db = NULL;
+    w->arena = arena_create(COMMAND_ARENA_LIMIT);
+    if (w->arena)
+        w->db = check_open(cfg, true, end, why, sizeof why);
+    if (!w->db) {
+        fprintf(stderr, "parley: %s\n", why);
+        arena_destroy(w->arena);
+        return false;
+    }
+    ctx_init(&w->ctx, w->arena, end, SV(""), SV("command"));
+    return true;
+}
+
+int command_end(struct command_work *w, enum err e)
+{
+    if (e != ERR_NONE) {
+        const char *cause = w->ctx.err.cause[0] ? w->ctx.err.cause : err_name(e);
+        const char *more = "";
+        if (strstr(cause, "postgres 42501"))
+            more = "; DATABASE_ADMIN_URL must name the login that owns the tables, as for parley "
+                   "migrate";
+        else if (e == ERR_OUTCOME_UNKNOWN)
+            more = "; whether it was done is not known";
+        fprintf(stderr, "parley: %s%s\n", cause, more);
+    }
+    db_close(w->db);
+    arena_destroy(w->arena);
+    return e == ERR_NONE ? EXIT_GOOD : EXIT_FAULT;
 }
 
 static bool ask_server(const struct config *cfg, struct db *db, struct request_ctx *ctx, char *said,

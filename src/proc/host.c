@@ -9,48 +9,17 @@
 #include "parley/base/clock.h"
 
 /* STALE_MIN: a host that lives is seen every 2 s. */
-enum { ARENA_LIMIT = 16 * 1024 * 1024, FORGET_MS = 3000, STALE_MIN = 10, STALE_MAX = 315360000 };
-
-struct work {
-    struct arena *arena;
-    struct db *db;
-    struct request_ctx ctx;
-};
-
-static bool begin(struct work *s, const struct config *cfg)
-{
-    char why[320] = "out of memory";
-    const struct deadline end = deadline_in_ms(cfg->connect_ms + cfg->statement_ms + FORGET_MS);
-    *s = (struct work){.arena = arena_create(ARENA_LIMIT)};
-    if (s->arena)
-        s->db = check_open(cfg, true, end, why, sizeof why);
-    if (s->db) {
-        ctx_init(&s->ctx, s->arena, end, SV(""), SV("command"));
-        return true;
-    }
-    fprintf(stderr, "parley: %s\n", why);
-    arena_destroy(s->arena);
-    return false;
-}
-
-static int finish(struct work *s, enum err e)
-{
-    if (e != ERR_NONE)
-        fprintf(stderr, "parley: %s\n", s->ctx.err.cause[0] ? s->ctx.err.cause : err_name(e));
-    db_close(s->db);
-    arena_destroy(s->arena);
-    return e == ERR_NONE ? EXIT_GOOD : EXIT_FAULT;
-}
+enum { FORGET_MS = 3000, STALE_MIN = 10, STALE_MAX = 315360000 };
 
 int host_list_run(const struct config *cfg, const struct command_line *line)
 {
-    struct work s;
+    struct command_work w;
     struct db_host *hosts = NULL;
     size_t n = 0;
     (void)line;
-    if (!begin(&s, cfg))
+    if (!command_begin(&w, cfg, FORGET_MS))
         return EXIT_FAULT;
-    const enum err e = db_hosts_list(s.db, &s.ctx, &hosts, &n);
+    const enum err e = db_hosts_list(w.db, &w.ctx, &hosts, &n);
     if (e == ERR_NONE)
         printf("%-32s  %-4s  %7s  %8s  %-10s  %s\n", "ID", "MODE", "WORKERS", "SEEN", "VERSION",
                "ADDRESS");
@@ -60,7 +29,7 @@ int host_list_run(const struct config *cfg, const struct command_line *line)
                hosts[i].alone ? "one" : "many", hosts[i].workers, ago, hosts[i].version,
                hosts[i].address);
     }
-    return finish(&s, e);
+    return command_end(&w, e);
 }
 
 /* Exactly one of the two. */
@@ -82,23 +51,23 @@ static int read_which(const struct command_line *line, struct sv *id, int64_t *s
 
 int host_forget_run(const struct config *cfg, const struct command_line *line)
 {
-    struct work s;
+    struct command_work w;
     struct sv id;
     int64_t stale_s, removed = 0, alive = 0;
     const int status = read_which(line, &id, &stale_s);
     if (status != EXIT_GOOD)
         return status;
-    if (!begin(&s, cfg))
+    if (!command_begin(&w, cfg, FORGET_MS))
         return EXIT_FAULT;
-    enum err e = db_hosts_forget(s.db, &s.ctx, id, stale_s, &removed, &alive);
+    enum err e = db_hosts_forget(w.db, &w.ctx, id, stale_s, &removed, &alive);
     if (e == ERR_NOT_FOUND)
-        ctx_fault(&s.ctx, e, "there is no host %s", line->argument);
+        ctx_fault(&w.ctx, e, "there is no host %s", line->argument);
     else if (e == ERR_NONE && alive > 0)
-        e = ctx_fault(&s.ctx, ERR_CONFLICT,
+        e = ctx_fault(&w.ctx, ERR_CONFLICT,
                       "%" PRId64 " removed; %" PRId64 " kept, alive: stop the service there, which "
                       "removes its registration",
                       removed, alive);
     else if (e == ERR_NONE)
         fprintf(stderr, "parley: %" PRId64 " removed\n", removed);
-    return finish(&s, e);
+    return command_end(&w, e);
 }

@@ -7,63 +7,11 @@
 #include "proc_internal.h"
 
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "parley/auth/auth.h"
 #include "parley/base/clock.h"
-
-enum { ARENA_LIMIT = 64 * 1024 * 1024 };
-
-struct desk {
-    struct arena *arena;
-    struct db *db;
-    struct request_ctx ctx;
-};
-
-static bool desk_open(struct desk *d, const struct config *cfg)
-{
-    char why[320] = "out of memory";
-    const struct deadline end = deadline_in_ms(cfg->connect_ms + cfg->statement_ms);
-    d->db = NULL;
-    d->arena = arena_create(ARENA_LIMIT);
-    if (d->arena)
-        d->db = check_open(cfg, true, end, why, sizeof why);
-    if (!d->db) {
-        fprintf(stderr, "parley: %s\n", why);
-        arena_destroy(d->arena);
-        return false;
-    }
-    ctx_init(&d->ctx, d->arena, end, SV(""), SV("command"));
-    return true;
-}
-
-/* With a line about e, unless it is ERR_NONE; the exit status. */
-static int desk_close(struct desk *d, enum err e)
-{
-    if (e != ERR_NONE) {
-        const char *cause = d->ctx.err.cause[0] ? d->ctx.err.cause : err_name(e);
-        const char *more = "";
-        if (strstr(cause, "postgres 42501"))
-            more = "; DATABASE_ADMIN_URL must name the login that owns the tables, as for parley "
-                   "migrate";
-        else if (e == ERR_OUTCOME_UNKNOWN)
-            more = "; whether it was done is not known";
-        fprintf(stderr, "parley: %s%s\n", cause, more);
-    }
-    db_close(d->db);
-    arena_destroy(d->arena);
-    return e == ERR_NONE ? EXIT_GOOD : EXIT_FAULT;
-}
-
-/* What was committed before this call holds on every worker after it. */
-static void until_it_holds(void)
-{
-    const struct deadline end = deadline_in_ms(AUTH_HOLDS_MS);
-    while (!deadline_passed(end))
-        (void)poll(NULL, 0, deadline_left_ms(end));
-}
 
 /* "2026-11-23T21:50:00Z", or a word for 0. */
 static void show_time(int64_t wall_us, const char *zero, char out[CLOCK_RFC3339_LEN + 1])
@@ -98,7 +46,7 @@ static bool parse_lifetime(const char *text, int64_t *out)
 
 int key_create_run(const struct config *cfg, const struct command_line *line)
 {
-    struct desk d;
+    struct command_work w;
     struct auth_key key;
     int64_t lives_s = 0;
     char secret[AUTH_KEY_LEN + 1], until[CLOCK_RFC3339_LEN + 1];
@@ -115,56 +63,56 @@ int key_create_run(const struct config *cfg, const struct command_line *line)
         return cli_wrong("--expires must be a time such as 90d, 12h, 30m or 45s, up to 3650d, and "
                          "is ",
                          line->given[OPTION_EXPIRES]);
-    if (!desk_open(&d, cfg))
+    if (!command_begin(&w, cfg, 0))
         return EXIT_FAULT;
-    enum err e = auth_key_create(d.db, &d.ctx, tenant, name, lives_s, secret, &key);
+    enum err e = auth_key_create(w.db, &w.ctx, tenant, name, lives_s, secret, &key);
     if (e == ERR_NONE) {
         printf("%s\n", secret);
         show_time(key.expires_at, "it is revoked", until);
         /* Nobody has it then. */
         if (fflush(stdout) != 0)
-            e = ctx_fault(&d.ctx, ERR_INTERNAL, "key %.*s could not be written; revoke it",
+            e = ctx_fault(&w.ctx, ERR_INTERNAL, "key %.*s could not be written; revoke it",
                           SV_ARG(key.id));
         else
             fprintf(stderr, "parley: key %.*s for tenant %s, until %s; it is shown this once\n",
                     SV_ARG(key.id), tenant.p, until);
     }
-    const int status = desk_close(&d, e);
+    const int status = command_end(&w, e);
     if (status == EXIT_GOOD)
-        until_it_holds();
+        deadline_wait(deadline_in_ms(AUTH_HOLDS_MS));
     return status;
 }
 
 int key_revoke_run(const struct config *cfg, const struct command_line *line)
 {
-    struct desk d;
+    struct command_work w;
     struct sv id;
     if (!auth_key_id(sv_from(line->argument), &id))
         return cli_wrong("what is to be revoked is neither a key nor the id of one, which has 16 "
                          "hexadecimal digits",
                          NULL);
-    if (!desk_open(&d, cfg))
+    if (!command_begin(&w, cfg, 0))
         return EXIT_FAULT;
-    enum err e = auth_key_revoke(d.db, &d.ctx, id);
+    enum err e = auth_key_revoke(w.db, &w.ctx, id);
     if (e == ERR_NOT_FOUND)
-        ctx_fault(&d.ctx, e, "there is no key %.*s", SV_ARG(id));
-    const int status = desk_close(&d, e);
+        ctx_fault(&w.ctx, e, "there is no key %.*s", SV_ARG(id));
+    const int status = command_end(&w, e);
     if (status != EXIT_GOOD)
         return status;
-    until_it_holds();
+    deadline_wait(deadline_in_ms(AUTH_HOLDS_MS));
     fprintf(stderr, "parley: key %.*s is revoked\n", SV_ARG(id));
     return status;
 }
 
 int key_list_run(const struct config *cfg, const struct command_line *line)
 {
-    struct desk d;
+    struct command_work w;
     struct auth_key *keys = NULL;
     size_t n = 0, widest = sizeof("TENANT") - 1;
     (void)line;
-    if (!desk_open(&d, cfg))
+    if (!command_begin(&w, cfg, 0))
         return EXIT_FAULT;
-    const enum err e = auth_key_list(d.db, &d.ctx, &keys, &n);
+    const enum err e = auth_key_list(w.db, &w.ctx, &keys, &n);
     for (size_t i = 0; i < n; i++)
         widest = keys[i].tenant.n > widest ? keys[i].tenant.n : widest;
     if (e == ERR_NONE)
@@ -182,7 +130,7 @@ int key_list_run(const struct config *cfg, const struct command_line *line)
                                   : "live",
                (int)widest, SV_ARG(k->tenant), created, expires, SV_ARG(k->name));
     }
-    return desk_close(&d, e);
+    return command_end(&w, e);
 }
 
 static bool parse_bound(const char *text, int64_t max, int64_t *out)
@@ -224,7 +172,7 @@ static void show_tenants(const struct auth_tenant *t, size_t n)
 
 int tenant_set_run(const struct config *cfg, const struct command_line *line)
 {
-    struct desk d;
+    struct command_work w;
     struct auth_tenant tenant = {.tenant = sv_from(line->argument)};
     const char *requests = line->given[OPTION_REQUESTS], *sessions = line->given[OPTION_SESSIONS];
     if (!auth_tenant_valid(tenant.tenant))
@@ -236,26 +184,26 @@ int tenant_set_run(const struct config *cfg, const struct command_line *line)
         return cli_wrong("--requests must be 1 to 1000000, none or default, and is ", requests);
     if (!parse_bound(sessions, AUTH_SESSIONS_MAX, &tenant.sessions))
         return cli_wrong("--sessions must be 1 to 1000000000, none or default, and is ", sessions);
-    if (!desk_open(&d, cfg))
+    if (!command_begin(&w, cfg, 0))
         return EXIT_FAULT;
-    const enum err e = auth_tenant_set(d.db, &d.ctx, &tenant);
+    const enum err e = auth_tenant_set(w.db, &w.ctx, &tenant);
     if (e == ERR_NONE) {
-        until_it_holds();
+        deadline_wait(deadline_in_ms(AUTH_HOLDS_MS));
         show_tenants(&tenant, 1);
     }
-    return desk_close(&d, e);
+    return command_end(&w, e);
 }
 
 int tenant_list_run(const struct config *cfg, const struct command_line *line)
 {
-    struct desk d;
+    struct command_work w;
     struct auth_tenant *tenants = NULL;
     size_t n = 0;
     (void)line;
-    if (!desk_open(&d, cfg))
+    if (!command_begin(&w, cfg, 0))
         return EXIT_FAULT;
-    const enum err e = auth_tenant_list(d.db, &d.ctx, &tenants, &n);
+    const enum err e = auth_tenant_list(w.db, &w.ctx, &tenants, &n);
     if (e == ERR_NONE)
         show_tenants(tenants, n);
-    return desk_close(&d, e);
+    return command_end(&w, e);
 }

@@ -129,15 +129,17 @@ static void open_auth(struct worker *w)
     w->auth = auth_open(&settings, w->db);
 }
 
-/* Of all workers together as many threads look for requests as there are processors. With more of
- * them fewer reads are gathered by one (measured). */
+/* How many threads of this worker look for requests: of all workers together one for each
+ * processor, since with more of them fewer reads are gathered by one; two where reads need no
+ * PostgreSQL, since a write then wakes another less often (both measured). */
 static int watchers(const struct worker *w)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
     const int workers = w->run->n_workers > 1 ? (int)w->run->n_workers : 1;
     const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return n > workers ? (n + workers - 1) / workers : 1;
+    const int each = w->run->cfg->hosts_one ? 2 : 1;
+    return each * (n > workers ? (n + workers - 1) / workers : 1);
 }
 
 static enum err start_servers(struct worker *w)

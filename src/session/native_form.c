@@ -25,16 +25,14 @@ static void write_message(struct jout *j, const struct session_message *m, size_
 {
     jout_object_open(j);
     put_text(j, "message_id", m->message_id, &at[0]);
-    jout_key(j, "seq");
-    jout_i64(j, m->seq);
+    jput_i64(j, "seq", m->seq);
     put_text(j, "type", m->type, &at[1]);
     put_text(j, "role", m->role, &at[2]);
     put_json(j, "content", m->content, &at[3]);
     put_json(j, "metadata", m->metadata, &at[4]);
     if (m->extra.p)
         put_json(j, "extra", m->extra, &at[5]);
-    jout_key(j, "created_at");
-    jout_time(j, m->created_at);
+    jput_time(j, "created_at", m->created_at);
     jout_object_close(j);
 }
 
@@ -78,28 +76,20 @@ static void write_members(struct jout *j, const struct session *s, size_t *at)
     put_text(j, "session_id", s->session_id, &at[0]);
     put_text(j, "user_id", s->user_id, &at[1]);
     put_text(j, "language", s->language, &at[2]);
-    jout_key(j, "version");
-    jout_i64(j, s->version);
-    jout_key(j, "state_version");
-    jout_i64(j, s->state_version);
-    jout_key(j, "created_at");
-    jout_time(j, s->created_at);
-    jout_key(j, "updated_at");
-    jout_time(j, s->updated_at);
-    jout_key(j, "expires_at");
-    jout_time(j, s->expires_at);
+    jput_i64(j, "version", s->version);
+    jput_i64(j, "state_version", s->state_version);
+    jput_time(j, "created_at", s->created_at);
+    jput_time(j, "updated_at", s->updated_at);
+    jput_time(j, "expires_at", s->expires_at);
     jout_key(j, "is_expired");
     /* What is expired is not served; see db_now_us. */
     jout_bool(j, false);
-    jout_key(j, "ttl_seconds");
-    jout_i64(j, s->ttl_seconds);
-    jout_key(j, "expiry");
-    jout_sv(j, s->sliding ? SV("sliding") : SV("absolute"));
+    jput_i64(j, "ttl_seconds", s->ttl_seconds);
+    jput_sv(j, "expiry", s->sliding ? SV("sliding") : SV("absolute"));
     if (s->context.p)
         put_json(j, "context", s->context, &at[3]);
     put_json(j, "metadata", s->metadata, &at[4]);
-    jout_key(j, "message_count");
-    jout_i64(j, s->message_count);
+    jput_i64(j, "message_count", s->message_count);
 }
 
 void session_write_members(struct jout *j, const struct session *s, struct native_places *places)

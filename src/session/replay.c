@@ -14,9 +14,7 @@ static enum err stored_answer(struct sessions *s, struct request_ctx *ctx,
                               struct session_receipt *receipt, struct sv *state)
 {
     struct stored_answer stored;
-    enum err e = repo_key_read(s, ctx, guard, &stored);
-    if (e != ERR_NONE)
-        return e;
+    TRY(repo_key_read(s, ctx, guard, &stored));
     *found = stored.found;
     if (!stored.found)
         return ERR_NONE;
@@ -78,6 +76,17 @@ enum err write_once(struct sessions *s, struct request_ctx *ctx, const struct se
     ctx->err.retry_after_s = 1;
     return ctx_fail(ctx, ERR_BUSY, NULL, "Idempotency-Key",
                     "Another request with this key is under way.");
+}
+
+enum err write_session(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                       const struct session_guard *guard, write_attempt attempt, void *arg,
+                       struct session_receipt *receipt, struct sv *state)
+{
+    struct fresh_write w;
+    TRY(fresh_write_begin(s, ctx, id, &w));
+    enum err e = write_once(s, ctx, guard, attempt, arg, receipt, state);
+    fresh_write_end(s, ctx, &w, e, NULL);
+    return e;
 }
 
 enum err write_refused(struct sessions *s, struct request_ctx *ctx, struct sv id,

@@ -95,9 +95,7 @@ enum err repo_batch_admitted(struct sessions *s, struct request_ctx *ctx, struct
             return e;
         ctx_clear_error(ctx);
         /* Safe to repeat, and so DB_READ. */
-        e = db_query(s->db, ctx, DB_READ, &admit_count, count, ARRAY_LEN(count), &rows, failure);
-        if (e != ERR_NONE)
-            return e;
+        TRY(db_query(s->db, ctx, DB_READ, &admit_count, count, ARRAY_LEN(count), &rows, failure));
     }
 }
 
@@ -115,6 +113,17 @@ void repo_receipt(struct sv id, const struct db_rows *rows, struct session_recei
     out->at = db_get_time(rows, 0, db_column(rows, "updated_at"));
     out->session_at = db_get_time(rows, 0, db_column(rows, "created_at"));
     out->expires_at = db_get_time(rows, 0, db_column(rows, "expires_at"));
+}
+
+void repo_changed(struct sv id, const struct db_rows *rows, int status, bool *done,
+                  struct session_receipt *receipt)
+{
+    *done = rows->count > 0;
+    if (!*done)
+        return;
+    repo_receipt(id, rows, receipt);
+    receipt->first_seq = receipt->last_seq = 0;
+    receipt->status = status;
 }
 
 void repo_session(const struct db_rows *rows, int i, struct session *out)
@@ -137,15 +146,6 @@ void repo_session(const struct db_rows *rows, int i, struct session *out)
     out->metadata = db_get_text(rows, i, db_column(rows, "metadata"));
 }
 
-static struct sv message_id_of(const struct session_message *m, int64_t generation, struct sv given,
-                               char *made)
-{
-    if (given.p)
-        return given;
-    uuid_v8_pack((uint64_t)generation, (uint64_t)m->seq, made);
-    return (struct sv){made, UUID_LEN};
-}
-
 enum err repo_messages(struct request_ctx *ctx, const struct db_rows *rows, int64_t generation,
                        bool reversed, struct session_message **out, size_t *n)
 {
@@ -164,8 +164,8 @@ enum err repo_messages(struct request_ctx *ctx, const struct db_rows *rows, int6
         int row = (int)(reversed ? count - 1 - i : i);
         struct session_message *m = &messages[i];
         m->seq = db_get_i64(rows, row, seq);
-        m->message_id =
-            message_id_of(m, generation, db_get_text(rows, row, id), made + i * (UUID_LEN + 1));
+        m->message_id = session_message_id(db_get_text(rows, row, id), generation, m->seq,
+                                           made + i * (UUID_LEN + 1));
         m->type = db_get_text(rows, row, type);
         m->role = db_get_text(rows, row, role);
         m->content = db_get_text(rows, row, content);

@@ -52,10 +52,9 @@ enum err repo_key_guess(struct sessions *s, struct request_ctx *ctx,
     const struct db_param p[] = {db_text(ctx->tenant), db_text(guard->alike),
                                  db_bytes(guard->fingerprint), db_i64(guard->repetition)};
     struct db_rows rows;
-    enum err e = db_query(s->db, ctx, DB_WRITE, &key_guess, p, ARRAY_LEN(p), &rows, NULL);
-    if (e == ERR_NONE)
-        read_answer(&rows, out);
-    return e;
+    TRY(db_query(s->db, ctx, DB_WRITE, &key_guess, p, ARRAY_LEN(p), &rows, NULL));
+    read_answer(&rows, out);
+    return ERR_NONE;
 }
 
 enum err repo_key_read(struct sessions *s, struct request_ctx *ctx,
@@ -65,9 +64,7 @@ enum err repo_key_read(struct sessions *s, struct request_ctx *ctx,
                                  db_bytes(guard->fingerprint)};
     struct db_call calls[] = {{&key_forget, p, 2, {0}}, {&key_read, p, 3, {0}}};
     /* Forgetting an old key is no change that anybody could miss: safe to repeat. */
-    enum err e = db_batch(s->db, ctx, DB_READ, calls, ARRAY_LEN(calls), NULL);
-    if (e != ERR_NONE)
-        return e;
+    TRY(db_batch(s->db, ctx, DB_READ, calls, ARRAY_LEN(calls), NULL));
     read_answer(&calls[1].rows, out);
     return ERR_NONE;
 }

@@ -88,11 +88,8 @@ static enum err append_params(struct request_ctx *ctx, struct sv id,
                               const struct session_append *append,
                               const struct session_guard *guard, struct db_param *out)
 {
-    enum err e = repo_guard_params(ctx, id, guard, out);
-    if (e == ERR_NONE)
-        e = repo_reserved_generations(ctx, append->messages, append->n_messages, &out[7]);
-    if (e != ERR_NONE)
-        return e;
+    TRY(repo_guard_params(ctx, id, guard, out));
+    TRY(repo_reserved_generations(ctx, append->messages, append->n_messages, &out[7]));
     if (append->n_messages != 1)
         return repo_message_arrays(ctx, append->messages, append->n_messages, &out[8]);
     const struct session_message_draft *m = &append->messages[0];
@@ -133,13 +130,11 @@ enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct
                                       db_i64((int64_t)append->return_n),
                                       db_i64(s->settings.page_bytes)};
     struct db_call appending, calls[4];
-    enum err e = append_call(ctx, id, append, guard, p, &appending);
+    TRY(append_call(ctx, id, append, guard, p, &appending));
     /* If-Match cannot hold of what is not there yet: nothing is made then. */
     const bool may_create = append->create && !guard->if_match;
-    if (e == ERR_NONE && may_create)
+    if (may_create)
         create[4] = repo_generation(s, append->messages, append->n_messages);
-    if (e != ERR_NONE)
-        return e;
     size_t n = may_create ? repo_admit(ctx, id, guard, admit, calls) : 0;
     if (may_create)
         calls[n++] = (struct db_call){&append_create, create, ARRAY_LEN(create), {0}};
@@ -149,7 +144,7 @@ enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct
         calls[n++] = (struct db_call){&window_read, window, ARRAY_LEN(window), {0}};
     struct db_failure failure;
     const struct repo_making making = {&create[4], append->messages, append->n_messages};
-    e = repo_batch_admitted(s, ctx, calls, n, &making, &failure);
+    enum err e = repo_batch_admitted(s, ctx, calls, n, &making, &failure);
     if (e != ERR_NONE)
         return repo_write_failed(ctx, e, &failure);
     *done = calls[at].rows.count > 0;
@@ -213,17 +208,13 @@ enum err repo_message_page(struct sessions *s, struct request_ctx *ctx, struct s
                                  db_i64(bytes)};
     const struct db_stmt *stmt = query->ascending ? &page_ascending : &page_descending;
     struct db_rows rows;
-    enum err e = db_query(s->db, ctx, DB_READ, stmt, p, ARRAY_LEN(p), &rows, NULL);
-    if (e != ERR_NONE)
-        return e;
+    TRY(db_query(s->db, ctx, DB_READ, stmt, p, ARRAY_LEN(p), &rows, NULL));
     if (rows.count == 0)
         return session_not_found(ctx);
     out->generation = db_get_i64(&rows, 0, db_column(&rows, "generation"));
     out->version = db_get_i64(&rows, 0, db_column(&rows, "version"));
     out->mark = (uint64_t)db_get_i64(&rows, 0, db_column(&rows, "mark"));
-    e = repo_messages(ctx, &rows, out->generation, false, &out->messages, &out->n);
-    if (e != ERR_NONE)
-        return e;
+    TRY(repo_messages(ctx, &rows, out->generation, false, &out->messages, &out->n));
     const size_t within =
         rows_within(&rows, query->limit, bytes, query->first_always || bytes != query->max_bytes);
     out->has_more = out->n > within;
@@ -254,19 +245,16 @@ enum err repo_message_read(struct sessions *s, struct request_ctx *ctx, struct s
                                  by_id ? db_text(name->id) : db_i64(name->seq),
                                  name->generation != 0 ? db_i64(name->generation) : db_null_i64()};
     struct db_rows rows;
-    enum err e = db_query(s->db, ctx, DB_READ, by_id ? &message_by_id : &message_by_seq, p,
-                          by_id ? 4 : 5, &rows, NULL);
-    if (e != ERR_NONE)
-        return e;
+    TRY(db_query(s->db, ctx, DB_READ, by_id ? &message_by_id : &message_by_seq, p, by_id ? 4 : 5,
+                 &rows, NULL));
     if (rows.count == 0)
         return ERR_NOT_FOUND;
     struct session_message *m;
     size_t n;
-    e = repo_messages(ctx, &rows, db_get_i64(&rows, 0, db_column(&rows, "generation")), false, &m,
-                      &n);
-    if (e == ERR_NONE)
-        *out = m[0];
-    return e;
+    TRY(repo_messages(ctx, &rows, db_get_i64(&rows, 0, db_column(&rows, "generation")), false, &m,
+                      &n));
+    *out = m[0];
+    return ERR_NONE;
 }
 
 /* The session is locked first, by a statement of its own: the second one then sees whatever a
@@ -293,23 +281,16 @@ enum err repo_message_delete(struct sessions *s, struct request_ctx *ctx, struct
 {
     const bool by_id = name->seq == 0;
     struct db_param p[REPO_GUARD_PARAMS + 2];
-    enum err e = repo_guard_params(ctx, id, guard, p);
-    if (e != ERR_NONE)
-        return e;
+    TRY(repo_guard_params(ctx, id, guard, p));
     p[7] = by_id ? db_text(name->id) : db_i64(name->seq);
     p[8] = name->generation != 0 ? db_i64(name->generation) : db_null_i64();
     struct db_call calls[] = {
         {&repo_lock, p, 4, {0}},
         {by_id ? &message_delete_by_id : &message_delete_by_seq, p, by_id ? 8 : 9, {0}}};
     struct db_failure failure;
-    e = db_batch(s->db, ctx, DB_WRITE, calls, ARRAY_LEN(calls), &failure);
+    enum err e = db_batch(s->db, ctx, DB_WRITE, calls, ARRAY_LEN(calls), &failure);
     if (e != ERR_NONE)
         return repo_write_failed(ctx, e, &failure);
-    *done = calls[1].rows.count > 0;
-    if (*done) {
-        repo_receipt(id, &calls[1].rows, receipt);
-        receipt->first_seq = receipt->last_seq = 0;
-        receipt->status = 204;
-    }
+    repo_changed(id, &calls[1].rows, 204, done, receipt);
     return ERR_NONE;
 }

@@ -94,18 +94,14 @@ enum err repo_search(struct sessions *s, struct request_ctx *ctx, const struct s
 {
     struct db_param p[FOUND_PARAMS + 5];
     struct db_rows rows;
-    enum err e = found_params(ctx, q, p);
-    if (e != ERR_NONE)
-        return e;
+    TRY(found_params(ctx, q, p));
     p[5] = db_i64((int64_t)q->limit);
     p[6] = db_i64(q->offset);
     p[7] = db_bool(q->with_metadata);
     p[8] = db_bool(q->with_context);
     p[9] = db_i64(s->settings.page_bytes);
-    e = run(s, ctx, &search[q->sort][q->ascending], &search_careful[q->sort][q->ascending], p,
-            ARRAY_LEN(p), &rows);
-    if (e != ERR_NONE)
-        return e;
+    TRY(run(s, ctx, &search[q->sort][q->ascending], &search_careful[q->sort][q->ascending], p,
+            ARRAY_LEN(p), &rows));
     *out = (struct session_list){.n = (size_t)rows.count};
     out->sessions = arena_zalloc(ctx->arena, out->n * sizeof(*out->sessions));
     if (!out->sessions)
@@ -124,10 +120,8 @@ enum err repo_count(struct sessions *s, struct request_ctx *ctx, const struct se
 {
     struct db_param p[FOUND_PARAMS];
     struct db_rows rows;
-    enum err e = found_params(ctx, q, p);
-    if (e == ERR_NONE)
-        e = run(s, ctx, &count_found, &count_careful, p, FOUND_PARAMS, &rows);
-    if (e == ERR_NONE)
-        *n = db_get_i64(&rows, 0, db_column(&rows, "n"));
-    return e;
+    TRY(found_params(ctx, q, p));
+    TRY(run(s, ctx, &count_found, &count_careful, p, FOUND_PARAMS, &rows));
+    *n = db_get_i64(&rows, 0, db_column(&rows, "n"));
+    return ERR_NONE;
 }

@@ -47,9 +47,7 @@ enum err repo_session_read(struct sessions *s, struct request_ctx *ctx, struct s
     struct db_param params[READ_PARAMS];
     struct db_rows rows;
     read_params(s, ctx, id, user, limit, params);
-    enum err e = db_query(s->db, ctx, DB_READ, &session_read, params, READ_PARAMS, &rows, NULL);
-    if (e != ERR_NONE)
-        return e;
+    TRY(db_query(s->db, ctx, DB_READ, &session_read, params, READ_PARAMS, &rows, NULL));
     return session_from_rows(ctx, &rows, id, out);
 }
 
@@ -95,9 +93,7 @@ static enum err insert_params(const struct sessions *s, struct request_ctx *ctx,
     struct session_guard g = *guard;
     g.user = draft->user_id; /* $3 is the owner here, not a condition */
     g.if_match = NULL;
-    enum err e = repo_guard_params(ctx, draft->session_id, &g, out);
-    if (e != ERR_NONE)
-        return e;
+    TRY(repo_guard_params(ctx, draft->session_id, &g, out));
     out[7] = db_text(draft->language);
     out[8] = db_text(draft->context);
     out[9] = db_jsonb(draft->metadata);
@@ -178,14 +174,12 @@ enum err repo_session_ensure(struct sessions *s, struct request_ctx *ctx,
     struct db_call calls[3];
     const struct repo_making making = {&insert[INSERT_GENERATION], draft->messages,
                                        draft->n_messages};
-    enum err e = insert_params(s, ctx, draft, guard, insert);
-    if (e != ERR_NONE)
-        return e;
+    TRY(insert_params(s, ctx, draft, guard, insert));
     read_params(s, ctx, draft->session_id, SV_NONE, SESSION_WINDOW, read);
     const size_t at = repo_admit(ctx, draft->session_id, guard, admit, calls);
     calls[at] = (struct db_call){&session_insert, insert, INSERT_PARAMS, {0}};
     calls[at + 1] = (struct db_call){&session_read, read, READ_PARAMS, {0}};
-    e = repo_batch_admitted(s, ctx, calls, at + 2, &making, &failure);
+    enum err e = repo_batch_admitted(s, ctx, calls, at + 2, &making, &failure);
     if (e != ERR_NONE)
         return repo_write_failed(ctx, e, &failure);
     *made = calls[at].rows.count > 0;
@@ -223,9 +217,7 @@ enum err repo_session_copy(struct sessions *s, struct request_ctx *ctx, struct s
     struct db_param copy[REPO_GUARD_PARAMS + 2], read[READ_PARAMS], admit[REPO_ADMIT_PARAMS];
     struct db_failure failure;
     struct db_call calls[3];
-    enum err e = repo_guard_params(ctx, to, guard, copy);
-    if (e != ERR_NONE)
-        return e;
+    TRY(repo_guard_params(ctx, to, guard, copy));
     copy[7] = db_text(from);
     copy[8] = repo_generation(s, NULL, 0);
     const struct repo_making making = {&copy[8], NULL, 0};
@@ -233,7 +225,7 @@ enum err repo_session_copy(struct sessions *s, struct request_ctx *ctx, struct s
     const size_t at = repo_admit(ctx, to, guard, admit, calls);
     calls[at] = (struct db_call){&session_copy_stmt, copy, ARRAY_LEN(copy), {0}};
     calls[at + 1] = (struct db_call){&session_read, read, READ_PARAMS, {0}};
-    e = repo_batch_admitted(s, ctx, calls, at + 2, &making, &failure);
+    enum err e = repo_batch_admitted(s, ctx, calls, at + 2, &making, &failure);
     if (e != ERR_NONE)
         return repo_write_failed(ctx, e, &failure);
     const struct db_rows *rows = &calls[at].rows;
@@ -285,9 +277,7 @@ enum err repo_session_update(struct sessions *s, struct request_ctx *ctx,
     const struct session *base = change->base, *next = change->next;
     struct db_param p[REPO_GUARD_PARAMS + 9];
     struct db_rows rows;
-    enum err e = repo_guard_params(ctx, base->session_id, guard, p);
-    if (e != ERR_NONE)
-        return e;
+    TRY(repo_guard_params(ctx, base->session_id, guard, p));
     p[7] = db_i64(base->generation);
     p[8] = db_i64(base->state_version);
     p[9] = db_i64((int64_t)base->state_mark);
@@ -298,15 +288,8 @@ enum err repo_session_update(struct sessions *s, struct request_ctx *ctx,
     p[14] = db_i64(next->ttl_seconds);
     p[15] = db_text(change->state);
     const struct db_stmt *stmt = change->new_ttl ? &session_update_ttl : &session_update_stmt;
-    e = run_write(s, ctx, stmt, p, ARRAY_LEN(p), &rows);
-    if (e != ERR_NONE)
-        return e;
-    *done = rows.count > 0;
-    if (*done) {
-        repo_receipt(base->session_id, &rows, receipt);
-        receipt->first_seq = receipt->last_seq = 0;
-        receipt->status = 200;
-    }
+    TRY(run_write(s, ctx, stmt, p, ARRAY_LEN(p), &rows));
+    repo_changed(base->session_id, &rows, 200, done, receipt);
     return ERR_NONE;
 }
 
@@ -328,16 +311,8 @@ enum err repo_session_delete(struct sessions *s, struct request_ctx *ctx, struct
 {
     struct db_param p[REPO_GUARD_PARAMS];
     struct db_rows rows;
-    enum err e = repo_guard_params(ctx, id, guard, p);
-    if (e != ERR_NONE)
-        return e;
-    e = run_write(s, ctx, &session_delete_stmt, p, ARRAY_LEN(p), &rows);
-    if (e != ERR_NONE)
-        return e;
-    *done = rows.count > 0;
-    if (*done) {
-        repo_receipt(id, &rows, receipt);
-        receipt->status = 204;
-    }
+    TRY(repo_guard_params(ctx, id, guard, p));
+    TRY(run_write(s, ctx, &session_delete_stmt, p, ARRAY_LEN(p), &rows));
+    repo_changed(id, &rows, 204, done, receipt);
     return ERR_NONE;
 }

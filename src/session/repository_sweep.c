@@ -90,14 +90,11 @@ enum err repo_purge(struct sessions *s, struct request_ctx *ctx, const struct db
     struct db_param p[3];
     ctx->tenant = db_get_text(rows, *at, db_column(rows, "tenant"));
     p[0] = db_text(ctx->tenant);
-    enum err e = db_i64_array(ctx, generations, take_group(rows, at, generations), &p[1]);
+    TRY(db_i64_array(ctx, generations, take_group(rows, at, generations), &p[1]));
     p[2] = db_bool(erased);
     struct db_call calls[] = {
         {&purge_messages, p, 3, {0}}, {&purge_keys, p, 3, {0}}, {&purge_sessions, p, 3, {0}}};
-    if (e == ERR_NONE)
-        e = db_batch(s->db, ctx, DB_WRITE, calls, ARRAY_LEN(calls), NULL);
-    if (e != ERR_NONE)
-        return e;
+    TRY(db_batch(s->db, ctx, DB_WRITE, calls, ARRAY_LEN(calls), NULL));
     done->messages += calls[0].rows.count;
     done->sessions += calls[2].rows.count;
     return ERR_NONE;

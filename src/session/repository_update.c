@@ -80,12 +80,10 @@ static enum err edit_arrays(struct request_ctx *ctx, const struct session_update
         generations[i] = (int64_t)generation;
         seqs[i] = (int64_t)seq;
     }
-    enum err e = db_i64_array(ctx, edits, n, &out[0]);
-    if (e == ERR_NONE)
-        e = db_i64_array(ctx, generations, n, &out[1]);
-    if (e == ERR_NONE)
-        e = db_i64_array(ctx, seqs, n, &out[2]);
-    return e == ERR_NONE ? repo_message_arrays(ctx, update->messages, n, &out[3]) : e;
+    TRY(db_i64_array(ctx, edits, n, &out[0]));
+    TRY(db_i64_array(ctx, generations, n, &out[1]));
+    TRY(db_i64_array(ctx, seqs, n, &out[2]));
+    return repo_message_arrays(ctx, update->messages, n, &out[3]);
 }
 
 /* The row is locked ahead of the statement, which then sees what the writer before it did: of two
@@ -96,11 +94,8 @@ enum err repo_session_edit(struct sessions *s, struct request_ctx *ctx, struct s
 {
     struct db_param p[EDIT_PARAMS];
     struct db_failure failure;
-    enum err e = repo_guard_params(ctx, id, guard, p);
-    if (e == ERR_NONE)
-        e = edit_arrays(ctx, change->update, &p[12]);
-    if (e != ERR_NONE)
-        return e;
+    TRY(repo_guard_params(ctx, id, guard, p));
+    TRY(edit_arrays(ctx, change->update, &p[12]));
     const struct session *base = change->base;
     p[7] = base ? db_i64(base->generation) : db_null_i64();
     p[8] = base ? db_i64(base->state_version) : db_null_i64();
@@ -108,7 +103,7 @@ enum err repo_session_edit(struct sessions *s, struct request_ctx *ctx, struct s
     p[10] = db_text(change->context);
     p[11] = db_bool(change->update->clear);
     struct db_call calls[] = {{&repo_lock, p, 4, {0}}, {&session_edit, p, EDIT_PARAMS, {0}}};
-    e = db_batch(s->db, ctx, DB_WRITE, calls, ARRAY_LEN(calls), &failure);
+    enum err e = db_batch(s->db, ctx, DB_WRITE, calls, ARRAY_LEN(calls), &failure);
     if (e != ERR_NONE)
         return repo_write_failed(ctx, e, &failure);
     const struct db_rows *rows = &calls[1].rows;

@@ -112,16 +112,15 @@ enum err repo_user_list(struct sessions *s, struct request_ctx *ctx, struct sv u
     place_params(ctx, user, behind, oldest_first, text, p);
     p[4] = db_i64((int64_t)limit);
     p[5] = db_i64(s->settings.page_bytes);
-    enum err e = db_query(s->db, ctx, DB_READ, oldest_first ? &user_list_oldest : &user_list_newest,
-                          p, ARRAY_LEN(p), &rows, NULL);
-    if (e == ERR_NONE)
-        e = list_room(ctx, &rows, out);
-    for (int i = 0; e == ERR_NONE && i < rows.count; i++) {
+    TRY(db_query(s->db, ctx, DB_READ, oldest_first ? &user_list_oldest : &user_list_newest, p,
+                 ARRAY_LEN(p), &rows, NULL));
+    TRY(list_room(ctx, &rows, out));
+    for (int i = 0; i < rows.count; i++) {
         repo_session(&rows, i, &out->sessions[i]);
         out->sessions[i].session_id = db_get_text(&rows, i, db_column(&rows, "session_id"));
         out->has_more = db_get_i64(&rows, i, db_column(&rows, "found")) > rows.count;
     }
-    return e;
+    return ERR_NONE;
 }
 
 enum err repo_user_visible(struct sessions *s, struct request_ctx *ctx, struct sv user,
@@ -133,16 +132,15 @@ enum err repo_user_visible(struct sessions *s, struct request_ctx *ctx, struct s
     struct db_rows rows;
     place_params(ctx, user, behind, false, text, p);
     p[4] = db_i64((int64_t)limit);
-    enum err e = db_query(s->db, ctx, DB_READ, &user_visible, p, ARRAY_LEN(p), &rows, NULL);
-    if (e == ERR_NONE)
-        e = list_room(ctx, &rows, out);
-    for (int i = 0; e == ERR_NONE && i < rows.count; i++) {
+    TRY(db_query(s->db, ctx, DB_READ, &user_visible, p, ARRAY_LEN(p), &rows, NULL));
+    TRY(list_room(ctx, &rows, out));
+    for (int i = 0; i < rows.count; i++) {
         struct session *session = &out->sessions[i];
         session->session_id = db_get_text(&rows, i, db_column(&rows, "session_id"));
         session->generation = db_get_i64(&rows, i, db_column(&rows, "generation"));
         session->created_at = db_get_time(&rows, i, db_column(&rows, "created_at"));
     }
-    return e;
+    return ERR_NONE;
 }
 
 enum err repo_user_hide(struct sessions *s, struct request_ctx *ctx, struct sv user,
@@ -155,13 +153,11 @@ enum err repo_user_hide(struct sessions *s, struct request_ctx *ctx, struct sv u
         return ctx_nomem(ctx);
     for (size_t i = 0; i < list->n; i++)
         generations[i] = list->sessions[i].generation;
-    enum err e = db_i64_array(ctx, generations, list->n, &p[2]);
-    if (e == ERR_NONE)
-        e = db_query(s->db, ctx, DB_WRITE, waits ? &user_hide : &user_hide_free, p, ARRAY_LEN(p),
-                     &rows, NULL);
-    if (e == ERR_NONE)
-        *hidden += rows.count;
-    return e;
+    TRY(db_i64_array(ctx, generations, list->n, &p[2]));
+    TRY(db_query(s->db, ctx, DB_WRITE, waits ? &user_hide : &user_hide_free, p, ARRAY_LEN(p), &rows,
+                 NULL));
+    *hidden += rows.count;
+    return ERR_NONE;
 }
 
 enum err repo_user_hidden(struct sessions *s, struct request_ctx *ctx, struct sv user,
@@ -176,9 +172,7 @@ enum err repo_user_keys_delete(struct sessions *s, struct request_ctx *ctx, stru
 {
     const struct db_param p[] = {db_text(ctx->tenant), db_text(user)};
     struct db_rows rows;
-    enum err e = db_query(s->db, ctx, DB_WRITE, &user_keys_delete, p, ARRAY_LEN(p), &rows, NULL);
-    if (e != ERR_NONE)
-        return e;
+    TRY(db_query(s->db, ctx, DB_WRITE, &user_keys_delete, p, ARRAY_LEN(p), &rows, NULL));
     *none = db_get_bool(&rows, 0, db_column(&rows, "are_none"));
     *deleted += db_get_i64(&rows, 0, db_column(&rows, "deleted"));
     return ERR_NONE;
@@ -188,8 +182,7 @@ enum err repo_user_is_left(struct sessions *s, struct request_ctx *ctx, struct s
 {
     const struct db_param p[] = {db_text(ctx->tenant), db_text(user)};
     struct db_rows rows;
-    enum err e = db_query(s->db, ctx, DB_READ, &user_left, p, ARRAY_LEN(p), &rows, NULL);
-    if (e == ERR_NONE)
-        *left = db_get_bool(&rows, 0, db_column(&rows, "is_left"));
-    return e;
+    TRY(db_query(s->db, ctx, DB_READ, &user_left, p, ARRAY_LEN(p), &rows, NULL));
+    *left = db_get_bool(&rows, 0, db_column(&rows, "is_left"));
+    return ERR_NONE;
 }

@@ -14,21 +14,18 @@ struct sessions *sessions_open(const struct sessions_settings *settings, struct 
     s->db = db;
     s->cache = cache;
     s->slot = slot;
-    if (settings->sweep_s > 0) {
-        s->sweeper = sweeper_start(s);
-        if (!s->sweeper) {
-            free(s);
-            return NULL;
-        }
-    }
-    return s;
+    if (settings->sweep_s == 0 || thread_loop_start(&s->sweeper, sweeper_main, s))
+        return s;
+    free(s);
+    return NULL;
 }
 
 void sessions_close(struct sessions *s)
 {
     if (!s)
         return;
-    sweeper_stop(s->sweeper);
+    if (s->settings.sweep_s > 0)
+        thread_loop_stop(&s->sweeper);
     free(s);
 }
 
@@ -42,21 +39,10 @@ bool session_is_expired(const struct session *s, int64_t now_us)
     return s->expires_at <= now_us;
 }
 
-static bool id_alphabet(struct sv id)
-{
-    for (size_t i = 0; i < id.n; i++) {
-        char c = id.p[i];
-        bool ok = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-                  c == '.' || c == '_' || c == ':' || c == '-';
-        if (!ok)
-            return false;
-    }
-    return id.n >= 1 && id.n <= SESSION_ID_MAX;
-}
-
 bool session_id_valid(struct sv id)
 {
-    return id_alphabet(id) && !sv_eq(id, SV(".")) && !sv_eq(id, SV(".."));
+    return id.n >= 1 && id.n <= SESSION_ID_MAX && sv_all_of(id, "._:-") && !sv_eq(id, SV(".")) &&
+           !sv_eq(id, SV(".."));
 }
 
 /* prefix and the 32 digits of a UUID are another spelling of that UUID. */
@@ -94,6 +80,19 @@ bool session_user_matches(const struct session *session, struct sv user)
     return !user.p || (session->user_id.p && sv_eq(session->user_id, user));
 }
 
+void session_take_receipt(struct session *s, const struct session_receipt *receipt)
+{
+    s->generation = receipt->generation;
+    s->version = receipt->version;
+    s->state_version = receipt->state_version;
+    s->mark = receipt->mark;
+    s->state_mark = receipt->state_mark;
+    s->message_count = receipt->message_count;
+    s->created_at = receipt->session_at;
+    s->updated_at = receipt->at;
+    s->expires_at = receipt->expires_at;
+}
+
 enum err session_not_found(struct request_ctx *ctx)
 {
     return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such session.");
@@ -104,22 +103,26 @@ enum err session_database_away(struct request_ctx *ctx)
     return ctx_fault(ctx, ERR_UNAVAILABLE, "PostgreSQL is known to be away");
 }
 
+struct sv session_message_id(struct sv given, int64_t generation, int64_t seq,
+                             char made[UUID_LEN + 1])
+{
+    if (given.p)
+        return given;
+    uuid_v8_pack((uint64_t)generation, (uint64_t)seq, made);
+    return (struct sv){made, UUID_LEN};
+}
+
 struct session_message session_message_of(const struct session_message_draft *draft,
                                           int64_t generation, int64_t seq, int64_t at,
                                           char made[UUID_LEN + 1])
 {
-    struct session_message m = {seq,
-                                draft->message_id,
-                                draft->type,
-                                draft->role,
-                                draft->content,
-                                draft->metadata,
-                                draft->extra,
-                                at,
-                                SV_NONE};
-    if (m.message_id.p)
-        return m;
-    uuid_v8_pack((uint64_t)generation, (uint64_t)seq, made);
-    m.message_id = (struct sv){made, UUID_LEN};
-    return m;
+    return (struct session_message){seq,
+                                    session_message_id(draft->message_id, generation, seq, made),
+                                    draft->type,
+                                    draft->role,
+                                    draft->content,
+                                    draft->metadata,
+                                    draft->extra,
+                                    at,
+                                    SV_NONE};
 }

@@ -71,10 +71,8 @@ enum err session_append(struct sessions *s, struct request_ctx *ctx, struct sv i
     struct append_args args = {id, append, guard};
     struct fresh_write w;
     struct session now;
-    enum err e = fresh_write_begin(s, ctx, id, &w);
-    if (e != ERR_NONE)
-        return e;
-    e = write_once(s, ctx, guard, attempt_append, &args, receipt, NULL);
+    TRY(fresh_write_begin(s, ctx, id, &w));
+    enum err e = write_once(s, ctx, guard, attempt_append, &args, receipt, NULL);
     bool known = e == ERR_NONE && !receipt->replayed &&
                  fresh_after_append(s, ctx, &w, append, receipt, &now);
     fresh_write_end(s, ctx, &w, e, known ? &now : NULL);

@@ -3,20 +3,16 @@
 #ifndef PARLEY_SESSION_INTERNAL_H
 #define PARLEY_SESSION_INTERNAL_H
 
-#include <pthread.h>
-#include <stdatomic.h>
-
+#include "parley/base/thread.h"
 #include "parley/db/batch.h"
 #include "parley/session/session.h"
 
-struct sweeper;
-
 struct sessions {
     struct sessions_settings settings;
-    struct db *db;             /* borrowed */
-    struct cache *cache;       /* borrowed; may be NULL */
-    struct metrics_slot *slot; /* borrowed; may be NULL */
-    struct sweeper *sweeper;   /* owned; NULL: none */
+    struct db *db;              /* borrowed */
+    struct cache *cache;        /* borrowed; may be NULL */
+    struct metrics_slot *slot;  /* borrowed; may be NULL */
+    struct thread_loop sweeper; /* if settings.sweep_s > 0 */
 };
 
 /* ---- repository.c, repository_*.c: the SQL, one round trip a function ---- */
@@ -203,6 +199,9 @@ MUSTCHECK enum err repo_batch_admitted(struct sessions *s, struct request_ctx *c
                                        struct db_call *calls, size_t n,
                                        const struct repo_making *making,
                                        struct db_failure *failure);
+/* What came of a change of a session: *done, and the receipt if it is. rows: as repo_receipt. */
+void repo_changed(struct sv id, const struct db_rows *rows, int status, bool *done,
+                  struct session_receipt *receipt);
 /* Reads the columns of a write's RETURNING list. */
 void repo_receipt(struct sv id, const struct db_rows *rows, struct session_receipt *out);
 /* Messages of rows from their "seq" column on, in the order of the rows or reversed; rows whose
@@ -279,6 +278,10 @@ typedef enum err (*write_attempt)(struct sessions *s, struct request_ctx *ctx, v
 MUSTCHECK enum err write_once(struct sessions *s, struct request_ctx *ctx,
                               const struct session_guard *guard, write_attempt attempt, void *arg,
                               struct session_receipt *receipt, struct sv *state);
+/* The same beside the caches, for a write after which they are not told what the session is. */
+MUSTCHECK enum err write_session(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                 const struct session_guard *guard, write_attempt attempt,
+                                 void *arg, struct session_receipt *receipt, struct sv *state);
 /* Why no row met the conditions of a write on an existing session: ERR_PRECONDITION if it is there
  * and If-Match was given, else ERR_NOT_FOUND, with words. */
 enum err write_refused(struct sessions *s, struct request_ctx *ctx, struct sv id,
@@ -303,8 +306,7 @@ MUSTCHECK enum err session_patch_member(const struct sessions *s, struct request
 
 /* ---- sweeper.c ---- */
 
-struct sweeper *sweeper_start(struct sessions *s);
-void sweeper_stop(struct sweeper *w);
+void *sweeper_main(void *sessions); /* of the thread */
 
 /* ---- session.c ---- */
 
@@ -315,6 +317,8 @@ bool sessions_is_alone(const struct sessions *s);
 enum err session_not_found(struct request_ctx *ctx);
 /* ERR_UNAVAILABLE: PostgreSQL is away, and nothing was done. */
 enum err session_database_away(struct request_ctx *ctx);
+/* Numbers and times of a session as a write left it. Not its last_seq. */
+void session_take_receipt(struct session *s, const struct session_receipt *receipt);
 /* True also when no user is asked for. */
 bool session_user_matches(const struct session *session, struct sv user);
 

@@ -45,10 +45,8 @@ static enum err apply(struct sessions *s, struct request_ctx *ctx,
         next->language = patch->language;
     if (patch->has_ttl)
         next->ttl_seconds = patch->ttl_seconds ? patch->ttl_seconds : s->settings.ttl_seconds;
-    enum err e = session_patch_member(s, ctx, "context", &next->context, patch->context,
-                                      SESSION_PATCH_MERGE);
-    if (e != ERR_NONE)
-        return e;
+    TRY(session_patch_member(s, ctx, "context", &next->context, patch->context,
+                             SESSION_PATCH_MERGE));
     return session_patch_member(s, ctx, "metadata", &next->metadata, patch->metadata,
                                 patch->metadata_how);
 }
@@ -62,18 +60,12 @@ static enum err remember_state(struct request_ctx *ctx, const struct session *se
     buf_init(&b, ctx->arena, 256 + session->context.n + session->metadata.n);
     jout_init(&j, &b);
     jout_object_open(&j);
-    jout_key(&j, "user_id");
-    jout_sv(&j, session->user_id);
-    jout_key(&j, "language");
-    jout_sv(&j, session->language);
-    jout_key(&j, "ttl_seconds");
-    jout_i64(&j, session->ttl_seconds);
-    jout_key(&j, "sliding");
-    jout_bool(&j, session->sliding);
-    jout_key(&j, "context");
-    jout_raw(&j, session->context);
-    jout_key(&j, "metadata");
-    jout_raw(&j, session->metadata);
+    jput_sv(&j, "user_id", session->user_id);
+    jput_sv(&j, "language", session->language);
+    jput_i64(&j, "ttl_seconds", session->ttl_seconds);
+    jput_bool(&j, "sliding", session->sliding);
+    jput_raw(&j, "context", session->context);
+    jput_raw(&j, "metadata", session->metadata);
     jout_object_close(&j);
     if (b.failed)
         return ctx_nomem(ctx);
@@ -98,8 +90,8 @@ static enum err recall_state(struct request_ctx *ctx, struct sv state, struct se
     if (!sv_to_i64(jmember_get(state, "ttl_seconds"), &out->ttl_seconds) || !out->context.p ||
         !out->metadata.p)
         return ctx_fault(ctx, ERR_INTERNAL, "a stored answer cannot be read");
-    enum err e = text_of(ctx, jmember_get(state, "user_id"), &out->user_id);
-    return e == ERR_NONE ? text_of(ctx, jmember_get(state, "language"), &out->language) : e;
+    TRY(text_of(ctx, jmember_get(state, "user_id"), &out->user_id));
+    return text_of(ctx, jmember_get(state, "language"), &out->language);
 }
 
 enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struct sv id,
@@ -144,10 +136,10 @@ static enum err try_patch(struct sessions *s, struct request_ctx *ctx, void *arg
     struct patch_args *a = arg;
     struct state_change change = {base, &a->next, a->patch->has_ttl, SV_NONE};
     a->next = *base;
-    enum err e = apply(s, ctx, a->patch, &a->next);
-    if (e == ERR_NONE && a->guard->key.p)
-        e = remember_state(ctx, &a->next, &change.state);
-    return e == ERR_NONE ? repo_session_update(s, ctx, &change, a->guard, done, receipt) : e;
+    TRY(apply(s, ctx, a->patch, &a->next));
+    if (a->guard->key.p)
+        TRY(remember_state(ctx, &a->next, &change.state));
+    return repo_session_update(s, ctx, &change, a->guard, done, receipt);
 }
 
 static enum err attempt_patch(struct sessions *s, struct request_ctx *ctx, void *arg, bool *done,
@@ -162,13 +154,8 @@ enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id
                        struct session *out, struct session_receipt *receipt)
 {
     struct patch_args args = {.id = id, .patch = patch, .guard = guard};
-    struct fresh_write w;
     struct sv state = SV_NONE;
-    enum err e = fresh_write_begin(s, ctx, id, &w);
-    if (e != ERR_NONE)
-        return e;
-    e = write_once(s, ctx, guard, attempt_patch, &args, receipt, &state);
-    fresh_write_end(s, ctx, &w, e, NULL);
+    enum err e = write_session(s, ctx, id, guard, attempt_patch, &args, receipt, &state);
     if (e == ERR_NOT_FOUND)
         return write_refused(s, ctx, id, guard);
     if (e != ERR_NONE)
@@ -182,15 +169,7 @@ enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id
     if (e != ERR_NONE)
         return e;
     out->session_id = id;
-    out->generation = receipt->generation;
-    out->version = receipt->version;
-    out->state_version = receipt->state_version;
-    out->mark = receipt->mark;
-    out->state_mark = receipt->state_mark;
-    out->message_count = receipt->message_count;
-    out->created_at = receipt->session_at;
-    out->updated_at = receipt->at;
-    out->expires_at = receipt->expires_at;
+    session_take_receipt(out, receipt);
     out->messages = NULL;
     out->n_messages = 0;
     return ERR_NONE;

@@ -51,30 +51,27 @@ enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
                       const struct session_page_query *query, struct session_page *out)
 {
     memset(out, 0, sizeof(*out));
-    enum err e = ERR_NONE;
     if (!s->cache || !window_has_page(query)) {
-        e = fresh_reachable(s, ctx);
-        return e == ERR_NONE ? repo_message_page(s, ctx, id, user, query, out) : e;
+        TRY(fresh_reachable(s, ctx));
+        return repo_message_page(s, ctx, id, user, query, out);
     }
     struct session session;
-    e = fresh_read(s, ctx, id, user, query->limit, &session);
-    if (e != ERR_NONE)
-        return e;
+    TRY(fresh_read(s, ctx, id, user, query->limit, &session));
     return page_of_window(ctx, &session, query->limit, out);
 }
 
 enum err session_search(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,
                         struct session_list *out)
 {
-    enum err e = fresh_reachable(s, ctx);
-    return e == ERR_NONE ? repo_search(s, ctx, q, out) : e;
+    TRY(fresh_reachable(s, ctx));
+    return repo_search(s, ctx, q, out);
 }
 
 enum err session_count(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,
                        int64_t *n)
 {
-    enum err e = fresh_reachable(s, ctx);
-    return e == ERR_NONE ? repo_count(s, ctx, q, n) : e;
+    TRY(fresh_reachable(s, ctx));
+    return repo_count(s, ctx, q, n);
 }
 
 /* A seq, the id made from generation and seq, or a client's own id. */
@@ -110,9 +107,8 @@ enum err session_message_get(struct sessions *s, struct request_ctx *ctx, struct
                              struct sv user, struct sv which, struct session_message *out)
 {
     struct message_name name = name_of(which);
-    enum err e = fresh_reachable(s, ctx);
-    if (e == ERR_NONE)
-        e = repo_message_read(s, ctx, id, user, &name, out);
+    TRY(fresh_reachable(s, ctx));
+    enum err e = repo_message_read(s, ctx, id, user, &name, out);
     if (e == ERR_NOT_FOUND && try_as_client_id(&name))
         e = repo_message_read(s, ctx, id, user, &name, out);
     return e == ERR_NOT_FOUND ? message_not_found(ctx) : e;
@@ -140,12 +136,7 @@ enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, str
                                 struct session_receipt *receipt)
 {
     struct delete_args args = {id, guard, name_of(which)};
-    struct fresh_write w;
-    enum err e = fresh_write_begin(s, ctx, id, &w);
-    if (e != ERR_NONE)
-        return e;
-    e = write_once(s, ctx, guard, attempt_delete, &args, receipt, NULL);
-    fresh_write_end(s, ctx, &w, e, NULL);
+    enum err e = write_session(s, ctx, id, guard, attempt_delete, &args, receipt, NULL);
     if (e != ERR_NOT_FOUND)
         return e;
     e = guard->if_match ? write_refused(s, ctx, id, guard) : ERR_NOT_FOUND;
@@ -154,6 +145,6 @@ enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, str
     /* With If-Match given, a missing message and a changed session look alike: tell them apart. */
     struct session_message there;
     ctx_clear_error(ctx);
-    e = session_message_get(s, ctx, id, guard->user, which, &there);
-    return e == ERR_NONE ? write_refused(s, ctx, id, guard) : e;
+    TRY(session_message_get(s, ctx, id, guard->user, which, &there));
+    return write_refused(s, ctx, id, guard);
 }

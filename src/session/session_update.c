@@ -20,10 +20,8 @@ static enum err try_update(struct sessions *s, struct request_ctx *ctx, void *ar
 {
     struct update_args *a = arg;
     struct values_change change = {a->update, base, base->context};
-    enum err e = session_patch_member(s, ctx, "context", &change.context, a->update->context,
-                                      SESSION_PATCH_OVERLAY);
-    if (e != ERR_NONE)
-        return e;
+    TRY(session_patch_member(s, ctx, "context", &change.context, a->update->context,
+                             SESSION_PATCH_OVERLAY));
     if (sv_eq(change.context, base->context))
         change.context = SV_NONE;
     return repo_session_edit(s, ctx, a->id, &change, a->guard, done, receipt, &a->fault);
@@ -45,13 +43,8 @@ enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv i
                         struct session_receipt *receipt, size_t *at)
 {
     struct update_args args = {id, update, guard, 0};
-    struct fresh_write w;
     *at = SESSION_MESSAGES_MAX;
-    enum err e = fresh_write_begin(s, ctx, id, &w);
-    if (e != ERR_NONE)
-        return e;
-    e = write_once(s, ctx, guard, attempt_update, &args, receipt, NULL);
-    fresh_write_end(s, ctx, &w, e, NULL);
+    const enum err e = write_session(s, ctx, id, guard, attempt_update, &args, receipt, NULL);
     if (e != ERR_NOT_FOUND)
         return e;
     if (args.fault == 0)

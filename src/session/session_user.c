@@ -8,8 +8,8 @@
 enum err session_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
                       const struct session_place *behind, size_t limit, struct session_list *out)
 {
-    enum err e = fresh_reachable(s, ctx);
-    return e == ERR_NONE ? repo_user_list(s, ctx, user, behind, false, limit, out) : e;
+    TRY(fresh_reachable(s, ctx));
+    return repo_user_list(s, ctx, user, behind, false, limit, out);
 }
 
 /* ---- export ---- */
@@ -31,9 +31,7 @@ static bool is_behind(struct session_place a, struct session_place b)
 static enum err export_begin(struct sessions *s, struct request_ctx *ctx, struct session_export *x)
 {
     struct session_list newest;
-    enum err e = repo_user_list(s, ctx, x->user, NULL, false, 1, &newest);
-    if (e != ERR_NONE)
-        return e;
+    TRY(repo_user_list(s, ctx, x->user, NULL, false, 1, &newest));
     x->begun = true;
     x->until = newest.n > 0 ? place_of(&newest.sessions[0]) : (struct session_place){0, 0};
     return ERR_NONE;
@@ -68,15 +66,12 @@ enum err session_export_next(struct sessions *s, struct request_ctx *ctx, struct
 {
     struct session_list list;
     memset(out, 0, sizeof(*out));
-    enum err e = fresh_reachable(s, ctx);
-    if (e == ERR_NONE && x->seq < x->last_seq)
+    TRY(fresh_reachable(s, ctx));
+    if (x->seq < x->last_seq)
         return export_messages(s, ctx, x, out);
-    if (e == ERR_NONE && !x->begun)
-        e = export_begin(s, ctx, x);
-    if (e == ERR_NONE)
-        e = repo_user_list(s, ctx, x->user, x->at.generation ? &x->at : NULL, true, 1, &list);
-    if (e != ERR_NONE)
-        return e;
+    if (!x->begun)
+        TRY(export_begin(s, ctx, x));
+    TRY(repo_user_list(s, ctx, x->user, x->at.generation ? &x->at : NULL, true, 1, &list));
     out->end = list.n == 0 || is_behind(place_of(&list.sessions[0]), x->until);
     if (out->end)
         return ERR_NONE;
@@ -149,9 +144,7 @@ static enum err hide_all(struct sessions *s, struct request_ctx *ctx, struct sv 
         enum err e = repo_user_visible(s, ctx, user, behind, HIDE_STEP, &list);
         if (e != ERR_NONE || list.n == 0)
             return e;
-        e = hide(s, ctx, user, &list, out);
-        if (e != ERR_NONE)
-            return e;
+        TRY(hide(s, ctx, user, &list, out));
         at = place_of(&list.sessions[list.n - 1]);
         behind = &at;
     }
@@ -170,9 +163,7 @@ static enum err forget(struct sessions *s, struct request_ctx *ctx, const struct
     for (int i = 0; i < rows->count; i++) {
         struct fresh_write w;
         ids[i] = db_get_text(rows, i, id);
-        enum err e = fresh_write_begin(s, ctx, ids[i], &w);
-        if (e != ERR_NONE)
-            return e;
+        TRY(fresh_write_begin(s, ctx, ids[i], &w));
         fresh_write_end(s, ctx, &w, ERR_NONE, NULL);
     }
     return clear_caches(s, ctx, ids, (size_t)rows->count, out);

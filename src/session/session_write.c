@@ -40,21 +40,13 @@ static enum err session_of_draft(struct request_ctx *ctx, const struct session_d
         .session_id = receipt->session_id,
         .user_id = draft->user_id,
         .language = draft->language,
-        .generation = receipt->generation,
-        .version = receipt->version,
-        .state_version = receipt->state_version,
         .last_seq = receipt->last_seq,
-        .mark = receipt->mark,
-        .state_mark = receipt->state_mark,
-        .message_count = receipt->message_count,
         .ttl_seconds = draft->ttl_seconds,
         .sliding = draft->sliding,
-        .created_at = receipt->session_at,
-        .updated_at = receipt->at,
-        .expires_at = receipt->expires_at,
         .context = draft->context,
         .metadata = draft->metadata,
     };
+    session_take_receipt(out, receipt);
     return messages_of_draft(ctx, draft, receipt, out);
 }
 
@@ -102,14 +94,10 @@ enum err session_create(struct sessions *s, struct request_ctx *ctx,
     const bool named = draft->session_id.p != NULL;
     struct create_args args = {*draft, named, guard};
     struct fresh_write w;
-    enum err e = complete_draft(s, ctx, &args.draft);
-    if (e != ERR_NONE)
-        return e;
+    TRY(complete_draft(s, ctx, &args.draft));
     /* Nobody can have read a session whose id was made just now: no cache needs to be told. */
-    e = named ? fresh_write_begin(s, ctx, args.draft.session_id, &w) : fresh_writable(s, ctx);
-    if (e != ERR_NONE)
-        return e;
-    e = write_once(s, ctx, guard, attempt_create, &args, receipt, NULL);
+    TRY(named ? fresh_write_begin(s, ctx, args.draft.session_id, &w) : fresh_writable(s, ctx));
+    enum err e = write_once(s, ctx, guard, attempt_create, &args, receipt, NULL);
     enum err made = e;
     if (e == ERR_NONE)
         made = session_of_draft(ctx, &args.draft, receipt, out);
@@ -152,10 +140,8 @@ static enum err get_or_create(struct sessions *s, struct request_ctx *ctx, struc
                               struct session_receipt *receipt)
 {
     struct fresh_write w;
-    enum err e = fresh_write_begin(s, ctx, a->draft.session_id, &w);
-    if (e != ERR_NONE)
-        return e;
-    e = write_once(s, ctx, a->guard, attempt_ensure, a, receipt, NULL);
+    TRY(fresh_write_begin(s, ctx, a->draft.session_id, &w));
+    enum err e = write_once(s, ctx, a->guard, attempt_ensure, a, receipt, NULL);
     const bool there = e == ERR_NOT_FOUND && a->found;
     if (there)
         e = ERR_NONE;
@@ -173,13 +159,11 @@ enum err session_get_or_create(struct sessions *s, struct request_ctx *ctx,
 {
     struct ensure_args args = {*draft, guard, out, false};
     memset(receipt, 0, sizeof(*receipt));
-    enum err e = complete_draft(s, ctx, &args.draft);
-    if (e != ERR_NONE)
-        return e;
+    TRY(complete_draft(s, ctx, &args.draft));
     /* Most are there already, and reading changes nothing. With a key, an earlier answer may have
      * to be given again instead. */
-    e = guard->key.p ? ERR_NOT_FOUND
-                     : fresh_read(s, ctx, draft->session_id, SV_NONE, SESSION_WINDOW, out);
+    enum err e = guard->key.p ? ERR_NOT_FOUND
+                              : fresh_read(s, ctx, draft->session_id, SV_NONE, SESSION_WINDOW, out);
     if (e == ERR_NOT_FOUND) {
         ctx_clear_error(ctx);
         e = get_or_create(s, ctx, &args, receipt);
@@ -216,12 +200,7 @@ enum err session_delete(struct sessions *s, struct request_ctx *ctx, struct sv i
                         const struct session_guard *guard, struct session_receipt *receipt)
 {
     struct target_args args = {id, guard};
-    struct fresh_write w;
-    enum err e = fresh_write_begin(s, ctx, id, &w);
-    if (e != ERR_NONE)
-        return e;
-    e = write_once(s, ctx, guard, attempt_delete, &args, receipt, NULL);
-    fresh_write_end(s, ctx, &w, e, NULL);
+    const enum err e = write_session(s, ctx, id, guard, attempt_delete, &args, receipt, NULL);
     return e == ERR_NOT_FOUND ? write_refused(s, ctx, id, guard) : e;
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A proxy between parley and PostgreSQL that loses what it is told to lose.
+"""A proxy between parley and PostgreSQL that loses what it is told to lose, and a slow line to Redis.
 
 It knows as much of the protocol as it takes to see where a round trip begins and ends (a Sync, and
 the ReadyForQuery that answers it) and whether it writes. The server has committed when it sends
@@ -9,6 +9,7 @@ import re
 import select
 import socket
 import threading
+import time
 
 WRITE = re.compile(rb"(INSERT INTO|UPDATE|DELETE FROM) (sessions|messages|idempotency_keys)\b")
 
@@ -180,3 +181,47 @@ class Connection:
             return False
         self.near.sendall(answer)
         return True
+
+
+class Line:
+    """Listens at path for a server that listens at target, and passes bytes on; what the server
+    says comes delay() seconds late."""
+
+    def __init__(self, path, target, delay):
+        self.target, self.delay = target, delay
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen(256)
+        self.ends = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        """No more connections, and an end to those that there are."""
+        for end in [self.listener, *self.ends]:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            end.close()
+
+    def _accept(self):
+        while True:
+            try:
+                near = self.listener.accept()[0]
+                far = socket.socket(socket.AF_UNIX)
+                far.connect(self.target)
+            except OSError:
+                return
+            self.ends += [near, far]
+            for source, sink, late in ((near, far, False), (far, near, True)):
+                threading.Thread(target=self._pass, args=(source, sink, late), daemon=True).start()
+
+    def _pass(self, source, sink, late):
+        try:
+            while data := source.recv(65536):
+                if late:
+                    time.sleep(self.delay())
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass

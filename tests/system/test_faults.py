@@ -78,8 +78,8 @@ class RedisAbsent(unittest.TestCase):
     """At start, and then there."""
 
     def test_answers_without_it_and_uses_it_when_it_comes(self):
-        """Fails if the tier is only tried at the start of a worker: tried."""
-        with Stack({"PARLEY_HOSTS": "many"}, servers=("postgres", "parley", "nginx")) as stack:
+        """Fails if Redis is only tried at the start of a worker: tried."""
+        with Stack({"PARLEY_MEMORY": "0"}, servers=("postgres", "parley", "nginx")) as stack:
             stack.wait_ready()
             client = stack.client()
             ready = client.get("/readyz").json

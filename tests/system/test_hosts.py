@@ -15,8 +15,8 @@ class Hosts(StackTest):
     def second(self, **env):
         """Another service on the first one's database, answering."""
         first = self.stack.parley.env
-        stack = Stack(env={"DATABASE_URL": first["DATABASE_URL"], "REDIS_URL": first["REDIS_URL"],
-                           "PARLEY_WORKERS": "1", **env}, servers=("parley", "nginx"))
+        shared = {name: first[name] for name in ("DATABASE_URL", "DATABASE_ADMIN_URL", "REDIS_URL")}
+        stack = Stack(env={**shared, "PARLEY_WORKERS": "1", **env}, servers=("parley", "nginx"))
         self.addCleanup(stack.close)
         return stack.start()
 

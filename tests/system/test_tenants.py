@@ -97,7 +97,7 @@ class Bleeding(StackTest):
         for key, value in values.items():
             marks = {int(m) for m in MARK.findall(value)}
             if marks:
-                tenant = re.match(rb"parley:\{tenant-(\d{4}):", key)
+                tenant = re.match(rb"parley:[0-9.]+:tenant-(\d{4}):", key)
                 self.assertEqual(marks, {int(tenant[1])} if tenant else set(), key)
                 marked += 1
         return marked
@@ -126,7 +126,7 @@ class Bleeding(StackTest):
             "SELECT count(*) FROM sessions s LEFT JOIN messages m USING (tenant, generation),"
             " LATERAL (SELECT 'mark' || substr(tenant, 8) || 'x' AS mark) x WHERE"
             " regexp_replace(s.context || s.metadata || coalesce(m.content || m.metadata, ''),"
-            " mark, '', 'g') ~ 'mark[0-9]{4}x'")
+            " x.mark, '', 'g') ~ 'mark[0-9]{4}x'")
         self.assertEqual(foreign, "0")
         tenants = self.stack.psql("SELECT count(DISTINCT tenant) FROM sessions WHERE expires_at > now()")
         self.assertEqual(tenants, str(TENANTS))

@@ -120,7 +120,7 @@ class List(UserTest):
                          {"data": [], "has_more": False, "next_cursor": None})
         self.assertEqual(self.lines(self.client.get(of(user, "/export"))), ({}, {}))
         self.assertEqual(self.ok(self.client.delete(of(user))),
-                         {"sessions_deleted": 0, "messages_deleted": 0, "has_more": False})
+                         {"sessions_deleted": 0, "messages_deleted": 0, "has_more": False, "caches": "cleared"})
 
     def test_cursor_of_another_user(self):
         ann, bob = self.new_user(), self.new_user()
@@ -219,7 +219,7 @@ class Erase(UserTest):
         self.ok(answer)
         self.ok(self.client.get(f"/v1/sessions/{ids[0]}"))
         self.assertEqual(self.ok(self.client.delete(of(ann))),
-                         {"sessions_deleted": 3, "messages_deleted": 12, "has_more": False})
+                         {"sessions_deleted": 3, "messages_deleted": 12, "has_more": False, "caches": "cleared"})
         for session_id in ids:
             self.problem(self.client.get(f"/v1/sessions/{session_id}"), 404, "not_found")
             self.problem(self.client.post(f"/v1/sessions/{session_id}/messages", message("x")), 404,

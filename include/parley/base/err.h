@@ -15,6 +15,15 @@
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 #define ARRAY_LEN(a)      (sizeof(a) / sizeof((a)[0]))
 
+/* Leaves the function with the error of a call that failed. Only where there is nothing to give
+ * back: what a request has is its arena's. */
+#define TRY(call)                        \
+    do {                                 \
+        const enum err try_err = (call); \
+        if (try_err != ERR_NONE)         \
+            return try_err;              \
+    } while (0)
+
 enum err {
     ERR_NONE = 0,
     ERR_INVALID,         /* the client sent something wrong; the field is named */

@@ -30,6 +30,8 @@ struct sv {
 struct sv sv_from(const char *cstr); /* borrowed; NULL gives SV_NONE */
 bool sv_eq(struct sv a, struct sv b);
 bool sv_eq_nocase(struct sv a, struct sv b); /* ASCII only */
+/* Nothing but A-Z a-z 0-9 and what more names. */
+bool sv_all_of(struct sv s, const char *more);
 bool sv_starts_with(struct sv s, struct sv prefix);
 struct sv sv_trim(struct sv s); /* spaces and tabs on both sides */
 /* Cuts s at the first c: returns what is before it and leaves what is after it in *s; without a c

@@ -110,7 +110,8 @@ void cache_put(struct cache *c, struct request_ctx *ctx, struct cache_key key,
 void cache_note_write(struct cache *c, struct cache_snapshot *snapshot, bool in_doubt);
 /* Takes a value away, from Redis a little later. */
 void cache_remove(struct cache *c, struct cache_key key);
-/* Takes values away now. False: Redis has not confirmed it within its time-out. */
+/* Takes values away now. False: Redis has not confirmed it within its time-out, or there is no
+ * memory to tell who is about to store what was read before. */
 MUSTCHECK bool cache_erase(struct cache *c, struct request_ctx *ctx, const struct cache_key *keys,
                            size_t n);
 

@@ -131,9 +131,6 @@ struct sv db_get_text(const struct db_rows *r, int row, int column); /* text, js
 int64_t db_get_i64(const struct db_rows *r, int row, int column);    /* int2, int4, int8 */
 bool db_get_bool(const struct db_rows *r, int row, int column);
 int64_t db_get_time(const struct db_rows *r, int row, int column); /* timestamptz: wall us */
-/* All rows as a JSON array of objects by column name: null, numbers, booleans, strings, timestamps
- * as RFC 3339, json and jsonb as they are. ERR_INTERNAL for a type that has no such form. */
-MUSTCHECK enum err db_rows_json(struct request_ctx *ctx, const struct db_rows *r, struct sv *out);
 
 /* Why a statement failed, for callers that tell one violation from another. */
 struct db_failure {

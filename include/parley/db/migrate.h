@@ -17,8 +17,6 @@ struct db_migration {
     const char *up, *down;
 };
 
-/* All migrations, ascending from 1 without a gap. Static storage. */
-const struct db_migration *db_migrations(size_t *n);
 /* The version this program needs: that of the last migration. */
 int db_schema_version(void);
 

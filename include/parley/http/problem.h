@@ -5,8 +5,6 @@
 #include "parley/http/request.h"
 #include "parley/http/response.h"
 
-int http_problem_status(enum err e);
-
 /* What every form of an error says of ctx->err. code and detail: static storage, or ctx's. */
 struct http_fault {
     int status;

@@ -17,14 +17,14 @@ struct http_call {
     void *service; /* what the table was dispatched with */
 };
 
-typedef enum err (*http_handler)(struct request_ctx *ctx, const struct http_call *call,
-                                 struct http_response *res);
+typedef enum err http_handler(struct request_ctx *ctx, const struct http_call *call,
+                              struct http_response *res);
 
 struct http_route {
     enum http_method method; /* GET serves HEAD as well */
     const char *pattern;     /* "/v1/sessions/ * /messages" (without the blanks) */
     const char *name;        /* label in logs and metrics */
-    http_handler handler;
+    http_handler *handler;
 };
 
 /* Writes the response of a failed request from ctx->err, in place of whatever res holds. */

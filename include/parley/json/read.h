@@ -16,13 +16,11 @@
 #include "parley/json/doc.h"
 
 enum jin_type {
-    JIN_STRING,  /* struct sv: the unescaped value; min/max count code points */
-    JIN_I64,     /* int64_t; min/max bound the value; 1.0 and 1e3 are not integers */
-    JIN_BOOL,    /* bool */
-    JIN_OBJECT,  /* const struct jnode * */
-    JIN_ARRAY,   /* const struct jnode *; min/max count elements */
-    JIN_CONTENT, /* const struct jnode *: a string or an array (a message's content) */
-    JIN_ANY      /* const struct jnode * */
+    JIN_STRING, /* struct sv: the unescaped value; min/max count code points */
+    JIN_I64,    /* int64_t; min/max bound the value; 1.0 and 1e3 are not integers */
+    JIN_OBJECT, /* const struct jnode * */
+    JIN_ARRAY,  /* const struct jnode *; min/max count elements */
+    JIN_ANY     /* const struct jnode * */
 };
 
 enum { JIN_FIELDS_MAX = 32 };

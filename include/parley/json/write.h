@@ -31,6 +31,15 @@ void jout_i64(struct jout *j, int64_t v);
 void jout_bool(struct jout *j, bool v);
 void jout_null(struct jout *j);
 void jout_time(struct jout *j, int64_t wall_us); /* RFC 3339 string, see clock_rfc3339 */
+/* A member: its key, and its value as the function above has it. */
+void jput_sv(struct jout *j, const char *key, struct sv s);
+void jput_str(struct jout *j, const char *key, const char *text); /* NULL writes null */
+void jput_raw(struct jout *j, const char *key, struct sv json);
+void jput_i64(struct jout *j, const char *key, int64_t v);
+void jput_bool(struct jout *j, const char *key, bool v);
+void jput_time(struct jout *j, const char *key, int64_t wall_us);
+void jput_object(struct jout *j, const char *key); /* opens it */
+void jput_array(struct jout *j, const char *key);  /* opens it */
 /* Appends the escaped form of s without quotes. Only what RFC 8259 demands is escaped. */
 void jout_escape(struct buf *b, struct sv s);
 

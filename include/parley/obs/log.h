@@ -36,7 +36,6 @@ void log_begin(struct log_line *l, enum log_level level, const char *event);
 void log_sv(struct log_line *l, const char *key, struct sv value); /* JSON-escaped; absent: null */
 void log_str(struct log_line *l, const char *key, const char *value);
 void log_int(struct log_line *l, const char *key, int64_t value);
-void log_bool(struct log_line *l, const char *key, bool value);
 /* Ends the line and writes it to descriptor 2; what cannot be written is lost. */
 void log_end(struct log_line *l);
 /* From here on no line waits for who reads the log: one that does not fit into the pipe is lost.

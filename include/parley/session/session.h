@@ -99,6 +99,9 @@ struct session_message_draft {
     struct sv extra;      /* JSON object that is not empty, or absent */
 };
 
+/* The id of a message: what its client gave, or (given absent) the made one, which is in made. */
+struct sv session_message_id(struct sv given, int64_t generation, int64_t seq,
+                             char made[UUID_LEN + 1]);
 /* The message that a draft became; made: room for its id if the draft has none, kept as long. */
 struct session_message session_message_of(const struct session_message_draft *draft,
                                           int64_t generation, int64_t seq, int64_t at,

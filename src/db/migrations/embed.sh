@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# embed.sh FILE.sql…: prints the C file with the table behind db_migrations(). Each migration is a
+# embed.sh FILE.sql…: prints the C file with the table db_migration_table. Each migration is a
 # pair NNN_name.up.sql and NNN_name.down.sql; the numbers run from 001 without a gap.
 set -eu
 

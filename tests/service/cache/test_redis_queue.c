@@ -141,6 +141,41 @@ static void old_values_are_lost(void)
     rig_close(&rig);
 }
 
+/* One worker has sent a value, and has two more in its queue, while another one erases the sessions
+ * of the first two. The one that was sent is removed again, the other is not sent. Fails without
+ * either: tried. */
+static void erased_meanwhile(void)
+{
+    struct rig rig;
+    char id[3][16];
+    struct cache_key key[3];
+    struct cache_settings settings = rig_settings();
+    settings.shared = cache_shared_map(1 << 20);
+    settings.redis_timeout_ms = 20 * 1000;
+    rig_open(&rig, &settings);
+    struct cache *other = cache_open(&settings, NULL);
+    EVENTUALLY(state_of(other) == CACHE_UP);
+    redis_control("pause");
+    for (int i = 0; i < 3; i++) {
+        key[i] = key_numbered(id[i], i);
+        put_version(rig.cache, key[i], 1);
+        usleep(100 * 1000); /* the thread has sent the first one, and waits for the answer */
+    }
+    for (int i = 0; i < 2; i++) {
+        struct cache_snapshot snapshot = cache_snapshot(other, key[i]);
+        cache_note_write(other, &snapshot, false);
+    }
+    redis_control("resume");
+    EVENTUALLY(sets_of(&rig) == 4); /* the values, and what removes the first one */
+    CU_ASSERT_FALSE(is_in_redis(&rig, key[0]));
+    CU_ASSERT_FALSE(is_in_redis(&rig, key[1]));
+    CU_ASSERT_TRUE(is_in_redis(&rig, key[2]));
+    cache_close(other);
+    rig_close(&rig);
+    cache_shared_unmap(settings.shared);
+}
+
 SUITE(redis_queue, "cache/redis_queue", {"the last wins", the_last_wins},
       {"the oldest is dropped", the_oldest_is_dropped}, {"out of memory", out_of_memory},
-      {"removals wait", removals_wait}, {"old values are lost", old_values_are_lost})
+      {"removals wait", removals_wait}, {"old values are lost", old_values_are_lost},
+      {"erased meanwhile", erased_meanwhile})

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "parley/base/thread.h"
 
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 
 #include "../suite.h"
+#include "parley/base/clock.h"
 #include "parley/base/sv.h"
 
 static void *blocked(void *arg)
@@ -31,4 +34,32 @@ static void only_faults_get_through(void)
         CU_ASSERT_EQUAL(sigismember(&in_thread, faults[i]), 0);
 }
 
-SUITE(thread, "base/thread", {"only faults get through", only_faults_get_through})
+struct turns {
+    struct thread_loop loop;
+    atomic_int n;
+};
+
+/* One short pause, and then one that only the end can end. */
+static void *turn(void *arg)
+{
+    struct turns *t = arg;
+    const int64_t hour_us = INT64_C(3600) * 1000000;
+    int64_t wait_us;
+    do
+        wait_us = atomic_fetch_add(&t->n, 1) == 0 ? 1000 : hour_us;
+    while (thread_loop_pause(&t->loop, clock_mono_us() + wait_us));
+    return NULL;
+}
+
+static void pauses_and_is_told_to_end(void)
+{
+    struct turns t = {.n = 0};
+    CU_ASSERT_TRUE_FATAL(thread_loop_start(&t.loop, turn, &t));
+    while (atomic_load(&t.n) < 2)
+        sched_yield();
+    thread_loop_stop(&t.loop);
+    CU_ASSERT_EQUAL(atomic_load(&t.n), 2);
+}
+
+SUITE(thread, "base/thread", {"only faults get through", only_faults_get_through},
+      {"pauses, and is told to end", pauses_and_is_told_to_end})

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "parley/db/migrate.h"
+#include "../../../src/db/db_internal.h"
 
 #include <string.h>
 
@@ -7,8 +7,8 @@
 
 static void numbered_without_a_gap(void)
 {
-    size_t n = 0;
-    const struct db_migration *table = db_migrations(&n);
+    const size_t n = db_migration_count;
+    const struct db_migration *table = db_migration_table;
     CU_ASSERT_TRUE(n > 0);
     for (size_t i = 0; i < n; i++) {
         CU_ASSERT_EQUAL(table[i].version, (int)i + 1);

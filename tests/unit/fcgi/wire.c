@@ -201,7 +201,7 @@ bool bench_listen(struct bench *b)
 
 struct fcgi_server *bench_server(struct bench *b, int threads, size_t connections)
 {
-    const struct fcgi_settings settings = {
+    struct fcgi_settings settings = {
         .listen_fd = b->listen_fd,
         .threads = threads,
         .watchers = b->watchers,
@@ -214,6 +214,8 @@ struct fcgi_server *bench_server(struct bench *b, int threads, size_t connection
         .slot = &b->slot,
     };
     struct fcgi_server *s;
+    if (b->adjust)
+        b->adjust(&settings);
     return fcgi_server_start(&settings, &s) == ERR_NONE ? s : NULL;
 }
 

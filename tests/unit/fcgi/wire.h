@@ -50,6 +50,7 @@ struct bench {
     struct fcgi_server *server;
     struct metrics_slot slot;
     int watchers;
+    void (*adjust)(struct fcgi_settings *settings); /* called for each server; NULL: nothing */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* What reached the handler. */

@@ -50,8 +50,6 @@ static void fields_of_each_type(void)
 
     log_begin(&l, LOG_WARN, "worker_died");
     log_int(&l, "low", INT64_MIN);
-    log_bool(&l, "yes", true);
-    log_bool(&l, "no", false);
     log_str(&l, "text", "plain");
     log_str(&l, "none", NULL);
     log_sv(&l, "empty", SV(""));
@@ -61,8 +59,6 @@ static void fields_of_each_type(void)
     CU_ASSERT_TRUE(field_is(&p, "pid", JT_NUMBER, sv_from(pid)));
     CU_ASSERT_TRUE(field_is(&p, "event", JT_STRING, SV("worker_died")));
     CU_ASSERT_TRUE(field_is(&p, "low", JT_NUMBER, SV("-9223372036854775808")));
-    CU_ASSERT_TRUE(field_is(&p, "yes", JT_TRUE, SV("true")));
-    CU_ASSERT_TRUE(field_is(&p, "no", JT_FALSE, SV("false")));
     CU_ASSERT_TRUE(field_is(&p, "text", JT_STRING, SV("plain")));
     CU_ASSERT_TRUE(field_is(&p, "none", JT_NULL, SV("null")));
     CU_ASSERT_TRUE(field_is(&p, "empty", JT_STRING, SV("")));
@@ -139,10 +135,8 @@ static void many_small_fields_are_cut_too(void)
     log_begin(&l, LOG_DEBUG, "test");
     for (int i = 0; i < 1000; i++) {
         snprintf(key, sizeof(key), "k%d", i);
-        if (i % 3 == 0)
+        if (i % 2 == 0)
             log_int(&l, key, i);
-        else if (i % 3 == 1)
-            log_bool(&l, key, true);
         else
             log_str(&l, key, "v");
     }

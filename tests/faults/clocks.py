@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+"""Servers that live by a clock of the test's: tests/faults/clock.c, ahead of them in the loader."""
+import os
+import struct
+import subprocess
+
+HOUR = 3600
+
+
+def build(directory):
+    """Compiles clock.c there."""
+    done = subprocess.run(
+        [os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O2", "-o", directory + "/clock.so",
+         os.path.dirname(os.path.abspath(__file__)) + "/clock.c"],
+        capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+
+
+class Clock:
+    """The clock of one server, as tests/faults/clock.c reads it."""
+
+    def __init__(self, directory, name, seconds=0):
+        self.path = f"{directory}/{name}.clock"
+        # pylint: disable=consider-using-with  # as long as the stack
+        self.file = open(self.path, "wb", buffering=0)
+        self.set(seconds)
+
+    def set(self, seconds):
+        """How far it is ahead; one write that whoever looks sees whole."""
+        os.pwrite(self.file.fileno(), struct.pack("=q", seconds), 0)
+
+    def environment(self):
+        """For a server that lives by it."""
+        return {"LD_PRELOAD": os.path.dirname(self.path) + "/clock.so", "CLOCK_FILE": self.path}
+
+
+def by(clock, server):
+    """The class of a server that lives by a clock."""
+    class Timed(server):  # pylint: disable=missing-class-docstring
+        def environment(self):
+            return {**super().environment(), **clock.environment()}
+    return Timed

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: MIT
+"""Clients that read and write the same sessions through several hosts, and see whether a read is
+older than a write that was acknowledged before the read began."""
+import collections
+import json
+import re
+import threading
+import time
+
+from clocks import by
+from faults import FaultTest, amount
+from harness import Wire, Workers, eventually, metrics, say
+from stack import Nginx, Parley, Stack
+
+SESSIONS = 12
+GONE = (1 << 62, 1 << 62)   # as (version, seq): of a generation that is deleted
+TAG = re.compile(rb'ETag: "(\d+)\.v(\d+)\.[0-9a-f]+"')
+CONTEXT, MESSAGES = "context", "messages"
+# Reads of one session on the three interfaces: path, what has its newest messages, in which order.
+READS = (("/v1/sessions/{}", MESSAGES, 1), ("/v1/sessions/{}?messages=3", MESSAGES, 1),
+         ("/v1/sessions/{}/messages?order=desc&limit=5", "data", -1),
+         ("/v1/conversations/{}/items?order=desc&limit=5", "data", -1),
+         ("/threads/{}", "values", 1), ("/threads/{}/state", "values", 1))
+checked = collections.Counter()     # over all tests of this run
+
+
+def unpack(message_id):
+    """(generation, seq) of the id of a message, in whatever form an interface gives it."""
+    digits = message_id.removeprefix("msg_").replace("-", "")
+    last = int(digits[16:20], 16) << 48 | int(digits[20:], 16)
+    return (int(digits[:12], 16) << 16 | int(digits[13:16], 16) << 4 | last >> 58 & 15,
+            last & (1 << 58) - 1)
+
+
+def text_of(m):
+    """The content of a message, in whatever form."""
+    content = m["content"]
+    return content if isinstance(content, str) else content[0]["text"]
+
+
+def host_beside(test, env, clock=None, servers=("parley", "nginx")):
+    """Another host of the test's PostgreSQL, that serves, with an nginx and a clock of its own."""
+    other = Stack({**test.stack.parley.env, **test.env, **{
+        name: test.stack.parley.env[name] for name in ("DATABASE_URL", "DATABASE_ADMIN_URL")}},
+                  servers=servers)
+    test.addCleanup(other.close)
+    own = {name: other.dir + place for name, place in
+           (("PARLEY_LISTEN", "/parley.sock"), ("PARLEY_ADMIN", "/admin.sock"))}
+    other.parley.configure({**own, "REDIS_URL": f"unix://{other.redis.socket}", **env})
+    if clock:
+        other.parley = by(clock, Parley)(other, other.parley.env)
+        other.nginx = by(clock, Nginx)(other)
+    other.start()
+    return other
+
+
+class ReadAfterWrite(FaultTest):
+    """Clients that append to, change, delete, make anew and read the same few sessions, each through
+    one host.
+
+    What is known of a session is the newest version and message of each of its generations that
+    somebody was told of. Client i is the only one to delete session i.
+    """
+    unanswered = ()     # statuses that say nothing, and None for a broken connection
+    checks = amount(1500, 17000)
+    timeout = 60
+
+    def setUp(self):
+        super().setUp()
+        self.hosts = [self.stack, *self.more_hosts()]
+        for host in self.hosts:
+            host.wait_ready()
+        self.wires = [Wire(self.hosts[self.host_of(i)].nginx.port, timeout=self.timeout)
+                      for i in range(self.clients)]
+        for wire in self.wires:
+            self.addCleanup(wire.close)
+        self.prefix = f"r{self.rng('prefix').getrandbits(40):x}-"
+        self.lock = threading.Lock()
+        self.counts, self.numbers = collections.Counter(), [0] * self.clients
+        self.known = [{} for _ in range(SESSIONS)]
+        self.newest_by = [0] * SESSIONS  # which host the newest write was acknowledged by
+        self.going = [0] * SESSIONS     # how many deletions were begun
+        self.absent = [True] * SESSIONS  # there may be none
+        self.told = {}                  # (session, generation, seq) to what was appended then
+        self.tags = [{} for _ in range(self.clients)]   # the last that was seen of a session
+        self.reads, self.across = [0] * self.clients, [0] * self.clients
+        self.slowest = [0.0] * self.clients
+        for k in range(SESSIONS):
+            self.create(k, k)
+
+    def more_hosts(self):
+        """Stacks beside the first."""
+        return ()
+
+    def host_of(self, i):
+        """The index of the host that client i asks."""
+        return i % len(self.hosts)
+
+    def ask(self, i, method, path, body=None, headers=""):
+        """(status, head, JSON); (None, b"", None) where the answer says nothing."""
+        body = json.dumps(body).encode() if body is not None else b""
+        began = time.monotonic()
+        try:
+            status, head, answer = self.wires[i].request(method, path, body, headers)
+        except (OSError, ValueError):
+            status, head, answer = None, b"", b""
+        self.slowest[i] = max(self.slowest[i], time.monotonic() - began)
+        self.counts[status] += 1
+        if status in self.unanswered:
+            return None, b"", None
+        self.assertIn(status, (200, 201, 204, 304, 404), (method, path, answer[:300]))
+        self.assertNotIn(b"x-parley-degraded", head.lower(), (method, path))
+        return status, head, json.loads(answer) if answer else None
+
+    def name(self, k):
+        """Of session k."""
+        return f"{self.prefix}{k}"
+
+    def path(self, k):
+        """Of session k, on the native interface."""
+        return f"/v1/sessions/{self.name(k)}"
+
+    def know(self, i, k, generation, mark):
+        """Client i was told of it; mark: (version, seq)."""
+        with self.lock:
+            before = self.known[k].get(generation, (0, 0))
+            self.known[k][generation] = tuple(map(max, before, mark))
+            self.newest_by[k] = self.host_of(i)
+
+    def before(self, k):
+        """What is known of it as a request begins."""
+        with self.lock:
+            return {"known": dict(self.known[k]), "going": self.going[k],
+                    "absent": self.absent[k], "by": self.newest_by[k]}
+
+    def create(self, i, k):
+        """The session anew; repeated until it is there."""
+        status = None
+        while status is None:
+            status, head, answer = self.ask(i, "PUT", self.path(k), {
+                "context": {"of": self.name(k)},
+                "messages": [{"role": "user", "content": f"{self.name(k)} first"}]})
+        self.know(i, k, int(TAG.search(head)[1]), (answer["version"], answer["message_count"]))
+        self.absent[k] = False
+
+    def delete(self, i, k):
+        """And a read that finds nothing, and the session anew. The lock is not held: between the
+        request and the answer both outcomes are right."""
+        self.going[k] += 1
+        self.absent[k] = True
+        status = None
+        while status is None:
+            status = self.ask(i, "DELETE", self.path(k))[0]
+        with self.lock:
+            for generation in self.known[k]:
+                self.known[k][generation] = GONE
+        self.look(i, k)
+        self.create(i, k)
+        self.look(i, k)
+
+    def write(self, i, k):
+        """An append or a change by anybody, and a read of it."""
+        self.numbers[i] += 1
+        number = self.numbers[i]
+        before = self.before(k)
+        if number % 3:
+            content = f"{self.name(k)} {i}.{number}"
+            status, _, answer = self.ask(i, "POST", self.path(k) + "/messages",
+                                         {"role": "user", "content": content})
+            if status == 201:
+                generation, seq = unpack(answer["message_id"])
+                self.told[k, generation, seq] = content
+        else:
+            status, head, answer = self.ask(i, "PATCH", self.path(k), {"context": {f"c{i}": number}})
+            if status == 200:
+                # Its own tag is of the state alone.
+                generation = int(re.search(rb'ETag: "(\d+)\.', head)[1])
+                seq = answer["message_count"]
+        if status == 404:
+            self.expect_absent(k, before)
+        elif status is not None:
+            self.know(i, k, generation, (answer["version"], seq))
+            self.look(i, k)
+
+    def expect_absent(self, k, before):
+        """A 404 was right: a deletion was under way, then or since."""
+        self.assertTrue(before["absent"] or self.going[k] > before["going"],
+                        f"{k} is gone, and nobody has deleted it; known {before['known']}")
+
+    def look(self, i, k):
+        """A read of one of the kinds, some with the last tag, and what was known before it began."""
+        path, key, order = self.rngs[i].choice(READS)
+        tag = self.tags[i].get((k, path)) if self.rngs[i].random() < 0.3 else None
+        before = self.before(k)
+        status, head, answer = self.ask(i, "GET", path.format(self.name(k)),
+                                        headers=f'If-None-Match: {tag}\r\n' if tag else "")
+        if status is None:
+            return
+        self.reads[i] += 1
+        self.across[i] += before["by"] != self.host_of(i)
+        if status == 404:
+            self.expect_absent(k, before)
+            return
+        found = TAG.search(head)
+        if found:
+            self.tags[i][k, path] = found[0].split(b" ")[1].decode()
+        if status == 304:
+            self.expect_current(k, before, int(found[1]), (int(found[2]), GONE[1]), path)
+            return
+        messages = answer[key] if key != "values" else answer[key][MESSAGES]
+        self.expect_own(k, answer, messages)
+        newest = messages[::order][-1]
+        generation, seq = unpack(newest.get("message_id") or newest["id"])
+        if found:
+            self.assertEqual(generation, int(found[1]), path)
+        self.expect_current(k, before, generation, (int(found[2]) if found else GONE[0], seq), path)
+        told = self.told.get((k, generation, seq))
+        if told:
+            self.assertEqual(text_of(newest), told, f"not message {seq}: {path}")
+        if CONTEXT in answer:
+            self.assertEqual((answer["version"], answer["message_count"]), (int(found[2]), seq))
+
+    def expect_current(self, k, before, generation, mark, path):
+        """What a read that began then has shown."""
+        least = before["known"].get(generation, (0, 0))
+        self.assertTrue(mark[0] >= least[0] and mark[1] >= least[1],
+                        f"stale: session {k} {path}: {mark} of {generation}, known {before['known']}")
+
+    def expect_own(self, k, answer, messages):
+        """Nothing of another session."""
+        name = self.name(k)
+        for field in ("session_id", "thread_id"):
+            self.assertEqual(answer.get(field, name), name)
+        for values in (answer.get(CONTEXT), answer.get("values")):
+            self.assertEqual((values or {}).get("of", name), name)
+        for m in messages:
+            self.assertEqual(text_of(m).split(" ", 1)[0], name, "a foreign message")
+
+    def step(self, i):
+        """Mostly reads."""
+        pick, k = self.rngs[i].random(), self.rngs[i].randrange(SESSIONS)
+        if pick < 0.7:
+            self.look(i, k)
+        elif pick < 0.97 or i >= SESSIONS:
+            self.write(i, k)
+        else:
+            self.delete(i, i)
+
+    def hits(self, cache):
+        """Answers from a cache, on all hosts."""
+        total = 0
+        for host in self.hosts:
+            client = host.client()
+            try:
+                total += metrics(client).get(f'parley_tier_hits_total{{tier="{cache}"}}', 0)
+            finally:
+                client.close()
+        return total
+
+    def work(self, disturb, cache):
+        """Runs the clients while disturb(workers) does its worst, and on until there are as many
+        checks as are wanted and some of them came from cache."""
+        before, began = self.hits(cache), time.monotonic()
+        with Workers(self.clients, self.step) as workers:
+            disturb(workers)
+            hits = self.hits(cache)
+            self.assertIsNotNone(eventually(
+                lambda: workers.over.is_set() or
+                (sum(self.reads) >= self.checks and self.hits(cache) > hits), 600))
+            workers.stop()
+        for k in range(SESSIONS):
+            self.look(0, k)
+        self.report(time.monotonic() - began, f"{self.hits(cache) - before:.0f} answers of {cache}")
+
+    def report(self, seconds, more):
+        """What was seen, and over all tests up to here."""
+        checked["reads"] += sum(self.reads)
+        checked["across"] += sum(self.across)
+        say(f"{sum(self.reads)} reads after writes, {sum(self.across)} of them of writes of another"
+            f" host, in {seconds:.0f} s, {more}; 0 stale; {dict(self.counts)};"
+            f" slowest {max(self.slowest):.2f} s")
+        say(f"up to here {checked['reads']} reads, {checked['across']} of them across hosts: 0 stale")

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: MIT
+"""PARLEY_HOSTS=one, and the host is not alone: another one comes and goes, one of two is stopped in
+the middle of its writes, or the worker is that asks PostgreSQL whether it is. No read of either is
+older than a write that was acknowledged before it began."""
+import os
+import signal
+import time
+import unittest
+
+from faults import amount
+from fresh import SESSIONS, ReadAfterWrite, host_beside
+from harness import Workers, at_once, eventually, metrics, say
+from stack import signal_all
+
+
+class Company(ReadAfterWrite):
+    """The first host is alone; the clients of the second one begin when it is there."""
+    env = {"PARLEY_HOSTS": "one", "PARLEY_SWEEP": "0"}
+    clients = 16
+    # Of a host that is stopped or gone, and of rows that it keeps locked: nginx' words, and parley's.
+    unanswered = (None, 409, 502, 503, 504)
+    timeout = 100
+
+    def setUp(self):
+        super().setUp()
+        self.second = False
+        self.alone()
+
+    def host_of(self, i):
+        return 0
+
+    def status(self, host):
+        """/status of a host."""
+        client = host.client()
+        try:
+            return client.get("/status").json
+        finally:
+            client.close()
+
+    def alone(self):
+        """The first host has its shortcut."""
+        self.assertIsNotNone(eventually(
+            lambda: self.status(self.stack)["shortcut"]["state"] == "on", 30), "it is never alone")
+
+    def off(self):
+        """It has not."""
+        self.assertEqual(self.status(self.stack)["shortcut"]["state"], "off")
+
+    def shortcut_hits(self):
+        """Answers from memory, of the first host."""
+        client = self.stack.client()
+        try:
+            return metrics(client)['parley_tier_hits_total{tier="memory"}']
+        finally:
+            client.close()
+
+    def fill(self):
+        """Every worker has answered every session from memory."""
+        before = self.shortcut_hits()
+        for k in range(SESSIONS):
+            for _ in range(8):
+                self.look(0, k)
+        self.assertGreater(self.shortcut_hits(), before)
+
+    def half(self, host):
+        """From here on every second client asks this host."""
+        self.hosts[1:] = [host]
+        for i in range(1, self.clients, 2):
+            self.wires[i].close()
+            self.wires[i].port = host.nginx.port
+        self.host_of = lambda i: i % 2
+
+    def whole(self):
+        """All ask the first one again."""
+        for wire in self.wires[1::2]:
+            wire.close()
+            wire.port = self.stack.nginx.port
+        self.host_of = lambda i: 0
+
+    def step(self, i):
+        if i % 2 == 0 or self.second:
+            super().step(i)
+        else:
+            time.sleep(0.01)
+
+
+class SecondHost(Company):
+    """It starts beside the first, and ends."""
+    env = {**Company.env, "PARLEY_STATEMENT_MS": "1000"}
+    rounds = amount(2, 12)
+
+    def test_comes_and_goes(self):
+        """Under load. When its first write is acknowledged the first host has lost its shortcut; both
+        have the name of this machine. Fails if the shortcut stays on beside another host, or if one
+        that starts does not wait: tests/plants/alone-beside-another, tests/plants/alone-without-a-wait."""
+        began = time.monotonic()
+        other = host_beside(self, {"PARLEY_HOSTS": "one"})
+        other.parley.stop()
+        for number in range(self.rounds):
+            self.alone()
+            with Workers(self.clients, self.step) as workers:
+                workers.pause(amount(0.5, 3))
+                if number % 2:
+                    other.parley.configure({"PARLEY_HOSTS": "many"})
+                other.parley.start()
+                self.half(other)
+                # Of no session: nobody else waits for it.
+                path = f"/v1/sessions/{self.prefix}own-{number}"
+                took = eventually(lambda p=path: self.ask(1, "PUT", p, {})[0] == 201, 30)
+                self.off()
+                self.second = True
+                workers.pause(amount(1, 5))
+                self.second = False
+                workers.stop()
+            names = {h["address"] for h in self.status(other)["hosts"]}
+            self.assertEqual(len(names), 1)
+            other.parley.stop()
+            self.whole()
+            say(f"{other.parley.env['PARLEY_HOSTS']}: it wrote {took:.2f} s after its start")
+        self.alone()
+        self.fill()
+        self.report(time.monotonic() - began, f"{self.rounds} times a second host")
+
+
+class Stopped(Company):
+    """Hosts stopped with SIGSTOP, all their processes, and going on."""
+    env = {**Company.env, "PARLEY_WORKERS": "2"}
+    seconds = amount(5, 70)
+
+    def test_one_of_two_amid_its_writes(self):
+        """The second is stopped under load, for longer than its registration was seen, and what it was
+        about to write is written when it goes on. Fails if the shortcut stays on beside another host:
+        tests/plants/alone-beside-another."""
+        began = time.monotonic()
+        other = host_beside(self, {"PARLEY_HOSTS": "one"})
+        self.half(other)
+        self.second = True
+        self.addCleanup(other.parley.resume)
+        with Workers(self.clients, self.step) as workers:
+            workers.pause(1)
+            other.parley.pause()
+            for _ in range(self.seconds):
+                workers.pause(1)
+                self.off()
+            other.parley.resume()
+            workers.pause(2)
+            self.off()
+            workers.stop()
+        for k in range(SESSIONS):
+            self.look(0, k)
+            self.look(1, k)
+        other.parley.stop()
+        self.report(time.monotonic() - began, f"one of two stopped for {self.seconds} s")
+
+    def test_while_another_writes(self):
+        """The first, alone and with all sessions in memory, is stopped. Another one comes and writes;
+        then a read is sent to the first, and it goes on. Fails if the shortcut is on for longer than
+        after the last poll: tests/plants/alone-for-long."""
+        began = time.monotonic()
+        for _ in range(amount(2, 5)):
+            self.alone()
+            self.fill()
+            self.addCleanup(self.stack.parley.resume)
+            self.stack.parley.pause()
+            other = host_beside(self, {"PARLEY_HOSTS": "one"})
+            self.half(other)
+            for k in range(SESSIONS):
+                self.numbers[1] += self.numbers[1] % 3 == 2     # an append
+                self.write(1, k)
+
+            def look(i):
+                """A read that waits for the first host to go on."""
+                for k in range(i, SESSIONS, 6):
+                    self.look(2 * i, k)
+            # They are sent within this time, and wait.
+            at_once(7, lambda i: look(i) if i < 6 else (time.sleep(0.3), self.stack.parley.resume()))
+            other.parley.stop()
+            self.whole()
+        self.assertGreater(sum(self.across), 0)
+        self.report(time.monotonic() - began, "another wrote while the only one was stopped")
+
+    def test_the_worker_that_polls(self):
+        """It is stopped for 10 s, under load; the other worker of the host answers what others write.
+        Fails if the shortcut is on for longer than after the last poll: tests/plants/alone-for-long."""
+        self.fill()
+        began = time.monotonic()
+        other = host_beside(self, {"PARLEY_HOSTS": "one"})
+        other.parley.stop()
+        self.alone()
+        self.fill()
+        stopped = self.stop_poller()
+        self.addCleanup(signal_all, [stopped], signal.SIGCONT)
+        since = time.monotonic()
+        other.parley.start()
+        self.half(other)
+        took = eventually(lambda: self.ask(1, "PUT", f"/v1/sessions/{self.prefix}own", {})[0] == 201, 30)
+        self.second = True
+        with Workers(self.clients, self.step) as workers:
+            while time.monotonic() - since < 10 and workers.pause(0.5):
+                self.off()
+            signal_all([stopped], signal.SIGCONT)
+            workers.pause(1)
+            self.off()
+            workers.stop()
+        other.parley.stop()
+        self.alone()
+        self.report(time.monotonic() - began, f"its poller stopped, another wrote after {took:.2f} s")
+
+    def stop_poller(self):
+        """The pid of the worker that polled, which is stopped now: without it the shortcut ends."""
+        for pid in self.stack.worker_pids():
+            os.kill(pid, signal.SIGSTOP)
+            if eventually(lambda: self.status(self.stack)["shortcut"]["state"] == "off", 3) is not None:
+                return pid
+            os.kill(pid, signal.SIGCONT)
+        self.fail("no worker polls")
+        return None
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: MIT
+"""PostgreSQL replaced by one that lacks the last commits: a standby that was promoted, or a backup
+that was restored. Memory and Redis are full of what it lacks, and sessions get the same version
+numbers again with other contents: nothing unmarked shows or accepts what was lost."""
+import os
+import shutil
+import subprocess
+import time
+import unittest
+
+from faults import FaultTest, amount
+from fresh import READS, host_beside
+from harness import say
+from stack import IS_ROOT, Postgres, Stack, wait_until
+
+ALONE_S = 1.2   # for so long a host that is alone may not have noticed
+
+
+class Timeline(FaultTest):
+    """Sessions with a history that is kept and one that is lost, and what is asked for then."""
+    mode = "many"
+    quick = False   # so that a host that is alone is so all the time
+    clients = 1
+    rounds, sessions = amount(1, 6), 4     # of each way
+
+    @classmethod
+    def setUpClass(cls):
+        if cls is Timeline:
+            raise unittest.SkipTest("the base of those below")
+        cls.stack = Stack(env={"PARLEY_HOSTS": cls.mode, "PARLEY_SWEEP": "0"})
+        cls.addClassCleanup(cls.stack.close)
+        # Where hosts look for the server of the day.
+        cls.place = cls.stack.dir + "/db"
+        os.symlink(cls.stack.dir + "/pg", cls.place)
+        cls.stack.parley.configure({
+            name: f"postgresql:///parley?host={cls.place}&user={user}" for name, user in
+            (("DATABASE_URL", "parley_app"), ("DATABASE_ADMIN_URL", "parley"))})
+        cls.stack.start()
+
+    def setUp(self):
+        super().setUp()
+        self.hosts = [self.stack]
+        if self.mode == "many":
+            self.hosts.append(host_beside(
+                self, {"REDIS_URL": self.stack.parley.env["REDIS_URL"], "PARLEY_HOSTS": "many"}))
+        self.http = [host.client() for host in self.hosts]
+        for client in self.http:
+            self.addCleanup(client.close)
+        self.round, self.asked, self.marked = 0, 0, 0
+        self.wait_ready()
+
+    # How PostgreSQL is replaced: prepare, then what is lost, then replace.
+
+    def prepare(self):
+        """What is committed up to here is kept."""
+        raise NotImplementedError
+
+    def replace(self):
+        """The server that has what was kept takes the place of the one that has more."""
+        raise NotImplementedError
+
+    def wait_ready(self):
+        """All hosts and workers serve everything."""
+        def ready():
+            return all(c.get("/readyz").status == 200 for c in self.http for _ in range(8))
+        wait_until(ready, 30, "all hosts are ready")
+
+    # The ways of a session. Each has a lost timeline, and what is done on the new one before it is
+    # looked at.
+
+    WAYS = ("untouched", "one_append", "as_far", "patched_as_far", "deleted", "made", "remade")
+
+    def path(self, way, n):
+        """Of a session."""
+        return f"/v1/sessions/{way}-{n}-{self.round}-{self.mode}"
+
+    def append(self, path, text, client=0):
+        """A message; (version, content)."""
+        answer = self.http[client].post(path + "/messages", {"role": "user", "content": text})
+        self.assertEqual(answer.status, 201, answer)
+        return answer.json["version"]
+
+    def patch(self, path, text):
+        """A change of the state."""
+        answer = self.http[0].patch(path, {"context": {"is": text}})
+        self.assertEqual(answer.status, 200, answer)
+        return answer.json["version"]
+
+    def make(self, path, text):
+        """A session with a message."""
+        answer = self.http[0].put(path, {"context": {"is": text},
+                                         "messages": [{"role": "user", "content": text}]})
+        self.assertEqual(answer.status, 201, answer)
+
+    def each(self):
+        """(way, path) of all."""
+        return [(way, self.path(way, n)) for way in self.WAYS for n in range(self.sessions)]
+
+    def lose(self, way, path):
+        """Its lost timeline; whatever it writes has "lost" in it. The version that it comes to."""
+        if way in ("deleted", "remade"):
+            self.assertEqual(self.http[0].delete(path).status, 204)
+        if way in ("made", "remade"):
+            self.make(path, "lost 0")
+        if way == "deleted":
+            return 0
+        if way == "patched_as_far":
+            self.patch(path, "lost p")
+            return self.patch(path, "lost q")
+        self.append(path, "lost 1", -1)
+        return self.append(path, "lost 2")
+
+    def go_on(self, way, path):
+        """On the new timeline, before anybody has read."""
+        if way == "one_append":
+            self.append(path, "new 1")
+        elif way == "as_far":
+            self.append(path, "new 1", -1)
+            return self.append(path, "new 2")
+        elif way == "patched_as_far":
+            self.patch(path, "new p")
+            return self.patch(path, "new q")
+        elif way == "made":
+            self.make(path, "new 0")
+            self.append(path, "new 1")
+            return self.append(path, "new 2")
+        return None
+
+    def read(self, path):
+        """All kinds of reads on all hosts, often enough that each worker is asked: (client, where,
+        answer)."""
+        for client in self.http:
+            for where in [r[0].format(path.rsplit("/", 1)[1]) for r in READS]:
+                for _ in range(3):
+                    self.asked += 1
+                    yield client, where, client.get(where)
+
+    def fill(self, way, path):
+        """Both caches of all hosts; the entity tags that are good now."""
+        tags = {}
+        for _, where, answer in self.read(path):
+            self.assertEqual(answer.status, 404 if way == "deleted" else 200, answer)
+            if "ETag" in answer.headers:
+                tags[where] = answer.headers["ETag"]
+        return tags
+
+    def expect_new(self, way, path, tags):
+        """Nothing of what was lost is shown, not modified, or matched."""
+        for where, tag in tags.items():
+            for client in self.http:
+                answer = client.get(where, headers={"If-None-Match": tag})
+                self.assertEqual(answer.status, 200, (where, tag, answer))
+                self.assertNotIn(b"lost", answer.body, where)
+                self.asked += 1
+            answer = self.http[0].patch(path, {"context": {"is": "lost x"}}, headers={"If-Match": tag})
+            self.assertEqual(answer.status, 412, (where, tag, answer))
+            answer = self.http[0].delete(path, headers={"If-Match": tag})
+            self.assertEqual(answer.status, 412, (where, tag, answer))
+        for _, where, answer in self.read(path):
+            self.assertEqual(answer.status, 200, (way, where, answer))
+            self.assertNotIn("X-Parley-Degraded", answer.headers)
+            self.assertNotIn(b"lost", answer.body, where)
+
+    def look_while_away(self, paths):
+        """Whatever is shown is marked."""
+        for path in paths:
+            for client in self.http:
+                answer = client.get(path)
+                self.assertIn(answer.status, (200, 503), answer)
+                if answer.status == 200:
+                    self.assertIn("X-Parley-Degraded", answer.headers, path)
+                    self.assertNotIn("ETag", answer.headers)
+                    self.marked += 1
+
+    def go_through(self):
+        """One replacement of PostgreSQL."""
+        self.round += 1
+        for way, path in self.each():
+            if way != "made":
+                self.make(path, "kept 0")
+                self.append(path, "kept 1")
+        self.prepare()
+        self.wait_ready()
+        lost = {path: (self.lose(way, path), self.fill(way, path)) for way, path in self.each()}
+        self.stack.postgres.kill()
+        if self.quick:
+            self.replace()
+        time.sleep(ALONE_S)
+        if not self.quick:
+            wait_until(lambda: all(c.get("/readyz").status == 503 for c in self.http for _ in range(8)),
+                       30, "all have noticed")
+            self.look_while_away(lost)
+            self.replace()
+        self.wait_ready()
+        for way, path in self.each():
+            version, tags = lost[path]
+            if way == "made":
+                self.assertEqual(self.http[-1].get(path).status, 404)
+            new = self.go_on(way, path)
+            if new is not None:
+                self.assertEqual(new, version, "not the same version number")
+            self.expect_new(way, path, tags)
+        stored = self.stack.psql("SELECT count(*) FROM sessions s WHERE context LIKE '%lost%'")
+        self.assertEqual(stored, "0")
+
+    def go_through_all(self):
+        """As often as is wanted."""
+        for _ in range(self.rounds):
+            self.go_through()
+        say(f"PostgreSQL replaced {self.rounds} times, {len(self.each())} sessions each; {self.asked}"
+            f" reads, {self.marked} marked ones while it was away; nothing lost was shown or matched")
+
+
+class Backup(Timeline):
+    """Restored: its data directory as it was."""
+
+    def prepare(self):
+        server = self.stack.postgres
+        server.stop()
+        shutil.rmtree(server.dir + ".old", ignore_errors=True)
+        subprocess.run(["cp", "-a", server.dir, server.dir + ".old"], check=True)
+        server.start()
+
+    def replace(self):
+        server = self.stack.postgres
+        shutil.rmtree(server.dir)
+        os.rename(server.dir + ".old", server.dir)
+        server.start()
+
+    def test_restored(self):
+        """Fails if the mark is no part of a stamp, or an append carries on what has the version before
+        it: tests/plants/fresh-stamp-without-mark, tests/plants/fresh-append-by-version."""
+        self.go_through_all()
+
+
+class BackupAlone(Backup):
+    """The same of a host that is alone, and answers from memory. Its cache is brought up to date by
+    the appends."""
+    mode = "one"
+
+    def test_restored(self):
+        """Fails if what was stored before the host was not alone is current when it is so again:
+        tests/plants/alone-not-outdated."""
+        self.go_through_all()
+
+
+class Standby(Timeline):
+    """A failover to a standby that was behind."""
+    made = 0
+
+    def prepare(self):
+        Standby.made += 1
+        old = self.stack.postgres
+        new = Postgres(self.stack)
+        new.dir = f"{self.stack.dir}/pg{Standby.made}"
+        new.settings = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={new.dir}",
+                        "-c", "max_connections=200", "-c", "fsync=off"]
+        os.makedirs(new.dir, 0o700)
+        user = "postgres" if IS_ROOT else None
+        if user:
+            shutil.chown(new.dir, user, user)
+        subprocess.run([old.bin + "/pg_basebackup", "-h", old.dir, "-U", "postgres", "-D", new.dir, "-R",
+                        "-c", "fast", "--no-sync"], check=True, cwd="/", env=new.environment(),
+                       capture_output=True, **({"user": user, "group": user, "extra_groups": []}
+                                               if user else {}))
+        os.unlink(new.dir + "/.s.PGSQL.5432.lock")     # the other one's
+        new.start()
+        at = old.psql("SELECT pg_current_wal_lsn()")
+        wait_until(lambda: new.psql(f"SELECT pg_last_wal_replay_lsn() >= '{at}'") == "t", 30, "replayed")
+        # From here on it gets nothing.
+        new.psql("ALTER SYSTEM SET primary_conninfo = ''")
+        new.psql("SELECT pg_reload_conf()")
+        wait_until(lambda: new.psql("SELECT count(*) FROM pg_stat_wal_receiver") == "0", 30, "cut off")
+        self.standby = new
+
+    def replace(self):
+        self.standby.psql("SELECT pg_promote()")
+        os.symlink(self.standby.dir, self.place + ".new")
+        os.rename(self.place + ".new", self.place)
+        self.stack.postgres = self.standby
+
+    def test_failover(self):
+        """Fails if the mark is no part of a stamp: tests/plants/fresh-stamp-without-mark."""
+        self.go_through_all()
+
+
+class StandbyAlone(Standby):
+    """The same of a host that is alone, and so soon that it is so all the time."""
+    mode = "one"
+    quick = True
+
+    def test_failover(self):
+        """Fails if a host may stay alone when another PostgreSQL answers:
+        tests/plants/alone-another-postgresql."""
+        self.go_through_all()
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/* Reads that share a round trip: each has its own row or none, whatever happens to the others. */
+#include "parley/db/batch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../unit/suite.h"
+#include "fixture.h"
+
+/* A card says whose it is. card_wait fails for "fail", and waits for the advisory lock 77 for
+ * "gate". */
+static const struct db_batch_kind kind = {
+    {"cards_read", "SELECT q.n, q.number, c.body FROM unnest($2::text[], $3::bigint[])"
+                   " WITH ORDINALITY AS q(id, number, n) JOIN cards c ON c.id = q.id"
+                   " AND card_wait(q.id) WHERE c.tenant = $1 ORDER BY q.n DESC"},
+    2};
+
+static void make_cards(void)
+{
+    if (fx_admin("SELECT count(*) FROM pg_class WHERE relname = 'cards'") > 0)
+        return;
+    fx_admin(
+        "CREATE TABLE cards (tenant text, id text, body text, PRIMARY KEY (tenant, id));"
+        "ALTER TABLE cards ENABLE ROW LEVEL SECURITY;"
+        "CREATE POLICY t ON cards USING (tenant = current_setting('parley.tenant'));"
+        "GRANT ALL ON cards TO " FX_ROLE ";"
+        "INSERT INTO cards SELECT 't' || t, id, 't' || t || ' ' || id FROM generate_series(0, 9) t,"
+        " unnest(ARRAY['a', 'b', 'c', 'gate', 'fail']) id;"
+        "INSERT INTO cards VALUES ('t1', 'large', 't1 large' || repeat('x', 8000000));"
+        "CREATE FUNCTION card_wait(id text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN"
+        " IF id = 'gate' THEN PERFORM pg_advisory_xact_lock_shared(77);"
+        " ELSIF id = 'fail' THEN RAISE EXCEPTION 'fail'; END IF; RETURN true; END $$");
+}
+
+/* ---- one who asks, and what it is to get ---- */
+
+enum want { OWN, NONE, NOT_DONE, ANY };
+
+struct asker {
+    const char *tenant, *id;
+    enum want want;
+};
+
+struct bench {
+    struct fx fx;
+    char *url; /* the pool borrows it */
+    struct db_batch_member members[DB_BATCH_MAX];
+};
+
+static void bench_open(struct bench *x, bool prepare)
+{
+    x->url = fx_url();
+    struct db_settings s = fx_settings(x->url);
+    make_cards();
+    s.prepare = prepare;
+    fx_open(&x->fx, &s);
+}
+
+static void bench_close(struct bench *x)
+{
+    fx_close(&x->fx);
+    free(x->url);
+}
+
+static void ask(struct bench *x, const struct asker *all, size_t n, int ms)
+{
+    fx_request(&x->fx, SV(""), ms);
+    for (size_t i = 0; i < n; i++)
+        x->members[i] = (struct db_batch_member){
+            .tenant = sv_from(all[i].tenant),
+            .params = {db_text(sv_from(all[i].id)), db_i64((int64_t)i * 1000 - 7)}};
+    db_read_batch(x->fx.db, &x->fx.ctx, &kind, x->members, n);
+}
+
+static bool is_own(const struct db_batch_member *m, const struct asker *a, size_t i)
+{
+    char want[64];
+    const int n = snprintf(want, sizeof(want), "%s %s", a->tenant, a->id);
+    const struct sv body = db_get_text(&m->rows, m->row, db_column(&m->rows, "body"));
+    return body.n >= (size_t)n && memcmp(body.p, want, (size_t)n) == 0 &&
+           db_get_i64(&m->rows, m->row, db_column(&m->rows, "number")) == (int64_t)i * 1000 - 7;
+}
+
+static void expect(const struct bench *x, const struct asker *all, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct db_batch_member *m = &x->members[i];
+        const bool own = m->done && m->row >= 0 && is_own(m, &all[i], i);
+        const bool right = all[i].want == OWN    ? own
+                           : all[i].want == NONE ? m->done && m->row == -1
+                                                 : !m->done || (all[i].want == ANY && own);
+        CU_ASSERT_TRUE(right);
+        if (!right)
+            printf("member %zu of %s: done %d, row %d\n", i, all[i].tenant, m->done, m->row);
+    }
+}
+
+/* ---- answers ---- */
+
+/* In the first group the connection does not know the statement, in later ones it is run without
+ * its name. Fails if a member gets the row of another: tests/plants/batch-rows-mixed-up. */
+static void each_its_own(void)
+{
+    static const struct asker all[] = {
+        {"t1", "absent", NONE}, {"t2", "a", OWN},      {"t1", "a", OWN},       {"t0", "a", OWN},
+        {"t1", "b", OWN},       {"t2", "large", NONE}, {"t1", "large", OWN},   {"t2", "c", OWN},
+        {"t0", "absent", NONE}, {"t0", "c", OWN},      {"nobody", "a", NONE},  {"t1", "a", OWN},
+        {"t2", "b", OWN},       {"t1", "c", OWN},      {"t2", "absent", NONE}, {"t0", "b", OWN}};
+    for (int prepare = 0; prepare < 2; prepare++) {
+        struct bench x;
+        bench_open(&x, prepare);
+        for (int round = 0; round < 3; round++) {
+            ask(&x, all, ARRAY_LEN(all), 10000);
+            expect(&x, all, ARRAY_LEN(all));
+        }
+        ask(&x, all + 1, 1, 10000);
+        CU_ASSERT_TRUE(x.members[0].done && x.members[0].row == 0);
+        CU_ASSERT_EQUAL(x.fx.slot->db_discarded, 0);
+        bench_close(&x);
+    }
+}
+
+/* Fails if there is no bound on the tenants (under AddressSanitizer), or if those beyond it count
+ * as done: tried. */
+static void more_tenants_than_fit(void)
+{
+    static const struct asker all[] = {
+        {"t0", "a", OWN},      {"t1", "a", OWN},      {"t2", "a", OWN}, {"t3", "a", OWN},
+        {"t4", "a", OWN},      {"t5", "a", OWN},      {"t6", "a", OWN}, {"t7", "absent", NONE},
+        {"t8", "a", NOT_DONE}, {"t9", "a", NOT_DONE}, {"t0", "b", OWN}, {"t8", "b", NOT_DONE},
+        {"t7", "b", OWN}};
+    struct bench x;
+    bench_open(&x, true);
+    ask(&x, all, ARRAY_LEN(all), 10000);
+    expect(&x, all, ARRAY_LEN(all));
+    CU_ASSERT_EQUAL(x.fx.slot->read_batched, 10);
+    bench_close(&x);
+}
+
+/* The statement of one tenant fails, or is not even parsed: its name is no text. Fails if a failed
+ * group fails them all, and if a later group relies on a statement that the first one was to
+ * prepare: tests/plants/batch-relies-on-the-first. */
+static void one_tenant_fails(void)
+{
+    static const struct asker rows[][5] = {{{"t0", "fail", NOT_DONE},
+                                            {"t1", "a", OWN},
+                                            {"t0", "a", NOT_DONE},
+                                            {"t2", "absent", NONE},
+                                            {"t2", "b", OWN}},
+                                           {{"t1", "a", OWN},
+                                            {"t0", "fail", NOT_DONE},
+                                            {"t0", "a", NOT_DONE},
+                                            {"t2", "a", OWN},
+                                            {"t1", "absent", NONE}},
+                                           {{"t\xff", "a", NOT_DONE},
+                                            {"t1", "a", OWN},
+                                            {"t2", "b", OWN},
+                                            {"t1", "absent", NONE},
+                                            {"t1", "c", OWN}},
+                                           {{"t1", "a", OWN},
+                                            {"t2", "b", OWN},
+                                            {"t1", "absent", NONE},
+                                            {"t1", "c", OWN},
+                                            {"t0", "\xff", NOT_DONE}}};
+    for (int prepare = 0; prepare < 2; prepare++)
+        for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+            struct bench x;
+            bench_open(&x, prepare);
+            for (int round = 0; round < 2; round++) {
+                ask(&x, rows[i], ARRAY_LEN(rows[i]), 10000);
+                expect(&x, rows[i], ARRAY_LEN(rows[i]));
+            }
+            bench_close(&x);
+        }
+}
+
+/* ---- servers that are away ---- */
+
+static void *end_it(void *arg)
+{
+    for (int i = 0; i < 2000 && fx_admin("SELECT count(*) FROM pg_stat_activity WHERE wait_event ="
+                                         " 'advisory' AND application_name = 'db_test'") < 1;
+         i++)
+        fx_sleep_ms(5);
+    fx_admin("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE"
+             " wait_event = 'advisory' AND application_name = 'db_test'");
+    return arg;
+}
+
+/* Lost while the second tenant's statement is under way: the first one's answer may be there. Fails
+ * if whoever was not answered counts as done: tried. */
+static void lost(void)
+{
+    static const struct asker all[] = {{"t0", "a", ANY},
+                                       {"t1", "gate", NOT_DONE},
+                                       {"t2", "a", NOT_DONE},
+                                       {"t1", "absent", NOT_DONE}};
+    struct bench x;
+    pthread_t ender;
+    char *url = fx_url();
+    PGconn *gate = PQconnectdb(url);
+    bench_open(&x, true);
+    PQclear(PQexec(gate, "SELECT pg_advisory_lock(77)"));
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&ender, NULL, end_it, NULL), 0);
+    ask(&x, all, ARRAY_LEN(all), 20000);
+    pthread_join(ender, NULL);
+    expect(&x, all, ARRAY_LEN(all));
+    PQfinish(gate);
+    static const struct asker after[] = {{"t1", "gate", OWN}, {"t0", "a", OWN}};
+    ask(&x, after, ARRAY_LEN(after), 10000);
+    expect(&x, after, ARRAY_LEN(after));
+    bench_close(&x);
+    free(url);
+}
+
+/* The server is silent, refuses, keeps a lock; no time is left. Fails if the batch waits longer
+ * than its deadline: tried (with the pool's own limits it waits 5 s). */
+static void ends_in_time(void)
+{
+    static const struct asker all[] = {{"t0", "a", NOT_DONE}, {"t1", "a", NOT_DONE}};
+    static const struct asker after[] = {{"t0", "a", OWN}, {"t1", "absent", NONE}};
+    enum { SILENT, LOCKED, NO_TIME, WAYS };
+    for (int way = 0; way < WAYS; way++) {
+        struct bench x;
+        char *url = fx_url();
+        PGconn *gate = PQconnectdb(url);
+        const int ms = way == NO_TIME ? -1 : 700;
+        bench_open(&x, true);
+        if (way == LOCKED)
+            PQclear(PQexec(gate, "BEGIN; LOCK TABLE cards IN ACCESS EXCLUSIVE MODE"));
+        if (way == SILENT)
+            fx_server("pause");
+        const int64_t began = clock_mono_us();
+        ask(&x, all, ARRAY_LEN(all), ms);
+        const int64_t took_ms = (clock_mono_us() - began) / 1000;
+        if (way == SILENT)
+            fx_server("resume");
+        PQfinish(gate);
+        expect(&x, all, ARRAY_LEN(all));
+        CU_ASSERT_TRUE(took_ms < ms + 2500);
+        CU_ASSERT_TRUE(fx_wait_state(&x.fx, DB_UP));
+        ask(&x, after, ARRAY_LEN(after), 10000);
+        expect(&x, after, ARRAY_LEN(after));
+        bench_close(&x);
+        free(url);
+    }
+}
+
+/* Writers have all that they may have, and hang. Fails if reads have no connections of their own,
+ * or if writers may take what reads give back: tests/plants/reads-without-connections. */
+static void kept_from_writers(void)
+{
+    static const struct {
+        int max, kept;
+    } rows[] = {{20, 2}, {8, 2}, {7, 1}, {2, 1}};
+    static const struct asker all[] = {{"t0", "a", OWN}, {"t1", "a", OWN}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct bench x;
+        struct db_conn *c[20];
+        struct db_rows r;
+        x.url = fx_url();
+        struct db_settings s = fx_settings(x.url);
+        make_cards();
+        s.pool_max = rows[i].max;
+        s.acquire_ms = 100;
+        fx_open(&x.fx, &s);
+        const int writers = rows[i].max - rows[i].kept;
+        for (int k = 0; k < writers; k++)
+            CU_ASSERT_EQUAL_FATAL(db_pool_acquire(x.fx.db, &x.fx.ctx, NULL, &c[k]), ERR_NONE);
+        for (int round = 0; round < 2; round++) {
+            ask(&x, all, ARRAY_LEN(all), 5000);
+            expect(&x, all, ARRAY_LEN(all));
+            fx_request(&x.fx, SV("t1"), 5000);
+            x.fx.ctx.reserve = true;
+            CU_ASSERT_EQUAL(fx_run(&x.fx, DB_READ, "SELECT 1", &r), ERR_NONE);
+            x.fx.ctx.reserve = false;
+            CU_ASSERT_EQUAL(fx_run(&x.fx, DB_WRITE, "SELECT 1", &r), ERR_OVERLOAD);
+        }
+        for (int k = 0; k < writers; k++)
+            db_pool_release(x.fx.db, c[k]);
+        fx_request(&x.fx, SV("t1"), 5000);
+        CU_ASSERT_EQUAL(fx_run(&x.fx, DB_WRITE, "SELECT 1", &r), ERR_NONE);
+        bench_close(&x);
+    }
+}
+
+SUITE(db_batch, "service db batch", {"each its own", each_its_own},
+      {"more tenants than fit", more_tenants_than_fit}, {"one tenant fails", one_tenant_fails},
+      {"lost", lost}, {"ends in time", ends_in_time}, {"kept from writers", kept_from_writers})

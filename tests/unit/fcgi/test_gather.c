@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests that are there at once and are read ahead together. */
+#include "../suite.h"
+#include "wire.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "parley/base/clock.h"
+
+enum { TURNS_MAX = 24 };
+
+/* A server whose threads are kept busy while the clients send; what they ask for then:
+ *   k /s/…k   to be gathered            r /s/…r  the same, and made ready by read_ahead
+ *   s /s/…s   stays in the handler      b /s/…b  lacks the parameter that ends them
+ *   p POST    o GET /o…                 c closed
+ * The digit or letter between is the client's place, from 'a'. */
+struct gathering {
+    struct bench b; /* first: it is the service */
+    fcgi_answer_fn inner;
+    atomic_bool off;    /* nothing is gathered */
+    bool stay;          /* those of /s/…s do not come back while it is set; under b.lock */
+    int n_staying;      /* under b.lock */
+    int n_read_ahead;   /* calls */
+    size_t connections; /* that were open at the last one */
+    char ahead[256];    /* places of those that were read ahead, a blank behind each call */
+    char answered[256]; /* places of those that were answered, in upper case what was reset */
+    unsigned wrong;     /* requests that met with what was read ahead for another */
+    int fd[TURNS_MAX];
+    const char *kinds;
+};
+
+static bool is_known(struct sv target)
+{
+    return sv_starts_with(target, SV("/s/"));
+}
+
+static bool gathers(void *service)
+{
+    struct gathering *g = service;
+    return !atomic_load(&g->off);
+}
+
+static void note(struct gathering *g, char *to, char c)
+{
+    pthread_mutex_lock(&g->b.lock);
+    const size_t n = strlen(to);
+    if (n + 1 < sizeof g->ahead)
+        to[n] = c;
+    pthread_mutex_unlock(&g->b.lock);
+}
+
+/* What is kept in an arena until it is reset. */
+struct kept {
+    struct gathering *g;
+    char place;
+    const char *shared; /* in the first one's */
+};
+
+static void reset(void *arg)
+{
+    const struct kept *k = arg;
+    k->g->wrong += *k->shared != '!';
+    note(k->g, k->g->answered, (char)(k->place - 'a' + 'A'));
+}
+
+static void read_ahead(void *service, struct arena *const *arenas, struct http_request *const *reqs,
+                       size_t n)
+{
+    struct gathering *g = service;
+    char *shared = arena_alloc(arenas[0], 1);
+    g->n_read_ahead++;
+    g->connections = fcgi_server_connections(g->b.server);
+    *shared = '!';
+    for (size_t i = 0; i < n; i++) {
+        struct kept *k = arena_alloc(arenas[i], sizeof *k);
+        for (size_t j = 0; j < i; j++)
+            g->wrong += arenas[i] == arenas[j];
+        *k = (struct kept){g, reqs[i]->target.p[3], shared};
+        g->wrong += arena_defer(arenas[i], reset, k) != ERR_NONE;
+        reqs[i]->prepared = k;
+        reqs[i]->ready = reqs[i]->target.p[4] == 'r';
+        note(g, g->ahead, k->place);
+    }
+    note(g, g->ahead, ' ');
+}
+
+static void answer(void *service, struct arena *arena, struct http_request *req,
+                   struct http_response *res)
+{
+    struct gathering *g = service;
+    const struct kept *k = req->prepared;
+    if (k)
+        g->wrong += k->place != req->target.p[3];
+    if (is_known(req->target) && req->target.p[4] == 's') {
+        req->before_wait.fn(req->before_wait.arg);
+        pthread_mutex_lock(&g->b.lock);
+        g->n_staying++;
+        pthread_cond_broadcast(&g->b.changed);
+        while (g->stay)
+            pthread_cond_wait(&g->b.changed, &g->b.lock);
+        pthread_mutex_unlock(&g->b.lock);
+    }
+    if (req->target.n == 5 && req->target.p[2] == '/')
+        note(g, g->answered, req->target.p[3]);
+    if (is_known(req->target) && req->target.p[3] == 'z')
+        (void)poll(NULL, 0, 1); /* so that they pile up */
+    g->inner(service, arena, req, res);
+}
+
+static void adjust(struct fcgi_settings *s)
+{
+    struct gathering *g = s->service;
+    g->inner = s->answer;
+    s->answer = answer;
+    s->gathers = gathers;
+    s->gather_target = is_known;
+    s->read_ahead = read_ahead;
+}
+
+/* ---- clients ---- */
+
+static void send_to(int fd, const char *method, const char *target)
+{
+    struct wire w = {.n = 0};
+    wire_request(&w, WIRE_KEEP, method, target, *method == 'P' ? "body" : NULL);
+    CU_ASSERT_TRUE(client_send(fd, &w, w.n));
+}
+
+static void target_of(const struct gathering *g, int i, char out[16])
+{
+    const char kind = g->kinds[i];
+    snprintf(out, 16, "/%c/%c%c", kind == 'o' ? 'o' : 's', 'a' + i, kind);
+}
+
+static void ask(struct gathering *g, int i)
+{
+    struct wire w = {.n = 0};
+    char target[16];
+    target_of(g, i, target);
+    switch (g->kinds[i]) {
+    case 'p':
+        wire_request(&w, WIRE_KEEP, "POST", target, "body");
+        break;
+    case 'b':
+        wire_begin(&w, WIRE_KEEP);
+        wire_param(&w, "REQUEST_METHOD", "GET");
+        wire_param(&w, "REQUEST_URI", target);
+        wire_body(&w, NULL, 0);
+        break;
+    case 'c':
+        CU_ASSERT_EQUAL(shutdown(g->fd[i], SHUT_WR), 0);
+        return;
+    default:
+        wire_request(&w, WIRE_KEEP, "GET", target, NULL);
+    }
+    CU_ASSERT_TRUE(client_send(g->fd[i], &w, w.n));
+}
+
+/* Each client gets what it has asked for, and no more; who may not is hung up. */
+static void expect_answers(struct gathering *g)
+{
+    for (int i = 0; g->kinds[i]; i++) {
+        struct reply r;
+        char want[40], target[16];
+        if (g->kinds[i] == 'b' || g->kinds[i] == 'c') {
+            CU_ASSERT_TRUE(client_is_closed(g->fd[i]));
+            continue;
+        }
+        client_read(g->fd[i], &r);
+        target_of(g, i, target);
+        snprintf(want, sizeof want, "\r\n\r\n%s %s:", g->kinds[i] == 'p' ? "POST" : "GET", target);
+        CU_ASSERT_TRUE(r.ended && strstr(r.text, want));
+    }
+}
+
+/* Connects a client for each kind, and keeps all threads busy. */
+static void begin(struct gathering *g, const char *kinds, int threads)
+{
+    struct reply r;
+    memset(g, 0, sizeof *g);
+    g->kinds = kinds;
+    CU_ASSERT_TRUE_FATAL(bench_listen(&g->b));
+    g->b.adjust = adjust;
+    g->b.watchers = 1;
+    g->b.server = bench_server(&g->b, threads, 0);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(g->b.server);
+    for (int i = 0; kinds[i]; i++) {
+        g->fd[i] = client_connect(&g->b);
+        send_to(g->fd[i], "GET", "/x");
+        client_read(g->fd[i], &r);
+        CU_ASSERT_TRUE(r.ended);
+    }
+    g->b.hold = true;
+}
+
+static void keep_busy(struct gathering *g, int *fd, int threads)
+{
+    for (int i = 0; i < threads; i++) {
+        fd[i] = client_connect(&g->b);
+        send_to(fd[i], "GET", "/hold");
+        bench_wait_held(&g->b, i + 1);
+    }
+}
+
+/* Sends all while the threads are busy. */
+static void send_all(struct gathering *g, int threads)
+{
+    int busy[2];
+    keep_busy(g, busy, threads);
+    for (int i = 0; g->kinds[i]; i++)
+        ask(g, i);
+    bench_release(&g->b);
+    for (int i = 0; i < threads; i++) {
+        struct reply r;
+        client_read(busy[i], &r);
+        CU_ASSERT_TRUE(r.ended);
+        close(busy[i]);
+    }
+}
+
+static void wait_staying(struct gathering *g)
+{
+    pthread_mutex_lock(&g->b.lock);
+    while (g->n_staying == 0)
+        pthread_cond_wait(&g->b.changed, &g->b.lock);
+    pthread_mutex_unlock(&g->b.lock);
+}
+
+static void let_go(struct gathering *g)
+{
+    pthread_mutex_lock(&g->b.lock);
+    g->stay = false;
+    pthread_cond_broadcast(&g->b.changed);
+    pthread_mutex_unlock(&g->b.lock);
+}
+
+static void end(struct gathering *g)
+{
+    for (int i = 0; g->kinds[i]; i++)
+        close(g->fd[i]);
+    CU_ASSERT_TRUE(!g->b.server || bench_connections(&g->b, 0));
+    bench_stop(&g->b);
+    CU_ASSERT_EQUAL(atomic_load(&g->b.slot.threads_busy), 0);
+    CU_ASSERT_EQUAL(g->wrong, 0);
+}
+
+/* ---- tests ---- */
+
+/* By one thread. Fails if answers are mixed up (tests/plants/gather-turns-swapped), if others are
+ * gathered too (tests/plants/gather-all), and if the ready ones do not come first: tried. */
+static void together(void)
+{
+    static const struct {
+        const char *kinds, *ahead, *answered;
+    } rows[] = {
+        {"k", "", "a"},
+        {"kkkkk", "abcde ", "abBcCdDeEA"},
+        {"kkrkr", "abcde ", "cCeEabBdDA"},
+        {"rkr", "abc ", "acCbBA"},
+        {"kpkok", "ace ", "acCeEAbd"},
+        {"pkokk", "bde ", "abdDeEBc"},
+        {"ocpb", "", "ac"},
+        {"kbkck", "ace ", "acCeEA"},
+        {"bkk", "bc ", "bcCB"},
+        {"bk", "", "b"},
+        {"bb", "", ""},
+        {"kkkkkkkkkkkkkkkkkkkk", "abcdefghijklmnop qrst ",
+         "abBcCdDeEfFgGhHiIjJkKlLmMnNoOpPAqrRsStTQ"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct gathering g;
+        begin(&g, rows[i].kinds, 1);
+        send_all(&g, 1);
+        expect_answers(&g);
+        end(&g);
+        CU_ASSERT_STRING_EQUAL(g.ahead, rows[i].ahead);
+        CU_ASSERT_STRING_EQUAL(g.answered, rows[i].answered);
+        if (strcmp(g.answered, rows[i].answered) != 0)
+            printf("%s: %s\n", rows[i].kinds, g.answered);
+    }
+}
+
+static void not_now(void)
+{
+    struct gathering g;
+    begin(&g, "kkrk", 1);
+    g.off = true;
+    send_all(&g, 1);
+    expect_answers(&g);
+    end(&g);
+    CU_ASSERT_EQUAL(g.n_read_ahead, 0);
+    CU_ASSERT_STRING_EQUAL(g.answered, "abcd");
+}
+
+/* Those that are not gathered are answered while the thread that saw them waits. Fails if they are
+ * kept until it comes back: tried. */
+static void others_go_on(void)
+{
+    struct gathering g;
+    struct reply r;
+    begin(&g, "skpok", 2);
+    g.stay = true;
+    send_all(&g, 2);
+    wait_staying(&g);
+    client_read(g.fd[2], &r);
+    CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "POST /s/cp:body"));
+    client_read(g.fd[3], &r);
+    CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "GET /o/do:"));
+    /* And they may come again. */
+    ask(&g, 2);
+    ask(&g, 3);
+    let_go(&g);
+    expect_answers(&g);
+    end(&g);
+    CU_ASSERT_STRING_EQUAL(g.ahead, "abe ");
+}
+
+/* Fails if gather passes by the listener: tried. */
+static void a_connection_among_them(void)
+{
+    struct gathering g;
+    struct reply r;
+    int busy;
+    begin(&g, "kkp", 1);
+    keep_busy(&g, &busy, 1);
+    ask(&g, 0);
+    const int fresh = client_connect(&g.b);
+    send_to(fresh, "GET", "/s/zk");
+    ask(&g, 1);
+    ask(&g, 2);
+    bench_release(&g.b);
+    expect_answers(&g);
+    client_read(fresh, &r);
+    CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "GET /s/zk:"));
+    close(fresh);
+    close(busy);
+    end(&g);
+    CU_ASSERT_STRING_EQUAL(g.ahead, "ab ");
+    CU_ASSERT_EQUAL(g.connections, 5);
+}
+
+/* Requests that were taken on are answered, and then the connections are closed. */
+static void stopping(void)
+{
+    struct gathering g;
+    begin(&g, "skrk", 1);
+    g.stay = true;
+    send_all(&g, 1);
+    wait_staying(&g);
+    fcgi_server_leave(g.b.server);
+    CU_ASSERT_FALSE(fcgi_server_stop(g.b.server, 50));
+    let_go(&g);
+    expect_answers(&g);
+    CU_ASSERT_TRUE(fcgi_server_stop(g.b.server, 20000));
+    g.b.server = NULL;
+    for (int i = 0; g.kinds[i]; i++)
+        CU_ASSERT_TRUE(client_is_closed(g.fd[i]));
+    end(&g);
+    CU_ASSERT_STRING_EQUAL(g.answered, "cCabBdDA");
+}
+
+/* Clients that read again at once share the thread with some that write. Fails if whatever is not
+ * gathered goes to the end of the line each time: tests/plants/gather-passes-by (up to 46,000 reads
+ * before a write). */
+static void nobody_is_passed_by_for_ever(void)
+{
+    enum { CLIENTS = 62, ROUNDS = 20 };
+    static struct gathering g;
+    for (int writers = 1; writers <= 13; writers += 3) {
+        struct pollfd fd[CLIENTS];
+        struct reply r;
+        int busy, most = 0, others[CLIENTS] = {0};
+        begin(&g, "", 1);
+        for (int i = 0; i < CLIENTS; i++) {
+            fd[i] = (struct pollfd){.fd = client_connect(&g.b), .events = POLLIN};
+            send_to(fd[i].fd, "GET", "/x");
+            client_read(fd[i].fd, &r);
+        }
+        keep_busy(&g, &busy, 1);
+        for (int i = 0; i < CLIENTS; i++)
+            send_to(fd[i].fd, i < writers ? "POST" : "GET", "/s/zk");
+        bench_release(&g.b);
+        for (int done = 0; done < ROUNDS && most < 40 * CLIENTS && poll(fd, CLIENTS, 20000) > 0;)
+            for (int i = 0; i < CLIENTS; i++) {
+                if (!fd[i].revents)
+                    continue;
+                client_read(fd[i].fd, &r);
+                for (int k = 0; k < writers; k++) {
+                    others[k] = i == k ? 0 : others[k] + 1;
+                    most = others[k] > most ? others[k] : most;
+                }
+                done += i == 0;
+                send_to(fd[i].fd, i < writers ? "POST" : "GET", "/s/zk");
+            }
+        CU_ASSERT_TRUE(most < 10 * CLIENTS);
+        if (most >= 10 * CLIENTS)
+            printf("%d of %d write: one waited for %d others\n", writers, CLIENTS, most);
+        for (int i = 0; i < CLIENTS; i++)
+            close(fd[i].fd);
+        close(busy);
+        end(&g);
+    }
+}
+
+SUITE(gather, "fcgi/gather", {"together", together}, {"not now", not_now},
+      {"others go on", others_go_on}, {"a connection among them", a_connection_among_them},
+      {"stopping", stopping}, {"nobody is passed by for ever", nobody_is_passed_by_for_ever})
