@@ -93,17 +93,6 @@ static void log_request(const struct api_service *api, const struct request_ctx 
     log_end(&l);
 }
 
-/* Whose request it is. A failure stays in ctx, for the interface to say in its own form. */
-static void authenticate(struct api_service *api, struct request_ctx *ctx,
-                         const struct http_request *req)
-{
-    const struct auth_claim claim = {http_header_get(req, "authorization"),
-                                     http_header_get(req, "x-api-key"), req->remote_addr};
-    enum err e = auth_check(api->auth, ctx, &claim);
-    if (e != ERR_NONE && ctx->err.err == ERR_NONE)
-        ctx->err.err = e;
-}
-
 /* The index of the requests that matched no route: behind all others. */
 static unsigned count_none(void)
 {
@@ -123,8 +112,8 @@ struct call {
     char made_id[UUID_LEN + 1];
 };
 
-/* Whose request it is, and until when. A failure is in ctx. */
-static void begin(struct api_service *api, struct arena *arena, struct http_request *req,
+/* Until when it has to be answered. A failure is in ctx. */
+static void begin(const struct api_service *api, struct arena *arena, struct http_request *req,
                   struct call *c)
 {
     struct request_ctx *ctx = &c->ctx;
@@ -139,8 +128,19 @@ static void begin(struct api_service *api, struct arena *arena, struct http_requ
         (void)ctx_fail(ctx, ERR_OVERLOAD, NULL, NULL,
                        "The server is busy: the request waited too long, and nothing was done.");
     c->interface = interface_of(req->target, &c->first);
-    if (!c->late && !c->interface->open)
-        authenticate(api, ctx, req);
+}
+
+/* Whose request it is. A failure stays in ctx, for the interface to say in its own form. */
+static void authenticate(struct api_service *api, struct call *c, const struct http_request *req)
+{
+    struct request_ctx *ctx = &c->ctx;
+    const struct auth_claim claim = {http_header_get(req, "authorization"),
+                                     http_header_get(req, "x-api-key"), req->remote_addr};
+    if (c->late || c->interface->open)
+        return;
+    enum err e = auth_check(api->auth, ctx, &claim);
+    if (e != ERR_NONE && ctx->err.err == ERR_NONE)
+        ctx->err.err = e;
 }
 
 /* ---- reading ahead ---- */
@@ -184,14 +184,20 @@ void api_read_ahead(void *service, struct arena *const *arenas, struct http_requ
     struct api_service *api = service;
     struct session_ahead *ahead[SESSION_AHEAD_MAX] = {NULL};
     size_t asked = 0;
-    for (size_t i = 0; i < n && asked < SESSION_AHEAD_MAX; i++) {
-        struct call *c = arena_alloc(arenas[i], sizeof(*c));
+    /* The time of all begins now: each may wait for its key to be confirmed. */
+    for (size_t i = 0; i < n; i++) {
+        reqs[i]->prepared = arena_alloc(arenas[i], sizeof(struct call));
+        if (reqs[i]->prepared)
+            begin(api, arenas[i], reqs[i], reqs[i]->prepared);
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct call *c = reqs[i]->prepared;
+        struct sv id = session_of(reqs[i]->target);
         if (!c)
             continue;
-        reqs[i]->prepared = c;
-        begin(api, arenas[i], reqs[i], c);
-        struct sv id = session_of(reqs[i]->target);
-        if (c->ctx.err.err != ERR_NONE || !id.p || session_id_canonical(&c->ctx, &id) != ERR_NONE)
+        authenticate(api, c, reqs[i]);
+        if (asked == SESSION_AHEAD_MAX || c->ctx.err.err != ERR_NONE || !id.p ||
+            session_id_canonical(&c->ctx, &id) != ERR_NONE)
             continue;
         ahead[asked] = session_ahead_of(&c->ctx, id);
         asked += ahead[asked] != NULL;
@@ -210,8 +216,10 @@ void api_answer(void *service, struct arena *arena, struct http_request *req,
 {
     struct api_service *api = service;
     struct call own, *c = req->prepared ? req->prepared : &own;
-    if (c == &own)
+    if (c == &own) {
         begin(api, arena, req, c);
+        authenticate(api, c, req);
+    }
     struct request_ctx *ctx = &c->ctx;
     /* The id must outlive the response's headers, which are sent after this function returns. */
     struct sv kept = arena_dup(arena, ctx->request_id);

@@ -53,7 +53,7 @@ bool api_is_name(struct sv s);
 /* reply.c */
 
 /* Begins a JSON answer: status, content type and a writer. */
-void api_begin(struct http_response *res, int status, struct jout *j);
+struct jout api_begin(struct http_response *res, int status);
 /* ETag with quotes. */
 MUSTCHECK enum err api_etag(struct request_ctx *ctx, struct http_response *res, struct sv tag);
 /* The ETag of what was read or, since one strong tag has one form, the mark of a degraded answer.

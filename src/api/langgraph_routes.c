@@ -79,8 +79,7 @@ static void problem(struct request_ctx *ctx, const struct http_request *req,
     if (strcmp(fault.code, "no_such_route") == 0)
         fault.detail = no_graphs;
     http_fault_begin(ctx, &fault, res);
-    struct jout j;
-    api_begin(res, fault.status, &j);
+    struct jout j = api_begin(res, fault.status);
     jout_object_open(&j);
     jput_str(&j, "detail", fault.detail);
     jput_str(&j, "code", fault.code);

@@ -160,12 +160,11 @@ enum err langgraph_threads_search(struct request_ctx *ctx, const struct http_cal
     struct session_query q;
     struct session_list list = {.n = 0};
     unsigned fields;
-    bool none;
+    bool none = false;
     TRY(read_query(ctx, call, ARRAY_LEN(search_fields), &q, &fields, &none));
     if (!none)
         TRY(searched(ctx, session_search(api_sessions(call), ctx, &q, &list)));
-    struct jout j;
-    api_begin(res, 200, &j);
+    struct jout j = api_begin(res, 200);
     jout_array_open(&j);
     for (size_t i = 0; i < list.n; i++)
         langgraph_write_thread(&j, &list.sessions[i], fields);
@@ -178,13 +177,12 @@ enum err langgraph_threads_count(struct request_ctx *ctx, const struct http_call
 {
     struct session_query q;
     unsigned fields;
-    bool none;
+    bool none = false;
     int64_t n = 0;
     TRY(read_query(ctx, call, COUNT_FIELDS, &q, &fields, &none));
     if (!none)
         TRY(searched(ctx, session_count(api_sessions(call), ctx, &q, &n)));
-    struct jout j;
-    api_begin(res, 200, &j);
+    struct jout j = api_begin(res, 200);
     jout_i64(&j, n);
     return ERR_NONE;
 }

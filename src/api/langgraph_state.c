@@ -31,8 +31,7 @@ static enum err answer_state(struct request_ctx *ctx, const struct http_call *ca
         return ctx_fail(
             ctx, ERR_NOT_FOUND, "no_such_checkpoint", "checkpoint_id",
             "This is not the current checkpoint of the thread, and parley keeps no other.");
-    struct jout j;
-    api_begin(res, 200, &j);
+    struct jout j = api_begin(res, 200);
     langgraph_write_state(&j, &s);
     return api_validator(ctx, res, s.degraded,
                          http_etag_version(ctx->arena, s.generation, s.version, s.mark));
@@ -114,8 +113,7 @@ enum err langgraph_state_update(struct request_ctx *ctx, const struct http_call 
     if (e != ERR_NONE)
         return update_failed(ctx, e, checkpoint, &values, at);
     api_replayed(res, &receipt);
-    struct jout j;
-    api_begin(res, 200, &j);
+    struct jout j = api_begin(res, 200);
     langgraph_write_updated(&j, &receipt);
     return api_etag(
         ctx, res, http_etag_version(ctx->arena, receipt.generation, receipt.version, receipt.mark));

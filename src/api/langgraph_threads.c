@@ -26,8 +26,7 @@ static bool complete(struct request_ctx *ctx, const struct http_call *call, stru
 static enum err answer_thread(struct request_ctx *ctx, struct http_response *res,
                               const struct session *s, bool messages)
 {
-    struct jout j;
-    api_begin(res, 200, &j);
+    struct jout j = api_begin(res, 200);
     langgraph_write_thread(&j, s, LANGGRAPH_ALL | (messages ? LANGGRAPH_MESSAGES : 0));
     return api_validator(ctx, res, s->degraded,
                          http_etag_version(ctx->arena, s->generation, s->version, s->mark));

@@ -68,8 +68,7 @@ enum err native_messages_append(struct request_ctx *ctx, const struct http_call 
     TRY(session_append(api_sessions(call), ctx, id, &append, &guard, &receipt));
     TRY(native_location(ctx, res, receipt.session_id, receipt.first_seq));
     api_replayed(res, &receipt);
-    struct jout j;
-    api_begin(res, receipt.status, &j);
+    struct jout j = api_begin(res, receipt.status);
     write_receipt(&j, &append, single, &receipt);
     return api_etag(
         ctx, res, http_etag_version(ctx->arena, receipt.generation, receipt.version, receipt.mark));
@@ -128,8 +127,7 @@ enum err native_messages_page(struct request_ctx *ctx, const struct http_call *c
         res->status = 304;
         return ERR_NONE;
     }
-    struct jout j;
-    api_begin(res, 200, &j);
+    struct jout j = api_begin(res, 200);
     write_page(&j, &page);
     return ERR_NONE;
 }
@@ -154,8 +152,7 @@ enum err native_message_get(struct request_ctx *ctx, const struct http_call *cal
     TRY(api_no_params(ctx, call->req));
     TRY(api_user(ctx, call->req, &user));
     TRY(session_message_get(api_sessions(call), ctx, id, user, which, &message));
-    struct jout j;
-    api_begin(res, 200, &j);
+    struct jout j = api_begin(res, 200);
     session_write_message(&j, &message, NULL);
     return ERR_NONE;
 }

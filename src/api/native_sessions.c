@@ -7,8 +7,7 @@
 static enum err answer_session(struct request_ctx *ctx, struct http_response *res, int status,
                                const struct session *session)
 {
-    struct jout j;
-    api_begin(res, status, &j);
+    struct jout j = api_begin(res, status);
     native_write_session(&j, session);
     return api_validator(
         ctx, res, session->degraded,
@@ -101,8 +100,7 @@ enum err native_session_get(struct request_ctx *ctx, const struct http_call *cal
         res->status = 304;
         return ERR_NONE;
     }
-    struct jout j;
-    api_begin(res, 200, &j);
+    struct jout j = api_begin(res, 200);
     native_write_session(&j, &session);
     return ERR_NONE;
 }
@@ -123,8 +121,7 @@ enum err native_session_patch(struct request_ctx *ctx, const struct http_call *c
     TRY(native_read_patch(ctx, &doc, &patch));
     TRY(session_patch(api_sessions(call), ctx, id, &patch, &guard, &session, &receipt));
     api_replayed(res, &receipt);
-    struct jout j;
-    api_begin(res, 200, &j);
+    struct jout j = api_begin(res, 200);
     native_write_session(&j, &session);
     return api_etag(ctx, res, tag_of(ctx, &session, 0));
 }

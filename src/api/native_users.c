@@ -31,8 +31,7 @@ static enum err write_list(struct request_ctx *ctx, struct http_response *res, s
         const int64_t place[] = {last->created_at, last->generation};
         TRY(http_cursor_make(ctx, list_name, user, place, &cursor));
     }
-    struct jout j;
-    api_begin(res, 200, &j);
+    struct jout j = api_begin(res, 200);
     jout_object_open(&j);
     jput_array(&j, "data");
     for (size_t i = 0; i < list->n; i++)
@@ -92,8 +91,7 @@ enum err native_user_delete(struct request_ctx *ctx, const struct http_call *cal
         return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
                         "A user has no entity tag that it could match.");
     TRY(session_erase_user(api_sessions(call), ctx, user, &done));
-    struct jout j;
-    api_begin(res, 200, &j);
+    struct jout j = api_begin(res, 200);
     jout_object_open(&j);
     jput_i64(&j, "sessions_deleted", done.sessions);
     jput_i64(&j, "messages_deleted", done.messages);

@@ -73,8 +73,7 @@ enum err openai_conversation_delete(struct request_ctx *ctx, const struct http_c
     TRY(openai_write_guard(ctx, call->req, &guard));
     TRY(session_delete(api_sessions(call), ctx, id, &guard, &receipt));
     api_replayed(res, &receipt);
-    struct jout j;
-    api_begin(res, 200, &j);
+    struct jout j = api_begin(res, 200);
     jout_object_open(&j);
     jout_key(&j, "id");
     openai_write_conversation_id(&j, id);

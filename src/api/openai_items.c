@@ -25,8 +25,7 @@ static enum err write_created(struct request_ctx *ctx, struct http_response *res
         made[i] = session_message_of(&append->messages[i], receipt->generation,
                                      receipt->first_seq + (int64_t)i, receipt->at,
                                      ids + i * (UUID_LEN + 1));
-    struct jout j;
-    api_begin(res, 200, &j);
+    struct jout j = api_begin(res, 200);
     openai_write_list(&j, made, n, false);
     return ERR_NONE;
 }
@@ -149,8 +148,7 @@ enum err openai_items_list(struct request_ctx *ctx, const struct http_call *call
     TRY(api_user(ctx, call->req, &user));
     TRY(q.after.p ? page_behind(ctx, sessions, id, user, &q, &page)
                   : session_page(sessions, ctx, id, user, &q.page, &page));
-    struct jout j;
-    api_begin(res, 200, &j);
+    struct jout j = api_begin(res, 200);
     openai_write_list(&j, page.messages, page.n, page.has_more);
     if (page.degraded)
         api_mark_degraded(res);
@@ -168,8 +166,7 @@ enum err openai_item_get(struct request_ctx *ctx, const struct http_call *call,
     TRY(http_params_only(ctx, call->req, params));
     TRY(api_user(ctx, call->req, &user));
     TRY(session_message_get(api_sessions(call), ctx, id, user, which, &item));
-    struct jout j;
-    api_begin(res, 200, &j);
+    struct jout j = api_begin(res, 200);
     openai_write_item(&j, &item);
     return ERR_NONE;
 }

@@ -98,8 +98,7 @@ enum err openai_answer_conversation(struct request_ctx *ctx, struct http_respons
 {
     static const char *const own[] = {"id", "object", "created_at", "metadata", NULL};
     const int64_t second_us = 1000000;
-    struct jout j;
-    api_begin(res, 200, &j);
+    struct jout j = api_begin(res, 200);
     jout_object_open(&j);
     jout_key(&j, "id");
     openai_write_conversation_id(&j, s->session_id);

@@ -72,8 +72,7 @@ static void problem(struct request_ctx *ctx, const struct http_request *req,
         http_response_header(res, "retry-after-ms", SV("50"));
     if (!may_repeat(ctx, req))
         http_response_header(res, "x-should-retry", SV("false"));
-    struct jout j;
-    api_begin(res, fault.status, &j);
+    struct jout j = api_begin(res, fault.status);
     jout_object_open(&j);
     jput_object(&j, "error");
     jput_str(&j, "message", fault.detail[0] ? fault.detail : http_status_reason(fault.status));

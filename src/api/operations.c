@@ -33,8 +33,7 @@ static enum err ops_livez(struct request_ctx *ctx, const struct http_call *call,
 {
     (void)ctx;
     const struct api_service *api = call->service;
-    struct jout j;
-    api_begin(res, 200, &j);
+    struct jout j = api_begin(res, 200);
     jout_object_open(&j);
     jput_sv(&j, "status", SV("alive"));
     jput_str(&j, "version", api->version);
@@ -103,7 +102,7 @@ static enum err ops_readyz(struct request_ctx *ctx, const struct http_call *call
         (h.cache.redis == CACHE_UP || h.cache.memory_bytes > 0) && auth_lets_in(api->auth);
     struct sv looping =
         arena_printf(ctx->arena, "%lld of them keep dying", (long long)h.crash_looping);
-    api_begin(res, ready ? 200 : 503, &j);
+    j = api_begin(res, ready ? 200 : 503);
     jout_object_open(&j);
     jput_str(&j, "status", h.status);
     jput_sv(&j, "serves", ready ? SV("everything") : tiers ? SV("reads") : SV("nothing"));

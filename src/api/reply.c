@@ -2,11 +2,13 @@
 /* The frame of an answer: what is the same in all interfaces. */
 #include "handler.h"
 
-void api_begin(struct http_response *res, int status, struct jout *j)
+struct jout api_begin(struct http_response *res, int status)
 {
+    struct jout j;
     res->status = status;
     res->content_type = "application/json";
-    jout_init(j, &res->body);
+    jout_init(&j, &res->body);
+    return j;
 }
 
 enum err api_etag(struct request_ctx *ctx, struct http_response *res, struct sv tag)

@@ -188,10 +188,7 @@ static enum err check_address(const struct auth *a, struct request_ctx *ctx, str
 enum err auth_check(struct auth *a, struct request_ctx *ctx, const struct auth_claim *claim)
 {
     struct snapshot_key k;
-    enum err e =
-        a->set.keys ? check_key(a, ctx, claim, &k) : check_address(a, ctx, claim->remote_addr, &k);
-    if (e != ERR_NONE)
-        return e;
+    TRY(a->set.keys ? check_key(a, ctx, claim, &k) : check_address(a, ctx, claim->remote_addr, &k));
     const struct sv tenant = arena_dup(ctx->arena, (struct sv){k.tenant, k.tenant_n});
     if (!tenant.p)
         return ctx_nomem(ctx);

@@ -94,8 +94,8 @@ static PGconn *start(const struct db_settings *settings, bool *wrong)
     char *options = NULL, *complaint = NULL;
     const char *of_url = NULL;
     PQconninfoOption *parsed = PQconninfoParse(settings->url, &complaint);
-    /* Without one there was no memory (libpq's manual, PQconninfoParse). */
-    *wrong = !parsed && complaint;
+    /* Without one there was no memory (libpq's manual, PQconninfoParse), or it says so. */
+    *wrong = !parsed && complaint && !strstr(complaint, "out of memory");
     PQfreemem(complaint);
     for (PQconninfoOption *o = parsed; o && o->keyword; o++)
         if (strcmp(o->keyword, "options") == 0)

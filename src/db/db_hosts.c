@@ -21,6 +21,8 @@ enum {
     LATE_MARGIN_MS = 1000
 };
 static const int64_t refresh_us = 2000000;
+/* After which the one that polls may be stopped: several polls. */
+static const int64_t silent_us = 600000;
 
 struct db_hosts {
     struct db_hosts_settings set;
@@ -75,6 +77,9 @@ static enum err poll_once(struct db_hosts *h, struct request_ctx *ctx, struct ho
             e = hosts_poll(h->db, ctx, s, f);
         if (e != ERR_NONE)
             return e;
+        /* This worker was stopped, and what another has found meanwhile is newer. */
+        if (clock_boot_us() >= f->sent_us + HOSTS_WAIT_US)
+            return ctx_fault(ctx, ERR_TIMEOUT, "the answer is too old");
         hosts_take(s, f, clock_boot_us(), h->set.before_alone, h->set.arg);
         if (f->self)
             return e;
@@ -99,6 +104,22 @@ static bool poll_and_refresh(struct db_hosts *h)
     return e == ERR_NONE;
 }
 
+/* The one that polls may be stopped while this worker writes on: that the host is being forgotten
+ * must not be missed. */
+static void look_for_self(struct db_hosts *h)
+{
+    struct db_hosts_shared *s = h->set.shared;
+    struct request_ctx ctx;
+    struct hosts_found f;
+    if (atomic_load(&s->write_from_us) == 0 ||
+        clock_boot_us() < atomic_load(&s->keys_sent_us) + silent_us)
+        return;
+    begin(h, &ctx, ASK_MS);
+    if (hosts_poll(h->db, &ctx, s, &f) == ERR_NONE && !f.self)
+        hosts_unregistered(s);
+    arena_reset(h->arena);
+}
+
 static void *hosts_main(void *arg)
 {
     struct db_hosts *h = arg;
@@ -116,6 +137,8 @@ static void *hosts_main(void *arg)
                 pthread_mutex_unlock(&s->polling);
                 polls = false;
             }
+        } else {
+            look_for_self(h);
         }
         hosts_note_silence(s, clock_boot_us());
         db_share(h->db, (int)atomic_load(&s->live));

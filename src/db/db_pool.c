@@ -140,16 +140,19 @@ static void count(const struct db_conn_list *list, uint64_t lane, int *of_lane, 
 }
 
 /* Whether what is there is for others. Requests that wait for one row, which somebody may keep
- * locked, leave a quarter of the pool, and at least one connection where there are two. */
+ * locked, leave a quarter of the pool, and at least one connection that is not kept for reads where
+ * there are two. */
 static bool is_full_for(const struct db *db, struct db_wants who)
 {
-    const int most = db->max > 1 ? db->max - (db->max + 3) / 4 : 1;
+    const int room = db->max - kept_for_reads(db);
+    const int three_quarters = db->max - (db->max + 3) / 4;
+    const int most = room == 1 ? 1 : three_quarters < room ? three_quarters : room - 1;
     int of_lane = 0, others = 0;
     if (who.reserve)
         return false;
     count(&db->lists[CONN_BUSY], who.lane, &of_lane, &others);
     count(&db->lists[CONN_OPENING], who.lane, &of_lane, &others);
-    return (who.lane != 0 && of_lane >= most) || others >= db->max - kept_for_reads(db);
+    return (who.lane != 0 && of_lane >= most) || others >= room;
 }
 
 /* The first that may have a connection. False if there is none. */

@@ -95,27 +95,20 @@ int64_t db_hosts_others(const struct db_hosts_shared *shared)
 static void reason(const struct db_hosts_shared *s, enum db_hosts_shortcut state, char *out,
                    size_t n)
 {
-    const long long others = s ? (long long)atomic_load(&s->others) : 0;
-    switch (state) {
-    case DB_HOSTS_STARTING:
-        snprintf(out, n, "the registration of this host is missing, or younger than 2 s");
-        break;
-    case DB_HOSTS_OTHERS:
-        snprintf(out, n, "%lld other host%s registered: see parley host list", others,
+    static const char *const reasons[] = {
+        [DB_HOSTS_STARTING] = "the registration of this host is missing, or younger than 2 s",
+        [DB_HOSTS_ON] = "",
+        [DB_HOSTS_SILENT] = "PostgreSQL has not confirmed for 1 s that no other host is registered",
+        [DB_HOSTS_RESTARTED] =
+            "PostgreSQL was started again, or is another one, within the last 2 s",
+        [DB_HOSTS_MANY] = "PARLEY_HOSTS is not one",
+    };
+    const int64_t others = db_hosts_others(s);
+    if (state == DB_HOSTS_OTHERS)
+        snprintf(out, n, "%lld other host%s registered: see parley host list", (long long)others,
                  others == 1 ? " is" : "s are");
-        break;
-    case DB_HOSTS_SILENT:
-        snprintf(out, n, "PostgreSQL has not confirmed for 1 s that no other host is registered");
-        break;
-    case DB_HOSTS_RESTARTED:
-        snprintf(out, n, "PostgreSQL was started again, or is another one");
-        break;
-    case DB_HOSTS_MANY:
-        snprintf(out, n, "PARLEY_HOSTS is not one");
-        break;
-    case DB_HOSTS_ON:
-        snprintf(out, n, "%s", "");
-    }
+    else
+        snprintf(out, n, "%s", reasons[state]);
 }
 
 /* A line where it is news. That it is not on yet, at the start, is none. */
@@ -149,11 +142,12 @@ static enum db_hosts_shortcut fault(const struct db_hosts_shared *s, const struc
 {
     if (f->others > 0)
         return DB_HOSTS_OTHERS;
-    /* Where rows were lost, by a failover, others have this long to be registered again. */
-    if (now_us < atomic_load(&s->registered_us) + HOSTS_WAIT_US)
-        return DB_HOSTS_STARTING;
     const int64_t started_us = atomic_load(&s->pg_started_us);
-    return started_us != 0 && started_us != f->pg_started_us ? DB_HOSTS_RESTARTED : DB_HOSTS_ON;
+    if (started_us != 0 && started_us != f->pg_started_us)
+        return DB_HOSTS_RESTARTED;
+    if (now_us >= atomic_load(&s->registered_us) + HOSTS_WAIT_US)
+        return DB_HOSTS_ON;
+    return atomic_load(&s->state) == DB_HOSTS_RESTARTED ? DB_HOSTS_RESTARTED : DB_HOSTS_STARTING;
 }
 
 static void decide(struct db_hosts_shared *s, const struct hosts_found *f, int64_t now_us,
@@ -162,10 +156,13 @@ static void decide(struct db_hosts_shared *s, const struct hosts_found *f, int64
     const enum db_hosts_shortcut wrong = fault(s, f, now_us);
     if (wrong != DB_HOSTS_ON)
         turn_off(s, wrong);
+    /* A failover may have lost the rows of others and kept this one: others have this long to be
+     * registered again. */
+    if (atomic_load(&s->pg_started_us) != f->pg_started_us)
+        atomic_store(&s->registered_us, now_us);
     /* After it is off: who goes on for a poller that is killed here finds it off. */
     atomic_store(&s->pg_started_us, f->pg_started_us);
-    if (wrong == DB_HOSTS_OTHERS || wrong == DB_HOSTS_STARTING ||
-        now_us >= f->sent_us + HOSTS_ALONE_US)
+    if (wrong != DB_HOSTS_ON || now_us >= f->sent_us + HOSTS_ALONE_US)
         return;
     /* Where it has been on up to here, no other host can have written since the poll before: one
      * that came would wait until later than now. */

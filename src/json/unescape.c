@@ -52,27 +52,11 @@ size_t junescape_next(struct sv *s, char out[4])
         out[0] = s->p[0];
         eaten = 1;
     } else {
-        switch (s->p[1]) {
-        case 'u':
+        static const char letters[] = "bfnrt", meant[] = "\b\f\n\r\t";
+        if (s->p[1] == 'u')
             return next_unicode(s, out);
-        case 'b':
-            out[0] = '\b';
-            break;
-        case 'f':
-            out[0] = '\f';
-            break;
-        case 'n':
-            out[0] = '\n';
-            break;
-        case 'r':
-            out[0] = '\r';
-            break;
-        case 't':
-            out[0] = '\t';
-            break;
-        default:
-            out[0] = s->p[1];
-        }
+        const char *letter = memchr(letters, s->p[1], sizeof(letters) - 1);
+        out[0] = letter ? meant[letter - letters] : s->p[1];
     }
     s->p += eaten;
     s->n -= eaten;

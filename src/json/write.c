@@ -158,34 +158,17 @@ void jput_array(struct jout *j, const char *key)
 static void escape_byte(struct buf *b, unsigned char c)
 {
     static const char hex[] = "0123456789abcdef";
+    static const char letters['\\' + 1] = {['"'] = '"',  ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f',
+                                           ['\n'] = 'n', ['\r'] = 'r',  ['\t'] = 't'};
 
-    switch (c) {
-    case '"':
-        BUF_LIT(b, "\\\"");
-        break;
-    case '\\':
-        BUF_LIT(b, "\\\\");
-        break;
-    case '\b':
-        BUF_LIT(b, "\\b");
-        break;
-    case '\f':
-        BUF_LIT(b, "\\f");
-        break;
-    case '\n':
-        BUF_LIT(b, "\\n");
-        break;
-    case '\r':
-        BUF_LIT(b, "\\r");
-        break;
-    case '\t':
-        BUF_LIT(b, "\\t");
-        break;
-    default:
-        BUF_LIT(b, "\\u00");
-        buf_putc(b, hex[c >> 4]);
-        buf_putc(b, hex[c & 15]);
+    buf_putc(b, '\\');
+    if (letters[c]) {
+        buf_putc(b, letters[c]);
+        return;
     }
+    BUF_LIT(b, "u00");
+    buf_putc(b, hex[c >> 4]);
+    buf_putc(b, hex[c & 15]);
 }
 
 void jout_escape(struct buf *b, struct sv s)

@@ -118,22 +118,13 @@ struct slots {
     size_t n;
 };
 
+/* Gauges too, which are int64_t: what is added up is the same. */
 static uint64_t sum_counter(struct slots s, size_t offset)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < s.n; i++) {
         const void *p = (const char *)&s.at[i] + offset;
         sum += atomic_load_explicit((const _Atomic uint64_t *)p, memory_order_relaxed);
-    }
-    return sum;
-}
-
-static int64_t sum_gauge(struct slots s, size_t offset)
-{
-    int64_t sum = 0;
-    for (size_t i = 0; i < s.n; i++) {
-        const void *p = (const char *)&s.at[i] + offset;
-        sum += atomic_load_explicit((const _Atomic int64_t *)p, memory_order_relaxed);
     }
     return sum;
 }
@@ -254,11 +245,11 @@ static void render_gauges(struct buf *out, struct slots s)
     put_family(out, "parley_pool_connections", "gauge", "Connections of the PostgreSQL pools.");
     for (size_t i = 0; i < ARRAY_LEN(pool_states); i++)
         buf_printf(out, "parley_pool_connections{state=\"%s\"} %lld\n", pool_states[i].name,
-                   (long long)sum_gauge(s, pool_states[i].offset));
+                   (long long)(int64_t)sum_counter(s, pool_states[i].offset));
     for (size_t i = 0; i < ARRAY_LEN(plain_gauges); i++) {
         const struct series *g = &plain_gauges[i];
         put_family(out, g->name, "gauge", g->help);
-        buf_printf(out, "%s %lld\n", g->name, (long long)sum_gauge(s, g->offset));
+        buf_printf(out, "%s %lld\n", g->name, (long long)(int64_t)sum_counter(s, g->offset));
     }
 }
 

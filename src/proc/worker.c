@@ -188,6 +188,8 @@ static enum err open_all(struct worker *w)
                                                .sweep_s = cfg->sweep_s,
                                                .statement_ms = (int)cfg->statement_ms,
                                                .cache_seconds = cfg->cache_s,
+                                               /* The queue gives a value up after two time-outs. */
+                                               .store_ms = cfg->request_ms + 4 * cfg->redis_ms,
                                                .hosts = w->run->hosts};
     struct metrics_slot *slot = &w->run->shared->slots[w->run->slot];
     open_db(w);

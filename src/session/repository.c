@@ -72,30 +72,62 @@ struct db_param repo_generation(const struct sessions *s,
     return db_i64(generation);
 }
 
+/* Names what it failed for: the key, the message_id, or what db said. */
+static enum err write_failed(struct request_ctx *ctx, enum err e, const struct db_failure *failure)
+{
+    if (e == ERR_LIMITED) {
+        ctx_clear_error(ctx);
+        ctx->err.retry_after_s = 30;
+        return ctx_fail(ctx, e, "tenant_sessions", NULL,
+                        "The tenant has the %lld open sessions that it may have.",
+                        (long long)ctx->sessions_max);
+    }
+    if (e != ERR_CONFLICT)
+        return e;
+    ctx_clear_error(ctx);
+    if (strcmp(failure->constraint, "messages_message_id") == 0)
+        return ctx_fail(ctx, ERR_CONFLICT, "message_id_taken", "message_id",
+                        "A message of this session has this message_id already.");
+    if (strcmp(failure->constraint, "idempotency_keys_pkey") == 0)
+        return ctx_fail(ctx, ERR_CONFLICT, "key_taken", "Idempotency-Key",
+                        "The key was used before.");
+    return ctx_fault(ctx, ERR_INTERNAL, "unique violation of %s", failure->constraint);
+}
+
+enum err repo_write(struct sessions *s, struct request_ctx *ctx, struct db_call *calls, size_t n)
+{
+    struct db_failure failure;
+    const enum err e = db_batch(s->db, ctx, DB_WRITE, calls, n, &failure);
+    return write_failed(ctx, e, &failure);
+}
+
 static bool is_generation_taken(enum err e, const struct db_failure *failure)
 {
     return e == ERR_CONFLICT && strcmp(failure->constraint, "sessions_tenant_generation_key") == 0;
 }
 
-enum err repo_batch_admitted(struct sessions *s, struct request_ctx *ctx, struct db_call *calls,
-                             size_t n, const struct repo_making *making, struct db_failure *failure)
+enum err repo_write_admitted(struct sessions *s, struct request_ctx *ctx, struct db_call *calls,
+                             size_t n, const struct repo_making *making)
 {
+    struct db_failure failure;
     const struct db_param count[] = {db_text(ctx->tenant), db_i64(ctx->sessions_max)};
     struct db_rows rows;
     bool made_anew = false;
     for (int counts = 0;; counts++) {
-        enum err e = db_batch(s->db, ctx, DB_WRITE, calls, n, failure);
-        if (!made_anew && is_generation_taken(e, failure)) {
+        enum err e = db_batch(s->db, ctx, DB_WRITE, calls, n, &failure);
+        if (!made_anew && is_generation_taken(e, &failure)) {
             ctx_clear_error(ctx);
             made_anew = true;
             *making->generation = repo_generation(s, making->messages, making->n);
-            e = db_batch(s->db, ctx, DB_WRITE, calls, n, failure);
+            e = db_batch(s->db, ctx, DB_WRITE, calls, n, &failure);
         }
-        if (e == ERR_NONE || counts == ADMIT_COUNTS_MAX || strcmp(failure->sqlstate, "PL428") != 0)
-            return e;
+        if (e == ERR_NONE || counts == ADMIT_COUNTS_MAX || strcmp(failure.sqlstate, "PL428") != 0)
+            return write_failed(ctx, e, &failure);
         ctx_clear_error(ctx);
         /* Safe to repeat, and so DB_READ. */
-        TRY(db_query(s->db, ctx, DB_READ, &admit_count, count, ARRAY_LEN(count), &rows, failure));
+        const enum err counted =
+            db_query(s->db, ctx, DB_READ, &admit_count, count, ARRAY_LEN(count), &rows, &failure);
+        TRY(write_failed(ctx, counted, &failure));
     }
 }
 
@@ -177,27 +209,6 @@ enum err repo_messages(struct request_ctx *ctx, const struct db_rows *rows, int6
     *out = messages;
     *n = count;
     return ERR_NONE;
-}
-
-enum err repo_write_failed(struct request_ctx *ctx, enum err e, const struct db_failure *failure)
-{
-    if (e == ERR_LIMITED) {
-        ctx_clear_error(ctx);
-        ctx->err.retry_after_s = 30;
-        return ctx_fail(ctx, e, "tenant_sessions", NULL,
-                        "The tenant has the %lld open sessions that it may have.",
-                        (long long)ctx->sessions_max);
-    }
-    if (e != ERR_CONFLICT)
-        return e;
-    ctx_clear_error(ctx);
-    if (strcmp(failure->constraint, "messages_message_id") == 0)
-        return ctx_fail(ctx, ERR_CONFLICT, "message_id_taken", "message_id",
-                        "A message of this session has this message_id already.");
-    if (strcmp(failure->constraint, "idempotency_keys_pkey") == 0)
-        return ctx_fail(ctx, ERR_CONFLICT, "key_taken", "Idempotency-Key",
-                        "The key was used before.");
-    return ctx_fault(ctx, ERR_INTERNAL, "unique violation of %s", failure->constraint);
 }
 
 enum err repo_reserved_generations(struct request_ctx *ctx,

@@ -142,11 +142,8 @@ enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct
     calls[n++] = appending;
     if (append->return_n > 0)
         calls[n++] = (struct db_call){&window_read, window, ARRAY_LEN(window), {0}};
-    struct db_failure failure;
     const struct repo_making making = {&create[4], append->messages, append->n_messages};
-    enum err e = repo_batch_admitted(s, ctx, calls, n, &making, &failure);
-    if (e != ERR_NONE)
-        return repo_write_failed(ctx, e, &failure);
+    TRY(repo_write_admitted(s, ctx, calls, n, &making));
     *done = calls[at].rows.count > 0;
     if (!*done)
         return ERR_NONE;
@@ -287,10 +284,7 @@ enum err repo_message_delete(struct sessions *s, struct request_ctx *ctx, struct
     struct db_call calls[] = {
         {&repo_lock, p, 4, {0}},
         {by_id ? &message_delete_by_id : &message_delete_by_seq, p, by_id ? 8 : 9, {0}}};
-    struct db_failure failure;
-    enum err e = db_batch(s->db, ctx, DB_WRITE, calls, ARRAY_LEN(calls), &failure);
-    if (e != ERR_NONE)
-        return repo_write_failed(ctx, e, &failure);
+    TRY(repo_write(s, ctx, calls, ARRAY_LEN(calls)));
     repo_changed(id, &calls[1].rows, 204, done, receipt);
     return ERR_NONE;
 }

@@ -140,25 +140,19 @@ enum err repo_session_insert(struct sessions *s, struct request_ctx *ctx,
                              struct session_receipt *receipt)
 {
     struct db_param params[INSERT_PARAMS], admit[REPO_ADMIT_PARAMS];
-    struct db_failure failure;
     struct db_call calls[2], insert = {&session_insert, params, INSERT_PARAMS, {0}};
     struct repo_making making = {&params[INSERT_GENERATION], draft->messages, draft->n_messages};
-    enum err e = ERR_NONE;
     if (id_is_new && draft->n_messages == 1 && !guard->key.p &&
         repo_message_is_plain(&draft->messages[0])) {
         making.generation = &params[PLAIN_GENERATION];
         plain_params(s, ctx, draft, params);
         insert = (struct db_call){&session_insert_plain, params, PLAIN_PARAMS, {0}};
     } else {
-        e = insert_params(s, ctx, draft, guard, params);
+        TRY(insert_params(s, ctx, draft, guard, params));
     }
-    if (e != ERR_NONE)
-        return e;
     const size_t at = repo_admit(ctx, draft->session_id, guard, admit, calls);
     calls[at] = insert;
-    e = repo_batch_admitted(s, ctx, calls, at + 1, &making, &failure);
-    if (e != ERR_NONE)
-        return repo_write_failed(ctx, e, &failure);
+    TRY(repo_write_admitted(s, ctx, calls, at + 1, &making));
     *made = calls[at].rows.count > 0;
     if (*made)
         insert_receipt(draft, &calls[at].rows, receipt);
@@ -170,7 +164,6 @@ enum err repo_session_ensure(struct sessions *s, struct request_ctx *ctx,
                              bool *made, struct session *out)
 {
     struct db_param insert[INSERT_PARAMS], read[READ_PARAMS], admit[REPO_ADMIT_PARAMS];
-    struct db_failure failure;
     struct db_call calls[3];
     const struct repo_making making = {&insert[INSERT_GENERATION], draft->messages,
                                        draft->n_messages};
@@ -179,9 +172,7 @@ enum err repo_session_ensure(struct sessions *s, struct request_ctx *ctx,
     const size_t at = repo_admit(ctx, draft->session_id, guard, admit, calls);
     calls[at] = (struct db_call){&session_insert, insert, INSERT_PARAMS, {0}};
     calls[at + 1] = (struct db_call){&session_read, read, READ_PARAMS, {0}};
-    enum err e = repo_batch_admitted(s, ctx, calls, at + 2, &making, &failure);
-    if (e != ERR_NONE)
-        return repo_write_failed(ctx, e, &failure);
+    TRY(repo_write_admitted(s, ctx, calls, at + 2, &making));
     *made = calls[at].rows.count > 0;
     return session_from_rows(ctx, &calls[at + 1].rows, draft->session_id, out);
 }
@@ -215,7 +206,6 @@ enum err repo_session_copy(struct sessions *s, struct request_ctx *ctx, struct s
                            struct session *out, struct session_receipt *receipt)
 {
     struct db_param copy[REPO_GUARD_PARAMS + 2], read[READ_PARAMS], admit[REPO_ADMIT_PARAMS];
-    struct db_failure failure;
     struct db_call calls[3];
     TRY(repo_guard_params(ctx, to, guard, copy));
     copy[7] = db_text(from);
@@ -225,9 +215,7 @@ enum err repo_session_copy(struct sessions *s, struct request_ctx *ctx, struct s
     const size_t at = repo_admit(ctx, to, guard, admit, calls);
     calls[at] = (struct db_call){&session_copy_stmt, copy, ARRAY_LEN(copy), {0}};
     calls[at + 1] = (struct db_call){&session_read, read, READ_PARAMS, {0}};
-    enum err e = repo_batch_admitted(s, ctx, calls, at + 2, &making, &failure);
-    if (e != ERR_NONE)
-        return repo_write_failed(ctx, e, &failure);
+    TRY(repo_write_admitted(s, ctx, calls, at + 2, &making));
     const struct db_rows *rows = &calls[at].rows;
     *found = db_get_i64(rows, 0, db_column(rows, "found")) > 0;
     *done = !db_is_null(rows, 0, db_column(rows, "generation"));
@@ -261,22 +249,12 @@ static const struct db_stmt session_update_ttl = {
     "RETURNING" SQL_CHANGED ")," SQL_REMEMBER("200", "0", "0", "$16::text") "SELECT * FROM s"};
 /* clang-format on */
 
-/* Runs a write whose statement gives one row if it did something. */
-static enum err run_write(struct sessions *s, struct request_ctx *ctx, const struct db_stmt *stmt,
-                          const struct db_param *params, int n_params, struct db_rows *rows)
-{
-    struct db_failure failure;
-    enum err e = db_query(s->db, ctx, DB_WRITE, stmt, params, n_params, rows, &failure);
-    return e == ERR_NONE ? ERR_NONE : repo_write_failed(ctx, e, &failure);
-}
-
 enum err repo_session_update(struct sessions *s, struct request_ctx *ctx,
                              const struct state_change *change, const struct session_guard *guard,
                              bool *done, struct session_receipt *receipt)
 {
     const struct session *base = change->base, *next = change->next;
     struct db_param p[REPO_GUARD_PARAMS + 9];
-    struct db_rows rows;
     TRY(repo_guard_params(ctx, base->session_id, guard, p));
     p[7] = db_i64(base->generation);
     p[8] = db_i64(base->state_version);
@@ -287,9 +265,10 @@ enum err repo_session_update(struct sessions *s, struct request_ctx *ctx,
     p[13] = db_jsonb(next->metadata);
     p[14] = db_i64(next->ttl_seconds);
     p[15] = db_text(change->state);
-    const struct db_stmt *stmt = change->new_ttl ? &session_update_ttl : &session_update_stmt;
-    TRY(run_write(s, ctx, stmt, p, ARRAY_LEN(p), &rows));
-    repo_changed(base->session_id, &rows, 200, done, receipt);
+    struct db_call call = {
+        change->new_ttl ? &session_update_ttl : &session_update_stmt, p, ARRAY_LEN(p), {0}};
+    TRY(repo_write(s, ctx, &call, 1));
+    repo_changed(base->session_id, &call.rows, 200, done, receipt);
     return ERR_NONE;
 }
 
@@ -310,9 +289,9 @@ enum err repo_session_delete(struct sessions *s, struct request_ctx *ctx, struct
                              struct session_receipt *receipt)
 {
     struct db_param p[REPO_GUARD_PARAMS];
-    struct db_rows rows;
     TRY(repo_guard_params(ctx, id, guard, p));
-    TRY(run_write(s, ctx, &session_delete_stmt, p, ARRAY_LEN(p), &rows));
-    repo_changed(id, &rows, 204, done, receipt);
+    struct db_call call = {&session_delete_stmt, p, ARRAY_LEN(p), {0}};
+    TRY(repo_write(s, ctx, &call, 1));
+    repo_changed(id, &call.rows, 204, done, receipt);
     return ERR_NONE;
 }

@@ -93,7 +93,6 @@ enum err repo_session_edit(struct sessions *s, struct request_ctx *ctx, struct s
                            bool *done, struct session_receipt *receipt, size_t *fault)
 {
     struct db_param p[EDIT_PARAMS];
-    struct db_failure failure;
     TRY(repo_guard_params(ctx, id, guard, p));
     TRY(edit_arrays(ctx, change->update, &p[12]));
     const struct session *base = change->base;
@@ -103,9 +102,7 @@ enum err repo_session_edit(struct sessions *s, struct request_ctx *ctx, struct s
     p[10] = db_text(change->context);
     p[11] = db_bool(change->update->clear);
     struct db_call calls[] = {{&repo_lock, p, 4, {0}}, {&session_edit, p, EDIT_PARAMS, {0}}};
-    enum err e = db_batch(s->db, ctx, DB_WRITE, calls, ARRAY_LEN(calls), &failure);
-    if (e != ERR_NONE)
-        return repo_write_failed(ctx, e, &failure);
+    TRY(repo_write(s, ctx, calls, ARRAY_LEN(calls)));
     const struct db_rows *rows = &calls[1].rows;
     *fault = (size_t)db_get_i64(rows, 0, db_column(rows, "fault"));
     *done = !db_is_null(rows, 0, db_column(rows, "generation"));

@@ -192,13 +192,15 @@ struct repo_making {
     const struct session_message_draft *messages;
     size_t n;
 };
-/* db_batch of a write that may make a session, and begin with that call. Where it asks for a count
- * of the tenant's open sessions, counts them and tries again; where the generation is taken, tries
- * once more with another. */
-MUSTCHECK enum err repo_batch_admitted(struct sessions *s, struct request_ctx *ctx,
+/* db_batch of a write, whose failures have words for the client. */
+MUSTCHECK enum err repo_write(struct sessions *s, struct request_ctx *ctx, struct db_call *calls,
+                              size_t n);
+/* The same for one that may make a session, and begin with the call of repo_admit. Where it asks
+ * for a count of the tenant's open sessions, counts them and tries again; where the generation is
+ * taken, tries once more with another. */
+MUSTCHECK enum err repo_write_admitted(struct sessions *s, struct request_ctx *ctx,
                                        struct db_call *calls, size_t n,
-                                       const struct repo_making *making,
-                                       struct db_failure *failure);
+                                       const struct repo_making *making);
 /* What came of a change of a session: *done, and the receipt if it is. rows: as repo_receipt. */
 void repo_changed(struct sv id, const struct db_rows *rows, int status, bool *done,
                   struct session_receipt *receipt);
@@ -209,8 +211,7 @@ void repo_receipt(struct sv id, const struct db_rows *rows, struct session_recei
 MUSTCHECK enum err repo_messages(struct request_ctx *ctx, const struct db_rows *rows,
                                  int64_t generation, bool reversed, struct session_message **out,
                                  size_t *n);
-/* Names what a failed write failed for: the key, the message_id, or what db said. */
-enum err repo_write_failed(struct request_ctx *ctx, enum err e, const struct db_failure *failure);
+
 /* Arrays of a list of drafts: types, roles, contents, metadata, ids, extra ($n to $n+5).
  */
 enum { REPO_MESSAGE_PARAMS = 6 };

@@ -104,7 +104,8 @@ static enum err clear_caches(struct sessions *s, struct request_ctx *ctx, const 
     /* The memory of other hosts is out of reach. */
     const bool cleared = !s->cache || n == 0 || cache_erase(s->cache, ctx, keys, n);
     if (n > 0 && (!cleared || db_hosts_others(s->settings.hosts) > 0))
-        out->expire_by = db_now_us(s->db) + s->settings.cache_seconds * INT64_C(1000000);
+        out->expire_by = db_now_us(s->db) + s->settings.store_ms * INT64_C(1000) +
+                         s->settings.cache_seconds * INT64_C(1000000);
     return ERR_NONE;
 }
 

@@ -145,12 +145,14 @@ class ReadAfterWrite(FaultTest):
 
     def delete(self, i, k):
         """And a read that finds nothing, and the session anew. The lock is not held: between the
-        request and the answer both outcomes are right."""
+        request and the answer both outcomes are right. With a key: one that is repeated, and done
+        late, must not end the session that comes next."""
         self.going[k] += 1
         self.absent[k] = True
+        key = f"Idempotency-Key: {self.name(k)}-{self.going[k]}\r\n"
         status = None
         while status is None:
-            status = self.ask(i, "DELETE", self.path(k))[0]
+            status = self.ask(i, "DELETE", self.path(k), headers=key)[0]
         with self.lock:
             for generation in self.known[k]:
                 self.known[k][generation] = GONE

@@ -280,7 +280,7 @@ class CommitCut(FaultTest):
         self.ask(0, "PUT", f"/v1/sessions/{mark}", native(mark, 5))
         for n in range(amount(20, 200)):
             one = [self.proxy.arm(mark, True, self.rng(n).random(), writes=False)]
-            path = f"/v1/sessions/{mark}/messages?order=asc"  # which no tier answers
+            path = f"/v1/sessions/{mark}/messages?order=asc"  # which no cache answers
             status, _, answer = self.ask(0, "GET", path)
             self.assertEqual((status, len(answer.get("data", ()))), (200, 5), answer)
             two = [self.proxy.arm(mark, n % 2 == 0, writes=False) for _ in range(2)]

@@ -19,7 +19,6 @@ ALONE_S = 1.2   # for so long a host that is alone may not have noticed
 class Timeline(FaultTest):
     """Sessions with a history that is kept and one that is lost, and what is asked for then."""
     mode = "many"
-    quick = False   # so that a host that is alone is so all the time
     clients = 1
     rounds, sessions = amount(1, 6), 4     # of each way
 
@@ -60,15 +59,20 @@ class Timeline(FaultTest):
         raise NotImplementedError
 
     def wait_ready(self):
-        """All hosts and workers serve everything."""
+        """All hosts and workers serve everything, and one that is alone does so from memory."""
         def ready():
             return all(c.get("/readyz").status == 200 for c in self.http for _ in range(8))
+
+        def alone():
+            return self.http[0].get("/status").json["shortcut"]["state"] == "on"
         wait_until(ready, 30, "all hosts are ready")
+        if self.mode == "one":
+            wait_until(alone, 30, "it is alone")
 
     # The ways of a session. Each has a lost timeline, and what is done on the new one before it is
     # looked at.
 
-    WAYS = ("untouched", "one_append", "as_far", "patched_as_far", "deleted", "made", "remade")
+    WAYS = ("untouched", "one_append", "as_far", "one_more", "patched_as_far", "deleted", "made", "remade")
 
     def path(self, way, n):
         """Of a session."""
@@ -107,6 +111,8 @@ class Timeline(FaultTest):
         if way == "patched_as_far":
             self.patch(path, "lost p")
             return self.patch(path, "lost q")
+        if way == "one_more":
+            return self.append(path, "lost 1", -1)
         self.append(path, "lost 1", -1)
         return self.append(path, "lost 2")
 
@@ -114,6 +120,10 @@ class Timeline(FaultTest):
         """On the new timeline, before anybody has read."""
         if way == "one_append":
             self.append(path, "new 1")
+        elif way == "one_more":
+            # Where the second one is made, memory has what the first one came to, by its number.
+            self.append(path, "new 1")
+            self.append(path, "new 2", -1)
         elif way == "as_far":
             self.append(path, "new 1", -1)
             return self.append(path, "new 2")
@@ -172,6 +182,16 @@ class Timeline(FaultTest):
                     self.assertNotIn("ETag", answer.headers)
                     self.marked += 1
 
+    def fail_over(self, paths):
+        """The server is away, and is replaced. Before this is noticed a host that is alone may answer
+        from memory."""
+        self.stack.postgres.kill()
+        time.sleep(ALONE_S)
+        wait_until(lambda: all(c.get("/readyz").status == 503 for c in self.http for _ in range(8)), 30,
+                   "all have noticed")
+        self.look_while_away(paths)
+        self.replace()
+
     def go_through(self):
         """One replacement of PostgreSQL."""
         self.round += 1
@@ -182,15 +202,7 @@ class Timeline(FaultTest):
         self.prepare()
         self.wait_ready()
         lost = {path: (self.lose(way, path), self.fill(way, path)) for way, path in self.each()}
-        self.stack.postgres.kill()
-        if self.quick:
-            self.replace()
-        time.sleep(ALONE_S)
-        if not self.quick:
-            wait_until(lambda: all(c.get("/readyz").status == 503 for c in self.http for _ in range(8)),
-                       30, "all have noticed")
-            self.look_while_away(lost)
-            self.replace()
+        self.fail_over(lost)
         self.wait_ready()
         for way, path in self.each():
             version, tags = lost[path]
@@ -275,6 +287,10 @@ class Standby(Timeline):
 
     def replace(self):
         self.standby.psql("SELECT pg_promote()")
+        self.switch()
+
+    def switch(self):
+        """Hosts find it from here on."""
         os.symlink(self.standby.dir, self.place + ".new")
         os.rename(self.place + ".new", self.place)
         self.stack.postgres = self.standby
@@ -287,7 +303,13 @@ class Standby(Timeline):
 class StandbyAlone(Standby):
     """The same of a host that is alone, and so soon that it is so all the time."""
     mode = "one"
-    quick = True
+
+    def fail_over(self, paths):
+        old = self.stack.postgres
+        self.standby.psql("SELECT pg_promote()")
+        self.switch()
+        old.kill()
+        time.sleep(ALONE_S)
 
     def test_failover(self):
         """Fails if a host may stay alone when another PostgreSQL answers:

@@ -71,8 +71,8 @@ class Server(PostgresTest):
 
 
 class Backends(PostgresTest):
-    """Every connection is terminated over and over; PostgreSQL itself stays. No tier answers, so that
-    every read is PostgreSQL's."""
+    """Every connection is terminated over and over; PostgreSQL itself stays. Each read asks it, whatever
+    the caches hold."""
     env = {"PARLEY_HOSTS": "many", "REDIS_URL": None, "PARLEY_ACQUIRE_MS": "5000"}
 
     hung = 0

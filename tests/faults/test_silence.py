@@ -134,8 +134,7 @@ class Postgres(SilenceTest):
     """All of it, or one backend."""
 
     def test_all_of_it_is_silent(self):
-        """Fails if the time of a request is not bounded by its deadline, or if a connection that timed
-        out goes back to the pool: tests/plants/deadline-apart, tests/plants/late-connection-kept."""
+        """Fails if the time of a request is not bounded by its deadline: tests/plants/deadline-apart."""
         began = self.silence(self.stack.postgres.pause, self.stack.postgres.resume)
         say(f"known to be away after {self.opened('db_down', began):.3f} s")
         self.assertGreater(self.counts[503], 0)
@@ -174,8 +173,9 @@ class HalfAnAnswer(SilenceTest):
                 pass
 
     def test_a_backend_is_silent_in_the_middle(self):
-        """The others go on. Fails if the time of a request is not bounded by its deadline:
-        tests/plants/deadline-apart."""
+        """The others go on. Fails if the time of a request is not bounded by its deadline, or if a
+        connection that timed out goes back to the pool: tests/plants/deadline-apart,
+        tests/plants/late-connection-kept."""
         self.stopped = []
         self.silence(self.stop_one, self.go_on)
         self.assertGreater(self.counts[503], 0, "nobody has met the one that was stopped")

@@ -14,7 +14,7 @@ MIB = 1 << 20
 
 
 def anonymous(pid):
-    """Memory of a process that is its own, in bytes: the tier's is shared, and is no heap."""
+    """Memory of a process that is its own, in bytes: the cache's is shared, and is no heap."""
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
         return int(re.search(r"Anonymous:\s+(\d+)", f.read())[1]) * 1024
 
@@ -27,7 +27,7 @@ def slope(points):
 
 
 class Soak(FaultTest):
-    """Two workers that are never replaced, all tiers, and a sweeper that has work."""
+    """Two workers that are never replaced, all caches, and a sweeper that has work."""
     env = {"PARLEY_RECYCLE": "0", "PARLEY_SWEEP": "2"}
 
     def setUp(self):

@@ -15,7 +15,7 @@ MIB = 2 ** 20
 
 
 def memory(pid):
-    """Of a process alone, in bytes: the memory tier, which all share, fills up."""
+    """Of a process alone, in bytes: the cache in memory, which all share, fills up."""
     with open(f"/proc/{pid}/status", encoding="ascii") as f:
         return int(re.search(r"RssAnon:\s+(\d+)", f.read())[1]) * 1024
 
@@ -37,12 +37,12 @@ class Witness(Wire):
 
 
 class Kills(LedgerTest):
-    """The memory tier in front."""
+    """The memory of a host that is alone in front."""
     clients, workers = 32, 8
     env = {"PARLEY_WORKERS": str(workers), "PARLEY_HOSTS": "one", "PARLEY_DRAIN": "1"}
     statuses = (None, 502, 503)  # None: the answer had begun
-    # Redis' tier knows of a write that nobody was told of; the memory tier only when its writer has
-    # been buried.
+    # A host that is not alone asks PostgreSQL, and so knows of a write that nobody was told of; one
+    # that is alone does when its writer has been reaped.
     sees_untold = False
 
     def setUp(self):
@@ -75,7 +75,7 @@ class Kills(LedgerTest):
             self.known[name] += n
         with self.counting_ops:
             self.keyed += keyed
-        # Pages from the beginning are never answered by a tier.
+        # Pages from the beginning are never answered by a cache.
         path = f"/v1/sessions/{name}/messages?order=asc&limit=1000"
         page = self.insist(lambda: self.try_once(i, "GET", path))
         self.assertGreaterEqual(len(page["data"]), self.known[name])
@@ -104,13 +104,12 @@ class Kills(LedgerTest):
         return outcome, answer
 
     def look_into_redis(self):
-        """No value holds two sessions; no fence is there for ever."""
+        """No value holds two sessions."""
         redis = Redis(self.stack.redis.socket)
         for key, value in redis.strings().items():
             self.assertLessEqual(len(set(self.mark.findall(key + b" " + value))), 1, key)
             self.values += bool(self.mark.search(value))
-            if key.endswith(b":f"):
-                self.assertNotEqual(redis.call("PTTL", key), -1, key)
+            self.assertNotEqual(redis.call("PTTL", key), -1, key)
         redis.close()
 
     def look_into_logs(self):
@@ -138,21 +137,21 @@ class Kills(LedgerTest):
         left = eventually(lambda: int(self.stack.psql(ours)) == metrics(self.client)[
             'parley_pool_connections{state="open"}'], 20)
         self.assertIsNotNone(left, f"{self.stack.psql(ours)} connections in PostgreSQL")
-        # No fence and no bar outlives the longest write for long.
+        # No quarantine outlives the longest write for long.
         name = next(n for names in self.names for n in names if self.known[n])
-        tiers = [f'parley_tier_hits_total{{tier="{tier}"}}' for tier in ("memory", "redis")]
+        caches = [f'parley_tier_hits_total{{tier="{cache}"}}' for cache in ("memory", "redis")]
 
         def hits():
-            return sum(metrics(self.client).get(tier, 0) for tier in tiers)
+            return sum(metrics(self.client).get(cache, 0) for cache in caches)
 
-        def from_a_tier():
+        def from_a_cache():
             before = hits()
             self.look(0, name, self.known[name])
             return hits() > before
-        took = eventually(from_a_tier, 30)
-        self.assertIsNotNone(took, "a tier answers no more")
-        say(f"a tier answered again {took:.1f} s after that")
-        # What was read while the tier rested was not kept.
+        took = eventually(from_a_cache, 30)
+        self.assertIsNotNone(took, "no cache answers any more")
+        say(f"a cache answered again {took:.1f} s after that")
+        # What was read in quarantine was not kept.
         for name in [n for names in self.names for n in names if self.known[n]][:300]:
             self.look(0, name, self.known[name])
         self.look_into_redis()
@@ -219,9 +218,7 @@ class Kills(LedgerTest):
         self.afterwards()
 
     def test_all_workers_at_once_and_their_supervisor(self):
-        """Fails if workers do not ask to be told of their parent's death, if the key is stored by another
-        transaction than the change, and, of many, if a fence does not drop the value that it stands for:
-        tests/plants/orphans, key-apart, fence-drops-nothing."""
+        """Fails if workers do not ask to be told of their parent's death: tests/plants/orphans."""
         rng, gone = self.rng("kills"), []
         with Workers(self.clients, self.step) as workers:
             for n in range(amount(4, 40)):
@@ -242,6 +239,6 @@ class Kills(LedgerTest):
 
 
 class KillsOfMany(Kills):
-    """Redis in front, as with several hosts."""
+    """Caches that ask, as with several hosts."""
     env = {**Kills.env, "PARLEY_HOSTS": "many"}
     sees_untold = True

@@ -6,7 +6,7 @@ import signal
 import unittest
 
 from harness import eventually
-from stack import Stack, StackTest
+from stack import Stack, StackTest, signal_all
 
 
 class Hosts(StackTest):
@@ -93,6 +93,45 @@ class Hosts(StackTest):
         self.assertEqual((done.returncode, done.stderr), (0, "parley: 1 removed\n"))
         self.assertEqual((self.rows(ids[0]), self.rows(ids[1])), (0, 1))
         self.until(lambda: self.shortcut() == "on", "alone again")
+
+    def test_forgotten_while_its_poll_is_stopped(self):
+        """The worker that polls is stopped, another one of that host could write on: it finds that its
+        host is being forgotten. Seen to fail, with reads that are older than what was written, if only
+        the one that polls looks."""
+        other = self.second(PARLEY_HOSTS="many", PARLEY_WORKERS="2")
+        host = self.status(other)["hosts"][0]["id"]
+        self.client.put("/v1/sessions/s", {})
+        seen = f"SELECT now() - seen_at > interval '3 s' FROM hosts WHERE host = '{host}'"
+
+        def is_silent(worker):
+            os.kill(worker, signal.SIGSTOP)
+            if eventually(lambda: self.stack.psql(seen).strip() == "t", 5):
+                return True
+            os.kill(worker, signal.SIGCONT)
+            return False
+        self.assertTrue(any(map(is_silent, other.worker_pids())))
+        done = self.stack.parley.run("host", "forget", host)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.until(lambda: self.shortcut() == "on", "alone, as far as is known")
+        self.client.get("/v1/sessions/s")
+        written = 1
+        for _ in range(10):
+            client = other.client(timeout=2)
+            try:
+                answer = client.post("/v1/sessions/s/messages", {"role": "user", "content": "x"})
+                written = answer.json["version"] if answer.status == 201 else written
+            except OSError:
+                pass  # by the one that is stopped
+            finally:
+                client.close()
+            self.assertGreaterEqual(self.client.get("/v1/sessions/s").json["version"], written)
+        signal_all(other.worker_pids(), signal.SIGCONT)
+        client = other.client()
+        self.addCleanup(client.close)
+        self.until(lambda: client.post("/v1/sessions", {}).status == 201, "it writes again")
+        self.assertEqual(self.rows(host), 1)
+        other.parley.stop()
+        self.assertEqual(self.rows(host), 0)
 
     def test_stays_registered(self):
         """A reload and a worker that is killed leave the registration as it is; the end of the

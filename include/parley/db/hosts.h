@@ -82,7 +82,7 @@ enum db_hosts_shortcut {
     DB_HOSTS_ON,
     DB_HOSTS_OTHERS,    /* other hosts are registered */
     DB_HOSTS_SILENT,    /* no poll has succeeded for 1 s */
-    DB_HOSTS_RESTARTED, /* another PostgreSQL answers: for a moment */
+    DB_HOSTS_RESTARTED, /* another PostgreSQL answers, for 2 s: rows may be lost */
     DB_HOSTS_MANY       /* not configured */
 };
 /* why holds a sentence, "" where it is on. */

@@ -40,6 +40,7 @@ struct sessions_settings {
     int64_t sweep_s;       /* pause between two passes of the sweeper; 0: no sweeper */
     int statement_ms;      /* bound of one of the sweeper's statements */
     int64_t cache_seconds; /* no cache keeps a session longer */
+    int64_t store_ms;      /* no cache is given a session later than this after it was read */
     const struct db_hosts_shared *hosts; /* borrowed; NULL: nobody says who shares the database */
 };
 

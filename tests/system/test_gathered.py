@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""Reads that arrive together are answered together, and are none the older for it."""
+import collections
+import json
+import random
+import threading
+
+from harness import Wire, Workers, message, metrics, say
+from stack import StackTest
+
+THREADS, EACH, IDS, SECONDS = 4, 16, 3, 6
+TENANTS = ("left", "right")
+
+
+class Gathered(StackTest):
+    """64 connections of two tenants whose sessions have the same ids; whoever sends has 16 of them."""
+    env = {"PARLEY_AUTH": "keys", "PARLEY_HOSTS": "many"}
+
+    def setUp(self):
+        super().setUp()
+        self.lock = threading.Lock()
+        self.acknowledged = collections.Counter()  # messages, by tenant and id
+        self.seen = collections.Counter()          # answers, by method and status
+        self.headers = {t: f"Authorization: Bearer {self.stack.parley.make_key(t)}\r\n" for t in TENANTS}
+        self.wires = [[Wire(self.stack.nginx.port) for _ in range(EACH)] for _ in range(THREADS)]
+        for wire in sum(self.wires, []):
+            self.addCleanup(wire.close)
+        for tenant in TENANTS:
+            for i in range(IDS):
+                body = json.dumps({"context": {"mark": tenant}}).encode()
+                status, _, said = self.wires[0][0].request("PUT", f"/v1/sessions/g:{i}", body,
+                                                           self.headers[tenant])
+                self.assertEqual(status, 201, said)
+
+    def step(self, i):
+        """Sends one request on each connection, and then reads all answers."""
+        asked = []
+        for wire in self.wires[i]:
+            tenant, which = random.choice(TENANTS), random.randrange(IDS)
+            path, key = f"/v1/sessions/g:{which}", (tenant, which)
+            asked.append((wire, key, self.acknowledged[key], random.random() < 0.15))
+            if asked[-1][-1]:
+                body = json.dumps({"messages": [message(tenant)]}).encode()
+                wire.send("POST", path + "/messages", body, self.headers[tenant])
+            else:
+                wire.send("GET", path, headers=self.headers[tenant])
+        for wire, key, before, writes in asked:
+            status, _, body = wire.receive("POST" if writes else "GET")
+            with self.lock:
+                self.seen["POST" if writes else "GET", status] += 1
+                self.acknowledged[key] += writes and status == 201
+            if not writes:
+                self.assertEqual(status, 200, body)
+                self.look(key, before, json.loads(body))
+
+    def look(self, key, before, session):
+        """It is the tenant's own, and as new as what was acknowledged before it was asked for."""
+        self.assertGreaterEqual(session["message_count"], before, key)
+        self.assertEqual((session["session_id"], session["context"]), (f"g:{key[1]}", {"mark": key[0]}))
+        self.assertLessEqual({m["content"] for m in session["messages"]}, {key[0]})
+        self.assertNotIn("degraded", session)
+
+    def test_reads_that_arrive_together(self):
+        """Seen to fail if a member of a batch gets the row of another, if a request gets what was read
+        ahead for another, if all tenants' statements run as the first one, and if a cached value is
+        not asked about."""
+        before = metrics(self.client)
+        with Workers(THREADS, self.step) as workers:
+            workers.pause(SECONDS)
+        now = metrics(self.client)
+        batched = now["parley_read_batched_total"] - before.get("parley_read_batched_total", 0)
+        say(f"{dict(self.seen)}, {batched:.0f} reads batched")
+        self.assertEqual({status for method, status in self.seen if method == "POST"} - {201, 503}, set())
+        self.assertGreater(self.seen["POST", 201], 100)
+        self.assertGreater(batched, 100)
+        for (tenant, i), n in self.acknowledged.items():
+            status, _, body = self.wires[0][0].request("GET", f"/v1/sessions/g:{i}",
+                                                       headers=self.headers[tenant])
+            self.assertEqual(status, 200)
+            self.assertEqual(json.loads(body)["message_count"], n)
