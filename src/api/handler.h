@@ -11,7 +11,7 @@
 /* guard.c: what a request says beside its body, checked; each fault names its field. */
 struct sessions *api_sessions(const struct http_call *call);
 MUSTCHECK enum err api_no_params(struct request_ctx *ctx, const struct http_request *req);
-/* Which of two words a parameter is: the second also where it is not given. */
+/* Which of two words a parameter is. If it is not given, it counts as the second. */
 MUSTCHECK enum err api_param_choice(struct request_ctx *ctx, const struct http_request *req,
                                     const char *name, const char *first, const char *second,
                                     bool *is_first);

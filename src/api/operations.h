@@ -19,7 +19,7 @@ void ops_look(const struct api_service *api, struct ops_health *out);
  */
 void ops_open_check(struct jout *j, const char *name, const char *state, const char *reason);
 void ops_open_database(struct jout *j, const struct ops_health *h);
-/* The whole of it. */
+/* Writes the whole object. */
 void ops_write_shortcut(struct jout *j, const char *member, const struct ops_health *h);
 void ops_open_redis(struct jout *j, const struct ops_health *h);
 

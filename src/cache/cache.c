@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a request does with the caches: memory first, then Redis. */
+/* A request's use of the caches: memory first, then Redis. */
 #include "parley/cache/cache.h"
 
 #include <stdlib.h>

@@ -3,9 +3,9 @@
  * The stored form of a value: its identity, tenant, id, the bytes, and in Redis a checksum of all
  * that is in front of it. A value is taken only if all of it is as it was written.
  *
- * Numbers are in the host's order: hosts of one Redis are of one byte order, and others read a
- * miss, by the magic. The checksum finds damage, not somebody who may write to Redis: whoever may
- * is trusted (SECURITY.md).
+ * Numbers are in the host's byte order. Hosts that share a Redis should have the same one; a host
+ * with another one reads a miss, because the magic differs. The checksum detects damage, not
+ * forgery: whoever may write to Redis is trusted (SECURITY.md).
  */
 #include "cache_internal.h"
 

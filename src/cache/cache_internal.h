@@ -18,7 +18,7 @@ struct cache_shared {
 /* ---- cache_codec.c ---- */
 
 /* The stored form of value for key, in the arena; false when there is no memory or a length does
- * not fit its field. The checksum is for what leaves the host. */
+ * not fit its field. The checksum is for values that leave the host. */
 MUSTCHECK bool cache_codec_encode(struct arena *a, struct cache_key key,
                                   const struct cache_value *value, bool checksum, struct sv *out);
 /* False unless stored is whole and belongs to key. out->bytes borrows from stored; ttl_ms is left
@@ -48,8 +48,8 @@ MUSTCHECK bool cache_url_parse(const char *text, struct cache_url *out, char *wh
 struct redisContext;
 struct redisReply;
 
-/* Owned by one thread at a time. After any call that gives false it is of no more use, since a late
- * reply would be taken for the answer to the next command: close it. */
+/* Owned by one thread at a time. After any call that returns false it must be closed: a late reply
+ * would be taken for the answer to the next command. */
 struct cache_conn {
     struct redisContext *c;
     struct cache_conn *next; /* among the idle ones */
@@ -93,7 +93,7 @@ struct cache_redis {
     struct cache_queue *queue;
 };
 
-/* Commands on a connection, which is kept if it gives true. */
+/* Sends commands on a connection, which is kept if the function returns true. */
 typedef bool (*cache_redis_fn)(struct cache_redis *r, struct cache_conn *conn,
                                struct deadline until, void *arg);
 
@@ -104,7 +104,7 @@ void cache_redis_close(struct cache_redis *r);
 struct cache_redis_key cache_redis_key(const struct cache_redis *r, struct cache_key key);
 MUSTCHECK bool cache_redis_get(struct cache_redis *r, struct request_ctx *ctx, struct cache_key key,
                                struct cache_value *out);
-/* True: Redis has confirmed it. The queue deletes the keys once more, behind what it is sending. */
+/* True: Redis has confirmed it. The queue deletes the keys once more, after what it is sending. */
 MUSTCHECK bool cache_redis_delete(struct cache_redis *r, struct deadline until,
                                   const struct cache_redis_key *keys, size_t n);
 void cache_redis_probe(struct cache_redis *r);
@@ -113,10 +113,10 @@ void cache_redis_status(struct cache_redis *r, struct cache_status *out);
 bool cache_redis_is_usable(const struct cache_redis *r);
 /* Whether the queue's thread has to probe: a pause is over, or nobody has asked Redis for long. */
 bool cache_redis_is_due(const struct cache_redis *r);
-/* fn on a connection, and once more on a fresh one where an idle one turns out to be closed. Takes
- * the time-out at most; notes whether Redis is in use. */
+/* Calls fn on a connection, and once more on a fresh one if an idle one turns out to be closed.
+ * Takes the time-out at most. Records whether Redis is in use. */
 bool cache_redis_call(struct cache_redis *r, struct deadline until, cache_redis_fn fn, void *arg);
-/* What a call notes. */
+/* Record the outcome of a call. */
 void cache_redis_failed(struct cache_redis *r, const char *why);
 void cache_redis_succeeded(struct cache_redis *r);
 
@@ -126,9 +126,9 @@ void cache_redis_succeeded(struct cache_redis *r);
 struct cache_queue;
 struct cache_queue *cache_queue_open(struct cache_redis *r);
 void cache_queue_close(struct cache_queue *q); /* drops what it holds; NULL is fine */
-/* The newest for a key takes the place of an older one. stored is copied. While Redis is not in use
- * DELs wait; SETs are sent soon or never, and as DELs where the snapshot is no longer current: the
- * session may have been erased meanwhile. */
+/* The newest command for a key replaces an older one. stored is copied. While Redis is not in use
+ * DELs wait. A SET is sent soon or never. It is sent as a DEL if the snapshot is no longer current,
+ * since the session may have been erased meanwhile. */
 void cache_queue_put(struct cache_queue *q, const struct cache_redis_key *key,
                      const struct cache_snapshot *snapshot, struct sv stored, int64_t ttl_ms);
 

@@ -5,8 +5,8 @@
 
 enum { PAGE = 4096 };
 
-/* MAP_POPULATE: a table that the machine, or the limit of a container, has no memory for ends the
- * service at its start and not in the night when it has filled. */
+/* MAP_POPULATE: if the machine, or the limit of a container, has no memory for the table, the
+ * service ends at its start and not later, when the table has filled. */
 struct cache_shared *cache_shared_map(size_t memory_bytes)
 {
     const size_t ahead = (sizeof(struct cache_shared) + PAGE - 1) / PAGE * PAGE;

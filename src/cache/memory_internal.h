@@ -2,20 +2,20 @@
 /*
  * The table of cached values in the mapping that all workers of a host share.
  *
- * What is current: epochs. A key belongs to a bucket, and each writer raises the epoch of its
+ * Epochs say what is current. A key belongs to a bucket, and each writer raises the epoch of its
  * bucket after its commit and before its answer. A reader takes a snapshot of the epoch before it
- * asks PostgreSQL; what it brings back is stored under that, and is current only while that still
- * is the bucket's epoch. "all" is an epoch above all buckets, raised when a worker died or other
- * hosts may have written. A value that is not current is given out as well, and says so: whoever
- * asks PostgreSQL for its stamp may use it.
+ * asks PostgreSQL. It stores the result under that epoch, and the value is current only while that
+ * is still the bucket's epoch. "all" is an epoch of all buckets together, raised when a worker died
+ * or other hosts may have written. A value that is not current is returned as well, and marked so:
+ * a caller that asks PostgreSQL for its stamp may use it.
  *
- * A statement that may yet be committed after its writer is gone (its outcome is unknown, or the
- * writer died) raises nothing when it is: for as long as that may take its bucket is in quarantine,
- * and nothing is current or stored for whoever takes a snapshot meanwhile.
+ * A statement may still be committed after its writer is gone: its outcome is unknown, or the
+ * writer died. Nobody raises the epoch then. So its bucket is in quarantine for as long as that may
+ * take: for a snapshot taken meanwhile nothing is current, and nothing is stored.
  *
- * Where the values are: stripes, each a ring that newer values overwrite. Nobody waits for one: its
- * word is only ever tried. A writer that does not get it drops its value, a reader that finds it
- * held, or changed behind its copy, has a miss. Data words are stored with release and loaded with
+ * Values are in stripes, each a ring that newer values overwrite. Nobody waits for a stripe: its
+ * word is only ever tried. A writer that does not get it drops its value. A reader has a miss if
+ * the word is held, or changed while it copied. Data words are stored with release and loaded with
  * acquire, which is what a seqlock needs of them (and, on x86, plain moves): a reader that has seen
  * a word of a writer also sees that writer's hold on the stripe.
  */
@@ -56,7 +56,7 @@ struct memory_table {
     uint64_t n_stripes;
     _Atomic int64_t quarantine_ms; /* the longest of any worker so far */
     _Atomic uint64_t all;
-    _Atomic int64_t quarantine_all_us; /* monotonic times up to which a quarantine stands */
+    _Atomic int64_t quarantine_all_us; /* monotonic times at which a quarantine ends */
     _Atomic int64_t quarantine_us[MEMORY_QUARANTINES];
     _Atomic uint64_t epoch[MEMORY_BUCKETS];
     struct memory_stripe stripe[];
@@ -73,7 +73,7 @@ size_t memory_used(struct memory_table *t); /* bytes that hold a value, or held 
 
 /* See cache_snapshot. */
 struct cache_snapshot memory_snapshot(struct memory_table *t, struct cache_key key, int64_t now_us);
-/* Whether nobody has written since, and no quarantine stood. */
+/* Whether nobody has written since, and there was no quarantine. */
 bool memory_is_current(struct memory_table *t, const struct cache_snapshot *s);
 /* Raises the epoch of the key's bucket; what it was. */
 uint64_t memory_raise(struct memory_table *t, uint64_t hash);
@@ -87,16 +87,16 @@ void memory_quarantine(struct memory_table *t, uint64_t hash, int64_t until_us);
 /* See cache_shared_reap. One thread at a time, and pid is gone. */
 void memory_reap(struct memory_table *t, pid_t pid, int64_t now_us);
 
-/* A copy, in the arena, of what was stored for the key and is not over; false: a miss, and *current
- * says nothing. *current: under the epochs of the snapshot. Whose bytes these are is for the caller
- * to check. */
+/* Copies into the arena what was stored for the key and has not ended. False: a miss; *current has
+ * no meaning then. *current: it was stored under the epochs of the snapshot. The caller must check
+ * whose bytes these are. */
 MUSTCHECK bool memory_find(struct memory_table *t, const struct cache_snapshot *snapshot,
                            int64_t now_us, struct arena *a, struct sv *out, bool *current);
 /* False: not stored, because it is too large, the snapshot is no longer that of the bucket, or
  * somebody else is writing there. */
 bool memory_store(struct memory_table *t, pid_t self, const struct cache_snapshot *snapshot,
                   struct sv bytes, int64_t until_us);
-/* Takes a value away, or ends it where somebody holds its stripe for longer than a store takes. */
+/* Removes a value, or ends it if somebody holds its stripe for longer than a store takes. */
 void memory_remove(struct memory_table *t, pid_t self, uint64_t hash);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Redis as a cache: GET for readers, DEL for erasures, each on a connection of its own for as long
- * as it takes. After a failure no request asks Redis until the queue's thread, which tries it after
- * pauses that double up to some seconds, has got an answer: requests are spared the time-out of a
- * Redis that is away. Nothing else follows from it.
+ * Redis as a cache: GET for readers, DEL for erasures. Each has a connection of its own for as long
+ * as it takes. After a failure no request asks Redis until the queue's thread has got an answer.
+ * The thread tries it after pauses that double up to some seconds. This only spares requests the
+ * time-out of a Redis that is away.
  *
  *   key: parley:<layout>:<tenant>:<session id>
  */

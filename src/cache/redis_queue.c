@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is to be stored in Redis, or taken away there: a bounded queue and one thread, which reads
- * every reply. No request waits for it. When it is full the oldest is dropped, and what Redis does
- * not take is lost: that costs a miss.
+ * Values to be stored in Redis, or removed from it: a bounded queue and one thread, which reads
+ * every reply. No request waits for it. When the queue is full the oldest is dropped. A value that
+ * Redis does not accept is lost. Either costs a miss.
  *
- * The thread also finds out whether Redis is there while nobody asks it for anything.
+ * The thread also checks whether Redis is there while no request asks it.
  */
 #include "memory_internal.h"
 
@@ -17,9 +17,9 @@
 #include "parley/base/thread.h"
 
 enum { ITEMS_MAX = 512, BYTES_MAX = 8 * 1024 * 1024, ROUND_MAX = 64 };
-/* Between two rounds: what comes meanwhile goes together, and one key is sent once. */
+/* Between two rounds: values that arrive meanwhile are sent together, and each key once. */
 static const int64_t round_us = 2 * 1000;
-/* How soon the thread sees that Redis is away, or a pause over. */
+/* How soon the thread notices that Redis is away, or that a pause is over. */
 static const int64_t tick_us = 100 * 1000;
 
 struct item {

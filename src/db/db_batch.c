@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Several reads as arrays of their parameters: a group of the pipeline for each tenant. */
+/* Sends several reads as arrays of their parameters: one group of the pipeline for each tenant. */
 #include "parley/db/batch.h"
 
 #include "db_internal.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The thread that each worker has for it, of which one polls. */
+/* Each worker's thread for the registration of its host; the thread of one worker polls. */
 #include "hosts_internal.h"
 
 #include <errno.h>
@@ -21,7 +21,7 @@ enum {
     LATE_MARGIN_MS = 1000
 };
 static const int64_t refresh_us = 2000000;
-/* After which the one that polls may be stopped: several polls. */
+/* Without an answered poll for so long, the polling worker may be stopped: several polls. */
 static const int64_t silent_us = 600000;
 
 struct db_hosts {

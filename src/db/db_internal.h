@@ -90,7 +90,7 @@ enum db_conn_state {
 };
 enum { CONN_STATES = CONN_CLOSED };
 
-/* Who wants a connection, as far as the pool tells requests apart; see struct request_ctx. */
+/* What the pool has to know of a request that wants a connection; see struct request_ctx. */
 struct db_wants {
     uint64_t lane;
     bool reserve;
@@ -131,7 +131,7 @@ void db_conn_close(struct db_conn *c); /* frees c too */
 bool db_conn_quiet(const struct db_conn *c);
 /* Proof that the connection may serve another request. */
 bool db_conn_clean(struct db_conn *c);
-/* A PQnoticeReceiver: nobody is told. */
+/* A PQnoticeReceiver that ignores the notice. */
 void db_ignore_notice(void *arg, const PGresult *res);
 /* Runs one statement without parameters, in text form, for the room's own business. NULL when
  * there was no answer (errno ECANCELED: stop_fd); an error of the server is a result. The caller
@@ -260,7 +260,7 @@ void db_pool_bury(struct db *db, struct db_conn *c);
  * the server allows. OPEN_OK, OPEN_WRONG, or OPEN_REFUSED when the connection failed meanwhile. */
 enum db_open_result db_check_server(struct db *db, struct db_conn *c, struct deadline deadline,
                                     int stop_fd, char *why, size_t why_n);
-/* How many hosts share the server (0: not known): makes the pool smaller or larger accordingly. */
+/* Sets how many hosts share the server (0: not known), and adapts the size of the pool. */
 void db_share(struct db *db, int hosts);
 void *db_maintain_main(void *db); /* the maintenance thread */
 
@@ -272,7 +272,7 @@ void db_rows_from(struct db_rows *rows, void *result);
 MUSTCHECK bool db_param_encode(struct request_ctx *ctx, const struct db_param *p,
                                const char **value, int *length);
 
-/* The number that db_i64 made a parameter of. */
+/* The number in a parameter that db_i64 made. */
 int64_t db_param_i64(const struct db_param *p);
 
 /* Appends name as a quoted identifier. */

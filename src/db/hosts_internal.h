@@ -8,12 +8,13 @@
 
 #include "parley/db/hosts.h"
 
-#define HOSTS_ALONE_US INT64_C(1000000) /* from the sending of a poll: what it vouches for */
+#define HOSTS_ALONE_US INT64_C(1000000) /* how long a poll holds, from when it was sent */
 #define HOSTS_WAIT_US  INT64_C(2000000) /* after which every host has noticed a registration */
 
 enum { HOSTS_POLL_MS = 200, HOSTS_TRY_MS = 100 };
 
-/* Two, in turns: what is read is not what is being written, also when a writer stops halfway. */
+/* There are two, used in turn: readers never read the one being written, even if its writer stops
+ * halfway. */
 enum { HOSTS_TABLE_WORDS = sizeof(struct db_host[DB_HOSTS_SHOWN_MAX]) / 8 };
 struct hosts_table {
     _Atomic int64_t n, registered;
@@ -26,7 +27,7 @@ struct db_hosts_shared {
     char address[DB_HOSTS_TEXT_MAX + 1];
     char version[DB_HOSTS_TEXT_MAX + 1];
     bool alone;
-    pthread_mutex_t polling;        /* robust; who has it polls, and alone writes what follows */
+    pthread_mutex_t polling;        /* robust; its holder polls, and alone writes what follows */
     _Atomic int64_t alone_until_us; /* the shortcut is on before that; 0: it is off */
     _Atomic int64_t registered_us;  /* when it was known to be */
     _Atomic int64_t write_from_us;  /* 0: it has to be registered first */

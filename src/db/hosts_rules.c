@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a host makes of what a poll has found, and the shared memory that it is written to. */
+/* Decides what follows from the result of a poll, and owns the shared memory that holds it. */
 #include "hosts_internal.h"
 
 #include <stdio.h>

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* The table hosts. Times in it are by PostgreSQL's clock and decide nothing but what is shown, and
- * how many hosts share the connections. */
+/* The table hosts. Times in it are by PostgreSQL's clock. They decide only what is shown, and how
+ * many hosts share the connections. */
 #include "hosts_internal.h"
 
 #include <string.h>
 
 #include "parley/base/clock.h"
 
-/* The columns of a row, and what is told of all rows beside it. */
+/* The columns of a row. */
 /* clang-format off */
 #define COLUMNS                                                                                    \
     "h.host, h.address, h.version, h.workers, h.alone,"                                            \
     " (extract(epoch FROM clock_timestamp() - h.seen_at) * 1000000)::bigint AS seen_ago"
 
-/* A standby knows of no host that registered just now. */
+/* Not on a standby: it does not know of a host that registered just now. */
 static const struct db_stmt poll_hosts = {
     "hosts_poll",
     "SELECT a.version AS keys_version,"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One request on one connection. A connection is parked again only if everything about the request
- * was in order; one place decides it, and everything else closes. Above all the body has been read
- * to its end by then: libfcgi does not do that, and what is left of a body on a kept connection is
- * parsed as the next request, written by whoever wrote that body.
+ * was in order; one place decides it, and everything else closes. Above all the body must have been
+ * read to its end by then. libfcgi does not do that, and the rest of a body on a kept connection is
+ * parsed as the next request: whoever wrote the body could forge one.
  */
 #include "fcgi_internal.h"
 

@@ -45,8 +45,9 @@ struct fcgi_thread {
     struct fcgi_server *server;
     struct arena *arenas[FCGI_GATHER_MAX]; /* one for each request at hand; made when first used */
     pthread_t id;
-    bool watches;             /* the thread's own; under the lock while it is idle */
-    struct fcgi_conn *passed; /* taken, and to be served next: see pass_by */
+    bool watches; /* the thread's own; under the lock while it is idle */
+    struct fcgi_conn *passed[FCGI_GATHER_MAX]; /* taken, and to be served next: see pass_by */
+    size_t n_passed;
     sem_t turn;               /* watches was set, or the server is stopping */
     struct fcgi_thread *next; /* idle ones */
 };
@@ -95,11 +96,11 @@ void fcgi_conns_hang_up(struct fcgi_server *s);
 
 /* ---- exchange.c ---- */
 
-/* What has arrived on a connection, as far as it can be seen without reading it. */
+/* What has arrived on a connection, as far as a peek shows. */
 struct fcgi_peek {
     enum { FIRST_GOOD, FIRST_BAD, FIRST_NONE } first;
     bool whole;  /* all of the request is there, and it has no body */
-    bool gather; /* and it is one that the settings name as such */
+    bool gather; /* and settings.gather_target accepts its target */
 };
 /* One request on the way from reading it to parking its connection. */
 struct fcgi_turn {
@@ -120,7 +121,8 @@ MUSTCHECK bool fcgi_answer(struct fcgi_thread *t, struct fcgi_turn *turn);
 
 /* Waits until t watches; false: the server is stopping. */
 MUSTCHECK bool fcgi_watch_take(struct fcgi_thread *t);
-/* Before t waits for anything but the epoll: others may serve what it has passed by, and watch. */
+/* To be called before t waits for anything but the epoll: others may then watch, and serve the
+ * connections that t has passed by. */
 void fcgi_watch_give(struct fcgi_thread *t);
 /* Wakes all that are idle: the server is stopping. */
 void fcgi_watch_end(struct fcgi_server *s);

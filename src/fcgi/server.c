@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -80,15 +81,15 @@ static void begin_turn(struct fcgi_server *s, struct fcgi_conn *c, struct fcgi_t
     fcgi_peek(s, c, &turn->peek);
 }
 
-/* Requests that are not to be gathered may take long, and would wait for each other here: they go
- * back into the epoll, for any thread. But the first one is served next, or by another thread as
- * soon as this one waits: in the epoll it might be passed by again and again. */
+/* Requests that are not to be gathered may take long, and would wait for each other here. They are
+ * served next, or by other threads as soon as this one waits: in the epoll they would be passed by
+ * again and again. */
 static void pass_by(struct fcgi_thread *t, struct fcgi_conn *c)
 {
-    if (t->passed)
-        fcgi_conn_end_turn(t->server, c, true);
+    if (t->n_passed < FCGI_GATHER_MAX)
+        t->passed[t->n_passed++] = c;
     else
-        t->passed = c;
+        fcgi_conn_end_turn(t->server, c, true);
 }
 
 /* More requests that are here already, for a thread that has one that may be gathered. */
@@ -193,10 +194,11 @@ static void serve(struct fcgi_thread *t, struct fcgi_conn *c)
 /* c, and whoever was passed by for it. */
 static void serve_all(struct fcgi_thread *t, struct fcgi_conn *c)
 {
-    while (c) {
+    serve(t, c);
+    while (t->n_passed > 0) {
+        c = t->passed[0];
+        memmove(t->passed, t->passed + 1, --t->n_passed * sizeof *t->passed);
         serve(t, c);
-        c = t->passed;
-        t->passed = NULL;
     }
 }
 

@@ -27,9 +27,9 @@ void fcgi_watch_give(struct fcgi_thread *t)
 {
     struct fcgi_server *s = t->server;
     struct fcgi_thread *next = NULL;
-    if (t->passed)
-        fcgi_conn_end_turn(s, t->passed, true);
-    t->passed = NULL;
+    for (size_t i = 0; i < t->n_passed; i++)
+        fcgi_conn_end_turn(s, t->passed[i], true);
+    t->n_passed = 0;
     if (!t->watches || s->settings.watchers == s->settings.threads)
         return;
     pthread_mutex_lock(&s->lock);

@@ -171,15 +171,15 @@ const char *admin_url(const struct config *cfg);
 struct db *check_open(const struct config *cfg, bool owner, struct deadline end, char *why,
                       size_t n);
 
-/* What a command works with: one connection, as the owner of the tables. */
+/* What a command uses: one connection, as the owner of the tables. */
 struct command_work {
     struct arena *arena;
     struct db *db;
     struct request_ctx ctx; /* whose deadline is that of a statement, and more_ms */
 };
-/* False after a line that says why. */
+/* False: it has printed why. */
 bool command_begin(struct command_work *w, const struct config *cfg, int64_t more_ms);
-/* With a line about e, unless it is ERR_NONE; the exit status. */
+/* Prints a line about e, unless it is ERR_NONE. Returns the exit status. */
 int command_end(struct command_work *w, enum err e);
 
 /* ---- key.c: keys and tenants, by an operator's hand ---- */

@@ -4,7 +4,7 @@
  *
  *   read    what do the caches hold?
  *             ├ a value: PostgreSQL says which stamp is current ── the same: it is the answer
- *             └ none, or of another stamp: the row is the answer, and goes into the caches
+ *             └ none, or another stamp: the row is the answer, and goes into the caches
  *   write   snapshot ── statement ── commit ── raise the epoch ── answer
  *
  * A cached value is used only if PostgreSQL, asked after the request arrived, says that it is the

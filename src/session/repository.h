@@ -45,9 +45,9 @@
     " expiry_hour = CASE WHEN s.sliding"                                                           \
     " THEN " SQL_HOUR("now() + s.ttl_seconds * interval '1 second'")                               \
     " ELSE s.expiry_hour END "
-/* The id of a tombstone: none that a client can send, with its own at the end, since whoever
- * erases it for good must tell the tiers. mark: "~" for a deleted one, "~~" for an erased one, whose
- * keys go, too. */
+/* The id of a tombstone: none that a client can send. It ends with the session's own id, since an
+ * erasure must remove the session from the caches. mark: "~" for a deleted one, "~~" for an erased
+ * one, whose keys go, too. */
 #define SQL_HIDDEN_ID(mark) " '" mark "' || s.generation || '~' || s.session_id "
 /* Ahead of an insert of $2: an expired session that still has the id becomes a tombstone, in time
  * that does not grow with its history. It keeps its user, so that an erasure finds it. The insert

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The conditional read: which stamp of a session is current now, and whose session it is. Whoever
- * has a cached value of that stamp needs no more; what it has not comes by session_read, whose plan
- * costs PostgreSQL twice as much (docs/performance.md).
+ * The read of a session's current stamp and owner. A caller that has a cached value of that stamp
+ * needs no more. Otherwise it calls session_read, whose plan costs PostgreSQL twice as much
+ * (docs/performance.md).
  */
 #include "repository.h"
 
 #include <string.h>
 
 /* In a small table all indexes that begin with the tenant cost the same, and the plan stays when
- * the table has grown: only the primary key gives rows in the order of session_id without a sort,
- * which = would make superfluous. LIMIT keeps the lookups of several ids apart. */
+ * the table has grown. So the statement asks for the order of session_id, which only the primary
+ * key gives without a sort; with = instead of BETWEEN that order would be redundant. LIMIT keeps
+ * the lookups of several ids apart. */
 /* clang-format off */
 #define SQL_STAMP_OF(id)                                                                           \
     "SELECT generation, version, mark, user_id FROM sessions WHERE tenant = $1"                    \

@@ -20,17 +20,17 @@ struct sessions {
 /* Reads a session and its newest limit messages in one snapshot. ERR_NOT_FOUND without words. */
 MUSTCHECK enum err repo_session_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                      struct sv user, size_t limit, struct session *out);
-/* repository_read.c. What is current now of a live session. ERR_NOT_FOUND without words. */
+/* repository_read.c. The current stamp and owner of a live session. ERR_NOT_FOUND without words. */
 struct repo_stamp {
     struct cache_stamp stamp;
     struct sv user_id; /* may be absent */
 };
 MUSTCHECK enum err repo_stamp_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                    struct repo_stamp *out);
-/* The same for several requests in one round trip. ctx: in whose arena the answers live. */
+/* The same for several requests in one round trip. The answers live in ctx->arena. */
 struct repo_stamp_question {
     struct sv tenant, id;
-    bool done;  /* out: what follows is the answer; false: it has to be asked for alone */
+    bool done;  /* out: the rest is the answer; false: its owner has to ask alone */
     bool found; /* out: there is such a session */
     struct repo_stamp answer;
 };
@@ -183,8 +183,8 @@ size_t repo_admit(const struct request_ctx *ctx, struct sv id, const struct sess
                   struct db_param params[REPO_ADMIT_PARAMS], struct db_call *call);
 /* A write's mark: 64 random bits. */
 struct db_param repo_mark(void);
-/* The generation of a session that is made with these messages: milliseconds of PostgreSQL's clock,
- * and random bits. */
+/* The generation of a new session with these messages: milliseconds of PostgreSQL's clock, and
+ * random bits. */
 struct db_param repo_generation(const struct sessions *s,
                                 const struct session_message_draft *messages, size_t n);
 struct repo_making {
@@ -192,16 +192,17 @@ struct repo_making {
     const struct session_message_draft *messages;
     size_t n;
 };
-/* db_batch of a write, whose failures have words for the client. */
+/* db_batch for a write; its failures have words for the client. */
 MUSTCHECK enum err repo_write(struct sessions *s, struct request_ctx *ctx, struct db_call *calls,
                               size_t n);
-/* The same for one that may make a session, and begin with the call of repo_admit. Where it asks
- * for a count of the tenant's open sessions, counts them and tries again; where the generation is
- * taken, tries once more with another. */
+/* The same for a write that may make a session, and may begin with the call of repo_admit. If that
+ * call asks for a count of the tenant's open sessions, counts them and tries again. If the
+ * generation is taken, tries once more with another. */
 MUSTCHECK enum err repo_write_admitted(struct sessions *s, struct request_ctx *ctx,
                                        struct db_call *calls, size_t n,
                                        const struct repo_making *making);
-/* What came of a change of a session: *done, and the receipt if it is. rows: as repo_receipt. */
+/* Reads the outcome of a change of a session: *done, and the receipt if it is done. rows: as
+ * repo_receipt. */
 void repo_changed(struct sv id, const struct db_rows *rows, int status, bool *done,
                   struct session_receipt *receipt);
 /* Reads the columns of a write's RETURNING list. */
@@ -237,10 +238,10 @@ MUSTCHECK enum err codec_encode(struct request_ctx *ctx, const struct session *s
 /* False for bytes that are not a whole session. Borrows from bytes. */
 bool codec_decode(struct request_ctx *ctx, struct sv bytes, struct session *out);
 
-/* ---- freshness.c: reads and writes beside the caches ---- */
+/* ---- freshness.c: reads and writes with the caches ---- */
 
-/* The session with at least its newest n messages (all of them if it has fewer), as it is now;
- * out->degraded: PostgreSQL is away, and it may have changed since. */
+/* The session with at least its newest n messages (all of them if it has fewer), as it is now.
+ * out->degraded: PostgreSQL is away, and the session may have changed since. */
 MUSTCHECK enum err fresh_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
                               struct sv user, size_t n, struct session *out);
 
@@ -249,20 +250,19 @@ MUSTCHECK enum err fresh_read(struct sessions *s, struct request_ctx *ctx, struc
 MUSTCHECK enum err fresh_reachable(struct sessions *s, struct request_ctx *ctx);
 /* The same for a write: ERR_UNAVAILABLE also until other hosts know of this one. */
 MUSTCHECK enum err fresh_writable(struct sessions *s, struct request_ctx *ctx);
-/* A write: fresh_write_begin before the statement, fresh_write_end after it whatever came of it. A
- * begin that fails has the error of a write that did nothing, and no end. */
+/* A write calls fresh_write_begin before its statement, and fresh_write_end after it whatever its
+ * outcome. A begin that fails has the error of a write that did nothing, and needs no end. */
 struct fresh_write {
     struct cache_key key;
     struct cache_snapshot snapshot;
 };
 MUSTCHECK enum err fresh_write_begin(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                      struct fresh_write *w);
-/* result: what the statement gave; now: the session as it is after it, if the writer knows it, else
- * NULL. */
+/* result: of the statement. now: the session after the write if the writer knows it, else NULL. */
 void fresh_write_end(struct sessions *s, struct request_ctx *ctx, struct fresh_write *w,
                      enum err result, const struct session *now);
-/* The session that memory holds, with what the receipt and the drafts say added to it; false unless
- * it is the one that the write followed. */
+/* The session that memory holds, with the receipt and the drafts added. False unless its stamp is
+ * that of the row directly before the write. */
 bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struct fresh_write *w,
                         const struct session_append *append, const struct session_receipt *receipt,
                         struct session *out);
@@ -279,7 +279,7 @@ typedef enum err (*write_attempt)(struct sessions *s, struct request_ctx *ctx, v
 MUSTCHECK enum err write_once(struct sessions *s, struct request_ctx *ctx,
                               const struct session_guard *guard, write_attempt attempt, void *arg,
                               struct session_receipt *receipt, struct sv *state);
-/* The same beside the caches, for a write after which they are not told what the session is. */
+/* The same with the caches, for a write that does not give them the new session. */
 MUSTCHECK enum err write_session(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                  const struct session_guard *guard, write_attempt attempt,
                                  void *arg, struct session_receipt *receipt, struct sv *state);

@@ -134,7 +134,8 @@ class Postgres(SilenceTest):
     """All of it, or one backend."""
 
     def test_all_of_it_is_silent(self):
-        """Fails if the time of a request is not bounded by its deadline: tests/plants/deadline-apart."""
+        """Fails if the time of a request is not bounded by its deadline, or if a connection that timed
+        out goes back to the pool: tests/plants/deadline-apart, tests/plants/late-connection-kept."""
         began = self.silence(self.stack.postgres.pause, self.stack.postgres.resume)
         say(f"known to be away after {self.opened('db_down', began):.3f} s")
         self.assertGreater(self.counts[503], 0)

@@ -110,8 +110,10 @@ static bool exchange(struct connection *c, struct arena *arena, struct sv *wire)
     wire->p += size;
     wire->n -= size;
 
-    const bool kept =
-        fcgi_exchange(&(struct fcgi_thread){.server = &c->server, .arena = arena}, c->conn);
+    struct fcgi_thread thread = {.server = &c->server};
+    struct fcgi_turn turn = {.conn = c->conn, .arena = arena};
+    fcgi_peek(&c->server, c->conn, &turn.peek);
+    const bool kept = fcgi_read(&thread, &turn) && fcgi_answer(&thread, &turn);
     if (verdict == STREAM_BAD)
         DEMAND(c->expected.runs == 0 && !kept);
     if (verdict == STREAM_GOOD) {

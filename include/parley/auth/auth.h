@@ -4,11 +4,11 @@
  *
  * A key is parley_<16 hex digits: its id>_<43 characters of base64url: 32 random bytes>. PostgreSQL
  * has the SHA-256 of the secret part. Each worker holds all live keys in memory, so that a request
- * costs a hash and a search; every 200 ms a thread looks whether anything has changed, as the
- * host's last poll of PostgreSQL found it (parley/db/hosts.h), or asks for itself where there is
- * none. An answer vouches for what is held until 900 ms after the question was sent, and nothing is
- * decided by what is not vouched for: what was committed holds on every worker AUTH_HOLDS_MS later,
- * however busy the machine, and also on a worker that was stopped meanwhile.
+ * costs a hash and a search. Every 200 ms a thread checks whether anything has changed: in the
+ * host's last poll of PostgreSQL (parley/db/hosts.h), or by a query of its own if there is none. An
+ * answer confirms the keys in memory until 900 ms after the question was sent. Keys that are not
+ * confirmed decide nothing. So a committed change holds on every worker AUTH_HOLDS_MS later,
+ * however busy the machine is, and also on a worker that was stopped meanwhile.
  *
  * Thread rule: a struct auth is shared by all threads of a worker; it is opened after the fork.
  */
@@ -46,8 +46,7 @@ struct auth_settings {
     int64_t requests; /* a second, of a tenant that has no bound of its own; 0: unbounded */
     int64_t sessions; /* open ones; as above */
     struct auth_shared *shared; /* borrowed */
-    /* Whose polls tell whether anything has changed, while there are any; borrowed, NULL: none's.
-     */
+    /* While there are polls, they tell whether anything has changed. Borrowed; NULL: no polls. */
     const struct db_hosts_shared *hosts;
 };
 

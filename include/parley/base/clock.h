@@ -23,9 +23,9 @@ struct deadline {
 struct deadline deadline_in_ms(int64_t ms);
 struct deadline deadline_earlier(struct deadline a, struct deadline b);
 bool deadline_passed(struct deadline d);
-/* What is left, rounded up, never below 0: fits poll(2) and statement_timeout. */
 /* Sleeps until then. */
 void deadline_wait(struct deadline d);
+/* What is left, rounded up, never below 0: fits poll(2) and statement_timeout. */
 int deadline_left_ms(struct deadline d);
 
 enum { CLOCK_RFC3339_LEN = 27 };

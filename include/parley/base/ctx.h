@@ -45,11 +45,11 @@ struct request_ctx {
     int64_t sessions_max; /* how many open sessions the tenant may have; 0: any number */
     bool tiers_only;      /* its key could not be confirmed: as if PostgreSQL were away */
     bool reserve;         /* may have a connection that is kept for reads */
-    bool urgent;          /* first in the queue for a connection: others wait for its answer; a poll
-                           * and no request, so not counted in the metrics */
+    bool urgent;          /* a poll, for whose answer others wait: first in the queue for a
+                           * connection, and not counted in the metrics as a request */
     uint64_t lane;        /* requests that may wait for one row have the same; 0: none. They are
                            * lent a part of the connections only */
-    void *ahead;          /* session/'s own: what was read for this request ahead of its handler */
+    void *ahead;          /* owned by session/: the result of reading ahead for this request */
     struct sv request_id;
     struct ctx_hook before_wait; /* see ctx_will_wait */
     struct err_info err;

@@ -15,8 +15,8 @@
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 #define ARRAY_LEN(a)      (sizeof(a) / sizeof((a)[0]))
 
-/* Leaves the function with the error of a call that failed. Only where there is nothing to give
- * back: what a request has is its arena's. */
+/* Returns the error of a call that failed. Use it only where nothing has to be released: memory of
+ * a request belongs to its arena. */
 #define TRY(call)                        \
     do {                                 \
         const enum err try_err = (call); \

@@ -30,7 +30,7 @@ struct sv {
 struct sv sv_from(const char *cstr); /* borrowed; NULL gives SV_NONE */
 bool sv_eq(struct sv a, struct sv b);
 bool sv_eq_nocase(struct sv a, struct sv b); /* ASCII only */
-/* Nothing but A-Z a-z 0-9 and what more names. */
+/* True if s holds nothing but A-Z a-z 0-9 and the characters of more. */
 bool sv_all_of(struct sv s, const char *more);
 bool sv_starts_with(struct sv s, struct sv prefix);
 struct sv sv_trim(struct sv s); /* spaces and tabs on both sides */

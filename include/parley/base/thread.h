@@ -11,12 +11,12 @@
  */
 int thread_start(pthread_t *out, const pthread_attr_t *attr, void *(*run)(void *), void *arg);
 
-/* A condition variable whose waits end by clock_mono_us. */
+/* A condition variable whose waits are timed by clock_mono_us. */
 void thread_cond_init(pthread_cond_t *c);
-/* Under the lock. False: the time is over. */
+/* Call it under the lock. False: the time is over. */
 bool thread_cond_wait(pthread_cond_t *c, pthread_mutex_t *lock, int64_t until_us);
 
-/* A thread that works in turns until it is told to end. */
+/* A thread that works in turns until it is told to stop. */
 struct thread_loop {
     pthread_t id;
     pthread_mutex_t lock;
@@ -25,9 +25,9 @@ struct thread_loop {
 };
 /* False: there is no thread, and nothing to stop. */
 bool thread_loop_start(struct thread_loop *l, void *(*run)(void *), void *arg);
-/* By run, between two turns: waits until then. False: it is to end. */
+/* Called by run between two turns: waits until then. False: run has to return. */
 bool thread_loop_pause(struct thread_loop *l, int64_t until_us);
-/* Ends a pause, and waits for the end of run. */
+/* Ends a pause, and waits until run has returned. */
 void thread_loop_stop(struct thread_loop *l);
 
 #endif

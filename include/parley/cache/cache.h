@@ -1,21 +1,21 @@
 /*
  * The caches in front of PostgreSQL: memory that the workers of a host share, and Redis, which
- * hosts share. Both are hints. They may lose, keep, mix up in time or bring back any value at any
- * moment, because a caller uses what it finds only if PostgreSQL says that its stamp is the current
- * one (src/session/freshness.c). So Redis may be killed, emptied, evicted, partitioned, failed
- * over, restored from a backup, or shared by hosts with different clocks. What a cache must never
- * do is give one session's bytes for another's: values carry their tenant and session id, compared
- * on every read, and in Redis a checksum.
+ * hosts share. A cache may lose any value, keep it too long, or return an older one, at any moment:
+ * a caller uses a value only if PostgreSQL says that its stamp is the current one
+ * (src/session/freshness.c). So Redis may be killed, emptied, evicted, partitioned, failed over,
+ * restored from a backup, or shared by hosts with different clocks. A cache must never give one
+ * session's bytes for another's. Values carry their tenant and session id, which are compared on
+ * every read, and in Redis a checksum.
  *
  * A host that is alone on its database may use what its memory holds without asking. For that the
- * table of the memory keeps an epoch for each bucket of keys. A request takes a snapshot of it
- * before it asks PostgreSQL; every writer raises the epoch after its commit and before its answer;
- * what was stored under an epoch that is no longer the bucket's is not current. A write whose
- * outcome is not known puts its bucket into quarantine for as long as it may yet be committed, and
- * the death of a worker all of them.
+ * shared-memory table keeps an epoch for each bucket of keys. A request takes a snapshot of the
+ * epoch before it asks PostgreSQL. Every writer raises the epoch after its commit and before its
+ * answer. A value that was stored under an older epoch is not current. A write whose outcome is not
+ * known puts its bucket into quarantine for as long as it may still be committed. The death of a
+ * worker does the same to all buckets.
  *
- * No request waits for Redis to store: values go into a queue of the worker, of which the oldest is
- * dropped when it is full, and a thread sends them. hiredis is called in this folder and nowhere
+ * No request waits for Redis to store a value. Values go into a queue of the worker, which drops
+ * the oldest when it is full, and a thread sends them. hiredis is called in this folder and nowhere
  * else.
  *
  * Thread rule: one struct cache a worker, shared by its threads, opened after the fork. Bytes given
@@ -36,16 +36,16 @@ struct cache;
 
 /*
  * The memory that the workers of a host share. The supervisor maps it before it forks and keeps it
- * over reloads; workers use it through their struct cache. Everything in it is atomic: a process
- * that is stopped or killed at any instruction holds nothing up.
+ * over reloads; workers use it through their struct cache. Everything in it is atomic: no process
+ * waits for one that is stopped or killed at any instruction.
  */
 struct cache_shared;
-/* memory_bytes: for values, to which 0.6 MiB are added; 0: there is no memory. Reserved whole at
- * once, at least one stripe. NULL when the machine has not so much. */
+/* memory_bytes: the size for values, at least one stripe; 0.6 MiB are added. 0: there is no memory
+ * for values. All of it is reserved at once. NULL: the machine does not have that much. */
 struct cache_shared *cache_shared_map(size_t memory_bytes);
 void cache_shared_unmap(struct cache_shared *shared); /* NULL is fine */
-/* A worker died, and may have committed what it did not tell. The supervisor calls it before it
- * starts another worker. */
+/* A worker died, and may have committed a write without raising its epoch. The supervisor calls
+ * this before it starts another worker. */
 void cache_shared_reap(struct cache_shared *shared, pid_t pid);
 /* Nothing that is stored now is current any more: other hosts may have written. */
 void cache_shared_outdate(struct cache_shared *shared);
@@ -86,10 +86,10 @@ struct cache_value {
     struct sv bytes;
 };
 
-/* What the memory was like when a request began: to be taken before PostgreSQL is asked. */
+/* The state of the memory when a request began. Take it before PostgreSQL is asked. */
 struct cache_snapshot {
     uint64_t hash, epoch, all;
-    bool usable; /* no quarantine stood */
+    bool usable; /* there was no quarantine */
 };
 struct cache_snapshot cache_snapshot(struct cache *c, struct cache_key key);
 
@@ -98,20 +98,20 @@ struct cache_found {
     enum metrics_tier from;
     bool current; /* nobody of this host has written since it was stored */
 };
-/* In memory, then in Redis if `far`. False: a miss, or the cache is away. */
+/* Looks in memory, then in Redis if `far`. False: a miss, or the cache is away. */
 bool cache_find(struct cache *c, struct request_ctx *ctx, struct cache_key key,
                 const struct cache_snapshot *snapshot, bool far, struct cache_found *out);
-/* Keeps what was asked for after the snapshot, if nobody of this host has written since. far: in
- * Redis, too. */
+/* Stores a value that was read after the snapshot, if nobody of this host has written since. far:
+ * in Redis, too. */
 void cache_put(struct cache *c, struct request_ctx *ctx, struct cache_key key,
                const struct cache_snapshot *snapshot, bool far, const struct cache_value *value);
-/* After a commit, or a failure whose outcome is not known (in_doubt): raises the epoch. The
- * snapshot of the writer is good for cache_put afterwards, unless another writer came between. */
+/* Raises the epoch after a commit, or after a failure whose outcome is not known (in_doubt).
+ * Afterwards the writer may use its snapshot for cache_put, unless another writer came between. */
 void cache_note_write(struct cache *c, struct cache_snapshot *snapshot, bool in_doubt);
-/* Takes a value away, from Redis a little later. */
+/* Removes a value; from Redis a little later. */
 void cache_remove(struct cache *c, struct cache_key key);
-/* Takes values away now. False: Redis has not confirmed it within its time-out, or there is no
- * memory to tell who is about to store what was read before. */
+/* Removes values now. False: Redis has not confirmed it within its time-out; or there is no memory,
+ * and so no epoch that keeps others from storing what they read before. */
 MUSTCHECK bool cache_erase(struct cache *c, struct request_ctx *ctx, const struct cache_key *keys,
                            size_t n);
 
@@ -123,7 +123,7 @@ struct cache_status {
     size_t memory_bytes, memory_used; /* 0: there is no memory */
 };
 void cache_status(struct cache *c, struct cache_status *out);
-/* Asks Redis whether it takes writes; takes up to its time-out. For `parley check`. */
+/* Asks Redis whether it accepts writes; waits for up to the time-out. For `parley check`. */
 void cache_probe(struct cache *c);
 
 #endif

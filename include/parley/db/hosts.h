@@ -1,24 +1,24 @@
 /*
- * Who shares this PostgreSQL: each host (one service with its workers and its shared memory) is
- * registered in the table hosts under a random id. One thread of the host polls PostgreSQL every
- * 200 ms and writes what it found into shared memory: whether other hosts are registered, the
- * version of the API keys, and until when this host may take itself to be alone.
+ * The hosts that share this PostgreSQL. Each host (one service with its workers and its shared
+ * memory) is registered in the table hosts under a random id. One thread of the host polls
+ * PostgreSQL every 200 ms and writes the result into shared memory: whether other hosts are
+ * registered, the version of the API keys, and until when this host may take itself to be alone.
  *
- * What must hold, of a host that is alone (PARLEY_HOSTS=one) and its shortcut, answers from memory
- * that PostgreSQL was not asked for:
+ * A host that is alone (PARLEY_HOSTS=one) may answer from memory without asking PostgreSQL: this is
+ * the shortcut. These rules must hold for it:
  *   - The shortcut is on only until 1 s after the sending of the last poll that found no other
  *     registration.
  *   - A host registers before it writes. Where that poll of another might not have seen it, which
  *     is where it found another that is `alone`, it writes only 2 s after it was registered.
  *   - So no other host has written since that poll. While the shortcut was off, one may have:
  *     before_alone is called, with the poll's answer at hand, before it is on again.
- *   - A registration never expires: whoever is stopped for an hour may still write when it goes on.
- *     It is removed by the last worker at its end, or by db_hosts_forget.
+ *   - A registration never expires: a host that was stopped for an hour may still write when it is
+ *     continued. The last worker removes it at its end, or db_hosts_forget does.
  * Times are those of clock_boot_us, which goes on while the machine sleeps.
  *
- * Thread rule: who polls has the one mutex, which is robust; everybody else only tries it. All the
- * rest of the shared memory are atomics. A process that is killed or stopped at any point holds
- * nobody up.
+ * Thread rule: the polling thread holds the one mutex, which is robust; all others only try it. All
+ * the rest of the shared memory are atomics. Nobody waits for a process that is killed or stopped
+ * at any point.
  */
 #ifndef PARLEY_DB_HOSTS_H
 #define PARLEY_DB_HOSTS_H
@@ -44,7 +44,8 @@ struct db_hosts_shared;
  * program. NULL: no memory. */
 struct db_hosts_shared *db_hosts_shared_map(bool alone, const char *version);
 void db_hosts_shared_unmap(struct db_hosts_shared *shared); /* NULL is fine */
-/* By the supervisor, of a worker that has ended. Not clean: what it sent may still be committed. */
+/* The supervisor calls it when a worker has ended. Not clean: what it sent may still be committed.
+ */
 void db_hosts_worker_ended(struct db_hosts_shared *shared, size_t slot, pid_t pid, bool clean);
 
 struct db_hosts_settings {
@@ -57,18 +58,19 @@ struct db_hosts_settings {
     void *arg;
 };
 
-/* Takes part in the polling, in a thread of its own. db is borrowed, and is told how many hosts
+/* Starts a thread that takes part in the polling. It tells db, which is borrowed, how many hosts
  * share the server. NULL: no memory or no thread. */
 struct db_hosts *db_hosts_open(const struct db_hosts_settings *settings, struct db *db);
-/* When nothing of this worker writes any more. The last worker of the host removes the
- * registration; it waits until what a killed worker has sent is committed or not. NULL is fine. */
+/* To be called when nothing of this worker writes any more. The last worker of the host removes the
+ * registration. It first waits until what a killed worker has sent is committed or not. NULL is
+ * fine. */
 void db_hosts_close(struct db_hosts *h);
 
 /* ---- for every thread of the host; none of these waits or asks; shared may be NULL ---- */
 
 /* Whether the shortcut is on at this moment. */
 bool db_hosts_is_alone(const struct db_hosts_shared *shared);
-/* False until this host is registered, and has waited where it must. */
+/* False until this host is registered, and has waited if it must. */
 bool db_hosts_may_write(const struct db_hosts_shared *shared);
 /* How many other hosts are registered, as the last poll found it. */
 int64_t db_hosts_others(const struct db_hosts_shared *shared);
@@ -97,8 +99,8 @@ struct db_host {
     bool alone;          /* it was started with PARLEY_HOSTS=one */
     bool self;
 };
-/* What the last poll found, this host first, then those seen last. How many; *registered are all
- * there are. */
+/* The hosts of the last poll: this one first, then those seen most recently. Returns how many are
+ * in out; *registered: how many there are in all. */
 size_t db_hosts_seen(const struct db_hosts_shared *shared, struct db_host out[DB_HOSTS_SHOWN_MAX],
                      int64_t *registered);
 
@@ -107,9 +109,9 @@ size_t db_hosts_seen(const struct db_hosts_shared *shared, struct db_host out[DB
 /* All of them, in the arena; those seen last come first. */
 MUSTCHECK enum err db_hosts_list(struct db *db, struct request_ctx *ctx, struct db_host **out,
                                  size_t *n);
-/* Removes the registration of that id, or (SV_NONE) of all that were not seen for stale_s seconds,
- * unless the host lives: it notices within the 2 s that this takes. What is removed can take the
- * shortcut no more. *alive: how many were kept. ERR_NOT_FOUND: there is none of that id. */
+/* Removes the registration of that id, or (SV_NONE) of all that were not seen for stale_s seconds.
+ * A running host is kept: it notices within the 2 s that this takes. A removed host can no longer
+ * take the shortcut. *alive: how many were kept. ERR_NOT_FOUND: there is none of that id. */
 MUSTCHECK enum err db_hosts_forget(struct db *db, struct request_ctx *ctx, struct sv id,
                                    int64_t stale_s, int64_t *removed, int64_t *alive);
 

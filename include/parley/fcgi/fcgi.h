@@ -18,14 +18,14 @@
 struct fcgi_server;
 
 /* Answers one request; runs on a handler thread with the thread's own arena, which the server
- * resets afterwards. What it gives stays borrowed from the arena until the response is sent. Before
- * it waits for another process it calls req->before_wait (ctx_will_wait does); while one that did
- * not is waiting, the requests of others may wait, too. */
+ * resets afterwards. The response borrows from the arena until it is sent. Before it waits for
+ * another process it must call req->before_wait (ctx_will_wait does). If it waits without that
+ * call, other requests may have to wait, too. */
 typedef void (*fcgi_answer_fn)(void *service, struct arena *arena, struct http_request *req,
                                struct http_response *res);
 
-/* Prepares n requests together, whose answers are asked for next on the same thread: those first
- * that it has made ready. The first arena is the last to be reset. */
+/* Prepares n requests together. The same thread asks for their answers next, for those first that
+ * are ready. The first arena is the last to be reset. */
 typedef void (*fcgi_read_ahead_fn)(void *service, struct arena *const *arenas,
                                    struct http_request *const *reqs, size_t n);
 
@@ -43,9 +43,10 @@ struct fcgi_settings {
     int io_timeout_ms;  /* for each receive and send on a connection */
     fcgi_answer_fn answer;
     void *service;
-    /* A thread takes several requests at once if all of them have a target that gather_target knows
-     * (which sees its beginning), and has them read ahead before it answers one after the other.
-     * Asked each time: whether it does so now. All NULL: each request by itself. */
+    /* A thread takes several requests at once if gather_target accepts the target of each. It sees
+     * the beginning of a target only. The thread passes them to read_ahead, and then answers one
+     * after the other. gathers is asked each time whether to do so. All NULL: each request alone.
+     */
     bool (*gathers)(void *service);
     bool (*gather_target)(struct sv target);
     fcgi_read_ahead_fn read_ahead;

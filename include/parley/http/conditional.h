@@ -1,8 +1,8 @@
 /*
  * Conditional requests (RFC 9110, section 13). A session has two entity tags:
  * "<generation>.v<version>.<mark>" for the whole, and "<generation>.s<state version>.<state mark>"
- * for the state, which appends do not change. A mark is in hexadecimal. LangGraph's checkpoints
- * have a third form within If-Match: "<generation>.c<upper 58 bits of the mark>".
+ * for the state, which appends do not change. A mark is in hexadecimal. In If-Match, LangGraph's
+ * checkpoints have a third form: "<generation>.c<upper 58 bits of the mark>".
  */
 #ifndef PARLEY_HTTP_CONDITIONAL_H
 #define PARLEY_HTTP_CONDITIONAL_H

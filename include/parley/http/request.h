@@ -48,8 +48,8 @@ struct http_request {
     struct sv remote_addr;
     int64_t queued_us;           /* since the web server passed it on; 0: not known */
     struct ctx_hook before_wait; /* for the context of whoever answers */
-    void *prepared;              /* of whoever has read ahead for it */
-    bool ready;                  /* … so that its answer waits for nobody, most likely */
+    void *prepared;              /* owned by the function that has read ahead for it */
+    bool ready;                  /* it has, so the answer most likely waits for nobody */
 };
 
 /* Splits target into segments and params and decodes each once. ERR_INVALID for a bad escape, %00,

@@ -36,7 +36,7 @@ struct metrics_slot {
     _Atomic uint64_t bad_connections; /* FastCGI connections closed for what came over them */
     _Atomic uint64_t queue_refused;   /* requests refused for having waited too long */
     _Atomic uint64_t db_opened, db_closed, db_discarded, db_retries;
-    _Atomic uint64_t read_batches, read_batched; /* statements of several reads; those reads */
+    _Atomic uint64_t read_batches, read_batched; /* statements of several reads; reads in them */
     _Atomic uint64_t cache_sets, cache_sets_lost;
     _Atomic uint64_t swept_sessions, swept_messages, swept_keys;
     /* Gauges: written by the worker itself, set to 0 by the supervisor when it ends. */

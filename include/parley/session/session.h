@@ -1,6 +1,6 @@
 /*
  * The one session module: the only place that knows what a session is. PostgreSQL is the only
- * source of truth; what the caches hold is used when it says so (src/session/freshness.c).
+ * source of truth; a cached value is used only when it says so (src/session/freshness.c).
  *
  * struct sessions has no state but its pool, its cache and its settings: two in one process share
  * nothing. All of its functions may be called from any thread at once; what they return lives in
@@ -41,7 +41,7 @@ struct sessions_settings {
     int statement_ms;      /* bound of one of the sweeper's statements */
     int64_t cache_seconds; /* no cache keeps a session longer */
     int64_t store_ms;      /* no cache is given a session later than this after it was read */
-    const struct db_hosts_shared *hosts; /* borrowed; NULL: nobody says who shares the database */
+    const struct db_hosts_shared *hosts; /* borrowed; NULL: other hosts are not known */
 };
 
 /* db and cache are borrowed and must outlive it; cache may be NULL. NULL when there is no memory.
@@ -60,8 +60,8 @@ struct session_message {
     struct sv metadata;   /* JSON text */
     struct sv extra;      /* JSON object: members of other interfaces; absent: none */
     int64_t created_at;   /* wall clock, us */
-    struct sv native;     /* its native form, from a cache; absent: to be written. Whoever changes a
-                           * field     of a message that has it clears it */
+    struct sv native;     /* its native form, from a cache; absent: to be written. Code that
+                           * changes a field of the message must clear it */
 };
 
 struct session {
@@ -75,7 +75,7 @@ struct session {
     struct session_message *messages; /* the newest, oldest first */
     size_t n_messages;
     struct sv native; /* as in struct session_message: its members but for the messages */
-    bool degraded;    /* from a cache while PostgreSQL is away: perhaps not the newest */
+    bool degraded;    /* from a cache while PostgreSQL is away: may be old */
 };
 
 /* The predicate of expiry; its clock is a parameter. */
@@ -100,7 +100,8 @@ struct session_message_draft {
     struct sv extra;      /* JSON object that is not empty, or absent */
 };
 
-/* The id of a message: what its client gave, or (given absent) the made one, which is in made. */
+/* The id of a message: the one its client gave or, if given is absent, a made one, written to made.
+ */
 struct sv session_message_id(struct sv given, int64_t generation, int64_t seq,
                              char made[UUID_LEN + 1]);
 /* The message that a draft became; made: room for its id if the draft has none, kept as long. */
@@ -153,7 +154,7 @@ struct session_receipt {
     struct sv session_id;
     int64_t generation, version, state_version, message_count;
     uint64_t mark, state_mark;
-    uint64_t mark_before;        /* what mark was when the write came to the row */
+    uint64_t mark_before;        /* the row's mark directly before the write */
     int64_t first_seq, last_seq; /* of what was appended; 0: nothing was */
     int64_t at, session_at, expires_at;
     int status;                     /* HTTP status that the first answer had */
@@ -187,19 +188,18 @@ MUSTCHECK enum err session_get_again(struct sessions *s, struct request_ctx *ctx
                                      int64_t generation, struct sv user, size_t n,
                                      struct session *out);
 
-/* Reads that are about to be asked for on one thread, each with a context of its own: what
- * PostgreSQL has to say of them is asked for in one round trip. A read of the same session in that
- * context then finds it there. Nothing is lost where there was no memory, or PostgreSQL did not
- * answer: the reads ask for themselves. */
+/* Reading ahead: one thread has several reads to answer, each with a context of its own, and asks
+ * PostgreSQL for their stamps in one round trip. A read of the same session in that context then
+ * finds the stamp there. If there was no memory, or no answer, each read asks by itself. */
 enum { SESSION_AHEAD_MAX = 16 };
 struct session_ahead;
-/* Whether that is of use now: memory holds sessions, and has to ask before it answers. */
+/* Whether reading ahead is of use now: memory holds sessions, and PostgreSQL must be asked. */
 bool sessions_read_ahead(const struct sessions *s);
-/* Whether the read of this context was asked for. */
+/* Whether the read of this context was read ahead. */
 bool session_is_ahead(const struct request_ctx *ctx);
-/* In the context's arena, and known to it; NULL when there is no memory. id is borrowed. */
+/* Lives in the context's arena; the context refers to it. NULL: no memory. id is borrowed. */
 struct session_ahead *session_ahead_of(struct request_ctx *ctx, struct sv id);
-/* shared: what comes back lives there; to be reset after all of the contexts' arenas. */
+/* shared: the results live there. It must be reset after the arenas of all contexts. */
 void session_read_ahead(struct sessions *s, struct arena *shared,
                         struct session_ahead *const *ahead, size_t n);
 
