@@ -159,7 +159,7 @@ enum err langgraph_threads_search(struct request_ctx *ctx, const struct http_cal
 {
     struct session_query q;
     struct session_list list = {.n = 0};
-    unsigned fields;
+    unsigned fields = 0;
     bool none = false;
     TRY(read_query(ctx, call, ARRAY_LEN(search_fields), &q, &fields, &none));
     if (!none)

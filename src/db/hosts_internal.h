@@ -67,7 +67,7 @@ void hosts_unregistered(struct db_hosts_shared *s);
 void hosts_note_silence(struct db_hosts_shared *s, int64_t now_us);
 bool hosts_alone_at(const struct db_hosts_shared *s, int64_t now_us);
 bool hosts_may_write_at(const struct db_hosts_shared *s, int64_t now_us);
-/* Whether slot is the last that has a worker. */
+/* Whether any slot has a worker. */
 bool hosts_any_worker(const struct db_hosts_shared *s);
 
 /* ---- hosts_sql.c ---- */
