@@ -44,10 +44,16 @@ struct cache_queue {
     bool stop;
 };
 
+static void count(struct cache_queue *q, bool taken)
+{
+    struct metrics_slot *slot = q->redis->slot;
+    if (slot)
+        metrics_add(taken ? &slot->cache_sets : &slot->cache_sets_lost, 1);
+}
+
 static void lose(struct cache_queue *q, struct item *item)
 {
-    if (q->redis->slot)
-        metrics_add(&q->redis->slot->cache_sets_lost, 1);
+    count(q, false);
     free(item);
 }
 
@@ -64,12 +70,13 @@ static struct item *take_at(struct cache_queue *q, struct item **at)
     return item;
 }
 
-static struct item *take_key(struct cache_queue *q, const struct cache_redis_key *key)
+/* Where the item of the key is; at the end: there is none. */
+static struct item **find(struct cache_queue *q, const struct cache_redis_key *key)
 {
-    for (struct item **at = &q->first; *at; at = &(*at)->next)
-        if ((*at)->key.n == key->n && memcmp((*at)->key.text, key->text, key->n) == 0)
-            return take_at(q, at);
-    return NULL;
+    struct item **at = &q->first;
+    while (*at && ((*at)->key.n != key->n || memcmp((*at)->key.text, key->text, key->n) != 0))
+        at = &(*at)->next;
+    return at;
 }
 
 static void add(struct cache_queue *q, struct item *item)
@@ -99,11 +106,12 @@ void cache_queue_put(struct cache_queue *q, const struct cache_redis_key *key,
             memcpy(item->bytes, stored.p, stored.n);
     }
     pthread_mutex_lock(&q->lock);
-    struct item *older = take_key(q, key);
+    struct item **older = find(q, key);
+    if (*older)
+        free(take_at(q, older));
     if (item)
         add(q, item);
     pthread_mutex_unlock(&q->lock);
-    free(older);
     if (!item)
         lose(q, NULL);
 }
@@ -157,6 +165,22 @@ static bool exchange(struct cache_redis *r, struct cache_conn *conn, struct dead
     return fine;
 }
 
+/* The session was written to while its value was sent. If that was an erasure, the SET may have
+ * come after its DEL. What is queued for the key by now is newer, and does the same. */
+static bool requeue_as_delete(struct cache_queue *q, struct item *item)
+{
+    pthread_mutex_lock(&q->lock);
+    const bool covered = *find(q, &item->key);
+    if (!covered) {
+        item->n = 0;
+        item->next = NULL;
+        item->taken = false;
+        add(q, item);
+    }
+    pthread_mutex_unlock(&q->lock);
+    return !covered;
+}
+
 static void send_round(struct cache_queue *q, struct item *items)
 {
     struct cache_redis *r = q->redis;
@@ -165,28 +189,19 @@ static void send_round(struct cache_queue *q, struct item *items)
     while (items) {
         struct item *item = items;
         items = item->next;
-        /* The SET may have come after the DEL of an erasure in another worker. */
-        if (item->n > 0 && !is_current(r, item))
-            cache_queue_put(q, &item->key, NULL, SV_NONE, 0);
-        if (!item->taken) {
-            lose(q, item);
-            continue;
-        }
-        if (r->slot)
-            metrics_add(&r->slot->cache_sets, 1);
-        free(item);
+        count(q, item->taken);
+        if (item->n == 0 || is_current(r, item) || !requeue_as_delete(q, item))
+            free(item);
     }
 }
 
 /* Waits for something to send, or us microseconds. With the lock held. */
 static void wait_us(struct cache_queue *q, int64_t us, bool until_work)
 {
-    const int64_t at = clock_mono_us() + us;
-    const struct timespec t = {at / 1000000, at % 1000000 * 1000};
-    int rc = 0;
+    const int64_t at_us = clock_mono_us() + us;
     q->idle = until_work;
-    while (!q->stop && rc == 0 && !(until_work && q->first))
-        rc = pthread_cond_timedwait(&q->wake, &q->lock, &t);
+    while (!q->stop && !(until_work && q->first) && thread_cond_wait(&q->wake, &q->lock, at_us))
+        continue;
     q->idle = false;
 }
 
@@ -235,16 +250,12 @@ static void *run(void *arg)
 struct cache_queue *cache_queue_open(struct cache_redis *r)
 {
     struct cache_queue *q = calloc(1, sizeof *q);
-    pthread_condattr_t attr;
     if (!q)
         return NULL;
     q->redis = r;
     q->last = &q->first;
     pthread_mutex_init(&q->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&q->wake, &attr);
-    pthread_condattr_destroy(&attr);
+    thread_cond_init(&q->wake);
     if (thread_start(&q->thread, NULL, run, q) == 0)
         return q;
     pthread_cond_destroy(&q->wake);

@@ -175,7 +175,32 @@ static void erased_meanwhile(void)
     cache_shared_unmap(settings.shared);
 }
 
+/* A value that is written while its predecessor is sent arrives. Fails if the predecessor's removal
+ * takes its place in the queue: tried. */
+static void written_meanwhile(void)
+{
+    struct rig rig;
+    char id[16];
+    const struct cache_key key = key_numbered(id, 0);
+    struct cache_settings settings = rig_settings();
+    settings.shared = cache_shared_map(1 << 20);
+    settings.redis_timeout_ms = 20 * 1000;
+    rig_open(&rig, &settings);
+    redis_control("pause");
+    put_version(rig.cache, key, 1);
+    usleep(100 * 1000); /* the thread has sent it, and waits for the answer */
+    struct cache_snapshot snapshot = cache_snapshot(rig.cache, key);
+    cache_note_write(rig.cache, &snapshot, false);
+    put_version(rig.cache, key, 2);
+    redis_control("resume");
+    EVENTUALLY(sets_of(&rig) == 2);
+    CU_ASSERT_TRUE(is_in_redis(&rig, key));
+    CU_ASSERT_EQUAL(lost_of(&rig), 0);
+    rig_close(&rig);
+    cache_shared_unmap(settings.shared);
+}
+
 SUITE(redis_queue, "cache/redis_queue", {"the last wins", the_last_wins},
       {"the oldest is dropped", the_oldest_is_dropped}, {"out of memory", out_of_memory},
       {"removals wait", removals_wait}, {"old values are lost", old_values_are_lost},
-      {"erased meanwhile", erased_meanwhile})
+      {"erased meanwhile", erased_meanwhile}, {"written meanwhile", written_meanwhile})

@@ -149,6 +149,11 @@ void world_close(struct world *w)
     db_close(w->db);
 }
 
+bool world_was_from(const struct world *w, const char *tier)
+{
+    return sv_eq(sv_from(w->ctx.trace.tier), sv_from(tier));
+}
+
 struct request_ctx *world_request(struct world *w, const char *tenant)
 {
     arena_reset(w->arena);

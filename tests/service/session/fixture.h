@@ -29,6 +29,8 @@ void world_close(struct world *w);
 struct cache *world_cache(struct cache_shared *shared, const char *redis_url);
 /* A fresh request of the tenant; what the last one returned is gone. */
 struct request_ctx *world_request(struct world *w, const char *tenant);
+/* Whether the last request's read was answered by "memory", "redis" or "postgres". */
+bool world_was_from(const struct world *w, const char *tier);
 /* Runs SQL as the superuser of the private cluster, in the test's database; the first field of the
  * first row goes to out (may be NULL). */
 bool world_sql(const char *sql, char *out, size_t n);

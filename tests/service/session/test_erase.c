@@ -100,7 +100,7 @@ static void everything_and_nothing_else(void)
         CU_ASSERT_EQUAL(
             session_get(c.b.sessions, world_request(&c.b, "er1"), SV("er:1"), SV_NONE, 20, &s),
             ERR_NONE);
-    CU_ASSERT_STRING_EQUAL(c.b.ctx.trace.tier, "memory");
+    CU_ASSERT_TRUE(world_was_from(&c.b, "memory"));
     CU_ASSERT_EQUAL(erase(&c.a, "er1", "anna", &done), ERR_NONE);
     CU_ASSERT_EQUAL(done.sessions, 72);
     CU_ASSERT_EQUAL(done.messages, 46 * 5 + 2300 + 4);
@@ -480,7 +480,7 @@ static void hidden_and_untold(struct world *w, const char *id)
     for (int i = 0; i < 2; i++) {
         struct request_ctx *ctx = world_request(w, "t1");
         CU_ASSERT_EQUAL(session_get(w->sessions, ctx, sv_from(id), SV_NONE, 20, &s), ERR_NONE);
-        CU_ASSERT_TRUE(i == 0 || strcmp(ctx->trace.tier, "memory") == 0);
+        CU_ASSERT_TRUE(i == 0 || world_was_from(w, "memory"));
     }
     snprintf(sql, sizeof(sql),
              "UPDATE sessions SET session_id = '~' || generation || '~' || session_id,"
