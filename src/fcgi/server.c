@@ -165,6 +165,13 @@ static void answer_turns(struct fcgi_thread *t, struct fcgi_turn *turns, size_t 
     }
 }
 
+static void note_turn(struct fcgi_server *s, bool gathers)
+{
+    const int n = atomic_load_explicit(&s->n_apart, memory_order_relaxed);
+    if (gathers ? n > 0 : n < FCGI_APART_MANY)
+        atomic_store_explicit(&s->n_apart, gathers ? 0 : n + 1, memory_order_relaxed);
+}
+
 /* c is the thread's. */
 static void serve(struct fcgi_thread *t, struct fcgi_conn *c)
 {
@@ -175,8 +182,10 @@ static void serve(struct fcgi_thread *t, struct fcgi_conn *c)
     if (slot)
         atomic_fetch_add_explicit(&slot->threads_busy, 1, memory_order_relaxed);
     begin_turn(s, c, &turns[0]);
-    if (turns[0].peek.gather && s->settings.gathers(s->settings.service))
+    const bool gathers = turns[0].peek.gather && s->settings.gathers(s->settings.service);
+    if (gathers)
         taken = gather(t, turns);
+    note_turn(s, gathers);
     taken = read_turns(t, turns, taken);
     if (taken > 1)
         read_ahead(s, turns, taken);

@@ -2,18 +2,23 @@
 /* Which threads watch; see struct fcgi_thread. */
 #include "fcgi_internal.h"
 
+/* Twice as many while requests are not gathered: each of these gives up the watch, and the last one
+ * that does has to wake another thread for it. */
+static int watchers_max(const struct fcgi_server *s)
+{
+    const bool apart = atomic_load(&s->n_apart) >= FCGI_APART_MANY;
+    return apart ? 2 * s->settings.watchers : s->settings.watchers;
+}
+
 bool fcgi_watch_take(struct fcgi_thread *t)
 {
     struct fcgi_server *s = t->server;
-    if (t->watches)
-        return !atomic_load(&s->stopping);
     pthread_mutex_lock(&s->lock);
-    const bool room = s->n_watching < s->settings.watchers;
-    const bool wait = !room && !atomic_load(&s->stopping);
-    if (room) {
-        s->n_watching++;
-        t->watches = true;
-    } else if (wait) {
+    const int others = t->watches ? s->n_watching - 1 : s->n_watching;
+    const bool wait = others >= watchers_max(s) && !atomic_load(&s->stopping);
+    t->watches = !wait;
+    s->n_watching = others + (wait ? 0 : 1);
+    if (wait) {
         t->next = s->idle;
         s->idle = t;
     }

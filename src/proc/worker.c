@@ -130,16 +130,14 @@ static void open_auth(struct worker *w)
 }
 
 /* How many threads of this worker look for requests: of all workers together one for each
- * processor, since with more of them fewer reads are gathered by one; two where reads need no
- * PostgreSQL, since a write then wakes another less often (both measured). */
+ * processor. */
 static int watchers(const struct worker *w)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
     const int workers = w->run->n_workers > 1 ? (int)w->run->n_workers : 1;
     const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    const int each = w->run->cfg->hosts_one ? 2 : 1;
-    return each * (n > workers ? (n + workers - 1) / workers : 1);
+    return n > workers ? (n + workers - 1) / workers : 1;
 }
 
 static enum err start_servers(struct worker *w)

@@ -34,7 +34,8 @@ struct fcgi_settings {
     int threads;
     /* Threads that look for requests at once; 0: all. The others sleep until one of these is about
      * to wait: a thread that is woken for a request which one that runs could have taken as well
-     * costs more than many an answer. A few for each processor that this process has. */
+     * costs more than many an answer. One for each processor that this process has: with more of
+     * them fewer requests are gathered. While none are gathered, up to twice as many. */
     int watchers;
     size_t connections; /* with so many open further ones wait, but for one more a thread that may
                          * be taken before it is seen; 0: any number */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Requests that are there at once and are read ahead together. */
+#include "../../../src/fcgi/fcgi_internal.h"
+
 #include "../suite.h"
 #include "wire.h"
 
@@ -94,7 +96,7 @@ static void answer(void *service, struct arena *arena, struct http_request *req,
     const struct kept *k = req->prepared;
     if (k)
         g->wrong += k->place != req->target.p[3];
-    if (is_known(req->target) && req->target.p[4] == 's') {
+    if (req->target.n == 5 && req->target.p[4] == 's') {
         req->before_wait.fn(req->before_wait.arg);
         pthread_mutex_lock(&g->b.lock);
         g->n_staying++;
@@ -405,6 +407,38 @@ static void nobody_is_passed_by_for_ever(void)
     }
 }
 
+/* Whether so many threads come to watch, while requests for target are answered one by one. */
+static bool comes_to_watch(struct gathering *g, int n, const char *target)
+{
+    struct fcgi_server *s = g->b.server;
+    int watching = 0;
+    for (int i = 0; i < 1000 && watching != n; i++) {
+        struct reply r;
+        send_to(g->fd[0], "GET", target);
+        client_read(g->fd[0], &r);
+        CU_ASSERT_TRUE(r.ended);
+        (void)poll(NULL, 0, i < 20 ? 0 : 5);
+        pthread_mutex_lock(&s->lock);
+        watching = s->n_watching;
+        pthread_mutex_unlock(&s->lock);
+    }
+    return watching == n;
+}
+
+/* One thread watches where requests are gathered, and two where they are not. Fails if the number
+ * does not rise, if it does not fall again, or if off is taken for the first: tried. */
+static void more_watch_what_is_not_gathered(void)
+{
+    struct gathering g;
+    begin(&g, "s", 4);
+    CU_ASSERT_TRUE(comes_to_watch(&g, 2, "/x/as"));
+    CU_ASSERT_TRUE(comes_to_watch(&g, 1, "/s/ak"));
+    atomic_store(&g.off, true);
+    CU_ASSERT_TRUE(comes_to_watch(&g, 2, "/s/as"));
+    end(&g);
+}
+
 SUITE(gather, "fcgi/gather", {"together", together}, {"not now", not_now},
       {"others go on", others_go_on}, {"a connection among them", a_connection_among_them},
-      {"stopping", stopping}, {"nobody is passed by for ever", nobody_is_passed_by_for_ever})
+      {"stopping", stopping}, {"nobody is passed by for ever", nobody_is_passed_by_for_ever},
+      {"more watch what is not gathered", more_watch_what_is_not_gathered})
