@@ -121,7 +121,7 @@ static const struct jin_field session_fields[] = {
 
 static enum err check_session(struct request_ctx *ctx, struct session_body *b, struct sv id)
 {
-    TRY(b->session_id.p ? api_session_id(ctx, &b->session_id) : ERR_NONE);
+    TRY(b->session_id.p ? api_session_id(ctx, "session_id", &b->session_id) : ERR_NONE);
     if (b->session_id.p && id.p && !sv_eq(b->session_id, id))
         return api_bad_field(ctx, "", "session_id", "is not the one in the path.");
     if (b->user_id.p && !api_user_valid(b->user_id))

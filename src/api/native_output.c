@@ -29,15 +29,14 @@ void native_write_session_alone(struct jout *j, const struct session *s)
     jout_object_close(j);
 }
 
-enum err native_location(struct request_ctx *ctx, struct http_response *res, struct sv id,
-                         int64_t seq)
+enum err native_location(struct api_call *c, struct sv id, int64_t seq)
 {
     /* The alphabet of session ids needs no escape in a path. */
-    struct sv where =
-        seq > 0 ? arena_printf(ctx->arena, "/v1/sessions/%.*s/messages/%" PRId64, SV_ARG(id), seq)
-                : arena_printf(ctx->arena, "/v1/sessions/%.*s", SV_ARG(id));
+    struct sv where = seq > 0 ? arena_printf(c->ctx->arena, "/v1/sessions/%.*s/messages/%" PRId64,
+                                             SV_ARG(id), seq)
+                              : arena_printf(c->ctx->arena, "/v1/sessions/%.*s", SV_ARG(id));
     if (!where.p)
-        return ctx_nomem(ctx);
-    http_response_header(res, "Location", where);
+        return ctx_nomem(c->ctx);
+    http_response_header(c->res, "Location", where);
     return ERR_NONE;
 }

@@ -142,7 +142,8 @@ static const struct http_route routes[] = {
     {HTTP_GET, "/metrics", "metrics", ops_metrics},
     {HTTP_GET, "/status", "status", ops_status},
 };
-static const struct http_table table = {routes, ARRAY_LEN(routes), http_problem, true};
+static const struct http_table table = {routes, ARRAY_LEN(routes), sizeof(routes[0]), http_problem,
+                                        true};
 
 void ops_answer(void *service, struct arena *arena, struct http_request *req,
                 struct http_response *res)

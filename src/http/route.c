@@ -12,6 +12,11 @@ static const struct {
                     {HTTP_PUT, "PUT"},        {HTTP_PATCH, "PATCH"}, {HTTP_DELETE, "DELETE"},
                     {HTTP_OPTIONS, "OPTIONS"}};
 
+const struct http_route *http_table_at(const struct http_table *table, size_t i)
+{
+    return (const void *)((const char *)table->routes + i * table->stride);
+}
+
 static bool pattern_matches(const char *pattern, const struct http_request *req,
                             struct http_call *call)
 {
@@ -41,7 +46,7 @@ static size_t find(const struct http_table *table, const struct http_request *re
     size_t found = table->n;
     *allowed = 0;
     for (size_t i = 0; i < table->n; i++) {
-        const struct http_route *route = &table->routes[i];
+        const struct http_route *route = http_table_at(table, i);
         struct http_call try = *call;
         if (!pattern_matches(route->pattern, req, &try))
             continue;
@@ -51,6 +56,7 @@ static size_t find(const struct http_table *table, const struct http_request *re
         if (found == table->n && serves(route, req->method)) {
             found = i;
             *call = try;
+            call->route = route;
         }
     }
     return found;
@@ -144,7 +150,7 @@ static enum err run(struct request_ctx *ctx, const struct http_table *table,
     }
     if (req->body_too_large)
         return ctx_fail(ctx, ERR_TOO_LARGE, NULL, NULL, "The body is too large.");
-    TRY(table->routes[*route].handler(ctx, call, res));
+    TRY(call->route->handler(ctx, call, res));
     if (res->body.failed)
         return ctx_nomem(ctx);
     return ERR_NONE;
