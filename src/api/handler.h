@@ -99,6 +99,14 @@ MUSTCHECK enum err api_check_metadata(struct request_ctx *ctx, const struct jdoc
 /* ERR_INVALID naming path.field; why follows the name and ends the sentence. */
 enum err api_bad_field(struct request_ctx *ctx, const char *path, const char *field,
                        const char *why);
+typedef enum err api_draft_reader(struct request_ctx *ctx, const struct jdoc *doc,
+                                  const struct jnode *node, const char *path,
+                                  struct session_message_draft *out);
+/* node: an array of drafts, or one by itself. path: its own. */
+MUSTCHECK enum err api_read_drafts(struct request_ctx *ctx, const struct jdoc *doc,
+                                   const struct jnode *node, const char *path,
+                                   api_draft_reader *read, const struct session_message_draft **out,
+                                   size_t *n);
 enum { API_NAME_MAX = 64 };
 /* A message's type or role: 1 to 64 of A-Z a-z 0-9 - _ . : */
 bool api_is_name(struct sv s);

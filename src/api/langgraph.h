@@ -81,9 +81,9 @@ enum langgraph_field {
 /* fields: of enum langgraph_field. */
 void langgraph_write_thread(struct jout *j, const struct session *s, unsigned fields);
 void langgraph_write_state(struct jout *j, const struct session *s);
-/* The answer to an update: the checkpoint that it made. */
 /* The id of the state that a session is in. */
 void langgraph_checkpoint_id(int64_t generation, uint64_t mark, char out[UUID_LEN + 1]);
+/* The answer to an update: the checkpoint that it made. */
 void langgraph_write_updated(struct jout *j, const struct session_receipt *r);
 
 #endif

@@ -24,11 +24,8 @@ MUSTCHECK enum err native_read_messages(struct request_ctx *ctx, const struct jd
                                         struct session_append *out, bool *single);
 
 /* native_output.c */
-void native_write_session(struct jout *j, const struct session *s);
-/* Without messages, and without a context that was not read. */
-void native_write_session_alone(struct jout *j, const struct session *s);
-void native_write_messages(struct jout *j, const char *key, const struct session_message *m,
-                           size_t n);
+/* With its messages or without; without a context that was not read. */
+void native_write_session(struct jout *j, const struct session *s, bool messages);
 /* Location of a session or, with seq > 0, of a message. */
 MUSTCHECK enum err native_location(struct api_call *c, struct sv id, int64_t seq);
 

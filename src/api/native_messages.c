@@ -33,8 +33,10 @@ static void write_receipt(struct jout *j, const struct session_append *append, b
     jput_i64(j, "last_seq", r->last_seq);
     jput_time(j, "created_at", r->at);
     jput_time(j, "expires_at", r->expires_at);
-    if (append->return_n > 0)
-        native_write_messages(j, "messages", r->window, r->n_window);
+    if (append->return_n > 0) {
+        jout_key(j, "messages");
+        session_write_messages(j, r->window, r->n_window);
+    }
     jout_object_close(j);
 }
 
@@ -69,18 +71,16 @@ const struct api_param native_page_params[] = {
 static void write_page(struct jout *j, const struct session_page *page)
 {
     jout_object_open(j);
-    native_write_messages(j, "data", page->messages, page->n);
+    jout_key(j, "data");
+    session_write_messages(j, page->messages, page->n);
     jput_bool(j, "has_more", page->has_more);
-    jout_key(j, "first_seq");
-    if (page->n > 0)
-        jout_i64(j, page->messages[0].seq);
-    else
-        jout_null(j);
-    jout_key(j, "last_seq");
-    if (page->n > 0)
-        jout_i64(j, page->messages[page->n - 1].seq);
-    else
-        jout_null(j);
+    if (page->n > 0) {
+        jput_i64(j, "first_seq", page->messages[0].seq);
+        jput_i64(j, "last_seq", page->messages[page->n - 1].seq);
+    } else {
+        jput_raw(j, "first_seq", SV_NONE);
+        jput_raw(j, "last_seq", SV_NONE);
+    }
     api_write_degraded(j, page->degraded);
     jout_object_close(j);
 }

@@ -6,26 +6,15 @@
 
 #include "parley/session/native_form.h"
 
-void native_write_messages(struct jout *j, const char *key, const struct session_message *m,
-                           size_t n)
-{
-    jout_key(j, key);
-    session_write_messages(j, m, n);
-}
-
-void native_write_session(struct jout *j, const struct session *s)
+void native_write_session(struct jout *j, const struct session *s, bool messages)
 {
     jout_object_open(j);
     session_write_members(j, s, NULL);
     api_write_degraded(j, s->degraded);
-    native_write_messages(j, "messages", s->messages, s->n_messages);
-    jout_object_close(j);
-}
-
-void native_write_session_alone(struct jout *j, const struct session *s)
-{
-    jout_object_open(j);
-    session_write_members(j, s, NULL);
+    if (messages) {
+        jout_key(j, "messages");
+        session_write_messages(j, s->messages, s->n_messages);
+    }
     jout_object_close(j);
 }
 

@@ -9,7 +9,7 @@ static enum err answer_session(struct api_call *c, int status, bool state)
     if (c->res->status == 304)
         return ERR_NONE;
     struct jout j = api_begin(c->res, status);
-    native_write_session(&j, &c->session);
+    native_write_session(&j, &c->session, true);
     return ERR_NONE;
 }
 

@@ -23,7 +23,7 @@ static enum err write_list(struct api_call *c, const struct session_list *list)
     jout_object_open(&j);
     jput_array(&j, "data");
     for (size_t i = 0; i < list->n; i++)
-        native_write_session_alone(&j, &list->sessions[i]);
+        native_write_session(&j, &list->sessions[i], false);
     jout_array_close(&j);
     jput_bool(&j, "has_more", list->has_more);
     jput_sv(&j, "next_cursor", cursor);
@@ -102,7 +102,7 @@ static void write_lines(struct buf *b, const struct session_export_part *part)
         jout_init(&j, b);
         jout_object_open(&j);
         jout_key(&j, "session");
-        native_write_session_alone(&j, part->session);
+        native_write_session(&j, part->session, false);
         jout_object_close(&j);
         buf_putc(b, '\n');
     }

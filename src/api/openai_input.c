@@ -6,8 +6,6 @@
  */
 #include "openai.h"
 
-#include <stdio.h>
-
 #include "parley/json/members.h"
 
 /* {"openai": {…}} of the members that a conversation has no name for. */
@@ -108,18 +106,5 @@ enum err openai_read_items(struct request_ctx *ctx, const struct jdoc *doc,
     if (items->children > max)
         return ctx_fail(ctx, ERR_INVALID, "too_many_items", "items",
                         "items may hold at most %lld (PARLEY_ITEMS).", (long long)max);
-    struct session_message_draft *drafts =
-        arena_array(ctx->arena, items->children, sizeof(*drafts));
-    if (!drafts)
-        return ctx_nomem(ctx);
-    size_t i = 0;
-    for (const struct jnode *item = jdoc_first(doc, items); item;
-         item = jdoc_next(doc, item), i++) {
-        char path[32];
-        snprintf(path, sizeof(path), "items[%zu]", i);
-        TRY(read_item(ctx, doc, item, path, &drafts[i]));
-    }
-    *out = drafts;
-    *n = i;
-    return ERR_NONE;
+    return api_read_drafts(ctx, doc, items, "items", read_item, out, n);
 }

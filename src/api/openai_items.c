@@ -78,23 +78,16 @@ const struct api_param openai_list_params[] = {
     {.name = "include[]"},
     {.name = NULL}};
 
-static void begin_behind(struct session_page_query *page, int64_t seq)
-{
-    if (page->ascending)
-        page->after = seq;
-    else
-        page->before = seq;
-}
-
 /* The page behind an item. A made id says where it stands, and goes on saying it when the item is
  * gone, but only in the session that it was made for; a client's own id must be looked up. */
 static enum err page_behind(struct api_call *c, struct sv after, struct session_page_query *q,
                             struct session_page *out)
 {
     const struct sv user = c->guard.user;
+    int64_t *bound = q->ascending ? &q->after : &q->before;
     uint64_t generation, seq;
     if (uuid_v8_unpack(after, &generation, &seq)) {
-        begin_behind(q, (int64_t)seq);
+        *bound = (int64_t)seq;
         enum err e = session_page(c->sessions, c->ctx, c->id, user, q, out);
         if (e != ERR_NONE || out->generation == (int64_t)generation)
             return e;
@@ -102,7 +95,7 @@ static enum err page_behind(struct api_call *c, struct sv after, struct session_
     struct session_message item;
     enum err e = session_message_get(c->sessions, c->ctx, c->id, user, after, &item);
     if (e == ERR_NONE) {
-        begin_behind(q, item.seq);
+        *bound = item.seq;
         return session_page(c->sessions, c->ctx, c->id, user, q, out);
     }
     if (e != ERR_NOT_FOUND)

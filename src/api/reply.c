@@ -55,7 +55,6 @@ void api_mark_degraded(struct http_response *res)
 
 void api_write_degraded(struct jout *j, bool degraded)
 {
-    if (!degraded)
-        return;
-    jput_bool(j, "degraded", true);
+    if (degraded)
+        jput_bool(j, "degraded", true);
 }

@@ -5,13 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct {
-    enum http_method method;
-    const char *name;
-} method_names[] = {{HTTP_GET, "GET"},        {HTTP_HEAD, "HEAD"},   {HTTP_POST, "POST"},
-                    {HTTP_PUT, "PUT"},        {HTTP_PATCH, "PATCH"}, {HTTP_DELETE, "DELETE"},
-                    {HTTP_OPTIONS, "OPTIONS"}};
-
 const struct http_route *http_table_at(const struct http_table *table, size_t i)
 {
     return (const void *)((const char *)table->routes + i * table->stride);
@@ -67,13 +60,9 @@ static void put_allow(struct request_ctx *ctx, unsigned allowed, struct http_res
     struct buf b;
     buf_init(&b, ctx->arena, 64);
     allowed |= 1u << HTTP_OPTIONS;
-    for (size_t i = 0; i < ARRAY_LEN(method_names); i++) {
-        if (!(allowed & (1u << method_names[i].method)))
-            continue;
-        if (b.n > 0)
-            BUF_LIT(&b, ", ");
-        buf_sv(&b, sv_from(method_names[i].name));
-    }
+    for (enum http_method m = HTTP_GET; m < HTTP_OTHER; m++)
+        if (allowed & (1u << m))
+            buf_printf(&b, "%s%s", b.n > 0 ? ", " : "", http_method_name(m));
     if (!b.failed)
         http_response_header(res, "Allow", buf_get(&b));
 }
