@@ -15,13 +15,15 @@
 /* What a route takes beside its query parameters, in the order in which it is read. What a route
  * does not take is not looked at. */
 enum api_takes {
-    API_SESSION =
-        1 << 0, /* the path names a session; each interface says its faults in its words */
+    /* The path names a session, in the words of one of the interfaces, or a user. X-Parley-User
+     * may name no other user than the path. */
+    API_SESSION = 1 << 0,
     API_CONVERSATION = 1 << 1,
     API_THREAD = 1 << 2,
-    API_OWNER = 1 << 3,   /* a user; the header X-Parley-User may name no other */
-    API_MESSAGE = 1 << 4, /* the path names one message as well, */
-    API_ITEM = 1 << 5,    /* or an item */
+    API_OWNER = 1 << 3,
+    /* The path names a message of it as well. */
+    API_MESSAGE = 1 << 4,
+    API_ITEM = 1 << 5,
     API_NO_BODY = 1 << 6,
     API_READ = 1 << 7,  /* X-Parley-User */
     API_WRITE = 1 << 8, /* X-Parley-User, If-Match and Idempotency-Key */
