@@ -2,8 +2,8 @@
 /*
  * The way of one request through the interfaces:
  *
- *   fcgi/ → api_answer (here) → http_dispatch → api_run (run.c)
- *         → a handler (native_sessions.c and the like) → session/ → repository → db/
+ *   fcgi/ → api_answer (here) → http_dispatch → api_run (run.c) → a handler (native_sessions.c, …)
+ *         → session/ → repository → db/
  */
 #include "parley/api/api.h"
 
