@@ -2,7 +2,7 @@
 /*
  * The way of one request through the interfaces:
  *
- *   fcgi/ → api_answer (here) → http_dispatch → a handler (native_sessions.c and the like)
+ *   fcgi/ → api_answer (here) → http_dispatch → api_run (run.c) → a handler (native_sessions.c, …)
  *         → session/ → repository → db/
  */
 #include "parley/api/api.h"
@@ -48,7 +48,7 @@ size_t api_route_names(const char *out[METRICS_ROUTES_MAX])
     size_t n = 0;
     for (size_t i = 0; i < ARRAY_LEN(interfaces); i++)
         for (size_t k = 0; k < interfaces[i]->table.n && n < METRICS_ROUTES_MAX - 1; k++)
-            out[n++] = interfaces[i]->table.routes[k].name;
+            out[n++] = http_table_at(&interfaces[i]->table, k)->name;
     out[n] = "none";
     return n + 1;
 }
@@ -228,7 +228,7 @@ void api_answer(void *service, struct arena *arena, struct http_request *req,
     const size_t route = http_dispatch(ctx, table, service, req, res);
     if (res->status == 401)
         http_response_header(res, "WWW-Authenticate", SV("Bearer realm=\"parley\""));
-    const char *name = route < table->n ? table->routes[route].name : "none";
+    const char *name = route < table->n ? http_table_at(table, route)->name : "none";
     const int64_t took = clock_mono_us() - c->began;
     if (api->slot) {
         metrics_request(api->slot, route < table->n ? (unsigned)(c->first + route) : count_none(),

@@ -12,6 +12,27 @@ enum err api_bad_field(struct request_ctx *ctx, const char *path, const char *fi
     return ctx_fail(ctx, ERR_INVALID, "invalid_field", name, "%s %s", name, why);
 }
 
+enum err api_read_drafts(struct request_ctx *ctx, const struct jdoc *doc, const struct jnode *node,
+                         const char *path, api_draft_reader *read,
+                         const struct session_message_draft **out, size_t *n)
+{
+    const bool many = node->type == JT_ARRAY;
+    *n = many ? node->children : 1;
+    struct session_message_draft *drafts = arena_array(ctx->arena, *n, sizeof(*drafts));
+    if (!drafts)
+        return ctx_nomem(ctx);
+    *out = drafts;
+    if (!many)
+        return read(ctx, doc, node, path, drafts);
+    size_t i = 0;
+    for (const struct jnode *m = jdoc_first(doc, node); m; m = jdoc_next(doc, m), i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "%s[%zu]", path, i);
+        TRY(read(ctx, doc, m, name, &drafts[i]));
+    }
+    return ERR_NONE;
+}
+
 bool api_is_name(struct sv s)
 {
     return s.n >= 1 && s.n <= API_NAME_MAX && sv_all_of(s, "-_.:");

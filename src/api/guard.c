@@ -4,15 +4,14 @@
 #include "handler.h"
 
 #include "parley/base/utf8.h"
-#include "parley/http/conditional.h"
 #include "parley/http/fingerprint.h"
 
-enum err api_session_id(struct request_ctx *ctx, struct sv *id)
+enum err api_session_id(struct request_ctx *ctx, const char *name, struct sv *id)
 {
     if (session_id_valid(*id))
         return session_id_canonical(ctx, id);
-    return ctx_fail(ctx, ERR_INVALID, "invalid_id", "session_id",
-                    "A session_id is 1 to %d of A-Z a-z 0-9 . _ : - and neither . nor ..",
+    return ctx_fail(ctx, ERR_INVALID, "invalid_id", name,
+                    "A %s is 1 to %d of A-Z a-z 0-9 . _ : - and neither . nor ..", name,
                     SESSION_ID_MAX);
 }
 
@@ -35,14 +34,6 @@ bool api_user_valid(struct sv user)
     /* A header is not checked for UTF-8 before, as a body is. */
     return user.n >= 1 && user.n <= API_USER_MAX && utf8_valid(user, NULL) &&
            !has_dot_segment(user);
-}
-
-enum err api_user_id(struct request_ctx *ctx, struct sv user)
-{
-    if (api_user_valid(user))
-        return ERR_NONE;
-    return ctx_fail(ctx, ERR_INVALID, "invalid_id", "user_id",
-                    "A user is named by " API_USER_RULE ".");
 }
 
 enum err api_user(struct request_ctx *ctx, const struct http_request *req, struct sv *out)
@@ -111,28 +102,6 @@ enum err api_no_match(struct request_ctx *ctx, const struct session_guard *guard
         return ERR_NONE;
     return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
                     "There is nothing yet that it could match.");
-}
-
-struct sessions *api_sessions(const struct http_call *call)
-{
-    return ((struct api_service *)call->service)->sessions;
-}
-
-enum err api_no_params(struct request_ctx *ctx, const struct http_request *req)
-{
-    static const char *const none[] = {NULL};
-    return http_params_only(ctx, req, none);
-}
-
-enum err api_param_choice(struct request_ctx *ctx, const struct http_request *req, const char *name,
-                          const char *first, const char *second, bool *is_first)
-{
-    const struct sv v = http_param_get(req, name);
-    *is_first = v.p && sv_eq(v, sv_from(first));
-    if (!v.p || *is_first || sv_eq(v, sv_from(second)))
-        return ERR_NONE;
-    return ctx_fail(ctx, ERR_INVALID, "invalid_parameter", name, "%s must be %s or %s.", name,
-                    first, second);
 }
 
 enum err api_no_body(struct request_ctx *ctx, const struct http_request *req)

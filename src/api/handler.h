@@ -1,28 +1,87 @@
 /* SPDX-License-Identifier: MIT */
-/* What the handlers of all interfaces share: conditions, bodies, the frame of an answer. */
+/* What the handlers of all interfaces share: what a request says, bodies, the frame of an answer.
+ */
 #ifndef PARLEY_API_HANDLER_H
 #define PARLEY_API_HANDLER_H
 
 #include "parley/api/api.h"
+#include "parley/http/conditional.h"
 #include "parley/http/route.h"
 #include "parley/json/read.h"
 #include "parley/json/write.h"
 
+/* run.c: the one way from a route to its handler. */
+
+/* What a route takes beside its query parameters, in the order in which it is read. What a route
+ * does not take is not looked at. */
+enum api_takes {
+    /* The path names a session, in the words of one of the interfaces, or a user. X-Parley-User
+     * may name no other user than the path. */
+    API_SESSION = 1 << 0,
+    API_CONVERSATION = 1 << 1,
+    API_THREAD = 1 << 2,
+    API_OWNER = 1 << 3,
+    /* The path names a message of it as well. */
+    API_MESSAGE = 1 << 4,
+    API_ITEM = 1 << 5,
+    API_NO_BODY = 1 << 6,
+    API_READ = 1 << 7,  /* X-Parley-User */
+    API_WRITE = 1 << 8, /* X-Parley-User, If-Match and Idempotency-Key */
+    API_UNLESS = 1 << 9 /* If-None-Match */
+};
+/* The body as an indexed object; a route takes one of these, or none. */
+enum api_body_kind {
+    API_BODY_REQUIRED = 1 << 10,
+    API_BODY_OPTIONAL = 1 << 11, /* no body is an empty object */
+    API_BODY_PATCH = 1 << 12     /* the media type application/merge-patch+json is taken too */
+};
+
+enum { API_PARAMS_MAX = 5 };
+struct api_param {
+    const char *name;           /* NULL ends a list */
+    int64_t min, max, fallback; /* an integer; max 0: the handler reads it */
+    const char *first, *second; /* or one of two words, 1 and 0; if it is not given, it is 0 */
+};
+extern const struct api_param api_no_params[];
+
+/* A request as its route takes it, and what its answer is made of. */
+struct api_call {
+    struct request_ctx *ctx;
+    const struct http_request *req;
+    struct http_response *res;
+    struct api_service *api;
+    struct sessions *sessions;
+    struct sv id, item; /* named by the path, in the one form that the session module knows */
+    int64_t params[API_PARAMS_MAX]; /* as in the route's list */
+    struct session_guard guard;     /* of a read: the user alone */
+    struct http_condition unless;
+    struct jdoc doc;
+    struct session session;         /* room for the answer's */
+    struct session_receipt receipt; /* if it is a replay, the answer says so */
+};
+
+typedef enum err api_handler(struct api_call *c);
+struct api_route {
+    struct http_route http; /* its handler is api_run */
+    struct api_how {
+        api_handler *handler;
+        unsigned takes;                 /* of enum api_takes and enum api_body_kind */
+        const struct api_param *params; /* all that it knows; NULL: they are not looked at */
+    } how;
+};
+http_handler api_run;
+api_handler api_session_delete; /* 204 */
+
 /* guard.c: what a request says beside its body, checked; each fault names its field. */
-struct sessions *api_sessions(const struct http_call *call);
-MUSTCHECK enum err api_no_params(struct request_ctx *ctx, const struct http_request *req);
-/* Which of two words a parameter is. If it is not given, it counts as the second. */
-MUSTCHECK enum err api_param_choice(struct request_ctx *ctx, const struct http_request *req,
-                                    const char *name, const char *first, const char *second,
-                                    bool *is_first);
+
 MUSTCHECK enum err api_no_body(struct request_ctx *ctx, const struct http_request *req);
-/* Checked, and in the one form that the session module knows. */
-MUSTCHECK enum err api_session_id(struct request_ctx *ctx, struct sv *id);
+/* Checked, and in the one form that the session module knows. name: "session_id", or what an
+ * interface calls it. */
+MUSTCHECK enum err api_session_id(struct request_ctx *ctx, const char *name, struct sv *id);
 enum { API_USER_MAX = 256 }; /* bytes */
 #define API_USER_RULE \
     "1 to 256 bytes of UTF-8 without control characters, and without . or .. between slashes"
 bool api_user_valid(struct sv user);
-MUSTCHECK enum err api_user_id(struct request_ctx *ctx, struct sv user);
 MUSTCHECK enum err api_user(struct request_ctx *ctx, const struct http_request *req,
                             struct sv *out);
 /* User, If-Match and idempotency key. */
@@ -33,9 +92,6 @@ MUSTCHECK enum err api_no_match(struct request_ctx *ctx, const struct session_gu
 
 /* body.c */
 
-/* The body as an indexed object. optional: no body is an empty object. merge_patch: the media type
- * application/merge-patch+json is taken too. */
-enum api_body_kind { API_BODY_REQUIRED, API_BODY_OPTIONAL, API_BODY_PATCH };
 MUSTCHECK enum err api_body(struct request_ctx *ctx, const struct http_request *req,
                             enum api_body_kind kind, struct jdoc *out);
 /* jsonb writes numbers out in full: exponents beyond 20 anywhere in metadata (NULL: none given) are
@@ -45,6 +101,14 @@ MUSTCHECK enum err api_check_metadata(struct request_ctx *ctx, const struct jdoc
 /* ERR_INVALID naming path.field; why follows the name and ends the sentence. */
 enum err api_bad_field(struct request_ctx *ctx, const char *path, const char *field,
                        const char *why);
+typedef enum err api_draft_reader(struct request_ctx *ctx, const struct jdoc *doc,
+                                  const struct jnode *node, const char *path,
+                                  struct session_message_draft *out);
+/* node: an array of drafts, or one by itself. path: its own. */
+MUSTCHECK enum err api_read_drafts(struct request_ctx *ctx, const struct jdoc *doc,
+                                   const struct jnode *node, const char *path,
+                                   api_draft_reader *read, const struct session_message_draft **out,
+                                   size_t *n);
 enum { API_NAME_MAX = 64 };
 /* A message's type or role: 1 to 64 of A-Z a-z 0-9 - _ . : */
 bool api_is_name(struct sv s);
@@ -54,14 +118,14 @@ bool api_is_name(struct sv s);
 
 /* Begins a JSON answer: status, content type and a writer. */
 struct jout api_begin(struct http_response *res, int status);
-/* ETag with quotes. */
-MUSTCHECK enum err api_etag(struct request_ctx *ctx, struct http_response *res, struct sv tag);
 /* The ETag of what was read or, since one strong tag has one form, the mark of a degraded answer.
- */
-MUSTCHECK enum err api_validator(struct request_ctx *ctx, struct http_response *res, bool degraded,
-                                 struct sv tag);
+ * Status 304 where If-None-Match has the tag: that is the whole answer then. */
+MUSTCHECK enum err api_validator(struct api_call *c, bool degraded, struct sv tag);
+/* The same of c->session: of all of it, or of its state. */
+MUSTCHECK enum err api_tag_session(struct api_call *c);
+MUSTCHECK enum err api_tag_state(struct api_call *c);
+MUSTCHECK enum err api_tag_receipt(struct api_call *c);
 void api_mark_degraded(struct http_response *res);
 void api_write_degraded(struct jout *j, bool degraded); /* only if it is */
-void api_replayed(struct http_response *res, const struct session_receipt *receipt);
 
 #endif

@@ -11,11 +11,10 @@
 
 #include "parley/base/uuid.h"
 
-/* langgraph_threads.c, langgraph_search.c, langgraph_state.c: the handlers, see http_handler. */
-http_handler langgraph_thread_create, langgraph_thread_get, langgraph_thread_patch,
-    langgraph_thread_delete, langgraph_thread_copy, langgraph_threads_search,
-    langgraph_threads_count, langgraph_state_get, langgraph_state_get_at, langgraph_state_find,
-    langgraph_state_update;
+/* langgraph_threads.c, langgraph_search.c, langgraph_state.c */
+api_handler langgraph_thread_create, langgraph_thread_get, langgraph_thread_patch,
+    langgraph_thread_copy, langgraph_threads_search, langgraph_threads_count, langgraph_state_get,
+    langgraph_state_find, langgraph_state_update;
 
 /* langgraph_routes.c: what ran out of time and would do so again, in place of the timeout e, which
  * is returned. The SDK is not to repeat it by itself. */
@@ -25,8 +24,6 @@ enum err langgraph_too_slow(struct request_ctx *ctx, enum err e, const char *slu
 /* langgraph_input.c: what bodies say. A null is as good as nothing, and members that newer clients
  * may have are left alone. */
 
-/* Checked, and in the one form that the session module knows. */
-MUSTCHECK enum err langgraph_thread_id(struct request_ctx *ctx, struct sv *id);
 /* *get_or_create: the thread may be there already. */
 MUSTCHECK enum err langgraph_read_draft(struct request_ctx *ctx, const struct jdoc *doc,
                                         struct session_draft *out, bool *get_or_create);
@@ -84,9 +81,9 @@ enum langgraph_field {
 /* fields: of enum langgraph_field. */
 void langgraph_write_thread(struct jout *j, const struct session *s, unsigned fields);
 void langgraph_write_state(struct jout *j, const struct session *s);
-/* The answer to an update: the checkpoint that it made. */
 /* The id of the state that a session is in. */
 void langgraph_checkpoint_id(int64_t generation, uint64_t mark, char out[UUID_LEN + 1]);
+/* The answer to an update: the checkpoint that it made. */
 void langgraph_write_updated(struct jout *j, const struct session_receipt *r);
 
 #endif

@@ -5,15 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum err langgraph_thread_id(struct request_ctx *ctx, struct sv *id)
-{
-    if (session_id_valid(*id))
-        return session_id_canonical(ctx, id);
-    return ctx_fail(ctx, ERR_INVALID, "invalid_id", "thread_id",
-                    "A thread_id is 1 to %d of A-Z a-z 0-9 . _ : - and neither . nor ..",
-                    SESSION_ID_MAX);
-}
-
 /* Minutes, as a number or as {"ttl": number, "strategy": "delete"}, into whole seconds; 0 where
  * none are given. */
 static enum err read_ttl(struct request_ctx *ctx, const struct jdoc *doc, const struct jnode *node,
@@ -119,7 +110,7 @@ enum err langgraph_read_draft(struct request_ctx *ctx, const struct jdoc *doc,
     int64_t ttl_seconds;
     TRY(read_thread(ctx, doc, ARRAY_LEN(thread_fields), &b, &ttl_seconds));
     if (b.id.p)
-        TRY(langgraph_thread_id(ctx, &b.id));
+        TRY(api_session_id(ctx, "thread_id", &b.id));
     const bool do_nothing = sv_eq(b.if_exists, SV("do_nothing"));
     if (!do_nothing && !sv_eq(b.if_exists, SV("raise")))
         return api_bad_field(ctx, "", "if_exists", "must be raise or do_nothing.");

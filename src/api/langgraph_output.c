@@ -48,11 +48,6 @@ static void write_values(struct jout *j, const struct session *s, bool messages)
     jout_object_close(j);
 }
 
-static void empty_object(struct jout *j)
-{
-    jout_raw(j, SV("{}"));
-}
-
 static bool key_if(struct jout *j, unsigned fields, enum langgraph_field field, const char *name)
 {
     if (fields & field)
@@ -76,11 +71,11 @@ void langgraph_write_thread(struct jout *j, const struct session *s, unsigned fi
     if (key_if(j, fields, LANGGRAPH_STATUS, "status"))
         jout_sv(j, SV("idle"));
     if (key_if(j, fields, LANGGRAPH_CONFIG, "config"))
-        empty_object(j);
+        jout_raw(j, SV("{}"));
     if (key_if(j, fields, LANGGRAPH_VALUES, "values"))
         write_values(j, s, fields & LANGGRAPH_MESSAGES);
     if (key_if(j, fields, LANGGRAPH_INTERRUPTS, "interrupts"))
-        empty_object(j);
+        jout_raw(j, SV("{}"));
     if (key_if(j, fields, LANGGRAPH_ERROR, "error"))
         jout_null(j);
     api_write_degraded(j, s->degraded);
@@ -104,10 +99,8 @@ static void write_checkpoint(struct jout *j, struct sv thread_id, int64_t genera
     jput_sv(j, "thread_id", thread_id);
     jput_sv(j, "checkpoint_ns", SV(""));
     jput_sv(j, "checkpoint_id", (struct sv){id, UUID_LEN});
-    if (map) {
-        jout_key(j, "checkpoint_map");
-        jout_null(j);
-    }
+    if (map)
+        jput_raw(j, "checkpoint_map", SV_NONE);
     jout_object_close(j);
 }
 
@@ -132,8 +125,7 @@ void langgraph_write_state(struct jout *j, const struct session *s)
     write_checkpoint(j, s->session_id, s->generation, s->mark, true);
     jput_raw(j, "metadata", s->metadata);
     jput_time(j, "created_at", s->updated_at);
-    jout_key(j, "parent_checkpoint");
-    jout_null(j);
+    jput_raw(j, "parent_checkpoint", SV_NONE);
     jput_raw(j, "tasks", none);
     jput_raw(j, "interrupts", none);
     api_write_degraded(j, s->degraded);

@@ -7,18 +7,29 @@
 
 #include "parley/http/problem.h"
 
-static const struct http_route routes[] = {
-    {HTTP_POST, "/threads", "thread_create", langgraph_thread_create},
-    {HTTP_GET, "/threads/*", "thread_get", langgraph_thread_get},
-    {HTTP_PATCH, "/threads/*", "thread_patch", langgraph_thread_patch},
-    {HTTP_DELETE, "/threads/*", "thread_delete", langgraph_thread_delete},
-    {HTTP_POST, "/threads/search", "threads_search", langgraph_threads_search},
-    {HTTP_POST, "/threads/count", "threads_count", langgraph_threads_count},
-    {HTTP_POST, "/threads/*/copy", "thread_copy", langgraph_thread_copy},
-    {HTTP_GET, "/threads/*/state", "thread_state_get", langgraph_state_get},
-    {HTTP_POST, "/threads/*/state", "thread_state_update", langgraph_state_update},
-    {HTTP_GET, "/threads/*/state/*", "thread_state_get_at", langgraph_state_get_at},
-    {HTTP_POST, "/threads/*/state/checkpoint", "thread_state_find", langgraph_state_find},
+static const struct api_route routes[] = {
+    {{HTTP_POST, "/threads", "thread_create", api_run},
+     {langgraph_thread_create, API_WRITE | API_BODY_OPTIONAL, NULL}},
+    {{HTTP_GET, "/threads/*", "thread_get", api_run},
+     {langgraph_thread_get, API_THREAD | API_READ, NULL}},
+    {{HTTP_PATCH, "/threads/*", "thread_patch", api_run},
+     {langgraph_thread_patch, API_THREAD | API_WRITE | API_BODY_PATCH, NULL}},
+    {{HTTP_DELETE, "/threads/*", "thread_delete", api_run},
+     {api_session_delete, API_THREAD | API_WRITE, NULL}},
+    {{HTTP_POST, "/threads/search", "threads_search", api_run},
+     {langgraph_threads_search, API_READ | API_BODY_OPTIONAL, NULL}},
+    {{HTTP_POST, "/threads/count", "threads_count", api_run},
+     {langgraph_threads_count, API_READ | API_BODY_OPTIONAL, NULL}},
+    {{HTTP_POST, "/threads/*/copy", "thread_copy", api_run},
+     {langgraph_thread_copy, API_THREAD | API_WRITE, NULL}},
+    {{HTTP_GET, "/threads/*/state", "thread_state_get", api_run},
+     {langgraph_state_get, API_THREAD | API_READ, NULL}},
+    {{HTTP_POST, "/threads/*/state", "thread_state_update", api_run},
+     {langgraph_state_update, API_THREAD | API_WRITE | API_BODY_REQUIRED, NULL}},
+    {{HTTP_GET, "/threads/*/state/*", "thread_state_get_at", api_run},
+     {langgraph_state_get, API_THREAD | API_READ, NULL}},
+    {{HTTP_POST, "/threads/*/state/checkpoint", "thread_state_find", api_run},
+     {langgraph_state_find, API_THREAD | API_READ | API_BODY_REQUIRED, NULL}},
 };
 
 enum err langgraph_too_slow(struct request_ctx *ctx, enum err e, const char *slug,
@@ -93,7 +104,7 @@ static const char *const prefixes[] = {"/threads", "/runs",  "/assistants",
                                        "/crons",   "/store", NULL};
 
 const struct api_interface langgraph_interface = {
-    {routes, ARRAY_LEN(routes), problem, false},
+    {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), problem, false},
     prefixes,
     false,
 };

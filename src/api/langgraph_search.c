@@ -116,25 +116,24 @@ static struct sv filter(const struct jnode *object)
     return object && object->children ? object->raw : SV_NONE;
 }
 
-static enum err read_query(struct request_ctx *ctx, const struct http_call *call, size_t n_fields,
-                           struct session_query *q, unsigned *fields, bool *none)
+static enum err read_query(struct api_call *c, size_t n_fields, struct session_query *q,
+                           unsigned *fields, bool *none)
 {
+    struct request_ctx *ctx = c->ctx;
+    const struct jdoc *doc = &c->doc;
     struct search_body b = {.status = SV("idle"),
                             .sort_by = SV("created_at"),
                             .sort_order = SV("desc"),
                             .limit = LIMIT_DEFAULT};
-    struct jdoc doc;
-    *q = (struct session_query){.user = SV_NONE};
-    TRY(api_user(ctx, call->req, &q->user));
-    TRY(api_body(ctx, call->req, API_BODY_OPTIONAL, &doc));
-    TRY(jin_members(ctx, &doc, doc.nodes, "", search_fields, n_fields, &b, NULL));
-    if (b.values && jdoc_member(&doc, b.values, SV("messages")))
+    *q = (struct session_query){.user = c->guard.user};
+    TRY(jin_members(ctx, doc, doc->nodes, "", search_fields, n_fields, &b, NULL));
+    if (b.values && jdoc_member(doc, b.values, SV("messages")))
         return api_bad_field(ctx, "values", "messages", "cannot be searched.");
     if (b.ids)
-        TRY(read_ids(ctx, &doc, b.ids, q));
+        TRY(read_ids(ctx, doc, b.ids, q));
     TRY(read_status(ctx, b.status, none));
     TRY(read_sort(ctx, &b, q));
-    TRY(read_select(ctx, &doc, b.select, fields));
+    TRY(read_select(ctx, doc, b.select, fields));
     q->metadata = filter(b.metadata);
     q->context = filter(b.values);
     q->limit = (size_t)b.limit;
@@ -154,17 +153,16 @@ static enum err searched(struct request_ctx *ctx, enum err e)
                      "created_at, or ask by ids or for one user.");
 }
 
-enum err langgraph_threads_search(struct request_ctx *ctx, const struct http_call *call,
-                                  struct http_response *res)
+enum err langgraph_threads_search(struct api_call *c)
 {
     struct session_query q;
     struct session_list list = {.n = 0};
     unsigned fields = 0;
     bool none = false;
-    TRY(read_query(ctx, call, ARRAY_LEN(search_fields), &q, &fields, &none));
+    TRY(read_query(c, ARRAY_LEN(search_fields), &q, &fields, &none));
     if (!none)
-        TRY(searched(ctx, session_search(api_sessions(call), ctx, &q, &list)));
-    struct jout j = api_begin(res, 200);
+        TRY(searched(c->ctx, session_search(c->sessions, c->ctx, &q, &list)));
+    struct jout j = api_begin(c->res, 200);
     jout_array_open(&j);
     for (size_t i = 0; i < list.n; i++)
         langgraph_write_thread(&j, &list.sessions[i], fields);
@@ -172,17 +170,16 @@ enum err langgraph_threads_search(struct request_ctx *ctx, const struct http_cal
     return ERR_NONE;
 }
 
-enum err langgraph_threads_count(struct request_ctx *ctx, const struct http_call *call,
-                                 struct http_response *res)
+enum err langgraph_threads_count(struct api_call *c)
 {
     struct session_query q;
     unsigned fields;
     bool none = false;
     int64_t n = 0;
-    TRY(read_query(ctx, call, COUNT_FIELDS, &q, &fields, &none));
+    TRY(read_query(c, COUNT_FIELDS, &q, &fields, &none));
     if (!none)
-        TRY(searched(ctx, session_count(api_sessions(call), ctx, &q, &n)));
-    struct jout j = api_begin(res, 200);
+        TRY(searched(c->ctx, session_count(c->sessions, c->ctx, &q, &n)));
+    struct jout j = api_begin(c->res, 200);
     jout_i64(&j, n);
     return ERR_NONE;
 }

@@ -9,7 +9,6 @@
 #include <stdio.h>
 
 #include "parley/base/uuid.h"
-#include "parley/http/conditional.h"
 
 static bool is_current(struct sv checkpoint, const struct session *s)
 {
@@ -18,45 +17,23 @@ static bool is_current(struct sv checkpoint, const struct session *s)
     return sv_eq(checkpoint, sv_from(id));
 }
 
-/* checkpoint: absent for whatever is current. */
-static enum err answer_state(struct request_ctx *ctx, const struct http_call *call,
-                             struct sv checkpoint, struct http_response *res)
+/* Of the checkpoint that is named (c->item), or whatever is current. */
+enum err langgraph_state_get(struct api_call *c)
 {
-    struct session s;
-    struct sv user, id = call->captures[0];
-    TRY(langgraph_thread_id(ctx, &id));
-    TRY(api_user(ctx, call->req, &user));
-    TRY(session_get(api_sessions(call), ctx, id, user, SESSION_MESSAGES_MAX, &s));
-    if (checkpoint.p && !is_current(checkpoint, &s))
+    TRY(session_get(c->sessions, c->ctx, c->id, c->guard.user, SESSION_MESSAGES_MAX, &c->session));
+    if (c->item.p && !is_current(c->item, &c->session))
         return ctx_fail(
-            ctx, ERR_NOT_FOUND, "no_such_checkpoint", "checkpoint_id",
+            c->ctx, ERR_NOT_FOUND, "no_such_checkpoint", "checkpoint_id",
             "This is not the current checkpoint of the thread, and parley keeps no other.");
-    struct jout j = api_begin(res, 200);
-    langgraph_write_state(&j, &s);
-    return api_validator(ctx, res, s.degraded,
-                         http_etag_version(ctx->arena, s.generation, s.version, s.mark));
+    struct jout j = api_begin(c->res, 200);
+    langgraph_write_state(&j, &c->session);
+    return api_tag_session(c);
 }
 
-enum err langgraph_state_get(struct request_ctx *ctx, const struct http_call *call,
-                             struct http_response *res)
+enum err langgraph_state_find(struct api_call *c)
 {
-    return answer_state(ctx, call, SV_NONE, res);
-}
-
-enum err langgraph_state_get_at(struct request_ctx *ctx, const struct http_call *call,
-                                struct http_response *res)
-{
-    return answer_state(ctx, call, call->captures[1], res);
-}
-
-enum err langgraph_state_find(struct request_ctx *ctx, const struct http_call *call,
-                              struct http_response *res)
-{
-    struct jdoc doc;
-    struct sv checkpoint = SV_NONE;
-    TRY(api_body(ctx, call->req, API_BODY_REQUIRED, &doc));
-    TRY(langgraph_read_checkpoint(ctx, &doc, &checkpoint));
-    return answer_state(ctx, call, checkpoint, res);
+    TRY(langgraph_read_checkpoint(c->ctx, &c->doc, &c->item));
+    return langgraph_state_get(c);
 }
 
 /* The checkpoint of an update as If-Match has it; one that is no checkpoint of ours matches none.
@@ -92,29 +69,20 @@ static enum err update_failed(struct request_ctx *ctx, enum err e, struct sv che
                     "The thread has changed since this checkpoint.");
 }
 
-enum err langgraph_state_update(struct request_ctx *ctx, const struct http_call *call,
-                                struct http_response *res)
+enum err langgraph_state_update(struct api_call *c)
 {
-    struct jdoc doc;
     struct langgraph_values values = {.fresh = false};
-    struct session_guard guard;
-    struct session_receipt receipt;
-    struct sv checkpoint = SV_NONE, context, tag, id = call->captures[0];
+    struct sv checkpoint = SV_NONE, context, tag;
     size_t at = SESSION_MESSAGES_MAX;
-    TRY(langgraph_thread_id(ctx, &id));
-    TRY(api_guard(ctx, call->req, &guard));
-    TRY(api_body(ctx, call->req, API_BODY_REQUIRED, &doc));
-    TRY(langgraph_read_update(ctx, &doc, &values, &checkpoint));
-    TRY(langgraph_values_context(ctx, &values, &context));
-    TRY(expect(ctx, checkpoint, &tag, &guard));
+    TRY(langgraph_read_update(c->ctx, &c->doc, &values, &checkpoint));
+    TRY(langgraph_values_context(c->ctx, &values, &context));
+    TRY(expect(c->ctx, checkpoint, &tag, &c->guard));
     const struct session_update update = {values.messages, values.edits, values.n, values.clear,
                                           context};
-    enum err e = session_update(api_sessions(call), ctx, id, &update, &guard, &receipt, &at);
+    enum err e = session_update(c->sessions, c->ctx, c->id, &update, &c->guard, &c->receipt, &at);
     if (e != ERR_NONE)
-        return update_failed(ctx, e, checkpoint, &values, at);
-    api_replayed(res, &receipt);
-    struct jout j = api_begin(res, 200);
-    langgraph_write_updated(&j, &receipt);
-    return api_etag(
-        ctx, res, http_etag_version(ctx->arena, receipt.generation, receipt.version, receipt.mark));
+        return update_failed(c->ctx, e, checkpoint, &values, at);
+    struct jout j = api_begin(c->res, 200);
+    langgraph_write_updated(&j, &c->receipt);
+    return api_tag_receipt(c);
 }

@@ -5,10 +5,12 @@
 
 #include "handler.h"
 
-/* native_sessions.c, native_messages.c, native_users.c: the handlers, see http_handler. */
-http_handler native_session_create, native_session_put, native_session_get, native_session_patch,
-    native_session_delete, native_messages_append, native_messages_page, native_message_get,
-    native_message_delete, native_user_sessions, native_user_export, native_user_delete;
+/* native_sessions.c, native_messages.c, native_users.c */
+api_handler native_session_create, native_session_put, native_session_get, native_session_patch,
+    native_messages_append, native_messages_page, native_message_get, native_message_delete,
+    native_user_sessions, native_user_export, native_user_delete;
+extern const struct api_param native_session_params[], native_append_params[], native_page_params[],
+    native_list_params[];
 
 /* native_input.c: what its body says. */
 
@@ -22,13 +24,9 @@ MUSTCHECK enum err native_read_messages(struct request_ctx *ctx, const struct jd
                                         struct session_append *out, bool *single);
 
 /* native_output.c */
-void native_write_session(struct jout *j, const struct session *s);
-/* Without messages, and without a context that was not read. */
-void native_write_session_alone(struct jout *j, const struct session *s);
-void native_write_messages(struct jout *j, const char *key, const struct session_message *m,
-                           size_t n);
+/* With its messages or without; without a context that was not read. */
+void native_write_session(struct jout *j, const struct session *s, bool messages);
 /* Location of a session or, with seq > 0, of a message. */
-MUSTCHECK enum err native_location(struct request_ctx *ctx, struct http_response *res, struct sv id,
-                                   int64_t seq);
+MUSTCHECK enum err native_location(struct api_call *c, struct sv id, int64_t seq);
 
 #endif

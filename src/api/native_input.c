@@ -3,8 +3,6 @@
  */
 #include "native.h"
 
-#include <stdio.h>
-
 enum { LANGUAGE_MAX = 35 };
 
 /* ---- messages ---- */
@@ -64,23 +62,6 @@ static enum err read_message(struct request_ctx *ctx, const struct jdoc *doc,
     return ERR_NONE;
 }
 
-static enum err read_list(struct request_ctx *ctx, const struct jdoc *doc, const struct jnode *list,
-                          const struct session_message_draft **out, size_t *n)
-{
-    struct session_message_draft *drafts = arena_array(ctx->arena, list->children, sizeof(*drafts));
-    if (!drafts)
-        return ctx_nomem(ctx);
-    size_t i = 0;
-    for (const struct jnode *node = jdoc_first(doc, list); node; node = jdoc_next(doc, node), i++) {
-        char path[32];
-        snprintf(path, sizeof(path), "messages[%zu]", i);
-        TRY(read_message(ctx, doc, node, path, &drafts[i]));
-    }
-    *out = drafts;
-    *n = i;
-    return ERR_NONE;
-}
-
 enum err native_read_messages(struct request_ctx *ctx, const struct jdoc *doc,
                               struct session_append *out, bool *single)
 {
@@ -88,16 +69,10 @@ enum err native_read_messages(struct request_ctx *ctx, const struct jdoc *doc,
         {"messages", JIN_ARRAY, JIN_REQUIRED, 0, 1, SESSION_MESSAGES_MAX}};
     const struct jnode *body = &doc->nodes[0], *list = NULL;
     *single = jdoc_member(doc, body, SV("messages")) == NULL;
-    if (!*single) {
+    if (!*single)
         TRY(jin_object(ctx, doc, body, "", fields, ARRAY_LEN(fields), &list, NULL));
-        return read_list(ctx, doc, list, &out->messages, &out->n_messages);
-    }
-    struct session_message_draft *one = arena_alloc(ctx->arena, sizeof(*one));
-    if (!one)
-        return ctx_nomem(ctx);
-    out->messages = one;
-    out->n_messages = 1;
-    return read_message(ctx, doc, body, "", one);
+    return api_read_drafts(ctx, doc, *single ? body : list, *single ? "" : "messages", read_message,
+                           &out->messages, &out->n_messages);
 }
 
 /* ---- sessions ---- */
@@ -121,7 +96,7 @@ static const struct jin_field session_fields[] = {
 
 static enum err check_session(struct request_ctx *ctx, struct session_body *b, struct sv id)
 {
-    TRY(b->session_id.p ? api_session_id(ctx, &b->session_id) : ERR_NONE);
+    TRY(b->session_id.p ? api_session_id(ctx, "session_id", &b->session_id) : ERR_NONE);
     if (b->session_id.p && id.p && !sv_eq(b->session_id, id))
         return api_bad_field(ctx, "", "session_id", "is not the one in the path.");
     if (b->user_id.p && !api_user_valid(b->user_id))
@@ -133,21 +108,6 @@ static enum err check_session(struct request_ctx *ctx, struct session_body *b, s
     if (b->message && b->messages)
         return api_bad_field(ctx, "", "message", "and messages cannot both be given.");
     return ERR_NONE;
-}
-
-static enum err read_first_messages(struct request_ctx *ctx, const struct jdoc *doc,
-                                    const struct session_body *b, struct session_draft *out)
-{
-    if (b->messages)
-        return read_list(ctx, doc, b->messages, &out->messages, &out->n_messages);
-    if (!b->message)
-        return ERR_NONE;
-    struct session_message_draft *one = arena_alloc(ctx->arena, sizeof(*one));
-    if (!one)
-        return ctx_nomem(ctx);
-    out->messages = one;
-    out->n_messages = 1;
-    return read_message(ctx, doc, b->message, "message", one);
 }
 
 enum err native_read_draft(struct request_ctx *ctx, const struct jdoc *doc, struct sv id,
@@ -165,7 +125,10 @@ enum err native_read_draft(struct request_ctx *ctx, const struct jdoc *doc, stru
                                   .metadata = b.metadata ? b.metadata->raw : SV("{}"),
                                   .ttl_seconds = b.ttl_seconds,
                                   .sliding = sv_eq(b.expiry, SV("sliding"))};
-    return read_first_messages(ctx, doc, &b, out);
+    const struct jnode *first = b.message ? b.message : b.messages;
+    return first ? api_read_drafts(ctx, doc, first, b.message ? "message" : "messages",
+                                   read_message, &out->messages, &out->n_messages)
+                 : ERR_NONE;
 }
 
 enum { PATCH_USER, PATCH_LANGUAGE, PATCH_TTL, PATCH_CONTEXT, PATCH_METADATA };

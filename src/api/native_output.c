@@ -6,38 +6,26 @@
 
 #include "parley/session/native_form.h"
 
-void native_write_messages(struct jout *j, const char *key, const struct session_message *m,
-                           size_t n)
-{
-    jout_key(j, key);
-    session_write_messages(j, m, n);
-}
-
-void native_write_session(struct jout *j, const struct session *s)
+void native_write_session(struct jout *j, const struct session *s, bool messages)
 {
     jout_object_open(j);
     session_write_members(j, s, NULL);
     api_write_degraded(j, s->degraded);
-    native_write_messages(j, "messages", s->messages, s->n_messages);
+    if (messages) {
+        jout_key(j, "messages");
+        session_write_messages(j, s->messages, s->n_messages);
+    }
     jout_object_close(j);
 }
 
-void native_write_session_alone(struct jout *j, const struct session *s)
-{
-    jout_object_open(j);
-    session_write_members(j, s, NULL);
-    jout_object_close(j);
-}
-
-enum err native_location(struct request_ctx *ctx, struct http_response *res, struct sv id,
-                         int64_t seq)
+enum err native_location(struct api_call *c, struct sv id, int64_t seq)
 {
     /* The alphabet of session ids needs no escape in a path. */
-    struct sv where =
-        seq > 0 ? arena_printf(ctx->arena, "/v1/sessions/%.*s/messages/%" PRId64, SV_ARG(id), seq)
-                : arena_printf(ctx->arena, "/v1/sessions/%.*s", SV_ARG(id));
+    struct sv where = seq > 0 ? arena_printf(c->ctx->arena, "/v1/sessions/%.*s/messages/%" PRId64,
+                                             SV_ARG(id), seq)
+                              : arena_printf(c->ctx->arena, "/v1/sessions/%.*s", SV_ARG(id));
     if (!where.p)
-        return ctx_nomem(ctx);
-    http_response_header(res, "Location", where);
+        return ctx_nomem(c->ctx);
+    http_response_header(c->res, "Location", where);
     return ERR_NONE;
 }

@@ -4,23 +4,35 @@
 #include "native.h"
 #include "parley/http/problem.h"
 
-static const struct http_route routes[] = {
-    {HTTP_POST, "/v1/sessions", "session_create", native_session_create},
-    {HTTP_PUT, "/v1/sessions/*", "session_put", native_session_put},
-    {HTTP_GET, "/v1/sessions/*", "session_get", native_session_get},
-    {HTTP_PATCH, "/v1/sessions/*", "session_patch", native_session_patch},
-    {HTTP_DELETE, "/v1/sessions/*", "session_delete", native_session_delete},
-    {HTTP_POST, "/v1/sessions/*/messages", "messages_append", native_messages_append},
-    {HTTP_GET, "/v1/sessions/*/messages", "messages_page", native_messages_page},
-    {HTTP_GET, "/v1/sessions/*/messages/*", "message_get", native_message_get},
-    {HTTP_DELETE, "/v1/sessions/*/messages/*", "message_delete", native_message_delete},
-    {HTTP_GET, "/v1/users/*/sessions", "user_sessions", native_user_sessions},
-    {HTTP_GET, "/v1/users/*/export", "user_export", native_user_export},
-    {HTTP_DELETE, "/v1/users/*", "user_delete", native_user_delete},
+static const struct api_route routes[] = {
+    {{HTTP_POST, "/v1/sessions", "session_create", api_run},
+     {native_session_create, API_WRITE | API_BODY_OPTIONAL, api_no_params}},
+    {{HTTP_PUT, "/v1/sessions/*", "session_put", api_run},
+     {native_session_put, API_SESSION | API_WRITE | API_BODY_OPTIONAL, api_no_params}},
+    {{HTTP_GET, "/v1/sessions/*", "session_get", api_run},
+     {native_session_get, API_SESSION | API_READ | API_UNLESS, native_session_params}},
+    {{HTTP_PATCH, "/v1/sessions/*", "session_patch", api_run},
+     {native_session_patch, API_SESSION | API_WRITE | API_BODY_PATCH, api_no_params}},
+    {{HTTP_DELETE, "/v1/sessions/*", "session_delete", api_run},
+     {api_session_delete, API_SESSION | API_NO_BODY | API_WRITE, api_no_params}},
+    {{HTTP_POST, "/v1/sessions/*/messages", "messages_append", api_run},
+     {native_messages_append, API_SESSION | API_WRITE | API_BODY_REQUIRED, native_append_params}},
+    {{HTTP_GET, "/v1/sessions/*/messages", "messages_page", api_run},
+     {native_messages_page, API_SESSION | API_READ | API_UNLESS, native_page_params}},
+    {{HTTP_GET, "/v1/sessions/*/messages/*", "message_get", api_run},
+     {native_message_get, API_SESSION | API_MESSAGE | API_READ, api_no_params}},
+    {{HTTP_DELETE, "/v1/sessions/*/messages/*", "message_delete", api_run},
+     {native_message_delete, API_SESSION | API_MESSAGE | API_NO_BODY | API_WRITE, api_no_params}},
+    {{HTTP_GET, "/v1/users/*/sessions", "user_sessions", api_run},
+     {native_user_sessions, API_OWNER, native_list_params}},
+    {{HTTP_GET, "/v1/users/*/export", "user_export", api_run},
+     {native_user_export, API_OWNER, api_no_params}},
+    {{HTTP_DELETE, "/v1/users/*", "user_delete", api_run},
+     {native_user_delete, API_OWNER | API_NO_BODY | API_WRITE, api_no_params}},
 };
 
 const struct api_interface native_interface = {
-    {routes, ARRAY_LEN(routes), http_problem, false},
+    {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), http_problem, false},
     NULL,
     false,
 };

@@ -6,36 +6,24 @@
 #include "parley/obs/log.h"
 #include "parley/session/native_form.h"
 
-static enum err user_of(struct request_ctx *ctx, const struct http_call *call, struct sv *user)
-{
-    struct sv header;
-    *user = call->captures[0];
-    TRY(api_user_id(ctx, *user));
-    TRY(api_user(ctx, call->req, &header));
-    if (header.p && !sv_eq(header, *user))
-        return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such user.");
-    return ERR_NONE;
-}
-
 /* ---- list ---- */
 
 static const char list_name[] = "user_sessions";
 enum { LIST_DEFAULT = 20 };
 
-static enum err write_list(struct request_ctx *ctx, struct http_response *res, struct sv user,
-                           const struct session_list *list)
+static enum err write_list(struct api_call *c, const struct session_list *list)
 {
     struct sv cursor = SV_NONE;
     if (list->has_more) {
         const struct session *last = &list->sessions[list->n - 1];
         const int64_t place[] = {last->created_at, last->generation};
-        TRY(http_cursor_make(ctx, list_name, user, place, &cursor));
+        TRY(http_cursor_make(c->ctx, list_name, c->id, place, &cursor));
     }
-    struct jout j = api_begin(res, 200);
+    struct jout j = api_begin(c->res, 200);
     jout_object_open(&j);
     jput_array(&j, "data");
     for (size_t i = 0; i < list->n; i++)
-        native_write_session_alone(&j, &list->sessions[i]);
+        native_write_session(&j, &list->sessions[i], false);
     jout_array_close(&j);
     jput_bool(&j, "has_more", list->has_more);
     jput_sv(&j, "next_cursor", cursor);
@@ -43,23 +31,20 @@ static enum err write_list(struct request_ctx *ctx, struct http_response *res, s
     return ERR_NONE;
 }
 
-enum err native_user_sessions(struct request_ctx *ctx, const struct http_call *call,
-                              struct http_response *res)
+const struct api_param native_list_params[] = {
+    {"limit", 1, SESSION_LIST_MAX, LIST_DEFAULT, NULL, NULL}, {.name = "cursor"}, {.name = NULL}};
+
+enum err native_user_sessions(struct api_call *c)
 {
-    static const char *const params[] = {"limit", "cursor", NULL};
     struct session_list list;
-    struct sv user;
-    int64_t limit = 0, place[2] = {0, 0};
-    TRY(user_of(ctx, call, &user));
-    TRY(http_params_only(ctx, call->req, params));
-    TRY(http_param_i64(ctx, call->req, "limit", 1, SESSION_LIST_MAX, LIST_DEFAULT, &limit));
-    const struct sv cursor = http_param_get(call->req, "cursor");
+    int64_t place[2] = {0, 0};
+    const struct sv cursor = http_param_get(c->req, "cursor");
     if (cursor.p)
-        TRY(http_cursor_read(ctx, list_name, user, cursor, place));
+        TRY(http_cursor_read(c->ctx, list_name, c->id, cursor, place));
     const struct session_place behind = {place[0], place[1]};
-    TRY(session_list(api_sessions(call), ctx, user, cursor.p ? &behind : NULL, (size_t)limit,
+    TRY(session_list(c->sessions, c->ctx, c->id, cursor.p ? &behind : NULL, (size_t)c->params[0],
                      &list));
-    return write_list(ctx, res, user, &list);
+    return write_list(c, &list);
 }
 
 /* ---- erase ---- */
@@ -76,22 +61,15 @@ static void write_caches(struct jout *j, int64_t expire_by)
     jout_object_close(j);
 }
 
-enum err native_user_delete(struct request_ctx *ctx, const struct http_call *call,
-                            struct http_response *res)
+/* A key is checked and otherwise needless: whatever is repeated, what is gone stays gone. */
+enum err native_user_delete(struct api_call *c)
 {
-    struct session_guard guard;
     struct session_erasure done;
-    struct sv user;
-    TRY(user_of(ctx, call, &user));
-    TRY(api_no_params(ctx, call->req));
-    TRY(api_no_body(ctx, call->req));
-    /* A key is checked and otherwise needless: whatever is repeated, what is gone stays gone. */
-    TRY(api_guard(ctx, call->req, &guard));
-    if (http_header_get(call->req, "if-match").p)
-        return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
+    if (http_header_get(c->req, "if-match").p)
+        return ctx_fail(c->ctx, ERR_INVALID, "invalid_header", "If-Match",
                         "A user has no entity tag that it could match.");
-    TRY(session_erase_user(api_sessions(call), ctx, user, &done));
-    struct jout j = api_begin(res, 200);
+    TRY(session_erase_user(c->sessions, c->ctx, c->id, &done));
+    struct jout j = api_begin(c->res, 200);
     jout_object_open(&j);
     jput_i64(&j, "sessions_deleted", done.sessions);
     jput_i64(&j, "messages_deleted", done.messages);
@@ -124,7 +102,7 @@ static void write_lines(struct buf *b, const struct session_export_part *part)
         jout_init(&j, b);
         jout_object_open(&j);
         jout_key(&j, "session");
-        native_write_session_alone(&j, part->session);
+        native_write_session(&j, part->session, false);
         jout_object_close(&j);
         buf_putc(b, '\n');
     }
@@ -224,28 +202,24 @@ static void export_over(void *arg)
     pthread_mutex_unlock(&e->api->exports_lock);
 }
 
-enum err native_user_export(struct request_ctx *ctx, const struct http_call *call,
-                            struct http_response *res)
+enum err native_user_export(struct api_call *c)
 {
-    struct sv user;
-    TRY(user_of(ctx, call, &user));
-    TRY(api_no_params(ctx, call->req));
-    struct export *e = arena_zalloc(ctx->arena, sizeof(*e));
+    struct export *e = arena_zalloc(c->ctx->arena, sizeof(*e));
     if (!e)
-        return ctx_nomem(ctx);
-    e->api = call->service;
-    e->tenant = ctx->tenant;
-    e->x.user = user;
-    if (arena_defer(ctx->arena, export_over, e) != ERR_NONE)
-        return ctx_nomem(ctx);
-    TRY(take_slot(ctx, e));
-    res->status = 200;
-    res->content_type = "application/x-ndjson";
-    enum err rc = write_piece(ctx, e, &res->body);
-    e->ctx = *ctx;
+        return ctx_nomem(c->ctx);
+    e->api = c->api;
+    e->tenant = c->ctx->tenant;
+    e->x.user = c->id;
+    if (arena_defer(c->ctx->arena, export_over, e) != ERR_NONE)
+        return ctx_nomem(c->ctx);
+    TRY(take_slot(c->ctx, e));
+    c->res->status = 200;
+    c->res->content_type = "application/x-ndjson";
+    enum err rc = write_piece(c->ctx, e, &c->res->body);
+    e->ctx = *c->ctx;
     if (rc == ERR_NONE && !e->ended) {
-        res->next_piece = next_piece;
-        res->piece_arg = e;
+        c->res->next_piece = next_piece;
+        c->res->piece_arg = e;
     }
     return rc;
 }

@@ -8,21 +8,14 @@
 
 #include "handler.h"
 
-/* openai_conversations.c, openai_items.c: the handlers, see http_handler. */
-http_handler openai_conversation_create, openai_conversation_get, openai_conversation_update,
+/* openai_conversations.c, openai_items.c */
+api_handler openai_conversation_create, openai_conversation_get, openai_conversation_update,
     openai_conversation_delete, openai_items_create, openai_items_list, openai_item_get,
     openai_item_delete;
+extern const struct api_param openai_include[], openai_list_params[];
 
 /* openai_input.c */
 
-/* The ids of a path, in the one form that the session module knows. What can be nobody's id is not
- * found, as an id that nobody has. */
-MUSTCHECK enum err openai_conversation_id(struct request_ctx *ctx, struct sv *id);
-MUSTCHECK enum err openai_item_id(struct request_ctx *ctx, struct sv *id);
-/* What the call is for, beside its body: the conditions and the key of api_guard, and only
- * `include` as a parameter, which asks for nothing that parley leaves out. */
-MUSTCHECK enum err openai_write_guard(struct request_ctx *ctx, const struct http_request *req,
-                                      struct session_guard *out);
 /* A body: items and metadata are absent (NULL) where not given or null; the rest of its members is
  * kept under "openai" in the session's context, which is empty if there are none. */
 struct openai_body {
@@ -30,8 +23,7 @@ struct openai_body {
     bool metadata_given; /* also as null */
     struct sv context;   /* JSON object, or absent */
 };
-MUSTCHECK enum err openai_read_body(struct request_ctx *ctx, const struct http_request *req,
-                                    enum api_body_kind kind, struct jdoc *doc,
+MUSTCHECK enum err openai_read_body(struct request_ctx *ctx, const struct jdoc *doc,
                                     struct openai_body *out);
 /* At most max items. */
 MUSTCHECK enum err openai_read_items(struct request_ctx *ctx, const struct jdoc *doc,
@@ -43,9 +35,8 @@ MUSTCHECK enum err openai_read_items(struct request_ctx *ctx, const struct jdoc 
 void openai_write_item(struct jout *j, const struct session_message *m);
 /* first and last are the ids of an item each. */
 void openai_write_list(struct jout *j, const struct session_message *m, size_t n, bool has_more);
-/* The whole answer: the conversation of a session, with the ETag of its state. */
-MUSTCHECK enum err openai_answer_conversation(struct request_ctx *ctx, struct http_response *res,
-                                              const struct session *s);
+/* The whole answer: the conversation of c->session, with the ETag of its state. */
+MUSTCHECK enum err openai_answer_conversation(struct api_call *c);
 /* "conv_…" or a client's own id, as a JSON string. */
 void openai_write_conversation_id(struct jout *j, struct sv session_id);
 

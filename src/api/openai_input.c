@@ -6,33 +6,7 @@
  */
 #include "openai.h"
 
-#include <stdio.h>
-
 #include "parley/json/members.h"
-
-static enum err not_found(struct request_ctx *ctx, const char *what)
-{
-    return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such %s.", what);
-}
-
-enum err openai_conversation_id(struct request_ctx *ctx, struct sv *id)
-{
-    return session_id_valid(*id) ? session_id_canonical(ctx, id) : not_found(ctx, "conversation");
-}
-
-enum err openai_item_id(struct request_ctx *ctx, struct sv *id)
-{
-    return session_message_id_valid(*id) ? session_message_id_canonical(ctx, id)
-                                         : not_found(ctx, "item");
-}
-
-enum err openai_write_guard(struct request_ctx *ctx, const struct http_request *req,
-                            struct session_guard *out)
-{
-    static const char *const params[] = {"include", "include[]", NULL};
-    TRY(http_params_only(ctx, req, params));
-    return api_guard(ctx, req, out);
-}
 
 /* {"openai": {…}} of the members that a conversation has no name for. */
 static enum err keep_others(struct request_ctx *ctx, struct sv body, struct sv *out)
@@ -44,10 +18,8 @@ static enum err keep_others(struct request_ctx *ctx, struct sv body, struct sv *
     return out->p || !others.p ? ERR_NONE : ctx_nomem(ctx);
 }
 
-enum err openai_read_body(struct request_ctx *ctx, const struct http_request *req,
-                          enum api_body_kind kind, struct jdoc *doc, struct openai_body *out)
+enum err openai_read_body(struct request_ctx *ctx, const struct jdoc *doc, struct openai_body *out)
 {
-    TRY(api_body(ctx, req, kind, doc));
     *out = (struct openai_body){.items = jdoc_member(doc, doc->nodes, SV("items")),
                                 .metadata = jdoc_member(doc, doc->nodes, SV("metadata"))};
     out->metadata_given = out->metadata != NULL;
@@ -134,18 +106,5 @@ enum err openai_read_items(struct request_ctx *ctx, const struct jdoc *doc,
     if (items->children > max)
         return ctx_fail(ctx, ERR_INVALID, "too_many_items", "items",
                         "items may hold at most %lld (PARLEY_ITEMS).", (long long)max);
-    struct session_message_draft *drafts =
-        arena_array(ctx->arena, items->children, sizeof(*drafts));
-    if (!drafts)
-        return ctx_nomem(ctx);
-    size_t i = 0;
-    for (const struct jnode *item = jdoc_first(doc, items); item;
-         item = jdoc_next(doc, item), i++) {
-        char path[32];
-        snprintf(path, sizeof(path), "items[%zu]", i);
-        TRY(read_item(ctx, doc, item, path, &drafts[i]));
-    }
-    *out = drafts;
-    *n = i;
-    return ERR_NONE;
+    return api_read_drafts(ctx, doc, items, "items", read_item, out, n);
 }

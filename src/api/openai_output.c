@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "parley/base/uuid.h"
-#include "parley/http/conditional.h"
 #include "parley/json/members.h"
 
 static void write_id(struct jout *j, struct sv prefix, struct sv id)
@@ -71,9 +70,8 @@ void openai_write_item(struct jout *j, const struct session_message *m)
         write_content(j, m);
     }
     jmembers_write(j, m->extra, own ? named : id_and_type);
-    if (!sv_eq(m->metadata, SV("{}")) && !jmember_get(m->extra, "metadata").p) {
+    if (!sv_eq(m->metadata, SV("{}")) && !jmember_get(m->extra, "metadata").p)
         jput_raw(j, "metadata", m->metadata);
-    }
     jout_object_close(j);
 }
 
@@ -93,12 +91,12 @@ void openai_write_list(struct jout *j, const struct session_message *m, size_t n
     jout_object_close(j);
 }
 
-enum err openai_answer_conversation(struct request_ctx *ctx, struct http_response *res,
-                                    const struct session *s)
+enum err openai_answer_conversation(struct api_call *c)
 {
     static const char *const own[] = {"id", "object", "created_at", "metadata", NULL};
     const int64_t second_us = 1000000;
-    struct jout j = api_begin(res, 200);
+    const struct session *s = &c->session;
+    struct jout j = api_begin(c->res, 200);
     jout_object_open(&j);
     jout_key(&j, "id");
     openai_write_conversation_id(&j, s->session_id);
@@ -109,7 +107,5 @@ enum err openai_answer_conversation(struct request_ctx *ctx, struct http_respons
     if (kept.n > 0 && kept.p[0] == '{')
         jmembers_write(&j, kept, own);
     jout_object_close(&j);
-    return api_validator(
-        ctx, res, s->degraded,
-        http_etag_state(ctx->arena, s->generation, s->state_version, s->state_mark));
+    return api_tag_state(c);
 }

@@ -7,15 +7,24 @@
 
 #include "parley/http/problem.h"
 
-static const struct http_route routes[] = {
-    {HTTP_POST, "/v1/conversations", "openai_conversation_create", openai_conversation_create},
-    {HTTP_GET, "/v1/conversations/*", "openai_conversation_get", openai_conversation_get},
-    {HTTP_POST, "/v1/conversations/*", "openai_conversation_update", openai_conversation_update},
-    {HTTP_DELETE, "/v1/conversations/*", "openai_conversation_delete", openai_conversation_delete},
-    {HTTP_POST, "/v1/conversations/*/items", "openai_items_create", openai_items_create},
-    {HTTP_GET, "/v1/conversations/*/items", "openai_items_list", openai_items_list},
-    {HTTP_GET, "/v1/conversations/*/items/*", "openai_item_get", openai_item_get},
-    {HTTP_DELETE, "/v1/conversations/*/items/*", "openai_item_delete", openai_item_delete},
+static const struct api_route routes[] = {
+    {{HTTP_POST, "/v1/conversations", "openai_conversation_create", api_run},
+     {openai_conversation_create, API_WRITE | API_BODY_OPTIONAL, openai_include}},
+    {{HTTP_GET, "/v1/conversations/*", "openai_conversation_get", api_run},
+     {openai_conversation_get, API_CONVERSATION | API_READ, api_no_params}},
+    {{HTTP_POST, "/v1/conversations/*", "openai_conversation_update", api_run},
+     {openai_conversation_update, API_CONVERSATION | API_WRITE | API_BODY_REQUIRED,
+      openai_include}},
+    {{HTTP_DELETE, "/v1/conversations/*", "openai_conversation_delete", api_run},
+     {openai_conversation_delete, API_CONVERSATION | API_WRITE, openai_include}},
+    {{HTTP_POST, "/v1/conversations/*/items", "openai_items_create", api_run},
+     {openai_items_create, API_CONVERSATION | API_WRITE | API_BODY_REQUIRED, openai_include}},
+    {{HTTP_GET, "/v1/conversations/*/items", "openai_items_list", api_run},
+     {openai_items_list, API_CONVERSATION | API_READ, openai_list_params}},
+    {{HTTP_GET, "/v1/conversations/*/items/*", "openai_item_get", api_run},
+     {openai_item_get, API_CONVERSATION | API_ITEM | API_READ, openai_include}},
+    {{HTTP_DELETE, "/v1/conversations/*/items/*", "openai_item_delete", api_run},
+     {openai_item_delete, API_CONVERSATION | API_ITEM | API_WRITE, openai_include}},
 };
 
 static const char *type_of(int status)
@@ -86,7 +95,7 @@ static void problem(struct request_ctx *ctx, const struct http_request *req,
 static const char *const prefixes[] = {"/v1/conversations", NULL};
 
 const struct api_interface openai_interface = {
-    {routes, ARRAY_LEN(routes), problem, false},
+    {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), problem, false},
     prefixes,
     false,
 };

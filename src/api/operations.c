@@ -9,34 +9,22 @@
 #include "parley/base/uuid.h"
 #include "parley/http/problem.h"
 
-static const char *db_state_name(enum db_state s)
-{
-    switch (s) {
-    case DB_UP:
-        return "up";
-    case DB_STARTING:
-        return "starting";
-    case DB_MISCONFIGURED:
-        return "misconfigured";
-    default:
-        return "down";
-    }
-}
+static const char *const db_states[] = {[DB_STARTING] = "starting",
+                                        [DB_UP] = "up",
+                                        [DB_DOWN] = "down",
+                                        [DB_MISCONFIGURED] = "misconfigured"};
 
 static const char *cache_state_name(enum cache_state s)
 {
     return s == CACHE_OFF ? "off" : s == CACHE_UP ? "up" : "down";
 }
 
-static enum err ops_livez(struct request_ctx *ctx, const struct http_call *call,
-                          struct http_response *res)
+static enum err ops_livez(struct api_call *c)
 {
-    (void)ctx;
-    const struct api_service *api = call->service;
-    struct jout j = api_begin(res, 200);
+    struct jout j = api_begin(c->res, 200);
     jout_object_open(&j);
     jput_sv(&j, "status", SV("alive"));
-    jput_str(&j, "version", api->version);
+    jput_str(&j, "version", c->api->version);
     jout_object_close(&j);
     return ERR_NONE;
 }
@@ -78,7 +66,7 @@ void ops_open_check(struct jout *j, const char *name, const char *state, const c
 
 void ops_open_database(struct jout *j, const struct ops_health *h)
 {
-    ops_open_check(j, "postgresql", db_state_name(h->db.state), h->db.reason);
+    ops_open_check(j, "postgresql", db_states[h->db.state], h->db.reason);
 }
 
 void ops_open_redis(struct jout *j, const struct ops_health *h)
@@ -90,19 +78,16 @@ void ops_open_redis(struct jout *j, const struct ops_health *h)
  * knows only up and down must prefer a host that can write; where none can, it may be told to fall
  * back on all of them, or on those whose "serves" is "reads". Without Redis everything works,
  * slower. */
-static enum err ops_readyz(struct request_ctx *ctx, const struct http_call *call,
-                           struct http_response *res)
+static enum err ops_readyz(struct api_call *c)
 {
-    const struct api_service *api = call->service;
     struct ops_health h;
-    struct jout j;
-    ops_look(api, &h);
+    ops_look(c->api, &h);
     const bool ready = h.db.state == DB_UP;
     const bool tiers =
-        (h.cache.redis == CACHE_UP || h.cache.memory_bytes > 0) && auth_lets_in(api->auth);
+        (h.cache.redis == CACHE_UP || h.cache.memory_bytes > 0) && auth_lets_in(c->api->auth);
     struct sv looping =
-        arena_printf(ctx->arena, "%lld of them keep dying", (long long)h.crash_looping);
-    j = api_begin(res, ready ? 200 : 503);
+        arena_printf(c->ctx->arena, "%lld of them keep dying", (long long)h.crash_looping);
+    struct jout j = api_begin(c->res, ready ? 200 : 503);
     jout_object_open(&j);
     jput_str(&j, "status", h.status);
     jput_sv(&j, "serves", ready ? SV("everything") : tiers ? SV("reads") : SV("nothing"));
@@ -119,30 +104,28 @@ static enum err ops_readyz(struct request_ctx *ctx, const struct http_call *call
     jout_object_close(&j);
     jout_object_close(&j);
     if (!ready)
-        http_response_header(res, "Retry-After", SV("1"));
+        http_response_header(c->res, "Retry-After", SV("1"));
     return ERR_NONE;
 }
 
-static enum err ops_metrics(struct request_ctx *ctx, const struct http_call *call,
-                            struct http_response *res)
+static enum err ops_metrics(struct api_call *c)
 {
-    (void)ctx;
-    const struct api_service *api = call->service;
     const char *names[METRICS_ROUTES_MAX];
     const size_t n = api_route_names(names);
-    res->status = 200;
-    res->content_type = "text/plain; version=0.0.4";
-    metrics_render(&res->body, api->slots, atomic_load(&api->host->n_slots), names, n);
+    c->res->status = 200;
+    c->res->content_type = "text/plain; version=0.0.4";
+    metrics_render(&c->res->body, c->api->slots, atomic_load(&c->api->host->n_slots), names, n);
     return ERR_NONE;
 }
 
-static const struct http_route routes[] = {
-    {HTTP_GET, "/livez", "livez", ops_livez},
-    {HTTP_GET, "/readyz", "readyz", ops_readyz},
-    {HTTP_GET, "/metrics", "metrics", ops_metrics},
-    {HTTP_GET, "/status", "status", ops_status},
+static const struct api_route routes[] = {
+    {{HTTP_GET, "/livez", "livez", api_run}, {ops_livez, 0, NULL}},
+    {{HTTP_GET, "/readyz", "readyz", api_run}, {ops_readyz, 0, NULL}},
+    {{HTTP_GET, "/metrics", "metrics", api_run}, {ops_metrics, 0, NULL}},
+    {{HTTP_GET, "/status", "status", api_run}, {ops_status, 0, NULL}},
 };
-static const struct http_table table = {routes, ARRAY_LEN(routes), http_problem, true};
+static const struct http_table table = {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]),
+                                        http_problem, true};
 
 void ops_answer(void *service, struct arena *arena, struct http_request *req,
                 struct http_response *res)

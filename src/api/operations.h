@@ -23,6 +23,6 @@ void ops_open_database(struct jout *j, const struct ops_health *h);
 void ops_write_shortcut(struct jout *j, const char *member, const struct ops_health *h);
 void ops_open_redis(struct jout *j, const struct ops_health *h);
 
-http_handler ops_status; /* status.c */
+api_handler ops_status; /* status.c */
 
 #endif

@@ -11,26 +11,41 @@ struct jout api_begin(struct http_response *res, int status)
     return j;
 }
 
-enum err api_etag(struct request_ctx *ctx, struct http_response *res, struct sv tag)
+enum err api_validator(struct api_call *c, bool degraded, struct sv tag)
 {
-    struct buf quoted;
-    buf_init(&quoted, ctx->arena, tag.n + 2);
-    buf_putc(&quoted, '"');
-    buf_sv(&quoted, tag);
-    buf_putc(&quoted, '"');
-    if (!tag.p || quoted.failed)
-        return ctx_nomem(ctx);
-    http_response_header(res, "ETag", buf_get(&quoted));
+    if (degraded) {
+        api_mark_degraded(c->res);
+        return ERR_NONE;
+    }
+    struct sv quoted = tag.p ? arena_printf(c->ctx->arena, "\"%.*s\"", SV_ARG(tag)) : SV_NONE;
+    if (!quoted.p)
+        return ctx_nomem(c->ctx);
+    http_response_header(c->res, "ETag", quoted);
+    if (c->unless.given && http_condition_has(&c->unless, tag))
+        c->res->status = 304;
     return ERR_NONE;
 }
 
-enum err api_validator(struct request_ctx *ctx, struct http_response *res, bool degraded,
-                       struct sv tag)
+enum err api_tag_session(struct api_call *c)
 {
-    if (!degraded)
-        return api_etag(ctx, res, tag);
-    api_mark_degraded(res);
-    return ERR_NONE;
+    const struct session *s = &c->session;
+    return api_validator(c, s->degraded,
+                         http_etag_version(c->ctx->arena, s->generation, s->version, s->mark));
+}
+
+enum err api_tag_state(struct api_call *c)
+{
+    const struct session *s = &c->session;
+    return api_validator(
+        c, s->degraded,
+        http_etag_state(c->ctx->arena, s->generation, s->state_version, s->state_mark));
+}
+
+enum err api_tag_receipt(struct api_call *c)
+{
+    const struct session_receipt *r = &c->receipt;
+    return api_validator(c, false,
+                         http_etag_version(c->ctx->arena, r->generation, r->version, r->mark));
 }
 
 void api_mark_degraded(struct http_response *res)
@@ -40,13 +55,6 @@ void api_mark_degraded(struct http_response *res)
 
 void api_write_degraded(struct jout *j, bool degraded)
 {
-    if (!degraded)
-        return;
-    jput_bool(j, "degraded", true);
-}
-
-void api_replayed(struct http_response *res, const struct session_receipt *receipt)
-{
-    if (receipt->replayed)
-        http_response_header(res, "Idempotent-Replayed", SV("true"));
+    if (degraded)
+        jput_bool(j, "degraded", true);
 }

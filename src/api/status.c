@@ -187,16 +187,15 @@ static void indent(struct buf *out, struct sv json)
     buf_putc(out, '\n');
 }
 
-enum err ops_status(struct request_ctx *ctx, const struct http_call *call,
-                    struct http_response *res)
+enum err ops_status(struct api_call *c)
 {
-    const struct api_service *api = call->service;
+    const struct api_service *api = c->api;
     struct ops_health h;
     struct jout j;
     struct buf text;
     ops_look(api, &h);
-    buf_init(&text, ctx->arena, 4096);
-    (void)api_begin(res, 200);
+    buf_init(&text, c->ctx->arena, 4096);
+    (void)api_begin(c->res, 200);
     jout_init(&j, &text);
     jout_object_open(&j);
     write_service(&j, api, &h);
@@ -217,7 +216,7 @@ enum err ops_status(struct request_ctx *ctx, const struct http_call *call,
     jout_object_close(&j);
     jout_object_close(&j);
     if (text.failed)
-        return ctx_nomem(ctx);
-    indent(&res->body, buf_get(&text));
+        return ctx_nomem(c->ctx);
+    indent(&c->res->body, buf_get(&text));
     return ERR_NONE;
 }

@@ -3,81 +3,49 @@
 
 #include "parley/json/write.h"
 
-/* The one table from enum err to HTTP. retry_after_s: where a client should come back soon. */
-static const struct {
-    enum err err;
-    int status;
-    int retry_after_s;
-} problems[] = {
-    {ERR_INVALID, 400, 0},
-    {ERR_UNAUTHENTICATED, 401, 0},
-    {ERR_FORBIDDEN, 403, 0}, /* nginx gives its own as 404 */
-    {ERR_NOT_FOUND, 404, 0},
-    {ERR_METHOD, 405, 0},
-    {ERR_NOT_ACCEPTABLE, 406, 0},
-    {ERR_CONFLICT, 409, 0},
-    {ERR_BUSY, 409, 1},
-    {ERR_PRECONDITION, 412, 0},
-    {ERR_TOO_LARGE, 413, 0},
-    {ERR_URI_TOO_LONG, 414, 0},
-    {ERR_MEDIA_TYPE, 415, 0},
-    {ERR_KEY_REUSED, 422, 0},
-    {ERR_LIMITED, 429, 1},
-    {ERR_TIMEOUT, 503, 1},
-    {ERR_OVERLOAD, 503, 1},
-    {ERR_UNAVAILABLE, 503, 1},
-    {ERR_OUTCOME_UNKNOWN, 503, 1},
-    {ERR_NOMEM, 500, 0},
-    {ERR_NOT_IMPLEMENTED, 501, 0},
-    {ERR_INTERNAL, 500, 0},
-};
-
-/* What is said of a failure that came without words: a server's, or the database's about what it
+/* The one table from enum err to HTTP. retry_after_s: where a client should come back soon. detail:
+ * what is said of a failure that came without words: a server's, or the database's about what it
  * was given. */
-static const char *default_detail(enum err e)
-{
-    switch (e) {
-    case ERR_INVALID:
-        return "The request, or what it asks about, holds a value that the database does not take.";
-    case ERR_CONFLICT:
-        return "The database holds something that is in the way.";
-    case ERR_TOO_LARGE:
-        return "This is beyond a limit of the database.";
-    case ERR_TIMEOUT:
-        return "The request took too long; nothing was changed.";
-    case ERR_OVERLOAD:
-        return "The server is busy; nothing was changed.";
-    case ERR_UNAVAILABLE:
-        return "The database is away; nothing was changed.";
-    case ERR_OUTCOME_UNKNOWN:
-        return "The connection to the database was lost; whether the change was made is not known. "
-               "Repeat the request with its Idempotency-Key.";
-    case ERR_NOMEM:
-        return "The answer is too large.";
-    case ERR_BUSY:
-        return "Another request holds this up; try again.";
-    default:
-        return "";
-    }
-}
-
-static size_t problem_index(enum err e)
-{
-    for (size_t i = 0; i < ARRAY_LEN(problems); i++)
-        if (problems[i].err == e)
-            return i;
-    return ARRAY_LEN(problems) - 1;
-}
+static const struct {
+    int status, retry_after_s;
+    const char *detail;
+} problems[ERR_COUNT] = {
+    [ERR_INVALID] = {400, 0,
+                     "The request, or what it asks about, holds a value that the database does not "
+                     "take."},
+    [ERR_UNAUTHENTICATED] = {401, 0, ""},
+    [ERR_FORBIDDEN] = {403, 0, ""}, /* nginx gives its own as 404 */
+    [ERR_NOT_FOUND] = {404, 0, ""},
+    [ERR_METHOD] = {405, 0, ""},
+    [ERR_NOT_ACCEPTABLE] = {406, 0, ""},
+    [ERR_CONFLICT] = {409, 0, "The database holds something that is in the way."},
+    [ERR_BUSY] = {409, 1, "Another request holds this up; try again."},
+    [ERR_PRECONDITION] = {412, 0, ""},
+    [ERR_TOO_LARGE] = {413, 0, "This is beyond a limit of the database."},
+    [ERR_URI_TOO_LONG] = {414, 0, ""},
+    [ERR_MEDIA_TYPE] = {415, 0, ""},
+    [ERR_KEY_REUSED] = {422, 0, ""},
+    [ERR_LIMITED] = {429, 1, ""},
+    [ERR_TIMEOUT] = {503, 1, "The request took too long; nothing was changed."},
+    [ERR_OVERLOAD] = {503, 1, "The server is busy; nothing was changed."},
+    [ERR_UNAVAILABLE] = {503, 1, "The database is away; nothing was changed."},
+    [ERR_OUTCOME_UNKNOWN] = {503, 1,
+                             "The connection to the database was lost; whether the change was made "
+                             "is not known. Repeat the request with its Idempotency-Key."},
+    [ERR_NOMEM] = {500, 0, "The answer is too large."},
+    [ERR_NOT_IMPLEMENTED] = {501, 0, ""},
+    [ERR_INTERNAL] = {500, 0, ""},
+};
 
 struct http_fault http_fault_of(const struct request_ctx *ctx)
 {
-    const size_t i = problem_index(ctx->err.err);
+    const struct err_info *e = &ctx->err;
+    const enum err known = problems[e->err].status ? e->err : ERR_INTERNAL;
     return (struct http_fault){
-        .status = problems[i].status,
-        .code = ctx->err.slug ? ctx->err.slug : err_name(problems[i].err),
-        .detail = ctx->err.detail[0] ? ctx->err.detail : default_detail(problems[i].err),
-        .retry_after_s =
-            ctx->err.retry_after_s ? ctx->err.retry_after_s : problems[i].retry_after_s,
+        .status = problems[known].status,
+        .code = e->slug ? e->slug : err_name(known),
+        .detail = e->detail[0] ? e->detail : problems[known].detail,
+        .retry_after_s = e->retry_after_s ? e->retry_after_s : problems[known].retry_after_s,
     };
 }
 

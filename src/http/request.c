@@ -2,19 +2,21 @@
 /* Reading a request's method, headers and parameters. */
 #include "parley/http/request.h"
 
+const char *http_method_name(enum http_method method)
+{
+    static const char *const names[] = {
+        [HTTP_GET] = "GET",        [HTTP_HEAD] = "HEAD",   [HTTP_POST] = "POST",
+        [HTTP_PUT] = "PUT",        [HTTP_PATCH] = "PATCH", [HTTP_DELETE] = "DELETE",
+        [HTTP_OPTIONS] = "OPTIONS"};
+    return names[method];
+}
+
 enum http_method http_method_parse(struct sv text)
 {
-    static const struct {
-        struct sv text;
-        enum http_method method;
-    } methods[] = {{{"GET", 3}, HTTP_GET},        {{"HEAD", 4}, HTTP_HEAD},
-                   {{"POST", 4}, HTTP_POST},      {{"PUT", 3}, HTTP_PUT},
-                   {{"PATCH", 5}, HTTP_PATCH},    {{"DELETE", 6}, HTTP_DELETE},
-                   {{"OPTIONS", 7}, HTTP_OPTIONS}};
-    for (size_t i = 0; i < ARRAY_LEN(methods); i++)
-        if (sv_eq(text, methods[i].text))
-            return methods[i].method;
-    return HTTP_OTHER;
+    enum http_method m = HTTP_GET;
+    while (m != HTTP_OTHER && !sv_eq(text, sv_from(http_method_name(m))))
+        m++;
+    return m;
 }
 
 struct sv http_header_get(const struct http_request *req, const char *name)

@@ -5,12 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct {
-    enum http_method method;
-    const char *name;
-} method_names[] = {{HTTP_GET, "GET"},        {HTTP_HEAD, "HEAD"},   {HTTP_POST, "POST"},
-                    {HTTP_PUT, "PUT"},        {HTTP_PATCH, "PATCH"}, {HTTP_DELETE, "DELETE"},
-                    {HTTP_OPTIONS, "OPTIONS"}};
+const struct http_route *http_table_at(const struct http_table *table, size_t i)
+{
+    return (const void *)((const char *)table->routes + i * table->stride);
+}
 
 static bool pattern_matches(const char *pattern, const struct http_request *req,
                             struct http_call *call)
@@ -41,7 +39,7 @@ static size_t find(const struct http_table *table, const struct http_request *re
     size_t found = table->n;
     *allowed = 0;
     for (size_t i = 0; i < table->n; i++) {
-        const struct http_route *route = &table->routes[i];
+        const struct http_route *route = http_table_at(table, i);
         struct http_call try = *call;
         if (!pattern_matches(route->pattern, req, &try))
             continue;
@@ -51,6 +49,7 @@ static size_t find(const struct http_table *table, const struct http_request *re
         if (found == table->n && serves(route, req->method)) {
             found = i;
             *call = try;
+            call->route = route;
         }
     }
     return found;
@@ -61,13 +60,9 @@ static void put_allow(struct request_ctx *ctx, unsigned allowed, struct http_res
     struct buf b;
     buf_init(&b, ctx->arena, 64);
     allowed |= 1u << HTTP_OPTIONS;
-    for (size_t i = 0; i < ARRAY_LEN(method_names); i++) {
-        if (!(allowed & (1u << method_names[i].method)))
-            continue;
-        if (b.n > 0)
-            BUF_LIT(&b, ", ");
-        buf_sv(&b, sv_from(method_names[i].name));
-    }
+    for (enum http_method m = HTTP_GET; m < HTTP_OTHER; m++)
+        if (allowed & (1u << m))
+            buf_printf(&b, "%s%s", b.n > 0 ? ", " : "", http_method_name(m));
     if (!b.failed)
         http_response_header(res, "Allow", buf_get(&b));
 }
@@ -144,7 +139,7 @@ static enum err run(struct request_ctx *ctx, const struct http_table *table,
     }
     if (req->body_too_large)
         return ctx_fail(ctx, ERR_TOO_LARGE, NULL, NULL, "The body is too large.");
-    TRY(table->routes[*route].handler(ctx, call, res));
+    TRY(call->route->handler(ctx, call, res));
     if (res->body.failed)
         return ctx_nomem(ctx);
     return ERR_NONE;

@@ -227,7 +227,7 @@ static enum err close_container(struct scan *s)
     node->raw.n = (size_t)(s->text.p + s->at - node->raw.p);
     if (node->type == JT_OBJECT && node->children > 1) {
         const struct jnode *twice = NULL;
-        TRY(jkeys_twice(s->ctx, s->nodes, f->node, &twice));
+        TRY(jkeys_twice(s->ctx, &(struct jdoc){s->nodes, s->n}, node, &twice));
         if (twice) {
             f->key = twice->key;
             return fail(s, (struct jfault){"duplicate_key", "A member is given twice",
@@ -238,29 +238,18 @@ static enum err close_container(struct scan *s)
     return ERR_NONE;
 }
 
-/* What may come behind a container's opening bracket: its end, or the first child. */
-static enum err opened(struct scan *s, enum state *state)
+/* What may come behind a container's opening bracket, or behind a child: the container's end; or
+ * the first child, or a comma and another one. */
+static enum err next_child(struct scan *s, enum state *state)
 {
-    bool object = s->nodes[top(s)->node].type == JT_OBJECT;
+    const bool object = s->nodes[top(s)->node].type == JT_OBJECT, first = *state == JUST_OPENED;
 
-    if (is_at(s, object ? '}' : ']')) {
-        *state = AFTER_VALUE;
-        return close_container(s);
-    }
-    *state = WANT_VALUE;
-    return object ? begin_member(s) : ERR_NONE;
-}
-
-/* What may come behind a child: a comma and another one, or the container's end. */
-static enum err after_child(struct scan *s, enum state *state)
-{
-    bool object = s->nodes[top(s)->node].type == JT_OBJECT;
-
+    *state = AFTER_VALUE;
     if (is_at(s, object ? '}' : ']'))
         return close_container(s);
-    if (!is_at(s, ','))
+    if (!first && !is_at(s, ','))
         return syntax(s, object ? "A comma or } is expected" : "A comma or ] is expected");
-    s->at++;
+    s->at += !first;
     *state = WANT_VALUE;
     return object ? begin_member(s) : ERR_NONE;
 }
@@ -270,18 +259,10 @@ static enum err scan_text(struct scan *s)
     enum state state = WANT_VALUE;
 
     for (;;) {
-        enum err e = ERR_INTERNAL;
         skip_space(s);
         if (state == AFTER_VALUE && s->depth == 0)
             break;
-        if (state == WANT_VALUE)
-            e = begin_value(s, &state);
-        else if (state == JUST_OPENED)
-            e = opened(s, &state);
-        else
-            e = after_child(s, &state);
-        if (e != ERR_NONE)
-            return e;
+        TRY(state == WANT_VALUE ? begin_value(s, &state) : next_child(s, &state));
     }
     if (s->at < s->text.n)
         return syntax(s, "Something stands behind the JSON value");

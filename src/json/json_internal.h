@@ -32,14 +32,20 @@ int jtoken_hex4(const char *p);
 size_t junescape_next(struct sv *s, char out[4]);
 /* Whether a checked string body, unescaped, is name. */
 bool junescape_eq(struct sv body, struct sv name);
-/* A checked body, unescaped, in the arena. */
+/* A checked body, unescaped: itself where nothing is escaped, else in the arena. */
 MUSTCHECK enum err junescape_dup(struct request_ctx *ctx, struct sv body, struct sv *out);
 
-/* Looks for a member of nodes[object] whose name another one has too, compared unescaped; *twice
- * is NULL when there is none. Leaves nothing in the arena. */
-MUSTCHECK enum err jkeys_twice(struct request_ctx *ctx, const struct jnode *nodes, uint32_t object,
-                               const struct jnode **twice);
-/* An order of unescaped names to sort and search by; 0: they are the same. */
+struct jkey {
+    struct sv name; /* unescaped */
+    size_t at;      /* where in the text, or the list, its member stands */
+};
+/* An order of names to sort and search by; 0: they are the same. */
 int jkeys_order(struct sv a, struct sv b);
+/* By name; keys of one name stay as they stood. */
+void jkeys_sort(struct jkey *keys, size_t n);
+/* Looks for a member whose name another one has too, compared unescaped; *twice is NULL when there
+ * is none. Leaves nothing in the arena. */
+MUSTCHECK enum err jkeys_twice(struct request_ctx *ctx, const struct jdoc *d,
+                               const struct jnode *object, const struct jnode **twice);
 
 #endif

@@ -6,36 +6,15 @@
  */
 #include "parley/json/merge.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "json_internal.h"
 #include "parley/json/members.h"
-
-struct named {
-    struct sv name; /* unescaped */
-    size_t at;      /* of the member */
-};
 
 /* What is laid over the target. */
 struct layer {
     struct jmember *members; /* as they came; raw is absent where another has taken its place */
-    struct named *names;     /* sorted, each once */
+    struct jkey *names;      /* sorted, each once */
     size_t n_members, n_names;
 };
-
-static int compare(const void *a, const void *b)
-{
-    const struct named *x = a, *y = b;
-    const int c = jkeys_order(x->name, y->name);
-    return c != 0 ? c : (x->at > y->at) - (x->at < y->at);
-}
-
-static enum err name_of(struct request_ctx *ctx, struct sv key, struct sv *out)
-{
-    *out = key;
-    return memchr(key.p, '\\', key.n) ? junescape_dup(ctx, key, out) : ERR_NONE;
-}
 
 static enum err collect(struct request_ctx *ctx, const struct sv *patches, size_t n,
                         struct layer *out)
@@ -52,7 +31,7 @@ static enum err collect(struct request_ctx *ctx, const struct sv *patches, size_
     for (size_t i = 0; i < n; i++)
         for (struct sv rest = patches[i]; jmember_next(&rest, &out->members[at]); at++) {
             out->names[at].at = at;
-            TRY(name_of(ctx, out->members[at].key, &out->names[at].name));
+            TRY(junescape_dup(ctx, out->members[at].key, &out->names[at].name));
         }
     return ERR_NONE;
 }
@@ -61,7 +40,7 @@ static enum err collect(struct request_ctx *ctx, const struct sv *patches, size_
 static void make_unique(struct layer *l)
 {
     size_t n = 0;
-    qsort(l->names, l->n_names, sizeof(*l->names), compare);
+    jkeys_sort(l->names, l->n_names);
     for (size_t i = 0; i < l->n_names; i++) {
         struct jmember *m = &l->members[l->names[i].at];
         if (n > 0 && sv_eq(l->names[n - 1].name, l->names[i].name)) {
@@ -133,7 +112,7 @@ static enum err write_merged(struct request_ctx *ctx, struct sv target, const st
     jout_object_open(j);
     while (jmember_next(&target, &m)) {
         struct sv name;
-        TRY(name_of(ctx, m.key, &name));
+        TRY(junescape_dup(ctx, m.key, &name));
         struct jmember *over = find(&l, name);
         if (!over) {
             jout_key_raw(j, m.key);

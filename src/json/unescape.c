@@ -6,26 +6,12 @@
 
 static size_t put_utf8(uint32_t c, char out[4])
 {
-    if (c < 0x80) {
-        out[0] = (char)c;
-        return 1;
-    }
-    if (c < 0x800) {
-        out[0] = (char)(0xc0 | c >> 6);
-        out[1] = (char)(0x80 | (c & 0x3f));
-        return 2;
-    }
-    if (c < 0x10000) {
-        out[0] = (char)(0xe0 | c >> 12);
-        out[1] = (char)(0x80 | (c >> 6 & 0x3f));
-        out[2] = (char)(0x80 | (c & 0x3f));
-        return 3;
-    }
-    out[0] = (char)(0xf0 | c >> 18);
-    out[1] = (char)(0x80 | (c >> 12 & 0x3f));
-    out[2] = (char)(0x80 | (c >> 6 & 0x3f));
-    out[3] = (char)(0x80 | (c & 0x3f));
-    return 4;
+    static const unsigned char first[] = {[1] = 0, [2] = 0xc0, [3] = 0xe0, [4] = 0xf0};
+    const size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = n - 1; i > 0; i--, c >>= 6)
+        out[i] = (char)(0x80 | (c & 0x3f));
+    out[0] = (char)(first[n] | c);
+    return n;
 }
 
 static size_t next_unicode(struct sv *s, char out[4])
@@ -100,6 +86,9 @@ static size_t unescape_into(struct sv body, char *out)
 
 enum err junescape_dup(struct request_ctx *ctx, struct sv body, struct sv *out)
 {
+    *out = body;
+    if (!memchr(body.p, '\\', body.n))
+        return ERR_NONE;
     char *p = arena_alloc(ctx->arena, body.n);
     if (!p)
         return ctx_nomem(ctx);

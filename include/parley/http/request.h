@@ -58,6 +58,7 @@ struct http_request {
  * segment, "/a/" ends in one. */
 MUSTCHECK enum err http_target_parse(struct request_ctx *ctx, struct http_request *req);
 enum http_method http_method_parse(struct sv text);
+const char *http_method_name(enum http_method method); /* not of HTTP_OTHER */
 
 /* A header's value, or SV_NONE. A repeat of a header that may not be repeated was refused before
  * (http_headers_check). name in lower case. */

@@ -11,8 +11,10 @@
 
 enum { HTTP_CAPTURES_MAX = 3 };
 
+struct http_route;
 struct http_call {
     const struct http_request *req;
+    const struct http_route *route;
     struct sv captures[HTTP_CAPTURES_MAX];
     void *service; /* what the table was dispatched with */
 };
@@ -32,11 +34,13 @@ typedef void (*http_problem_fn)(struct request_ctx *ctx, const struct http_reque
                                 struct http_response *res);
 
 struct http_table {
-    const struct http_route *routes;
-    size_t n;
-    http_problem_fn problem; /* http_problem, or another form of the same */
-    bool any_type;           /* answers are not JSON: Accept is not looked at */
+    const struct http_route *routes; /* each may be the first member of a larger struct */
+    size_t n, stride;                /* how many; the size of that struct */
+    http_problem_fn problem;         /* http_problem, or another form of the same */
+    bool any_type;                   /* answers are not JSON: Accept is not looked at */
 };
+
+const struct http_route *http_table_at(const struct http_table *table, size_t i);
 
 /* Answers req completely. A ctx that holds an error already gets its problem document and nothing
  * is run. Else: routing, 405 with Allow, OPTIONS, 406, 413, 414, the handler, and the problem

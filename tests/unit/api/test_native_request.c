@@ -42,15 +42,15 @@ static void ids(void)
     struct sv good = SV("a:1"), bad = SV("a/1");
     struct sv conv = SV("conv_0193f3a07f5c7c2d8a1b0123456789ab"), short_one = SV("conv_0193f3a0");
     begin(&b, HTTP_GET);
-    CU_ASSERT_EQUAL(api_session_id(&b.ctx, &good), ERR_NONE);
+    CU_ASSERT_EQUAL(api_session_id(&b.ctx, "session_id", &good), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(good, SV("a:1")));
     /* The spelling of other interfaces is the same session; what only looks like it is an id of
      * its own. */
-    CU_ASSERT_EQUAL(api_session_id(&b.ctx, &conv), ERR_NONE);
+    CU_ASSERT_EQUAL(api_session_id(&b.ctx, "session_id", &conv), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(conv, SV("0193f3a0-7f5c-7c2d-8a1b-0123456789ab")));
-    CU_ASSERT_EQUAL(api_session_id(&b.ctx, &short_one), ERR_NONE);
+    CU_ASSERT_EQUAL(api_session_id(&b.ctx, "session_id", &short_one), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(short_one, SV("conv_0193f3a0")));
-    CU_ASSERT_EQUAL(api_session_id(&b.ctx, &bad), ERR_INVALID);
+    CU_ASSERT_EQUAL(api_session_id(&b.ctx, "session_id", &bad), ERR_INVALID);
     CU_ASSERT_STRING_EQUAL(b.ctx.err.field, "session_id");
     end(&b);
 }

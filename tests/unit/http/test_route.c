@@ -88,7 +88,8 @@ static const struct http_route routes[] = {
     [R_OVERFLOW] = {HTTP_GET, "/overflow", "overflow", overflow},
 };
 
-static const struct http_table table = {routes, ARRAY_LEN(routes), http_problem, false};
+static const struct http_table table = {routes, ARRAY_LEN(routes), sizeof(routes[0]), http_problem,
+                                        false};
 
 static size_t dispatch_with(struct http_rig *r, struct seen *seen, const char *method,
                             const char *target, const char *accept)
@@ -218,7 +219,7 @@ static void head_is_get(void)
     http_rig_close(&r);
     /* A path that only takes POST has no HEAD. */
     static const struct http_route post = {HTTP_POST, "/p", "p", answer};
-    static const struct http_table one = {&post, 1, http_problem, false};
+    static const struct http_table one = {&post, 1, sizeof(post), http_problem, false};
     http_rig_open(&r, ROOM, "HEAD", SV("/p"));
     CU_ASSERT_EQUAL(http_dispatch(&r.ctx, &one, &seen, &r.req, &r.res), 1);
     CU_ASSERT_EQUAL(r.res.status, 405);
