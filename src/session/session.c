@@ -2,7 +2,6 @@
 #include "session_internal.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 struct sessions *sessions_open(const struct sessions_settings *settings, struct db *db,
                                struct cache *cache, struct metrics_slot *slot)
@@ -125,4 +124,17 @@ struct session_message session_message_of(const struct session_message_draft *dr
     return (struct session_message){
         seq,          id, draft->type, draft->role, draft->content, draft->metadata,
         draft->extra, at, SV_NONE};
+}
+
+enum err session_messages_of(struct request_ctx *ctx, const struct session_message_draft *drafts,
+                             size_t n, int64_t generation, int64_t first_seq, int64_t at,
+                             struct session_message *out)
+{
+    char *ids = arena_array(ctx->arena, n, UUID_LEN + 1);
+    if (!ids)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < n; i++)
+        out[i] = session_message_of(&drafts[i], generation, first_seq + (int64_t)i, at,
+                                    ids + i * (UUID_LEN + 1));
+    return ERR_NONE;
 }

@@ -306,6 +306,11 @@ enum err session_not_found(struct request_ctx *ctx);
 enum err session_being_deleted(struct request_ctx *ctx); /* ERR_BUSY */
 /* ERR_UNAVAILABLE: PostgreSQL is away, and nothing was done. */
 enum err session_database_away(struct request_ctx *ctx);
+/* The messages that drafts became, numbered from first_seq on. */
+MUSTCHECK enum err session_messages_of(struct request_ctx *ctx,
+                                       const struct session_message_draft *drafts, size_t n,
+                                       int64_t generation, int64_t first_seq, int64_t at,
+                                       struct session_message *out);
 /* Numbers and times of a session as a write left it. Not its last_seq. */
 void session_take_receipt(struct session *s, const struct session_receipt *receipt);
 /* True also when no user is asked for. */

@@ -14,28 +14,13 @@ static struct sv made_id(struct request_ctx *ctx)
     return (struct sv){id, UUID_LEN};
 }
 
-static enum err messages_of_draft(struct request_ctx *ctx, const struct session_draft *draft,
-                                  const struct session_receipt *receipt, struct session *out)
-{
-    const size_t n = draft->n_messages < SESSION_WINDOW ? draft->n_messages : SESSION_WINDOW;
-    const size_t skip = draft->n_messages - n;
-    out->messages = arena_array(ctx->arena, n, sizeof(*out->messages));
-    char *ids = arena_array(ctx->arena, n, UUID_LEN + 1);
-    if (!out->messages || !ids)
-        return ctx_nomem(ctx);
-    out->n_messages = n;
-    for (size_t i = 0; i < n; i++)
-        out->messages[i] = session_message_of(&draft->messages[skip + i], receipt->generation,
-                                              (int64_t)(skip + i + 1), receipt->session_at,
-                                              ids + i * (UUID_LEN + 1));
-    return ERR_NONE;
-}
-
 /* A session as it was when it was created: what was asked for, and what the receipt says. So the
  * answer of a replay is the answer of the first request. */
 static enum err session_of_draft(struct request_ctx *ctx, const struct session_draft *draft,
                                  const struct session_receipt *receipt, struct session *out)
 {
+    const size_t n = draft->n_messages < SESSION_WINDOW ? draft->n_messages : SESSION_WINDOW;
+    const size_t skip = draft->n_messages - n;
     *out = (struct session){
         .session_id = receipt->session_id,
         .user_id = draft->user_id,
@@ -45,9 +30,14 @@ static enum err session_of_draft(struct request_ctx *ctx, const struct session_d
         .sliding = draft->sliding,
         .context = draft->context,
         .metadata = draft->metadata,
+        .messages = arena_array(ctx->arena, n, sizeof(*out->messages)),
+        .n_messages = n,
     };
     session_take_receipt(out, receipt);
-    return messages_of_draft(ctx, draft, receipt, out);
+    if (!out->messages)
+        return ctx_nomem(ctx);
+    return session_messages_of(ctx, &draft->messages[skip], n, receipt->generation,
+                               (int64_t)skip + 1, receipt->session_at, out->messages);
 }
 
 static enum err complete_draft(struct sessions *s, struct request_ctx *ctx,
