@@ -9,14 +9,13 @@
 
 #include <string.h>
 
-static enum err stored_answer(struct sessions *s, struct request_ctx *ctx, struct write *w,
-                              bool *found)
+/* ERR_NOT_FOUND without words: none is stored under the key. */
+static enum err stored_answer(struct sessions *s, struct request_ctx *ctx, struct write *w)
 {
     struct stored_answer stored;
     TRY(repo_key_read(s, ctx, w->guard, &stored));
-    *found = stored.found;
     if (!stored.found)
-        return ERR_NONE;
+        return ERR_NOT_FOUND;
     if (!stored.matches)
         return ctx_fail(ctx, ERR_KEY_REUSED, NULL, "Idempotency-Key",
                         "The key was used before with another request.");
@@ -32,7 +31,7 @@ static bool is_key_taken(const struct request_ctx *ctx, enum err e)
     return e == ERR_CONFLICT && ctx->err.slug && strcmp(ctx->err.slug, "key_taken") == 0;
 }
 
-enum err write_once(struct sessions *s, struct request_ctx *ctx, struct write *w, write_try try)
+enum err write_once(struct sessions *s, struct request_ctx *ctx, struct write *w, write_try *try)
 {
     if (w->guard->alike.p && w->guard->repetition > 0) {
         struct stored_answer stored;
@@ -54,10 +53,9 @@ enum err write_once(struct sessions *s, struct request_ctx *ctx, struct write *w
         if (!w->guard->key.p)
             return e;
         const struct err_info why = ctx->err;
-        bool found = false;
         ctx_clear_error(ctx);
-        enum err looked_up = stored_answer(s, ctx, w, &found);
-        if (looked_up != ERR_NONE || found)
+        const enum err looked_up = stored_answer(s, ctx, w);
+        if (looked_up != ERR_NOT_FOUND)
             return looked_up;
         ctx->err = why;
         if (!is_key_taken(ctx, e))
@@ -69,7 +67,7 @@ enum err write_once(struct sessions *s, struct request_ctx *ctx, struct write *w
                     "Another request with this key is under way.");
 }
 
-enum err write_session(struct sessions *s, struct request_ctx *ctx, struct write *w, write_try try)
+enum err write_session(struct sessions *s, struct request_ctx *ctx, struct write *w, write_try *try)
 {
     struct fresh_write fresh;
     TRY(fresh_write_begin(s, ctx, w->id, &fresh));

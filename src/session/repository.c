@@ -47,8 +47,7 @@ struct db_param repo_mark(void)
     return db_i64((int64_t)random_u64());
 }
 
-/* A client that names messages by ids of the made form names generations with them: a session of
- * one of these may not take such an id, or two of its messages could have one id. */
+/* Whether an id of these messages names the generation: see repo_reserved_generations. */
 static bool is_reserved(int64_t generation, const struct session_message_draft *messages, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -94,34 +93,23 @@ static enum err write_failed(struct request_ctx *ctx, enum err e, const struct d
     return ctx_fault(ctx, ERR_INTERNAL, "unique violation of %s", failure->constraint);
 }
 
-enum err repo_write(struct sessions *s, struct request_ctx *ctx, struct db_call *calls, size_t n)
-{
-    struct db_failure failure;
-    const enum err e = db_batch(s->db, ctx, DB_WRITE, calls, n, &failure);
-    return write_failed(ctx, e, &failure);
-}
-
-static bool is_generation_taken(enum err e, const struct db_failure *failure)
-{
-    return e == ERR_CONFLICT && strcmp(failure->constraint, "sessions_tenant_generation_key") == 0;
-}
-
-enum err repo_write_admitted(struct sessions *s, struct request_ctx *ctx, struct db_call *calls,
-                             size_t n, const struct repo_making *making)
+enum err repo_write(struct sessions *s, struct request_ctx *ctx, struct db_call *calls, size_t n,
+                    const struct repo_making *making)
 {
     struct db_failure failure;
     const struct db_param count[] = {db_text(ctx->tenant), db_i64(ctx->sessions_max)};
     struct db_rows rows;
     bool made_anew = false;
-    for (int counts = 0;; counts++) {
-        enum err e = db_batch(s->db, ctx, DB_WRITE, calls, n, &failure);
-        if (!made_anew && is_generation_taken(e, &failure)) {
+    for (int counts = 0;;) {
+        const enum err e = db_batch(s->db, ctx, DB_WRITE, calls, n, &failure);
+        if (e == ERR_CONFLICT && making && !made_anew &&
+            strcmp(failure.constraint, "sessions_tenant_generation_key") == 0) {
             ctx_clear_error(ctx);
             made_anew = true;
             *making->generation = repo_generation(s, making->messages, making->n);
-            e = db_batch(s->db, ctx, DB_WRITE, calls, n, &failure);
+            continue;
         }
-        if (e == ERR_NONE || counts == ADMIT_COUNTS_MAX || strcmp(failure.sqlstate, "PL428") != 0)
+        if (e == ERR_NONE || counts++ == ADMIT_COUNTS_MAX || strcmp(failure.sqlstate, "PL428") != 0)
             return write_failed(ctx, e, &failure);
         ctx_clear_error(ctx);
         /* Safe to repeat, and so DB_READ. */

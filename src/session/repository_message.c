@@ -122,7 +122,7 @@ enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct
     if (append->return_n > 0)
         calls[n++] = (struct db_call){&window_read, window, ARRAY_LEN(window), {0}};
     const struct repo_making making = {&create[4], append->messages, append->n_messages};
-    TRY(repo_write_admitted(s, ctx, calls, n, &making));
+    TRY(repo_write(s, ctx, calls, n, &making));
     repo_changed(w, &calls[at].rows, 201, append->n_messages);
     if (!w->done)
         return ERR_NONE;
@@ -259,7 +259,7 @@ enum err repo_message_delete(struct sessions *s, struct request_ctx *ctx, struct
     struct db_call calls[] = {
         {&repo_lock, p, 4, {0}},
         {by_id ? &message_delete_by_id : &message_delete_by_seq, p, by_id ? 8 : 9, {0}}};
-    TRY(repo_write(s, ctx, calls, ARRAY_LEN(calls)));
+    TRY(repo_write(s, ctx, calls, ARRAY_LEN(calls), NULL));
     repo_changed(w, &calls[1].rows, 204, 0);
     return ERR_NONE;
 }

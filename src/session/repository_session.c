@@ -141,7 +141,7 @@ enum err repo_session_insert(struct sessions *s, struct request_ctx *ctx, struct
     }
     const size_t at = repo_admit(ctx, w, admit, calls);
     calls[at] = insert;
-    TRY(repo_write_admitted(s, ctx, calls, at + 1, &making));
+    TRY(repo_write(s, ctx, calls, at + 1, &making));
     repo_changed(w, &calls[at].rows, 201, draft->n_messages);
     w->receipt->created = w->done;
     return ERR_NONE;
@@ -158,7 +158,7 @@ enum err repo_session_ensure(struct sessions *s, struct request_ctx *ctx, struct
     const size_t at = repo_admit(ctx, w, admit, calls);
     calls[at] = (struct db_call){&session_insert, insert, INSERT_PARAMS, {0}};
     calls[at + 1] = (struct db_call){&session_read, read, READ_PARAMS, {0}};
-    TRY(repo_write_admitted(s, ctx, calls, at + 2, &making));
+    TRY(repo_write(s, ctx, calls, at + 2, &making));
     w->done = calls[at].rows.count > 0;
     return session_from_rows(ctx, &calls[at + 1].rows, w->id, w->out);
 }
@@ -199,7 +199,7 @@ enum err repo_session_copy(struct sessions *s, struct request_ctx *ctx, struct w
     const size_t at = repo_admit(ctx, w, admit, calls);
     calls[at] = (struct db_call){&session_copy_stmt, copy, ARRAY_LEN(copy), {0}};
     calls[at + 1] = (struct db_call){&session_read, read, READ_PARAMS, {0}};
-    TRY(repo_write_admitted(s, ctx, calls, at + 2, &making));
+    TRY(repo_write(s, ctx, calls, at + 2, &making));
     const struct db_rows *rows = &calls[at].rows;
     w->found = db_get_i64(rows, 0, db_column(rows, "found")) > 0;
     repo_changed(w, rows, 201, 0);
@@ -248,7 +248,7 @@ enum err repo_session_update(struct sessions *s, struct request_ctx *ctx, struct
     p[15] = db_text(w->state);
     struct db_call call = {
         w->patch->has_ttl ? &session_update_ttl : &session_update_stmt, p, ARRAY_LEN(p), {0}};
-    TRY(repo_write(s, ctx, &call, 1));
+    TRY(repo_write(s, ctx, &call, 1, NULL));
     repo_changed(w, &call.rows, 200, 0);
     return ERR_NONE;
 }
@@ -270,7 +270,7 @@ enum err repo_session_delete(struct sessions *s, struct request_ctx *ctx, struct
     struct db_param p[REPO_GUARD_PARAMS];
     TRY(repo_guard_params(ctx, w->id, w->guard, p));
     struct db_call call = {&session_delete_stmt, p, ARRAY_LEN(p), {0}};
-    TRY(repo_write(s, ctx, &call, 1));
+    TRY(repo_write(s, ctx, &call, 1, NULL));
     repo_changed(w, &call.rows, 204, 0);
     return ERR_NONE;
 }

@@ -100,7 +100,7 @@ enum err repo_session_edit(struct sessions *s, struct request_ctx *ctx, struct w
     p[10] = db_text(context);
     p[11] = db_bool(w->update->clear);
     struct db_call calls[] = {{&repo_lock, p, 4, {0}}, {&session_edit, p, EDIT_PARAMS, {0}}};
-    TRY(repo_write(s, ctx, calls, ARRAY_LEN(calls)));
+    TRY(repo_write(s, ctx, calls, ARRAY_LEN(calls), NULL));
     const struct db_rows *rows = &calls[1].rows;
     w->fault = (size_t)db_get_i64(rows, 0, db_column(rows, "fault"));
     repo_changed(w, rows, 200, 0);

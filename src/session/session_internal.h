@@ -39,12 +39,21 @@ void repo_stamps_read(struct sessions *s, struct request_ctx *ctx,
 /* Their statements, whose plans a test reads. */
 extern const struct db_stmt repo_stamp_stmt;
 extern const struct db_batch_kind repo_stamps_kind;
+
 /* A message is named by its seq, by the id made from (generation, seq), or by its client's id. */
 struct message_name {
     int64_t seq;        /* 0: named by id alone */
     int64_t generation; /* 0: any */
     struct sv id;       /* absent: named by seq */
 };
+
+struct write;
+/* One try of a write. It sets w->receipt if it is done. */
+typedef enum err write_try(struct sessions *s, struct request_ctx *ctx, struct write *w);
+/* The same for a session that was read: it is done only if generation, state_version and state_mark
+ * still are those of base. */
+typedef enum err state_try(struct sessions *s, struct request_ctx *ctx, struct write *w,
+                           const struct session *base);
 
 /* A write of one session, from the request to its answer. */
 struct write {
@@ -58,6 +67,7 @@ struct write {
     const struct session_update *update;
     struct message_name message; /* to be deleted */
     struct sv from;              /* the session to copy */
+    state_try *change;           /* for session_change_state */
     bool id_is_new;              /* it was made for this session, so that none can have it */
     /* What came of it. */
     bool done;           /* false: no row met the conditions, and nothing was stored */
@@ -66,31 +76,18 @@ struct write {
     struct session *out; /* the session, where the write reads it too */
     struct sv state;     /* what an idempotency key remembers of it; absent without a key */
 };
-/* One try of a write. */
-typedef enum err (*write_try)(struct sessions *s, struct request_ctx *ctx, struct write *w);
 
-/* Each of these is a write_try, and sets w->receipt if it is done. The draft's id must be w->id. */
-MUSTCHECK enum err repo_session_insert(struct sessions *s, struct request_ctx *ctx,
-                                       struct write *w);
+MUSTCHECK write_try repo_session_insert, repo_session_delete, repo_message_delete;
 /* Inserts if the id is free, then reads whatever session has the id. Leaves the receipt alone. */
-MUSTCHECK enum err repo_session_ensure(struct sessions *s, struct request_ctx *ctx,
-                                       struct write *w);
+MUSTCHECK write_try repo_session_ensure;
 /* Sets w->found if the session to copy is there and the conditions hold. When nothing was done all
  * the same, the new generation was one that a message's id names: another one will do. */
-MUSTCHECK enum err repo_session_copy(struct sessions *s, struct request_ctx *ctx, struct write *w);
-MUSTCHECK enum err repo_session_delete(struct sessions *s, struct request_ctx *ctx,
-                                       struct write *w);
+MUSTCHECK write_try repo_session_copy;
 /* Makes the session first when append->create is set and the id is free. */
-MUSTCHECK enum err repo_message_append(struct sessions *s, struct request_ctx *ctx,
-                                       struct write *w);
-MUSTCHECK enum err repo_message_delete(struct sessions *s, struct request_ctx *ctx,
-                                       struct write *w);
-/* Stores the state of *w->out if generation, state_version and state_mark still are those of base.
- */
-MUSTCHECK enum err repo_session_update(struct sessions *s, struct request_ctx *ctx, struct write *w,
-                                       const struct session *base);
-/* repository_update.c. The update's messages, and a context with them, if generation, state_version
- * and state_mark still are those of base (NULL: whatever they are). context: absent, no change. */
+MUSTCHECK write_try repo_message_append;
+MUSTCHECK state_try repo_session_update; /* stores the state of w->out */
+/* repository_update.c. The update's messages, and a context (absent: no change) with them, as a
+ * state_try does. base: NULL, whatever the state is. */
 MUSTCHECK enum err repo_session_edit(struct sessions *s, struct request_ctx *ctx, struct write *w,
                                      const struct session *base, struct sv context);
 
@@ -131,7 +128,7 @@ MUSTCHECK enum err repo_sweep(struct sessions *s, struct request_ctx *ctx, bool 
  * What is live, or locked by somebody who deletes it too, is passed by. */
 enum { PURGE_STEP = 1000 };
 struct purged {
-    int64_t sessions, messages, keys; /* keys: by repo_user_keys_delete */
+    int64_t sessions, messages, keys; /* keys: by others than repo_purge */
 };
 MUSTCHECK enum err repo_purge(struct sessions *s, struct request_ctx *ctx,
                               const struct db_rows *rows, bool erased, int *at,
@@ -190,15 +187,11 @@ struct repo_making {
     const struct session_message_draft *messages;
     size_t n;
 };
-/* db_batch for a write; its failures have words for the client. */
+/* db_batch for a write; its failures have words for the client. making: NULL unless it may make a
+ * session. Tries once more with another generation if that is taken. If the call of repo_admit asks
+ * for a count of the tenant's open sessions, counts them and tries again. */
 MUSTCHECK enum err repo_write(struct sessions *s, struct request_ctx *ctx, struct db_call *calls,
-                              size_t n);
-/* The same for a write that may make a session, and may begin with the call of repo_admit. If that
- * call asks for a count of the tenant's open sessions, counts them and tries again. If the
- * generation is taken, tries once more with another. */
-MUSTCHECK enum err repo_write_admitted(struct sessions *s, struct request_ctx *ctx,
-                                       struct db_call *calls, size_t n,
-                                       const struct repo_making *making);
+                              size_t n, const struct repo_making *making);
 /* Reads the outcome of a write from its row, if there is one: done, and the receipt. appended: how
  * many messages are the newest now. */
 void repo_changed(struct write *w, const struct db_rows *rows, int status, size_t appended);
@@ -269,23 +262,19 @@ bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struc
 /* Runs a write that has its effect once under its key. ERR_NONE: it was done, now or (replayed set)
  * by an earlier request. ERR_NOT_FOUND, without words: no row met its conditions. */
 MUSTCHECK enum err write_once(struct sessions *s, struct request_ctx *ctx, struct write *w,
-                              write_try try);
+                              write_try *try);
 /* The same with the caches, for a write that does not give them the new session. */
 MUSTCHECK enum err write_session(struct sessions *s, struct request_ctx *ctx, struct write *w,
-                                 write_try try);
+                                 write_try *try);
 /* Why no row met the conditions of a write on an existing session: ERR_PRECONDITION if it is there
  * and If-Match was given, else ERR_NOT_FOUND, with words. */
 enum err write_refused(struct sessions *s, struct request_ctx *ctx, const struct write *w);
 
 /* ---- session_patch.c ---- */
 
-/* Stores what it makes of base; or finds that base is no longer there. */
-typedef enum err (*state_try)(struct sessions *s, struct request_ctx *ctx, struct write *w,
-                              const struct session *base);
-/* For a write_try: tries until nobody changes the state in between. Not done: the session is not
- * there, or a condition of the try does not hold. */
-MUSTCHECK enum err session_change_state(struct sessions *s, struct request_ctx *ctx,
-                                        struct write *w, state_try try);
+/* Reads the session and calls w->change, until nobody changes the state in between. Not done: the
+ * session is not there, or a condition of the change does not hold. */
+MUSTCHECK write_try session_change_state;
 /* Changes a context or metadata (name), within state_bytes. patch: absent, nothing; null, the
  * default, which is what is left when a whole object is removed. */
 MUSTCHECK enum err session_patch_member(const struct sessions *s, struct request_ctx *ctx,

@@ -94,8 +94,7 @@ static enum err recall_state(struct request_ctx *ctx, struct sv state, struct se
     return text_of(ctx, jmember_get(state, "language"), &out->language);
 }
 
-enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struct write *w,
-                              state_try try)
+enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struct write *w)
 {
     const struct arena_mark mark = arena_get_mark(ctx->arena);
     while (!deadline_passed(ctx->deadline)) {
@@ -103,7 +102,7 @@ enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struc
         arena_rewind(ctx->arena, mark);
         enum err e = repo_session_read(s, ctx, w->id, w->guard->user, 0, &base);
         if (e == ERR_NONE)
-            e = try(s, ctx, w, &base);
+            e = w->change(s, ctx, w, &base);
         if (e == ERR_NONE && w->done)
             return e;
         /* Somebody changed it in between, or a condition does not hold. */
@@ -129,17 +128,17 @@ static enum err try_patch(struct sessions *s, struct request_ctx *ctx, struct wr
     return repo_session_update(s, ctx, w, base);
 }
 
-static enum err change_by_patch(struct sessions *s, struct request_ctx *ctx, struct write *w)
-{
-    return session_change_state(s, ctx, w, try_patch);
-}
-
 enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id,
                        const struct session_patch *patch, const struct session_guard *guard,
                        struct session *out, struct session_receipt *receipt)
 {
-    struct write w = {.id = id, .patch = patch, .guard = guard, .out = out, .receipt = receipt};
-    enum err e = write_session(s, ctx, &w, change_by_patch);
+    struct write w = {.id = id,
+                      .patch = patch,
+                      .change = try_patch,
+                      .guard = guard,
+                      .out = out,
+                      .receipt = receipt};
+    enum err e = write_session(s, ctx, &w, session_change_state);
     if (e == ERR_NOT_FOUND)
         return write_refused(s, ctx, &w);
     if (e != ERR_NONE)

@@ -20,16 +20,16 @@ static enum err try_update(struct sessions *s, struct request_ctx *ctx, struct w
 static enum err change_by_update(struct sessions *s, struct request_ctx *ctx, struct write *w)
 {
     w->fault = 0;
-    if (w->update->context.p)
-        return session_change_state(s, ctx, w, try_update);
-    return repo_session_edit(s, ctx, w, NULL, SV_NONE);
+    return w->update->context.p ? session_change_state(s, ctx, w)
+                                : repo_session_edit(s, ctx, w, NULL, SV_NONE);
 }
 
 enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv id,
                         const struct session_update *update, const struct session_guard *guard,
                         struct session_receipt *receipt, size_t *at)
 {
-    struct write w = {.id = id, .update = update, .guard = guard, .receipt = receipt};
+    struct write w = {
+        .id = id, .update = update, .change = try_update, .guard = guard, .receipt = receipt};
     *at = SESSION_MESSAGES_MAX;
     const enum err e = write_session(s, ctx, &w, change_by_update);
     if (e != ERR_NOT_FOUND)

@@ -79,13 +79,10 @@ enum err session_create(struct sessions *s, struct request_ctx *ctx,
     /* Nobody can have read a session whose id was made just now: no cache needs to be told. */
     TRY(w.id_is_new ? fresh_writable(s, ctx) : fresh_write_begin(s, ctx, w.id, &fresh));
     enum err e = write_once(s, ctx, &w, repo_session_insert);
-    enum err made = e;
-    if (e == ERR_NONE)
-        made = session_of_draft(ctx, &whole, receipt, out);
+    const enum err made = e == ERR_NONE ? session_of_draft(ctx, &whole, receipt, out) : e;
+    const bool known = made == ERR_NONE && !receipt->replayed && reads_back_as_sent(&whole);
     if (!w.id_is_new)
-        fresh_write_end(
-            s, ctx, &fresh, e,
-            made == ERR_NONE && !receipt->replayed && reads_back_as_sent(&whole) ? out : NULL);
+        fresh_write_end(s, ctx, &fresh, e, known ? out : NULL);
     if (e == ERR_NOT_FOUND)
         return ctx_fail(ctx, ERR_CONFLICT, "session_exists", "session_id",
                         "A session with this id exists.");
