@@ -112,3 +112,12 @@ bool sv_to_i64(struct sv s, int64_t *out)
     *out = v == 0 ? 0 : -(int64_t)(v - 1) - 1;
     return true;
 }
+
+int sv_hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}

@@ -3,13 +3,10 @@
 #include "parley/cache/cache.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "cache_internal.h"
 #include "memory_internal.h"
-
-#include "parley/obs/log.h"
 
 struct cache {
     struct memory_table *memory; /* borrowed; NULL: none */
@@ -23,8 +20,6 @@ struct cache {
 
 struct cache *cache_open(const struct cache_settings *settings, struct metrics_slot *slot)
 {
-    struct cache_url url;
-    char why[160];
     struct cache *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
@@ -39,11 +34,7 @@ struct cache *cache_open(const struct cache_settings *settings, struct metrics_s
         memory_quarantine_ms(c->memory, quarantine_ms);
     if (!settings->redis_url || !settings->redis_url[0])
         return c;
-    if (cache_url_parse(settings->redis_url, &url, why, sizeof why))
-        c->redis = cache_redis_open(settings, &url, slot);
-    else
-        log_say(LOG_ERROR, "cache_url", "%s", why);
-    explicit_bzero(&url, sizeof url);
+    c->redis = cache_redis_open(settings, slot);
     if (c->redis)
         return c;
     free(c);
@@ -94,7 +85,6 @@ static void count_miss(struct cache *c, enum metrics_tier from)
 bool cache_find(struct cache *c, struct request_ctx *ctx, struct cache_key key,
                 const struct cache_snapshot *snapshot, bool far, struct cache_found *out)
 {
-    *out = (struct cache_found){.current = false};
     if (c->memory && find_in_memory(c, ctx, key, snapshot, out))
         return true;
     if (c->memory)

@@ -30,8 +30,7 @@ void cache_count_mismatch(_Atomic uint64_t *count, const char *where, struct cac
 
 /* ---- cache_url.c ---- */
 
-/* By value: nothing to free. Bounded by what the system takes (a socket's path) or by good sense.
- */
+/* Bounded by what the system takes (a socket's path) or by good sense. */
 struct cache_url {
     bool local; /* path, not host and port */
     char path[108];
@@ -62,9 +61,11 @@ void cache_conn_close(struct cache_conn *conn); /* one that is not open is fine 
 /* Queues a command of n words. */
 MUSTCHECK bool cache_conn_append(struct cache_conn *conn, const struct sv *words, int n);
 /* Sends what is queued and waits for the next reply, which the caller frees with freeReplyObject.
- * An error reply is a reply. */
+ * An error reply is a reply; why has its text. */
 MUSTCHECK bool cache_conn_reply(struct cache_conn *conn, struct deadline until,
                                 struct redisReply **out);
+/* The same where the reply says nothing more than that it is no error. */
+MUSTCHECK bool cache_conn_done(struct cache_conn *conn, struct deadline until);
 
 /* ---- redis_client.c: connections, and whether Redis is in use ---- */
 
@@ -97,9 +98,9 @@ struct cache_redis {
 typedef bool (*cache_redis_fn)(struct cache_redis *r, struct cache_conn *conn,
                                struct deadline until, void *arg);
 
-/* NULL when there is no memory or no thread. url is copied. */
+/* NULL when there is no memory or no thread, or the URL cannot be used. */
 struct cache_redis *cache_redis_open(const struct cache_settings *settings,
-                                     const struct cache_url *url, struct metrics_slot *slot);
+                                     struct metrics_slot *slot);
 void cache_redis_close(struct cache_redis *r);
 struct cache_redis_key cache_redis_key(const struct cache_redis *r, struct cache_key key);
 MUSTCHECK bool cache_redis_get(struct cache_redis *r, struct request_ctx *ctx, struct cache_key key,

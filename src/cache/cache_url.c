@@ -13,17 +13,6 @@ static bool bad(char *why, size_t why_n, const char *what)
     return false;
 }
 
-static int hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* Percent-decodes s into out with a NUL behind it; false if it does not fit or holds a NUL. */
 static bool unescape(struct sv s, char *out, size_t out_n)
 {
@@ -31,9 +20,9 @@ static bool unescape(struct sv s, char *out, size_t out_n)
     for (size_t i = 0; i < s.n; i++) {
         int c = (unsigned char)s.p[i];
         if (c == '%') {
-            if (s.n - i < 3 || hex(s.p[i + 1]) < 0 || hex(s.p[i + 2]) < 0)
+            if (s.n - i < 3 || sv_hex(s.p[i + 1]) < 0 || sv_hex(s.p[i + 2]) < 0)
                 return false;
-            c = hex(s.p[i + 1]) * 16 + hex(s.p[i + 2]);
+            c = sv_hex(s.p[i + 1]) * 16 + sv_hex(s.p[i + 2]);
             i += 2;
         }
         if (c == 0 || n + 1 >= out_n)
@@ -53,25 +42,17 @@ static bool number(struct sv s, unsigned max, int *out)
     return true;
 }
 
-/* Cuts at the last c, since a password may hold one: what is behind it stays in *s. */
-static bool cut_last(struct sv *s, char c, struct sv *before)
+/* Cuts user:password@ off, if it is there. A password may hold an @, so the last one ends it. */
+static bool parse_credentials(struct sv *s, struct cache_url *out)
 {
-    const char *at = s->n ? memrchr(s->p, c, s->n) : NULL;
+    const char *at = s->n ? memrchr(s->p, '@', s->n) : NULL;
     if (!at)
-        return false;
-    *before = (struct sv){s->p, (size_t)(at - s->p)};
-    s->n -= before->n + 1;
-    s->p = at + 1;
-    return true;
-}
-
-static bool parse_credentials(struct sv s, struct cache_url *out)
-{
-    struct sv password = s;
+        return true;
+    struct sv password = {s->p, (size_t)(at - s->p)};
     struct sv user = sv_cut(&password, ':');
-    if (!password.p)
-        return false;
-    return unescape(user, out->user, sizeof out->user) &&
+    s->n -= (size_t)(at + 1 - s->p);
+    s->p = at + 1;
+    return password.p && unescape(user, out->user, sizeof out->user) &&
            unescape(password, out->password, sizeof out->password);
 }
 
@@ -98,13 +79,12 @@ static bool parse_host(struct sv s, struct cache_url *out)
 
 static bool parse_tcp(struct sv rest, struct cache_url *out, char *why, size_t why_n)
 {
-    struct sv credentials;
     if (memchr(rest.p, '?', rest.n))
         return bad(why, why_n, "redis:// takes no ?options");
     /* A slash in a password must be written %2F, so the first one ends the host. */
     struct sv db = rest;
     struct sv host = sv_cut(&db, '/');
-    if (cut_last(&host, '@', &credentials) && !parse_credentials(credentials, out))
+    if (!parse_credentials(&host, out))
         return bad(why, why_n, "the user or password is malformed or too long");
     if (!parse_host(host, out))
         return bad(why, why_n, "the host or port is missing or malformed");
@@ -144,8 +124,8 @@ bool cache_url_parse(const char *text, struct cache_url *out, char *why, size_t 
         why[0] = '\0';
     if (sv_starts_with(url, SV("rediss://"))) {
         snprintf(why, why_n,
-                 "rediss:// (TLS) is not supported: the hiredis of this build has no "
-                 "TLS; use redis:// in a private network or a TLS proxy beside parley");
+                 "rediss:// (TLS) is not supported: the hiredis of this build has no TLS; use "
+                 "redis:// in a private network or a TLS proxy beside parley");
         return false;
     }
     if (sv_starts_with(url, SV("redis://")))

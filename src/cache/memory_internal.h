@@ -6,8 +6,7 @@
  * bucket after its commit and before its answer. A reader takes a snapshot of the epoch before it
  * asks PostgreSQL. It stores the result under that epoch, and the value is current only while that
  * is still the bucket's epoch. "all" is an epoch of all buckets together, raised when a worker died
- * or other hosts may have written. A value that is not current is returned as well, and marked so:
- * a caller that asks PostgreSQL for its stamp may use it.
+ * or other hosts may have written.
  *
  * A statement may still be committed after its writer is gone: its outcome is unknown, or the
  * writer died. Nobody raises the epoch then. So its bucket is in quarantine for as long as that may
@@ -64,11 +63,6 @@ struct memory_table {
 
 /* ---- memory_table.c ---- */
 
-/* Stripes that fit into bytes, at least one; and the size of a table with them. */
-uint64_t memory_stripes(size_t bytes);
-size_t memory_size(uint64_t n_stripes);
-/* t: zeroed memory of that size. */
-void memory_init(struct memory_table *t, uint64_t n_stripes);
 size_t memory_used(struct memory_table *t); /* bytes that hold a value, or held one */
 
 /* See cache_snapshot. */

@@ -6,8 +6,6 @@
 
 #include <sodium.h>
 
-#include "parley/base/uuid.h"
-
 enum { VALUE_WORDS_MAX = MEMORY_RING_WORDS / 4 };
 static const uint64_t count_mask = (UINT64_C(1) << MEMORY_PID_SHIFT) - 1;
 
@@ -19,23 +17,6 @@ static uint64_t get(const _Atomic uint64_t *word)
 static void put(_Atomic uint64_t *word, uint64_t v)
 {
     atomic_store_explicit(word, v, memory_order_release);
-}
-
-uint64_t memory_stripes(size_t bytes)
-{
-    size_t n = bytes / sizeof(struct memory_stripe);
-    return n > 0 ? n : 1;
-}
-
-size_t memory_size(uint64_t n_stripes)
-{
-    return sizeof(struct memory_table) + n_stripes * sizeof(struct memory_stripe);
-}
-
-void memory_init(struct memory_table *t, uint64_t n_stripes)
-{
-    t->n_stripes = n_stripes;
-    random_bytes(t->key, sizeof t->key);
 }
 
 size_t memory_used(struct memory_table *t)
@@ -230,10 +211,9 @@ static struct memory_entry *entry_for(struct memory_stripe *s, uint64_t hash)
     size_t oldest = first;
     if (own < MEMORY_ENTRIES)
         return &s->entry[own];
-    for (size_t i = first; i < first + MEMORY_WAYS; i++) {
+    for (size_t i = first; i < first + MEMORY_WAYS; i++)
         if (age_of(&s->entry[i]) < age_of(&s->entry[oldest]))
             oldest = i;
-    }
     put(&s->hash[oldest], hash);
     put(&s->entry[oldest].size, 0);
     return &s->entry[oldest];

@@ -164,40 +164,23 @@ bool cache_redis_call(struct cache_redis *r, struct deadline until, cache_redis_
 /* ---- commands ---- */
 
 struct get {
-    struct request_ctx *ctx;
-    struct cache_key key;
+    struct arena *arena;
     struct cache_redis_key name;
-    struct cache_value *out;
-    bool hit;
+    struct sv stored; /* out: a copy; absent: a miss */
 };
-
-/* Takes a copy of the reply's bytes if they are the key's. */
-static void judge(struct cache_redis *r, struct get *get, const redisReply *reply)
-{
-    const struct arena_mark mark = arena_get_mark(get->ctx->arena);
-    const struct sv stored = arena_dup(get->ctx->arena, (struct sv){reply->str, reply->len});
-    if (!stored.p)
-        return;
-    get->hit = cache_codec_decode(stored, get->key, true, get->out);
-    if (get->hit)
-        return;
-    cache_count_mismatch(&r->mismatches, "redis", get->key);
-    arena_rewind(get->ctx->arena, mark);
-}
 
 static bool get_on(struct cache_redis *r, struct cache_conn *conn, struct deadline until, void *arg)
 {
     struct get *get = arg;
     redisReply *reply;
     const struct sv words[] = {SV("GET"), {get->name.text, get->name.n}};
+    (void)r;
     if (!cache_conn_append(conn, words, ARRAY_LEN(words)) || !cache_conn_reply(conn, until, &reply))
         return false;
     /* Somebody has put another type under the key: a miss, which the next SET mends. */
     bool fine = reply->type != REDIS_REPLY_ERROR || strncmp(reply->str, "WRONGTYPE", 9) == 0;
     if (reply->type == REDIS_REPLY_STRING)
-        judge(r, get, reply);
-    else if (!fine)
-        snprintf(conn->why, sizeof conn->why, "%s", reply->str);
+        get->stored = arena_dup(get->arena, (struct sv){reply->str, reply->len});
     freeReplyObject(reply);
     return fine;
 }
@@ -205,11 +188,18 @@ static bool get_on(struct cache_redis *r, struct cache_conn *conn, struct deadli
 bool cache_redis_get(struct cache_redis *r, struct request_ctx *ctx, struct cache_key key,
                      struct cache_value *out)
 {
-    struct get get = {ctx, key, cache_redis_key(r, key), out, false};
+    const struct arena_mark mark = arena_get_mark(ctx->arena);
+    struct get get = {ctx->arena, cache_redis_key(r, key), SV_NONE};
     if (get.name.n == 0 || !cache_redis_is_usable(r))
         return false;
     ctx_will_wait(ctx);
-    return cache_redis_call(r, ctx->deadline, get_on, &get) && get.hit;
+    if (!cache_redis_call(r, ctx->deadline, get_on, &get) || !get.stored.p)
+        return false;
+    if (cache_codec_decode(get.stored, key, true, out))
+        return true;
+    cache_count_mismatch(&r->mismatches, "redis", key);
+    arena_rewind(ctx->arena, mark);
+    return false;
 }
 
 struct delete
@@ -228,16 +218,8 @@ static bool delete_on(struct cache_redis *r, struct cache_conn *conn, struct dea
         const struct sv words[] = {SV("DEL"), {d->keys[i].text, d->keys[i].n}};
         fine = cache_conn_append(conn, words, ARRAY_LEN(words));
     }
-    for (size_t i = 0; fine && i < d->n; i++) {
-        redisReply *reply;
-        fine = cache_conn_reply(conn, until, &reply);
-        if (!fine)
-            break;
-        fine = reply->type != REDIS_REPLY_ERROR;
-        if (!fine)
-            snprintf(conn->why, sizeof conn->why, "%s", reply->str);
-        freeReplyObject(reply);
-    }
+    for (size_t i = 0; fine && i < d->n; i++)
+        fine = cache_conn_done(conn, until);
     return fine;
 }
 
@@ -271,18 +253,21 @@ void cache_redis_status(struct cache_redis *r, struct cache_status *out)
 }
 
 struct cache_redis *cache_redis_open(const struct cache_settings *settings,
-                                     const struct cache_url *url, struct metrics_slot *slot)
+                                     struct metrics_slot *slot)
 {
+    char why[160];
     struct cache_redis *r = calloc(1, sizeof *r);
     if (!r)
         return NULL;
-    r->url = *url;
     r->timeout_ms = settings->redis_timeout_ms > 0 ? settings->redis_timeout_ms : 1;
     r->memory = settings->shared ? settings->shared->memory : NULL;
     r->layout = settings->layout ? settings->layout : "";
     r->slot = slot;
     pthread_mutex_init(&r->lock, NULL);
-    r->queue = cache_queue_open(r);
+    if (cache_url_parse(settings->redis_url, &r->url, why, sizeof why))
+        r->queue = cache_queue_open(r);
+    else
+        log_say(LOG_ERROR, "cache_url", "%s", why);
     if (r->queue)
         return r;
     cache_redis_close(r);

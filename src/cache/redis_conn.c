@@ -76,6 +76,8 @@ bool cache_conn_reply(struct cache_conn *conn, struct deadline until, redisReply
         if (redisGetReplyFromReader(conn->c, &reply) != REDIS_OK)
             return lost(conn);
         *out = reply;
+        if (reply && (*out)->type == REDIS_REPLY_ERROR)
+            (void)fail(conn, (*out)->str);
         if (reply)
             return true;
         if (!wait_for(conn, POLLIN, until))
@@ -83,6 +85,16 @@ bool cache_conn_reply(struct cache_conn *conn, struct deadline until, redisReply
         if (redisBufferRead(conn->c) != REDIS_OK)
             return lost(conn);
     }
+}
+
+bool cache_conn_done(struct cache_conn *conn, struct deadline until)
+{
+    redisReply *reply;
+    if (!cache_conn_reply(conn, until, &reply))
+        return false;
+    const bool done = reply->type != REDIS_REPLY_ERROR;
+    freeReplyObject(reply);
+    return done;
 }
 
 static bool reach(struct cache_conn *conn, const struct cache_url *url, struct deadline until)
@@ -127,16 +139,9 @@ static bool log_in(struct cache_conn *conn, const struct cache_url *url, struct 
             return false;
         n++;
     }
-    for (; n > 0; n--) {
-        redisReply *reply;
-        if (!cache_conn_reply(conn, until, &reply))
-            return false;
-        const bool refused = reply->type == REDIS_REPLY_ERROR && !fail(conn, reply->str);
-        freeReplyObject(reply);
-        if (refused)
-            return false;
-    }
-    return true;
+    while (n > 0 && cache_conn_done(conn, until))
+        n--;
+    return n == 0;
 }
 
 bool cache_conn_open(struct cache_conn *conn, const struct cache_url *url, struct deadline until)

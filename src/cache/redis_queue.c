@@ -156,10 +156,7 @@ static bool exchange(struct cache_redis *r, struct cache_conn *conn, struct dead
             return false;
         i->taken = reply->type != REDIS_REPLY_ERROR;
         /* Out of memory is an answer about this value: others may be smaller. */
-        if (!i->taken && strncmp(reply->str, "OOM", 3) != 0) {
-            snprintf(conn->why, sizeof conn->why, "%s", reply->str);
-            fine = false;
-        }
+        fine = fine && (i->taken || strncmp(reply->str, "OOM", 3) == 0);
         freeReplyObject(reply);
     }
     return fine;
@@ -247,6 +244,13 @@ static void *run(void *arg)
     return NULL;
 }
 
+static void dispose(struct cache_queue *q)
+{
+    pthread_cond_destroy(&q->wake);
+    pthread_mutex_destroy(&q->lock);
+    free(q);
+}
+
 struct cache_queue *cache_queue_open(struct cache_redis *r)
 {
     struct cache_queue *q = calloc(1, sizeof *q);
@@ -258,9 +262,7 @@ struct cache_queue *cache_queue_open(struct cache_redis *r)
     thread_cond_init(&q->wake);
     if (thread_start(&q->thread, NULL, run, q) == 0)
         return q;
-    pthread_cond_destroy(&q->wake);
-    pthread_mutex_destroy(&q->lock);
-    free(q);
+    dispose(q);
     return NULL;
 }
 
@@ -275,7 +277,5 @@ void cache_queue_close(struct cache_queue *q)
     pthread_join(q->thread, NULL);
     while (q->first)
         free(take_at(q, &q->first));
-    pthread_cond_destroy(&q->wake);
-    pthread_mutex_destroy(&q->lock);
-    free(q);
+    dispose(q);
 }

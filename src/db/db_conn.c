@@ -203,12 +203,7 @@ void db_conn_close(struct db_conn *c)
 
 bool db_conn_quiet(const struct db_conn *c)
 {
-    struct pollfd fd = {.fd = PQsocket(c->pg), .events = POLLIN};
-    int n;
-    do
-        n = poll(&fd, 1, 0);
-    while (n < 0 && errno == EINTR);
-    return n == 0;
+    return db_wait_fd(PQsocket(c->pg), POLLIN, deadline_in_ms(0), -1) == 0;
 }
 
 bool db_conn_clean(struct db_conn *c)

@@ -216,7 +216,7 @@ struct db {
 
     /* Everything below is guarded by lock. Only db_pool_move changes the lists. */
     struct db_conn_list lists[CONN_STATES]; /* by state; idle: the last returned comes first */
-    struct db_waiter *first_waiter, *last_waiter;
+    struct db_waiter *first_waiter;
     int waiting;
     int min, max; /* after lowering to what the server allows */
     int places;   /* connections that it has for all of us; 0: not known yet */

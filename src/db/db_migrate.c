@@ -80,19 +80,17 @@ static PGresult *run(const struct migration_run *m, const char *what, const char
     return NULL;
 }
 
-static bool run_quiet(const struct migration_run *m, const char *what, const char *sql,
-                      const char *param)
+static bool run_quiet(const struct migration_run *m, const char *what, const char *sql)
 {
-    PGresult *res = run(m, what, sql, param);
+    PGresult *res = run(m, what, sql, NULL);
     PQclear(res);
     return res != NULL;
 }
 
 /* The first value of the answer as a number; -1 after a failure. */
-static int run_number(const struct migration_run *m, const char *what, const char *sql,
-                      const char *param)
+static int run_number(const struct migration_run *m, const char *what, const char *sql)
 {
-    PGresult *res = run(m, what, sql, param);
+    PGresult *res = run(m, what, sql, NULL);
     int n = res && PQntuples(res) == 1 ? (int)strtol(PQgetvalue(res, 0, 0), NULL, 10) : -1;
     PQclear(res);
     return n;
@@ -165,13 +163,13 @@ static bool take_lock(const struct migration_run *m)
 {
     static const char settings[] = "SET statement_timeout = 0; SET lock_timeout = 0;"
                                    "SET idle_in_transaction_session_timeout = 0";
-    if (!run_quiet(m, "settings", settings, NULL))
+    if (!run_quiet(m, "settings", settings))
         return false;
-    int got = run_number(m, "lock", "SELECT pg_try_advisory_lock(123560530273657)::int", NULL);
+    int got = run_number(m, "lock", "SELECT pg_try_advisory_lock(123560530273657)::int");
     if (got != 0)
         return got == 1;
     tell(m, STEP, "waiting for another migration to end");
-    return run_quiet(m, "lock", "SELECT pg_advisory_lock(123560530273657)", NULL);
+    return run_quiet(m, "lock", "SELECT pg_advisory_lock(123560530273657)");
 }
 
 static bool make_table(const struct migration_run *m)
@@ -179,7 +177,7 @@ static bool make_table(const struct migration_run *m)
     static const char sql[] = "CREATE TABLE IF NOT EXISTS parley_schema ("
                               "version int PRIMARY KEY, "
                               "applied_at timestamptz NOT NULL DEFAULT now())";
-    return run_quiet(m, "parley_schema", sql, NULL);
+    return run_quiet(m, "parley_schema", sql);
 }
 
 /* One migration and its row in parley_schema: both or neither. */
@@ -191,14 +189,14 @@ static bool apply(const struct migration_run *m, const struct db_migration *mig,
              up ? "INSERT INTO parley_schema (version) VALUES (%d)"
                 : "DELETE FROM parley_schema WHERE version = %d",
              mig->version);
-    bool done = run_quiet(m, what, "BEGIN", NULL) &&
-                run_quiet(m, what, up ? mig->up : mig->down, NULL) && run_quiet(m, what, row, NULL);
+    bool done = run_quiet(m, what, "BEGIN") && run_quiet(m, what, up ? mig->up : mig->down) &&
+                run_quiet(m, what, row);
     /* A script with a COMMIT of its own would leave half of itself behind if it failed. */
     if (done && PQtransactionStatus(m->pg) != PQTRANS_INTRANS) {
         tell(m, FAULT, "%s: the script ended the transaction", what);
         return false;
     }
-    done = done && run_quiet(m, what, "COMMIT", NULL);
+    done = done && run_quiet(m, what, "COMMIT");
     if (!done)
         PQclear(PQexec(m->pg, "ROLLBACK"));
     else
@@ -210,8 +208,7 @@ static enum err move(const struct migration_run *m, const struct db_migration *t
                      int target)
 {
     int newest = n > 0 ? table[n - 1].version : 0;
-    int at =
-        run_number(m, "parley_schema", "SELECT coalesce(max(version), 0) FROM parley_schema", NULL);
+    int at = run_number(m, "parley_schema", "SELECT coalesce(max(version), 0) FROM parley_schema");
     if (at < 0)
         return ERR_UNAVAILABLE;
     if (at > newest) {
@@ -233,7 +230,7 @@ static enum err move(const struct migration_run *m, const struct db_migration *t
     for (; at > target; at--)
         if (!apply(m, &table[at - 1], false))
             return ERR_INTERNAL;
-    if (target == 0 && !run_quiet(m, "parley_schema", "DROP TABLE parley_schema", NULL))
+    if (target == 0 && !run_quiet(m, "parley_schema", "DROP TABLE parley_schema"))
         return ERR_INTERNAL;
     return ERR_NONE;
 }
@@ -249,7 +246,7 @@ enum err db_migrate_table(const char *admin_url, const char *url, const struct d
         rc = ERR_INTERNAL;
     if (rc == ERR_NONE)
         rc = move(&m, table, n, target);
-    if (rc == ERR_NONE && !run_quiet(&m, "grants", grants, NULL))
+    if (rc == ERR_NONE && !run_quiet(&m, "grants", grants))
         rc = ERR_INTERNAL;
     PQfinish(m.pg);
     return rc;

@@ -102,25 +102,21 @@ void db_pool_set_state(struct db *db, enum db_state state, const char *reason)
 
 static void waiter_enqueue(struct db *db, struct db_waiter *w, bool in_front)
 {
-    w->next = in_front ? db->first_waiter : NULL;
-    if (!db->first_waiter)
-        db->first_waiter = db->last_waiter = w;
-    else if (in_front)
-        db->first_waiter = w;
-    else
-        db->last_waiter = db->last_waiter->next = w;
+    struct db_waiter **at = &db->first_waiter;
+    while (*at && !in_front)
+        at = &(*at)->next;
+    w->next = *at;
+    *at = w;
     db->waiting++;
     publish(db);
 }
 
 static void waiter_remove(struct db *db, struct db_waiter *w)
 {
-    struct db_waiter *before = NULL;
-    for (struct db_waiter *x = db->first_waiter; x && x != w; x = x->next)
-        before = x;
-    *(before ? &before->next : &db->first_waiter) = w->next;
-    if (db->last_waiter == w)
-        db->last_waiter = before;
+    struct db_waiter **at = &db->first_waiter;
+    while (*at != w)
+        at = &(*at)->next;
+    *at = w->next;
     db->waiting--;
     publish(db);
 }
@@ -282,18 +278,6 @@ void db_pool_bury(struct db *db, struct db_conn *c)
 
 /* ---- lending ---- */
 
-/* A connection that turned out not to be usable. */
-static void discard(struct db *db, struct db_conn *c)
-{
-    pthread_mutex_lock(&db->lock);
-    db_pool_move(db, c, CONN_CLOSED);
-    db_pool_wake_for_room(db);
-    pthread_mutex_unlock(&db->lock);
-    if (db->slot)
-        metrics_add(&db->slot->db_discarded, 1);
-    db_pool_bury(db, c);
-}
-
 enum next { NEXT_TAKE, NEXT_OPEN, NEXT_WAIT, NEXT_REFUSE };
 
 /* Under the lock: what a thread that wants a connection does. */
@@ -374,7 +358,8 @@ static enum err acquire(struct db *db, struct request_ctx *ctx, struct deadline 
             *out = c;
             return ERR_NONE;
         }
-        discard(db, c);
+        c->broken = true;
+        db_pool_release(db, c);
     }
 }
 

@@ -44,21 +44,6 @@ static void judge(struct db_fault *f, enum db_retry retry)
         f->err = ERR_OUTCOME_UNKNOWN;
 }
 
-/* One attempt on one connection. */
-static enum db_fault_kind attempt(struct db *db, struct db_conn *c, struct request_ctx *ctx,
-                                  struct db_step *steps, struct db_call *calls, size_t n_calls,
-                                  struct db_fault *f)
-{
-    struct db_limits limits;
-    db_limits_step(db, ctx, &limits, &steps[0]);
-    for (size_t i = 0; i < n_calls; i++)
-        steps[i + 1] = (struct db_step){.stmt = calls[i].stmt,
-                                        .params = calls[i].params,
-                                        .n_params = calls[i].n_params,
-                                        .call = (int)i};
-    return db_pipeline_run(db, c, ctx, steps, (int)n_calls + 1, f);
-}
-
 enum err db_batch(struct db *db, struct request_ctx *ctx, enum db_retry retry,
                   struct db_call *calls, size_t n_calls, struct db_failure *failure)
 {
@@ -73,10 +58,15 @@ enum err db_batch(struct db *db, struct request_ctx *ctx, enum db_retry retry,
     ctx->trace.statements += (uint32_t)n_calls;
     for (;;) {
         struct db_conn *c;
-        enum err rc = db_pool_acquire(db, ctx, NULL, &c);
-        if (rc != ERR_NONE)
-            return rc;
-        attempt(db, c, ctx, steps, calls, n_calls, &f);
+        struct db_limits limits;
+        TRY(db_pool_acquire(db, ctx, NULL, &c));
+        db_limits_step(db, ctx, &limits, &steps[0]);
+        for (size_t i = 0; i < n_calls; i++)
+            steps[i + 1] = (struct db_step){.stmt = calls[i].stmt,
+                                            .params = calls[i].params,
+                                            .n_params = calls[i].n_params,
+                                            .call = (int)i};
+        db_pipeline_run(db, c, ctx, steps, (int)n_calls + 1, &f);
         db_pool_release(db, c);
         if (f.kind == FAULT_NONE)
             break;
@@ -95,8 +85,8 @@ enum err db_query(struct db *db, struct request_ctx *ctx, enum db_retry retry,
                   struct db_rows *out, struct db_failure *failure)
 {
     struct db_call call = {.stmt = stmt, .params = params, .n_params = n_params};
-    enum err rc = db_batch(db, ctx, retry, &call, 1, failure);
-    if (rc == ERR_NONE && out)
+    TRY(db_batch(db, ctx, retry, &call, 1, failure));
+    if (out)
         *out = call.rows;
-    return rc;
+    return ERR_NONE;
 }

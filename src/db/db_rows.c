@@ -49,17 +49,12 @@ bool db_is_null(const struct db_rows *r, int row, int column)
     return PQgetisnull(result_of(r, row, column), row, column) != 0;
 }
 
-static struct sv raw(const PGresult *res, int row, int column)
-{
-    return (struct sv){PQgetvalue(res, row, column), (size_t)PQgetlength(res, row, column)};
-}
-
 struct sv db_get_text(const struct db_rows *r, int row, int column)
 {
     const PGresult *res = result_of(r, row, column);
     if (PQgetisnull(res, row, column))
         return SV_NONE;
-    struct sv v = raw(res, row, column);
+    const struct sv v = {PQgetvalue(res, row, column), (size_t)PQgetlength(res, row, column)};
     switch ((enum db_oid)PQftype(res, column)) {
     case OID_TEXT:
     case OID_VARCHAR:

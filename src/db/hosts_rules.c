@@ -13,13 +13,6 @@
 
 _Static_assert(sizeof(struct db_host) % 8 == 0, "it is copied by words");
 
-static void make_id(char out[DB_HOSTS_ID_LEN + 1])
-{
-    const uint64_t a = random_u64(), b = random_u64();
-    snprintf(out, DB_HOSTS_ID_LEN + 1, "%016llx%016llx", (unsigned long long)a,
-             (unsigned long long)b);
-}
-
 struct db_hosts_shared *db_hosts_shared_map(bool alone, const char *version)
 {
     pthread_mutexattr_t attr;
@@ -27,7 +20,8 @@ struct db_hosts_shared *db_hosts_shared_map(bool alone, const char *version)
         mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (s == MAP_FAILED)
         return NULL;
-    make_id(s->id);
+    snprintf(s->id, sizeof(s->id), "%016llx%016llx", (unsigned long long)random_u64(),
+             (unsigned long long)random_u64());
     /* Cut off where it is longer, and then without its end. */
     if (gethostname(s->address, sizeof(s->address) - 1) != 0)
         snprintf(s->address, sizeof(s->address), "unknown");
@@ -111,17 +105,22 @@ static void reason(const struct db_hosts_shared *s, enum db_hosts_shortcut state
         snprintf(out, n, "%s", reasons[state]);
 }
 
+static void say_off(const struct db_hosts_shared *s, enum db_hosts_shortcut state)
+{
+    char why[160];
+    reason(s, state, why, sizeof(why));
+    log_say(LOG_WARN, "shortcut_off", "%s", why);
+}
+
 /* A line where it is news. That it is not on yet, at the start, is none. */
 static void tell(struct db_hosts_shared *s, enum db_hosts_shortcut state)
 {
-    char why[160];
     if (!s->alone || atomic_exchange(&s->state, (int)state) == (int)state)
         return;
-    reason(s, state, why, sizeof(why));
     if (state == DB_HOSTS_ON)
         log_say(LOG_INFO, "shortcut_on", "reads are answered from memory: this host is alone");
     else
-        log_say(LOG_WARN, "shortcut_off", "%s", why);
+        say_off(s, state);
 }
 
 static void turn_off(struct db_hosts_shared *s, enum db_hosts_shortcut why)
@@ -175,12 +174,9 @@ static void decide(struct db_hosts_shared *s, const struct hosts_found *f, int64
 void hosts_note_silence(struct db_hosts_shared *s, int64_t now_us)
 {
     int on = DB_HOSTS_ON;
-    if (atomic_load(&s->state) != DB_HOSTS_ON || hosts_alone_at(s, now_us) ||
-        !atomic_compare_exchange_strong(&s->state, &on, DB_HOSTS_SILENT))
-        return;
-    char why[160];
-    reason(s, DB_HOSTS_SILENT, why, sizeof(why));
-    log_say(LOG_WARN, "shortcut_off", "%s", why);
+    if (!hosts_alone_at(s, now_us) &&
+        atomic_compare_exchange_strong(&s->state, &on, DB_HOSTS_SILENT))
+        say_off(s, DB_HOSTS_SILENT);
 }
 
 enum db_hosts_shortcut db_hosts_shortcut(const struct db_hosts_shared *shared, char *why, size_t n)

@@ -106,23 +106,20 @@ enum err hosts_register(struct db *db, struct request_ctx *ctx, const struct db_
     const struct db_param params[] = {db_text(sv_from(s->id)), db_text(sv_from(s->address)),
                                       db_text(sv_from(s->version)), db_i32(workers),
                                       db_bool(s->alone)};
-    struct db_rows r;
-    return db_query(db, ctx, DB_WRITE, &register_host, params, ARRAY_LEN(params), &r, NULL);
+    return db_query(db, ctx, DB_WRITE, &register_host, params, ARRAY_LEN(params), NULL, NULL);
 }
 
 enum err hosts_refresh(struct db *db, struct request_ctx *ctx, const struct db_hosts_shared *s,
                        int workers)
 {
     const struct db_param params[] = {db_text(sv_from(s->id)), db_i32(workers)};
-    struct db_rows r;
-    return db_query(db, ctx, DB_WRITE, &refresh_host, params, ARRAY_LEN(params), &r, NULL);
+    return db_query(db, ctx, DB_WRITE, &refresh_host, params, ARRAY_LEN(params), NULL, NULL);
 }
 
 enum err hosts_remove(struct db *db, struct request_ctx *ctx, const struct db_hosts_shared *s)
 {
     const struct db_param id = db_text(sv_from(s->id));
-    struct db_rows r;
-    return db_query(db, ctx, DB_WRITE, &remove_host, &id, 1, &r, NULL);
+    return db_query(db, ctx, DB_WRITE, &remove_host, &id, 1, NULL, NULL);
 }
 
 enum err db_hosts_list(struct db *db, struct request_ctx *ctx, struct db_host **out, size_t *n)

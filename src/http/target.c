@@ -9,17 +9,6 @@
 
 #include "parley/base/utf8.h"
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 static enum err bad_target(struct request_ctx *ctx, const char *field, const char *why)
 {
     return ctx_fail(ctx, ERR_INVALID, "invalid_target", field, "%s", why);
@@ -37,8 +26,8 @@ static enum err decode(struct request_ctx *ctx, struct sv s, bool plus, const ch
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
         if (c == '%') {
-            int high = i + 2 < s.n ? hex_value(s.p[i + 1]) : -1;
-            int low = i + 2 < s.n ? hex_value(s.p[i + 2]) : -1;
+            int high = i + 2 < s.n ? sv_hex(s.p[i + 1]) : -1;
+            int low = i + 2 < s.n ? sv_hex(s.p[i + 2]) : -1;
             if (high < 0 || low < 0)
                 return bad_target(ctx, field, "A percent sign must be followed by two hex digits.");
             c = (unsigned char)(high * 16 + low);

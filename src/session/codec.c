@@ -158,15 +158,18 @@ enum err codec_encode(struct request_ctx *ctx, const struct session *session, st
 
 /* ---- from bytes ---- */
 
-/* False: not within the text. */
-static bool get_text(struct sv text, struct place place, struct sv *out)
+/* False: not all of them are within the text. */
+static bool get_texts(struct sv text, const struct place *places, size_t n, struct sv *const *out)
 {
-    *out = SV_NONE;
-    if (place.n == absent)
-        return true;
-    if (place.at > text.n || place.n > text.n - place.at)
-        return false;
-    *out = (struct sv){text.p + place.at, place.n};
+    for (size_t i = 0; i < n; i++) {
+        const struct place p = places[i];
+        *out[i] = SV_NONE;
+        if (p.n == absent)
+            continue;
+        if (p.at > text.n || p.n > text.n - p.at)
+            return false;
+        *out[i] = (struct sv){text.p + p.at, p.n};
+    }
     return true;
 }
 
@@ -176,10 +179,7 @@ static bool get_message(struct sv text, const struct entry *e, struct session_me
                                              &m->content, &m->metadata,   &m->extra};
     m->seq = e->seq;
     m->created_at = e->created_at;
-    for (size_t i = 0; i < MESSAGE_TEXTS; i++)
-        if (!get_text(text, e->texts[i], texts[i]))
-            return false;
-    return true;
+    return get_texts(text, e->texts, MESSAGE_TEXTS, texts);
 }
 
 static bool get_session(struct sv text, const struct head *h, struct session *out)
@@ -197,10 +197,7 @@ static bool get_session(struct sv text, const struct head *h, struct session *ou
     out->mark = (uint64_t)h->numbers[10];
     out->state_mark = (uint64_t)h->numbers[11];
     out->n_messages = h->n_messages;
-    for (size_t i = 0; i < SESSION_TEXTS; i++)
-        if (!get_text(text, h->texts[i], texts[i]))
-            return false;
-    return true;
+    return get_texts(text, h->texts, SESSION_TEXTS, texts);
 }
 
 bool codec_decode(struct request_ctx *ctx, struct sv bytes, struct session *out)

@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Freshness: no read is older than an acknowledged write, on any host.
- *
- *   read    what do the caches hold?
- *             ├ a value: PostgreSQL says which stamp is current ── the same: it is the answer
- *             └ none, or another stamp: the row is the answer, and goes into the caches
- *   write   snapshot ── statement ── commit ── raise the epoch ── answer
+ * Freshness: no read is older than an acknowledged write, on any host (docs/architecture.md). A
+ * write: snapshot, statement, commit, raise the epoch, answer.
  *
  * A cached value is used only if PostgreSQL, asked after the request arrived, says that it is the
  * current one. Two exceptions: the memory of a host that is alone (db/hosts.h), and, marked as
  * such, reads while PostgreSQL is away. No write depends on a cache.
  */
 #include "session_internal.h"
-
-#include <string.h>
 
 static struct cache_key key_of(const struct request_ctx *ctx, struct sv id)
 {
@@ -25,38 +19,23 @@ static struct cache_stamp stamp_of(const struct session *session)
     return (struct cache_stamp){session->generation, session->version, session->mark};
 }
 
-/* Whose key could not be confirmed meets with PostgreSQL away, also if it comes back meanwhile. */
-static bool is_up(const struct sessions *s, const struct request_ctx *ctx)
-{
-    return db_is_up(s->db) && !ctx->tiers_only;
-}
-
 enum err fresh_reachable(struct sessions *s, struct request_ctx *ctx)
 {
-    return is_up(s, ctx) ? ERR_NONE : session_database_away(ctx);
+    /* Whose key could not be confirmed meets with PostgreSQL away, also if it comes back meanwhile.
+     */
+    return db_is_up(s->db) && !ctx->tiers_only ? ERR_NONE : session_database_away(ctx);
 }
 
 enum err fresh_writable(struct sessions *s, struct request_ctx *ctx)
 {
-    enum err e = fresh_reachable(s, ctx);
-    if (e != ERR_NONE || db_hosts_may_write(s->settings.hosts))
-        return e;
+    TRY(fresh_reachable(s, ctx));
+    if (db_hosts_may_write(s->settings.hosts))
+        return ERR_NONE;
     ctx->err.retry_after_s = 1;
     return ctx_fault(ctx, ERR_UNAVAILABLE, "this host is not registered yet");
 }
 
 /* ---- values ---- */
-
-/* The newest window of a session that may hold more; shares its memory. */
-static struct session windowed(const struct session *session)
-{
-    struct session w = *session;
-    if (w.n_messages > SESSION_WINDOW) {
-        w.messages += w.n_messages - SESSION_WINDOW;
-        w.n_messages = SESSION_WINDOW;
-    }
-    return w;
-}
 
 static bool has_enough(const struct session *session, size_t n)
 {
@@ -66,7 +45,11 @@ static bool has_enough(const struct session *session, size_t n)
 static bool encode(struct sessions *s, struct request_ctx *ctx, const struct session *session,
                    struct cache_value *out)
 {
-    const struct session window = windowed(session);
+    struct session window = *session;
+    if (window.n_messages > SESSION_WINDOW) {
+        window.messages += window.n_messages - SESSION_WINDOW;
+        window.n_messages = SESSION_WINDOW;
+    }
     out->stamp = stamp_of(session);
     out->ttl_ms = (session->expires_at - db_now_us(s->db)) / 1000;
     return out->ttl_ms > 0 && codec_encode(ctx, &window, &out->bytes) == ERR_NONE;
@@ -139,39 +122,6 @@ static bool is_away(const struct sessions *s, enum err e)
     return e == ERR_UNAVAILABLE || ((e == ERR_OVERLOAD || e == ERR_TIMEOUT) && !db_is_up(s->db));
 }
 
-/* The row is the answer, and goes into the caches. */
-static enum err read_row(struct sessions *s, struct request_ctx *ctx, size_t n,
-                         const struct reading *r, struct session *out)
-{
-    const size_t most = n > SESSION_WINDOW ? n : SESSION_WINDOW;
-    enum err e = repo_session_read(s, ctx, r->key.id, SV_NONE, most, out);
-    if (e != ERR_NONE)
-        return e;
-    count(s, ctx, METRICS_POSTGRES);
-    keep(s, ctx, r, true, out);
-    return ERR_NONE;
-}
-
-/* What was found is the answer if PostgreSQL says that it is current; else the row is. now: what it
- * has said already; NULL: it is asked. */
-static enum err confirm(struct sessions *s, struct request_ctx *ctx, size_t n, struct reading *r,
-                        const struct repo_stamp *now, struct session *out)
-{
-    struct repo_stamp asked;
-    enum err e = now ? ERR_NONE : repo_stamp_read(s, ctx, r->key.id, &asked);
-    if (e != ERR_NONE)
-        return e;
-    now = now ? now : &asked;
-    if (!cache_stamp_eq(now->stamp, r->found.value.stamp))
-        return read_row(s, ctx, n, r, out);
-    *out = r->session;
-    out->user_id = now->user_id; /* the owner is the one that PostgreSQL names */
-    count(s, ctx, r->found.from);
-    if (r->found.from == METRICS_REDIS || (!r->found.current && sessions_is_alone(s)))
-        keep(s, ctx, r, false, out);
-    return ERR_NONE;
-}
-
 /* ---- reading ahead ---- */
 
 struct session_ahead {
@@ -182,13 +132,12 @@ struct session_ahead {
 
 struct session_ahead *session_ahead_of(struct request_ctx *ctx, struct sv id)
 {
-    struct session_ahead *a = arena_zalloc(ctx->arena, sizeof(*a));
+    struct session_ahead *a = arena_alloc(ctx->arena, sizeof(*a));
     if (!a)
         return NULL;
-    a->ctx = ctx;
-    a->question.tenant = ctx->tenant;
-    a->question.id = id;
-    a->reading.key = key_of(ctx, id);
+    *a = (struct session_ahead){.ctx = ctx,
+                                .question = {.tenant = ctx->tenant, .id = id},
+                                .reading = {.key = key_of(ctx, id)}};
     ctx->ahead = a;
     return a;
 }
@@ -238,14 +187,31 @@ static const struct session_ahead *take_ahead(struct request_ctx *ctx, struct sv
 
 /* ---- the way of a read ---- */
 
+/* What was found is the answer if PostgreSQL says that it is current. Else the row is, and goes
+ * into the caches. ahead: what PostgreSQL has said already; NULL: it is asked. */
 static enum err ask(struct sessions *s, struct request_ctx *ctx, size_t n, struct reading *r,
                     const struct session_ahead *ahead, struct session *out)
 {
+    struct repo_stamp now;
     if (ahead && !ahead->question.found)
         return ERR_NOT_FOUND;
-    if (!r->has)
-        return read_row(s, ctx, n, r, out);
-    return confirm(s, ctx, n, r, ahead ? &ahead->question.answer : NULL, out);
+    if (ahead)
+        now = ahead->question.answer;
+    else if (r->has)
+        TRY(repo_stamp_read(s, ctx, r->key.id, &now));
+    if (!r->has || !cache_stamp_eq(now.stamp, r->found.value.stamp)) {
+        TRY(repo_session_read(s, ctx, r->key.id, SV_NONE, n > SESSION_WINDOW ? n : SESSION_WINDOW,
+                              out));
+        count(s, ctx, METRICS_POSTGRES);
+        keep(s, ctx, r, true, out);
+        return ERR_NONE;
+    }
+    *out = r->session;
+    out->user_id = now.user_id; /* the owner is the one that PostgreSQL names */
+    count(s, ctx, r->found.from);
+    if (r->found.from == METRICS_REDIS || (!r->found.current && sessions_is_alone(s)))
+        keep(s, ctx, r, false, out);
+    return ERR_NONE;
 }
 
 static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct sv id, size_t n,
@@ -313,13 +279,12 @@ static uint64_t lane_of(struct cache_key key)
 enum err fresh_write_begin(struct sessions *s, struct request_ctx *ctx, struct sv id,
                            struct fresh_write *w)
 {
-    memset(w, 0, sizeof(*w));
-    w->key = key_of(ctx, id);
+    *w = (struct fresh_write){.key = key_of(ctx, id)};
     ctx->lane = lane_of(w->key);
-    enum err e = fresh_writable(s, ctx);
-    if (e == ERR_NONE && s->cache)
+    TRY(fresh_writable(s, ctx));
+    if (s->cache)
         w->snapshot = cache_snapshot(s->cache, w->key);
-    return e;
+    return ERR_NONE;
 }
 
 /* Whether a write that ended so never came to look at the session, and changed nothing. Not among
@@ -349,24 +314,18 @@ static bool join_window(struct request_ctx *ctx, const struct session *old,
                         const struct session_append *append, const struct session_receipt *receipt,
                         struct session *out)
 {
-    size_t fresh = append->n_messages < SESSION_WINDOW ? append->n_messages : SESSION_WINDOW;
-    size_t kept =
-        old->n_messages < SESSION_WINDOW - fresh ? old->n_messages : SESSION_WINDOW - fresh;
-    struct session_message *all = arena_array(ctx->arena, fresh + kept, sizeof(*all));
-    char *ids = arena_array(ctx->arena, fresh, UUID_LEN + 1);
-    if (!all || !ids)
+    const size_t fresh = append->n_messages < SESSION_WINDOW ? append->n_messages : SESSION_WINDOW;
+    const size_t room = SESSION_WINDOW - fresh;
+    const size_t kept = old->n_messages < room ? old->n_messages : room;
+    out->n_messages = fresh + kept;
+    out->messages = arena_array(ctx->arena, out->n_messages, sizeof(*out->messages));
+    if (!out->messages)
         return false;
     for (size_t i = 0; i < kept; i++)
-        all[i] = old->messages[old->n_messages - kept + i];
-    for (size_t i = 0; i < fresh; i++) {
-        const size_t left = fresh - 1 - i;
-        all[kept + i] = session_message_of(&append->messages[append->n_messages - 1 - left],
-                                           receipt->generation, receipt->last_seq - (int64_t)left,
-                                           receipt->at, ids + i * (UUID_LEN + 1));
-    }
-    out->messages = all;
-    out->n_messages = fresh + kept;
-    return true;
+        out->messages[i] = old->messages[old->n_messages - kept + i];
+    return session_messages_of(ctx, &append->messages[append->n_messages - fresh], fresh,
+                               receipt->generation, receipt->last_seq - (int64_t)fresh + 1,
+                               receipt->at, &out->messages[kept]) == ERR_NONE;
 }
 
 bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struct fresh_write *w,

@@ -21,8 +21,15 @@ static void put_json(struct jout *j, const char *key, struct sv s, size_t *p)
     jout_raw(j, s);
 }
 
-static void write_message(struct jout *j, const struct session_message *m, size_t *at)
+void session_write_message(struct jout *j, const struct session_message *m,
+                           struct native_places *places)
 {
+    struct native_places unasked;
+    size_t *at = places ? places->at : unasked.at;
+    if (m->native.p) {
+        jout_raw(j, m->native);
+        return;
+    }
     jout_object_open(j);
     put_text(j, "message_id", m->message_id, &at[0]);
     jput_i64(j, "seq", m->seq);
@@ -34,16 +41,6 @@ static void write_message(struct jout *j, const struct session_message *m, size_
         put_json(j, "extra", m->extra, &at[5]);
     jput_time(j, "created_at", m->created_at);
     jout_object_close(j);
-}
-
-void session_write_message(struct jout *j, const struct session_message *m,
-                           struct native_places *places)
-{
-    struct native_places unasked;
-    if (m->native.p)
-        jout_raw(j, m->native);
-    else
-        write_message(j, m, places ? places->at : unasked.at);
 }
 
 /* How many of the messages lie behind each other in their native form, with commas between. */
@@ -71,8 +68,14 @@ void session_write_messages(struct jout *j, const struct session_message *m, siz
     jout_array_close(j);
 }
 
-static void write_members(struct jout *j, const struct session *s, size_t *at)
+void session_write_members(struct jout *j, const struct session *s, struct native_places *places)
 {
+    struct native_places unasked;
+    size_t *at = places ? places->at : unasked.at;
+    if (s->native.p) {
+        jout_raw(j, s->native);
+        return;
+    }
     put_text(j, "session_id", s->session_id, &at[0]);
     put_text(j, "user_id", s->user_id, &at[1]);
     put_text(j, "language", s->language, &at[2]);
@@ -90,13 +93,4 @@ static void write_members(struct jout *j, const struct session *s, size_t *at)
         put_json(j, "context", s->context, &at[3]);
     put_json(j, "metadata", s->metadata, &at[4]);
     jput_i64(j, "message_count", s->message_count);
-}
-
-void session_write_members(struct jout *j, const struct session *s, struct native_places *places)
-{
-    struct native_places unasked;
-    if (s->native.p)
-        jout_raw(j, s->native);
-    else
-        write_members(j, s, places ? places->at : unasked.at);
 }

@@ -9,23 +9,20 @@
 
 #include <string.h>
 
-static enum err stored_answer(struct sessions *s, struct request_ctx *ctx,
-                              const struct session_guard *guard, bool *found,
-                              struct session_receipt *receipt, struct sv *state)
+/* ERR_NOT_FOUND without words: none is stored under the key. */
+static enum err stored_answer(struct sessions *s, struct request_ctx *ctx, struct write *w)
 {
     struct stored_answer stored;
-    TRY(repo_key_read(s, ctx, guard, &stored));
-    *found = stored.found;
+    TRY(repo_key_read(s, ctx, w->guard, &stored));
     if (!stored.found)
-        return ERR_NONE;
+        return ERR_NOT_FOUND;
     if (!stored.matches)
         return ctx_fail(ctx, ERR_KEY_REUSED, NULL, "Idempotency-Key",
                         "The key was used before with another request.");
     if (s->slot)
         metrics_add(&s->slot->replays, 1);
-    *receipt = stored.receipt;
-    if (state)
-        *state = stored.state;
+    *w->receipt = stored.receipt;
+    w->state = stored.state;
     return ERR_NONE;
 }
 
@@ -34,39 +31,31 @@ static bool is_key_taken(const struct request_ctx *ctx, enum err e)
     return e == ERR_CONFLICT && ctx->err.slug && strcmp(ctx->err.slug, "key_taken") == 0;
 }
 
-static bool is_repetition(const struct session_guard *guard)
+enum err write_once(struct sessions *s, struct request_ctx *ctx, struct write *w, write_try *try)
 {
-    return guard->alike.p && guard->repetition > 0;
-}
-
-enum err write_once(struct sessions *s, struct request_ctx *ctx, const struct session_guard *guard,
-                    write_attempt attempt, void *arg, struct session_receipt *receipt,
-                    struct sv *state)
-{
-    if (is_repetition(guard)) {
+    if (w->guard->alike.p && w->guard->repetition > 0) {
         struct stored_answer stored;
-        enum err e = repo_key_guess(s, ctx, guard, &stored);
-        if (e == ERR_NONE && stored.found)
-            *receipt = stored.receipt;
-        if (e != ERR_NONE || stored.found)
-            return e;
+        TRY(repo_key_guess(s, ctx, w->guard, &stored));
+        if (stored.found) {
+            *w->receipt = stored.receipt;
+            return ERR_NONE;
+        }
     }
     /* Twice: a key that was in the way may turn out to be over 24 h old, and is gone then. */
     for (int tries = 0; tries < 2; tries++) {
-        bool done = false;
-        memset(receipt, 0, sizeof(*receipt));
-        enum err e = attempt(s, ctx, arg, &done, receipt);
-        if (done || (e != ERR_NONE && e != ERR_CONFLICT))
+        w->done = false;
+        memset(w->receipt, 0, sizeof(*w->receipt));
+        enum err e = try(s, ctx, w);
+        if (w->done || (e != ERR_NONE && e != ERR_CONFLICT))
             return e;
         if (e == ERR_NONE)
             e = ERR_NOT_FOUND;
-        if (!guard->key.p)
+        if (!w->guard->key.p)
             return e;
         const struct err_info why = ctx->err;
-        bool found = false;
         ctx_clear_error(ctx);
-        enum err looked_up = stored_answer(s, ctx, guard, &found, receipt, state);
-        if (looked_up != ERR_NONE || found)
+        const enum err looked_up = stored_answer(s, ctx, w);
+        if (looked_up != ERR_NOT_FOUND)
             return looked_up;
         ctx->err = why;
         if (!is_key_taken(ctx, e))
@@ -78,30 +67,25 @@ enum err write_once(struct sessions *s, struct request_ctx *ctx, const struct se
                     "Another request with this key is under way.");
 }
 
-enum err write_session(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                       const struct session_guard *guard, write_attempt attempt, void *arg,
-                       struct session_receipt *receipt, struct sv *state)
+enum err write_session(struct sessions *s, struct request_ctx *ctx, struct write *w, write_try *try)
 {
-    struct fresh_write w;
-    TRY(fresh_write_begin(s, ctx, id, &w));
-    enum err e = write_once(s, ctx, guard, attempt, arg, receipt, state);
-    fresh_write_end(s, ctx, &w, e, NULL);
+    struct fresh_write fresh;
+    TRY(fresh_write_begin(s, ctx, w->id, &fresh));
+    enum err e = write_once(s, ctx, w, try);
+    fresh_write_end(s, ctx, &fresh, e, NULL);
     return e;
 }
 
-enum err write_refused(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                       const struct session_guard *guard)
+enum err write_refused(struct sessions *s, struct request_ctx *ctx, const struct write *w)
 {
     struct session session;
-    enum err e = repo_session_read(s, ctx, id, guard->user, 0, &session);
-    if (e == ERR_NOT_FOUND)
+    enum err e = repo_session_read(s, ctx, w->id, w->guard->user, 0, &session);
+    /* Without If-Match: it was not there when the write looked, and has come since. */
+    if (e == ERR_NOT_FOUND || (e == ERR_NONE && !w->guard->if_match))
         return session_not_found(ctx);
     if (e != ERR_NONE)
         return e;
-    if (guard->if_match)
-        return ctx_fail(ctx, ERR_PRECONDITION, "version_conflict", "If-Match",
-                        "The session has changed: its version is %lld, its state_version %lld.",
-                        (long long)session.version, (long long)session.state_version);
-    /* It was not there when the write looked, and has come since. */
-    return session_not_found(ctx);
+    return ctx_fail(ctx, ERR_PRECONDITION, "version_conflict", "If-Match",
+                    "The session has changed: its version is %lld, its state_version %lld.",
+                    (long long)session.version, (long long)session.state_version);
 }

@@ -29,14 +29,14 @@ static const struct db_stmt admit_count = {"session_admit_count", "SELECT parley
 /* Once is enough, unless the machine stands still for as long as a count is believed. */
 enum { ADMIT_COUNTS_MAX = 3 };
 
-size_t repo_admit(const struct request_ctx *ctx, struct sv id, const struct session_guard *guard,
+size_t repo_admit(const struct request_ctx *ctx, const struct write *w,
                   struct db_param params[REPO_ADMIT_PARAMS], struct db_call *call)
 {
     if (ctx->sessions_max == 0)
         return 0;
     params[0] = db_text(ctx->tenant);
-    params[1] = db_text(id);
-    params[2] = db_text(guard->key);
+    params[1] = db_text(w->id);
+    params[2] = db_text(w->guard->key);
     params[3] = db_i64(ctx->sessions_max);
     *call = (struct db_call){&session_admit, params, REPO_ADMIT_PARAMS, {0}};
     return 1;
@@ -47,8 +47,7 @@ struct db_param repo_mark(void)
     return db_i64((int64_t)random_u64());
 }
 
-/* A client that names messages by ids of the made form names generations with them: a session of
- * one of these may not take such an id, or two of its messages could have one id. */
+/* Whether an id of these messages names the generation: see repo_reserved_generations. */
 static bool is_reserved(int64_t generation, const struct session_message_draft *messages, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -94,34 +93,23 @@ static enum err write_failed(struct request_ctx *ctx, enum err e, const struct d
     return ctx_fault(ctx, ERR_INTERNAL, "unique violation of %s", failure->constraint);
 }
 
-enum err repo_write(struct sessions *s, struct request_ctx *ctx, struct db_call *calls, size_t n)
-{
-    struct db_failure failure;
-    const enum err e = db_batch(s->db, ctx, DB_WRITE, calls, n, &failure);
-    return write_failed(ctx, e, &failure);
-}
-
-static bool is_generation_taken(enum err e, const struct db_failure *failure)
-{
-    return e == ERR_CONFLICT && strcmp(failure->constraint, "sessions_tenant_generation_key") == 0;
-}
-
-enum err repo_write_admitted(struct sessions *s, struct request_ctx *ctx, struct db_call *calls,
-                             size_t n, const struct repo_making *making)
+enum err repo_write(struct sessions *s, struct request_ctx *ctx, struct db_call *calls, size_t n,
+                    const struct repo_making *making)
 {
     struct db_failure failure;
     const struct db_param count[] = {db_text(ctx->tenant), db_i64(ctx->sessions_max)};
     struct db_rows rows;
     bool made_anew = false;
-    for (int counts = 0;; counts++) {
-        enum err e = db_batch(s->db, ctx, DB_WRITE, calls, n, &failure);
-        if (!made_anew && is_generation_taken(e, &failure)) {
+    for (int counts = 0;;) {
+        const enum err e = db_batch(s->db, ctx, DB_WRITE, calls, n, &failure);
+        if (e == ERR_CONFLICT && making && !made_anew &&
+            strcmp(failure.constraint, "sessions_tenant_generation_key") == 0) {
             ctx_clear_error(ctx);
             made_anew = true;
             *making->generation = repo_generation(s, making->messages, making->n);
-            e = db_batch(s->db, ctx, DB_WRITE, calls, n, &failure);
+            continue;
         }
-        if (e == ERR_NONE || counts == ADMIT_COUNTS_MAX || strcmp(failure.sqlstate, "PL428") != 0)
+        if (e == ERR_NONE || counts++ == ADMIT_COUNTS_MAX || strcmp(failure.sqlstate, "PL428") != 0)
             return write_failed(ctx, e, &failure);
         ctx_clear_error(ctx);
         /* Safe to repeat, and so DB_READ. */
@@ -131,51 +119,60 @@ enum err repo_write_admitted(struct sessions *s, struct request_ctx *ctx, struct
     }
 }
 
-void repo_receipt(struct sv id, const struct db_rows *rows, struct session_receipt *out)
-{
-    out->session_id = id;
-    out->generation = db_get_i64(rows, 0, db_column(rows, "generation"));
-    out->version = db_get_i64(rows, 0, db_column(rows, "version"));
-    out->state_version = db_get_i64(rows, 0, db_column(rows, "state_version"));
-    out->mark = (uint64_t)db_get_i64(rows, 0, db_column(rows, "mark"));
-    out->state_mark = (uint64_t)db_get_i64(rows, 0, db_column(rows, "state_mark"));
-    out->mark_before = (uint64_t)db_get_i64(rows, 0, db_column(rows, "mark_before"));
-    out->message_count = db_get_i64(rows, 0, db_column(rows, "message_count"));
-    out->last_seq = db_get_i64(rows, 0, db_column(rows, "last_seq"));
-    out->at = db_get_time(rows, 0, db_column(rows, "updated_at"));
-    out->session_at = db_get_time(rows, 0, db_column(rows, "created_at"));
-    out->expires_at = db_get_time(rows, 0, db_column(rows, "expires_at"));
-}
-
-void repo_changed(struct sv id, const struct db_rows *rows, int status, bool *done,
-                  struct session_receipt *receipt)
-{
-    *done = rows->count > 0;
-    if (!*done)
-        return;
-    repo_receipt(id, rows, receipt);
-    receipt->first_seq = receipt->last_seq = 0;
-    receipt->status = status;
-}
-
-void repo_session(const struct db_rows *rows, int i, struct session *out)
+void repo_receipt(const struct db_rows *rows, int i, struct session_receipt *out)
 {
     out->generation = db_get_i64(rows, i, db_column(rows, "generation"));
     out->version = db_get_i64(rows, i, db_column(rows, "version"));
     out->state_version = db_get_i64(rows, i, db_column(rows, "state_version"));
     out->mark = (uint64_t)db_get_i64(rows, i, db_column(rows, "mark"));
     out->state_mark = (uint64_t)db_get_i64(rows, i, db_column(rows, "state_mark"));
-    out->last_seq = db_get_i64(rows, i, db_column(rows, "last_seq"));
     out->message_count = db_get_i64(rows, i, db_column(rows, "message_count"));
+    out->last_seq = db_get_i64(rows, i, db_column(rows, "last_seq"));
+    out->at = db_get_time(rows, i, db_column(rows, "updated_at"));
+    out->session_at = db_get_time(rows, i, db_column(rows, "created_at"));
+    out->expires_at = db_get_time(rows, i, db_column(rows, "expires_at"));
+}
+
+void repo_changed(struct write *w, const struct db_rows *rows, int status, size_t appended)
+{
+    struct session_receipt *r = w->receipt;
+    w->done = rows->count > 0 && !db_is_null(rows, 0, db_column(rows, "generation"));
+    if (!w->done)
+        return;
+    repo_receipt(rows, 0, r);
+    r->session_id = w->id;
+    r->mark_before = (uint64_t)db_get_i64(rows, 0, db_column(rows, "mark_before"));
+    r->first_seq = appended > 0 ? r->last_seq - (int64_t)appended + 1 : 0;
+    r->last_seq = appended > 0 ? r->last_seq : 0;
+    r->status = status;
+}
+
+void repo_session(const struct db_rows *rows, int i, struct session *out)
+{
+    struct session_receipt numbers;
+    repo_receipt(rows, i, &numbers);
+    session_take_receipt(out, &numbers);
+    out->last_seq = numbers.last_seq;
     out->ttl_seconds = db_get_i64(rows, i, db_column(rows, "ttl_seconds"));
     out->sliding = db_get_bool(rows, i, db_column(rows, "sliding"));
-    out->created_at = db_get_time(rows, i, db_column(rows, "created_at"));
-    out->updated_at = db_get_time(rows, i, db_column(rows, "updated_at"));
-    out->expires_at = db_get_time(rows, i, db_column(rows, "expires_at"));
     out->user_id = db_get_text(rows, i, db_column(rows, "user_id"));
     out->language = db_get_text(rows, i, db_column(rows, "language"));
     out->context = db_get_text(rows, i, db_column(rows, "context"));
     out->metadata = db_get_text(rows, i, db_column(rows, "metadata"));
+}
+
+enum err repo_sessions(struct request_ctx *ctx, const struct db_rows *rows,
+                       struct session_list *out)
+{
+    *out = (struct session_list){.n = (size_t)rows->count};
+    out->sessions = arena_zalloc(ctx->arena, out->n * sizeof(*out->sessions));
+    if (!out->sessions)
+        return ctx_nomem(ctx);
+    for (int i = 0; i < rows->count; i++) {
+        repo_session(rows, i, &out->sessions[i]);
+        out->sessions[i].session_id = db_get_text(rows, i, db_column(rows, "session_id"));
+    }
+    return ERR_NONE;
 }
 
 enum err repo_messages(struct request_ctx *ctx, const struct db_rows *rows, int64_t generation,

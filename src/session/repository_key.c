@@ -39,7 +39,8 @@ static void read_answer(const struct db_rows *rows, struct stored_answer *out)
     out->matches = db_get_bool(rows, 0, db_column(rows, "matches"));
     out->state = db_get_text(rows, 0, db_column(rows, "state"));
     struct session_receipt *r = &out->receipt;
-    repo_receipt(db_get_text(rows, 0, db_column(rows, "session_id")), rows, r);
+    repo_receipt(rows, 0, r);
+    r->session_id = db_get_text(rows, 0, db_column(rows, "session_id"));
     r->first_seq = db_get_i64(rows, 0, db_column(rows, "first_seq"));
     r->status = (int)db_get_i64(rows, 0, db_column(rows, "status"));
     r->created = r->status == 201;

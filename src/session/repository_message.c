@@ -69,92 +69,68 @@ static bool is_plain(const struct session_append *append, const struct session_g
            repo_message_is_plain(&append->messages[0]);
 }
 
-enum { PLAIN_PARAMS = 7 };
-
-static void plain_params(struct request_ctx *ctx, struct sv id,
-                         const struct session_message_draft *m, const struct session_guard *guard,
-                         struct db_param *out)
+/* The statement that appends, over p: APPEND_PARAMS of them. */
+static enum err append_call(struct request_ctx *ctx, const struct write *w, struct db_param *p,
+                            struct db_call *out)
 {
-    out[0] = db_text(ctx->tenant);
-    out[1] = db_text(id);
-    out[2] = db_text(guard->user);
-    out[3] = db_text(m->role);
-    out[4] = db_text(m->content);
-    out[5] = repo_message_plain_size(m);
-    out[6] = repo_mark();
-}
-
-static enum err append_params(struct request_ctx *ctx, struct sv id,
-                              const struct session_append *append,
-                              const struct session_guard *guard, struct db_param *out)
-{
-    TRY(repo_guard_params(ctx, id, guard, out));
-    TRY(repo_reserved_generations(ctx, append->messages, append->n_messages, &out[7]));
-    if (append->n_messages != 1)
-        return repo_message_arrays(ctx, append->messages, append->n_messages, &out[8]);
-    const struct session_message_draft *m = &append->messages[0];
-    out[8] = db_text(m->type);
-    out[9] = db_text(m->role);
-    out[10] = db_text(m->content);
-    out[11] = db_jsonb(m->metadata);
-    out[12] = db_text(m->message_id);
-    out[13] = db_text(m->extra);
+    const size_t n = w->append->n_messages;
+    const struct session_message_draft *m = w->append->messages;
+    *out = (struct db_call){n == 1 ? &append_one : &append_many, p, APPEND_PARAMS, {0}};
+    TRY(repo_guard_params(ctx, w->id, w->guard, p));
+    if (is_plain(w->append, w->guard)) {
+        p[3] = db_text(m->role);
+        p[4] = db_text(m->content);
+        p[5] = repo_message_plain_size(m);
+        *out = (struct db_call){&append_plain, p, REPO_GUARD_PARAMS, {0}};
+        return ERR_NONE;
+    }
+    TRY(repo_reserved_generations(ctx, m, n, &p[7]));
+    if (n != 1)
+        return repo_message_arrays(ctx, m, n, &p[8]);
+    p[8] = db_text(m->type);
+    p[9] = db_text(m->role);
+    p[10] = db_text(m->content);
+    p[11] = db_jsonb(m->metadata);
+    p[12] = db_text(m->message_id);
+    p[13] = db_text(m->extra);
     return ERR_NONE;
 }
 
-/* The statement that appends, over p: APPEND_PARAMS of them. */
-static enum err append_call(struct request_ctx *ctx, struct sv id,
-                            const struct session_append *append, const struct session_guard *guard,
-                            struct db_param *p, struct db_call *out)
-{
-    if (is_plain(append, guard)) {
-        plain_params(ctx, id, &append->messages[0], guard, p);
-        *out = (struct db_call){&append_plain, p, PLAIN_PARAMS, {0}};
-        return ERR_NONE;
-    }
-    *out = (struct db_call){
-        append->n_messages == 1 ? &append_one : &append_many, p, APPEND_PARAMS, {0}};
-    return append_params(ctx, id, append, guard, p);
-}
-
 /* One round trip, whatever of create, append and return is asked for. */
-enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                             const struct session_append *append, const struct session_guard *guard,
-                             bool *done, struct session_receipt *receipt)
+enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct write *w)
 {
+    const struct session_append *append = w->append;
     struct db_param p[APPEND_PARAMS], admit[REPO_ADMIT_PARAMS];
-    struct db_param create[] = {db_text(ctx->tenant), db_text(id),
-                                db_text(guard->user), db_i64(s->settings.ttl_seconds),
-                                db_null_i64(),        repo_mark()};
-    const struct db_param window[] = {db_text(ctx->tenant), db_text(id), db_text(guard->user),
+    struct db_param create[] = {db_text(ctx->tenant),    db_text(w->id),
+                                db_text(w->guard->user), db_i64(s->settings.ttl_seconds),
+                                db_null_i64(),           repo_mark()};
+    const struct db_param window[] = {db_text(ctx->tenant), db_text(w->id), db_text(w->guard->user),
                                       db_i64((int64_t)append->return_n),
                                       db_i64(s->settings.page_bytes)};
     struct db_call appending, calls[4];
-    TRY(append_call(ctx, id, append, guard, p, &appending));
+    TRY(append_call(ctx, w, p, &appending));
     /* If-Match cannot hold of what is not there yet: nothing is made then. */
-    const bool may_create = append->create && !guard->if_match;
-    if (may_create)
+    const bool may_create = append->create && !w->guard->if_match;
+    size_t n = 0;
+    if (may_create) {
         create[4] = repo_generation(s, append->messages, append->n_messages);
-    size_t n = may_create ? repo_admit(ctx, id, guard, admit, calls) : 0;
-    if (may_create)
+        n = repo_admit(ctx, w, admit, calls);
         calls[n++] = (struct db_call){&append_create, create, ARRAY_LEN(create), {0}};
+    }
     const size_t at = n;
     calls[n++] = appending;
     if (append->return_n > 0)
         calls[n++] = (struct db_call){&window_read, window, ARRAY_LEN(window), {0}};
     const struct repo_making making = {&create[4], append->messages, append->n_messages};
-    TRY(repo_write_admitted(s, ctx, calls, n, &making));
-    *done = calls[at].rows.count > 0;
-    if (!*done)
+    TRY(repo_write(s, ctx, calls, n, &making));
+    repo_changed(w, &calls[at].rows, 201, append->n_messages);
+    if (!w->done)
         return ERR_NONE;
-    repo_receipt(id, &calls[at].rows, receipt);
-    receipt->first_seq = receipt->last_seq - (int64_t)append->n_messages + 1;
-    receipt->status = 201;
-    receipt->created = may_create && calls[at - 1].rows.count > 0;
+    w->receipt->created = may_create && calls[at - 1].rows.count > 0;
     if (append->return_n == 0)
         return ERR_NONE;
-    return repo_messages(ctx, &calls[n - 1].rows, receipt->generation, true, &receipt->window,
-                         &receipt->n_window);
+    return repo_messages(ctx, &calls[n - 1].rows, w->receipt->generation, true, &w->receipt->window,
+                         &w->receipt->n_window);
 }
 
 /* A page by keyset: the cost is that of the page, wherever it lies. One row more than asked for, or
@@ -272,19 +248,18 @@ static const struct db_stmt message_delete_by_id = {"message_delete_by_id",
                                                     SQL_DELETE_MESSAGE("m.message_id = $8")};
 /* clang-format on */
 
-enum err repo_message_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                             const struct message_name *name, const struct session_guard *guard,
-                             bool *done, struct session_receipt *receipt)
+enum err repo_message_delete(struct sessions *s, struct request_ctx *ctx, struct write *w)
 {
+    const struct message_name *name = &w->message;
     const bool by_id = name->seq == 0;
     struct db_param p[REPO_GUARD_PARAMS + 2];
-    TRY(repo_guard_params(ctx, id, guard, p));
+    TRY(repo_guard_params(ctx, w->id, w->guard, p));
     p[7] = by_id ? db_text(name->id) : db_i64(name->seq);
     p[8] = name->generation != 0 ? db_i64(name->generation) : db_null_i64();
     struct db_call calls[] = {
         {&repo_lock, p, 4, {0}},
         {by_id ? &message_delete_by_id : &message_delete_by_seq, p, by_id ? 8 : 9, {0}}};
-    TRY(repo_write(s, ctx, calls, ARRAY_LEN(calls)));
-    repo_changed(id, &calls[1].rows, 204, done, receipt);
+    TRY(repo_write(s, ctx, calls, ARRAY_LEN(calls), NULL));
+    repo_changed(w, &calls[1].rows, 204, 0);
     return ERR_NONE;
 }

@@ -6,8 +6,6 @@
  */
 #include "repository.h"
 
-#include <string.h>
-
 /* In a small table all indexes that begin with the tenant cost the same, and the plan stays when
  * the table has grown. So the statement asks for the order of session_id, which only the primary
  * key gives without a sort; with = instead of BETWEEN that order would be redundant. LIMIT keeps

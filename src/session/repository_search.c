@@ -82,13 +82,6 @@ static enum err run(struct sessions *s, struct request_ctx *ctx, const struct db
     return e;
 }
 
-static enum err too_large(struct sessions *s, struct request_ctx *ctx)
-{
-    return ctx_fail(ctx, ERR_TOO_LARGE, "answer_too_large", "limit",
-                    "The answer would hold more than %lld bytes; ask for fewer.",
-                    (long long)s->settings.page_bytes);
-}
-
 enum err repo_search(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,
                      struct session_list *out)
 {
@@ -102,17 +95,12 @@ enum err repo_search(struct sessions *s, struct request_ctx *ctx, const struct s
     p[9] = db_i64(s->settings.page_bytes);
     TRY(run(s, ctx, &search[q->sort][q->ascending], &search_careful[q->sort][q->ascending], p,
             ARRAY_LEN(p), &rows));
-    *out = (struct session_list){.n = (size_t)rows.count};
-    out->sessions = arena_zalloc(ctx->arena, out->n * sizeof(*out->sessions));
-    if (!out->sessions)
-        return ctx_nomem(ctx);
-    for (int i = 0; i < rows.count; i++) {
-        if (db_get_i64(&rows, i, db_column(&rows, "bytes")) > s->settings.page_bytes)
-            return too_large(s, ctx);
-        repo_session(&rows, i, &out->sessions[i]);
-        out->sessions[i].session_id = db_get_text(&rows, i, db_column(&rows, "session_id"));
-    }
-    return ERR_NONE;
+    /* Each row has the bytes of all. */
+    if (rows.count > 0 && db_get_i64(&rows, 0, db_column(&rows, "bytes")) > s->settings.page_bytes)
+        return ctx_fail(ctx, ERR_TOO_LARGE, "answer_too_large", "limit",
+                        "The answer would hold more than %lld bytes; ask for fewer.",
+                        (long long)s->settings.page_bytes);
+    return repo_sessions(ctx, &rows, out);
 }
 
 enum err repo_count(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,

@@ -87,13 +87,13 @@ static const struct db_stmt session_insert_plain = {
 enum { INSERT_PARAMS = REPO_GUARD_PARAMS + 5 + REPO_MESSAGE_PARAMS + 2, INSERT_GENERATION = 18 };
 
 static enum err insert_params(const struct sessions *s, struct request_ctx *ctx,
-                              const struct session_draft *draft, const struct session_guard *guard,
-                              struct db_param *out)
+                              const struct write *w, struct db_param *out)
 {
-    struct session_guard g = *guard;
+    const struct session_draft *draft = w->draft;
+    struct session_guard g = *w->guard;
     g.user = draft->user_id; /* $3 is the owner here, not a condition */
     g.if_match = NULL;
-    TRY(repo_guard_params(ctx, draft->session_id, &g, out));
+    TRY(repo_guard_params(ctx, w->id, &g, out));
     out[7] = db_text(draft->language);
     out[8] = db_text(draft->context);
     out[9] = db_jsonb(draft->metadata);
@@ -125,56 +125,42 @@ static void plain_params(const struct sessions *s, struct request_ctx *ctx,
     out[12] = repo_mark();
 }
 
-static void insert_receipt(const struct session_draft *draft, const struct db_rows *rows,
-                           struct session_receipt *receipt)
+enum err repo_session_insert(struct sessions *s, struct request_ctx *ctx, struct write *w)
 {
-    repo_receipt(draft->session_id, rows, receipt);
-    receipt->first_seq = draft->n_messages > 0 ? 1 : 0;
-    receipt->created = true;
-    receipt->status = 201;
-}
-
-enum err repo_session_insert(struct sessions *s, struct request_ctx *ctx,
-                             const struct session_draft *draft, bool id_is_new,
-                             const struct session_guard *guard, bool *made,
-                             struct session_receipt *receipt)
-{
+    const struct session_draft *draft = w->draft;
     struct db_param params[INSERT_PARAMS], admit[REPO_ADMIT_PARAMS];
     struct db_call calls[2], insert = {&session_insert, params, INSERT_PARAMS, {0}};
     struct repo_making making = {&params[INSERT_GENERATION], draft->messages, draft->n_messages};
-    if (id_is_new && draft->n_messages == 1 && !guard->key.p &&
+    if (w->id_is_new && draft->n_messages == 1 && !w->guard->key.p &&
         repo_message_is_plain(&draft->messages[0])) {
         making.generation = &params[PLAIN_GENERATION];
         plain_params(s, ctx, draft, params);
         insert = (struct db_call){&session_insert_plain, params, PLAIN_PARAMS, {0}};
     } else {
-        TRY(insert_params(s, ctx, draft, guard, params));
+        TRY(insert_params(s, ctx, w, params));
     }
-    const size_t at = repo_admit(ctx, draft->session_id, guard, admit, calls);
+    const size_t at = repo_admit(ctx, w, admit, calls);
     calls[at] = insert;
-    TRY(repo_write_admitted(s, ctx, calls, at + 1, &making));
-    *made = calls[at].rows.count > 0;
-    if (*made)
-        insert_receipt(draft, &calls[at].rows, receipt);
+    TRY(repo_write(s, ctx, calls, at + 1, &making));
+    repo_changed(w, &calls[at].rows, 201, draft->n_messages);
+    w->receipt->created = w->done;
     return ERR_NONE;
 }
 
-enum err repo_session_ensure(struct sessions *s, struct request_ctx *ctx,
-                             const struct session_draft *draft, const struct session_guard *guard,
-                             bool *made, struct session *out)
+enum err repo_session_ensure(struct sessions *s, struct request_ctx *ctx, struct write *w)
 {
     struct db_param insert[INSERT_PARAMS], read[READ_PARAMS], admit[REPO_ADMIT_PARAMS];
     struct db_call calls[3];
-    const struct repo_making making = {&insert[INSERT_GENERATION], draft->messages,
-                                       draft->n_messages};
-    TRY(insert_params(s, ctx, draft, guard, insert));
-    read_params(s, ctx, draft->session_id, SV_NONE, SESSION_WINDOW, read);
-    const size_t at = repo_admit(ctx, draft->session_id, guard, admit, calls);
+    const struct repo_making making = {&insert[INSERT_GENERATION], w->draft->messages,
+                                       w->draft->n_messages};
+    TRY(insert_params(s, ctx, w, insert));
+    read_params(s, ctx, w->id, SV_NONE, SESSION_WINDOW, read);
+    const size_t at = repo_admit(ctx, w, admit, calls);
     calls[at] = (struct db_call){&session_insert, insert, INSERT_PARAMS, {0}};
     calls[at + 1] = (struct db_call){&session_read, read, READ_PARAMS, {0}};
-    TRY(repo_write_admitted(s, ctx, calls, at + 2, &making));
-    *made = calls[at].rows.count > 0;
-    return session_from_rows(ctx, &calls[at + 1].rows, draft->session_id, out);
+    TRY(repo_write(s, ctx, calls, at + 2, &making));
+    w->done = calls[at].rows.count > 0;
+    return session_from_rows(ctx, &calls[at + 1].rows, w->id, w->out);
 }
 
 /* One statement, and so one snapshot of the session and its messages. Made ids are written out, or
@@ -201,30 +187,26 @@ static const struct db_stmt session_copy_stmt = {
     "SELECT s.*, f.found FROM (SELECT count(*) AS found FROM o) f LEFT JOIN s ON true"};
 /* clang-format on */
 
-enum err repo_session_copy(struct sessions *s, struct request_ctx *ctx, struct sv from,
-                           struct sv to, const struct session_guard *guard, bool *found, bool *done,
-                           struct session *out, struct session_receipt *receipt)
+enum err repo_session_copy(struct sessions *s, struct request_ctx *ctx, struct write *w)
 {
     struct db_param copy[REPO_GUARD_PARAMS + 2], read[READ_PARAMS], admit[REPO_ADMIT_PARAMS];
     struct db_call calls[3];
-    TRY(repo_guard_params(ctx, to, guard, copy));
-    copy[7] = db_text(from);
+    TRY(repo_guard_params(ctx, w->id, w->guard, copy));
+    copy[7] = db_text(w->from);
     copy[8] = repo_generation(s, NULL, 0);
     const struct repo_making making = {&copy[8], NULL, 0};
-    read_params(s, ctx, to, SV_NONE, SESSION_MESSAGES_MAX, read);
-    const size_t at = repo_admit(ctx, to, guard, admit, calls);
+    read_params(s, ctx, w->id, SV_NONE, SESSION_MESSAGES_MAX, read);
+    const size_t at = repo_admit(ctx, w, admit, calls);
     calls[at] = (struct db_call){&session_copy_stmt, copy, ARRAY_LEN(copy), {0}};
     calls[at + 1] = (struct db_call){&session_read, read, READ_PARAMS, {0}};
-    TRY(repo_write_admitted(s, ctx, calls, at + 2, &making));
+    TRY(repo_write(s, ctx, calls, at + 2, &making));
     const struct db_rows *rows = &calls[at].rows;
-    *found = db_get_i64(rows, 0, db_column(rows, "found")) > 0;
-    *done = !db_is_null(rows, 0, db_column(rows, "generation"));
-    if (!*done)
+    w->found = db_get_i64(rows, 0, db_column(rows, "found")) > 0;
+    repo_changed(w, rows, 201, 0);
+    w->receipt->created = w->done;
+    if (!w->done)
         return ERR_NONE;
-    repo_receipt(to, rows, receipt);
-    receipt->created = true;
-    receipt->status = 201;
-    return session_from_rows(ctx, &calls[at + 1].rows, to, out);
+    return session_from_rows(ctx, &calls[at + 1].rows, w->id, w->out);
 }
 
 /* clang-format off */
@@ -249,13 +231,12 @@ static const struct db_stmt session_update_ttl = {
     "RETURNING" SQL_CHANGED ")," SQL_REMEMBER("200", "0", "0", "$16::text") "SELECT * FROM s"};
 /* clang-format on */
 
-enum err repo_session_update(struct sessions *s, struct request_ctx *ctx,
-                             const struct state_change *change, const struct session_guard *guard,
-                             bool *done, struct session_receipt *receipt)
+enum err repo_session_update(struct sessions *s, struct request_ctx *ctx, struct write *w,
+                             const struct session *base)
 {
-    const struct session *base = change->base, *next = change->next;
+    const struct session *next = w->out;
     struct db_param p[REPO_GUARD_PARAMS + 9];
-    TRY(repo_guard_params(ctx, base->session_id, guard, p));
+    TRY(repo_guard_params(ctx, w->id, w->guard, p));
     p[7] = db_i64(base->generation);
     p[8] = db_i64(base->state_version);
     p[9] = db_i64((int64_t)base->state_mark);
@@ -264,11 +245,11 @@ enum err repo_session_update(struct sessions *s, struct request_ctx *ctx,
     p[12] = db_text(next->context);
     p[13] = db_jsonb(next->metadata);
     p[14] = db_i64(next->ttl_seconds);
-    p[15] = db_text(change->state);
+    p[15] = db_text(w->state);
     struct db_call call = {
-        change->new_ttl ? &session_update_ttl : &session_update_stmt, p, ARRAY_LEN(p), {0}};
-    TRY(repo_write(s, ctx, &call, 1));
-    repo_changed(base->session_id, &call.rows, 200, done, receipt);
+        w->patch->has_ttl ? &session_update_ttl : &session_update_stmt, p, ARRAY_LEN(p), {0}};
+    TRY(repo_write(s, ctx, &call, 1, NULL));
+    repo_changed(w, &call.rows, 200, 0);
     return ERR_NONE;
 }
 
@@ -284,14 +265,12 @@ static const struct db_stmt session_delete_stmt = {
     SQL_REMEMBER("204", "0", "0", "NULL::text") "SELECT * FROM s"};
 /* clang-format on */
 
-enum err repo_session_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                             const struct session_guard *guard, bool *done,
-                             struct session_receipt *receipt)
+enum err repo_session_delete(struct sessions *s, struct request_ctx *ctx, struct write *w)
 {
     struct db_param p[REPO_GUARD_PARAMS];
-    TRY(repo_guard_params(ctx, id, guard, p));
+    TRY(repo_guard_params(ctx, w->id, w->guard, p));
     struct db_call call = {&session_delete_stmt, p, ARRAY_LEN(p), {0}};
-    TRY(repo_write(s, ctx, &call, 1));
-    repo_changed(id, &call.rows, 204, done, receipt);
+    TRY(repo_write(s, ctx, &call, 1, NULL));
+    repo_changed(w, &call.rows, 204, 0);
     return ERR_NONE;
 }

@@ -100,16 +100,6 @@ enum err repo_purge(struct sessions *s, struct request_ctx *ctx, const struct db
     return ERR_NONE;
 }
 
-static enum err sweep_keys_of(struct sessions *s, struct request_ctx *ctx)
-{
-    const struct db_param p[] = {db_text(ctx->tenant)};
-    struct db_rows rows;
-    enum err e = db_query(s->db, ctx, DB_WRITE, &sweep_keys, p, 1, &rows, NULL);
-    if (e == ERR_NONE && s->slot)
-        metrics_add(&s->slot->swept_keys, (uint64_t)rows.count);
-    return e;
-}
-
 enum err repo_sweep(struct sessions *s, struct request_ctx *ctx, bool *more)
 {
     struct db_call calls[] = {{&sweep_on, NULL, 0, {0}},
@@ -124,11 +114,15 @@ enum err repo_sweep(struct sessions *s, struct request_ctx *ctx, bool *more)
         e = repo_purge(s, ctx, sessions, false, &at, &done);
     for (int i = 0; e == ERR_NONE && i < keys->count; i++) {
         ctx->tenant = db_get_text(keys, i, db_column(keys, "tenant"));
-        e = sweep_keys_of(s, ctx);
+        const struct db_param tenant = db_text(ctx->tenant);
+        struct db_rows swept = {.count = 0};
+        e = db_query(s->db, ctx, DB_WRITE, &sweep_keys, &tenant, 1, &swept, NULL);
+        done.keys += swept.count;
     }
     if (s->slot) {
         metrics_add(&s->slot->swept_messages, (uint64_t)done.messages);
         metrics_add(&s->slot->swept_sessions, (uint64_t)done.sessions);
+        metrics_add(&s->slot->swept_keys, (uint64_t)done.keys);
     }
     return e;
 }

@@ -88,28 +88,21 @@ static enum err edit_arrays(struct request_ctx *ctx, const struct session_update
 
 /* The row is locked ahead of the statement, which then sees what the writer before it did: of two
  * updates at once with one new id, the second finds a message to put its own in the place of. */
-enum err repo_session_edit(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                           const struct values_change *change, const struct session_guard *guard,
-                           bool *done, struct session_receipt *receipt, size_t *fault)
+enum err repo_session_edit(struct sessions *s, struct request_ctx *ctx, struct write *w,
+                           const struct session *base, struct sv context)
 {
     struct db_param p[EDIT_PARAMS];
-    TRY(repo_guard_params(ctx, id, guard, p));
-    TRY(edit_arrays(ctx, change->update, &p[12]));
-    const struct session *base = change->base;
+    TRY(repo_guard_params(ctx, w->id, w->guard, p));
+    TRY(edit_arrays(ctx, w->update, &p[12]));
     p[7] = base ? db_i64(base->generation) : db_null_i64();
     p[8] = base ? db_i64(base->state_version) : db_null_i64();
     p[9] = base ? db_i64((int64_t)base->state_mark) : db_null_i64();
-    p[10] = db_text(change->context);
-    p[11] = db_bool(change->update->clear);
+    p[10] = db_text(context);
+    p[11] = db_bool(w->update->clear);
     struct db_call calls[] = {{&repo_lock, p, 4, {0}}, {&session_edit, p, EDIT_PARAMS, {0}}};
-    TRY(repo_write(s, ctx, calls, ARRAY_LEN(calls)));
+    TRY(repo_write(s, ctx, calls, ARRAY_LEN(calls), NULL));
     const struct db_rows *rows = &calls[1].rows;
-    *fault = (size_t)db_get_i64(rows, 0, db_column(rows, "fault"));
-    *done = !db_is_null(rows, 0, db_column(rows, "generation"));
-    if (*done) {
-        repo_receipt(id, rows, receipt);
-        receipt->last_seq = 0;
-        receipt->status = 200;
-    }
+    w->fault = (size_t)db_get_i64(rows, 0, db_column(rows, "fault"));
+    repo_changed(w, rows, 200, 0);
     return ERR_NONE;
 }

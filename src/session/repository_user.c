@@ -94,14 +94,6 @@ static void place_params(const struct request_ctx *ctx, struct sv user,
     out[3] = db_i64(behind ? behind->generation : 0);
 }
 
-static enum err list_room(struct request_ctx *ctx, const struct db_rows *rows,
-                          struct session_list *out)
-{
-    *out = (struct session_list){.n = (size_t)rows->count};
-    out->sessions = arena_zalloc(ctx->arena, out->n * sizeof(*out->sessions));
-    return out->sessions ? ERR_NONE : ctx_nomem(ctx);
-}
-
 enum err repo_user_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
                         const struct session_place *behind, bool oldest_first, size_t limit,
                         struct session_list *out)
@@ -114,12 +106,8 @@ enum err repo_user_list(struct sessions *s, struct request_ctx *ctx, struct sv u
     p[5] = db_i64(s->settings.page_bytes);
     TRY(db_query(s->db, ctx, DB_READ, oldest_first ? &user_list_oldest : &user_list_newest, p,
                  ARRAY_LEN(p), &rows, NULL));
-    TRY(list_room(ctx, &rows, out));
-    for (int i = 0; i < rows.count; i++) {
-        repo_session(&rows, i, &out->sessions[i]);
-        out->sessions[i].session_id = db_get_text(&rows, i, db_column(&rows, "session_id"));
-        out->has_more = db_get_i64(&rows, i, db_column(&rows, "found")) > rows.count;
-    }
+    TRY(repo_sessions(ctx, &rows, out));
+    out->has_more = rows.count > 0 && db_get_i64(&rows, 0, db_column(&rows, "found")) > rows.count;
     return ERR_NONE;
 }
 
@@ -133,7 +121,10 @@ enum err repo_user_visible(struct sessions *s, struct request_ctx *ctx, struct s
     place_params(ctx, user, behind, false, text, p);
     p[4] = db_i64((int64_t)limit);
     TRY(db_query(s->db, ctx, DB_READ, &user_visible, p, ARRAY_LEN(p), &rows, NULL));
-    TRY(list_room(ctx, &rows, out));
+    *out = (struct session_list){.n = (size_t)rows.count};
+    out->sessions = arena_zalloc(ctx->arena, out->n * sizeof(*out->sessions));
+    if (!out->sessions)
+        return ctx_nomem(ctx);
     for (int i = 0; i < rows.count; i++) {
         struct session *session = &out->sessions[i];
         session->session_id = db_get_text(&rows, i, db_column(&rows, "session_id"));

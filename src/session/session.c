@@ -2,7 +2,6 @@
 #include "session_internal.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 struct sessions *sessions_open(const struct sessions_settings *settings, struct db *db,
                                struct cache *cache, struct metrics_slot *slot)
@@ -68,11 +67,10 @@ enum err session_message_id_canonical(struct request_ctx *ctx, struct sv *id)
 
 bool session_message_id_valid(struct sv id)
 {
-    bool digits = true;
-    for (size_t i = 0; i < id.n; i++)
-        if (id.p[i] < '0' || id.p[i] > '9')
-            digits = false;
-    return session_id_valid(id) && !digits;
+    size_t digits = 0;
+    while (digits < id.n && id.p[digits] >= '0' && id.p[digits] <= '9')
+        digits++;
+    return session_id_valid(id) && digits < id.n;
 }
 
 bool session_user_matches(const struct session *session, struct sv user)
@@ -98,6 +96,12 @@ enum err session_not_found(struct request_ctx *ctx)
     return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such session.");
 }
 
+enum err session_being_deleted(struct request_ctx *ctx)
+{
+    ctx->err.retry_after_s = 1;
+    return ctx_fail(ctx, ERR_BUSY, NULL, "session_id", "The session was being deleted.");
+}
+
 enum err session_database_away(struct request_ctx *ctx)
 {
     return ctx_fault(ctx, ERR_UNAVAILABLE, "PostgreSQL is known to be away");
@@ -116,13 +120,21 @@ struct session_message session_message_of(const struct session_message_draft *dr
                                           int64_t generation, int64_t seq, int64_t at,
                                           char made[UUID_LEN + 1])
 {
-    return (struct session_message){seq,
-                                    session_message_id(draft->message_id, generation, seq, made),
-                                    draft->type,
-                                    draft->role,
-                                    draft->content,
-                                    draft->metadata,
-                                    draft->extra,
-                                    at,
-                                    SV_NONE};
+    const struct sv id = session_message_id(draft->message_id, generation, seq, made);
+    return (struct session_message){
+        seq,          id, draft->type, draft->role, draft->content, draft->metadata,
+        draft->extra, at, SV_NONE};
+}
+
+enum err session_messages_of(struct request_ctx *ctx, const struct session_message_draft *drafts,
+                             size_t n, int64_t generation, int64_t first_seq, int64_t at,
+                             struct session_message *out)
+{
+    char *ids = arena_array(ctx->arena, n, UUID_LEN + 1);
+    if (!ids)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < n; i++)
+        out[i] = session_message_of(&drafts[i], generation, first_seq + (int64_t)i, at,
+                                    ids + i * (UUID_LEN + 1));
+    return ERR_NONE;
 }

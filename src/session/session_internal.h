@@ -39,59 +39,6 @@ void repo_stamps_read(struct sessions *s, struct request_ctx *ctx,
 /* Their statements, whose plans a test reads. */
 extern const struct db_stmt repo_stamp_stmt;
 extern const struct db_batch_kind repo_stamps_kind;
-/* *made: false when a live session has the id; nothing was stored then. id_is_new: it was made for
- * this session, so that none can have it. */
-MUSTCHECK enum err repo_session_insert(struct sessions *s, struct request_ctx *ctx,
-                                       const struct session_draft *draft, bool id_is_new,
-                                       const struct session_guard *guard, bool *made,
-                                       struct session_receipt *receipt);
-/* Inserts if the id is free, then reads whatever session has the id. */
-MUSTCHECK enum err repo_session_ensure(struct sessions *s, struct request_ctx *ctx,
-                                       const struct session_draft *draft,
-                                       const struct session_guard *guard, bool *made,
-                                       struct session *out);
-
-/* For the writes below, *done false means that no row met the conditions: nothing was stored. */
-
-/* A change of state: next is stored if generation and state_version still are those of base. */
-struct state_change {
-    const struct session *base, *next;
-    bool new_ttl;    /* the time to live begins anew */
-    struct sv state; /* what an idempotency key remembers of it; absent without a key */
-};
-MUSTCHECK enum err repo_session_update(struct sessions *s, struct request_ctx *ctx,
-                                       const struct state_change *change,
-                                       const struct session_guard *guard, bool *done,
-                                       struct session_receipt *receipt);
-/* repository_update.c. The update's messages, and a context with them, if generation and
- * state_version still are those of base. *fault: 1 + the index of the message that session_update
- * is to complain of, else 0. */
-struct values_change {
-    const struct session_update *update;
-    const struct session *base; /* NULL: whatever the state is */
-    struct sv context;          /* absent: no change */
-};
-MUSTCHECK enum err repo_session_edit(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                     const struct values_change *change,
-                                     const struct session_guard *guard, bool *done,
-                                     struct session_receipt *receipt, size_t *fault);
-/* *found: the session to copy is there, and the conditions hold. When nothing was done all the
- * same, the new generation was one that a message's id names: another one will do. */
-MUSTCHECK enum err repo_session_copy(struct sessions *s, struct request_ctx *ctx, struct sv from,
-                                     struct sv to, const struct session_guard *guard, bool *found,
-                                     bool *done, struct session *out,
-                                     struct session_receipt *receipt);
-MUSTCHECK enum err repo_session_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                       const struct session_guard *guard, bool *done,
-                                       struct session_receipt *receipt);
-/* Makes the session first when append->create is set and the id is free. */
-MUSTCHECK enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                       const struct session_append *append,
-                                       const struct session_guard *guard, bool *done,
-                                       struct session_receipt *receipt);
-MUSTCHECK enum err repo_message_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                     struct sv user, const struct session_page_query *query,
-                                     struct session_page *out);
 
 /* A message is named by its seq, by the id made from (generation, seq), or by its client's id. */
 struct message_name {
@@ -99,16 +46,61 @@ struct message_name {
     int64_t generation; /* 0: any */
     struct sv id;       /* absent: named by seq */
 };
+
+struct write;
+/* One try of a write. It sets w->receipt if it is done. */
+typedef enum err write_try(struct sessions *s, struct request_ctx *ctx, struct write *w);
+/* The same for a session that was read: it is done only if generation, state_version and state_mark
+ * still are those of base. */
+typedef enum err state_try(struct sessions *s, struct request_ctx *ctx, struct write *w,
+                           const struct session *base);
+
+/* A write of one session, from the request to its answer. */
+struct write {
+    struct sv id;
+    const struct session_guard *guard;
+    struct session_receipt *receipt;
+    /* What is to be done: one of these. */
+    const struct session_draft *draft;
+    const struct session_append *append;
+    const struct session_patch *patch;
+    const struct session_update *update;
+    struct message_name message; /* to be deleted */
+    struct sv from;              /* the session to copy */
+    state_try *change;           /* for session_change_state */
+    bool id_is_new;              /* it was made for this session, so that none can have it */
+    /* What came of it. */
+    bool done;           /* false: no row met the conditions, and nothing was stored */
+    bool found;          /* a session was there, whoever made it; or the one to copy */
+    size_t fault;        /* 1 + the index of the message that session_update is to name; else 0 */
+    struct session *out; /* the session, where the write reads it too */
+    struct sv state;     /* what an idempotency key remembers of it; absent without a key */
+};
+
+MUSTCHECK write_try repo_session_insert, repo_session_delete, repo_message_delete;
+/* Inserts if the id is free, then reads whatever session has the id. Leaves the receipt alone. */
+MUSTCHECK write_try repo_session_ensure;
+/* Sets w->found if the session to copy is there and the conditions hold. When nothing was done all
+ * the same, the new generation was one that a message's id names: another one will do. */
+MUSTCHECK write_try repo_session_copy;
+/* Makes the session first when append->create is set and the id is free. */
+MUSTCHECK write_try repo_message_append;
+MUSTCHECK state_try repo_session_update; /* stores the state of w->out */
+/* repository_update.c. The update's messages, and a context (absent: no change) with them, as a
+ * state_try does. base: NULL, whatever the state is. */
+MUSTCHECK enum err repo_session_edit(struct sessions *s, struct request_ctx *ctx, struct write *w,
+                                     const struct session *base, struct sv context);
+
+MUSTCHECK enum err repo_message_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                     struct sv user, const struct session_page_query *query,
+                                     struct session_page *out);
+
 MUSTCHECK enum err repo_message_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                      struct sv user, const struct message_name *name,
                                      struct session_message *out);
-MUSTCHECK enum err repo_message_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                       const struct message_name *name,
-                                       const struct session_guard *guard, bool *done,
-                                       struct session_receipt *receipt);
 
 /* What is stored under a key. found: whether it is; matches: whether by the same request. state:
- * see repo_session_update. A key older than 24 h is deleted and not found. */
+ * as in struct write. A key older than 24 h is deleted and not found. */
 struct stored_answer {
     bool found, matches;
     struct session_receipt receipt;
@@ -136,7 +128,7 @@ MUSTCHECK enum err repo_sweep(struct sessions *s, struct request_ctx *ctx, bool 
  * What is live, or locked by somebody who deletes it too, is passed by. */
 enum { PURGE_STEP = 1000 };
 struct purged {
-    int64_t sessions, messages, keys; /* keys: by repo_user_keys_delete */
+    int64_t sessions, messages, keys; /* keys: by others than repo_purge */
 };
 MUSTCHECK enum err repo_purge(struct sessions *s, struct request_ctx *ctx,
                               const struct db_rows *rows, bool erased, int *at,
@@ -170,6 +162,9 @@ MUSTCHECK enum err repo_user_is_left(struct sessions *s, struct request_ctx *ctx
 
 /* A session, all but its session_id and messages, from row i. */
 void repo_session(const struct db_rows *rows, int i, struct session *out);
+/* The sessions of all rows with their session_id. has_more is left to the caller. */
+MUSTCHECK enum err repo_sessions(struct request_ctx *ctx, const struct db_rows *rows,
+                                 struct session_list *out);
 
 /* $1 to $7 of every write: tenant, id, user, If-Match, key, fingerprint, mark. */
 enum { REPO_GUARD_PARAMS = 7 };
@@ -179,7 +174,7 @@ MUSTCHECK enum err repo_guard_params(struct request_ctx *ctx, struct sv id,
  * create the session; its parameters into params. Gives how many calls that is: 0 without a bound.
  */
 enum { REPO_ADMIT_PARAMS = 4 };
-size_t repo_admit(const struct request_ctx *ctx, struct sv id, const struct session_guard *guard,
+size_t repo_admit(const struct request_ctx *ctx, const struct write *w,
                   struct db_param params[REPO_ADMIT_PARAMS], struct db_call *call);
 /* A write's mark: 64 random bits. */
 struct db_param repo_mark(void);
@@ -192,21 +187,16 @@ struct repo_making {
     const struct session_message_draft *messages;
     size_t n;
 };
-/* db_batch for a write; its failures have words for the client. */
+/* db_batch for a write; its failures have words for the client. making: NULL unless it may make a
+ * session. Tries once more with another generation if that is taken. If the call of repo_admit asks
+ * for a count of the tenant's open sessions, counts them and tries again. */
 MUSTCHECK enum err repo_write(struct sessions *s, struct request_ctx *ctx, struct db_call *calls,
-                              size_t n);
-/* The same for a write that may make a session, and may begin with the call of repo_admit. If that
- * call asks for a count of the tenant's open sessions, counts them and tries again. If the
- * generation is taken, tries once more with another. */
-MUSTCHECK enum err repo_write_admitted(struct sessions *s, struct request_ctx *ctx,
-                                       struct db_call *calls, size_t n,
-                                       const struct repo_making *making);
-/* Reads the outcome of a change of a session: *done, and the receipt if it is done. rows: as
- * repo_receipt. */
-void repo_changed(struct sv id, const struct db_rows *rows, int status, bool *done,
-                  struct session_receipt *receipt);
-/* Reads the columns of a write's RETURNING list. */
-void repo_receipt(struct sv id, const struct db_rows *rows, struct session_receipt *out);
+                              size_t n, const struct repo_making *making);
+/* Reads the outcome of a write from its row, if there is one: done, and the receipt. appended: how
+ * many messages are the newest now. */
+void repo_changed(struct write *w, const struct db_rows *rows, int status, size_t appended);
+/* Numbers and times of a session as row i has them; not mark_before, and not what was appended. */
+void repo_receipt(const struct db_rows *rows, int i, struct session_receipt *out);
 /* Messages of rows from their "seq" column on, in the order of the rows or reversed; rows whose
  * seq is NULL are none. */
 MUSTCHECK enum err repo_messages(struct request_ctx *ctx, const struct db_rows *rows,
@@ -269,36 +259,22 @@ bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struc
 
 /* ---- replay.c ---- */
 
-/* One try of a write: a repository function with its arguments bound. */
-typedef enum err (*write_attempt)(struct sessions *s, struct request_ctx *ctx, void *arg,
-                                  bool *done, struct session_receipt *receipt);
-
-/* Runs a write that has its effect once under guard->key. ERR_NONE: it was done, now or (replayed
- * set) by an earlier request. ERR_NOT_FOUND, without words: no row met its conditions. state may be
- * NULL; see repo_session_update. */
-MUSTCHECK enum err write_once(struct sessions *s, struct request_ctx *ctx,
-                              const struct session_guard *guard, write_attempt attempt, void *arg,
-                              struct session_receipt *receipt, struct sv *state);
+/* Runs a write that has its effect once under its key. ERR_NONE: it was done, now or (replayed set)
+ * by an earlier request. ERR_NOT_FOUND, without words: no row met its conditions. */
+MUSTCHECK enum err write_once(struct sessions *s, struct request_ctx *ctx, struct write *w,
+                              write_try *try);
 /* The same with the caches, for a write that does not give them the new session. */
-MUSTCHECK enum err write_session(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                 const struct session_guard *guard, write_attempt attempt,
-                                 void *arg, struct session_receipt *receipt, struct sv *state);
+MUSTCHECK enum err write_session(struct sessions *s, struct request_ctx *ctx, struct write *w,
+                                 write_try *try);
 /* Why no row met the conditions of a write on an existing session: ERR_PRECONDITION if it is there
  * and If-Match was given, else ERR_NOT_FOUND, with words. */
-enum err write_refused(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                       const struct session_guard *guard);
+enum err write_refused(struct sessions *s, struct request_ctx *ctx, const struct write *w);
 
 /* ---- session_patch.c ---- */
 
-/* Stores what it makes of base, with *done; or finds that base is no longer there. */
-typedef enum err (*state_try)(struct sessions *s, struct request_ctx *ctx, void *arg,
-                              const struct session *base, bool *done,
-                              struct session_receipt *receipt);
-/* For a write_attempt: tries until nobody changes the state in between. *done false: the session is
- * not there, or a condition of the try does not hold. */
-MUSTCHECK enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                        const struct session_guard *guard, state_try try, void *arg,
-                                        bool *done, struct session_receipt *receipt);
+/* Reads the session and calls w->change, until nobody changes the state in between. Not done: the
+ * session is not there, or a condition of the change does not hold. */
+MUSTCHECK write_try session_change_state;
 /* Changes a context or metadata (name), within state_bytes. patch: absent, nothing; null, the
  * default, which is what is left when a whole object is removed. */
 MUSTCHECK enum err session_patch_member(const struct sessions *s, struct request_ctx *ctx,
@@ -316,8 +292,14 @@ bool sessions_is_alone(const struct sessions *s);
 
 /* ERR_NOT_FOUND in the one form that absent, expired and foreign sessions share. */
 enum err session_not_found(struct request_ctx *ctx);
+enum err session_being_deleted(struct request_ctx *ctx); /* ERR_BUSY */
 /* ERR_UNAVAILABLE: PostgreSQL is away, and nothing was done. */
 enum err session_database_away(struct request_ctx *ctx);
+/* The messages that drafts became, numbered from first_seq on. */
+MUSTCHECK enum err session_messages_of(struct request_ctx *ctx,
+                                       const struct session_message_draft *drafts, size_t n,
+                                       int64_t generation, int64_t first_seq, int64_t at,
+                                       struct session_message *out);
 /* Numbers and times of a session as a write left it. Not its last_seq. */
 void session_take_receipt(struct session *s, const struct session_receipt *receipt);
 /* True also when no user is asked for. */

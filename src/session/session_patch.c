@@ -94,27 +94,22 @@ static enum err recall_state(struct request_ctx *ctx, struct sv state, struct se
     return text_of(ctx, jmember_get(state, "language"), &out->language);
 }
 
-enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                              const struct session_guard *guard, state_try try, void *arg,
-                              bool *done, struct session_receipt *receipt)
+enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struct write *w)
 {
     const struct arena_mark mark = arena_get_mark(ctx->arena);
     while (!deadline_passed(ctx->deadline)) {
         struct session base, now;
         arena_rewind(ctx->arena, mark);
-        enum err e = repo_session_read(s, ctx, id, guard->user, 0, &base);
-        if (e == ERR_NOT_FOUND)
-            return ERR_NONE;
+        enum err e = repo_session_read(s, ctx, w->id, w->guard->user, 0, &base);
         if (e == ERR_NONE)
-            e = try(s, ctx, arg, &base, done, receipt);
-        if (e != ERR_NONE || *done)
+            e = w->change(s, ctx, w, &base);
+        if (e == ERR_NONE && w->done)
             return e;
         /* Somebody changed it in between, or a condition does not hold. */
-        e = repo_session_read(s, ctx, id, guard->user, 0, &now);
-        if (e == ERR_NOT_FOUND)
-            return ERR_NONE;
+        if (e == ERR_NONE)
+            e = repo_session_read(s, ctx, w->id, w->guard->user, 0, &now);
         if (e != ERR_NONE)
-            return e;
+            return e == ERR_NOT_FOUND ? ERR_NONE : e;
         if (now.generation == base.generation && now.state_version == base.state_version &&
             now.state_mark == base.state_mark)
             return ERR_NONE;
@@ -123,51 +118,36 @@ enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struc
     return ctx_fail(ctx, ERR_BUSY, NULL, NULL, "Too many others change this session.");
 }
 
-struct patch_args {
-    struct sv id;
-    const struct session_patch *patch;
-    const struct session_guard *guard;
-    struct session next;
-};
-
-static enum err try_patch(struct sessions *s, struct request_ctx *ctx, void *arg,
-                          const struct session *base, bool *done, struct session_receipt *receipt)
+static enum err try_patch(struct sessions *s, struct request_ctx *ctx, struct write *w,
+                          const struct session *base)
 {
-    struct patch_args *a = arg;
-    struct state_change change = {base, &a->next, a->patch->has_ttl, SV_NONE};
-    a->next = *base;
-    TRY(apply(s, ctx, a->patch, &a->next));
-    if (a->guard->key.p)
-        TRY(remember_state(ctx, &a->next, &change.state));
-    return repo_session_update(s, ctx, &change, a->guard, done, receipt);
-}
-
-static enum err attempt_patch(struct sessions *s, struct request_ctx *ctx, void *arg, bool *done,
-                              struct session_receipt *receipt)
-{
-    struct patch_args *a = arg;
-    return session_change_state(s, ctx, a->id, a->guard, try_patch, a, done, receipt);
+    *w->out = *base;
+    TRY(apply(s, ctx, w->patch, w->out));
+    if (w->guard->key.p)
+        TRY(remember_state(ctx, w->out, &w->state));
+    return repo_session_update(s, ctx, w, base);
 }
 
 enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id,
                        const struct session_patch *patch, const struct session_guard *guard,
                        struct session *out, struct session_receipt *receipt)
 {
-    struct patch_args args = {.id = id, .patch = patch, .guard = guard};
-    struct sv state = SV_NONE;
-    enum err e = write_session(s, ctx, id, guard, attempt_patch, &args, receipt, &state);
+    struct write w = {.id = id,
+                      .patch = patch,
+                      .change = try_patch,
+                      .guard = guard,
+                      .out = out,
+                      .receipt = receipt};
+    enum err e = write_session(s, ctx, &w, session_change_state);
     if (e == ERR_NOT_FOUND)
-        return write_refused(s, ctx, id, guard);
+        return write_refused(s, ctx, &w);
     if (e != ERR_NONE)
         return e;
-    *out = args.next;
     /* What it made of the session went with the session. */
-    if (receipt->replayed && !state.p)
+    if (receipt->replayed && !w.state.p)
         return session_not_found(ctx);
     if (receipt->replayed)
-        e = recall_state(ctx, state, out);
-    if (e != ERR_NONE)
-        return e;
+        TRY(recall_state(ctx, w.state, out));
     out->session_id = id;
     session_take_receipt(out, receipt);
     out->messages = NULL;

@@ -114,20 +114,13 @@ enum err session_message_get(struct sessions *s, struct request_ctx *ctx, struct
     return e == ERR_NOT_FOUND ? message_not_found(ctx) : e;
 }
 
-struct delete_args {
-    struct sv id;
-    const struct session_guard *guard;
-    struct message_name name;
-};
-
-static enum err attempt_delete(struct sessions *s, struct request_ctx *ctx, void *arg, bool *done,
-                               struct session_receipt *receipt)
+static enum err try_delete(struct sessions *s, struct request_ctx *ctx, struct write *w)
 {
-    struct delete_args *a = arg;
-    enum err e = repo_message_delete(s, ctx, a->id, &a->name, a->guard, done, receipt);
-    struct message_name other = a->name;
-    if (e == ERR_NONE && !*done && try_as_client_id(&other))
-        e = repo_message_delete(s, ctx, a->id, &other, a->guard, done, receipt);
+    const struct message_name name = w->message;
+    enum err e = repo_message_delete(s, ctx, w);
+    if (e == ERR_NONE && !w->done && try_as_client_id(&w->message))
+        e = repo_message_delete(s, ctx, w);
+    w->message = name;
     return e;
 }
 
@@ -135,16 +128,16 @@ enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, str
                                 struct sv which, const struct session_guard *guard,
                                 struct session_receipt *receipt)
 {
-    struct delete_args args = {id, guard, name_of(which)};
-    enum err e = write_session(s, ctx, id, guard, attempt_delete, &args, receipt, NULL);
+    struct write w = {.id = id, .message = name_of(which), .guard = guard, .receipt = receipt};
+    enum err e = write_session(s, ctx, &w, try_delete);
     if (e != ERR_NOT_FOUND)
         return e;
-    e = guard->if_match ? write_refused(s, ctx, id, guard) : ERR_NOT_FOUND;
+    e = guard->if_match ? write_refused(s, ctx, &w) : ERR_NOT_FOUND;
     if (e != ERR_PRECONDITION)
         return message_not_found(ctx);
     /* With If-Match given, a missing message and a changed session look alike: tell them apart. */
     struct session_message there;
     ctx_clear_error(ctx);
     TRY(session_message_get(s, ctx, id, guard->user, which, &there));
-    return write_refused(s, ctx, id, guard);
+    return write_refused(s, ctx, &w);
 }

@@ -8,48 +8,35 @@
 
 #include "parley/json/merge.h"
 
-struct update_args {
-    struct sv id;
-    const struct session_update *update;
-    const struct session_guard *guard;
-    size_t fault; /* of the last try; see repo_session_edit */
-};
-
-static enum err try_update(struct sessions *s, struct request_ctx *ctx, void *arg,
-                           const struct session *base, bool *done, struct session_receipt *receipt)
+static enum err try_update(struct sessions *s, struct request_ctx *ctx, struct write *w,
+                           const struct session *base)
 {
-    struct update_args *a = arg;
-    struct values_change change = {a->update, base, base->context};
-    TRY(session_patch_member(s, ctx, "context", &change.context, a->update->context,
+    struct sv context = base->context;
+    TRY(session_patch_member(s, ctx, "context", &context, w->update->context,
                              SESSION_PATCH_OVERLAY));
-    if (sv_eq(change.context, base->context))
-        change.context = SV_NONE;
-    return repo_session_edit(s, ctx, a->id, &change, a->guard, done, receipt, &a->fault);
+    return repo_session_edit(s, ctx, w, base, sv_eq(context, base->context) ? SV_NONE : context);
 }
 
-static enum err attempt_update(struct sessions *s, struct request_ctx *ctx, void *arg, bool *done,
-                               struct session_receipt *receipt)
+static enum err change_by_update(struct sessions *s, struct request_ctx *ctx, struct write *w)
 {
-    struct update_args *a = arg;
-    const struct values_change change = {a->update, NULL, SV_NONE};
-    a->fault = 0;
-    if (a->update->context.p)
-        return session_change_state(s, ctx, a->id, a->guard, try_update, a, done, receipt);
-    return repo_session_edit(s, ctx, a->id, &change, a->guard, done, receipt, &a->fault);
+    w->fault = 0;
+    return w->update->context.p ? session_change_state(s, ctx, w)
+                                : repo_session_edit(s, ctx, w, NULL, SV_NONE);
 }
 
 enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv id,
                         const struct session_update *update, const struct session_guard *guard,
                         struct session_receipt *receipt, size_t *at)
 {
-    struct update_args args = {id, update, guard, 0};
+    struct write w = {
+        .id = id, .update = update, .change = try_update, .guard = guard, .receipt = receipt};
     *at = SESSION_MESSAGES_MAX;
-    const enum err e = write_session(s, ctx, id, guard, attempt_update, &args, receipt, NULL);
+    const enum err e = write_session(s, ctx, &w, change_by_update);
     if (e != ERR_NOT_FOUND)
         return e;
-    if (args.fault == 0)
-        return write_refused(s, ctx, id, guard);
-    *at = args.fault - 1;
+    if (w.fault == 0)
+        return write_refused(s, ctx, &w);
+    *at = w.fault - 1;
     if (update->edits[*at] == SESSION_REMOVE)
         return ctx_fail(ctx, ERR_INVALID, "no_such_message", "message_id",
                         "There is no message with this id to remove.");

@@ -91,61 +91,65 @@ enum err session_export_next(struct sessions *s, struct request_ctx *ctx, struct
 
 enum { HIDE_STEP = 32, PAUSE_MS = 20 };
 
+struct erasure {
+    struct sessions *s;
+    struct request_ctx *ctx;
+    struct sv user;
+    struct deadline end;
+    struct session_erasure *out;
+};
+
 /* Takes sessions out of the caches. Where Redis does not confirm it, what it may hold ends by
  * itself. */
-static enum err clear_caches(struct sessions *s, struct request_ctx *ctx, const struct sv *ids,
-                             size_t n, struct session_erasure *out)
+static void clear_caches(const struct erasure *x, const struct cache_key *keys, size_t n)
 {
-    struct cache_key *keys = arena_array(ctx->arena, n, sizeof(*keys));
-    if (!keys)
-        return ctx_nomem(ctx);
-    for (size_t i = 0; i < n; i++)
-        keys[i] = (struct cache_key){ctx->tenant, ids[i]};
+    const struct sessions *s = x->s;
     /* The memory of other hosts is out of reach. */
-    const bool cleared = !s->cache || n == 0 || cache_erase(s->cache, ctx, keys, n);
+    const bool cleared = !s->cache || n == 0 || cache_erase(s->cache, x->ctx, keys, n);
     if (n > 0 && (!cleared || db_hosts_others(s->settings.hosts) > 0))
-        out->expire_by = db_now_us(s->db) + s->settings.store_ms * INT64_C(1000) +
-                         s->settings.cache_seconds * INT64_C(1000000);
-    return ERR_NONE;
+        x->out->expire_by = db_now_us(s->db) + s->settings.store_ms * INT64_C(1000) +
+                            s->settings.cache_seconds * INT64_C(1000000);
 }
 
 /* Hides a list of sessions, and tells the caches of each. One that stays locked is left out. */
-static enum err hide(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                     const struct session_list *list, struct session_erasure *out)
+static enum err hide(const struct erasure *x, const struct session_list *list)
 {
+    struct sessions *s = x->s;
+    struct request_ctx *ctx = x->ctx;
     struct fresh_write *w = arena_array(ctx->arena, list->n, sizeof(*w));
-    struct sv *ids = arena_array(ctx->arena, list->n, sizeof(*ids));
-    if (!w || !ids)
+    struct cache_key *keys = arena_array(ctx->arena, list->n, sizeof(*keys));
+    if (!w || !keys)
         return ctx_nomem(ctx);
     enum err e = ERR_NONE;
     size_t begun = 0;
     for (; e == ERR_NONE && begun < list->n; begun += e == ERR_NONE) {
-        ids[begun] = list->sessions[begun].session_id;
-        e = fresh_write_begin(s, ctx, ids[begun], &w[begun]);
+        e = fresh_write_begin(s, ctx, list->sessions[begun].session_id, &w[begun]);
+        keys[begun] = w[begun].key;
     }
     if (e == ERR_NONE)
-        e = repo_user_hide(s, ctx, user, list, true, &out->sessions);
+        e = repo_user_hide(s, ctx, x->user, list, true, &x->out->sessions);
     if (e == ERR_BUSY) {
         ctx_clear_error(ctx);
-        e = repo_user_hide(s, ctx, user, list, false, &out->sessions);
+        e = repo_user_hide(s, ctx, x->user, list, false, &x->out->sessions);
     }
     for (size_t i = 0; i < begun; i++)
         fresh_write_end(s, ctx, &w[i], e, NULL);
-    return e == ERR_NONE ? clear_caches(s, ctx, ids, begun, out) : e;
+    if (e == ERR_NONE)
+        clear_caches(x, keys, begun);
+    return e;
 }
 
-static enum err hide_all(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                         struct deadline end, struct session_erasure *out)
+static enum err hide_all(const struct erasure *x)
 {
-    const struct arena_mark mark = arena_get_mark(ctx->arena);
+    const struct arena_mark mark = arena_get_mark(x->ctx->arena);
     struct session_place at, *behind = NULL;
-    while (!deadline_passed(end)) {
+    while (!deadline_passed(x->end)) {
         struct session_list list;
-        arena_rewind(ctx->arena, mark);
-        enum err e = repo_user_visible(s, ctx, user, behind, HIDE_STEP, &list);
-        if (e != ERR_NONE || list.n == 0)
-            return e;
-        TRY(hide(s, ctx, user, &list, out));
+        arena_rewind(x->ctx->arena, mark);
+        TRY(repo_user_visible(x->s, x->ctx, x->user, behind, HIDE_STEP, &list));
+        if (list.n == 0)
+            break;
+        TRY(hide(x, &list));
         at = place_of(&list.sessions[list.n - 1]);
         behind = &at;
     }
@@ -154,62 +158,49 @@ static enum err hide_all(struct sessions *s, struct request_ctx *ctx, struct sv 
 
 /* Whoever hid a session may have been stopped before it told the caches: nobody may be told that
  * all is gone while a cache holds it. */
-static enum err forget(struct sessions *s, struct request_ctx *ctx, const struct db_rows *rows,
-                       struct session_erasure *out)
+static enum err forget(const struct erasure *x, const struct db_rows *rows)
 {
     const int id = db_column(rows, "own_id");
-    struct sv *ids = arena_array(ctx->arena, (size_t)rows->count, sizeof(*ids));
-    if (!ids)
-        return ctx_nomem(ctx);
+    struct cache_key *keys = arena_array(x->ctx->arena, (size_t)rows->count, sizeof(*keys));
+    if (!keys)
+        return ctx_nomem(x->ctx);
     for (int i = 0; i < rows->count; i++) {
         struct fresh_write w;
-        ids[i] = db_get_text(rows, i, id);
-        TRY(fresh_write_begin(s, ctx, ids[i], &w));
-        fresh_write_end(s, ctx, &w, ERR_NONE, NULL);
+        TRY(fresh_write_begin(x->s, x->ctx, db_get_text(rows, i, id), &w));
+        fresh_write_end(x->s, x->ctx, &w, ERR_NONE, NULL);
+        keys[i] = w.key;
     }
-    return clear_caches(s, ctx, ids, (size_t)rows->count, out);
+    clear_caches(x, keys, (size_t)rows->count);
+    return ERR_NONE;
 }
 
-static enum err purge_hidden(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                             struct deadline end, bool *none, struct purged *done,
-                             struct session_erasure *out)
+static enum err purge_step(const struct erasure *x, bool *none, struct purged *done)
 {
     struct db_rows rows;
-    enum err e = repo_user_hidden(s, ctx, user, &rows);
-    *none = e == ERR_NONE && rows.count == 0;
-    if (e == ERR_NONE)
-        e = forget(s, ctx, &rows, out);
-    for (int at = 0; e == ERR_NONE && at < rows.count && !deadline_passed(end);)
-        e = repo_purge(s, ctx, &rows, true, &at, done);
-    return e;
-}
-
-static enum err purge_step(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                           struct deadline end, bool *none, struct purged *done,
-                           struct session_erasure *out)
-{
-    const struct sv tenant = ctx->tenant;
     bool no_keys = false;
-    enum err e = purge_hidden(s, ctx, user, end, none, done, out);
-    ctx->tenant = tenant; /* it was set to a view of the rows */
-    if (e == ERR_NONE && !deadline_passed(end))
-        e = repo_user_keys_delete(s, ctx, user, &no_keys, &done->keys);
-    *none = *none && no_keys;
-    return e;
+    TRY(repo_user_hidden(x->s, x->ctx, x->user, &rows));
+    TRY(forget(x, &rows));
+    for (int at = 0; at < rows.count && !deadline_passed(x->end);)
+        TRY(repo_purge(x->s, x->ctx, &rows, true, &at, done));
+    if (!deadline_passed(x->end))
+        TRY(repo_user_keys_delete(x->s, x->ctx, x->user, &no_keys, &done->keys));
+    *none = rows.count == 0 && no_keys;
+    return ERR_NONE;
 }
 
-static enum err purge_all(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                          struct deadline end, struct session_erasure *out)
+static enum err purge_all(const struct erasure *x)
 {
-    const struct arena_mark mark = arena_get_mark(ctx->arena);
+    const struct arena_mark mark = arena_get_mark(x->ctx->arena);
     const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000};
+    const struct sv tenant = x->ctx->tenant;
     enum err e = ERR_NONE;
-    for (bool none = false; e == ERR_NONE && !none && !deadline_passed(end);) {
+    for (bool none = false; e == ERR_NONE && !none && !deadline_passed(x->end);) {
         struct purged done = {.sessions = 0};
-        e = purge_step(s, ctx, user, end, &none, &done, out);
-        out->messages += done.messages;
-        out->keys += done.keys;
-        arena_rewind(ctx->arena, mark);
+        e = purge_step(x, &none, &done);
+        x->ctx->tenant = tenant; /* it was set to a view of the rows */
+        x->out->messages += done.messages;
+        x->out->keys += done.keys;
+        arena_rewind(x->ctx->arena, mark);
         if (e == ERR_NONE && !none && done.sessions + done.messages + done.keys == 0)
             nanosleep(&pause, NULL); /* the sweeper or another erasure is at them */
     }
@@ -236,13 +227,14 @@ enum err session_erase_user(struct sessions *s, struct request_ctx *ctx, struct 
                             struct session_erasure *out)
 {
     /* So that the last statement, which may take its whole time, ends before the request does. */
-    const struct deadline end = deadline_in_ms(deadline_left_ms(ctx->deadline) / 2);
+    const struct erasure x = {s, ctx, user, deadline_in_ms(deadline_left_ms(ctx->deadline) / 2),
+                              out};
     memset(out, 0, sizeof(*out));
     enum err e = fresh_writable(s, ctx);
     if (e == ERR_NONE)
-        e = hide_all(s, ctx, user, end, out);
+        e = hide_all(&x);
     if (e == ERR_NONE)
-        e = purge_all(s, ctx, user, end, out);
+        e = purge_all(&x);
     if (e == ERR_NONE)
         e = repo_user_is_left(s, ctx, user, &out->has_more);
     return e == ERR_NONE ? ERR_NONE : erasure_failed(ctx, e, out);

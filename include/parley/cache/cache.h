@@ -7,12 +7,8 @@
  * session's bytes for another's. Values carry their tenant and session id, which are compared on
  * every read, and in Redis a checksum.
  *
- * A host that is alone on its database may use what its memory holds without asking. For that the
- * shared-memory table keeps an epoch for each bucket of keys. A request takes a snapshot of the
- * epoch before it asks PostgreSQL. Every writer raises the epoch after its commit and before its
- * answer. A value that was stored under an older epoch is not current. A write whose outcome is not
- * known puts its bucket into quarantine for as long as it may still be committed. The death of a
- * worker does the same to all buckets.
+ * A host that is alone on its database may use what its memory holds without asking, as long as it
+ * is current: src/cache/memory_internal.h has the rules.
  *
  * No request waits for Redis to store a value. Values go into a queue of the worker, which drops
  * the oldest when it is full, and a thread sends them. hiredis is called in this folder and nowhere

@@ -6,9 +6,8 @@
  * What holds for every statement:
  *   - It runs under the request's tenant: set_config('parley.tenant', …, true) goes ahead of it in
  *     the same libpq pipeline, so row-level security applies and no round trip is added.
- *   - It ends within ctx->deadline: poll(2) on this side, statement_timeout (local to the
- *     transaction) on the server's. On expiry the connection is closed, never reused.
- *   - What goes back to the pool is idle, without a pending result or an error.
+ *   - It ends within ctx->deadline: poll(2) on this side, statement_timeout on the server's. On
+ *     expiry the connection is closed, never reused.
  *   - It is prepared on each connection at its first use there, in the same round trip (unless
  *     db_settings.prepare is off, for poolers that forbid it).
  *
@@ -76,15 +75,13 @@ struct db_status {
 /* For /readyz and the logs; takes the pool's lock for an instant, asks nobody. */
 void db_status(struct db *db, struct db_status *out);
 
-/* False once PostgreSQL is known to be away, silent or unusable, until it answers again; true while
- * nothing is known yet. An atomic read: for every request. What follows from it is a hint, since
- * PostgreSQL may go or come at any instant. */
+/* False once PostgreSQL is known to be away, silent or unusable, until it answers again. An atomic
+ * read, for every request; a hint, since PostgreSQL may go or come at any instant. */
 bool db_is_up(const struct db *db);
 
-/* The time by the server's clock, which alone decides what is expired: this host's may be another
- * one, and be set. What it said when it was last asked, at most a second ago unless it is away, and
- * what has passed since; this host's own time before the first answer. Ahead of the server by the
- * time that a statement took to get there, and never behind, unless its clock was set. */
+/* The time by the server's clock, which alone decides what is expired: what it said when it was
+ * last asked, at most a second ago unless it is away, and what has passed since. It is never behind
+ * the server's, unless that was set. Before the first answer it is this host's own time. */
 int64_t db_now_us(const struct db *db);
 
 /* ---- statements ---- */
@@ -153,8 +150,8 @@ MUSTCHECK enum err db_query(struct db *db, struct request_ctx *ctx, enum db_retr
                             const struct db_stmt *stmt, const struct db_param *params, int n_params,
                             struct db_rows *out, struct db_failure *failure);
 
-/* Several statements in one pipeline: one round trip, one transaction, all or nothing; each sees
- * what the ones before it did (READ COMMITTED). */
+/* Several statements in one round trip and one transaction; each sees what the ones before it did
+ * (READ COMMITTED). */
 struct db_call {
     const struct db_stmt *stmt;
     const struct db_param *params;

@@ -1,8 +1,7 @@
 /*
- * The hosts that share this PostgreSQL. Each host (one service with its workers and its shared
- * memory) is registered in the table hosts under a random id. One thread of the host polls
- * PostgreSQL every 200 ms and writes the result into shared memory: whether other hosts are
- * registered, the version of the API keys, and until when this host may take itself to be alone.
+ * The hosts that share this PostgreSQL. Each (one service with its workers and its shared memory)
+ * is registered in the table hosts under a random id. One of its threads polls PostgreSQL every
+ * 200 ms and writes into shared memory what it finds.
  *
  * A host that is alone (PARLEY_HOSTS=one) may answer from memory without asking PostgreSQL: this is
  * the shortcut. These rules must hold for it:
@@ -61,15 +60,13 @@ struct db_hosts_settings {
 /* Starts a thread that takes part in the polling. It tells db, which is borrowed, how many hosts
  * share the server. NULL: no memory or no thread. */
 struct db_hosts *db_hosts_open(const struct db_hosts_settings *settings, struct db *db);
-/* To be called when nothing of this worker writes any more. The last worker of the host removes the
- * registration. It first waits until what a killed worker has sent is committed or not. NULL is
- * fine. */
+/* To be called when nothing of this worker writes any more; NULL is fine. The last worker of the
+ * host removes the registration, once what a killed worker has sent is committed or not. */
 void db_hosts_close(struct db_hosts *h);
 
 /* ---- for every thread of the host; none of these waits or asks; shared may be NULL ---- */
 
-/* Whether the shortcut is on at this moment. */
-bool db_hosts_is_alone(const struct db_hosts_shared *shared);
+bool db_hosts_is_alone(const struct db_hosts_shared *shared); /* the shortcut is on */
 /* False until this host is registered, and has waited if it must. */
 bool db_hosts_may_write(const struct db_hosts_shared *shared);
 /* How many other hosts are registered, as the last poll found it. */

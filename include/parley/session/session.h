@@ -44,8 +44,7 @@ struct sessions_settings {
     const struct db_hosts_shared *hosts; /* borrowed; NULL: other hosts are not known */
 };
 
-/* db and cache are borrowed and must outlive it; cache may be NULL. NULL when there is no memory.
- */
+/* db and cache must outlive it; cache may be NULL. NULL: no memory. */
 struct sessions *sessions_open(const struct sessions_settings *settings, struct db *db,
                                struct cache *cache, struct metrics_slot *slot);
 void sessions_close(struct sessions *s); /* ends the sweeper; NULL is fine */
@@ -100,8 +99,7 @@ struct session_message_draft {
     struct sv extra;      /* JSON object that is not empty, or absent */
 };
 
-/* The id of a message: the one its client gave or, if given is absent, a made one, written to made.
- */
+/* The id that a client gave or, if given is absent, a made one, which is written to made. */
 struct sv session_message_id(struct sv given, int64_t generation, int64_t seq,
                              char made[UUID_LEN + 1]);
 /* The message that a draft became; made: room for its id if the draft has none, kept as long. */
@@ -126,12 +124,12 @@ struct session_guard {
     bool create_only;      /* If-None-Match: * on a PUT */
     struct sv key;         /* Idempotency-Key; absent: none */
     struct sv fingerprint; /* SHA-256 of the request that carries the key */
-    /* For clients that repeat requests and have no key: key was made up for this request alone, and
-     * alike is the part of it that all requests share which look like this one. The repetition (0:
-     * a first request) is answered as the last of them was, if that was within a minute and the
-     * last change of its session. A guess: it can take a new request for a repetition. */
-    struct sv alike; /* absent: the key is the client's own */
-    int64_t repetition;
+    /* For clients that repeat requests and have no key. The key was made up for this request then,
+     * and begins with alike, as those of all requests do that look like it. A repetition is
+     * answered as the last of them was, if that was within a minute and the last change of its
+     * session. This is a guess, which can take a new request for a repetition. */
+    struct sv alike;    /* absent: the key is the client's own */
+    int64_t repetition; /* 0: a first request */
 };
 
 /* How what was given goes into what is there: RFC 7396; each member as a whole in place of the one
@@ -182,15 +180,15 @@ MUSTCHECK enum err session_get_or_create(struct sessions *s, struct request_ctx 
  * holds, marked as degraded, or ERR_UNAVAILABLE. */
 MUSTCHECK enum err session_get(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                struct sv user, size_t n, struct session *out);
-/* The same for the answer of a write that is done, and perhaps long ago: what has the id now may be
- * another session, or another user's, and is ERR_NOT_FOUND then. */
+/* The same for the answer of a write that was done before. ERR_NOT_FOUND also where the id has
+ * another session by now. */
 MUSTCHECK enum err session_get_again(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                      int64_t generation, struct sv user, size_t n,
                                      struct session *out);
 
-/* Reading ahead: one thread has several reads to answer, each with a context of its own, and asks
- * PostgreSQL for their stamps in one round trip. A read of the same session in that context then
- * finds the stamp there. If there was no memory, or no answer, each read asks by itself. */
+/* Reading ahead: a thread that has several reads to answer, each with a context of its own, asks
+ * PostgreSQL for their stamps in one round trip. A read in that context finds the stamp there, or
+ * asks by itself. */
 enum { SESSION_AHEAD_MAX = 16 };
 struct session_ahead;
 /* Whether reading ahead is of use now: memory holds sessions, and PostgreSQL must be asked. */
@@ -212,10 +210,9 @@ MUSTCHECK enum err session_delete(struct sessions *s, struct request_ctx *ctx, s
                                   const struct session_guard *guard,
                                   struct session_receipt *receipt);
 
-/* A new session, under an id of its own, with all that the session has: owner, state, messages with
- * their seq and ids. Its life begins now. out has its newest SESSION_MESSAGES_MAX messages; a
- * replay has it as it is now. ERR_TIMEOUT for one with more messages than a statement's time is
- * enough for. */
+/* A new session, under an id of its own, with owner, state and messages of the other, whose seq and
+ * ids they keep. Its life begins now. out has its newest SESSION_MESSAGES_MAX messages; a replay
+ * has it as it is now. ERR_TIMEOUT: it has more than can be copied in a statement's time. */
 MUSTCHECK enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                 const struct session_guard *guard, struct session *out,
                                 struct session_receipt *receipt);
@@ -247,10 +244,9 @@ struct session_update {
     bool clear;        /* all messages that were there before are removed first */
     struct sv context; /* its members take the place of those of their name; absent: no change */
 };
-/* All of it or nothing. A message that is put in the place of another keeps its seq, its time and
- * the metadata that only the native interface knows. ERR_INVALID: *at (else SESSION_MESSAGES_MAX)
- * is the index of one that should be removed and is not there; ERR_CONFLICT: of one whose id will
- * be made for another message. */
+/* All of it or nothing. A message that is put in the place of another keeps its seq, time and
+ * metadata. *at is SESSION_MESSAGES_MAX, or the index of the message at fault. ERR_INVALID: it
+ * should be removed and is not there. ERR_CONFLICT: its id will be made for another message. */
 MUSTCHECK enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                   const struct session_update *update,
                                   const struct session_guard *guard,
@@ -296,16 +292,15 @@ struct session_list {
     bool has_more;
 };
 /* Live sessions, newest first, behind a place (NULL: from the newest). limit: 1 to
- * SESSION_LIST_MAX; fewer where page_bytes says so. A user that has none, or is not known, has an
- * empty list. */
+ * SESSION_LIST_MAX; fewer where page_bytes says so. */
 MUSTCHECK enum err session_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                 const struct session_place *behind, size_t limit,
                                 struct session_list *out);
 
-/* An export, oldest session first: each call reads one session or some messages of the last one, so
- * that no connection is held and no memory is needed between calls. It holds the sessions that were
- * live when it began and still are when it comes to them, each with the messages that it had then.
- * The caller sets user, which must outlive it, and zeroes the rest. */
+/* An export, oldest session first. Each call reads one session or some messages of the last one;
+ * no connection is held between calls. It holds the sessions that were live when it began and are
+ * when it comes to them, with the messages that they have then. The caller sets user, which must
+ * outlive it, and zeroes the rest. */
 struct session_export {
     struct sv user;
     int64_t sessions, messages; /* given so far */
@@ -334,11 +329,10 @@ struct session_erasure {
     bool has_more;
     int64_t expire_by; /* 0: no cache holds any of it; else until when one may, in wall us */
 };
-/* Deletes all sessions of a user, expired ones and tombstones too, with their messages, and all
- * that is remembered of the user under idempotency keys, whoever has the session now, in bounded
- * steps, for at most half of the time that the request has. Whatever ends it, what was
- * hidden stays hidden, and the next call or the sweeper goes on. ERR_OUTCOME_UNKNOWN: it failed
- * after some of it was done. */
+/* Deletes all sessions of a user, expired ones and tombstones too, and all that is remembered of
+ * the user under idempotency keys, whoever has the session now. Takes at most half of the time that
+ * the request has. What was hidden stays hidden; the next call or the sweeper goes on.
+ * ERR_OUTCOME_UNKNOWN: it failed after some of it was done. */
 MUSTCHECK enum err session_erase_user(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                       struct session_erasure *out);
 
@@ -346,8 +340,8 @@ MUSTCHECK enum err session_erase_user(struct sessions *s, struct request_ctx *ct
 
 enum session_sort { SESSION_BY_CREATION, SESSION_BY_UPDATE, SESSION_BY_ID };
 
-/* Live sessions that have all of what is given. Costs what is looked at: sorted by creation, from
- * one end up to the last that is given; else, and for a count, all sessions of the tenant. */
+/* Live sessions that have all of what is given. Sorted by creation, it costs the sessions up to the
+ * last one that is given; else, and for a count, all sessions of the tenant. */
 struct session_query {
     struct sv user;              /* absent: of any */
     struct sv metadata, context; /* JSON objects whose members they must contain, as jsonb's @>

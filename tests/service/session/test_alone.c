@@ -155,11 +155,10 @@ static void writer_commit(struct writer *x, const char *id)
     struct session_message_draft m = message_of("user", "\"of a writer\"");
     const struct session_append a = {&m, 1, false, 0};
     struct session_receipt r;
-    bool done = false;
+    struct write w = {.id = sv_from(id), .append = &a, .guard = &nobody, .receipt = &r};
     struct request_ctx *ctx = &x->caller.ctx;
-    CU_ASSERT_EQUAL(repo_message_append(x->w->sessions, ctx, sv_from(id), &a, &nobody, &done, &r),
-                    ERR_NONE);
-    CU_ASSERT_TRUE(done);
+    CU_ASSERT_EQUAL(repo_message_append(x->w->sessions, ctx, &w), ERR_NONE);
+    CU_ASSERT_TRUE(w.done);
     x->known = repo_session_read(x->w->sessions, ctx, sv_from(id), SV_NONE, SESSION_WINDOW,
                                  &x->now) == ERR_NONE;
 }
