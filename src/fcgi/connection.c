@@ -64,6 +64,8 @@ static void list_remove(struct fcgi_server *s, struct fcgi_conn *c)
     pthread_mutex_unlock(&s->lock);
 }
 
+/* From then on c belongs to whoever gets its event. False: it is still the caller's, to be closed.
+ */
 static bool arm(struct fcgi_server *s, struct fcgi_conn *c, int op)
 {
     struct epoll_event e = {.events = EPOLLIN | EPOLLONESHOT, .data = {.ptr = c}};
@@ -122,14 +124,9 @@ void fcgi_conn_accept_more(struct fcgi_server *s)
     atomic_store_explicit(&s->crowded, room && fcgi_conn_accept(s), memory_order_relaxed);
 }
 
-bool fcgi_conn_park(struct fcgi_server *s, struct fcgi_conn *c)
-{
-    return arm(s, c, EPOLL_CTL_MOD);
-}
-
 void fcgi_conn_end_turn(struct fcgi_server *s, struct fcgi_conn *c, bool keep)
 {
-    if (!keep || atomic_load(&s->stopping) || !fcgi_conn_park(s, c))
+    if (!keep || atomic_load(&s->stopping) || !arm(s, c, EPOLL_CTL_MOD))
         fcgi_conn_close(s, c);
 }
 

@@ -84,9 +84,6 @@ void fcgi_conn_accept_more(struct fcgi_server *s);
 /* Under the lock: puts the listener into the epoll, if there is room for another connection. False:
  * the kernel has no memory for it. */
 bool fcgi_listener_watch(struct fcgi_server *s);
-/* Arms c in the epoll; from then on it belongs to whoever gets its event. False: it is still the
- * caller's, to be closed. */
-MUSTCHECK bool fcgi_conn_park(struct fcgi_server *s, struct fcgi_conn *c);
 /* Ends a turn: c waits for its next request, or is closed. */
 void fcgi_conn_end_turn(struct fcgi_server *s, struct fcgi_conn *c, bool keep);
 /* True if c is the caller's now; false when the server is closing it. */

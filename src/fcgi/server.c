@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "parley/base/clock.h"
@@ -323,7 +322,7 @@ enum err fcgi_server_start(const struct fcgi_settings *settings, struct fcgi_ser
     s->most = s->settings.connections + (size_t)settings->threads;
     s->epoll_fd = s->wake_fd = -1;
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->ended, NULL);
+    thread_cond_init(&s->ended);
     s->threads = calloc((size_t)settings->threads, sizeof *s->threads);
     if (!s->threads) {
         destroy(s);
@@ -375,12 +374,10 @@ unsigned long long fcgi_server_requests(struct fcgi_server *s)
 
 static bool wait_for_threads(struct fcgi_server *s, int grace_ms)
 {
-    int64_t until = deadline_in_ms(grace_ms).at_us;
-    struct timespec ts = {.tv_sec = until / 1000000, .tv_nsec = (until % 1000000) * 1000};
-    int e = 0;
+    const int64_t until = deadline_in_ms(grace_ms).at_us;
     pthread_mutex_lock(&s->lock);
-    while (s->n_live > 0 && e == 0)
-        e = pthread_cond_clockwait(&s->ended, &s->lock, CLOCK_MONOTONIC, &ts);
+    while (s->n_live > 0 && thread_cond_wait(&s->ended, &s->lock, until))
+        continue;
     bool all = s->n_live == 0;
     pthread_mutex_unlock(&s->lock);
     return all;

@@ -53,7 +53,8 @@ static int64_t server_us(const struct config *cfg)
     return (cfg->connect_ms + cfg->statement_ms) * 1000;
 }
 
-__attribute__((format(printf, 2, 3))) static void refuse(struct supervisor *s, const char *fmt, ...)
+/* False, for whoever called begin. */
+static bool PRINTF_LIKE(2, 3) refuse(struct supervisor *s, const char *fmt, ...)
 {
     char why[2 * API_REASON_MAX];
     va_list ap;
@@ -68,6 +69,7 @@ __attribute__((format(printf, 2, 3))) static void refuse(struct supervisor *s, c
             staff_leave(s, s->next->seats[i].holder, INT64_MAX);
     generation_destroy(s->next);
     s->next = NULL;
+    return false;
 }
 
 void reload_ask(struct supervisor *s)
@@ -88,7 +90,7 @@ static const char *fixed_setting(const struct config *a, const struct config *b)
                     {a->hosts_one == b->hosts_one, "PARLEY_HOSTS"},
                     {a->memory == b->memory, "PARLEY_MEMORY"},
                     {strcmp(a->database_url, b->database_url) == 0, "DATABASE_URL"}};
-    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++)
         if (!settings[i].same)
             return settings[i].name;
     return NULL;
@@ -107,72 +109,63 @@ static void run_check(const struct supervisor *s, pid_t parent)
     _exit(EXIT_FAULT);
 }
 
-static void begin(struct supervisor *s)
+static bool begin(struct supervisor *s)
 {
     char why[512];
     struct config cfg;
     const pid_t parent = getpid();
     s->reload_wanted = false;
-    if (config_load(&cfg, s->now->cfg->file, why, sizeof why) != ERR_NONE) {
-        refuse(s, "%s", why);
-        return;
-    }
+    if (config_load(&cfg, s->now->cfg->file, why, sizeof why) != ERR_NONE)
+        return refuse(s, "%s", why);
     s->next = generation_create(&cfg, s->now->number + 1);
     if (!s->next) {
         config_free(&cfg);
-        refuse(s, "out of memory");
-        return;
+        return refuse(s, "out of memory");
     }
     s->next->loaded = cfg;
     s->next->cfg = &s->next->loaded;
-    const char *fixed = fixed_setting(s->now->cfg, s->next->cfg);
-    if (fixed) {
-        refuse(s, "%s cannot change while the service runs: stop it and start it", fixed);
-        return;
-    }
-    const char *redis = s->next->cfg->redis_url;
-    if (redis[0] && !cache_url_valid(redis, why, sizeof why)) {
-        refuse(s, "REDIS_URL: %s", why);
-        return;
-    }
-    if (!descriptors_enough(s->next->cfg, why, sizeof why)) {
-        refuse(s, "%s", why);
-        return;
-    }
+    const char *fixed = fixed_setting(s->now->cfg, &cfg);
+    if (fixed)
+        return refuse(s, "%s cannot change while the service runs: stop it and start it", fixed);
+    if (cfg.redis_url[0] && !cache_url_valid(cfg.redis_url, why, sizeof why))
+        return refuse(s, "REDIS_URL: %s", why);
+    if (!descriptors_enough(&cfg, why, sizeof why))
+        return refuse(s, "%s", why);
     shared_clear_reason(s->shared);
-    s->due_us = clock_mono_us() + server_us(s->next->cfg) + check_margin_us;
+    s->due_us = clock_mono_us() + server_us(&cfg) + check_margin_us;
     s->checker = fork();
     if (s->checker == 0)
         run_check(s, parent);
-    if (s->checker < 0) {
-        s->checker = 0;
-        refuse(s, "fork: %s", strerror(errno));
+    if (s->checker > 0)
+        return true;
+    s->checker = 0;
+    return refuse(s, "fork: %s", strerror(errno));
+}
+
+/* Starts the workers of the next generation. */
+static void start_next(struct supervisor *s)
+{
+    s->due_us = clock_mono_us() + server_us(s->next->cfg) + start_margin_us;
+    for (size_t i = 0; s->next && i < s->next->n; i++) {
+        s->next->seats[i].holder = staff_start(s, s->next, true);
+        if (s->next->seats[i].holder == NOBODY)
+            (void)refuse(s, "a new worker could not be started");
     }
 }
 
 void reload_checked(struct supervisor *s, int status)
 {
+    const char *reason = shared_reason(s->shared);
     s->checker = 0;
     if (!s->next)
         return; /* the service is ending */
-    const char *reason = shared_reason(s->shared);
-    if (!WIFEXITED(status)) {
-        refuse(s, "the check of the connections ended by signal %d, or not in time",
-               WTERMSIG(status));
-        return;
-    }
-    if (WEXITSTATUS(status) != EXIT_GOOD) {
-        refuse(s, "%s", reason ? reason : "the check of the connections failed");
-        return;
-    }
-    s->due_us = clock_mono_us() + server_us(s->next->cfg) + start_margin_us;
-    for (size_t i = 0; i < s->next->n; i++) {
-        s->next->seats[i].holder = staff_start(s, s->next, true);
-        if (s->next->seats[i].holder == NOBODY) {
-            refuse(s, "a new worker could not be started");
-            return;
-        }
-    }
+    if (!WIFEXITED(status))
+        (void)refuse(s, "the check of the connections ended by signal %d, or not in time",
+                     WTERMSIG(status));
+    else if (WEXITSTATUS(status) != EXIT_GOOD)
+        (void)refuse(s, "%s", reason ? reason : "the check of the connections failed");
+    else
+        start_next(s);
 }
 
 static void set_serving(struct supervisor *s, int slot)
@@ -218,7 +211,7 @@ static void go_on(struct supervisor *s)
     if (ready == s->next->n)
         take_over(s);
     else if (late)
-        refuse(s, "a new worker was not ready in time");
+        (void)refuse(s, "a new worker was not ready in time");
 }
 
 static void recycle_failed(struct supervisor *s, const char *why)
@@ -274,7 +267,7 @@ int64_t reload_step(struct supervisor *s)
     else if (s->heir != NOBODY)
         recycle_go_on(s);
     else if (s->reload_wanted && !staff_any(s, true))
-        begin(s);
+        (void)begin(s);
     else if (clock_mono_us() >= s->recycle_us && !staff_any(s, true))
         recycle_begin(s);
     const int64_t pause = s->next || s->heir != NOBODY ? soon_us : tick_us;
@@ -284,21 +277,19 @@ int64_t reload_step(struct supervisor *s)
 bool reload_lost(struct supervisor *s, int slot, const struct worker *was, int status)
 {
     const char *reason = shared_reason(s->shared);
-    const bool is_misconfigured =
-        WIFEXITED(status) && WEXITSTATUS(status) == EXIT_MISCONFIGURED && reason;
+    const char *why = ended_with(status, EXIT_MISCONFIGURED) && reason
+                          ? reason
+                          : "a new worker ended before it was ready";
     if (s->next && was->generation == s->next->number) {
         for (size_t i = 0; i < s->next->n; i++)
             if (s->next->seats[i].holder == slot)
                 s->next->seats[i].holder = NOBODY;
-        if (is_misconfigured)
-            refuse(s, "%s", reason);
-        else
-            refuse(s, "a new worker ended before it was ready");
+        (void)refuse(s, "%s", why);
         return true;
     }
     if (slot != s->heir)
         return false;
-    recycle_failed(s, is_misconfigured ? reason : "a new worker ended before it was ready");
+    recycle_failed(s, why);
     return true;
 }
 

@@ -84,6 +84,11 @@ void staff_leave(struct supervisor *s, int slot, int64_t cap_us)
     (void)kill(w->pid, SIGTERM);
 }
 
+bool ended_with(int status, int exit_status)
+{
+    return WIFEXITED(status) && WEXITSTATUS(status) == exit_status;
+}
+
 int staff_bury(struct supervisor *s, pid_t pid, int status, struct worker *was)
 {
     int slot = 0;
@@ -91,7 +96,7 @@ int staff_bury(struct supervisor *s, pid_t pid, int status, struct worker *was)
         slot++;
     if (slot == API_SLOTS_MAX)
         return NOBODY;
-    const bool clean = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_GOOD;
+    const bool clean = ended_with(status, EXIT_GOOD);
     /* It may have committed what it could not tell the caches. */
     if (!clean)
         cache_shared_reap(s->cache, pid);

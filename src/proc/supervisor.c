@@ -11,14 +11,18 @@
 /* For those that are left when one has found the configuration to be wrong. */
 static const int64_t misconfigured_us = 2 * 1000000;
 
-size_t supervisor_workers(const struct config *cfg)
+size_t supervisor_cores(void)
 {
     cpu_set_t set;
-    if (cfg->workers > 0)
-        return (size_t)cfg->workers;
     CPU_ZERO(&set);
-    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return n < 1 ? 1 : n > 256 ? 256 : (size_t)n;
+    const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return n < 1 ? 1 : (size_t)n;
+}
+
+size_t supervisor_workers(const struct config *cfg)
+{
+    const size_t n = cfg->workers > 0 ? (size_t)cfg->workers : supervisor_cores();
+    return n > 256 ? 256 : n;
 }
 
 static void stop(struct supervisor *s, int status, int64_t within_us)
@@ -107,14 +111,13 @@ static void worker_ended(struct supervisor *s, pid_t pid, int status)
 {
     struct worker was;
     int64_t restart_us = -1;
-    const bool clean = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_GOOD;
+    const bool clean = ended_with(status, EXIT_GOOD);
     const int slot = staff_bury(s, pid, status, &was);
     if (slot == NOBODY)
         return; /* a child from before this program was run */
     struct seat *seat = seat_of(s, slot);
     if (!s->stopping && !was.leaving && !reload_lost(s, slot, &was, status) && seat) {
-        if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_MISCONFIGURED &&
-            !atomic_load(&s->shared->served)) {
+        if (ended_with(status, EXIT_MISCONFIGURED) && !atomic_load(&s->shared->served)) {
             misconfigured(s);
             return;
         }

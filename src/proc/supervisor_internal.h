@@ -67,6 +67,8 @@ struct supervisor {
 
 /* ---- staff.c ---- */
 
+/* Whether a status of waitpid is that of a process that gave this exit status. */
+bool ended_with(int status, int exit_status);
 /* Starts a worker of g; its slot, or NOBODY after a line in the log. replaces: see worker_run. */
 int staff_start(struct supervisor *s, const struct generation *g, bool replaces);
 /* Tells it to drain and end, which it must within its drain time and a margin, and within cap_us.
