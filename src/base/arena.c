@@ -163,11 +163,10 @@ void *arena_grow(struct arena *a, void *p, size_t old_n, size_t new_n)
 
     struct block *b = a->newest;
     unsigned char *at = p;
-    size_t left = a->limit - arena_used(a);
+    size_t left = a->limit - arena_used(a), more = taken(new_n) - taken(old_n);
     bool newest = at + taken(old_n) == b->data + b->used;
-    if (newest && new_n - old_n <= left && taken(new_n) - taken(old_n) <= left &&
-        taken(new_n) - taken(old_n) <= b->size - b->used) {
-        b->used += taken(new_n) - taken(old_n);
+    if (newest && new_n - old_n <= left && more <= left && more <= b->size - b->used) {
+        b->used += more;
         ASAN_UNPOISON_MEMORY_REGION(p, new_n);
         return p;
     }

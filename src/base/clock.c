@@ -68,8 +68,7 @@ void deadline_wait(struct deadline d)
 
 /* Days since 1970-01-01 to year, month and day of the Gregorian calendar. The year is taken to
  * begin in March, which puts the leap day at its end (the method of H. Hinnant, "chrono-compatible
- * low-level date algorithms"). gmtime_r(3) takes the lock of the time zone; this is on the way of
- * each request. */
+ * low-level date algorithms"). Each request needs it, and gmtime_r(3) takes a lock. */
 static void civil_from_days(int64_t days, int64_t date[3])
 {
     int64_t z = days + 719468; /* since 0000-03-01; not negative from year 1 on */

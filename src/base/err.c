@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "parley/base/err.h"
 
-#include <stddef.h>
-
 const char *err_name(enum err e)
 {
     static const char *const names[ERR_COUNT] = {

@@ -3,7 +3,6 @@
 #include "config_internal.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "parley/base/sv.h"

@@ -125,8 +125,7 @@ struct slots {
     size_t n;
 };
 
-/* The sum of the counters that stand at offset + i. Gauges too, which are int64_t: what is added up
- * is the same. */
+/* The sum of the counters at offset, i words on. Gauges are int64_t, and add up just the same. */
 static uint64_t sum(struct slots s, size_t offset, size_t i)
 {
     uint64_t total = 0;

@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "parley/base/clock.h"
-
 /* STALE_MIN: a host that lives is seen every 2 s. */
 enum { FORGET_MS = 3000, STALE_MIN = 10, STALE_MAX = 315360000 };
 

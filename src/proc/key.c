@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * parley key, parley tenant: as the owner of the tables (DATABASE_ADMIN_URL). What is for a
- * program goes to stdout, words for people to stderr. When a command that changes something has
- * ended, that holds on every worker.
- */
+/* parley key, parley tenant. What is for a program goes to stdout, words for people to stderr. When
+ * a command ends, every worker knows what it has changed. */
 #include "proc_internal.h"
 
 #include <inttypes.h>

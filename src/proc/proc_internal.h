@@ -21,8 +21,7 @@
 #include "parley/db/hosts.h"
 #include "parley/obs/metrics.h"
 
-/* Exit status of a command, and of a worker. EXIT_MISCONFIGURED ends the whole service: trying
- * again would not help. */
+/* Of a command, and of a worker. EXIT_MISCONFIGURED ends the service: a retry would not help. */
 enum { EXIT_GOOD = 0, EXIT_FAULT = 1, EXIT_MISCONFIGURED = 2 };
 
 /* ---- shared.c: what the workers of a host share ---- */
@@ -47,8 +46,7 @@ void shared_unmap(struct shared *s);                          /* NULL is fine */
 void shared_set_reason(struct shared *s, const char *reason); /* the first one stays */
 const char *shared_reason(const struct shared *s);            /* NULL: none was given */
 void shared_clear_reason(struct shared *s);
-/* Before a worker with this slot is forked. What was counted in the slot stays: sums over all slots
- * never go back. */
+/* Before a worker with this slot is forked. The counters stay, so that no sum ever goes back. */
 void shared_begin(struct shared *s, size_t slot);
 /* After it ended: nothing of it is open any more. */
 void shared_end(struct shared *s, size_t slot);
@@ -131,8 +129,7 @@ int worker_main(const struct worker_run *run);
 /* In a child of its own: whether the service could run with cfg; if not, said tells why. */
 typedef bool (*check_fn)(const struct config *cfg, char *said, size_t n);
 
-/* Runs the service until it is told to end; the result is the exit status. A reload reads the file
- * that cfg came from. */
+/* Runs the service; gives the exit status. A reload reads the file that cfg came from. */
 int supervisor_run(const struct config *cfg, worker_fn worker, check_fn check);
 /* How many cores this process may use. */
 size_t supervisor_cores(void);

@@ -48,9 +48,26 @@ void generation_destroy(struct generation *g)
     free(g);
 }
 
+struct seat *generation_seat(struct generation *g, int slot)
+{
+    for (size_t i = 0; i < g->n; i++)
+        if (g->seats[i].holder == slot)
+            return &g->seats[i];
+    return NULL;
+}
+
 static int64_t server_us(const struct config *cfg)
 {
     return (cfg->connect_ms + cfg->statement_ms) * 1000;
+}
+
+/* Its workers leave. NULL is fine. */
+static void generation_leave(struct supervisor *s, struct generation *g)
+{
+    for (size_t i = 0; g && i < g->n; i++)
+        if (g->seats[i].holder != NOBODY)
+            staff_leave(s, g->seats[i].holder, INT64_MAX);
+    generation_destroy(g);
 }
 
 /* False, for whoever called begin. */
@@ -62,12 +79,9 @@ static bool PRINTF_LIKE(2, 3) refuse(struct supervisor *s, const char *fmt, ...)
     vsnprintf(why, sizeof why, fmt, ap);
     va_end(ap);
     log_say(LOG_ERROR, "reload_refused", "%s", why);
-    api_host_set_reload_reason(&s->shared->host, why);
-    atomic_fetch_add(&s->shared->host.reloads_refused, 1);
-    for (size_t i = 0; s->next && i < s->next->n; i++)
-        if (s->next->seats[i].holder != NOBODY)
-            staff_leave(s, s->next->seats[i].holder, INT64_MAX);
-    generation_destroy(s->next);
+    api_host_set_reload_reason(&s->run.shared->host, why);
+    atomic_fetch_add(&s->run.shared->host.reloads_refused, 1);
+    generation_leave(s, s->next);
     s->next = NULL;
     return false;
 }
@@ -105,7 +119,7 @@ static void run_check(const struct supervisor *s, pid_t parent)
         _exit(EXIT_FAULT);
     if (s->check(s->next->cfg, why, sizeof why))
         _exit(EXIT_GOOD);
-    shared_set_reason(s->shared, why);
+    shared_set_reason(s->run.shared, why);
     _exit(EXIT_FAULT);
 }
 
@@ -131,7 +145,7 @@ static bool begin(struct supervisor *s)
         return refuse(s, "REDIS_URL: %s", why);
     if (!descriptors_enough(&cfg, why, sizeof why))
         return refuse(s, "%s", why);
-    shared_clear_reason(s->shared);
+    shared_clear_reason(s->run.shared);
     s->due_us = clock_mono_us() + server_us(&cfg) + check_margin_us;
     s->checker = fork();
     if (s->checker == 0)
@@ -155,7 +169,7 @@ static void start_next(struct supervisor *s)
 
 void reload_checked(struct supervisor *s, int status)
 {
-    const char *reason = shared_reason(s->shared);
+    const char *reason = shared_reason(s->run.shared);
     s->checker = 0;
     if (!s->next)
         return; /* the service is ending */
@@ -170,22 +184,19 @@ void reload_checked(struct supervisor *s, int status)
 
 static void set_serving(struct supervisor *s, int slot)
 {
-    atomic_store(&s->shared->host.workers[slot].state, API_WORKER_SERVING);
+    atomic_store(&s->run.shared->host.workers[slot].state, API_WORKER_SERVING);
 }
 
 static void take_over(struct supervisor *s)
 {
     struct generation *old = s->now;
-    struct api_host *host = &s->shared->host;
+    struct api_host *host = &s->run.shared->host;
     struct log_line l;
     s->now = s->next;
     s->next = NULL;
     for (size_t i = 0; i < s->now->n; i++)
         set_serving(s, s->now->seats[i].holder);
-    for (size_t i = 0; i < old->n; i++)
-        if (old->seats[i].holder != NOBODY)
-            staff_leave(s, old->seats[i].holder, INT64_MAX);
-    generation_destroy(old);
+    generation_leave(s, old);
     atomic_store(&host->generation, s->now->number);
     atomic_store(&host->seats, (int64_t)s->now->n);
     atomic_store(&host->crash_looping, 0);
@@ -227,7 +238,7 @@ static void recycle_begin(struct supervisor *s)
     int oldest = NOBODY;
     for (size_t i = 0; i < s->now->n; i++) {
         const int holder = s->now->seats[i].holder;
-        if (holder == NOBODY || !atomic_load(&s->shared->words[holder].wishes))
+        if (holder == NOBODY || !atomic_load(&s->run.shared->words[holder].wishes))
             continue;
         if (oldest == NOBODY || s->workers[holder].started_us < s->workers[oldest].started_us) {
             oldest = holder;
@@ -236,7 +247,7 @@ static void recycle_begin(struct supervisor *s)
     }
     if (oldest == NOBODY)
         return;
-    shared_clear_reason(s->shared);
+    shared_clear_reason(s->run.shared);
     s->due_us = clock_mono_us() + server_us(s->now->cfg) + start_margin_us;
     s->heir = staff_start(s, s->now, true);
     if (s->heir == NOBODY)
@@ -252,7 +263,7 @@ static void recycle_go_on(struct supervisor *s)
         seat->holder = s->heir;
         s->heir = NOBODY;
         set_serving(s, seat->holder);
-        atomic_fetch_add(&s->shared->host.recycled, 1);
+        atomic_fetch_add(&s->run.shared->host.recycled, 1);
         staff_log(LOG_INFO, "recycled", seat->holder, s->workers[seat->holder].pid);
     } else if (clock_mono_us() >= s->due_us) {
         staff_leave(s, s->heir, INT64_MAX);
@@ -274,16 +285,15 @@ int64_t reload_step(struct supervisor *s)
     return clock_mono_us() + pause;
 }
 
-bool reload_lost(struct supervisor *s, int slot, const struct worker *was, int status)
+bool reload_lost(struct supervisor *s, int slot, int status)
 {
-    const char *reason = shared_reason(s->shared);
+    const char *reason = shared_reason(s->run.shared);
     const char *why = ended_with(status, EXIT_MISCONFIGURED) && reason
                           ? reason
                           : "a new worker ended before it was ready";
-    if (s->next && was->generation == s->next->number) {
-        for (size_t i = 0; i < s->next->n; i++)
-            if (s->next->seats[i].holder == slot)
-                s->next->seats[i].holder = NOBODY;
+    struct seat *seat = s->next ? generation_seat(s->next, slot) : NULL;
+    if (seat) {
+        seat->holder = NOBODY;
         (void)refuse(s, "%s", why);
         return true;
     }

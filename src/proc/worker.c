@@ -9,16 +9,15 @@
 #include <inttypes.h>
 #include <malloc.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "parley/api/api.h"
 #include "parley/base/clock.h"
+#include "parley/base/uuid.h"
 #include "parley/cache/cache.h"
 #include "parley/db/db.h"
 #include "parley/db/hosts.h"
-#include "parley/db/migrate.h"
 #include "parley/fcgi/fcgi.h"
 #include "parley/obs/log.h"
 #include "parley/session/session.h"
@@ -116,8 +115,7 @@ static struct auth *open_auth(const struct worker *w)
     return auth_open(&settings, w->service.db);
 }
 
-/* How many threads of this worker look for requests: of all workers together one for each
- * processor. */
+/* How many threads of this worker look for requests: of all workers together one per processor. */
 static int watchers(const struct worker *w)
 {
     const size_t workers = w->run->n_workers;
@@ -310,11 +308,8 @@ static int serve(struct worker *w)
 /* Give or take a tenth: workers that started together do not go together. */
 static unsigned long long recycle_at(const struct config *cfg)
 {
-    uint64_t r;
-    if (getentropy(&r, sizeof r) != 0)
-        r = (uint64_t)getpid();
     const unsigned long long n = (unsigned long long)cfg->recycle;
-    return n - n / 10 + r % (n / 5 + 1);
+    return n - n / 10 + random_u64() % (n / 5 + 1);
 }
 
 int worker_main(const struct worker_run *run)
