@@ -13,7 +13,6 @@ static bool buf_room(struct buf *b, size_t n)
         return false;
     if (n <= b->cap - b->n)
         return true;
-
     size_t need = 0, cap = b->cap > SIZE_MAX / 2 ? 0 : b->cap * 2;
     char *p = NULL;
     if (!__builtin_add_overflow(b->n, n, &need)) {
@@ -64,7 +63,6 @@ void buf_sv(struct buf *b, struct sv s)
 void buf_printf(struct buf *b, const char *fmt, ...)
 {
     va_list ap, again;
-
     if (b->failed)
         return;
     va_start(ap, fmt);
@@ -87,7 +85,6 @@ void buf_u64(struct buf *b, uint64_t v)
 {
     char digits[20];
     size_t at = sizeof(digits);
-
     do {
         digits[--at] = (char)('0' + v % 10);
         v /= 10;

@@ -98,12 +98,10 @@ void clock_rfc3339(int64_t wall_us, char out[CLOCK_RFC3339_LEN + 1])
     const int64_t min = -62135596800 * US_PER_S;                /* 0001-01-01T00:00:00 */
     const int64_t max = 253402300799 * US_PER_S + US_PER_S - 1; /* 9999-12-31T23:59:59.999999 */
     int64_t t = wall_us < min ? min : wall_us > max ? max : wall_us;
-
     /* Division truncates towards zero, but a time before 1970 is so far after its day's start. */
     int64_t micros = (t % US_PER_S + US_PER_S) % US_PER_S;
     int64_t seconds = (t - micros) / US_PER_S;
     int64_t of_day = (seconds % S_PER_DAY + S_PER_DAY) % S_PER_DAY;
-
     static const int widths[] = {4, 2, 2, 2, 2, 2, 6};
     static const char after[] = "--T::.Z";
     int64_t parts[] = {0, 0, 0, of_day / 3600, of_day / 60 % 60, of_day % 60, micros};

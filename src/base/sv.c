@@ -64,7 +64,6 @@ struct sv sv_cut(struct sv *s, char c)
 {
     struct sv all = *s;
     const char *at = all.n > 0 ? memchr(all.p, c, all.n) : NULL;
-
     if (!at) {
         *s = SV_NONE;
         return all;
@@ -78,7 +77,6 @@ bool sv_to_u64(struct sv s, uint64_t *out)
 {
     if (s.n == 0 || (s.n > 1 && s.p[0] == '0'))
         return false;
-
     uint64_t v = 0;
     for (size_t i = 0; i < s.n; i++) {
         if (s.p[i] < '0' || s.p[i] > '9')

@@ -29,7 +29,6 @@ bool utf8_valid(struct sv s, size_t *bad_at)
 {
     const unsigned char *p = (const unsigned char *)s.p;
     size_t i = 0;
-
     while (i < s.n) {
         /* Most text is ASCII: eight bytes at once as long as no top bit is set. */
         uint64_t eight = 0;

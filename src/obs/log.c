@@ -52,7 +52,6 @@ static size_t escape_one(struct sv s, char out[8], size_t *out_n)
 {
     unsigned char c = (unsigned char)s.p[0];
     size_t len = 1;
-
     if (c == '"' || c == '\\') {
         *out_n = (size_t)snprintf(out, 8, "\\%c", c);
     } else if (c < 0x20) {
@@ -73,7 +72,6 @@ void log_begin(struct log_line *l, enum log_level level, const char *event)
 {
     static const char *const levels[] = {"debug", "info", "warn", "error"};
     char ts[CLOCK_RFC3339_LEN + 1];
-
     clock_rfc3339(clock_wall_us(), ts);
     l->cut = false;
     int n = snprintf(l->text, LOG_ROOM,
@@ -116,7 +114,6 @@ struct sv log_finish(struct log_line *l)
 {
     const char *tail = l->cut ? LOG_TAIL : "}\n";
     size_t n = strlen(tail);
-
     memcpy(l->text + l->n, tail, n);
     l->n += n;
     return (struct sv){l->text, l->n};
@@ -126,7 +123,6 @@ void log_end(struct log_line *l)
 {
     struct sv line = log_finish(l);
     ssize_t n = 0;
-
     /* There is nowhere to report a failure to, and a log must never stop the service: whoever reads
      * a pipe or a socket slower than it is written loses lines (see log_open). A file that is full
      * holds the beginning of one. */
@@ -161,7 +157,6 @@ void log_say(enum log_level level, const char *event, const char *fmt, ...)
     char message[2048];
     struct log_line l;
     va_list ap;
-
     va_start(ap, fmt);
     int n = vsnprintf(message, sizeof(message), fmt, ap);
     va_end(ap);

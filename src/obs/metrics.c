@@ -101,7 +101,6 @@ void metrics_observe(struct metrics_histogram *h, int64_t us)
 {
     uint64_t v = us > 0 ? (uint64_t)us : 0;
     size_t i = 0;
-
     while (i < METRICS_BUCKETS && v > metrics_bounds_us[i])
         i++;
     metrics_add(&h->bucket[i], 1);
@@ -111,7 +110,6 @@ void metrics_observe(struct metrics_histogram *h, int64_t us)
 void metrics_request(struct metrics_slot *s, unsigned route, int status, int64_t us)
 {
     size_t i = 0;
-
     while (i < ARRAY_LEN(statuses) && statuses[i] != status)
         i++;
     if (route < METRICS_ROUTES_MAX)

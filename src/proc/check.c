@@ -187,12 +187,10 @@ static bool check_redis(const struct config *cfg)
     cache_probe(cache);
     cache_status(cache, &status);
     cache_close(cache);
-    if (status.redis == CACHE_OFF)
-        printf("Redis: none is configured\n");
-    else if (status.redis == CACHE_UP)
-        printf("Redis: ok\n");
-    else
-        printf("Redis: %s\n", status.reason[0] ? status.reason : "no answer");
+    printf("Redis: %s\n", status.redis == CACHE_OFF  ? "none is configured"
+                          : status.redis == CACHE_UP ? "ok"
+                          : status.reason[0]         ? status.reason
+                                                     : "no answer");
     return status.redis != CACHE_DOWN;
 }
 
