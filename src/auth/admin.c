@@ -2,8 +2,6 @@
 /* What an operator does to keys and bounds. Triggers of the two tables tell the workers. */
 #include "auth_internal.h"
 
-#include <string.h>
-
 /* clang-format off */
 #define SQL_GOOD " revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) "
 #define SQL_KEY "id, tenant, name, created_at, expires_at, revoked_at"

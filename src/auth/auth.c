@@ -102,8 +102,7 @@ bool auth_lets_in(const struct auth *a)
     return !a->set.keys || standing(a, atomic_load(&a->vouched_until)) != UNKNOWN;
 }
 
-/* Until the next answer to the refresher, or for a while: that PostgreSQL is away is told by nobody
- * else. */
+/* Until the refresher's next answer, or for a while: nobody tells that PostgreSQL is away. */
 static void await_news(struct auth *a, int64_t until, struct deadline deadline)
 {
     const struct deadline soon = deadline_earlier(deadline, deadline_in_ms(100));

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The thread that looks whether keys or bounds have changed, and loads all of them when they have.
- */
+/* The thread that loads all keys and bounds when any of them has changed. */
 #include "auth_internal.h"
 
 #include <stdlib.h>
@@ -72,8 +71,7 @@ static enum err ask(struct auth *a, struct request_ctx *ctx)
     return e;
 }
 
-/* One line when it begins to fail. That PostgreSQL is away or busy is told elsewhere, and passes.
- */
+/* One line when it begins to fail. Other code logs that PostgreSQL is away or busy. */
 static void note(struct auth *a, const struct request_ctx *ctx, enum err e)
 {
     const bool broken = e == ERR_INTERNAL || e == ERR_NOMEM;

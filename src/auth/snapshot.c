@@ -63,17 +63,13 @@ enum err snapshot_load(struct db *db, struct request_ctx *ctx, const struct auth
     return ERR_NONE;
 }
 
+static int by_id(const void *id, const void *key)
+{
+    const uint64_t a = *(const uint64_t *)id, b = ((const struct snapshot_key *)key)->id;
+    return (a > b) - (a < b);
+}
+
 const struct snapshot_key *snapshot_find(const struct snapshot *s, uint64_t id)
 {
-    size_t from = 0, to = s->n;
-    while (from < to) {
-        const size_t mid = from + (to - from) / 2;
-        if (s->keys[mid].id == id)
-            return &s->keys[mid];
-        if (s->keys[mid].id < id)
-            from = mid + 1;
-        else
-            to = mid;
-    }
-    return NULL;
+    return bsearch(&id, s->keys, s->n, sizeof(s->keys[0]), by_id);
 }

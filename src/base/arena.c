@@ -116,7 +116,6 @@ static struct block *block_for(struct arena *a, size_t need)
     struct block *b = a->newest;
     if (need <= b->size - b->used)
         return b;
-
     size_t size = b->size < BLOCK_MAX ? b->size * 2 : BLOCK_MAX;
     b = block_create(b, need > size ? need : size);
     if (b)
@@ -160,18 +159,15 @@ void *arena_grow(struct arena *a, void *p, size_t old_n, size_t new_n)
         return arena_alloc(a, new_n);
     if (new_n <= old_n)
         return p;
-
     struct block *b = a->newest;
     unsigned char *at = p;
-    size_t left = a->limit - arena_used(a);
+    size_t left = a->limit - arena_used(a), more = taken(new_n) - taken(old_n);
     bool newest = at + taken(old_n) == b->data + b->used;
-    if (newest && new_n - old_n <= left && taken(new_n) - taken(old_n) <= left &&
-        taken(new_n) - taken(old_n) <= b->size - b->used) {
-        b->used += taken(new_n) - taken(old_n);
+    if (newest && new_n - old_n <= left && more <= left && more <= b->size - b->used) {
+        b->used += more;
         ASAN_UNPOISON_MEMORY_REGION(p, new_n);
         return p;
     }
-
     void *moved = arena_alloc(a, new_n);
     if (moved)
         memcpy(moved, p, old_n);
@@ -193,7 +189,6 @@ struct sv arena_printf(struct arena *a, const char *fmt, ...)
 {
     va_list ap, again;
     struct sv out = SV_NONE;
-
     va_start(ap, fmt);
     va_copy(again, ap);
     int n = vsnprintf(NULL, 0, fmt, ap);

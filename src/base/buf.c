@@ -13,30 +13,24 @@ static bool buf_room(struct buf *b, size_t n)
         return false;
     if (n <= b->cap - b->n)
         return true;
-
-    size_t need = 0;
-    if (__builtin_add_overflow(b->n, n, &need)) {
-        b->failed = true;
-        return false;
-    }
-    size_t cap = b->cap > SIZE_MAX / 2 ? need : b->cap * 2;
-    if (cap < need)
-        cap = need;
-    if (cap < 64)
-        cap = 64;
-    char *p = arena_grow(b->arena, b->p, b->cap, cap);
-    if (!p && cap > need) {
-        /* The arena is nearly full: the exact size may still fit. */
-        cap = need;
+    size_t need = 0, cap = b->cap > SIZE_MAX / 2 ? 0 : b->cap * 2;
+    char *p = NULL;
+    if (!__builtin_add_overflow(b->n, n, &need)) {
+        cap = cap < 64 ? 64 : cap;
+        cap = cap < need ? need : cap;
         p = arena_grow(b->arena, b->p, b->cap, cap);
+        if (!p && cap > need) {
+            /* The arena is nearly full: the exact size may still fit. */
+            cap = need;
+            p = arena_grow(b->arena, b->p, b->cap, cap);
+        }
     }
-    if (!p) {
-        b->failed = true;
-        return false;
+    b->failed = !p;
+    if (p) {
+        b->p = p;
+        b->cap = cap;
     }
-    b->p = p;
-    b->cap = cap;
-    return true;
+    return p != NULL;
 }
 
 void buf_init(struct buf *b, struct arena *a, size_t first_cap)
@@ -69,7 +63,6 @@ void buf_sv(struct buf *b, struct sv s)
 void buf_printf(struct buf *b, const char *fmt, ...)
 {
     va_list ap, again;
-
     if (b->failed)
         return;
     va_start(ap, fmt);
@@ -92,7 +85,6 @@ void buf_u64(struct buf *b, uint64_t v)
 {
     char digits[20];
     size_t at = sizeof(digits);
-
     do {
         digits[--at] = (char)('0' + v % 10);
         v /= 10;

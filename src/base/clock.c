@@ -66,14 +66,10 @@ void deadline_wait(struct deadline d)
         (void)poll(NULL, 0, deadline_left_ms(d));
 }
 
-struct civil {
-    int year, month, day;
-};
-
-/* Days since 1970-01-01 to a date of the Gregorian calendar. The year is taken to begin in March,
- * which puts the leap day at its end (the method of H. Hinnant, "chrono-compatible low-level date
- * algorithms"). gmtime_r(3) takes the lock of the time zone; this is on the way of each request. */
-static struct civil civil_from_days(int64_t days)
+/* Days since 1970-01-01 to year, month and day of the Gregorian calendar. The year is taken to
+ * begin in March, which puts the leap day at its end (the method of H. Hinnant, "chrono-compatible
+ * low-level date algorithms"). Each request needs it, and gmtime_r(3) takes a lock. */
+static void civil_from_days(int64_t days, int64_t date[3])
 {
     int64_t z = days + 719468; /* since 0000-03-01; not negative from year 1 on */
     int64_t era = z / 146097;
@@ -83,10 +79,9 @@ static struct civil civil_from_days(int64_t days)
     int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     int64_t from_march = (5 * day_of_year + 2) / 153;
     int64_t month = from_march < 10 ? from_march + 3 : from_march - 9;
-    int64_t year = year_of_era + era * 400 + (month <= 2);
-
-    return (struct civil){(int)year, (int)month,
-                          (int)(day_of_year - (153 * from_march + 2) / 5 + 1)};
+    date[0] = year_of_era + era * 400 + (month <= 2);
+    date[1] = month;
+    date[2] = day_of_year - (153 * from_march + 2) / 5 + 1;
 }
 
 static char *put_digits(char *p, int64_t v, int width)
@@ -103,26 +98,17 @@ void clock_rfc3339(int64_t wall_us, char out[CLOCK_RFC3339_LEN + 1])
     const int64_t min = -62135596800 * US_PER_S;                /* 0001-01-01T00:00:00 */
     const int64_t max = 253402300799 * US_PER_S + US_PER_S - 1; /* 9999-12-31T23:59:59.999999 */
     int64_t t = wall_us < min ? min : wall_us > max ? max : wall_us;
-
     /* Division truncates towards zero, but a time before 1970 is so far after its day's start. */
     int64_t micros = (t % US_PER_S + US_PER_S) % US_PER_S;
     int64_t seconds = (t - micros) / US_PER_S;
     int64_t of_day = (seconds % S_PER_DAY + S_PER_DAY) % S_PER_DAY;
-    struct civil date = civil_from_days((seconds - of_day) / S_PER_DAY);
-
-    char *p = put_digits(out, date.year, 4);
-    *p++ = '-';
-    p = put_digits(p, date.month, 2);
-    *p++ = '-';
-    p = put_digits(p, date.day, 2);
-    *p++ = 'T';
-    p = put_digits(p, of_day / 3600, 2);
-    *p++ = ':';
-    p = put_digits(p, of_day / 60 % 60, 2);
-    *p++ = ':';
-    p = put_digits(p, of_day % 60, 2);
-    *p++ = '.';
-    p = put_digits(p, micros, 6);
-    *p++ = 'Z';
-    *p = '\0';
+    static const int widths[] = {4, 2, 2, 2, 2, 2, 6};
+    static const char after[] = "--T::.Z";
+    int64_t parts[] = {0, 0, 0, of_day / 3600, of_day / 60 % 60, of_day % 60, micros};
+    civil_from_days((seconds - of_day) / S_PER_DAY, parts);
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        out = put_digits(out, parts[i], widths[i]);
+        *out++ = after[i];
+    }
+    *out = '\0';
 }

@@ -37,16 +37,6 @@ static void PRINTF_LIKE(3, 0) format(char *out, size_t size, const char *fmt, va
         end_on_character(out);
 }
 
-static void copy(char *out, size_t size, const char *s)
-{
-    size_t n = strlen(s);
-    size_t fits = n < size ? n : size - 1;
-    memcpy(out, s, fits);
-    out[fits] = '\0';
-    if (fits < n)
-        end_on_character(out);
-}
-
 enum err ctx_fail(struct request_ctx *ctx, enum err e, const char *slug, const char *field,
                   const char *fmt, ...)
 {
@@ -54,8 +44,9 @@ enum err ctx_fail(struct request_ctx *ctx, enum err e, const char *slug, const c
         return e;
     ctx->err.err = e;
     ctx->err.slug = slug;
-    if (field)
-        copy(ctx->err.field, sizeof(ctx->err.field), field);
+    if (field && snprintf(ctx->err.field, sizeof(ctx->err.field), "%s", field) >=
+                     (int)sizeof(ctx->err.field))
+        end_on_character(ctx->err.field);
     if (fmt) {
         va_list ap;
         va_start(ap, fmt);
@@ -67,15 +58,13 @@ enum err ctx_fail(struct request_ctx *ctx, enum err e, const char *slug, const c
 
 enum err ctx_fault(struct request_ctx *ctx, enum err e, const char *fmt, ...)
 {
+    va_list ap;
     if (ctx->err.err != ERR_NONE)
         return e;
     ctx->err.err = e;
-    if (fmt) {
-        va_list ap;
-        va_start(ap, fmt);
-        format(ctx->err.cause, sizeof(ctx->err.cause), fmt, ap);
-        va_end(ap);
-    }
+    va_start(ap, fmt);
+    format(ctx->err.cause, sizeof(ctx->err.cause), fmt, ap);
+    va_end(ap);
     return e;
 }
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "parley/base/err.h"
 
-#include <stddef.h>
-
 const char *err_name(enum err e)
 {
     static const char *const names[ERR_COUNT] = {
@@ -29,7 +27,6 @@ const char *err_name(enum err e)
         [ERR_NOT_IMPLEMENTED] = "not_implemented",
         [ERR_INTERNAL] = "internal",
     };
-
     if ((unsigned)e >= ERR_COUNT || !names[e])
         return "unknown";
     return names[e];

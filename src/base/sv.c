@@ -64,7 +64,6 @@ struct sv sv_cut(struct sv *s, char c)
 {
     struct sv all = *s;
     const char *at = all.n > 0 ? memchr(all.p, c, all.n) : NULL;
-
     if (!at) {
         *s = SV_NONE;
         return all;
@@ -78,7 +77,6 @@ bool sv_to_u64(struct sv s, uint64_t *out)
 {
     if (s.n == 0 || (s.n > 1 && s.p[0] == '0'))
         return false;
-
     uint64_t v = 0;
     for (size_t i = 0; i < s.n; i++) {
         if (s.p[i] < '0' || s.p[i] > '9')
@@ -94,22 +92,14 @@ bool sv_to_u64(struct sv s, uint64_t *out)
 
 bool sv_to_i64(struct sv s, int64_t *out)
 {
-    bool negative = s.n > 0 && s.p[0] == '-';
-    struct sv digits = negative ? (struct sv){s.p + 1, s.n - 1} : s;
+    const bool negative = s.n > 0 && s.p[0] == '-';
+    const uint64_t most = (uint64_t)INT64_MAX + negative;
+    const struct sv digits = negative ? (struct sv){s.p + 1, s.n - 1} : s;
     uint64_t v = 0;
-
-    if (!sv_to_u64(digits, &v))
-        return false;
-    if (!negative) {
-        if (v > INT64_MAX)
-            return false;
-        *out = (int64_t)v;
-        return true;
-    }
-    if (v > (uint64_t)INT64_MAX + 1)
+    if (!sv_to_u64(digits, &v) || v > most)
         return false;
     /* -2^63 has no positive counterpart: it is reached from -(2^63 - 1). */
-    *out = v == 0 ? 0 : -(int64_t)(v - 1) - 1;
+    *out = !negative || v == 0 ? (int64_t)v : -(int64_t)(v - 1) - 1;
     return true;
 }
 

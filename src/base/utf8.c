@@ -9,29 +9,14 @@
  * surrogates (ED) and code points above U+10FFFF (F4). */
 static size_t sequence(const unsigned char *p, size_t n)
 {
-    unsigned char lead = p[0], low = 0x80, high = 0xbf;
-    size_t len = 0;
-
+    const unsigned char lead = p[0];
     if (lead < 0x80)
         return 1;
-    if (lead >= 0xc2 && lead <= 0xdf)
-        len = 2;
-    else if (lead >= 0xe0 && lead <= 0xef)
-        len = 3;
-    else if (lead >= 0xf0 && lead <= 0xf4)
-        len = 4;
-    else
+    if (lead < 0xc2 || lead > 0xf4)
         return 0;
-
-    if (lead == 0xe0)
-        low = 0xa0;
-    else if (lead == 0xed)
-        high = 0x9f;
-    else if (lead == 0xf0)
-        low = 0x90;
-    else if (lead == 0xf4)
-        high = 0x8f;
-
+    const size_t len = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    const unsigned char low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+    const unsigned char high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
     if (n < len || p[1] < low || p[1] > high)
         return 0;
     for (size_t i = 2; i < len; i++)
@@ -44,7 +29,6 @@ bool utf8_valid(struct sv s, size_t *bad_at)
 {
     const unsigned char *p = (const unsigned char *)s.p;
     size_t i = 0;
-
     while (i < s.n) {
         /* Most text is ASCII: eight bytes at once as long as no top bit is set. */
         uint64_t eight = 0;

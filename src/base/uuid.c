@@ -43,27 +43,23 @@ uint64_t random_u64(void)
     return v;
 }
 
-/* Whether a hyphen stands at this place of the text form 8-4-4-4-12. */
-static bool is_hyphen_at(int i)
+/* Of the text form 8-4-4-4-12. */
+static bool has_hyphen_before(int nibble)
 {
-    return i == 8 || i == 13 || i == 18 || i == 23;
+    return nibble == 8 || nibble == 12 || nibble == 16 || nibble == 20;
 }
 
-static void uuid_text(uint64_t high, uint64_t low, char out[UUID_LEN + 1])
+/* hyphens: the text form, else the digits alone. */
+static void write_halves(uint64_t high, uint64_t low, bool hyphens, char *out)
 {
     static const char hex[] = "0123456789abcdef";
-    int nibble = 0;
-
-    for (int i = 0; i < UUID_LEN; i++) {
-        if (is_hyphen_at(i)) {
-            out[i] = '-';
-            continue;
-        }
-        uint64_t half = nibble < 16 ? high : low;
-        out[i] = hex[half >> (60 - 4 * (nibble % 16)) & 15];
-        nibble++;
+    for (int nibble = 0; nibble < UUID_HEX_LEN; nibble++) {
+        const uint64_t half = nibble < 16 ? high : low;
+        if (hyphens && has_hyphen_before(nibble))
+            *out++ = '-';
+        *out++ = hex[half >> (60 - 4 * (nibble % 16)) & 15];
     }
-    out[UUID_LEN] = '\0';
+    *out = '\0';
 }
 
 void uuid_v7(char out[UUID_LEN + 1])
@@ -71,8 +67,8 @@ void uuid_v7(char out[UUID_LEN + 1])
     uint64_t random[2];
     random_bytes(random, sizeof(random));
     uint64_t ms = (uint64_t)(clock_wall_us() / 1000);
-    uuid_text(ms << 16 | version_7 | (random[0] & 0xfff), variant | (random[1] & ~variant_mask),
-              out);
+    write_halves(ms << 16 | version_7 | (random[0] & 0xfff), variant | (random[1] & ~variant_mask),
+                 true, out);
 }
 
 void uuid_v8_pack(uint64_t generation, uint64_t seq, char out[UUID_LEN + 1])
@@ -81,7 +77,7 @@ void uuid_v8_pack(uint64_t generation, uint64_t seq, char out[UUID_LEN + 1])
         abort(); /* two messages would share an id; 2^58 appends to one session cannot happen */
     uint64_t high = generation >> 16 << 16 | version_8 | (generation >> 4 & 0xfff);
     uint64_t low = variant | (generation & 15) << SEQ_BITS | seq;
-    uuid_text(high, low, out);
+    write_halves(high, low, true, out);
 }
 
 static int hex_value(char c)
@@ -93,24 +89,19 @@ static int hex_value(char c)
     return -1;
 }
 
-/* hyphens: the text form, else the digits alone. */
 static bool read_halves(struct sv s, bool hyphens, uint64_t half[2])
 {
-    int nibble = 0;
+    const char *p = s.p;
     half[0] = half[1] = 0;
     if (s.n != (hyphens ? UUID_LEN : UUID_HEX_LEN))
         return false;
-    for (int i = 0; i < (int)s.n; i++) {
-        if (hyphens && is_hyphen_at(i)) {
-            if (s.p[i] != '-')
-                return false;
-            continue;
-        }
-        int v = hex_value(s.p[i]);
+    for (int nibble = 0; nibble < UUID_HEX_LEN; nibble++) {
+        if (hyphens && has_hyphen_before(nibble) && *p++ != '-')
+            return false;
+        const int v = hex_value(*p++);
         if (v < 0)
             return false;
         half[nibble / 16] = half[nibble / 16] << 4 | (uint64_t)v;
-        nibble++;
     }
     return true;
 }
@@ -120,10 +111,7 @@ bool uuid_to_hex(struct sv s, char out[UUID_HEX_LEN + 1])
     uint64_t half[2];
     if (!read_halves(s, true, half))
         return false;
-    for (int i = 0, at = 0; i < UUID_LEN; i++)
-        if (!is_hyphen_at(i))
-            out[at++] = s.p[i];
-    out[UUID_HEX_LEN] = '\0';
+    write_halves(half[0], half[1], false, out);
     return true;
 }
 
@@ -132,7 +120,7 @@ bool uuid_from_hex(struct sv s, char out[UUID_LEN + 1])
     uint64_t half[2];
     if (!read_halves(s, false, half))
         return false;
-    uuid_text(half[0], half[1], out);
+    write_halves(half[0], half[1], true, out);
     return true;
 }
 
@@ -143,7 +131,6 @@ bool uuid_v8_unpack(struct sv s, uint64_t *generation, uint64_t *seq)
         return false;
     if ((half[0] & version_mask) != version_8 || (half[1] & variant_mask) != variant)
         return false;
-
     uint64_t number = half[1] & ((UINT64_C(1) << SEQ_BITS) - 1);
     if (number == 0)
         return false; /* never packed */

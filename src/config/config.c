@@ -111,32 +111,24 @@ const struct setting *config_settings(size_t *n)
     return settings;
 }
 
-static const struct setting *find(const char *name, size_t n)
+static const struct setting *find(struct sv name)
 {
     for (size_t i = 0; i < ARRAY_LEN(settings); i++)
-        if (strlen(settings[i].name) == n && memcmp(settings[i].name, name, n) == 0)
+        if (sv_eq(sv_from(settings[i].name), name))
             return &settings[i];
     return NULL;
 }
 
-/* What earlier versions had. */
-static const struct {
-    const char *name, *instead;
-} removed[] = {
-    {"PARLEY_DB_ROLE",
-     "let DATABASE_URL log in as the serving role, and DATABASE_ADMIN_URL as the owner"},
-};
-
 /* Which settings were given, and a line for each fault so far. */
 struct given {
+    struct arena *texts; /* of the configuration */
     const char *value[ARRAY_LEN(settings)];
     char *why;
     size_t why_n;
     enum err err; /* ERR_NOMEM ends the reading; a fault does not */
 };
 
-static void add_fault(struct given *g, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void add_fault(struct given *g, const char *fmt, ...)
+static void PRINTF_LIKE(2, 3) add_fault(struct given *g, const char *fmt, ...)
 {
     const size_t used = strlen(g->why), start = used + (used > 0);
     va_list ap;
@@ -152,57 +144,43 @@ static void add_fault(struct given *g, const char *fmt, ...)
     va_end(ap);
 }
 
-static void unknown(struct given *g, const char *where, const char *name, size_t n)
+static void unknown(struct given *g, const char *where, struct sv name)
 {
-    for (size_t i = 0; i < ARRAY_LEN(removed); i++) {
-        if (strlen(removed[i].name) == n && memcmp(removed[i].name, name, n) == 0) {
-            add_fault(g, "%s%s was removed: %s", where, removed[i].name, removed[i].instead);
-            return;
-        }
-    }
-    const char *near = config_nearest(name, n);
-    add_fault(g, "%s%.*s: there is no such setting%s%s%s", where, (int)n, name,
-              near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    const char *near = config_nearest(name);
+    if (sv_eq(name, SV("PARLEY_DB_ROLE"))) /* which earlier versions had */
+        add_fault(g,
+                  "%sPARLEY_DB_ROLE was removed: let DATABASE_URL log in as the serving role, and "
+                  "DATABASE_ADMIN_URL as the owner",
+                  where);
+    else
+        add_fault(g, "%s%.*s: there is no such setting%s%s%s", where, SV_ARG(name),
+                  near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
-static const char *own(struct config *c, const char *text)
+static void keep(struct given *g, const struct setting *s, struct sv text)
 {
-    char **grown = realloc(c->owned, (c->n_owned + 1) * sizeof *grown);
-    if (!grown)
-        return NULL;
-    c->owned = grown;
-    char *copy = strdup(text);
-    if (copy)
-        c->owned[c->n_owned++] = copy;
-    return copy;
+    const char *copy = arena_dup(g->texts, text).p;
+    g->value[s - settings] = copy;
+    if (!copy)
+        g->err = ERR_NOMEM;
 }
 
 /* One line of the file: blank, "# …" or NAME=value. where: "FILE line N: ". */
-static void take_line(struct config *c, struct given *g, char *line, const char *where)
+static void take_line(struct given *g, const char *line, const char *where)
 {
     struct sv value = sv_trim((struct sv){line, strcspn(line, "\r\n")});
     if (value.n == 0 || value.p[0] == '#')
         return;
-    struct sv name = sv_trim(sv_cut(&value, '='));
-    if (!value.p) {
+    const struct sv name = sv_trim(sv_cut(&value, '='));
+    const struct setting *s = find(name);
+    if (!value.p)
         add_fault(g, "%sis not NAME=value", where);
-        return;
-    }
-    const struct setting *s = find(name.p, name.n);
-    if (!s) {
-        unknown(g, where, name.p, name.n);
-        return;
-    }
-    const char **to = &g->value[s - settings];
-    if (*to) {
+    else if (!s)
+        unknown(g, where, name);
+    else if (g->value[s - settings])
         add_fault(g, "%s%s is set twice", where, s->name);
-        return;
-    }
-    value = sv_trim(value);
-    line[value.p - line + (ptrdiff_t)value.n] = '\0';
-    *to = own(c, value.p);
-    if (!*to)
-        g->err = ERR_NOMEM;
+    else
+        keep(g, s, sv_trim(value));
 }
 
 /* Not what one has to wait for: a reload reads it in the process that must hear of signals. */
@@ -222,7 +200,7 @@ static FILE *open_file(const char *file)
     return f;
 }
 
-static void read_file(struct config *c, struct given *g, const char *file)
+static void read_file(struct given *g, const char *file)
 {
     char *line = NULL;
     size_t size = 0;
@@ -235,7 +213,7 @@ static void read_file(struct config *c, struct given *g, const char *file)
     for (int n = 1; g->err != ERR_NOMEM && getline(&line, &size, f) >= 0; n++) {
         char where[512];
         snprintf(where, sizeof where, "%s line %d: ", file, n);
-        take_line(c, g, line, where);
+        take_line(g, line, where);
     }
     if (ferror(f))
         add_fault(g, "%s: cannot be read", file);
@@ -243,19 +221,16 @@ static void read_file(struct config *c, struct given *g, const char *file)
     fclose(f);
 }
 
-static void read_environment(struct config *c, struct given *g)
+static void read_environment(struct given *g)
 {
     for (char **entry = environ; g->err != ERR_NOMEM && entry && *entry; entry++) {
-        size_t n = strcspn(*entry, "=");
-        const struct setting *s = find(*entry, n);
-        if (s) {
-            g->value[s - settings] = own(c, *entry + n + ((*entry)[n] == '='));
-            if (!g->value[s - settings])
-                g->err = ERR_NOMEM;
-        } else if (strncmp(*entry, "PARLEY_", 7) == 0 &&
-                   strncmp(*entry, "PARLEY_CONFIG=", 14) != 0) {
-            unknown(g, "", *entry, n);
-        }
+        struct sv value = sv_from(*entry);
+        const struct sv name = sv_cut(&value, '=');
+        const struct setting *s = find(name);
+        if (s)
+            keep(g, s, value);
+        else if (sv_starts_with(name, SV("PARLEY_")) && !sv_eq(name, SV("PARLEY_CONFIG")))
+            unknown(g, "", name);
     }
 }
 
@@ -315,13 +290,14 @@ static void apply(struct config *c, struct given *g)
 
 enum err config_load(struct config *c, const char *file, char *why, size_t why_n)
 {
-    struct given g = {.why = why, .why_n = why_n};
-    *c = (struct config){.file = file};
+    *c = (struct config){.file = file, .texts = arena_create(SIZE_MAX)};
+    struct given g = {.texts = c->texts, .why = why, .why_n = why_n};
+    g.err = c->texts ? ERR_NONE : ERR_NOMEM;
     why[0] = '\0';
-    if (file)
-        read_file(c, &g, file);
+    if (file && g.err != ERR_NOMEM)
+        read_file(&g, file);
     if (g.err != ERR_NOMEM)
-        read_environment(c, &g);
+        read_environment(&g);
     if (g.err != ERR_NOMEM)
         apply(c, &g);
     else
@@ -333,8 +309,6 @@ enum err config_load(struct config *c, const char *file, char *why, size_t why_n
 
 void config_free(struct config *c)
 {
-    for (size_t i = 0; i < c->n_owned; i++)
-        free(c->owned[i]);
-    free(c->owned);
+    arena_destroy(c->texts);
     memset(c, 0, sizeof *c);
 }

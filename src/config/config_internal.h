@@ -23,6 +23,7 @@ struct setting {
     const char *help; /* one line, without a full stop */
 };
 
+bool setting_is_text(const struct setting *s);
 /* In the order in which they are documented. */
 const struct setting *config_settings(size_t *n);
 
@@ -36,6 +37,6 @@ const char *config_text(const struct config *c, const struct setting *s);
 int64_t config_number(const struct config *c, const struct setting *s);
 
 /* The setting whose name is nearest to an unknown one; NULL if none is near. */
-const char *config_nearest(const char *name, size_t name_n);
+const char *config_nearest(struct sv name);
 
 #endif

@@ -13,11 +13,6 @@ static const char *fallback_text(const struct setting *s)
     return s->fallback[0] ? s->fallback : "empty";
 }
 
-static bool has_bounds(const struct setting *s)
-{
-    return s->type != SETTING_TEXT && s->type != SETTING_URL;
-}
-
 void config_help(FILE *out)
 {
     size_t n;
@@ -27,7 +22,8 @@ void config_help(FILE *out)
         config_allowed(&s[i], allowed, sizeof allowed);
         fprintf(out, "  %-24s%s\n", s[i].name, s[i].help);
         fprintf(out, "  %-24s[%s", "", fallback_text(&s[i]));
-        fprintf(out, "%s%s]\n", has_bounds(&s[i]) ? "; " : "", has_bounds(&s[i]) ? allowed : "");
+        fprintf(out, "%s%s]\n", setting_is_text(&s[i]) ? "" : "; ",
+                setting_is_text(&s[i]) ? "" : allowed);
     }
 }
 
@@ -41,7 +37,7 @@ void config_markdown(FILE *out)
         config_allowed(&s[i], allowed, sizeof allowed);
         bool plain = !s[i].fallback || !s[i].fallback[0]; /* a word of ours and not a value */
         fprintf(out, "| `%s` | %s%s%s | %s | %s |\n", s[i].name, plain ? "" : "`",
-                fallback_text(&s[i]), plain ? "" : "`", has_bounds(&s[i]) ? allowed : "",
+                fallback_text(&s[i]), plain ? "" : "`", setting_is_text(&s[i]) ? "" : allowed,
                 s[i].help);
     }
 }

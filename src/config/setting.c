@@ -3,52 +3,43 @@
 #include "config_internal.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "parley/base/sv.h"
 
 enum { NAME_MAX_LEN = 64, NEAR = 3 };
 
-static void *field(struct config *c, const struct setting *s)
-{
-    return (char *)c + s->offset;
-}
-
-static const void *field_const(const struct config *c, const struct setting *s)
+static const void *field_of(const struct config *c, const struct setting *s)
 {
     return (const char *)c + s->offset;
 }
 
-static void format_size(int64_t n, char *out, size_t out_n)
+bool setting_is_text(const struct setting *s)
+{
+    return s->type == SETTING_TEXT || s->type == SETTING_URL;
+}
+
+/* A size in the largest unit that is exact; any other number as it is. */
+static void format_number(const struct setting *s, int64_t n, char out[32])
 {
     static const char *const units[] = {" bytes", "KiB", "MiB", "GiB"};
     size_t u = 0;
-    for (; u + 1 < ARRAY_LEN(units) && n >= 1024 && n % 1024 == 0; u++)
-        n /= 1024;
-    snprintf(out, out_n, "%" PRId64 "%s", n, units[u]);
+    if (s->type == SETTING_SIZE)
+        for (; u + 1 < ARRAY_LEN(units) && n >= 1024 && n % 1024 == 0; u++)
+            n /= 1024;
+    snprintf(out, 32, "%" PRId64 "%s", n, s->type == SETTING_SIZE ? units[u] : "");
 }
 
 void config_allowed(const struct setting *s, char *out, size_t out_n)
 {
     char min[32], max[32];
-    switch (s->type) {
-    case SETTING_TEXT:
-    case SETTING_URL:
-        snprintf(out, out_n, "%" PRId64 " to %" PRId64 " characters", s->min, s->max);
-        break;
-    case SETTING_NUMBER:
-        snprintf(out, out_n, "%" PRId64 " to %" PRId64, s->min, s->max);
-        break;
-    case SETTING_SIZE:
-        format_size(s->min, min, sizeof min);
-        format_size(s->max, max, sizeof max);
-        snprintf(out, out_n, "%s to %s", min, max);
-        break;
-    case SETTING_CHOICE:
+    if (s->type == SETTING_CHOICE) {
         snprintf(out, out_n, "%s or %s", s->words[0], s->words[1]);
-        break;
+        return;
     }
+    format_number(s, s->min, min);
+    format_number(s, s->max, max);
+    snprintf(out, out_n, "%s to %s%s", min, max, setting_is_text(s) ? " characters" : "");
 }
 
 /* The suffix of a size, taken off it: the factor, or 0 if what is left ends in no digit. */
@@ -89,19 +80,15 @@ static bool parse_text(const struct setting *s, const char *text)
 
 static bool parse(struct config *c, const struct setting *s, const char *text)
 {
-    switch (s->type) {
-    case SETTING_TEXT:
-    case SETTING_URL:
-        *(const char **)field(c, s) = text;
-        return parse_text(s, text);
-    case SETTING_NUMBER:
-    case SETTING_SIZE:
-        return parse_number(s, text, field(c, s));
-    case SETTING_CHOICE:
-        *(bool *)field(c, s) = strcmp(text, s->words[1]) == 0;
-        return strcmp(text, s->words[0]) == 0 || strcmp(text, s->words[1]) == 0;
+    void *field = (char *)c + s->offset;
+    if (s->type == SETTING_CHOICE) {
+        *(bool *)field = strcmp(text, s->words[1]) == 0;
+        return *(bool *)field || strcmp(text, s->words[0]) == 0;
     }
-    return false;
+    if (!setting_is_text(s))
+        return parse_number(s, text, field);
+    *(const char **)field = text;
+    return parse_text(s, text);
 }
 
 /* The beginning of text, in one line. */
@@ -132,26 +119,26 @@ enum err config_set(struct config *c, const struct setting *s, const char *text,
 const char *config_text(const struct config *c, const struct setting *s)
 {
     if (s->type == SETTING_CHOICE)
-        return s->words[*(const bool *)field_const(c, s)];
-    return *(const char *const *)field_const(c, s);
+        return s->words[*(const bool *)field_of(c, s)];
+    return *(const char *const *)field_of(c, s);
 }
 
 int64_t config_number(const struct config *c, const struct setting *s)
 {
-    return *(const int64_t *)field_const(c, s);
+    return *(const int64_t *)field_of(c, s);
 }
 
 /* Levenshtein's distance, in one row. */
-static size_t distance(const char *a, size_t a_n, const char *b)
+static size_t distance(struct sv a, const char *b)
 {
     size_t row[NAME_MAX_LEN + 1], b_n = strlen(b);
     for (size_t j = 0; j <= b_n; j++)
         row[j] = j;
-    for (size_t i = 1; i <= a_n; i++) {
+    for (size_t i = 1; i <= a.n; i++) {
         size_t diagonal = row[0];
         row[0] = i;
         for (size_t j = 1; j <= b_n; j++) {
-            size_t change = diagonal + (a[i - 1] != b[j - 1]);
+            size_t change = diagonal + (a.p[i - 1] != b[j - 1]);
             size_t less = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
             diagonal = row[j];
             row[j] = change < less ? change : less;
@@ -160,13 +147,13 @@ static size_t distance(const char *a, size_t a_n, const char *b)
     return row[b_n];
 }
 
-const char *config_nearest(const char *name, size_t name_n)
+const char *config_nearest(struct sv name)
 {
     size_t n, best = NEAR + 1;
     const struct setting *s = config_settings(&n);
     const char *near = NULL;
-    for (size_t i = 0; name_n <= NAME_MAX_LEN && i < n; i++) {
-        size_t d = distance(name, name_n, s[i].name);
+    for (size_t i = 0; name.n <= NAME_MAX_LEN && i < n; i++) {
+        size_t d = distance(name, s[i].name);
         if (d < best) {
             best = d;
             near = s[i].name;

@@ -25,7 +25,8 @@ static void set_timeouts(int fd, int ms)
 static bool reserve(struct fcgi_server *s)
 {
     pthread_mutex_lock(&s->lock);
-    const bool room = s->n_conns < s->most || !s->listening;
+    const size_t most = s->settings.connections + (size_t)s->settings.threads;
+    const bool room = s->n_conns < most || !s->listening;
     s->n_conns += room;
     pthread_mutex_unlock(&s->lock);
     return room;
@@ -64,6 +65,7 @@ static void list_remove(struct fcgi_server *s, struct fcgi_conn *c)
     pthread_mutex_unlock(&s->lock);
 }
 
+/* From then on c belongs to whoever gets its event. False: the caller still has to close it. */
 static bool arm(struct fcgi_server *s, struct fcgi_conn *c, int op)
 {
     struct epoll_event e = {.events = EPOLLIN | EPOLLONESHOT, .data = {.ptr = c}};
@@ -122,14 +124,9 @@ void fcgi_conn_accept_more(struct fcgi_server *s)
     atomic_store_explicit(&s->crowded, room && fcgi_conn_accept(s), memory_order_relaxed);
 }
 
-bool fcgi_conn_park(struct fcgi_server *s, struct fcgi_conn *c)
-{
-    return arm(s, c, EPOLL_CTL_MOD);
-}
-
 void fcgi_conn_end_turn(struct fcgi_server *s, struct fcgi_conn *c, bool keep)
 {
-    if (!keep || atomic_load(&s->stopping) || !fcgi_conn_park(s, c))
+    if (!keep || atomic_load(&s->stopping) || !arm(s, c, EPOLL_CTL_MOD))
         fcgi_conn_close(s, c);
 }
 

@@ -35,11 +35,10 @@ struct fcgi_conn {
 };
 
 /*
- * A thread watches, or works while it does not, or is idle. One that watches waits in the epoll, or
- * has taken a request from there and waits for nobody; before it does it gives up the watch, to an
- * idle one if no other watches. So a thread that runs takes one request after the other, and none
- * is woken for what it can do as well. Whoever has done its work takes the watch up again, unless
- * enough others do.
+ * A thread watches, works without watching, or is idle. One that watches waits in the epoll, or has
+ * taken a request from there and waits for nobody. Before it waits it gives up the watch, to an
+ * idle thread if no other watches. So a running thread takes one request after the other, and no
+ * other is woken for them. After its work a thread watches again, unless enough others do.
  */
 struct fcgi_thread {
     struct fcgi_server *server;
@@ -64,7 +63,6 @@ struct fcgi_server {
     pthread_cond_t ended;
     struct fcgi_conn *conns;
     size_t n_conns;
-    size_t most;    /* connections, and one more for each thread */
     bool listening; /* new connections are wanted */
     bool watched;   /* the listener is in the epoll: while there is room for another connection */
     int n_live;     /* threads that have not ended */
@@ -84,9 +82,6 @@ void fcgi_conn_accept_more(struct fcgi_server *s);
 /* Under the lock: puts the listener into the epoll, if there is room for another connection. False:
  * the kernel has no memory for it. */
 bool fcgi_listener_watch(struct fcgi_server *s);
-/* Arms c in the epoll; from then on it belongs to whoever gets its event. False: it is still the
- * caller's, to be closed. */
-MUSTCHECK bool fcgi_conn_park(struct fcgi_server *s, struct fcgi_conn *c);
 /* Ends a turn: c waits for its next request, or is closed. */
 void fcgi_conn_end_turn(struct fcgi_server *s, struct fcgi_conn *c, bool keep);
 /* True if c is the caller's now; false when the server is closing it. */
@@ -114,8 +109,7 @@ struct fcgi_turn {
 void fcgi_peek(const struct fcgi_server *s, struct fcgi_conn *c, struct fcgi_peek *out);
 /* Reads the request. False: the connection is to be closed. */
 MUSTCHECK bool fcgi_read(struct fcgi_thread *t, struct fcgi_turn *turn);
-/* Has it answered and sends the answer. True if the connection may be parked again; false: the
- * caller closes it. */
+/* Has it answered and sends the answer. False: the connection must be closed and not parked. */
 MUSTCHECK bool fcgi_answer(struct fcgi_thread *t, struct fcgi_turn *turn);
 
 /* ---- watch.c ---- */

@@ -9,7 +9,6 @@
 #include "fcgi_internal.h"
 
 #include <stddef.h>
-#include <string.h>
 
 #include "parley/base/clock.h"
 
@@ -108,9 +107,8 @@ static enum err read_headers(struct arena *arena, char *const *envp, const struc
     return ERR_NONE;
 }
 
-/* How long ago nginx passed the request on: "1764000000.123", by the wall clock of this machine.
- * What cannot be, because that clock was set or the parameter is another one, is as unknown as
- * none. */
+/* How long ago nginx passed the request on: "1764000000.123", by the wall clock of this machine. 0
+ * if that is not known, or cannot be because the clock was set. */
 static int64_t queued_us(struct sv passed_on)
 {
     const int64_t second_us = 1000000;

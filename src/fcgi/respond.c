@@ -123,8 +123,7 @@ static void put_header(struct buf *b, const char *name, struct sv value)
 static void put_head(struct buf *b, const struct http_response *res)
 {
     const bool has_body = res->content_type != NULL;
-    /* With its reason: nginx copies the line as it is, and HTTP/1.1 wants a blank behind the
-     * number. */
+    /* nginx copies the line as it is, and HTTP/1.1 needs the blank and a reason. */
     BUF_LIT(b, "Status: ");
     buf_u64(b, (uint64_t)res->status);
     buf_putc(b, ' ');

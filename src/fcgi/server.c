@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "parley/base/clock.h"
@@ -48,11 +47,10 @@ static void unwatch_listener(struct fcgi_server *s)
 
 /* The kernel wakes the first of those that wait for the listener, as long as a thread of it is
  * idle: that one would get nearly all connections, and nginx keeps them. So whoever took one goes
- * to the end. A connection that comes in between is seen by the listener's return. Where there is
- * no room left, it returns when a connection is closed; threads may have been woken for connections
- * that they can no longer find then, one each at most, and no other process was told of those.
- * While the kernel has no memory for it, it is to be called again, and what is connected is served
- * meanwhile. */
+ * to the end. The listener's return shows a connection that came in between. Without room the
+ * listener returns when a connection is closed. Then each thread may have been woken for one
+ * connection that it can no longer find, and no other process was told of that. While the kernel
+ * has no memory for the listener, this is called again, and the connections are served. */
 static void wait_behind_the_others(struct fcgi_server *s)
 {
     pthread_mutex_lock(&s->lock);
@@ -81,9 +79,8 @@ static void begin_turn(struct fcgi_server *s, struct fcgi_conn *c, struct fcgi_t
     fcgi_peek(s, c, &turn->peek);
 }
 
-/* Requests that are not to be gathered may take long, and would wait for each other here. They are
- * served next, or by other threads as soon as this one waits: in the epoll they would be passed by
- * again and again. */
+/* Requests that are not gathered may take long. They are served next, or by other threads as soon
+ * as this one waits: in the epoll they would be passed by again and again. */
 static void pass_by(struct fcgi_thread *t, struct fcgi_conn *c)
 {
     if (t->n_passed < FCGI_GATHER_MAX)
@@ -152,8 +149,7 @@ static void read_ahead(struct fcgi_server *s, struct fcgi_turn *turns, size_t n)
     s->settings.read_ahead(s->settings.service, arenas, reqs, n);
 }
 
-/* What was read ahead for all is in the first one's arena. The others are given back at once: their
- * answers may be large. */
+/* The first arena has what was read ahead for all. The others may hold large answers: reset now. */
 static void answer_turns(struct fcgi_thread *t, struct fcgi_turn *turns, size_t n, bool ready)
 {
     for (size_t i = 0; i < n; i++) {
@@ -320,10 +316,9 @@ enum err fcgi_server_start(const struct fcgi_settings *settings, struct fcgi_ser
         s->settings.connections = SIZE_MAX - (size_t)settings->threads;
     if (s->settings.watchers < 1 || s->settings.watchers > settings->threads)
         s->settings.watchers = settings->threads;
-    s->most = s->settings.connections + (size_t)settings->threads;
     s->epoll_fd = s->wake_fd = -1;
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->ended, NULL);
+    thread_cond_init(&s->ended);
     s->threads = calloc((size_t)settings->threads, sizeof *s->threads);
     if (!s->threads) {
         destroy(s);
@@ -375,12 +370,10 @@ unsigned long long fcgi_server_requests(struct fcgi_server *s)
 
 static bool wait_for_threads(struct fcgi_server *s, int grace_ms)
 {
-    int64_t until = deadline_in_ms(grace_ms).at_us;
-    struct timespec ts = {.tv_sec = until / 1000000, .tv_nsec = (until % 1000000) * 1000};
-    int e = 0;
+    const int64_t until = deadline_in_ms(grace_ms).at_us;
     pthread_mutex_lock(&s->lock);
-    while (s->n_live > 0 && e == 0)
-        e = pthread_cond_clockwait(&s->ended, &s->lock, CLOCK_MONOTONIC, &ts);
+    while (s->n_live > 0 && thread_cond_wait(&s->ended, &s->lock, until))
+        continue;
     bool all = s->n_live == 0;
     pthread_mutex_unlock(&s->lock);
     return all;

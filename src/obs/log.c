@@ -28,27 +28,22 @@ static bool put(struct log_line *l, const char *s, size_t n)
     return true;
 }
 
-/* Opens a field, or marks the line as cut: a field behind one that was lost is lost too. */
-static bool put_key(struct log_line *l, const char *key)
+static bool put_text(struct log_line *l, const char *s)
 {
-    size_t before = l->n;
+    return put(l, s, strlen(s));
+}
 
-    if (!l->cut && put(l, ",\"", 2) && put(l, key, strlen(key)) && put(l, "\":", 2))
+/* A field, or the beginning of one. Marks the line as cut where it does not fit: a field behind one
+ * that was lost is lost too. */
+static bool put_field(struct log_line *l, const char *key, const char *value)
+{
+    const size_t before = l->n;
+    if (!l->cut && put_text(l, ",\"") && put_text(l, key) && put_text(l, "\":") &&
+        put_text(l, value))
         return true;
     l->n = before;
     l->cut = true;
     return false;
-}
-
-/* A field whose value is not a string. */
-static void put_plain(struct log_line *l, const char *key, const char *value)
-{
-    size_t before = l->n;
-
-    if (put_key(l, key) && !put(l, value, strlen(value))) {
-        l->n = before;
-        l->cut = true;
-    }
 }
 
 /* The first character of s as it stands in a JSON string; how many bytes of s it was. What is not
@@ -57,7 +52,6 @@ static size_t escape_one(struct sv s, char out[8], size_t *out_n)
 {
     unsigned char c = (unsigned char)s.p[0];
     size_t len = 1;
-
     if (c == '"' || c == '\\') {
         *out_n = (size_t)snprintf(out, 8, "\\%c", c);
     } else if (c < 0x20) {
@@ -78,7 +72,6 @@ void log_begin(struct log_line *l, enum log_level level, const char *event)
 {
     static const char *const levels[] = {"debug", "info", "warn", "error"};
     char ts[CLOCK_RFC3339_LEN + 1];
-
     clock_rfc3339(clock_wall_us(), ts);
     l->cut = false;
     int n = snprintf(l->text, LOG_ROOM,
@@ -89,19 +82,8 @@ void log_begin(struct log_line *l, enum log_level level, const char *event)
 
 void log_sv(struct log_line *l, const char *key, struct sv value)
 {
-    if (!value.p) {
-        put_plain(l, key, "null");
+    if (!put_field(l, key, value.p ? "\"" : "null") || !value.p)
         return;
-    }
-
-    size_t before = l->n;
-    if (!put_key(l, key))
-        return;
-    if (!put(l, "\"", 1)) {
-        l->n = before;
-        l->cut = true;
-        return;
-    }
     while (value.n > 0) {
         char one[8];
         size_t n = 0;
@@ -125,14 +107,13 @@ void log_int(struct log_line *l, const char *key, int64_t value)
 {
     char digits[24];
     snprintf(digits, sizeof(digits), "%lld", (long long)value);
-    put_plain(l, key, digits);
+    (void)put_field(l, key, digits);
 }
 
 struct sv log_finish(struct log_line *l)
 {
     const char *tail = l->cut ? LOG_TAIL : "}\n";
     size_t n = strlen(tail);
-
     memcpy(l->text + l->n, tail, n);
     l->n += n;
     return (struct sv){l->text, l->n};
@@ -142,7 +123,6 @@ void log_end(struct log_line *l)
 {
     struct sv line = log_finish(l);
     ssize_t n = 0;
-
     /* There is nowhere to report a failure to, and a log must never stop the service: whoever reads
      * a pipe or a socket slower than it is written loses lines (see log_open). A file that is full
      * holds the beginning of one. */
@@ -177,7 +157,6 @@ void log_say(enum log_level level, const char *event, const char *fmt, ...)
     char message[2048];
     struct log_line l;
     va_list ap;
-
     va_start(ap, fmt);
     int n = vsnprintf(message, sizeof(message), fmt, ap);
     va_end(ap);

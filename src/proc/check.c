@@ -18,12 +18,7 @@
 
 /* NGINX_KEEPALIVE_S: keepalive_time in nginx/parley.conf. What an installation has in its place
  * cannot be read from here. */
-enum {
-    POLL_MS = 20,
-    ARENA_LIMIT = 64 * 1024,
-    COMMAND_ARENA_LIMIT = 64 * 1024 * 1024,
-    NGINX_KEEPALIVE_S = 15
-};
+enum { POLL_MS = 20, ARENA_LIMIT = 64 * 1024 * 1024, NGINX_KEEPALIVE_S = 15 };
 
 static bool check_directory(const char *path)
 {
@@ -40,60 +35,72 @@ const char *admin_url(const struct config *cfg)
     return cfg->database_admin_url[0] ? cfg->database_admin_url : cfg->database_url;
 }
 
-struct db *check_open(const struct config *cfg, bool owner, struct deadline end, char *why,
-                      size_t n)
+struct db_settings settings_of_db(const struct config *cfg)
 {
-    const struct db_settings settings = {
-        .url = owner ? admin_url(cfg) : cfg->database_url,
-        .url_name = owner && cfg->database_admin_url[0] ? "DATABASE_ADMIN_URL" : "DATABASE_URL",
-        .owner = owner,
+    return (struct db_settings){
+        .url = cfg->database_url,
         .owner_may_serve = !cfg->database_admin_url[0],
-        .app_name = owner ? "parley key" : "parley check",
-        .pool_min = 1,
-        .pool_max = 1,
         .acquire_ms = (int)cfg->acquire_ms,
         .statement_ms = (int)cfg->statement_ms,
         .connect_ms = (int)cfg->connect_ms,
-        .idle_s = 60,
-        .lifetime_s = 60,
-        .workers = 1,
         .schema_version = db_schema_version(),
         .prepare = cfg->prepare,
     };
-    struct db_status status = {.state = DB_STARTING, .reason = "out of memory"};
-    struct db *db = db_open(&settings, NULL);
-    while (db && status.state == DB_STARTING && !deadline_passed(end)) {
-        (void)poll(NULL, 0, POLL_MS);
-        db_status(db, &status);
-    }
-    if (status.state == DB_UP)
-        return db;
-    snprintf(why, n, "PostgreSQL: %s", status.reason[0] ? status.reason : "no answer in time");
-    db_close(db);
-    return NULL;
 }
 
-bool command_begin(struct command_work *w, const struct config *cfg, int64_t more_ms)
+static void end_work(struct command_work *w)
 {
-    char why[320] = "out of memory";
+    db_close(w->db);
+    arena_destroy(w->arena);
+}
+
+/* One connection that is up, as the owner of the tables or as the login that serves. False: why
+ * says why, in one line. */
+static bool begin_work(struct command_work *w, bool owner, int64_t more_ms, char *why, size_t n)
+{
+    const struct config *cfg = w->cfg;
     const struct deadline end = deadline_in_ms(cfg->connect_ms + cfg->statement_ms + more_ms);
-    w->db = NULL;
-    w->arena = arena_create(COMMAND_ARENA_LIMIT);
-    if (w->arena)
-        w->db = check_open(cfg, true, end, why, sizeof why);
-    if (!w->db) {
-        fprintf(stderr, "parley: %s\n", why);
-        arena_destroy(w->arena);
-        return false;
+    struct db_status status = {.state = DB_STARTING, .reason = "out of memory"};
+    struct db_settings settings = settings_of_db(cfg);
+    settings.owner = owner;
+    settings.app_name = owner ? "parley key" : "parley check";
+    settings.url = owner ? admin_url(cfg) : cfg->database_url;
+    settings.url_name = settings.url == cfg->database_url ? "DATABASE_URL" : "DATABASE_ADMIN_URL";
+    settings.pool_min = settings.pool_max = settings.workers = 1;
+    settings.idle_s = settings.lifetime_s = 60;
+    w->arena = arena_create(ARENA_LIMIT);
+    w->db = w->arena ? db_open(&settings, NULL) : NULL;
+    while (w->db && status.state == DB_STARTING && !deadline_passed(end)) {
+        (void)poll(NULL, 0, POLL_MS);
+        db_status(w->db, &status);
     }
-    ctx_init(&w->ctx, w->arena, end, SV(""), SV("command"));
-    return true;
+    if (status.state == DB_UP) {
+        ctx_init(&w->ctx, w->arena, end, SV(""), SV("command"));
+        return true;
+    }
+    snprintf(why, n, "PostgreSQL: %s", status.reason[0] ? status.reason : "no answer in time");
+    end_work(w);
+    return false;
+}
+
+bool command_begin(struct command_work *w, int64_t more_ms)
+{
+    char why[320];
+    const bool good = begin_work(w, true, more_ms, why, sizeof why);
+    if (!good)
+        fprintf(stderr, "parley: %s\n", why);
+    return good;
+}
+
+static const char *cause_of(const struct command_work *w, enum err e)
+{
+    return w->ctx.err.cause[0] ? w->ctx.err.cause : err_name(e);
 }
 
 int command_end(struct command_work *w, enum err e)
 {
     if (e != ERR_NONE) {
-        const char *cause = w->ctx.err.cause[0] ? w->ctx.err.cause : err_name(e);
+        const char *cause = cause_of(w, e);
         const char *more = "";
         if (strstr(cause, "postgres 42501"))
             more = "; DATABASE_ADMIN_URL must name the login that owns the tables, as for parley "
@@ -102,13 +109,11 @@ int command_end(struct command_work *w, enum err e)
             more = "; whether it was done is not known";
         fprintf(stderr, "parley: %s%s\n", cause, more);
     }
-    db_close(w->db);
-    arena_destroy(w->arena);
+    end_work(w);
     return e == ERR_NONE ? EXIT_GOOD : EXIT_FAULT;
 }
 
-static bool ask_server(const struct config *cfg, struct db *db, struct request_ctx *ctx, char *said,
-                       size_t n)
+static bool ask_server(struct command_work *w, char *said, size_t n)
 {
     static const struct db_stmt about = {
         "check_server", "SELECT current_setting('server_version') AS version,"
@@ -118,10 +123,11 @@ static bool ask_server(const struct config *cfg, struct db *db, struct request_c
                         " current_setting('synchronous_commit') AS synchronous_commit,"
                         " " DB_OWNS_TABLES " AS owns"
                         " FROM pg_roles u WHERE u.rolname = session_user"};
+    const struct config *cfg = w->cfg;
     struct db_rows rows;
-    if (db_query(db, ctx, DB_READ, &about, NULL, 0, &rows, NULL) != ERR_NONE || rows.count != 1) {
-        snprintf(said, n, "PostgreSQL: %s",
-                 ctx->err.cause[0] ? ctx->err.cause : err_name(ctx->err.err));
+    if (db_query(w->db, &w->ctx, DB_READ, &about, NULL, 0, &rows, NULL) != ERR_NONE ||
+        rows.count != 1) {
+        snprintf(said, n, "PostgreSQL: %s", cause_of(w, w->ctx.err.err));
         return false;
     }
     struct sv version = db_get_text(&rows, 0, db_column(&rows, "version"));
@@ -145,13 +151,12 @@ static bool ask_server(const struct config *cfg, struct db *db, struct request_c
 }
 
 /* A line more: how many keys there are. */
-static bool ask_keys(struct db *db, struct request_ctx *ctx, char *said, size_t n)
+static bool ask_keys(struct command_work *w, char *said, size_t n)
 {
     int64_t keys;
     const size_t at = strlen(said);
-    if (auth_key_count(db, ctx, &keys) != ERR_NONE) {
-        snprintf(said + at, n - at, "\nAPI keys: %s",
-                 ctx->err.cause[0] ? ctx->err.cause : err_name(ctx->err.err));
+    if (auth_key_count(w->db, &w->ctx, &keys) != ERR_NONE) {
+        snprintf(said + at, n - at, "\nAPI keys: %s", cause_of(w, w->ctx.err.err));
         return false;
     }
     snprintf(said + at, n - at, "\nAPI keys: %" PRId64 " live%s", keys,
@@ -161,18 +166,11 @@ static bool ask_keys(struct db *db, struct request_ctx *ctx, char *said, size_t 
 
 bool check_db(const struct config *cfg, char *said, size_t n)
 {
-    const struct deadline end = deadline_in_ms(cfg->connect_ms + cfg->statement_ms);
-    bool good = false;
-    struct arena *arena = arena_create(ARENA_LIMIT);
-    struct db *db = check_open(cfg, false, end, said, n);
-    if (arena && db) {
-        struct request_ctx ctx;
-        ctx_init(&ctx, arena, end, SV("default"), SV("check"));
-        good =
-            ask_server(cfg, db, &ctx, said, n) && (!cfg->auth_keys || ask_keys(db, &ctx, said, n));
-    }
-    arena_destroy(arena);
-    db_close(db);
+    struct command_work w = {.cfg = cfg};
+    if (!begin_work(&w, false, 0, said, n))
+        return false;
+    const bool good = ask_server(&w, said, n) && (!cfg->auth_keys || ask_keys(&w, said, n));
+    end_work(&w);
     return good;
 }
 
@@ -189,19 +187,17 @@ static bool check_redis(const struct config *cfg)
     cache_probe(cache);
     cache_status(cache, &status);
     cache_close(cache);
-    if (status.redis == CACHE_OFF)
-        printf("Redis: none is configured\n");
-    else if (status.redis == CACHE_UP)
-        printf("Redis: ok\n");
-    else
-        printf("Redis: %s\n", status.reason[0] ? status.reason : "no answer");
+    printf("Redis: %s\n", status.redis == CACHE_OFF  ? "none is configured"
+                          : status.redis == CACHE_UP ? "ok"
+                          : status.reason[0]         ? status.reason
+                                                     : "no answer");
     return status.redis != CACHE_DOWN;
 }
 
-int check_run(const struct config *cfg, const struct command_line *line)
+int check_run(struct command_work *w)
 {
+    const struct config *cfg = w->cfg;
     char said[1024];
-    (void)line;
     printf("configuration: ok\n");
     descriptors_raise();
     bool good = descriptors_enough(cfg, said, sizeof said);

@@ -14,19 +14,24 @@
 enum { WORDS_MAX = 3 };
 
 struct options {
-    const char *file;
-    bool help, version;
+    bool help;
     const char *words[WORDS_MAX]; /* the command, of one word or two, and its argument */
     int n_words;
-    struct command_line line;
+    struct command_work work;
 };
 
-typedef int (*command_fn)(const struct config *cfg, const struct command_line *line);
-struct command {
-    const char *name, *verb; /* one word, or two */
-    const char *argument;    /* what it takes; NULL: nothing */
-    command_fn run;
-};
+static const struct option options[] = {{"to", required_argument, NULL, OPTION_TO},
+                                        {"markdown", no_argument, NULL, OPTION_MARKDOWN},
+                                        {"tenant", required_argument, NULL, OPTION_TENANT},
+                                        {"name", required_argument, NULL, OPTION_NAME},
+                                        {"expires", required_argument, NULL, OPTION_EXPIRES},
+                                        {"requests", required_argument, NULL, OPTION_REQUESTS},
+                                        {"sessions", required_argument, NULL, OPTION_SESSIONS},
+                                        {"stale", required_argument, NULL, OPTION_STALE},
+                                        {"config", required_argument, NULL, OPTION_CONFIG},
+                                        {"help", no_argument, NULL, OPTION_HELP},
+                                        {"version", no_argument, NULL, OPTION_VERSION},
+                                        {NULL, 0, NULL, 0}};
 
 static void usage(FILE *out)
 {
@@ -72,39 +77,18 @@ int cli_wrong(const char *what, const char *value)
 /* EXIT_GOOD, or the exit status after a line that says what is wrong. */
 static int parse(int argc, char **argv, struct options *o)
 {
-    enum { CONFIG = OPTIONS + 1, HELP, VERSION };
-    static const struct option options[] = {{"config", required_argument, NULL, CONFIG},
-                                            {"help", no_argument, NULL, HELP},
-                                            {"version", no_argument, NULL, VERSION},
-                                            {"to", required_argument, NULL, OPTION_TO},
-                                            {"markdown", no_argument, NULL, OPTION_MARKDOWN},
-                                            {"tenant", required_argument, NULL, OPTION_TENANT},
-                                            {"name", required_argument, NULL, OPTION_NAME},
-                                            {"expires", required_argument, NULL, OPTION_EXPIRES},
-                                            {"requests", required_argument, NULL, OPTION_REQUESTS},
-                                            {"sessions", required_argument, NULL, OPTION_SESSIONS},
-                                            {"stale", required_argument, NULL, OPTION_STALE},
-                                            {NULL, 0, NULL, 0}};
-    bool given[VERSION + 1] = {false}; /* below all characters that getopt_long gives */
-    *o = (struct options){.file = getenv("PARLEY_CONFIG")};
     opterr = 0;
-    for (int c, at; (c = getopt_long(argc, argv, ":h", options, &at)) != -1;) {
-        const bool is_long = c <= VERSION;
-        if (is_long && given[c])
-            return cli_wrong("given twice: --", options[at].name);
-        if (is_long)
-            given[c] = true;
-        if (c == CONFIG)
-            o->file = optarg;
-        else if (c == HELP || c == 'h')
+    for (int c; (c = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
+        if (c == 'h') {
             o->help = true;
-        else if (c == VERSION)
-            o->version = true;
-        else if (c >= 0 && c < OPTIONS)
-            o->line.given[c] = optarg ? optarg : "";
-        else
+            continue;
+        }
+        if (c >= OPTIONS)
             return cli_wrong(c == ':' ? "a value is missing after " : "there is no option ",
                              argv[optind - 1]);
+        if (o->work.given[c])
+            return cli_wrong("given twice: --", options[c].name);
+        o->work.given[c] = optarg ? optarg : "";
     }
     for (; optind < argc && o->n_words < WORDS_MAX; optind++)
         o->words[o->n_words++] = argv[optind];
@@ -121,57 +105,51 @@ static void say(void *arg, bool fault, const char *line)
     fflush(out);
 }
 
-static int run_serve(const struct config *cfg, const struct command_line *line)
+static int run_serve(struct command_work *w)
 {
-    (void)line;
     log_open();
-    return supervisor_run(cfg, worker_main, check_db);
+    return supervisor_run(w->cfg, worker_main, check_db);
 }
 
-static int run_migrate(const struct config *cfg, const struct command_line *line)
+static int run_migrate(struct command_work *w)
 {
-    const char *to = line->given[OPTION_TO];
+    const char *to = w->given[OPTION_TO];
     int64_t target = -1; /* the newest */
     if (to && (!sv_to_i64(sv_from(to), &target) || target < 0 || target > db_schema_version()))
         return cli_wrong("--to must be a schema version that this program knows, and is ", to);
-    const enum err e = db_migrate(admin_url(cfg), cfg->database_url, (int)target, say, NULL);
+    const enum err e = db_migrate(admin_url(w->cfg), w->cfg->database_url, (int)target, say, NULL);
     return e == ERR_NONE ? EXIT_GOOD : e == ERR_INVALID ? EXIT_MISCONFIGURED : EXIT_FAULT;
 }
 
-static int run_config(const struct config *cfg, const struct command_line *line)
+static int run_config(struct command_work *w)
 {
-    (void)line;
-    config_print(cfg, stdout);
+    config_print(w->cfg, stdout);
     return EXIT_GOOD;
 }
 
-static int run_configured(const struct options *o, const struct command *command)
-{
-    char why[4096];
-    struct config cfg;
-    if (config_load(&cfg, o->file, why, sizeof why) != ERR_NONE) {
-        for (char *rest = why, *fault; (fault = strsep(&rest, "\n"));)
-            fprintf(stderr, "parley: %s\n", fault);
-        return EXIT_MISCONFIGURED;
-    }
-    int status = EXIT_MISCONFIGURED;
-    if (cfg.redis_url[0] && !cache_url_valid(cfg.redis_url, why, sizeof why))
-        fprintf(stderr, "parley: REDIS_URL: %s\n", why);
-    else
-        status = command->run(&cfg, &o->line);
-    config_free(&cfg);
-    return status;
-}
+#define TAKES(option) (1U << OPTION_##option)
+
+static const struct command {
+    const char *name, *verb; /* one word, or two */
+    const char *argument;    /* what it takes; NULL: nothing */
+    int (*run)(struct command_work *w);
+    unsigned options; /* each option belongs to one command */
+} commands[] = {
+    {"serve", NULL, NULL, run_serve, 0},
+    {"migrate", NULL, NULL, run_migrate, TAKES(TO)},
+    {"check", NULL, NULL, check_run, 0},
+    {"config", NULL, NULL, run_config, TAKES(MARKDOWN)},
+    {"key", "create", NULL, key_create_run, TAKES(TENANT) | TAKES(NAME) | TAKES(EXPIRES)},
+    {"key", "list", NULL, key_list_run, 0},
+    {"key", "revoke", "ID", key_revoke_run, 0},
+    {"tenant", "set", "NAME", tenant_set_run, TAKES(REQUESTS) | TAKES(SESSIONS)},
+    {"tenant", "list", NULL, tenant_list_run, 0},
+    {"host", "list", NULL, host_list_run, 0},
+    {"host", "forget", "ID", host_forget_run, TAKES(STALE)},
+};
 
 static const struct command *find_command(const struct options *o)
 {
-    static const struct command commands[] = {
-        {"serve", NULL, NULL, run_serve},          {"migrate", NULL, NULL, run_migrate},
-        {"check", NULL, NULL, check_run},          {"config", NULL, NULL, run_config},
-        {"key", "create", NULL, key_create_run},   {"key", "list", NULL, key_list_run},
-        {"key", "revoke", "ID", key_revoke_run},   {"tenant", "set", "NAME", tenant_set_run},
-        {"tenant", "list", NULL, tenant_list_run}, {"host", "list", NULL, host_list_run},
-        {"host", "forget", "ID", host_forget_run}};
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         const struct command *c = &commands[i];
         if (strcmp(c->name, o->words[0]) == 0 &&
@@ -181,68 +159,74 @@ static const struct command *find_command(const struct options *o)
     return NULL;
 }
 
-/* Each option belongs to one command. */
-static int check_options(const struct options *o, const struct command *command)
+static int check_options(const struct command_work *w, const struct command *command)
 {
-    static const struct {
-        const char *option, *home;
-        command_fn run;
-    } homes[OPTIONS] = {
-        [OPTION_TO] = {"--to", "migrate", run_migrate},
-        [OPTION_MARKDOWN] = {"--markdown", "config", run_config},
-        [OPTION_TENANT] = {"--tenant", "key create", key_create_run},
-        [OPTION_NAME] = {"--name", "key create", key_create_run},
-        [OPTION_EXPIRES] = {"--expires", "key create", key_create_run},
-        [OPTION_REQUESTS] = {"--requests", "tenant set", tenant_set_run},
-        [OPTION_SESSIONS] = {"--sessions", "tenant set", tenant_set_run},
-        [OPTION_STALE] = {"--stale", "host forget", host_forget_run},
-    };
-    for (size_t i = 0; i < OPTIONS; i++) {
+    for (int i = 0; i < OPTION_CONFIG; i++) {
+        const struct command *home = commands;
         char what[64];
-        if (!o->line.given[i] || homes[i].run == command->run)
+        if (!w->given[i] || command->options & 1U << i)
             continue;
-        snprintf(what, sizeof what, "%s goes with %s only", homes[i].option, homes[i].home);
+        while (!(home->options & 1U << i))
+            home++;
+        snprintf(what, sizeof what, "--%s goes with %s%s%s only", options[i].name, home->name,
+                 home->verb ? " " : "", home->verb ? home->verb : "");
         return cli_wrong(what, NULL);
     }
     return EXIT_GOOD;
 }
 
+static int run_configured(struct command_work *w, const struct command *command)
+{
+    char why[4096];
+    struct config cfg;
+    const char *file = w->given[OPTION_CONFIG] ? w->given[OPTION_CONFIG] : getenv("PARLEY_CONFIG");
+    if (config_load(&cfg, file, why, sizeof why) != ERR_NONE) {
+        for (char *rest = why, *fault; (fault = strsep(&rest, "\n"));)
+            fprintf(stderr, "parley: %s\n", fault);
+        return EXIT_MISCONFIGURED;
+    }
+    int status = EXIT_MISCONFIGURED;
+    w->cfg = &cfg;
+    if (cfg.redis_url[0] && !cache_url_valid(cfg.redis_url, why, sizeof why))
+        fprintf(stderr, "parley: REDIS_URL: %s\n", why);
+    else
+        status = command->run(w);
+    config_free(&cfg);
+    return status;
+}
+
 static int run_command(struct options *o)
 {
+    struct command_work *w = &o->work;
     const struct command *command = find_command(o);
     if (!command)
         return cli_wrong("there is no command ", o->words[0]);
-    int n = command->verb ? 2 : 1, status = check_options(o, command);
+    int n = command->verb ? 2 : 1, status = check_options(w, command);
     if (status != EXIT_GOOD)
         return status;
-    if (command->argument && n == o->n_words && !o->line.given[OPTION_STALE])
+    if (command->argument && n == o->n_words && !w->given[OPTION_STALE])
         return cli_wrong("something is missing at the end: ", command->argument);
     if (command->argument && n < o->n_words)
-        o->line.argument = o->words[n++];
+        w->argument = o->words[n++];
     if (n < o->n_words)
         return cli_wrong("one command, and not also ", o->words[n]);
-    if (o->line.given[OPTION_MARKDOWN]) {
-        config_markdown(stdout);
-        return EXIT_GOOD;
-    }
-    return run_configured(o, command);
+    if (!w->given[OPTION_MARKDOWN])
+        return run_configured(w, command);
+    config_markdown(stdout);
+    return EXIT_GOOD;
 }
 
 int cli_run(int argc, char **argv)
 {
-    struct options o;
+    struct options o = {.n_words = 0};
     int status = parse(argc, argv, &o);
     if (status != EXIT_GOOD)
         return status;
-    if (o.help) {
+    if (!o.help && !o.work.given[OPTION_HELP] && !o.work.given[OPTION_VERSION])
+        return o.n_words > 0 ? run_command(&o) : cli_wrong("a command is missing", NULL);
+    if (o.help || o.work.given[OPTION_HELP])
         usage(stdout);
-        return EXIT_GOOD;
-    }
-    if (o.version) {
+    else
         printf("parley %s\n", PARLEY_VERSION);
-        return EXIT_GOOD;
-    }
-    if (o.n_words == 0)
-        return cli_wrong("a command is missing", NULL);
-    return run_command(&o);
+    return EXIT_GOOD;
 }

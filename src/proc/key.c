@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * parley key, parley tenant: as the owner of the tables (DATABASE_ADMIN_URL). What is for a
- * program goes to stdout, words for people to stderr. When a command that changes something has
- * ended, that holds on every worker.
- */
+/* parley key, parley tenant. What is for a program goes to stdout, words for people to stderr. When
+ * a command ends, every worker knows what it has changed. */
 #include "proc_internal.h"
 
 #include <inttypes.h>
@@ -44,14 +41,13 @@ static bool parse_lifetime(const char *text, int64_t *out)
     return false;
 }
 
-int key_create_run(const struct config *cfg, const struct command_line *line)
+int key_create_run(struct command_work *w)
 {
-    struct command_work w;
     struct auth_key key;
     int64_t lives_s = 0;
     char secret[AUTH_KEY_LEN + 1], until[CLOCK_RFC3339_LEN + 1];
-    const struct sv tenant = sv_from(line->given[OPTION_TENANT]);
-    const struct sv name = line->given[OPTION_NAME] ? sv_from(line->given[OPTION_NAME]) : SV("");
+    const struct sv tenant = sv_from(w->given[OPTION_TENANT]);
+    const struct sv name = w->given[OPTION_NAME] ? sv_from(w->given[OPTION_NAME]) : SV("");
     if (!tenant.p)
         return cli_wrong("key create needs --tenant NAME", NULL);
     if (!auth_tenant_valid(tenant))
@@ -59,44 +55,43 @@ int key_create_run(const struct config *cfg, const struct command_line *line)
     if (!auth_name_valid(name))
         return cli_wrong("--name must be up to 100 characters of UTF-8 without control characters",
                          NULL);
-    if (line->given[OPTION_EXPIRES] && !parse_lifetime(line->given[OPTION_EXPIRES], &lives_s))
+    if (w->given[OPTION_EXPIRES] && !parse_lifetime(w->given[OPTION_EXPIRES], &lives_s))
         return cli_wrong("--expires must be a time such as 90d, 12h, 30m or 45s, up to 3650d, and "
                          "is ",
-                         line->given[OPTION_EXPIRES]);
-    if (!command_begin(&w, cfg, 0))
+                         w->given[OPTION_EXPIRES]);
+    if (!command_begin(w, 0))
         return EXIT_FAULT;
-    enum err e = auth_key_create(w.db, &w.ctx, tenant, name, lives_s, secret, &key);
+    enum err e = auth_key_create(w->db, &w->ctx, tenant, name, lives_s, secret, &key);
     if (e == ERR_NONE) {
         printf("%s\n", secret);
         show_time(key.expires_at, "it is revoked", until);
         /* Nobody has it then. */
         if (fflush(stdout) != 0)
-            e = ctx_fault(&w.ctx, ERR_INTERNAL, "key %.*s could not be written; revoke it",
+            e = ctx_fault(&w->ctx, ERR_INTERNAL, "key %.*s could not be written; revoke it",
                           SV_ARG(key.id));
         else
             fprintf(stderr, "parley: key %.*s for tenant %s, until %s; it is shown this once\n",
                     SV_ARG(key.id), tenant.p, until);
     }
-    const int status = command_end(&w, e);
+    const int status = command_end(w, e);
     if (status == EXIT_GOOD)
         deadline_wait(deadline_in_ms(AUTH_HOLDS_MS));
     return status;
 }
 
-int key_revoke_run(const struct config *cfg, const struct command_line *line)
+int key_revoke_run(struct command_work *w)
 {
-    struct command_work w;
     struct sv id;
-    if (!auth_key_id(sv_from(line->argument), &id))
+    if (!auth_key_id(sv_from(w->argument), &id))
         return cli_wrong("what is to be revoked is neither a key nor the id of one, which has 16 "
                          "hexadecimal digits",
                          NULL);
-    if (!command_begin(&w, cfg, 0))
+    if (!command_begin(w, 0))
         return EXIT_FAULT;
-    enum err e = auth_key_revoke(w.db, &w.ctx, id);
+    enum err e = auth_key_revoke(w->db, &w->ctx, id);
     if (e == ERR_NOT_FOUND)
-        ctx_fault(&w.ctx, e, "there is no key %.*s", SV_ARG(id));
-    const int status = command_end(&w, e);
+        ctx_fault(&w->ctx, e, "there is no key %.*s", SV_ARG(id));
+    const int status = command_end(w, e);
     if (status != EXIT_GOOD)
         return status;
     deadline_wait(deadline_in_ms(AUTH_HOLDS_MS));
@@ -104,15 +99,13 @@ int key_revoke_run(const struct config *cfg, const struct command_line *line)
     return status;
 }
 
-int key_list_run(const struct config *cfg, const struct command_line *line)
+int key_list_run(struct command_work *w)
 {
-    struct command_work w;
     struct auth_key *keys = NULL;
     size_t n = 0, widest = sizeof("TENANT") - 1;
-    (void)line;
-    if (!command_begin(&w, cfg, 0))
+    if (!command_begin(w, 0))
         return EXIT_FAULT;
-    const enum err e = auth_key_list(w.db, &w.ctx, &keys, &n);
+    const enum err e = auth_key_list(w->db, &w->ctx, &keys, &n);
     for (size_t i = 0; i < n; i++)
         widest = keys[i].tenant.n > widest ? keys[i].tenant.n : widest;
     if (e == ERR_NONE)
@@ -130,7 +123,7 @@ int key_list_run(const struct config *cfg, const struct command_line *line)
                                   : "live",
                (int)widest, SV_ARG(k->tenant), created, expires, SV_ARG(k->name));
     }
-    return command_end(&w, e);
+    return command_end(w, e);
 }
 
 static bool parse_bound(const char *text, int64_t max, int64_t *out)
@@ -170,40 +163,37 @@ static void show_tenants(const struct auth_tenant *t, size_t n)
     }
 }
 
-int tenant_set_run(const struct config *cfg, const struct command_line *line)
+int tenant_set_run(struct command_work *w)
 {
-    struct command_work w;
-    struct auth_tenant tenant = {.tenant = sv_from(line->argument)};
-    const char *requests = line->given[OPTION_REQUESTS], *sessions = line->given[OPTION_SESSIONS];
+    struct auth_tenant tenant = {.tenant = sv_from(w->argument)};
+    const char *requests = w->given[OPTION_REQUESTS], *sessions = w->given[OPTION_SESSIONS];
     if (!auth_tenant_valid(tenant.tenant))
         return cli_wrong("a tenant is named by 1 to 64 of A-Z a-z 0-9 . _ -, and not by ",
-                         line->argument);
+                         w->argument);
     if (!requests && !sessions)
         return cli_wrong("tenant set needs --requests or --sessions", NULL);
     if (!parse_bound(requests, AUTH_REQUESTS_MAX, &tenant.requests))
         return cli_wrong("--requests must be 1 to 1000000, none or default, and is ", requests);
     if (!parse_bound(sessions, AUTH_SESSIONS_MAX, &tenant.sessions))
         return cli_wrong("--sessions must be 1 to 1000000000, none or default, and is ", sessions);
-    if (!command_begin(&w, cfg, 0))
+    if (!command_begin(w, 0))
         return EXIT_FAULT;
-    const enum err e = auth_tenant_set(w.db, &w.ctx, &tenant);
+    const enum err e = auth_tenant_set(w->db, &w->ctx, &tenant);
     if (e == ERR_NONE) {
         deadline_wait(deadline_in_ms(AUTH_HOLDS_MS));
         show_tenants(&tenant, 1);
     }
-    return command_end(&w, e);
+    return command_end(w, e);
 }
 
-int tenant_list_run(const struct config *cfg, const struct command_line *line)
+int tenant_list_run(struct command_work *w)
 {
-    struct command_work w;
     struct auth_tenant *tenants = NULL;
     size_t n = 0;
-    (void)line;
-    if (!command_begin(&w, cfg, 0))
+    if (!command_begin(w, 0))
         return EXIT_FAULT;
-    const enum err e = auth_tenant_list(w.db, &w.ctx, &tenants, &n);
+    const enum err e = auth_tenant_list(w->db, &w->ctx, &tenants, &n);
     if (e == ERR_NONE)
         show_tenants(tenants, n);
-    return command_end(&w, e);
+    return command_end(w, e);
 }

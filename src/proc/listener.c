@@ -107,12 +107,12 @@ int listener_lock(const char *path, char *why, size_t why_n)
 {
     char name[sizeof((struct listener *)0)->path + 8];
     snprintf(name, sizeof name, "%s.lock", path);
-    int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+    int fd;
+    while ((fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) >= 0 &&
+           flock(fd, LOCK_EX | LOCK_NB) == 0) {
         if (has_name(fd, name))
             return fd;
         close(fd);
-        fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     }
     (void)fail(why, why_n, path,
                fd >= 0 && errno == EWOULDBLOCK

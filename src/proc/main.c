@@ -7,8 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A descriptor below 3 that was closed would be a socket's soon, and get what is meant for people.
- */
+/* A socket would take the place of a closed descriptor below 3, and get what people should read. */
 static void open_standard(void)
 {
     int fd;

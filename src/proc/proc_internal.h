@@ -21,8 +21,7 @@
 #include "parley/db/hosts.h"
 #include "parley/obs/metrics.h"
 
-/* Exit status of a command, and of a worker. EXIT_MISCONFIGURED ends the whole service: trying
- * again would not help. */
+/* Of a command, and of a worker. EXIT_MISCONFIGURED ends the service: a retry would not help. */
 enum { EXIT_GOOD = 0, EXIT_FAULT = 1, EXIT_MISCONFIGURED = 2 };
 
 /* ---- shared.c: what the workers of a host share ---- */
@@ -47,8 +46,7 @@ void shared_unmap(struct shared *s);                          /* NULL is fine */
 void shared_set_reason(struct shared *s, const char *reason); /* the first one stays */
 const char *shared_reason(const struct shared *s);            /* NULL: none was given */
 void shared_clear_reason(struct shared *s);
-/* Before a worker with this slot is forked. What was counted in the slot stays: sums over all slots
- * never go back. */
+/* Before a worker with this slot is forked. The counters stay, so that no sum ever goes back. */
 void shared_begin(struct shared *s, size_t slot);
 /* After it ended: nothing of it is open any more. */
 void shared_end(struct shared *s, size_t slot);
@@ -131,10 +129,11 @@ int worker_main(const struct worker_run *run);
 /* In a child of its own: whether the service could run with cfg; if not, said tells why. */
 typedef bool (*check_fn)(const struct config *cfg, char *said, size_t n);
 
-/* Runs the service until it is told to end; the result is the exit status. A reload reads the file
- * that cfg came from. */
+/* Runs the service; gives the exit status. A reload reads the file that cfg came from. */
 int supervisor_run(const struct config *cfg, worker_fn worker, check_fn check);
-/* cfg->workers, or the cores this process may use. */
+/* How many cores this process may use. */
+size_t supervisor_cores(void);
+/* cfg->workers, or the cores. */
 size_t supervisor_workers(const struct config *cfg);
 
 /* ---- cli.c ---- */
@@ -148,51 +147,52 @@ enum cli_option {
     OPTION_REQUESTS,
     OPTION_SESSIONS,
     OPTION_STALE,
+    OPTION_CONFIG, /* from here on: of all commands */
+    OPTION_HELP,
+    OPTION_VERSION,
     OPTIONS
 };
-/* What stands behind the command. */
-struct command_line {
-    const char *argument;       /* NULL: it takes none */
+
+/* What a command was given, and what it uses. */
+struct command_work {
+    const struct config *cfg;
+    const char *argument;       /* what stands behind the command; NULL: nothing */
     const char *given[OPTIONS]; /* NULL: it was not; "" if it has no value */
+    /* From command_begin to command_end: one connection. */
+    struct arena *arena;
+    struct db *db;
+    struct request_ctx ctx; /* whose deadline is that of a statement, and more_ms */
 };
+
 int cli_run(int argc, char **argv);
 /* One line on stderr; gives the exit status for it. value may be NULL. */
 int cli_wrong(const char *what, const char *value);
 
 /* ---- check.c ---- */
 
-int check_run(const struct config *cfg, const struct command_line *line);
+int check_run(struct command_work *w);
 /* PostgreSQL alone: what `parley check` prints of it goes to said. A check_fn. */
 bool check_db(const struct config *cfg, char *said, size_t n);
 /* The URL that logs in as the owner of the tables. */
 const char *admin_url(const struct config *cfg);
-/* One connection that is up, as the login that serves or as the owner of the tables. NULL: why says
- * why, in one line. */
-struct db *check_open(const struct config *cfg, bool owner, struct deadline end, char *why,
-                      size_t n);
-
-/* What a command uses: one connection, as the owner of the tables. */
-struct command_work {
-    struct arena *arena;
-    struct db *db;
-    struct request_ctx ctx; /* whose deadline is that of a statement, and more_ms */
-};
-/* False: it has printed why. */
-bool command_begin(struct command_work *w, const struct config *cfg, int64_t more_ms);
+/* What every pool of cfg has in common, as the login that serves. */
+struct db_settings settings_of_db(const struct config *cfg);
+/* Connects as the owner of the tables. False: it has printed why. */
+bool command_begin(struct command_work *w, int64_t more_ms);
 /* Prints a line about e, unless it is ERR_NONE. Returns the exit status. */
 int command_end(struct command_work *w, enum err e);
 
 /* ---- key.c: keys and tenants, by an operator's hand ---- */
 
-int key_create_run(const struct config *cfg, const struct command_line *line);
-int key_list_run(const struct config *cfg, const struct command_line *line);
-int key_revoke_run(const struct config *cfg, const struct command_line *line);
-int tenant_set_run(const struct config *cfg, const struct command_line *line);
-int tenant_list_run(const struct config *cfg, const struct command_line *line);
+int key_create_run(struct command_work *w);
+int key_list_run(struct command_work *w);
+int key_revoke_run(struct command_work *w);
+int tenant_set_run(struct command_work *w);
+int tenant_list_run(struct command_work *w);
 
 /* ---- host.c: the hosts that share the database ---- */
 
-int host_list_run(const struct config *cfg, const struct command_line *line);
-int host_forget_run(const struct config *cfg, const struct command_line *line);
+int host_list_run(struct command_work *w);
+int host_forget_run(struct command_work *w);
 
 #endif

@@ -48,12 +48,30 @@ void generation_destroy(struct generation *g)
     free(g);
 }
 
+struct seat *generation_seat(struct generation *g, int slot)
+{
+    for (size_t i = 0; i < g->n; i++)
+        if (g->seats[i].holder == slot)
+            return &g->seats[i];
+    return NULL;
+}
+
 static int64_t server_us(const struct config *cfg)
 {
     return (cfg->connect_ms + cfg->statement_ms) * 1000;
 }
 
-__attribute__((format(printf, 2, 3))) static void refuse(struct supervisor *s, const char *fmt, ...)
+/* Its workers leave. NULL is fine. */
+static void generation_leave(struct supervisor *s, struct generation *g)
+{
+    for (size_t i = 0; g && i < g->n; i++)
+        if (g->seats[i].holder != NOBODY)
+            staff_leave(s, g->seats[i].holder, INT64_MAX);
+    generation_destroy(g);
+}
+
+/* False, for whoever called begin. */
+static bool PRINTF_LIKE(2, 3) refuse(struct supervisor *s, const char *fmt, ...)
 {
     char why[2 * API_REASON_MAX];
     va_list ap;
@@ -61,13 +79,11 @@ __attribute__((format(printf, 2, 3))) static void refuse(struct supervisor *s, c
     vsnprintf(why, sizeof why, fmt, ap);
     va_end(ap);
     log_say(LOG_ERROR, "reload_refused", "%s", why);
-    api_host_set_reload_reason(&s->shared->host, why);
-    atomic_fetch_add(&s->shared->host.reloads_refused, 1);
-    for (size_t i = 0; s->next && i < s->next->n; i++)
-        if (s->next->seats[i].holder != NOBODY)
-            staff_leave(s, s->next->seats[i].holder, INT64_MAX);
-    generation_destroy(s->next);
+    api_host_set_reload_reason(&s->run.shared->host, why);
+    atomic_fetch_add(&s->run.shared->host.reloads_refused, 1);
+    generation_leave(s, s->next);
     s->next = NULL;
+    return false;
 }
 
 void reload_ask(struct supervisor *s)
@@ -88,7 +104,7 @@ static const char *fixed_setting(const struct config *a, const struct config *b)
                     {a->hosts_one == b->hosts_one, "PARLEY_HOSTS"},
                     {a->memory == b->memory, "PARLEY_MEMORY"},
                     {strcmp(a->database_url, b->database_url) == 0, "DATABASE_URL"}};
-    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++)
         if (!settings[i].same)
             return settings[i].name;
     return NULL;
@@ -103,96 +119,84 @@ static void run_check(const struct supervisor *s, pid_t parent)
         _exit(EXIT_FAULT);
     if (s->check(s->next->cfg, why, sizeof why))
         _exit(EXIT_GOOD);
-    shared_set_reason(s->shared, why);
+    shared_set_reason(s->run.shared, why);
     _exit(EXIT_FAULT);
 }
 
-static void begin(struct supervisor *s)
+static bool begin(struct supervisor *s)
 {
     char why[512];
     struct config cfg;
     const pid_t parent = getpid();
     s->reload_wanted = false;
-    if (config_load(&cfg, s->now->cfg->file, why, sizeof why) != ERR_NONE) {
-        refuse(s, "%s", why);
-        return;
-    }
+    if (config_load(&cfg, s->now->cfg->file, why, sizeof why) != ERR_NONE)
+        return refuse(s, "%s", why);
     s->next = generation_create(&cfg, s->now->number + 1);
     if (!s->next) {
         config_free(&cfg);
-        refuse(s, "out of memory");
-        return;
+        return refuse(s, "out of memory");
     }
     s->next->loaded = cfg;
     s->next->cfg = &s->next->loaded;
-    const char *fixed = fixed_setting(s->now->cfg, s->next->cfg);
-    if (fixed) {
-        refuse(s, "%s cannot change while the service runs: stop it and start it", fixed);
-        return;
-    }
-    const char *redis = s->next->cfg->redis_url;
-    if (redis[0] && !cache_url_valid(redis, why, sizeof why)) {
-        refuse(s, "REDIS_URL: %s", why);
-        return;
-    }
-    if (!descriptors_enough(s->next->cfg, why, sizeof why)) {
-        refuse(s, "%s", why);
-        return;
-    }
-    shared_clear_reason(s->shared);
-    s->due_us = clock_mono_us() + server_us(s->next->cfg) + check_margin_us;
+    const char *fixed = fixed_setting(s->now->cfg, &cfg);
+    if (fixed)
+        return refuse(s, "%s cannot change while the service runs: stop it and start it", fixed);
+    if (cfg.redis_url[0] && !cache_url_valid(cfg.redis_url, why, sizeof why))
+        return refuse(s, "REDIS_URL: %s", why);
+    if (!descriptors_enough(&cfg, why, sizeof why))
+        return refuse(s, "%s", why);
+    shared_clear_reason(s->run.shared);
+    s->due_us = clock_mono_us() + server_us(&cfg) + check_margin_us;
     s->checker = fork();
     if (s->checker == 0)
         run_check(s, parent);
-    if (s->checker < 0) {
-        s->checker = 0;
-        refuse(s, "fork: %s", strerror(errno));
+    if (s->checker > 0)
+        return true;
+    s->checker = 0;
+    return refuse(s, "fork: %s", strerror(errno));
+}
+
+/* Starts the workers of the next generation. */
+static void start_next(struct supervisor *s)
+{
+    s->due_us = clock_mono_us() + server_us(s->next->cfg) + start_margin_us;
+    for (size_t i = 0; s->next && i < s->next->n; i++) {
+        s->next->seats[i].holder = staff_start(s, s->next, true);
+        if (s->next->seats[i].holder == NOBODY)
+            (void)refuse(s, "a new worker could not be started");
     }
 }
 
 void reload_checked(struct supervisor *s, int status)
 {
+    const char *reason = shared_reason(s->run.shared);
     s->checker = 0;
     if (!s->next)
         return; /* the service is ending */
-    const char *reason = shared_reason(s->shared);
-    if (!WIFEXITED(status)) {
-        refuse(s, "the check of the connections ended by signal %d, or not in time",
-               WTERMSIG(status));
-        return;
-    }
-    if (WEXITSTATUS(status) != EXIT_GOOD) {
-        refuse(s, "%s", reason ? reason : "the check of the connections failed");
-        return;
-    }
-    s->due_us = clock_mono_us() + server_us(s->next->cfg) + start_margin_us;
-    for (size_t i = 0; i < s->next->n; i++) {
-        s->next->seats[i].holder = staff_start(s, s->next, true);
-        if (s->next->seats[i].holder == NOBODY) {
-            refuse(s, "a new worker could not be started");
-            return;
-        }
-    }
+    if (!WIFEXITED(status))
+        (void)refuse(s, "the check of the connections ended by signal %d, or not in time",
+                     WTERMSIG(status));
+    else if (WEXITSTATUS(status) != EXIT_GOOD)
+        (void)refuse(s, "%s", reason ? reason : "the check of the connections failed");
+    else
+        start_next(s);
 }
 
 static void set_serving(struct supervisor *s, int slot)
 {
-    atomic_store(&s->shared->host.workers[slot].state, API_WORKER_SERVING);
+    atomic_store(&s->run.shared->host.workers[slot].state, API_WORKER_SERVING);
 }
 
 static void take_over(struct supervisor *s)
 {
     struct generation *old = s->now;
-    struct api_host *host = &s->shared->host;
+    struct api_host *host = &s->run.shared->host;
     struct log_line l;
     s->now = s->next;
     s->next = NULL;
     for (size_t i = 0; i < s->now->n; i++)
         set_serving(s, s->now->seats[i].holder);
-    for (size_t i = 0; i < old->n; i++)
-        if (old->seats[i].holder != NOBODY)
-            staff_leave(s, old->seats[i].holder, INT64_MAX);
-    generation_destroy(old);
+    generation_leave(s, old);
     atomic_store(&host->generation, s->now->number);
     atomic_store(&host->seats, (int64_t)s->now->n);
     atomic_store(&host->crash_looping, 0);
@@ -218,7 +222,7 @@ static void go_on(struct supervisor *s)
     if (ready == s->next->n)
         take_over(s);
     else if (late)
-        refuse(s, "a new worker was not ready in time");
+        (void)refuse(s, "a new worker was not ready in time");
 }
 
 static void recycle_failed(struct supervisor *s, const char *why)
@@ -234,7 +238,7 @@ static void recycle_begin(struct supervisor *s)
     int oldest = NOBODY;
     for (size_t i = 0; i < s->now->n; i++) {
         const int holder = s->now->seats[i].holder;
-        if (holder == NOBODY || !atomic_load(&s->shared->words[holder].wishes))
+        if (holder == NOBODY || !atomic_load(&s->run.shared->words[holder].wishes))
             continue;
         if (oldest == NOBODY || s->workers[holder].started_us < s->workers[oldest].started_us) {
             oldest = holder;
@@ -243,7 +247,7 @@ static void recycle_begin(struct supervisor *s)
     }
     if (oldest == NOBODY)
         return;
-    shared_clear_reason(s->shared);
+    shared_clear_reason(s->run.shared);
     s->due_us = clock_mono_us() + server_us(s->now->cfg) + start_margin_us;
     s->heir = staff_start(s, s->now, true);
     if (s->heir == NOBODY)
@@ -259,7 +263,7 @@ static void recycle_go_on(struct supervisor *s)
         seat->holder = s->heir;
         s->heir = NOBODY;
         set_serving(s, seat->holder);
-        atomic_fetch_add(&s->shared->host.recycled, 1);
+        atomic_fetch_add(&s->run.shared->host.recycled, 1);
         staff_log(LOG_INFO, "recycled", seat->holder, s->workers[seat->holder].pid);
     } else if (clock_mono_us() >= s->due_us) {
         staff_leave(s, s->heir, INT64_MAX);
@@ -274,31 +278,28 @@ int64_t reload_step(struct supervisor *s)
     else if (s->heir != NOBODY)
         recycle_go_on(s);
     else if (s->reload_wanted && !staff_any(s, true))
-        begin(s);
+        (void)begin(s);
     else if (clock_mono_us() >= s->recycle_us && !staff_any(s, true))
         recycle_begin(s);
     const int64_t pause = s->next || s->heir != NOBODY ? soon_us : tick_us;
     return clock_mono_us() + pause;
 }
 
-bool reload_lost(struct supervisor *s, int slot, const struct worker *was, int status)
+bool reload_lost(struct supervisor *s, int slot, int status)
 {
-    const char *reason = shared_reason(s->shared);
-    const bool is_misconfigured =
-        WIFEXITED(status) && WEXITSTATUS(status) == EXIT_MISCONFIGURED && reason;
-    if (s->next && was->generation == s->next->number) {
-        for (size_t i = 0; i < s->next->n; i++)
-            if (s->next->seats[i].holder == slot)
-                s->next->seats[i].holder = NOBODY;
-        if (is_misconfigured)
-            refuse(s, "%s", reason);
-        else
-            refuse(s, "a new worker ended before it was ready");
+    const char *reason = shared_reason(s->run.shared);
+    const char *why = ended_with(status, EXIT_MISCONFIGURED) && reason
+                          ? reason
+                          : "a new worker ended before it was ready";
+    struct seat *seat = s->next ? generation_seat(s->next, slot) : NULL;
+    if (seat) {
+        seat->holder = NOBODY;
+        (void)refuse(s, "%s", why);
         return true;
     }
     if (slot != s->heir)
         return false;
-    recycle_failed(s, is_misconfigured ? reason : "a new worker ended before it was ready");
+    recycle_failed(s, why);
     return true;
 }
 

@@ -25,16 +25,13 @@ void staff_log(enum log_level level, const char *event, int slot, pid_t pid)
 static void run_worker(const struct supervisor *s, const struct generation *g, size_t slot,
                        bool replaces, pid_t parent)
 {
-    const struct worker_run run = {.cfg = g->cfg,
-                                   .listen_fd = s->listen.fd,
-                                   .admin_fd = s->admin.fd,
-                                   .slot = slot,
-                                   .n_workers = g->n,
-                                   .replaces = replaces,
-                                   .shared = s->shared,
-                                   .cache = s->cache,
-                                   .auth = s->auth,
-                                   .hosts = s->hosts};
+    struct worker_run run = s->run;
+    run.cfg = g->cfg;
+    run.listen_fd = s->listen.fd;
+    run.admin_fd = s->admin.fd;
+    run.slot = slot;
+    run.n_workers = g->n;
+    run.replaces = replaces;
     /* _exit: nothing of the supervisor's is the child's to clean up. */
     _exit(signals_follow_parent(parent, SIGTERM) ? s->worker(&run) : EXIT_FAULT);
 }
@@ -49,7 +46,7 @@ int staff_start(struct supervisor *s, const struct generation *g, bool replaces)
         log_say(LOG_ERROR, "bug", "there is no free slot for a worker");
         return NOBODY;
     }
-    shared_begin(s->shared, slot);
+    shared_begin(s->run.shared, slot);
     pid_t pid = fork();
     if (pid == 0)
         run_worker(s, g, slot, replaces, parent);
@@ -58,12 +55,13 @@ int staff_start(struct supervisor *s, const struct generation *g, bool replaces)
         return NOBODY;
     }
     s->workers[slot] = (struct worker){.pid = pid,
-                                       .generation = g->number,
                                        .started_us = clock_mono_us(),
                                        .drain_us = g->cfg->drain_s * 1000000,
                                        .kill_at_us = INT64_MAX};
-    atomic_store(&s->shared->host.workers[slot].pid, pid);
-    atomic_store(&s->shared->host.workers[slot].generation, g->number);
+    atomic_store(&s->run.shared->host.workers[slot].pid, pid);
+    atomic_store(&s->run.shared->host.workers[slot].generation, g->number);
+    if (!replaces)
+        atomic_store(&s->run.shared->host.workers[slot].state, API_WORKER_SERVING);
     staff_log(LOG_INFO, "worker_started", (int)slot, pid);
     return (int)slot;
 }
@@ -80,25 +78,29 @@ void staff_leave(struct supervisor *s, int slot, int64_t cap_us)
     if (w->leaving)
         return;
     w->leaving = true;
-    atomic_store(&s->shared->host.workers[slot].state, API_WORKER_LEAVING);
+    atomic_store(&s->run.shared->host.workers[slot].state, API_WORKER_LEAVING);
     (void)kill(w->pid, SIGTERM);
 }
 
-int staff_bury(struct supervisor *s, pid_t pid, int status, struct worker *was)
+bool ended_with(int status, int exit_status)
+{
+    return WIFEXITED(status) && WEXITSTATUS(status) == exit_status;
+}
+
+int staff_bury(struct supervisor *s, pid_t pid, int status, bool *was_leaving)
 {
     int slot = 0;
     while (slot < API_SLOTS_MAX && s->workers[slot].pid != pid)
         slot++;
     if (slot == API_SLOTS_MAX)
         return NOBODY;
-    const bool clean = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_GOOD;
+    const bool clean = ended_with(status, EXIT_GOOD);
     /* It may have committed what it could not tell the caches. */
     if (!clean)
-        cache_shared_reap(s->cache, pid);
-    db_hosts_worker_ended(s->hosts, (size_t)slot, pid, clean);
-    *was = s->workers[slot];
-    was->served = staff_is_ready(s, slot);
-    shared_end(s->shared, (size_t)slot);
+        cache_shared_reap(s->run.cache, pid);
+    db_hosts_worker_ended(s->run.hosts, (size_t)slot, pid, clean);
+    *was_leaving = s->workers[slot].leaving;
+    shared_end(s->run.shared, (size_t)slot);
     s->workers[slot] = (struct worker){.pid = 0};
     return slot;
 }
@@ -113,7 +115,7 @@ bool staff_any(const struct supervisor *s, bool leaving_only)
 
 bool staff_is_ready(const struct supervisor *s, int slot)
 {
-    return slot != NOBODY && atomic_load(&s->shared->words[slot].ready);
+    return slot != NOBODY && atomic_load(&s->run.shared->words[slot].ready);
 }
 
 int64_t staff_kill_late(struct supervisor *s)

@@ -11,14 +11,18 @@
 /* For those that are left when one has found the configuration to be wrong. */
 static const int64_t misconfigured_us = 2 * 1000000;
 
-size_t supervisor_workers(const struct config *cfg)
+size_t supervisor_cores(void)
 {
     cpu_set_t set;
-    if (cfg->workers > 0)
-        return (size_t)cfg->workers;
     CPU_ZERO(&set);
-    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return n < 1 ? 1 : n > 256 ? 256 : (size_t)n;
+    const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return n < 1 ? 1 : (size_t)n;
+}
+
+size_t supervisor_workers(const struct config *cfg)
+{
+    const size_t n = cfg->workers > 0 ? (size_t)cfg->workers : supervisor_cores();
+    return n > 256 ? 256 : n;
 }
 
 static void stop(struct supervisor *s, int status, int64_t within_us)
@@ -37,7 +41,7 @@ static void stop(struct supervisor *s, int status, int64_t within_us)
 /* One clear line, whichever and how many of the workers found it. */
 static void misconfigured(struct supervisor *s)
 {
-    const char *reason = shared_reason(s->shared);
+    const char *reason = shared_reason(s->run.shared);
     fprintf(stderr, "parley: %s\n",
             reason ? reason : "a worker found the configuration to be wrong");
     stop(s, EXIT_MISCONFIGURED, misconfigured_us);
@@ -60,7 +64,7 @@ static int64_t note_crash_loops(struct supervisor *s)
         n++;
         next = earlier(next, r->looping_until_us);
     }
-    atomic_store(&s->shared->host.crash_looping, n);
+    atomic_store(&s->run.shared->host.crash_looping, n);
     return next;
 }
 
@@ -95,30 +99,21 @@ static int64_t seat_lost(struct seat *seat, bool served, bool clean)
     return delay;
 }
 
-static struct seat *seat_of(struct supervisor *s, int slot)
-{
-    for (size_t i = 0; i < s->now->n; i++)
-        if (s->now->seats[i].holder == slot)
-            return &s->now->seats[i];
-    return NULL;
-}
-
 static void worker_ended(struct supervisor *s, pid_t pid, int status)
 {
-    struct worker was;
+    bool was_leaving;
     int64_t restart_us = -1;
-    const bool clean = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_GOOD;
-    const int slot = staff_bury(s, pid, status, &was);
+    const bool clean = ended_with(status, EXIT_GOOD);
+    const int slot = staff_bury(s, pid, status, &was_leaving);
     if (slot == NOBODY)
         return; /* a child from before this program was run */
-    struct seat *seat = seat_of(s, slot);
-    if (!s->stopping && !was.leaving && !reload_lost(s, slot, &was, status) && seat) {
-        if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_MISCONFIGURED &&
-            !atomic_load(&s->shared->served)) {
+    struct seat *seat = generation_seat(s->now, slot);
+    if (!s->stopping && !was_leaving && !reload_lost(s, slot, status) && seat) {
+        if (ended_with(status, EXIT_MISCONFIGURED) && !atomic_load(&s->run.shared->served)) {
             misconfigured(s);
             return;
         }
-        restart_us = seat_lost(seat, was.served, clean);
+        restart_us = seat_lost(seat, staff_is_ready(s, slot), clean);
     }
     if (clean || s->stopping)
         staff_log(LOG_INFO, "worker_ended", slot, pid);
@@ -149,8 +144,6 @@ static int64_t start_due(struct supervisor *s)
             seat->holder = staff_start(s, s->now, false);
             if (seat->holder == NOBODY)
                 seat->start_at_us = now + respawn_after_death(&seat->respawn, false, now);
-            else
-                atomic_store(&s->shared->host.workers[seat->holder].state, API_WORKER_SERVING);
         }
         if (seat->holder == NOBODY && seat->start_at_us < next)
             next = seat->start_at_us;
@@ -197,20 +190,20 @@ static enum err prepare(struct supervisor *s, const struct config *cfg, char *wh
         e = listener_open(&s->admin, cfg->admin, why, why_n);
     if (e != ERR_NONE)
         return e;
-    s->cache = cache_shared_map((size_t)cfg->memory);
-    if (!s->cache) {
+    s->run.cache = cache_shared_map((size_t)cfg->memory);
+    if (!s->run.cache) {
         s->exit_status = EXIT_MISCONFIGURED;
         snprintf(why, why_n, "PARLEY_MEMORY: there are no %lld bytes of memory to be had",
                  (long long)cfg->memory);
         return ERR_INVALID;
     }
-    s->shared = shared_map();
-    s->auth = auth_shared_map();
-    s->hosts = db_hosts_shared_map(cfg->hosts_one, PARLEY_VERSION);
+    s->run.shared = shared_map();
+    s->run.auth = auth_shared_map();
+    s->run.hosts = db_hosts_shared_map(cfg->hosts_one, PARLEY_VERSION);
     s->now = generation_create(cfg, 1);
-    if (s->shared && s->auth && s->hosts && s->now) {
-        atomic_store(&s->shared->host.generation, s->now->number);
-        atomic_store(&s->shared->host.seats, (int64_t)s->now->n);
+    if (s->run.shared && s->run.auth && s->run.hosts && s->now) {
+        atomic_store(&s->run.shared->host.generation, s->now->number);
+        atomic_store(&s->run.shared->host.seats, (int64_t)s->now->n);
         return ERR_NONE;
     }
     snprintf(why, why_n, "out of memory");
@@ -243,10 +236,10 @@ int supervisor_run(const struct config *cfg, worker_fn worker, check_fn check)
     listener_close(&s.listen);
     listener_close(&s.admin);
     listener_unlock(s.lock_fd, cfg->listen);
-    shared_unmap(s.shared);
-    auth_shared_unmap(s.auth);
-    db_hosts_shared_unmap(s.hosts);
-    cache_shared_unmap(s.cache);
+    shared_unmap(s.run.shared);
+    auth_shared_unmap(s.run.auth);
+    db_hosts_shared_unmap(s.run.hosts);
+    cache_shared_unmap(s.run.cache);
     generation_destroy(s.now);
     return s.exit_status;
 }

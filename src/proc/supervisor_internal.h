@@ -19,11 +19,9 @@ enum { NOBODY = -1 };
 /* A process; its place in the table is its slot. */
 struct worker {
     pid_t pid; /* 0: the slot is free */
-    int64_t generation;
     int64_t started_us;
     int64_t drain_us; /* what it was started with */
     bool leaving;     /* it was told to */
-    bool served;      /* once it is buried: whether it had been ready */
     int64_t kill_at_us;
 };
 
@@ -46,10 +44,7 @@ struct supervisor {
     check_fn check;
     int lock_fd;
     struct listener listen, admin;
-    struct shared *shared;
-    struct cache_shared *cache;
-    struct auth_shared *auth;
-    struct db_hosts_shared *hosts;
+    struct worker_run run; /* what all workers are given */
     struct worker workers[API_SLOTS_MAX];
     struct generation *now;
     sigset_t signals;
@@ -67,14 +62,16 @@ struct supervisor {
 
 /* ---- staff.c ---- */
 
+/* Whether a status of waitpid is that of a process that gave this exit status. */
+bool ended_with(int status, int exit_status);
 /* Starts a worker of g; its slot, or NOBODY after a line in the log. replaces: see worker_run. */
 int staff_start(struct supervisor *s, const struct generation *g, bool replaces);
-/* Tells it to drain and end, which it must within its drain time and a margin, and within cap_us.
- */
+/* Tells it to drain and end, within its drain time and a margin, and within cap_us. */
 void staff_leave(struct supervisor *s, int slot, int64_t cap_us);
 /* Makes the place of the process free; the slot, or NOBODY when pid is no worker's. */
-int staff_bury(struct supervisor *s, pid_t pid, int status, struct worker *was);
+int staff_bury(struct supervisor *s, pid_t pid, int status, bool *was_leaving);
 bool staff_any(const struct supervisor *s, bool leaving_only);
+/* Whether the worker that has or last had this slot was ready. */
 bool staff_is_ready(const struct supervisor *s, int slot);
 /* Kills who should have ended by now; gives the time of the next one, or INT64_MAX. */
 int64_t staff_kill_late(struct supervisor *s);
@@ -85,13 +82,15 @@ void staff_log(enum log_level level, const char *event, int slot, pid_t pid);
 /* A generation without workers. NULL: no memory. */
 struct generation *generation_create(const struct config *cfg, int64_t number);
 void generation_destroy(struct generation *g); /* NULL is fine */
+/* The seat that the worker holds; NULL: none. */
+struct seat *generation_seat(struct generation *g, int slot);
 void reload_ask(struct supervisor *s);
 /* Goes on with what is under way, begins what is due; the time at which to call again. */
 int64_t reload_step(struct supervisor *s);
 /* The end of the checker. */
 void reload_checked(struct supervisor *s, int status);
 /* Whether that worker was one that a reload or recycling waits for; this has failed then. */
-bool reload_lost(struct supervisor *s, int slot, const struct worker *was, int status);
+bool reload_lost(struct supervisor *s, int slot, int status);
 /* Nothing goes on. */
 void reload_stop(struct supervisor *s);
 

@@ -8,18 +8,16 @@
 
 #include <inttypes.h>
 #include <malloc.h>
-#include <sched.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "parley/api/api.h"
 #include "parley/base/clock.h"
+#include "parley/base/uuid.h"
 #include "parley/cache/cache.h"
 #include "parley/db/db.h"
 #include "parley/db/hosts.h"
-#include "parley/db/migrate.h"
 #include "parley/fcgi/fcgi.h"
 #include "parley/obs/log.h"
 #include "parley/session/session.h"
@@ -43,11 +41,7 @@ enum {
 struct worker {
     const struct worker_run *run;
     pid_t parent;
-    struct db *db;
     struct db_hosts *hosts;
-    struct auth *auth;
-    struct cache *cache;
-    struct sessions *sessions;
     char layout[40]; /* of cached values */
     struct api_service service;
     struct fcgi_server *server, *admin;
@@ -56,31 +50,23 @@ struct worker {
     unsigned long long recycle_at; /* requests; 0: never */
 };
 
-static void open_db(struct worker *w)
+static struct db *open_db(const struct worker *w)
 {
     const struct config *cfg = w->run->cfg;
-    const struct db_settings settings = {
-        .url = cfg->database_url,
-        .owner_may_serve = !cfg->database_admin_url[0],
-        .warn_of_owner = w->run->slot == 0,
-        .app_name = "parley",
-        .pool_min = (int)cfg->pool_min,
-        .pool_max = (int)cfg->pool_max,
-        .acquire_ms = (int)cfg->acquire_ms,
-        .statement_ms = (int)cfg->statement_ms,
-        .connect_ms = (int)cfg->connect_ms,
-        .idle_s = (int)cfg->pool_idle,
-        .lifetime_s = (int)cfg->pool_lifetime,
-        /* Twice: a reload has the pools of two generations open, and must not find the server full
-         * because of the one that leaves. */
-        .workers = 2 * (int)w->run->n_workers,
-        .schema_version = db_schema_version(),
-        .prepare = cfg->prepare,
-    };
-    w->db = db_open(&settings, &w->run->shared->slots[w->run->slot]);
+    struct db_settings settings = settings_of_db(cfg);
+    settings.warn_of_owner = w->run->slot == 0;
+    settings.app_name = "parley";
+    settings.pool_min = (int)cfg->pool_min;
+    settings.pool_max = (int)cfg->pool_max;
+    settings.idle_s = (int)cfg->pool_idle;
+    settings.lifetime_s = (int)cfg->pool_lifetime;
+    /* Twice: a reload has the pools of two generations open, and must not find the server full
+     * because of the one that leaves. */
+    settings.workers = 2 * (int)w->run->n_workers;
+    return db_open(&settings, w->service.slot);
 }
 
-static void open_cache(struct worker *w)
+static struct cache *open_cache(struct worker *w)
 {
     const struct config *cfg = w->run->cfg;
     const struct cache_settings settings = {
@@ -94,7 +80,7 @@ static void open_cache(struct worker *w)
     };
     /* What shapes a value: how many messages fit into it. */
     snprintf(w->layout, sizeof w->layout, "%d.%" PRId64, SESSION_LAYOUT, cfg->page_bytes);
-    w->cache = cache_open(&settings, &w->run->shared->slots[w->run->slot]);
+    return cache_open(&settings, w->service.slot);
 }
 
 static void outdate(void *cache)
@@ -102,7 +88,7 @@ static void outdate(void *cache)
     cache_shared_outdate(cache);
 }
 
-static void open_hosts(struct worker *w)
+static struct db_hosts *open_hosts(const struct worker *w)
 {
     const struct db_hosts_settings settings = {
         .shared = w->run->hosts,
@@ -112,10 +98,10 @@ static void open_hosts(struct worker *w)
         .before_alone = outdate,
         .arg = w->run->cache,
     };
-    w->hosts = db_hosts_open(&settings, w->db);
+    return db_hosts_open(&settings, w->service.db);
 }
 
-static void open_auth(struct worker *w)
+static struct auth *open_auth(const struct worker *w)
 {
     const struct config *cfg = w->run->cfg;
     const struct auth_settings settings = {
@@ -126,18 +112,14 @@ static void open_auth(struct worker *w)
         .shared = w->run->auth,
         .hosts = w->run->hosts,
     };
-    w->auth = auth_open(&settings, w->db);
+    return auth_open(&settings, w->service.db);
 }
 
-/* How many threads of this worker look for requests: of all workers together one for each
- * processor. */
+/* How many threads of this worker look for requests: of all workers together one per processor. */
 static int watchers(const struct worker *w)
 {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    const int workers = w->run->n_workers > 1 ? (int)w->run->n_workers : 1;
-    const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return n > workers ? (n + workers - 1) / workers : 1;
+    const size_t workers = w->run->n_workers;
+    return (int)((supervisor_cores() + workers - 1) / workers);
 }
 
 static enum err start_servers(struct worker *w)
@@ -165,11 +147,9 @@ static enum err start_servers(struct worker *w)
     handlers.gathers = api_gathers;
     handlers.gather_target = api_reads_session;
     handlers.read_ahead = api_read_ahead;
-    handlers.slot = &w->run->shared->slots[w->run->slot];
-    enum err e = fcgi_server_start(&admin, &w->admin);
-    if (e == ERR_NONE)
-        e = fcgi_server_start(&handlers, &w->server);
-    return e;
+    handlers.slot = w->service.slot;
+    TRY(fcgi_server_start(&admin, &w->admin));
+    return fcgi_server_start(&handlers, &w->server);
 }
 
 static void each_setting(const void *settings, api_setting_fn each, void *arg)
@@ -189,28 +169,13 @@ static enum err open_all(struct worker *w)
                                                /* The queue gives a value up after two time-outs. */
                                                .store_ms = cfg->request_ms + 4 * cfg->redis_ms,
                                                .hosts = w->run->hosts};
-    struct metrics_slot *slot = &w->run->shared->slots[w->run->slot];
-    open_db(w);
-    if (!w->db)
-        return ERR_NOMEM;
-    open_auth(w);
-    open_cache(w);
-    open_hosts(w);
-    if (!w->auth || !w->cache || !w->hosts)
-        return ERR_NOMEM;
-    w->sessions = sessions_open(&sessions, w->db, w->cache, slot);
-    if (!w->sessions)
-        return ERR_NOMEM;
-    w->service = (struct api_service){
-        .auth = w->auth,
-        .sessions = w->sessions,
-        .db = w->db,
-        .cache = w->cache,
+    struct api_service *service = &w->service;
+    *service = (struct api_service){
         .hosts = w->run->hosts,
         .request_ms = cfg->request_ms,
         .queue_ms = cfg->queue_ms,
         .slow_ms = cfg->slow_ms,
-        .slot = slot,
+        .slot = &w->run->shared->slots[w->run->slot],
         .slots = w->run->shared->slots,
         .host = &w->run->shared->host,
         .version = PARLEY_VERSION,
@@ -222,7 +187,16 @@ static enum err open_all(struct worker *w)
         .exports_max = (int)(cfg->threads + 3) / 4,
         .exports_lock = PTHREAD_MUTEX_INITIALIZER,
     };
-    return ERR_NONE;
+    service->db = open_db(w);
+    if (!service->db)
+        return ERR_NOMEM;
+    service->auth = open_auth(w);
+    service->cache = open_cache(w);
+    w->hosts = open_hosts(w);
+    if (!service->auth || !service->cache || !w->hosts)
+        return ERR_NOMEM;
+    service->sessions = sessions_open(&sessions, service->db, service->cache, service->slot);
+    return service->sessions ? ERR_NONE : ERR_NOMEM;
 }
 
 /* A wrong configuration ends a worker only until PostgreSQL was usable once: what becomes wrong
@@ -230,8 +204,8 @@ static enum err open_all(struct worker *w)
 static bool is_misconfigured(struct worker *w)
 {
     struct db_status status;
-    db_status(w->db, &status);
-    w->was_up = w->was_up || (status.state == DB_UP && auth_is_ready(w->auth));
+    db_status(w->service.db, &status);
+    w->was_up = w->was_up || (status.state == DB_UP && auth_is_ready(w->service.auth));
     if (w->was_up || status.state != DB_MISCONFIGURED)
         return false;
     shared_set_reason(w->run->shared, status.reason);
@@ -263,11 +237,11 @@ static bool close_all(struct worker *w)
         return false;
     if (w->admin && !fcgi_server_stop(w->admin, STOP_GRACE_MS))
         return false;
-    sessions_close(w->sessions);
+    sessions_close(w->service.sessions);
     db_hosts_close(w->hosts);
-    cache_close(w->cache);
-    auth_close(w->auth);
-    db_close(w->db);
+    cache_close(w->service.cache);
+    auth_close(w->service.auth);
+    db_close(w->service.db);
     return true;
 }
 
@@ -278,36 +252,32 @@ static void wish_for_recycling(struct worker *w)
         atomic_store(&w->run->shared->words[w->run->slot].wishes, true);
 }
 
-static bool is_up(const struct worker *w)
-{
-    return w->was_up;
-}
-
 /* A host that is not registered yet refuses writes: better that they wait than that their clients
  * are told. Reads go on without PostgreSQL. */
 static bool may_begin(const struct worker *w)
 {
-    return db_hosts_may_write(w->run->hosts) || !db_is_up(w->db) || deadline_passed(w->begin_by);
+    return (w->was_up || !w->run->replaces) &&
+           (db_hosts_may_write(w->run->hosts) || !db_is_up(w->service.db) ||
+            deadline_passed(w->begin_by));
 }
 
-/* Keeps house until SIGTERM, or for ever. until: only until that is true. True: it is. False: the
- * worker is to end with *status. */
-static bool keep_house(struct worker *w, const sigset_t *term,
-                       bool (*until)(const struct worker *w), int *status)
+/* Keeps house until SIGTERM. starting: only until the worker may take requests, and then it is
+ * true. False: the worker is to end with *status. */
+static bool keep_house(struct worker *w, const sigset_t *term, bool starting, int *status)
 {
     struct shared *shared = w->run->shared;
-    const int tick_ms = until ? START_TICK_MS : TICK_MS;
+    const int tick_ms = starting ? START_TICK_MS : TICK_MS;
     for (unsigned ticks = 1;; ticks++) {
         *status = is_misconfigured(w) ? EXIT_MISCONFIGURED : EXIT_GOOD;
-        if (*status != EXIT_GOOD || (until && until(w)))
+        if (*status != EXIT_GOOD || (starting && may_begin(w)))
             return *status == EXIT_GOOD;
-        if (!until && w->was_up && !atomic_load(&shared->words[w->run->slot].ready)) {
+        if (!starting && w->was_up && !atomic_load(&shared->words[w->run->slot].ready)) {
             atomic_store(&shared->served, true);
             atomic_store(&shared->words[w->run->slot].ready, true);
         }
         if (signals_wait(term, deadline_in_ms(tick_ms).at_us) == SIGTERM)
             return false;
-        if (until)
+        if (starting)
             continue;
         wish_for_recycling(w);
         if (ticks % TRIM_TICKS == 0)
@@ -322,15 +292,14 @@ static int serve(struct worker *w)
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
     w->begin_by = deadline_in_ms(w->run->cfg->connect_ms + BEGIN_MS);
-    if ((w->run->replaces && !keep_house(w, &term, is_up, &status)) ||
-        !keep_house(w, &term, may_begin, &status))
+    if (!keep_house(w, &term, true, &status))
         return status;
     enum err e = start_servers(w);
     if (e != ERR_NONE) {
         log_say(LOG_ERROR, "worker_failed", "cannot start: %s", err_name(e));
         return EXIT_FAULT;
     }
-    (void)keep_house(w, &term, NULL, &status);
+    (void)keep_house(w, &term, false, &status);
     if (status == EXIT_GOOD)
         drain(w, &term);
     return status;
@@ -339,11 +308,8 @@ static int serve(struct worker *w)
 /* Give or take a tenth: workers that started together do not go together. */
 static unsigned long long recycle_at(const struct config *cfg)
 {
-    uint64_t r;
-    if (getentropy(&r, sizeof r) != 0)
-        r = (uint64_t)getpid();
     const unsigned long long n = (unsigned long long)cfg->recycle;
-    return n - n / 10 + r % (n / 5 + 1);
+    return n - n / 10 + random_u64() % (n / 5 + 1);
 }
 
 int worker_main(const struct worker_run *run)

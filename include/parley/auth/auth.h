@@ -55,8 +55,7 @@ struct auth *auth_open(const struct auth_settings *settings, struct db *db);
 void auth_close(struct auth *a); /* nobody may be in auth_check; NULL is fine */
 /* True once keys have been loaded, and without keys at once. */
 bool auth_is_ready(const struct auth *a);
-/* Whether a good key would be let in now: false once none can be confirmed and PARLEY_KEYS_STALE is
- * over. */
+/* False once no key can be confirmed and PARLEY_KEYS_STALE is over: no request is let in. */
 bool auth_lets_in(const struct auth *a);
 
 /* What a request says of who sent it; absent where it says nothing. */

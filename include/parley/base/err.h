@@ -4,9 +4,6 @@
  * field, which words for the client, which cause for the log) go into the request context with
  * ctx_fail() (parley/base/ctx.h). http/problem.c holds the one table from these to HTTP status
  * codes; db/db_sqlstate.c holds the one table from SQLSTATE to these.
- *
- * Convention in function bodies: the result starts as a failure and becomes ERR_NONE on the last
- * line of the way that succeeds.
  */
 #ifndef PARLEY_BASE_ERR_H
 #define PARLEY_BASE_ERR_H

@@ -6,9 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* pthread_create for a thread that no signal interrupts: those are the business of the worker's
- * main thread. What the thread's own faults raise is not blocked, so that a handler may tell of it.
- */
+/* pthread_create for a thread that no signal interrupts: the worker's main thread takes those. The
+ * signals of the thread's own faults are not blocked, so that a handler may report them. */
 int thread_start(pthread_t *out, const pthread_attr_t *attr, void *(*run)(void *), void *arg);
 
 /* A condition variable whose waits are timed by clock_mono_us. */

@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "parley/base/err.h"
+#include "parley/base/arena.h"
 
 struct config {
     const char *file; /* as given to config_load, borrowed */
@@ -39,13 +39,12 @@ struct config {
     int64_t slow_ms;  /* PARLEY_SLOW_MS */
     int64_t pool_idle, pool_lifetime; /* seconds */
     int64_t drain_s;
-    int64_t recycle;    /* requests; 0: never */
-    int64_t page_bytes; /* largest page of messages */
-    bool retry_guard;   /* PARLEY_RETRY_GUARD=on */
-    int64_t items_max;  /* PARLEY_ITEMS: of one request of OpenAI's clients */
-    int64_t sweep_s;    /* pause between two passes of the sweeper; 0: none */
-    char **owned;       /* config.c's own: strings to free */
-    size_t n_owned;
+    int64_t recycle;     /* requests; 0: never */
+    int64_t page_bytes;  /* largest page of messages */
+    bool retry_guard;    /* PARLEY_RETRY_GUARD=on */
+    int64_t items_max;   /* PARLEY_ITEMS: of one request of OpenAI's clients */
+    int64_t sweep_s;     /* pause between two passes of the sweeper; 0: none */
+    struct arena *texts; /* owned: what the strings above point into */
 };
 
 /* Fills *c from file (NULL: none) and the environment. On faults: ERR_INVALID and one line for each

@@ -44,10 +44,9 @@ struct fcgi_settings {
     int io_timeout_ms;  /* for each receive and send on a connection */
     fcgi_answer_fn answer;
     void *service;
-    /* A thread takes several requests at once if gather_target accepts the target of each. It sees
-     * the beginning of a target only. The thread passes them to read_ahead, and then answers one
-     * after the other. gathers is asked each time whether to do so. All NULL: each request alone.
-     */
+    /* A thread takes several requests at once if gathers agrees and gather_target accepts the
+     * beginning of each target. It passes them to read_ahead, and then answers one after the other.
+     * All NULL: each request alone. */
     bool (*gathers)(void *service);
     bool (*gather_target)(struct sv target);
     fcgi_read_ahead_fn read_ahead;
