@@ -40,7 +40,7 @@ static bool holds(struct sv text, const char *part)
     return memmem(text.p, text.n, part, strlen(part)) != NULL;
 }
 
-static void description_is_json(void)
+TEST(description_is_json)
 {
     struct bench b;
     struct request_ctx ctx;
@@ -56,7 +56,7 @@ static void description_is_json(void)
 }
 
 /* A browser that takes no JSON gets it all the same. */
-static void page_comes_with_its_policy(void)
+TEST(page_comes_with_its_policy)
 {
     struct bench b;
     ask(&b, "/docs", SV("text/html"), SV_NONE);
@@ -67,7 +67,7 @@ static void page_comes_with_its_policy(void)
     arena_destroy(b.arena);
 }
 
-static void what_is_known_is_not_sent(void)
+TEST(what_is_known_is_not_sent)
 {
     struct bench first, b;
     ask(&first, "/docs", SV("*/*"), SV_NONE);
@@ -82,7 +82,7 @@ static void what_is_known_is_not_sent(void)
     arena_destroy(first.arena);
 }
 
-static void other_paths_and_parameters_are_refused(void)
+TEST(other_paths_and_parameters_are_refused)
 {
     struct bench b;
     ask(&b, "/docs?x=1", SV("*/*"), SV_NONE);
@@ -93,8 +93,3 @@ static void other_paths_and_parameters_are_refused(void)
     CU_ASSERT_TRUE(sv_eq(header(&b, "Cache-Control"), SV("no-store")));
     arena_destroy(b.arena);
 }
-
-SUITE(docs, "api/docs", {"description_is_json", description_is_json},
-      {"page_comes_with_its_policy", page_comes_with_its_policy},
-      {"what_is_known_is_not_sent", what_is_known_is_not_sent},
-      {"other_paths_and_parameters_are_refused", other_paths_and_parameters_are_refused})

@@ -53,7 +53,7 @@ static void expect_context(struct bench *b, const char *want)
 
 /* Fails if role or id stay among the other members, if a type that is not known becomes a message,
  * or if the class of an object is taken for its type: tried. */
-static void forms_of_a_message(void)
+TEST(forms_of_a_message)
 {
     static const struct {
         const char *text, *id, *type, *role, *content, *extra;
@@ -123,7 +123,7 @@ static void forms_of_a_message(void)
     }
 }
 
-static void faults_of_values(void)
+TEST(faults_of_values)
 {
     static const struct {
         const char *text, *field;
@@ -181,7 +181,7 @@ static void faults_of_values(void)
 
 /* Fails if the later of two is put behind the earlier, if what was added and removed must be there,
  * or if what came before __remove_all__ stays: tried. */
-static void one_after_the_other(void)
+TEST(one_after_the_other)
 {
     static const struct {
         const char *list, *want; /* of each: its edit, its id, its place in the list */
@@ -214,7 +214,7 @@ static void one_after_the_other(void)
 }
 
 /* There is nothing to remove but what came in the same list. */
-static void nothing_before(void)
+TEST(nothing_before)
 {
     static const char *const bad[] = {
         "{\"messages\":[" H("a", "1") "," R("b") "]}",
@@ -232,7 +232,7 @@ static void nothing_before(void)
     }
 }
 
-static void other_values(void)
+TEST(other_values)
 {
     struct bench b;
     begin(&b, "{\"a\": 1.0, \"messages\":null, \"b\":{\"x\":null}}");
@@ -279,7 +279,7 @@ static size_t room_of_steps(int n, const char *first, const char *each, const ch
 
 /* Eight times as many steps take eight times as much. Fails if each update is laid over those
  * before it at once, or if room for messages is made anew by each: tried. */
-static void supersteps_are_linear(void)
+TEST(supersteps_are_linear)
 {
     static const struct {
         const char *first, *each, *end_of_context;
@@ -299,7 +299,7 @@ static void supersteps_are_linear(void)
 
 /* ---- threads ---- */
 
-static void drafts(void)
+TEST(drafts)
 {
     struct bench b;
     struct session_draft d;
@@ -341,7 +341,7 @@ static void drafts(void)
     end(&b);
 }
 
-static void faults_of_drafts(void)
+TEST(faults_of_drafts)
 {
     static const struct {
         const char *text, *field;
@@ -384,7 +384,7 @@ static void faults_of_drafts(void)
     }
 }
 
-static void patches(void)
+TEST(patches)
 {
     struct bench b;
     struct session_patch p;
@@ -400,7 +400,7 @@ static void patches(void)
     end(&b);
 }
 
-static void checkpoints(void)
+TEST(checkpoints)
 {
     static const struct {
         const char *text, *want;
@@ -425,9 +425,3 @@ static void checkpoints(void)
         end(&b);
     }
 }
-
-SUITE(api_langgraph_input, "api/langgraph_input", {"forms of a message", forms_of_a_message},
-      {"faults of values", faults_of_values}, {"one after the other", one_after_the_other},
-      {"nothing before", nothing_before}, {"other values", other_values},
-      {"supersteps are linear", supersteps_are_linear}, {"drafts", drafts},
-      {"faults of drafts", faults_of_drafts}, {"patches", patches}, {"checkpoints", checkpoints})

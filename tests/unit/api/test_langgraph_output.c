@@ -45,7 +45,7 @@ static struct session with(struct session_message *m, size_t n)
 
 /* Fails if the context's own member of that name is shown, or messages that were not read: tried.
  */
-static void a_thread(void)
+TEST(a_thread)
 {
     struct bench b;
     const struct session s = with(NULL, 0);
@@ -66,7 +66,7 @@ static void a_thread(void)
 
 /* Of each message, what it is in the session and what it is here. Fails if members of extra come
  * twice, or if what is no message loses a member: tried. */
-static void messages(void)
+TEST(messages)
 {
     static struct session_message m[] = {
         {.role = SV_INIT("user"), .content = SV_INIT("\"hi\"")},
@@ -98,7 +98,7 @@ static void messages(void)
                "{\"type\":\"note\",\"id\":\"m-1\",\"role\":\"r\",\"content\":{},\"c\":3}]}}");
 }
 
-static void a_state(void)
+TEST(a_state)
 {
     struct bench b;
     struct session s = with(NULL, 0);
@@ -123,7 +123,7 @@ static void a_state(void)
 
 /* A message that is given back as it came is the message that it was: a client that sends all
  * values back changes nothing. */
-static void there_and_back(void)
+TEST(there_and_back)
 {
     static const char *const texts[] = {
         "{\"type\":\"human\",\"id\":\"m-1\",\"content\":\"hi\"}",
@@ -156,6 +156,3 @@ static void there_and_back(void)
         expect(&b, want);
     }
 }
-
-SUITE(api_langgraph_output, "api/langgraph_output", {"a thread", a_thread}, {"messages", messages},
-      {"a state", a_state}, {"there and back", there_and_back})

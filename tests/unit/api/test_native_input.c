@@ -69,7 +69,7 @@ static enum err read_draft_of_path(struct bench *b)
     return native_read_draft(&b->ctx, &b->doc, SV("in-path"), &d);
 }
 
-static void draft_defaults(void)
+TEST(draft_defaults)
 {
     struct bench b;
     struct session_draft d;
@@ -86,7 +86,7 @@ static void draft_defaults(void)
     end(&b);
 }
 
-static void draft_in_full(void)
+TEST(draft_in_full)
 {
     struct bench b;
     struct session_draft d;
@@ -118,7 +118,7 @@ static void draft_in_full(void)
     end(&b);
 }
 
-static void draft_of_a_path(void)
+TEST(draft_of_a_path)
 {
     static const struct fault other = {"{\"session_id\":\"other\"}", "session_id"};
     struct bench b;
@@ -135,7 +135,7 @@ static void draft_of_a_path(void)
 
 /* Fails if a check is left out of check_session or check_message: tried with expiry, user_id and
  * role. */
-static void draft_faults(void)
+TEST(draft_faults)
 {
     static const struct fault faults[] = {
         {"{\"session_id\":1}", "session_id"},
@@ -187,7 +187,7 @@ static enum err read_patch(struct bench *b)
     return native_read_patch(&b->ctx, &b->doc, &p);
 }
 
-static void patch_of_nothing(void)
+TEST(patch_of_nothing)
 {
     struct bench b;
     struct session_patch p;
@@ -200,7 +200,7 @@ static void patch_of_nothing(void)
 }
 
 /* Fails if a null is taken for a member that was not given: tried. */
-static void patch_of_nulls(void)
+TEST(patch_of_nulls)
 {
     struct bench b;
     struct session_patch p;
@@ -217,7 +217,7 @@ static void patch_of_nulls(void)
     end(&b);
 }
 
-static void patch_in_full(void)
+TEST(patch_in_full)
 {
     struct bench b;
     struct session_patch p;
@@ -234,7 +234,7 @@ static void patch_in_full(void)
     end(&b);
 }
 
-static void patch_faults(void)
+TEST(patch_faults)
 {
     static const struct fault faults[] = {
         {"{\"session_id\":\"s\"}", "session_id"}, {"{\"version\":1}", "version"},
@@ -254,7 +254,7 @@ static enum err read_messages(struct bench *b)
     return native_read_messages(&b->ctx, &b->doc, &a, &single);
 }
 
-static void one_message_or_many(void)
+TEST(one_message_or_many)
 {
     struct bench b;
     struct session_append a = {.create = true, .return_n = 3};
@@ -272,7 +272,7 @@ static void one_message_or_many(void)
     end(&b);
 }
 
-static void message_faults(void)
+TEST(message_faults)
 {
     static const struct fault faults[] = {
         {"{}", "role"},
@@ -322,7 +322,7 @@ static char *many(size_t n)
     return text;
 }
 
-static void at_most_so_many(void)
+TEST(at_most_so_many)
 {
     struct bench b;
     char *most = many(SESSION_MESSAGES_MAX), *more = many(SESSION_MESSAGES_MAX + 1);
@@ -340,10 +340,3 @@ static void at_most_so_many(void)
     free(most);
     free(more);
 }
-
-SUITE(native_bodies, "api/native_input", {"a draft's defaults", draft_defaults},
-      {"a draft in full", draft_in_full}, {"a draft of a path", draft_of_a_path},
-      {"faults of a draft", draft_faults}, {"a patch of nothing", patch_of_nothing},
-      {"a patch of nulls", patch_of_nulls}, {"a patch in full", patch_in_full},
-      {"faults of a patch", patch_faults}, {"one message or many", one_message_or_many},
-      {"faults of a message", message_faults}, {"at most so many", at_most_so_many})

@@ -36,7 +36,7 @@ static void end(struct bench *b)
     arena_destroy(b->arena);
 }
 
-static void ids(void)
+TEST(ids)
 {
     struct bench b;
     struct sv good = SV("a:1"), bad = SV("a/1");
@@ -56,7 +56,7 @@ static void ids(void)
 }
 
 /* Fails if UTF-8 is not asked for: tried. */
-static void users(void)
+TEST(users)
 {
     char longest[257];
     memset(longest, 'u', sizeof(longest));
@@ -89,7 +89,7 @@ static void users(void)
     end(&b);
 }
 
-static void keys(void)
+TEST(keys)
 {
     char longest[SESSION_KEY_MAX + 1];
     memset(longest, 'k', sizeof(longest));
@@ -113,7 +113,7 @@ static void keys(void)
     }
 }
 
-static void conditions(void)
+TEST(conditions)
 {
     static const struct {
         enum http_method method;
@@ -145,7 +145,7 @@ static void conditions(void)
 }
 
 /* A weak tag matches nothing, and that is not "no condition". Fails if n == 0 is read so: tried. */
-static void weak_if_match(void)
+TEST(weak_if_match)
 {
     struct bench b;
     struct session_guard g;
@@ -157,7 +157,7 @@ static void weak_if_match(void)
     end(&b);
 }
 
-static void media_types(void)
+TEST(media_types)
 {
     static const struct {
         const char *type;
@@ -191,7 +191,7 @@ static void media_types(void)
     }
 }
 
-static void bodies(void)
+TEST(bodies)
 {
     static const struct {
         const char *body;
@@ -223,7 +223,3 @@ static void bodies(void)
     CU_ASSERT_STRING_EQUAL(b.ctx.err.field, "body");
     end(&b);
 }
-
-SUITE(native_requests, "api/native_input (request)", {"session ids", ids}, {"users", users},
-      {"idempotency keys", keys}, {"conditions", conditions}, {"a weak If-Match", weak_if_match},
-      {"media types", media_types}, {"bodies", bodies})

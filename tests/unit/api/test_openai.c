@@ -22,7 +22,7 @@ static enum err read_items(struct http_rig *r, const char *text,
 
 /* What is read and written again, as OpenAI's clients get it. Fails if status is added to what has
  * one, or a message's own members are repeated from extra: tried. */
-static void there_and_back(void)
+TEST(there_and_back)
 {
     static const struct {
         const char *in, *out;
@@ -57,7 +57,7 @@ static void there_and_back(void)
 }
 
 /* A native client may write an extra with any members. */
-static void natives_may_say_anything(void)
+TEST(natives_may_say_anything)
 {
     const struct session_message m = {
         .seq = 1,
@@ -79,7 +79,7 @@ static void natives_may_say_anything(void)
     http_rig_close(&r);
 }
 
-static void refuses_and_names(void)
+TEST(refuses_and_names)
 {
     static const struct {
         const char *text, *field;
@@ -103,7 +103,7 @@ static void refuses_and_names(void)
 
 /* The one thing about statuses that the clients do not decide by themselves as they should. Fails
  * if a key is not asked for: tried. */
-static void what_may_be_repeated(void)
+TEST(what_may_be_repeated)
 {
     static const struct {
         enum err err;
@@ -132,7 +132,3 @@ static void what_may_be_repeated(void)
         http_rig_close(&r);
     }
 }
-
-SUITE(api_openai, "api/openai", {"there and back", there_and_back},
-      {"natives may say anything", natives_may_say_anything},
-      {"refuses and names", refuses_and_names}, {"what may be repeated", what_may_be_repeated})

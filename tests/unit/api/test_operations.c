@@ -79,7 +79,7 @@ static bool has(const char *text, const char *part)
 }
 
 /* Workers that keep dying are told. Fails if nobody looks at them: tried. */
-static void ready_tells_of_crash_loops(void)
+TEST(ready_tells_of_crash_loops)
 {
     struct bench b;
     if (!begin(&b, 0))
@@ -95,7 +95,7 @@ static void ready_tells_of_crash_loops(void)
 }
 
 /* Every number from its own place, and text that a person can read. */
-static void status_shows_the_service(void)
+TEST(status_shows_the_service)
 {
     struct bench b;
     if (!begin(&b, 0))
@@ -142,6 +142,3 @@ static void status_shows_the_service(void)
         CU_ASSERT_TRUE(has(t, parts[i]));
     end(&b);
 }
-
-SUITE(operations, "api/operations", {"ready tells of crash loops", ready_tells_of_crash_loops},
-      {"status shows the service", status_shows_the_service})

@@ -9,7 +9,7 @@
 
 static const char good[] = "parley_0123456789abcdef_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA-_";
 
-static void made(void)
+TEST(made)
 {
     char a[AUTH_KEY_LEN + 1], b[AUTH_KEY_LEN + 1];
     unsigned char hash_a[KEY_HASH_LEN], hash_b[KEY_HASH_LEN];
@@ -30,7 +30,7 @@ static void made(void)
 }
 
 /* Each is one change away from a key. */
-static void malformed(void)
+TEST(malformed)
 {
     static const struct {
         size_t at;
@@ -58,7 +58,7 @@ static void malformed(void)
     CU_ASSERT_FALSE(auth_key_id(SV(""), &id));
 }
 
-static void names(void)
+TEST(names)
 {
     char longest[AUTH_TENANT_MAX + 1], wide[2 * AUTH_NAME_MAX + 2];
     memset(longest, 't', sizeof(longest));
@@ -92,7 +92,7 @@ static void names(void)
 }
 
 /* Fails if the scheme is not looked at, or if one of two different keys wins: tried. */
-static void headers(void)
+TEST(headers)
 {
     static const struct {
         const char *authorization, *x_api_key, *key, *slug;
@@ -130,7 +130,7 @@ static void headers(void)
 
 /* Without keys. Fails if an address is taken for its beginning ("127.0.0.1.example", "::1:2"):
  * tried. */
-static void addresses(void)
+TEST(addresses)
 {
     static const struct {
         const char *address;
@@ -170,7 +170,7 @@ static void addresses(void)
     auth_close(a);
 }
 
-static void found(void)
+TEST(found)
 {
     enum { MOST = 64 };
     struct snapshot *s = malloc(sizeof(*s) + MOST * sizeof(s->keys[0]));
@@ -186,6 +186,3 @@ static void found(void)
     }
     free(s);
 }
-
-SUITE(auth_key, "auth/key", {"made", made}, {"malformed", malformed}, {"names", names},
-      {"headers", headers}, {"addresses", addresses}, {"found", found})

@@ -5,7 +5,7 @@
 
 #include "../suite.h"
 
-static void numbers_and_text(void)
+TEST(numbers_and_text)
 {
     struct arena *a = arena_create(100000);
     struct buf b;
@@ -31,7 +31,7 @@ static void numbers_and_text(void)
 }
 
 /* At each length the text may or may not fit what is left: also exactly. */
-static void printf_at_every_fill(void)
+TEST(printf_at_every_fill)
 {
     struct arena *a = arena_create(1000000);
     for (int fill = 0; fill < 130; fill++) {
@@ -48,7 +48,7 @@ static void printf_at_every_fill(void)
     arena_destroy(a);
 }
 
-static void failure_is_remembered(void)
+TEST(failure_is_remembered)
 {
     struct arena *a = arena_create(1024);
     struct buf b;
@@ -66,7 +66,3 @@ static void failure_is_remembered(void)
     CU_ASSERT_TRUE(b.failed);
     arena_destroy(a);
 }
-
-SUITE(buf, "base/buf", {"numbers and text", numbers_and_text},
-      {"printf at every fill", printf_at_every_fill},
-      {"failure is remembered", failure_is_remembered})

@@ -6,7 +6,7 @@
 
 #include "../suite.h"
 
-static void edges_of_each_length(void)
+TEST(edges_of_each_length)
 {
     static const char *const good[] = {
         "",
@@ -29,7 +29,7 @@ static void edges_of_each_length(void)
 }
 
 /* Fails if the second byte's bounds for E0, ED, F0 or F4 are left out: tried, one by one. */
-static void what_rfc_3629_forbids(void)
+TEST(what_rfc_3629_forbids)
 {
     static const char *const bad[] = {
         "\x80", /* continuation without a lead */
@@ -63,7 +63,7 @@ static void what_rfc_3629_forbids(void)
 }
 
 /* At each offset: text is read eight bytes at once where it can be. */
-static void bad_byte_is_found_everywhere(void)
+TEST(bad_byte_is_found_everywhere)
 {
     char text[40];
     for (size_t i = 0; i < sizeof(text); i++) {
@@ -76,7 +76,7 @@ static void bad_byte_is_found_everywhere(void)
 }
 
 /* Every code point, encoded here by the book, is valid but for the surrogates. */
-static void every_code_point(void)
+TEST(every_code_point)
 {
     int wrong = 0;
     for (uint32_t c = 0x800; c < 0x110000 + 0x1000; c++) {
@@ -92,14 +92,8 @@ static void every_code_point(void)
     CU_ASSERT_EQUAL(wrong, 0);
 }
 
-static void length_counts_code_points(void)
+TEST(length_counts_code_points)
 {
     CU_ASSERT_EQUAL(utf8_length(SV("")), 0);
     CU_ASSERT_EQUAL(utf8_length(SV("a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80")), 4);
 }
-
-SUITE(utf8, "base/utf8", {"edges of each length", edges_of_each_length},
-      {"what RFC 3629 forbids", what_rfc_3629_forbids},
-      {"bad byte is found everywhere", bad_byte_is_found_everywhere},
-      {"every code point", every_code_point},
-      {"length counts code points", length_counts_code_points})

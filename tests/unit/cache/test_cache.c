@@ -63,7 +63,7 @@ static enum found find(struct rig *r, int64_t *version)
     return f.current ? CURRENT : OUTDATED;
 }
 
-static void writers(void)
+TEST(writers)
 {
     struct rig r;
     int64_t version;
@@ -96,7 +96,7 @@ static void writers(void)
 /* A reader began before the deletion and comes back after it. Fails if the epoch is not compared,
  * or a removal does nothing: tests/plants/cache-put-under-old-snapshot.patch,
  * tests/plants/cache-remove-does-nothing.patch. */
-static void deleted(void)
+TEST(deleted)
 {
     struct rig r;
     int64_t version;
@@ -116,7 +116,7 @@ static void deleted(void)
 }
 
 /* value_max, value_seconds and what is over already. */
-static void limits(void)
+TEST(limits)
 {
     static char bytes[1001];
     static const struct {
@@ -143,7 +143,7 @@ static void limits(void)
 }
 
 /* Somebody else's value under this key's hash, and one cut short: counted, and not given out. */
-static void foreign_value(void)
+TEST(foreign_value)
 {
     const struct cache_key other = {SV("default"), SV("s2")};
     const struct cache_value v = {{7, 1, 1}, 60000, SV("bytes")};
@@ -173,7 +173,7 @@ static void count(void *arg)
 
 /* With and without memory, with no Redis and with one that is away: no call fails, a thread that
  * watches is told of no wait for memory, and what is not there has no misses. */
-static void without_redis(void)
+TEST(without_redis)
 {
     static const struct {
         size_t memory;
@@ -221,7 +221,7 @@ static void without_redis(void)
 /* One failure after the other, at the end of each pause: it doubles. What ends within a pause,
  * well or badly, changes nothing. Fails if each of many calls that fail at once counts, or if
  * requests try it after a pause: tried. */
-static void pauses(void)
+TEST(pauses)
 {
     static const int64_t ms[] = {100, 200, 400, 800, 1600, 3000, 3000};
     struct cache_redis r = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -282,7 +282,7 @@ static void *use(void *arg)
 
 /* For ThreadSanitizer (tests/analysis/under), with a Redis that is away and a queue that is not
  * empty at the end. */
-static void at_once(void)
+TEST(at_once)
 {
     struct rig r;
     pthread_t thread[THREADS];
@@ -294,7 +294,3 @@ static void at_once(void)
     CU_ASSERT_EQUAL(r.slot.tier_hits[METRICS_REDIS], 0);
     rig_close(&r);
 }
-
-SUITE(cache, "cache/cache", {"writers", writers}, {"deleted", deleted}, {"limits", limits},
-      {"a foreign value", foreign_value}, {"without Redis", without_redis}, {"pauses", pauses},
-      {"threads at once", at_once})

@@ -16,7 +16,7 @@ static struct sv encode(struct arena *a, struct cache_key k, struct cache_stamp 
     return out;
 }
 
-static void round_trip(void)
+TEST(round_trip)
 {
     struct arena *a = arena_create(1 << 20);
     const struct cache_stamp stamps[] = {{0, 0, 0},
@@ -40,7 +40,7 @@ static void round_trip(void)
     arena_destroy(a);
 }
 
-static void stamps_differ(void)
+TEST(stamps_differ)
 {
     const struct cache_stamp one = {1, 2, 3}, others[] = {{0, 2, 3}, {1, 0, 3}, {1, 2, 0}};
     CU_ASSERT(cache_stamp_eq(one, one));
@@ -49,7 +49,7 @@ static void stamps_differ(void)
 }
 
 /* Fails if the identity is not compared: tests/plants/cache-identity-not-compared.patch. */
-static void another_owner(void)
+TEST(another_owner)
 {
     struct arena *a = arena_create(1 << 20);
     const struct cache_key others[] = {
@@ -69,7 +69,7 @@ static void another_owner(void)
 
 /* Each bit of each byte, each shorter length and a longer one. Fails if the checksum is not
  * compared: tests/plants/cache-checksum-not-compared.patch. */
-static void damage(void)
+TEST(damage)
 {
     struct arena *a = arena_create(1 << 20);
     struct sv s = encode(a, key, (struct cache_stamp){5, 6, 7}, true);
@@ -92,7 +92,7 @@ static void damage(void)
     arena_destroy(a);
 }
 
-static void too_large_or_no_memory(void)
+TEST(too_large_or_no_memory)
 {
     struct arena *a = arena_create(4096);
     struct cache_value v = {{1, 1, 1}, 1, {"", 100000}};
@@ -103,7 +103,3 @@ static void too_large_or_no_memory(void)
     CU_ASSERT_FALSE(cache_codec_encode(a, wide, &v, true, &s));
     arena_destroy(a);
 }
-
-SUITE(codec, "cache/cache_codec", {"round trip", round_trip}, {"stamps differ", stamps_differ},
-      {"another tenant or id is refused", another_owner}, {"any damage is refused", damage},
-      {"too large, or no memory", too_large_or_no_memory})

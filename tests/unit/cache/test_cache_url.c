@@ -16,7 +16,7 @@ static struct cache_url good(const char *text)
     return u;
 }
 
-static void tcp(void)
+TEST(tcp)
 {
     struct cache_url u = good("redis://cache.example");
     CU_ASSERT_FALSE(u.local);
@@ -40,7 +40,7 @@ static void tcp(void)
     CU_ASSERT_EQUAL(u.port, 6379);
 }
 
-static void local(void)
+TEST(local)
 {
     struct cache_url u = good("unix:///run/redis.sock");
     CU_ASSERT(u.local);
@@ -54,7 +54,7 @@ static void local(void)
     CU_ASSERT_STRING_EQUAL(u.user, "bot");
 }
 
-static void refused(void)
+TEST(refused)
 {
     char path[160] = "unix:///";
     const char *const texts[] = {
@@ -97,7 +97,7 @@ static void refused(void)
     }
 }
 
-static void tls_is_refused_plainly(void)
+TEST(tls_is_refused_plainly)
 {
     CU_ASSERT_FALSE(cache_url_valid("rediss://:secret@host", why, sizeof why));
     CU_ASSERT_PTR_NOT_NULL(strstr(why, "TLS"));
@@ -105,7 +105,7 @@ static void tls_is_refused_plainly(void)
 }
 
 /* Fails if the text of the URL is put into why: tried. */
-static void password_is_not_told(void)
+TEST(password_is_not_told)
 {
     const char *const texts[] = {"redis://:hunter2@host:x", "redis://:hunter2%@host",
                                  "unix:///s?password=hunter2&x=1", "rediss://:hunter2@host"};
@@ -115,13 +115,9 @@ static void password_is_not_told(void)
     }
 }
 
-static void none_is_valid(void)
+TEST(none_is_valid)
 {
     CU_ASSERT(cache_url_valid("", why, sizeof why));
     CU_ASSERT(cache_url_valid(NULL, why, sizeof why));
     CU_ASSERT_STRING_EQUAL(why, "");
 }
-
-SUITE(url, "cache/cache_url", {"redis://", tcp}, {"unix://", local}, {"malformed", refused},
-      {"rediss://", tls_is_refused_plainly}, {"passwords", password_is_not_told},
-      {"none", none_is_valid})

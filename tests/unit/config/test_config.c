@@ -27,7 +27,7 @@ static enum err load(struct config *c, const struct pair *p, char why[256])
     return config_load(c, NULL, why, 256);
 }
 
-static void defaults(void)
+TEST(defaults)
 {
     struct config c;
     char why[256];
@@ -58,7 +58,7 @@ static void defaults(void)
     CU_ASSERT_PTR_NULL(c.database_url);
 }
 
-static void good_values(void)
+TEST(good_values)
 {
     static const struct pair good[] = {
         {"PARLEY_THREADS", "1"},
@@ -104,7 +104,7 @@ static void good_values(void)
 
 /* Each is refused with a line that names the variable. Fails if a bound of the table is off by one,
  * or if a cross check is missing: tried for PARLEY_THREADS and for PARLEY_POOL_MIN. */
-static void bad_values(void)
+TEST(bad_values)
 {
     static const struct pair bad[] = {
         {"PARLEY_THREADS", "0"},
@@ -168,7 +168,7 @@ static void bad_values(void)
     }
 }
 
-static void what_a_fault_says(void)
+TEST(what_a_fault_says)
 {
     static const struct {
         struct pair p;
@@ -215,7 +215,7 @@ static enum err load_text(struct config *c, const char *text, const struct pair 
     return e;
 }
 
-static void file_of_settings(void)
+TEST(file_of_settings)
 {
     struct config c;
     char why[256];
@@ -248,7 +248,7 @@ static void file_of_settings(void)
 
 /* Fails if the first fault ends the reading: tried. Without room for all, what there is room for.
  */
-static void every_fault_has_a_line(void)
+TEST(every_fault_has_a_line)
 {
     static const char text[] = "PARLEY_THREADZ=1\nPARLEY_DB_ROLE=parley_app\nnonsense\n"
                                "PARLEY_AUTH=on\nDATABASE_ADMIN_URL=mysql://u:secret@h/d\n";
@@ -277,7 +277,3 @@ static void every_fault_has_a_line(void)
     }
     unlink(path);
 }
-
-SUITE(config, "config/config", {"defaults", defaults}, {"good values", good_values},
-      {"bad values", bad_values}, {"what a fault says", what_a_fault_says},
-      {"a file of settings", file_of_settings}, {"every fault has a line", every_fault_has_a_line})

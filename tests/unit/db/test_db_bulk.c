@@ -3,7 +3,7 @@
 
 #include "../suite.h"
 
-static void names_are_quoted(void)
+TEST(names_are_quoted)
 {
     static const char *const names[][2] = {{"plain", "\"plain\""},
                                            {"a.b", "\"a.b\""},
@@ -18,5 +18,3 @@ static void names_are_quoted(void)
     }
     arena_destroy(arena);
 }
-
-SUITE(db_bulk, "db bulk", {"names are quoted", names_are_quoted})

@@ -16,7 +16,7 @@ static void begin(struct request_ctx *ctx)
     ctx_init(ctx, arena_create(1 << 20), deadline_in_ms(1000), SV("t"), SV("r"));
 }
 
-static void scalars(void)
+TEST(scalars)
 {
     struct request_ctx ctx;
     const char *value;
@@ -42,7 +42,7 @@ static void scalars(void)
     arena_destroy(ctx.arena);
 }
 
-static void nulls(void)
+TEST(nulls)
 {
     struct request_ctx ctx;
     begin(&ctx);
@@ -57,7 +57,7 @@ static void nulls(void)
     arena_destroy(ctx.arena);
 }
 
-static void arrays(void)
+TEST(arrays)
 {
     struct request_ctx ctx;
     struct db_param p;
@@ -82,7 +82,7 @@ static void arrays(void)
     arena_destroy(ctx.arena);
 }
 
-static void no_memory(void)
+TEST(no_memory)
 {
     struct request_ctx ctx;
     struct db_param p = db_jsonb(SV("[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19]"));
@@ -94,6 +94,3 @@ static void no_memory(void)
     CU_ASSERT_EQUAL(db_text_array(&ctx, &long_text, 1, &p), ERR_NOMEM);
     arena_destroy(ctx.arena);
 }
-
-SUITE(db_params, "db params", {"scalars", scalars}, {"nulls", nulls}, {"arrays", arrays},
-      {"no memory", no_memory})

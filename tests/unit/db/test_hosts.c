@@ -59,7 +59,7 @@ static void begin_on(struct bench *b)
 
 /* Fails if it is on within 2 s of the registration, if it is on for longer than 1 s or counts that
  * from the answer, or if each poll calls before_alone: tried. */
-static void on_for_a_second(void)
+TEST(on_for_a_second)
 {
     struct bench b;
     begin(&b, true);
@@ -122,7 +122,7 @@ static void nothing(struct bench *b)
 /* Whatever turned it off, before_alone comes before it is on again; and where registrations may
  * have been lost, 2 s go by. Fails, a row each, without the line in hosts_rules.c that it is for:
  * tried. */
-static void off_and_on(void)
+TEST(off_and_on)
 {
     static const struct {
         const char *what;
@@ -162,7 +162,7 @@ static void off_and_on(void)
 
 /* Fails if it does not wait for a host that is alone, waits for those that ask PostgreSQL, or
  * writes on after its registration was lost: tried. */
-static void writes_after_registration(void)
+TEST(writes_after_registration)
 {
     static const struct {
         bool alone, others_alone;
@@ -196,7 +196,7 @@ static void writes_after_registration(void)
 }
 
 /* Fails if others than a host that was started so are ever alone: tried. */
-static void many_are_never_alone(void)
+TEST(many_are_never_alone)
 {
     struct bench b;
     char why[160];
@@ -213,7 +213,7 @@ static void many_are_never_alone(void)
     db_hosts_shared_unmap(b.s);
 }
 
-static void says_why(void)
+TEST(says_why)
 {
     struct bench b;
     char why[160];
@@ -236,7 +236,7 @@ static void says_why(void)
 
 /* Fails if the table that is read is the one that is being written, or if a version is given out
  * that is: tried. */
-static void a_writer_that_stopped_halfway(void)
+TEST(a_writer_that_stopped_halfway)
 {
     struct bench b;
     struct db_host seen[DB_HOSTS_SHOWN_MAX];
@@ -264,7 +264,7 @@ static void a_writer_that_stopped_halfway(void)
 
 /* Fails if a worker that was killed counts for ever, if another one's slot is freed for it, or if
  * nobody knows of it when its slot is free: tried. */
-static void the_last_worker(void)
+TEST(the_last_worker)
 {
     struct bench b;
     begin(&b, true);
@@ -280,9 +280,3 @@ static void the_last_worker(void)
     CU_ASSERT_TRUE(atomic_load(&b.s->unclean_us) > 0);
     db_hosts_shared_unmap(b.s);
 }
-
-SUITE(db_hosts_rules, "hosts", {"on for a second", on_for_a_second}, {"off and on", off_and_on},
-      {"writes after registration", writes_after_registration},
-      {"many are never alone", many_are_never_alone}, {"says why", says_why},
-      {"a writer that stopped halfway", a_writer_that_stopped_halfway},
-      {"the last worker", the_last_worker})

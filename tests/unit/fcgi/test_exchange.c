@@ -25,7 +25,7 @@ static bool refused(struct bench *b, const struct wire *w)
 
 /* Fails if read_request skips the body of a request that is too large: tried. The DELETE then
  * lies where libfcgi's next read begins, and reaches the handler. */
-static void forged_request_in_a_body(void)
+TEST(forged_request_in_a_body)
 {
     struct bench b;
     struct wire forged = {.n = 0}, w = {.n = 0};
@@ -56,7 +56,7 @@ static void forged_request_in_a_body(void)
 
 /* At every byte, and so at every end of a record. Fails if read_body does not ask for
  * FCGX_GetError: tried; libfcgi takes the end of the stream for the end of what it reads. */
-static void stream_cut_at_every_byte(void)
+TEST(stream_cut_at_every_byte)
 {
     struct bench b;
     struct wire w = {.n = 0};
@@ -83,7 +83,7 @@ static void stream_cut_at_every_byte(void)
 
 /* Fails if read_body returns true when GetStr is short, or does not look for the end: both tried,
  * each fails the half of it. */
-static void body_of_another_length(void)
+TEST(body_of_another_length)
 {
     struct bench b;
     struct wire w = {.n = 0};
@@ -108,7 +108,7 @@ static void body_of_another_length(void)
 
 /* Fails if params_read does not ask for PARLEY_END (the first three), or lets parameters follow it
  * or come twice: tried. */
-static void parameters_that_are_not_ours(void)
+TEST(parameters_that_are_not_ours)
 {
     static const struct wire_param bad[][6] = {
         {{"REQUEST_METHOD", "GET"}, {"REQUEST_URI", "/"}},
@@ -138,7 +138,7 @@ static void parameters_that_are_not_ours(void)
 
 /* FCGI_GET_VALUES with 40 known names overruns a buffer on libfcgi's stack and ends the process.
  * Fails if first_record lets other types through: tried (SIGABRT). */
-static void get_values_first(void)
+TEST(get_values_first)
 {
     struct bench b;
     struct wire w = {.n = 0}, names = {.n = 0};
@@ -157,7 +157,7 @@ static void get_values_first(void)
 
 /* Fails if first_record does not look at the role or at the padding: tried. What else it compares
  * libfcgi refuses as well, but for what get_values_first shows. */
-static void first_record_changed(void)
+TEST(first_record_changed)
 {
     static const struct {
         size_t at;
@@ -191,7 +191,7 @@ static void first_record_changed(void)
 }
 
 /* Fails if FCGX_Finish_r is left out: tried. */
-static void requests_on_one_connection(void)
+TEST(requests_on_one_connection)
 {
     struct bench b;
     CU_ASSERT_TRUE(bench_start(&b, 3));
@@ -220,7 +220,7 @@ static void requests_on_one_connection(void)
 }
 
 /* Fails if keepConnection is set once more behind FCGX_Accept_r: tried. */
-static void not_kept_unless_asked(void)
+TEST(not_kept_unless_asked)
 {
     struct bench b;
     struct wire w = {.n = 0};
@@ -238,7 +238,7 @@ static void not_kept_unless_asked(void)
 
 /* A client that leaves while its parameters or body are read, and while its answer is made. Fails
  * if serve does not close what it may not keep: tried. */
-static void client_gone_in_the_middle(void)
+TEST(client_gone_in_the_middle)
 {
     struct bench b;
     struct wire w = {.n = 0};
@@ -266,7 +266,7 @@ static void client_gone_in_the_middle(void)
 
 /* More headers than the arena holds: 503, no handler, and the connection is in order. Fails if
  * read_request returns before it has read the body: tried. */
-static void no_memory_for_the_request(void)
+TEST(no_memory_for_the_request)
 {
     static const unsigned char body[60000]; /* much more than libfcgi has read ahead */
     struct bench b;
@@ -295,14 +295,3 @@ static void no_memory_for_the_request(void)
     close(fd);
     bench_stop(&b);
 }
-
-SUITE(exchange, "fcgi/exchange", {"a forged request in a body", forged_request_in_a_body},
-      {"the stream cut at every byte", stream_cut_at_every_byte},
-      {"a body shorter or longer than declared", body_of_another_length},
-      {"parameters that are not ours", parameters_that_are_not_ours},
-      {"FCGI_GET_VALUES first", get_values_first},
-      {"a first record that nginx does not send", first_record_changed},
-      {"requests on one connection stay apart", requests_on_one_connection},
-      {"a connection is kept only if asked", not_kept_unless_asked},
-      {"a client that leaves in the middle", client_gone_in_the_middle},
-      {"no memory for the request", no_memory_for_the_request})

@@ -253,7 +253,7 @@ static void end(struct gathering *g)
 
 /* By one thread. Fails if answers are mixed up (tests/plants/gather-turns-swapped), if others are
  * gathered too (tests/plants/gather-all), and if the ready ones do not come first: tried. */
-static void together(void)
+TEST(together)
 {
     static const struct {
         const char *kinds, *ahead, *answered;
@@ -285,7 +285,7 @@ static void together(void)
     }
 }
 
-static void not_now(void)
+TEST(not_now)
 {
     struct gathering g;
     begin(&g, "kkrk", 1);
@@ -299,7 +299,7 @@ static void not_now(void)
 
 /* Those that are not gathered are answered while the thread that saw them waits. Fails if they are
  * kept until it comes back: tried. */
-static void others_go_on(void)
+TEST(others_go_on)
 {
     struct gathering g;
     struct reply r;
@@ -321,7 +321,7 @@ static void others_go_on(void)
 }
 
 /* Fails if gather passes by the listener: tried. */
-static void a_connection_among_them(void)
+TEST(a_connection_among_them)
 {
     struct gathering g;
     struct reply r;
@@ -345,7 +345,7 @@ static void a_connection_among_them(void)
 }
 
 /* Requests that were taken on are answered, and then the connections are closed. */
-static void stopping(void)
+TEST(stopping)
 {
     struct gathering g;
     begin(&g, "skrk", 1);
@@ -367,7 +367,7 @@ static void stopping(void)
 /* Clients that read again at once share the thread with some that write. Fails if whatever is not
  * gathered goes to the end of the line each time: tests/plants/gather-passes-by (up to 46,000 reads
  * before a write). */
-static void nobody_is_passed_by_for_ever(void)
+TEST(nobody_is_passed_by_for_ever)
 {
     enum { CLIENTS = 62, ROUNDS = 20 };
     static struct gathering g;
@@ -427,7 +427,7 @@ static bool comes_to_watch(struct gathering *g, int n, const char *target)
 
 /* One thread watches where requests are gathered, and two where they are not. Fails if the number
  * does not rise, if it does not fall again, or if off is taken for the first: tried. */
-static void more_watch_what_is_not_gathered(void)
+TEST(more_watch_what_is_not_gathered)
 {
     struct gathering g;
     begin(&g, "s", 4);
@@ -437,8 +437,3 @@ static void more_watch_what_is_not_gathered(void)
     CU_ASSERT_TRUE(comes_to_watch(&g, 2, "/s/as"));
     end(&g);
 }
-
-SUITE(gather, "fcgi/gather", {"together", together}, {"not now", not_now},
-      {"others go on", others_go_on}, {"a connection among them", a_connection_among_them},
-      {"stopping", stopping}, {"nobody is passed by for ever", nobody_is_passed_by_for_ever},
-      {"more watch what is not gathered", more_watch_what_is_not_gathered})

@@ -22,7 +22,7 @@ static enum err take(struct arena *a, const char *const *env, struct http_reques
     return fcgi_params_read(a, envp, req, n);
 }
 
-static void request_as_nginx_sends_it(void)
+TEST(request_as_nginx_sends_it)
 {
     static const char *const env[] = {"FCGI_ROLE=RESPONDER",
                                       "REQUEST_METHOD=PATCH",
@@ -61,7 +61,7 @@ static void request_as_nginx_sends_it(void)
     arena_destroy(a);
 }
 
-static void without_a_body(void)
+TEST(without_a_body)
 {
     static const char *const env[] = {"REQUEST_METHOD=BREW", "REQUEST_URI=/", "CONTENT_LENGTH=",
                                       "CONTENT_TYPE=a/b",    "PARLEY_END=1",  NULL};
@@ -100,7 +100,7 @@ static int64_t queued_since(int64_t at_us)
 
 /* Since nginx passed it on; what cannot be is as unknown as nothing. Fails if a time to come, or
  * one beyond an hour, is believed, or if ".007" is taken for 7 tenths: tried. */
-static void time_in_the_queue(void)
+TEST(time_in_the_queue)
 {
     const int64_t second = 1000000, before = clock_wall_us();
     const int64_t at = (before / second - 10) * second + 7000;
@@ -134,6 +134,3 @@ static void time_in_the_queue(void)
     CU_ASSERT_EQUAL(take(a, twice, &req, &n), ERR_INVALID);
     arena_destroy(a);
 }
-
-SUITE(params, "fcgi/params", {"a request as nginx sends it", request_as_nginx_sends_it},
-      {"a request without a body", without_a_body}, {"time in the queue", time_in_the_queue})

@@ -29,7 +29,7 @@ static void ask(const char *method, const char *target, struct reply *r, bool *k
     bench_stop(&b);
 }
 
-static void whole_response(void)
+TEST(whole_response)
 {
     struct reply r;
     bool kept;
@@ -42,7 +42,7 @@ static void whole_response(void)
 }
 
 /* Fails if fcgi_respond does not look at head: tried. */
-static void head_has_no_body(void)
+TEST(head_has_no_body)
 {
     struct reply r;
     bool kept;
@@ -53,7 +53,7 @@ static void head_has_no_body(void)
     CU_ASSERT_TRUE(kept);
 }
 
-static void no_content(void)
+TEST(no_content)
 {
     struct reply r;
     bool kept;
@@ -62,7 +62,7 @@ static void no_content(void)
     CU_ASSERT_TRUE(kept);
 }
 
-static void large_body(void)
+TEST(large_body)
 {
     struct reply r;
     bool kept;
@@ -168,7 +168,7 @@ static void respond_with(size_t body_n)
 
 /* Fails if the rest of a send that ended short is not sent, or is sent from its beginning: tried.
  */
-static void sends_that_end_short(void)
+TEST(sends_that_end_short)
 {
     struct sigaction was;
     const struct sigaction now = {.sa_handler = interrupt};
@@ -183,7 +183,7 @@ static void sends_that_end_short(void)
     (void)sigaction(SIGUSR2, &was, NULL);
 }
 
-static void advance(void)
+TEST(advance)
 {
     char text[] = "abcdef";
     struct iovec iov[] = {{text, 0}, {text, 2}, {text + 2, 0}, {text + 2, 4}};
@@ -200,7 +200,7 @@ static void advance(void)
 }
 
 /* A peer that reads nothing holds the thread for the time of a send and no longer. */
-static void a_peer_that_reads_nothing(void)
+TEST(a_peer_that_reads_nothing)
 {
     struct arena *a = arena_create(8 * LONG);
     struct http_response res;
@@ -221,7 +221,7 @@ static void a_peer_that_reads_nothing(void)
 }
 
 /* Fails if the arena is not rewound between pieces: tried. It has room for two of ten. */
-static void pieces(void)
+TEST(pieces)
 {
     struct reply r;
     bool kept;
@@ -233,7 +233,7 @@ static void pieces(void)
     CU_ASSERT_TRUE(r.ended && kept);
 }
 
-static void head_makes_no_pieces(void)
+TEST(head_makes_no_pieces)
 {
     struct reply r;
     bool kept;
@@ -246,7 +246,7 @@ static void head_makes_no_pieces(void)
 
 /* No END_REQUEST, so that nginx knows. Fails if fcgi_exchange finishes the request all the same:
  * tried. */
-static void a_piece_that_fails_cuts(void)
+TEST(a_piece_that_fails_cuts)
 {
     struct bench b;
     struct wire w = {.n = 0};
@@ -262,7 +262,7 @@ static void a_piece_that_fails_cuts(void)
 
 /* A client that goes away is noticed at the next piece or the one after, and the thread is free.
  * Fails if send_pieces does not look at what became of a send: tried. */
-static void a_client_that_goes_away(void)
+TEST(a_client_that_goes_away)
 {
     struct bench b;
     struct wire w = {.n = 0};
@@ -278,11 +278,3 @@ static void a_client_that_goes_away(void)
     CU_ASSERT_TRUE(bench_connections(&b, 0));
     bench_stop(&b);
 }
-
-SUITE(respond, "fcgi/respond", {"a whole response in one record", whole_response},
-      {"HEAD gets headers and no body", head_has_no_body}, {"204 has no body", no_content},
-      {"a body larger than one record", large_body}, {"sends that end short", sends_that_end_short},
-      {"what is left of a send", advance}, {"a peer that reads nothing", a_peer_that_reads_nothing},
-      {"a body in pieces", pieces}, {"HEAD makes no pieces", head_makes_no_pieces},
-      {"a piece that fails cuts the connection", a_piece_that_fails_cuts},
-      {"a client that goes away", a_client_that_goes_away})

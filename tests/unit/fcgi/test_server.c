@@ -20,7 +20,7 @@ static void get(int fd, const char *target, struct reply *r)
 
 /* Fails if a thread waits for the next request on the connection it has served: tried (the third
  * client hangs). */
-static void idle_connections_hold_no_thread(void)
+TEST(idle_connections_hold_no_thread)
 {
     struct bench b;
     struct reply r;
@@ -75,14 +75,14 @@ static void busy_threads(int watchers)
 
 /* Fails if nobody is woken when a thread gives the watch, or if it may be given to more than there
  * are: both tried. */
-static void busy_threads_leave_the_others_free(void)
+TEST(busy_threads_leave_the_others_free)
 {
     for (int watchers = 0; watchers <= 4; watchers++)
         busy_threads(watchers);
 }
 
 /* More requests wait than there are threads: those that come back go on. */
-static void all_threads_busy(void)
+TEST(all_threads_busy)
 {
     struct bench b;
     struct wire w = {.n = 0};
@@ -107,7 +107,7 @@ static void all_threads_busy(void)
 }
 
 /* Fails if a thread gives the watch for an ordinary request: tried. */
-static void one_that_runs_wakes_nobody(void)
+TEST(one_that_runs_wakes_nobody)
 {
     struct bench b;
     struct reply r;
@@ -128,7 +128,7 @@ static void one_that_runs_wakes_nobody(void)
 /* The only one that watches must not wait for a peer either. Fails if it does not give the watch
  * before it reads what is not there yet, or sends what may not fit, or if it takes the end of any
  * request for that of this one: all tried. */
-static void peers_that_stand_still(void)
+TEST(peers_that_stand_still)
 {
     struct bench b;
     struct wire w = {.n = 0};
@@ -178,7 +178,7 @@ static void peers_that_stand_still(void)
 }
 
 /* Fails if leave closes what is parked, or keeps the listener in the epoll: both tried. */
-static void leaving_serves_what_is_parked(void)
+TEST(leaving_serves_what_is_parked)
 {
     struct bench b;
     struct reply r;
@@ -211,7 +211,7 @@ static void leaving_serves_what_is_parked(void)
 
 /* What waits in the queue when a server leaves may have been announced to it alone. Fails if leave
  * does not accept: tried. */
-static void leaving_takes_what_waits(void)
+TEST(leaving_takes_what_waits)
 {
     struct bench b;
     struct wire w = {.n = 0};
@@ -237,7 +237,7 @@ static void leaving_takes_what_waits(void)
 }
 
 /* Fails if stop leaves parked connections open, or if it waits for ever: tried. */
-static void stopping(void)
+TEST(stopping)
 {
     struct bench b;
     struct wire w = {.n = 0};
@@ -277,7 +277,7 @@ static bool open_in_both(struct fcgi_server *one, struct fcgi_server *other, siz
 
 /* As of two workers. Fails if a server keeps its place in the listener's queue of waiters: tried
  * (one of them gets all). */
-static void servers_share_the_connections(void)
+TEST(servers_share_the_connections)
 {
     enum { CLIENTS = 60 };
     struct bench b;
@@ -303,7 +303,7 @@ static void servers_share_the_connections(void)
 
 /* The kernel tells one server of a connection; that one may be full by the time it looks. Fails if
  * it leaves the connection to the others then: tried (one pair in ten waits for ever). */
-static void a_full_server_leaves_nobody_waiting(void)
+TEST(a_full_server_leaves_nobody_waiting)
 {
     enum { PAIRS = 100, THREADS = 4 };
     struct bench b;
@@ -326,7 +326,7 @@ static void a_full_server_leaves_nobody_waiting(void)
 
 /* However many come: those that are open have a descriptor each. Fails if a full server takes all
  * that wait: tried. */
-static void no_more_than_its_room(void)
+TEST(no_more_than_its_room)
 {
     enum { CLIENTS = 40, ROOM = 5, THREADS = 4 };
     struct bench b;
@@ -349,7 +349,7 @@ static void no_more_than_its_room(void)
 /* Clients that ask again at once share the thread with those that are not accepted yet. Fails if
  * one is accepted for each round of the others: tried (the last one waits for 300 to 1,900
  * requests). */
-static void nobody_waits_behind_those_that_ask_again(void)
+TEST(nobody_waits_behind_those_that_ask_again)
 {
     enum { CLIENTS = 60 };
     struct bench b;
@@ -390,7 +390,7 @@ static void nobody_waits_behind_those_that_ask_again(void)
     bench_stop(&b);
 }
 
-static void settings_that_cannot_be(void)
+TEST(settings_that_cannot_be)
 {
     struct bench b;
     struct fcgi_server *s;
@@ -412,16 +412,3 @@ static void settings_that_cannot_be(void)
     CU_ASSERT_PTR_NULL(s);
     bench_stop(&b);
 }
-
-SUITE(server, "fcgi/server", {"idle connections hold no thread", idle_connections_hold_no_thread},
-      {"busy threads leave the others free", busy_threads_leave_the_others_free},
-      {"all threads busy", all_threads_busy},
-      {"one that runs wakes nobody", one_that_runs_wakes_nobody},
-      {"peers that stand still hold nobody up", peers_that_stand_still},
-      {"a leaving server serves what is parked", leaving_serves_what_is_parked},
-      {"a leaving server takes what waits", leaving_takes_what_waits}, {"stopping", stopping},
-      {"servers share the connections", servers_share_the_connections},
-      {"a full server leaves nobody waiting", a_full_server_leaves_nobody_waiting},
-      {"no more than its room", no_more_than_its_room},
-      {"nobody waits behind those that ask again", nobody_waits_behind_those_that_ask_again},
-      {"settings that cannot be", settings_that_cannot_be})

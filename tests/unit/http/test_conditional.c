@@ -19,7 +19,7 @@ static enum err parse(const char *value, bool strong, struct http_condition *c, 
     return e;
 }
 
-static void absent_and_star(void)
+TEST(absent_and_star)
 {
     struct http_condition c;
     char field[32];
@@ -31,7 +31,7 @@ static void absent_and_star(void)
     CU_ASSERT_TRUE(http_condition_has(&c, SV("1.v1")));
 }
 
-static void lists(void)
+TEST(lists)
 {
     struct http_condition c;
     char field[32];
@@ -49,7 +49,7 @@ static void lists(void)
 }
 
 /* Fails if a weak tag satisfies If-Match: tried. */
-static void weak_tags(void)
+TEST(weak_tags)
 {
     struct http_condition c;
     char field[32];
@@ -64,7 +64,7 @@ static void weak_tags(void)
     CU_ASSERT_TRUE(http_condition_has(&c, SV("a")));
 }
 
-static void malformed(void)
+TEST(malformed)
 {
     static const char *const bad[] = {"",        " ",      "a",           "\"a",      "a\"",
                                       "'a'",     "\"a\"b", "\"a\" \"b\"", "*, \"a\"", "\"a\", *",
@@ -78,7 +78,7 @@ static void malformed(void)
     }
 }
 
-static void many_tags(void)
+TEST(many_tags)
 {
     struct http_condition c;
     char field[32], value[256] = "\"t\"";
@@ -92,7 +92,7 @@ static void many_tags(void)
 
 /* What the repository compares them with is generation || '.v' || version || '.' || to_hex(mark).
  */
-static void tags_of_a_session(void)
+TEST(tags_of_a_session)
 {
     struct http_rig r;
     http_rig_open(&r, ROOM, "GET", SV("/"));
@@ -105,7 +105,3 @@ static void tags_of_a_session(void)
         sv_eq(http_etag_version(r.arena, 12, 3, 1), http_etag_state(r.arena, 12, 3, 1)));
     http_rig_close(&r);
 }
-
-SUITE(http_conditional, "http/conditional", {"absent and star", absent_and_star}, {"lists", lists},
-      {"weak tags", weak_tags}, {"malformed", malformed}, {"too many tags", many_tags},
-      {"tags of a session", tags_of_a_session})

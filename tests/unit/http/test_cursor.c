@@ -24,7 +24,7 @@ static bool reads(struct http_rig *r, const char *list, struct sv owner, struct 
     return ok;
 }
 
-static void back_and_forth(void)
+TEST(back_and_forth)
 {
     static const int64_t places[][2] = {
         {0, 0}, {1, 2}, {INT64_MAX, INT64_MIN}, {-1, INT64_MAX}, {INT64_C(1795488595864396), 74}};
@@ -45,7 +45,7 @@ static void back_and_forth(void)
 }
 
 /* Fails if one of tenant, list and owner is left out of the checksum, or its length: tried. */
-static void of_another_list(void)
+TEST(of_another_list)
 {
     struct http_rig r, other;
     struct sv text = SV_NONE;
@@ -70,7 +70,7 @@ static void of_another_list(void)
 
 /* Any other character anywhere, cut short, made longer. Fails if the checksum is not compared, or
  * if it is left to libsodium which spelling is good: tried. */
-static void tampered(void)
+TEST(tampered)
 {
     static const char all[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=+/ \n\xad\xdf";
@@ -99,6 +99,3 @@ static void tampered(void)
     CU_ASSERT_EQUAL(wrong, 0);
     http_rig_close(&r);
 }
-
-SUITE(http_cursor, "http/cursor", {"back and forth", back_and_forth},
-      {"of another list", of_another_list}, {"tampered", tampered})

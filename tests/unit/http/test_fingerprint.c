@@ -30,7 +30,7 @@ static void digest(const struct asked *a, char out[HTTP_FINGERPRINT_LEN])
     http_rig_close(&r);
 }
 
-static void same_request_same_print(void)
+TEST(same_request_same_print)
 {
     const struct asked a = {"POST", "/v1/sessions", "u1", "{}"};
     char one[HTTP_FINGERPRINT_LEN], two[HTTP_FINGERPRINT_LEN];
@@ -41,7 +41,7 @@ static void same_request_same_print(void)
 
 /* Also where the parts only move over their borders. Fails if the parts are hashed without their
  * lengths, or one of them is left out: tried. */
-static void another_request_another_print(void)
+TEST(another_request_another_print)
 {
     static const struct asked all[] = {
         {"POST", "/v1/sessions", "u1", "{}"},     {"PUT", "/v1/sessions", "u1", "{}"},
@@ -56,6 +56,3 @@ static void another_request_another_print(void)
         for (size_t k = 0; k < i; k++)
             CU_ASSERT_NOT_EQUAL(memcmp(prints[i], prints[k], HTTP_FINGERPRINT_LEN), 0);
 }
-
-SUITE(http_fingerprint, "http/fingerprint", {"same request, same print", same_request_same_print},
-      {"another request, another print", another_request_another_print})

@@ -26,7 +26,7 @@ static const int expected[ERR_COUNT] = {
 
 /* The code tells whether an error has an entry of its own: one without falls to the last, which
  * calls itself "internal". Fails if an entry is taken out of the table: tried. */
-static void every_error_has_an_entry(void)
+TEST(every_error_has_an_entry)
 {
     for (int e = 1; e < ERR_COUNT; e++) {
         struct http_rig r;
@@ -46,7 +46,7 @@ static void every_error_has_an_entry(void)
 
 /* What the database's states become has words also where nobody gave it any (src/db/db_sqlstate.c).
  */
-static void no_state_is_without_words(void)
+TEST(no_state_is_without_words)
 {
     static const enum err errors[] = {ERR_INVALID, ERR_CONFLICT,    ERR_BUSY,
                                       ERR_TIMEOUT, ERR_UNAVAILABLE, ERR_TOO_LARGE};
@@ -59,7 +59,7 @@ static void no_state_is_without_words(void)
     }
 }
 
-static void document(void)
+TEST(document)
 {
     struct http_rig r;
     http_rig_open(&r, ROOM, "GET", SV("/"));
@@ -77,7 +77,7 @@ static void document(void)
 }
 
 /* What a server said is for the log: nothing of it may reach a client. */
-static void cause_stays_inside(void)
+TEST(cause_stays_inside)
 {
     struct http_rig r;
     http_rig_open(&r, ROOM, "GET", SV("/"));
@@ -88,7 +88,7 @@ static void cause_stays_inside(void)
     http_rig_close(&r);
 }
 
-static void retry_after(void)
+TEST(retry_after)
 {
     struct http_rig r;
     http_rig_open(&r, ROOM, "GET", SV("/"));
@@ -104,7 +104,3 @@ static void retry_after(void)
     CU_ASSERT_STRING_EQUAL(http_rig_header(&r, "Retry-After"), "");
     http_rig_close(&r);
 }
-
-SUITE(http_problem, "http/problem", {"every error has an entry", every_error_has_an_entry},
-      {"no state is without words", no_state_is_without_words}, {"the document", document},
-      {"the cause stays inside", cause_stays_inside}, {"Retry-After", retry_after})

@@ -8,7 +8,7 @@
 
 enum { ROOM = 1 << 16 };
 
-static void methods(void)
+TEST(methods)
 {
     static const struct {
         const char *text;
@@ -30,7 +30,7 @@ static enum err check(struct http_rig *r, const struct http_header *headers, siz
 }
 
 /* Fails if a repeated header is let through, the first or the last one winning: tried. */
-static void repeated_headers(void)
+TEST(repeated_headers)
 {
     static const struct {
         const char *name, *shown;
@@ -53,7 +53,7 @@ static void repeated_headers(void)
     }
 }
 
-static void other_headers_may_repeat(void)
+TEST(other_headers_may_repeat)
 {
     struct http_rig r;
     const struct http_header two[] = {{SV("accept"), SV("*/*")}, {SV("accept"), SV("a/b")}};
@@ -61,7 +61,7 @@ static void other_headers_may_repeat(void)
     http_rig_close(&r);
 }
 
-static void control_characters(void)
+TEST(control_characters)
 {
     static const char *const values[] = {"a\nb", "\r", "\x01", "a\x7f"};
     struct http_rig r;
@@ -79,7 +79,7 @@ static void control_characters(void)
     http_rig_close(&r);
 }
 
-static void integers(void)
+TEST(integers)
 {
     static const struct {
         const char *target;
@@ -106,7 +106,7 @@ static void integers(void)
     }
 }
 
-static void unknown_parameters(void)
+TEST(unknown_parameters)
 {
     static const char *const known[] = {"limit", "order", NULL};
     struct http_rig r;
@@ -123,7 +123,7 @@ static void unknown_parameters(void)
 }
 
 /* See the test of the same name for http_target_parse. */
-static void shows_whole_characters(void)
+TEST(shows_whole_characters)
 {
     static const char *const known[] = {NULL};
     struct http_rig r;
@@ -137,9 +137,3 @@ static void shows_whole_characters(void)
     CU_ASSERT_EQUAL((strlen(r.ctx.err.field) - 1) % 3, 0);
     http_rig_close(&r);
 }
-
-SUITE(http_request, "http/request", {"methods", methods}, {"repeated headers", repeated_headers},
-      {"other headers may repeat", other_headers_may_repeat},
-      {"control characters in headers", control_characters}, {"integer parameters", integers},
-      {"unknown parameters", unknown_parameters},
-      {"shows whole characters", shows_whole_characters})

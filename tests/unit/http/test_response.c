@@ -10,7 +10,7 @@
 
 enum { ROOM = 1 << 16 };
 
-static void begins_as_a_failure(void)
+TEST(begins_as_a_failure)
 {
     struct http_rig r;
     http_rig_open(&r, ROOM, "GET", SV("/"));
@@ -21,7 +21,7 @@ static void begins_as_a_failure(void)
     http_rig_close(&r);
 }
 
-static void clear_forgets(void)
+TEST(clear_forgets)
 {
     struct http_rig r;
     http_rig_open(&r, ROOM, "GET", SV("/"));
@@ -57,7 +57,7 @@ static bool aborts(struct sv value, size_t times)
 }
 
 /* Fails if a value with a line break is taken: tried. */
-static void no_header_splitting(void)
+TEST(no_header_splitting)
 {
     CU_ASSERT_TRUE(aborts(SV("a\r\nSet-Cookie: b"), 1));
     CU_ASSERT_TRUE(aborts(SV("a\nb"), 1));
@@ -66,12 +66,8 @@ static void no_header_splitting(void)
     CU_ASSERT_FALSE(aborts(SV("a b \xc3\xa9"), 1));
 }
 
-static void headers_are_bounded(void)
+TEST(headers_are_bounded)
 {
     CU_ASSERT_FALSE(aborts(SV("a"), HTTP_RESPONSE_HEADERS_MAX));
     CU_ASSERT_TRUE(aborts(SV("a"), HTTP_RESPONSE_HEADERS_MAX + 1));
 }
-
-SUITE(http_response, "http/response", {"begins as a failure", begins_as_a_failure},
-      {"clear forgets", clear_forgets}, {"no header splitting", no_header_splitting},
-      {"headers are bounded", headers_are_bounded})

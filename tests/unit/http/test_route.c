@@ -137,7 +137,7 @@ static void expect_problem(struct http_rig *r, int status, const char *code)
     arena_destroy(a);
 }
 
-static void finds_routes(void)
+TEST(finds_routes)
 {
     static const struct {
         const char *method, *target;
@@ -163,7 +163,7 @@ static void finds_routes(void)
     }
 }
 
-static void not_found(void)
+TEST(not_found)
 {
     static const char *const targets[] = {
         "/",        "/thing",  "/things/a/b",      "/things/a/parts", "/things/a/parts/7/8",
@@ -178,7 +178,7 @@ static void not_found(void)
     }
 }
 
-static void method_not_allowed(void)
+TEST(method_not_allowed)
 {
     struct http_rig r;
     struct seen seen;
@@ -193,7 +193,7 @@ static void method_not_allowed(void)
     http_rig_close(&r);
 }
 
-static void options(void)
+TEST(options)
 {
     struct http_rig r;
     struct seen seen;
@@ -208,7 +208,7 @@ static void options(void)
     http_rig_close(&r);
 }
 
-static void head_is_get(void)
+TEST(head_is_get)
 {
     struct http_rig r;
     struct seen seen;
@@ -226,7 +226,7 @@ static void head_is_get(void)
     http_rig_close(&r);
 }
 
-static void accept(void)
+TEST(accept)
 {
     static const struct {
         const char *accept;
@@ -263,7 +263,7 @@ static void accept(void)
     }
 }
 
-static void body_too_large(void)
+TEST(body_too_large)
 {
     struct http_rig r;
     struct seen seen = {0};
@@ -275,7 +275,7 @@ static void body_too_large(void)
     http_rig_close(&r);
 }
 
-static void uri_too_long(void)
+TEST(uri_too_long)
 {
     static char target[HTTP_URI_MAX + 2];
     struct http_rig r;
@@ -288,7 +288,7 @@ static void uri_too_long(void)
 }
 
 /* Of an answer that fails half-way nothing is left. */
-static void failures(void)
+TEST(failures)
 {
     struct http_rig r;
     struct seen seen;
@@ -305,7 +305,7 @@ static void failures(void)
 }
 
 /* Fails if the arena is not rewound before the problem document is written: tried. */
-static void problem_fits_when_nothing_else_does(void)
+TEST(problem_fits_when_nothing_else_does)
 {
     struct http_rig r;
     struct seen seen;
@@ -317,8 +317,3 @@ static void problem_fits_when_nothing_else_does(void)
     CU_ASSERT_PTR_NULL(strstr(http_rig_body(&r), "0123"));
     http_rig_close(&r);
 }
-
-SUITE(http_route, "http/route", {"finds routes and captures", finds_routes}, {"404", not_found},
-      {"405 and Allow", method_not_allowed}, {"OPTIONS", options}, {"HEAD is GET", head_is_get},
-      {"406", accept}, {"413", body_too_large}, {"414", uri_too_long}, {"failures", failures},
-      {"a problem fits when nothing else does", problem_fits_when_nothing_else_does})

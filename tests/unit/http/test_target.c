@@ -26,7 +26,7 @@ static void expect_segments(const char *target, size_t n, const struct sv *segme
     http_rig_close(&r);
 }
 
-static void splits(void)
+TEST(splits)
 {
     expect_segments("/v1/sessions/a", 3, (struct sv[]){SV("v1"), SV("sessions"), SV("a")});
     expect_segments("/", 1, (struct sv[]){SV("")});
@@ -37,7 +37,7 @@ static void splits(void)
 }
 
 /* Fails if the path is decoded before it is split, or decoded twice: tried. */
-static void decodes_once(void)
+TEST(decodes_once)
 {
     expect_segments("/a%2Fb/c", 2, (struct sv[]){SV("a/b"), SV("c")});
     expect_segments("/a%2fb", 1, (struct sv[]){SV("a/b")});
@@ -60,7 +60,7 @@ static void expect_bad(const char *target, enum err e, const char *field)
     http_rig_close(&r);
 }
 
-static void refuses(void)
+TEST(refuses)
 {
     static const char *const bad_paths[] = {"",           "a",
                                             "*",          "http://host/a",
@@ -89,7 +89,7 @@ static void refuses(void)
 }
 
 /* A target with a NUL in it, which no C string can show. */
-static void refuses_raw_nul(void)
+TEST(refuses_raw_nul)
 {
     struct http_rig r;
     http_rig_open(&r, ROOM, "GET", (struct sv){"/a\0b", 4});
@@ -97,7 +97,7 @@ static void refuses_raw_nul(void)
     http_rig_close(&r);
 }
 
-static void reads_parameters(void)
+TEST(reads_parameters)
 {
     struct http_rig r;
     CU_ASSERT_EQUAL(parse(&r, "/a?x=1&y=a+b%2Bc&z&&w=%26%3D=&v=?"), ERR_NONE);
@@ -113,7 +113,7 @@ static void reads_parameters(void)
 }
 
 /* The brackets of a list come encoded from some clients and not from others. */
-static void reads_lists(void)
+TEST(reads_lists)
 {
     struct http_rig r;
     CU_ASSERT_EQUAL(parse(&r, "/a?include%5B%5D=x&include[]=y&limit=1"), ERR_NONE);
@@ -123,7 +123,7 @@ static void reads_lists(void)
     expect_bad("/a?include=x&include=y", ERR_INVALID, "include");
 }
 
-static void counts_parameters(void)
+TEST(counts_parameters)
 {
     char target[1024] = "/a?";
     struct http_rig r;
@@ -136,7 +136,7 @@ static void counts_parameters(void)
     expect_bad(target, ERR_INVALID, "query");
 }
 
-static void bounds_length(void)
+TEST(bounds_length)
 {
     char *target = malloc(HTTP_URI_MAX + 2);
     CU_ASSERT_PTR_NOT_NULL(target);
@@ -156,7 +156,7 @@ static void bounds_length(void)
 
 /* The name of a parameter is shown shortened; half a character would make the problem document
  * invalid. Fails if the name is cut at a byte: tried. */
-static void shows_whole_characters(void)
+TEST(shows_whole_characters)
 {
     struct http_rig r;
     char target[256] = "/a?";
@@ -173,7 +173,7 @@ static void shows_whole_characters(void)
 }
 
 /* Whatever room there is: no more is used, and what does not fit is said. */
-static void survives_little_memory(void)
+TEST(survives_little_memory)
 {
     struct http_rig r;
     unsigned refused = 0;
@@ -187,10 +187,3 @@ static void survives_little_memory(void)
     }
     CU_ASSERT_TRUE(refused > 0);
 }
-
-SUITE(http_target, "http/target", {"splits the path", splits}, {"decodes once", decodes_once},
-      {"refuses and names", refuses}, {"refuses a raw NUL", refuses_raw_nul},
-      {"reads parameters", reads_parameters}, {"reads lists", reads_lists},
-      {"counts parameters", counts_parameters}, {"bounds the length", bounds_length},
-      {"shows whole characters", shows_whole_characters},
-      {"survives little memory", survives_little_memory})

@@ -150,7 +150,7 @@ static void damage(struct random *r, struct buf *b)
 }
 
 /* Fails if the guard lets NaN or \u0000 through, or if junescape_next forgets an escape: tried. */
-static void json_c_reads_what_the_guard_accepts(void)
+TEST(json_c_reads_what_the_guard_accepts)
 {
     struct arena *a = arena_create(16 * 1024 * 1024);
     struct random r = {42};
@@ -215,7 +215,7 @@ static bool object(struct request_ctx *ctx, struct random *r, struct sv *out)
 }
 
 /* Fails if a null is kept, or an object takes the place of another as a whole: tried. */
-static void json_c_merges_to_the_same(void)
+TEST(json_c_merges_to_the_same)
 {
     struct arena *a = arena_create(16 * 1024 * 1024);
     struct random r = {43};
@@ -242,7 +242,3 @@ static void json_c_merges_to_the_same(void)
     CU_ASSERT_EQUAL(different, 0);
     arena_destroy(a);
 }
-
-SUITE(json_differential, "json/differential",
-      {"json-c reads what the guard accepts", json_c_reads_what_the_guard_accepts},
-      {"json-c merges to the same", json_c_merges_to_the_same})

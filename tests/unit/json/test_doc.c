@@ -46,7 +46,7 @@ static void expect_refused(const struct hazard *h, size_t n)
 #define INVALID "invalid_json"
 
 /* What json-c 0.16 reads without a word although it is not JSON, and the grammar's other edges. */
-static void grammar(void)
+TEST(grammar)
 {
     static const struct hazard h[] = {
         {SV_INIT(""), INVALID, ""},
@@ -89,7 +89,7 @@ static void grammar(void)
 
 /* Fails if the check for \u0000, surrogates, control characters or the UTF-8 bound is left out:
  * tried, one by one. */
-static void strings(void)
+TEST(strings)
 {
     static const struct hazard h[] = {
         {SV_INIT("\"a"), INVALID, ""},
@@ -132,7 +132,7 @@ static void strings(void)
 }
 
 /* Fails if keys are compared before unescaping, or only next to each other: tried. */
-static void duplicate_keys(void)
+TEST(duplicate_keys)
 {
     static const struct hazard h[] = {
         {SV_INIT("{\"a\":1,\"a\":1}"), "duplicate_key", "a"},
@@ -152,7 +152,7 @@ static void duplicate_keys(void)
     expect_refused(h, ARRAY_LEN(h));
 }
 
-static void same_key_in_different_objects(void)
+TEST(same_key_in_different_objects)
 {
     static const char *const good[] = {
         "{\"a\":{\"a\":{\"a\":1}},\"b\":{\"a\":1}}",
@@ -181,7 +181,7 @@ static struct sv many_members(struct arena *a, int n, const char *last)
     return buf_get(&b);
 }
 
-static void duplicates_among_many_members(void)
+TEST(duplicates_among_many_members)
 {
     static const struct {
         const char *last;
@@ -204,7 +204,7 @@ static void duplicates_among_many_members(void)
 
 /* The nodes array grows in place only while nothing else is taken between. Fails if what the
  * comparison of names takes stays in the arena: tried. */
-static void comparing_names_leaves_nothing(void)
+TEST(comparing_names_leaves_nothing)
 {
     struct arena *a = arena_create(ARENA_LIMIT);
     struct request_ctx ctx = new_ctx(a);
@@ -231,7 +231,7 @@ static struct sv nested(struct arena *a, int depth, const char *open, const char
 }
 
 /* Fails if the depth is one more or one less: tried. */
-static void depth(void)
+TEST(depth)
 {
     struct arena *a = arena_create(ARENA_LIMIT);
     struct request_ctx ctx = new_ctx(a);
@@ -259,7 +259,7 @@ static struct sv array_of(struct arena *a, int n)
     return buf_get(&b);
 }
 
-static void number_of_values(void)
+TEST(number_of_values)
 {
     struct arena *a = arena_create(ARENA_LIMIT);
     struct request_ctx ctx = new_ctx(a);
@@ -278,7 +278,7 @@ static void number_of_values(void)
     arena_destroy(a);
 }
 
-static void index_has_the_text_as_sent(void)
+TEST(index_has_the_text_as_sent)
 {
     static const char text[] =
         " { \"a\" : [ 1.50 , \"x\\ny\" , { } ] ,\"\\u0062\":null, \"c\" :true}\n";
@@ -316,7 +316,7 @@ static void index_has_the_text_as_sent(void)
     arena_destroy(a);
 }
 
-static void long_paths_are_cut_not_broken(void)
+TEST(long_paths_are_cut_not_broken)
 {
     struct arena *a = arena_create(ARENA_LIMIT);
     struct request_ctx ctx = new_ctx(a);
@@ -327,12 +327,3 @@ static void long_paths_are_cut_not_broken(void)
     CU_ASSERT_EQUAL(strncmp(ctx.err.field, "\xc3\xa9\xf0\x9f\x98\x80 a", 8), 0);
     arena_destroy(a);
 }
-
-SUITE(json_doc, "json/doc", {"grammar", grammar}, {"strings", strings},
-      {"duplicate keys", duplicate_keys},
-      {"same key in different objects", same_key_in_different_objects},
-      {"duplicates among many members", duplicates_among_many_members},
-      {"comparing names leaves nothing", comparing_names_leaves_nothing}, {"depth", depth},
-      {"number of values", number_of_values},
-      {"index has the text as sent", index_has_the_text_as_sent},
-      {"long paths are cut, not broken", long_paths_are_cut_not_broken})

@@ -8,7 +8,7 @@
 static const char *const names[] = {"id", "type", NULL};
 
 /* Fails if names are compared as they are written, or brackets in strings are counted: tried. */
-static void others_keep_their_text(void)
+TEST(others_keep_their_text)
 {
     static const struct {
         const char *object, *rest;
@@ -37,7 +37,7 @@ static void others_keep_their_text(void)
     arena_destroy(a);
 }
 
-static void one_is_found(void)
+TEST(one_is_found)
 {
     const struct sv object = SV("{\"a\":{\"b\":1},\"b\": \"x\" ,\"\\u0063\":[2]}");
     CU_ASSERT_TRUE(sv_eq(jmember_get(object, "b"), SV("\"x\"")));
@@ -45,6 +45,3 @@ static void one_is_found(void)
     CU_ASSERT_PTR_NULL(jmember_get(object, "d").p);
     CU_ASSERT_PTR_NULL(jmember_get(SV_NONE, "a").p);
 }
-
-SUITE(json_members, "json/members", {"others keep their text", others_keep_their_text},
-      {"one is found", one_is_found})

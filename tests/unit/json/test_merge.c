@@ -46,7 +46,7 @@ static enum err overlay_one(struct request_ctx *ctx, struct sv target, struct sv
 }
 
 /* Fails if nulls delete, or objects are merged: tried with jmerge_patch in its place. */
-static void overlay(void)
+TEST(overlay)
 {
     static const struct merge_case c[] = {
         {"{\"a\":1,\"b\":{\"x\":1}}", "{\"b\":{\"y\":2}}", "{\"a\":1,\"b\":{\"y\":2}}"},
@@ -66,7 +66,7 @@ static void overlay(void)
 }
 
 /* Fails if the first of a name wins, or if names are compared as they are written: tried. */
-static void overlays_of_several(void)
+TEST(overlays_of_several)
 {
     static const struct sv patches[] = {SV_INIT("{\"x\":1,\"b\":{\"x\":1}}"), SV_INIT("{}"),
                                         SV_INIT("{\"\\u0062\":2,\"y\":[]}"),
@@ -96,7 +96,7 @@ static void overlays_of_several(void)
 
 /* A patch that finds no room for what it has to do says so. Fails if a name that could not be kept
  * is passed over, as json-c does. */
-static void without_memory(void)
+TEST(without_memory)
 {
     char text[4096] = "{";
     for (int i = 0; i < 100; i++)
@@ -121,7 +121,7 @@ static void without_memory(void)
 
 /* RFC 7396, appendix A: all of the table whose target and patch are objects, as ours always are.
  * Fails if nulls inside a new object are kept: tried. */
-static void rfc_7396_appendix_a(void)
+TEST(rfc_7396_appendix_a)
 {
     static const struct merge_case c[] = {
         {"{\"a\":\"b\"}", "{\"a\":\"c\"}", "{\"a\":\"c\"}"},
@@ -138,7 +138,7 @@ static void rfc_7396_appendix_a(void)
     expect(c, ARRAY_LEN(c));
 }
 
-static void numbers_and_strings_keep_their_text(void)
+TEST(numbers_and_strings_keep_their_text)
 {
     static const struct merge_case c[] = {
         {"{\"a\":0.10,\"b\":1e2,\"c\":-0.0}", "{\"d\":1.50E+3}",
@@ -156,7 +156,7 @@ static void numbers_and_strings_keep_their_text(void)
     expect(c, ARRAY_LEN(c));
 }
 
-static void other_shapes(void)
+TEST(other_shapes)
 {
     static const struct merge_case c[] = {
         {"{\"a\":1}", "{\"a\":{\"b\":null,\"c\":2}}", "{\"a\":{\"c\":2}}"},
@@ -174,7 +174,7 @@ static void other_shapes(void)
 }
 
 /* What the guard accepts at its deepest, the merge takes too. */
-static void deepest(void)
+TEST(deepest)
 {
     struct arena *a = arena_create(1024 * 1024);
     struct request_ctx ctx;
@@ -196,8 +196,3 @@ static void deepest(void)
     CU_ASSERT_TRUE(sv_eq(out, deep));
     arena_destroy(a);
 }
-
-SUITE(json_merge, "json/merge", {"RFC 7396 appendix A", rfc_7396_appendix_a},
-      {"numbers and strings keep their text", numbers_and_strings_keep_their_text},
-      {"overlay", overlay}, {"overlays of several", overlays_of_several},
-      {"other shapes", other_shapes}, {"deepest", deepest}, {"without memory", without_memory})

@@ -32,7 +32,7 @@ static enum err read_text(struct request_ctx *ctx, struct arena *a, const char *
     return jin_object(ctx, &d, d.nodes, path, fields, ARRAY_LEN(fields), t, seen);
 }
 
-static void all_types(void)
+TEST(all_types)
 {
     struct arena *a = arena_create(100000);
     struct request_ctx ctx;
@@ -57,7 +57,7 @@ static void all_types(void)
     arena_destroy(a);
 }
 
-static void defaults_stay(void)
+TEST(defaults_stay)
 {
     struct arena *a = arena_create(100000);
     struct request_ctx ctx;
@@ -74,7 +74,7 @@ static void defaults_stay(void)
 
 /* Fails if unknown members are skipped, if bytes are counted for characters, or if a bound is
  * exclusive: tried. */
-static void faults_name_the_field(void)
+TEST(faults_name_the_field)
 {
     static const struct {
         const char *text, *slug, *field;
@@ -118,7 +118,7 @@ static void faults_name_the_field(void)
 }
 
 /* Fails if a fault of a known member is passed over as well: tried. */
-static void others_are_left_alone(void)
+TEST(others_are_left_alone)
 {
     static const struct jin_field of_n[] = {{"n", JIN_I64, JIN_REQUIRED, 0, 0, 9}};
     static const struct {
@@ -141,7 +141,3 @@ static void others_are_left_alone(void)
     }
     arena_destroy(a);
 }
-
-SUITE(json_read, "json/read", {"all types", all_types}, {"defaults stay", defaults_stay},
-      {"faults name the field", faults_name_the_field},
-      {"others are left alone", others_are_left_alone})

@@ -32,7 +32,7 @@ static void expect(const char *const *texts, size_t n, const char *slug)
     }
 }
 
-static void numbers_that_are_none(void)
+TEST(numbers_that_are_none)
 {
     static const char *const bad[] = {"-",     "+1",  ".5",    "1.",    "1.e1", "01",  "-01",
                                       "00",    "1e",  "1e+",   "1E-",   "0x10", "1_0", "--1",
@@ -41,7 +41,7 @@ static void numbers_that_are_none(void)
 }
 
 /* Fails if a bound is moved by one, or checked for one sign alone: tried. */
-static void integers_at_their_bounds(void)
+TEST(integers_at_their_bounds)
 {
     static const char *const good[] = {"0", "-0", "18446744073709551615", "-9223372036854775808",
                                        "9223372036854775808"};
@@ -54,7 +54,7 @@ static void integers_at_their_bounds(void)
 
 /* Fails if the leading digits at 10^308 are not compared, or if a zero may have any exponent:
  * tried. */
-static void doubles_at_their_bounds(void)
+TEST(doubles_at_their_bounds)
 {
     static const char *const good[] = {
         "1.7976931348623157e308",
@@ -107,7 +107,7 @@ static void doubles_at_their_bounds(void)
     expect(bad, ARRAY_LEN(bad), "number_out_of_range");
 }
 
-static void length_is_bounded(void)
+TEST(length_is_bounded)
 {
     char text[JDOC_NUMBER_MAX + 2];
     memset(text, '0', sizeof(text));
@@ -118,7 +118,7 @@ static void length_is_bounded(void)
 
 /* Numbers of random form against strtod(3) in the "C" locale: what is taken is finite, and what is
  * not is infinite or next to zero. */
-static void same_as_strtod(void)
+TEST(same_as_strtod)
 {
     unsigned state = 1;
     int wrong = 0, taken = 0, refused = 0;
@@ -146,8 +146,3 @@ static void same_as_strtod(void)
     CU_ASSERT_EQUAL(wrong, 0);
     CU_ASSERT_TRUE(taken > 1000 && refused > 1000);
 }
-
-SUITE(json_token, "json/token", {"numbers that are none", numbers_that_are_none},
-      {"integers at their bounds", integers_at_their_bounds},
-      {"doubles at their bounds", doubles_at_their_bounds},
-      {"length is bounded", length_is_bounded}, {"same as strtod", same_as_strtod})

@@ -5,7 +5,7 @@
 
 #include "../suite.h"
 
-static void commas_and_nesting(void)
+TEST(commas_and_nesting)
 {
     struct arena *a = arena_create(100000);
     struct buf b;
@@ -39,7 +39,7 @@ static void commas_and_nesting(void)
     arena_destroy(a);
 }
 
-static void strings_are_escaped(void)
+TEST(strings_are_escaped)
 {
     struct arena *a = arena_create(100000);
     struct buf b;
@@ -58,7 +58,7 @@ static void strings_are_escaped(void)
 
 /* Every character below U+0800 written and read again. Fails if the range of escapes ends at 0x1e:
  * tried. */
-static void what_is_written_is_read(void)
+TEST(what_is_written_is_read)
 {
     struct arena *a = arena_create(1000000);
     struct request_ctx ctx;
@@ -81,7 +81,3 @@ static void what_is_written_is_read(void)
     CU_ASSERT_TRUE(sv_eq(back, buf_get(&text)));
     arena_destroy(a);
 }
-
-SUITE(json_write, "json/write", {"commas and nesting", commas_and_nesting},
-      {"strings are escaped", strings_are_escaped},
-      {"what is written is read", what_is_written_is_read})

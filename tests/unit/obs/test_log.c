@@ -41,7 +41,7 @@ static bool field_is(struct parsed *p, const char *name, enum jtype type, struct
     return jdoc_string(&p->ctx, node, &v) == ERR_NONE && sv_eq(v, value);
 }
 
-static void fields_of_each_type(void)
+TEST(fields_of_each_type)
 {
     struct log_line l;
     struct parsed p;
@@ -68,7 +68,7 @@ static void fields_of_each_type(void)
 
 /* A value from outside can neither end the line nor add a field. Fails if quotes, controls or bytes
  * that are not UTF-8 go in as they are: tried, one by one. */
-static void values_cannot_break_out(void)
+TEST(values_cannot_break_out)
 {
     static const struct {
         struct sv in, out;
@@ -102,7 +102,7 @@ static void values_cannot_break_out(void)
 /* Whatever the length, and whatever the escapes at the cut: a line, JSON, short enough, and "cut"
  * exactly when something is missing. Fails if the room for the tail is not kept, or if a field is
  * left half: tried. */
-static void too_long_is_cut_and_valid(void)
+TEST(too_long_is_cut_and_valid)
 {
     static char big[LOG_LINE_MAX + 200];
     static const char *const units[] = {"a", "\"", "\x01", "\xf0\x9f\x98\x80", "\xff"};
@@ -127,7 +127,7 @@ static void too_long_is_cut_and_valid(void)
     }
 }
 
-static void many_small_fields_are_cut_too(void)
+TEST(many_small_fields_are_cut_too)
 {
     struct log_line l;
     struct parsed p;
@@ -150,7 +150,7 @@ static void many_small_fields_are_cut_too(void)
 
 /* A pipe in packet mode gives back one write(2) at a time. Fails if a line takes two writes:
  * tried. */
-static void one_line_is_one_write(void)
+TEST(one_line_is_one_write)
 {
     char got[LOG_LINE_MAX + 100];
     int fds[2];
@@ -182,9 +182,3 @@ static void one_line_is_one_write(void)
     CU_ASSERT_EQUAL(read(fds[0], got, sizeof(got)), 0);
     close(fds[0]);
 }
-
-SUITE(obs_log, "obs/log", {"fields of each type", fields_of_each_type},
-      {"values cannot break out", values_cannot_break_out},
-      {"too long is cut and valid", too_long_is_cut_and_valid},
-      {"many small fields are cut too", many_small_fields_are_cut_too},
-      {"one line is one write", one_line_is_one_write})

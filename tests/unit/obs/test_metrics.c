@@ -44,7 +44,7 @@ static struct stage set_stage(void)
 }
 
 /* Fails if only one slot is summed, or if two routes or statuses share a counter: tried. */
-static void requests_are_summed_by_route_and_status(void)
+TEST(requests_are_summed_by_route_and_status)
 {
     struct stage s = set_stage();
     for (int i = 0; i < 3; i++)
@@ -71,7 +71,7 @@ static void requests_are_summed_by_route_and_status(void)
 }
 
 /* Every status that has a counter comes out under its own name. */
-static void statuses_of_the_table(void)
+TEST(statuses_of_the_table)
 {
     static const int known[] = {200, 201, 202, 204, 206, 304, 400, 401, 403,
                                 404, 405, 406, 408, 409, 411, 412, 413, 414,
@@ -94,7 +94,7 @@ static void statuses_of_the_table(void)
 }
 
 /* Fails if a bound does not belong to its bucket, or if buckets are not cumulative: tried. */
-static void histogram_with_known_times(void)
+TEST(histogram_with_known_times)
 {
     struct stage s = set_stage();
     struct metrics_histogram *h = &s.slots[0].statement;
@@ -124,7 +124,7 @@ static void histogram_with_known_times(void)
 
 /* Every counter and gauge is set to a number of its own in both slots, so that each line shows
  * that it reads its own place. */
-static void every_counter_and_gauge(void)
+TEST(every_counter_and_gauge)
 {
     struct stage s = set_stage();
     for (int i = 0; i < 2; i++) {
@@ -195,7 +195,7 @@ static void every_counter_and_gauge(void)
 
 /* As a scraper reads it: each sample belongs to the family announced last, each family is announced
  * once, by HELP and then TYPE, and each sample ends in a number. */
-static void text_is_well_formed(void)
+TEST(text_is_well_formed)
 {
     struct stage s = set_stage();
     metrics_request(&s.slots[0], 0, 200, 1000);
@@ -230,7 +230,7 @@ static void text_is_well_formed(void)
     arena_destroy(s.arena);
 }
 
-static void bounds_ascend(void)
+TEST(bounds_ascend)
 {
     bool tenth = false;
     for (size_t i = 0; i < METRICS_BUCKETS; i++) {
@@ -239,10 +239,3 @@ static void bounds_ascend(void)
     }
     CU_ASSERT_TRUE(tenth);
 }
-
-SUITE(obs_metrics, "obs/metrics",
-      {"requests are summed by route and status", requests_are_summed_by_route_and_status},
-      {"statuses of the table", statuses_of_the_table},
-      {"histogram with known times", histogram_with_known_times},
-      {"every counter and gauge", every_counter_and_gauge},
-      {"text is well formed", text_is_well_formed}, {"bounds ascend", bounds_ascend})

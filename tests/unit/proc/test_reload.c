@@ -25,7 +25,7 @@ static void expect_as_before(struct theatre *t, int started)
 }
 
 /* Fails if the old workers are told before the new ones are ready: tried (most is too small). */
-static void others_take_over(void)
+TEST(others_take_over)
 {
     struct theatre t;
     begin(&t, PART_GOOD, LONG_DRAIN);
@@ -48,7 +48,7 @@ static void others_take_over(void)
 
 /* What is wrong in a file that was read again, and what the log says of it. Fails if what
  * must stay may change, or if the file is not read again: tried. */
-static void wrong_files_change_nothing(void)
+TEST(wrong_files_change_nothing)
 {
     static const struct {
         const char *more, *why;
@@ -77,7 +77,7 @@ static void wrong_files_change_nothing(void)
 }
 
 /* Fails if the outcome of the check is not looked at: tried. */
-static void a_check_that_fails(void)
+TEST(a_check_that_fails)
 {
     struct theatre t;
     begin(&t, PART_GOOD, LONG_DRAIN);
@@ -91,7 +91,7 @@ static void a_check_that_fails(void)
 }
 
 /* Fails if nobody ends such a check: tried. */
-static void a_check_that_hangs(void)
+TEST(a_check_that_hangs)
 {
     struct theatre t;
     begin(&t, PART_GOOD, LONG_DRAIN);
@@ -106,7 +106,7 @@ static void a_check_that_hangs(void)
 /* New workers that end at once, or are never ready; the others go on, and a later reload is good.
  * Fails if a new worker that ends is started again, if its reason is not told, or if it ends the
  * service: tried. */
-static void new_workers_that_fail(void)
+TEST(new_workers_that_fail)
 {
     static const struct {
         enum part part;
@@ -131,7 +131,7 @@ static void new_workers_that_fail(void)
 }
 
 /* Fails if the child that checks is not waited for, or the new workers are not told: tried. */
-static void sigterm_in_a_reload(void)
+TEST(sigterm_in_a_reload)
 {
     static const enum part parts[] = {PART_GOOD, PART_SILENT}; /* of the workers */
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
@@ -153,7 +153,7 @@ static void sigterm_in_a_reload(void)
 }
 
 /* Both generations end when nobody is there to tell them. Fails without PR_SET_PDEATHSIG: tried. */
-static void supervisor_killed_in_a_reload(void)
+TEST(supervisor_killed_in_a_reload)
 {
     struct theatre t;
     begin(&t, PART_GOOD, LONG_DRAIN);
@@ -170,7 +170,7 @@ static void supervisor_killed_in_a_reload(void)
 /* 100 signals within a second. Those that come while a reload is under way, or while workers still
  * drain, are one reload more. Fails if a reload does not wait for those that drain: tried (here
  * they drain for ever, until they are killed). */
-static void a_storm(void)
+TEST(a_storm)
 {
     struct theatre t;
     begin(&t, PART_STUBBORN, 0);
@@ -188,7 +188,7 @@ static void a_storm(void)
 }
 
 /* Killed while it drains: it had given up its seat. Fails if another is started for it: tried. */
-static void a_death_while_leaving(void)
+TEST(a_death_while_leaving)
 {
     struct theatre t;
     begin(&t, PART_STUBBORN, LONG_DRAIN);
@@ -209,7 +209,7 @@ static void a_death_while_leaving(void)
 
 /* One after the other, each when its replacement is ready. Fails if those that wish are replaced at
  * once: tried (most is 2 more). */
-static void recycling(void)
+TEST(recycling)
 {
     struct theatre t;
     begin(&t, PART_TIRED, LONG_DRAIN);
@@ -224,7 +224,7 @@ static void recycling(void)
 }
 
 /* Fails if the old one leaves all the same, or if it is tried again at once: tried. */
-static void recycling_that_fails(void)
+TEST(recycling_that_fails)
 {
     struct theatre t;
     begin(&t, PART_TIRED, LONG_DRAIN);
@@ -237,12 +237,3 @@ static void recycling_that_fails(void)
     CU_ASSERT_EQUAL(t.play->here, WORKERS);
     theatre_close(&t);
 }
-
-SUITE(reload, "proc/reload", {"others take over", others_take_over},
-      {"wrong files change nothing", wrong_files_change_nothing},
-      {"a check that fails", a_check_that_fails}, {"a check that hangs", a_check_that_hangs},
-      {"new workers that fail", new_workers_that_fail},
-      {"SIGTERM in a reload", sigterm_in_a_reload},
-      {"the supervisor is killed in a reload", supervisor_killed_in_a_reload},
-      {"100 signals in a second", a_storm}, {"a death while leaving", a_death_while_leaving},
-      {"recycling", recycling}, {"recycling that fails", recycling_that_fails})

@@ -4,7 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-static void sigterm_drains(void)
+TEST(sigterm_drains)
 {
     struct theatre t;
     theatre_begin(&t, PART_GOOD, 1000);
@@ -17,7 +17,7 @@ static void sigterm_drains(void)
 }
 
 /* Fails if the supervisor does not clear the gauges, or does not start another: tried. */
-static void killed_worker_is_replaced(void)
+TEST(killed_worker_is_replaced)
 {
     struct theatre t;
     theatre_begin(&t, PART_GOOD, 1000);
@@ -35,7 +35,7 @@ static void killed_worker_is_replaced(void)
 }
 
 /* Fails if such a worker is replaced like any other: tried. */
-static void wrong_configuration_ends_the_service(void)
+TEST(wrong_configuration_ends_the_service)
 {
     struct theatre t;
     theatre_begin(&t, PART_MISCONFIGURED, 1000);
@@ -47,7 +47,7 @@ static void wrong_configuration_ends_the_service(void)
 }
 
 /* Fails if the second signal only repeats the first: tried (the drain time is half an hour). */
-static void second_sigterm_ends_at_once(void)
+TEST(second_sigterm_ends_at_once)
 {
     struct theatre t;
     theatre_begin(&t, PART_STUBBORN, 1800);
@@ -61,7 +61,7 @@ static void second_sigterm_ends_at_once(void)
 }
 
 /* Fails if nobody is killed when the time is over: tried. */
-static void stubborn_workers_are_killed(void)
+TEST(stubborn_workers_are_killed)
 {
     struct theatre t;
     theatre_begin(&t, PART_STUBBORN, 0);
@@ -73,7 +73,7 @@ static void stubborn_workers_are_killed(void)
 }
 
 /* Fails without PR_SET_PDEATHSIG: tried. */
-static void workers_end_with_the_supervisor(void)
+TEST(workers_end_with_the_supervisor)
 {
     struct theatre t;
     theatre_begin(&t, PART_GOOD, 1000);
@@ -84,7 +84,7 @@ static void workers_end_with_the_supervisor(void)
     theatre_end(&t, false);
 }
 
-static void second_service_on_the_same_sockets(void)
+TEST(second_service_on_the_same_sockets)
 {
     struct theatre t;
     theatre_begin(&t, PART_GOOD, 1000);
@@ -100,7 +100,7 @@ static void second_service_on_the_same_sockets(void)
 
 /* A service that ends refuses connects, and one whose supervisor was killed has only its workers:
  * no other may begin beside them. Fails without the lock: tried (the second one starts). */
-static void second_service_beside_the_last_requests(void)
+TEST(second_service_beside_the_last_requests)
 {
     static const int signals[] = {SIGTERM, SIGKILL};
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
@@ -120,12 +120,3 @@ static void second_service_beside_the_last_requests(void)
         theatre_end(&t, signals[i] == SIGTERM);
     }
 }
-
-SUITE(supervisor, "proc/supervisor", {"SIGTERM drains", sigterm_drains},
-      {"a killed worker is replaced", killed_worker_is_replaced},
-      {"a wrong configuration ends the service", wrong_configuration_ends_the_service},
-      {"a second SIGTERM ends at once", second_sigterm_ends_at_once},
-      {"stubborn workers are killed", stubborn_workers_are_killed},
-      {"workers end with the supervisor", workers_end_with_the_supervisor},
-      {"a second service on the same sockets", second_service_on_the_same_sockets},
-      {"a second service beside the last requests", second_service_beside_the_last_requests})

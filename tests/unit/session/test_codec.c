@@ -101,7 +101,7 @@ static void bench_begin(struct bench *b, size_t room)
 }
 
 /* Fails if a field is left out of either direction, or absent and empty become one: tried. */
-static void round_trip(void)
+TEST(round_trip)
 {
     struct bench b;
     struct sv bytes = SV_NONE;
@@ -129,7 +129,7 @@ static char *exact(struct sv bytes, size_t n)
 }
 
 /* Fails if the length of the text is not compared: tried. */
-static void truncation_is_refused(void)
+TEST(truncation_is_refused)
 {
     struct bench b;
     struct sv bytes = SV_NONE;
@@ -146,7 +146,7 @@ static void truncation_is_refused(void)
     arena_destroy(b.arena);
 }
 
-static void more_bytes_are_refused(void)
+TEST(more_bytes_are_refused)
 {
     struct bench b;
     struct sv bytes = SV_NONE;
@@ -170,7 +170,7 @@ static bool inside(struct sv s, const char *p, size_t n)
 }
 
 /* A damaged value is refused or read as other values, all of them within its bytes. */
-static void damage_stays_inside(void)
+TEST(damage_stays_inside)
 {
     struct bench b;
     struct sv bytes = SV_NONE;
@@ -204,7 +204,7 @@ static void damage_stays_inside(void)
     arena_destroy(b.arena);
 }
 
-static void little_memory(void)
+TEST(little_memory)
 {
     struct bench b;
     struct sv bytes = SV_NONE;
@@ -220,8 +220,3 @@ static void little_memory(void)
     arena_destroy(small.arena);
     arena_destroy(b.arena);
 }
-
-SUITE(session_codec, "session/codec", {"round trip", round_trip},
-      {"a truncation is refused", truncation_is_refused},
-      {"more bytes are refused", more_bytes_are_refused},
-      {"damage stays inside", damage_stays_inside}, {"little memory", little_memory})

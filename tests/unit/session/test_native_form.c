@@ -113,7 +113,7 @@ static void expect_fields(const struct session *a, const struct session *b)
 }
 
 /* Fails if a message's form is taken a byte too short, or without the comma: tried. */
-static void the_newest(void)
+TEST(the_newest)
 {
     for (size_t n = 0; n <= SESSION_WINDOW; n++) {
         struct bench b;
@@ -133,7 +133,7 @@ static void the_newest(void)
 }
 
 /* A page has the newest first. */
-static void the_other_way_round(void)
+TEST(the_other_way_round)
 {
     struct bench b;
     struct session_message back[SESSION_WINDOW], forth[SESSION_WINDOW];
@@ -151,7 +151,7 @@ static void the_other_way_round(void)
 
 /* A value is carried on again and again: what is left of the old one, and a new message. Fails if
  * the members are kept though they have changed: tried. */
-static void carried_on(void)
+TEST(carried_on)
 {
     struct bench b;
     begin(&b, SESSION_WINDOW);
@@ -178,7 +178,7 @@ static void carried_on(void)
 
 /* The same by the function that does it for an append. Fails if what it makes keeps the members of
  * before, or if mark_before is not compared: tried. */
-static void after_an_append(void)
+TEST(after_an_append)
 {
     struct bench b;
     struct fresh_write w = {.key = {SV("default"), SV("telegram:12345")}};
@@ -231,7 +231,7 @@ static void after_an_append(void)
 }
 
 /* What has not changed at all may keep its form whole. */
-static void kept_as_it_is(void)
+TEST(kept_as_it_is)
 {
     struct bench b;
     struct sv once = SV_NONE, twice = SV_NONE;
@@ -245,7 +245,3 @@ static void kept_as_it_is(void)
     CU_ASSERT_TRUE(sv_eq(written(&b, &b.s), written(&b, &back)));
     arena_destroy(b.arena);
 }
-
-SUITE(native_form, "session/native_form", {"the newest n", the_newest},
-      {"the other way round", the_other_way_round}, {"carried on by appends", carried_on},
-      {"after an append", after_an_append}, {"kept as it is", kept_as_it_is})

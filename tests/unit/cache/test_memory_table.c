@@ -72,7 +72,7 @@ static struct sv bytes_of(struct rig *r, size_t n, char c)
 
 /* Fails if the end of a value is not copied when it is no whole word, or a life is not looked at.
  */
-static void store_and_find(void)
+TEST(store_and_find)
 {
     struct rig r = rig_open();
     CU_ASSERT_EQUAL(find(&r, one, SV("value")), MISS);
@@ -95,7 +95,7 @@ static void store_and_find(void)
     rig_close(&r);
 }
 
-static void too_large(void)
+TEST(too_large)
 {
     struct rig r = rig_open();
     const size_t most = MEMORY_RING_WORDS / 4 * 8;
@@ -108,7 +108,7 @@ static void too_large(void)
 
 /* Three times what fits, on the way twice round the ring: the newest are there, nothing is mixed
  * up. Fails if what newer values have overwritten is still given out. */
-static void evicts_the_oldest(void)
+TEST(evicts_the_oldest)
 {
     struct rig r = rig_open();
     enum { N = 160, SIZE = 5000 };
@@ -128,7 +128,7 @@ static void evicts_the_oldest(void)
 
 /* As many keys as share their entries are all kept. Fails if the first value of a stripe is taken
  * for an empty entry. */
-static void all_ways(void)
+TEST(all_ways)
 {
     struct rig r = rig_open();
     struct cache_key keys[MEMORY_WAYS];
@@ -176,7 +176,7 @@ static void happen(struct rig *r, enum event event, uint64_t hash)
 /* What a value stored before an event is to whoever took the snapshot before it and after it, and
  * whether each of them may store. Fails if a put looks at no epoch, or nothing at the quarantine:
  * tests/plants/cache-put-under-old-snapshot.patch, tests/plants/cache-quarantine-ignored.patch. */
-static void currency(void)
+TEST(currency)
 {
     static const struct {
         enum event event;
@@ -206,7 +206,7 @@ static void currency(void)
 }
 
 /* What is stored while the value is being looked for is not what the snapshot was of. */
-static void stored_under_a_newer_epoch(void)
+TEST(stored_under_a_newer_epoch)
 {
     struct rig r = rig_open();
     const struct cache_snapshot before = snap(&r, one);
@@ -219,7 +219,7 @@ static void stored_under_a_newer_epoch(void)
 
 /* Ends at its time, and no later one that is shorter takes anything from it; a reap's is as long as
  * the longest of any worker. */
-static void quarantines_end(void)
+TEST(quarantines_end)
 {
     struct rig r = rig_open();
     const uint64_t hash = snap(&r, one).hash;
@@ -240,7 +240,7 @@ static void quarantines_end(void)
 
 /* It is neither waited for nor written; the value ends all the same if it is removed meanwhile.
  * Fails if a reap frees what another process has, or if a removal gives up: tried. */
-static void held_stripe(void)
+TEST(held_stripe)
 {
     for (int removed = 0; removed < 2; removed++) {
         struct rig r = rig_open();
@@ -268,9 +268,3 @@ static void held_stripe(void)
         rig_close(&r);
     }
 }
-
-SUITE(memory, "cache/memory_table", {"store, find, remove", store_and_find},
-      {"too large", too_large}, {"the oldest is evicted", evicts_the_oldest},
-      {"all ways", all_ways}, {"what is current", currency},
-      {"stored under a newer epoch", stored_under_a_newer_epoch},
-      {"quarantines end", quarantines_end}, {"a held stripe", held_stripe})
