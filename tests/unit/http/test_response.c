@@ -5,54 +5,45 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../suite.h"
 #include "rig.h"
-
-enum { ROOM = 1 << 16 };
 
 TEST(begins_as_a_failure)
 {
-    struct http_rig r;
-    http_rig_open(&r, ROOM, "GET", SV("/"));
-    CU_ASSERT_EQUAL(r.res.status, 500);
-    CU_ASSERT_EQUAL(r.res.n_headers, 0);
-    CU_ASSERT_PTR_NULL(r.res.content_type);
-    CU_ASSERT_EQUAL(r.res.body.n, 0);
-    http_rig_close(&r);
+    struct http_rig *r = http_rig("GET", "/");
+    CU_ASSERT_EQUAL(r->res.status, 500);
+    CU_ASSERT_EQUAL(r->res.n_headers, 0);
+    CU_ASSERT_PTR_NULL(r->res.content_type);
+    CU_ASSERT_EQUAL(r->res.body.n, 0);
 }
 
 TEST(clear_forgets)
 {
-    struct http_rig r;
-    http_rig_open(&r, ROOM, "GET", SV("/"));
-    r.res.status = 200;
-    r.res.content_type = "text/plain";
-    http_response_header(&r.res, "ETag", SV("\"a\""));
-    buf_sv(&r.res.body, SV("text"));
-    http_response_clear(&r.res);
-    CU_ASSERT_EQUAL(r.res.status, 500);
-    CU_ASSERT_EQUAL(r.res.n_headers, 0);
-    CU_ASSERT_PTR_NULL(r.res.content_type);
-    CU_ASSERT_EQUAL(buf_get(&r.res.body).n, 0);
-    CU_ASSERT_PTR_EQUAL(r.res.body.arena, r.arena);
-    http_rig_close(&r);
+    struct http_rig *r = http_rig("GET", "/");
+    r->res.status = 200;
+    r->res.content_type = "text/plain";
+    http_response_header(&r->res, "ETag", SV("\"a\""));
+    buf_sv(&r->res.body, SV("text"));
+    http_response_clear(&r->res);
+    CU_ASSERT_EQUAL(r->res.status, 500);
+    CU_ASSERT_EQUAL(r->res.n_headers, 0);
+    CU_ASSERT_PTR_NULL(r->res.content_type);
+    CU_ASSERT_EQUAL(buf_get(&r->res.body).n, 0);
+    CU_ASSERT_PTR_EQUAL(r->res.body.arena, r->ctx->arena);
 }
 
 /* True if setting these headers ends the process. */
 static bool aborts(struct sv value, size_t times)
 {
-    struct http_rig r;
-    http_rig_open(&r, ROOM, "GET", SV("/"));
+    struct http_rig *r = http_rig("GET", "/");
     pid_t pid = fork();
     if (pid == 0) {
         signal(SIGABRT, SIG_DFL);
         for (size_t i = 0; i < times; i++)
-            http_response_header(&r.res, "X", value);
+            http_response_header(&r->res, "X", value);
         _exit(0);
     }
     int status = 0;
     CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
-    http_rig_close(&r);
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
 }
 
