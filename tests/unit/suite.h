@@ -1,6 +1,6 @@
 /*
  * Tests mirror src/: those of tests/unit/<room>/test_<file>.c are the suite <room>/<file>.
- * Assertions are the non-fatal ones.
+ * Assertions are the non-fatal ones, but for what the rest of a test stands on.
  */
 #ifndef PARLEY_TESTS_SUITE_H
 #define PARLEY_TESTS_SUITE_H

@@ -7,7 +7,7 @@
 
 TEST(numbers_and_text)
 {
-    struct arena *a = arena_create(100000);
+    struct arena *a = test_ctx()->arena;
     struct buf b;
     buf_init(&b, a, 0);
     CU_ASSERT_PTR_NOT_NULL(buf_get(&b).p); /* empty, not absent */
@@ -27,13 +27,12 @@ TEST(numbers_and_text)
     CU_ASSERT_TRUE(
         sv_eq(buf_get(&b), SV("0 18446744073709551615 -9223372036854775808 -1 x\0yk=5")));
     CU_ASSERT_FALSE(b.failed);
-    arena_destroy(a);
 }
 
 /* At each length the text may or may not fit what is left: also exactly. */
 TEST(printf_at_every_fill)
 {
-    struct arena *a = arena_create(1000000);
+    struct arena *a = test_ctx()->arena;
     for (int fill = 0; fill < 130; fill++) {
         struct buf b;
         buf_init(&b, a, 64);
@@ -45,7 +44,6 @@ TEST(printf_at_every_fill)
         CU_ASSERT_EQUAL(memcmp(s.p + fill, "0123456789", 10), 0);
         CU_ASSERT_TRUE(fill == 0 || s.p[fill - 1] == '.');
     }
-    arena_destroy(a);
 }
 
 TEST(failure_is_remembered)

@@ -18,7 +18,7 @@ static struct sv encode(struct arena *a, struct cache_key k, struct cache_stamp 
 
 TEST(round_trip)
 {
-    struct arena *a = arena_create(1 << 20);
+    struct arena *a = test_ctx()->arena;
     const struct cache_stamp stamps[] = {{0, 0, 0},
                                          {1, 2, 3},
                                          {INT64_MAX, INT64_MIN, UINT64_MAX},
@@ -37,7 +37,6 @@ TEST(round_trip)
     struct sv s;
     CU_ASSERT(cache_codec_encode(a, key, &empty, true, &s));
     CU_ASSERT(cache_codec_decode(s, key, true, &back) && back.bytes.n == 0);
-    arena_destroy(a);
 }
 
 TEST(stamps_differ)
@@ -51,7 +50,7 @@ TEST(stamps_differ)
 /* Fails if the identity is not compared: tests/plants/cache-identity-not-compared.patch. */
 TEST(another_owner)
 {
-    struct arena *a = arena_create(1 << 20);
+    struct arena *a = test_ctx()->arena;
     const struct cache_key others[] = {
         {SV("acme"), SV("telegram:12346")}, {SV("acmf"), SV("telegram:12345")},
         {SV("acme"), SV("telegram:1234")},  {SV("acme"), SV("telegram:123450")},
@@ -64,14 +63,13 @@ TEST(another_owner)
             CU_ASSERT_FALSE(cache_codec_decode(s, others[i], checksum, &v));
         }
     }
-    arena_destroy(a);
 }
 
 /* Each bit of each byte, each shorter length and a longer one. Fails if the checksum is not
  * compared: tests/plants/cache-checksum-not-compared.patch. */
 TEST(damage)
 {
-    struct arena *a = arena_create(1 << 20);
+    struct arena *a = test_ctx()->arena;
     struct sv s = encode(a, key, (struct cache_stamp){5, 6, 7}, true);
     struct cache_value v;
     char copy[256];
@@ -89,7 +87,6 @@ TEST(damage)
         for (size_t n = 0; n < s.n; n++)
             CU_ASSERT_FALSE(cache_codec_decode((struct sv){s.p, n}, key, checksum, &v));
     }
-    arena_destroy(a);
 }
 
 TEST(too_large_or_no_memory)

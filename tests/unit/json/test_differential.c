@@ -152,34 +152,30 @@ static void damage(struct random *r, struct buf *b)
 /* Fails if the guard lets NaN or \u0000 through, or if junescape_next forgets an escape: tried. */
 TEST(json_c_reads_what_the_guard_accepts)
 {
-    struct arena *a = arena_create(16 * 1024 * 1024);
     struct random r = {42};
     int different = 0, accepted = 0, refused = 0;
 
     for (int i = 0; i < 40000; i++) {
-        struct request_ctx ctx;
+        struct request_ctx *ctx = test_ctx();
         struct jdoc d;
         struct buf b;
-        ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
-        buf_init(&b, a, 256);
+        buf_init(&b, ctx->arena, 256);
         put_value(&r, &b, (int)pick(&r, 6));
         if (i % 2)
             damage(&r, &b);
-        if (jdoc_parse(&ctx, buf_get(&b), &d) != ERR_NONE) {
+        if (jdoc_parse(ctx, buf_get(&b), &d) != ERR_NONE) {
             refused++;
         } else {
             accepted++;
-            if (!json_c_reads_the_same(&ctx, &d, buf_get(&b))) {
+            if (!json_c_reads_the_same(ctx, &d, buf_get(&b))) {
                 if (different++ < 10)
                     printf("\n    different: %.*s", SV_ARG(buf_get(&b)));
             }
         }
-        arena_reset(a);
     }
     CU_ASSERT_EQUAL(different, 0);
     CU_ASSERT_TRUE(accepted > 10000);
     CU_ASSERT_TRUE(refused > 5000);
-    arena_destroy(a);
 }
 
 /* RFC 7396's own words, over json-c's trees. */
@@ -217,28 +213,24 @@ static bool object(struct request_ctx *ctx, struct random *r, struct sv *out)
 /* Fails if a null is kept, or an object takes the place of another as a whole: tried. */
 TEST(json_c_merges_to_the_same)
 {
-    struct arena *a = arena_create(16 * 1024 * 1024);
     struct random r = {43};
     int different = 0, merged = 0;
     while (merged < 5000) {
-        struct request_ctx ctx;
+        struct request_ctx *ctx = test_ctx();
         struct sv target, patch, out = SV_NONE;
         struct jdoc d;
-        arena_reset(a);
-        ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
-        if (!object(&ctx, &r, &target) || !object(&ctx, &r, &patch))
+        if (!object(ctx, &r, &target) || !object(ctx, &r, &patch))
             continue;
         merged++;
-        struct sv t = arena_dup(a, target), p = arena_dup(a, patch);
+        struct sv t = arena_dup(ctx->arena, target), p = arena_dup(ctx->arena, patch);
         struct json_object *into = json_tokener_parse(t.p), *from = json_tokener_parse(p.p);
         merge_trees(into, from);
-        bool ok = jmerge_patch(&ctx, target, patch, &out) == ERR_NONE &&
-                  jdoc_parse(&ctx, out, &d) == ERR_NONE && json_c_same(&ctx, &d, d.nodes, into);
+        bool ok = jmerge_patch(ctx, target, patch, &out) == ERR_NONE &&
+                  jdoc_parse(ctx, out, &d) == ERR_NONE && json_c_same(ctx, &d, d.nodes, into);
         if (!ok && different++ < 10)
             printf("\n    %.*s + %.*s: %.*s", SV_ARG(target), SV_ARG(patch), SV_ARG(out));
         json_object_put(from);
         json_object_put(into);
     }
     CU_ASSERT_EQUAL(different, 0);
-    arena_destroy(a);
 }

@@ -16,27 +16,18 @@ struct merge_case {
 typedef enum err (*merge_fn)(struct request_ctx *ctx, struct sv target, struct sv patch,
                              struct sv *out);
 
-static void expect_of(merge_fn merge, const struct merge_case *c, size_t n)
+static void expect(merge_fn merge, const struct merge_case *c, size_t n)
 {
-    struct arena *a = arena_create(1024 * 1024);
     for (size_t i = 0; i < n; i++) {
-        struct request_ctx ctx;
+        struct request_ctx *ctx = test_ctx();
         struct sv out = SV_NONE;
-        ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
-        enum err e = merge(&ctx, sv_from(c[i].target), sv_from(c[i].patch), &out);
+        enum err e = merge(ctx, sv_from(c[i].target), sv_from(c[i].patch), &out);
         CU_ASSERT_EQUAL(e, ERR_NONE);
         bool same = sv_eq(out, sv_from(c[i].result));
         if (!same)
-            printf("\n    %s + %s: %.*s %s", c[i].target, c[i].patch, SV_ARG(out), ctx.err.cause);
+            printf("\n    %s + %s: %.*s %s", c[i].target, c[i].patch, SV_ARG(out), ctx->err.cause);
         CU_ASSERT_TRUE(same);
-        arena_reset(a);
     }
-    arena_destroy(a);
-}
-
-static void expect(const struct merge_case *c, size_t n)
-{
-    expect_of(jmerge_patch, c, n);
 }
 
 static enum err overlay_one(struct request_ctx *ctx, struct sv target, struct sv patch,
@@ -62,7 +53,7 @@ TEST(overlay)
         {"{\"b\\n\":1,\"\":2,\"bn\":3}", "{\"\":4,\"b\\u000a\":5,\"ab\":6}",
          "{\"b\\n\":5,\"\":4,\"bn\":3,\"ab\":6}"},
     };
-    expect_of(overlay_one, c, ARRAY_LEN(c));
+    expect(overlay_one, c, ARRAY_LEN(c));
 }
 
 /* Fails if the first of a name wins, or if names are compared as they are written: tried. */
@@ -81,16 +72,12 @@ TEST(overlays_of_several)
              {"{\"y\":0,\"b\":0,\"z\":0}", 3, "{\"y\":[],\"b\":2,\"z\":0,\"x\":1}"},
              {"{\"a\":0}", 2, "{\"a\":0,\"x\":1,\"b\":{\"x\":1}}"}};
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
-        struct arena *a = arena_create(1 << 20);
-        struct request_ctx ctx;
+        struct request_ctx *ctx = test_ctx();
         struct sv out = SV_NONE;
-        ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
-        CU_ASSERT_EQUAL(jmerge_overlay(&ctx, sv_from(t[i].target), patches, t[i].n, &out),
-                        ERR_NONE);
+        CU_ASSERT_EQUAL(jmerge_overlay(ctx, sv_from(t[i].target), patches, t[i].n, &out), ERR_NONE);
         CU_ASSERT_TRUE(sv_eq(out, sv_from(t[i].result)));
         if (!sv_eq(out, sv_from(t[i].result)))
             printf("\n    %s: %.*s", t[i].target, SV_ARG(out));
-        arena_destroy(a);
     }
 }
 
@@ -104,17 +91,14 @@ TEST(without_memory)
     strcat(text, "}");
     int full = 0, whole = 0;
     for (size_t limit = 1024; limit < 64 * 1024; limit += 1024) {
-        struct arena *a = arena_create(limit);
-        struct request_ctx ctx;
+        struct request_ctx small = *test_ctx();
         struct sv out = SV_NONE;
-        if (!a)
-            continue;
-        ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
-        enum err e = jmerge_patch(&ctx, SV("{}"), sv_from(text), &out);
+        small.arena = arena_create(limit);
+        enum err e = jmerge_patch(&small, SV("{}"), sv_from(text), &out);
         CU_ASSERT_TRUE(e == ERR_NOMEM || sv_eq(out, sv_from(text)));
         full += e == ERR_NOMEM;
         whole += e == ERR_NONE;
-        arena_destroy(a);
+        arena_destroy(small.arena);
     }
     CU_ASSERT_TRUE(full > 0 && whole > 0);
 }
@@ -135,7 +119,7 @@ TEST(rfc_7396_appendix_a)
         {"{\"e\":null}", "{\"a\":1}", "{\"e\":null,\"a\":1}"},
         {"{}", "{\"a\":{\"bb\":{\"ccc\":null}}}", "{\"a\":{\"bb\":{}}}"},
     };
-    expect(c, ARRAY_LEN(c));
+    expect(jmerge_patch, c, ARRAY_LEN(c));
 }
 
 TEST(numbers_and_strings_keep_their_text)
@@ -153,7 +137,7 @@ TEST(numbers_and_strings_keep_their_text)
         {"{\"\\ud836\\udc00\":\"\\ud876\\udc00\",\"\\ud836\\udc01\":1}", "{\"\xf0\x9d\xa0\x80\":2}",
          "{\"\\ud836\\udc00\":2,\"\\ud836\\udc01\":1}"},
     };
-    expect(c, ARRAY_LEN(c));
+    expect(jmerge_patch, c, ARRAY_LEN(c));
 }
 
 TEST(other_shapes)
@@ -170,14 +154,13 @@ TEST(other_shapes)
          "{\"a\":{\"b\":[]},\"c\":2,\"d\":{}}"},
         {"{\"null\":1}", "{\"n\":\"null\"}", "{\"null\":1,\"n\":\"null\"}"},
     };
-    expect(c, ARRAY_LEN(c));
+    expect(jmerge_patch, c, ARRAY_LEN(c));
 }
 
 /* What the guard accepts at its deepest, the merge takes too. */
 TEST(deepest)
 {
-    struct arena *a = arena_create(1024 * 1024);
-    struct request_ctx ctx;
+    struct request_ctx *ctx = test_ctx();
     char text[32 * 6 + 2];
     size_t n = 0;
     for (int i = 0; i < JDOC_DEPTH_MAX; i++, n += 5)
@@ -187,12 +170,10 @@ TEST(deepest)
         text[n++] = '}';
     struct sv deep = {text, n}, out = SV_NONE;
 
-    ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
     struct jdoc d;
-    CU_ASSERT_EQUAL(jdoc_parse(&ctx, deep, &d), ERR_NONE);
-    CU_ASSERT_EQUAL(jmerge_patch(&ctx, SV("{}"), deep, &out), ERR_NONE);
+    CU_ASSERT_EQUAL(jdoc_parse(ctx, deep, &d), ERR_NONE);
+    CU_ASSERT_EQUAL(jmerge_patch(ctx, SV("{}"), deep, &out), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(out, deep));
-    CU_ASSERT_EQUAL(jmerge_patch(&ctx, deep, deep, &out), ERR_NONE);
+    CU_ASSERT_EQUAL(jmerge_patch(ctx, deep, deep, &out), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(out, deep));
-    arena_destroy(a);
 }

@@ -12,13 +12,10 @@
 /* The slug a text is refused with, "" when it is taken. Static strings. */
 static const char *slug_of(struct sv text)
 {
-    struct arena *a = arena_create(1024 * 1024);
-    struct request_ctx ctx;
+    struct request_ctx *ctx = test_ctx();
     struct jdoc d;
-    ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
-    enum err e = jdoc_parse(&ctx, text, &d);
-    const char *slug = e ? ctx.err.slug : "";
-    arena_destroy(a);
+    enum err e = jdoc_parse(ctx, text, &d);
+    const char *slug = e ? ctx->err.slug : "";
     return slug;
 }
 

@@ -12,19 +12,17 @@
 
 /* A line as a program that collects logs sees it. */
 struct parsed {
-    struct arena *arena;
-    struct request_ctx ctx;
+    struct request_ctx *ctx;
     struct jdoc doc;
 };
 
 static bool parse(struct parsed *p, struct sv line)
 {
-    p->arena = arena_create(1024 * 1024);
-    ctx_init(&p->ctx, p->arena, deadline_in_ms(60000), SV("default"), SV("r"));
+    p->ctx = test_ctx();
     bool one_line = line.n > 0 && memchr(line.p, '\n', line.n) == line.p + line.n - 1;
-    bool ok = one_line && jdoc_parse(&p->ctx, line, &p->doc) == ERR_NONE;
+    bool ok = one_line && jdoc_parse(p->ctx, line, &p->doc) == ERR_NONE;
     if (!ok) {
-        printf("\n    not a line of JSON: %.*s %s", SV_ARG(line), p->ctx.err.detail);
+        printf("\n    not a line of JSON: %.*s %s", SV_ARG(line), p->ctx->err.detail);
         p->doc = (struct jdoc){NULL, 0};
     }
     return ok;
@@ -38,7 +36,7 @@ static bool field_is(struct parsed *p, const char *name, enum jtype type, struct
         return false;
     if (type != JT_STRING)
         return sv_eq(node->raw, value);
-    return jdoc_string(&p->ctx, node, &v) == ERR_NONE && sv_eq(v, value);
+    return jdoc_string(p->ctx, node, &v) == ERR_NONE && sv_eq(v, value);
 }
 
 TEST(fields_of_each_type)
@@ -63,7 +61,6 @@ TEST(fields_of_each_type)
     CU_ASSERT_TRUE(field_is(&p, "none", JT_NULL, SV("null")));
     CU_ASSERT_TRUE(field_is(&p, "empty", JT_STRING, SV("")));
     CU_ASSERT_PTR_NULL(jdoc_member(&p.doc, p.doc.nodes, SV("cut")));
-    arena_destroy(p.arena);
 }
 
 /* A value from outside can neither end the line nor add a field. Fails if quotes, controls or bytes
@@ -95,7 +92,6 @@ TEST(values_cannot_break_out)
         CU_ASSERT_TRUE(parse(&p, log_finish(&l)));
         CU_ASSERT_TRUE(field_is(&p, "v", JT_STRING, t[i].out));
         CU_ASSERT_TRUE(field_is(&p, "after", JT_NUMBER, SV("1")));
-        arena_destroy(p.arena);
     }
 }
 
@@ -122,7 +118,6 @@ TEST(too_long_is_cut_and_valid)
             bool has_last = field_is(&p, "last", JT_NUMBER, SV("7"));
             CU_ASSERT_EQUAL(field_is(&p, "cut", JT_TRUE, SV("true")), !has_last);
             CU_ASSERT_TRUE(has_last || line.n > LOG_LINE_MAX - 32);
-            arena_destroy(p.arena);
         }
     }
 }
@@ -145,7 +140,6 @@ TEST(many_small_fields_are_cut_too)
     CU_ASSERT_TRUE(parse(&p, line));
     CU_ASSERT_TRUE(field_is(&p, "cut", JT_TRUE, SV("true")));
     CU_ASSERT_TRUE(field_is(&p, "k0", JT_NUMBER, SV("0")));
-    arena_destroy(p.arena);
 }
 
 /* A pipe in packet mode gives back one write(2) at a time. Fails if a line takes two writes:
@@ -174,11 +168,9 @@ TEST(one_line_is_one_write)
     CU_ASSERT_TRUE(n > 0 && parse(&p, (struct sv){got, (size_t)n}));
     CU_ASSERT_TRUE(field_is(&p, "event", JT_STRING, SV("said")));
     CU_ASSERT_TRUE(field_is(&p, "message", JT_STRING, SV("42 words")));
-    arena_destroy(p.arena);
     n = read(fds[0], got, sizeof(got));
     CU_ASSERT_TRUE(n > 0 && parse(&p, (struct sv){got, (size_t)n}));
     CU_ASSERT_TRUE(field_is(&p, "event", JT_STRING, SV("second")));
-    arena_destroy(p.arena);
     CU_ASSERT_EQUAL(read(fds[0], got, sizeof(got)), 0);
     close(fds[0]);
 }

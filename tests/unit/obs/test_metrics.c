@@ -10,12 +10,12 @@
 
 static const char *const routes[] = {"session_get", NULL, "message_append"};
 
-/* The text of n slots, with a NUL behind it. */
-static const char *render(struct arena *a, const struct metrics_slot *slots, size_t n)
+/* The text of two slots, as of two workers, with a NUL behind it. */
+static const char *render(const struct metrics_slot s[2])
 {
     struct buf b;
-    buf_init(&b, a, 100);
-    metrics_render(&b, slots, n, routes, ARRAY_LEN(routes));
+    buf_init(&b, test_ctx()->arena, 100);
+    metrics_render(&b, s, 2, routes, ARRAY_LEN(routes));
     buf_putc(&b, '\0');
     CU_ASSERT_FALSE(b.failed);
     return b.p;
@@ -31,32 +31,20 @@ static bool has_line(const char *text, const char *line)
     return false;
 }
 
-struct stage {
-    struct arena *arena;
-    struct metrics_slot *slots; /* two, as two workers would have */
-};
-
-static struct stage set_stage(void)
-{
-    struct stage s = {arena_create(4 * 1024 * 1024), NULL};
-    s.slots = arena_zalloc(s.arena, 2 * sizeof(*s.slots));
-    return s;
-}
-
 /* Fails if only one slot is summed, or if two routes or statuses share a counter: tried. */
 TEST(requests_are_summed_by_route_and_status)
 {
-    struct stage s = set_stage();
+    struct metrics_slot s[2] = {{.replays = 0}};
     for (int i = 0; i < 3; i++)
-        metrics_request(&s.slots[0], 0, 200, 100);
-    metrics_request(&s.slots[1], 0, 200, 100);
-    metrics_request(&s.slots[1], 0, 404, 100);
-    metrics_request(&s.slots[1], 2, 201, 100);
-    metrics_request(&s.slots[0], 2, 299, 100);
-    metrics_request(&s.slots[0], 2, 511, 100);
-    metrics_request(&s.slots[0], 1, 200, 100);                  /* a route without a name */
-    metrics_request(&s.slots[0], METRICS_ROUTES_MAX, 200, 100); /* no such route: not a crash */
-    const char *t = render(s.arena, s.slots, 2);
+        metrics_request(&s[0], 0, 200, 100);
+    metrics_request(&s[1], 0, 200, 100);
+    metrics_request(&s[1], 0, 404, 100);
+    metrics_request(&s[1], 2, 201, 100);
+    metrics_request(&s[0], 2, 299, 100);
+    metrics_request(&s[0], 2, 511, 100);
+    metrics_request(&s[0], 1, 200, 100);                  /* a route without a name */
+    metrics_request(&s[0], METRICS_ROUTES_MAX, 200, 100); /* no such route: not a crash */
+    const char *t = render(s);
     CU_ASSERT_TRUE(
         has_line(t, "parley_http_requests_total{route=\"session_get\",status=\"200\"} 4"));
     CU_ASSERT_TRUE(
@@ -67,7 +55,6 @@ TEST(requests_are_summed_by_route_and_status)
         has_line(t, "parley_http_requests_total{route=\"message_append\",status=\"other\"} 2"));
     CU_ASSERT_PTR_NULL(strstr(t, "status=\"500\""));
     CU_ASSERT_TRUE(has_line(t, "parley_http_request_seconds_count 10"));
-    arena_destroy(s.arena);
 }
 
 /* Every status that has a counter comes out under its own name. */
@@ -76,12 +63,12 @@ TEST(statuses_of_the_table)
     static const int known[] = {200, 201, 202, 204, 206, 304, 400, 401, 403,
                                 404, 405, 406, 408, 409, 411, 412, 413, 414,
                                 415, 422, 428, 429, 431, 500, 501, 503, 504};
-    struct stage s = set_stage();
+    struct metrics_slot s[2] = {{.replays = 0}};
     CU_ASSERT_EQUAL(ARRAY_LEN(known), METRICS_STATUSES - 1);
     for (size_t i = 0; i < ARRAY_LEN(known); i++)
         for (size_t n = 0; n <= i; n++)
-            metrics_request(&s.slots[0], 0, known[i], 1);
-    const char *t = render(s.arena, s.slots, 2);
+            metrics_request(&s[0], 0, known[i], 1);
+    const char *t = render(s);
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
         char line[120];
         snprintf(line, sizeof(line),
@@ -90,22 +77,21 @@ TEST(statuses_of_the_table)
         CU_ASSERT_TRUE(has_line(t, line));
     }
     CU_ASSERT_PTR_NULL(strstr(t, "other"));
-    arena_destroy(s.arena);
 }
 
 /* Fails if a bound does not belong to its bucket, or if buckets are not cumulative: tried. */
 TEST(histogram_with_known_times)
 {
-    struct stage s = set_stage();
-    struct metrics_histogram *h = &s.slots[0].statement;
+    struct metrics_slot s[2] = {{.replays = 0}};
+    struct metrics_histogram *h = &s[0].statement;
     metrics_observe(h, -5);       /* 0 */
     metrics_observe(h, 100);      /* on the first bound */
     metrics_observe(h, 101);      /* just behind it */
     metrics_observe(h, 100000);   /* on 0.1 s */
     metrics_observe(h, 100001);   /* slow by a microsecond */
     metrics_observe(h, 20000000); /* beyond all bounds */
-    metrics_observe(&s.slots[1].statement, 50);
-    const char *t = render(s.arena, s.slots, 2);
+    metrics_observe(&s[1].statement, 50);
+    const char *t = render(s);
     CU_ASSERT_TRUE(has_line(t, "# TYPE parley_statement_seconds histogram"));
     CU_ASSERT_TRUE(has_line(t, "parley_statement_seconds_bucket{le=\"0.0001\"} 3"));
     CU_ASSERT_TRUE(has_line(t, "parley_statement_seconds_bucket{le=\"0.00025\"} 4"));
@@ -119,16 +105,15 @@ TEST(histogram_with_known_times)
     CU_ASSERT_TRUE(has_line(t, "parley_statement_seconds_sum 20.200252"));
     CU_ASSERT_TRUE(has_line(t, "parley_http_request_seconds_sum 0")); /* empty ones are shown */
     CU_ASSERT_TRUE(has_line(t, "parley_pool_acquire_seconds_bucket{le=\"+Inf\"} 0"));
-    arena_destroy(s.arena);
 }
 
 /* Every counter and gauge is set to a number of its own in both slots, so that each line shows
  * that it reads its own place. */
 TEST(every_counter_and_gauge)
 {
-    struct stage s = set_stage();
+    struct metrics_slot s[2] = {{.replays = 0}};
     for (int i = 0; i < 2; i++) {
-        struct metrics_slot *m = &s.slots[i];
+        struct metrics_slot *m = &s[i];
         metrics_add(&m->tier_hits[METRICS_MEMORY], 11);
         metrics_add(&m->tier_hits[METRICS_REDIS], 12);
         metrics_add(&m->tier_hits[METRICS_POSTGRES], 13);
@@ -184,24 +169,23 @@ TEST(every_counter_and_gauge)
         "parley_pool_waiting 70",
         "parley_threads_busy 72",
     };
-    const char *t = render(s.arena, s.slots, 2);
+    const char *t = render(s);
     for (size_t i = 0; i < ARRAY_LEN(lines); i++)
         CU_ASSERT_TRUE(has_line(t, lines[i]));
     CU_ASSERT_PTR_NULL(strstr(t, "tier_misses_total{tier=\"postgres\"}")); /* never counted */
-    metrics_set(&s.slots[0].threads_busy, 0);
-    CU_ASSERT_TRUE(has_line(render(s.arena, s.slots, 2), "parley_threads_busy 36"));
-    arena_destroy(s.arena);
+    metrics_set(&s[0].threads_busy, 0);
+    CU_ASSERT_TRUE(has_line(render(s), "parley_threads_busy 36"));
 }
 
 /* As a scraper reads it: each sample belongs to the family announced last, each family is announced
  * once, by HELP and then TYPE, and each sample ends in a number. */
 TEST(text_is_well_formed)
 {
-    struct stage s = set_stage();
-    metrics_request(&s.slots[0], 0, 200, 1000);
-    metrics_add(&s.slots[0].errors[ERR_BUSY], 1);
-    metrics_add(&s.slots[0].replays, 1);
-    const char *text = render(s.arena, s.slots, 2);
+    struct metrics_slot s[2] = {{.replays = 0}};
+    metrics_request(&s[0], 0, 200, 1000);
+    metrics_add(&s[0].errors[ERR_BUSY], 1);
+    metrics_add(&s[0].replays, 1);
+    const char *text = render(s);
     char family[80] = "";
     int families = 0, samples = 0;
 
@@ -227,7 +211,6 @@ TEST(text_is_well_formed)
     }
     CU_ASSERT_EQUAL(families, 25);
     CU_ASSERT_EQUAL(samples, 1 + 4 * 17 + 1 + 1 + 6);
-    arena_destroy(s.arena);
 }
 
 TEST(bounds_ascend)
