@@ -42,11 +42,7 @@ TEST(forged_request_in_a_body)
     client_read(fd, &r);
     CU_ASSERT_TRUE(r.ended);
     CU_ASSERT_TRUE(b.too_large);
-    w.n = 0;
-    wire_request(&w, WIRE_KEEP, "GET", "/after", NULL);
-    CU_ASSERT_TRUE(client_send(fd, &w, w.n));
-    client_read(fd, &r);
-    CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "GET /after:"));
+    CU_ASSERT_TRUE(client_get(fd, "/after"));
     close(fd);
     CU_ASSERT_FALSE(bench_saw(&b, "DELETE /victim"));
     CU_ASSERT_EQUAL(bench_seen(&b), 2);
@@ -197,14 +193,12 @@ TEST(requests_on_one_connection)
     CU_ASSERT_TRUE(bench_start(&b, 3));
     int fd = client_connect(&b);
     for (int i = 0; i < 50; i++) {
-        struct wire w = {.n = 0};
         struct reply r;
         char target[16], body[16], want[48];
         snprintf(target, sizeof target, "/%d", i);
         snprintf(body, sizeof body, "body %d", i * 7);
         snprintf(want, sizeof want, "\r\n\r\nPOST %s:%s", target, i % 3 ? body : "");
-        wire_request(&w, WIRE_KEEP, "POST", target, i % 3 ? body : NULL);
-        CU_ASSERT_TRUE(client_send(fd, &w, w.n));
+        CU_ASSERT_TRUE(client_request(fd, "POST", target, i % 3 ? body : NULL));
         client_read(fd, &r);
         CU_ASSERT_TRUE(r.ended);
         const char *end = strstr(r.text, "\r\n\r\n");
@@ -251,12 +245,8 @@ TEST(client_gone_in_the_middle)
     }
     CU_ASSERT_TRUE(bench_connections(&b, 0));
     CU_ASSERT_FALSE(bench_saw(&b, "POST /gone"));
-    w.n = 0;
     b.hold = true;
-    wire_request(&w, WIRE_KEEP, "GET", "/hold", NULL);
-    int fd = client_connect(&b);
-    CU_ASSERT_TRUE(client_send(fd, &w, w.n));
-    bench_wait_held(&b, 1);
+    int fd = bench_hold(&b, 1);
     close(fd);
     bench_release(&b);
     CU_ASSERT_TRUE(bench_connections(&b, 0));
@@ -287,11 +277,7 @@ TEST(no_memory_for_the_request)
     CU_ASSERT_TRUE(r.ended);
     CU_ASSERT_EQUAL(strncmp(r.text, "Status: 503 Service Unavailable\r\n", 33), 0);
     CU_ASSERT_EQUAL(bench_seen(&b), 0);
-    w.n = 0;
-    wire_request(&w, WIRE_KEEP, "GET", "/after", NULL);
-    CU_ASSERT_TRUE(client_send(fd, &w, w.n));
-    client_read(fd, &r);
-    CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "GET /after:"));
+    CU_ASSERT_TRUE(client_get(fd, "/after"));
     close(fd);
     bench_stop(&b);
 }

@@ -10,7 +10,7 @@
 
 #include "parley/base/clock.h"
 
-static enum err take(struct arena *a, const char *const *env, struct http_request *req, uint64_t *n)
+static enum err take(const char *const *env, struct http_request *req, uint64_t *n)
 {
     static char text[16][128]; /* what libfcgi gives is writable, and this is not to write to it */
     char *envp[17] = {NULL};
@@ -19,7 +19,7 @@ static enum err take(struct arena *a, const char *const *env, struct http_reques
         envp[i] = text[i];
     }
     memset(req, 0, sizeof *req);
-    return fcgi_params_read(a, envp, req, n);
+    return fcgi_params_read(test_ctx()->arena, envp, req, n);
 }
 
 TEST(request_as_nginx_sends_it)
@@ -38,10 +38,9 @@ TEST(request_as_nginx_sends_it)
                                       "HTTP_CONTENT_TYPE=application/json",
                                       "HTTP_EMPTY=",
                                       NULL};
-    struct arena *a = arena_create(64 * 1024);
     struct http_request req;
     uint64_t n;
-    CU_ASSERT_EQUAL(take(a, env, &req, &n), ERR_NONE);
+    CU_ASSERT_EQUAL(take(env, &req, &n), ERR_NONE);
     CU_ASSERT_EQUAL(n, 12);
     CU_ASSERT_EQUAL(req.method, HTTP_PATCH);
     CU_ASSERT_TRUE(sv_eq(req.method_text, SV("PATCH")));
@@ -58,35 +57,30 @@ TEST(request_as_nginx_sends_it)
         CU_ASSERT_TRUE(sv_eq(req.headers[i].name, want[i].name));
         CU_ASSERT_TRUE(sv_eq(req.headers[i].value, want[i].value));
     }
-    arena_destroy(a);
 }
 
 TEST(without_a_body)
 {
     static const char *const env[] = {"REQUEST_METHOD=BREW", "REQUEST_URI=/", "CONTENT_LENGTH=",
                                       "CONTENT_TYPE=a/b",    "PARLEY_END=1",  NULL};
-    struct arena *a = arena_create(64 * 1024);
     struct http_request req;
     uint64_t n;
-    CU_ASSERT_EQUAL(take(a, env, &req, &n), ERR_NONE);
+    CU_ASSERT_EQUAL(take(env, &req, &n), ERR_NONE);
     CU_ASSERT_EQUAL(n, 0);
     CU_ASSERT_EQUAL(req.method, HTTP_OTHER);
     CU_ASSERT_PTR_NULL(req.remote_addr.p);
     CU_ASSERT_EQUAL(req.n_headers, 1);
     CU_ASSERT_TRUE(sv_eq(http_header_get(&req, "content-type"), SV("a/b")));
-    arena_destroy(a);
 }
 
 static int64_t queued(const char *passed_on)
 {
     char value[96];
     const char *env[] = {"REQUEST_METHOD=GET", "REQUEST_URI=/", value, "PARLEY_END=1", NULL};
-    struct arena *a = arena_create(64 * 1024);
     struct http_request req;
     uint64_t n;
     snprintf(value, sizeof value, "REQUEST_MSEC=%s", passed_on);
-    CU_ASSERT_EQUAL(take(a, env, &req, &n), ERR_NONE);
-    arena_destroy(a);
+    CU_ASSERT_EQUAL(take(env, &req, &n), ERR_NONE);
     return req.queued_us;
 }
 
@@ -128,9 +122,7 @@ TEST(time_in_the_queue)
     /* Given twice, it is not what our nginx configuration sends. */
     static const char *const twice[] = {"REQUEST_METHOD=GET", "REQUEST_URI=/", "REQUEST_MSEC=1.000",
                                         "REQUEST_MSEC=2.000", "PARLEY_END=1",  NULL};
-    struct arena *a = arena_create(64 * 1024);
     struct http_request req;
     uint64_t n;
-    CU_ASSERT_EQUAL(take(a, twice, &req, &n), ERR_INVALID);
-    arena_destroy(a);
+    CU_ASSERT_EQUAL(take(twice, &req, &n), ERR_INVALID);
 }

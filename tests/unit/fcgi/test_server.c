@@ -9,34 +9,22 @@
 
 enum { IDLE = 100, ROUNDS = 20 };
 
-static void get(int fd, const char *target, struct reply *r)
-{
-    struct wire w = {.n = 0};
-    wire_request(&w, WIRE_KEEP, "GET", target, NULL);
-    memset(r, 0, sizeof *r);
-    if (client_send(fd, &w, w.n))
-        client_read(fd, r);
-}
-
 /* Fails if a thread waits for the next request on the connection it has served: tried (the third
  * client hangs). */
 TEST(idle_connections_hold_no_thread)
 {
     struct bench b;
-    struct reply r;
     int fd[IDLE];
     unsigned wrong = 0;
     CU_ASSERT_TRUE(bench_start(&b, 2));
     for (int i = 0; i < IDLE; i++) {
         fd[i] = client_connect(&b);
-        get(fd[i], "/idle", &r);
-        wrong += !r.ended;
+        wrong += !client_get(fd[i], "/idle");
     }
     CU_ASSERT_EQUAL(fcgi_server_connections(b.server), IDLE);
     for (int i = 0; i < ROUNDS; i++) {
         wrong += !bench_works(&b);
-        get(fd[i * 5], "/busy", &r);
-        wrong += !r.ended || !strstr(r.text, "GET /busy:");
+        wrong += !client_get(fd[i * 5], "/busy");
     }
     CU_ASSERT_EQUAL(wrong, 0);
     for (int i = 0; i < IDLE; i++)
@@ -49,23 +37,16 @@ TEST(idle_connections_hold_no_thread)
 static void busy_threads(int watchers)
 {
     struct bench b;
-    struct wire w = {.n = 0};
-    struct reply r;
     int fd[2];
     CU_ASSERT_TRUE(bench_start_watched(&b, 3, watchers));
     b.hold = true;
-    wire_request(&w, WIRE_KEEP, "GET", "/hold", NULL);
-    for (int i = 0; i < 2; i++) {
-        fd[i] = client_connect(&b);
-        CU_ASSERT_TRUE(client_send(fd[i], &w, w.n));
-    }
-    bench_wait_held(&b, 2);
+    for (int i = 0; i < 2; i++)
+        fd[i] = bench_hold(&b, i + 1);
     CU_ASSERT_EQUAL(atomic_load(&b.slot.threads_busy), 2);
     CU_ASSERT_TRUE(bench_works(&b));
     bench_release(&b);
     for (int i = 0; i < 2; i++) {
-        client_read(fd[i], &r);
-        CU_ASSERT_TRUE(r.ended);
+        CU_ASSERT_TRUE(client_gets(fd[i], "GET /hold:"));
         close(fd[i]);
     }
     CU_ASSERT_TRUE(bench_connections(&b, 0));
@@ -85,21 +66,17 @@ TEST(busy_threads_leave_the_others_free)
 TEST(all_threads_busy)
 {
     struct bench b;
-    struct wire w = {.n = 0};
-    struct reply r;
     int fd[6];
     CU_ASSERT_TRUE(bench_start_watched(&b, 3, 2));
     b.hold = true;
-    wire_request(&w, WIRE_KEEP, "GET", "/hold", NULL);
     for (int i = 0; i < 6; i++) {
         fd[i] = client_connect(&b);
-        CU_ASSERT_TRUE(client_send(fd[i], &w, w.n));
+        CU_ASSERT_TRUE(client_request(fd[i], "GET", "/hold", NULL));
     }
     bench_wait_held(&b, 3);
     bench_release(&b);
     for (int i = 0; i < 6; i++) {
-        client_read(fd[i], &r);
-        CU_ASSERT_TRUE(r.ended);
+        CU_ASSERT_TRUE(client_gets(fd[i], "GET /hold:"));
         close(fd[i]);
     }
     CU_ASSERT_TRUE(bench_works(&b));
@@ -110,14 +87,12 @@ TEST(all_threads_busy)
 TEST(one_that_runs_wakes_nobody)
 {
     struct bench b;
-    struct reply r;
     int fd[8];
     CU_ASSERT_TRUE(bench_start_watched(&b, 8, 1));
     for (int i = 0; i < 8; i++)
         fd[i] = client_connect(&b);
     for (int i = 0; i < 200; i++) {
-        get(fd[i % 8], "/idle", &r);
-        CU_ASSERT_TRUE(r.ended);
+        CU_ASSERT_TRUE(client_get(fd[i % 8], "/idle"));
     }
     CU_ASSERT_EQUAL(b.n_threads, 1);
     for (int i = 0; i < 8; i++)
@@ -143,10 +118,8 @@ TEST(peers_that_stand_still)
         CU_ASSERT_TRUE(client_send(fd[i], &w, cuts[i]));
     }
     /* One reads nothing of a million bytes. */
-    struct wire pieces = {.n = 0};
-    wire_request(&pieces, WIRE_KEEP, "GET", "/pieces", NULL);
     fd[3] = client_connect(&b);
-    CU_ASSERT_TRUE(client_send(fd[3], &pieces, pieces.n));
+    CU_ASSERT_TRUE(client_request(fd[3], "GET", "/pieces", NULL));
     while (!bench_saw(&b, "GET /pieces"))
         poll(NULL, 0, 1);
     /* And one ends another request than it began, which libfcgi passes by. */
@@ -160,14 +133,12 @@ TEST(peers_that_stand_still)
     for (int i = 0; i < 10; i++)
         CU_ASSERT_TRUE(bench_works(&b));
     CU_ASSERT_EQUAL(send(fd[4], end, sizeof end, MSG_NOSIGNAL), (ssize_t)sizeof end);
-    client_read(fd[4], &r);
-    CU_ASSERT_TRUE(r.ended && strstr(r.text, "GET /other"));
+    CU_ASSERT_TRUE(client_gets(fd[4], "GET /other"));
     close(fd[4]);
     for (size_t i = 0; i < ARRAY_LEN(cuts); i++) {
         const ssize_t left = (ssize_t)(w.n - cuts[i]);
         CU_ASSERT_EQUAL(send(fd[i], w.p + cuts[i], (size_t)left, MSG_NOSIGNAL), left);
-        client_read(fd[i], &r);
-        CU_ASSERT_TRUE(r.ended && strstr(r.text, "POST /slow:some words"));
+        CU_ASSERT_TRUE(client_gets(fd[i], "POST /slow:some words"));
     }
     client_read(fd[3], &r);
     CU_ASSERT_TRUE(r.ended && r.n > 1000000);
@@ -181,27 +152,20 @@ TEST(peers_that_stand_still)
 TEST(leaving_serves_what_is_parked)
 {
     struct bench b;
-    struct reply r;
     CU_ASSERT_TRUE(bench_start(&b, 2));
     int parked = client_connect(&b);
-    get(parked, "/before", &r);
-    CU_ASSERT_TRUE(r.ended);
+    CU_ASSERT_TRUE(client_get(parked, "/before"));
     fcgi_server_leave(b.server);
     fcgi_server_leave(b.server);
-    get(parked, "/after", &r);
-    CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "GET /after:"));
+    CU_ASSERT_TRUE(client_get(parked, "/after"));
     /* A new connection is for another server on the same listener. */
     int fresh = client_connect(&b);
-    struct wire w = {.n = 0};
-    wire_request(&w, WIRE_KEEP, "GET", "/fresh", NULL);
-    CU_ASSERT_TRUE(client_send(fresh, &w, w.n));
-    get(parked, "/still", &r);
-    CU_ASSERT_TRUE(r.ended);
+    CU_ASSERT_TRUE(client_request(fresh, "GET", "/fresh", NULL));
+    CU_ASSERT_TRUE(client_get(parked, "/still"));
     CU_ASSERT_FALSE(bench_saw(&b, "GET /fresh"));
     CU_ASSERT_EQUAL(fcgi_server_connections(b.server), 1);
     struct fcgi_server *next = bench_server(&b, 1, 0);
-    client_read(fresh, &r);
-    CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "GET /fresh:"));
+    CU_ASSERT_TRUE(client_gets(fresh, "GET /fresh:"));
     close(parked);
     CU_ASSERT_TRUE(bench_connections(&b, 0));
     close(fresh);
@@ -214,23 +178,15 @@ TEST(leaving_serves_what_is_parked)
 TEST(leaving_takes_what_waits)
 {
     struct bench b;
-    struct wire w = {.n = 0};
-    struct reply r;
     CU_ASSERT_TRUE(bench_start(&b, 1));
     b.hold = true;
-    wire_request(&w, WIRE_KEEP, "GET", "/hold", NULL);
-    int busy = client_connect(&b);
-    CU_ASSERT_TRUE(client_send(busy, &w, w.n));
-    bench_wait_held(&b, 1);
+    int busy = bench_hold(&b, 1);
     int waiting = client_connect(&b);
-    w.n = 0;
-    wire_request(&w, WIRE_KEEP, "GET", "/waiting", NULL);
-    CU_ASSERT_TRUE(client_send(waiting, &w, w.n));
+    CU_ASSERT_TRUE(client_request(waiting, "GET", "/waiting", NULL));
     fcgi_server_leave(b.server);
     CU_ASSERT_EQUAL(fcgi_server_connections(b.server), 2);
     bench_release(&b);
-    client_read(waiting, &r);
-    CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "GET /waiting:"));
+    CU_ASSERT_TRUE(client_gets(waiting, "GET /waiting:"));
     close(waiting);
     close(busy);
     bench_stop(&b);
@@ -240,22 +196,16 @@ TEST(leaving_takes_what_waits)
 TEST(stopping)
 {
     struct bench b;
-    struct wire w = {.n = 0};
-    struct reply r;
     CU_ASSERT_TRUE(bench_start(&b, 2));
     b.hold = true;
     int parked = client_connect(&b);
-    get(parked, "/", &r);
-    int busy = client_connect(&b);
-    wire_request(&w, WIRE_KEEP, "GET", "/hold", NULL);
-    CU_ASSERT_TRUE(client_send(busy, &w, w.n));
-    bench_wait_held(&b, 1);
+    CU_ASSERT_TRUE(client_get(parked, "/"));
+    int busy = bench_hold(&b, 1);
     CU_ASSERT_FALSE(fcgi_server_stop(b.server, 50));
     CU_ASSERT_TRUE(client_is_closed(parked));
     /* A request that was taken on is answered all the same. */
     bench_release(&b);
-    client_read(busy, &r);
-    CU_ASSERT_TRUE(r.ended);
+    CU_ASSERT_TRUE(client_gets(busy, "GET /hold:"));
     CU_ASSERT_TRUE(fcgi_server_stop(b.server, 20000));
     b.server = NULL;
     CU_ASSERT_TRUE(client_is_closed(busy));
@@ -281,15 +231,13 @@ TEST(servers_share_the_connections)
 {
     enum { CLIENTS = 60 };
     struct bench b;
-    struct reply r;
     int fd[CLIENTS];
     CU_ASSERT_TRUE(bench_start(&b, 2));
     struct fcgi_server *other = bench_server(&b, 2, 0);
     CU_ASSERT_PTR_NOT_NULL(other);
     for (int i = 0; i < CLIENTS; i++) {
         fd[i] = client_connect(&b);
-        get(fd[i], "/", &r);
-        CU_ASSERT_TRUE(r.ended);
+        CU_ASSERT_TRUE(client_get(fd[i], "/"));
     }
     const size_t mine = fcgi_server_connections(b.server);
     CU_ASSERT_EQUAL(mine + fcgi_server_connections(other), CLIENTS);
@@ -353,21 +301,15 @@ TEST(nobody_waits_behind_those_that_ask_again)
 {
     enum { CLIENTS = 60 };
     struct bench b;
-    struct wire w = {.n = 0};
     struct reply r;
     struct pollfd fd[CLIENTS];
     bool answered[CLIENTS] = {false};
     CU_ASSERT_TRUE(bench_start(&b, 1));
     b.hold = true;
-    wire_request(&w, WIRE_KEEP, "GET", "/hold", NULL);
-    const int first = client_connect(&b);
-    CU_ASSERT_TRUE(client_send(first, &w, w.n));
-    bench_wait_held(&b, 1);
-    w.n = 0;
-    wire_request(&w, WIRE_KEEP, "GET", "/slow", NULL);
+    const int first = bench_hold(&b, 1);
     for (int i = 0; i < CLIENTS; i++) {
         fd[i] = (struct pollfd){.fd = client_connect(&b), .events = POLLIN};
-        CU_ASSERT_TRUE(client_send(fd[i].fd, &w, w.n));
+        CU_ASSERT_TRUE(client_request(fd[i].fd, "GET", "/slow", NULL));
     }
     bench_release(&b);
     int n_answered = 0, n_asked = CLIENTS;
@@ -378,7 +320,7 @@ TEST(nobody_waits_behind_those_that_ask_again)
             client_read(fd[i].fd, &r);
             n_answered += !answered[i];
             answered[i] = true;
-            n_asked += client_send(fd[i].fd, &w, w.n);
+            n_asked += client_request(fd[i].fd, "GET", "/slow", NULL);
         }
     CU_ASSERT_EQUAL(n_answered, CLIENTS);
     CU_ASSERT_TRUE(n_asked < 4 * CLIENTS);

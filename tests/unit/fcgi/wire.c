@@ -270,6 +270,14 @@ void bench_wait_held(struct bench *b, int n)
     pthread_mutex_unlock(&b->lock);
 }
 
+int bench_hold(struct bench *b, int n)
+{
+    const int fd = client_connect(b);
+    if (client_request(fd, "GET", "/hold", NULL))
+        bench_wait_held(b, n);
+    return fd;
+}
+
 void bench_release(struct bench *b)
 {
     pthread_mutex_lock(&b->lock);
@@ -324,6 +332,27 @@ bool client_send(int fd, const struct wire *w, size_t n)
         done += (size_t)sent;
     }
     return true;
+}
+
+bool client_request(int fd, const char *method, const char *target, const char *body)
+{
+    struct wire w = {.n = 0};
+    wire_request(&w, WIRE_KEEP, method, target, body);
+    return client_send(fd, &w, w.n);
+}
+
+bool client_gets(int fd, const char *text)
+{
+    struct reply r;
+    client_read(fd, &r);
+    return r.ended && strstr(r.text, text);
+}
+
+bool client_get(int fd, const char *target)
+{
+    char want[64];
+    snprintf(want, sizeof want, "GET %s:", target);
+    return client_request(fd, "GET", target, NULL) && client_gets(fd, want);
 }
 
 /* 1: n bytes were read; 0: the connection ended; -1: nothing came for a long time. */

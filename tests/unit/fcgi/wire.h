@@ -78,6 +78,8 @@ void bench_stop(struct bench *b);
 int bench_seen(struct bench *b);
 bool bench_saw(struct bench *b, const char *what);
 void bench_wait_held(struct bench *b, int n);
+/* A new connection whose request is the n-th that is held; it waits until it is. */
+int bench_hold(struct bench *b, int n);
 void bench_release(struct bench *b);
 /* Waits until n connections are open; false after a long time. */
 bool bench_connections(struct bench *b, size_t n);
@@ -98,6 +100,12 @@ int client_connect(struct bench *b);
 bool client_send(int fd, const struct wire *w, size_t n);
 /* Reads one reply, up to END_REQUEST or the end of the connection. */
 void client_read(int fd, struct reply *r);
+/* Sends a request that is in order; false if it does not go. */
+bool client_request(int fd, const char *method, const char *target, const char *body);
+/* Reads one reply: whether it is whole, and holds text. */
+bool client_gets(int fd, const char *text);
+/* Asks for target: whether its answer comes. */
+bool client_get(int fd, const char *target);
 /* Whether the peer has closed: waits for it. */
 bool client_is_closed(int fd);
 /* Sends w on a new connection, reads the reply, closes. */
