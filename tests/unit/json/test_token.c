@@ -19,89 +19,51 @@ static const char *slug_of(struct sv text)
     return slug;
 }
 
-static void expect(const char *const *texts, size_t n, const char *slug)
+/* texts: with a blank between them. */
+static void expect(const char *texts, const char *slug)
 {
-    for (size_t i = 0; i < n; i++) {
-        const char *got = slug_of(sv_from(texts[i]));
+    struct sv rest = sv_from(texts);
+    while (rest.p) {
+        const struct sv text = sv_cut(&rest, ' ');
+        const char *got = slug_of(text);
         if (strcmp(got, slug) != 0)
-            printf("\n    %s: \"%s\"", texts[i], got);
+            printf("\n    %.*s: \"%s\"", SV_ARG(text), got);
         CU_ASSERT_STRING_EQUAL(got, slug);
     }
 }
 
 TEST(numbers_that_are_none)
 {
-    static const char *const bad[] = {"-",     "+1",  ".5",    "1.",    "1.e1", "01",  "-01",
-                                      "00",    "1e",  "1e+",   "1E-",   "0x10", "1_0", "--1",
-                                      "1.2.3", "-.5", "1e1.5", "1e1e1", "-a",   "0e"};
-    expect(bad, ARRAY_LEN(bad), "invalid_json");
+    expect("- +1 .5 1. 1.e1 01 -01 00 1e 1e+ 1E- 0x10 1_0 --1 1.2.3 -.5 1e1.5 1e1e1 -a 0e",
+           "invalid_json");
 }
 
 /* Fails if a bound is moved by one, or checked for one sign alone: tried. */
 TEST(integers_at_their_bounds)
 {
-    static const char *const good[] = {"0", "-0", "18446744073709551615", "-9223372036854775808",
-                                       "9223372036854775808"};
-    static const char *const bad[] = {"18446744073709551616", "-9223372036854775809",
-                                      "184467440737095516150", "-99999999999999999999999",
-                                      "100000000000000000000000000000"};
-    expect(good, ARRAY_LEN(good), "");
-    expect(bad, ARRAY_LEN(bad), "number_out_of_range");
+    expect("0 -0 18446744073709551615 -9223372036854775808 9223372036854775808", "");
+    expect("18446744073709551616 -9223372036854775809 184467440737095516150 "
+           "-99999999999999999999999 100000000000000000000000000000",
+           "number_out_of_range");
 }
 
 /* Fails if the leading digits at 10^308 are not compared, or if a zero may have any exponent:
  * tried. */
 TEST(doubles_at_their_bounds)
 {
-    static const char *const good[] = {
-        "1.7976931348623157e308",
-        "-1.7976931348623157E+308",
-        "1.7976931348623158e308",
-        "0.00017976931348623157e312",
-        "17976931348623157.0e292",
-        "5e-324",
-        "1e-324",
-        "0e400",
-        "0e100000",
-        "-0.000E+100000",
-        "0e-324",
-        "0.0e-324",
-        "0.0e-300",
-        "0.000",
-        "-0.0",
-        "1.0",
-        "1e0",
-        "1e+00000000000000000001",
-        "0.00000000000000000000000000000000000000000000000001e350",
-        "9.9e307",
-        "100000000000000000000000000000.0",
-    };
-    static const char *const bad[] = {
-        "1.797693134862315808e308",
-        "1.7976931348623159e308",
-        "2e308",
-        "1e309",
-        "-1e309",
-        "1e400",
-        "0.001e312",
-        "10e308",
-        "179769313486231580800e288",
-        "1e999999999999999999999999",
-        "1e-400",
-        "1e-325",
-        "0.1e-324",
-        "0e-325",
-        "0e-16000",
-        "0e100001",
-        "-0E+999999999",
-        "0e1073741823",
-        "0e2147483647",
-        "0.0e-2147483648",
-        "0.000e99999999999999999999999",
-        "1e-99999999999999999999999",
-    };
-    expect(good, ARRAY_LEN(good), "");
-    expect(bad, ARRAY_LEN(bad), "number_out_of_range");
+    expect("1.7976931348623157e308 -1.7976931348623157E+308 1.7976931348623158e308 "
+           "0.00017976931348623157e312 17976931348623157.0e292 9.9e307 "
+           "5e-324 1e-324 0e-324 0.0e-324 0.0e-300 "
+           "0e400 0e100000 -0.000E+100000 0.000 -0.0 1.0 1e0 1e+00000000000000000001 "
+           "0.00000000000000000000000000000000000000000000000001e350 "
+           "100000000000000000000000000000.0",
+           "");
+    expect("1.797693134862315808e308 1.7976931348623159e308 2e308 1e309 -1e309 1e400 0.001e312 "
+           "10e308 179769313486231580800e288 1e999999999999999999999999 "
+           "1e-400 1e-325 0.1e-324 1e-99999999999999999999999 "
+           "0e-325 0e-16000 0e100001 -0E+999999999 0e1073741823 0e2147483647 0.0e-2147483648 "
+           "0.000e99999999999999999999999",
+           "number_out_of_range");
 }
 
 TEST(length_is_bounded)

@@ -9,16 +9,11 @@
 
 enum { LONG_DRAIN = 1000 };
 
-static void begin(struct theatre *t, enum part part, int drain_s)
-{
-    theatre_begin(t, part, drain_s);
-    CU_ASSERT_TRUE(theatre_count(&t->play->started, WORKERS));
-}
-
 /* Nothing has changed: no worker was told to leave, and all are there. */
-static void expect_as_before(struct theatre *t, int started)
+static void expect_as_before(struct theatre *t)
 {
-    CU_ASSERT_EQUAL(t->play->ended, started - WORKERS);
+    CU_ASSERT_TRUE(theatre_count(&t->play->ready, WORKERS));
+    CU_ASSERT_EQUAL(t->play->ended, 0);
     CU_ASSERT_EQUAL(t->play->here, WORKERS);
     CU_ASSERT_EQUAL(theatre_said(t, "\"reloaded\""), 0);
     CU_ASSERT_EQUAL(theatre_said(t, "\"reload_refused\""), 1);
@@ -28,8 +23,7 @@ static void expect_as_before(struct theatre *t, int started)
 TEST(others_take_over)
 {
     struct theatre t;
-    begin(&t, PART_GOOD, LONG_DRAIN);
-    CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
+    theatre_ready(&t, PART_GOOD, LONG_DRAIN);
     theatre_configure(&t, WORKERS + 1, LONG_DRAIN, "");
     kill(t.pid, SIGHUP);
     CU_ASSERT_TRUE(theatre_count(&t.play->ended, WORKERS));
@@ -59,9 +53,10 @@ TEST(wrong_files_change_nothing)
                  {"PARLEY_MEMORY=1MiB", "PARLEY_MEMORY cannot change"},
                  {"REDIS_URL=redis://h:1:2", "REDIS_URL"},
                  {NULL, "cannot be read"}};
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         struct theatre t;
-        begin(&t, PART_GOOD, LONG_DRAIN);
+        theatre_begin(&t, PART_GOOD, LONG_DRAIN);
+        CU_ASSERT_TRUE(theatre_count(&t.play->started, WORKERS));
         if (wrong[i].more)
             theatre_configure(&t, WORKERS, LONG_DRAIN, wrong[i].more);
         else
@@ -70,37 +65,29 @@ TEST(wrong_files_change_nothing)
         CU_ASSERT_TRUE(theatre_says(&t, "\"reload_refused\"", 1));
         CU_ASSERT_EQUAL(theatre_said(&t, wrong[i].why), 1);
         CU_ASSERT_EQUAL(t.play->checks, 0);
-        CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
-        expect_as_before(&t, WORKERS);
+        expect_as_before(&t);
         theatre_close(&t);
     }
 }
 
-/* Fails if the outcome of the check is not looked at: tried. */
-TEST(a_check_that_fails)
+/* Fails if the outcome of the check is not looked at, or if nobody ends one that hangs: tried. */
+TEST(checks_that_fail)
 {
-    struct theatre t;
-    begin(&t, PART_GOOD, LONG_DRAIN);
-    atomic_store(&t.play->check, PART_MISCONFIGURED);
-    kill(t.pid, SIGHUP);
-    CU_ASSERT_TRUE(
-        theatre_says(&t, "\"reload_refused\",\"message\":\"the server is of stone\"", 1));
-    CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
-    expect_as_before(&t, WORKERS);
-    theatre_close(&t);
-}
-
-/* Fails if nobody ends such a check: tried. */
-TEST(a_check_that_hangs)
-{
-    struct theatre t;
-    begin(&t, PART_GOOD, LONG_DRAIN);
-    CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
-    atomic_store(&t.play->check, PART_SILENT);
-    kill(t.pid, SIGHUP);
-    CU_ASSERT_TRUE(theatre_says(&t, "or not in time", 1));
-    expect_as_before(&t, WORKERS);
-    theatre_close(&t);
+    static const struct {
+        enum part check;
+        const char *why;
+    } rows[] = {{PART_MISCONFIGURED, "\"reload_refused\",\"message\":\"the server is of stone\""},
+                {PART_SILENT, "or not in time"}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct theatre t;
+        theatre_begin(&t, PART_GOOD, LONG_DRAIN);
+        CU_ASSERT_TRUE(theatre_count(&t.play->started, WORKERS));
+        atomic_store(&t.play->check, rows[i].check);
+        kill(t.pid, SIGHUP);
+        CU_ASSERT_TRUE(theatre_says(&t, rows[i].why, 1));
+        expect_as_before(&t);
+        theatre_close(&t);
+    }
 }
 
 /* New workers that end at once, or are never ready; the others go on, and a later reload is good.
@@ -113,10 +100,9 @@ TEST(new_workers_that_fail)
         const char *why;
     } bad[] = {{PART_MISCONFIGURED, "reload_refused\",\"message\":\"the schema is of yesterday"},
                {PART_SILENT, "was not ready in time"}};
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct theatre t;
-        begin(&t, PART_GOOD, LONG_DRAIN);
-        CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
+        theatre_ready(&t, PART_GOOD, LONG_DRAIN);
         atomic_store(&t.play->part, bad[i].part);
         kill(t.pid, SIGHUP);
         CU_ASSERT_TRUE(theatre_says(&t, bad[i].why, 1));
@@ -134,10 +120,9 @@ TEST(new_workers_that_fail)
 TEST(sigterm_in_a_reload)
 {
     static const enum part parts[] = {PART_GOOD, PART_SILENT}; /* of the workers */
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         struct theatre t;
-        begin(&t, PART_GOOD, LONG_DRAIN);
-        CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
+        theatre_ready(&t, PART_GOOD, LONG_DRAIN);
         atomic_store(&t.play->part, parts[i]);
         atomic_store(&t.play->check, parts[i] == PART_GOOD ? PART_SILENT : PART_GOOD);
         kill(t.pid, SIGHUP);
@@ -156,8 +141,7 @@ TEST(sigterm_in_a_reload)
 TEST(supervisor_killed_in_a_reload)
 {
     struct theatre t;
-    begin(&t, PART_GOOD, LONG_DRAIN);
-    CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
+    theatre_ready(&t, PART_GOOD, LONG_DRAIN);
     atomic_store(&t.play->part, PART_SILENT);
     kill(t.pid, SIGHUP);
     CU_ASSERT_TRUE(theatre_count(&t.play->here, 2 * WORKERS));
@@ -173,8 +157,7 @@ TEST(supervisor_killed_in_a_reload)
 TEST(a_storm)
 {
     struct theatre t;
-    begin(&t, PART_STUBBORN, 0);
-    CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
+    theatre_ready(&t, PART_STUBBORN, 0);
     for (int i = 0; i < 100; i++) {
         kill(t.pid, SIGHUP);
         poll(NULL, 0, 5);
@@ -191,8 +174,7 @@ TEST(a_storm)
 TEST(a_death_while_leaving)
 {
     struct theatre t;
-    begin(&t, PART_STUBBORN, LONG_DRAIN);
-    CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
+    theatre_ready(&t, PART_STUBBORN, LONG_DRAIN);
     const pid_t old[WORKERS] = {t.play->pids[0], t.play->pids[1]};
     atomic_store(&t.play->part, PART_GOOD);
     kill(t.pid, SIGHUP);
@@ -212,8 +194,7 @@ TEST(a_death_while_leaving)
 TEST(recycling)
 {
     struct theatre t;
-    begin(&t, PART_TIRED, LONG_DRAIN);
-    CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
+    theatre_ready(&t, PART_TIRED, LONG_DRAIN);
     atomic_store(&t.play->part, PART_GOOD);
     atomic_store(&t.play->tired, true);
     CU_ASSERT_TRUE(theatre_count(&t.play->ended, WORKERS));
@@ -227,8 +208,7 @@ TEST(recycling)
 TEST(recycling_that_fails)
 {
     struct theatre t;
-    begin(&t, PART_TIRED, LONG_DRAIN);
-    CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
+    theatre_ready(&t, PART_TIRED, LONG_DRAIN);
     atomic_store(&t.play->part, PART_MISCONFIGURED);
     atomic_store(&t.play->tired, true);
     CU_ASSERT_TRUE(theatre_says(&t, "\"message\":\"the schema is of yesterday; the old worker", 1));

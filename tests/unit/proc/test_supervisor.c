@@ -7,8 +7,7 @@
 TEST(sigterm_drains)
 {
     struct theatre t;
-    theatre_begin(&t, PART_GOOD, 1000);
-    CU_ASSERT_TRUE(theatre_count(&t.play->started, WORKERS));
+    theatre_ready(&t, PART_GOOD, 1000);
     kill(t.pid, SIGTERM);
     CU_ASSERT_EQUAL(theatre_wait(&t), EXIT_GOOD);
     CU_ASSERT_EQUAL(t.play->ended, WORKERS);
@@ -20,10 +19,7 @@ TEST(sigterm_drains)
 TEST(killed_worker_is_replaced)
 {
     struct theatre t;
-    theatre_begin(&t, PART_GOOD, 1000);
-    CU_ASSERT_TRUE(theatre_count(&t.play->started, WORKERS));
-    /* Whoever counted last has written its id an instant later. */
-    CU_ASSERT_TRUE(theatre_count(&t.play->pids[0], 1) && theatre_count(&t.play->pids[1], 1));
+    theatre_ready(&t, PART_GOOD, 1000);
     kill(t.play->pids[0], SIGKILL);
     CU_ASSERT_TRUE(theatre_count(&t.play->started, WORKERS + 1));
     CU_ASSERT_EQUAL(t.play->busy_at_start, 0);
@@ -50,8 +46,7 @@ TEST(wrong_configuration_ends_the_service)
 TEST(second_sigterm_ends_at_once)
 {
     struct theatre t;
-    theatre_begin(&t, PART_STUBBORN, 1800);
-    CU_ASSERT_TRUE(theatre_count(&t.play->started, WORKERS));
+    theatre_ready(&t, PART_STUBBORN, 1800);
     kill(t.pid, SIGTERM);
     CU_ASSERT_TRUE(theatre_says(&t, "draining", 1));
     kill(t.pid, SIGTERM);
@@ -64,8 +59,7 @@ TEST(second_sigterm_ends_at_once)
 TEST(stubborn_workers_are_killed)
 {
     struct theatre t;
-    theatre_begin(&t, PART_STUBBORN, 0);
-    CU_ASSERT_TRUE(theatre_count(&t.play->started, WORKERS));
+    theatre_ready(&t, PART_STUBBORN, 0);
     kill(t.pid, SIGTERM);
     CU_ASSERT_EQUAL(theatre_wait(&t), EXIT_GOOD);
     CU_ASSERT_EQUAL(t.play->ended, 0);
@@ -76,8 +70,7 @@ TEST(stubborn_workers_are_killed)
 TEST(workers_end_with_the_supervisor)
 {
     struct theatre t;
-    theatre_begin(&t, PART_GOOD, 1000);
-    CU_ASSERT_TRUE(theatre_count(&t.play->started, WORKERS));
+    theatre_ready(&t, PART_GOOD, 1000);
     kill(t.pid, SIGKILL);
     CU_ASSERT_EQUAL(theatre_wait(&t), -1);
     CU_ASSERT_TRUE(theatre_count(&t.play->ended, WORKERS));
@@ -87,8 +80,7 @@ TEST(workers_end_with_the_supervisor)
 TEST(second_service_on_the_same_sockets)
 {
     struct theatre t;
-    theatre_begin(&t, PART_GOOD, 1000);
-    CU_ASSERT_TRUE(theatre_count(&t.play->started, WORKERS));
+    theatre_ready(&t, PART_GOOD, 1000);
     struct theatre second = t;
     theatre_open(&second);
     CU_ASSERT_EQUAL(theatre_wait(&second), EXIT_FAULT);
@@ -105,8 +97,7 @@ TEST(second_service_beside_the_last_requests)
     static const int signals[] = {SIGTERM, SIGKILL};
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
         struct theatre t;
-        theatre_begin(&t, PART_STUBBORN, 1000);
-        CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
+        theatre_ready(&t, PART_STUBBORN, 1000);
         struct theatre second = t;
         kill(t.pid, signals[i]);
         CU_ASSERT_TRUE(signals[i] == SIGKILL || theatre_says(&t, "draining", 1));
