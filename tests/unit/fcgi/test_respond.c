@@ -15,16 +15,14 @@
 /* Asks twice on one connection, which is kept. */
 static void ask(const char *method, const char *target, struct reply *r)
 {
-    struct bench b;
-    CU_ASSERT_TRUE(bench_start(&b, 1));
-    int fd = client_connect(&b);
+    struct bench *b = bench_open(1, 0);
+    int fd = client_connect(b);
     CU_ASSERT_TRUE(client_request(fd, method, target, NULL));
     client_read(fd, r);
     CU_ASSERT_TRUE(r->ended);
     CU_ASSERT_TRUE(client_request(fd, method, target, NULL));
     CU_ASSERT_TRUE(client_gets(fd, ""));
     close(fd);
-    bench_stop(&b);
 }
 
 /* Fails if fcgi_respond does not look at head: tried. */
@@ -227,31 +225,27 @@ TEST(head_makes_no_pieces)
  * tried. */
 TEST(a_piece_that_fails_cuts)
 {
-    struct bench b;
     struct wire w = {.n = 0};
     struct reply r;
-    CU_ASSERT_TRUE(bench_start(&b, 1));
+    struct bench *b = bench_open(1, 0);
     wire_request(&w, WIRE_KEEP, "GET", "/fails", NULL);
-    client_ask(&b, &w, &r);
+    client_ask(b, &w, &r);
     CU_ASSERT_TRUE(!r.ended && r.closed);
     CU_ASSERT_TRUE(r.n >= 500000 && r.n < 600000);
-    CU_ASSERT_TRUE(bench_works(&b));
-    bench_stop(&b);
+    CU_ASSERT_TRUE(bench_works(b));
 }
 
 /* A client that goes away is noticed at the next piece or the one after, and the thread is free.
  * Fails if send_pieces does not look at what became of a send: tried. */
 TEST(a_client_that_goes_away)
 {
-    struct bench b;
-    CU_ASSERT_TRUE(bench_start(&b, 1));
-    int fd = client_connect(&b);
+    struct bench *b = bench_open(1, 0);
+    int fd = client_connect(b);
     CU_ASSERT_TRUE(client_request(fd, "GET", "/pieces", NULL));
     char some[100];
     CU_ASSERT_TRUE(read(fd, some, sizeof some) > 0);
     close(fd);
-    CU_ASSERT_TRUE(bench_works(&b));
-    CU_ASSERT_TRUE(b.n_pieces < 10);
-    CU_ASSERT_TRUE(bench_connections(&b, 0));
-    bench_stop(&b);
+    CU_ASSERT_TRUE(bench_works(b));
+    CU_ASSERT_TRUE(b->n_pieces < 10);
+    CU_ASSERT_TRUE(bench_connections(b, 0));
 }

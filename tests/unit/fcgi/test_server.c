@@ -13,45 +13,43 @@ enum { IDLE = 100, ROUNDS = 20 };
  * client hangs). */
 TEST(idle_connections_hold_no_thread)
 {
-    struct bench b;
     int fd[IDLE];
     unsigned wrong = 0;
-    CU_ASSERT_TRUE(bench_start(&b, 2));
+    struct bench *b = bench_open(2, 0);
     for (int i = 0; i < IDLE; i++) {
-        fd[i] = client_connect(&b);
+        fd[i] = client_connect(b);
         wrong += !client_get(fd[i], "/idle");
     }
-    CU_ASSERT_EQUAL(fcgi_server_connections(b.server), IDLE);
+    CU_ASSERT_EQUAL(fcgi_server_connections(b->server), IDLE);
     for (int i = 0; i < ROUNDS; i++) {
-        wrong += !bench_works(&b);
+        wrong += !bench_works(b);
         wrong += !client_get(fd[i * 5], "/busy");
     }
     CU_ASSERT_EQUAL(wrong, 0);
     for (int i = 0; i < IDLE; i++)
         close(fd[i]);
-    CU_ASSERT_TRUE(bench_connections(&b, 0));
-    bench_stop(&b);
+    CU_ASSERT_TRUE(bench_connections(b, 0));
 }
 
 /* Two threads stuck in a handler, and a third that serves the rest. */
 static void busy_threads(int watchers)
 {
-    struct bench b;
     int fd[2];
-    CU_ASSERT_TRUE(bench_start_watched(&b, 3, watchers));
-    b.hold = true;
+    struct bench *b = bench_open(3, watchers);
+    b->hold = true;
     for (int i = 0; i < 2; i++)
-        fd[i] = bench_hold(&b, i + 1);
-    CU_ASSERT_EQUAL(atomic_load(&b.slot.threads_busy), 2);
-    CU_ASSERT_TRUE(bench_works(&b));
-    bench_release(&b);
+        fd[i] = bench_hold(b, i + 1);
+    CU_ASSERT_EQUAL(atomic_load(&b->slot.threads_busy), 2);
+    CU_ASSERT_TRUE(bench_works(b));
+    bench_release(b);
     for (int i = 0; i < 2; i++) {
         CU_ASSERT_TRUE(client_gets(fd[i], "GET /hold:"));
         close(fd[i]);
     }
-    CU_ASSERT_TRUE(bench_connections(&b, 0));
-    bench_stop(&b);
-    CU_ASSERT_EQUAL(atomic_load(&b.slot.threads_busy), 0);
+    CU_ASSERT_TRUE(bench_connections(b, 0));
+    CU_ASSERT_TRUE(fcgi_server_stop(b->server, 20000));
+    b->server = NULL;
+    CU_ASSERT_EQUAL(atomic_load(&b->slot.threads_busy), 0);
 }
 
 /* Fails if nobody is woken when a thread gives the watch, or if it may be given to more than there
@@ -65,39 +63,35 @@ TEST(busy_threads_leave_the_others_free)
 /* More requests wait than there are threads: those that come back go on. */
 TEST(all_threads_busy)
 {
-    struct bench b;
     int fd[6];
-    CU_ASSERT_TRUE(bench_start_watched(&b, 3, 2));
-    b.hold = true;
+    struct bench *b = bench_open(3, 2);
+    b->hold = true;
     for (int i = 0; i < 6; i++) {
-        fd[i] = client_connect(&b);
+        fd[i] = client_connect(b);
         CU_ASSERT_TRUE(client_request(fd[i], "GET", "/hold", NULL));
     }
-    bench_wait_held(&b, 3);
-    bench_release(&b);
+    bench_wait_held(b, 3);
+    bench_release(b);
     for (int i = 0; i < 6; i++) {
         CU_ASSERT_TRUE(client_gets(fd[i], "GET /hold:"));
         close(fd[i]);
     }
-    CU_ASSERT_TRUE(bench_works(&b));
-    bench_stop(&b);
+    CU_ASSERT_TRUE(bench_works(b));
 }
 
 /* Fails if a thread gives the watch for an ordinary request: tried. */
 TEST(one_that_runs_wakes_nobody)
 {
-    struct bench b;
     int fd[8];
-    CU_ASSERT_TRUE(bench_start_watched(&b, 8, 1));
+    struct bench *b = bench_open(8, 1);
     for (int i = 0; i < 8; i++)
-        fd[i] = client_connect(&b);
+        fd[i] = client_connect(b);
     for (int i = 0; i < 200; i++) {
         CU_ASSERT_TRUE(client_get(fd[i % 8], "/idle"));
     }
-    CU_ASSERT_EQUAL(b.n_threads, 1);
+    CU_ASSERT_EQUAL(b->n_threads, 1);
     for (int i = 0; i < 8; i++)
         close(fd[i]);
-    bench_stop(&b);
 }
 
 /* The only one that watches must not wait for a peer either. Fails if it does not give the watch
@@ -105,22 +99,21 @@ TEST(one_that_runs_wakes_nobody)
  * request for that of this one: all tried. */
 TEST(peers_that_stand_still)
 {
-    struct bench b;
     struct wire w = {.n = 0};
     struct reply r;
     int fd[5];
-    CU_ASSERT_TRUE(bench_start_watched(&b, 6, 1));
+    struct bench *b = bench_open(6, 1);
     /* Three stop within a request: behind the first record, in the parameters, in the body. */
     wire_request(&w, WIRE_KEEP, "POST", "/slow", "some words");
     const size_t cuts[] = {16, 100, w.n - 12};
     for (size_t i = 0; i < ARRAY_LEN(cuts); i++) {
-        fd[i] = client_connect(&b);
+        fd[i] = client_connect(b);
         CU_ASSERT_TRUE(client_send(fd[i], &w, cuts[i]));
     }
     /* One reads nothing of a million bytes. */
-    fd[3] = client_connect(&b);
+    fd[3] = client_connect(b);
     CU_ASSERT_TRUE(client_request(fd[3], "GET", "/pieces", NULL));
-    while (!bench_saw(&b, "GET /pieces"))
+    while (!bench_saw(b, "GET /pieces"))
         poll(NULL, 0, 1);
     /* And one ends another request than it began, which libfcgi passes by. */
     struct wire other = {.n = 0};
@@ -128,10 +121,10 @@ TEST(peers_that_stand_still)
     unsigned char end[8];
     memcpy(end, other.p + other.n - sizeof end, sizeof end);
     other.p[other.n - sizeof end + 3] ^= 8;
-    fd[4] = client_connect(&b);
+    fd[4] = client_connect(b);
     CU_ASSERT_TRUE(client_send(fd[4], &other, other.n));
     for (int i = 0; i < 10; i++)
-        CU_ASSERT_TRUE(bench_works(&b));
+        CU_ASSERT_TRUE(bench_works(b));
     CU_ASSERT_EQUAL(send(fd[4], end, sizeof end, MSG_NOSIGNAL), (ssize_t)sizeof end);
     CU_ASSERT_TRUE(client_gets(fd[4], "GET /other"));
     close(fd[4]);
@@ -144,74 +137,67 @@ TEST(peers_that_stand_still)
     CU_ASSERT_TRUE(r.ended && r.n > 1000000);
     for (int i = 0; i < 4; i++)
         close(fd[i]);
-    CU_ASSERT_TRUE(bench_connections(&b, 0));
-    bench_stop(&b);
+    CU_ASSERT_TRUE(bench_connections(b, 0));
 }
 
 /* Fails if leave closes what is parked, or keeps the listener in the epoll: both tried. */
 TEST(leaving_serves_what_is_parked)
 {
-    struct bench b;
-    CU_ASSERT_TRUE(bench_start(&b, 2));
-    int parked = client_connect(&b);
+    struct bench *b = bench_open(2, 0);
+    int parked = client_connect(b);
     CU_ASSERT_TRUE(client_get(parked, "/before"));
-    fcgi_server_leave(b.server);
-    fcgi_server_leave(b.server);
+    fcgi_server_leave(b->server);
+    fcgi_server_leave(b->server);
     CU_ASSERT_TRUE(client_get(parked, "/after"));
     /* A new connection is for another server on the same listener. */
-    int fresh = client_connect(&b);
+    int fresh = client_connect(b);
     CU_ASSERT_TRUE(client_request(fresh, "GET", "/fresh", NULL));
     CU_ASSERT_TRUE(client_get(parked, "/still"));
-    CU_ASSERT_FALSE(bench_saw(&b, "GET /fresh"));
-    CU_ASSERT_EQUAL(fcgi_server_connections(b.server), 1);
-    struct fcgi_server *next = bench_server(&b, 1, 0);
+    CU_ASSERT_FALSE(bench_saw(b, "GET /fresh"));
+    CU_ASSERT_EQUAL(fcgi_server_connections(b->server), 1);
+    struct fcgi_server *next = bench_server(b, 1, 0);
     CU_ASSERT_TRUE(client_gets(fresh, "GET /fresh:"));
     close(parked);
-    CU_ASSERT_TRUE(bench_connections(&b, 0));
+    CU_ASSERT_TRUE(bench_connections(b, 0));
     close(fresh);
     CU_ASSERT_TRUE(fcgi_server_stop(next, 20000));
-    bench_stop(&b);
 }
 
 /* What waits in the queue when a server leaves may have been announced to it alone. Fails if leave
  * does not accept: tried. */
 TEST(leaving_takes_what_waits)
 {
-    struct bench b;
-    CU_ASSERT_TRUE(bench_start(&b, 1));
-    b.hold = true;
-    int busy = bench_hold(&b, 1);
-    int waiting = client_connect(&b);
+    struct bench *b = bench_open(1, 0);
+    b->hold = true;
+    int busy = bench_hold(b, 1);
+    int waiting = client_connect(b);
     CU_ASSERT_TRUE(client_request(waiting, "GET", "/waiting", NULL));
-    fcgi_server_leave(b.server);
-    CU_ASSERT_EQUAL(fcgi_server_connections(b.server), 2);
-    bench_release(&b);
+    fcgi_server_leave(b->server);
+    CU_ASSERT_EQUAL(fcgi_server_connections(b->server), 2);
+    bench_release(b);
     CU_ASSERT_TRUE(client_gets(waiting, "GET /waiting:"));
     close(waiting);
     close(busy);
-    bench_stop(&b);
 }
 
 /* Fails if stop leaves parked connections open, or if it waits for ever: tried. */
 TEST(stopping)
 {
-    struct bench b;
-    CU_ASSERT_TRUE(bench_start(&b, 2));
-    b.hold = true;
-    int parked = client_connect(&b);
+    struct bench *b = bench_open(2, 0);
+    b->hold = true;
+    int parked = client_connect(b);
     CU_ASSERT_TRUE(client_get(parked, "/"));
-    int busy = bench_hold(&b, 1);
-    CU_ASSERT_FALSE(fcgi_server_stop(b.server, 50));
+    int busy = bench_hold(b, 1);
+    CU_ASSERT_FALSE(fcgi_server_stop(b->server, 50));
     CU_ASSERT_TRUE(client_is_closed(parked));
     /* A request that was taken on is answered all the same. */
-    bench_release(&b);
+    bench_release(b);
     CU_ASSERT_TRUE(client_gets(busy, "GET /hold:"));
-    CU_ASSERT_TRUE(fcgi_server_stop(b.server, 20000));
-    b.server = NULL;
+    CU_ASSERT_TRUE(fcgi_server_stop(b->server, 20000));
+    b->server = NULL;
     CU_ASSERT_TRUE(client_is_closed(busy));
     close(parked);
     close(busy);
-    bench_stop(&b);
 }
 
 /* Waits until both together hold n connections; false after a long time. */
@@ -230,23 +216,21 @@ static bool open_in_both(struct fcgi_server *one, struct fcgi_server *other, siz
 TEST(servers_share_the_connections)
 {
     enum { CLIENTS = 60 };
-    struct bench b;
     int fd[CLIENTS];
-    CU_ASSERT_TRUE(bench_start(&b, 2));
-    struct fcgi_server *other = bench_server(&b, 2, 0);
+    struct bench *b = bench_open(2, 0);
+    struct fcgi_server *other = bench_server(b, 2, 0);
     CU_ASSERT_PTR_NOT_NULL(other);
     for (int i = 0; i < CLIENTS; i++) {
-        fd[i] = client_connect(&b);
+        fd[i] = client_connect(b);
         CU_ASSERT_TRUE(client_get(fd[i], "/"));
     }
-    const size_t mine = fcgi_server_connections(b.server);
+    const size_t mine = fcgi_server_connections(b->server);
     CU_ASSERT_EQUAL(mine + fcgi_server_connections(other), CLIENTS);
     /* Half each where both run as they please; the machine may keep one from it. */
     CU_ASSERT_TRUE(mine >= 3 && mine <= CLIENTS - 3);
     for (int i = 0; i < CLIENTS; i++)
         close(fd[i]);
     CU_ASSERT_TRUE(fcgi_server_stop(other, 20000));
-    bench_stop(&b);
 }
 
 /* The kernel tells one server of a connection; that one may be full by the time it looks. Fails if
@@ -254,13 +238,12 @@ TEST(servers_share_the_connections)
 TEST(a_full_server_leaves_nobody_waiting)
 {
     enum { PAIRS = 100, THREADS = 4 };
-    struct bench b;
-    CU_ASSERT_TRUE(bench_listen(&b));
-    struct fcgi_server *one = bench_server(&b, THREADS, 1), *other = bench_server(&b, THREADS, 1);
+    struct bench *b = bench_open(0, 0);
+    struct fcgi_server *one = bench_server(b, THREADS, 1), *other = bench_server(b, THREADS, 1);
     CU_ASSERT_TRUE_FATAL(one && other);
     bool taken = true;
     for (int i = 0; i < PAIRS && taken; i++) {
-        const int fd[2] = {client_connect(&b), client_connect(&b)};
+        const int fd[2] = {client_connect(b), client_connect(b)};
         taken = open_in_both(one, other, 2);
         close(fd[0]);
         close(fd[1]);
@@ -268,8 +251,7 @@ TEST(a_full_server_leaves_nobody_waiting)
     }
     CU_ASSERT_TRUE(taken);
     CU_ASSERT_TRUE(fcgi_server_stop(other, 20000));
-    b.server = one;
-    bench_stop(&b);
+    b->server = one;
 }
 
 /* However many come: those that are open have a descriptor each. Fails if a full server takes all
@@ -277,21 +259,19 @@ TEST(a_full_server_leaves_nobody_waiting)
 TEST(no_more_than_its_room)
 {
     enum { CLIENTS = 40, ROOM = 5, THREADS = 4 };
-    struct bench b;
     int fd[CLIENTS];
-    CU_ASSERT_TRUE(bench_listen(&b));
-    b.server = bench_server(&b, THREADS, ROOM);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(b.server);
+    struct bench *b = bench_open(0, 0);
+    b->server = bench_server(b, THREADS, ROOM);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(b->server);
     for (int i = 0; i < CLIENTS; i++)
-        fd[i] = client_connect(&b);
+        fd[i] = client_connect(b);
     for (int i = 0; i < CLIENTS; i++) {
         (void)poll(NULL, 0, 1);
-        const size_t n = fcgi_server_connections(b.server);
+        const size_t n = fcgi_server_connections(b->server);
         CU_ASSERT_TRUE(n <= ROOM + THREADS);
         close(fd[i]);
     }
-    CU_ASSERT_TRUE(bench_connections(&b, 0));
-    bench_stop(&b);
+    CU_ASSERT_TRUE(bench_connections(b, 0));
 }
 
 /* Clients that ask again at once share the thread with those that are not accepted yet. Fails if
@@ -300,18 +280,17 @@ TEST(no_more_than_its_room)
 TEST(nobody_waits_behind_those_that_ask_again)
 {
     enum { CLIENTS = 60 };
-    struct bench b;
     struct reply r;
     struct pollfd fd[CLIENTS];
     bool answered[CLIENTS] = {false};
-    CU_ASSERT_TRUE(bench_start(&b, 1));
-    b.hold = true;
-    const int first = bench_hold(&b, 1);
+    struct bench *b = bench_open(1, 0);
+    b->hold = true;
+    const int first = bench_hold(b, 1);
     for (int i = 0; i < CLIENTS; i++) {
-        fd[i] = (struct pollfd){.fd = client_connect(&b), .events = POLLIN};
+        fd[i] = (struct pollfd){.fd = client_connect(b), .events = POLLIN};
         CU_ASSERT_TRUE(client_request(fd[i].fd, "GET", "/slow", NULL));
     }
-    bench_release(&b);
+    bench_release(b);
     int n_answered = 0, n_asked = CLIENTS;
     while (n_answered < CLIENTS && poll(fd, CLIENTS, 20000) > 0)
         for (int i = 0; i < CLIENTS; i++) {
@@ -329,15 +308,13 @@ TEST(nobody_waits_behind_those_that_ask_again)
     for (int i = 0; i < CLIENTS; i++)
         close(fd[i].fd);
     close(first);
-    bench_stop(&b);
 }
 
 TEST(settings_that_cannot_be)
 {
-    struct bench b;
     struct fcgi_server *s;
-    CU_ASSERT_TRUE(bench_listen(&b));
-    const struct fcgi_settings good = {.listen_fd = b.listen_fd,
+    struct bench *b = bench_open(0, 0);
+    const struct fcgi_settings good = {.listen_fd = b->listen_fd,
                                        .threads = 1,
                                        .max_body = 1024,
                                        .arena_limit = 1024 * 1024,
@@ -352,5 +329,4 @@ TEST(settings_that_cannot_be)
     bad.listen_fd = -1;
     CU_ASSERT_EQUAL(fcgi_server_start(&bad, &s), ERR_INTERNAL);
     CU_ASSERT_PTR_NULL(s);
-    bench_stop(&b);
 }

@@ -10,6 +10,8 @@
 
 #include <fastcgi.h>
 
+#include "../suite.h"
+
 /* Bounds what hangs; nothing depends on its length. */
 enum { PATIENCE_S = 20 };
 
@@ -184,7 +186,7 @@ static void answer(void *service, struct arena *arena, struct http_request *req,
     }
 }
 
-bool bench_listen(struct bench *b)
+void bench_listen(struct bench *b)
 {
     memset(b, 0, sizeof *b);
     pthread_mutex_init(&b->lock, NULL);
@@ -193,10 +195,11 @@ bool bench_listen(struct bench *b)
     b->address.sun_family = AF_UNIX;
     b->address_n = sizeof b->address;
     /* With the family alone the kernel finds a free name, one that is not in the file system. */
-    return b->listen_fd >= 0 && fcgi_library_init() == ERR_NONE &&
-           bind(b->listen_fd, (struct sockaddr *)&b->address, sizeof(sa_family_t)) == 0 &&
-           getsockname(b->listen_fd, (struct sockaddr *)&b->address, &b->address_n) == 0 &&
-           listen(b->listen_fd, 512) == 0;
+    CU_ASSERT_TRUE_FATAL(
+        b->listen_fd >= 0 && fcgi_library_init() == ERR_NONE &&
+        bind(b->listen_fd, (struct sockaddr *)&b->address, sizeof(sa_family_t)) == 0 &&
+        getsockname(b->listen_fd, (struct sockaddr *)&b->address, &b->address_n) == 0 &&
+        listen(b->listen_fd, 512) == 0);
 }
 
 struct fcgi_server *bench_server(struct bench *b, int threads, size_t connections)
@@ -219,29 +222,33 @@ struct fcgi_server *bench_server(struct bench *b, int threads, size_t connection
     return fcgi_server_start(&settings, &s) == ERR_NONE ? s : NULL;
 }
 
-bool bench_start(struct bench *b, int threads)
-{
-    return bench_start_watched(b, threads, 0);
-}
-
-bool bench_start_watched(struct bench *b, int threads, int watchers)
-{
-    if (!bench_listen(b))
-        return false;
-    b->watchers = watchers;
-    b->server = bench_server(b, threads, 0);
-    return b->server != NULL;
-}
-
-void bench_stop(struct bench *b)
+void bench_close(struct bench *b)
 {
     bench_release(b);
     if (b->server)
         (void)fcgi_server_stop(b->server, PATIENCE_S * 1000);
-    if (b->listen_fd >= 0)
-        close(b->listen_fd);
+    close(b->listen_fd);
     pthread_cond_destroy(&b->changed);
     pthread_mutex_destroy(&b->lock);
+}
+
+static void close_bench(void *b)
+{
+    bench_close(b);
+}
+
+struct bench *bench_open(int threads, int watchers)
+{
+    struct arena *a = test_ctx()->arena;
+    struct bench *b = arena_zalloc(a, sizeof *b);
+    bench_listen(b);
+    CU_ASSERT_EQUAL(arena_defer(a, close_bench, b), ERR_NONE);
+    b->watchers = watchers;
+    if (threads > 0) {
+        b->server = bench_server(b, threads, 0);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(b->server);
+    }
+    return b;
 }
 
 int bench_seen(struct bench *b)

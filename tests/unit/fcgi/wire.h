@@ -67,14 +67,15 @@ struct bench {
     bool fails;
 };
 
-/* False if it could not be started. watchers: as in fcgi_settings. */
-bool bench_start_watched(struct bench *b, int threads, int watchers);
-bool bench_start(struct bench *b, int threads);
-bool bench_listen(struct bench *b);
+/* A listener and, unless threads is 0, a server; both end with the test. watchers: as in
+ * fcgi_settings. */
+struct bench *bench_open(int threads, int watchers);
+void bench_listen(struct bench *b);
+/* Stops the server, too. */
+void bench_close(struct bench *b);
 /* Another server on b's listener, answering with b's handler; connections: as in fcgi_settings.
  * NULL if it could not be started. */
 struct fcgi_server *bench_server(struct bench *b, int threads, size_t connections);
-void bench_stop(struct bench *b);
 int bench_seen(struct bench *b);
 bool bench_saw(struct bench *b, const char *what);
 void bench_wait_held(struct bench *b, int n);
