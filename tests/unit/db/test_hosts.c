@@ -84,39 +84,19 @@ TEST(on_for_a_second)
     db_hosts_shared_unmap(b.s);
 }
 
-static void others_come(struct bench *b)
-{
-    b->f.others = 1;
-}
+enum cause { OTHERS, SILENCE, FAILOVER, LOST };
 
-static void others_go(struct bench *b)
+/* Begins, or is over. */
+static void happen(struct bench *b, enum cause cause, bool begins)
 {
-    b->f.others = 0;
-}
-
-static void silence(struct bench *b)
-{
-    b->now_us += 900 * MS;
-}
-
-static void failover(struct bench *b)
-{
-    b->f.pg_started_us++;
-}
-
-static void row_goes(struct bench *b)
-{
-    b->f.self = false;
-}
-
-static void row_comes(struct bench *b)
-{
-    b->f.self = true;
-}
-
-static void nothing(struct bench *b)
-{
-    (void)b;
+    if (cause == OTHERS)
+        b->f.others = begins;
+    if (cause == SILENCE && begins)
+        b->now_us += 900 * MS;
+    if (cause == FAILOVER && begins)
+        b->f.pg_started_us++;
+    if (cause == LOST)
+        b->f.self = !begins;
 }
 
 /* Whatever turned it off, before_alone comes before it is on again; and where registrations may
@@ -126,19 +106,19 @@ TEST(off_and_on)
 {
     static const struct {
         const char *what;
-        void (*off)(struct bench *b), (*on)(struct bench *b);
+        enum cause cause;
         bool off_after_poll;
         int64_t wait_ms;
     } rows[] = {
-        {"another is registered", others_come, others_go, true, 0},
-        {"no poll for a second", silence, nothing, false, 0},
-        {"another PostgreSQL answers", failover, nothing, true, 2000},
-        {"the registration is lost", row_goes, row_comes, true, 2000},
+        {"another is registered", OTHERS, true, 0},
+        {"no poll for a second", SILENCE, false, 0},
+        {"another PostgreSQL answers", FAILOVER, true, 2000},
+        {"the registration is lost", LOST, true, 2000},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct bench b;
         begin_on(&b);
-        rows[i].off(&b);
+        happen(&b, rows[i].cause, true);
         const int64_t since_us = b.now_us;
         if (rows[i].off_after_poll) {
             for (int n = 0; n < 3; n++) {
@@ -147,7 +127,7 @@ TEST(off_and_on)
             }
             CU_ASSERT_EQUAL(b.raised, 1);
         }
-        rows[i].on(&b);
+        happen(&b, rows[i].cause, false);
         poll_after(&b, 190);
         while (!is_on(&b) && b.now_us < since_us + 9000 * MS)
             poll_after(&b, 190);

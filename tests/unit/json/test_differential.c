@@ -27,93 +27,47 @@ static unsigned pick(struct random *r, unsigned n)
     return (unsigned)(r->state >> 33) % n;
 }
 
-static const char *one_of(struct random *r, const char *const *list, size_t n)
+/* One of the texts that list has, with a '|' between them. */
+static void put_one(struct random *r, struct buf *b, const char *list)
 {
-    return list[pick(r, (unsigned)n)];
+    unsigned n = 1;
+    for (const char *p = list; *p; p++)
+        n += *p == '|';
+    struct sv rest = sv_from(list), text = SV_NONE;
+    for (unsigned i = pick(r, n) + 1; i > 0; i--)
+        text = sv_cut(&rest, '|');
+    buf_sv(b, text);
 }
 
 static void put_space(struct random *r, struct buf *b)
 {
-    static const char *const spaces[] = {"", "", "", " ", "\n", "\t ", "\r\n"};
-    buf_sv(b, sv_from(one_of(r, spaces, ARRAY_LEN(spaces))));
+    put_one(r, b, "||| |\n|\t |\r\n");
 }
 
+/* The hazards among the parts, and among scalars, are rare, or nothing would be accepted. */
 static void put_string(struct random *r, struct buf *b)
 {
-    static const char *const parts[] = {
-        "a",
-        "b",
-        "key",
-        "",
-        " ",
-        "\\\"",
-        "\\\\",
-        "\\/",
-        "/",
-        "\\n",
-        "\\u0041",
-        "\\u00e9",
-        "\xc3\xa9",
-        "\\ud83d\\ude00",
-        "\xf0\x9f\x98\x80",
-        "\\u001f",
-        "\x7f",
-        "\xe2\x80\xa8",
-        "\\ud800",
-        "\\u0000",
-        "'",
-        "\xef\xbf\xbf",
-        "\xed\xa0\x80",
-        "\\uFFFF",
-    };
+    static const char parts[] =
+        "a|b|key|| |\\\"|\\\\|\\/|/|\\n|\\u0041|\\u00e9|\xc3\xa9|\\ud83d\\ude00|"
+        "\xf0\x9f\x98\x80|\\u001f|\x7f|\xe2\x80\xa8|'|\xef\xbf\xbf|\\uFFFF";
+    static const char hazards[] = "\\ud800|\\u0000|\xed\xa0\x80";
     buf_putc(b, '"');
-    for (unsigned n = pick(r, 4); n > 0; n--) {
-        /* The hazards among them are rare, or nothing would be accepted. */
-        size_t i = pick(r, ARRAY_LEN(parts));
-        if ((i == 18 || i == 19 || i == 22) && pick(r, 20) != 0)
-            i = 0;
-        buf_sv(b, sv_from(parts[i]));
-    }
+    for (unsigned n = pick(r, 4); n > 0; n--)
+        put_one(r, b, pick(r, 160) == 0 ? hazards : parts);
     buf_putc(b, '"');
 }
 
 static void put_scalar(struct random *r, struct buf *b)
 {
-    static const char *const scalars[] = {
-        "0",
-        "-0",
-        "1",
-        "-1",
-        "42",
-        "9223372036854775807",
-        "-9223372036854775808",
-        "9223372036854775808",
-        "18446744073709551615",
-        "1.5",
-        "-0.0",
-        "1e3",
-        "1E-7",
-        "0.1",
-        "1.7976931348623157e308",
-        "5e-324",
-        "123456789.123456789",
-        "null",
-        "true",
-        "false",
-        "2.50",
-        "1e+2",
-        "18446744073709551616",
-        "1.",
-        "01",
-        "NaN",
-    };
-    size_t i = pick(r, ARRAY_LEN(scalars));
-    if (i >= ARRAY_LEN(scalars) - 4 && pick(r, 20) != 0)
-        i = 0;
+    static const char scalars[] =
+        "0|-0|1|-1|42|9223372036854775807|-9223372036854775808|9223372036854775808|"
+        "18446744073709551615|1.5|-0.0|1e3|1E-7|0.1|1.7976931348623157e308|5e-324|"
+        "123456789.123456789|null|true|false|2.50|1e+2";
+    static const char hazards[] = "18446744073709551616|1.|01|NaN";
     if (pick(r, 2))
         put_string(r, b);
     else
-        buf_sv(b, sv_from(scalars[i]));
+        put_one(r, b, pick(r, 130) == 0 ? hazards : scalars);
 }
 
 static void put_value(struct random *r, struct buf *b, int depth)

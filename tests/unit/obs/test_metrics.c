@@ -2,6 +2,7 @@
 #include "parley/obs/metrics.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,71 +108,57 @@ TEST(histogram_with_known_times)
     CU_ASSERT_TRUE(has_line(t, "parley_pool_acquire_seconds_bucket{le=\"+Inf\"} 0"));
 }
 
+#define AT(field) offsetof(struct metrics_slot, field)
+
 /* Every counter and gauge is set to a number of its own in both slots, so that each line shows
  * that it reads its own place. */
 TEST(every_counter_and_gauge)
 {
-    struct metrics_slot s[2] = {{.replays = 0}};
-    for (int i = 0; i < 2; i++) {
-        struct metrics_slot *m = &s[i];
-        metrics_add(&m->tier_hits[METRICS_MEMORY], 11);
-        metrics_add(&m->tier_hits[METRICS_REDIS], 12);
-        metrics_add(&m->tier_hits[METRICS_POSTGRES], 13);
-        metrics_add(&m->tier_misses[METRICS_MEMORY], 14);
-        metrics_add(&m->tier_misses[METRICS_REDIS], 15);
-        metrics_add(&m->errors[ERR_TIMEOUT], 16);
-        metrics_add(&m->replays, 17);
-        metrics_add(&m->bad_connections, 18);
-        metrics_add(&m->queue_refused, 29);
-        metrics_add(&m->db_opened, 19);
-        metrics_add(&m->db_closed, 20);
-        metrics_add(&m->db_discarded, 21);
-        metrics_add(&m->db_retries, 22);
-        metrics_add(&m->read_batches, 23);
-        metrics_add(&m->read_batched, 30);
-        metrics_add(&m->cache_sets, 24);
-        metrics_add(&m->cache_sets_lost, 25);
-        metrics_add(&m->swept_sessions, 26);
-        metrics_add(&m->swept_messages, 27);
-        metrics_add(&m->swept_keys, 28);
-        metrics_set(&m->pool_open, 31);
-        metrics_set(&m->pool_idle, 32);
-        metrics_set(&m->pool_in_use, 33);
-        metrics_set(&m->pool_max, 34);
-        metrics_set(&m->pool_waiting, 35);
-        metrics_set(&m->threads_busy, 36);
-    }
-    static const char *const lines[] = {
-        "parley_tier_hits_total{tier=\"memory\"} 22",
-        "parley_tier_hits_total{tier=\"redis\"} 24",
-        "parley_tier_hits_total{tier=\"postgres\"} 26",
-        "parley_tier_misses_total{tier=\"memory\"} 28",
-        "parley_tier_misses_total{tier=\"redis\"} 30",
-        "parley_errors_total{kind=\"timeout\"} 32",
-        "parley_idempotent_replays_total 34",
-        "parley_bad_connections_total 36",
-        "parley_queue_refused_total 58",
-        "parley_db_connections_opened_total 38",
-        "parley_db_connections_closed_total 40",
-        "parley_db_connections_discarded_total 42",
-        "parley_db_retries_total 44",
-        "parley_read_batches_total 46",
-        "parley_read_batched_total 60",
-        "parley_cache_sets_total 48",
-        "parley_cache_sets_lost_total 50",
-        "parley_swept_sessions_total 52",
-        "parley_swept_messages_total 54",
-        "parley_swept_keys_total 56",
-        "parley_pool_connections{state=\"open\"} 62",
-        "parley_pool_connections{state=\"idle\"} 64",
-        "parley_pool_connections{state=\"in_use\"} 66",
-        "parley_pool_connections{state=\"max\"} 68",
-        "parley_pool_waiting 70",
-        "parley_threads_busy 72",
+    static const struct {
+        size_t at;
+        const char *name;
+    } rows[] = {
+        {AT(tier_hits[METRICS_MEMORY]), "parley_tier_hits_total{tier=\"memory\"}"},
+        {AT(tier_hits[METRICS_REDIS]), "parley_tier_hits_total{tier=\"redis\"}"},
+        {AT(tier_hits[METRICS_POSTGRES]), "parley_tier_hits_total{tier=\"postgres\"}"},
+        {AT(tier_misses[METRICS_MEMORY]), "parley_tier_misses_total{tier=\"memory\"}"},
+        {AT(tier_misses[METRICS_REDIS]), "parley_tier_misses_total{tier=\"redis\"}"},
+        {AT(errors[ERR_TIMEOUT]), "parley_errors_total{kind=\"timeout\"}"},
+        {AT(replays), "parley_idempotent_replays_total"},
+        {AT(bad_connections), "parley_bad_connections_total"},
+        {AT(queue_refused), "parley_queue_refused_total"},
+        {AT(db_opened), "parley_db_connections_opened_total"},
+        {AT(db_closed), "parley_db_connections_closed_total"},
+        {AT(db_discarded), "parley_db_connections_discarded_total"},
+        {AT(db_retries), "parley_db_retries_total"},
+        {AT(read_batches), "parley_read_batches_total"},
+        {AT(read_batched), "parley_read_batched_total"},
+        {AT(cache_sets), "parley_cache_sets_total"},
+        {AT(cache_sets_lost), "parley_cache_sets_lost_total"},
+        {AT(swept_sessions), "parley_swept_sessions_total"},
+        {AT(swept_messages), "parley_swept_messages_total"},
+        {AT(swept_keys), "parley_swept_keys_total"},
+        {AT(pool_open), "parley_pool_connections{state=\"open\"}"},
+        {AT(pool_idle), "parley_pool_connections{state=\"idle\"}"},
+        {AT(pool_in_use), "parley_pool_connections{state=\"in_use\"}"},
+        {AT(pool_max), "parley_pool_connections{state=\"max\"}"},
+        {AT(pool_waiting), "parley_pool_waiting"},
+        {AT(threads_busy), "parley_threads_busy"},
     };
+    struct metrics_slot s[2] = {{.replays = 0}};
+    for (size_t i = 0; i < 2 * ARRAY_LEN(rows); i++) {
+        void *at = (char *)&s[i % 2] + rows[i / 2].at;
+        if (rows[i / 2].at < AT(pool_open))
+            metrics_add(at, 11 + i / 2);
+        else
+            metrics_set(at, 11 + (int64_t)i / 2);
+    }
     const char *t = render(s);
-    for (size_t i = 0; i < ARRAY_LEN(lines); i++)
-        CU_ASSERT_TRUE(has_line(t, lines[i]));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char line[80];
+        snprintf(line, sizeof(line), "%s %zu", rows[i].name, 2 * (11 + i));
+        CU_ASSERT_TRUE(has_line(t, line));
+    }
     CU_ASSERT_PTR_NULL(strstr(t, "tier_misses_total{tier=\"postgres\"}")); /* never counted */
     metrics_set(&s[0].threads_busy, 0);
     CU_ASSERT_TRUE(has_line(render(s), "parley_threads_busy 36"));
