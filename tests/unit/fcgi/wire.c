@@ -71,7 +71,7 @@ void wire_body(struct wire *w, const void *body, size_t n)
 }
 
 static void put_request(struct wire *w, int flags, const char *method, const char *target,
-                        const char *length)
+                        const char *length, const void *body, size_t n)
 {
     wire_begin(w, flags);
     wire_param(w, "REQUEST_METHOD", method);
@@ -81,6 +81,7 @@ static void put_request(struct wire *w, int flags, const char *method, const cha
     wire_param(w, "REMOTE_ADDR", "192.0.2.1");
     wire_param(w, "PARLEY_END", "1");
     wire_param(w, "HTTP_X_TEST", target);
+    wire_body(w, body, n);
 }
 
 void wire_request(struct wire *w, int flags, const char *method, const char *target,
@@ -90,24 +91,17 @@ void wire_request(struct wire *w, int flags, const char *method, const char *tar
     size_t n = body ? strlen(body) : 0;
     if (body)
         snprintf(length, sizeof length, "%zu", n);
-    put_request(w, flags, method, target, length);
-    wire_body(w, body, n);
+    put_request(w, flags, method, target, length, body, n);
 }
 
 void wire_request_n(struct wire *w, int flags, const void *body, size_t n, const char *declared)
 {
     char length[24];
     snprintf(length, sizeof length, "%zu", n);
-    put_request(w, flags, "POST", "/n", declared ? declared : length);
-    wire_body(w, body, n);
+    put_request(w, flags, "POST", "/n", declared ? declared : length, body, n);
 }
 
 /* ---- server ---- */
-
-static void copy(char *to, size_t size, struct sv from)
-{
-    snprintf(to, size, "%.*s", SV_ARG(from));
-}
 
 /* Ten pieces of 100,000 bytes, of which the arena has room for two; the sixth one of /fails does
  * not come. */
@@ -149,7 +143,8 @@ static void answer(void *service, struct arena *arena, struct http_request *req,
                  SV_ARG(req->target));
     b->n_seen++;
     b->too_large = req->body_too_large;
-    copy(b->last_header, sizeof b->last_header, http_header_get(req, "x-test"));
+    const struct sv test = http_header_get(req, "x-test");
+    snprintf(b->last_header, sizeof b->last_header, "%.*s", SV_ARG(test));
     if (sv_eq(req->target, SV("/hold"))) {
         b->n_held++;
         pthread_cond_broadcast(&b->changed);

@@ -16,19 +16,20 @@ struct parsed {
     struct jdoc doc;
 };
 
-static bool parse(struct parsed *p, struct sv line)
+static struct parsed parse(struct sv line)
 {
-    p->ctx = test_ctx();
+    struct parsed p = {.ctx = test_ctx()};
     bool one_line = line.n > 0 && memchr(line.p, '\n', line.n) == line.p + line.n - 1;
-    bool ok = one_line && jdoc_parse(p->ctx, line, &p->doc) == ERR_NONE;
+    bool ok = one_line && jdoc_parse(p.ctx, line, &p.doc) == ERR_NONE;
     if (!ok) {
-        printf("\n    not a line of JSON: %.*s %s", SV_ARG(line), p->ctx->err.detail);
-        p->doc = (struct jdoc){NULL, 0};
+        printf("\n    not a line of JSON: %.*s %s", SV_ARG(line), p.ctx->err.detail);
+        p.doc = (struct jdoc){NULL, 0};
     }
-    return ok;
+    CU_ASSERT_TRUE(ok);
+    return p;
 }
 
-static bool field_is(struct parsed *p, const char *name, enum jtype type, struct sv value)
+static bool field_is(const struct parsed *p, const char *name, enum jtype type, struct sv value)
 {
     const struct jnode *node = p->doc.n ? jdoc_member(&p->doc, p->doc.nodes, sv_from(name)) : NULL;
     struct sv v = SV_NONE;
@@ -42,7 +43,6 @@ static bool field_is(struct parsed *p, const char *name, enum jtype type, struct
 TEST(fields_of_each_type)
 {
     struct log_line l;
-    struct parsed p;
     char pid[24];
     snprintf(pid, sizeof(pid), "%ld", (long)getpid());
 
@@ -51,7 +51,7 @@ TEST(fields_of_each_type)
     log_str(&l, "text", "plain");
     log_str(&l, "none", NULL);
     log_sv(&l, "empty", SV(""));
-    CU_ASSERT_TRUE(parse(&p, log_finish(&l)));
+    const struct parsed p = parse(log_finish(&l));
     CU_ASSERT_EQUAL(jdoc_member(&p.doc, p.doc.nodes, SV("ts"))->raw.n, 29);
     CU_ASSERT_TRUE(field_is(&p, "level", JT_STRING, SV("warn")));
     CU_ASSERT_TRUE(field_is(&p, "pid", JT_NUMBER, sv_from(pid)));
@@ -85,11 +85,10 @@ TEST(values_cannot_break_out)
     };
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
         struct log_line l;
-        struct parsed p;
         log_begin(&l, LOG_INFO, "test");
         log_sv(&l, "v", t[i].in);
         log_int(&l, "after", 1);
-        CU_ASSERT_TRUE(parse(&p, log_finish(&l)));
+        const struct parsed p = parse(log_finish(&l));
         CU_ASSERT_TRUE(field_is(&p, "v", JT_STRING, t[i].out));
         CU_ASSERT_TRUE(field_is(&p, "after", JT_NUMBER, SV("1")));
     }
@@ -108,13 +107,12 @@ TEST(too_long_is_cut_and_valid)
             memcpy(big + n, units[u], unit);
         for (size_t n = 500; n + unit <= sizeof(big); n += unit) {
             struct log_line l;
-            struct parsed p;
             log_begin(&l, LOG_ERROR, "test");
             log_sv(&l, "big", (struct sv){big, n / unit * unit});
             log_int(&l, "last", 7);
             struct sv line = log_finish(&l);
             CU_ASSERT_TRUE(line.n <= LOG_LINE_MAX);
-            CU_ASSERT_TRUE(parse(&p, line));
+            const struct parsed p = parse(line);
             bool has_last = field_is(&p, "last", JT_NUMBER, SV("7"));
             CU_ASSERT_EQUAL(field_is(&p, "cut", JT_TRUE, SV("true")), !has_last);
             CU_ASSERT_TRUE(has_last || line.n > LOG_LINE_MAX - 32);
@@ -125,7 +123,6 @@ TEST(too_long_is_cut_and_valid)
 TEST(many_small_fields_are_cut_too)
 {
     struct log_line l;
-    struct parsed p;
     char key[16];
     log_begin(&l, LOG_DEBUG, "test");
     for (int i = 0; i < 1000; i++) {
@@ -137,7 +134,7 @@ TEST(many_small_fields_are_cut_too)
     }
     struct sv line = log_finish(&l);
     CU_ASSERT_TRUE(line.n <= LOG_LINE_MAX && line.n > LOG_LINE_MAX - 40);
-    CU_ASSERT_TRUE(parse(&p, line));
+    const struct parsed p = parse(line);
     CU_ASSERT_TRUE(field_is(&p, "cut", JT_TRUE, SV("true")));
     CU_ASSERT_TRUE(field_is(&p, "k0", JT_NUMBER, SV("0")));
 }
@@ -148,7 +145,6 @@ TEST(one_line_is_one_write)
 {
     char got[LOG_LINE_MAX + 100];
     int fds[2];
-    struct parsed p;
     if (pipe2(fds, O_DIRECT | O_CLOEXEC | O_NONBLOCK) != 0) {
         CU_FAIL("pipe2");
         return;
@@ -165,11 +161,11 @@ TEST(one_line_is_one_write)
     close(fds[1]);
 
     ssize_t n = read(fds[0], got, sizeof(got));
-    CU_ASSERT_TRUE(n > 0 && parse(&p, (struct sv){got, (size_t)n}));
+    struct parsed p = parse((struct sv){got, n > 0 ? (size_t)n : 0});
     CU_ASSERT_TRUE(field_is(&p, "event", JT_STRING, SV("said")));
     CU_ASSERT_TRUE(field_is(&p, "message", JT_STRING, SV("42 words")));
     n = read(fds[0], got, sizeof(got));
-    CU_ASSERT_TRUE(n > 0 && parse(&p, (struct sv){got, (size_t)n}));
+    p = parse((struct sv){got, n > 0 ? (size_t)n : 0});
     CU_ASSERT_TRUE(field_is(&p, "event", JT_STRING, SV("second")));
     CU_ASSERT_EQUAL(read(fds[0], got, sizeof(got)), 0);
     close(fds[0]);
