@@ -8,22 +8,12 @@
 
 TEST(edges_of_each_length)
 {
-    static const char *const good[] = {
-        "",
-        "\x01",
-        "\x7f",
-        "\xc2\x80",
-        "\xdf\xbf",
-        "\xe0\xa0\x80",
-        "\xed\x9f\xbf",
-        "\xee\x80\x80",
-        "\xef\xbf\xbf",
-        "\xf0\x90\x80\x80",
-        "\xf4\x8f\xbf\xbf",
-        "plain text that is longer than eight bytes \xe2\x82\xac and goes on after it",
-    };
-    for (size_t i = 0; i < ARRAY_LEN(good); i++)
-        CU_ASSERT_TRUE(utf8_valid(sv_from(good[i]), NULL));
+    struct sv good =
+        SV("|\x01|\x7f|\xc2\x80|\xdf\xbf|\xe0\xa0\x80|\xed\x9f\xbf|\xee\x80\x80|"
+           "\xef\xbf\xbf|\xf0\x90\x80\x80|\xf4\x8f\xbf\xbf|"
+           "plain text that is longer than eight bytes \xe2\x82\xac and goes on after it");
+    while (good.p)
+        CU_ASSERT_TRUE(utf8_valid(sv_cut(&good, '|'), NULL));
     CU_ASSERT_TRUE(utf8_valid(SV("\0"), NULL)); /* U+0000 is a matter of the JSON guard */
     CU_ASSERT_TRUE(utf8_valid(SV_NONE, NULL));
 }
@@ -31,33 +21,17 @@ TEST(edges_of_each_length)
 /* Fails if the second byte's bounds for E0, ED, F0 or F4 are left out: tried, one by one. */
 TEST(what_rfc_3629_forbids)
 {
-    static const char *const bad[] = {
-        "\x80", /* continuation without a lead */
-        "\xbf",
-        "\xc0\x80",
-        "\xc1\xbf", /* overlong, two bytes */
-        "\xe0\x80\x80",
-        "\xe0\x9f\xbf", /* overlong, three */
-        "\xf0\x80\x80\x80",
-        "\xf0\x8f\xbf\xbf", /* overlong, four */
-        "\xed\xa0\x80",
-        "\xed\xbf\xbf", /* surrogates */
-        "\xf4\x90\x80\x80",
-        "\xf5\x80\x80\x80",
-        "\xfe",
-        "\xff", /* above U+10FFFF */
-        "\xc3",
-        "\xe2\x82",
-        "\xf0\x9f\x98", /* cut */
-        "\xc3(",
-        "\xe2(\x82",
-        "\xe2\x82(", /* broken */
-        "\xf0\x9f\x98(",
-        "\xe2\x82\xe2\x82\xac",
-    };
-    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+    struct sv bad = SV("\x80|\xbf|"                                   /* no lead */
+                       "\xc0\x80|\xc1\xbf|"                           /* overlong, two bytes */
+                       "\xe0\x80\x80|\xe0\x9f\xbf|"                   /* three */
+                       "\xf0\x80\x80\x80|\xf0\x8f\xbf\xbf|"           /* four */
+                       "\xed\xa0\x80|\xed\xbf\xbf|"                   /* surrogates */
+                       "\xf4\x90\x80\x80|\xf5\x80\x80\x80|\xfe|\xff|" /* above U+10FFFF */
+                       "\xc3|\xe2\x82|\xf0\x9f\x98|"                  /* cut */
+                       "\xc3(|\xe2(\x82|\xe2\x82(|\xf0\x9f\x98(|\xe2\x82\xe2\x82\xac"); /* broken */
+    while (bad.p) {
         size_t at = 99;
-        CU_ASSERT_FALSE(utf8_valid(sv_from(bad[i]), &at));
+        CU_ASSERT_FALSE(utf8_valid(sv_cut(&bad, '|'), &at));
         CU_ASSERT_EQUAL(at, 0);
     }
 }

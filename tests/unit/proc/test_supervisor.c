@@ -4,15 +4,28 @@
 #include <signal.h>
 #include <unistd.h>
 
+/* Fails if the second signal only repeats the first (the drain time is half an hour), or if nobody
+ * is killed when the time is over: tried. */
 TEST(sigterm_drains)
 {
-    struct theatre t;
-    theatre_ready(&t, PART_GOOD, 1000);
-    kill(t.pid, SIGTERM);
-    CU_ASSERT_EQUAL(theatre_wait(&t), EXIT_GOOD);
-    CU_ASSERT_EQUAL(t.play->ended, WORKERS);
-    CU_ASSERT_EQUAL(t.play->started, WORKERS);
-    theatre_end(&t, true);
+    static const struct {
+        enum part part;
+        int drain_s, signals, ended;
+    } rows[] = {
+        {PART_GOOD, 1000, 1, WORKERS}, {PART_STUBBORN, 1800, 2, 0}, {PART_STUBBORN, 0, 1, 0}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct theatre t;
+        theatre_ready(&t, rows[i].part, rows[i].drain_s);
+        kill(t.pid, SIGTERM);
+        if (rows[i].signals == 2) {
+            CU_ASSERT_TRUE(theatre_says(&t, "draining", 1));
+            kill(t.pid, SIGTERM);
+        }
+        CU_ASSERT_EQUAL(theatre_wait(&t), EXIT_GOOD);
+        CU_ASSERT_EQUAL(t.play->ended, rows[i].ended);
+        CU_ASSERT_EQUAL(t.play->started, WORKERS);
+        theatre_end(&t, true);
+    }
 }
 
 /* Fails if the supervisor does not clear the gauges, or does not start another: tried. */
@@ -39,30 +52,6 @@ TEST(wrong_configuration_ends_the_service)
     CU_ASSERT_EQUAL(theatre_said(&t, "parley: the schema is of yesterday\n"), 1);
     CU_ASSERT_EQUAL(theatre_said(&t, "parley: "), 1);
     CU_ASSERT_TRUE(t.play->started <= WORKERS);
-    theatre_end(&t, true);
-}
-
-/* Fails if the second signal only repeats the first: tried (the drain time is half an hour). */
-TEST(second_sigterm_ends_at_once)
-{
-    struct theatre t;
-    theatre_ready(&t, PART_STUBBORN, 1800);
-    kill(t.pid, SIGTERM);
-    CU_ASSERT_TRUE(theatre_says(&t, "draining", 1));
-    kill(t.pid, SIGTERM);
-    CU_ASSERT_EQUAL(theatre_wait(&t), EXIT_GOOD);
-    CU_ASSERT_EQUAL(t.play->ended, 0);
-    theatre_end(&t, true);
-}
-
-/* Fails if nobody is killed when the time is over: tried. */
-TEST(stubborn_workers_are_killed)
-{
-    struct theatre t;
-    theatre_ready(&t, PART_STUBBORN, 0);
-    kill(t.pid, SIGTERM);
-    CU_ASSERT_EQUAL(theatre_wait(&t), EXIT_GOOD);
-    CU_ASSERT_EQUAL(t.play->ended, 0);
     theatre_end(&t, true);
 }
 
