@@ -2,7 +2,6 @@
 /* The text of a key, the headers that it comes in, and who is let in without one. */
 #include "../../../src/auth/auth_internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "../suite.h"
@@ -171,8 +170,8 @@ TEST(addresses)
 TEST(found)
 {
     enum { MOST = 64 };
-    struct snapshot *s = malloc(sizeof(*s) + MOST * sizeof(s->keys[0]));
-    for (size_t n = 0; s && n <= MOST; n++) {
+    struct snapshot *s = arena_alloc(test_ctx()->arena, sizeof(*s) + MOST * sizeof(s->keys[0]));
+    for (size_t n = 0; n <= MOST; n++) {
         s->n = n;
         for (size_t i = 0; i < n; i++)
             s->keys[i].id = 10 + 2 * i;
@@ -182,5 +181,4 @@ TEST(found)
             CU_ASSERT_TRUE(there ? k && k->id == id : !k);
         }
     }
-    free(s);
 }
