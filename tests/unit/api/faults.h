@@ -11,7 +11,7 @@ struct fault {
 };
 typedef enum err (*read_fn)(struct request_ctx *ctx, const struct jdoc *doc);
 
-/* Of a text that is JSON. */
+/* Of a text that is JSON, which is borrowed. */
 const struct jdoc *parse(struct request_ctx *ctx, const char *text);
 /* Each text is refused, and the field at fault is named in field and in no other way. */
 void expect_faults(const struct fault *faults, size_t n, read_fn read);

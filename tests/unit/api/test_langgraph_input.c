@@ -18,9 +18,8 @@ static enum err read_values(struct request_ctx *ctx, const struct jdoc *doc,
 static struct langgraph_values values_of(struct request_ctx *ctx, const char *list)
 {
     struct langgraph_values v;
-    char text[1024];
-    snprintf(text, sizeof(text), "{\"messages\":[%s]}", list);
-    CU_ASSERT_EQUAL(read_values(ctx, parse(ctx, text), &v), ERR_NONE);
+    const struct sv text = arena_printf(ctx->arena, "{\"messages\":[%s]}", list);
+    CU_ASSERT_EQUAL(read_values(ctx, parse(ctx, text.p), &v), ERR_NONE);
     return v;
 }
 
