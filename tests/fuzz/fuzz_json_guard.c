@@ -80,13 +80,11 @@ static void members_are_the_same(struct fuzz *f, const struct jdoc *d, const str
     struct sv rest = object->raw;
     struct jmember m;
     for (const struct jnode *c = jdoc_first(d, object); c; c = jdoc_next(d, c)) {
-        struct jnode name = {.type = JT_STRING, .escaped = c->key_escaped};
         struct sv text = SV_NONE;
         DEMAND(jmember_next(&rest, &m));
         DEMAND(m.key.p == c->key.p && m.key.n == c->key.n);
         DEMAND(m.raw.p == c->raw.p && m.raw.n == c->raw.n);
-        name.raw = (struct sv){c->key.p - 1, c->key.n + 2};
-        DEMAND(jdoc_string(&f->ctx, &name, &text) == ERR_NONE);
+        DEMAND(json_name(&f->ctx, c, &text) == ERR_NONE);
         /* Quadratic: of small objects alone. */
         if (object->children <= 64)
             DEMAND(jdoc_member(d, object, text) == c);

@@ -9,20 +9,14 @@
 
 #include "parley/json/doc.h"
 #include "parley/json/merge.h"
-
-static struct sv name_of(struct fuzz *f, const struct jnode *member)
-{
-    struct jnode name = {.type = JT_STRING, .escaped = member->key_escaped};
-    struct sv text = SV_NONE;
-    name.raw = (struct sv){member->key.p - 1, member->key.n + 2};
-    DEMAND(jdoc_string(&f->ctx, &name, &text) == ERR_NONE);
-    return text;
-}
+#include "../unit/json/same.h"
 
 static const struct jnode *find(struct fuzz *f, const struct jdoc *d, const struct jnode *object,
                                 const struct jnode *like)
 {
-    return object ? jdoc_member(d, object, name_of(f, like)) : NULL;
+    struct sv name = SV_NONE;
+    DEMAND(json_name(&f->ctx, like, &name) == ERR_NONE);
+    return object ? jdoc_member(d, object, name) : NULL;
 }
 
 /* The same value; numbers as they were written. */

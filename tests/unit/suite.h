@@ -1,13 +1,38 @@
 /*
- * Suites mirror src/: tests/unit/<room>/test_<file>.c registers one
- * CUnit suite with SUITE(). Assertions are the non-fatal ones.
+ * Tests mirror src/: those of tests/unit/<room>/test_<file>.c are the suite <room>/<file>.
+ * Assertions are the non-fatal ones, but for what the rest of a test stands on.
  */
 #ifndef PARLEY_TESTS_SUITE_H
 #define PARLEY_TESTS_SUITE_H
 
 #include <CUnit/CUnit.h>
 
-/* A suite registers itself before main: no list to keep in step with the files. */
+#include "parley/base/ctx.h"
+
+/* The context of a request as new, over an empty arena of 64 MiB. What the call before gave ends
+ * with it, and with the test. */
+struct request_ctx *test_ctx(void);
+
+/* A test registers itself before main: no list to keep in step with the files. */
+struct test {
+    const char *file;
+    int line;
+    const char *name;
+    CU_TestFunc run;
+    struct test *next;
+};
+void test_register(struct test *t);
+
+#define TEST(name)                                                            \
+    static void name(void);                                                   \
+    static struct test name##_test = {__FILE__, __LINE__, #name, name, NULL}; \
+    __attribute__((constructor)) static void name##_register(void)            \
+    {                                                                         \
+        test_register(&name##_test);                                          \
+    }                                                                         \
+    static void name(void)
+
+/* A suite with a name and an order of its own. */
 struct suite {
     const char *name;
     const CU_TestInfo *tests; /* ends with CU_TEST_INFO_NULL */

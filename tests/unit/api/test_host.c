@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Fails if what is too long has no end, or an older reason shows behind a shorter one: tried. */
-static void reasons(void)
+TEST(reasons)
 {
     char out[API_REASON_MAX], longest[2 * API_REASON_MAX];
     struct api_host *host = calloc(1, sizeof *host);
@@ -22,5 +22,3 @@ static void reasons(void)
     CU_ASSERT_STRING_EQUAL(out, "PostgreSQL: away");
     free(host);
 }
-
-SUITE(host, "api/host", {"reasons", reasons})

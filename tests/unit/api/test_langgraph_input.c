@@ -5,33 +5,22 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../suite.h"
+#include "faults.h"
 
-enum { ROOM = 8 << 20 };
+static enum err read_values(struct request_ctx *ctx, const struct jdoc *doc,
+                            struct langgraph_values *v)
+{
+    memset(v, 0, sizeof(*v));
+    return langgraph_add_values(ctx, doc, doc->nodes, "values", v);
+}
 
-struct bench {
-    struct arena *arena;
-    struct request_ctx ctx;
-    struct jdoc doc;
+/* The values of a list of messages. */
+static struct langgraph_values values_of(struct request_ctx *ctx, const char *list)
+{
     struct langgraph_values v;
-};
-
-static void begin(struct bench *b, const char *text)
-{
-    memset(b, 0, sizeof(*b));
-    b->arena = arena_create(ROOM);
-    ctx_init(&b->ctx, b->arena, deadline_in_ms(60000), SV("default"), SV("t"));
-    CU_ASSERT_EQUAL(jdoc_parse(&b->ctx, sv_from(text), &b->doc), ERR_NONE);
-}
-
-static enum err read_values(struct bench *b)
-{
-    return langgraph_add_values(&b->ctx, &b->doc, b->doc.nodes, "values", &b->v);
-}
-
-static void end(struct bench *b)
-{
-    arena_destroy(b->arena);
+    const struct sv text = arena_printf(ctx->arena, "{\"messages\":[%s]}", list);
+    CU_ASSERT_EQUAL(read_values(ctx, parse(ctx, text.p), &v), ERR_NONE);
+    return v;
 }
 
 static void expect_sv(struct sv got, const char *want)
@@ -42,10 +31,11 @@ static void expect_sv(struct sv got, const char *want)
         fprintf(stderr, "%s: %.*s\n", want ? want : "nothing", SV_ARG(got));
 }
 
-static void expect_context(struct bench *b, const char *want)
+static void expect_context(struct request_ctx *ctx, const struct langgraph_values *v,
+                           const char *want)
 {
     struct sv context;
-    CU_ASSERT_EQUAL(langgraph_values_context(&b->ctx, &b->v, &context), ERR_NONE);
+    CU_ASSERT_EQUAL(langgraph_values_context(ctx, v, &context), ERR_NONE);
     expect_sv(context, want);
 }
 
@@ -53,7 +43,7 @@ static void expect_context(struct bench *b, const char *want)
 
 /* Fails if role or id stay among the other members, if a type that is not known becomes a message,
  * or if the class of an object is taken for its type: tried. */
-static void forms_of_a_message(void)
+TEST(forms_of_a_message)
 {
     static const struct {
         const char *text, *id, *type, *role, *content, *extra;
@@ -102,32 +92,30 @@ static void forms_of_a_message(void)
          "0193f3a0-7f5c-7c2d-8a1b-0123456789ab", "message", "user", "\"\"", NULL},
     };
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
-        struct bench b;
-        char text[512];
-        snprintf(text, sizeof(text), "{\"messages\":[%s]}", t[i].text);
-        begin(&b, text);
-        CU_ASSERT_EQUAL(read_values(&b), ERR_NONE);
-        CU_ASSERT_EQUAL(b.v.n, 1);
-        if (b.v.n == 1) {
-            const struct session_message_draft *m = &b.v.messages[0];
-            CU_ASSERT_EQUAL(b.v.edits[0], SESSION_PUT);
-            expect_sv(m->message_id, t[i].id);
-            expect_sv(m->type, t[i].type);
-            expect_sv(m->role, t[i].role);
-            expect_sv(m->content, t[i].content);
-            expect_sv(m->metadata, "{}");
-            expect_sv(m->extra, t[i].extra);
-        }
-        expect_context(&b, NULL);
-        end(&b);
+        struct request_ctx *ctx = test_ctx();
+        struct langgraph_values v = values_of(ctx, t[i].text);
+        CU_ASSERT_EQUAL_FATAL(v.n, 1);
+        const struct session_message_draft *m = &v.messages[0];
+        CU_ASSERT_EQUAL(v.edits[0], SESSION_PUT);
+        expect_sv(m->message_id, t[i].id);
+        expect_sv(m->type, t[i].type);
+        expect_sv(m->role, t[i].role);
+        expect_sv(m->content, t[i].content);
+        expect_sv(m->metadata, "{}");
+        expect_sv(m->extra, t[i].extra);
+        expect_context(ctx, &v, NULL);
     }
 }
 
-static void faults_of_values(void)
+static enum err read_only_values(struct request_ctx *ctx, const struct jdoc *doc)
 {
-    static const struct {
-        const char *text, *field;
-    } t[] = {
+    struct langgraph_values v;
+    return read_values(ctx, doc, &v);
+}
+
+TEST(faults_of_values)
+{
+    static const struct fault t[] = {
         {"[]", "values"},
         {"4", "values"},
         {"{\"messages\":4}", "values.messages"},
@@ -162,16 +150,7 @@ static void faults_of_values(void)
         {"{\"messages\":[{\"lc\":1,\"kwargs\":{},\"id\":[\"HumanMessage\"]}]}",
          "values.messages[0].content"},
     };
-    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
-        struct bench b;
-        begin(&b, t[i].text);
-        CU_ASSERT_EQUAL(read_values(&b), ERR_INVALID);
-        CU_ASSERT_STRING_EQUAL(b.ctx.err.field, t[i].field);
-        CU_ASSERT_TRUE(b.ctx.err.detail[0] != '\0');
-        if (strcmp(b.ctx.err.field, t[i].field) != 0)
-            fprintf(stderr, "%s: %s\n", t[i].text, b.ctx.err.field);
-        end(&b);
-    }
+    expect_faults(t, ARRAY_LEN(t), read_only_values);
 }
 
 /* ---- several, as add_messages has it ---- */
@@ -181,7 +160,7 @@ static void faults_of_values(void)
 
 /* Fails if the later of two is put behind the earlier, if what was added and removed must be there,
  * or if what came before __remove_all__ stays: tried. */
-static void one_after_the_other(void)
+TEST(one_after_the_other)
 {
     static const struct {
         const char *list, *want; /* of each: its edit, its id, its place in the list */
@@ -199,87 +178,78 @@ static void one_after_the_other(void)
     };
     static const char *const names[] = {"put", "remove", "if-there"};
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
-        struct bench b;
-        char text[1024], got[256] = "";
-        snprintf(text, sizeof(text), "{\"messages\":[%s]}", t[i].list);
-        begin(&b, text);
-        CU_ASSERT_EQUAL(read_values(&b), ERR_NONE);
-        for (size_t k = 0, n = 0; k < b.v.n; k++)
-            n += (size_t)snprintf(got + n, sizeof(got) - n, "%s %.*s@%zu ", names[b.v.edits[k]],
-                                  SV_ARG(b.v.messages[k].message_id), b.v.places[k]);
+        struct langgraph_values v = values_of(test_ctx(), t[i].list);
+        char got[256] = "";
+        for (size_t k = 0, n = 0; k < v.n; k++)
+            n += (size_t)snprintf(got + n, sizeof(got) - n, "%s %.*s@%zu ", names[v.edits[k]],
+                                  SV_ARG(v.messages[k].message_id), v.places[k]);
         CU_ASSERT_STRING_EQUAL(got, t[i].want);
-        CU_ASSERT_EQUAL(b.v.clear, t[i].clear);
-        end(&b);
+        CU_ASSERT_EQUAL(v.clear, t[i].clear);
     }
 }
 
 /* There is nothing to remove but what came in the same list. */
-static void nothing_before(void)
+TEST(nothing_before)
 {
-    static const char *const bad[] = {
-        "{\"messages\":[" H("a", "1") "," R("b") "]}",
-        "{\"messages\":[" R("__remove_all__") "," R("b") "]}",
-        "{\"messages\":[" H("b", "1") "," R("b") "," R("b") "]}",
+    static const struct {
+        const char *text, *field;
+        bool fresh;
+    } bad[] = {
+        {"{\"messages\":[" H("a", "1") "," R("b") "]}", "values.messages[1].id", true},
+        {"{\"messages\":[" R("__remove_all__") "," R("b") "]}", "values.messages[1].id", false},
+        {"{\"messages\":[" H("b", "1") "," R("b") "," R("b") "]}", "values.messages[2].id", true},
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        struct bench b;
-        begin(&b, bad[i]);
-        b.v.fresh = i != 1;
-        CU_ASSERT_EQUAL(read_values(&b), ERR_INVALID);
-        CU_ASSERT_STRING_EQUAL(b.ctx.err.field,
-                               i == 2 ? "values.messages[2].id" : "values.messages[1].id");
-        end(&b);
+        struct request_ctx *ctx = test_ctx();
+        const struct jdoc *doc = parse(ctx, bad[i].text);
+        struct langgraph_values v = {.fresh = bad[i].fresh};
+        CU_ASSERT_EQUAL(langgraph_add_values(ctx, doc, doc->nodes, "values", &v), ERR_INVALID);
+        CU_ASSERT_STRING_EQUAL(ctx->err.field, bad[i].field);
     }
 }
 
-static void other_values(void)
+TEST(other_values)
 {
-    struct bench b;
-    begin(&b, "{\"a\": 1.0, \"messages\":null, \"b\":{\"x\":null}}");
-    CU_ASSERT_EQUAL(read_values(&b), ERR_NONE);
-    expect_context(&b, "{\"a\":1.0,\"b\":{\"x\":null}}");
-    CU_ASSERT_EQUAL(b.v.n, 0);
+    struct request_ctx *ctx = test_ctx();
+    struct langgraph_values v;
+    const char *text = "{\"a\": 1.0, \"messages\":null, \"b\":{\"x\":null}}";
+    CU_ASSERT_EQUAL(read_values(ctx, parse(ctx, text), &v), ERR_NONE);
+    expect_context(ctx, &v, "{\"a\":1.0,\"b\":{\"x\":null}}");
+    CU_ASSERT_EQUAL(v.n, 0);
     /* What comes after it is laid over it. */
-    struct jdoc more;
-    CU_ASSERT_EQUAL(jdoc_parse(&b.ctx, SV("{\"b\":null,\"c\":2}"), &more), ERR_NONE);
-    CU_ASSERT_EQUAL(langgraph_add_values(&b.ctx, &more, more.nodes, "values", &b.v), ERR_NONE);
-    expect_context(&b, "{\"a\":1.0,\"b\":null,\"c\":2}");
-    end(&b);
-    begin(&b, "null");
-    CU_ASSERT_EQUAL(read_values(&b), ERR_NONE);
-    expect_context(&b, NULL);
-    CU_ASSERT_EQUAL(b.v.n, 0);
-    end(&b);
+    const struct jdoc *more = parse(ctx, "{\"b\":null,\"c\":2}");
+    CU_ASSERT_EQUAL(langgraph_add_values(ctx, more, more->nodes, "values", &v), ERR_NONE);
+    expect_context(ctx, &v, "{\"a\":1.0,\"b\":null,\"c\":2}");
+    ctx = test_ctx();
+    CU_ASSERT_EQUAL(read_values(ctx, parse(ctx, "null"), &v), ERR_NONE);
+    expect_context(ctx, &v, NULL);
+    CU_ASSERT_EQUAL(v.n, 0);
 }
 
 /* What n + 1 supersteps take of the arena, the first with a value of 8 n bytes. */
 static size_t room_of_steps(int n, const char *first, const char *each, const char *end_of_context)
 {
     struct buf text;
-    struct bench b;
+    struct request_ctx *ctx = test_ctx();
     struct session_draft d = {.context = SV("")};
     bool get_or_create;
-    struct arena *a = arena_create(ROOM);
-    buf_init(&text, a, 0);
+    buf_init(&text, ctx->arena, 0);
     buf_printf(&text, "{\"supersteps\":[{\"updates\":[{\"values\":{\"a\":\"%0*d\"%s}}]}", 8 * n, 0,
                first);
     for (int i = 0; i < n; i++)
         buf_printf(&text, ",{\"updates\":[{\"values\":%s}]}", each);
     buf_put(&text, "]}", 3);
-    begin(&b, text.p);
-    const size_t before = arena_used(b.arena), want = strlen(end_of_context);
-    CU_ASSERT_EQUAL(langgraph_read_draft(&b.ctx, &b.doc, &d, &get_or_create), ERR_NONE);
+    const struct jdoc *doc = parse(ctx, text.p);
+    const size_t before = arena_used(ctx->arena), want = strlen(end_of_context);
+    CU_ASSERT_EQUAL(langgraph_read_draft(ctx, doc, &d, &get_or_create), ERR_NONE);
     CU_ASSERT_TRUE(d.context.n > want &&
                    memcmp(d.context.p + d.context.n - want, end_of_context, want) == 0);
-    const size_t used = arena_used(b.arena) - before;
-    end(&b);
-    arena_destroy(a);
-    return used;
+    return arena_used(ctx->arena) - before;
 }
 
 /* Eight times as many steps take eight times as much. Fails if each update is laid over those
  * before it at once, or if room for messages is made anew by each: tried. */
-static void supersteps_are_linear(void)
+TEST(supersteps_are_linear)
 {
     static const struct {
         const char *first, *each, *end_of_context;
@@ -299,53 +269,58 @@ static void supersteps_are_linear(void)
 
 /* ---- threads ---- */
 
-static void drafts(void)
+/* Whether an existing thread is the answer, too. */
+static bool draft_of(const char *text, struct session_draft *d)
 {
-    struct bench b;
-    struct session_draft d;
+    struct request_ctx *ctx = test_ctx();
     bool get_or_create = true;
-    begin(&b, "{}");
-    CU_ASSERT_EQUAL(langgraph_read_draft(&b.ctx, &b.doc, &d, &get_or_create), ERR_NONE);
+    CU_ASSERT_EQUAL(langgraph_read_draft(ctx, parse(ctx, text), d, &get_or_create), ERR_NONE);
+    return get_or_create;
+}
+
+TEST(drafts)
+{
+    struct session_draft d;
+    CU_ASSERT_FALSE(draft_of("{}", &d));
     CU_ASSERT_TRUE(!d.session_id.p && d.sliding && d.ttl_seconds == 0 && d.n_messages == 0);
-    CU_ASSERT_FALSE(get_or_create);
     expect_sv(d.context, "{}");
     expect_sv(d.metadata, "{}");
-    end(&b);
 
-    begin(&b, "{\"thread_id\":\"conv_0193f3a07f5c7c2d8a1b0123456789ab\",\"new\":[1],"
-              "\"metadata\":{\"graph_id\":\"g\"},\"if_exists\":\"do_nothing\","
-              "\"ttl\":{\"ttl\":0.51,\"strategy\":\"delete\",\"more\":1},\"supersteps\":["
-              "{\"updates\":[{\"values\":{\"messages\":[" H(
-                  "a", "1") "],\"t\":1},\"command\":null},"
-                            "{\"as_node\":\"n\"}]},"
-                            "{\"updates\":[{\"values\":{\"messages\":" H(
-                                "b", "1") ",\"t\":2}},"
-                                          "{\"values\":{\"messages\":[" H("a", "2") "]}}]}]}");
-    CU_ASSERT_EQUAL(langgraph_read_draft(&b.ctx, &b.doc, &d, &get_or_create), ERR_NONE);
-    CU_ASSERT_TRUE(get_or_create);
+    CU_ASSERT_TRUE(
+        draft_of("{\"thread_id\":\"conv_0193f3a07f5c7c2d8a1b0123456789ab\",\"new\":[1],"
+                 "\"metadata\":{\"graph_id\":\"g\"},\"if_exists\":\"do_nothing\","
+                 "\"ttl\":{\"ttl\":0.51,\"strategy\":\"delete\",\"more\":1},\"supersteps\":["
+                 "{\"updates\":[{\"values\":{\"messages\":[" H(
+                     "a", "1") "],\"t\":1},\"command\":null},"
+                               "{\"as_node\":\"n\"}]},"
+                               "{\"updates\":[{\"values\":{\"messages\":" H(
+                                   "b", "1") ",\"t\":2}},"
+                                             "{\"values\":{\"messages\":[" H("a", "2") "]}}]}]}",
+                 &d));
     expect_sv(d.session_id, "0193f3a0-7f5c-7c2d-8a1b-0123456789ab");
     expect_sv(d.metadata, "{\"graph_id\":\"g\"}");
     expect_sv(d.context, "{\"t\":2}");
     CU_ASSERT_EQUAL(d.ttl_seconds, 31);
-    CU_ASSERT_EQUAL(d.n_messages, 2);
-    if (d.n_messages == 2) {
-        expect_sv(d.messages[0].content, "\"2\"");
-        expect_sv(d.messages[1].message_id, "b");
-    }
-    end(&b);
+    CU_ASSERT_EQUAL_FATAL(d.n_messages, 2);
+    expect_sv(d.messages[0].content, "\"2\"");
+    expect_sv(d.messages[1].message_id, "b");
 
-    begin(&b, "{\"thread_id\":null,\"metadata\":null,\"if_exists\":\"do_nothing\",\"ttl\":null,"
-              "\"supersteps\":null}");
-    CU_ASSERT_EQUAL(langgraph_read_draft(&b.ctx, &b.doc, &d, &get_or_create), ERR_NONE);
-    CU_ASSERT_FALSE(get_or_create); /* without an id there is nothing that it could get */
-    end(&b);
+    CU_ASSERT_FALSE(
+        draft_of("{\"thread_id\":null,\"metadata\":null,\"if_exists\":\"do_nothing\",\"ttl\":null,"
+                 "\"supersteps\":null}",
+                 &d)); /* without an id there is nothing that it could get */
 }
 
-static void faults_of_drafts(void)
+static enum err read_draft(struct request_ctx *ctx, const struct jdoc *doc)
 {
-    static const struct {
-        const char *text, *field;
-    } t[] = {
+    struct session_draft d;
+    bool get_or_create;
+    return langgraph_read_draft(ctx, doc, &d, &get_or_create);
+}
+
+TEST(faults_of_drafts)
+{
+    static const struct fault t[] = {
         {"{\"thread_id\":4}", "thread_id"},
         {"{\"thread_id\":\"\"}", "thread_id"},
         {"{\"thread_id\":\"a/b\"}", "thread_id"},
@@ -371,36 +346,26 @@ static void faults_of_drafts(void)
         {"{\"supersteps\":[{\"updates\":[{\"values\":{\"messages\":" R("a") "}}]}]}",
          "supersteps[0].updates[0].values.messages.id"},
     };
-    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
-        struct bench b;
-        struct session_draft d;
-        bool get_or_create;
-        begin(&b, t[i].text);
-        CU_ASSERT_EQUAL(langgraph_read_draft(&b.ctx, &b.doc, &d, &get_or_create), ERR_INVALID);
-        CU_ASSERT_STRING_EQUAL(b.ctx.err.field, t[i].field);
-        if (strcmp(b.ctx.err.field, t[i].field) != 0)
-            fprintf(stderr, "%s: %s\n", t[i].text, b.ctx.err.field);
-        end(&b);
-    }
+    expect_faults(t, ARRAY_LEN(t), read_draft);
 }
 
-static void patches(void)
+TEST(patches)
 {
-    struct bench b;
+    struct request_ctx *ctx = test_ctx();
     struct session_patch p;
-    begin(&b, "{\"metadata\":{\"a\":null},\"ttl\":2,\"thread_id\":[]}");
-    CU_ASSERT_EQUAL(langgraph_read_patch(&b.ctx, &b.doc, &p), ERR_NONE);
+    CU_ASSERT_EQUAL(
+        langgraph_read_patch(
+            ctx, parse(ctx, "{\"metadata\":{\"a\":null},\"ttl\":2,\"thread_id\":[]}"), &p),
+        ERR_NONE);
     CU_ASSERT_TRUE(p.has_ttl && p.ttl_seconds == 120 && !p.has_user_id && !p.context.p);
     CU_ASSERT_EQUAL(p.metadata_how, SESSION_PATCH_OVERLAY);
     expect_sv(p.metadata, "{\"a\":null}");
-    end(&b);
-    begin(&b, "{\"metadata\":null,\"ttl\":null}");
-    CU_ASSERT_EQUAL(langgraph_read_patch(&b.ctx, &b.doc, &p), ERR_NONE);
+    CU_ASSERT_EQUAL(langgraph_read_patch(ctx, parse(ctx, "{\"metadata\":null,\"ttl\":null}"), &p),
+                    ERR_NONE);
     CU_ASSERT_TRUE(!p.has_ttl && !p.metadata.p);
-    end(&b);
 }
 
-static void checkpoints(void)
+TEST(checkpoints)
 {
     static const struct {
         const char *text, *want;
@@ -411,23 +376,17 @@ static void checkpoints(void)
              {"{\"checkpoint\":{\"thread_id\":\"t\"},\"checkpoint_id\":\"y\"}", "y"},
              {"{\"checkpoint\":{\"checkpoint_id\":\"x\",\"checkpoint_ns\":\"sub:1\"}}", "none"}};
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
-        struct bench b;
+        struct request_ctx *ctx = test_ctx();
+        const struct jdoc *doc = parse(ctx, t[i].text);
+        struct langgraph_values v = {.n = 0};
         struct sv id;
-        begin(&b, t[i].text);
-        CU_ASSERT_EQUAL(langgraph_read_update(&b.ctx, &b.doc, &b.v, &id), ERR_NONE);
+        CU_ASSERT_EQUAL(langgraph_read_update(ctx, doc, &v, &id), ERR_NONE);
         expect_sv(id, t[i].want);
         if (strstr(t[i].text, "\"checkpoint\":{")) {
-            CU_ASSERT_EQUAL(langgraph_read_checkpoint(&b.ctx, &b.doc, &id), ERR_NONE);
+            CU_ASSERT_EQUAL(langgraph_read_checkpoint(ctx, doc, &id), ERR_NONE);
             expect_sv(id, strcmp(t[i].want, "y") == 0 ? NULL : t[i].want);
         } else {
-            CU_ASSERT_EQUAL(langgraph_read_checkpoint(&b.ctx, &b.doc, &id), ERR_INVALID);
+            CU_ASSERT_EQUAL(langgraph_read_checkpoint(ctx, doc, &id), ERR_INVALID);
         }
-        end(&b);
     }
 }
-
-SUITE(api_langgraph_input, "api/langgraph_input", {"forms of a message", forms_of_a_message},
-      {"faults of values", faults_of_values}, {"one after the other", one_after_the_other},
-      {"nothing before", nothing_before}, {"other values", other_values},
-      {"supersteps are linear", supersteps_are_linear}, {"drafts", drafts},
-      {"faults of drafts", faults_of_drafts}, {"patches", patches}, {"checkpoints", checkpoints})

@@ -5,30 +5,24 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../suite.h"
+#include "faults.h"
 
-struct bench {
-    struct arena *arena;
-    struct request_ctx ctx;
-    struct buf b;
-    struct jout j;
-};
-
-static void begin(struct bench *b)
+/* A writer into the arena. */
+static struct jout *begin(struct request_ctx *ctx)
 {
-    b->arena = arena_create(1 << 20);
-    ctx_init(&b->ctx, b->arena, deadline_in_ms(60000), SV("default"), SV("t"));
-    buf_init(&b->b, b->arena, 0);
-    jout_init(&b->j, &b->b);
+    struct jout *j = arena_zalloc(ctx->arena, sizeof(*j));
+    struct buf *b = arena_zalloc(ctx->arena, sizeof(*b));
+    buf_init(b, ctx->arena, 0);
+    jout_init(j, b);
+    return j;
 }
 
-static void expect(struct bench *b, const char *want)
+static void expect(const struct jout *j, const char *want)
 {
-    const struct sv got = buf_get(&b->b);
+    const struct sv got = buf_get(j->b);
     CU_ASSERT_TRUE(sv_eq(got, sv_from(want)));
     if (!sv_eq(got, sv_from(want)))
         fprintf(stderr, "%s\n%.*s\n", want, SV_ARG(got));
-    arena_destroy(b->arena);
 }
 
 static struct session with(struct session_message *m, size_t n)
@@ -45,28 +39,27 @@ static struct session with(struct session_message *m, size_t n)
 
 /* Fails if the context's own member of that name is shown, or messages that were not read: tried.
  */
-static void a_thread(void)
+TEST(a_thread)
 {
-    struct bench b;
     const struct session s = with(NULL, 0);
-    begin(&b);
-    langgraph_write_thread(&b.j, &s, LANGGRAPH_ALL | LANGGRAPH_MESSAGES);
-    expect(&b, "{\"thread_id\":\"t:1\",\"created_at\":\"1970-01-01T00:00:00.000000Z\","
-               "\"updated_at\":\"1970-01-01T00:00:00.000000Z\","
-               "\"state_updated_at\":\"1970-01-01T00:00:00.000000Z\",\"metadata\":{\"a\": 1},"
-               "\"status\":\"idle\",\"config\":{},\"values\":{\"topic\":\"x\",\"n\":1.0,"
-               "\"messages\":[]},\"interrupts\":{},\"error\":null}");
-    begin(&b);
-    langgraph_write_thread(&b.j, &s, LANGGRAPH_ID | LANGGRAPH_VALUES);
-    expect(&b, "{\"thread_id\":\"t:1\",\"values\":{\"topic\":\"x\",\"n\":1.0}}");
-    begin(&b);
-    langgraph_write_thread(&b.j, &s, 0);
-    expect(&b, "{}");
+    struct jout *j = begin(test_ctx());
+    langgraph_write_thread(j, &s, LANGGRAPH_ALL | LANGGRAPH_MESSAGES);
+    expect(j, "{\"thread_id\":\"t:1\",\"created_at\":\"1970-01-01T00:00:00.000000Z\","
+              "\"updated_at\":\"1970-01-01T00:00:00.000000Z\","
+              "\"state_updated_at\":\"1970-01-01T00:00:00.000000Z\",\"metadata\":{\"a\": 1},"
+              "\"status\":\"idle\",\"config\":{},\"values\":{\"topic\":\"x\",\"n\":1.0,"
+              "\"messages\":[]},\"interrupts\":{},\"error\":null}");
+    j = begin(test_ctx());
+    langgraph_write_thread(j, &s, LANGGRAPH_ID | LANGGRAPH_VALUES);
+    expect(j, "{\"thread_id\":\"t:1\",\"values\":{\"topic\":\"x\",\"n\":1.0}}");
+    j = begin(test_ctx());
+    langgraph_write_thread(j, &s, 0);
+    expect(j, "{}");
 }
 
 /* Of each message, what it is in the session and what it is here. Fails if members of extra come
  * twice, or if what is no message loses a member: tried. */
-static void messages(void)
+TEST(messages)
 {
     static struct session_message m[] = {
         {.role = SV_INIT("user"), .content = SV_INIT("\"hi\"")},
@@ -85,36 +78,34 @@ static void messages(void)
         if (!m[i].type.p)
             m[i].type = SV("message");
     }
-    struct bench b;
     struct session s = with(m, ARRAY_LEN(m));
     s.context = SV("{}");
-    begin(&b);
-    langgraph_write_thread(&b.j, &s, LANGGRAPH_VALUES | LANGGRAPH_MESSAGES);
-    expect(&b, "{\"values\":{\"messages\":["
-               "{\"type\":\"human\",\"id\":\"m-1\",\"content\":\"hi\"},"
-               "{\"type\":\"ai\",\"id\":\"m-1\",\"content\":[],\"tool_calls\":[ ]},"
-               "{\"type\":\"critic\",\"id\":\"m-1\",\"content\":\"\"},"
-               "{\"type\":\"function_call\",\"id\":\"m-1\",\"role\":1,\"content\":2},"
-               "{\"type\":\"note\",\"id\":\"m-1\",\"role\":\"r\",\"content\":{},\"c\":3}]}}");
+    struct jout *j = begin(test_ctx());
+    langgraph_write_thread(j, &s, LANGGRAPH_VALUES | LANGGRAPH_MESSAGES);
+    expect(j, "{\"values\":{\"messages\":["
+              "{\"type\":\"human\",\"id\":\"m-1\",\"content\":\"hi\"},"
+              "{\"type\":\"ai\",\"id\":\"m-1\",\"content\":[],\"tool_calls\":[ ]},"
+              "{\"type\":\"critic\",\"id\":\"m-1\",\"content\":\"\"},"
+              "{\"type\":\"function_call\",\"id\":\"m-1\",\"role\":1,\"content\":2},"
+              "{\"type\":\"note\",\"id\":\"m-1\",\"role\":\"r\",\"content\":{},\"c\":3}]}}");
 }
 
-static void a_state(void)
+TEST(a_state)
 {
-    struct bench b;
     struct session s = with(NULL, 0);
     s.mark = UINT64_C(2) << 6 | 63; /* of which the upper bits are the checkpoint's */
-    begin(&b);
-    langgraph_write_state(&b.j, &s);
-    expect(&b, "{\"values\":{\"topic\":\"x\",\"n\":1.0,\"messages\":[]},\"next\":[],"
-               "\"checkpoint\":{\"thread_id\":\"t:1\",\"checkpoint_ns\":\"\","
-               "\"checkpoint_id\":\"00000000-0000-8000-8400-000000000002\","
-               "\"checkpoint_map\":null},\"metadata\":{\"a\": 1},"
-               "\"created_at\":\"1970-01-01T00:00:00.000000Z\",\"parent_checkpoint\":null,"
-               "\"tasks\":[],\"interrupts\":[]}");
-    begin(&b);
+    struct jout *j = begin(test_ctx());
+    langgraph_write_state(j, &s);
+    expect(j, "{\"values\":{\"topic\":\"x\",\"n\":1.0,\"messages\":[]},\"next\":[],"
+              "\"checkpoint\":{\"thread_id\":\"t:1\",\"checkpoint_ns\":\"\","
+              "\"checkpoint_id\":\"00000000-0000-8000-8400-000000000002\","
+              "\"checkpoint_map\":null},\"metadata\":{\"a\": 1},"
+              "\"created_at\":\"1970-01-01T00:00:00.000000Z\",\"parent_checkpoint\":null,"
+              "\"tasks\":[],\"interrupts\":[]}");
+    j = begin(test_ctx());
     const struct session_receipt r = {.session_id = SV("t:1"), .generation = 1, .mark = 3 << 6};
-    langgraph_write_updated(&b.j, &r);
-    expect(&b,
+    langgraph_write_updated(j, &r);
+    expect(j,
            "{\"checkpoint\":{\"thread_id\":\"t:1\",\"checkpoint_ns\":\"\","
            "\"checkpoint_id\":\"00000000-0000-8000-8400-000000000003\","
            "\"checkpoint_map\":null},\"configurable\":{\"thread_id\":\"t:1\","
@@ -123,7 +114,7 @@ static void a_state(void)
 
 /* A message that is given back as it came is the message that it was: a client that sends all
  * values back changes nothing. */
-static void there_and_back(void)
+TEST(there_and_back)
 {
     static const char *const texts[] = {
         "{\"type\":\"human\",\"id\":\"m-1\",\"content\":\"hi\"}",
@@ -133,14 +124,12 @@ static void there_and_back(void)
         "{\"type\":\"function_call\",\"id\":\"m-1\",\"arguments\":\"{}\"}",
     };
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-        struct bench b;
-        struct jdoc doc;
+        struct request_ctx *ctx = test_ctx();
         struct langgraph_values v = {.n = 0};
-        char want[512];
-        begin(&b);
-        struct sv text = arena_printf(b.arena, "{\"messages\":[%s]}", texts[i]);
-        CU_ASSERT_EQUAL(jdoc_parse(&b.ctx, text, &doc), ERR_NONE);
-        CU_ASSERT_EQUAL(langgraph_add_values(&b.ctx, &doc, doc.nodes, "values", &v), ERR_NONE);
+        char text[512], want[600];
+        snprintf(text, sizeof(text), "{\"messages\":[%s]}", texts[i]);
+        const struct jdoc *doc = parse(ctx, text);
+        CU_ASSERT_EQUAL(langgraph_add_values(ctx, doc, doc->nodes, "values", &v), ERR_NONE);
         const struct session_message_draft *d = &v.messages[0];
         struct session_message m = {.seq = 1,
                                     .message_id = d->message_id,
@@ -151,11 +140,9 @@ static void there_and_back(void)
                                     .extra = d->extra};
         struct session s = with(&m, 1);
         s.context = SV("{}");
-        langgraph_write_thread(&b.j, &s, LANGGRAPH_VALUES | LANGGRAPH_MESSAGES);
-        snprintf(want, sizeof(want), "{\"values\":{\"messages\":[%s]}}", texts[i]);
-        expect(&b, want);
+        struct jout *j = begin(ctx);
+        langgraph_write_thread(j, &s, LANGGRAPH_VALUES | LANGGRAPH_MESSAGES);
+        snprintf(want, sizeof(want), "{\"values\":%s}", text);
+        expect(j, want);
     }
 }
-
-SUITE(api_langgraph_output, "api/langgraph_output", {"a thread", a_thread}, {"messages", messages},
-      {"a state", a_state}, {"there and back", there_and_back})

@@ -4,59 +4,27 @@
 
 #include <string.h>
 
-#include "../suite.h"
+#include "../http/rig.h"
 
-enum { ROOM = 1 << 20 };
-
-struct bench {
-    struct arena *arena;
-    struct request_ctx ctx;
-    struct http_request req;
-    struct http_header headers[4];
-};
-
-static void begin(struct bench *b, enum http_method method)
+TEST(ids)
 {
-    memset(b, 0, sizeof(*b));
-    b->arena = arena_create(ROOM);
-    ctx_init(&b->ctx, b->arena, deadline_in_ms(60000), SV("default"), SV("t"));
-    b->req.method = method;
-    b->req.method_text = SV("POST");
-    b->req.target = SV("/v1/sessions");
-    b->req.headers = b->headers;
-}
-
-static void header(struct bench *b, const char *name, struct sv value)
-{
-    b->headers[b->req.n_headers++] = (struct http_header){sv_from(name), value};
-}
-
-static void end(struct bench *b)
-{
-    arena_destroy(b->arena);
-}
-
-static void ids(void)
-{
-    struct bench b;
+    struct request_ctx *ctx = test_ctx();
     struct sv good = SV("a:1"), bad = SV("a/1");
     struct sv conv = SV("conv_0193f3a07f5c7c2d8a1b0123456789ab"), short_one = SV("conv_0193f3a0");
-    begin(&b, HTTP_GET);
-    CU_ASSERT_EQUAL(api_session_id(&b.ctx, "session_id", &good), ERR_NONE);
+    CU_ASSERT_EQUAL(api_session_id(ctx, "session_id", &good), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(good, SV("a:1")));
     /* The spelling of other interfaces is the same session; what only looks like it is an id of
      * its own. */
-    CU_ASSERT_EQUAL(api_session_id(&b.ctx, "session_id", &conv), ERR_NONE);
+    CU_ASSERT_EQUAL(api_session_id(ctx, "session_id", &conv), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(conv, SV("0193f3a0-7f5c-7c2d-8a1b-0123456789ab")));
-    CU_ASSERT_EQUAL(api_session_id(&b.ctx, "session_id", &short_one), ERR_NONE);
+    CU_ASSERT_EQUAL(api_session_id(ctx, "session_id", &short_one), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(short_one, SV("conv_0193f3a0")));
-    CU_ASSERT_EQUAL(api_session_id(&b.ctx, "session_id", &bad), ERR_INVALID);
-    CU_ASSERT_STRING_EQUAL(b.ctx.err.field, "session_id");
-    end(&b);
+    CU_ASSERT_EQUAL(api_session_id(ctx, "session_id", &bad), ERR_INVALID);
+    CU_ASSERT_STRING_EQUAL(ctx->err.field, "session_id");
 }
 
 /* Fails if UTF-8 is not asked for: tried. */
-static void users(void)
+TEST(users)
 {
     char longest[257];
     memset(longest, 'u', sizeof(longest));
@@ -73,23 +41,19 @@ static void users(void)
                  {SV("a\xc3"), false},
                  {SV("\xed\xa0\x80"), false}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct bench b;
         struct sv user;
-        begin(&b, HTTP_GET);
-        header(&b, "x-parley-user", cases[i].user);
-        CU_ASSERT_EQUAL(api_user(&b.ctx, &b.req, &user), cases[i].good ? ERR_NONE : ERR_INVALID);
-        CU_ASSERT_STRING_EQUAL(b.ctx.err.field, cases[i].good ? "" : "X-Parley-User");
-        end(&b);
+        struct http_rig *r = http_rig("GET", "/v1/sessions");
+        http_rig_send(r, "x-parley-user", cases[i].user);
+        CU_ASSERT_EQUAL(api_user(r->ctx, &r->req, &user), cases[i].good ? ERR_NONE : ERR_INVALID);
+        CU_ASSERT_STRING_EQUAL(r->ctx->err.field, cases[i].good ? "" : "X-Parley-User");
     }
-    struct bench b;
     struct sv user;
-    begin(&b, HTTP_GET);
-    CU_ASSERT_EQUAL(api_user(&b.ctx, &b.req, &user), ERR_NONE);
+    struct http_rig *r = http_rig("GET", "/v1/sessions");
+    CU_ASSERT_EQUAL(api_user(r->ctx, &r->req, &user), ERR_NONE);
     CU_ASSERT_PTR_NULL(user.p);
-    end(&b);
 }
 
-static void keys(void)
+TEST(keys)
 {
     char longest[SESSION_KEY_MAX + 1];
     memset(longest, 'k', sizeof(longest));
@@ -101,63 +65,47 @@ static void keys(void)
                  {SV(""), false},         {SV("a b"), false},
                  {SV("\xc3\xa9"), false}, {SV("a\x7f"), false}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct bench b;
         struct session_guard g;
-        begin(&b, HTTP_POST);
-        header(&b, "idempotency-key", cases[i].key);
-        CU_ASSERT_EQUAL(api_guard(&b.ctx, &b.req, &g), cases[i].good ? ERR_NONE : ERR_INVALID);
-        CU_ASSERT_STRING_EQUAL(b.ctx.err.field, cases[i].good ? "" : "Idempotency-Key");
+        struct http_rig *r = http_rig("POST", "/v1/sessions");
+        http_rig_send(r, "idempotency-key", cases[i].key);
+        CU_ASSERT_EQUAL(api_guard(r->ctx, &r->req, &g), cases[i].good ? ERR_NONE : ERR_INVALID);
+        CU_ASSERT_STRING_EQUAL(r->ctx->err.field, cases[i].good ? "" : "Idempotency-Key");
         if (cases[i].good)
             CU_ASSERT_TRUE(sv_eq(g.key, cases[i].key) && g.fingerprint.n == 32);
-        end(&b);
-    }
-}
-
-static void conditions(void)
-{
-    static const struct {
-        enum http_method method;
-        const char *name, *value, *field;
-        bool create_only;
-        size_t n;
-    } cases[] = {{HTTP_PATCH, "if-match", "\"1.v1\", \"1.s2\"", "", false, 2},
-                 {HTTP_PATCH, "if-match", "*", "", false, 0},
-                 {HTTP_PATCH, "if-match", "1.v1", "If-Match", false, 0},
-                 {HTTP_PATCH, "if-none-match", "*", "If-None-Match", false, 0},
-                 {HTTP_PUT, "if-none-match", "*", "", true, 0},
-                 {HTTP_PUT, "if-none-match", "\"1.v1\"", "If-None-Match", false, 0},
-                 {HTTP_PUT, "if-match", "\"1.v1\"", "If-Match", false, 0}};
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct bench b;
-        struct session_guard g;
-        begin(&b, cases[i].method);
-        header(&b, cases[i].name, sv_from(cases[i].value));
-        enum err e = api_guard(&b.ctx, &b.req, &g);
-        CU_ASSERT_EQUAL(e, cases[i].field[0] ? ERR_INVALID : ERR_NONE);
-        CU_ASSERT_STRING_EQUAL(b.ctx.err.field, cases[i].field);
-        if (e == ERR_NONE) {
-            CU_ASSERT_EQUAL(g.create_only, cases[i].create_only);
-            CU_ASSERT_EQUAL(g.n_if_match, cases[i].n);
-            CU_ASSERT_EQUAL(g.if_match != NULL, cases[i].n > 0);
-        }
-        end(&b);
     }
 }
 
 /* A weak tag matches nothing, and that is not "no condition". Fails if n == 0 is read so: tried. */
-static void weak_if_match(void)
+TEST(conditions)
 {
-    struct bench b;
-    struct session_guard g;
-    begin(&b, HTTP_PATCH);
-    header(&b, "if-match", SV("W/\"1.v1\""));
-    CU_ASSERT_EQUAL(api_guard(&b.ctx, &b.req, &g), ERR_NONE);
-    CU_ASSERT_PTR_NOT_NULL(g.if_match);
-    CU_ASSERT_EQUAL(g.n_if_match, 0);
-    end(&b);
+    static const struct {
+        const char *method, *name, *value, *field;
+        bool create_only, tags;
+        size_t n;
+    } cases[] = {{"PATCH", "if-match", "\"1.v1\", \"1.s2\"", "", false, true, 2},
+                 {"PATCH", "if-match", "W/\"1.v1\"", "", false, true, 0},
+                 {"PATCH", "if-match", "*", "", false, false, 0},
+                 {"PATCH", "if-match", "1.v1", "If-Match", false, false, 0},
+                 {"PATCH", "if-none-match", "*", "If-None-Match", false, false, 0},
+                 {"PUT", "if-none-match", "*", "", true, false, 0},
+                 {"PUT", "if-none-match", "\"1.v1\"", "If-None-Match", false, false, 0},
+                 {"PUT", "if-match", "\"1.v1\"", "If-Match", false, false, 0}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct session_guard g;
+        struct http_rig *r = http_rig(cases[i].method, "/v1/sessions");
+        http_rig_send(r, cases[i].name, sv_from(cases[i].value));
+        enum err e = api_guard(r->ctx, &r->req, &g);
+        CU_ASSERT_EQUAL(e, cases[i].field[0] ? ERR_INVALID : ERR_NONE);
+        CU_ASSERT_STRING_EQUAL(r->ctx->err.field, cases[i].field);
+        if (e == ERR_NONE) {
+            CU_ASSERT_EQUAL(g.create_only, cases[i].create_only);
+            CU_ASSERT_EQUAL(g.n_if_match, cases[i].n);
+            CU_ASSERT_EQUAL(g.if_match != NULL, cases[i].tags);
+        }
+    }
 }
 
-static void media_types(void)
+TEST(media_types)
 {
     static const struct {
         const char *type;
@@ -176,22 +124,20 @@ static void media_types(void)
                  {NULL, false, false}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         for (int patch = 0; patch < 2; patch++) {
-            struct bench b;
             struct jdoc doc;
             bool good = patch ? cases[i].patch : cases[i].json;
-            begin(&b, HTTP_POST);
-            header(&b, "content-type", sv_from(cases[i].type));
-            b.req.body = SV("{}");
+            struct http_rig *r = http_rig("POST", "/v1/sessions");
+            http_rig_send(r, "content-type", sv_from(cases[i].type));
+            r->req.body = SV("{}");
             CU_ASSERT_EQUAL(
-                api_body(&b.ctx, &b.req, patch ? API_BODY_PATCH : API_BODY_REQUIRED, &doc),
+                api_body(r->ctx, &r->req, patch ? API_BODY_PATCH : API_BODY_REQUIRED, &doc),
                 good ? ERR_NONE : ERR_MEDIA_TYPE);
-            CU_ASSERT_STRING_EQUAL(b.ctx.err.field, good ? "" : "Content-Type");
-            end(&b);
+            CU_ASSERT_STRING_EQUAL(r->ctx->err.field, good ? "" : "Content-Type");
         }
     }
 }
 
-static void bodies(void)
+TEST(bodies)
 {
     static const struct {
         const char *body;
@@ -206,24 +152,16 @@ static void bodies(void)
                  {"\"{}\"", API_BODY_PATCH, ERR_INVALID, "body"},
                  {"{\"a\":{\"b\":1,\"b\":2}}", API_BODY_REQUIRED, ERR_INVALID, "a.b"}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct bench b;
         struct jdoc doc;
-        begin(&b, HTTP_POST);
-        header(&b, "content-type", SV("application/json"));
-        b.req.body = sv_from(cases[i].body);
-        CU_ASSERT_EQUAL(api_body(&b.ctx, &b.req, cases[i].kind, &doc), cases[i].err);
-        CU_ASSERT_STRING_EQUAL(b.ctx.err.field, cases[i].field);
-        end(&b);
+        struct http_rig *r = http_rig("POST", "/v1/sessions");
+        http_rig_send(r, "content-type", SV("application/json"));
+        r->req.body = sv_from(cases[i].body);
+        CU_ASSERT_EQUAL(api_body(r->ctx, &r->req, cases[i].kind, &doc), cases[i].err);
+        CU_ASSERT_STRING_EQUAL(r->ctx->err.field, cases[i].field);
     }
-    struct bench b;
-    begin(&b, HTTP_GET);
-    CU_ASSERT_EQUAL(api_no_body(&b.ctx, &b.req), ERR_NONE);
-    b.req.body = SV("{}");
-    CU_ASSERT_EQUAL(api_no_body(&b.ctx, &b.req), ERR_INVALID);
-    CU_ASSERT_STRING_EQUAL(b.ctx.err.field, "body");
-    end(&b);
+    struct http_rig *r = http_rig("GET", "/v1/sessions");
+    CU_ASSERT_EQUAL(api_no_body(r->ctx, &r->req), ERR_NONE);
+    r->req.body = SV("{}");
+    CU_ASSERT_EQUAL(api_no_body(r->ctx, &r->req), ERR_INVALID);
+    CU_ASSERT_STRING_EQUAL(r->ctx->err.field, "body");
 }
-
-SUITE(native_requests, "api/native_input (request)", {"session ids", ids}, {"users", users},
-      {"idempotency keys", keys}, {"conditions", conditions}, {"a weak If-Match", weak_if_match},
-      {"media types", media_types}, {"bodies", bodies})

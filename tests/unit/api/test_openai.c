@@ -7,22 +7,20 @@
 
 #include "../../../src/api/interface.h"
 #include "../http/rig.h"
-#include "../suite.h"
 
-enum { ROOM = 1 << 20, MAX = 3 };
+enum { MAX = 3 };
 
-static enum err read_items(struct http_rig *r, const char *text,
+static enum err read_items(struct request_ctx *ctx, const char *text,
                            const struct session_message_draft **out, size_t *n)
 {
     struct jdoc doc;
-    http_rig_open(r, ROOM, "POST", SV("/v1/conversations/c/items"));
-    CU_ASSERT_EQUAL(jdoc_parse(&r->ctx, sv_from(text), &doc), ERR_NONE);
-    return openai_read_items(&r->ctx, &doc, doc.nodes, MAX, out, n);
+    CU_ASSERT_EQUAL(jdoc_parse(ctx, sv_from(text), &doc), ERR_NONE);
+    return openai_read_items(ctx, &doc, doc.nodes, MAX, out, n);
 }
 
 /* What is read and written again, as OpenAI's clients get it. Fails if status is added to what has
  * one, or a message's own members are repeated from extra: tried. */
-static void there_and_back(void)
+TEST(there_and_back)
 {
     static const struct {
         const char *in, *out;
@@ -41,23 +39,22 @@ static void there_and_back(void)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         const struct session_message_draft *draft;
-        struct http_rig r;
+        struct http_rig *r = http_rig("GET", "/");
         struct jout j;
         char list[512], made[UUID_LEN + 1];
         size_t n;
         snprintf(list, sizeof(list), "[%s]", cases[i].in);
-        CU_ASSERT_EQUAL(read_items(&r, list, &draft, &n), ERR_NONE);
+        CU_ASSERT_EQUAL(read_items(r->ctx, list, &draft, &n), ERR_NONE);
         struct session_message m = session_message_of(draft, 1, 1, 0, made);
         m.message_id = SV("m1");
-        jout_init(&j, &r.res.body);
+        jout_init(&j, &r->res.body);
         openai_write_item(&j, &m);
-        CU_ASSERT_STRING_EQUAL(http_rig_body(&r), cases[i].out);
-        http_rig_close(&r);
+        CU_ASSERT_STRING_EQUAL(http_rig_body(r), cases[i].out);
     }
 }
 
 /* A native client may write an extra with any members. */
-static void natives_may_say_anything(void)
+TEST(natives_may_say_anything)
 {
     const struct session_message m = {
         .seq = 1,
@@ -67,19 +64,17 @@ static void natives_may_say_anything(void)
         .content = SV("[]"),
         .metadata = SV("{\"k\": 1}"),
         .extra = SV("{\"id\":1,\"\\u0074ype\":2,\"content\":3,\"role\":4,\"x\":5}")};
-    struct http_rig r;
     struct jout j;
-    http_rig_open(&r, ROOM, "GET", SV("/"));
-    jout_init(&j, &r.res.body);
+    struct http_rig *r = http_rig("GET", "/");
+    jout_init(&j, &r->res.body);
     openai_write_item(&j, &m);
-    CU_ASSERT_STRING_EQUAL(http_rig_body(&r),
+    CU_ASSERT_STRING_EQUAL(http_rig_body(r),
                            "{\"id\":\"msg_0193f3a07f5c7c2d8a1b0123456789ab\",\"type\":\"message\","
                            "\"role\":\"user\",\"status\":\"completed\",\"content\":[],\"x\":5,"
                            "\"metadata\":{\"k\": 1}}");
-    http_rig_close(&r);
 }
 
-static void refuses_and_names(void)
+TEST(refuses_and_names)
 {
     static const struct {
         const char *text, *field;
@@ -93,17 +88,16 @@ static void refuses_and_names(void)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         const struct session_message_draft *drafts;
-        struct http_rig r;
+        struct request_ctx *ctx = test_ctx();
         size_t n;
-        CU_ASSERT_EQUAL(read_items(&r, cases[i].text, &drafts, &n), ERR_INVALID);
-        CU_ASSERT_STRING_EQUAL(r.ctx.err.field, cases[i].field);
-        http_rig_close(&r);
+        CU_ASSERT_EQUAL(read_items(ctx, cases[i].text, &drafts, &n), ERR_INVALID);
+        CU_ASSERT_STRING_EQUAL(ctx->err.field, cases[i].field);
     }
 }
 
 /* The one thing about statuses that the clients do not decide by themselves as they should. Fails
  * if a key is not asked for: tried. */
-static void what_may_be_repeated(void)
+TEST(what_may_be_repeated)
 {
     static const struct {
         enum err err;
@@ -117,22 +111,15 @@ static void what_may_be_repeated(void)
         {ERR_NOMEM, false, 500, "false"},     {ERR_KEY_REUSED, true, 422, ""},
         {ERR_PRECONDITION, false, 412, ""},
     };
-    const struct http_header key = {SV("idempotency-key"), SV("k")};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct http_rig r;
-        http_rig_open(&r, ROOM, "POST", SV("/v1/conversations"));
-        r.req.headers = &key;
-        r.req.n_headers = cases[i].keyed;
-        CU_ASSERT_EQUAL(ctx_fail(&r.ctx, cases[i].err, NULL, "session_id", "words"), cases[i].err);
-        openai_interface.table.problem(&r.ctx, &r.req, &r.res);
-        CU_ASSERT_EQUAL(r.res.status, cases[i].status);
-        CU_ASSERT_STRING_EQUAL(http_rig_header(&r, "x-should-retry"), cases[i].repeat);
-        CU_ASSERT_PTR_NOT_NULL(strstr(http_rig_body(&r), "\"param\":\"conversation_id\""));
-        CU_ASSERT_PTR_NOT_NULL(strstr(http_rig_body(&r), "{\"error\":{\"message\":\"words\","));
-        http_rig_close(&r);
+        struct http_rig *r = http_rig("POST", "/v1/conversations");
+        if (cases[i].keyed)
+            http_rig_send(r, "idempotency-key", SV("k"));
+        CU_ASSERT_EQUAL(ctx_fail(r->ctx, cases[i].err, NULL, "session_id", "words"), cases[i].err);
+        openai_interface.table.problem(r->ctx, &r->req, &r->res);
+        CU_ASSERT_EQUAL(r->res.status, cases[i].status);
+        CU_ASSERT_STRING_EQUAL(http_rig_header(r, "x-should-retry"), cases[i].repeat);
+        CU_ASSERT_PTR_NOT_NULL(strstr(http_rig_body(r), "\"param\":\"conversation_id\""));
+        CU_ASSERT_PTR_NOT_NULL(strstr(http_rig_body(r), "{\"error\":{\"message\":\"words\","));
     }
 }
-
-SUITE(api_openai, "api/openai", {"there and back", there_and_back},
-      {"natives may say anything", natives_may_say_anything},
-      {"refuses and names", refuses_and_names}, {"what may be repeated", what_may_be_repeated})

@@ -5,15 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../suite.h"
+#include "../http/rig.h"
 #include "parley/json/doc.h"
 
 struct bench {
     struct api_service api;
-    struct arena *arena;
-    struct metrics_slot *slots;
+    struct metrics_slot slots[2];
     struct api_host host;
-    struct http_response res;
 };
 
 static void settings(const void *from, api_setting_fn each, void *arg)
@@ -22,7 +20,7 @@ static void settings(const void *from, api_setting_fn each, void *arg)
     each(arg, "PARLEY_LISTEN", "/a \"b\\\",{[:]}", 0);
 }
 
-static bool begin(struct bench *b, int64_t looping)
+static void begin(struct bench *b)
 {
     static const int64_t threads = 24;
     static const struct db_settings nowhere = {.url = "host=/nonexistent dbname=none",
@@ -32,10 +30,7 @@ static bool begin(struct bench *b, int64_t looping)
                                                .connect_ms = 10,
                                                .workers = 1};
     memset(b, 0, sizeof(*b));
-    b->arena = arena_create(1 << 20);
-    b->slots = arena_zalloc(b->arena, 2 * sizeof(*b->slots));
     b->host.n_slots = 2;
-    b->host.crash_looping = looping;
     b->api = (struct api_service){.db = db_open(&nowhere, NULL),
                                   .request_ms = 1000,
                                   .slots = b->slots,
@@ -44,30 +39,18 @@ static bool begin(struct bench *b, int64_t looping)
                                   .started_at = clock_wall_us() - 5000000,
                                   .each_setting = settings,
                                   .settings = &threads};
-    CU_ASSERT_TRUE(b->api.db && b->slots);
-    return b->api.db && b->slots;
+    CU_ASSERT_PTR_NOT_NULL_FATAL(b->api.db);
 }
 
-static void end(struct bench *b)
-{
-    db_close(b->api.db);
-    arena_destroy(b->arena);
-}
-
-/* The body of an answer, with a NUL behind it; it is whole JSON. */
+/* The body of an answer, which is whole JSON; until the next one. */
 static const char *ask(struct bench *b, const char *path, int status)
 {
-    struct http_request req = {
-        .method = HTTP_GET, .method_text = SV("GET"), .target = sv_from(path)};
-    struct request_ctx ctx;
+    struct http_rig *r = http_rig("GET", path);
     struct jdoc doc;
-    http_response_init(&b->res, b->arena);
-    ops_answer(&b->api, b->arena, &req, &b->res);
-    CU_ASSERT_EQUAL(b->res.status, status);
-    ctx_init(&ctx, b->arena, deadline_in_ms(1000), SV(""), SV("t"));
-    CU_ASSERT_EQUAL(jdoc_parse(&ctx, buf_get(&b->res.body), &doc), ERR_NONE);
-    buf_putc(&b->res.body, '\0');
-    return b->res.body.p;
+    ops_answer(&b->api, r->ctx->arena, &r->req, &r->res);
+    CU_ASSERT_EQUAL(r->res.status, status);
+    CU_ASSERT_EQUAL(jdoc_parse(r->ctx, buf_get(&r->res.body), &doc), ERR_NONE);
+    return http_rig_body(r);
 }
 
 static bool has(const char *text, const char *part)
@@ -79,11 +62,10 @@ static bool has(const char *text, const char *part)
 }
 
 /* Workers that keep dying are told. Fails if nobody looks at them: tried. */
-static void ready_tells_of_crash_loops(void)
+TEST(ready_tells_of_crash_loops)
 {
     struct bench b;
-    if (!begin(&b, 0))
-        return;
+    begin(&b);
     const char *t = ask(&b, "/readyz", 503);
     CU_ASSERT_TRUE(has(t, "\"workers\":{\"status\":\"up\"}"));
     CU_ASSERT_TRUE(has(t, "\"status\":\"down\",\"serves\":\"nothing\""));
@@ -91,15 +73,14 @@ static void ready_tells_of_crash_loops(void)
     t = ask(&b, "/readyz", 503);
     CU_ASSERT_TRUE(has(t, "\"workers\":{\"status\":\"crash_looping\",\"reason\":\"2 of "));
     CU_ASSERT_TRUE(has(ask(&b, "/status", 200), "\"crash_looping\": 2"));
-    end(&b);
+    db_close(b.api.db);
 }
 
 /* Every number from its own place, and text that a person can read. */
-static void status_shows_the_service(void)
+TEST(status_shows_the_service)
 {
     struct bench b;
-    if (!begin(&b, 0))
-        return;
+    begin(&b);
     for (int i = 0; i < 2; i++) {
         struct metrics_slot *s = &b.slots[i];
         metrics_request(s, 0, 200, 10);
@@ -140,8 +121,5 @@ static void status_shows_the_service(void)
     };
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
         CU_ASSERT_TRUE(has(t, parts[i]));
-    end(&b);
+    db_close(b.api.db);
 }
-
-SUITE(operations, "api/operations", {"ready tells of crash loops", ready_tells_of_crash_loops},
-      {"status shows the service", status_shows_the_service})

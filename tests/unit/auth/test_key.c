@@ -2,14 +2,13 @@
 /* The text of a key, the headers that it comes in, and who is let in without one. */
 #include "../../../src/auth/auth_internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "../suite.h"
 
 static const char good[] = "parley_0123456789abcdef_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA-_";
 
-static void made(void)
+TEST(made)
 {
     char a[AUTH_KEY_LEN + 1], b[AUTH_KEY_LEN + 1];
     unsigned char hash_a[KEY_HASH_LEN], hash_b[KEY_HASH_LEN];
@@ -30,7 +29,7 @@ static void made(void)
 }
 
 /* Each is one change away from a key. */
-static void malformed(void)
+TEST(malformed)
 {
     static const struct {
         size_t at;
@@ -58,7 +57,7 @@ static void malformed(void)
     CU_ASSERT_FALSE(auth_key_id(SV(""), &id));
 }
 
-static void names(void)
+TEST(names)
 {
     char longest[AUTH_TENANT_MAX + 1], wide[2 * AUTH_NAME_MAX + 2];
     memset(longest, 't', sizeof(longest));
@@ -92,7 +91,7 @@ static void names(void)
 }
 
 /* Fails if the scheme is not looked at, or if one of two different keys wins: tried. */
-static void headers(void)
+TEST(headers)
 {
     static const struct {
         const char *authorization, *x_api_key, *key, *slug;
@@ -130,7 +129,7 @@ static void headers(void)
 
 /* Without keys. Fails if an address is taken for its beginning ("127.0.0.1.example", "::1:2"):
  * tried. */
-static void addresses(void)
+TEST(addresses)
 {
     static const struct {
         const char *address;
@@ -156,25 +155,23 @@ static void addresses(void)
                  {NULL, false}};
     static const struct auth_settings off = {.sessions = 7};
     struct auth *a = auth_open(&off, NULL);
-    struct arena *arena = arena_create(1 << 16);
     CU_ASSERT_TRUE(auth_is_ready(a));
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct request_ctx ctx;
+        struct request_ctx *ctx = test_ctx();
         const struct auth_claim claim = {SV("Bearer x"), SV_NONE, sv_from(cases[i].address)};
-        ctx_init(&ctx, arena, deadline_in_ms(1000), SV(""), SV("t"));
-        CU_ASSERT_EQUAL(auth_check(a, &ctx, &claim), cases[i].here ? ERR_NONE : ERR_FORBIDDEN);
-        CU_ASSERT_TRUE(sv_eq(ctx.tenant, cases[i].here ? SV("default") : SV("")));
-        CU_ASSERT_EQUAL(ctx.sessions_max, cases[i].here ? 7 : 0);
+        ctx->tenant = SV("");
+        CU_ASSERT_EQUAL(auth_check(a, ctx, &claim), cases[i].here ? ERR_NONE : ERR_FORBIDDEN);
+        CU_ASSERT_TRUE(sv_eq(ctx->tenant, cases[i].here ? SV("default") : SV("")));
+        CU_ASSERT_EQUAL(ctx->sessions_max, cases[i].here ? 7 : 0);
     }
-    arena_destroy(arena);
     auth_close(a);
 }
 
-static void found(void)
+TEST(found)
 {
     enum { MOST = 64 };
-    struct snapshot *s = malloc(sizeof(*s) + MOST * sizeof(s->keys[0]));
-    for (size_t n = 0; s && n <= MOST; n++) {
+    struct snapshot *s = arena_alloc(test_ctx()->arena, sizeof(*s) + MOST * sizeof(s->keys[0]));
+    for (size_t n = 0; n <= MOST; n++) {
         s->n = n;
         for (size_t i = 0; i < n; i++)
             s->keys[i].id = 10 + 2 * i;
@@ -184,8 +181,4 @@ static void found(void)
             CU_ASSERT_TRUE(there ? k && k->id == id : !k);
         }
     }
-    free(s);
 }
-
-SUITE(auth_key, "auth/key", {"made", made}, {"malformed", malformed}, {"names", names},
-      {"headers", headers}, {"addresses", addresses}, {"found", found})

@@ -25,7 +25,7 @@ static int64_t burst(struct auth_shared *s, uint64_t mark, int64_t rate, int64_t
     return passed;
 }
 
-static void by_the_clock(void)
+TEST(by_the_clock)
 {
     static const int64_t rates[] = {1, 2, 3, 7, 10, 1000};
     for (size_t i = 0; i < ARRAY_LEN(rates); i++) {
@@ -47,7 +47,7 @@ static void by_the_clock(void)
 
 /* Ten times as many as are allowed, for an hour. Fails if what is refused is counted as well (then
  * nothing passes any more), or if the debt is not carried on: tried. */
-static void in_the_long_run(void)
+TEST(in_the_long_run)
 {
     struct auth_shared *s = auth_shared_map();
     int64_t passed = 0;
@@ -59,7 +59,7 @@ static void in_the_long_run(void)
 }
 
 /* A bound that is lowered holds at once; what was owed under the old one is a second at most. */
-static void lowered(void)
+TEST(lowered)
 {
     struct auth_shared *s = auth_shared_map();
     int retry = 0;
@@ -74,7 +74,7 @@ static void lowered(void)
 /* More tenants than there are entries, one after another: each finds the place of one that is
  * quiet. At one instant they do not fit, and then none is refused for it. Fails if an entry is
  * never taken over, or if a tenant without one is refused: tried. */
-static void many_tenants(void)
+TEST(many_tenants)
 {
     struct auth_shared *s = auth_shared_map();
     int refused = 0, bounded = 0;
@@ -117,7 +117,7 @@ static pid_t child(struct auth_shared *s, int64_t now, bool for_ever, _Atomic in
 }
 
 /* Fails if the new time is stored without looking whether the old one is still there: tried. */
-static void counted_together(void)
+TEST(counted_together)
 {
     struct auth_shared *s = auth_shared_map();
     _Atomic int64_t *passed =
@@ -132,7 +132,7 @@ static void counted_together(void)
 }
 
 /* Wherever it is killed, others go on, and nobody gets more than there is. */
-static void killed(void)
+TEST(killed)
 {
     for (int i = 0; i < 40; i++) {
         struct auth_shared *s = auth_shared_map();
@@ -150,7 +150,3 @@ static void killed(void)
         auth_shared_unmap(s);
     }
 }
-
-SUITE(auth_limit, "auth/limit", {"by the clock", by_the_clock},
-      {"in the long run", in_the_long_run}, {"lowered", lowered}, {"many tenants", many_tenants},
-      {"counted together", counted_together}, {"killed", killed})

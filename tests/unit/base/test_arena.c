@@ -18,7 +18,7 @@ static bool all_bytes(const unsigned char *p, size_t n, unsigned char value)
     return true;
 }
 
-static void allocations_are_aligned_and_apart(void)
+TEST(allocations_are_aligned_and_apart)
 {
     struct arena *a = arena_create(MIB);
     unsigned char *before = NULL;
@@ -39,7 +39,7 @@ static void allocations_are_aligned_and_apart(void)
 }
 
 /* Fails if the limit looks at one block instead of all: tried. */
-static void limit_is_hard(void)
+TEST(limit_is_hard)
 {
     struct arena *a = arena_create(200000);
 
@@ -60,7 +60,7 @@ static void limit_is_hard(void)
     arena_destroy(a);
 }
 
-static void array_refuses_an_overflow(void)
+TEST(array_refuses_an_overflow)
 {
     struct arena *a = arena_create(MIB);
     CU_ASSERT_PTR_NULL(arena_array(a, SIZE_MAX / 8 + 2, 8)); /* 8 after wrapping around */
@@ -70,7 +70,7 @@ static void array_refuses_an_overflow(void)
 }
 
 /* Fails if block_wipe does not write zeros: tried. */
-static void reset_wipes_what_was_used(void)
+TEST(reset_wipes_what_was_used)
 {
     struct arena *a = arena_create(MIB);
     unsigned char *p = arena_alloc(a, 5000);
@@ -83,7 +83,7 @@ static void reset_wipes_what_was_used(void)
 }
 
 /* Fails if arena_rewind wipes only when it frees blocks: tried. */
-static void rewind_wipes_behind_the_mark_only(void)
+TEST(rewind_wipes_behind_the_mark_only)
 {
     struct arena *a = arena_create(MIB);
     unsigned char *kept = arena_alloc(a, 100);
@@ -122,7 +122,7 @@ static void leave_name(void *arg)
 }
 
 /* Fails if defers run first in, first out, or not at all in one of the three: tried. */
-static void defers_run_last_in_first_out(void)
+TEST(defers_run_last_in_first_out)
 {
     struct trail t = {"", 0};
     struct step s[] = {{&t, 'a'}, {&t, 'b'}, {&t, 'c'}, {&t, 'd'}};
@@ -157,7 +157,7 @@ static void look_at_bytes(void *arg)
 
 /* A deferred free may use arena memory that is older than itself, in any block. Fails if blocks are
  * freed or wiped before the defers have run: tried. */
-static void defers_run_before_the_wipe(void)
+TEST(defers_run_before_the_wipe)
 {
     struct arena *a = arena_create(MIB);
     struct witness w = {NULL, false};
@@ -171,7 +171,7 @@ static void defers_run_before_the_wipe(void)
     arena_destroy(a);
 }
 
-static void defer_without_memory_runs_at_once(void)
+TEST(defer_without_memory_runs_at_once)
 {
     struct trail t = {"", 0};
     struct step s = {&t, 'x'};
@@ -185,7 +185,7 @@ static void defer_without_memory_runs_at_once(void)
     CU_ASSERT_STRING_EQUAL(t.seen, "x"); /* and not a second time */
 }
 
-static void grow_in_place_and_by_copy(void)
+TEST(grow_in_place_and_by_copy)
 {
     struct arena *a = arena_create(MIB);
     unsigned char *p = arena_grow(a, NULL, 0, 10);
@@ -211,7 +211,7 @@ static void grow_in_place_and_by_copy(void)
     arena_destroy(a);
 }
 
-static void zalloc_dup_and_printf(void)
+TEST(zalloc_dup_and_printf)
 {
     struct arena *a = arena_create(MIB);
     unsigned char *dirty = arena_alloc(a, 0);
@@ -237,7 +237,7 @@ static void zalloc_dup_and_printf(void)
 #include <sanitizer/asan_interface.h>
 
 /* Fails if block_wipe leaves the bytes readable: tried. */
-static void freed_bytes_are_poisoned(void)
+TEST(freed_bytes_are_poisoned)
 {
     struct arena *a = arena_create(MIB);
     struct arena_mark mark = arena_get_mark(a);
@@ -248,17 +248,4 @@ static void freed_bytes_are_poisoned(void)
     CU_ASSERT_TRUE(__asan_address_is_poisoned(p));
     arena_destroy(a);
 }
-#define POISON_TEST {"freed bytes are poisoned", freed_bytes_are_poisoned},
-#else
-#define POISON_TEST
 #endif
-
-SUITE(arena, "base/arena", {"allocations are aligned and apart", allocations_are_aligned_and_apart},
-      {"limit is hard", limit_is_hard}, {"array refuses an overflow", array_refuses_an_overflow},
-      {"reset wipes what was used", reset_wipes_what_was_used},
-      {"rewind wipes behind the mark only", rewind_wipes_behind_the_mark_only},
-      {"defers run last in, first out", defers_run_last_in_first_out},
-      {"defers run before the wipe", defers_run_before_the_wipe},
-      {"defer without memory runs at once", defer_without_memory_runs_at_once},
-      {"grow in place and by copy", grow_in_place_and_by_copy},
-      POISON_TEST{"zalloc, dup and printf", zalloc_dup_and_printf})

@@ -5,9 +5,9 @@
 
 #include "../suite.h"
 
-static void numbers_and_text(void)
+TEST(numbers_and_text)
 {
-    struct arena *a = arena_create(100000);
+    struct arena *a = test_ctx()->arena;
     struct buf b;
     buf_init(&b, a, 0);
     CU_ASSERT_PTR_NOT_NULL(buf_get(&b).p); /* empty, not absent */
@@ -27,13 +27,12 @@ static void numbers_and_text(void)
     CU_ASSERT_TRUE(
         sv_eq(buf_get(&b), SV("0 18446744073709551615 -9223372036854775808 -1 x\0yk=5")));
     CU_ASSERT_FALSE(b.failed);
-    arena_destroy(a);
 }
 
 /* At each length the text may or may not fit what is left: also exactly. */
-static void printf_at_every_fill(void)
+TEST(printf_at_every_fill)
 {
-    struct arena *a = arena_create(1000000);
+    struct arena *a = test_ctx()->arena;
     for (int fill = 0; fill < 130; fill++) {
         struct buf b;
         buf_init(&b, a, 64);
@@ -45,10 +44,9 @@ static void printf_at_every_fill(void)
         CU_ASSERT_EQUAL(memcmp(s.p + fill, "0123456789", 10), 0);
         CU_ASSERT_TRUE(fill == 0 || s.p[fill - 1] == '.');
     }
-    arena_destroy(a);
 }
 
-static void failure_is_remembered(void)
+TEST(failure_is_remembered)
 {
     struct arena *a = arena_create(1024);
     struct buf b;
@@ -66,7 +64,3 @@ static void failure_is_remembered(void)
     CU_ASSERT_TRUE(b.failed);
     arena_destroy(a);
 }
-
-SUITE(buf, "base/buf", {"numbers and text", numbers_and_text},
-      {"printf at every fill", printf_at_every_fill},
-      {"failure is remembered", failure_is_remembered})

@@ -8,7 +8,7 @@
 
 #include "../suite.h"
 
-static void known_times(void)
+TEST(known_times)
 {
     static const struct {
         int64_t us;
@@ -31,7 +31,7 @@ static void known_times(void)
 }
 
 /* Against the C library, over all years it shares with us. */
-static void same_as_gmtime(void)
+TEST(same_as_gmtime)
 {
     int different = 0;
     for (int64_t s = -62135596800; s <= 253402300799; s += 86400 * 17 + 12345) {
@@ -48,7 +48,7 @@ static void same_as_gmtime(void)
     CU_ASSERT_EQUAL(different, 0);
 }
 
-static void deadlines(void)
+TEST(deadlines)
 {
     struct deadline past = deadline_in_ms(-1), far = deadline_in_ms(60000);
     CU_ASSERT_TRUE(deadline_passed(past));
@@ -60,7 +60,7 @@ static void deadlines(void)
     CU_ASSERT_EQUAL(deadline_earlier(far, past).at_us, past.at_us);
 }
 
-static void deadlines_do_not_overflow(void)
+TEST(deadlines_do_not_overflow)
 {
     CU_ASSERT_EQUAL(deadline_in_ms(INT64_MAX).at_us, INT64_MAX);
     CU_ASSERT_EQUAL(deadline_left_ms(deadline_in_ms(INT64_MAX)), INT_MAX);
@@ -71,13 +71,9 @@ static void deadlines_do_not_overflow(void)
     CU_ASSERT_TRUE(deadline_left_ms(soon) <= 3600001);
 }
 
-static void clocks_move_forward(void)
+TEST(clocks_move_forward)
 {
     int64_t a = clock_mono_us(), b = clock_mono_us();
     CU_ASSERT_TRUE(a > 0 && b >= a);
     CU_ASSERT_TRUE(clock_wall_us() > INT64_C(1700000000) * 1000000);
 }
-
-SUITE(clock, "base/clock", {"known times", known_times}, {"same as gmtime", same_as_gmtime},
-      {"deadlines", deadlines}, {"deadlines do not overflow", deadlines_do_not_overflow},
-      {"clocks move forward", clocks_move_forward})

@@ -15,7 +15,7 @@ static struct request_ctx new_ctx(struct arena *a)
     return ctx;
 }
 
-static void init_leaves_nothing_of_before(void)
+TEST(init_leaves_nothing_of_before)
 {
     struct request_ctx ctx = new_ctx(NULL);
     CU_ASSERT_EQUAL(ctx.err.err, ERR_NONE);
@@ -32,7 +32,7 @@ static void init_leaves_nothing_of_before(void)
 }
 
 /* Fails if a later failure overwrites the first: tried. */
-static void first_failure_stays(void)
+TEST(first_failure_stays)
 {
     struct request_ctx ctx = new_ctx(NULL);
     CU_ASSERT_EQUAL(ctx_fail(&ctx, ERR_INVALID, "bad_role", "messages[3].role", "Not %d.", 3),
@@ -53,7 +53,7 @@ static void first_failure_stays(void)
 }
 
 /* Fails if ctx_fault writes to detail: tried. */
-static void a_fault_is_for_the_log_alone(void)
+TEST(a_fault_is_for_the_log_alone)
 {
     struct arena *a = arena_create(1024);
     struct request_ctx ctx = new_ctx(a);
@@ -68,7 +68,7 @@ static void a_fault_is_for_the_log_alone(void)
 }
 
 /* Fails if end_on_character is not called, for field or for detail: tried. */
-static void long_text_is_cut_between_characters(void)
+TEST(long_text_is_cut_between_characters)
 {
     char text[600];
     for (size_t shift = 0; shift < 4; shift++) {
@@ -87,8 +87,3 @@ static void long_text_is_cut_between_characters(void)
         CU_ASSERT_TRUE(strlen(ctx.err.detail) >= 248);
     }
 }
-
-SUITE(ctx, "base/ctx", {"init leaves nothing of before", init_leaves_nothing_of_before},
-      {"first failure stays", first_failure_stays},
-      {"a fault is for the log alone", a_fault_is_for_the_log_alone},
-      {"long text is cut between characters", long_text_is_cut_between_characters})

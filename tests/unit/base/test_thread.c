@@ -16,7 +16,7 @@ static void *blocked(void *arg)
     return NULL;
 }
 
-static void only_faults_get_through(void)
+TEST(only_faults_get_through)
 {
     sigset_t before, in_thread, after;
     pthread_t id;
@@ -51,7 +51,7 @@ static void *turn(void *arg)
     return NULL;
 }
 
-static void pauses_and_is_told_to_end(void)
+TEST(pauses_and_is_told_to_end)
 {
     struct turns t = {.n = 0};
     CU_ASSERT_TRUE_FATAL(thread_loop_start(&t.loop, turn, &t));
@@ -60,6 +60,3 @@ static void pauses_and_is_told_to_end(void)
     thread_loop_stop(&t.loop);
     CU_ASSERT_EQUAL(atomic_load(&t.n), 2);
 }
-
-SUITE(thread, "base/thread", {"only faults get through", only_faults_get_through},
-      {"pauses, and is told to end", pauses_and_is_told_to_end})

@@ -6,64 +6,38 @@
 
 #include "../suite.h"
 
-static void edges_of_each_length(void)
+TEST(edges_of_each_length)
 {
-    static const char *const good[] = {
-        "",
-        "\x01",
-        "\x7f",
-        "\xc2\x80",
-        "\xdf\xbf",
-        "\xe0\xa0\x80",
-        "\xed\x9f\xbf",
-        "\xee\x80\x80",
-        "\xef\xbf\xbf",
-        "\xf0\x90\x80\x80",
-        "\xf4\x8f\xbf\xbf",
-        "plain text that is longer than eight bytes \xe2\x82\xac and goes on after it",
-    };
-    for (size_t i = 0; i < ARRAY_LEN(good); i++)
-        CU_ASSERT_TRUE(utf8_valid(sv_from(good[i]), NULL));
+    struct sv good =
+        SV("|\x01|\x7f|\xc2\x80|\xdf\xbf|\xe0\xa0\x80|\xed\x9f\xbf|\xee\x80\x80|"
+           "\xef\xbf\xbf|\xf0\x90\x80\x80|\xf4\x8f\xbf\xbf|"
+           "plain text that is longer than eight bytes \xe2\x82\xac and goes on after it");
+    while (good.p)
+        CU_ASSERT_TRUE(utf8_valid(sv_cut(&good, '|'), NULL));
     CU_ASSERT_TRUE(utf8_valid(SV("\0"), NULL)); /* U+0000 is a matter of the JSON guard */
     CU_ASSERT_TRUE(utf8_valid(SV_NONE, NULL));
 }
 
 /* Fails if the second byte's bounds for E0, ED, F0 or F4 are left out: tried, one by one. */
-static void what_rfc_3629_forbids(void)
+TEST(what_rfc_3629_forbids)
 {
-    static const char *const bad[] = {
-        "\x80", /* continuation without a lead */
-        "\xbf",
-        "\xc0\x80",
-        "\xc1\xbf", /* overlong, two bytes */
-        "\xe0\x80\x80",
-        "\xe0\x9f\xbf", /* overlong, three */
-        "\xf0\x80\x80\x80",
-        "\xf0\x8f\xbf\xbf", /* overlong, four */
-        "\xed\xa0\x80",
-        "\xed\xbf\xbf", /* surrogates */
-        "\xf4\x90\x80\x80",
-        "\xf5\x80\x80\x80",
-        "\xfe",
-        "\xff", /* above U+10FFFF */
-        "\xc3",
-        "\xe2\x82",
-        "\xf0\x9f\x98", /* cut */
-        "\xc3(",
-        "\xe2(\x82",
-        "\xe2\x82(", /* broken */
-        "\xf0\x9f\x98(",
-        "\xe2\x82\xe2\x82\xac",
-    };
-    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+    struct sv bad = SV("\x80|\xbf|"                                   /* no lead */
+                       "\xc0\x80|\xc1\xbf|"                           /* overlong, two bytes */
+                       "\xe0\x80\x80|\xe0\x9f\xbf|"                   /* three */
+                       "\xf0\x80\x80\x80|\xf0\x8f\xbf\xbf|"           /* four */
+                       "\xed\xa0\x80|\xed\xbf\xbf|"                   /* surrogates */
+                       "\xf4\x90\x80\x80|\xf5\x80\x80\x80|\xfe|\xff|" /* above U+10FFFF */
+                       "\xc3|\xe2\x82|\xf0\x9f\x98|"                  /* cut */
+                       "\xc3(|\xe2(\x82|\xe2\x82(|\xf0\x9f\x98(|\xe2\x82\xe2\x82\xac"); /* broken */
+    while (bad.p) {
         size_t at = 99;
-        CU_ASSERT_FALSE(utf8_valid(sv_from(bad[i]), &at));
+        CU_ASSERT_FALSE(utf8_valid(sv_cut(&bad, '|'), &at));
         CU_ASSERT_EQUAL(at, 0);
     }
 }
 
 /* At each offset: text is read eight bytes at once where it can be. */
-static void bad_byte_is_found_everywhere(void)
+TEST(bad_byte_is_found_everywhere)
 {
     char text[40];
     for (size_t i = 0; i < sizeof(text); i++) {
@@ -76,7 +50,7 @@ static void bad_byte_is_found_everywhere(void)
 }
 
 /* Every code point, encoded here by the book, is valid but for the surrogates. */
-static void every_code_point(void)
+TEST(every_code_point)
 {
     int wrong = 0;
     for (uint32_t c = 0x800; c < 0x110000 + 0x1000; c++) {
@@ -92,14 +66,8 @@ static void every_code_point(void)
     CU_ASSERT_EQUAL(wrong, 0);
 }
 
-static void length_counts_code_points(void)
+TEST(length_counts_code_points)
 {
     CU_ASSERT_EQUAL(utf8_length(SV("")), 0);
     CU_ASSERT_EQUAL(utf8_length(SV("a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80")), 4);
 }
-
-SUITE(utf8, "base/utf8", {"edges of each length", edges_of_each_length},
-      {"what RFC 3629 forbids", what_rfc_3629_forbids},
-      {"bad byte is found everywhere", bad_byte_is_found_everywhere},
-      {"every code point", every_code_point},
-      {"length counts code points", length_counts_code_points})

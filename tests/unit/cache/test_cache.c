@@ -15,17 +15,24 @@ enum found { MISS, OUTDATED, CURRENT };
 struct rig {
     struct cache_shared *shared;
     struct cache *cache;
-    struct arena *arena;
-    struct request_ctx ctx;
+    struct request_ctx *ctx;
     struct metrics_slot slot;
 };
 
-static void rig_open(struct rig *r, size_t memory, const char *url)
+static void rig_close(void *arg)
 {
-    memset(r, 0, sizeof *r);
+    struct rig *r = arg;
+    cache_close(r->cache);
+    cache_shared_unmap(r->shared);
+}
+
+/* Until the next one or the end of the test. */
+static struct rig *rig_open(size_t memory, const char *url)
+{
+    struct request_ctx *ctx = test_ctx();
+    struct rig *r = arena_zalloc(ctx->arena, sizeof *r);
+    r->ctx = ctx;
     r->shared = cache_shared_map(memory);
-    r->arena = arena_create(8 << 20);
-    ctx_init(&r->ctx, r->arena, deadline_in_ms(10000), SV("default"), SV("r"));
     const struct cache_settings settings = {.shared = r->shared,
                                             .redis_url = url,
                                             .redis_timeout_ms = 50,
@@ -35,19 +42,14 @@ static void rig_open(struct rig *r, size_t memory, const char *url)
                                             .layout = "t"};
     r->cache = cache_open(&settings, &r->slot);
     CU_ASSERT_PTR_NOT_NULL_FATAL(r->cache);
-}
-
-static void rig_close(struct rig *r)
-{
-    cache_close(r->cache);
-    cache_shared_unmap(r->shared);
-    arena_destroy(r->arena);
+    CU_ASSERT_EQUAL(arena_defer(ctx->arena, rig_close, r), ERR_NONE);
+    return r;
 }
 
 static void put(struct rig *r, const struct cache_snapshot *s, int64_t version)
 {
     const struct cache_value v = {{7, version, 1}, 1000000, SV("bytes")};
-    cache_put(r->cache, &r->ctx, key, s, true, &v);
+    cache_put(r->cache, r->ctx, key, s, true, &v);
 }
 
 /* The version, and whether it is current, with a snapshot of now. */
@@ -56,67 +58,63 @@ static enum found find(struct rig *r, int64_t *version)
     const struct cache_snapshot s = cache_snapshot(r->cache, key);
     struct cache_found f;
     *version = 0;
-    if (!cache_find(r->cache, &r->ctx, key, &s, true, &f))
+    if (!cache_find(r->cache, r->ctx, key, &s, true, &f))
         return MISS;
     CU_ASSERT(f.from == METRICS_MEMORY && sv_eq(f.value.bytes, SV("bytes")));
     *version = f.value.stamp.version;
     return f.current ? CURRENT : OUTDATED;
 }
 
-static void writers(void)
+TEST(writers)
 {
-    struct rig r;
     int64_t version;
-    rig_open(&r, 1, "");
-    struct cache_snapshot a = cache_snapshot(r.cache, key), b = a, c;
-    put(&r, &a, 1);
-    CU_ASSERT(find(&r, &version) == CURRENT && version == 1);
+    struct rig *r = rig_open(1, "");
+    struct cache_snapshot a = cache_snapshot(r->cache, key), b = a, c;
+    put(r, &a, 1);
+    CU_ASSERT(find(r, &version) == CURRENT && version == 1);
     /* One writer: its own value is current. */
-    cache_note_write(r.cache, &a, false);
-    CU_ASSERT(find(&r, &version) == OUTDATED && version == 1);
-    put(&r, &a, 2);
-    CU_ASSERT(find(&r, &version) == CURRENT && version == 2);
+    cache_note_write(r->cache, &a, false);
+    CU_ASSERT(find(r, &version) == OUTDATED && version == 1);
+    put(r, &a, 2);
+    CU_ASSERT(find(r, &version) == CURRENT && version == 2);
     /* Two: the second does not know which of them was committed last, and whoever began to read
      * before them does not, either. */
-    cache_note_write(r.cache, &b, false);
-    put(&r, &b, 3);
-    put(&r, &a, 3);
-    CU_ASSERT(find(&r, &version) == OUTDATED && version == 2);
+    cache_note_write(r->cache, &b, false);
+    put(r, &b, 3);
+    put(r, &a, 3);
+    CU_ASSERT(find(r, &version) == OUTDATED && version == 2);
     /* In doubt: nothing is current for whoever begins now. */
-    c = cache_snapshot(r.cache, key);
-    cache_note_write(r.cache, &c, true);
-    put(&r, &c, 4);
-    c = cache_snapshot(r.cache, key);
+    c = cache_snapshot(r->cache, key);
+    cache_note_write(r->cache, &c, true);
+    put(r, &c, 4);
+    c = cache_snapshot(r->cache, key);
     CU_ASSERT_FALSE(c.usable);
-    put(&r, &c, 4);
-    CU_ASSERT(find(&r, &version) == OUTDATED && version == 2);
-    rig_close(&r);
+    put(r, &c, 4);
+    CU_ASSERT(find(r, &version) == OUTDATED && version == 2);
 }
 
 /* A reader began before the deletion and comes back after it. Fails if the epoch is not compared,
  * or a removal does nothing: tests/plants/cache-put-under-old-snapshot.patch,
  * tests/plants/cache-remove-does-nothing.patch. */
-static void deleted(void)
+TEST(deleted)
 {
-    struct rig r;
     int64_t version;
     for (int erased = 0; erased < 2; erased++) {
-        rig_open(&r, 1, "");
-        struct cache_snapshot reader = cache_snapshot(r.cache, key), writer = reader;
-        put(&r, &reader, 1);
-        cache_note_write(r.cache, &writer, false);
+        struct rig *r = rig_open(1, "");
+        struct cache_snapshot reader = cache_snapshot(r->cache, key), writer = reader;
+        put(r, &reader, 1);
+        cache_note_write(r->cache, &writer, false);
         if (erased)
-            CU_ASSERT(cache_erase(r.cache, &r.ctx, &key, 1))
+            CU_ASSERT(cache_erase(r->cache, r->ctx, &key, 1))
         else
-            cache_remove(r.cache, key);
-        put(&r, &reader, 1);
-        CU_ASSERT_EQUAL(find(&r, &version), MISS);
-        rig_close(&r);
+            cache_remove(r->cache, key);
+        put(r, &reader, 1);
+        CU_ASSERT_EQUAL(find(r, &version), MISS);
     }
 }
 
 /* value_max, value_seconds and what is over already. */
-static void limits(void)
+TEST(limits)
 {
     static char bytes[1001];
     static const struct {
@@ -125,44 +123,40 @@ static void limits(void)
     } rows[] = {{1000, 5000, 5000}, {1001, 5000, 0},       {0, 5000, 5000}, {5, 60000, 60000},
                 {5, 60001, 60000},  {5, INT64_MAX, 60000}, {5, 0, 0},       {5, -1, 0}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct rig r;
         struct sv out;
         bool current;
-        rig_open(&r, 1, "");
-        const struct cache_snapshot s = cache_snapshot(r.cache, key);
+        struct rig *r = rig_open(1, "");
+        const struct cache_snapshot s = cache_snapshot(r->cache, key);
         const struct cache_value v = {{7, 1, 1}, rows[i].ttl_ms, {bytes, rows[i].n}};
         const int64_t before = clock_mono_us() + rows[i].kept_ms * 1000;
-        cache_put(r.cache, &r.ctx, key, &s, false, &v);
+        cache_put(r->cache, r->ctx, key, &s, false, &v);
         const int64_t after = clock_mono_us() + rows[i].kept_ms * 1000;
-        struct memory_table *t = r.shared->memory;
-        CU_ASSERT_EQUAL(memory_find(t, &s, before - 1, r.arena, &out, &current),
+        struct memory_table *t = r->shared->memory;
+        CU_ASSERT_EQUAL(memory_find(t, &s, before - 1, r->ctx->arena, &out, &current),
                         rows[i].kept_ms > 0);
-        CU_ASSERT_FALSE(memory_find(t, &s, after, r.arena, &out, &current));
-        rig_close(&r);
+        CU_ASSERT_FALSE(memory_find(t, &s, after, r->ctx->arena, &out, &current));
     }
 }
 
 /* Somebody else's value under this key's hash, and one cut short: counted, and not given out. */
-static void foreign_value(void)
+TEST(foreign_value)
 {
     const struct cache_key other = {SV("default"), SV("s2")};
     const struct cache_value v = {{7, 1, 1}, 60000, SV("bytes")};
     const int64_t until = clock_mono_us() + INT64_C(60000000);
     for (int i = 0; i < 3; i++) {
-        struct rig r;
         struct cache_status status;
         struct sv stored;
         int64_t version;
-        rig_open(&r, 1, "");
-        const struct cache_snapshot s = cache_snapshot(r.cache, key);
-        CU_ASSERT(cache_codec_encode(r.arena, i == 0 ? other : key, &v, false, &stored));
+        struct rig *r = rig_open(1, "");
+        const struct cache_snapshot s = cache_snapshot(r->cache, key);
+        CU_ASSERT(cache_codec_encode(r->ctx->arena, i == 0 ? other : key, &v, false, &stored));
         stored.n -= i == 1;
-        CU_ASSERT(memory_store(r.shared->memory, 1, &s, stored, until));
-        CU_ASSERT_EQUAL(find(&r, &version), i < 2 ? MISS : CURRENT);
-        cache_status(r.cache, &status);
+        CU_ASSERT(memory_store(r->shared->memory, 1, &s, stored, until));
+        CU_ASSERT_EQUAL(find(r, &version), i < 2 ? MISS : CURRENT);
+        cache_status(r->cache, &status);
         CU_ASSERT_EQUAL(status.mismatches, i < 2);
-        CU_ASSERT_EQUAL(r.slot.tier_misses[METRICS_MEMORY], i < 2);
-        rig_close(&r);
+        CU_ASSERT_EQUAL(r->slot.tier_misses[METRICS_MEMORY], i < 2);
     }
 }
 
@@ -173,7 +167,7 @@ static void count(void *arg)
 
 /* With and without memory, with no Redis and with one that is away: no call fails, a thread that
  * watches is told of no wait for memory, and what is not there has no misses. */
-static void without_redis(void)
+TEST(without_redis)
 {
     static const struct {
         size_t memory;
@@ -185,34 +179,32 @@ static void without_redis(void)
                 {1 << 20, away, CACHE_DOWN},
                 {0, "redis://127.0.0.1:1", CACHE_DOWN}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct rig r;
         struct cache_status status;
         struct cache_found f;
         int waits = 0;
-        rig_open(&r, rows[i].memory, rows[i].url);
-        const struct cache_snapshot s = cache_snapshot(r.cache, key);
-        CU_ASSERT_FALSE(cache_find(r.cache, &r.ctx, key, &s, true, &f));
+        struct rig *r = rig_open(rows[i].memory, rows[i].url);
+        const struct cache_snapshot s = cache_snapshot(r->cache, key);
+        CU_ASSERT_FALSE(cache_find(r->cache, r->ctx, key, &s, true, &f));
         const bool off = rows[i].state == CACHE_OFF;
-        CU_ASSERT_EQUAL(r.slot.tier_misses[METRICS_MEMORY], rows[i].memory > 0);
-        CU_ASSERT_EQUAL(r.slot.tier_misses[METRICS_REDIS], !off);
-        put(&r, &s, 1);
-        r.ctx.before_wait = (struct ctx_hook){count, &waits};
-        CU_ASSERT_EQUAL(cache_find(r.cache, &r.ctx, key, &s, rows[i].memory == 0, &f),
+        CU_ASSERT_EQUAL(r->slot.tier_misses[METRICS_MEMORY], rows[i].memory > 0);
+        CU_ASSERT_EQUAL(r->slot.tier_misses[METRICS_REDIS], !off);
+        put(r, &s, 1);
+        r->ctx->before_wait = (struct ctx_hook){count, &waits};
+        CU_ASSERT_EQUAL(cache_find(r->cache, r->ctx, key, &s, rows[i].memory == 0, &f),
                         rows[i].memory > 0);
         CU_ASSERT_EQUAL(f.current, rows[i].memory > 0);
         CU_ASSERT(waits == 0 || (rows[i].memory == 0 && !off));
-        cache_remove(r.cache, key);
-        CU_ASSERT_EQUAL(cache_erase(r.cache, &r.ctx, &key, 1), off);
-        cache_probe(r.cache);
-        cache_status(r.cache, &status);
+        cache_remove(r->cache, key);
+        CU_ASSERT_EQUAL(cache_erase(r->cache, r->ctx, &key, 1), off);
+        cache_probe(r->cache);
+        cache_status(r->cache, &status);
         CU_ASSERT_EQUAL(status.redis, rows[i].state);
         CU_ASSERT_EQUAL(status.reason[0] == '\0', off);
         CU_ASSERT_EQUAL(status.memory_bytes > 0, rows[i].memory > 0);
         CU_ASSERT(status.memory_bytes <= rows[i].memory);
         CU_ASSERT_EQUAL(status.memory_used > 0, rows[i].memory > 0);
-        cache_shared_reap(r.shared, 1);
-        cache_shared_outdate(r.shared);
-        rig_close(&r);
+        cache_shared_reap(r->shared, 1);
+        cache_shared_outdate(r->shared);
     }
     cache_close(NULL);
     cache_shared_unmap(NULL);
@@ -221,7 +213,7 @@ static void without_redis(void)
 /* One failure after the other, at the end of each pause: it doubles. What ends within a pause,
  * well or badly, changes nothing. Fails if each of many calls that fail at once counts, or if
  * requests try it after a pause: tried. */
-static void pauses(void)
+TEST(pauses)
 {
     static const int64_t ms[] = {100, 200, 400, 800, 1600, 3000, 3000};
     struct cache_redis r = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -282,19 +274,13 @@ static void *use(void *arg)
 
 /* For ThreadSanitizer (tests/analysis/under), with a Redis that is away and a queue that is not
  * empty at the end. */
-static void at_once(void)
+TEST(at_once)
 {
-    struct rig r;
     pthread_t thread[THREADS];
-    rig_open(&r, 1, away);
+    struct rig *r = rig_open(1, away);
     for (int i = 0; i < THREADS; i++)
-        CU_ASSERT_EQUAL(pthread_create(&thread[i], NULL, use, &r), 0);
+        CU_ASSERT_EQUAL(pthread_create(&thread[i], NULL, use, r), 0);
     for (int i = 0; i < THREADS; i++)
         pthread_join(thread[i], NULL);
-    CU_ASSERT_EQUAL(r.slot.tier_hits[METRICS_REDIS], 0);
-    rig_close(&r);
+    CU_ASSERT_EQUAL(r->slot.tier_hits[METRICS_REDIS], 0);
 }
-
-SUITE(cache, "cache/cache", {"writers", writers}, {"deleted", deleted}, {"limits", limits},
-      {"a foreign value", foreign_value}, {"without Redis", without_redis}, {"pauses", pauses},
-      {"threads at once", at_once})

@@ -16,9 +16,9 @@ static struct sv encode(struct arena *a, struct cache_key k, struct cache_stamp 
     return out;
 }
 
-static void round_trip(void)
+TEST(round_trip)
 {
-    struct arena *a = arena_create(1 << 20);
+    struct arena *a = test_ctx()->arena;
     const struct cache_stamp stamps[] = {{0, 0, 0},
                                          {1, 2, 3},
                                          {INT64_MAX, INT64_MIN, UINT64_MAX},
@@ -37,10 +37,9 @@ static void round_trip(void)
     struct sv s;
     CU_ASSERT(cache_codec_encode(a, key, &empty, true, &s));
     CU_ASSERT(cache_codec_decode(s, key, true, &back) && back.bytes.n == 0);
-    arena_destroy(a);
 }
 
-static void stamps_differ(void)
+TEST(stamps_differ)
 {
     const struct cache_stamp one = {1, 2, 3}, others[] = {{0, 2, 3}, {1, 0, 3}, {1, 2, 0}};
     CU_ASSERT(cache_stamp_eq(one, one));
@@ -49,9 +48,9 @@ static void stamps_differ(void)
 }
 
 /* Fails if the identity is not compared: tests/plants/cache-identity-not-compared.patch. */
-static void another_owner(void)
+TEST(another_owner)
 {
-    struct arena *a = arena_create(1 << 20);
+    struct arena *a = test_ctx()->arena;
     const struct cache_key others[] = {
         {SV("acme"), SV("telegram:12346")}, {SV("acmf"), SV("telegram:12345")},
         {SV("acme"), SV("telegram:1234")},  {SV("acme"), SV("telegram:123450")},
@@ -64,14 +63,13 @@ static void another_owner(void)
             CU_ASSERT_FALSE(cache_codec_decode(s, others[i], checksum, &v));
         }
     }
-    arena_destroy(a);
 }
 
 /* Each bit of each byte, each shorter length and a longer one. Fails if the checksum is not
  * compared: tests/plants/cache-checksum-not-compared.patch. */
-static void damage(void)
+TEST(damage)
 {
-    struct arena *a = arena_create(1 << 20);
+    struct arena *a = test_ctx()->arena;
     struct sv s = encode(a, key, (struct cache_stamp){5, 6, 7}, true);
     struct cache_value v;
     char copy[256];
@@ -89,10 +87,9 @@ static void damage(void)
         for (size_t n = 0; n < s.n; n++)
             CU_ASSERT_FALSE(cache_codec_decode((struct sv){s.p, n}, key, checksum, &v));
     }
-    arena_destroy(a);
 }
 
-static void too_large_or_no_memory(void)
+TEST(too_large_or_no_memory)
 {
     struct arena *a = arena_create(4096);
     struct cache_value v = {{1, 1, 1}, 1, {"", 100000}};
@@ -103,7 +100,3 @@ static void too_large_or_no_memory(void)
     CU_ASSERT_FALSE(cache_codec_encode(a, wide, &v, true, &s));
     arena_destroy(a);
 }
-
-SUITE(codec, "cache/cache_codec", {"round trip", round_trip}, {"stamps differ", stamps_differ},
-      {"another tenant or id is refused", another_owner}, {"any damage is refused", damage},
-      {"too large, or no memory", too_large_or_no_memory})

@@ -1,111 +1,80 @@
 /* SPDX-License-Identifier: MIT */
 #include "../suite.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "../../../src/cache/cache_internal.h"
 
 static char why[256];
 
-static struct cache_url good(const char *text)
+/* Each is what is read of it; a port of -1 is of a socket. */
+TEST(good)
 {
-    struct cache_url u;
-    bool fine = cache_url_parse(text, &u, why, sizeof why);
-    CU_ASSERT(fine);
-    CU_ASSERT_STRING_EQUAL(why, "");
-    return u;
-}
-
-static void tcp(void)
-{
-    struct cache_url u = good("redis://cache.example");
-    CU_ASSERT_FALSE(u.local);
-    CU_ASSERT_STRING_EQUAL(u.host, "cache.example");
-    CU_ASSERT_EQUAL(u.port, 6379);
-    CU_ASSERT_EQUAL(u.db, 0);
-    CU_ASSERT_STRING_EQUAL(u.password, "");
-    u = good("redis://bot:p%40ss%2Fw@rd:x@10.0.0.1:7000/12");
-    CU_ASSERT_STRING_EQUAL(u.user, "bot");
-    CU_ASSERT_STRING_EQUAL(u.password, "p@ss/w@rd:x");
-    CU_ASSERT_STRING_EQUAL(u.host, "10.0.0.1");
-    CU_ASSERT_EQUAL(u.port, 7000);
-    CU_ASSERT_EQUAL(u.db, 12);
-    u = good("redis://:secret@localhost/");
-    CU_ASSERT_STRING_EQUAL(u.user, "");
-    CU_ASSERT_STRING_EQUAL(u.password, "secret");
-    u = good("redis://[::1]:6380");
-    CU_ASSERT_STRING_EQUAL(u.host, "::1");
-    CU_ASSERT_EQUAL(u.port, 6380);
-    u = good("redis://[::1]");
-    CU_ASSERT_EQUAL(u.port, 6379);
-}
-
-static void local(void)
-{
-    struct cache_url u = good("unix:///run/redis.sock");
-    CU_ASSERT(u.local);
-    CU_ASSERT_STRING_EQUAL(u.path, "/run/redis.sock");
-    CU_ASSERT_EQUAL(u.db, 0);
-    u = good("unix:///run/a%20b.sock?db=3&password=x%26y");
-    CU_ASSERT_STRING_EQUAL(u.path, "/run/a b.sock");
-    CU_ASSERT_EQUAL(u.db, 3);
-    CU_ASSERT_STRING_EQUAL(u.password, "x&y");
-    u = good("unix:///s?user=bot&password=p");
-    CU_ASSERT_STRING_EQUAL(u.user, "bot");
-}
-
-static void refused(void)
-{
-    char path[160] = "unix:///";
-    const char *const texts[] = {
-        "redis://",
-        "redis://:6379",
-        "redis://host:",
-        "redis://host:0",
-        "redis://host:x",
-        "redis://host:65536",
-        "redis://host/x",
-        "redis://host/-1",
-        "redis://pw@host",
-        "redis://:%4@host",
-        "redis://:%00@host",
-        "redis://[::1",
-        "redis://[::1]x",
-        "redis://host?db=1",
-        "unix://",
-        "unix:///",
-        "unix://relative",
-        "unix:///s?db=x",
-        "unix:///s?db",
-        "unix:///s?dbx=1",
-        "http://host",
-        "host:6379",
-        "redis:/host",
-        "unix:///s?",
-        "redis://@host",
-        "REDIS",
-        "redis://host:6379/0/1",
-        path,
+    static const struct {
+        const char *text, *place, *user, *password;
+        int port, db;
+    } rows[] = {
+        {"redis://cache.example", "cache.example", "", "", 6379, 0},
+        {"redis://bot:p%40ss%2Fw@rd:x@10.0.0.1:7000/12", "10.0.0.1", "bot", "p@ss/w@rd:x", 7000,
+         12},
+        {"redis://:secret@localhost/", "localhost", "", "secret", 6379, 0},
+        {"redis://[::1]:6380", "::1", "", "", 6380, 0},
+        {"redis://[::1]", "::1", "", "", 6379, 0},
+        {"unix:///run/redis.sock", "/run/redis.sock", "", "", -1, 0},
+        {"unix:///run/a%20b.sock?db=3&password=x%26y", "/run/a b.sock", "", "x&y", -1, 3},
+        {"unix:///s?user=bot&password=p", "/s", "bot", "p", -1, 0},
     };
-    memset(path + 8, 'x', 120);
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-        why[0] = '\0';
-        if (cache_url_valid(texts[i], why, sizeof why))
-            CU_FAIL("accepted what is malformed");
-        CU_ASSERT_NOT_EQUAL(strlen(why), 0);
-        CU_ASSERT_PTR_NULL(strchr(why, '\n'));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct cache_url u;
+        CU_ASSERT(cache_url_parse(rows[i].text, &u, why, sizeof why));
+        CU_ASSERT_STRING_EQUAL(why, "");
+        CU_ASSERT_EQUAL(u.local, rows[i].port < 0);
+        CU_ASSERT_STRING_EQUAL(u.local ? u.path : u.host, rows[i].place);
+        CU_ASSERT_STRING_EQUAL(u.user, rows[i].user);
+        CU_ASSERT_STRING_EQUAL(u.password, rows[i].password);
+        CU_ASSERT(u.local || u.port == rows[i].port);
+        CU_ASSERT_EQUAL(u.db, rows[i].db);
     }
 }
 
-static void tls_is_refused_plainly(void)
+static void expect_refused(const char *text)
 {
-    CU_ASSERT_FALSE(cache_url_valid("rediss://:secret@host", why, sizeof why));
-    CU_ASSERT_PTR_NOT_NULL(strstr(why, "TLS"));
+    why[0] = '\0';
+    if (cache_url_valid(text, why, sizeof why)) {
+        printf("\n    accepted: %s", text);
+        CU_FAIL("accepted what is malformed");
+    }
+    CU_ASSERT_NOT_EQUAL(strlen(why), 0);
     CU_ASSERT_PTR_NULL(strchr(why, '\n'));
 }
 
+TEST(refused)
+{
+    char text[160] = "unix:///";
+    memset(text + 8, 'x', 120);
+    expect_refused(text);
+    struct sv rest = SV("redis:// redis://:6379 redis://host: redis://host:0 redis://host:x "
+                        "redis://host:65536 redis://host/x redis://host/-1 redis://pw@host "
+                        "redis://:%4@host redis://:%00@host redis://[::1 redis://[::1]x "
+                        "redis://host?db=1 unix:// unix:/// unix://relative unix:///s?db=x "
+                        "unix:///s?db unix:///s?dbx=1 http://host host:6379 redis:/host "
+                        "unix:///s? redis://@host REDIS redis://host:6379/0/1");
+    while (rest.p) {
+        const struct sv part = sv_cut(&rest, ' ');
+        snprintf(text, sizeof text, "%.*s", SV_ARG(part));
+        expect_refused(text);
+    }
+}
+
+TEST(tls_is_refused_plainly)
+{
+    expect_refused("rediss://:secret@host");
+    CU_ASSERT_PTR_NOT_NULL(strstr(why, "TLS"));
+}
+
 /* Fails if the text of the URL is put into why: tried. */
-static void password_is_not_told(void)
+TEST(password_is_not_told)
 {
     const char *const texts[] = {"redis://:hunter2@host:x", "redis://:hunter2%@host",
                                  "unix:///s?password=hunter2&x=1", "rediss://:hunter2@host"};
@@ -115,13 +84,9 @@ static void password_is_not_told(void)
     }
 }
 
-static void none_is_valid(void)
+TEST(none_is_valid)
 {
     CU_ASSERT(cache_url_valid("", why, sizeof why));
     CU_ASSERT(cache_url_valid(NULL, why, sizeof why));
     CU_ASSERT_STRING_EQUAL(why, "");
 }
-
-SUITE(url, "cache/cache_url", {"redis://", tcp}, {"unix://", local}, {"malformed", refused},
-      {"rediss://", tls_is_refused_plainly}, {"passwords", password_is_not_told},
-      {"none", none_is_valid})

@@ -139,7 +139,7 @@ static void disturb(struct child *c, struct cache_shared *shared, pid_t *pid)
 /* Fails if a reader does not look at the stripe's word again behind its copy, or if a writer
  * goes on without having got the stripe: tests/plants/cache-torn-read.patch,
  * tests/plants/cache-write-without-stripe.patch. */
-static void torn(void)
+TEST(torn)
 {
     const char *seed = getenv("PARLEY_TEST_SEED");
     struct cache_shared *shared = cache_shared_map(1); /* one stripe */
@@ -166,5 +166,3 @@ static void torn(void)
     munmap(tally, sizeof *tally);
     cache_shared_unmap(shared);
 }
-
-SUITE(memory_torn, "cache/memory_torn", {"torn reads", torn})

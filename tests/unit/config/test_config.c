@@ -2,6 +2,7 @@
 #include "../suite.h"
 #include "parley/config/config.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,7 +28,7 @@ static enum err load(struct config *c, const struct pair *p, char why[256])
     return config_load(c, NULL, why, 256);
 }
 
-static void defaults(void)
+TEST(defaults)
 {
     struct config c;
     char why[256];
@@ -58,117 +59,95 @@ static void defaults(void)
     CU_ASSERT_PTR_NULL(c.database_url);
 }
 
-static void good_values(void)
+/* A setting, and values of it with a '|' between them. */
+struct values {
+    const char *name, *values;
+};
+
+static void expect_values(const struct values *v, size_t n, bool good)
 {
-    static const struct pair good[] = {
-        {"PARLEY_THREADS", "1"},
-        {"PARLEY_THREADS", "256"},
+    for (size_t i = 0; i < n; i++) {
+        struct sv rest = sv_from(v[i].values);
+        while (rest.p) {
+            char value[64], why[256];
+            struct config c;
+            const struct sv part = sv_cut(&rest, '|');
+            snprintf(value, sizeof value, "%.*s", SV_ARG(part));
+            const enum err e = load(&c, &(struct pair){v[i].name, value}, why);
+            CU_ASSERT_EQUAL(e, good ? ERR_NONE : ERR_INVALID);
+            if (e != (good ? ERR_NONE : ERR_INVALID))
+                printf("\n    %s=%s: %s", v[i].name, value, why);
+            if (e == ERR_NONE)
+                config_free(&c);
+            CU_ASSERT_EQUAL(strstr(why, v[i].name) != NULL, !good);
+            CU_ASSERT_PTR_NULL(strchr(why, '\n'));
+            CU_ASSERT_PTR_NULL(strstr(why, "secret"));
+            CU_ASSERT_PTR_NULL(c.database_url);
+        }
+    }
+}
+
+TEST(good_values)
+{
+    static const struct values good[] = {
+        {"PARLEY_THREADS", "1|256"},
         {"PARLEY_POOL_MIN", "0"},
         {"PARLEY_POOL_MAX", "200"},
-        {"PARLEY_SESSION_TTL", "1"},
-        {"PARLEY_SESSION_TTL", "3153600000"},
-        {"PARLEY_MAX_BODY", "1KiB"},
-        {"PARLEY_MAX_BODY", "16MiB"},
-        {"PARLEY_MAX_BODY", "16777216"},
+        {"PARLEY_SESSION_TTL", "1|3153600000"},
+        {"PARLEY_MAX_BODY", "1KiB|16MiB|16777216"},
         {"PARLEY_PAGE_BYTES", "64KiB"},
-        {"PARLEY_MEMORY", "1GiB"},
-        {"PARLEY_MEMORY", "0"},
-        {"PARLEY_HOSTS", "one"},
-        {"PARLEY_HOSTS", "many"},
-        {"PARLEY_AUTH", "off"},
-        {"PARLEY_AUTH", "keys"},
+        {"PARLEY_MEMORY", "1GiB|0"},
+        {"PARLEY_HOSTS", "one|many"},
+        {"PARLEY_AUTH", "off|keys"},
         {"PARLEY_KEYS_STALE", "0"},
         {"PARLEY_PREPARE", "off"},
         {"PARLEY_SWEEP", "0"},
         {"PARLEY_DRAIN", "0"},
         {"PARLEY_ACQUIRE_MS", "10000"},
-        {"REDIS_URL", "redis://localhost:6379/1"},
-        {"REDIS_URL", "unix:///run/redis.sock?db=1"},
-        {"REDIS_URL", ""},
-        {"DATABASE_URL", "host=/tmp dbname=x"},
-        {"DATABASE_URL", "postgres://h/d"},
-        {"DATABASE_ADMIN_URL", ""},
-        {"DATABASE_ADMIN_URL", "host=/tmp user=owner"},
+        {"REDIS_URL", "redis://localhost:6379/1|unix:///run/redis.sock?db=1|"},
+        {"DATABASE_URL", "host=/tmp dbname=x|postgres://h/d"},
+        {"DATABASE_ADMIN_URL", "|host=/tmp user=owner"},
         {"PARLEY_CONFIG", "/etc/parley.conf"},
         {"PARLOR", "not ours"},
         {"PARLEY", "not ours"},
     };
-    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
-        struct config c;
-        char why[256];
-        enum err e = load(&c, &good[i], why);
-        CU_ASSERT_EQUAL(e, ERR_NONE);
-        config_free(&c);
-    }
+    expect_values(good, ARRAY_LEN(good), true);
 }
 
 /* Each is refused with a line that names the variable. Fails if a bound of the table is off by one,
  * or if a cross check is missing: tried for PARLEY_THREADS and for PARLEY_POOL_MIN. */
-static void bad_values(void)
+TEST(bad_values)
 {
-    static const struct pair bad[] = {
-        {"PARLEY_THREADS", "0"},
-        {"PARLEY_THREADS", "257"},
-        {"PARLEY_THREADS", ""},
-        {"PARLEY_THREADS", " 5"},
-        {"PARLEY_THREADS", "5 "},
-        {"PARLEY_THREADS", "five"},
-        {"PARLEY_THREADS", "-1"},
-        {"PARLEY_THREADS", "1KiB"},
-        {"PARLEY_THREADS", "99999999999999999999"},
+    static const struct values bad[] = {
+        {"PARLEY_THREADS", "0|257|| 5|5 |five|-1|1KiB|99999999999999999999"},
         {"PARLEY_WORKERS", "257"},
-        {"PARLEY_POOL_MAX", "0"},
-        {"PARLEY_POOL_MAX", "201"},
-        {"PARLEY_POOL_MAX", "1"},
+        {"PARLEY_POOL_MAX", "0|201|1"},
         {"PARLEY_POOL_MIN", "21"},
-        {"PARLEY_SESSION_TTL", "0"},
-        {"PARLEY_SESSION_TTL", "3153600001"},
-        {"PARLEY_MAX_BODY", "1023"},
-        {"PARLEY_MAX_BODY", "17MiB"},
-        {"PARLEY_MAX_BODY", "1 KiB"},
-        {"PARLEY_MAX_BODY", "1KB"},
-        {"PARLEY_MAX_BODY", "KiB"},
-        {"PARLEY_MAX_BODY", "9223372036854775807KiB"},
+        {"PARLEY_SESSION_TTL", "0|3153600001"},
+        {"PARLEY_MAX_BODY", "1023|17MiB|1 KiB|1KB|KiB|9223372036854775807KiB"},
         {"PARLEY_PAGE_BYTES", "65535"},
         {"PARLEY_MEMORY", "65GiB"},
         {"PARLEY_CACHE_SECONDS", "0"},
-        {"PARLEY_HOSTS", "two"},
-        {"PARLEY_HOSTS", ""},
-        {"PARLEY_HOSTS", "One"},
+        {"PARLEY_HOSTS", "two||One"},
         {"PARLEY_KEYS_STALE", "86401"},
         {"PARLEY_TENANT_REQUESTS", "1000001"},
         {"PARLEY_TENANT_SESSIONS", "-1"},
         {"PARLEY_AUTH", "on"},
         {"PARLEY_PREPARE", "yes"},
-        {"PARLEY_LISTEN", ""},
-        {"PARLEY_LISTEN", "/run/parley/admin.sock"},
-        {"PARLEY_LISTEN", "/a\nb"},
+        {"PARLEY_LISTEN", "|/run/parley/admin.sock|/a\nb"},
         {"PARLEY_ACQUIRE_MS", "10001"},
         {"PARLEY_STATEMENT_MS", "10001"},
         {"PARLEY_REQUEST_MS", "4999"},
         {"PARLEY_REDIS_MS", "0"},
-        {"REDIS_URL", "rediss://localhost"},
-        {"REDIS_URL", "localhost:6379"},
-        {"DATABASE_URL", ""},
-        {"DATABASE_URL", "mysql://h/d"},
+        {"REDIS_URL", "rediss://localhost|localhost:6379"},
+        {"DATABASE_URL", "|mysql://h/d"},
         {"DATABASE_ADMIN_URL", "mysql://u:secret@h/d"},
         {"PARLEY_DB_ROLE", "parley_app"},
     };
-    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        struct config c;
-        char why[256];
-        enum err e = load(&c, &bad[i], why);
-        CU_ASSERT_EQUAL(e, ERR_INVALID);
-        CU_ASSERT_PTR_NOT_NULL(strstr(why, bad[i].name));
-        CU_ASSERT_PTR_NULL(strchr(why, '\n'));
-        CU_ASSERT_PTR_NULL(strstr(why, "secret"));
-        CU_ASSERT_PTR_NULL(c.database_url);
-        if (e == ERR_NONE)
-            config_free(&c);
-    }
+    expect_values(bad, ARRAY_LEN(bad), false);
 }
 
-static void what_a_fault_says(void)
+TEST(what_a_fault_says)
 {
     static const struct {
         struct pair p;
@@ -202,20 +181,27 @@ static void what_a_fault_says(void)
     config_free(&c);
 }
 
-static enum err load_text(struct config *c, const char *text, const struct pair *p, char why[256])
+/* A file of its own with this text; the name is to be unlinked. */
+static void write_file(char path[32], const char *text)
 {
-    char path[] = "/tmp/parley-config-XXXXXX";
-    int fd = mkstemp(path);
+    snprintf(path, 32, "/tmp/parley-config-XXXXXX");
+    const int fd = mkstemp(path);
     CU_ASSERT_TRUE(fd >= 0);
     CU_ASSERT_EQUAL(write(fd, text, strlen(text)), (ssize_t)strlen(text));
     close(fd);
+}
+
+static enum err load_text(struct config *c, const char *text, const struct pair *p, char why[256])
+{
+    char path[32];
+    write_file(path, text);
     set_environment(p);
     enum err e = config_load(c, path, why, 256);
     unlink(path);
     return e;
 }
 
-static void file_of_settings(void)
+TEST(file_of_settings)
 {
     struct config c;
     char why[256];
@@ -248,7 +234,7 @@ static void file_of_settings(void)
 
 /* Fails if the first fault ends the reading: tried. Without room for all, what there is room for.
  */
-static void every_fault_has_a_line(void)
+TEST(every_fault_has_a_line)
 {
     static const char text[] = "PARLEY_THREADZ=1\nPARLEY_DB_ROLE=parley_app\nnonsense\n"
                                "PARLEY_AUTH=on\nDATABASE_ADMIN_URL=mysql://u:secret@h/d\n";
@@ -257,10 +243,8 @@ static void every_fault_has_a_line(void)
         " line 2: PARLEY_DB_ROLE was removed: let DATABASE_URL ", " line 3: is not NAME=value",
         "PARLEY_DB_ROLE was removed: ", "PARLEY_AUTH is \"on\"; it may be off or keys"};
     struct config c;
-    char why[2048], path[] = "/tmp/parley-config-XXXXXX";
-    int fd = mkstemp(path);
-    CU_ASSERT_EQUAL(write(fd, text, sizeof text - 1), (ssize_t)sizeof text - 1);
-    close(fd);
+    char why[2048], path[32];
+    write_file(path, text);
     set_environment(&(struct pair){"PARLEY_DB_ROLE", "parley_app"});
     CU_ASSERT_EQUAL(config_load(&c, path, why, sizeof why), ERR_INVALID);
     char *rest = why, *line;
@@ -277,7 +261,3 @@ static void every_fault_has_a_line(void)
     }
     unlink(path);
 }
-
-SUITE(config, "config/config", {"defaults", defaults}, {"good values", good_values},
-      {"bad values", bad_values}, {"what a fault says", what_a_fault_says},
-      {"a file of settings", file_of_settings}, {"every fault has a line", every_fault_has_a_line})

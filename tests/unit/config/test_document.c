@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Fails if mask_authority takes the first '@', or keywords are not looked at: tried. */
-static void passwords_are_masked(void)
+TEST(passwords_are_masked)
 {
     static const struct {
         const char *url, *masked;
@@ -46,7 +46,7 @@ static char *printed(void (*print)(FILE *), const struct config *c)
     return text;
 }
 
-static void every_setting_is_documented(void)
+TEST(every_setting_is_documented)
 {
     static const char *const names[] = {"DATABASE_URL",  "DATABASE_ADMIN_URL", "REDIS_URL",
                                         "PARLEY_LISTEN", "PARLEY_MAX_BODY",    "PARLEY_SWEEP"};
@@ -63,7 +63,7 @@ static void every_setting_is_documented(void)
 }
 
 /* What is printed can be read back as a file, but for the passwords. */
-static void values_in_force(void)
+TEST(values_in_force)
 {
     struct config c;
     char why[256];
@@ -83,7 +83,3 @@ static void values_in_force(void)
     free(text);
     config_free(&c);
 }
-
-SUITE(document, "config/document", {"passwords are masked", passwords_are_masked},
-      {"every setting is documented", every_setting_is_documented},
-      {"values in force", values_in_force})

@@ -5,7 +5,7 @@
 
 #include "../suite.h"
 
-static void sqlstate_of_a_message(void)
+TEST(sqlstate_of_a_message)
 {
     char state[6];
     db_message_sqlstate("connection to server on socket \"/x\" failed: FATAL:  53300: sorry, too "
@@ -20,7 +20,7 @@ static void sqlstate_of_a_message(void)
     CU_ASSERT_STRING_EQUAL(state, "");
 }
 
-static void line_of_a_message(void)
+TEST(line_of_a_message)
 {
     char line[24];
     db_message_line("x failed: FATAL:  53300: sorry\nLOCATION:  y", line, sizeof(line));
@@ -31,7 +31,7 @@ static void line_of_a_message(void)
     CU_ASSERT_STRING_EQUAL(line, "");
 }
 
-static void sql_that_leaves_state(void)
+TEST(sql_that_leaves_state)
 {
     static const char *const leaves[] = {
         "SELECT set_config('a.b', $1, false)",
@@ -51,7 +51,7 @@ static void sql_that_leaves_state(void)
         CU_ASSERT_FALSE(db_sql_leaves_state(clean[i]));
 }
 
-static void tags_that_leave_state(void)
+TEST(tags_that_leave_state)
 {
     static const char *const leaves[] = {"SET", "LISTEN", "PREPARE", "CREATE TABLE",
                                          "DO",  "",       "SELECTED"};
@@ -61,7 +61,3 @@ static void tags_that_leave_state(void)
     for (size_t i = 0; i < ARRAY_LEN(clean); i++)
         CU_ASSERT_FALSE(db_tag_leaves_state(clean[i]));
 }
-
-SUITE(db_conn, "db conn", {"SQLSTATE of a message", sqlstate_of_a_message},
-      {"line of a message", line_of_a_message}, {"SQL that leaves state", sql_that_leaves_state},
-      {"tags that leave state", tags_that_leave_state})

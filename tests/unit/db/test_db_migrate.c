@@ -5,7 +5,7 @@
 
 #include "../suite.h"
 
-static void numbered_without_a_gap(void)
+TEST(numbered_without_a_gap)
 {
     const size_t n = db_migration_count;
     const struct db_migration *table = db_migration_table;
@@ -18,5 +18,3 @@ static void numbered_without_a_gap(void)
     }
     CU_ASSERT_EQUAL(db_schema_version(), (int)n);
 }
-
-SUITE(db_migrate, "db migrate", {"numbered without a gap", numbered_without_a_gap})

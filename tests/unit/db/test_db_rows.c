@@ -25,7 +25,7 @@ static struct db_rows one_row(const char *name, Oid type, const char *value, int
     return (struct db_rows){.result = res, .count = 1};
 }
 
-static void values(void)
+TEST(values)
 {
     struct db_rows r = one_row("fooBar", OID_INT4, "\xff\xff\xff\xfe", 4);
     CU_ASSERT_EQUAL(db_column(&r, "fooBar"), 0);
@@ -66,7 +66,7 @@ static void make(enum mistake m)
         (void)db_get_time(&r, 0, 0);
 }
 
-static void mistakes_end_the_process(void)
+TEST(mistakes_end_the_process)
 {
     for (enum mistake m = NO_COLUMN; m <= NOT_TIME; m++) {
         pid_t pid = fork();
@@ -84,6 +84,3 @@ static void mistakes_end_the_process(void)
         CU_ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
     }
 }
-
-SUITE(db_rows, "db rows", {"values", values},
-      {"mistakes end the process", mistakes_end_the_process})

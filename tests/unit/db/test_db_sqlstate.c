@@ -5,7 +5,7 @@
 
 #include "../suite.h"
 
-static void table(void)
+TEST(table)
 {
     static const struct {
         const char *state;
@@ -40,7 +40,7 @@ static void table(void)
     }
 }
 
-static void report(void)
+TEST(report)
 {
     struct request_ctx ctx;
     struct db_failure failure;
@@ -63,5 +63,3 @@ static void report(void)
     CU_ASSERT_EQUAL(db_fault_report(&ctx, &away, NULL), ERR_UNAVAILABLE);
     CU_ASSERT_EQUAL(ctx.err.retry_after_s, 1);
 }
-
-SUITE(db_sqlstate, "db sqlstate", {"table", table}, {"report", report})

@@ -59,7 +59,7 @@ static void begin_on(struct bench *b)
 
 /* Fails if it is on within 2 s of the registration, if it is on for longer than 1 s or counts that
  * from the answer, or if each poll calls before_alone: tried. */
-static void on_for_a_second(void)
+TEST(on_for_a_second)
 {
     struct bench b;
     begin(&b, true);
@@ -84,61 +84,41 @@ static void on_for_a_second(void)
     db_hosts_shared_unmap(b.s);
 }
 
-static void others_come(struct bench *b)
-{
-    b->f.others = 1;
-}
+enum cause { OTHERS, SILENCE, FAILOVER, LOST };
 
-static void others_go(struct bench *b)
+/* Begins, or is over. */
+static void happen(struct bench *b, enum cause cause, bool begins)
 {
-    b->f.others = 0;
-}
-
-static void silence(struct bench *b)
-{
-    b->now_us += 900 * MS;
-}
-
-static void failover(struct bench *b)
-{
-    b->f.pg_started_us++;
-}
-
-static void row_goes(struct bench *b)
-{
-    b->f.self = false;
-}
-
-static void row_comes(struct bench *b)
-{
-    b->f.self = true;
-}
-
-static void nothing(struct bench *b)
-{
-    (void)b;
+    if (cause == OTHERS)
+        b->f.others = begins;
+    if (cause == SILENCE && begins)
+        b->now_us += 900 * MS;
+    if (cause == FAILOVER && begins)
+        b->f.pg_started_us++;
+    if (cause == LOST)
+        b->f.self = !begins;
 }
 
 /* Whatever turned it off, before_alone comes before it is on again; and where registrations may
  * have been lost, 2 s go by. Fails, a row each, without the line in hosts_rules.c that it is for:
  * tried. */
-static void off_and_on(void)
+TEST(off_and_on)
 {
     static const struct {
         const char *what;
-        void (*off)(struct bench *b), (*on)(struct bench *b);
+        enum cause cause;
         bool off_after_poll;
         int64_t wait_ms;
     } rows[] = {
-        {"another is registered", others_come, others_go, true, 0},
-        {"no poll for a second", silence, nothing, false, 0},
-        {"another PostgreSQL answers", failover, nothing, true, 2000},
-        {"the registration is lost", row_goes, row_comes, true, 2000},
+        {"another is registered", OTHERS, true, 0},
+        {"no poll for a second", SILENCE, false, 0},
+        {"another PostgreSQL answers", FAILOVER, true, 2000},
+        {"the registration is lost", LOST, true, 2000},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct bench b;
         begin_on(&b);
-        rows[i].off(&b);
+        happen(&b, rows[i].cause, true);
         const int64_t since_us = b.now_us;
         if (rows[i].off_after_poll) {
             for (int n = 0; n < 3; n++) {
@@ -147,7 +127,7 @@ static void off_and_on(void)
             }
             CU_ASSERT_EQUAL(b.raised, 1);
         }
-        rows[i].on(&b);
+        happen(&b, rows[i].cause, false);
         poll_after(&b, 190);
         while (!is_on(&b) && b.now_us < since_us + 9000 * MS)
             poll_after(&b, 190);
@@ -162,7 +142,7 @@ static void off_and_on(void)
 
 /* Fails if it does not wait for a host that is alone, waits for those that ask PostgreSQL, or
  * writes on after its registration was lost: tried. */
-static void writes_after_registration(void)
+TEST(writes_after_registration)
 {
     static const struct {
         bool alone, others_alone;
@@ -196,7 +176,7 @@ static void writes_after_registration(void)
 }
 
 /* Fails if others than a host that was started so are ever alone: tried. */
-static void many_are_never_alone(void)
+TEST(many_are_never_alone)
 {
     struct bench b;
     char why[160];
@@ -213,7 +193,7 @@ static void many_are_never_alone(void)
     db_hosts_shared_unmap(b.s);
 }
 
-static void says_why(void)
+TEST(says_why)
 {
     struct bench b;
     char why[160];
@@ -236,7 +216,7 @@ static void says_why(void)
 
 /* Fails if the table that is read is the one that is being written, or if a version is given out
  * that is: tried. */
-static void a_writer_that_stopped_halfway(void)
+TEST(a_writer_that_stopped_halfway)
 {
     struct bench b;
     struct db_host seen[DB_HOSTS_SHOWN_MAX];
@@ -264,7 +244,7 @@ static void a_writer_that_stopped_halfway(void)
 
 /* Fails if a worker that was killed counts for ever, if another one's slot is freed for it, or if
  * nobody knows of it when its slot is free: tried. */
-static void the_last_worker(void)
+TEST(the_last_worker)
 {
     struct bench b;
     begin(&b, true);
@@ -280,9 +260,3 @@ static void the_last_worker(void)
     CU_ASSERT_TRUE(atomic_load(&b.s->unclean_us) > 0);
     db_hosts_shared_unmap(b.s);
 }
-
-SUITE(db_hosts_rules, "hosts", {"on for a second", on_for_a_second}, {"off and on", off_and_on},
-      {"writes after registration", writes_after_registration},
-      {"many are never alone", many_are_never_alone}, {"says why", says_why},
-      {"a writer that stopped halfway", a_writer_that_stopped_halfway},
-      {"the last worker", the_last_worker})

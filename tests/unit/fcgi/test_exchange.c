@@ -25,69 +25,60 @@ static bool refused(struct bench *b, const struct wire *w)
 
 /* Fails if read_request skips the body of a request that is too large: tried. The DELETE then
  * lies where libfcgi's next read begins, and reaches the handler. */
-static void forged_request_in_a_body(void)
+TEST(forged_request_in_a_body)
 {
-    struct bench b;
     struct wire forged = {.n = 0}, w = {.n = 0};
     struct reply r;
     static unsigned char body[WIRE_MAX_BODY + 8192];
-    CU_ASSERT_TRUE(bench_start(&b, 2));
+    struct bench *b = bench_open(2, 0);
     wire_request(&forged, WIRE_KEEP, "DELETE", "/victim", NULL);
     wire_request_n(&w, WIRE_KEEP, body, sizeof body, NULL);
     /* Where the stream, not the body, passes a multiple of 8192: libfcgi reads in such pieces. */
     for (size_t at = 8192; at + forged.n < WIRE_MAX_BODY; at += 8192)
         memcpy(w.p + at, forged.p, forged.n);
-    int fd = client_connect(&b);
+    int fd = client_connect(b);
     CU_ASSERT_TRUE(client_send(fd, &w, w.n));
     client_read(fd, &r);
     CU_ASSERT_TRUE(r.ended);
-    CU_ASSERT_TRUE(b.too_large);
-    w.n = 0;
-    wire_request(&w, WIRE_KEEP, "GET", "/after", NULL);
-    CU_ASSERT_TRUE(client_send(fd, &w, w.n));
-    client_read(fd, &r);
-    CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "GET /after:"));
+    CU_ASSERT_TRUE(b->too_large);
+    CU_ASSERT_TRUE(client_get(fd, "/after"));
     close(fd);
-    CU_ASSERT_FALSE(bench_saw(&b, "DELETE /victim"));
-    CU_ASSERT_EQUAL(bench_seen(&b), 2);
-    CU_ASSERT_TRUE(bench_works(&b));
-    bench_stop(&b);
+    CU_ASSERT_FALSE(bench_saw(b, "DELETE /victim"));
+    CU_ASSERT_EQUAL(bench_seen(b), 2);
+    CU_ASSERT_TRUE(bench_works(b));
 }
 
 /* At every byte, and so at every end of a record. Fails if read_body does not ask for
  * FCGX_GetError: tried; libfcgi takes the end of the stream for the end of what it reads. */
-static void stream_cut_at_every_byte(void)
+TEST(stream_cut_at_every_byte)
 {
-    struct bench b;
     struct wire w = {.n = 0};
-    CU_ASSERT_TRUE(bench_start(&b, 2));
+    struct bench *b = bench_open(2, 0);
     wire_request(&w, WIRE_KEEP, "POST", "/cut", "{\"a\":1}");
     unsigned wrong = 0;
     for (size_t n = 0; n < w.n; n++) {
         struct reply r;
         struct wire cut = w;
         cut.n = n;
-        client_ask(&b, &cut, &r);
+        client_ask(b, &cut, &r);
         wrong += r.ended || r.n > 0 || !r.closed;
     }
     CU_ASSERT_EQUAL(wrong, 0);
-    CU_ASSERT_EQUAL(bench_seen(&b), 0);
+    CU_ASSERT_EQUAL(bench_seen(b), 0);
     /* A connection that ends before its first byte is not a bad one. */
-    CU_ASSERT_EQUAL(atomic_load(&b.slot.bad_connections), w.n - 1);
-    CU_ASSERT_TRUE(bench_works(&b));
+    CU_ASSERT_EQUAL(atomic_load(&b->slot.bad_connections), w.n - 1);
+    CU_ASSERT_TRUE(bench_works(b));
     struct reply r;
-    client_ask(&b, &w, &r);
+    client_ask(b, &w, &r);
     CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "POST /cut:{\"a\":1}"));
-    bench_stop(&b);
 }
 
 /* Fails if read_body returns true when GetStr is short, or does not look for the end: both tried,
  * each fails the half of it. */
-static void body_of_another_length(void)
+TEST(body_of_another_length)
 {
-    struct bench b;
     struct wire w = {.n = 0};
-    CU_ASSERT_TRUE(bench_start(&b, 2));
+    struct bench *b = bench_open(2, 0);
     const struct {
         size_t n;
         const char *declared;
@@ -101,14 +92,13 @@ static void body_of_another_length(void)
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         w.n = 0;
         wire_request_n(&w, WIRE_KEEP, body, bad[i].n, bad[i].declared);
-        CU_ASSERT_TRUE(refused(&b, &w));
+        CU_ASSERT_TRUE(refused(b, &w));
     }
-    bench_stop(&b);
 }
 
 /* Fails if params_read does not ask for PARLEY_END (the first three), or lets parameters follow it
  * or come twice: tried. */
-static void parameters_that_are_not_ours(void)
+TEST(parameters_that_are_not_ours)
 {
     static const struct wire_param bad[][6] = {
         {{"REQUEST_METHOD", "GET"}, {"REQUEST_URI", "/"}},
@@ -123,26 +113,23 @@ static void parameters_that_are_not_ours(void)
         {{"REQUEST_METHOD", "GET"}, {"PARLEY_END", "1"}},
         {{"REQUEST_URI", "/"}, {"PARLEY_END", "1"}},
     };
-    struct bench b;
-    CU_ASSERT_TRUE(bench_start(&b, 2));
+    struct bench *b = bench_open(2, 0);
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct wire w = {.n = 0};
         wire_begin(&w, WIRE_KEEP);
         for (const struct wire_param *p = bad[i]; p->name; p++)
             wire_param(&w, p->name, p->value);
         wire_body(&w, NULL, 0);
-        CU_ASSERT_TRUE(refused(&b, &w));
+        CU_ASSERT_TRUE(refused(b, &w));
     }
-    bench_stop(&b);
 }
 
 /* FCGI_GET_VALUES with 40 known names overruns a buffer on libfcgi's stack and ends the process.
  * Fails if first_record lets other types through: tried (SIGABRT). */
-static void get_values_first(void)
+TEST(get_values_first)
 {
-    struct bench b;
     struct wire w = {.n = 0}, names = {.n = 0};
-    CU_ASSERT_TRUE(bench_start(&b, 2));
+    struct bench *b = bench_open(2, 0);
     for (int i = 0; i < 40; i++) {
         static const char name[] = "\16\0FCGI_MAX_CONNS";
         memcpy(names.p + names.n, name, sizeof name - 1);
@@ -151,13 +138,12 @@ static void get_values_first(void)
     wire_record(&w, FCGI_GET_VALUES, names.p, names.n);
     w.p[3] = 0; /* a management record has no request id */
     wire_request(&w, WIRE_KEEP, "GET", "/", NULL);
-    CU_ASSERT_TRUE(refused(&b, &w));
-    bench_stop(&b);
+    CU_ASSERT_TRUE(refused(b, &w));
 }
 
 /* Fails if first_record does not look at the role or at the padding: tried. What else it compares
  * libfcgi refuses as well, but for what get_values_first shows. */
-static void first_record_changed(void)
+TEST(first_record_changed)
 {
     static const struct {
         size_t at;
@@ -178,101 +164,86 @@ static void first_record_changed(void)
         {9, FCGI_AUTHORIZER},
         {9, FCGI_FILTER},
     };
-    struct bench b;
     struct wire w = {.n = 0};
-    CU_ASSERT_TRUE(bench_start(&b, 2));
+    struct bench *b = bench_open(2, 0);
     wire_request(&w, WIRE_KEEP, "GET", "/", NULL);
     for (size_t i = 0; i < ARRAY_LEN(change); i++) {
         struct wire bad = w;
         bad.p[change[i].at] = change[i].value;
-        CU_ASSERT_TRUE(refused(&b, &bad));
+        CU_ASSERT_TRUE(refused(b, &bad));
     }
-    bench_stop(&b);
 }
 
 /* Fails if FCGX_Finish_r is left out: tried. */
-static void requests_on_one_connection(void)
+TEST(requests_on_one_connection)
 {
-    struct bench b;
-    CU_ASSERT_TRUE(bench_start(&b, 3));
-    int fd = client_connect(&b);
+    struct bench *b = bench_open(3, 0);
+    int fd = client_connect(b);
     for (int i = 0; i < 50; i++) {
-        struct wire w = {.n = 0};
         struct reply r;
         char target[16], body[16], want[48];
         snprintf(target, sizeof target, "/%d", i);
         snprintf(body, sizeof body, "body %d", i * 7);
         snprintf(want, sizeof want, "\r\n\r\nPOST %s:%s", target, i % 3 ? body : "");
-        wire_request(&w, WIRE_KEEP, "POST", target, i % 3 ? body : NULL);
-        CU_ASSERT_TRUE(client_send(fd, &w, w.n));
+        CU_ASSERT_TRUE(client_request(fd, "POST", target, i % 3 ? body : NULL));
         client_read(fd, &r);
         CU_ASSERT_TRUE(r.ended);
         const char *end = strstr(r.text, "\r\n\r\n");
         CU_ASSERT_TRUE(end && strcmp(end, want) == 0);
-        CU_ASSERT_STRING_EQUAL(b.last_header, target);
+        CU_ASSERT_STRING_EQUAL(b->last_header, target);
     }
-    CU_ASSERT_EQUAL(fcgi_server_connections(b.server), 1);
-    CU_ASSERT_EQUAL(fcgi_server_requests(b.server), 50);
+    CU_ASSERT_EQUAL(fcgi_server_connections(b->server), 1);
+    CU_ASSERT_EQUAL(fcgi_server_requests(b->server), 50);
     close(fd);
-    CU_ASSERT_TRUE(bench_connections(&b, 0));
-    CU_ASSERT_EQUAL(atomic_load(&b.slot.bad_connections), 0);
-    bench_stop(&b);
+    CU_ASSERT_TRUE(bench_connections(b, 0));
+    CU_ASSERT_EQUAL(atomic_load(&b->slot.bad_connections), 0);
 }
 
 /* Fails if keepConnection is set once more behind FCGX_Accept_r: tried. */
-static void not_kept_unless_asked(void)
+TEST(not_kept_unless_asked)
 {
-    struct bench b;
     struct wire w = {.n = 0};
     struct reply r;
-    CU_ASSERT_TRUE(bench_start(&b, 2));
-    int fd = client_connect(&b);
+    struct bench *b = bench_open(2, 0);
+    int fd = client_connect(b);
     wire_request(&w, 0, "GET", "/", NULL);
     CU_ASSERT_TRUE(client_send(fd, &w, w.n));
     client_read(fd, &r);
     CU_ASSERT_TRUE(r.ended);
     CU_ASSERT_TRUE(client_is_closed(fd));
     close(fd);
-    bench_stop(&b);
 }
 
 /* A client that leaves while its parameters or body are read, and while its answer is made. Fails
  * if serve does not close what it may not keep: tried. */
-static void client_gone_in_the_middle(void)
+TEST(client_gone_in_the_middle)
 {
-    struct bench b;
     struct wire w = {.n = 0};
-    CU_ASSERT_TRUE(bench_start(&b, 2));
+    struct bench *b = bench_open(2, 0);
     wire_request(&w, WIRE_KEEP, "POST", "/gone", "some body");
     for (size_t n = 20; n < w.n; n += 37) {
-        int fd = client_connect(&b);
+        int fd = client_connect(b);
         CU_ASSERT_TRUE(client_send(fd, &w, n));
         close(fd);
     }
-    CU_ASSERT_TRUE(bench_connections(&b, 0));
-    CU_ASSERT_FALSE(bench_saw(&b, "POST /gone"));
-    w.n = 0;
-    b.hold = true;
-    wire_request(&w, WIRE_KEEP, "GET", "/hold", NULL);
-    int fd = client_connect(&b);
-    CU_ASSERT_TRUE(client_send(fd, &w, w.n));
-    bench_wait_held(&b, 1);
+    CU_ASSERT_TRUE(bench_connections(b, 0));
+    CU_ASSERT_FALSE(bench_saw(b, "POST /gone"));
+    b->hold = true;
+    int fd = bench_hold(b, 1);
     close(fd);
-    bench_release(&b);
-    CU_ASSERT_TRUE(bench_connections(&b, 0));
-    CU_ASSERT_TRUE(bench_works(&b));
-    bench_stop(&b);
+    bench_release(b);
+    CU_ASSERT_TRUE(bench_connections(b, 0));
+    CU_ASSERT_TRUE(bench_works(b));
 }
 
 /* More headers than the arena holds: 503, no handler, and the connection is in order. Fails if
  * read_request returns before it has read the body: tried. */
-static void no_memory_for_the_request(void)
+TEST(no_memory_for_the_request)
 {
     static const unsigned char body[60000]; /* much more than libfcgi has read ahead */
-    struct bench b;
     struct wire w = {.n = 0};
     struct reply r;
-    CU_ASSERT_TRUE(bench_start(&b, 2));
+    struct bench *b = bench_open(2, 0);
     wire_begin(&w, WIRE_KEEP);
     wire_param(&w, "REQUEST_METHOD", "POST");
     wire_param(&w, "REQUEST_URI", "/");
@@ -281,28 +252,12 @@ static void no_memory_for_the_request(void)
     for (int i = 0; i < 16000; i++)
         wire_param(&w, "HTTP_A", "1");
     wire_body(&w, body, sizeof body);
-    int fd = client_connect(&b);
+    int fd = client_connect(b);
     CU_ASSERT_TRUE(client_send(fd, &w, w.n));
     client_read(fd, &r);
     CU_ASSERT_TRUE(r.ended);
     CU_ASSERT_EQUAL(strncmp(r.text, "Status: 503 Service Unavailable\r\n", 33), 0);
-    CU_ASSERT_EQUAL(bench_seen(&b), 0);
-    w.n = 0;
-    wire_request(&w, WIRE_KEEP, "GET", "/after", NULL);
-    CU_ASSERT_TRUE(client_send(fd, &w, w.n));
-    client_read(fd, &r);
-    CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "GET /after:"));
+    CU_ASSERT_EQUAL(bench_seen(b), 0);
+    CU_ASSERT_TRUE(client_get(fd, "/after"));
     close(fd);
-    bench_stop(&b);
 }
-
-SUITE(exchange, "fcgi/exchange", {"a forged request in a body", forged_request_in_a_body},
-      {"the stream cut at every byte", stream_cut_at_every_byte},
-      {"a body shorter or longer than declared", body_of_another_length},
-      {"parameters that are not ours", parameters_that_are_not_ours},
-      {"FCGI_GET_VALUES first", get_values_first},
-      {"a first record that nginx does not send", first_record_changed},
-      {"requests on one connection stay apart", requests_on_one_connection},
-      {"a connection is kept only if asked", not_kept_unless_asked},
-      {"a client that leaves in the middle", client_gone_in_the_middle},
-      {"no memory for the request", no_memory_for_the_request})

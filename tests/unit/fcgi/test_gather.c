@@ -124,13 +124,6 @@ static void adjust(struct fcgi_settings *s)
 
 /* ---- clients ---- */
 
-static void send_to(int fd, const char *method, const char *target)
-{
-    struct wire w = {.n = 0};
-    wire_request(&w, WIRE_KEEP, method, target, *method == 'P' ? "body" : NULL);
-    CU_ASSERT_TRUE(client_send(fd, &w, w.n));
-}
-
 static void target_of(const struct gathering *g, int i, char out[16])
 {
     const char kind = g->kinds[i];
@@ -165,46 +158,38 @@ static void ask(struct gathering *g, int i)
 static void expect_answers(struct gathering *g)
 {
     for (int i = 0; g->kinds[i]; i++) {
-        struct reply r;
         char want[40], target[16];
         if (g->kinds[i] == 'b' || g->kinds[i] == 'c') {
             CU_ASSERT_TRUE(client_is_closed(g->fd[i]));
             continue;
         }
-        client_read(g->fd[i], &r);
         target_of(g, i, target);
         snprintf(want, sizeof want, "\r\n\r\n%s %s:", g->kinds[i] == 'p' ? "POST" : "GET", target);
-        CU_ASSERT_TRUE(r.ended && strstr(r.text, want));
+        CU_ASSERT_TRUE(client_gets(g->fd[i], want));
     }
 }
 
 /* Connects a client for each kind, and keeps all threads busy. */
 static void begin(struct gathering *g, const char *kinds, int threads)
 {
-    struct reply r;
     memset(g, 0, sizeof *g);
     g->kinds = kinds;
-    CU_ASSERT_TRUE_FATAL(bench_listen(&g->b));
+    bench_listen(&g->b);
     g->b.adjust = adjust;
     g->b.watchers = 1;
     g->b.server = bench_server(&g->b, threads, 0);
     CU_ASSERT_PTR_NOT_NULL_FATAL(g->b.server);
     for (int i = 0; kinds[i]; i++) {
         g->fd[i] = client_connect(&g->b);
-        send_to(g->fd[i], "GET", "/x");
-        client_read(g->fd[i], &r);
-        CU_ASSERT_TRUE(r.ended);
+        CU_ASSERT_TRUE(client_get(g->fd[i], "/x"));
     }
     g->b.hold = true;
 }
 
 static void keep_busy(struct gathering *g, int *fd, int threads)
 {
-    for (int i = 0; i < threads; i++) {
-        fd[i] = client_connect(&g->b);
-        send_to(fd[i], "GET", "/hold");
-        bench_wait_held(&g->b, i + 1);
-    }
+    for (int i = 0; i < threads; i++)
+        fd[i] = bench_hold(&g->b, i + 1);
 }
 
 /* Sends all while the threads are busy. */
@@ -216,9 +201,7 @@ static void send_all(struct gathering *g, int threads)
         ask(g, i);
     bench_release(&g->b);
     for (int i = 0; i < threads; i++) {
-        struct reply r;
-        client_read(busy[i], &r);
-        CU_ASSERT_TRUE(r.ended);
+        CU_ASSERT_TRUE(client_gets(busy[i], "GET /hold:"));
         close(busy[i]);
     }
 }
@@ -244,7 +227,7 @@ static void end(struct gathering *g)
     for (int i = 0; g->kinds[i]; i++)
         close(g->fd[i]);
     CU_ASSERT_TRUE(!g->b.server || bench_connections(&g->b, 0));
-    bench_stop(&g->b);
+    bench_close(&g->b);
     CU_ASSERT_EQUAL(atomic_load(&g->b.slot.threads_busy), 0);
     CU_ASSERT_EQUAL(g->wrong, 0);
 }
@@ -253,7 +236,7 @@ static void end(struct gathering *g)
 
 /* By one thread. Fails if answers are mixed up (tests/plants/gather-turns-swapped), if others are
  * gathered too (tests/plants/gather-all), and if the ready ones do not come first: tried. */
-static void together(void)
+TEST(together)
 {
     static const struct {
         const char *kinds, *ahead, *answered;
@@ -285,7 +268,7 @@ static void together(void)
     }
 }
 
-static void not_now(void)
+TEST(not_now)
 {
     struct gathering g;
     begin(&g, "kkrk", 1);
@@ -299,18 +282,15 @@ static void not_now(void)
 
 /* Those that are not gathered are answered while the thread that saw them waits. Fails if they are
  * kept until it comes back: tried. */
-static void others_go_on(void)
+TEST(others_go_on)
 {
     struct gathering g;
-    struct reply r;
     begin(&g, "skpok", 2);
     g.stay = true;
     send_all(&g, 2);
     wait_staying(&g);
-    client_read(g.fd[2], &r);
-    CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "POST /s/cp:body"));
-    client_read(g.fd[3], &r);
-    CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "GET /o/do:"));
+    CU_ASSERT_TRUE(client_gets(g.fd[2], "POST /s/cp:body"));
+    CU_ASSERT_TRUE(client_gets(g.fd[3], "GET /o/do:"));
     /* And they may come again. */
     ask(&g, 2);
     ask(&g, 3);
@@ -321,22 +301,20 @@ static void others_go_on(void)
 }
 
 /* Fails if gather passes by the listener: tried. */
-static void a_connection_among_them(void)
+TEST(a_connection_among_them)
 {
     struct gathering g;
-    struct reply r;
     int busy;
     begin(&g, "kkp", 1);
     keep_busy(&g, &busy, 1);
     ask(&g, 0);
     const int fresh = client_connect(&g.b);
-    send_to(fresh, "GET", "/s/zk");
+    CU_ASSERT_TRUE(client_request(fresh, "GET", "/s/zk", NULL));
     ask(&g, 1);
     ask(&g, 2);
     bench_release(&g.b);
     expect_answers(&g);
-    client_read(fresh, &r);
-    CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "GET /s/zk:"));
+    CU_ASSERT_TRUE(client_gets(fresh, "GET /s/zk:"));
     close(fresh);
     close(busy);
     end(&g);
@@ -345,7 +323,7 @@ static void a_connection_among_them(void)
 }
 
 /* Requests that were taken on are answered, and then the connections are closed. */
-static void stopping(void)
+TEST(stopping)
 {
     struct gathering g;
     begin(&g, "skrk", 1);
@@ -364,10 +342,15 @@ static void stopping(void)
     CU_ASSERT_STRING_EQUAL(g.answered, "cCabBdDA");
 }
 
+static void ask_again(int fd, bool writes)
+{
+    CU_ASSERT_TRUE(client_request(fd, writes ? "POST" : "GET", "/s/zk", writes ? "body" : NULL));
+}
+
 /* Clients that read again at once share the thread with some that write. Fails if whatever is not
  * gathered goes to the end of the line each time: tests/plants/gather-passes-by (up to 46,000 reads
  * before a write). */
-static void nobody_is_passed_by_for_ever(void)
+TEST(nobody_is_passed_by_for_ever)
 {
     enum { CLIENTS = 62, ROUNDS = 20 };
     static struct gathering g;
@@ -378,12 +361,11 @@ static void nobody_is_passed_by_for_ever(void)
         begin(&g, "", 1);
         for (int i = 0; i < CLIENTS; i++) {
             fd[i] = (struct pollfd){.fd = client_connect(&g.b), .events = POLLIN};
-            send_to(fd[i].fd, "GET", "/x");
-            client_read(fd[i].fd, &r);
+            CU_ASSERT_TRUE(client_get(fd[i].fd, "/x"));
         }
         keep_busy(&g, &busy, 1);
         for (int i = 0; i < CLIENTS; i++)
-            send_to(fd[i].fd, i < writers ? "POST" : "GET", "/s/zk");
+            ask_again(fd[i].fd, i < writers);
         bench_release(&g.b);
         for (int done = 0; done < ROUNDS && most < 400 * CLIENTS && poll(fd, CLIENTS, 20000) > 0;)
             for (int i = 0; i < CLIENTS; i++) {
@@ -395,7 +377,7 @@ static void nobody_is_passed_by_for_ever(void)
                     most = others[k] > most ? others[k] : most;
                 }
                 done += i == 0;
-                send_to(fd[i].fd, i < writers ? "POST" : "GET", "/s/zk");
+                ask_again(fd[i].fd, i < writers);
             }
         CU_ASSERT_TRUE(most < 100 * CLIENTS);
         if (most >= 10 * CLIENTS)
@@ -413,10 +395,7 @@ static bool comes_to_watch(struct gathering *g, int n, const char *target)
     struct fcgi_server *s = g->b.server;
     int watching = 0;
     for (int i = 0; i < 1000 && watching != n; i++) {
-        struct reply r;
-        send_to(g->fd[0], "GET", target);
-        client_read(g->fd[0], &r);
-        CU_ASSERT_TRUE(r.ended);
+        CU_ASSERT_TRUE(client_get(g->fd[0], target));
         (void)poll(NULL, 0, i < 20 ? 0 : 5);
         pthread_mutex_lock(&s->lock);
         watching = s->n_watching;
@@ -427,7 +406,7 @@ static bool comes_to_watch(struct gathering *g, int n, const char *target)
 
 /* One thread watches where requests are gathered, and two where they are not. Fails if the number
  * does not rise, if it does not fall again, or if off is taken for the first: tried. */
-static void more_watch_what_is_not_gathered(void)
+TEST(more_watch_what_is_not_gathered)
 {
     struct gathering g;
     begin(&g, "s", 4);
@@ -437,8 +416,3 @@ static void more_watch_what_is_not_gathered(void)
     CU_ASSERT_TRUE(comes_to_watch(&g, 2, "/s/as"));
     end(&g);
 }
-
-SUITE(gather, "fcgi/gather", {"together", together}, {"not now", not_now},
-      {"others go on", others_go_on}, {"a connection among them", a_connection_among_them},
-      {"stopping", stopping}, {"nobody is passed by for ever", nobody_is_passed_by_for_ever},
-      {"more watch what is not gathered", more_watch_what_is_not_gathered})

@@ -10,7 +10,7 @@
 
 #include "parley/base/clock.h"
 
-static enum err take(struct arena *a, const char *const *env, struct http_request *req, uint64_t *n)
+static enum err take(const char *const *env, struct http_request *req, uint64_t *n)
 {
     static char text[16][128]; /* what libfcgi gives is writable, and this is not to write to it */
     char *envp[17] = {NULL};
@@ -19,10 +19,10 @@ static enum err take(struct arena *a, const char *const *env, struct http_reques
         envp[i] = text[i];
     }
     memset(req, 0, sizeof *req);
-    return fcgi_params_read(a, envp, req, n);
+    return fcgi_params_read(test_ctx()->arena, envp, req, n);
 }
 
-static void request_as_nginx_sends_it(void)
+TEST(request_as_nginx_sends_it)
 {
     static const char *const env[] = {"FCGI_ROLE=RESPONDER",
                                       "REQUEST_METHOD=PATCH",
@@ -38,10 +38,9 @@ static void request_as_nginx_sends_it(void)
                                       "HTTP_CONTENT_TYPE=application/json",
                                       "HTTP_EMPTY=",
                                       NULL};
-    struct arena *a = arena_create(64 * 1024);
     struct http_request req;
     uint64_t n;
-    CU_ASSERT_EQUAL(take(a, env, &req, &n), ERR_NONE);
+    CU_ASSERT_EQUAL(take(env, &req, &n), ERR_NONE);
     CU_ASSERT_EQUAL(n, 12);
     CU_ASSERT_EQUAL(req.method, HTTP_PATCH);
     CU_ASSERT_TRUE(sv_eq(req.method_text, SV("PATCH")));
@@ -58,35 +57,30 @@ static void request_as_nginx_sends_it(void)
         CU_ASSERT_TRUE(sv_eq(req.headers[i].name, want[i].name));
         CU_ASSERT_TRUE(sv_eq(req.headers[i].value, want[i].value));
     }
-    arena_destroy(a);
 }
 
-static void without_a_body(void)
+TEST(without_a_body)
 {
     static const char *const env[] = {"REQUEST_METHOD=BREW", "REQUEST_URI=/", "CONTENT_LENGTH=",
                                       "CONTENT_TYPE=a/b",    "PARLEY_END=1",  NULL};
-    struct arena *a = arena_create(64 * 1024);
     struct http_request req;
     uint64_t n;
-    CU_ASSERT_EQUAL(take(a, env, &req, &n), ERR_NONE);
+    CU_ASSERT_EQUAL(take(env, &req, &n), ERR_NONE);
     CU_ASSERT_EQUAL(n, 0);
     CU_ASSERT_EQUAL(req.method, HTTP_OTHER);
     CU_ASSERT_PTR_NULL(req.remote_addr.p);
     CU_ASSERT_EQUAL(req.n_headers, 1);
     CU_ASSERT_TRUE(sv_eq(http_header_get(&req, "content-type"), SV("a/b")));
-    arena_destroy(a);
 }
 
-static int64_t queued(const char *passed_on)
+static int64_t queued(struct sv passed_on)
 {
     char value[96];
     const char *env[] = {"REQUEST_METHOD=GET", "REQUEST_URI=/", value, "PARLEY_END=1", NULL};
-    struct arena *a = arena_create(64 * 1024);
     struct http_request req;
     uint64_t n;
-    snprintf(value, sizeof value, "REQUEST_MSEC=%s", passed_on);
-    CU_ASSERT_EQUAL(take(a, env, &req, &n), ERR_NONE);
-    arena_destroy(a);
+    snprintf(value, sizeof value, "REQUEST_MSEC=%.*s", SV_ARG(passed_on));
+    CU_ASSERT_EQUAL(take(env, &req, &n), ERR_NONE);
     return req.queued_us;
 }
 
@@ -95,12 +89,12 @@ static int64_t queued_since(int64_t at_us)
     char text[64];
     snprintf(text, sizeof text, "%lld.%03lld", (long long)(at_us / 1000000),
              (long long)(at_us / 1000 % 1000));
-    return queued(text);
+    return queued(sv_from(text));
 }
 
 /* Since nginx passed it on; what cannot be is as unknown as nothing. Fails if a time to come, or
  * one beyond an hour, is believed, or if ".007" is taken for 7 tenths: tried. */
-static void time_in_the_queue(void)
+TEST(time_in_the_queue)
 {
     const int64_t second = 1000000, before = clock_wall_us();
     const int64_t at = (before / second - 10) * second + 7000;
@@ -109,31 +103,14 @@ static void time_in_the_queue(void)
     CU_ASSERT_TRUE(queued_since(before - 3500 * second) >= 3500 * second);
     CU_ASSERT_EQUAL(queued_since(before - 3601 * second), 0);
     CU_ASSERT_EQUAL(queued_since(before + 60 * second), 0);
-    static const char *const not_from_nginx[] = {"",
-                                                 "1",
-                                                 ".",
-                                                 "1.",
-                                                 ".123",
-                                                 "1.5",
-                                                 "-1.000",
-                                                 "1.0000",
-                                                 "1. 12",
-                                                 "1.-12",
-                                                 "1e9.000",
-                                                 "x.123",
-                                                 "4294967296.000",
-                                                 "99999999999999999999.000"};
-    for (size_t i = 0; i < ARRAY_LEN(not_from_nginx); i++)
-        CU_ASSERT_EQUAL(queued(not_from_nginx[i]), 0);
+    struct sv not_from_nginx = SV("|1|.|1.|.123|1.5|-1.000|1.0000|1. 12|1.-12|1e9.000|x.123|"
+                                  "4294967296.000|99999999999999999999.000");
+    while (not_from_nginx.p)
+        CU_ASSERT_EQUAL(queued(sv_cut(&not_from_nginx, '|')), 0);
     /* Given twice, it is not what our nginx configuration sends. */
     static const char *const twice[] = {"REQUEST_METHOD=GET", "REQUEST_URI=/", "REQUEST_MSEC=1.000",
                                         "REQUEST_MSEC=2.000", "PARLEY_END=1",  NULL};
-    struct arena *a = arena_create(64 * 1024);
     struct http_request req;
     uint64_t n;
-    CU_ASSERT_EQUAL(take(a, twice, &req, &n), ERR_INVALID);
-    arena_destroy(a);
+    CU_ASSERT_EQUAL(take(twice, &req, &n), ERR_INVALID);
 }
-
-SUITE(params, "fcgi/params", {"a request as nginx sends it", request_as_nginx_sends_it},
-      {"a request without a body", without_a_body}, {"time in the queue", time_in_the_queue})

@@ -12,66 +12,49 @@
 
 #include "../../../src/fcgi/fcgi_internal.h"
 
-static void ask(const char *method, const char *target, struct reply *r, bool *kept)
+/* Asks twice on one connection, which is kept. */
+static void ask(const char *method, const char *target, struct reply *r)
 {
-    struct bench b;
-    struct wire w = {.n = 0};
-    struct reply again;
-    CU_ASSERT_TRUE(bench_start(&b, 1));
-    int fd = client_connect(&b);
-    wire_request(&w, WIRE_KEEP, method, target, NULL);
-    CU_ASSERT_TRUE(client_send(fd, &w, w.n));
+    struct bench *b = bench_open(1, 0);
+    int fd = client_connect(b);
+    CU_ASSERT_TRUE(client_request(fd, method, target, NULL));
     client_read(fd, r);
-    CU_ASSERT_TRUE(client_send(fd, &w, w.n));
-    client_read(fd, &again);
-    *kept = again.ended;
+    CU_ASSERT_TRUE(r->ended);
+    CU_ASSERT_TRUE(client_request(fd, method, target, NULL));
+    CU_ASSERT_TRUE(client_gets(fd, ""));
     close(fd);
-    bench_stop(&b);
-}
-
-static void whole_response(void)
-{
-    struct reply r;
-    bool kept;
-    ask("GET", "/a", &r, &kept);
-    CU_ASSERT_STRING_EQUAL(r.text,
-                           "Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n"
-                           "X-Answer: /a\r\n\r\nGET /a:");
-    CU_ASSERT_EQUAL(r.records, 1);
-    CU_ASSERT_TRUE(kept);
 }
 
 /* Fails if fcgi_respond does not look at head: tried. */
-static void head_has_no_body(void)
+TEST(whole_response)
 {
-    struct reply r;
-    bool kept;
-    ask("HEAD", "/a", &r, &kept);
-    CU_ASSERT_STRING_EQUAL(r.text,
-                           "Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n"
-                           "X-Answer: /a\r\n\r\n");
-    CU_ASSERT_TRUE(kept);
+    static const struct {
+        const char *method, *target, *text;
+    } rows[] = {
+        {"GET", "/a",
+         "Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n"
+         "X-Answer: /a\r\n\r\nGET /a:"},
+        {"HEAD", "/a",
+         "Status: 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n"
+         "X-Answer: /a\r\n\r\n"},
+        {"GET", "/empty", "Status: 204 No Content\r\n\r\n"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct reply r;
+        ask(rows[i].method, rows[i].target, &r);
+        CU_ASSERT_STRING_EQUAL(r.text, rows[i].text);
+        CU_ASSERT_EQUAL(r.records, 1);
+    }
 }
 
-static void no_content(void)
+TEST(large_body)
 {
     struct reply r;
-    bool kept;
-    ask("GET", "/empty", &r, &kept);
-    CU_ASSERT_STRING_EQUAL(r.text, "Status: 204 No Content\r\n\r\n");
-    CU_ASSERT_TRUE(kept);
-}
-
-static void large_body(void)
-{
-    struct reply r;
-    bool kept;
-    ask("GET", "/big", &r, &kept);
+    ask("GET", "/big", &r);
     CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "\r\nContent-Length: 100009\r\n"));
     const char *body = strstr(r.text, "\r\n\r\n");
     CU_ASSERT_EQUAL(r.n, (size_t)(body + 4 - r.text) + 100009);
     CU_ASSERT_EQUAL(r.records, 2);
-    CU_ASSERT_TRUE(r.ended && kept);
 }
 
 /* ---- records, and sends that are cut short ---- */
@@ -138,21 +121,27 @@ static size_t read_slowly(int fd, pthread_t sender, struct sending *s, unsigned 
     return n;
 }
 
-/* A response whose header and body are body_n bytes of body and come in ever so many records. */
-static void respond_with(size_t body_n)
+/* In the arena of the test. */
+static struct http_response response_of(size_t body_n)
 {
-    static unsigned char wire[LONG + 4096];
-    struct arena *a = arena_create(8 * LONG);
     struct http_response res;
-    struct sending s = {.res = &res};
-    pthread_t sender;
-    const int small = 4096;
-    int fds[2];
-    http_response_init(&res, a);
+    http_response_init(&res, test_ctx()->arena);
     res.status = 200;
     res.content_type = "text/plain";
     for (size_t i = 0; i < body_n; i++)
         buf_putc(&res.body, (char)('a' + i % 23));
+    return res;
+}
+
+/* A response whose header and body are body_n bytes of body and come in ever so many records. */
+static void respond_with(size_t body_n)
+{
+    static unsigned char wire[LONG + 4096];
+    const struct http_response res = response_of(body_n);
+    struct sending s = {.res = &res};
+    pthread_t sender;
+    const int small = 4096;
+    int fds[2];
     CU_ASSERT_FATAL(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
     (void)setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
     s.fd = fds[0];
@@ -163,12 +152,11 @@ static void respond_with(size_t body_n)
     CU_ASSERT_TRUE(n > body_n && memcmp(wire + n - body_n, buf_get(&res.body).p, body_n) == 0);
     CU_ASSERT_TRUE(n > body_n + 4 && memcmp(wire + n - body_n - 4, "\r\n\r\n", 4) == 0);
     close(fds[1]);
-    arena_destroy(a);
 }
 
 /* Fails if the rest of a send that ended short is not sent, or is sent from its beginning: tried.
  */
-static void sends_that_end_short(void)
+TEST(sends_that_end_short)
 {
     struct sigaction was;
     const struct sigaction now = {.sa_handler = interrupt};
@@ -183,7 +171,7 @@ static void sends_that_end_short(void)
     (void)sigaction(SIGUSR2, &was, NULL);
 }
 
-static void advance(void)
+TEST(advance)
 {
     char text[] = "abcdef";
     struct iovec iov[] = {{text, 0}, {text, 2}, {text + 2, 0}, {text + 2, 4}};
@@ -200,89 +188,64 @@ static void advance(void)
 }
 
 /* A peer that reads nothing holds the thread for the time of a send and no longer. */
-static void a_peer_that_reads_nothing(void)
+TEST(a_peer_that_reads_nothing)
 {
-    struct arena *a = arena_create(8 * LONG);
-    struct http_response res;
+    const struct http_response res = response_of(LONG);
     const struct timeval soon = {.tv_usec = 20000};
     int fds[2];
-    http_response_init(&res, a);
-    res.status = 200;
-    res.content_type = "text/plain";
-    for (size_t i = 0; i < LONG; i++)
-        buf_putc(&res.body, 'x');
     CU_ASSERT_FATAL(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
     (void)setsockopt(fds[0], SOL_SOCKET, SO_SNDTIMEO, &soon, sizeof soon);
     CU_ASSERT_FALSE(fcgi_respond(fds[0], ID, &res, false));
     close(fds[1]);
     CU_ASSERT_FALSE(fcgi_respond(fds[0], ID, &res, false));
     close(fds[0]);
-    arena_destroy(a);
 }
 
 /* Fails if the arena is not rewound between pieces: tried. It has room for two of ten. */
-static void pieces(void)
+TEST(pieces)
 {
     struct reply r;
-    bool kept;
-    ask("GET", "/pieces", &r, &kept);
+    ask("GET", "/pieces", &r);
     CU_ASSERT_PTR_NULL(strstr(r.text, "Content-Length"));
     const char *body = strstr(r.text, "\r\n\r\nGET /pieces:0123456789");
     CU_ASSERT_PTR_NOT_NULL(body);
     CU_ASSERT_TRUE(body && r.n == (size_t)(body + 4 - r.text) + 12 + 1000000);
-    CU_ASSERT_TRUE(r.ended && kept);
 }
 
-static void head_makes_no_pieces(void)
+TEST(head_makes_no_pieces)
 {
     struct reply r;
-    bool kept;
-    ask("HEAD", "/pieces", &r, &kept);
+    ask("HEAD", "/pieces", &r);
     CU_ASSERT_PTR_NULL(strstr(r.text, "Content-Length"));
     const char *end = strstr(r.text, "\r\n\r\n");
     CU_ASSERT_TRUE(end && r.n == (size_t)(end + 4 - r.text));
-    CU_ASSERT_TRUE(r.ended && kept);
 }
 
 /* No END_REQUEST, so that nginx knows. Fails if fcgi_exchange finishes the request all the same:
  * tried. */
-static void a_piece_that_fails_cuts(void)
+TEST(a_piece_that_fails_cuts)
 {
-    struct bench b;
     struct wire w = {.n = 0};
     struct reply r;
-    CU_ASSERT_TRUE(bench_start(&b, 1));
+    struct bench *b = bench_open(1, 0);
     wire_request(&w, WIRE_KEEP, "GET", "/fails", NULL);
-    client_ask(&b, &w, &r);
+    client_ask(b, &w, &r);
     CU_ASSERT_TRUE(!r.ended && r.closed);
     CU_ASSERT_TRUE(r.n >= 500000 && r.n < 600000);
-    CU_ASSERT_TRUE(bench_works(&b));
-    bench_stop(&b);
+    CU_ASSERT_TRUE(bench_works(b));
 }
 
 /* A client that goes away is noticed at the next piece or the one after, and the thread is free.
  * Fails if send_pieces does not look at what became of a send: tried. */
-static void a_client_that_goes_away(void)
+TEST(a_client_that_goes_away)
 {
-    struct bench b;
-    struct wire w = {.n = 0};
-    CU_ASSERT_TRUE(bench_start(&b, 1));
-    wire_request(&w, WIRE_KEEP, "GET", "/pieces", NULL);
-    int fd = client_connect(&b);
-    CU_ASSERT_TRUE(client_send(fd, &w, w.n));
+    struct bench *b = bench_open(1, 0);
+    int fd = client_connect(b);
+    CU_ASSERT_TRUE(client_request(fd, "GET", "/pieces", NULL));
     char some[100];
     CU_ASSERT_TRUE(read(fd, some, sizeof some) > 0);
     close(fd);
-    CU_ASSERT_TRUE(bench_works(&b));
-    CU_ASSERT_TRUE(b.n_pieces < 10);
-    CU_ASSERT_TRUE(bench_connections(&b, 0));
-    bench_stop(&b);
+    CU_ASSERT_TRUE(bench_works(b));
+    CU_ASSERT_TRUE(b->n_pieces < 10);
+    CU_ASSERT_TRUE(bench_connections(b, 0));
 }
-
-SUITE(respond, "fcgi/respond", {"a whole response in one record", whole_response},
-      {"HEAD gets headers and no body", head_has_no_body}, {"204 has no body", no_content},
-      {"a body larger than one record", large_body}, {"sends that end short", sends_that_end_short},
-      {"what is left of a send", advance}, {"a peer that reads nothing", a_peer_that_reads_nothing},
-      {"a body in pieces", pieces}, {"HEAD makes no pieces", head_makes_no_pieces},
-      {"a piece that fails cuts the connection", a_piece_that_fails_cuts},
-      {"a client that goes away", a_client_that_goes_away})

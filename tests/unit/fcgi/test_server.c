@@ -9,145 +9,111 @@
 
 enum { IDLE = 100, ROUNDS = 20 };
 
-static void get(int fd, const char *target, struct reply *r)
-{
-    struct wire w = {.n = 0};
-    wire_request(&w, WIRE_KEEP, "GET", target, NULL);
-    memset(r, 0, sizeof *r);
-    if (client_send(fd, &w, w.n))
-        client_read(fd, r);
-}
-
 /* Fails if a thread waits for the next request on the connection it has served: tried (the third
  * client hangs). */
-static void idle_connections_hold_no_thread(void)
+TEST(idle_connections_hold_no_thread)
 {
-    struct bench b;
-    struct reply r;
     int fd[IDLE];
     unsigned wrong = 0;
-    CU_ASSERT_TRUE(bench_start(&b, 2));
+    struct bench *b = bench_open(2, 0);
     for (int i = 0; i < IDLE; i++) {
-        fd[i] = client_connect(&b);
-        get(fd[i], "/idle", &r);
-        wrong += !r.ended;
+        fd[i] = client_connect(b);
+        wrong += !client_get(fd[i], "/idle");
     }
-    CU_ASSERT_EQUAL(fcgi_server_connections(b.server), IDLE);
+    CU_ASSERT_EQUAL(fcgi_server_connections(b->server), IDLE);
     for (int i = 0; i < ROUNDS; i++) {
-        wrong += !bench_works(&b);
-        get(fd[i * 5], "/busy", &r);
-        wrong += !r.ended || !strstr(r.text, "GET /busy:");
+        wrong += !bench_works(b);
+        wrong += !client_get(fd[i * 5], "/busy");
     }
     CU_ASSERT_EQUAL(wrong, 0);
     for (int i = 0; i < IDLE; i++)
         close(fd[i]);
-    CU_ASSERT_TRUE(bench_connections(&b, 0));
-    bench_stop(&b);
+    CU_ASSERT_TRUE(bench_connections(b, 0));
 }
 
 /* Two threads stuck in a handler, and a third that serves the rest. */
 static void busy_threads(int watchers)
 {
-    struct bench b;
-    struct wire w = {.n = 0};
-    struct reply r;
     int fd[2];
-    CU_ASSERT_TRUE(bench_start_watched(&b, 3, watchers));
-    b.hold = true;
-    wire_request(&w, WIRE_KEEP, "GET", "/hold", NULL);
+    struct bench *b = bench_open(3, watchers);
+    b->hold = true;
+    for (int i = 0; i < 2; i++)
+        fd[i] = bench_hold(b, i + 1);
+    CU_ASSERT_EQUAL(atomic_load(&b->slot.threads_busy), 2);
+    CU_ASSERT_TRUE(bench_works(b));
+    bench_release(b);
     for (int i = 0; i < 2; i++) {
-        fd[i] = client_connect(&b);
-        CU_ASSERT_TRUE(client_send(fd[i], &w, w.n));
-    }
-    bench_wait_held(&b, 2);
-    CU_ASSERT_EQUAL(atomic_load(&b.slot.threads_busy), 2);
-    CU_ASSERT_TRUE(bench_works(&b));
-    bench_release(&b);
-    for (int i = 0; i < 2; i++) {
-        client_read(fd[i], &r);
-        CU_ASSERT_TRUE(r.ended);
+        CU_ASSERT_TRUE(client_gets(fd[i], "GET /hold:"));
         close(fd[i]);
     }
-    CU_ASSERT_TRUE(bench_connections(&b, 0));
-    bench_stop(&b);
-    CU_ASSERT_EQUAL(atomic_load(&b.slot.threads_busy), 0);
+    CU_ASSERT_TRUE(bench_connections(b, 0));
+    CU_ASSERT_TRUE(fcgi_server_stop(b->server, 20000));
+    b->server = NULL;
+    CU_ASSERT_EQUAL(atomic_load(&b->slot.threads_busy), 0);
 }
 
 /* Fails if nobody is woken when a thread gives the watch, or if it may be given to more than there
  * are: both tried. */
-static void busy_threads_leave_the_others_free(void)
+TEST(busy_threads_leave_the_others_free)
 {
     for (int watchers = 0; watchers <= 4; watchers++)
         busy_threads(watchers);
 }
 
 /* More requests wait than there are threads: those that come back go on. */
-static void all_threads_busy(void)
+TEST(all_threads_busy)
 {
-    struct bench b;
-    struct wire w = {.n = 0};
-    struct reply r;
     int fd[6];
-    CU_ASSERT_TRUE(bench_start_watched(&b, 3, 2));
-    b.hold = true;
-    wire_request(&w, WIRE_KEEP, "GET", "/hold", NULL);
+    struct bench *b = bench_open(3, 2);
+    b->hold = true;
     for (int i = 0; i < 6; i++) {
-        fd[i] = client_connect(&b);
-        CU_ASSERT_TRUE(client_send(fd[i], &w, w.n));
+        fd[i] = client_connect(b);
+        CU_ASSERT_TRUE(client_request(fd[i], "GET", "/hold", NULL));
     }
-    bench_wait_held(&b, 3);
-    bench_release(&b);
+    bench_wait_held(b, 3);
+    bench_release(b);
     for (int i = 0; i < 6; i++) {
-        client_read(fd[i], &r);
-        CU_ASSERT_TRUE(r.ended);
+        CU_ASSERT_TRUE(client_gets(fd[i], "GET /hold:"));
         close(fd[i]);
     }
-    CU_ASSERT_TRUE(bench_works(&b));
-    bench_stop(&b);
+    CU_ASSERT_TRUE(bench_works(b));
 }
 
 /* Fails if a thread gives the watch for an ordinary request: tried. */
-static void one_that_runs_wakes_nobody(void)
+TEST(one_that_runs_wakes_nobody)
 {
-    struct bench b;
-    struct reply r;
     int fd[8];
-    CU_ASSERT_TRUE(bench_start_watched(&b, 8, 1));
+    struct bench *b = bench_open(8, 1);
     for (int i = 0; i < 8; i++)
-        fd[i] = client_connect(&b);
+        fd[i] = client_connect(b);
     for (int i = 0; i < 200; i++) {
-        get(fd[i % 8], "/idle", &r);
-        CU_ASSERT_TRUE(r.ended);
+        CU_ASSERT_TRUE(client_get(fd[i % 8], "/idle"));
     }
-    CU_ASSERT_EQUAL(b.n_threads, 1);
+    CU_ASSERT_EQUAL(b->n_threads, 1);
     for (int i = 0; i < 8; i++)
         close(fd[i]);
-    bench_stop(&b);
 }
 
 /* The only one that watches must not wait for a peer either. Fails if it does not give the watch
  * before it reads what is not there yet, or sends what may not fit, or if it takes the end of any
  * request for that of this one: all tried. */
-static void peers_that_stand_still(void)
+TEST(peers_that_stand_still)
 {
-    struct bench b;
     struct wire w = {.n = 0};
     struct reply r;
     int fd[5];
-    CU_ASSERT_TRUE(bench_start_watched(&b, 6, 1));
+    struct bench *b = bench_open(6, 1);
     /* Three stop within a request: behind the first record, in the parameters, in the body. */
     wire_request(&w, WIRE_KEEP, "POST", "/slow", "some words");
     const size_t cuts[] = {16, 100, w.n - 12};
     for (size_t i = 0; i < ARRAY_LEN(cuts); i++) {
-        fd[i] = client_connect(&b);
+        fd[i] = client_connect(b);
         CU_ASSERT_TRUE(client_send(fd[i], &w, cuts[i]));
     }
     /* One reads nothing of a million bytes. */
-    struct wire pieces = {.n = 0};
-    wire_request(&pieces, WIRE_KEEP, "GET", "/pieces", NULL);
-    fd[3] = client_connect(&b);
-    CU_ASSERT_TRUE(client_send(fd[3], &pieces, pieces.n));
-    while (!bench_saw(&b, "GET /pieces"))
+    fd[3] = client_connect(b);
+    CU_ASSERT_TRUE(client_request(fd[3], "GET", "/pieces", NULL));
+    while (!bench_saw(b, "GET /pieces"))
         poll(NULL, 0, 1);
     /* And one ends another request than it began, which libfcgi passes by. */
     struct wire other = {.n = 0};
@@ -155,113 +121,83 @@ static void peers_that_stand_still(void)
     unsigned char end[8];
     memcpy(end, other.p + other.n - sizeof end, sizeof end);
     other.p[other.n - sizeof end + 3] ^= 8;
-    fd[4] = client_connect(&b);
+    fd[4] = client_connect(b);
     CU_ASSERT_TRUE(client_send(fd[4], &other, other.n));
     for (int i = 0; i < 10; i++)
-        CU_ASSERT_TRUE(bench_works(&b));
+        CU_ASSERT_TRUE(bench_works(b));
     CU_ASSERT_EQUAL(send(fd[4], end, sizeof end, MSG_NOSIGNAL), (ssize_t)sizeof end);
-    client_read(fd[4], &r);
-    CU_ASSERT_TRUE(r.ended && strstr(r.text, "GET /other"));
+    CU_ASSERT_TRUE(client_gets(fd[4], "GET /other"));
     close(fd[4]);
     for (size_t i = 0; i < ARRAY_LEN(cuts); i++) {
         const ssize_t left = (ssize_t)(w.n - cuts[i]);
         CU_ASSERT_EQUAL(send(fd[i], w.p + cuts[i], (size_t)left, MSG_NOSIGNAL), left);
-        client_read(fd[i], &r);
-        CU_ASSERT_TRUE(r.ended && strstr(r.text, "POST /slow:some words"));
+        CU_ASSERT_TRUE(client_gets(fd[i], "POST /slow:some words"));
     }
     client_read(fd[3], &r);
     CU_ASSERT_TRUE(r.ended && r.n > 1000000);
     for (int i = 0; i < 4; i++)
         close(fd[i]);
-    CU_ASSERT_TRUE(bench_connections(&b, 0));
-    bench_stop(&b);
+    CU_ASSERT_TRUE(bench_connections(b, 0));
 }
 
 /* Fails if leave closes what is parked, or keeps the listener in the epoll: both tried. */
-static void leaving_serves_what_is_parked(void)
+TEST(leaving_serves_what_is_parked)
 {
-    struct bench b;
-    struct reply r;
-    CU_ASSERT_TRUE(bench_start(&b, 2));
-    int parked = client_connect(&b);
-    get(parked, "/before", &r);
-    CU_ASSERT_TRUE(r.ended);
-    fcgi_server_leave(b.server);
-    fcgi_server_leave(b.server);
-    get(parked, "/after", &r);
-    CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "GET /after:"));
+    struct bench *b = bench_open(2, 0);
+    int parked = client_connect(b);
+    CU_ASSERT_TRUE(client_get(parked, "/before"));
+    fcgi_server_leave(b->server);
+    fcgi_server_leave(b->server);
+    CU_ASSERT_TRUE(client_get(parked, "/after"));
     /* A new connection is for another server on the same listener. */
-    int fresh = client_connect(&b);
-    struct wire w = {.n = 0};
-    wire_request(&w, WIRE_KEEP, "GET", "/fresh", NULL);
-    CU_ASSERT_TRUE(client_send(fresh, &w, w.n));
-    get(parked, "/still", &r);
-    CU_ASSERT_TRUE(r.ended);
-    CU_ASSERT_FALSE(bench_saw(&b, "GET /fresh"));
-    CU_ASSERT_EQUAL(fcgi_server_connections(b.server), 1);
-    struct fcgi_server *next = bench_server(&b, 1, 0);
-    client_read(fresh, &r);
-    CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "GET /fresh:"));
+    int fresh = client_connect(b);
+    CU_ASSERT_TRUE(client_request(fresh, "GET", "/fresh", NULL));
+    CU_ASSERT_TRUE(client_get(parked, "/still"));
+    CU_ASSERT_FALSE(bench_saw(b, "GET /fresh"));
+    CU_ASSERT_EQUAL(fcgi_server_connections(b->server), 1);
+    struct fcgi_server *next = bench_server(b, 1, 0);
+    CU_ASSERT_TRUE(client_gets(fresh, "GET /fresh:"));
     close(parked);
-    CU_ASSERT_TRUE(bench_connections(&b, 0));
+    CU_ASSERT_TRUE(bench_connections(b, 0));
     close(fresh);
     CU_ASSERT_TRUE(fcgi_server_stop(next, 20000));
-    bench_stop(&b);
 }
 
 /* What waits in the queue when a server leaves may have been announced to it alone. Fails if leave
  * does not accept: tried. */
-static void leaving_takes_what_waits(void)
+TEST(leaving_takes_what_waits)
 {
-    struct bench b;
-    struct wire w = {.n = 0};
-    struct reply r;
-    CU_ASSERT_TRUE(bench_start(&b, 1));
-    b.hold = true;
-    wire_request(&w, WIRE_KEEP, "GET", "/hold", NULL);
-    int busy = client_connect(&b);
-    CU_ASSERT_TRUE(client_send(busy, &w, w.n));
-    bench_wait_held(&b, 1);
-    int waiting = client_connect(&b);
-    w.n = 0;
-    wire_request(&w, WIRE_KEEP, "GET", "/waiting", NULL);
-    CU_ASSERT_TRUE(client_send(waiting, &w, w.n));
-    fcgi_server_leave(b.server);
-    CU_ASSERT_EQUAL(fcgi_server_connections(b.server), 2);
-    bench_release(&b);
-    client_read(waiting, &r);
-    CU_ASSERT_PTR_NOT_NULL(strstr(r.text, "GET /waiting:"));
+    struct bench *b = bench_open(1, 0);
+    b->hold = true;
+    int busy = bench_hold(b, 1);
+    int waiting = client_connect(b);
+    CU_ASSERT_TRUE(client_request(waiting, "GET", "/waiting", NULL));
+    fcgi_server_leave(b->server);
+    CU_ASSERT_EQUAL(fcgi_server_connections(b->server), 2);
+    bench_release(b);
+    CU_ASSERT_TRUE(client_gets(waiting, "GET /waiting:"));
     close(waiting);
     close(busy);
-    bench_stop(&b);
 }
 
 /* Fails if stop leaves parked connections open, or if it waits for ever: tried. */
-static void stopping(void)
+TEST(stopping)
 {
-    struct bench b;
-    struct wire w = {.n = 0};
-    struct reply r;
-    CU_ASSERT_TRUE(bench_start(&b, 2));
-    b.hold = true;
-    int parked = client_connect(&b);
-    get(parked, "/", &r);
-    int busy = client_connect(&b);
-    wire_request(&w, WIRE_KEEP, "GET", "/hold", NULL);
-    CU_ASSERT_TRUE(client_send(busy, &w, w.n));
-    bench_wait_held(&b, 1);
-    CU_ASSERT_FALSE(fcgi_server_stop(b.server, 50));
+    struct bench *b = bench_open(2, 0);
+    b->hold = true;
+    int parked = client_connect(b);
+    CU_ASSERT_TRUE(client_get(parked, "/"));
+    int busy = bench_hold(b, 1);
+    CU_ASSERT_FALSE(fcgi_server_stop(b->server, 50));
     CU_ASSERT_TRUE(client_is_closed(parked));
     /* A request that was taken on is answered all the same. */
-    bench_release(&b);
-    client_read(busy, &r);
-    CU_ASSERT_TRUE(r.ended);
-    CU_ASSERT_TRUE(fcgi_server_stop(b.server, 20000));
-    b.server = NULL;
+    bench_release(b);
+    CU_ASSERT_TRUE(client_gets(busy, "GET /hold:"));
+    CU_ASSERT_TRUE(fcgi_server_stop(b->server, 20000));
+    b->server = NULL;
     CU_ASSERT_TRUE(client_is_closed(busy));
     close(parked);
     close(busy);
-    bench_stop(&b);
 }
 
 /* Waits until both together hold n connections; false after a long time. */
@@ -277,42 +213,37 @@ static bool open_in_both(struct fcgi_server *one, struct fcgi_server *other, siz
 
 /* As of two workers. Fails if a server keeps its place in the listener's queue of waiters: tried
  * (one of them gets all). */
-static void servers_share_the_connections(void)
+TEST(servers_share_the_connections)
 {
     enum { CLIENTS = 60 };
-    struct bench b;
-    struct reply r;
     int fd[CLIENTS];
-    CU_ASSERT_TRUE(bench_start(&b, 2));
-    struct fcgi_server *other = bench_server(&b, 2, 0);
+    struct bench *b = bench_open(2, 0);
+    struct fcgi_server *other = bench_server(b, 2, 0);
     CU_ASSERT_PTR_NOT_NULL(other);
     for (int i = 0; i < CLIENTS; i++) {
-        fd[i] = client_connect(&b);
-        get(fd[i], "/", &r);
-        CU_ASSERT_TRUE(r.ended);
+        fd[i] = client_connect(b);
+        CU_ASSERT_TRUE(client_get(fd[i], "/"));
     }
-    const size_t mine = fcgi_server_connections(b.server);
+    const size_t mine = fcgi_server_connections(b->server);
     CU_ASSERT_EQUAL(mine + fcgi_server_connections(other), CLIENTS);
     /* Half each where both run as they please; the machine may keep one from it. */
     CU_ASSERT_TRUE(mine >= 3 && mine <= CLIENTS - 3);
     for (int i = 0; i < CLIENTS; i++)
         close(fd[i]);
     CU_ASSERT_TRUE(fcgi_server_stop(other, 20000));
-    bench_stop(&b);
 }
 
 /* The kernel tells one server of a connection; that one may be full by the time it looks. Fails if
  * it leaves the connection to the others then: tried (one pair in ten waits for ever). */
-static void a_full_server_leaves_nobody_waiting(void)
+TEST(a_full_server_leaves_nobody_waiting)
 {
     enum { PAIRS = 100, THREADS = 4 };
-    struct bench b;
-    CU_ASSERT_TRUE(bench_listen(&b));
-    struct fcgi_server *one = bench_server(&b, THREADS, 1), *other = bench_server(&b, THREADS, 1);
+    struct bench *b = bench_open(0, 0);
+    struct fcgi_server *one = bench_server(b, THREADS, 1), *other = bench_server(b, THREADS, 1);
     CU_ASSERT_TRUE_FATAL(one && other);
     bool taken = true;
     for (int i = 0; i < PAIRS && taken; i++) {
-        const int fd[2] = {client_connect(&b), client_connect(&b)};
+        const int fd[2] = {client_connect(b), client_connect(b)};
         taken = open_in_both(one, other, 2);
         close(fd[0]);
         close(fd[1]);
@@ -320,56 +251,46 @@ static void a_full_server_leaves_nobody_waiting(void)
     }
     CU_ASSERT_TRUE(taken);
     CU_ASSERT_TRUE(fcgi_server_stop(other, 20000));
-    b.server = one;
-    bench_stop(&b);
+    b->server = one;
 }
 
 /* However many come: those that are open have a descriptor each. Fails if a full server takes all
  * that wait: tried. */
-static void no_more_than_its_room(void)
+TEST(no_more_than_its_room)
 {
     enum { CLIENTS = 40, ROOM = 5, THREADS = 4 };
-    struct bench b;
     int fd[CLIENTS];
-    CU_ASSERT_TRUE(bench_listen(&b));
-    b.server = bench_server(&b, THREADS, ROOM);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(b.server);
+    struct bench *b = bench_open(0, 0);
+    b->server = bench_server(b, THREADS, ROOM);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(b->server);
     for (int i = 0; i < CLIENTS; i++)
-        fd[i] = client_connect(&b);
+        fd[i] = client_connect(b);
     for (int i = 0; i < CLIENTS; i++) {
         (void)poll(NULL, 0, 1);
-        const size_t n = fcgi_server_connections(b.server);
+        const size_t n = fcgi_server_connections(b->server);
         CU_ASSERT_TRUE(n <= ROOM + THREADS);
         close(fd[i]);
     }
-    CU_ASSERT_TRUE(bench_connections(&b, 0));
-    bench_stop(&b);
+    CU_ASSERT_TRUE(bench_connections(b, 0));
 }
 
 /* Clients that ask again at once share the thread with those that are not accepted yet. Fails if
  * one is accepted for each round of the others: tried (the last one waits for 300 to 1,900
  * requests). */
-static void nobody_waits_behind_those_that_ask_again(void)
+TEST(nobody_waits_behind_those_that_ask_again)
 {
     enum { CLIENTS = 60 };
-    struct bench b;
-    struct wire w = {.n = 0};
     struct reply r;
     struct pollfd fd[CLIENTS];
     bool answered[CLIENTS] = {false};
-    CU_ASSERT_TRUE(bench_start(&b, 1));
-    b.hold = true;
-    wire_request(&w, WIRE_KEEP, "GET", "/hold", NULL);
-    const int first = client_connect(&b);
-    CU_ASSERT_TRUE(client_send(first, &w, w.n));
-    bench_wait_held(&b, 1);
-    w.n = 0;
-    wire_request(&w, WIRE_KEEP, "GET", "/slow", NULL);
+    struct bench *b = bench_open(1, 0);
+    b->hold = true;
+    const int first = bench_hold(b, 1);
     for (int i = 0; i < CLIENTS; i++) {
-        fd[i] = (struct pollfd){.fd = client_connect(&b), .events = POLLIN};
-        CU_ASSERT_TRUE(client_send(fd[i].fd, &w, w.n));
+        fd[i] = (struct pollfd){.fd = client_connect(b), .events = POLLIN};
+        CU_ASSERT_TRUE(client_request(fd[i].fd, "GET", "/slow", NULL));
     }
-    bench_release(&b);
+    bench_release(b);
     int n_answered = 0, n_asked = CLIENTS;
     while (n_answered < CLIENTS && poll(fd, CLIENTS, 20000) > 0)
         for (int i = 0; i < CLIENTS; i++) {
@@ -378,7 +299,7 @@ static void nobody_waits_behind_those_that_ask_again(void)
             client_read(fd[i].fd, &r);
             n_answered += !answered[i];
             answered[i] = true;
-            n_asked += client_send(fd[i].fd, &w, w.n);
+            n_asked += client_request(fd[i].fd, "GET", "/slow", NULL);
         }
     CU_ASSERT_EQUAL(n_answered, CLIENTS);
     CU_ASSERT_TRUE(n_asked < 4 * CLIENTS);
@@ -387,15 +308,13 @@ static void nobody_waits_behind_those_that_ask_again(void)
     for (int i = 0; i < CLIENTS; i++)
         close(fd[i].fd);
     close(first);
-    bench_stop(&b);
 }
 
-static void settings_that_cannot_be(void)
+TEST(settings_that_cannot_be)
 {
-    struct bench b;
     struct fcgi_server *s;
-    CU_ASSERT_TRUE(bench_listen(&b));
-    const struct fcgi_settings good = {.listen_fd = b.listen_fd,
+    struct bench *b = bench_open(0, 0);
+    const struct fcgi_settings good = {.listen_fd = b->listen_fd,
                                        .threads = 1,
                                        .max_body = 1024,
                                        .arena_limit = 1024 * 1024,
@@ -410,18 +329,4 @@ static void settings_that_cannot_be(void)
     bad.listen_fd = -1;
     CU_ASSERT_EQUAL(fcgi_server_start(&bad, &s), ERR_INTERNAL);
     CU_ASSERT_PTR_NULL(s);
-    bench_stop(&b);
 }
-
-SUITE(server, "fcgi/server", {"idle connections hold no thread", idle_connections_hold_no_thread},
-      {"busy threads leave the others free", busy_threads_leave_the_others_free},
-      {"all threads busy", all_threads_busy},
-      {"one that runs wakes nobody", one_that_runs_wakes_nobody},
-      {"peers that stand still hold nobody up", peers_that_stand_still},
-      {"a leaving server serves what is parked", leaving_serves_what_is_parked},
-      {"a leaving server takes what waits", leaving_takes_what_waits}, {"stopping", stopping},
-      {"servers share the connections", servers_share_the_connections},
-      {"a full server leaves nobody waiting", a_full_server_leaves_nobody_waiting},
-      {"no more than its room", no_more_than_its_room},
-      {"nobody waits behind those that ask again", nobody_waits_behind_those_that_ask_again},
-      {"settings that cannot be", settings_that_cannot_be})

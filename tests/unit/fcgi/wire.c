@@ -10,6 +10,8 @@
 
 #include <fastcgi.h>
 
+#include "../suite.h"
+
 /* Bounds what hangs; nothing depends on its length. */
 enum { PATIENCE_S = 20 };
 
@@ -69,7 +71,7 @@ void wire_body(struct wire *w, const void *body, size_t n)
 }
 
 static void put_request(struct wire *w, int flags, const char *method, const char *target,
-                        const char *length)
+                        const char *length, const void *body, size_t n)
 {
     wire_begin(w, flags);
     wire_param(w, "REQUEST_METHOD", method);
@@ -79,6 +81,7 @@ static void put_request(struct wire *w, int flags, const char *method, const cha
     wire_param(w, "REMOTE_ADDR", "192.0.2.1");
     wire_param(w, "PARLEY_END", "1");
     wire_param(w, "HTTP_X_TEST", target);
+    wire_body(w, body, n);
 }
 
 void wire_request(struct wire *w, int flags, const char *method, const char *target,
@@ -88,24 +91,17 @@ void wire_request(struct wire *w, int flags, const char *method, const char *tar
     size_t n = body ? strlen(body) : 0;
     if (body)
         snprintf(length, sizeof length, "%zu", n);
-    put_request(w, flags, method, target, length);
-    wire_body(w, body, n);
+    put_request(w, flags, method, target, length, body, n);
 }
 
 void wire_request_n(struct wire *w, int flags, const void *body, size_t n, const char *declared)
 {
     char length[24];
     snprintf(length, sizeof length, "%zu", n);
-    put_request(w, flags, "POST", "/n", declared ? declared : length);
-    wire_body(w, body, n);
+    put_request(w, flags, "POST", "/n", declared ? declared : length, body, n);
 }
 
 /* ---- server ---- */
-
-static void copy(char *to, size_t size, struct sv from)
-{
-    snprintf(to, size, "%.*s", SV_ARG(from));
-}
 
 /* Ten pieces of 100,000 bytes, of which the arena has room for two; the sixth one of /fails does
  * not come. */
@@ -147,7 +143,8 @@ static void answer(void *service, struct arena *arena, struct http_request *req,
                  SV_ARG(req->target));
     b->n_seen++;
     b->too_large = req->body_too_large;
-    copy(b->last_header, sizeof b->last_header, http_header_get(req, "x-test"));
+    const struct sv test = http_header_get(req, "x-test");
+    snprintf(b->last_header, sizeof b->last_header, "%.*s", SV_ARG(test));
     if (sv_eq(req->target, SV("/hold"))) {
         b->n_held++;
         pthread_cond_broadcast(&b->changed);
@@ -184,7 +181,7 @@ static void answer(void *service, struct arena *arena, struct http_request *req,
     }
 }
 
-bool bench_listen(struct bench *b)
+void bench_listen(struct bench *b)
 {
     memset(b, 0, sizeof *b);
     pthread_mutex_init(&b->lock, NULL);
@@ -193,10 +190,11 @@ bool bench_listen(struct bench *b)
     b->address.sun_family = AF_UNIX;
     b->address_n = sizeof b->address;
     /* With the family alone the kernel finds a free name, one that is not in the file system. */
-    return b->listen_fd >= 0 && fcgi_library_init() == ERR_NONE &&
-           bind(b->listen_fd, (struct sockaddr *)&b->address, sizeof(sa_family_t)) == 0 &&
-           getsockname(b->listen_fd, (struct sockaddr *)&b->address, &b->address_n) == 0 &&
-           listen(b->listen_fd, 512) == 0;
+    CU_ASSERT_TRUE_FATAL(
+        b->listen_fd >= 0 && fcgi_library_init() == ERR_NONE &&
+        bind(b->listen_fd, (struct sockaddr *)&b->address, sizeof(sa_family_t)) == 0 &&
+        getsockname(b->listen_fd, (struct sockaddr *)&b->address, &b->address_n) == 0 &&
+        listen(b->listen_fd, 512) == 0);
 }
 
 struct fcgi_server *bench_server(struct bench *b, int threads, size_t connections)
@@ -219,29 +217,33 @@ struct fcgi_server *bench_server(struct bench *b, int threads, size_t connection
     return fcgi_server_start(&settings, &s) == ERR_NONE ? s : NULL;
 }
 
-bool bench_start(struct bench *b, int threads)
-{
-    return bench_start_watched(b, threads, 0);
-}
-
-bool bench_start_watched(struct bench *b, int threads, int watchers)
-{
-    if (!bench_listen(b))
-        return false;
-    b->watchers = watchers;
-    b->server = bench_server(b, threads, 0);
-    return b->server != NULL;
-}
-
-void bench_stop(struct bench *b)
+void bench_close(struct bench *b)
 {
     bench_release(b);
     if (b->server)
         (void)fcgi_server_stop(b->server, PATIENCE_S * 1000);
-    if (b->listen_fd >= 0)
-        close(b->listen_fd);
+    close(b->listen_fd);
     pthread_cond_destroy(&b->changed);
     pthread_mutex_destroy(&b->lock);
+}
+
+static void close_bench(void *b)
+{
+    bench_close(b);
+}
+
+struct bench *bench_open(int threads, int watchers)
+{
+    struct arena *a = test_ctx()->arena;
+    struct bench *b = arena_zalloc(a, sizeof *b);
+    bench_listen(b);
+    CU_ASSERT_EQUAL(arena_defer(a, close_bench, b), ERR_NONE);
+    b->watchers = watchers;
+    if (threads > 0) {
+        b->server = bench_server(b, threads, 0);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(b->server);
+    }
+    return b;
 }
 
 int bench_seen(struct bench *b)
@@ -268,6 +270,14 @@ void bench_wait_held(struct bench *b, int n)
     while (b->n_held < n)
         pthread_cond_wait(&b->changed, &b->lock);
     pthread_mutex_unlock(&b->lock);
+}
+
+int bench_hold(struct bench *b, int n)
+{
+    const int fd = client_connect(b);
+    if (client_request(fd, "GET", "/hold", NULL))
+        bench_wait_held(b, n);
+    return fd;
 }
 
 void bench_release(struct bench *b)
@@ -324,6 +334,27 @@ bool client_send(int fd, const struct wire *w, size_t n)
         done += (size_t)sent;
     }
     return true;
+}
+
+bool client_request(int fd, const char *method, const char *target, const char *body)
+{
+    struct wire w = {.n = 0};
+    wire_request(&w, WIRE_KEEP, method, target, body);
+    return client_send(fd, &w, w.n);
+}
+
+bool client_gets(int fd, const char *text)
+{
+    struct reply r;
+    client_read(fd, &r);
+    return r.ended && strstr(r.text, text);
+}
+
+bool client_get(int fd, const char *target)
+{
+    char want[64];
+    snprintf(want, sizeof want, "GET %s:", target);
+    return client_request(fd, "GET", target, NULL) && client_gets(fd, want);
 }
 
 /* 1: n bytes were read; 0: the connection ended; -1: nothing came for a long time. */

@@ -67,17 +67,20 @@ struct bench {
     bool fails;
 };
 
-/* False if it could not be started. watchers: as in fcgi_settings. */
-bool bench_start_watched(struct bench *b, int threads, int watchers);
-bool bench_start(struct bench *b, int threads);
-bool bench_listen(struct bench *b);
+/* A listener and, unless threads is 0, a server; both end with the test. watchers: as in
+ * fcgi_settings. */
+struct bench *bench_open(int threads, int watchers);
+void bench_listen(struct bench *b);
+/* Stops the server, too. */
+void bench_close(struct bench *b);
 /* Another server on b's listener, answering with b's handler; connections: as in fcgi_settings.
  * NULL if it could not be started. */
 struct fcgi_server *bench_server(struct bench *b, int threads, size_t connections);
-void bench_stop(struct bench *b);
 int bench_seen(struct bench *b);
 bool bench_saw(struct bench *b, const char *what);
 void bench_wait_held(struct bench *b, int n);
+/* A new connection whose request is the n-th that is held; it waits until it is. */
+int bench_hold(struct bench *b, int n);
 void bench_release(struct bench *b);
 /* Waits until n connections are open; false after a long time. */
 bool bench_connections(struct bench *b, size_t n);
@@ -98,6 +101,12 @@ int client_connect(struct bench *b);
 bool client_send(int fd, const struct wire *w, size_t n);
 /* Reads one reply, up to END_REQUEST or the end of the connection. */
 void client_read(int fd, struct reply *r);
+/* Sends a request that is in order; false if it does not go. */
+bool client_request(int fd, const char *method, const char *target, const char *body);
+/* Reads one reply: whether it is whole, and holds text. */
+bool client_gets(int fd, const char *text);
+/* Asks for target: whether its answer comes. */
+bool client_get(int fd, const char *target);
 /* Whether the peer has closed: waits for it. */
 bool client_is_closed(int fd);
 /* Sends w on a new connection, reads the reply, closes. */

@@ -3,28 +3,28 @@
 
 #include <string.h>
 
-#include <CUnit/CUnit.h>
-
-void http_rig_open(struct http_rig *r, size_t limit, const char *method, struct sv target)
+struct http_rig *http_rig(const char *method, const char *target)
 {
-    memset(r, 0, sizeof(*r));
-    r->arena = arena_create(limit);
-    CU_ASSERT_PTR_NOT_NULL(r->arena);
-    ctx_init(&r->ctx, r->arena, deadline_in_ms(60000), SV("default"), SV("req-1"));
+    struct request_ctx *ctx = test_ctx();
+    struct http_rig *r = arena_zalloc(ctx->arena, sizeof(*r));
+    CU_ASSERT_PTR_NOT_NULL_FATAL(r);
+    r->ctx = ctx;
     r->req.method_text = sv_from(method);
     r->req.method = http_method_parse(r->req.method_text);
-    r->req.target = target;
-    http_response_init(&r->res, r->arena);
+    r->req.target = sv_from(target);
+    r->req.headers = r->headers;
+    http_response_init(&r->res, ctx->arena);
+    return r;
 }
 
-void http_rig_close(struct http_rig *r)
+void http_rig_send(struct http_rig *r, const char *name, struct sv value)
 {
-    arena_destroy(r->arena);
+    r->headers[r->req.n_headers++] = (struct http_header){sv_from(name), value};
 }
 
 static const char *cstring(struct http_rig *r, struct sv s)
 {
-    struct sv copy = arena_dup(r->arena, s);
+    struct sv copy = arena_dup(r->ctx->arena, s);
     return copy.p ? copy.p : "";
 }
 

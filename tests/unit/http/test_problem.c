@@ -4,10 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../suite.h"
 #include "rig.h"
-
-enum { ROOM = 1 << 16 };
 
 static const int expected[ERR_COUNT] = {
     [ERR_NONE] = 500, /* asked for by mistake: a fault of ours */
@@ -26,85 +23,71 @@ static const int expected[ERR_COUNT] = {
 
 /* The code tells whether an error has an entry of its own: one without falls to the last, which
  * calls itself "internal". Fails if an entry is taken out of the table: tried. */
-static void every_error_has_an_entry(void)
+TEST(every_error_has_an_entry)
 {
     for (int e = 1; e < ERR_COUNT; e++) {
-        struct http_rig r;
         char code[64], status[32];
-        http_rig_open(&r, ROOM, "GET", SV("/"));
-        r.ctx.err.err = (enum err)e;
-        http_problem(&r.ctx, &r.req, &r.res);
+        struct http_rig *r = http_rig("GET", "/");
+        r->ctx->err.err = (enum err)e;
+        http_problem(r->ctx, &r->req, &r->res);
         snprintf(code, sizeof(code), "\"code\":\"%s\"", err_name((enum err)e));
         snprintf(status, sizeof(status), "\"status\":%d,", expected[e]);
-        CU_ASSERT_PTR_NOT_NULL(strstr(http_rig_body(&r), code));
-        CU_ASSERT_PTR_NOT_NULL(strstr(http_rig_body(&r), status));
-        CU_ASSERT_EQUAL(r.res.status, expected[e]);
+        CU_ASSERT_PTR_NOT_NULL(strstr(http_rig_body(r), code));
+        CU_ASSERT_PTR_NOT_NULL(strstr(http_rig_body(r), status));
+        CU_ASSERT_EQUAL(r->res.status, expected[e]);
         CU_ASSERT_EQUAL(strcmp(err_name((enum err)e), "internal") == 0, e == ERR_INTERNAL);
-        http_rig_close(&r);
     }
 }
 
 /* What the database's states become has words also where nobody gave it any (src/db/db_sqlstate.c).
  */
-static void no_state_is_without_words(void)
+TEST(no_state_is_without_words)
 {
     static const enum err errors[] = {ERR_INVALID, ERR_CONFLICT,    ERR_BUSY,
                                       ERR_TIMEOUT, ERR_UNAVAILABLE, ERR_TOO_LARGE};
     for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
-        struct http_rig r;
-        http_rig_open(&r, ROOM, "GET", SV("/"));
-        (void)ctx_fault(&r.ctx, errors[i], "postgres 22003: value overflows numeric format");
-        CU_ASSERT_STRING_NOT_EQUAL(http_fault_of(&r.ctx).detail, "");
-        http_rig_close(&r);
+        struct request_ctx *ctx = test_ctx();
+        (void)ctx_fault(ctx, errors[i], "postgres 22003: value overflows numeric format");
+        CU_ASSERT_STRING_NOT_EQUAL(http_fault_of(ctx).detail, "");
     }
 }
 
-static void document(void)
+TEST(document)
 {
-    struct http_rig r;
-    http_rig_open(&r, ROOM, "GET", SV("/"));
-    buf_sv(&r.res.body, SV("half an answer"));
-    http_response_header(&r.res, "ETag", SV("\"1.v1\""));
-    (void)ctx_fail(&r.ctx, ERR_INVALID, "wrong_type", "messages[3].role", "A \"string\" it is.");
-    http_problem(&r.ctx, &r.req, &r.res);
-    CU_ASSERT_STRING_EQUAL(http_rig_body(&r),
+    struct http_rig *r = http_rig("GET", "/");
+    buf_sv(&r->res.body, SV("half an answer"));
+    http_response_header(&r->res, "ETag", SV("\"1.v1\""));
+    (void)ctx_fail(r->ctx, ERR_INVALID, "wrong_type", "messages[3].role", "A \"string\" it is.");
+    http_problem(r->ctx, &r->req, &r->res);
+    CU_ASSERT_STRING_EQUAL(http_rig_body(r),
                            "{\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400,"
                            "\"detail\":\"A \\\"string\\\" it is.\",\"code\":\"wrong_type\","
                            "\"field\":\"messages[3].role\",\"request_id\":\"req-1\"}");
-    CU_ASSERT_STRING_EQUAL(r.res.content_type, "application/problem+json");
-    CU_ASSERT_EQUAL(r.res.n_headers, 0);
-    http_rig_close(&r);
+    CU_ASSERT_STRING_EQUAL(r->res.content_type, "application/problem+json");
+    CU_ASSERT_EQUAL(r->res.n_headers, 0);
 }
 
 /* What a server said is for the log: nothing of it may reach a client. */
-static void cause_stays_inside(void)
+TEST(cause_stays_inside)
 {
-    struct http_rig r;
-    http_rig_open(&r, ROOM, "GET", SV("/"));
-    (void)ctx_fault(&r.ctx, ERR_INTERNAL, "postgres 42P01: relation secret");
-    http_problem(&r.ctx, &r.req, &r.res);
-    CU_ASSERT_PTR_NULL(strstr(http_rig_body(&r), "secret"));
-    CU_ASSERT_PTR_NULL(strstr(http_rig_body(&r), "postgres"));
-    http_rig_close(&r);
+    struct http_rig *r = http_rig("GET", "/");
+    (void)ctx_fault(r->ctx, ERR_INTERNAL, "postgres 42P01: relation secret");
+    http_problem(r->ctx, &r->req, &r->res);
+    CU_ASSERT_PTR_NULL(strstr(http_rig_body(r), "secret"));
+    CU_ASSERT_PTR_NULL(strstr(http_rig_body(r), "postgres"));
 }
 
-static void retry_after(void)
+TEST(retry_after)
 {
-    struct http_rig r;
-    http_rig_open(&r, ROOM, "GET", SV("/"));
-    (void)ctx_fault(&r.ctx, ERR_UNAVAILABLE, "away");
-    http_problem(&r.ctx, &r.req, &r.res);
-    CU_ASSERT_STRING_EQUAL(http_rig_header(&r, "Retry-After"), "1");
-    r.ctx.err.retry_after_s = 30;
-    http_problem(&r.ctx, &r.req, &r.res);
-    CU_ASSERT_STRING_EQUAL(http_rig_header(&r, "Retry-After"), "30");
-    ctx_clear_error(&r.ctx);
-    (void)ctx_fail(&r.ctx, ERR_NOT_FOUND, NULL, NULL, NULL);
-    http_problem(&r.ctx, &r.req, &r.res);
-    CU_ASSERT_STRING_EQUAL(http_rig_header(&r, "Retry-After"), "");
-    http_rig_close(&r);
+    struct http_rig *r = http_rig("GET", "/");
+    (void)ctx_fault(r->ctx, ERR_UNAVAILABLE, "away");
+    http_problem(r->ctx, &r->req, &r->res);
+    CU_ASSERT_STRING_EQUAL(http_rig_header(r, "Retry-After"), "1");
+    r->ctx->err.retry_after_s = 30;
+    http_problem(r->ctx, &r->req, &r->res);
+    CU_ASSERT_STRING_EQUAL(http_rig_header(r, "Retry-After"), "30");
+    ctx_clear_error(r->ctx);
+    (void)ctx_fail(r->ctx, ERR_NOT_FOUND, NULL, NULL, NULL);
+    http_problem(r->ctx, &r->req, &r->res);
+    CU_ASSERT_STRING_EQUAL(http_rig_header(r, "Retry-After"), "");
 }
-
-SUITE(http_problem, "http/problem", {"every error has an entry", every_error_has_an_entry},
-      {"no state is without words", no_state_is_without_words}, {"the document", document},
-      {"the cause stays inside", cause_stays_inside}, {"Retry-After", retry_after})

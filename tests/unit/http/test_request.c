@@ -3,12 +3,9 @@
 
 #include <string.h>
 
-#include "../suite.h"
 #include "rig.h"
 
-enum { ROOM = 1 << 16 };
-
-static void methods(void)
+TEST(methods)
 {
     static const struct {
         const char *text;
@@ -21,16 +18,19 @@ static void methods(void)
         CU_ASSERT_EQUAL(http_method_parse(sv_from(known[i].text)), known[i].method);
 }
 
-static enum err check(struct http_rig *r, const struct http_header *headers, size_t n)
+/* The field at fault, or "". */
+static const char *fault_of(const struct http_header *headers, size_t n)
 {
-    http_rig_open(r, ROOM, "GET", SV("/"));
+    struct http_rig *r = http_rig("GET", "/");
     r->req.headers = headers;
     r->req.n_headers = n;
-    return http_headers_check(&r->ctx, &r->req);
+    const bool good = http_headers_check(r->ctx, &r->req) == ERR_NONE;
+    CU_ASSERT_EQUAL(r->ctx->err.err, good ? ERR_NONE : ERR_INVALID);
+    return r->ctx->err.field;
 }
 
 /* Fails if a repeated header is let through, the first or the last one winning: tried. */
-static void repeated_headers(void)
+TEST(repeated_headers)
 {
     static const struct {
         const char *name, *shown;
@@ -39,47 +39,31 @@ static void repeated_headers(void)
                 {"x-parley-user", "X-Parley-User"}, {"authorization", "Authorization"},
                 {"x-api-key", "X-Api-Key"},         {"x-request-id", "X-Request-Id"}};
     for (size_t i = 0; i < ARRAY_LEN(once); i++) {
-        struct http_rig r;
         const struct http_header two[] = {{sv_from(once[i].name), SV("a")},
                                           {SV("accept"), SV("*/*")},
                                           {sv_from(once[i].name), SV("a")}};
-        CU_ASSERT_EQUAL(check(&r, two, 3), ERR_INVALID);
-        CU_ASSERT_STRING_EQUAL(r.ctx.err.field, once[i].shown);
-        http_rig_close(&r);
-        CU_ASSERT_EQUAL(check(&r, two, 2), ERR_NONE);
-        CU_ASSERT_TRUE(sv_eq(http_header_get(&r.req, once[i].name), SV("a")));
-        CU_ASSERT_PTR_NULL(http_header_get(&r.req, "x-none").p);
-        http_rig_close(&r);
+        const struct http_request req = {.headers = two, .n_headers = 2};
+        CU_ASSERT_STRING_EQUAL(fault_of(two, 3), once[i].shown);
+        CU_ASSERT_STRING_EQUAL(fault_of(two, 2), "");
+        CU_ASSERT_TRUE(sv_eq(http_header_get(&req, once[i].name), SV("a")));
+        CU_ASSERT_PTR_NULL(http_header_get(&req, "x-none").p);
     }
+    const struct http_header others[] = {{SV("accept"), SV("*/*")}, {SV("accept"), SV("a/b")}};
+    CU_ASSERT_STRING_EQUAL(fault_of(others, 2), "");
 }
 
-static void other_headers_may_repeat(void)
+TEST(control_characters)
 {
-    struct http_rig r;
-    const struct http_header two[] = {{SV("accept"), SV("*/*")}, {SV("accept"), SV("a/b")}};
-    CU_ASSERT_EQUAL(check(&r, two, 2), ERR_NONE);
-    http_rig_close(&r);
-}
-
-static void control_characters(void)
-{
-    static const char *const values[] = {"a\nb", "\r", "\x01", "a\x7f"};
-    struct http_rig r;
-    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
-        const struct http_header h = {SV("x-parley-user"), sv_from(values[i])};
-        CU_ASSERT_EQUAL(check(&r, &h, 1), ERR_INVALID);
-        CU_ASSERT_STRING_EQUAL(r.ctx.err.field, "X-Parley-User");
-        http_rig_close(&r);
-    }
-    const struct http_header nul = {SV("if-match"), {"a\0b", 3}};
-    CU_ASSERT_EQUAL(check(&r, &nul, 1), ERR_INVALID);
-    http_rig_close(&r);
+    static const struct sv bad[] = {SV_INIT("a\nb"), SV_INIT("\r"), SV_INIT("\x01"),
+                                    SV_INIT("a\x7f"), SV_INIT("a\0b")};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        CU_ASSERT_STRING_EQUAL(fault_of(&(struct http_header){SV("x-parley-user"), bad[i]}, 1),
+                               "X-Parley-User");
     const struct http_header fine = {SV("x-parley-user"), SV("a\tb \xc3\xa9")};
-    CU_ASSERT_EQUAL(check(&r, &fine, 1), ERR_NONE);
-    http_rig_close(&r);
+    CU_ASSERT_STRING_EQUAL(fault_of(&fine, 1), "");
 }
 
-static void integers(void)
+TEST(integers)
 {
     static const struct {
         const char *target;
@@ -94,52 +78,38 @@ static void integers(void)
                  {"/?n=1e1", ERR_INVALID, 0},  {"/?n=99999999999999999999", ERR_INVALID, 0},
                  {"/?n=true", ERR_INVALID, 0}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct http_rig r;
         int64_t v = -100;
-        http_rig_open(&r, ROOM, "GET", sv_from(cases[i].target));
-        CU_ASSERT_EQUAL(http_target_parse(&r.ctx, &r.req), ERR_NONE);
-        CU_ASSERT_EQUAL(http_param_i64(&r.ctx, &r.req, "n", -3, 10, 7, &v), cases[i].err);
+        struct http_rig *r = http_rig("GET", cases[i].target);
+        CU_ASSERT_EQUAL(http_target_parse(r->ctx, &r->req), ERR_NONE);
+        CU_ASSERT_EQUAL(http_param_i64(r->ctx, &r->req, "n", -3, 10, 7, &v), cases[i].err);
         if (cases[i].err == ERR_NONE)
             CU_ASSERT_EQUAL(v, cases[i].value);
-        CU_ASSERT_STRING_EQUAL(r.ctx.err.field, cases[i].err == ERR_NONE ? "" : "n");
-        http_rig_close(&r);
+        CU_ASSERT_STRING_EQUAL(r->ctx->err.field, cases[i].err == ERR_NONE ? "" : "n");
     }
 }
 
-static void unknown_parameters(void)
+/* The parameter that is refused as not known, or "". */
+static const char *unknown_in(const char *target)
 {
     static const char *const known[] = {"limit", "order", NULL};
-    struct http_rig r;
-    http_rig_open(&r, ROOM, "GET", SV("/?order=asc&limit=1"));
-    CU_ASSERT_EQUAL(http_target_parse(&r.ctx, &r.req), ERR_NONE);
-    CU_ASSERT_EQUAL(http_params_only(&r.ctx, &r.req, known), ERR_NONE);
-    http_rig_close(&r);
-    http_rig_open(&r, ROOM, "GET", SV("/?limit=1&limi=2"));
-    CU_ASSERT_EQUAL(http_target_parse(&r.ctx, &r.req), ERR_NONE);
-    CU_ASSERT_EQUAL(http_params_only(&r.ctx, &r.req, known), ERR_INVALID);
-    CU_ASSERT_STRING_EQUAL(r.ctx.err.field, "limi");
-    CU_ASSERT_STRING_EQUAL(r.ctx.err.slug, "unknown_parameter");
-    http_rig_close(&r);
+    struct http_rig *r = http_rig("GET", target);
+    CU_ASSERT_EQUAL(http_target_parse(r->ctx, &r->req), ERR_NONE);
+    if (http_params_only(r->ctx, &r->req, known) == ERR_NONE)
+        return "";
+    CU_ASSERT_EQUAL(r->ctx->err.err, ERR_INVALID);
+    CU_ASSERT_STRING_EQUAL(r->ctx->err.slug, "unknown_parameter");
+    return r->ctx->err.field;
 }
 
-/* See the test of the same name for http_target_parse. */
-static void shows_whole_characters(void)
+/* A name is shown in whole characters: see the test of the same name for http_target_parse. */
+TEST(unknown_parameters)
 {
-    static const char *const known[] = {NULL};
-    struct http_rig r;
+    CU_ASSERT_STRING_EQUAL(unknown_in("/?order=asc&limit=1"), "");
+    CU_ASSERT_STRING_EQUAL(unknown_in("/?limit=1&limi=2"), "limi");
     char target[256] = "/?x";
     for (int i = 0; i < 41; i++)
         strcat(target, "\xe2\x82\xac");
-    http_rig_open(&r, ROOM, "GET", sv_from(target));
-    CU_ASSERT_EQUAL(http_target_parse(&r.ctx, &r.req), ERR_NONE);
-    CU_ASSERT_EQUAL(http_params_only(&r.ctx, &r.req, known), ERR_INVALID);
-    CU_ASSERT_TRUE(strlen(r.ctx.err.field) > 50);
-    CU_ASSERT_EQUAL((strlen(r.ctx.err.field) - 1) % 3, 0);
-    http_rig_close(&r);
+    const size_t shown = strlen(unknown_in(target));
+    CU_ASSERT_TRUE(shown > 50);
+    CU_ASSERT_EQUAL((shown - 1) % 3, 0);
 }
-
-SUITE(http_request, "http/request", {"methods", methods}, {"repeated headers", repeated_headers},
-      {"other headers may repeat", other_headers_may_repeat},
-      {"control characters in headers", control_characters}, {"integer parameters", integers},
-      {"unknown parameters", unknown_parameters},
-      {"shows whole characters", shows_whole_characters})

@@ -5,73 +5,50 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../suite.h"
 #include "rig.h"
 
-enum { ROOM = 1 << 16 };
-
-static void begins_as_a_failure(void)
+/* As it begins, and when it is cleared. */
+TEST(is_a_failure)
 {
-    struct http_rig r;
-    http_rig_open(&r, ROOM, "GET", SV("/"));
-    CU_ASSERT_EQUAL(r.res.status, 500);
-    CU_ASSERT_EQUAL(r.res.n_headers, 0);
-    CU_ASSERT_PTR_NULL(r.res.content_type);
-    CU_ASSERT_EQUAL(r.res.body.n, 0);
-    http_rig_close(&r);
-}
-
-static void clear_forgets(void)
-{
-    struct http_rig r;
-    http_rig_open(&r, ROOM, "GET", SV("/"));
-    r.res.status = 200;
-    r.res.content_type = "text/plain";
-    http_response_header(&r.res, "ETag", SV("\"a\""));
-    buf_sv(&r.res.body, SV("text"));
-    http_response_clear(&r.res);
-    CU_ASSERT_EQUAL(r.res.status, 500);
-    CU_ASSERT_EQUAL(r.res.n_headers, 0);
-    CU_ASSERT_PTR_NULL(r.res.content_type);
-    CU_ASSERT_EQUAL(buf_get(&r.res.body).n, 0);
-    CU_ASSERT_PTR_EQUAL(r.res.body.arena, r.arena);
-    http_rig_close(&r);
+    struct http_rig *r = http_rig("GET", "/");
+    for (int i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL(r->res.status, 500);
+        CU_ASSERT_EQUAL(r->res.n_headers, 0);
+        CU_ASSERT_PTR_NULL(r->res.content_type);
+        CU_ASSERT_EQUAL(r->res.body.n, 0);
+        CU_ASSERT_PTR_EQUAL(r->res.body.arena, r->ctx->arena);
+        r->res.status = 200;
+        r->res.content_type = "text/plain";
+        http_response_header(&r->res, "ETag", SV("\"a\""));
+        buf_sv(&r->res.body, SV("text"));
+        http_response_clear(&r->res);
+    }
 }
 
 /* True if setting these headers ends the process. */
 static bool aborts(struct sv value, size_t times)
 {
-    struct http_rig r;
-    http_rig_open(&r, ROOM, "GET", SV("/"));
+    struct http_rig *r = http_rig("GET", "/");
     pid_t pid = fork();
     if (pid == 0) {
         signal(SIGABRT, SIG_DFL);
         for (size_t i = 0; i < times; i++)
-            http_response_header(&r.res, "X", value);
+            http_response_header(&r->res, "X", value);
         _exit(0);
     }
     int status = 0;
     CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
-    http_rig_close(&r);
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
 }
 
 /* Fails if a value with a line break is taken: tried. */
-static void no_header_splitting(void)
+TEST(headers_that_abort)
 {
     CU_ASSERT_TRUE(aborts(SV("a\r\nSet-Cookie: b"), 1));
     CU_ASSERT_TRUE(aborts(SV("a\nb"), 1));
     CU_ASSERT_TRUE(aborts(SV("\x7f"), 1));
     CU_ASSERT_TRUE(aborts((struct sv){"a\0b", 3}, 1));
     CU_ASSERT_FALSE(aborts(SV("a b \xc3\xa9"), 1));
-}
-
-static void headers_are_bounded(void)
-{
     CU_ASSERT_FALSE(aborts(SV("a"), HTTP_RESPONSE_HEADERS_MAX));
     CU_ASSERT_TRUE(aborts(SV("a"), HTTP_RESPONSE_HEADERS_MAX + 1));
 }
-
-SUITE(http_response, "http/response", {"begins as a failure", begins_as_a_failure},
-      {"clear forgets", clear_forgets}, {"no header splitting", no_header_splitting},
-      {"headers are bounded", headers_are_bounded})

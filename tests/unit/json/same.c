@@ -32,14 +32,20 @@ static bool same_string(struct request_ctx *ctx, const struct jnode *node, struc
     return sv_eq(s, (struct sv){json_object_get_string(o), (size_t)json_object_get_string_len(o)});
 }
 
-/* The member of o that a node stands for; its name is unescaped as any string is. */
+/* A name is unescaped as any string is. */
+enum err json_name(struct request_ctx *ctx, const struct jnode *member, struct sv *out)
+{
+    struct jnode name = {.type = JT_STRING, .escaped = member->key_escaped};
+    name.raw = (struct sv){member->key.p - 1, member->key.n + 2};
+    return jdoc_string(ctx, &name, out);
+}
+
+/* The member of o that a node stands for. */
 static bool member_of(struct request_ctx *ctx, const struct jnode *node, struct json_object *o,
                       struct json_object **out)
 {
-    struct jnode name = {.type = JT_STRING, .escaped = node->key_escaped};
     struct sv s = SV_NONE;
-    name.raw = (struct sv){node->key.p - 1, node->key.n + 2};
-    if (jdoc_string(ctx, &name, &s) != ERR_NONE)
+    if (json_name(ctx, node, &s) != ERR_NONE)
         return false;
     s = arena_dup(ctx->arena, s);
     return s.p && json_object_object_get_ex(o, s.p, out);

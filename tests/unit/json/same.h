@@ -7,6 +7,8 @@
 
 struct json_object;
 
+/* The name of a member, unescaped. */
+enum err json_name(struct request_ctx *ctx, const struct jnode *member, struct sv *out);
 /* Whether a value of d and one of json-c are the same. */
 bool json_c_same(struct request_ctx *ctx, const struct jdoc *d, const struct jnode *node,
                  struct json_object *o);

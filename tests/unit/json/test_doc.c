@@ -8,15 +8,6 @@
 
 #include "../suite.h"
 
-enum { ARENA_LIMIT = 64 * 1024 * 1024 };
-
-static struct request_ctx new_ctx(struct arena *a)
-{
-    struct request_ctx ctx;
-    ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
-    return ctx;
-}
-
 struct hazard {
     struct sv text;
     const char *slug, *field;
@@ -26,27 +17,25 @@ struct hazard {
  * another reason, is reported with its number. */
 static void expect_refused(const struct hazard *h, size_t n)
 {
-    struct arena *a = arena_create(ARENA_LIMIT);
     for (size_t i = 0; i < n; i++) {
-        struct request_ctx ctx = new_ctx(a);
+        struct request_ctx *ctx = test_ctx();
         struct jdoc d;
-        enum err e = jdoc_parse(&ctx, h[i].text, &d);
-        bool as_expected = e == ERR_INVALID && ctx.err.err == ERR_INVALID && ctx.err.slug &&
-                           strcmp(ctx.err.slug, h[i].slug) == 0 &&
-                           strcmp(ctx.err.field, h[i].field) == 0 && ctx.err.detail[0];
+        enum err e = jdoc_parse(ctx, h[i].text, &d);
+        bool as_expected = e == ERR_INVALID && ctx->err.err == ERR_INVALID && ctx->err.slug &&
+                           strcmp(ctx->err.slug, h[i].slug) == 0 &&
+                           strcmp(ctx->err.field, h[i].field) == 0 && ctx->err.detail[0];
         if (!as_expected)
             printf("\n    hazard %zu (%.*s): %s %s at \"%s\": %s", i, SV_ARG(h[i].text),
-                   err_name(e), ctx.err.slug ? ctx.err.slug : "-", ctx.err.field, ctx.err.detail);
+                   err_name(e), ctx->err.slug ? ctx->err.slug : "-", ctx->err.field,
+                   ctx->err.detail);
         CU_ASSERT_TRUE(as_expected);
-        arena_reset(a);
     }
-    arena_destroy(a);
 }
 
 #define INVALID "invalid_json"
 
 /* What json-c 0.16 reads without a word although it is not JSON, and the grammar's other edges. */
-static void grammar(void)
+TEST(grammar)
 {
     static const struct hazard h[] = {
         {SV_INIT(""), INVALID, ""},
@@ -89,7 +78,7 @@ static void grammar(void)
 
 /* Fails if the check for \u0000, surrogates, control characters or the UTF-8 bound is left out:
  * tried, one by one. */
-static void strings(void)
+TEST(strings)
 {
     static const struct hazard h[] = {
         {SV_INIT("\"a"), INVALID, ""},
@@ -132,7 +121,7 @@ static void strings(void)
 }
 
 /* Fails if keys are compared before unescaping, or only next to each other: tried. */
-static void duplicate_keys(void)
+TEST(duplicate_keys)
 {
     static const struct hazard h[] = {
         {SV_INIT("{\"a\":1,\"a\":1}"), "duplicate_key", "a"},
@@ -152,21 +141,14 @@ static void duplicate_keys(void)
     expect_refused(h, ARRAY_LEN(h));
 }
 
-static void same_key_in_different_objects(void)
+TEST(same_key_in_different_objects)
 {
-    static const char *const good[] = {
-        "{\"a\":{\"a\":{\"a\":1}},\"b\":{\"a\":1}}",
-        "[{\"a\":1},{\"a\":1}]",
-        "{\"a\":1,\"A\":2,\"a \":3,\"\":4}",
-        "{\"\\u0061\":1,\"\\\\u0061\":2,\"u0061\":3}",
-    };
-    struct arena *a = arena_create(ARENA_LIMIT);
-    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
-        struct request_ctx ctx = new_ctx(a);
-        struct jdoc d;
-        CU_ASSERT_EQUAL(jdoc_parse(&ctx, sv_from(good[i]), &d), ERR_NONE);
-    }
-    arena_destroy(a);
+    static const char *const good[] = {"{\"a\":{\"a\":{\"a\":1}},\"b\":{\"a\":1}}",
+                                       "[{\"a\":1},{\"a\":1}]", "{\"a\":1,\"A\":2,\"a \":3,\"\":4}",
+                                       "{\"\\u0061\":1,\"\\\\u0061\":2,\"u0061\":3}"};
+    struct jdoc d;
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        CU_ASSERT_EQUAL(jdoc_parse(test_ctx(), sv_from(good[i]), &d), ERR_NONE);
 }
 
 /* n members k0 … and then one that is called last. */
@@ -181,7 +163,7 @@ static struct sv many_members(struct arena *a, int n, const char *last)
     return buf_get(&b);
 }
 
-static void duplicates_among_many_members(void)
+TEST(duplicates_among_many_members)
 {
     static const struct {
         const char *last;
@@ -190,31 +172,29 @@ static void duplicates_among_many_members(void)
              {"k0", ERR_INVALID},
              {"k77777", ERR_INVALID},
              {"\\u006b99999", ERR_INVALID}};
-    struct arena *a = arena_create(ARENA_LIMIT);
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
-        struct request_ctx ctx = new_ctx(a);
+        struct request_ctx *ctx = test_ctx();
         struct jdoc d;
-        CU_ASSERT_EQUAL(jdoc_parse(&ctx, many_members(a, 100000, t[i].last), &d), t[i].e);
+        CU_ASSERT_EQUAL(jdoc_parse(ctx, many_members(ctx->arena, 100000, t[i].last), &d), t[i].e);
         if (t[i].e)
-            CU_ASSERT_STRING_EQUAL(ctx.err.slug, "duplicate_key");
-        arena_reset(a);
+            CU_ASSERT_STRING_EQUAL(ctx->err.slug, "duplicate_key");
     }
-    arena_destroy(a);
+}
+
+/* What the index of a text takes of the arena. */
+static size_t used_by(const char *text)
+{
+    struct request_ctx *ctx = test_ctx();
+    struct jdoc d;
+    CU_ASSERT_EQUAL(jdoc_parse(ctx, sv_from(text), &d), ERR_NONE);
+    return arena_used(ctx->arena);
 }
 
 /* The nodes array grows in place only while nothing else is taken between. Fails if what the
  * comparison of names takes stays in the arena: tried. */
-static void comparing_names_leaves_nothing(void)
+TEST(comparing_names_leaves_nothing)
 {
-    struct arena *a = arena_create(ARENA_LIMIT);
-    struct request_ctx ctx = new_ctx(a);
-    struct jdoc d;
-    CU_ASSERT_EQUAL(jdoc_parse(&ctx, SV("{\"a\":1,\"b\":2}"), &d), ERR_NONE);
-    size_t plain = arena_used(a);
-    arena_reset(a);
-    CU_ASSERT_EQUAL(jdoc_parse(&ctx, SV("{\"\\u0061\":1,\"b\":2}"), &d), ERR_NONE);
-    CU_ASSERT_EQUAL(arena_used(a), plain);
-    arena_destroy(a);
+    CU_ASSERT_EQUAL(used_by("{\"\\u0061\":1,\"b\":2}"), used_by("{\"a\":1,\"b\":2}"));
 }
 
 /* open × depth, then close × depth. */
@@ -231,21 +211,25 @@ static struct sv nested(struct arena *a, int depth, const char *open, const char
 }
 
 /* Fails if the depth is one more or one less: tried. */
-static void depth(void)
+TEST(depth)
 {
-    struct arena *a = arena_create(ARENA_LIMIT);
-    struct request_ctx ctx = new_ctx(a);
-    struct jdoc d;
-    CU_ASSERT_EQUAL(jdoc_parse(&ctx, nested(a, JDOC_DEPTH_MAX, "[", "]"), &d), ERR_NONE);
-    CU_ASSERT_EQUAL(jdoc_parse(&ctx, nested(a, JDOC_DEPTH_MAX, "{\"a\":", "}"), &d), ERR_NONE);
-    CU_ASSERT_EQUAL(jdoc_parse(&ctx, nested(a, JDOC_DEPTH_MAX + 1, "{\"a\":", "}"), &d),
-                    ERR_INVALID);
-    CU_ASSERT_STRING_EQUAL(ctx.err.slug, "too_deep");
-    CU_ASSERT_EQUAL(strncmp(ctx.err.field, "a.a.a.a.a.", 10), 0);
-    ctx = new_ctx(a);
-    CU_ASSERT_EQUAL(jdoc_parse(&ctx, nested(a, 1000000, "[", ""), &d), ERR_INVALID);
-    CU_ASSERT_STRING_EQUAL(ctx.err.slug, "too_deep");
-    arena_destroy(a);
+    static const struct {
+        int depth;
+        const char *open, *close, *field; /* where it is refused; NULL: it is not */
+    } rows[] = {{JDOC_DEPTH_MAX, "[", "]", NULL},
+                {JDOC_DEPTH_MAX, "{\"a\":", "}", NULL},
+                {JDOC_DEPTH_MAX + 1, "{\"a\":", "}", "a.a.a.a.a."},
+                {1000000, "[", "", ""}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct request_ctx *ctx = test_ctx();
+        struct jdoc d;
+        const struct sv text = nested(ctx->arena, rows[i].depth, rows[i].open, rows[i].close);
+        CU_ASSERT_EQUAL(jdoc_parse(ctx, text, &d), rows[i].field ? ERR_INVALID : ERR_NONE);
+        if (rows[i].field) {
+            CU_ASSERT_STRING_EQUAL(ctx->err.slug, "too_deep");
+            CU_ASSERT_EQUAL(strncmp(ctx->err.field, rows[i].field, strlen(rows[i].field)), 0);
+        }
+    }
 }
 
 static struct sv array_of(struct arena *a, int n)
@@ -259,34 +243,30 @@ static struct sv array_of(struct arena *a, int n)
     return buf_get(&b);
 }
 
-static void number_of_values(void)
+TEST(number_of_values)
 {
-    struct arena *a = arena_create(ARENA_LIMIT);
-    struct request_ctx ctx = new_ctx(a);
+    struct request_ctx *ctx = test_ctx(), small = *ctx;
     struct jdoc d;
-    CU_ASSERT_EQUAL(jdoc_parse(&ctx, array_of(a, JDOC_NODES_MAX - 1), &d), ERR_NONE);
+    CU_ASSERT_EQUAL(jdoc_parse(ctx, array_of(ctx->arena, JDOC_NODES_MAX - 1), &d), ERR_NONE);
     CU_ASSERT_EQUAL(d.n, JDOC_NODES_MAX);
     CU_ASSERT_EQUAL(d.nodes[0].children, JDOC_NODES_MAX - 1);
-    CU_ASSERT_EQUAL(jdoc_parse(&ctx, array_of(a, JDOC_NODES_MAX), &d), ERR_INVALID);
-    CU_ASSERT_STRING_EQUAL(ctx.err.slug, "too_many_values");
-    arena_destroy(a);
+    CU_ASSERT_EQUAL(jdoc_parse(ctx, array_of(ctx->arena, JDOC_NODES_MAX), &d), ERR_INVALID);
+    CU_ASSERT_STRING_EQUAL(ctx->err.slug, "too_many_values");
 
     /* An arena that is too small is not the client's fault. */
-    a = arena_create(100000);
-    ctx = new_ctx(a);
-    CU_ASSERT_EQUAL(jdoc_parse(&ctx, array_of(a, 20000), &d), ERR_NOMEM);
-    arena_destroy(a);
+    small.arena = arena_create(100000);
+    CU_ASSERT_EQUAL(jdoc_parse(&small, array_of(ctx->arena, 20000), &d), ERR_NOMEM);
+    arena_destroy(small.arena);
 }
 
-static void index_has_the_text_as_sent(void)
+TEST(index_has_the_text_as_sent)
 {
     static const char text[] =
         " { \"a\" : [ 1.50 , \"x\\ny\" , { } ] ,\"\\u0062\":null, \"c\" :true}\n";
-    struct arena *a = arena_create(ARENA_LIMIT);
-    struct request_ctx ctx = new_ctx(a);
+    struct request_ctx *ctx = test_ctx();
     struct jdoc d;
     struct sv s = SV_NONE;
-    CU_ASSERT_EQUAL(jdoc_parse(&ctx, sv_from(text), &d), ERR_NONE);
+    CU_ASSERT_EQUAL(jdoc_parse(ctx, sv_from(text), &d), ERR_NONE);
     CU_ASSERT_EQUAL(d.n, 7);
     const struct jnode *top = d.nodes;
     CU_ASSERT_EQUAL(top->type, JT_OBJECT);
@@ -298,10 +278,10 @@ static void index_has_the_text_as_sent(void)
     CU_ASSERT_EQUAL(list->children, 3);
     const struct jnode *item = jdoc_first(&d, list);
     CU_ASSERT_TRUE(item->type == JT_NUMBER && sv_eq(item->raw, SV("1.50")));
-    CU_ASSERT_EQUAL(jdoc_string(&ctx, item, &s), ERR_INTERNAL);
+    CU_ASSERT_EQUAL(jdoc_string(ctx, item, &s), ERR_INTERNAL);
     item = jdoc_next(&d, item);
     CU_ASSERT_TRUE(item->type == JT_STRING && item->escaped);
-    CU_ASSERT_EQUAL(jdoc_string(&ctx, item, &s), ERR_NONE);
+    CU_ASSERT_EQUAL(jdoc_string(ctx, item, &s), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(s, SV("x\ny")));
     item = jdoc_next(&d, item);
     CU_ASSERT_TRUE(item->type == JT_OBJECT && item->children == 0);
@@ -313,26 +293,15 @@ static void index_has_the_text_as_sent(void)
     CU_ASSERT_PTR_NULL(jdoc_member(&d, top, SV("\\u0062")));
     CU_ASSERT_PTR_NULL(jdoc_member(&d, top, SV("d")));
     CU_ASSERT_PTR_NULL(jdoc_member(&d, list, SV("a")));
-    arena_destroy(a);
 }
 
-static void long_paths_are_cut_not_broken(void)
+TEST(long_paths_are_cut_not_broken)
 {
-    struct arena *a = arena_create(ARENA_LIMIT);
-    struct request_ctx ctx = new_ctx(a);
+    struct request_ctx *ctx = test_ctx();
     struct jdoc d;
-    struct sv text = nested(a, 31, "{\"\\u00e9\xf0\x9f\x98\x80 a long name of a member\":", "");
-    CU_ASSERT_EQUAL(jdoc_parse(&ctx, text, &d), ERR_INVALID);
-    CU_ASSERT_TRUE(strlen(ctx.err.field) >= 120);
-    CU_ASSERT_EQUAL(strncmp(ctx.err.field, "\xc3\xa9\xf0\x9f\x98\x80 a", 8), 0);
-    arena_destroy(a);
+    struct sv text =
+        nested(ctx->arena, 31, "{\"\\u00e9\xf0\x9f\x98\x80 a long name of a member\":", "");
+    CU_ASSERT_EQUAL(jdoc_parse(ctx, text, &d), ERR_INVALID);
+    CU_ASSERT_TRUE(strlen(ctx->err.field) >= 120);
+    CU_ASSERT_EQUAL(strncmp(ctx->err.field, "\xc3\xa9\xf0\x9f\x98\x80 a", 8), 0);
 }
-
-SUITE(json_doc, "json/doc", {"grammar", grammar}, {"strings", strings},
-      {"duplicate keys", duplicate_keys},
-      {"same key in different objects", same_key_in_different_objects},
-      {"duplicates among many members", duplicates_among_many_members},
-      {"comparing names leaves nothing", comparing_names_leaves_nothing}, {"depth", depth},
-      {"number of values", number_of_values},
-      {"index has the text as sent", index_has_the_text_as_sent},
-      {"long paths are cut, not broken", long_paths_are_cut_not_broken})

@@ -8,7 +8,7 @@
 static const char *const names[] = {"id", "type", NULL};
 
 /* Fails if names are compared as they are written, or brackets in strings are counted: tried. */
-static void others_keep_their_text(void)
+TEST(others_keep_their_text)
 {
     static const struct {
         const char *object, *rest;
@@ -23,21 +23,18 @@ static void others_keep_their_text(void)
          "{\"a\":\"}\\\",\",\"b\":[\"]\",{\"c\":\"{\"}],\"\":\"\\\\\"}"},
         {"{\"x\\\"\":true, \"y\":[]\t}", "{\"x\\\"\":true,\"y\":[]}"},
     };
-    struct arena *a = arena_create(1 << 20);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct request_ctx ctx;
+        struct request_ctx *ctx = test_ctx();
         struct jdoc d;
         struct sv out = SV_NONE;
-        ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
-        CU_ASSERT_EQUAL(jdoc_parse(&ctx, sv_from(cases[i].object), &d), ERR_NONE);
-        CU_ASSERT_EQUAL(jmembers_without(&ctx, sv_from(cases[i].object), names, &out), ERR_NONE);
+        CU_ASSERT_EQUAL(jdoc_parse(ctx, sv_from(cases[i].object), &d), ERR_NONE);
+        CU_ASSERT_EQUAL(jmembers_without(ctx, sv_from(cases[i].object), names, &out), ERR_NONE);
         CU_ASSERT_EQUAL(out.p == NULL, cases[i].rest == NULL);
         CU_ASSERT_TRUE(!out.p || sv_eq(out, sv_from(cases[i].rest)));
     }
-    arena_destroy(a);
 }
 
-static void one_is_found(void)
+TEST(one_is_found)
 {
     const struct sv object = SV("{\"a\":{\"b\":1},\"b\": \"x\" ,\"\\u0063\":[2]}");
     CU_ASSERT_TRUE(sv_eq(jmember_get(object, "b"), SV("\"x\"")));
@@ -45,6 +42,3 @@ static void one_is_found(void)
     CU_ASSERT_PTR_NULL(jmember_get(object, "d").p);
     CU_ASSERT_PTR_NULL(jmember_get(SV_NONE, "a").p);
 }
-
-SUITE(json_members, "json/members", {"others keep their text", others_keep_their_text},
-      {"one is found", one_is_found})

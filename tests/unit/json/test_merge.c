@@ -16,27 +16,18 @@ struct merge_case {
 typedef enum err (*merge_fn)(struct request_ctx *ctx, struct sv target, struct sv patch,
                              struct sv *out);
 
-static void expect_of(merge_fn merge, const struct merge_case *c, size_t n)
+static void expect(merge_fn merge, const struct merge_case *c, size_t n)
 {
-    struct arena *a = arena_create(1024 * 1024);
     for (size_t i = 0; i < n; i++) {
-        struct request_ctx ctx;
+        struct request_ctx *ctx = test_ctx();
         struct sv out = SV_NONE;
-        ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
-        enum err e = merge(&ctx, sv_from(c[i].target), sv_from(c[i].patch), &out);
+        enum err e = merge(ctx, sv_from(c[i].target), sv_from(c[i].patch), &out);
         CU_ASSERT_EQUAL(e, ERR_NONE);
         bool same = sv_eq(out, sv_from(c[i].result));
         if (!same)
-            printf("\n    %s + %s: %.*s %s", c[i].target, c[i].patch, SV_ARG(out), ctx.err.cause);
+            printf("\n    %s + %s: %.*s %s", c[i].target, c[i].patch, SV_ARG(out), ctx->err.cause);
         CU_ASSERT_TRUE(same);
-        arena_reset(a);
     }
-    arena_destroy(a);
-}
-
-static void expect(const struct merge_case *c, size_t n)
-{
-    expect_of(jmerge_patch, c, n);
 }
 
 static enum err overlay_one(struct request_ctx *ctx, struct sv target, struct sv patch,
@@ -46,7 +37,7 @@ static enum err overlay_one(struct request_ctx *ctx, struct sv target, struct sv
 }
 
 /* Fails if nulls delete, or objects are merged: tried with jmerge_patch in its place. */
-static void overlay(void)
+TEST(overlay)
 {
     static const struct merge_case c[] = {
         {"{\"a\":1,\"b\":{\"x\":1}}", "{\"b\":{\"y\":2}}", "{\"a\":1,\"b\":{\"y\":2}}"},
@@ -62,11 +53,11 @@ static void overlay(void)
         {"{\"b\\n\":1,\"\":2,\"bn\":3}", "{\"\":4,\"b\\u000a\":5,\"ab\":6}",
          "{\"b\\n\":5,\"\":4,\"bn\":3,\"ab\":6}"},
     };
-    expect_of(overlay_one, c, ARRAY_LEN(c));
+    expect(overlay_one, c, ARRAY_LEN(c));
 }
 
 /* Fails if the first of a name wins, or if names are compared as they are written: tried. */
-static void overlays_of_several(void)
+TEST(overlays_of_several)
 {
     static const struct sv patches[] = {SV_INIT("{\"x\":1,\"b\":{\"x\":1}}"), SV_INIT("{}"),
                                         SV_INIT("{\"\\u0062\":2,\"y\":[]}"),
@@ -81,22 +72,18 @@ static void overlays_of_several(void)
              {"{\"y\":0,\"b\":0,\"z\":0}", 3, "{\"y\":[],\"b\":2,\"z\":0,\"x\":1}"},
              {"{\"a\":0}", 2, "{\"a\":0,\"x\":1,\"b\":{\"x\":1}}"}};
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
-        struct arena *a = arena_create(1 << 20);
-        struct request_ctx ctx;
+        struct request_ctx *ctx = test_ctx();
         struct sv out = SV_NONE;
-        ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
-        CU_ASSERT_EQUAL(jmerge_overlay(&ctx, sv_from(t[i].target), patches, t[i].n, &out),
-                        ERR_NONE);
+        CU_ASSERT_EQUAL(jmerge_overlay(ctx, sv_from(t[i].target), patches, t[i].n, &out), ERR_NONE);
         CU_ASSERT_TRUE(sv_eq(out, sv_from(t[i].result)));
         if (!sv_eq(out, sv_from(t[i].result)))
             printf("\n    %s: %.*s", t[i].target, SV_ARG(out));
-        arena_destroy(a);
     }
 }
 
 /* A patch that finds no room for what it has to do says so. Fails if a name that could not be kept
  * is passed over, as json-c does. */
-static void without_memory(void)
+TEST(without_memory)
 {
     char text[4096] = "{";
     for (int i = 0; i < 100; i++)
@@ -104,24 +91,21 @@ static void without_memory(void)
     strcat(text, "}");
     int full = 0, whole = 0;
     for (size_t limit = 1024; limit < 64 * 1024; limit += 1024) {
-        struct arena *a = arena_create(limit);
-        struct request_ctx ctx;
+        struct request_ctx small = *test_ctx();
         struct sv out = SV_NONE;
-        if (!a)
-            continue;
-        ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
-        enum err e = jmerge_patch(&ctx, SV("{}"), sv_from(text), &out);
+        small.arena = arena_create(limit);
+        enum err e = jmerge_patch(&small, SV("{}"), sv_from(text), &out);
         CU_ASSERT_TRUE(e == ERR_NOMEM || sv_eq(out, sv_from(text)));
         full += e == ERR_NOMEM;
         whole += e == ERR_NONE;
-        arena_destroy(a);
+        arena_destroy(small.arena);
     }
     CU_ASSERT_TRUE(full > 0 && whole > 0);
 }
 
 /* RFC 7396, appendix A: all of the table whose target and patch are objects, as ours always are.
  * Fails if nulls inside a new object are kept: tried. */
-static void rfc_7396_appendix_a(void)
+TEST(rfc_7396_appendix_a)
 {
     static const struct merge_case c[] = {
         {"{\"a\":\"b\"}", "{\"a\":\"c\"}", "{\"a\":\"c\"}"},
@@ -135,10 +119,10 @@ static void rfc_7396_appendix_a(void)
         {"{\"e\":null}", "{\"a\":1}", "{\"e\":null,\"a\":1}"},
         {"{}", "{\"a\":{\"bb\":{\"ccc\":null}}}", "{\"a\":{\"bb\":{}}}"},
     };
-    expect(c, ARRAY_LEN(c));
+    expect(jmerge_patch, c, ARRAY_LEN(c));
 }
 
-static void numbers_and_strings_keep_their_text(void)
+TEST(numbers_and_strings_keep_their_text)
 {
     static const struct merge_case c[] = {
         {"{\"a\":0.10,\"b\":1e2,\"c\":-0.0}", "{\"d\":1.50E+3}",
@@ -153,10 +137,10 @@ static void numbers_and_strings_keep_their_text(void)
         {"{\"\\ud836\\udc00\":\"\\ud876\\udc00\",\"\\ud836\\udc01\":1}", "{\"\xf0\x9d\xa0\x80\":2}",
          "{\"\\ud836\\udc00\":2,\"\\ud836\\udc01\":1}"},
     };
-    expect(c, ARRAY_LEN(c));
+    expect(jmerge_patch, c, ARRAY_LEN(c));
 }
 
-static void other_shapes(void)
+TEST(other_shapes)
 {
     static const struct merge_case c[] = {
         {"{\"a\":1}", "{\"a\":{\"b\":null,\"c\":2}}", "{\"a\":{\"c\":2}}"},
@@ -170,14 +154,13 @@ static void other_shapes(void)
          "{\"a\":{\"b\":[]},\"c\":2,\"d\":{}}"},
         {"{\"null\":1}", "{\"n\":\"null\"}", "{\"null\":1,\"n\":\"null\"}"},
     };
-    expect(c, ARRAY_LEN(c));
+    expect(jmerge_patch, c, ARRAY_LEN(c));
 }
 
 /* What the guard accepts at its deepest, the merge takes too. */
-static void deepest(void)
+TEST(deepest)
 {
-    struct arena *a = arena_create(1024 * 1024);
-    struct request_ctx ctx;
+    struct request_ctx *ctx = test_ctx();
     char text[32 * 6 + 2];
     size_t n = 0;
     for (int i = 0; i < JDOC_DEPTH_MAX; i++, n += 5)
@@ -187,17 +170,10 @@ static void deepest(void)
         text[n++] = '}';
     struct sv deep = {text, n}, out = SV_NONE;
 
-    ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
     struct jdoc d;
-    CU_ASSERT_EQUAL(jdoc_parse(&ctx, deep, &d), ERR_NONE);
-    CU_ASSERT_EQUAL(jmerge_patch(&ctx, SV("{}"), deep, &out), ERR_NONE);
+    CU_ASSERT_EQUAL(jdoc_parse(ctx, deep, &d), ERR_NONE);
+    CU_ASSERT_EQUAL(jmerge_patch(ctx, SV("{}"), deep, &out), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(out, deep));
-    CU_ASSERT_EQUAL(jmerge_patch(&ctx, deep, deep, &out), ERR_NONE);
+    CU_ASSERT_EQUAL(jmerge_patch(ctx, deep, deep, &out), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(out, deep));
-    arena_destroy(a);
 }
-
-SUITE(json_merge, "json/merge", {"RFC 7396 appendix A", rfc_7396_appendix_a},
-      {"numbers and strings keep their text", numbers_and_strings_keep_their_text},
-      {"overlay", overlay}, {"overlays of several", overlays_of_several},
-      {"other shapes", other_shapes}, {"deepest", deepest}, {"without memory", without_memory})

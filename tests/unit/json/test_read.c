@@ -21,60 +21,49 @@ static const struct jin_field fields[] = {
     {"any", JIN_ANY, 0, offsetof(struct target, any), 0, 0},
 };
 
-static enum err read_text(struct request_ctx *ctx, struct arena *a, const char *text,
-                          const char *path, struct target *t, struct jin_seen *seen)
+static enum err read_text(struct request_ctx *ctx, const char *text, const char *path,
+                          struct target *t, struct jin_seen *seen)
 {
     struct jdoc d;
-    ctx_init(ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
-    enum err e = jdoc_parse(ctx, sv_from(text), &d);
-    if (e)
-        return e;
+    CU_ASSERT_EQUAL_FATAL(jdoc_parse(ctx, sv_from(text), &d), ERR_NONE);
     return jin_object(ctx, &d, d.nodes, path, fields, ARRAY_LEN(fields), t, seen);
 }
 
-static void all_types(void)
+TEST(all_types)
 {
-    struct arena *a = arena_create(100000);
-    struct request_ctx ctx;
+    struct request_ctx *ctx = test_ctx();
     struct jin_seen seen = {0, 0};
     struct target t = {.count = 1};
-    CU_ASSERT_EQUAL(read_text(&ctx, a,
+    CU_ASSERT_EQUAL(read_text(ctx,
                               "{\"any\":null,\"array\":[1,2],\"object\":{\"a\":1},"
                               "\"\\u0063ount\":-5,\"name\":\"\\u00e9\xc3\xa9z!\"}",
                               "", &t, &seen),
                     ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(t.name, SV("\xc3\xa9\xc3\xa9z!"))); /* four characters, six bytes */
     CU_ASSERT_EQUAL(t.count, -5);
-    CU_ASSERT_EQUAL(seen.given, 0x1f);
-    if (seen.given != 0x1f) {
-        arena_destroy(a);
-        return;
-    }
+    CU_ASSERT_EQUAL_FATAL(seen.given, 0x1f);
     CU_ASSERT_TRUE(sv_eq(t.object->raw, SV("{\"a\":1}")));
     CU_ASSERT_EQUAL(t.array->children, 2);
     CU_ASSERT_EQUAL(t.any->type, JT_NULL);
     CU_ASSERT_EQUAL(seen.null, 0x10);
-    arena_destroy(a);
 }
 
-static void defaults_stay(void)
+TEST(defaults_stay)
 {
-    struct arena *a = arena_create(100000);
-    struct request_ctx ctx;
+    struct request_ctx *ctx = test_ctx();
     struct jin_seen seen = {0, 0};
     struct target t = {.count = 7};
-    CU_ASSERT_EQUAL(read_text(&ctx, a, "{\"name\":\"x\",\"count\":null}", "", &t, &seen), ERR_NONE);
+    CU_ASSERT_EQUAL(read_text(ctx, "{\"name\":\"x\",\"count\":null}", "", &t, &seen), ERR_NONE);
     CU_ASSERT_EQUAL(t.count, 7);
     CU_ASSERT_PTR_NULL(t.object);
     CU_ASSERT_EQUAL(seen.given, 3);
     CU_ASSERT_EQUAL(seen.null, 2);
-    CU_ASSERT_EQUAL(read_text(&ctx, a, "{\"name\":\"x\"}", "", &t, NULL), ERR_NONE);
-    arena_destroy(a);
+    CU_ASSERT_EQUAL(read_text(ctx, "{\"name\":\"x\"}", "", &t, NULL), ERR_NONE);
 }
 
 /* Fails if unknown members are skipped, if bytes are counted for characters, or if a bound is
  * exclusive: tried. */
-static void faults_name_the_field(void)
+TEST(faults_name_the_field)
 {
     static const struct {
         const char *text, *slug, *field;
@@ -99,26 +88,23 @@ static void faults_name_the_field(void)
         {"{\"name\":\"x\",\"Name\":1}", "unknown_field", "m[3].Name"},
         {"{\"name\":\"x\",\"\\u00e9\":1}", "unknown_field", "m[3].\xc3\xa9"},
     };
-    struct arena *a = arena_create(100000);
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
-        struct request_ctx ctx;
+        struct request_ctx *ctx = test_ctx();
         struct target into = {.count = 1};
-        enum err e = read_text(&ctx, a, t[i].text, "m[3]", &into, NULL);
+        enum err e = read_text(ctx, t[i].text, "m[3]", &into, NULL);
         CU_ASSERT_EQUAL(e, ERR_INVALID);
-        CU_ASSERT_STRING_EQUAL(ctx.err.slug ? ctx.err.slug : "", t[i].slug);
-        CU_ASSERT_STRING_EQUAL(ctx.err.field, t[i].field);
-        CU_ASSERT_STRING_NOT_EQUAL(ctx.err.detail, "");
-        arena_reset(a);
+        CU_ASSERT_STRING_EQUAL(ctx->err.slug ? ctx->err.slug : "", t[i].slug);
+        CU_ASSERT_STRING_EQUAL(ctx->err.field, t[i].field);
+        CU_ASSERT_STRING_NOT_EQUAL(ctx->err.detail, "");
     }
-    struct request_ctx ctx;
+    struct request_ctx *ctx = test_ctx();
     struct target into = {.count = 1};
-    CU_ASSERT_EQUAL(read_text(&ctx, a, "{\"x\":1}", "", &into, NULL), ERR_INVALID);
-    CU_ASSERT_STRING_EQUAL(ctx.err.field, "x");
-    arena_destroy(a);
+    CU_ASSERT_EQUAL(read_text(ctx, "{\"x\":1}", "", &into, NULL), ERR_INVALID);
+    CU_ASSERT_STRING_EQUAL(ctx->err.field, "x");
 }
 
 /* Fails if a fault of a known member is passed over as well: tried. */
-static void others_are_left_alone(void)
+TEST(others_are_left_alone)
 {
     static const struct jin_field of_n[] = {{"n", JIN_I64, JIN_REQUIRED, 0, 0, 9}};
     static const struct {
@@ -128,20 +114,12 @@ static void others_are_left_alone(void)
              {"{\"m\":1,\"n\":\"4\"}", ERR_INVALID},
              {"{\"m\":1}", ERR_INVALID},
              {"[4]", ERR_INVALID}};
-    struct arena *a = arena_create(100000);
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
-        struct request_ctx ctx;
+        struct request_ctx *ctx = test_ctx();
         struct jdoc d;
         int64_t n = 0;
-        ctx_init(&ctx, a, deadline_in_ms(60000), SV("default"), SV("r"));
-        CU_ASSERT_EQUAL(jdoc_parse(&ctx, sv_from(t[i].text), &d), ERR_NONE);
-        CU_ASSERT_EQUAL(jin_members(&ctx, &d, d.nodes, "", of_n, 1, &n, NULL), t[i].e);
+        CU_ASSERT_EQUAL(jdoc_parse(ctx, sv_from(t[i].text), &d), ERR_NONE);
+        CU_ASSERT_EQUAL(jin_members(ctx, &d, d.nodes, "", of_n, 1, &n, NULL), t[i].e);
         CU_ASSERT_EQUAL(n, t[i].e == ERR_NONE ? 4 : 0);
-        arena_reset(a);
     }
-    arena_destroy(a);
 }
-
-SUITE(json_read, "json/read", {"all types", all_types}, {"defaults stay", defaults_stay},
-      {"faults name the field", faults_name_the_field},
-      {"others are left alone", others_are_left_alone})

@@ -12,25 +12,24 @@
 
 /* A line as a program that collects logs sees it. */
 struct parsed {
-    struct arena *arena;
-    struct request_ctx ctx;
+    struct request_ctx *ctx;
     struct jdoc doc;
 };
 
-static bool parse(struct parsed *p, struct sv line)
+static struct parsed parse(struct sv line)
 {
-    p->arena = arena_create(1024 * 1024);
-    ctx_init(&p->ctx, p->arena, deadline_in_ms(60000), SV("default"), SV("r"));
+    struct parsed p = {.ctx = test_ctx()};
     bool one_line = line.n > 0 && memchr(line.p, '\n', line.n) == line.p + line.n - 1;
-    bool ok = one_line && jdoc_parse(&p->ctx, line, &p->doc) == ERR_NONE;
+    bool ok = one_line && jdoc_parse(p.ctx, line, &p.doc) == ERR_NONE;
     if (!ok) {
-        printf("\n    not a line of JSON: %.*s %s", SV_ARG(line), p->ctx.err.detail);
-        p->doc = (struct jdoc){NULL, 0};
+        printf("\n    not a line of JSON: %.*s %s", SV_ARG(line), p.ctx->err.detail);
+        p.doc = (struct jdoc){NULL, 0};
     }
-    return ok;
+    CU_ASSERT_TRUE(ok);
+    return p;
 }
 
-static bool field_is(struct parsed *p, const char *name, enum jtype type, struct sv value)
+static bool field_is(const struct parsed *p, const char *name, enum jtype type, struct sv value)
 {
     const struct jnode *node = p->doc.n ? jdoc_member(&p->doc, p->doc.nodes, sv_from(name)) : NULL;
     struct sv v = SV_NONE;
@@ -38,13 +37,12 @@ static bool field_is(struct parsed *p, const char *name, enum jtype type, struct
         return false;
     if (type != JT_STRING)
         return sv_eq(node->raw, value);
-    return jdoc_string(&p->ctx, node, &v) == ERR_NONE && sv_eq(v, value);
+    return jdoc_string(p->ctx, node, &v) == ERR_NONE && sv_eq(v, value);
 }
 
-static void fields_of_each_type(void)
+TEST(fields_of_each_type)
 {
     struct log_line l;
-    struct parsed p;
     char pid[24];
     snprintf(pid, sizeof(pid), "%ld", (long)getpid());
 
@@ -53,7 +51,7 @@ static void fields_of_each_type(void)
     log_str(&l, "text", "plain");
     log_str(&l, "none", NULL);
     log_sv(&l, "empty", SV(""));
-    CU_ASSERT_TRUE(parse(&p, log_finish(&l)));
+    const struct parsed p = parse(log_finish(&l));
     CU_ASSERT_EQUAL(jdoc_member(&p.doc, p.doc.nodes, SV("ts"))->raw.n, 29);
     CU_ASSERT_TRUE(field_is(&p, "level", JT_STRING, SV("warn")));
     CU_ASSERT_TRUE(field_is(&p, "pid", JT_NUMBER, sv_from(pid)));
@@ -63,12 +61,11 @@ static void fields_of_each_type(void)
     CU_ASSERT_TRUE(field_is(&p, "none", JT_NULL, SV("null")));
     CU_ASSERT_TRUE(field_is(&p, "empty", JT_STRING, SV("")));
     CU_ASSERT_PTR_NULL(jdoc_member(&p.doc, p.doc.nodes, SV("cut")));
-    arena_destroy(p.arena);
 }
 
 /* A value from outside can neither end the line nor add a field. Fails if quotes, controls or bytes
  * that are not UTF-8 go in as they are: tried, one by one. */
-static void values_cannot_break_out(void)
+TEST(values_cannot_break_out)
 {
     static const struct {
         struct sv in, out;
@@ -88,21 +85,19 @@ static void values_cannot_break_out(void)
     };
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
         struct log_line l;
-        struct parsed p;
         log_begin(&l, LOG_INFO, "test");
         log_sv(&l, "v", t[i].in);
         log_int(&l, "after", 1);
-        CU_ASSERT_TRUE(parse(&p, log_finish(&l)));
+        const struct parsed p = parse(log_finish(&l));
         CU_ASSERT_TRUE(field_is(&p, "v", JT_STRING, t[i].out));
         CU_ASSERT_TRUE(field_is(&p, "after", JT_NUMBER, SV("1")));
-        arena_destroy(p.arena);
     }
 }
 
 /* Whatever the length, and whatever the escapes at the cut: a line, JSON, short enough, and "cut"
  * exactly when something is missing. Fails if the room for the tail is not kept, or if a field is
  * left half: tried. */
-static void too_long_is_cut_and_valid(void)
+TEST(too_long_is_cut_and_valid)
 {
     static char big[LOG_LINE_MAX + 200];
     static const char *const units[] = {"a", "\"", "\x01", "\xf0\x9f\x98\x80", "\xff"};
@@ -112,25 +107,22 @@ static void too_long_is_cut_and_valid(void)
             memcpy(big + n, units[u], unit);
         for (size_t n = 500; n + unit <= sizeof(big); n += unit) {
             struct log_line l;
-            struct parsed p;
             log_begin(&l, LOG_ERROR, "test");
             log_sv(&l, "big", (struct sv){big, n / unit * unit});
             log_int(&l, "last", 7);
             struct sv line = log_finish(&l);
             CU_ASSERT_TRUE(line.n <= LOG_LINE_MAX);
-            CU_ASSERT_TRUE(parse(&p, line));
+            const struct parsed p = parse(line);
             bool has_last = field_is(&p, "last", JT_NUMBER, SV("7"));
             CU_ASSERT_EQUAL(field_is(&p, "cut", JT_TRUE, SV("true")), !has_last);
             CU_ASSERT_TRUE(has_last || line.n > LOG_LINE_MAX - 32);
-            arena_destroy(p.arena);
         }
     }
 }
 
-static void many_small_fields_are_cut_too(void)
+TEST(many_small_fields_are_cut_too)
 {
     struct log_line l;
-    struct parsed p;
     char key[16];
     log_begin(&l, LOG_DEBUG, "test");
     for (int i = 0; i < 1000; i++) {
@@ -142,19 +134,17 @@ static void many_small_fields_are_cut_too(void)
     }
     struct sv line = log_finish(&l);
     CU_ASSERT_TRUE(line.n <= LOG_LINE_MAX && line.n > LOG_LINE_MAX - 40);
-    CU_ASSERT_TRUE(parse(&p, line));
+    const struct parsed p = parse(line);
     CU_ASSERT_TRUE(field_is(&p, "cut", JT_TRUE, SV("true")));
     CU_ASSERT_TRUE(field_is(&p, "k0", JT_NUMBER, SV("0")));
-    arena_destroy(p.arena);
 }
 
 /* A pipe in packet mode gives back one write(2) at a time. Fails if a line takes two writes:
  * tried. */
-static void one_line_is_one_write(void)
+TEST(one_line_is_one_write)
 {
     char got[LOG_LINE_MAX + 100];
     int fds[2];
-    struct parsed p;
     if (pipe2(fds, O_DIRECT | O_CLOEXEC | O_NONBLOCK) != 0) {
         CU_FAIL("pipe2");
         return;
@@ -171,20 +161,12 @@ static void one_line_is_one_write(void)
     close(fds[1]);
 
     ssize_t n = read(fds[0], got, sizeof(got));
-    CU_ASSERT_TRUE(n > 0 && parse(&p, (struct sv){got, (size_t)n}));
+    struct parsed p = parse((struct sv){got, n > 0 ? (size_t)n : 0});
     CU_ASSERT_TRUE(field_is(&p, "event", JT_STRING, SV("said")));
     CU_ASSERT_TRUE(field_is(&p, "message", JT_STRING, SV("42 words")));
-    arena_destroy(p.arena);
     n = read(fds[0], got, sizeof(got));
-    CU_ASSERT_TRUE(n > 0 && parse(&p, (struct sv){got, (size_t)n}));
+    p = parse((struct sv){got, n > 0 ? (size_t)n : 0});
     CU_ASSERT_TRUE(field_is(&p, "event", JT_STRING, SV("second")));
-    arena_destroy(p.arena);
     CU_ASSERT_EQUAL(read(fds[0], got, sizeof(got)), 0);
     close(fds[0]);
 }
-
-SUITE(obs_log, "obs/log", {"fields of each type", fields_of_each_type},
-      {"values cannot break out", values_cannot_break_out},
-      {"too long is cut and valid", too_long_is_cut_and_valid},
-      {"many small fields are cut too", many_small_fields_are_cut_too},
-      {"one line is one write", one_line_is_one_write})

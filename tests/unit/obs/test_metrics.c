@@ -2,6 +2,7 @@
 #include "parley/obs/metrics.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +11,12 @@
 
 static const char *const routes[] = {"session_get", NULL, "message_append"};
 
-/* The text of n slots, with a NUL behind it. */
-static const char *render(struct arena *a, const struct metrics_slot *slots, size_t n)
+/* The text of two slots, as of two workers, with a NUL behind it. */
+static const char *render(const struct metrics_slot s[2])
 {
     struct buf b;
-    buf_init(&b, a, 100);
-    metrics_render(&b, slots, n, routes, ARRAY_LEN(routes));
+    buf_init(&b, test_ctx()->arena, 100);
+    metrics_render(&b, s, 2, routes, ARRAY_LEN(routes));
     buf_putc(&b, '\0');
     CU_ASSERT_FALSE(b.failed);
     return b.p;
@@ -31,57 +32,43 @@ static bool has_line(const char *text, const char *line)
     return false;
 }
 
-struct stage {
-    struct arena *arena;
-    struct metrics_slot *slots; /* two, as two workers would have */
-};
-
-static struct stage set_stage(void)
-{
-    struct stage s = {arena_create(4 * 1024 * 1024), NULL};
-    s.slots = arena_zalloc(s.arena, 2 * sizeof(*s.slots));
-    return s;
-}
-
 /* Fails if only one slot is summed, or if two routes or statuses share a counter: tried. */
-static void requests_are_summed_by_route_and_status(void)
+TEST(requests_are_summed_by_route_and_status)
 {
-    struct stage s = set_stage();
+    struct metrics_slot s[2] = {{.replays = 0}};
     for (int i = 0; i < 3; i++)
-        metrics_request(&s.slots[0], 0, 200, 100);
-    metrics_request(&s.slots[1], 0, 200, 100);
-    metrics_request(&s.slots[1], 0, 404, 100);
-    metrics_request(&s.slots[1], 2, 201, 100);
-    metrics_request(&s.slots[0], 2, 299, 100);
-    metrics_request(&s.slots[0], 2, 511, 100);
-    metrics_request(&s.slots[0], 1, 200, 100);                  /* a route without a name */
-    metrics_request(&s.slots[0], METRICS_ROUTES_MAX, 200, 100); /* no such route: not a crash */
-    const char *t = render(s.arena, s.slots, 2);
-    CU_ASSERT_TRUE(
-        has_line(t, "parley_http_requests_total{route=\"session_get\",status=\"200\"} 4"));
-    CU_ASSERT_TRUE(
-        has_line(t, "parley_http_requests_total{route=\"session_get\",status=\"404\"} 1"));
-    CU_ASSERT_TRUE(
-        has_line(t, "parley_http_requests_total{route=\"message_append\",status=\"201\"} 1"));
-    CU_ASSERT_TRUE(
-        has_line(t, "parley_http_requests_total{route=\"message_append\",status=\"other\"} 2"));
+        metrics_request(&s[0], 0, 200, 100);
+    metrics_request(&s[1], 0, 200, 100);
+    metrics_request(&s[1], 0, 404, 100);
+    metrics_request(&s[1], 2, 201, 100);
+    metrics_request(&s[0], 2, 299, 100);
+    metrics_request(&s[0], 2, 511, 100);
+    metrics_request(&s[0], 1, 200, 100);                  /* a route without a name */
+    metrics_request(&s[0], METRICS_ROUTES_MAX, 200, 100); /* no such route: not a crash */
+    const char *t = render(s);
+    static const char *const lines[] = {
+        "parley_http_requests_total{route=\"session_get\",status=\"200\"} 4",
+        "parley_http_requests_total{route=\"session_get\",status=\"404\"} 1",
+        "parley_http_requests_total{route=\"message_append\",status=\"201\"} 1",
+        "parley_http_requests_total{route=\"message_append\",status=\"other\"} 2"};
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+        CU_ASSERT_TRUE(has_line(t, lines[i]));
     CU_ASSERT_PTR_NULL(strstr(t, "status=\"500\""));
     CU_ASSERT_TRUE(has_line(t, "parley_http_request_seconds_count 10"));
-    arena_destroy(s.arena);
 }
 
 /* Every status that has a counter comes out under its own name. */
-static void statuses_of_the_table(void)
+TEST(statuses_of_the_table)
 {
     static const int known[] = {200, 201, 202, 204, 206, 304, 400, 401, 403,
                                 404, 405, 406, 408, 409, 411, 412, 413, 414,
                                 415, 422, 428, 429, 431, 500, 501, 503, 504};
-    struct stage s = set_stage();
+    struct metrics_slot s[2] = {{.replays = 0}};
     CU_ASSERT_EQUAL(ARRAY_LEN(known), METRICS_STATUSES - 1);
     for (size_t i = 0; i < ARRAY_LEN(known); i++)
         for (size_t n = 0; n <= i; n++)
-            metrics_request(&s.slots[0], 0, known[i], 1);
-    const char *t = render(s.arena, s.slots, 2);
+            metrics_request(&s[0], 0, known[i], 1);
+    const char *t = render(s);
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
         char line[120];
         snprintf(line, sizeof(line),
@@ -90,22 +77,21 @@ static void statuses_of_the_table(void)
         CU_ASSERT_TRUE(has_line(t, line));
     }
     CU_ASSERT_PTR_NULL(strstr(t, "other"));
-    arena_destroy(s.arena);
 }
 
 /* Fails if a bound does not belong to its bucket, or if buckets are not cumulative: tried. */
-static void histogram_with_known_times(void)
+TEST(histogram_with_known_times)
 {
-    struct stage s = set_stage();
-    struct metrics_histogram *h = &s.slots[0].statement;
+    struct metrics_slot s[2] = {{.replays = 0}};
+    struct metrics_histogram *h = &s[0].statement;
     metrics_observe(h, -5);       /* 0 */
     metrics_observe(h, 100);      /* on the first bound */
     metrics_observe(h, 101);      /* just behind it */
     metrics_observe(h, 100000);   /* on 0.1 s */
     metrics_observe(h, 100001);   /* slow by a microsecond */
     metrics_observe(h, 20000000); /* beyond all bounds */
-    metrics_observe(&s.slots[1].statement, 50);
-    const char *t = render(s.arena, s.slots, 2);
+    metrics_observe(&s[1].statement, 50);
+    const char *t = render(s);
     CU_ASSERT_TRUE(has_line(t, "# TYPE parley_statement_seconds histogram"));
     CU_ASSERT_TRUE(has_line(t, "parley_statement_seconds_bucket{le=\"0.0001\"} 3"));
     CU_ASSERT_TRUE(has_line(t, "parley_statement_seconds_bucket{le=\"0.00025\"} 4"));
@@ -119,89 +105,73 @@ static void histogram_with_known_times(void)
     CU_ASSERT_TRUE(has_line(t, "parley_statement_seconds_sum 20.200252"));
     CU_ASSERT_TRUE(has_line(t, "parley_http_request_seconds_sum 0")); /* empty ones are shown */
     CU_ASSERT_TRUE(has_line(t, "parley_pool_acquire_seconds_bucket{le=\"+Inf\"} 0"));
-    arena_destroy(s.arena);
 }
+
+#define AT(field) offsetof(struct metrics_slot, field)
 
 /* Every counter and gauge is set to a number of its own in both slots, so that each line shows
  * that it reads its own place. */
-static void every_counter_and_gauge(void)
+TEST(every_counter_and_gauge)
 {
-    struct stage s = set_stage();
-    for (int i = 0; i < 2; i++) {
-        struct metrics_slot *m = &s.slots[i];
-        metrics_add(&m->tier_hits[METRICS_MEMORY], 11);
-        metrics_add(&m->tier_hits[METRICS_REDIS], 12);
-        metrics_add(&m->tier_hits[METRICS_POSTGRES], 13);
-        metrics_add(&m->tier_misses[METRICS_MEMORY], 14);
-        metrics_add(&m->tier_misses[METRICS_REDIS], 15);
-        metrics_add(&m->errors[ERR_TIMEOUT], 16);
-        metrics_add(&m->replays, 17);
-        metrics_add(&m->bad_connections, 18);
-        metrics_add(&m->queue_refused, 29);
-        metrics_add(&m->db_opened, 19);
-        metrics_add(&m->db_closed, 20);
-        metrics_add(&m->db_discarded, 21);
-        metrics_add(&m->db_retries, 22);
-        metrics_add(&m->read_batches, 23);
-        metrics_add(&m->read_batched, 30);
-        metrics_add(&m->cache_sets, 24);
-        metrics_add(&m->cache_sets_lost, 25);
-        metrics_add(&m->swept_sessions, 26);
-        metrics_add(&m->swept_messages, 27);
-        metrics_add(&m->swept_keys, 28);
-        metrics_set(&m->pool_open, 31);
-        metrics_set(&m->pool_idle, 32);
-        metrics_set(&m->pool_in_use, 33);
-        metrics_set(&m->pool_max, 34);
-        metrics_set(&m->pool_waiting, 35);
-        metrics_set(&m->threads_busy, 36);
-    }
-    static const char *const lines[] = {
-        "parley_tier_hits_total{tier=\"memory\"} 22",
-        "parley_tier_hits_total{tier=\"redis\"} 24",
-        "parley_tier_hits_total{tier=\"postgres\"} 26",
-        "parley_tier_misses_total{tier=\"memory\"} 28",
-        "parley_tier_misses_total{tier=\"redis\"} 30",
-        "parley_errors_total{kind=\"timeout\"} 32",
-        "parley_idempotent_replays_total 34",
-        "parley_bad_connections_total 36",
-        "parley_queue_refused_total 58",
-        "parley_db_connections_opened_total 38",
-        "parley_db_connections_closed_total 40",
-        "parley_db_connections_discarded_total 42",
-        "parley_db_retries_total 44",
-        "parley_read_batches_total 46",
-        "parley_read_batched_total 60",
-        "parley_cache_sets_total 48",
-        "parley_cache_sets_lost_total 50",
-        "parley_swept_sessions_total 52",
-        "parley_swept_messages_total 54",
-        "parley_swept_keys_total 56",
-        "parley_pool_connections{state=\"open\"} 62",
-        "parley_pool_connections{state=\"idle\"} 64",
-        "parley_pool_connections{state=\"in_use\"} 66",
-        "parley_pool_connections{state=\"max\"} 68",
-        "parley_pool_waiting 70",
-        "parley_threads_busy 72",
+    static const struct {
+        size_t at;
+        const char *name;
+    } rows[] = {
+        {AT(tier_hits[METRICS_MEMORY]), "parley_tier_hits_total{tier=\"memory\"}"},
+        {AT(tier_hits[METRICS_REDIS]), "parley_tier_hits_total{tier=\"redis\"}"},
+        {AT(tier_hits[METRICS_POSTGRES]), "parley_tier_hits_total{tier=\"postgres\"}"},
+        {AT(tier_misses[METRICS_MEMORY]), "parley_tier_misses_total{tier=\"memory\"}"},
+        {AT(tier_misses[METRICS_REDIS]), "parley_tier_misses_total{tier=\"redis\"}"},
+        {AT(errors[ERR_TIMEOUT]), "parley_errors_total{kind=\"timeout\"}"},
+        {AT(replays), "parley_idempotent_replays_total"},
+        {AT(bad_connections), "parley_bad_connections_total"},
+        {AT(queue_refused), "parley_queue_refused_total"},
+        {AT(db_opened), "parley_db_connections_opened_total"},
+        {AT(db_closed), "parley_db_connections_closed_total"},
+        {AT(db_discarded), "parley_db_connections_discarded_total"},
+        {AT(db_retries), "parley_db_retries_total"},
+        {AT(read_batches), "parley_read_batches_total"},
+        {AT(read_batched), "parley_read_batched_total"},
+        {AT(cache_sets), "parley_cache_sets_total"},
+        {AT(cache_sets_lost), "parley_cache_sets_lost_total"},
+        {AT(swept_sessions), "parley_swept_sessions_total"},
+        {AT(swept_messages), "parley_swept_messages_total"},
+        {AT(swept_keys), "parley_swept_keys_total"},
+        {AT(pool_open), "parley_pool_connections{state=\"open\"}"},
+        {AT(pool_idle), "parley_pool_connections{state=\"idle\"}"},
+        {AT(pool_in_use), "parley_pool_connections{state=\"in_use\"}"},
+        {AT(pool_max), "parley_pool_connections{state=\"max\"}"},
+        {AT(pool_waiting), "parley_pool_waiting"},
+        {AT(threads_busy), "parley_threads_busy"},
     };
-    const char *t = render(s.arena, s.slots, 2);
-    for (size_t i = 0; i < ARRAY_LEN(lines); i++)
-        CU_ASSERT_TRUE(has_line(t, lines[i]));
+    struct metrics_slot s[2] = {{.replays = 0}};
+    for (size_t i = 0; i < 2 * ARRAY_LEN(rows); i++) {
+        void *at = (char *)&s[i % 2] + rows[i / 2].at;
+        if (rows[i / 2].at < AT(pool_open))
+            metrics_add(at, 11 + i / 2);
+        else
+            metrics_set(at, 11 + (int64_t)i / 2);
+    }
+    const char *t = render(s);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char line[80];
+        snprintf(line, sizeof(line), "%s %zu", rows[i].name, 2 * (11 + i));
+        CU_ASSERT_TRUE(has_line(t, line));
+    }
     CU_ASSERT_PTR_NULL(strstr(t, "tier_misses_total{tier=\"postgres\"}")); /* never counted */
-    metrics_set(&s.slots[0].threads_busy, 0);
-    CU_ASSERT_TRUE(has_line(render(s.arena, s.slots, 2), "parley_threads_busy 36"));
-    arena_destroy(s.arena);
+    metrics_set(&s[0].threads_busy, 0);
+    CU_ASSERT_TRUE(has_line(render(s), "parley_threads_busy 36"));
 }
 
 /* As a scraper reads it: each sample belongs to the family announced last, each family is announced
  * once, by HELP and then TYPE, and each sample ends in a number. */
-static void text_is_well_formed(void)
+TEST(text_is_well_formed)
 {
-    struct stage s = set_stage();
-    metrics_request(&s.slots[0], 0, 200, 1000);
-    metrics_add(&s.slots[0].errors[ERR_BUSY], 1);
-    metrics_add(&s.slots[0].replays, 1);
-    const char *text = render(s.arena, s.slots, 2);
+    struct metrics_slot s[2] = {{.replays = 0}};
+    metrics_request(&s[0], 0, 200, 1000);
+    metrics_add(&s[0].errors[ERR_BUSY], 1);
+    metrics_add(&s[0].replays, 1);
+    const char *text = render(s);
     char family[80] = "";
     int families = 0, samples = 0;
 
@@ -227,10 +197,9 @@ static void text_is_well_formed(void)
     }
     CU_ASSERT_EQUAL(families, 25);
     CU_ASSERT_EQUAL(samples, 1 + 4 * 17 + 1 + 1 + 6);
-    arena_destroy(s.arena);
 }
 
-static void bounds_ascend(void)
+TEST(bounds_ascend)
 {
     bool tenth = false;
     for (size_t i = 0; i < METRICS_BUCKETS; i++) {
@@ -239,10 +208,3 @@ static void bounds_ascend(void)
     }
     CU_ASSERT_TRUE(tenth);
 }
-
-SUITE(obs_metrics, "obs/metrics",
-      {"requests are summed by route and status", requests_are_summed_by_route_and_status},
-      {"statuses of the table", statuses_of_the_table},
-      {"histogram with known times", histogram_with_known_times},
-      {"every counter and gauge", every_counter_and_gauge},
-      {"text is well formed", text_is_well_formed}, {"bounds ascend", bounds_ascend})

@@ -40,7 +40,7 @@ static bool answers(const char *path)
 }
 
 /* Fails if the umask is left alone while binding: tried. */
-static void socket_as_nginx_needs_it(void)
+TEST(socket_as_nginx_needs_it)
 {
     struct place p;
     struct listener l;
@@ -61,7 +61,7 @@ static void socket_as_nginx_needs_it(void)
 }
 
 /* Fails if check_place does not connect: tried. */
-static void living_server_is_left_alone(void)
+TEST(living_server_is_left_alone)
 {
     struct place p;
     struct listener first, second;
@@ -78,7 +78,7 @@ static void living_server_is_left_alone(void)
 }
 
 /* Fails if listener_close does not compare the inode: tried. */
-static void stale_socket_is_replaced(void)
+TEST(stale_socket_is_replaced)
 {
     struct place p;
     struct listener killed, next;
@@ -95,7 +95,7 @@ static void stale_socket_is_replaced(void)
     clear(&p);
 }
 
-static void places_that_cannot_be(void)
+TEST(places_that_cannot_be)
 {
     struct place p;
     struct listener l;
@@ -116,8 +116,3 @@ static void places_that_cannot_be(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(p.why, "too long"));
     clear(&p);
 }
-
-SUITE(listener, "proc/listener", {"a socket as nginx needs it", socket_as_nginx_needs_it},
-      {"a living server is left alone", living_server_is_left_alone},
-      {"a stale socket is replaced", stale_socket_is_replaced},
-      {"places that cannot be", places_that_cannot_be})

@@ -9,27 +9,21 @@
 
 enum { LONG_DRAIN = 1000 };
 
-static void begin(struct theatre *t, enum part part, int drain_s)
-{
-    theatre_begin(t, part, drain_s);
-    CU_ASSERT_TRUE(theatre_count(&t->play->started, WORKERS));
-}
-
 /* Nothing has changed: no worker was told to leave, and all are there. */
-static void expect_as_before(struct theatre *t, int started)
+static void expect_as_before(struct theatre *t)
 {
-    CU_ASSERT_EQUAL(t->play->ended, started - WORKERS);
+    CU_ASSERT_TRUE(theatre_count(&t->play->ready, WORKERS));
+    CU_ASSERT_EQUAL(t->play->ended, 0);
     CU_ASSERT_EQUAL(t->play->here, WORKERS);
     CU_ASSERT_EQUAL(theatre_said(t, "\"reloaded\""), 0);
     CU_ASSERT_EQUAL(theatre_said(t, "\"reload_refused\""), 1);
 }
 
 /* Fails if the old workers are told before the new ones are ready: tried (most is too small). */
-static void others_take_over(void)
+TEST(others_take_over)
 {
     struct theatre t;
-    begin(&t, PART_GOOD, LONG_DRAIN);
-    CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
+    theatre_ready(&t, PART_GOOD, LONG_DRAIN);
     theatre_configure(&t, WORKERS + 1, LONG_DRAIN, "");
     kill(t.pid, SIGHUP);
     CU_ASSERT_TRUE(theatre_count(&t.play->ended, WORKERS));
@@ -48,7 +42,7 @@ static void others_take_over(void)
 
 /* What is wrong in a file that was read again, and what the log says of it. Fails if what
  * must stay may change, or if the file is not read again: tried. */
-static void wrong_files_change_nothing(void)
+TEST(wrong_files_change_nothing)
 {
     static const struct {
         const char *more, *why;
@@ -59,9 +53,10 @@ static void wrong_files_change_nothing(void)
                  {"PARLEY_MEMORY=1MiB", "PARLEY_MEMORY cannot change"},
                  {"REDIS_URL=redis://h:1:2", "REDIS_URL"},
                  {NULL, "cannot be read"}};
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         struct theatre t;
-        begin(&t, PART_GOOD, LONG_DRAIN);
+        theatre_begin(&t, PART_GOOD, LONG_DRAIN);
+        CU_ASSERT_TRUE(theatre_count(&t.play->started, WORKERS));
         if (wrong[i].more)
             theatre_configure(&t, WORKERS, LONG_DRAIN, wrong[i].more);
         else
@@ -70,53 +65,44 @@ static void wrong_files_change_nothing(void)
         CU_ASSERT_TRUE(theatre_says(&t, "\"reload_refused\"", 1));
         CU_ASSERT_EQUAL(theatre_said(&t, wrong[i].why), 1);
         CU_ASSERT_EQUAL(t.play->checks, 0);
-        CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
-        expect_as_before(&t, WORKERS);
+        expect_as_before(&t);
         theatre_close(&t);
     }
 }
 
-/* Fails if the outcome of the check is not looked at: tried. */
-static void a_check_that_fails(void)
+/* Fails if the outcome of the check is not looked at, or if nobody ends one that hangs: tried. */
+TEST(checks_that_fail)
 {
-    struct theatre t;
-    begin(&t, PART_GOOD, LONG_DRAIN);
-    atomic_store(&t.play->check, PART_MISCONFIGURED);
-    kill(t.pid, SIGHUP);
-    CU_ASSERT_TRUE(
-        theatre_says(&t, "\"reload_refused\",\"message\":\"the server is of stone\"", 1));
-    CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
-    expect_as_before(&t, WORKERS);
-    theatre_close(&t);
-}
-
-/* Fails if nobody ends such a check: tried. */
-static void a_check_that_hangs(void)
-{
-    struct theatre t;
-    begin(&t, PART_GOOD, LONG_DRAIN);
-    CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
-    atomic_store(&t.play->check, PART_SILENT);
-    kill(t.pid, SIGHUP);
-    CU_ASSERT_TRUE(theatre_says(&t, "or not in time", 1));
-    expect_as_before(&t, WORKERS);
-    theatre_close(&t);
+    static const struct {
+        enum part check;
+        const char *why;
+    } rows[] = {{PART_MISCONFIGURED, "\"reload_refused\",\"message\":\"the server is of stone\""},
+                {PART_SILENT, "or not in time"}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct theatre t;
+        theatre_begin(&t, PART_GOOD, LONG_DRAIN);
+        CU_ASSERT_TRUE(theatre_count(&t.play->started, WORKERS));
+        atomic_store(&t.play->check, rows[i].check);
+        kill(t.pid, SIGHUP);
+        CU_ASSERT_TRUE(theatre_says(&t, rows[i].why, 1));
+        expect_as_before(&t);
+        theatre_close(&t);
+    }
 }
 
 /* New workers that end at once, or are never ready; the others go on, and a later reload is good.
  * Fails if a new worker that ends is started again, if its reason is not told, or if it ends the
  * service: tried. */
-static void new_workers_that_fail(void)
+TEST(new_workers_that_fail)
 {
     static const struct {
         enum part part;
         const char *why;
     } bad[] = {{PART_MISCONFIGURED, "reload_refused\",\"message\":\"the schema is of yesterday"},
                {PART_SILENT, "was not ready in time"}};
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct theatre t;
-        begin(&t, PART_GOOD, LONG_DRAIN);
-        CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
+        theatre_ready(&t, PART_GOOD, LONG_DRAIN);
         atomic_store(&t.play->part, bad[i].part);
         kill(t.pid, SIGHUP);
         CU_ASSERT_TRUE(theatre_says(&t, bad[i].why, 1));
@@ -131,13 +117,12 @@ static void new_workers_that_fail(void)
 }
 
 /* Fails if the child that checks is not waited for, or the new workers are not told: tried. */
-static void sigterm_in_a_reload(void)
+TEST(sigterm_in_a_reload)
 {
     static const enum part parts[] = {PART_GOOD, PART_SILENT}; /* of the workers */
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         struct theatre t;
-        begin(&t, PART_GOOD, LONG_DRAIN);
-        CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
+        theatre_ready(&t, PART_GOOD, LONG_DRAIN);
         atomic_store(&t.play->part, parts[i]);
         atomic_store(&t.play->check, parts[i] == PART_GOOD ? PART_SILENT : PART_GOOD);
         kill(t.pid, SIGHUP);
@@ -153,11 +138,10 @@ static void sigterm_in_a_reload(void)
 }
 
 /* Both generations end when nobody is there to tell them. Fails without PR_SET_PDEATHSIG: tried. */
-static void supervisor_killed_in_a_reload(void)
+TEST(supervisor_killed_in_a_reload)
 {
     struct theatre t;
-    begin(&t, PART_GOOD, LONG_DRAIN);
-    CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
+    theatre_ready(&t, PART_GOOD, LONG_DRAIN);
     atomic_store(&t.play->part, PART_SILENT);
     kill(t.pid, SIGHUP);
     CU_ASSERT_TRUE(theatre_count(&t.play->here, 2 * WORKERS));
@@ -170,11 +154,10 @@ static void supervisor_killed_in_a_reload(void)
 /* 100 signals within a second. Those that come while a reload is under way, or while workers still
  * drain, are one reload more. Fails if a reload does not wait for those that drain: tried (here
  * they drain for ever, until they are killed). */
-static void a_storm(void)
+TEST(a_storm)
 {
     struct theatre t;
-    begin(&t, PART_STUBBORN, 0);
-    CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
+    theatre_ready(&t, PART_STUBBORN, 0);
     for (int i = 0; i < 100; i++) {
         kill(t.pid, SIGHUP);
         poll(NULL, 0, 5);
@@ -188,11 +171,10 @@ static void a_storm(void)
 }
 
 /* Killed while it drains: it had given up its seat. Fails if another is started for it: tried. */
-static void a_death_while_leaving(void)
+TEST(a_death_while_leaving)
 {
     struct theatre t;
-    begin(&t, PART_STUBBORN, LONG_DRAIN);
-    CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
+    theatre_ready(&t, PART_STUBBORN, LONG_DRAIN);
     const pid_t old[WORKERS] = {t.play->pids[0], t.play->pids[1]};
     atomic_store(&t.play->part, PART_GOOD);
     kill(t.pid, SIGHUP);
@@ -209,11 +191,10 @@ static void a_death_while_leaving(void)
 
 /* One after the other, each when its replacement is ready. Fails if those that wish are replaced at
  * once: tried (most is 2 more). */
-static void recycling(void)
+TEST(recycling)
 {
     struct theatre t;
-    begin(&t, PART_TIRED, LONG_DRAIN);
-    CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
+    theatre_ready(&t, PART_TIRED, LONG_DRAIN);
     atomic_store(&t.play->part, PART_GOOD);
     atomic_store(&t.play->tired, true);
     CU_ASSERT_TRUE(theatre_count(&t.play->ended, WORKERS));
@@ -224,11 +205,10 @@ static void recycling(void)
 }
 
 /* Fails if the old one leaves all the same, or if it is tried again at once: tried. */
-static void recycling_that_fails(void)
+TEST(recycling_that_fails)
 {
     struct theatre t;
-    begin(&t, PART_TIRED, LONG_DRAIN);
-    CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
+    theatre_ready(&t, PART_TIRED, LONG_DRAIN);
     atomic_store(&t.play->part, PART_MISCONFIGURED);
     atomic_store(&t.play->tired, true);
     CU_ASSERT_TRUE(theatre_says(&t, "\"message\":\"the schema is of yesterday; the old worker", 1));
@@ -237,12 +217,3 @@ static void recycling_that_fails(void)
     CU_ASSERT_EQUAL(t.play->here, WORKERS);
     theatre_close(&t);
 }
-
-SUITE(reload, "proc/reload", {"others take over", others_take_over},
-      {"wrong files change nothing", wrong_files_change_nothing},
-      {"a check that fails", a_check_that_fails}, {"a check that hangs", a_check_that_hangs},
-      {"new workers that fail", new_workers_that_fail},
-      {"SIGTERM in a reload", sigterm_in_a_reload},
-      {"the supervisor is killed in a reload", supervisor_killed_in_a_reload},
-      {"100 signals in a second", a_storm}, {"a death while leaving", a_death_while_leaving},
-      {"recycling", recycling}, {"recycling that fails", recycling_that_fails})

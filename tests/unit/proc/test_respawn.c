@@ -4,7 +4,7 @@
 
 static const int64_t second = 1000000;
 
-static void delay_grows_and_is_reset(void)
+TEST(delay_grows_and_is_reset)
 {
     static const int64_t want_ms[] = {100, 200, 400, 800, 1600, 3200, 5000, 5000};
     struct respawn r = {.n_deaths = 0};
@@ -20,7 +20,7 @@ static void delay_grows_and_is_reset(void)
 
 /* Fails if the ring is read at the newest instead of the oldest entry, and if a loop lasts until
  * the next death, which may not come: tried. */
-static void crash_loop_is_seen(void)
+TEST(crash_loop_is_seen)
 {
     struct respawn r = {.n_deaths = 0};
     int64_t now = 5 * second;
@@ -42,6 +42,3 @@ static void crash_loop_is_seen(void)
     (void)respawn_after_death(&r, true, now);
     CU_ASSERT_FALSE(respawn_is_looping(&r, now));
 }
-
-SUITE(respawn, "proc/respawn", {"the delay grows, and is reset", delay_grows_and_is_reset},
-      {"a crash loop is seen", crash_loop_is_seen})

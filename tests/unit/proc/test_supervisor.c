@@ -4,26 +4,35 @@
 #include <signal.h>
 #include <unistd.h>
 
-static void sigterm_drains(void)
+/* Fails if the second signal only repeats the first (the drain time is half an hour), or if nobody
+ * is killed when the time is over: tried. */
+TEST(sigterm_drains)
 {
-    struct theatre t;
-    theatre_begin(&t, PART_GOOD, 1000);
-    CU_ASSERT_TRUE(theatre_count(&t.play->started, WORKERS));
-    kill(t.pid, SIGTERM);
-    CU_ASSERT_EQUAL(theatre_wait(&t), EXIT_GOOD);
-    CU_ASSERT_EQUAL(t.play->ended, WORKERS);
-    CU_ASSERT_EQUAL(t.play->started, WORKERS);
-    theatre_end(&t, true);
+    static const struct {
+        enum part part;
+        int drain_s, signals, ended;
+    } rows[] = {
+        {PART_GOOD, 1000, 1, WORKERS}, {PART_STUBBORN, 1800, 2, 0}, {PART_STUBBORN, 0, 1, 0}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct theatre t;
+        theatre_ready(&t, rows[i].part, rows[i].drain_s);
+        kill(t.pid, SIGTERM);
+        if (rows[i].signals == 2) {
+            CU_ASSERT_TRUE(theatre_says(&t, "draining", 1));
+            kill(t.pid, SIGTERM);
+        }
+        CU_ASSERT_EQUAL(theatre_wait(&t), EXIT_GOOD);
+        CU_ASSERT_EQUAL(t.play->ended, rows[i].ended);
+        CU_ASSERT_EQUAL(t.play->started, WORKERS);
+        theatre_end(&t, true);
+    }
 }
 
 /* Fails if the supervisor does not clear the gauges, or does not start another: tried. */
-static void killed_worker_is_replaced(void)
+TEST(killed_worker_is_replaced)
 {
     struct theatre t;
-    theatre_begin(&t, PART_GOOD, 1000);
-    CU_ASSERT_TRUE(theatre_count(&t.play->started, WORKERS));
-    /* Whoever counted last has written its id an instant later. */
-    CU_ASSERT_TRUE(theatre_count(&t.play->pids[0], 1) && theatre_count(&t.play->pids[1], 1));
+    theatre_ready(&t, PART_GOOD, 1000);
     kill(t.play->pids[0], SIGKILL);
     CU_ASSERT_TRUE(theatre_count(&t.play->started, WORKERS + 1));
     CU_ASSERT_EQUAL(t.play->busy_at_start, 0);
@@ -35,7 +44,7 @@ static void killed_worker_is_replaced(void)
 }
 
 /* Fails if such a worker is replaced like any other: tried. */
-static void wrong_configuration_ends_the_service(void)
+TEST(wrong_configuration_ends_the_service)
 {
     struct theatre t;
     theatre_begin(&t, PART_MISCONFIGURED, 1000);
@@ -46,49 +55,21 @@ static void wrong_configuration_ends_the_service(void)
     theatre_end(&t, true);
 }
 
-/* Fails if the second signal only repeats the first: tried (the drain time is half an hour). */
-static void second_sigterm_ends_at_once(void)
-{
-    struct theatre t;
-    theatre_begin(&t, PART_STUBBORN, 1800);
-    CU_ASSERT_TRUE(theatre_count(&t.play->started, WORKERS));
-    kill(t.pid, SIGTERM);
-    CU_ASSERT_TRUE(theatre_says(&t, "draining", 1));
-    kill(t.pid, SIGTERM);
-    CU_ASSERT_EQUAL(theatre_wait(&t), EXIT_GOOD);
-    CU_ASSERT_EQUAL(t.play->ended, 0);
-    theatre_end(&t, true);
-}
-
-/* Fails if nobody is killed when the time is over: tried. */
-static void stubborn_workers_are_killed(void)
-{
-    struct theatre t;
-    theatre_begin(&t, PART_STUBBORN, 0);
-    CU_ASSERT_TRUE(theatre_count(&t.play->started, WORKERS));
-    kill(t.pid, SIGTERM);
-    CU_ASSERT_EQUAL(theatre_wait(&t), EXIT_GOOD);
-    CU_ASSERT_EQUAL(t.play->ended, 0);
-    theatre_end(&t, true);
-}
-
 /* Fails without PR_SET_PDEATHSIG: tried. */
-static void workers_end_with_the_supervisor(void)
+TEST(workers_end_with_the_supervisor)
 {
     struct theatre t;
-    theatre_begin(&t, PART_GOOD, 1000);
-    CU_ASSERT_TRUE(theatre_count(&t.play->started, WORKERS));
+    theatre_ready(&t, PART_GOOD, 1000);
     kill(t.pid, SIGKILL);
     CU_ASSERT_EQUAL(theatre_wait(&t), -1);
     CU_ASSERT_TRUE(theatre_count(&t.play->ended, WORKERS));
     theatre_end(&t, false);
 }
 
-static void second_service_on_the_same_sockets(void)
+TEST(second_service_on_the_same_sockets)
 {
     struct theatre t;
-    theatre_begin(&t, PART_GOOD, 1000);
-    CU_ASSERT_TRUE(theatre_count(&t.play->started, WORKERS));
+    theatre_ready(&t, PART_GOOD, 1000);
     struct theatre second = t;
     theatre_open(&second);
     CU_ASSERT_EQUAL(theatre_wait(&second), EXIT_FAULT);
@@ -100,13 +81,12 @@ static void second_service_on_the_same_sockets(void)
 
 /* A service that ends refuses connects, and one whose supervisor was killed has only its workers:
  * no other may begin beside them. Fails without the lock: tried (the second one starts). */
-static void second_service_beside_the_last_requests(void)
+TEST(second_service_beside_the_last_requests)
 {
     static const int signals[] = {SIGTERM, SIGKILL};
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
         struct theatre t;
-        theatre_begin(&t, PART_STUBBORN, 1000);
-        CU_ASSERT_TRUE(theatre_count(&t.play->ready, WORKERS));
+        theatre_ready(&t, PART_STUBBORN, 1000);
         struct theatre second = t;
         kill(t.pid, signals[i]);
         CU_ASSERT_TRUE(signals[i] == SIGKILL || theatre_says(&t, "draining", 1));
@@ -120,12 +100,3 @@ static void second_service_beside_the_last_requests(void)
         theatre_end(&t, signals[i] == SIGTERM);
     }
 }
-
-SUITE(supervisor, "proc/supervisor", {"SIGTERM drains", sigterm_drains},
-      {"a killed worker is replaced", killed_worker_is_replaced},
-      {"a wrong configuration ends the service", wrong_configuration_ends_the_service},
-      {"a second SIGTERM ends at once", second_sigterm_ends_at_once},
-      {"stubborn workers are killed", stubborn_workers_are_killed},
-      {"workers end with the supervisor", workers_end_with_the_supervisor},
-      {"a second service on the same sockets", second_service_on_the_same_sockets},
-      {"a second service beside the last requests", second_service_beside_the_last_requests})

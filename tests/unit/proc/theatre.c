@@ -125,6 +125,12 @@ bool theatre_count(_Atomic int *count, int n)
     return atomic_load(count) >= n;
 }
 
+void theatre_ready(struct theatre *t, enum part part, int drain_s)
+{
+    theatre_begin(t, part, drain_s);
+    CU_ASSERT_TRUE(theatre_count(&t->play->ready, WORKERS));
+}
+
 int theatre_said(const struct theatre *t, const char *what)
 {
     char *text = calloc(1, LOG_MAX);

@@ -36,6 +36,8 @@ struct theatre {
 
 /* Starts it with WORKERS workers. */
 void theatre_begin(struct theatre *t, enum part part, int drain_s);
+/* The same, and waits until they are ready. */
+void theatre_ready(struct theatre *t, enum part part, int drain_s);
 /* Another supervisor in its place. */
 void theatre_open(struct theatre *t);
 /* What a reload finds from now on; more: a line for the file, or "". */

@@ -4,10 +4,8 @@
 
 #include <string.h>
 
-#include "../suite.h"
 #include "parley/session/native_form.h"
-
-enum { ROOM = 4 << 20 };
+#include "same.h"
 
 static const struct session_message kinds[] = {
     {.message_id = SV_INIT("m-1"),
@@ -22,8 +20,6 @@ static const struct session_message kinds[] = {
      .metadata = SV_INIT("{\"k\": [1, null]}")},
     {.message_id = SV_INIT("m-3"),
      .type = SV_INIT("function_call"),
-     .role = {NULL, 0},
-     .content = {NULL, 0},
      .metadata = SV_INIT("{}"),
      .extra = SV_INIT("{\"call_id\":\"c\",\"arguments\":\"{}\"}")},
     {.message_id = SV_INIT("m-4"),
@@ -35,16 +31,14 @@ static const struct session_message kinds[] = {
      .created_at = -1}};
 
 struct bench {
-    struct arena *arena;
-    struct request_ctx ctx;
+    struct request_ctx *ctx;
     struct session_message messages[SESSION_WINDOW];
     struct session s;
 };
 
 static void begin(struct bench *b, size_t n_messages)
 {
-    b->arena = arena_create(ROOM);
-    ctx_init(&b->ctx, b->arena, deadline_in_ms(60000), SV("default"), SV("t"));
+    b->ctx = test_ctx();
     b->s = (struct session){.session_id = SV("telegram:12345"),
                             .user_id = SV("\"u\"\\\t1"),
                             .language = SV("en"),
@@ -71,7 +65,7 @@ static struct sv written(struct bench *b, const struct session *s)
 {
     struct buf out;
     struct jout j;
-    buf_init(&out, b->arena, 0);
+    buf_init(&out, b->ctx->arena, 0);
     jout_init(&j, &out);
     jout_object_open(&j);
     session_write_members(&j, s, NULL);
@@ -86,41 +80,20 @@ static struct session through_cache(struct bench *b, const struct session *s)
 {
     struct session back = {.n_messages = 0};
     struct sv bytes = SV_NONE;
-    CU_ASSERT_EQUAL(codec_encode(&b->ctx, s, &bytes), ERR_NONE);
-    CU_ASSERT_TRUE(codec_decode(&b->ctx, bytes, &back));
+    CU_ASSERT_EQUAL(codec_encode(b->ctx, s, &bytes), ERR_NONE);
+    CU_ASSERT_TRUE(codec_decode(b->ctx, bytes, &back));
     return back;
 }
 
-/* Each field is what it was, too, for those who write another form. */
-static void expect_fields(const struct session *a, const struct session *b)
-{
-    const struct sv of_a[] = {a->session_id, a->user_id, a->language, a->context, a->metadata};
-    const struct sv of_b[] = {b->session_id, b->user_id, b->language, b->context, b->metadata};
-    for (size_t i = 0; i < ARRAY_LEN(of_a); i++)
-        CU_ASSERT_TRUE(sv_eq(of_a[i], of_b[i]) && !of_a[i].p == !of_b[i].p);
-    CU_ASSERT_EQUAL_FATAL(a->n_messages, b->n_messages);
-    for (size_t k = 0; k < a->n_messages; k++) {
-        const struct session_message *m = &a->messages[k], *n = &b->messages[k];
-        const struct sv of_m[] = {m->message_id, m->type,     m->role,
-                                  m->content,    m->metadata, m->extra};
-        const struct sv of_n[] = {n->message_id, n->type,     n->role,
-                                  n->content,    n->metadata, n->extra};
-        for (size_t i = 0; i < ARRAY_LEN(of_m); i++)
-            CU_ASSERT_TRUE(sv_eq(of_m[i], of_n[i]) && !of_m[i].p == !of_n[i].p);
-        CU_ASSERT_EQUAL(m->seq, n->seq);
-        CU_ASSERT_EQUAL(m->created_at, n->created_at);
-    }
-}
-
 /* Fails if a message's form is taken a byte too short, or without the comma: tried. */
-static void the_newest(void)
+TEST(the_newest)
 {
     for (size_t n = 0; n <= SESSION_WINDOW; n++) {
         struct bench b;
         begin(&b, n);
         struct session kept = through_cache(&b, &b.s);
         CU_ASSERT_TRUE(kept.native.p != NULL);
-        expect_fields(&b.s, &kept);
+        same_session(&b.s, &kept);
         for (size_t less = 0; less <= n; less++) {
             struct session all = b.s, some = kept;
             all.messages += less;
@@ -128,12 +101,11 @@ static void the_newest(void)
             all.n_messages = some.n_messages = n - less;
             CU_ASSERT_TRUE(sv_eq(written(&b, &all), written(&b, &some)));
         }
-        arena_destroy(b.arena);
     }
 }
 
 /* A page has the newest first. */
-static void the_other_way_round(void)
+TEST(the_other_way_round)
 {
     struct bench b;
     struct session_message back[SESSION_WINDOW], forth[SESSION_WINDOW];
@@ -146,12 +118,11 @@ static void the_other_way_round(void)
     b.s.messages = back;
     kept.messages = forth;
     CU_ASSERT_TRUE(sv_eq(written(&b, &b.s), written(&b, &kept)));
-    arena_destroy(b.arena);
 }
 
 /* A value is carried on again and again: what is left of the old one, and a new message. Fails if
  * the members are kept though they have changed: tried. */
-static void carried_on(void)
+TEST(carried_on)
 {
     struct bench b;
     begin(&b, SESSION_WINDOW);
@@ -170,15 +141,14 @@ static void carried_on(void)
         kept.version = ++b.s.version;
         kept.last_seq = ++b.s.last_seq;
         kept = through_cache(&b, &kept);
-        expect_fields(&b.s, &kept);
+        same_session(&b.s, &kept);
         CU_ASSERT_TRUE(sv_eq(written(&b, &b.s), written(&b, &kept)));
     }
-    arena_destroy(b.arena);
 }
 
 /* The same by the function that does it for an append. Fails if what it makes keeps the members of
  * before, or if mark_before is not compared: tried. */
-static void after_an_append(void)
+TEST(after_an_append)
 {
     struct bench b;
     struct fresh_write w = {.key = {SV("default"), SV("telegram:12345")}};
@@ -194,8 +164,8 @@ static void after_an_append(void)
     begin(&b, SESSION_WINDOW);
     w.snapshot = cache_snapshot(s.cache, w.key);
     value.stamp = (struct cache_stamp){b.s.generation, b.s.version, b.s.mark};
-    CU_ASSERT_EQUAL(codec_encode(&b.ctx, &b.s, &value.bytes), ERR_NONE);
-    cache_put(s.cache, &b.ctx, w.key, &w.snapshot, false, &value);
+    CU_ASSERT_EQUAL(codec_encode(b.ctx, &b.s, &value.bytes), ERR_NONE);
+    cache_put(s.cache, b.ctx, w.key, &w.snapshot, false, &value);
     struct session_receipt r = {.session_id = b.s.session_id,
                                 .generation = b.s.generation,
                                 .version = b.s.version + 1,
@@ -207,7 +177,7 @@ static void after_an_append(void)
                                 .last_seq = b.s.last_seq + 1,
                                 .at = b.s.updated_at + 1000,
                                 .expires_at = b.s.expires_at + 1000};
-    CU_ASSERT_TRUE(fresh_after_append(&s, &b.ctx, &w, &append, &r, &now));
+    CU_ASSERT_TRUE(fresh_after_append(&s, b.ctx, &w, &append, &r, &now));
     /* Field by field, and without the forms: so it is written anew. */
     struct session_message plain[SESSION_WINDOW];
     want = now;
@@ -224,28 +194,17 @@ static void after_an_append(void)
     CU_ASSERT_TRUE(sv_eq(written(&b, &kept), written(&b, &want)));
     /* The same version of another timeline. */
     r.mark_before++;
-    CU_ASSERT_FALSE(fresh_after_append(&s, &b.ctx, &w, &append, &r, &now));
+    CU_ASSERT_FALSE(fresh_after_append(&s, b.ctx, &w, &append, &r, &now));
     cache_close(s.cache);
     cache_shared_unmap(shared);
-    arena_destroy(b.arena);
 }
 
 /* What has not changed at all may keep its form whole. */
-static void kept_as_it_is(void)
+TEST(kept_as_it_is)
 {
     struct bench b;
-    struct sv once = SV_NONE, twice = SV_NONE;
     begin(&b, 7);
-    struct session kept = through_cache(&b, &b.s);
-    CU_ASSERT_EQUAL(codec_encode(&b.ctx, &b.s, &once), ERR_NONE);
-    CU_ASSERT_EQUAL(codec_encode(&b.ctx, &kept, &twice), ERR_NONE);
-    struct session back;
-    CU_ASSERT_TRUE(codec_decode(&b.ctx, twice, &back));
-    expect_fields(&b.s, &back);
-    CU_ASSERT_TRUE(sv_eq(written(&b, &b.s), written(&b, &back)));
-    arena_destroy(b.arena);
+    struct session kept = through_cache(&b, &b.s), again = through_cache(&b, &kept);
+    same_session(&b.s, &again);
+    CU_ASSERT_TRUE(sv_eq(written(&b, &b.s), written(&b, &again)));
 }
-
-SUITE(native_form, "session/native_form", {"the newest n", the_newest},
-      {"the other way round", the_other_way_round}, {"carried on by appends", carried_on},
-      {"after an append", after_an_append}, {"kept as it is", kept_as_it_is})

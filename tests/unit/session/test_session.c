@@ -5,7 +5,7 @@
 
 #include "../suite.h"
 
-static void session_ids(void)
+TEST(session_ids)
 {
     char longest[SESSION_ID_MAX + 2];
     memset(longest, 'a', sizeof(longest));
@@ -25,7 +25,7 @@ static void session_ids(void)
 
 /* Every byte, one by one: the alphabet is the one of the interface and nothing more. "~", which
  * deleted sessions are put aside under, is not in it. */
-static void alphabet(void)
+TEST(alphabet)
 {
     static const char allowed[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";
@@ -38,7 +38,7 @@ static void alphabet(void)
 }
 
 /* Digits alone name a message by its seq. */
-static void message_ids(void)
+TEST(message_ids)
 {
     CU_ASSERT_FALSE(session_message_id_valid(SV("1")));
     CU_ASSERT_FALSE(session_message_id_valid(SV("00123456789")));
@@ -51,7 +51,7 @@ static void message_ids(void)
 
 /* The instant itself is over: expires_at > now() is what the statements ask for. Fails if the
  * predicate says "before" instead of "not after": tried. */
-static void expiry(void)
+TEST(expiry)
 {
     const struct session s = {.expires_at = 1000};
     CU_ASSERT_FALSE(session_is_expired(&s, 999));
@@ -62,7 +62,7 @@ static void expiry(void)
     CU_ASSERT_TRUE(session_is_expired(&s, INT64_MAX));
 }
 
-static void users(void)
+TEST(users)
 {
     const struct session of_u1 = {.user_id = SV("u1")};
     const struct session of_nobody = {.user_id = SV_NONE};
@@ -77,6 +77,3 @@ static void users(void)
     CU_ASSERT_FALSE(session_user_matches(&of_nobody, SV("u1")));
     CU_ASSERT_FALSE(session_user_matches(&of_nobody, SV("")));
 }
-
-SUITE(session_session, "session/session", {"session ids", session_ids}, {"alphabet", alphabet},
-      {"message ids", message_ids}, {"expiry", expiry}, {"users", users})

@@ -16,18 +16,20 @@ struct rig {
     struct arena *arena;
 };
 
-/* One stripe. */
-static struct rig rig_open(void)
+static void unmap(void *shared)
 {
-    struct rig r = {.shared = cache_shared_map(1), .arena = arena_create(64 << 20)};
-    r.t = r.shared->memory;
-    return r;
+    cache_shared_unmap(shared);
 }
 
-static void rig_close(struct rig *r)
+/* One stripe, until the next one or the end of the test. */
+static struct rig *rig_open(void)
 {
-    cache_shared_unmap(r->shared);
-    arena_destroy(r->arena);
+    struct arena *a = test_ctx()->arena;
+    struct rig *r = arena_zalloc(a, sizeof *r);
+    *r = (struct rig){.shared = cache_shared_map(1), .arena = a};
+    r->t = r->shared->memory;
+    CU_ASSERT_EQUAL(arena_defer(a, unmap, r->shared), ERR_NONE);
+    return r;
 }
 
 static struct cache_snapshot snap(struct rig *r, struct cache_key key)
@@ -72,77 +74,73 @@ static struct sv bytes_of(struct rig *r, size_t n, char c)
 
 /* Fails if the end of a value is not copied when it is no whole word, or a life is not looked at.
  */
-static void store_and_find(void)
+TEST(store_and_find)
 {
-    struct rig r = rig_open();
-    CU_ASSERT_EQUAL(find(&r, one, SV("value")), MISS);
+    struct rig *r = rig_open();
+    CU_ASSERT_EQUAL(find(r, one, SV("value")), MISS);
     for (size_t n = 1; n < 40; n++) {
-        CU_ASSERT(store(&r, one, bytes_of(&r, n, 'x')));
-        CU_ASSERT_EQUAL(find(&r, one, bytes_of(&r, n, 'x')), CURRENT);
+        CU_ASSERT(store(r, one, bytes_of(r, n, 'x')));
+        CU_ASSERT_EQUAL(find(r, one, bytes_of(r, n, 'x')), CURRENT);
     }
-    const struct sv value = bytes_of(&r, 39, 'x');
-    const struct cache_snapshot s = snap(&r, one);
-    CU_ASSERT_EQUAL(find_with(&r, &s, value, later - 1), CURRENT);
-    CU_ASSERT_EQUAL(find_with(&r, &s, value, later), MISS);
-    CU_ASSERT_EQUAL(find(&r, (struct cache_key){SV("default"), SV("s2")}, value), MISS);
-    CU_ASSERT_EQUAL(find(&r, (struct cache_key){SV("other"), SV("s1")}, value), MISS);
+    const struct sv value = bytes_of(r, 39, 'x');
+    const struct cache_snapshot s = snap(r, one);
+    CU_ASSERT_EQUAL(find_with(r, &s, value, later - 1), CURRENT);
+    CU_ASSERT_EQUAL(find_with(r, &s, value, later), MISS);
+    CU_ASSERT_EQUAL(find(r, (struct cache_key){SV("default"), SV("s2")}, value), MISS);
+    CU_ASSERT_EQUAL(find(r, (struct cache_key){SV("other"), SV("s1")}, value), MISS);
     /* Stored in the place it has: it takes no more of the ring. */
-    CU_ASSERT(memory_used(r.t) < 256);
-    memory_remove(r.t, 1, s.hash);
-    CU_ASSERT_EQUAL(find(&r, one, value), MISS);
-    memory_remove(r.t, 1, s.hash);
-    CU_ASSERT_EQUAL(r.t->stripe[0].word % 2, 0);
-    rig_close(&r);
+    CU_ASSERT(memory_used(r->t) < 256);
+    memory_remove(r->t, 1, s.hash);
+    CU_ASSERT_EQUAL(find(r, one, value), MISS);
+    memory_remove(r->t, 1, s.hash);
+    CU_ASSERT_EQUAL(r->t->stripe[0].word % 2, 0);
 }
 
-static void too_large(void)
+TEST(too_large)
 {
-    struct rig r = rig_open();
+    struct rig *r = rig_open();
     const size_t most = MEMORY_RING_WORDS / 4 * 8;
-    CU_ASSERT(store(&r, one, bytes_of(&r, most, 'x')));
-    CU_ASSERT_EQUAL(find(&r, one, bytes_of(&r, most, 'x')), CURRENT);
-    CU_ASSERT_FALSE(store(&r, one, bytes_of(&r, most + 1, 'y')));
-    CU_ASSERT_FALSE(store(&r, one, SV("")));
-    rig_close(&r);
+    CU_ASSERT(store(r, one, bytes_of(r, most, 'x')));
+    CU_ASSERT_EQUAL(find(r, one, bytes_of(r, most, 'x')), CURRENT);
+    CU_ASSERT_FALSE(store(r, one, bytes_of(r, most + 1, 'y')));
+    CU_ASSERT_FALSE(store(r, one, SV("")));
 }
 
 /* Three times what fits, on the way twice round the ring: the newest are there, nothing is mixed
  * up. Fails if what newer values have overwritten is still given out. */
-static void evicts_the_oldest(void)
+TEST(evicts_the_oldest)
 {
-    struct rig r = rig_open();
+    struct rig *r = rig_open();
     enum { N = 160, SIZE = 5000 };
     int there = 0;
     for (int i = 0; i < N; i++)
-        CU_ASSERT(store(&r, key_numbered(&r, i), bytes_of(&r, SIZE, (char)('0' + i % 64))));
+        CU_ASSERT(store(r, key_numbered(r, i), bytes_of(r, SIZE, (char)('0' + i % 64))));
     for (int i = 0; i < N; i++) {
-        if (!find(&r, key_numbered(&r, i), bytes_of(&r, SIZE, (char)('0' + i % 64))))
+        if (!find(r, key_numbered(r, i), bytes_of(r, SIZE, (char)('0' + i % 64))))
             continue;
         CU_ASSERT(i >= N - 1 - MEMORY_RING_WORDS * 8 / SIZE);
         there++;
     }
     CU_ASSERT(there > 20);
-    CU_ASSERT_EQUAL(memory_used(r.t), MEMORY_RING_WORDS * sizeof(uint64_t));
-    rig_close(&r);
+    CU_ASSERT_EQUAL(memory_used(r->t), MEMORY_RING_WORDS * sizeof(uint64_t));
 }
 
 /* As many keys as share their entries are all kept. Fails if the first value of a stripe is taken
  * for an empty entry. */
-static void all_ways(void)
+TEST(all_ways)
 {
-    struct rig r = rig_open();
+    struct rig *r = rig_open();
     struct cache_key keys[MEMORY_WAYS];
     int n = 0;
     for (int i = 0; n < MEMORY_WAYS; i++) {
-        struct cache_key key = key_numbered(&r, i);
-        if ((snap(&r, key).hash >> 16) % (MEMORY_ENTRIES / MEMORY_WAYS) == 0)
+        struct cache_key key = key_numbered(r, i);
+        if ((snap(r, key).hash >> 16) % (MEMORY_ENTRIES / MEMORY_WAYS) == 0)
             keys[n++] = key;
     }
     for (int i = 0; i < n; i++)
-        CU_ASSERT(store(&r, keys[i], keys[i].id));
+        CU_ASSERT(store(r, keys[i], keys[i].id));
     for (int i = 0; i < n; i++)
-        CU_ASSERT_EQUAL(find(&r, keys[i], keys[i].id), CURRENT);
-    rig_close(&r);
+        CU_ASSERT_EQUAL(find(r, keys[i], keys[i].id), CURRENT);
 }
 
 /* ---- what is current ---- */
@@ -176,7 +174,7 @@ static void happen(struct rig *r, enum event event, uint64_t hash)
 /* What a value stored before an event is to whoever took the snapshot before it and after it, and
  * whether each of them may store. Fails if a put looks at no epoch, or nothing at the quarantine:
  * tests/plants/cache-put-under-old-snapshot.patch, tests/plants/cache-quarantine-ignored.patch. */
-static void currency(void)
+TEST(currency)
 {
     static const struct {
         enum event event;
@@ -188,89 +186,79 @@ static void currency(void)
         {QUARANTINE, CURRENT, OUTDATED, true, false}, {REAP, OUTDATED, OUTDATED, false, false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct rig r = rig_open();
-        memory_quarantine_ms(r.t, 1000);
-        const struct cache_snapshot before = snap(&r, one);
-        CU_ASSERT(memory_store(r.t, 1, &before, SV("v1"), later));
-        CU_ASSERT_EQUAL(find_with(&r, &before, SV("v1"), soon), CURRENT);
-        happen(&r, rows[i].event, before.hash);
-        const struct cache_snapshot after = snap(&r, one);
-        CU_ASSERT_EQUAL(find_with(&r, &before, SV("v1"), soon), rows[i].before);
-        CU_ASSERT_EQUAL(find_with(&r, &after, SV("v1"), soon), rows[i].after);
-        CU_ASSERT_EQUAL(memory_is_current(r.t, &before), rows[i].may_before);
-        CU_ASSERT_EQUAL(memory_is_current(r.t, &after), rows[i].may_after);
-        CU_ASSERT_EQUAL(memory_store(r.t, 1, &after, SV("v2"), later), rows[i].may_after);
-        CU_ASSERT_EQUAL(memory_store(r.t, 1, &before, SV("v2"), later), rows[i].may_before);
-        rig_close(&r);
+        struct rig *r = rig_open();
+        memory_quarantine_ms(r->t, 1000);
+        const struct cache_snapshot before = snap(r, one);
+        CU_ASSERT(memory_store(r->t, 1, &before, SV("v1"), later));
+        CU_ASSERT_EQUAL(find_with(r, &before, SV("v1"), soon), CURRENT);
+        happen(r, rows[i].event, before.hash);
+        const struct cache_snapshot after = snap(r, one);
+        CU_ASSERT_EQUAL(find_with(r, &before, SV("v1"), soon), rows[i].before);
+        CU_ASSERT_EQUAL(find_with(r, &after, SV("v1"), soon), rows[i].after);
+        CU_ASSERT_EQUAL(memory_is_current(r->t, &before), rows[i].may_before);
+        CU_ASSERT_EQUAL(memory_is_current(r->t, &after), rows[i].may_after);
+        CU_ASSERT_EQUAL(memory_store(r->t, 1, &after, SV("v2"), later), rows[i].may_after);
+        CU_ASSERT_EQUAL(memory_store(r->t, 1, &before, SV("v2"), later), rows[i].may_before);
     }
 }
 
 /* What is stored while the value is being looked for is not what the snapshot was of. */
-static void stored_under_a_newer_epoch(void)
+TEST(stored_under_a_newer_epoch)
 {
-    struct rig r = rig_open();
-    const struct cache_snapshot before = snap(&r, one);
-    memory_raise(r.t, before.hash);
-    CU_ASSERT(store(&r, one, SV("new")));
-    CU_ASSERT_EQUAL(find_with(&r, &before, SV("new"), soon), OUTDATED);
-    CU_ASSERT_EQUAL(find(&r, one, SV("new")), CURRENT);
-    rig_close(&r);
+    struct rig *r = rig_open();
+    const struct cache_snapshot before = snap(r, one);
+    memory_raise(r->t, before.hash);
+    CU_ASSERT(store(r, one, SV("new")));
+    CU_ASSERT_EQUAL(find_with(r, &before, SV("new"), soon), OUTDATED);
+    CU_ASSERT_EQUAL(find(r, one, SV("new")), CURRENT);
 }
 
 /* Ends at its time, and no later one that is shorter takes anything from it; a reap's is as long as
  * the longest of any worker. */
-static void quarantines_end(void)
+TEST(quarantines_end)
 {
-    struct rig r = rig_open();
-    const uint64_t hash = snap(&r, one).hash;
-    memory_quarantine(r.t, hash, soon + 500);
-    memory_quarantine(r.t, hash, soon + 400);
-    CU_ASSERT_FALSE(memory_snapshot(r.t, one, soon + 499).usable);
-    CU_ASSERT(memory_snapshot(r.t, one, soon + 500).usable);
-    memory_quarantine_ms(r.t, 1000);
-    memory_quarantine_ms(r.t, 1);
-    memory_reap(r.t, 77, soon);
-    memory_reap(r.t, 77, soon - 500000);
-    CU_ASSERT_FALSE(memory_snapshot(r.t, one, soon + 999999).usable);
-    CU_ASSERT(memory_snapshot(r.t, one, soon + 1000000).usable);
-    rig_close(&r);
+    struct rig *r = rig_open();
+    const uint64_t hash = snap(r, one).hash;
+    memory_quarantine(r->t, hash, soon + 500);
+    memory_quarantine(r->t, hash, soon + 400);
+    CU_ASSERT_FALSE(memory_snapshot(r->t, one, soon + 499).usable);
+    CU_ASSERT(memory_snapshot(r->t, one, soon + 500).usable);
+    memory_quarantine_ms(r->t, 1000);
+    memory_quarantine_ms(r->t, 1);
+    memory_reap(r->t, 77, soon);
+    memory_reap(r->t, 77, soon - 500000);
+    CU_ASSERT_FALSE(memory_snapshot(r->t, one, soon + 999999).usable);
+    CU_ASSERT(memory_snapshot(r->t, one, soon + 1000000).usable);
 }
 
 /* ---- a stripe that a dead or stopped writer has ---- */
 
 /* It is neither waited for nor written; the value ends all the same if it is removed meanwhile.
  * Fails if a reap frees what another process has, or if a removal gives up: tried. */
-static void held_stripe(void)
+TEST(held_stripe)
 {
     for (int removed = 0; removed < 2; removed++) {
-        struct rig r = rig_open();
-        CU_ASSERT(store(&r, one, SV("value")));
-        struct memory_stripe *s = &r.t->stripe[0];
+        struct rig *r = rig_open();
+        CU_ASSERT(store(r, one, SV("value")));
+        struct memory_stripe *s = &r->t->stripe[0];
         const uint64_t held = (UINT64_C(77) << MEMORY_PID_SHIFT) + s->word + 1;
         s->word = held;
-        CU_ASSERT_EQUAL(find(&r, one, SV("value")), MISS);
-        CU_ASSERT_FALSE(store(&r, one, SV("other")));
+        CU_ASSERT_EQUAL(find(r, one, SV("value")), MISS);
+        CU_ASSERT_FALSE(store(r, one, SV("other")));
         if (removed)
-            memory_remove(r.t, 1, snap(&r, one).hash);
-        memory_reap(r.t, 78, soon);
+            memory_remove(r->t, 1, snap(r, one).hash);
+        memory_reap(r->t, 78, soon);
         CU_ASSERT_EQUAL(s->word, held);
         /* The stopped one goes on. */
         s->word = ((held + 1) << 24) >> 24;
-        CU_ASSERT_EQUAL(find(&r, one, SV("value")), removed ? MISS : OUTDATED);
+        CU_ASSERT_EQUAL(find(r, one, SV("value")), removed ? MISS : OUTDATED);
         s->word = held;
-        memory_reap(r.t, 77, soon - 1000000);
+        memory_reap(r->t, 77, soon - 1000000);
         CU_ASSERT_EQUAL(s->word % 2, 0);
         CU_ASSERT_EQUAL(s->word >> MEMORY_PID_SHIFT, 0);
         /* What it has left half done is gone. */
-        CU_ASSERT_EQUAL(find(&r, one, SV("value")), MISS);
-        CU_ASSERT(store(&r, one, SV("other")));
-        CU_ASSERT_EQUAL(find(&r, one, SV("other")), CURRENT);
-        rig_close(&r);
+        CU_ASSERT_EQUAL(find(r, one, SV("value")), MISS);
+        CU_ASSERT(store(r, one, SV("other")));
+        CU_ASSERT_EQUAL(find(r, one, SV("other")), CURRENT);
     }
 }
-
-SUITE(memory, "cache/memory_table", {"store, find, remove", store_and_find},
-      {"too large", too_large}, {"the oldest is evicted", evicts_the_oldest},
-      {"all ways", all_ways}, {"what is current", currency},
-      {"stored under a newer epoch", stored_under_a_newer_epoch},
-      {"quarantines end", quarantines_end}, {"a held stripe", held_stripe})

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+#include "faults.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const struct jdoc *parse(struct request_ctx *ctx, const char *text)
+{
+    struct jdoc *doc = arena_zalloc(ctx->arena, sizeof(*doc));
+    CU_ASSERT_EQUAL_FATAL(jdoc_parse(ctx, sv_from(text), doc), ERR_NONE);
+    return doc;
+}
+
+void expect_faults(const struct fault *faults, size_t n, read_fn read)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct request_ctx *ctx = test_ctx();
+        CU_ASSERT_EQUAL(read(ctx, parse(ctx, faults[i].text)), ERR_INVALID);
+        CU_ASSERT_EQUAL(ctx->err.err, ERR_INVALID);
+        CU_ASSERT_STRING_EQUAL(ctx->err.field, faults[i].field);
+        CU_ASSERT_TRUE(ctx->err.detail[0] != '\0');
+        if (strcmp(ctx->err.field, faults[i].field) != 0)
+            fprintf(stderr, "%s: %s\n", faults[i].text, ctx->err.field);
+    }
+}

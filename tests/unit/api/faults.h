@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* Bodies that are refused, and what is said of them. */
+#ifndef PARLEY_TESTS_API_FAULTS_H
+#define PARLEY_TESTS_API_FAULTS_H
+
+#include "../suite.h"
+#include "parley/json/doc.h"
+
+struct fault {
+    const char *text, *field;
+};
+typedef enum err (*read_fn)(struct request_ctx *ctx, const struct jdoc *doc);
+
+/* Of a text that is JSON, which is borrowed. */
+const struct jdoc *parse(struct request_ctx *ctx, const char *text);
+/* Each text is refused, and the field at fault is named in field and in no other way. */
+void expect_faults(const struct fault *faults, size_t n, read_fn read);
+
+#endif
