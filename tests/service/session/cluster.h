@@ -8,21 +8,18 @@
 
 /* Two hosts with memory and Redis, one without caches, and Redis as it is. */
 struct cluster {
-    struct world a, b, plain;
+    struct world *a, *b, *plain;
     struct cache *redis;
 };
 
-bool cluster_open(struct cluster *c);
+struct cluster *cluster_open(void);
 void cluster_close(struct cluster *c);
 
-void cluster_sleep_ms(long ms);
-/* Runs $TEST_PG with this word (stop, start, kill, pause, resume). */
-void cluster_server(const char *word);
 void cluster_make(struct world *w, const char *id);
 /* Appends n messages, at most 30, each of its own content. */
 MUSTCHECK enum err cluster_append(struct world *w, const char *id, size_t n);
-/* The session of t1 with its newest 20 messages, or more. */
-MUSTCHECK enum err cluster_get(struct world *w, const char *id, size_t n, struct session *out);
+/* All but the names, versions and lives of two sessions is the same. */
+bool cluster_same(const struct session *a, const struct session *b);
 /* What w serves is what PostgreSQL has, to the last field, and not marked as degraded. */
 void cluster_expect_current(struct cluster *c, struct world *w, const char *id);
 /* The version of what a cache holds for a session of t1: in w's memory, or in Redis; 0: nothing. */

@@ -5,14 +5,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <CUnit/CUnit.h>
 #include <libpq-fe.h>
 
+#include "../db/fixture.h"
 #include "parley/db/migrate.h"
 
 enum { URL_MAX = 512 };
+
+const struct session_guard nobody = {.create_only = false};
 
 /* The cluster's URL for another user and database. */
 static void url_for(const char *user, const char *dbname, char out[URL_MAX])
@@ -85,9 +87,9 @@ static bool make_database(const char *dbname)
     return db_migrate(owner, serves, -1, say, NULL) == ERR_NONE;
 }
 
-bool world_open(struct world *w, bool redis)
+struct world *world_open(bool redis)
 {
-    return world_open_in(w, "parley_sessions", redis ? getenv("TEST_REDIS_URL") : NULL);
+    return world_open_in("parley_sessions", redis ? getenv("TEST_REDIS_URL") : NULL);
 }
 
 struct cache *world_cache(struct cache_shared *shared, const char *redis_url)
@@ -102,13 +104,10 @@ struct cache *world_cache(struct cache_shared *shared, const char *redis_url)
     return cache_open(&settings, NULL);
 }
 
-bool world_open_in(struct world *w, const char *dbname, const char *redis_url)
+struct world *world_open_in(const char *dbname, const char *redis_url)
 {
-    memset(w, 0, sizeof(*w));
-    bool made = make_database(dbname);
-    CU_ASSERT_TRUE(made);
-    if (!made)
-        return false;
+    struct world *w = calloc(1, sizeof(*w));
+    CU_ASSERT_TRUE_FATAL(w && make_database(dbname));
     const struct sessions_settings settings = {.ttl_seconds = 604800,
                                                .state_bytes = 1 << 20,
                                                .page_bytes = 8 << 20,
@@ -116,28 +115,21 @@ bool world_open_in(struct world *w, const char *dbname, const char *redis_url)
                                                .cache_seconds = 600};
     url_for("parley_app", dbname, w->url);
     url_for("parley_owner", dbname, w->owner_url);
-    struct db_settings db = {.url = w->url,
-                             .app_name = "test",
-                             .pool_min = 2,
-                             .pool_max = 20,
-                             .acquire_ms = 1000,
-                             .statement_ms = 5000,
-                             .connect_ms = 2000,
-                             .idle_s = 600,
-                             .lifetime_s = 1800,
-                             .workers = 1,
-                             .schema_version = db_schema_version(),
-                             .prepare = true};
+    struct db_settings db = fx_settings(w->url);
+    db.app_name = "test";
+    db.acquire_ms = 1000;
+    db.connect_ms = 2000;
+    db.schema_version = db_schema_version();
     w->db = db_open(&db, NULL);
     if (redis_url) {
         w->shared = cache_shared_map(4 << 20);
         w->cache = world_cache(w->shared, redis_url);
-        CU_ASSERT_TRUE(w->shared && w->cache);
+        CU_ASSERT_TRUE_FATAL(w->shared && w->cache);
     }
     w->sessions = sessions_open(&settings, w->db, w->cache, NULL);
     w->arena = arena_create(64 << 20);
-    CU_ASSERT_TRUE(w->db && w->sessions && w->arena);
-    return w->db && w->sessions && w->arena;
+    CU_ASSERT_TRUE_FATAL(w->db && w->sessions && w->arena);
+    return w;
 }
 
 void world_close(struct world *w)
@@ -147,6 +139,7 @@ void world_close(struct world *w)
     cache_close(w->cache);
     cache_shared_unmap(w->shared);
     db_close(w->db);
+    free(w);
 }
 
 bool world_was_from(const struct world *w, const char *tier)
@@ -159,6 +152,87 @@ struct request_ctx *world_request(struct world *w, const char *tenant)
     arena_reset(w->arena);
     ctx_init(&w->ctx, w->arena, deadline_in_ms(10000), sv_from(tenant), SV("test"));
     return &w->ctx;
+}
+
+/* A fresh request that returns a session, a receipt, or both. */
+static struct request_ctx *begin(struct world *w, const char *tenant, bool session, bool receipt)
+{
+    if (session)
+        w->s = (struct session){.version = 0};
+    if (receipt)
+        w->r = (struct session_receipt){.version = 0};
+    return world_request(w, tenant);
+}
+
+enum err world_create(struct world *w, const char *tenant, const struct session_draft *d,
+                      const struct session_guard *guard)
+{
+    return session_create(w->sessions, begin(w, tenant, true, true), d, guard, &w->s, &w->r);
+}
+
+enum err world_ensure(struct world *w, const char *tenant, const struct session_draft *d,
+                      const struct session_guard *guard)
+{
+    return session_get_or_create(w->sessions, begin(w, tenant, true, true), d, guard, &w->s, &w->r);
+}
+
+enum err world_get(struct world *w, const char *tenant, const char *id)
+{
+    return world_get_as(w, tenant, id, NULL, 20);
+}
+
+enum err world_get_as(struct world *w, const char *tenant, const char *id, const char *user,
+                      size_t n)
+{
+    return session_get(w->sessions, begin(w, tenant, true, false), sv_from(id), sv_from(user), n,
+                       &w->s);
+}
+
+enum err world_append(struct world *w, const char *tenant, const char *id,
+                      const struct session_append *a, const struct session_guard *guard)
+{
+    return session_append(w->sessions, begin(w, tenant, false, true), sv_from(id), a, guard, &w->r);
+}
+
+enum err world_patch(struct world *w, const char *tenant, const char *id,
+                     const struct session_patch *p, const struct session_guard *guard)
+{
+    return session_patch(w->sessions, begin(w, tenant, true, true), sv_from(id), p, guard, &w->s,
+                         &w->r);
+}
+
+enum err world_copy(struct world *w, const char *tenant, const char *id,
+                    const struct session_guard *guard)
+{
+    return session_copy(w->sessions, begin(w, tenant, true, true), sv_from(id), guard, &w->s,
+                        &w->r);
+}
+
+enum err world_delete(struct world *w, const char *tenant, const char *id,
+                      const struct session_guard *guard)
+{
+    return session_delete(w->sessions, begin(w, tenant, false, true), sv_from(id), guard, &w->r);
+}
+
+enum err world_delete_message(struct world *w, const char *tenant, const char *id,
+                              const char *which, const struct session_guard *guard)
+{
+    return session_message_delete(w->sessions, begin(w, tenant, false, true), sv_from(id),
+                                  sv_from(which), guard, &w->r);
+}
+
+enum err world_message(struct world *w, const char *tenant, const char *id, const char *user,
+                       const char *which)
+{
+    return session_message_get(w->sessions, world_request(w, tenant), sv_from(id), sv_from(user),
+                               sv_from(which), &w->m);
+}
+
+enum err world_page(struct world *w, const char *tenant, const char *id, const char *user,
+                    const struct session_page_query *q)
+{
+    return session_page(w->sessions, world_request(w, tenant), sv_from(id), sv_from(user), q,
+                        &w->page);
 }
 
 PGconn *world_connect(const char *dbname)
@@ -184,15 +258,31 @@ void gate_open(struct gate *gate)
 
 bool gate_wait(const char *condition, int64_t n)
 {
-    const struct timespec pause = {.tv_nsec = 5000000};
     for (int i = 0; i < 1000; i++) {
         if (world_count("SELECT count(*) FROM pg_stat_activity WHERE datname = 'parley_sessions'"
                         " AND %s",
                         condition) >= n)
             return true;
-        nanosleep(&pause, NULL);
+        service_sleep_ms(5);
     }
     return false;
+}
+
+void world_do(const char *fmt, ...)
+{
+    char sql[4096];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(sql, sizeof(sql), fmt, ap);
+    va_end(ap);
+    CU_ASSERT_TRUE(world_sql(sql, NULL, 0));
+}
+
+void world_expire(const char *id)
+{
+    world_do("UPDATE sessions SET expires_at = now() - interval '1 second', expiry_hour ="
+             " floor(extract(epoch FROM now()) / 3600)::integer WHERE session_id = '%s'",
+             id);
 }
 
 int64_t world_count(const char *fmt, ...)
@@ -232,6 +322,15 @@ struct session_draft draft_of(const char *id, const char *user)
                                   .context = SV("{}"),
                                   .metadata = SV("{}"),
                                   .sliding = true};
+}
+
+struct session_draft draft_with(const char *id, const char *user,
+                                const struct session_message_draft *m, size_t n)
+{
+    struct session_draft d = draft_of(id, user);
+    d.messages = m;
+    d.n_messages = n;
+    return d;
 }
 
 struct session_message_draft message_of(const char *role, const char *json_content)

@@ -6,7 +6,10 @@
 #ifndef PARLEY_TESTS_SESSION_FIXTURE_H
 #define PARLEY_TESTS_SESSION_FIXTURE_H
 
+#include "../service.h"
 #include "parley/session/session.h"
+
+extern const struct session_guard nobody;
 
 struct world {
     char url[512];       /* of the login that serves; the pool borrows it */
@@ -17,13 +20,20 @@ struct world {
     struct sessions *sessions;
     struct arena *arena;
     struct request_ctx ctx;
+    /* What the last call below that returns one returned. A session and a receipt are empty if it
+     * failed. */
+    struct session s;
+    struct session_receipt r;
+    struct session_message m;
+    struct session_page page;
+    size_t at;
 };
 
-/* redis: with memory of its own and Redis (TEST_REDIS_URL), or without caches. False, with a CUnit
- * failure, if it cannot. */
-bool world_open(struct world *w, bool redis);
+/* redis: with memory of its own and Redis (TEST_REDIS_URL), or without caches. Ends the test if it
+ * cannot. */
+struct world *world_open(bool redis);
 /* As above with a database and a Redis of one's own; redis_url NULL: without. */
-bool world_open_in(struct world *w, const char *dbname, const char *redis_url);
+struct world *world_open_in(const char *dbname, const char *redis_url);
 void world_close(struct world *w);
 /* The cache of a worker over the memory of a host; both may be NULL. */
 struct cache *world_cache(struct cache_shared *shared, const char *redis_url);
@@ -31,9 +41,38 @@ struct cache *world_cache(struct cache_shared *shared, const char *redis_url);
 struct request_ctx *world_request(struct world *w, const char *tenant);
 /* Whether the last request's read was answered by "memory", "redis" or "postgres". */
 bool world_was_from(const struct world *w, const char *tier);
+
+/* The calls of session.h, each as a fresh request of the tenant. Users may be NULL. */
+MUSTCHECK enum err world_create(struct world *w, const char *tenant, const struct session_draft *d,
+                                const struct session_guard *guard);
+MUSTCHECK enum err world_ensure(struct world *w, const char *tenant, const struct session_draft *d,
+                                const struct session_guard *guard);
+/* With the newest 20 messages, for any user; or n messages, for one user. */
+MUSTCHECK enum err world_get(struct world *w, const char *tenant, const char *id);
+MUSTCHECK enum err world_get_as(struct world *w, const char *tenant, const char *id,
+                                const char *user, size_t n);
+MUSTCHECK enum err world_append(struct world *w, const char *tenant, const char *id,
+                                const struct session_append *a, const struct session_guard *guard);
+MUSTCHECK enum err world_patch(struct world *w, const char *tenant, const char *id,
+                               const struct session_patch *p, const struct session_guard *guard);
+MUSTCHECK enum err world_copy(struct world *w, const char *tenant, const char *id,
+                              const struct session_guard *guard);
+MUSTCHECK enum err world_delete(struct world *w, const char *tenant, const char *id,
+                                const struct session_guard *guard);
+MUSTCHECK enum err world_delete_message(struct world *w, const char *tenant, const char *id,
+                                        const char *which, const struct session_guard *guard);
+MUSTCHECK enum err world_message(struct world *w, const char *tenant, const char *id,
+                                 const char *user, const char *which);
+MUSTCHECK enum err world_page(struct world *w, const char *tenant, const char *id, const char *user,
+                              const struct session_page_query *q);
+
 /* Runs SQL as the superuser of the private cluster, in the test's database; the first field of the
  * first row goes to out (may be NULL). */
 bool world_sql(const char *sql, char *out, size_t n);
+/* Runs SQL that is formatted like printf and must succeed. */
+void world_do(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/* The sessions of this id have just expired. */
+void world_expire(const char *id);
 
 /* A connection of the superuser to a database of world_open_in; for PQfinish. */
 struct pg_conn *world_connect(const char *dbname);
@@ -59,6 +98,8 @@ struct request_ctx *caller_request(struct caller *c, const char *tenant);
 void caller_close(struct caller *c);
 
 struct session_draft draft_of(const char *id, const char *user);
+struct session_draft draft_with(const char *id, const char *user,
+                                const struct session_message_draft *m, size_t n);
 struct session_message_draft message_of(const char *role, const char *json_content);
 
 #endif

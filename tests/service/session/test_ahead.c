@@ -11,8 +11,6 @@
 #include "cluster.h"
 #include "crowd.h"
 
-static const struct session_guard nobody = {.create_only = false};
-
 enum { IDS = 12, THREADS = 12, LARGE = 10, ABSENT = 11, LARGE_PARTS = 9 };
 static const char *const tenants[] = {"ah1", "ah2"};
 
@@ -20,21 +18,17 @@ static const char *const tenants[] = {"ah1", "ah2"};
 static void make(struct world *w, const char *tenant, const char *id, const char *large, size_t n)
 {
     char context[64];
-    struct session s;
-    struct session_receipt r;
     struct session_message_draft m[LARGE_PARTS];
-    struct session_draft d = draft_of(id, tenant); /* its user has the tenant's name */
     snprintf(context, sizeof(context), "{\"mark\":\"%s %s\"}", tenant, id);
-    d.context = sv_from(context);
-    d.messages = m;
-    d.n_messages = large ? LARGE_PARTS : 1;
     for (size_t i = 0; i < LARGE_PARTS; i++) {
         m[i] = message_of("user", "\"text\"");
         if (large)
             m[i].content = (struct sv){large, n};
     }
-    CU_ASSERT_EQUAL(session_create(w->sessions, world_request(w, tenant), &d, &nobody, &s, &r),
-                    ERR_NONE);
+    /* Its user has the tenant's name. */
+    struct session_draft d = draft_with(id, tenant, m, large ? LARGE_PARTS : 1);
+    d.context = sv_from(context);
+    OK(world_create(w, tenant, &d, &nobody));
 }
 
 static bool is_own(const struct session *s, const char *tenant, const char *id)
@@ -110,25 +104,24 @@ static void work(struct crowd *crowd, struct caller *c, int me)
 static void equal_ids_at_once(void)
 {
     const size_t n = (8 << 20) / LARGE_PARTS - 16;
-    struct world w;
     char id[24], *large = malloc(n);
-    if (!large || !world_open(&w, true))
-        return;
+    struct world *w = world_open(true);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(large);
     memset(large, 'x', n);
     large[0] = large[n - 1] = '"';
     for (int t = 0; t < 2; t++)
         for (int k = 0; k < ABSENT; k++) {
             snprintf(id, sizeof(id), "ah:%d", k);
-            make(&w, tenants[t], id, k == LARGE ? large : NULL, n);
+            make(w, tenants[t], id, k == LARGE ? large : NULL, n);
         }
-    struct crowd crowd = crowd_at(&w, "");
+    struct crowd crowd = crowd_at(w, "");
     crowd_run(&crowd, THREADS, work);
     const int all = rounds() * THREADS * SESSION_AHEAD_MAX;
     CU_ASSERT_EQUAL(crowd.conflicts, 0); /* foreign */
     CU_ASSERT_EQUAL(crowd.failed, 0);
     CU_ASSERT_TRUE(crowd.calls_done > all * 9 / 10);
     CU_ASSERT_TRUE(crowd.created > all / 2); /* were there ahead */
-    world_close(&w);
+    world_close(w);
     free(large);
 }
 
@@ -137,23 +130,21 @@ static void equal_ids_at_once(void)
 enum { KNOWN, CHANGED, DELETED, OTHER_USER, NOT_IN_MEMORY, EXPIRED, KINDS };
 
 struct few {
-    struct cluster c;
+    struct cluster *c;
     struct caller shared, callers[KINDS];
     char ids[KINDS][24];
     struct session_ahead *ahead[KINDS];
 };
 
-static bool few_open(struct few *f, const char *prefix)
+static void few_open(struct few *f, const char *prefix)
 {
-    if (!cluster_open(&f->c))
-        return false;
+    f->c = cluster_open();
     caller_open(&f->shared);
     for (int i = 0; i < KINDS; i++) {
         caller_open(&f->callers[i]);
         snprintf(f->ids[i], sizeof(f->ids[i]), "%s:%d", prefix, i);
-        make(&f->c.a, "t1", f->ids[i], NULL, 0);
+        make(f->c->a, "t1", f->ids[i], NULL, 0);
     }
-    return true;
 }
 
 static void few_close(struct few *f)
@@ -161,7 +152,7 @@ static void few_close(struct few *f)
     for (int i = 0; i < KINDS; i++)
         caller_close(&f->callers[i]);
     caller_close(&f->shared);
-    cluster_close(&f->c);
+    cluster_close(f->c);
 }
 
 static void few_read_ahead(struct few *f)
@@ -169,13 +160,13 @@ static void few_read_ahead(struct few *f)
     (void)caller_request(&f->shared, "");
     for (int i = 0; i < KINDS; i++)
         f->ahead[i] = session_ahead_of(&f->callers[i].ctx, sv_from(f->ids[i]));
-    session_read_ahead(f->c.a.sessions, f->shared.arena, f->ahead, KINDS);
+    session_read_ahead(f->c->a->sessions, f->shared.arena, f->ahead, KINDS);
 }
 
 static enum err get(struct few *f, int who, int id, const char *user, struct session *s)
 {
     *s = (struct session){.version = 0};
-    return session_get(f->c.a.sessions, &f->callers[who].ctx, sv_from(f->ids[id]), sv_from(user),
+    return session_get(f->c->a->sessions, &f->callers[who].ctx, sv_from(f->ids[id]), sv_from(user),
                        20, s);
 }
 
@@ -186,47 +177,40 @@ static void each_has_its_own(void)
 {
     struct few f;
     struct session s;
-    struct session_receipt r;
-    if (!few_open(&f, "few"))
-        return;
-    struct world *other = &f.c.b;
-    CU_ASSERT_EQUAL(cluster_append(other, f.ids[CHANGED], 2), ERR_NONE);
-    CU_ASSERT_EQUAL(session_delete(other->sessions, world_request(other, "t1"),
-                                   sv_from(f.ids[DELETED]), &nobody, &r),
-                    ERR_NONE);
-    cache_remove(f.c.a.cache, (struct cache_key){SV("t1"), sv_from(f.ids[NOT_IN_MEMORY])});
-    char sql[160];
-    snprintf(sql, sizeof(sql), "UPDATE sessions SET expires_at = now() WHERE session_id = '%s'",
-             f.ids[EXPIRED]);
-    CU_ASSERT_TRUE(world_sql(sql, NULL, 0));
+    few_open(&f, "few");
+    struct world *other = f.c->b;
+    OK(cluster_append(other, f.ids[CHANGED], 2));
+    OK(world_delete(other, "t1", f.ids[DELETED], &nobody));
+    cache_remove(f.c->a->cache, (struct cache_key){SV("t1"), sv_from(f.ids[NOT_IN_MEMORY])});
+    world_expire(f.ids[EXPIRED]);
     for (int i = 0; i < KINDS; i++)
         (void)caller_request(&f.callers[i], "t1");
     few_read_ahead(&f);
     for (int i = 0; i < KINDS; i++)
         CU_ASSERT_EQUAL(session_is_ahead(&f.callers[i].ctx), i != NOT_IN_MEMORY);
-    CU_ASSERT_EQUAL(get(&f, CHANGED, CHANGED, "t1", &s), ERR_NONE);
+    OK(get(&f, CHANGED, CHANGED, "t1", &s));
     CU_ASSERT_TRUE(s.version == 2 && s.n_messages == 3);
     CU_ASSERT_EQUAL(get(&f, DELETED, DELETED, "t1", &s), ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(get(&f, EXPIRED, EXPIRED, "t1", &s), ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(get(&f, OTHER_USER, OTHER_USER, "t2", &s), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(get(&f, NOT_IN_MEMORY, NOT_IN_MEMORY, "t1", &s), ERR_NONE);
+    OK(get(&f, NOT_IN_MEMORY, NOT_IN_MEMORY, "t1", &s));
     CU_ASSERT_TRUE(is_own(&s, "t1", f.ids[NOT_IN_MEMORY]));
-    CU_ASSERT_EQUAL(get(&f, KNOWN, KNOWN, "t1", &s), ERR_NONE);
+    OK(get(&f, KNOWN, KNOWN, "t1", &s));
     CU_ASSERT_TRUE(is_own(&s, "t1", f.ids[KNOWN]) && s.version == 1);
     /* Once: the second read of a request asks. */
-    CU_ASSERT_EQUAL(cluster_append(other, f.ids[KNOWN], 1), ERR_NONE);
-    CU_ASSERT_EQUAL(get(&f, KNOWN, KNOWN, "t1", &s), ERR_NONE);
+    OK(cluster_append(other, f.ids[KNOWN], 1));
+    OK(get(&f, KNOWN, KNOWN, "t1", &s));
     CU_ASSERT_EQUAL(s.version, 2);
     /* For its own session, and for no later one then. */
     for (int i = 0; i < KINDS; i++)
         (void)caller_request(&f.callers[i], "t1");
     few_read_ahead(&f);
-    CU_ASSERT_EQUAL(get(&f, KNOWN, CHANGED, "t1", &s), ERR_NONE);
+    OK(get(&f, KNOWN, CHANGED, "t1", &s));
     CU_ASSERT_TRUE(is_own(&s, "t1", f.ids[CHANGED]));
-    CU_ASSERT_EQUAL(cluster_append(other, f.ids[KNOWN], 1), ERR_NONE);
-    CU_ASSERT_EQUAL(get(&f, KNOWN, KNOWN, "t1", &s), ERR_NONE);
+    OK(cluster_append(other, f.ids[KNOWN], 1));
+    OK(get(&f, KNOWN, KNOWN, "t1", &s));
     CU_ASSERT_EQUAL(s.version, 3);
-    CU_ASSERT_EQUAL(get(&f, DELETED, KNOWN, "t1", &s), ERR_NONE);
+    OK(get(&f, DELETED, KNOWN, "t1", &s));
     CU_ASSERT_TRUE(is_own(&s, "t1", f.ids[KNOWN]));
     few_close(&f);
 }
@@ -238,8 +222,7 @@ static void in_time(void)
     static const int rows[][2] = {{-1, 5000}, {1500, -1}, {5000, 700}}; /* of the first; the rest */
     struct few f;
     struct session s;
-    if (!few_open(&f, "time"))
-        return;
+    few_open(&f, "time");
     for (size_t row = 0; row < ARRAY_LEN(rows); row++) {
         const bool locked = row == 2;
         struct gate *gate =

@@ -8,8 +8,6 @@
 #include "../../unit/suite.h"
 #include "crowd.h"
 
-static const struct session_guard nobody = {.create_only = false};
-
 /* ---- appending ---- */
 
 enum { APPENDERS = 64, ROUNDS = 4 };
@@ -35,11 +33,8 @@ static void work_append(struct crowd *crowd, struct caller *c, int me)
  * row: tried. */
 static void appenders(void)
 {
-    struct world w;
-    struct session s = {.version = 0};
-    if (!world_open(&w, true))
-        return;
-    struct crowd crowd = crowd_at(&w, "c:append");
+    struct world *w = world_open(true);
+    struct crowd crowd = crowd_at(w, "c:append");
     crowd_run(&crowd, APPENDERS, work_append);
     int64_t total = 0;
     for (int me = 0; me < APPENDERS; me++)
@@ -50,17 +45,15 @@ static void appenders(void)
     CU_ASSERT_EQUAL(crowd.calls_done, APPENDERS * ROUNDS);
     for (int64_t seq = 1; seq <= total; seq++)
         CU_ASSERT_EQUAL(crowd.seen[seq], 1);
-    CU_ASSERT_EQUAL(
-        session_get(w.sessions, world_request(&w, "t1"), SV("c:append"), SV_NONE, 20, &s),
-        ERR_NONE);
-    CU_ASSERT_EQUAL(s.version, APPENDERS * ROUNDS);
-    CU_ASSERT_EQUAL(s.message_count, total);
-    CU_ASSERT_EQUAL(s.last_seq, total);
-    CU_ASSERT_TRUE(s.n_messages == 20 && s.messages[19].seq == total);
+    OK(world_get(w, "t1", "c:append"));
+    CU_ASSERT_EQUAL(w->s.version, APPENDERS * ROUNDS);
+    CU_ASSERT_EQUAL(w->s.message_count, total);
+    CU_ASSERT_EQUAL(w->s.last_seq, total);
+    CU_ASSERT_TRUE(w->s.n_messages == 20 && w->s.messages[19].seq == total);
     CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages WHERE generation = %lld",
-                                (long long)s.generation),
+                                (long long)w->s.generation),
                     total);
-    world_close(&w);
+    world_close(w);
 }
 
 /* ---- making ---- */
@@ -83,13 +76,11 @@ static void work_ensure(struct crowd *crowd, struct caller *c, int me)
 /* Fails if the insert renames whatever session has the id, live or not: tried. */
 static void one_is_made(void)
 {
-    struct world w;
-    if (!world_open(&w, true))
-        return;
+    struct world *w = world_open(true);
     for (int round = 0; round < 10; round++) {
         char id[32];
         snprintf(id, sizeof(id), "c:ensure-%d", round);
-        struct crowd crowd = crowd_at(&w, id);
+        struct crowd crowd = crowd_at(w, id);
         crowd_run(&crowd, 16, work_ensure);
         CU_ASSERT_EQUAL(crowd.failed, 0);
         CU_ASSERT_EQUAL(crowd.created, 1);
@@ -98,7 +89,7 @@ static void one_is_made(void)
         CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions WHERE session_id = '%s'", id),
                         1);
     }
-    world_close(&w);
+    world_close(w);
 }
 
 static void work_create(struct crowd *crowd, struct caller *c, int me)
@@ -106,11 +97,9 @@ static void work_create(struct crowd *crowd, struct caller *c, int me)
     struct session s;
     struct session_receipt r;
     struct session_message_draft m = message_of("user", "\"new\"");
-    struct session_draft d = draft_of(crowd->id, NULL);
+    struct session_draft d = draft_with(crowd->id, NULL, &m, 1);
     enum err e;
     (void)me;
-    d.messages = &m;
-    d.n_messages = 1;
     do
         e = session_create(crowd->w->sessions, caller_request(c, "t1"), &d, &nobody, &s, &r);
     while (crowd_try_again(e));
@@ -121,41 +110,28 @@ static void work_create(struct crowd *crowd, struct caller *c, int me)
 /* Fails if the expired session is put aside without the look at its expiry: tried. */
 static void one_takes_the_place_of_the_expired(void)
 {
-    struct world w;
-    struct session s;
-    struct session_receipt r;
-    if (!world_open(&w, true))
-        return;
+    struct world *w = world_open(true);
     for (int round = 0; round < 10; round++) {
-        char id[32], sql[256];
+        char id[32];
         snprintf(id, sizeof(id), "c:expired-%d", round);
         struct session_message_draft m = message_of("user", "\"old\"");
-        struct session_draft d = draft_of(id, NULL);
-        d.messages = &m;
-        d.n_messages = 1;
-        CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &nobody, &s, &r),
-                        ERR_NONE);
-        const int64_t old = s.generation;
-        snprintf(sql, sizeof(sql),
-                 "UPDATE sessions SET expires_at = now() - interval '1 second'"
-                 " WHERE session_id = '%s'",
-                 id);
-        CU_ASSERT_TRUE(world_sql(sql, NULL, 0));
-        struct crowd crowd = crowd_at(&w, id);
+        struct session_draft d = draft_with(id, NULL, &m, 1);
+        OK(world_create(w, "t1", &d, &nobody));
+        const int64_t old = w->s.generation;
+        world_expire(id);
+        struct crowd crowd = crowd_at(w, id);
         crowd_run(&crowd, 16, work_create);
         CU_ASSERT_EQUAL(crowd.created, 1);
         CU_ASSERT_EQUAL(crowd.conflicts, 15);
-        CU_ASSERT_EQUAL(
-            session_get(w.sessions, world_request(&w, "t1"), sv_from(id), SV_NONE, 20, &s),
-            ERR_NONE);
-        CU_ASSERT_TRUE(s.n_messages == 1 && sv_eq(s.messages[0].content, SV("\"new\"")));
-        CU_ASSERT_NOT_EQUAL(s.generation, old);
+        OK(world_get(w, "t1", id));
+        CU_ASSERT_TRUE(w->s.n_messages == 1 && sv_eq(w->s.messages[0].content, SV("\"new\"")));
+        CU_ASSERT_NOT_EQUAL(w->s.generation, old);
         CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions WHERE generation = %lld"
                                     " AND session_id = '~%lld~%s'",
                                     (long long)old, (long long)old, id),
                         1);
     }
-    world_close(&w);
+    world_close(w);
 }
 
 /* ---- one idempotency key ---- */
@@ -200,13 +176,11 @@ static void expect_one_answer(struct crowd *crowd, int n)
 /* Fails if a taken key is not looked up, or not stored: tried. */
 static void one_key(void)
 {
-    struct world w;
-    if (!world_open(&w, true))
-        return;
+    struct world *w = world_open(true);
     for (int round = 0; round < 5; round++) {
         char id[32];
         snprintf(id, sizeof(id), "c:key-%d", round);
-        struct crowd crowd = crowd_at(&w, id);
+        struct crowd crowd = crowd_at(w, id);
         crowd_run(&crowd, 16, work_keyed_append);
         expect_one_answer(&crowd, 16);
         CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages m JOIN sessions s"
@@ -215,12 +189,12 @@ static void one_key(void)
                         2);
         snprintf(id, sizeof(id), "c:key-create-%d", round);
         const int64_t before = world_count("SELECT count(*) FROM sessions");
-        crowd = crowd_at(&w, id);
+        crowd = crowd_at(w, id);
         crowd_run(&crowd, 16, work_keyed_create);
         expect_one_answer(&crowd, 16);
         CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions"), before + 1);
     }
-    world_close(&w);
+    world_close(w);
 }
 
 /* ---- patching ---- */
@@ -245,28 +219,22 @@ static void work_patch(struct crowd *crowd, struct caller *c, int me)
 /* Fails if the update does not ask for the state_version that was read: tried. */
 static void patches_of_different_members(void)
 {
-    struct world w;
-    struct session s = {.version = 0};
-    struct session_receipt r;
     struct session_draft d = draft_of("c:patch", NULL);
-    if (!world_open(&w, true))
-        return;
-    CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &nobody, &s, &r),
-                    ERR_NONE);
-    struct crowd crowd = crowd_at(&w, "c:patch");
+    struct world *w = world_open(true);
+    OK(world_create(w, "t1", &d, &nobody));
+    struct crowd crowd = crowd_at(w, "c:patch");
     crowd_run(&crowd, 16, work_patch);
     CU_ASSERT_EQUAL(crowd.failed, 0);
-    CU_ASSERT_EQUAL(
-        session_get(w.sessions, world_request(&w, "t1"), SV("c:patch"), SV_NONE, 20, &s), ERR_NONE);
-    CU_ASSERT_EQUAL(s.state_version, 17);
-    CU_ASSERT_EQUAL(s.version, 33);
-    CU_ASSERT_EQUAL(s.message_count, 16);
+    OK(world_get(w, "t1", "c:patch"));
+    CU_ASSERT_EQUAL(w->s.state_version, 17);
+    CU_ASSERT_EQUAL(w->s.version, 33);
+    CU_ASSERT_EQUAL(w->s.message_count, 16);
     for (int i = 0; i < 16; i++)
         CU_ASSERT_EQUAL(world_count("SELECT (context::jsonb->'m%d'->>'at')::int FROM sessions"
                                     " WHERE session_id = 'c:patch'",
                                     i),
                         i);
-    world_close(&w);
+    world_close(w);
 }
 
 SUITE(session_concurrency, "session/concurrency", {"64 appenders", appenders},

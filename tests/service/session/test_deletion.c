@@ -8,8 +8,6 @@
 #include "../../unit/suite.h"
 #include "crowd.h"
 
-static const struct session_guard nobody = {.create_only = false};
-
 enum { DELETERS = 4, DELETED = 40 };
 
 static void work_delete_messages(struct crowd *crowd, struct caller *c, int me)
@@ -33,27 +31,22 @@ static void work_delete_messages(struct crowd *crowd, struct caller *c, int me)
  * before: tried. */
 static void a_message_is_counted_down_once(void)
 {
-    struct world w;
-    struct session s = {.version = 0};
     struct session_receipt r;
     struct caller c;
-    if (!world_open(&w, true))
-        return;
+    struct world *w = world_open(true);
     caller_open(&c);
-    struct crowd crowd = crowd_at(&w, "c:delete");
+    struct crowd crowd = crowd_at(w, "c:delete");
     for (int i = 0; i < DELETED / 2 + 1; i++)
-        CU_ASSERT_EQUAL(crowd_append(&crowd, &c, 2, true, &nobody, &r), ERR_NONE);
+        OK(crowd_append(&crowd, &c, 2, true, &nobody, &r));
     crowd_run(&crowd, DELETERS, work_delete_messages);
     CU_ASSERT_EQUAL(crowd.calls_done, DELETED);
     CU_ASSERT_EQUAL(crowd.missing, DELETED * (DELETERS - 1));
-    CU_ASSERT_EQUAL(
-        session_get(w.sessions, world_request(&w, "t1"), SV("c:delete"), SV_NONE, 20, &s),
-        ERR_NONE);
-    CU_ASSERT_EQUAL(s.message_count, 2);
-    CU_ASSERT_EQUAL(s.version, DELETED / 2 + 1 + DELETED);
-    CU_ASSERT_TRUE(s.n_messages == 2 && s.messages[0].seq == DELETED + 1);
+    OK(world_get(w, "t1", "c:delete"));
+    CU_ASSERT_EQUAL(w->s.message_count, 2);
+    CU_ASSERT_EQUAL(w->s.version, DELETED / 2 + 1 + DELETED);
+    CU_ASSERT_TRUE(w->s.n_messages == 2 && w->s.messages[0].seq == DELETED + 1);
     caller_close(&c);
-    world_close(&w);
+    world_close(w);
 }
 
 /* The first one deletes and deletes, the others append: with create, so that a new session comes
@@ -82,11 +75,9 @@ static void work_delete_or_append(struct crowd *crowd, struct caller *c, int me)
  * from the locked row: tried. */
 static void delete_against_append(void)
 {
-    struct world w;
-    if (!world_open(&w, true))
-        return;
+    struct world *w = world_open(true);
     world_sql("DELETE FROM sessions WHERE tenant = 't1'", NULL, 0);
-    struct crowd crowd = crowd_at(&w, "c:both");
+    struct crowd crowd = crowd_at(w, "c:both");
     crowd_run(&crowd, 8, work_delete_or_append);
     CU_ASSERT_EQUAL(crowd.failed, 0);
     CU_ASSERT_TRUE(crowd.calls_done > 0);
@@ -98,7 +89,7 @@ static void delete_against_append(void)
                                 " AND m.generation = s.generation))"),
                     0);
     CU_ASSERT_TRUE(world_count("SELECT count(*) FROM sessions WHERE session_id = 'c:both'") <= 1);
-    world_close(&w);
+    world_close(w);
 }
 
 SUITE(session_deletion, "session/concurrency (deletion)",

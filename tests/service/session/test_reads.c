@@ -11,8 +11,6 @@
 #include "cluster.h"
 #include "crowd.h"
 
-static const struct session_guard nobody = {.create_only = false};
-
 enum { IDS = 12, THREADS = 24, LARGE = 10, ABSENT = 11, LARGE_PARTS = 9, TOGETHER = 6 };
 static const char *const tenants[] = {"rd1", "rd2"};
 
@@ -20,16 +18,13 @@ static const char *const tenants[] = {"rd1", "rd2"};
 static void make(struct world *w, const char *tenant, int k, char *large, size_t large_n)
 {
     char id[16], mark[32], context[64];
-    struct session s;
-    struct session_receipt r;
     struct session_message_draft m[LARGE_PARTS];
     snprintf(id, sizeof(id), "rd:%d", k);
     snprintf(mark, sizeof(mark), "\"%s %s\"", tenant, id);
     snprintf(context, sizeof(context), "{\"mark\":%s}", mark);
-    struct session_draft d = draft_of(id, tenant); /* its user has the tenant's name */
+    struct session_draft d = draft_with(
+        id, tenant, m, k == LARGE ? LARGE_PARTS : (size_t)k); /* its user has the tenant's name */
     d.context = sv_from(context);
-    d.messages = m;
-    d.n_messages = k == LARGE ? LARGE_PARTS : (size_t)k;
     for (size_t i = 0; i < LARGE_PARTS; i++)
         m[i] = message_of("user", mark);
     if (k == LARGE) {
@@ -40,8 +35,7 @@ static void make(struct world *w, const char *tenant, int k, char *large, size_t
         for (size_t i = 0; i < LARGE_PARTS; i++)
             m[i].content = (struct sv){large, large_n};
     }
-    CU_ASSERT_EQUAL(session_create(w->sessions, world_request(w, tenant), &d, &nobody, &s, &r),
-                    ERR_NONE);
+    OK(world_create(w, tenant, &d, &nobody));
 }
 
 /* All that is in it is the session's. */
@@ -127,18 +121,16 @@ static void work(struct crowd *crowd, struct caller *c, int me)
 static void equal_ids_at_once(void)
 {
     static char large[1 << 20];
-    struct world w;
-    if (!world_open(&w, true))
-        return;
+    struct world *w = world_open(true);
     for (int t = 0; t < 2; t++)
         for (int k = 0; k < ABSENT; k++)
-            make(&w, tenants[t], k, large, (8 << 20) / LARGE_PARTS - 16);
-    struct crowd crowd = crowd_at(&w, "");
+            make(w, tenants[t], k, large, (8 << 20) / LARGE_PARTS - 16);
+    struct crowd crowd = crowd_at(w, "");
     crowd_run(&crowd, THREADS, work);
     CU_ASSERT_EQUAL(crowd.conflicts, 0); /* foreign */
     CU_ASSERT_EQUAL(crowd.failed, 0);
     CU_ASSERT_TRUE(crowd.calls_done >= rounds() * THREADS);
-    world_close(&w);
+    world_close(w);
 }
 
 SUITE(session_reads, "session/reads", {"equal ids at once", equal_ids_at_once})

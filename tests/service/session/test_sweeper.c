@@ -14,7 +14,6 @@
 
 enum { STEP = 1000 /* most messages of one session in one pass */ };
 
-static const struct session_guard nobody = {.create_only = false};
 static const char *const tenants[] = {"sweep-1", "sweep-2", "sweep-3"};
 
 /* A session of so many messages, all with its id as content. */
@@ -22,39 +21,27 @@ static void make(struct world *w, const char *tenant, const char *id, size_t n)
 {
     static struct session_message_draft m[SESSION_MESSAGES_MAX];
     char content[64];
-    struct session s;
-    struct session_receipt r;
     struct session_draft d = draft_of(id, NULL);
     snprintf(content, sizeof(content), "\"%s\"", id);
     for (size_t i = 0; i < ARRAY_LEN(m); i++)
         m[i] = message_of("user", content);
-    CU_ASSERT_EQUAL(session_create(w->sessions, world_request(w, tenant), &d, &nobody, &s, &r),
-                    ERR_NONE);
+    OK(world_create(w, tenant, &d, &nobody));
     while (n > 0) {
         size_t part = n < ARRAY_LEN(m) ? n : ARRAY_LEN(m);
         const struct session_append a = {m, part, false, 0};
-        CU_ASSERT_EQUAL(
-            session_append(w->sessions, world_request(w, tenant), sv_from(id), &a, &nobody, &r),
-            ERR_NONE);
+        OK(world_append(w, tenant, id, &a, &nobody));
         n -= part;
     }
 }
 
 static void drop(struct world *w, const char *tenant, const char *id)
 {
-    struct session_receipt r;
-    CU_ASSERT_EQUAL(session_delete(w->sessions, world_request(w, tenant), sv_from(id), &nobody, &r),
-                    ERR_NONE);
+    OK(world_delete(w, tenant, id, &nobody));
 }
 
 static void expire(const char *id)
 {
-    char sql[256];
-    snprintf(sql, sizeof(sql),
-             "UPDATE sessions SET expires_at = now() - interval '1 second', expiry_hour ="
-             " floor(extract(epoch FROM now()) / 3600)::integer WHERE session_id = '%s'",
-             id);
-    CU_ASSERT_TRUE(world_sql(sql, NULL, 0));
+    world_expire(id);
 }
 
 static int64_t messages_of(const char *id)
@@ -73,16 +60,13 @@ static int64_t expired_left(void)
 static void furnish(struct world *w, size_t many)
 {
     for (size_t i = 0; i < ARRAY_LEN(tenants); i++) {
-        char sql[256];
         make(w, tenants[i], "sw:live", 5);
         make(w, tenants[i], "sw:hour", 5);
         make(w, tenants[i], "sw:empty", 0);
         make(w, tenants[i], "sw:many", many);
         make(w, tenants[i], "sw:deleted", 7);
         drop(w, tenants[i], "sw:deleted");
-        snprintf(sql, sizeof(sql),
-                 "UPDATE sessions SET expiry_hour = 0 WHERE session_id = 'sw:hour'");
-        CU_ASSERT_TRUE(world_sql(sql, NULL, 0));
+        world_do("UPDATE sessions SET expiry_hour = 0 WHERE session_id = 'sw:hour'");
     }
     expire("sw:empty");
     expire("sw:many");
@@ -94,11 +78,8 @@ static void expect_live(struct world *w)
     static const char *const ids[] = {"sw:live", "sw:hour"};
     for (size_t i = 0; i < ARRAY_LEN(tenants); i++) {
         for (size_t k = 0; k < ARRAY_LEN(ids); k++) {
-            struct session s = {.version = 0};
-            CU_ASSERT_EQUAL(session_get(w->sessions, world_request(w, tenants[i]), sv_from(ids[k]),
-                                        SV_NONE, 20, &s),
-                            ERR_NONE);
-            CU_ASSERT_TRUE(s.n_messages == 5 && s.message_count == 5 && s.version == 2);
+            OK(world_get(w, tenants[i], ids[k]));
+            CU_ASSERT_TRUE(w->s.n_messages == 5 && w->s.message_count == 5 && w->s.version == 2);
         }
     }
 }
@@ -120,17 +101,15 @@ static enum err sweep(struct world *w, struct caller *c, bool *more)
  * or if it deletes a session's messages all at once: tried. */
 static void takes_what_is_expired(void)
 {
-    struct world w;
     struct caller c;
     bool more = true;
     int passes = 0;
-    if (!world_open(&w, false))
-        return;
+    struct world *w = world_open(false);
     caller_open(&c);
-    furnish(&w, 2600);
+    furnish(w, 2600);
     int64_t left = 2600 * (int64_t)ARRAY_LEN(tenants);
     while (more && passes++ < 100) {
-        CU_ASSERT_EQUAL(sweep(&w, &c, &more), ERR_NONE);
+        OK(sweep(w, &c, &more));
         int64_t now_left = messages_of("sw:many");
         CU_ASSERT_TRUE(left - now_left <= STEP * (int64_t)ARRAY_LEN(tenants));
         left = now_left;
@@ -140,17 +119,17 @@ static void takes_what_is_expired(void)
     CU_ASSERT_EQUAL(left, 0);
     CU_ASSERT_EQUAL(messages_of("sw:deleted"), 0);
     CU_ASSERT_EQUAL(expired_left(), 0);
-    expect_live(&w);
-    clean_up(&w);
+    expect_live(w);
+    clean_up(w);
     caller_close(&c);
-    world_close(&w);
+    world_close(w);
 }
 
 enum { SWEEPERS = 6 };
 
 /* A sweeper with a pool of its own, as each worker of each host has one. */
 struct sweeping {
-    struct world w;
+    struct world *w;
     struct metrics_slot slot;
     struct sessions *sessions;
     pthread_t thread;
@@ -209,16 +188,15 @@ static void several_at_once(void)
     memset(s, 0, sizeof(s));
     memset(&load, 0, sizeof(load));
     for (size_t i = 0; i < SWEEPERS; i++) {
-        CU_ASSERT_TRUE_FATAL(world_open(&s[i].w, false));
-        s[i].sessions = sessions_open(&s[i].w.sessions->settings, s[i].w.db, NULL, &s[i].slot);
+        s[i].w = world_open(false);
+        s[i].sessions = sessions_open(&s[i].w->sessions->settings, s[i].w->db, NULL, &s[i].slot);
     }
-    load.sessions = s[0].w.sessions;
-    sweep_everything(&s[0].w);
-    furnish(&s[0].w, 2600);
-    CU_ASSERT_TRUE(world_sql("INSERT INTO idempotency_keys SELECT 'sweep-1', 'at-once-' || n, 'f',"
-                             " now() - interval '25 hours', 201, 'x', 1, 1, 1, 0, 0, 0, now(),"
-                             " now(), now() FROM generate_series(1, 5000) n",
-                             NULL, 0));
+    load.sessions = s[0].w->sessions;
+    sweep_everything(s[0].w);
+    furnish(s[0].w, 2600);
+    world_do("INSERT INTO idempotency_keys SELECT 'sweep-1', 'at-once-' || n, 'f',"
+             " now() - interval '25 hours', 201, 'x', 1, 1, 1, 0, 0, 0, now(),"
+             " now(), now() FROM generate_series(1, 5000) n");
     CU_ASSERT_EQUAL_FATAL(pthread_create(&load.thread, NULL, load_main, &load), 0);
     for (size_t i = 0; i < SWEEPERS; i++)
         CU_ASSERT_EQUAL_FATAL(pthread_create(&s[i].thread, NULL, sweeping_main, &s[i]), 0);
@@ -237,23 +215,21 @@ static void several_at_once(void)
     CU_ASSERT_EQUAL(keys, 5000);
     CU_ASSERT_EQUAL(messages_of("sw:many"), 0);
     CU_ASSERT_EQUAL(expired_left(), 0);
-    expect_live(&s[0].w);
-    clean_up(&s[0].w);
-    drop(&s[0].w, tenants[0], "sw:load");
+    expect_live(s[0].w);
+    clean_up(s[0].w);
+    drop(s[0].w, tenants[0], "sw:load");
     for (size_t i = 0; i < SWEEPERS; i++) {
         sessions_close(s[i].sessions);
-        world_close(&s[i].w);
+        world_close(s[i].w);
     }
 }
 
 static enum err keyed(struct world *w, const char *tenant, const char *key)
 {
     const struct session_guard guard = {.key = sv_from(key), .fingerprint = SV("f")};
-    struct session s;
-    struct session_receipt r = {.replayed = false};
     struct session_draft d = draft_of(NULL, NULL);
-    enum err e = session_create(w->sessions, world_request(w, tenant), &d, &guard, &s, &r);
-    CU_ASSERT_FALSE(r.replayed);
+    enum err e = world_create(w, tenant, &d, &guard);
+    CU_ASSERT_FALSE(w->r.replayed);
     return e;
 }
 
@@ -262,30 +238,27 @@ static enum err keyed(struct world *w, const char *tenant, const char *key)
  * sessions that it did not take: tried, each by itself. */
 static void what_another_one_holds(void)
 {
-    struct world w;
     struct caller c;
     bool more;
-    if (!world_open(&w, false))
-        return;
+    struct world *w = world_open(false);
     caller_open(&c);
-    sweep_everything(&w);
-    make(&w, tenants[0], "sw:held", 3);
-    make(&w, tenants[0], "sw:held-empty", 0);
-    make(&w, tenants[0], "sw:free", 3);
+    sweep_everything(w);
+    make(w, tenants[0], "sw:held", 3);
+    make(w, tenants[0], "sw:held-empty", 0);
+    make(w, tenants[0], "sw:free", 3);
     expire("sw:held");
     expire("sw:held-empty");
     expire("sw:free");
-    CU_ASSERT_EQUAL(keyed(&w, tenants[0], "sw-held"), ERR_NONE);
-    CU_ASSERT_EQUAL(keyed(&w, tenants[0], "sw-free-1"), ERR_NONE);
-    CU_ASSERT_TRUE(world_sql("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'"
-                             " WHERE key IN ('sw-held', 'sw-free-1')",
-                             NULL, 0));
-    PGconn *other = PQconnectdb(w.url);
+    OK(keyed(w, tenants[0], "sw-held"));
+    OK(keyed(w, tenants[0], "sw-free-1"));
+    world_do("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'"
+             " WHERE key IN ('sw-held', 'sw-free-1')");
+    PGconn *other = PQconnectdb(w->url);
     PQclear(PQexec(other, "SELECT set_config('parley.tenant', 'sweep-1', false)"));
     PQclear(PQexec(other, "BEGIN"));
     PQclear(PQexec(other, "SELECT FROM sessions WHERE session_id LIKE 'sw:held%' FOR UPDATE"));
     PQclear(PQexec(other, "SELECT FROM idempotency_keys WHERE key = 'sw-held' FOR UPDATE"));
-    CU_ASSERT_EQUAL(sweep(&w, &c, &more), ERR_NONE);
+    OK(sweep(w, &c, &more));
     CU_ASSERT_TRUE(more);
     CU_ASSERT_EQUAL(messages_of("sw:free"), 0);
     CU_ASSERT_EQUAL(messages_of("sw:held"), 3);
@@ -294,53 +267,46 @@ static void what_another_one_holds(void)
                     0);
     PQclear(PQexec(other, "ROLLBACK"));
     PQfinish(other);
-    sweep_everything(&w);
+    sweep_everything(w);
     CU_ASSERT_EQUAL(expired_left(), 0);
     CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM idempotency_keys WHERE key = 'sw-held'"), 0);
     caller_close(&c);
-    world_close(&w);
+    world_close(w);
 }
 
 /* The id of an expired session may be taken while the sweeper is at the old one. Fails if the
  * session goes before its messages are gone: tried. */
 static void the_same_id_again(void)
 {
-    struct world w;
     struct caller c;
-    struct session s = {.version = 0};
     bool more = true;
-    if (!world_open(&w, false))
-        return;
+    struct world *w = world_open(false);
     caller_open(&c);
-    make(&w, tenants[0], "sw:again", 1500);
+    make(w, tenants[0], "sw:again", 1500);
     expire("sw:again");
-    CU_ASSERT_EQUAL(sweep(&w, &c, &more), ERR_NONE);
+    OK(sweep(w, &c, &more));
     CU_ASSERT_EQUAL(messages_of("sw:again"), 500);
-    make(&w, tenants[0], "sw:again", 3);
+    make(w, tenants[0], "sw:again", 3);
     while (more)
-        CU_ASSERT_EQUAL_FATAL(sweep(&w, &c, &more), ERR_NONE);
+        CU_ASSERT_EQUAL_FATAL(sweep(w, &c, &more), ERR_NONE);
     CU_ASSERT_EQUAL(messages_of("sw:again"), 3);
-    CU_ASSERT_EQUAL(
-        session_get(w.sessions, world_request(&w, tenants[0]), SV("sw:again"), SV_NONE, 20, &s),
-        ERR_NONE);
-    CU_ASSERT_EQUAL(s.n_messages, 3);
-    drop(&w, tenants[0], "sw:again");
+    OK(world_get(w, tenants[0], "sw:again"));
+    CU_ASSERT_EQUAL(w->s.n_messages, 3);
+    drop(w, tenants[0], "sw:again");
     caller_close(&c);
-    world_close(&w);
+    world_close(w);
 }
 
 /* Fails if keys go whatever their age: tried. */
 static void old_keys(void)
 {
-    struct world w;
     struct caller c;
     bool more = true;
-    if (!world_open(&w, false))
-        return;
+    struct world *w = world_open(false);
     caller_open(&c);
     for (size_t i = 0; i < ARRAY_LEN(tenants); i++) {
-        CU_ASSERT_EQUAL(keyed(&w, tenants[i], "sw-old"), ERR_NONE);
-        CU_ASSERT_EQUAL(keyed(&w, tenants[i], "sw-young"), ERR_NONE);
+        OK(keyed(w, tenants[i], "sw-old"));
+        OK(keyed(w, tenants[i], "sw-young"));
     }
     CU_ASSERT_TRUE(
         world_sql("UPDATE idempotency_keys SET created_at = now() - interval '24 hours'"
@@ -354,48 +320,43 @@ static void old_keys(void)
                   " WHERE key = 'sw-old' AND tenant = 'sweep-2'",
                   NULL, 0));
     while (more)
-        CU_ASSERT_EQUAL_FATAL(sweep(&w, &c, &more), ERR_NONE);
+        CU_ASSERT_EQUAL_FATAL(sweep(w, &c, &more), ERR_NONE);
     CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM idempotency_keys WHERE key LIKE 'sw-old%%'"),
                     0);
     CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM idempotency_keys WHERE key = 'sw-young'"),
                     (int64_t)ARRAY_LEN(tenants));
     caller_close(&c);
-    world_close(&w);
+    world_close(w);
 }
 
 /* A key that is over its day is free again, swept or not. Fails if it is not
  * forgotten: tried. */
 static void an_old_key_is_free(void)
 {
-    struct world w;
-    if (!world_open(&w, false))
-        return;
-    CU_ASSERT_EQUAL(keyed(&w, tenants[0], "sw-free"), ERR_NONE);
-    CU_ASSERT_TRUE(world_sql("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'"
-                             " WHERE key = 'sw-free'",
-                             NULL, 0));
-    CU_ASSERT_EQUAL(keyed(&w, tenants[0], "sw-free"), ERR_NONE);
-    world_close(&w);
+    struct world *w = world_open(false);
+    OK(keyed(w, tenants[0], "sw-free"));
+    world_do("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'"
+             " WHERE key = 'sw-free'");
+    OK(keyed(w, tenants[0], "sw-free"));
+    world_close(w);
 }
 
 /* The thread itself: it comes by without being asked, and ends when it is told to. */
 static void the_thread(void)
 {
-    struct world w;
-    if (!world_open(&w, false))
-        return;
-    struct sessions_settings settings = w.sessions->settings;
+    struct world *w = world_open(false);
+    struct sessions_settings settings = w->sessions->settings;
     settings.sweep_s = 1;
-    make(&w, tenants[0], "sw:thread", 3);
+    make(w, tenants[0], "sw:thread", 3);
     expire("sw:thread");
-    struct sessions *s = sessions_open(&settings, w.db, NULL, NULL);
+    struct sessions *s = sessions_open(&settings, w->db, NULL, NULL);
     CU_ASSERT_PTR_NOT_NULL(s);
     const struct timespec pause = {.tv_nsec = 20000000};
     for (int i = 0; i < 1500 && messages_of("sw:thread") > 0; i++)
         nanosleep(&pause, NULL);
     CU_ASSERT_EQUAL(messages_of("sw:thread"), 0);
     sessions_close(s);
-    world_close(&w);
+    world_close(w);
 }
 
 SUITE(session_sweeper, "session/sweeper", {"takes what is expired", takes_what_is_expired},

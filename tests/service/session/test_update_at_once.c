@@ -4,13 +4,10 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "../../unit/suite.h"
 #include "crowd.h"
 #include "script.h"
-
-static const struct session_guard nobody = {.create_only = false};
 
 static enum err update_until(struct crowd *crowd, struct caller *c, const char *words,
                              const char *context, struct session_receipt *r)
@@ -37,26 +34,21 @@ static void work_same_id(struct crowd *crowd, struct caller *c, int me)
  * statement: tried. */
 static void one_new_id(void)
 {
-    struct world w;
-    if (!world_open(&w, true))
-        return;
+    struct world *w = world_open(true);
     for (int round = 0; round < 10; round++) {
         char id[32];
         snprintf(id, sizeof(id), "u:same-%d", round);
-        struct session s;
-        struct session_receipt r;
         struct session_draft d = draft_of(id, NULL);
-        CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &nobody, &s, &r),
-                        ERR_NONE);
-        struct crowd crowd = crowd_at(&w, id);
+        OK(world_create(w, "t1", &d, &nobody));
+        struct crowd crowd = crowd_at(w, id);
         crowd_run(&crowd, 16, work_same_id);
         CU_ASSERT_EQUAL(crowd.failed, 0);
-        s = script_state(&w, id);
-        CU_ASSERT_TRUE(s.n_messages == 1 && s.message_count == 1 && s.last_seq == 1);
-        CU_ASSERT_EQUAL(s.version, 17);
-        CU_ASSERT_EQUAL(s.state_version, 16);
+        (void)script_state(w, id);
+        CU_ASSERT_TRUE(w->s.n_messages == 1 && w->s.message_count == 1 && w->s.last_seq == 1);
+        CU_ASSERT_EQUAL(w->s.version, 17);
+        CU_ASSERT_EQUAL(w->s.state_version, 16);
     }
-    world_close(&w);
+    world_close(w);
 }
 
 static void work_own_member(struct crowd *crowd, struct caller *c, int me)
@@ -73,28 +65,23 @@ static void work_own_member(struct crowd *crowd, struct caller *c, int me)
 /* Fails if the update does not ask for the state that was read: tried. */
 static void members_and_messages(void)
 {
-    struct world w;
-    struct session s;
-    struct session_receipt r;
     struct session_draft d = draft_of("u:members", NULL);
-    if (!world_open(&w, true))
-        return;
-    CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &nobody, &s, &r),
-                    ERR_NONE);
-    struct crowd crowd = crowd_at(&w, "u:members");
+    struct world *w = world_open(true);
+    OK(world_create(w, "t1", &d, &nobody));
+    struct crowd crowd = crowd_at(w, "u:members");
     crowd_run(&crowd, 16, work_own_member);
     CU_ASSERT_EQUAL(crowd.failed, 0);
-    s = script_state(&w, "u:members");
-    CU_ASSERT_TRUE(s.n_messages == 48 && s.message_count == 48 && s.last_seq == 48);
-    CU_ASSERT_EQUAL(s.version, 33);
-    CU_ASSERT_EQUAL(s.state_version, 17);
+    (void)script_state(w, "u:members");
+    CU_ASSERT_TRUE(w->s.n_messages == 48 && w->s.message_count == 48 && w->s.last_seq == 48);
+    CU_ASSERT_EQUAL(w->s.version, 33);
+    CU_ASSERT_EQUAL(w->s.state_version, 17);
     for (int i = 0; i < 16; i++)
         CU_ASSERT_EQUAL(world_count("SELECT (s.context::jsonb->'m%d'->>'at')::int FROM sessions s"
                                     " JOIN messages m USING (tenant, generation)"
                                     " WHERE session_id = 'u:members' AND message_id = 'm-%d'",
                                     i, i),
                         i);
-    world_close(&w);
+    world_close(w);
 }
 
 /* ---- the cost ---- */
@@ -109,9 +96,8 @@ static int64_t rows_read(void)
 /* What a backend has counted is known once it has ended. */
 static void wait_for_counts(void)
 {
-    const struct timespec pause = {.tv_nsec = 5000000};
-    while (world_count("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'test'") > 0)
-        nanosleep(&pause, NULL);
+    EVENTUALLY(world_count("SELECT count(*) FROM pg_stat_activity WHERE application_name ="
+                           " 'test'") == 0);
 }
 
 /* 5,000 sessions of two messages, so that a planner that does not know a generation takes any for
@@ -129,43 +115,32 @@ static const char many_short[] =
  * by the generation of the session and an array of seqs: tried. */
 static void a_long_history(void)
 {
-    struct world w;
-    if (!world_open(&w, false))
-        return;
-    struct session s;
-    struct session_receipt r;
+    struct world *w = world_open(false);
     struct session_draft d = draft_of("u:long", NULL);
-    CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &nobody, &s, &r),
-                    ERR_NONE);
-    const long long generation = s.generation;
+    OK(world_create(w, "t1", &d, &nobody));
+    const long long generation = w->s.generation;
     CU_ASSERT_TRUE(world_count("INSERT INTO messages (tenant, generation, seq, created_at, size,"
                                " role, content, message_id) SELECT 't1', %lld, n, now(), 3, 'user',"
                                " '1', 'm-' || n FROM generate_series(1, 20000) n RETURNING 1",
                                generation) == 1);
-    CU_ASSERT_TRUE(world_sql("UPDATE sessions SET last_seq = 20000, message_count = 20000"
-                             " WHERE session_id = 'u:long'",
-                             NULL, 0));
-    CU_ASSERT_TRUE(world_sql(many_short, NULL, 0) && world_sql("ANALYZE", NULL, 0));
-    world_close(&w);
+    world_do("UPDATE sessions SET last_seq = 20000, message_count = 20000"
+             " WHERE session_id = 'u:long'");
+    world_do("%s; ANALYZE", many_short);
+    world_close(w);
     wait_for_counts();
     const int64_t before = rows_read();
-    if (!world_open(&w, false))
-        return;
-    size_t at;
+    w = world_open(false);
     for (int i = 0; i < 20; i++) {
         char words[64];
         snprintf(words, sizeof(words), "+m-%d=7 -m-%d +=8 ?n-%d", 100 + i, 200 + i, i);
-        CU_ASSERT_EQUAL(
-            script_run(&w, "u:long", words, i % 2 ? "{\"topic\":3}" : NULL, &nobody, &r, &at),
-            ERR_NONE);
+        OK(script_run(w, "u:long", words, i % 2 ? "{\"topic\":3}" : NULL, &nobody));
     }
-    world_close(&w);
+    world_close(w);
     wait_for_counts();
     CU_ASSERT_TRUE(rows_read() - before < 1000);
     CU_ASSERT_EQUAL(world_count("SELECT message_count FROM sessions WHERE session_id = 'u:long'"),
                     20000);
-    CU_ASSERT_TRUE(world_sql("DELETE FROM sessions WHERE tenant = 'many'", NULL, 0) &&
-                   world_sql("ANALYZE", NULL, 0));
+    world_do("DELETE FROM sessions WHERE tenant = 'many'; ANALYZE");
 }
 
 SUITE(session_update_at_once, "session/update (at once)", {"one new id", one_new_id},

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* What the tests against real servers share. */
+#ifndef PARLEY_TESTS_SERVICE_H
+#define PARLEY_TESTS_SERVICE_H
+
+#include <CUnit/CUnit.h>
+
+#include "parley/base/err.h"
+
+#define OK(call) CU_ASSERT_EQUAL(call, ERR_NONE)
+
+/* Waits until the condition holds, at most 20 s, and asserts that it does. */
+#define EVENTUALLY(condition)                                    \
+    do {                                                         \
+        for (int step = 0; step < 10000 && !(condition); step++) \
+            service_sleep_ms(2);                                 \
+        CU_ASSERT_TRUE(condition);                               \
+    } while (0)
+
+void service_sleep_ms(long ms);
+/* Runs $TEST_PG with this word (stop, start, kill, pause, resume). */
+void service_server(const char *word);
+
+#endif
