@@ -20,7 +20,7 @@ struct bench {
     struct db_hosts_shared *hosts; /* NULL: the refresher asks for itself */
     struct db_hosts *poller;
     struct auth *auth;
-    struct caller c;
+    struct world *c; /* its requests */
 };
 
 /* The one that a worker would have. */
@@ -43,7 +43,7 @@ static void begin_with(struct bench *b, bool polled)
     owner.schema_version = db_schema_version();
     b->owner = db_open(&owner, NULL);
     b->shared = auth_shared_map();
-    caller_open(&b->c);
+    b->c = world_share(b->w);
     if (polled) {
         b->hosts = db_hosts_shared_map(false, "test");
         const struct db_hosts_settings set = {.shared = b->hosts, .workers = 1};
@@ -65,18 +65,18 @@ static void end(struct bench *b)
     db_hosts_shared_unmap(b->hosts);
     auth_shared_unmap(b->shared);
     db_close(b->owner);
-    caller_close(&b->c);
+    world_close(b->c);
     world_close(b->w);
 }
 
 static struct request_ctx *request(struct bench *b, int64_t ms)
 {
-    struct request_ctx *ctx = caller_request(&b->c, "");
+    struct request_ctx *ctx = world_request(b->c, "");
     ctx->deadline = deadline_in_ms(ms);
     return ctx;
 }
 
-/* What a request with this key gets; b->c.ctx tells the rest. */
+/* What a request with this key gets; b->c->ctx tells the rest. */
 static enum err ask(struct bench *b, const char *key, int64_t ms)
 {
     const struct auth_claim claim = {SV_NONE, sv_from(key), SV("192.0.2.1")};
@@ -85,8 +85,8 @@ static enum err ask(struct bench *b, const char *key, int64_t ms)
 
 static bool is_refused(struct bench *b, const char *key)
 {
-    return ask(b, key, 5000) == ERR_UNAUTHENTICATED && b->c.ctx.tenant.n == 0 &&
-           strcmp(b->c.ctx.err.slug, "invalid_api_key") == 0;
+    return ask(b, key, 5000) == ERR_UNAUTHENTICATED && b->c->ctx.tenant.n == 0 &&
+           strcmp(b->c->ctx.err.slug, "invalid_api_key") == 0;
 }
 
 /* A key of a tenant, good for so long; what is returned lives in the world's arena. */
@@ -120,9 +120,9 @@ static void life(void)
                    sv_eq(key.name, SV("n\xc3\xa4me")));
     wait_until_it_holds();
     OK(ask(&b, first, 5000));
-    CU_ASSERT_TRUE(sv_eq(b.c.ctx.tenant, SV("life-1")) && !b.c.ctx.tiers_only);
+    CU_ASSERT_TRUE(sv_eq(b.c->ctx.tenant, SV("life-1")) && !b.c->ctx.tiers_only);
     OK(ask(&b, second, 5000));
-    CU_ASSERT_TRUE(sv_eq(b.c.ctx.tenant, SV("life-2")));
+    CU_ASSERT_TRUE(sv_eq(b.c->ctx.tenant, SV("life-2")));
     memcpy(wrong, first, sizeof(wrong));
     wrong[AUTH_KEY_LEN - 2] = wrong[AUTH_KEY_LEN - 2] == 'A' ? 'B' : 'A';
     CU_ASSERT_TRUE(is_refused(&b, wrong));
@@ -183,11 +183,11 @@ static void by_hand(void)
     (void)make(&b, "by-hand", 0, secret);
     wait_until_it_holds();
     OK(ask(&b, secret, 5000));
-    CU_ASSERT_EQUAL(b.c.ctx.sessions_max, 0);
+    CU_ASSERT_EQUAL(b.c->ctx.sessions_max, 0);
     world_do("INSERT INTO tenants VALUES ('by-hand', NULL, 5)");
     wait_until_it_holds();
     OK(ask(&b, secret, 5000));
-    CU_ASSERT_EQUAL(b.c.ctx.sessions_max, 5);
+    CU_ASSERT_EQUAL(b.c->ctx.sessions_max, 5);
     world_do("DELETE FROM api_keys WHERE tenant = 'by-hand'");
     wait_until_it_holds();
     CU_ASSERT_TRUE(is_refused(&b, secret));
@@ -212,9 +212,9 @@ static int passed(struct bench *b, const char *key, int n)
         good += e == ERR_NONE;
         if (e != ERR_NONE) {
             CU_ASSERT_EQUAL(e, ERR_LIMITED);
-            CU_ASSERT_STRING_EQUAL(b->c.ctx.err.slug, "tenant_requests");
-            CU_ASSERT_EQUAL(b->c.ctx.err.retry_after_s, 1);
-            CU_ASSERT_TRUE(sv_eq(b->c.ctx.tenant, SV("bounds"))); /* for its log line */
+            CU_ASSERT_STRING_EQUAL(b->c->ctx.err.slug, "tenant_requests");
+            CU_ASSERT_EQUAL(b->c->ctx.err.retry_after_s, 1);
+            CU_ASSERT_TRUE(sv_eq(b->c->ctx.tenant, SV("bounds"))); /* for its log line */
         }
     }
     return good;
@@ -234,21 +234,21 @@ static void bounds(void)
     (void)make(&b, "bounds", 0, secret);
     wait_until_it_holds();
     OK(ask(&b, secret, 5000));
-    CU_ASSERT_EQUAL(b.c.ctx.sessions_max, 11);
+    CU_ASSERT_EQUAL(b.c->ctx.sessions_max, 11);
     bound(&b, AUTH_BOUND_KEPT, 3);
     CU_ASSERT_EQUAL(passed(&b, secret, 50), 50);
-    CU_ASSERT_EQUAL(b.c.ctx.sessions_max, 3);
+    CU_ASSERT_EQUAL(b.c->ctx.sessions_max, 3);
     bound(&b, 1, AUTH_BOUND_KEPT);
     const int64_t began = clock_mono_us();
     const int good = passed(&b, secret, 50);
     CU_ASSERT_TRUE(good >= 1 && good <= 1 + (clock_mono_us() - began) / 1000000);
-    CU_ASSERT_EQUAL(b.c.ctx.sessions_max, 3);
+    CU_ASSERT_EQUAL(b.c->ctx.sessions_max, 3);
     bound(&b, AUTH_BOUND_NONE, AUTH_BOUND_NONE);
     CU_ASSERT_EQUAL(passed(&b, secret, 50), 50);
-    CU_ASSERT_EQUAL(b.c.ctx.sessions_max, 0);
+    CU_ASSERT_EQUAL(b.c->ctx.sessions_max, 0);
     bound(&b, AUTH_BOUND_KEPT, AUTH_BOUND_DEFAULT);
     OK(ask(&b, secret, 5000));
-    CU_ASSERT_EQUAL(b.c.ctx.sessions_max, 11);
+    CU_ASSERT_EQUAL(b.c->ctx.sessions_max, 11);
     OK(auth_tenant_list(b.owner, world_request(b.w, ""), &list, &n));
     size_t seen = 0;
     for (size_t i = 0; i < n; i++)
@@ -347,16 +347,14 @@ static void slow_answers(void)
     OK(ask(&b, secret, 10000));
     for (int round = 0; round < 3; round++) {
         int64_t last_good = 0;
-        CU_ASSERT_TRUE(
-            world_sql("UPDATE api_keys SET revoked_at = now() WHERE tenant = 'slow'", NULL, 0));
+        world_do("UPDATE api_keys SET revoked_at = now() WHERE tenant = 'slow'");
         const int64_t revoked = clock_mono_us();
         for (int64_t at; (at = clock_mono_us()) - revoked < 2500000;)
             if (ask(&b, secret, 20) == ERR_NONE)
                 last_good = at;
         CU_ASSERT_TRUE(last_good - revoked <= AUTH_HOLDS_MS * 1000);
         CU_ASSERT_TRUE(is_refused(&b, secret));
-        CU_ASSERT_TRUE(
-            world_sql("UPDATE api_keys SET revoked_at = NULL WHERE tenant = 'slow'", NULL, 0));
+        world_do("UPDATE api_keys SET revoked_at = NULL WHERE tenant = 'slow'");
         while (ask(&b, secret, 10000) != ERR_NONE)
             continue;
         /* Where between two questions it is revoked is up to chance. */
@@ -381,7 +379,7 @@ static void away(const char *go, const char *come)
     EVENTUALLY(!db_is_up(b.w->db));
     service_sleep_ms(VOUCH_US / 1000);
     OK(ask(&b, secret, 5000));
-    CU_ASSERT_TRUE(b.c.ctx.tiers_only && sv_eq(b.c.ctx.tenant, SV("away")));
+    CU_ASSERT_TRUE(b.c->ctx.tiers_only && sv_eq(b.c->ctx.tenant, SV("away")));
     /* It may be one that was made since. */
     CU_ASSERT_EQUAL(ask(&b, unknown, 5000), ERR_UNAVAILABLE);
     CU_ASSERT_EQUAL(ask(&b, NULL, 5000), ERR_UNAUTHENTICATED);
@@ -393,7 +391,7 @@ static void away(const char *go, const char *come)
     service_server(come);
     EVENTUALLY(db_is_up(b.w->db));
     OK(ask(&b, secret, 10000));
-    CU_ASSERT_FALSE(b.c.ctx.tiers_only);
+    CU_ASSERT_FALSE(b.c->ctx.tiers_only);
     CU_ASSERT_TRUE(is_refused(&b, unknown));
     end(&b);
 }

@@ -28,6 +28,14 @@ void cluster_close(struct cluster *c)
     free(c);
 }
 
+void cluster_sweep(struct world *w)
+{
+    bool more = true;
+    for (int i = 0; more && i < 100; i++)
+        OK(repo_sweep(w->sessions, world_request(w, ""), &more));
+    CU_ASSERT_FALSE(more);
+}
+
 void cluster_make(struct world *w, const char *id)
 {
     struct session_draft d = draft_of(id, NULL);
@@ -143,7 +151,7 @@ void cluster_put(struct cluster *c, const char *tenant, const char *id,
     }
 }
 
-struct cache_value cluster_value(struct cluster *c, struct caller *caller, const char *tenant,
+struct cache_value cluster_value(struct cluster *c, struct world *caller, const char *tenant,
                                  const char *id, struct session *s)
 {
     struct cache_value value = {.ttl_ms = 60000};

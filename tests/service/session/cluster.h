@@ -15,6 +15,8 @@ struct cluster {
 struct cluster *cluster_open(void);
 void cluster_close(struct cluster *c);
 
+/* Sweeps until there is nothing more to sweep. */
+void cluster_sweep(struct world *w);
 void cluster_make(struct world *w, const char *id);
 /* Appends n messages, at most 30, each of its own content. */
 MUSTCHECK enum err cluster_append(struct world *w, const char *id, size_t n);
@@ -35,7 +37,7 @@ void cluster_tags(struct arena *a, const struct session *s, struct sv out[CLUSTE
 void cluster_put(struct cluster *c, const char *tenant, const char *id,
                  const struct cache_value *value);
 /* The session as it is in PostgreSQL, as a value; in the caller's arena. */
-struct cache_value cluster_value(struct cluster *c, struct caller *caller, const char *tenant,
+struct cache_value cluster_value(struct cluster *c, struct world *caller, const char *tenant,
                                  const char *id, struct session *s);
 
 #endif

@@ -127,18 +127,31 @@ struct world *world_open_in(const char *dbname, const char *redis_url)
         CU_ASSERT_TRUE_FATAL(w->shared && w->cache);
     }
     w->sessions = sessions_open(&settings, w->db, w->cache, NULL);
+    w->ms = 10000;
     w->arena = arena_create(64 << 20);
     CU_ASSERT_TRUE_FATAL(w->db && w->sessions && w->arena);
     return w;
 }
 
+struct world *world_share(const struct world *w)
+{
+    struct world *share = malloc(sizeof(*share));
+    CU_ASSERT_PTR_NOT_NULL_FATAL(share);
+    *share = *w;
+    share->arena = arena_create(64 << 20);
+    share->is_share = true;
+    return share;
+}
+
 void world_close(struct world *w)
 {
     arena_destroy(w->arena);
-    sessions_close(w->sessions);
-    cache_close(w->cache);
-    cache_shared_unmap(w->shared);
-    db_close(w->db);
+    if (!w->is_share) {
+        sessions_close(w->sessions);
+        cache_close(w->cache);
+        cache_shared_unmap(w->shared);
+        db_close(w->db);
+    }
     free(w);
 }
 
@@ -150,7 +163,8 @@ bool world_was_from(const struct world *w, const char *tier)
 struct request_ctx *world_request(struct world *w, const char *tenant)
 {
     arena_reset(w->arena);
-    ctx_init(&w->ctx, w->arena, deadline_in_ms(10000), sv_from(tenant), SV("test"));
+    ctx_init(&w->ctx, w->arena, deadline_in_ms(w->ms), sv_from(tenant), SV("test"));
+    w->ctx.sessions_max = w->sessions_max;
     return &w->ctx;
 }
 
@@ -253,6 +267,7 @@ struct gate *gate_close(const char *sql)
 
 void gate_open(struct gate *gate)
 {
+    PQclear(PQexec((PGconn *)gate, "ROLLBACK"));
     PQfinish((PGconn *)gate);
 }
 
@@ -295,23 +310,6 @@ int64_t world_count(const char *fmt, ...)
     bool ok = world_sql(sql, out, sizeof(out));
     CU_ASSERT_TRUE(ok);
     return ok && out[0] ? strtoll(out, NULL, 10) : -1;
-}
-
-void caller_open(struct caller *c)
-{
-    c->arena = arena_create(64 << 20);
-}
-
-struct request_ctx *caller_request(struct caller *c, const char *tenant)
-{
-    arena_reset(c->arena);
-    ctx_init(&c->ctx, c->arena, deadline_in_ms(10000), sv_from(tenant), SV("test"));
-    return &c->ctx;
-}
-
-void caller_close(struct caller *c)
-{
-    arena_destroy(c->arena);
 }
 
 struct session_draft draft_of(const char *id, const char *user)

@@ -20,6 +20,9 @@ struct world {
     struct sessions *sessions;
     struct arena *arena;
     struct request_ctx ctx;
+    bool is_share;        /* the modules are another's */
+    int64_t sessions_max; /* the bound of each request's tenant; 0: none */
+    int64_t ms;           /* the time of each request */
     /* What the last call below that returns one returned. A session and a receipt are empty if it
      * failed. */
     struct session s;
@@ -34,6 +37,8 @@ struct world {
 struct world *world_open(bool redis);
 /* As above with a database and a Redis of one's own; redis_url NULL: without. */
 struct world *world_open_in(const char *dbname, const char *redis_url);
+/* Requests of their own, for another thread, over the modules of w; for world_close. */
+struct world *world_share(const struct world *w);
 void world_close(struct world *w);
 /* The cache of a worker over the memory of a host; both may be NULL. */
 struct cache *world_cache(struct cache_shared *shared, const char *redis_url);
@@ -77,8 +82,8 @@ void world_expire(const char *id);
 /* A connection of the superuser to a database of world_open_in; for PQfinish. */
 struct pg_conn *world_connect(const char *dbname);
 
-/* A connection of the superuser on which this was done and lasts until gate_open: a lock, an open
- * transaction. */
+/* A connection of the superuser on which this was done, which begins a transaction and lasts until
+ * gate_open: a lock, a change. */
 struct gate;
 struct gate *gate_close(const char *sql);
 void gate_open(struct gate *gate);
@@ -87,15 +92,6 @@ bool gate_wait(const char *condition, int64_t n);
 
 /* The number that a query formatted like printf gives; -1, with a CUnit failure, if it fails. */
 int64_t world_count(const char *fmt, ...) PRINTF_LIKE(1, 2);
-
-/* A request of a thread of its own. */
-struct caller {
-    struct arena *arena;
-    struct request_ctx ctx;
-};
-void caller_open(struct caller *c);
-struct request_ctx *caller_request(struct caller *c, const char *tenant);
-void caller_close(struct caller *c);
 
 struct session_draft draft_of(const char *id, const char *user);
 struct session_draft draft_with(const char *id, const char *user,

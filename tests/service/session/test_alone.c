@@ -116,7 +116,7 @@ static void answers_while_current(void)
 
 struct writer {
     struct world *w;
-    struct caller caller;
+    struct world *mine; /* its requests */
     struct fresh_write write;
     struct session now;
     bool known;
@@ -125,8 +125,8 @@ struct writer {
 static void writer_begin(struct writer *x, struct world *w, const char *id)
 {
     *x = (struct writer){.w = w};
-    caller_open(&x->caller);
-    OK(fresh_write_begin(w->sessions, caller_request(&x->caller, "t1"), sv_from(id), &x->write));
+    x->mine = world_share(w);
+    OK(fresh_write_begin(w->sessions, world_request(x->mine, "t1"), sv_from(id), &x->write));
 }
 
 /* The statement and its commit; what the session is then is read along with it. */
@@ -136,7 +136,7 @@ static void writer_commit(struct writer *x, const char *id)
     const struct session_append a = {&m, 1, false, 0};
     struct session_receipt r;
     bool done = false;
-    struct request_ctx *ctx = &x->caller.ctx;
+    struct request_ctx *ctx = &x->mine->ctx;
     OK(repo_message_append(x->w->sessions, ctx, sv_from(id), &a, &nobody, &done, &r));
     CU_ASSERT_TRUE(done);
     x->known = repo_session_read(x->w->sessions, ctx, sv_from(id), SV_NONE, SESSION_WINDOW,
@@ -145,8 +145,8 @@ static void writer_commit(struct writer *x, const char *id)
 
 static void writer_end(struct writer *x, enum err result)
 {
-    fresh_write_end(x->w->sessions, &x->caller.ctx, &x->write, result, x->known ? &x->now : NULL);
-    caller_close(&x->caller);
+    fresh_write_end(x->w->sessions, &x->mine->ctx, &x->write, result, x->known ? &x->now : NULL);
+    world_close(x->mine);
 }
 
 static void expect_at_least(struct host *h, const char *id, int64_t version)
@@ -208,12 +208,12 @@ static void in_doubt(void)
     cluster_make(h.b, "al:doubt");
     expect_read(h.a, "al:doubt", 1, false);
     writer_begin(&x, h.b, "al:doubt");
-    fresh_write_end(h.b->sessions, &x.caller.ctx, &x.write, ERR_OUTCOME_UNKNOWN, NULL);
+    fresh_write_end(h.b->sessions, &x.mine->ctx, &x.write, ERR_OUTCOME_UNKNOWN, NULL);
     expect_read(h.a, "al:doubt", 1, true);
     expect_read(h.a, "al:doubt", 1, true);
     writer_commit(&x, "al:doubt");
     expect_read(h.a, "al:doubt", 2, true);
-    caller_close(&x.caller);
+    world_close(x.mine);
     host_close(&h);
 }
 
@@ -228,7 +228,7 @@ static void failed_write_stores_nothing(void)
     cluster_make(h.b, "al:failed");
     for (size_t i = 0; i < ARRAY_LEN(results); i++) {
         writer_begin(&x, h.b, "al:failed");
-        x.known = repo_session_read(h.b->sessions, &x.caller.ctx, SV("al:failed"), SV_NONE,
+        x.known = repo_session_read(h.b->sessions, &x.mine->ctx, SV("al:failed"), SV_NONE,
                                     SESSION_WINDOW, &x.now) == ERR_NONE;
         x.now.version++;
         writer_end(&x, results[i]);
@@ -248,12 +248,11 @@ struct reader {
 static void *reader_main(void *arg)
 {
     struct reader *r = arg;
-    struct caller c;
     struct session s = {.version = 0};
-    caller_open(&c);
-    OK(session_get(r->w->sessions, caller_request(&c, "t1"), sv_from(r->id), SV_NONE, 20, &s));
+    struct world *c = world_share(r->w);
+    OK(session_get(r->w->sessions, world_request(c, "t1"), sv_from(r->id), SV_NONE, 20, &s));
     r->version = s.version;
-    caller_close(&c);
+    world_close(c);
     return NULL;
 }
 
@@ -277,7 +276,7 @@ static void epoch_is_of_the_beginning(void)
     OK(cluster_append(h.b, "al:slow", 3));
     cache_remove(h.b->cache, (struct cache_key){SV("t1"), SV("al:slow")});
     CU_ASSERT_TRUE(world_sql(slow_reads, NULL, 0));
-    struct gate *gate = gate_close("SELECT pg_advisory_lock(77)");
+    struct gate *gate = gate_close("BEGIN; SELECT pg_advisory_xact_lock(77)");
     CU_ASSERT_EQUAL(pthread_create(&thread, NULL, reader_main, &r), 0);
     CU_ASSERT_TRUE(gate_wait("wait_event = 'advisory'", 1));
     OK(cluster_append(h.b, "al:slow", 1));

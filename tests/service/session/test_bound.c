@@ -3,43 +3,29 @@
  * make them at once. */
 #include "parley/session/session.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "../../unit/suite.h"
 #include "crowd.h"
 
-static struct request_ctx *bounded(struct request_ctx *ctx, int64_t most)
-{
-    ctx->sessions_max = most;
-    return ctx;
-}
-
 enum way { CREATE, ENSURE, APPEND, WAYS };
-
-static enum err make(struct sessions *s, struct request_ctx *ctx, enum way way, const char *id,
-                     const struct session_guard *guard)
-{
-    struct session out;
-    struct session_receipt r;
-    struct session_message_draft m = message_of("user", "\"x\"");
-    const struct session_append a = {&m, 1, true, 0};
-    struct session_draft d = draft_with(id, NULL, &m, 1);
-    switch (way) {
-    case CREATE:
-        return session_create(s, ctx, &d, guard, &out, &r);
-    case ENSURE:
-        return session_get_or_create(s, ctx, &d, guard, &out, &r);
-    default:
-        return session_append(s, ctx, sv_from(id), &a, guard, &r);
-    }
-}
 
 static enum err try(struct world *w, const char *tenant, int64_t most, enum way way, const char *id,
                     const struct session_guard *guard)
 {
-    return make(w->sessions, bounded(world_request(w, tenant), most), way, id, guard);
+    struct session_message_draft m = message_of("user", "\"x\"");
+    const struct session_append a = {&m, 1, true, 0};
+    struct session_draft d = draft_with(id, NULL, &m, 1);
+    w->sessions_max = most;
+    switch (way) {
+    case CREATE:
+        return world_create(w, tenant, &d, guard);
+    case ENSURE:
+        return world_ensure(w, tenant, &d, guard);
+    default:
+        return world_append(w, tenant, id, &a, guard);
+    }
 }
 
 static void expect_limited(struct world *w, const char *tenant, int64_t most, enum way way,
@@ -90,9 +76,7 @@ static void each_way(void)
     OK(try(w, "b1", 3, APPEND, "b:2", &keyed));
     for (int way = 0; way < WAYS; way++)
         expect_limited(w, "b1", 3, (enum way)way, "b:one-too-many", &nobody);
-    CU_ASSERT_EQUAL(session_copy(w->sessions, bounded(world_request(w, "b1"), 3), SV("b:0"),
-                                 &nobody, &w->s, &w->r),
-                    ERR_LIMITED);
+    CU_ASSERT_EQUAL(world_copy(w, "b1", "b:0", &nobody), ERR_LIMITED);
     expect_limited(w, "b1", 3, CREATE, "b:one-too-many",
                    &(struct session_guard){.key = SV("k-new"), .fingerprint = SV("f")});
     OK(try(w, "b1", 3, APPEND, "b:2", &keyed)); /* given again */
@@ -128,17 +112,15 @@ struct crowds {
     _Atomic int limited;
 };
 
-static void work(struct crowd *crowd, struct caller *c, int me)
+static void work(struct crowd *crowd, struct world *c, int me)
 {
     struct crowds *both = (struct crowds *)crowd;
-    struct world *w = me % 2 ? both->other : crowd->w;
     char id[32];
     enum err e;
     snprintf(id, sizeof(id), "%s-%d", crowd->id, me);
-    do
-        e = make(w->sessions, bounded(caller_request(c, "b3"), MOST), (enum way)(me % WAYS), id,
-                 &nobody);
-    while (crowd_try_again(e));
+    if (me % 2)
+        c->sessions = both->other->sessions;
+    UNTIL_DONE(e, try(c, "b3", MOST, (enum way)(me % WAYS), id, &nobody));
     crowd->created += e == ERR_NONE;
     both->limited += e == ERR_LIMITED;
 }
@@ -165,15 +147,13 @@ static void at_once(void)
 
 /* The last free place, and many who want the same session: one makes it, all have it. Fails if it
  * is not looked for once more behind the lock, or before the room that it has taken: tried. */
-static void work_same(struct crowd *crowd, struct caller *c, int me)
+static void work_same(struct crowd *crowd, struct world *c, int me)
 {
     struct crowds *both = (struct crowds *)crowd;
-    struct world *w = me % 2 ? both->other : crowd->w;
     enum err e;
-    do
-        e = make(w->sessions, bounded(caller_request(c, "b4"), 1), me % 3 ? ENSURE : APPEND,
-                 crowd->id, &nobody);
-    while (crowd_try_again(e));
+    if (me % 2)
+        c->sessions = both->other->sessions;
+    UNTIL_DONE(e, try(c, "b4", 1, me % 3 ? ENSURE : APPEND, crowd->id, &nobody));
     crowd->created += e == ERR_NONE;
 }
 
@@ -210,9 +190,7 @@ static void not_counted_again(void)
     struct session_message_draft twice[] = {message_of("user", "1"), message_of("user", "2")};
     twice[0].message_id = twice[1].message_id = SV("the-same");
     struct session_draft d = draft_with("b:fails", NULL, twice, 2);
-    CU_ASSERT_EQUAL(session_create(w->sessions, bounded(world_request(w, "b5"), 1000), &d, &nobody,
-                                   &w->s, &w->r),
-                    ERR_CONFLICT);
+    CU_ASSERT_EQUAL(world_create(w, "b5", &d, &nobody), ERR_CONFLICT);
     CU_ASSERT_EQUAL(at_most("b5"), 12);
     world_close(w);
 }
@@ -262,35 +240,20 @@ static void another_bound(void)
 
 /* ---- without waiting ---- */
 
-#define HELD                                                                         \
-    "FROM pg_locks WHERE locktype = 'advisory' AND classid = 1349676628 AND granted" \
-    " AND objid::bigint = hashtext('b8')::bigint & 4294967295"
-
-static void *hold_main(void *arg)
-{
-    (void)arg;
-    (void)world_sql("SELECT pg_advisory_xact_lock(1349676628, hashtext('b8')), pg_sleep(60)", NULL,
-                    0);
-    return NULL;
-}
-
 /* Somebody else creates, and does not get on. Fails if one that is refused or makes none waits, or
  * if others wait for longer than 250 ms (it is the deadline then that ends it), or if a count does
  * not: tried. */
 static void behind_another(void)
 {
-    pthread_t thread;
     enum err e = ERR_INTERNAL;
     struct world *w = world_open(true);
     OK(try(w, "b8", 3000000, CREATE, "b:0", &nobody));
-    CU_ASSERT_EQUAL(pthread_create(&thread, NULL, hold_main, NULL), 0);
-    while (world_count("SELECT count(*) " HELD) == 0)
-        (void)poll(NULL, 0, 2);
-    for (int i = 0; i < 5 && e != ERR_BUSY; i++) {
-        struct request_ctx *ctx = bounded(world_request(w, "b8"), 3000000);
-        ctx->deadline = deadline_in_ms(900);
-        e = make(w->sessions, ctx, CREATE, "b:1", &nobody);
-    }
+    struct gate *gate =
+        gate_close("BEGIN; SELECT pg_advisory_xact_lock(1349676628, hashtext('b8'))");
+    w->ms = 900;
+    for (int i = 0; i < 5 && e != ERR_BUSY; i++)
+        e = try(w, "b8", 3000000, CREATE, "b:1", &nobody);
+    w->ms = 10000;
     CU_ASSERT_EQUAL(e, ERR_BUSY);
     CU_ASSERT_EQUAL(w->ctx.err.retry_after_s, 1);
     OK(try(w, "b8", 3000000, ENSURE, "b:0", &nobody));
@@ -301,8 +264,7 @@ static void behind_another(void)
     forget("b8");
     CU_ASSERT_EQUAL(try(w, "b8", 3000000, CREATE, "b:1", &nobody), ERR_BUSY);
     CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM tenant_sessions WHERE tenant = 'b8'"), 0);
-    CU_ASSERT_TRUE(world_sql("SELECT pg_cancel_backend(pid) " HELD, NULL, 0));
-    pthread_join(thread, NULL);
+    gate_open(gate);
     OK(try(w, "b8", 3000000, CREATE, "b:1", &nobody));
     world_close(w);
 }

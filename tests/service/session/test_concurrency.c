@@ -12,19 +12,19 @@
 
 enum { APPENDERS = 64, ROUNDS = 4 };
 
-static void work_append(struct crowd *crowd, struct caller *c, int me)
+static void work_append(struct crowd *crowd, struct world *c, int me)
 {
     for (int i = 0; i < ROUNDS; i++) {
-        struct session_receipt r = {.first_seq = 0};
+        const struct session_receipt *r = &c->r;
         size_t n = (size_t)(me + i) % 3 + 1;
-        if (crowd_append(crowd, c, n, true, &nobody, &r) != ERR_NONE ||
-            r.last_seq - r.first_seq + 1 != (int64_t)n) {
+        if (crowd_append(crowd, c, n, true, &nobody) != ERR_NONE ||
+            r->last_seq - r->first_seq + 1 != (int64_t)n) {
             crowd->failed++;
             continue;
         }
-        crowd->created += r.created;
+        crowd->created += r->created;
         crowd->calls_done++;
-        for (int64_t seq = r.first_seq; seq <= r.last_seq; seq++)
+        for (int64_t seq = r->first_seq; seq <= r->last_seq; seq++)
             crowd->seen[seq % (int64_t)sizeof(crowd->seen)]++;
     }
 }
@@ -58,19 +58,15 @@ static void appenders(void)
 
 /* ---- making ---- */
 
-static void work_ensure(struct crowd *crowd, struct caller *c, int me)
+static void work_ensure(struct crowd *crowd, struct world *c, int me)
 {
-    struct session s = {.generation = 0};
-    struct session_receipt r;
     struct session_draft d = draft_of(crowd->id, NULL);
     enum err e;
-    do
-        e = session_get_or_create(crowd->w->sessions, caller_request(c, "t1"), &d, &nobody, &s, &r);
-    while (crowd_try_again(e));
+    UNTIL_DONE(e, world_ensure(c, "t1", &d, &nobody));
     crowd->failed += e != ERR_NONE;
-    crowd->created += e == ERR_NONE && r.created;
-    crowd->receipts[me] = r;
-    crowd->receipts[me].generation = s.generation;
+    crowd->created += e == ERR_NONE && c->r.created;
+    c->r.generation = c->s.generation;
+    (void)me;
 }
 
 /* Fails if the insert renames whatever session has the id, live or not: tried. */
@@ -92,17 +88,13 @@ static void one_is_made(void)
     world_close(w);
 }
 
-static void work_create(struct crowd *crowd, struct caller *c, int me)
+static void work_create(struct crowd *crowd, struct world *c, int me)
 {
-    struct session s;
-    struct session_receipt r;
     struct session_message_draft m = message_of("user", "\"new\"");
     struct session_draft d = draft_with(crowd->id, NULL, &m, 1);
     enum err e;
     (void)me;
-    do
-        e = session_create(crowd->w->sessions, caller_request(c, "t1"), &d, &nobody, &s, &r);
-    while (crowd_try_again(e));
+    UNTIL_DONE(e, world_create(c, "t1", &d, &nobody));
     crowd->created += e == ERR_NONE;
     crowd->conflicts += e == ERR_CONFLICT;
 }
@@ -136,26 +128,24 @@ static void one_takes_the_place_of_the_expired(void)
 
 /* ---- one idempotency key ---- */
 
-static void work_keyed_append(struct crowd *crowd, struct caller *c, int me)
+static void work_keyed_append(struct crowd *crowd, struct world *c, int me)
 {
     const struct session_guard guard = {.key = sv_from(crowd->id), .fingerprint = SV("f")};
-    enum err e = crowd_append(crowd, c, 2, true, &guard, &crowd->receipts[me]);
+    enum err e = crowd_append(crowd, c, 2, true, &guard);
     crowd->failed += e != ERR_NONE;
-    crowd->calls_done += e == ERR_NONE && !crowd->receipts[me].replayed;
+    crowd->calls_done += e == ERR_NONE && !c->r.replayed;
+    (void)me;
 }
 
-static void work_keyed_create(struct crowd *crowd, struct caller *c, int me)
+static void work_keyed_create(struct crowd *crowd, struct world *c, int me)
 {
     const struct session_guard guard = {.key = sv_from(crowd->id), .fingerprint = SV("f")};
-    struct session s;
     struct session_draft d = draft_of(NULL, NULL); /* each makes an id of its own */
     enum err e;
-    do
-        e = session_create(crowd->w->sessions, caller_request(c, "t1"), &d, &guard, &s,
-                           &crowd->receipts[me]);
-    while (crowd_try_again(e));
+    UNTIL_DONE(e, world_create(c, "t1", &d, &guard));
     crowd->failed += e != ERR_NONE;
-    crowd->calls_done += e == ERR_NONE && !crowd->receipts[me].replayed;
+    crowd->calls_done += e == ERR_NONE && !c->r.replayed;
+    (void)me;
 }
 
 static void expect_one_answer(struct crowd *crowd, int n)
@@ -199,21 +189,16 @@ static void one_key(void)
 
 /* ---- patching ---- */
 
-static void work_patch(struct crowd *crowd, struct caller *c, int me)
+static void work_patch(struct crowd *crowd, struct world *c, int me)
 {
     char text[64];
     snprintf(text, sizeof(text), "{\"m%d\":{\"at\":%d}}", me, me);
     const struct session_patch patch = {.context = sv_from(text)};
-    struct session s;
-    struct session_receipt r;
     enum err e;
-    do
-        e = session_patch(crowd->w->sessions, caller_request(c, "t1"), sv_from(crowd->id), &patch,
-                          &nobody, &s, &r);
-    while (crowd_try_again(e));
+    UNTIL_DONE(e, world_patch(c, "t1", crowd->id, &patch, &nobody));
     crowd->failed += e != ERR_NONE;
     /* An append in between gets in nobody's way. */
-    crowd->failed += crowd_append(crowd, c, 1, false, &nobody, &r) != ERR_NONE;
+    crowd->failed += crowd_append(crowd, c, 1, false, &nobody) != ERR_NONE;
 }
 
 /* Fails if the update does not ask for the state_version that was read: tried. */

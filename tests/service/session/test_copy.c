@@ -42,13 +42,12 @@ static void expect_same(const struct session *a, const struct session *b)
 static void all_but_the_name(void)
 {
     struct session first = {.version = 0}, read = {.version = 0};
-    struct caller c;
     struct world *w = world_open(true);
     const struct session *second = &w->s;
-    caller_open(&c);
+    struct world *c = world_share(w);
     make(w, "cp:all", "00000100-0000-8000-8000-000000000007");
     OK(world_delete_message(w, "t1", "cp:all", "4", &nobody));
-    OK(session_get(w->sessions, caller_request(&c, "t1"), SV("cp:all"), SV_NONE, 20, &first));
+    OK(session_get(w->sessions, world_request(c, "t1"), SV("cp:all"), SV_NONE, 20, &first));
     OK(world_copy(w, "t1", "cp:all", &nobody));
     expect_same(&first, second);
     CU_ASSERT_TRUE(second->version == 1 && second->state_version == 1);
@@ -65,9 +64,9 @@ static void all_but_the_name(void)
     CU_ASSERT_TRUE(w->r.first_seq == 5 && w->r.n_window == 2);
     CU_ASSERT_FALSE(sv_eq(w->r.window[0].message_id, w->r.window[1].message_id));
     OK(world_copy(w, "t1", id, &nobody));
-    OK(session_get(w->sessions, caller_request(&c, "t1"), sv_from(id), SV_NONE, 20, &read));
+    OK(session_get(w->sessions, world_request(c, "t1"), sv_from(id), SV_NONE, 20, &read));
     expect_same(&read, second);
-    caller_close(&c);
+    world_close(c);
     world_close(w);
 }
 
@@ -123,18 +122,15 @@ static void conditions(void)
 
 /* ---- at once ---- */
 
-static void work_keyed(struct crowd *crowd, struct caller *c, int me)
+static void work_keyed(struct crowd *crowd, struct world *c, int me)
 {
     const struct session_guard guard = {.key = sv_from(crowd->id), .fingerprint = SV("f")};
-    struct session s = {.generation = 0};
     enum err e;
-    do
-        e = session_copy(crowd->w->sessions, caller_request(c, "t1"), sv_from(crowd->id), &guard,
-                         &s, &crowd->receipts[me]);
-    while (crowd_try_again(e));
-    crowd->failed += e != ERR_NONE || s.message_count != 4 || s.n_messages != 4;
-    crowd->created += e == ERR_NONE && !crowd->receipts[me].replayed;
-    crowd->receipts[me].generation = s.generation;
+    UNTIL_DONE(e, world_copy(c, "t1", crowd->id, &guard));
+    crowd->failed += e != ERR_NONE || c->s.message_count != 4 || c->s.n_messages != 4;
+    crowd->created += e == ERR_NONE && !c->r.replayed;
+    c->r.generation = c->s.generation;
+    (void)me;
 }
 
 /* Under one key there is one copy. Fails if the key is not stored with it: tried. */
@@ -154,23 +150,19 @@ static void one_key(void)
 }
 
 /* Half of them append two messages at a time, the others copy. */
-static void work_both(struct crowd *crowd, struct caller *c, int me)
+static void work_both(struct crowd *crowd, struct world *c, int me)
 {
     for (int i = 0; i < 20; i++) {
-        struct session s = {.last_seq = 1};
-        struct session_receipt r;
         if (me % 2) {
-            crowd->failed += crowd_append(crowd, c, 2, false, &nobody, &r) != ERR_NONE;
+            crowd->failed += crowd_append(crowd, c, 2, false, &nobody) != ERR_NONE;
             continue;
         }
         enum err e;
-        do
-            e = session_copy(crowd->w->sessions, caller_request(c, "t1"), sv_from(crowd->id),
-                             &nobody, &s, &r);
-        while (crowd_try_again(e));
-        crowd->failed += e != ERR_NONE || s.last_seq % 2 || s.last_seq != s.message_count ||
-                         s.n_messages != (size_t)s.message_count ||
-                         (s.n_messages && s.messages[s.n_messages - 1].seq != s.last_seq);
+        UNTIL_DONE(e, world_copy(c, "t1", crowd->id, &nobody));
+        const struct session *s = &c->s;
+        crowd->failed += e != ERR_NONE || s->last_seq % 2 || s->last_seq != s->message_count ||
+                         s->n_messages != (size_t)s->message_count ||
+                         (s->n_messages && s->messages[s->n_messages - 1].seq != s->last_seq);
     }
 }
 

@@ -10,18 +10,14 @@
 
 enum { DELETERS = 4, DELETED = 40 };
 
-static void work_delete_messages(struct crowd *crowd, struct caller *c, int me)
+static void work_delete_messages(struct crowd *crowd, struct world *c, int me)
 {
     (void)me;
     for (int seq = 1; seq <= DELETED; seq++) {
         char which[16];
-        struct session_receipt r;
         enum err e;
         snprintf(which, sizeof(which), "%d", seq);
-        do
-            e = session_message_delete(crowd->w->sessions, caller_request(c, "t1"),
-                                       sv_from(crowd->id), sv_from(which), &nobody, &r);
-        while (crowd_try_again(e));
+        UNTIL_DONE(e, world_delete_message(c, "t1", crowd->id, which, &nobody));
         crowd->calls_done += e == ERR_NONE;
         crowd->missing += e == ERR_NOT_FOUND;
     }
@@ -31,13 +27,11 @@ static void work_delete_messages(struct crowd *crowd, struct caller *c, int me)
  * before: tried. */
 static void a_message_is_counted_down_once(void)
 {
-    struct session_receipt r;
-    struct caller c;
     struct world *w = world_open(true);
-    caller_open(&c);
+    struct world *c = world_share(w);
     struct crowd crowd = crowd_at(w, "c:delete");
     for (int i = 0; i < DELETED / 2 + 1; i++)
-        OK(crowd_append(&crowd, &c, 2, true, &nobody, &r));
+        OK(crowd_append(&crowd, c, 2, true, &nobody));
     crowd_run(&crowd, DELETERS, work_delete_messages);
     CU_ASSERT_EQUAL(crowd.calls_done, DELETED);
     CU_ASSERT_EQUAL(crowd.missing, DELETED * (DELETERS - 1));
@@ -45,26 +39,22 @@ static void a_message_is_counted_down_once(void)
     CU_ASSERT_EQUAL(w->s.message_count, 2);
     CU_ASSERT_EQUAL(w->s.version, DELETED / 2 + 1 + DELETED);
     CU_ASSERT_TRUE(w->s.n_messages == 2 && w->s.messages[0].seq == DELETED + 1);
-    caller_close(&c);
+    world_close(c);
     world_close(w);
 }
 
 /* The first one deletes and deletes, the others append: with create, so that a new session comes
  * after each deletion, or (odd ones) without. */
-static void work_delete_or_append(struct crowd *crowd, struct caller *c, int me)
+static void work_delete_or_append(struct crowd *crowd, struct world *c, int me)
 {
     for (int i = 0; i < 25; i++) {
-        struct session_receipt r;
         enum err e;
         if (me == 0) {
-            do
-                e = session_delete(crowd->w->sessions, caller_request(c, "t1"), sv_from(crowd->id),
-                                   &nobody, &r);
-            while (crowd_try_again(e));
+            UNTIL_DONE(e, world_delete(c, "t1", crowd->id, &nobody));
             crowd->failed += e != ERR_NONE && e != ERR_NOT_FOUND;
             continue;
         }
-        e = crowd_append(crowd, c, 1, me % 2 == 0, &nobody, &r);
+        e = crowd_append(crowd, c, 1, me % 2 == 0, &nobody);
         crowd->failed += e != ERR_NONE && (me % 2 == 0 || e != ERR_NOT_FOUND);
         crowd->calls_done += e == ERR_NONE;
     }

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <libpq-fe.h>
-
 #include "../../unit/suite.h"
 #include "cluster.h"
 #include "crowd.h"
@@ -105,32 +103,25 @@ static void everything_and_nothing_else(void)
  * user: tried. */
 static void the_sweeper_ends_what_was_begun(void)
 {
-    struct caller c;
-    bool more = true;
     int64_t hidden = 0;
     struct session_list list;
     struct world *w = world_open(false);
-    caller_open(&c);
     make(w, "er3", "anna", "er3:a", 1500);
     make(w, "er3", "anna", "er3:b", 2);
     struct request_ctx *ctx = world_request(w, "er3");
     OK(repo_user_visible(w->sessions, ctx, SV("anna"), NULL, 10, &list));
     OK(repo_user_hide(w->sessions, ctx, SV("anna"), &list, true, &hidden));
     CU_ASSERT_EQUAL(hidden, 2);
-    CU_ASSERT_TRUE(
-        world_sql("INSERT INTO idempotency_keys SELECT tenant, key || n, fingerprint,"
-                  " created_at, status, session_id, generation, version, state_version,"
-                  " first_seq, last_seq, message_count, at, expires_at, session_at, state"
-                  " FROM idempotency_keys, generate_series(1, 2500) n WHERE key ="
-                  " 'er3:a'",
-                  NULL, 0));
+    world_do("INSERT INTO idempotency_keys SELECT tenant, key || n, fingerprint,"
+             " created_at, status, session_id, generation, version, state_version,"
+             " first_seq, last_seq, message_count, at, expires_at, session_at, state"
+             " FROM idempotency_keys, generate_series(1, 2500) n WHERE key ="
+             " 'er3:a'");
     CU_ASSERT_EQUAL(world_get(w, "er3", "er3:a"), ERR_NOT_FOUND);
     OK(session_list(w->sessions, world_request(w, "er3"), SV("anna"), NULL, 10, &list));
     CU_ASSERT_EQUAL(list.n, 0);
-    for (int i = 0; more && i < 100; i++)
-        OK(repo_sweep(w->sessions, caller_request(&c, ""), &more));
+    cluster_sweep(w);
     CU_ASSERT_EQUAL(rows_of("er3"), 0);
-    caller_close(&c);
     world_close(w);
 }
 
@@ -145,18 +136,12 @@ static void a_session_that_stays_locked(void)
     make(w, "er4", "anna", "er4:a", 2);
     make(w, "er4", "anna", "er4:locked", 2);
     make(w, "er4", "anna", "er4:c", 2);
-    PGconn *other = PQconnectdb(w->url);
-    PQclear(PQexec(other, "SELECT set_config('parley.tenant', 'er4', false)"));
-    PQclear(PQexec(other, "BEGIN"));
-    PGresult *locked = PQexec(other, "SELECT FROM sessions WHERE session_id = 'er4:locked'"
-                                     " FOR UPDATE");
-    CU_ASSERT_EQUAL(PQntuples(locked), 1);
-    PQclear(locked);
+    struct gate *gate =
+        gate_close("BEGIN; SELECT FROM sessions WHERE session_id = 'er4:locked' FOR UPDATE");
     OK(erase(w, "er4", "anna", &done));
     CU_ASSERT_TRUE(done.sessions == 2 && done.messages == 4 && done.has_more);
     CU_ASSERT_EQUAL(rows_of("er4"), 1 + 2 + 1);
-    PQclear(PQexec(other, "ROLLBACK"));
-    PQfinish(other);
+    gate_open(gate);
     OK(erase(w, "er4", "anna", &done));
     CU_ASSERT_TRUE(done.sessions == 1 && done.messages == 2 && !done.has_more);
     CU_ASSERT_EQUAL(rows_of("er4"), 0);
@@ -167,22 +152,19 @@ static void a_session_that_stays_locked(void)
  * not there (even ones) or not. */
 static _Atomic int64_t erased_messages, swept_messages;
 
-static void work_erase_or_append(struct crowd *crowd, struct caller *c, int me)
+static void work_erase_or_append(struct crowd *crowd, struct world *c, int me)
 {
     struct session_erasure done;
-    struct session_receipt r;
     bool more;
     for (int i = 0; i < 30; i++) {
         if (me == 0) {
             crowd->failed +=
-                repo_sweep(crowd->w->sessions, caller_request(c, ""), &more) != ERR_NONE;
+                repo_sweep(crowd->w->sessions, world_request(c, ""), &more) != ERR_NONE;
             service_sleep_ms(2);
         } else if (me <= 2) {
             enum err e;
-            do
-                e = session_erase_user(crowd->w->sessions, caller_request(c, "er5"), SV("anna"),
-                                       &done);
-            while (crowd_try_again(e));
+            UNTIL_DONE(e, session_erase_user(crowd->w->sessions, world_request(c, "er5"),
+                                             SV("anna"), &done));
             crowd->failed += e != ERR_NONE;
             erased_messages += done.messages;
             service_sleep_ms(2);
@@ -196,10 +178,7 @@ static void work_erase_or_append(struct crowd *crowd, struct caller *c, int me)
             struct session_guard anna = keyed(key);
             anna.user = SV("anna");
             enum err e;
-            do
-                e = session_append(crowd->w->sessions, caller_request(c, "er5"), sv_from(id), &a,
-                                   &anna, &r);
-            while (crowd_try_again(e));
+            UNTIL_DONE(e, world_append(c, "er5", id, &a, &anna));
             crowd->failed += e != ERR_NONE && (me % 2 == 0 || e != ERR_NOT_FOUND);
             crowd->calls_done += e == ERR_NONE ? 2 : 0;
         }
@@ -312,20 +291,16 @@ static void a_failure_after_a_step(void)
  * applied to another session of that id. Fails if the state stays, or the key goes: tried. */
 static void a_patch_is_forgotten(void)
 {
-    struct caller c;
-    bool more = true;
     const struct session_guard guard = keyed("er7-patch");
     const struct session_patch patch = {.context = SV("{\"secret\":1}")};
     struct world *w = world_open(false);
-    caller_open(&c);
     make(w, "er7", "anna", "er7:a", 2);
     OK(world_patch(w, "er7", "er7:a", &patch, &guard));
     const struct session_guard gone = keyed("er7-gone");
     for (int again = 0; again < 2; again++) {
         OK(world_delete(w, "er7", "er7:a", &gone));
         CU_ASSERT_EQUAL(w->r.replayed, again == 1);
-        for (int i = 0; more && i < 100; i++)
-            OK(repo_sweep(w->sessions, caller_request(&c, ""), &more));
+        cluster_sweep(w);
     }
     CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM idempotency_keys WHERE state LIKE"
                                 " '%%secret%%' AND tenant = 'er7'"),
@@ -336,7 +311,6 @@ static void a_patch_is_forgotten(void)
     CU_ASSERT_EQUAL(world_patch(w, "er7", "er7:a", &patch, &guard), ERR_NOT_FOUND);
     OK(world_get(w, "er7", "er7:a"));
     CU_ASSERT_TRUE(sv_eq(w->s.context, SV("{}")));
-    caller_close(&c);
     world_close(w);
 }
 
@@ -345,39 +319,29 @@ static void a_patch_is_forgotten(void)
  * user, if one step is all, or if has_more asks for sessions alone: tried. */
 static void keys_outlive_their_sessions(void)
 {
-    struct caller c;
     struct session_erasure done;
-    bool more = true;
     struct world *w = world_open(false);
-    caller_open(&c);
     make(w, "er9", "anna", "er9:a", 2);
     make(w, "er9", "bert", "er9:b", 2);
     world_do("UPDATE sessions SET expires_at = now(), expiry_hour = 0 WHERE tenant = 'er9';"
              "INSERT INTO idempotency_keys SELECT (jsonb_populate_record(k, jsonb_build_object("
              "'key', key || n))).* FROM idempotency_keys k, generate_series(1, 2500) n"
              " WHERE key = 'er9:a'");
-    for (int i = 0; more && i < 100; i++)
-        OK(repo_sweep(w->sessions, caller_request(&c, ""), &more));
+    cluster_sweep(w);
     CU_ASSERT_EQUAL(rows_of("er9"), 2501 + 1);
     OK(erase(w, "er9", "anna", &done));
     CU_ASSERT_TRUE(done.sessions == 0 && done.keys == 2501 && !done.has_more);
     CU_ASSERT_EQUAL(rows_of("er9"), 1);
-    PGconn *other = PQconnectdb(w->url);
-    PQclear(PQexec(other, "SELECT set_config('parley.tenant', 'er9', false)"));
-    PQclear(PQexec(other, "BEGIN"));
-    PGresult *locked = PQexec(other, "SELECT FROM idempotency_keys WHERE key = 'er9:b' FOR UPDATE");
-    CU_ASSERT_EQUAL(PQntuples(locked), 1);
-    PQclear(locked);
+    struct gate *gate =
+        gate_close("BEGIN; SELECT FROM idempotency_keys WHERE key = 'er9:b' FOR UPDATE");
     struct request_ctx *ctx = world_request(w, "er9");
     ctx->deadline = deadline_in_ms(2000);
     OK(session_erase_user(w->sessions, ctx, SV("bert"), &done));
     CU_ASSERT_TRUE(done.keys == 0 && done.has_more);
-    PQclear(PQexec(other, "ROLLBACK"));
-    PQfinish(other);
+    gate_open(gate);
     OK(erase(w, "er9", "bert", &done));
     CU_ASSERT_TRUE(done.keys == 1 && !done.has_more);
     CU_ASSERT_EQUAL(rows_of("er9"), 0);
-    caller_close(&c);
     world_close(w);
 }
 

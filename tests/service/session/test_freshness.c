@@ -124,21 +124,20 @@ static void expect_both(struct cluster *c, const char *id, const struct cache_va
  * a value is used without asking, and if the generation is not compared: tried. */
 static void old_values_come_back(void)
 {
-    struct caller keeper;
     struct session s;
     struct cache_value values[4];
     const char *id = "h:old";
     struct cluster *c = cluster_open();
-    caller_open(&keeper);
-    caller_request(&keeper, "t1");
+    struct world *keeper = world_share(c->plain);
+    world_request(keeper, "t1");
     cluster_make(c->a, id);
-    values[0] = cluster_value(c, &keeper, "t1", id, &s);
+    values[0] = cluster_value(c, keeper, "t1", id, &s);
     OK(cluster_append(c->a, id, 3));
     expect_both(c, id, values, 1);
-    values[1] = cluster_value(c, &keeper, "t1", id, &s);
+    values[1] = cluster_value(c, keeper, "t1", id, &s);
     OK(patch(c->b, id, 3));
     expect_both(c, id, values, 2);
-    values[2] = cluster_value(c, &keeper, "t1", id, &s);
+    values[2] = cluster_value(c, keeper, "t1", id, &s);
     OK(world_delete(c->a, "t1", id, &nobody));
     expect_both(c, id, values, 3);
     /* A read that finds nothing takes the value away. */
@@ -148,7 +147,7 @@ static void old_values_come_back(void)
     expect_both(c, id, values, 3);
     OK(cluster_append(c->b, id, 1));
     expect_both(c, id, values, 3);
-    caller_close(&keeper);
+    world_close(keeper);
     cluster_close(c);
 }
 
@@ -156,18 +155,17 @@ static void old_values_come_back(void)
  * asking: tried. */
 static void expired_value_is_a_miss(void)
 {
-    struct caller keeper;
     struct session s;
     struct cluster *c = cluster_open();
-    caller_open(&keeper);
-    caller_request(&keeper, "t1");
+    struct world *keeper = world_share(c->plain);
+    world_request(keeper, "t1");
     cluster_make(c->a, "h:expires");
-    const struct cache_value value = cluster_value(c, &keeper, "t1", "h:expires", &s);
+    const struct cache_value value = cluster_value(c, keeper, "t1", "h:expires", &s);
     cluster_put(c, "t1", "h:expires", &value);
     world_expire("h:expires");
     CU_ASSERT_EQUAL(world_get(c->a, "t1", "h:expires"), ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(world_get(c->b, "t1", "h:expires"), ERR_NOT_FOUND);
-    caller_close(&keeper);
+    world_close(keeper);
     cluster_close(c);
 }
 
@@ -226,12 +224,11 @@ static void expect_match(struct world *w, const char *id, const struct sv tags[C
  * (fresh-not-asked), and if a tag of If-Match has no mark: tried. */
 static void lost_timeline(void)
 {
-    struct caller keeper;
     struct session s;
     struct sv tags[CLUSTER_TAGS], other[CLUSTER_TAGS];
     struct cluster *c = cluster_open();
-    caller_open(&keeper);
-    struct arena *a = caller_request(&keeper, "t1")->arena;
+    struct world *keeper = world_share(c->plain);
+    struct arena *a = world_request(keeper, "t1")->arena;
     for (int appended = 0; appended < 3; appended++) { /* before the first read; by a, by b */
         char id[32];
         snprintf(id, sizeof(id), "h:lost-%d", appended);
@@ -239,7 +236,7 @@ static void lost_timeline(void)
         OK(cluster_append(c->a, id, 5));
         OK(patch(c->a, id, 1));
         OK(cluster_append(c->a, id, 5));
-        const struct cache_value lost = cluster_value(c, &keeper, "t1", id, &s);
+        const struct cache_value lost = cluster_value(c, keeper, "t1", id, &s);
         cluster_put(c, "t1", id, &lost);
         cluster_tags(a, &s, tags);
         expect_match(c->a, id, tags, ERR_NONE);
@@ -259,7 +256,7 @@ static void lost_timeline(void)
         }
         cluster_expect_current(c, c->a, id);
     }
-    caller_close(&keeper);
+    world_close(keeper);
     cluster_close(c);
 }
 

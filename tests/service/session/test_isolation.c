@@ -208,11 +208,11 @@ static void plant(struct world *w, const char *tenant, const char *id, struct ca
 }
 
 /* The bytes of a session as the database has it, in memory of the caller's own. */
-static struct session read_plain(struct world *w, struct caller *c, const char *tenant,
+static struct session read_plain(struct world *w, struct world *c, const char *tenant,
                                  const char *id, struct cache_value *value)
 {
     struct session s;
-    OK(repo_session_read(w->sessions, caller_request(c, tenant), sv_from(id), SV_NONE,
+    OK(repo_session_read(w->sessions, world_request(c, tenant), sv_from(id), SV_NONE,
                          SESSION_WINDOW, &s));
     value->stamp = (struct cache_stamp){s.generation, s.version, s.mark};
     OK(codec_encode(&c->ctx, &s, &value->bytes));
@@ -229,19 +229,18 @@ static void expect_planted(struct world *w)
 /* Fails if decode does not compare the session's id, or the generation: tried. */
 static void planted_value_of_another_session(void)
 {
-    struct caller c;
     struct cache_value value;
     struct world *w = world_open(true);
-    caller_open(&c);
+    struct world *c = world_share(w);
     expect_make(w, "t1", "i:mine", "\"mine\"", &nobody);
     expect_make(w, "t1", "i:other", "\"other\"", &nobody);
-    (void)read_plain(w, &c, "t1", "i:other", &value);
+    (void)read_plain(w, c, "t1", "i:other", &value);
     plant(w, "t1", "i:mine", &value);
     expect_only(w, "t1", "i:mine", "\"mine\"");
     /* The session's own bytes under another stamp than theirs. */
-    struct session s = read_plain(w, &c, "t1", "i:mine", &value);
+    struct session s = read_plain(w, c, "t1", "i:mine", &value);
     s.messages[0].content = SV("\"planted\"");
-    OK(codec_encode(&c.ctx, &s, &value.bytes));
+    OK(codec_encode(&c->ctx, &s, &value.bytes));
     const struct cache_stamp own = value.stamp;
     const struct cache_stamp others[] = {{own.generation + 1, own.version, own.mark},
                                          {own.generation, own.version + 1, own.mark},
@@ -255,7 +254,7 @@ static void planted_value_of_another_session(void)
     value.stamp = own;
     plant(w, "t1", "i:mine", &value);
     expect_planted(w);
-    caller_close(&c);
+    world_close(c);
     world_close(w);
 }
 
@@ -305,8 +304,7 @@ static void scribble(struct sv text)
  * a read gives out bytes that it keeps for the next one: tried. */
 static void expect_copies(struct world *w, const char *id)
 {
-    struct caller other;
-    caller_open(&other);
+    struct world *other = world_share(w);
     expect_make(w, "t1", id, "\"of copy\"", &nobody);
     for (int i = 0; i < 3; i++) {
         struct session mine, theirs;
@@ -318,14 +316,14 @@ static void expect_copies(struct world *w, const char *id)
         scribble(mine.context);
         scribble(mine.messages[0].content);
         memset(mine.messages, '#', sizeof mine.messages[0]);
-        ctx = caller_request(&other, "t1");
+        ctx = world_request(other, "t1");
         e = session_get(w->sessions, ctx, sv_from(id), SV_NONE, 20, &theirs);
         CU_ASSERT_TRUE(e == ERR_NONE && theirs.n_messages == 1 &&
                        sv_eq(theirs.messages[0].content, SV("\"of copy\"")));
         CU_ASSERT_TRUE(sv_eq(theirs.session_id, sv_from(id)));
         CU_ASSERT_TRUE(sv_eq(theirs.context, SV("{}")));
     }
-    caller_close(&other);
+    world_close(other);
     expect_only(w, "t1", id, "\"of copy\"");
 }
 

@@ -214,12 +214,10 @@ struct writer {
 static void *writer_main(void *arg)
 {
     struct writer *writer = arg;
-    struct caller c;
     struct session_receipt r;
-    caller_open(&c);
-    writer->result =
-        create_three(writer->w, caller_request(&c, "t1"), writer->id, writer->guard, &r);
-    caller_close(&c);
+    struct world *c = world_share(writer->w);
+    writer->result = create_three(writer->w, world_request(c, "t1"), writer->id, writer->guard, &r);
+    world_close(c);
     writer->finished = true;
     return NULL;
 }

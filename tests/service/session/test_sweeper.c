@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The sweeper takes what nobody can read any more, in bounded steps, and nothing else. */
-#include "../../../src/session/session_internal.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include <libpq-fe.h>
-
 #include "../../unit/suite.h"
-#include "fixture.h"
+#include "cluster.h"
 
 enum { STEP = 1000 /* most messages of one session in one pass */ };
 
@@ -39,11 +35,6 @@ static void drop(struct world *w, const char *tenant, const char *id)
     OK(world_delete(w, tenant, id, &nobody));
 }
 
-static void expire(const char *id)
-{
-    world_expire(id);
-}
-
 static int64_t messages_of(const char *id)
 {
     return world_count("SELECT count(*) FROM messages WHERE content = '\"%s\"'", id);
@@ -68,8 +59,8 @@ static void furnish(struct world *w, size_t many)
         drop(w, tenants[i], "sw:deleted");
         world_do("UPDATE sessions SET expiry_hour = 0 WHERE session_id = 'sw:hour'");
     }
-    expire("sw:empty");
-    expire("sw:many");
+    world_expire("sw:empty");
+    world_expire("sw:many");
 }
 
 /* What is live is as it was. */
@@ -92,24 +83,22 @@ static void clean_up(struct world *w)
             drop(w, tenants[i], ids[k]);
 }
 
-static enum err sweep(struct world *w, struct caller *c, bool *more)
+static enum err sweep(struct world *w, bool *more)
 {
-    return repo_sweep(w->sessions, caller_request(c, "ignored"), more);
+    return repo_sweep(w->sessions, world_request(w, "ignored"), more);
 }
 
 /* Fails if the sweeper goes by the hour alone (its statements and its policy without expires_at),
  * or if it deletes a session's messages all at once: tried. */
 static void takes_what_is_expired(void)
 {
-    struct caller c;
     bool more = true;
     int passes = 0;
     struct world *w = world_open(false);
-    caller_open(&c);
     furnish(w, 2600);
     int64_t left = 2600 * (int64_t)ARRAY_LEN(tenants);
     while (more && passes++ < 100) {
-        OK(sweep(w, &c, &more));
+        OK(sweep(w, &more));
         int64_t now_left = messages_of("sw:many");
         CU_ASSERT_TRUE(left - now_left <= STEP * (int64_t)ARRAY_LEN(tenants));
         left = now_left;
@@ -121,7 +110,6 @@ static void takes_what_is_expired(void)
     CU_ASSERT_EQUAL(expired_left(), 0);
     expect_live(w);
     clean_up(w);
-    caller_close(&c);
     world_close(w);
 }
 
@@ -141,15 +129,14 @@ struct sweeping {
 static void *sweeping_main(void *arg)
 {
     struct sweeping *s = arg;
-    struct caller c;
-    caller_open(&c);
+    struct world *c = world_share(s->w);
     for (int idle = 0; idle < 2 && s->passes < 1000; s->passes++) {
         bool more = false;
-        enum err e = repo_sweep(s->sessions, caller_request(&c, ""), &more);
+        enum err e = repo_sweep(s->sessions, world_request(c, ""), &more);
         s->failed += e != ERR_NONE;
         idle = more ? 0 : idle + 1;
     }
-    caller_close(&c);
+    world_close(c);
     return NULL;
 }
 
@@ -157,26 +144,15 @@ static void *sweeping_main(void *arg)
 static void *load_main(void *arg)
 {
     struct sweeping *s = arg;
-    struct caller c;
     struct session_receipt r;
     struct session_message_draft m = message_of("user", "\"load\"");
     const struct session_append a = {&m, 1, true, 0};
-    caller_open(&c);
+    struct world *c = world_share(s->w);
     while (!s->stop)
-        s->failed += session_append(s->sessions, caller_request(&c, tenants[0]), SV("sw:load"), &a,
+        s->failed += session_append(s->sessions, world_request(c, tenants[0]), SV("sw:load"), &a,
                                     &nobody, &r) != ERR_NONE;
-    caller_close(&c);
+    world_close(c);
     return NULL;
-}
-
-static void sweep_everything(struct world *w)
-{
-    struct caller c;
-    bool more = true;
-    caller_open(&c);
-    while (more)
-        CU_ASSERT_EQUAL_FATAL(sweep(w, &c, &more), ERR_NONE);
-    caller_close(&c);
 }
 
 /* Every row is deleted once: what they counted together is what there was. Fails if a statement
@@ -191,8 +167,9 @@ static void several_at_once(void)
         s[i].w = world_open(false);
         s[i].sessions = sessions_open(&s[i].w->sessions->settings, s[i].w->db, NULL, &s[i].slot);
     }
+    load.w = s[0].w;
     load.sessions = s[0].w->sessions;
-    sweep_everything(s[0].w);
+    cluster_sweep(s[0].w);
     furnish(s[0].w, 2600);
     world_do("INSERT INTO idempotency_keys SELECT 'sweep-1', 'at-once-' || n, 'f',"
              " now() - interval '25 hours', 201, 'x', 1, 1, 1, 0, 0, 0, now(),"
@@ -238,39 +215,33 @@ static enum err keyed(struct world *w, const char *tenant, const char *key)
  * sessions that it did not take: tried, each by itself. */
 static void what_another_one_holds(void)
 {
-    struct caller c;
     bool more;
     struct world *w = world_open(false);
-    caller_open(&c);
-    sweep_everything(w);
+    cluster_sweep(w);
     make(w, tenants[0], "sw:held", 3);
     make(w, tenants[0], "sw:held-empty", 0);
     make(w, tenants[0], "sw:free", 3);
-    expire("sw:held");
-    expire("sw:held-empty");
-    expire("sw:free");
+    world_expire("sw:held");
+    world_expire("sw:held-empty");
+    world_expire("sw:free");
     OK(keyed(w, tenants[0], "sw-held"));
     OK(keyed(w, tenants[0], "sw-free-1"));
     world_do("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'"
              " WHERE key IN ('sw-held', 'sw-free-1')");
-    PGconn *other = PQconnectdb(w->url);
-    PQclear(PQexec(other, "SELECT set_config('parley.tenant', 'sweep-1', false)"));
-    PQclear(PQexec(other, "BEGIN"));
-    PQclear(PQexec(other, "SELECT FROM sessions WHERE session_id LIKE 'sw:held%' FOR UPDATE"));
-    PQclear(PQexec(other, "SELECT FROM idempotency_keys WHERE key = 'sw-held' FOR UPDATE"));
-    OK(sweep(w, &c, &more));
+    struct gate *gate =
+        gate_close("BEGIN; SELECT FROM sessions WHERE session_id LIKE 'sw:held%' FOR UPDATE;"
+                   "SELECT FROM idempotency_keys WHERE key = 'sw-held' FOR UPDATE");
+    OK(sweep(w, &more));
     CU_ASSERT_TRUE(more);
     CU_ASSERT_EQUAL(messages_of("sw:free"), 0);
     CU_ASSERT_EQUAL(messages_of("sw:held"), 3);
     CU_ASSERT_EQUAL(expired_left(), 2);
     CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM idempotency_keys WHERE key = 'sw-free-1'"),
                     0);
-    PQclear(PQexec(other, "ROLLBACK"));
-    PQfinish(other);
-    sweep_everything(w);
+    gate_open(gate);
+    cluster_sweep(w);
     CU_ASSERT_EQUAL(expired_left(), 0);
     CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM idempotency_keys WHERE key = 'sw-held'"), 0);
-    caller_close(&c);
     world_close(w);
 }
 
@@ -278,54 +249,43 @@ static void what_another_one_holds(void)
  * session goes before its messages are gone: tried. */
 static void the_same_id_again(void)
 {
-    struct caller c;
-    bool more = true;
+    bool more;
     struct world *w = world_open(false);
-    caller_open(&c);
     make(w, tenants[0], "sw:again", 1500);
-    expire("sw:again");
-    OK(sweep(w, &c, &more));
+    world_expire("sw:again");
+    OK(sweep(w, &more));
     CU_ASSERT_EQUAL(messages_of("sw:again"), 500);
     make(w, tenants[0], "sw:again", 3);
-    while (more)
-        CU_ASSERT_EQUAL_FATAL(sweep(w, &c, &more), ERR_NONE);
+    cluster_sweep(w);
     CU_ASSERT_EQUAL(messages_of("sw:again"), 3);
     OK(world_get(w, tenants[0], "sw:again"));
     CU_ASSERT_EQUAL(w->s.n_messages, 3);
     drop(w, tenants[0], "sw:again");
-    caller_close(&c);
     world_close(w);
 }
 
 /* Fails if keys go whatever their age: tried. */
 static void old_keys(void)
 {
-    struct caller c;
-    bool more = true;
     struct world *w = world_open(false);
-    caller_open(&c);
     for (size_t i = 0; i < ARRAY_LEN(tenants); i++) {
         OK(keyed(w, tenants[i], "sw-old"));
         OK(keyed(w, tenants[i], "sw-young"));
     }
-    CU_ASSERT_TRUE(
-        world_sql("UPDATE idempotency_keys SET created_at = now() - interval '24 hours'"
-                  " WHERE key = 'sw-old';"
-                  "UPDATE idempotency_keys SET created_at = now() - interval '1439"
-                  " minutes' WHERE key = 'sw-young';"
-                  "INSERT INTO idempotency_keys SELECT tenant, key || n, fingerprint,"
-                  " created_at, status, session_id, generation, version, state_version,"
-                  " first_seq, last_seq, message_count, at, expires_at, session_at, state"
-                  " FROM idempotency_keys, generate_series(1, 1500) n"
-                  " WHERE key = 'sw-old' AND tenant = 'sweep-2'",
-                  NULL, 0));
-    while (more)
-        CU_ASSERT_EQUAL_FATAL(sweep(w, &c, &more), ERR_NONE);
+    world_do("UPDATE idempotency_keys SET created_at = now() - interval '24 hours'"
+             " WHERE key = 'sw-old';"
+             "UPDATE idempotency_keys SET created_at = now() - interval '1439"
+             " minutes' WHERE key = 'sw-young';"
+             "INSERT INTO idempotency_keys SELECT tenant, key || n, fingerprint,"
+             " created_at, status, session_id, generation, version, state_version,"
+             " first_seq, last_seq, message_count, at, expires_at, session_at, state"
+             " FROM idempotency_keys, generate_series(1, 1500) n"
+             " WHERE key = 'sw-old' AND tenant = 'sweep-2'");
+    cluster_sweep(w);
     CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM idempotency_keys WHERE key LIKE 'sw-old%%'"),
                     0);
     CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM idempotency_keys WHERE key = 'sw-young'"),
                     (int64_t)ARRAY_LEN(tenants));
-    caller_close(&c);
     world_close(w);
 }
 
@@ -348,7 +308,7 @@ static void the_thread(void)
     struct sessions_settings settings = w->sessions->settings;
     settings.sweep_s = 1;
     make(w, tenants[0], "sw:thread", 3);
-    expire("sw:thread");
+    world_expire("sw:thread");
     struct sessions *s = sessions_open(&settings, w->db, NULL, NULL);
     CU_ASSERT_PTR_NOT_NULL(s);
     const struct timespec pause = {.tv_nsec = 20000000};

@@ -9,25 +9,18 @@
 #include "crowd.h"
 #include "script.h"
 
-static enum err update_until(struct crowd *crowd, struct caller *c, const char *words,
-                             const char *context, struct session_receipt *r)
+static void update(struct crowd *crowd, struct world *c, const char *words, const char *context)
 {
-    struct script s;
-    size_t at;
     enum err e;
-    script_read(&s, words, context);
-    do
-        e = session_update(crowd->w->sessions, caller_request(c, "t1"), sv_from(crowd->id),
-                           &s.update, &nobody, r, &at);
-    while (crowd_try_again(e));
-    return e;
+    UNTIL_DONE(e, script_run(c, crowd->id, words, context, &nobody));
+    crowd->failed += e != ERR_NONE;
 }
 
-static void work_same_id(struct crowd *crowd, struct caller *c, int me)
+static void work_same_id(struct crowd *crowd, struct world *c, int me)
 {
     char words[32];
     snprintf(words, sizeof(words), "+same=%d", me + 10);
-    crowd->failed += update_until(crowd, c, words, NULL, &crowd->receipts[me]) != ERR_NONE;
+    update(crowd, c, words, NULL);
 }
 
 /* One of them is new, the others take its place. Fails if the row is not locked ahead of the
@@ -51,15 +44,14 @@ static void one_new_id(void)
     world_close(w);
 }
 
-static void work_own_member(struct crowd *crowd, struct caller *c, int me)
+static void work_own_member(struct crowd *crowd, struct world *c, int me)
 {
     char words[64], context[64];
     snprintf(words, sizeof(words), "+m-%d=%d +=1 ?nobody", me, me);
     snprintf(context, sizeof(context), "{\"m%d\":{\"at\":%d}}", me, me);
-    crowd->failed += update_until(crowd, c, words, context, &crowd->receipts[me]) != ERR_NONE;
+    update(crowd, c, words, context);
     /* An append in between gets in nobody's way. */
-    struct session_receipt r;
-    crowd->failed += crowd_append(crowd, c, 1, false, &nobody, &r) != ERR_NONE;
+    crowd->failed += crowd_append(crowd, c, 1, false, &nobody) != ERR_NONE;
 }
 
 /* Fails if the update does not ask for the state that was read: tried. */

@@ -122,8 +122,7 @@ static void changes_between_pages(void)
         snprintf(id, sizeof(id), "u:c%d", i);
         CU_ASSERT_TRUE(has(&walk, id));
     }
-    CU_ASSERT_TRUE(
-        world_sql("UPDATE sessions SET expires_at = now() WHERE session_id = 'u:c2'", NULL, 0));
+    world_expire("u:c2");
     walk = walk_all(w, "u1", "carl", 7);
     CU_ASSERT_FALSE(has(&walk, "u:c2"));
     CU_ASSERT_TRUE(has(&walk, "u:c3") && has(&walk, "u:cnew0-1"));
@@ -217,11 +216,9 @@ static void whole_export(void)
     make(w, "u1", "other", "u:eo", 2, 3);
     make(w, "u2", "emil", "u:e", 1, 3);
     drop(w, "u1", "u:e3");
-    CU_ASSERT_TRUE(
-        world_sql("UPDATE sessions SET expires_at = now() WHERE session_id = 'u:e4';"
-                  "UPDATE sessions SET expires_at = now() + interval '1 hour' WHERE session_id LIKE"
-                  " '~%u:e3'",
-                  NULL, 0));
+    world_do("UPDATE sessions SET expires_at = now() WHERE session_id = 'u:e4';"
+             "UPDATE sessions SET expires_at = now() + interval '1 hour' WHERE session_id LIKE"
+             " '~%%u:e3'");
     export_rest(w, "u1", &e);
     CU_ASSERT_EQUAL(e.sessions.n, 5);
     CU_ASSERT_EQUAL(e.messages, 120);
