@@ -17,6 +17,9 @@
         CU_ASSERT_TRUE(condition);                               \
     } while (0)
 
+/* Text that is formatted like printf, at most 511 bytes; good until the 32nd next one of the
+ * thread. */
+const char *text_of(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void service_sleep_ms(long ms);
 /* Runs $TEST_PG with this word (stop, start, kill, pause, resume). */
 void service_server(const char *word);

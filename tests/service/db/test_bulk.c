@@ -34,9 +34,10 @@ static void thousand_rows(void)
     CU_ASSERT_EQUAL(fx->ctx.trace.round_trips, 1);
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), ROWS);
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items WHERE name IS NULL"), ROWS / 10);
-    CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items WHERE name = 'name ''' || id - 1 || "
-                             "E'\\\\' AND n = 5"),
-                    ROWS - ROWS / 10);
+    CU_ASSERT_EQUAL(
+        fx_admin(
+            "SELECT count(*) FROM items WHERE name = 'name ''' || id - 1 || E'\\\\' AND n = 5"),
+        ROWS - ROWS / 10);
     fx_close(fx);
 }
 

@@ -63,7 +63,7 @@ static void host_close(struct host *x)
 
 static int64_t rows(const char *id)
 {
-    return world_count("SELECT count(*) FROM hosts WHERE host = '%s'", id);
+    return world_rows("hosts WHERE host = '%s'", id);
 }
 
 static int64_t registered(const struct host *x)

@@ -34,9 +34,8 @@ static void opens_two_that_differ(void)
     struct fx *fx = fx_open(NULL);
     CU_ASSERT_EQUAL(fx_status(fx).open, 2);
     CU_ASSERT_EQUAL(fx_status(fx).idle, 2);
-    CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM pg_stat_activity WHERE application_name = "
-                             "'db_test'"),
-                    2);
+    CU_ASSERT_EQUAL(
+        fx_admin("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'db_test'"), 2);
     acquire_n(fx, c, 2);
     CU_ASSERT_NOT_EQUAL(fx_pid(c[0]), fx_pid(c[1]));
     CU_ASSERT_EQUAL(fx_status(fx).in_use, 2);
@@ -105,9 +104,8 @@ static void grows_to_max_and_the_next_waits(void)
     c[7] = NULL;
     seek_end(&s);
     CU_ASSERT_EQUAL(s.pid, pid);
-    CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM pg_stat_activity WHERE application_name = "
-                             "'db_test'"),
-                    MAX);
+    CU_ASSERT_EQUAL(
+        fx_admin("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'db_test'"), MAX);
     release_n(fx, c, MAX);
     CU_ASSERT_EQUAL(fx_status(fx).idle, MAX);
     CU_ASSERT_EQUAL(fx_status(fx).waiting, 0);

@@ -28,6 +28,28 @@ void cluster_close(struct cluster *c)
     free(c);
 }
 
+static void *killer_main(void *arg)
+{
+    struct killer *k = arg;
+    while (!k->stop) {
+        world_sql(KILL_ALL, NULL, 0);
+        service_sleep_ms(3);
+    }
+    return NULL;
+}
+
+void killer_start(struct killer *k)
+{
+    k->stop = false;
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&k->thread, NULL, killer_main, k), 0);
+}
+
+void killer_stop(struct killer *k)
+{
+    k->stop = true;
+    pthread_join(k->thread, NULL);
+}
+
 void cluster_sweep(struct world *w)
 {
     bool more = true;

@@ -3,6 +3,9 @@
 #ifndef PARLEY_TESTS_SESSION_CLUSTER_H
 #define PARLEY_TESTS_SESSION_CLUSTER_H
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "../../../src/session/session_internal.h"
 #include "fixture.h"
 
@@ -15,6 +18,17 @@ struct cluster {
 struct cluster *cluster_open(void);
 void cluster_close(struct cluster *c);
 
+/* Kills the backends of all who serve. */
+#define KILL_ALL                                                    \
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity" \
+    " WHERE datname = 'parley_sessions' AND usename = 'parley_app'"
+/* Does so every 3 ms, from the start to the stop. */
+struct killer {
+    pthread_t thread;
+    _Atomic bool stop;
+};
+void killer_start(struct killer *k);
+void killer_stop(struct killer *k);
 /* Sweeps until there is nothing more to sweep. */
 void cluster_sweep(struct world *w);
 void cluster_make(struct world *w, const char *id);

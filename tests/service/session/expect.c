@@ -5,15 +5,6 @@
 
 #include <CUnit/CUnit.h>
 
-/* A session with one message whose content says whose it is. */
-void expect_make(struct world *w, const char *tenant, const char *id, const char *content,
-                 const struct session_guard *guard)
-{
-    struct session_message_draft m = message_of("user", content);
-    struct session_draft d = draft_with(id, NULL, &m, 1);
-    OK(world_create(w, tenant, &d, guard));
-}
-
 /* The one message of a session is this, by every way there is to it; twice, so that a cached value
  * is looked at too. */
 void expect_only(struct world *w, const char *tenant, const char *id, const char *content)

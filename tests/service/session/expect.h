@@ -5,8 +5,6 @@
 
 #include "fixture.h"
 
-void expect_make(struct world *w, const char *tenant, const char *id, const char *content,
-                 const struct session_guard *guard);
 /* The one message of the session is this, by every way there is to it, cached or not. */
 void expect_only(struct world *w, const char *tenant, const char *id, const char *content);
 /* The tenant has no such session. */

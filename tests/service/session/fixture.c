@@ -190,6 +190,29 @@ enum err world_ensure(struct world *w, const char *tenant, const struct session_
     return session_get_or_create(w->sessions, begin(w, tenant, true, true), d, guard, &w->s, &w->r);
 }
 
+void world_make(struct world *w, const char *tenant, const char *id, const char *user, size_t n,
+                const char *content, const struct session_guard *guard)
+{
+    struct session_message_draft m[SESSION_MESSAGES_MAX];
+    for (size_t i = 0; i < ARRAY_LEN(m); i++)
+        m[i] = message_of("user", content);
+    struct session_draft d = draft_with(id, user, m, n < ARRAY_LEN(m) ? n : ARRAY_LEN(m));
+    OK(world_create(w, tenant, &d, guard));
+    for (n -= d.n_messages; n > 0; n -= d.n_messages) {
+        d.n_messages = n < ARRAY_LEN(m) ? n : ARRAY_LEN(m);
+        const struct session_append a = {m, d.n_messages, false, 0};
+        OK(world_append(w, tenant, id, &a, &nobody));
+    }
+}
+
+enum err world_say(struct world *w, const char *tenant, const char *id, bool create,
+                   const char *content, const struct session_guard *guard)
+{
+    struct session_message_draft m = message_of("user", content);
+    const struct session_append a = {&m, 1, create, 0};
+    return world_append(w, tenant, id, &a, guard);
+}
+
 enum err world_get(struct world *w, const char *tenant, const char *id)
 {
     return world_get_as(w, tenant, id, NULL, 20);
@@ -274,9 +297,7 @@ void gate_open(struct gate *gate)
 bool gate_wait(const char *condition, int64_t n)
 {
     for (int i = 0; i < 1000; i++) {
-        if (world_count("SELECT count(*) FROM pg_stat_activity WHERE datname = 'parley_sessions'"
-                        " AND %s",
-                        condition) >= n)
+        if (world_rows("pg_stat_activity WHERE datname = 'parley_sessions' AND %s", condition) >= n)
             return true;
         service_sleep_ms(5);
     }
@@ -300,16 +321,33 @@ void world_expire(const char *id)
              id);
 }
 
+static int64_t number(const char *sql)
+{
+    char out[32] = "";
+    bool ok = world_sql(sql, out, sizeof(out));
+    CU_ASSERT_TRUE(ok);
+    return ok && out[0] ? strtoll(out, NULL, 10) : -1;
+}
+
 int64_t world_count(const char *fmt, ...)
 {
-    char sql[1024], out[32] = "";
+    char sql[2048];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(sql, sizeof(sql), fmt, ap);
     va_end(ap);
-    bool ok = world_sql(sql, out, sizeof(out));
-    CU_ASSERT_TRUE(ok);
-    return ok && out[0] ? strtoll(out, NULL, 10) : -1;
+    return number(sql);
+}
+
+int64_t world_rows(const char *fmt, ...)
+{
+    char sql[2048] = "SELECT count(*) FROM ";
+    const size_t n = strlen(sql);
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(sql + n, sizeof(sql) - n, fmt, ap);
+    va_end(ap);
+    return number(sql);
 }
 
 struct session_draft draft_of(const char *id, const char *user)

@@ -47,6 +47,13 @@ struct request_ctx *world_request(struct world *w, const char *tenant);
 /* Whether the last request's read was answered by "memory", "redis" or "postgres". */
 bool world_was_from(const struct world *w, const char *tier);
 
+/* Makes a session of n messages, whose content is this JSON. */
+void world_make(struct world *w, const char *tenant, const char *id, const char *user, size_t n,
+                const char *content, const struct session_guard *guard);
+/* Appends one message of this content; create: to a session that it may make. */
+MUSTCHECK enum err world_say(struct world *w, const char *tenant, const char *id, bool create,
+                             const char *content, const struct session_guard *guard);
+
 /* The calls of session.h, each as a fresh request of the tenant. Users may be NULL. */
 MUSTCHECK enum err world_create(struct world *w, const char *tenant, const struct session_draft *d,
                                 const struct session_guard *guard);
@@ -92,6 +99,8 @@ bool gate_wait(const char *condition, int64_t n);
 
 /* The number that a query formatted like printf gives; -1, with a CUnit failure, if it fails. */
 int64_t world_count(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/* The same for how many rows there are "FROM …". */
+int64_t world_rows(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 struct session_draft draft_of(const char *id, const char *user);
 struct session_draft draft_with(const char *id, const char *user,

@@ -36,8 +36,6 @@ static void make_old(struct world *w, const char *id, struct memory *old)
 /* The old entity tags open nothing, not even if all but the generation were equal. */
 static void old_tags_are_refused(struct world *w, const char *id, const struct memory *old)
 {
-    struct session_message_draft m = message_of("user", "\"by tag\"");
-    const struct session_append a = {&m, 1, false, 0};
     const struct session_patch patch = {.context = SV("{\"by\":\"tag\"}")};
     struct sv tags[CLUSTER_TAGS];
     struct arena *arena = arena_create(1 << 16);
@@ -46,7 +44,7 @@ static void old_tags_are_refused(struct world *w, const char *id, const struct m
     cluster_tags(arena, &w->s, tags);
     const struct session_guard guard = {.if_match = tags, .n_if_match = CLUSTER_TAGS};
     CU_ASSERT_EQUAL(world_patch(w, "t1", id, &patch, &guard), ERR_PRECONDITION);
-    CU_ASSERT_EQUAL(world_append(w, "t1", id, &a, &guard), ERR_PRECONDITION);
+    CU_ASSERT_EQUAL(world_say(w, "t1", id, false, "1", &guard), ERR_PRECONDITION);
     CU_ASSERT_EQUAL(world_delete_message(w, "t1", id, "1", &guard), ERR_PRECONDITION);
     CU_ASSERT_EQUAL(world_delete(w, "t1", id, &guard), ERR_PRECONDITION);
     arena_destroy(arena);
@@ -78,7 +76,7 @@ static void deleted_and_created_again(void)
     make_old(w, "i:again", &old);
     OK(world_delete(w, "t1", "i:again", &nobody));
     expect_nothing(w, "t1", "i:again");
-    expect_make(w, "t1", "i:again", "\"new\"", &nobody);
+    world_make(w, "t1", "i:again", NULL, 1, "\"new\"", &nobody);
     expect_new(w, "i:again", &old);
     world_close(w);
 }
@@ -90,7 +88,7 @@ static void expired_and_created_again(void)
     struct world *w = world_open(true);
     make_old(w, "i:expired", &old);
     world_expire("i:expired");
-    expect_make(w, "t1", "i:expired", "\"new\"", &nobody);
+    world_make(w, "t1", "i:expired", NULL, 1, "\"new\"", &nobody);
     expect_new(w, "i:expired", &old);
     world_close(w);
 }
@@ -100,12 +98,11 @@ static void expired_and_made_by_other_calls(void)
 {
     struct memory old;
     struct session_message_draft m = message_of("user", "\"new\"");
-    const struct session_append a = {&m, 1, true, 0};
     struct session_draft d = draft_with("i:expired-3", NULL, &m, 1);
     struct world *w = world_open(true);
     make_old(w, "i:expired-2", &old);
     world_expire("i:expired-2");
-    OK(world_append(w, "t1", "i:expired-2", &a, &nobody));
+    OK(world_say(w, "t1", "i:expired-2", true, "\"new\"", &nobody));
     CU_ASSERT_TRUE(w->r.created && w->r.first_seq == 1);
     expect_new(w, "i:expired-2", &old);
     make_old(w, "i:expired-3", &old);
@@ -126,7 +123,7 @@ static void made_id_of_no_generation(void)
     char id[UUID_LEN + 1];
     struct world *w = world_open(true);
     uuid_v8_pack(0, 1, id);
-    expect_make(w, "t1", "i:zero", "\"first\"", &nobody);
+    world_make(w, "t1", "i:zero", NULL, 1, "\"first\"", &nobody);
     CU_ASSERT_EQUAL(world_message(w, "t1", "i:zero", NULL, id), ERR_NOT_FOUND);
     struct session_message_draft d = message_of("user", "\"second\"");
     const struct session_append a = {&d, 1, false, 0};

@@ -25,10 +25,10 @@ static size_t messages_of(int k)
 static void make(struct world *w, const char *tenant, const char *id, int k)
 {
     static char large[LARGE_BYTES];
-    char mark[64], context[96];
+    char mark[64];
     struct session_message_draft m[ABSENT];
     const int n = snprintf(mark, sizeof(mark), "\"%s %s\"", tenant, id);
-    snprintf(context, sizeof(context), "{\"mark\":%s}", mark);
+    const char *context = text_of("{\"mark\":%s}", mark);
     memset(large, 'x', sizeof(large));
     memcpy(large, mark, (size_t)n - 1);
     large[sizeof(large) - 1] = '"';
@@ -46,9 +46,9 @@ static void make(struct world *w, const char *tenant, const char *id, int k)
 /* All that is in it is the session's, in which there were k messages at first. */
 static bool is_own(const struct session *s, const char *tenant, const char *id, int k)
 {
-    char mark[64], context[96];
+    char mark[64];
     const size_t n = (size_t)snprintf(mark, sizeof(mark), "\"%s %s\"", tenant, id);
-    snprintf(context, sizeof(context), "{\"mark\":%s}", mark);
+    const char *context = text_of("{\"mark\":%s}", mark);
     bool own = sv_eq(s->session_id, sv_from(id)) && sv_eq(s->user_id, sv_from(tenant)) &&
                sv_eq(s->context, sv_from(context)) && !s->degraded &&
                s->n_messages >= messages_of(k);
@@ -129,10 +129,9 @@ static void work(struct crowd *crowd, struct world *c, int me)
 static void equal_ids_at_once(void)
 {
     struct world *w = world_open(true);
-    char id[24];
     for (int t = 0; t < 2; t++)
         for (int k = 0; k < ABSENT; k++) {
-            snprintf(id, sizeof(id), "ah:%d", k);
+            const char *id = text_of("ah:%d", k);
             make(w, tenants[t], id, k);
         }
     struct crowd crowd = crowd_at(w, "");

@@ -171,10 +171,9 @@ static void two_writers(void)
     struct host h;
     host_open(&h);
     for (size_t i = 0; i < ARRAY_LEN(orders); i++) {
-        char id[32];
         struct writer x[2];
         int64_t acknowledged = 1;
-        snprintf(id, sizeof(id), "al:two-%zu", i);
+        const char *id = text_of("al:two-%zu", i);
         cluster_make(h.a, id);
         for (const char *o = orders[i]; *o; o++) {
             const int other = *o < 'a';

@@ -34,9 +34,7 @@ static void expect_limited(struct world *w, const char *tenant, int64_t most, en
     CU_ASSERT_EQUAL(try(w, tenant, most, way, id, guard), ERR_LIMITED);
     CU_ASSERT_STRING_EQUAL(w->ctx.err.slug ? w->ctx.err.slug : "", "tenant_sessions");
     CU_ASSERT_EQUAL(w->ctx.err.retry_after_s, 30);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions WHERE tenant = '%s'"
-                                " AND session_id = '%s'",
-                                tenant, id),
+    CU_ASSERT_EQUAL(world_rows("sessions WHERE tenant = '%s' AND session_id = '%s'", tenant, id),
                     0);
 }
 
@@ -115,9 +113,8 @@ struct crowds {
 static void work(struct crowd *crowd, struct world *c, int me)
 {
     struct crowds *both = (struct crowds *)crowd;
-    char id[32];
     enum err e;
-    snprintf(id, sizeof(id), "%s-%d", crowd->id, me);
+    const char *id = text_of("%s-%d", crowd->id, me);
     if (me % 2)
         c->sessions = both->other->sessions;
     UNTIL_DONE(e, try(c, "b3", MOST, (enum way)(me % WAYS), id, &nobody));
@@ -131,15 +128,14 @@ static void at_once(void)
 {
     struct world *a = world_open(true), *b = world_open(true);
     for (int round = 0; round < 5; round++) {
-        char id[16];
-        snprintf(id, sizeof(id), "b:crowd%d", round);
+        const char *id = text_of("b:crowd%d", round);
         struct crowds both = {.crowd = crowd_at(a, id), .other = b};
         world_do("DELETE FROM sessions WHERE tenant = 'b3'");
         forget("b3");
         crowd_run(&both.crowd, MEMBERS, work);
         CU_ASSERT_EQUAL(both.crowd.created, MOST);
         CU_ASSERT_EQUAL(both.limited, MEMBERS - MOST);
-        CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions WHERE tenant = 'b3'"), MOST);
+        CU_ASSERT_EQUAL(world_rows("sessions WHERE tenant = 'b3'"), MOST);
     }
     world_close(b);
     world_close(a);
@@ -176,12 +172,11 @@ static void the_same_at_once(void)
 /* Fails if every create counts, or if one that fails is kept as if it had not: tried. */
 static void not_counted_again(void)
 {
-    char id[32];
     struct world *w = world_open(true);
     OK(try(w, "b5", 1000, CREATE, "b:0", &nobody));
     const int64_t counted = counted_us("b5");
     for (int i = 1; i < 12; i++) {
-        snprintf(id, sizeof(id), "b:%d", i);
+        const char *id = text_of("b:%d", i);
         OK(try(w, "b5", 1000, (enum way)(i % WAYS), id, &nobody));
         OK(try(w, "b5", 1000, ENSURE, id, &nobody)); /* makes none */
     }
@@ -263,7 +258,7 @@ static void behind_another(void)
     /* Nor is anything counted while a create is under way. */
     forget("b8");
     CU_ASSERT_EQUAL(try(w, "b8", 3000000, CREATE, "b:1", &nobody), ERR_BUSY);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM tenant_sessions WHERE tenant = 'b8'"), 0);
+    CU_ASSERT_EQUAL(world_rows("tenant_sessions WHERE tenant = 'b8'"), 0);
     gate_open(gate);
     OK(try(w, "b8", 3000000, CREATE, "b:1", &nobody));
     world_close(w);

@@ -50,8 +50,7 @@ static void appenders(void)
     CU_ASSERT_EQUAL(w->s.message_count, total);
     CU_ASSERT_EQUAL(w->s.last_seq, total);
     CU_ASSERT_TRUE(w->s.n_messages == 20 && w->s.messages[19].seq == total);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages WHERE generation = %lld",
-                                (long long)w->s.generation),
+    CU_ASSERT_EQUAL(world_rows("messages WHERE generation = %lld", (long long)w->s.generation),
                     total);
     world_close(w);
 }
@@ -74,16 +73,14 @@ static void one_is_made(void)
 {
     struct world *w = world_open(true);
     for (int round = 0; round < 10; round++) {
-        char id[32];
-        snprintf(id, sizeof(id), "c:ensure-%d", round);
+        const char *id = text_of("c:ensure-%d", round);
         struct crowd crowd = crowd_at(w, id);
         crowd_run(&crowd, 16, work_ensure);
         CU_ASSERT_EQUAL(crowd.failed, 0);
         CU_ASSERT_EQUAL(crowd.created, 1);
         for (int i = 1; i < 16; i++)
             CU_ASSERT_EQUAL(crowd.receipts[i].generation, crowd.receipts[0].generation);
-        CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions WHERE session_id = '%s'", id),
-                        1);
+        CU_ASSERT_EQUAL(world_rows("sessions WHERE session_id = '%s'", id), 1);
     }
     world_close(w);
 }
@@ -104,8 +101,7 @@ static void one_takes_the_place_of_the_expired(void)
 {
     struct world *w = world_open(true);
     for (int round = 0; round < 10; round++) {
-        char id[32];
-        snprintf(id, sizeof(id), "c:expired-%d", round);
+        const char *id = text_of("c:expired-%d", round);
         struct session_message_draft m = message_of("user", "\"old\"");
         struct session_draft d = draft_with(id, NULL, &m, 1);
         OK(world_create(w, "t1", &d, &nobody));
@@ -118,9 +114,8 @@ static void one_takes_the_place_of_the_expired(void)
         OK(world_get(w, "t1", id));
         CU_ASSERT_TRUE(w->s.n_messages == 1 && sv_eq(w->s.messages[0].content, SV("\"new\"")));
         CU_ASSERT_NOT_EQUAL(w->s.generation, old);
-        CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions WHERE generation = %lld"
-                                    " AND session_id = '~%lld~%s'",
-                                    (long long)old, (long long)old, id),
+        CU_ASSERT_EQUAL(world_rows("sessions WHERE generation = %lld AND session_id = '~%lld~%s'",
+                                   (long long)old, (long long)old, id),
                         1);
     }
     world_close(w);
@@ -173,16 +168,16 @@ static void one_key(void)
         struct crowd crowd = crowd_at(w, id);
         crowd_run(&crowd, 16, work_keyed_append);
         expect_one_answer(&crowd, 16);
-        CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages m JOIN sessions s"
-                                    " USING (tenant, generation) WHERE s.session_id = '%s'",
-                                    id),
+        CU_ASSERT_EQUAL(world_rows("messages m JOIN sessions s"
+                                   " USING (tenant, generation) WHERE s.session_id = '%s'",
+                                   id),
                         2);
         snprintf(id, sizeof(id), "c:key-create-%d", round);
-        const int64_t before = world_count("SELECT count(*) FROM sessions");
+        const int64_t before = world_rows("sessions");
         crowd = crowd_at(w, id);
         crowd_run(&crowd, 16, work_keyed_create);
         expect_one_answer(&crowd, 16);
-        CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions"), before + 1);
+        CU_ASSERT_EQUAL(world_rows("sessions"), before + 1);
     }
     world_close(w);
 }
@@ -191,8 +186,7 @@ static void one_key(void)
 
 static void work_patch(struct crowd *crowd, struct world *c, int me)
 {
-    char text[64];
-    snprintf(text, sizeof(text), "{\"m%d\":{\"at\":%d}}", me, me);
+    const char *text = text_of("{\"m%d\":{\"at\":%d}}", me, me);
     const struct session_patch patch = {.context = sv_from(text)};
     enum err e;
     UNTIL_DONE(e, world_patch(c, "t1", crowd->id, &patch, &nobody));

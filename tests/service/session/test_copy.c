@@ -56,8 +56,7 @@ static void all_but_the_name(void)
     CU_ASSERT_TRUE(w->r.created && !w->r.replayed && sv_eq(w->r.session_id, second->session_id) &&
                    w->r.generation == second->generation && w->r.message_count == 3);
     /* What is read is what was answered; the next message has a number and an id of its own. */
-    char id[UUID_LEN + 1];
-    snprintf(id, sizeof(id), "%.*s", SV_ARG(second->session_id));
+    const char *id = text_of("%.*s", SV_ARG(second->session_id));
     struct session_message_draft m = message_of("user", "5");
     const struct session_append a = {&m, 1, false, 2};
     OK(world_append(w, "t1", id, &a, &nobody));
@@ -105,17 +104,17 @@ static void conditions(void)
     const struct sv old = SV("1.v1.0");
     const struct session_guard stale = {.if_match = &old, .n_if_match = 1},
                                holds = {.if_match = now, .n_if_match = 1};
-    const int64_t before = world_count("SELECT count(*) FROM sessions");
+    const int64_t before = world_rows("sessions");
     CU_ASSERT_EQUAL(world_copy(w, "t1", "cp:conditions", &stale), ERR_PRECONDITION);
     CU_ASSERT_EQUAL(world_copy(w, "t1", "cp:conditions", &u2), ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(world_copy(w, "t1", "cp:absent", &nobody), ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(world_copy(w, "t2", "cp:conditions", &nobody), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions"), before);
+    CU_ASSERT_EQUAL(world_rows("sessions"), before);
     OK(world_copy(w, "t1", "cp:conditions", &holds));
     OK(world_copy(w, "t1", "cp:conditions", &u1));
     world_expire("cp:conditions");
     CU_ASSERT_EQUAL(world_copy(w, "t1", "cp:conditions", &nobody), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions"), before + 2);
+    CU_ASSERT_EQUAL(world_rows("sessions"), before + 2);
     arena_destroy(tags);
     world_close(w);
 }
@@ -138,14 +137,14 @@ static void one_key(void)
 {
     struct world *w = world_open(true);
     make(w, "cp:key", "x");
-    const int64_t before = world_count("SELECT count(*) FROM sessions");
+    const int64_t before = world_rows("sessions");
     struct crowd crowd = crowd_at(w, "cp:key");
     crowd_run(&crowd, 16, work_keyed);
     CU_ASSERT_EQUAL(crowd.failed, 0);
     CU_ASSERT_EQUAL(crowd.created, 1);
     for (int i = 1; i < 16; i++)
         CU_ASSERT_EQUAL(crowd.receipts[i].generation, crowd.receipts[0].generation);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions"), before + 1);
+    CU_ASSERT_EQUAL(world_rows("sessions"), before + 1);
     world_close(w);
 }
 

@@ -14,9 +14,8 @@ static void work_delete_messages(struct crowd *crowd, struct world *c, int me)
 {
     (void)me;
     for (int seq = 1; seq <= DELETED; seq++) {
-        char which[16];
         enum err e;
-        snprintf(which, sizeof(which), "%d", seq);
+        const char *which = text_of("%d", seq);
         UNTIL_DONE(e, world_delete_message(c, "t1", crowd->id, which, &nobody));
         crowd->calls_done += e == ERR_NONE;
         crowd->missing += e == ERR_NOT_FOUND;
@@ -71,14 +70,13 @@ static void delete_against_append(void)
     crowd_run(&crowd, 8, work_delete_or_append);
     CU_ASSERT_EQUAL(crowd.failed, 0);
     CU_ASSERT_TRUE(crowd.calls_done > 0);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages WHERE tenant = 't1'"),
-                    crowd.calls_done);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions s WHERE tenant = 't1'"
-                                " AND (last_seq <> message_count OR last_seq <>"
-                                " (SELECT count(*) FROM messages m WHERE m.tenant = s.tenant"
-                                " AND m.generation = s.generation))"),
+    CU_ASSERT_EQUAL(world_rows("messages WHERE tenant = 't1'"), crowd.calls_done);
+    CU_ASSERT_EQUAL(world_rows("sessions s WHERE tenant = 't1'"
+                               " AND (last_seq <> message_count OR last_seq <>"
+                               " (SELECT count(*) FROM messages m WHERE m.tenant = s.tenant"
+                               " AND m.generation = s.generation))"),
                     0);
-    CU_ASSERT_TRUE(world_count("SELECT count(*) FROM sessions WHERE session_id = 'c:both'") <= 1);
+    CU_ASSERT_TRUE(world_rows("sessions WHERE session_id = 'c:both'") <= 1);
     world_close(w);
 }
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Everything of a user goes, in steps, whoever else is at work and whatever dies in between. */
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,17 +18,8 @@ static struct session_guard keyed(const char *key)
 /* A session of a user with n messages, made under a key named as the session is. */
 static void make(struct world *w, const char *tenant, const char *user, const char *id, size_t n)
 {
-    static struct session_message_draft m[SESSION_MESSAGES_MAX];
-    struct session_draft d = draft_with(id, user, m, n < ARRAY_LEN(m) ? n : ARRAY_LEN(m));
     const struct session_guard guard = keyed(id);
-    for (size_t i = 0; i < ARRAY_LEN(m); i++)
-        m[i] = message_of("user", "\"erase\"");
-    OK(world_create(w, tenant, &d, &guard));
-    for (n -= d.n_messages; n > 0; n -= d.n_messages) {
-        d.n_messages = n < ARRAY_LEN(m) ? n : ARRAY_LEN(m);
-        const struct session_append a = {m, d.n_messages, false, 0};
-        OK(world_append(w, tenant, id, &a, &nobody));
-    }
+    world_make(w, tenant, id, user, n, "\"erase\"", &guard);
 }
 
 /* Rows of a tenant in all three tables. */
@@ -44,16 +34,16 @@ static int64_t rows_of(const char *tenant)
 /* A session that can be found has every message that it counts, and no message is without one. */
 static void expect_nothing_half(const char *tenant)
 {
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions s WHERE tenant = '%s'"
-                                " AND session_id NOT LIKE '~%%' AND message_count <> (SELECT"
-                                " count(*) FROM messages m WHERE m.tenant = s.tenant"
-                                " AND m.generation = s.generation)",
-                                tenant),
+    CU_ASSERT_EQUAL(world_rows("sessions s WHERE tenant = '%s'"
+                               " AND session_id NOT LIKE '~%%' AND message_count <> (SELECT"
+                               " count(*) FROM messages m WHERE m.tenant = s.tenant"
+                               " AND m.generation = s.generation)",
+                               tenant),
                     0);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages m WHERE tenant = '%s' AND NOT EXISTS"
-                                " (SELECT FROM sessions s WHERE s.tenant = m.tenant"
-                                " AND s.generation = m.generation)",
-                                tenant),
+    CU_ASSERT_EQUAL(world_rows("messages m WHERE tenant = '%s' AND NOT EXISTS"
+                               " (SELECT FROM sessions s WHERE s.tenant = m.tenant"
+                               " AND s.generation = m.generation)",
+                               tenant),
                     0);
 }
 
@@ -70,8 +60,7 @@ static void everything_and_nothing_else(void)
     struct session_erasure done;
     struct cluster *c = cluster_open();
     for (int i = 0; i < 70; i++) {
-        char id[32];
-        snprintf(id, sizeof(id), "er:%d", i);
+        const char *id = text_of("er:%d", i);
         make(c->a, "er1", "anna", id, i % 3 == 0 ? 0 : 5);
     }
     make(c->a, "er1", "anna", "er:long", 2300);
@@ -169,12 +158,10 @@ static void work_erase_or_append(struct crowd *crowd, struct world *c, int me)
             erased_messages += done.messages;
             service_sleep_ms(2);
         } else {
-            char id[16];
             struct session_message_draft m[2] = {message_of("user", "1"), message_of("user", "2")};
             const struct session_append a = {m, 2, me % 2 == 0, 0};
-            char key[32];
-            snprintf(id, sizeof(id), "er5:%d", i % 5);
-            snprintf(key, sizeof(key), "er5-%d-%d", me, i);
+            const char *id = text_of("er5:%d", i % 5);
+            const char *key = text_of("er5-%d-%d", me, i);
             struct session_guard anna = keyed(key);
             anna.user = SV("anna");
             enum err e;
@@ -202,7 +189,7 @@ static void erase_against_everybody(void)
     CU_ASSERT_EQUAL(crowd.failed, 0);
     CU_ASSERT_TRUE(crowd.calls_done > 0);
     expect_nothing_half("er5");
-    const int64_t left = world_count("SELECT count(*) FROM messages WHERE tenant = 'er5'");
+    const int64_t left = world_rows("messages WHERE tenant = 'er5'");
     swept_messages = (int64_t)slot.swept_messages;
     CU_ASSERT_EQUAL(erased_messages + swept_messages + left, crowd.calls_done);
     OK(erase(w, "er5", "anna", &done));
@@ -212,47 +199,32 @@ static void erase_against_everybody(void)
     world_close(w);
 }
 
-static void *killer_main(void *arg)
-{
-    _Atomic bool *stop = arg;
-    while (!*stop) {
-        world_sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-                  " WHERE datname = 'parley_sessions' AND usename = 'parley_app'",
-                  NULL, 0);
-        service_sleep_ms(5);
-    }
-    return NULL;
-}
-
 /* Backends die at any moment. Nothing is half at any time, nothing comes back, and it comes to an
  * end. Fails if messages are deleted before their session is hidden: tried. */
 static void killed_in_the_middle(void)
 {
     struct session_erasure done = {.has_more = true};
-    pthread_t killer;
-    _Atomic bool stop = false;
+    struct killer k;
     int64_t visible = 120;
     struct world *w = world_open(true);
     for (int i = 0; i < 120; i++) {
-        char id[32];
-        snprintf(id, sizeof(id), "er6:%d", i);
+        const char *id = text_of("er6:%d", i);
         make(w, "er6", "anna", id, 40);
     }
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&killer, NULL, killer_main, &stop), 0);
+    killer_start(&k);
     for (int i = 0; i < 400 && done.has_more; i++) {
         enum err e = erase(w, "er6", "anna", &done);
         if (e != ERR_NONE)
             done.has_more = true;
-        const int64_t now = world_count("SELECT count(*) FROM sessions WHERE tenant = 'er6'"
-                                        " AND session_id NOT LIKE '~%%'");
+        const int64_t now =
+            world_rows("sessions WHERE tenant = 'er6' AND session_id NOT LIKE '~%%'");
         CU_ASSERT_TRUE(now <= visible);
         visible = now;
         expect_nothing_half("er6");
         if (i == 60)
-            stop = true; /* so that it ends on any machine */
+            k.stop = true; /* so that it ends on any machine */
     }
-    stop = true;
-    pthread_join(killer, NULL);
+    killer_stop(&k);
     CU_ASSERT_FALSE(done.has_more);
     CU_ASSERT_EQUAL(rows_of("er6"), 0);
     world_close(w);
@@ -265,8 +237,7 @@ static void a_failure_after_a_step(void)
     struct session_erasure done;
     struct world *w = world_open(true);
     for (int i = 0; i < 40; i++) {
-        char id[32];
-        snprintf(id, sizeof(id), "er8:%d", i);
+        const char *id = text_of("er8:%d", i);
         make(w, "er8", "anna", id, 2);
     }
     world_do("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
@@ -275,8 +246,8 @@ static void a_failure_after_a_step(void)
              " UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION refuse()");
     CU_ASSERT_EQUAL(erase(w, "er8", "anna", &done), ERR_OUTCOME_UNKNOWN);
     CU_ASSERT_PTR_NOT_NULL(strstr(w->ctx.err.detail, "again"));
-    const int64_t visible = world_count("SELECT count(*) FROM sessions WHERE tenant = 'er8'"
-                                        " AND session_id NOT LIKE '~%%'");
+    const int64_t visible =
+        world_rows("sessions WHERE tenant = 'er8' AND session_id NOT LIKE '~%%'");
     CU_ASSERT_TRUE(visible > 0 && visible < 40);
     CU_ASSERT_EQUAL(erase(w, "er8", "anna", &done), ERR_TIMEOUT); /* this time nothing was done */
     expect_nothing_half("er8");
@@ -302,8 +273,7 @@ static void a_patch_is_forgotten(void)
         CU_ASSERT_EQUAL(w->r.replayed, again == 1);
         cluster_sweep(w);
     }
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM idempotency_keys WHERE state LIKE"
-                                " '%%secret%%' AND tenant = 'er7'"),
+    CU_ASSERT_EQUAL(world_rows("idempotency_keys WHERE state LIKE '%%secret%%' AND tenant = 'er7'"),
                     0);
     make(w, "er7", "anna", "er7:a2", 1);
     struct session_draft d = draft_of("er7:a", "anna");

@@ -50,8 +50,7 @@ static void append_after_an_untold_write(void)
 
 static enum err patch(struct world *w, const char *id, unsigned n)
 {
-    char text[32];
-    snprintf(text, sizeof(text), "{\"n\":%u}", n);
+    const char *text = text_of("{\"n\":%u}", n);
     const struct session_patch p = {
         .context = sv_from(text), .has_language = n % 3 == 0, .language = SV("de")};
     return world_patch(w, "t1", id, &p, &nobody);
@@ -60,15 +59,13 @@ static enum err patch(struct world *w, const char *id, unsigned n)
 /* Puts a message in place of another and a member into the context, removes one, or clears. */
 static enum err update(struct world *w, const char *id, unsigned n)
 {
-    char words[64], context[32];
-    snprintf(words, sizeof(words), n % 16 == 0 ? "! +a=%u" : "+a=%u ?b +c=%u +=1", n, n);
-    snprintf(context, sizeof(context), "{\"u\":%u}", n);
+    const char *words = text_of(n % 16 == 0 ? "! +a=%u" : "+a=%u ?b +c=%u +=1", n, n);
+    const char *context = text_of("{\"u\":%u}", n);
     return script_run(w, id, words, n % 2 ? context : NULL, &nobody);
 }
 
 static void any_write(struct world *w, const char *id, unsigned n)
 {
-    char which[16];
     struct session_draft d = draft_of(id, NULL);
     enum err e = ERR_NONE;
     switch (random_u64() % 9) {
@@ -79,8 +76,8 @@ static void any_write(struct world *w, const char *id, unsigned n)
         e = update(w, id, n);
         break;
     case 1:
-        snprintf(which, sizeof(which), "%llu", (unsigned long long)(random_u64() % 40 + 1));
-        e = world_delete_message(w, "t1", id, which, &nobody);
+        e = world_delete_message(
+            w, "t1", id, text_of("%llu", (unsigned long long)(random_u64() % 40 + 1)), &nobody);
         break;
     case 2:
         if (n % 4 == 0)
@@ -203,15 +200,13 @@ static void lose_timeline(const char *id)
 static void expect_match(struct world *w, const char *id, const struct sv tags[CLUSTER_TAGS],
                          enum err want)
 {
-    struct session_message_draft m = message_of("user", "\"matched\"");
-    const struct session_append append = {&m, 1, false, 0};
     const struct session_patch p = {.context = SV("{\"m\":1}")};
     for (int i = 0; i < CLUSTER_TAGS; i++) {
         const struct session_guard guard = {.if_match = &tags[i], .n_if_match = 1};
         CU_ASSERT_EQUAL(world_copy(w, "t1", id, &guard), want);
         if (want == ERR_NONE)
             continue; /* the others would change it */
-        CU_ASSERT_EQUAL(world_append(w, "t1", id, &append, &guard), want);
+        CU_ASSERT_EQUAL(world_say(w, "t1", id, false, "1", &guard), want);
         CU_ASSERT_EQUAL(world_patch(w, "t1", id, &p, &guard), want);
         CU_ASSERT_EQUAL(script_run(w, id, "+=1", NULL, &guard), want);
         CU_ASSERT_EQUAL(world_delete_message(w, "t1", id, "1", &guard), want);
@@ -230,8 +225,7 @@ static void lost_timeline(void)
     struct world *keeper = world_share(c->plain);
     struct arena *a = world_request(keeper, "t1")->arena;
     for (int appended = 0; appended < 3; appended++) { /* before the first read; by a, by b */
-        char id[32];
-        snprintf(id, sizeof(id), "h:lost-%d", appended);
+        const char *id = text_of("h:lost-%d", appended);
         cluster_make(c->a, id);
         OK(cluster_append(c->a, id, 5));
         OK(patch(c->a, id, 1));

@@ -20,17 +20,17 @@ static void two_modules(void)
     const char *url = getenv("TEST_REDIS_URL");
     snprintf(second, sizeof(second), "%s?db=1", url ? url : "");
     struct world *a = world_open(true), *b = world_open_in("parley_sessions_2", second);
-    expect_make(a, "t1", "i:module", "\"of a\"", &nobody);
+    world_make(a, "t1", "i:module", NULL, 1, "\"of a\"", &nobody);
     expect_only(a, "t1", "i:module", "\"of a\"");
     expect_nothing(b, "t1", "i:module");
-    expect_make(b, "t1", "i:module", "\"of b\"", &nobody);
+    world_make(b, "t1", "i:module", NULL, 1, "\"of b\"", &nobody);
     expect_only(a, "t1", "i:module", "\"of a\"");
     expect_only(b, "t1", "i:module", "\"of b\"");
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages WHERE content = '\"of b\"'"), 0);
+    CU_ASSERT_EQUAL(world_rows("messages WHERE content = '\"of b\"'"), 0);
     /* The end of one leaves the other at work. */
     world_close(a);
     expect_only(b, "t1", "i:module", "\"of b\"");
-    expect_make(b, "t1", "i:module-after", "\"after\"", &nobody);
+    world_make(b, "t1", "i:module-after", NULL, 1, "\"after\"", &nobody);
     expect_only(b, "t1", "i:module-after", "\"after\"");
     world_close(b);
 }
@@ -42,7 +42,7 @@ static void two_modules_on_one_pool(void)
     struct world *w = world_open(true);
     const struct sessions_settings settings = w->sessions->settings;
     struct sessions *plain = sessions_open(&settings, w->db, NULL, NULL);
-    expect_make(w, "t1", "i:pool", "\"of pool\"", &nobody);
+    world_make(w, "t1", "i:pool", NULL, 1, "\"of pool\"", &nobody);
     expect_only(w, "t1", "i:pool", "\"of pool\"");
     OK(session_get(plain, world_request(w, "t1"), SV("i:pool"), SV_NONE, 20, &w->s));
     CU_ASSERT_TRUE(world_was_from(w, "postgres"));
@@ -87,7 +87,7 @@ static void row_level_security(void)
         " RETURNING 1"};
     const struct session_guard keyed = {.key = SV("k-rls"), .fingerprint = SV("f")};
     struct world *w = world_open(false);
-    expect_make(w, "t1", "i:rls", "\"rls\"", &keyed);
+    world_make(w, "t1", "i:rls", NULL, 1, "\"rls\"", &keyed);
     for (size_t i = 0; i < ARRAY_LEN(read); i++) {
         CU_ASSERT_EQUAL(count_as(w, "t1", &read[i]), 1);
         CU_ASSERT_EQUAL(count_as(w, "t2", &read[i]), 0);
@@ -96,8 +96,7 @@ static void row_level_security(void)
     for (size_t i = 0; i < ARRAY_LEN(change); i++)
         CU_ASSERT_EQUAL(count_as(w, "t2", &change[i]), 0);
     CU_ASSERT_EQUAL(count_as(w, "t2", &insert), -1);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions WHERE session_id = 'i:rls-foreign'"),
-                    0);
+    CU_ASSERT_EQUAL(world_rows("sessions WHERE session_id = 'i:rls-foreign'"), 0);
     expect_only(w, "t1", "i:rls", "\"rls\"");
     world_close(w);
 }
@@ -119,7 +118,7 @@ static void row_level_security_among_many(void)
     for (int i = 0; i < TENANTS; i++) {
         snprintf(tenant[i], sizeof(tenant[i]), "many-%d", i);
         snprintf(content, sizeof(content), "\"of many-%d\"", i);
-        expect_make(w, tenant[i], "i:many", content, &keyed);
+        world_make(w, tenant[i], "i:many", NULL, 1, content, &keyed);
     }
     for (int i = 0; i < TENANTS; i++)
         for (size_t k = 0; k < ARRAY_LEN(read); k++)
@@ -135,19 +134,19 @@ static void row_level_security_among_many(void)
 static void row_level_security_of_the_owner(void)
 {
     struct world *w = world_open(false);
-    expect_make(w, "t1", "i:owner", "\"owner\"", &nobody);
+    world_make(w, "t1", "i:owner", NULL, 1, "\"owner\"", &nobody);
     world_close(w);
     static const char *const tables[] = {"sessions WHERE session_id = 'i:owner'",
                                          "messages WHERE content = '\"owner\"'"};
     for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
-        CU_ASSERT_EQUAL(world_count("SET ROLE parley_owner; SET parley.tenant = 't1';"
-                                    " SELECT count(*) FROM %s",
-                                    tables[i]),
-                        1);
-        CU_ASSERT_EQUAL(world_count("SET ROLE parley_owner; SET parley.tenant = 't2';"
-                                    " SELECT count(*) FROM %s",
-                                    tables[i]),
-                        0);
+        CU_ASSERT_EQUAL(
+            world_count("SET ROLE parley_owner; SET parley.tenant = 't1'; SELECT count(*) FROM %s",
+                        tables[i]),
+            1);
+        CU_ASSERT_EQUAL(
+            world_count("SET ROLE parley_owner; SET parley.tenant = 't2'; SELECT count(*) FROM %s",
+                        tables[i]),
+            0);
     }
 }
 
@@ -157,10 +156,10 @@ static void equal_ids_in_two_tenants(void)
 {
     const struct session_guard keyed = {.key = SV("k-equal"), .fingerprint = SV("f")};
     struct world *w = world_open(true);
-    expect_make(w, "t1", "i:equal", "\"of t1\"", &keyed);
+    world_make(w, "t1", "i:equal", NULL, 1, "\"of t1\"", &keyed);
     expect_nothing(w, "t2", "i:equal");
     /* The same key in another tenant is another key. */
-    expect_make(w, "t2", "i:equal", "\"of t2\"", &keyed);
+    world_make(w, "t2", "i:equal", NULL, 1, "\"of t2\"", &keyed);
     expect_only(w, "t1", "i:equal", "\"of t1\"");
     expect_only(w, "t2", "i:equal", "\"of t2\"");
     OK(world_delete(w, "t1", "i:equal", &nobody));
@@ -174,21 +173,18 @@ static void another_user(void)
 {
     static const struct session_guard u2 = {.user = SV_INIT("u2")};
     const struct session_page_query q = {.limit = 10};
-    struct session_message_draft one = message_of("user", "\"x\"");
-    const struct session_append a = {&one, 1, true, 0};
     const struct session_patch patch = {.has_user_id = true, .user_id = SV("u2")};
-    struct session_draft d = draft_with("i:user", "u1", &one, 1);
+    const struct session_draft d = draft_of("i:user", "u2");
     struct world *w = world_open(true);
-    OK(world_create(w, "t1", &d, &nobody));
+    world_make(w, "t1", "i:user", "u1", 1, "1", &nobody);
     const char *id = "i:user";
     CU_ASSERT_EQUAL(world_get_as(w, "t1", id, "u2", 20), ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(world_page(w, "t1", id, "u2", &q), ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(world_message(w, "t1", id, "u2", "1"), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_append(w, "t1", id, &a, &u2), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(world_say(w, "t1", id, true, "1", &u2), ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(world_patch(w, "t1", id, &patch, &u2), ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(world_delete_message(w, "t1", id, "1", &u2), ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(world_delete(w, "t1", id, &u2), ERR_NOT_FOUND);
-    d.user_id = SV("u2");
     CU_ASSERT_EQUAL(world_ensure(w, "t1", &d, &u2), ERR_NOT_FOUND);
     OK(world_get_as(w, "t1", id, "u1", 20));
     CU_ASSERT_TRUE(w->s.version == 1 && w->s.n_messages == 1);
@@ -232,8 +228,8 @@ static void planted_value_of_another_session(void)
     struct cache_value value;
     struct world *w = world_open(true);
     struct world *c = world_share(w);
-    expect_make(w, "t1", "i:mine", "\"mine\"", &nobody);
-    expect_make(w, "t1", "i:other", "\"other\"", &nobody);
+    world_make(w, "t1", "i:mine", NULL, 1, "\"mine\"", &nobody);
+    world_make(w, "t1", "i:other", NULL, 1, "\"other\"", &nobody);
     (void)read_plain(w, c, "t1", "i:other", &value);
     plant(w, "t1", "i:mine", &value);
     expect_only(w, "t1", "i:mine", "\"mine\"");
@@ -267,9 +263,9 @@ static void moved_value(void)
     if (!url || strncmp(url, "unix://", 7) != 0)
         return;
     struct world *w = world_open(true);
-    expect_make(w, "t1", "i:moved", "\"of t1\"", &nobody);
-    expect_make(w, "t2", "i:moved", "\"of t2\"", &nobody);
-    expect_make(w, "t1", "i:moved-2", "\"second\"", &nobody);
+    world_make(w, "t1", "i:moved", NULL, 1, "\"of t1\"", &nobody);
+    world_make(w, "t2", "i:moved", NULL, 1, "\"of t2\"", &nobody);
+    world_make(w, "t1", "i:moved-2", NULL, 1, "\"second\"", &nobody);
     redisContext *redis = redisConnectUnix(url + 7);
     redisReply *bytes = NULL;
     for (int i = 0; i < 1000 && !(bytes && bytes->type == REDIS_REPLY_STRING); i++) {
@@ -305,7 +301,7 @@ static void scribble(struct sv text)
 static void expect_copies(struct world *w, const char *id)
 {
     struct world *other = world_share(w);
-    expect_make(w, "t1", id, "\"of copy\"", &nobody);
+    world_make(w, "t1", id, NULL, 1, "\"of copy\"", &nobody);
     for (int i = 0; i < 3; i++) {
         struct session mine, theirs;
         struct request_ctx *ctx = world_request(w, "t1");

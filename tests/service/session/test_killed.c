@@ -1,37 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /* Whenever a backend dies: a write is stored whole or not at all, what was acknowledged is there,
  * and what was said not to be done is not. */
-#include "parley/session/session.h"
-
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "../../unit/suite.h"
+#include "cluster.h"
 #include "script.h"
 
-static const char kill_all[] = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-                               " WHERE datname = 'parley_sessions' AND usename = 'parley_app'";
-
-static enum err create_three(struct world *w, struct request_ctx *ctx, const char *id,
-                             const struct session_guard *guard, struct session_receipt *r)
+static enum err create_three(struct world *w, const char *id, const struct session_guard *guard)
 {
-    struct session s;
     struct session_message_draft m[3];
     for (int i = 0; i < 3; i++)
         m[i] = message_of("user", "\"three\"");
     struct session_draft d = draft_with(id, NULL, m, 3);
-    return session_create(w->sessions, ctx, &d, guard, &s, r);
+    return world_create(w, "t1", &d, guard);
 }
 
 /* Whole, or nothing; *there says which. */
 static void expect_whole(const char *id, bool *there)
 {
-    int64_t sessions = world_count("SELECT count(*) FROM sessions WHERE session_id = '%s'", id);
-    int64_t messages = world_count("SELECT count(*) FROM messages m JOIN sessions s USING (tenant,"
-                                   " generation) WHERE s.session_id = '%s'",
-                                   id);
+    int64_t sessions = world_rows("sessions WHERE session_id = '%s'", id);
+    int64_t messages = world_rows("messages m JOIN sessions s USING (tenant,"
+                                  " generation) WHERE s.session_id = '%s'",
+                                  id);
     CU_ASSERT_TRUE((sessions == 0 && messages == 0) || (sessions == 1 && messages == 3));
     *there = sessions == 1;
 }
@@ -47,14 +39,12 @@ static void killed_between_calls(void)
 {
     struct world *w = world_open(true);
     for (int i = 0; i < 10; i++) {
-        char id[32];
         bool there;
-        struct session_receipt r;
-        snprintf(id, sizeof(id), "f:between-%d", i);
+        const char *id = text_of("f:between-%d", i);
         CU_ASSERT_TRUE(world_count(kill_all_and_wait) >= 0);
         enum err e;
         do {
-            e = create_three(w, world_request(w, "t1"), id, &nobody, &r);
+            e = create_three(w, id, &nobody);
             expect_whole(id, &there);
             /* The pool was just opening one when it was killed, and pauses. */
         } while (e == ERR_UNAVAILABLE && !there);
@@ -65,32 +55,16 @@ static void killed_between_calls(void)
 }
 
 /* Makes the insert of a message take so many seconds; NULL: no longer. */
-static bool hold_inserts(const char *seconds)
+static void hold_inserts(const char *seconds)
 {
-    char sql[512];
     if (!seconds)
-        return world_sql("DROP TRIGGER hold ON messages; DROP FUNCTION hold()", NULL, 0);
-    snprintf(sql, sizeof(sql),
-             "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS"
-             " $$ BEGIN PERFORM pg_sleep(%s); RETURN NEW; END $$;"
-             " CREATE TRIGGER hold AFTER INSERT ON messages FOR EACH ROW EXECUTE FUNCTION hold()",
-             seconds);
-    return world_sql(sql, NULL, 0);
-}
-
-struct killer {
-    pthread_t thread;
-    _Atomic bool stop;
-};
-
-static void *killer_main(void *arg)
-{
-    struct killer *k = arg;
-    while (!k->stop) {
-        world_sql(kill_all, NULL, 0);
-        service_sleep_ms(3);
-    }
-    return NULL;
+        world_do("DROP TRIGGER hold ON messages; DROP FUNCTION hold()");
+    else
+        world_do("CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS"
+                 " $$ BEGIN PERFORM pg_sleep(%s); RETURN NEW; END $$;"
+                 " CREATE TRIGGER hold AFTER INSERT ON messages FOR EACH ROW"
+                 " EXECUTE FUNCTION hold()",
+                 seconds);
 }
 
 static bool is_away(enum err e)
@@ -103,24 +77,20 @@ static bool is_away(enum err e)
  * its messages by the next: tried. */
 static void killed_at_calls(void)
 {
-    struct killer k = {.stop = false};
+    struct killer k;
     enum err results[200];
     struct world *w = world_open(true);
-    CU_ASSERT_TRUE(hold_inserts("0.002"));
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&k.thread, NULL, killer_main, &k), 0);
+    hold_inserts("0.002");
+    killer_start(&k);
     for (size_t i = 0; i < ARRAY_LEN(results); i++) {
-        char id[32];
-        struct session_receipt r;
-        snprintf(id, sizeof(id), "f:at-%zu", i);
-        results[i] = create_three(w, world_request(w, "t1"), id, &nobody, &r);
+        const char *id = text_of("f:at-%zu", i);
+        results[i] = create_three(w, id, &nobody);
     }
-    k.stop = true;
-    pthread_join(k.thread, NULL);
-    CU_ASSERT_TRUE(hold_inserts(NULL));
+    killer_stop(&k);
+    hold_inserts(NULL);
     for (size_t i = 0; i < ARRAY_LEN(results); i++) {
-        char id[32];
         bool there;
-        snprintf(id, sizeof(id), "f:at-%zu", i);
+        const char *id = text_of("f:at-%zu", i);
         expect_whole(id, &there);
         CU_ASSERT_TRUE(there || results[i] != ERR_NONE);
         CU_ASSERT_TRUE(!there || results[i] == ERR_NONE || results[i] == ERR_OUTCOME_UNKNOWN);
@@ -133,30 +103,25 @@ static void killed_at_calls(void)
  * are given by a transaction of its own, ahead of the messages: tried. */
 static void killed_and_repeated(void)
 {
-    struct killer k = {.stop = false};
+    struct killer k;
     enum { WRITES = 40 };
     struct world *w = world_open(true);
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&k.thread, NULL, killer_main, &k), 0);
+    killer_start(&k);
     for (int i = 0; i < WRITES; i++) {
-        char key[32];
-        struct session_message_draft m = message_of("user", "\"repeated\"");
-        const struct session_append a = {&m, 1, true, 0};
-        snprintf(key, sizeof(key), "k-repeated-%d", i);
+        const char *key = text_of("k-repeated-%d", i);
         const struct session_guard guard = {.key = sv_from(key), .fingerprint = SV("f")};
         enum err e;
         int tries = 0;
         do {
-            e = world_append(w, "t1", "f:repeated", &a, &guard);
+            e = world_say(w, "t1", "f:repeated", true, "\"repeated\"", &guard);
             if (e != ERR_NONE)
                 service_sleep_ms(2);
         } while (e != ERR_NONE && ++tries < 5000);
         OK(e);
         CU_ASSERT_EQUAL(w->r.first_seq, i + 1);
     }
-    k.stop = true;
-    pthread_join(k.thread, NULL);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages WHERE content = '\"repeated\"'"),
-                    WRITES);
+    killer_stop(&k);
+    CU_ASSERT_EQUAL(world_rows("messages WHERE content = '\"repeated\"'"), WRITES);
     CU_ASSERT_EQUAL(world_count("SELECT last_seq FROM sessions WHERE session_id = 'f:repeated'"),
                     WRITES);
     world_close(w);
@@ -166,36 +131,34 @@ static void killed_and_repeated(void)
  * of their own, ahead of the context: tried. */
 static void killed_at_updates(void)
 {
-    struct killer k = {.stop = false};
+    struct killer k;
     enum { WRITES = 40 };
     struct session_draft d = draft_of("f:updates", NULL);
     d.context = SV("{\"n\":0}");
     struct world *w = world_open(true);
     OK(world_create(w, "t1", &d, &nobody));
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&k.thread, NULL, killer_main, &k), 0);
+    killer_start(&k);
     for (int i = 1; i <= WRITES; i++) {
-        char key[32], context[32], words[32];
-        snprintf(key, sizeof(key), "k-updates-%d", i);
-        snprintf(context, sizeof(context), "{\"n\":%d}", i);
-        snprintf(words, sizeof(words), "+=%d +last=%d", i, i);
+        const char *key = text_of("k-updates-%d", i);
+        const char *context = text_of("{\"n\":%d}", i);
+        const char *words = text_of("+=%d +last=%d", i, i);
         const struct session_guard guard = {.key = sv_from(key), .fingerprint = SV("f")};
         enum err e;
         int tries = 0;
         do {
             e = script_run(w, "f:updates", words, context, &guard);
             CU_ASSERT_TRUE(e == ERR_NONE || is_away(e));
-            CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions s WHERE session_id ="
-                                        " 'f:updates' AND (context::jsonb->>'n')::int <> (SELECT"
-                                        " count(*) FROM messages m WHERE m.generation ="
-                                        " s.generation AND message_id IS NULL)"),
+            CU_ASSERT_EQUAL(world_rows("sessions s WHERE session_id ="
+                                       " 'f:updates' AND (context::jsonb->>'n')::int <> (SELECT"
+                                       " count(*) FROM messages m WHERE m.generation ="
+                                       " s.generation AND message_id IS NULL)"),
                             0);
             if (e != ERR_NONE)
                 service_sleep_ms(2);
         } while (e != ERR_NONE && ++tries < 5000);
         OK(e);
     }
-    k.stop = true;
-    pthread_join(k.thread, NULL);
+    killer_stop(&k);
     const struct session s = script_state(w, "f:updates");
     CU_ASSERT_TRUE(s.message_count == WRITES + 1 && s.last_seq == WRITES + 1 &&
                    s.version == WRITES + 1);
@@ -214,9 +177,8 @@ struct writer {
 static void *writer_main(void *arg)
 {
     struct writer *writer = arg;
-    struct session_receipt r;
     struct world *c = world_share(writer->w);
-    writer->result = create_three(writer->w, world_request(c, "t1"), writer->id, writer->guard, &r);
+    writer->result = create_three(c, writer->id, writer->guard);
     world_close(c);
     writer->finished = true;
     return NULL;
@@ -227,7 +189,7 @@ static void *writer_main(void *arg)
 static bool write_and_kill(struct writer *writer, const char *condition)
 {
     char sql[512], out[32] = "0";
-    snprintf(sql, sizeof(sql), "%s AND %s", kill_all, condition);
+    snprintf(sql, sizeof(sql), KILL_ALL " AND %s", condition);
     CU_ASSERT_EQUAL_FATAL(pthread_create(&writer->thread, NULL, writer_main, writer), 0);
     while (strcmp(out, "0") == 0 && !writer->finished) {
         CU_ASSERT_TRUE(world_sql(sql, out, sizeof(out)));
@@ -244,9 +206,9 @@ static void killed_in_the_statement(void)
     bool there;
     struct world *w = world_open(true);
     struct writer writer = {.w = w, .id = "f:in-statement", .guard = &nobody};
-    CU_ASSERT_TRUE(hold_inserts("60"));
+    hold_inserts("60");
     CU_ASSERT_TRUE(write_and_kill(&writer, "wait_event = 'PgSleep'"));
-    CU_ASSERT_TRUE(hold_inserts(NULL));
+    hold_inserts(NULL);
     CU_ASSERT_EQUAL(writer.result, ERR_OUTCOME_UNKNOWN);
     expect_whole("f:in-statement", &there);
     CU_ASSERT_FALSE(there);
@@ -258,7 +220,6 @@ static void killed_in_the_statement(void)
  * anything but unknown: tried. */
 static void killed_at_commit(void)
 {
-    struct session_receipt r;
     char id[32];
     bool there, caught = false;
     struct world *w = world_open(true);
@@ -281,10 +242,10 @@ static void killed_at_commit(void)
     CU_ASSERT_TRUE(there);
     enum err e;
     do
-        e = create_three(w, world_request(w, "t1"), id, &keyed, &r);
+        e = create_three(w, id, &keyed);
     while (e == ERR_UNAVAILABLE || e == ERR_OUTCOME_UNKNOWN || e == ERR_TIMEOUT);
     OK(e);
-    CU_ASSERT_TRUE(r.replayed && r.created);
+    CU_ASSERT_TRUE(w->r.replayed && w->r.created);
     expect_whole(id, &there);
     world_close(w);
 }

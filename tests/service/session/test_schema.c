@@ -6,26 +6,17 @@
 #include "../../unit/suite.h"
 #include "fixture.h"
 
-static void make(struct world *w, const char *id)
-{
-    const struct session_message_draft m[] = {message_of("user", "\"one\""),
-                                              message_of("user", "\"two\"")};
-    struct session_draft d = draft_with(id, "anna", m, ARRAY_LEN(m));
-    OK(world_create(w, "t1", &d, &nobody));
-}
-
 /* No foreign key does it. Planted: sessions-leave-messages. */
 static void messages_go_with_a_session(void)
 {
     struct world *w = world_open(false);
-    make(w, "gone");
-    make(w, "stays");
+    world_make(w, "t1", "gone", "anna", 2, "1", &nobody);
+    world_make(w, "t1", "stays", "anna", 2, "1", &nobody);
     const int64_t gone = world_count("SELECT generation FROM sessions WHERE session_id = 'gone'");
     world_do("DELETE FROM sessions WHERE session_id = 'gone'");
-    CU_ASSERT_EQUAL(
-        world_count("SELECT count(*) FROM messages WHERE generation = %lld", (long long)gone), 0);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages m JOIN sessions s"
-                                " USING (tenant, generation) WHERE session_id = 'stays'"),
+    CU_ASSERT_EQUAL(world_rows("messages WHERE generation = %lld", (long long)gone), 0);
+    CU_ASSERT_EQUAL(world_rows("messages m JOIN sessions s"
+                               " USING (tenant, generation) WHERE session_id = 'stays'"),
                     2);
     world_close(w);
 }
@@ -48,12 +39,12 @@ static void rows_that_cannot_be(void)
         "UPDATE sessions SET tenant = 't2'",         "UPDATE messages SET tenant = 't2'",
     };
     struct world *w = world_open(false);
-    make(w, "checked");
+    world_make(w, "t1", "checked", "anna", 2, "1", &nobody);
     for (size_t i = 0; i < ARRAY_LEN(changes); i++)
         expect_refused(changes[i]);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages m JOIN sessions s USING (tenant,"
-                                " generation) WHERE session_id = 'checked' AND seq > 0 AND role IS"
-                                " NOT NULL AND content IS NOT NULL AND ttl_seconds > 0"),
+    CU_ASSERT_EQUAL(world_rows("messages m JOIN sessions s USING (tenant,"
+                               " generation) WHERE session_id = 'checked' AND seq > 0 AND role IS"
+                               " NOT NULL AND content IS NOT NULL AND ttl_seconds > 0"),
                     2);
     world_close(w);
 }

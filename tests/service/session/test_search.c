@@ -85,9 +85,7 @@ static void orders(void)
     make(w, "s3", "b", NULL, "{}", "{}");
     make(w, "s3", "C", NULL, "{}", "{}");
     make(w, "s3", "a", NULL, "{}", "{}");
-    struct session_message_draft m = message_of("user", "1");
-    const struct session_append append = {&m, 1, false, 0};
-    OK(world_append(w, "s3", "b", &append, &nobody));
+    OK(world_say(w, "s3", "b", false, "1", &nobody));
     static const char *const want[3][2] = {
         [SESSION_BY_CREATION] = {"a C b", "b C a"},
         [SESSION_BY_UPDATE] = {"b a C", "C a b"},
@@ -155,13 +153,13 @@ static void contexts_at_the_ends(void)
         "0e-324"};
     static const char *const leads[] = {"1", "11", ""};
     struct session_query q = all();
-    char id[32], text[2048], zeros[900];
+    char text[2048], zeros[900];
     struct world *w = world_open(true);
     memset(zeros, '0', sizeof(zeros) - 1);
     zeros[sizeof(zeros) - 1] = '\0';
     const size_t n = ARRAY_LEN(values);
     for (size_t i = 0; i < n + 3; i++) {
-        snprintf(id, sizeof(id), "end-%zu", i);
+        const char *id = text_of("end-%zu", i);
         if (i < n)
             snprintf(text, sizeof(text), "{\"v\":%s,\"mark\":1}", values[i]);
         else
@@ -209,9 +207,8 @@ static void exponents_at_the_ends(void)
     struct world *w = world_open(true);
     for (size_t i = 0; i < ARRAY_LEN(numbers) * ARRAY_LEN(exponents) * 2; i++) {
         struct jdoc doc;
-        char text[64];
-        snprintf(text, sizeof(text), "%se%s%s", numbers[i / 2 % ARRAY_LEN(numbers)],
-                 i % 2 ? "-" : "+", exponents[i / 2 / ARRAY_LEN(numbers)]);
+        const char *text = text_of("%se%s%s", numbers[i / 2 % ARRAY_LEN(numbers)],
+                                   i % 2 ? "-" : "+", exponents[i / 2 / ARRAY_LEN(numbers)]);
         if (jdoc_parse(world_request(w, "s7"), sv_from(text), &doc) != ERR_NONE) {
             refused++;
             continue;
@@ -265,8 +262,7 @@ static void what_is_too_much(void)
     memcpy(large, "{\"l\":\"", 6);
     memcpy(large + sizeof(large) - 3, "\"}", 2);
     for (int i = 0; i < 9; i++) {
-        char id[16];
-        snprintf(id, sizeof(id), "large-%d", i);
+        const char *id = text_of("large-%d", i);
         make(w, "s6", id, NULL, "{}", large);
     }
     CU_ASSERT_EQUAL(session_search(w->sessions, world_request(w, "s6"), &q, &list), ERR_TOO_LARGE);

@@ -170,10 +170,10 @@ static void every_write(void)
     struct cluster *c = cluster_open();
     for (size_t i = 0; i < 2 * ARRAY_LEN(writes); i++) {
         const struct write *x = &writes[i / 2];
-        char id[64], name[64], key[32];
-        snprintf(id, sizeof(id), "st:%s-%zu", x->name, i % 2);
+        char name[64];
+        const char *id = text_of("st:%s-%zu", x->name, i % 2);
         snprintf(name, sizeof(name), "%s", id);
-        snprintf(key, sizeof(key), "st-key-%zu", i / 2);
+        const char *key = text_of("st-key-%zu", i / 2);
         const struct session_guard keyed = {.key = sv_from(key), .fingerprint = SV("f")};
         const struct session_guard *guard = i % 2 ? &keyed : &nobody;
         if (x->made)
@@ -211,10 +211,10 @@ static void made_again(void)
     struct cluster *c = cluster_open();
     for (size_t i = 0; i < 2 * ARRAY_LEN(writes); i++) {
         const struct write *x = &writes[i / 2];
-        char id[32], name[64];
+        char name[64];
         if (x->made || x->how == CREATE_UNNAMED)
             continue;
-        snprintf(id, sizeof(id), "st:again-%zu", i);
+        const char *id = text_of("st:again-%zu", i);
         prepare(c->a, id);
         const struct row before = row_of(id);
         if (i % 2)
@@ -279,13 +279,13 @@ static void a_taken_generation(void)
             continue;
         snprintf(id, sizeof(id), "st:taken-%zu", i);
         prepare(c->plain, "st:taker");
-        const int64_t rows = world_count("SELECT count(*) FROM sessions");
+        const int64_t rows = world_rows("sessions");
         world_do(clash_with, clashes, (long long)row_of("st:taker").generation);
         enum err e = run(x, c->a, x->how == COPY ? "st:taker" : id, &nobody, name);
         world_do("DROP TRIGGER clash ON sessions; DROP FUNCTION clash();"
                  "DROP SEQUENCE clashes; DROP SEQUENCE proposed");
         CU_ASSERT_EQUAL(e, clashes == 1 ? ERR_NONE : ERR_INTERNAL);
-        CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions"), rows + (clashes == 1));
+        CU_ASSERT_EQUAL(world_rows("sessions"), rows + (clashes == 1));
         OK(world_delete(c->a, "t1", "st:taker", &nobody));
     }
     cluster_close(c);

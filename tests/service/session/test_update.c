@@ -40,12 +40,11 @@ static void expect(struct world *w, const char *id, const char *want)
     }
     CU_ASSERT_STRING_EQUAL(got, want);
     CU_ASSERT_EQUAL(s.message_count, (int64_t)s.n_messages);
-    CU_ASSERT_EQUAL(
-        world_count("SELECT count(*) FROM messages m WHERE m.generation = %lld AND"
-                    " m.size <> octet_length(m.content) + octet_length(m.metadata::text)"
-                    " + coalesce(octet_length(m.extra), 0)",
-                    (long long)s.generation),
-        0);
+    CU_ASSERT_EQUAL(world_rows("messages m WHERE m.generation = %lld AND"
+                               " m.size <> octet_length(m.content) + octet_length(m.metadata::text)"
+                               " + coalesce(octet_length(m.extra), 0)",
+                               (long long)s.generation),
+                    0);
 }
 
 /* Three messages: a, one without an id, b with metadata. */
@@ -106,11 +105,11 @@ static void what_is_no_json(void)
  * not counted, or if it is looked up as if it was still there: tried. */
 static void clearing(void)
 {
-    char words[128], id[UUID_LEN + 1];
+    char id[UUID_LEN + 1];
     struct world *w = world_open(true);
     make(w, "u:clear");
     uuid_v8_pack((uint64_t)script_state(w, "u:clear").generation, 2, id);
-    snprintf(words, sizeof(words), "! +b=1 +=2 +%s=3", id);
+    const char *words = text_of("! +b=1 +=2 +%s=3", id);
     made(w, "u:clear", words, NULL);
     expect(w, "u:clear", "4:b=1 5:~=2 6:~=3");
     OK(world_message(w, "t1", "u:clear", NULL, id));
@@ -138,15 +137,14 @@ static void versions(void)
     made(w, "u:versions", "+c=4 +=5", NULL); /* an append by another name */
     expect_versions(w, "u:versions", 2, 1);
     const long long generation = script_state(w, "u:versions").generation;
-    const int64_t row = world_count("SELECT xmin::text::bigint FROM messages WHERE seq = 1 AND"
-                                    " generation = %lld",
-                                    generation);
+    const int64_t row = world_count(
+        "SELECT xmin::text::bigint FROM messages WHERE seq = 1 AND generation = %lld", generation);
     made(w, "u:versions", "+a=1", NULL); /* as it was */
     expect_versions(w, "u:versions", 3, 1);
-    CU_ASSERT_EQUAL(world_count("SELECT xmin::text::bigint FROM messages WHERE seq = 1 AND"
-                                " generation = %lld",
-                                generation),
-                    row);
+    CU_ASSERT_EQUAL(
+        world_count("SELECT xmin::text::bigint FROM messages WHERE seq = 1 AND generation = %lld",
+                    generation),
+        row);
     made(w, "u:versions", "+a=1.0", NULL); /* in other words */
     expect_versions(w, "u:versions", 4, 1);
     expect(w, "u:versions", "1:a=1 2:~=2 3:b=3 4:c=4 5:~=5");
@@ -192,12 +190,12 @@ static void contexts(void)
  * keep the others back, or if an id is taken that will be made later: tried. */
 static void all_or_nothing(void)
 {
-    char future[UUID_LEN + 1], words[64];
+    char future[UUID_LEN + 1];
     struct world *w = world_open(true);
     make(w, "u:nothing");
     const struct session before = script_state(w, "u:nothing");
     uuid_v8_pack((uint64_t)before.generation, 5, future);
-    snprintf(words, sizeof(words), "+=1 +%s=2", future);
+    const char *words = text_of("+=1 +%s=2", future);
     const struct {
         const char *words;
         enum err e;
@@ -254,8 +252,7 @@ static void conditions(void)
     expect(w, "u:conditions", "2:~=2");
     world_expire("u:conditions");
     CU_ASSERT_EQUAL(script_run(w, "u:conditions", "!", NULL, &nobody), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(
-        world_count("SELECT count(*) FROM messages WHERE generation = %lld", generation), 1);
+    CU_ASSERT_EQUAL(world_rows("messages WHERE generation = %lld", generation), 1);
     arena_destroy(tags);
     world_close(w);
 }

@@ -18,8 +18,7 @@ static void update(struct crowd *crowd, struct world *c, const char *words, cons
 
 static void work_same_id(struct crowd *crowd, struct world *c, int me)
 {
-    char words[32];
-    snprintf(words, sizeof(words), "+same=%d", me + 10);
+    const char *words = text_of("+same=%d", me + 10);
     update(crowd, c, words, NULL);
 }
 
@@ -29,8 +28,7 @@ static void one_new_id(void)
 {
     struct world *w = world_open(true);
     for (int round = 0; round < 10; round++) {
-        char id[32];
-        snprintf(id, sizeof(id), "u:same-%d", round);
+        const char *id = text_of("u:same-%d", round);
         struct session_draft d = draft_of(id, NULL);
         OK(world_create(w, "t1", &d, &nobody));
         struct crowd crowd = crowd_at(w, id);
@@ -46,9 +44,8 @@ static void one_new_id(void)
 
 static void work_own_member(struct crowd *crowd, struct world *c, int me)
 {
-    char words[64], context[64];
-    snprintf(words, sizeof(words), "+m-%d=%d +=1 ?nobody", me, me);
-    snprintf(context, sizeof(context), "{\"m%d\":{\"at\":%d}}", me, me);
+    const char *words = text_of("+m-%d=%d +=1 ?nobody", me, me);
+    const char *context = text_of("{\"m%d\":{\"at\":%d}}", me, me);
     update(crowd, c, words, context);
     /* An append in between gets in nobody's way. */
     crowd->failed += crowd_append(crowd, c, 1, false, &nobody) != ERR_NONE;
@@ -88,8 +85,7 @@ static int64_t rows_read(void)
 /* What a backend has counted is known once it has ended. */
 static void wait_for_counts(void)
 {
-    EVENTUALLY(world_count("SELECT count(*) FROM pg_stat_activity WHERE application_name ="
-                           " 'test'") == 0);
+    EVENTUALLY(world_rows("pg_stat_activity WHERE application_name = 'test'") == 0);
 }
 
 /* 5,000 sessions of two messages, so that a planner that does not know a generation takes any for
@@ -123,8 +119,7 @@ static void a_long_history(void)
     const int64_t before = rows_read();
     w = world_open(false);
     for (int i = 0; i < 20; i++) {
-        char words[64];
-        snprintf(words, sizeof(words), "+m-%d=7 -m-%d +=8 ?n-%d", 100 + i, 200 + i, i);
+        const char *words = text_of("+m-%d=7 -m-%d +=8 ?n-%d", 100 + i, 200 + i, i);
         OK(script_run(w, "u:long", words, i % 2 ? "{\"topic\":3}" : NULL, &nobody));
     }
     world_close(w);

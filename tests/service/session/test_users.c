@@ -13,15 +13,8 @@
 static void make(struct world *w, const char *tenant, const char *user, const char *prefix, int n,
                  size_t messages)
 {
-    struct session_message_draft m[50];
-    for (size_t i = 0; i < messages; i++)
-        m[i] = message_of("user", "\"of it\"");
-    for (int i = 0; i < n; i++) {
-        char id[64];
-        snprintf(id, sizeof(id), "%s%d", prefix, i);
-        struct session_draft d = draft_with(id, user, m, messages);
-        OK(world_create(w, tenant, &d, &nobody));
-    }
+    for (int i = 0; i < n; i++)
+        world_make(w, tenant, text_of("%s%d", prefix, i), user, messages, "\"of it\"", &nobody);
 }
 
 static void drop(struct world *w, const char *tenant, const char *id)
@@ -88,8 +81,7 @@ static void pages(void)
             CU_ASSERT_EQUAL(walk.n, 11);
             CU_ASSERT_EQUAL((size_t)walk.pages, (11 + limits[k] - 1) / limits[k]);
             for (int i = 0; i < walk.n; i++) {
-                char id[64];
-                snprintf(id, sizeof(id), "u:p%d", 10 - i);
+                const char *id = text_of("u:p%d", 10 - i);
                 CU_ASSERT_TRUE(same ? has(&walk, id) : strcmp(walk.ids[i], id) == 0);
             }
         }
@@ -234,17 +226,14 @@ static void export_under_writes(void)
     struct world *w = world_open(true);
     make(w, "u1", "fred", "u:f", 5, 10);
     export_step(w, "u1", &e); /* session u:f0, its messages yet to come */
-    struct session_message_draft m = message_of("user", "\"late\"");
-    const struct session_append a = {&m, 1, false, 0};
-    OK(world_append(w, "u1", "u:f0", &a, &nobody));
+    OK(world_say(w, "u1", "u:f0", false, "\"late\"", &nobody));
     make(w, "u1", "fred", "u:f-late", 3, 1);
     drop(w, "u1", "u:f1");
     export_step(w, "u1", &e); /* messages of u:f0 */
     CU_ASSERT_EQUAL(e.messages, 10);
     export_step(w, "u1", &e); /* session u:f2 */
     drop(w, "u1", "u:f2");
-    struct session_draft again = draft_with("u:f2", "fred", &m, 1);
-    OK(world_create(w, "u1", &again, &nobody));
+    world_make(w, "u1", "u:f2", "fred", 1, "\"late\"", &nobody);
     const struct session_patch moved = {.has_user_id = true, .user_id = SV("gerd")};
     OK(world_patch(w, "u1", "u:f3", &moved, &nobody));
     export_rest(w, "u1", &e);
