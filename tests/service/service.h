@@ -9,12 +9,13 @@
 
 #define OK(call) CU_ASSERT_EQUAL(call, ERR_NONE)
 
-/* Waits until the condition holds, at most 20 s, and asserts that it does. */
-#define EVENTUALLY(condition)                                    \
-    do {                                                         \
-        for (int step = 0; step < 10000 && !(condition); step++) \
-            service_sleep_ms(2);                                 \
-        CU_ASSERT_TRUE(condition);                               \
+/* Waits until the condition holds, at most 20 s, and asserts that it did. */
+#define EVENTUALLY(condition)                                                         \
+    do {                                                                              \
+        bool holds = false;                                                           \
+        for (int step = 0; step < 10000 && !(holds = (condition)); step++)            \
+            service_sleep_ms(2);                                                      \
+        CU_assertImplementation(holds, __LINE__, #condition, __FILE__, "", CU_FALSE); \
     } while (0)
 
 /* Text that is formatted like printf, at most 511 bytes; good until the 32nd next one of the

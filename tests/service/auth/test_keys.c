@@ -4,7 +4,6 @@
 #include "../../../src/auth/auth_internal.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -3,8 +3,6 @@
 #ifndef PARLEY_TESTS_CACHE_SUPPORT_H
 #define PARLEY_TESTS_CACHE_SUPPORT_H
 
-#include <unistd.h>
-
 #include "../service.h"
 #include "parley/cache/cache.h"
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "../../unit/suite.h"
 #include "support.h"
@@ -108,7 +109,7 @@ static void killed_and_started(void)
     redis_control("kill");
     EVENTUALLY(state_of(rig->cache) == CACHE_DOWN);
     use(rig->cache);
-    usleep(REDIS_MS * 1000); /* some more pauses */
+    service_sleep_ms(REDIS_MS); /* some more pauses */
     CU_ASSERT_EQUAL(log_count("\"cache_up\""), 0);
     redis_control("start");
     rig_reconnect(rig);
@@ -158,7 +159,7 @@ static void replica(void)
     for (int i = 0; i < 50; i++) {
         CU_ASSERT_EQUAL(find_version(rig->cache, key), 0);
         CU_ASSERT(is_down_for(rig->cache, "READONLY"));
-        usleep(20 * 1000);
+        service_sleep_ms(20);
     }
     CU_ASSERT_EQUAL(log_count("cache_down"), 1);
     admin(rig, "REPLICAOF NO ONE");

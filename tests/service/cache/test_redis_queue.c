@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* What the queue sends while Redis takes nothing, takes some of it, and takes everything. */
-#include <string.h>
 
 #include "../../unit/suite.h"
 #include "support.h"
@@ -123,7 +122,7 @@ static void old_values_are_lost(void)
     for (int i = 0; i < 3 * ROUND_MAX; i++)
         put_version(rig->cache, key_numbered(id, i), 1);
     EVENTUALLY(state_of(rig->cache) == CACHE_DOWN);
-    usleep(2 * REDIS_MS * 1000);
+    service_sleep_ms(2 * REDIS_MS);
     redis_control("resume");
     EVENTUALLY(sets_of(rig) + lost_of(rig) == 3 * ROUND_MAX);
     CU_ASSERT_EQUAL(sets_of(rig), 0);
@@ -147,7 +146,7 @@ static void erased_meanwhile(void)
     for (int i = 0; i < 3; i++) {
         key[i] = key_numbered(id[i], i);
         put_version(rig->cache, key[i], 1);
-        usleep(100 * 1000); /* the thread has sent the first one, and waits for the answer */
+        service_sleep_ms(100); /* the thread has sent the first one, and waits for the answer */
     }
     for (int i = 0; i < 2; i++) {
         struct cache_snapshot snapshot = cache_snapshot(other, key[i]);
@@ -172,7 +171,7 @@ static void written_meanwhile(void)
     settings.shared = cache_shared_map(1 << 20);
     struct rig *rig = rig_open_patient(settings);
     put_version(rig->cache, key, 1);
-    usleep(100 * 1000); /* the thread has sent it, and waits for the answer */
+    service_sleep_ms(100); /* the thread has sent it, and waits for the answer */
     struct cache_snapshot snapshot = cache_snapshot(rig->cache, key);
     cache_note_write(rig->cache, &snapshot, false);
     put_version(rig->cache, key, 2);

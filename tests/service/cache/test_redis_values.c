@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What is found in Redis, and what is not. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "../../../src/cache/cache_internal.h"

@@ -3,7 +3,6 @@
 #include "parley/db/batch.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "../../unit/suite.h"

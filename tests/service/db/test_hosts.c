@@ -4,7 +4,6 @@
 #include "../../../src/db/hosts_internal.h"
 
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>

@@ -2,7 +2,6 @@
 #include "fixture.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -406,13 +405,11 @@ static void roles_that_escape_rls_are_refused(void)
         {"db_test_owner' options='-c role=" FX_ROLE, NULL, "owns the tables", false},
         {"db_test_absent", NULL, "\"db_test_absent\" does not exist", true},
     };
-    char sql[400];
     struct db_settings settings = fx_settings(NULL);
     for (size_t i = 0; i < ARRAY_LEN(logins); i++) {
         if (!logins[i].setup || i == 0)
             continue;
-        snprintf(sql, sizeof(sql), "CREATE ROLE %s LOGIN %s", logins[i].login, logins[i].setup);
-        fx_admin(sql);
+        fx_admin(text_of("CREATE ROLE %s LOGIN %s", logins[i].login, logins[i].setup));
     }
     fx_admin("GRANT " FX_ROLE " TO db_test_owner; CREATE TABLE sessions (a int);"
              "ALTER TABLE sessions OWNER TO db_test_owner;"
@@ -441,8 +438,7 @@ static void roles_that_escape_rls_are_refused(void)
     for (size_t i = ARRAY_LEN(logins) - 1; i > 0; i--) {
         if (!logins[i].setup)
             continue;
-        snprintf(sql, sizeof(sql), "DROP ROLE %s", logins[i].login);
-        fx_admin(sql);
+        fx_admin(text_of("DROP ROLE %s", logins[i].login));
     }
     settings.schema_version = 0;
     settings.url = "postgresql://u:secret@[broken";

@@ -3,9 +3,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include <CUnit/CUnit.h>
 
 #include "parley/http/conditional.h"
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "crowd.h"
 
-#include <CUnit/CUnit.h>
-
 struct member {
     struct crowd *crowd;
     pthread_t thread;
@@ -41,8 +39,6 @@ struct crowd crowd_at(struct world *w, const char *id)
     return (struct crowd){.w = w, .id = id};
 }
 
-/* Errors that say that nothing was done yet: on a slow machine the pool may be full for a second.
- */
 bool crowd_try_again(enum err e)
 {
     return e == ERR_OVERLOAD || e == ERR_BUSY;

@@ -30,6 +30,7 @@ void crowd_run(struct crowd *crowd, int n,
 /* Errors that say that nothing was done yet: on a slow machine the pool may be full for a second.
  */
 bool crowd_try_again(enum err e);
+/* e = call, until e is none of those. */
 #define UNTIL_DONE(e, call) \
     do                      \
         e = (call);         \

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * A migrated database of its own, and session modules over it. Everything a test asks for in a row
- * belongs to one struct world; world_close ends it.
- */
+/* A migrated database of its own, and session modules over it. What one thread of a test asks for
+ * belongs to one struct world. */
 #ifndef PARLEY_TESTS_SESSION_FIXTURE_H
 #define PARLEY_TESTS_SESSION_FIXTURE_H
 
@@ -77,6 +75,12 @@ MUSTCHECK enum err world_message(struct world *w, const char *tenant, const char
                                  const char *user, const char *which);
 MUSTCHECK enum err world_page(struct world *w, const char *tenant, const char *id, const char *user,
                               const struct session_page_query *q);
+
+/* The one message of the session is this, by every way there is to it; twice, so that a cached
+ * value is looked at too. */
+void expect_only(struct world *w, const char *tenant, const char *id, const char *content);
+/* The tenant has no such session. */
+void expect_nothing(struct world *w, const char *tenant, const char *id);
 
 /* Runs SQL as the superuser of the private cluster, in the test's database; the first field of the
  * first row goes to out (may be NULL). */

@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <CUnit/CUnit.h>
-
 void script_read(struct script *s, const char *words, const char *context)
 {
     static const enum session_edit how[] = {
@@ -40,6 +38,7 @@ enum err script_run(struct world *w, const char *id, const char *words, const ch
     struct script s;
     script_read(&s, words, context);
     w->r = (struct session_receipt){.version = 0};
+    w->at = 0;
     return session_update(w->sessions, world_request(w, "t1"), sv_from(id), &s.update, guard, &w->r,
                           &w->at);
 }

@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* A session made again under the same id is another session: nothing of the old one is seen. */
-#include "../../../src/session/session_internal.h"
-
-#include <stdio.h>
-#include <string.h>
 
 #include "../../unit/suite.h"
 #include "cluster.h"
-#include "expect.h"
 
 /* What somebody who knew the old session still has of it. */
 struct memory {

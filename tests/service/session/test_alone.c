@@ -3,9 +3,6 @@
  * worker of the host has changed since. */
 #include "cluster.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "../../../src/db/hosts_internal.h"
 #include "../../unit/suite.h"
 #include "script.h"

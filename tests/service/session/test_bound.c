@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* How many open sessions a tenant may have: to the session, by every way to make one, however many
  * make them at once. */
-#include "parley/session/session.h"
-
-#include <stdio.h>
-#include <string.h>
 
 #include "../../unit/suite.h"
 #include "crowd.h"

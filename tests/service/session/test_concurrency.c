@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Many threads at one session. What counts is what was acknowledged, not who was first. */
-#include "parley/session/session.h"
-
 #include <stdio.h>
-#include <string.h>
 
 #include "../../unit/suite.h"
 #include "crowd.h"
@@ -102,9 +99,7 @@ static void one_takes_the_place_of_the_expired(void)
     struct world *w = world_open(true);
     for (int round = 0; round < 10; round++) {
         const char *id = text_of("c:expired-%d", round);
-        struct session_message_draft m = message_of("user", "\"old\"");
-        struct session_draft d = draft_with(id, NULL, &m, 1);
-        OK(world_create(w, "t1", &d, &nobody));
+        world_make(w, "t1", id, NULL, 1, "\"old\"", &nobody);
         const int64_t old = w->s.generation;
         world_expire(id);
         struct crowd crowd = crowd_at(w, id);
@@ -163,8 +158,7 @@ static void one_key(void)
 {
     struct world *w = world_open(true);
     for (int round = 0; round < 5; round++) {
-        char id[32];
-        snprintf(id, sizeof(id), "c:key-%d", round);
+        const char *id = text_of("c:key-%d", round);
         struct crowd crowd = crowd_at(w, id);
         crowd_run(&crowd, 16, work_keyed_append);
         expect_one_answer(&crowd, 16);
@@ -172,9 +166,8 @@ static void one_key(void)
                                    " USING (tenant, generation) WHERE s.session_id = '%s'",
                                    id),
                         2);
-        snprintf(id, sizeof(id), "c:key-create-%d", round);
         const int64_t before = world_rows("sessions");
-        crowd = crowd_at(w, id);
+        crowd = crowd_at(w, text_of("c:key-create-%d", round));
         crowd_run(&crowd, 16, work_keyed_create);
         expect_one_answer(&crowd, 16);
         CU_ASSERT_EQUAL(world_rows("sessions"), before + 1);
@@ -198,9 +191,8 @@ static void work_patch(struct crowd *crowd, struct world *c, int me)
 /* Fails if the update does not ask for the state_version that was read: tried. */
 static void patches_of_different_members(void)
 {
-    struct session_draft d = draft_of("c:patch", NULL);
     struct world *w = world_open(true);
-    OK(world_create(w, "t1", &d, &nobody));
+    world_make(w, "t1", "c:patch", NULL, 0, "", &nobody);
     struct crowd crowd = crowd_at(w, "c:patch");
     crowd_run(&crowd, 16, work_patch);
     CU_ASSERT_EQUAL(crowd.failed, 0);

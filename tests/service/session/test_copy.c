@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Copies of sessions: the same in all but name and life, and of one moment. */
-#include "../../../src/session/repository.h"
-
-#include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
 
+#include "../../../src/session/repository.h"
 #include "../../unit/suite.h"
 #include "cluster.h"
 #include "crowd.h"
-#include "fixture.h"
 
 /* Of every type, with and without an id; the last has one that was made for another session. */
 static void make(struct world *w, const char *id, const char *brought)
@@ -168,9 +164,8 @@ static void work_both(struct crowd *crowd, struct world *c, int me)
 /* Every copy is of one moment. Fails if the session is read by a statement of its own: tried. */
 static void of_one_moment(void)
 {
-    struct session_draft d = draft_of("cp:moment", NULL);
     struct world *w = world_open(true);
-    OK(world_create(w, "t1", &d, &nobody));
+    world_make(w, "t1", "cp:moment", NULL, 0, "", &nobody);
     struct crowd crowd = crowd_at(w, "cp:moment");
     crowd_run(&crowd, 8, work_both);
     CU_ASSERT_EQUAL(crowd.failed, 0);

@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Many threads that delete what others delete or append to. */
-#include "parley/session/session.h"
-
-#include <stdio.h>
-#include <string.h>
 
 #include "../../unit/suite.h"
 #include "crowd.h"

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Everything of a user goes, in steps, whoever else is at work and whatever dies in between. */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "../../unit/suite.h"
 #include "cluster.h"
 #include "crowd.h"
-#include "fixture.h"
 #include "parley/db/migrate.h"
 
 static struct session_guard keyed(const char *key)
@@ -276,8 +273,7 @@ static void a_patch_is_forgotten(void)
     CU_ASSERT_EQUAL(world_rows("idempotency_keys WHERE state LIKE '%%secret%%' AND tenant = 'er7'"),
                     0);
     make(w, "er7", "anna", "er7:a2", 1);
-    struct session_draft d = draft_of("er7:a", "anna");
-    OK(world_create(w, "er7", &d, &nobody));
+    world_make(w, "er7", "er7:a", "anna", 0, "", &nobody);
     CU_ASSERT_EQUAL(world_patch(w, "er7", "er7:a", &patch, &guard), ERR_NOT_FOUND);
     OK(world_get(w, "er7", "er7:a"));
     CU_ASSERT_TRUE(sv_eq(w->s.context, SV("{}")));

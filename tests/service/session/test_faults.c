@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* A write that PostgreSQL refuses, at whichever row or statement, has changed nothing. */
-#include "parley/session/session.h"
-
-#include <stdio.h>
-#include <string.h>
 
 #include "../../unit/suite.h"
 #include "fixture.h"

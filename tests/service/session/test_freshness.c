@@ -4,9 +4,6 @@
  * test_alone.c. */
 #include "cluster.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "../../unit/suite.h"
 #include "script.h"
 

@@ -9,7 +9,6 @@
 #include <hiredis/hiredis.h>
 
 #include "../../unit/suite.h"
-#include "expect.h"
 #include "fixture.h"
 
 /* Two modules in one process, on two databases and two databases of Redis. Fails if sessions_open
@@ -111,21 +110,15 @@ static void row_level_security_among_many(void)
                          " current_setting('parley.tenant')"},
         {"many_messages", "SELECT count(*) FROM messages WHERE content LIKE '\"of many-%'"},
         {"many_keys", "SELECT count(*) FROM idempotency_keys WHERE key = 'k-many'"}};
-    enum { TENANTS = 5 };
+    static const char *const tenants[] = {"many-0", "many-1", "many-2", "many-3", "many-4"};
     const struct session_guard keyed = {.key = SV("k-many"), .fingerprint = SV("f")};
-    char tenant[TENANTS][16], content[32];
     struct world *w = world_open(false);
-    for (int i = 0; i < TENANTS; i++) {
-        snprintf(tenant[i], sizeof(tenant[i]), "many-%d", i);
-        snprintf(content, sizeof(content), "\"of many-%d\"", i);
-        world_make(w, tenant[i], "i:many", NULL, 1, content, &keyed);
-    }
-    for (int i = 0; i < TENANTS; i++)
+    for (size_t i = 0; i < ARRAY_LEN(tenants); i++)
+        world_make(w, tenants[i], "i:many", NULL, 1, text_of("\"of %s\"", tenants[i]), &keyed);
+    for (size_t i = 0; i < ARRAY_LEN(tenants); i++) {
         for (size_t k = 0; k < ARRAY_LEN(read); k++)
-            CU_ASSERT_EQUAL(count_as(w, tenant[i], &read[k]), k == 1 ? 0 : 1);
-    for (int i = 0; i < TENANTS; i++) {
-        snprintf(content, sizeof(content), "\"of many-%d\"", i);
-        expect_only(w, tenant[i], "i:many", content);
+            CU_ASSERT_EQUAL(count_as(w, tenants[i], &read[k]), k == 1 ? 0 : 1);
+        expect_only(w, tenants[i], "i:many", text_of("\"of %s\"", tenants[i]));
     }
     world_close(w);
 }

@@ -4,7 +4,6 @@
 #include "../../../src/session/session_internal.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <libpq-fe.h>

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the schema itself keeps true, whoever writes to it: the second lock behind the statements.
  */
-#include <stdio.h>
 
 #include "../../unit/suite.h"
 #include "fixture.h"

@@ -2,7 +2,6 @@
 #include "fixture.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "../../unit/suite.h"
 
@@ -124,11 +123,10 @@ static void test_keyed_writes(void)
 {
     struct world *w = world_open(true);
     struct session_receipt first;
-    struct session_draft d = draft_of(NULL, "u1");
     struct session_guard guard = {.key = SV("k-create"), .fingerprint = SV("f1")};
     char id[2][64];
     for (int i = 0; i < 2; i++) {
-        OK(world_create(w, "t1", &d, &guard));
+        world_make(w, "t1", NULL, "u1", 0, "", &guard);
         CU_ASSERT_EQUAL(w->r.replayed, i == 1);
         snprintf(id[i], sizeof(id[i]), "%.*s", SV_ARG(w->s.session_id));
     }

@@ -62,7 +62,7 @@ static const struct write writes[] = {
     {"edit-clear", STATE, true, UPDATE, .text = "! +=1"},
     {"edit-context", STATE, true, UPDATE, .text = "+=1", .context = "{\"a\":2}"},
     {"patch-context", STATE, true, PATCH, .patch = {.context = SV_INIT("{\"a\":1}")}},
-    {"patch-ttl", STATE, true, PATCH, .patch = {.has_ttl = true, .ttl_seconds = 60}},
+    {"patch-ttl", STATE, true, PATCH, .patch = {.has_ttl = true, .ttl_seconds = 6000}},
     {"patch-user", STATE, true, PATCH, .patch = {.has_user_id = true, .user_id = SV_INIT("u2")}},
     {"delete-message", STATE, true, DELETE_MESSAGE, .text = "1"},
     {"delete-by-id", STATE, true, DELETE_MESSAGE, .text = "a"},
@@ -274,10 +274,10 @@ static void a_taken_generation(void)
     for (size_t i = 0; i < 2 * ARRAY_LEN(writes); i++) {
         const struct write *x = &writes[i / 2];
         const int clashes = 1 + (int)(i % 2);
-        char id[32], name[64] = "";
+        char name[64] = "";
         if (x->change != MAKES)
             continue;
-        snprintf(id, sizeof(id), "st:taken-%zu", i);
+        const char *id = text_of("st:taken-%zu", i);
         prepare(c->plain, "st:taker");
         const int64_t rows = world_rows("sessions");
         world_do(clash_with, clashes, (long long)row_of("st:taker").generation);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The sweeper takes what nobody can read any more, in bounded steps, and nothing else. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Updates: messages put and removed by id, with the context or without. */
-#include "parley/session/session.h"
-
 #include <stdio.h>
 #include <string.h>
 
@@ -39,6 +37,8 @@ static void expect(struct world *w, const char *id, const char *want)
                               (long long)m->seq, SV_ARG(name), SV_ARG(m->content));
     }
     CU_ASSERT_STRING_EQUAL(got, want);
+    if (strcmp(got, want) != 0)
+        fprintf(stderr, "%s: %s, and not %s\n", id, got, want);
     CU_ASSERT_EQUAL(s.message_count, (int64_t)s.n_messages);
     CU_ASSERT_EQUAL(world_rows("messages m WHERE m.generation = %lld AND"
                                " m.size <> octet_length(m.content) + octet_length(m.metadata::text)"
@@ -60,30 +60,51 @@ static void make(struct world *w, const char *id)
     OK(world_create(w, "t1", &d, &nobody));
 }
 
+static void expect_versions(struct world *w, const char *id, int64_t version, int64_t state)
+{
+    const struct session s = script_state(w, id);
+    CU_ASSERT_EQUAL(s.version, version);
+    CU_ASSERT_EQUAL(s.state_version, state);
+}
+
+struct step {
+    const char *words; /* @: the id that was made for the second message */
+    const char *want, *context;
+    int64_t version, state; /* 0: whatever they are */
+};
+
+static void run(struct world *w, const char *id, const struct step *steps, size_t n)
+{
+    char second[UUID_LEN + 1];
+    uuid_v8_pack((uint64_t)script_state(w, id).generation, 2, second);
+    for (const struct step *x = steps; x < steps + n; x++) {
+        const size_t at = strcspn(x->words, "@");
+        made(w, id,
+             x->words[at] ? text_of("%.*s%s%s", (int)at, x->words, second, x->words + at + 1)
+                          : x->words,
+             x->context);
+        expect(w, id, x->want);
+        if (x->version > 0)
+            expect_versions(w, id, x->version, x->state);
+    }
+}
+
 /* Fails if a message that is put in place of another gets a new seq or new metadata, if its size is
  * not reckoned anew, if a removal is not counted, or if a message without an id goes unfound by the
  * id that was made for it: tried. */
 static void puts_and_removals(void)
 {
-    char words[64], id[UUID_LEN + 1];
+    static const struct step steps[] = {
+        {"+a=10 +c=4 +=5 +b=30", "1:a=10 2:~=2 3:b=30 4:c=4 5:~=5", NULL, 0, 0},
+        {"+@=20", "1:a=10 2:~=20 3:b=30 4:c=4 5:~=5", NULL, 0, 0},
+        {"-@ -a ?nobody ?c", "3:b=30 5:~=5", NULL, 0, 0},
+        {"+a=6", "3:b=30 5:~=5 6:a=6", NULL, 0, 0}, /* a number is never given again */
+        {"", "3:b=30 5:~=5 6:a=6", NULL, 0, 0}};
     struct world *w = world_open(true);
     make(w, "u:edit");
-    struct session s = script_state(w, "u:edit");
     expect(w, "u:edit", "1:a=1 2:~=2 3:b=3");
-    made(w, "u:edit", "+a=10 +c=4 +=5 +b=30", NULL);
-    expect(w, "u:edit", "1:a=10 2:~=2 3:b=30 4:c=4 5:~=5");
-    CU_ASSERT_TRUE(sv_eq(script_state(w, "u:edit").messages[2].metadata, SV("{\"k\": 1}")));
-    uuid_v8_pack((uint64_t)s.generation, 2, id);
-    snprintf(words, sizeof(words), "+%s=20", id);
-    made(w, "u:edit", words, NULL);
-    expect(w, "u:edit", "1:a=10 2:~=20 3:b=30 4:c=4 5:~=5");
-    snprintf(words, sizeof(words), "-%s -a ?nobody ?c", id);
-    made(w, "u:edit", words, NULL);
-    expect(w, "u:edit", "3:b=30 5:~=5");
-    made(w, "u:edit", "+a=6", NULL); /* a number is never given again */
-    expect(w, "u:edit", "3:b=30 5:~=5 6:a=6");
-    made(w, "u:edit", "", NULL);
-    expect(w, "u:edit", "3:b=30 5:~=5 6:a=6");
+    run(w, "u:edit", steps, ARRAY_LEN(steps));
+    CU_ASSERT_TRUE(sv_eq(script_state(w, "u:edit").messages[0].metadata, SV("{\"k\": 1}")));
     world_close(w);
 }
 
@@ -105,62 +126,50 @@ static void what_is_no_json(void)
  * not counted, or if it is looked up as if it was still there: tried. */
 static void clearing(void)
 {
-    char id[UUID_LEN + 1];
+    static const struct step steps[] = {{"! +b=1 +=2 +@=3", "4:b=1 5:~=2 6:~=3", NULL, 0, 0},
+                                        {"! +b=1 +=2 +@=3", "7:b=1 8:~=2 9:~=3", NULL, 0, 0},
+                                        {"!", "", NULL, 0, 0}};
+    char second[UUID_LEN + 1];
     struct world *w = world_open(true);
     make(w, "u:clear");
-    uuid_v8_pack((uint64_t)script_state(w, "u:clear").generation, 2, id);
-    const char *words = text_of("! +b=1 +=2 +%s=3", id);
-    made(w, "u:clear", words, NULL);
-    expect(w, "u:clear", "4:b=1 5:~=2 6:~=3");
-    OK(world_message(w, "t1", "u:clear", NULL, id));
-    CU_ASSERT_EQUAL(w->m.seq, 6);
-    made(w, "u:clear", words, NULL);
-    expect(w, "u:clear", "7:b=1 8:~=2 9:~=3");
-    made(w, "u:clear", "!", NULL);
-    expect(w, "u:clear", "");
+    uuid_v8_pack((uint64_t)script_state(w, "u:clear").generation, 2, second);
+    run(w, "u:clear", steps, 2);
+    OK(world_message(w, "t1", "u:clear", NULL, second));
+    CU_ASSERT_EQUAL(w->m.seq, 9);
+    run(w, "u:clear", steps + 2, 1);
     CU_ASSERT_EQUAL(script_state(w, "u:clear").last_seq, 9);
     world_close(w);
 }
 
-static void expect_versions(struct world *w, const char *id, int64_t version, int64_t state)
+static int64_t first_row(int64_t generation)
 {
-    const struct session s = script_state(w, id);
-    CU_ASSERT_EQUAL(s.version, version);
-    CU_ASSERT_EQUAL(s.state_version, state);
+    return world_count("SELECT xmin::text::bigint FROM messages WHERE seq = 1 AND generation ="
+                       " %lld",
+                       (long long)generation);
 }
 
 /* Fails if every update changes the state, or if a row is written that stays as it was: tried. */
 static void versions(void)
 {
+    static const char five[] = "1:a=1 2:~=2 3:b=3 4:c=4 5:~=5",
+                      changed[] = "1:a=2 2:~=2 3:b=3 4:c=4 5:~=5";
+    static const struct step steps[] = {
+        {"+c=4 +=5", five, NULL, 2, 1}, /* an append by another name */
+        {"+a=1", five, NULL, 3, 1},     /* as it was */
+        {"+a=1.0", five, NULL, 4, 1},   /* in other words */
+        {"+a=2", changed, NULL, 5, 2},
+        {"?nobody", changed, NULL, 6, 2},
+        {"-c", "1:a=2 2:~=2 3:b=3 5:~=5", NULL, 7, 3},
+        {"!", "", NULL, 8, 4},
+        {"", "", "{}", 9, 4},
+        {"", "", "{\"topic\":1}", 10, 4},
+        {"", "", "{\"topic\":2}", 11, 5}};
     struct world *w = world_open(true);
     make(w, "u:versions");
-    made(w, "u:versions", "+c=4 +=5", NULL); /* an append by another name */
-    expect_versions(w, "u:versions", 2, 1);
-    const long long generation = script_state(w, "u:versions").generation;
-    const int64_t row = world_count(
-        "SELECT xmin::text::bigint FROM messages WHERE seq = 1 AND generation = %lld", generation);
-    made(w, "u:versions", "+a=1", NULL); /* as it was */
-    expect_versions(w, "u:versions", 3, 1);
-    CU_ASSERT_EQUAL(
-        world_count("SELECT xmin::text::bigint FROM messages WHERE seq = 1 AND generation = %lld",
-                    generation),
-        row);
-    made(w, "u:versions", "+a=1.0", NULL); /* in other words */
-    expect_versions(w, "u:versions", 4, 1);
-    expect(w, "u:versions", "1:a=1 2:~=2 3:b=3 4:c=4 5:~=5");
-    made(w, "u:versions", "+a=2", NULL);
-    expect_versions(w, "u:versions", 5, 2);
-    made(w, "u:versions", "?nobody", NULL);
-    expect_versions(w, "u:versions", 6, 2);
-    made(w, "u:versions", "-c", NULL);
-    expect_versions(w, "u:versions", 7, 3);
-    made(w, "u:versions", "!", NULL);
-    expect_versions(w, "u:versions", 8, 4);
-    made(w, "u:versions", "", "{}");
-    made(w, "u:versions", "", "{\"topic\":1}");
-    expect_versions(w, "u:versions", 10, 4);
-    made(w, "u:versions", "", "{\"topic\":2}");
-    expect_versions(w, "u:versions", 11, 5);
+    const int64_t generation = w->s.generation, row = first_row(generation);
+    run(w, "u:versions", steps, 2);
+    CU_ASSERT_EQUAL(first_row(generation), row);
+    run(w, "u:versions", steps + 2, ARRAY_LEN(steps) - 2);
     world_close(w);
 }
 

@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Updates of one session by many at once, and of a session that has a long history. */
-#include "parley/session/session.h"
-
-#include <stdio.h>
-#include <string.h>
 
 #include "../../unit/suite.h"
 #include "crowd.h"
@@ -29,8 +25,7 @@ static void one_new_id(void)
     struct world *w = world_open(true);
     for (int round = 0; round < 10; round++) {
         const char *id = text_of("u:same-%d", round);
-        struct session_draft d = draft_of(id, NULL);
-        OK(world_create(w, "t1", &d, &nobody));
+        world_make(w, "t1", id, NULL, 0, "", &nobody);
         struct crowd crowd = crowd_at(w, id);
         crowd_run(&crowd, 16, work_same_id);
         CU_ASSERT_EQUAL(crowd.failed, 0);
@@ -54,9 +49,8 @@ static void work_own_member(struct crowd *crowd, struct world *c, int me)
 /* Fails if the update does not ask for the state that was read: tried. */
 static void members_and_messages(void)
 {
-    struct session_draft d = draft_of("u:members", NULL);
     struct world *w = world_open(true);
-    OK(world_create(w, "t1", &d, &nobody));
+    world_make(w, "t1", "u:members", NULL, 0, "", &nobody);
     struct crowd crowd = crowd_at(w, "u:members");
     crowd_run(&crowd, 16, work_own_member);
     CU_ASSERT_EQUAL(crowd.failed, 0);

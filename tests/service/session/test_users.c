@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The list and the export of one user's sessions, while they come and go. */
-#include "parley/session/session.h"
-
 #include <stdio.h>
 #include <string.h>
 
 #include "../../unit/suite.h"
 #include "cluster.h"
-#include "fixture.h"
 
 /* Sessions <prefix>0 … of a user, each with so many messages. */
 static void make(struct world *w, const char *tenant, const char *user, const char *prefix, int n,
@@ -102,18 +99,13 @@ static void changes_between_pages(void)
     struct world *w = world_open(false);
     make(w, "u1", "carl", "u:c", 20, 1);
     for (int i = 0; i == 0 || walk.more; i++) {
-        char id[32];
         next_page(w, "u1", "carl", 3, &walk);
-        snprintf(id, sizeof(id), "u:cnew%d-", i);
-        make(w, "u1", "carl", id, 2, 0);
-        snprintf(id, sizeof(id), "u:c%d", 19 - i * 3);
-        drop(w, "u1", id); /* one that was given, the place itself among them */
+        make(w, "u1", "carl", text_of("u:cnew%d-", i), 2, 0);
+        drop(w, "u1",
+             text_of("u:c%d", 19 - i * 3)); /* one that was given, the place itself among them */
     }
-    for (int i = 0; i < 20; i++) {
-        char id[32];
-        snprintf(id, sizeof(id), "u:c%d", i);
-        CU_ASSERT_TRUE(has(&walk, id));
-    }
+    for (int i = 0; i < 20; i++)
+        CU_ASSERT_TRUE(has(&walk, text_of("u:c%d", i)));
     world_expire("u:c2");
     walk = walk_all(w, "u1", "carl", 7);
     CU_ASSERT_FALSE(has(&walk, "u:c2"));
