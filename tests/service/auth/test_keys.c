@@ -3,70 +3,34 @@
  * away. */
 #include "../../../src/auth/auth_internal.h"
 
-#include <poll.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../../unit/suite.h"
+#include "../db/fixture.h"
 #include "../session/fixture.h"
 #include "parley/db/migrate.h"
 
 struct bench {
-    struct world w;   /* the serving role */
+    struct world *w;  /* the serving role */
     struct db *owner; /* the operator's */
     struct auth_shared *shared;
     struct db_hosts_shared *hosts; /* NULL: the refresher asks for itself */
     struct db_hosts *poller;
     struct auth *auth;
-    struct caller c;
+    struct world *c; /* its requests */
+    char secret[AUTH_KEY_LEN + 1];
 };
 
 /* The one that a worker would have. */
 static bool open_auth(struct bench *b, int64_t stale_s, int64_t sessions)
 {
     const struct auth_settings set = {true, stale_s, 0, sessions, b->shared, b->hosts};
-    b->auth = auth_open(&set, b->w.db);
-    for (int i = 0; i < 2000 && !auth_is_ready(b->auth) && db_is_up(b->w.db); i++)
-        (void)poll(NULL, 0, 5);
+    b->auth = auth_open(&set, b->w->db);
+    for (int i = 0; i < 2000 && !auth_is_ready(b->auth) && db_is_up(b->w->db); i++)
+        service_sleep_ms(5);
     return auth_is_ready(b->auth);
-}
-
-static bool begin_with(struct bench *b, bool polled)
-{
-    memset(b, 0, sizeof(*b));
-    if (!world_open(&b->w, false))
-        return false;
-    const struct db_settings owner = {.url = b->w.owner_url,
-                                      .owner = true,
-                                      .app_name = "test",
-                                      .pool_max = 1,
-                                      .acquire_ms = 5000,
-                                      .statement_ms = 5000,
-                                      .connect_ms = 5000,
-                                      .idle_s = 60,
-                                      .lifetime_s = 60,
-                                      .workers = 1,
-                                      .schema_version = db_schema_version(),
-                                      .prepare = true};
-    b->owner = db_open(&owner, NULL);
-    b->shared = auth_shared_map();
-    caller_open(&b->c);
-    if (polled) {
-        b->hosts = db_hosts_shared_map(false, "test");
-        const struct db_hosts_settings set = {.shared = b->hosts, .workers = 1};
-        b->poller = db_hosts_open(&set, b->w.db);
-    }
-    const bool ready = open_auth(b, 300, 0);
-    CU_ASSERT_TRUE(ready);
-    return ready;
-}
-
-/* As in a worker. */
-static bool begin(struct bench *b)
-{
-    return begin_with(b, true);
 }
 
 static void end(struct bench *b)
@@ -76,28 +40,23 @@ static void end(struct bench *b)
     db_hosts_shared_unmap(b->hosts);
     auth_shared_unmap(b->shared);
     db_close(b->owner);
-    caller_close(&b->c);
-    world_close(&b->w);
+    world_close(b->c);
+    world_close(b->w);
+    free(b);
 }
 
-static struct request_ctx *request(struct bench *b, int64_t ms)
-{
-    struct request_ctx *ctx = caller_request(&b->c, "");
-    ctx->deadline = deadline_in_ms(ms);
-    return ctx;
-}
-
-/* What a request with this key gets; b->c.ctx tells the rest. */
+/* What a request with this key gets; b->c->ctx tells the rest. */
 static enum err ask(struct bench *b, const char *key, int64_t ms)
 {
     const struct auth_claim claim = {SV_NONE, sv_from(key), SV("192.0.2.1")};
-    return auth_check(b->auth, request(b, ms), &claim);
+    b->c->ms = ms;
+    return auth_check(b->auth, world_request(b->c, ""), &claim);
 }
 
 static bool is_refused(struct bench *b, const char *key)
 {
-    return ask(b, key, 5000) == ERR_UNAUTHENTICATED && b->c.ctx.tenant.n == 0 &&
-           strcmp(b->c.ctx.err.slug, "invalid_api_key") == 0;
+    return ask(b, key, 5000) == ERR_UNAUTHENTICATED && b->c->ctx.tenant.n == 0 &&
+           strcmp(b->c->ctx.err.slug, "invalid_api_key") == 0;
 }
 
 /* A key of a tenant, good for so long; what is returned lives in the world's arena. */
@@ -105,57 +64,85 @@ static struct auth_key make(struct bench *b, const char *tenant, int64_t lives_s
                             char secret[AUTH_KEY_LEN + 1])
 {
     struct auth_key key = {.created_at = 0};
-    CU_ASSERT_EQUAL(auth_key_create(b->owner, world_request(&b->w, ""), sv_from(tenant),
-                                    SV("n\xc3\xa4me"), lives_s, secret, &key),
-                    ERR_NONE);
+    OK(auth_key_create(b->owner, world_request(b->w, ""), sv_from(tenant), SV("n\xc3\xa4me"),
+                       lives_s, secret, &key));
     return key;
 }
 
 static void wait_until_it_holds(void)
 {
-    (void)poll(NULL, 0, AUTH_HOLDS_MS);
+    service_sleep_ms(AUTH_HOLDS_MS);
+}
+
+/* polled: as in a worker. With a key of this tenant (NULL: without), which is known. */
+static struct bench *begin_with(bool polled, const char *tenant)
+{
+    struct bench *b = calloc(1, sizeof(*b));
+    CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+    b->w = world_open(false);
+    struct db_settings owner = fx_settings(b->w->owner_url);
+    owner.owner = true;
+    owner.pool_max = 1;
+    owner.schema_version = db_schema_version();
+    b->owner = db_open(&owner, NULL);
+    b->shared = auth_shared_map();
+    b->c = world_share(b->w);
+    if (polled) {
+        b->hosts = db_hosts_shared_map(false, "test");
+        const struct db_hosts_settings set = {.shared = b->hosts, .workers = 1};
+        b->poller = db_hosts_open(&set, b->w->db);
+    }
+    CU_ASSERT_TRUE_FATAL(open_auth(b, 300, 0));
+    if (tenant) {
+        (void)make(b, tenant, 0, b->secret);
+        EVENTUALLY(ask(b, b->secret, 5000) == ERR_NONE);
+    }
+    return b;
+}
+
+static struct bench *begin(const char *tenant)
+{
+    return begin_with(true, tenant);
 }
 
 /* Fails if a revoked or an expired key is loaded, if expiry is looked at when loading alone, or if
  * the hash is not compared: tried. */
 static void life(void)
 {
-    struct bench b;
     char first[AUTH_KEY_LEN + 1], second[AUTH_KEY_LEN + 1], wrong[AUTH_KEY_LEN + 1];
     struct auth_key *list, key;
     size_t n, seen = 0;
-    if (!begin(&b))
-        return;
-    struct auth_key brief = make(&b, "life-2", 2, second);
+    struct bench *b = begin(NULL);
+    struct auth_key brief = make(b, "life-2", 2, second);
     CU_ASSERT_EQUAL(brief.expires_at - brief.created_at, 2000000);
-    key = make(&b, "life-1", 0, first);
+    key = make(b, "life-1", 0, first);
     CU_ASSERT_TRUE(key.expires_at == 0 && key.revoked_at == 0 &&
                    sv_eq(key.name, SV("n\xc3\xa4me")));
     wait_until_it_holds();
-    CU_ASSERT_EQUAL(ask(&b, first, 5000), ERR_NONE);
-    CU_ASSERT_TRUE(sv_eq(b.c.ctx.tenant, SV("life-1")) && !b.c.ctx.tiers_only);
-    CU_ASSERT_EQUAL(ask(&b, second, 5000), ERR_NONE);
-    CU_ASSERT_TRUE(sv_eq(b.c.ctx.tenant, SV("life-2")));
+    OK(ask(b, first, 5000));
+    CU_ASSERT_TRUE(sv_eq(b->c->ctx.tenant, SV("life-1")) && !b->c->ctx.tiers_only);
+    OK(ask(b, second, 5000));
+    CU_ASSERT_TRUE(sv_eq(b->c->ctx.tenant, SV("life-2")));
     memcpy(wrong, first, sizeof(wrong));
     wrong[AUTH_KEY_LEN - 2] = wrong[AUTH_KEY_LEN - 2] == 'A' ? 'B' : 'A';
-    CU_ASSERT_TRUE(is_refused(&b, wrong));
-    CU_ASSERT_TRUE(is_refused(&b, "key"));
-    CU_ASSERT_EQUAL(ask(&b, NULL, 5000), ERR_UNAUTHENTICATED);
-    (void)poll(NULL, 0, 1100);
-    CU_ASSERT_TRUE(is_refused(&b, second));
+    CU_ASSERT_TRUE(is_refused(b, wrong));
+    CU_ASSERT_TRUE(is_refused(b, "key"));
+    CU_ASSERT_EQUAL(ask(b, NULL, 5000), ERR_UNAUTHENTICATED);
+    service_sleep_ms(1100);
+    CU_ASSERT_TRUE(is_refused(b, second));
     struct sv id;
     CU_ASSERT_TRUE(auth_key_id(sv_from(first), &id));
-    CU_ASSERT_EQUAL(auth_key_revoke(b.owner, world_request(&b.w, ""), id), ERR_NONE);
+    OK(auth_key_revoke(b->owner, world_request(b->w, ""), id));
     wait_until_it_holds();
-    CU_ASSERT_TRUE(is_refused(&b, first));
-    CU_ASSERT_EQUAL(auth_key_revoke(b.owner, world_request(&b.w, ""), id), ERR_NONE);
-    CU_ASSERT_EQUAL(auth_key_revoke(b.owner, world_request(&b.w, ""), SV("00000000000000ff")),
+    CU_ASSERT_TRUE(is_refused(b, first));
+    OK(auth_key_revoke(b->owner, world_request(b->w, ""), id));
+    CU_ASSERT_EQUAL(auth_key_revoke(b->owner, world_request(b->w, ""), SV("00000000000000ff")),
                     ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(auth_key_list(b.owner, world_request(&b.w, ""), &list, &n), ERR_NONE);
+    OK(auth_key_list(b->owner, world_request(b->w, ""), &list, &n));
     for (size_t i = 0; i < n; i++)
         seen += sv_eq(list[i].id, id) && list[i].revoked_at > 0;
     CU_ASSERT_EQUAL(seen, 1);
-    end(&b);
+    end(b);
 }
 
 /* What PostgreSQL has of a key does not give it away, and who serves may only read it. Fails if the
@@ -165,48 +152,35 @@ static void stored(void)
     static const char *const changes[] = {
         "DELETE FROM api_keys", "UPDATE api_keys SET tenant = 'x'",
         "INSERT INTO tenants (tenant) VALUES ('x')", "UPDATE auth_state SET version = 0"};
-    struct bench b;
-    char secret[AUTH_KEY_LEN + 1];
-    if (!begin(&b))
-        return;
-    (void)make(&b, "stored", 0, secret);
-    const char *part = secret + AUTH_KEY_LEN - KEY_SECRET_LEN;
-    CU_ASSERT_EQUAL(
-        world_count("SELECT count(*) FROM api_keys k WHERE k::text LIKE '%%%s%%'", part), 0);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM api_keys WHERE tenant = 'stored'"
-                                " AND hash = sha256('%s')",
-                                part),
+    struct bench *b = begin("stored");
+    const char *part = b->secret + AUTH_KEY_LEN - KEY_SECRET_LEN;
+    CU_ASSERT_EQUAL(world_rows("api_keys k WHERE k::text LIKE '%%%s%%'", part), 0);
+    CU_ASSERT_EQUAL(world_rows("api_keys WHERE tenant = 'stored' AND hash = sha256('%s')", part),
                     1);
     for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
         const struct db_stmt stmt = {NULL, changes[i]};
         struct db_failure failure;
         CU_ASSERT_EQUAL(
-            db_query(b.w.db, world_request(&b.w, ""), DB_WRITE, &stmt, NULL, 0, NULL, &failure),
+            db_query(b->w->db, world_request(b->w, ""), DB_WRITE, &stmt, NULL, 0, NULL, &failure),
             ERR_INTERNAL);
         CU_ASSERT_STRING_EQUAL(failure.sqlstate, "42501");
     }
-    end(&b);
+    end(b);
 }
 
 /* A change by hand is a change, too. Fails if the triggers are left out: tried. */
 static void by_hand(void)
 {
-    struct bench b;
-    char secret[AUTH_KEY_LEN + 1];
-    if (!begin(&b))
-        return;
-    (void)make(&b, "by-hand", 0, secret);
+    struct bench *b = begin("by-hand");
+    CU_ASSERT_EQUAL(b->c->ctx.sessions_max, 0);
+    world_do("INSERT INTO tenants VALUES ('by-hand', NULL, 5)");
     wait_until_it_holds();
-    CU_ASSERT_EQUAL(ask(&b, secret, 5000), ERR_NONE);
-    CU_ASSERT_EQUAL(b.c.ctx.sessions_max, 0);
-    CU_ASSERT_TRUE(world_sql("INSERT INTO tenants VALUES ('by-hand', NULL, 5)", NULL, 0));
+    OK(ask(b, b->secret, 5000));
+    CU_ASSERT_EQUAL(b->c->ctx.sessions_max, 5);
+    world_do("DELETE FROM api_keys WHERE tenant = 'by-hand'");
     wait_until_it_holds();
-    CU_ASSERT_EQUAL(ask(&b, secret, 5000), ERR_NONE);
-    CU_ASSERT_EQUAL(b.c.ctx.sessions_max, 5);
-    CU_ASSERT_TRUE(world_sql("DELETE FROM api_keys WHERE tenant = 'by-hand'", NULL, 0));
-    wait_until_it_holds();
-    CU_ASSERT_TRUE(is_refused(&b, secret));
-    end(&b);
+    CU_ASSERT_TRUE(is_refused(b, b->secret));
+    end(b);
 }
 
 /* ---- bounds ---- */
@@ -214,7 +188,7 @@ static void by_hand(void)
 static void bound(struct bench *b, int64_t requests, int64_t sessions)
 {
     struct auth_tenant t = {SV("bounds"), 0, requests, sessions};
-    CU_ASSERT_EQUAL(auth_tenant_set(b->owner, world_request(&b->w, ""), &t), ERR_NONE);
+    OK(auth_tenant_set(b->owner, world_request(b->w, ""), &t));
     CU_ASSERT_EQUAL(t.keys, 1);
     wait_until_it_holds();
 }
@@ -227,9 +201,9 @@ static int passed(struct bench *b, const char *key, int n)
         good += e == ERR_NONE;
         if (e != ERR_NONE) {
             CU_ASSERT_EQUAL(e, ERR_LIMITED);
-            CU_ASSERT_STRING_EQUAL(b->c.ctx.err.slug, "tenant_requests");
-            CU_ASSERT_EQUAL(b->c.ctx.err.retry_after_s, 1);
-            CU_ASSERT_TRUE(sv_eq(b->c.ctx.tenant, SV("bounds"))); /* for its log line */
+            CU_ASSERT_STRING_EQUAL(b->c->ctx.err.slug, "tenant_requests");
+            CU_ASSERT_EQUAL(b->c->ctx.err.retry_after_s, 1);
+            CU_ASSERT_TRUE(sv_eq(b->c->ctx.tenant, SV("bounds"))); /* for its log line */
         }
     }
     return good;
@@ -239,62 +213,42 @@ static int passed(struct bench *b, const char *key, int n)
  * or if a bound that is kept is set to what it is not: tried. */
 static void bounds(void)
 {
-    struct bench b;
-    char secret[AUTH_KEY_LEN + 1];
     struct auth_tenant *list;
     size_t n;
-    if (!begin(&b))
-        return;
-    auth_close(b.auth);
-    CU_ASSERT_TRUE(open_auth(&b, 300, 11));
-    (void)make(&b, "bounds", 0, secret);
-    wait_until_it_holds();
-    CU_ASSERT_EQUAL(ask(&b, secret, 5000), ERR_NONE);
-    CU_ASSERT_EQUAL(b.c.ctx.sessions_max, 11);
-    bound(&b, AUTH_BOUND_KEPT, 3);
-    CU_ASSERT_EQUAL(passed(&b, secret, 50), 50);
-    CU_ASSERT_EQUAL(b.c.ctx.sessions_max, 3);
-    bound(&b, 1, AUTH_BOUND_KEPT);
+    struct bench *b = begin("bounds");
+    auth_close(b->auth);
+    CU_ASSERT_TRUE(open_auth(b, 300, 11));
+    OK(ask(b, b->secret, 5000));
+    CU_ASSERT_EQUAL(b->c->ctx.sessions_max, 11);
+    bound(b, AUTH_BOUND_KEPT, 3);
+    CU_ASSERT_EQUAL(passed(b, b->secret, 50), 50);
+    CU_ASSERT_EQUAL(b->c->ctx.sessions_max, 3);
+    bound(b, 1, AUTH_BOUND_KEPT);
     const int64_t began = clock_mono_us();
-    const int good = passed(&b, secret, 50);
+    const int good = passed(b, b->secret, 50);
     CU_ASSERT_TRUE(good >= 1 && good <= 1 + (clock_mono_us() - began) / 1000000);
-    CU_ASSERT_EQUAL(b.c.ctx.sessions_max, 3);
-    bound(&b, AUTH_BOUND_NONE, AUTH_BOUND_NONE);
-    CU_ASSERT_EQUAL(passed(&b, secret, 50), 50);
-    CU_ASSERT_EQUAL(b.c.ctx.sessions_max, 0);
-    bound(&b, AUTH_BOUND_KEPT, AUTH_BOUND_DEFAULT);
-    CU_ASSERT_EQUAL(ask(&b, secret, 5000), ERR_NONE);
-    CU_ASSERT_EQUAL(b.c.ctx.sessions_max, 11);
-    CU_ASSERT_EQUAL(auth_tenant_list(b.owner, world_request(&b.w, ""), &list, &n), ERR_NONE);
+    CU_ASSERT_EQUAL(b->c->ctx.sessions_max, 3);
+    bound(b, AUTH_BOUND_NONE, AUTH_BOUND_NONE);
+    CU_ASSERT_EQUAL(passed(b, b->secret, 50), 50);
+    CU_ASSERT_EQUAL(b->c->ctx.sessions_max, 0);
+    bound(b, AUTH_BOUND_KEPT, AUTH_BOUND_DEFAULT);
+    OK(ask(b, b->secret, 5000));
+    CU_ASSERT_EQUAL(b->c->ctx.sessions_max, 11);
+    OK(auth_tenant_list(b->owner, world_request(b->w, ""), &list, &n));
     size_t seen = 0;
     for (size_t i = 0; i < n; i++)
         seen += sv_eq(list[i].tenant, SV("bounds")) && list[i].keys == 1 &&
                 list[i].requests == AUTH_BOUND_NONE && list[i].sessions == AUTH_BOUND_DEFAULT;
     CU_ASSERT_EQUAL(seen, 1);
-    end(&b);
+    end(b);
 }
 
 /* ---- what vouches for a key ---- */
 
-struct stall {
-    struct bench *b;
-    const char *id;
-    int held_ms;
-    bool done;
-};
-
-/* Revokes the key in a transaction that keeps everybody from the version for a while. */
-static void *stall_main(void *arg)
+/* Whether the SQL was done. */
+static void *sql_main(void *sql)
 {
-    struct stall *s = arg;
-    char sql[256];
-    snprintf(
-        sql, sizeof(sql),
-        "BEGIN; LOCK TABLE auth_state IN ACCESS EXCLUSIVE MODE;"
-        " UPDATE api_keys SET revoked_at = now() WHERE id = '%s'; SELECT pg_sleep(%d.%03d); COMMIT",
-        s->id, s->held_ms / 1000, s->held_ms % 1000);
-    s->done = world_sql(sql, NULL, 0);
-    return NULL;
+    return world_sql(sql, NULL, 0) ? sql : NULL;
 }
 
 /* Nobody can be asked for longer than an answer vouches for: first the key is good, then a request
@@ -302,27 +256,23 @@ static void *stall_main(void *arg)
  * request goes by what nothing vouches for any more, or by a poll for longer: tried. */
 static void vouched_by(bool polls)
 {
-    struct bench b;
-    char secret[AUTH_KEY_LEN + 1], id[AUTH_ID_LEN + 1];
     pthread_t thread;
-    if (!begin_with(&b, polls))
-        return;
-    struct auth_key key = make(&b, "vouched", 0, secret);
-    snprintf(id, sizeof(id), "%.*s", SV_ARG(key.id));
-    wait_until_it_holds();
-    CU_ASSERT_EQUAL(ask(&b, secret, 5000), ERR_NONE);
-    struct stall stall = {&b, id, 3000, false};
-    CU_ASSERT_EQUAL(pthread_create(&thread, NULL, stall_main, &stall), 0);
-    while (
-        world_count("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted"
-                    " AND relation = 'auth_state'::regclass") == 0)
-        (void)poll(NULL, 0, 2);
+    struct bench *b = begin_with(polls, "vouched");
+    /* Revokes the key in a transaction that keeps everybody from the version for a while. */
+    static char revoke[] = "BEGIN; LOCK TABLE auth_state IN ACCESS EXCLUSIVE MODE;"
+                           " UPDATE api_keys SET revoked_at = now() WHERE tenant = 'vouched';"
+                           " SELECT pg_sleep(3); COMMIT";
+    void *done;
+    CU_ASSERT_EQUAL(pthread_create(&thread, NULL, sql_main, revoke), 0);
+    while (world_rows("pg_locks WHERE mode = 'AccessExclusiveLock' AND granted"
+                      " AND relation = 'auth_state'::regclass") == 0)
+        service_sleep_ms(2);
     const int64_t held = clock_mono_us();
     int64_t last_good = 0;
     int waited = 0;
     while (clock_mono_us() - held < 2500000) {
         const int64_t asked = clock_mono_us();
-        const enum err e = ask(&b, secret, 50);
+        const enum err e = ask(b, b->secret, 50);
         CU_ASSERT_TRUE(e == ERR_NONE || e == ERR_UNAVAILABLE);
         if (e == ERR_NONE)
             last_good = asked;
@@ -331,10 +281,10 @@ static void vouched_by(bool polls)
     CU_ASSERT_TRUE(last_good > 0 && last_good - held <= AUTH_HOLDS_MS * 1000);
     CU_ASSERT_TRUE(waited > 0);
     /* Waits for the commit, and is not refused for having had to. */
-    CU_ASSERT_TRUE(is_refused(&b, secret));
-    pthread_join(thread, NULL);
-    CU_ASSERT_TRUE(stall.done);
-    end(&b);
+    CU_ASSERT_TRUE(is_refused(b, b->secret));
+    pthread_join(thread, &done);
+    CU_ASSERT_PTR_NOT_NULL(done);
+    end(b);
 }
 
 static void vouched(void)
@@ -351,86 +301,57 @@ static void vouched_alone(void)
  * tried. */
 static void slow_answers(void)
 {
-    struct bench b;
-    char secret[AUTH_KEY_LEN + 1];
-    if (!begin(&b))
-        return;
-    (void)make(&b, "slow", 0, secret);
-    wait_until_it_holds();
-    CU_ASSERT_TRUE(world_sql("ALTER TABLE auth_state RENAME TO auth_state_at_once;"
-                             "CREATE VIEW auth_state AS SELECT only_row, version FROM"
-                             " auth_state_at_once WHERE pg_sleep(0.8)::text IS NOT NULL;"
-                             "GRANT SELECT ON auth_state TO parley_app",
-                             NULL, 0));
-    (void)poll(NULL, 0, 2000);
-    CU_ASSERT_EQUAL(ask(&b, secret, 10000), ERR_NONE);
+    struct bench *b = begin("slow");
+    world_do("ALTER TABLE auth_state RENAME TO auth_state_at_once;"
+             "CREATE VIEW auth_state AS SELECT only_row, version FROM"
+             " auth_state_at_once WHERE pg_sleep(0.8)::text IS NOT NULL;"
+             "GRANT SELECT ON auth_state TO parley_app");
+    service_sleep_ms(2000);
+    OK(ask(b, b->secret, 10000));
     for (int round = 0; round < 3; round++) {
         int64_t last_good = 0;
-        CU_ASSERT_TRUE(
-            world_sql("UPDATE api_keys SET revoked_at = now() WHERE tenant = 'slow'", NULL, 0));
+        world_do("UPDATE api_keys SET revoked_at = now() WHERE tenant = 'slow'");
         const int64_t revoked = clock_mono_us();
         for (int64_t at; (at = clock_mono_us()) - revoked < 2500000;)
-            if (ask(&b, secret, 20) == ERR_NONE)
+            if (ask(b, b->secret, 20) == ERR_NONE)
                 last_good = at;
         CU_ASSERT_TRUE(last_good - revoked <= AUTH_HOLDS_MS * 1000);
-        CU_ASSERT_TRUE(is_refused(&b, secret));
-        CU_ASSERT_TRUE(
-            world_sql("UPDATE api_keys SET revoked_at = NULL WHERE tenant = 'slow'", NULL, 0));
-        while (ask(&b, secret, 10000) != ERR_NONE)
+        CU_ASSERT_TRUE(is_refused(b, b->secret));
+        world_do("UPDATE api_keys SET revoked_at = NULL WHERE tenant = 'slow'");
+        while (ask(b, b->secret, 10000) != ERR_NONE)
             continue;
         /* Where between two questions it is revoked is up to chance. */
-        (void)poll(NULL, 0, 230 * round);
+        service_sleep_ms(230 * round);
     }
-    CU_ASSERT_TRUE(world_sql("DROP VIEW auth_state;"
-                             "ALTER TABLE auth_state_at_once RENAME TO auth_state",
-                             NULL, 0));
-    end(&b);
-}
-
-static void server(const char *action)
-{
-    char command[512];
-    snprintf(command, sizeof(command), "%s %s >/dev/null 2>&1", getenv("TEST_PG"), action);
-    CU_ASSERT_EQUAL(system(command), 0);
-}
-
-static bool becomes(const struct bench *b, bool up)
-{
-    for (int i = 0; i < 1000 && db_is_up(b->w.db) != up; i++)
-        (void)poll(NULL, 0, 20);
-    return db_is_up(b->w.db) == up;
+    world_do("DROP VIEW auth_state;ALTER TABLE auth_state_at_once RENAME TO auth_state");
+    end(b);
 }
 
 /* Fails if keys are good for nothing while PostgreSQL is away, or for everything: tried. */
 static void away(const char *go, const char *come)
 {
-    struct bench b;
-    char secret[AUTH_KEY_LEN + 1], unknown[AUTH_KEY_LEN + 1];
-    if (!begin(&b))
-        return;
-    (void)make(&b, "away", 0, secret);
+    char unknown[AUTH_KEY_LEN + 1];
+    struct bench *b = begin("away");
     key_make(unknown);
-    wait_until_it_holds();
-    CU_ASSERT_EQUAL(ask(&b, secret, 5000), ERR_NONE);
-    server(go);
-    CU_ASSERT_TRUE(becomes(&b, false));
-    (void)poll(NULL, 0, (int)(VOUCH_US / 1000));
-    CU_ASSERT_EQUAL(ask(&b, secret, 5000), ERR_NONE);
-    CU_ASSERT_TRUE(b.c.ctx.tiers_only && sv_eq(b.c.ctx.tenant, SV("away")));
+    service_server(go);
+    EVENTUALLY(!db_is_up(b->w->db));
+    service_sleep_ms(VOUCH_US / 1000);
+    OK(ask(b, b->secret, 5000));
+    CU_ASSERT_TRUE(b->c->ctx.tiers_only && sv_eq(b->c->ctx.tenant, SV("away")));
     /* It may be one that was made since. */
-    CU_ASSERT_EQUAL(ask(&b, unknown, 5000), ERR_UNAVAILABLE);
-    CU_ASSERT_EQUAL(ask(&b, NULL, 5000), ERR_UNAUTHENTICATED);
-    b.auth->set.stale_s = 1;
-    (void)poll(NULL, 0, 1100);
-    CU_ASSERT_EQUAL(ask(&b, secret, 5000), ERR_UNAVAILABLE);
-    b.auth->set.stale_s = 0;
-    CU_ASSERT_EQUAL(ask(&b, secret, 5000), ERR_UNAVAILABLE);
-    server(come);
-    CU_ASSERT_TRUE(becomes(&b, true));
-    CU_ASSERT_EQUAL(ask(&b, secret, 10000), ERR_NONE);
-    CU_ASSERT_FALSE(b.c.ctx.tiers_only);
-    CU_ASSERT_TRUE(is_refused(&b, unknown));
-    end(&b);
+    CU_ASSERT_EQUAL(ask(b, unknown, 5000), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(ask(b, NULL, 5000), ERR_UNAUTHENTICATED);
+    b->auth->set.stale_s = 1;
+    service_sleep_ms(1100);
+    CU_ASSERT_EQUAL(ask(b, b->secret, 5000), ERR_UNAVAILABLE);
+    b->auth->set.stale_s = 0;
+    CU_ASSERT_EQUAL(ask(b, b->secret, 5000), ERR_UNAVAILABLE);
+    service_server(come);
+    EVENTUALLY(db_is_up(b->w->db));
+    OK(ask(b, b->secret, 10000));
+    CU_ASSERT_FALSE(b->c->ctx.tiers_only);
+    CU_ASSERT_TRUE(is_refused(b, unknown));
+    end(b);
 }
 
 static void stopped(void)
@@ -446,41 +367,32 @@ static void silent(void)
 /* Who has never heard of a key knows none, and lets nobody in. Then PostgreSQL comes. */
 static void never_loaded(void)
 {
-    struct bench b;
-    char secret[AUTH_KEY_LEN + 1];
-    if (!begin(&b))
-        return;
-    (void)make(&b, "never", 0, secret);
-    server("stop");
-    CU_ASSERT_TRUE(becomes(&b, false));
-    auth_close(b.auth);
-    CU_ASSERT_FALSE(open_auth(&b, 300, 0));
-    CU_ASSERT_EQUAL(ask(&b, secret, 5000), ERR_UNAVAILABLE);
-    server("start");
-    CU_ASSERT_TRUE(becomes(&b, true));
-    CU_ASSERT_EQUAL(ask(&b, secret, 10000), ERR_NONE);
-    CU_ASSERT_TRUE(auth_is_ready(b.auth));
-    end(&b);
+    struct bench *b = begin("never");
+    service_server("stop");
+    EVENTUALLY(!db_is_up(b->w->db));
+    auth_close(b->auth);
+    CU_ASSERT_FALSE(open_auth(b, 300, 0));
+    CU_ASSERT_EQUAL(ask(b, b->secret, 5000), ERR_UNAVAILABLE);
+    service_server("start");
+    EVENTUALLY(db_is_up(b->w->db));
+    OK(ask(b, b->secret, 10000));
+    CU_ASSERT_TRUE(auth_is_ready(b->auth));
+    end(b);
 }
 
 /* Where the answer is a no, nobody waits for another. Fails if that counts as being late: tried. */
 static void forbidden(void)
 {
-    struct bench b;
-    char secret[AUTH_KEY_LEN + 1];
-    if (!begin(&b))
-        return;
-    (void)make(&b, "forbidden", 0, secret);
-    wait_until_it_holds();
-    CU_ASSERT_TRUE(world_sql("REVOKE SELECT ON auth_state FROM parley_app", NULL, 0));
-    (void)poll(NULL, 0, 1500);
+    struct bench *b = begin("forbidden");
+    world_do("REVOKE SELECT ON auth_state FROM parley_app");
+    service_sleep_ms(1500);
     const int64_t began = clock_mono_us();
-    CU_ASSERT_EQUAL(ask(&b, secret, 60000), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(ask(b, b->secret, 60000), ERR_UNAVAILABLE);
     CU_ASSERT_TRUE(clock_mono_us() - began < 30000000);
-    CU_ASSERT_TRUE(world_sql("GRANT SELECT ON auth_state TO parley_app", NULL, 0));
-    (void)poll(NULL, 0, 500);
-    CU_ASSERT_EQUAL(ask(&b, secret, 10000), ERR_NONE);
-    end(&b);
+    world_do("GRANT SELECT ON auth_state TO parley_app");
+    service_sleep_ms(500);
+    OK(ask(b, b->secret, 10000));
+    end(b);
 }
 
 SUITE(auth_keys, "auth/keys", {"life", life}, {"stored", stored}, {"by hand", by_hand},

@@ -34,23 +34,31 @@ struct cache_settings rig_settings(void)
                                    .layout = "t"};
 }
 
-void rig_open(struct rig *rig, const struct cache_settings *settings)
+struct rig *rig_open(const struct cache_settings *settings)
 {
-    memset(rig, 0, sizeof *rig);
+    const struct cache_settings usual = settings ? *settings : rig_settings();
+    struct rig *rig = calloc(1, sizeof *rig);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(rig);
     signal(SIGPIPE, SIG_IGN); /* as the worker does */
     rig_reconnect(rig);
     admin(rig, "FLUSHALL");
+    rig->shared = usual.shared;
     rig->slot = calloc(1, sizeof *rig->slot);
-    rig->cache = cache_open(settings, rig->slot);
+    rig->cache = cache_open(&usual, rig->slot);
     CU_ASSERT_FATAL(rig->slot && rig->cache);
     EVENTUALLY(state_of(rig->cache) == CACHE_UP);
+    request_begin(&rig->r, 10000);
+    return rig;
 }
 
 void rig_close(struct rig *rig)
 {
+    request_end(&rig->r);
     cache_close(rig->cache);
+    cache_shared_unmap(rig->shared);
     redisFree(rig->admin);
     free(rig->slot);
+    free(rig);
 }
 
 void redis_control(const char *what)

@@ -3,33 +3,33 @@
 #ifndef PARLEY_TESTS_CACHE_SUPPORT_H
 #define PARLEY_TESTS_CACHE_SUPPORT_H
 
-#include <CUnit/CUnit.h>
-#include <unistd.h>
-
+#include "../service.h"
 #include "parley/cache/cache.h"
 
 enum { REDIS_MS = 250, VALUE_MAX = 128 * 1024 };
 
-/* What a thread of the cache does soon; bounded for what hangs. */
-#define EVENTUALLY(what)                                       \
-    do {                                                       \
-        int eventually_n = 0;                                  \
-        for (; !(what) && eventually_n < 4000; eventually_n++) \
-            usleep(5 * 1000);                                  \
-        CU_ASSERT(eventually_n < 4000);                        \
-    } while (0)
-
 struct redisContext;
+
+/* One request: its arena and its context. */
+struct request {
+    struct arena *arena;
+    struct request_ctx ctx;
+};
+void request_begin(struct request *r, int64_t ms);
+void request_end(struct request *r);
 
 struct rig {
     struct cache *cache;
+    struct cache_shared *shared;
     struct metrics_slot *slot;
     struct redisContext *admin;
+    struct request r; /* of 10 s */
 };
 /* No memory, and the layout "t". */
 struct cache_settings rig_settings(void);
-/* A cache on an empty Redis, which is in use. */
-void rig_open(struct rig *rig, const struct cache_settings *settings);
+/* A cache on an empty Redis, which is in use. NULL: rig_settings. The memory of the settings ends
+ * with the rig. */
+struct rig *rig_open(const struct cache_settings *settings);
 void rig_close(struct rig *rig);
 /* Connects the test's own connection again, after Redis was restarted. */
 void rig_reconnect(struct rig *rig);
@@ -48,14 +48,6 @@ uint64_t sets_of(const struct rig *rig);
 uint64_t lost_of(const struct rig *rig);
 /* "telegram:i"; the name is put into id. */
 struct cache_key key_numbered(char id[16], int i);
-
-/* One request: its arena and its context. */
-struct request {
-    struct arena *arena;
-    struct request_ctx ctx;
-};
-void request_begin(struct request *r, int64_t ms);
-void request_end(struct request *r);
 
 /* One command, as redisCommand has it, on the test's own connection: its integer; 0 for OK, nil and
  * strings. An error fails the test. */

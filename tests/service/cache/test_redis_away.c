@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "../../unit/suite.h"
 #include "support.h"
@@ -44,32 +45,30 @@ static int use(struct cache *c)
  * no time says nothing about Redis. */
 static void stopped(void)
 {
-    struct rig rig;
-    const struct cache_settings settings = rig_settings();
-    rig_open(&rig, &settings);
-    put_version(rig.cache, key, 1);
-    EVENTUALLY(find_version(rig.cache, key) == 1);
+    struct rig *rig = rig_open(NULL);
+    put_version(rig->cache, key, 1);
+    EVENTUALLY(find_version(rig->cache, key) == 1);
     redis_control("pause");
     for (int ms = 0; ms <= 20; ms += 20) {
         struct request r;
         struct cache_found f;
         request_begin(&r, ms);
-        const struct cache_snapshot s = cache_snapshot(rig.cache, key);
-        CU_ASSERT_FALSE(cache_find(rig.cache, &r.ctx, key, &s, true, &f));
-        CU_ASSERT_FALSE(cache_erase(rig.cache, &r.ctx, &key, 1));
-        CU_ASSERT_EQUAL(state_of(rig.cache), CACHE_UP);
+        const struct cache_snapshot s = cache_snapshot(rig->cache, key);
+        CU_ASSERT_FALSE(cache_find(rig->cache, &r.ctx, key, &s, true, &f));
+        CU_ASSERT_FALSE(cache_erase(rig->cache, &r.ctx, &key, 1));
+        CU_ASSERT_EQUAL(state_of(rig->cache), CACHE_UP);
         request_end(&r);
     }
     int64_t began = clock_mono_us();
-    CU_ASSERT(use(rig.cache) <= 1);
+    CU_ASSERT(use(rig->cache) <= 1);
     CU_ASSERT(clock_mono_us() - began < HANGS_MS * INT64_C(1000));
-    CU_ASSERT(is_down_for(rig.cache, "no answer in time"));
+    CU_ASSERT(is_down_for(rig->cache, "no answer in time"));
     began = clock_mono_us();
-    cache_close(rig.cache);
+    cache_close(rig->cache);
     CU_ASSERT(clock_mono_us() - began < HANGS_MS * INT64_C(1000));
     redis_control("resume");
-    rig.cache = NULL;
-    rig_close(&rig);
+    rig->cache = NULL;
+    rig_close(rig);
 }
 
 /* Each answer comes after its request has given up, and Redis stays in use: nobody takes a late
@@ -77,105 +76,97 @@ static void stopped(void)
 static void late_answers(void)
 {
     enum { KEYS = 16, READS = 500 };
-    struct rig rig;
     char id[16];
-    const struct cache_settings settings = rig_settings();
-    rig_open(&rig, &settings);
+    struct rig *rig = rig_open(NULL);
     for (int i = 0; i < KEYS; i++)
-        put_version(rig.cache, key_numbered(id, i), i + 1);
-    EVENTUALLY(sets_of(&rig) == KEYS);
+        put_version(rig->cache, key_numbered(id, i), i + 1);
+    EVENTUALLY(sets_of(rig) == KEYS);
     redis_control("pause");
     for (int i = 0; i < 3; i++) {
         struct request r;
         struct cache_found f;
         const struct cache_key k = key_numbered(id, i);
         request_begin(&r, 20);
-        const struct cache_snapshot s = cache_snapshot(rig.cache, k);
-        CU_ASSERT_FALSE(cache_find(rig.cache, &r.ctx, k, &s, true, &f));
+        const struct cache_snapshot s = cache_snapshot(rig->cache, k);
+        CU_ASSERT_FALSE(cache_find(rig->cache, &r.ctx, k, &s, true, &f));
         request_end(&r);
     }
     redis_control("resume");
-    EVENTUALLY(state_of(rig.cache) == CACHE_UP);
+    EVENTUALLY(state_of(rig->cache) == CACHE_UP);
     for (int i = 0; i < READS; i++)
-        CU_ASSERT_EQUAL(find_version(rig.cache, key_numbered(id, i % KEYS)), i % KEYS + 1);
-    CU_ASSERT_EQUAL(mismatches_of(rig.cache), 0);
-    rig_close(&rig);
+        CU_ASSERT_EQUAL(find_version(rig->cache, key_numbered(id, i % KEYS)), i % KEYS + 1);
+    CU_ASSERT_EQUAL(mismatches_of(rig->cache), 0);
+    rig_close(rig);
 }
 
 /* Found out by itself, told once, and used again with what it has then. */
 static void killed_and_started(void)
 {
-    struct rig rig;
-    const struct cache_settings settings = rig_settings();
     const int log = log_begin_capture();
-    rig_open(&rig, &settings);
-    put_version(rig.cache, key, 1);
-    EVENTUALLY(find_version(rig.cache, key) == 1);
+    struct rig *rig = rig_open(NULL);
+    put_version(rig->cache, key, 1);
+    EVENTUALLY(find_version(rig->cache, key) == 1);
     redis_control("kill");
-    EVENTUALLY(state_of(rig.cache) == CACHE_DOWN);
-    use(rig.cache);
-    usleep(REDIS_MS * 1000); /* some more pauses */
+    EVENTUALLY(state_of(rig->cache) == CACHE_DOWN);
+    use(rig->cache);
+    service_sleep_ms(REDIS_MS); /* some more pauses */
     CU_ASSERT_EQUAL(log_count("\"cache_up\""), 0);
     redis_control("start");
-    rig_reconnect(&rig);
-    EVENTUALLY(state_of(rig.cache) == CACHE_UP);
-    CU_ASSERT_EQUAL(find_version(rig.cache, key), 0);
-    put_version(rig.cache, key, 2);
-    EVENTUALLY(find_version(rig.cache, key) == 2);
-    admin(&rig, "FLUSHALL");
-    CU_ASSERT_EQUAL(find_version(rig.cache, key), 0);
-    CU_ASSERT_EQUAL(state_of(rig.cache), CACHE_UP);
+    rig_reconnect(rig);
+    EVENTUALLY(state_of(rig->cache) == CACHE_UP);
+    CU_ASSERT_EQUAL(find_version(rig->cache, key), 0);
+    put_version(rig->cache, key, 2);
+    EVENTUALLY(find_version(rig->cache, key) == 2);
+    admin(rig, "FLUSHALL");
+    CU_ASSERT_EQUAL(find_version(rig->cache, key), 0);
+    CU_ASSERT_EQUAL(state_of(rig->cache), CACHE_UP);
     log_end_capture(log);
     CU_ASSERT_EQUAL(log_count("\"cache_down\""), 1);
     CU_ASSERT_EQUAL(log_count("\"cache_up\""), 1);
-    rig_close(&rig);
+    rig_close(rig);
 }
 
 /* Redis closes connections that were idle for long, and all when it is started again: neither a
  * request nor the queue loses anything by it. Fails if a round is not sent again: tried. */
 static void closed_while_idle(void)
 {
-    struct rig rig;
-    const struct cache_settings settings = rig_settings();
     const int log = log_begin_capture();
-    rig_open(&rig, &settings);
+    struct rig *rig = rig_open(NULL);
     for (int i = 1; i <= 3; i++) {
-        admin(&rig, "CLIENT KILL TYPE normal");
-        put_version(rig.cache, key, i);
-        EVENTUALLY(sets_of(&rig) + lost_of(&rig) == (uint64_t)i);
-        admin(&rig, "CLIENT KILL TYPE normal");
-        CU_ASSERT_EQUAL(find_version(rig.cache, key), i);
-        CU_ASSERT_EQUAL(state_of(rig.cache), CACHE_UP);
+        admin(rig, "CLIENT KILL TYPE normal");
+        put_version(rig->cache, key, i);
+        EVENTUALLY(sets_of(rig) + lost_of(rig) == (uint64_t)i);
+        admin(rig, "CLIENT KILL TYPE normal");
+        CU_ASSERT_EQUAL(find_version(rig->cache, key), i);
+        CU_ASSERT_EQUAL(state_of(rig->cache), CACHE_UP);
     }
-    CU_ASSERT_EQUAL(lost_of(&rig), 0);
+    CU_ASSERT_EQUAL(lost_of(rig), 0);
     log_end_capture(log);
     CU_ASSERT_EQUAL(log_count("cache_down"), 0);
-    rig_close(&rig);
+    rig_close(rig);
 }
 
 /* A replica answers reads and refuses writes: it is not in use, and does not become so and cease to
  * be by turns. */
 static void replica(void)
 {
-    struct rig rig;
-    const struct cache_settings settings = rig_settings();
-    rig_open(&rig, &settings);
-    put_version(rig.cache, key, 1);
-    EVENTUALLY(find_version(rig.cache, key) == 1);
+    struct rig *rig = rig_open(NULL);
+    put_version(rig->cache, key, 1);
+    EVENTUALLY(find_version(rig->cache, key) == 1);
     const int log = log_begin_capture();
-    admin(&rig, "REPLICAOF 127.0.0.1 1");
-    EVENTUALLY(is_down_for(rig.cache, "READONLY"));
+    admin(rig, "REPLICAOF 127.0.0.1 1");
+    EVENTUALLY(is_down_for(rig->cache, "READONLY"));
     for (int i = 0; i < 50; i++) {
-        CU_ASSERT_EQUAL(find_version(rig.cache, key), 0);
-        CU_ASSERT(is_down_for(rig.cache, "READONLY"));
-        usleep(20 * 1000);
+        CU_ASSERT_EQUAL(find_version(rig->cache, key), 0);
+        CU_ASSERT(is_down_for(rig->cache, "READONLY"));
+        service_sleep_ms(20);
     }
     CU_ASSERT_EQUAL(log_count("cache_down"), 1);
-    admin(&rig, "REPLICAOF NO ONE");
-    EVENTUALLY(find_version(rig.cache, key) == 1);
+    admin(rig, "REPLICAOF NO ONE");
+    EVENTUALLY(find_version(rig->cache, key) == 1);
     log_end_capture(log);
     CU_ASSERT_EQUAL(log_count("cache_up"), 1);
-    rig_close(&rig);
+    rig_close(rig);
 }
 
 static void refused(void)
@@ -187,10 +178,9 @@ static void refused(void)
                 {"?user=nobody&password=secret", "WRONGPASS"},
                 {"?password=secret&db=99", "out of range"},
                 {"?password=secret", NULL}};
-    struct rig rig;
     struct cache_settings settings = rig_settings();
-    rig_open(&rig, &settings);
-    admin(&rig, "CONFIG SET requirepass secret");
+    struct rig *rig = rig_open(&settings);
+    admin(rig, "CONFIG SET requirepass secret");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         char url[300];
         const char *reason = rows[i].reason;
@@ -203,12 +193,12 @@ static void refused(void)
         cache_close(c);
     }
     /* Whoever is connected stays it, and learns of it with the next connection. */
-    CU_ASSERT_EQUAL(state_of(rig.cache), CACHE_UP);
-    admin(&rig, "CLIENT KILL TYPE normal");
-    EVENTUALLY(is_down_for(rig.cache, "NOAUTH"));
-    admin(&rig, "CONFIG SET requirepass %s", "");
-    EVENTUALLY(state_of(rig.cache) == CACHE_UP);
-    rig_close(&rig);
+    CU_ASSERT_EQUAL(state_of(rig->cache), CACHE_UP);
+    admin(rig, "CLIENT KILL TYPE normal");
+    EVENTUALLY(is_down_for(rig->cache, "NOAUTH"));
+    admin(rig, "CONFIG SET requirepass %s", "");
+    EVENTUALLY(state_of(rig->cache) == CACHE_UP);
+    rig_close(rig);
 }
 
 /* Takes connections for Redis and sends each a line without an end, for longer than HANGS_MS. */

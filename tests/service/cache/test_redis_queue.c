@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* What the queue sends while Redis takes nothing, takes some of it, and takes everything. */
-#include <string.h>
 
 #include "../../unit/suite.h"
 #include "support.h"
@@ -9,12 +8,12 @@
 enum { ROUND_MAX = 64, ITEMS_MAX = 512, BYTES_MAX = 8 * 1024 * 1024 };
 
 /* Redis is stopped, and the thread waits for it for as long as the test does what it does. */
-static void rig_open_patient(struct rig *rig)
+static struct rig *rig_open_patient(struct cache_settings settings)
 {
-    struct cache_settings settings = rig_settings();
     settings.redis_timeout_ms = 20 * 1000;
-    rig_open(rig, &settings);
+    struct rig *rig = rig_open(&settings);
     redis_control("pause");
+    return rig;
 }
 
 /* Each key many times, also with removals: the last of each key wins, and every reply is read, or
@@ -23,26 +22,25 @@ static void rig_open_patient(struct rig *rig)
 static void the_last_wins(void)
 {
     enum { KEYS = 100, TIMES = 5 };
-    struct rig rig;
     char id[16];
-    rig_open_patient(&rig);
+    struct rig *rig = rig_open_patient(rig_settings());
     for (int t = 1; t <= TIMES; t++)
         for (int i = 0; i < KEYS; i++)
             if ((i + t) % 4 == 0)
-                cache_remove(rig.cache, key_numbered(id, i));
+                cache_remove(rig->cache, key_numbered(id, i));
             else
-                put_version(rig.cache, key_numbered(id, i), t);
+                put_version(rig->cache, key_numbered(id, i), t);
     redis_control("resume");
-    put_version(rig.cache, key_numbered(id, KEYS), 1);
-    EVENTUALLY(find_version(rig.cache, key_numbered(id, KEYS)) == 1);
+    put_version(rig->cache, key_numbered(id, KEYS), 1);
+    EVENTUALLY(find_version(rig->cache, key_numbered(id, KEYS)) == 1);
     for (int i = 0; i < KEYS; i++)
-        CU_ASSERT_EQUAL(find_version(rig.cache, key_numbered(id, i)),
+        CU_ASSERT_EQUAL(find_version(rig->cache, key_numbered(id, i)),
                         (i + TIMES) % 4 == 0 ? 0 : TIMES);
     /* Once each, and what went with the first round once more. */
-    CU_ASSERT(sets_of(&rig) <= KEYS + 1 + ROUND_MAX);
-    CU_ASSERT(lost_of(&rig) == 0 && mismatches_of(rig.cache) == 0);
-    CU_ASSERT_EQUAL(state_of(rig.cache), CACHE_UP);
-    rig_close(&rig);
+    CU_ASSERT(sets_of(rig) <= KEYS + 1 + ROUND_MAX);
+    CU_ASSERT(lost_of(rig) == 0 && mismatches_of(rig->cache) == 0);
+    CU_ASSERT_EQUAL(state_of(rig->cache), CACHE_UP);
+    rig_close(rig);
 }
 
 /* Items, and bytes: the oldest go. */
@@ -53,92 +51,82 @@ static void the_oldest_is_dropped(void)
         size_t size;
     } rows[] = {{2000, ITEMS_MAX, 0}, {300, BYTES_MAX / 100100, 100000}};
     for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
-        struct rig rig;
         char id[16];
         const int n = rows[k].n, kept = rows[k].kept;
-        rig_open_patient(&rig);
+        struct rig *rig = rig_open_patient(rig_settings());
         for (int i = 0; i < n; i++)
-            put_sized(rig.cache, key_numbered(id, i), 1, rows[k].size);
-        CU_ASSERT(lost_of(&rig) >= (uint64_t)(n - kept - ROUND_MAX));
+            put_sized(rig->cache, key_numbered(id, i), 1, rows[k].size);
+        CU_ASSERT(lost_of(rig) >= (uint64_t)(n - kept - ROUND_MAX));
         redis_control("resume");
-        EVENTUALLY(sets_of(&rig) + lost_of(&rig) == (uint64_t)n);
+        EVENTUALLY(sets_of(rig) + lost_of(rig) == (uint64_t)n);
         for (int i = n - kept; i < n; i++)
-            CU_ASSERT_EQUAL(find_version(rig.cache, key_numbered(id, i)), 1);
-        CU_ASSERT(admin(&rig, "DBSIZE") <= kept + 1 + ROUND_MAX);
-        rig_close(&rig);
+            CU_ASSERT_EQUAL(find_version(rig->cache, key_numbered(id, i)), 1);
+        CU_ASSERT(admin(rig, "DBSIZE") <= kept + 1 + ROUND_MAX);
+        rig_close(rig);
     }
 }
 
 /* Redis says no to every value, and to none of the removals: that is no reason not to use it. */
 static void out_of_memory(void)
 {
-    struct rig rig;
     char id[16];
-    const struct cache_settings settings = rig_settings();
-    rig_open(&rig, &settings);
-    put_version(rig.cache, key_numbered(id, 0), 1);
-    EVENTUALLY(sets_of(&rig) == 1);
-    admin(&rig, "CONFIG SET maxmemory 1mb");
+    struct rig *rig = rig_open(NULL);
+    put_version(rig->cache, key_numbered(id, 0), 1);
+    EVENTUALLY(sets_of(rig) == 1);
+    admin(rig, "CONFIG SET maxmemory 1mb");
     for (int i = 1; i <= 20; i++)
-        put_sized(rig.cache, key_numbered(id, i), 1, 100000);
-    EVENTUALLY(sets_of(&rig) + lost_of(&rig) == 21);
-    CU_ASSERT(lost_of(&rig) > 0);
-    CU_ASSERT_EQUAL(find_version(rig.cache, key_numbered(id, 0)), 1);
-    cache_remove(rig.cache, key_numbered(id, 0));
-    EVENTUALLY(!is_in_redis(&rig, key_numbered(id, 0)));
-    CU_ASSERT_EQUAL(state_of(rig.cache), CACHE_UP);
-    admin(&rig, "CONFIG SET maxmemory 0");
-    put_version(rig.cache, key_numbered(id, 21), 1);
-    EVENTUALLY(find_version(rig.cache, key_numbered(id, 21)) == 1);
-    rig_close(&rig);
+        put_sized(rig->cache, key_numbered(id, i), 1, 100000);
+    EVENTUALLY(sets_of(rig) + lost_of(rig) == 21);
+    CU_ASSERT(lost_of(rig) > 0);
+    CU_ASSERT_EQUAL(find_version(rig->cache, key_numbered(id, 0)), 1);
+    cache_remove(rig->cache, key_numbered(id, 0));
+    EVENTUALLY(!is_in_redis(rig, key_numbered(id, 0)));
+    CU_ASSERT_EQUAL(state_of(rig->cache), CACHE_UP);
+    admin(rig, "CONFIG SET maxmemory 0");
+    put_version(rig->cache, key_numbered(id, 21), 1);
+    EVENTUALLY(find_version(rig->cache, key_numbered(id, 21)) == 1);
+    rig_close(rig);
 }
 
 /* Put, then Redis goes away, then removed: it is gone when Redis is back. A put meanwhile is not
  * kept for later. Fails if a removal is dropped while Redis is not in use: tried. */
 static void removals_wait(void)
 {
-    struct rig rig;
     char id[16];
-    const struct cache_settings settings = rig_settings();
-    rig_open(&rig, &settings);
+    struct rig *rig = rig_open(NULL);
     for (int i = 0; i < 3; i++)
-        put_version(rig.cache, key_numbered(id, i), 1);
-    EVENTUALLY(sets_of(&rig) == 3);
+        put_version(rig->cache, key_numbered(id, i), 1);
+    EVENTUALLY(sets_of(rig) == 3);
     redis_control("pause");
-    cache_probe(rig.cache);
-    CU_ASSERT_EQUAL(state_of(rig.cache), CACHE_DOWN);
-    struct request r;
-    request_begin(&r, 10000);
+    cache_probe(rig->cache);
+    CU_ASSERT_EQUAL(state_of(rig->cache), CACHE_DOWN);
     const struct cache_key erased = key_numbered(id, 1);
-    CU_ASSERT_FALSE(cache_erase(rig.cache, &r.ctx, &erased, 1));
-    request_end(&r);
-    cache_remove(rig.cache, key_numbered(id, 0));
-    put_version(rig.cache, key_numbered(id, 2), 2);
+    CU_ASSERT_FALSE(cache_erase(rig->cache, &rig->r.ctx, &erased, 1));
+    cache_remove(rig->cache, key_numbered(id, 0));
+    put_version(rig->cache, key_numbered(id, 2), 2);
     redis_control("resume");
-    EVENTUALLY(!is_in_redis(&rig, key_numbered(id, 0)));
-    EVENTUALLY(!is_in_redis(&rig, key_numbered(id, 1)));
-    CU_ASSERT_EQUAL(find_version(rig.cache, key_numbered(id, 2)), 1);
-    CU_ASSERT_EQUAL(lost_of(&rig), 0);
-    rig_close(&rig);
+    EVENTUALLY(!is_in_redis(rig, key_numbered(id, 0)));
+    EVENTUALLY(!is_in_redis(rig, key_numbered(id, 1)));
+    CU_ASSERT_EQUAL(find_version(rig->cache, key_numbered(id, 2)), 1);
+    CU_ASSERT_EQUAL(lost_of(rig), 0);
+    rig_close(rig);
 }
 
 /* A value that waited longer than two time-outs does not come any more, a removal does. */
 static void old_values_are_lost(void)
 {
-    struct rig rig;
     char id[16];
-    const struct cache_settings settings = rig_settings();
-    rig_open(&rig, &settings);
+    struct rig *rig = rig_open(NULL);
     redis_control("pause");
     /* More than a round: the rest waits until Redis is used again. */
     for (int i = 0; i < 3 * ROUND_MAX; i++)
-        put_version(rig.cache, key_numbered(id, i), 1);
-    EVENTUALLY(state_of(rig.cache) == CACHE_DOWN);
-    usleep(2 * REDIS_MS * 1000);
+        put_version(rig->cache, key_numbered(id, i), 1);
+    EVENTUALLY(state_of(rig->cache) == CACHE_DOWN);
+    service_sleep_ms(2 * REDIS_MS);
     redis_control("resume");
-    EVENTUALLY(sets_of(&rig) + lost_of(&rig) == 3 * ROUND_MAX);
-    CU_ASSERT_EQUAL(sets_of(&rig), 0);
-    rig_close(&rig);
+    EVENTUALLY(sets_of(rig) + lost_of(rig) == 3 * ROUND_MAX);
+    CU_ASSERT_EQUAL(sets_of(rig), 0);
+    rig_close(rig);
 }
 
 /* One worker has sent a value, and has two more in its queue, while another one erases the sessions
@@ -146,58 +134,52 @@ static void old_values_are_lost(void)
  * either: tried. */
 static void erased_meanwhile(void)
 {
-    struct rig rig;
     char id[3][16];
     struct cache_key key[3];
     struct cache_settings settings = rig_settings();
     settings.shared = cache_shared_map(1 << 20);
     settings.redis_timeout_ms = 20 * 1000;
-    rig_open(&rig, &settings);
+    struct rig *rig = rig_open(&settings);
     struct cache *other = cache_open(&settings, NULL);
     EVENTUALLY(state_of(other) == CACHE_UP);
     redis_control("pause");
     for (int i = 0; i < 3; i++) {
         key[i] = key_numbered(id[i], i);
-        put_version(rig.cache, key[i], 1);
-        usleep(100 * 1000); /* the thread has sent the first one, and waits for the answer */
+        put_version(rig->cache, key[i], 1);
+        service_sleep_ms(100); /* the thread has sent the first one, and waits for the answer */
     }
     for (int i = 0; i < 2; i++) {
         struct cache_snapshot snapshot = cache_snapshot(other, key[i]);
         cache_note_write(other, &snapshot, false);
     }
     redis_control("resume");
-    EVENTUALLY(sets_of(&rig) == 4); /* the values, and what removes the first one */
-    CU_ASSERT_FALSE(is_in_redis(&rig, key[0]));
-    CU_ASSERT_FALSE(is_in_redis(&rig, key[1]));
-    CU_ASSERT_TRUE(is_in_redis(&rig, key[2]));
+    EVENTUALLY(sets_of(rig) == 4); /* the values, and what removes the first one */
+    CU_ASSERT_FALSE(is_in_redis(rig, key[0]));
+    CU_ASSERT_FALSE(is_in_redis(rig, key[1]));
+    CU_ASSERT_TRUE(is_in_redis(rig, key[2]));
     cache_close(other);
-    rig_close(&rig);
-    cache_shared_unmap(settings.shared);
+    rig_close(rig);
 }
 
 /* A value that is written while its predecessor is sent arrives. Fails if the predecessor's removal
  * takes its place in the queue: tried. */
 static void written_meanwhile(void)
 {
-    struct rig rig;
     char id[16];
     const struct cache_key key = key_numbered(id, 0);
     struct cache_settings settings = rig_settings();
     settings.shared = cache_shared_map(1 << 20);
-    settings.redis_timeout_ms = 20 * 1000;
-    rig_open(&rig, &settings);
-    redis_control("pause");
-    put_version(rig.cache, key, 1);
-    usleep(100 * 1000); /* the thread has sent it, and waits for the answer */
-    struct cache_snapshot snapshot = cache_snapshot(rig.cache, key);
-    cache_note_write(rig.cache, &snapshot, false);
-    put_version(rig.cache, key, 2);
+    struct rig *rig = rig_open_patient(settings);
+    put_version(rig->cache, key, 1);
+    service_sleep_ms(100); /* the thread has sent it, and waits for the answer */
+    struct cache_snapshot snapshot = cache_snapshot(rig->cache, key);
+    cache_note_write(rig->cache, &snapshot, false);
+    put_version(rig->cache, key, 2);
     redis_control("resume");
-    EVENTUALLY(sets_of(&rig) == 2);
-    CU_ASSERT_TRUE(is_in_redis(&rig, key));
-    CU_ASSERT_EQUAL(lost_of(&rig), 0);
-    rig_close(&rig);
-    cache_shared_unmap(settings.shared);
+    EVENTUALLY(sets_of(rig) == 2);
+    CU_ASSERT_TRUE(is_in_redis(rig, key));
+    CU_ASSERT_EQUAL(lost_of(rig), 0);
+    rig_close(rig);
 }
 
 SUITE(redis_queue, "cache/redis_queue", {"the last wins", the_last_wins},

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What is found in Redis, and what is not. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "../../../src/cache/cache_internal.h"
@@ -14,67 +13,60 @@ static const struct cache_key tenant = {{"another", 7}, {"telegram:1", 10}};
 
 static void round_trip(void)
 {
-    struct rig rig;
-    struct request r;
     struct cache_found f;
-    const struct cache_settings settings = rig_settings();
-    rig_open(&rig, &settings);
-    request_begin(&r, 10000);
-    const struct cache_snapshot s = cache_snapshot(rig.cache, key);
-    CU_ASSERT_FALSE(cache_find(rig.cache, &r.ctx, key, &s, true, &f));
-    CU_ASSERT_EQUAL(rig.slot->tier_misses[METRICS_REDIS], 1);
-    put_version(rig.cache, key, 5);
-    EVENTUALLY(sets_of(&rig) == 1);
-    CU_ASSERT_FALSE(cache_find(rig.cache, &r.ctx, key, &s, false, &f));
-    CU_ASSERT(cache_find(rig.cache, &r.ctx, key, &s, true, &f));
+    struct rig *rig = rig_open(NULL);
+    const struct cache_snapshot s = cache_snapshot(rig->cache, key);
+    CU_ASSERT_FALSE(cache_find(rig->cache, &rig->r.ctx, key, &s, true, &f));
+    CU_ASSERT_EQUAL(rig->slot->tier_misses[METRICS_REDIS], 1);
+    put_version(rig->cache, key, 5);
+    EVENTUALLY(sets_of(rig) == 1);
+    CU_ASSERT_FALSE(cache_find(rig->cache, &rig->r.ctx, key, &s, false, &f));
+    CU_ASSERT(cache_find(rig->cache, &rig->r.ctx, key, &s, true, &f));
     CU_ASSERT(cache_stamp_eq(f.value.stamp, (struct cache_stamp){7, 5, 9}));
     CU_ASSERT(sv_eq(f.value.bytes, SV("default/telegram:1/5")));
     CU_ASSERT(f.from == METRICS_REDIS && !f.current);
-    CU_ASSERT(r.ctx.trace.cache_us > 0);
-    CU_ASSERT_EQUAL(find_version(rig.cache, other), 0);
-    CU_ASSERT_EQUAL(find_version(rig.cache, tenant), 0);
-    cache_remove(rig.cache, key);
-    EVENTUALLY(!is_in_redis(&rig, key));
-    request_end(&r);
-    rig_close(&rig);
+    CU_ASSERT(rig->r.ctx.trace.cache_us > 0);
+    CU_ASSERT_EQUAL(find_version(rig->cache, other), 0);
+    CU_ASSERT_EQUAL(find_version(rig->cache, tenant), 0);
+    cache_remove(rig->cache, key);
+    EVENTUALLY(!is_in_redis(rig, key));
+    rig_close(rig);
 }
 
 /* Fails if an erasure leaves it to the queue, or if what waits in the queue comes behind it: tried.
  * Without memory nobody knows who is about to store what was read before: it is not confirmed. */
 static void erased(void)
 {
-    struct rig rig;
     struct request r;
     char ids[40][16];
     struct cache_key keys[40];
     struct cache_settings settings = rig_settings();
-    rig_open(&rig, &settings);
+    struct rig *rig = rig_open(&settings);
     request_begin(&r, 10000);
-    CU_ASSERT_FALSE(cache_erase(rig.cache, &r.ctx, &key, 1));
+    CU_ASSERT_FALSE(cache_erase(rig->cache, &r.ctx, &key, 1));
     request_end(&r);
-    rig_close(&rig);
+    rig_close(rig);
     settings.shared = cache_shared_map(1);
-    rig_open(&rig, &settings);
+    rig = rig_open(&settings);
     request_begin(&r, 10000);
     for (int i = 0; i < 40; i++)
         keys[i] = key_numbered(ids[i], i);
     for (int round = 0; round < 50; round++) {
         for (int i = 0; i < 40; i += 2)
-            put_version(rig.cache, keys[i], 1);
-        put_version(rig.cache, keys[39], 1);
-        EVENTUALLY(is_in_redis(&rig, keys[39]));
-        put_version(rig.cache, keys[0], 1);
-        CU_ASSERT(cache_erase(rig.cache, &r.ctx, keys, 40));
-        CU_ASSERT_FALSE(is_in_redis(&rig, keys[39]));
+            put_version(rig->cache, keys[i], 1);
+        put_version(rig->cache, keys[39], 1);
+        EVENTUALLY(is_in_redis(rig, keys[39]));
+        put_version(rig->cache, keys[0], 1);
+        CU_ASSERT(cache_erase(rig->cache, &r.ctx, keys, 40));
+        CU_ASSERT_FALSE(is_in_redis(rig, keys[39]));
         /* What was being sent may come behind it, and the queue's DEL behind that. */
-        put_version(rig.cache, other, round + 1);
-        EVENTUALLY(is_in_redis(&rig, other));
-        CU_ASSERT_EQUAL(admin(&rig, "DBSIZE"), 1);
-        admin(&rig, "FLUSHALL");
+        put_version(rig->cache, other, round + 1);
+        EVENTUALLY(is_in_redis(rig, other));
+        CU_ASSERT_EQUAL(admin(rig, "DBSIZE"), 1);
+        admin(rig, "FLUSHALL");
     }
     request_end(&r);
-    rig_close(&rig);
-    cache_shared_unmap(settings.shared);
+    rig_close(rig);
 }
 
 /* No value lives longer in Redis than it may, and large ones are not kept. */
@@ -89,29 +81,24 @@ static void limits(void)
     };
     struct cache_settings settings = rig_settings();
     for (size_t i = 0; i < 2 * ARRAY_LEN(rows); i++) {
-        struct rig rig;
-        struct request r;
         /* Also with a memory, for which the largest are too large. */
         settings.shared = i % 2 ? cache_shared_map(1) : NULL;
-        rig_open(&rig, &settings);
-        request_begin(&r, 10000);
-        struct cache_snapshot s = cache_snapshot(rig.cache, key);
-        struct cache_value v = value_of(&r, key, 1, rows[i / 2].n);
+        struct rig *rig = rig_open(&settings);
+        struct cache_snapshot s = cache_snapshot(rig->cache, key);
+        struct cache_value v = value_of(&rig->r, key, 1, rows[i / 2].n);
         v.ttl_ms = rows[i / 2].ttl_ms;
         v.bytes.n = rows[i / 2].n;
-        cache_put(rig.cache, &r.ctx, key, &s, true, &v);
-        s = cache_snapshot(rig.cache, other);
-        v = value_of(&r, other, 1, 1);
-        cache_put(rig.cache, &r.ctx, other, &s, true, &v);
-        EVENTUALLY(is_in_redis(&rig, other));
-        const long long ms = admin(&rig, "PTTL parley:t:default:telegram:1");
+        cache_put(rig->cache, &rig->r.ctx, key, &s, true, &v);
+        s = cache_snapshot(rig->cache, other);
+        v = value_of(&rig->r, other, 1, 1);
+        cache_put(rig->cache, &rig->r.ctx, other, &s, true, &v);
+        EVENTUALLY(is_in_redis(rig, other));
+        const long long ms = admin(rig, "PTTL parley:t:default:telegram:1");
         if (rows[i / 2].kept_ms > 0)
             CU_ASSERT(ms > rows[i / 2].kept_ms - 50000 && ms <= rows[i / 2].kept_ms)
         else
             CU_ASSERT_EQUAL(ms, -2);
-        request_end(&r);
-        rig_close(&rig);
-        cache_shared_unmap(settings.shared);
+        rig_close(rig);
     }
 }
 
@@ -140,24 +127,19 @@ static void set_foreign(struct rig *rig, struct request *r, enum what what)
 static void not_its_own(void)
 {
     for (enum what what = LIST; what <= OWN; what++) {
-        struct rig rig;
-        struct request r;
-        const struct cache_settings settings = rig_settings();
-        rig_open(&rig, &settings);
-        request_begin(&r, 10000);
-        set_foreign(&rig, &r, what);
-        CU_ASSERT_EQUAL(find_version(rig.cache, key), what == OWN ? 4 : 0);
-        CU_ASSERT_EQUAL(mismatches_of(rig.cache), what != OWN && what != LIST);
-        CU_ASSERT_EQUAL(state_of(rig.cache), CACHE_UP);
-        put_version(rig.cache, key, 5);
-        EVENTUALLY(sets_of(&rig) == 1);
-        CU_ASSERT_EQUAL(find_version(rig.cache, key), 5);
-        set_foreign(&rig, &r, what);
-        cache_remove(rig.cache, key);
-        EVENTUALLY(!is_in_redis(&rig, key));
-        CU_ASSERT_EQUAL(lost_of(&rig), 0);
-        request_end(&r);
-        rig_close(&rig);
+        struct rig *rig = rig_open(NULL);
+        set_foreign(rig, &rig->r, what);
+        CU_ASSERT_EQUAL(find_version(rig->cache, key), what == OWN ? 4 : 0);
+        CU_ASSERT_EQUAL(mismatches_of(rig->cache), what != OWN && what != LIST);
+        CU_ASSERT_EQUAL(state_of(rig->cache), CACHE_UP);
+        put_version(rig->cache, key, 5);
+        EVENTUALLY(sets_of(rig) == 1);
+        CU_ASSERT_EQUAL(find_version(rig->cache, key), 5);
+        set_foreign(rig, &rig->r, what);
+        cache_remove(rig->cache, key);
+        EVENTUALLY(!is_in_redis(rig, key));
+        CU_ASSERT_EQUAL(lost_of(rig), 0);
+        rig_close(rig);
     }
 }
 
@@ -165,26 +147,24 @@ static void not_its_own(void)
 static void apart(void)
 {
     char url[300];
-    struct rig rig, b;
-    struct cache_settings settings = rig_settings();
-    rig_open(&rig, &settings);
-    snprintf(url, sizeof url, "%s?db=3", settings.redis_url);
+    struct rig *rig = rig_open(NULL);
     for (int i = 0; i < 2; i++) {
-        settings = rig_settings();
+        struct cache_settings settings = rig_settings();
+        snprintf(url, sizeof url, "%s?db=3", settings.redis_url);
         if (i == 0)
             settings.layout = "u";
         else
             settings.redis_url = url;
-        rig_open(&b, &settings);
-        put_version(rig.cache, key, 5);
-        EVENTUALLY(find_version(rig.cache, key) == 5);
-        CU_ASSERT_EQUAL(find_version(b.cache, key), 0);
-        put_version(b.cache, key, 6);
-        EVENTUALLY(find_version(b.cache, key) == 6);
-        CU_ASSERT_EQUAL(find_version(rig.cache, key), 5);
-        rig_close(&b);
+        struct rig *b = rig_open(&settings);
+        put_version(rig->cache, key, 5);
+        EVENTUALLY(find_version(rig->cache, key) == 5);
+        CU_ASSERT_EQUAL(find_version(b->cache, key), 0);
+        put_version(b->cache, key, 6);
+        EVENTUALLY(find_version(b->cache, key) == 6);
+        CU_ASSERT_EQUAL(find_version(rig->cache, key), 5);
+        rig_close(b);
     }
-    rig_close(&rig);
+    rig_close(rig);
 }
 
 /* Memory has the key's entry under the current epoch, but newer values have overwritten its bytes:
@@ -192,53 +172,43 @@ static void apart(void)
  * tests/plants/cache-redis-hit-is-current.patch. */
 static void behind_memory(void)
 {
-    struct rig rig;
-    struct request r;
     struct cache_found f;
     struct cache_settings settings = rig_settings();
     settings.shared = cache_shared_map(1);
-    rig_open(&rig, &settings);
-    request_begin(&r, 10000);
-    const struct cache_snapshot s = cache_snapshot(rig.cache, key);
-    put_version(rig.cache, key, 5);
-    CU_ASSERT(cache_find(rig.cache, &r.ctx, key, &s, false, &f) && f.current);
+    struct rig *rig = rig_open(&settings);
+    const struct cache_snapshot s = cache_snapshot(rig->cache, key);
+    put_version(rig->cache, key, 5);
+    CU_ASSERT(cache_find(rig->cache, &rig->r.ctx, key, &s, false, &f) && f.current);
     for (int i = 10; i < 16; i++) {
         char id[16];
-        put_sized(rig.cache, key_numbered(id, i), 1, 60000);
+        put_sized(rig->cache, key_numbered(id, i), 1, 60000);
     }
-    EVENTUALLY(sets_of(&rig) == 7);
-    CU_ASSERT_FALSE(cache_find(rig.cache, &r.ctx, key, &s, false, &f));
+    EVENTUALLY(sets_of(rig) == 7);
+    CU_ASSERT_FALSE(cache_find(rig->cache, &rig->r.ctx, key, &s, false, &f));
     CU_ASSERT_FALSE(f.current);
-    CU_ASSERT(cache_find(rig.cache, &r.ctx, key, &s, true, &f));
+    CU_ASSERT(cache_find(rig->cache, &rig->r.ctx, key, &s, true, &f));
     CU_ASSERT(f.from == METRICS_REDIS && f.value.stamp.version == 5 && !f.current);
-    request_end(&r);
-    rig_close(&rig);
-    cache_shared_unmap(settings.shared);
+    rig_close(rig);
 }
 
 /* Put after its session was deleted: neither memory nor Redis has it. Fails if a put looks at no
  * epoch: tests/plants/cache-put-under-old-snapshot.patch. */
 static void put_after_a_deletion(void)
 {
-    struct rig rig;
-    struct request r;
     struct cache_settings settings = rig_settings();
     settings.shared = cache_shared_map(1);
-    rig_open(&rig, &settings);
-    request_begin(&r, 10000);
-    const struct cache_snapshot reader = cache_snapshot(rig.cache, key);
+    struct rig *rig = rig_open(&settings);
+    const struct cache_snapshot reader = cache_snapshot(rig->cache, key);
     struct cache_snapshot writer = reader;
-    cache_note_write(rig.cache, &writer, false);
-    cache_remove(rig.cache, key);
-    const struct cache_value v = value_of(&r, key, 1, 0);
-    cache_put(rig.cache, &r.ctx, key, &reader, true, &v);
-    put_version(rig.cache, other, 1);
-    EVENTUALLY(is_in_redis(&rig, other));
-    CU_ASSERT_FALSE(is_in_redis(&rig, key));
-    CU_ASSERT_EQUAL(find_version(rig.cache, key), 0);
-    request_end(&r);
-    rig_close(&rig);
-    cache_shared_unmap(settings.shared);
+    cache_note_write(rig->cache, &writer, false);
+    cache_remove(rig->cache, key);
+    const struct cache_value v = value_of(&rig->r, key, 1, 0);
+    cache_put(rig->cache, &rig->r.ctx, key, &reader, true, &v);
+    put_version(rig->cache, other, 1);
+    EVENTUALLY(is_in_redis(rig, other));
+    CU_ASSERT_FALSE(is_in_redis(rig, key));
+    CU_ASSERT_EQUAL(find_version(rig->cache, key), 0);
+    rig_close(rig);
 }
 
 SUITE(redis_values, "cache/redis_values", {"round trip", round_trip}, {"erased", erased},

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "fixture.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include <CUnit/CUnit.h>
+enum { URL_MAX = 1000 };
 
 static const char *test_url(void)
 {
@@ -18,17 +18,17 @@ static const char *test_url(void)
     return url;
 }
 
-/* The same connection to another database, as a list of keywords. */
-static char *with_database(const char *name)
+/* The same connection to the tests' database, as a list of keywords, of which the last wins. */
+static void url_of(const char *login, char out[URL_MAX])
 {
-    char *out = calloc(1, 2000);
-    size_t n = (size_t)snprintf(out, 2000, "dbname='%s'", name);
+    size_t n = (size_t)snprintf(out, URL_MAX, "dbname='parley_db_test'");
     PQconninfoOption *all = PQconninfoParse(test_url(), NULL);
     for (PQconninfoOption *o = all; o && o->keyword; o++)
-        if (o->val && strcmp(o->keyword, "dbname") != 0 && n < 2000)
-            n += (size_t)snprintf(out + n, 2000 - n, " %s='%s'", o->keyword, o->val);
+        if (o->val && strcmp(o->keyword, "dbname") != 0 && n < URL_MAX)
+            n += (size_t)snprintf(out + n, URL_MAX - n, " %s='%s'", o->keyword, o->val);
     PQconninfoFree(all);
-    return out;
+    if (login && n < URL_MAX)
+        snprintf(out + n, URL_MAX - n, " user='%s'", login);
 }
 
 static void quiet(void *arg, const PGresult *res)
@@ -55,52 +55,59 @@ static long exec(const char *url, const char *sql)
     return value;
 }
 
-char *fx_url_as(const char *login)
+static void make_database(void)
 {
-    /* What stands last wins. */
-    char *url = fx_admin_url();
-    size_t n = strlen(url);
-    snprintf(url + n, 2000 - n, " user='%s'", login);
-    return url;
+    static atomic_bool made;
+    if (atomic_exchange(&made, true))
+        return;
+    char url[URL_MAX];
+    url_of(NULL, url);
+    exec(test_url(), "CREATE DATABASE parley_db_test");
+    exec(url, "CREATE ROLE " FX_ROLE " LOGIN;"
+              "CREATE TABLE items (id bigint PRIMARY KEY, name text CONSTRAINT items_name"
+              " UNIQUE, n int CHECK (n >= 0), at timestamptz);"
+              "CREATE TABLE \"odd \"\"name\"\"; x\" (\"select\" int, \"a b\"\"c\" text);"
+              "CREATE TABLE notes (tenant text NOT NULL, body text);"
+              "ALTER TABLE notes ENABLE ROW LEVEL SECURITY;"
+              "CREATE POLICY t ON notes USING (tenant = current_setting('parley.tenant'))"
+              " WITH CHECK (tenant = current_setting('parley.tenant'));"
+              "GRANT ALL ON ALL TABLES IN SCHEMA public TO " FX_ROLE ";"
+              "GRANT CREATE ON SCHEMA public TO " FX_ROLE);
 }
 
-char *fx_url(void)
+const char *fx_url_as(const char *login)
+{
+    static char kept[64][URL_MAX];
+    size_t i = 0;
+    char url[URL_MAX];
+    make_database();
+    url_of(login, url);
+    while (i < ARRAY_LEN(kept) - 1 && kept[i][0] && strcmp(kept[i], url) != 0)
+        i++;
+    return strcpy(kept[i], url);
+}
+
+const char *fx_url(void)
 {
     return fx_url_as(FX_ROLE);
 }
 
-char *fx_admin_url(void)
+const char *fx_admin_url(void)
 {
-    char *url = with_database("parley_db_test");
-    long there = exec(test_url(), "SELECT count(*) FROM pg_database WHERE datname = "
-                                  "'parley_db_test'");
-    if (there == 0) {
-        exec(test_url(), "CREATE DATABASE parley_db_test");
-        exec(url, "CREATE ROLE " FX_ROLE " LOGIN;"
-                  "CREATE TABLE items (id bigint PRIMARY KEY, name text CONSTRAINT items_name"
-                  " UNIQUE, n int CHECK (n >= 0), at timestamptz);"
-                  "CREATE TABLE \"odd \"\"name\"\"; x\" (\"select\" int, \"a b\"\"c\" text);"
-                  "CREATE TABLE notes (tenant text NOT NULL, body text);"
-                  "ALTER TABLE notes ENABLE ROW LEVEL SECURITY;"
-                  "CREATE POLICY t ON notes USING (tenant = current_setting('parley.tenant'))"
-                  " WITH CHECK (tenant = current_setting('parley.tenant'));"
-                  "GRANT ALL ON ALL TABLES IN SCHEMA public TO " FX_ROLE ";"
-                  "GRANT CREATE ON SCHEMA public TO " FX_ROLE);
-    }
-    return url;
+    return fx_url_as(NULL);
 }
 
 long fx_admin(const char *sql)
 {
-    char *url = fx_admin_url();
-    long value = exec(url, sql);
-    free(url);
-    return value;
+    char url[URL_MAX];
+    make_database();
+    url_of(NULL, url);
+    return exec(url, sql);
 }
 
-struct db_settings fx_settings(char *url)
+struct db_settings fx_settings(const char *url)
 {
-    return (struct db_settings){.url = url,
+    return (struct db_settings){.url = url ? url : fx_url(),
                                 .app_name = "db_test",
                                 .pool_min = 2,
                                 .pool_max = 20,
@@ -113,46 +120,34 @@ struct db_settings fx_settings(char *url)
                                 .prepare = true};
 }
 
-void fx_sleep_ms(int ms)
-{
-    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
-    nanosleep(&t, NULL);
-}
-
 void fx_request(struct fx *fx, struct sv tenant, int ms)
 {
     arena_reset(fx->arena);
     ctx_init(&fx->ctx, fx->arena, deadline_in_ms(ms), tenant, SV("r1"));
 }
 
-void fx_open(struct fx *fx, const struct db_settings *settings)
+static bool is_settled(const struct fx *fx, int idle)
 {
-    /* The URL must live as long as the pool: the slot's allocation carries it along. */
-    char *url = fx_url();
-    struct db_settings usual = fx_settings(url);
-    fx->slot = calloc(1, sizeof(*fx->slot) + strlen(url) + 1);
-    char *kept = strcpy((char *)(fx->slot + 1), url);
-    free(url);
-    if (settings)
-        usual = *settings;
-    else
-        usual.url = kept;
+    const struct db_status s = fx_status(fx);
+    return s.state == DB_MISCONFIGURED || s.state == DB_DOWN ||
+           (s.state == DB_UP && s.idle >= idle);
+}
+
+struct fx *fx_open(const struct db_settings *settings)
+{
+    const struct db_settings usual = settings ? *settings : fx_settings(NULL);
+    struct fx *fx = calloc(1, sizeof(*fx));
+    CU_ASSERT_PTR_NOT_NULL_FATAL(fx);
+    fx->slot = calloc(1, sizeof(*fx->slot));
     fx->arena = arena_create(64 << 20);
     /* The backends of the pool before end a moment after their connections. */
     while (fx_admin("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'db_test'") > 0)
-        fx_sleep_ms(5);
+        service_sleep_ms(5);
     fx->db = db_open(&usual, fx->slot);
-    CU_ASSERT_PTR_NOT_NULL(fx->db);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(fx->db);
     fx_request(fx, SV("t1"), 10000);
-    for (int i = 0; i < 1000; i++) {
-        struct db_status s;
-        db_status(fx->db, &s);
-        if (s.state == DB_MISCONFIGURED || s.state == DB_DOWN)
-            break;
-        if (s.state == DB_UP && s.idle >= usual.pool_min)
-            break;
-        fx_sleep_ms(10);
-    }
+    EVENTUALLY(is_settled(fx, usual.pool_min));
+    return fx;
 }
 
 void fx_close(struct fx *fx)
@@ -160,14 +155,14 @@ void fx_close(struct fx *fx)
     db_close(fx->db);
     arena_destroy(fx->arena);
     free(fx->slot);
+    free(fx);
 }
 
-void fx_server(const char *word)
+struct db_status fx_status(const struct fx *fx)
 {
-    char command[400];
-    const char *pg = getenv("TEST_PG");
-    snprintf(command, sizeof(command), "%s %s", pg ? pg : "false", word);
-    CU_ASSERT_EQUAL(system(command), 0);
+    struct db_status s;
+    db_status(fx->db, &s);
+    return s;
 }
 
 enum err fx_run(struct fx *fx, enum db_retry retry, const char *sql, struct db_rows *rows)
@@ -179,40 +174,4 @@ enum err fx_run(struct fx *fx, enum db_retry retry, const char *sql, struct db_r
 int fx_pid(const struct db_conn *c)
 {
     return PQbackendPID(c->pg);
-}
-
-bool fx_wait_state(struct fx *fx, enum db_state state)
-{
-    struct db_status s;
-    for (int i = 0; i < 1000; i++) {
-        db_status(fx->db, &s);
-        if (s.state == state)
-            return true;
-        fx_sleep_ms(10);
-    }
-    return false;
-}
-
-bool fx_wait_open(struct fx *fx, int open)
-{
-    struct db_status s;
-    for (int i = 0; i < 1000; i++) {
-        db_status(fx->db, &s);
-        if (s.open == open)
-            return true;
-        fx_sleep_ms(10);
-    }
-    return false;
-}
-
-bool fx_wait_waiting(struct fx *fx, int waiting)
-{
-    struct db_status s;
-    for (int i = 0; i < 1000; i++) {
-        db_status(fx->db, &s);
-        if (s.waiting == waiting)
-            return true;
-        fx_sleep_ms(10);
-    }
-    return false;
 }

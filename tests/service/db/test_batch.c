@@ -3,7 +3,6 @@
 #include "parley/db/batch.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "../../unit/suite.h"
@@ -44,34 +43,26 @@ struct asker {
 };
 
 struct bench {
-    struct fx fx;
-    char *url; /* the pool borrows it */
+    struct fx *fx;
     struct db_batch_member members[DB_BATCH_MAX];
 };
 
 static void bench_open(struct bench *x, bool prepare)
 {
-    x->url = fx_url();
-    struct db_settings s = fx_settings(x->url);
+    struct db_settings s = fx_settings(NULL);
     make_cards();
     s.prepare = prepare;
-    fx_open(&x->fx, &s);
-}
-
-static void bench_close(struct bench *x)
-{
-    fx_close(&x->fx);
-    free(x->url);
+    x->fx = fx_open(&s);
 }
 
 static void ask(struct bench *x, const struct asker *all, size_t n, int ms)
 {
-    fx_request(&x->fx, SV(""), ms);
+    fx_request(x->fx, SV(""), ms);
     for (size_t i = 0; i < n; i++)
         x->members[i] = (struct db_batch_member){
             .tenant = sv_from(all[i].tenant),
             .params = {db_text(sv_from(all[i].id)), db_i64((int64_t)i * 1000 - 7)}};
-    db_read_batch(x->fx.db, &x->fx.ctx, &kind, x->members, n);
+    db_read_batch(x->fx->db, &x->fx->ctx, &kind, x->members, n);
 }
 
 static bool is_own(const struct db_batch_member *m, const struct asker *a, size_t i)
@@ -117,8 +108,8 @@ static void each_its_own(void)
         }
         ask(&x, all + 1, 1, 10000);
         CU_ASSERT_TRUE(x.members[0].done && x.members[0].row == 0);
-        CU_ASSERT_EQUAL(x.fx.slot->db_discarded, 0);
-        bench_close(&x);
+        CU_ASSERT_EQUAL(x.fx->slot->db_discarded, 0);
+        fx_close(x.fx);
     }
 }
 
@@ -135,8 +126,8 @@ static void more_tenants_than_fit(void)
     bench_open(&x, true);
     ask(&x, all, ARRAY_LEN(all), 10000);
     expect(&x, all, ARRAY_LEN(all));
-    CU_ASSERT_EQUAL(x.fx.slot->read_batched, 10);
-    bench_close(&x);
+    CU_ASSERT_EQUAL(x.fx->slot->read_batched, 10);
+    fx_close(x.fx);
 }
 
 /* The statement of one tenant fails, or is not even parsed: its name is no text. Fails if a failed
@@ -172,7 +163,7 @@ static void one_tenant_fails(void)
                 ask(&x, rows[i], ARRAY_LEN(rows[i]), 10000);
                 expect(&x, rows[i], ARRAY_LEN(rows[i]));
             }
-            bench_close(&x);
+            fx_close(x.fx);
         }
 }
 
@@ -183,7 +174,7 @@ static void *end_it(void *arg)
     for (int i = 0; i < 2000 && fx_admin("SELECT count(*) FROM pg_stat_activity WHERE wait_event ="
                                          " 'advisory' AND application_name = 'db_test'") < 1;
          i++)
-        fx_sleep_ms(5);
+        service_sleep_ms(5);
     fx_admin("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE"
              " wait_event = 'advisory' AND application_name = 'db_test'");
     return arg;
@@ -199,8 +190,7 @@ static void lost(void)
                                        {"t1", "absent", NOT_DONE}};
     struct bench x;
     pthread_t ender;
-    char *url = fx_url();
-    PGconn *gate = PQconnectdb(url);
+    PGconn *gate = PQconnectdb(fx_url());
     bench_open(&x, true);
     PQclear(PQexec(gate, "SELECT pg_advisory_lock(77)"));
     CU_ASSERT_EQUAL_FATAL(pthread_create(&ender, NULL, end_it, NULL), 0);
@@ -211,8 +201,7 @@ static void lost(void)
     static const struct asker after[] = {{"t1", "gate", OWN}, {"t0", "a", OWN}};
     ask(&x, after, ARRAY_LEN(after), 10000);
     expect(&x, after, ARRAY_LEN(after));
-    bench_close(&x);
-    free(url);
+    fx_close(x.fx);
 }
 
 /* The server is silent, refuses, keeps a lock; no time is left. Fails if the batch waits longer
@@ -224,27 +213,25 @@ static void ends_in_time(void)
     enum { SILENT, LOCKED, NO_TIME, WAYS };
     for (int way = 0; way < WAYS; way++) {
         struct bench x;
-        char *url = fx_url();
-        PGconn *gate = PQconnectdb(url);
+        PGconn *gate = PQconnectdb(fx_url());
         const int ms = way == NO_TIME ? -1 : 700;
         bench_open(&x, true);
         if (way == LOCKED)
             PQclear(PQexec(gate, "BEGIN; LOCK TABLE cards IN ACCESS EXCLUSIVE MODE"));
         if (way == SILENT)
-            fx_server("pause");
+            service_server("pause");
         const int64_t began = clock_mono_us();
         ask(&x, all, ARRAY_LEN(all), ms);
         const int64_t took_ms = (clock_mono_us() - began) / 1000;
         if (way == SILENT)
-            fx_server("resume");
+            service_server("resume");
         PQfinish(gate);
         expect(&x, all, ARRAY_LEN(all));
         CU_ASSERT_TRUE(took_ms < ms + 2500);
-        CU_ASSERT_TRUE(fx_wait_state(&x.fx, DB_UP));
+        EVENTUALLY(fx_status(x.fx).state == DB_UP);
         ask(&x, after, ARRAY_LEN(after), 10000);
         expect(&x, after, ARRAY_LEN(after));
-        bench_close(&x);
-        free(url);
+        fx_close(x.fx);
     }
 }
 
@@ -260,29 +247,28 @@ static void kept_from_writers(void)
         struct bench x;
         struct db_conn *c[20];
         struct db_rows r;
-        x.url = fx_url();
-        struct db_settings s = fx_settings(x.url);
+        struct db_settings s = fx_settings(NULL);
         make_cards();
         s.pool_max = rows[i].max;
         s.acquire_ms = 100;
-        fx_open(&x.fx, &s);
+        x.fx = fx_open(&s);
         const int writers = rows[i].max - rows[i].kept;
         for (int k = 0; k < writers; k++)
-            CU_ASSERT_EQUAL_FATAL(db_pool_acquire(x.fx.db, &x.fx.ctx, NULL, &c[k]), ERR_NONE);
+            CU_ASSERT_EQUAL_FATAL(db_pool_acquire(x.fx->db, &x.fx->ctx, NULL, &c[k]), ERR_NONE);
         for (int round = 0; round < 2; round++) {
             ask(&x, all, ARRAY_LEN(all), 5000);
             expect(&x, all, ARRAY_LEN(all));
-            fx_request(&x.fx, SV("t1"), 5000);
-            x.fx.ctx.reserve = true;
-            CU_ASSERT_EQUAL(fx_run(&x.fx, DB_READ, "SELECT 1", &r), ERR_NONE);
-            x.fx.ctx.reserve = false;
-            CU_ASSERT_EQUAL(fx_run(&x.fx, DB_WRITE, "SELECT 1", &r), ERR_OVERLOAD);
+            fx_request(x.fx, SV("t1"), 5000);
+            x.fx->ctx.reserve = true;
+            OK(fx_run(x.fx, DB_READ, "SELECT 1", &r));
+            x.fx->ctx.reserve = false;
+            CU_ASSERT_EQUAL(fx_run(x.fx, DB_WRITE, "SELECT 1", &r), ERR_OVERLOAD);
         }
         for (int k = 0; k < writers; k++)
-            db_pool_release(x.fx.db, c[k]);
-        fx_request(&x.fx, SV("t1"), 5000);
-        CU_ASSERT_EQUAL(fx_run(&x.fx, DB_WRITE, "SELECT 1", &r), ERR_NONE);
-        bench_close(&x);
+            db_pool_release(x.fx->db, c[k]);
+        fx_request(x.fx, SV("t1"), 5000);
+        OK(fx_run(x.fx, DB_WRITE, "SELECT 1", &r));
+        fx_close(x.fx);
     }
 }
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "fixture.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "../../unit/suite.h"
@@ -24,92 +22,86 @@ static void make_rows(struct fx *fx, struct sv *values, int bad)
 
 static void thousand_rows(void)
 {
-    struct fx fx;
     struct sv values[ROWS * COLUMNS];
     int inserted = 0;
     fx_admin("TRUNCATE items");
-    fx_open(&fx, NULL);
-    make_rows(&fx, values, 0);
-    CU_ASSERT_EQUAL(
-        db_bulk_insert(fx.db, &fx.ctx, "items", columns, COLUMNS, values, ROWS, &inserted),
-        ERR_NONE);
+    struct fx *fx = fx_open(NULL);
+    make_rows(fx, values, 0);
+    OK(db_bulk_insert(fx->db, &fx->ctx, "items", columns, COLUMNS, values, ROWS, &inserted));
     CU_ASSERT_EQUAL(inserted, ROWS);
-    CU_ASSERT_EQUAL(fx.ctx.trace.round_trips, 1);
+    CU_ASSERT_EQUAL(fx->ctx.trace.round_trips, 1);
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), ROWS);
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items WHERE name IS NULL"), ROWS / 10);
-    CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items WHERE name = 'name ''' || id - 1 || "
-                             "E'\\\\' AND n = 5"),
-                    ROWS - ROWS / 10);
-    fx_close(&fx);
+    CU_ASSERT_EQUAL(
+        fx_admin(
+            "SELECT count(*) FROM items WHERE name = 'name ''' || id - 1 || E'\\\\' AND n = 5"),
+        ROWS - ROWS / 10);
+    fx_close(fx);
 }
 
 /* Fails if the rows go in as statements of their own: tried with one call a row. */
 static void bad_row_leaves_nothing(void)
 {
     static const int bad[] = {1, 500, 1000};
-    struct fx fx;
     struct sv values[ROWS * COLUMNS];
     fx_admin("TRUNCATE items");
-    fx_open(&fx, NULL);
+    struct fx *fx = fx_open(NULL);
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         int inserted = 77;
-        fx_request(&fx, SV("t1"), 10000);
-        make_rows(&fx, values, bad[i]);
+        fx_request(fx, SV("t1"), 10000);
+        make_rows(fx, values, bad[i]);
         CU_ASSERT_EQUAL(
-            db_bulk_insert(fx.db, &fx.ctx, "items", columns, COLUMNS, values, ROWS, &inserted),
+            db_bulk_insert(fx->db, &fx->ctx, "items", columns, COLUMNS, values, ROWS, &inserted),
             ERR_INTERNAL);
         CU_ASSERT_EQUAL(inserted, 77);
         /* And one that is not even a number. */
-        fx_request(&fx, SV("t1"), 10000);
-        make_rows(&fx, values, 0);
+        fx_request(fx, SV("t1"), 10000);
+        make_rows(fx, values, 0);
         values[(bad[i] - 1) * COLUMNS + 2] = SV("5; DROP TABLE items");
         CU_ASSERT_EQUAL(
-            db_bulk_insert(fx.db, &fx.ctx, "items", columns, COLUMNS, values, ROWS, &inserted),
+            db_bulk_insert(fx->db, &fx->ctx, "items", columns, COLUMNS, values, ROWS, &inserted),
             ERR_INVALID);
         CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
     }
-    fx_close(&fx);
+    fx_close(fx);
 }
 
 /* Fails if db_quote_name does not double quotes: tried. */
 static void any_name_is_a_name(void)
 {
     static const struct db_bulk_column odd[] = {{"select", "int"}, {"a b\"c", "text"}};
-    struct fx fx;
     struct sv values[] = {SV("1"), SV("one"), SV("2"), SV_NONE};
-    fx_open(&fx, NULL);
+    struct fx *fx = fx_open(NULL);
     fx_admin("TRUNCATE \"odd \"\"name\"\"; x\"");
-    CU_ASSERT_EQUAL(db_bulk_insert(fx.db, &fx.ctx, "odd \"name\"; x", odd, 2, values, 2, NULL),
-                    ERR_NONE);
+    OK(db_bulk_insert(fx->db, &fx->ctx, "odd \"name\"; x", odd, 2, values, 2, NULL));
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM \"odd \"\"name\"\"; x\" WHERE \"select\" = 1 "
                              "AND \"a b\"\"c\" = 'one'"),
                     1);
     /* A dot is part of the name. */
-    CU_ASSERT_EQUAL(db_bulk_insert(fx.db, &fx.ctx, "public.items", odd, 2, values, 2, NULL),
+    CU_ASSERT_EQUAL(db_bulk_insert(fx->db, &fx->ctx, "public.items", odd, 2, values, 2, NULL),
                     ERR_INTERNAL);
-    CU_ASSERT_PTR_NOT_NULL(strstr(fx.ctx.err.cause, "42P01"));
-    fx_close(&fx);
+    CU_ASSERT_PTR_NOT_NULL(strstr(fx->ctx.err.cause, "42P01"));
+    fx_close(fx);
 }
 
 static void bounds_are_kept(void)
 {
-    struct fx fx;
     struct sv values[1] = {SV("1")};
     char name[65];
-    fx_open(&fx, NULL);
-    CU_ASSERT_EQUAL(db_bulk_insert(fx.db, &fx.ctx, "items", columns, 1, values, 0, NULL),
+    struct fx *fx = fx_open(NULL);
+    CU_ASSERT_EQUAL(db_bulk_insert(fx->db, &fx->ctx, "items", columns, 1, values, 0, NULL),
                     ERR_INVALID);
-    CU_ASSERT_EQUAL(db_bulk_insert(fx.db, &fx.ctx, "items", columns, 1, values, ROWS + 1, NULL),
+    CU_ASSERT_EQUAL(db_bulk_insert(fx->db, &fx->ctx, "items", columns, 1, values, ROWS + 1, NULL),
                     ERR_TOO_LARGE);
-    CU_ASSERT_EQUAL(db_bulk_insert(fx.db, &fx.ctx, "items", columns, 33, values, 1, NULL),
+    CU_ASSERT_EQUAL(db_bulk_insert(fx->db, &fx->ctx, "items", columns, 33, values, 1, NULL),
                     ERR_INTERNAL);
     /* The server would cut it to another table's name. */
     memset(name, 'a', 64);
     name[64] = '\0';
-    CU_ASSERT_EQUAL(db_bulk_insert(fx.db, &fx.ctx, name, columns, 1, values, 1, NULL),
+    CU_ASSERT_EQUAL(db_bulk_insert(fx->db, &fx->ctx, name, columns, 1, values, 1, NULL),
                     ERR_INTERNAL);
-    CU_ASSERT_EQUAL(fx.ctx.trace.round_trips, 0);
-    fx_close(&fx);
+    CU_ASSERT_EQUAL(fx->ctx.trace.round_trips, 0);
+    fx_close(fx);
 }
 
 SUITE(db_bulk, "service db bulk", {"thousand rows", thousand_rows},

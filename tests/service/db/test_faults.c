@@ -43,23 +43,36 @@ static void *ask_for_itself(void *arg)
         else
             c->wrong++;
         if (rc != ERR_NONE)
-            fx_sleep_ms(5);
+            service_sleep_ms(5);
     }
     arena_destroy(arena);
     return NULL;
 }
 
-static void with_clients(struct fx *fx, struct client *c, int ms, void (*fault)(struct fx *fx))
+/* The server goes and comes under clients that have so much time, or (go NULL) backends die. */
+static void under_load(const char *go, const char *come, int ms)
 {
     pthread_t threads[THREADS];
+    struct client c[THREADS];
     atomic_bool stop = false;
+    struct fx *fx = fx_open(NULL);
     for (int i = 0; i < THREADS; i++) {
         c[i] = (struct client){.fx = fx, .stop = &stop, .number = i, .ms = ms};
         CU_ASSERT_EQUAL(pthread_create(&threads[i], NULL, ask_for_itself, &c[i]), 0);
     }
-    fault(fx);
-    CU_ASSERT_TRUE(fx_wait_state(fx, DB_UP));
-    fx_sleep_ms(50);
+    for (int i = 0; !go && i < 20; i++) {
+        fx_admin("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE "
+                 "application_name = 'db_test'");
+        service_sleep_ms(50);
+    }
+    if (go) {
+        service_sleep_ms(50);
+        service_server(go);
+        EVENTUALLY(fx_status(fx).state == DB_DOWN);
+        service_server(come);
+    }
+    EVENTUALLY(fx_status(fx).state == DB_UP);
+    service_sleep_ms(50);
     atomic_store(&stop, true);
     for (int i = 0; i < THREADS; i++) {
         pthread_join(threads[i], NULL);
@@ -67,93 +80,47 @@ static void with_clients(struct fx *fx, struct client *c, int ms, void (*fault)(
         CU_ASSERT_EQUAL(c[i].wrong, 0);
     }
     fx_request(fx, SV("t1"), 5000);
-    CU_ASSERT_EQUAL(fx_run(fx, DB_WRITE, "SELECT 1", NULL), ERR_NONE);
-}
-
-static void terminate_twenty_times(struct fx *fx)
-{
-    (void)fx;
-    for (int i = 0; i < 20; i++) {
-        fx_admin("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE "
-                 "application_name = 'db_test'");
-        fx_sleep_ms(100);
-    }
+    OK(fx_run(fx, DB_WRITE, "SELECT 1", NULL));
+    CU_ASSERT_TRUE(go || atomic_load(&fx->slot->db_retries) > 0);
+    fx_close(fx);
 }
 
 static void terminated_backends_under_load(void)
 {
-    struct fx fx;
-    struct client c[THREADS];
-    fx_open(&fx, NULL);
-    with_clients(&fx, c, 10000, terminate_twenty_times);
-    CU_ASSERT_TRUE(atomic_load(&fx.slot->db_retries) > 0);
-    fx_close(&fx);
+    under_load(NULL, NULL, 10000);
 }
 
 /* A read whose backend dies under it, once. Fails if db_may_repeat leaves reads alone: tried. */
 static void lost_read_is_repeated_once(void)
 {
-    struct fx fx;
     fx_admin("CREATE SEQUENCE deaths; GRANT ALL ON deaths TO " FX_ROLE ";"
              "CREATE FUNCTION die_once() RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER AS "
              "'DECLARE n bigint := nextval(''deaths''); BEGIN IF n % 2 = 1 THEN "
              "PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN n; END'");
-    fx_open(&fx, NULL);
-    CU_ASSERT_EQUAL(fx_run(&fx, DB_READ, "SELECT die_once()", NULL), ERR_NONE);
-    CU_ASSERT_EQUAL(fx.ctx.err.err, ERR_NONE);
-    CU_ASSERT_EQUAL(atomic_load(&fx.slot->db_retries), 1);
+    struct fx *fx = fx_open(NULL);
+    OK(fx_run(fx, DB_READ, "SELECT die_once()", NULL));
+    OK(fx->ctx.err.err);
+    CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_retries), 1);
     /* Twice is too often, and a write is not repeated at all. */
     fx_admin("ALTER SEQUENCE deaths INCREMENT 2; SELECT setval('deaths', 1)");
-    CU_ASSERT_EQUAL(fx_run(&fx, DB_READ, "SELECT die_once()", NULL), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(fx_run(fx, DB_READ, "SELECT die_once()", NULL), ERR_UNAVAILABLE);
     CU_ASSERT_EQUAL(fx_admin("SELECT last_value FROM deaths"), 5);
-    fx_request(&fx, SV("t1"), 5000);
-    CU_ASSERT_EQUAL(fx_run(&fx, DB_WRITE, "SELECT die_once()", NULL), ERR_OUTCOME_UNKNOWN);
+    fx_request(fx, SV("t1"), 5000);
+    CU_ASSERT_EQUAL(fx_run(fx, DB_WRITE, "SELECT die_once()", NULL), ERR_OUTCOME_UNKNOWN);
     CU_ASSERT_EQUAL(fx_admin("SELECT last_value FROM deaths"), 7);
-    fx_close(&fx);
+    fx_close(fx);
     fx_admin("DROP FUNCTION die_once(); DROP SEQUENCE deaths");
-}
-
-static void kill_and_start(struct fx *fx)
-{
-    fx_sleep_ms(50);
-    fx_server("kill");
-    CU_ASSERT_TRUE(fx_wait_state(fx, DB_DOWN));
-    fx_server("start");
 }
 
 /* Fails if back_off is never over (retry_at_us set a minute ahead): tried. */
 static void killed_server_comes_back(void)
 {
-    struct fx fx;
-    struct client c[THREADS];
-    fx_open(&fx, NULL);
-    with_clients(&fx, c, 2000, kill_and_start);
-    fx_close(&fx);
-}
-
-static void stop_and_start(struct fx *fx)
-{
-    fx_sleep_ms(50);
-    fx_server("stop");
-    CU_ASSERT_TRUE(fx_wait_state(fx, DB_DOWN));
-    fx_server("start");
+    under_load("kill", "start", 2000);
 }
 
 static void stopped_server_comes_back(void)
 {
-    struct fx fx;
-    struct client c[THREADS];
-    fx_open(&fx, NULL);
-    with_clients(&fx, c, 2000, stop_and_start);
-    fx_close(&fx);
-}
-
-static void pause_and_resume(struct fx *fx)
-{
-    fx_sleep_ms(50);
-    fx_server("pause");
-    CU_ASSERT_TRUE(fx_wait_state(fx, DB_DOWN));
-    fx_server("resume");
+    under_load("stop", "start", 2000);
 }
 
 /* Late answers come for requests that are over. Several locks hold here: with all of them away (a
@@ -162,87 +129,61 @@ static void pause_and_resume(struct fx *fx)
  * test_query.c fails always. */
 static void paused_server_mixes_nothing_up(void)
 {
-    struct fx fx;
-    struct client c[THREADS];
-    fx_open(&fx, NULL);
-    with_clients(&fx, c, 300, pause_and_resume); /* shorter than the pause */
-    fx_close(&fx);
+    under_load("pause", "resume", 300); /* shorter than the pause */
 }
 
-/* Nobody asks: the state must be right all the same. Fails without the maintenance thread's ping:
- * tried. */
+/* Nobody asks: the state must be right all the same. Fails without the maintenance thread's ping,
+ * or if "away" is never set or never cleared: tried. */
 static void state_is_right_without_requests(void)
 {
-    struct fx fx;
-    struct db_status s;
-    fx_open(&fx, NULL);
-    fx_server("pause");
-    CU_ASSERT_TRUE(fx_wait_state(&fx, DB_DOWN));
-    fx_server("resume");
-    CU_ASSERT_TRUE(fx_wait_state(&fx, DB_UP));
-    fx_server("kill");
-    CU_ASSERT_TRUE(fx_wait_state(&fx, DB_DOWN));
-    db_status(fx.db, &s);
+    struct fx *fx = fx_open(NULL);
+    service_server("pause");
+    EVENTUALLY(fx_status(fx).state == DB_DOWN);
+    service_server("resume");
+    EVENTUALLY(fx_status(fx).state == DB_UP);
+    service_server("kill");
+    EVENTUALLY(fx_status(fx).state == DB_DOWN && !db_is_up(fx->db));
+    const struct db_status s = fx_status(fx);
     CU_ASSERT_EQUAL(s.open, 0);
     CU_ASSERT_TRUE(strlen(s.reason) > 0);
     /* While it is away nobody waits for it. */
-    fx_request(&fx, SV("t1"), 60000);
+    fx_request(fx, SV("t1"), 60000);
     int64_t began = clock_mono_us();
-    fx.db->set.acquire_ms = 60000;
-    enum err rc = fx_run(&fx, DB_WRITE, "SELECT 1", NULL);
-    CU_ASSERT_EQUAL(rc, ERR_UNAVAILABLE);
-    CU_ASSERT_EQUAL(fx.ctx.err.retry_after_s, 1);
+    fx->db->set.acquire_ms = 60000;
+    CU_ASSERT_EQUAL(fx_run(fx, DB_WRITE, "SELECT 1", NULL), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(fx->ctx.err.retry_after_s, 1);
     CU_ASSERT_TRUE(clock_mono_us() - began < 30000000);
-    fx_server("start");
-    CU_ASSERT_TRUE(fx_wait_state(&fx, DB_UP));
-    CU_ASSERT_TRUE(fx_wait_open(&fx, 2));
-    fx_close(&fx);
+    service_server("start");
+    EVENTUALLY(fx_status(fx).state == DB_UP && db_is_up(fx->db) && fx_status(fx).open == 2);
+    fx_close(fx);
 }
 
 /* db_open succeeds while PostgreSQL is away, and db_close ends an attempt that hangs. */
 static void opens_and_closes_while_away(void)
 {
-    struct fx fx;
-    fx_server("stop");
+    struct fx fx = {.arena = arena_create(1 << 20)};
+    service_server("stop");
     /* fx_open would ask the server for its database. */
     char url[2000];
     snprintf(url, sizeof(url), "%s&user=" FX_ROLE, getenv("TEST_DATABASE_URL"));
-    struct db_settings settings = {.url = url,
-                                   .app_name = "db_test",
-                                   .pool_min = 2,
-                                   .pool_max = 4,
-                                   .acquire_ms = 1000,
-                                   .statement_ms = 1000,
-                                   .connect_ms = 60000,
-                                   .idle_s = 600,
-                                   .lifetime_s = 1800,
-                                   .workers = 1,
-                                   .prepare = true};
-    fx.slot = NULL;
+    struct db_settings settings = fx_settings(url);
+    settings.connect_ms = 60000;
     fx.db = db_open(&settings, NULL);
-    fx.arena = arena_create(1 << 20);
     CU_ASSERT_PTR_NOT_NULL(fx.db);
-    CU_ASSERT_TRUE(fx_wait_state(&fx, DB_DOWN));
+    EVENTUALLY(fx_status(&fx).state == DB_DOWN);
     fx_request(&fx, SV("t1"), 5000);
     CU_ASSERT_EQUAL(fx_run(&fx, DB_READ, "SELECT 1", NULL), ERR_UNAVAILABLE);
-    fx_server("start");
-    CU_ASSERT_TRUE(fx_wait_state(&fx, DB_UP));
+    service_server("start");
+    EVENTUALLY(fx_status(&fx).state == DB_UP);
     db_close(fx.db);
-    fx_server("pause");
+    service_server("pause");
     fx.db = db_open(&settings, NULL);
-    fx_sleep_ms(50);
+    service_sleep_ms(50);
     int64_t began = clock_mono_us();
     db_close(fx.db);
     CU_ASSERT_TRUE(clock_mono_us() - began < 30000000);
-    fx_server("resume");
+    service_server("resume");
     arena_destroy(fx.arena);
-}
-
-static bool becomes_up(struct fx *fx, bool up)
-{
-    for (int i = 0; i < 1000 && db_is_up(fx->db) != up; i++)
-        fx_sleep_ms(10);
-    return db_is_up(fx->db) == up;
 }
 
 /* Takes the name of the server's socket away, or gives it back: nobody can connect, and who has
@@ -262,47 +203,28 @@ static void name_socket(bool there)
  * Fails if a refused connect alone decides, and if only a new reason is news: tried. */
 static void refused_connects_are_not_away(void)
 {
-    struct fx fx;
-    fx_open(&fx, NULL);
-    CU_ASSERT_TRUE(fx_wait_open(&fx, 2) && db_is_up(fx.db));
-    pthread_mutex_lock(&fx.db->lock);
-    int pid = fx_pid(fx.db->lists[CONN_IDLE].first);
-    pthread_mutex_unlock(&fx.db->lock);
+    struct fx *fx = fx_open(NULL);
+    EVENTUALLY(fx_status(fx).open == 2 && db_is_up(fx->db));
+    pthread_mutex_lock(&fx->db->lock);
+    int pid = fx_pid(fx->db->lists[CONN_IDLE].first);
+    pthread_mutex_unlock(&fx->db->lock);
     name_socket(false);
     CU_ASSERT_EQUAL(kill(pid, SIGTERM), 0);
     int seen_away = 0;
-    struct db_status status = {.state = DB_UP};
-    for (int i = 0; i < 1000 && status.state == DB_UP; i++) {
-        seen_away += !db_is_up(fx.db);
-        fx_sleep_ms(5);
-        db_status(fx.db, &status);
-    }
-    CU_ASSERT_EQUAL(status.state, DB_DOWN);
+    EVENTUALLY((seen_away += !db_is_up(fx->db), fx_status(fx).state != DB_UP));
+    CU_ASSERT_EQUAL(fx_status(fx).state, DB_DOWN);
     for (int i = 0; i < 200; i++) {
-        seen_away += !db_is_up(fx.db);
-        fx_sleep_ms(5);
+        seen_away += !db_is_up(fx->db);
+        service_sleep_ms(5);
     }
     CU_ASSERT_EQUAL(seen_away, 0);
-    CU_ASSERT_EQUAL(fx_run(&fx, DB_READ, "SELECT 1", NULL), ERR_NONE);
-    fx_server("stop");
-    CU_ASSERT_TRUE(becomes_up(&fx, false));
+    OK(fx_run(fx, DB_READ, "SELECT 1", NULL));
+    service_server("stop");
+    EVENTUALLY(!db_is_up(fx->db));
     name_socket(true); /* of the server that is gone; the next one makes its own */
-    fx_server("start");
-    CU_ASSERT_TRUE(becomes_up(&fx, true));
-    fx_close(&fx);
-}
-
-/* Known without a request, and the end of it too. Fails if it is never set, or never cleared:
- * tried. */
-static void away_is_known(void)
-{
-    struct fx fx;
-    fx_open(&fx, NULL);
-    fx_server("stop");
-    CU_ASSERT_TRUE(becomes_up(&fx, false));
-    fx_server("start");
-    CU_ASSERT_TRUE(becomes_up(&fx, true));
-    fx_close(&fx);
+    service_server("start");
+    EVENTUALLY(db_is_up(fx->db));
+    fx_close(fx);
 }
 
 SUITE(db_faults, "service db faults",
@@ -313,5 +235,4 @@ SUITE(db_faults, "service db faults",
       {"paused server mixes nothing up", paused_server_mixes_nothing_up},
       {"state is right without requests", state_is_right_without_requests},
       {"opens and closes while away", opens_and_closes_while_away},
-      {"refused connects are not away", refused_connects_are_not_away},
-      {"away is known", away_is_known})
+      {"refused connects are not away", refused_connects_are_not_away})

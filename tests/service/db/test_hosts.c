@@ -3,9 +3,7 @@
  * process of its own, which is killed or stopped. */
 #include "../../../src/db/hosts_internal.h"
 
-#include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -16,16 +14,8 @@
 #include "../session/fixture.h"
 #include "fixture.h"
 
-enum { WAIT_MS = 20000, STEP_MS = 2 };
-
-/* ends within WAIT_MS; true if the condition holds. */
-#define UNTIL(condition)                                                      \
-    for (int waited = 0; waited < WAIT_MS && !(condition); waited += STEP_MS) \
-        (void)poll(NULL, 0, STEP_MS);                                         \
-    CU_ASSERT_TRUE(condition)
-
 struct host {
-    struct world w;
+    struct world *w;
     struct db_hosts_shared *s;
     struct db_hosts *h;
     _Atomic int *raised; /* shared with children */
@@ -51,27 +41,28 @@ static struct db_hosts *worker_open(struct host *x, size_t slot)
                                           .statement_ms = 100,
                                           .before_alone = count_up,
                                           .arg = x->raised};
-    return db_hosts_open(&set, x->w.db);
+    return db_hosts_open(&set, x->w->db);
 }
 
 static void host_open(struct host *x, bool alone)
 {
     host_map(x, alone);
-    CU_ASSERT_TRUE(world_open(&x->w, false));
+    x->w = world_open(false);
     x->h = worker_open(x, 0);
 }
 
 static void host_close(struct host *x)
 {
     db_hosts_close(x->h);
-    world_close(&x->w);
+    if (x->w)
+        world_close(x->w);
     db_hosts_shared_unmap(x->s);
     munmap(x->raised, 4096);
 }
 
 static int64_t rows(const char *id)
 {
-    return world_count("SELECT count(*) FROM hosts WHERE host = '%s'", id);
+    return world_rows("hosts WHERE host = '%s'", id);
 }
 
 static int64_t registered(const struct host *x)
@@ -87,18 +78,27 @@ static unsigned polls(const struct host *x)
     return atomic_load(&x->s->turn);
 }
 
-/* A worker in a process of its own, in slot 0, that polls when this returns. Before any thread of
- * this process. */
+/* What a killed test left behind would count. */
+static void make_schema(void)
+{
+    world_close(world_open(false));
+    world_do("DELETE FROM hosts");
+}
+
+/* The first host, whose worker in slot 0 is a process of its own that polls when this returns.
+ * Before any thread of this process. */
 static pid_t poller_start(struct host *x)
 {
+    make_schema();
+    host_map(x, true);
     const pid_t pid = fork();
     if (pid == 0) {
-        if (world_open(&x->w, false))
-            x->h = worker_open(x, 0);
+        x->w = world_open(false);
+        x->h = worker_open(x, 0);
         for (;;)
             (void)pause();
     }
-    UNTIL(polls(x) > 0);
+    EVENTUALLY(polls(x) > 0);
     return pid;
 }
 
@@ -106,15 +106,6 @@ static void end_process(pid_t pid)
 {
     CU_ASSERT_EQUAL(kill(pid, SIGKILL), 0);
     CU_ASSERT_EQUAL(waitpid(pid, NULL, 0), pid);
-}
-
-/* What a killed test left behind would count. */
-static bool make_schema(void)
-{
-    struct world w;
-    const bool made = world_open(&w, false) && world_sql("DELETE FROM hosts", NULL, 0);
-    world_close(&w);
-    return made;
 }
 
 /* Fails if only oneself is shown, or if the row stays: tried. */
@@ -125,23 +116,22 @@ static void list_each_other(void)
     char id[DB_HOSTS_ID_LEN + 1];
     int64_t n;
     size_t all = 0;
-    if (!make_schema())
-        return;
+    make_schema();
     host_open(&a, true);
     host_open(&b, false);
-    UNTIL(registered(&a) == 2 && registered(&b) == 2);
+    EVENTUALLY(registered(&a) == 2 && registered(&b) == 2);
     CU_ASSERT_EQUAL(db_hosts_seen(b.s, seen, &n), 2);
     CU_ASSERT_TRUE(seen[0].self && !seen[0].alone && strcmp(seen[0].id, b.s->id) == 0);
     CU_ASSERT_TRUE(!seen[1].self && seen[1].alone && strcmp(seen[1].id, a.s->id) == 0);
     CU_ASSERT_STRING_EQUAL(seen[1].version, "1.2.3");
     CU_ASSERT_STRING_EQUAL(seen[1].address, a.s->address);
     CU_ASSERT_EQUAL(seen[1].workers, 2);
-    CU_ASSERT_EQUAL(db_hosts_list(a.w.db, world_request(&a.w, ""), &listed, &all), ERR_NONE);
+    OK(db_hosts_list(a.w->db, world_request(a.w, ""), &listed, &all));
     CU_ASSERT_EQUAL(all, 2);
     strcpy(id, b.s->id);
     host_close(&b);
     CU_ASSERT_EQUAL(rows(id), 0);
-    UNTIL(registered(&a) == 1 && db_hosts_is_alone(a.s));
+    EVENTUALLY(registered(&a) == 1 && db_hosts_is_alone(a.s));
     strcpy(id, a.s->id);
     host_close(&a);
     CU_ASSERT_EQUAL(rows(id), 0);
@@ -151,20 +141,17 @@ static void list_each_other(void)
 static void killed_poller(void)
 {
     struct host a;
-    if (!make_schema())
-        return;
-    host_map(&a, true);
     const pid_t pid = poller_start(&a);
-    CU_ASSERT_TRUE(world_open(&a.w, false));
+    a.w = world_open(false);
     a.h = worker_open(&a, 1);
-    UNTIL(db_hosts_is_alone(a.s));
+    EVENTUALLY(db_hosts_is_alone(a.s));
     end_process(pid);
     const unsigned before = polls(&a);
     const int64_t killed_us = clock_mono_us();
-    UNTIL(polls(&a) > before + 1);
+    EVENTUALLY(polls(&a) > before + 1);
     printf("\n    polled again %lld ms after the poller was killed",
            (long long)(clock_mono_us() - killed_us) / 1000 - HOSTS_POLL_MS);
-    UNTIL(db_hosts_is_alone(a.s));
+    EVENTUALLY(db_hosts_is_alone(a.s));
     db_hosts_worker_ended(a.s, 0, pid, false);
     host_close(&a);
 }
@@ -175,25 +162,22 @@ static void stopped_poller(void)
 {
     struct host a;
     char why[160];
-    if (!make_schema())
-        return;
-    host_map(&a, true);
     const pid_t pid = poller_start(&a);
-    CU_ASSERT_TRUE(world_open(&a.w, false));
+    a.w = world_open(false);
     a.h = worker_open(&a, 1);
     struct auth_settings keys = {.keys = true, .hosts = a.s};
-    struct auth *auth = auth_open(&keys, a.w.db);
-    UNTIL(db_hosts_is_alone(a.s) && auth_is_ready(auth));
+    struct auth *auth = auth_open(&keys, a.w->db);
+    EVENTUALLY(db_hosts_is_alone(a.s) && auth_is_ready(auth));
     const int raised = atomic_load(a.raised);
     CU_ASSERT_EQUAL(kill(pid, SIGSTOP), 0);
-    UNTIL(!db_hosts_is_alone(a.s));
+    EVENTUALLY(!db_hosts_is_alone(a.s));
     CU_ASSERT_EQUAL(db_hosts_shortcut(a.s, why, sizeof(why)), DB_HOSTS_SILENT);
     const int64_t off_us = clock_boot_us();
-    UNTIL(atomic_load(&auth->vouched_until) > off_us + 2 * VOUCH_US);
+    EVENTUALLY(atomic_load(&auth->vouched_until) > off_us + 2 * VOUCH_US);
     CU_ASSERT_FALSE(db_hosts_is_alone(a.s));
     CU_ASSERT_TRUE(db_hosts_may_write(a.s));
     CU_ASSERT_EQUAL(kill(pid, SIGCONT), 0);
-    UNTIL(db_hosts_is_alone(a.s));
+    EVENTUALLY(db_hosts_is_alone(a.s));
     CU_ASSERT_EQUAL(atomic_load(a.raised), raised + 1);
     auth_close(auth);
     end_process(pid);
@@ -207,24 +191,20 @@ static void stopped_poller(void)
 static void second_waits(void)
 {
     struct host a, b;
-    if (!make_schema())
-        return;
-    host_map(&a, true);
     const pid_t pid = poller_start(&a);
-    UNTIL(db_hosts_is_alone(a.s));
+    EVENTUALLY(db_hosts_is_alone(a.s));
     CU_ASSERT_EQUAL(kill(pid, SIGSTOP), 0);
     host_open(&b, false);
-    UNTIL(db_hosts_may_write(b.s));
+    EVENTUALLY(db_hosts_may_write(b.s));
     CU_ASSERT_FALSE(db_hosts_is_alone(a.s));
     CU_ASSERT_EQUAL(kill(pid, SIGCONT), 0);
-    UNTIL(registered(&a) == 2);
+    EVENTUALLY(registered(&a) == 2);
     CU_ASSERT_FALSE(db_hosts_is_alone(a.s));
     host_close(&b);
-    UNTIL(db_hosts_is_alone(a.s));
+    EVENTUALLY(db_hosts_is_alone(a.s));
     CU_ASSERT_EQUAL(atomic_load(a.raised), 2);
     end_process(pid);
-    db_hosts_shared_unmap(a.s);
-    munmap(a.raised, 4096);
+    host_close(&a);
 }
 
 /* Seen to fail if each worker removes the registration, if a worker that was killed counts for
@@ -233,12 +213,11 @@ static void last_worker_removes(void)
 {
     struct host a;
     char id[DB_HOSTS_ID_LEN + 1];
-    if (!make_schema())
-        return;
+    make_schema();
     host_open(&a, true);
     strcpy(id, a.s->id);
     struct db_hosts *second = worker_open(&a, 1);
-    UNTIL(db_hosts_may_write(a.s));
+    EVENTUALLY(db_hosts_may_write(a.s));
     db_hosts_close(a.h);
     CU_ASSERT_EQUAL(rows(id), 1);
     /* It was killed, and the supervisor does not know yet. */
@@ -261,31 +240,26 @@ static void forgotten(void)
     struct host a;
     int64_t removed, alive;
     const char *dead = "00000000000000000000000000000001";
-    if (!make_schema())
-        return;
+    make_schema();
     host_open(&a, true);
-    UNTIL(db_hosts_is_alone(a.s));
-    CU_ASSERT_TRUE(world_sql(
-        "INSERT INTO hosts (host, address, version, workers, alone, seen_at) VALUES"
-        " ('00000000000000000000000000000001', 'gone', '1', 1, true, now() - interval '1 h')",
-        NULL, 0));
-    UNTIL(!db_hosts_is_alone(a.s));
-    struct request_ctx *ctx = world_request(&a.w, "");
+    EVENTUALLY(db_hosts_is_alone(a.s));
+    world_do("INSERT INTO hosts (host, address, version, workers, alone, seen_at) VALUES"
+             " ('00000000000000000000000000000001', 'gone', '1', 1, true, now() - interval '1 h')");
+    EVENTUALLY(!db_hosts_is_alone(a.s));
+    struct request_ctx *ctx = world_request(a.w, "");
     CU_ASSERT_EQUAL(
-        db_hosts_forget(a.w.db, ctx, SV("0000000000000000000000000000000f"), 0, &removed, &alive),
+        db_hosts_forget(a.w->db, ctx, SV("0000000000000000000000000000000f"), 0, &removed, &alive),
         ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(db_hosts_forget(a.w.db, ctx, SV_NONE, 7200, &removed, &alive), ERR_NONE);
+    OK(db_hosts_forget(a.w->db, ctx, SV_NONE, 7200, &removed, &alive));
     CU_ASSERT_EQUAL(rows(dead), 1);
-    CU_ASSERT_EQUAL(db_hosts_forget(a.w.db, ctx, SV_NONE, 60, &removed, &alive), ERR_NONE);
+    OK(db_hosts_forget(a.w->db, ctx, SV_NONE, 60, &removed, &alive));
     CU_ASSERT_TRUE(removed == 1 && alive == 0 && rows(dead) == 0 && rows(a.s->id) == 1);
-    UNTIL(db_hosts_is_alone(a.s));
+    EVENTUALLY(db_hosts_is_alone(a.s));
     const int raised = atomic_load(a.raised);
     const int64_t first_us = atomic_load(&a.s->registered_us);
-    CU_ASSERT_EQUAL(
-        db_hosts_forget(a.w.db, world_request(&a.w, ""), sv_from(a.s->id), 0, &removed, &alive),
-        ERR_NONE);
+    OK(db_hosts_forget(a.w->db, world_request(a.w, ""), sv_from(a.s->id), 0, &removed, &alive));
     CU_ASSERT_TRUE(removed == 0 && alive == 1 && rows(a.s->id) == 1);
-    UNTIL(db_hosts_is_alone(a.s));
+    EVENTUALLY(db_hosts_is_alone(a.s));
     CU_ASSERT_EQUAL(atomic_load(a.raised), raised + 1);
     CU_ASSERT_TRUE(atomic_load(&a.s->registered_us) > first_us);
     host_close(&a);
@@ -296,16 +270,15 @@ static void forgotten(void)
 static void another_postgresql(void)
 {
     struct host a;
-    if (!make_schema())
-        return;
+    make_schema();
     host_open(&a, true);
-    UNTIL(db_hosts_is_alone(a.s));
+    EVENTUALLY(db_hosts_is_alone(a.s));
     CU_ASSERT_EQUAL(atomic_load(a.raised), 1);
     const int64_t started_us = atomic_load(&a.s->pg_started_us);
-    fx_server("stop");
-    fx_server("start");
-    UNTIL(atomic_load(&a.s->pg_started_us) != started_us);
-    UNTIL(db_hosts_is_alone(a.s));
+    service_server("stop");
+    service_server("start");
+    EVENTUALLY(atomic_load(&a.s->pg_started_us) != started_us);
+    EVENTUALLY(db_hosts_is_alone(a.s));
     CU_ASSERT_TRUE(atomic_load(a.raised) >= 2);
     host_close(&a);
 }
@@ -315,33 +288,23 @@ static void pool_is_divided(void)
 {
     struct host a;
     struct db_status status;
-    if (!make_schema())
-        return;
+    make_schema();
     host_map(&a, false);
-    CU_ASSERT_TRUE(world_open(&a.w, false));
-    const struct db_settings settings = {.url = a.w.url,
-                                         .app_name = "test",
-                                         .pool_min = 1,
-                                         .pool_max = 20,
-                                         .acquire_ms = 5000,
-                                         .statement_ms = 5000,
-                                         .connect_ms = 5000,
-                                         .idle_s = 60,
-                                         .lifetime_s = 60,
-                                         .workers = 4,
-                                         .prepare = true};
+    a.w = world_open(false);
+    struct db_settings settings = fx_settings(a.w->url);
+    settings.pool_min = 1;
+    settings.workers = 4;
     const struct db_hosts_settings set = {.shared = a.s, .workers = 2};
     struct db *db = db_open(&settings, NULL);
     a.h = db_hosts_open(&set, db);
-    UNTIL(db_hosts_may_write(a.s));
-    UNTIL((db_status(db, &status), status.max == 20));
-    CU_ASSERT_TRUE(world_sql("INSERT INTO hosts (host, address, version, workers, alone) VALUES"
-                             " ('00000000000000000000000000000002', 'there', '1', 1, false),"
-                             " ('00000000000000000000000000000003', 'there', '1', 1, false)",
-                             NULL, 0));
-    UNTIL((db_status(db, &status), status.max == 97 / 3 / 4));
-    CU_ASSERT_TRUE(world_sql("DELETE FROM hosts WHERE address = 'there'", NULL, 0));
-    UNTIL((db_status(db, &status), status.max == 20));
+    EVENTUALLY(db_hosts_may_write(a.s));
+    EVENTUALLY((db_status(db, &status), status.max == 20));
+    world_do("INSERT INTO hosts (host, address, version, workers, alone) VALUES"
+             " ('00000000000000000000000000000002', 'there', '1', 1, false),"
+             " ('00000000000000000000000000000003', 'there', '1', 1, false)");
+    EVENTUALLY((db_status(db, &status), status.max == 97 / 3 / 4));
+    world_do("DELETE FROM hosts WHERE address = 'there'");
+    EVENTUALLY((db_status(db, &status), status.max == 20));
     db_hosts_close(a.h);
     a.h = NULL;
     db_close(db);

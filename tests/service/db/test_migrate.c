@@ -61,7 +61,7 @@ static long tables(void)
 /* Fails if take_lock does nothing (one of the two runs into the other's table): tried. */
 static void up_down_up_two_at_once(void)
 {
-    char *admin = fx_admin_url(), *url = fx_url_as("m role");
+    const char *admin = fx_admin_url(), *url = fx_url_as("m role");
     fx_admin("CREATE ROLE \"m role\" LOGIN");
     for (int round = 0; round < 2; round++) {
         struct heard heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -71,8 +71,8 @@ static void up_down_up_two_at_once(void)
             CU_ASSERT_EQUAL(pthread_create(&t[i], NULL, migrate_two, &r[i]), 0);
         for (int i = 0; i < 2; i++)
             pthread_join(t[i], NULL);
-        CU_ASSERT_EQUAL(r[0].rc, ERR_NONE);
-        CU_ASSERT_EQUAL(r[1].rc, ERR_NONE);
+        OK(r[0].rc);
+        OK(r[1].rc);
         CU_ASSERT_EQUAL(count(heard.text, "up: done"), 2);
         CU_ASSERT_EQUAL(count(heard.text, "nothing to do"), 1);
         CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM m_two"), 1);
@@ -80,15 +80,13 @@ static void up_down_up_two_at_once(void)
         CU_ASSERT_EQUAL(fx_admin("SELECT has_table_privilege('m role', 'm_one', 'SELECT')::int + "
                                  "has_table_privilege('m role', 'parley_schema', 'SELECT')::int"),
                         2);
-        CU_ASSERT_EQUAL(db_migrate_table(admin, url, table, 2, 1, hear, &heard), ERR_NONE);
+        OK(db_migrate_table(admin, url, table, 2, 1, hear, &heard));
         CU_ASSERT_EQUAL(fx_admin("SELECT max(version) FROM parley_schema"), 1);
         CU_ASSERT_EQUAL(tables(), 2);
-        CU_ASSERT_EQUAL(db_migrate_table(admin, url, table, 2, 0, hear, &heard), ERR_NONE);
+        OK(db_migrate_table(admin, url, table, 2, 0, hear, &heard));
         CU_ASSERT_EQUAL(tables(), 0);
     }
     fx_admin("DROP ROLE \"m role\"");
-    free(admin);
-    free(url);
 }
 
 /* A script that is fine, but whose row cannot be added: it has added one itself. */
@@ -100,7 +98,7 @@ static const struct db_migration row_fails[] = {
 static void failed_step_leaves_nothing(void)
 {
     struct heard heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
-    char *admin = fx_admin_url(), *url = fx_url();
+    const char *admin = fx_admin_url(), *url = fx_url();
     CU_ASSERT_EQUAL(db_migrate_table(admin, url, table, 3, -1, hear, &heard), ERR_INTERNAL);
     CU_ASSERT_PTR_NOT_NULL(strstr(heard.text, "migration 3 bad up: division by zero"));
     CU_ASSERT_EQUAL(fx_admin("SELECT max(version) FROM parley_schema"), 2);
@@ -110,23 +108,21 @@ static void failed_step_leaves_nothing(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(heard.text, "use a newer parley"));
     CU_ASSERT_EQUAL(db_migrate_table(admin, url, table, 2, 7, hear, &heard), ERR_INVALID);
     CU_ASSERT_EQUAL(tables(), 3);
-    CU_ASSERT_EQUAL(db_migrate_table(admin, url, table, 2, 0, hear, &heard), ERR_NONE);
+    OK(db_migrate_table(admin, url, table, 2, 0, hear, &heard));
     CU_ASSERT_EQUAL(tables(), 0);
     CU_ASSERT_EQUAL(db_migrate_table(admin, url, row_fails, 1, -1, hear, &heard), ERR_INTERNAL);
     CU_ASSERT_EQUAL(tables(), 1); /* parley_schema alone, and nothing in it */
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM parley_schema"), 0);
     fx_admin("DROP TABLE parley_schema");
-    free(admin);
-    free(url);
 }
 
 /* Nothing is made where something is wrong. */
 static void says_what_is_wrong(void)
 {
     static const char broken[] = "postgresql://u:secret@[x";
-    char *admin = fx_admin_url(), *absent = fx_url_as("m absent"),
-         *nologin = fx_url_as("m_nologin");
-    char *weak = fx_url_as("m_weak");
+    const char *admin = fx_admin_url(), *absent = fx_url_as("m absent"),
+               *nologin = fx_url_as("m_nologin");
+    const char *weak = fx_url_as("m_weak");
     fx_admin("CREATE ROLE m_nologin; CREATE ROLE m_weak LOGIN");
     const struct {
         const char *admin_url, *url;
@@ -157,10 +153,6 @@ static void says_what_is_wrong(void)
         CU_ASSERT_EQUAL(tables(), 0);
     }
     fx_admin("DROP ROLE m_nologin; DROP ROLE m_weak");
-    free(admin);
-    free(absent);
-    free(nologin);
-    free(weak);
 }
 
 /* A text without a user means what libpq says. */
@@ -175,7 +167,8 @@ static void the_login_is_libpqs(void)
         {"m_env", "host=h.invalid user='m key' port=5433", "m key"},
         {"m_env", "service=m_service", "m_of_service"},
     };
-    char *admin = fx_admin_url(), file[300], says[80];
+    const char *admin = fx_admin_url();
+    char file[300], says[80];
     snprintf(file, sizeof(file), "%s/services", getenv("TEST_TMP"));
     FILE *f = fopen(file, "we");
     CU_ASSERT_PTR_NOT_NULL_FATAL(f);
@@ -194,7 +187,6 @@ static void the_login_is_libpqs(void)
     }
     unsetenv("PGUSER");
     unsetenv("PGSERVICEFILE");
-    free(admin);
 }
 
 /* What differs between what two roles may do to all that there is. */
@@ -218,9 +210,10 @@ static void another_login_may_serve(void)
     fx_admin("CREATE ROLE m_owner LOGIN; CREATE ROLE m_first LOGIN; CREATE ROLE m_second LOGIN;"
              "ALTER DATABASE parley_db_test OWNER TO m_owner; CREATE ROLE m_third LOGIN;"
              "REVOKE ALL ON SCHEMA public FROM PUBLIC");
-    char *owner = fx_url_as("m_owner"), *url[] = {fx_url_as("m_first"), fx_url_as("m_second")};
+    const char *owner = fx_url_as("m_owner"),
+               *url[] = {fx_url_as("m_first"), fx_url_as("m_second")};
     for (size_t i = 0; i < ARRAY_LEN(url); i++)
-        CU_ASSERT_EQUAL(db_migrate(owner, url[i], -1, hear, &heard), ERR_NONE);
+        OK(db_migrate(owner, url[i], -1, hear, &heard));
     CU_ASSERT_EQUAL(fx_admin(differences), 0);
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM pg_class c WHERE relkind IN ('r', 'p')"
                              " AND relowner = 'm_owner'::regrole"
@@ -232,24 +225,20 @@ static void another_login_may_serve(void)
     fx_admin("DROP TABLE IF EXISTS cache_state;"
              "ALTER TABLE sessions ALTER generation DROP DEFAULT;"
              "DROP SEQUENCE IF EXISTS session_generation");
-    free(url[1]);
     url[1] = fx_url_as("m_third");
-    CU_ASSERT_EQUAL(db_migrate(owner, url[1], -1, hear, &heard), ERR_NONE);
+    OK(db_migrate(owner, url[1], -1, hear, &heard));
     CU_ASSERT_EQUAL(fx_admin("SELECT has_table_privilege('m_third', 'messages', 'DELETE')::int"),
                     1);
     /* To itself, where one login does all. */
-    CU_ASSERT_EQUAL(db_migrate(owner, owner, -1, hear, &heard), ERR_NONE);
+    OK(db_migrate(owner, owner, -1, hear, &heard));
     fx_admin("DROP OWNED BY m_owner, m_first, m_second, m_third;"
              "ALTER DATABASE parley_db_test OWNER TO postgres;"
              "DROP ROLE m_owner, m_first, m_second, m_third;"
              "GRANT USAGE ON SCHEMA public TO PUBLIC; GRANT CREATE ON SCHEMA public TO " FX_ROLE);
-    free(owner);
-    free(url[0]);
-    free(url[1]);
 }
 
 /* As a worker opens it. */
-static PGresult *try(char *url, const char *become, const char *what)
+static PGresult *try(const char *url, const char *become, const char *what)
 {
     struct db_settings settings = fx_settings(url);
     struct db_conn c = {.pg = NULL};
@@ -298,8 +287,8 @@ static void what_serves_cannot_lift_the_lock(void)
     struct heard heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
     fx_admin("CREATE ROLE m_owner LOGIN; CREATE ROLE m_serves LOGIN;"
              "ALTER DATABASE parley_db_test OWNER TO m_owner");
-    char *owner = fx_url_as("m_owner"), *url = fx_url_as("m_serves");
-    CU_ASSERT_EQUAL(db_migrate(owner, url, -1, hear, &heard), ERR_NONE);
+    const char *owner = fx_url_as("m_owner"), *url = fx_url_as("m_serves");
+    OK(db_migrate(owner, url, -1, hear, &heard));
     fx_admin("INSERT INTO sessions (tenant, session_id, generation, expires_at, expiry_hour,"
              " ttl_seconds) VALUES ('mine', 'a', 1, now() + '1 day', 0, 1),"
              " ('other', 'b', 2, now() + '1 day', 0, 1)");
@@ -317,41 +306,33 @@ static void what_serves_cannot_lift_the_lock(void)
         }
     }
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM sessions"), 2);
-    CU_ASSERT_EQUAL(db_migrate(owner, url, 0, hear, &heard), ERR_NONE);
+    OK(db_migrate(owner, url, 0, hear, &heard));
     fx_admin("ALTER DATABASE parley_db_test OWNER TO postgres;"
              "DROP OWNED BY m_serves; DROP ROLE m_owner, m_serves");
-    free(owner);
-    free(url);
 }
 
 /* The real ones: up, down to nothing, up again, and the pool takes the schema. */
 static void own_migrations(void)
 {
     struct heard heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
-    struct fx fx;
-    struct db_status s;
-    char *admin = fx_admin_url(), *url = fx_url();
+    const char *admin = fx_admin_url(), *url = fx_url();
     static const int targets[] = {-1, 0, -1};
     for (size_t i = 0; i < ARRAY_LEN(targets); i++)
-        CU_ASSERT_EQUAL(db_migrate(admin, url, targets[i], hear, &heard), ERR_NONE);
+        OK(db_migrate(admin, url, targets[i], hear, &heard));
     CU_ASSERT_PTR_NULL(strstr(heard.text, "fault: "));
     struct db_settings settings = fx_settings(url);
     settings.schema_version = db_schema_version();
-    fx_open(&fx, &settings);
-    db_status(fx.db, &s);
-    CU_ASSERT_EQUAL(s.state, DB_UP);
-    CU_ASSERT_EQUAL(s.schema_version, db_schema_version());
-    fx_close(&fx);
+    struct fx *fx = fx_open(&settings);
+    CU_ASSERT_EQUAL(fx_status(fx).state, DB_UP);
+    CU_ASSERT_EQUAL(fx_status(fx).schema_version, db_schema_version());
+    fx_close(fx);
     /* The role that made the tables may not serve. */
     settings.url = admin;
-    fx_open(&fx, &settings);
-    db_status(fx.db, &s);
-    CU_ASSERT_EQUAL(s.state, DB_MISCONFIGURED);
-    fx_close(&fx);
-    CU_ASSERT_EQUAL(db_migrate(admin, url, 0, hear, &heard), ERR_NONE);
+    fx = fx_open(&settings);
+    CU_ASSERT_EQUAL(fx_status(fx).state, DB_MISCONFIGURED);
+    fx_close(fx);
+    OK(db_migrate(admin, url, 0, hear, &heard));
     CU_ASSERT_EQUAL(tables(), 0);
-    free(admin);
-    free(url);
 }
 
 SUITE(db_migrate, "service db migrate", {"up, down, up, two at once", up_down_up_two_at_once},

@@ -2,7 +2,6 @@
 #include "fixture.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -16,7 +15,7 @@ static void acquire_n(struct fx *fx, struct db_conn **c, int n)
     fx->ctx.reserve = true;
     for (int i = 0; i < n; i++) {
         c[i] = NULL;
-        CU_ASSERT_EQUAL(db_pool_acquire(fx->db, &fx->ctx, NULL, &c[i]), ERR_NONE);
+        OK(db_pool_acquire(fx->db, &fx->ctx, NULL, &c[i]));
     }
 }
 
@@ -27,30 +26,21 @@ static void release_n(struct fx *fx, struct db_conn **c, int n)
             db_pool_release(fx->db, c[i]);
 }
 
-static struct db_status status(struct fx *fx)
-{
-    struct db_status s;
-    db_status(fx->db, &s);
-    return s;
-}
-
 /* Fails if keep_minimum opens nothing, or if acquire takes the busy connection again: tried. */
 static void opens_two_that_differ(void)
 {
-    struct fx fx;
     struct db_conn *c[2];
-    fx_open(&fx, NULL);
-    CU_ASSERT_EQUAL(status(&fx).open, 2);
-    CU_ASSERT_EQUAL(status(&fx).idle, 2);
-    CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM pg_stat_activity WHERE application_name = "
-                             "'db_test'"),
-                    2);
-    acquire_n(&fx, c, 2);
+    struct fx *fx = fx_open(NULL);
+    CU_ASSERT_EQUAL(fx_status(fx).open, 2);
+    CU_ASSERT_EQUAL(fx_status(fx).idle, 2);
+    CU_ASSERT_EQUAL(
+        fx_admin("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'db_test'"), 2);
+    acquire_n(fx, c, 2);
     CU_ASSERT_NOT_EQUAL(fx_pid(c[0]), fx_pid(c[1]));
-    CU_ASSERT_EQUAL(status(&fx).in_use, 2);
-    release_n(&fx, c, 2);
-    CU_ASSERT_EQUAL(status(&fx).open, 2);
-    fx_close(&fx);
+    CU_ASSERT_EQUAL(fx_status(fx).in_use, 2);
+    release_n(fx, c, 2);
+    CU_ASSERT_EQUAL(fx_status(fx).open, 2);
+    fx_close(fx);
 }
 
 struct seeker {
@@ -61,6 +51,7 @@ struct seeker {
     uint64_t lane;
     _Atomic int *turns;
     int turn; /* when it got its connection */
+    pthread_t thread;
 };
 
 static void *seek(void *arg)
@@ -84,58 +75,63 @@ static void *seek(void *arg)
     return NULL;
 }
 
+/* Seeks in a thread, and returns when so many wait. */
+static void seek_begin(struct seeker *s, int waiting)
+{
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&s->thread, NULL, seek, s), 0);
+    EVENTUALLY(fx_status(s->fx).waiting == waiting);
+}
+
+static void seek_end(struct seeker *s)
+{
+    pthread_join(s->thread, NULL);
+    OK(s->rc);
+}
+
 /* Fails if may_open compares with > instead of >=, or if release does not hand over: tried. */
 static void grows_to_max_and_the_next_waits(void)
 {
-    struct fx fx;
     struct db_conn *c[MAX];
-    struct seeker s = {.fx = &fx};
-    pthread_t thread;
-    fx_open(&fx, NULL);
-    acquire_n(&fx, c, MAX);
-    CU_ASSERT_EQUAL(status(&fx).open, MAX);
-    CU_ASSERT_EQUAL(pthread_create(&thread, NULL, seek, &s), 0);
-    CU_ASSERT_TRUE(fx_wait_waiting(&fx, 1));
-    CU_ASSERT_EQUAL(status(&fx).open, MAX);
+    struct fx *fx = fx_open(NULL);
+    struct seeker s = {.fx = fx};
+    acquire_n(fx, c, MAX);
+    CU_ASSERT_EQUAL(fx_status(fx).open, MAX);
+    seek_begin(&s, 1);
+    CU_ASSERT_EQUAL(fx_status(fx).open, MAX);
     int pid = fx_pid(c[7]);
-    db_pool_release(fx.db, c[7]);
+    db_pool_release(fx->db, c[7]);
     c[7] = NULL;
-    pthread_join(thread, NULL);
-    CU_ASSERT_EQUAL(s.rc, ERR_NONE);
+    seek_end(&s);
     CU_ASSERT_EQUAL(s.pid, pid);
-    CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM pg_stat_activity WHERE application_name = "
-                             "'db_test'"),
-                    MAX);
-    release_n(&fx, c, MAX);
-    CU_ASSERT_EQUAL(status(&fx).idle, MAX);
-    CU_ASSERT_EQUAL(status(&fx).waiting, 0);
-    fx_close(&fx);
+    CU_ASSERT_EQUAL(
+        fx_admin("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'db_test'"), MAX);
+    release_n(fx, c, MAX);
+    CU_ASSERT_EQUAL(fx_status(fx).idle, MAX);
+    CU_ASSERT_EQUAL(fx_status(fx).waiting, 0);
+    fx_close(fx);
 }
 
 /* Fails if the mark is not looked at: tried. */
 static void urgent_goes_before_those_that_wait(void)
 {
     enum { SEEKERS = 4 };
-    struct fx fx;
     struct db_conn *c[MAX];
     struct seeker s[SEEKERS];
-    pthread_t thread[SEEKERS];
     _Atomic int turns = 0;
-    fx_open(&fx, NULL);
-    acquire_n(&fx, c, MAX);
+    struct fx *fx = fx_open(NULL);
+    acquire_n(fx, c, MAX);
     for (int i = 0; i < SEEKERS; i++) {
-        s[i] = (struct seeker){.fx = &fx, .urgent = i == SEEKERS - 1, .turns = &turns};
-        CU_ASSERT_EQUAL(pthread_create(&thread[i], NULL, seek, &s[i]), 0);
-        CU_ASSERT_TRUE(fx_wait_waiting(&fx, i + 1));
+        s[i] = (struct seeker){.fx = fx, .urgent = i == SEEKERS - 1, .turns = &turns};
+        seek_begin(&s[i], i + 1);
     }
-    db_pool_release(fx.db, c[0]);
+    db_pool_release(fx->db, c[0]);
     c[0] = NULL;
     for (int i = 0; i < SEEKERS; i++) {
-        pthread_join(thread[i], NULL);
+        seek_end(&s[i]);
         CU_ASSERT_EQUAL(s[i].turn, s[i].urgent ? 0 : i + 1);
     }
-    release_n(&fx, c, MAX);
-    fx_close(&fx);
+    release_n(fx, c, MAX);
+    fx_close(fx);
 }
 
 /* Of 20 connections requests that wait for one row get 15, others the rest, past those that wait.
@@ -143,29 +139,23 @@ static void urgent_goes_before_those_that_wait(void)
 static void one_lane_leaves_room(void)
 {
     enum { MOST = MAX - MAX / 4, LANE = 7 };
-    struct fx fx;
     struct db_conn *c[MAX];
-    struct seeker same = {.fx = &fx, .lane = LANE, .writes = true}, other = {.fx = &fx};
-    pthread_t thread[2];
-    fx_open(&fx, NULL);
-    fx.ctx.lane = LANE;
-    acquire_n(&fx, c, MOST);
-    CU_ASSERT_EQUAL(pthread_create(&thread[0], NULL, seek, &same), 0);
-    CU_ASSERT_TRUE(fx_wait_waiting(&fx, 1));
-    fx.ctx.lane = 0;
-    acquire_n(&fx, c + MOST, MAX - MOST);
-    CU_ASSERT_EQUAL(pthread_create(&thread[1], NULL, seek, &other), 0);
-    CU_ASSERT_TRUE(fx_wait_waiting(&fx, 2));
-    release_n(&fx, c + MOST, MAX - MOST);
-    pthread_join(thread[1], NULL);
-    CU_ASSERT_EQUAL(other.rc, ERR_NONE);
-    CU_ASSERT_EQUAL(status(&fx).waiting, 1);
-    release_n(&fx, c, 1);
-    pthread_join(thread[0], NULL);
-    CU_ASSERT_EQUAL(same.rc, ERR_NONE);
-    release_n(&fx, c + 1, MOST - 1);
-    CU_ASSERT_EQUAL(status(&fx).idle, MAX);
-    fx_close(&fx);
+    struct fx *fx = fx_open(NULL);
+    struct seeker same = {.fx = fx, .lane = LANE, .writes = true}, other = {.fx = fx};
+    fx->ctx.lane = LANE;
+    acquire_n(fx, c, MOST);
+    seek_begin(&same, 1);
+    fx->ctx.lane = 0;
+    acquire_n(fx, c + MOST, MAX - MOST);
+    seek_begin(&other, 2);
+    release_n(fx, c + MOST, MAX - MOST);
+    seek_end(&other);
+    CU_ASSERT_EQUAL(fx_status(fx).waiting, 1);
+    release_n(fx, c, 1);
+    seek_end(&same);
+    release_n(fx, c + 1, MOST - 1);
+    CU_ASSERT_EQUAL(fx_status(fx).idle, MAX);
+    fx_close(fx);
 }
 
 /* Writers leave what is kept for reads (2 of 20, 1 of 2), and the next one has its turn as soon as
@@ -176,31 +166,25 @@ static void some_are_kept_for_reads(void)
     static const int sizes[] = {2, MAX};
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
         const int most = sizes[i] - (sizes[i] == MAX ? 2 : 1);
-        struct fx fx;
         struct db_conn *c[MAX], *read;
-        char *url = fx_url();
-        struct db_settings settings = fx_settings(url);
-        struct seeker writer = {.fx = &fx, .writes = true}, reader = {.fx = &fx};
-        pthread_t thread;
+        struct db_settings settings = fx_settings(NULL);
         settings.pool_min = 1;
         settings.pool_max = sizes[i];
-        fx_open(&fx, &settings);
+        struct fx *fx = fx_open(&settings);
+        struct seeker writer = {.fx = fx, .writes = true}, reader = {.fx = fx};
         for (int k = 0; k < most; k++) /* as writers */
-            CU_ASSERT_EQUAL_FATAL(db_pool_acquire(fx.db, &fx.ctx, NULL, &c[k]), ERR_NONE);
-        CU_ASSERT_EQUAL(pthread_create(&thread, NULL, seek, &writer), 0);
-        CU_ASSERT_TRUE(fx_wait_waiting(&fx, 1));
+            CU_ASSERT_EQUAL_FATAL(db_pool_acquire(fx->db, &fx->ctx, NULL, &c[k]), ERR_NONE);
+        seek_begin(&writer, 1);
         seek(&reader);
-        CU_ASSERT_EQUAL(reader.rc, ERR_NONE);
-        acquire_n(&fx, &read, 1);
-        db_pool_release(fx.db, read);
-        CU_ASSERT_EQUAL(status(&fx).waiting, 1);
-        db_pool_release(fx.db, c[0]);
-        CU_ASSERT_EQUAL(status(&fx).waiting, 0);
-        pthread_join(thread, NULL);
-        CU_ASSERT_EQUAL(writer.rc, ERR_NONE);
-        release_n(&fx, c + 1, most - 1);
-        fx_close(&fx);
-        free(url);
+        OK(reader.rc);
+        acquire_n(fx, &read, 1);
+        db_pool_release(fx->db, read);
+        CU_ASSERT_EQUAL(fx_status(fx).waiting, 1);
+        db_pool_release(fx->db, c[0]);
+        CU_ASSERT_EQUAL(fx_status(fx).waiting, 0);
+        seek_end(&writer);
+        release_n(fx, c + 1, most - 1);
+        fx_close(fx);
     }
 }
 
@@ -209,110 +193,98 @@ static void some_are_kept_for_reads(void)
 static void the_next_of_a_lane_is_woken_at_once(void)
 {
     enum { LANE = 7 };
-    struct fx fx;
-    char why[200], *url = fx_url();
-    struct db_settings settings = fx_settings(url);
-    struct seeker same = {.fx = &fx, .lane = LANE, .writes = true};
-    pthread_t thread;
+    char why[200];
+    struct db_settings settings = fx_settings(NULL);
     settings.pool_min = 1;
     settings.pool_max = 2;
-    fx_open(&fx, &settings);
-    pthread_mutex_lock(&fx.db->lock);
-    struct db_conn *c = db_pool_reserve(fx.db);
+    struct fx *fx = fx_open(&settings);
+    struct seeker same = {.fx = fx, .lane = LANE, .writes = true};
+    pthread_mutex_lock(&fx->db->lock);
+    struct db_conn *c = db_pool_reserve(fx->db);
     CU_ASSERT_PTR_NOT_NULL_FATAL(c);
     c->who.lane = LANE;
-    pthread_mutex_unlock(&fx.db->lock);
-    CU_ASSERT_EQUAL(pthread_create(&thread, NULL, seek, &same), 0);
-    CU_ASSERT_TRUE(fx_wait_waiting(&fx, 1));
-    CU_ASSERT_EQUAL(db_pool_open_one(fx.db, deadline_in_ms(0), -1, c, why, sizeof(why)), OPEN_LATE);
-    CU_ASSERT_EQUAL(status(&fx).waiting, 0);
-    pthread_join(thread, NULL);
-    CU_ASSERT_EQUAL(same.rc, ERR_NONE);
-    fx_close(&fx);
-    free(url);
+    pthread_mutex_unlock(&fx->db->lock);
+    seek_begin(&same, 1);
+    CU_ASSERT_EQUAL(db_pool_open_one(fx->db, deadline_in_ms(0), -1, c, why, sizeof(why)),
+                    OPEN_LATE);
+    CU_ASSERT_EQUAL(fx_status(fx).waiting, 0);
+    seek_end(&same);
+    fx_close(fx);
 }
 
 /* Fails if a waiter whose time is up stays in the list (the release then hands to it): tried. */
 static void the_next_gives_up_in_time(void)
 {
-    struct fx fx;
     struct db_conn *c[MAX], *again;
-    char *url = fx_url();
-    struct db_settings settings = fx_settings(url);
+    struct db_settings settings = fx_settings(NULL);
     settings.acquire_ms = 50;
-    fx_open(&fx, &settings);
-    fx.db->set.acquire_ms = 5000; /* filling the pool is not what is timed */
-    acquire_n(&fx, c, MAX);
-    fx.db->set.acquire_ms = 50;
-    struct seeker s = {.fx = &fx};
+    struct fx *fx = fx_open(&settings);
+    fx->db->set.acquire_ms = 5000; /* filling the pool is not what is timed */
+    acquire_n(fx, c, MAX);
+    fx->db->set.acquire_ms = 50;
+    struct seeker s = {.fx = fx};
     seek(&s);
     CU_ASSERT_EQUAL(s.rc, ERR_OVERLOAD);
     CU_ASSERT_EQUAL(s.retry_after, 1);
-    CU_ASSERT_EQUAL(status(&fx).waiting, 0);
+    CU_ASSERT_EQUAL(fx_status(fx).waiting, 0);
     /* A request's own deadline ends the waiting too. */
-    fx.db->set.acquire_ms = 60000;
-    fx_request(&fx, SV("t1"), 30);
-    CU_ASSERT_EQUAL(db_pool_acquire(fx.db, &fx.ctx, NULL, &again), ERR_OVERLOAD);
-    release_n(&fx, c, MAX);
-    CU_ASSERT_EQUAL(status(&fx).idle, MAX);
-    fx_close(&fx);
-    free(url);
+    fx->db->set.acquire_ms = 60000;
+    fx_request(fx, SV("t1"), 30);
+    CU_ASSERT_EQUAL(db_pool_acquire(fx->db, &fx->ctx, NULL, &again), ERR_OVERLOAD);
+    release_n(fx, c, MAX);
+    CU_ASSERT_EQUAL(fx_status(fx).idle, MAX);
+    fx_close(fx);
 }
 
 /* Fails if the idle list is FIFO: tried. */
 static void last_returned_is_lent_first(void)
 {
-    struct fx fx;
     struct db_conn *c[3], *again;
-    fx_open(&fx, NULL);
-    acquire_n(&fx, c, 3);
+    struct fx *fx = fx_open(NULL);
+    acquire_n(fx, c, 3);
     int last = fx_pid(c[2]);
-    release_n(&fx, c, 3);
-    acquire_n(&fx, &again, 1);
+    release_n(fx, c, 3);
+    acquire_n(fx, &again, 1);
     CU_ASSERT_EQUAL(fx_pid(again), last);
-    db_pool_release(fx.db, again);
-    fx_close(&fx);
+    db_pool_release(fx->db, again);
+    fx_close(fx);
 }
 
 /* Fails if acquire leaves out db_conn_quiet: tried. */
 static void terminated_backends_are_not_lent(void)
 {
-    struct fx fx;
     struct db_conn *c[4];
     struct db_rows rows;
-    fx_open(&fx, NULL);
-    acquire_n(&fx, c, 4);
-    release_n(&fx, c, 4);
+    struct fx *fx = fx_open(NULL);
+    acquire_n(fx, c, 4);
+    release_n(fx, c, 4);
     /* Ends the maintenance thread, which would clear them away before anybody asks. */
-    CU_ASSERT_EQUAL(eventfd_write(fx.db->stop_fd, 1), 0);
+    CU_ASSERT_EQUAL(eventfd_write(fx->db->stop_fd, 1), 0);
     CU_ASSERT_EQUAL(fx_admin("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
                              " WHERE application_name = 'db_test'"),
                     4);
     /* A write is never repeated, so this one succeeds only on a live connection. */
-    CU_ASSERT_EQUAL(fx_run(&fx, DB_WRITE, "SELECT 1", &rows), ERR_NONE);
-    CU_ASSERT_EQUAL(atomic_load(&fx.slot->db_retries), 0);
-    CU_ASSERT_EQUAL(atomic_load(&fx.slot->db_discarded), 4);
-    CU_ASSERT_EQUAL(status(&fx).open, 1);
-    fx_close(&fx);
+    OK(fx_run(fx, DB_WRITE, "SELECT 1", &rows));
+    CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_retries), 0);
+    CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_discarded), 4);
+    CU_ASSERT_EQUAL(fx_status(fx).open, 1);
+    fx_close(fx);
 }
 
 static void expect_not_returned(const char *sql)
 {
-    struct fx fx;
     struct db_conn *c;
-    fx_open(&fx, NULL);
-    int pid;
-    enum err rc = fx_run(&fx, DB_WRITE, "SELECT 1", NULL);
-    CU_ASSERT_EQUAL(rc, ERR_NONE);
-    acquire_n(&fx, &c, 1);
-    pid = fx_pid(c);
-    db_pool_release(fx.db, c);
-    CU_ASSERT_EQUAL(fx_run(&fx, DB_WRITE, sql, NULL), ERR_NONE);
-    acquire_n(&fx, &c, 1);
+    struct fx *fx = fx_open(NULL);
+    OK(fx_run(fx, DB_WRITE, "SELECT 1", NULL));
+    acquire_n(fx, &c, 1);
+    const int pid = fx_pid(c);
+    db_pool_release(fx->db, c);
+    OK(fx_run(fx, DB_WRITE, sql, NULL));
+    acquire_n(fx, &c, 1);
     CU_ASSERT_NOT_EQUAL(fx_pid(c), pid);
-    db_pool_release(fx.db, c);
-    CU_ASSERT_EQUAL(atomic_load(&fx.slot->db_discarded), 1);
-    fx_close(&fx);
+    db_pool_release(fx->db, c);
+    CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_discarded), 1);
+    fx_close(fx);
 }
 
 /* Fails if db_conn_clean does not look at dirty: tried. */
@@ -325,22 +297,26 @@ static void session_state_never_goes_back(void)
     expect_not_returned("SELECT pg_advisory_lock(7)");
 }
 
+static void expect_closed(struct fx *fx, struct db_conn *c)
+{
+    const int pid = fx_pid(c);
+    db_pool_release(fx->db, c);
+    acquire_n(fx, &c, 1);
+    CU_ASSERT_NOT_EQUAL(fx_pid(c), pid);
+    db_pool_release(fx->db, c);
+}
+
 /* Fails if db_conn_clean does not look at the transaction status: tried. */
 static void open_or_aborted_transaction_never_goes_back(void)
 {
     static const char *const sql[] = {"BEGIN", "BEGIN; SELECT 1/0"};
     for (size_t i = 0; i < ARRAY_LEN(sql); i++) {
-        struct fx fx;
         struct db_conn *c;
-        fx_open(&fx, NULL);
-        acquire_n(&fx, &c, 1);
-        int pid = fx_pid(c);
+        struct fx *fx = fx_open(NULL);
+        acquire_n(fx, &c, 1);
         PQclear(db_conn_ask(c, sql[i], deadline_in_ms(5000), -1));
-        db_pool_release(fx.db, c);
-        acquire_n(&fx, &c, 1);
-        CU_ASSERT_NOT_EQUAL(fx_pid(c), pid);
-        db_pool_release(fx.db, c);
-        fx_close(&fx);
+        expect_closed(fx, c);
+        fx_close(fx);
     }
 }
 
@@ -348,82 +324,64 @@ static void open_or_aborted_transaction_never_goes_back(void)
  */
 static void pending_result_never_goes_back(void)
 {
-    struct fx fx;
     struct db_conn *c;
-    fx_open(&fx, NULL);
-    acquire_n(&fx, &c, 1);
-    int pid = fx_pid(c);
+    struct fx *fx = fx_open(NULL);
+    acquire_n(fx, &c, 1);
     CU_ASSERT_EQUAL(PQsendQuery(c->pg, "SELECT 'of another'"), 1);
     CU_ASSERT_EQUAL(PQflush(c->pg), 0);
-    db_pool_release(fx.db, c);
-    acquire_n(&fx, &c, 1);
-    CU_ASSERT_NOT_EQUAL(fx_pid(c), pid);
-    db_pool_release(fx.db, c);
-    fx_close(&fx);
+    expect_closed(fx, c);
+    fx_close(fx);
 }
 
 /* Fails if release does not look at retire_us: tried. */
 static void old_and_idle_connections_are_closed(void)
 {
-    struct fx fx;
     struct db_conn *c[5];
-    char *url = fx_url();
-    struct db_settings settings = fx_settings(url);
+    struct db_settings settings = fx_settings(NULL);
     settings.idle_s = 0;
-    fx_open(&fx, &settings);
-    acquire_n(&fx, c, 5);
-    release_n(&fx, c, 5);
-    CU_ASSERT_TRUE(fx_wait_open(&fx, 2)); /* down to the minimum by itself */
-    acquire_n(&fx, c, 1);
-    int pid = fx_pid(c[0]);
+    struct fx *fx = fx_open(&settings);
+    acquire_n(fx, c, 5);
+    release_n(fx, c, 5);
+    EVENTUALLY(fx_status(fx).open == 2); /* down to the minimum by itself */
+    acquire_n(fx, c, 1);
     c[0]->retire_us = 1;
-    release_n(&fx, c, 1);
-    acquire_n(&fx, c, 1);
-    CU_ASSERT_NOT_EQUAL(fx_pid(c[0]), pid);
-    release_n(&fx, c, 1);
-    fx_close(&fx);
-    free(url);
+    expect_closed(fx, c[0]);
+    fx_close(fx);
 }
 
 /* Its server may have ended it with the one that was lost, and the end not have arrived. Fails if
  * only idle connections are retired: tests/plants/lent-again. */
 static void lent_beside_a_lost_one_is_closed(void)
 {
-    struct fx fx;
     struct db_conn *c[3];
-    fx_open(&fx, NULL);
-    acquire_n(&fx, c, 3);
+    struct fx *fx = fx_open(NULL);
+    acquire_n(fx, c, 3);
     int pid[] = {fx_pid(c[1]), fx_pid(c[2])};
-    db_pool_retire(fx.db);
-    release_n(&fx, c, 3);
-    acquire_n(&fx, c, 3);
+    db_pool_retire(fx->db);
+    release_n(fx, c, 3);
+    acquire_n(fx, c, 3);
     for (int i = 0; i < 3; i++) {
         CU_ASSERT_NOT_EQUAL(fx_pid(c[i]), pid[0]);
         CU_ASSERT_NOT_EQUAL(fx_pid(c[i]), pid[1]);
     }
-    release_n(&fx, c, 3);
-    fx_close(&fx);
+    release_n(fx, c, 3);
+    fx_close(fx);
 }
 
+/* text NULL: nothing is wrong. */
 static void expect_wrong(const struct db_settings *settings, const char *text)
 {
-    struct fx fx;
-    fx_open(&fx, settings);
-    CU_ASSERT_EQUAL(status(&fx).state, DB_MISCONFIGURED);
-    CU_ASSERT_PTR_NOT_NULL(strstr(status(&fx).reason, text));
-    if (!strstr(status(&fx).reason, text))
-        fprintf(stderr, "reason: %s\n", status(&fx).reason);
-    CU_ASSERT_EQUAL(fx_run(&fx, DB_READ, "SELECT 1", NULL), ERR_UNAVAILABLE);
-    CU_ASSERT_EQUAL(status(&fx).open, 0);
-    fx_close(&fx);
-}
-
-static void expect_up(const struct db_settings *settings)
-{
-    struct fx fx;
-    fx_open(&fx, settings);
-    CU_ASSERT_EQUAL(status(&fx).state, DB_UP);
-    fx_close(&fx);
+    struct fx *fx = fx_open(settings);
+    const struct db_status s = fx_status(fx);
+    CU_ASSERT_EQUAL(s.state, text ? DB_MISCONFIGURED : DB_UP);
+    if (text) {
+        CU_ASSERT_PTR_NOT_NULL(strstr(s.reason, text));
+        if (!strstr(s.reason, text))
+            fprintf(stderr, "reason: %s\n", s.reason);
+        CU_ASSERT_EQUAL(fx_run(fx, DB_READ, "SELECT 1", NULL), ERR_UNAVAILABLE);
+        CU_ASSERT_EQUAL(fx_status(fx).open, 0);
+    }
+    fx_close(fx);
 }
 
 /* Fails if db_check_server is not called, or asks with USAGE for what a login may become: tried. */
@@ -447,13 +405,11 @@ static void roles_that_escape_rls_are_refused(void)
         {"db_test_owner' options='-c role=" FX_ROLE, NULL, "owns the tables", false},
         {"db_test_absent", NULL, "\"db_test_absent\" does not exist", true},
     };
-    char *plain = fx_url(), sql[400];
-    struct db_settings settings = fx_settings(plain);
+    struct db_settings settings = fx_settings(NULL);
     for (size_t i = 0; i < ARRAY_LEN(logins); i++) {
         if (!logins[i].setup || i == 0)
             continue;
-        snprintf(sql, sizeof(sql), "CREATE ROLE %s LOGIN %s", logins[i].login, logins[i].setup);
-        fx_admin(sql);
+        fx_admin(text_of("CREATE ROLE %s LOGIN %s", logins[i].login, logins[i].setup));
     }
     fx_admin("GRANT " FX_ROLE " TO db_test_owner; CREATE TABLE sessions (a int);"
              "ALTER TABLE sessions OWNER TO db_test_owner;"
@@ -462,21 +418,16 @@ static void roles_that_escape_rls_are_refused(void)
     const bool by_createrole =
         fx_admin("SELECT current_setting('server_version_num')::int") < 160000;
     for (size_t i = 0; i < ARRAY_LEN(logins); i++) {
-        char *url = fx_url_as(logins[i].login);
-        settings.url = url;
+        settings.url = fx_url_as(logins[i].login);
         settings.owner_may_serve = false;
         if (by_createrole || strcmp(logins[i].login, "db_test_maker") != 0)
             expect_wrong(&settings, logins[i].wrong);
         settings.owner_may_serve = true;
-        if (logins[i].also_alone)
-            expect_wrong(&settings, logins[i].wrong);
-        else
-            expect_up(&settings);
-        free(url);
+        expect_wrong(&settings, logins[i].also_alone ? logins[i].wrong : NULL);
     }
     fx_admin("ALTER SCHEMA public OWNER TO pg_database_owner;"
              "ALTER DATABASE parley_db_test OWNER TO postgres");
-    settings.url = plain;
+    settings.url = fx_url();
     settings.owner_may_serve = false;
     settings.schema_version = 3;
     expect_wrong(&settings, "schema is at version 0, this program needs 3: run `parley migrate`");
@@ -487,52 +438,44 @@ static void roles_that_escape_rls_are_refused(void)
     for (size_t i = ARRAY_LEN(logins) - 1; i > 0; i--) {
         if (!logins[i].setup)
             continue;
-        snprintf(sql, sizeof(sql), "DROP ROLE %s", logins[i].login);
-        fx_admin(sql);
+        fx_admin(text_of("DROP ROLE %s", logins[i].login));
     }
     settings.schema_version = 0;
     settings.url = "postgresql://u:secret@[broken";
     expect_wrong(&settings, "DATABASE_URL is not a valid connection string");
     settings.url_name = "DATABASE_ADMIN_URL";
     expect_wrong(&settings, "DATABASE_ADMIN_URL is not a valid connection string");
-    free(plain);
 }
 
 /* Becomes right by itself when somebody puts it right. */
 static void recovers_from_a_wrong_schema(void)
 {
-    struct fx fx;
-    char *url = fx_url();
-    struct db_settings settings = fx_settings(url);
+    struct db_settings settings = fx_settings(NULL);
     settings.schema_version = 3;
-    fx_open(&fx, &settings);
-    CU_ASSERT_EQUAL(status(&fx).state, DB_MISCONFIGURED);
+    struct fx *fx = fx_open(&settings);
+    CU_ASSERT_EQUAL(fx_status(fx).state, DB_MISCONFIGURED);
     fx_admin("CREATE TABLE parley_schema (version int); INSERT INTO parley_schema VALUES (3);"
              "GRANT SELECT ON parley_schema TO " FX_ROLE);
-    CU_ASSERT_TRUE(fx_wait_state(&fx, DB_UP));
-    CU_ASSERT_EQUAL(status(&fx).schema_version, 3);
-    CU_ASSERT_STRING_EQUAL(status(&fx).reason, "");
-    fx_close(&fx);
+    EVENTUALLY(fx_status(fx).state == DB_UP);
+    CU_ASSERT_EQUAL(fx_status(fx).schema_version, 3);
+    CU_ASSERT_STRING_EQUAL(fx_status(fx).reason, "");
+    fx_close(fx);
     fx_admin("DROP TABLE parley_schema");
-    free(url);
 }
 
 /* Fails if fit_size ignores workers, or the database's limit: tried. */
 static void size_is_lowered_to_what_the_server_allows(void)
 {
-    struct fx fx;
-    char *url = fx_url();
-    struct db_settings settings = fx_settings(url);
+    struct db_settings settings = fx_settings(NULL);
     settings.workers = 10; /* (100 - 3) / 10 */
-    fx_open(&fx, &settings);
-    CU_ASSERT_EQUAL(status(&fx).max, 9);
-    fx_close(&fx);
+    struct fx *fx = fx_open(&settings);
+    CU_ASSERT_EQUAL(fx_status(fx).max, 9);
+    fx_close(fx);
     fx_admin("ALTER DATABASE parley_db_test CONNECTION LIMIT 30");
-    fx_open(&fx, &settings);
-    CU_ASSERT_EQUAL(status(&fx).max, 3);
-    fx_close(&fx);
+    fx = fx_open(&settings);
+    CU_ASSERT_EQUAL(fx_status(fx).max, 3);
+    fx_close(fx);
     fx_admin("ALTER DATABASE parley_db_test CONNECTION LIMIT -1");
-    free(url);
 }
 
 /* What is acknowledged is on disk, whatever role, database or server say later; how long it waits
@@ -540,51 +483,43 @@ static void size_is_lowered_to_what_the_server_allows(void)
  * has: tests/plants/db-synchronous-commit.patch. */
 static void commits_are_durable(void)
 {
-    struct fx fx;
     struct db_rows rows;
-    char *plain = fx_url();
+    const char *plain = fx_url();
     char url[2200];
     struct db_settings settings = fx_settings(plain);
     fx_admin("ALTER DATABASE parley_db_test SET synchronous_commit = off");
     for (int i = 0; i < 2; i++) {
-        fx_open(&fx, &settings);
-        enum err e = fx_run(&fx, DB_READ, "SELECT current_setting('synchronous_commit')", &rows);
+        struct fx *fx = fx_open(&settings);
+        enum err e = fx_run(fx, DB_READ, "SELECT current_setting('synchronous_commit')", &rows);
         struct sv has = e == ERR_NONE ? db_get_text(&rows, 0, 0) : SV_NONE;
         CU_ASSERT(sv_eq(has, sv_from(i == 0 ? "on" : "remote_apply")));
-        fx_close(&fx);
+        fx_close(fx);
         snprintf(url, sizeof(url), "%s options='-c synchronous_commit=remote_apply'", plain);
         settings.url = url;
     }
     snprintf(url, sizeof(url), "%s options='-c synchronous_commit=off'", plain);
     expect_wrong(&settings, "set synchronous_commit off");
     fx_admin("ALTER DATABASE parley_db_test RESET synchronous_commit");
-    free(plain);
 }
 
 /* With the server full but one connection open, the next waits for that one instead of failing.
  * Fails if OPEN_FULL is treated as OPEN_REFUSED: tried. */
 static void full_server_means_waiting(void)
 {
-    struct fx fx;
     struct db_conn *c[2];
-    pthread_t thread;
-    struct seeker s = {.fx = &fx};
     fx_admin("DROP ROLE IF EXISTS db_test_login; CREATE ROLE db_test_login LOGIN");
-    char *url = fx_url_as("db_test_login");
-    struct db_settings settings = fx_settings(url);
+    struct db_settings settings = fx_settings(fx_url_as("db_test_login"));
     settings.pool_min = 1;
-    fx_open(&fx, &settings);
+    struct fx *fx = fx_open(&settings);
+    struct seeker s = {.fx = fx};
     fx_admin("ALTER ROLE db_test_login CONNECTION LIMIT 1");
-    acquire_n(&fx, c, 1);
-    CU_ASSERT_EQUAL(pthread_create(&thread, NULL, seek, &s), 0);
-    CU_ASSERT_TRUE(fx_wait_waiting(&fx, 1));
-    CU_ASSERT_EQUAL(status(&fx).state, DB_UP);
-    release_n(&fx, c, 1);
-    pthread_join(thread, NULL);
-    CU_ASSERT_EQUAL(s.rc, ERR_NONE);
-    fx_close(&fx);
+    acquire_n(fx, c, 1);
+    seek_begin(&s, 1);
+    CU_ASSERT_EQUAL(fx_status(fx).state, DB_UP);
+    release_n(fx, c, 1);
+    seek_end(&s);
+    fx_close(fx);
     fx_admin("DROP ROLE db_test_login");
-    free(url);
 }
 
 SUITE(db_pool, "service db pool", {"opens two that differ", opens_two_that_differ},

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "fixture.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,18 +18,17 @@ static bool text_is(const struct db_rows *r, int row, const char *column, const 
 /* Fails if the tenant is not set, or if its set_config is not local: tried. */
 static void tenant_is_seen_and_gone_after(void)
 {
-    struct fx fx;
     struct db_rows rows;
     struct db_conn *c;
-    fx_open(&fx, NULL);
-    fx_request(&fx, SV("tenant-a"), 5000);
-    CU_ASSERT_EQUAL(db_query(fx.db, &fx.ctx, DB_READ, &see_tenant, NULL, 0, &rows, NULL), ERR_NONE);
+    struct fx *fx = fx_open(NULL);
+    fx_request(fx, SV("tenant-a"), 5000);
+    OK(db_query(fx->db, &fx->ctx, DB_READ, &see_tenant, NULL, 0, &rows, NULL));
     CU_ASSERT_TRUE(text_is(&rows, 0, "tenant", "tenant-a"));
     int64_t pid = db_get_i64(&rows, 0, db_column(&rows, "pid"));
     /* Two statements went, one of them the caller's, in one round trip. */
-    CU_ASSERT_EQUAL(fx.ctx.trace.statements, 1);
-    CU_ASSERT_EQUAL(fx.ctx.trace.round_trips, 1);
-    CU_ASSERT_EQUAL(db_pool_acquire(fx.db, &fx.ctx, NULL, &c), ERR_NONE);
+    CU_ASSERT_EQUAL(fx->ctx.trace.statements, 1);
+    CU_ASSERT_EQUAL(fx->ctx.trace.round_trips, 1);
+    OK(db_pool_acquire(fx->db, &fx->ctx, NULL, &c));
     CU_ASSERT_EQUAL(fx_pid(c), pid);
     PGresult *res = db_conn_ask(c,
                                 "SELECT coalesce(current_setting('parley.tenant', true), ''), "
@@ -45,11 +43,11 @@ static void tenant_is_seen_and_gone_after(void)
     CU_ASSERT_STRING_EQUAL(PQgetvalue(res, 0, 4), "force_generic_plan");
     CU_ASSERT_STRING_EQUAL(PQgetvalue(res, 0, 5), FX_ROLE);
     PQclear(res);
-    db_pool_release(fx.db, c);
-    fx_request(&fx, SV_NONE, 5000);
-    CU_ASSERT_EQUAL(db_query(fx.db, &fx.ctx, DB_READ, &see_tenant, NULL, 0, &rows, NULL), ERR_NONE);
+    db_pool_release(fx->db, c);
+    fx_request(fx, SV_NONE, 5000);
+    OK(db_query(fx->db, &fx->ctx, DB_READ, &see_tenant, NULL, 0, &rows, NULL));
     CU_ASSERT_TRUE(text_is(&rows, 0, "tenant", ""));
-    fx_close(&fx);
+    fx_close(fx);
 }
 
 /* Fails if the tenant of the request before is kept on the connection: tried. */
@@ -57,23 +55,22 @@ static void one_tenant_sees_nothing_of_another(void)
 {
     static const struct db_stmt put = {"put_note", "INSERT INTO notes VALUES ($1, $2)"};
     static const struct db_stmt all = {"all_notes", "SELECT body FROM notes"};
-    struct fx fx;
     struct db_rows rows;
     struct db_param p[2] = {db_text(SV("a")), db_text(SV("of a"))};
-    fx_open(&fx, NULL);
+    struct fx *fx = fx_open(NULL);
     fx_admin("TRUNCATE notes");
-    fx_request(&fx, SV("a"), 5000);
-    CU_ASSERT_EQUAL(db_query(fx.db, &fx.ctx, DB_WRITE, &put, p, 2, &rows, NULL), ERR_NONE);
+    fx_request(fx, SV("a"), 5000);
+    OK(db_query(fx->db, &fx->ctx, DB_WRITE, &put, p, 2, &rows, NULL));
     CU_ASSERT_EQUAL(rows.count, 1);
-    CU_ASSERT_EQUAL(db_query(fx.db, &fx.ctx, DB_READ, &all, NULL, 0, &rows, NULL), ERR_NONE);
+    OK(db_query(fx->db, &fx->ctx, DB_READ, &all, NULL, 0, &rows, NULL));
     CU_ASSERT_EQUAL(rows.count, 1);
-    fx_request(&fx, SV("b"), 5000);
-    CU_ASSERT_EQUAL(db_query(fx.db, &fx.ctx, DB_READ, &all, NULL, 0, &rows, NULL), ERR_NONE);
+    fx_request(fx, SV("b"), 5000);
+    OK(db_query(fx->db, &fx->ctx, DB_READ, &all, NULL, 0, &rows, NULL));
     CU_ASSERT_EQUAL(rows.count, 0);
     /* b may not write as a. */
-    CU_ASSERT_EQUAL(db_query(fx.db, &fx.ctx, DB_WRITE, &put, p, 2, &rows, NULL), ERR_INTERNAL);
+    CU_ASSERT_EQUAL(db_query(fx->db, &fx->ctx, DB_WRITE, &put, p, 2, &rows, NULL), ERR_INTERNAL);
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM notes"), 1);
-    fx_close(&fx);
+    fx_close(fx);
 }
 
 static void rows_by_name(void)
@@ -84,7 +81,6 @@ static void rows_by_name(void)
         " $4::text AS words, $5::jsonb AS doc, $6::bytea AS bytes, $7::int8 AS none,"
         " 'v'::varchar AS v, 'x'::name AS nm, '{\"a\": 1.0}'::json AS js, 7::oid AS o,"
         " timestamptz '2026-11-23 21:50:00.000001+00' AS at, timestamptz 'infinity' AS ever"};
-    struct fx fx;
     struct db_rows rows;
     struct db_param p[] = {db_i64(INT64_MIN),
                            db_i32(-7),
@@ -93,8 +89,8 @@ static void rows_by_name(void)
                            db_jsonb(SV("{\"k\": [1, null]}")),
                            db_bytes((struct sv){"\0\1\xff", 3}),
                            db_null_i64()};
-    fx_open(&fx, NULL);
-    CU_ASSERT_EQUAL(db_query(fx.db, &fx.ctx, DB_READ, &stmt, p, 7, &rows, NULL), ERR_NONE);
+    struct fx *fx = fx_open(NULL);
+    OK(db_query(fx->db, &fx->ctx, DB_READ, &stmt, p, 7, &rows, NULL));
     CU_ASSERT_EQUAL(rows.count, 1);
     CU_ASSERT_EQUAL(db_get_i64(&rows, 0, db_column(&rows, "big")), INT64_MIN);
     CU_ASSERT_EQUAL(db_get_i64(&rows, 0, db_column(&rows, "mid")), -7);
@@ -108,7 +104,7 @@ static void rows_by_name(void)
     CU_ASSERT_TRUE(sv_eq(bytes, (struct sv){"\0\1\xff", 3}));
     CU_ASSERT_EQUAL(db_get_time(&rows, 0, db_column(&rows, "at")), INT64_C(1795470600000001));
     CU_ASSERT_EQUAL(db_get_time(&rows, 0, db_column(&rows, "ever")), INT64_MAX);
-    fx_close(&fx);
+    fx_close(fx);
 }
 
 static void arrays_arrive_whole(void)
@@ -116,20 +112,19 @@ static void arrays_arrive_whole(void)
     static const struct db_stmt stmt = {
         "arrays", "SELECT array_to_string($1::text[], ',', 'NULL') AS t, cardinality($2::text[])"
                   " AS none, (SELECT sum(x)::int8 FROM unnest($3::int8[]) x) AS total"};
-    struct fx fx;
     struct db_rows rows;
     struct db_param p[3];
     struct sv words[] = {SV("a,b"), SV_NONE, SV(""), SV("{\"}")};
     int64_t numbers[] = {INT64_C(1) << 40, -1};
-    fx_open(&fx, NULL);
-    CU_ASSERT_EQUAL(db_text_array(&fx.ctx, words, 4, &p[0]), ERR_NONE);
-    CU_ASSERT_EQUAL(db_text_array(&fx.ctx, words, 0, &p[1]), ERR_NONE);
-    CU_ASSERT_EQUAL(db_i64_array(&fx.ctx, numbers, 2, &p[2]), ERR_NONE);
-    CU_ASSERT_EQUAL(db_query(fx.db, &fx.ctx, DB_READ, &stmt, p, 3, &rows, NULL), ERR_NONE);
+    struct fx *fx = fx_open(NULL);
+    OK(db_text_array(&fx->ctx, words, 4, &p[0]));
+    OK(db_text_array(&fx->ctx, words, 0, &p[1]));
+    OK(db_i64_array(&fx->ctx, numbers, 2, &p[2]));
+    OK(db_query(fx->db, &fx->ctx, DB_READ, &stmt, p, 3, &rows, NULL));
     CU_ASSERT_TRUE(text_is(&rows, 0, "t", "a,b,NULL,,{\"}"));
     CU_ASSERT_EQUAL(db_get_i64(&rows, 0, db_column(&rows, "none")), 0);
     CU_ASSERT_EQUAL(db_get_i64(&rows, 0, db_column(&rows, "total")), (INT64_C(1) << 40) - 1);
-    fx_close(&fx);
+    fx_close(fx);
 }
 
 /* Fails if a statement counts as prepared when its Parse is sent, or never does: tried. */
@@ -137,39 +132,35 @@ static void prepared_once_a_connection(void)
 {
     static const struct db_stmt twice = {"twice", "SELECT $1::int8 * 2 AS n"};
     static const struct db_stmt later = {"later", "SELECT a FROM not_yet"};
-    struct fx fx;
     struct db_rows rows;
     struct db_param p = db_i64(21);
-    fx_open(&fx, NULL);
+    struct fx *fx = fx_open(NULL);
     for (int i = 0; i < 3; i++) {
-        CU_ASSERT_EQUAL(db_query(fx.db, &fx.ctx, DB_READ, &twice, &p, 1, &rows, NULL), ERR_NONE);
+        OK(db_query(fx->db, &fx->ctx, DB_READ, &twice, &p, 1, &rows, NULL));
         CU_ASSERT_EQUAL(db_get_i64(&rows, 0, 0), 42);
     }
-    CU_ASSERT_EQUAL(db_query(fx.db, &fx.ctx, DB_READ, &later, NULL, 0, &rows, NULL), ERR_INTERNAL);
-    CU_ASSERT_EQUAL(fx.ctx.trace.round_trips, 4);
-    fx_request(&fx, SV("t1"), 5000);
-    CU_ASSERT_EQUAL(fx_run(&fx, DB_READ,
-                           "SELECT string_agg(name, ',' ORDER BY name) AS n FROM "
-                           "pg_prepared_statements",
-                           &rows),
-                    ERR_NONE);
+    CU_ASSERT_EQUAL(db_query(fx->db, &fx->ctx, DB_READ, &later, NULL, 0, &rows, NULL),
+                    ERR_INTERNAL);
+    CU_ASSERT_EQUAL(fx->ctx.trace.round_trips, 4);
+    fx_request(fx, SV("t1"), 5000);
+    OK(fx_run(fx, DB_READ,
+              "SELECT string_agg(name, ',' ORDER BY name) AS n FROM "
+              "pg_prepared_statements",
+              &rows));
     CU_ASSERT_TRUE(text_is(&rows, 0, "n", "parley_limits,twice"));
     fx_admin("CREATE TABLE not_yet (a int); GRANT SELECT ON not_yet TO " FX_ROLE);
-    CU_ASSERT_EQUAL(db_query(fx.db, &fx.ctx, DB_READ, &later, NULL, 0, &rows, NULL), ERR_NONE);
-    CU_ASSERT_EQUAL(atomic_load(&fx.slot->db_discarded), 0);
-    fx_close(&fx);
+    OK(db_query(fx->db, &fx->ctx, DB_READ, &later, NULL, 0, &rows, NULL));
+    CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_discarded), 0);
+    fx_close(fx);
     /* A pooler that knows no prepared statements. */
-    char *url = fx_url();
-    struct db_settings settings = fx_settings(url);
+    struct db_settings settings = fx_settings(NULL);
     settings.prepare = false;
-    fx_open(&fx, &settings);
-    CU_ASSERT_EQUAL(db_query(fx.db, &fx.ctx, DB_READ, &twice, &p, 1, &rows, NULL), ERR_NONE);
-    CU_ASSERT_EQUAL(fx_run(&fx, DB_READ, "SELECT count(*) AS n FROM pg_prepared_statements", &rows),
-                    ERR_NONE);
+    fx = fx_open(&settings);
+    OK(db_query(fx->db, &fx->ctx, DB_READ, &twice, &p, 1, &rows, NULL));
+    OK(fx_run(fx, DB_READ, "SELECT count(*) AS n FROM pg_prepared_statements", &rows));
     CU_ASSERT_EQUAL(db_get_i64(&rows, 0, 0), 0);
-    fx_close(&fx);
+    fx_close(fx);
     fx_admin("DROP TABLE not_yet");
-    free(url);
 }
 
 /* After a change of the schema, or behind a pooler, statements are prepared anew. Fails if 0A000
@@ -177,23 +168,22 @@ static void prepared_once_a_connection(void)
 static void stale_statements_are_repeated(void)
 {
     static const struct db_stmt star = {"star", "SELECT * FROM changing"};
-    struct fx fx;
     struct db_rows rows;
     fx_admin("DROP TABLE IF EXISTS changing; CREATE TABLE changing (a int);"
              "INSERT INTO changing VALUES (1); GRANT ALL ON changing TO " FX_ROLE);
-    fx_open(&fx, NULL);
-    CU_ASSERT_EQUAL(db_query(fx.db, &fx.ctx, DB_WRITE, &star, NULL, 0, &rows, NULL), ERR_NONE);
+    struct fx *fx = fx_open(NULL);
+    OK(db_query(fx->db, &fx->ctx, DB_WRITE, &star, NULL, 0, &rows, NULL));
     fx_admin("ALTER TABLE changing ADD b text DEFAULT 'new'");
-    CU_ASSERT_EQUAL(db_query(fx.db, &fx.ctx, DB_WRITE, &star, NULL, 0, &rows, NULL), ERR_NONE);
+    OK(db_query(fx->db, &fx->ctx, DB_WRITE, &star, NULL, 0, &rows, NULL));
     CU_ASSERT_TRUE(text_is(&rows, 0, "b", "new"));
-    CU_ASSERT_EQUAL(fx.ctx.err.err, ERR_NONE);
+    OK(fx->ctx.err.err);
     struct db_conn *c;
-    CU_ASSERT_EQUAL(db_pool_acquire(fx.db, &fx.ctx, NULL, &c), ERR_NONE);
+    OK(db_pool_acquire(fx->db, &fx->ctx, NULL, &c));
     PQclear(db_conn_ask(c, "DEALLOCATE ALL", deadline_in_ms(5000), -1));
-    db_pool_release(fx.db, c);
-    CU_ASSERT_EQUAL(db_query(fx.db, &fx.ctx, DB_WRITE, &star, NULL, 0, &rows, NULL), ERR_NONE);
-    CU_ASSERT_EQUAL(atomic_load(&fx.slot->db_retries), 2);
-    fx_close(&fx);
+    db_pool_release(fx->db, c);
+    OK(db_query(fx->db, &fx->ctx, DB_WRITE, &star, NULL, 0, &rows, NULL));
+    CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_retries), 2);
+    fx_close(fx);
 }
 
 /* Fails if each statement of a batch has its own Sync: tried. */
@@ -202,7 +192,6 @@ static void batch_is_all_or_nothing(void)
     static const struct db_stmt insert = {"batch_insert", "INSERT INTO items (id, name) VALUES "
                                                           "($1, $2)"};
     static const struct db_stmt count = {"batch_count", "SELECT count(*) AS n FROM items"};
-    struct fx fx;
     struct db_failure failure;
     struct db_param a[] = {db_i64(1), db_text(SV("one"))};
     struct db_param b[] = {db_i64(2), db_text(SV("two"))};
@@ -213,21 +202,21 @@ static void batch_is_all_or_nothing(void)
     struct db_call bad[] = {
         good[0], good[1], {.stmt = &insert, .params = same, .n_params = 2}, good[2]};
     fx_admin("TRUNCATE items");
-    fx_open(&fx, NULL);
-    CU_ASSERT_EQUAL(db_batch(fx.db, &fx.ctx, DB_WRITE, bad, 4, &failure), ERR_CONFLICT);
+    struct fx *fx = fx_open(NULL);
+    CU_ASSERT_EQUAL(db_batch(fx->db, &fx->ctx, DB_WRITE, bad, 4, &failure), ERR_CONFLICT);
     CU_ASSERT_STRING_EQUAL(failure.sqlstate, "23505");
     CU_ASSERT_STRING_EQUAL(failure.constraint, "items_name");
     CU_ASSERT_EQUAL(failure.call, 2);
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
-    fx_request(&fx, SV("t1"), 5000);
-    CU_ASSERT_EQUAL(db_batch(fx.db, &fx.ctx, DB_WRITE, good, 3, &failure), ERR_NONE);
+    fx_request(fx, SV("t1"), 5000);
+    OK(db_batch(fx->db, &fx->ctx, DB_WRITE, good, 3, &failure));
     CU_ASSERT_EQUAL(failure.call, -1);
     CU_ASSERT_EQUAL(good[0].rows.count, 1);
     CU_ASSERT_EQUAL(db_get_i64(&good[2].rows, 0, 0), 2);
-    CU_ASSERT_EQUAL(fx.ctx.trace.round_trips, 1);
+    CU_ASSERT_EQUAL(fx->ctx.trace.round_trips, 1);
     /* An error is no reason to close a connection. */
-    CU_ASSERT_EQUAL(atomic_load(&fx.slot->db_discarded), 0);
-    fx_close(&fx);
+    CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_discarded), 0);
+    fx_close(fx);
 }
 
 static enum err run_and_forget(struct fx *fx, const char *sql)
@@ -238,49 +227,45 @@ static enum err run_and_forget(struct fx *fx, const char *sql)
 
 static void refusals_are_told_apart(void)
 {
-    struct fx fx;
     struct db_conn *c;
     fx_admin("TRUNCATE items; INSERT INTO items (id) VALUES (1)");
-    fx_open(&fx, NULL);
-    CU_ASSERT_EQUAL(run_and_forget(&fx, "SELECT 'secret words'::text::int"), ERR_INVALID);
+    struct fx *fx = fx_open(NULL);
+    CU_ASSERT_EQUAL(run_and_forget(fx, "SELECT 'secret words'::text::int"), ERR_INVALID);
     /* What the client sent never reaches the log. Fails if copy_message does not cut: tried. */
-    CU_ASSERT_PTR_NOT_NULL(strstr(fx.ctx.err.cause, "22P02"));
-    CU_ASSERT_PTR_NULL(strstr(fx.ctx.err.cause, "secret"));
-    CU_ASSERT_EQUAL(run_and_forget(&fx, "INSERT INTO items (id) VALUES (1)"), ERR_CONFLICT);
-    CU_ASSERT_EQUAL(run_and_forget(&fx, "INSERT INTO items (id, n) VALUES (2, -1)"), ERR_INTERNAL);
-    CU_ASSERT_EQUAL(run_and_forget(&fx, "SELEKT"), ERR_INTERNAL);
-    CU_ASSERT_EQUAL(run_and_forget(&fx, "SELECT * FROM pg_authid"), ERR_INTERNAL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(fx->ctx.err.cause, "22P02"));
+    CU_ASSERT_PTR_NULL(strstr(fx->ctx.err.cause, "secret"));
+    CU_ASSERT_EQUAL(run_and_forget(fx, "INSERT INTO items (id) VALUES (1)"), ERR_CONFLICT);
+    CU_ASSERT_EQUAL(run_and_forget(fx, "INSERT INTO items (id, n) VALUES (2, -1)"), ERR_INTERNAL);
+    CU_ASSERT_EQUAL(run_and_forget(fx, "SELEKT"), ERR_INTERNAL);
+    CU_ASSERT_EQUAL(run_and_forget(fx, "SELECT * FROM pg_authid"), ERR_INTERNAL);
     /* A row that somebody else has locked: lock_timeout. */
-    CU_ASSERT_EQUAL(db_pool_acquire(fx.db, &fx.ctx, NULL, &c), ERR_NONE);
+    OK(db_pool_acquire(fx->db, &fx->ctx, NULL, &c));
     PQclear(db_conn_ask(c, "BEGIN; UPDATE items SET n = 1", deadline_in_ms(5000), -1));
-    CU_ASSERT_EQUAL(run_and_forget(&fx, "UPDATE items SET n = 2"), ERR_BUSY);
-    CU_ASSERT_EQUAL(fx.ctx.err.retry_after_s, 1);
+    CU_ASSERT_EQUAL(run_and_forget(fx, "UPDATE items SET n = 2"), ERR_BUSY);
+    CU_ASSERT_EQUAL(fx->ctx.err.retry_after_s, 1);
     PQclear(db_conn_ask(c, "ROLLBACK", deadline_in_ms(5000), -1));
-    db_pool_release(fx.db, c);
-    CU_ASSERT_EQUAL(atomic_load(&fx.slot->db_discarded), 0);
-    fx_close(&fx);
+    db_pool_release(fx->db, c);
+    CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_discarded), 0);
+    fx_close(fx);
 }
 
 /* Fails if the limits step has no statement_timeout: tried. */
 static void statement_timeout_changes_nothing(void)
 {
-    struct fx fx;
-    char *url = fx_url();
-    struct db_settings settings = fx_settings(url);
+    struct db_settings settings = fx_settings(NULL);
     settings.statement_ms = 100;
     fx_admin("TRUNCATE items");
-    fx_open(&fx, &settings);
-    CU_ASSERT_EQUAL(fx_run(&fx, DB_WRITE,
+    struct fx *fx = fx_open(&settings);
+    CU_ASSERT_EQUAL(fx_run(fx, DB_WRITE,
                            "WITH i AS (INSERT INTO items (id) VALUES (1) RETURNING id) "
                            "SELECT pg_sleep(8) FROM i",
                            NULL),
                     ERR_TIMEOUT);
-    CU_ASSERT_PTR_NOT_NULL(strstr(fx.ctx.err.cause, "57014"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(fx->ctx.err.cause, "57014"));
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
     /* The server has said that it is over: the connection is in order. */
-    CU_ASSERT_EQUAL(atomic_load(&fx.slot->db_discarded), 0);
-    fx_close(&fx);
-    free(url);
+    CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_discarded), 0);
+    fx_close(fx);
 }
 
 /* Two statements; the first takes the server's own limit away, so that only this side ends the
@@ -293,28 +278,26 @@ static void deadline_closes_the_connection(void)
     static const struct db_stmt slow = {NULL, "SELECT 'late answer' AS a, pg_sleep(1)"};
     static const enum db_retry kinds[] = {DB_READ, DB_WRITE};
     static const enum err expected[] = {ERR_TIMEOUT, ERR_OUTCOME_UNKNOWN};
-    struct fx fx;
     struct db_rows rows;
-    fx_open(&fx, NULL);
+    struct fx *fx = fx_open(NULL);
     for (size_t i = 0; i < 2; i++) {
         struct db_call calls[] = {{.stmt = &unlimited}, {.stmt = &slow}};
         struct db_conn *c;
-        CU_ASSERT_EQUAL(db_pool_acquire(fx.db, &fx.ctx, NULL, &c), ERR_NONE);
+        OK(db_pool_acquire(fx->db, &fx->ctx, NULL, &c));
         int pid = fx_pid(c);
-        db_pool_release(fx.db, c);
-        fx_request(&fx, SV("t1"), 200);
-        CU_ASSERT_EQUAL(db_batch(fx.db, &fx.ctx, kinds[i], calls, 2, NULL), expected[i]);
-        CU_ASSERT_EQUAL(atomic_load(&fx.slot->db_discarded), i + 1);
+        db_pool_release(fx->db, c);
+        fx_request(fx, SV("t1"), 200);
+        CU_ASSERT_EQUAL(db_batch(fx->db, &fx->ctx, kinds[i], calls, 2, NULL), expected[i]);
+        CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_discarded), i + 1);
         /* The pool is right again at once, and nobody reads the late answer. */
-        fx_request(&fx, SV("t1"), 5000);
-        CU_ASSERT_EQUAL(db_query(fx.db, &fx.ctx, DB_READ, &see_tenant, NULL, 0, &rows, NULL),
-                        ERR_NONE);
+        fx_request(fx, SV("t1"), 5000);
+        OK(db_query(fx->db, &fx->ctx, DB_READ, &see_tenant, NULL, 0, &rows, NULL));
         CU_ASSERT_TRUE(text_is(&rows, 0, "tenant", "t1"));
         CU_ASSERT_NOT_EQUAL(db_get_i64(&rows, 0, db_column(&rows, "pid")), pid);
     }
-    fx_request(&fx, SV("t1"), 0);
-    CU_ASSERT_EQUAL(fx_run(&fx, DB_WRITE, "SELECT 1", NULL), ERR_TIMEOUT);
-    fx_close(&fx);
+    fx_request(fx, SV("t1"), 0);
+    CU_ASSERT_EQUAL(fx_run(fx, DB_WRITE, "SELECT 1", NULL), ERR_TIMEOUT);
+    fx_close(fx);
 }
 
 /* A megabyte each way at once. Fails if exchange only writes until all is sent: it would end at the
@@ -323,18 +306,17 @@ static void writing_does_not_wait_for_reading(void)
 {
     static const struct db_stmt echo = {"echo", "SELECT repeat($1, 2) AS t"};
     enum { CALLS = 8, BYTES = 1 << 20 };
-    struct fx fx;
     struct db_call calls[CALLS];
     char *text = malloc(BYTES);
     memset(text, 'x', BYTES);
     struct db_param p = db_text((struct sv){text, BYTES});
-    fx_open(&fx, NULL);
+    struct fx *fx = fx_open(NULL);
     for (int i = 0; i < CALLS; i++)
         calls[i] = (struct db_call){.stmt = &echo, .params = &p, .n_params = 1};
-    CU_ASSERT_EQUAL(db_batch(fx.db, &fx.ctx, DB_READ, calls, CALLS, NULL), ERR_NONE);
-    for (int i = 0; i < CALLS && fx.ctx.err.err == ERR_NONE; i++)
+    OK(db_batch(fx->db, &fx->ctx, DB_READ, calls, CALLS, NULL));
+    for (int i = 0; i < CALLS && fx->ctx.err.err == ERR_NONE; i++)
         CU_ASSERT_EQUAL(db_get_text(&calls[i].rows, 0, 0).n, 2 * BYTES);
-    fx_close(&fx);
+    fx_close(fx);
     free(text);
 }
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "fixture.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "../../unit/suite.h"
@@ -36,32 +34,31 @@ static enum err run_script(struct db_tx *tx, struct request_ctx *ctx, void *arg)
  * failure that fn overlooked is committed and nobody looks how COMMIT was answered: tried. */
 static void failure_at_each_statement_leaves_nothing(void)
 {
-    struct fx fx;
-    fx_open(&fx, NULL);
+    struct fx *fx = fx_open(NULL);
     for (int at = 0; at < STATEMENTS; at++) {
         for (int overlook = 0; overlook < 2; overlook++) {
             struct script s = {.fail_at = at, .overlook = overlook};
             fx_admin("TRUNCATE items");
-            fx_request(&fx, SV("t1"), 5000);
-            CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_READ_COMMITTED, run_script, &s),
+            fx_request(fx, SV("t1"), 5000);
+            CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, run_script, &s),
                             ERR_INTERNAL);
             CU_ASSERT_EQUAL(s.runs, 1);
             CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
         }
     }
     struct script own = {.fail_at = -1, .own = ERR_PRECONDITION};
-    fx_request(&fx, SV("t1"), 5000);
-    CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_READ_COMMITTED, run_script, &own),
+    fx_request(fx, SV("t1"), 5000);
+    CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, run_script, &own),
                     ERR_PRECONDITION);
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
     struct script good = {.fail_at = -1};
-    fx_request(&fx, SV("t1"), 5000);
-    CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_SERIALIZABLE, run_script, &good), ERR_NONE);
+    fx_request(fx, SV("t1"), 5000);
+    OK(db_transaction(fx->db, &fx->ctx, DB_SERIALIZABLE, run_script, &good));
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), STATEMENTS);
     /* BEGIN travels with the first statement. */
-    CU_ASSERT_EQUAL(fx.ctx.trace.round_trips, STATEMENTS + 1);
-    CU_ASSERT_EQUAL(atomic_load(&fx.slot->db_discarded), 0);
-    fx_close(&fx);
+    CU_ASSERT_EQUAL(fx->ctx.trace.round_trips, STATEMENTS + 1);
+    CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_discarded), 0);
+    fx_close(fx);
 }
 
 static enum err nest(struct db_tx *tx, struct request_ctx *ctx, void *arg)
@@ -76,13 +73,12 @@ static enum err nest(struct db_tx *tx, struct request_ctx *ctx, void *arg)
 /* Fails if db_transaction does not ask db_pool_owns: tried. */
 static void nested_is_an_error(void)
 {
-    struct fx fx;
     fx_admin("TRUNCATE items");
-    fx_open(&fx, NULL);
-    CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_READ_COMMITTED, nest, &fx), ERR_INTERNAL);
-    CU_ASSERT_PTR_NOT_NULL(strstr(fx.ctx.err.cause, "inside a transaction"));
+    struct fx *fx = fx_open(NULL);
+    CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, nest, fx), ERR_INTERNAL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(fx->ctx.err.cause, "inside a transaction"));
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
-    fx_close(&fx);
+    fx_close(fx);
 }
 
 static enum err do_nothing(struct db_tx *tx, struct request_ctx *ctx, void *arg)
@@ -94,15 +90,14 @@ static enum err do_nothing(struct db_tx *tx, struct request_ctx *ctx, void *arg)
 
 static void without_statements_nothing_is_sent(void)
 {
-    struct fx fx;
     enum err own = ERR_NONE;
-    fx_open(&fx, NULL);
-    CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_READ_COMMITTED, do_nothing, &own), ERR_NONE);
+    struct fx *fx = fx_open(NULL);
+    OK(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, do_nothing, &own));
     own = ERR_NOT_FOUND;
-    CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_READ_COMMITTED, do_nothing, &own),
+    CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, do_nothing, &own),
                     ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(fx.ctx.trace.round_trips, 0);
-    fx_close(&fx);
+    CU_ASSERT_EQUAL(fx->ctx.trace.round_trips, 0);
+    fx_close(fx);
 }
 
 struct race {
@@ -130,23 +125,21 @@ static enum err read_then_write(struct db_tx *tx, struct request_ctx *ctx, void 
 /* Fails if the table of SQLSTATEs does not mark 40001, or the arena is not rewound: tried. */
 static void serialization_failure_is_repeated(void)
 {
-    struct fx fx;
     struct race r = {.meddle = 2};
     fx_admin("TRUNCATE items; INSERT INTO items (id, n) VALUES (1, 0)");
-    fx_open(&fx, NULL);
-    CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_REPEATABLE_READ, read_then_write, &r),
-                    ERR_NONE);
+    struct fx *fx = fx_open(NULL);
+    OK(db_transaction(fx->db, &fx->ctx, DB_REPEATABLE_READ, read_then_write, &r));
     CU_ASSERT_EQUAL(r.runs, 3);
     CU_ASSERT_EQUAL(r.used[2], r.used[0]);
-    CU_ASSERT_EQUAL(fx.ctx.err.err, ERR_NONE);
+    OK(fx->ctx.err.err);
     CU_ASSERT_EQUAL(fx_admin("SELECT n FROM items WHERE id = 1"), 21);
-    CU_ASSERT_EQUAL(atomic_load(&fx.slot->db_retries), 2);
+    CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_retries), 2);
     /* Not for ever. */
     struct race lost = {.meddle = 100};
-    CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_REPEATABLE_READ, read_then_write, &lost),
+    CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_REPEATABLE_READ, read_then_write, &lost),
                     ERR_BUSY);
     CU_ASSERT_EQUAL(lost.runs, 4);
-    fx_close(&fx);
+    fx_close(fx);
 }
 
 struct killing {
@@ -172,19 +165,18 @@ static enum err be_killed(struct db_tx *tx, struct request_ctx *ctx, void *arg)
  * Fails if the transaction counts as DB_WRITE: tried. */
 static void lost_before_commit_is_repeated(void)
 {
-    struct fx fx;
     fx_admin("TRUNCATE items");
-    fx_open(&fx, NULL);
-    struct killing once = {.fx = &fx, .kills = 1};
-    CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_READ_COMMITTED, be_killed, &once), ERR_NONE);
+    struct fx *fx = fx_open(NULL);
+    struct killing once = {.fx = fx, .kills = 1};
+    OK(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, be_killed, &once));
     CU_ASSERT_EQUAL(once.runs, 2);
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 2);
-    struct killing twice = {.fx = &fx, .kills = 2};
+    struct killing twice = {.fx = fx, .kills = 2};
     fx_admin("TRUNCATE items");
-    CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_READ_COMMITTED, be_killed, &twice),
+    CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, be_killed, &twice),
                     ERR_UNAVAILABLE);
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
-    fx_close(&fx);
+    fx_close(fx);
 }
 
 static enum err insert_one(struct db_tx *tx, struct request_ctx *ctx, void *arg)
@@ -198,22 +190,21 @@ static enum err insert_one(struct db_tx *tx, struct request_ctx *ctx, void *arg)
  * turned into ERR_OUTCOME_UNKNOWN (the transaction is then repeated): tried. */
 static void lost_in_commit_is_unknown(void)
 {
-    struct fx fx;
     int runs = 0;
     fx_admin("TRUNCATE items; CREATE OR REPLACE FUNCTION die() RETURNS trigger LANGUAGE plpgsql "
              "SECURITY DEFINER AS "
              "'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END';"
              "CREATE CONSTRAINT TRIGGER die AFTER INSERT ON items DEFERRABLE INITIALLY DEFERRED "
              "FOR EACH ROW EXECUTE FUNCTION die()");
-    fx_open(&fx, NULL);
-    CU_ASSERT_EQUAL(db_transaction(fx.db, &fx.ctx, DB_READ_COMMITTED, insert_one, &runs),
+    struct fx *fx = fx_open(NULL);
+    CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, insert_one, &runs),
                     ERR_OUTCOME_UNKNOWN);
     CU_ASSERT_EQUAL(runs, 1);
     /* The same for a single write; a read would be repeated. */
-    fx_request(&fx, SV("t1"), 5000);
-    CU_ASSERT_EQUAL(fx_run(&fx, DB_WRITE, "INSERT INTO items (id) VALUES (9)", NULL),
+    fx_request(fx, SV("t1"), 5000);
+    CU_ASSERT_EQUAL(fx_run(fx, DB_WRITE, "INSERT INTO items (id) VALUES (9)", NULL),
                     ERR_OUTCOME_UNKNOWN);
-    fx_close(&fx);
+    fx_close(fx);
     fx_admin("DROP TRIGGER die ON items; DROP FUNCTION die()");
 }
 
@@ -221,17 +212,16 @@ static void lost_in_commit_is_unknown(void)
  * with 40001 until its third call. Fails if db_may_repeat does not repeat conflicts: tried. */
 static void single_statement_is_repeated(void)
 {
-    struct fx fx;
     fx_admin("CREATE SEQUENCE calls; GRANT ALL ON calls TO " FX_ROLE ";"
              "CREATE FUNCTION third() RETURNS int LANGUAGE plpgsql AS 'BEGIN IF nextval(''calls'') "
              "< 3 THEN RAISE EXCEPTION USING ERRCODE = ''40P01''; END IF; RETURN 1; END'");
-    fx_open(&fx, NULL);
-    CU_ASSERT_EQUAL(fx_run(&fx, DB_WRITE, "SELECT third()", NULL), ERR_NONE);
-    CU_ASSERT_EQUAL(fx.ctx.err.err, ERR_NONE);
+    struct fx *fx = fx_open(NULL);
+    OK(fx_run(fx, DB_WRITE, "SELECT third()", NULL));
+    OK(fx->ctx.err.err);
     fx_admin("ALTER SEQUENCE calls RESTART START 1 MINVALUE -100; SELECT setval('calls', -50)");
-    CU_ASSERT_EQUAL(fx_run(&fx, DB_WRITE, "SELECT third()", NULL), ERR_BUSY);
+    CU_ASSERT_EQUAL(fx_run(fx, DB_WRITE, "SELECT third()", NULL), ERR_BUSY);
     CU_ASSERT_EQUAL(fx_admin("SELECT last_value FROM calls"), -46); /* once and three times more */
-    fx_close(&fx);
+    fx_close(fx);
     fx_admin("DROP FUNCTION third(); DROP SEQUENCE calls");
 }
 

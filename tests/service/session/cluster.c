@@ -3,59 +3,62 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
-
-#include <CUnit/CUnit.h>
 
 #include "parley/http/conditional.h"
 
-static const struct session_guard nobody = {.create_only = false};
-
-void cluster_sleep_ms(long ms)
+struct cluster *cluster_open(void)
 {
-    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&t, NULL);
-}
-
-void cluster_server(const char *word)
-{
-    char command[512];
-    snprintf(command, sizeof(command), "%s %s >/dev/null 2>&1", getenv("TEST_PG"), word);
-    CU_ASSERT_EQUAL(system(command), 0);
-}
-
-bool cluster_open(struct cluster *c)
-{
-    c->redis = world_cache(NULL, getenv("TEST_REDIS_URL"));
-    CU_ASSERT_PTR_NOT_NULL(c->redis);
-    if (c->redis && world_open(&c->a, true)) {
-        if (world_open(&c->b, true)) {
-            if (world_open(&c->plain, false))
-                return true;
-            world_close(&c->b);
-        }
-        world_close(&c->a);
-    }
-    cache_close(c->redis);
-    return false;
+    struct cluster *c = calloc(1, sizeof(*c));
+    CU_ASSERT_PTR_NOT_NULL_FATAL(c);
+    *c = (struct cluster){world_open(true), world_open(true), world_open(false),
+                          world_cache(NULL, getenv("TEST_REDIS_URL"))};
+    CU_ASSERT_PTR_NOT_NULL_FATAL(c->redis);
+    return c;
 }
 
 void cluster_close(struct cluster *c)
 {
-    world_close(&c->plain);
-    world_close(&c->b);
-    world_close(&c->a);
+    world_close(c->plain);
+    world_close(c->b);
+    world_close(c->a);
     cache_close(c->redis);
+    free(c);
+}
+
+static void *killer_main(void *arg)
+{
+    struct killer *k = arg;
+    while (!k->stop) {
+        world_sql(KILL_ALL, NULL, 0);
+        service_sleep_ms(3);
+    }
+    return NULL;
+}
+
+void killer_start(struct killer *k)
+{
+    k->stop = false;
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&k->thread, NULL, killer_main, k), 0);
+}
+
+void killer_stop(struct killer *k)
+{
+    k->stop = true;
+    pthread_join(k->thread, NULL);
+}
+
+void cluster_sweep(struct world *w)
+{
+    bool more = true;
+    for (int i = 0; more && i < 100; i++)
+        OK(repo_sweep(w->sessions, world_request(w, ""), &more));
+    CU_ASSERT_FALSE(more);
 }
 
 void cluster_make(struct world *w, const char *id)
 {
-    struct session s;
-    struct session_receipt r;
     struct session_draft d = draft_of(id, NULL);
-    CU_ASSERT_EQUAL(session_create(w->sessions, world_request(w, "t1"), &d, &nobody, &s, &r),
-                    ERR_NONE);
+    OK(world_create(w, "t1", &d, &nobody));
 }
 
 enum err cluster_append(struct world *w, const char *id, size_t n)
@@ -63,13 +66,12 @@ enum err cluster_append(struct world *w, const char *id, size_t n)
     static int64_t number;
     struct session_message_draft m[30];
     char content[30][32];
-    struct session_receipt r;
     for (size_t i = 0; i < n; i++) {
         snprintf(content[i], sizeof(content[i]), "\"text %lld\"", (long long)++number);
         m[i] = message_of("user", content[i]);
     }
     const struct session_append a = {m, n, false, 0};
-    return session_append(w->sessions, world_request(w, "t1"), sv_from(id), &a, &nobody, &r);
+    return world_append(w, "t1", id, &a, &nobody);
 }
 
 static bool same_text(struct sv a, struct sv b)
@@ -77,45 +79,37 @@ static bool same_text(struct sv a, struct sv b)
     return sv_eq(a, b) && (a.p == NULL) == (b.p == NULL);
 }
 
-static bool same_messages(const struct session *a, const struct session *b)
+bool cluster_same(const struct session *a, const struct session *b)
 {
-    if (a->n_messages != b->n_messages)
-        return false;
-    for (size_t i = 0; i < a->n_messages; i++) {
+    bool same = same_text(a->user_id, b->user_id) && same_text(a->language, b->language) &&
+                same_text(a->context, b->context) && same_text(a->metadata, b->metadata) &&
+                a->ttl_seconds == b->ttl_seconds && a->sliding == b->sliding &&
+                a->last_seq == b->last_seq && a->message_count == b->message_count &&
+                a->n_messages == b->n_messages;
+    for (size_t i = 0; same && i < a->n_messages; i++) {
         const struct session_message *x = &a->messages[i], *y = &b->messages[i];
-        if (x->seq != y->seq || x->created_at != y->created_at ||
-            !same_text(x->message_id, y->message_id) || !same_text(x->type, y->type) ||
-            !same_text(x->role, y->role) || !same_text(x->content, y->content) ||
-            !same_text(x->metadata, y->metadata))
-            return false;
+        same = x->seq == y->seq && x->created_at == y->created_at &&
+               same_text(x->message_id, y->message_id) && same_text(x->type, y->type) &&
+               same_text(x->role, y->role) && same_text(x->content, y->content) &&
+               same_text(x->metadata, y->metadata) && same_text(x->extra, y->extra);
     }
-    return true;
-}
-
-enum err cluster_get(struct world *w, const char *id, size_t n, struct session *out)
-{
-    *out = (struct session){.version = 0};
-    return session_get(w->sessions, world_request(w, "t1"), sv_from(id), SV_NONE, n, out);
+    return same;
 }
 
 void cluster_expect_current(struct cluster *c, struct world *w, const char *id)
 {
-    struct session s, now;
-    enum err e = cluster_get(w, id, 20, &s), want = cluster_get(&c->plain, id, 20, &now);
+    enum err e = world_get(w, "t1", id), want = world_get(c->plain, "t1", id);
+    const struct session *s = &w->s, *now = &c->plain->s;
     CU_ASSERT_EQUAL(e, want);
     if (e != ERR_NONE || want != ERR_NONE)
         return;
-    CU_ASSERT_FALSE(s.degraded);
-    CU_ASSERT_TRUE(s.generation == now.generation && s.version == now.version &&
-                   s.mark == now.mark);
-    CU_ASSERT_TRUE(s.state_version == now.state_version && s.state_mark == now.state_mark);
-    CU_ASSERT_TRUE(s.last_seq == now.last_seq && s.message_count == now.message_count);
-    CU_ASSERT_TRUE(s.ttl_seconds == now.ttl_seconds && s.sliding == now.sliding);
-    CU_ASSERT_TRUE(s.created_at == now.created_at && s.updated_at == now.updated_at &&
-                   s.expires_at == now.expires_at);
-    CU_ASSERT_TRUE(same_text(s.user_id, now.user_id) && same_text(s.language, now.language));
-    CU_ASSERT_TRUE(same_text(s.context, now.context) && same_text(s.metadata, now.metadata));
-    CU_ASSERT_TRUE(same_messages(&s, &now));
+    CU_ASSERT_FALSE(s->degraded);
+    CU_ASSERT_TRUE(s->generation == now->generation && s->version == now->version &&
+                   s->mark == now->mark);
+    CU_ASSERT_TRUE(s->state_version == now->state_version && s->state_mark == now->state_mark);
+    CU_ASSERT_TRUE(s->created_at == now->created_at && s->updated_at == now->updated_at &&
+                   s->expires_at == now->expires_at);
+    CU_ASSERT_TRUE(cluster_same(s, now));
 }
 
 static int64_t version_in(struct cache *cache, struct world *w, const char *id, bool far)
@@ -135,13 +129,13 @@ int64_t cluster_in_memory(struct world *w, const char *id)
 
 int64_t cluster_in_redis(struct cluster *c, const char *id)
 {
-    return version_in(c->redis, &c->plain, id, true);
+    return version_in(c->redis, c->plain, id, true);
 }
 
 bool cluster_wait_redis(struct cluster *c, const char *id, int64_t version)
 {
     for (int i = 0; i < 1000 && cluster_in_redis(c, id) != version; i++)
-        cluster_sleep_ms(5);
+        service_sleep_ms(5);
     return cluster_in_redis(c, id) == version;
 }
 
@@ -157,8 +151,8 @@ void cluster_put(struct cluster *c, const char *tenant, const char *id,
                  const struct cache_value *value)
 {
     const struct cache_key key = {sv_from(tenant), sv_from(id)};
-    struct cache *const caches[] = {c->a.cache, c->b.cache, c->redis};
-    struct request_ctx *ctx = world_request(&c->plain, tenant);
+    struct cache *const caches[] = {c->a->cache, c->b->cache, c->redis};
+    struct request_ctx *ctx = world_request(c->plain, tenant);
     struct cache_found found;
     for (size_t i = 0; i < ARRAY_LEN(caches); i++) {
         bool there = false;
@@ -170,23 +164,21 @@ void cluster_put(struct cluster *c, const char *tenant, const char *id,
                     sv_eq(found.value.bytes, value->bytes) &&
                     cache_stamp_eq(found.value.stamp, value->stamp);
             if (!there)
-                cluster_sleep_ms(2);
+                service_sleep_ms(2);
         }
         CU_ASSERT_TRUE(there);
     }
 }
 
-struct cache_value cluster_value(struct cluster *c, struct caller *caller, const char *tenant,
+struct cache_value cluster_value(struct cluster *c, struct world *caller, const char *tenant,
                                  const char *id, struct session *s)
 {
     struct cache_value value = {.ttl_ms = 60000};
     struct request_ctx *ctx = &caller->ctx;
     ctx->deadline = deadline_in_ms(10000);
     ctx->tenant = sv_from(tenant);
-    CU_ASSERT_EQUAL(
-        repo_session_read(c->plain.sessions, ctx, sv_from(id), SV_NONE, SESSION_WINDOW, s),
-        ERR_NONE);
+    OK(repo_session_read(c->plain->sessions, ctx, sv_from(id), SV_NONE, SESSION_WINDOW, s));
     value.stamp = (struct cache_stamp){s->generation, s->version, s->mark};
-    CU_ASSERT_EQUAL(codec_encode(ctx, s, &value.bytes), ERR_NONE);
+    OK(codec_encode(ctx, s, &value.bytes));
     return value;
 }

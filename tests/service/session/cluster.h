@@ -3,26 +3,39 @@
 #ifndef PARLEY_TESTS_SESSION_CLUSTER_H
 #define PARLEY_TESTS_SESSION_CLUSTER_H
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "../../../src/session/session_internal.h"
 #include "fixture.h"
 
 /* Two hosts with memory and Redis, one without caches, and Redis as it is. */
 struct cluster {
-    struct world a, b, plain;
+    struct world *a, *b, *plain;
     struct cache *redis;
 };
 
-bool cluster_open(struct cluster *c);
+struct cluster *cluster_open(void);
 void cluster_close(struct cluster *c);
 
-void cluster_sleep_ms(long ms);
-/* Runs $TEST_PG with this word (stop, start, kill, pause, resume). */
-void cluster_server(const char *word);
+/* Kills the backends of all who serve. */
+#define KILL_ALL                                                    \
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity" \
+    " WHERE datname = 'parley_sessions' AND usename = 'parley_app'"
+/* Does so every 3 ms, from the start to the stop. */
+struct killer {
+    pthread_t thread;
+    _Atomic bool stop;
+};
+void killer_start(struct killer *k);
+void killer_stop(struct killer *k);
+/* Sweeps until there is nothing more to sweep. */
+void cluster_sweep(struct world *w);
 void cluster_make(struct world *w, const char *id);
 /* Appends n messages, at most 30, each of its own content. */
 MUSTCHECK enum err cluster_append(struct world *w, const char *id, size_t n);
-/* The session of t1 with its newest 20 messages, or more. */
-MUSTCHECK enum err cluster_get(struct world *w, const char *id, size_t n, struct session *out);
+/* All but the names, versions and lives of two sessions is the same. */
+bool cluster_same(const struct session *a, const struct session *b);
 /* What w serves is what PostgreSQL has, to the last field, and not marked as degraded. */
 void cluster_expect_current(struct cluster *c, struct world *w, const char *id);
 /* The version of what a cache holds for a session of t1: in w's memory, or in Redis; 0: nothing. */
@@ -38,7 +51,7 @@ void cluster_tags(struct arena *a, const struct session *s, struct sv out[CLUSTE
 void cluster_put(struct cluster *c, const char *tenant, const char *id,
                  const struct cache_value *value);
 /* The session as it is in PostgreSQL, as a value; in the caller's arena. */
-struct cache_value cluster_value(struct cluster *c, struct caller *caller, const char *tenant,
+struct cache_value cluster_value(struct cluster *c, struct world *caller, const char *tenant,
                                  const char *id, struct session *s);
 
 #endif

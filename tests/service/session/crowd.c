@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "crowd.h"
 
-#include <CUnit/CUnit.h>
-
 struct member {
     struct crowd *crowd;
     pthread_t thread;
@@ -12,16 +10,16 @@ struct member {
 static void *member_main(void *arg)
 {
     struct member *m = arg;
-    struct caller c;
-    caller_open(&c);
+    struct world *c = world_share(m->crowd->w);
     pthread_barrier_wait(&m->crowd->start);
-    m->crowd->work(m->crowd, &c, m->me);
-    caller_close(&c);
+    m->crowd->work(m->crowd, c, m->me);
+    m->crowd->receipts[m->me] = c->r;
+    world_close(c);
     return NULL;
 }
 
 void crowd_run(struct crowd *crowd, int n,
-               void (*work)(struct crowd *crowd, struct caller *c, int me))
+               void (*work)(struct crowd *crowd, struct world *c, int me))
 {
     struct member members[CROWD_MAX];
     crowd->work = work;
@@ -41,24 +39,19 @@ struct crowd crowd_at(struct world *w, const char *id)
     return (struct crowd){.w = w, .id = id};
 }
 
-/* Errors that say that nothing was done yet: on a slow machine the pool may be full for a second.
- */
 bool crowd_try_again(enum err e)
 {
     return e == ERR_OVERLOAD || e == ERR_BUSY;
 }
 
-enum err crowd_append(struct crowd *crowd, struct caller *c, size_t n, bool create,
-                      const struct session_guard *guard, struct session_receipt *r)
+enum err crowd_append(struct crowd *crowd, struct world *c, size_t n, bool create,
+                      const struct session_guard *guard)
 {
     struct session_message_draft m[3];
     for (size_t i = 0; i < n; i++)
         m[i] = message_of("user", "\"x\"");
     const struct session_append a = {m, n, create, 0};
     enum err e;
-    do
-        e = session_append(crowd->w->sessions, caller_request(c, "t1"), sv_from(crowd->id), &a,
-                           guard, r);
-    while (crowd_try_again(e));
+    UNTIL_DONE(e, world_append(c, "t1", crowd->id, &a, guard));
     return e;
 }

@@ -15,23 +15,28 @@ struct crowd {
     struct world *w;
     const char *id;
     pthread_barrier_t start;
-    void (*work)(struct crowd *crowd, struct caller *c, int me);
+    void (*work)(struct crowd *crowd, struct world *c, int me);
     _Atomic int calls_done, created, conflicts, missing, failed;
-    _Atomic int64_t generation; /* of whoever came last */
-    struct session_receipt receipts[CROWD_MAX];
-    _Atomic unsigned char seen[4096]; /* by seq: how often it was given */
+    _Atomic int64_t generation;                 /* of whoever came last */
+    struct session_receipt receipts[CROWD_MAX]; /* the last of each */
+    _Atomic unsigned char seen[4096];           /* by seq: how often it was given */
 };
 
 struct crowd crowd_at(struct world *w, const char *id);
 /* Runs work in n threads, which begin together, and waits for them. */
 void crowd_run(struct crowd *crowd, int n,
-               void (*work)(struct crowd *crowd, struct caller *c, int me));
+               void (*work)(struct crowd *crowd, struct world *c, int me));
 
 /* Errors that say that nothing was done yet: on a slow machine the pool may be full for a second.
  */
 bool crowd_try_again(enum err e);
+/* e = call, until e is none of those. */
+#define UNTIL_DONE(e, call) \
+    do                      \
+        e = (call);         \
+    while (crowd_try_again(e))
 /* Appends n messages, at most 3, as often as it has to be tried. */
-MUSTCHECK enum err crowd_append(struct crowd *crowd, struct caller *c, size_t n, bool create,
-                                const struct session_guard *guard, struct session_receipt *r);
+MUSTCHECK enum err crowd_append(struct crowd *crowd, struct world *c, size_t n, bool create,
+                                const struct session_guard *guard);
 
 #endif

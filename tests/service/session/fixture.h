@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * A migrated database of its own, and session modules over it. Everything a test asks for in a row
- * belongs to one struct world; world_close ends it.
- */
+/* A migrated database of its own, and session modules over it. What one thread of a test asks for
+ * belongs to one struct world. */
 #ifndef PARLEY_TESTS_SESSION_FIXTURE_H
 #define PARLEY_TESTS_SESSION_FIXTURE_H
 
+#include "../service.h"
 #include "parley/session/session.h"
+
+extern const struct session_guard nobody;
 
 struct world {
     char url[512];       /* of the login that serves; the pool borrows it */
@@ -17,13 +18,25 @@ struct world {
     struct sessions *sessions;
     struct arena *arena;
     struct request_ctx ctx;
+    bool is_share;        /* the modules are another's */
+    int64_t sessions_max; /* the bound of each request's tenant; 0: none */
+    int64_t ms;           /* the time of each request */
+    /* What the last call below that returns one returned. A session and a receipt are empty if it
+     * failed. */
+    struct session s;
+    struct session_receipt r;
+    struct session_message m;
+    struct session_page page;
+    size_t at;
 };
 
-/* redis: with memory of its own and Redis (TEST_REDIS_URL), or without caches. False, with a CUnit
- * failure, if it cannot. */
-bool world_open(struct world *w, bool redis);
+/* redis: with memory of its own and Redis (TEST_REDIS_URL), or without caches. Ends the test if it
+ * cannot. */
+struct world *world_open(bool redis);
 /* As above with a database and a Redis of one's own; redis_url NULL: without. */
-bool world_open_in(struct world *w, const char *dbname, const char *redis_url);
+struct world *world_open_in(const char *dbname, const char *redis_url);
+/* Requests of their own, for another thread, over the modules of w; for world_close. */
+struct world *world_share(const struct world *w);
 void world_close(struct world *w);
 /* The cache of a worker over the memory of a host; both may be NULL. */
 struct cache *world_cache(struct cache_shared *shared, const char *redis_url);
@@ -31,15 +44,57 @@ struct cache *world_cache(struct cache_shared *shared, const char *redis_url);
 struct request_ctx *world_request(struct world *w, const char *tenant);
 /* Whether the last request's read was answered by "memory", "redis" or "postgres". */
 bool world_was_from(const struct world *w, const char *tier);
+
+/* Makes a session of n messages, whose content is this JSON. */
+void world_make(struct world *w, const char *tenant, const char *id, const char *user, size_t n,
+                const char *content, const struct session_guard *guard);
+/* Appends one message of this content; create: to a session that it may make. */
+MUSTCHECK enum err world_say(struct world *w, const char *tenant, const char *id, bool create,
+                             const char *content, const struct session_guard *guard);
+
+/* The calls of session.h, each as a fresh request of the tenant. Users may be NULL. */
+MUSTCHECK enum err world_create(struct world *w, const char *tenant, const struct session_draft *d,
+                                const struct session_guard *guard);
+MUSTCHECK enum err world_ensure(struct world *w, const char *tenant, const struct session_draft *d,
+                                const struct session_guard *guard);
+/* With the newest 20 messages, for any user; or n messages, for one user. */
+MUSTCHECK enum err world_get(struct world *w, const char *tenant, const char *id);
+MUSTCHECK enum err world_get_as(struct world *w, const char *tenant, const char *id,
+                                const char *user, size_t n);
+MUSTCHECK enum err world_append(struct world *w, const char *tenant, const char *id,
+                                const struct session_append *a, const struct session_guard *guard);
+MUSTCHECK enum err world_patch(struct world *w, const char *tenant, const char *id,
+                               const struct session_patch *p, const struct session_guard *guard);
+MUSTCHECK enum err world_copy(struct world *w, const char *tenant, const char *id,
+                              const struct session_guard *guard);
+MUSTCHECK enum err world_delete(struct world *w, const char *tenant, const char *id,
+                                const struct session_guard *guard);
+MUSTCHECK enum err world_delete_message(struct world *w, const char *tenant, const char *id,
+                                        const char *which, const struct session_guard *guard);
+MUSTCHECK enum err world_message(struct world *w, const char *tenant, const char *id,
+                                 const char *user, const char *which);
+MUSTCHECK enum err world_page(struct world *w, const char *tenant, const char *id, const char *user,
+                              const struct session_page_query *q);
+
+/* The one message of the session is this, by every way there is to it; twice, so that a cached
+ * value is looked at too. */
+void expect_only(struct world *w, const char *tenant, const char *id, const char *content);
+/* The tenant has no such session. */
+void expect_nothing(struct world *w, const char *tenant, const char *id);
+
 /* Runs SQL as the superuser of the private cluster, in the test's database; the first field of the
  * first row goes to out (may be NULL). */
 bool world_sql(const char *sql, char *out, size_t n);
+/* Runs SQL that is formatted like printf and must succeed. */
+void world_do(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/* The sessions of this id have just expired. */
+void world_expire(const char *id);
 
 /* A connection of the superuser to a database of world_open_in; for PQfinish. */
 struct pg_conn *world_connect(const char *dbname);
 
-/* A connection of the superuser on which this was done and lasts until gate_open: a lock, an open
- * transaction. */
+/* A connection of the superuser on which this was done, which begins a transaction and lasts until
+ * gate_open: a lock, a change. */
 struct gate;
 struct gate *gate_close(const char *sql);
 void gate_open(struct gate *gate);
@@ -48,17 +103,12 @@ bool gate_wait(const char *condition, int64_t n);
 
 /* The number that a query formatted like printf gives; -1, with a CUnit failure, if it fails. */
 int64_t world_count(const char *fmt, ...) PRINTF_LIKE(1, 2);
-
-/* A request of a thread of its own. */
-struct caller {
-    struct arena *arena;
-    struct request_ctx ctx;
-};
-void caller_open(struct caller *c);
-struct request_ctx *caller_request(struct caller *c, const char *tenant);
-void caller_close(struct caller *c);
+/* The same for how many rows there are "FROM …". */
+int64_t world_rows(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 struct session_draft draft_of(const char *id, const char *user);
+struct session_draft draft_with(const char *id, const char *user,
+                                const struct session_message_draft *m, size_t n);
 struct session_message_draft message_of(const char *role, const char *json_content);
 
 #endif

@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <CUnit/CUnit.h>
-
 void script_read(struct script *s, const char *words, const char *context)
 {
     static const enum session_edit how[] = {
@@ -35,19 +33,18 @@ void script_read(struct script *s, const char *words, const char *context)
 }
 
 enum err script_run(struct world *w, const char *id, const char *words, const char *context,
-                    const struct session_guard *guard, struct session_receipt *r, size_t *at)
+                    const struct session_guard *guard)
 {
     struct script s;
     script_read(&s, words, context);
-    return session_update(w->sessions, world_request(w, "t1"), sv_from(id), &s.update, guard, r,
-                          at);
+    w->r = (struct session_receipt){.version = 0};
+    w->at = 0;
+    return session_update(w->sessions, world_request(w, "t1"), sv_from(id), &s.update, guard, &w->r,
+                          &w->at);
 }
 
 struct session script_state(struct world *w, const char *id)
 {
-    struct session s = {.version = 0};
-    CU_ASSERT_EQUAL(session_get(w->sessions, world_request(w, "t1"), sv_from(id), SV_NONE,
-                                SESSION_MESSAGES_MAX, &s),
-                    ERR_NONE);
-    return s;
+    OK(world_get_as(w, "t1", id, NULL, SESSION_MESSAGES_MAX));
+    return w->s;
 }

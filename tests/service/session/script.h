@@ -17,10 +17,9 @@ struct script {
 };
 /* context: JSON, or NULL; borrowed. */
 void script_read(struct script *s, const char *words, const char *context);
-/* Runs one for tenant t1. */
+/* Runs one for tenant t1; see w->r and w->at. */
 MUSTCHECK enum err script_run(struct world *w, const char *id, const char *words,
-                              const char *context, const struct session_guard *guard,
-                              struct session_receipt *r, size_t *at);
+                              const char *context, const struct session_guard *guard);
 /* The session with up to SESSION_MESSAGES_MAX messages, for tenant t1. */
 struct session script_state(struct world *w, const char *id);
 

@@ -3,18 +3,13 @@
  * worker of the host has changed since. */
 #include "cluster.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "../../../src/db/hosts_internal.h"
 #include "../../unit/suite.h"
 #include "script.h"
 
-static const struct session_guard nobody = {.create_only = false};
-
 /* Two workers of one host. */
 struct host {
-    struct world a, b;
+    struct world *a, *b;
     struct db_hosts_shared *shared;
 };
 
@@ -23,44 +18,37 @@ static void set_alone(struct host *h, bool alone)
     atomic_store(&h->shared->alone_until_us, alone ? INT64_MAX : 0);
 }
 
-static bool host_open(struct host *h)
+static void host_open(struct host *h)
 {
     h->shared = db_hosts_shared_map(true, "test");
-    if (!h->shared)
-        return false;
+    CU_ASSERT_PTR_NOT_NULL_FATAL(h->shared);
     atomic_store(&h->shared->write_from_us, 1);
     set_alone(h, true);
-    if (!world_open(&h->a, true))
-        return false;
-    if (!world_open(&h->b, false)) {
-        world_close(&h->a);
-        return false;
-    }
-    cache_close(h->a.cache);
-    struct world *const workers[] = {&h->a, &h->b};
+    h->a = world_open(true);
+    h->b = world_open(false);
+    cache_close(h->a->cache);
+    struct world *const workers[] = {h->a, h->b};
     for (size_t i = 0; i < ARRAY_LEN(workers); i++) {
         struct sessions *s = workers[i]->sessions;
-        s->cache = workers[i]->cache = world_cache(h->a.shared, NULL);
+        s->cache = workers[i]->cache = world_cache(h->a->shared, NULL);
         s->settings.hosts = h->shared;
         CU_ASSERT_PTR_NOT_NULL(s->cache);
     }
-    return true;
 }
 
 /* The memory goes last. */
 static void host_close(struct host *h)
 {
-    world_close(&h->b);
-    world_close(&h->a);
+    world_close(h->b);
+    world_close(h->a);
     db_hosts_shared_unmap(h->shared);
 }
 
 /* A read that gives this version; asks: whether PostgreSQL is asked for it. */
 static void expect_read(struct world *w, const char *id, int64_t version, bool asks)
 {
-    struct session s;
-    CU_ASSERT_EQUAL(cluster_get(w, id, 20, &s), ERR_NONE);
-    CU_ASSERT_EQUAL(s.version, version);
+    OK(world_get(w, "t1", id));
+    CU_ASSERT_EQUAL(w->s.version, version);
     CU_ASSERT_EQUAL(w->ctx.trace.statements > 0, asks);
 }
 
@@ -68,28 +56,22 @@ enum step { READ, APPEND, PATCH, UPDATE, DELETE_MESSAGE, RECREATE, OUTDATE, COMP
 
 static enum err take(struct host *h, struct world *w, const char *id, enum step step)
 {
-    struct session s;
-    struct session_receipt r;
-    size_t at;
     const struct session_patch p = {.context = SV("{\"a\":1}")};
     switch (step) {
     case APPEND:
         return cluster_append(w, id, 1);
     case PATCH:
-        return session_patch(w->sessions, world_request(w, "t1"), sv_from(id), &p, &nobody, &s, &r);
+        return world_patch(w, "t1", id, &p, &nobody);
     case UPDATE:
-        return script_run(w, id, "+a=1", NULL, &nobody, &r, &at);
+        return script_run(w, id, "+a=1", NULL, &nobody);
     case DELETE_MESSAGE:
-        return session_message_delete(w->sessions, world_request(w, "t1"), sv_from(id), SV("1"),
-                                      &nobody, &r);
+        return world_delete_message(w, "t1", id, "1", &nobody);
     case RECREATE:
-        CU_ASSERT_EQUAL(
-            session_delete(w->sessions, world_request(w, "t1"), sv_from(id), &nobody, &r),
-            ERR_NONE);
+        OK(world_delete(w, "t1", id, &nobody));
         cluster_make(w, id);
         return ERR_NONE;
     case OUTDATE:
-        cache_shared_outdate(h->a.shared);
+        cache_shared_outdate(h->a->shared);
         return ERR_NONE;
     case COMPANY:
     case ALONE:
@@ -116,17 +98,14 @@ static void answers_while_current(void)
         {OUTDATE, 7, true, false}, {RECREATE, 1, false, false},
     };
     struct host h;
-    if (!host_open(&h))
-        return;
-    cluster_make(&h.b, "al:current");
+    host_open(&h);
+    cluster_make(h.b, "al:current");
     for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
-        CU_ASSERT_EQUAL(take(&h, &h.b, "al:current", steps[i].step), ERR_NONE);
-        expect_read(&h.a, "al:current", steps[i].version, steps[i].asks);
-        expect_read(&h.a, "al:current", steps[i].version, steps[i].asks_again);
+        OK(take(&h, h.b, "al:current", steps[i].step));
+        expect_read(h.a, "al:current", steps[i].version, steps[i].asks);
+        expect_read(h.a, "al:current", steps[i].version, steps[i].asks_again);
     }
-    CU_ASSERT_TRUE(world_sql("UPDATE sessions SET expires_at = now() WHERE session_id ="
-                             " 'al:current'",
-                             NULL, 0));
+    world_expire("al:current");
     host_close(&h);
 }
 
@@ -134,7 +113,7 @@ static void answers_while_current(void)
 
 struct writer {
     struct world *w;
-    struct caller caller;
+    struct world *mine; /* its requests */
     struct fresh_write write;
     struct session now;
     bool known;
@@ -143,10 +122,8 @@ struct writer {
 static void writer_begin(struct writer *x, struct world *w, const char *id)
 {
     *x = (struct writer){.w = w};
-    caller_open(&x->caller);
-    CU_ASSERT_EQUAL(
-        fresh_write_begin(w->sessions, caller_request(&x->caller, "t1"), sv_from(id), &x->write),
-        ERR_NONE);
+    x->mine = world_share(w);
+    OK(fresh_write_begin(w->sessions, world_request(x->mine, "t1"), sv_from(id), &x->write));
 }
 
 /* The statement and its commit; what the session is then is read along with it. */
@@ -156,8 +133,8 @@ static void writer_commit(struct writer *x, const char *id)
     const struct session_append a = {&m, 1, false, 0};
     struct session_receipt r;
     struct write w = {.id = sv_from(id), .append = &a, .guard = &nobody, .receipt = &r};
-    struct request_ctx *ctx = &x->caller.ctx;
-    CU_ASSERT_EQUAL(repo_message_append(x->w->sessions, ctx, &w), ERR_NONE);
+    struct request_ctx *ctx = &x->mine->ctx;
+    OK(repo_message_append(x->w->sessions, ctx, &w));
     CU_ASSERT_TRUE(w.done);
     x->known = repo_session_read(x->w->sessions, ctx, sv_from(id), SV_NONE, SESSION_WINDOW,
                                  &x->now) == ERR_NONE;
@@ -165,17 +142,16 @@ static void writer_commit(struct writer *x, const char *id)
 
 static void writer_end(struct writer *x, enum err result)
 {
-    fresh_write_end(x->w->sessions, &x->caller.ctx, &x->write, result, x->known ? &x->now : NULL);
-    caller_close(&x->caller);
+    fresh_write_end(x->w->sessions, &x->mine->ctx, &x->write, result, x->known ? &x->now : NULL);
+    world_close(x->mine);
 }
 
 static void expect_at_least(struct host *h, const char *id, int64_t version)
 {
-    struct session s;
-    struct world *const workers[] = {&h->a, &h->b};
+    struct world *const workers[] = {h->a, h->b};
     for (size_t i = 0; i < ARRAY_LEN(workers); i++) {
-        CU_ASSERT_EQUAL(cluster_get(workers[i], id, 20, &s), ERR_NONE);
-        CU_ASSERT_TRUE(s.version >= version);
+        OK(world_get(workers[i], "t1", id));
+        CU_ASSERT_TRUE(workers[i]->s.version >= version);
     }
 }
 
@@ -190,19 +166,17 @@ static void two_writers(void)
         "bcBCeE", "bcBCEe", "bBcreCrE", "bBcrCreE", "bBcrCEre", "bcrBeCrE",
     };
     struct host h;
-    if (!host_open(&h))
-        return;
+    host_open(&h);
     for (size_t i = 0; i < ARRAY_LEN(orders); i++) {
-        char id[32];
         struct writer x[2];
         int64_t acknowledged = 1;
-        snprintf(id, sizeof(id), "al:two-%zu", i);
-        cluster_make(&h.a, id);
+        const char *id = text_of("al:two-%zu", i);
+        cluster_make(h.a, id);
         for (const char *o = orders[i]; *o; o++) {
             const int other = *o < 'a';
             struct writer *now = &x[other];
             if (*o == 'b' || *o == 'B')
-                writer_begin(now, other ? &h.b : &h.a, id);
+                writer_begin(now, other ? h.b : h.a, id);
             else if (*o == 'c' || *o == 'C')
                 writer_commit(now, id);
             else if (*o == 'e' || *o == 'E') {
@@ -214,7 +188,7 @@ static void two_writers(void)
                 expect_at_least(&h, id, acknowledged);
         }
         CU_ASSERT_EQUAL(acknowledged, 3);
-        CU_ASSERT_EQUAL(cluster_append(&h.a, id, 1), ERR_NONE);
+        OK(cluster_append(h.a, id, 1));
         expect_at_least(&h, id, 4);
     }
     host_close(&h);
@@ -226,17 +200,16 @@ static void in_doubt(void)
 {
     struct host h;
     struct writer x;
-    if (!host_open(&h))
-        return;
-    cluster_make(&h.b, "al:doubt");
-    expect_read(&h.a, "al:doubt", 1, false);
-    writer_begin(&x, &h.b, "al:doubt");
-    fresh_write_end(h.b.sessions, &x.caller.ctx, &x.write, ERR_OUTCOME_UNKNOWN, NULL);
-    expect_read(&h.a, "al:doubt", 1, true);
-    expect_read(&h.a, "al:doubt", 1, true);
+    host_open(&h);
+    cluster_make(h.b, "al:doubt");
+    expect_read(h.a, "al:doubt", 1, false);
+    writer_begin(&x, h.b, "al:doubt");
+    fresh_write_end(h.b->sessions, &x.mine->ctx, &x.write, ERR_OUTCOME_UNKNOWN, NULL);
+    expect_read(h.a, "al:doubt", 1, true);
+    expect_read(h.a, "al:doubt", 1, true);
     writer_commit(&x, "al:doubt");
-    expect_read(&h.a, "al:doubt", 2, true);
-    caller_close(&x.caller);
+    expect_read(h.a, "al:doubt", 2, true);
+    world_close(x.mine);
     host_close(&h);
 }
 
@@ -247,16 +220,15 @@ static void failed_write_stores_nothing(void)
                                        ERR_BUSY,    ERR_NOMEM,    ERR_INTERNAL,    ERR_NOT_FOUND};
     struct host h;
     struct writer x;
-    if (!host_open(&h))
-        return;
-    cluster_make(&h.b, "al:failed");
+    host_open(&h);
+    cluster_make(h.b, "al:failed");
     for (size_t i = 0; i < ARRAY_LEN(results); i++) {
-        writer_begin(&x, &h.b, "al:failed");
-        x.known = repo_session_read(h.b.sessions, &x.caller.ctx, SV("al:failed"), SV_NONE,
+        writer_begin(&x, h.b, "al:failed");
+        x.known = repo_session_read(h.b->sessions, &x.mine->ctx, SV("al:failed"), SV_NONE,
                                     SESSION_WINDOW, &x.now) == ERR_NONE;
         x.now.version++;
         writer_end(&x, results[i]);
-        CU_ASSERT_EQUAL(cluster_in_memory(&h.a, "al:failed"), 1);
+        CU_ASSERT_EQUAL(cluster_in_memory(h.a, "al:failed"), 1);
     }
     host_close(&h);
 }
@@ -272,14 +244,11 @@ struct reader {
 static void *reader_main(void *arg)
 {
     struct reader *r = arg;
-    struct caller c;
     struct session s = {.version = 0};
-    caller_open(&c);
-    CU_ASSERT_EQUAL(
-        session_get(r->w->sessions, caller_request(&c, "t1"), sv_from(r->id), SV_NONE, 20, &s),
-        ERR_NONE);
+    struct world *c = world_share(r->w);
+    OK(session_get(r->w->sessions, world_request(c, "t1"), sv_from(r->id), SV_NONE, 20, &s));
     r->version = s.version;
-    caller_close(&c);
+    world_close(c);
     return NULL;
 }
 
@@ -297,22 +266,21 @@ static void epoch_is_of_the_beginning(void)
 {
     struct host h;
     pthread_t thread;
-    if (!host_open(&h))
-        return;
-    struct reader r = {&h.a, "al:slow", 0};
-    cluster_make(&h.b, "al:slow");
-    CU_ASSERT_EQUAL(cluster_append(&h.b, "al:slow", 3), ERR_NONE);
-    cache_remove(h.b.cache, (struct cache_key){SV("t1"), SV("al:slow")});
+    host_open(&h);
+    struct reader r = {h.a, "al:slow", 0};
+    cluster_make(h.b, "al:slow");
+    OK(cluster_append(h.b, "al:slow", 3));
+    cache_remove(h.b->cache, (struct cache_key){SV("t1"), SV("al:slow")});
     CU_ASSERT_TRUE(world_sql(slow_reads, NULL, 0));
-    struct gate *gate = gate_close("SELECT pg_advisory_lock(77)");
+    struct gate *gate = gate_close("BEGIN; SELECT pg_advisory_xact_lock(77)");
     CU_ASSERT_EQUAL(pthread_create(&thread, NULL, reader_main, &r), 0);
     CU_ASSERT_TRUE(gate_wait("wait_event = 'advisory'", 1));
-    CU_ASSERT_EQUAL(cluster_append(&h.b, "al:slow", 1), ERR_NONE);
+    OK(cluster_append(h.b, "al:slow", 1));
     gate_open(gate);
     pthread_join(thread, NULL);
     CU_ASSERT_EQUAL(r.version, 2);
-    CU_ASSERT_TRUE(world_sql("DROP POLICY slow ON messages; DROP FUNCTION slow()", NULL, 0));
-    expect_read(&h.a, "al:slow", 3, true);
+    world_do("DROP POLICY slow ON messages; DROP FUNCTION slow()");
+    expect_read(h.a, "al:slow", 3, true);
     host_close(&h);
 }
 

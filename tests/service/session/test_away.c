@@ -5,107 +5,69 @@
 
 #include "../../unit/suite.h"
 
-static const struct session_guard nobody = {.create_only = false};
-
-static bool becomes(const struct world *w, bool up)
-{
-    for (int i = 0; i < 1000 && db_is_up(w->db) != up; i++)
-        cluster_sleep_ms(20);
-    return db_is_up(w->db) == up;
-}
-
 /* What is refused, with PostgreSQL known to be away: at once. */
 static void expect_refused(struct world *w, const char *id)
 {
-    struct session s;
-    struct session_receipt r;
     struct session_draft draft = draft_of(id, NULL), unnamed = draft_of(NULL, NULL);
     const struct session_guard fresh = {.create_only = true};
     const struct session_patch patch = {.context = SV("{\"a\":1}")};
-    struct sessions *x = w->sessions;
-    enum err e = cluster_append(w, id, 1);
-    CU_ASSERT_EQUAL(e, ERR_UNAVAILABLE);
-    e = session_patch(x, world_request(w, "t1"), sv_from(id), &patch, &nobody, &s, &r);
-    CU_ASSERT_EQUAL(e, ERR_UNAVAILABLE);
-    e = session_delete(x, world_request(w, "t1"), sv_from(id), &nobody, &r);
-    CU_ASSERT_EQUAL(e, ERR_UNAVAILABLE);
-    e = session_message_delete(x, world_request(w, "t1"), sv_from(id), SV("1"), &nobody, &r);
-    CU_ASSERT_EQUAL(e, ERR_UNAVAILABLE);
-    e = session_create(x, world_request(w, "t1"), &draft, &nobody, &s, &r);
-    CU_ASSERT_EQUAL(e, ERR_UNAVAILABLE);
-    e = session_create(x, world_request(w, "t1"), &unnamed, &nobody, &s, &r);
-    CU_ASSERT_EQUAL(e, ERR_UNAVAILABLE);
-    e = session_get_or_create(x, world_request(w, "t1"), &draft, &fresh, &s, &r);
-    CU_ASSERT_EQUAL(e, ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(cluster_append(w, id, 1), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(world_patch(w, "t1", id, &patch, &nobody), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(world_delete(w, "t1", id, &nobody), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(world_delete_message(w, "t1", id, "1", &nobody), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(world_create(w, "t1", &draft, &nobody), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(world_create(w, "t1", &unnamed, &nobody), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(world_ensure(w, "t1", &draft, &fresh), ERR_UNAVAILABLE);
 }
 
 static void expect_reads(struct world *w, const char *id)
 {
-    struct session s = {.version = 0};
-    struct session_page page;
-    struct session_message m;
-    struct session_receipt r;
     struct session_draft draft = draft_of(id, NULL);
     struct session_page_query q = {.limit = 5};
-    CU_ASSERT_EQUAL(cluster_get(w, id, 20, &s), ERR_NONE);
-    CU_ASSERT_TRUE(s.degraded && s.version == 2 && s.n_messages == 20);
+    OK(world_get(w, "t1", id));
+    CU_ASSERT_TRUE(w->s.degraded && w->s.version == 2 && w->s.n_messages == 20);
     /* A PUT on a session that is there changes nothing: it is a read. */
-    CU_ASSERT_EQUAL(
-        session_get_or_create(w->sessions, world_request(w, "t1"), &draft, &nobody, &s, &r),
-        ERR_NONE);
-    CU_ASSERT_TRUE(s.degraded && !r.created && r.status == 200);
-    CU_ASSERT_EQUAL(
-        session_page(w->sessions, world_request(w, "t1"), sv_from(id), SV_NONE, &q, &page),
-        ERR_NONE);
-    CU_ASSERT_TRUE(page.degraded && page.n == 5 && page.has_more);
-    CU_ASSERT_EQUAL(session_get(w->sessions, world_request(w, "t1"), sv_from(id), SV("x"), 20, &s),
-                    ERR_NOT_FOUND);
+    OK(world_ensure(w, "t1", &draft, &nobody));
+    CU_ASSERT_TRUE(w->s.degraded && !w->r.created && w->r.status == 200);
+    OK(world_page(w, "t1", id, NULL, &q));
+    CU_ASSERT_TRUE(w->page.degraded && w->page.n == 5 && w->page.has_more);
+    CU_ASSERT_EQUAL(world_get_as(w, "t1", id, "x", 20), ERR_NOT_FOUND);
     /* What no cache holds. */
-    CU_ASSERT_NOT_EQUAL(cluster_get(w, id, 21, &s), ERR_NONE);
-    CU_ASSERT_NOT_EQUAL(cluster_get(w, "h:cold", 20, &s), ERR_NONE);
+    CU_ASSERT_NOT_EQUAL(world_get_as(w, "t1", id, NULL, 21), ERR_NONE);
+    CU_ASSERT_NOT_EQUAL(world_get(w, "t1", "h:cold"), ERR_NONE);
     q.after = 1;
-    CU_ASSERT_NOT_EQUAL(
-        session_page(w->sessions, world_request(w, "t1"), sv_from(id), SV_NONE, &q, &page),
-        ERR_NONE);
-    CU_ASSERT_NOT_EQUAL(
-        session_message_get(w->sessions, world_request(w, "t1"), sv_from(id), SV_NONE, SV("1"), &m),
-        ERR_NONE);
+    CU_ASSERT_NOT_EQUAL(world_page(w, "t1", id, NULL, &q), ERR_NONE);
+    CU_ASSERT_NOT_EQUAL(world_message(w, "t1", id, NULL, "1"), ERR_NONE);
 }
 
 static void away(const char *go, const char *come, const char *id)
 {
-    struct cluster c;
-    struct session s;
-    if (!cluster_open(&c))
-        return;
-    cluster_make(&c.plain, "h:cold");
-    cluster_make(&c.a, id);
-    CU_ASSERT_EQUAL(cluster_append(&c.a, id, 25), ERR_NONE);
-    CU_ASSERT_TRUE(cluster_in_memory(&c.a, id) == 2 && cluster_wait_redis(&c, id, 2));
-    CU_ASSERT_EQUAL(cluster_get(&c.a, id, 20, &s), ERR_NONE);
-    CU_ASSERT_FALSE(s.degraded);
-    cluster_server(go);
-    CU_ASSERT_TRUE(becomes(&c.a, false));
-    CU_ASSERT_TRUE(becomes(&c.b, false));
-    CU_ASSERT_EQUAL(cluster_in_memory(&c.b, id), 0);
-    struct world *const hosts[] = {&c.a, &c.b}; /* from memory, and from Redis */
+    struct cluster *c = cluster_open();
+    cluster_make(c->plain, "h:cold");
+    cluster_make(c->a, id);
+    OK(cluster_append(c->a, id, 25));
+    CU_ASSERT_TRUE(cluster_in_memory(c->a, id) == 2 && cluster_wait_redis(c, id, 2));
+    OK(world_get(c->a, "t1", id));
+    CU_ASSERT_FALSE(c->a->s.degraded);
+    service_server(go);
+    EVENTUALLY(!db_is_up(c->a->db) && !db_is_up(c->b->db));
+    CU_ASSERT_EQUAL(cluster_in_memory(c->b, id), 0);
+    struct world *const hosts[] = {c->a, c->b}; /* from memory, and from Redis */
     for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
         expect_reads(hosts[i], id);
-        CU_ASSERT_EQUAL(cluster_get(hosts[i], id, 20, &s), ERR_NONE);
+        OK(world_get(hosts[i], "t1", id));
         CU_ASSERT_TRUE(world_was_from(hosts[i], i == 0 ? "memory" : "redis"));
         expect_refused(hosts[i], id);
     }
-    CU_ASSERT_EQUAL(cluster_in_memory(&c.a, id), 2);
-    cluster_server(come);
-    CU_ASSERT_TRUE(becomes(&c.a, true) && becomes(&c.b, true) && becomes(&c.plain, true));
-    cluster_expect_current(&c, &c.a, id);
-    CU_ASSERT_EQUAL(cluster_get(&c.a, id, 20, &s), ERR_NONE);
-    CU_ASSERT_FALSE(s.degraded);
-    CU_ASSERT_EQUAL(cluster_append(&c.a, id, 1), ERR_NONE);
-    CU_ASSERT_EQUAL(session_delete(c.a.sessions, world_request(&c.a, "t1"), SV("h:cold"), &nobody,
-                                   &(struct session_receipt){.status = 0}),
-                    ERR_NONE);
-    cluster_close(&c);
+    CU_ASSERT_EQUAL(cluster_in_memory(c->a, id), 2);
+    service_server(come);
+    EVENTUALLY(db_is_up(c->a->db) && db_is_up(c->b->db) && db_is_up(c->plain->db));
+    cluster_expect_current(c, c->a, id);
+    OK(world_get(c->a, "t1", id));
+    CU_ASSERT_FALSE(c->a->s.degraded);
+    OK(cluster_append(c->a, id, 1));
+    OK(world_delete(c->a, "t1", "h:cold", &nobody));
+    cluster_close(c);
 }
 
 /* Fails if a hit is not marked, if the mark stays when PostgreSQL is back, or if Redis is not
@@ -126,30 +88,27 @@ static void silent(void)
 static void unconfirmed(void)
 {
     const char *id = "h:unconfirmed";
-    struct cluster c;
-    struct session s;
     struct session_receipt r;
     struct session_message_draft one = message_of("user", "\"x\"");
     const struct session_append append = {&one, 1, true, 0};
-    if (!cluster_open(&c))
-        return;
-    struct sessions *x = c.a.sessions;
-    cluster_make(&c.a, id);
-    cluster_make(&c.plain, "h:unconfirmed-cold");
-    CU_ASSERT_EQUAL(cluster_get(&c.a, id, 20, &s), ERR_NONE);
-    struct request_ctx *ctx = world_request(&c.a, "t1");
+    struct cluster *c = cluster_open();
+    struct sessions *x = c->a->sessions;
+    cluster_make(c->a, id);
+    cluster_make(c->plain, "h:unconfirmed-cold");
+    OK(world_get(c->a, "t1", id));
+    struct request_ctx *ctx = world_request(c->a, "t1");
     ctx->tiers_only = true;
-    CU_ASSERT_EQUAL(session_get(x, ctx, sv_from(id), SV_NONE, 20, &s), ERR_NONE);
-    CU_ASSERT_TRUE(s.degraded);
-    CU_ASSERT_EQUAL(session_get(x, ctx, SV("h:unconfirmed-cold"), SV_NONE, 20, &s),
+    OK(session_get(x, ctx, sv_from(id), SV_NONE, 20, &c->a->s));
+    CU_ASSERT_TRUE(c->a->s.degraded);
+    CU_ASSERT_EQUAL(session_get(x, ctx, SV("h:unconfirmed-cold"), SV_NONE, 20, &c->a->s),
                     ERR_UNAVAILABLE);
     ctx_clear_error(ctx);
     CU_ASSERT_EQUAL(session_append(x, ctx, sv_from(id), &append, &nobody, &r), ERR_UNAVAILABLE);
     ctx_clear_error(ctx);
     CU_ASSERT_EQUAL(session_delete(x, ctx, sv_from(id), &nobody, &r), ERR_UNAVAILABLE);
-    CU_ASSERT_EQUAL(cluster_get(&c.a, id, 20, &s), ERR_NONE);
-    CU_ASSERT_TRUE(!s.degraded && s.version == 1);
-    cluster_close(&c);
+    OK(world_get(c->a, "t1", id));
+    CU_ASSERT_TRUE(!c->a->s.degraded && c->a->s.version == 1);
+    cluster_close(c);
 }
 
 SUITE(session_away, "session/away", {"stopped", stopped}, {"silent", silent},

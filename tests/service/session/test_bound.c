@@ -1,49 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /* How many open sessions a tenant may have: to the session, by every way to make one, however many
  * make them at once. */
-#include "parley/session/session.h"
-
-#include <poll.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "../../unit/suite.h"
 #include "crowd.h"
 
-static const struct session_guard nobody = {.create_only = false};
-
-static struct request_ctx *bounded(struct request_ctx *ctx, int64_t most)
-{
-    ctx->sessions_max = most;
-    return ctx;
-}
-
 enum way { CREATE, ENSURE, APPEND, WAYS };
-
-static enum err make(struct sessions *s, struct request_ctx *ctx, enum way way, const char *id,
-                     const struct session_guard *guard)
-{
-    struct session out;
-    struct session_receipt r;
-    struct session_message_draft m = message_of("user", "\"x\"");
-    const struct session_append a = {&m, 1, true, 0};
-    struct session_draft d = draft_of(id, NULL);
-    d.messages = &m;
-    d.n_messages = 1;
-    switch (way) {
-    case CREATE:
-        return session_create(s, ctx, &d, guard, &out, &r);
-    case ENSURE:
-        return session_get_or_create(s, ctx, &d, guard, &out, &r);
-    default:
-        return session_append(s, ctx, sv_from(id), &a, guard, &r);
-    }
-}
 
 static enum err try(struct world *w, const char *tenant, int64_t most, enum way way, const char *id,
                     const struct session_guard *guard)
 {
-    return make(w->sessions, bounded(world_request(w, tenant), most), way, id, guard);
+    struct session_message_draft m = message_of("user", "\"x\"");
+    const struct session_append a = {&m, 1, true, 0};
+    struct session_draft d = draft_with(id, NULL, &m, 1);
+    w->sessions_max = most;
+    switch (way) {
+    case CREATE:
+        return world_create(w, tenant, &d, guard);
+    case ENSURE:
+        return world_ensure(w, tenant, &d, guard);
+    default:
+        return world_append(w, tenant, id, &a, guard);
+    }
 }
 
 static void expect_limited(struct world *w, const char *tenant, int64_t most, enum way way,
@@ -52,28 +30,21 @@ static void expect_limited(struct world *w, const char *tenant, int64_t most, en
     CU_ASSERT_EQUAL(try(w, tenant, most, way, id, guard), ERR_LIMITED);
     CU_ASSERT_STRING_EQUAL(w->ctx.err.slug ? w->ctx.err.slug : "", "tenant_sessions");
     CU_ASSERT_EQUAL(w->ctx.err.retry_after_s, 30);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions WHERE tenant = '%s'"
-                                " AND session_id = '%s'",
-                                tenant, id),
+    CU_ASSERT_EQUAL(world_rows("sessions WHERE tenant = '%s' AND session_id = '%s'", tenant, id),
                     0);
 }
 
 /* What is known of how many a tenant has becomes older. */
 static void pass_time(const char *tenant, const char *interval)
 {
-    char sql[160];
-    snprintf(
-        sql, sizeof(sql),
+    world_do(
         "UPDATE tenant_sessions SET counted_at = counted_at - interval '%s' WHERE tenant = '%s'",
         interval, tenant);
-    CU_ASSERT_TRUE(world_sql(sql, NULL, 0));
 }
 
 static void forget(const char *tenant)
 {
-    char sql[80];
-    snprintf(sql, sizeof(sql), "DELETE FROM tenant_sessions WHERE tenant = '%s'", tenant);
-    CU_ASSERT_TRUE(world_sql(sql, NULL, 0));
+    world_do("DELETE FROM tenant_sessions WHERE tenant = '%s'", tenant);
 }
 
 static int64_t at_most(const char *tenant)
@@ -93,46 +64,36 @@ static int64_t counted_us(const char *tenant)
 static void each_way(void)
 {
     const struct session_guard keyed = {.key = SV("k-bound"), .fingerprint = SV("f")};
-    struct world w;
-    struct session s;
-    struct session_receipt r;
-    if (!world_open(&w, true))
-        return;
-    CU_ASSERT_EQUAL(try(&w, "b1", 3, CREATE, "b:0", &nobody), ERR_NONE);
-    CU_ASSERT_EQUAL(try(&w, "b1", 3, ENSURE, "b:1", &nobody), ERR_NONE);
-    CU_ASSERT_EQUAL(try(&w, "b1", 3, APPEND, "b:2", &keyed), ERR_NONE);
+    struct world *w = world_open(true);
+    OK(try(w, "b1", 3, CREATE, "b:0", &nobody));
+    OK(try(w, "b1", 3, ENSURE, "b:1", &nobody));
+    OK(try(w, "b1", 3, APPEND, "b:2", &keyed));
     for (int way = 0; way < WAYS; way++)
-        expect_limited(&w, "b1", 3, (enum way)way, "b:one-too-many", &nobody);
-    CU_ASSERT_EQUAL(
-        session_copy(w.sessions, bounded(world_request(&w, "b1"), 3), SV("b:0"), &nobody, &s, &r),
-        ERR_LIMITED);
-    expect_limited(&w, "b1", 3, CREATE, "b:one-too-many",
+        expect_limited(w, "b1", 3, (enum way)way, "b:one-too-many", &nobody);
+    CU_ASSERT_EQUAL(world_copy(w, "b1", "b:0", &nobody), ERR_LIMITED);
+    expect_limited(w, "b1", 3, CREATE, "b:one-too-many",
                    &(struct session_guard){.key = SV("k-new"), .fingerprint = SV("f")});
-    CU_ASSERT_EQUAL(try(&w, "b1", 3, APPEND, "b:2", &keyed), ERR_NONE); /* given again */
-    CU_ASSERT_EQUAL(try(&w, "b1", 3, CREATE, "b:0", &nobody), ERR_CONFLICT);
-    CU_ASSERT_EQUAL(try(&w, "b1", 3, ENSURE, "b:0", &nobody), ERR_NONE);
-    CU_ASSERT_EQUAL(try(&w, "b1", 3, APPEND, "b:0", &nobody), ERR_NONE);
-    CU_ASSERT_EQUAL(try(&w, "b2", 3, CREATE, "b:0", &nobody), ERR_NONE);
-    CU_ASSERT_EQUAL(try(&w, "b1", 0, CREATE, "b:unbounded", &nobody), ERR_NONE);
+    OK(try(w, "b1", 3, APPEND, "b:2", &keyed)); /* given again */
+    CU_ASSERT_EQUAL(try(w, "b1", 3, CREATE, "b:0", &nobody), ERR_CONFLICT);
+    OK(try(w, "b1", 3, ENSURE, "b:0", &nobody));
+    OK(try(w, "b1", 3, APPEND, "b:0", &nobody));
+    OK(try(w, "b2", 3, CREATE, "b:0", &nobody));
+    OK(try(w, "b1", 0, CREATE, "b:unbounded", &nobody));
     /* Deleted and expired ones are not open; the id of one that is over is free. */
-    CU_ASSERT_EQUAL(
-        session_delete(w.sessions, world_request(&w, "b1"), SV("b:unbounded"), &nobody, &r),
-        ERR_NONE);
-    CU_ASSERT_EQUAL(session_delete(w.sessions, world_request(&w, "b1"), SV("b:2"), &nobody, &r),
-                    ERR_NONE);
+    OK(world_delete(w, "b1", "b:unbounded", &nobody));
+    OK(world_delete(w, "b1", "b:2", &nobody));
     pass_time("b1", "1 s");
     /* The session of that key is gone, its answer is not. */
-    CU_ASSERT_EQUAL(try(&w, "b1", 2, APPEND, "b:2", &keyed), ERR_NONE);
-    CU_ASSERT_TRUE(world_sql("UPDATE sessions SET expires_at = now() WHERE tenant = 'b1'"
-                             " AND session_id = 'b:1'",
-                             NULL, 0));
-    CU_ASSERT_EQUAL(try(&w, "b1", 3, APPEND, "b:1", &nobody), ERR_NONE);
-    CU_ASSERT_EQUAL(try(&w, "b1", 3, ENSURE, "b:3", &nobody), ERR_NONE);
-    expect_limited(&w, "b1", 3, ENSURE, "b:4", &nobody);
+    OK(try(w, "b1", 2, APPEND, "b:2", &keyed));
+    world_do("UPDATE sessions SET expires_at = now() WHERE tenant = 'b1'"
+             " AND session_id = 'b:1'");
+    OK(try(w, "b1", 3, APPEND, "b:1", &nobody));
+    OK(try(w, "b1", 3, ENSURE, "b:3", &nobody));
+    expect_limited(w, "b1", 3, ENSURE, "b:4", &nobody);
     /* A bound below what there is lets nothing more in, and takes nothing away. */
-    expect_limited(&w, "b1", 1, ENSURE, "b:4", &nobody);
-    CU_ASSERT_EQUAL(try(&w, "b1", 1, APPEND, "b:3", &nobody), ERR_NONE);
-    world_close(&w);
+    expect_limited(w, "b1", 1, ENSURE, "b:4", &nobody);
+    OK(try(w, "b1", 1, APPEND, "b:3", &nobody));
+    world_close(w);
 }
 
 /* ---- at once ---- */
@@ -145,17 +106,14 @@ struct crowds {
     _Atomic int limited;
 };
 
-static void work(struct crowd *crowd, struct caller *c, int me)
+static void work(struct crowd *crowd, struct world *c, int me)
 {
     struct crowds *both = (struct crowds *)crowd;
-    struct world *w = me % 2 ? both->other : crowd->w;
-    char id[32];
     enum err e;
-    snprintf(id, sizeof(id), "%s-%d", crowd->id, me);
-    do
-        e = make(w->sessions, bounded(caller_request(c, "b3"), MOST), (enum way)(me % WAYS), id,
-                 &nobody);
-    while (crowd_try_again(e));
+    const char *id = text_of("%s-%d", crowd->id, me);
+    if (me % 2)
+        c->sessions = both->other->sessions;
+    UNTIL_DONE(e, try(c, "b3", MOST, (enum way)(me % WAYS), id, &nobody));
     crowd->created += e == ERR_NONE;
     both->limited += e == ERR_LIMITED;
 }
@@ -164,57 +122,45 @@ static void work(struct crowd *crowd, struct caller *c, int me)
  * the waiting: tried. */
 static void at_once(void)
 {
-    struct world a, b;
-    if (!world_open(&a, true))
-        return;
-    if (world_open(&b, true)) {
-        for (int round = 0; round < 5; round++) {
-            char id[16];
-            snprintf(id, sizeof(id), "b:crowd%d", round);
-            struct crowds both = {.crowd = crowd_at(&a, id), .other = &b};
-            CU_ASSERT_TRUE(world_sql("DELETE FROM sessions WHERE tenant = 'b3'", NULL, 0));
-            forget("b3");
-            crowd_run(&both.crowd, MEMBERS, work);
-            CU_ASSERT_EQUAL(both.crowd.created, MOST);
-            CU_ASSERT_EQUAL(both.limited, MEMBERS - MOST);
-            CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions WHERE tenant = 'b3'"), MOST);
-        }
-        world_close(&b);
+    struct world *a = world_open(true), *b = world_open(true);
+    for (int round = 0; round < 5; round++) {
+        const char *id = text_of("b:crowd%d", round);
+        struct crowds both = {.crowd = crowd_at(a, id), .other = b};
+        world_do("DELETE FROM sessions WHERE tenant = 'b3'");
+        forget("b3");
+        crowd_run(&both.crowd, MEMBERS, work);
+        CU_ASSERT_EQUAL(both.crowd.created, MOST);
+        CU_ASSERT_EQUAL(both.limited, MEMBERS - MOST);
+        CU_ASSERT_EQUAL(world_rows("sessions WHERE tenant = 'b3'"), MOST);
     }
-    world_close(&a);
+    world_close(b);
+    world_close(a);
 }
 
 /* The last free place, and many who want the same session: one makes it, all have it. Fails if it
  * is not looked for once more behind the lock, or before the room that it has taken: tried. */
-static void work_same(struct crowd *crowd, struct caller *c, int me)
+static void work_same(struct crowd *crowd, struct world *c, int me)
 {
     struct crowds *both = (struct crowds *)crowd;
-    struct world *w = me % 2 ? both->other : crowd->w;
     enum err e;
-    do
-        e = make(w->sessions, bounded(caller_request(c, "b4"), 1), me % 3 ? ENSURE : APPEND,
-                 crowd->id, &nobody);
-    while (crowd_try_again(e));
+    if (me % 2)
+        c->sessions = both->other->sessions;
+    UNTIL_DONE(e, try(c, "b4", 1, me % 3 ? ENSURE : APPEND, crowd->id, &nobody));
     crowd->created += e == ERR_NONE;
 }
 
 static void the_same_at_once(void)
 {
-    struct world a, b;
-    if (!world_open(&a, true))
-        return;
-    if (world_open(&b, true)) {
-        for (int round = 0; round < 5; round++) {
-            struct crowds both = {.crowd = crowd_at(&a, "b:same"), .other = &b};
-            CU_ASSERT_TRUE(
-                world_sql("UPDATE sessions SET expires_at = now() WHERE tenant = 'b4'", NULL, 0));
-            forget("b4");
-            crowd_run(&both.crowd, MEMBERS, work_same);
-            CU_ASSERT_EQUAL(both.crowd.created, MEMBERS);
-        }
-        world_close(&b);
+    struct world *a = world_open(true), *b = world_open(true);
+    for (int round = 0; round < 5; round++) {
+        struct crowds both = {.crowd = crowd_at(a, "b:same"), .other = b};
+        world_do("UPDATE sessions SET expires_at = now() WHERE tenant = 'b4'");
+        forget("b4");
+        crowd_run(&both.crowd, MEMBERS, work_same);
+        CU_ASSERT_EQUAL(both.crowd.created, MEMBERS);
     }
-    world_close(&a);
+    world_close(b);
+    world_close(a);
 }
 
 /* ---- what is known ---- */
@@ -222,31 +168,22 @@ static void the_same_at_once(void)
 /* Fails if every create counts, or if one that fails is kept as if it had not: tried. */
 static void not_counted_again(void)
 {
-    struct world w;
-    char id[32];
-    if (!world_open(&w, true))
-        return;
-    CU_ASSERT_EQUAL(try(&w, "b5", 1000, CREATE, "b:0", &nobody), ERR_NONE);
+    struct world *w = world_open(true);
+    OK(try(w, "b5", 1000, CREATE, "b:0", &nobody));
     const int64_t counted = counted_us("b5");
     for (int i = 1; i < 12; i++) {
-        snprintf(id, sizeof(id), "b:%d", i);
-        CU_ASSERT_EQUAL(try(&w, "b5", 1000, (enum way)(i % WAYS), id, &nobody), ERR_NONE);
-        CU_ASSERT_EQUAL(try(&w, "b5", 1000, ENSURE, id, &nobody), ERR_NONE); /* makes none */
+        const char *id = text_of("b:%d", i);
+        OK(try(w, "b5", 1000, (enum way)(i % WAYS), id, &nobody));
+        OK(try(w, "b5", 1000, ENSURE, id, &nobody)); /* makes none */
     }
     CU_ASSERT_EQUAL(at_most("b5"), 12);
     CU_ASSERT_EQUAL(counted_us("b5"), counted);
-    struct session out;
-    struct session_receipt r;
     struct session_message_draft twice[] = {message_of("user", "1"), message_of("user", "2")};
     twice[0].message_id = twice[1].message_id = SV("the-same");
-    struct session_draft d = draft_of("b:fails", NULL);
-    d.messages = twice;
-    d.n_messages = 2;
-    CU_ASSERT_EQUAL(
-        session_create(w.sessions, bounded(world_request(&w, "b5"), 1000), &d, &nobody, &out, &r),
-        ERR_CONFLICT);
+    struct session_draft d = draft_with("b:fails", NULL, twice, 2);
+    CU_ASSERT_EQUAL(world_create(w, "b5", &d, &nobody), ERR_CONFLICT);
     CU_ASSERT_EQUAL(at_most("b5"), 12);
-    world_close(&w);
+    world_close(w);
 }
 
 /* Room that came is not seen for 10 us a session that was counted, and then counted; so is one that
@@ -254,98 +191,73 @@ static void not_counted_again(void)
  * is: tried. */
 static void counted_again(void)
 {
-    struct world w;
-    if (!world_open(&w, true))
-        return;
-    CU_ASSERT_EQUAL(try(&w, "b6", 2000000, CREATE, "b:0", &nobody), ERR_NONE);
-    CU_ASSERT_TRUE(world_sql("UPDATE tenant_sessions SET at_most = 2000000, counted = 2000000,"
-                             " counted_at = clock_timestamp() WHERE tenant = 'b6'",
-                             NULL, 0));
-    expect_limited(&w, "b6", 2000000, CREATE, "b:1", &nobody);
+    struct world *w = world_open(true);
+    OK(try(w, "b6", 2000000, CREATE, "b:0", &nobody));
+    world_do("UPDATE tenant_sessions SET at_most = 2000000, counted = 2000000,"
+             " counted_at = clock_timestamp() WHERE tenant = 'b6'");
+    expect_limited(w, "b6", 2000000, CREATE, "b:1", &nobody);
     pass_time("b6", "20 s");
-    CU_ASSERT_EQUAL(try(&w, "b6", 2000000, CREATE, "b:1", &nobody), ERR_NONE);
+    OK(try(w, "b6", 2000000, CREATE, "b:1", &nobody));
     CU_ASSERT_EQUAL(at_most("b6"), 2);
-    CU_ASSERT_EQUAL(try(&w, "b6", 0, CREATE, "b:2", &nobody), ERR_NONE); /* it had no bound */
+    OK(try(w, "b6", 0, CREATE, "b:2", &nobody)); /* it had no bound */
     CU_ASSERT_EQUAL(at_most("b6"), 2);
     pass_time("b6", "30 s");
-    expect_limited(&w, "b6", 3, CREATE, "b:3", &nobody);
+    expect_limited(w, "b6", 3, CREATE, "b:3", &nobody);
     CU_ASSERT_EQUAL(at_most("b6"), 3);
-    CU_ASSERT_TRUE(world_sql("UPDATE sessions SET expires_at = now() WHERE tenant = 'b6'"
-                             " AND session_id = 'b:0'",
-                             NULL, 0));
+    world_do("UPDATE sessions SET expires_at = now() WHERE tenant = 'b6'"
+             " AND session_id = 'b:0'");
     pass_time("b6", "-1 hour");
-    CU_ASSERT_EQUAL(try(&w, "b6", 3, CREATE, "b:3", &nobody), ERR_NONE);
-    world_close(&w);
+    OK(try(w, "b6", 3, CREATE, "b:3", &nobody));
+    world_close(w);
 }
 
 /* Fails if a count that ended at the bound is taken for the number: tried. */
 static void another_bound(void)
 {
-    struct world w;
-    if (!world_open(&w, true))
-        return;
+    struct world *w = world_open(true);
     const char *const ids[] = {"b:0", "b:1", "b:2", "b:3"};
     for (int i = 0; i < 4; i++)
-        CU_ASSERT_EQUAL(try(&w, "b7", 4, ENSURE, ids[i], &nobody), ERR_NONE);
-    expect_limited(&w, "b7", 4, ENSURE, "b:4", &nobody);
-    CU_ASSERT_EQUAL(try(&w, "b7", 5, ENSURE, "b:4", &nobody), ERR_NONE); /* at once */
+        OK(try(w, "b7", 4, ENSURE, ids[i], &nobody));
+    expect_limited(w, "b7", 4, ENSURE, "b:4", &nobody);
+    OK(try(w, "b7", 5, ENSURE, "b:4", &nobody)); /* at once */
     pass_time("b7", "1 s");
-    expect_limited(&w, "b7", 2, ENSURE, "b:5", &nobody);
-    expect_limited(&w, "b7", 4, ENSURE, "b:5", &nobody);
+    expect_limited(w, "b7", 2, ENSURE, "b:5", &nobody);
+    expect_limited(w, "b7", 4, ENSURE, "b:5", &nobody);
     pass_time("b7", "1 s");
-    CU_ASSERT_EQUAL(try(&w, "b7", 6, ENSURE, "b:5", &nobody), ERR_NONE);
-    expect_limited(&w, "b7", 6, ENSURE, "b:6", &nobody);
-    world_close(&w);
+    OK(try(w, "b7", 6, ENSURE, "b:5", &nobody));
+    expect_limited(w, "b7", 6, ENSURE, "b:6", &nobody);
+    world_close(w);
 }
 
 /* ---- without waiting ---- */
-
-#define HELD                                                                         \
-    "FROM pg_locks WHERE locktype = 'advisory' AND classid = 1349676628 AND granted" \
-    " AND objid::bigint = hashtext('b8')::bigint & 4294967295"
-
-static void *hold_main(void *arg)
-{
-    (void)arg;
-    (void)world_sql("SELECT pg_advisory_xact_lock(1349676628, hashtext('b8')), pg_sleep(60)", NULL,
-                    0);
-    return NULL;
-}
 
 /* Somebody else creates, and does not get on. Fails if one that is refused or makes none waits, or
  * if others wait for longer than 250 ms (it is the deadline then that ends it), or if a count does
  * not: tried. */
 static void behind_another(void)
 {
-    struct world w;
-    pthread_t thread;
     enum err e = ERR_INTERNAL;
-    if (!world_open(&w, true))
-        return;
-    CU_ASSERT_EQUAL(try(&w, "b8", 3000000, CREATE, "b:0", &nobody), ERR_NONE);
-    CU_ASSERT_EQUAL(pthread_create(&thread, NULL, hold_main, NULL), 0);
-    while (world_count("SELECT count(*) " HELD) == 0)
-        (void)poll(NULL, 0, 2);
-    for (int i = 0; i < 5 && e != ERR_BUSY; i++) {
-        struct request_ctx *ctx = bounded(world_request(&w, "b8"), 3000000);
-        ctx->deadline = deadline_in_ms(900);
-        e = make(w.sessions, ctx, CREATE, "b:1", &nobody);
-    }
+    struct world *w = world_open(true);
+    OK(try(w, "b8", 3000000, CREATE, "b:0", &nobody));
+    struct gate *gate =
+        gate_close("BEGIN; SELECT pg_advisory_xact_lock(1349676628, hashtext('b8'))");
+    w->ms = 900;
+    for (int i = 0; i < 5 && e != ERR_BUSY; i++)
+        e = try(w, "b8", 3000000, CREATE, "b:1", &nobody);
+    w->ms = 10000;
     CU_ASSERT_EQUAL(e, ERR_BUSY);
-    CU_ASSERT_EQUAL(w.ctx.err.retry_after_s, 1);
-    CU_ASSERT_EQUAL(try(&w, "b8", 3000000, ENSURE, "b:0", &nobody), ERR_NONE);
-    CU_ASSERT_TRUE(world_sql("UPDATE tenant_sessions SET at_most = 3000000, counted = 3000000,"
-                             " counted_at = clock_timestamp() WHERE tenant = 'b8'",
-                             NULL, 0));
-    expect_limited(&w, "b8", 3000000, CREATE, "b:1", &nobody);
+    CU_ASSERT_EQUAL(w->ctx.err.retry_after_s, 1);
+    OK(try(w, "b8", 3000000, ENSURE, "b:0", &nobody));
+    world_do("UPDATE tenant_sessions SET at_most = 3000000, counted = 3000000,"
+             " counted_at = clock_timestamp() WHERE tenant = 'b8'");
+    expect_limited(w, "b8", 3000000, CREATE, "b:1", &nobody);
     /* Nor is anything counted while a create is under way. */
     forget("b8");
-    CU_ASSERT_EQUAL(try(&w, "b8", 3000000, CREATE, "b:1", &nobody), ERR_BUSY);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM tenant_sessions WHERE tenant = 'b8'"), 0);
-    CU_ASSERT_TRUE(world_sql("SELECT pg_cancel_backend(pid) " HELD, NULL, 0));
-    pthread_join(thread, NULL);
-    CU_ASSERT_EQUAL(try(&w, "b8", 3000000, CREATE, "b:1", &nobody), ERR_NONE);
-    world_close(&w);
+    CU_ASSERT_EQUAL(try(w, "b8", 3000000, CREATE, "b:1", &nobody), ERR_BUSY);
+    CU_ASSERT_EQUAL(world_rows("tenant_sessions WHERE tenant = 'b8'"), 0);
+    gate_open(gate);
+    OK(try(w, "b8", 3000000, CREATE, "b:1", &nobody));
+    world_close(w);
 }
 
 SUITE(session_bound, "session/bound", {"each way", each_way}, {"at once", at_once},

@@ -1,32 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /* Many threads at one session. What counts is what was acknowledged, not who was first. */
-#include "parley/session/session.h"
-
 #include <stdio.h>
-#include <string.h>
 
 #include "../../unit/suite.h"
 #include "crowd.h"
-
-static const struct session_guard nobody = {.create_only = false};
 
 /* ---- appending ---- */
 
 enum { APPENDERS = 64, ROUNDS = 4 };
 
-static void work_append(struct crowd *crowd, struct caller *c, int me)
+static void work_append(struct crowd *crowd, struct world *c, int me)
 {
     for (int i = 0; i < ROUNDS; i++) {
-        struct session_receipt r = {.first_seq = 0};
+        const struct session_receipt *r = &c->r;
         size_t n = (size_t)(me + i) % 3 + 1;
-        if (crowd_append(crowd, c, n, true, &nobody, &r) != ERR_NONE ||
-            r.last_seq - r.first_seq + 1 != (int64_t)n) {
+        if (crowd_append(crowd, c, n, true, &nobody) != ERR_NONE ||
+            r->last_seq - r->first_seq + 1 != (int64_t)n) {
             crowd->failed++;
             continue;
         }
-        crowd->created += r.created;
+        crowd->created += r->created;
         crowd->calls_done++;
-        for (int64_t seq = r.first_seq; seq <= r.last_seq; seq++)
+        for (int64_t seq = r->first_seq; seq <= r->last_seq; seq++)
             crowd->seen[seq % (int64_t)sizeof(crowd->seen)]++;
     }
 }
@@ -35,11 +30,8 @@ static void work_append(struct crowd *crowd, struct caller *c, int me)
  * row: tried. */
 static void appenders(void)
 {
-    struct world w;
-    struct session s = {.version = 0};
-    if (!world_open(&w, true))
-        return;
-    struct crowd crowd = crowd_at(&w, "c:append");
+    struct world *w = world_open(true);
+    struct crowd crowd = crowd_at(w, "c:append");
     crowd_run(&crowd, APPENDERS, work_append);
     int64_t total = 0;
     for (int me = 0; me < APPENDERS; me++)
@@ -50,70 +42,53 @@ static void appenders(void)
     CU_ASSERT_EQUAL(crowd.calls_done, APPENDERS * ROUNDS);
     for (int64_t seq = 1; seq <= total; seq++)
         CU_ASSERT_EQUAL(crowd.seen[seq], 1);
-    CU_ASSERT_EQUAL(
-        session_get(w.sessions, world_request(&w, "t1"), SV("c:append"), SV_NONE, 20, &s),
-        ERR_NONE);
-    CU_ASSERT_EQUAL(s.version, APPENDERS * ROUNDS);
-    CU_ASSERT_EQUAL(s.message_count, total);
-    CU_ASSERT_EQUAL(s.last_seq, total);
-    CU_ASSERT_TRUE(s.n_messages == 20 && s.messages[19].seq == total);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages WHERE generation = %lld",
-                                (long long)s.generation),
+    OK(world_get(w, "t1", "c:append"));
+    CU_ASSERT_EQUAL(w->s.version, APPENDERS * ROUNDS);
+    CU_ASSERT_EQUAL(w->s.message_count, total);
+    CU_ASSERT_EQUAL(w->s.last_seq, total);
+    CU_ASSERT_TRUE(w->s.n_messages == 20 && w->s.messages[19].seq == total);
+    CU_ASSERT_EQUAL(world_rows("messages WHERE generation = %lld", (long long)w->s.generation),
                     total);
-    world_close(&w);
+    world_close(w);
 }
 
 /* ---- making ---- */
 
-static void work_ensure(struct crowd *crowd, struct caller *c, int me)
+static void work_ensure(struct crowd *crowd, struct world *c, int me)
 {
-    struct session s = {.generation = 0};
-    struct session_receipt r;
     struct session_draft d = draft_of(crowd->id, NULL);
     enum err e;
-    do
-        e = session_get_or_create(crowd->w->sessions, caller_request(c, "t1"), &d, &nobody, &s, &r);
-    while (crowd_try_again(e));
+    UNTIL_DONE(e, world_ensure(c, "t1", &d, &nobody));
     crowd->failed += e != ERR_NONE;
-    crowd->created += e == ERR_NONE && r.created;
-    crowd->receipts[me] = r;
-    crowd->receipts[me].generation = s.generation;
+    crowd->created += e == ERR_NONE && c->r.created;
+    c->r.generation = c->s.generation;
+    (void)me;
 }
 
 /* Fails if the insert renames whatever session has the id, live or not: tried. */
 static void one_is_made(void)
 {
-    struct world w;
-    if (!world_open(&w, true))
-        return;
+    struct world *w = world_open(true);
     for (int round = 0; round < 10; round++) {
-        char id[32];
-        snprintf(id, sizeof(id), "c:ensure-%d", round);
-        struct crowd crowd = crowd_at(&w, id);
+        const char *id = text_of("c:ensure-%d", round);
+        struct crowd crowd = crowd_at(w, id);
         crowd_run(&crowd, 16, work_ensure);
         CU_ASSERT_EQUAL(crowd.failed, 0);
         CU_ASSERT_EQUAL(crowd.created, 1);
         for (int i = 1; i < 16; i++)
             CU_ASSERT_EQUAL(crowd.receipts[i].generation, crowd.receipts[0].generation);
-        CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions WHERE session_id = '%s'", id),
-                        1);
+        CU_ASSERT_EQUAL(world_rows("sessions WHERE session_id = '%s'", id), 1);
     }
-    world_close(&w);
+    world_close(w);
 }
 
-static void work_create(struct crowd *crowd, struct caller *c, int me)
+static void work_create(struct crowd *crowd, struct world *c, int me)
 {
-    struct session s;
-    struct session_receipt r;
     struct session_message_draft m = message_of("user", "\"new\"");
-    struct session_draft d = draft_of(crowd->id, NULL);
+    struct session_draft d = draft_with(crowd->id, NULL, &m, 1);
     enum err e;
     (void)me;
-    d.messages = &m;
-    d.n_messages = 1;
-    do
-        e = session_create(crowd->w->sessions, caller_request(c, "t1"), &d, &nobody, &s, &r);
-    while (crowd_try_again(e));
+    UNTIL_DONE(e, world_create(c, "t1", &d, &nobody));
     crowd->created += e == ERR_NONE;
     crowd->conflicts += e == ERR_CONFLICT;
 }
@@ -121,65 +96,46 @@ static void work_create(struct crowd *crowd, struct caller *c, int me)
 /* Fails if the expired session is put aside without the look at its expiry: tried. */
 static void one_takes_the_place_of_the_expired(void)
 {
-    struct world w;
-    struct session s;
-    struct session_receipt r;
-    if (!world_open(&w, true))
-        return;
+    struct world *w = world_open(true);
     for (int round = 0; round < 10; round++) {
-        char id[32], sql[256];
-        snprintf(id, sizeof(id), "c:expired-%d", round);
-        struct session_message_draft m = message_of("user", "\"old\"");
-        struct session_draft d = draft_of(id, NULL);
-        d.messages = &m;
-        d.n_messages = 1;
-        CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &nobody, &s, &r),
-                        ERR_NONE);
-        const int64_t old = s.generation;
-        snprintf(sql, sizeof(sql),
-                 "UPDATE sessions SET expires_at = now() - interval '1 second'"
-                 " WHERE session_id = '%s'",
-                 id);
-        CU_ASSERT_TRUE(world_sql(sql, NULL, 0));
-        struct crowd crowd = crowd_at(&w, id);
+        const char *id = text_of("c:expired-%d", round);
+        world_make(w, "t1", id, NULL, 1, "\"old\"", &nobody);
+        const int64_t old = w->s.generation;
+        world_expire(id);
+        struct crowd crowd = crowd_at(w, id);
         crowd_run(&crowd, 16, work_create);
         CU_ASSERT_EQUAL(crowd.created, 1);
         CU_ASSERT_EQUAL(crowd.conflicts, 15);
-        CU_ASSERT_EQUAL(
-            session_get(w.sessions, world_request(&w, "t1"), sv_from(id), SV_NONE, 20, &s),
-            ERR_NONE);
-        CU_ASSERT_TRUE(s.n_messages == 1 && sv_eq(s.messages[0].content, SV("\"new\"")));
-        CU_ASSERT_NOT_EQUAL(s.generation, old);
-        CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions WHERE generation = %lld"
-                                    " AND session_id = '~%lld~%s'",
-                                    (long long)old, (long long)old, id),
+        OK(world_get(w, "t1", id));
+        CU_ASSERT_TRUE(w->s.n_messages == 1 && sv_eq(w->s.messages[0].content, SV("\"new\"")));
+        CU_ASSERT_NOT_EQUAL(w->s.generation, old);
+        CU_ASSERT_EQUAL(world_rows("sessions WHERE generation = %lld AND session_id = '~%lld~%s'",
+                                   (long long)old, (long long)old, id),
                         1);
     }
-    world_close(&w);
+    world_close(w);
 }
 
 /* ---- one idempotency key ---- */
 
-static void work_keyed_append(struct crowd *crowd, struct caller *c, int me)
+static void work_keyed_append(struct crowd *crowd, struct world *c, int me)
 {
     const struct session_guard guard = {.key = sv_from(crowd->id), .fingerprint = SV("f")};
-    enum err e = crowd_append(crowd, c, 2, true, &guard, &crowd->receipts[me]);
+    enum err e = crowd_append(crowd, c, 2, true, &guard);
     crowd->failed += e != ERR_NONE;
-    crowd->calls_done += e == ERR_NONE && !crowd->receipts[me].replayed;
+    crowd->calls_done += e == ERR_NONE && !c->r.replayed;
+    (void)me;
 }
 
-static void work_keyed_create(struct crowd *crowd, struct caller *c, int me)
+static void work_keyed_create(struct crowd *crowd, struct world *c, int me)
 {
     const struct session_guard guard = {.key = sv_from(crowd->id), .fingerprint = SV("f")};
-    struct session s;
     struct session_draft d = draft_of(NULL, NULL); /* each makes an id of its own */
     enum err e;
-    do
-        e = session_create(crowd->w->sessions, caller_request(c, "t1"), &d, &guard, &s,
-                           &crowd->receipts[me]);
-    while (crowd_try_again(e));
+    UNTIL_DONE(e, world_create(c, "t1", &d, &guard));
     crowd->failed += e != ERR_NONE;
-    crowd->calls_done += e == ERR_NONE && !crowd->receipts[me].replayed;
+    crowd->calls_done += e == ERR_NONE && !c->r.replayed;
+    (void)me;
 }
 
 static void expect_one_answer(struct crowd *crowd, int n)
@@ -200,73 +156,56 @@ static void expect_one_answer(struct crowd *crowd, int n)
 /* Fails if a taken key is not looked up, or not stored: tried. */
 static void one_key(void)
 {
-    struct world w;
-    if (!world_open(&w, true))
-        return;
+    struct world *w = world_open(true);
     for (int round = 0; round < 5; round++) {
-        char id[32];
-        snprintf(id, sizeof(id), "c:key-%d", round);
-        struct crowd crowd = crowd_at(&w, id);
+        const char *id = text_of("c:key-%d", round);
+        struct crowd crowd = crowd_at(w, id);
         crowd_run(&crowd, 16, work_keyed_append);
         expect_one_answer(&crowd, 16);
-        CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages m JOIN sessions s"
-                                    " USING (tenant, generation) WHERE s.session_id = '%s'",
-                                    id),
+        CU_ASSERT_EQUAL(world_rows("messages m JOIN sessions s"
+                                   " USING (tenant, generation) WHERE s.session_id = '%s'",
+                                   id),
                         2);
-        snprintf(id, sizeof(id), "c:key-create-%d", round);
-        const int64_t before = world_count("SELECT count(*) FROM sessions");
-        crowd = crowd_at(&w, id);
+        const int64_t before = world_rows("sessions");
+        crowd = crowd_at(w, text_of("c:key-create-%d", round));
         crowd_run(&crowd, 16, work_keyed_create);
         expect_one_answer(&crowd, 16);
-        CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions"), before + 1);
+        CU_ASSERT_EQUAL(world_rows("sessions"), before + 1);
     }
-    world_close(&w);
+    world_close(w);
 }
 
 /* ---- patching ---- */
 
-static void work_patch(struct crowd *crowd, struct caller *c, int me)
+static void work_patch(struct crowd *crowd, struct world *c, int me)
 {
-    char text[64];
-    snprintf(text, sizeof(text), "{\"m%d\":{\"at\":%d}}", me, me);
+    const char *text = text_of("{\"m%d\":{\"at\":%d}}", me, me);
     const struct session_patch patch = {.context = sv_from(text)};
-    struct session s;
-    struct session_receipt r;
     enum err e;
-    do
-        e = session_patch(crowd->w->sessions, caller_request(c, "t1"), sv_from(crowd->id), &patch,
-                          &nobody, &s, &r);
-    while (crowd_try_again(e));
+    UNTIL_DONE(e, world_patch(c, "t1", crowd->id, &patch, &nobody));
     crowd->failed += e != ERR_NONE;
     /* An append in between gets in nobody's way. */
-    crowd->failed += crowd_append(crowd, c, 1, false, &nobody, &r) != ERR_NONE;
+    crowd->failed += crowd_append(crowd, c, 1, false, &nobody) != ERR_NONE;
 }
 
 /* Fails if the update does not ask for the state_version that was read: tried. */
 static void patches_of_different_members(void)
 {
-    struct world w;
-    struct session s = {.version = 0};
-    struct session_receipt r;
-    struct session_draft d = draft_of("c:patch", NULL);
-    if (!world_open(&w, true))
-        return;
-    CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &nobody, &s, &r),
-                    ERR_NONE);
-    struct crowd crowd = crowd_at(&w, "c:patch");
+    struct world *w = world_open(true);
+    world_make(w, "t1", "c:patch", NULL, 0, "", &nobody);
+    struct crowd crowd = crowd_at(w, "c:patch");
     crowd_run(&crowd, 16, work_patch);
     CU_ASSERT_EQUAL(crowd.failed, 0);
-    CU_ASSERT_EQUAL(
-        session_get(w.sessions, world_request(&w, "t1"), SV("c:patch"), SV_NONE, 20, &s), ERR_NONE);
-    CU_ASSERT_EQUAL(s.state_version, 17);
-    CU_ASSERT_EQUAL(s.version, 33);
-    CU_ASSERT_EQUAL(s.message_count, 16);
+    OK(world_get(w, "t1", "c:patch"));
+    CU_ASSERT_EQUAL(w->s.state_version, 17);
+    CU_ASSERT_EQUAL(w->s.version, 33);
+    CU_ASSERT_EQUAL(w->s.message_count, 16);
     for (int i = 0; i < 16; i++)
         CU_ASSERT_EQUAL(world_count("SELECT (context::jsonb->'m%d'->>'at')::int FROM sessions"
                                     " WHERE session_id = 'c:patch'",
                                     i),
                         i);
-    world_close(&w);
+    world_close(w);
 }
 
 SUITE(session_concurrency, "session/concurrency", {"64 appenders", appenders},

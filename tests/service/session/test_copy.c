@@ -1,112 +1,68 @@
 /* SPDX-License-Identifier: MIT */
 /* Copies of sessions: the same in all but name and life, and of one moment. */
-#include "../../../src/session/repository.h"
-
-#include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
 
+#include "../../../src/session/repository.h"
 #include "../../unit/suite.h"
 #include "cluster.h"
 #include "crowd.h"
-#include "fixture.h"
-
-static const struct session_guard nobody = {.create_only = false};
-
-static enum err copy(struct world *w, const char *id, const struct session_guard *guard,
-                     struct session *out, struct session_receipt *r)
-{
-    return session_copy(w->sessions, world_request(w, "t1"), sv_from(id), guard, out, r);
-}
 
 /* Of every type, with and without an id; the last has one that was made for another session. */
-static void make(struct world *w, const char *id, const char *brought, struct session *out)
+static void make(struct world *w, const char *id, const char *brought)
 {
-    struct session_receipt r;
-    struct session_draft d = draft_of(id, "u1");
     struct session_message_draft m[4] = {message_of("user", "1"), message_of("user", "[2.0]"),
                                          message_of("user", "3"), message_of("user", "4")};
+    struct session_draft d = draft_with(id, "u1", m, 4);
     m[0].message_id = SV("a");
     m[1].metadata = SV("{\"k\": 1}");
     m[2].type = SV("note");
     m[2].role = m[2].content = SV_NONE;
     m[2].extra = SV("{\"x\": 1.0}");
     m[3].message_id = sv_from(brought);
-    d.messages = m;
-    d.n_messages = 4;
     d.language = SV("de");
     d.context = SV("{\"topic\": 1.0}");
     d.metadata = SV("{\"m\": 1}");
     d.ttl_seconds = 100;
     d.sliding = false;
-    CU_ASSERT_EQUAL(session_create(w->sessions, world_request(w, "t1"), &d, &nobody, out, &r),
-                    ERR_NONE);
-}
-
-static bool same_text(struct sv a, struct sv b)
-{
-    return a.p && b.p ? sv_eq(a, b) : a.p == b.p;
+    OK(world_create(w, "t1", &d, &nobody));
 }
 
 static void expect_same(const struct session *a, const struct session *b)
 {
     CU_ASSERT_TRUE(a->generation != b->generation && !sv_eq(a->session_id, b->session_id));
-    CU_ASSERT_TRUE(same_text(a->user_id, b->user_id) && same_text(a->language, b->language) &&
-                   same_text(a->context, b->context) && same_text(a->metadata, b->metadata));
-    CU_ASSERT_TRUE(a->ttl_seconds == b->ttl_seconds && a->sliding == b->sliding &&
-                   a->last_seq == b->last_seq && a->message_count == b->message_count);
-    CU_ASSERT_EQUAL(a->n_messages, b->n_messages);
-    for (size_t i = 0; i < a->n_messages && i < b->n_messages; i++) {
-        const struct session_message *x = &a->messages[i], *y = &b->messages[i];
-        CU_ASSERT_TRUE(x->seq == y->seq && x->created_at == y->created_at &&
-                       same_text(x->message_id, y->message_id) && same_text(x->type, y->type) &&
-                       same_text(x->role, y->role) && same_text(x->content, y->content) &&
-                       same_text(x->metadata, y->metadata) && same_text(x->extra, y->extra));
-    }
+    CU_ASSERT_TRUE(cluster_same(a, b));
 }
 
 /* Fails if made ids are not written out, if a column is left out, or if a number that was deleted
  * is given again: tried. */
 static void all_but_the_name(void)
 {
-    struct world w;
-    struct session first = {.version = 0}, second = {.version = 0}, read = {.version = 0};
-    struct session_receipt r;
-    struct caller c;
-    if (!world_open(&w, true))
-        return;
-    caller_open(&c);
-    make(&w, "cp:all", "00000100-0000-8000-8000-000000000007", &first);
-    CU_ASSERT_EQUAL(session_message_delete(w.sessions, world_request(&w, "t1"), SV("cp:all"),
-                                           SV("4"), &nobody, &r),
-                    ERR_NONE);
-    CU_ASSERT_EQUAL(
-        session_get(w.sessions, caller_request(&c, "t1"), SV("cp:all"), SV_NONE, 20, &first),
-        ERR_NONE);
-    CU_ASSERT_EQUAL(copy(&w, "cp:all", &nobody, &second, &r), ERR_NONE);
-    expect_same(&first, &second);
-    CU_ASSERT_TRUE(second.version == 1 && second.state_version == 1);
-    CU_ASSERT_EQUAL(second.expires_at - second.created_at, INT64_C(100000000));
-    CU_ASSERT_TRUE(second.created_at > first.created_at);
-    CU_ASSERT_TRUE(r.created && !r.replayed && sv_eq(r.session_id, second.session_id) &&
-                   r.generation == second.generation && r.message_count == 3);
+    struct session first = {.version = 0}, read = {.version = 0};
+    struct world *w = world_open(true);
+    const struct session *second = &w->s;
+    struct world *c = world_share(w);
+    make(w, "cp:all", "00000100-0000-8000-8000-000000000007");
+    OK(world_delete_message(w, "t1", "cp:all", "4", &nobody));
+    OK(session_get(w->sessions, world_request(c, "t1"), SV("cp:all"), SV_NONE, 20, &first));
+    OK(world_copy(w, "t1", "cp:all", &nobody));
+    expect_same(&first, second);
+    CU_ASSERT_TRUE(second->version == 1 && second->state_version == 1);
+    CU_ASSERT_EQUAL(second->expires_at - second->created_at, INT64_C(100000000));
+    CU_ASSERT_TRUE(second->created_at > first.created_at);
+    CU_ASSERT_TRUE(w->r.created && !w->r.replayed && sv_eq(w->r.session_id, second->session_id) &&
+                   w->r.generation == second->generation && w->r.message_count == 3);
     /* What is read is what was answered; the next message has a number and an id of its own. */
-    char id[UUID_LEN + 1];
-    snprintf(id, sizeof(id), "%.*s", SV_ARG(second.session_id));
+    const char *id = text_of("%.*s", SV_ARG(second->session_id));
     struct session_message_draft m = message_of("user", "5");
     const struct session_append a = {&m, 1, false, 2};
-    CU_ASSERT_EQUAL(
-        session_append(w.sessions, world_request(&w, "t1"), sv_from(id), &a, &nobody, &r),
-        ERR_NONE);
-    CU_ASSERT_TRUE(r.first_seq == 5 && r.n_window == 2);
-    CU_ASSERT_FALSE(sv_eq(r.window[0].message_id, r.window[1].message_id));
-    CU_ASSERT_EQUAL(copy(&w, id, &nobody, &second, &r), ERR_NONE);
-    CU_ASSERT_EQUAL(
-        session_get(w.sessions, caller_request(&c, "t1"), sv_from(id), SV_NONE, 20, &read),
-        ERR_NONE);
-    expect_same(&read, &second);
-    caller_close(&c);
-    world_close(&w);
+    OK(world_append(w, "t1", id, &a, &nobody));
+    CU_ASSERT_TRUE(w->r.first_seq == 5 && w->r.n_window == 2);
+    CU_ASSERT_FALSE(sv_eq(w->r.window[0].message_id, w->r.window[1].message_id));
+    OK(world_copy(w, "t1", id, &nobody));
+    OK(session_get(w->sessions, world_request(c, "t1"), sv_from(id), SV_NONE, 20, &read));
+    expect_same(&read, second);
+    world_close(c);
+    world_close(w);
 }
 
 /* PostgreSQL makes the ids that uuid_v8_pack makes. */
@@ -136,108 +92,84 @@ static void made_ids(void)
 static void conditions(void)
 {
     static const struct session_guard u2 = {.user = SV_INIT("u2")}, u1 = {.user = SV_INIT("u1")};
-    struct world w;
-    struct session s;
-    struct session_receipt r;
-    if (!world_open(&w, true))
-        return;
-    make(&w, "cp:conditions", "x", &s);
+    struct world *w = world_open(true);
+    make(w, "cp:conditions", "x");
     struct sv now[CLUSTER_TAGS];
     struct arena *tags = arena_create(1 << 16);
-    cluster_tags(tags, &s, now);
+    cluster_tags(tags, &w->s, now);
     const struct sv old = SV("1.v1.0");
     const struct session_guard stale = {.if_match = &old, .n_if_match = 1},
                                holds = {.if_match = now, .n_if_match = 1};
-    const int64_t before = world_count("SELECT count(*) FROM sessions");
-    CU_ASSERT_EQUAL(copy(&w, "cp:conditions", &stale, &s, &r), ERR_PRECONDITION);
-    CU_ASSERT_EQUAL(copy(&w, "cp:conditions", &u2, &s, &r), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(copy(&w, "cp:absent", &nobody, &s, &r), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(
-        session_copy(w.sessions, world_request(&w, "t2"), SV("cp:conditions"), &nobody, &s, &r),
-        ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions"), before);
-    CU_ASSERT_EQUAL(copy(&w, "cp:conditions", &holds, &s, &r), ERR_NONE);
-    CU_ASSERT_EQUAL(copy(&w, "cp:conditions", &u1, &s, &r), ERR_NONE);
-    CU_ASSERT_TRUE(world_sql("UPDATE sessions SET expires_at = now() - interval '1 second'"
-                             " WHERE session_id = 'cp:conditions'",
-                             NULL, 0));
-    CU_ASSERT_EQUAL(copy(&w, "cp:conditions", &nobody, &s, &r), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions"), before + 2);
+    const int64_t before = world_rows("sessions");
+    CU_ASSERT_EQUAL(world_copy(w, "t1", "cp:conditions", &stale), ERR_PRECONDITION);
+    CU_ASSERT_EQUAL(world_copy(w, "t1", "cp:conditions", &u2), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(world_copy(w, "t1", "cp:absent", &nobody), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(world_copy(w, "t2", "cp:conditions", &nobody), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(world_rows("sessions"), before);
+    OK(world_copy(w, "t1", "cp:conditions", &holds));
+    OK(world_copy(w, "t1", "cp:conditions", &u1));
+    world_expire("cp:conditions");
+    CU_ASSERT_EQUAL(world_copy(w, "t1", "cp:conditions", &nobody), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(world_rows("sessions"), before + 2);
     arena_destroy(tags);
-    world_close(&w);
+    world_close(w);
 }
 
 /* ---- at once ---- */
 
-static void work_keyed(struct crowd *crowd, struct caller *c, int me)
+static void work_keyed(struct crowd *crowd, struct world *c, int me)
 {
     const struct session_guard guard = {.key = sv_from(crowd->id), .fingerprint = SV("f")};
-    struct session s = {.generation = 0};
     enum err e;
-    do
-        e = session_copy(crowd->w->sessions, caller_request(c, "t1"), sv_from(crowd->id), &guard,
-                         &s, &crowd->receipts[me]);
-    while (crowd_try_again(e));
-    crowd->failed += e != ERR_NONE || s.message_count != 4 || s.n_messages != 4;
-    crowd->created += e == ERR_NONE && !crowd->receipts[me].replayed;
-    crowd->receipts[me].generation = s.generation;
+    UNTIL_DONE(e, world_copy(c, "t1", crowd->id, &guard));
+    crowd->failed += e != ERR_NONE || c->s.message_count != 4 || c->s.n_messages != 4;
+    crowd->created += e == ERR_NONE && !c->r.replayed;
+    c->r.generation = c->s.generation;
+    (void)me;
 }
 
 /* Under one key there is one copy. Fails if the key is not stored with it: tried. */
 static void one_key(void)
 {
-    struct world w;
-    struct session s;
-    if (!world_open(&w, true))
-        return;
-    make(&w, "cp:key", "x", &s);
-    const int64_t before = world_count("SELECT count(*) FROM sessions");
-    struct crowd crowd = crowd_at(&w, "cp:key");
+    struct world *w = world_open(true);
+    make(w, "cp:key", "x");
+    const int64_t before = world_rows("sessions");
+    struct crowd crowd = crowd_at(w, "cp:key");
     crowd_run(&crowd, 16, work_keyed);
     CU_ASSERT_EQUAL(crowd.failed, 0);
     CU_ASSERT_EQUAL(crowd.created, 1);
     for (int i = 1; i < 16; i++)
         CU_ASSERT_EQUAL(crowd.receipts[i].generation, crowd.receipts[0].generation);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions"), before + 1);
-    world_close(&w);
+    CU_ASSERT_EQUAL(world_rows("sessions"), before + 1);
+    world_close(w);
 }
 
 /* Half of them append two messages at a time, the others copy. */
-static void work_both(struct crowd *crowd, struct caller *c, int me)
+static void work_both(struct crowd *crowd, struct world *c, int me)
 {
     for (int i = 0; i < 20; i++) {
-        struct session s = {.last_seq = 1};
-        struct session_receipt r;
         if (me % 2) {
-            crowd->failed += crowd_append(crowd, c, 2, false, &nobody, &r) != ERR_NONE;
+            crowd->failed += crowd_append(crowd, c, 2, false, &nobody) != ERR_NONE;
             continue;
         }
         enum err e;
-        do
-            e = session_copy(crowd->w->sessions, caller_request(c, "t1"), sv_from(crowd->id),
-                             &nobody, &s, &r);
-        while (crowd_try_again(e));
-        crowd->failed += e != ERR_NONE || s.last_seq % 2 || s.last_seq != s.message_count ||
-                         s.n_messages != (size_t)s.message_count ||
-                         (s.n_messages && s.messages[s.n_messages - 1].seq != s.last_seq);
+        UNTIL_DONE(e, world_copy(c, "t1", crowd->id, &nobody));
+        const struct session *s = &c->s;
+        crowd->failed += e != ERR_NONE || s->last_seq % 2 || s->last_seq != s->message_count ||
+                         s->n_messages != (size_t)s->message_count ||
+                         (s->n_messages && s->messages[s->n_messages - 1].seq != s->last_seq);
     }
 }
 
 /* Every copy is of one moment. Fails if the session is read by a statement of its own: tried. */
 static void of_one_moment(void)
 {
-    struct world w;
-    struct session s;
-    struct session_receipt r;
-    struct session_draft d = draft_of("cp:moment", NULL);
-    if (!world_open(&w, true))
-        return;
-    CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &nobody, &s, &r),
-                    ERR_NONE);
-    struct crowd crowd = crowd_at(&w, "cp:moment");
+    struct world *w = world_open(true);
+    world_make(w, "t1", "cp:moment", NULL, 0, "", &nobody);
+    struct crowd crowd = crowd_at(w, "cp:moment");
     crowd_run(&crowd, 8, work_both);
     CU_ASSERT_EQUAL(crowd.failed, 0);
-    world_close(&w);
+    world_close(w);
 }
 
 SUITE(session_copy, "session/copy", {"all but the name", all_but_the_name}, {"made ids", made_ids},

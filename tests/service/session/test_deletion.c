@@ -1,29 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* Many threads that delete what others delete or append to. */
-#include "parley/session/session.h"
-
-#include <stdio.h>
-#include <string.h>
 
 #include "../../unit/suite.h"
 #include "crowd.h"
 
-static const struct session_guard nobody = {.create_only = false};
-
 enum { DELETERS = 4, DELETED = 40 };
 
-static void work_delete_messages(struct crowd *crowd, struct caller *c, int me)
+static void work_delete_messages(struct crowd *crowd, struct world *c, int me)
 {
     (void)me;
     for (int seq = 1; seq <= DELETED; seq++) {
-        char which[16];
-        struct session_receipt r;
         enum err e;
-        snprintf(which, sizeof(which), "%d", seq);
-        do
-            e = session_message_delete(crowd->w->sessions, caller_request(c, "t1"),
-                                       sv_from(crowd->id), sv_from(which), &nobody, &r);
-        while (crowd_try_again(e));
+        const char *which = text_of("%d", seq);
+        UNTIL_DONE(e, world_delete_message(c, "t1", crowd->id, which, &nobody));
         crowd->calls_done += e == ERR_NONE;
         crowd->missing += e == ERR_NOT_FOUND;
     }
@@ -33,45 +22,34 @@ static void work_delete_messages(struct crowd *crowd, struct caller *c, int me)
  * before: tried. */
 static void a_message_is_counted_down_once(void)
 {
-    struct world w;
-    struct session s = {.version = 0};
-    struct session_receipt r;
-    struct caller c;
-    if (!world_open(&w, true))
-        return;
-    caller_open(&c);
-    struct crowd crowd = crowd_at(&w, "c:delete");
+    struct world *w = world_open(true);
+    struct world *c = world_share(w);
+    struct crowd crowd = crowd_at(w, "c:delete");
     for (int i = 0; i < DELETED / 2 + 1; i++)
-        CU_ASSERT_EQUAL(crowd_append(&crowd, &c, 2, true, &nobody, &r), ERR_NONE);
+        OK(crowd_append(&crowd, c, 2, true, &nobody));
     crowd_run(&crowd, DELETERS, work_delete_messages);
     CU_ASSERT_EQUAL(crowd.calls_done, DELETED);
     CU_ASSERT_EQUAL(crowd.missing, DELETED * (DELETERS - 1));
-    CU_ASSERT_EQUAL(
-        session_get(w.sessions, world_request(&w, "t1"), SV("c:delete"), SV_NONE, 20, &s),
-        ERR_NONE);
-    CU_ASSERT_EQUAL(s.message_count, 2);
-    CU_ASSERT_EQUAL(s.version, DELETED / 2 + 1 + DELETED);
-    CU_ASSERT_TRUE(s.n_messages == 2 && s.messages[0].seq == DELETED + 1);
-    caller_close(&c);
-    world_close(&w);
+    OK(world_get(w, "t1", "c:delete"));
+    CU_ASSERT_EQUAL(w->s.message_count, 2);
+    CU_ASSERT_EQUAL(w->s.version, DELETED / 2 + 1 + DELETED);
+    CU_ASSERT_TRUE(w->s.n_messages == 2 && w->s.messages[0].seq == DELETED + 1);
+    world_close(c);
+    world_close(w);
 }
 
 /* The first one deletes and deletes, the others append: with create, so that a new session comes
  * after each deletion, or (odd ones) without. */
-static void work_delete_or_append(struct crowd *crowd, struct caller *c, int me)
+static void work_delete_or_append(struct crowd *crowd, struct world *c, int me)
 {
     for (int i = 0; i < 25; i++) {
-        struct session_receipt r;
         enum err e;
         if (me == 0) {
-            do
-                e = session_delete(crowd->w->sessions, caller_request(c, "t1"), sv_from(crowd->id),
-                                   &nobody, &r);
-            while (crowd_try_again(e));
+            UNTIL_DONE(e, world_delete(c, "t1", crowd->id, &nobody));
             crowd->failed += e != ERR_NONE && e != ERR_NOT_FOUND;
             continue;
         }
-        e = crowd_append(crowd, c, 1, me % 2 == 0, &nobody, &r);
+        e = crowd_append(crowd, c, 1, me % 2 == 0, &nobody);
         crowd->failed += e != ERR_NONE && (me % 2 == 0 || e != ERR_NOT_FOUND);
         crowd->calls_done += e == ERR_NONE;
     }
@@ -82,23 +60,20 @@ static void work_delete_or_append(struct crowd *crowd, struct caller *c, int me)
  * from the locked row: tried. */
 static void delete_against_append(void)
 {
-    struct world w;
-    if (!world_open(&w, true))
-        return;
+    struct world *w = world_open(true);
     world_sql("DELETE FROM sessions WHERE tenant = 't1'", NULL, 0);
-    struct crowd crowd = crowd_at(&w, "c:both");
+    struct crowd crowd = crowd_at(w, "c:both");
     crowd_run(&crowd, 8, work_delete_or_append);
     CU_ASSERT_EQUAL(crowd.failed, 0);
     CU_ASSERT_TRUE(crowd.calls_done > 0);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages WHERE tenant = 't1'"),
-                    crowd.calls_done);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions s WHERE tenant = 't1'"
-                                " AND (last_seq <> message_count OR last_seq <>"
-                                " (SELECT count(*) FROM messages m WHERE m.tenant = s.tenant"
-                                " AND m.generation = s.generation))"),
+    CU_ASSERT_EQUAL(world_rows("messages WHERE tenant = 't1'"), crowd.calls_done);
+    CU_ASSERT_EQUAL(world_rows("sessions s WHERE tenant = 't1'"
+                               " AND (last_seq <> message_count OR last_seq <>"
+                               " (SELECT count(*) FROM messages m WHERE m.tenant = s.tenant"
+                               " AND m.generation = s.generation))"),
                     0);
-    CU_ASSERT_TRUE(world_count("SELECT count(*) FROM sessions WHERE session_id = 'c:both'") <= 1);
-    world_close(&w);
+    CU_ASSERT_TRUE(world_rows("sessions WHERE session_id = 'c:both'") <= 1);
+    world_close(w);
 }
 
 SUITE(session_deletion, "session/concurrency (deletion)",

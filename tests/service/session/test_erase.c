@@ -1,19 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Everything of a user goes, in steps, whoever else is at work and whatever dies in between. */
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#include <libpq-fe.h>
 
 #include "../../unit/suite.h"
 #include "cluster.h"
 #include "crowd.h"
-#include "fixture.h"
 #include "parley/db/migrate.h"
-
-static const struct session_guard nobody = {.create_only = false};
 
 static struct session_guard keyed(const char *key)
 {
@@ -23,24 +15,8 @@ static struct session_guard keyed(const char *key)
 /* A session of a user with n messages, made under a key named as the session is. */
 static void make(struct world *w, const char *tenant, const char *user, const char *id, size_t n)
 {
-    static struct session_message_draft m[SESSION_MESSAGES_MAX];
-    struct session s;
-    struct session_receipt r;
-    struct session_draft d = draft_of(id, user);
     const struct session_guard guard = keyed(id);
-    for (size_t i = 0; i < ARRAY_LEN(m); i++)
-        m[i] = message_of("user", "\"erase\"");
-    d.messages = m;
-    d.n_messages = n < ARRAY_LEN(m) ? n : ARRAY_LEN(m);
-    CU_ASSERT_EQUAL(session_create(w->sessions, world_request(w, tenant), &d, &guard, &s, &r),
-                    ERR_NONE);
-    for (n -= d.n_messages; n > 0; n -= d.n_messages) {
-        d.n_messages = n < ARRAY_LEN(m) ? n : ARRAY_LEN(m);
-        const struct session_append a = {m, d.n_messages, false, 0};
-        CU_ASSERT_EQUAL(
-            session_append(w->sessions, world_request(w, tenant), sv_from(id), &a, &nobody, &r),
-            ERR_NONE);
-    }
+    world_make(w, tenant, id, user, n, "\"erase\"", &guard);
 }
 
 /* Rows of a tenant in all three tables. */
@@ -55,16 +31,16 @@ static int64_t rows_of(const char *tenant)
 /* A session that can be found has every message that it counts, and no message is without one. */
 static void expect_nothing_half(const char *tenant)
 {
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions s WHERE tenant = '%s'"
-                                " AND session_id NOT LIKE '~%%' AND message_count <> (SELECT"
-                                " count(*) FROM messages m WHERE m.tenant = s.tenant"
-                                " AND m.generation = s.generation)",
-                                tenant),
+    CU_ASSERT_EQUAL(world_rows("sessions s WHERE tenant = '%s'"
+                               " AND session_id NOT LIKE '~%%' AND message_count <> (SELECT"
+                               " count(*) FROM messages m WHERE m.tenant = s.tenant"
+                               " AND m.generation = s.generation)",
+                               tenant),
                     0);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages m WHERE tenant = '%s' AND NOT EXISTS"
-                                " (SELECT FROM sessions s WHERE s.tenant = m.tenant"
-                                " AND s.generation = m.generation)",
-                                tenant),
+    CU_ASSERT_EQUAL(world_rows("messages m WHERE tenant = '%s' AND NOT EXISTS"
+                               " (SELECT FROM sessions s WHERE s.tenant = m.tenant"
+                               " AND s.generation = m.generation)",
+                               tenant),
                     0);
 }
 
@@ -78,43 +54,34 @@ static enum err erase(struct world *w, const char *tenant, const char *user,
  * for: tried. (Behind the tenant in the conditions stands row-level security.) */
 static void everything_and_nothing_else(void)
 {
-    struct cluster c;
     struct session_erasure done;
-    struct session s;
-    if (!cluster_open(&c))
-        return;
+    struct cluster *c = cluster_open();
     for (int i = 0; i < 70; i++) {
-        char id[32];
-        snprintf(id, sizeof(id), "er:%d", i);
-        make(&c.a, "er1", "anna", id, i % 3 == 0 ? 0 : 5);
+        const char *id = text_of("er:%d", i);
+        make(c->a, "er1", "anna", id, i % 3 == 0 ? 0 : 5);
     }
-    make(&c.a, "er1", "anna", "er:long", 2300);
-    make(&c.a, "er1", "anna", "er:expired", 4);
-    make(&c.a, "er1", "bert", "er:other", 3);
-    make(&c.a, "er2", "anna", "er:1", 3);
-    CU_ASSERT_TRUE(world_sql("UPDATE sessions SET expires_at = now() - interval '1 s'"
-                             " WHERE session_id = 'er:expired'",
-                             NULL, 0));
+    make(c->a, "er1", "anna", "er:long", 2300);
+    make(c->a, "er1", "anna", "er:expired", 4);
+    make(c->a, "er1", "bert", "er:other", 3);
+    make(c->a, "er2", "anna", "er:1", 3);
+    world_do("UPDATE sessions SET expires_at = now() - interval '1 s'"
+             " WHERE session_id = 'er:expired'");
     const int64_t others = rows_of("er2");
     for (int warm = 0; warm < 2; warm++)
-        CU_ASSERT_EQUAL(
-            session_get(c.b.sessions, world_request(&c.b, "er1"), SV("er:1"), SV_NONE, 20, &s),
-            ERR_NONE);
-    CU_ASSERT_TRUE(world_was_from(&c.b, "memory"));
-    CU_ASSERT_EQUAL(erase(&c.a, "er1", "anna", &done), ERR_NONE);
+        OK(world_get(c->b, "er1", "er:1"));
+    CU_ASSERT_TRUE(world_was_from(c->b, "memory"));
+    OK(erase(c->a, "er1", "anna", &done));
     CU_ASSERT_EQUAL(done.sessions, 72);
     CU_ASSERT_EQUAL(done.messages, 46 * 5 + 2300 + 4);
     CU_ASSERT_FALSE(done.has_more);
-    CU_ASSERT_EQUAL(
-        session_get(c.b.sessions, world_request(&c.b, "er1"), SV("er:1"), SV_NONE, 20, &s),
-        ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(world_get(c->b, "er1", "er:1"), ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(rows_of("er1"), 1 + 3 + 1);
     CU_ASSERT_EQUAL(rows_of("er2"), others);
-    CU_ASSERT_EQUAL(erase(&c.a, "er1", "anna", &done), ERR_NONE);
+    OK(erase(c->a, "er1", "anna", &done));
     CU_ASSERT_TRUE(done.sessions == 0 && done.messages == 0 && !done.has_more);
-    CU_ASSERT_EQUAL(erase(&c.a, "er1", "bert", &done), ERR_NONE);
+    OK(erase(c->a, "er1", "bert", &done));
     CU_ASSERT_TRUE(done.sessions == 1 && done.messages == 3 && rows_of("er1") == 0);
-    cluster_close(&c);
+    cluster_close(c);
 }
 
 /* No time to delete: what is hidden stays hidden, and the sweeper deletes all of it, keys as well.
@@ -122,38 +89,26 @@ static void everything_and_nothing_else(void)
  * user: tried. */
 static void the_sweeper_ends_what_was_begun(void)
 {
-    struct world w;
-    struct caller c;
-    struct session s;
-    bool more = true;
     int64_t hidden = 0;
     struct session_list list;
-    if (!world_open(&w, false))
-        return;
-    caller_open(&c);
-    make(&w, "er3", "anna", "er3:a", 1500);
-    make(&w, "er3", "anna", "er3:b", 2);
-    struct request_ctx *ctx = world_request(&w, "er3");
-    CU_ASSERT_EQUAL(repo_user_visible(w.sessions, ctx, SV("anna"), NULL, 10, &list), ERR_NONE);
-    CU_ASSERT_EQUAL(repo_user_hide(w.sessions, ctx, SV("anna"), &list, true, &hidden), ERR_NONE);
+    struct world *w = world_open(false);
+    make(w, "er3", "anna", "er3:a", 1500);
+    make(w, "er3", "anna", "er3:b", 2);
+    struct request_ctx *ctx = world_request(w, "er3");
+    OK(repo_user_visible(w->sessions, ctx, SV("anna"), NULL, 10, &list));
+    OK(repo_user_hide(w->sessions, ctx, SV("anna"), &list, true, &hidden));
     CU_ASSERT_EQUAL(hidden, 2);
-    CU_ASSERT_TRUE(
-        world_sql("INSERT INTO idempotency_keys SELECT tenant, key || n, fingerprint,"
-                  " created_at, status, session_id, generation, version, state_version,"
-                  " first_seq, last_seq, message_count, at, expires_at, session_at, state"
-                  " FROM idempotency_keys, generate_series(1, 2500) n WHERE key ="
-                  " 'er3:a'",
-                  NULL, 0));
-    CU_ASSERT_EQUAL(session_get(w.sessions, world_request(&w, "er3"), SV("er3:a"), SV_NONE, 20, &s),
-                    ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(session_list(w.sessions, world_request(&w, "er3"), SV("anna"), NULL, 10, &list),
-                    ERR_NONE);
+    world_do("INSERT INTO idempotency_keys SELECT tenant, key || n, fingerprint,"
+             " created_at, status, session_id, generation, version, state_version,"
+             " first_seq, last_seq, message_count, at, expires_at, session_at, state"
+             " FROM idempotency_keys, generate_series(1, 2500) n WHERE key ="
+             " 'er3:a'");
+    CU_ASSERT_EQUAL(world_get(w, "er3", "er3:a"), ERR_NOT_FOUND);
+    OK(session_list(w->sessions, world_request(w, "er3"), SV("anna"), NULL, 10, &list));
     CU_ASSERT_EQUAL(list.n, 0);
-    for (int i = 0; more && i < 100; i++)
-        CU_ASSERT_EQUAL(repo_sweep(w.sessions, caller_request(&c, ""), &more), ERR_NONE);
+    cluster_sweep(w);
     CU_ASSERT_EQUAL(rows_of("er3"), 0);
-    caller_close(&c);
-    world_close(&w);
+    world_close(w);
 }
 
 /* has_more is true for as long as there is a row, also one that somebody else has locked for the
@@ -162,68 +117,52 @@ static void the_sweeper_ends_what_was_begun(void)
  * of sessions that are still there are deleted: tried. */
 static void a_session_that_stays_locked(void)
 {
-    struct world w;
     struct session_erasure done;
-    if (!world_open(&w, false))
-        return;
-    make(&w, "er4", "anna", "er4:a", 2);
-    make(&w, "er4", "anna", "er4:locked", 2);
-    make(&w, "er4", "anna", "er4:c", 2);
-    PGconn *other = PQconnectdb(w.url);
-    PQclear(PQexec(other, "SELECT set_config('parley.tenant', 'er4', false)"));
-    PQclear(PQexec(other, "BEGIN"));
-    PGresult *locked = PQexec(other, "SELECT FROM sessions WHERE session_id = 'er4:locked'"
-                                     " FOR UPDATE");
-    CU_ASSERT_EQUAL(PQntuples(locked), 1);
-    PQclear(locked);
-    CU_ASSERT_EQUAL(erase(&w, "er4", "anna", &done), ERR_NONE);
+    struct world *w = world_open(false);
+    make(w, "er4", "anna", "er4:a", 2);
+    make(w, "er4", "anna", "er4:locked", 2);
+    make(w, "er4", "anna", "er4:c", 2);
+    struct gate *gate =
+        gate_close("BEGIN; SELECT FROM sessions WHERE session_id = 'er4:locked' FOR UPDATE");
+    OK(erase(w, "er4", "anna", &done));
     CU_ASSERT_TRUE(done.sessions == 2 && done.messages == 4 && done.has_more);
     CU_ASSERT_EQUAL(rows_of("er4"), 1 + 2 + 1);
-    PQclear(PQexec(other, "ROLLBACK"));
-    PQfinish(other);
-    CU_ASSERT_EQUAL(erase(&w, "er4", "anna", &done), ERR_NONE);
+    gate_open(gate);
+    OK(erase(w, "er4", "anna", &done));
     CU_ASSERT_TRUE(done.sessions == 1 && done.messages == 2 && !done.has_more);
     CU_ASSERT_EQUAL(rows_of("er4"), 0);
-    world_close(&w);
+    world_close(w);
 }
 
 /* Member 0 sweeps, 1 and 2 erase, the others append: to sessions of the user, made where they are
  * not there (even ones) or not. */
 static _Atomic int64_t erased_messages, swept_messages;
 
-static void work_erase_or_append(struct crowd *crowd, struct caller *c, int me)
+static void work_erase_or_append(struct crowd *crowd, struct world *c, int me)
 {
     struct session_erasure done;
-    struct session_receipt r;
     bool more;
     for (int i = 0; i < 30; i++) {
         if (me == 0) {
             crowd->failed +=
-                repo_sweep(crowd->w->sessions, caller_request(c, ""), &more) != ERR_NONE;
-            cluster_sleep_ms(2);
+                repo_sweep(crowd->w->sessions, world_request(c, ""), &more) != ERR_NONE;
+            service_sleep_ms(2);
         } else if (me <= 2) {
             enum err e;
-            do
-                e = session_erase_user(crowd->w->sessions, caller_request(c, "er5"), SV("anna"),
-                                       &done);
-            while (crowd_try_again(e));
+            UNTIL_DONE(e, session_erase_user(crowd->w->sessions, world_request(c, "er5"),
+                                             SV("anna"), &done));
             crowd->failed += e != ERR_NONE;
             erased_messages += done.messages;
-            cluster_sleep_ms(2);
+            service_sleep_ms(2);
         } else {
-            char id[16];
             struct session_message_draft m[2] = {message_of("user", "1"), message_of("user", "2")};
             const struct session_append a = {m, 2, me % 2 == 0, 0};
-            char key[32];
-            snprintf(id, sizeof(id), "er5:%d", i % 5);
-            snprintf(key, sizeof(key), "er5-%d-%d", me, i);
+            const char *id = text_of("er5:%d", i % 5);
+            const char *key = text_of("er5-%d-%d", me, i);
             struct session_guard anna = keyed(key);
             anna.user = SV("anna");
             enum err e;
-            do
-                e = session_append(crowd->w->sessions, caller_request(c, "er5"), sv_from(id), &a,
-                                   &anna, &r);
-            while (crowd_try_again(e));
+            UNTIL_DONE(e, world_append(c, "er5", id, &a, &anna));
             crowd->failed += e != ERR_NONE && (me % 2 == 0 || e != ERR_NOT_FOUND);
             crowd->calls_done += e == ERR_NONE ? 2 : 0;
         }
@@ -236,150 +175,109 @@ static void work_erase_or_append(struct crowd *crowd, struct caller *c, int me)
 static void erase_against_everybody(void)
 {
     static struct metrics_slot slot;
-    struct world w;
     struct session_erasure done;
-    if (!world_open(&w, true))
-        return;
-    const struct sessions_settings settings = w.sessions->settings;
-    struct sessions *counted = sessions_open(&settings, w.db, w.cache, &slot), *own = w.sessions;
+    struct world *w = world_open(true);
+    const struct sessions_settings settings = w->sessions->settings;
+    struct sessions *counted = sessions_open(&settings, w->db, w->cache, &slot), *own = w->sessions;
     erased_messages = 0;
-    w.sessions = counted;
-    struct crowd crowd = crowd_at(&w, "");
+    w->sessions = counted;
+    struct crowd crowd = crowd_at(w, "");
     crowd_run(&crowd, 9, work_erase_or_append);
     CU_ASSERT_EQUAL(crowd.failed, 0);
     CU_ASSERT_TRUE(crowd.calls_done > 0);
     expect_nothing_half("er5");
-    const int64_t left = world_count("SELECT count(*) FROM messages WHERE tenant = 'er5'");
+    const int64_t left = world_rows("messages WHERE tenant = 'er5'");
     swept_messages = (int64_t)slot.swept_messages;
     CU_ASSERT_EQUAL(erased_messages + swept_messages + left, crowd.calls_done);
-    CU_ASSERT_EQUAL(erase(&w, "er5", "anna", &done), ERR_NONE);
+    OK(erase(w, "er5", "anna", &done));
     CU_ASSERT_TRUE(!done.has_more && rows_of("er5") == 0);
-    w.sessions = own;
+    w->sessions = own;
     sessions_close(counted);
-    world_close(&w);
-}
-
-static void *killer_main(void *arg)
-{
-    _Atomic bool *stop = arg;
-    while (!*stop) {
-        world_sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-                  " WHERE datname = 'parley_sessions' AND usename = 'parley_app'",
-                  NULL, 0);
-        cluster_sleep_ms(5);
-    }
-    return NULL;
+    world_close(w);
 }
 
 /* Backends die at any moment. Nothing is half at any time, nothing comes back, and it comes to an
  * end. Fails if messages are deleted before their session is hidden: tried. */
 static void killed_in_the_middle(void)
 {
-    struct world w;
     struct session_erasure done = {.has_more = true};
-    pthread_t killer;
-    _Atomic bool stop = false;
+    struct killer k;
     int64_t visible = 120;
-    if (!world_open(&w, true))
-        return;
+    struct world *w = world_open(true);
     for (int i = 0; i < 120; i++) {
-        char id[32];
-        snprintf(id, sizeof(id), "er6:%d", i);
-        make(&w, "er6", "anna", id, 40);
+        const char *id = text_of("er6:%d", i);
+        make(w, "er6", "anna", id, 40);
     }
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&killer, NULL, killer_main, &stop), 0);
+    killer_start(&k);
     for (int i = 0; i < 400 && done.has_more; i++) {
-        enum err e = erase(&w, "er6", "anna", &done);
+        enum err e = erase(w, "er6", "anna", &done);
         if (e != ERR_NONE)
             done.has_more = true;
-        const int64_t now = world_count("SELECT count(*) FROM sessions WHERE tenant = 'er6'"
-                                        " AND session_id NOT LIKE '~%%'");
+        const int64_t now =
+            world_rows("sessions WHERE tenant = 'er6' AND session_id NOT LIKE '~%%'");
         CU_ASSERT_TRUE(now <= visible);
         visible = now;
         expect_nothing_half("er6");
         if (i == 60)
-            stop = true; /* so that it ends on any machine */
+            k.stop = true; /* so that it ends on any machine */
     }
-    stop = true;
-    pthread_join(killer, NULL);
+    killer_stop(&k);
     CU_ASSERT_FALSE(done.has_more);
     CU_ASSERT_EQUAL(rows_of("er6"), 0);
-    world_close(&w);
+    world_close(w);
 }
 
 /* A step fails behind one that was done, for a reason that says by itself that nothing was changed.
  * Fails if the failure is given as it came: tried. */
 static void a_failure_after_a_step(void)
 {
-    struct world w;
     struct session_erasure done;
-    if (!world_open(&w, true))
-        return;
+    struct world *w = world_open(true);
     for (int i = 0; i < 40; i++) {
-        char id[32];
-        snprintf(id, sizeof(id), "er8:%d", i);
-        make(&w, "er8", "anna", id, 2);
+        const char *id = text_of("er8:%d", i);
+        make(w, "er8", "anna", id, 2);
     }
-    CU_ASSERT_TRUE(world_sql("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-                             " IF OLD.session_id = 'er8:5' THEN RAISE EXCEPTION USING ERRCODE ="
-                             " '57014'; END IF; RETURN NEW; END $$; CREATE TRIGGER refuse BEFORE"
-                             " UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION refuse()",
-                             NULL, 0));
-    CU_ASSERT_EQUAL(erase(&w, "er8", "anna", &done), ERR_OUTCOME_UNKNOWN);
-    CU_ASSERT_PTR_NOT_NULL(strstr(w.ctx.err.detail, "again"));
-    const int64_t visible = world_count("SELECT count(*) FROM sessions WHERE tenant = 'er8'"
-                                        " AND session_id NOT LIKE '~%%'");
+    world_do("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+             " IF OLD.session_id = 'er8:5' THEN RAISE EXCEPTION USING ERRCODE ="
+             " '57014'; END IF; RETURN NEW; END $$; CREATE TRIGGER refuse BEFORE"
+             " UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION refuse()");
+    CU_ASSERT_EQUAL(erase(w, "er8", "anna", &done), ERR_OUTCOME_UNKNOWN);
+    CU_ASSERT_PTR_NOT_NULL(strstr(w->ctx.err.detail, "again"));
+    const int64_t visible =
+        world_rows("sessions WHERE tenant = 'er8' AND session_id NOT LIKE '~%%'");
     CU_ASSERT_TRUE(visible > 0 && visible < 40);
-    CU_ASSERT_EQUAL(erase(&w, "er8", "anna", &done), ERR_TIMEOUT); /* this time nothing was done */
+    CU_ASSERT_EQUAL(erase(w, "er8", "anna", &done), ERR_TIMEOUT); /* this time nothing was done */
     expect_nothing_half("er8");
-    CU_ASSERT_TRUE(world_sql("DROP TRIGGER refuse ON sessions; DROP FUNCTION refuse()", NULL, 0));
-    CU_ASSERT_EQUAL(erase(&w, "er8", "anna", &done), ERR_NONE);
+    world_do("DROP TRIGGER refuse ON sessions; DROP FUNCTION refuse()");
+    OK(erase(w, "er8", "anna", &done));
     CU_ASSERT_TRUE(done.sessions == visible && done.messages == 80 && !done.has_more);
     CU_ASSERT_EQUAL(rows_of("er8"), 0);
-    world_close(&w);
+    world_close(w);
 }
 
 /* What a PATCH with a key made of a session goes with it; the key stays, so that the PATCH is not
  * applied to another session of that id. Fails if the state stays, or the key goes: tried. */
 static void a_patch_is_forgotten(void)
 {
-    struct world w;
-    struct caller c;
-    struct session s;
-    struct session_receipt r;
-    bool more = true;
     const struct session_guard guard = keyed("er7-patch");
     const struct session_patch patch = {.context = SV("{\"secret\":1}")};
-    if (!world_open(&w, false))
-        return;
-    caller_open(&c);
-    make(&w, "er7", "anna", "er7:a", 2);
-    CU_ASSERT_EQUAL(
-        session_patch(w.sessions, world_request(&w, "er7"), SV("er7:a"), &patch, &guard, &s, &r),
-        ERR_NONE);
+    struct world *w = world_open(false);
+    make(w, "er7", "anna", "er7:a", 2);
+    OK(world_patch(w, "er7", "er7:a", &patch, &guard));
     const struct session_guard gone = keyed("er7-gone");
     for (int again = 0; again < 2; again++) {
-        CU_ASSERT_EQUAL(
-            session_delete(w.sessions, world_request(&w, "er7"), SV("er7:a"), &gone, &r), ERR_NONE);
-        CU_ASSERT_EQUAL(r.replayed, again == 1);
-        for (int i = 0; more && i < 100; i++)
-            CU_ASSERT_EQUAL(repo_sweep(w.sessions, caller_request(&c, ""), &more), ERR_NONE);
+        OK(world_delete(w, "er7", "er7:a", &gone));
+        CU_ASSERT_EQUAL(w->r.replayed, again == 1);
+        cluster_sweep(w);
     }
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM idempotency_keys WHERE state LIKE"
-                                " '%%secret%%' AND tenant = 'er7'"),
+    CU_ASSERT_EQUAL(world_rows("idempotency_keys WHERE state LIKE '%%secret%%' AND tenant = 'er7'"),
                     0);
-    make(&w, "er7", "anna", "er7:a2", 1);
-    struct session_draft d = draft_of("er7:a", "anna");
-    CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "er7"), &d, &nobody, &s, &r),
-                    ERR_NONE);
-    CU_ASSERT_EQUAL(
-        session_patch(w.sessions, world_request(&w, "er7"), SV("er7:a"), &patch, &guard, &s, &r),
-        ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(session_get(w.sessions, world_request(&w, "er7"), SV("er7:a"), SV_NONE, 20, &s),
-                    ERR_NONE);
-    CU_ASSERT_TRUE(sv_eq(s.context, SV("{}")));
-    caller_close(&c);
-    world_close(&w);
+    make(w, "er7", "anna", "er7:a2", 1);
+    world_make(w, "er7", "er7:a", "anna", 0, "", &nobody);
+    CU_ASSERT_EQUAL(world_patch(w, "er7", "er7:a", &patch, &guard), ERR_NOT_FOUND);
+    OK(world_get(w, "er7", "er7:a"));
+    CU_ASSERT_TRUE(sv_eq(w->s.context, SV("{}")));
+    world_close(w);
 }
 
 /* What is remembered under keys of a session that is swept: it is the user's all the same, and goes
@@ -387,44 +285,30 @@ static void a_patch_is_forgotten(void)
  * user, if one step is all, or if has_more asks for sessions alone: tried. */
 static void keys_outlive_their_sessions(void)
 {
-    struct world w;
-    struct caller c;
     struct session_erasure done;
-    bool more = true;
-    if (!world_open(&w, false))
-        return;
-    caller_open(&c);
-    make(&w, "er9", "anna", "er9:a", 2);
-    make(&w, "er9", "bert", "er9:b", 2);
-    CU_ASSERT_TRUE(world_sql(
-        "UPDATE sessions SET expires_at = now(), expiry_hour = 0 WHERE tenant = 'er9';"
-        "INSERT INTO idempotency_keys SELECT (jsonb_populate_record(k, jsonb_build_object("
-        "'key', key || n))).* FROM idempotency_keys k, generate_series(1, 2500) n"
-        " WHERE key = 'er9:a'",
-        NULL, 0));
-    for (int i = 0; more && i < 100; i++)
-        CU_ASSERT_EQUAL(repo_sweep(w.sessions, caller_request(&c, ""), &more), ERR_NONE);
+    struct world *w = world_open(false);
+    make(w, "er9", "anna", "er9:a", 2);
+    make(w, "er9", "bert", "er9:b", 2);
+    world_do("UPDATE sessions SET expires_at = now(), expiry_hour = 0 WHERE tenant = 'er9';"
+             "INSERT INTO idempotency_keys SELECT (jsonb_populate_record(k, jsonb_build_object("
+             "'key', key || n))).* FROM idempotency_keys k, generate_series(1, 2500) n"
+             " WHERE key = 'er9:a'");
+    cluster_sweep(w);
     CU_ASSERT_EQUAL(rows_of("er9"), 2501 + 1);
-    CU_ASSERT_EQUAL(erase(&w, "er9", "anna", &done), ERR_NONE);
+    OK(erase(w, "er9", "anna", &done));
     CU_ASSERT_TRUE(done.sessions == 0 && done.keys == 2501 && !done.has_more);
     CU_ASSERT_EQUAL(rows_of("er9"), 1);
-    PGconn *other = PQconnectdb(w.url);
-    PQclear(PQexec(other, "SELECT set_config('parley.tenant', 'er9', false)"));
-    PQclear(PQexec(other, "BEGIN"));
-    PGresult *locked = PQexec(other, "SELECT FROM idempotency_keys WHERE key = 'er9:b' FOR UPDATE");
-    CU_ASSERT_EQUAL(PQntuples(locked), 1);
-    PQclear(locked);
-    struct request_ctx *ctx = world_request(&w, "er9");
+    struct gate *gate =
+        gate_close("BEGIN; SELECT FROM idempotency_keys WHERE key = 'er9:b' FOR UPDATE");
+    struct request_ctx *ctx = world_request(w, "er9");
     ctx->deadline = deadline_in_ms(2000);
-    CU_ASSERT_EQUAL(session_erase_user(w.sessions, ctx, SV("bert"), &done), ERR_NONE);
+    OK(session_erase_user(w->sessions, ctx, SV("bert"), &done));
     CU_ASSERT_TRUE(done.keys == 0 && done.has_more);
-    PQclear(PQexec(other, "ROLLBACK"));
-    PQfinish(other);
-    CU_ASSERT_EQUAL(erase(&w, "er9", "bert", &done), ERR_NONE);
+    gate_open(gate);
+    OK(erase(w, "er9", "bert", &done));
     CU_ASSERT_TRUE(done.keys == 1 && !done.has_more);
     CU_ASSERT_EQUAL(rows_of("er9"), 0);
-    caller_close(&c);
-    world_close(&w);
+    world_close(w);
 }
 
 static void say(void *arg, bool fault, const char *line)
@@ -439,54 +323,44 @@ static void say(void *arg, bool fault, const char *line)
  * of the tables sees no row: tried. */
 static void rows_of_an_older_schema(void)
 {
-    struct world w;
-    struct session s;
-    struct session_receipt r;
     struct session_erasure done;
     const struct session_guard guard = keyed("er10:patch");
     const struct session_patch patch = {.context = SV("{\"secret\":1}")};
-    if (!world_open(&w, false))
-        return;
-    make(&w, "er10", "anna", "er10:lost", 3);
-    make(&w, "er10", "anna", "er10:renamed", 3);
-    CU_ASSERT_EQUAL(session_patch(w.sessions, world_request(&w, "er10"), SV("er10:renamed"), &patch,
-                                  &guard, &s, &r),
-                    ERR_NONE);
-    world_close(&w); /* it would not serve that schema */
-    CU_ASSERT_EQUAL(db_migrate(w.owner_url, w.url, 7, say, NULL), ERR_NONE);
-    CU_ASSERT_TRUE(world_sql("UPDATE sessions SET session_id = '~' || generation, user_id = NULL"
-                             " WHERE session_id = 'er10:lost';"
-                             "UPDATE sessions SET user_id = 'bert' WHERE session_id ="
-                             " 'er10:renamed'",
-                             NULL, 0));
-    CU_ASSERT_EQUAL(db_migrate(w.owner_url, w.url, -1, say, NULL), ERR_NONE);
+    struct world *w = world_open(false);
+    make(w, "er10", "anna", "er10:lost", 3);
+    make(w, "er10", "anna", "er10:renamed", 3);
+    OK(world_patch(w, "er10", "er10:renamed", &patch, &guard));
+    const struct world was = *w;
+    world_close(w); /* it would not serve that schema */
+    OK(db_migrate(was.owner_url, was.url, 7, say, NULL));
+    world_do("UPDATE sessions SET session_id = '~' || generation, user_id = NULL"
+             " WHERE session_id = 'er10:lost';"
+             "UPDATE sessions SET user_id = 'bert' WHERE session_id ="
+             " 'er10:renamed'");
+    OK(db_migrate(was.owner_url, was.url, -1, say, NULL));
     CU_ASSERT_EQUAL(rows_of("er10"), (1 + 3 + 1) + 1);
-    if (!world_open(&w, false))
-        return;
-    CU_ASSERT_EQUAL(erase(&w, "er10", "anna", &done), ERR_NONE);
+    w = world_open(false);
+    OK(erase(w, "er10", "anna", &done));
     CU_ASSERT_TRUE(done.keys == 1 && !done.has_more);
     CU_ASSERT_EQUAL(rows_of("er10"), 1 + 3 + 1);
-    CU_ASSERT_EQUAL(erase(&w, "er10", "bert", &done), ERR_NONE);
+    OK(erase(w, "er10", "bert", &done));
     CU_ASSERT_EQUAL(rows_of("er10"), 0);
-    world_close(&w);
+    world_close(w);
 }
 
 /* A worker that hid a session in PostgreSQL and was stopped before it told anybody: it is warm yet.
  */
 static void hidden_and_untold(struct world *w, const char *id)
 {
-    char sql[256];
     struct session s;
     for (int i = 0; i < 2; i++) {
         struct request_ctx *ctx = world_request(w, "t1");
-        CU_ASSERT_EQUAL(session_get(w->sessions, ctx, sv_from(id), SV_NONE, 20, &s), ERR_NONE);
+        OK(session_get(w->sessions, ctx, sv_from(id), SV_NONE, 20, &s));
         CU_ASSERT_TRUE(i == 0 || world_was_from(w, "memory"));
     }
-    snprintf(sql, sizeof(sql),
-             "UPDATE sessions SET session_id = '~' || generation || '~' || session_id,"
+    world_do("UPDATE sessions SET session_id = '~' || generation || '~' || session_id,"
              " expires_at = now(), expiry_hour = 0 WHERE session_id = '%s'",
              id);
-    CU_ASSERT_TRUE(world_sql(sql, NULL, 0));
     CU_ASSERT_TRUE(cluster_in_memory(w, id) > 0);
 }
 
@@ -494,17 +368,14 @@ static void hidden_and_untold(struct world *w, const char *id)
  * that hid it, and did not come to tell the caches. */
 static void gone_is_gone(void)
 {
-    struct world w;
-    struct session s;
     struct session_erasure done;
-    if (!world_open(&w, true))
-        return;
-    make(&w, "t1", "u", "gone:1", 3);
-    hidden_and_untold(&w, "gone:1");
-    CU_ASSERT_EQUAL(erase(&w, "t1", "u", &done), ERR_NONE);
-    CU_ASSERT_EQUAL(cluster_in_memory(&w, "gone:1"), 0);
-    CU_ASSERT_EQUAL(cluster_get(&w, "gone:1", 20, &s), ERR_NOT_FOUND);
-    world_close(&w);
+    struct world *w = world_open(true);
+    make(w, "t1", "u", "gone:1", 3);
+    hidden_and_untold(w, "gone:1");
+    OK(erase(w, "t1", "u", &done));
+    CU_ASSERT_EQUAL(cluster_in_memory(w, "gone:1"), 0);
+    CU_ASSERT_EQUAL(world_get(w, "t1", "gone:1"), ERR_NOT_FOUND);
+    world_close(w);
 }
 
 SUITE(session_erase, "session/erase", {"everything and nothing else", everything_and_nothing_else},

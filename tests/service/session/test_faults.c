@@ -1,23 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* A write that PostgreSQL refuses, at whichever row or statement, has changed nothing. */
-#include "parley/session/session.h"
-
-#include <stdio.h>
-#include <string.h>
 
 #include "../../unit/suite.h"
 #include "fixture.h"
 
-static const struct session_guard nobody = {.create_only = false};
-
 static int64_t rows_of(const char *id)
 {
-    return world_count("SELECT count(*) FROM sessions WHERE session_id = '%s'", id);
+    return world_rows("sessions WHERE session_id = '%s'", id);
 }
 
 static int64_t messages_like(const char *content)
 {
-    return world_count("SELECT count(*) FROM messages WHERE content = '\"%s\"'", content);
+    return world_rows("messages WHERE content = '\"%s\"'", content);
 }
 
 enum fault { NO_CONTENT, NO_ROLE, BAD_METADATA, TWICE, FAULTS };
@@ -55,82 +49,52 @@ static void spoil(struct session_message_draft *m, size_t n, size_t bad, enum fa
 /* Fails if the session is stored by one transaction and its messages by the next: tried. */
 static void a_create_that_fails(void)
 {
-    struct world w;
-    struct session s;
-    struct session_receipt r;
     struct session_message_draft m[5];
     const struct session_guard keyed = {.key = SV("k-create-fails"), .fingerprint = SV("f")};
-    if (!world_open(&w, true))
-        return;
+    struct world *w = world_open(true);
     for (int fault = 0; fault < FAULTS; fault++) {
         for (size_t bad = 0; bad < 5; bad += 2) {
-            struct session_draft d = draft_of("f:create", "u1");
+            const struct session_draft d = draft_with("f:create", "u1", m, 5);
             spoil(m, 5, bad, (enum fault)fault, "\"create fails\"");
-            d.messages = m;
-            d.n_messages = 5;
-            CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &keyed, &s, &r),
-                            expected[fault]);
-            CU_ASSERT_EQUAL(
-                session_get_or_create(w.sessions, world_request(&w, "t1"), &d, &keyed, &s, &r),
-                expected[fault]);
+            CU_ASSERT_EQUAL(world_create(w, "t1", &d, &keyed), expected[fault]);
+            CU_ASSERT_EQUAL(world_ensure(w, "t1", &d, &keyed), expected[fault]);
         }
     }
     CU_ASSERT_EQUAL(rows_of("f:create"), 0);
     CU_ASSERT_EQUAL(messages_like("create fails"), 0);
-    CU_ASSERT_EQUAL(
-        world_count("SELECT count(*) FROM idempotency_keys WHERE key = 'k-create-fails'"), 0);
-    CU_ASSERT_EQUAL(
-        session_get(w.sessions, world_request(&w, "t1"), SV("f:create"), SV_NONE, 20, &s),
-        ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(world_rows("idempotency_keys WHERE key = 'k-create-fails'"), 0);
+    CU_ASSERT_EQUAL(world_get(w, "t1", "f:create"), ERR_NOT_FOUND);
     /* The key is free, and so is the id. */
     struct session_draft d = draft_of("f:create", "u1");
-    CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &keyed, &s, &r),
-                    ERR_NONE);
-    CU_ASSERT_FALSE(r.replayed);
-    world_close(&w);
+    OK(world_create(w, "t1", &d, &keyed));
+    CU_ASSERT_FALSE(w->r.replayed);
+    world_close(w);
 }
 
 /* The last statement of a create is that of its key. Fails if a taken key does not
  * fail the whole statement: tried. */
 static void a_key_that_is_taken(void)
 {
-    struct world w;
-    struct session s;
-    struct session_receipt r;
     struct session_guard keyed = {.key = SV("k-taken"), .fingerprint = SV("f1")};
     struct session_message_draft m = message_of("user", "\"key taken\"");
     struct session_draft d = draft_of("f:key-1", NULL);
     const struct session_append a = {&m, 1, true, 0};
     const struct session_patch patch = {.context = SV("{\"a\":1}")};
-    if (!world_open(&w, true))
-        return;
-    CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &keyed, &s, &r),
-                    ERR_NONE);
+    struct world *w = world_open(true);
+    OK(world_create(w, "t1", &d, &keyed));
     keyed.fingerprint = SV("f2");
-    d.session_id = SV("f:key-2");
-    d.messages = &m;
-    d.n_messages = 1;
-    CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &keyed, &s, &r),
-                    ERR_KEY_REUSED);
-    CU_ASSERT_EQUAL(session_get_or_create(w.sessions, world_request(&w, "t1"), &d, &keyed, &s, &r),
-                    ERR_KEY_REUSED);
-    CU_ASSERT_EQUAL(
-        session_append(w.sessions, world_request(&w, "t1"), SV("f:key-2"), &a, &keyed, &r),
-        ERR_KEY_REUSED);
-    CU_ASSERT_EQUAL(
-        session_append(w.sessions, world_request(&w, "t1"), SV("f:key-1"), &a, &keyed, &r),
-        ERR_KEY_REUSED);
-    CU_ASSERT_EQUAL(
-        session_patch(w.sessions, world_request(&w, "t1"), SV("f:key-1"), &patch, &keyed, &s, &r),
-        ERR_KEY_REUSED);
-    CU_ASSERT_EQUAL(session_delete(w.sessions, world_request(&w, "t1"), SV("f:key-1"), &keyed, &r),
-                    ERR_KEY_REUSED);
+    d = draft_with("f:key-2", NULL, &m, 1);
+    CU_ASSERT_EQUAL(world_create(w, "t1", &d, &keyed), ERR_KEY_REUSED);
+    CU_ASSERT_EQUAL(world_ensure(w, "t1", &d, &keyed), ERR_KEY_REUSED);
+    CU_ASSERT_EQUAL(world_append(w, "t1", "f:key-2", &a, &keyed), ERR_KEY_REUSED);
+    CU_ASSERT_EQUAL(world_append(w, "t1", "f:key-1", &a, &keyed), ERR_KEY_REUSED);
+    CU_ASSERT_EQUAL(world_patch(w, "t1", "f:key-1", &patch, &keyed), ERR_KEY_REUSED);
+    CU_ASSERT_EQUAL(world_delete(w, "t1", "f:key-1", &keyed), ERR_KEY_REUSED);
     CU_ASSERT_EQUAL(rows_of("f:key-2"), 0);
     CU_ASSERT_EQUAL(messages_like("key taken"), 0);
-    CU_ASSERT_EQUAL(
-        session_get(w.sessions, world_request(&w, "t1"), SV("f:key-1"), SV_NONE, 20, &s), ERR_NONE);
-    CU_ASSERT_TRUE(s.version == 1 && sv_eq(s.context, SV("{}")));
-    world_close(&w);
+    OK(world_get(w, "t1", "f:key-1"));
+    CU_ASSERT_TRUE(w->s.version == 1 && sv_eq(w->s.context, SV("{}")));
+    world_close(w);
 }
 
 /* Fails if the numbers are given by a transaction of its own, ahead of the messages: tried. */
@@ -138,20 +102,12 @@ static void a_bulk_with_a_bad_row(void)
 {
     static struct session_message_draft m[SESSION_MESSAGES_MAX];
     static const size_t places[] = {0, 499, SESSION_MESSAGES_MAX - 1};
-    struct world w;
-    struct session_receipt r;
-    struct session before = {.version = 0}, after = {.version = 0};
     struct session_append a = {m, 3, true, 0};
-    if (!world_open(&w, true))
-        return;
+    struct world *w = world_open(true);
     spoil(m, 3, 0, FAULTS, "\"good\"");
     m[0].message_id = SV("taken");
-    CU_ASSERT_EQUAL(
-        session_append(w.sessions, world_request(&w, "t1"), SV("f:bulk"), &a, &nobody, &r),
-        ERR_NONE);
-    CU_ASSERT_EQUAL(
-        session_get(w.sessions, world_request(&w, "t1"), SV("f:bulk"), SV_NONE, 0, &before),
-        ERR_NONE);
+    OK(world_append(w, "t1", "f:bulk", &a, &nobody));
+    OK(world_get_as(w, "t1", "f:bulk", NULL, 0));
     a.n_messages = SESSION_MESSAGES_MAX;
     for (int fault = 0; fault <= FAULTS; fault++) {
         for (size_t i = 0; i < ARRAY_LEN(places); i++) {
@@ -159,36 +115,26 @@ static void a_bulk_with_a_bad_row(void)
             if (fault == FAULTS)
                 m[places[i]].message_id = SV("taken"); /* by a message that is there */
             enum err want = fault == FAULTS ? ERR_CONFLICT : expected[fault];
-            CU_ASSERT_EQUAL(
-                session_append(w.sessions, world_request(&w, "t1"), SV("f:bulk"), &a, &nobody, &r),
-                want);
+            CU_ASSERT_EQUAL(world_append(w, "t1", "f:bulk", &a, &nobody), want);
             if (want == ERR_CONFLICT)
-                CU_ASSERT_STRING_EQUAL(w.ctx.err.slug, "message_id_taken");
+                CU_ASSERT_STRING_EQUAL(w->ctx.err.slug, "message_id_taken");
             if (fault == FAULTS)
                 continue;
             /* Nor is a session made for it. */
-            CU_ASSERT_EQUAL(session_append(w.sessions, world_request(&w, "t1"), SV("f:bulk-new"),
-                                           &a, &nobody, &r),
-                            want);
+            CU_ASSERT_EQUAL(world_append(w, "t1", "f:bulk-new", &a, &nobody), want);
         }
     }
     CU_ASSERT_EQUAL(messages_like("bulk fails"), 0);
     CU_ASSERT_EQUAL(rows_of("f:bulk-new"), 0);
-    CU_ASSERT_EQUAL(
-        session_get(w.sessions, world_request(&w, "t1"), SV("f:bulk"), SV_NONE, 20, &after),
-        ERR_NONE);
-    CU_ASSERT_EQUAL(after.version, 1);
-    CU_ASSERT_EQUAL(after.last_seq, 3);
-    CU_ASSERT_EQUAL(after.message_count, 3);
-    CU_ASSERT_EQUAL(after.n_messages, 3);
+    OK(world_get(w, "t1", "f:bulk"));
+    CU_ASSERT_TRUE(w->s.version == 1 && w->s.last_seq == 3 && w->s.message_count == 3 &&
+                   w->s.n_messages == 3);
     /* The next number follows the last one that was given. */
     a.n_messages = 1;
     m[0] = message_of("user", "\"next\"");
-    CU_ASSERT_EQUAL(
-        session_append(w.sessions, world_request(&w, "t1"), SV("f:bulk"), &a, &nobody, &r),
-        ERR_NONE);
-    CU_ASSERT_EQUAL(r.first_seq, 4);
-    world_close(&w);
+    OK(world_append(w, "t1", "f:bulk", &a, &nobody));
+    CU_ASSERT_EQUAL(w->r.first_seq, 4);
+    world_close(w);
 }
 
 /* A condition that cannot hold makes no session on the way. Fails if the session is made whatever
@@ -197,17 +143,10 @@ static void a_condition_makes_nothing(void)
 {
     const struct sv tag = SV("1.v1");
     const struct session_guard guard = {.if_match = &tag, .n_if_match = 1};
-    struct world w;
-    struct session_receipt r;
-    struct session_message_draft m = message_of("user", "\"x\"");
-    const struct session_append a = {&m, 1, true, 0};
-    if (!world_open(&w, true))
-        return;
-    CU_ASSERT_EQUAL(
-        session_append(w.sessions, world_request(&w, "t1"), SV("f:condition"), &a, &guard, &r),
-        ERR_NOT_FOUND);
+    struct world *w = world_open(true);
+    CU_ASSERT_EQUAL(world_say(w, "t1", "f:condition", true, "1", &guard), ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(rows_of("f:condition"), 0);
-    world_close(&w);
+    world_close(w);
 }
 
 SUITE(session_faults, "session/faults", {"a create that fails", a_create_that_fails},

@@ -5,63 +5,49 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <hiredis/hiredis.h>
 
 #include "../../unit/suite.h"
-#include "expect.h"
 #include "fixture.h"
-
-static const struct session_guard nobody = {.create_only = false};
 
 /* Two modules in one process, on two databases and two databases of Redis. Fails if sessions_open
  * gives both the same struct: tried. */
 static void two_modules(void)
 {
     char second[512];
-    struct world a, b;
     const char *url = getenv("TEST_REDIS_URL");
     snprintf(second, sizeof(second), "%s?db=1", url ? url : "");
-    if (!world_open(&a, true))
-        return;
-    if (!world_open_in(&b, "parley_sessions_2", second)) {
-        world_close(&a);
-        return;
-    }
-    expect_make(&a, "t1", "i:module", "\"of a\"", &nobody);
-    expect_only(&a, "t1", "i:module", "\"of a\"");
-    expect_nothing(&b, "t1", "i:module");
-    expect_make(&b, "t1", "i:module", "\"of b\"", &nobody);
-    expect_only(&a, "t1", "i:module", "\"of a\"");
-    expect_only(&b, "t1", "i:module", "\"of b\"");
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages WHERE content = '\"of b\"'"), 0);
+    struct world *a = world_open(true), *b = world_open_in("parley_sessions_2", second);
+    world_make(a, "t1", "i:module", NULL, 1, "\"of a\"", &nobody);
+    expect_only(a, "t1", "i:module", "\"of a\"");
+    expect_nothing(b, "t1", "i:module");
+    world_make(b, "t1", "i:module", NULL, 1, "\"of b\"", &nobody);
+    expect_only(a, "t1", "i:module", "\"of a\"");
+    expect_only(b, "t1", "i:module", "\"of b\"");
+    CU_ASSERT_EQUAL(world_rows("messages WHERE content = '\"of b\"'"), 0);
     /* The end of one leaves the other at work. */
-    world_close(&a);
-    expect_only(&b, "t1", "i:module", "\"of b\"");
-    expect_make(&b, "t1", "i:module-after", "\"after\"", &nobody);
-    expect_only(&b, "t1", "i:module-after", "\"after\"");
-    world_close(&b);
+    world_close(a);
+    expect_only(b, "t1", "i:module", "\"of b\"");
+    world_make(b, "t1", "i:module-after", NULL, 1, "\"after\"", &nobody);
+    expect_only(b, "t1", "i:module-after", "\"after\"");
+    world_close(b);
 }
 
 /* Two modules over one database and one pool, of which one has no cache: what the other caches does
  * not reach it. Fails if sessions_open keeps a cache that it was not given: tried. */
 static void two_modules_on_one_pool(void)
 {
-    struct world w;
-    if (!world_open(&w, true))
-        return;
-    const struct sessions_settings settings = w.sessions->settings;
-    struct sessions *plain = sessions_open(&settings, w.db, NULL, NULL);
-    struct session s;
-    expect_make(&w, "t1", "i:pool", "\"of pool\"", &nobody);
-    expect_only(&w, "t1", "i:pool", "\"of pool\"");
-    CU_ASSERT_EQUAL(session_get(plain, world_request(&w, "t1"), SV("i:pool"), SV_NONE, 20, &s),
-                    ERR_NONE);
-    CU_ASSERT_TRUE(world_was_from(&w, "postgres"));
+    struct world *w = world_open(true);
+    const struct sessions_settings settings = w->sessions->settings;
+    struct sessions *plain = sessions_open(&settings, w->db, NULL, NULL);
+    world_make(w, "t1", "i:pool", NULL, 1, "\"of pool\"", &nobody);
+    expect_only(w, "t1", "i:pool", "\"of pool\"");
+    OK(session_get(plain, world_request(w, "t1"), SV("i:pool"), SV_NONE, 20, &w->s));
+    CU_ASSERT_TRUE(world_was_from(w, "postgres"));
     sessions_close(plain);
-    expect_only(&w, "t1", "i:pool", "\"of pool\"");
-    world_close(&w);
+    expect_only(w, "t1", "i:pool", "\"of pool\"");
+    world_close(w);
 }
 
 /* What a statement that forgot its tenant gets; -1 if it fails. */
@@ -99,22 +85,19 @@ static void row_level_security(void)
         " expiry_hour) VALUES (1, 't1', 'i:rls-foreign', 60, now() + '1 hour', 999999)"
         " RETURNING 1"};
     const struct session_guard keyed = {.key = SV("k-rls"), .fingerprint = SV("f")};
-    struct world w;
-    if (!world_open(&w, false))
-        return;
-    expect_make(&w, "t1", "i:rls", "\"rls\"", &keyed);
+    struct world *w = world_open(false);
+    world_make(w, "t1", "i:rls", NULL, 1, "\"rls\"", &keyed);
     for (size_t i = 0; i < ARRAY_LEN(read); i++) {
-        CU_ASSERT_EQUAL(count_as(&w, "t1", &read[i]), 1);
-        CU_ASSERT_EQUAL(count_as(&w, "t2", &read[i]), 0);
-        CU_ASSERT_EQUAL(count_as(&w, "", &read[i]), 0);
+        CU_ASSERT_EQUAL(count_as(w, "t1", &read[i]), 1);
+        CU_ASSERT_EQUAL(count_as(w, "t2", &read[i]), 0);
+        CU_ASSERT_EQUAL(count_as(w, "", &read[i]), 0);
     }
     for (size_t i = 0; i < ARRAY_LEN(change); i++)
-        CU_ASSERT_EQUAL(count_as(&w, "t2", &change[i]), 0);
-    CU_ASSERT_EQUAL(count_as(&w, "t2", &insert), -1);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions WHERE session_id = 'i:rls-foreign'"),
-                    0);
-    expect_only(&w, "t1", "i:rls", "\"rls\"");
-    world_close(&w);
+        CU_ASSERT_EQUAL(count_as(w, "t2", &change[i]), 0);
+    CU_ASSERT_EQUAL(count_as(w, "t2", &insert), -1);
+    CU_ASSERT_EQUAL(world_rows("sessions WHERE session_id = 'i:rls-foreign'"), 0);
+    expect_only(w, "t1", "i:rls", "\"rls\"");
+    world_close(w);
 }
 
 /* Many tenants with the same id and the same key: what forgot its tenant has one's own rows alone.
@@ -127,46 +110,36 @@ static void row_level_security_among_many(void)
                          " current_setting('parley.tenant')"},
         {"many_messages", "SELECT count(*) FROM messages WHERE content LIKE '\"of many-%'"},
         {"many_keys", "SELECT count(*) FROM idempotency_keys WHERE key = 'k-many'"}};
-    enum { TENANTS = 5 };
+    static const char *const tenants[] = {"many-0", "many-1", "many-2", "many-3", "many-4"};
     const struct session_guard keyed = {.key = SV("k-many"), .fingerprint = SV("f")};
-    char tenant[TENANTS][16], content[32];
-    struct world w;
-    if (!world_open(&w, false))
-        return;
-    for (int i = 0; i < TENANTS; i++) {
-        snprintf(tenant[i], sizeof(tenant[i]), "many-%d", i);
-        snprintf(content, sizeof(content), "\"of many-%d\"", i);
-        expect_make(&w, tenant[i], "i:many", content, &keyed);
-    }
-    for (int i = 0; i < TENANTS; i++)
+    struct world *w = world_open(false);
+    for (size_t i = 0; i < ARRAY_LEN(tenants); i++)
+        world_make(w, tenants[i], "i:many", NULL, 1, text_of("\"of %s\"", tenants[i]), &keyed);
+    for (size_t i = 0; i < ARRAY_LEN(tenants); i++) {
         for (size_t k = 0; k < ARRAY_LEN(read); k++)
-            CU_ASSERT_EQUAL(count_as(&w, tenant[i], &read[k]), k == 1 ? 0 : 1);
-    for (int i = 0; i < TENANTS; i++) {
-        snprintf(content, sizeof(content), "\"of many-%d\"", i);
-        expect_only(&w, tenant[i], "i:many", content);
+            CU_ASSERT_EQUAL(count_as(w, tenants[i], &read[k]), k == 1 ? 0 : 1);
+        expect_only(w, tenants[i], "i:many", text_of("\"of %s\"", tenants[i]));
     }
-    world_close(&w);
+    world_close(w);
 }
 
 /* The owner of the tables is no exception. Fails if FORCE is left out of the migration: tried. */
 static void row_level_security_of_the_owner(void)
 {
-    struct world w;
-    if (!world_open(&w, false))
-        return;
-    expect_make(&w, "t1", "i:owner", "\"owner\"", &nobody);
-    world_close(&w);
+    struct world *w = world_open(false);
+    world_make(w, "t1", "i:owner", NULL, 1, "\"owner\"", &nobody);
+    world_close(w);
     static const char *const tables[] = {"sessions WHERE session_id = 'i:owner'",
                                          "messages WHERE content = '\"owner\"'"};
     for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
-        CU_ASSERT_EQUAL(world_count("SET ROLE parley_owner; SET parley.tenant = 't1';"
-                                    " SELECT count(*) FROM %s",
-                                    tables[i]),
-                        1);
-        CU_ASSERT_EQUAL(world_count("SET ROLE parley_owner; SET parley.tenant = 't2';"
-                                    " SELECT count(*) FROM %s",
-                                    tables[i]),
-                        0);
+        CU_ASSERT_EQUAL(
+            world_count("SET ROLE parley_owner; SET parley.tenant = 't1'; SELECT count(*) FROM %s",
+                        tables[i]),
+            1);
+        CU_ASSERT_EQUAL(
+            world_count("SET ROLE parley_owner; SET parley.tenant = 't2'; SELECT count(*) FROM %s",
+                        tables[i]),
+            0);
     }
 }
 
@@ -175,67 +148,40 @@ static void row_level_security_of_the_owner(void)
 static void equal_ids_in_two_tenants(void)
 {
     const struct session_guard keyed = {.key = SV("k-equal"), .fingerprint = SV("f")};
-    struct world w;
-    struct session_receipt r;
-    if (!world_open(&w, true))
-        return;
-    expect_make(&w, "t1", "i:equal", "\"of t1\"", &keyed);
-    expect_nothing(&w, "t2", "i:equal");
+    struct world *w = world_open(true);
+    world_make(w, "t1", "i:equal", NULL, 1, "\"of t1\"", &keyed);
+    expect_nothing(w, "t2", "i:equal");
     /* The same key in another tenant is another key. */
-    expect_make(&w, "t2", "i:equal", "\"of t2\"", &keyed);
-    expect_only(&w, "t1", "i:equal", "\"of t1\"");
-    expect_only(&w, "t2", "i:equal", "\"of t2\"");
-    CU_ASSERT_EQUAL(session_delete(w.sessions, world_request(&w, "t1"), SV("i:equal"), &nobody, &r),
-                    ERR_NONE);
-    expect_nothing(&w, "t1", "i:equal");
-    expect_only(&w, "t2", "i:equal", "\"of t2\"");
-    world_close(&w);
+    world_make(w, "t2", "i:equal", NULL, 1, "\"of t2\"", &keyed);
+    expect_only(w, "t1", "i:equal", "\"of t1\"");
+    expect_only(w, "t2", "i:equal", "\"of t2\"");
+    OK(world_delete(w, "t1", "i:equal", &nobody));
+    expect_nothing(w, "t1", "i:equal");
+    expect_only(w, "t2", "i:equal", "\"of t2\"");
+    world_close(w);
 }
 
 /* Fails if SQL_LIVE goes without the user, or if a cached value is given to anybody: tried. */
 static void another_user(void)
 {
     static const struct session_guard u2 = {.user = SV_INIT("u2")};
-    struct world w;
-    struct session s;
-    struct session_receipt r;
-    struct session_message m;
-    struct session_page p;
     const struct session_page_query q = {.limit = 10};
-    struct session_message_draft one = message_of("user", "\"x\"");
-    const struct session_append a = {&one, 1, true, 0};
     const struct session_patch patch = {.has_user_id = true, .user_id = SV("u2")};
-    struct session_draft d = draft_of("i:user", "u1");
-    d.messages = &one;
-    d.n_messages = 1;
-    if (!world_open(&w, true))
-        return;
-    CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &nobody, &s, &r),
-                    ERR_NONE);
-    const struct sv id = SV("i:user");
-    CU_ASSERT_EQUAL(session_get(w.sessions, world_request(&w, "t1"), id, SV("u2"), 20, &s),
-                    ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(session_page(w.sessions, world_request(&w, "t1"), id, SV("u2"), &q, &p),
-                    ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(
-        session_message_get(w.sessions, world_request(&w, "t1"), id, SV("u2"), SV("1"), &m),
-        ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(session_append(w.sessions, world_request(&w, "t1"), id, &a, &u2, &r),
-                    ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(session_patch(w.sessions, world_request(&w, "t1"), id, &patch, &u2, &s, &r),
-                    ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(
-        session_message_delete(w.sessions, world_request(&w, "t1"), id, SV("1"), &u2, &r),
-        ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(session_delete(w.sessions, world_request(&w, "t1"), id, &u2, &r),
-                    ERR_NOT_FOUND);
-    d.user_id = SV("u2");
-    CU_ASSERT_EQUAL(session_get_or_create(w.sessions, world_request(&w, "t1"), &d, &u2, &s, &r),
-                    ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(session_get(w.sessions, world_request(&w, "t1"), id, SV("u1"), 20, &s),
-                    ERR_NONE);
-    CU_ASSERT_TRUE(s.version == 1 && s.n_messages == 1);
-    world_close(&w);
+    const struct session_draft d = draft_of("i:user", "u2");
+    struct world *w = world_open(true);
+    world_make(w, "t1", "i:user", "u1", 1, "1", &nobody);
+    const char *id = "i:user";
+    CU_ASSERT_EQUAL(world_get_as(w, "t1", id, "u2", 20), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(world_page(w, "t1", id, "u2", &q), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(world_message(w, "t1", id, "u2", "1"), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(world_say(w, "t1", id, true, "1", &u2), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(world_patch(w, "t1", id, &patch, &u2), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(world_delete_message(w, "t1", id, "1", &u2), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(world_delete(w, "t1", id, &u2), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(world_ensure(w, "t1", &d, &u2), ERR_NOT_FOUND);
+    OK(world_get_as(w, "t1", id, "u1", 20));
+    CU_ASSERT_TRUE(w->s.version == 1 && w->s.n_messages == 1);
+    world_close(w);
 }
 
 /* ---- planted values ---- */
@@ -251,60 +197,54 @@ static void plant(struct world *w, const char *tenant, const char *id, struct ca
 }
 
 /* The bytes of a session as the database has it, in memory of the caller's own. */
-static struct session read_plain(struct world *w, struct caller *c, const char *tenant,
+static struct session read_plain(struct world *w, struct world *c, const char *tenant,
                                  const char *id, struct cache_value *value)
 {
     struct session s;
-    CU_ASSERT_EQUAL(repo_session_read(w->sessions, caller_request(c, tenant), sv_from(id), SV_NONE,
-                                      SESSION_WINDOW, &s),
-                    ERR_NONE);
+    OK(repo_session_read(w->sessions, world_request(c, tenant), sv_from(id), SV_NONE,
+                         SESSION_WINDOW, &s));
     value->stamp = (struct cache_stamp){s.generation, s.version, s.mark};
-    CU_ASSERT_EQUAL(codec_encode(&c->ctx, &s, &value->bytes), ERR_NONE);
+    OK(codec_encode(&c->ctx, &s, &value->bytes));
     return s;
 }
 
 /* Shows that a value planted like this is looked at: it is what is read. */
 static void expect_planted(struct world *w)
 {
-    struct session s;
-    CU_ASSERT_EQUAL(session_get(w->sessions, world_request(w, "t1"), SV("i:mine"), SV_NONE, 20, &s),
-                    ERR_NONE);
-    CU_ASSERT_TRUE(s.n_messages == 1 && sv_eq(s.messages[0].content, SV("\"planted\"")));
+    OK(world_get(w, "t1", "i:mine"));
+    CU_ASSERT_TRUE(w->s.n_messages == 1 && sv_eq(w->s.messages[0].content, SV("\"planted\"")));
 }
 
 /* Fails if decode does not compare the session's id, or the generation: tried. */
 static void planted_value_of_another_session(void)
 {
-    struct world w;
-    struct caller c;
     struct cache_value value;
-    if (!world_open(&w, true))
-        return;
-    caller_open(&c);
-    expect_make(&w, "t1", "i:mine", "\"mine\"", &nobody);
-    expect_make(&w, "t1", "i:other", "\"other\"", &nobody);
-    (void)read_plain(&w, &c, "t1", "i:other", &value);
-    plant(&w, "t1", "i:mine", &value);
-    expect_only(&w, "t1", "i:mine", "\"mine\"");
+    struct world *w = world_open(true);
+    struct world *c = world_share(w);
+    world_make(w, "t1", "i:mine", NULL, 1, "\"mine\"", &nobody);
+    world_make(w, "t1", "i:other", NULL, 1, "\"other\"", &nobody);
+    (void)read_plain(w, c, "t1", "i:other", &value);
+    plant(w, "t1", "i:mine", &value);
+    expect_only(w, "t1", "i:mine", "\"mine\"");
     /* The session's own bytes under another stamp than theirs. */
-    struct session s = read_plain(&w, &c, "t1", "i:mine", &value);
+    struct session s = read_plain(w, c, "t1", "i:mine", &value);
     s.messages[0].content = SV("\"planted\"");
-    CU_ASSERT_EQUAL(codec_encode(&c.ctx, &s, &value.bytes), ERR_NONE);
+    OK(codec_encode(&c->ctx, &s, &value.bytes));
     const struct cache_stamp own = value.stamp;
     const struct cache_stamp others[] = {{own.generation + 1, own.version, own.mark},
                                          {own.generation, own.version + 1, own.mark},
                                          {own.generation, own.version, own.mark + 1}};
     for (size_t i = 0; i < ARRAY_LEN(others); i++) {
         value.stamp = others[i];
-        plant(&w, "t1", "i:mine", &value);
-        expect_only(&w, "t1", "i:mine", "\"mine\"");
+        plant(w, "t1", "i:mine", &value);
+        expect_only(w, "t1", "i:mine", "\"mine\"");
     }
     /* And so planted, it would have been seen. */
     value.stamp = own;
-    plant(&w, "t1", "i:mine", &value);
-    expect_planted(&w);
-    caller_close(&c);
-    world_close(&w);
+    plant(w, "t1", "i:mine", &value);
+    expect_planted(w);
+    world_close(c);
+    world_close(w);
 }
 
 /* What Redis holds for a key, moved by hand under the key of another tenant and of another session.
@@ -312,18 +252,17 @@ static void planted_value_of_another_session(void)
  */
 static void moved_value(void)
 {
-    struct world w;
     const char *url = getenv("TEST_REDIS_URL");
-    if (!url || strncmp(url, "unix://", 7) != 0 || !world_open(&w, true))
+    if (!url || strncmp(url, "unix://", 7) != 0)
         return;
-    expect_make(&w, "t1", "i:moved", "\"of t1\"", &nobody);
-    expect_make(&w, "t2", "i:moved", "\"of t2\"", &nobody);
-    expect_make(&w, "t1", "i:moved-2", "\"second\"", &nobody);
+    struct world *w = world_open(true);
+    world_make(w, "t1", "i:moved", NULL, 1, "\"of t1\"", &nobody);
+    world_make(w, "t2", "i:moved", NULL, 1, "\"of t2\"", &nobody);
+    world_make(w, "t1", "i:moved-2", NULL, 1, "\"second\"", &nobody);
     redisContext *redis = redisConnectUnix(url + 7);
     redisReply *bytes = NULL;
     for (int i = 0; i < 1000 && !(bytes && bytes->type == REDIS_REPLY_STRING); i++) {
-        const struct timespec pause = {.tv_nsec = 2000000}; /* values get there a little later */
-        nanosleep(&pause, NULL);
+        service_sleep_ms(2); /* values get there a little later */
         freeReplyObject(bytes);
         bytes = redisCommand(redis, "GET parley:test:t1:i:moved");
     }
@@ -334,15 +273,15 @@ static void moved_value(void)
             redisCommand(redis, "SET parley:test:%s %b PX 60000", to[i], bytes->str, bytes->len));
     freeReplyObject(bytes);
     const struct cache_key keys[] = {{SV("t2"), SV("i:moved")}, {SV("t1"), SV("i:moved-2")}};
-    struct cache *memory = world_cache(w.shared, NULL); /* of which Redis knows nothing */
+    struct cache *memory = world_cache(w->shared, NULL); /* of which Redis knows nothing */
     for (size_t i = 0; i < ARRAY_LEN(keys); i++)
         cache_remove(memory, keys[i]);
     cache_close(memory);
     redisFree(redis);
-    expect_only(&w, "t2", "i:moved", "\"of t2\"");
-    expect_only(&w, "t1", "i:moved-2", "\"second\"");
-    expect_only(&w, "t1", "i:moved", "\"of t1\"");
-    world_close(&w);
+    expect_only(w, "t2", "i:moved", "\"of t2\"");
+    expect_only(w, "t1", "i:moved-2", "\"second\"");
+    expect_only(w, "t1", "i:moved", "\"of t1\"");
+    world_close(w);
 }
 
 static void scribble(struct sv text)
@@ -354,9 +293,8 @@ static void scribble(struct sv text)
  * a read gives out bytes that it keeps for the next one: tried. */
 static void expect_copies(struct world *w, const char *id)
 {
-    struct caller other;
-    caller_open(&other);
-    expect_make(w, "t1", id, "\"of copy\"", &nobody);
+    struct world *other = world_share(w);
+    world_make(w, "t1", id, NULL, 1, "\"of copy\"", &nobody);
     for (int i = 0; i < 3; i++) {
         struct session mine, theirs;
         struct request_ctx *ctx = world_request(w, "t1");
@@ -367,25 +305,23 @@ static void expect_copies(struct world *w, const char *id)
         scribble(mine.context);
         scribble(mine.messages[0].content);
         memset(mine.messages, '#', sizeof mine.messages[0]);
-        ctx = caller_request(&other, "t1");
+        ctx = world_request(other, "t1");
         e = session_get(w->sessions, ctx, sv_from(id), SV_NONE, 20, &theirs);
         CU_ASSERT_TRUE(e == ERR_NONE && theirs.n_messages == 1 &&
                        sv_eq(theirs.messages[0].content, SV("\"of copy\"")));
         CU_ASSERT_TRUE(sv_eq(theirs.session_id, sv_from(id)));
         CU_ASSERT_TRUE(sv_eq(theirs.context, SV("{}")));
     }
-    caller_close(&other);
+    world_close(other);
     expect_only(w, "t1", id, "\"of copy\"");
 }
 
 static void copies(void)
 {
     for (int redis = 0; redis < 2; redis++) {
-        struct world w;
-        if (!world_open(&w, redis == 1))
-            return;
-        expect_copies(&w, redis ? "i:copy" : "i:copy-plain");
-        world_close(&w);
+        struct world *w = world_open(redis == 1);
+        expect_copies(w, redis ? "i:copy" : "i:copy-plain");
+        world_close(w);
     }
 }
 

@@ -1,48 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /* Whenever a backend dies: a write is stored whole or not at all, what was acknowledged is there,
  * and what was said not to be done is not. */
-#include "parley/session/session.h"
-
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "../../unit/suite.h"
+#include "cluster.h"
 #include "script.h"
 
-static const struct session_guard nobody = {.create_only = false};
-
-static void sleep_ms(long ms)
+static enum err create_three(struct world *w, const char *id, const struct session_guard *guard)
 {
-    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&t, NULL);
-}
-
-static const char kill_all[] = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-                               " WHERE datname = 'parley_sessions' AND usename = 'parley_app'";
-
-static enum err create_three(struct world *w, struct request_ctx *ctx, const char *id,
-                             const struct session_guard *guard, struct session_receipt *r)
-{
-    struct session s;
     struct session_message_draft m[3];
-    struct session_draft d = draft_of(id, NULL);
     for (int i = 0; i < 3; i++)
         m[i] = message_of("user", "\"three\"");
-    d.messages = m;
-    d.n_messages = 3;
-    return session_create(w->sessions, ctx, &d, guard, &s, r);
+    struct session_draft d = draft_with(id, NULL, m, 3);
+    return world_create(w, "t1", &d, guard);
 }
 
 /* Whole, or nothing; *there says which. */
 static void expect_whole(const char *id, bool *there)
 {
-    int64_t sessions = world_count("SELECT count(*) FROM sessions WHERE session_id = '%s'", id);
-    int64_t messages = world_count("SELECT count(*) FROM messages m JOIN sessions s USING (tenant,"
-                                   " generation) WHERE s.session_id = '%s'",
-                                   id);
+    int64_t sessions = world_rows("sessions WHERE session_id = '%s'", id);
+    int64_t messages = world_rows("messages m JOIN sessions s USING (tenant,"
+                                  " generation) WHERE s.session_id = '%s'",
+                                  id);
     CU_ASSERT_TRUE((sessions == 0 && messages == 0) || (sessions == 1 && messages == 3));
     *there = sessions == 1;
 }
@@ -56,54 +37,34 @@ static const char kill_all_and_wait[] =
  * whether a connection is alive before it gives it out: tried. */
 static void killed_between_calls(void)
 {
-    struct world w;
-    if (!world_open(&w, true))
-        return;
+    struct world *w = world_open(true);
     for (int i = 0; i < 10; i++) {
-        char id[32];
         bool there;
-        struct session_receipt r;
-        snprintf(id, sizeof(id), "f:between-%d", i);
+        const char *id = text_of("f:between-%d", i);
         CU_ASSERT_TRUE(world_count(kill_all_and_wait) >= 0);
         enum err e;
         do {
-            e = create_three(&w, world_request(&w, "t1"), id, &nobody, &r);
+            e = create_three(w, id, &nobody);
             expect_whole(id, &there);
             /* The pool was just opening one when it was killed, and pauses. */
         } while (e == ERR_UNAVAILABLE && !there);
-        CU_ASSERT_EQUAL(e, ERR_NONE);
+        OK(e);
         CU_ASSERT_TRUE(there);
     }
-    world_close(&w);
+    world_close(w);
 }
 
 /* Makes the insert of a message take so many seconds; NULL: no longer. */
-static bool hold_inserts(const char *seconds)
+static void hold_inserts(const char *seconds)
 {
-    char sql[512];
     if (!seconds)
-        return world_sql("DROP TRIGGER hold ON messages; DROP FUNCTION hold()", NULL, 0);
-    snprintf(sql, sizeof(sql),
-             "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS"
-             " $$ BEGIN PERFORM pg_sleep(%s); RETURN NEW; END $$;"
-             " CREATE TRIGGER hold AFTER INSERT ON messages FOR EACH ROW EXECUTE FUNCTION hold()",
-             seconds);
-    return world_sql(sql, NULL, 0);
-}
-
-struct killer {
-    pthread_t thread;
-    _Atomic bool stop;
-};
-
-static void *killer_main(void *arg)
-{
-    struct killer *k = arg;
-    while (!k->stop) {
-        world_sql(kill_all, NULL, 0);
-        sleep_ms(3);
-    }
-    return NULL;
+        world_do("DROP TRIGGER hold ON messages; DROP FUNCTION hold()");
+    else
+        world_do("CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS"
+                 " $$ BEGIN PERFORM pg_sleep(%s); RETURN NEW; END $$;"
+                 " CREATE TRIGGER hold AFTER INSERT ON messages FOR EACH ROW"
+                 " EXECUTE FUNCTION hold()",
+                 seconds);
 }
 
 static bool is_away(enum err e)
@@ -116,115 +77,92 @@ static bool is_away(enum err e)
  * its messages by the next: tried. */
 static void killed_at_calls(void)
 {
-    struct world w;
-    struct killer k = {.stop = false};
+    struct killer k;
     enum err results[200];
-    if (!world_open(&w, true))
-        return;
-    CU_ASSERT_TRUE(hold_inserts("0.002"));
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&k.thread, NULL, killer_main, &k), 0);
+    struct world *w = world_open(true);
+    hold_inserts("0.002");
+    killer_start(&k);
     for (size_t i = 0; i < ARRAY_LEN(results); i++) {
-        char id[32];
-        struct session_receipt r;
-        snprintf(id, sizeof(id), "f:at-%zu", i);
-        results[i] = create_three(&w, world_request(&w, "t1"), id, &nobody, &r);
+        const char *id = text_of("f:at-%zu", i);
+        results[i] = create_three(w, id, &nobody);
     }
-    k.stop = true;
-    pthread_join(k.thread, NULL);
-    CU_ASSERT_TRUE(hold_inserts(NULL));
+    killer_stop(&k);
+    hold_inserts(NULL);
     for (size_t i = 0; i < ARRAY_LEN(results); i++) {
-        char id[32];
         bool there;
-        snprintf(id, sizeof(id), "f:at-%zu", i);
+        const char *id = text_of("f:at-%zu", i);
         expect_whole(id, &there);
         CU_ASSERT_TRUE(there || results[i] != ERR_NONE);
         CU_ASSERT_TRUE(!there || results[i] == ERR_NONE || results[i] == ERR_OUTCOME_UNKNOWN);
         CU_ASSERT_TRUE(results[i] == ERR_NONE || is_away(results[i]));
     }
-    world_close(&w);
+    world_close(w);
 }
 
 /* With a key a client may repeat whatever failed: it is done once in the end. Fails if the numbers
  * are given by a transaction of its own, ahead of the messages: tried. */
 static void killed_and_repeated(void)
 {
-    struct world w;
-    struct killer k = {.stop = false};
+    struct killer k;
     enum { WRITES = 40 };
-    if (!world_open(&w, true))
-        return;
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&k.thread, NULL, killer_main, &k), 0);
+    struct world *w = world_open(true);
+    killer_start(&k);
     for (int i = 0; i < WRITES; i++) {
-        char key[32];
-        struct session_receipt r;
-        struct session_message_draft m = message_of("user", "\"repeated\"");
-        const struct session_append a = {&m, 1, true, 0};
-        snprintf(key, sizeof(key), "k-repeated-%d", i);
+        const char *key = text_of("k-repeated-%d", i);
         const struct session_guard guard = {.key = sv_from(key), .fingerprint = SV("f")};
         enum err e;
         int tries = 0;
         do {
-            e = session_append(w.sessions, world_request(&w, "t1"), SV("f:repeated"), &a, &guard,
-                               &r);
+            e = world_say(w, "t1", "f:repeated", true, "\"repeated\"", &guard);
             if (e != ERR_NONE)
-                sleep_ms(2);
+                service_sleep_ms(2);
         } while (e != ERR_NONE && ++tries < 5000);
-        CU_ASSERT_EQUAL(e, ERR_NONE);
-        CU_ASSERT_EQUAL(r.first_seq, i + 1);
+        OK(e);
+        CU_ASSERT_EQUAL(w->r.first_seq, i + 1);
     }
-    k.stop = true;
-    pthread_join(k.thread, NULL);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages WHERE content = '\"repeated\"'"),
-                    WRITES);
+    killer_stop(&k);
+    CU_ASSERT_EQUAL(world_rows("messages WHERE content = '\"repeated\"'"), WRITES);
     CU_ASSERT_EQUAL(world_count("SELECT last_seq FROM sessions WHERE session_id = 'f:repeated'"),
                     WRITES);
-    world_close(&w);
+    world_close(w);
 }
 
 /* Each update has its context and its message, or neither. Fails if the messages are a transaction
  * of their own, ahead of the context: tried. */
 static void killed_at_updates(void)
 {
-    struct world w;
-    struct killer k = {.stop = false};
+    struct killer k;
     enum { WRITES = 40 };
-    struct session s;
-    struct session_receipt r;
     struct session_draft d = draft_of("f:updates", NULL);
     d.context = SV("{\"n\":0}");
-    if (!world_open(&w, true))
-        return;
-    CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &nobody, &s, &r),
-                    ERR_NONE);
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&k.thread, NULL, killer_main, &k), 0);
+    struct world *w = world_open(true);
+    OK(world_create(w, "t1", &d, &nobody));
+    killer_start(&k);
     for (int i = 1; i <= WRITES; i++) {
-        char key[32], context[32], words[32];
-        size_t at;
-        snprintf(key, sizeof(key), "k-updates-%d", i);
-        snprintf(context, sizeof(context), "{\"n\":%d}", i);
-        snprintf(words, sizeof(words), "+=%d +last=%d", i, i);
+        const char *key = text_of("k-updates-%d", i);
+        const char *context = text_of("{\"n\":%d}", i);
+        const char *words = text_of("+=%d +last=%d", i, i);
         const struct session_guard guard = {.key = sv_from(key), .fingerprint = SV("f")};
         enum err e;
         int tries = 0;
         do {
-            e = script_run(&w, "f:updates", words, context, &guard, &r, &at);
+            e = script_run(w, "f:updates", words, context, &guard);
             CU_ASSERT_TRUE(e == ERR_NONE || is_away(e));
-            CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM sessions s WHERE session_id ="
-                                        " 'f:updates' AND (context::jsonb->>'n')::int <> (SELECT"
-                                        " count(*) FROM messages m WHERE m.generation ="
-                                        " s.generation AND message_id IS NULL)"),
+            CU_ASSERT_EQUAL(world_rows("sessions s WHERE session_id ="
+                                       " 'f:updates' AND (context::jsonb->>'n')::int <> (SELECT"
+                                       " count(*) FROM messages m WHERE m.generation ="
+                                       " s.generation AND message_id IS NULL)"),
                             0);
             if (e != ERR_NONE)
-                sleep_ms(2);
+                service_sleep_ms(2);
         } while (e != ERR_NONE && ++tries < 5000);
-        CU_ASSERT_EQUAL(e, ERR_NONE);
+        OK(e);
     }
-    k.stop = true;
-    pthread_join(k.thread, NULL);
-    s = script_state(&w, "f:updates");
+    killer_stop(&k);
+    const struct session s = script_state(w, "f:updates");
     CU_ASSERT_TRUE(s.message_count == WRITES + 1 && s.last_seq == WRITES + 1 &&
                    s.version == WRITES + 1);
-    world_close(&w);
+    world_close(w);
 }
 
 struct writer {
@@ -239,12 +177,9 @@ struct writer {
 static void *writer_main(void *arg)
 {
     struct writer *writer = arg;
-    struct caller c;
-    struct session_receipt r;
-    caller_open(&c);
-    writer->result =
-        create_three(writer->w, caller_request(&c, "t1"), writer->id, writer->guard, &r);
-    caller_close(&c);
+    struct world *c = world_share(writer->w);
+    writer->result = create_three(c, writer->id, writer->guard);
+    world_close(c);
     writer->finished = true;
     return NULL;
 }
@@ -254,11 +189,11 @@ static void *writer_main(void *arg)
 static bool write_and_kill(struct writer *writer, const char *condition)
 {
     char sql[512], out[32] = "0";
-    snprintf(sql, sizeof(sql), "%s AND %s", kill_all, condition);
+    snprintf(sql, sizeof(sql), KILL_ALL " AND %s", condition);
     CU_ASSERT_EQUAL_FATAL(pthread_create(&writer->thread, NULL, writer_main, writer), 0);
     while (strcmp(out, "0") == 0 && !writer->finished) {
         CU_ASSERT_TRUE(world_sql(sql, out, sizeof(out)));
-        sleep_ms(2);
+        service_sleep_ms(2);
     }
     pthread_join(writer->thread, NULL);
     return strcmp(out, "0") != 0;
@@ -268,18 +203,16 @@ static bool write_and_kill(struct writer *writer, const char *condition)
  * transaction of its own: tried. */
 static void killed_in_the_statement(void)
 {
-    struct world w;
     bool there;
-    if (!world_open(&w, true))
-        return;
-    struct writer writer = {.w = &w, .id = "f:in-statement", .guard = &nobody};
-    CU_ASSERT_TRUE(hold_inserts("60"));
+    struct world *w = world_open(true);
+    struct writer writer = {.w = w, .id = "f:in-statement", .guard = &nobody};
+    hold_inserts("60");
     CU_ASSERT_TRUE(write_and_kill(&writer, "wait_event = 'PgSleep'"));
-    CU_ASSERT_TRUE(hold_inserts(NULL));
+    hold_inserts(NULL);
     CU_ASSERT_EQUAL(writer.result, ERR_OUTCOME_UNKNOWN);
     expect_whole("f:in-statement", &there);
     CU_ASSERT_FALSE(there);
-    world_close(&w);
+    world_close(w);
 }
 
 /* Ended after its commit and before its answer, which PostgreSQL can be held at by a standby that
@@ -287,16 +220,13 @@ static void killed_in_the_statement(void)
  * anything but unknown: tried. */
 static void killed_at_commit(void)
 {
-    struct world w;
-    struct session_receipt r;
     char id[32];
     bool there, caught = false;
-    if (!world_open(&w, true))
-        return;
+    struct world *w = world_open(true);
     struct session_guard keyed = {.fingerprint = SV("f")};
-    struct writer writer = {.w = &w, .id = id, .guard = &keyed};
-    CU_ASSERT_TRUE(world_sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'", NULL, 0));
-    CU_ASSERT_TRUE(world_sql("SELECT pg_reload_conf()", NULL, 0));
+    struct writer writer = {.w = w, .id = id, .guard = &keyed};
+    world_do("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    world_do("SELECT pg_reload_conf()");
     /* Not all of the server has read it at once: the first ones may get through. */
     for (int i = 0; i < 1000 && !caught; i++) {
         snprintf(id, sizeof(id), "f:at-commit-%d", i);
@@ -305,19 +235,19 @@ static void killed_at_commit(void)
         caught = write_and_kill(&writer, "wait_event = 'SyncRep'");
     }
     CU_ASSERT_TRUE(caught);
-    CU_ASSERT_TRUE(world_sql("ALTER SYSTEM RESET synchronous_standby_names", NULL, 0));
-    CU_ASSERT_TRUE(world_sql("SELECT pg_reload_conf()", NULL, 0));
+    world_do("ALTER SYSTEM RESET synchronous_standby_names");
+    world_do("SELECT pg_reload_conf()");
     CU_ASSERT_EQUAL(writer.result, ERR_OUTCOME_UNKNOWN);
     expect_whole(id, &there);
     CU_ASSERT_TRUE(there);
     enum err e;
     do
-        e = create_three(&w, world_request(&w, "t1"), id, &keyed, &r);
+        e = create_three(w, id, &keyed);
     while (e == ERR_UNAVAILABLE || e == ERR_OUTCOME_UNKNOWN || e == ERR_TIMEOUT);
-    CU_ASSERT_EQUAL(e, ERR_NONE);
-    CU_ASSERT_TRUE(r.replayed && r.created);
+    OK(e);
+    CU_ASSERT_TRUE(w->r.replayed && w->r.created);
     expect_whole(id, &there);
-    world_close(&w);
+    world_close(w);
 }
 
 SUITE(session_killed, "session/faults (killed)", {"killed between calls", killed_between_calls},

@@ -4,7 +4,6 @@
 #include "../../../src/session/session_internal.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <libpq-fe.h>
@@ -95,11 +94,9 @@ static const char fill[] =
  * tried. */
 static void by_keys_alone(void)
 {
-    struct world w;
     char out[64], sql[2048];
-    if (!world_open_in(&w, dbname, NULL))
-        return;
-    world_close(&w);
+    struct world *w = world_open_in(dbname, NULL);
+    world_close(w);
     PGconn *c = world_connect(dbname);
     ask(c,
         "ALTER TABLE sessions SET (autovacuum_enabled = false);"

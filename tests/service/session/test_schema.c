@@ -1,54 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 /* What the schema itself keeps true, whoever writes to it: the second lock behind the statements.
  */
-#include <stdio.h>
 
 #include "../../unit/suite.h"
 #include "fixture.h"
 
-static const struct session_guard nobody = {.create_only = false};
-
-static void make(struct world *w, const char *id)
-{
-    struct session s;
-    struct session_receipt r;
-    const struct session_message_draft m[] = {message_of("user", "\"one\""),
-                                              message_of("user", "\"two\"")};
-    struct session_draft d = draft_of(id, "anna");
-    d.messages = m;
-    d.n_messages = ARRAY_LEN(m);
-    CU_ASSERT_EQUAL(session_create(w->sessions, world_request(w, "t1"), &d, &nobody, &s, &r),
-                    ERR_NONE);
-}
-
 /* No foreign key does it. Planted: sessions-leave-messages. */
 static void messages_go_with_a_session(void)
 {
-    struct world w;
-    if (!world_open(&w, false))
-        return;
-    make(&w, "gone");
-    make(&w, "stays");
+    struct world *w = world_open(false);
+    world_make(w, "t1", "gone", "anna", 2, "1", &nobody);
+    world_make(w, "t1", "stays", "anna", 2, "1", &nobody);
     const int64_t gone = world_count("SELECT generation FROM sessions WHERE session_id = 'gone'");
-    CU_ASSERT_TRUE(world_sql("DELETE FROM sessions WHERE session_id = 'gone'", NULL, 0));
-    CU_ASSERT_EQUAL(
-        world_count("SELECT count(*) FROM messages WHERE generation = %lld", (long long)gone), 0);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages m JOIN sessions s"
-                                " USING (tenant, generation) WHERE session_id = 'stays'"),
+    world_do("DELETE FROM sessions WHERE session_id = 'gone'");
+    CU_ASSERT_EQUAL(world_rows("messages WHERE generation = %lld", (long long)gone), 0);
+    CU_ASSERT_EQUAL(world_rows("messages m JOIN sessions s"
+                               " USING (tenant, generation) WHERE session_id = 'stays'"),
                     2);
-    world_close(&w);
+    world_close(w);
 }
 
 /* As the role that serves: 42501 of a policy. */
 static void expect_refused(const char *change)
 {
-    char sql[512];
-    snprintf(sql, sizeof(sql),
-             "DO $do$ BEGIN SET LOCAL ROLE parley_app; SET LOCAL parley.tenant = 't1'; %s;"
+    world_do("DO $do$ BEGIN SET LOCAL ROLE parley_app; SET LOCAL parley.tenant = 't1'; %s;"
              " RAISE EXCEPTION USING ERRCODE = 'PLOK0';"
              " EXCEPTION WHEN insufficient_privilege THEN NULL; END $do$",
              change);
-    CU_ASSERT_TRUE(world_sql(sql, NULL, 0));
 }
 
 /* What CHECK constraints would say. Planted: rows-unchecked. */
@@ -59,17 +37,15 @@ static void rows_that_cannot_be(void)
         "UPDATE messages SET content = NULL",        "UPDATE sessions SET ttl_seconds = 0",
         "UPDATE sessions SET tenant = 't2'",         "UPDATE messages SET tenant = 't2'",
     };
-    struct world w;
-    if (!world_open(&w, false))
-        return;
-    make(&w, "checked");
+    struct world *w = world_open(false);
+    world_make(w, "t1", "checked", "anna", 2, "1", &nobody);
     for (size_t i = 0; i < ARRAY_LEN(changes); i++)
         expect_refused(changes[i]);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM messages m JOIN sessions s USING (tenant,"
-                                " generation) WHERE session_id = 'checked' AND seq > 0 AND role IS"
-                                " NOT NULL AND content IS NOT NULL AND ttl_seconds > 0"),
+    CU_ASSERT_EQUAL(world_rows("messages m JOIN sessions s USING (tenant,"
+                               " generation) WHERE session_id = 'checked' AND seq > 0 AND role IS"
+                               " NOT NULL AND content IS NOT NULL AND ttl_seconds > 0"),
                     2);
-    world_close(&w);
+    world_close(w);
 }
 
 SUITE(session_schema, "session/schema", {"messages go with a session", messages_go_with_a_session},

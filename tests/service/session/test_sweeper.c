@@ -1,71 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /* The sweeper takes what nobody can read any more, in bounded steps, and nothing else. */
-#include "../../../src/session/session_internal.h"
-
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include <libpq-fe.h>
-
 #include "../../unit/suite.h"
-#include "fixture.h"
+#include "cluster.h"
 
 enum { STEP = 1000 /* most messages of one session in one pass */ };
 
-static const struct session_guard nobody = {.create_only = false};
 static const char *const tenants[] = {"sweep-1", "sweep-2", "sweep-3"};
 
 /* A session of so many messages, all with its id as content. */
 static void make(struct world *w, const char *tenant, const char *id, size_t n)
 {
-    static struct session_message_draft m[SESSION_MESSAGES_MAX];
-    char content[64];
-    struct session s;
-    struct session_receipt r;
-    struct session_draft d = draft_of(id, NULL);
-    snprintf(content, sizeof(content), "\"%s\"", id);
-    for (size_t i = 0; i < ARRAY_LEN(m); i++)
-        m[i] = message_of("user", content);
-    CU_ASSERT_EQUAL(session_create(w->sessions, world_request(w, tenant), &d, &nobody, &s, &r),
-                    ERR_NONE);
-    while (n > 0) {
-        size_t part = n < ARRAY_LEN(m) ? n : ARRAY_LEN(m);
-        const struct session_append a = {m, part, false, 0};
-        CU_ASSERT_EQUAL(
-            session_append(w->sessions, world_request(w, tenant), sv_from(id), &a, &nobody, &r),
-            ERR_NONE);
-        n -= part;
-    }
+    world_make(w, tenant, id, NULL, n, text_of("\"%s\"", id), &nobody);
 }
 
 static void drop(struct world *w, const char *tenant, const char *id)
 {
-    struct session_receipt r;
-    CU_ASSERT_EQUAL(session_delete(w->sessions, world_request(w, tenant), sv_from(id), &nobody, &r),
-                    ERR_NONE);
-}
-
-static void expire(const char *id)
-{
-    char sql[256];
-    snprintf(sql, sizeof(sql),
-             "UPDATE sessions SET expires_at = now() - interval '1 second', expiry_hour ="
-             " floor(extract(epoch FROM now()) / 3600)::integer WHERE session_id = '%s'",
-             id);
-    CU_ASSERT_TRUE(world_sql(sql, NULL, 0));
+    OK(world_delete(w, tenant, id, &nobody));
 }
 
 static int64_t messages_of(const char *id)
 {
-    return world_count("SELECT count(*) FROM messages WHERE content = '\"%s\"'", id);
+    return world_rows("messages WHERE content = '\"%s\"'", id);
 }
 
 static int64_t expired_left(void)
 {
-    return world_count("SELECT count(*) FROM sessions WHERE expires_at <= now()"
-                       " AND tenant LIKE 'sweep-%%'");
+    return world_rows("sessions WHERE expires_at <= now() AND tenant LIKE 'sweep-%%'");
 }
 
 /* In each tenant: live, expired without messages, expired with many, deleted; and a live one that
@@ -73,19 +37,16 @@ static int64_t expired_left(void)
 static void furnish(struct world *w, size_t many)
 {
     for (size_t i = 0; i < ARRAY_LEN(tenants); i++) {
-        char sql[256];
         make(w, tenants[i], "sw:live", 5);
         make(w, tenants[i], "sw:hour", 5);
         make(w, tenants[i], "sw:empty", 0);
         make(w, tenants[i], "sw:many", many);
         make(w, tenants[i], "sw:deleted", 7);
         drop(w, tenants[i], "sw:deleted");
-        snprintf(sql, sizeof(sql),
-                 "UPDATE sessions SET expiry_hour = 0 WHERE session_id = 'sw:hour'");
-        CU_ASSERT_TRUE(world_sql(sql, NULL, 0));
+        world_do("UPDATE sessions SET expiry_hour = 0 WHERE session_id = 'sw:hour'");
     }
-    expire("sw:empty");
-    expire("sw:many");
+    world_expire("sw:empty");
+    world_expire("sw:many");
 }
 
 /* What is live is as it was. */
@@ -94,11 +55,8 @@ static void expect_live(struct world *w)
     static const char *const ids[] = {"sw:live", "sw:hour"};
     for (size_t i = 0; i < ARRAY_LEN(tenants); i++) {
         for (size_t k = 0; k < ARRAY_LEN(ids); k++) {
-            struct session s = {.version = 0};
-            CU_ASSERT_EQUAL(session_get(w->sessions, world_request(w, tenants[i]), sv_from(ids[k]),
-                                        SV_NONE, 20, &s),
-                            ERR_NONE);
-            CU_ASSERT_TRUE(s.n_messages == 5 && s.message_count == 5 && s.version == 2);
+            OK(world_get(w, tenants[i], ids[k]));
+            CU_ASSERT_TRUE(w->s.n_messages == 5 && w->s.message_count == 5 && w->s.version == 1);
         }
     }
 }
@@ -111,26 +69,22 @@ static void clean_up(struct world *w)
             drop(w, tenants[i], ids[k]);
 }
 
-static enum err sweep(struct world *w, struct caller *c, bool *more)
+static enum err sweep(struct world *w, bool *more)
 {
-    return repo_sweep(w->sessions, caller_request(c, "ignored"), more);
+    return repo_sweep(w->sessions, world_request(w, "ignored"), more);
 }
 
 /* Fails if the sweeper goes by the hour alone (its statements and its policy without expires_at),
  * or if it deletes a session's messages all at once: tried. */
 static void takes_what_is_expired(void)
 {
-    struct world w;
-    struct caller c;
     bool more = true;
     int passes = 0;
-    if (!world_open(&w, false))
-        return;
-    caller_open(&c);
-    furnish(&w, 2600);
+    struct world *w = world_open(false);
+    furnish(w, 2600);
     int64_t left = 2600 * (int64_t)ARRAY_LEN(tenants);
     while (more && passes++ < 100) {
-        CU_ASSERT_EQUAL(sweep(&w, &c, &more), ERR_NONE);
+        OK(sweep(w, &more));
         int64_t now_left = messages_of("sw:many");
         CU_ASSERT_TRUE(left - now_left <= STEP * (int64_t)ARRAY_LEN(tenants));
         left = now_left;
@@ -140,17 +94,16 @@ static void takes_what_is_expired(void)
     CU_ASSERT_EQUAL(left, 0);
     CU_ASSERT_EQUAL(messages_of("sw:deleted"), 0);
     CU_ASSERT_EQUAL(expired_left(), 0);
-    expect_live(&w);
-    clean_up(&w);
-    caller_close(&c);
-    world_close(&w);
+    expect_live(w);
+    clean_up(w);
+    world_close(w);
 }
 
 enum { SWEEPERS = 6 };
 
 /* A sweeper with a pool of its own, as each worker of each host has one. */
 struct sweeping {
-    struct world w;
+    struct world *w;
     struct metrics_slot slot;
     struct sessions *sessions;
     pthread_t thread;
@@ -162,15 +115,14 @@ struct sweeping {
 static void *sweeping_main(void *arg)
 {
     struct sweeping *s = arg;
-    struct caller c;
-    caller_open(&c);
+    struct world *c = world_share(s->w);
     for (int idle = 0; idle < 2 && s->passes < 1000; s->passes++) {
         bool more = false;
-        enum err e = repo_sweep(s->sessions, caller_request(&c, ""), &more);
+        enum err e = repo_sweep(s->sessions, world_request(c, ""), &more);
         s->failed += e != ERR_NONE;
         idle = more ? 0 : idle + 1;
     }
-    caller_close(&c);
+    world_close(c);
     return NULL;
 }
 
@@ -178,26 +130,15 @@ static void *sweeping_main(void *arg)
 static void *load_main(void *arg)
 {
     struct sweeping *s = arg;
-    struct caller c;
     struct session_receipt r;
     struct session_message_draft m = message_of("user", "\"load\"");
     const struct session_append a = {&m, 1, true, 0};
-    caller_open(&c);
+    struct world *c = world_share(s->w);
     while (!s->stop)
-        s->failed += session_append(s->sessions, caller_request(&c, tenants[0]), SV("sw:load"), &a,
+        s->failed += session_append(s->sessions, world_request(c, tenants[0]), SV("sw:load"), &a,
                                     &nobody, &r) != ERR_NONE;
-    caller_close(&c);
+    world_close(c);
     return NULL;
-}
-
-static void sweep_everything(struct world *w)
-{
-    struct caller c;
-    bool more = true;
-    caller_open(&c);
-    while (more)
-        CU_ASSERT_EQUAL_FATAL(sweep(w, &c, &more), ERR_NONE);
-    caller_close(&c);
 }
 
 /* Every row is deleted once: what they counted together is what there was. Fails if a statement
@@ -209,16 +150,16 @@ static void several_at_once(void)
     memset(s, 0, sizeof(s));
     memset(&load, 0, sizeof(load));
     for (size_t i = 0; i < SWEEPERS; i++) {
-        CU_ASSERT_TRUE_FATAL(world_open(&s[i].w, false));
-        s[i].sessions = sessions_open(&s[i].w.sessions->settings, s[i].w.db, NULL, &s[i].slot);
+        s[i].w = world_open(false);
+        s[i].sessions = sessions_open(&s[i].w->sessions->settings, s[i].w->db, NULL, &s[i].slot);
     }
-    load.sessions = s[0].w.sessions;
-    sweep_everything(&s[0].w);
-    furnish(&s[0].w, 2600);
-    CU_ASSERT_TRUE(world_sql("INSERT INTO idempotency_keys SELECT 'sweep-1', 'at-once-' || n, 'f',"
-                             " now() - interval '25 hours', 201, 'x', 1, 1, 1, 0, 0, 0, now(),"
-                             " now(), now() FROM generate_series(1, 5000) n",
-                             NULL, 0));
+    load.w = s[0].w;
+    load.sessions = s[0].w->sessions;
+    cluster_sweep(s[0].w);
+    furnish(s[0].w, 2600);
+    world_do("INSERT INTO idempotency_keys SELECT 'sweep-1', 'at-once-' || n, 'f',"
+             " now() - interval '25 hours', 201, 'x', 1, 1, 1, 0, 0, 0, now(),"
+             " now(), now() FROM generate_series(1, 5000) n");
     CU_ASSERT_EQUAL_FATAL(pthread_create(&load.thread, NULL, load_main, &load), 0);
     for (size_t i = 0; i < SWEEPERS; i++)
         CU_ASSERT_EQUAL_FATAL(pthread_create(&s[i].thread, NULL, sweeping_main, &s[i]), 0);
@@ -237,23 +178,21 @@ static void several_at_once(void)
     CU_ASSERT_EQUAL(keys, 5000);
     CU_ASSERT_EQUAL(messages_of("sw:many"), 0);
     CU_ASSERT_EQUAL(expired_left(), 0);
-    expect_live(&s[0].w);
-    clean_up(&s[0].w);
-    drop(&s[0].w, tenants[0], "sw:load");
+    expect_live(s[0].w);
+    clean_up(s[0].w);
+    drop(s[0].w, tenants[0], "sw:load");
     for (size_t i = 0; i < SWEEPERS; i++) {
         sessions_close(s[i].sessions);
-        world_close(&s[i].w);
+        world_close(s[i].w);
     }
 }
 
 static enum err keyed(struct world *w, const char *tenant, const char *key)
 {
     const struct session_guard guard = {.key = sv_from(key), .fingerprint = SV("f")};
-    struct session s;
-    struct session_receipt r = {.replayed = false};
     struct session_draft d = draft_of(NULL, NULL);
-    enum err e = session_create(w->sessions, world_request(w, tenant), &d, &guard, &s, &r);
-    CU_ASSERT_FALSE(r.replayed);
+    enum err e = world_create(w, tenant, &d, &guard);
+    CU_ASSERT_FALSE(w->r.replayed);
     return e;
 }
 
@@ -262,140 +201,106 @@ static enum err keyed(struct world *w, const char *tenant, const char *key)
  * sessions that it did not take: tried, each by itself. */
 static void what_another_one_holds(void)
 {
-    struct world w;
-    struct caller c;
     bool more;
-    if (!world_open(&w, false))
-        return;
-    caller_open(&c);
-    sweep_everything(&w);
-    make(&w, tenants[0], "sw:held", 3);
-    make(&w, tenants[0], "sw:held-empty", 0);
-    make(&w, tenants[0], "sw:free", 3);
-    expire("sw:held");
-    expire("sw:held-empty");
-    expire("sw:free");
-    CU_ASSERT_EQUAL(keyed(&w, tenants[0], "sw-held"), ERR_NONE);
-    CU_ASSERT_EQUAL(keyed(&w, tenants[0], "sw-free-1"), ERR_NONE);
-    CU_ASSERT_TRUE(world_sql("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'"
-                             " WHERE key IN ('sw-held', 'sw-free-1')",
-                             NULL, 0));
-    PGconn *other = PQconnectdb(w.url);
-    PQclear(PQexec(other, "SELECT set_config('parley.tenant', 'sweep-1', false)"));
-    PQclear(PQexec(other, "BEGIN"));
-    PQclear(PQexec(other, "SELECT FROM sessions WHERE session_id LIKE 'sw:held%' FOR UPDATE"));
-    PQclear(PQexec(other, "SELECT FROM idempotency_keys WHERE key = 'sw-held' FOR UPDATE"));
-    CU_ASSERT_EQUAL(sweep(&w, &c, &more), ERR_NONE);
+    struct world *w = world_open(false);
+    cluster_sweep(w);
+    make(w, tenants[0], "sw:held", 3);
+    make(w, tenants[0], "sw:held-empty", 0);
+    make(w, tenants[0], "sw:free", 3);
+    world_expire("sw:held");
+    world_expire("sw:held-empty");
+    world_expire("sw:free");
+    OK(keyed(w, tenants[0], "sw-held"));
+    OK(keyed(w, tenants[0], "sw-free-1"));
+    world_do("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'"
+             " WHERE key IN ('sw-held', 'sw-free-1')");
+    struct gate *gate =
+        gate_close("BEGIN; SELECT FROM sessions WHERE session_id LIKE 'sw:held%' FOR UPDATE;"
+                   "SELECT FROM idempotency_keys WHERE key = 'sw-held' FOR UPDATE");
+    OK(sweep(w, &more));
     CU_ASSERT_TRUE(more);
     CU_ASSERT_EQUAL(messages_of("sw:free"), 0);
     CU_ASSERT_EQUAL(messages_of("sw:held"), 3);
     CU_ASSERT_EQUAL(expired_left(), 2);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM idempotency_keys WHERE key = 'sw-free-1'"),
-                    0);
-    PQclear(PQexec(other, "ROLLBACK"));
-    PQfinish(other);
-    sweep_everything(&w);
+    CU_ASSERT_EQUAL(world_rows("idempotency_keys WHERE key = 'sw-free-1'"), 0);
+    gate_open(gate);
+    cluster_sweep(w);
     CU_ASSERT_EQUAL(expired_left(), 0);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM idempotency_keys WHERE key = 'sw-held'"), 0);
-    caller_close(&c);
-    world_close(&w);
+    CU_ASSERT_EQUAL(world_rows("idempotency_keys WHERE key = 'sw-held'"), 0);
+    world_close(w);
 }
 
 /* The id of an expired session may be taken while the sweeper is at the old one. Fails if the
  * session goes before its messages are gone: tried. */
 static void the_same_id_again(void)
 {
-    struct world w;
-    struct caller c;
-    struct session s = {.version = 0};
-    bool more = true;
-    if (!world_open(&w, false))
-        return;
-    caller_open(&c);
-    make(&w, tenants[0], "sw:again", 1500);
-    expire("sw:again");
-    CU_ASSERT_EQUAL(sweep(&w, &c, &more), ERR_NONE);
+    bool more;
+    struct world *w = world_open(false);
+    make(w, tenants[0], "sw:again", 1500);
+    world_expire("sw:again");
+    OK(sweep(w, &more));
     CU_ASSERT_EQUAL(messages_of("sw:again"), 500);
-    make(&w, tenants[0], "sw:again", 3);
-    while (more)
-        CU_ASSERT_EQUAL_FATAL(sweep(&w, &c, &more), ERR_NONE);
+    make(w, tenants[0], "sw:again", 3);
+    cluster_sweep(w);
     CU_ASSERT_EQUAL(messages_of("sw:again"), 3);
-    CU_ASSERT_EQUAL(
-        session_get(w.sessions, world_request(&w, tenants[0]), SV("sw:again"), SV_NONE, 20, &s),
-        ERR_NONE);
-    CU_ASSERT_EQUAL(s.n_messages, 3);
-    drop(&w, tenants[0], "sw:again");
-    caller_close(&c);
-    world_close(&w);
+    OK(world_get(w, tenants[0], "sw:again"));
+    CU_ASSERT_EQUAL(w->s.n_messages, 3);
+    drop(w, tenants[0], "sw:again");
+    world_close(w);
 }
 
 /* Fails if keys go whatever their age: tried. */
 static void old_keys(void)
 {
-    struct world w;
-    struct caller c;
-    bool more = true;
-    if (!world_open(&w, false))
-        return;
-    caller_open(&c);
+    struct world *w = world_open(false);
     for (size_t i = 0; i < ARRAY_LEN(tenants); i++) {
-        CU_ASSERT_EQUAL(keyed(&w, tenants[i], "sw-old"), ERR_NONE);
-        CU_ASSERT_EQUAL(keyed(&w, tenants[i], "sw-young"), ERR_NONE);
+        OK(keyed(w, tenants[i], "sw-old"));
+        OK(keyed(w, tenants[i], "sw-young"));
     }
-    CU_ASSERT_TRUE(
-        world_sql("UPDATE idempotency_keys SET created_at = now() - interval '24 hours'"
-                  " WHERE key = 'sw-old';"
-                  "UPDATE idempotency_keys SET created_at = now() - interval '1439"
-                  " minutes' WHERE key = 'sw-young';"
-                  "INSERT INTO idempotency_keys SELECT tenant, key || n, fingerprint,"
-                  " created_at, status, session_id, generation, version, state_version,"
-                  " first_seq, last_seq, message_count, at, expires_at, session_at, state"
-                  " FROM idempotency_keys, generate_series(1, 1500) n"
-                  " WHERE key = 'sw-old' AND tenant = 'sweep-2'",
-                  NULL, 0));
-    while (more)
-        CU_ASSERT_EQUAL_FATAL(sweep(&w, &c, &more), ERR_NONE);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM idempotency_keys WHERE key LIKE 'sw-old%%'"),
-                    0);
-    CU_ASSERT_EQUAL(world_count("SELECT count(*) FROM idempotency_keys WHERE key = 'sw-young'"),
+    world_do("UPDATE idempotency_keys SET created_at = now() - interval '24 hours'"
+             " WHERE key = 'sw-old';"
+             "UPDATE idempotency_keys SET created_at = now() - interval '1439"
+             " minutes' WHERE key = 'sw-young';"
+             "INSERT INTO idempotency_keys SELECT tenant, key || n, fingerprint,"
+             " created_at, status, session_id, generation, version, state_version,"
+             " first_seq, last_seq, message_count, at, expires_at, session_at, state"
+             " FROM idempotency_keys, generate_series(1, 1500) n"
+             " WHERE key = 'sw-old' AND tenant = 'sweep-2'");
+    cluster_sweep(w);
+    CU_ASSERT_EQUAL(world_rows("idempotency_keys WHERE key LIKE 'sw-old%%'"), 0);
+    CU_ASSERT_EQUAL(world_rows("idempotency_keys WHERE key = 'sw-young'"),
                     (int64_t)ARRAY_LEN(tenants));
-    caller_close(&c);
-    world_close(&w);
+    world_close(w);
 }
 
 /* A key that is over its day is free again, swept or not. Fails if it is not
  * forgotten: tried. */
 static void an_old_key_is_free(void)
 {
-    struct world w;
-    if (!world_open(&w, false))
-        return;
-    CU_ASSERT_EQUAL(keyed(&w, tenants[0], "sw-free"), ERR_NONE);
-    CU_ASSERT_TRUE(world_sql("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'"
-                             " WHERE key = 'sw-free'",
-                             NULL, 0));
-    CU_ASSERT_EQUAL(keyed(&w, tenants[0], "sw-free"), ERR_NONE);
-    world_close(&w);
+    struct world *w = world_open(false);
+    OK(keyed(w, tenants[0], "sw-free"));
+    world_do("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'"
+             " WHERE key = 'sw-free'");
+    OK(keyed(w, tenants[0], "sw-free"));
+    world_close(w);
 }
 
 /* The thread itself: it comes by without being asked, and ends when it is told to. */
 static void the_thread(void)
 {
-    struct world w;
-    if (!world_open(&w, false))
-        return;
-    struct sessions_settings settings = w.sessions->settings;
+    struct world *w = world_open(false);
+    struct sessions_settings settings = w->sessions->settings;
     settings.sweep_s = 1;
-    make(&w, tenants[0], "sw:thread", 3);
-    expire("sw:thread");
-    struct sessions *s = sessions_open(&settings, w.db, NULL, NULL);
+    make(w, tenants[0], "sw:thread", 3);
+    world_expire("sw:thread");
+    struct sessions *s = sessions_open(&settings, w->db, NULL, NULL);
     CU_ASSERT_PTR_NOT_NULL(s);
     const struct timespec pause = {.tv_nsec = 20000000};
     for (int i = 0; i < 1500 && messages_of("sw:thread") > 0; i++)
         nanosleep(&pause, NULL);
     CU_ASSERT_EQUAL(messages_of("sw:thread"), 0);
     sessions_close(s);
-    world_close(&w);
+    world_close(w);
 }
 
 SUITE(session_sweeper, "session/sweeper", {"takes what is expired", takes_what_is_expired},

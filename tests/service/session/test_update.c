@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Updates: messages put and removed by id, with the context or without. */
-#include "parley/session/session.h"
-
 #include <stdio.h>
 #include <string.h>
 
@@ -10,23 +8,18 @@
 #include "cluster.h"
 #include "script.h"
 
-static const struct session_guard nobody = {.create_only = false};
-
 /* ---- what is done ---- */
 
 /* The update is made; its receipt says what is there now. */
 static void made(struct world *w, const char *id, const char *words, const char *context)
 {
-    struct session_receipt r = {.version = 0};
-    struct session s = {.version = 0};
-    size_t at = 0;
-    CU_ASSERT_EQUAL(script_run(w, id, words, context, &nobody, &r, &at), ERR_NONE);
-    CU_ASSERT_EQUAL(at, SESSION_MESSAGES_MAX);
-    CU_ASSERT_EQUAL(session_get(w->sessions, world_request(w, "t1"), sv_from(id), SV_NONE, 0, &s),
-                    ERR_NONE);
-    CU_ASSERT_TRUE(r.version == s.version && r.state_version == s.state_version &&
-                   r.message_count == s.message_count && r.generation == s.generation &&
-                   r.at == s.updated_at && r.expires_at == s.expires_at && r.status == 200);
+    OK(script_run(w, id, words, context, &nobody));
+    CU_ASSERT_EQUAL(w->at, SESSION_MESSAGES_MAX);
+    OK(world_get_as(w, "t1", id, NULL, 0));
+    CU_ASSERT_TRUE(w->r.version == w->s.version && w->r.state_version == w->s.state_version &&
+                   w->r.message_count == w->s.message_count && w->r.generation == w->s.generation &&
+                   w->r.at == w->s.updated_at && w->r.expires_at == w->s.expires_at &&
+                   w->r.status == 200);
 }
 
 /* "1:a=1 3:b=2", ids of the made form as "~". */
@@ -44,103 +37,27 @@ static void expect(struct world *w, const char *id, const char *want)
                               (long long)m->seq, SV_ARG(name), SV_ARG(m->content));
     }
     CU_ASSERT_STRING_EQUAL(got, want);
+    if (strcmp(got, want) != 0)
+        fprintf(stderr, "%s: %s, and not %s\n", id, got, want);
     CU_ASSERT_EQUAL(s.message_count, (int64_t)s.n_messages);
-    CU_ASSERT_EQUAL(
-        world_count("SELECT count(*) FROM messages m WHERE m.generation = %lld AND"
-                    " m.size <> octet_length(m.content) + octet_length(m.metadata::text)"
-                    " + coalesce(octet_length(m.extra), 0)",
-                    (long long)s.generation),
-        0);
+    CU_ASSERT_EQUAL(world_rows("messages m WHERE m.generation = %lld AND"
+                               " m.size <> octet_length(m.content) + octet_length(m.metadata::text)"
+                               " + coalesce(octet_length(m.extra), 0)",
+                               (long long)s.generation),
+                    0);
 }
 
 /* Three messages: a, one without an id, b with metadata. */
 static void make(struct world *w, const char *id)
 {
-    struct session s;
-    struct session_receipt r;
-    struct session_draft d = draft_of(id, "u1");
     struct session_message_draft m[3] = {message_of("user", "1"), message_of("user", "2"),
                                          message_of("user", "3")};
+    struct session_draft d = draft_with(id, "u1", m, 3);
     m[0].message_id = SV("a");
     m[2].message_id = SV("b");
     m[2].metadata = SV("{\"k\": 1}");
-    d.messages = m;
-    d.n_messages = 3;
     d.context = SV("{\"topic\":1}");
-    CU_ASSERT_EQUAL(session_create(w->sessions, world_request(w, "t1"), &d, &nobody, &s, &r),
-                    ERR_NONE);
-}
-
-/* Fails if a message that is put in place of another gets a new seq or new metadata, if its size is
- * not reckoned anew, if a removal is not counted, or if a message without an id goes unfound by the
- * id that was made for it: tried. */
-static void puts_and_removals(void)
-{
-    struct world w;
-    char words[64], id[UUID_LEN + 1];
-    if (!world_open(&w, true))
-        return;
-    make(&w, "u:edit");
-    struct session s = script_state(&w, "u:edit");
-    expect(&w, "u:edit", "1:a=1 2:~=2 3:b=3");
-    made(&w, "u:edit", "+a=10 +c=4 +=5 +b=30", NULL);
-    expect(&w, "u:edit", "1:a=10 2:~=2 3:b=30 4:c=4 5:~=5");
-    CU_ASSERT_TRUE(sv_eq(script_state(&w, "u:edit").messages[2].metadata, SV("{\"k\": 1}")));
-    uuid_v8_pack((uint64_t)s.generation, 2, id);
-    snprintf(words, sizeof(words), "+%s=20", id);
-    made(&w, "u:edit", words, NULL);
-    expect(&w, "u:edit", "1:a=10 2:~=20 3:b=30 4:c=4 5:~=5");
-    snprintf(words, sizeof(words), "-%s -a ?nobody ?c", id);
-    made(&w, "u:edit", words, NULL);
-    expect(&w, "u:edit", "3:b=30 5:~=5");
-    made(&w, "u:edit", "+a=6", NULL); /* a number is never given again */
-    expect(&w, "u:edit", "3:b=30 5:~=5 6:a=6");
-    made(&w, "u:edit", "", NULL);
-    expect(&w, "u:edit", "3:b=30 5:~=5 6:a=6");
-    world_close(&w);
-}
-
-/* What jsonb does not take, as an older parley stored it, can be replaced. Fails if it is cast as
- * it is: tried. */
-static void what_is_no_json(void)
-{
-    struct world w;
-    if (!world_open(&w, true))
-        return;
-    make(&w, "u:none");
-    CU_ASSERT_TRUE(world_sql("UPDATE messages SET content = '0e2147483647', size = size + 11"
-                             " WHERE message_id = 'a' AND generation ="
-                             " (SELECT generation FROM sessions WHERE session_id = 'u:none')",
-                             NULL, 0));
-    made(&w, "u:none", "+a=7", NULL);
-    expect(&w, "u:none", "1:a=7 2:~=2 3:b=3");
-    world_close(&w);
-}
-
-/* What was there is gone, and its ids are free for what comes instead. Fails if what is cleared is
- * not counted, or if it is looked up as if it was still there: tried. */
-static void clearing(void)
-{
-    struct world w;
-    char words[128], id[UUID_LEN + 1];
-    struct session_message m;
-    if (!world_open(&w, true))
-        return;
-    make(&w, "u:clear");
-    uuid_v8_pack((uint64_t)script_state(&w, "u:clear").generation, 2, id);
-    snprintf(words, sizeof(words), "! +b=1 +=2 +%s=3", id);
-    made(&w, "u:clear", words, NULL);
-    expect(&w, "u:clear", "4:b=1 5:~=2 6:~=3");
-    CU_ASSERT_EQUAL(session_message_get(w.sessions, world_request(&w, "t1"), SV("u:clear"), SV_NONE,
-                                        sv_from(id), &m),
-                    ERR_NONE);
-    CU_ASSERT_EQUAL(m.seq, 6);
-    made(&w, "u:clear", words, NULL);
-    expect(&w, "u:clear", "7:b=1 8:~=2 9:~=3");
-    made(&w, "u:clear", "!", NULL);
-    expect(&w, "u:clear", "");
-    CU_ASSERT_EQUAL(script_state(&w, "u:clear").last_seq, 9);
-    world_close(&w);
+    OK(world_create(w, "t1", &d, &nobody));
 }
 
 static void expect_versions(struct world *w, const char *id, int64_t version, int64_t state)
@@ -150,66 +67,130 @@ static void expect_versions(struct world *w, const char *id, int64_t version, in
     CU_ASSERT_EQUAL(s.state_version, state);
 }
 
+struct step {
+    const char *words; /* @: the id that was made for the second message */
+    const char *want, *context;
+    int64_t version, state; /* 0: whatever they are */
+};
+
+static void run(struct world *w, const char *id, const struct step *steps, size_t n)
+{
+    char second[UUID_LEN + 1];
+    uuid_v8_pack((uint64_t)script_state(w, id).generation, 2, second);
+    for (const struct step *x = steps; x < steps + n; x++) {
+        const size_t at = strcspn(x->words, "@");
+        made(w, id,
+             x->words[at] ? text_of("%.*s%s%s", (int)at, x->words, second, x->words + at + 1)
+                          : x->words,
+             x->context);
+        expect(w, id, x->want);
+        if (x->version > 0)
+            expect_versions(w, id, x->version, x->state);
+    }
+}
+
+/* Fails if a message that is put in place of another gets a new seq or new metadata, if its size is
+ * not reckoned anew, if a removal is not counted, or if a message without an id goes unfound by the
+ * id that was made for it: tried. */
+static void puts_and_removals(void)
+{
+    static const struct step steps[] = {
+        {"+a=10 +c=4 +=5 +b=30", "1:a=10 2:~=2 3:b=30 4:c=4 5:~=5", NULL, 0, 0},
+        {"+@=20", "1:a=10 2:~=20 3:b=30 4:c=4 5:~=5", NULL, 0, 0},
+        {"-@ -a ?nobody ?c", "3:b=30 5:~=5", NULL, 0, 0},
+        {"+a=6", "3:b=30 5:~=5 6:a=6", NULL, 0, 0}, /* a number is never given again */
+        {"", "3:b=30 5:~=5 6:a=6", NULL, 0, 0}};
+    struct world *w = world_open(true);
+    make(w, "u:edit");
+    expect(w, "u:edit", "1:a=1 2:~=2 3:b=3");
+    run(w, "u:edit", steps, ARRAY_LEN(steps));
+    CU_ASSERT_TRUE(sv_eq(script_state(w, "u:edit").messages[0].metadata, SV("{\"k\": 1}")));
+    world_close(w);
+}
+
+/* What jsonb does not take, as an older parley stored it, can be replaced. Fails if it is cast as
+ * it is: tried. */
+static void what_is_no_json(void)
+{
+    struct world *w = world_open(true);
+    make(w, "u:none");
+    world_do("UPDATE messages SET content = '0e2147483647', size = size + 11"
+             " WHERE message_id = 'a' AND generation ="
+             " (SELECT generation FROM sessions WHERE session_id = 'u:none')");
+    made(w, "u:none", "+a=7", NULL);
+    expect(w, "u:none", "1:a=7 2:~=2 3:b=3");
+    world_close(w);
+}
+
+/* What was there is gone, and its ids are free for what comes instead. Fails if what is cleared is
+ * not counted, or if it is looked up as if it was still there: tried. */
+static void clearing(void)
+{
+    static const struct step steps[] = {{"! +b=1 +=2 +@=3", "4:b=1 5:~=2 6:~=3", NULL, 0, 0},
+                                        {"! +b=1 +=2 +@=3", "7:b=1 8:~=2 9:~=3", NULL, 0, 0},
+                                        {"!", "", NULL, 0, 0}};
+    char second[UUID_LEN + 1];
+    struct world *w = world_open(true);
+    make(w, "u:clear");
+    uuid_v8_pack((uint64_t)script_state(w, "u:clear").generation, 2, second);
+    run(w, "u:clear", steps, 2);
+    OK(world_message(w, "t1", "u:clear", NULL, second));
+    CU_ASSERT_EQUAL(w->m.seq, 9);
+    run(w, "u:clear", steps + 2, 1);
+    CU_ASSERT_EQUAL(script_state(w, "u:clear").last_seq, 9);
+    world_close(w);
+}
+
+static int64_t first_row(int64_t generation)
+{
+    return world_count("SELECT xmin::text::bigint FROM messages WHERE seq = 1 AND generation ="
+                       " %lld",
+                       (long long)generation);
+}
+
 /* Fails if every update changes the state, or if a row is written that stays as it was: tried. */
 static void versions(void)
 {
-    struct world w;
-    if (!world_open(&w, true))
-        return;
-    make(&w, "u:versions");
-    made(&w, "u:versions", "+c=4 +=5", NULL); /* an append by another name */
-    expect_versions(&w, "u:versions", 2, 1);
-    const long long generation = script_state(&w, "u:versions").generation;
-    const int64_t row = world_count("SELECT xmin::text::bigint FROM messages WHERE seq = 1 AND"
-                                    " generation = %lld",
-                                    generation);
-    made(&w, "u:versions", "+a=1", NULL); /* as it was */
-    expect_versions(&w, "u:versions", 3, 1);
-    CU_ASSERT_EQUAL(world_count("SELECT xmin::text::bigint FROM messages WHERE seq = 1 AND"
-                                " generation = %lld",
-                                generation),
-                    row);
-    made(&w, "u:versions", "+a=1.0", NULL); /* in other words */
-    expect_versions(&w, "u:versions", 4, 1);
-    expect(&w, "u:versions", "1:a=1 2:~=2 3:b=3 4:c=4 5:~=5");
-    made(&w, "u:versions", "+a=2", NULL);
-    expect_versions(&w, "u:versions", 5, 2);
-    made(&w, "u:versions", "?nobody", NULL);
-    expect_versions(&w, "u:versions", 6, 2);
-    made(&w, "u:versions", "-c", NULL);
-    expect_versions(&w, "u:versions", 7, 3);
-    made(&w, "u:versions", "!", NULL);
-    expect_versions(&w, "u:versions", 8, 4);
-    made(&w, "u:versions", "", "{}");
-    made(&w, "u:versions", "", "{\"topic\":1}");
-    expect_versions(&w, "u:versions", 10, 4);
-    made(&w, "u:versions", "", "{\"topic\":2}");
-    expect_versions(&w, "u:versions", 11, 5);
-    world_close(&w);
+    static const char five[] = "1:a=1 2:~=2 3:b=3 4:c=4 5:~=5",
+                      changed[] = "1:a=2 2:~=2 3:b=3 4:c=4 5:~=5";
+    static const struct step steps[] = {
+        {"+c=4 +=5", five, NULL, 2, 1}, /* an append by another name */
+        {"+a=1", five, NULL, 3, 1},     /* as it was */
+        {"+a=1.0", five, NULL, 4, 1},   /* in other words */
+        {"+a=2", changed, NULL, 5, 2},
+        {"?nobody", changed, NULL, 6, 2},
+        {"-c", "1:a=2 2:~=2 3:b=3 5:~=5", NULL, 7, 3},
+        {"!", "", NULL, 8, 4},
+        {"", "", "{}", 9, 4},
+        {"", "", "{\"topic\":1}", 10, 4},
+        {"", "", "{\"topic\":2}", 11, 5}};
+    struct world *w = world_open(true);
+    make(w, "u:versions");
+    const int64_t generation = w->s.generation, row = first_row(generation);
+    run(w, "u:versions", steps, 2);
+    CU_ASSERT_EQUAL(first_row(generation), row);
+    run(w, "u:versions", steps + 2, ARRAY_LEN(steps) - 2);
+    world_close(w);
 }
 
 static void contexts(void)
 {
     static char large[(1 << 20) + 64];
-    struct world w;
-    struct session_receipt r;
-    size_t at;
-    if (!world_open(&w, true))
-        return;
-    make(&w, "u:context");
-    made(&w, "u:context", "+c=4", "{\"other\":{\"x\":1}}");
+    struct world *w = world_open(true);
+    make(w, "u:context");
+    made(w, "u:context", "+c=4", "{\"other\":{\"x\":1}}");
     CU_ASSERT_TRUE(
-        sv_eq(script_state(&w, "u:context").context, SV("{\"topic\":1,\"other\":{\"x\":1}}")));
-    made(&w, "u:context", "-c", "{\"other\":{\"y\":null},\"topic\":null}");
-    CU_ASSERT_TRUE(sv_eq(script_state(&w, "u:context").context,
-                         SV("{\"topic\":null,\"other\":{\"y\":null}}")));
+        sv_eq(script_state(w, "u:context").context, SV("{\"topic\":1,\"other\":{\"x\":1}}")));
+    made(w, "u:context", "-c", "{\"other\":{\"y\":null},\"topic\":null}");
+    CU_ASSERT_TRUE(
+        sv_eq(script_state(w, "u:context").context, SV("{\"topic\":null,\"other\":{\"y\":null}}")));
     memset(large, 'x', sizeof(large) - 1);
     memcpy(large, "{\"l\":\"", 6);
     memcpy(large + sizeof(large) - 3, "\"}", 2);
-    CU_ASSERT_EQUAL(script_run(&w, "u:context", "-a", large, &nobody, &r, &at), ERR_TOO_LARGE);
-    CU_ASSERT_STRING_EQUAL(w.ctx.err.field, "context");
-    expect(&w, "u:context", "1:a=1 2:~=2 3:b=3");
-    world_close(&w);
+    CU_ASSERT_EQUAL(script_run(w, "u:context", "-a", large, &nobody), ERR_TOO_LARGE);
+    CU_ASSERT_STRING_EQUAL(w->ctx.err.field, "context");
+    expect(w, "u:context", "1:a=1 2:~=2 3:b=3");
+    world_close(w);
 }
 
 /* ---- nothing of it ---- */
@@ -218,16 +199,12 @@ static void contexts(void)
  * keep the others back, or if an id is taken that will be made later: tried. */
 static void all_or_nothing(void)
 {
-    struct world w;
-    struct session_receipt r;
-    char future[UUID_LEN + 1], words[64];
-    size_t at = 0;
-    if (!world_open(&w, true))
-        return;
-    make(&w, "u:nothing");
-    const struct session before = script_state(&w, "u:nothing");
+    char future[UUID_LEN + 1];
+    struct world *w = world_open(true);
+    make(w, "u:nothing");
+    const struct session before = script_state(w, "u:nothing");
     uuid_v8_pack((uint64_t)before.generation, 5, future);
-    snprintf(words, sizeof(words), "+=1 +%s=2", future);
+    const char *words = text_of("+=1 +%s=2", future);
     const struct {
         const char *words;
         enum err e;
@@ -238,17 +215,17 @@ static void all_or_nothing(void)
              {words, ERR_CONFLICT, 1, "message_id_taken"}};
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
         for (int context = 0; context < 2; context++) {
-            CU_ASSERT_EQUAL(script_run(&w, "u:nothing", t[i].words,
-                                       context ? "{\"topic\":2}" : NULL, &nobody, &r, &at),
-                            t[i].e);
-            CU_ASSERT_EQUAL(at, t[i].at);
-            CU_ASSERT_STRING_EQUAL(w.ctx.err.slug ? w.ctx.err.slug : "", t[i].slug);
+            CU_ASSERT_EQUAL(
+                script_run(w, "u:nothing", t[i].words, context ? "{\"topic\":2}" : NULL, &nobody),
+                t[i].e);
+            CU_ASSERT_EQUAL(w->at, t[i].at);
+            CU_ASSERT_STRING_EQUAL(w->ctx.err.slug ? w->ctx.err.slug : "", t[i].slug);
         }
     }
-    expect(&w, "u:nothing", "1:a=1 2:~=2 3:b=3");
-    expect_versions(&w, "u:nothing", 1, 1);
-    CU_ASSERT_TRUE(sv_eq(script_state(&w, "u:nothing").context, SV("{\"topic\":1}")));
-    world_close(&w);
+    expect(w, "u:nothing", "1:a=1 2:~=2 3:b=3");
+    expect_versions(w, "u:nothing", 1, 1);
+    CU_ASSERT_TRUE(sv_eq(script_state(w, "u:nothing").context, SV("{\"topic\":1}")));
+    world_close(w);
 }
 
 /* Who may not see it, what is expired, and what has changed. */
@@ -256,76 +233,62 @@ static void conditions(void)
 {
     static const struct session_guard u2 = {.user = SV_INIT("u2")};
     struct sv current[CLUSTER_TAGS];
-    struct world w;
-    struct session_receipt r;
     struct script s;
-    size_t at;
-    if (!world_open(&w, true))
-        return;
+    struct world *w = world_open(true);
     struct arena *tags = arena_create(1 << 16);
-    make(&w, "u:conditions");
-    const long long generation = script_state(&w, "u:conditions").generation;
+    make(w, "u:conditions");
+    const long long generation = script_state(w, "u:conditions").generation;
     const struct sv old[] = {SV("1.v1"), SV("none")};
     const struct session_guard stale = {.if_match = old, .n_if_match = 2};
     for (int context = 0; context < 2; context++) {
         const char *c = context ? "{\"topic\":2}" : NULL;
-        CU_ASSERT_EQUAL(script_run(&w, "u:conditions", "-a", c, &stale, &r, &at), ERR_PRECONDITION);
-        CU_ASSERT_EQUAL(script_run(&w, "u:conditions", "-a", c, &u2, &r, &at), ERR_NOT_FOUND);
-        CU_ASSERT_EQUAL(script_run(&w, "u:absent", "-a", c, &stale, &r, &at), ERR_NOT_FOUND);
+        CU_ASSERT_EQUAL(script_run(w, "u:conditions", "-a", c, &stale), ERR_PRECONDITION);
+        CU_ASSERT_EQUAL(script_run(w, "u:conditions", "-a", c, &u2), ERR_NOT_FOUND);
+        CU_ASSERT_EQUAL(script_run(w, "u:absent", "-a", c, &stale), ERR_NOT_FOUND);
         script_read(&s, "-a", c);
-        CU_ASSERT_EQUAL(session_update(w.sessions, world_request(&w, "t2"), SV("u:conditions"),
-                                       &s.update, &nobody, &r, &at),
+        CU_ASSERT_EQUAL(session_update(w->sessions, world_request(w, "t2"), SV("u:conditions"),
+                                       &s.update, &nobody, &w->r, &w->at),
                         ERR_NOT_FOUND);
     }
-    expect_versions(&w, "u:conditions", 1, 1);
+    expect_versions(w, "u:conditions", 1, 1);
     for (int context = 0; context < 2; context++) {
-        const struct session now = script_state(&w, "u:conditions");
+        const struct session now = script_state(w, "u:conditions");
         cluster_tags(tags, &now, current);
         const struct session_guard holds = {.if_match = &current[context], .n_if_match = 1};
-        CU_ASSERT_EQUAL(script_run(&w, "u:conditions", context ? "-b" : "-a",
-                                   context ? "{\"topic\":2}" : NULL, &holds, &r, &at),
-                        ERR_NONE);
+        OK(script_run(w, "u:conditions", context ? "-b" : "-a", context ? "{\"topic\":2}" : NULL,
+                      &holds));
     }
-    expect(&w, "u:conditions", "2:~=2");
-    CU_ASSERT_TRUE(world_sql("UPDATE sessions SET expires_at = now() - interval '1 second'"
-                             " WHERE session_id = 'u:conditions'",
-                             NULL, 0));
-    CU_ASSERT_EQUAL(script_run(&w, "u:conditions", "!", NULL, &nobody, &r, &at), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(
-        world_count("SELECT count(*) FROM messages WHERE generation = %lld", generation), 1);
+    expect(w, "u:conditions", "2:~=2");
+    world_expire("u:conditions");
+    CU_ASSERT_EQUAL(script_run(w, "u:conditions", "!", NULL, &nobody), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(world_rows("messages WHERE generation = %lld", generation), 1);
     arena_destroy(tags);
-    world_close(&w);
+    world_close(w);
 }
 
 /* Fails if a removal that cannot be repeated is refused before its key is looked up: tried. */
 static void keys(void)
 {
-    struct world w;
     struct session_guard keyed = {.key = SV("k-update"), .fingerprint = SV("f1")};
-    struct session_receipt first, again;
-    size_t at;
-    if (!world_open(&w, true))
-        return;
-    make(&w, "u:key");
+    struct world *w = world_open(true);
+    make(w, "u:key");
     for (int context = 0; context < 2; context++) {
         const char *c = context ? "{\"topic\":2}" : NULL;
         keyed.key = context ? SV("k-update-2") : SV("k-update-1");
-        CU_ASSERT_EQUAL(
-            script_run(&w, "u:key", context ? "-b +=6" : "-a +=5", c, &keyed, &first, &at),
-            ERR_NONE);
-        made(&w, "u:key", "?nobody", NULL);
-        CU_ASSERT_EQUAL(
-            script_run(&w, "u:key", context ? "-b +=6" : "-a +=5", c, &keyed, &again, &at),
-            ERR_NONE);
-        CU_ASSERT_TRUE(!first.replayed && again.replayed);
-        CU_ASSERT_TRUE(first.version == again.version && first.generation == again.generation &&
-                       first.message_count == again.message_count && first.at == again.at &&
-                       first.status == again.status && sv_eq(again.session_id, SV("u:key")));
+        OK(script_run(w, "u:key", context ? "-b +=6" : "-a +=5", c, &keyed));
+        const struct session_receipt first = w->r;
+        made(w, "u:key", "?nobody", NULL);
+        OK(script_run(w, "u:key", context ? "-b +=6" : "-a +=5", c, &keyed));
+        const struct session_receipt *again = &w->r;
+        CU_ASSERT_TRUE(!first.replayed && again->replayed);
+        CU_ASSERT_TRUE(first.version == again->version && first.generation == again->generation &&
+                       first.message_count == again->message_count && first.at == again->at &&
+                       first.status == again->status && sv_eq(again->session_id, SV("u:key")));
         const struct session_guard other = {.key = keyed.key, .fingerprint = SV("f2")};
-        CU_ASSERT_EQUAL(script_run(&w, "u:key", "+=7", c, &other, &again, &at), ERR_KEY_REUSED);
+        CU_ASSERT_EQUAL(script_run(w, "u:key", "+=7", c, &other), ERR_KEY_REUSED);
     }
-    expect(&w, "u:key", "2:~=2 4:~=5 5:~=6");
-    world_close(&w);
+    expect(w, "u:key", "2:~=2 4:~=5 5:~=6");
+    world_close(w);
 }
 
 SUITE(session_update, "session/update", {"puts and removals", puts_and_removals},

@@ -1,100 +1,70 @@
 /* SPDX-License-Identifier: MIT */
 /* Updates of one session by many at once, and of a session that has a long history. */
-#include "parley/session/session.h"
-
-#include <stdio.h>
-#include <string.h>
-#include <time.h>
 
 #include "../../unit/suite.h"
 #include "crowd.h"
 #include "script.h"
 
-static const struct session_guard nobody = {.create_only = false};
-
-static enum err update_until(struct crowd *crowd, struct caller *c, const char *words,
-                             const char *context, struct session_receipt *r)
+static void update(struct crowd *crowd, struct world *c, const char *words, const char *context)
 {
-    struct script s;
-    size_t at;
     enum err e;
-    script_read(&s, words, context);
-    do
-        e = session_update(crowd->w->sessions, caller_request(c, "t1"), sv_from(crowd->id),
-                           &s.update, &nobody, r, &at);
-    while (crowd_try_again(e));
-    return e;
+    UNTIL_DONE(e, script_run(c, crowd->id, words, context, &nobody));
+    crowd->failed += e != ERR_NONE;
 }
 
-static void work_same_id(struct crowd *crowd, struct caller *c, int me)
+static void work_same_id(struct crowd *crowd, struct world *c, int me)
 {
-    char words[32];
-    snprintf(words, sizeof(words), "+same=%d", me + 10);
-    crowd->failed += update_until(crowd, c, words, NULL, &crowd->receipts[me]) != ERR_NONE;
+    const char *words = text_of("+same=%d", me + 10);
+    update(crowd, c, words, NULL);
 }
 
 /* One of them is new, the others take its place. Fails if the row is not locked ahead of the
  * statement: tried. */
 static void one_new_id(void)
 {
-    struct world w;
-    if (!world_open(&w, true))
-        return;
+    struct world *w = world_open(true);
     for (int round = 0; round < 10; round++) {
-        char id[32];
-        snprintf(id, sizeof(id), "u:same-%d", round);
-        struct session s;
-        struct session_receipt r;
-        struct session_draft d = draft_of(id, NULL);
-        CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &nobody, &s, &r),
-                        ERR_NONE);
-        struct crowd crowd = crowd_at(&w, id);
+        const char *id = text_of("u:same-%d", round);
+        world_make(w, "t1", id, NULL, 0, "", &nobody);
+        struct crowd crowd = crowd_at(w, id);
         crowd_run(&crowd, 16, work_same_id);
         CU_ASSERT_EQUAL(crowd.failed, 0);
-        s = script_state(&w, id);
-        CU_ASSERT_TRUE(s.n_messages == 1 && s.message_count == 1 && s.last_seq == 1);
-        CU_ASSERT_EQUAL(s.version, 17);
-        CU_ASSERT_EQUAL(s.state_version, 16);
+        (void)script_state(w, id);
+        CU_ASSERT_TRUE(w->s.n_messages == 1 && w->s.message_count == 1 && w->s.last_seq == 1);
+        CU_ASSERT_EQUAL(w->s.version, 17);
+        CU_ASSERT_EQUAL(w->s.state_version, 16);
     }
-    world_close(&w);
+    world_close(w);
 }
 
-static void work_own_member(struct crowd *crowd, struct caller *c, int me)
+static void work_own_member(struct crowd *crowd, struct world *c, int me)
 {
-    char words[64], context[64];
-    snprintf(words, sizeof(words), "+m-%d=%d +=1 ?nobody", me, me);
-    snprintf(context, sizeof(context), "{\"m%d\":{\"at\":%d}}", me, me);
-    crowd->failed += update_until(crowd, c, words, context, &crowd->receipts[me]) != ERR_NONE;
+    const char *words = text_of("+m-%d=%d +=1 ?nobody", me, me);
+    const char *context = text_of("{\"m%d\":{\"at\":%d}}", me, me);
+    update(crowd, c, words, context);
     /* An append in between gets in nobody's way. */
-    struct session_receipt r;
-    crowd->failed += crowd_append(crowd, c, 1, false, &nobody, &r) != ERR_NONE;
+    crowd->failed += crowd_append(crowd, c, 1, false, &nobody) != ERR_NONE;
 }
 
 /* Fails if the update does not ask for the state that was read: tried. */
 static void members_and_messages(void)
 {
-    struct world w;
-    struct session s;
-    struct session_receipt r;
-    struct session_draft d = draft_of("u:members", NULL);
-    if (!world_open(&w, true))
-        return;
-    CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &nobody, &s, &r),
-                    ERR_NONE);
-    struct crowd crowd = crowd_at(&w, "u:members");
+    struct world *w = world_open(true);
+    world_make(w, "t1", "u:members", NULL, 0, "", &nobody);
+    struct crowd crowd = crowd_at(w, "u:members");
     crowd_run(&crowd, 16, work_own_member);
     CU_ASSERT_EQUAL(crowd.failed, 0);
-    s = script_state(&w, "u:members");
-    CU_ASSERT_TRUE(s.n_messages == 48 && s.message_count == 48 && s.last_seq == 48);
-    CU_ASSERT_EQUAL(s.version, 33);
-    CU_ASSERT_EQUAL(s.state_version, 17);
+    (void)script_state(w, "u:members");
+    CU_ASSERT_TRUE(w->s.n_messages == 48 && w->s.message_count == 48 && w->s.last_seq == 48);
+    CU_ASSERT_EQUAL(w->s.version, 33);
+    CU_ASSERT_EQUAL(w->s.state_version, 17);
     for (int i = 0; i < 16; i++)
         CU_ASSERT_EQUAL(world_count("SELECT (s.context::jsonb->'m%d'->>'at')::int FROM sessions s"
                                     " JOIN messages m USING (tenant, generation)"
                                     " WHERE session_id = 'u:members' AND message_id = 'm-%d'",
                                     i, i),
                         i);
-    world_close(&w);
+    world_close(w);
 }
 
 /* ---- the cost ---- */
@@ -109,9 +79,7 @@ static int64_t rows_read(void)
 /* What a backend has counted is known once it has ended. */
 static void wait_for_counts(void)
 {
-    const struct timespec pause = {.tv_nsec = 5000000};
-    while (world_count("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'test'") > 0)
-        nanosleep(&pause, NULL);
+    EVENTUALLY(world_rows("pg_stat_activity WHERE application_name = 'test'") == 0);
 }
 
 /* 5,000 sessions of two messages, so that a planner that does not know a generation takes any for
@@ -129,43 +97,31 @@ static const char many_short[] =
  * by the generation of the session and an array of seqs: tried. */
 static void a_long_history(void)
 {
-    struct world w;
-    if (!world_open(&w, false))
-        return;
-    struct session s;
-    struct session_receipt r;
+    struct world *w = world_open(false);
     struct session_draft d = draft_of("u:long", NULL);
-    CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "t1"), &d, &nobody, &s, &r),
-                    ERR_NONE);
-    const long long generation = s.generation;
+    OK(world_create(w, "t1", &d, &nobody));
+    const long long generation = w->s.generation;
     CU_ASSERT_TRUE(world_count("INSERT INTO messages (tenant, generation, seq, created_at, size,"
                                " role, content, message_id) SELECT 't1', %lld, n, now(), 3, 'user',"
                                " '1', 'm-' || n FROM generate_series(1, 20000) n RETURNING 1",
                                generation) == 1);
-    CU_ASSERT_TRUE(world_sql("UPDATE sessions SET last_seq = 20000, message_count = 20000"
-                             " WHERE session_id = 'u:long'",
-                             NULL, 0));
-    CU_ASSERT_TRUE(world_sql(many_short, NULL, 0) && world_sql("ANALYZE", NULL, 0));
-    world_close(&w);
+    world_do("UPDATE sessions SET last_seq = 20000, message_count = 20000"
+             " WHERE session_id = 'u:long'");
+    world_do("%s; ANALYZE", many_short);
+    world_close(w);
     wait_for_counts();
     const int64_t before = rows_read();
-    if (!world_open(&w, false))
-        return;
-    size_t at;
+    w = world_open(false);
     for (int i = 0; i < 20; i++) {
-        char words[64];
-        snprintf(words, sizeof(words), "+m-%d=7 -m-%d +=8 ?n-%d", 100 + i, 200 + i, i);
-        CU_ASSERT_EQUAL(
-            script_run(&w, "u:long", words, i % 2 ? "{\"topic\":3}" : NULL, &nobody, &r, &at),
-            ERR_NONE);
+        const char *words = text_of("+m-%d=7 -m-%d +=8 ?n-%d", 100 + i, 200 + i, i);
+        OK(script_run(w, "u:long", words, i % 2 ? "{\"topic\":3}" : NULL, &nobody));
     }
-    world_close(&w);
+    world_close(w);
     wait_for_counts();
     CU_ASSERT_TRUE(rows_read() - before < 1000);
     CU_ASSERT_EQUAL(world_count("SELECT message_count FROM sessions WHERE session_id = 'u:long'"),
                     20000);
-    CU_ASSERT_TRUE(world_sql("DELETE FROM sessions WHERE tenant = 'many'", NULL, 0) &&
-                   world_sql("ANALYZE", NULL, 0));
+    world_do("DELETE FROM sessions WHERE tenant = 'many'; ANALYZE");
 }
 
 SUITE(session_update_at_once, "session/update (at once)", {"one new id", one_new_id},

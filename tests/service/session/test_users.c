@@ -1,41 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /* The list and the export of one user's sessions, while they come and go. */
-#include "parley/session/session.h"
-
 #include <stdio.h>
 #include <string.h>
 
 #include "../../unit/suite.h"
 #include "cluster.h"
-#include "fixture.h"
-
-static const struct session_guard nobody = {.create_only = false};
 
 /* Sessions <prefix>0 … of a user, each with so many messages. */
 static void make(struct world *w, const char *tenant, const char *user, const char *prefix, int n,
                  size_t messages)
 {
-    struct session_message_draft m[50];
-    for (size_t i = 0; i < messages; i++)
-        m[i] = message_of("user", "\"of it\"");
-    for (int i = 0; i < n; i++) {
-        char id[64];
-        struct session s;
-        struct session_receipt r;
-        snprintf(id, sizeof(id), "%s%d", prefix, i);
-        struct session_draft d = draft_of(id, user);
-        d.messages = m;
-        d.n_messages = messages;
-        CU_ASSERT_EQUAL(session_create(w->sessions, world_request(w, tenant), &d, &nobody, &s, &r),
-                        ERR_NONE);
-    }
+    for (int i = 0; i < n; i++)
+        world_make(w, tenant, text_of("%s%d", prefix, i), user, messages, "\"of it\"", &nobody);
 }
 
 static void drop(struct world *w, const char *tenant, const char *id)
 {
-    struct session_receipt r;
-    CU_ASSERT_EQUAL(session_delete(w->sessions, world_request(w, tenant), sv_from(id), &nobody, &r),
-                    ERR_NONE);
+    OK(world_delete(w, tenant, id, &nobody));
 }
 
 /* What a walk through all pages gave. */
@@ -52,7 +33,7 @@ static void next_page(struct world *w, const char *tenant, const char *user, siz
     struct session_list list = {.n = 0};
     enum err e = session_list(w->sessions, world_request(w, tenant), sv_from(user),
                               walk->pages > 0 ? &walk->at : NULL, limit, &list);
-    CU_ASSERT_EQUAL(e, ERR_NONE);
+    OK(e);
     CU_ASSERT_TRUE(list.n <= limit && (list.n == limit || !list.has_more));
     for (size_t i = 0; e == ERR_NONE && i < list.n && walk->n < 200; i++) {
         const struct session *s = &list.sessions[i];
@@ -86,62 +67,50 @@ static bool has(const struct walk *walk, const char *id)
  * created in the same microsecond. Fails if the place is the time alone: tried. */
 static void pages(void)
 {
-    struct world w;
     static const size_t limits[] = {1, 4, 10, 11, 12, 100};
-    if (!world_open(&w, false))
-        return;
-    make(&w, "u1", "anna", "u:p", 11, 1);
-    make(&w, "u1", "bert", "u:b", 3, 1);
-    make(&w, "u2", "anna", "u:p", 2, 1);
+    struct world *w = world_open(false);
+    make(w, "u1", "anna", "u:p", 11, 1);
+    make(w, "u1", "bert", "u:b", 3, 1);
+    make(w, "u2", "anna", "u:p", 2, 1);
     for (int same = 0; same < 2; same++) {
         for (size_t k = 0; k < ARRAY_LEN(limits); k++) {
-            const struct walk walk = walk_all(&w, "u1", "anna", limits[k]);
+            const struct walk walk = walk_all(w, "u1", "anna", limits[k]);
             CU_ASSERT_EQUAL(walk.n, 11);
             CU_ASSERT_EQUAL((size_t)walk.pages, (11 + limits[k] - 1) / limits[k]);
             for (int i = 0; i < walk.n; i++) {
-                char id[64];
-                snprintf(id, sizeof(id), "u:p%d", 10 - i);
+                const char *id = text_of("u:p%d", 10 - i);
                 CU_ASSERT_TRUE(same ? has(&walk, id) : strcmp(walk.ids[i], id) == 0);
             }
         }
-        CU_ASSERT_TRUE(world_sql("UPDATE sessions SET created_at = '2026-01-01 00:00:00.123456Z'"
-                                 " WHERE session_id LIKE 'u:p%'",
-                                 NULL, 0));
+        world_do("UPDATE sessions SET created_at = '2026-01-01 00:00:00.123456Z'"
+                 " WHERE session_id LIKE 'u:p%%'");
     }
-    CU_ASSERT_EQUAL(walk_all(&w, "u2", "anna", 5).n, 2);
-    CU_ASSERT_EQUAL(walk_all(&w, "u3", "anna", 5).n, 0);
-    CU_ASSERT_EQUAL(walk_all(&w, "u1", "Anna", 5).n, 0);
-    world_close(&w);
+    CU_ASSERT_EQUAL(walk_all(w, "u2", "anna", 5).n, 2);
+    CU_ASSERT_EQUAL(walk_all(w, "u3", "anna", 5).n, 0);
+    CU_ASSERT_EQUAL(walk_all(w, "u1", "Anna", 5).n, 0);
+    world_close(w);
 }
 
 /* Those that stay come once, whatever else is made, deleted, expired or written to between pages.
  */
 static void changes_between_pages(void)
 {
-    struct world w;
     struct walk walk = {.n = 0};
-    if (!world_open(&w, false))
-        return;
-    make(&w, "u1", "carl", "u:c", 20, 1);
+    struct world *w = world_open(false);
+    make(w, "u1", "carl", "u:c", 20, 1);
     for (int i = 0; i == 0 || walk.more; i++) {
-        char id[32];
-        next_page(&w, "u1", "carl", 3, &walk);
-        snprintf(id, sizeof(id), "u:cnew%d-", i);
-        make(&w, "u1", "carl", id, 2, 0);
-        snprintf(id, sizeof(id), "u:c%d", 19 - i * 3);
-        drop(&w, "u1", id); /* one that was given, the place itself among them */
+        next_page(w, "u1", "carl", 3, &walk);
+        make(w, "u1", "carl", text_of("u:cnew%d-", i), 2, 0);
+        drop(w, "u1",
+             text_of("u:c%d", 19 - i * 3)); /* one that was given, the place itself among them */
     }
-    for (int i = 0; i < 20; i++) {
-        char id[32];
-        snprintf(id, sizeof(id), "u:c%d", i);
-        CU_ASSERT_TRUE(has(&walk, id));
-    }
-    CU_ASSERT_TRUE(
-        world_sql("UPDATE sessions SET expires_at = now() WHERE session_id = 'u:c2'", NULL, 0));
-    walk = walk_all(&w, "u1", "carl", 7);
+    for (int i = 0; i < 20; i++)
+        CU_ASSERT_TRUE(has(&walk, text_of("u:c%d", i)));
+    world_expire("u:c2");
+    walk = walk_all(w, "u1", "carl", 7);
     CU_ASSERT_FALSE(has(&walk, "u:c2"));
     CU_ASSERT_TRUE(has(&walk, "u:c3") && has(&walk, "u:cnew0-1"));
-    world_close(&w);
+    world_close(w);
 }
 
 /* By the plan and not by time: a page of one of 10,000 sessions reads as many rows as it gives, and
@@ -152,38 +121,33 @@ static void a_page_costs_what_it_holds(void)
     static const char stats[] =
         "SELECT %s FROM pg_stat_user_tables t JOIN pg_stat_user_indexes i USING (relid)"
         " WHERE t.relname = 'sessions' AND i.indexrelname = 'sessions_of_user'";
-    struct world w;
     char scans[512], rows[512], seq[512];
     snprintf(scans, sizeof(scans), stats, "i.idx_scan");
     snprintf(rows, sizeof(rows), stats, "i.idx_tup_read");
     snprintf(seq, sizeof(seq), stats, "coalesce(t.seq_tup_read, 0)");
-    CU_ASSERT_TRUE(world_open(&w, false));
-    world_close(&w); /* made the schema */
-    CU_ASSERT_TRUE(world_sql("INSERT INTO sessions (generation, tenant, session_id, user_id,"
-                             " ttl_seconds, expires_at, expiry_hour, created_at)"
-                             " SELECT i, 'u-many', 'u:m' || i,"
-                             " 'dora', 60, now() + interval '1 day', 9999999,"
-                             " now() - i * interval '1 second' FROM generate_series(1, 10000) i;"
-                             " ANALYZE sessions; SELECT pg_stat_force_next_flush()",
-                             NULL, 0));
+    world_close(world_open(false)); /* made the schema */
+    world_do("INSERT INTO sessions (generation, tenant, session_id, user_id,"
+             " ttl_seconds, expires_at, expiry_hour, created_at)"
+             " SELECT i, 'u-many', 'u:m' || i,"
+             " 'dora', 60, now() + interval '1 day', 9999999,"
+             " now() - i * interval '1 second' FROM generate_series(1, 10000) i;"
+             " ANALYZE sessions; SELECT pg_stat_force_next_flush()");
     /* Statistics of a connection are certain to be told at its end. */
     int64_t before = -1, now = 0;
     while (now != before) {
         before = now;
-        cluster_sleep_ms(300);
+        service_sleep_ms(300);
         now = world_count("%s", scans) + world_count("%s", rows) + world_count("%s", seq);
     }
     const int64_t scans0 = world_count("%s", scans), rows0 = world_count("%s", rows),
                   seq0 = world_count("%s", seq);
     struct walk walk = {.pages = 0};
-    if (!world_open(&w, false))
-        return;
+    struct world *w = world_open(false);
     for (int i = 0; i < PAGES; i++)
-        next_page(&w, "u-many", "dora", LIMIT, &walk);
+        next_page(w, "u-many", "dora", LIMIT, &walk);
     CU_ASSERT_EQUAL(walk.n, PAGES * LIMIT);
-    world_close(&w);
-    for (int i = 0; i < 200 && world_count("%s", scans) < scans0 + PAGES; i++)
-        cluster_sleep_ms(50);
+    world_close(w);
+    EVENTUALLY(world_count("%s", scans) >= scans0 + PAGES);
     CU_ASSERT_EQUAL(world_count("%s", scans), scans0 + PAGES);
     CU_ASSERT_TRUE(world_count("%s", rows) - rows0 <= PAGES * (LIMIT + 1));
     CU_ASSERT_EQUAL(world_count("%s", seq), seq0);
@@ -204,7 +168,7 @@ static void export_step(struct world *w, const char *tenant, struct export *e)
 {
     struct session_export_part part;
     enum err rc = session_export_next(w->sessions, world_request(w, tenant), &e->x, &part);
-    CU_ASSERT_EQUAL(rc, ERR_NONE);
+    OK(rc);
     if (rc != ERR_NONE || part.end) {
         e->end = true;
         return;
@@ -229,64 +193,47 @@ static void export_rest(struct world *w, const char *tenant, struct export *e)
 /* No tombstone comes, also when PostgreSQL's clock was set back to before its expiry: tried. */
 static void whole_export(void)
 {
-    struct world w;
     struct export e = {.x = {.user = SV("emil")}};
-    if (!world_open(&w, true))
-        return;
-    make(&w, "u1", "emil", "u:e", 5, 40);
-    make(&w, "u1", "emil", "u:e-none", 2, 0);
-    make(&w, "u1", "other", "u:eo", 2, 3);
-    make(&w, "u2", "emil", "u:e", 1, 3);
-    drop(&w, "u1", "u:e3");
-    CU_ASSERT_TRUE(
-        world_sql("UPDATE sessions SET expires_at = now() WHERE session_id = 'u:e4';"
-                  "UPDATE sessions SET expires_at = now() + interval '1 hour' WHERE session_id LIKE"
-                  " '~%u:e3'",
-                  NULL, 0));
-    export_rest(&w, "u1", &e);
+    struct world *w = world_open(true);
+    make(w, "u1", "emil", "u:e", 5, 40);
+    make(w, "u1", "emil", "u:e-none", 2, 0);
+    make(w, "u1", "other", "u:eo", 2, 3);
+    make(w, "u2", "emil", "u:e", 1, 3);
+    drop(w, "u1", "u:e3");
+    world_do("UPDATE sessions SET expires_at = now() WHERE session_id = 'u:e4';"
+             "UPDATE sessions SET expires_at = now() + interval '1 hour' WHERE session_id LIKE"
+             " '~%%u:e3'");
+    export_rest(w, "u1", &e);
     CU_ASSERT_EQUAL(e.sessions.n, 5);
     CU_ASSERT_EQUAL(e.messages, 120);
     CU_ASSERT_TRUE(has(&e.sessions, "u:e0") && has(&e.sessions, "u:e-none1"));
-    world_close(&w);
+    world_close(w);
 }
 
 /* Fails if an export goes on to sessions that were made after it began, or takes messages of a
  * session that was made again under the id: tried. */
 static void export_under_writes(void)
 {
-    struct world w;
     struct export e = {.x = {.user = SV("fred")}};
-    struct session_receipt r;
-    if (!world_open(&w, true))
-        return;
-    make(&w, "u1", "fred", "u:f", 5, 10);
-    export_step(&w, "u1", &e); /* session u:f0, its messages yet to come */
-    struct session_message_draft m = message_of("user", "\"late\"");
-    const struct session_append a = {&m, 1, false, 0};
-    CU_ASSERT_EQUAL(
-        session_append(w.sessions, world_request(&w, "u1"), SV("u:f0"), &a, &nobody, &r), ERR_NONE);
-    make(&w, "u1", "fred", "u:f-late", 3, 1);
-    drop(&w, "u1", "u:f1");
-    export_step(&w, "u1", &e); /* messages of u:f0 */
+    struct world *w = world_open(true);
+    make(w, "u1", "fred", "u:f", 5, 10);
+    export_step(w, "u1", &e); /* session u:f0, its messages yet to come */
+    OK(world_say(w, "u1", "u:f0", false, "\"late\"", &nobody));
+    make(w, "u1", "fred", "u:f-late", 3, 1);
+    drop(w, "u1", "u:f1");
+    export_step(w, "u1", &e); /* messages of u:f0 */
     CU_ASSERT_EQUAL(e.messages, 10);
-    export_step(&w, "u1", &e); /* session u:f2 */
-    drop(&w, "u1", "u:f2");
-    struct session s;
-    struct session_draft again = draft_of("u:f2", "fred");
-    again.messages = &m;
-    again.n_messages = 1;
-    CU_ASSERT_EQUAL(session_create(w.sessions, world_request(&w, "u1"), &again, &nobody, &s, &r),
-                    ERR_NONE);
+    export_step(w, "u1", &e); /* session u:f2 */
+    drop(w, "u1", "u:f2");
+    world_make(w, "u1", "u:f2", "fred", 1, "\"late\"", &nobody);
     const struct session_patch moved = {.has_user_id = true, .user_id = SV("gerd")};
-    CU_ASSERT_EQUAL(
-        session_patch(w.sessions, world_request(&w, "u1"), SV("u:f3"), &moved, &nobody, &s, &r),
-        ERR_NONE);
-    export_rest(&w, "u1", &e);
+    OK(world_patch(w, "u1", "u:f3", &moved, &nobody));
+    export_rest(w, "u1", &e);
     CU_ASSERT_EQUAL(e.sessions.n, 3);
     CU_ASSERT_TRUE(has(&e.sessions, "u:f0") && has(&e.sessions, "u:f2") &&
                    has(&e.sessions, "u:f4"));
     CU_ASSERT_EQUAL(e.messages, 20); /* of u:f0 and u:f4 */
-    world_close(&w);
+    world_close(w);
 }
 
 SUITE(session_users, "session/users", {"pages", pages},
