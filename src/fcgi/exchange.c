@@ -162,10 +162,10 @@ static bool answer(struct fcgi_thread *t, struct fcgi_turn *turn)
 bool fcgi_answer(struct fcgi_thread *t, struct fcgi_turn *turn)
 {
     FCGX_Request *r = &turn->conn->fcgx;
+    atomic_fetch_add_explicit(&t->server->requests, 1, memory_order_relaxed);
     const bool whole = turn->err == ERR_NONE ? answer(t, turn)
                                              : fcgi_respond_nomem(r->ipcFd, r->requestId,
                                                                   turn->req.method == HTTP_HEAD);
-    atomic_fetch_add_explicit(&t->server->requests, 1, memory_order_relaxed);
     /* In place of FCGX_Finish_r, which would send an end of its own. */
     FCGX_Free(r, 0);
     return whole && r->keepConnection;

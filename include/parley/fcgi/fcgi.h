@@ -60,7 +60,7 @@ MUSTCHECK enum err fcgi_server_start(const struct fcgi_settings *settings,
 void fcgi_server_leave(struct fcgi_server *s);
 /* Number of connections that are open; after leave it falls to 0 as nginx closes them. */
 size_t fcgi_server_connections(struct fcgi_server *s);
-/* Requests answered since the start. */
+/* Requests since the start that were answered, or are being answered. */
 unsigned long long fcgi_server_requests(struct fcgi_server *s);
 /* Closes idle connections, waits at most grace_ms for busy threads, frees everything. False when a
  * thread was still busy then: the process must exit without touching what threads use. */

@@ -250,7 +250,7 @@ static void kept_from_writers(void)
         struct db_settings s = fx_settings(NULL);
         make_cards();
         s.pool_max = rows[i].max;
-        s.acquire_ms = 100;
+        s.acquire_ms = 5000;
         x.fx = fx_open(&s);
         const int writers = rows[i].max - rows[i].kept;
         for (int k = 0; k < writers; k++)
@@ -261,7 +261,7 @@ static void kept_from_writers(void)
             fx_request(x.fx, SV("t1"), 5000);
             x.fx->ctx.reserve = true;
             OK(fx_run(x.fx, DB_READ, "SELECT 1", &r));
-            x.fx->ctx.reserve = false;
+            fx_request(x.fx, SV("t1"), 100);
             CU_ASSERT_EQUAL(fx_run(x.fx, DB_WRITE, "SELECT 1", &r), ERR_OVERLOAD);
         }
         for (int k = 0; k < writers; k++)

@@ -239,7 +239,7 @@ static void each_has_its_own(void)
  * the time of the first one only: tried. */
 static void in_time(void)
 {
-    static const int rows[][2] = {{-1, 5000}, {1500, -1}, {5000, 700}}; /* of the first; the rest */
+    static const int rows[][2] = {{-1, 20000}, {20000, -1}, {20000, 700}}; /* the first, the rest */
     struct few f;
     struct session s;
     few_open(&f, "time");
@@ -252,13 +252,13 @@ static void in_time(void)
             world_request(f.callers[i], "t1")->deadline = deadline_in_ms(rows[row][i > 0]);
         few_read_ahead(&f);
         if (locked)
-            CU_ASSERT_TRUE(clock_mono_us() - began < 2500000);
+            CU_ASSERT_TRUE(clock_mono_us() - began < 10000000);
         for (int i = KINDS - 1; i > 0; i--) {
             const enum err e = get(&f, i, i, "t1", &s);
             CU_ASSERT_TRUE(rows[row][1] < 0 || locked ? e == ERR_TIMEOUT : e == ERR_NONE);
         }
         if (locked)
-            CU_ASSERT_TRUE(clock_mono_us() - began < 3000000);
+            CU_ASSERT_TRUE(clock_mono_us() - began < 10000000);
         if (gate)
             gate_open(gate);
         const enum err e = get(&f, 0, 0, "t1", &s);
