@@ -18,12 +18,11 @@ import signal
 import sys
 
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/system")
-# pylint: disable=wrong-import-position
-import load  # noqa: E402
-import plot  # noqa: E402
-import report  # noqa: E402
-from bench_stack import SETTINGS, BenchStack  # noqa: E402
-from stack import ROOT, StackError  # noqa: E402
+import load
+import plot
+import report
+from bench_stack import SETTINGS, BenchStack
+from stack import ROOT, StackError
 
 SESSIONS, MESSAGES = 1000, 50
 

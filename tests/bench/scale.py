@@ -18,13 +18,12 @@ import statistics
 import sys
 
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/system")
-# pylint: disable=wrong-import-position
-import load  # noqa: E402
-import overload  # noqa: E402
-import report  # noqa: E402
-import seed  # noqa: E402
-from bench_stack import BenchStack  # noqa: E402
-from stack import StackError  # noqa: E402
+import load
+import overload
+import report
+import seed
+from bench_stack import BenchStack
+from stack import StackError
 
 STEPS = ("long", "million", "memory", "overload")
 GIB = 2 ** 30

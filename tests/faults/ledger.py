@@ -35,7 +35,6 @@ class Ledger:
     def __init__(self, path, prefix, rng):
         self.prefix, self.rng = prefix, rng
         self.ops, self.lock = [], threading.Lock()
-        # pylint: disable=consider-using-with  # open as long as the test runs
         self.file = open(path, "a", encoding="ascii", buffering=1)
 
     def close(self):

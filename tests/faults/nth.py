@@ -65,7 +65,6 @@ class Page:
         return {(KINDS[i // len(LIBRARIES)], LIBRARIES[i % len(LIBRARIES)]): n
                 for i, n in enumerate(counts) if n}
 
-    # pylint: disable=too-many-arguments  # all but kind and n are named
     def arm(self, kind="malloc", n=0, *, persistent=False, how=FAILS, of=LIBRARIES):
         """From now on calls are counted, and the n-th of that kind by those libraries fails."""
         self["counting"] = 0
@@ -87,7 +86,6 @@ class Sql:
 
     def __init__(self, stack):
         postgres = stack.postgres
-        # pylint: disable=consider-using-with  # ended by close
         self.process = subprocess.Popen(
             [postgres.bin + "/psql", "-XqAt", "-F", " ", "-v", "ON_ERROR_STOP=1", "-h", postgres.dir, "-U",
              "postgres", "-d", "parley"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

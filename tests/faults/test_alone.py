@@ -5,7 +5,6 @@ older than a write that was acknowledged before it began."""
 import os
 import signal
 import time
-import unittest
 
 from faults import amount
 from fresh import SESSIONS, ReadAfterWrite, host_beside
@@ -214,7 +213,3 @@ class Stopped(Company):
             os.kill(pid, signal.SIGCONT)
         self.fail("no worker polls")
         return None
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -222,7 +222,6 @@ class PostgresClock(ClockTest):
         """PostgreSQL ends a wait by its wall clock: set back, it does not. parley's deadline does.
         Fails if there is none on parley's side: tests/plants/server-timeouts-only."""
         path = self.make(3 * HOUR)
-        # pylint: disable=consider-using-with  # ended below
         holder = subprocess.Popen(
             [self.stack.postgres.bin + "/psql", "-Xqh", self.stack.postgres.dir, "-U", "postgres", "-c",
              f"BEGIN; SELECT 1 FROM sessions WHERE session_id = '{path.rsplit('/', 1)[1]}' FOR UPDATE;"

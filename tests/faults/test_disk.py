@@ -23,7 +23,6 @@ class LoggingParley(Parley):
     stderr = None
 
     def start(self, wait=True):
-        # pylint: disable=consider-using-with  # as in Server
         self.process = subprocess.Popen(
             self.command(), env=self.environment(), cwd=self.stack.dir, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=self.stderr, start_new_session=True)
@@ -200,7 +199,6 @@ class FullLog(LogTest):
     def test_requests_go_on(self):
         """Fails if parley ends when a line cannot be written: tests/plants/log-full-ends."""
         ballast = Ballast(self.disk)
-        # pylint: disable=consider-using-with  # parley's, until the test ends
         log = open(self.disk + "/parley.log", "ab", buffering=0)
         self.addCleanup(log.close)
         self.serve_into(log)

@@ -2,7 +2,6 @@
 """A user is erased while caches are full of the sessions; then PostgreSQL stops. What a host shows of
 them is marked, and nothing is shown after PARLEY_CACHE_SECONDS."""
 import time
-import unittest
 from datetime import datetime
 
 from faults import FaultTest, amount
@@ -151,7 +150,3 @@ class Second(EraseTest):
         self.stop_postgres()
         self.expect_nothing()
         self.back()
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -315,7 +315,3 @@ class StandbyAlone(Standby):
         """Fails if a host may stay alone when another PostgreSQL answers:
         tests/plants/alone-another-postgresql."""
         self.go_through_all()
-
-
-if __name__ == "__main__":
-    unittest.main()

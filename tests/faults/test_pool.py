@@ -2,7 +2,6 @@
 """A row that somebody keeps locked, and clients that all want it: what they hold, and what is left
 for others."""
 import time
-import unittest
 
 from faults import LedgerTest, amount
 from harness import Workers, eventually, metrics, say
@@ -94,7 +93,3 @@ class Pool(LedgerTest):
             self.assertGreater(during[n] * 2, min(before[n], after[n]), f"others {what} more slowly")
         self.assertLessEqual(back, 1 + noise.process + noise.here)
         self.judge()
-
-
-if __name__ == "__main__":
-    unittest.main()

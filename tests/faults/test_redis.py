@@ -7,7 +7,6 @@ import collections
 import os
 import signal
 import time
-import unittest
 
 from clocks import HOUR, Clock, build
 from faults import amount
@@ -305,7 +304,3 @@ class Writes(StackTest):
         took["none"] = self.load("none")
         say(f"the slowest of {self.clients * self.each} appends each, by how Redis was: " +
             ", ".join(f"{name} {seconds * 1000:.1f} ms" for name, seconds in took.items()))
-
-
-if __name__ == "__main__":
-    unittest.main()

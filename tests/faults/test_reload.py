@@ -3,7 +3,6 @@
 fails, and PostgreSQL never sees more connections than README.md says."""
 import subprocess
 import time
-import unittest
 
 from faults import LedgerTest, amount
 from harness import Workers, descriptors, memory, metrics, say
@@ -18,7 +17,6 @@ class Connections:
         self.path = stack.dir + "/connections"
         postgres = stack.postgres
         with open(self.path, "wb") as out:
-            # pylint: disable=consider-using-with  # ended by __exit__
             self.process = subprocess.Popen(
                 [postgres.bin + "/psql", "-XqAt", "-h", postgres.dir, "-U", "postgres", "-d", "parley"],
                 stdin=subprocess.PIPE, stdout=out, text=True, env=postgres.environment())
@@ -158,7 +156,3 @@ class Recycling(ReloadedTest):
         for pid, size in last.items():
             self.assertLess(size, 64 * 2 ** 20)
             self.assertLess(descriptors(pid), 150)
-
-
-if __name__ == "__main__":
-    unittest.main()

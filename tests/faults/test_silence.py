@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import time
-import unittest
 from datetime import datetime
 
 from faults import LedgerTest, amount
@@ -200,7 +199,3 @@ class Redis(SilenceTest):
         self.assertIsNotNone(eventually(
             lambda: '"cache_up"' in self.stack.parley.log()[before:], 30))
         self.read_all_good()
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -20,7 +20,7 @@ import time
 import uuid
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
-from client import Client  # noqa: E402  pylint: disable=wrong-import-position
+from client import Client
 
 CLIENTS, TURNS, PATIENCE = 6, 30, 120
 AGAIN = (409, 502, 503, 504)  # 409: the first attempt still holds the row, or its key
@@ -102,7 +102,7 @@ def main():
     def work(bot):
         try:
             bot.run(over)
-        except BaseException as e:  # pylint: disable=broad-exception-caught  # told below
+        except BaseException as e:  # told below
             failures.append(repr(e))
     threads = [threading.Thread(target=work, args=(bot,), daemon=True) for bot in bots]
     threads.append(threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True))

@@ -45,7 +45,7 @@ def at_once(n, work):
         try:
             gate.wait(60)
             results[i] = work(i)
-        except BaseException as e:  # pylint: disable=broad-exception-caught  # raised again below
+        except BaseException as e:  # raised again below
             failures.append(e)
     threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(n)]
     for thread in threads:
@@ -70,7 +70,7 @@ class Workers:
         try:
             while not self.over.is_set():
                 self.step(i)
-        except BaseException as e:  # pylint: disable=broad-exception-caught  # raised again by stop
+        except BaseException as e:  # raised again by stop
             self.failures.append(e)
             self.over.set()
 

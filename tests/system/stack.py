@@ -421,7 +421,6 @@ class Stack:
         self.clean_env = {name: value for name, value in os.environ.items()
                           if not name.startswith(("PARLEY_", "PG"))
                           and name not in ("DATABASE_URL", "DATABASE_ADMIN_URL", "REDIS_URL")}
-        # pylint: disable=consider-using-with  # it outlives this object
         self.keeper = subprocess.Popen(["bash", "-c", KEEPER, "keeper", self.dir], text=True,
                                        stdin=subprocess.PIPE, start_new_session=True)
         atexit.register(self.close)
@@ -549,7 +548,7 @@ class RenewedTest(unittest.TestCase):
         if self.stack and self.stack.failed:
             try:
                 self.renew()
-            except Exception:  # pylint: disable=broad-exception-caught  # as in unittest's own
+            except Exception:  # as in unittest's own
                 result.startTest(self)
                 result.addError(self, sys.exc_info())
                 result.stopTest(self)

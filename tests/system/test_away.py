@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Reads while PostgreSQL is away: from the caches, and marked; writes are refused and change nothing."""
 import json
-import unittest
 
 from harness import Wire, eventually, message, rows, say
 from stack import StackTest
@@ -131,7 +130,3 @@ class Away(StackTest):
         self.assertIn(b"Retry-After: 1", head)
         self.assertIsNotNone(eventually(lambda: self.told("db_down") >= before + 2, 30))
         self.wait_for("db_up", self.stack.postgres.resume)
-
-
-if __name__ == "__main__":
-    unittest.main()

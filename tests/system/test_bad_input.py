@@ -2,7 +2,6 @@
 """Bad input through nginx: each gets a 4xx with its code and names the field at fault, and nothing
 is stored. json-c lets most of the bad JSON here through, even when told to be strict."""
 import json
-import unittest
 
 from client import Answer
 from harness import PROBLEM, ParleyTest, message, rows
@@ -629,7 +628,3 @@ class BadInput(ParleyTest):
                 self.assertEqual(answer.status, status, answer)
                 self.assertEqual(answer.headers["Content-Type"], PROBLEM)
                 self.assertTrue(answer.json["code"])
-
-
-if __name__ == "__main__":
-    unittest.main()

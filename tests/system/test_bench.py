@@ -18,9 +18,8 @@ from harness import message
 from stack import PARLEY, ROOT, StackTest, wait_until
 
 sys.path.append(ROOT + "/tests/bench")
-# pylint: disable=wrong-import-position
-import plot  # noqa: E402
-import report  # noqa: E402
+import plot
+import report
 
 BENCH = ROOT + "/tests/bench/main.py"
 OFFER = os.path.dirname(PARLEY) + "/offer"
@@ -215,7 +214,3 @@ class Offer(StackTest):
         self.assertIn(sent - served, range(0, 5))
         stored = sum(self.client.get(f"/v1/sessions/s{n:012}").json["message_count"] for n in (1, 2, 3))
         self.assertEqual(stored, sent + 3)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -64,14 +64,14 @@ class Control(http.server.BaseHTTPRequestHandler):
         try:
             getattr(self.server.orders, "order_" + self.path[1:])(argument)
             status, text = 200, b""
-        except Exception as e:  # pylint: disable=broad-exception-caught  # told to who asked
+        except Exception as e:
             status, text = 500, repr(e).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
 
-    def log_message(self, *_):  # pylint: disable=arguments-differ
+    def log_message(self, *_):
         pass
 
 
@@ -105,7 +105,6 @@ class ClientTest(StackTest):
 
     def psql(self, script):
         """psql with this to do, as a process whose output can be read; it does not outlive the test."""
-        # pylint: disable=consider-using-with  # ended by the clean-up
         psql = subprocess.Popen(
             [self.stack.postgres.bin + "/psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-h",
              self.stack.postgres.dir, "-U", "postgres", "-d", "parley"],

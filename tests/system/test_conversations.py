@@ -7,7 +7,6 @@ messages with role, content, metadata). Without it a small set of the same shape
 import json
 import os
 import random
-import unittest
 
 from harness import ParleyTest, at_once, say
 
@@ -129,7 +128,3 @@ class Conversations(ParleyTest):
             client.close()
             return len(stored)
         self.assertEqual(sum(at_once(16, work)), len(all_of_them))
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Whatever belongs to a user is found by an erasure until its last byte is gone, however the session
 stopped being visible under its id. The sweeper is off (PARLEY_SWEEP=0): nothing goes by itself."""
-import unittest
 import uuid
 
 from harness import message
@@ -144,7 +143,3 @@ class Traces(UserTest):
                             break
                     self.assertEqual(self.rows(self.ann), [])
                     self.assertEqual(self.rows(self.bob), his)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -8,7 +8,6 @@ import select
 import shutil
 import subprocess
 import threading
-import unittest
 
 from stack import ROOT, StackTest
 
@@ -45,7 +44,7 @@ class Lossy(http.server.BaseHTTPRequestHandler):
 
     do_PUT = do_POST = pass_on
 
-    def log_message(self, *_):  # pylint: disable=arguments-differ
+    def log_message(self, *_):
         pass
 
 
@@ -73,7 +72,6 @@ class Examples(StackTest):
         url = f"http://127.0.0.1:{self.line.server_port}"
         environment = {n: v for n, v in os.environ.items() if not n.lower().endswith("_proxy")}
         environment["API_KEY"] = self.key
-        # pylint: disable=consider-using-with  # ended by the clean-up
         bot = subprocess.Popen([*command, url, session], stdin=subprocess.PIPE, text=True,
                                stdout=subprocess.PIPE, encoding="utf-8", bufsize=1, env=environment)
         self.addCleanup(lambda: (bot.kill(), bot.wait(), bot.stdout.close()))
@@ -128,7 +126,3 @@ class Examples(StackTest):
         if not shutil.which("jq"):
             self.skipTest("jq is not installed")
         self.talk("bash", EXAMPLES + "bot.sh")
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -237,7 +237,3 @@ class Ends(FaultTest):
         say(f"replaced after {took:.2f} s")
         self.assertIn(before[1], self.stack.worker_pids())
         self.assertEqual(children(self.stack.parley.pid), self.stack.worker_pids())
-
-
-if __name__ == "__main__":
-    unittest.main()

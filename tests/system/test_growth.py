@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What is stored must always fit into an answer again: sessions that grow patch by patch, numbers
 that grow in jsonb, pages whose first message is large."""
-import unittest
 
 from harness import ParleyTest, message
 from stack import StackTest
@@ -59,7 +58,3 @@ class Pages(StackTest):
             self.assertEqual(page["data"][0]["seq"], 1, query)
         page = self.client.get(f"{path}/messages?order=asc&max_bytes=10").json
         self.assertEqual((page["data"], page["has_more"]), ([], True))
-
-
-if __name__ == "__main__":
-    unittest.main()

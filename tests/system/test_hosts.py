@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import unittest
 
 from harness import eventually
 from stack import Stack, StackTest, signal_all
@@ -161,7 +160,3 @@ class Hosts(StackTest):
             done = self.stack.parley.run("host", *words)
             self.assertEqual((done.returncode, done.stdout), (code, ""), words)
             self.assertRegex(done.stderr, rf"\Aparley: .*{said}.*\n\Z")
-
-
-if __name__ == "__main__":
-    unittest.main()

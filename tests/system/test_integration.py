@@ -3,7 +3,6 @@
 import http.server
 import os
 import threading
-import unittest
 
 from harness import ParleyTest, rows, run
 from stack import ROOT, Stack, free_port
@@ -76,7 +75,7 @@ class Integration(ParleyTest):
             def do_GET(self):
                 self.send_error(404)
 
-            def log_message(self, *_):  # pylint: disable=arguments-differ
+            def log_message(self, *_):
                 pass
         server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -85,7 +84,3 @@ class Integration(ParleyTest):
         server.server_close()
         self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("no parley", done.stderr)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import time
-import unittest
 
 from harness import Redis, at_once, message, say, scaled
 from isolation_load import MARK
@@ -200,7 +199,3 @@ class RowLevelSecurity(StackTest):
             " AND NOT (relrowsecurity AND relforcerowsecurity) AND relname NOT IN"
             " ('parley_schema', 'cache_state', 'api_keys', 'tenants', 'auth_state', 'hosts')")
         self.assertEqual(without, "")
-
-
-if __name__ == "__main__":
-    unittest.main()

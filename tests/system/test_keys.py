@@ -7,7 +7,6 @@ import signal
 import subprocess
 import threading
 import time
-import unittest
 
 from harness import Workers, at_once, eventually, message, rows, say
 from stack import PARLEY, StackTest
@@ -583,7 +582,3 @@ class Off(StackTest):
                     refused = self.client.put("/v1/sessions/off", {}, headers=headers)
                     self.assertEqual(refused.status, 403)
         self.assertEqual(self.stack.psql("SELECT count(*) FROM sessions"), "0")
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -3,7 +3,6 @@
 SDK itself is in tests/clients."""
 import json
 import threading
-import unittest
 import uuid
 
 from harness import TIME, UUID, ParleyTest, at_once, message, scaled
@@ -259,7 +258,3 @@ class Interfaces(LangGraph, ParleyTest):
         thread_id = path.rsplit("/", 1)[-1]
         contents = self.contents(thread_id)
         self.assertEqual((len(contents), contents[0], contents[-1]), (1000, "m4", "m1003"))
-
-
-if __name__ == "__main__":
-    unittest.main()

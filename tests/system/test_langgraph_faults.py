@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What LangGraph's SDK is told when something is wrong, and with which status: it repeats some by itself."""
 import threading
-import unittest
 
 from harness import ParleyTest, at_once, eventually
 from langgraph import LangGraph, human, remove
@@ -225,7 +224,3 @@ class Servers(LangGraph, StackTest):
         self.stack.parley.restart(PARLEY_STATEMENT_MS="300")
         self.refused(self.client.post(f"/threads/{thread_id}/copy"), 422, "copy_too_slow")
         self.assertEqual(self.ok(self.client.post("/threads/count", {"metadata": {"slow": 2}})), 1)
-
-
-if __name__ == "__main__":
-    unittest.main()

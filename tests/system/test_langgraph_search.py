@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Searches for LangGraph's threads: filters, orders, pages, and what is in no list."""
 import json
-import unittest
 import uuid
 
 from harness import ParleyTest, Wire, at_once, eventually, say, scaled
@@ -111,7 +110,3 @@ class Search(LangGraph, ParleyTest):
             if sort_by == "thread_id":
                 self.assertEqual(found, sorted(found))
         say(f"{n} threads paged twice")
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -2,7 +2,6 @@
 """The state of LangGraph's threads: messages by their ids, other values, checkpoints as conditions, many
 clients at once."""
 import json
-import unittest
 import uuid
 
 from harness import UUID, ParleyTest, at_once, memory, message
@@ -194,7 +193,3 @@ class State(LangGraph, ParleyTest):
             return answer.status
         self.assertEqual(sorted(at_once(16, work)), [200] + [409] * 15)
         self.assertEqual(len(self.contents(thread_id)), 1)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Which login serves, which one owns the tables, and what parley says where they are wrong."""
-import unittest
 
 from harness import message
 from stack import StackTest
@@ -60,7 +59,3 @@ class Logins(StackTest):
         self.assertEqual(said.count('"event":"owner_serves"'), 1, said)
         self.assertEqual(self.stack.parley.run("migrate").returncode, 0)
         self.stack.parley.make_key()
-
-
-if __name__ == "__main__":
-    unittest.main()

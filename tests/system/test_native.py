@@ -3,7 +3,6 @@
 every route. Messages are in test_native_messages.py, idempotency keys in test_native_keys.py."""
 import datetime
 import time
-import unittest
 
 from harness import TIME, UUID, ParleyTest, at_once, eventually, message, metrics
 from stack import Client, raw_request
@@ -685,7 +684,3 @@ class Operations(ParleyTest):
     def test_they_are_not_routes_of_the_interface(self):
         self.problem(self.client.post("/livez", {}), 405, "method_not_allowed")
         self.problem(self.client.get("/livez/x"), 404, "no_such_route")
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -2,7 +2,6 @@
 """Idempotency keys through nginx: on every write, replayed, reused, at once, and not burnt by a
 request that failed."""
 import json
-import unittest
 
 from harness import ParleyTest, at_once, message, rows
 
@@ -172,7 +171,3 @@ class Keys(ParleyTest):
             with self.subTest(key=key):
                 self.problem(self.send("POST", path + "/messages", message("x"), key), 400,
                              "invalid_header", "Idempotency-Key")
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The native interface through nginx: messages. Appending, pages, single messages."""
 import json
-import unittest
 
 from harness import TIME, UUID, ParleyTest, Wire, at_once, message
 
@@ -385,7 +384,3 @@ class Single(ParleyTest):
         self.ok(self.client.delete(path + "/messages/1"), 204)
         session = self.ok(self.client.get(path))
         self.assertEqual((session["messages"], session["message_count"]), ([], 0))
-
-
-if __name__ == "__main__":
-    unittest.main()

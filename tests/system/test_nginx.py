@@ -444,7 +444,3 @@ class WithParley(StackTest):
         self.stack.parley.start()
         self.stack.wait_ready()
         self.assertEqual(self.client.get("/v1/sessions/none").status, 404)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -88,7 +88,6 @@ class Held:
 
     def __init__(self, stack, sql):
         postgres = stack.postgres
-        # pylint: disable=consider-using-with  # ended by __exit__
         self.process = subprocess.Popen(
             [postgres.bin + "/psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", postgres.dir, "-U", "postgres",
              "-d", "parley"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -135,7 +134,6 @@ class Search:
         client.close()
         return state.json["checkpoint"]["checkpoint_id"] if state.status == 200 else str(uuid.uuid4())
 
-    # pylint: disable=too-many-arguments  # all but the operation are named
     def ask(self, op, session=None, *, query="", body=..., twice=False, headers=None):
         """A request to an operation: of a new session, unless one is given. The last answer."""
         if session is None:

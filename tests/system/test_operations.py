@@ -5,7 +5,6 @@ import json
 import os
 import re
 import socket
-import unittest
 import uuid
 
 from harness import Workers, eventually, message, metrics
@@ -366,7 +365,3 @@ class Log(StackTest):
         # Where the time went is known for those that asked PostgreSQL.
         self.assertTrue(all(x["sql_us"] > 0 for x in requests if x["round_trips"]))
         self.stack.parley.start()
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -10,7 +10,6 @@ import json
 import subprocess
 import threading
 import time
-import unittest
 
 from harness import Wire, at_once, eventually, message, metrics, rows, say
 from stack import StackError, StackTest
@@ -23,7 +22,6 @@ class Lock:
 
     def __init__(self, stack, session_id):
         postgres = stack.postgres
-        # pylint: disable=consider-using-with  # ended by __exit__
         self.process = subprocess.Popen(
             [postgres.bin + "/psql", "-XqAt", "-h", postgres.dir, "-U", "postgres", "-d", "parley"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=postgres.environment())
@@ -191,7 +189,3 @@ class Fairness(OverloadTest):
         say(f"{served} served beside {waited:.0f} that were held; the slowest took {slowest:.3f} s")
         # Each of them would have waited for one that is held, had there been no thread left.
         self.assertLess(waited * 2, served)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import time
-import unittest
 
 from harness import eventually
 from reloading import ReloadTest
@@ -114,7 +113,3 @@ class WholeEnd(ReloadTest):
         self.assertEqual((found[-1].status, found[-1].headers["Content-Type"]),
                          (502, "application/problem+json"))
         self.assertTrue(found[-1].headers["Retry-After"])
-
-
-if __name__ == "__main__":
-    unittest.main()

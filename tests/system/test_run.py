@@ -491,7 +491,3 @@ class OrdinaryUser(RunTest):
         again = self.start()
         self.wait_ready(again)
         self.end(again)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-import unittest
 
 from harness import Redis, say, scaled
 from isolation_load import MARK
@@ -136,7 +135,3 @@ class BleedingWithoutMemory(Bleeding):
     """The same where answers come from Redis."""
     env = {**Bleeding.env, "PARLEY_HOSTS": "many"}
     requests = 30000
-
-
-if __name__ == "__main__":
-    unittest.main()

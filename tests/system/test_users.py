@@ -8,7 +8,6 @@ import signal
 import socket
 import threading
 import time
-import unittest
 import urllib.parse
 import uuid
 
@@ -548,7 +547,3 @@ class Dying(StackTest):
             client.post(f"/v1/sessions/live{i}/messages?create=true", message("x"))
         finally:
             client.close()
-
-
-if __name__ == "__main__":
-    unittest.main()

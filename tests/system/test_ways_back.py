@@ -2,7 +2,6 @@
 """The ways back that an operator has: the schema down and up again with the data in it, and parley
 without Redis and with it again. Answers are compared byte for byte."""
 import re
-import unittest
 
 from harness import eventually, message, run
 from stack import PARLEY, ROOT, StackTest
@@ -166,7 +165,3 @@ class WithoutRedis(WaysBackTest):
         self.assertEqual(self.seen(), without)
         self.assertEqual(self.seen(), without)
         self.assertIn(b"without Redis", self.client.get(self.paths[0]).body)
-
-
-if __name__ == "__main__":
-    unittest.main()
