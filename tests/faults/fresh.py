@@ -9,8 +9,8 @@ import time
 
 from clocks import by
 from faults import FaultTest, amount
-from harness import Wire, Workers, eventually, metrics, say
-from stack import Nginx, Parley, Stack
+from harness import Wire, Workers, metrics, say
+from stack import Nginx, Parley, Stack, wait_until
 
 SESSIONS = 12
 GONE = (1 << 62, 1 << 62)   # as (version, seq): of a generation that is deleted
@@ -266,9 +266,8 @@ class ReadAfterWrite(FaultTest):
         with Workers(self.clients, self.step) as workers:
             disturb(workers)
             hits = self.hits(cache)
-            self.assertIsNotNone(eventually(
-                lambda: workers.over.is_set() or
-                (sum(self.reads) >= self.checks and self.hits(cache) > hits), 600))
+            wait_until(lambda: workers.over.is_set() or
+                       (sum(self.reads) >= self.checks and self.hits(cache) > hits), 600)
             workers.stop()
         for k in range(SESSIONS):
             self.look(0, k)

@@ -9,7 +9,7 @@ import time
 from faults import amount
 from fresh import SESSIONS, ReadAfterWrite, host_beside
 from harness import Workers, at_once, eventually, say
-from stack import signal_all
+from stack import signal_all, wait_until
 
 
 class Company(ReadAfterWrite):
@@ -39,13 +39,12 @@ class Company(ReadAfterWrite):
             finally:
                 client.close()
             return "shortcut" in found
-        self.assertIsNotNone(eventually(ask, 60), found)
+        wait_until(ask, 60, found)
         return found
 
     def alone(self):
         """The first host has its shortcut."""
-        self.assertIsNotNone(eventually(
-            lambda: self.status(self.stack)["shortcut"]["state"] == "on", 30), "it is never alone")
+        wait_until(lambda: self.status(self.stack)["shortcut"]["state"] == "on", 30, "it is never alone")
 
     def off(self):
         """It has not."""

@@ -8,8 +8,8 @@ import unittest
 
 from clocks import HOUR, Clock, build, by
 from faults import LedgerTest, amount
-from harness import Workers, eventually, metrics, say
-from stack import Nginx, Parley, Postgres, Stack
+from harness import Workers, metrics, say
+from stack import Nginx, Parley, Postgres, Stack, wait_until
 
 
 class ClockTest(LedgerTest):
@@ -87,8 +87,8 @@ class ClockTest(LedgerTest):
             for seconds in jumps:
                 refused, at = self.counts[503], time.monotonic()
                 self.jump(names, seconds)
-                good = eventually(lambda t=at: min(self.good_at) > t, 20)
-                self.assertIsNotNone(good, f"stuck after a jump to {seconds} s")
+                good = wait_until(lambda t=at: min(self.good_at) > t,
+                                  20, f"stuck after a jump to {seconds} s")
                 workers.pause(amount(0.7, 10))
                 refused = self.counts[503] - refused
                 say(f"{'+'.join(names)} {seconds:+d} s: all write within {good:.2f} s, {refused} refused")
@@ -129,8 +129,7 @@ class MachineClock(ClockTest):
             statuses = [client.get("/v1/sessions/nobody").status for _ in range(20)]
             self.assertIn(429, statuses)
             self.jump(self.clocks, seconds)
-            again = eventually(lambda: client.get("/v1/sessions/nobody").status == 404, 5)
-            self.assertIsNotNone(again, "locked out")
+            again = wait_until(lambda: client.get("/v1/sessions/nobody").status == 404, 5, "locked out")
             self.assertLess(again, 2)
 
 
@@ -176,11 +175,10 @@ class ParleyClock(ClockTest):
                     self.assertEqual(self.status(path), 200, path)
                 time.sleep(max(0.0, began + 5.2 - time.monotonic()))
                 for path in (short, fresh):
-                    over = eventually(lambda p=path: self.status(p) == 404, 10)
-                    self.assertIsNotNone(over, "served after its end")
+                    over = wait_until(lambda p=path: self.status(p) == 404, 10, "served after its end")
                     self.assertLess(over, 1, path)
-                over = eventually(lambda k=key: k.get("/v1/sessions/nobody").status == 401, 10)
-                self.assertIsNotNone(over, "a key that does not end")
+                wait_until(lambda k=key: k.get("/v1/sessions/nobody").status == 401,
+                           10, "a key that does not end")
                 self.assertEqual(self.status(long), 200)
                 hits = self.hits()
                 for _ in range(20):
@@ -208,8 +206,7 @@ class PostgresClock(ClockTest):
         self.jump(["postgres"], HOUR)
         self.assertEqual(self.status(gone), 404, "served after its end")
         self.assertEqual(self.status(kept), 200)
-        swept = eventually(lambda: self.stack.psql(rows(gone.rsplit("/", 1)[1])) == "0", 10)
-        self.assertIsNotNone(swept, "not swept")
+        swept = wait_until(lambda: self.stack.psql(rows(gone.rsplit("/", 1)[1])) == "0", 10, "not swept")
         self.jump(["postgres"], 0)
         for seconds in (-HOUR, 0):
             self.jump(["postgres"], seconds)
@@ -228,8 +225,8 @@ class PostgresClock(ClockTest):
              " SELECT pg_sleep(20); COMMIT", "parley"], stdout=subprocess.DEVNULL)
         self.addCleanup(holder.wait)
         self.addCleanup(holder.kill)
-        self.assertIsNotNone(eventually(lambda: self.stack.psql(
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1", 10))
+        wait_until(lambda: self.stack.psql(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1", 10)
         wire = self.wires[0]
         began = time.monotonic()
         wire.send("POST", path + "/messages",

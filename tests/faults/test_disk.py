@@ -13,7 +13,7 @@ import time
 from disk import Ballast, free, small_disk
 from faults import FaultTest, LedgerTest, amount
 from harness import Workers, at_once, eventually, say
-from stack import Parley, Stack, StackError
+from stack import Parley, Stack, StackError, wait_until
 
 PIPE_BYTES = 4096
 
@@ -91,11 +91,10 @@ class StuckLog(LogTest):
         took = self.work(2000)
         self.assertEqual(set(self.stack.worker_pids()), before, "a worker died")
         os.kill(min(before), 9)
-        back = eventually(lambda: len(set(self.stack.worker_pids()) - {min(before)}) == 2, 20)
-        self.assertIsNotNone(back, "the supervisor does not bring a worker back")
+        back = wait_until(lambda: len(set(self.stack.worker_pids()) - {min(before)}) == 2,
+                          20, "the supervisor does not bring a worker back")
         os.kill(self.stack.parley.pid, 1)
-        new = eventually(lambda: not set(self.stack.worker_pids()) & before, 60)
-        self.assertIsNotNone(new, "no reload")
+        new = wait_until(lambda: not set(self.stack.worker_pids()) & before, 60, "no reload")
         self.work(200)
         say(f"{end}: 2,000 requests in {took:.1f} s; a worker that died is replaced after "
             f"{back:.2f} s, all of them by a reload after {new:.1f} s")
@@ -323,7 +322,7 @@ class FullDisk(LedgerTest):
             ballast.drop()
             if died:
                 self.stack.postgres.start()
-            self.assertIsNotNone(eventually(self.stack.postgres.is_ready, 30))
+            wait_until(self.stack.postgres.is_ready, 30)
             back = time.monotonic()
             writers = [i for i in range(self.clients) if i % 4 != 3]
             again = eventually(lambda: min(self.good_at[i] for i in writers) > back, 10)

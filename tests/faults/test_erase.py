@@ -6,7 +6,8 @@ from datetime import datetime
 
 from faults import FaultTest, amount
 from fresh import READS, host_beside
-from harness import eventually, say
+from harness import say
+from stack import wait_until
 
 SECONDS, SESSIONS = 3, 6    # PARLEY_CACHE_SECONDS
 STORED_WITHIN = 11          # seconds: PARLEY_REQUEST_MS and four times PARLEY_REDIS_MS
@@ -70,8 +71,7 @@ class EraseTest(FaultTest):
         """Away, and everybody knows."""
         self.stack.postgres.kill()
         self.addCleanup(lambda: self.stack.postgres.running or self.stack.postgres.start())
-        self.assertIsNotNone(eventually(
-            lambda: all(c.get("/readyz").status == 503 for c in self.http for _ in range(8)), 30))
+        wait_until(lambda: all(c.get("/readyz").status == 503 for c in self.http for _ in range(8)), 30)
 
     def expect_nothing(self):
         """Not even marked."""

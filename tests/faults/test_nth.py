@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from fastcgi import request
 from faults import amount
-from harness import eventually, say
+from harness import say
 from nth import INTERRUPTED, KINDS, LIBRARIES, SHORT, NthTest
 from stack import ROOT, wait_until
 
@@ -337,7 +337,7 @@ class OfPostgres(Sweep):
             other.close()
             wait_until(lambda: not self.alive(), 5, "its end")
             self.assertEqual(self.change(before), [0] * len(before))
-            self.assertIsNotNone(eventually(self.answers, 10), "nobody has taken its place")
+            wait_until(self.answers, 10, "nobody has taken its place")
             self.settle()
         deaths = re.findall(r'"worker_died".*?"(signal|status)":(\d+)', self.log())
         say(f"{n} calls of malloc by libfcgi in a request; those tried ended the worker: {deaths}")

@@ -4,9 +4,10 @@ for others."""
 import time
 
 from faults import LedgerTest, amount
-from harness import Workers, eventually, metrics, say
+from harness import Workers, metrics, say
 from noise import Noise
 from test_overload import Lock
+from stack import wait_until
 
 HOLDERS, READERS, WRITERS = 16, 4, 4
 POOL = 4
@@ -67,14 +68,13 @@ class Pool(LedgerTest):
             workers.pause(0.5)
             before = self.rates(workers, 3)
             with Lock(self.stack, self.locked):
-                self.assertIsNotNone(eventually(lambda: metrics(self.client).get(
-                    'parley_http_requests_total{route="messages_append",status="503"}', 0) > 0, 20))
+                wait_until(lambda: metrics(self.client).get(
+                    'parley_http_requests_total{route="messages_append",status="503"}', 0) > 0, 20)
                 since = len(self.stack.parley.log())
                 during = self.rates(workers, amount(5, 30))
                 threads = self.client.get("/status").json["workers"][0]
                 held = time.monotonic()
-            self.assertIsNotNone(eventually(
-                lambda: min(self.good_at[:HOLDERS]) > held, 20), "a holder is not served again")
+            wait_until(lambda: min(self.good_at[:HOLDERS]) > held, 20, "a holder is not served again")
             back = max(self.good_at[i] for i in range(HOLDERS)) - held
             after = self.rates(workers, 3)
             workers.stop()

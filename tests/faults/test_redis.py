@@ -115,8 +115,8 @@ class RedisDisturbed(ReadAfterWrite):
         self.dice.shuffle(kinds)
         for kind in kinds:
             before = self.hits("redis")
-            took = eventually(lambda n=before: workers.over.is_set() or self.hits("redis") > n, 60)
-            self.assertIsNotNone(took, "Redis is not used again")
+            wait_until(lambda n=before: workers.over.is_set() or self.hits("redis") > n,
+                       60, "Redis is not used again")
             if not workers.pause(self.dice.uniform(0.05, 0.4)):
                 return
             kind(workers)
@@ -129,8 +129,7 @@ class RedisDisturbed(ReadAfterWrite):
         for host in self.hosts:
             client = host.client()
             self.addCleanup(client.close)
-            self.assertIsNotNone(eventually(
-                lambda c=client: c.get("/readyz").json["status"] == "ready", 30))
+            wait_until(lambda c=client: c.get("/readyz").json["status"] == "ready", 30)
 
 
 class SmallMemory(RedisDisturbed):

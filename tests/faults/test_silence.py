@@ -9,7 +9,7 @@ import time
 from datetime import datetime
 
 from faults import LedgerTest, amount
-from harness import Workers, at_once, eventually, say
+from harness import Workers, at_once, say
 from noise import Noise
 from stack import wait_until, whole_lines
 
@@ -196,6 +196,5 @@ class Redis(SilenceTest):
         say(f"the breaker opened after {opened:.3f} s")
         self.assertLess(opened, 1)
         self.assertEqual(set(self.counts) - {200, 201}, set())
-        self.assertIsNotNone(eventually(
-            lambda: '"cache_up"' in self.stack.parley.log()[before:], 30))
+        wait_until(lambda: '"cache_up"' in self.stack.parley.log()[before:], 30)
         self.read_all_good()

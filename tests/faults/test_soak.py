@@ -8,7 +8,8 @@ import socket
 import time
 
 from faults import FaultTest, amount
-from harness import Workers, descriptors, eventually, say
+from harness import Workers, descriptors, say
+from stack import wait_until
 
 MIB = 1 << 20
 
@@ -176,8 +177,8 @@ class Soak(FaultTest):
         for _ in range(100):    # connections that end before they say anything
             with socket.socket(socket.AF_UNIX) as s:
                 s.connect(self.stack.dir + "/parley.sock")
-        closed = eventually(lambda: max(self.look()[2].values()) <= most, 30)
-        self.assertIsNotNone(closed, "descriptors of connections that have ended are left open")
+        wait_until(lambda: max(self.look()[2].values()) <= most,
+                   30, "descriptors of connections that have ended are left open")
         early, late = (max(s[3] for s in part) for part in (samples[:half], samples[half:]))
         say(f"connections to PostgreSQL: at most {early} in the first half, {late} in the second")
         self.assertLessEqual(late, 2 * 20)
@@ -189,7 +190,7 @@ class Soak(FaultTest):
         def old():
             return int(self.stack.psql("SELECT count(*) FROM idempotency_keys"
                                        " WHERE created_at < now() - interval '24 hours'"))
-        self.assertIsNotNone(eventually(lambda: old() == 0, 30), "keys that are a day old are there")
+        wait_until(lambda: old() == 0, 30, "keys that are a day old are there")
         for name, (rows, dead, size) in sorted(self.tables().items()):
             say(f"{name}: {rows} rows, {dead} dead, {size / MIB:.1f} MiB"
                 f" ({first[name][2] / MIB:.1f} after the warm-up)")

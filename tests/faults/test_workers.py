@@ -9,7 +9,7 @@ import time
 
 from faults import LedgerTest, amount
 from harness import Redis, Wire, Workers, descriptors, eventually, metrics, say
-from stack import children, signal_all
+from stack import children, signal_all, wait_until
 
 MIB = 2 ** 20
 
@@ -122,8 +122,8 @@ class Kills(LedgerTest):
 
     def workers_again(self):
         """Waits until all are there."""
-        back = eventually(lambda: len(self.stack.worker_pids()) == self.workers, 30)
-        self.assertIsNotNone(back, "the supervisor does not bring workers back")
+        back = wait_until(lambda: len(self.stack.worker_pids()) == self.workers,
+                          30, "the supervisor does not bring workers back")
         self.stack.wait_ready()
         return back
 
@@ -134,9 +134,8 @@ class Kills(LedgerTest):
         self.judge()
         # Backends of the dead find out when they have answered; the maintenance opens its minimum.
         ours = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'parley_app'"
-        left = eventually(lambda: int(self.stack.psql(ours)) == metrics(self.client)[
-            'parley_pool_connections{state="open"}'], 20)
-        self.assertIsNotNone(left, f"{self.stack.psql(ours)} connections in PostgreSQL")
+        wait_until(lambda: int(self.stack.psql(ours)) == metrics(self.client)[
+            'parley_pool_connections{state="open"}'], 20, "connections are left in PostgreSQL")
         # No quarantine outlives the longest write for long.
         name = next(n for names in self.names for n in names if self.known[n])
         caches = [f'parley_tier_hits_total{{tier="{cache}"}}' for cache in ("memory", "redis")]
@@ -148,8 +147,7 @@ class Kills(LedgerTest):
             before = hits()
             self.look(0, name, self.known[name])
             return hits() > before
-        took = eventually(from_a_cache, 30)
-        self.assertIsNotNone(took, "no cache answers any more")
+        took = wait_until(from_a_cache, 30, "no cache answers any more")
         say(f"a cache answered again {took:.1f} s after that")
         # What was read in quarantine was not kept.
         for name in [n for names in self.names for n in names if self.known[n]][:300]:

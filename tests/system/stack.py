@@ -58,13 +58,14 @@ class StackError(Exception):
     """A server did not do what it was told; says which, and the end of its log."""
 
 
-def wait_until(condition, seconds, what):
-    """Waits for condition() to be true; StackError naming what when it is not within seconds."""
-    end = time.monotonic() + seconds * PATIENCE
+def wait_until(condition, seconds, what="what must come"):
+    """Waits for condition() to be true; how long that took. StackError naming what after seconds."""
+    began = time.monotonic()
     while not condition():
-        if time.monotonic() > end:
-            raise StackError(f"not within {seconds} s: {what}")
+        if time.monotonic() > began + seconds * PATIENCE:
+            raise StackError(f"waited in vain for {seconds} s: {what}")
         time.sleep(0.02)
+    return time.monotonic() - began
 
 
 def free_port():

@@ -2,8 +2,8 @@
 """Reads while PostgreSQL is away: from the caches, and marked; writes are refused and change nothing."""
 import json
 
-from harness import Wire, eventually, message, rows, say
-from stack import StackTest
+from harness import Wire, message, rows, say
+from stack import StackTest, wait_until
 
 MARK = "X-Parley-Degraded"
 
@@ -22,8 +22,7 @@ class Away(StackTest):
         """Acts, and waits until both workers have noticed."""
         before = self.told(event)
         act()
-        took = eventually(lambda: self.told(event) >= before + 2, 30)
-        self.assertIsNotNone(took, f"no {event}")
+        took = wait_until(lambda: self.told(event) >= before + 2, 30, f"no {event}")
         return took
 
     def marked(self, answer, before=None):
@@ -128,5 +127,5 @@ class Away(StackTest):
         status, head, body = wire.request("GET", "/v1/sessions/quick/messages/1")
         self.assertEqual(status, 503, body)
         self.assertIn(b"Retry-After: 1", head)
-        self.assertIsNotNone(eventually(lambda: self.told("db_down") >= before + 2, 30))
+        wait_until(lambda: self.told("db_down") >= before + 2, 30)
         self.wait_for("db_up", self.stack.postgres.resume)

@@ -91,15 +91,14 @@ class RedisAbsent(unittest.TestCase):
                 self.assertEqual(answer.status, 201)
                 self.assertEqual(client.get("/v1/sessions/a").json["messages"][-1]["content"], str(i))
             stack.redis.start()
-            took = eventually(lambda: client.get("/readyz").json["status"] == "ready", 30)
-            self.assertIsNotNone(took)
+            took = wait_until(lambda: client.get("/readyz").json["status"] == "ready", 30)
             say(f"Redis was in use {took:.2f} s after it came")
             hits = 'parley_tier_hits_total{tier="redis"}'
 
             def hit():
                 client.get("/v1/sessions/a")
                 return metrics(client).get(hits, 0) > 0
-            self.assertIsNotNone(eventually(hit, 30))
+            wait_until(hit, 30)
             client.close()
 
 
@@ -112,8 +111,7 @@ class PostgresAway(FaultTest):
         self.stack.postgres.stop()
         self.addCleanup(lambda: self.stack.postgres.running or self.stack.postgres.start())
         # The workers answer in turn, and each finds out by itself.
-        took = eventually(lambda: all(self.client.get("/readyz").status == 503 for _ in range(20)), 20)
-        self.assertIsNotNone(took)
+        took = wait_until(lambda: all(self.client.get("/readyz").status == 503 for _ in range(20)), 20)
         answer = self.client.get("/readyz")
         self.assertEqual((answer.json["status"], answer.json["checks"]["redis"]["status"]),
                          ("down", "up"))
@@ -121,8 +119,7 @@ class PostgresAway(FaultTest):
         self.assertTrue(answer.headers["Retry-After"])
         self.assertEqual(self.client.get("/livez").status, 200)
         self.stack.postgres.start()
-        back = eventually(lambda: all(self.client.get("/readyz").status == 200 for _ in range(20)), 20)
-        self.assertIsNotNone(back)
+        back = wait_until(lambda: all(self.client.get("/readyz").status == 200 for _ in range(20)), 20)
         say(f"/readyz said so after {took:.2f} s, and that it is back after {back:.2f} s")
 
 
@@ -232,8 +229,7 @@ class Ends(FaultTest):
         """Fails if the supervisor does not fork again: tried."""
         before = self.stack.worker_pids()
         os.kill(before[0], signal.SIGKILL)
-        took = eventually(lambda: len(set(self.stack.worker_pids()) - {before[0]}) == 2, 20)
-        self.assertIsNotNone(took)
+        took = wait_until(lambda: len(set(self.stack.worker_pids()) - {before[0]}) == 2, 20)
         say(f"replaced after {took:.2f} s")
         self.assertIn(before[1], self.stack.worker_pids())
         self.assertEqual(children(self.stack.parley.pid), self.stack.worker_pids())

@@ -5,7 +5,7 @@ import os
 import signal
 
 from harness import eventually
-from stack import Stack, StackTest, signal_all
+from stack import Stack, StackTest, signal_all, wait_until
 
 
 class Hosts(StackTest):
@@ -29,7 +29,7 @@ class Hosts(StackTest):
 
     def until(self, condition, what):
         """Waits for it, for as long as it may take."""
-        self.assertIsNotNone(eventually(condition, 60), what)
+        wait_until(condition, 60, what)
 
     def shortcut(self):
         """Of the first."""

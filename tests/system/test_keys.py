@@ -8,8 +8,8 @@ import subprocess
 import threading
 import time
 
-from harness import Workers, at_once, eventually, message, rows, say
-from stack import PARLEY, StackTest
+from harness import Workers, at_once, message, rows, say
+from stack import PARLEY, StackTest, wait_until
 
 KEY = r"^parley_[0-9a-f]{16}_[A-Za-z0-9_-]{43}$"
 # Every route, and what is none.
@@ -113,7 +113,7 @@ class Refusals(KeysTest):
         status = lambda: self.client.get("/v1/users/u/sessions", headers=bearer(key)).status
         seen = status()
         self.assertEqual(seen, 200 if time.monotonic() - began < 4 else seen)
-        self.assertIsNotNone(eventually(lambda: status() == 401, 20))
+        wait_until(lambda: status() == 401, 20)
         listed = self.stack.parley.run("key", "list").stdout
         self.assertRegex(listed, f"(?m)^{key[7:23]}  expired  acme ")
 
@@ -414,7 +414,7 @@ class Away(KeysTest):
             answer = client.get("/v1/sessions/away")
             self.assertIn(answer.status, (200, 503))
             return answer.status == 200 and answer.json.get("degraded")
-        self.assertIsNotNone(eventually(degraded, 30))
+        wait_until(degraded, 30)
         time.sleep(1.2)  # beyond what anything vouches for
         answer = client.get("/v1/sessions/away")
         self.assertEqual((answer.status, answer.json["degraded"]), (200, True))
@@ -427,8 +427,7 @@ class Away(KeysTest):
         # A tenant of its own still.
         self.assertEqual(self.client.get("/v1/sessions/away", headers=bearer(self.other)).status, 503)
         self.stack.postgres.start()
-        self.assertIsNotNone(eventually(
-            lambda: client.post("/v1/sessions/away/messages", message("y")).status == 201, 30))
+        wait_until(lambda: client.post("/v1/sessions/away/messages", message("y")).status == 201, 30)
         self.assertEqual(self.client.get("/v1/sessions/away", headers=bearer(unknown)).status, 401)
         client.close()
 
@@ -448,7 +447,7 @@ class AwayAtOnce(KeysTest):
             self.problem(client.get("/v1/sessions/stale"), 503, "unavailable")
         self.assertEqual(client.get("/readyz").json["serves"], "nothing")
         self.stack.postgres.start()
-        self.assertIsNotNone(eventually(lambda: client.get("/v1/sessions/stale").status == 200, 30))
+        wait_until(lambda: client.get("/v1/sessions/stale").status == 200, 30)
         client.close()
 
 
@@ -522,8 +521,8 @@ class Bounds(KeysTest):
         self.assertEqual(client.post(path + "/messages?create=true", message("y")).status, 201)
         self.assertEqual(client.put("/v1/sessions/ten:new", {}).status, 429)
         self.assertEqual(client.delete(path).status, 204)
-        again = eventually(lambda: client.put("/v1/sessions/ten:new", {}).status == 201, 10)
-        self.assertIsNotNone(again, "the room of a session that was deleted does not come back")
+        wait_until(lambda: client.put("/v1/sessions/ten:new", {}).status == 201,
+                   10, "the room of a session that was deleted does not come back")
         self.assertEqual(self.client.put("/v1/sessions/ten:new", {}, headers=bearer(self.other)).status, 201)
         client.close()
 
@@ -556,7 +555,7 @@ class Settings(KeysTest):
                 if re.match(r"log\.\d", found.get("request_id", "")):
                     lines[found["request_id"]] = (found["tenant"], found["status"])
             return len(lines) == 4
-        self.assertIsNotNone(eventually(logged, 10))
+        wait_until(logged, 10)
         self.assertEqual(lines, {"log.1": ("acme", 404), "log.2": ("other", 404), "log.3": ("", 401),
                                  "log.4": ("", 401)})
 

@@ -4,8 +4,8 @@ every route. Messages are in test_native_messages.py, idempotency keys in test_n
 import datetime
 import time
 
-from harness import TIME, UUID, ParleyTest, at_once, eventually, message, metrics
-from stack import Client, raw_request
+from harness import TIME, UUID, ParleyTest, at_once, message, metrics
+from stack import Client, raw_request, wait_until
 
 FIELDS = {"session_id": str, "user_id": (str, type(None)), "language": str, "version": int,
           "state_version": int, "created_at": str, "updated_at": str, "expires_at": str,
@@ -465,8 +465,7 @@ class Expiry(ParleyTest):
                  for expiry in ("sliding", "absolute")}
         for path in paths.values():
             self.assertFalse(self.ok(self.client.get(path))["is_expired"])
-        gone = eventually(lambda: all(self.client.get(p).status == 404 for p in paths.values()), 30)
-        self.assertIsNotNone(gone)
+        wait_until(lambda: all(self.client.get(p).status == 404 for p in paths.values()), 30)
         for path in paths.values():
             for method, where, body in (
                     ("GET", "", None), ("HEAD", "", None), ("GET", "?messages=0", None),
@@ -486,7 +485,7 @@ class Expiry(ParleyTest):
 
     def test_append_with_create_makes_an_expired_one_anew(self):
         path = self.make(ttl_seconds=1, message=message("old"))
-        self.assertIsNotNone(eventually(lambda: self.client.get(path).status == 404, 30))
+        wait_until(lambda: self.client.get(path).status == 404, 30)
         answer = self.ok(self.client.post(path + "/messages?create=true&return=10", message("new")),
                          201)
         self.assertEqual([(m["seq"], m["content"]) for m in answer["messages"]], [(1, "new")])

@@ -7,8 +7,8 @@ import re
 import socket
 import uuid
 
-from harness import Workers, eventually, message, metrics
-from stack import StackTest
+from harness import Workers, message, metrics
+from stack import StackTest, wait_until
 
 REQUESTS = "parley_http_requests_total"
 HISTOGRAMS = ("parley_http_request_seconds", "parley_queue_seconds", "parley_pool_acquire_seconds",
@@ -173,7 +173,7 @@ class Metrics(StackTest):
                     and m["parley_threads_busy"] == m["parley_pool_waiting"] == 0
                     and states["open"] == m["parley_db_connections_opened_total"]
                     - m.get("parley_db_connections_closed_total", 0))
-        self.assertIsNotNone(eventually(at_rest, 20))
+        wait_until(at_rest, 20)
 
     def test_text(self):
         """Before and after every counter has counted."""
@@ -255,7 +255,7 @@ class Status(StackTest):
         def replaced():
             pids = {w["pid"] for w in self.client.get("/status").json["workers"]}
             return gone not in pids and 0 not in pids
-        self.assertIsNotNone(eventually(replaced, 20))
+        wait_until(replaced, 20)
         after = self.client.get("/status").json
         self.assertEqual(after["totals"]["requests"], before["totals"]["requests"])
         self.assertEqual(after["crash_looping"], 0)

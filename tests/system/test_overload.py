@@ -11,8 +11,8 @@ import subprocess
 import threading
 import time
 
-from harness import Wire, at_once, eventually, message, metrics, rows, say
-from stack import StackError, StackTest
+from harness import Wire, at_once, message, metrics, rows, say
+from stack import StackError, StackTest, wait_until
 
 LOCKED = "/v1/sessions/locked"
 
@@ -132,8 +132,7 @@ class Queue(OverloadTest):
             busy = threading.Thread(target=self.burst, args=(12, LOCKED), daemon=True)
             busy.start()
             # Seen only by somebody who is none of the two.
-            self.assertIsNotNone(eventually(
-                lambda: self.client.get("/status").json["workers"][0]["pool"]["in_use"] == 2, 10))
+            wait_until(lambda: self.client.get("/status").json["workers"][0]["pool"]["in_use"] == 2, 10)
             busy.join()
         self.assertEqual(self.client.get("/readyz").status, 200)
 
@@ -175,8 +174,7 @@ class Fairness(OverloadTest):
         with Lock(self.stack, "locked"):
             holders = threading.Thread(target=at_once, args=(3, hold), daemon=True)
             holders.start()
-            self.assertIsNotNone(eventually(
-                lambda: self.client.get("/status").json["workers"][0]["pool"]["in_use"] == 3, 10))
+            wait_until(lambda: self.client.get("/status").json["workers"][0]["pool"]["in_use"] == 3, 10)
             before = metrics(self.client).get(held, 0)
             for i in range(200):
                 began = time.monotonic()

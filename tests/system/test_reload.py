@@ -30,9 +30,8 @@ class Reload(ReloadTest):
             self.assertEqual(self.settled(2), before)
             again()
             # Each of the two has to find out by itself.
-            took = eventually(lambda: all(self.client.put("/v1/sessions/away", {}).status < 300
-                                          for _ in range(20)), 30)
-            self.assertIsNotNone(took)
+            wait_until(lambda: all(self.client.put("/v1/sessions/away", {}).status < 300 for _ in range(20)),
+                       30)
         self.after_hang_up("reloaded")
         self.assertFalse(before & self.settled(2))
 
@@ -108,7 +107,7 @@ class WholeEnd(ReloadTest):
         def refused():
             found.append(self.client.get(path))
             return found[-1].status != 200
-        self.assertIsNotNone(eventually(refused, 20))
+        wait_until(refused, 20)
         self.assertFalse(all(gone(p) for p in workers), "the answer came when parley had ended")
         self.assertEqual((found[-1].status, found[-1].headers["Content-Type"]),
                          (502, "application/problem+json"))

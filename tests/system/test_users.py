@@ -12,7 +12,7 @@ import urllib.parse
 import uuid
 
 from harness import TIME, ParleyTest, Workers, eventually, memory, message, say, scaled
-from stack import StackTest, children
+from stack import StackTest, children, wait_until
 
 # User ids that a path has to quote, or that look like something else.
 USERS = ("ann", "a b", "a/b", "a%2Fb", "a..b", "...", "a/..b", "+49 171", "josé", "用户", "a?b=c&d#e", "sessions",
@@ -344,14 +344,14 @@ class Slots(StackTest):
         takes along those that came later: tried."""
         held = {}
         for tenant, wants, gets in (("a", 6, 2), ("b", 6, 1), ("c", 6, 1)):
-            self.assertIsNotNone(eventually(lambda t=tenant: self.is_answered(t), 5), tenant)
+            wait_until(lambda t=tenant: self.is_answered(t), 5, tenant)
             held[tenant] = self.slow_readers(tenant, wants)
             self.assertEqual(len(held[tenant]), gets, tenant)
             self.assertFalse(self.is_answered(tenant))
         # All slots are taken, by all tenants that came in time.
         self.assertFalse(self.is_answered("d", "exports"))
         held["b"].pop().close()
-        self.assertIsNotNone(eventually(lambda: self.is_answered("d", "exports"), 5))
+        wait_until(lambda: self.is_answered("d", "exports"), 5)
         for tenant in "ac":
             self.assertFalse(self.is_answered(tenant))
 
@@ -415,7 +415,7 @@ class Large(StackTest):
         """Its thread and its place are free again. Fails if export_over is not bound: tried."""
         for _ in range(8):
             begin(self.stack.nginx.port, "/v1/users/large/export")[0].close()
-            self.assertIsNotNone(eventually(lambda: not self.busy(), 30))
+            wait_until(lambda: not self.busy(), 30)
 
     def test_a_client_that_does_not_read(self):
         """It holds the one place that exports have, and no other thread; nginx' time ends it."""
@@ -423,8 +423,7 @@ class Large(StackTest):
             answer = self.client.get("/v1/users/small/export")
             self.assertEqual((answer.status, answer.json["code"]), (503, "overload"))
             self.assertEqual(self.client.get("/v1/sessions/large?messages=0").status, 200)
-            took = eventually(lambda: not self.busy(), 60)
-            self.assertIsNotNone(took)
+            took = wait_until(lambda: not self.busy(), 60)
             say(f"ended after {took:.1f} s")
 
     def cut(self, harm):

@@ -3,8 +3,8 @@
 without Redis and with it again. Answers are compared byte for byte."""
 import re
 
-from harness import eventually, message, run
-from stack import PARLEY, ROOT, StackTest
+from harness import message, run
+from stack import PARLEY, ROOT, StackTest, wait_until
 
 SCHEMA = ROOT + "/tests/ways-back/schema"
 KEYED = {"role": "user", "content": "keyed"}
@@ -150,7 +150,7 @@ class WithoutRedis(WaysBackTest):
         that Redis does not know of: tried."""
         url = self.stack.parley.env["REDIS_URL"]
         before = self.seen()
-        self.assertIsNotNone(eventually(self.warm, 10), "the sessions do not get into Redis")
+        wait_until(self.warm, 10, "the sessions do not get into Redis")
         self.configure("")
         self.addCleanup(self.stack.redis.resume)
         self.stack.redis.pause()  # whoever asked it now would wait
