@@ -72,8 +72,6 @@ class ReadAfterWrite(FaultTest):
             host.wait_ready()
         self.wires = [Wire(self.hosts[self.host_of(i)].nginx.port, timeout=self.timeout)
                       for i in range(self.clients)]
-        for wire in self.wires:
-            self.addCleanup(wire.close)
         self.prefix = f"r{self.rng('prefix').getrandbits(40):x}-"
         self.lock = threading.Lock()
         self.counts, self.numbers = collections.Counter(), [0] * self.clients
@@ -250,14 +248,8 @@ class ReadAfterWrite(FaultTest):
 
     def hits(self, cache):
         """Answers from a cache, on all hosts."""
-        total = 0
-        for host in self.hosts:
-            client = host.client()
-            try:
-                total += metrics(client).get(f'parley_tier_hits_total{{tier="{cache}"}}', 0)
-            finally:
-                client.close()
-        return total
+        series = f'parley_tier_hits_total{{tier="{cache}"}}'
+        return sum(metrics(host.client()).get(series, 0) for host in self.hosts)
 
     def work(self, disturb, cache):
         """Runs the clients while disturb(workers) does its worst, and on until there are as many

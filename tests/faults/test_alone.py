@@ -33,11 +33,7 @@ class Company(ReadAfterWrite):
         found = {}
 
         def ask():
-            client = host.client()
-            try:
-                found.update(client.get("/status").json)
-            finally:
-                client.close()
+            found.update(host.client().get("/status").json)
             return "shortcut" in found
         wait_until(ask, 60, found)
         return found

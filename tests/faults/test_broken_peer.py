@@ -231,7 +231,6 @@ class BrokenPeer(SanitizedTest):
             if answer.status not in (200, 201):
                 raise AssertionError(f"{name}: {answer}")
             streams[name] = recorder.take()
-        client.close()
         cls.stack.nginx.stop()
         recorder.listener.close()
         return streams

@@ -124,7 +124,6 @@ class MachineClock(ClockTest):
         done = self.stack.parley.run("tenant", "set", "bounded", "--requests", "10")
         self.assertEqual(done.returncode, 0, done.stderr)
         client = self.stack.client(headers={"Authorization": f"Bearer {key}"})
-        self.addCleanup(client.close)
         for seconds in (HOUR, 0, -HOUR, 0):
             statuses = [client.get("/v1/sessions/nobody").status for _ in range(20)]
             self.assertIn(429, statuses)
@@ -169,7 +168,6 @@ class ParleyClock(ClockTest):
                 fresh = self.make(5)
                 key = self.stack.client(headers={"X-API-Key": self.stack.parley.make_key(
                     "default", "--expires", "5s")})
-                self.addCleanup(key.close)
                 self.assertEqual(key.get("/v1/sessions/nobody").status, 404, "a key that holds")
                 for path in (long, short, fresh):
                     self.assertEqual(self.status(path), 200, path)

@@ -22,8 +22,6 @@ class EraseTest(FaultTest):
         super().setUp()
         self.hosts = [self.stack, *self.more_hosts()]
         self.http = [host.client() for host in self.hosts]
-        for client in self.http:
-            self.addCleanup(client.close)
         for host in self.hosts:
             host.wait_ready()
         self.user = f"u{self.rng('user').getrandbits(40):x}"

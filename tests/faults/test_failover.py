@@ -43,8 +43,6 @@ class Timeline(FaultTest):
             self.hosts.append(host_beside(
                 self, {"REDIS_URL": self.stack.parley.env["REDIS_URL"], "PARLEY_HOSTS": "many"}))
         self.http = [host.client() for host in self.hosts]
-        for client in self.http:
-            self.addCleanup(client.close)
         self.round, self.asked, self.marked = 0, 0, 0
         self.wait_ready()
 

@@ -127,9 +127,7 @@ class RedisDisturbed(ReadAfterWrite):
         """All of it."""
         self.work(self.disturb, "redis")
         for host in self.hosts:
-            client = host.client()
-            self.addCleanup(client.close)
-            wait_until(lambda c=client: c.get("/readyz").json["status"] == "ready", 30)
+            wait_until(lambda c=host.client(): c.get("/readyz").json["status"] == "ready", 30)
 
 
 class SmallMemory(RedisDisturbed):
@@ -278,7 +276,6 @@ class Writes(StackTest):
                 if n % 4 == 0:
                     self.assertEqual(client.patch(path, {"context": {"n": n}}).status, 200)
             self.assertEqual(client.delete(path).status, 204)
-            client.close()
             return slowest
         since = len(self.stack.parley.log())
         slowest = max(at_once(self.clients, one))

@@ -51,7 +51,6 @@ class Kills(LedgerTest):
         for i in range(self.clients):
             self.wires[i] = Witness(self.stack.nginx.port, timeout=60)
             self.wires[i].mark = self.mark
-            self.addCleanup(self.wires[i].close)
         self.names, self.made = [[] for _ in range(self.clients)], [0] * self.clients
         self.known = collections.Counter()  # messages that were acknowledged, or seen in PostgreSQL
         self.keyed = self.reads = self.values = 0

@@ -24,7 +24,7 @@ class Answer:
 
 
 class Client:
-    """A JSON client with one kept connection. Not for use by two threads at once.
+    """A JSON client with one kept connection, which ends with it. Not for use by two threads at once.
 
     retries  how often a request is sent again after a lost connection or a 502 or 503; 0 unless
              the test is about a client that does so
@@ -101,6 +101,8 @@ class Client:
     def close(self):
         """Closes the connection; the next request opens a new one."""
         self.connection.close()
+
+    __del__ = close
 
 
 def raw_request(port, data, seconds=5):

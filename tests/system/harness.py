@@ -112,6 +112,8 @@ class Wire:
             self.socket.close()
         self.socket, self.rest = None, b""
 
+    __del__ = close
+
     def send(self, method, path, body=b"", headers=""):
         """headers: whole lines, each with its \\r\\n."""
         if not self.socket:

@@ -480,10 +480,7 @@ class Stack:
                 return all(client.get("/readyz").status == 200 for _ in range(10))
             except (OSError, http.client.HTTPException):
                 return False
-        try:
-            wait_until(ready, seconds, "/readyz 200")
-        finally:
-            client.close()
+        wait_until(ready, seconds, "/readyz 200")
 
     def client(self, **options):
         """A new client of this nginx; options are Client's."""

@@ -118,7 +118,6 @@ class Away(StackTest):
         refused, within the time of a request."""
         self.assertEqual(self.client.put("/v1/sessions/quick", {}).status, 201)
         wire = Wire(self.stack.nginx.port)
-        self.addCleanup(wire.close)
         before = self.told("db_down")
         self.stack.postgres.pause()
         self.addCleanup(self.stack.postgres.resume)

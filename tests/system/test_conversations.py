@@ -125,6 +125,5 @@ class Conversations(ParleyTest):
             for (i, c), (path, context, contents) in zip(mine, stored):
                 self.check_session(client, c, path, context, contents)
                 self.check_pages(client, c, path, contents, i)
-            client.close()
             return len(stored)
         self.assertEqual(sum(at_once(16, work)), len(all_of_them))

@@ -30,7 +30,6 @@ class Lossy(http.server.BaseHTTPRequestHandler):
         answer = client.request(self.command, self.path, body, {
             "Content-Type": self.headers["Content-Type"], "Idempotency-Key": key,
             "Authorization": self.headers["Authorization"]})
-        client.close()
         if answer.status < 300 and key not in self.server.keys:
             self.server.keys.add(key)
             self.close_connection = True

@@ -63,8 +63,6 @@ class FaultTest(StackTest):
     def setUp(self):
         super().setUp()
         self.wires = [Wire(self.stack.nginx.port, timeout=60) for _ in range(CLIENTS)]
-        for wire in self.wires:
-            self.addCleanup(wire.close)
         self.counts = collections.Counter()
         self.numbers = [0] * CLIENTS
 
@@ -99,7 +97,6 @@ class RedisAbsent(unittest.TestCase):
                 client.get("/v1/sessions/a")
                 return metrics(client).get(hits, 0) > 0
             wait_until(hit, 30)
-            client.close()
 
 
 class PostgresAway(FaultTest):
@@ -166,7 +163,6 @@ class Ends(FaultTest):
             client = self.stack.client()
             waiting.append(i)
             answer = client.post(locked + "/messages", {"role": "user", "content": f"slow.{i}"})
-            client.close()
             return answer
         slow = []
         with Workers(CLIENTS, step) as workers:
@@ -205,7 +201,6 @@ class Ends(FaultTest):
                     client = self.stack.client()
                     while not end.is_set():
                         client.get("/v1/sessions/o")
-                    client.close()
                 thread = threading.Thread(target=ask)
                 if load:
                     thread.start()

@@ -23,8 +23,6 @@ class Gathered(StackTest):
         self.seen = collections.Counter()          # answers, by method and status
         self.headers = {t: f"Authorization: Bearer {self.stack.parley.make_key(t)}\r\n" for t in TENANTS}
         self.wires = [[Wire(self.stack.nginx.port) for _ in range(EACH)] for _ in range(THREADS)]
-        for wire in sum(self.wires, []):
-            self.addCleanup(wire.close)
         for tenant in TENANTS:
             for i in range(IDS):
                 body = json.dumps({"context": {"mark": tenant}}).encode()

@@ -21,11 +21,7 @@ class Hosts(StackTest):
 
     def status(self, stack=None):
         """/status of a host, as an object."""
-        client = (stack or self.stack).client()
-        try:
-            return client.get("/status").json
-        finally:
-            client.close()
+        return (stack or self.stack).client().get("/status").json
 
     def until(self, condition, what):
         """Waits for it, for as long as it may take."""
@@ -55,7 +51,6 @@ class Hosts(StackTest):
         off, on = len(self.events("shortcut_off")), len(self.events("shortcut_on"))
         other = self.second(PARLEY_HOSTS="many")
         client = other.client()
-        self.addCleanup(client.close)
         self.assertEqual(client.post("/v1/sessions", {}).status, 201)
         self.assertEqual(self.shortcut(), "off")
         status = self.status()
@@ -115,18 +110,15 @@ class Hosts(StackTest):
         self.client.get("/v1/sessions/s")
         written = 1
         for _ in range(10):
-            client = other.client(timeout=2)
             try:
-                answer = client.post("/v1/sessions/s/messages", {"role": "user", "content": "x"})
+                answer = other.client(timeout=2).post("/v1/sessions/s/messages",
+                                                      {"role": "user", "content": "x"})
                 written = answer.json["version"] if answer.status == 201 else written
             except OSError:
                 pass  # by the one that is stopped
-            finally:
-                client.close()
             self.assertGreaterEqual(self.client.get("/v1/sessions/s").json["version"], written)
         signal_all(other.worker_pids(), signal.SIGCONT)
         client = other.client()
-        self.addCleanup(client.close)
         self.until(lambda: client.post("/v1/sessions", {}).status == 201, "it writes again")
         self.assertEqual(self.rows(host), 1)
         other.parley.stop()

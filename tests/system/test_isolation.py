@@ -112,7 +112,6 @@ class OneSession(StackTest):
                 first, last = answer.json["first_seq"], answer.json["last_seq"]
                 self.assertEqual(last - first + 1, len(batch))
                 got += [(first + k, m["content"]) for k, m in enumerate(batch)]
-            client.close()
             return got
         acked = dict(pair for got in at_once(64, append) for pair in got)
         total = len(acked)

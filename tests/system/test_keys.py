@@ -136,8 +136,6 @@ class Tenants(KeysTest):
         super().setUp()
         self.mine, self.theirs = self.stack.client(headers=bearer(self.key)), \
             self.stack.client(headers=bearer(self.other))
-        self.addCleanup(self.mine.close)
-        self.addCleanup(self.theirs.close)
 
     def test_a_foreign_session_is_an_absent_one(self):
         """Fails if the tenant is left out of SQL_LIVE and of the policy of its table: tried."""
@@ -311,7 +309,6 @@ class Revoked(KeysTest):
                     result = self.ask(client, k)
                     with lock:
                         seen[k].append(result)
-            client.close()
         with Workers(self.clients, step) as workers:
             workers.pause(0.5)
             ended = act(key)
@@ -429,7 +426,6 @@ class Away(KeysTest):
         self.stack.postgres.start()
         wait_until(lambda: client.post("/v1/sessions/away/messages", message("y")).status == 201, 30)
         self.assertEqual(self.client.get("/v1/sessions/away", headers=bearer(unknown)).status, 401)
-        client.close()
 
 
 class AwayAtOnce(KeysTest):
@@ -448,7 +444,6 @@ class AwayAtOnce(KeysTest):
         self.assertEqual(client.get("/readyz").json["serves"], "nothing")
         self.stack.postgres.start()
         wait_until(lambda: client.get("/v1/sessions/stale").status == 200, 30)
-        client.close()
 
 
 class Bounds(KeysTest):
@@ -468,7 +463,6 @@ class Bounds(KeysTest):
                 with lock:
                     seen.append(answer)
                     others.append(other)
-            client.close()
         began = time.monotonic()
         with Workers(8, step) as workers:
             workers.pause(2)
@@ -506,7 +500,6 @@ class Bounds(KeysTest):
                 else:
                     answer = client.post(path + "/messages?create=true", message("x"))
                 if answer.status not in (409, 503):
-                    client.close()
                     return answer
         answers = at_once(32, create)
         made = [i for i, a in enumerate(answers) if a.status == 201]
@@ -524,7 +517,6 @@ class Bounds(KeysTest):
         wait_until(lambda: client.put("/v1/sessions/ten:new", {}).status == 201,
                    10, "the room of a session that was deleted does not come back")
         self.assertEqual(self.client.put("/v1/sessions/ten:new", {}, headers=bearer(self.other)).status, 201)
-        client.close()
 
 
 class Settings(KeysTest):
@@ -537,7 +529,6 @@ class Settings(KeysTest):
             client = self.stack.client(headers=bearer(key))
             statuses = [client.put(f"/v1/sessions/s{i}", {}).status for i in range(3)]
             self.assertEqual(statuses, [201, 201, 429])
-            client.close()
         self.stack.parley.run("tenant", "set", "acme", "--sessions", "none")
         self.assertEqual(self.client.put("/v1/sessions/s9", {}, headers=bearer(self.key)).status, 201)
         self.stack.parley.run("tenant", "set", "acme", "--sessions", "default")

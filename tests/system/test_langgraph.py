@@ -70,13 +70,9 @@ class Threads(LangGraph, ParleyTest):
         for if_exists in ("raise", "do_nothing"):
             thread_id = str(uuid.uuid4())
 
-            def create(i, thread_id=thread_id, if_exists=if_exists):
-                client = self.stack.client()
-                answer = client.post("/threads", {"thread_id": thread_id, "if_exists": if_exists,
-                                                  "metadata": {"by": i}})
-                client.close()
-                return answer
-            answers = at_once(16, create)
+            body = {"thread_id": thread_id, "if_exists": if_exists}
+            answers = at_once(16, lambda i, body=body: self.stack.client().post(
+                "/threads", {**body, "metadata": {"by": i}}))
             made = [a for a in answers if a.status == 200]
             self.assertEqual(len(made), 1 if if_exists == "raise" else 16)
             self.assertTrue({a.status for a in answers} <= {200, 409})
@@ -240,7 +236,6 @@ class Interfaces(LangGraph, ParleyTest):
                     got = client.get(f"/v1/sessions/{thread_id}").json["messages"][0]
                 self.assertGreaterEqual(int(got["content"]), newest)
                 newest = int(got["content"])
-            client.close()
 
         def write(_):
             try:

@@ -97,7 +97,6 @@ class Search(LangGraph, ParleyTest):
                 body = json.dumps({"thread_id": f"{mark}-{k}", "metadata": {"mark": mark}}).encode()
                 status, _, answer = wire.request("POST", "/threads", body)
                 self.assertEqual(status, 200, answer)
-            wire.close()
         at_once(8, create)
         self.assertEqual(self.count(metadata={"mark": mark}), n)
         for sort_by, order, limit in (("created_at", "desc", 1000), ("thread_id", "asc", 777)):

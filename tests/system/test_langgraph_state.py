@@ -171,7 +171,6 @@ class State(LangGraph, ParleyTest):
                     "messages": [human(f"{i}", id=f"own-{i}-{k}"), human(f"{i}", id="common")],
                     f"m{i}": k}})
                 self.assertEqual(answer.status, 200, answer)
-            client.close()
         at_once(16, work)
         values = self.state(thread_id)["values"]
         ids = [m["id"] for m in values.pop("messages")]
@@ -185,11 +184,7 @@ class State(LangGraph, ParleyTest):
         thread_id = self.new()
         checkpoint = self.state(thread_id)["checkpoint"]
 
-        def work(i):
-            client = self.stack.client()
-            answer = client.post(f"/threads/{thread_id}/state", {
-                "values": {"messages": [human(str(i))]}, "checkpoint": checkpoint})
-            client.close()
-            return answer.status
-        self.assertEqual(sorted(at_once(16, work)), [200] + [409] * 15)
+        answers = at_once(16, lambda i: self.stack.client().post(f"/threads/{thread_id}/state", {
+            "values": {"messages": [human(str(i))]}, "checkpoint": checkpoint}))
+        self.assertEqual(sorted(a.status for a in answers), [200] + [409] * 15)
         self.assertEqual(len(self.contents(thread_id)), 1)

@@ -31,7 +31,6 @@ class Memory(StackTest):
         self.stack.wait_ready()
         client, before = self.stack.client(retries=3), metrics(self.client)
         self.assertEqual(client.get(path).status, 200)
-        client.close()
         after = metrics(self.client)
         self.assertGreater(after[HITS], before[HITS])
         misses = HITS.replace("hits", "misses")

@@ -30,10 +30,8 @@ class Keys(ParleyTest):
 
     def send(self, method, path, body, key, **headers):
         """A keyed request on a connection of its own."""
-        client = self.stack.client()
-        answer = client.request(method, path, body, headers={"Idempotency-Key": key, **headers})
-        client.close()
-        return answer
+        return self.stack.client().request(method, path, body,
+                                           headers={"Idempotency-Key": key, **headers})
 
     def test_a_replay_is_the_same_answer(self):
         for method, path, body in self.writes():

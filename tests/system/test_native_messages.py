@@ -139,12 +139,8 @@ class Append(ParleyTest):
     def test_64_at_once_with_create_make_one(self):
         path = "/v1/sessions/" + self.new_id()
 
-        def append(i):
-            client = self.stack.client()
-            answer = client.post(path + "/messages?create=true", message(f"of {i}"))
-            client.close()
-            return answer
-        answers = at_once(64, append)
+        answers = at_once(64, lambda i: self.stack.client().post(
+            path + "/messages?create=true", message(f"of {i}")))
         self.assertEqual({a.status for a in answers}, {201}, answers)
         self.assertEqual(sorted(a.json["seq"] for a in answers), list(range(1, 65)))
         page = self.ok(self.client.get(path + "/messages?order=asc&limit=100"))["data"]
@@ -355,12 +351,7 @@ class Single(ParleyTest):
         """Fails if the count is lowered without a look at what was deleted: tried."""
         path = self.make(messages=[message("1"), message("2")])
 
-        def delete(_):
-            client = self.stack.client()
-            status = client.delete(path + "/messages/1").status
-            client.close()
-            return status
-        statuses = at_once(16, delete)
+        statuses = at_once(16, lambda _: self.stack.client().delete(path + "/messages/1").status)
         self.assertEqual((statuses.count(204), statuses.count(404)), (1, 15))
         session = self.ok(self.client.get(path))
         self.assertEqual((session["message_count"], session["version"]), (1, 2))
@@ -376,8 +367,6 @@ class Single(ParleyTest):
             statuses = [wire.receive("DELETE")[0] for wire in wires]
             self.assertEqual((statuses.count(204), statuses.count(412)), (1, 15))
             self.assertEqual(self.ok(self.client.get(path))["message_count"], 15)
-        for wire in wires:
-            wire.close()
 
     def test_all_deleted(self):
         path = self.make(message=message("1"))

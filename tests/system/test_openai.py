@@ -476,4 +476,3 @@ class Away(unittest.TestCase):
                 answer = client.get(target)
                 self.assertEqual((answer.status, answer.json), (200, body))
                 self.assertEqual(answer.headers["X-Parley-Degraded"], "database-away")
-            client.close()

@@ -122,16 +122,13 @@ class Search:
                          {"role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}]})
         # Into the tiers, too, which do not take metadata from a write.
         got = client.get(f"/v1/sessions/{session}")
-        client.close()
         if (made.status, got.status) != (201, 200):
             raise StackError(f"{made} {got}")
         return session
 
     def checkpoint(self, session):
         """The id of a thread's checkpoint; some other one where it cannot be had."""
-        client = self.stack.client(headers=self.headers)
-        state = client.get(f"/threads/{session}/state")
-        client.close()
+        state = self.stack.client(headers=self.headers).get(f"/threads/{session}/state")
         return state.json["checkpoint"]["checkpoint_id"] if state.status == 200 else str(uuid.uuid4())
 
     def ask(self, op, session=None, *, query="", body=..., twice=False, headers=None):
@@ -152,7 +149,6 @@ class Search:
         for _ in range(1 + twice):
             answer = client.request(op.method, target + query, body, headers=headers)
             self.answers.append((op, answer, body))
-        client.close()
         return answer
 
     def everything(self):
@@ -197,7 +193,6 @@ class Search:
         self.stack.postgres.stop()
         client = self.stack.client()
         wait_until(lambda: client.get("/readyz").status == 503, 10, "PostgreSQL is known to be away")
-        client.close()
         for op in OPERATIONS:
             self.ask(op, session)
             self.ask(op, "absent")
@@ -289,7 +284,6 @@ class Described(unittest.TestCase):
 
     def test_the_page_is_allowed_what_it_has_and_nothing_else(self):
         client = self.stack.client()
-        self.addCleanup(client.close)
         page = client.get("/docs")
         policy = page.headers["Content-Security-Policy"]
         for tag in ("script", "style"):

@@ -328,8 +328,6 @@ class Log(StackTest):
         """Fails if a body, a target or a field that a client named is logged, or if a request is not:
         tried."""
         clients = [self.stack.client() for _ in range(6)]
-        for client in clients:
-            self.addCleanup(client.close)
         with Workers(len(clients), lambda i: self.step(clients[i])) as workers:
             workers.pause(1)
             self.stack.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

@@ -60,8 +60,6 @@ class OverloadTest(StackTest):
     def burst(self, n, path, headers=""):
         """n clients that append to path at once; their (status, headers, problem or receipt)."""
         wires = [Wire(self.stack.nginx.port, timeout=60) for _ in range(n)]
-        for wire in wires:
-            self.addCleanup(wire.close)
         answers = at_once(n, lambda i: wires[i].request(
             "POST", path.format(i) + "/messages?create=true",
             json.dumps(message(f"burst {i}")).encode(), headers))
@@ -112,8 +110,6 @@ class Queue(OverloadTest):
         megabyte each, then requests on the same connections. Fails if what is refused is not read: tried."""
         body = json.dumps(message("x" * 500000)).encode()
         wires = [Wire(self.stack.nginx.port) for _ in range(20)]
-        for wire in wires:
-            self.addCleanup(wire.close)
         bad = metrics(self.client).get("parley_bad_connections_total", 0)
         with Lock(self.stack, "locked"):
             answers = at_once(20, lambda i: wires[i].request("POST", LOCKED + "/messages", body))
@@ -170,7 +166,6 @@ class Fairness(OverloadTest):
             while not over.is_set():
                 status, _, _ = wire.request("POST", LOCKED + "/messages", b'{"role":"a","content":""}')
                 self.assertEqual(status, 409)
-            wire.close()
         with Lock(self.stack, "locked"):
             holders = threading.Thread(target=at_once, args=(3, hold), daemon=True)
             holders.start()

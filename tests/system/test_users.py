@@ -316,7 +316,6 @@ class Slots(StackTest):
                     "/v1/sessions/large/messages", headers=cls.headers[tenant],
                     body={"messages": [message("x" * 1000) for _ in range(1000)]})
                 assert answer.status == 201, answer
-        client.close()
 
     def slow_readers(self, tenant, n):
         """Those of n readers of a tenant, which do not read on, that are answered."""
@@ -370,7 +369,6 @@ class Large(StackTest):
             answer = client.post("/v1/sessions/large/messages",
                                  {"messages": [message("x" * 1000) for _ in range(1000)]})
             assert answer.status == 201, answer
-        client.close()
 
     def export(self, **options):
         """See receive."""
@@ -541,8 +539,4 @@ class Dying(StackTest):
 
     def append(self, i):
         """One turn of a live session, straight past the worker that is stopped."""
-        client = self.stack.client(timeout=90)
-        try:
-            client.post(f"/v1/sessions/live{i}/messages?create=true", message("x"))
-        finally:
-            client.close()
+        self.stack.client(timeout=90).post(f"/v1/sessions/live{i}/messages?create=true", message("x"))
