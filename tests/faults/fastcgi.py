@@ -76,6 +76,8 @@ class Peer:
         """Ends it."""
         self.socket.close()
 
+    __del__ = close
+
     def send(self, data, end=False):
         """Sends; end: and says that nothing more will come. What a server that has closed does not
         take is no fault."""

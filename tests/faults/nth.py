@@ -85,11 +85,7 @@ class Sql:
     """A psql that stays: a question costs no start of a program."""
 
     def __init__(self, stack):
-        postgres = stack.postgres
-        self.process = subprocess.Popen(
-            [postgres.bin + "/psql", "-XqAt", "-F", " ", "-v", "ON_ERROR_STOP=1", "-h", postgres.dir, "-U",
-             "postgres", "-d", "parley"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=postgres.environment())
+        self.process = stack.postgres.open_psql()
 
     def ask(self, sql):
         """The lines of the answer."""
@@ -104,9 +100,7 @@ class Sql:
 
     def close(self):
         """Ends it."""
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
+        self.process.communicate()
 
 
 class SanitizedTest(RenewedTest):
@@ -149,13 +143,10 @@ class SanitizedTest(RenewedTest):
     @classmethod
     def answers(cls):
         """Whether a handler answers."""
-        peer = cls.peer()
         try:
-            return peer.ask("GET", "/v1/sessions/none").status == 404
+            return cls.peer().ask("GET", "/v1/sessions/none").status == 404
         except OSError:
             return False
-        finally:
-            peer.close()
 
     def setUp(self):
         self.earlier = len(self.stack.parley.log())

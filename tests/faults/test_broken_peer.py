@@ -4,15 +4,14 @@ lengthened, mutated. Whatever is answered must be the answer to a request that a
 finds in the bytes, whole and in order; everything else is closed without a handler having run."""
 import os
 import re
-import socket
 import struct
-import threading
 import time
 
 import fastcgi
 from faults import amount
 from harness import message, say
 from nth import SanitizedTest
+from proxy import Line
 from stack import wait_until
 
 HUGE = 1 << 24
@@ -159,42 +158,6 @@ def read_requests(data):
     return found
 
 
-class Recorder:
-    """Between nginx and parley: keeps what nginx sends."""
-
-    def __init__(self, path, to):
-        self.to, self.data = to, b""
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(path)
-        os.chmod(path, 0o666)
-        self.listener.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                near, _ = self.listener.accept()
-            except OSError:
-                return
-            far = socket.socket(socket.AF_UNIX)
-            far.connect(self.to)
-            threading.Thread(target=self._copy, args=(near, far, True), daemon=True).start()
-            threading.Thread(target=self._copy, args=(far, near, False), daemon=True).start()
-
-    def _copy(self, source, target, keep):
-        try:
-            while data := source.recv(65536):
-                if keep:
-                    self.data += data
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-    def take(self):
-        """What was sent since the last time. Its time is one that tells nothing."""
-        data, self.data = self.data, b""
-        return re.sub(rb"(REQUEST_MSEC)\d{10}\.\d{3}", rb"\g<1>1000000000.000", data)
 
 
 class BrokenPeer(SanitizedTest):
@@ -217,7 +180,9 @@ class BrokenPeer(SanitizedTest):
     @classmethod
     def record(cls):
         """What nginx sends for a request of each kind; nothing changes the session a of u."""
-        recorder = Recorder(cls.nginx_socket, cls.stack.parley.env["PARLEY_LISTEN"])
+        sent = bytearray()
+        line = Line(cls.nginx_socket, cls.stack.parley.env["PARLEY_LISTEN"], asked=sent.extend)
+        os.chmod(cls.nginx_socket, 0o666)
         client = cls.stack.client()
         body = {"user_id": "u", "messages": [message("first")]}
         streams = {}
@@ -230,9 +195,11 @@ class BrokenPeer(SanitizedTest):
             answer = client.request(method, path, body)
             if answer.status not in (200, 201):
                 raise AssertionError(f"{name}: {answer}")
-            streams[name] = recorder.take()
+            # Its time is one that tells nothing.
+            streams[name] = re.sub(rb"(REQUEST_MSEC)\d{10}\.\d{3}", rb"\g<1>1000000000.000", bytes(sent))
+            sent.clear()
         cls.stack.nginx.stop()
-        recorder.listener.close()
+        line.close()
         return streams
 
     def setUp(self):
@@ -242,9 +209,7 @@ class BrokenPeer(SanitizedTest):
 
     def handled(self):
         """How many requests handlers have answered, as parley counts."""
-        peer = fastcgi.Peer(self.stack.parley.env["PARLEY_ADMIN"])
-        text = peer.ask("GET", "/metrics").body.decode()
-        peer.close()
+        text = fastcgi.Peer(self.stack.parley.env["PARLEY_ADMIN"]).ask("GET", "/metrics").body.decode()
         return sum(float(n) for n in re.findall(r"^parley_http_requests_total\{.*\} (\S+)$", text, re.M))
 
     def send(self, data, whole=True):

@@ -2,13 +2,12 @@
 """A wall clock that jumps by an hour both ways: of the machine, of parley's alone, of PostgreSQL's
 alone. PostgreSQL's decides what is expired; what takes time is measured by monotonic clocks."""
 import json
-import subprocess
 import time
 import unittest
 
 from clocks import HOUR, Clock, build, by
 from faults import LedgerTest, amount
-from harness import Workers, metrics, say
+from harness import Workers, locked, metrics, say
 from stack import Nginx, Parley, Postgres, Stack, wait_until
 
 
@@ -217,22 +216,15 @@ class PostgresClock(ClockTest):
         """PostgreSQL ends a wait by its wall clock: set back, it does not. parley's deadline does.
         Fails if there is none on parley's side: tests/plants/server-timeouts-only."""
         path = self.make(3 * HOUR)
-        holder = subprocess.Popen(
-            [self.stack.postgres.bin + "/psql", "-Xqh", self.stack.postgres.dir, "-U", "postgres", "-c",
-             f"BEGIN; SELECT 1 FROM sessions WHERE session_id = '{path.rsplit('/', 1)[1]}' FOR UPDATE;"
-             " SELECT pg_sleep(20); COMMIT", "parley"], stdout=subprocess.DEVNULL)
-        self.addCleanup(holder.wait)
-        self.addCleanup(holder.kill)
-        wait_until(lambda: self.stack.psql(
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1", 10)
-        wire = self.wires[0]
-        began = time.monotonic()
-        wire.send("POST", path + "/messages",
-                  json.dumps({"role": "user", "content": "x"}).encode(), self.auth)
-        time.sleep(0.4)
-        self.jump(["postgres"], -HOUR)
-        status, _, answer = wire.receive("POST")
-        took = time.monotonic() - began
+        with locked(self.stack, path.rsplit("/", 1)[1]):
+            wire = self.wires[0]
+            began = time.monotonic()
+            wire.send("POST", path + "/messages",
+                      json.dumps({"role": "user", "content": "x"}).encode(), self.auth)
+            time.sleep(0.4)
+            self.jump(["postgres"], -HOUR)
+            status, _, answer = wire.receive("POST")
+            took = time.monotonic() - began
         say(f"{status} {json.loads(answer)['code']} after {took:.1f} s")
         self.assertIn(status, (409, 503))
         self.assertLess(took, 5 + 0.5 + 1)

@@ -4,9 +4,8 @@ for others."""
 import time
 
 from faults import LedgerTest, amount
-from harness import Workers, metrics, say
+from harness import Workers, locked, metrics, say
 from noise import Noise
-from test_overload import Lock
 from stack import wait_until
 
 HOLDERS, READERS, WRITERS = 16, 4, 4
@@ -67,7 +66,7 @@ class Pool(LedgerTest):
         with Noise() as noise, Workers(self.clients, self.step) as workers:
             workers.pause(0.5)
             before = self.rates(workers, 3)
-            with Lock(self.stack, self.locked):
+            with locked(self.stack, self.locked):
                 wait_until(lambda: metrics(self.client).get(
                     'parley_http_requests_total{route="messages_append",status="503"}', 0) > 0, 20)
                 since = len(self.stack.parley.log())

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Workers that are replaced under 64 clients, by reload (SIGHUP) and by recycling: no request
 fails, and PostgreSQL never sees more connections than README.md says."""
-import subprocess
 import time
 
 from faults import LedgerTest, amount
@@ -15,14 +14,10 @@ class Connections:
 
     def __init__(self, stack):
         self.path = stack.dir + "/connections"
-        postgres = stack.postgres
         with open(self.path, "wb") as out:
-            self.process = subprocess.Popen(
-                [postgres.bin + "/psql", "-XqAt", "-h", postgres.dir, "-U", "postgres", "-d", "parley"],
-                stdin=subprocess.PIPE, stdout=out, text=True, env=postgres.environment())
-        self.process.stdin.write("SELECT count(*) FROM pg_stat_activity"
-                                 " WHERE application_name LIKE 'parley%' \\watch 0.02\n")
-        self.process.stdin.flush()
+            self.process = stack.postgres.open_psql(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE application_name LIKE 'parley%' \\watch 0.02\n", out)
         self.counts = []
 
     def __enter__(self):

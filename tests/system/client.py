@@ -117,3 +117,10 @@ def raw_request(port, data, seconds=5):
         except (TimeoutError, socket.timeout, ConnectionResetError):
             pass
         return received
+
+
+def raw_answer(port, data):
+    """The one answer to bytes as they are. Of its headers case matters."""
+    head, _, body = raw_request(port, data).partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    return Answer(int(first.split(" ")[1]), dict(line.split(": ", 1) for line in lines), body)

@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 
-from stack import PATIENCE, RenewedTest, Stack
+from stack import PATIENCE, RenewedTest, Stack, StackError
 
 SCALE = float(os.environ.get("PARLEY_TEST_SCALE", "1"))
 PROBLEM = "application/problem+json"
@@ -206,6 +206,27 @@ class Redis:
         """Ends it."""
         self.file.close()
         self.socket.close()
+
+
+class Held:
+    """A transaction that holds what sql took, as long as the with block runs."""
+
+    def __init__(self, stack, sql):
+        self.psql = stack.postgres.open_psql(f"BEGIN;\n{sql};\n\\echo held\n")
+
+    def __enter__(self):
+        while (line := self.psql.stdout.readline()) != "held\n":
+            if not line:
+                raise StackError("nothing is held")
+
+    def __exit__(self, *_):
+        self.psql.communicate()
+
+
+def locked(stack, session_id):
+    """Holds the row of a session."""
+    return Held(stack, "DO $$ BEGIN PERFORM 1 FROM sessions WHERE session_id = "
+                f"'{session_id}' FOR UPDATE; ASSERT FOUND; END $$")
 
 
 def metrics(client):

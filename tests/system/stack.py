@@ -89,6 +89,12 @@ def _stat(pid):
         return None
 
 
+def gone(pid):
+    """Whether a process has ended."""
+    stat = _stat(pid)
+    return stat is None or stat[0] == "Z"
+
+
 def children(pid):
     """The pids of a process' children."""
     try:
@@ -193,7 +199,7 @@ class Server:
         pids = tree(self.pid) if self.running else []
         signal_all(pids, signal.SIGKILL)
         self.process.wait()
-        wait_until(lambda: all(_gone(p) for p in pids), 10, f"{self.name}'s processes gone")
+        wait_until(lambda: all(gone(p) for p in pids), 10, f"{self.name}'s processes gone")
 
     def pause(self):
         """SIGSTOP to all its processes: connected, and silent."""
@@ -218,9 +224,6 @@ class Server:
         return [json.loads(line) for line in self.log()[since:].splitlines() if line.startswith("{")]
 
 
-def _gone(pid):
-    stat = _stat(pid)
-    return stat is None or stat[0] == "Z"
 
 
 class Postgres(Server):
@@ -259,12 +262,22 @@ class Postgres(Server):
         return subprocess.run([self.bin + "/pg_isready", "-q", "-h", self.dir, "-d", "postgres"],
                               env=self.environment(), check=False).returncode == 0
 
-    def psql(self, sql, user="postgres", database="parley"):
+    def _psql_command(self, user="postgres", database="parley"):
+        return [self.bin + "/psql", "-XqAt", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-h", self.dir, "-U", user,
+                "-d", database]
+
+    def open_psql(self, script="", stdout=subprocess.PIPE):
+        """A psql that has this to do first, and stays until its input ends."""
+        process = subprocess.Popen(self._psql_command(), env=self.environment(), text=True,
+                                   stdin=subprocess.PIPE, stdout=stdout)
+        process.stdin.write(script)
+        process.stdin.flush()
+        return process
+
+    def psql(self, sql, **options):
         """Runs SQL; what it prints, rows by line and columns by tab. StackError when it fails."""
-        done = subprocess.run(
-            [self.bin + "/psql", "-XqAt", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-h", self.dir, "-U",
-             user, "-d", database], input=sql, env=self.environment(), text=True, capture_output=True,
-            check=False)
+        done = subprocess.run(self._psql_command(**options), input=sql, env=self.environment(), text=True,
+                              capture_output=True, check=False)
         if done.returncode:
             raise StackError(done.stderr.strip())
         return done.stdout.rstrip("\n")
@@ -353,10 +366,12 @@ class Parley(Server):
         return children(self.pid)
 
     def restart(self, **env):
-        """Stops it and starts it with settings changed; None takes one away."""
+        """Stops it and starts it with settings changed (None takes one away), ready through nginx."""
         self.stop()
         self.configure(env)
-        return self.start()
+        self.start()
+        if self.stack.nginx.running:
+            self.stack.wait_ready()
 
 
 class Nginx(Server):
@@ -571,3 +586,7 @@ class StackTest(RenewedTest):
     def setUp(self):
         self.client = self.stack.client()
         self.addCleanup(self.client.close)
+
+    def events(self, name):
+        """The lines of parley's log with this event."""
+        return [e for e in self.stack.parley.entries() if e["event"] == name]

@@ -3,9 +3,8 @@
 is stored. json-c lets most of the bad JSON here through, even when told to be strict."""
 import json
 
-from client import Answer
+from client import raw_answer
 from harness import PROBLEM, ParleyTest, message, rows
-from stack import raw_request
 
 DEEP = 32  # levels of brackets a body may have
 
@@ -278,10 +277,7 @@ class BadInput(ParleyTest):
 
     def ask(self, data):
         """Bytes as they are, which no client library would send; the answer."""
-        head, _, body = raw_request(self.stack.nginx.port, data).partition(b"\r\n\r\n")
-        first, *lines = head.decode("latin-1").split("\r\n")
-        headers = dict(line.split(": ", 1) for line in lines)
-        return Answer(int(first.split(" ")[1]), headers, body)
+        return raw_answer(self.stack.nginx.port, data)
 
     def send(self, method, target, body=None, headers=()):
         """A request; {} in target is the session that is there."""

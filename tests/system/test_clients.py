@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 
-from harness import run, say
+from harness import locked, run, say
 from stack import ROOT, StackTest, signal_all, wait_until
 
 CLIENTS = ROOT + "/tests/clients/"
@@ -96,6 +96,7 @@ class ClientTest(StackTest):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self.addCleanup(lambda: (server.shutdown(), server.server_close()))
         self.locker = None
+        self.addCleanup(self.order_unlock, None)
         self.environment = {
             **{n: v for n, v in os.environ.items()
                if not n.startswith(FOREIGN) and not n.lower().endswith("_proxy")},
@@ -103,34 +104,22 @@ class ClientTest(StackTest):
             "PARLEY_OTHER_KEY": self.keys[1],
             "PARLEY_CONTROL": f"http://127.0.0.1:{server.server_port}"}
 
-    def psql(self, script):
-        """psql with this to do, as a process whose output can be read; it does not outlive the test."""
-        psql = subprocess.Popen(
-            [self.stack.postgres.bin + "/psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-h",
-             self.stack.postgres.dir, "-U", "postgres", "-d", "parley"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.addCleanup(lambda: (psql.kill(), psql.communicate()))
-        psql.stdin.write(script)
-        psql.stdin.flush()
-        return psql
 
     def order_lock(self, session_id):
         """Holds the row of a session until order_unlock()."""
         wait_until(lambda: self.stack.psql(f"SELECT count(*) {WAITING}") == "0", 30, "no other lock")
-        self.locker = self.psql("BEGIN;\nSELECT session_id FROM sessions WHERE session_id = "
-                                f"'{session_id}' FOR UPDATE;\n")
-        if self.locker.stdout.readline().strip() != session_id:
-            raise LookupError(f"no session {session_id}")
+        self.locker = locked(self.stack, session_id)
+        self.locker.__enter__()
 
     def order_unlock(self, _):
         """The end of a lock, if there is one."""
         if self.locker:
-            self.locker.communicate()
+            self.locker.__exit__()
             self.locker = None
 
     def when_somebody_waits(self, sql, then=lambda: None):
         """Returns at once; when the next backend waits for the lock, does sql and then()."""
-        psql = self.psql(f"""SELECT 'armed';
+        psql = self.stack.postgres.open_psql(f"""SELECT 'armed';
             DO $$
             BEGIN
                 LOOP
@@ -141,6 +130,7 @@ class ClientTest(StackTest):
                 END LOOP;
             END $$;
             SELECT 'done';\n""")
+        self.addCleanup(lambda: (psql.kill(), psql.communicate()))
         psql.stdout.readline()
         threading.Thread(target=lambda: psql.stdout.readline() and then(), daemon=True).start()
 

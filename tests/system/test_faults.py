@@ -7,13 +7,12 @@ import collections
 import json
 import os
 import signal
-import subprocess
 import threading
 import time
 import unittest
 
-from harness import Wire, Workers, at_once, eventually, metrics, say
-from stack import Stack, StackTest, children, wait_until
+from harness import Wire, Workers, at_once, eventually, locked, metrics, say
+from stack import Stack, StackTest, children, gone, wait_until
 
 CLIENTS = 16
 
@@ -23,13 +22,6 @@ def text(content, **more):
     return json.dumps({"role": "user", "content": content, **more}).encode()
 
 
-def gone(pid):
-    """Whether a process has ended."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
-            return f.read().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 class Ledger:
@@ -127,8 +119,8 @@ class Ends(FaultTest):
     def test_1_sigterm_drains(self):
         """No request that was under way is lost. Fails if a worker exits at SIGTERM at once, or hangs
         up on its parked connections: tried."""
-        locked, ledger, lock = "/v1/sessions/d-locked", Ledger(), threading.Lock()
-        self.assertEqual(self.client.put(locked, {}).status, 201)
+        path, ledger, lock = "/v1/sessions/d-locked", Ledger(), threading.Lock()
+        self.assertEqual(self.client.put(path, {}).status, 201)
         for i in range(CLIENTS):
             self.assertEqual(self.client.put(f"/v1/sessions/d-{i}", {}).status, 201)
         term_at, late = [float("inf")], collections.Counter()
@@ -150,31 +142,23 @@ class Ends(FaultTest):
                 self.assertIn(status, (201, 502, 503, None))
                 if status != 201:
                     time.sleep(0.1)
-        holder = subprocess.Popen(
-            [self.stack.postgres.bin + "/psql", "-Xqh", self.stack.postgres.dir, "-U", "postgres", "-c",
-             "BEGIN; SELECT 1 FROM sessions WHERE session_id = 'd-locked' FOR UPDATE;"
-             " SELECT pg_sleep(0.7); COMMIT", "parley"], stdout=subprocess.DEVNULL)
-        wait_until(lambda: self.stack.psql(
-            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'BEGIN; SELECT 1%'"
-            " AND wait_event = 'PgSleep'") == "1", 10, "the row is locked")
-        waiting = []
+        waiting, slow = [], []
 
         def wait_for_the_lock(i):
             client = self.stack.client()
             waiting.append(i)
-            answer = client.post(locked + "/messages", {"role": "user", "content": f"slow.{i}"})
-            return answer
-        slow = []
+            return client.post(path + "/messages", {"role": "user", "content": f"slow.{i}"})
         with Workers(CLIENTS, step) as workers:
             held = threading.Thread(target=lambda: slow.extend(at_once(4, wait_for_the_lock)))
-            held.start()
-            wait_until(lambda: len(waiting) == 4, 10, "the slow requests were sent")
-            workers.pause(0.2)
-            term_at[0] = time.monotonic()
-            self.stack.parley.process.send_signal(signal.SIGTERM)
-            workers.pause(1.5)
+            with locked(self.stack, "d-locked"):
+                held.start()
+                wait_until(lambda: len(waiting) == 4, 10, "the slow requests were sent")
+                workers.pause(0.2)
+                term_at[0] = time.monotonic()
+                self.stack.parley.process.send_signal(signal.SIGTERM)
+                workers.pause(0.3)
+            workers.pause(1.2)
             held.join()
-        holder.wait()
         self.assertEqual([a.status for a in slow], [201] * 4, slow)
         # What nginx sends over connections that it has is served; one that it has to open is refused.
         self.assertGreater(late[201], 0)

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Two services on one database, each with its own sockets and shared memory."""
-import json
 import os
 import signal
 
@@ -39,10 +38,6 @@ class Hosts(StackTest):
         super().setUp()
         self.until(lambda: self.shortcut() == "on", "the first is alone")
 
-    def events(self, name):
-        """The lines of the first one's log with this event."""
-        lines = (line for line in self.stack.parley.log().splitlines() if line.startswith("{"))
-        return [e for e in map(json.loads, lines) if e["event"] == name]
 
     def test_two_hosts(self):
         """They list each other, and the first says why it has lost the shortcut. The second is not

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What LangGraph's SDK is told when something is wrong, and with which status: it repeats some by itself."""
-import threading
 
-from harness import ParleyTest, at_once, eventually
+from harness import ParleyTest, at_once, eventually, locked
 from langgraph import LangGraph, human, remove
 from stack import StackTest
 
@@ -113,9 +112,6 @@ class Servers(LangGraph, StackTest):
     """what the SDK is to repeat, and what it is not"""
     env = {"PARLEY_WORKERS": "1", "PARLEY_SWEEP": "0", "PARLEY_PAGE_BYTES": "65536"}
 
-    def setUp(self):
-        self.client = self.stack.client()
-        self.addCleanup(self.client.close)
 
     def ok(self, answer, status=200):
         """The answer has this status; its JSON."""
@@ -129,14 +125,8 @@ class Servers(LangGraph, StackTest):
 
     def test_a_row_that_stays_locked(self):
         thread_id = self.new(human("x"))
-        hold = threading.Thread(target=self.stack.psql, args=(
-            f"BEGIN; SELECT FROM sessions WHERE session_id = '{thread_id}' FOR UPDATE;"
-            " SELECT pg_sleep(3); COMMIT",))
-        hold.start()
-        eventually(lambda: self.stack.psql("SELECT count(*) FROM pg_stat_activity"
-                                           " WHERE wait_event = 'PgSleep'") == "1", 5)
-        self.passing(self.update(thread_id, human("y")), "busy")
-        hold.join()
+        with locked(self.stack, thread_id):
+            self.passing(self.update(thread_id, human("y")), "busy")
         self.assertEqual(self.contents(thread_id), ["x"])
 
     def test_what_may_be_done_already(self):

@@ -50,7 +50,6 @@ class Logins(StackTest):
             name: self.stack.parley.env[name] for name in ("DATABASE_URL", "DATABASE_ADMIN_URL")})
         began = len(self.stack.parley.log())
         self.stack.parley.restart(DATABASE_URL=owner, DATABASE_ADMIN_URL=None)
-        self.stack.wait_ready()
         done = self.stack.parley.run("check")
         self.assertEqual(done.returncode, 0, done)
         self.assertRegex(done.stdout, r"(?m)^PostgreSQL login: warning: the login of DATABASE_URL owns ")

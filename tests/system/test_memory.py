@@ -76,7 +76,6 @@ class Memory(StackTest):
             self.assertEqual(kept[path].status, 200)
         self.stack.parley.restart(PARLEY_HOSTS="many", REDIS_URL="")
         self.addCleanup(self.stack.parley.restart, PARLEY_HOSTS="one", REDIS_URL="unix://" + self.stack.redis.socket)
-        self.stack.wait_ready()
         for path in paths:
             answer = self.client.get(path)
             self.assertEqual(answer.body, kept[path].body, path)
@@ -101,7 +100,6 @@ class Memory(StackTest):
         """Memory answers, and PostgreSQL is asked each time. Fails if memory is trusted without: tried."""
         self.stack.parley.restart(PARLEY_HOSTS="many")
         self.addCleanup(self.stack.parley.restart, PARLEY_HOSTS="one")
-        self.stack.wait_ready()
         self.client.put("/v1/sessions/many", {})
         wait_until(lambda: self.warm("/v1/sessions/many"), 30, "memory takes values")
         trips = "parley_statement_seconds_count"

@@ -567,12 +567,14 @@ class Everywhere(ParleyTest):
         for sent in ("mine", "A-z_0.9:x", "x" * 128):
             answer = self.client.get(path, headers={"X-Request-Id": sent})
             self.assertEqual(answer.headers["X-Request-Id"], sent)
+            answer = self.client.get(path + "/none", headers={"X-Request-Id": sent})
+            self.assertEqual(answer.json["request_id"], sent)
         made = {self.client.get(path).headers["X-Request-Id"] for _ in range(20)}
         self.assertEqual(len(made), 20)
         for sent in ("x" * 129, "a b", "a\tb", "\u00e9", '"'):
             answer = self.client.get(path, headers={"X-Request-Id": sent})
             self.assertEqual(answer.status, 200)
-            self.assertNotIn(answer.headers["X-Request-Id"], ("", sent))
+            self.assertRegex(answer.headers["X-Request-Id"], r"^[0-9a-f]{32}$")
 
     def test_headers_of_every_answer(self):
         path = self.make()

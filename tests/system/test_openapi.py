@@ -16,7 +16,7 @@ import unittest
 import uuid
 from urllib.parse import quote
 
-from harness import at_once
+from harness import Held, at_once
 from stack import ROOT, Stack, StackError, wait_until
 
 TOOLS = ROOT + "/tests/openapi/"
@@ -81,29 +81,6 @@ MORE = {
     "thread_state_update": [{"body": {"values": {}, "checkpoint_id": str(uuid.uuid4())}}],
     "threads_search": [{"body": {"select": ["thread_id", "values"], "status": "idle"}}],
 }
-
-
-class Held:
-    """A transaction that holds what sql took, as long as the with block runs."""
-
-    def __init__(self, stack, sql):
-        postgres = stack.postgres
-        self.process = subprocess.Popen(
-            [postgres.bin + "/psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", postgres.dir, "-U", "postgres",
-             "-d", "parley"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=postgres.environment())
-        self.process.stdin.write(f"BEGIN;\n{sql};\n\\echo held\n")
-        self.process.stdin.flush()
-
-    def __enter__(self):
-        while (line := self.process.stdout.readline()) != "held\n":
-            if not line:
-                raise StackError("nothing is held")
-
-    def __exit__(self, *_):
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
 
 
 class Search:
@@ -231,7 +208,6 @@ class Described(unittest.TestCase):
         search.away()
         cls.stack.postgres.start()
         cls.stack.parley.restart(PARLEY_AUTH="keys", PARLEY_TENANT_REQUESTS="1")
-        cls.stack.wait_ready()
         search.keys()
         cls.answers = search.answers
 

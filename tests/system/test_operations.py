@@ -219,7 +219,6 @@ class Status(StackTest):
         cls.stack.parley.restart(PARLEY_THREADS="7", **{
             name: f"{cls.stack.parley.env[name]}&password={cls.SECRET}"
             for name in ("DATABASE_URL", "DATABASE_ADMIN_URL")})
-        cls.stack.wait_ready()
 
     def test_shows_the_service(self):
         """Fails if a password is shown, or if a worker's own numbers are another one's: tried."""

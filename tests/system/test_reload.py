@@ -9,8 +9,7 @@ import time
 
 from harness import eventually
 from reloading import ReloadTest
-from stack import wait_until
-from test_faults import gone
+from stack import gone, wait_until
 
 
 class Reload(ReloadTest):

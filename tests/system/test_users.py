@@ -449,7 +449,7 @@ class Large(StackTest):
             if not self.stack.postgres.running:
                 self.stack.postgres.start()
             self.stack.wait_ready()
-        failed = [e for e in self.stack.parley.entries() if e["event"] == "export_failed"]
+        failed = self.events("export_failed")
         self.assertTrue(failed and failed[-1]["request_id"] and failed[-1]["cause"], failed)
 
     def stack_postgres_dies(self):

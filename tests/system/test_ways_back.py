@@ -143,7 +143,6 @@ class WithoutRedis(WaysBackTest):
     def configure(self, url):
         """Restarts parley with this REDIS_URL."""
         self.stack.parley.restart(REDIS_URL=url)
-        self.stack.wait_ready()
 
     def test_there_and_back(self):
         """Fails if a value is used without asking: the sessions come back as they were before the writes
