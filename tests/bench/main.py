@@ -90,7 +90,6 @@ class Options:
 
 
 def measure_cell(stack, name, connections, seconds):
-    """One measurement."""
     _, operation, _ = CELLS[name]
     if operation in load.STATEMENTS:
         return load.pgbench(stack, operation, connections, seconds, (1, SESSIONS))

@@ -73,7 +73,6 @@ class Peer:
         self.data = b""
 
     def close(self):
-        """Ends it."""
         self.socket.close()
 
     __del__ = close
@@ -115,6 +114,5 @@ class Peer:
         return Reply(out, False)
 
     def ask(self, *args, **options):
-        """request and receive."""
         self.send(request(*args, **options))
         return self.receive()

@@ -38,7 +38,6 @@ class Ledger:
         self.file = open(path, "a", encoding="ascii", buffering=1)
 
     def close(self):
-        """No more operations."""
         self.file.close()
 
     def invoke(self, client, kind, session, key=None, messages=1):
@@ -63,7 +62,6 @@ class Ledger:
             self.file.write(op.line())
 
     def count(self):
-        """How many of each outcome."""
         return collections.Counter(op.outcome or "unknown" for op in self.ops)
 
     def compare(self, stack):

@@ -77,7 +77,6 @@ class Page:
         self["counting"] = 1
 
     def disarm(self):
-        """Nothing fails any more."""
         self["counting"] = 0
 
 
@@ -99,7 +98,6 @@ class Sql:
         return lines
 
     def close(self):
-        """Ends it."""
         self.process.communicate()
 
 
@@ -160,7 +158,6 @@ class SanitizedTest(RenewedTest):
 
     @classmethod
     def peer(cls):
-        """A new connection to the handlers."""
         return Peer(cls.stack.parley.env["PARLEY_LISTEN"])
 
     def end_in_order(self):
@@ -212,7 +209,6 @@ class NthTest(SanitizedTest):
 
     @classmethod
     def alive(cls):
-        """Whether the worker is there."""
         return os.path.exists(f"/proc/{cls.worker}/fd/0")
 
     @classmethod

@@ -45,11 +45,9 @@ class Proxy(Listener):
         super().__init__(path + "/.s.PGSQL.5432")
 
     def serve(self, connection):
-        """One of them."""
         Connection(self, connection).run()
 
     def arm(self, *arguments, **options):
-        """A Cut, from now on."""
         cut = Cut(*arguments, **options)
         with self.lock:
             self.armed.append(cut)
@@ -191,7 +189,6 @@ class Line(Listener):
             end.close()
 
     def serve(self, connection):
-        """One of them."""
         far = socket.socket(socket.AF_UNIX)
         try:
             far.connect(self.target)

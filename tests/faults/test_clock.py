@@ -50,7 +50,6 @@ class ClockTest(LedgerTest):
             self.clocks[name].set(seconds)
 
     def step(self, i):
-        """A session, appends, reads."""
         self.numbers[i] += 1
         session = f"{self.prefix}{i}.{self.numbers[i]}"
         self.act(i, "create", session, messages=2)

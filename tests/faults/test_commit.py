@@ -26,7 +26,6 @@ def native(mark, n=1):
 
 
 def items(mark):
-    """Items of a conversation."""
     return {"items": [{"type": "message", "role": "user",
                        "content": [{"type": "input_text", "text": f"{mark} item"}]}]}
 

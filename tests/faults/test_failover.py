@@ -17,7 +17,9 @@ ALONE_S = 1.2   # for so long a host that is alone may not have noticed
 
 
 class Timeline(FaultTest):
-    """Sessions with a history that is kept and one that is lost, and what is asked for then."""
+    """Sessions with a history that is kept and one that is lost, and what is asked for then. Those below
+    replace PostgreSQL: what is committed up to prepare() is kept; replace() puts the server that has it
+    in the place of the one that has more."""
     mode = "many"
     clients = 1
     rounds, sessions = amount(1, 6), 4     # of each way
@@ -46,15 +48,6 @@ class Timeline(FaultTest):
         self.round, self.asked, self.marked = 0, 0, 0
         self.wait_ready()
 
-    # How PostgreSQL is replaced: prepare, then what is lost, then replace.
-
-    def prepare(self):
-        """What is committed up to here is kept."""
-        raise NotImplementedError
-
-    def replace(self):
-        """The server that has what was kept takes the place of the one that has more."""
-        raise NotImplementedError
 
     def wait_ready(self):
         """All hosts and workers serve everything, and one that is alone does so from memory."""
@@ -73,23 +66,19 @@ class Timeline(FaultTest):
     WAYS = ("untouched", "one_append", "as_far", "one_more", "patched_as_far", "deleted", "made", "remade")
 
     def path(self, way, n):
-        """Of a session."""
         return f"/v1/sessions/{way}-{n}-{self.round}-{self.mode}"
 
     def append(self, path, text, client=0):
-        """A message; (version, content)."""
         answer = self.http[client].post(path + "/messages", {"role": "user", "content": text})
         self.assertEqual(answer.status, 201, answer)
         return answer.json["version"]
 
     def patch(self, path, text):
-        """A change of the state."""
         answer = self.http[0].patch(path, {"context": {"is": text}})
         self.assertEqual(answer.status, 200, answer)
         return answer.json["version"]
 
     def make(self, path, text):
-        """A session with a message."""
         answer = self.http[0].put(path, {"context": {"is": text},
                                          "messages": [{"role": "user", "content": text}]})
         self.assertEqual(answer.status, 201, answer)
@@ -191,7 +180,6 @@ class Timeline(FaultTest):
         self.replace()
 
     def go_through(self):
-        """One replacement of PostgreSQL."""
         self.round += 1
         for way, path in self.each():
             if way != "made":
@@ -214,7 +202,6 @@ class Timeline(FaultTest):
         self.assertEqual(stored, "0")
 
     def go_through_all(self):
-        """As often as is wanted."""
         for _ in range(self.rounds):
             self.go_through()
         say(f"PostgreSQL replaced {self.rounds} times, {len(self.each())} sessions each; {self.asked}"

@@ -45,7 +45,6 @@ class ReloadedTest(ReloadTest, LedgerTest):
         self.load = Workers(self.clients, self.step)
 
     def step(self, i):
-        """One request."""
         session, kind = f"{self.prefix}{i}", self.rngs[i].randrange(3)
         if kind == 0:
             self.look(i, session, least=self.done[i] + 1)

@@ -45,7 +45,6 @@ class SilenceTest(LedgerTest):
                 self.assertEqual(answer.status, 201)
 
     def session(self, i):
-        """Of client i."""
         return f"{self.prefix}{i}"
 
     def try_once(self, i, *request):
@@ -55,7 +54,6 @@ class SilenceTest(LedgerTest):
         return answered
 
     def step(self, i):
-        """One request."""
         if i < self.large:
             self.read_large(i)
         elif self.rngs[i].random() < 0.3:

@@ -57,14 +57,12 @@ class Soak(FaultTest):
         self.ask(i, "GET", "/v1/sessions/nobody", good=(404,))
 
     def openai(self, i, n, path):
-        """A turn of a conversation."""
         items = [{"type": "message", "role": "user", "content": f"{n} {k}"} for k in range(3)]
         self.ask(i, "POST", path + "/items", {"items": items})
         self.ask(i, "GET", path + "/items?limit=20&order=desc")
         self.ask(i, "GET", path)
 
     def langgraph(self, i, n, path):
-        """An update of a thread's state."""
         messages = [{"type": "human", "content": f"{n}"}, {"type": "ai", "content": "y" * 300}]
         self.ask(i, "POST", path + "/state", {"values": {"messages": messages}})
         self.ask(i, "GET", path + "/state")

@@ -120,7 +120,6 @@ class Kills(LedgerTest):
                 self.assertNotIn(b"cache_mismatch", line)
 
     def workers_again(self):
-        """Waits until all are there."""
         back = wait_until(lambda: len(self.stack.worker_pids()) == self.workers,
                           30, "the supervisor does not bring workers back")
         self.stack.wait_ready()

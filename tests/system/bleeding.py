@@ -31,7 +31,6 @@ class Load:
         self.statuses, self.breaches, self.n = collections.Counter(), [], 0
 
     def request_id(self, owner):
-        """Of the request that is sent now."""
         return f"{mark(owner)}.{self.seed}.{self.n}"
 
     def look(self, owner, request, head, body):

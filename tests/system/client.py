@@ -79,23 +79,18 @@ class Client:
         return Answer(response.status, response.headers, response.read())
 
     def get(self, path, **options):
-        """GET"""
         return self.request("GET", path, **options)
 
     def delete(self, path, **options):
-        """DELETE"""
         return self.request("DELETE", path, **options)
 
     def post(self, path, body=None, **options):
-        """POST"""
         return self.request("POST", path, body, **options)
 
     def put(self, path, body=None, **options):
-        """PUT"""
         return self.request("PUT", path, body, **options)
 
     def patch(self, path, body=None, **options):
-        """PATCH"""
         return self.request("PATCH", path, body, **options)
 
     def close(self):

@@ -31,7 +31,6 @@ def say(text):
 
 
 def message(content, role="user", **more):
-    """A message as a client sends it."""
     return {"role": role, "content": content, **more}
 
 
@@ -84,7 +83,6 @@ class Workers:
         return not self.over.wait(seconds)
 
     def stop(self):
-        """Ends them."""
         self.over.set()
         for thread in self.threads:
             thread.join()
@@ -107,7 +105,6 @@ class Wire:
         self.port, self.timeout, self.socket, self.rest = port, timeout, None, b""
 
     def close(self):
-        """The next request opens a new connection."""
         if self.socket:
             self.socket.close()
         self.socket, self.rest = None, b""
@@ -125,7 +122,6 @@ class Wire:
         self.socket.sendall(head.encode() + b"\r\n" + body)
 
     def receive(self, method):
-        """The answer to what was sent."""
         data = self.rest
         while (end := data.find(b"\r\n\r\n")) < 0:
             data += self._more()
@@ -203,7 +199,6 @@ class Redis:
                 return found
 
     def close(self):
-        """Ends it."""
         self.file.close()
         self.socket.close()
 

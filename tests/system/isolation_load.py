@@ -21,7 +21,6 @@ class Load(bleeding.Load):
         self.tags = {}
 
     def headers(self, session, tag=None):
-        """Header lines of a request, marked."""
         lines = f"X-Request-Id: {self.request_id(session)}\r\n"
         if tag:
             lines += f"If-None-Match: {tag}\r\n"
@@ -75,7 +74,6 @@ class Load(bleeding.Load):
         return "POST", "/v1/sessions", {"session_id": "iso:" + mark(session), **self.draft(session)}
 
     def step(self):
-        """One request."""
         session = self.random.randrange(SESSIONS)
         method, path, body = request = self.choose(session)
         tag = self.tags.get(session) if method == "GET" and self.random.random() < 0.3 else None

@@ -17,7 +17,6 @@ class Listener:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self):
-        """Takes no more connections."""
         self.listener.close()
 
     def _accept(self):
@@ -44,7 +43,6 @@ class Request:
 
     @property
     def names(self):
-        """The names in their order."""
         return [name for name, _ in self.params]
 
 
@@ -75,7 +73,6 @@ class Recorder(Listener):
         super().__init__(path)
 
     def serve(self, connection):
-        """One of them."""
         self.connections += 1
         with connection, connection.makefile("rb") as stream:
             params, request, keep = b"", Request(), False

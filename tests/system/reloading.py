@@ -47,7 +47,6 @@ class ReloadTest(StackTest):
 
 
     def hang_up(self):
-        """SIGHUP."""
         self.stack.parley.process.send_signal(signal.SIGHUP)
 
     def after_hang_up(self, event, seconds=40):

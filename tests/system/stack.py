@@ -90,13 +90,11 @@ def _stat(pid):
 
 
 def gone(pid):
-    """Whether a process has ended."""
     stat = _stat(pid)
     return stat is None or stat[0] == "Z"
 
 
 def children(pid):
-    """The pids of a process' children."""
     try:
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
             return [int(n) for n in f.read().split()]
@@ -130,24 +128,17 @@ def whole_lines(path):
 
 
 class Server:
-    """One server of a stack: a process in the foreground, its log, how it is asked to end."""
+    """One server of a stack: a process in the foreground, its log, how it is asked to end. Each has a
+    command() to run, and says by is_ready() whether it takes work."""
 
     def __init__(self, stack, name, stop_signal, user=None):
         self.stack, self.name, self.stop_signal, self.user = stack, name, stop_signal, user
         self.process = None
         self.log_path = f"{stack.dir}/{name}.log"
 
-    def command(self):
-        """What to run."""
-        raise NotImplementedError
-
     def environment(self):
         """The environment to run it in."""
         return self.stack.clean_env
-
-    def is_ready(self):
-        """Whether it takes work."""
-        raise NotImplementedError
 
     @property
     def pid(self):
@@ -206,11 +197,9 @@ class Server:
         signal_all(tree(self.pid), signal.SIGSTOP)
 
     def resume(self):
-        """The end of a pause."""
         signal_all(tree(self.pid), signal.SIGCONT)
 
     def restart(self):
-        """stop and start."""
         self.stop()
         return self.start()
 
@@ -362,7 +351,6 @@ class Parley(Server):
         return len(self.workers()) >= int(self.env.get("PARLEY_WORKERS", "1"))
 
     def workers(self):
-        """The pids of its workers."""
         return children(self.pid)
 
     def restart(self, **env):
@@ -478,7 +466,6 @@ class Stack:
         return self
 
     def migrate(self):
-        """parley migrate."""
         done = self.parley.run("migrate")
         if done.returncode:
             raise StackError("parley migrate: " + done.stdout + done.stderr)
@@ -506,7 +493,6 @@ class Stack:
         return self.postgres.psql(sql, **options)
 
     def worker_pids(self):
-        """The pids of parley's workers."""
         return self.parley.workers()
 
     def logs(self):

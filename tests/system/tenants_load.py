@@ -66,7 +66,6 @@ class Load(bleeding.Load):
         return "DELETE", user, None
 
     def headers(self, tenant, method):
-        """Header lines of a request."""
         key = self.keys[tenant]
         if self.random.random() < 0.01:
             key = key[:-1] + ("A" if key[-1] != "A" else "B")
@@ -80,7 +79,6 @@ class Load(bleeding.Load):
         return lines
 
     def step(self):
-        """One request."""
         tenant = self.random.randrange(len(self.keys))
         method, path, body = request = self.choose(tenant)
         data = json.dumps(body).encode() if body is not None else b""

@@ -36,7 +36,6 @@ class Away(StackTest):
         return body
 
     def refused(self, answer):
-        """A 503 of which nothing came."""
         self.assertEqual(answer.status, 503, answer)
         self.assertIn(answer.json["code"], ("unavailable", "overload", "timeout"), answer)
         self.assertEqual(answer.headers["Retry-After"], "1")

@@ -112,12 +112,10 @@ class Report(unittest.TestCase):
 
     @staticmethod
     def samples(*rates, errors=0):
-        """One cell with these rates."""
         return {"get": {"16": [{"rate": r, "p50": 1.0, "p90": 2.0, "p99": 3.0, "max": 4.0, "errors": errors,
                                 "cpu": {"nginx": 10.0, "client": 5.0}} for r in rates]}}
 
     def compared(self, old, new):
-        """The columns of the one line."""
         return report.comparison_lines(self.samples(*old), self.samples(*new))[-1].split()[2:]
 
     def test_what_is_outside_of_noise_is_marked(self):

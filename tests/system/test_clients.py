@@ -59,7 +59,6 @@ class Control(http.server.BaseHTTPRequestHandler):
     """Orders from the tests in JavaScript: POST /NAME calls self.server.orders.NAME(body)."""
 
     def do_POST(self):
-        """One order."""
         argument = self.rfile.read(int(self.headers["Content-Length"] or 0)).decode()
         try:
             getattr(self.server.orders, "order_" + self.path[1:])(argument)

@@ -18,7 +18,6 @@ CLIENTS = 16
 
 
 def text(content, **more):
-    """A message as bytes."""
     return json.dumps({"role": "user", "content": content, **more}).encode()
 
 

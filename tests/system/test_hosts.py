@@ -19,7 +19,6 @@ class Hosts(StackTest):
         return stack.start()
 
     def status(self, stack=None):
-        """/status of a host, as an object."""
         return (stack or self.stack).client().get("/status").json
 
     def until(self, condition, what):
@@ -31,7 +30,6 @@ class Hosts(StackTest):
         return self.status()["shortcut"]["state"]
 
     def rows(self, host):
-        """Registrations of that id."""
         return int(self.stack.psql(f"SELECT count(*) FROM hosts WHERE host = '{host}'"))
 
     def setUp(self):

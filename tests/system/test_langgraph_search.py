@@ -11,15 +11,12 @@ class Search(LangGraph, ParleyTest):
     """/threads/search and /threads/count"""
 
     def search(self, **body):
-        """The threads that are found."""
         return self.ok(self.client.post("/threads/search", body))
 
     def count(self, **body):
-        """How many there are."""
         return self.ok(self.client.post("/threads/count", body))
 
     def ids(self, **body):
-        """Of the threads that are found."""
         return [t["thread_id"] for t in self.search(**body)]
 
     def test_filters(self):

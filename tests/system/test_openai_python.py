@@ -83,7 +83,6 @@ class OpenAIPython(ParleyTest):
         return body["error"]
 
     def create(self):
-        """A conversation; its id."""
         body = self.good("POST", "/conversations", "{}")
         self.assertEqual((body["object"], body["metadata"]), ("conversation", {}))
         return body["id"]

@@ -120,7 +120,6 @@ class RunTest(unittest.TestCase):
         return text
 
     def ready(self, *command, **environment):
-        """A run that is ready."""
         process = self.start(*command, **environment)
         self.wait_ready(process)
         return process

@@ -25,7 +25,6 @@ def quoted(user):
 
 
 def of(user, rest=""):
-    """The path of a user."""
     return f"/v1/users/{quoted(user)}{rest}"
 
 
@@ -33,7 +32,6 @@ class UserTest(ParleyTest):
     """Users of its own."""
 
     def new_user(self, like="u"):
-        """A user id that nobody has."""
         return f"{like}{uuid.uuid4().hex[:12]}"[-256:]
 
     def make_for(self, user, n, messages=0, **body):
@@ -371,7 +369,6 @@ class Large(StackTest):
             assert answer.status == 201, answer
 
     def export(self, **options):
-        """See receive."""
         return receive(self.stack.nginx.port, "/v1/users/large/export", **options)
 
     def busy(self):

@@ -57,12 +57,10 @@ class WaysBackTest(StackTest):
                    cwd=self.stack.dir)
 
     def migrate(self, version):
-        """parley migrate --to version."""
         done = self.stack.parley.run("migrate", "--to", str(version))
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def version(self):
-        """Of the schema in the database."""
         return int(self.stack.psql("SELECT max(version) FROM parley_schema"))
 
 
