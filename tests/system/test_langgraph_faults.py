@@ -13,59 +13,45 @@ class Faults(LangGraph, ParleyTest):
         thread_id = self.new(human("a"))
         state, path = f"/threads/{thread_id}/state", "/threads/" + thread_id
         before = self.client.get(path).body
-        table = [
-            ("POST", "/threads", [], "body"),
-            ("POST", "/threads", {"thread_id": 4}, "thread_id"),
-            ("POST", "/threads", {"thread_id": "a b"}, "thread_id"),
-            ("POST", "/threads", {"metadata": []}, "metadata"),
-            ("POST", "/threads", {"if_exists": "replace"}, "if_exists"),
-            ("POST", "/threads", {"ttl": "1"}, "ttl"),
-            ("POST", "/threads", {"ttl": 0}, "ttl"),
-            ("POST", "/threads", {"ttl": {"ttl": 1, "strategy": "keep_latest"}}, "ttl.strategy"),
-            ("POST", "/threads", {"supersteps": {}}, "supersteps"),
-            ("POST", "/threads", {"supersteps": [{"updates": [{"command": {"goto": "x"}}]}]},
-             "supersteps[0].updates[0].command"),
-            ("POST", "/threads", {"supersteps": [{"updates": [{"values": {"messages": [
-                human("a"), remove("b")]}}]}]}, "supersteps[0].updates[0].values.messages[1].id"),
-            ("PATCH", path, {"metadata": 4}, "metadata"),
-            ("PATCH", path, {"metadata": {"a": {"b": 1e300}}}, "metadata"),
-            ("PATCH", path, {"ttl": -1}, "ttl"),
-            ("POST", state, {"values": []}, "values"),
-            ("POST", state, {"values": "x"}, "values"),
-            ("POST", state, {"values": {"messages": "x"}}, "values.messages"),
-            ("POST", state, {"values": {"messages": [human("a"), 4]}}, "values.messages[1]"),
-            ("POST", state, {"values": {"messages": [{"content": "a"}]}}, "values.messages[0].type"),
-            ("POST", state, {"values": {"messages": [human(4)]}}, "values.messages[0].content"),
-            ("POST", state, {"values": {"messages": [human("a", id="a b")]}},
-             "values.messages[0].id"),
-            ("POST", state, {"values": {"messages": [human("a")] * 1001}}, "values.messages"),
-            ("POST", state, {"checkpoint_id": 4}, "checkpoint_id"),
-            ("POST", state, {"checkpoint": "x"}, "checkpoint"),
-            ("POST", state, {"checkpoint": {"checkpoint_id": 4}}, "checkpoint.checkpoint_id"),
-            ("POST", state + "/checkpoint", {}, "checkpoint"),
-            ("POST", "/threads/search", {"limit": 0}, "limit"),
-            ("POST", "/threads/search", {"limit": 1001}, "limit"),
-            ("POST", "/threads/search", {"limit": 1.5}, "limit"),
-            ("POST", "/threads/search", {"offset": -1}, "offset"),
-            ("POST", "/threads/search", {"metadata": "x"}, "metadata"),
-            ("POST", "/threads/search", {"values": []}, "values"),
-            ("POST", "/threads/search", {"values": {"messages": []}}, "values.messages"),
-            ("POST", "/threads/search", {"ids": "x"}, "ids"),
-            ("POST", "/threads/search", {"ids": ["x", 4]}, "ids[1]"),
-            ("POST", "/threads/search", {"ids": ["~1"]}, "ids[0]"),
-            ("POST", "/threads/search", {"ids": ["x"] * 1001}, "ids"),
-            ("POST", "/threads/search", {"status": "asleep"}, "status"),
-            ("POST", "/threads/search", {"sort_by": "size"}, "sort_by"),
-            ("POST", "/threads/search", {"sort_order": "up"}, "sort_order"),
-            ("POST", "/threads/search", {"select": ["thread_id", "bodies"]}, "select[1]"),
-            ("POST", "/threads/search", {"select": "thread_id"}, "select"),
-            ("POST", "/threads/count", {"metadata": 4}, "metadata"),
-            ("POST", "/threads/count", {"status": "asleep"}, "status"),
-        ]
-        for method, target, body, field in table:
-            with self.subTest(target=target, body=str(body)[:60]):
-                answer = self.client.request(method, target, body)
-                self.refused(answer, 422, answer.json["code"], field)
+        table = (
+            ("POST", "/threads", (([], "body"), ({"thread_id": 4}, "thread_id"),
+                ({"thread_id": "a b"}, "thread_id"), ({"metadata": []}, "metadata"),
+                ({"if_exists": "replace"}, "if_exists"), ({"ttl": "1"}, "ttl"),
+                ({"ttl": 0}, "ttl"),
+                ({"ttl": {"ttl": 1, "strategy": "keep_latest"}}, "ttl.strategy"),
+                ({"supersteps": {}}, "supersteps"),
+                ({"supersteps": [{"updates": [{"command": {"goto": "x"}}]}]},
+                 "supersteps[0].updates[0].command"),
+                ({"supersteps": [{"updates": [{"values": {"messages": [human("a"), remove("b")]}}]}]},
+                 "supersteps[0].updates[0].values.messages[1].id"))),
+            ("PATCH", path, (({"metadata": 4}, "metadata"),
+                ({"metadata": {"a": {"b": 1e300}}}, "metadata"), ({"ttl": -1}, "ttl"))),
+            ("POST", state, (({"values": []}, "values"), ({"values": "x"}, "values"),
+                ({"values": {"messages": "x"}}, "values.messages"),
+                ({"values": {"messages": [human("a"), 4]}}, "values.messages[1]"),
+                ({"values": {"messages": [{"content": "a"}]}}, "values.messages[0].type"),
+                ({"values": {"messages": [human(4)]}}, "values.messages[0].content"),
+                ({"values": {"messages": [human("a", id="a b")]}}, "values.messages[0].id"),
+                ({"values": {"messages": [human("a")] * 1001}}, "values.messages"),
+                ({"checkpoint_id": 4}, "checkpoint_id"), ({"checkpoint": "x"}, "checkpoint"),
+                ({"checkpoint": {"checkpoint_id": 4}}, "checkpoint.checkpoint_id"))),
+            ("POST", state + "/checkpoint", (({}, "checkpoint"),)),
+            ("POST", "/threads/search", (({"limit": 0}, "limit"), ({"limit": 1001}, "limit"),
+                ({"limit": 1.5}, "limit"), ({"offset": -1}, "offset"),
+                ({"metadata": "x"}, "metadata"), ({"values": []}, "values"),
+                ({"values": {"messages": []}}, "values.messages"), ({"ids": "x"}, "ids"),
+                ({"ids": ["x", 4]}, "ids[1]"), ({"ids": ["~1"]}, "ids[0]"),
+                ({"ids": ["x"] * 1001}, "ids"), ({"status": "asleep"}, "status"),
+                ({"sort_by": "size"}, "sort_by"), ({"sort_order": "up"}, "sort_order"),
+                ({"select": ["thread_id", "bodies"]}, "select[1]"),
+                ({"select": "thread_id"}, "select"))),
+            ("POST", "/threads/count", (({"metadata": 4}, "metadata"),
+                ({"status": "asleep"}, "status"))))
+        for method, target, cases in table:
+            for body, field in cases:
+                with self.subTest(target=target, body=str(body)[:60]):
+                    answer = self.client.request(method, target, body)
+                    self.refused(answer, 422, answer.json["code"], field)
         for body, code in ((b"{", "invalid_json"), (b'{"a":1,"a":2}', "duplicate_key"),
                            (b'{"a":"\\u0000"}', "invalid_json"), (b'{"a":"\xff"}', "invalid_utf8")):
             answer = self.client.post(state, body, headers={"Content-Type": "application/json"})
