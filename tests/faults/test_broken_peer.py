@@ -205,7 +205,7 @@ class BrokenPeer(SanitizedTest):
     def setUp(self):
         super().setUp()
         self.answered, self.sent, self.left_out, self.known = 0, 0, 0, {}
-        self.before = self.handled()
+        self.before, self.workers = self.handled(), sorted(self.stack.worker_pids())
 
     def handled(self):
         """How many requests handlers have answered, as parley counts."""
@@ -277,10 +277,11 @@ class BrokenPeer(SanitizedTest):
         wait_until(lambda: len(self.stack.worker_pids()) == 2, 1, "two workers")
         if workers and not ended:
             self.assertEqual(sorted(self.stack.worker_pids()), workers)
+        if workers:
+            self.end_in_order()
 
     def test_cut_at_every_byte(self):
         """Fails if a body is not read to its end: tests/plants/body_not_to_its_end."""
-        workers = sorted(self.stack.worker_pids())
         for name in ("get", "append", "export"):
             stream = self.streams[name]
             for n in range(len(stream)):
@@ -289,8 +290,7 @@ class BrokenPeer(SanitizedTest):
                 if n % amount(8, 1) == 0:
                     self.assertEqual(self.judge(stream + stream[:n], f"{name} and its first {n}"), 1)
         say(f"{self.sent} streams, {self.answered} answered")
-        self.finish(workers)
-        self.end_in_order()
+        self.finish(self.workers)
 
     def fields(self, stream):
         """(where, size) of all numbers in the records and parameters of a stream."""
@@ -312,7 +312,6 @@ class BrokenPeer(SanitizedTest):
     def test_every_number_wrong(self):
         """Lengths of records, padding, names and values, types, roles, ids, versions; and lengths of four
         bytes where one was, which say more than an int holds."""
-        workers = sorted(self.stack.worker_pids())
         for name, stream in self.streams.items():
             for at, size in self.fields(stream):
                 was = int.from_bytes(stream[at:at + size], "big")
@@ -325,13 +324,11 @@ class BrokenPeer(SanitizedTest):
                         self.judge_most(stream[:at] + n.to_bytes(4, "big") + stream[at + 1:],
                                         f"{name}, {n:x} at {at}")
         say(f"{self.sent} streams, {self.left_out} left out, {self.answered} answered")
-        self.finish(workers)
-        self.end_in_order()
+        self.finish(self.workers)
 
     def test_aborted_anywhere(self):
         """An ABORT_REQUEST, and other records that are out of place, between any two; and a peer that is
         gone at once, whatever was begun for it."""
-        workers = sorted(self.stack.worker_pids())
         odd = [fastcgi.record(kind, content, request) for kind in range(0, 14) for request in (0, 1, 2)
                for content in (b"", b"12345678") if kind != fastcgi.GET_VALUES]
         for name, stream in self.streams.items():
@@ -347,8 +344,7 @@ class BrokenPeer(SanitizedTest):
         time.sleep(0.5)
         self.before, self.answered = self.handled(), 0
         say(f"{streams} streams, {2 * amount(100, 1000)} peers gone at once")
-        self.finish(workers)
-        self.end_in_order()
+        self.finish(self.workers)
 
     def mutate(self, rng, data):
         """One small harm."""
@@ -386,7 +382,7 @@ class BrokenPeer(SanitizedTest):
     def test_mutations(self):
         """Fails if the closing marker is not asked for: tests/plants/marker_not_asked_for."""
         rng, streams = self.rng("mutations"), list(self.streams.values())
-        workers, many = sorted(self.stack.worker_pids()), amount(10000, 100000)
+        many = amount(10000, 100000)
         for i in range(10 * many):
             if i - self.left_out == many:
                 break
@@ -395,8 +391,7 @@ class BrokenPeer(SanitizedTest):
                 data = self.mutate(rng, data) or b"\1"
             self.judge_most(data, f"mutation {i}")
         say(f"{many} mutations, {self.left_out} left out, {self.answered} answered")
-        self.finish(workers)
-        self.end_in_order()
+        self.finish(self.workers)
 
     def test_get_values(self):
         """FCGI_GET_VALUES: as the first record it is refused. Behind a good one libfcgi answers it out of
@@ -405,7 +400,6 @@ class BrokenPeer(SanitizedTest):
                  (b"FCGI_MAX_CONNS", b"FCGI_MAX_REQS", b"FCGI_MPXS_CONNS", b"OTHER")]
         one = fastcgi.record(fastcgi.GET_VALUES, names[0], 0)
         many = fastcgi.record(fastcgi.GET_VALUES, b"".join(names[:3]) * 14, 0)
-        workers = sorted(self.stack.worker_pids())
         for first in (one, many, one * 1000):
             self.assertEqual(self.judge(first + self.streams["get"], "first"), 0)
         begin, rest = self.streams["append"][:16], self.streams["append"][16:]
@@ -416,7 +410,7 @@ class BrokenPeer(SanitizedTest):
         peer.send(begin + one * 20000)
         self.assertEqual(self.judge(self.streams["get"], "beside a flood"), 1)
         peer.close()
-        self.assertEqual(sorted(self.stack.worker_pids()), workers)
+        self.assertEqual(sorted(self.stack.worker_pids()), self.workers)
         slowest = 0
         for _ in range(2):
             workers, began = self.stack.worker_pids(), time.monotonic()

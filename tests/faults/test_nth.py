@@ -13,10 +13,9 @@ from fastcgi import request
 from faults import amount
 from harness import say
 from nth import INTERRUPTED, KINDS, LIBRARIES, SHORT, NthTest
-from stack import ROOT, wait_until
+from stack import wait_until
+from test_openapi import OPERATIONS
 
-with open(ROOT + "/docs/openapi.json", encoding="utf-8") as spec:
-    SPEC = json.load(spec)
 
 # What each operation is asked for that changes something or that needs a body. The session of the
 # request has the id S, its user of-S.
@@ -64,10 +63,7 @@ CRASHES = {("malloc", "libfcgi")}
 
 def operations():
     """(name, method, path) of all that the handlers' socket answers."""
-    for path, item in SPEC["paths"].items():
-        for method in ("get", "post", "put", "patch", "delete"):
-            if method in item and item[method].get("security") != []:
-                yield item[method]["operationId"], method.upper(), path
+    return [(op.name, op.method, op.path) for op in OPERATIONS if op.secured]
 
 
 def normal(body):
@@ -236,7 +232,7 @@ class Sweep(NthTest):
     def routes(self, most=1000):
         """All of them, or as many by seed, known by a request that went well, each with an empty
         database."""
-        every = list(operations())
+        every = operations()
         for name, method, path in self.rng("routes").sample(every, min(most, len(every))):
             route = Route(self, name, method, path)
             self.sql.ask("TRUNCATE sessions, messages, idempotency_keys")
@@ -285,7 +281,7 @@ class OfPostgres(Sweep):
         by = collections.defaultdict(dict)
         for (kind, name), n in sorted(calls.items()):
             by[name][kind] = n
-        say(f"calls of one request each to {len(list(operations()))} routes: {dict(by)}")
+        say(f"calls of one request each to {len(operations())} routes: {dict(by)}")
         self.report(began)
         self.end_in_order()
 

@@ -77,15 +77,15 @@ class Pool(LedgerTest):
             back = max(self.good_at[i] for i in range(HOLDERS)) - held
             after = self.rates(workers, 3)
             workers.stop()
-        refused, locked = self.slowest(since, 503), self.slowest(since, 409)
+        refused, waited = self.slowest(since, 503), self.slowest(since, 409)
         say(f"before: {before[0]:.0f} reads and {before[1]:.0f} writes a second; with the row locked "
             f"{during[0]:.0f} and {during[1]:.0f}, {during[2]} of them refused; after "
             f"{after[0]:.0f} and {after[1]:.0f}; {dict(self.counts)}")
-        say(f"slowest 503 {refused:.3f} s, slowest 409 {locked:.3f} s, all served again after "
+        say(f"slowest 503 {refused:.3f} s, slowest 409 {waited:.3f} s, all served again after "
             f"{back:.3f} s, noise {noise.process:.3f} and {noise.here:.3f}; {threads}")
         self.assertLessEqual(refused, 1.1 + noise.process)
         # PostgreSQL may wait for a row several times over; the time of a statement bounds that.
-        self.assertLessEqual(locked, 5 + noise.process)
+        self.assertLessEqual(waited, 5 + noise.process)
         self.assertEqual(during[2], 0, "others were refused")
         # What else this machine does may be more at one time than at another.
         for n, what in enumerate(("read", "write")):

@@ -269,9 +269,6 @@ class ParleyTest(RenewedTest):
     def setUpClass(cls):
         cls.stack = shared_stack()
 
-    def setUp(self):
-        self.client = self.stack.client()
-        self.addCleanup(self.client.close)
 
     def new_id(self, prefix="s"):
         """A session id that nobody has."""
@@ -304,10 +301,6 @@ class ParleyTest(RenewedTest):
         self.assertTrue(body["title"] and isinstance(body["detail"], str), body)
         return body
 
-    def ok(self, answer, status=200):
-        """The answer has this status; its JSON, or None."""
-        self.assertEqual(answer.status, status, answer)
-        return answer.json if answer.body else None
 
 
 def run(*command, **options):

@@ -532,9 +532,22 @@ class Stack:
 
 
 class RenewedTest(unittest.TestCase):
-    """A test on a stack that others of its class use before and after it. After one that failed the
-    next one has a new stack: what it meets may be in the middle of anything."""
+    """A test with a client, on a stack that others of its class use before and after it. After one that
+    failed the next one has a new stack: what it meets may be in the middle of anything."""
     stack = None
+
+    def setUp(self):
+        self.client = self.stack.client()
+        self.addCleanup(self.client.close)
+
+    def events(self, name):
+        """The lines of parley's log with this event."""
+        return [e for e in self.stack.parley.entries() if e["event"] == name]
+
+    def ok(self, answer, status=200):
+        """The answer has this status; its JSON, or None."""
+        self.assertEqual(answer.status, status, answer)
+        return answer.json if answer.body else None
 
     @classmethod
     def renew(cls):
@@ -560,7 +573,7 @@ class RenewedTest(unittest.TestCase):
 
 
 class StackTest(RenewedTest):
-    """A test class with one stack for all its tests, and a client for each."""
+    """A test class with one stack for all its tests."""
     env = {}            # settings of parley
     stack_options = {}  # further arguments of Stack
 
@@ -568,11 +581,3 @@ class StackTest(RenewedTest):
     def setUpClass(cls):
         cls.stack = Stack(env=cls.env, **cls.stack_options).start()
         cls.addClassCleanup(cls.stack.close)
-
-    def setUp(self):
-        self.client = self.stack.client()
-        self.addCleanup(self.client.close)
-
-    def events(self, name):
-        """The lines of parley's log with this event."""
-        return [e for e in self.stack.parley.entries() if e["event"] == name]
