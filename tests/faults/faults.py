@@ -55,6 +55,7 @@ class LedgerTest(FaultTest):
         self.addCleanup(self.ledger.close)
         self.counts, self.codes = collections.Counter(), collections.Counter()
         self.counting = threading.Lock()
+        self.made = [0] * self.clients          # how many sessions each client has begun
         self.good_at = [0.0] * self.clients     # when each client had its last good write
 
     def try_once(self, i, method, path, body=b"", headers=""):
@@ -78,6 +79,11 @@ class LedgerTest(FaultTest):
             self.assertIn(b"\r\nretry-after: ", head.lower())
             self.assertIn(code, FAILED + ("outcome_unknown",))
         return "failed" if status == 503 and code in FAILED else "unknown", problem
+
+    def new_session(self, i):
+        """The id of client i's next session."""
+        self.made[i] += 1
+        return f"{self.prefix}{i}.{self.made[i]}"
 
     def act(self, i, kind, session, keyed=True, messages=1, seconds=60):
         """One operation of client i; the Op. kind: append, or create, put and make, which make the

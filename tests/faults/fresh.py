@@ -54,7 +54,44 @@ def host_beside(test, env, clock=None, servers=("parley", "nginx")):
     return other
 
 
-class ReadAfterWrite(FaultTest):
+class HostsTest(FaultTest):
+    """Hosts over one PostgreSQL, each with a client of its own in self.http."""
+    clients = 1
+
+    def setUp(self):
+        super().setUp()
+        self.hosts = [self.stack, *self.more_hosts()]
+        for host in self.hosts:
+            host.wait_ready()
+        self.http = [host.client() for host in self.hosts]
+        self.asked, self.marked = 0, 0
+
+    def more_hosts(self):
+        """Stacks beside the first."""
+        return ()
+
+    def all_say(self, status):
+        """Waits for it: /readyz of every worker."""
+        wait_until(lambda: all(c.get("/readyz").status == status for c in self.http for _ in range(8)), 30,
+                   f"/readyz {status}")
+
+    def read(self, name):
+        """All kinds of reads on all hosts, often enough that each worker is asked: (where, answer)."""
+        for client in self.http:
+            for where in [path.format(name) for path, _, _ in READS]:
+                for _ in range(3):
+                    self.asked += 1
+                    yield where, client.get(where)
+
+    def expect_marked(self, where, answer):
+        """What is shown while PostgreSQL is away is marked."""
+        if answer.status == 200:
+            self.assertIn("X-Parley-Degraded", answer.headers, where)
+            self.marked += 1
+        self.assertNotIn("ETag", answer.headers)
+
+
+class ReadAfterWrite(HostsTest):
     """Clients that append to, change, delete, make anew and read the same few sessions, each through
     one host.
 
@@ -67,9 +104,6 @@ class ReadAfterWrite(FaultTest):
 
     def setUp(self):
         super().setUp()
-        self.hosts = [self.stack, *self.more_hosts()]
-        for host in self.hosts:
-            host.wait_ready()
         self.wires = [Wire(self.hosts[self.host_of(i)].nginx.port, timeout=self.timeout)
                       for i in range(self.clients)]
         self.prefix = f"r{self.rng('prefix').getrandbits(40):x}-"
@@ -85,10 +119,6 @@ class ReadAfterWrite(FaultTest):
         self.slowest = [0.0] * self.clients
         for k in range(SESSIONS):
             self.create(k, k)
-
-    def more_hosts(self):
-        """Stacks beside the first."""
-        return ()
 
     def host_of(self, i):
         """The index of the host that client i asks."""
@@ -260,7 +290,6 @@ class ReadAfterWrite(FaultTest):
             hits = self.hits(cache)
             wait_until(lambda: workers.over.is_set() or
                        (sum(self.reads) >= self.checks and self.hits(cache) > hits), 600)
-            workers.stop()
         for k in range(SESSIONS):
             self.look(0, k)
         self.report(time.monotonic() - began, f"{self.hits(cache) - before:.0f} answers of {cache}")

@@ -104,7 +104,6 @@ class SecondHost(Company):
                 self.second = True
                 workers.pause(amount(1, 5))
                 self.second = False
-                workers.stop()
             names = {h["address"] for h in self.status(other)["hosts"]}
             self.assertEqual(len(names), 1)
             other.parley.stop()
@@ -138,7 +137,6 @@ class Stopped(Company):
             other.parley.resume()
             workers.pause(2)
             self.off()
-            workers.stop()
         for k in range(SESSIONS):
             self.look(0, k)
             self.look(1, k)
@@ -194,7 +192,6 @@ class Stopped(Company):
             signal_all([stopped], signal.SIGCONT)
             workers.pause(1)
             self.off()
-            workers.stop()
         other.parley.stop()
         self.alone()
         self.report(time.monotonic() - began, f"its poller stopped, another wrote after {took:.2f} s")

@@ -38,7 +38,6 @@ class ClockTest(LedgerTest):
         super().setUp()
         self.auth = f"Authorization: Bearer {self.key}\r\n"
         self.client.headers = {"Authorization": f"Bearer {self.key}"}
-        self.numbers = [0] * self.clients
         self.addCleanup(self.jump, self.clocks, 0)
 
     def try_once(self, i, method, path, body=b"", headers=""):
@@ -50,8 +49,7 @@ class ClockTest(LedgerTest):
             self.clocks[name].set(seconds)
 
     def step(self, i):
-        self.numbers[i] += 1
-        session = f"{self.prefix}{i}.{self.numbers[i]}"
+        session = self.new_session(i)
         self.act(i, "create", session, messages=2)
         for n in range(4):
             self.act(i, "append", session)

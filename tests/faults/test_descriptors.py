@@ -46,14 +46,10 @@ class Descriptors(LedgerTest):
         cls.stack.parley = LimitedParley(cls.stack, cls.stack.parley.env)
         cls.stack.start()
 
-    def setUp(self):
-        super().setUp()
-        self.numbers = [0] * self.clients
 
     def step(self, i):
         """A session with an append, and a read of it."""
-        self.numbers[i] += 1
-        session = f"{self.prefix}{i}.{self.numbers[i]}"
+        session = self.new_session(i)
         self.act(i, "create", session, messages=2)
         self.act(i, "append", session)
         self.look(i, session, least=3)

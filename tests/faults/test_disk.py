@@ -249,7 +249,6 @@ class FullDisk(LedgerTest):
 
     def setUp(self):
         super().setUp()
-        self.numbers = [0] * self.clients
         self.newest = [None] * self.clients     # (session of each, how many messages it has at least)
         self.full = False
         self.reads = collections.Counter()
@@ -259,8 +258,7 @@ class FullDisk(LedgerTest):
         if i % 4 == 3:
             self.read(i)
             return
-        self.numbers[i] += 1
-        session, least = f"{self.prefix}{i}.{self.numbers[i]}", 3
+        session, least = self.new_session(i), 3
         self.act(i, "create", session, messages=3)
         for _ in range(3):
             keyed = self.rngs[i].random() < 0.7

@@ -8,20 +8,19 @@ import subprocess
 import time
 import unittest
 
-from faults import FaultTest, amount
-from fresh import READS, host_beside
+from faults import amount
+from fresh import HostsTest, host_beside
 from harness import say
 from stack import IS_ROOT, Postgres, Stack, wait_until
 
 ALONE_S = 1.2   # for so long a host that is alone may not have noticed
 
 
-class Timeline(FaultTest):
+class Timeline(HostsTest):
     """Sessions with a history that is kept and one that is lost, and what is asked for then. Those below
     replace PostgreSQL: what is committed up to prepare() is kept; replace() puts the server that has it
     in the place of the one that has more."""
     mode = "many"
-    clients = 1
     rounds, sessions = amount(1, 6), 4     # of each way
 
     @classmethod
@@ -40,25 +39,21 @@ class Timeline(FaultTest):
 
     def setUp(self):
         super().setUp()
-        self.hosts = [self.stack]
-        if self.mode == "many":
-            self.hosts.append(host_beside(
-                self, {"REDIS_URL": self.stack.parley.env["REDIS_URL"], "PARLEY_HOSTS": "many"}))
-        self.http = [host.client() for host in self.hosts]
-        self.round, self.asked, self.marked = 0, 0, 0
+        self.round = 0
         self.wait_ready()
+
+    def more_hosts(self):
+        if self.mode == "one":
+            return ()
+        return (host_beside(self, {"REDIS_URL": self.stack.parley.env["REDIS_URL"], "PARLEY_HOSTS": "many"}),)
 
 
     def wait_ready(self):
         """All hosts and workers serve everything, and one that is alone does so from memory."""
-        def ready():
-            return all(c.get("/readyz").status == 200 for c in self.http for _ in range(8))
-
-        def alone():
-            return self.http[0].get("/status").json["shortcut"]["state"] == "on"
-        wait_until(ready, 30, "all hosts are ready")
+        self.all_say(200)
         if self.mode == "one":
-            wait_until(alone, 30, "it is alone")
+            wait_until(lambda: self.http[0].get("/status").json["shortcut"]["state"] == "on", 30,
+                       "it is alone")
 
     # The ways of a session. Each has a lost timeline, and what is done on the new one before it is
     # looked at.
@@ -123,19 +118,11 @@ class Timeline(FaultTest):
             return self.append(path, "new 2")
         return None
 
-    def read(self, path):
-        """All kinds of reads on all hosts, often enough that each worker is asked: (client, where,
-        answer)."""
-        for client in self.http:
-            for where in [r[0].format(path.rsplit("/", 1)[1]) for r in READS]:
-                for _ in range(3):
-                    self.asked += 1
-                    yield client, where, client.get(where)
 
     def fill(self, way, path):
         """Both caches of all hosts; the entity tags that are good now."""
         tags = {}
-        for _, where, answer in self.read(path):
+        for where, answer in self.read(path.rsplit("/", 1)[1]):
             self.assertEqual(answer.status, 404 if way == "deleted" else 200, answer)
             if "ETag" in answer.headers:
                 tags[where] = answer.headers["ETag"]
@@ -153,7 +140,7 @@ class Timeline(FaultTest):
             self.assertEqual(answer.status, 412, (where, tag, answer))
             answer = self.http[0].delete(path, headers={"If-Match": tag})
             self.assertEqual(answer.status, 412, (where, tag, answer))
-        for _, where, answer in self.read(path):
+        for where, answer in self.read(path.rsplit("/", 1)[1]):
             self.assertEqual(answer.status, 200, (way, where, answer))
             self.assertNotIn("X-Parley-Degraded", answer.headers)
             self.assertNotIn(b"lost", answer.body, where)
@@ -164,18 +151,14 @@ class Timeline(FaultTest):
             for client in self.http:
                 answer = client.get(path)
                 self.assertIn(answer.status, (200, 503), answer)
-                if answer.status == 200:
-                    self.assertIn("X-Parley-Degraded", answer.headers, path)
-                    self.assertNotIn("ETag", answer.headers)
-                    self.marked += 1
+                self.expect_marked(path, answer)
 
     def fail_over(self, paths):
         """The server is away, and is replaced. Before this is noticed a host that is alone may answer
         from memory."""
         self.stack.postgres.kill()
         time.sleep(ALONE_S)
-        wait_until(lambda: all(c.get("/readyz").status == 503 for c in self.http for _ in range(8)), 30,
-                   "all have noticed")
+        self.all_say(503)
         self.look_while_away(paths)
         self.replace()
 

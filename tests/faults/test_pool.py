@@ -76,7 +76,6 @@ class Pool(LedgerTest):
             wait_until(lambda: min(self.good_at[:HOLDERS]) > held, 20, "a holder is not served again")
             back = max(self.good_at[i] for i in range(HOLDERS)) - held
             after = self.rates(workers, 3)
-            workers.stop()
         refused, waited = self.slowest(since, 503), self.slowest(since, 409)
         say(f"before: {before[0]:.0f} reads and {before[1]:.0f} writes a second; with the row locked "
             f"{during[0]:.0f} and {during[1]:.0f}, {during[2]} of them refused; after "

@@ -90,7 +90,6 @@ class Reload(ReloadedTest):
                 self.assertEqual(self.events("reloaded")[-1]["workers"], n)
                 self.assertGreaterEqual(len(set(self.stack.worker_pids()) - old), n)
                 i += 1
-            load.stop()
         self.assertEqual(len(self.settled(n)), n)
         self.end(f"{i} reloads in {time.monotonic() - began:.0f} s")
         # Of two generations of two and three workers; one more is that of the check.

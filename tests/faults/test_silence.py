@@ -85,7 +85,6 @@ class SilenceTest(LedgerTest):
             workers.pause(self.seconds)
             go_on()
             workers.pause(REQUEST + 1)
-            workers.stop()
         took = [r["total_us"] / 1e6 for r in self.parleys()]
         by_nginx = self.nginxs()
         say(f"{len(took)} requests; slowest {max(took):.3f} s by parley, {max(by_nginx):.3f} by nginx, "

@@ -51,7 +51,7 @@ class Kills(LedgerTest):
         for i in range(self.clients):
             self.wires[i] = Witness(self.stack.nginx.port, timeout=60)
             self.wires[i].mark = self.mark
-        self.names, self.made = [[] for _ in range(self.clients)], [0] * self.clients
+        self.names = [[] for _ in range(self.clients)]
         self.known = collections.Counter()  # messages that were acknowledged, or seen in PostgreSQL
         self.keyed = self.reads = self.values = 0
         self.counting_ops = threading.Lock()
@@ -61,8 +61,7 @@ class Kills(LedgerTest):
         rng = self.rngs[i]
         keyed, names, n = rng.random() < 0.7, self.names[i], rng.choice((1, 1, 2, 5))
         if not names or rng.random() < 0.3:
-            self.made[i] += 1
-            name = f"{self.prefix}{i}.{self.made[i]}"
+            name = self.new_session(i)
             op = self.act(i, rng.choice(("create", "put", "make")), name, keyed, n)
             if op.outcome != "ok":
                 return  # it may be there or not

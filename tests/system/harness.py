@@ -57,8 +57,8 @@ def at_once(n, work):
 
 
 class Workers:
-    """n threads that call step(i) over and over until stop(); a context manager. What one of them
-    raises is raised again by stop()."""
+    """n threads that call step(i) over and over as long as the with block runs. What one of them raises
+    is raised again at its end."""
 
     def __init__(self, n, step):
         self.over, self.failures, self.step = threading.Event(), [], step
@@ -69,7 +69,7 @@ class Workers:
         try:
             while not self.over.is_set():
                 self.step(i)
-        except BaseException as e:  # raised again by stop
+        except BaseException as e:  # raised again at the end
             self.failures.append(e)
             self.over.set()
 
@@ -81,13 +81,6 @@ class Workers:
     def pause(self, seconds):
         """Lets them work; false at once when one of them has failed."""
         return not self.over.wait(seconds)
-
-    def stop(self):
-        self.over.set()
-        for thread in self.threads:
-            thread.join()
-        if self.failures:
-            raise self.failures[0]
 
     def __exit__(self, kind, *_):
         self.over.set()

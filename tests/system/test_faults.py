@@ -4,6 +4,7 @@
 Durations are measured and printed; the bounds that are asserted are far above them.
 """
 import collections
+import itertools
 import json
 import os
 import signal
@@ -17,50 +18,10 @@ from stack import Stack, StackTest, children, gone, wait_until
 CLIENTS = 16
 
 
-def text(content, **more):
-    return json.dumps({"role": "user", "content": content, **more}).encode()
 
 
 
 
-class Ledger:
-    """What clients were told about the messages they sent, to be compared with what is stored.
-
-    acked    it is stored: must be there once
-    refused  it is not stored: must not be there
-    unknown  may be there, once
-    """
-
-    def __init__(self):
-        self.acked, self.refused, self.unknown = [], [], []
-
-    def verify(self, test, prefix):
-        """Compares with the messages of all sessions whose id begins with prefix."""
-        stored = collections.Counter(test.stack.psql(
-            "SELECT trim('\"' from m.content) FROM sessions s JOIN messages m"
-            f" USING (tenant, generation) WHERE s.session_id LIKE '{prefix}%'").split())
-        say(f"{len(self.acked)} acknowledged, {len(self.refused)} refused, {len(self.unknown)} unknown"
-            f" of which {sum(1 for m in self.unknown if stored[m])} are stored")
-        test.assertEqual([m for m in self.acked if stored[m] != 1], [], "acknowledged, not stored once")
-        test.assertEqual([m for m in self.refused if stored[m]], [], "refused, and stored all the same")
-        test.assertEqual([m for m in self.unknown if stored[m] > 1], [], "stored twice")
-        told = set(self.acked) | set(self.refused) | set(self.unknown)
-        test.assertEqual(set(stored) - told, set(), "stored, and nobody was told")
-
-
-class FaultTest(StackTest):
-    """16 clients, each with a connection of its own."""
-
-    def setUp(self):
-        super().setUp()
-        self.wires = [Wire(self.stack.nginx.port, timeout=60) for _ in range(CLIENTS)]
-        self.counts = collections.Counter()
-        self.numbers = [0] * CLIENTS
-
-    def next(self, i):
-        """A number that client i has not had."""
-        self.numbers[i] += 1
-        return self.numbers[i]
 
 
 class RedisAbsent(unittest.TestCase):
@@ -90,7 +51,7 @@ class RedisAbsent(unittest.TestCase):
             wait_until(hit, 30)
 
 
-class PostgresAway(FaultTest):
+class PostgresAway(StackTest):
     """What operators are told."""
 
     def test_readyz_tells(self):
@@ -111,29 +72,30 @@ class PostgresAway(FaultTest):
         say(f"/readyz said so after {took:.2f} s, and that it is back after {back:.2f} s")
 
 
-class Ends(FaultTest):
+class Ends(StackTest):
     """How parley ends."""
     env = {"PARLEY_DRAIN": "12"}
 
     def test_1_sigterm_drains(self):
         """No request that was under way is lost. Fails if a worker exits at SIGTERM at once, or hangs
         up on its parked connections: tried."""
-        path, ledger, lock = "/v1/sessions/d-locked", Ledger(), threading.Lock()
+        path, lock, number = "/v1/sessions/d-locked", threading.Lock(), itertools.count()
+        wires = [Wire(self.stack.nginx.port, timeout=60) for _ in range(CLIENTS)]
+        acked, unknown = [], []
         self.assertEqual(self.client.put(path, {}).status, 201)
         for i in range(CLIENTS):
             self.assertEqual(self.client.put(f"/v1/sessions/d-{i}", {}).status, 201)
         term_at, late = [float("inf")], collections.Counter()
 
         def step(i):
-            number = self.next(i)
-            began = time.monotonic()
+            said, began = f"{i}.{next(number)}", time.monotonic()
+            body = json.dumps({"role": "user", "content": said}).encode()
             try:
-                status = self.wires[i].request("POST", f"/v1/sessions/d-{i}/messages",
-                                               text(f"{i}.{number}"))[0]
+                status = wires[i].request("POST", f"/v1/sessions/d-{i}/messages", body)[0]
             except (OSError, ValueError):
                 status = None
             with lock:
-                (ledger.acked if status == 201 else ledger.unknown).append(f"{i}.{number}")
+                (acked if status == 201 else unknown).append(said)
             if began < term_at[0]:
                 self.assertEqual(status, 201, "begun before SIGTERM")
             else:
@@ -161,14 +123,21 @@ class Ends(FaultTest):
         self.assertEqual([a.status for a in slow], [201] * 4, slow)
         # What nginx sends over connections that it has is served; one that it has to open is refused.
         self.assertGreater(late[201], 0)
-        ledger.acked += [f"slow.{i}" for i in range(4)]
+        acked += [f"slow.{i}" for i in range(4)]
         status = self.stack.parley.process.wait(30)
         say(f"ended {time.monotonic() - term_at[0]:.1f} s after SIGTERM; requests begun after it: "
             f"{dict(late)}")
         self.assertEqual(status, 0, self.stack.parley.log(10))
         self.stack.parley.start()
         self.stack.wait_ready()
-        ledger.verify(self, "d-")
+        stored = collections.Counter(self.stack.psql(
+            "SELECT trim('\"' from m.content) FROM sessions s JOIN messages m"
+            " USING (tenant, generation) WHERE s.session_id LIKE 'd-%'").split())
+        say(f"{len(acked)} acknowledged, {len(unknown)} unknown of which"
+            f" {sum(1 for m in unknown if stored[m])} are stored")
+        self.assertEqual([m for m in acked if stored[m] != 1], [], "acknowledged, not stored once")
+        self.assertEqual([m for m in unknown if stored[m] > 1], [], "stored twice")
+        self.assertEqual(set(stored) - {*acked, *unknown}, set(), "stored, and nobody was told")
 
     def test_2_workers_end_with_their_parent(self):
         """Idle, and under load. Fails if workers do not ask to be told of their parent's death:

@@ -313,7 +313,6 @@ class Revoked(KeysTest):
             workers.pause(0.5)
             ended = act(key)
             workers.pause(1.5)
-            workers.stop()
         return ended, seen[key], seen[self.key]
 
     def requests_by_worker(self):
@@ -391,7 +390,6 @@ class Recycled(KeysTest):
         seen = []
         with Workers(6, lambda i: seen.append(clients[i].get("/v1/users/u/sessions?limit=1").status)) as w:
             w.pause(6)
-            w.stop()
         self.assertEqual(set(seen), {200})
         self.assertGreater(self.client.get("/status").json["recycled"], 0)
 
@@ -468,7 +466,6 @@ class Bounds(KeysTest):
             workers.pause(2)
             os.kill(self.stack.worker_pids()[0], signal.SIGKILL)
             workers.pause(2)
-            workers.stop()
         took = time.monotonic() - began
         passed = [a for a in seen if a.status == 200]
         say(f"{len(passed)} of {len(seen)} passed in {took:.1f} s")

@@ -11,7 +11,7 @@ import time
 import urllib.parse
 import uuid
 
-from harness import TIME, ParleyTest, Workers, eventually, memory, message, say, scaled
+from harness import TIME, ParleyTest, Workers, memory, message, say, scaled
 from stack import StackTest, children, wait_until
 
 # User ids that a path has to quote, or that look like something else.
@@ -254,6 +254,14 @@ class Erase(UserTest):
             self.assertEqual(self.client.request("OPTIONS", of("u", rest)).headers["Allow"], allowed)
 
 
+def make_large(client, mib):
+    """The session large of the user large."""
+    client.put("/v1/sessions/large", {"user_id": "large", "context": {"a": 1}})
+    for _ in range(mib):
+        answer = client.post("/v1/sessions/large/messages", {"messages": [message("x" * 1000)] * 1000})
+        assert answer.status == 201, answer
+
+
 def ask(port, path, room=None, header=""):
     """A connection on which the answer to a GET has begun, and its first bytes."""
     s = socket.socket()
@@ -304,16 +312,9 @@ class Slots(StackTest):
     def setUpClass(cls):
         super().setUpClass()
         cls.headers = {}
-        client = cls.stack.client()
         for tenant in cls.tenants:
-            key = cls.stack.parley.make_key(tenant)
-            cls.headers[tenant] = {"Authorization": f"Bearer {key}"}
-            client.put("/v1/sessions/large", {"user_id": "large"}, headers=cls.headers[tenant])
-            for _ in range(20):
-                answer = client.post(
-                    "/v1/sessions/large/messages", headers=cls.headers[tenant],
-                    body={"messages": [message("x" * 1000) for _ in range(1000)]})
-                assert answer.status == 201, answer
+            cls.headers[tenant] = {"Authorization": f"Bearer {cls.stack.parley.make_key(tenant)}"}
+            make_large(cls.stack.client(headers=cls.headers[tenant]), 20)
 
     def slow_readers(self, tenant, n):
         """Those of n readers of a tenant, which do not read on, that are answered."""
@@ -361,12 +362,7 @@ class Large(StackTest):
     def setUpClass(cls):
         super().setUpClass()
         cls.mib = scaled(200, 20)
-        client = cls.stack.client()
-        client.put("/v1/sessions/large", {"user_id": "large", "context": {"a": 1}})
-        for _ in range(cls.mib):
-            answer = client.post("/v1/sessions/large/messages",
-                                 {"messages": [message("x" * 1000) for _ in range(1000)]})
-            assert answer.status == 201, answer
+        make_large(cls.stack.client(), cls.mib)
 
     def export(self, **options):
         return receive(self.stack.nginx.port, "/v1/users/large/export", **options)
@@ -515,20 +511,17 @@ class Dying(StackTest):
         self.fill("swept", scaled(4000, 1000), 10)
         self.fill("long", 3, 10000)
         os.kill(pids[0], signal.SIGSTOP)
-        stops = Workers(3, stop_in_turn)
         with Workers(4, self.append):
             try:
-                stops.__enter__()
-                self.stack.psql("UPDATE sessions SET expires_at = now(), expiry_hour = 0 WHERE user_id"
-                                " IN ('swept', 'long')")
-                took = eventually(lambda: self.stack.psql(
-                    "SELECT (SELECT count(*) FROM sessions WHERE user_id IN ('swept', 'long')) +"
-                    " (SELECT count(*) FROM messages WHERE content IN ('\"swept\"', '\"long\"'))")
-                    == "0", 60)
+                with Workers(3, stop_in_turn):
+                    self.stack.psql("UPDATE sessions SET expires_at = now(), expiry_hour = 0 WHERE user_id"
+                                    " IN ('swept', 'long')")
+                    took = wait_until(lambda: self.stack.psql(
+                        "SELECT (SELECT count(*) FROM sessions WHERE user_id IN ('swept', 'long')) +"
+                        " (SELECT count(*) FROM messages WHERE content IN ('\"swept\"', '\"long\"'))")
+                        == "0", 60)
             finally:
-                stops.stop()
                 os.kill(pids[0], signal.SIGCONT)
-        self.assertIsNotNone(took)
         say(f"swept in {took:.1f} s by 8 workers of which 1 to 4 were stopped")
         bad = [line for line in self.stack.parley.log()[mark:].splitlines()
                if '"sweep_failed"' in line or '"level":"error"' in line]
