@@ -80,7 +80,7 @@ class CommitCut(FaultTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.stack.migrate()
+        cls.stack.parley.do("migrate")
         path = cls.stack.dir + "/cut"
         os.mkdir(path)
         cls.proxy = Proxy(path, cls.stack.postgres.dir)

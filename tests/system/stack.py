@@ -331,12 +331,16 @@ class Parley(Server):
         return subprocess.run([self.program, *arguments], env={**self.environment(), **env}, text=True,
                               cwd=self.stack.dir, capture_output=True, check=False, timeout=60 * PATIENCE)
 
+    def do(self, *arguments, **env):
+        """Runs `parley ARGUMENTS`, which must succeed; what it printed."""
+        done = self.run(*arguments, **env)
+        if done.returncode:
+            raise StackError(f"parley {' '.join(arguments)}: {done.stdout}{done.stderr}")
+        return done.stdout
+
     def make_key(self, tenant="default", *options):
         """`parley key create`; the key, which holds when this returns."""
-        done = self.run("key", "create", "--tenant", tenant, *options)
-        if done.returncode:
-            raise StackError("parley key create: " + done.stderr)
-        return done.stdout.strip()
+        return self.do("key", "create", "--tenant", tenant, *options).strip()
 
     def command(self):
         return [self.program, "serve"]
@@ -454,7 +458,7 @@ class Stack:
             if "redis" in self.servers:
                 self.redis.wait_ready()
             if "parley" in self.servers:
-                self.migrate()
+                self.parley.do("migrate")
                 self.parley.start()
             if "nginx" in self.servers:
                 self.nginx.start()
@@ -465,10 +469,6 @@ class Stack:
             raise
         return self
 
-    def migrate(self):
-        done = self.parley.run("migrate")
-        if done.returncode:
-            raise StackError("parley migrate: " + done.stdout + done.stderr)
 
     def wait_ready(self, seconds=30):
         """Waits until /readyz answers 200 through nginx."""

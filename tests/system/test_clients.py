@@ -165,25 +165,11 @@ class ClientTest(StackTest):
 class Clients(ClientTest):
     """A file a client."""
 
-    def test_openai(self):
-        """The client of npm's package openai."""
-        self.run_tests("openai.mjs")
-
-    def test_openai_retries(self):
-        """What it repeats by itself."""
-        self.run_tests("openai_retries.mjs")
-
-    def test_agents(self):
-        """The session of the Agents SDK."""
-        self.run_tests("agents.mjs")
-
-    def test_langgraph(self):
-        """The threads of LangGraph's SDK."""
-        self.run_tests("langgraph.mjs")
-
-    def test_together(self):
-        """All three on one conversation."""
-        self.run_tests("together.mjs")
+    def test_each(self):
+        """The client of npm's package openai and what it repeats by itself, the session of the Agents SDK,
+        the threads of LangGraph's SDK, and all three on one conversation."""
+        for name in ("openai", "openai_retries", "agents", "langgraph", "together"):
+            self.run_tests(name + ".mjs")
 
     def test_readme(self):
         """What README gives to paste, on this stack's port."""

@@ -165,7 +165,3 @@ class Keys(ParleyTest):
         for key in ("k", "x" * 235 + self.new_id()[:20], '"quoted-' + self.new_id() + '"',
                     "!~" + self.new_id()):
             self.ok(self.send("POST", path + "/messages", message("x"), key), 201)
-        for key in ("", " ", "a b", "x" * 256, "\u00e9", "a\tb"):
-            with self.subTest(key=key):
-                self.problem(self.send("POST", path + "/messages", message("x"), key), 400,
-                             "invalid_header", "Idempotency-Key")

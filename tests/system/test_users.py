@@ -137,9 +137,7 @@ class List(UserTest):
         for method, rest in (("GET", "/sessions"), ("GET", "/export"), ("DELETE", "")):
             answer = self.client.request(method, of(user, rest), headers={"X-Parley-User": "eve"})
             self.problem(answer, 404, "not_found")
-        for method, rest in (("GET", "/sessions"), ("GET", "/export"), ("DELETE", "")):
-            answer = self.client.request(method, of(user, rest), headers={"X-Parley-User": user})
-            self.assertEqual(answer.status, 200)
+            self.ok(self.client.request(method, of(user, rest), headers={"X-Parley-User": user}))
 
     def test_a_page_holds_what_an_answer_can(self):
         user, wide = self.new_user(), {"m": "x" * 900000}
@@ -242,16 +240,6 @@ class Erase(UserTest):
             answer = self.client.delete(of(user), headers={"Idempotency-Key": "k-" + user})
             self.assertEqual(self.ok(answer)["sessions_deleted"], deleted)
 
-    def test_methods(self):
-        for rest, allowed in (("", "DELETE, OPTIONS"), ("/sessions", "GET, HEAD, OPTIONS"),
-                              ("/export", "GET, HEAD, OPTIONS")):
-            for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "BREW"):
-                if method in allowed:
-                    continue
-                answer = self.client.request(method, of("u", rest))
-                self.problem(answer, 405, "method_not_allowed")
-                self.assertEqual(answer.headers["Allow"], allowed)
-            self.assertEqual(self.client.request("OPTIONS", of("u", rest)).headers["Allow"], allowed)
 
 
 def make_large(client, mib):
