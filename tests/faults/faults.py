@@ -60,10 +60,7 @@ class LedgerTest(FaultTest):
 
     def try_once(self, i, method, path, body=b"", headers=""):
         """(ok | failed | unknown, what was answered as JSON or None)."""
-        try:
-            status, head, answer = self.wires[i].request(method, path, body, headers)
-        except (OSError, ValueError):
-            status, head, answer = None, b"", b""
+        status, head, answer = self.wires[i].attempt(method, path, body, headers)
         problem = json.loads(answer) if answer else None
         code = problem["code"] if status not in (None, 200, 201) else None
         with self.counting:

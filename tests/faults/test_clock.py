@@ -215,8 +215,7 @@ class PostgresClock(ClockTest):
         with locked(self.stack, path.rsplit("/", 1)[1]):
             wire = self.wires[0]
             began = time.monotonic()
-            wire.send("POST", path + "/messages",
-                      json.dumps({"role": "user", "content": "x"}).encode(), self.auth)
+            wire.send("POST", path + "/messages", {"role": "user", "content": "x"}, self.auth)
             time.sleep(0.4)
             self.jump(["postgres"], -HOUR)
             status, _, answer = wire.receive("POST")

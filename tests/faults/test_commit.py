@@ -104,8 +104,7 @@ class CommitCut(FaultTest):
     def ask(self, i, method, path, body=None, headers=""):
         """Status, headers in lower case and JSON. Only 503, and LangGraph's 409, may be in place of
         an answer."""
-        data = json.dumps(body).encode() if body is not None else b""
-        status, head, answer = self.wires[i].request(method, path, data, headers)
+        status, head, answer = self.wires[i].request(method, path, body, headers)
         answer = json.loads(answer) if answer else {}
         self.assertIn(status, (200, 201, 204, 409, 503), (method, path, answer))
         return status, head.lower().decode(), answer

@@ -5,6 +5,7 @@ import collections
 import fcntl
 import json
 import os
+import pathlib
 import shutil
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import time
 
 from disk import Ballast, free, small_disk
 from faults import FaultTest, LedgerTest, amount
-from harness import Workers, at_once, eventually, say
+from harness import Workers, at_once, eventually, message, say
 from stack import Parley, Stack, StackError, wait_until
 
 PIPE_BYTES = 4096
@@ -62,9 +63,8 @@ class LogTest(FaultTest):
 
         def part(i):
             for n in range(requests // self.clients // 2):
-                body = json.dumps({"role": "user", "content": f"{n}"}).encode()
                 path = f"/v1/sessions/l-{i}/messages"
-                status, _, answer = self.wires[i].request("POST", path + "?create=true", body)
+                status, _, answer = self.wires[i].request("POST", path + "?create=true", message(f"{n}"))
                 self.assertEqual(status, 201, answer[:300])
                 status, _, answer = self.wires[i].request("GET", path)
                 self.assertEqual(status, 200, answer[:300])
@@ -147,14 +147,13 @@ class FullLog(LogTest):
         cls.addClassCleanup(small_disk(cls.disk, 8))
         cls.stack.nginx.log_path = cls.disk + "/nginx.log"
         cls.stack.nginx.configure()
-        path = cls.stack.dir + "/nginx.conf"
-        with open(path, encoding="utf-8") as f:
-            text = f.read()
-        text = text.replace("access_log off", f"access_log {cls.disk}/access.log")
-        text = text.replace(f"error_log {cls.stack.dir}/nginx.log", f"error_log {cls.disk}/nginx.log")
-        text = text.replace(f"{cls.stack.dir}/nginx-tmp", f"{cls.disk}")
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(text)
+        path = pathlib.Path(cls.stack.dir + "/nginx.conf")
+        text = path.read_text(encoding="utf-8")
+        for old, new in (("access_log off", f"access_log {cls.disk}/access.log"),
+                         (f"error_log {cls.stack.dir}/nginx.log", f"error_log {cls.disk}/nginx.log"),
+                         (f"{cls.stack.dir}/nginx-tmp", cls.disk)):
+            text = text.replace(old, new)
+        path.write_text(text, encoding="utf-8")
 
     def lines(self):
         """parley's log: lines that are JSON, and others."""
@@ -171,10 +170,9 @@ class FullLog(LogTest):
         """An answer that neither memory nor the disk has room for, to a client that does not read: it
         is whole, or its end is missing and seen to be. How many of each."""
         path = "/v1/sessions/large"
-        body = json.dumps({"messages": [{"role": "user", "content": "x" * 5000}] * 200})
         for _ in range(5):
-            status, _, answer = self.wires[0].request(
-                "POST", path + "/messages?create=true", body.encode())
+            status, _, answer = self.wires[0].request("POST", path + "/messages?create=true",
+                                                      {"messages": [message("x" * 5000)] * 200})
             self.assertEqual(status, 201, answer[:300])
         found = {"whole": 0, "cut": 0}
         for wire in self.wires[:4]:

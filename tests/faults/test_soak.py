@@ -3,21 +3,16 @@
 takes to tell a leak from a heap that settles."""
 import collections
 import json
-import re
 import socket
 import time
 
 from faults import FaultTest, amount
-from harness import Workers, descriptors, say
+from harness import Workers, descriptors, memory, say
 from stack import wait_until
 
 MIB = 1 << 20
 
 
-def anonymous(pid):
-    """Memory of a process that is its own, in bytes: the cache's is shared, and is no heap."""
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
-        return int(re.search(r"Anonymous:\s+(\d+)", f.read())[1]) * 1024
 
 
 def slope(points):
@@ -40,8 +35,7 @@ class Soak(FaultTest):
 
     def ask(self, i, method, path, body=None, headers="", good=(200, 201, 204)):
         """A request that is answered in one of these ways; the answer's JSON."""
-        data = b"" if body is None else json.dumps(body).encode()
-        status, _, answer = self.wires[i].request(method, path, data, headers)
+        status, _, answer = self.wires[i].request(method, path, body, headers)
         self.counts[status] += 1
         self.assertIn(status, good, (method, path, answer[:300]))
         return json.loads(answer) if answer else None
@@ -105,7 +99,7 @@ class Soak(FaultTest):
         """(requests of one worker so far, {pid: memory}, {pid: descriptors}, connections of
         PostgreSQL)"""
         pids = self.stack.worker_pids() + [self.stack.parley.pid]
-        return (sum(self.counts.values()) / 2, {p: anonymous(p) for p in pids},
+        return (sum(self.counts.values()) / 2, {p: memory(p, "RssAnon") for p in pids},
                 {p: descriptors(p) for p in pids},
                 int(self.stack.psql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'parley_app'")))
 

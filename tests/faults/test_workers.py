@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """SIGKILL to workers and to their supervisor, under clients."""
 import collections
+import functools
 import os
 import re
 import signal
@@ -8,16 +9,13 @@ import threading
 import time
 
 from faults import LedgerTest, amount
-from harness import Redis, Wire, Workers, descriptors, eventually, metrics, say
+from harness import Redis, Wire, Workers, descriptors, eventually, memory, metrics, say
 from stack import children, signal_all, wait_until
 
 MIB = 2 ** 20
+own = functools.partial(memory, part="RssAnon")
 
 
-def memory(pid):
-    """Of a process alone, in bytes: the cache in memory, which all share, fills up."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as f:
-        return int(re.search(r"RssAnon:\s+(\d+)", f.read())[1]) * 1024
 
 
 class Witness(Wire):
@@ -157,8 +155,8 @@ class Kills(LedgerTest):
     def flat(self, base):
         """The supervisor is as it was, and so are workers that live."""
         pid = self.stack.parley.pid
-        grown, files = memory(pid) - base[0], descriptors(pid) - base[1]
-        say(f"supervisor: {memory(pid) / MIB:.1f} MiB, {grown / MIB:+.2f}; {descriptors(pid)} descriptors,"
+        grown, files = own(pid) - base[0], descriptors(pid) - base[1]
+        say(f"supervisor: {own(pid) / MIB:.1f} MiB, {grown / MIB:+.2f}; {descriptors(pid)} descriptors,"
             f" {files:+}")
         self.assertLess(grown, MIB)
         self.assertLessEqual(files, 0)
@@ -168,7 +166,7 @@ class Kills(LedgerTest):
             with Workers(self.clients, self.step) as workers:
                 while self.keyed < until and workers.pause(0.05):
                     pass
-            sizes.append({p: (memory(p), descriptors(p)) for p in self.stack.worker_pids()})
+            sizes.append({p: (own(p), descriptors(p)) for p in self.stack.worker_pids()})
         self.assertEqual(set(sizes[0]), set(sizes[1]), "a worker died of itself")
         for pid, (size, files) in sizes[1].items():
             self.assertLess(size - sizes[0][pid][0], 4 * MIB)
@@ -202,7 +200,7 @@ class Kills(LedgerTest):
                     os.kill(rng.choice(alive), signal.SIGKILL)
                     kills += 1
                 if kills == 10:
-                    base = memory(self.stack.parley.pid), descriptors(self.stack.parley.pid)
+                    base = own(self.stack.parley.pid), descriptors(self.stack.parley.pid)
                 if kills % 25 == 0:
                     self.look_into_redis()
         took = time.monotonic() - began

@@ -4,6 +4,7 @@ as they found it, problem documents, threads that begin together, and a client f
 
 PARLEY_TEST_SCALE (1 unless set) multiplies the number of requests of the long tests.
 """
+import json
 import os
 import re
 import socket
@@ -105,14 +106,16 @@ class Wire:
     __del__ = close
 
     def send(self, method, path, body=b"", headers=""):
-        """headers: whole lines, each with its \\r\\n."""
+        """body: bytes as they are, None, or what is sent as JSON. headers: whole lines, each with \\r\\n."""
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
         if not self.socket:
             self.socket = socket.create_connection(("127.0.0.1", self.port), self.timeout)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         head = f"{method} {path} HTTP/1.1\r\nHost: t\r\n{headers}"
         if body:
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        self.socket.sendall(head.encode() + b"\r\n" + body)
+        self.socket.sendall(head.encode() + b"\r\n" + (body or b""))
 
     def receive(self, method):
         data = self.rest
@@ -148,6 +151,13 @@ class Wire:
         except (OSError, ValueError):
             self.close()
             raise
+
+    def attempt(self, *request):
+        """request; (None, b"", b"") when its answer is lost."""
+        try:
+            return self.request(*request)
+        except (OSError, ValueError):
+            return None, b"", b""
 
 
 class Redis:
@@ -231,10 +241,11 @@ def rows(stack):
     return tuple(int(n) for n in counts.split("\t"))
 
 
-def memory(pid):
-    """Resident memory of a process in bytes."""
+def memory(pid, part="VmRSS"):
+    """Resident memory of a process in bytes; or a part of it: RssAnon is its own, without the cache that
+    all share."""
     with open(f"/proc/{pid}/status", encoding="ascii") as f:
-        return int(re.search(r"VmRSS:\s+(\d+)", f.read())[1]) * 1024
+        return int(re.search(part + r":\s+(\d+)", f.read())[1]) * 1024
 
 
 def descriptors(pid):

@@ -19,6 +19,7 @@ import glob
 import http.client
 import json
 import os
+import pathlib
 import random
 import shutil
 import signal
@@ -380,14 +381,12 @@ class Nginx(Server):
         subprocess.run([ROOT + "/tests/stack/nginx-conf", self.stack.dir, f"127.0.0.1:{self.port}",
                         self.profile], check=True)
         if self.edit:
-            path = self.stack.dir + "/parley.conf"
-            with open(path, encoding="utf-8") as f:
-                old = f.read()
+            path = pathlib.Path(self.stack.dir + "/parley.conf")
+            old = path.read_text(encoding="utf-8")
             new = self.edit(old)
             if new == old:
                 raise StackError("the edit of parley.conf changed nothing")
-            with open(path, "w", encoding="utf-8") as f:
-                f.write(new)
+            path.write_text(new, encoding="utf-8")
 
     def command(self):
         return ["nginx", "-p", self.stack.dir, "-e", self.log_path, "-c", self.stack.dir + "/nginx.conf"]

@@ -81,9 +81,8 @@ class Load(bleeding.Load):
     def step(self):
         tenant = self.random.randrange(len(self.keys))
         method, path, body = request = self.choose(tenant)
-        data = json.dumps(body).encode() if body is not None else b""
         try:
-            status, head, body = self.wire.request(method, path, data, self.headers(tenant, method))
+            status, head, body = self.wire.request(method, path, body, self.headers(tenant, method))
         except ConnectionResetError:  # its worker was killed in the middle of the answer
             self.statuses["cut"] += 1
             return

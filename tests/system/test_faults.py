@@ -5,14 +5,13 @@ Durations are measured and printed; the bounds that are asserted are far above t
 """
 import collections
 import itertools
-import json
 import os
 import signal
 import threading
 import time
 import unittest
 
-from harness import Wire, Workers, at_once, eventually, locked, metrics, say
+from harness import Wire, Workers, at_once, eventually, locked, message, metrics, say
 from stack import Stack, StackTest, children, gone, wait_until
 
 CLIENTS = 16
@@ -89,11 +88,7 @@ class Ends(StackTest):
 
         def step(i):
             said, began = f"{i}.{next(number)}", time.monotonic()
-            body = json.dumps({"role": "user", "content": said}).encode()
-            try:
-                status = wires[i].request("POST", f"/v1/sessions/d-{i}/messages", body)[0]
-            except (OSError, ValueError):
-                status = None
+            status = wires[i].attempt("POST", f"/v1/sessions/d-{i}/messages", message(said))[0]
             with lock:
                 (acked if status == 201 else unknown).append(said)
             if began < term_at[0]:

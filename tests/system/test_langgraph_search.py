@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Searches for LangGraph's threads: filters, orders, pages, and what is in no list."""
-import json
 import uuid
 
 from harness import ParleyTest, Wire, at_once, eventually, say, scaled
@@ -91,8 +90,8 @@ class Search(LangGraph, ParleyTest):
         def create(i):
             wire = Wire(self.stack.nginx.port)
             for k in range(i, n, 8):
-                body = json.dumps({"thread_id": f"{mark}-{k}", "metadata": {"mark": mark}}).encode()
-                status, _, answer = wire.request("POST", "/threads", body)
+                status, _, answer = wire.request("POST", "/threads", {
+                    "thread_id": f"{mark}-{k}", "metadata": {"mark": mark}})
                 self.assertEqual(status, 200, answer)
         at_once(8, create)
         self.assertEqual(self.count(metadata={"mark": mark}), n)

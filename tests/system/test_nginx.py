@@ -9,6 +9,7 @@ underscores_in_headers on, next_upstream with non_idempotent or with timeout, no
 for $request_uri, keep_conn off, no "deny all", 494 without =431, 405 or 505 left out of error_page, a
 larger client_max_body_size, local addresses counted in the limits, a request id taken unchecked.
 """
+import pathlib
 import re
 import subprocess
 import threading
@@ -17,12 +18,12 @@ import unittest
 
 from client import raw_answer
 from recorder import Recorder
-from stack import ROOT, Stack, StackTest, free_port, raw_request
+from stack import ROOT, RenewedTest, Stack, StackTest, free_port, raw_request
 
 FIELDS = {"type", "title", "status", "detail", "code", "request_id"}
 
 
-class RecorderTest(unittest.TestCase):
+class RecorderTest(RenewedTest):
     """nginx alone, a recorder at each of parley's sockets."""
     edit = None
 
@@ -40,8 +41,7 @@ class RecorderTest(unittest.TestCase):
         self.parley.requests.clear()
         self.admin.requests.clear()
         self.parley.answer = lambda request: b"Status: 204\r\n\r\n"
-        self.client = self.stack.client()
-        self.addCleanup(self.client.close)
+        super().setUp()
 
     def assert_problem(self, answer, status, code):
         """answer is nginx's own problem document, complete."""
@@ -360,11 +360,9 @@ class Complete(unittest.TestCase):
         with Stack(servers=()) as stack:
             directory = stack.dir + "/etc"
             subprocess.run(["cp", "-r", ROOT + "/nginx", directory], check=True)
-            path = directory + "/parley.conf"
-            with open(path, encoding="utf-8") as f:
-                text = f.read()
-            with open(path, "w", encoding="utf-8") as f:
-                f.write(text.replace("listen      80 ", f"listen 127.0.0.1:{free_port()} "))
+            conf = pathlib.Path(directory + "/parley.conf")
+            conf.write_text(conf.read_text(encoding="utf-8").replace(
+                "listen      80 ", f"listen 127.0.0.1:{free_port()} "), encoding="utf-8")
             subprocess.run(["sed", "-i", f"s|/tmp/|{stack.dir}/|", directory + "/nginx.conf"],
                            check=True)
             checked = subprocess.run(

@@ -37,8 +37,7 @@ class OverloadTest(StackTest):
         """n clients that append to path at once; their (status, headers, problem or receipt)."""
         wires = [Wire(self.stack.nginx.port, timeout=60) for _ in range(n)]
         answers = at_once(n, lambda i: wires[i].request(
-            "POST", path.format(i) + "/messages?create=true",
-            json.dumps(message(f"burst {i}")).encode(), headers))
+            "POST", path.format(i) + "/messages?create=true", message(f"burst {i}"), headers))
         return [(status, head.decode(), json.loads(body)) for status, head, body in answers]
 
     def overloaded(self, answers):
@@ -84,11 +83,10 @@ class Queue(OverloadTest):
     def test_a_body_is_read_to_its_end(self):
         """A refused request leaves nothing behind on its connection for the next one to find: half a
         megabyte each, then requests on the same connections. Fails if what is refused is not read: tried."""
-        body = json.dumps(message("x" * 500000)).encode()
         wires = [Wire(self.stack.nginx.port) for _ in range(20)]
         bad = metrics(self.client).get("parley_bad_connections_total", 0)
         with locked(self.stack, "locked"):
-            answers = at_once(20, lambda i: wires[i].request("POST", LOCKED + "/messages", body))
+            answers = at_once(20, lambda i: wires[i].request("POST", LOCKED + "/messages", message("x" * 500000)))
         self.assertIn(503, [a[0] for a in answers])
         self.assertLessEqual({a[0] for a in answers}, {409, 503})
         for i, wire in enumerate(wires):
