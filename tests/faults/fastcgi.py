@@ -78,8 +78,7 @@ class Peer:
     __del__ = close
 
     def send(self, data, end=False):
-        """Sends; end: and says that nothing more will come. What a server that has closed does not
-        take is no fault."""
+        """Sends; end: and nothing more will come. A server that has closed is no fault."""
         try:
             self.socket.sendall(data)
             if end:

@@ -17,8 +17,7 @@ import time
 
 
 class Op:
-    """An operation. contents: the messages it adds, in order; first: whether it makes the session
-    with them."""
+    """An operation. contents: the messages it adds, in order."""
     __slots__ = ("number", "client", "kind", "session", "key", "contents", "digest", "invoked",
                  "outcome", "receipt", "tries")
 
@@ -65,8 +64,7 @@ class Ledger:
         return collections.Counter(op.outcome or "unknown" for op in self.ops)
 
     def compare(self, stack):
-        """What PostgreSQL holds against the ledger: a list of lines, one for each thing that is
-        wrong; empty when all is as it was told."""
+        """PostgreSQL against the ledger: a line for each thing that is wrong."""
         stored, sessions, wrong = collections.defaultdict(list), {}, []
         for line in stack.psql(
                 "SELECT session_id, version, message_count, last_seq FROM sessions"

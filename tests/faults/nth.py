@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The n-th call fails: parley under ASan with tests/nth/fail.c in front of its libraries, one worker
-with one thread, spoken to without nginx."""
+"""The n-th call fails: parley under ASan with tests/nth/fail.c in front of its libraries."""
 import mmap
 import os
 import random

@@ -102,8 +102,7 @@ class CommitCut(FaultTest):
             return f"{self.prefix}{self.number:06}"
 
     def ask(self, i, method, path, body=None, headers=""):
-        """Status, headers in lower case and JSON. Only 503, and LangGraph's 409, may be in place of
-        an answer."""
+        """Status, headers in lower case, JSON; 503 and LangGraph's 409 are in place of an answer."""
         status, head, answer = self.wires[i].request(method, path, body, headers)
         answer = json.loads(answer) if answer else {}
         self.assertIn(status, (200, 201, 204, 409, 503), (method, path, answer))

@@ -65,8 +65,7 @@ class Descriptors(LedgerTest):
         return found
 
     def spent(self, seconds):
-        """What the busiest worker takes of the CPU time meanwhile that a busy loop gets on this
-        machine, as loaded as it is."""
+        """The busiest worker's CPU time, as a share of what a busy loop gets meanwhile."""
         pids = self.stack.worker_pids()
         before = {p: cpu(p) for p in pids}
         with subprocess.Popen(["sh", "-c", "while :; do :; done"]) as loop:

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A disk that fills: under parley's log, under nginx, under PostgreSQL. And other ends of a log that
-take nothing any more."""
+"""A disk that fills under parley's log, nginx or PostgreSQL; other logs that take nothing."""
 import collections
 import fcntl
 import json

@@ -154,8 +154,7 @@ class Timeline(HostsTest):
                 self.expect_marked(path, answer)
 
     def fail_over(self, paths):
-        """The server is away, and is replaced. Before this is noticed a host that is alone may answer
-        from memory."""
+        """The server is away, which may not be noticed at once, and is replaced."""
         self.stack.postgres.kill()
         time.sleep(ALONE_S)
         self.all_say(503)

@@ -101,8 +101,7 @@ class Route:
         return (self.method, target, body, key)
 
     def learn(self, peer):
-        """What a request that goes well answers and changes: the same each time, or nothing here could
-        be judged."""
+        """What a request that goes well answers and changes, which is the same each time."""
         for _ in range(2):
             args = self.prepare(peer)
             before = self.test.state()
@@ -230,8 +229,7 @@ class Sweep(NthTest):
         return self.page.calls()
 
     def routes(self, most=1000):
-        """All of them, or as many by seed, known by a request that went well, each with an empty
-        database."""
+        """All of them, or as many by seed, each learnt and with an empty database."""
         every = operations()
         for name, method, path in self.rng("routes").sample(every, min(most, len(every))):
             route = Route(self, name, method, path)

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A row that somebody keeps locked, and clients that all want it: what they hold, and what is left
-for others."""
+"""A row that is kept locked, and clients that all want it: what is left for others."""
 import time
 
 from faults import LedgerTest, amount

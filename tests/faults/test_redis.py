@@ -17,8 +17,7 @@ from stack import StackTest, wait_until
 
 
 class RedisDisturbed(ReadAfterWrite):
-    """What happens to Redis; the classes below say to whom. Each host has its own path to its Redis,
-    which is a socket or a link to one."""
+    """What happens to Redis. Each host has its own path to it: a socket or a link to one."""
     clients = 24
     rounds = amount(1, 10)  # of each kind
 
@@ -93,8 +92,7 @@ class RedisDisturbed(ReadAfterWrite):
         os.unlink(owner.dir + "/dump.rdb")
 
     def taken_over(self, workers):
-        """Another one, with older keys, takes its path; this one is stopped by then and never
-        comes back."""
+        """Another one, with older keys, takes its path; this one never comes back."""
         owner = self.dice.choice(self.owners())
         old = owner.redis
         old.cli("SAVE")
@@ -258,8 +256,7 @@ class NoRedis(Apart, WorkersKilled):
 
 
 class Writes(StackTest):
-    """No write waits for Redis, whatever is the matter with it. (PUT is a read first, and not among
-    them.)"""
+    """No write waits for Redis, whatever is the matter with it; but PUT is a read first."""
     env = {"PARLEY_HOSTS": "many", "PARLEY_SLOW_MS": "0", "PARLEY_SWEEP": "0"}
     clients, each = 8, amount(40, 400)
 

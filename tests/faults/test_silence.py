@@ -75,8 +75,7 @@ class SilenceTest(LedgerTest):
             self.assertEqual({m["content"] for m in page["data"]}, {f"{name} " + "x" * 3000})
 
     def silence(self, stop, go_on):
-        """Clients at work, stop(), so many seconds, go_on(), and work again; when it began, in
-        seconds since 1970."""
+        """Clients work before, between and after stop() and go_on(); when it began (time())."""
         self.addCleanup(go_on)
         with Noise() as noise, Workers(self.clients, self.step) as workers:
             workers.pause(1)
@@ -114,8 +113,7 @@ class SilenceTest(LedgerTest):
         self.fail(f"no {event}")
 
     def read_all_good(self):
-        """Afterwards: every read is answered, by what was asked for, and all is stored as it was
-        told."""
+        """Afterwards every read is answered by its own session, and all is as it was told."""
         wait_until(lambda: all(self.client.get("/readyz").json["status"] == "ready"
                                for _ in range(10)), 30, "all is ready again")
         self.counts.clear()
@@ -139,8 +137,7 @@ class Postgres(SilenceTest):
 
 
 class HalfAnAnswer(SilenceTest):
-    """A backend is stopped while it sends: parley has the beginning of a result and waits for the
-    rest."""
+    """A backend is stopped while it sends: parley waits for the rest of a result."""
     large = 8
 
     def backends(self, where):

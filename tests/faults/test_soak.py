@@ -96,8 +96,7 @@ class Soak(FaultTest):
                         " AND now() - interval '10 s'")
 
     def look(self):
-        """(requests of one worker so far, {pid: memory}, {pid: descriptors}, connections of
-        PostgreSQL)"""
+        """(requests of a worker so far, {pid: memory}, {pid: descriptors}, connections)"""
         pids = self.stack.worker_pids() + [self.stack.parley.pid]
         return (sum(self.counts.values()) / 2, {p: memory(p, "RssAnon") for p in pids},
                 {p: descriptors(p) for p in pids},

@@ -50,8 +50,7 @@ class Load:
 
 
 def main(make):
-    """Runs the clients that make(port, requests, seed) gives: PORT CLIENTS REQUESTS SEED. Prints one JSON
-    object: counts by status, breaches."""
+    """Runs clients: PORT CLIENTS REQUESTS SEED. Prints JSON: counts by status, breaches."""
     port, clients, requests, seed = (int(a) for a in sys.argv[1:])
     loads = [make(port, requests // clients, seed * 1000 + i) for i in range(clients)]
     threads = [threading.Thread(target=load.run) for load in loads]

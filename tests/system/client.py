@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A JSON client over HTTP that never repeats a request by itself unless asked to, and a way to send
-bytes that no client would."""
+"""A JSON client over HTTP that repeats nothing by itself, and bytes that no client would send."""
 import http.client
 import json
 import select

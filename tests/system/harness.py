@@ -36,8 +36,7 @@ def message(content, role="user", **more):
 
 
 def at_once(n, work):
-    """Runs work(0) … work(n - 1) in threads that begin together; their results in order. The first
-    exception is raised again here."""
+    """work(0) … work(n - 1) in threads that begin together; the results, or the first exception."""
     gate = threading.Barrier(n)
     results, failures = [None] * n, []
 
@@ -58,8 +57,7 @@ def at_once(n, work):
 
 
 class Workers:
-    """n threads that call step(i) over and over as long as the with block runs. What one of them raises
-    is raised again at its end."""
+    """n threads that call step(i) while the with block runs; raises at its end what one raised."""
 
     def __init__(self, n, step):
         self.over, self.failures, self.step = threading.Event(), [], step
@@ -242,8 +240,7 @@ def rows(stack):
 
 
 def memory(pid, part="VmRSS"):
-    """Resident memory of a process in bytes; or a part of it: RssAnon is its own, without the cache that
-    all share."""
+    """Resident memory of a process in bytes; RssAnon is that without the cache, which all share."""
     with open(f"/proc/{pid}/status", encoding="ascii") as f:
         return int(re.search(part + r":\s+(\d+)", f.read())[1]) * 1024
 

@@ -113,8 +113,7 @@ class Away(StackTest):
         self.away("silent", self.stack.postgres.pause, self.stack.postgres.resume)
 
     def test_nobody_waits_for_long(self):
-        """A silent PostgreSQL, before anybody has noticed: a warm read is answered, and a cold one is
-        refused, within the time of a request."""
+        """Before anybody has noticed that PostgreSQL is silent, no request lasts for long."""
         self.assertEqual(self.client.put("/v1/sessions/quick", {}).status, 201)
         wire = Wire(self.stack.nginx.port)
         before = self.told("db_down")

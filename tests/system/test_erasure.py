@@ -25,8 +25,7 @@ class Traces(UserTest):
         self.ann, self.bob = self.new_user("ann"), self.new_user("bob")
 
     def rows(self, user):
-        """Every row, whole and as text, in which the user's name stands: it is part of all that the
-        user writes, ids and keys included."""
+        """Every row in which the user's name stands, which is in all that the user writes."""
         return [table + row for table in ("sessions", "messages", "idempotency_keys")
                 for row in self.stack.psql(f"SELECT t::text FROM {table} t WHERE t::text LIKE '%{user}%'"
                                            " ORDER BY 1").splitlines()]

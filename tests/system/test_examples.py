@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""docs/examples: each bot talks over a line that loses the first answer to each request, parley goes
-away and comes back between and under its turns, and the conversation that is read back is the one
-that was had."""
+"""docs/examples: each bot talks over a line that loses the first answer to each request, while parley
+goes away and comes back; the conversation that is read back is the one that was had."""
 import http.server
 import os
 import select

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What happens when something dies: Redis, PostgreSQL, a worker, the supervisor.
-
-Durations are measured and printed; the bounds that are asserted are far above them.
-"""
+"""What happens when something dies. Durations are printed; the bounds that are asserted are far above."""
 import collections
 import itertools
 import os

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""LangGraph's threads through nginx: threads as a whole, copies, and one session by two interfaces. The
-SDK itself is in tests/clients."""
+"""LangGraph's threads through nginx; tests/clients drives them with the SDK itself."""
 import json
 import threading
 import uuid

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The state of LangGraph's threads: messages by their ids, other values, checkpoints as conditions, many
-clients at once."""
+"""The state of LangGraph's threads: messages, other values, checkpoints as conditions."""
 import json
 import uuid
 

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Idempotency keys through nginx: on every write, replayed, reused, at once, and not burnt by a
-request that failed."""
+"""Idempotency keys through nginx: on every write, replayed, reused, at once, not burnt."""
 import json
 
 from harness import ParleyTest, at_once, message, rows

@@ -185,8 +185,7 @@ class Append(ParleyTest):
         self.assertEqual(self.ok(self.client.get(path))["message_count"], 2)
 
     def test_what_is_read_after_is_what_was_written(self):
-        """Each append follows a read, so that the tiers are warm and the writer's own value is what
-        the next read gives."""
+        """Each append follows a read, so that the next read gives the writer's own value."""
         path = self.make(context={"a": 1}, metadata={"b": 2})
         for i in range(1, 60):
             receipt = self.ok(self.client.post(path + "/messages", message(f"m{i}", metadata={"i": i})),

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""OpenAI's Conversations through nginx, as bytes on the wire; tests/clients drives the same with the
-real clients."""
+"""OpenAI's Conversations through nginx; tests/clients drives them with the real clients."""
 import json
 import unittest
 

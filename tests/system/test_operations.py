@@ -65,8 +65,7 @@ class Load:
         self.requests = 0
 
     def ask(self, route, method, path, status, *adds, body=None, times=1, **headers):
-        """The request, so many times. adds: names of counters; "kind" of an error; a number of round
-        trips to PostgreSQL. The last answer."""
+        """The request, so many times; the last answer. adds: counters, kind of error, round trips."""
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         for _ in range(times):
             answer = self.client.request(method, path, body, headers=headers)

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reload (SIGHUP) and the end of all workers, where that is no matter of load: see
-tests/faults/test_reload.py.
-"""
+"""Reload (SIGHUP) and the end of all workers without load, which tests/faults/test_reload.py has."""
 import os
 import signal
 import socket

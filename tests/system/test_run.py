@@ -141,8 +141,7 @@ class RunTest(unittest.TestCase):
             self.assertEqual(processes_in("/var/tmp/" + name), [])
 
     def assert_fails(self, process, *words, alone=True):
-        """It ends by itself with one line that holds words, and leaves nothing running; alone: no other
-        run does."""
+        """It ends by itself with one line that holds words, and (alone) leaves nothing running."""
         out, err = process.communicate(timeout=90)
         self.assertNotEqual(process.returncode, 0, out)
         self.assertEqual(len(err.splitlines()), 1, err)

@@ -36,8 +36,7 @@ class WaysBackTest(StackTest):
         return answer
 
     def seen(self, marks=True):
-        """What every path gives: status, entity tag (without its mark) and body, and the answer to the
-        keyed request."""
+        """Status, entity tag (without its mark) and body of every path, and the keyed answer."""
         answers = []
         for path in self.paths:
             for target in ("", "?messages=1000", "/messages?order=asc&limit=1000", f"/messages/own-"
