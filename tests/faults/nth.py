@@ -2,7 +2,6 @@
 """The n-th call fails: parley under ASan with tests/nth/fail.c in front of its libraries."""
 import mmap
 import os
-import random
 import re
 import struct
 import subprocess
@@ -11,7 +10,7 @@ import time
 import unittest
 
 from fastcgi import Peer
-from faults import SEED
+from faults import FaultTest
 from stack import PARLEY, ROOT, RenewedTest, Stack, StackError, wait_until
 
 KINDS = ("malloc", "read", "write", "send", "recv", "poll", "accept", "socket", "epoll")
@@ -151,9 +150,7 @@ class SanitizedTest(RenewedTest):
             self.stack.parley.start()
             self.settle()
 
-    def rng(self, name):
-        """Random choices that depend on the seed, the test and name alone."""
-        return random.Random(f"{SEED} {self.id()} {name}")
+    rng = FaultTest.rng
 
     @classmethod
     def peer(cls):

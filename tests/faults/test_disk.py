@@ -7,29 +7,16 @@ import os
 import pathlib
 import shutil
 import socket
-import subprocess
 import time
 
 from disk import Ballast, free, small_disk
 from faults import FaultTest, LedgerTest, amount
 from harness import Workers, at_once, eventually, message, say
-from stack import Parley, Stack, StackError, wait_until
+from stack import Stack, StackError, wait_until
 
 PIPE_BYTES = 4096
 
 
-class LoggingParley(Parley):
-    """parley whose standard error is what the test says."""
-    stderr = None
-
-    def start(self, wait=True):
-        self.process = subprocess.Popen(
-            self.command(), env=self.environment(), cwd=self.stack.dir, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=self.stderr, start_new_session=True)
-        self.stack.keep(self.pid)
-        if wait:
-            self.wait_ready()
-        return self
 
 
 class LogTest(FaultTest):
@@ -40,9 +27,7 @@ class LogTest(FaultTest):
     def setUpClass(cls):
         cls.stack = Stack(env={"PARLEY_SLOW_MS": "0"})
         cls.addClassCleanup(cls.stack.close)
-        cls.stack.parley = LoggingParley(cls.stack, cls.stack.parley.env)
         cls.prepare()
-        cls.stack.parley.stderr = subprocess.DEVNULL
         cls.stack.start()
 
     @classmethod

@@ -11,7 +11,7 @@ import unittest
 from faults import amount
 from fresh import HostsTest, host_beside
 from harness import say
-from stack import IS_ROOT, Postgres, Stack, wait_until
+from stack import Postgres, Stack, wait_until
 
 ALONE_S = 1.2   # for so long a host that is alone may not have noticed
 
@@ -230,18 +230,12 @@ class Standby(Timeline):
     def prepare(self):
         Standby.made += 1
         old = self.stack.postgres
-        new = Postgres(self.stack)
-        new.dir = f"{self.stack.dir}/pg{Standby.made}"
-        new.settings = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={new.dir}",
-                        "-c", "max_connections=200", "-c", "fsync=off"]
-        os.makedirs(new.dir, 0o700)
-        user = "postgres" if IS_ROOT else None
-        if user:
-            shutil.chown(new.dir, user, user)
+        new = Postgres(self.stack, f"pg{Standby.made}")
+        new.settings += ["-c", "fsync=off"]
+        new.make_directory()
         subprocess.run([old.bin + "/pg_basebackup", "-h", old.dir, "-U", "postgres", "-D", new.dir, "-R",
                         "-c", "fast", "--no-sync"], check=True, cwd="/", env=new.environment(),
-                       capture_output=True, **({"user": user, "group": user, "extra_groups": []}
-                                               if user else {}))
+                       capture_output=True, **new.as_user)
         os.unlink(new.dir + "/.s.PGSQL.5432.lock")     # the other one's
         new.start()
         at = old.psql("SELECT pg_current_wal_lsn()")

@@ -4,16 +4,16 @@ as they found it, problem documents, threads that begin together, and a client f
 
 PARLEY_TEST_SCALE (1 unless set) multiplies the number of requests of the long tests.
 """
+import http.server
 import json
 import os
 import re
 import socket
 import subprocess
 import threading
-import time
 import uuid
 
-from stack import PATIENCE, RenewedTest, Stack, StackError
+from stack import RenewedTest, Stack, StackError, wait_until
 
 SCALE = float(os.environ.get("PARLEY_TEST_SCALE", "1"))
 PROBLEM = "application/problem+json"
@@ -309,12 +309,18 @@ def run(*command, **options):
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
+def serve(test, handler):
+    """An HTTP server with this handler, until the test ends."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    test.addCleanup(lambda: (server.shutdown(), server.server_close()))
+    return server
+
+
 def eventually(condition, seconds):
-    """Whether condition() came true within seconds, and after how many of them."""
-    began = time.monotonic()
-    while True:
-        if condition():
-            return time.monotonic() - began
-        if time.monotonic() - began > seconds * PATIENCE:
-            return None
-        time.sleep(0.02)
+    """After how many seconds condition() came true; None: not within so many."""
+    try:
+        return wait_until(condition, seconds)
+    except StackError:
+        return None

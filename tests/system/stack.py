@@ -134,7 +134,8 @@ class Server:
 
     def __init__(self, stack, name, stop_signal, user=None):
         self.stack, self.name, self.stop_signal, self.user = stack, name, stop_signal, user
-        self.process = None
+        self.as_user = {"user": user, "group": user, "extra_groups": []} if user else {}
+        self.process = self.stderr = None   # its log has what it says, unless there is a stderr
         self.log_path = f"{stack.dir}/{name}.log"
 
     def environment(self):
@@ -153,13 +154,10 @@ class Server:
 
     def start(self, wait=True):
         """Starts it, and waits until it is ready."""
-        options = {}
-        if self.user:
-            options = {"user": self.user, "group": self.user, "extra_groups": []}
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 self.command(), env=self.environment(), cwd=self.stack.dir, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True, **options)
+                stdout=log, stderr=self.stderr or log, start_new_session=True, **self.as_user)
         self.stack.keep(self.pid)
         if wait:
             self.wait_ready()
@@ -219,27 +217,28 @@ class Server:
 class Postgres(Server):
     """PostgreSQL on a unix socket in its data directory. It refuses to run as root."""
 
-    def __init__(self, stack):
+    def __init__(self, stack, directory="pg"):
         super().__init__(stack, "postgres", signal.SIGINT, "postgres" if IS_ROOT else None)
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"),
                        key=lambda p: int(p.split("/")[4]))
         self.bin = os.path.dirname(found[-1] if found else shutil.which("postgres") or "")
-        self.dir = stack.dir + "/pg"
+        self.dir = f"{stack.dir}/{directory}"
         self.settings = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={self.dir}",
                          "-c", "max_connections=200"]
 
-    def create(self, fsync):
-        """Makes the cluster. Without fsync it is faster, and as safe as long as the machine runs."""
+    def make_directory(self):
         # A test may have put a disk there.
         os.makedirs(self.dir, 0o700, exist_ok=True)
-        options = {}
         if self.user:
             shutil.chown(self.dir, self.user, self.user)
-            options = {"user": self.user, "group": self.user, "extra_groups": []}
+
+    def create(self, fsync):
+        """Makes the cluster. Without fsync it is faster, and as safe as long as the machine runs."""
+        self.make_directory()
         made = subprocess.run(
             [self.bin + "/initdb", "-D", self.dir, "-U", "postgres", "-A", "trust", "-E", "UTF8",
              "--locale=C.UTF-8", "--no-sync"], env=self.environment(), cwd="/", text=True, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **self.as_user)
         if made.returncode:
             raise StackError("initdb: " + made.stdout)
         if not fsync:

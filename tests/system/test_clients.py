@@ -13,8 +13,9 @@ import signal
 import subprocess
 import threading
 
-from harness import locked, run, say
+from harness import locked, run, say, serve
 from stack import ROOT, StackTest, signal_all, wait_until
+from test_readme import blocks
 
 CLIENTS = ROOT + "/tests/clients/"
 WAITING = "FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
@@ -90,10 +91,8 @@ class ClientTest(StackTest):
         if self.reason:
             self.skipTest(self.reason)
         super().setUp()
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Control)
-        server.orders, server.daemon_threads = self, True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        self.addCleanup(lambda: (server.shutdown(), server.server_close()))
+        server = serve(self, Control)
+        server.orders = self
         self.locker = None
         self.addCleanup(self.order_unlock, None)
         self.environment = {
@@ -173,11 +172,9 @@ class Clients(ClientTest):
 
     def test_readme(self):
         """What README gives to paste, on this stack's port."""
-        with open(ROOT + "/README.md", encoding="utf-8") as f:
-            section = f.read().split("\n## Clients\n", 1)[1].split("\n## ", 1)[0]
-        blocks = re.findall(r"^```js\n(.*?)^```", section, re.S | re.M)
-        self.assertEqual(len(blocks), 3)
-        for block in blocks:
+        found = blocks("README.md", "Clients", "js")
+        self.assertEqual(len(found), 3)
+        for block in found:
             with self.subTest(block.splitlines()[0]):
                 block = block.replace("http://127.0.0.1:8080", self.environment["PARLEY_URL"])
                 done = run("node", "--input-type=module", "-e", block, cwd=CLIENTS, env={

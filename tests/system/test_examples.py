@@ -6,8 +6,8 @@ import os
 import select
 import shutil
 import subprocess
-import threading
 
+from harness import serve
 from stack import ROOT, StackTest
 
 EXAMPLES = ROOT + "/docs/examples/"
@@ -57,10 +57,8 @@ class Examples(StackTest):
     def setUp(self):
         super().setUp()
         self.client.headers["Authorization"] = "Bearer " + self.key
-        line = self.line = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Lossy)
-        line.client, line.keys, line.daemon_threads = self.stack.client, set(), True
-        threading.Thread(target=line.serve_forever, daemon=True).start()
-        self.addCleanup(lambda: (line.shutdown(), line.server_close()))
+        self.line = serve(self, Lossy)
+        self.line.client, self.line.keys = self.stack.client, set()
 
     def talk(self, *command):
         """Has the conversation. Fails if a bot takes a new key for each attempt, or gives up: tried

@@ -2,9 +2,8 @@
 """tests/integration.sh, which an operator runs against an installation."""
 import http.server
 import os
-import threading
 
-from harness import ParleyTest, rows, run
+from harness import ParleyTest, rows, run, serve
 from stack import ROOT, Stack, free_port
 
 SCRIPT = ROOT + "/tests/integration.sh"
@@ -77,10 +76,6 @@ class Integration(ParleyTest):
 
             def log_message(self, *_):
                 pass
-        server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        done = run(SCRIPT, f"http://127.0.0.1:{server.server_port}")
-        server.shutdown()
-        server.server_close()
+        done = run(SCRIPT, f"http://127.0.0.1:{serve(self, Handler).server_port}")
         self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("no parley", done.stderr)

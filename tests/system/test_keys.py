@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Keys and tenants: nobody gets in without a key, and the key alone says whose request it is."""
-import json
 import os
 import re
 import signal
@@ -537,8 +536,7 @@ class Settings(KeysTest):
         lines = {}
 
         def logged():
-            for line in self.stack.parley.log().splitlines():
-                found = json.loads(line)
+            for found in self.stack.parley.entries():
                 if re.match(r"log\.\d", found.get("request_id", "")):
                     lines[found["request_id"]] = (found["tenant"], found["status"])
             return len(lines) == 4
