@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A JSON client over HTTP that repeats nothing by itself, and bytes that no client would send."""
+"""A JSON client over HTTP that repeats nothing, and bytes that no client would send."""
 import http.client
 import json
 import select
 import socket
-import time
 
 
 class Answer:
@@ -24,15 +23,9 @@ class Answer:
 
 class Client:
     """A JSON client with one kept connection, which ends with it. Not for use by two threads at once.
+    source: the local address to connect from; 127.0.0.2 is one that nginx counts as outside."""
 
-    retries  how often a request is sent again after a lost connection or a 502 or 503; 0 unless
-             the test is about a client that does so
-    source   the local address to connect from, such as 127.0.0.2 for an address that nginx counts
-             as outside
-    """
-
-    def __init__(self, port, retries=0, timeout=30, source=None, headers=None):
-        self.retries = retries
+    def __init__(self, port, timeout=30, source=None, headers=None):
         self.headers = headers or {}
         self.connection = http.client.HTTPConnection(
             "127.0.0.1", port, timeout=timeout, source_address=(source, 0) if source else None)
@@ -46,19 +39,13 @@ class Client:
             body = json.dumps(body, ensure_ascii=False).encode()
             if not any(name.lower() == "content-type" for name, _ in pairs):
                 pairs.append(("Content-Type", "application/json"))
-        for left in range(self.retries, -1, -1):
-            try:
-                answer = self._once(method, path, body, pairs)
-                if answer.status not in (502, 503) or not left:
-                    return answer
-            except (OSError, http.client.HTTPException):
-                self.close()
-                if not left:
-                    raise
-            time.sleep(0.05)
-        raise AssertionError("not reached")
+        try:
+            return self._exchange(method, path, body, pairs)
+        except (OSError, http.client.HTTPException):
+            self.close()
+            raise
 
-    def _once(self, method, path, body, pairs):
+    def _exchange(self, method, path, body, pairs):
         connection = self.connection
         # The server may have closed a kept connection; to see that before sending is no retry.
         if connection.sock and select.select([connection.sock], [], [], 0)[0]:

@@ -10,7 +10,7 @@
             self.stack.redis.kill()             # also stop, pause, resume, start, restart
             self.stack.parley.restart(PARLEY_WORKERS="1")
 
-Nothing here repeats a request by itself unless asked to. Whatever happens to the tests, kill -9
+Nothing here repeats a request. Whatever happens to the tests, kill -9
 included, the servers end and the directory goes: a keeper process sees to it.
 KEEP_LOGS=DIR copies the servers' logs there; PARLEY_BIN is the program to test.
 """

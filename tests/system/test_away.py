@@ -87,8 +87,11 @@ class Away(StackTest):
         for _ in range(self.ASKED):
             self.marked(self.client.get(path), before)
         ready = self.client.get("/readyz")
-        self.assertEqual((ready.status, ready.json["status"], ready.json["serves"]),
-                         (503, "down", "reads"), ready)
+        self.assertEqual((ready.status, ready.json["status"], ready.json["serves"],
+                          ready.json["checks"]["redis"]["status"]), (503, "down", "reads", "up"), ready)
+        self.assertNotEqual(ready.json["checks"]["postgresql"]["status"], "up")
+        self.assertTrue(ready.headers["Retry-After"])
+        self.assertEqual(self.client.get("/livez").status, 200)
         back = self.wait_for("db_up", come)
         self.assertEqual(rows(self.stack), stored)
         for _ in range(self.ASKED):
@@ -103,8 +106,8 @@ class Away(StackTest):
         say(f"noticed after {noticed:.2f} s, and that it is back after {back:.2f} s")
 
     def test_stopped(self):
-        """Fails if a hit is not marked, if a degraded answer keeps its ETag, or if a refused write
-        drops what the caches hold: tried."""
+        """Fails if a hit is not marked, if a degraded answer keeps its ETag, if a refused write drops
+        what the caches hold, or if /readyz does not look at the pool: tried."""
         self.away("stopped", self.stack.postgres.stop,
                   lambda: self.stack.postgres.running or self.stack.postgres.start())
 

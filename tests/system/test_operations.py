@@ -245,15 +245,18 @@ class Status(StackTest):
         self.assertFalse({"DATABASE_URL", "DATABASE_ADMIN_URL"} & set(status["settings"]))
 
     def test_a_worker_that_died(self):
-        """Its number is another one's, what it counted stays."""
+        """Its number is another one's, what it counted stays. Fails if the supervisor does not fork
+        again: tried."""
         before = self.client.get("/status").json
-        gone = self.stack.worker_pids()[0]
+        gone, stays = self.stack.worker_pids()
         os.kill(gone, 9)
 
         def replaced():
             pids = {w["pid"] for w in self.client.get("/status").json["workers"]}
             return gone not in pids and 0 not in pids
         wait_until(replaced, 20)
+        wait_until(lambda: len(set(self.stack.worker_pids()) - {gone}) == 2, 20, "another worker")
+        self.assertIn(stays, self.stack.worker_pids())
         after = self.client.get("/status").json
         self.assertEqual(after["totals"]["requests"], before["totals"]["requests"])
         self.assertEqual(after["crash_looping"], 0)
