@@ -14,7 +14,6 @@ docs/performance.md says what is measured, and how.
 """
 import json
 import os
-import signal
 import sys
 
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/system")
@@ -47,8 +46,7 @@ def _number(name, text, most):
 
 
 def _numbers(name, text, most):
-    found = sorted({_number(name, part.strip(), most) for part in text.split(",")})
-    return found
+    return sorted({_number(name, part.strip(), most) for part in text.split(",")})
 
 
 class Options:
@@ -143,10 +141,7 @@ def finish(stack, options, samples, found):
 
 def main():
     """The exit status."""
-    # What a shell runs in the background has it ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
+    load.end_by_exceptions()
     if sys.argv[1:]:
         print(__doc__, file=sys.stderr)
         return 2

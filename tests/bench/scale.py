@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import statistics
 import sys
 
@@ -174,10 +173,7 @@ def main():
     for step in options.steps:
         if step not in STEPS:
             parser.error(f"unknown step {step}; known: {', '.join(STEPS)}")
-    # What a shell runs in the background has it ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
+    load.end_by_exceptions()
     results = []
     work = {"long": measure_long, "million": measure_million, "memory": measure_memory,
             "overload": overload.measure}

@@ -9,7 +9,7 @@ import time
 
 from clocks import by
 from faults import FaultTest, amount
-from harness import Wire, Workers, metrics, say
+from harness import Workers, metrics, say
 from stack import Nginx, Parley, Stack, wait_until
 
 SESSIONS = 12
@@ -104,8 +104,8 @@ class ReadAfterWrite(HostsTest):
 
     def setUp(self):
         super().setUp()
-        self.wires = [Wire(self.hosts[self.host_of(i)].nginx.port, timeout=self.timeout)
-                      for i in range(self.clients)]
+        for i, wire in enumerate(self.wires):
+            wire.port, wire.timeout = self.hosts[self.host_of(i)].nginx.port, self.timeout
         self.prefix = f"r{self.rng('prefix').getrandbits(40):x}-"
         self.lock = threading.Lock()
         self.counts, self.numbers = collections.Counter(), [0] * self.clients

@@ -224,7 +224,6 @@ class BrokenPeer(SanitizedTest):
             replies.append(reply)
             if not reply.ended:
                 break
-        peer.close()
         self.answered += len(replies)
         self.sent += 1
         return replies
@@ -338,9 +337,7 @@ class BrokenPeer(SanitizedTest):
         streams = self.sent
         for name in ("get", "export"):
             for _ in range(amount(100, 1000)):
-                peer = self.peer()
-                peer.send(self.streams[name] * 2)
-                peer.close()
+                self.peer().send(self.streams[name] * 2)
         time.sleep(0.5)
         self.before, self.answered = self.handled(), 0
         say(f"{streams} streams, {2 * amount(100, 1000)} peers gone at once")

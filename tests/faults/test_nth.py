@@ -206,8 +206,6 @@ class Sweep(NthTest):
         failed = self.page["failed"]
         outcome = self.judge(route, reply, self.change(state))
         self.wait_if_away()
-        before.close()
-        peer.close()
         if failed:
             self.results[kind, outcome] += 1
         return outcome if failed else None
@@ -224,8 +222,6 @@ class Sweep(NthTest):
         peer.ask(*args)
         self.wait()
         self.page.disarm()
-        before.close()
-        peer.close()
         return self.page.calls()
 
     def routes(self, most=1000):

@@ -493,9 +493,6 @@ class Stack:
     def worker_pids(self):
         return self.parley.workers()
 
-    def logs(self):
-        """The last lines of every log, for the message of a failure."""
-        return "\n".join(f"--- {s.name}\n{s.log(15)}" for s in self.all_servers())
 
     def all_servers(self):
         """In the order of their end."""
@@ -511,16 +508,13 @@ class Stack:
         for server in self.all_servers():
             server.kill()
         if os.environ.get("KEEP_LOGS"):
-            self.save_logs(os.environ["KEEP_LOGS"])
+            target = os.path.join(os.environ["KEEP_LOGS"], os.path.basename(self.dir))
+            os.makedirs(target, exist_ok=True)
+            for path in glob.glob(self.dir + "/*.log"):
+                shutil.copy(path, target)
         self.keeper.stdin.close()
         self.keeper.wait()
 
-    def save_logs(self, where):
-        """Copies the logs to a directory below where."""
-        target = os.path.join(where, os.path.basename(self.dir))
-        os.makedirs(target, exist_ok=True)
-        for path in glob.glob(self.dir + "/*.log"):
-            shutil.copy(path, target)
 
     def __enter__(self):
         return self.start()

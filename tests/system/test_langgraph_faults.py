@@ -100,6 +100,14 @@ class Servers(LangGraph, StackTest):
 
 
 
+    def slow_down(self, what):
+        """Each row takes 20 s then."""
+        self.stack.psql(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN PERFORM pg_sleep(20); RETURN NEW; END $$;"
+            f" CREATE TRIGGER slow {what} FOR EACH ROW EXECUTE FUNCTION slow()")
+        self.addCleanup(self.stack.psql, "DROP FUNCTION slow() CASCADE")
+
     def passing(self, answer, code):
         """A 503, which the SDK repeats."""
         self.refused(answer, 503, code)
@@ -115,12 +123,7 @@ class Servers(LangGraph, StackTest):
         """Repeated without a key it could be done twice. Fails if it is a 503 all the same: tried."""
         thread_id = self.new(human("x"))
         path = "/threads/" + thread_id
-        self.stack.psql(
-            "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$ BEGIN PERFORM pg_sleep(20); RETURN NEW; END $$;"
-            " CREATE TRIGGER hold AFTER INSERT OR UPDATE ON sessions FOR EACH ROW"
-            " EXECUTE FUNCTION hold()")
-        self.addCleanup(self.stack.psql, "DROP TRIGGER hold ON sessions; DROP FUNCTION hold()")
+        self.slow_down("AFTER INSERT OR UPDATE ON sessions")
 
         def cut(method, target, body=None, headers=None):
             def ask(_):
@@ -187,12 +190,8 @@ class Servers(LangGraph, StackTest):
     def test_a_copy_that_takes_too_long(self):
         """As a search, and there is no copy. Fails if it is a 503: tried."""
         thread_id = self.new(human("x"), metadata={"slow": 2})
-        self.stack.psql(
-            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$ BEGIN PERFORM pg_sleep(20); RETURN NEW; END $$;"
-            " CREATE TRIGGER slow BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION slow()")
         self.addCleanup(self.stack.parley.restart, PARLEY_STATEMENT_MS="5000")
-        self.addCleanup(self.stack.psql, "DROP TRIGGER slow ON messages; DROP FUNCTION slow()")
+        self.slow_down("BEFORE INSERT ON messages")
         self.stack.parley.restart(PARLEY_STATEMENT_MS="300")
         self.refused(self.client.post(f"/threads/{thread_id}/copy"), 422, "copy_too_slow")
         self.assertEqual(self.ok(self.client.post("/threads/count", {"metadata": {"slow": 2}})), 1)
