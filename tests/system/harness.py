@@ -278,17 +278,15 @@ class ParleyTest(RenewedTest):
     def make(self, session_id=None, **body):
         """A session by PUT; its path."""
         path = f"/v1/sessions/{session_id or self.new_id()}"
-        answer = self.client.put(path, body)
-        self.assertEqual(answer.status, 201, answer)
+        self.ok(self.client.put(path, body), 201)
         return path
 
     def fill(self, path, n, first=1):
         """Appends n messages with the contents "m<first>" and on, in as few requests as may be."""
         for start in range(first, first + n, 1000):
             some = range(start, min(start + 1000, first + n))
-            answer = self.client.post(path + "/messages",
-                                      {"messages": [message(f"m{i}") for i in some]})
-            self.assertEqual(answer.status, 201, answer)
+            self.ok(self.client.post(path + "/messages",
+                                     {"messages": [message(f"m{i}") for i in some]}), 201)
 
     def problem(self, answer, status, code, field=None):
         """The answer is this problem document, complete; its JSON."""

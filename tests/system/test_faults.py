@@ -25,8 +25,7 @@ class RedisAbsent(unittest.TestCase):
             self.assertEqual((ready["status"], ready["checks"]["redis"]["status"]), ("degraded", "down"))
             self.assertTrue(ready["checks"]["redis"]["reason"])
             for i in range(20):
-                answer = client.post("/v1/sessions/a/messages?create=true",
-                                     {"role": "user", "content": str(i)})
+                answer = client.post("/v1/sessions/a/messages?create=true", message(str(i)))
                 self.assertEqual(answer.status, 201)
                 self.assertEqual(client.get("/v1/sessions/a").json["messages"][-1]["content"], str(i))
             stack.redis.start()

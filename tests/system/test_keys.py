@@ -154,8 +154,7 @@ class Tenants(KeysTest):
 
     def test_equal_ids_are_two_sessions(self):
         for client, text in ((self.mine, "of mine"), (self.theirs, "of theirs")):
-            made = client.put("/v1/sessions/t:equal", {"user_id": "u", "message": message(text)})
-            self.assertEqual(made.status, 201, made)
+            self.ok(client.put("/v1/sessions/t:equal", {"user_id": "u", "message": message(text)}), 201)
         for client, text in ((self.mine, "of mine"), (self.theirs, "of theirs")):
             for _ in range(3):
                 got = client.get("/v1/sessions/t:equal").json["messages"]
@@ -182,8 +181,7 @@ class Tenants(KeysTest):
     def test_a_foreign_cursor_is_refused(self):
         for client in (self.mine, self.theirs):
             for i in range(3):
-                made = client.put(f"/v1/sessions/t:cursor{i}", {"user_id": "c"})
-                self.assertEqual(made.status, 201)
+                self.ok(client.put(f"/v1/sessions/t:cursor{i}", {"user_id": "c"}), 201)
         cursor = self.mine.get("/v1/users/c/sessions?limit=1").json["next_cursor"]
         self.assertEqual(self.mine.get(f"/v1/users/c/sessions?cursor={cursor}").status, 200)
         refused = self.theirs.get(f"/v1/users/c/sessions?cursor={cursor}")
@@ -563,6 +561,5 @@ class Off(StackTest):
                 if status == 403:
                     self.assertEqual(answer.json["code"], "auth_off")
                     self.assertIn("PARLEY_AUTH=keys", answer.json["detail"])
-                    refused = self.client.put("/v1/sessions/off", {}, headers=headers)
-                    self.assertEqual(refused.status, 403)
+                    self.ok(self.client.put("/v1/sessions/off", {}, headers=headers), 403)
         self.assertEqual(self.stack.psql("SELECT count(*) FROM sessions"), "0")

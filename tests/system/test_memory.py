@@ -45,8 +45,7 @@ class Memory(StackTest):
             self.client.put(name, {"user_id": "\"u\"\\ \u00e9", "metadata": {"b": 1, "a": [None]},
                                    "context": {"x": 1.50, "y": {}}})
             if n:
-                answer = self.client.post(name + "/messages", {"messages": messages})
-                self.assertEqual(answer.status, 201)
+                self.ok(self.client.post(name + "/messages", {"messages": messages}), 201)
             paths += [name, name + "?messages=0", name + "?messages=2", name + "/messages",
                       name + "/messages?limit=2"]
         items = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "a\n"}]},

@@ -21,8 +21,7 @@ class WaysBackTest(StackTest):
             body = (b'{"user_id":"u%d \\u00e9","language":"de","context":{"n": 1.50, "t":"\\\\N\\t"},'
                     b'"metadata":{"a":[1,null,"\\\\."]},"ttl_seconds":%d,"expiry":"%s"}'
                     % (i, 3600 + i, (b"sliding", b"absolute")[i % 2]))
-            made = self.client.put(path, body, headers={"Content-Type": "application/json"})
-            self.assertEqual(made.status, 201, made)
+            self.ok(self.client.put(path, body, headers={"Content-Type": "application/json"}), 201)
             some = [message("m\t%d \u2028 \\. \\N" % k, metadata={"k": k}) for k in range(i * 7)]
             some.append(message([{"type": "text", "text": "\x1f\r\n"}], message_id=f"own-{i}"))
             self.post(path, {"messages": some})
