@@ -55,7 +55,6 @@ class RedisDisturbed(ReadAfterWrite):
         for _ in range(40):
             redis.call("FLUSHALL")
             workers.pause(self.dice.uniform(0.001, 0.05))
-        redis.close()
 
     def full(self, workers):
         """It evicts all that it has, and may have no room for anything."""
@@ -78,9 +77,7 @@ class RedisDisturbed(ReadAfterWrite):
     @staticmethod
     def hang_up(socket):
         """Whoever is connected to the Redis behind it must connect again."""
-        redis = Redis(socket)
-        redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        redis.close()
+        Redis(socket).call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
     def older(self, workers):
         """It comes back with what it held a moment ago."""

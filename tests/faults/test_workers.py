@@ -106,7 +106,6 @@ class Kills(LedgerTest):
             self.assertLessEqual(len(set(self.mark.findall(key + b" " + value))), 1, key)
             self.values += bool(self.mark.search(value))
             self.assertNotEqual(redis.call("PTTL", key), -1, key)
-        redis.close()
 
     def look_into_logs(self):
         """No line about two sessions, and nothing of what was said."""

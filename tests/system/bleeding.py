@@ -97,7 +97,5 @@ class BleedingTest(StackTest):
 
     def look_into_redis(self):
         """Each value holds the marks of one owner, that of its key; how many hold one."""
-        redis = Redis(self.stack.redis.socket)
-        values = redis.strings()
-        redis.close()
+        values = Redis(self.stack.redis.socket).strings()
         return sum(self.look_at_value(key, value) for key, value in values.items())

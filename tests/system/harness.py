@@ -199,10 +199,6 @@ class Redis:
             if cursor == b"0":
                 return found
 
-    def close(self):
-        self.file.close()
-        self.socket.close()
-
 
 class Held:
     """A transaction that holds what sql took, as long as the with block runs."""
@@ -299,7 +295,6 @@ class ParleyTest(RenewedTest):
         self.assertEqual(body["request_id"], answer.headers["X-Request-Id"])
         self.assertTrue(body["title"] and isinstance(body["detail"], str), body)
         return body
-
 
 
 def run(*command, **options):
