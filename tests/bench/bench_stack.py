@@ -37,7 +37,7 @@ class BenchStack(Stack):
         """The servers and a key, but not parley yet: switch() starts it."""
         try:
             super().start()
-            self.migrate()
+            self.parley.do("migrate")
             self.key = self.parley.make_key()
         except BaseException:
             self.close()

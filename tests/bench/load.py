@@ -5,7 +5,9 @@ import fcntl
 import glob
 import os
 import resource
+import signal
 import subprocess
+import sys
 
 import seed
 from stack import tree
@@ -38,6 +40,14 @@ STATEMENTS = {
 
 class LoadError(Exception):
     """A load generator did not do what it should."""
+
+
+def end_by_exceptions():
+    """Signals end a program so that every clean-up runs."""
+    # What a shell runs in the background has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
 
 
 @contextlib.contextmanager

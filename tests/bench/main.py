@@ -14,16 +14,14 @@ docs/performance.md says what is measured, and how.
 """
 import json
 import os
-import signal
 import sys
 
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/system")
-# pylint: disable=wrong-import-position
-import load  # noqa: E402
-import plot  # noqa: E402
-import report  # noqa: E402
-from bench_stack import SETTINGS, BenchStack  # noqa: E402
-from stack import ROOT, StackError  # noqa: E402
+import load
+import plot
+import report
+from bench_stack import SETTINGS, BenchStack
+from stack import ROOT, StackError
 
 SESSIONS, MESSAGES = 1000, 50
 
@@ -48,8 +46,7 @@ def _number(name, text, most):
 
 
 def _numbers(name, text, most):
-    found = sorted({_number(name, part.strip(), most) for part in text.split(",")})
-    return found
+    return sorted({_number(name, part.strip(), most) for part in text.split(",")})
 
 
 class Options:
@@ -91,7 +88,6 @@ class Options:
 
 
 def measure_cell(stack, name, connections, seconds):
-    """One measurement."""
     _, operation, _ = CELLS[name]
     if operation in load.STATEMENTS:
         return load.pgbench(stack, operation, connections, seconds, (1, SESSIONS))
@@ -145,10 +141,7 @@ def finish(stack, options, samples, found):
 
 def main():
     """The exit status."""
-    # What a shell runs in the background has it ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
+    load.end_by_exceptions()
     if sys.argv[1:]:
         print(__doc__, file=sys.stderr)
         return 2

@@ -13,18 +13,16 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import statistics
 import sys
 
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/system")
-# pylint: disable=wrong-import-position
-import load  # noqa: E402
-import overload  # noqa: E402
-import report  # noqa: E402
-import seed  # noqa: E402
-from bench_stack import BenchStack  # noqa: E402
-from stack import StackError  # noqa: E402
+import load
+import overload
+import report
+import seed
+from bench_stack import BenchStack
+from stack import StackError
 
 STEPS = ("long", "million", "memory", "overload")
 GIB = 2 ** 30
@@ -175,10 +173,7 @@ def main():
     for step in options.steps:
         if step not in STEPS:
             parser.error(f"unknown step {step}; known: {', '.join(STEPS)}")
-    # What a shell runs in the background has it ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
+    load.end_by_exceptions()
     results = []
     work = {"long": measure_long, "million": measure_million, "memory": measure_memory,
             "overload": overload.measure}

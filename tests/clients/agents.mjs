@@ -6,13 +6,12 @@ import { test } from "node:test";
 import { Agent, OpenAIConversationsSession, run, setTracingDisabled, tool, Usage } from "@openai/agents";
 import OpenAI from "openai";
 import { z } from "zod";
-import { line, native, newId, openai, refusal } from "./support.mjs";
+import { kinds, line, native, newId, openai, refusal, user } from "./support.mjs";
 
 setTracingDisabled(true);
 const client = openai();
 const session = (options) => new OpenAIConversationsSession({ client, ...options });
 
-const user = (text) => ({ role: "user", content: text });
 const assistant = (text) => ({
   type: "message",
   role: "assistant",
@@ -50,16 +49,12 @@ test("a_whole_conversation", async () => {
     assistant("Warm."),
   ]);
   const all = await mine.getItems();
-  assert.deepEqual(
-    all.map(({ type, role }) => role ?? type),
-    ["user", "assistant", "function_call", "function_call_result", "reasoning", "assistant"],
-  );
+  const order = ["user", "assistant", "function_call", "function_call_result", "reasoning", "assistant"];
+  assert.deepEqual(kinds(all), order);
   assert.deepEqual(all[0].content, [{ type: "input_text", text: "hi" }]);
   assert.equal(text(all[1]), "yo");
-  assert.deepEqual(
-    [all[2].callId, all[2].name, all[2].arguments],
-    ["c1", "weather", '{"city":"Z\\u00fcrich"}'],
-  );
+  const { callId, name, arguments: given } = all[2];
+  assert.deepEqual([callId, name, given], ["c1", "weather", '{"city":"Z\\u00fcrich"}']);
   assert.equal(all[3].callId, "c1");
   assert.match(JSON.stringify(all[3].output), /21 °C/);
   assert.equal(all[4].id, "rs_1");
@@ -172,28 +167,13 @@ for (const stream of [false, true]) {
     // A turn of another process, on what is stored.
     assert.equal(await turn("Which city?", session({ conversationId: await mine.getSessionId() })), "Rome.");
 
-    const order = [
-      "user",
-      "reasoning",
-      "function_call",
-      "function_call_result",
-      "assistant",
-      "user",
-      "assistant",
-      "user",
-      "assistant",
-    ];
+    const first = ["user", "reasoning", "function_call", "function_call_result", "assistant"];
+    const order = [...first, "user", "assistant", "user", "assistant"];
     const all = await mine.getItems();
-    assert.deepEqual(
-      all.map(({ type, role }) => role ?? type),
-      order,
-    );
+    assert.deepEqual(kinds(all), order);
     assert.match(JSON.stringify(all[3]), /sunny in Rome/);
     // What the model was given at the last turn is all that was said, in its order.
-    assert.deepEqual(
-      model.asked.at(-1).map(({ type, role }) => role ?? type),
-      order.slice(0, -1),
-    );
+    assert.deepEqual(kinds(model.asked.at(-1)), order.slice(0, -1));
     assert.equal(text(model.asked.at(-1)[4]), "Sunny.");
   });
 }

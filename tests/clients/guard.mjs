@@ -3,7 +3,7 @@
 // whose answers are lost on a line.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { newId, openai, over, stored, texts, user } from "./support.mjs";
+import { many, newId, openai, over, stored, texts, user } from "./support.mjs";
 
 const { conversations } = openai();
 
@@ -29,7 +29,7 @@ test("a_lost_answer_is_stored_once", async (t) => {
 test("equal_appends_are_stored_each", async () => {
   const { id } = await conversations.create();
   for (let i = 0; i < 3; i++) await append(id, "yes");
-  await Promise.all(Array.from({ length: 10 }, () => append(id, "yes")));
+  await many(10, () => append(id, "yes"));
   assert.equal((await said(id)).length, 13);
 });
 

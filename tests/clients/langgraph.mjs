@@ -7,7 +7,7 @@ import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import * as latest from "@langchain/langgraph-sdk";
 import * as two from "langgraph-sdk-2.0.0";
-import { absent, control, key, line, lock, native, newId, otherKey, refusal, url } from "./support.mjs";
+import { absent, control, key, line, lock, many, native, newId, otherKey, refusal, url } from "./support.mjs";
 
 const versions = { latest, two };
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
@@ -65,10 +65,8 @@ each("an_id_of_ones_own", async (threads) => {
   );
 
   const id = randomUUID();
-  const all = await Promise.all(
-    Array.from({ length: 20 }, (_, i) =>
-      threads.create({ threadId: id, ifExists: "do_nothing", metadata: { i } }),
-    ),
+  const all = await many(20, (i) =>
+    threads.create({ threadId: id, ifExists: "do_nothing", metadata: { i } }),
   );
   for (const thread of all) assert.deepEqual(thread, all[0]);
   const fresh = randomUUID();
@@ -244,10 +242,8 @@ each("state", async (threads) => {
 
 each("appends_at_once_are_all_there", async (threads) => {
   const { thread_id: id } = await threads.create();
-  await Promise.all(
-    Array.from({ length: 20 }, (_, i) =>
-      threads.updateState(id, { values: { messages: [human(`${i}.0`), human(`${i}.1`)] } }),
-    ),
+  await many(20, (i) =>
+    threads.updateState(id, { values: { messages: [human(`${i}.0`), human(`${i}.1`)] } }),
   );
   const all = said(await threads.getState(id));
   assert.equal(all.length, 40);

@@ -5,22 +5,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Client } from "@langchain/langgraph-sdk";
 import OpenAI from "openai";
-import { key, openai, otherKey, refusal, url } from "./support.mjs";
+import { key, many, openai, otherKey, refusal, url } from "./support.mjs";
 
 const other = openai({ apiKey: otherKey });
-const many = (n, call) => Promise.all(Array.from({ length: n }, call));
 
 // Sends more and more at once until one of them is refused; its error.
 async function untilRefused(call) {
   for (let n = 40; ; n += 20) {
-    const all = await many(n, () =>
-      call().then(
-        () => undefined,
-        (error) => error,
-      ),
-    );
-    const refused = all.filter(Boolean);
-    if (refused.length) return refused[0];
+    const all = await Promise.allSettled(Array.from({ length: n }, call));
+    const refused = all.find(({ status }) => status === "rejected");
+    if (refused) return refused.reason;
     assert.ok(n < 2000, "nobody is ever refused");
   }
 }

@@ -5,21 +5,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import OpenAI from "openai";
 import { items as everyItem } from "./items.mjs";
-import {
-  absent,
-  collect,
-  key,
-  line,
-  native,
-  newId,
-  openai,
-  otherKey,
-  over,
-  refusal,
-  stored,
-  texts,
-  user,
-} from "./support.mjs";
+import { absent, collect, key, line, many, native, newId, openai, otherKey, over } from "./support.mjs";
+import { refusal, stored, texts, user, withoutIds } from "./support.mjs";
 
 const client = openai();
 const { conversations } = client;
@@ -108,10 +95,7 @@ async function pages(id, reader) {
   for (const n of [100, 1, 20, 99, 30]) {
     const some = Array.from({ length: n }, (_, i) => full(`${made.length + i} é \u{1f600} "\\`));
     const list = await conversations.items.create(id, { items: some });
-    assert.deepEqual(
-      list.data.map(({ id: _, ...item }) => item),
-      some,
-    );
+    assert.deepEqual(withoutIds(list.data), some);
     assert.deepEqual([list.first_id, list.last_id], [list.data[0].id, list.data[n - 1].id]);
     made.push(...list.data);
   }
@@ -149,68 +133,20 @@ async function pages(id, reader) {
 // The paging test notices what a server, or a proxy, could do wrong.
 test("plants", async (t) => {
   const plants = {
-    "has_more dropped": (page) => {
-      delete page.has_more;
-    },
-    "always more": (page) => {
-      page.has_more = true;
-    },
-    "order swapped": (page) => {
-      page.data?.reverse();
-    },
-    "field lost": (page) => {
-      delete page.data?.[0]?.status;
-    },
-    "text changed": (page) => {
-      if (page.data?.[0]) page.data[0].content[0].text += " ";
-    },
-    "item twice": (page) => {
-      if (page.data?.length > 1) page.data[1] = page.data[0];
-    },
-    "item lost": (page) => {
-      page.data?.pop();
-    },
-    "last_id of the page before": (page) => {
-      page.last_id = page.data?.at(-2)?.id ?? page.last_id;
-    },
+    "has_more dropped": (page) => delete page.has_more,
+    "always more": (page) => (page.has_more = true),
+    "order swapped": (page) => page.data?.reverse(),
+    "field lost": (page) => delete page.data?.[0]?.status,
+    "text changed": (page) => page.data?.[0] && (page.data[0].content[0].text += " "),
+    "item twice": (page) => page.data?.length > 1 && (page.data[1] = page.data[0]),
+    "item lost": (page) => page.data?.pop(),
+    "last_id of the page before": (page) => (page.last_id = page.data?.at(-2)?.id ?? page.last_id),
   };
   for (const [name, plant] of Object.entries(plants)) {
-    const [planted] = await over(t, {}, ...Array(1000).fill(plant));
+    const [planted] = await over(t, {}, ...Array(1000).fill((page) => void plant(page)));
     const { id } = await conversations.create();
     await assert.rejects(pages(id, planted), assert.AssertionError, name);
   }
-});
-
-test("short_form_comes_back_in_full", async () => {
-  const given = [
-    user("u"),
-    { role: "system", content: "s" },
-    { role: "developer", content: "d" },
-    { role: "assistant", content: "a" },
-    { role: "user", content: [{ type: "input_text", text: "parts" }] },
-    { type: "message", role: "user", content: "" },
-    { role: "assistant", content: "p", phase: "commentary" },
-  ];
-  const part = (text) => [{ type: "input_text", text }];
-  const said = (text) => [{ type: "output_text", text, annotations: [] }];
-  const expected = [
-    ["user", part("u")],
-    ["system", part("s")],
-    ["developer", part("d")],
-    ["assistant", said("a")],
-    ["user", part("parts")],
-    ["user", part("")],
-    ["assistant", said("p")],
-  ].map(([role, content]) => ({ type: "message", role, status: "completed", content }));
-  expected[6].phase = "commentary";
-  const { id } = await conversations.create({ items: given });
-  const list = await conversations.items.create(id, { items: given });
-  const all = await stored(id);
-  assert.deepEqual(
-    all.map(({ id: _, ...item }) => item),
-    [...expected, ...expected],
-  );
-  assert.deepEqual(all.slice(7), list.data);
 });
 
 // Content and all that a client of tomorrow may send, without loss: also in the order of its members.
@@ -230,22 +166,6 @@ test("items_of_every_type_are_kept", async () => {
       assert.equal(JSON.stringify(all[i][name]), JSON.stringify(value), `${sent.type}: ${name}`);
     assert.deepEqual(await conversations.items.retrieve(given, { conversation_id: id }), all[i]);
   }
-});
-
-// What JavaScript cannot write: values come back as they were sent, byte for byte.
-test("json_is_kept_as_it_was_written", async () => {
-  const { id } = await conversations.create();
-  const item =
-    '"type":"x_numbers","status":"completed","a":1.0,"b":[1E5, -0, 1.5e-7],"c":9007199254740993,' +
-    '"d":"\\u00e9\\/\\ud83d\\ude00","e":{ "z" : 1,\t"a":2 }';
-  const sent = await fetch(`${client.baseURL}/conversations/${id}/items`, {
-    method: "POST",
-    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
-    body: `{"items":[{${item}}]}`,
-  });
-  const answers = [await sent.text(), await (await conversations.items.list(id).asResponse()).text()];
-  const members = /"a":.*"a":2 \}/s.exec(item)[0];
-  for (const text of answers) assert.ok(text.includes(members), text);
 });
 
 test("large_and_deep_items", async () => {
@@ -426,11 +346,7 @@ test("with_response_and_as_response", async () => {
 // Row: Atomic server-side append.
 test("appends_at_once_are_all_there", async () => {
   const { id } = await conversations.create();
-  await Promise.all(
-    Array.from({ length: 40 }, (_, i) =>
-      conversations.items.create(id, { items: [user(`${i}.0`), user(`${i}.1`)] }),
-    ),
-  );
+  await many(40, (i) => conversations.items.create(id, { items: [user(`${i}.0`), user(`${i}.1`)] }));
   const all = texts(await stored(id));
   assert.equal(all.length, 80);
   for (let i = 0; i < 40; i++) assert.equal(all.indexOf(`${i}.1`), all.indexOf(`${i}.0`) + 1);

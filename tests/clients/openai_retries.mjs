@@ -8,6 +8,7 @@ import { control, lock, native, newId, openai, over, refusal, stored, texts, use
 
 const { conversations } = openai();
 const statuses = (seen) => seen.map(({ status }) => status);
+const session = async () => (await native("PUT", `/v1/sessions/${newId()}`, {})).session_id;
 
 test("retries_of_reads", async (t) => {
   const { id } = await conversations.create({ items: [user("x")] });
@@ -35,8 +36,7 @@ test("retries_of_what_was_not_done", async (t) => {
 
 // A session held up by somebody else: 409 and soon again, which the client does.
 test("busy_is_repeated", async (t) => {
-  const id = newId();
-  await native("PUT", `/v1/sessions/${id}`, {});
+  const id = await session();
   const [through, seen] = await over(t, {}, async (_, { status }) => {
     assert.equal(status, 409);
     await control("unlock");
@@ -54,8 +54,7 @@ test("busy_is_repeated", async (t) => {
 // The connection to PostgreSQL is lost under the statement: without a key nobody may repeat it.
 // Fails if the answer does not say x-should-retry: false: tried.
 test("unknown_outcome_is_not_repeated", async (t) => {
-  const id = newId();
-  await native("PUT", `/v1/sessions/${id}`, {});
+  const id = await session();
   const [through, seen] = await over(t);
   await lock(t, id);
   await control("terminate");
@@ -70,8 +69,7 @@ test("unknown_outcome_is_not_repeated", async (t) => {
 });
 
 test("unknown_outcome_with_a_key_is_repeated", async (t) => {
-  const id = newId();
-  await native("PUT", `/v1/sessions/${id}`, {});
+  const id = await session();
   const [through, seen] = await over(t, {}, () => control("unlock"));
   await lock(t, id);
   await control("terminate");
@@ -82,8 +80,7 @@ test("unknown_outcome_with_a_key_is_repeated", async (t) => {
 
 // The worker dies under the request: nginx' own 502 must not be repeated either, but with a key.
 test("a_worker_is_killed", async (t) => {
-  const id = newId();
-  await native("PUT", `/v1/sessions/${id}`, {});
+  const id = await session();
   const [through, seen] = await over(t);
   await lock(t, id);
   await control("kill");
@@ -99,8 +96,7 @@ test("a_worker_is_killed", async (t) => {
 });
 
 test("a_worker_is_killed_under_a_key", async (t) => {
-  const id = newId();
-  await native("PUT", `/v1/sessions/${id}`, {});
+  const id = await session();
   const [through, seen] = await over(t, {}, () => control("unlock"));
   await lock(t, id);
   await control("kill");
@@ -111,19 +107,7 @@ test("a_worker_is_killed_under_a_key", async (t) => {
 
 // An answer that was lost on its way, for every write. Fails if the key is not looked at: tried.
 test("a_key_makes_a_lost_answer_harmless", async (t) => {
-  const [through, seen] = await over(
-    t,
-    {},
-    "cut",
-    undefined,
-    "cut",
-    undefined,
-    "cut",
-    undefined,
-    "cut",
-    undefined,
-    "cut",
-  );
+  const [through, seen] = await over(t, {}, ...Array(5).fill(["cut", undefined]).flat());
   const headers = () => ({ headers: { "Idempotency-Key": newId("key") } });
   const made = await through.create({ items: [user("first")], metadata: { a: "1" } }, headers());
   const [item] = (await through.items.create(made.id, { items: [user("once")] }, headers())).data;

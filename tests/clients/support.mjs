@@ -30,6 +30,14 @@ export async function collect(pages) {
 export const stored = (id, conversations = openai().conversations) =>
   collect(conversations.items.list(id, { order: "asc", limit: 100 }));
 
+export const withoutIds = (items) => items.map(({ id: _, ...item }) => item);
+
+// What items are: who speaks, or of which type they are.
+export const kinds = (items) => items.map(({ type, role }) => role ?? type);
+
+// call(0) … call(n - 1) at once.
+export const many = (n, call) => Promise.all(Array.from({ length: n }, (_, i) => call(i)));
+
 // A request of the native interface: its JSON.
 export async function native(method, path, body, headers) {
   const answer = await fetch(url + path, {

@@ -26,27 +26,17 @@ const args = '{"city":"Z\\u00fcrich", "n": 1.0}';
 // Who speaks, by all three; what is said is compared in each test.
 async function speakers(id) {
   const session = await asSession(id);
-  const roles = session.messages.map(({ type, role }) => (type === "message" ? role : type));
-  assert.deepEqual(
-    (await asItems(id)).map(({ type, role }) => (type === "message" ? role : type)),
-    roles,
-  );
+  const speaker = ({ type, role }) => (type === "message" ? role : type);
+  const roles = session.messages.map(speaker);
+  const [items, messages] = [await asItems(id), await asMessages(id)];
+  assert.deepEqual(items.map(speaker), roles);
   const langgraph = { human: "user", ai: "assistant" };
-  assert.deepEqual(
-    (await asMessages(id)).map(({ type }) => langgraph[type] ?? type),
-    roles,
-  );
+  const types = messages.map(({ type }) => langgraph[type] ?? type);
+  assert.deepEqual(types, roles);
   // The same messages, by ids that mean the same.
   const uuid = (text) => text.replace(/^msg_/, "").replaceAll("-", "");
   const ids = session.messages.map((message) => uuid(message.message_id));
-  assert.deepEqual(
-    (await asItems(id)).map((item) => uuid(item.id)),
-    ids,
-  );
-  assert.deepEqual(
-    (await asMessages(id)).map((message) => uuid(message.id)),
-    ids,
-  );
+  for (const list of [items, messages]) assert.deepEqual(list.map(({ id }) => uuid(id)), ids);
   return roles;
 }
 
@@ -62,13 +52,8 @@ test("written_by_the_native_interface", async () => {
       { role: "assistant", content: "Warm." },
     ],
   });
-  assert.deepEqual(await speakers(id), [
-    "user",
-    "user",
-    "function_call",
-    "function_call_output",
-    "assistant",
-  ]);
+  const expected = ["user", "user", "function_call", "function_call_output", "assistant"];
+  assert.deepEqual(await speakers(id), expected);
   assert.deepEqual((await client.conversations.retrieve(conversationId(id))).metadata, { topic: "trains" });
   const [hello, image, call, output, warm] = await asItems(id);
   assert.deepEqual([hello.content, image.content], [part("Hello é \u{1f600}"), parts]);
@@ -106,14 +91,8 @@ test("written_by_openai", async () => {
       },
     ],
   });
-  assert.deepEqual(await speakers(id), [
-    "user",
-    "user",
-    "reasoning",
-    "function_call",
-    "function_call_output",
-    "assistant",
-  ]);
+  const expected = ["user", "user", "reasoning", "function_call", "function_call_output", "assistant"];
+  assert.deepEqual(await speakers(id), expected);
   const session = await asSession(id);
   assert.deepEqual(session.metadata, { topic: "boats" });
   assert.deepEqual(

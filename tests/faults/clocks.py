@@ -22,7 +22,6 @@ class Clock:
 
     def __init__(self, directory, name, seconds=0):
         self.path = f"{directory}/{name}.clock"
-        # pylint: disable=consider-using-with  # as long as the stack
         self.file = open(self.path, "wb", buffering=0)
         self.set(seconds)
 
@@ -37,7 +36,7 @@ class Clock:
 
 def by(clock, server):
     """The class of a server that lives by a clock."""
-    class Timed(server):  # pylint: disable=missing-class-docstring
+    class Timed(server):
         def environment(self):
             return {**super().environment(), **clock.environment()}
     return Timed

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A small disk for a test: a tmpfs in a mount namespace of the test's own, so that nothing of it is
-left behind, whatever happens to the test."""
+"""A small disk for a test: a tmpfs in a mount namespace of its own, so that nothing is left behind."""
 import ctypes
 import os
 import subprocess

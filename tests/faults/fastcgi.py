@@ -73,12 +73,12 @@ class Peer:
         self.data = b""
 
     def close(self):
-        """Ends it."""
         self.socket.close()
 
+    __del__ = close
+
     def send(self, data, end=False):
-        """Sends; end: and says that nothing more will come. What a server that has closed does not
-        take is no fault."""
+        """Sends; end: and nothing more will come. A server that has closed is no fault."""
         try:
             self.socket.sendall(data)
             if end:
@@ -113,6 +113,5 @@ class Peer:
         return Reply(out, False)
 
     def ask(self, *args, **options):
-        """request and receive."""
         self.send(request(*args, **options))
         return self.receive()

@@ -55,14 +55,12 @@ class LedgerTest(FaultTest):
         self.addCleanup(self.ledger.close)
         self.counts, self.codes = collections.Counter(), collections.Counter()
         self.counting = threading.Lock()
+        self.made = [0] * self.clients          # how many sessions each client has begun
         self.good_at = [0.0] * self.clients     # when each client had its last good write
 
     def try_once(self, i, method, path, body=b"", headers=""):
         """(ok | failed | unknown, what was answered as JSON or None)."""
-        try:
-            status, head, answer = self.wires[i].request(method, path, body, headers)
-        except (OSError, ValueError):
-            status, head, answer = None, b"", b""
+        status, head, answer = self.wires[i].attempt(method, path, body, headers)
         problem = json.loads(answer) if answer else None
         code = problem["code"] if status not in (None, 200, 201) else None
         with self.counting:
@@ -78,6 +76,11 @@ class LedgerTest(FaultTest):
             self.assertIn(b"\r\nretry-after: ", head.lower())
             self.assertIn(code, FAILED + ("outcome_unknown",))
         return "failed" if status == 503 and code in FAILED else "unknown", problem
+
+    def new_session(self, i):
+        """The id of client i's next session."""
+        self.made[i] += 1
+        return f"{self.prefix}{i}.{self.made[i]}"
 
     def act(self, i, kind, session, keyed=True, messages=1, seconds=60):
         """One operation of client i; the Op. kind: append, or create, put and make, which make the

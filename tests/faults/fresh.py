@@ -9,8 +9,8 @@ import time
 
 from clocks import by
 from faults import FaultTest, amount
-from harness import Wire, Workers, eventually, metrics, say
-from stack import Nginx, Parley, Stack
+from harness import Workers, metrics, say
+from stack import Nginx, Parley, Stack, wait_until
 
 SESSIONS = 12
 GONE = (1 << 62, 1 << 62)   # as (version, seq): of a generation that is deleted
@@ -54,7 +54,44 @@ def host_beside(test, env, clock=None, servers=("parley", "nginx")):
     return other
 
 
-class ReadAfterWrite(FaultTest):
+class HostsTest(FaultTest):
+    """Hosts over one PostgreSQL, each with a client of its own in self.http."""
+    clients = 1
+
+    def setUp(self):
+        super().setUp()
+        self.hosts = [self.stack, *self.more_hosts()]
+        for host in self.hosts:
+            host.wait_ready()
+        self.http = [host.client() for host in self.hosts]
+        self.asked, self.marked = 0, 0
+
+    def more_hosts(self):
+        """Stacks beside the first."""
+        return ()
+
+    def all_say(self, status):
+        """Waits for it: /readyz of every worker."""
+        wait_until(lambda: all(c.get("/readyz").status == status for c in self.http for _ in range(8)), 30,
+                   f"/readyz {status}")
+
+    def read(self, name):
+        """All kinds of reads on all hosts, often enough that each worker is asked: (where, answer)."""
+        for client in self.http:
+            for where in [path.format(name) for path, _, _ in READS]:
+                for _ in range(3):
+                    self.asked += 1
+                    yield where, client.get(where)
+
+    def expect_marked(self, where, answer):
+        """What is shown while PostgreSQL is away is marked."""
+        if answer.status == 200:
+            self.assertIn("X-Parley-Degraded", answer.headers, where)
+            self.marked += 1
+        self.assertNotIn("ETag", answer.headers)
+
+
+class ReadAfterWrite(HostsTest):
     """Clients that append to, change, delete, make anew and read the same few sessions, each through
     one host.
 
@@ -67,13 +104,8 @@ class ReadAfterWrite(FaultTest):
 
     def setUp(self):
         super().setUp()
-        self.hosts = [self.stack, *self.more_hosts()]
-        for host in self.hosts:
-            host.wait_ready()
-        self.wires = [Wire(self.hosts[self.host_of(i)].nginx.port, timeout=self.timeout)
-                      for i in range(self.clients)]
-        for wire in self.wires:
-            self.addCleanup(wire.close)
+        for i, wire in enumerate(self.wires):
+            wire.port, wire.timeout = self.hosts[self.host_of(i)].nginx.port, self.timeout
         self.prefix = f"r{self.rng('prefix').getrandbits(40):x}-"
         self.lock = threading.Lock()
         self.counts, self.numbers = collections.Counter(), [0] * self.clients
@@ -88,22 +120,14 @@ class ReadAfterWrite(FaultTest):
         for k in range(SESSIONS):
             self.create(k, k)
 
-    def more_hosts(self):
-        """Stacks beside the first."""
-        return ()
-
     def host_of(self, i):
         """The index of the host that client i asks."""
         return i % len(self.hosts)
 
     def ask(self, i, method, path, body=None, headers=""):
         """(status, head, JSON); (None, b"", None) where the answer says nothing."""
-        body = json.dumps(body).encode() if body is not None else b""
         began = time.monotonic()
-        try:
-            status, head, answer = self.wires[i].request(method, path, body, headers)
-        except (OSError, ValueError):
-            status, head, answer = None, b"", b""
+        status, head, answer = self.wires[i].attempt(method, path, body, headers)
         self.slowest[i] = max(self.slowest[i], time.monotonic() - began)
         self.counts[status] += 1
         if status in self.unanswered:
@@ -250,14 +274,8 @@ class ReadAfterWrite(FaultTest):
 
     def hits(self, cache):
         """Answers from a cache, on all hosts."""
-        total = 0
-        for host in self.hosts:
-            client = host.client()
-            try:
-                total += metrics(client).get(f'parley_tier_hits_total{{tier="{cache}"}}', 0)
-            finally:
-                client.close()
-        return total
+        series = f'parley_tier_hits_total{{tier="{cache}"}}'
+        return sum(metrics(host.client()).get(series, 0) for host in self.hosts)
 
     def work(self, disturb, cache):
         """Runs the clients while disturb(workers) does its worst, and on until there are as many
@@ -266,10 +284,8 @@ class ReadAfterWrite(FaultTest):
         with Workers(self.clients, self.step) as workers:
             disturb(workers)
             hits = self.hits(cache)
-            self.assertIsNotNone(eventually(
-                lambda: workers.over.is_set() or
-                (sum(self.reads) >= self.checks and self.hits(cache) > hits), 600))
-            workers.stop()
+            wait_until(lambda: workers.over.is_set() or
+                       (sum(self.reads) >= self.checks and self.hits(cache) > hits), 600)
         for k in range(SESSIONS):
             self.look(0, k)
         self.report(time.monotonic() - began, f"{self.hits(cache) - before:.0f} answers of {cache}")

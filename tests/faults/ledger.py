@@ -17,8 +17,7 @@ import time
 
 
 class Op:
-    """An operation. contents: the messages it adds, in order; first: whether it makes the session
-    with them."""
+    """An operation. contents: the messages it adds, in order."""
     __slots__ = ("number", "client", "kind", "session", "key", "contents", "digest", "invoked",
                  "outcome", "receipt", "tries")
 
@@ -35,11 +34,9 @@ class Ledger:
     def __init__(self, path, prefix, rng):
         self.prefix, self.rng = prefix, rng
         self.ops, self.lock = [], threading.Lock()
-        # pylint: disable=consider-using-with  # open as long as the test runs
         self.file = open(path, "a", encoding="ascii", buffering=1)
 
     def close(self):
-        """No more operations."""
         self.file.close()
 
     def invoke(self, client, kind, session, key=None, messages=1):
@@ -64,12 +61,10 @@ class Ledger:
             self.file.write(op.line())
 
     def count(self):
-        """How many of each outcome."""
         return collections.Counter(op.outcome or "unknown" for op in self.ops)
 
     def compare(self, stack):
-        """What PostgreSQL holds against the ledger: a list of lines, one for each thing that is
-        wrong; empty when all is as it was told."""
+        """PostgreSQL against the ledger: a line for each thing that is wrong."""
         stored, sessions, wrong = collections.defaultdict(list), {}, []
         for line in stack.psql(
                 "SELECT session_id, version, message_count, last_seq FROM sessions"

@@ -14,8 +14,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(1, os.path.dirname(HERE) + "/system")  # behind HERE: names may be in both
 
-# pylint: disable=wrong-import-position
-from runner import run  # noqa: E402
+from runner import run
 
 
 def main():

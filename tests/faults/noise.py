@@ -25,7 +25,6 @@ class Noise:
     where the clients are. A context manager; process and here are known at its end."""
 
     def __enter__(self):
-        # pylint: disable=consider-using-with  # ended by __exit__
         self.sleeper = subprocess.Popen([sys.executable, "-c", SLEEPER], text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.process = self.here = 0.0

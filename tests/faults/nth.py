@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The n-th call fails: parley under ASan with tests/nth/fail.c in front of its libraries, one worker
-with one thread, spoken to without nginx."""
+"""The n-th call fails: parley under ASan with tests/nth/fail.c in front of its libraries."""
 import mmap
 import os
-import random
 import re
 import struct
 import subprocess
@@ -12,7 +10,7 @@ import time
 import unittest
 
 from fastcgi import Peer
-from faults import SEED
+from faults import FaultTest
 from stack import PARLEY, ROOT, RenewedTest, Stack, StackError, wait_until
 
 KINDS = ("malloc", "read", "write", "send", "recv", "poll", "accept", "socket", "epoll")
@@ -65,7 +63,6 @@ class Page:
         return {(KINDS[i // len(LIBRARIES)], LIBRARIES[i % len(LIBRARIES)]): n
                 for i, n in enumerate(counts) if n}
 
-    # pylint: disable=too-many-arguments  # all but kind and n are named
     def arm(self, kind="malloc", n=0, *, persistent=False, how=FAILS, of=LIBRARIES):
         """From now on calls are counted, and the n-th of that kind by those libraries fails."""
         self["counting"] = 0
@@ -78,7 +75,6 @@ class Page:
         self["counting"] = 1
 
     def disarm(self):
-        """Nothing fails any more."""
         self["counting"] = 0
 
 
@@ -86,12 +82,7 @@ class Sql:
     """A psql that stays: a question costs no start of a program."""
 
     def __init__(self, stack):
-        postgres = stack.postgres
-        # pylint: disable=consider-using-with  # ended by close
-        self.process = subprocess.Popen(
-            [postgres.bin + "/psql", "-XqAt", "-F", " ", "-v", "ON_ERROR_STOP=1", "-h", postgres.dir, "-U",
-             "postgres", "-d", "parley"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=postgres.environment())
+        self.process = stack.postgres.open_psql()
 
     def ask(self, sql):
         """The lines of the answer."""
@@ -105,10 +96,7 @@ class Sql:
         return lines
 
     def close(self):
-        """Ends it."""
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
+        self.process.communicate()
 
 
 class SanitizedTest(RenewedTest):
@@ -151,13 +139,10 @@ class SanitizedTest(RenewedTest):
     @classmethod
     def answers(cls):
         """Whether a handler answers."""
-        peer = cls.peer()
         try:
-            return peer.ask("GET", "/v1/sessions/none").status == 404
+            return cls.peer().ask("GET", "/v1/sessions/none").status == 404
         except OSError:
             return False
-        finally:
-            peer.close()
 
     def setUp(self):
         self.earlier = len(self.stack.parley.log())
@@ -165,13 +150,10 @@ class SanitizedTest(RenewedTest):
             self.stack.parley.start()
             self.settle()
 
-    def rng(self, name):
-        """Random choices that depend on the seed, the test and name alone."""
-        return random.Random(f"{SEED} {self.id()} {name}")
+    rng = FaultTest.rng
 
     @classmethod
     def peer(cls):
-        """A new connection to the handlers."""
         return Peer(cls.stack.parley.env["PARLEY_LISTEN"])
 
     def end_in_order(self):
@@ -223,7 +205,6 @@ class NthTest(SanitizedTest):
 
     @classmethod
     def alive(cls):
-        """Whether the worker is there."""
         return os.path.exists(f"/proc/{cls.worker}/fd/0")
 
     @classmethod

@@ -9,7 +9,8 @@ import re
 import select
 import socket
 import threading
-import time
+
+from recorder import Listener
 
 WRITE = re.compile(rb"(INSERT INTO|UPDATE|DELETE FROM) (sessions|messages|idempotency_keys)\b")
 
@@ -35,23 +36,18 @@ class Cut:
         return data[:min(int(self.share * len(data)), len(data) - 1)]
 
 
-class Proxy:
+class Proxy(Listener):
     """Listens at path/.s.PGSQL.5432 for a server that listens at target/.s.PGSQL.5432."""
 
     def __init__(self, path, target):
         self.target, self.lock, self.armed = target, threading.Lock(), []
         self.opens = []  # an event for each connection that is to be terminated while it is opened
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(path + "/.s.PGSQL.5432")
-        self.listener.listen(256)
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(path + "/.s.PGSQL.5432")
 
-    def close(self):
-        """No more connections."""
-        self.listener.close()
+    def serve(self, connection):
+        Connection(self, connection).run()
 
     def arm(self, *arguments, **options):
-        """A Cut, from now on."""
         cut = Cut(*arguments, **options)
         with self.lock:
             self.armed.append(cut)
@@ -62,14 +58,6 @@ class Proxy:
         with self.lock:
             if cut in self.armed:
                 self.armed.remove(cut)
-
-    def _accept(self):
-        while True:
-            try:
-                near = self.listener.accept()[0]
-            except OSError:
-                return
-            threading.Thread(target=Connection(self, near).run, daemon=True).start()
 
     def choose(self, data, writes):
         """The Cut that this round trip meets with, if any."""
@@ -183,17 +171,13 @@ class Connection:
         return True
 
 
-class Line:
-    """Listens at path for a server that listens at target, and passes bytes on; what the server
-    says comes delay() seconds late."""
+class Line(Listener):
+    """Listens at path for a server that listens at target, and passes bytes on; before that, it calls
+    asked(bytes) with what the server is asked, said(bytes) with what the server says."""
 
-    def __init__(self, path, target, delay):
-        self.target, self.delay = target, delay
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(path)
-        self.listener.listen(256)
-        self.ends = []
-        threading.Thread(target=self._accept, daemon=True).start()
+    def __init__(self, path, target, asked=lambda data: None, said=lambda data: None):
+        self.target, self.asked, self.said, self.ends = target, asked, said, []
+        super().__init__(path)
 
     def close(self):
         """No more connections, and an end to those that there are."""
@@ -204,23 +188,22 @@ class Line:
                 pass
             end.close()
 
-    def _accept(self):
-        while True:
-            try:
-                near = self.listener.accept()[0]
-                far = socket.socket(socket.AF_UNIX)
-                far.connect(self.target)
-            except OSError:
-                return
-            self.ends += [near, far]
-            for source, sink, late in ((near, far, False), (far, near, True)):
-                threading.Thread(target=self._pass, args=(source, sink, late), daemon=True).start()
+    def serve(self, connection):
+        far = socket.socket(socket.AF_UNIX)
+        try:
+            far.connect(self.target)
+        except OSError:
+            connection.close()
+            return
+        self.ends += [connection, far]
+        threading.Thread(target=self._pass, args=(far, connection, self.said), daemon=True).start()
+        self._pass(connection, far, self.asked)
 
-    def _pass(self, source, sink, late):
+    @staticmethod
+    def _pass(source, sink, before):
         try:
             while data := source.recv(65536):
-                if late:
-                    time.sleep(self.delay())
+                before(data)
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_RDWR)
         except OSError:

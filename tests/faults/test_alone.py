@@ -5,12 +5,11 @@ older than a write that was acknowledged before it began."""
 import os
 import signal
 import time
-import unittest
 
 from faults import amount
 from fresh import SESSIONS, ReadAfterWrite, host_beside
 from harness import Workers, at_once, eventually, say
-from stack import signal_all
+from stack import signal_all, wait_until
 
 
 class Company(ReadAfterWrite):
@@ -34,19 +33,14 @@ class Company(ReadAfterWrite):
         found = {}
 
         def ask():
-            client = host.client()
-            try:
-                found.update(client.get("/status").json)
-            finally:
-                client.close()
+            found.update(host.client().get("/status").json)
             return "shortcut" in found
-        self.assertIsNotNone(eventually(ask, 60), found)
+        wait_until(ask, 60, found)
         return found
 
     def alone(self):
         """The first host has its shortcut."""
-        self.assertIsNotNone(eventually(
-            lambda: self.status(self.stack)["shortcut"]["state"] == "on", 30), "it is never alone")
+        wait_until(lambda: self.status(self.stack)["shortcut"]["state"] == "on", 30, "it is never alone")
 
     def off(self):
         """It has not."""
@@ -110,7 +104,6 @@ class SecondHost(Company):
                 self.second = True
                 workers.pause(amount(1, 5))
                 self.second = False
-                workers.stop()
             names = {h["address"] for h in self.status(other)["hosts"]}
             self.assertEqual(len(names), 1)
             other.parley.stop()
@@ -144,7 +137,6 @@ class Stopped(Company):
             other.parley.resume()
             workers.pause(2)
             self.off()
-            workers.stop()
         for k in range(SESSIONS):
             self.look(0, k)
             self.look(1, k)
@@ -200,7 +192,6 @@ class Stopped(Company):
             signal_all([stopped], signal.SIGCONT)
             workers.pause(1)
             self.off()
-            workers.stop()
         other.parley.stop()
         self.alone()
         self.report(time.monotonic() - began, f"its poller stopped, another wrote after {took:.2f} s")
@@ -214,7 +205,3 @@ class Stopped(Company):
             os.kill(pid, signal.SIGCONT)
         self.fail("no worker polls")
         return None
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -4,15 +4,14 @@ lengthened, mutated. Whatever is answered must be the answer to a request that a
 finds in the bytes, whole and in order; everything else is closed without a handler having run."""
 import os
 import re
-import socket
 import struct
-import threading
 import time
 
 import fastcgi
 from faults import amount
 from harness import message, say
 from nth import SanitizedTest
+from proxy import Line
 from stack import wait_until
 
 HUGE = 1 << 24
@@ -159,42 +158,6 @@ def read_requests(data):
     return found
 
 
-class Recorder:
-    """Between nginx and parley: keeps what nginx sends."""
-
-    def __init__(self, path, to):
-        self.to, self.data = to, b""
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(path)
-        os.chmod(path, 0o666)
-        self.listener.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                near, _ = self.listener.accept()
-            except OSError:
-                return
-            far = socket.socket(socket.AF_UNIX)
-            far.connect(self.to)
-            threading.Thread(target=self._copy, args=(near, far, True), daemon=True).start()
-            threading.Thread(target=self._copy, args=(far, near, False), daemon=True).start()
-
-    def _copy(self, source, target, keep):
-        try:
-            while data := source.recv(65536):
-                if keep:
-                    self.data += data
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-    def take(self):
-        """What was sent since the last time. Its time is one that tells nothing."""
-        data, self.data = self.data, b""
-        return re.sub(rb"(REQUEST_MSEC)\d{10}\.\d{3}", rb"\g<1>1000000000.000", data)
 
 
 class BrokenPeer(SanitizedTest):
@@ -217,7 +180,9 @@ class BrokenPeer(SanitizedTest):
     @classmethod
     def record(cls):
         """What nginx sends for a request of each kind; nothing changes the session a of u."""
-        recorder = Recorder(cls.nginx_socket, cls.stack.parley.env["PARLEY_LISTEN"])
+        sent = bytearray()
+        line = Line(cls.nginx_socket, cls.stack.parley.env["PARLEY_LISTEN"], asked=sent.extend)
+        os.chmod(cls.nginx_socket, 0o666)
         client = cls.stack.client()
         body = {"user_id": "u", "messages": [message("first")]}
         streams = {}
@@ -230,22 +195,21 @@ class BrokenPeer(SanitizedTest):
             answer = client.request(method, path, body)
             if answer.status not in (200, 201):
                 raise AssertionError(f"{name}: {answer}")
-            streams[name] = recorder.take()
-        client.close()
+            # Its time is one that tells nothing.
+            streams[name] = re.sub(rb"(REQUEST_MSEC)\d{10}\.\d{3}", rb"\g<1>1000000000.000", bytes(sent))
+            sent.clear()
         cls.stack.nginx.stop()
-        recorder.listener.close()
+        line.close()
         return streams
 
     def setUp(self):
         super().setUp()
         self.answered, self.sent, self.left_out, self.known = 0, 0, 0, {}
-        self.before = self.handled()
+        self.before, self.workers = self.handled(), sorted(self.stack.worker_pids())
 
     def handled(self):
         """How many requests handlers have answered, as parley counts."""
-        peer = fastcgi.Peer(self.stack.parley.env["PARLEY_ADMIN"])
-        text = peer.ask("GET", "/metrics").body.decode()
-        peer.close()
+        text = fastcgi.Peer(self.stack.parley.env["PARLEY_ADMIN"]).ask("GET", "/metrics").body.decode()
         return sum(float(n) for n in re.findall(r"^parley_http_requests_total\{.*\} (\S+)$", text, re.M))
 
     def send(self, data, whole=True):
@@ -260,7 +224,6 @@ class BrokenPeer(SanitizedTest):
             replies.append(reply)
             if not reply.ended:
                 break
-        peer.close()
         self.answered += len(replies)
         self.sent += 1
         return replies
@@ -313,10 +276,11 @@ class BrokenPeer(SanitizedTest):
         wait_until(lambda: len(self.stack.worker_pids()) == 2, 1, "two workers")
         if workers and not ended:
             self.assertEqual(sorted(self.stack.worker_pids()), workers)
+        if workers:
+            self.end_in_order()
 
     def test_cut_at_every_byte(self):
         """Fails if a body is not read to its end: tests/plants/body_not_to_its_end."""
-        workers = sorted(self.stack.worker_pids())
         for name in ("get", "append", "export"):
             stream = self.streams[name]
             for n in range(len(stream)):
@@ -325,8 +289,7 @@ class BrokenPeer(SanitizedTest):
                 if n % amount(8, 1) == 0:
                     self.assertEqual(self.judge(stream + stream[:n], f"{name} and its first {n}"), 1)
         say(f"{self.sent} streams, {self.answered} answered")
-        self.finish(workers)
-        self.end_in_order()
+        self.finish(self.workers)
 
     def fields(self, stream):
         """(where, size) of all numbers in the records and parameters of a stream."""
@@ -348,7 +311,6 @@ class BrokenPeer(SanitizedTest):
     def test_every_number_wrong(self):
         """Lengths of records, padding, names and values, types, roles, ids, versions; and lengths of four
         bytes where one was, which say more than an int holds."""
-        workers = sorted(self.stack.worker_pids())
         for name, stream in self.streams.items():
             for at, size in self.fields(stream):
                 was = int.from_bytes(stream[at:at + size], "big")
@@ -361,13 +323,11 @@ class BrokenPeer(SanitizedTest):
                         self.judge_most(stream[:at] + n.to_bytes(4, "big") + stream[at + 1:],
                                         f"{name}, {n:x} at {at}")
         say(f"{self.sent} streams, {self.left_out} left out, {self.answered} answered")
-        self.finish(workers)
-        self.end_in_order()
+        self.finish(self.workers)
 
     def test_aborted_anywhere(self):
         """An ABORT_REQUEST, and other records that are out of place, between any two; and a peer that is
         gone at once, whatever was begun for it."""
-        workers = sorted(self.stack.worker_pids())
         odd = [fastcgi.record(kind, content, request) for kind in range(0, 14) for request in (0, 1, 2)
                for content in (b"", b"12345678") if kind != fastcgi.GET_VALUES]
         for name, stream in self.streams.items():
@@ -377,14 +337,11 @@ class BrokenPeer(SanitizedTest):
         streams = self.sent
         for name in ("get", "export"):
             for _ in range(amount(100, 1000)):
-                peer = self.peer()
-                peer.send(self.streams[name] * 2)
-                peer.close()
+                self.peer().send(self.streams[name] * 2)
         time.sleep(0.5)
         self.before, self.answered = self.handled(), 0
         say(f"{streams} streams, {2 * amount(100, 1000)} peers gone at once")
-        self.finish(workers)
-        self.end_in_order()
+        self.finish(self.workers)
 
     def mutate(self, rng, data):
         """One small harm."""
@@ -422,7 +379,7 @@ class BrokenPeer(SanitizedTest):
     def test_mutations(self):
         """Fails if the closing marker is not asked for: tests/plants/marker_not_asked_for."""
         rng, streams = self.rng("mutations"), list(self.streams.values())
-        workers, many = sorted(self.stack.worker_pids()), amount(10000, 100000)
+        many = amount(10000, 100000)
         for i in range(10 * many):
             if i - self.left_out == many:
                 break
@@ -431,8 +388,7 @@ class BrokenPeer(SanitizedTest):
                 data = self.mutate(rng, data) or b"\1"
             self.judge_most(data, f"mutation {i}")
         say(f"{many} mutations, {self.left_out} left out, {self.answered} answered")
-        self.finish(workers)
-        self.end_in_order()
+        self.finish(self.workers)
 
     def test_get_values(self):
         """FCGI_GET_VALUES: as the first record it is refused. Behind a good one libfcgi answers it out of
@@ -441,7 +397,6 @@ class BrokenPeer(SanitizedTest):
                  (b"FCGI_MAX_CONNS", b"FCGI_MAX_REQS", b"FCGI_MPXS_CONNS", b"OTHER")]
         one = fastcgi.record(fastcgi.GET_VALUES, names[0], 0)
         many = fastcgi.record(fastcgi.GET_VALUES, b"".join(names[:3]) * 14, 0)
-        workers = sorted(self.stack.worker_pids())
         for first in (one, many, one * 1000):
             self.assertEqual(self.judge(first + self.streams["get"], "first"), 0)
         begin, rest = self.streams["append"][:16], self.streams["append"][16:]
@@ -452,7 +407,7 @@ class BrokenPeer(SanitizedTest):
         peer.send(begin + one * 20000)
         self.assertEqual(self.judge(self.streams["get"], "beside a flood"), 1)
         peer.close()
-        self.assertEqual(sorted(self.stack.worker_pids()), workers)
+        self.assertEqual(sorted(self.stack.worker_pids()), self.workers)
         slowest = 0
         for _ in range(2):
             workers, began = self.stack.worker_pids(), time.monotonic()

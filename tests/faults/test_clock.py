@@ -2,14 +2,13 @@
 """A wall clock that jumps by an hour both ways: of the machine, of parley's alone, of PostgreSQL's
 alone. PostgreSQL's decides what is expired; what takes time is measured by monotonic clocks."""
 import json
-import subprocess
 import time
 import unittest
 
 from clocks import HOUR, Clock, build, by
 from faults import LedgerTest, amount
-from harness import Workers, eventually, metrics, say
-from stack import Nginx, Parley, Postgres, Stack
+from harness import Workers, locked, metrics, say
+from stack import Nginx, Parley, Postgres, Stack, wait_until
 
 
 class ClockTest(LedgerTest):
@@ -39,7 +38,6 @@ class ClockTest(LedgerTest):
         super().setUp()
         self.auth = f"Authorization: Bearer {self.key}\r\n"
         self.client.headers = {"Authorization": f"Bearer {self.key}"}
-        self.numbers = [0] * self.clients
         self.addCleanup(self.jump, self.clocks, 0)
 
     def try_once(self, i, method, path, body=b"", headers=""):
@@ -51,9 +49,7 @@ class ClockTest(LedgerTest):
             self.clocks[name].set(seconds)
 
     def step(self, i):
-        """A session, appends, reads."""
-        self.numbers[i] += 1
-        session = f"{self.prefix}{i}.{self.numbers[i]}"
+        session = self.new_session(i)
         self.act(i, "create", session, messages=2)
         for n in range(4):
             self.act(i, "append", session)
@@ -62,8 +58,7 @@ class ClockTest(LedgerTest):
     def make(self, ttl):
         """A session with a fixed time to live that all caches have; its path."""
         path = f"/v1/sessions/{self.prefix}ttl-{self.rngs[0].getrandbits(40):x}"
-        answer = self.client.put(path, {"ttl_seconds": ttl, "expiry": "absolute"})
-        self.assertEqual(answer.status, 201, answer)
+        self.ok(self.client.put(path, {"ttl_seconds": ttl, "expiry": "absolute"}), 201)
         self.status(path)
         return path
 
@@ -87,8 +82,8 @@ class ClockTest(LedgerTest):
             for seconds in jumps:
                 refused, at = self.counts[503], time.monotonic()
                 self.jump(names, seconds)
-                good = eventually(lambda t=at: min(self.good_at) > t, 20)
-                self.assertIsNotNone(good, f"stuck after a jump to {seconds} s")
+                good = wait_until(lambda t=at: min(self.good_at) > t,
+                                  20, f"stuck after a jump to {seconds} s")
                 workers.pause(amount(0.7, 10))
                 refused = self.counts[503] - refused
                 say(f"{'+'.join(names)} {seconds:+d} s: all write within {good:.2f} s, {refused} refused")
@@ -121,16 +116,13 @@ class MachineClock(ClockTest):
         """A tenant at its bound is not locked out by a clock that was set back. Fails if its requests
         are counted by the wall clock: tests/plants/wall-limit."""
         key = self.stack.parley.make_key("bounded")
-        done = self.stack.parley.run("tenant", "set", "bounded", "--requests", "10")
-        self.assertEqual(done.returncode, 0, done.stderr)
+        self.stack.parley.do("tenant", "set", "bounded", "--requests", "10")
         client = self.stack.client(headers={"Authorization": f"Bearer {key}"})
-        self.addCleanup(client.close)
         for seconds in (HOUR, 0, -HOUR, 0):
             statuses = [client.get("/v1/sessions/nobody").status for _ in range(20)]
             self.assertIn(429, statuses)
             self.jump(self.clocks, seconds)
-            again = eventually(lambda: client.get("/v1/sessions/nobody").status == 404, 5)
-            self.assertIsNotNone(again, "locked out")
+            again = wait_until(lambda: client.get("/v1/sessions/nobody").status == 404, 5, "locked out")
             self.assertLess(again, 2)
 
 
@@ -170,17 +162,15 @@ class ParleyClock(ClockTest):
                 fresh = self.make(5)
                 key = self.stack.client(headers={"X-API-Key": self.stack.parley.make_key(
                     "default", "--expires", "5s")})
-                self.addCleanup(key.close)
                 self.assertEqual(key.get("/v1/sessions/nobody").status, 404, "a key that holds")
                 for path in (long, short, fresh):
                     self.assertEqual(self.status(path), 200, path)
                 time.sleep(max(0.0, began + 5.2 - time.monotonic()))
                 for path in (short, fresh):
-                    over = eventually(lambda p=path: self.status(p) == 404, 10)
-                    self.assertIsNotNone(over, "served after its end")
+                    over = wait_until(lambda p=path: self.status(p) == 404, 10, "served after its end")
                     self.assertLess(over, 1, path)
-                over = eventually(lambda k=key: k.get("/v1/sessions/nobody").status == 401, 10)
-                self.assertIsNotNone(over, "a key that does not end")
+                wait_until(lambda k=key: k.get("/v1/sessions/nobody").status == 401,
+                           10, "a key that does not end")
                 self.assertEqual(self.status(long), 200)
                 hits = self.hits()
                 for _ in range(20):
@@ -208,8 +198,7 @@ class PostgresClock(ClockTest):
         self.jump(["postgres"], HOUR)
         self.assertEqual(self.status(gone), 404, "served after its end")
         self.assertEqual(self.status(kept), 200)
-        swept = eventually(lambda: self.stack.psql(rows(gone.rsplit("/", 1)[1])) == "0", 10)
-        self.assertIsNotNone(swept, "not swept")
+        swept = wait_until(lambda: self.stack.psql(rows(gone.rsplit("/", 1)[1])) == "0", 10, "not swept")
         self.jump(["postgres"], 0)
         for seconds in (-HOUR, 0):
             self.jump(["postgres"], seconds)
@@ -222,23 +211,14 @@ class PostgresClock(ClockTest):
         """PostgreSQL ends a wait by its wall clock: set back, it does not. parley's deadline does.
         Fails if there is none on parley's side: tests/plants/server-timeouts-only."""
         path = self.make(3 * HOUR)
-        # pylint: disable=consider-using-with  # ended below
-        holder = subprocess.Popen(
-            [self.stack.postgres.bin + "/psql", "-Xqh", self.stack.postgres.dir, "-U", "postgres", "-c",
-             f"BEGIN; SELECT 1 FROM sessions WHERE session_id = '{path.rsplit('/', 1)[1]}' FOR UPDATE;"
-             " SELECT pg_sleep(20); COMMIT", "parley"], stdout=subprocess.DEVNULL)
-        self.addCleanup(holder.wait)
-        self.addCleanup(holder.kill)
-        self.assertIsNotNone(eventually(lambda: self.stack.psql(
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1", 10))
-        wire = self.wires[0]
-        began = time.monotonic()
-        wire.send("POST", path + "/messages",
-                  json.dumps({"role": "user", "content": "x"}).encode(), self.auth)
-        time.sleep(0.4)
-        self.jump(["postgres"], -HOUR)
-        status, _, answer = wire.receive("POST")
-        took = time.monotonic() - began
+        with locked(self.stack, path.rsplit("/", 1)[1]):
+            wire = self.wires[0]
+            began = time.monotonic()
+            wire.send("POST", path + "/messages", {"role": "user", "content": "x"}, self.auth)
+            time.sleep(0.4)
+            self.jump(["postgres"], -HOUR)
+            status, _, answer = wire.receive("POST")
+            took = time.monotonic() - began
         say(f"{status} {json.loads(answer)['code']} after {took:.1f} s")
         self.assertIn(status, (409, 503))
         self.assertLess(took, 5 + 0.5 + 1)

@@ -26,7 +26,6 @@ def native(mark, n=1):
 
 
 def items(mark):
-    """Items of a conversation."""
     return {"items": [{"type": "message", "role": "user",
                        "content": [{"type": "input_text", "text": f"{mark} item"}]}]}
 
@@ -81,7 +80,7 @@ class CommitCut(FaultTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.stack.migrate()
+        cls.stack.parley.do("migrate")
         path = cls.stack.dir + "/cut"
         os.mkdir(path)
         cls.proxy = Proxy(path, cls.stack.postgres.dir)
@@ -103,10 +102,8 @@ class CommitCut(FaultTest):
             return f"{self.prefix}{self.number:06}"
 
     def ask(self, i, method, path, body=None, headers=""):
-        """Status, headers in lower case and JSON. Only 503, and LangGraph's 409, may be in place of
-        an answer."""
-        data = json.dumps(body).encode() if body is not None else b""
-        status, head, answer = self.wires[i].request(method, path, data, headers)
+        """Status, headers in lower case, JSON; 503 and LangGraph's 409 are in place of an answer."""
+        status, head, answer = self.wires[i].request(method, path, body, headers)
         answer = json.loads(answer) if answer else {}
         self.assertIn(status, (200, 201, 204, 409, 503), (method, path, answer))
         return status, head.lower().decode(), answer

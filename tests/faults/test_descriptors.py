@@ -10,8 +10,8 @@ import subprocess
 import time
 
 from faults import LedgerTest, amount
-from harness import Workers, descriptors, eventually, say
-from stack import PARLEY, Parley, Stack
+from harness import Workers, descriptors, say
+from stack import PARLEY, Parley, Stack, wait_until
 
 LIMIT = 64
 RESTING = 28    # more than a worker has open once nginx's connections have ended
@@ -46,14 +46,10 @@ class Descriptors(LedgerTest):
         cls.stack.parley = LimitedParley(cls.stack, cls.stack.parley.env)
         cls.stack.start()
 
-    def setUp(self):
-        super().setUp()
-        self.numbers = [0] * self.clients
 
     def step(self, i):
         """A session with an append, and a read of it."""
-        self.numbers[i] += 1
-        session = f"{self.prefix}{i}.{self.numbers[i]}"
+        session = self.new_session(i)
         self.act(i, "create", session, messages=2)
         self.act(i, "append", session)
         self.look(i, session, least=3)
@@ -69,8 +65,7 @@ class Descriptors(LedgerTest):
         return found
 
     def spent(self, seconds):
-        """What the busiest worker takes of the CPU time meanwhile that a busy loop gets on this
-        machine, as loaded as it is."""
+        """The busiest worker's CPU time, as a share of what a busy loop gets meanwhile."""
         pids = self.stack.worker_pids()
         before = {p: cpu(p) for p in pids}
         with subprocess.Popen(["sh", "-c", "while :; do :; done"]) as loop:
@@ -87,7 +82,7 @@ class Descriptors(LedgerTest):
         other.log_path = self.stack.dir + "/limited.log"
         other.start(wait=False)
         self.addCleanup(other.kill)
-        self.assertIsNotNone(eventually(lambda: not other.running, 10), "it serves")
+        wait_until(lambda: not other.running, 10, "it serves")
         say(f"exit {other.process.returncode}: {other.log().strip()}")
         self.assertEqual(other.process.returncode, 2)
         self.assertRegex(other.log(), r"\Aparley: .*PARLEY_THREADS=24.* needs \d+ open files and may"
@@ -107,18 +102,15 @@ class Descriptors(LedgerTest):
         self.assertNotIn("Too many open files", log)
         self.assertEqual(self.codes["unavailable"], 0, "PostgreSQL seemed to be away")
         self.judge()
-        rest = eventually(lambda: max(map(descriptors, self.stack.worker_pids())) <= OWN, 30)
-        self.assertIsNotNone(rest, f"descriptors stay: {self.stack.worker_pids()}")
+        wait_until(lambda: max(map(descriptors, self.stack.worker_pids())) <= OWN, 30, "descriptors stay")
 
     def test_3_who_waits_costs_nothing(self):
         """All descriptors for connections are taken, and more wait. Fails if the listener is looked at
         all the same: tests/plants/full-spins."""
         # nginx's own connections end first.
-        self.assertIsNotNone(eventually(
-            lambda: sum(map(descriptors, self.stack.worker_pids())) < 2 * RESTING, 30))
+        wait_until(lambda: sum(map(descriptors, self.stack.worker_pids())) < 2 * RESTING, 30)
         held = self.connect(2 * (LIMIT - OWN + 6) + 40)    # one more for each thread
-        most = eventually(lambda: min(map(descriptors, self.stack.worker_pids())) > RESTING, 10)
-        self.assertIsNotNone(most)
+        wait_until(lambda: min(map(descriptors, self.stack.worker_pids())) > RESTING, 10)
         share = self.spent(3)
         self.wires[0].send("GET", "/v1/sessions/nobody")
         time.sleep(0.2)
@@ -161,9 +153,8 @@ class Descriptors(LedgerTest):
         for _ in range(amount(2, 30)):
             old = set(self.stack.worker_pids())
             self.stack.parley.process.send_signal(signal.SIGHUP)
-            new = eventually(lambda o=old: len(self.stack.worker_pids()) == 2 and
-                             not set(self.stack.worker_pids()) & o, 60)
-            self.assertIsNotNone(new, "no reload")
+            wait_until(lambda o=old: len(self.stack.worker_pids()) == 2 and
+                       not set(self.stack.worker_pids()) & o, 60, "no reload")
         self.assertEqual(descriptors(self.stack.parley.pid), before)
         status, _, answer = self.wires[0].request("PUT", "/v1/sessions/after", b"{}")
         self.assertEqual(status, 201, answer)

@@ -1,36 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""A disk that fills: under parley's log, under nginx, under PostgreSQL. And other ends of a log that
-take nothing any more."""
+"""A disk that fills under parley's log, nginx or PostgreSQL; other logs that take nothing."""
 import collections
 import fcntl
 import json
 import os
+import pathlib
 import shutil
 import socket
-import subprocess
 import time
 
 from disk import Ballast, free, small_disk
 from faults import FaultTest, LedgerTest, amount
-from harness import Workers, at_once, eventually, say
-from stack import Parley, Stack, StackError
+from harness import Workers, at_once, eventually, message, say
+from stack import Stack, StackError, wait_until
 
 PIPE_BYTES = 4096
 
 
-class LoggingParley(Parley):
-    """parley whose standard error is what the test says."""
-    stderr = None
-
-    def start(self, wait=True):
-        # pylint: disable=consider-using-with  # as in Server
-        self.process = subprocess.Popen(
-            self.command(), env=self.environment(), cwd=self.stack.dir, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=self.stderr, start_new_session=True)
-        self.stack.keep(self.pid)
-        if wait:
-            self.wait_ready()
-        return self
 
 
 class LogTest(FaultTest):
@@ -41,9 +27,7 @@ class LogTest(FaultTest):
     def setUpClass(cls):
         cls.stack = Stack(env={"PARLEY_SLOW_MS": "0"})
         cls.addClassCleanup(cls.stack.close)
-        cls.stack.parley = LoggingParley(cls.stack, cls.stack.parley.env)
         cls.prepare()
-        cls.stack.parley.stderr = subprocess.DEVNULL
         cls.stack.start()
 
     @classmethod
@@ -63,9 +47,8 @@ class LogTest(FaultTest):
 
         def part(i):
             for n in range(requests // self.clients // 2):
-                body = json.dumps({"role": "user", "content": f"{n}"}).encode()
                 path = f"/v1/sessions/l-{i}/messages"
-                status, _, answer = self.wires[i].request("POST", path + "?create=true", body)
+                status, _, answer = self.wires[i].request("POST", path + "?create=true", message(f"{n}"))
                 self.assertEqual(status, 201, answer[:300])
                 status, _, answer = self.wires[i].request("GET", path)
                 self.assertEqual(status, 200, answer[:300])
@@ -92,11 +75,10 @@ class StuckLog(LogTest):
         took = self.work(2000)
         self.assertEqual(set(self.stack.worker_pids()), before, "a worker died")
         os.kill(min(before), 9)
-        back = eventually(lambda: len(set(self.stack.worker_pids()) - {min(before)}) == 2, 20)
-        self.assertIsNotNone(back, "the supervisor does not bring a worker back")
+        back = wait_until(lambda: len(set(self.stack.worker_pids()) - {min(before)}) == 2,
+                          20, "the supervisor does not bring a worker back")
         os.kill(self.stack.parley.pid, 1)
-        new = eventually(lambda: not set(self.stack.worker_pids()) & before, 60)
-        self.assertIsNotNone(new, "no reload")
+        new = wait_until(lambda: not set(self.stack.worker_pids()) & before, 60, "no reload")
         self.work(200)
         say(f"{end}: 2,000 requests in {took:.1f} s; a worker that died is replaced after "
             f"{back:.2f} s, all of them by a reload after {new:.1f} s")
@@ -149,14 +131,13 @@ class FullLog(LogTest):
         cls.addClassCleanup(small_disk(cls.disk, 8))
         cls.stack.nginx.log_path = cls.disk + "/nginx.log"
         cls.stack.nginx.configure()
-        path = cls.stack.dir + "/nginx.conf"
-        with open(path, encoding="utf-8") as f:
-            text = f.read()
-        text = text.replace("access_log off", f"access_log {cls.disk}/access.log")
-        text = text.replace(f"error_log {cls.stack.dir}/nginx.log", f"error_log {cls.disk}/nginx.log")
-        text = text.replace(f"{cls.stack.dir}/nginx-tmp", f"{cls.disk}")
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(text)
+        path = pathlib.Path(cls.stack.dir + "/nginx.conf")
+        text = path.read_text(encoding="utf-8")
+        for old, new in (("access_log off", f"access_log {cls.disk}/access.log"),
+                         (f"error_log {cls.stack.dir}/nginx.log", f"error_log {cls.disk}/nginx.log"),
+                         (f"{cls.stack.dir}/nginx-tmp", cls.disk)):
+            text = text.replace(old, new)
+        path.write_text(text, encoding="utf-8")
 
     def lines(self):
         """parley's log: lines that are JSON, and others."""
@@ -173,10 +154,9 @@ class FullLog(LogTest):
         """An answer that neither memory nor the disk has room for, to a client that does not read: it
         is whole, or its end is missing and seen to be. How many of each."""
         path = "/v1/sessions/large"
-        body = json.dumps({"messages": [{"role": "user", "content": "x" * 5000}] * 200})
         for _ in range(5):
-            status, _, answer = self.wires[0].request(
-                "POST", path + "/messages?create=true", body.encode())
+            status, _, answer = self.wires[0].request("POST", path + "/messages?create=true",
+                                                      {"messages": [message("x" * 5000)] * 200})
             self.assertEqual(status, 201, answer[:300])
         found = {"whole": 0, "cut": 0}
         for wire in self.wires[:4]:
@@ -200,7 +180,6 @@ class FullLog(LogTest):
     def test_requests_go_on(self):
         """Fails if parley ends when a line cannot be written: tests/plants/log-full-ends."""
         ballast = Ballast(self.disk)
-        # pylint: disable=consider-using-with  # parley's, until the test ends
         log = open(self.disk + "/parley.log", "ab", buffering=0)
         self.addCleanup(log.close)
         self.serve_into(log)
@@ -252,7 +231,6 @@ class FullDisk(LedgerTest):
 
     def setUp(self):
         super().setUp()
-        self.numbers = [0] * self.clients
         self.newest = [None] * self.clients     # (session of each, how many messages it has at least)
         self.full = False
         self.reads = collections.Counter()
@@ -262,8 +240,7 @@ class FullDisk(LedgerTest):
         if i % 4 == 3:
             self.read(i)
             return
-        self.numbers[i] += 1
-        session, least = f"{self.prefix}{i}.{self.numbers[i]}", 3
+        session, least = self.new_session(i), 3
         self.act(i, "create", session, messages=3)
         for _ in range(3):
             keyed = self.rngs[i].random() < 0.7
@@ -325,7 +302,7 @@ class FullDisk(LedgerTest):
             ballast.drop()
             if died:
                 self.stack.postgres.start()
-            self.assertIsNotNone(eventually(self.stack.postgres.is_ready, 30))
+            wait_until(self.stack.postgres.is_ready, 30)
             back = time.monotonic()
             writers = [i for i in range(self.clients) if i % 4 != 3]
             again = eventually(lambda: min(self.good_at[i] for i in writers) > back, 10)

@@ -8,18 +8,19 @@ import subprocess
 import time
 import unittest
 
-from faults import FaultTest, amount
-from fresh import READS, host_beside
+from faults import amount
+from fresh import HostsTest, host_beside
 from harness import say
-from stack import IS_ROOT, Postgres, Stack, wait_until
+from stack import Postgres, Stack, wait_until
 
 ALONE_S = 1.2   # for so long a host that is alone may not have noticed
 
 
-class Timeline(FaultTest):
-    """Sessions with a history that is kept and one that is lost, and what is asked for then."""
+class Timeline(HostsTest):
+    """Sessions with a history that is kept and one that is lost, and what is asked for then. Those below
+    replace PostgreSQL: what is committed up to prepare() is kept; replace() puts the server that has it
+    in the place of the one that has more."""
     mode = "many"
-    clients = 1
     rounds, sessions = amount(1, 6), 4     # of each way
 
     @classmethod
@@ -38,36 +39,21 @@ class Timeline(FaultTest):
 
     def setUp(self):
         super().setUp()
-        self.hosts = [self.stack]
-        if self.mode == "many":
-            self.hosts.append(host_beside(
-                self, {"REDIS_URL": self.stack.parley.env["REDIS_URL"], "PARLEY_HOSTS": "many"}))
-        self.http = [host.client() for host in self.hosts]
-        for client in self.http:
-            self.addCleanup(client.close)
-        self.round, self.asked, self.marked = 0, 0, 0
+        self.round = 0
         self.wait_ready()
 
-    # How PostgreSQL is replaced: prepare, then what is lost, then replace.
+    def more_hosts(self):
+        if self.mode == "one":
+            return ()
+        return (host_beside(self, {"REDIS_URL": self.stack.parley.env["REDIS_URL"], "PARLEY_HOSTS": "many"}),)
 
-    def prepare(self):
-        """What is committed up to here is kept."""
-        raise NotImplementedError
-
-    def replace(self):
-        """The server that has what was kept takes the place of the one that has more."""
-        raise NotImplementedError
 
     def wait_ready(self):
         """All hosts and workers serve everything, and one that is alone does so from memory."""
-        def ready():
-            return all(c.get("/readyz").status == 200 for c in self.http for _ in range(8))
-
-        def alone():
-            return self.http[0].get("/status").json["shortcut"]["state"] == "on"
-        wait_until(ready, 30, "all hosts are ready")
+        self.all_say(200)
         if self.mode == "one":
-            wait_until(alone, 30, "it is alone")
+            wait_until(lambda: self.http[0].get("/status").json["shortcut"]["state"] == "on", 30,
+                       "it is alone")
 
     # The ways of a session. Each has a lost timeline, and what is done on the new one before it is
     # looked at.
@@ -75,23 +61,19 @@ class Timeline(FaultTest):
     WAYS = ("untouched", "one_append", "as_far", "one_more", "patched_as_far", "deleted", "made", "remade")
 
     def path(self, way, n):
-        """Of a session."""
         return f"/v1/sessions/{way}-{n}-{self.round}-{self.mode}"
 
     def append(self, path, text, client=0):
-        """A message; (version, content)."""
         answer = self.http[client].post(path + "/messages", {"role": "user", "content": text})
         self.assertEqual(answer.status, 201, answer)
         return answer.json["version"]
 
     def patch(self, path, text):
-        """A change of the state."""
         answer = self.http[0].patch(path, {"context": {"is": text}})
         self.assertEqual(answer.status, 200, answer)
         return answer.json["version"]
 
     def make(self, path, text):
-        """A session with a message."""
         answer = self.http[0].put(path, {"context": {"is": text},
                                          "messages": [{"role": "user", "content": text}]})
         self.assertEqual(answer.status, 201, answer)
@@ -136,19 +118,11 @@ class Timeline(FaultTest):
             return self.append(path, "new 2")
         return None
 
-    def read(self, path):
-        """All kinds of reads on all hosts, often enough that each worker is asked: (client, where,
-        answer)."""
-        for client in self.http:
-            for where in [r[0].format(path.rsplit("/", 1)[1]) for r in READS]:
-                for _ in range(3):
-                    self.asked += 1
-                    yield client, where, client.get(where)
 
     def fill(self, way, path):
         """Both caches of all hosts; the entity tags that are good now."""
         tags = {}
-        for _, where, answer in self.read(path):
+        for where, answer in self.read(path.rsplit("/", 1)[1]):
             self.assertEqual(answer.status, 404 if way == "deleted" else 200, answer)
             if "ETag" in answer.headers:
                 tags[where] = answer.headers["ETag"]
@@ -166,7 +140,7 @@ class Timeline(FaultTest):
             self.assertEqual(answer.status, 412, (where, tag, answer))
             answer = self.http[0].delete(path, headers={"If-Match": tag})
             self.assertEqual(answer.status, 412, (where, tag, answer))
-        for _, where, answer in self.read(path):
+        for where, answer in self.read(path.rsplit("/", 1)[1]):
             self.assertEqual(answer.status, 200, (way, where, answer))
             self.assertNotIn("X-Parley-Degraded", answer.headers)
             self.assertNotIn(b"lost", answer.body, where)
@@ -177,23 +151,17 @@ class Timeline(FaultTest):
             for client in self.http:
                 answer = client.get(path)
                 self.assertIn(answer.status, (200, 503), answer)
-                if answer.status == 200:
-                    self.assertIn("X-Parley-Degraded", answer.headers, path)
-                    self.assertNotIn("ETag", answer.headers)
-                    self.marked += 1
+                self.expect_marked(path, answer)
 
     def fail_over(self, paths):
-        """The server is away, and is replaced. Before this is noticed a host that is alone may answer
-        from memory."""
+        """The server is away, which may not be noticed at once, and is replaced."""
         self.stack.postgres.kill()
         time.sleep(ALONE_S)
-        wait_until(lambda: all(c.get("/readyz").status == 503 for c in self.http for _ in range(8)), 30,
-                   "all have noticed")
+        self.all_say(503)
         self.look_while_away(paths)
         self.replace()
 
     def go_through(self):
-        """One replacement of PostgreSQL."""
         self.round += 1
         for way, path in self.each():
             if way != "made":
@@ -216,7 +184,6 @@ class Timeline(FaultTest):
         self.assertEqual(stored, "0")
 
     def go_through_all(self):
-        """As often as is wanted."""
         for _ in range(self.rounds):
             self.go_through()
         say(f"PostgreSQL replaced {self.rounds} times, {len(self.each())} sessions each; {self.asked}"
@@ -263,18 +230,12 @@ class Standby(Timeline):
     def prepare(self):
         Standby.made += 1
         old = self.stack.postgres
-        new = Postgres(self.stack)
-        new.dir = f"{self.stack.dir}/pg{Standby.made}"
-        new.settings = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={new.dir}",
-                        "-c", "max_connections=200", "-c", "fsync=off"]
-        os.makedirs(new.dir, 0o700)
-        user = "postgres" if IS_ROOT else None
-        if user:
-            shutil.chown(new.dir, user, user)
+        new = Postgres(self.stack, f"pg{Standby.made}")
+        new.settings += ["-c", "fsync=off"]
+        new.make_directory()
         subprocess.run([old.bin + "/pg_basebackup", "-h", old.dir, "-U", "postgres", "-D", new.dir, "-R",
                         "-c", "fast", "--no-sync"], check=True, cwd="/", env=new.environment(),
-                       capture_output=True, **({"user": user, "group": user, "extra_groups": []}
-                                               if user else {}))
+                       capture_output=True, **new.as_user)
         os.unlink(new.dir + "/.s.PGSQL.5432.lock")     # the other one's
         new.start()
         at = old.psql("SELECT pg_current_wal_lsn()")
@@ -315,7 +276,3 @@ class StandbyAlone(Standby):
         """Fails if a host may stay alone when another PostgreSQL answers:
         tests/plants/alone-another-postgresql."""
         self.go_through_all()
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The ledger itself: without a fault all is well, and each kind of wrong that it is there for is
-seen."""
+"""The ledger itself: without a fault all is well, and it sees each kind of wrong."""
 from faults import LedgerTest
 from harness import at_once
 

@@ -11,12 +11,11 @@ from urllib.parse import quote
 
 from fastcgi import request
 from faults import amount
-from harness import eventually, say
+from harness import say
 from nth import INTERRUPTED, KINDS, LIBRARIES, SHORT, NthTest
-from stack import ROOT, wait_until
+from stack import wait_until
+from test_openapi import OPERATIONS
 
-with open(ROOT + "/docs/openapi.json", encoding="utf-8") as spec:
-    SPEC = json.load(spec)
 
 # What each operation is asked for that changes something or that needs a body. The session of the
 # request has the id S, its user of-S.
@@ -64,10 +63,7 @@ CRASHES = {("malloc", "libfcgi")}
 
 def operations():
     """(name, method, path) of all that the handlers' socket answers."""
-    for path, item in SPEC["paths"].items():
-        for method in ("get", "post", "put", "patch", "delete"):
-            if method in item and item[method].get("security") != []:
-                yield item[method]["operationId"], method.upper(), path
+    return [(op.name, op.method, op.path) for op in OPERATIONS if op.secured]
 
 
 def normal(body):
@@ -105,8 +101,7 @@ class Route:
         return (self.method, target, body, key)
 
     def learn(self, peer):
-        """What a request that goes well answers and changes: the same each time, or nothing here could
-        be judged."""
+        """What a request that goes well answers and changes, which is the same each time."""
         for _ in range(2):
             args = self.prepare(peer)
             before = self.test.state()
@@ -211,8 +206,6 @@ class Sweep(NthTest):
         failed = self.page["failed"]
         outcome = self.judge(route, reply, self.change(state))
         self.wait_if_away()
-        before.close()
-        peer.close()
         if failed:
             self.results[kind, outcome] += 1
         return outcome if failed else None
@@ -229,14 +222,11 @@ class Sweep(NthTest):
         peer.ask(*args)
         self.wait()
         self.page.disarm()
-        before.close()
-        peer.close()
         return self.page.calls()
 
     def routes(self, most=1000):
-        """All of them, or as many by seed, known by a request that went well, each with an empty
-        database."""
-        every = list(operations())
+        """All of them, or as many by seed, each learnt and with an empty database."""
+        every = operations()
         for name, method, path in self.rng("routes").sample(every, min(most, len(every))):
             route = Route(self, name, method, path)
             self.sql.ask("TRUNCATE sessions, messages, idempotency_keys")
@@ -285,7 +275,7 @@ class OfPostgres(Sweep):
         by = collections.defaultdict(dict)
         for (kind, name), n in sorted(calls.items()):
             by[name][kind] = n
-        say(f"calls of one request each to {len(list(operations()))} routes: {dict(by)}")
+        say(f"calls of one request each to {len(operations())} routes: {dict(by)}")
         self.report(began)
         self.end_in_order()
 
@@ -337,7 +327,7 @@ class OfPostgres(Sweep):
             other.close()
             wait_until(lambda: not self.alive(), 5, "its end")
             self.assertEqual(self.change(before), [0] * len(before))
-            self.assertIsNotNone(eventually(self.answers, 10), "nobody has taken its place")
+            wait_until(self.answers, 10, "nobody has taken its place")
             self.settle()
         deaths = re.findall(r'"worker_died".*?"(signal|status)":(\d+)', self.log())
         say(f"{n} calls of malloc by libfcgi in a request; those tried ended the worker: {deaths}")

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""A row that somebody keeps locked, and clients that all want it: what they hold, and what is left
-for others."""
+"""A row that is kept locked, and clients that all want it: what is left for others."""
 import time
-import unittest
 
 from faults import LedgerTest, amount
-from harness import Workers, eventually, metrics, say
+from harness import Workers, locked, metrics, say
 from noise import Noise
-from test_overload import Lock
+from stack import wait_until
 
 HOLDERS, READERS, WRITERS = 16, 4, 4
 POOL = 4
@@ -67,34 +65,28 @@ class Pool(LedgerTest):
         with Noise() as noise, Workers(self.clients, self.step) as workers:
             workers.pause(0.5)
             before = self.rates(workers, 3)
-            with Lock(self.stack, self.locked):
-                self.assertIsNotNone(eventually(lambda: metrics(self.client).get(
-                    'parley_http_requests_total{route="messages_append",status="503"}', 0) > 0, 20))
+            with locked(self.stack, self.locked):
+                wait_until(lambda: metrics(self.client).get(
+                    'parley_http_requests_total{route="messages_append",status="503"}', 0) > 0, 20)
                 since = len(self.stack.parley.log())
                 during = self.rates(workers, amount(5, 30))
                 threads = self.client.get("/status").json["workers"][0]
                 held = time.monotonic()
-            self.assertIsNotNone(eventually(
-                lambda: min(self.good_at[:HOLDERS]) > held, 20), "a holder is not served again")
+            wait_until(lambda: min(self.good_at[:HOLDERS]) > held, 20, "a holder is not served again")
             back = max(self.good_at[i] for i in range(HOLDERS)) - held
             after = self.rates(workers, 3)
-            workers.stop()
-        refused, locked = self.slowest(since, 503), self.slowest(since, 409)
+        refused, waited = self.slowest(since, 503), self.slowest(since, 409)
         say(f"before: {before[0]:.0f} reads and {before[1]:.0f} writes a second; with the row locked "
             f"{during[0]:.0f} and {during[1]:.0f}, {during[2]} of them refused; after "
             f"{after[0]:.0f} and {after[1]:.0f}; {dict(self.counts)}")
-        say(f"slowest 503 {refused:.3f} s, slowest 409 {locked:.3f} s, all served again after "
+        say(f"slowest 503 {refused:.3f} s, slowest 409 {waited:.3f} s, all served again after "
             f"{back:.3f} s, noise {noise.process:.3f} and {noise.here:.3f}; {threads}")
         self.assertLessEqual(refused, 1.1 + noise.process)
         # PostgreSQL may wait for a row several times over; the time of a statement bounds that.
-        self.assertLessEqual(locked, 5 + noise.process)
+        self.assertLessEqual(waited, 5 + noise.process)
         self.assertEqual(during[2], 0, "others were refused")
         # What else this machine does may be more at one time than at another.
         for n, what in enumerate(("read", "write")):
             self.assertGreater(during[n] * 2, min(before[n], after[n]), f"others {what} more slowly")
         self.assertLessEqual(back, 1 + noise.process + noise.here)
         self.judge()
-
-
-if __name__ == "__main__":
-    unittest.main()

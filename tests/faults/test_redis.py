@@ -7,7 +7,6 @@ import collections
 import os
 import signal
 import time
-import unittest
 
 from clocks import HOUR, Clock, build
 from faults import amount
@@ -18,8 +17,7 @@ from stack import StackTest, wait_until
 
 
 class RedisDisturbed(ReadAfterWrite):
-    """What happens to Redis; the classes below say to whom. Each host has its own path to its Redis,
-    which is a socket or a link to one."""
+    """What happens to Redis. Each host has its own path to it: a socket or a link to one."""
     clients = 24
     rounds = amount(1, 10)  # of each kind
 
@@ -57,7 +55,6 @@ class RedisDisturbed(ReadAfterWrite):
         for _ in range(40):
             redis.call("FLUSHALL")
             workers.pause(self.dice.uniform(0.001, 0.05))
-        redis.close()
 
     def full(self, workers):
         """It evicts all that it has, and may have no room for anything."""
@@ -70,7 +67,8 @@ class RedisDisturbed(ReadAfterWrite):
         """One host has its answers late, some of them too late."""
         way = self.dice.choice([host for host in self.hosts]).redis.socket
         os.rename(way, way + ".real")
-        line = Line(way, os.path.realpath(way + ".real"), lambda: self.dice.choice((0.02, 0.1, 0.3)))
+        line = Line(way, os.path.realpath(way + ".real"),
+                    said=lambda _: time.sleep(self.dice.choice((0.02, 0.1, 0.3))))
         self.hang_up(way + ".real")
         workers.pause(self.dice.uniform(1, 2))
         os.rename(way + ".real", way)
@@ -79,9 +77,7 @@ class RedisDisturbed(ReadAfterWrite):
     @staticmethod
     def hang_up(socket):
         """Whoever is connected to the Redis behind it must connect again."""
-        redis = Redis(socket)
-        redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        redis.close()
+        Redis(socket).call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
     def older(self, workers):
         """It comes back with what it held a moment ago."""
@@ -93,8 +89,7 @@ class RedisDisturbed(ReadAfterWrite):
         os.unlink(owner.dir + "/dump.rdb")
 
     def taken_over(self, workers):
-        """Another one, with older keys, takes its path; this one is stopped by then and never
-        comes back."""
+        """Another one, with older keys, takes its path; this one never comes back."""
         owner = self.dice.choice(self.owners())
         old = owner.redis
         old.cli("SAVE")
@@ -116,8 +111,8 @@ class RedisDisturbed(ReadAfterWrite):
         self.dice.shuffle(kinds)
         for kind in kinds:
             before = self.hits("redis")
-            took = eventually(lambda n=before: workers.over.is_set() or self.hits("redis") > n, 60)
-            self.assertIsNotNone(took, "Redis is not used again")
+            wait_until(lambda n=before: workers.over.is_set() or self.hits("redis") > n,
+                       60, "Redis is not used again")
             if not workers.pause(self.dice.uniform(0.05, 0.4)):
                 return
             kind(workers)
@@ -128,10 +123,7 @@ class RedisDisturbed(ReadAfterWrite):
         """All of it."""
         self.work(self.disturb, "redis")
         for host in self.hosts:
-            client = host.client()
-            self.addCleanup(client.close)
-            self.assertIsNotNone(eventually(
-                lambda c=client: c.get("/readyz").json["status"] == "ready", 30))
+            wait_until(lambda c=host.client(): c.get("/readyz").json["status"] == "ready", 30)
 
 
 class SmallMemory(RedisDisturbed):
@@ -261,8 +253,7 @@ class NoRedis(Apart, WorkersKilled):
 
 
 class Writes(StackTest):
-    """No write waits for Redis, whatever is the matter with it. (PUT is a read first, and not among
-    them.)"""
+    """No write waits for Redis, whatever is the matter with it; but PUT is a read first."""
     env = {"PARLEY_HOSTS": "many", "PARLEY_SLOW_MS": "0", "PARLEY_SWEEP": "0"}
     clients, each = 8, amount(40, 400)
 
@@ -270,8 +261,7 @@ class Writes(StackTest):
         """What each client does to a session of its own; the time of its slowest append."""
         def one(i):
             client, path, slowest = self.stack.client(), f"/v1/sessions/{name}-{i}", 0.0
-            made = client.post("/v1/sessions", {"session_id": f"{name}-{i}"})
-            self.assertEqual(made.status, 201, made)
+            self.ok(client.post("/v1/sessions", {"session_id": f"{name}-{i}"}), 201)
             for n in range(self.each):
                 began = time.monotonic()
                 answer = client.post(path + "/messages", {"role": "user", "content": f"{n}"})
@@ -280,7 +270,6 @@ class Writes(StackTest):
                 if n % 4 == 0:
                     self.assertEqual(client.patch(path, {"context": {"n": n}}).status, 200)
             self.assertEqual(client.delete(path).status, 204)
-            client.close()
             return slowest
         since = len(self.stack.parley.log())
         slowest = max(at_once(self.clients, one))
@@ -301,11 +290,6 @@ class Writes(StackTest):
         self.stack.redis.kill()
         took["killed"] = self.load("killed")
         self.stack.parley.restart(REDIS_URL="")
-        self.stack.wait_ready()
         took["none"] = self.load("none")
         say(f"the slowest of {self.clients * self.each} appends each, by how Redis was: " +
             ", ".join(f"{name} {seconds * 1000:.1f} ms" for name, seconds in took.items()))
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Workers that are replaced under 64 clients, by reload (SIGHUP) and by recycling: no request
 fails, and PostgreSQL never sees more connections than README.md says."""
-import subprocess
 import time
-import unittest
 
 from faults import LedgerTest, amount
 from harness import Workers, descriptors, memory, metrics, say
@@ -16,15 +14,10 @@ class Connections:
 
     def __init__(self, stack):
         self.path = stack.dir + "/connections"
-        postgres = stack.postgres
         with open(self.path, "wb") as out:
-            # pylint: disable=consider-using-with  # ended by __exit__
-            self.process = subprocess.Popen(
-                [postgres.bin + "/psql", "-XqAt", "-h", postgres.dir, "-U", "postgres", "-d", "parley"],
-                stdin=subprocess.PIPE, stdout=out, text=True, env=postgres.environment())
-        self.process.stdin.write("SELECT count(*) FROM pg_stat_activity"
-                                 " WHERE application_name LIKE 'parley%' \\watch 0.02\n")
-        self.process.stdin.flush()
+            self.process = stack.postgres.open_psql(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE application_name LIKE 'parley%' \\watch 0.02\n", out)
         self.counts = []
 
     def __enter__(self):
@@ -52,7 +45,6 @@ class ReloadedTest(ReloadTest, LedgerTest):
         self.load = Workers(self.clients, self.step)
 
     def step(self, i):
-        """One request."""
         session, kind = f"{self.prefix}{i}", self.rngs[i].randrange(3)
         if kind == 0:
             self.look(i, session, least=self.done[i] + 1)
@@ -98,7 +90,6 @@ class Reload(ReloadedTest):
                 self.assertEqual(self.events("reloaded")[-1]["workers"], n)
                 self.assertGreaterEqual(len(set(self.stack.worker_pids()) - old), n)
                 i += 1
-            load.stop()
         self.assertEqual(len(self.settled(n)), n)
         self.end(f"{i} reloads in {time.monotonic() - began:.0f} s")
         # Of two generations of two and three workers; one more is that of the check.
@@ -158,7 +149,3 @@ class Recycling(ReloadedTest):
         for pid, size in last.items():
             self.assertLess(size, 64 * 2 ** 20)
             self.assertLess(descriptors(pid), 150)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -3,20 +3,16 @@
 takes to tell a leak from a heap that settles."""
 import collections
 import json
-import re
 import socket
 import time
 
 from faults import FaultTest, amount
-from harness import Workers, descriptors, eventually, say
+from harness import Workers, descriptors, memory, say
+from stack import wait_until
 
 MIB = 1 << 20
 
 
-def anonymous(pid):
-    """Memory of a process that is its own, in bytes: the cache's is shared, and is no heap."""
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
-        return int(re.search(r"Anonymous:\s+(\d+)", f.read())[1]) * 1024
 
 
 def slope(points):
@@ -39,8 +35,7 @@ class Soak(FaultTest):
 
     def ask(self, i, method, path, body=None, headers="", good=(200, 201, 204)):
         """A request that is answered in one of these ways; the answer's JSON."""
-        data = b"" if body is None else json.dumps(body).encode()
-        status, _, answer = self.wires[i].request(method, path, data, headers)
+        status, _, answer = self.wires[i].request(method, path, body, headers)
         self.counts[status] += 1
         self.assertIn(status, good, (method, path, answer[:300]))
         return json.loads(answer) if answer else None
@@ -56,14 +51,12 @@ class Soak(FaultTest):
         self.ask(i, "GET", "/v1/sessions/nobody", good=(404,))
 
     def openai(self, i, n, path):
-        """A turn of a conversation."""
         items = [{"type": "message", "role": "user", "content": f"{n} {k}"} for k in range(3)]
         self.ask(i, "POST", path + "/items", {"items": items})
         self.ask(i, "GET", path + "/items?limit=20&order=desc")
         self.ask(i, "GET", path)
 
     def langgraph(self, i, n, path):
-        """An update of a thread's state."""
         messages = [{"type": "human", "content": f"{n}"}, {"type": "ai", "content": "y" * 300}]
         self.ask(i, "POST", path + "/state", {"values": {"messages": messages}})
         self.ask(i, "GET", path + "/state")
@@ -103,10 +96,9 @@ class Soak(FaultTest):
                         " AND now() - interval '10 s'")
 
     def look(self):
-        """(requests of one worker so far, {pid: memory}, {pid: descriptors}, connections of
-        PostgreSQL)"""
+        """(requests of a worker so far, {pid: memory}, {pid: descriptors}, connections)"""
         pids = self.stack.worker_pids() + [self.stack.parley.pid]
-        return (sum(self.counts.values()) / 2, {p: anonymous(p) for p in pids},
+        return (sum(self.counts.values()) / 2, {p: memory(p, "RssAnon") for p in pids},
                 {p: descriptors(p) for p in pids},
                 int(self.stack.psql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'parley_app'")))
 
@@ -176,8 +168,8 @@ class Soak(FaultTest):
         for _ in range(100):    # connections that end before they say anything
             with socket.socket(socket.AF_UNIX) as s:
                 s.connect(self.stack.dir + "/parley.sock")
-        closed = eventually(lambda: max(self.look()[2].values()) <= most, 30)
-        self.assertIsNotNone(closed, "descriptors of connections that have ended are left open")
+        wait_until(lambda: max(self.look()[2].values()) <= most,
+                   30, "descriptors of connections that have ended are left open")
         early, late = (max(s[3] for s in part) for part in (samples[:half], samples[half:]))
         say(f"connections to PostgreSQL: at most {early} in the first half, {late} in the second")
         self.assertLessEqual(late, 2 * 20)
@@ -189,7 +181,7 @@ class Soak(FaultTest):
         def old():
             return int(self.stack.psql("SELECT count(*) FROM idempotency_keys"
                                        " WHERE created_at < now() - interval '24 hours'"))
-        self.assertIsNotNone(eventually(lambda: old() == 0, 30), "keys that are a day old are there")
+        wait_until(lambda: old() == 0, 30, "keys that are a day old are there")
         for name, (rows, dead, size) in sorted(self.tables().items()):
             say(f"{name}: {rows} rows, {dead} dead, {size / MIB:.1f} MiB"
                 f" ({first[name][2] / MIB:.1f} after the warm-up)")

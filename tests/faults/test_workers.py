@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """SIGKILL to workers and to their supervisor, under clients."""
 import collections
+import functools
 import os
 import re
 import signal
@@ -8,16 +9,13 @@ import threading
 import time
 
 from faults import LedgerTest, amount
-from harness import Redis, Wire, Workers, descriptors, eventually, metrics, say
-from stack import children, signal_all
+from harness import Redis, Wire, Workers, descriptors, eventually, memory, metrics, say
+from stack import children, signal_all, wait_until
 
 MIB = 2 ** 20
+own = functools.partial(memory, part="RssAnon")
 
 
-def memory(pid):
-    """Of a process alone, in bytes: the cache in memory, which all share, fills up."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as f:
-        return int(re.search(r"RssAnon:\s+(\d+)", f.read())[1]) * 1024
 
 
 class Witness(Wire):
@@ -51,8 +49,7 @@ class Kills(LedgerTest):
         for i in range(self.clients):
             self.wires[i] = Witness(self.stack.nginx.port, timeout=60)
             self.wires[i].mark = self.mark
-            self.addCleanup(self.wires[i].close)
-        self.names, self.made = [[] for _ in range(self.clients)], [0] * self.clients
+        self.names = [[] for _ in range(self.clients)]
         self.known = collections.Counter()  # messages that were acknowledged, or seen in PostgreSQL
         self.keyed = self.reads = self.values = 0
         self.counting_ops = threading.Lock()
@@ -62,8 +59,7 @@ class Kills(LedgerTest):
         rng = self.rngs[i]
         keyed, names, n = rng.random() < 0.7, self.names[i], rng.choice((1, 1, 2, 5))
         if not names or rng.random() < 0.3:
-            self.made[i] += 1
-            name = f"{self.prefix}{i}.{self.made[i]}"
+            name = self.new_session(i)
             op = self.act(i, rng.choice(("create", "put", "make")), name, keyed, n)
             if op.outcome != "ok":
                 return  # it may be there or not
@@ -110,7 +106,6 @@ class Kills(LedgerTest):
             self.assertLessEqual(len(set(self.mark.findall(key + b" " + value))), 1, key)
             self.values += bool(self.mark.search(value))
             self.assertNotEqual(redis.call("PTTL", key), -1, key)
-        redis.close()
 
     def look_into_logs(self):
         """No line about two sessions, and nothing of what was said."""
@@ -121,9 +116,8 @@ class Kills(LedgerTest):
                 self.assertNotIn(b"cache_mismatch", line)
 
     def workers_again(self):
-        """Waits until all are there."""
-        back = eventually(lambda: len(self.stack.worker_pids()) == self.workers, 30)
-        self.assertIsNotNone(back, "the supervisor does not bring workers back")
+        back = wait_until(lambda: len(self.stack.worker_pids()) == self.workers,
+                          30, "the supervisor does not bring workers back")
         self.stack.wait_ready()
         return back
 
@@ -134,9 +128,8 @@ class Kills(LedgerTest):
         self.judge()
         # Backends of the dead find out when they have answered; the maintenance opens its minimum.
         ours = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'parley_app'"
-        left = eventually(lambda: int(self.stack.psql(ours)) == metrics(self.client)[
-            'parley_pool_connections{state="open"}'], 20)
-        self.assertIsNotNone(left, f"{self.stack.psql(ours)} connections in PostgreSQL")
+        wait_until(lambda: int(self.stack.psql(ours)) == metrics(self.client)[
+            'parley_pool_connections{state="open"}'], 20, "connections are left in PostgreSQL")
         # No quarantine outlives the longest write for long.
         name = next(n for names in self.names for n in names if self.known[n])
         caches = [f'parley_tier_hits_total{{tier="{cache}"}}' for cache in ("memory", "redis")]
@@ -148,8 +141,7 @@ class Kills(LedgerTest):
             before = hits()
             self.look(0, name, self.known[name])
             return hits() > before
-        took = eventually(from_a_cache, 30)
-        self.assertIsNotNone(took, "no cache answers any more")
+        took = wait_until(from_a_cache, 30, "no cache answers any more")
         say(f"a cache answered again {took:.1f} s after that")
         # What was read in quarantine was not kept.
         for name in [n for names in self.names for n in names if self.known[n]][:300]:
@@ -162,8 +154,8 @@ class Kills(LedgerTest):
     def flat(self, base):
         """The supervisor is as it was, and so are workers that live."""
         pid = self.stack.parley.pid
-        grown, files = memory(pid) - base[0], descriptors(pid) - base[1]
-        say(f"supervisor: {memory(pid) / MIB:.1f} MiB, {grown / MIB:+.2f}; {descriptors(pid)} descriptors,"
+        grown, files = own(pid) - base[0], descriptors(pid) - base[1]
+        say(f"supervisor: {own(pid) / MIB:.1f} MiB, {grown / MIB:+.2f}; {descriptors(pid)} descriptors,"
             f" {files:+}")
         self.assertLess(grown, MIB)
         self.assertLessEqual(files, 0)
@@ -173,7 +165,7 @@ class Kills(LedgerTest):
             with Workers(self.clients, self.step) as workers:
                 while self.keyed < until and workers.pause(0.05):
                     pass
-            sizes.append({p: (memory(p), descriptors(p)) for p in self.stack.worker_pids()})
+            sizes.append({p: (own(p), descriptors(p)) for p in self.stack.worker_pids()})
         self.assertEqual(set(sizes[0]), set(sizes[1]), "a worker died of itself")
         for pid, (size, files) in sizes[1].items():
             self.assertLess(size - sizes[0][pid][0], 4 * MIB)
@@ -207,7 +199,7 @@ class Kills(LedgerTest):
                     os.kill(rng.choice(alive), signal.SIGKILL)
                     kills += 1
                 if kills == 10:
-                    base = memory(self.stack.parley.pid), descriptors(self.stack.parley.pid)
+                    base = own(self.stack.parley.pid), descriptors(self.stack.parley.pid)
                 if kills % 25 == 0:
                     self.look_into_redis()
         took = time.monotonic() - began

@@ -158,29 +158,18 @@ EXPORT char *strndup(const char *s, size_t most)
 
 /* ---- descriptors ---- */
 
-typedef ssize_t (*read_fn)(int, void *, size_t);
-typedef ssize_t (*write_fn)(int, const void *, size_t);
-typedef ssize_t (*recv_fn)(int, void *, size_t, int);
-typedef ssize_t (*send_fn)(int, const void *, size_t, int);
-typedef int (*poll_fn)(struct pollfd *, nfds_t, int);
-typedef int (*accept4_fn)(int, struct sockaddr *, socklen_t *, int);
-typedef int (*connect_fn)(int, const struct sockaddr *, socklen_t);
-typedef int (*socket_fn)(int, int, int);
-typedef int (*epoll_wait_fn)(int, struct epoll_event *, int, int);
-typedef int (*epoll_ctl_fn)(int, int, int, struct epoll_event *);
-
 /* Looked up once, at the start: dlsym may allocate. */
 static struct {
-    read_fn read;
-    write_fn write;
-    recv_fn recv;
-    send_fn send;
-    poll_fn poll;
-    accept4_fn accept4;
-    connect_fn connect;
-    socket_fn socket;
-    epoll_wait_fn epoll_wait;
-    epoll_ctl_fn epoll_ctl;
+    __typeof__(read) *read;
+    __typeof__(write) *write;
+    __typeof__(recv) *recv;
+    __typeof__(send) *send;
+    __typeof__(poll) *poll;
+    __typeof__(accept4) *accept4;
+    __typeof__(connect) *connect;
+    __typeof__(socket) *socket;
+    __typeof__(epoll_wait) *epoll_wait;
+    __typeof__(epoll_ctl) *epoll_ctl;
 } next;
 
 static int note_library(struct dl_phdr_info *info, size_t size, void *arg)

@@ -20,7 +20,7 @@ import time
 import uuid
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
-from client import Client  # noqa: E402  pylint: disable=wrong-import-position
+from client import Client
 
 CLIENTS, TURNS, PATIENCE = 6, 30, 120
 AGAIN = (409, 502, 503, 504)  # 409: the first attempt still holds the row, or its key
@@ -30,37 +30,35 @@ class Bot:
     """One client: sessions with TURNS messages each, one after the other."""
 
     def __init__(self, port, number, forget):
-        self.key = {"Authorization": "Bearer " + os.environ["API_KEY"]}
-        self.client, self.port, self.forget = Client(port, timeout=20, headers=self.key), port, forget
+        key = {"Authorization": "Bearer " + os.environ["API_KEY"]}
+        self.client, self.forget = Client(port, timeout=20, headers=key), forget
         self.random = random.Random(number)
         self.sessions = []  # (id, contents) of what was acknowledged
         self.acknowledged = self.repeated = 0
 
-    def attempt(self, path, body, key):
-        """One attempt; None where its outcome is not known or it is to come again."""
-        lose = self.random.random() < 0.1
-        try:
-            answer = self.client.post(path, body, headers={"Idempotency-Key": key})
-        except (OSError, http.client.HTTPException):
-            self.client.close()
-            return None
-        return None if lose or answer.status in AGAIN else answer
-
-    def post(self, path, body):
-        """Until it is acknowledged; the answer's JSON."""
+    def insist(self, method, path, body=None):
+        """Until it is answered; the answer."""
         key, end = str(uuid.uuid4()), time.monotonic() + PATIENCE
-        while True:
-            answer = self.attempt(path, body, key)
-            if answer is not None:
-                if answer.status != 201:
-                    raise AssertionError(f"{path}: {answer}")
-                self.acknowledged += 1
-                return answer.json
-            if time.monotonic() > end:
-                raise AssertionError(f"{path}: no answer within {PATIENCE} s")
+        while time.monotonic() < end:
+            lose = self.random.random() < 0.1
+            try:
+                answer = self.client.request(method, path, body, headers={"Idempotency-Key": key})
+                if not lose and answer.status not in AGAIN:
+                    return answer
+            except (OSError, http.client.HTTPException):
+                pass
             self.repeated += 1
             key = str(uuid.uuid4()) if self.forget else key
             time.sleep(0.05)
+        raise AssertionError(f"{path}: no answer within {PATIENCE} s")
+
+    def post(self, path, body):
+        """Until it is acknowledged; the answer's JSON."""
+        answer = self.insist("POST", path, body)
+        if answer.status != 201:
+            raise AssertionError(f"{path}: {answer}")
+        self.acknowledged += 1
+        return answer.json
 
     def run(self, over):
         """Works until over is set; what was begun is brought to its end."""
@@ -78,11 +76,10 @@ class Bot:
 
     def verify(self):
         """What is wrong, one line each."""
-        reader = Client(self.port, retries=40, headers=self.key)
         for session_id, contents in self.sessions:
             path = f"/v1/sessions/{session_id}"
-            session, page = reader.get(path + "?messages=1000"), reader.get(
-                path + "/messages?order=asc&limit=1000")
+            session, page = (self.insist("GET", path + query) for query in (
+                "?messages=1000", "/messages?order=asc&limit=1000"))
             if (session.status, page.status) != (200, 200):
                 yield f"{path}: {session} {page}"
                 continue
@@ -102,7 +99,7 @@ def main():
     def work(bot):
         try:
             bot.run(over)
-        except BaseException as e:  # pylint: disable=broad-exception-caught  # told below
+        except BaseException as e:  # told below
             failures.append(repr(e))
     threads = [threading.Thread(target=work, args=(bot,), daemon=True) for bot in bots]
     threads.append(threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True))

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A JSON client over HTTP that never repeats a request by itself unless asked to, and a way to send
-bytes that no client would."""
+"""A JSON client over HTTP that repeats nothing, and bytes that no client would send."""
 import http.client
 import json
 import select
 import socket
-import time
 
 
 class Answer:
@@ -24,16 +22,10 @@ class Answer:
 
 
 class Client:
-    """A JSON client with one kept connection. Not for use by two threads at once.
+    """A JSON client with one kept connection, which ends with it. Not for use by two threads at once.
+    source: the local address to connect from; 127.0.0.2 is one that nginx counts as outside."""
 
-    retries  how often a request is sent again after a lost connection or a 502 or 503; 0 unless
-             the test is about a client that does so
-    source   the local address to connect from, such as 127.0.0.2 for an address that nginx counts
-             as outside
-    """
-
-    def __init__(self, port, retries=0, timeout=30, source=None, headers=None):
-        self.retries = retries
+    def __init__(self, port, timeout=30, source=None, headers=None):
         self.headers = headers or {}
         self.connection = http.client.HTTPConnection(
             "127.0.0.1", port, timeout=timeout, source_address=(source, 0) if source else None)
@@ -47,19 +39,13 @@ class Client:
             body = json.dumps(body, ensure_ascii=False).encode()
             if not any(name.lower() == "content-type" for name, _ in pairs):
                 pairs.append(("Content-Type", "application/json"))
-        for left in range(self.retries, -1, -1):
-            try:
-                answer = self._once(method, path, body, pairs)
-                if answer.status not in (502, 503) or not left:
-                    return answer
-            except (OSError, http.client.HTTPException):
-                self.close()
-                if not left:
-                    raise
-            time.sleep(0.05)
-        raise AssertionError("not reached")
+        try:
+            return self._exchange(method, path, body, pairs)
+        except (OSError, http.client.HTTPException):
+            self.close()
+            raise
 
-    def _once(self, method, path, body, pairs):
+    def _exchange(self, method, path, body, pairs):
         connection = self.connection
         # The server may have closed a kept connection; to see that before sending is no retry.
         if connection.sock and select.select([connection.sock], [], [], 0)[0]:
@@ -79,28 +65,25 @@ class Client:
         return Answer(response.status, response.headers, response.read())
 
     def get(self, path, **options):
-        """GET"""
         return self.request("GET", path, **options)
 
     def delete(self, path, **options):
-        """DELETE"""
         return self.request("DELETE", path, **options)
 
     def post(self, path, body=None, **options):
-        """POST"""
         return self.request("POST", path, body, **options)
 
     def put(self, path, body=None, **options):
-        """PUT"""
         return self.request("PUT", path, body, **options)
 
     def patch(self, path, body=None, **options):
-        """PATCH"""
         return self.request("PATCH", path, body, **options)
 
     def close(self):
         """Closes the connection; the next request opens a new one."""
         self.connection.close()
+
+    __del__ = close
 
 
 def raw_request(port, data, seconds=5):
@@ -115,3 +98,10 @@ def raw_request(port, data, seconds=5):
         except (TimeoutError, socket.timeout, ConnectionResetError):
             pass
         return received
+
+
+def raw_answer(port, data):
+    """The one answer to bytes as they are. Of its headers case matters."""
+    head, _, body = raw_request(port, data).partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    return Answer(int(first.split(" ")[1]), dict(line.split(": ", 1) for line in lines), body)

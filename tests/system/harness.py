@@ -4,15 +4,16 @@ as they found it, problem documents, threads that begin together, and a client f
 
 PARLEY_TEST_SCALE (1 unless set) multiplies the number of requests of the long tests.
 """
+import http.server
+import json
 import os
 import re
 import socket
 import subprocess
 import threading
-import time
 import uuid
 
-from stack import PATIENCE, RenewedTest, Stack
+from stack import RenewedTest, Stack, StackError, wait_until
 
 SCALE = float(os.environ.get("PARLEY_TEST_SCALE", "1"))
 PROBLEM = "application/problem+json"
@@ -31,13 +32,11 @@ def say(text):
 
 
 def message(content, role="user", **more):
-    """A message as a client sends it."""
     return {"role": role, "content": content, **more}
 
 
 def at_once(n, work):
-    """Runs work(0) … work(n - 1) in threads that begin together; their results in order. The first
-    exception is raised again here."""
+    """work(0) … work(n - 1) in threads that begin together; the results, or the first exception."""
     gate = threading.Barrier(n)
     results, failures = [None] * n, []
 
@@ -45,7 +44,7 @@ def at_once(n, work):
         try:
             gate.wait(60)
             results[i] = work(i)
-        except BaseException as e:  # pylint: disable=broad-exception-caught  # raised again below
+        except BaseException as e:  # raised again below
             failures.append(e)
     threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(n)]
     for thread in threads:
@@ -58,8 +57,7 @@ def at_once(n, work):
 
 
 class Workers:
-    """n threads that call step(i) over and over until stop(); a context manager. What one of them
-    raises is raised again by stop()."""
+    """n threads that call step(i) while the with block runs; raises at its end what one raised."""
 
     def __init__(self, n, step):
         self.over, self.failures, self.step = threading.Event(), [], step
@@ -70,7 +68,7 @@ class Workers:
         try:
             while not self.over.is_set():
                 self.step(i)
-        except BaseException as e:  # pylint: disable=broad-exception-caught  # raised again by stop
+        except BaseException as e:  # raised again at the end
             self.failures.append(e)
             self.over.set()
 
@@ -82,14 +80,6 @@ class Workers:
     def pause(self, seconds):
         """Lets them work; false at once when one of them has failed."""
         return not self.over.wait(seconds)
-
-    def stop(self):
-        """Ends them."""
-        self.over.set()
-        for thread in self.threads:
-            thread.join()
-        if self.failures:
-            raise self.failures[0]
 
     def __exit__(self, kind, *_):
         self.over.set()
@@ -107,23 +97,25 @@ class Wire:
         self.port, self.timeout, self.socket, self.rest = port, timeout, None, b""
 
     def close(self):
-        """The next request opens a new connection."""
         if self.socket:
             self.socket.close()
         self.socket, self.rest = None, b""
 
+    __del__ = close
+
     def send(self, method, path, body=b"", headers=""):
-        """headers: whole lines, each with its \\r\\n."""
+        """body: bytes as they are, None, or what is sent as JSON. headers: whole lines, each with \\r\\n."""
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
         if not self.socket:
             self.socket = socket.create_connection(("127.0.0.1", self.port), self.timeout)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         head = f"{method} {path} HTTP/1.1\r\nHost: t\r\n{headers}"
         if body:
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        self.socket.sendall(head.encode() + b"\r\n" + body)
+        self.socket.sendall(head.encode() + b"\r\n" + (body or b""))
 
     def receive(self, method):
-        """The answer to what was sent."""
         data = self.rest
         while (end := data.find(b"\r\n\r\n")) < 0:
             data += self._more()
@@ -157,6 +149,13 @@ class Wire:
         except (OSError, ValueError):
             self.close()
             raise
+
+    def attempt(self, *request):
+        """request; (None, b"", b"") when its answer is lost."""
+        try:
+            return self.request(*request)
+        except (OSError, ValueError):
+            return None, b"", b""
 
 
 class Redis:
@@ -200,10 +199,26 @@ class Redis:
             if cursor == b"0":
                 return found
 
-    def close(self):
-        """Ends it."""
-        self.file.close()
-        self.socket.close()
+
+class Held:
+    """A transaction that holds what sql took, as long as the with block runs."""
+
+    def __init__(self, stack, sql):
+        self.psql = stack.postgres.open_psql(f"BEGIN;\n{sql};\n\\echo held\n")
+
+    def __enter__(self):
+        while (line := self.psql.stdout.readline()) != "held\n":
+            if not line:
+                raise StackError("nothing is held")
+
+    def __exit__(self, *_):
+        self.psql.communicate()
+
+
+def locked(stack, session_id):
+    """Holds the row of a session."""
+    return Held(stack, "DO $$ BEGIN PERFORM 1 FROM sessions WHERE session_id = "
+                f"'{session_id}' FOR UPDATE; ASSERT FOUND; END $$")
 
 
 def metrics(client):
@@ -220,10 +235,10 @@ def rows(stack):
     return tuple(int(n) for n in counts.split("\t"))
 
 
-def memory(pid):
-    """Resident memory of a process in bytes."""
+def memory(pid, part="VmRSS"):
+    """Resident memory of a process in bytes; RssAnon is that without the cache, which all share."""
     with open(f"/proc/{pid}/status", encoding="ascii") as f:
-        return int(re.search(r"VmRSS:\s+(\d+)", f.read())[1]) * 1024
+        return int(re.search(part + r":\s+(\d+)", f.read())[1]) * 1024
 
 
 def descriptors(pid):
@@ -251,9 +266,6 @@ class ParleyTest(RenewedTest):
     def setUpClass(cls):
         cls.stack = shared_stack()
 
-    def setUp(self):
-        self.client = self.stack.client()
-        self.addCleanup(self.client.close)
 
     def new_id(self, prefix="s"):
         """A session id that nobody has."""
@@ -262,17 +274,15 @@ class ParleyTest(RenewedTest):
     def make(self, session_id=None, **body):
         """A session by PUT; its path."""
         path = f"/v1/sessions/{session_id or self.new_id()}"
-        answer = self.client.put(path, body)
-        self.assertEqual(answer.status, 201, answer)
+        self.ok(self.client.put(path, body), 201)
         return path
 
     def fill(self, path, n, first=1):
         """Appends n messages with the contents "m<first>" and on, in as few requests as may be."""
         for start in range(first, first + n, 1000):
             some = range(start, min(start + 1000, first + n))
-            answer = self.client.post(path + "/messages",
-                                      {"messages": [message(f"m{i}") for i in some]})
-            self.assertEqual(answer.status, 201, answer)
+            self.ok(self.client.post(path + "/messages",
+                                     {"messages": [message(f"m{i}") for i in some]}), 201)
 
     def problem(self, answer, status, code, field=None):
         """The answer is this problem document, complete; its JSON."""
@@ -286,23 +296,24 @@ class ParleyTest(RenewedTest):
         self.assertTrue(body["title"] and isinstance(body["detail"], str), body)
         return body
 
-    def ok(self, answer, status=200):
-        """The answer has this status; its JSON, or None."""
-        self.assertEqual(answer.status, status, answer)
-        return answer.json if answer.body else None
-
 
 def run(*command, **options):
     """A program to its end, with text."""
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
+def serve(test, handler):
+    """An HTTP server with this handler, until the test ends."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    test.addCleanup(lambda: (server.shutdown(), server.server_close()))
+    return server
+
+
 def eventually(condition, seconds):
-    """Whether condition() came true within seconds, and after how many of them."""
-    began = time.monotonic()
-    while True:
-        if condition():
-            return time.monotonic() - began
-        if time.monotonic() - began > seconds * PATIENCE:
-            return None
-        time.sleep(0.02)
+    """After how many seconds condition() came true; None: not within so many."""
+    try:
+        return wait_until(condition, seconds)
+    except StackError:
+        return None

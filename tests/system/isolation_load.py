@@ -3,38 +3,23 @@
 """isolation_load.py PORT CLIENTS REQUESTS SEED: mixed requests of many clients on 200 sessions.
 
 Everything a session holds, and the ids of the requests to it, carry a mark of its own. An answer
-that holds the mark of another session is a breach. A process of its own, because several of them
-get more out of the machine than threads do. Prints one JSON object: counts by status, breaches.
+that holds the mark of another session is a breach.
 """
-import collections
-import json
-import random
-import re
-import sys
-import threading
-
-from harness import Wire
+import bleeding
+from bleeding import mark
 
 SESSIONS = 200
-MARK = re.compile(rb"mark(\d{4})x")
 
 
-def mark(session):
-    """In everything that belongs to a session."""
-    return f"mark{session:04d}x"
+class Load(bleeding.Load):
+    """One client."""
 
-
-class Load:
-    """One client: it sends its share of requests and looks at all that comes back."""
-
-    def __init__(self, port, requests, seed):
-        self.wire, self.random = Wire(port), random.Random(seed)
-        self.requests, self.seed = requests, seed
-        self.statuses, self.breaches, self.tags, self.n = collections.Counter(), [], {}, 0
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.tags = {}
 
     def headers(self, session, tag=None):
-        """Header lines of a request, marked."""
-        lines = f"X-Request-Id: {mark(session)}.{self.seed}.{self.n}\r\n"
+        lines = f"X-Request-Id: {self.request_id(session)}\r\n"
         if tag:
             lines += f"If-None-Match: {tag}\r\n"
         if self.random.random() < 0.15:
@@ -86,31 +71,20 @@ class Load:
             return "GET", f"{path}?{mark(session)}=1", None
         return "POST", "/v1/sessions", {"session_id": "iso:" + mark(session), **self.draft(session)}
 
-    def look(self, session, request, head, body):
-        """Every mark in an answer must be that of the session that was asked for."""
-        own = b"%04d" % session
-        foreign = {m for m in MARK.findall(head) + MARK.findall(body) if m != own}
-        request_id = f"{mark(session)}.{self.seed}.{self.n}".encode()
-        if foreign or b"\r\nX-Request-Id: " + request_id + b"\r\n" not in head:
-            self.breaches.append(f"{request[:2]}: {head[:300]!r} {body[:300]!r}")
-
     def step(self):
-        """One request."""
         session = self.random.randrange(SESSIONS)
-        self.n += 1
         method, path, body = request = self.choose(session)
         tag = self.tags.get(session) if method == "GET" and self.random.random() < 0.3 else None
-        data = json.dumps(body).encode() if body is not None else b""
         headers = self.headers(session, tag)
         if self.random.random() < 0.01:
             # A client that goes away: its answer must not reach the next one.
             try:
-                self.wire.send(method, path, data, headers)
+                self.wire.send(method, path, body, headers)
             finally:
                 self.wire.close()
             self.statuses["gone"] += 1
             return
-        status, head, body = self.wire.request(method, path, data, headers)
+        status, head, body = self.wire.request(method, path, body, headers)
         self.statuses[status] += 1
         self.look(session, request, head, body)
         low = head.lower()
@@ -118,28 +92,6 @@ class Load:
             at = low.index(b"\r\netag: ") + 8
             self.tags[session] = head[at:head.index(b"\r\n", at)].decode()
 
-    def run(self):
-        """All of them."""
-        try:
-            while self.n < self.requests:
-                self.step()
-        except (OSError, ValueError) as e:
-            self.breaches.append(f"a request failed: {e!r}")
-
-
-def main():
-    """Runs the clients."""
-    port, clients, requests, seed = (int(a) for a in sys.argv[1:])
-    loads = [Load(port, requests // clients, seed * 1000 + i) for i in range(clients)]
-    threads = [threading.Thread(target=load.run) for load in loads]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    statuses = sum((load.statuses for load in loads), collections.Counter())
-    breaches = sum((load.breaches for load in loads), [])
-    json.dump({"statuses": statuses, "breaches": breaches[:20]}, sys.stdout)
-
 
 if __name__ == "__main__":
-    main()
+    bleeding.main(Load)

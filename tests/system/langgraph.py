@@ -7,12 +7,10 @@ STATE = ["values", "next", "checkpoint", "metadata", "created_at", "parent_check
 
 
 def human(content, **more):
-    """A message as LangChain has it."""
     return {"type": "human", "content": content, **more}
 
 
 def remove(message_id):
-    """Takes a message away."""
     return {"type": "remove", "id": message_id}
 
 
@@ -35,9 +33,7 @@ class LangGraph:
         """A thread with these messages; its id."""
         if messages:
             body["supersteps"] = [{"updates": [{"values": {"messages": list(messages)}}]}]
-        answer = self.client.post("/threads", {"thread_id": thread_id, **body})
-        self.assertEqual(answer.status, 200, answer)
-        return answer.json["thread_id"]
+        return self.ok(self.client.post("/threads", {"thread_id": thread_id, **body}))["thread_id"]
 
     def update(self, thread_id, *messages, headers=None, **values):
         """An update of the state; the answer."""
@@ -46,11 +42,7 @@ class LangGraph:
         return self.client.post(f"/threads/{thread_id}/state", {"values": values}, headers=headers)
 
     def state(self, thread_id):
-        """The state as it is now."""
-        answer = self.client.get(f"/threads/{thread_id}/state")
-        self.assertEqual(answer.status, 200, answer)
-        return answer.json
+        return self.ok(self.client.get(f"/threads/{thread_id}/state"))
 
     def contents(self, thread_id):
-        """The contents of its messages."""
         return [m["content"] for m in self.state(thread_id)["values"]["messages"]]

@@ -7,11 +7,32 @@ import threading
 BEGIN, END, PARAMS, STDIN, STDOUT = 1, 3, 4, 5, 6
 
 
-class Request:
-    """What came: params in their order, as pairs; body; the number of its connection."""
+class Listener:
+    """Listens at path; serve(connection) runs for each connection in a thread of its own."""
 
-    def __init__(self, connection):
-        self.params, self.body, self.connection = [], b"", connection
+    def __init__(self, path):
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen(256)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        self.listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                connection = self.listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+
+class Request:
+    """What came: params in their order, as pairs; body."""
+
+    def __init__(self):
+        self.params, self.body = [], b""
 
     def __getitem__(self, name):
         """The one value of a parameter; None when there is none, KeyError when there are two."""
@@ -22,7 +43,6 @@ class Request:
 
     @property
     def names(self):
-        """The names in their order."""
         return [name for name, _ in self.params]
 
 
@@ -43,42 +63,25 @@ def _pairs(data):
     return pairs
 
 
-class Recorder:
-    """Listens at path. answer(request) gives the response as CGI bytes, or None to close the
-    connection without one. requests holds all that came."""
+class Recorder(Listener):
+    """answer(request) gives the response as CGI bytes, or None to close the connection without one.
+    requests holds all that came."""
 
-    def __init__(self, path, answer=None):
-        self.requests = []
-        self.answer = answer or (lambda request: b"Status: 204\r\n\r\n")
-        self.connections = 0
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(path)
-        self.listener.listen(64)
-        threading.Thread(target=self._accept, daemon=True).start()
+    def __init__(self, path):
+        self.requests, self.connections = [], 0
+        self.answer = lambda request: b"Status: 204\r\n\r\n"
+        super().__init__(path)
 
-    def close(self):
-        """Takes no more connections."""
-        self.listener.close()
-
-    def _accept(self):
-        while True:
-            try:
-                connection = self.listener.accept()[0]
-            except OSError:
-                return
-            self.connections += 1
-            threading.Thread(target=self._serve, args=(connection, self.connections),
-                             daemon=True).start()
-
-    def _serve(self, connection, number):
+    def serve(self, connection):
+        self.connections += 1
         with connection, connection.makefile("rb") as stream:
-            params, request, keep = b"", Request(number), False
+            params, request, keep = b"", Request(), False
             while len(header := stream.read(8)) == 8:
                 _, kind, ident, size, padding, _ = struct.unpack(">BBHHBB", header)
                 data = stream.read(size)
                 stream.read(padding)
                 if kind == BEGIN:
-                    params, request, keep = b"", Request(number), bool(data[2] & 1)
+                    params, request, keep = b"", Request(), bool(data[2] & 1)
                 elif kind == PARAMS:
                     params += data
                 elif kind == STDIN and size:

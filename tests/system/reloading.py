@@ -45,12 +45,8 @@ class ReloadTest(StackTest):
         self.write_settings()
         super().setUp()
 
-    def events(self, name):
-        """The lines of parley's log with this event."""
-        return [e for e in self.stack.parley.entries() if e["event"] == name]
 
     def hang_up(self):
-        """SIGHUP."""
         self.stack.parley.process.send_signal(signal.SIGHUP)
 
     def after_hang_up(self, event, seconds=40):

@@ -73,10 +73,11 @@ def run(directory, pattern=""):
     # As an exception, so that every clean-up runs.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
-    found = unittest.defaultTestLoader.discover(directory)
+    # Nothing else holds the tests, so that what one has open ends with it.
+    tests = unittest.TestSuite(select_tests(unittest.defaultTestLoader.discover(directory), pattern))
     result = Result()
     try:
-        unittest.TestSuite(select_tests(found, pattern)).run(result)
+        tests.run(result)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
         return 130

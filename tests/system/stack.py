@@ -10,7 +10,7 @@
             self.stack.redis.kill()             # also stop, pause, resume, start, restart
             self.stack.parley.restart(PARLEY_WORKERS="1")
 
-Nothing here repeats a request by itself unless asked to. Whatever happens to the tests, kill -9
+Nothing here repeats a request. Whatever happens to the tests, kill -9
 included, the servers end and the directory goes: a keeper process sees to it.
 KEEP_LOGS=DIR copies the servers' logs there; PARLEY_BIN is the program to test.
 """
@@ -19,6 +19,7 @@ import glob
 import http.client
 import json
 import os
+import pathlib
 import random
 import shutil
 import signal
@@ -58,13 +59,14 @@ class StackError(Exception):
     """A server did not do what it was told; says which, and the end of its log."""
 
 
-def wait_until(condition, seconds, what):
-    """Waits for condition() to be true; StackError naming what when it is not within seconds."""
-    end = time.monotonic() + seconds * PATIENCE
+def wait_until(condition, seconds, what="what must come"):
+    """Waits for condition() to be true; how long that took. StackError naming what after seconds."""
+    began = time.monotonic()
     while not condition():
-        if time.monotonic() > end:
-            raise StackError(f"not within {seconds} s: {what}")
+        if time.monotonic() > began + seconds * PATIENCE:
+            raise StackError(f"waited in vain for {seconds} s: {what}")
         time.sleep(0.02)
+    return time.monotonic() - began
 
 
 def free_port():
@@ -88,8 +90,12 @@ def _stat(pid):
         return None
 
 
+def gone(pid):
+    stat = _stat(pid)
+    return stat is None or stat[0] == "Z"
+
+
 def children(pid):
-    """The pids of a process' children."""
     try:
         with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
             return [int(n) for n in f.read().split()]
@@ -123,24 +129,18 @@ def whole_lines(path):
 
 
 class Server:
-    """One server of a stack: a process in the foreground, its log, how it is asked to end."""
+    """One server of a stack: a process in the foreground, its log, how it is asked to end. Each has a
+    command() to run, and says by is_ready() whether it takes work."""
 
     def __init__(self, stack, name, stop_signal, user=None):
         self.stack, self.name, self.stop_signal, self.user = stack, name, stop_signal, user
-        self.process = None
+        self.as_user = {"user": user, "group": user, "extra_groups": []} if user else {}
+        self.process = self.stderr = None   # its log has what it says, unless there is a stderr
         self.log_path = f"{stack.dir}/{name}.log"
-
-    def command(self):
-        """What to run."""
-        raise NotImplementedError
 
     def environment(self):
         """The environment to run it in."""
         return self.stack.clean_env
-
-    def is_ready(self):
-        """Whether it takes work."""
-        raise NotImplementedError
 
     @property
     def pid(self):
@@ -154,13 +154,10 @@ class Server:
 
     def start(self, wait=True):
         """Starts it, and waits until it is ready."""
-        options = {}
-        if self.user:
-            options = {"user": self.user, "group": self.user, "extra_groups": []}
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 self.command(), env=self.environment(), cwd=self.stack.dir, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, start_new_session=True, **options)
+                stdout=log, stderr=self.stderr or log, start_new_session=True, **self.as_user)
         self.stack.keep(self.pid)
         if wait:
             self.wait_ready()
@@ -192,18 +189,16 @@ class Server:
         pids = tree(self.pid) if self.running else []
         signal_all(pids, signal.SIGKILL)
         self.process.wait()
-        wait_until(lambda: all(_gone(p) for p in pids), 10, f"{self.name}'s processes gone")
+        wait_until(lambda: all(gone(p) for p in pids), 10, f"{self.name}'s processes gone")
 
     def pause(self):
         """SIGSTOP to all its processes: connected, and silent."""
         signal_all(tree(self.pid), signal.SIGSTOP)
 
     def resume(self):
-        """The end of a pause."""
         signal_all(tree(self.pid), signal.SIGCONT)
 
     def restart(self):
-        """stop and start."""
         self.stop()
         return self.start()
 
@@ -217,35 +212,33 @@ class Server:
         return [json.loads(line) for line in self.log()[since:].splitlines() if line.startswith("{")]
 
 
-def _gone(pid):
-    stat = _stat(pid)
-    return stat is None or stat[0] == "Z"
 
 
 class Postgres(Server):
     """PostgreSQL on a unix socket in its data directory. It refuses to run as root."""
 
-    def __init__(self, stack):
+    def __init__(self, stack, directory="pg"):
         super().__init__(stack, "postgres", signal.SIGINT, "postgres" if IS_ROOT else None)
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"),
                        key=lambda p: int(p.split("/")[4]))
         self.bin = os.path.dirname(found[-1] if found else shutil.which("postgres") or "")
-        self.dir = stack.dir + "/pg"
+        self.dir = f"{stack.dir}/{directory}"
         self.settings = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={self.dir}",
                          "-c", "max_connections=200"]
 
-    def create(self, fsync):
-        """Makes the cluster. Without fsync it is faster, and as safe as long as the machine runs."""
+    def make_directory(self):
         # A test may have put a disk there.
         os.makedirs(self.dir, 0o700, exist_ok=True)
-        options = {}
         if self.user:
             shutil.chown(self.dir, self.user, self.user)
-            options = {"user": self.user, "group": self.user, "extra_groups": []}
+
+    def create(self, fsync):
+        """Makes the cluster. Without fsync it is faster, and as safe as long as the machine runs."""
+        self.make_directory()
         made = subprocess.run(
             [self.bin + "/initdb", "-D", self.dir, "-U", "postgres", "-A", "trust", "-E", "UTF8",
              "--locale=C.UTF-8", "--no-sync"], env=self.environment(), cwd="/", text=True, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **self.as_user)
         if made.returncode:
             raise StackError("initdb: " + made.stdout)
         if not fsync:
@@ -258,12 +251,22 @@ class Postgres(Server):
         return subprocess.run([self.bin + "/pg_isready", "-q", "-h", self.dir, "-d", "postgres"],
                               env=self.environment(), check=False).returncode == 0
 
-    def psql(self, sql, user="postgres", database="parley"):
+    def _psql_command(self, user="postgres", database="parley"):
+        return [self.bin + "/psql", "-XqAt", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-h", self.dir, "-U", user,
+                "-d", database]
+
+    def open_psql(self, script="", stdout=subprocess.PIPE):
+        """A psql that has this to do first, and stays until its input ends."""
+        process = subprocess.Popen(self._psql_command(), env=self.environment(), text=True,
+                                   stdin=subprocess.PIPE, stdout=stdout)
+        process.stdin.write(script)
+        process.stdin.flush()
+        return process
+
+    def psql(self, sql, **options):
         """Runs SQL; what it prints, rows by line and columns by tab. StackError when it fails."""
-        done = subprocess.run(
-            [self.bin + "/psql", "-XqAt", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-h", self.dir, "-U",
-             user, "-d", database], input=sql, env=self.environment(), text=True, capture_output=True,
-            check=False)
+        done = subprocess.run(self._psql_command(**options), input=sql, env=self.environment(), text=True,
+                              capture_output=True, check=False)
         if done.returncode:
             raise StackError(done.stderr.strip())
         return done.stdout.rstrip("\n")
@@ -328,12 +331,16 @@ class Parley(Server):
         return subprocess.run([self.program, *arguments], env={**self.environment(), **env}, text=True,
                               cwd=self.stack.dir, capture_output=True, check=False, timeout=60 * PATIENCE)
 
+    def do(self, *arguments, **env):
+        """Runs `parley ARGUMENTS`, which must succeed; what it printed."""
+        done = self.run(*arguments, **env)
+        if done.returncode:
+            raise StackError(f"parley {' '.join(arguments)}: {done.stdout}{done.stderr}")
+        return done.stdout
+
     def make_key(self, tenant="default", *options):
         """`parley key create`; the key, which holds when this returns."""
-        done = self.run("key", "create", "--tenant", tenant, *options)
-        if done.returncode:
-            raise StackError("parley key create: " + done.stderr)
-        return done.stdout.strip()
+        return self.do("key", "create", "--tenant", tenant, *options).strip()
 
     def command(self):
         return [self.program, "serve"]
@@ -348,14 +355,15 @@ class Parley(Server):
         return len(self.workers()) >= int(self.env.get("PARLEY_WORKERS", "1"))
 
     def workers(self):
-        """The pids of its workers."""
         return children(self.pid)
 
     def restart(self, **env):
-        """Stops it and starts it with settings changed; None takes one away."""
+        """Stops it and starts it with settings changed (None takes one away), ready through nginx."""
         self.stop()
         self.configure(env)
-        return self.start()
+        self.start()
+        if self.stack.nginx.running:
+            self.stack.wait_ready()
 
 
 class Nginx(Server):
@@ -372,14 +380,12 @@ class Nginx(Server):
         subprocess.run([ROOT + "/tests/stack/nginx-conf", self.stack.dir, f"127.0.0.1:{self.port}",
                         self.profile], check=True)
         if self.edit:
-            path = self.stack.dir + "/parley.conf"
-            with open(path, encoding="utf-8") as f:
-                old = f.read()
+            path = pathlib.Path(self.stack.dir + "/parley.conf")
+            old = path.read_text(encoding="utf-8")
             new = self.edit(old)
             if new == old:
                 raise StackError("the edit of parley.conf changed nothing")
-            with open(path, "w", encoding="utf-8") as f:
-                f.write(new)
+            path.write_text(new, encoding="utf-8")
 
     def command(self):
         return ["nginx", "-p", self.stack.dir, "-e", self.log_path, "-c", self.stack.dir + "/nginx.conf"]
@@ -421,7 +427,6 @@ class Stack:
         self.clean_env = {name: value for name, value in os.environ.items()
                           if not name.startswith(("PARLEY_", "PG"))
                           and name not in ("DATABASE_URL", "DATABASE_ADMIN_URL", "REDIS_URL")}
-        # pylint: disable=consider-using-with  # it outlives this object
         self.keeper = subprocess.Popen(["bash", "-c", KEEPER, "keeper", self.dir], text=True,
                                        stdin=subprocess.PIPE, start_new_session=True)
         atexit.register(self.close)
@@ -451,7 +456,7 @@ class Stack:
             if "redis" in self.servers:
                 self.redis.wait_ready()
             if "parley" in self.servers:
-                self.migrate()
+                self.parley.do("migrate")
                 self.parley.start()
             if "nginx" in self.servers:
                 self.nginx.start()
@@ -462,11 +467,6 @@ class Stack:
             raise
         return self
 
-    def migrate(self):
-        """parley migrate."""
-        done = self.parley.run("migrate")
-        if done.returncode:
-            raise StackError("parley migrate: " + done.stdout + done.stderr)
 
     def wait_ready(self, seconds=30):
         """Waits until /readyz answers 200 through nginx."""
@@ -480,10 +480,7 @@ class Stack:
                 return all(client.get("/readyz").status == 200 for _ in range(10))
             except (OSError, http.client.HTTPException):
                 return False
-        try:
-            wait_until(ready, seconds, "/readyz 200")
-        finally:
-            client.close()
+        wait_until(ready, seconds, "/readyz 200")
 
     def client(self, **options):
         """A new client of this nginx; options are Client's."""
@@ -494,12 +491,8 @@ class Stack:
         return self.postgres.psql(sql, **options)
 
     def worker_pids(self):
-        """The pids of parley's workers."""
         return self.parley.workers()
 
-    def logs(self):
-        """The last lines of every log, for the message of a failure."""
-        return "\n".join(f"--- {s.name}\n{s.log(15)}" for s in self.all_servers())
 
     def all_servers(self):
         """In the order of their end."""
@@ -515,16 +508,13 @@ class Stack:
         for server in self.all_servers():
             server.kill()
         if os.environ.get("KEEP_LOGS"):
-            self.save_logs(os.environ["KEEP_LOGS"])
+            target = os.path.join(os.environ["KEEP_LOGS"], os.path.basename(self.dir))
+            os.makedirs(target, exist_ok=True)
+            for path in glob.glob(self.dir + "/*.log"):
+                shutil.copy(path, target)
         self.keeper.stdin.close()
         self.keeper.wait()
 
-    def save_logs(self, where):
-        """Copies the logs to a directory below where."""
-        target = os.path.join(where, os.path.basename(self.dir))
-        os.makedirs(target, exist_ok=True)
-        for path in glob.glob(self.dir + "/*.log"):
-            shutil.copy(path, target)
 
     def __enter__(self):
         return self.start()
@@ -534,9 +524,22 @@ class Stack:
 
 
 class RenewedTest(unittest.TestCase):
-    """A test on a stack that others of its class use before and after it. After one that failed the
-    next one has a new stack: what it meets may be in the middle of anything."""
+    """A test with a client, on a stack that others of its class use before and after it. After one that
+    failed the next one has a new stack: what it meets may be in the middle of anything."""
     stack = None
+
+    def setUp(self):
+        self.client = self.stack.client()
+        self.addCleanup(self.client.close)
+
+    def events(self, name):
+        """The lines of parley's log with this event."""
+        return [e for e in self.stack.parley.entries() if e["event"] == name]
+
+    def ok(self, answer, status=200):
+        """The answer has this status; its JSON, or None."""
+        self.assertEqual(answer.status, status, answer)
+        return answer.json if answer.body else None
 
     @classmethod
     def renew(cls):
@@ -549,7 +552,7 @@ class RenewedTest(unittest.TestCase):
         if self.stack and self.stack.failed:
             try:
                 self.renew()
-            except Exception:  # pylint: disable=broad-exception-caught  # as in unittest's own
+            except Exception:  # as in unittest's own
                 result.startTest(self)
                 result.addError(self, sys.exc_info())
                 result.stopTest(self)
@@ -562,7 +565,7 @@ class RenewedTest(unittest.TestCase):
 
 
 class StackTest(RenewedTest):
-    """A test class with one stack for all its tests, and a client for each."""
+    """A test class with one stack for all its tests."""
     env = {}            # settings of parley
     stack_options = {}  # further arguments of Stack
 
@@ -570,7 +573,3 @@ class StackTest(RenewedTest):
     def setUpClass(cls):
         cls.stack = Stack(env=cls.env, **cls.stack_options).start()
         cls.addClassCleanup(cls.stack.close)
-
-    def setUp(self):
-        self.client = self.stack.client()
-        self.addCleanup(self.client.close)

@@ -5,28 +5,24 @@
 The keys, one a tenant, come as a JSON list on standard input. Ids of sessions, users and idempotency
 keys are the same few in every tenant; all that is said in a tenant holds a mark of its own, as do the
 ids of its requests. An answer that holds the mark of another tenant is a breach. Each request is of a
-tenant at random, so that connections, threads and buffers pass from one to the other. Prints one JSON
-object: counts by status, breaches.
+tenant at random, so that connections, threads and buffers pass from one to the other.
 """
-import collections
 import json
-import random
 import sys
-import threading
 
-from harness import Wire
-from isolation_load import MARK, mark
+import bleeding
+from bleeding import mark
 
 SESSIONS, USERS, IDEMPOTENCY_KEYS = 12, 3, 60
 
 
-class Load:
-    """One client: it sends its share of requests and looks at all that comes back."""
+class Load(bleeding.Load):
+    """One client."""
+    keys = []
 
-    def __init__(self, port, keys, requests, seed):
-        self.wire, self.random, self.keys = Wire(port), random.Random(seed), keys
-        self.requests, self.seed = requests, seed
-        self.statuses, self.breaches, self.cursors, self.n = collections.Counter(), [], {}, 0
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.cursors = {}
 
     def message(self, tenant):
         """A message, marked in every place that it has."""
@@ -70,12 +66,11 @@ class Load:
         return "DELETE", user, None
 
     def headers(self, tenant, method):
-        """Header lines of a request."""
         key = self.keys[tenant]
         if self.random.random() < 0.01:
             key = key[:-1] + ("A" if key[-1] != "A" else "B")
         name = self.random.choice(("Authorization: Bearer", "x-api-key:"))
-        lines = f"{name} {key}\r\nX-Request-Id: {mark(tenant)}.{self.seed}.{self.n}\r\n"
+        lines = f"{name} {key}\r\nX-Request-Id: {self.request_id(tenant)}\r\n"
         if method in ("POST", "PUT", "PATCH", "DELETE") and self.random.random() < 0.2:
             lines += f"Idempotency-Key: k{self.random.randrange(IDEMPOTENCY_KEYS)}\r\n"
         # What names another tenant is nothing.
@@ -83,53 +78,20 @@ class Load:
             lines += f"X-Parley-Tenant: tenant-{self.random.randrange(len(self.keys)):04d}\r\n"
         return lines
 
-    def look(self, tenant, request, status, head, body):
-        """Every mark in an answer must be that of the tenant whose key was sent."""
-        own = b"%04d" % tenant
-        foreign = {m for m in MARK.findall(head) + MARK.findall(body) if m != own}
-        request_id = f"{mark(tenant)}.{self.seed}.{self.n}".encode()
-        if foreign or b"\r\nX-Request-Id: " + request_id + b"\r\n" not in head:
-            self.breaches.append(f"{tenant} {request[:2]}: {head[:300]!r} {body[:300]!r}")
-        if status == 200 and b'"next_cursor":"' in body:
-            self.cursors[tenant] = json.loads(body)["next_cursor"]
-
     def step(self):
-        """One request."""
         tenant = self.random.randrange(len(self.keys))
-        self.n += 1
         method, path, body = request = self.choose(tenant)
-        data = json.dumps(body).encode() if body is not None else b""
         try:
-            status, head, body = self.wire.request(method, path, data, self.headers(tenant, method))
+            status, head, body = self.wire.request(method, path, body, self.headers(tenant, method))
         except ConnectionResetError:  # its worker was killed in the middle of the answer
             self.statuses["cut"] += 1
             return
         self.statuses[status] += 1
-        self.look(tenant, request, status, head, body)
-
-    def run(self):
-        """All of them."""
-        try:
-            while self.n < self.requests:
-                self.step()
-        except (OSError, ValueError) as e:
-            self.breaches.append(f"a request failed: {e!r}")
-
-
-def main():
-    """Runs the clients."""
-    port, clients, requests, seed = (int(a) for a in sys.argv[1:])
-    keys = json.load(sys.stdin)
-    loads = [Load(port, keys, requests // clients, seed * 1000 + i) for i in range(clients)]
-    threads = [threading.Thread(target=load.run) for load in loads]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    statuses = sum((load.statuses for load in loads), collections.Counter())
-    breaches = sum((load.breaches for load in loads), [])
-    json.dump({"statuses": statuses, "breaches": breaches[:20]}, sys.stdout)
+        self.look(tenant, request, head, body)
+        if status == 200 and b'"next_cursor":"' in body:
+            self.cursors[tenant] = json.loads(body)["next_cursor"]
 
 
 if __name__ == "__main__":
-    main()
+    Load.keys = json.load(sys.stdin)
+    bleeding.main(Load)

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Reads while PostgreSQL is away: from the caches, and marked; writes are refused and change nothing."""
 import json
-import unittest
 
-from harness import Wire, eventually, message, rows, say
-from stack import StackTest
+from harness import Wire, message, rows, say
+from stack import StackTest, wait_until
 
 MARK = "X-Parley-Degraded"
 
@@ -23,8 +22,7 @@ class Away(StackTest):
         """Acts, and waits until both workers have noticed."""
         before = self.told(event)
         act()
-        took = eventually(lambda: self.told(event) >= before + 2, 30)
-        self.assertIsNotNone(took, f"no {event}")
+        took = wait_until(lambda: self.told(event) >= before + 2, 30, f"no {event}")
         return took
 
     def marked(self, answer, before=None):
@@ -38,7 +36,6 @@ class Away(StackTest):
         return body
 
     def refused(self, answer):
-        """A 503 of which nothing came."""
         self.assertEqual(answer.status, 503, answer)
         self.assertIn(answer.json["code"], ("unavailable", "overload", "timeout"), answer)
         self.assertEqual(answer.headers["Retry-After"], "1")
@@ -90,24 +87,26 @@ class Away(StackTest):
         for _ in range(self.ASKED):
             self.marked(self.client.get(path), before)
         ready = self.client.get("/readyz")
-        self.assertEqual((ready.status, ready.json["status"], ready.json["serves"]),
-                         (503, "down", "reads"), ready)
+        self.assertEqual((ready.status, ready.json["status"], ready.json["serves"],
+                          ready.json["checks"]["redis"]["status"]), (503, "down", "reads", "up"), ready)
+        self.assertNotEqual(ready.json["checks"]["postgresql"]["status"], "up")
+        self.assertTrue(ready.headers["Retry-After"])
+        self.assertEqual(self.client.get("/livez").status, 200)
         back = self.wait_for("db_up", come)
         self.assertEqual(rows(self.stack), stored)
         for _ in range(self.ASKED):
             answer = self.client.get(path)
             self.assertEqual((answer.json, answer.headers["ETag"], answer.headers[MARK]),
                              (before, tag, None))
-            answer = self.client.get(path, headers={"If-None-Match": tag})
-            self.assertEqual(answer.status, 304)
+            self.ok(self.client.get(path, headers={"If-None-Match": tag}), 304)
         self.assertEqual(self.client.get(cold).status, 200)
         self.assertEqual(self.client.post(path + "/messages", message("m25")).json["seq"], 26)
         self.assertEqual(self.client.get("/readyz").json["serves"], "everything")
         say(f"noticed after {noticed:.2f} s, and that it is back after {back:.2f} s")
 
     def test_stopped(self):
-        """Fails if a hit is not marked, if a degraded answer keeps its ETag, or if a refused write
-        drops what the caches hold: tried."""
+        """Fails if a hit is not marked, if a degraded answer keeps its ETag, if a refused write drops
+        what the caches hold, or if /readyz does not look at the pool: tried."""
         self.away("stopped", self.stack.postgres.stop,
                   lambda: self.stack.postgres.running or self.stack.postgres.start())
 
@@ -116,11 +115,9 @@ class Away(StackTest):
         self.away("silent", self.stack.postgres.pause, self.stack.postgres.resume)
 
     def test_nobody_waits_for_long(self):
-        """A silent PostgreSQL, before anybody has noticed: a warm read is answered, and a cold one is
-        refused, within the time of a request."""
+        """Before anybody has noticed that PostgreSQL is silent, no request lasts for long."""
         self.assertEqual(self.client.put("/v1/sessions/quick", {}).status, 201)
         wire = Wire(self.stack.nginx.port)
-        self.addCleanup(wire.close)
         before = self.told("db_down")
         self.stack.postgres.pause()
         self.addCleanup(self.stack.postgres.resume)
@@ -129,9 +126,5 @@ class Away(StackTest):
         status, head, body = wire.request("GET", "/v1/sessions/quick/messages/1")
         self.assertEqual(status, 503, body)
         self.assertIn(b"Retry-After: 1", head)
-        self.assertIsNotNone(eventually(lambda: self.told("db_down") >= before + 2, 30))
+        wait_until(lambda: self.told("db_down") >= before + 2, 30)
         self.wait_for("db_up", self.stack.postgres.resume)
-
-
-if __name__ == "__main__":
-    unittest.main()

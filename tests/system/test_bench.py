@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 import uuid
 from xml.etree import ElementTree
@@ -18,9 +17,8 @@ from harness import message
 from stack import PARLEY, ROOT, StackTest, wait_until
 
 sys.path.append(ROOT + "/tests/bench")
-# pylint: disable=wrong-import-position
-import plot  # noqa: E402
-import report  # noqa: E402
+import plot
+import report
 
 BENCH = ROOT + "/tests/bench/main.py"
 OFFER = os.path.dirname(PARLEY) + "/offer"
@@ -113,12 +111,10 @@ class Report(unittest.TestCase):
 
     @staticmethod
     def samples(*rates, errors=0):
-        """One cell with these rates."""
         return {"get": {"16": [{"rate": r, "p50": 1.0, "p90": 2.0, "p99": 3.0, "max": 4.0, "errors": errors,
                                 "cpu": {"nginx": 10.0, "client": 5.0}} for r in rates]}}
 
     def compared(self, old, new):
-        """The columns of the one line."""
         return report.comparison_lines(self.samples(*old), self.samples(*new))[-1].split()[2:]
 
     def test_what_is_outside_of_noise_is_marked(self):
@@ -215,7 +211,3 @@ class Offer(StackTest):
         self.assertIn(sent - served, range(0, 5))
         stored = sum(self.client.get(f"/v1/sessions/s{n:012}").json["message_count"] for n in (1, 2, 3))
         self.assertEqual(stored, sent + 3)
-
-
-if __name__ == "__main__":
-    unittest.main()

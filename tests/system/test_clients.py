@@ -13,8 +13,9 @@ import signal
 import subprocess
 import threading
 
-from harness import run, say
+from harness import locked, run, say, serve
 from stack import ROOT, StackTest, signal_all, wait_until
+from test_readme import blocks
 
 CLIENTS = ROOT + "/tests/clients/"
 WAITING = "FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
@@ -59,19 +60,18 @@ class Control(http.server.BaseHTTPRequestHandler):
     """Orders from the tests in JavaScript: POST /NAME calls self.server.orders.NAME(body)."""
 
     def do_POST(self):
-        """One order."""
         argument = self.rfile.read(int(self.headers["Content-Length"] or 0)).decode()
         try:
             getattr(self.server.orders, "order_" + self.path[1:])(argument)
             status, text = 200, b""
-        except Exception as e:  # pylint: disable=broad-exception-caught  # told to who asked
+        except Exception as e:
             status, text = 500, repr(e).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
 
-    def log_message(self, *_):  # pylint: disable=arguments-differ
+    def log_message(self, *_):
         pass
 
 
@@ -91,11 +91,10 @@ class ClientTest(StackTest):
         if self.reason:
             self.skipTest(self.reason)
         super().setUp()
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Control)
-        server.orders, server.daemon_threads = self, True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        self.addCleanup(lambda: (server.shutdown(), server.server_close()))
+        server = serve(self, Control)
+        server.orders = self
         self.locker = None
+        self.addCleanup(self.order_unlock, None)
         self.environment = {
             **{n: v for n, v in os.environ.items()
                if not n.startswith(FOREIGN) and not n.lower().endswith("_proxy")},
@@ -103,35 +102,22 @@ class ClientTest(StackTest):
             "PARLEY_OTHER_KEY": self.keys[1],
             "PARLEY_CONTROL": f"http://127.0.0.1:{server.server_port}"}
 
-    def psql(self, script):
-        """psql with this to do, as a process whose output can be read; it does not outlive the test."""
-        # pylint: disable=consider-using-with  # ended by the clean-up
-        psql = subprocess.Popen(
-            [self.stack.postgres.bin + "/psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-h",
-             self.stack.postgres.dir, "-U", "postgres", "-d", "parley"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.addCleanup(lambda: (psql.kill(), psql.communicate()))
-        psql.stdin.write(script)
-        psql.stdin.flush()
-        return psql
 
     def order_lock(self, session_id):
         """Holds the row of a session until order_unlock()."""
         wait_until(lambda: self.stack.psql(f"SELECT count(*) {WAITING}") == "0", 30, "no other lock")
-        self.locker = self.psql("BEGIN;\nSELECT session_id FROM sessions WHERE session_id = "
-                                f"'{session_id}' FOR UPDATE;\n")
-        if self.locker.stdout.readline().strip() != session_id:
-            raise LookupError(f"no session {session_id}")
+        self.locker = locked(self.stack, session_id)
+        self.locker.__enter__()
 
     def order_unlock(self, _):
         """The end of a lock, if there is one."""
         if self.locker:
-            self.locker.communicate()
+            self.locker.__exit__()
             self.locker = None
 
     def when_somebody_waits(self, sql, then=lambda: None):
         """Returns at once; when the next backend waits for the lock, does sql and then()."""
-        psql = self.psql(f"""SELECT 'armed';
+        psql = self.stack.postgres.open_psql(f"""SELECT 'armed';
             DO $$
             BEGIN
                 LOOP
@@ -142,6 +128,7 @@ class ClientTest(StackTest):
                 END LOOP;
             END $$;
             SELECT 'done';\n""")
+        self.addCleanup(lambda: (psql.kill(), psql.communicate()))
         psql.stdout.readline()
         threading.Thread(target=lambda: psql.stdout.readline() and then(), daemon=True).start()
 
@@ -177,33 +164,17 @@ class ClientTest(StackTest):
 class Clients(ClientTest):
     """A file a client."""
 
-    def test_openai(self):
-        """The client of npm's package openai."""
-        self.run_tests("openai.mjs")
-
-    def test_openai_retries(self):
-        """What it repeats by itself."""
-        self.run_tests("openai_retries.mjs")
-
-    def test_agents(self):
-        """The session of the Agents SDK."""
-        self.run_tests("agents.mjs")
-
-    def test_langgraph(self):
-        """The threads of LangGraph's SDK."""
-        self.run_tests("langgraph.mjs")
-
-    def test_together(self):
-        """All three on one conversation."""
-        self.run_tests("together.mjs")
+    def test_each(self):
+        """The client of npm's package openai and what it repeats by itself, the session of the Agents SDK,
+        the threads of LangGraph's SDK, and all three on one conversation."""
+        for name in ("openai", "openai_retries", "agents", "langgraph", "together"):
+            self.run_tests(name + ".mjs")
 
     def test_readme(self):
         """What README gives to paste, on this stack's port."""
-        with open(ROOT + "/README.md", encoding="utf-8") as f:
-            section = f.read().split("\n## Clients\n", 1)[1].split("\n## ", 1)[0]
-        blocks = re.findall(r"^```js\n(.*?)^```", section, re.S | re.M)
-        self.assertEqual(len(blocks), 3)
-        for block in blocks:
+        found = blocks("README.md", "Clients", "js")
+        self.assertEqual(len(found), 3)
+        for block in found:
             with self.subTest(block.splitlines()[0]):
                 block = block.replace("http://127.0.0.1:8080", self.environment["PARLEY_URL"])
                 done = run("node", "--input-type=module", "-e", block, cwd=CLIENTS, env={

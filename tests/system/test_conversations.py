@@ -7,7 +7,6 @@ messages with role, content, metadata). Without it a small set of the same shape
 import json
 import os
 import random
-import unittest
 
 from harness import ParleyTest, at_once, say
 
@@ -126,10 +125,5 @@ class Conversations(ParleyTest):
             for (i, c), (path, context, contents) in zip(mine, stored):
                 self.check_session(client, c, path, context, contents)
                 self.check_pages(client, c, path, contents, i)
-            client.close()
             return len(stored)
         self.assertEqual(sum(at_once(16, work)), len(all_of_them))
-
-
-if __name__ == "__main__":
-    unittest.main()

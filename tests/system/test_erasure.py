@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Whatever belongs to a user is found by an erasure until its last byte is gone, however the session
 stopped being visible under its id. The sweeper is off (PARLEY_SWEEP=0): nothing goes by itself."""
-import unittest
 import uuid
 
 from harness import message
@@ -26,8 +25,7 @@ class Traces(UserTest):
         self.ann, self.bob = self.new_user("ann"), self.new_user("bob")
 
     def rows(self, user):
-        """Every row, whole and as text, in which the user's name stands: it is part of all that the
-        user writes, ids and keys included."""
+        """Every row in which the user's name stands, which is in all that the user writes."""
         return [table + row for table in ("sessions", "messages", "idempotency_keys")
                 for row in self.stack.psql(f"SELECT t::text FROM {table} t WHERE t::text LIKE '%{user}%'"
                                            " ORDER BY 1").splitlines()]
@@ -144,7 +142,3 @@ class Traces(UserTest):
                             break
                     self.assertEqual(self.rows(self.ann), [])
                     self.assertEqual(self.rows(self.bob), his)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""docs/examples: each bot talks over a line that loses the first answer to each request, parley goes
-away and comes back between and under its turns, and the conversation that is read back is the one
-that was had."""
+"""docs/examples: each bot talks over a line that loses the first answer to each request, while parley
+goes away and comes back; the conversation that is read back is the one that was had."""
 import http.server
 import os
 import select
 import shutil
 import subprocess
-import threading
-import unittest
 
+from harness import serve
 from stack import ROOT, StackTest
 
 EXAMPLES = ROOT + "/docs/examples/"
@@ -24,14 +22,12 @@ class Lossy(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def pass_on(self):
-        """One request."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         key = self.headers["Idempotency-Key"]
         client = self.server.client()
         answer = client.request(self.command, self.path, body, {
             "Content-Type": self.headers["Content-Type"], "Idempotency-Key": key,
             "Authorization": self.headers["Authorization"]})
-        client.close()
         if answer.status < 300 and key not in self.server.keys:
             self.server.keys.add(key)
             self.close_connection = True
@@ -45,7 +41,7 @@ class Lossy(http.server.BaseHTTPRequestHandler):
 
     do_PUT = do_POST = pass_on
 
-    def log_message(self, *_):  # pylint: disable=arguments-differ
+    def log_message(self, *_):
         pass
 
 
@@ -61,10 +57,8 @@ class Examples(StackTest):
     def setUp(self):
         super().setUp()
         self.client.headers["Authorization"] = "Bearer " + self.key
-        line = self.line = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Lossy)
-        line.client, line.keys, line.daemon_threads = self.stack.client, set(), True
-        threading.Thread(target=line.serve_forever, daemon=True).start()
-        self.addCleanup(lambda: (line.shutdown(), line.server_close()))
+        self.line = serve(self, Lossy)
+        self.line.client, self.line.keys = self.stack.client, set()
 
     def talk(self, *command):
         """Has the conversation. Fails if a bot takes a new key for each attempt, or gives up: tried
@@ -73,7 +67,6 @@ class Examples(StackTest):
         url = f"http://127.0.0.1:{self.line.server_port}"
         environment = {n: v for n, v in os.environ.items() if not n.lower().endswith("_proxy")}
         environment["API_KEY"] = self.key
-        # pylint: disable=consider-using-with  # ended by the clean-up
         bot = subprocess.Popen([*command, url, session], stdin=subprocess.PIPE, text=True,
                                stdout=subprocess.PIPE, encoding="utf-8", bufsize=1, env=environment)
         self.addCleanup(lambda: (bot.kill(), bot.wait(), bot.stdout.close()))
@@ -128,7 +121,3 @@ class Examples(StackTest):
         if not shutil.which("jq"):
             self.skipTest("jq is not installed")
         self.talk("bash", EXAMPLES + "bot.sh")
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -23,13 +23,10 @@ class Gathered(StackTest):
         self.seen = collections.Counter()          # answers, by method and status
         self.headers = {t: f"Authorization: Bearer {self.stack.parley.make_key(t)}\r\n" for t in TENANTS}
         self.wires = [[Wire(self.stack.nginx.port) for _ in range(EACH)] for _ in range(THREADS)]
-        for wire in sum(self.wires, []):
-            self.addCleanup(wire.close)
         for tenant in TENANTS:
             for i in range(IDS):
-                body = json.dumps({"context": {"mark": tenant}}).encode()
-                status, _, said = self.wires[0][0].request("PUT", f"/v1/sessions/g:{i}", body,
-                                                           self.headers[tenant])
+                status, _, said = self.wires[0][0].request(
+                    "PUT", f"/v1/sessions/g:{i}", {"context": {"mark": tenant}}, self.headers[tenant])
                 self.assertEqual(status, 201, said)
 
     def step(self, i):
@@ -40,8 +37,7 @@ class Gathered(StackTest):
             path, key = f"/v1/sessions/g:{which}", (tenant, which)
             asked.append((wire, key, self.acknowledged[key], random.random() < 0.15))
             if asked[-1][-1]:
-                body = json.dumps({"messages": [message(tenant)]}).encode()
-                wire.send("POST", path + "/messages", body, self.headers[tenant])
+                wire.send("POST", path + "/messages", {"messages": [message(tenant)]}, self.headers[tenant])
             else:
                 wire.send("GET", path, headers=self.headers[tenant])
         for wire, key, before, writes in asked:

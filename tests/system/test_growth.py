@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What is stored must always fit into an answer again: sessions that grow patch by patch, numbers
 that grow in jsonb, pages whose first message is large."""
-import unittest
 
 from harness import ParleyTest, message
 from stack import StackTest
@@ -51,15 +50,10 @@ class Pages(StackTest):
     def test_the_first_message_of_a_page_always_comes(self):
         """Fails if rows_within keeps to the server's budget for the first one too: seen before."""
         path = "/v1/sessions/large"
-        made = self.client.put(path, {"messages": [message("a" * 100_000), message("b")]})
-        self.assertEqual(made.status, 201)
+        self.ok(self.client.put(path, {"messages": [message("a" * 100_000), message("b")]}), 201)
         for query in ("order=asc", "before=2&limit=30", "order=asc&limit=1"):
             page = self.client.get(f"{path}/messages?{query}").json
             self.assertEqual(len(page["data"]), 1, query)
             self.assertEqual(page["data"][0]["seq"], 1, query)
         page = self.client.get(f"{path}/messages?order=asc&max_bytes=10").json
         self.assertEqual((page["data"], page["has_more"]), ([], True))
-
-
-if __name__ == "__main__":
-    unittest.main()

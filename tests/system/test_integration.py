@@ -2,10 +2,8 @@
 """tests/integration.sh, which an operator runs against an installation."""
 import http.server
 import os
-import threading
-import unittest
 
-from harness import ParleyTest, rows, run
+from harness import ParleyTest, rows, run, serve
 from stack import ROOT, Stack, free_port
 
 SCRIPT = ROOT + "/tests/integration.sh"
@@ -76,16 +74,8 @@ class Integration(ParleyTest):
             def do_GET(self):
                 self.send_error(404)
 
-            def log_message(self, *_):  # pylint: disable=arguments-differ
+            def log_message(self, *_):
                 pass
-        server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        done = run(SCRIPT, f"http://127.0.0.1:{server.server_port}")
-        server.shutdown()
-        server.server_close()
+        done = run(SCRIPT, f"http://127.0.0.1:{serve(self, Handler).server_port}")
         self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("no parley", done.stderr)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Keys and tenants: nobody gets in without a key, and the key alone says whose request it is."""
-import json
 import os
 import re
 import signal
 import subprocess
 import threading
 import time
-import unittest
 
-from harness import Workers, at_once, eventually, message, rows, say
-from stack import PARLEY, StackTest
+from harness import Workers, at_once, message, rows, say
+from stack import PARLEY, StackTest, wait_until
 
 KEY = r"^parley_[0-9a-f]{16}_[A-Za-z0-9_-]{43}$"
 # Every route, and what is none.
@@ -45,8 +43,7 @@ class KeysTest(StackTest):
 
     def revoke(self, key):
         """`parley key revoke`; when it had ended."""
-        done = self.stack.parley.run("key", "revoke", key)
-        self.assertEqual(done.returncode, 0, done)
+        self.stack.parley.do("key", "revoke", key)
         return time.monotonic()
 
     def problem(self, answer, status, code):
@@ -114,7 +111,7 @@ class Refusals(KeysTest):
         status = lambda: self.client.get("/v1/users/u/sessions", headers=bearer(key)).status
         seen = status()
         self.assertEqual(seen, 200 if time.monotonic() - began < 4 else seen)
-        self.assertIsNotNone(eventually(lambda: status() == 401, 20))
+        wait_until(lambda: status() == 401, 20)
         listed = self.stack.parley.run("key", "list").stdout
         self.assertRegex(listed, f"(?m)^{key[7:23]}  expired  acme ")
 
@@ -137,8 +134,6 @@ class Tenants(KeysTest):
         super().setUp()
         self.mine, self.theirs = self.stack.client(headers=bearer(self.key)), \
             self.stack.client(headers=bearer(self.other))
-        self.addCleanup(self.mine.close)
-        self.addCleanup(self.theirs.close)
 
     def test_a_foreign_session_is_an_absent_one(self):
         """Fails if the tenant is left out of SQL_LIVE and of the policy of its table: tried."""
@@ -159,8 +154,7 @@ class Tenants(KeysTest):
 
     def test_equal_ids_are_two_sessions(self):
         for client, text in ((self.mine, "of mine"), (self.theirs, "of theirs")):
-            made = client.put("/v1/sessions/t:equal", {"user_id": "u", "message": message(text)})
-            self.assertEqual(made.status, 201, made)
+            self.ok(client.put("/v1/sessions/t:equal", {"user_id": "u", "message": message(text)}), 201)
         for client, text in ((self.mine, "of mine"), (self.theirs, "of theirs")):
             for _ in range(3):
                 got = client.get("/v1/sessions/t:equal").json["messages"]
@@ -187,8 +181,7 @@ class Tenants(KeysTest):
     def test_a_foreign_cursor_is_refused(self):
         for client in (self.mine, self.theirs):
             for i in range(3):
-                made = client.put(f"/v1/sessions/t:cursor{i}", {"user_id": "c"})
-                self.assertEqual(made.status, 201)
+                self.ok(client.put(f"/v1/sessions/t:cursor{i}", {"user_id": "c"}), 201)
         cursor = self.mine.get("/v1/users/c/sessions?limit=1").json["next_cursor"]
         self.assertEqual(self.mine.get(f"/v1/users/c/sessions?cursor={cursor}").status, 200)
         refused = self.theirs.get(f"/v1/users/c/sessions?cursor={cursor}")
@@ -312,12 +305,10 @@ class Revoked(KeysTest):
                     result = self.ask(client, k)
                     with lock:
                         seen[k].append(result)
-            client.close()
         with Workers(self.clients, step) as workers:
             workers.pause(0.5)
             ended = act(key)
             workers.pause(1.5)
-            workers.stop()
         return ended, seen[key], seen[self.key]
 
     def requests_by_worker(self):
@@ -395,7 +386,6 @@ class Recycled(KeysTest):
         seen = []
         with Workers(6, lambda i: seen.append(clients[i].get("/v1/users/u/sessions?limit=1").status)) as w:
             w.pause(6)
-            w.stop()
         self.assertEqual(set(seen), {200})
         self.assertGreater(self.client.get("/status").json["recycled"], 0)
 
@@ -415,7 +405,7 @@ class Away(KeysTest):
             answer = client.get("/v1/sessions/away")
             self.assertIn(answer.status, (200, 503))
             return answer.status == 200 and answer.json.get("degraded")
-        self.assertIsNotNone(eventually(degraded, 30))
+        wait_until(degraded, 30)
         time.sleep(1.2)  # beyond what anything vouches for
         answer = client.get("/v1/sessions/away")
         self.assertEqual((answer.status, answer.json["degraded"]), (200, True))
@@ -428,10 +418,8 @@ class Away(KeysTest):
         # A tenant of its own still.
         self.assertEqual(self.client.get("/v1/sessions/away", headers=bearer(self.other)).status, 503)
         self.stack.postgres.start()
-        self.assertIsNotNone(eventually(
-            lambda: client.post("/v1/sessions/away/messages", message("y")).status == 201, 30))
+        wait_until(lambda: client.post("/v1/sessions/away/messages", message("y")).status == 201, 30)
         self.assertEqual(self.client.get("/v1/sessions/away", headers=bearer(unknown)).status, 401)
-        client.close()
 
 
 class AwayAtOnce(KeysTest):
@@ -449,8 +437,7 @@ class AwayAtOnce(KeysTest):
             self.problem(client.get("/v1/sessions/stale"), 503, "unavailable")
         self.assertEqual(client.get("/readyz").json["serves"], "nothing")
         self.stack.postgres.start()
-        self.assertIsNotNone(eventually(lambda: client.get("/v1/sessions/stale").status == 200, 30))
-        client.close()
+        wait_until(lambda: client.get("/v1/sessions/stale").status == 200, 30)
 
 
 class Bounds(KeysTest):
@@ -470,13 +457,11 @@ class Bounds(KeysTest):
                 with lock:
                     seen.append(answer)
                     others.append(other)
-            client.close()
         began = time.monotonic()
         with Workers(8, step) as workers:
             workers.pause(2)
             os.kill(self.stack.worker_pids()[0], signal.SIGKILL)
             workers.pause(2)
-            workers.stop()
         took = time.monotonic() - began
         passed = [a for a in seen if a.status == 200]
         say(f"{len(passed)} of {len(seen)} passed in {took:.1f} s")
@@ -508,7 +493,6 @@ class Bounds(KeysTest):
                 else:
                     answer = client.post(path + "/messages?create=true", message("x"))
                 if answer.status not in (409, 503):
-                    client.close()
                     return answer
         answers = at_once(32, create)
         made = [i for i, a in enumerate(answers) if a.status == 201]
@@ -523,10 +507,9 @@ class Bounds(KeysTest):
         self.assertEqual(client.post(path + "/messages?create=true", message("y")).status, 201)
         self.assertEqual(client.put("/v1/sessions/ten:new", {}).status, 429)
         self.assertEqual(client.delete(path).status, 204)
-        again = eventually(lambda: client.put("/v1/sessions/ten:new", {}).status == 201, 10)
-        self.assertIsNotNone(again, "the room of a session that was deleted does not come back")
+        wait_until(lambda: client.put("/v1/sessions/ten:new", {}).status == 201,
+                   10, "the room of a session that was deleted does not come back")
         self.assertEqual(self.client.put("/v1/sessions/ten:new", {}, headers=bearer(self.other)).status, 201)
-        client.close()
 
 
 class Settings(KeysTest):
@@ -539,7 +522,6 @@ class Settings(KeysTest):
             client = self.stack.client(headers=bearer(key))
             statuses = [client.put(f"/v1/sessions/s{i}", {}).status for i in range(3)]
             self.assertEqual(statuses, [201, 201, 429])
-            client.close()
         self.stack.parley.run("tenant", "set", "acme", "--sessions", "none")
         self.assertEqual(self.client.put("/v1/sessions/s9", {}, headers=bearer(self.key)).status, 201)
         self.stack.parley.run("tenant", "set", "acme", "--sessions", "default")
@@ -552,12 +534,11 @@ class Settings(KeysTest):
         lines = {}
 
         def logged():
-            for line in self.stack.parley.log().splitlines():
-                found = json.loads(line)
+            for found in self.stack.parley.entries():
                 if re.match(r"log\.\d", found.get("request_id", "")):
                     lines[found["request_id"]] = (found["tenant"], found["status"])
             return len(lines) == 4
-        self.assertIsNotNone(eventually(logged, 10))
+        wait_until(logged, 10)
         self.assertEqual(lines, {"log.1": ("acme", 404), "log.2": ("other", 404), "log.3": ("", 401),
                                  "log.4": ("", 401)})
 
@@ -580,10 +561,5 @@ class Off(StackTest):
                 if status == 403:
                     self.assertEqual(answer.json["code"], "auth_off")
                     self.assertIn("PARLEY_AUTH=keys", answer.json["detail"])
-                    refused = self.client.put("/v1/sessions/off", {}, headers=headers)
-                    self.assertEqual(refused.status, 403)
+                    self.ok(self.client.put("/v1/sessions/off", {}, headers=headers), 403)
         self.assertEqual(self.stack.psql("SELECT count(*) FROM sessions"), "0")
-
-
-if __name__ == "__main__":
-    unittest.main()

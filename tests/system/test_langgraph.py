@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""LangGraph's threads through nginx: threads as a whole, copies, and one session by two interfaces. The
-SDK itself is in tests/clients."""
+"""LangGraph's threads through nginx; tests/clients drives them with the SDK itself."""
 import json
 import threading
-import unittest
 import uuid
 
 from harness import TIME, UUID, ParleyTest, at_once, message, scaled
@@ -71,13 +69,9 @@ class Threads(LangGraph, ParleyTest):
         for if_exists in ("raise", "do_nothing"):
             thread_id = str(uuid.uuid4())
 
-            def create(i, thread_id=thread_id, if_exists=if_exists):
-                client = self.stack.client()
-                answer = client.post("/threads", {"thread_id": thread_id, "if_exists": if_exists,
-                                                  "metadata": {"by": i}})
-                client.close()
-                return answer
-            answers = at_once(16, create)
+            body = {"thread_id": thread_id, "if_exists": if_exists}
+            answers = at_once(16, lambda i, body=body: self.stack.client().post(
+                "/threads", {**body, "metadata": {"by": i}}))
             made = [a for a in answers if a.status == 200]
             self.assertEqual(len(made), 1 if if_exists == "raise" else 16)
             self.assertTrue({a.status for a in answers} <= {200, 409})
@@ -241,7 +235,6 @@ class Interfaces(LangGraph, ParleyTest):
                     got = client.get(f"/v1/sessions/{thread_id}").json["messages"][0]
                 self.assertGreaterEqual(int(got["content"]), newest)
                 newest = int(got["content"])
-            client.close()
 
         def write(_):
             try:
@@ -259,7 +252,3 @@ class Interfaces(LangGraph, ParleyTest):
         thread_id = path.rsplit("/", 1)[-1]
         contents = self.contents(thread_id)
         self.assertEqual((len(contents), contents[0], contents[-1]), (1000, "m4", "m1003"))
-
-
-if __name__ == "__main__":
-    unittest.main()

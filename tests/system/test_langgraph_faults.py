@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What LangGraph's SDK is told when something is wrong, and with which status: it repeats some by itself."""
-import threading
-import unittest
 
-from harness import ParleyTest, at_once, eventually
+from harness import ParleyTest, at_once, eventually, locked
 from langgraph import LangGraph, human, remove
 from stack import StackTest
 
@@ -15,59 +13,45 @@ class Faults(LangGraph, ParleyTest):
         thread_id = self.new(human("a"))
         state, path = f"/threads/{thread_id}/state", "/threads/" + thread_id
         before = self.client.get(path).body
-        table = [
-            ("POST", "/threads", [], "body"),
-            ("POST", "/threads", {"thread_id": 4}, "thread_id"),
-            ("POST", "/threads", {"thread_id": "a b"}, "thread_id"),
-            ("POST", "/threads", {"metadata": []}, "metadata"),
-            ("POST", "/threads", {"if_exists": "replace"}, "if_exists"),
-            ("POST", "/threads", {"ttl": "1"}, "ttl"),
-            ("POST", "/threads", {"ttl": 0}, "ttl"),
-            ("POST", "/threads", {"ttl": {"ttl": 1, "strategy": "keep_latest"}}, "ttl.strategy"),
-            ("POST", "/threads", {"supersteps": {}}, "supersteps"),
-            ("POST", "/threads", {"supersteps": [{"updates": [{"command": {"goto": "x"}}]}]},
-             "supersteps[0].updates[0].command"),
-            ("POST", "/threads", {"supersteps": [{"updates": [{"values": {"messages": [
-                human("a"), remove("b")]}}]}]}, "supersteps[0].updates[0].values.messages[1].id"),
-            ("PATCH", path, {"metadata": 4}, "metadata"),
-            ("PATCH", path, {"metadata": {"a": {"b": 1e300}}}, "metadata"),
-            ("PATCH", path, {"ttl": -1}, "ttl"),
-            ("POST", state, {"values": []}, "values"),
-            ("POST", state, {"values": "x"}, "values"),
-            ("POST", state, {"values": {"messages": "x"}}, "values.messages"),
-            ("POST", state, {"values": {"messages": [human("a"), 4]}}, "values.messages[1]"),
-            ("POST", state, {"values": {"messages": [{"content": "a"}]}}, "values.messages[0].type"),
-            ("POST", state, {"values": {"messages": [human(4)]}}, "values.messages[0].content"),
-            ("POST", state, {"values": {"messages": [human("a", id="a b")]}},
-             "values.messages[0].id"),
-            ("POST", state, {"values": {"messages": [human("a")] * 1001}}, "values.messages"),
-            ("POST", state, {"checkpoint_id": 4}, "checkpoint_id"),
-            ("POST", state, {"checkpoint": "x"}, "checkpoint"),
-            ("POST", state, {"checkpoint": {"checkpoint_id": 4}}, "checkpoint.checkpoint_id"),
-            ("POST", state + "/checkpoint", {}, "checkpoint"),
-            ("POST", "/threads/search", {"limit": 0}, "limit"),
-            ("POST", "/threads/search", {"limit": 1001}, "limit"),
-            ("POST", "/threads/search", {"limit": 1.5}, "limit"),
-            ("POST", "/threads/search", {"offset": -1}, "offset"),
-            ("POST", "/threads/search", {"metadata": "x"}, "metadata"),
-            ("POST", "/threads/search", {"values": []}, "values"),
-            ("POST", "/threads/search", {"values": {"messages": []}}, "values.messages"),
-            ("POST", "/threads/search", {"ids": "x"}, "ids"),
-            ("POST", "/threads/search", {"ids": ["x", 4]}, "ids[1]"),
-            ("POST", "/threads/search", {"ids": ["~1"]}, "ids[0]"),
-            ("POST", "/threads/search", {"ids": ["x"] * 1001}, "ids"),
-            ("POST", "/threads/search", {"status": "asleep"}, "status"),
-            ("POST", "/threads/search", {"sort_by": "size"}, "sort_by"),
-            ("POST", "/threads/search", {"sort_order": "up"}, "sort_order"),
-            ("POST", "/threads/search", {"select": ["thread_id", "bodies"]}, "select[1]"),
-            ("POST", "/threads/search", {"select": "thread_id"}, "select"),
-            ("POST", "/threads/count", {"metadata": 4}, "metadata"),
-            ("POST", "/threads/count", {"status": "asleep"}, "status"),
-        ]
-        for method, target, body, field in table:
-            with self.subTest(target=target, body=str(body)[:60]):
-                answer = self.client.request(method, target, body)
-                self.refused(answer, 422, answer.json["code"], field)
+        table = (
+            ("POST", "/threads", (([], "body"), ({"thread_id": 4}, "thread_id"),
+                ({"thread_id": "a b"}, "thread_id"), ({"metadata": []}, "metadata"),
+                ({"if_exists": "replace"}, "if_exists"), ({"ttl": "1"}, "ttl"),
+                ({"ttl": 0}, "ttl"),
+                ({"ttl": {"ttl": 1, "strategy": "keep_latest"}}, "ttl.strategy"),
+                ({"supersteps": {}}, "supersteps"),
+                ({"supersteps": [{"updates": [{"command": {"goto": "x"}}]}]},
+                 "supersteps[0].updates[0].command"),
+                ({"supersteps": [{"updates": [{"values": {"messages": [human("a"), remove("b")]}}]}]},
+                 "supersteps[0].updates[0].values.messages[1].id"))),
+            ("PATCH", path, (({"metadata": 4}, "metadata"),
+                ({"metadata": {"a": {"b": 1e300}}}, "metadata"), ({"ttl": -1}, "ttl"))),
+            ("POST", state, (({"values": []}, "values"), ({"values": "x"}, "values"),
+                ({"values": {"messages": "x"}}, "values.messages"),
+                ({"values": {"messages": [human("a"), 4]}}, "values.messages[1]"),
+                ({"values": {"messages": [{"content": "a"}]}}, "values.messages[0].type"),
+                ({"values": {"messages": [human(4)]}}, "values.messages[0].content"),
+                ({"values": {"messages": [human("a", id="a b")]}}, "values.messages[0].id"),
+                ({"values": {"messages": [human("a")] * 1001}}, "values.messages"),
+                ({"checkpoint_id": 4}, "checkpoint_id"), ({"checkpoint": "x"}, "checkpoint"),
+                ({"checkpoint": {"checkpoint_id": 4}}, "checkpoint.checkpoint_id"))),
+            ("POST", state + "/checkpoint", (({}, "checkpoint"),)),
+            ("POST", "/threads/search", (({"limit": 0}, "limit"), ({"limit": 1001}, "limit"),
+                ({"limit": 1.5}, "limit"), ({"offset": -1}, "offset"),
+                ({"metadata": "x"}, "metadata"), ({"values": []}, "values"),
+                ({"values": {"messages": []}}, "values.messages"), ({"ids": "x"}, "ids"),
+                ({"ids": ["x", 4]}, "ids[1]"), ({"ids": ["~1"]}, "ids[0]"),
+                ({"ids": ["x"] * 1001}, "ids"), ({"status": "asleep"}, "status"),
+                ({"sort_by": "size"}, "sort_by"), ({"sort_order": "up"}, "sort_order"),
+                ({"select": ["thread_id", "bodies"]}, "select[1]"),
+                ({"select": "thread_id"}, "select"))),
+            ("POST", "/threads/count", (({"metadata": 4}, "metadata"),
+                ({"status": "asleep"}, "status"))))
+        for method, target, cases in table:
+            for body, field in cases:
+                with self.subTest(target=target, body=str(body)[:60]):
+                    answer = self.client.request(method, target, body)
+                    self.refused(answer, 422, answer.json["code"], field)
         for body, code in ((b"{", "invalid_json"), (b'{"a":1,"a":2}', "duplicate_key"),
                            (b'{"a":"\\u0000"}', "invalid_json"), (b'{"a":"\xff"}', "invalid_utf8")):
             answer = self.client.post(state, body, headers={"Content-Type": "application/json"})
@@ -114,14 +98,15 @@ class Servers(LangGraph, StackTest):
     """what the SDK is to repeat, and what it is not"""
     env = {"PARLEY_WORKERS": "1", "PARLEY_SWEEP": "0", "PARLEY_PAGE_BYTES": "65536"}
 
-    def setUp(self):
-        self.client = self.stack.client()
-        self.addCleanup(self.client.close)
 
-    def ok(self, answer, status=200):
-        """The answer has this status; its JSON."""
-        self.assertEqual(answer.status, status, answer)
-        return answer.json if answer.body else None
+
+    def slow_down(self, what):
+        """Each row takes 20 s then."""
+        self.stack.psql(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN PERFORM pg_sleep(20); RETURN NEW; END $$;"
+            f" CREATE TRIGGER slow {what} FOR EACH ROW EXECUTE FUNCTION slow()")
+        self.addCleanup(self.stack.psql, "DROP FUNCTION slow() CASCADE")
 
     def passing(self, answer, code):
         """A 503, which the SDK repeats."""
@@ -130,26 +115,15 @@ class Servers(LangGraph, StackTest):
 
     def test_a_row_that_stays_locked(self):
         thread_id = self.new(human("x"))
-        hold = threading.Thread(target=self.stack.psql, args=(
-            f"BEGIN; SELECT FROM sessions WHERE session_id = '{thread_id}' FOR UPDATE;"
-            " SELECT pg_sleep(3); COMMIT",))
-        hold.start()
-        eventually(lambda: self.stack.psql("SELECT count(*) FROM pg_stat_activity"
-                                           " WHERE wait_event = 'PgSleep'") == "1", 5)
-        self.passing(self.update(thread_id, human("y")), "busy")
-        hold.join()
+        with locked(self.stack, thread_id):
+            self.passing(self.update(thread_id, human("y")), "busy")
         self.assertEqual(self.contents(thread_id), ["x"])
 
     def test_what_may_be_done_already(self):
         """Repeated without a key it could be done twice. Fails if it is a 503 all the same: tried."""
         thread_id = self.new(human("x"))
         path = "/threads/" + thread_id
-        self.stack.psql(
-            "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$ BEGIN PERFORM pg_sleep(20); RETURN NEW; END $$;"
-            " CREATE TRIGGER hold AFTER INSERT OR UPDATE ON sessions FOR EACH ROW"
-            " EXECUTE FUNCTION hold()")
-        self.addCleanup(self.stack.psql, "DROP TRIGGER hold ON sessions; DROP FUNCTION hold()")
+        self.slow_down("AFTER INSERT OR UPDATE ON sessions")
 
         def cut(method, target, body=None, headers=None):
             def ask(_):
@@ -216,16 +190,8 @@ class Servers(LangGraph, StackTest):
     def test_a_copy_that_takes_too_long(self):
         """As a search, and there is no copy. Fails if it is a 503: tried."""
         thread_id = self.new(human("x"), metadata={"slow": 2})
-        self.stack.psql(
-            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
-            " $$ BEGIN PERFORM pg_sleep(20); RETURN NEW; END $$;"
-            " CREATE TRIGGER slow BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION slow()")
         self.addCleanup(self.stack.parley.restart, PARLEY_STATEMENT_MS="5000")
-        self.addCleanup(self.stack.psql, "DROP TRIGGER slow ON messages; DROP FUNCTION slow()")
+        self.slow_down("BEFORE INSERT ON messages")
         self.stack.parley.restart(PARLEY_STATEMENT_MS="300")
         self.refused(self.client.post(f"/threads/{thread_id}/copy"), 422, "copy_too_slow")
         self.assertEqual(self.ok(self.client.post("/threads/count", {"metadata": {"slow": 2}})), 1)
-
-
-if __name__ == "__main__":
-    unittest.main()

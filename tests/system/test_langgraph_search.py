@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Searches for LangGraph's threads: filters, orders, pages, and what is in no list."""
-import json
-import unittest
 import uuid
 
 from harness import ParleyTest, Wire, at_once, eventually, say, scaled
@@ -12,15 +10,12 @@ class Search(LangGraph, ParleyTest):
     """/threads/search and /threads/count"""
 
     def search(self, **body):
-        """The threads that are found."""
         return self.ok(self.client.post("/threads/search", body))
 
     def count(self, **body):
-        """How many there are."""
         return self.ok(self.client.post("/threads/count", body))
 
     def ids(self, **body):
-        """Of the threads that are found."""
         return [t["thread_id"] for t in self.search(**body)]
 
     def test_filters(self):
@@ -95,10 +90,9 @@ class Search(LangGraph, ParleyTest):
         def create(i):
             wire = Wire(self.stack.nginx.port)
             for k in range(i, n, 8):
-                body = json.dumps({"thread_id": f"{mark}-{k}", "metadata": {"mark": mark}}).encode()
-                status, _, answer = wire.request("POST", "/threads", body)
+                status, _, answer = wire.request("POST", "/threads", {
+                    "thread_id": f"{mark}-{k}", "metadata": {"mark": mark}})
                 self.assertEqual(status, 200, answer)
-            wire.close()
         at_once(8, create)
         self.assertEqual(self.count(metadata={"mark": mark}), n)
         for sort_by, order, limit in (("created_at", "desc", 1000), ("thread_id", "asc", 777)):
@@ -111,7 +105,3 @@ class Search(LangGraph, ParleyTest):
             if sort_by == "thread_id":
                 self.assertEqual(found, sorted(found))
         say(f"{n} threads paged twice")
-
-
-if __name__ == "__main__":
-    unittest.main()

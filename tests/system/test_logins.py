@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Which login serves, which one owns the tables, and what parley says where they are wrong."""
-import unittest
 
 from harness import message
 from stack import StackTest
@@ -51,7 +50,6 @@ class Logins(StackTest):
             name: self.stack.parley.env[name] for name in ("DATABASE_URL", "DATABASE_ADMIN_URL")})
         began = len(self.stack.parley.log())
         self.stack.parley.restart(DATABASE_URL=owner, DATABASE_ADMIN_URL=None)
-        self.stack.wait_ready()
         done = self.stack.parley.run("check")
         self.assertEqual(done.returncode, 0, done)
         self.assertRegex(done.stdout, r"(?m)^PostgreSQL login: warning: the login of DATABASE_URL owns ")
@@ -60,7 +58,3 @@ class Logins(StackTest):
         self.assertEqual(said.count('"event":"owner_serves"'), 1, said)
         self.assertEqual(self.stack.parley.run("migrate").returncode, 0)
         self.stack.parley.make_key()
-
-
-if __name__ == "__main__":
-    unittest.main()

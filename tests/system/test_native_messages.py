@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The native interface through nginx: messages. Appending, pages, single messages."""
 import json
-import unittest
 
 from harness import TIME, UUID, ParleyTest, Wire, at_once, message
 
@@ -140,12 +139,8 @@ class Append(ParleyTest):
     def test_64_at_once_with_create_make_one(self):
         path = "/v1/sessions/" + self.new_id()
 
-        def append(i):
-            client = self.stack.client()
-            answer = client.post(path + "/messages?create=true", message(f"of {i}"))
-            client.close()
-            return answer
-        answers = at_once(64, append)
+        answers = at_once(64, lambda i: self.stack.client().post(
+            path + "/messages?create=true", message(f"of {i}")))
         self.assertEqual({a.status for a in answers}, {201}, answers)
         self.assertEqual(sorted(a.json["seq"] for a in answers), list(range(1, 65)))
         page = self.ok(self.client.get(path + "/messages?order=asc&limit=100"))["data"]
@@ -190,8 +185,7 @@ class Append(ParleyTest):
         self.assertEqual(self.ok(self.client.get(path))["message_count"], 2)
 
     def test_what_is_read_after_is_what_was_written(self):
-        """Each append follows a read, so that the tiers are warm and the writer's own value is what
-        the next read gives."""
+        """Each append follows a read, so that the next read gives the writer's own value."""
         path = self.make(context={"a": 1}, metadata={"b": 2})
         for i in range(1, 60):
             receipt = self.ok(self.client.post(path + "/messages", message(f"m{i}", metadata={"i": i})),
@@ -356,12 +350,7 @@ class Single(ParleyTest):
         """Fails if the count is lowered without a look at what was deleted: tried."""
         path = self.make(messages=[message("1"), message("2")])
 
-        def delete(_):
-            client = self.stack.client()
-            status = client.delete(path + "/messages/1").status
-            client.close()
-            return status
-        statuses = at_once(16, delete)
+        statuses = at_once(16, lambda _: self.stack.client().delete(path + "/messages/1").status)
         self.assertEqual((statuses.count(204), statuses.count(404)), (1, 15))
         session = self.ok(self.client.get(path))
         self.assertEqual((session["message_count"], session["version"]), (1, 2))
@@ -377,15 +366,9 @@ class Single(ParleyTest):
             statuses = [wire.receive("DELETE")[0] for wire in wires]
             self.assertEqual((statuses.count(204), statuses.count(412)), (1, 15))
             self.assertEqual(self.ok(self.client.get(path))["message_count"], 15)
-        for wire in wires:
-            wire.close()
 
     def test_all_deleted(self):
         path = self.make(message=message("1"))
         self.ok(self.client.delete(path + "/messages/1"), 204)
         session = self.ok(self.client.get(path))
         self.assertEqual((session["messages"], session["message_count"]), ([], 0))
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""OpenAI's Conversations through nginx, as bytes on the wire; tests/clients drives the same with the
-real clients."""
+"""OpenAI's Conversations through nginx; tests/clients drives them with the real clients."""
 import json
 import unittest
 
@@ -131,15 +130,17 @@ class Items(OpenAiTest):
         parts = [{"type": "input_text", "text": "x"}, {"type": "input_image", "image_url": "u", "q": 1}]
         sent = [{"role": "user", "content": "é\n\"x\""}, {"role": "system", "content": ""},
                 {"role": "developer", "content": "d"}, {"role": "assistant", "content": "a"},
-                {"role": "user", "content": parts}]
+                {"role": "user", "content": parts}, {"role": "assistant", "content": "p", "phase": "final"},
+                {"type": "message", "role": "user", "content": ""}]
         text = [{"type": "input_text", "text": t} for t in ("é\n\"x\"", "", "d")]
-        expected = [[text[0]], [text[1]], [text[2]],
-                    [{"type": "output_text", "text": "a", "annotations": []}], parts]
+        said = [[{"type": "output_text", "text": t, "annotations": []}] for t in "ap"]
+        expected = [[text[0]], [text[1]], [text[2]], said[0], parts, said[1], [text[1]]]
         answer = self.ok(self.client.post(path + "/items?include%5B%5D=a&include%5B%5D=b",
                                           {"items": sent}))
         self.assertEqual((answer["object"], answer["has_more"]), ("list", False))
         self.assertEqual([i["content"] for i in answer["data"]], expected)
         self.assertEqual([i["role"] for i in answer["data"]], [i["role"] for i in sent])
+        self.assertEqual([i.get("phase") for i in answer["data"]], [i.get("phase") for i in sent])
         for item in answer["data"]:
             self.assertRegex(item["id"], f"^msg_{HEX}$")
             self.assertEqual((item["type"], item["status"]), ("message", "completed"))
@@ -161,6 +162,8 @@ class Items(OpenAiTest):
             b'{"type":"message","role":"assistant","content":[],"status":"incomplete","phase":"final",'
             b'"metadata":{"a":[1.0]},"\\u0066oo":"b\\/r"}',
             b'{"type":"mcp_call","role":"user","content":"not a message","name":"n","error":{"e":"}"}}',
+            b'{"type":"x_numbers","b":[1E5, -0, 1.5e-7],"c":9007199254740993,"d":"\\ud83d\\ude00",'
+            b'"e":{ "z" : 1,\t"a":2 }}',
             b'{"type":"brand_new.type","deep":' + b'[' * 28 + b']' * 28 + b'}']
         answer = self.client.post(path + "/items", b'{"items":[' + b",".join(sent) + b"]}",
                                   headers={"Content-Type": "application/json"})
@@ -171,7 +174,8 @@ class Items(OpenAiTest):
             item = json.loads(item)
             self.assertEqual({k: back[k] for k in item}, item)
             self.assertLessEqual(set(back) - set(item), {"id", "status"})
-        for text in (b'"x":1.50,"y":-0,', b'"u":1e3', b'"\\u0066oo":"b\\/r"', b'"\\u00e9=="', b"[1.0]"):
+        for text in (b'"x":1.50,"y":-0,', b'"u":1e3', b'"\\u0066oo":"b\\/r"', b'"\\u00e9=="', b"[1.0]",
+                     b'"b":[1E5, -0, 1.5e-7],"c":9007199254740993,"d":"\\ud83d\\ude00","e":{ "z" : 1,\t"a":2 }'):
             self.assertIn(text, listed.body)
         self.assertEqual(listed.json["data"][0]["id"], "rs_1")
         self.ok(self.client.get(path + "/items/rs_1"))
@@ -476,4 +480,3 @@ class Away(unittest.TestCase):
                 answer = client.get(target)
                 self.assertEqual((answer.status, answer.json), (200, body))
                 self.assertEqual(answer.headers["X-Parley-Degraded"], "database-away")
-            client.close()

@@ -15,7 +15,6 @@ What makes them so, in openai-python v2.54.0 under src/openai:
 import http.client
 import json
 import socket
-import unittest
 
 from harness import ParleyTest
 
@@ -84,7 +83,6 @@ class OpenAIPython(ParleyTest):
         return body["error"]
 
     def create(self):
-        """A conversation; its id."""
         body = self.good("POST", "/conversations", "{}")
         self.assertEqual((body["object"], body["metadata"]), ("conversation", {}))
         return body["id"]
@@ -157,7 +155,3 @@ class OpenAIPython(ParleyTest):
         error = self.bad(400, "limit", "GET", items + "?limit=1000")
         self.assertEqual(error["type"], "invalid_request_error")
         self.bad(400, "items[0].content", "POST", items, '{"items":[{"role":"user"}]}')
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -16,7 +16,7 @@ import unittest
 import uuid
 from urllib.parse import quote
 
-from harness import at_once
+from harness import Held, at_once
 from stack import ROOT, Stack, StackError, wait_until
 
 TOOLS = ROOT + "/tests/openapi/"
@@ -83,30 +83,6 @@ MORE = {
 }
 
 
-class Held:
-    """A transaction that holds what sql took, as long as the with block runs."""
-
-    def __init__(self, stack, sql):
-        postgres = stack.postgres
-        # pylint: disable=consider-using-with  # ended by __exit__
-        self.process = subprocess.Popen(
-            [postgres.bin + "/psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", postgres.dir, "-U", "postgres",
-             "-d", "parley"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=postgres.environment())
-        self.process.stdin.write(f"BEGIN;\n{sql};\n\\echo held\n")
-        self.process.stdin.flush()
-
-    def __enter__(self):
-        while (line := self.process.stdout.readline()) != "held\n":
-            if not line:
-                raise StackError("nothing is held")
-
-    def __exit__(self, *_):
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
-
-
 class Search:
     """Sends requests and keeps what came back."""
 
@@ -123,19 +99,15 @@ class Search:
                          {"role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}]})
         # Into the tiers, too, which do not take metadata from a write.
         got = client.get(f"/v1/sessions/{session}")
-        client.close()
         if (made.status, got.status) != (201, 200):
             raise StackError(f"{made} {got}")
         return session
 
     def checkpoint(self, session):
         """The id of a thread's checkpoint; some other one where it cannot be had."""
-        client = self.stack.client(headers=self.headers)
-        state = client.get(f"/threads/{session}/state")
-        client.close()
+        state = self.stack.client(headers=self.headers).get(f"/threads/{session}/state")
         return state.json["checkpoint"]["checkpoint_id"] if state.status == 200 else str(uuid.uuid4())
 
-    # pylint: disable=too-many-arguments  # all but the operation are named
     def ask(self, op, session=None, *, query="", body=..., twice=False, headers=None):
         """A request to an operation: of a new session, unless one is given. The last answer."""
         if session is None:
@@ -154,7 +126,6 @@ class Search:
         for _ in range(1 + twice):
             answer = client.request(op.method, target + query, body, headers=headers)
             self.answers.append((op, answer, body))
-        client.close()
         return answer
 
     def everything(self):
@@ -199,22 +170,18 @@ class Search:
         self.stack.postgres.stop()
         client = self.stack.client()
         wait_until(lambda: client.get("/readyz").status == 503, 10, "PostgreSQL is known to be away")
-        client.close()
         for op in OPERATIONS:
             self.ask(op, session)
             self.ask(op, "absent")
 
     def keys(self):
         """With keys: without one, with a wrong one, and more often than a tenant may."""
-        made = self.stack.parley.run("key", "create", "--tenant", "limited")
-        key = re.search(r"\bparley_\S+", made.stdout)
-        if not key:
-            raise StackError(made.stdout + made.stderr)
+        key = self.stack.parley.make_key("limited")
         for op in OPERATIONS:
             self.ask(op, "absent")
-            self.ask(op, "absent", headers={"x-api-key": key[0] + "x"})
+            self.ask(op, "absent", headers={"x-api-key": key + "x"})
             for _ in range(100):
-                if self.ask(op, "absent", headers={"Authorization": f"Bearer {key[0]}"}).status == 429:
+                if self.ask(op, "absent", headers={"Authorization": f"Bearer {key}"}).status == 429:
                     break
 
 
@@ -238,7 +205,6 @@ class Described(unittest.TestCase):
         search.away()
         cls.stack.postgres.start()
         cls.stack.parley.restart(PARLEY_AUTH="keys", PARLEY_TENANT_REQUESTS="1")
-        cls.stack.wait_ready()
         search.keys()
         cls.answers = search.answers
 
@@ -291,7 +257,6 @@ class Described(unittest.TestCase):
 
     def test_the_page_is_allowed_what_it_has_and_nothing_else(self):
         client = self.stack.client()
-        self.addCleanup(client.close)
         page = client.get("/docs")
         policy = page.headers["Content-Security-Policy"]
         for tag in ("script", "style"):

@@ -5,11 +5,10 @@ import json
 import os
 import re
 import socket
-import unittest
 import uuid
 
-from harness import Workers, eventually, message, metrics
-from stack import StackTest
+from harness import Workers, message, metrics
+from stack import StackTest, wait_until
 
 REQUESTS = "parley_http_requests_total"
 HISTOGRAMS = ("parley_http_request_seconds", "parley_queue_seconds", "parley_pool_acquire_seconds",
@@ -66,8 +65,7 @@ class Load:
         self.requests = 0
 
     def ask(self, route, method, path, status, *adds, body=None, times=1, **headers):
-        """The request, so many times. adds: names of counters; "kind" of an error; a number of round
-        trips to PostgreSQL. The last answer."""
+        """The request, so many times; the last answer. adds: counters, kind of error, round trips."""
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         for _ in range(times):
             answer = self.client.request(method, path, body, headers=headers)
@@ -174,7 +172,7 @@ class Metrics(StackTest):
                     and m["parley_threads_busy"] == m["parley_pool_waiting"] == 0
                     and states["open"] == m["parley_db_connections_opened_total"]
                     - m.get("parley_db_connections_closed_total", 0))
-        self.assertIsNotNone(eventually(at_rest, 20))
+        wait_until(at_rest, 20)
 
     def test_text(self):
         """Before and after every counter has counted."""
@@ -220,7 +218,6 @@ class Status(StackTest):
         cls.stack.parley.restart(PARLEY_THREADS="7", **{
             name: f"{cls.stack.parley.env[name]}&password={cls.SECRET}"
             for name in ("DATABASE_URL", "DATABASE_ADMIN_URL")})
-        cls.stack.wait_ready()
 
     def test_shows_the_service(self):
         """Fails if a password is shown, or if a worker's own numbers are another one's: tried."""
@@ -248,15 +245,18 @@ class Status(StackTest):
         self.assertFalse({"DATABASE_URL", "DATABASE_ADMIN_URL"} & set(status["settings"]))
 
     def test_a_worker_that_died(self):
-        """Its number is another one's, what it counted stays."""
+        """Its number is another one's, what it counted stays. Fails if the supervisor does not fork
+        again: tried."""
         before = self.client.get("/status").json
-        gone = self.stack.worker_pids()[0]
+        gone, stays = self.stack.worker_pids()
         os.kill(gone, 9)
 
         def replaced():
             pids = {w["pid"] for w in self.client.get("/status").json["workers"]}
             return gone not in pids and 0 not in pids
-        self.assertIsNotNone(eventually(replaced, 20))
+        wait_until(replaced, 20)
+        wait_until(lambda: len(set(self.stack.worker_pids()) - {gone}) == 2, 20, "another worker")
+        self.assertIn(stays, self.stack.worker_pids())
         after = self.client.get("/status").json
         self.assertEqual(after["totals"]["requests"], before["totals"]["requests"])
         self.assertEqual(after["crash_looping"], 0)
@@ -329,8 +329,6 @@ class Log(StackTest):
         """Fails if a body, a target or a field that a client named is logged, or if a request is not:
         tried."""
         clients = [self.stack.client() for _ in range(6)]
-        for client in clients:
-            self.addCleanup(client.close)
         with Workers(len(clients), lambda i: self.step(clients[i])) as workers:
             workers.pause(1)
             self.stack.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -366,7 +364,3 @@ class Log(StackTest):
         # Where the time went is known for those that asked PostgreSQL.
         self.assertTrue(all(x["sql_us"] > 0 for x in requests if x["round_trips"]))
         self.stack.parley.start()
-
-
-if __name__ == "__main__":
-    unittest.main()

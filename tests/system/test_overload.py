@@ -7,39 +7,13 @@ tests make parley slow.
 """
 import collections
 import json
-import subprocess
 import threading
 import time
-import unittest
 
-from harness import Wire, at_once, eventually, message, metrics, rows, say
-from stack import StackError, StackTest
+from harness import Wire, at_once, locked, message, metrics, rows, say
+from stack import StackTest, wait_until
 
 LOCKED = "/v1/sessions/locked"
-
-
-class Lock:
-    """Holds the row of a session as long as the with block runs."""
-
-    def __init__(self, stack, session_id):
-        postgres = stack.postgres
-        # pylint: disable=consider-using-with  # ended by __exit__
-        self.process = subprocess.Popen(
-            [postgres.bin + "/psql", "-XqAt", "-h", postgres.dir, "-U", "postgres", "-d", "parley"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=postgres.environment())
-        self.process.stdin.write("BEGIN;\nSELECT 'locked' FROM sessions WHERE session_id = "
-                                 f"'{session_id}' FOR UPDATE;\n\\echo none\n")
-        self.process.stdin.flush()
-
-    def __enter__(self):
-        if self.process.stdout.readline() != "locked\n":
-            raise StackError("the row was not locked")
-        return self
-
-    def __exit__(self, *_):
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
 
 
 class OverloadTest(StackTest):
@@ -62,11 +36,8 @@ class OverloadTest(StackTest):
     def burst(self, n, path, headers=""):
         """n clients that append to path at once; their (status, headers, problem or receipt)."""
         wires = [Wire(self.stack.nginx.port, timeout=60) for _ in range(n)]
-        for wire in wires:
-            self.addCleanup(wire.close)
         answers = at_once(n, lambda i: wires[i].request(
-            "POST", path.format(i) + "/messages?create=true",
-            json.dumps(message(f"burst {i}")).encode(), headers))
+            "POST", path.format(i) + "/messages?create=true", message(f"burst {i}"), headers))
         return [(status, head.decode(), json.loads(body)) for status, head, body in answers]
 
     def overloaded(self, answers):
@@ -88,7 +59,7 @@ class Queue(OverloadTest):
         """Fails if nobody looks at how long a request has waited, if it is looked at only after
         PostgreSQL was asked, or if the answer to one who waited is not counted: tried."""
         before, stored = metrics(self.client), rows(self.stack)
-        with Lock(self.stack, "locked"):
+        with locked(self.stack, "locked"):
             began = time.monotonic()
             answers = self.burst(40, LOCKED)
             took = time.monotonic() - began
@@ -112,13 +83,10 @@ class Queue(OverloadTest):
     def test_a_body_is_read_to_its_end(self):
         """A refused request leaves nothing behind on its connection for the next one to find: half a
         megabyte each, then requests on the same connections. Fails if what is refused is not read: tried."""
-        body = json.dumps(message("x" * 500000)).encode()
         wires = [Wire(self.stack.nginx.port) for _ in range(20)]
-        for wire in wires:
-            self.addCleanup(wire.close)
         bad = metrics(self.client).get("parley_bad_connections_total", 0)
-        with Lock(self.stack, "locked"):
-            answers = at_once(20, lambda i: wires[i].request("POST", LOCKED + "/messages", body))
+        with locked(self.stack, "locked"):
+            answers = at_once(20, lambda i: wires[i].request("POST", LOCKED + "/messages", message("x" * 500000)))
         self.assertIn(503, [a[0] for a in answers])
         self.assertLessEqual({a[0] for a in answers}, {409, 503})
         for i, wire in enumerate(wires):
@@ -130,12 +98,11 @@ class Queue(OverloadTest):
     def test_operations_answer(self):
         """They have a thread of their own, and no bound. Fails if they take a handler's: tried (with
         both sockets served by the handlers)."""
-        with Lock(self.stack, "locked"):
+        with locked(self.stack, "locked"):
             busy = threading.Thread(target=self.burst, args=(12, LOCKED), daemon=True)
             busy.start()
             # Seen only by somebody who is none of the two.
-            self.assertIsNotNone(eventually(
-                lambda: self.client.get("/status").json["workers"][0]["pool"]["in_use"] == 2, 10))
+            wait_until(lambda: self.client.get("/status").json["workers"][0]["pool"]["in_use"] == 2, 10)
             busy.join()
         self.assertEqual(self.client.get("/readyz").status, 200)
 
@@ -149,7 +116,7 @@ class Deadline(OverloadTest):
     def test_counts_from_when_nginx_passed_the_request_on(self):
         """Who waited for all of its time asks PostgreSQL nothing. Fails if the time of a request begins
         with its handler: tried."""
-        with Lock(self.stack, "locked"):
+        with locked(self.stack, "locked"):
             answers = self.burst(8, LOCKED)
         self.assertEqual({status for status, _, _ in answers}, {503})
         late = [x for x in self.stack.parley.entries() if x.get("queue_us", 0) >= 600000]
@@ -173,12 +140,10 @@ class Fairness(OverloadTest):
             while not over.is_set():
                 status, _, _ = wire.request("POST", LOCKED + "/messages", b'{"role":"a","content":""}')
                 self.assertEqual(status, 409)
-            wire.close()
-        with Lock(self.stack, "locked"):
+        with locked(self.stack, "locked"):
             holders = threading.Thread(target=at_once, args=(3, hold), daemon=True)
             holders.start()
-            self.assertIsNotNone(eventually(
-                lambda: self.client.get("/status").json["workers"][0]["pool"]["in_use"] == 3, 10))
+            wait_until(lambda: self.client.get("/status").json["workers"][0]["pool"]["in_use"] == 3, 10)
             before = metrics(self.client).get(held, 0)
             for i in range(200):
                 began = time.monotonic()
@@ -191,7 +156,3 @@ class Fairness(OverloadTest):
         say(f"{served} served beside {waited:.0f} that were held; the slowest took {slowest:.3f} s")
         # Each of them would have waited for one that is held, had there been no thread left.
         self.assertLess(waited * 2, served)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -2,7 +2,6 @@
 """What the documents give a newcomer to paste does what they say."""
 import os
 import re
-import unittest
 
 from harness import run
 from stack import PARLEY, ROOT, StackError, StackTest
@@ -80,7 +79,3 @@ class TwoLogins(StackTest):
                                          database="doc", user="doc_app"), "0")
         with self.assertRaisesRegex(StackError, "permission denied for schema public"):
             self.stack.psql("CREATE TABLE t (a int)", database="doc", user="doc_app")
-
-
-if __name__ == "__main__":
-    unittest.main()

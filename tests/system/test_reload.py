@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Reload (SIGHUP) and the end of all workers, where that is no matter of load: see
-tests/faults/test_reload.py.
-"""
+"""Reload (SIGHUP) and the end of all workers without load, which tests/faults/test_reload.py has."""
 import os
 import signal
 import socket
 import time
-import unittest
 
 from harness import eventually
 from reloading import ReloadTest
-from stack import wait_until
-from test_faults import gone
+from stack import gone, wait_until
 
 
 class Reload(ReloadTest):
@@ -31,9 +27,8 @@ class Reload(ReloadTest):
             self.assertEqual(self.settled(2), before)
             again()
             # Each of the two has to find out by itself.
-            took = eventually(lambda: all(self.client.put("/v1/sessions/away", {}).status < 300
-                                          for _ in range(20)), 30)
-            self.assertIsNotNone(took)
+            wait_until(lambda: all(self.client.put("/v1/sessions/away", {}).status < 300 for _ in range(20)),
+                       30)
         self.after_hang_up("reloaded")
         self.assertFalse(before & self.settled(2))
 
@@ -109,12 +104,8 @@ class WholeEnd(ReloadTest):
         def refused():
             found.append(self.client.get(path))
             return found[-1].status != 200
-        self.assertIsNotNone(eventually(refused, 20))
+        wait_until(refused, 20)
         self.assertFalse(all(gone(p) for p in workers), "the answer came when parley had ended")
         self.assertEqual((found[-1].status, found[-1].headers["Content-Type"]),
                          (502, "application/problem+json"))
         self.assertTrue(found[-1].headers["Retry-After"])
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -2,8 +2,8 @@
 """`make run`: two commands to a running service, and nothing left behind however it ends.
 
 Each of these, tried one at a time in tests/stack/run, makes a test here fail: children without
---pdeathsig, no end_leftovers, lock files of PostgreSQL kept, no trap on EXIT, none on SIGTERM and SIGHUP, a cluster made under its
-final name, a directory of another user taken.
+--pdeathsig, no end_leftovers, lock files of PostgreSQL kept, no trap on EXIT, none on SIGTERM and
+SIGHUP, a cluster made under its final name, a directory of another user taken.
 """
 import json
 import os
@@ -85,6 +85,12 @@ class RunTest(unittest.TestCase):
                                 check=True).stdout[:12]
         return {f"parley-{uid}-{digest}" for uid in (os.getuid(), 65534)}
 
+    def kept(self, name):
+        """The path of what a run has kept under this name."""
+        directories = [self.checkout + "/.run", *("/var/tmp/" + n for n in self.away())]
+        path, = [p for d in directories for p in pathlib.Path(d).glob(name)]
+        return path
+
     def start(self, *command, **environment):
         """Starts a run in a process group of its own, as a terminal would."""
         as_user = {}
@@ -113,6 +119,11 @@ class RunTest(unittest.TestCase):
             text += line
         return text
 
+    def ready(self, *command, **environment):
+        process = self.start(*command, **environment)
+        self.wait_ready(process)
+        return process
+
     def end(self, process, number=signal.SIGINT, group=True):
         """Ends a run; its exit status. Nothing may be left."""
         if group:
@@ -129,14 +140,15 @@ class RunTest(unittest.TestCase):
         for name in self.away():
             self.assertEqual(processes_in("/var/tmp/" + name), [])
 
-    def assert_fails(self, process, *words):
-        """It ends by itself with one line that holds words, and leaves nothing running."""
+    def assert_fails(self, process, *words, alone=True):
+        """It ends by itself with one line that holds words, and (alone) leaves nothing running."""
         out, err = process.communicate(timeout=90)
         self.assertNotEqual(process.returncode, 0, out)
         self.assertEqual(len(err.splitlines()), 1, err)
         for word in words:
             self.assertIn(word, err)
-        return err
+        if alone:
+            self.assert_nothing_runs()
 
     def listens(self):
         """Whether somebody does, at the port."""
@@ -147,16 +159,15 @@ class RunTest(unittest.TestCase):
 class Commands(RunTest):
     """make run as a newcomer meets it."""
 
-    def copy_build(self):
-        """What is built already need not be built once more."""
+    def make_run(self):
+        """`make run`, ready; what is built already need not be built once more."""
         if os.path.isdir(ROOT + "/build/gcc"):
             os.mkdir(self.checkout + "/build")
             subprocess.run(["cp", "-a", ROOT + "/build/gcc", self.checkout + "/build"], check=True)
+        return self.ready("make", "run", f"PORT={self.port}")
 
     def test_curl_line_works_and_ctrl_c_ends_everything(self):
-        self.copy_build()
-        process = self.start("make", "run", f"PORT={self.port}")
-        self.wait_ready(process)
+        process = self.make_run()
         lines = [process.stdout.readline() for _ in range(3)]
         curl = lines[2].strip()
         self.assertTrue(curl.startswith("curl "), lines)
@@ -171,18 +182,14 @@ class Commands(RunTest):
         self.end(process)
 
     def test_make_is_killed(self):
-        self.copy_build()
-        process = self.start("make", "run", f"PORT={self.port}")
-        self.wait_ready(process)
+        process = self.make_run()
         process.kill()
         process.wait()
-        again = self.start()
-        self.wait_ready(again)
+        again = self.ready()
         self.assertEqual(self.end(again), 0)
 
     def test_data_stays_for_the_next_run(self):
-        process = self.start()
-        self.wait_ready(process)
+        process = self.ready()
         key = process.stdout.readline().split()[-1]
         bearer = f"Authorization: Bearer {key}\r\n".encode()
         body = b'{"session_id": "kept", "message": {"role": "user", "content": "still here"}}'
@@ -192,8 +199,7 @@ class Commands(RunTest):
         self.assertRegex(raw_request(self.port, request), b"^HTTP/1.1 201")
         self.assertEqual(self.end(process, signal.SIGTERM, group=False), 0)
         began = time.monotonic()
-        process = self.start()
-        self.wait_ready(process)
+        process = self.ready()
         print(f"     the second start was ready after {time.monotonic() - began:.2f} s")
         self.assertEqual(process.stdout.readline().split()[-1], key)
         get = b"GET /v1/sessions/kept HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + bearer + b"\r\n"
@@ -203,11 +209,9 @@ class Commands(RunTest):
     def test_data_of_a_version_that_took_on_a_role(self):
         """parley_app did not log in then, and parley could make roles; or there is no parley_app at
         all. Fails if make run makes the login with the database only: tried."""
-        process = self.start()
-        self.wait_ready(process)
+        process = self.ready()
         self.end(process)
-        data, = [p for d in (self.checkout + "/.run", *("/var/tmp/" + n for n in self.away()))
-                 for p in pathlib.Path(d).glob("pg")]
+        data = self.kept("pg")
         server = f"/usr/lib/postgresql/{(data / 'PG_VERSION').read_text().strip()}/bin/postgres"
         as_owner = {"user": data.owner(), "group": data.group()} if IS_ROOT else {}
         for sql in ("ALTER ROLE parley_app NOLOGIN; ALTER ROLE parley CREATEROLE; GRANT parley_app TO parley;",
@@ -216,21 +220,17 @@ class Commands(RunTest):
             done = subprocess.run([server, "--single", "-D", str(data), "parley"], input=sql.replace("; ", ";\n") + "\n", text=True,
                                   capture_output=True, check=True, cwd="/", **as_owner)
             self.assertNotIn("ERROR", done.stderr)
-            process = self.start()
-            self.wait_ready(process)
+            process = self.ready()
             self.end(process)
 
     def test_a_key_that_does_not_open_is_replaced(self):
-        process = self.start()
-        self.wait_ready(process)
+        process = self.ready()
         key = process.stdout.readline().split()[-1]
         self.end(process)
-        kept, = [p for d in (self.checkout + "/.run", *("/var/tmp/" + n for n in self.away()))
-                 for p in pathlib.Path(d).glob("key")]
+        kept = self.kept("key")
         self.assertEqual(stat.S_IMODE(kept.stat().st_mode), 0o600)
         kept.write_text("parley_0123456789abcdef_" + "x" * 43, encoding="ascii")
-        process = self.start()
-        self.wait_ready(process)
+        process = self.ready()
         self.assertNotIn(process.stdout.readline().split()[-1], (key, "x" * 43))
         self.end(process)
 
@@ -242,8 +242,7 @@ class Ends(RunTest):
         for number, group in ((signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, True),
                               (signal.SIGTERM, True)):
             with self.subTest(signal=number, group=group):
-                process = self.start()
-                self.wait_ready(process)
+                process = self.ready()
                 self.assertEqual(self.end(process, number, group), 0)
                 self.assertEqual(process.stderr.read(), "")
 
@@ -255,14 +254,12 @@ class Ends(RunTest):
                 time.sleep(0.12 * n)
                 self.end(process, random.choice((signal.SIGINT, signal.SIGTERM)))
                 self.assertEqual(process.stderr.read(), "")
-        process = self.start()
-        self.wait_ready(process)
+        process = self.ready()
         self.end(process)
 
     def test_kill_9_and_the_next_start(self):
         """Of the script alone, with one server's first process, with some processes, with all."""
-        process = self.start()
-        self.wait_ready(process)
+        process = self.ready()
         for also in (None, "/postgres -D", " serve", "nginx: master", "redis-server", *3 * ("some",), ""):
             with self.subTest(also=also):
                 others = [pid for pid, words in processes_in(self.base)
@@ -270,15 +267,13 @@ class Ends(RunTest):
                 process.kill()
                 signal_all(others, signal.SIGKILL)
                 process.wait()
-                process = self.start()
-                self.wait_ready(process)
+                process = self.ready()
         self.assertEqual(self.end(process), 0)
 
     def test_kill_9_and_what_does_not_end_by_itself(self):
         """A statement that runs on without its server is ended; who only works in the directory is
         not, nor is its number taken for a server's."""
-        process = self.start()
-        self.wait_ready(process)
+        process = self.ready()
         data = self.checkout + "/.run/pg"
         with subprocess.Popen(["sleep", "100"], cwd=data) as visitor, subprocess.Popen(
                 ["psql", "-Xq", "-h", data, "-U", "postgres", "-c", "DO $$BEGIN LOOP END LOOP; END$$"],
@@ -302,13 +297,11 @@ class Ends(RunTest):
 
     def test_kill_9_of_parley_and_the_next_start(self):
         """Fails if the host of the killed run stays registered: tried."""
-        process = self.start()
-        self.wait_ready(process)
+        process = self.ready()
         signal_all([pid for pid, command in processes_in(self.base) if " serve" in command],
                    signal.SIGKILL)
         self.assert_fails(process, "parley ended")
-        again = self.start()
-        self.wait_ready(again)
+        again = self.ready()
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/status") as answer:
             self.assertEqual(json.load(answer)["hosts_registered"], 1)
         self.assertEqual(self.end(again), 0)
@@ -319,13 +312,11 @@ class Ends(RunTest):
             time.sleep(0.1 + 0.2 * n)
             process.kill()
             process.wait()
-        process = self.start()
-        self.wait_ready(process)
+        process = self.ready()
         self.end(process)
 
     def test_a_process_that_outlived_a_killed_run_is_ended(self):
-        process = self.start()
-        self.wait_ready(process)
+        process = self.ready()
         redis = [pid for pid, words in processes_in(self.checkout) if "redis-server" in words]
         self.assertEqual(len(redis), 1)
         os.kill(redis[0], signal.SIGSTOP)
@@ -337,8 +328,7 @@ class Ends(RunTest):
         self.end(again)
 
     def test_redis_may_go_postgresql_may_not(self):
-        process = self.start()
-        self.wait_ready(process)
+        process = self.ready()
         redis = [pid for pid, words in processes_in(self.checkout) if "redis-server" in words]
         os.kill(redis[0], signal.SIGKILL)
         self.assertIn("redis ended", process.stderr.readline())
@@ -346,7 +336,6 @@ class Ends(RunTest):
         postgres = [pid for pid, words in processes_in(self.checkout) if "/postgres -D" in words]
         os.kill(postgres[0], signal.SIGINT)
         self.assert_fails(process, "postgres ended")
-        self.assert_nothing_runs()
 
 
 class Refuses(RunTest):
@@ -357,28 +346,26 @@ class Refuses(RunTest):
             taken.bind(("127.0.0.1", self.port))
             taken.listen()
             self.assert_fails(self.start(), f"port {self.port} is taken", "PORT=")
-        self.assert_nothing_runs()
 
-    def test_port_that_is_none(self):
-        self.assert_fails(self.start(PORT="http"), "PORT=http")
-        self.assert_fails(self.start(PORT="70000"), "PORT=70000")
+    def test_setting_that_is_wrong(self):
+        for name, value, said in (("PORT", "http", "PORT=http"), ("PORT", "70000", "PORT=70000"),
+                                  ("PARLEY_WORKERS", "many", "PARLEY_WORKERS")):
+            with self.subTest(name, value=value):
+                self.assert_fails(self.start(**{name: value}), said)
 
     def test_already_running(self):
-        process = self.start()
-        self.wait_ready(process)
-        self.assert_fails(self.start(PORT=str(free_port())), "already running", str(process.pid))
+        process = self.ready()
+        self.assert_fails(self.start(PORT=str(free_port())), "already running", str(process.pid), alone=False)
         self.assertTrue(self.listens())
         self.end(process)
 
     def test_postgresql_that_does_not_start(self):
-        process = self.start()
-        self.wait_ready(process)
+        process = self.ready()
         self.end(process)
         control = self.checkout + "/.run/pg/global/pg_control"
         with open(control, "r+b") as f:
             f.truncate(100)
         self.assert_fails(self.start(), "postgres did not start", "pg_control", "/postgres.log)")
-        self.assert_nothing_runs()
 
     def test_missing_tool(self):
         tools = self.base + "/tools"
@@ -390,28 +377,17 @@ class Refuses(RunTest):
                     if not os.path.lexists(link):
                         os.symlink(entry.path, link)
         self.assert_fails(self.start(PATH=tools), "redis-server is not installed")
-        self.assert_nothing_runs()
 
-    def write_program(self, text):
-        """A program in parley's place."""
-        os.unlink(self.program)
-        with open(self.program, "w", encoding="utf-8") as f:
-            f.write("#!/bin/sh\n" + text)
-        os.chmod(self.program, 0o755)
-
-    def test_migration_that_fails(self):
-        self.write_program('echo "the schema is newer than this program" >&2; exit 2\n')
-        self.assert_fails(self.start(), "parley migrate failed", "schema is newer", "/migrate.log)")
-        self.assert_nothing_runs()
-
-    def test_parley_that_ends_at_once(self):
-        self.write_program('[ "$1" = migrate ] && exit 0\necho "no such setting" >&2; exit 2\n')
-        self.assert_fails(self.start(), "parley did not start", "no such setting", "/parley.log)")
-        self.assert_nothing_runs()
-
-    def test_setting_that_is_wrong(self):
-        self.assert_fails(self.start(PARLEY_WORKERS="many"), "PARLEY_WORKERS")
-        self.assert_nothing_runs()
+    def test_program_that_fails(self):
+        """Another one in parley's place: its migration fails, or it ends at once."""
+        for text, *words in (
+                ('echo "the schema is newer than this program" >&2; exit 2\n',
+                 "parley migrate failed", "schema is newer", "/migrate.log)"),
+                ('[ "$1" = migrate ] && exit 0\necho "no such setting" >&2; exit 2\n',
+                 "parley did not start", "no such setting", "/parley.log)")):
+            with self.subTest(text):
+                pathlib.Path(self.program).write_text("#!/bin/sh\n" + text, encoding="utf-8")
+                self.assert_fails(self.start(), *words)
 
 
 class Places(RunTest):
@@ -484,14 +460,8 @@ class OrdinaryUser(RunTest):
             self.assertEqual(self.end(process), 0)
 
     def test_kill_9_and_the_next_start(self):
-        process = self.start()
-        self.wait_ready(process)
+        process = self.ready()
         process.kill()
         process.wait()
-        again = self.start()
-        self.wait_ready(again)
+        again = self.ready()
         self.end(again)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -51,7 +51,3 @@ class Logs(StackTest):
                 f.flush()
                 self.assertEqual(server.entries(), whole)
         self.assertEqual(server.entries(8), [{"a": 2}])
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -2,10 +2,9 @@
 """The ways back that an operator has: the schema down and up again with the data in it, and parley
 without Redis and with it again. Answers are compared byte for byte."""
 import re
-import unittest
 
-from harness import eventually, message, run
-from stack import PARLEY, ROOT, StackTest
+from harness import message, run
+from stack import PARLEY, ROOT, StackTest, wait_until
 
 SCHEMA = ROOT + "/tests/ways-back/schema"
 KEYED = {"role": "user", "content": "keyed"}
@@ -22,8 +21,7 @@ class WaysBackTest(StackTest):
             body = (b'{"user_id":"u%d \\u00e9","language":"de","context":{"n": 1.50, "t":"\\\\N\\t"},'
                     b'"metadata":{"a":[1,null,"\\\\."]},"ttl_seconds":%d,"expiry":"%s"}'
                     % (i, 3600 + i, (b"sliding", b"absolute")[i % 2]))
-            made = self.client.put(path, body, headers={"Content-Type": "application/json"})
-            self.assertEqual(made.status, 201, made)
+            self.ok(self.client.put(path, body, headers={"Content-Type": "application/json"}), 201)
             some = [message("m\t%d \u2028 \\. \\N" % k, metadata={"k": k}) for k in range(i * 7)]
             some.append(message([{"type": "text", "text": "\x1f\r\n"}], message_id=f"own-{i}"))
             self.post(path, {"messages": some})
@@ -37,8 +35,7 @@ class WaysBackTest(StackTest):
         return answer
 
     def seen(self, marks=True):
-        """What every path gives: status, entity tag (without its mark) and body, and the answer to the
-        keyed request."""
+        """Status, entity tag (without its mark) and body of every path, and the keyed answer."""
         answers = []
         for path in self.paths:
             for target in ("", "?messages=1000", "/messages?order=asc&limit=1000", f"/messages/own-"
@@ -58,12 +55,9 @@ class WaysBackTest(StackTest):
                    cwd=self.stack.dir)
 
     def migrate(self, version):
-        """parley migrate --to version."""
-        done = self.stack.parley.run("migrate", "--to", str(version))
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.stack.parley.do("migrate", "--to", str(version))
 
     def version(self):
-        """Of the schema in the database."""
         return int(self.stack.psql("SELECT max(version) FROM parley_schema"))
 
 
@@ -108,7 +102,7 @@ class Schema(WaysBackTest):
         self.migrate(0)
         refused = self.schema("restore", "cut")
         self.assertEqual(refused.returncode, 1)
-        self.assertEqual(self.stack.parley.run("migrate").returncode, 0)
+        self.stack.parley.do("migrate")
         self.assertEqual(self.schema("restore", "cut").returncode, 0)
         self.stack.parley.start()
         self.stack.wait_ready()
@@ -144,14 +138,13 @@ class WithoutRedis(WaysBackTest):
     def configure(self, url):
         """Restarts parley with this REDIS_URL."""
         self.stack.parley.restart(REDIS_URL=url)
-        self.stack.wait_ready()
 
     def test_there_and_back(self):
         """Fails if a value is used without asking: the sessions come back as they were before the writes
         that Redis does not know of: tried."""
         url = self.stack.parley.env["REDIS_URL"]
         before = self.seen()
-        self.assertIsNotNone(eventually(self.warm, 10), "the sessions do not get into Redis")
+        wait_until(self.warm, 10, "the sessions do not get into Redis")
         self.configure("")
         self.addCleanup(self.stack.redis.resume)
         self.stack.redis.pause()  # whoever asked it now would wait
@@ -166,7 +159,3 @@ class WithoutRedis(WaysBackTest):
         self.assertEqual(self.seen(), without)
         self.assertEqual(self.seen(), without)
         self.assertIn(b"without Redis", self.client.get(self.paths[0]).body)
-
-
-if __name__ == "__main__":
-    unittest.main()
