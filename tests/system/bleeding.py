@@ -13,7 +13,7 @@ import time
 from harness import Redis, Wire, say
 from stack import StackTest
 
-PROCESSES, CLIENTS = 4, 64
+PROCESSES, CLIENTS, SEEN = 4, 64, 20
 MARK = re.compile(rb"mark(\d{4})x")
 
 
@@ -65,10 +65,11 @@ def main(make):
 
 class BleedingTest(StackTest):
     """Processes with load, since several of them get more out of the machine than threads do."""
+    seen = 0    # values in Redis that were looked at
 
     def run_load(self, script, requests, given="", meanwhile=lambda: None):
         """Runs them to their end, while Redis is looked into; how often they got which status."""
-        seed, seen = random.randrange(10 ** 6), 0
+        seed = random.randrange(10 ** 6)
         say(f"{requests} requests, seed {seed}")
         loads = []
         for i in range(PROCESSES):
@@ -79,10 +80,10 @@ class BleedingTest(StackTest):
             loads[-1].stdin.write(given)
             loads[-1].stdin.close()
         while any(load.poll() is None for load in loads):
-            seen += self.look_into_redis()
+            self.seen += self.look_into_redis()
             meanwhile()
             time.sleep(0.2)
-        seen += self.look_into_redis()
+        self.seen += self.look_into_redis()
         statuses, breaches = collections.Counter(), []
         for load in loads:
             result = json.loads(load.stdout.read())
@@ -90,9 +91,9 @@ class BleedingTest(StackTest):
             self.assertEqual(load.returncode, 0)
             statuses.update(result["statuses"])
             breaches += result["breaches"]
-        say(f"statuses {dict(sorted(statuses.items()))}; {seen} cached values looked at")
+        say(f"statuses {dict(sorted(statuses.items()))}; {self.seen} cached values looked at")
         self.assertEqual(breaches[:5], [])
-        self.assertGreater(seen, 20)
+        self.assertGreater(self.seen, SEEN)
         return statuses
 
     def look_into_redis(self):
