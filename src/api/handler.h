@@ -12,8 +12,8 @@
 
 /* run.c: the one way from a route to its handler. */
 
-/* What a route takes beside its query parameters, in the order in which it is read. What a route
- * does not take is not looked at. */
+/* Flags for what a route reads from the request beside its query parameters, in the order of
+ * reading. */
 enum api_takes {
     /* The path names a session, in the words of one of the interfaces, or a user. X-Parley-User
      * may name no other user than the path. */
@@ -24,10 +24,10 @@ enum api_takes {
     /* The path names a message of it as well. */
     API_MESSAGE = 1 << 4,
     API_ITEM = 1 << 5,
-    API_NO_BODY = 1 << 6,
-    API_READ = 1 << 7,  /* X-Parley-User */
-    API_WRITE = 1 << 8, /* X-Parley-User, If-Match and Idempotency-Key */
-    API_UNLESS = 1 << 9 /* If-None-Match */
+    API_NO_BODY = 1 << 6, /* a body is refused */
+    API_READ = 1 << 7,    /* X-Parley-User */
+    API_WRITE = 1 << 8,   /* X-Parley-User, If-Match and Idempotency-Key */
+    API_UNLESS = 1 << 9   /* If-None-Match */
 };
 /* The body as an indexed object; a route takes one of these, or none. */
 enum api_body_kind {
@@ -40,7 +40,7 @@ enum { API_PARAMS_MAX = 5 };
 struct api_param {
     const char *name;           /* NULL ends a list */
     int64_t min, max, fallback; /* an integer; max 0: the handler reads it */
-    const char *first, *second; /* or one of two words, 1 and 0; if it is not given, it is 0 */
+    const char *first, *second; /* or one of two words: first is 1, second is 0; not given: 0 */
 };
 extern const struct api_param api_no_params[];
 
@@ -51,7 +51,7 @@ struct api_call {
     struct http_response *res;
     struct api_service *api;
     struct sessions *sessions;
-    struct sv id, item; /* named by the path, in the one form that the session module knows */
+    struct sv id, item;             /* from the path; in canonical form if takes names them */
     int64_t params[API_PARAMS_MAX]; /* as in the route's list */
     struct session_guard guard;     /* of a read: the user alone */
     struct http_condition unless;
@@ -65,8 +65,9 @@ struct api_route {
     struct http_route http; /* its handler is api_run */
     struct api_how {
         api_handler *handler;
-        unsigned takes;                 /* of enum api_takes and enum api_body_kind */
-        const struct api_param *params; /* all that it knows; NULL: they are not looked at */
+        unsigned takes; /* of enum api_takes and enum api_body_kind */
+        /* All query parameters that it allows; NULL: the query is ignored. */
+        const struct api_param *params;
     } how;
 };
 http_handler api_run;
@@ -104,7 +105,7 @@ enum err api_bad_field(struct request_ctx *ctx, const char *path, const char *fi
 typedef enum err api_draft_reader(struct request_ctx *ctx, const struct jdoc *doc,
                                   const struct jnode *node, const char *path,
                                   struct session_message_draft *out);
-/* node: an array of drafts, or one by itself. path: its own. */
+/* node: one draft, or an array of them. path: node's place in the body. */
 MUSTCHECK enum err api_read_drafts(struct request_ctx *ctx, const struct jdoc *doc,
                                    const struct jnode *node, const char *path,
                                    api_draft_reader *read, const struct session_message_draft **out,
@@ -118,8 +119,8 @@ bool api_is_name(struct sv s);
 
 /* Begins a JSON answer: status, content type and a writer. */
 struct jout api_begin(struct http_response *res, int status);
-/* The ETag of what was read or, since one strong tag has one form, the mark of a degraded answer.
- * Status 304 where If-None-Match has the tag: that is the whole answer then. */
+/* Sets the ETag. A degraded answer has other bytes, so it gets X-Parley-Degraded instead. Sets
+ * status 304 if If-None-Match has the tag; the answer then has no body. */
 MUSTCHECK enum err api_validator(struct api_call *c, bool degraded, struct sv tag);
 /* The same of c->session: of all of it, or of its state. */
 MUSTCHECK enum err api_tag_session(struct api_call *c);

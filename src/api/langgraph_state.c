@@ -17,7 +17,7 @@ static bool is_current(struct sv checkpoint, const struct session *s)
     return sv_eq(checkpoint, sv_from(id));
 }
 
-/* Of the checkpoint that is named (c->item), or whatever is current. */
+/* The current state; c->item, if given, must name its checkpoint. */
 enum err langgraph_state_get(struct api_call *c)
 {
     TRY(session_get(c->sessions, c->ctx, c->id, c->guard.user, SESSION_MESSAGES_MAX, &c->session));

@@ -2,7 +2,7 @@
 /* Handlers of /v1/sessions and /v1/sessions/{id}. */
 #include "native.h"
 
-/* state: the answer is the state, and its tag does not change with appends. */
+/* state: the answer has no messages, so its ETag is the state's, which appends do not change. */
 static enum err answer_session(struct api_call *c, int status, bool state)
 {
     TRY(state ? api_tag_state(c) : api_tag_session(c));

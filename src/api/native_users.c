@@ -61,7 +61,7 @@ static void write_caches(struct jout *j, int64_t expire_by)
     jout_object_close(j);
 }
 
-/* A key is checked and otherwise needless: whatever is repeated, what is gone stays gone. */
+/* Only the form of an Idempotency-Key is checked: repeating an erasure brings nothing back. */
 enum err native_user_delete(struct api_call *c)
 {
     struct session_erasure done;

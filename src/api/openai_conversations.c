@@ -2,7 +2,7 @@
 /* Handlers of /v1/conversations and /v1/conversations/{id}. */
 #include "openai.h"
 
-/* It asks for nothing that parley leaves out. */
+/* include is accepted and ignored: parley always returns everything. */
 const struct api_param openai_include[] = {
     {.name = "include"}, {.name = "include[]"}, {.name = NULL}};
 

@@ -4,7 +4,7 @@
 
 const struct api_param api_no_params[] = {{.name = NULL}};
 
-static enum err message_name(struct request_ctx *ctx, struct sv *which)
+static enum err read_message_id(struct request_ctx *ctx, struct sv *which)
 {
     uint64_t seq;
     if (session_message_id_valid(*which) || (sv_to_u64(*which, &seq) && seq > 0))
@@ -13,7 +13,7 @@ static enum err message_name(struct request_ctx *ctx, struct sv *which)
                     "A message is named by its seq or its message_id.");
 }
 
-static enum err owner(struct api_call *c)
+static enum err read_path_user(struct api_call *c)
 {
     struct sv header;
     if (!api_user_valid(c->id))
@@ -25,7 +25,7 @@ static enum err owner(struct api_call *c)
     return ERR_NONE;
 }
 
-/* What can be nobody's id is not found to OpenAI's clients, as an id that nobody has. */
+/* OpenAI's clients get ERR_NOT_FOUND for a malformed id too, as for an unknown one. */
 static enum err read_names(struct api_call *c, unsigned takes)
 {
     if (takes & (API_SESSION | API_THREAD))
@@ -35,9 +35,9 @@ static enum err read_names(struct api_call *c, unsigned takes)
                 ? session_id_canonical(c->ctx, &c->id)
                 : ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such conversation."));
     if (takes & API_OWNER)
-        TRY(owner(c));
+        TRY(read_path_user(c));
     if (takes & API_MESSAGE)
-        TRY(message_name(c->ctx, &c->item));
+        TRY(read_message_id(c->ctx, &c->item));
     if (takes & API_ITEM)
         TRY(session_message_id_valid(c->item)
                 ? session_message_id_canonical(c->ctx, &c->item)

@@ -102,7 +102,8 @@ bool auth_lets_in(const struct auth *a)
     return !a->set.keys || standing(a, atomic_load(&a->vouched_until)) != UNKNOWN;
 }
 
-/* Until the refresher's next answer, or for a while: nobody tells that PostgreSQL is away. */
+/* Waits for the refresher's next answer, at most 100 ms: nothing wakes this thread when PostgreSQL
+ * is found to be away. */
 static void await_news(struct auth *a, int64_t until, struct deadline deadline)
 {
     const struct deadline soon = deadline_earlier(deadline, deadline_in_ms(100));

@@ -64,8 +64,8 @@ MUSTCHECK bool cache_conn_append(struct cache_conn *conn, const struct sv *words
  * An error reply is a reply; why has its text. */
 MUSTCHECK bool cache_conn_reply(struct cache_conn *conn, struct deadline until,
                                 struct redisReply **out);
-/* The same where the reply says nothing more than that it is no error. */
-MUSTCHECK bool cache_conn_done(struct cache_conn *conn, struct deadline until);
+/* As cache_conn_reply, but drops the reply. False also for an error reply. */
+MUSTCHECK bool cache_conn_reply_ok(struct cache_conn *conn, struct deadline until);
 
 /* ---- redis_client.c: connections, and whether Redis is in use ---- */
 

@@ -219,7 +219,7 @@ static bool delete_on(struct cache_redis *r, struct cache_conn *conn, struct dea
         fine = cache_conn_append(conn, words, ARRAY_LEN(words));
     }
     for (size_t i = 0; fine && i < d->n; i++)
-        fine = cache_conn_done(conn, until);
+        fine = cache_conn_reply_ok(conn, until);
     return fine;
 }
 

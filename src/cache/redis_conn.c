@@ -87,7 +87,7 @@ bool cache_conn_reply(struct cache_conn *conn, struct deadline until, redisReply
     }
 }
 
-bool cache_conn_done(struct cache_conn *conn, struct deadline until)
+bool cache_conn_reply_ok(struct cache_conn *conn, struct deadline until)
 {
     redisReply *reply;
     if (!cache_conn_reply(conn, until, &reply))
@@ -139,7 +139,7 @@ static bool log_in(struct cache_conn *conn, const struct cache_url *url, struct 
             return false;
         n++;
     }
-    while (n > 0 && cache_conn_done(conn, until))
+    while (n > 0 && cache_conn_reply_ok(conn, until))
         n--;
     return n == 0;
 }

@@ -162,8 +162,9 @@ static bool exchange(struct cache_redis *r, struct cache_conn *conn, struct dead
     return fine;
 }
 
-/* The session was written to while its value was sent. If that was an erasure, the SET may have
- * come after its DEL. What is queued for the key by now is newer, and does the same. */
+/* The session was written to while its value was sent. If that write was an erasure, Redis may have
+ * run this SET after the DEL, so the key must be deleted again. A newer entry in the queue makes
+ * that needless: it replaces or deletes the value. */
 static bool requeue_as_delete(struct cache_queue *q, struct item *item)
 {
     pthread_mutex_lock(&q->lock);

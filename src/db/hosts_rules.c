@@ -105,14 +105,14 @@ static void reason(const struct db_hosts_shared *s, enum db_hosts_shortcut state
         snprintf(out, n, "%s", reasons[state]);
 }
 
-static void say_off(const struct db_hosts_shared *s, enum db_hosts_shortcut state)
+static void log_shortcut_off(const struct db_hosts_shared *s, enum db_hosts_shortcut state)
 {
     char why[160];
     reason(s, state, why, sizeof(why));
     log_say(LOG_WARN, "shortcut_off", "%s", why);
 }
 
-/* A line where it is news. That it is not on yet, at the start, is none. */
+/* Logs a change of the shortcut. That it is not on at the start is no change. */
 static void tell(struct db_hosts_shared *s, enum db_hosts_shortcut state)
 {
     if (!s->alone || atomic_exchange(&s->state, (int)state) == (int)state)
@@ -120,7 +120,7 @@ static void tell(struct db_hosts_shared *s, enum db_hosts_shortcut state)
     if (state == DB_HOSTS_ON)
         log_say(LOG_INFO, "shortcut_on", "reads are answered from memory: this host is alone");
     else
-        say_off(s, state);
+        log_shortcut_off(s, state);
 }
 
 static void turn_off(struct db_hosts_shared *s, enum db_hosts_shortcut why)
@@ -176,7 +176,7 @@ void hosts_note_silence(struct db_hosts_shared *s, int64_t now_us)
     int on = DB_HOSTS_ON;
     if (!hosts_alone_at(s, now_us) &&
         atomic_compare_exchange_strong(&s->state, &on, DB_HOSTS_SILENT))
-        say_off(s, DB_HOSTS_SILENT);
+        log_shortcut_off(s, DB_HOSTS_SILENT);
 }
 
 enum db_hosts_shortcut db_hosts_shortcut(const struct db_hosts_shared *shared, char *why, size_t n)

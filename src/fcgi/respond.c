@@ -123,7 +123,8 @@ static void put_header(struct buf *b, const char *name, struct sv value)
 static void put_head(struct buf *b, const struct http_response *res)
 {
     const bool has_body = res->content_type != NULL;
-    /* nginx copies the line as it is, and HTTP/1.1 needs the blank and a reason. */
+    /* nginx copies this text into its status line. HTTP/1.1 requires the space there; the reason
+     * may be empty. */
     BUF_LIT(b, "Status: ");
     buf_u64(b, (uint64_t)res->status);
     buf_putc(b, ' ');

@@ -45,12 +45,12 @@ static void unwatch_listener(struct fcgi_server *s)
     s->watched = false;
 }
 
-/* The kernel wakes the first of those that wait for the listener, as long as a thread of it is
- * idle: that one would get nearly all connections, and nginx keeps them. So whoever took one goes
- * to the end. The listener's return shows a connection that came in between. Without room the
- * listener returns when a connection is closed. Then each thread may have been woken for one
- * connection that it can no longer find, and no other process was told of that. While the kernel
- * has no memory for the listener, this is called again, and the connections are served. */
+/* The kernel wakes the first waiting process as long as one of its threads is idle. That process
+ * would get nearly all connections, and nginx keeps them. So a process that accepted one re-adds
+ * the listener, which puts it last. Re-adding also reports connections that arrived in between. A
+ * full process re-adds it only when a connection closes. Its threads may then have been woken for
+ * connections that no other process was told of: it accepts those here. If the kernel has no memory
+ * to re-add the listener, this is called again later. */
 static void wait_behind_the_others(struct fcgi_server *s)
 {
     pthread_mutex_lock(&s->lock);
@@ -161,11 +161,11 @@ static void answer_turns(struct fcgi_thread *t, struct fcgi_turn *turns, size_t 
     }
 }
 
-static void note_turn(struct fcgi_server *s, bool gathers)
+static void count_ungathered(struct fcgi_server *s, bool gathers)
 {
-    const int n = atomic_load_explicit(&s->n_apart, memory_order_relaxed);
-    if (gathers ? n > 0 : n < FCGI_APART_MANY)
-        atomic_store_explicit(&s->n_apart, gathers ? 0 : n + 1, memory_order_relaxed);
+    const int n = atomic_load_explicit(&s->n_ungathered, memory_order_relaxed);
+    if (gathers ? n > 0 : n < FCGI_UNGATHERED_MANY)
+        atomic_store_explicit(&s->n_ungathered, gathers ? 0 : n + 1, memory_order_relaxed);
 }
 
 /* c is the thread's. */
@@ -181,7 +181,7 @@ static void serve(struct fcgi_thread *t, struct fcgi_conn *c)
     const bool gathers = turns[0].peek.gather && s->settings.gathers(s->settings.service);
     if (gathers)
         taken = gather(t, turns);
-    note_turn(s, gathers);
+    count_ungathered(s, gathers);
     taken = read_turns(t, turns, taken);
     if (taken > 1)
         read_ahead(s, turns, taken);

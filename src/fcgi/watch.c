@@ -2,12 +2,13 @@
 /* Which threads watch; see struct fcgi_thread. */
 #include "fcgi_internal.h"
 
-/* Twice as many while requests are not gathered: each of these gives up the watch, and the last one
- * that does has to wake another thread for it. */
+/* Twice as many while requests are not gathered. Each such request makes its thread give up the
+ * watch. The last watching thread must wake another, and with more watching that happens less
+ * often. */
 static int watchers_max(const struct fcgi_server *s)
 {
-    const bool apart = atomic_load(&s->n_apart) >= FCGI_APART_MANY;
-    return apart ? 2 * s->settings.watchers : s->settings.watchers;
+    const bool ungathered = atomic_load(&s->n_ungathered) >= FCGI_UNGATHERED_MANY;
+    return ungathered ? 2 * s->settings.watchers : s->settings.watchers;
 }
 
 bool fcgi_watch_take(struct fcgi_thread *t)

@@ -4,8 +4,8 @@
 #include "parley/json/write.h"
 
 /* The one table from enum err to HTTP. retry_after_s: where a client should come back soon. detail:
- * what is said of a failure that came without words: a server's, or the database's about what it
- * was given. */
+ * the text for an error whose cause set none: a failure of the server, or a value that the database
+ * refused. */
 static const struct {
     int status, retry_after_s;
     const char *detail;
@@ -14,7 +14,7 @@ static const struct {
                      "The request, or what it asks about, holds a value that the database does not "
                      "take."},
     [ERR_UNAUTHENTICATED] = {401, 0, ""},
-    [ERR_FORBIDDEN] = {403, 0, ""}, /* nginx gives its own as 404 */
+    [ERR_FORBIDDEN] = {403, 0, ""}, /* nginx sends its own 403 as 404 */
     [ERR_NOT_FOUND] = {404, 0, ""},
     [ERR_METHOD] = {405, 0, ""},
     [ERR_NOT_ACCEPTABLE] = {406, 0, ""},

@@ -238,8 +238,8 @@ static enum err close_container(struct scan *s)
     return ERR_NONE;
 }
 
-/* What may come behind a container's opening bracket, or behind a child: the container's end; or
- * the first child, or a comma and another one. */
+/* After an opening bracket or a child: reads the closing bracket, or what precedes the next child.
+ */
 static enum err next_child(struct scan *s, enum state *state)
 {
     const bool object = s->nodes[top(s)->node].type == JT_OBJECT, first = *state == JUST_OPENED;

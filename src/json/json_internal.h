@@ -43,8 +43,8 @@ struct jkey {
 int jkeys_order(struct sv a, struct sv b);
 /* By name; keys of one name stay as they stood. */
 void jkeys_sort(struct jkey *keys, size_t n);
-/* Looks for a member whose name another one has too, compared unescaped; *twice is NULL when there
- * is none. Leaves nothing in the arena. */
+/* Sets *twice to a member whose unescaped name another member has too, or to NULL. Leaves nothing
+ * in the arena. */
 MUSTCHECK enum err jkeys_twice(struct request_ctx *ctx, const struct jdoc *d,
                                const struct jnode *object, const struct jnode **twice);
 

@@ -33,8 +33,8 @@ static bool put_text(struct log_line *l, const char *s)
     return put(l, s, strlen(s));
 }
 
-/* A field, or the beginning of one. Marks the line as cut where it does not fit: a field behind one
- * that was lost is lost too. */
+/* Appends a field, or its beginning. If it does not fit, the line is marked as cut and takes no
+ * further field. */
 static bool put_field(struct log_line *l, const char *key, const char *value)
 {
     const size_t before = l->n;

@@ -35,7 +35,7 @@ const char *admin_url(const struct config *cfg)
     return cfg->database_admin_url[0] ? cfg->database_admin_url : cfg->database_url;
 }
 
-struct db_settings settings_of_db(const struct config *cfg)
+struct db_settings db_settings_from(const struct config *cfg)
 {
     return (struct db_settings){
         .url = cfg->database_url,
@@ -54,14 +54,14 @@ static void end_work(struct command_work *w)
     arena_destroy(w->arena);
 }
 
-/* One connection that is up, as the owner of the tables or as the login that serves. False: why
- * says why, in one line. */
+/* Connects as the owner of the tables or as the serving login. False: why holds the reason, one
+ * line. */
 static bool begin_work(struct command_work *w, bool owner, int64_t more_ms, char *why, size_t n)
 {
     const struct config *cfg = w->cfg;
     const struct deadline end = deadline_in_ms(cfg->connect_ms + cfg->statement_ms + more_ms);
     struct db_status status = {.state = DB_STARTING, .reason = "out of memory"};
-    struct db_settings settings = settings_of_db(cfg);
+    struct db_settings settings = db_settings_from(cfg);
     settings.owner = owner;
     settings.app_name = owner ? "parley key" : "parley check";
     settings.url = owner ? admin_url(cfg) : cfg->database_url;

@@ -7,7 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A socket would take the place of a closed descriptor below 3, and get what people should read. */
+/* Opens descriptors 0 to 2 if they are closed: else a socket would get one of them, and what is
+ * printed would go to it. */
 static void open_standard(void)
 {
     int fd;

@@ -133,7 +133,7 @@ typedef bool (*check_fn)(const struct config *cfg, char *said, size_t n);
 int supervisor_run(const struct config *cfg, worker_fn worker, check_fn check);
 /* How many cores this process may use. */
 size_t supervisor_cores(void);
-/* cfg->workers, or the cores. */
+/* cfg->workers, or if that is 0 one for each core; at most 256. */
 size_t supervisor_workers(const struct config *cfg);
 
 /* ---- cli.c ---- */
@@ -161,7 +161,8 @@ struct command_work {
     /* From command_begin to command_end: one connection. */
     struct arena *arena;
     struct db *db;
-    struct request_ctx ctx; /* whose deadline is that of a statement, and more_ms */
+    /* Its deadline: connect_ms + statement_ms + more_ms after command_begin. */
+    struct request_ctx ctx;
 };
 
 int cli_run(int argc, char **argv);
@@ -176,7 +177,7 @@ bool check_db(const struct config *cfg, char *said, size_t n);
 /* The URL that logs in as the owner of the tables. */
 const char *admin_url(const struct config *cfg);
 /* What every pool of cfg has in common, as the login that serves. */
-struct db_settings settings_of_db(const struct config *cfg);
+struct db_settings db_settings_from(const struct config *cfg);
 /* Connects as the owner of the tables. False: it has printed why. */
 bool command_begin(struct command_work *w, int64_t more_ms);
 /* Prints a line about e, unless it is ERR_NONE. Returns the exit status. */

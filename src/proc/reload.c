@@ -61,7 +61,7 @@ static int64_t server_us(const struct config *cfg)
     return (cfg->connect_ms + cfg->statement_ms) * 1000;
 }
 
-/* Its workers leave. NULL is fine. */
+/* Tells its workers to leave, and destroys it. NULL is fine. */
 static void generation_leave(struct supervisor *s, struct generation *g)
 {
     for (size_t i = 0; g && i < g->n; i++)
@@ -70,7 +70,7 @@ static void generation_leave(struct supervisor *s, struct generation *g)
     generation_destroy(g);
 }
 
-/* False, for whoever called begin. */
+/* Counts and logs a refused reload and drops the next generation. Always false: begin's result. */
 static bool PRINTF_LIKE(2, 3) refuse(struct supervisor *s, const char *fmt, ...)
 {
     char why[2 * API_REASON_MAX];

@@ -53,7 +53,7 @@ struct worker {
 static struct db *open_db(const struct worker *w)
 {
     const struct config *cfg = w->run->cfg;
-    struct db_settings settings = settings_of_db(cfg);
+    struct db_settings settings = db_settings_from(cfg);
     settings.warn_of_owner = w->run->slot == 0;
     settings.app_name = "parley";
     settings.pool_min = (int)cfg->pool_min;
@@ -115,7 +115,8 @@ static struct auth *open_auth(const struct worker *w)
     return auth_open(&settings, w->service.db);
 }
 
-/* How many threads of this worker look for requests: of all workers together one per processor. */
+/* How many threads of this worker look for requests: of all workers together one per processor;
+ * with more, a thread gathers fewer reads (measured). */
 static int watchers(const struct worker *w)
 {
     const size_t workers = w->run->n_workers;
@@ -261,8 +262,8 @@ static bool may_begin(const struct worker *w)
             deadline_passed(w->begin_by));
 }
 
-/* Keeps house until SIGTERM. starting: only until the worker may take requests, and then it is
- * true. False: the worker is to end with *status. */
+/* Runs the worker's periodic work until SIGTERM. starting: returns true as soon as the worker may
+ * take requests. False: the worker must end with *status. */
 static bool keep_house(struct worker *w, const sigset_t *term, bool starting, int *status)
 {
     struct shared *shared = w->run->shared;

@@ -21,8 +21,8 @@ static struct cache_stamp stamp_of(const struct session *session)
 
 enum err fresh_reachable(struct sessions *s, struct request_ctx *ctx)
 {
-    /* Whose key could not be confirmed meets with PostgreSQL away, also if it comes back meanwhile.
-     */
+    /* tiers_only: the key could not be confirmed. PostgreSQL counts as away for this request, even
+     * if it is back by now. */
     return db_is_up(s->db) && !ctx->tiers_only ? ERR_NONE : session_database_away(ctx);
 }
 
@@ -187,8 +187,8 @@ static const struct session_ahead *take_ahead(struct request_ctx *ctx, struct sv
 
 /* ---- the way of a read ---- */
 
-/* What was found is the answer if PostgreSQL says that it is current. Else the row is, and goes
- * into the caches. ahead: what PostgreSQL has said already; NULL: it is asked. */
+/* Answers with the cached value if PostgreSQL says that it is current, else with the row, which is
+ * then cached. ahead: the stamp that was read ahead; NULL: ask now. */
 static enum err ask(struct sessions *s, struct request_ctx *ctx, size_t n, struct reading *r,
                     const struct session_ahead *ahead, struct session *out)
 {

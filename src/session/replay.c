@@ -80,7 +80,7 @@ enum err write_refused(struct sessions *s, struct request_ctx *ctx, const struct
 {
     struct session session;
     enum err e = repo_session_read(s, ctx, w->id, w->guard->user, 0, &session);
-    /* Without If-Match: it was not there when the write looked, and has come since. */
+    /* Without If-Match: the write found no session. Another request has made one since. */
     if (e == ERR_NOT_FOUND || (e == ERR_NONE && !w->guard->if_match))
         return session_not_found(ctx);
     if (e != ERR_NONE)

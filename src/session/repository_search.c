@@ -95,7 +95,7 @@ enum err repo_search(struct sessions *s, struct request_ctx *ctx, const struct s
     p[9] = db_i64(s->settings.page_bytes);
     TRY(run(s, ctx, &search[q->sort][q->ascending], &search_careful[q->sort][q->ascending], p,
             ARRAY_LEN(p), &rows));
-    /* Each row has the bytes of all. */
+    /* Every row carries the total for all rows. */
     if (rows.count > 0 && db_get_i64(&rows, 0, db_column(&rows, "bytes")) > s->settings.page_bytes)
         return ctx_fail(ctx, ERR_TOO_LARGE, "answer_too_large", "limit",
                         "The answer would hold more than %lld bytes; ask for fewer.",

@@ -40,7 +40,8 @@ static enum err append_refused(struct sessions *s, struct request_ctx *ctx, cons
                             "A message of this session has this message_id already.");
     }
     ctx_clear_error(ctx);
-    /* It was there when it would have been made, and gone when its row was to be locked. */
+    /* The session existed when the append would have created it, and was deleted before its row was
+     * locked. */
     if (append->create && !w->guard->if_match && (own || e == ERR_NOT_FOUND))
         return session_being_deleted(ctx);
     return write_refused(s, ctx, w);

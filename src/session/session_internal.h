@@ -80,14 +80,14 @@ struct write {
 MUSTCHECK write_try repo_session_insert, repo_session_delete, repo_message_delete;
 /* Inserts if the id is free, then reads whatever session has the id. Leaves the receipt alone. */
 MUSTCHECK write_try repo_session_ensure;
-/* Sets w->found if the session to copy is there and the conditions hold. When nothing was done all
- * the same, the new generation was one that a message's id names: another one will do. */
+/* Sets w->found if the session to copy is there and the conditions hold. If w->found is set but not
+ * w->done, a message's id names the new generation: try again with another. */
 MUSTCHECK write_try repo_session_copy;
 /* Makes the session first when append->create is set and the id is free. */
 MUSTCHECK write_try repo_message_append;
 MUSTCHECK state_try repo_session_update; /* stores the state of w->out */
-/* repository_update.c. The update's messages, and a context (absent: no change) with them, as a
- * state_try does. base: NULL, whatever the state is. */
+/* repository_update.c. Applies w->update's messages and stores context with them (absent:
+ * unchanged). With base it is done only if the state still is base's; NULL: any state. */
 MUSTCHECK enum err repo_session_edit(struct sessions *s, struct request_ctx *ctx, struct write *w,
                                      const struct session *base, struct sv context);
 
@@ -192,8 +192,8 @@ struct repo_making {
  * for a count of the tenant's open sessions, counts them and tries again. */
 MUSTCHECK enum err repo_write(struct sessions *s, struct request_ctx *ctx, struct db_call *calls,
                               size_t n, const struct repo_making *making);
-/* Reads the outcome of a write from its row, if there is one: done, and the receipt. appended: how
- * many messages are the newest now. */
+/* Sets w->done, and if it is true the receipt, from the write's row. appended: how many messages
+ * the write added at the end. */
 void repo_changed(struct write *w, const struct db_rows *rows, int status, size_t appended);
 /* Numbers and times of a session as row i has them; not mark_before, and not what was appended. */
 void repo_receipt(const struct db_rows *rows, int i, struct session_receipt *out);
@@ -272,8 +272,8 @@ enum err write_refused(struct sessions *s, struct request_ctx *ctx, const struct
 
 /* ---- session_patch.c ---- */
 
-/* Reads the session and calls w->change, until nobody changes the state in between. Not done: the
- * session is not there, or a condition of the change does not hold. */
+/* Reads the session and calls w->change; repeats both if another request changed the state in
+ * between. Not done: the session is not there, or a condition of the change does not hold. */
 MUSTCHECK write_try session_change_state;
 /* Changes a context or metadata (name), within state_bytes. patch: absent, nothing; null, the
  * default, which is what is left when a whole object is removed. */

@@ -93,7 +93,7 @@ static enum err try_ensure(struct sessions *s, struct request_ctx *ctx, struct w
 {
     enum err e = repo_session_ensure(s, ctx, w);
     w->found = e == ERR_NONE;
-    /* It was there for the insert and gone for the read. */
+    /* It existed at the insert and was deleted before the read. */
     if (e == ERR_NOT_FOUND)
         return session_being_deleted(ctx);
     if (e != ERR_NONE || !w->done)

@@ -71,7 +71,7 @@ class HostsTest(FaultTest):
         return ()
 
     def all_say(self, status):
-        """Waits for it: /readyz of every worker."""
+        """Waits until /readyz has this status 8 times in a row on every host."""
         wait_until(lambda: all(c.get("/readyz").status == status for c in self.http for _ in range(8)), 30,
                    f"/readyz {status}")
 

@@ -18,8 +18,7 @@
         CU_assertImplementation(holds, __LINE__, #condition, __FILE__, "", CU_FALSE); \
     } while (0)
 
-/* Text that is formatted like printf, at most 511 bytes; good until the 32nd next one of the
- * thread. */
+/* Text that is formatted like printf, at most 511 bytes; valid for the thread's next 31 calls. */
 const char *text_of(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void service_sleep_ms(long ms);
 /* Runs $TEST_PG with this word (stop, start, kill, pause, resume). */

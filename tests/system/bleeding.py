@@ -68,7 +68,7 @@ class BleedingTest(StackTest):
     seen = 0    # values in Redis that were looked at
 
     def run_load(self, script, requests, given="", meanwhile=lambda: None):
-        """Runs them to their end, while Redis is looked into; how often they got which status."""
+        """Runs the load processes and checks Redis meanwhile; returns the number of answers by status."""
         seed = random.randrange(10 ** 6)
         say(f"{requests} requests, seed {seed}")
         loads = []

@@ -9,8 +9,8 @@
 
 #include "parley/base/ctx.h"
 
-/* The context of a request as new, over an empty arena of 64 MiB. What the call before gave ends
- * with it, and with the test. */
+/* The context of a request as new, over an empty arena of 64 MiB. Valid until the next call or the
+ * end of the test. */
 struct request_ctx *test_ctx(void);
 
 /* A test registers itself before main: no list to keep in step with the files. */

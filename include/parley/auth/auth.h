@@ -55,7 +55,9 @@ struct auth *auth_open(const struct auth_settings *settings, struct db *db);
 void auth_close(struct auth *a); /* nobody may be in auth_check; NULL is fine */
 /* True once keys have been loaded, and without keys at once. */
 bool auth_is_ready(const struct auth *a);
-/* False once no key can be confirmed and PARLEY_KEYS_STALE is over: no request is let in. */
+/* False while every key is refused. Either PostgreSQL is away and PARLEY_KEYS_STALE is over (or no
+ * key was ever confirmed), or PostgreSQL is up and the keys cannot be loaded. Always true without
+ * keys. */
 bool auth_lets_in(const struct auth *a);
 
 /* What a request says of who sent it; absent where it says nothing. */

@@ -34,8 +34,8 @@ struct fcgi_settings {
     int threads;
     /* Threads that look for requests at once; 0: all. The others sleep until one of these is about
      * to wait: a thread that is woken for a request which one that runs could have taken as well
-     * costs more than many an answer. One for each processor that this process has: with more of
-     * them fewer requests are gathered. While none are gathered, up to twice as many. */
+     * costs more than many an answer. Should be this process's share of the processors: with more,
+     * fewer requests are gathered. While none are gathered, the server lets twice as many watch. */
     int watchers;
     size_t connections; /* with so many open further ones wait, but for one more a thread that may
                          * be taken before it is seen; 0: any number */

@@ -124,10 +124,10 @@ struct session_guard {
     bool create_only;      /* If-None-Match: * on a PUT */
     struct sv key;         /* Idempotency-Key; absent: none */
     struct sv fingerprint; /* SHA-256 of the request that carries the key */
-    /* For clients that repeat requests and have no key. The key was made up for this request then,
-     * and begins with alike, as those of all requests do that look like it. A repetition is
-     * answered as the last of them was, if that was within a minute and the last change of its
-     * session. This is a guess, which can take a new request for a repetition. */
+    /* For clients that repeat requests without a key. parley made this request's key; the keys of
+     * all requests that look alike begin with alike. A repetition gets the answer of the newest of
+     * them, if that is at most a minute old and its session has not changed since. This is a guess:
+     * a new request may be taken for a repetition. */
     struct sv alike;    /* absent: the key is the client's own */
     int64_t repetition; /* 0: a first request */
 };
@@ -180,8 +180,8 @@ MUSTCHECK enum err session_get_or_create(struct sessions *s, struct request_ctx 
  * holds, marked as degraded, or ERR_UNAVAILABLE. */
 MUSTCHECK enum err session_get(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                struct sv user, size_t n, struct session *out);
-/* The same for the answer of a write that was done before. ERR_NOT_FOUND also where the id has
- * another session by now. */
+/* As session_get, to answer a write that was done before. ERR_NOT_FOUND also if the id now names
+ * another session. */
 MUSTCHECK enum err session_get_again(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                      int64_t generation, struct sv user, size_t n,
                                      struct session *out);
@@ -210,9 +210,9 @@ MUSTCHECK enum err session_delete(struct sessions *s, struct request_ctx *ctx, s
                                   const struct session_guard *guard,
                                   struct session_receipt *receipt);
 
-/* A new session, under an id of its own, with owner, state and messages of the other, whose seq and
- * ids they keep. Its life begins now. out has its newest SESSION_MESSAGES_MAX messages; a replay
- * has it as it is now. ERR_TIMEOUT: it has more than can be copied in a statement's time. */
+/* Copies a session under a new id, with its owner, state and messages; the messages keep seq and
+ * id. The copy's life begins now. out has its newest SESSION_MESSAGES_MAX messages; a replay has it
+ * as it is now. ERR_TIMEOUT: it has more than can be copied in a statement's time. */
 MUSTCHECK enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                 const struct session_guard *guard, struct session *out,
                                 struct session_receipt *receipt);
@@ -297,10 +297,10 @@ MUSTCHECK enum err session_list(struct sessions *s, struct request_ctx *ctx, str
                                 const struct session_place *behind, size_t limit,
                                 struct session_list *out);
 
-/* An export, oldest session first. Each call reads one session or some messages of the last one;
- * no connection is held between calls. It holds the sessions that were live when it began and are
- * when it comes to them, with the messages that they have then. The caller sets user, which must
- * outlive it, and zeroes the rest. */
+/* An export, oldest session first. Each call reads one session or some messages of the last one; no
+ * connection is held between calls. It holds each session that was live when the export began and
+ * still is when the export reaches it, with its messages at that moment. The caller sets user,
+ * which must outlive it, and zeroes the rest. */
 struct session_export {
     struct sv user;
     int64_t sessions, messages; /* given so far */
@@ -340,8 +340,9 @@ MUSTCHECK enum err session_erase_user(struct sessions *s, struct request_ctx *ct
 
 enum session_sort { SESSION_BY_CREATION, SESSION_BY_UPDATE, SESSION_BY_ID };
 
-/* Live sessions that have all of what is given. Sorted by creation, it costs the sessions up to the
- * last one that is given; else, and for a count, all sessions of the tenant. */
+/* The live sessions that match every field given. Sorted by creation, a search reads up to the last
+ * session that it returns (all, if these are fewer than limit). Any other sort, and a count, reads
+ * all sessions of the tenant. */
 struct session_query {
     struct sv user;              /* absent: of any */
     struct sv metadata, context; /* JSON objects whose members they must contain, as jsonb's @>

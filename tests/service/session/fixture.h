@@ -21,8 +21,7 @@ struct world {
     bool is_share;        /* the modules are another's */
     int64_t sessions_max; /* the bound of each request's tenant; 0: none */
     int64_t ms;           /* the time of each request */
-    /* What the last call below that returns one returned. A session and a receipt are empty if it
-     * failed. */
+    /* Results of the last call that gives one. A session and a receipt are empty if it failed. */
     struct session s;
     struct session_receipt r;
     struct session_message m;
@@ -76,8 +75,8 @@ MUSTCHECK enum err world_message(struct world *w, const char *tenant, const char
 MUSTCHECK enum err world_page(struct world *w, const char *tenant, const char *id, const char *user,
                               const struct session_page_query *q);
 
-/* The one message of the session is this, by every way there is to it; twice, so that a cached
- * value is looked at too. */
+/* Every kind of read shows this as the only message; twice, so that a cached value is looked at
+ * too. */
 void expect_only(struct world *w, const char *tenant, const char *id, const char *content);
 /* The tenant has no such session. */
 void expect_nothing(struct world *w, const char *tenant, const char *id);
@@ -93,8 +92,8 @@ void world_expire(const char *id);
 /* A connection of the superuser to a database of world_open_in; for PQfinish. */
 struct pg_conn *world_connect(const char *dbname);
 
-/* A connection of the superuser on which this was done, which begins a transaction and lasts until
- * gate_open: a lock, a change. */
+/* Runs sql, which must begin a transaction, as the superuser. gate_open rolls it back. It holds a
+ * lock or an uncommitted change. */
 struct gate;
 struct gate *gate_close(const char *sql);
 void gate_open(struct gate *gate);
