@@ -12,11 +12,10 @@
  * writer died. Nobody raises the epoch then. So its bucket is in quarantine for as long as that may
  * take: for a snapshot taken meanwhile nothing is current, and nothing is stored.
  *
- * Values are in stripes, each a ring that newer values overwrite. Nobody waits for a stripe: its
- * word is only ever tried. A writer that does not get it drops its value. A reader has a miss if
- * the word is held, or changed while it copied. Data words are stored with release and loaded with
- * acquire, which is what a seqlock needs of them (and, on x86, plain moves): a reader that has seen
- * a word of a writer also sees that writer's hold on the stripe.
+ * Values are in stripes, each a ring that newer values overwrite, under a seqlock. A writer that
+ * does not get the lock drops its value; a removal tries for a moment, and then ends the value. A
+ * reader has a miss if the lock is held, or changed while it copied. Data words are stored with
+ * release and loaded with acquire, so that who has seen a word of a writer also sees its lock.
  */
 #ifndef PARLEY_CACHE_MEMORY_INTERNAL_H
 #define PARLEY_CACHE_MEMORY_INTERNAL_H

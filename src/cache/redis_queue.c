@@ -28,20 +28,18 @@ struct item {
     struct cache_snapshot snapshot; /* of a SET */
     int64_t at_us, ttl_ms;          /* from then */
     bool taken;                     /* by Redis */
-    size_t n;                       /* 0: DEL */
+    bool clears; /* what Redis may hold of the key must go, even if this value is lost */
+    size_t n;    /* 0: DEL */
     char bytes[];
 };
 
 struct cache_queue {
     struct cache_redis *redis; /* borrowed */
-    pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
+    struct thread_loop loop;
     /* Under the lock: */
     struct item *first, **last;
     size_t n, bytes;
     bool idle; /* the thread waits for something to do */
-    bool stop;
 };
 
 static void count(struct cache_queue *q, bool taken)
@@ -88,7 +86,7 @@ static void add(struct cache_queue *q, struct item *item)
     while (q->n > ITEMS_MAX || q->bytes > BYTES_MAX)
         lose(q, take_at(q, &q->first));
     if (q->idle)
-        pthread_cond_signal(&q->wake);
+        pthread_cond_signal(&q->loop.wake);
 }
 
 /* ---- callers ---- */
@@ -105,13 +103,15 @@ void cache_queue_put(struct cache_queue *q, const struct cache_redis_key *key,
         if (stored.n > 0)
             memcpy(item->bytes, stored.p, stored.n);
     }
-    pthread_mutex_lock(&q->lock);
+    pthread_mutex_lock(&q->loop.lock);
     struct item **older = find(q, key);
+    if (*older && item)
+        item->clears = (*older)->clears || (*older)->n == 0;
     if (*older)
         free(take_at(q, older));
     if (item)
         add(q, item);
-    pthread_mutex_unlock(&q->lock);
+    pthread_mutex_unlock(&q->loop.lock);
     if (!item)
         lose(q, NULL);
 }
@@ -162,21 +162,24 @@ static bool exchange(struct cache_redis *r, struct cache_conn *conn, struct dead
     return fine;
 }
 
-/* The session was written to while its value was sent. If that write was an erasure, Redis may have
- * run this SET after the DEL, so the key must be deleted again. A newer entry in the queue makes
- * that needless: it replaces or deletes the value. */
-static bool requeue_as_delete(struct cache_queue *q, struct item *item)
+/* Takes the item. A newer entry in the queue replaces or deletes the value as well, and is told
+ * that it must. */
+static void requeue_as_delete(struct cache_queue *q, struct item *item)
 {
-    pthread_mutex_lock(&q->lock);
-    const bool covered = *find(q, &item->key);
-    if (!covered) {
-        item->n = 0;
-        item->next = NULL;
-        item->taken = false;
+    struct item *small = realloc(item, sizeof *item);
+    item = small ? small : item;
+    item->n = 0;
+    item->next = NULL;
+    item->taken = false;
+    pthread_mutex_lock(&q->loop.lock);
+    struct item *newer = *find(q, &item->key);
+    if (newer)
+        newer->clears = true;
+    else
         add(q, item);
-    }
-    pthread_mutex_unlock(&q->lock);
-    return !covered;
+    pthread_mutex_unlock(&q->loop.lock);
+    if (newer)
+        free(item);
 }
 
 static void send_round(struct cache_queue *q, struct item *items)
@@ -187,8 +190,13 @@ static void send_round(struct cache_queue *q, struct item *items)
     while (items) {
         struct item *item = items;
         items = item->next;
-        count(q, item->taken);
-        if (item->n == 0 || is_current(r, item) || !requeue_as_delete(q, item))
+        if (item->n > 0 || item->taken)
+            count(q, item->taken);
+        /* If the session was erased while its value was sent, Redis may have run the DEL first. */
+        if ((item->n > 0 && !is_current(r, item)) ||
+            (!item->taken && (item->n == 0 || item->clears)))
+            requeue_as_delete(q, item);
+        else
             free(item);
     }
 }
@@ -198,7 +206,8 @@ static void wait_us(struct cache_queue *q, int64_t us, bool until_work)
 {
     const int64_t at_us = clock_mono_us() + us;
     q->idle = until_work;
-    while (!q->stop && !(until_work && q->first) && thread_cond_wait(&q->wake, &q->lock, at_us))
+    while (!q->loop.stop && !(until_work && q->first) &&
+           thread_cond_wait(&q->loop.wake, &q->loop.lock, at_us))
         continue;
     q->idle = false;
 }
@@ -210,10 +219,12 @@ static struct item *take_round(struct cache_queue *q)
     const int64_t oldest = clock_mono_us() - 2000 * (int64_t)q->redis->timeout_ms;
     for (int n = 0; n < ROUND_MAX && q->first;) {
         struct item *item = take_at(q, &q->first);
-        if (item->n > 0 && item->at_us < oldest) {
+        if (item->n > 0 && item->at_us < oldest && !item->clears) {
             lose(q, item);
             continue;
         }
+        if (item->at_us < oldest)
+            item->n = 0;
         *last = item;
         last = &item->next;
         n++;
@@ -226,30 +237,23 @@ static void *run(void *arg)
 {
     struct cache_queue *q = arg;
     struct cache_redis *r = q->redis;
-    pthread_mutex_lock(&q->lock);
-    while (!q->stop) {
+    pthread_mutex_lock(&q->loop.lock);
+    while (!q->loop.stop) {
         const bool due = cache_redis_is_due(r);
         if (!due)
             wait_us(q, tick_us, cache_redis_is_usable(r));
-        struct item *items = q->stop || !cache_redis_is_usable(r) ? NULL : take_round(q);
-        pthread_mutex_unlock(&q->lock);
+        struct item *items = q->loop.stop || !cache_redis_is_usable(r) ? NULL : take_round(q);
+        pthread_mutex_unlock(&q->loop.lock);
         if (items)
             send_round(q, items);
         else if (due)
             cache_redis_probe(r);
-        pthread_mutex_lock(&q->lock);
+        pthread_mutex_lock(&q->loop.lock);
         if (items)
             wait_us(q, round_us, false);
     }
-    pthread_mutex_unlock(&q->lock);
+    pthread_mutex_unlock(&q->loop.lock);
     return NULL;
-}
-
-static void dispose(struct cache_queue *q)
-{
-    pthread_cond_destroy(&q->wake);
-    pthread_mutex_destroy(&q->lock);
-    free(q);
 }
 
 struct cache_queue *cache_queue_open(struct cache_redis *r)
@@ -259,11 +263,9 @@ struct cache_queue *cache_queue_open(struct cache_redis *r)
         return NULL;
     q->redis = r;
     q->last = &q->first;
-    pthread_mutex_init(&q->lock, NULL);
-    thread_cond_init(&q->wake);
-    if (thread_start(&q->thread, NULL, run, q) == 0)
+    if (thread_loop_start(&q->loop, run, q))
         return q;
-    dispose(q);
+    free(q);
     return NULL;
 }
 
@@ -271,12 +273,8 @@ void cache_queue_close(struct cache_queue *q)
 {
     if (!q)
         return;
-    pthread_mutex_lock(&q->lock);
-    q->stop = true;
-    pthread_cond_signal(&q->wake);
-    pthread_mutex_unlock(&q->lock);
-    pthread_join(q->thread, NULL);
+    thread_loop_stop(&q->loop);
     while (q->first)
         free(take_at(q, &q->first));
-    dispose(q);
+    free(q);
 }
