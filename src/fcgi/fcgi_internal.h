@@ -25,7 +25,7 @@
 
 /* The most requests that a thread takes at once. */
 enum { FCGI_GATHER_MAX = 16 };
-/* From so many turns in a row without gathering on, twice as many threads watch. */
+/* From so many turns on whose request was not to be gathered, twice as many threads watch. */
 enum { FCGI_UNGATHERED_MANY = 8 };
 
 enum conn_state { CONN_PARKED, CONN_BUSY, CONN_CLOSING };
@@ -60,7 +60,7 @@ struct fcgi_server {
     atomic_bool stopping;
     atomic_bool crowded; /* connections may wait in the listener beside those that are served */
     atomic_ullong requests;
-    /* Turns in a row in which nothing could be gathered; stops at FCGI_UNGATHERED_MANY. */
+    /* Turns in a row whose request was not to be gathered; stops at FCGI_UNGATHERED_MANY. */
     atomic_int n_ungathered;
     pthread_mutex_t lock; /* of what follows; never held around a read, a write or a wait for one */
     pthread_cond_t ended;

@@ -2,9 +2,9 @@
 /* Which threads watch; see struct fcgi_thread. */
 #include "fcgi_internal.h"
 
-/* Twice as many while requests are not gathered. Each such request makes its thread give up the
- * watch. The last watching thread must wake another, and with more watching that happens less
- * often. */
+/* Twice as many while requests are not gathered. A request that waits for PostgreSQL makes its
+ * thread give up the watch. The last watching thread must wake another for it, which happens less
+ * often if more of them watch. */
 static int watchers_max(const struct fcgi_server *s)
 {
     const bool ungathered = atomic_load(&s->n_ungathered) >= FCGI_UNGATHERED_MANY;

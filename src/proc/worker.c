@@ -115,8 +115,8 @@ static struct auth *open_auth(const struct worker *w)
     return auth_open(&settings, w->service.db);
 }
 
-/* How many threads of this worker look for requests: of all workers together one per processor;
- * with more, a thread gathers fewer reads (measured). */
+/* How many threads of this worker look for requests: its share of the processors, at least one.
+ * With more, a thread gathers fewer reads (measured). */
 static int watchers(const struct worker *w)
 {
     const size_t workers = w->run->n_workers;

@@ -187,9 +187,9 @@ struct repo_making {
     const struct session_message_draft *messages;
     size_t n;
 };
-/* db_batch for a write; its failures have words for the client. making: NULL unless it may make a
- * session. Tries once more with another generation if that is taken. If the call of repo_admit asks
- * for a count of the tenant's open sessions, counts them and tries again. */
+/* db_batch for a write; its failures have words for the client. making: NULL if no
+ * call makes a session. Tries once more with another generation if that is taken. If the call of
+ * repo_admit asks for a count of the tenant's open sessions, counts them and tries again. */
 MUSTCHECK enum err repo_write(struct sessions *s, struct request_ctx *ctx, struct db_call *calls,
                               size_t n, const struct repo_making *making);
 /* Sets w->done, and if it is true the receipt, from the write's row. appended: how many messages

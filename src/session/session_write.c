@@ -36,8 +36,9 @@ static enum err session_of_draft(struct request_ctx *ctx, const struct session_d
     session_take_receipt(out, receipt);
     if (!out->messages)
         return ctx_nomem(ctx);
-    return session_messages_of(ctx, &draft->messages[skip], n, receipt->generation,
-                               (int64_t)skip + 1, receipt->session_at, out->messages);
+    return n == 0 ? ERR_NONE
+                  : session_messages_of(ctx, &draft->messages[skip], n, receipt->generation,
+                                        (int64_t)skip + 1, receipt->session_at, out->messages);
 }
 
 static enum err complete_draft(struct sessions *s, struct request_ctx *ctx,

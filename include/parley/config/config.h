@@ -44,7 +44,7 @@ struct config {
     bool retry_guard;    /* PARLEY_RETRY_GUARD=on */
     int64_t items_max;   /* PARLEY_ITEMS: of one request of OpenAI's clients */
     int64_t sweep_s;     /* pause between two passes of the sweeper; 0: none */
-    struct arena *texts; /* owned: what the strings above point into */
+    struct arena *texts; /* owned: strings that were given */
 };
 
 /* Fills *c from file (NULL: none) and the environment. On faults: ERR_INVALID and one line for each
