@@ -13,24 +13,29 @@ static bool buf_room(struct buf *b, size_t n)
         return false;
     if (n <= b->cap - b->n)
         return true;
-    size_t need = 0, cap = b->cap > SIZE_MAX / 2 ? 0 : b->cap * 2;
-    char *p = NULL;
-    if (!__builtin_add_overflow(b->n, n, &need)) {
-        cap = cap < 64 ? 64 : cap;
-        cap = cap < need ? need : cap;
+    size_t need = 0;
+    if (__builtin_add_overflow(b->n, n, &need)) {
+        b->failed = true;
+        return false;
+    }
+    size_t cap = b->cap > SIZE_MAX / 2 ? need : b->cap * 2;
+    if (cap < need)
+        cap = need;
+    if (cap < 64)
+        cap = 64;
+    char *p = arena_grow(b->arena, b->p, b->cap, cap);
+    if (!p && cap > need) {
+        /* The arena is nearly full: the exact size may still fit. */
+        cap = need;
         p = arena_grow(b->arena, b->p, b->cap, cap);
-        if (!p && cap > need) {
-            /* The arena is nearly full: the exact size may still fit. */
-            cap = need;
-            p = arena_grow(b->arena, b->p, b->cap, cap);
-        }
     }
-    b->failed = !p;
-    if (p) {
-        b->p = p;
-        b->cap = cap;
+    if (!p) {
+        b->failed = true;
+        return false;
     }
-    return p != NULL;
+    b->p = p;
+    b->cap = cap;
+    return true;
 }
 
 void buf_init(struct buf *b, struct arena *a, size_t first_cap)

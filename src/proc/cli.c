@@ -17,6 +17,7 @@ struct options {
     bool help;
     const char *words[WORDS_MAX]; /* the command, of one word or two, and its argument */
     int n_words;
+    struct config cfg;
     struct command_work work;
 };
 
@@ -175,23 +176,24 @@ static int check_options(const struct command_work *w, const struct command *com
     return EXIT_GOOD;
 }
 
-static int run_configured(struct command_work *w, const struct command *command)
+static int run_configured(struct options *o, const struct command *command)
 {
+    struct command_work *w = &o->work;
+    struct config *cfg = &o->cfg;
     char why[4096];
-    struct config cfg;
     const char *file = w->given[OPTION_CONFIG] ? w->given[OPTION_CONFIG] : getenv("PARLEY_CONFIG");
-    if (config_load(&cfg, file, why, sizeof why) != ERR_NONE) {
+    if (config_load(cfg, file, why, sizeof why) != ERR_NONE) {
         for (char *rest = why, *fault; (fault = strsep(&rest, "\n"));)
             fprintf(stderr, "parley: %s\n", fault);
         return EXIT_MISCONFIGURED;
     }
     int status = EXIT_MISCONFIGURED;
-    w->cfg = &cfg;
-    if (cfg.redis_url[0] && !cache_url_valid(cfg.redis_url, why, sizeof why))
+    w->cfg = cfg;
+    if (cfg->redis_url[0] && !cache_url_valid(cfg->redis_url, why, sizeof why))
         fprintf(stderr, "parley: REDIS_URL: %s\n", why);
     else
         status = command->run(w);
-    config_free(&cfg);
+    config_free(cfg);
     return status;
 }
 
@@ -211,7 +213,7 @@ static int run_command(struct options *o)
     if (n < o->n_words)
         return cli_wrong("one command, and not also ", o->words[n]);
     if (!w->given[OPTION_MARKDOWN])
-        return run_configured(w, command);
+        return run_configured(o, command);
     config_markdown(stdout);
     return EXIT_GOOD;
 }

@@ -77,15 +77,24 @@ struct write {
     struct sv state;     /* what an idempotency key remembers of it; absent without a key */
 };
 
-MUSTCHECK write_try repo_session_insert, repo_session_delete, repo_message_delete;
+MUSTCHECK enum err repo_session_insert(struct sessions *s, struct request_ctx *ctx,
+                                       struct write *w);
+MUSTCHECK enum err repo_session_delete(struct sessions *s, struct request_ctx *ctx,
+                                       struct write *w);
+MUSTCHECK enum err repo_message_delete(struct sessions *s, struct request_ctx *ctx,
+                                       struct write *w);
 /* Inserts if the id is free, then reads whatever session has the id. Leaves the receipt alone. */
-MUSTCHECK write_try repo_session_ensure;
+MUSTCHECK enum err repo_session_ensure(struct sessions *s, struct request_ctx *ctx,
+                                       struct write *w);
 /* Sets w->found if the session to copy is there and the conditions hold. If w->found is set but not
  * w->done, a message's id names the new generation: try again with another. */
-MUSTCHECK write_try repo_session_copy;
+MUSTCHECK enum err repo_session_copy(struct sessions *s, struct request_ctx *ctx, struct write *w);
 /* Makes the session first when append->create is set and the id is free. */
-MUSTCHECK write_try repo_message_append;
-MUSTCHECK state_try repo_session_update; /* stores the state of w->out */
+MUSTCHECK enum err repo_message_append(struct sessions *s, struct request_ctx *ctx,
+                                       struct write *w);
+/* Stores the state of w->out. */
+MUSTCHECK enum err repo_session_update(struct sessions *s, struct request_ctx *ctx, struct write *w,
+                                       const struct session *base);
 /* repository_update.c. Applies w->update's messages and stores context with them (absent:
  * unchanged). With base it is done only if the state still is base's; NULL: any state. */
 MUSTCHECK enum err repo_session_edit(struct sessions *s, struct request_ctx *ctx, struct write *w,
