@@ -283,7 +283,8 @@ enum err write_refused(struct sessions *s, struct request_ctx *ctx, const struct
 
 /* Reads the session and calls w->change; repeats both if another request changed the state in
  * between. Not done: the session is not there, or a condition of the change does not hold. */
-MUSTCHECK write_try session_change_state;
+MUSTCHECK enum err session_change_state(struct sessions *s, struct request_ctx *ctx,
+                                        struct write *w);
 /* Changes a context or metadata (name), within state_bytes. patch: absent, nothing; null, the
  * default, which is what is left when a whole object is removed. */
 MUSTCHECK enum err session_patch_member(const struct sessions *s, struct request_ctx *ctx,
