@@ -162,8 +162,8 @@ static bool exchange(struct cache_redis *r, struct cache_conn *conn, struct dead
     return fine;
 }
 
-/* Takes the item. A newer entry in the queue replaces or deletes the value as well, and is told
- * that it must. */
+/* Takes the item, and frees its value. A newer entry in the queue replaces or deletes what Redis
+ * holds: it is marked, so that it does so even if its own value is lost. */
 static void requeue_as_delete(struct cache_queue *q, struct item *item)
 {
     struct item *small = realloc(item, sizeof *item);
@@ -192,7 +192,8 @@ static void send_round(struct cache_queue *q, struct item *items)
         items = item->next;
         if (item->n > 0 || item->taken)
             count(q, item->taken);
-        /* If the session was erased while its value was sent, Redis may have run the DEL first. */
+        /* If the session was erased while its value was sent, Redis may have run the DEL first. A
+         * DEL without an answer is sent again. */
         if ((item->n > 0 && !is_current(r, item)) ||
             (!item->taken && (item->n == 0 || item->clears)))
             requeue_as_delete(q, item);
@@ -212,7 +213,8 @@ static void wait_us(struct cache_queue *q, int64_t us, bool until_work)
     q->idle = false;
 }
 
-/* A SET that has waited for two time-outs is lost: others may have deleted the session. */
+/* A SET that has waited for two time-outs is lost: others may have deleted the session. If it has
+ * to clear the key, it becomes a DEL. */
 static struct item *take_round(struct cache_queue *q)
 {
     struct item *items = NULL, **last = &items;
