@@ -136,11 +136,11 @@ void cache_note_write(struct cache *c, struct cache_snapshot *snapshot, bool in_
     snapshot->epoch = was + 1;
 }
 
-void cache_remove(struct cache *c, struct cache_key key)
+void cache_remove(struct cache *c, struct cache_key key, bool far)
 {
     if (c->memory)
         memory_remove(c->memory, c->self, memory_snapshot(c->memory, key, 0).hash);
-    if (!c->redis)
+    if (!far || !c->redis)
         return;
     const struct cache_redis_key name = cache_redis_key(c->redis, key);
     cache_queue_put(c->redis->queue, &name, NULL, SV_NONE, 0);

@@ -246,7 +246,7 @@ static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct
         e = ask(s, ctx, n, &r, ahead, out);
     ctx->deadline = whole;
     if (e == ERR_NOT_FOUND)
-        cache_remove(s->cache, r.key);
+        cache_remove(s->cache, r.key, true);
     else if (e != ERR_NONE && is_away(s, e) && read_degraded(s, ctx, n, &r, out)) {
         ctx_clear_error(ctx);
         return ERR_NONE;
@@ -304,9 +304,9 @@ void fresh_write_end(struct sessions *s, struct request_ctx *ctx, struct fresh_w
     if (result != ERR_NONE)
         return;
     if (now && encode(s, ctx, now, &value))
-        cache_put(s->cache, ctx, w->key, &w->snapshot, true, &value);
+        cache_put(s->cache, ctx, w->key, &w->snapshot, !w->appends, &value);
     else
-        cache_remove(s->cache, w->key);
+        cache_remove(s->cache, w->key, !w->appends);
 }
 
 /* The newest of the old messages and the new ones together, at most SESSION_WINDOW. */

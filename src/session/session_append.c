@@ -55,6 +55,7 @@ enum err session_append(struct sessions *s, struct request_ctx *ctx, struct sv i
     struct fresh_write fresh;
     struct session now;
     TRY(fresh_write_begin(s, ctx, id, &fresh));
+    fresh.appends = true;
     enum err e = write_once(s, ctx, &w, repo_message_append);
     bool known = e == ERR_NONE && !receipt->replayed &&
                  fresh_after_append(s, ctx, &fresh, append, receipt, &now);

@@ -254,6 +254,9 @@ MUSTCHECK enum err fresh_writable(struct sessions *s, struct request_ctx *ctx);
 struct fresh_write {
     struct cache_key key;
     struct cache_snapshot snapshot;
+    /* Redis is left alone: a SET or DEL for each append costs more than it saves. The next read of
+     * the session that misses in memory finds that what Redis holds is not current. */
+    bool appends;
 };
 MUSTCHECK enum err fresh_write_begin(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                      struct fresh_write *w);

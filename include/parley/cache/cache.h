@@ -104,8 +104,8 @@ void cache_put(struct cache *c, struct request_ctx *ctx, struct cache_key key,
 /* Raises the epoch after a commit, or after a failure whose outcome is not known (in_doubt).
  * Afterwards the writer may use its snapshot for cache_put, unless another writer came between. */
 void cache_note_write(struct cache *c, struct cache_snapshot *snapshot, bool in_doubt);
-/* Removes a value; from Redis a little later. */
-void cache_remove(struct cache *c, struct cache_key key);
+/* Removes a value. far: from Redis, too, a little later. */
+void cache_remove(struct cache *c, struct cache_key key, bool far);
 /* Removes values now. False: Redis has not confirmed it within its time-out; or there is no memory,
  * and so no epoch that keeps others from storing what they read before. */
 MUSTCHECK bool cache_erase(struct cache *c, struct request_ctx *ctx, const struct cache_key *keys,

@@ -35,7 +35,7 @@ static int use(struct cache *c)
         CU_ASSERT_FALSE(cache_erase(c, &r.ctx, &key, 1));
         cache_note_write(c, &s, false);
         put_version(c, key, 1);
-        cache_remove(c, key);
+        cache_remove(c, key, true);
         request_end(&r);
     }
     return waits;

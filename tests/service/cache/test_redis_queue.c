@@ -27,7 +27,7 @@ static void the_last_wins(void)
     for (int t = 1; t <= TIMES; t++)
         for (int i = 0; i < KEYS; i++)
             if ((i + t) % 4 == 0)
-                cache_remove(rig->cache, key_numbered(id, i));
+                cache_remove(rig->cache, key_numbered(id, i), true);
             else
                 put_version(rig->cache, key_numbered(id, i), t);
     redis_control("resume");
@@ -79,7 +79,7 @@ static void out_of_memory(void)
     EVENTUALLY(sets_of(rig) + lost_of(rig) == 21);
     CU_ASSERT(lost_of(rig) > 0);
     CU_ASSERT_EQUAL(find_version(rig->cache, key_numbered(id, 0)), 1);
-    cache_remove(rig->cache, key_numbered(id, 0));
+    cache_remove(rig->cache, key_numbered(id, 0), true);
     EVENTUALLY(!is_in_redis(rig, key_numbered(id, 0)));
     CU_ASSERT_EQUAL(state_of(rig->cache), CACHE_UP);
     admin(rig, "CONFIG SET maxmemory 0");
@@ -102,7 +102,7 @@ static void removals_wait(void)
     CU_ASSERT_EQUAL(state_of(rig->cache), CACHE_DOWN);
     const struct cache_key erased = key_numbered(id, 1);
     CU_ASSERT_FALSE(cache_erase(rig->cache, &rig->r.ctx, &erased, 1));
-    cache_remove(rig->cache, key_numbered(id, 0));
+    cache_remove(rig->cache, key_numbered(id, 0), true);
     put_version(rig->cache, key_numbered(id, 2), 2);
     redis_control("resume");
     EVENTUALLY(!is_in_redis(rig, key_numbered(id, 0)));

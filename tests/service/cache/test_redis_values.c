@@ -28,7 +28,7 @@ static void round_trip(void)
     CU_ASSERT(rig->r.ctx.trace.cache_us > 0);
     CU_ASSERT_EQUAL(find_version(rig->cache, other), 0);
     CU_ASSERT_EQUAL(find_version(rig->cache, tenant), 0);
-    cache_remove(rig->cache, key);
+    cache_remove(rig->cache, key, true);
     EVENTUALLY(!is_in_redis(rig, key));
     rig_close(rig);
 }
@@ -136,7 +136,7 @@ static void not_its_own(void)
         EVENTUALLY(sets_of(rig) == 1);
         CU_ASSERT_EQUAL(find_version(rig->cache, key), 5);
         set_foreign(rig, &rig->r, what);
-        cache_remove(rig->cache, key);
+        cache_remove(rig->cache, key, true);
         EVENTUALLY(!is_in_redis(rig, key));
         CU_ASSERT_EQUAL(lost_of(rig), 0);
         rig_close(rig);
@@ -201,7 +201,7 @@ static void put_after_a_deletion(void)
     const struct cache_snapshot reader = cache_snapshot(rig->cache, key);
     struct cache_snapshot writer = reader;
     cache_note_write(rig->cache, &writer, false);
-    cache_remove(rig->cache, key);
+    cache_remove(rig->cache, key, true);
     const struct cache_value v = value_of(&rig->r, key, 1, 0);
     cache_put(rig->cache, &rig->r.ctx, key, &reader, true, &v);
     put_version(rig->cache, other, 1);

@@ -81,7 +81,7 @@ static struct session_ahead *choose(struct crowd *crowd, struct member *m)
     snprintf(m->id, sizeof(m->id), "ah:%d", m->k);
     struct request_ctx *ctx = world_request(m->w, m->tenant);
     if (dice / 1048576 % 8 == 0) /* now and then nothing is in memory */
-        cache_remove(crowd->w->cache, (struct cache_key){ctx->tenant, sv_from(m->id)});
+        cache_remove(crowd->w->cache, (struct cache_key){ctx->tenant, sv_from(m->id)}, true);
     return session_ahead_of(ctx, sv_from(m->id));
 }
 
@@ -201,7 +201,7 @@ static void each_has_its_own(void)
     struct world *other = f.c->b;
     OK(cluster_append(other, f.ids[CHANGED], 2));
     OK(world_delete(other, "t1", f.ids[DELETED], &nobody));
-    cache_remove(f.c->a->cache, (struct cache_key){SV("t1"), sv_from(f.ids[NOT_IN_MEMORY])});
+    cache_remove(f.c->a->cache, (struct cache_key){SV("t1"), sv_from(f.ids[NOT_IN_MEMORY])}, true);
     world_expire(f.ids[EXPIRED]);
     for (int i = 0; i < KINDS; i++)
         (void)world_request(f.callers[i], "t1");

@@ -270,7 +270,7 @@ static void epoch_is_of_the_beginning(void)
     struct reader r = {h.a, "al:slow", 0};
     cluster_make(h.b, "al:slow");
     OK(cluster_append(h.b, "al:slow", 3));
-    cache_remove(h.b->cache, (struct cache_key){SV("t1"), SV("al:slow")});
+    cache_remove(h.b->cache, (struct cache_key){SV("t1"), SV("al:slow")}, true);
     CU_ASSERT_TRUE(world_sql(slow_reads, NULL, 0));
     struct gate *gate = gate_close("BEGIN; SELECT pg_advisory_xact_lock(77)");
     CU_ASSERT_EQUAL(pthread_create(&thread, NULL, reader_main, &r), 0);

@@ -46,8 +46,10 @@ static void away(const char *go, const char *come, const char *id)
     cluster_make(c->plain, "h:cold");
     cluster_make(c->a, id);
     OK(cluster_append(c->a, id, 25));
+    CU_ASSERT_EQUAL(cluster_in_memory(c->a, id), 2);
+    cache_remove(c->a->cache, (struct cache_key){SV("t1"), sv_from(id)}, false);
+    OK(world_get(c->a, "t1", id)); /* which fills both caches */
     CU_ASSERT_TRUE(cluster_in_memory(c->a, id) == 2 && cluster_wait_redis(c, id, 2));
-    OK(world_get(c->a, "t1", id));
     CU_ASSERT_FALSE(c->a->s.degraded);
     service_server(go);
     EVENTUALLY(!db_is_up(c->a->db) && !db_is_up(c->b->db));

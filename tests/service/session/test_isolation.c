@@ -275,7 +275,7 @@ static void moved_value(void)
     const struct cache_key keys[] = {{SV("t2"), SV("i:moved")}, {SV("t1"), SV("i:moved-2")}};
     struct cache *memory = world_cache(w->shared, NULL); /* of which Redis knows nothing */
     for (size_t i = 0; i < ARRAY_LEN(keys); i++)
-        cache_remove(memory, keys[i]);
+        cache_remove(memory, keys[i], true);
     cache_close(memory);
     redisFree(redis);
     expect_only(w, "t2", "i:moved", "\"of t2\"");

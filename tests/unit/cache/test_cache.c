@@ -107,7 +107,7 @@ TEST(deleted)
         if (erased)
             CU_ASSERT(cache_erase(r->cache, r->ctx, &key, 1))
         else
-            cache_remove(r->cache, key);
+            cache_remove(r->cache, key, true);
         put(r, &reader, 1);
         CU_ASSERT_EQUAL(find(r, &version), MISS);
     }
@@ -194,7 +194,7 @@ TEST(without_redis)
                         rows[i].memory > 0);
         CU_ASSERT_EQUAL(f.current, rows[i].memory > 0);
         CU_ASSERT(waits == 0 || (rows[i].memory == 0 && !off));
-        cache_remove(r->cache, key);
+        cache_remove(r->cache, key, true);
         CU_ASSERT_EQUAL(cache_erase(r->cache, r->ctx, &key, 1), off);
         cache_probe(r->cache);
         cache_status(r->cache, &status);
@@ -261,7 +261,7 @@ static void *use(void *arg)
         if (i % 7 == 0)
             cache_note_write(r->cache, &s, false);
         if (i % 11 == 0)
-            cache_remove(r->cache, k);
+            cache_remove(r->cache, k, true);
         else if (i % 97 == 0)
             (void)!cache_erase(r->cache, &ctx, &k, 1);
         else

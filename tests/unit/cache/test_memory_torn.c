@@ -77,7 +77,7 @@ static void use_once(struct child *c)
     if (write)
         cache_note_write(c->cache, &snapshot, any(c, 50) == 0);
     if (write && any(c, 4) == 0) {
-        cache_remove(c->cache, key);
+        cache_remove(c->cache, key, true);
         return;
     }
     const struct cache_value v = value_of(c->arena, k, any(c, 1 << 20));
