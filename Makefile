@@ -48,7 +48,7 @@ REPLAY  := tests/fuzz/replay.c
 FUZZ_BY := $(filter-out tests/fuzz/fuzz_%.c tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)) \
            tests/unit/json/same.c
 
-CHECKS  := layers headers isolation single stamps docs openapi plan functions plants format
+CHECKS  := layers headers isolation single stamps docs openapi plan functions pages plants format
 QUIET    = $(MAKE) --no-print-directory -s -j"$$(nproc)"
 
 .PHONY: all help run test unit service system fuzz fuzz-replay analysis check $(CHECKS:%=check-%) \
