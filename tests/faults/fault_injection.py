@@ -173,7 +173,7 @@ class SanitizedTest(RenewedTest):
             r"==\d+==ERROR: .*|runtime error: |AddressSanitizer:DEADLYSIGNAL", log)]
 
 
-class NthTest(SanitizedTest):
+class FaultInjectionTest(SanitizedTest):
     """With one worker of one thread, and fail.c in it."""
     env = {"PARLEY_WORKERS": "1", "PARLEY_THREADS": "1", "PARLEY_POOL_MIN": "0", "PARLEY_POOL_MAX": "4"}
 
@@ -184,7 +184,7 @@ class NthTest(SanitizedTest):
     @classmethod
     def page_path(cls):
         """Of the memory that is shared with fail.c."""
-        return f"{tempfile.gettempdir()}/parley-nth-{os.getpid()}"
+        return f"{tempfile.gettempdir()}/parley-fault-injection-{os.getpid()}"
 
     @classmethod
     def prepare(cls):

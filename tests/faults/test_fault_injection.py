@@ -12,7 +12,7 @@ from urllib.parse import quote
 from fastcgi import request
 from faults import amount
 from harness import say
-from nth import INTERRUPTED, KINDS, LIBRARIES, SHORT, NthTest
+from fault_injection import INTERRUPTED, KINDS, LIBRARIES, SHORT, FaultInjectionTest
 from stack import wait_until
 from test_openapi import OPERATIONS
 
@@ -120,7 +120,7 @@ class Route:
                               f"{self.name}, after {self.test.last}: {reply}")
 
 
-class Sweep(NthTest):
+class Sweep(FaultInjectionTest):
     """What the sweeps over all routes share."""
 
     def setUp(self):
