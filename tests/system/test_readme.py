@@ -46,7 +46,7 @@ class Pasted(StackTest):
 
     def test_share_of_fast_statements(self):
         """A figure, whatever it is."""
-        (block,) = blocks("docs/internals/from-the-plan.md", "Figures")
+        (block,) = blocks("docs/from-the-plan.md", "Figures")
         self.assertRegex(self.paste(block), r"^\d+\.\d{3} % of [1-9]\d* statements\n$")
 
 
