@@ -1,0 +1,11 @@
+// What: memory answers only with what nobody of the host has changed since
+// Test: service session/alone
+// Test: faults test_redis.OneHost
+// Test: faults test_redis.WorkersKilled
+// In: src/session/freshness.c
+
+@@ expression r; @@
+read_through(...) { <...
+- r.found.current
++ true
+...> }

@@ -1,0 +1,9 @@
+// What: the supervisor closes what it had of a worker that died
+// Test: faults test_workers.Kills.test_one_worker_each_200_ms
+// In: src/proc/staff.c
+
+@@ @@
+staff_bury(...) { <...
++ (void)!dup(0);
+  shared_end(...);
+...> }

@@ -1,0 +1,15 @@
+// What: what comes first on a connection is the beginning of a request, and libfcgi sees nothing else
+// Test: faults test_broken_peer.BrokenPeer.test_get_values
+// Test: faults test_broken_peer.BrokenPeer.test_every_number_wrong
+// Test: faults test_broken_peer.BrokenPeer.test_aborted_anywhere
+// In: src/fcgi/exchange.c
+
+@@ identifier good, r; @@
+fcgi_peek(...) { <...
+  memcpy(&r, ...);
+  ...
+  if (
+-     !good
++     !good && r.header.version != FCGI_VERSION_1
+  ) return;
+...> }

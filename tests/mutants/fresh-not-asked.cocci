@@ -1,0 +1,15 @@
+// What: a cached value is used only if PostgreSQL says that it is current
+// Test: service session/freshness
+// Test: faults test_redis.NoRedis
+// In: src/session/freshness.c
+
+@@ expression r; @@
+read_through(...) { <...
+(
+- r.found.current
++ true
+|
+- sessions_is_alone(...)
++ true
+)
+...> }

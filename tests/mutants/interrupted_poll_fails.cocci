@@ -1,0 +1,9 @@
+// What: a poll that a signal interrupts is done again
+// Test: faults test_nth.OfPostgres.test_in_parts
+// In: src/db/db_conn.c
+
+@@ @@
+db_wait_fd(...) { <...
+- errno == EINTR
++ false
+...> }

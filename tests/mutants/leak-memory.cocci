@@ -1,0 +1,15 @@
+// What: a request leaves no memory behind
+// Test: faults Soak
+// In: src/api/answer.c
+
+@@ @@
++ #include <stdlib.h>
+  #include <string.h>
+
+@@ expression c; @@
+begin(...) { <...
++ char *volatile lost = malloc(1024);
++ if (lost)
++     memset(lost, 1, 1024);
+  c->began = clock_mono_us();
+...> }

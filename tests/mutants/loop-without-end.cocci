@@ -1,0 +1,9 @@
+// What: a crash loop is over a minute after its last death
+// Test: unit proc/respawn
+// In: src/proc/respawn.c
+
+@@ expression looping, until; @@
+respawn_after_death(...) { <...
+- looping ? until : 0
++ looping ? INT64_MAX : 0
+...> }

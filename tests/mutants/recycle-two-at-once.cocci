@@ -1,0 +1,9 @@
+// What: recycling waits for the worker that leaves
+// Test: faults test_reload.Recycling
+// In: src/proc/reload.c
+
+@@ expression recycle_us; @@
+reload_step(...) { <...
+- clock_mono_us() >= recycle_us && !staff_any(...)
++ clock_mono_us() >= recycle_us
+...> }

@@ -1,0 +1,9 @@
+// What: a worker that dies is replaced soon
+// Test: faults test_nth.OfPostgres.test_libfcgi_without_memory
+// In: src/proc/respawn.c
+
+@@ expression r; identifier first; @@
+respawn_after_death(...) { <...
+- r->delay_us = first
++ r->delay_us = 6 * longest + first
+...> }
