@@ -1,4 +1,4 @@
-// What: what was read ahead for one session is not used for another
+// What: What was read ahead for one session is not used for another.
 // Test: service session/ahead
 // In: src/session/freshness.c
 

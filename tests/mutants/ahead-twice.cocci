@@ -1,4 +1,4 @@
-// What: what was read ahead is used once
+// What: What was read ahead is used once.
 // Test: service session/ahead
 // In: src/session/freshness.c
 

@@ -1,4 +1,4 @@
-// What: a host is not alone when another PostgreSQL answers
+// What: A host is not alone after another PostgreSQL has answered.
 // Test: unit hosts
 // Test: faults test_failover.StandbyAlone
 // In: src/db/hosts_rules.c

@@ -1,4 +1,4 @@
-// What: the shortcut is off beside another host
+// What: The shortcut is off while another host is registered.
 // Test: unit hosts
 // Test: faults test_alone.SecondHost
 // Test: faults test_alone.Stopped.test_one_of_two

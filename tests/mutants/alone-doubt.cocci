@@ -1,4 +1,4 @@
-// What: a write whose outcome is not known puts its key into quarantine
+// What: A write whose outcome is unknown puts its key into quarantine.
 // Test: service session/alone
 // In: src/session/freshness.c
 

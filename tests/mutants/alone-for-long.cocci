@@ -1,4 +1,4 @@
-// What: the shortcut is on until 1 s after the last poll
+// What: The shortcut ends 1 s after the last successful poll.
 // Test: unit hosts
 // Test: faults test_alone.Stopped.test_while_another_writes
 // Test: faults test_alone.Stopped.test_the_worker_that_polls

@@ -1,4 +1,4 @@
-// What: the epoch is noted before PostgreSQL is asked
+// What: A read notes the epoch before it asks PostgreSQL.
 // Test: service session/alone
 // In: src/session/freshness.c
 

@@ -1,4 +1,4 @@
-// What: memory answers only with what nobody of the host has changed since
+// What: Memory alone answers only with a value that no worker of the host has changed since.
 // Test: service session/alone
 // Test: faults test_redis.OneHost
 // Test: faults test_redis.WorkersKilled

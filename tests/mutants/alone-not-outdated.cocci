@@ -1,4 +1,4 @@
-// What: before a host is alone again all that its memory holds is out of date
+// What: Before a host is alone again, all values in its memory become out of date.
 // Test: unit hosts
 // Test: faults test_failover.BackupAlone
 // In: src/db/hosts_rules.c

@@ -1,4 +1,4 @@
-// What: of two writers it is not known which one has committed last
+// What: Where two writers overlap, neither may cache its value: the order of commits is unknown.
 // Test: service session/alone
 // In: src/cache/cache.c
 

@@ -1,4 +1,4 @@
-// What: a host that starts beside one that is alone writes 2 s later
+// What: A host that starts beside a host that is alone accepts writes after 2 s.
 // Test: unit hosts
 // Test: faults test_alone.SecondHost
 // In: src/db/hosts_rules.c

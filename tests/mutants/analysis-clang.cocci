@@ -1,4 +1,4 @@
-// What: nothing is looked for behind a pointer that is NULL
+// What: A NULL pointer is not dereferenced.
 // Test: analysis clang
 // In: src/auth/auth.c
 

@@ -1,4 +1,4 @@
-// What: an answer is sent in no more parts than there is room for
+// What: An answer is sent in no more parts than the array has room for.
 // Test: analysis cppcheck
 // In: src/fcgi/respond.c
 

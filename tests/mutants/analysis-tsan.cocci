@@ -1,4 +1,4 @@
-// What: the list of connections is changed under its lock alone
+// What: The list of connections is changed only under its lock.
 // Test: analysis tsan
 // In: src/fcgi/connection.c
 

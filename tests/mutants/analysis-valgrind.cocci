@@ -1,4 +1,4 @@
-// What: the end of an arena gives back all of it
+// What: Destroying an arena frees all of it.
 // Test: analysis valgrind
 // In: src/base/arena.c
 

@@ -1,4 +1,4 @@
-// What: while connections wait one is accepted for each request that is served
+// What: While connections wait, the server accepts one after each request that it serves.
 // Test: unit fcgi/server
 // In: src/fcgi/server.c
 

@@ -1,4 +1,4 @@
-// What: a later group of a pipeline prepares nothing that the first one may have prepared
+// What: A later group of a pipeline prepares no statement: the first group may have prepared it.
 // Test: service db batch
 // In: src/db/db_pipeline.c
 

@@ -1,4 +1,4 @@
-// What: each member of a batch has its own row
+// What: Each member of a batch gets its own row.
 // Test: service db batch
 // Test: service session/ahead
 // In: src/db/db_batch.c

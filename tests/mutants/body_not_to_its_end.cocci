@@ -1,4 +1,4 @@
-// What: a body is not read to the record that ends it
+// What: A body is read up to the record that ends it.
 // Test: faults test_broken_peer.BrokenPeer.test_cut_at_every_byte
 // In: src/fcgi/exchange.c
 

@@ -1,4 +1,4 @@
-// What: the checksum of a value from Redis is compared
+// What: A read compares the checksum of a value from Redis.
 // Test: unit cache/cache_codec
 // Test: service cache/redis_values
 // Test: fuzz cache_codec

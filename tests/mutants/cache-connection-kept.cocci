@@ -1,4 +1,4 @@
-// What: a connection is closed after a time-out
+// What: A connection to Redis is closed after a time-out.
 // Test: service cache/redis_away
 // In: src/cache/redis_client.c
 

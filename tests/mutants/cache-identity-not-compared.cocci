@@ -1,4 +1,4 @@
-// What: the tenant and the id of a value are compared
+// What: A read compares the tenant and the session id of a cached value.
 // Test: unit cache/cache_codec
 // Test: service cache/redis_values
 // Test: fuzz cache_codec

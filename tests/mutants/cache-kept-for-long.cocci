@@ -1,4 +1,4 @@
-// What: no cache keeps a value for longer than PARLEY_CACHE_SECONDS
+// What: No cache keeps a value for longer than PARLEY_CACHE_SECONDS.
 // Test: faults test_erase.Second
 // In: src/cache/cache.c
 

@@ -1,4 +1,4 @@
-// What: only what was asked for under the current epoch is put
+// What: A value is stored only if it was read under the current epoch.
 // Test: unit cache/memory_table
 // Test: unit cache/cache
 // Test: service cache/redis_values

@@ -1,4 +1,4 @@
-// What: nothing is current or put in quarantine
+// What: A key in quarantine is neither read as current nor stored.
 // Test: unit cache/memory_table
 // Test: unit cache/cache
 // In: src/cache/memory_table.c

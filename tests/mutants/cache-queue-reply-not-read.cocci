@@ -1,4 +1,4 @@
-// What: every reply to the queue is read
+// What: The queue reads every reply of Redis.
 // Test: service cache/redis_queue
 // In: src/cache/redis_queue.c
 

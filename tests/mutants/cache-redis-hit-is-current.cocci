@@ -1,4 +1,4 @@
-// What: what Redis has is never called current
+// What: A value from Redis never counts as current.
 // Test: service cache/redis_values
 // In: src/cache/cache.c
 

@@ -1,4 +1,4 @@
-// What: a removal takes the value away
+// What: A removal takes the value out of the table.
 // Test: unit cache/memory_table
 // Test: unit cache/cache
 // In: src/cache/memory_table.c

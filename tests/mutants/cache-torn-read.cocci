@@ -1,4 +1,4 @@
-// What: a reader looks at the word of its stripe a second time
+// What: A reader checks the word of its stripe again after it has copied the value.
 // Test: unit cache/memory_torn
 // In: src/cache/memory_table.c
 

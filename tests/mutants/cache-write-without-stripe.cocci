@@ -1,4 +1,4 @@
-// What: who has not got a stripe does not write to it
+// What: A writer that does not hold a stripe does not write to it.
 // Test: unit cache/memory_torn
 // In: src/cache/memory_table.c
 

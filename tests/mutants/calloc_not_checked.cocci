@@ -1,4 +1,4 @@
-// What: that there was memory for a new connection is not checked
+// What: The server checks the allocation for a new connection.
 // Test: faults test_nth.OfPostgres.test_each_call_once
 // Test: faults test_nth.OfPostgres.test_all_calls_from_one_on
 // In: src/fcgi/connection.c

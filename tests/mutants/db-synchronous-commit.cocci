@@ -1,4 +1,4 @@
-// What: commits are synchronous, whatever the server says
+// What: Commits are synchronous, whatever the server's configuration says.
 // Test: service db pool
 // In: src/db/db_conn.c
 

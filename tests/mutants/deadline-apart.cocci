@@ -1,4 +1,4 @@
-// What: a statement is waited for no longer than the deadline of its request
+// What: A statement is waited for until the deadline of its request, no longer.
 // Test: faults test_silence.Postgres
 // Test: faults test_silence.HalfAnAnswer
 // In: src/db/db_pipeline.c

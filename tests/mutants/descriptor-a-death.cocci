@@ -1,4 +1,4 @@
-// What: the supervisor closes what it had of a worker that died
+// What: The supervisor closes the descriptors of a worker that died.
 // Test: faults test_workers.Kills.test_one_worker_each_200_ms
 // In: src/proc/staff.c
 

@@ -1,4 +1,4 @@
-// What: nginx's connections leave the descriptors that handlers need
+// What: The limit of connections from nginx leaves descriptors for the handlers.
 // Test: faults test_2_more_clients
 // In: src/proc/worker.c
 

@@ -1,4 +1,4 @@
-// What: a full disk under PostgreSQL is a 503, since nothing was done
+// What: A full disk of PostgreSQL is answered with 503: nothing was done.
 // Test: faults FullTablespace
 // Test: faults FullDisk
 // In: src/db/db_sqlstate.c

@@ -1,4 +1,4 @@
-// What: where accept fails for want of a descriptor it is called again after a pause
+// What: After accept failed for lack of a descriptor, the server pauses before the next try.
 // Test: faults test_4_none_left
 // In: src/fcgi/connection.c
 

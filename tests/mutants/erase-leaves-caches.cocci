@@ -1,4 +1,4 @@
-// What: an erasure takes what it erases out of the caches of its host
+// What: An erasure removes the values from the caches of its host.
 // Test: faults test_erase.Lone.test_redis_up
 // In: src/cache/cache.c
 

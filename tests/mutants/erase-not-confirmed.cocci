@@ -1,4 +1,4 @@
-// What: caches are cleared only if Redis has confirmed it
+// What: An erasure reports caches as cleared only if Redis has confirmed it.
 // Test: faults test_erase.Lone.test_redis_stopped
 // In: src/cache/redis_client.c
 

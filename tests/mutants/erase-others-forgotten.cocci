@@ -1,4 +1,4 @@
-// What: the caches of other hosts are not cleared by an erasure
+// What: An erasure does not report the caches of other hosts as cleared.
 // Test: faults test_erase.Second
 // In: src/session/session_user.c
 

@@ -1,4 +1,4 @@
-// What: what comes first on a connection is the beginning of a request, and libfcgi sees nothing else
+// What: The first record of a connection begins a request, or libfcgi does not read the connection.
 // Test: faults test_broken_peer.BrokenPeer.test_get_values
 // Test: faults test_broken_peer.BrokenPeer.test_every_number_wrong
 // Test: faults test_broken_peer.BrokenPeer.test_aborted_anywhere

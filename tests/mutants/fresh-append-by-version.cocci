@@ -1,4 +1,4 @@
-// What: a cached value is brought up to date only if its whole stamp is that of the row before the write
+// What: An append updates a cached value only if its stamp is that of the row before the write.
 // Test: service session/freshness
 // Test: faults test_failover.Backup.test_restored
 // In: src/session/freshness.c

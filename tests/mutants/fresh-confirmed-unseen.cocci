@@ -1,4 +1,4 @@
-// What: what is found is used only if its stamp is the one that PostgreSQL names
+// What: A read uses a cached value only if its stamp is the one that PostgreSQL returned.
 // Test: service session/freshness
 // Test: faults test_redis.OneRedis
 // Test: faults test_redis.RedisEach

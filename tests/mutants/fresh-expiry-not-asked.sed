@@ -1,4 +1,4 @@
-# What: a session is live only if PostgreSQL says so
+# What: PostgreSQL decides whether a session has expired.
 # Test: faults PostgresClock.test_2
 # In: src/session/repository_read.c
 /^#define SQL_STAMP_OF(/,/[^\\]$/ s/ AND expires_at > now()//

@@ -1,4 +1,4 @@
-// What: a cached value is used only if PostgreSQL says that it is current
+// What: A read uses a cached value only if PostgreSQL says that it is current.
 // Test: service session/freshness
 // Test: faults test_redis.NoRedis
 // In: src/session/freshness.c

@@ -1,4 +1,4 @@
-// What: the owner is the one that PostgreSQL has named
+// What: The owner of a session is the one that PostgreSQL returned.
 // Test: service session/freshness
 // In: src/session/freshness.c
 

@@ -1,4 +1,4 @@
-// What: the mark is a part of the stamp that PostgreSQL is asked for
+// What: A read compares the mark of a stamp, too.
 // Test: service session/freshness
 // Test: faults test_failover.Backup.test_restored
 // Test: faults test_failover.Standby.test_failover

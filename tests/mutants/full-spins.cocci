@@ -1,4 +1,4 @@
-// What: while there is no room for a connection nobody looks at the listener
+// What: A server that has no room for a connection does not watch the listener.
 // Test: faults test_3_who_waits
 // In: src/fcgi/server.c
 

@@ -1,4 +1,4 @@
-// What: a cursor belongs to its owner alone
+// What: A cursor is valid for its owner only.
 // Test: fuzz cursor
 // In: src/http/cursor.c
 

@@ -1,4 +1,4 @@
-// What: a body is read to its end
+// What: A body is read up to the record that ends it.
 // Test: fuzz fcgi
 // In: src/fcgi/exchange.c
 

@@ -1,4 +1,4 @@
-// What: a string holds valid UTF-8
+// What: A JSON string holds valid UTF-8.
 // Test: fuzz json_guard
 // In: src/json/doc.c
 

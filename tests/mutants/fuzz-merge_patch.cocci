@@ -1,4 +1,4 @@
-// What: nulls inside a new object of a patch are not kept
+// What: A merge patch removes nulls inside an object that it adds.
 // Test: fuzz merge_patch
 // In: src/json/merge.c
 

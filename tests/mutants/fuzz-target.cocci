@@ -1,4 +1,4 @@
-// What: a plus is a space in a query alone
+// What: A plus means a space only in a query.
 // Test: fuzz target
 // In: src/http/target.c
 

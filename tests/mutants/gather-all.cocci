@@ -1,4 +1,4 @@
-// What: only requests that the settings name are gathered
+// What: Only the requests that the settings name are gathered.
 // Test: unit fcgi/gather
 // In: src/fcgi/server.c
 

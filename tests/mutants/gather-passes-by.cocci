@@ -1,4 +1,4 @@
-// What: a request that is not gathered is not passed by again and again
+// What: A request that is not gathered is served next: no other batch passes it.
 // Test: unit fcgi/gather
 // In: src/fcgi/server.c
 

@@ -1,4 +1,4 @@
-// What: what was read ahead for a request is given to that one
+// What: What was read ahead for a request is used for that request.
 // Test: unit fcgi/gather
 // In: src/fcgi/server.c
 

@@ -1,4 +1,4 @@
-// What: a poll that a signal interrupts is done again
+// What: A poll that a signal interrupts is repeated.
 // Test: faults test_nth.OfPostgres.test_in_parts
 // In: src/db/db_conn.c
 

@@ -1,4 +1,4 @@
-// What: what is kept of a session after an append says what is so after it
+// What: After an append the cached JSON of a session shows the state after it.
 // Test: faults test_redis.OneHost
 // In: src/session/freshness.c
 

@@ -1,4 +1,4 @@
-// What: the key of an append is stored by another transaction than its messages
+// What: One transaction stores the messages of an append and its idempotency key.
 // Test: faults test_commit.CommitCut.test_every_write
 // In: src/session/repository_message.c
 

@@ -1,4 +1,4 @@
-// What: a connection that timed out is closed, and never lent again
+// What: A connection is closed after a time-out and never used again.
 // Test: faults test_silence.Postgres
 // Test: faults test_silence.HalfAnAnswer
 // In: src/db/db_conn.c

@@ -1,4 +1,4 @@
-// What: a connection that is closed leaves no descriptor open
+// What: A closed connection leaves no descriptor open.
 // Test: faults Soak
 // In: src/fcgi/connection.c
 

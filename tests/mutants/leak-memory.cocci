@@ -1,4 +1,4 @@
-// What: a request leaves no memory behind
+// What: A request leaks no memory.
 // Test: faults Soak
 // In: src/api/answer.c
 

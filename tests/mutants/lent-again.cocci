@@ -1,4 +1,4 @@
-// What: what was lent when another connection was lost is closed
+// What: A lost connection retires those that are in use at that moment, too.
 // Test: service service db pool
 // In: src/db/db_open.c
 

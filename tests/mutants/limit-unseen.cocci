@@ -1,4 +1,4 @@
-// What: a limit of open files that cannot be enough is told at the start
+// What: A worker reports at its start a limit of open files that is too low.
 // Test: faults test_1_a_limit
 // In: src/proc/descriptors.c
 

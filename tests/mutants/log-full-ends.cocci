@@ -1,4 +1,4 @@
-// What: a line that a full disk does not take is lost, and the worker goes on
+// What: A log line for which the disk has no room is dropped: the worker continues.
 // Test: faults FullLog
 // In: src/obs/log.c
 

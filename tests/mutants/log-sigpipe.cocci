@@ -1,4 +1,4 @@
-// What: a log whose reader is gone does not end the supervisor
+// What: A log whose reader is gone does not end the supervisor.
 // Test: faults StuckLog.test_the_reader_is_gone
 // In: src/proc/supervisor.c
 

@@ -1,4 +1,4 @@
-// What: a line of the log that does not fit into its pipe is lost, and nobody waits for room
+// What: A log line for which its pipe has no room is dropped: no thread waits for room.
 // Test: faults StuckLog.test_nobody_reads
 // In: src/obs/log.c
 

@@ -1,4 +1,4 @@
-// What: a crash loop is over a minute after its last death
+// What: A crash loop is over one minute after its last death.
 // Test: unit proc/respawn
 // In: src/proc/respawn.c
 

@@ -1,4 +1,4 @@
-// What: a connection that is lost does not go back to the pool
+// What: A lost connection does not go back to the pool.
 // Test: faults test_postgres.Backends.test_terminated_each_500_ms
 // In: src/db/db_conn.c
 // In: src/db/db_pipeline.c

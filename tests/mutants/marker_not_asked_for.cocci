@@ -1,4 +1,4 @@
-// What: the marker at the end of the parameters is not asked for
+// What: A request without the marker at the end of its parameters is refused.
 // Test: faults test_broken_peer.BrokenPeer.test_mutations
 // In: src/fcgi/params.c
 

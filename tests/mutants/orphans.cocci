@@ -1,4 +1,4 @@
-// What: workers end when their supervisor has died
+// What: Workers end when their supervisor has died.
 // Test: faults test_workers.Kills.test_all_workers_at_once_and_their_supervisor
 // In: src/proc/signals.c
 

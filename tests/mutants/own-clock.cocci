@@ -1,4 +1,4 @@
-// What: PostgreSQL's clock decides what is expired
+// What: PostgreSQL's clock decides whether a session has expired.
 // Test: faults ParleyClock.test_expiry
 // In: src/db/db_open.c
 

@@ -1,4 +1,4 @@
-// What: a connection that is closed gives its place in the pool back
+// What: A closed connection no longer counts against the size of the pool.
 // Test: faults test_postgres.Backends.test_terminated_each_500_ms
 // In: src/db/db_pool.c
 

@@ -1,4 +1,4 @@
-// What: nobody waits for a connection for longer than PARLEY_ACQUIRE_MS
+// What: A request waits PARLEY_ACQUIRE_MS at most for a connection.
 // Test: faults test_pool
 // In: src/db/db_pool.c
 

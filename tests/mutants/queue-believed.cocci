@@ -1,4 +1,4 @@
-// What: a wait that cannot be, because the clock was set, is as unknown as none
+// What: A negative or too long wait in the queue counts as unknown: the clock was set.
 // Test: faults NginxClock
 // In: src/fcgi/params.c
 

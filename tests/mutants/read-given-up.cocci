@@ -1,4 +1,4 @@
-// What: a read whose connection is lost is not sent again
+// What: A read is repeated when its connection is lost.
 // Test: faults test_commit.CommitCut.test_a_read_is_repeated_once
 // Test: faults test_commit.CommitCut.test_every_write
 // Test: faults test_postgres.Backends.test_terminated_each_500_ms

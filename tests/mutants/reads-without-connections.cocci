@@ -1,4 +1,4 @@
-// What: a few connections are kept for reads by key
+// What: The pool keeps a few connections for reads by key.
 // Test: service db batch
 // In: src/db/db_pool.c
 

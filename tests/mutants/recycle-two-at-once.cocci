@@ -1,4 +1,4 @@
-// What: recycling waits for the worker that leaves
+// What: Recycling waits until the worker that drains has ended.
 // Test: faults test_reload.Recycling
 // In: src/proc/reload.c
 

@@ -1,4 +1,4 @@
-// What: a command of Redis is waited for no longer than PARLEY_REDIS_MS
+// What: A command of Redis takes PARLEY_REDIS_MS at most.
 // Test: service cache/redis_away
 // Test: faults test_silence.Redis
 // In: src/cache/redis_client.c

@@ -1,4 +1,4 @@
-// What: a worker that leaves serves the connections that nginx has parked with it
+// What: A worker that drains serves the idle connections that nginx keeps to it.
 // Test: faults test_reload.Reload.test_no_request_fails
 // Test: faults test_reload.Recycling
 // In: src/fcgi/server.c

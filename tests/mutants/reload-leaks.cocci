@@ -1,4 +1,4 @@
-// What: a reload leaves no descriptor of the supervisor open
+// What: A reload leaks no descriptor of the supervisor.
 // Test: faults test_5_reloads
 // In: src/proc/reload.c
 

@@ -1,4 +1,4 @@
-// What: a reload waits for the workers of the one before
+// What: A reload waits until the workers of the one before have ended.
 // Test: faults test_reload.Reload
 // In: src/proc/reload.c
 

@@ -1,4 +1,4 @@
-// What: OpenAI's clients are not told to leave alone what may be done
+// What: OpenAI's clients do not repeat a write whose outcome is unknown and that has no key.
 // Test: faults test_commit.CommitCut.test_every_write
 // In: src/api/openai_routes.c
 

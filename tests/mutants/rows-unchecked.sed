@@ -1,4 +1,4 @@
-# What: rows that cannot be are refused by the schema
+# What: The schema refuses invalid rows.
 # Test: service session/schema
 # In: src/db/migrations/007_hot_writes.up.sql
 /^ALTER POLICY /,/;$/d

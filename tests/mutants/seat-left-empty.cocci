@@ -1,4 +1,4 @@
-// What: a worker that dies is replaced soon
+// What: A worker that dies is replaced soon.
 // Test: faults test_nth.OfPostgres.test_libfcgi_without_memory
 // In: src/proc/respawn.c
 

@@ -1,4 +1,4 @@
-// What: parley has a deadline of its own for each statement
+// What: Parley has its own deadline for each statement, besides that of the server.
 // Test: faults PostgresClock.test_3
 // In: src/db/db_pipeline.c
 

@@ -1,4 +1,4 @@
-# What: a session's messages go with it, whoever deletes it
+# What: The messages of a session are deleted with it, whoever deletes it.
 # Test: service session/schema
 # In: src/db/migrations/007_hot_writes.down.sql
 # In: src/db/migrations/007_hot_writes.up.sql

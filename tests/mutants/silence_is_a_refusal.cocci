@@ -1,4 +1,4 @@
-// What: no answer to a statement that was sent counts as one that was refused
+// What: A write that was sent and not answered has an unknown outcome.
 // Test: faults test_nth.OfPostgres.test_each_call_once
 // In: src/db/db_query.c
 

@@ -1,4 +1,4 @@
-// What: a worker that has served is replaced at once, however often it dies
+// What: A worker that has served is replaced at once, however often it dies.
 // Test: unit proc/respawn
 // In: src/proc/respawn.c
 

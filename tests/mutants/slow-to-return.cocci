@@ -1,4 +1,4 @@
-// What: the pause between attempts to connect is a second at most
+// What: The pool waits one second at most between attempts to connect.
 // Test: faults test_postgres.Server.test_killed
 // Test: faults test_postgres.Server.test_stopped
 // In: src/db/db_pool.c

@@ -1,4 +1,4 @@
-// What: a full server takes the connections that nobody else was told of
+// What: A full server accepts the connections of which the kernel told nobody else.
 // Test: unit fcgi/server
 // In: src/fcgi/server.c
 

@@ -1,4 +1,4 @@
-// What: a session and its first messages are stored by two transactions
+// What: One transaction stores a session and its first messages.
 // Test: faults test_workers.KillsOfMany.test_one_worker_each_200_ms
 // In: src/session/session_write.c
 

@@ -1,4 +1,4 @@
-// What: a write whose answer is lost is told as one that was not done
+// What: A write that was sent and not answered is not reported as failed.
 // Test: faults test_commit.CommitCut.test_every_write
 // Test: faults test_commit.CommitCut.test_every_step_of_an_erasure
 // In: src/db/db_query.c

@@ -1,4 +1,4 @@
-// What: a COMMIT whose answer is lost is told as one that was not done
+// What: A COMMIT that was sent and not answered has an unknown outcome.
 // Test: service service db tx
 // In: src/db/db_tx.c
 

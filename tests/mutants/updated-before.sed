@@ -1,4 +1,4 @@
-# What: a session is not changed before it was made, or changed last
+# What: The time of a change never goes back within a session.
 # Test: faults PostgresClock.test_1
 # Test: faults MachineClock.test_jumps
 # In: src/session/repository.h

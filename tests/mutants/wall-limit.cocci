@@ -1,4 +1,4 @@
-// What: requests a second are counted by the monotonic clock
+// What: The monotonic clock counts requests a second.
 // Test: faults MachineClock.test_bounds
 // In: src/auth/auth.c
 

@@ -1,4 +1,4 @@
-// What: what takes time is measured by the monotonic clock
+// What: The monotonic clock measures durations.
 // Test: faults MachineClock.test_jumps
 // Test: faults ParleyClock.test_jumps
 // In: src/base/clock.c

@@ -1,4 +1,4 @@
-// What: the only thread that watches does not wait for a peer
+// What: The thread that polls hands polling over before it waits for a peer.
 // Test: unit fcgi/server
 // In: src/fcgi/exchange.c
 

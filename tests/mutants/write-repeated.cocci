@@ -1,4 +1,4 @@
-// What: a write that may have been done is sent again
+// What: A write that may have been done is not sent again.
 // Test: faults test_commit.CommitCut.test_every_write
 // In: src/db/db_query.c
 
