@@ -7,7 +7,7 @@
 +     "key_apart",
 +     "INSERT INTO idempotency_keys (tenant, key, fingerprint, status, session_id, generation, version, state_version, first_seq, last_seq, message_count, at, expires_at, session_at, state) SELECT $1, $3, $4, 201, $2, s.generation, s.version, s.state_version, $5, s.last_seq, s.message_count, s.updated_at, s.expires_at, s.created_at, NULL FROM sessions s WHERE s.tenant = $1 AND s.session_id = $2"};
 +
-  enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct write *w) { <...
+  enum err repo_message_append(struct sessions *s, struct request_ctx *ctx, struct write *w) { <+...
 - TRY(append_call(ctx, w, params, call));
 + struct stored_answer stored = {.found = false};
 + const struct session_guard *whole = w->guard;
@@ -20,13 +20,13 @@
 + const enum err bound = append_call(ctx, w, params, call);
 + w->guard = whole;
 + TRY(bound);
-...> }
+...+> }
 
 @@ identifier s, ctx, w; expression append; @@
-  repo_message_append(struct sessions *s, struct request_ctx *ctx, struct write *w) { <...
+  repo_message_append(struct sessions *s, struct request_ctx *ctx, struct write *w) { <+...
 + const struct db_param p_key[] = {db_text(ctx->tenant), db_text(w->id), db_text(whole->key),
 +                                  db_bytes(whole->fingerprint), db_i64(w->receipt->first_seq)};
 + if (whole->key.p)
 +     TRY(db_query(s->db, ctx, DB_WRITE, &key_apart, p_key, ARRAY_LEN(p_key), NULL, NULL));
   if (append->return_n == 0) return ERR_NONE;
-...> }
+...+> }

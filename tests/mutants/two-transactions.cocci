@@ -25,7 +25,7 @@
 +     return e;
 + }
 +
-  session_create(...) { <...
+  session_create(...) { <+...
 - write_once(before, repo_session_insert)
 + write_once(before, insert_in_two)
-...> }
+...+> }
