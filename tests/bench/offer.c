@@ -45,7 +45,7 @@ struct times {
 
 static struct {
     uint16_t port;
-    const char *before, *behind; /* of the number; behind is NULL when there is none */
+    const char *before, *after; /* of the number; after is NULL when there is none */
     long low, high;
     int epoll;
     struct connection *all;
@@ -122,7 +122,7 @@ static long number_next(void)
 static void request_send(struct connection *c)
 {
     char text[HEAD_MAX];
-    int n = o.behind ? snprintf(text, sizeof text, "%s%012ld%s", o.before, number_next(), o.behind)
+    int n = o.after ? snprintf(text, sizeof text, "%s%012ld%s", o.before, number_next(), o.after)
                      : snprintf(text, sizeof text, "%s", o.before);
     c->busy = true;
     c->sent_us = now_us();
@@ -298,7 +298,7 @@ int main(int argc, char **argv)
     char *at = strstr(whole, "{n}");
     if (at) {
         *at = 0;
-        o.behind = at + 3;
+        o.after = at + 3;
     }
     o.random = (uint64_t)now_us();
     o.closed_loop = rate <= 0;

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { Agent, OpenAIConversationsSession, run, setTracingDisabled, tool, Usage } from "@openai/agents";
 import OpenAI from "openai";
 import { z } from "zod";
-import { kinds, line, native, newId, openai, refusal, user } from "./support.mjs";
+import { kinds, relay, native, newId, openai, refusal, user } from "./support.mjs";
 
 setTracingDisabled(true);
 const client = openai();
@@ -85,7 +85,7 @@ test("a_whole_conversation", async () => {
 // Row: Bulk append. The session posts a whole turn in one request, however long it is. Fails if has_more
 // is false where there is more: tried.
 test("more_than_twenty_and_more_than_a_page", async (t) => {
-  const { url, seen } = await line(t);
+  const { url, seen } = await relay(t);
   const mine = session({ client: openai({ baseURL: `${url}/v1` }) });
   const n = 60;
   await mine.addItems(Array.from({ length: n }, (_, i) => user(`${i}`)));

@@ -7,7 +7,7 @@ import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import * as latest from "@langchain/langgraph-sdk";
 import * as two from "langgraph-sdk-2.0.0";
-import { absent, control, key, line, lock, many, native, newId, otherKey, refusal, url } from "./support.mjs";
+import { absent, control, key, relay, lock, many, native, newId, otherKey, refusal, url } from "./support.mjs";
 
 const versions = { latest, two };
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
@@ -279,7 +279,7 @@ each("copy", async (threads) => {
 
 // Each with a JSON body that says so, and asked for once.
 each("what_is_not_there", async (_, { t, make, version }) => {
-  const { url: at, seen } = await line(t);
+  const { url: at, seen } = await relay(t);
   const client = make({ apiUrl: at, ...retries(2) });
   const { thread_id: id } = await client.threads.create();
   const drain = async (stream) => {
@@ -332,7 +332,7 @@ each("retries", async (threads, { t, make, version }) => {
     ["cut", post, 1, 1],
   ]) {
     const expected = version === "latest" ? latest : two;
-    const { url: at, seen } = await line(t, fault);
+    const { url: at, seen } = await relay(t, fault);
     const through = make({ apiUrl: at, ...retries(1) }).threads;
     if (expected === 2) await call(through);
     else await refusal(call(through));
@@ -343,7 +343,7 @@ each("retries", async (threads, { t, make, version }) => {
 // A create whose answer was lost, sent again by its user: the thread is there once.
 each("a_create_comes_twice", async (threads, { t, make }) => {
   const threadId = randomUUID();
-  const { url: at } = await line(t, "cut");
+  const { url: at } = await relay(t, "cut");
   const writer = make({ apiUrl: at }).threads;
   await refusal(writer.create({ threadId, ifExists: "do_nothing" }));
   assert.equal((await writer.create({ threadId, ifExists: "do_nothing" })).thread_id, threadId);
@@ -352,7 +352,7 @@ each("a_create_comes_twice", async (threads, { t, make }) => {
 // Held up by somebody else: a 503, which 2.0.0 repeats after a second or two.
 each("busy", async (_, { t, make, version }) => {
   const { thread_id: id } = await make().threads.create();
-  const { url: at, seen } = await line(t, () => control("unlock"));
+  const { url: at, seen } = await relay(t, () => control("unlock"));
   await lock(t, id);
   const call = make({ apiUrl: at, ...retries(1) }).threads.updateState(id, {
     values: { messages: [human("once")] },
@@ -366,7 +366,7 @@ each("busy", async (_, { t, make, version }) => {
 // Fails if a write of which nobody knows whether it was made gets a status that 2.0.0 repeats: tried.
 each("unknown_outcome_is_not_repeated", async (_, { t, make }) => {
   const { thread_id: id } = await make().threads.create();
-  const { url: at, seen } = await line(t);
+  const { url: at, seen } = await relay(t);
   await lock(t, id);
   await control("terminate");
   const error = await refusal(
@@ -381,7 +381,7 @@ each("unknown_outcome_is_not_repeated", async (_, { t, make }) => {
 // The worker dies under the request. Fails if nginx gives it the 502 that it gives others: tried, 2.0.0 repeats that.
 each("a_worker_is_killed", async (threads, { t, make }) => {
   const { thread_id: id } = await threads.create();
-  const { url: at, seen } = await line(t, () => control("unlock"));
+  const { url: at, seen } = await relay(t, () => control("unlock"));
   await lock(t, id);
   await control("kill");
   const through = make({ apiUrl: at, ...retries(1) }).threads;
@@ -400,7 +400,7 @@ function withKey() {
 
 each("unknown_outcome_with_a_key", async (threads, { t, make, version }) => {
   const { thread_id: id } = await threads.create();
-  const { url: at, seen } = await line(t, () => control("unlock"));
+  const { url: at, seen } = await relay(t, () => control("unlock"));
   const keyed = make({ apiUrl: at, ...withKey(), ...retries(1) }).threads;
   const append = () => keyed.updateState(id, { values: { messages: [human("once")] } });
   await lock(t, id);
@@ -413,7 +413,7 @@ each("unknown_outcome_with_a_key", async (threads, { t, make, version }) => {
 });
 
 each("a_key_makes_a_lost_answer_harmless", async (_, { t, make }) => {
-  const { url: at, seen } = await line(t, "cut", undefined, "cut", undefined, "cut", undefined, "cut");
+  const { url: at, seen } = await relay(t, "cut", undefined, "cut", undefined, "cut", undefined, "cut");
   const keyed = () => make({ apiUrl: at, ...withKey() }).threads;
   const twice = async (call) => {
     const threads = keyed();

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import OpenAI from "openai";
 import { items as everyItem } from "./items.mjs";
-import { absent, collect, key, line, many, native, newId, openai, otherKey, over } from "./support.mjs";
+import { absent, collect, key, relay, many, native, newId, openai, otherKey, over } from "./support.mjs";
 import { refusal, stored, texts, user, withoutIds } from "./support.mjs";
 
 const client = openai();
@@ -414,7 +414,7 @@ test("a_key_is_asked_for", async () => {
 
 // Routes of this client that parley does not have.
 test("what_is_not_there", async (t) => {
-  const { url: at, seen } = await line(t);
+  const { url: at, seen } = await relay(t);
   const whole = openai({ baseURL: `${at}/v1` });
   const { id } = await conversations.create();
   const model = "m";

@@ -88,7 +88,7 @@ function pass(request, body) {
 //   {status, headers}   answers so, and parley hears of nothing
 //   a function          passes on what the function makes of the answer's JSON; it may await
 // seen has what came, with the status of the answer.
-export async function line(t, ...faults) {
+export async function relay(t, ...faults) {
   const seen = [];
   const server = http.createServer(async (request, response) => {
     const body = Buffer.concat(await request.toArray());
@@ -99,7 +99,7 @@ export async function line(t, ...faults) {
     if (fault?.status) {
       entry.status = fault.status;
       response.writeHead(fault.status, { "content-type": "application/json", ...fault.headers });
-      return response.end(JSON.stringify({ error: { message: "from the line", code: "line" } }));
+      return response.end(JSON.stringify({ error: { message: "from the relay", code: "relay" } }));
     }
     const answer = await pass(request, body);
     entry.status = answer.status;
@@ -121,9 +121,9 @@ export async function line(t, ...faults) {
   return { url: `http://127.0.0.1:${server.address().port}`, seen };
 }
 
-// The conversations of a client over such a line, and what the line saw.
+// The conversations of a client over such a relay, and what the line saw.
 export async function over(t, options, ...faults) {
-  const { url: at, seen } = await line(t, ...faults);
+  const { url: at, seen } = await relay(t, ...faults);
   return [openai({ baseURL: `${at}/v1`, ...options }).conversations, seen];
 }
 

@@ -216,7 +216,7 @@ static void find_next(void)
 
 __attribute__((constructor)) static void begin(void)
 {
-    const char *path = getenv("NTH_PAGE");
+    const char *path = getenv("FAULT_PAGE");
     find_next();
     dl_iterate_phdr(note_library, NULL);
     const int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;

@@ -179,7 +179,7 @@ class FaultInjectionTest(SanitizedTest):
 
     @classmethod
     def preload(cls, library, asan):
-        return {"LD_PRELOAD": f"{library} {asan}", "NTH_PAGE": cls.page_path()}
+        return {"LD_PRELOAD": f"{library} {asan}", "FAULT_PAGE": cls.page_path()}
 
     @classmethod
     def page_path(cls):

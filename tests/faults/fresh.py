@@ -167,7 +167,7 @@ class ReadAfterWrite(HostsTest):
         self.know(i, k, int(TAG.search(head)[1]), (answer["version"], answer["message_count"]))
         self.absent[k] = False
 
-    def delete(self, i, k):
+    def delete_session(self, i, k):
         """And a read that finds nothing, and the session anew. The lock is not held: between the
         request and the answer both outcomes are right. With a key: one that is repeated, and done
         late, must not end the session that comes next."""
@@ -270,7 +270,7 @@ class ReadAfterWrite(HostsTest):
         elif pick < 0.97 or i >= SESSIONS:
             self.write(i, k)
         else:
-            self.delete(i, i)
+            self.delete_session(i, i)
 
     def hits(self, cache):
         """Answers from a cache, on all hosts."""

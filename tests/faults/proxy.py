@@ -171,7 +171,7 @@ class Connection:
         return True
 
 
-class Line(Listener):
+class Relay(Listener):
     """Listens at path for a server that listens at target, and passes bytes on; before that, it calls
     asked(bytes) with what the server is asked, said(bytes) with what the server says."""
 

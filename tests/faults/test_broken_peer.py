@@ -11,7 +11,7 @@ import fastcgi
 from faults import amount
 from harness import message, say
 from fault_injection import SanitizedTest
-from proxy import Line
+from proxy import Relay
 from stack import wait_until
 
 HUGE = 1 << 24
@@ -158,8 +158,6 @@ def read_requests(data):
     return found
 
 
-
-
 class BrokenPeer(SanitizedTest):
     """Two workers, and streams as nginx sends them."""
     servers = ("postgres", "parley", "nginx")
@@ -181,7 +179,7 @@ class BrokenPeer(SanitizedTest):
     def record(cls):
         """What nginx sends for a request of each kind; nothing changes the session a of u."""
         sent = bytearray()
-        line = Line(cls.nginx_socket, cls.stack.parley.env["PARLEY_LISTEN"], asked=sent.extend)
+        relay = Relay(cls.nginx_socket, cls.stack.parley.env["PARLEY_LISTEN"], asked=sent.extend)
         os.chmod(cls.nginx_socket, 0o666)
         client = cls.stack.client()
         body = {"user_id": "u", "messages": [message("first")]}
@@ -199,7 +197,7 @@ class BrokenPeer(SanitizedTest):
             streams[name] = re.sub(rb"(REQUEST_MSEC)\d{10}\.\d{3}", rb"\g<1>1000000000.000", bytes(sent))
             sent.clear()
         cls.stack.nginx.stop()
-        line.close()
+        relay.close()
         return streams
 
     def setUp(self):

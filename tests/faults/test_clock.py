@@ -58,7 +58,7 @@ class ClockTest(LedgerTest):
     def make(self, ttl):
         """A session with a fixed time to live that all caches have; its path."""
         path = f"/v1/sessions/{self.prefix}ttl-{self.rngs[0].getrandbits(40):x}"
-        self.ok(self.client.put(path, {"ttl_seconds": ttl, "expiry": "absolute"}), 201)
+        self.put(path, {"ttl_seconds": ttl, "expiry": "absolute"}, status=201)
         self.status(path)
         return path
 

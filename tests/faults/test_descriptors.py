@@ -46,7 +46,6 @@ class Descriptors(LedgerTest):
         cls.stack.parley = LimitedParley(cls.stack, cls.stack.parley.env)
         cls.stack.start()
 
-
     def step(self, i):
         """A session with an append, and a read of it."""
         session = self.new_session(i)
@@ -144,7 +143,7 @@ class Descriptors(LedgerTest):
         say(f"{share:.1%} of a busy loop while 10 wait; all are taken {taken:.2f} s after there is room")
         self.assertLess(share, 0.2, "a busy loop")
         self.assertLess(taken, 1)
-        self.assertEqual(self.client.put("/v1/sessions/none-left", {}).status, 201)
+        self.put("/v1/sessions/none-left", {}, status=201)
 
     def test_5_reloads(self):
         """The supervisor has the same limit. Fails if a reload leaves a descriptor of it open:

@@ -17,8 +17,6 @@ from stack import Stack, StackError, wait_until
 PIPE_BYTES = 4096
 
 
-
-
 class LogTest(FaultTest):
     """A stack whose parley is started by the test, with each request logged."""
     clients = 16

@@ -28,9 +28,9 @@ class EraseTest(HostsTest):
     def fill(self):
         """All caches have them, for as long as may be."""
         for n in range(SESSIONS):
-            self.ok(self.client.put(f"/v1/sessions/{self.user}-{n}", {
-                "user_id": self.user, "context": {"of": self.user},
-                "messages": [{"role": "user", "content": self.user}]}), 201)
+            self.put(f"/v1/sessions/{self.user}-{n}", {"user_id": self.user, "context": {"of": self.user},
+                                                       "messages": [{"role": "user", "content": self.user}]},
+                     status=201)
         for where, answer in self.reads():
             self.assertEqual(answer.status, 200, (where, answer))
             self.assertIn(self.user.encode(), answer.body)

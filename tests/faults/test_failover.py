@@ -47,7 +47,6 @@ class Timeline(HostsTest):
             return ()
         return (host_beside(self, {"REDIS_URL": self.stack.parley.env["REDIS_URL"], "PARLEY_HOSTS": "many"}),)
 
-
     def wait_ready(self):
         """All hosts and workers serve everything, and one that is alone does so from memory."""
         self.wait_readyz(200)
@@ -68,7 +67,7 @@ class Timeline(HostsTest):
         self.assertEqual(answer.status, 201, answer)
         return answer.json["version"]
 
-    def patch(self, path, text):
+    def change(self, path, text):
         answer = self.http[0].patch(path, {"context": {"is": text}})
         self.assertEqual(answer.status, 200, answer)
         return answer.json["version"]
@@ -91,8 +90,8 @@ class Timeline(HostsTest):
         if way == "deleted":
             return 0
         if way == "patched_as_far":
-            self.patch(path, "lost p")
-            return self.patch(path, "lost q")
+            self.change(path, "lost p")
+            return self.change(path, "lost q")
         if way == "one_more":
             return self.append(path, "lost 1", -1)
         self.append(path, "lost 1", -1)
@@ -110,14 +109,13 @@ class Timeline(HostsTest):
             self.append(path, "new 1", -1)
             return self.append(path, "new 2")
         elif way == "patched_as_far":
-            self.patch(path, "new p")
-            return self.patch(path, "new q")
+            self.change(path, "new p")
+            return self.change(path, "new q")
         elif way == "made":
             self.make(path, "new 0")
             self.append(path, "new 1")
             return self.append(path, "new 2")
         return None
-
 
     def fill(self, way, path):
         """Both caches of all hosts; the entity tags that are good now."""

@@ -12,7 +12,7 @@ from clocks import HOUR, Clock, build
 from faults import amount
 from fresh import ReadAfterWrite, host_beside
 from harness import Redis, at_once, eventually, say
-from proxy import Line
+from proxy import Relay
 from stack import StackTest, wait_until
 
 
@@ -67,12 +67,12 @@ class RedisDisturbed(ReadAfterWrite):
         """One host has its answers late, some of them too late."""
         way = self.dice.choice([host for host in self.hosts]).redis.socket
         os.rename(way, way + ".real")
-        line = Line(way, os.path.realpath(way + ".real"),
+        relay = Relay(way, os.path.realpath(way + ".real"),
                     said=lambda _: time.sleep(self.dice.choice((0.02, 0.1, 0.3))))
         self.hang_up(way + ".real")
         workers.pause(self.dice.uniform(1, 2))
         os.rename(way + ".real", way)
-        line.close()
+        relay.close()
 
     @staticmethod
     def hang_up(socket):

@@ -13,8 +13,6 @@ from stack import wait_until
 MIB = 1 << 20
 
 
-
-
 def slope(points):
     """Of the line through (x, y) by least squares."""
     n = len(points)

@@ -16,8 +16,6 @@ MIB = 2 ** 20
 own = functools.partial(memory, part="RssAnon")
 
 
-
-
 class Witness(Wire):
     """Looks at every byte of an answer: no session may be named in it that its request did not name."""
     mark = None  # what the names of sessions look like

@@ -200,7 +200,7 @@ class Redis:
                 return found
 
 
-class Held:
+class HeldTransaction:
     """A transaction that holds what sql took, as long as the with block runs."""
 
     def __init__(self, stack, sql):
@@ -217,7 +217,7 @@ class Held:
 
 def locked(stack, session_id):
     """Holds the row of a session."""
-    return Held(stack, "DO $$ BEGIN PERFORM 1 FROM sessions WHERE session_id = "
+    return HeldTransaction(stack, "DO $$ BEGIN PERFORM 1 FROM sessions WHERE session_id = "
                 f"'{session_id}' FOR UPDATE; ASSERT FOUND; END $$")
 
 
@@ -266,7 +266,6 @@ class ParleyTest(RenewedTest):
     def setUpClass(cls):
         cls.stack = shared_stack()
 
-
     def new_id(self, prefix="s"):
         """A session id that nobody has."""
         return f"{prefix}:{uuid.uuid4().hex}"
@@ -274,15 +273,14 @@ class ParleyTest(RenewedTest):
     def make(self, session_id=None, **body):
         """A session by PUT; its path."""
         path = f"/v1/sessions/{session_id or self.new_id()}"
-        self.ok(self.client.put(path, body), 201)
+        self.put(path, body, status=201)
         return path
 
     def fill(self, path, n, first=1):
         """Appends n messages with the contents "m<first>" and on, in as few requests as may be."""
         for start in range(first, first + n, 1000):
             some = range(start, min(start + 1000, first + n))
-            self.ok(self.client.post(path + "/messages",
-                                     {"messages": [message(f"m{i}") for i in some]}), 201)
+            self.post(path + "/messages", {"messages": [message(f"m{i}") for i in some]}, status=201)
 
     def problem(self, answer, status, code, field=None):
         """The answer is this problem document, complete; its JSON."""

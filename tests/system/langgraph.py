@@ -33,7 +33,7 @@ class LangGraph:
         """A thread with these messages; its id."""
         if messages:
             body["supersteps"] = [{"updates": [{"values": {"messages": list(messages)}}]}]
-        return self.ok(self.client.post("/threads", {"thread_id": thread_id, **body}))["thread_id"]
+        return self.post("/threads", {"thread_id": thread_id, **body})["thread_id"]
 
     def update(self, thread_id, *messages, headers=None, **values):
         """An update of the state; the answer."""
@@ -42,7 +42,7 @@ class LangGraph:
         return self.client.post(f"/threads/{thread_id}/state", {"values": values}, headers=headers)
 
     def state(self, thread_id):
-        return self.ok(self.client.get(f"/threads/{thread_id}/state"))
+        return self.get(f"/threads/{thread_id}/state")
 
     def contents(self, thread_id):
         return [m["content"] for m in self.state(thread_id)["values"]["messages"]]

@@ -45,7 +45,6 @@ class ReloadTest(StackTest):
         self.write_settings()
         super().setUp()
 
-
     def hang_up(self):
         self.stack.parley.process.send_signal(signal.SIGHUP)
 

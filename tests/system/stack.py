@@ -212,8 +212,6 @@ class Server:
         return [json.loads(line) for line in self.log()[since:].splitlines() if line.startswith("{")]
 
 
-
-
 class Postgres(Server):
     """PostgreSQL on a unix socket in its data directory. It refuses to run as root."""
 
@@ -467,7 +465,6 @@ class Stack:
             raise
         return self
 
-
     def wait_ready(self, seconds=30):
         """Waits until /readyz answers 200 through nginx."""
         client = self.client()
@@ -493,7 +490,6 @@ class Stack:
     def worker_pids(self):
         return self.parley.workers()
 
-
     def all_servers(self):
         """In the order of their end."""
         return self.nginx, self.parley, self.redis, self.postgres
@@ -514,7 +510,6 @@ class Stack:
                 shutil.copy(path, target)
         self.keeper.stdin.close()
         self.keeper.wait()
-
 
     def __enter__(self):
         return self.start()
@@ -540,6 +535,23 @@ class RenewedTest(unittest.TestCase):
         """The answer has this status; its JSON, or None."""
         self.assertEqual(answer.status, status, answer)
         return answer.json if answer.body else None
+
+    # The JSON of the answer to a request, which must have this status.
+
+    def get(self, path, status=200, **options):
+        return self.ok(self.client.get(path, **options), status)
+
+    def post(self, path, body=None, status=200, **options):
+        return self.ok(self.client.post(path, body, **options), status)
+
+    def put(self, path, body=None, status=200, **options):
+        return self.ok(self.client.put(path, body, **options), status)
+
+    def patch(self, path, body=None, status=200, **options):
+        return self.ok(self.client.patch(path, body, **options), status)
+
+    def delete(self, path, status=200, **options):
+        return self.ok(self.client.delete(path, **options), status)
 
     @classmethod
     def renew(cls):

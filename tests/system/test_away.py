@@ -53,7 +53,7 @@ class Away(StackTest):
         self.assertEqual((head.status, head.headers[MARK]), (200, "database-away"))
         # A PUT on a session that is there changes nothing, so it is a read.
         self.marked(self.client.put(path, {}), before)
-        self.assertEqual(self.client.get(path, headers={"X-Parley-User": "x"}).status, 404)
+        self.get(path, headers={"X-Parley-User": "x"}, status=404)
 
     def expect_refusals(self, path, cold):
         """What it does not hold, and every write."""
@@ -73,10 +73,10 @@ class Away(StackTest):
     def away(self, name, go, come):
         """All of it, with PostgreSQL away in this way."""
         path = f"/v1/sessions/{name}"
-        self.assertEqual(self.client.put(path, {"context": {"kept": 1}}).status, 201)
+        self.put(path, {"context": {"kept": 1}}, status=201)
         cold = self.client.post("/v1/sessions", {}).headers["Location"]
         for i in range(25):
-            self.assertEqual(self.client.post(path + "/messages", message(f"m{i}")).status, 201)
+            self.post(path + "/messages", message(f"m{i}"), status=201)
         answer = self.client.get(path)
         tag, before, stored = answer.headers["ETag"], answer.json, rows(self.stack)
         self.assertNotIn("degraded", before)
@@ -91,15 +91,15 @@ class Away(StackTest):
                           ready.json["checks"]["redis"]["status"]), (503, "down", "reads", "up"), ready)
         self.assertNotEqual(ready.json["checks"]["postgresql"]["status"], "up")
         self.assertTrue(ready.headers["Retry-After"])
-        self.assertEqual(self.client.get("/livez").status, 200)
+        self.get("/livez")
         back = self.wait_for("db_up", come)
         self.assertEqual(rows(self.stack), stored)
         for _ in range(self.ASKED):
             answer = self.client.get(path)
             self.assertEqual((answer.json, answer.headers["ETag"], answer.headers[MARK]),
                              (before, tag, None))
-            self.ok(self.client.get(path, headers={"If-None-Match": tag}), 304)
-        self.assertEqual(self.client.get(cold).status, 200)
+            self.get(path, headers={"If-None-Match": tag}, status=304)
+        self.get(cold)
         self.assertEqual(self.client.post(path + "/messages", message("m25")).json["seq"], 26)
         self.assertEqual(self.client.get("/readyz").json["serves"], "everything")
         say(f"noticed after {noticed:.2f} s, and that it is back after {back:.2f} s")
@@ -116,7 +116,7 @@ class Away(StackTest):
 
     def test_nobody_waits_for_long(self):
         """Before anybody has noticed that PostgreSQL is silent, no request lasts for long."""
-        self.assertEqual(self.client.put("/v1/sessions/quick", {}).status, 201)
+        self.put("/v1/sessions/quick", {}, status=201)
         wire = Wire(self.stack.nginx.port)
         before = self.told("db_down")
         self.stack.postgres.pause()

@@ -102,7 +102,6 @@ class ClientTest(StackTest):
             "PARLEY_OTHER_KEY": self.keys[1],
             "PARLEY_CONTROL": f"http://127.0.0.1:{server.server_port}"}
 
-
     def order_lock(self, session_id):
         """Holds the row of a session until order_unlock()."""
         wait_until(lambda: self.stack.psql(f"SELECT count(*) {WAITING}") == "0", 30, "no other lock")

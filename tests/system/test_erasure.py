@@ -138,7 +138,7 @@ class Traces(UserTest):
                     self.assertTrue(self.rows(self.ann))
                     his = self.rows(self.bob)
                     for _ in range(50):
-                        if not self.ok(self.client.delete(of(self.ann)))["has_more"]:
+                        if not self.delete(of(self.ann))["has_more"]:
                             break
                     self.assertEqual(self.rows(self.ann), [])
                     self.assertEqual(self.rows(self.bob), his)

@@ -49,9 +49,9 @@ class Ends(StackTest):
         path, lock, number = "/v1/sessions/d-locked", threading.Lock(), itertools.count()
         wires = [Wire(self.stack.nginx.port, timeout=60) for _ in range(CLIENTS)]
         acked, unknown = [], []
-        self.assertEqual(self.client.put(path, {}).status, 201)
+        self.put(path, {}, status=201)
         for i in range(CLIENTS):
-            self.assertEqual(self.client.put(f"/v1/sessions/d-{i}", {}).status, 201)
+            self.put(f"/v1/sessions/d-{i}", {}, status=201)
         term_at, late = [float("inf")], collections.Counter()
 
         def step(i):

@@ -36,7 +36,6 @@ class Hosts(StackTest):
         super().setUp()
         self.until(lambda: self.shortcut() == "on", "the first is alone")
 
-
     def test_two_hosts(self):
         """They list each other, and the first says why it has lost the shortcut. The second is not
         heard of before that: its first answer comes later. Seen to fail if a worker does not wait for

@@ -7,7 +7,7 @@ from harness import at_once, message, scaled
 from stack import StackError, StackTest
 
 
-class Bleeding(LeakTest):
+class IsolationUnderLoad(LeakTest):
     """64 clients, 200 sessions, 100,000 mixed requests."""
     env = {"PARLEY_SWEEP": "1"}
     requests = 100000
@@ -50,7 +50,7 @@ class Bleeding(LeakTest):
         self.assertEqual(wrong, "0")
 
 
-class BleedingWithoutMemory(Bleeding):
+class IsolationWithoutMemory(IsolationUnderLoad):
     """The same where answers come from Redis."""
     env = {"PARLEY_SWEEP": "1", "PARLEY_HOSTS": "many"}
     requests = 30000
@@ -62,7 +62,7 @@ class OneSession(StackTest):
     def test_64_appenders_number_without_gap_or_repeat(self):
         """Fails if a number is read without the lock under which it is given: tried."""
         path = "/v1/sessions/appended"
-        self.assertEqual(self.client.put(path, {}).status, 201)
+        self.put(path, {}, status=201)
         each = scaled(100, 5)
 
         def append(i):
@@ -130,12 +130,12 @@ class RowLevelSecurity(StackTest):
         with self.assertRaisesRegex(StackError, "row-level security"):
             self.sql("INSERT INTO sessions (generation, tenant, session_id, expires_at, expiry_hour,"
                      " ttl_seconds) VALUES (1, 'default', 'forged', now(), 0, 1)", "other")
-        self.assertEqual(self.client.get(answer.headers["Location"]).status, 200)
+        self.get(answer.headers["Location"])
 
     def test_parley_logs_in_as_what_owns_nothing(self):
         """tests/service/db/test_migrate.c shows what that login cannot do. Fails if a worker takes
         DATABASE_ADMIN_URL: tried."""
-        self.assertEqual(self.client.get("/v1/sessions/none").status, 404)
+        self.get("/v1/sessions/none", status=404)
         self.assertEqual(self.stack.psql("SELECT DISTINCT usename FROM pg_stat_activity"
                                          " WHERE datname = 'parley' AND pid <> pg_backend_pid()"),
                          "parley_app")

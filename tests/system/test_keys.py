@@ -99,11 +99,11 @@ class Refusals(KeysTest):
                  ({"X-Api-Key": f"Bearer {good}"}, 401), ({"Cookie": f"key={good}"}, 401),
                  # Which of two counts must not be chance.
                  ([("Authorization", f"Bearer {good}")] * 2, 400)]
-        self.assertEqual(self.client.put("/v1/sessions/both", {}, headers=bearer(good)).status, 201)
+        self.put("/v1/sessions/both", {}, headers=bearer(good), status=201)
         for headers, status in cases:
             with self.subTest(headers=headers):
                 self.assertEqual(self.client.get("/v1/sessions/both", headers=headers).status, status)
-        self.assertEqual(self.client.get(f"/v1/sessions/both?api_key={good}").status, 401)
+        self.get(f"/v1/sessions/both?api_key={good}", status=401)
 
     def test_what_expires(self):
         began = time.monotonic()
@@ -411,15 +411,15 @@ class Away(KeysTest):
         self.assertEqual((answer.status, answer.json["degraded"]), (200, True))
         self.assertEqual(client.get("/readyz").json["serves"], "reads")
         self.assertEqual(client.post("/v1/sessions/away/messages", message("y")).status, 503)
-        self.assertEqual(self.client.get("/v1/sessions/away").status, 401)
+        self.get("/v1/sessions/away", status=401)
         refused = self.client.get("/v1/sessions/away", headers=bearer(unknown))
         self.problem(refused, 503, "unavailable")
         self.assertEqual(refused.headers["Retry-After"], "1")
         # A tenant of its own still.
-        self.assertEqual(self.client.get("/v1/sessions/away", headers=bearer(self.other)).status, 503)
+        self.get("/v1/sessions/away", headers=bearer(self.other), status=503)
         self.stack.postgres.start()
         wait_until(lambda: client.post("/v1/sessions/away/messages", message("y")).status == 201, 30)
-        self.assertEqual(self.client.get("/v1/sessions/away", headers=bearer(unknown)).status, 401)
+        self.get("/v1/sessions/away", headers=bearer(unknown), status=401)
 
 
 class AwayAtOnce(KeysTest):
@@ -509,7 +509,7 @@ class Bounds(KeysTest):
         self.assertEqual(client.delete(path).status, 204)
         wait_until(lambda: client.put("/v1/sessions/ten:new", {}).status == 201,
                    10, "the room of a session that was deleted does not come back")
-        self.assertEqual(self.client.put("/v1/sessions/ten:new", {}, headers=bearer(self.other)).status, 201)
+        self.put("/v1/sessions/ten:new", {}, headers=bearer(self.other), status=201)
 
 
 class Settings(KeysTest):
@@ -523,9 +523,9 @@ class Settings(KeysTest):
             statuses = [client.put(f"/v1/sessions/s{i}", {}).status for i in range(3)]
             self.assertEqual(statuses, [201, 201, 429])
         self.stack.parley.run("tenant", "set", "acme", "--sessions", "none")
-        self.assertEqual(self.client.put("/v1/sessions/s9", {}, headers=bearer(self.key)).status, 201)
+        self.put("/v1/sessions/s9", {}, headers=bearer(self.key), status=201)
         self.stack.parley.run("tenant", "set", "acme", "--sessions", "default")
-        self.assertEqual(self.client.put("/v1/sessions/s8", {}, headers=bearer(self.key)).status, 429)
+        self.put("/v1/sessions/s8", {}, headers=bearer(self.key), status=429)
 
     def test_a_line_of_the_log_is_of_the_tenant_of_the_key(self):
         for request_id, headers in (("log.1", bearer(self.key)), ("log.2", bearer(self.other)),
@@ -561,5 +561,5 @@ class Off(StackTest):
                 if status == 403:
                     self.assertEqual(answer.json["code"], "auth_off")
                     self.assertIn("PARLEY_AUTH=keys", answer.json["detail"])
-                    self.ok(self.client.put("/v1/sessions/off", {}, headers=headers), 403)
+                    self.put("/v1/sessions/off", {}, headers=headers, status=403)
         self.assertEqual(self.stack.psql("SELECT count(*) FROM sessions"), "0")

@@ -98,8 +98,6 @@ class Servers(LangGraph, StackTest):
     """what the SDK is to repeat, and what it is not"""
     env = {"PARLEY_WORKERS": "1", "PARLEY_SWEEP": "0", "PARLEY_PAGE_BYTES": "65536"}
 
-
-
     def slow_down(self, what):
         """Each row takes 20 s then."""
         self.stack.psql(
@@ -145,7 +143,7 @@ class Servers(LangGraph, StackTest):
     def test_postgresql_away(self):
         thread_id = self.new(human("x"))
         path = "/threads/" + thread_id
-        before = self.ok(self.client.get(path))
+        before = self.get(path)
         self.stack.postgres.stop()
         self.addCleanup(eventually, lambda: self.client.post("/threads").status == 200, 20)
         self.addCleanup(self.stack.postgres.start)
@@ -155,7 +153,7 @@ class Servers(LangGraph, StackTest):
         self.assertIs(thread.pop("degraded"), True)
         self.assertEqual(thread, before)
         self.assertNotIn("ETag", answer.headers)
-        self.assertIs(self.ok(self.client.get(path + "/state"))["degraded"], True)
+        self.assertIs(self.get(path + "/state")["degraded"], True)
         for answer in (self.update(thread_id, human("y")), self.client.post("/threads", {}),
                        self.client.patch(path, {}), self.client.delete(path),
                        self.client.post(path + "/copy"), self.client.post("/threads/search", {}),
@@ -168,9 +166,8 @@ class Servers(LangGraph, StackTest):
             self.ok(self.update(self.new(metadata=mark), a="x" * 30_000))
         search = "/threads/search"
         self.refused(self.client.post(search, {"metadata": mark}), 422, "answer_too_large", "limit")
-        self.assertEqual(len(self.ok(self.client.post(search, {"metadata": mark, "limit": 2}))), 2)
-        self.assertEqual(len(self.ok(self.client.post(search, {"metadata": mark, "select": [
-            "thread_id", "metadata"]}))), 3)
+        self.assertEqual(len(self.post(search, {"metadata": mark, "limit": 2})), 2)
+        self.assertEqual(len(self.post(search, {"metadata": mark, "select": ["thread_id", "metadata"]})), 3)
 
     def test_a_search_that_takes_too_long(self):
         """Its repetition would take as long. Fails if it is a 503: tried."""
@@ -194,4 +191,4 @@ class Servers(LangGraph, StackTest):
         self.slow_down("BEFORE INSERT ON messages")
         self.stack.parley.restart(PARLEY_STATEMENT_MS="300")
         self.refused(self.client.post(f"/threads/{thread_id}/copy"), 422, "copy_too_slow")
-        self.assertEqual(self.ok(self.client.post("/threads/count", {"metadata": {"slow": 2}})), 1)
+        self.assertEqual(self.post("/threads/count", {"metadata": {"slow": 2}}), 1)

@@ -53,7 +53,7 @@ class Logins(StackTest):
         done = self.stack.parley.run("check")
         self.assertEqual(done.returncode, 0, done)
         self.assertRegex(done.stdout, r"(?m)^PostgreSQL login: warning: the login of DATABASE_URL owns ")
-        self.assertEqual(self.client.post("/v1/sessions", {"message": message("x")}).status, 201)
+        self.post("/v1/sessions", {"message": message("x")}, status=201)
         said = self.stack.parley.log()[began:]
         self.assertEqual(said.count('"event":"owner_serves"'), 1, said)
         self.assertEqual(self.stack.parley.run("migrate").returncode, 0)

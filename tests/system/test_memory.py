@@ -30,7 +30,7 @@ class Memory(StackTest):
         wait_until(replaced, 30, "four other workers")
         self.stack.wait_ready()
         before = metrics(self.client)
-        self.assertEqual(self.client.get(path).status, 200)
+        self.get(path)
         after = metrics(self.client)
         self.assertGreater(after[HITS], before[HITS])
         misses = HITS.replace("hits", "misses")
@@ -45,7 +45,7 @@ class Memory(StackTest):
             self.client.put(name, {"user_id": "\"u\"\\ \u00e9", "metadata": {"b": 1, "a": [None]},
                                    "context": {"x": 1.50, "y": {}}})
             if n:
-                self.ok(self.client.post(name + "/messages", {"messages": messages}), 201)
+                self.post(name + "/messages", {"messages": messages}, status=201)
             paths += [name, name + "?messages=0", name + "?messages=2", name + "/messages",
                       name + "/messages?limit=2"]
         items = [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "a\n"}]},
@@ -57,7 +57,7 @@ class Memory(StackTest):
         values = {"messages": [{"type": "human", "content": "hi \u20ac"},
                                {"type": "ai", "content": "", "tool_calls": [
                                    {"id": "t", "name": "f", "args": {"a": 1.0}}]}], "more": {"z": 1}}
-        self.assertEqual(self.client.post(f"/threads/{thread}/state", {"values": values}).status, 200)
+        self.post(f"/threads/{thread}/state", {"values": values})
         paths += [f"/threads/{thread}", f"/threads/{thread}/state", f"/v1/sessions/{thread}"]
         # Those of other interfaces may ask for more than memory holds.
         native = [path for path in paths if path.startswith("/v1/sessions")]
@@ -104,7 +104,7 @@ class Memory(StackTest):
         trips = "parley_statement_seconds_count"
         before = metrics(self.client)
         for _ in range(20):
-            self.assertEqual(self.client.get("/v1/sessions/many").status, 200)
+            self.get("/v1/sessions/many")
         after = metrics(self.client)
         self.assertGreaterEqual(after[HITS] - before[HITS], 20)
         self.assertGreaterEqual(after[trips] - before[trips], 20)

@@ -53,8 +53,8 @@ class Keys(ParleyTest):
         level deeper, than the JSON of one request may."""
         many = self.make()
         for name in "ab":
-            self.ok(self.client.patch(many, {"context": {name: [0] * 150000}}))
-        deep = self.ok(self.client.post("/v1/conversations"))["id"]
+            self.patch(many, {"context": {name: [0] * 150000}})
+        deep = self.post("/v1/conversations")["id"]
         nested = json.loads("[" * 31 + "]" * 31)
         for method, path, body in (
                 ("PATCH", many, {"context": {"c": 1}, "user_id": "\"\\é"}),
@@ -72,12 +72,12 @@ class Keys(ParleyTest):
         patch, append = self.new_id("k"), self.new_id("k")
         patched = self.send("PATCH", path, {"context": {"b": 2}}, patch)
         appended = self.send("POST", path + "/messages", message("x"), append)
-        self.ok(self.client.patch(path, {"context": None, "language": "fr", "user_id": "z"}))
+        self.patch(path, {"context": None, "language": "fr", "user_id": "z"})
         self.fill(path, 3)
         self.assertEqual(self.send("PATCH", path, {"context": {"b": 2}}, patch).body, patched.body)
         self.assertEqual(self.send("POST", path + "/messages", message("x"), append).body,
                          appended.body)
-        session = self.ok(self.client.get(path))
+        session = self.get(path)
         self.assertEqual((session["context"], session["message_count"]), ({}, 4))
 
     def test_the_key_with_another_request_is_a_422(self):
@@ -146,11 +146,11 @@ class Keys(ParleyTest):
         path, key = self.make(), self.new_id("k")
         first = self.send("POST", path + "/messages?return=3", message("x"), key)
         self.ok(first, 201)
-        self.ok(self.client.delete(path), 204)
+        self.delete(path, status=204)
         again = self.send("POST", path + "/messages?return=3", message("x"), key)
         self.assertEqual({**again.json, "messages": None}, {**first.json, "messages": None})
         self.assertEqual(again.json["messages"], [])
-        self.assertEqual(self.client.get(path).status, 404)
+        self.get(path, status=404)
 
     def test_put_that_finds_the_session_needs_no_key(self):
         path, key = self.make(language="de"), self.new_id("k")

@@ -107,7 +107,7 @@ class Passes(RecorderTest):
 
     def test_largest_body_passes(self):
         body = b"x" * 1048576
-        self.assertEqual(self.client.post("/v1/x", body).status, 204)
+        self.post("/v1/x", body, status=204)
         self.assertEqual(self.only().body, body)
 
     def test_methods_and_head(self):
@@ -275,7 +275,7 @@ class Refuses(RecorderTest):
                 self.assertEqual(set(answer.json), {"detail", "code", "request_id"})
                 keyed = self.client.post(path, b"{}", headers={"Idempotency-Key": "k"})
                 self.assertEqual((keyed.status, keyed.json["code"]), (502, "bad_gateway"))
-                self.assertEqual(self.client.get(path).status, 502)
+                self.get(path, status=502)
         # What else nginx refuses there has its form, too. Fails if only 502 and 504 have one: tried.
         chunks = b"".join(b"10000\r\n" + b"x" * 65536 + b"\r\n" for _ in range(18)) + b"0\r\n\r\n"
         answer = raw_answer(self.stack.nginx.port, b"POST /threads HTTP/1.1\r\nHost: x\r\n"
@@ -284,7 +284,7 @@ class Refuses(RecorderTest):
                          (413, "application/json", "too_large"))
         self.parley.answer = lambda request: b"Status: 204\r\n\r\n"
         self.parley.requests.clear()
-        self.assertEqual(self.client.post("/threads", b"{}").status, 204)
+        self.post("/threads", b"{}", status=204)
         self.assertEqual(self.parley.requests[0]["PARLEY_END"], "1")
 
     def test_operations_are_for_this_machine_only(self):
@@ -299,7 +299,7 @@ class Refuses(RecorderTest):
     def test_operations_have_their_own_socket(self):
         self.parley.requests.clear()
         for path in ("/livez", "/readyz", "/metrics", "/status"):
-            self.assertEqual(self.client.get(path).status, 204)
+            self.get(path, status=204)
         self.assertEqual([r["REQUEST_URI"] for r in self.admin.requests],
                          ["/livez", "/readyz", "/metrics", "/status"])
         self.assertEqual({r["PARLEY_END"] for r in self.admin.requests}, {"1"})
@@ -386,14 +386,12 @@ class WithParley(StackTest):
         for name in ("Cache-Control", "X-Content-Type-Options"):
             self.assertEqual(own.headers[name], theirs.headers[name], name)
 
-
     def test_status_line_is_whole(self):
         # nginx repeats the Status of parley as it is, and HTTP wants a space behind the number.
         for method, path, status in ((b"GET", b"/v1/none", b"404"), (b"PUT", b"/v1/sessions/a", b"201")):
             received = raw_request(self.stack.nginx.port, method + b" " + path + b" HTTP/1.1\r\n"
                                    b"Host: x\r\nConnection: close\r\n\r\n")
             self.assertRegex(received, b"^HTTP/1\\.1 " + status + b" [A-Z][A-Za-z ]+\r\n")
-
 
     def test_a_stopped_parley_is_a_502_and_comes_back(self):
         self.stack.parley.stop()
@@ -403,4 +401,4 @@ class WithParley(StackTest):
         self.assertLess(time.monotonic() - started, 15, "nginx waited for a socket without owner")
         self.stack.parley.start()
         self.stack.wait_ready()
-        self.assertEqual(self.client.get("/v1/sessions/none").status, 404)
+        self.get("/v1/sessions/none", status=404)

@@ -16,7 +16,7 @@ import unittest
 import uuid
 from urllib.parse import quote
 
-from harness import Held, at_once
+from harness import HeldTransaction, at_once
 from stack import ROOT, Stack, StackError, wait_until
 
 TOOLS = ROOT + "/tests/openapi/"
@@ -157,11 +157,11 @@ class Search:
         insert = ("INSERT INTO idempotency_keys (tenant, key, fingerprint, status, session_id, generation,"
                   " version, state_version, first_seq, last_seq, message_count, at, expires_at, session_at)"
                   " VALUES ('default', 'held', '', 200, '', 0, 0, 0, 0, 0, 0, now(), now(), now())")
-        with Held(self.stack, insert):
+        with HeldTransaction(self.stack, insert):
             at_once(2 * len(keyed), lambda i: self.ask(
                 keyed[i // 2], sessions[i // 2] if i % 2 else "absent", headers={"Idempotency-Key": "held"}))
         sessions = [self.fresh() for _ in OPERATIONS]
-        with Held(self.stack, "SELECT count(*) FROM (SELECT 1 FROM sessions FOR UPDATE) AS s"):
+        with HeldTransaction(self.stack, "SELECT count(*) FROM (SELECT 1 FROM sessions FOR UPDATE) AS s"):
             at_once(len(OPERATIONS), lambda i: self.ask(OPERATIONS[i], sessions[i]))
 
     def away(self):

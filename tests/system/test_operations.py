@@ -182,7 +182,7 @@ class Metrics(StackTest):
         self.assertGreater(check_text(self, text), 90)
 
 
-class Tiers(StackTest):
+class Caches(StackTest):
     """With Redis."""
     env = {"PARLEY_SWEEP": "0"}
 
@@ -190,20 +190,20 @@ class Tiers(StackTest):
         """Who answered each read. Fails if a hit is counted as another cache's, or one twice: tried."""
         def counts():
             m = metrics(self.client)
-            return [m.get(f'parley_tier_{what}_total{{tier="{tier}"}}', 0) for what, tier in
+            return [m.get(f'parley_source_{what}_total{{tier="{source}"}}', 0) for what, source in
                     (("hits", "memory"), ("hits", "redis"), ("hits", "postgres"), ("misses", "redis"))]
         before = counts()
         for i in range(3):
             # A PUT that made the session has looked for it: a miss. What it made is kept.
-            path = f"/v1/sessions/tiers{i}"
-            self.assertEqual(self.client.put(path, {}).status, 201)
+            path = f"/v1/sessions/cached{i}"
+            self.put(path, {}, status=201)
             for _ in range(5):
-                self.assertEqual(self.client.get(path).status, 200)
-            self.assertEqual(self.client.get(path + "-none").status, 404)
+                self.get(path)
+            self.get(path + "-none", status=404)
             # Nobody knows the id of this one yet, so it is kept when it is read.
             path = self.client.post("/v1/sessions", {}).headers["Location"]
             for _ in range(4):
-                self.assertEqual(self.client.get(path).status, 200)
+                self.get(path)
         memory, redis, postgres, misses = (b - a for a, b in zip(before, counts()))
         self.assertEqual((memory + redis, postgres, misses), (3 * (5 + 3), 3, 3 * 3))
 
@@ -223,7 +223,7 @@ class Status(StackTest):
         """Fails if a password is shown, or if a worker's own numbers are another one's: tried."""
         before = self.client.get("/status").json
         for _ in range(30):
-            self.assertEqual(self.client.get("/v1/sessions/none").status, 404)
+            self.get("/v1/sessions/none", status=404)
         answer = self.client.get("/status")
         self.assertEqual(answer.headers["Content-Type"], "application/json")
         self.assertGreater(answer.body.count(b"\n  "), 20, "not for people")

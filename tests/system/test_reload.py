@@ -36,15 +36,15 @@ class Reload(ReloadTest):
         """What the file says is what new workers do. Fails if they are started with what was read
         at the start: tried."""
         big = {"role": "user", "content": "x" * 4000}
-        self.assertEqual(self.client.post("/v1/sessions", {"message": big}).status, 201)
+        self.post("/v1/sessions", {"message": big}, status=201)
         self.write_settings(PARLEY_MAX_BODY="1KiB")
         self.after_hang_up("reloaded")
         self.settled(2)
-        self.assertEqual(self.client.post("/v1/sessions", {"message": big}).status, 413)
+        self.post("/v1/sessions", {"message": big}, status=413)
         self.write_settings()
         self.after_hang_up("reloaded")
         self.settled(2)
-        self.assertEqual(self.client.post("/v1/sessions", {"message": big}).status, 201)
+        self.post("/v1/sessions", {"message": big}, status=201)
 
     def test_z_supervisor_killed(self):
         """In the middle of a reload: all workers drain and end, and the next start is good. Fails

@@ -10,7 +10,7 @@ SCHEMA = ROOT + "/tests/schema-backup/schema"
 KEYED = {"role": "user", "content": "keyed"}
 
 
-class WaysBackTest(StackTest):
+class BackupTest(StackTest):
     """Six sessions with what may be in one, and what they look like from outside."""
     env = {"PARLEY_DRAIN": "1"}
 
@@ -21,14 +21,14 @@ class WaysBackTest(StackTest):
             body = (b'{"user_id":"u%d \\u00e9","language":"de","context":{"n": 1.50, "t":"\\\\N\\t"},'
                     b'"metadata":{"a":[1,null,"\\\\."]},"ttl_seconds":%d,"expiry":"%s"}'
                     % (i, 3600 + i, (b"sliding", b"absolute")[i % 2]))
-            self.ok(self.client.put(path, body, headers={"Content-Type": "application/json"}), 201)
+            self.put(path, body, headers={"Content-Type": "application/json"}, status=201)
             some = [message("m\t%d \u2028 \\. \\N" % k, metadata={"k": k}) for k in range(i * 7)]
             some.append(message([{"type": "text", "text": "\x1f\r\n"}], message_id=f"own-{i}"))
-            self.post(path, {"messages": some})
-            self.assertEqual(self.client.delete(path + "/messages/1").status, 204)
-        self.post(self.paths[0], KEYED, headers={"Idempotency-Key": self.paths[0]})
+            self.append(path, {"messages": some})
+            self.delete(path + "/messages/1", status=204)
+        self.append(self.paths[0], KEYED, headers={"Idempotency-Key": self.paths[0]})
 
-    def post(self, path, body, **options):
+    def append(self, path, body, **options):
         """An append that must succeed; the answer."""
         answer = self.client.post(path + "/messages", body, **options)
         self.assertEqual(answer.status, 201, answer)
@@ -45,7 +45,7 @@ class WaysBackTest(StackTest):
                 tag = tag if marks or not tag else tag.rpartition(".")[0]
                 answers.append((path + target, a.status, tag, re.sub(
                     rb',?"request_id":"[^"]*"', b"", a.body)))
-        again = self.post(self.paths[0], KEYED, headers={"Idempotency-Key": self.paths[0]})
+        again = self.append(self.paths[0], KEYED, headers={"Idempotency-Key": self.paths[0]})
         self.assertEqual(again.headers["Idempotent-Replayed"], "true")
         return answers + [again.body]
 
@@ -61,7 +61,7 @@ class WaysBackTest(StackTest):
         return int(self.stack.psql("SELECT max(version) FROM parley_schema"))
 
 
-class Schema(WaysBackTest):
+class Schema(BackupTest):
     """Down and up."""
 
     def test_around(self):
@@ -90,8 +90,8 @@ class Schema(WaysBackTest):
         self.stack.parley.start()
         self.stack.wait_ready()
         self.assertEqual(self.seen(), before)
-        self.assertEqual(self.client.put(self.paths[0] + ":new", {}).status, 201)
-        self.post(self.paths[1], message("goes on"))
+        self.put(self.paths[0] + ":new", {}, status=201)
+        self.append(self.paths[1], message("goes on"))
 
     def test_cut_off(self):
         """A run that ended after the schema was taken down: the data is in the directory."""
@@ -123,7 +123,7 @@ class Schema(WaysBackTest):
         self.assertEqual(self.seen(marks=False), before)
 
 
-class WithoutRedis(WaysBackTest):
+class WithoutRedis(BackupTest):
     """REDIS_URL taken away, and given back."""
 
     env = {"PARLEY_DRAIN": "1", "PARLEY_MEMORY": "0"}
@@ -150,9 +150,9 @@ class WithoutRedis(WaysBackTest):
         self.stack.redis.pause()  # whoever asked it now would wait
         self.assertEqual(self.seen(), before)
         for path in self.paths[:4]:
-            self.post(path, message("without Redis"))
-        self.assertEqual(self.client.patch(self.paths[4], {"language": "fr"}).status, 200)
-        self.assertEqual(self.client.delete(self.paths[5]).status, 204)
+            self.append(path, message("without Redis"))
+        self.patch(self.paths[4], {"language": "fr"})
+        self.delete(self.paths[5], status=204)
         without = self.seen()
         self.stack.redis.resume()
         self.configure(url)

@@ -19,7 +19,7 @@ def name(tenant):
     return f"tenant-{tenant:04d}"
 
 
-class Bleeding(LeakTest):
+class TenantsUnderLoad(LeakTest):
     """64 clients of 20 tenants, 100,000 mixed requests, and workers that are killed."""
     env = {"PARLEY_AUTH": "keys", "PARLEY_SWEEP": "1", "PARLEY_SLOW_MS": "0"}
     requests = 100000
@@ -97,7 +97,7 @@ class Bleeding(LeakTest):
         self.assertEqual(tenants, str(TENANTS))
 
 
-class BleedingWithoutMemory(Bleeding):
+class TenantsWithoutMemory(TenantsUnderLoad):
     """The same where answers come from Redis."""
-    env = {**Bleeding.env, "PARLEY_HOSTS": "many"}
+    env = {**TenantsUnderLoad.env, "PARLEY_HOSTS": "many"}
     requests = 30000

@@ -65,8 +65,7 @@ class List(UserTest):
         """All pages; the sessions."""
         found, cursor = [], None
         while True:
-            page = self.ok(self.client.get(of(user, f"/sessions?limit={limit}") +
-                                           (f"&cursor={cursor}" if cursor else "")))
+            page = self.get(of(user, f"/sessions?limit={limit}") + (f"&cursor={cursor}" if cursor else ""))
             self.assertEqual(list(page), ["data", "has_more", "next_cursor"])
             found += page["data"]
             self.assertEqual(page["next_cursor"] is not None, page["has_more"])
@@ -81,7 +80,7 @@ class List(UserTest):
         for limit in (1, 3, 7, 100):
             self.assertEqual([s["session_id"] for s in self.walk(user, limit)], ids[::-1])
         first = self.walk(user, 1)[0]
-        whole = self.ok(self.client.get(f"/v1/sessions/{ids[-1]}"))
+        whole = self.get(f"/v1/sessions/{ids[-1]}")
         self.assertRegex(first["created_at"], TIME)
         for name in ("context", "messages"):
             self.assertNotIn(name, first)
@@ -97,7 +96,7 @@ class List(UserTest):
     def test_twenty_unless_asked(self):
         user = self.new_user()
         self.make_for(user, 21)
-        page = self.ok(self.client.get(of(user, "/sessions")))
+        page = self.get(of(user, "/sessions"))
         self.assertEqual((len(page["data"]), page["has_more"]), (20, True))
         self.assertRegex(page["next_cursor"], r"^[A-Za-z0-9_-]+$")
 
@@ -108,23 +107,23 @@ class List(UserTest):
                 self.assertEqual([s["session_id"] for s in self.walk(user, 1)], ids[::-1])
                 self.assertEqual(self.walk(user, 5)[0]["user_id"], user)
                 self.assertEqual(set(self.lines(self.client.get(of(user, "/export")))[0]), set(ids))
-                self.assertEqual(self.ok(self.client.delete(of(user)))["sessions_deleted"], 2)
+                self.assertEqual(self.delete(of(user))["sessions_deleted"], 2)
                 self.assertEqual(self.walk(user, 5), [])
 
     def test_unknown_user(self):
         user = self.new_user()
-        self.assertEqual(self.ok(self.client.get(of(user, "/sessions"))),
+        self.assertEqual(self.get(of(user, "/sessions")),
                          {"data": [], "has_more": False, "next_cursor": None})
         self.assertEqual(self.lines(self.client.get(of(user, "/export"))), ({}, {}))
-        self.assertEqual(self.ok(self.client.delete(of(user))),
-                         {"sessions_deleted": 0, "messages_deleted": 0, "has_more": False, "caches": "cleared"})
+        self.assertEqual(self.delete(of(user)), {"sessions_deleted": 0, "messages_deleted": 0,
+                                                 "has_more": False, "caches": "cleared"})
 
     def test_cursor_of_another_user(self):
         ann, bob = self.new_user(), self.new_user()
         self.make_for(ann, 2)
         self.make_for(bob, 2)
-        cursor = self.ok(self.client.get(of(ann, "/sessions?limit=1")))["next_cursor"]
-        self.ok(self.client.get(of(ann, f"/sessions?cursor={cursor}")))
+        cursor = self.get(of(ann, "/sessions?limit=1"))["next_cursor"]
+        self.get(of(ann, f"/sessions?cursor={cursor}"))
         for text in (cursor[:-1], cursor + "A", cursor[:5] + "x" + cursor[6:], cursor + "=", "", "x"):
             self.problem(self.client.get(of(ann, "/sessions?cursor=" + urllib.parse.quote(text))), 400,
                          "invalid_parameter", "cursor")
@@ -149,7 +148,7 @@ class List(UserTest):
         """Pages of up to 100 that end early."""
         found, cursor, pages = [], "", 0
         while cursor is not None:
-            page = self.ok(self.client.get(of(user, f"/sessions?limit=100{cursor}")))
+            page = self.get(of(user, f"/sessions?limit=100{cursor}"))
             self.assertLessEqual(sum(len(s["metadata"]["m"]) for s in page["data"]), 8 << 20)
             found += page["data"]
             cursor = page["next_cursor"] and "&cursor=" + page["next_cursor"]
@@ -169,7 +168,7 @@ class Export(UserTest):
         sessions, messages = self.lines(self.client.get(of(user, "/export")))
         self.assertEqual(len(sessions), 4)
         for session_id in ids:
-            whole = self.ok(self.client.get(f"/v1/sessions/{session_id}?messages=1000"))
+            whole = self.get(f"/v1/sessions/{session_id}?messages=1000")
             self.assertEqual(messages[session_id], whole.pop("messages"))
             self.assertEqual(sessions[session_id], whole)
 
@@ -194,7 +193,7 @@ class Export(UserTest):
         self.client.post(path + "/messages", {"messages": [message("x" * 1000)] * 600})
         answer = self.client.request("HEAD", of(user, "/export"))
         self.assertEqual((answer.status, answer.headers["Content-Length"]), (200, None))
-        self.ok(self.client.get(path))
+        self.get(path)
 
     def test_accept(self):
         user = self.new_user()
@@ -213,9 +212,9 @@ class Erase(UserTest):
         answer = self.client.patch(f"/v1/sessions/{ids[0]}", {"metadata": {"secret": ann}},
                                    headers={"Idempotency-Key": key})
         self.ok(answer)
-        self.ok(self.client.get(f"/v1/sessions/{ids[0]}"))
-        self.assertEqual(self.ok(self.client.delete(of(ann))),
-                         {"sessions_deleted": 3, "messages_deleted": 12, "has_more": False, "caches": "cleared"})
+        self.get(f"/v1/sessions/{ids[0]}")
+        self.assertEqual(self.delete(of(ann)), {"sessions_deleted": 3, "messages_deleted": 12,
+                                                "has_more": False, "caches": "cleared"})
         for session_id in ids:
             self.problem(self.client.get(f"/v1/sessions/{session_id}"), 404, "not_found")
             self.problem(self.client.post(f"/v1/sessions/{session_id}/messages", message("x")), 404,
@@ -224,11 +223,11 @@ class Erase(UserTest):
         for table in ("sessions", "messages", "idempotency_keys"):
             self.assertEqual(self.stack.psql(f"SELECT count(*) FROM {table} t WHERE t::text LIKE"
                                              f" '%{ann}%'"), "0", table)
-        self.assertEqual(self.ok(self.client.get(f"/v1/sessions/{kept[0]}"))["message_count"], 2)
+        self.assertEqual(self.get(f"/v1/sessions/{kept[0]}")["message_count"], 2)
         # The id is free: another session, with nothing of the old one.
         answer = self.client.post(f"/v1/sessions/{ids[0]}/messages?create=true", message("new"))
         self.assertEqual((answer.status, answer.json["seq"]), (201, 1))
-        self.assertIsNone(self.ok(self.client.get(f"/v1/sessions/{ids[0]}"))["user_id"])
+        self.assertIsNone(self.get(f"/v1/sessions/{ids[0]}")["user_id"])
 
     def test_headers(self):
         user = self.new_user()
@@ -240,7 +239,6 @@ class Erase(UserTest):
         for deleted in (1, 0):
             answer = self.client.delete(of(user), headers={"Idempotency-Key": "k-" + user})
             self.assertEqual(self.ok(answer)["sessions_deleted"], deleted)
-
 
 
 def make_large(client, mib):
@@ -402,7 +400,7 @@ class Large(StackTest):
         with begin(self.stack.nginx.port, "/v1/users/large/export", room=4096)[0]:
             answer = self.client.get("/v1/users/small/export")
             self.assertEqual((answer.status, answer.json["code"]), (503, "overload"))
-            self.assertEqual(self.client.get("/v1/sessions/large?messages=0").status, 200)
+            self.get("/v1/sessions/large?messages=0")
             took = wait_until(lambda: not self.busy(), 60)
             say(f"ended after {took:.1f} s")
 
