@@ -11,6 +11,7 @@ import unittest
 
 from fastcgi import Peer
 from faults import FaultTest
+from harness import Sql
 from stack import PARLEY, ROOT, RenewedTest, Stack, StackError, wait_until
 
 KINDS = ("malloc", "read", "write", "send", "recv", "poll", "accept", "socket", "epoll")
@@ -76,27 +77,6 @@ class Page:
 
     def disarm(self):
         self["counting"] = 0
-
-
-class Sql:
-    """A psql that stays: a question costs no start of a program."""
-
-    def __init__(self, stack):
-        self.process = stack.postgres.open_psql()
-
-    def ask(self, sql):
-        """The lines of the answer."""
-        self.process.stdin.write(sql + ";\n\\echo --end\n")
-        self.process.stdin.flush()
-        lines = []
-        while (line := self.process.stdout.readline()) != "--end\n":
-            if not line:
-                raise StackError(f"psql ended at: {sql}")
-            lines.append(line.rstrip("\n"))
-        return lines
-
-    def close(self):
-        self.process.communicate()
 
 
 class SanitizedTest(RenewedTest):

@@ -18,7 +18,7 @@ HUGE = 1 << 24
 LENGTHS = (0, 1, 2, 7, 8, 9, 15, 127, 128, 129, 254, 255)
 
 
-class Bad(Exception):
+class Bad(ValueError):
     """The bytes are no request."""
 
 
@@ -41,34 +41,6 @@ def read_records(data):
         end = at + 8 + len(record[2]) + record[3]
         yield record[0], record[2], at, end
         at = end
-
-
-def read_pairs(data):
-    """The names and values of parameters."""
-    pairs, at = [], 0
-    while at < len(data):
-        lengths = []
-        for _ in range(2):
-            if at >= len(data):
-                raise Bad("a length is cut")
-            n = data[at]
-            if n & 0x80:
-                if at + 4 > len(data):
-                    raise Bad("a length is cut")
-                n = struct.unpack_from("!I", data, at)[0] & 0x7fffffff
-                at += 3
-            at += 1
-            lengths.append(n)
-        name, value = lengths
-        if at + name + value > len(data):
-            raise Huge("a parameter is cut") if max(lengths) > HUGE else Bad("a parameter is cut")
-        pairs.append((data[at:at + name], data[at + name:at + name + value]))
-        at += name + value
-    return pairs
-
-
-class Huge(Bad):
-    """They claim a parameter for which libfcgi allocates what it claims; under ASan that takes long."""
 
 
 def as_text(name, value):
@@ -98,7 +70,7 @@ def read_request(data):
         elif kind == fastcgi.BEGIN or request not in (0, own):
             passing = not content
         elif request == 0 and kind == fastcgi.GET_VALUES:
-            read_pairs(b"" if passing else content)
+            fastcgi.read_pairs(b"" if passing else content)
             passing = passing and not content
         elif request == own and kind != streams[0]:
             raise Bad("a record out of turn")
@@ -115,7 +87,8 @@ def read_request(data):
 
 
 def claims_much(data):
-    """Whether a name or value in it says it is longer than HUGE."""
+    """Whether a name or value in it claims more than HUGE bytes, which libfcgi allocates: that takes long
+    under ASan."""
     params, at = b"", 0
     try:
         while record := read_record(data, at):
@@ -125,17 +98,17 @@ def claims_much(data):
         pass
     try:
         # What is cut is read as far as it goes.
-        read_pairs(params + data[at + 8:])
-    except Huge:
-        return True
-    except Bad:
+        fastcgi.read_pairs(params + data[at + 8:])
+    except fastcgi.CutError as e:
+        return e.longest > HUGE
+    except ValueError:
         pass
     return False
 
 
 def finished(flags, parts, end):
     """A request of which all is there."""
-    pairs = [as_text(*p) for p in read_pairs(parts[fastcgi.PARAMS])]
+    pairs = [as_text(*p) for p in fastcgi.read_pairs(parts[fastcgi.PARAMS])]
     named = dict(reversed(pairs))
     length = named.get(b"CONTENT_LENGTH") or b"0"
     if named.get(b"PARLEY_END") != b"1" or length != b"%d" % len(parts[fastcgi.STDIN]):
@@ -153,7 +126,7 @@ def read_requests(data):
             if not flags & fastcgi.KEEP:
                 break
             data = data[end:]
-    except Bad:
+    except ValueError:
         pass
     return found
 

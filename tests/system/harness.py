@@ -200,19 +200,40 @@ class Redis:
                 return found
 
 
-class HeldTransaction:
-    """A transaction that holds what sql took, as long as the with block runs."""
+class Sql:
+    """A psql that stays open: a statement does not start a program."""
+
+    def __init__(self, stack):
+        self.process = stack.postgres.open_psql()
+
+    def ask(self, sql):
+        """The lines that a statement prints."""
+        self.process.stdin.write(sql + ";\n\\echo --end\n")
+        self.process.stdin.flush()
+        lines = []
+        while (line := self.process.stdout.readline()) != "--end\n":
+            if not line:
+                raise StackError(f"psql ended at: {sql}")
+            lines.append(line.rstrip("\n"))
+        return lines
+
+    def close(self):
+        self.process.communicate()
+
+
+class HeldTransaction(Sql):
+    """A transaction that holds its locks as long as the with block runs."""
 
     def __init__(self, stack, sql):
-        self.psql = stack.postgres.open_psql(f"BEGIN;\n{sql};\n\\echo held\n")
+        super().__init__(stack)
+        self.sql = sql
 
     def __enter__(self):
-        while (line := self.psql.stdout.readline()) != "held\n":
-            if not line:
-                raise StackError("nothing is held")
+        self.ask("BEGIN")
+        self.ask(self.sql)
 
     def __exit__(self, *_):
-        self.psql.communicate()
+        self.close()
 
 
 def locked(stack, session_id):

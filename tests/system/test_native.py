@@ -4,7 +4,7 @@ every route. Messages are in test_native_messages.py, idempotency keys in test_n
 import datetime
 import time
 
-from harness import TIME, UUID, ParleyTest, at_once, message, metrics
+from harness import TIME, UUID, ParleyTest, at_once, message
 from stack import raw_request, wait_until
 
 FIELDS = {"session_id": str, "user_id": (str, type(None)), "language": str, "version": int,
@@ -601,7 +601,7 @@ class Everywhere(ParleyTest):
 
 
 class Operations(ParleyTest):
-    """/livez, /readyz, /metrics, /status"""
+    """/livez and /readyz; test_operations.py has /metrics and /status, test_nginx.py who may ask."""
 
     def test_livez_and_readyz(self):
         alive = self.get("/livez")
@@ -614,42 +614,6 @@ class Operations(ParleyTest):
         self.assertIn(checks.pop("shortcut"), ("on", "off"))
         self.assertEqual(checks, {"postgresql": "up", "redis": "up", "workers": "up"})
         self.assertEqual(ready["serves"], "everything")
-
-    def test_metrics_count(self):
-        path = self.make()
-        answer = self.client.get("/metrics")
-        self.assertTrue(answer.headers["Content-Type"].startswith("text/plain"))
-        before = metrics(self.client)
-        for _ in range(10):
-            self.client.get(path)
-        self.client.get("/v1/sessions/" + self.new_id())
-        self.client.post(path + "/messages", {})
-        after = metrics(self.client)
-
-        def grown(name):
-            return after.get(name, 0) - before.get(name, 0)
-        requests = "parley_http_requests_total"
-        self.assertEqual(grown(requests + '{route="session_get",status="200"}'), 10)
-        self.assertEqual(grown(requests + '{route="session_get",status="404"}'), 1)
-        self.assertEqual(grown(requests + '{route="messages_append",status="400"}'), 1)
-        self.assertEqual(grown('parley_errors_total{kind="not_found"}'), 1)
-        self.assertEqual(grown('parley_errors_total{kind="invalid"}'), 1)
-        self.assertEqual(grown("parley_http_request_seconds_count"), 12)
-        self.assertGreaterEqual(grown('parley_source_hits_total{tier="memory"}'), 8)
-        for name in ("parley_http_request_seconds", "parley_pool_acquire_seconds",
-                     "parley_statement_seconds"):
-            self.assertIn(name + '_bucket{le="0.1"}', after)
-            self.assertEqual(after[name + '_bucket{le="+Inf"}'], after[name + "_count"])
-        for state in ("open", "idle", "in_use", "max"):
-            self.assertIn(f'parley_pool_connections{{state="{state}"}}', after)
-        self.assertIn("parley_pool_waiting", after)
-        self.assertTrue(any(name.startswith("parley_source_misses_total") for name in after))
-
-    def test_closed_to_the_outside(self):
-        """test_nginx.py has what else could be tried."""
-        outside = self.stack.client(source="127.0.0.2")
-        self.problem(outside.get("/metrics"), 404, "no_such_route")
-        self.problem(outside.get("/v1/sessions/none"), 404, "not_found")
 
     def test_they_are_not_routes_of_the_interface(self):
         self.problem(self.client.post("/livez", {}), 405, "method_not_allowed")

@@ -33,7 +33,7 @@ class TenantsUnderLoad(LeakTest):
         keys = [self.make_key(name(i)) for i in range(TENANTS)]
         time.sleep(1)
         self.next_kill = time.monotonic() + 1
-        statuses = self.run_load("tenants_load.py", requests, json.dumps(keys), self.kill)
+        statuses = self.run_load(requests, keys, self.kill)
         for status in ("200", "201", "204", "400", "401", "404", "409", "422"):
             self.assertGreater(statuses[status], 0, statuses)
         say(f"{self.kills} workers killed")

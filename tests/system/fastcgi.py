@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""FastCGI without nginx: requests as nginx sends them, a client on parley's own socket, and a reader of
-records that knows nothing of libfcgi."""
+"""FastCGI without nginx: requests as nginx sends them, a client of parley's own socket, and a reader and
+writer of records that use nothing of libfcgi."""
 import socket
 import struct
 
@@ -16,6 +16,33 @@ def record(kind, content=b"", request=1, padding=0, version=1):
         out += struct.pack("!BBHHBx", version, kind, request, len(part), padding) + part + bytes(padding)
         if not content:
             return out
+
+
+def read_pairs(data):
+    """The names and values of parameters; ValueError where they are cut."""
+    pairs, at = [], 0
+    while at < len(data):
+        lengths = []
+        for _ in range(2):
+            size = 4 if data[at:at + 1] >= b"\x80" else 1
+            if at + size > len(data):
+                raise ValueError("a length is cut")
+            lengths.append(int.from_bytes(data[at:at + size], "big") & (0x7fffffff if size == 4 else 0x7f))
+            at += size
+        name, value = lengths
+        if at + name + value > len(data):
+            raise CutError(max(lengths))
+        pairs.append((data[at:at + name], data[at + name:at + name + value]))
+        at += name + value
+    return pairs
+
+
+class CutError(ValueError):
+    """A parameter is cut. longest: the length that its name or value claims."""
+
+    def __init__(self, longest):
+        super().__init__("a parameter is cut")
+        self.longest = longest
 
 
 def begin(role=RESPONDER, flags=KEEP, request=1):
