@@ -83,7 +83,7 @@ test("a_whole_conversation", async () => {
 });
 
 // Row: Bulk append. The session posts a whole turn in one request, however long it is. Fails if has_more
-// is false where there is more: tried.
+// is false where there is more.
 test("more_than_twenty_and_more_than_a_page", async (t) => {
   const { url, seen } = await relay(t);
   const mine = session({ client: openai({ baseURL: `${url}/v1` }) });
@@ -146,7 +146,7 @@ const weather = tool({
   execute: async ({ city }) => `sunny in ${city}`,
 });
 
-// Fails if order=asc is not looked at: tried.
+// Fails if order=asc is not looked at.
 for (const stream of [false, true]) {
   test(stream ? "agent_with_a_stream" : "agent_over_two_turns", async () => {
     const model = new Scripted(

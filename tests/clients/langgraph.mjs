@@ -363,7 +363,7 @@ each("busy", async (_, { t, make, version }) => {
   assert.deepEqual(said(await make().threads.getState(id)), version === "latest" ? [] : ["once"]);
 });
 
-// Fails if a write of which nobody knows whether it was made gets a status that 2.0.0 repeats: tried.
+// Fails if a write of which nobody knows whether it was made gets a status that 2.0.0 repeats.
 each("unknown_outcome_is_not_repeated", async (_, { t, make }) => {
   const { thread_id: id } = await make().threads.create();
   const { url: at, seen } = await relay(t);

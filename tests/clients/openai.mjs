@@ -84,7 +84,7 @@ test("single_item_get_and_delete", async () => {
 });
 
 // Row: Message paging (cursor). Row: Bulk append. Fails if has_more is dropped, two items change
-// places, or one loses a field on the way: tried, see `mutants`.
+// places, or one loses a field on the way.
 test("pages_of_250_both_ways", async () => {
   const { id } = await conversations.create();
   await pages(id, conversations);
@@ -150,7 +150,7 @@ test("mutants", async (t) => {
 });
 
 // Content and all that a client of tomorrow may send, without loss: also in the order of its members.
-// Fails if the members that parley has no name for, or a client's own ids, are lost: tried.
+// Fails if the members that parley has no name for, or a client's own ids, are lost.
 test("items_of_every_type_are_kept", async () => {
   const { id } = await conversations.create();
   const { data } = await conversations.items.create(id, { items: everyItem });

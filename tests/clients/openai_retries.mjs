@@ -52,7 +52,7 @@ test("busy_is_repeated", async (t) => {
 });
 
 // The connection to PostgreSQL is lost under the statement: without a key nobody may repeat it.
-// Fails if the answer does not say x-should-retry: false: tried.
+// Fails if the answer does not say x-should-retry: false.
 test("unknown_outcome_is_not_repeated", async (t) => {
   const id = await session();
   const [through, seen] = await over(t);
@@ -105,7 +105,7 @@ test("a_worker_is_killed_under_a_key", async (t) => {
   assert.deepEqual(texts(await stored(id)), ["once"]);
 });
 
-// An answer that was lost on its way, for every write. Fails if the key is not looked at: tried.
+// An answer that was lost on its way, for every write. Fails if the key is not looked at.
 test("a_key_makes_a_lost_answer_harmless", async (t) => {
   const [through, seen] = await over(t, {}, ...Array(5).fill(["cut", undefined]).flat());
   const headers = () => ({ headers: { "Idempotency-Key": newId("key") } });

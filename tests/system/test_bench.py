@@ -74,8 +74,8 @@ class Run(unittest.TestCase):
         self.assertEqual(lines[1].split(), ["state/one", "2"] + ["1.00"] * 5)
 
     def test_an_end_in_between_leaves_nothing(self):
-        """Ctrl-C, and SIGTERM, while the load generator runs; also when it was started with SIGINT
-        ignored, as a shell starts what it runs in the background. Fails if that is left so: tried."""
+        """Ctrl-C, and SIGTERM, while the load generator runs; also when it was started with SIGINT ignored,
+        as a shell starts what it runs in the background. Fails if that is left so."""
         before = signal.getsignal(signal.SIGINT)
         self.addCleanup(signal.signal, signal.SIGINT, before)
         for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
@@ -161,7 +161,7 @@ class Profile(unittest.TestCase):
         self.assertEqual([line for line in delivered if line in bench], bench)
 
     def test_limits_that_are_not_found_are_a_failure(self):
-        """Fails if lines are taken out without a look at whether there are any: tried."""
+        """Fails if lines are taken out without a look at whether there are any."""
         root = self.dir + "/checkout"
         shutil.copytree(ROOT + "/nginx", root + "/nginx")
         os.makedirs(root + "/tests/stack")

@@ -114,7 +114,7 @@ class Conversations(ParleyTest):
             self.assertEqual([m["content"] for m in seen], [m["content"] for m in c["messages"]])
 
     def test_stored_by_16_clients_and_read_back(self):
-        """Fails if what is stored of a context is json-c's reading of it: tried."""
+        """Fails if what is stored of a context is json-c's reading of it."""
         all_of_them, self.prefix = conversations(), self.new_id("conv")
         say(f"{len(all_of_them)} conversations, {sum(len(c['messages']) for c in all_of_them)} messages")
 

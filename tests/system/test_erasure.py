@@ -128,8 +128,7 @@ class Traces(UserTest):
             deleted_and_recreated, copied, renamed, renamed_and_deleted, renamed_and_recreated, swept)
 
     def test_nothing_is_left(self):
-        """Fails if a session whose id is taken anew loses its user, or if keys are found by sessions
-        alone: both seen."""
+        """Fails if a session whose id is taken anew loses its user, or if keys are found by sessions alone."""
         for how in MADE:
             for way in self.WAYS:
                 with self.subTest(how=how, way=way.__name__):

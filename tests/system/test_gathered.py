@@ -57,9 +57,8 @@ class Gathered(StackTest):
         self.assertNotIn("degraded", session)
 
     def test_reads_that_arrive_together(self):
-        """Seen to fail if a member of a batch gets the row of another, if a request gets what was read
-        ahead for another, if all tenants' statements run as the first one, and if a cached value is
-        not asked about."""
+        """Fails if a member of a batch gets the row of another, if a request gets what was read ahead for
+        another, if all tenants' statements run as the first one, and if a cached value is not asked about."""
         before = metrics(self.client)
         with Workers(THREADS, self.step) as workers:
             workers.pause(SECONDS)

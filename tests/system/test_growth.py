@@ -12,7 +12,7 @@ class Growth(ParleyTest):
     """sizes"""
 
     def test_patches_do_not_add_up_beyond_what_an_answer_holds(self):
-        """Fails if merge_member does not measure its result: seen before it did."""
+        """Fails if merge_member does not measure its result."""
         path = self.make()
         for i in range(2):
             answer = self.client.patch(path, {"context": {f"k{i}": "x" * 600_000}})
@@ -47,7 +47,7 @@ class Pages(StackTest):
     env = {"PARLEY_PAGE_BYTES": "65536"}
 
     def test_the_first_message_of_a_page_always_comes(self):
-        """Fails if rows_within keeps to the server's budget for the first one too: seen before."""
+        """Fails if rows_within keeps to the server's budget for the first one too."""
         path = "/v1/sessions/large"
         self.put(path, {"messages": [message("a" * 100_000), message("b")]}, status=201)
         for query in ("order=asc", "before=2&limit=30", "order=asc&limit=1"):

@@ -37,9 +37,9 @@ class Hosts(StackTest):
         self.until(lambda: self.shortcut() == "on", "the first is alone")
 
     def test_two_hosts(self):
-        """They list each other, and the first says why it has lost the shortcut. The second is not
-        heard of before that: its first answer comes later. Seen to fail if a worker does not wait for
-        its host to be registered, or if a host that starts does not wait for one that is alone."""
+        """They list each other, and the first says why it has lost the shortcut. The second is not heard of
+        before that: its first answer comes later. Fails if a worker does not wait for its host to be
+        registered, or if a host that starts does not wait for one that is alone."""
         off, on = len(self.events("shortcut_off")), len(self.events("shortcut_on"))
         other = self.second(PARLEY_HOSTS="many")
         client = other.client()
@@ -65,8 +65,7 @@ class Hosts(StackTest):
         self.assertEqual(len(self.events("shortcut_on")) - on, 1)
 
     def test_killed_and_forgotten(self):
-        """Seen to fail if a registration expires, if forget removes nothing, or removes a host that
-        lives."""
+        """Fails if a registration expires, if forget removes nothing, or removes a host that lives."""
         other = self.second(PARLEY_HOSTS="one")
         ids = [h["id"] for h in self.status(other)["hosts"]]
         other.parley.kill()
@@ -81,9 +80,9 @@ class Hosts(StackTest):
         self.until(lambda: self.shortcut() == "on", "alone again")
 
     def test_forgotten_while_its_poll_is_stopped(self):
-        """The worker that polls is stopped, another one of that host could write on: it finds that its
-        host is being forgotten. Seen to fail, with reads that are older than what was written, if only
-        the one that polls looks."""
+        """The worker that polls is stopped, another one of that host could write on: it finds that its host
+        is being forgotten. Fails, with reads that are older than what was written, if only the one that
+        polls looks."""
         other = self.second(PARLEY_HOSTS="many", PARLEY_WORKERS="2")
         host = self.status(other)["hosts"][0]["id"]
         self.client.put("/v1/sessions/s", {})
@@ -116,8 +115,8 @@ class Hosts(StackTest):
         self.assertEqual(self.rows(host), 0)
 
     def test_stays_registered(self):
-        """A reload and a worker that is killed leave the registration as it is; the end of the
-        service removes it, although a worker was killed. Seen to fail if each worker removes it."""
+        """A reload and a worker that is killed leave the registration as it is; the end of the service
+        removes it, although a worker was killed. Fails if each worker removes it."""
         other = self.second(PARLEY_HOSTS="many", PARLEY_STATEMENT_MS="1000")
         host = self.status(other)["hosts"][0]["id"]
         since = self.stack.psql(f"SELECT started_at FROM hosts WHERE host = '{host}'")

@@ -59,7 +59,7 @@ class OneSession(StackTest):
     """Many writers on one session."""
 
     def test_64_appenders_number_without_gap_or_repeat(self):
-        """Fails if a number is read without the lock under which it is given: tried."""
+        """Fails if a number is read without the lock under which it is given."""
         path = "/v1/sessions/appended"
         self.put(path, {}, status=201)
         each = scaled(100, 5)

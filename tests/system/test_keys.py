@@ -58,8 +58,7 @@ class Refusals(KeysTest):
     """Who does not get in, and what that looks like."""
 
     def test_no_route_without_a_key(self):
-        """Fails if a route is answered before it is known whose request it is, 404 and 405 among
-        them: tried."""
+        """Fails if a route is answered before it is known whose request it is, 404 and 405 among them."""
         before = rows(self.stack)
         body = {"message": message("x")}
         for method, path in ROUTES:
@@ -71,7 +70,7 @@ class Refusals(KeysTest):
         self.assertEqual(rows(self.stack), before)
 
     def test_every_bad_key_is_refused_in_the_same_bytes(self):
-        """Fails if one of them has words of its own: tried."""
+        """Fails if one of them has words of its own."""
         revoked = self.stack.parley.make_key("acme")
         expired = self.stack.parley.make_key("acme", "--expires", "1s")
         self.revoke(revoked)
@@ -136,7 +135,7 @@ class Tenants(KeysTest):
             self.stack.client(headers=bearer(self.other))
 
     def test_a_foreign_session_is_an_absent_one(self):
-        """Fails if the tenant is left out of SQL_LIVE and of the policy of its table: tried."""
+        """Fails if the tenant is left out of SQL_LIVE and of the policy of its table."""
         self.assertEqual(self.mine.put("/v1/sessions/t:mine", {"user_id": "u"}).status, 201)
         self.assertEqual(self.mine.post("/v1/sessions/t:mine/messages", message("m")).status, 201)
         body = {"PATCH": {"language": "xx"}, "POST": message("x")}
@@ -168,7 +167,7 @@ class Tenants(KeysTest):
         self.assertEqual(self.mine.get("/v1/sessions/t:equal").status, 200)
 
     def test_equal_idempotency_keys_are_two_requests(self):
-        """Fails if the key is looked up, or taken, without the tenant: tried."""
+        """Fails if the key is looked up, or taken, without the tenant."""
         headers = {"Idempotency-Key": "t:key"}
         mine = self.mine.post("/v1/sessions", {"message": message("mine")}, headers=headers)
         theirs = self.theirs.post("/v1/sessions", {"message": message("theirs")}, headers=headers)
@@ -188,7 +187,7 @@ class Tenants(KeysTest):
         self.assertEqual((refused.status, refused.json["field"]), (400, "cursor"))
 
     def test_nothing_but_the_key_names_the_tenant(self):
-        """Fails if a header is taken for the tenant: tried with X-Parley-Tenant."""
+        """Fails if a header is taken for the tenant."""
         self.assertEqual(self.mine.put("/v1/sessions/t:named", {}).status, 201)
         for name in ("X-Parley-Tenant", "X-Tenant", "Tenant", "X-Tenant-Id", "OpenAI-Organization",
                      "OpenAI-Project", "X-Parley_Tenant", "Parley-Tenant", "X-Forwarded-User"):
@@ -316,7 +315,7 @@ class Revoked(KeysTest):
         return {w["worker"]: w["requests"] for w in self.client.get("/status").json["workers"]}
 
     def test_under_load(self):
-        """Fails if a worker asks for changes each 2 s, or if the command does not wait: tried."""
+        """Fails if a worker asks for changes each 2 s, or if the command does not wait."""
         before = self.requests_by_worker()
         for _ in range(4):
             ended, revoked, kept = self.under_load(self.revoke)
@@ -330,7 +329,7 @@ class Revoked(KeysTest):
 
     def test_on_a_worker_that_was_stopped(self):
         """It goes on with what it had, and finds that nothing vouches for it. Fails if that is not looked
-        at: tried."""
+        at."""
         waited = 0
         for _ in range(3):
             key = self.stack.parley.make_key("acme")
@@ -363,7 +362,7 @@ class Revoked(KeysTest):
 
     def test_a_new_worker_refuses_nobody(self):
         """In the place of those that were killed, all at once. Fails if a worker refuses what it has not
-        loaded: tried."""
+        loaded."""
         def kill(_):
             for _ in range(4):
                 for pid in self.stack.worker_pids():
@@ -381,7 +380,7 @@ class Recycled(KeysTest):
     stack_options = {"nginx": lambda text: text.replace("keepalive_time     15s", "keepalive_time 300ms")}
 
     def test_nobody_is_refused(self):
-        """Fails if a worker is ready before it has the keys, and refuses until then: tried."""
+        """Fails if a worker is ready before it has the keys, and refuses until then."""
         clients = [self.stack.client(headers=bearer(self.key)) for _ in range(6)]
         seen = []
         with Workers(6, lambda i: seen.append(clients[i].get("/v1/users/u/sessions?limit=1").status)) as w:
@@ -394,7 +393,7 @@ class Away(KeysTest):
     """Without PostgreSQL nothing can be confirmed: keys last known go on, for reads of what is there."""
 
     def test_reads_go_on_and_writes_do_not(self):
-        """Fails if keys are refused at once while it is away: tried."""
+        """Fails if keys are refused at once while it is away."""
         client = self.stack.client(headers=bearer(self.key))
         unknown = "parley_" + "0" * 16 + "_" + "A" * 43
         self.assertEqual(client.put("/v1/sessions/away", {"message": message("x")}).status, 201)
@@ -427,7 +426,7 @@ class AwayAtOnce(KeysTest):
     env = {"PARLEY_AUTH": "keys", "PARLEY_KEYS_STALE": "0"}
 
     def test_nobody_is_let_in(self):
-        """And /readyz says so. Fails if it looks at the tiers alone: tried."""
+        """And /readyz says so. Fails if it looks at the tiers alone."""
         client = self.stack.client(headers=bearer(self.key))
         client.put("/v1/sessions/stale", {})
         self.assertEqual(client.get("/v1/sessions/stale").status, 200)
@@ -444,7 +443,7 @@ class Bounds(KeysTest):
     """Requests a second and open sessions, over both workers."""
 
     def test_requests_a_second(self):
-        """Fails if each worker counts for itself: tried."""
+        """Fails if each worker counts for itself."""
         rate = 40
         self.stack.parley.run("tenant", "set", "acme", "--requests", str(rate))
         seen, others, lock = [], [], threading.Lock()
@@ -477,7 +476,7 @@ class Bounds(KeysTest):
         self.stack.parley.run("tenant", "set", "acme", "--requests", "none")
 
     def test_open_sessions(self):
-        """32 at once where 10 may be. Fails if creates of a tenant do not wait for each other: tried."""
+        """32 at once where 10 may be. Fails if creates of a tenant do not wait for each other."""
         self.stack.parley.make_key("ten")
         key = self.stack.parley.make_key("ten")
         self.stack.parley.run("tenant", "set", "ten", "--sessions", "10")
@@ -550,7 +549,7 @@ class Off(StackTest):
                                                         "REMOTE_ADDR    $http_x_test_address")}
 
     def test_this_machine_alone_is_answered(self):
-        """Fails if the address is not looked at: tried."""
+        """Fails if the address is not looked at."""
         for address, status in (("127.0.0.1", 200), ("127.8.9.1", 200), ("::1", 200), ("unix:", 200),
                                 ("::ffff:127.0.0.1", 200), ("192.0.2.1", 403), ("10.0.0.1", 403),
                                 ("2001:db8::1", 403), ("::ffff:192.0.2.1", 403), ("", 403)):

@@ -46,7 +46,7 @@ class Threads(LangGraph, ParleyTest):
         self.assertEqual((session["ttl_seconds"], session["expiry"]), (90, "sliding"))
 
     def test_more_than_a_page_of_first_messages_come_with_it(self):
-        """Fails if the newest 20, which a create knows, are taken for all: tried."""
+        """Fails if the newest 20, which a create knows, are taken for all."""
         thread_id = self.new(*(human(f"m{i}") for i in range(50)))
         again = self.post("/threads", {"thread_id": thread_id, "if_exists": "do_nothing"})
         self.assertEqual([m["content"] for m in again["values"]["messages"]],
@@ -219,8 +219,8 @@ class Interfaces(LangGraph, ParleyTest):
         self.refused(self.client.get("/threads/" + thread_id), 404, "not_found")
 
     def test_no_read_is_older_than_a_write(self):
-        """By either interface, at both workers, while others read. Fails if an update does not tell
-        the tiers: tried."""
+        """By either interface, at both workers, while others read. Fails if an update does not tell the
+        tiers."""
         thread_id = self.new(human("0", id="m"))
         over = threading.Event()
 

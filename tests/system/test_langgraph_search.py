@@ -74,7 +74,7 @@ class Search(LangGraph, ParleyTest):
         self.assertEqual(self.post("/threads/count", {}, headers=header), 1)
 
     def test_the_expired_are_in_no_list(self):
-        """Fails if a search does not ask for expiry: tried."""
+        """Fails if a search does not ask for expiry."""
         mark = {"mark": self.new_id("mark")}
         lives, _ = self.new(metadata=mark), self.new(metadata=mark, ttl=1 / 60)
         self.assertIn(self.count(metadata=mark), (1, 2))

@@ -100,7 +100,7 @@ class State(LangGraph, ParleyTest):
         self.assertEqual(self.contents(thread_id), ["yo"])
 
     def test_what_is_wrong_changes_nothing(self):
-        """Fails if the messages are stored when a removal cannot be: tried."""
+        """Fails if the messages are stored when a removal cannot be."""
         thread_id = self.new(human("a", id="m-a"))
         before = self.state(thread_id)
         self.refused(self.update(thread_id, human("b"), human("A", id="m-a"), remove("nobody"), t=1),
@@ -144,7 +144,7 @@ class State(LangGraph, ParleyTest):
             self.refused(answer, 404, "no_such_checkpoint", "checkpoint_id")
 
     def test_many_supersteps_take_little(self):
-        """Fails if each is laid over those before it (1.6 GB; out_of_memory in the second): tried."""
+        """Fails if each is laid over those before it (1.6 GB; out_of_memory in the second)."""
         def step(values):
             return '{"updates":[{"values":%s}]}' % values
         first = '{"a":{%s}}' % ",".join(f'"{i:x}":{{}}' for i in range(30_000))

@@ -33,7 +33,7 @@ class Logins(StackTest):
 
     def test_the_owner(self):
         """It may not serve, unless it is the only login: then that is said. Fails if db_check_server
-        refuses it always, or never: tried."""
+        refuses it always, or never."""
         owner = self.stack.parley.env["DATABASE_ADMIN_URL"]
         done = self.stack.parley.run("check", DATABASE_URL=owner)
         self.assertEqual(done.returncode, 1, done)

@@ -16,7 +16,7 @@ class Memory(StackTest):
            "PARLEY_ACQUIRE_MS": "800", "PARLEY_DRAIN": "2"}
 
     def test_what_is_kept_outlives_its_worker(self):
-        """One table for all. Fails if each worker has one of its own: tried."""
+        """One table for all. Fails if each worker has one of its own."""
         path = "/v1/sessions/warm"
         self.client.put(path, {})
         wait_until(lambda: self.warm(path), 30, "memory takes values")
@@ -37,7 +37,7 @@ class Memory(StackTest):
         self.assertEqual(after[misses], before[misses])
 
     def test_the_same_bytes_from_memory_and_from_the_record(self):
-        """Fails if the kept form lacks a blank, or is carried on with a number of before: tried."""
+        """Fails if the kept form lacks a blank, or is carried on with a number of before."""
         paths = []
         for n in (0, 1, 3, 20, 25):
             name = f"/v1/sessions/bytes-{n}"
@@ -96,7 +96,7 @@ class Memory(StackTest):
         return metrics(self.client).get(HITS, 0) > before
 
     def test_asked_for_with_many_hosts(self):
-        """Memory answers, and PostgreSQL is asked each time. Fails if memory is trusted without: tried."""
+        """Memory answers, and PostgreSQL is asked each time. Fails if memory is trusted without."""
         self.stack.parley.restart(PARLEY_HOSTS="many")
         self.addCleanup(self.stack.parley.restart, PARLEY_HOSTS="one")
         self.client.put("/v1/sessions/many", {})

@@ -159,7 +159,7 @@ class GetOrCreate(ParleyTest):
                      "If-None-Match")
 
     def test_64_at_once_make_one_session(self):
-        """Fails if the insert looks whether the id is taken instead of finding out: tried."""
+        """Fails if the insert looks whether the id is taken instead of finding out."""
         path = "/v1/sessions/" + self.new_id()
 
         answers = at_once(64, lambda i: self.stack.client().put(path, {"message": message(f"of {i}")}))
@@ -321,7 +321,7 @@ class Patch(ParleyTest):
             self.assertEqual(answer.status, status)
 
     def test_64_at_once_are_all_applied(self):
-        """Fails if a patch is stored without comparing the state that it was made from: tried."""
+        """Fails if a patch is stored without comparing the state that it was made from."""
         path = self.make(context={"kept": True})
 
         answers = at_once(64, lambda i: self.stack.client().patch(path, {"context": {f"k{i}": i}}))
@@ -351,8 +351,8 @@ class Delete(NativeTest):
         self.expect_absent(path)
 
     def test_made_again_it_shows_nothing_of_the_old_one(self):
-        """By no route, tag or tier. Fails if a tag has no generation in it, or if deleting does not
-        tell the tiers: tried."""
+        """By no route, tag or tier. Fails if a tag has no generation in it, or if deleting does not tell
+        the tiers."""
         secret = "of-the-old-one"
         path = self.make(user_id="u1", context={"s": secret}, metadata={"s": secret})
         # Those of version 1, which the new one will have, too.
@@ -447,8 +447,8 @@ class Expiry(NativeTest):
     """A second to live"""
 
     def test_expired_is_404_by_every_route_but_put(self):
-        """Fails if a value of a tier is kept and served without looking at its expiry, or if the
-        statement of pages has no such condition: tried."""
+        """Fails if a value of a tier is kept and served without looking at its expiry, or if the statement
+        of pages has no such condition."""
         paths = {expiry: self.make(ttl_seconds=1, expiry=expiry, user_id="u",
                                    messages=[message("old"), message("old")])
                  for expiry in ("sliding", "absolute")}

@@ -104,7 +104,7 @@ class Keys(ParleyTest):
         self.problem(answer, 422, "idempotency_key_reused", "Idempotency-Key")
 
     def test_16_at_once_are_stored_once(self):
-        """Fails if a key that is taken does not fail the statement that makes the change: tried."""
+        """Fails if a key that is taken does not fail the statement that makes the change."""
         for method, path, body in self.writes():
             with self.subTest(method=method, path=path):
                 key, before = self.new_id("k"), rows(self.stack)

@@ -345,7 +345,7 @@ class Single(ParleyTest):
         self.assertEqual(self.get(path)["message_count"], 3)
 
     def test_16_at_once_delete_it_once(self):
-        """Fails if the count is lowered without a look at what was deleted: tried."""
+        """Fails if the count is lowered without a look at what was deleted."""
         path = self.make(messages=[message("1"), message("2")])
 
         statuses = at_once(16, lambda _: self.stack.client().delete(path + "/messages/1").status)
@@ -354,7 +354,7 @@ class Single(ParleyTest):
         self.assertEqual((session["message_count"], session["version"]), (1, 2))
 
     def test_of_16_with_one_tag_one_is_deleted(self):
-        """Fails if the session is not locked before its tag is compared: tried."""
+        """Fails if the session is not locked before its tag is compared."""
         wires = [Wire(self.stack.nginx.port) for _ in range(16)]
         for _ in range(5):
             path = self.make(messages=[message(f"m{i}") for i in range(16)])

@@ -238,7 +238,7 @@ class Refuses(RecorderTest):
         self.assertEqual(answer.headers["Retry-After"], "1")
 
     def test_each_interface_has_its_form(self):
-        """Fails if a POST that may have been done may be sent again: tried."""
+        """Fails if a POST that may have been done may be sent again."""
         self.parley.answer = lambda request: None
         for path, keys in (("/v1/conversations/a/items?x=1", {"error"}), ("/v1/conversations", {"error"}),
                            ("/threads/search", {"detail", "code", "request_id"}), ("/runs/stream", {
@@ -265,7 +265,7 @@ class Refuses(RecorderTest):
         self.assertIsNone(answer.headers["X-Should-Retry"])
 
     def test_what_langgraphs_clients_would_make_twice(self):
-        """They repeat a 502 and no 409. Fails if the status is that of any other path: tried."""
+        """They repeat a 502 and no 409. Fails if the status is that of any other path."""
         self.parley.answer = lambda request: None
         for path in ("/threads", "/threads/telegram%3A1/state?x=1", "/threads/a/copy"):
             with self.subTest(path=path):
@@ -276,7 +276,7 @@ class Refuses(RecorderTest):
                 keyed = self.client.post(path, b"{}", headers={"Idempotency-Key": "k"})
                 self.assertEqual((keyed.status, keyed.json["code"]), (502, "bad_gateway"))
                 self.get(path, status=502)
-        # What else nginx refuses there has its form, too. Fails if only 502 and 504 have one: tried.
+        # What else nginx refuses there has its form, too. Fails if only 502 and 504 have one.
         chunks = b"".join(b"10000\r\n" + b"x" * 65536 + b"\r\n" for _ in range(18)) + b"0\r\n\r\n"
         answer = raw_answer(self.stack.nginx.port, b"POST /threads HTTP/1.1\r\nHost: x\r\n"
                             b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)

@@ -142,13 +142,13 @@ class Metrics(StackTest):
 
     def test_every_counter_against_a_known_load(self):
         """Fails if a request, an error, a replay or a round trip is counted twice, or a status under
-        another one: tried."""
+        another one."""
         before, load = metrics(self.client), Load(self)
         load.run()
         self.assertEqual(self.difference(before), dict(load.expected))
 
     def test_bad_connections(self):
-        """What comes over a connection and is no request. Fails if it is not counted: tried."""
+        """What comes over a connection and is no request. Fails if it is not counted."""
         before = metrics(self.client)
         for bad in (b"GET / HTTP/1.1\r\n\r\n", bytes(64), b"\x01\x09" + bytes(30)):
             with socket.socket(socket.AF_UNIX) as s:
@@ -187,7 +187,7 @@ class Caches(StackTest):
     env = {"PARLEY_SWEEP": "0"}
 
     def test_hits_and_misses(self):
-        """Who answered each read. Fails if a hit is counted as another cache's, or one twice: tried."""
+        """Who answered each read. Fails if a hit is counted as another cache's, or one twice."""
         def counts():
             m = metrics(self.client)
             return [m.get(f'parley_source_{what}_total{{tier="{source}"}}', 0) for what, source in
@@ -220,7 +220,7 @@ class Status(StackTest):
             for name in ("DATABASE_URL", "DATABASE_ADMIN_URL")})
 
     def test_shows_the_service(self):
-        """Fails if a password is shown, or if a worker's own numbers are another one's: tried."""
+        """Fails if a password is shown, or if a worker's own numbers are another one's."""
         before = self.client.get("/status").json
         for _ in range(30):
             self.get("/v1/sessions/none", status=404)
@@ -245,8 +245,7 @@ class Status(StackTest):
         self.assertFalse({"DATABASE_URL", "DATABASE_ADMIN_URL"} & set(status["settings"]))
 
     def test_a_worker_that_died(self):
-        """Its number is another one's, what it counted stays. Fails if the supervisor does not fork
-        again: tried."""
+        """Its number is another one's, what it counted stays. Fails if the supervisor does not fork again."""
         before = self.client.get("/status").json
         gone, stays = self.stack.worker_pids()
         os.kill(gone, 9)
@@ -326,8 +325,7 @@ class Log(StackTest):
         return found
 
     def test_every_line_under_load_with_faults(self):
-        """Fails if a body, a target or a field that a client named is logged, or if a request is not:
-        tried."""
+        """Fails if a body, a target or a field that a client named is logged, or if a request is not."""
         clients = [self.stack.client() for _ in range(6)]
         with Workers(len(clients), lambda i: self.step(clients[i])) as workers:
             workers.pause(1)

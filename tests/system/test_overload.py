@@ -56,8 +56,8 @@ class Queue(OverloadTest):
            "PARLEY_SWEEP": "0", "PARLEY_SLOW_MS": "0"}
 
     def test_excess_is_refused_and_goodput_comes_back(self):
-        """Fails if nobody looks at how long a request has waited, if it is looked at only after
-        PostgreSQL was asked, or if the answer to one who waited is not counted: tried."""
+        """Fails if nobody looks at how long a request has waited, if it is looked at only after PostgreSQL
+        was asked, or if the answer to one who waited is not counted."""
         before, stored = metrics(self.client), rows(self.stack)
         with locked(self.stack, "locked"):
             began = time.monotonic()
@@ -82,7 +82,7 @@ class Queue(OverloadTest):
 
     def test_a_body_is_read_to_its_end(self):
         """A refused request leaves nothing behind on its connection for the next one to find: half a
-        megabyte each, then requests on the same connections. Fails if what is refused is not read: tried."""
+        megabyte each, then requests on the same connections. Fails if what is refused is not read."""
         wires = [Wire(self.stack.nginx.port) for _ in range(20)]
         bad = metrics(self.client).get("parley_bad_connections_total", 0)
         with locked(self.stack, "locked"):
@@ -96,8 +96,8 @@ class Queue(OverloadTest):
         self.assertEqual(metrics(self.client).get("parley_bad_connections_total", 0), bad)
 
     def test_operations_answer(self):
-        """They have a thread of their own, and no bound. Fails if they take a handler's: tried (with
-        both sockets served by the handlers)."""
+        """They have a thread of their own, and no bound. Fails if the handlers serve
+        both sockets."""
         with locked(self.stack, "locked"):
             busy = threading.Thread(target=self.burst, args=(12, LOCKED), daemon=True)
             busy.start()
@@ -115,7 +115,7 @@ class Deadline(OverloadTest):
 
     def test_counts_from_when_nginx_passed_the_request_on(self):
         """Who waited for all of its time asks PostgreSQL nothing. Fails if the time of a request begins
-        with its handler: tried."""
+        with its handler."""
         with locked(self.stack, "locked"):
             answers = self.burst(8, LOCKED)
         self.assertEqual({status for status, _, _ in answers}, {503})
@@ -130,8 +130,7 @@ class Fairness(OverloadTest):
            "REDIS_URL": None, "PARLEY_SWEEP": "0"}
 
     def test_others_are_served_by_the_threads_that_are_left(self):
-        """Three of four threads wait for one session. Fails if there are three threads only:
-        tried."""
+        """Three of four threads wait for one session. Fails if there are three threads only."""
         held = 'parley_http_requests_total{route="messages_append",status="409"}'
         over, slowest, served = threading.Event(), 0.0, 0
 

@@ -14,8 +14,8 @@ class Reload(ReloadTest):
     """SIGHUP."""
 
     def test_refused_while_postgresql_is_away(self):
-        """Stopped, and then silent. Fails if the connections are not checked: the new workers are
-        never ready, which takes longer to find out, and is another reason: tried."""
+        """Stopped, and then silent. Fails if the connections are not checked: the new workers are never
+        ready, which takes longer to find out, and is another reason."""
         before = self.settled(2)
         for end, again in ((self.stack.postgres.stop, self.stack.postgres.start),
                            (self.stack.postgres.pause, self.stack.postgres.resume)):
@@ -33,8 +33,8 @@ class Reload(ReloadTest):
         self.assertFalse(before & self.settled(2))
 
     def test_settings_take_effect(self):
-        """What the file says is what new workers do. Fails if they are started with what was read
-        at the start: tried."""
+        """What the file says is what new workers do. Fails if they are started with what was read at the
+        start."""
         big = {"role": "user", "content": "x" * 4000}
         self.post("/v1/sessions", {"message": big}, status=201)
         self.write_settings(PARLEY_MAX_BODY="1KiB")
@@ -47,8 +47,8 @@ class Reload(ReloadTest):
         self.post("/v1/sessions", {"message": big}, status=201)
 
     def test_z_supervisor_killed(self):
-        """In the middle of a reload: all workers drain and end, and the next start is good. Fails
-        without PR_SET_PDEATHSIG: tried."""
+        """In the middle of a reload: all workers drain and end, and the next start is good. Fails without
+        PR_SET_PDEATHSIG."""
         self.settled(2)
         # Connections without a request, for which those that leave wait as long as they may.
         for _ in range(8):
@@ -73,10 +73,9 @@ class WholeEnd(ReloadTest):
     """SIGTERM to the service."""
 
     def test_nginx_is_refused_at_once(self):
-        """While parley drains: a connection that nginx has to open is refused, and it answers.
-        Fails without the shutdown of the listening sockets: the answer comes when parley has
-        ended. The same when the supervisor was killed; fails if its workers do not do it then:
-        tried, both."""
+        """While parley drains: a connection that nginx has to open is refused, and it answers. Fails
+        without the shutdown of the listening sockets: the answer comes when parley has ended. The same when
+        the supervisor was killed; fails if its workers do not do it then."""
         self.client.put("/v1/sessions/end", {})
         for number in (signal.SIGTERM, signal.SIGKILL):
             with self.subTest(number):

@@ -207,8 +207,8 @@ class Commands(RunTest):
         self.end(process)
 
     def test_data_of_a_version_that_took_on_a_role(self):
-        """parley_app did not log in then, and parley could make roles; or there is no parley_app at
-        all. Fails if make run makes the login with the database only: tried."""
+        """parley_app did not log in then, and parley could make roles; or there is no parley_app at all.
+        Fails if make run makes the login with the database only."""
         process = self.ready()
         self.end(process)
         data = self.kept("pg")
@@ -296,7 +296,7 @@ class Ends(RunTest):
         self.assertEqual(self.end(again), 0)
 
     def test_kill_9_of_parley_and_the_next_start(self):
-        """Fails if the host of the killed run stays registered: tried."""
+        """Fails if the host of the killed run stays registered."""
         process = self.ready()
         signal_all([pid for pid, command in processes_in(self.base) if " serve" in command],
                    signal.SIGKILL)

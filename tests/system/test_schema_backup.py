@@ -66,7 +66,7 @@ class Schema(BackupTest):
 
     def test_around(self):
         """Fails if row-level security binds the owner (nothing is saved), or if idempotency_keys is left
-        out: tried."""
+        out."""
         before = self.seen()
         refused = self.schema("around", "saved")
         self.assertEqual(refused.returncode, 1)
@@ -141,7 +141,7 @@ class WithoutRedis(BackupTest):
 
     def test_there_and_back(self):
         """Fails if a value is used without asking: the sessions come back as they were before the writes
-        that Redis does not know of: tried."""
+        that Redis does not know of."""
         url = self.stack.parley.env["REDIS_URL"]
         before = self.seen()
         wait_until(self.warm, 10, "the sessions do not get into Redis")

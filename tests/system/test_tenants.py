@@ -27,8 +27,7 @@ class TenantsUnderLoad(LeakTest):
 
     def test_no_mark_of_another_tenant_anywhere(self):
         """Fails if the key of a cached value goes without the tenant, if a thread keeps the tenant of one
-        request for the next now and then, or if SQL_LIVE and the policy of sessions go without it:
-        tried."""
+        request for the next now and then, or if SQL_LIVE and the policy of sessions go without it."""
         requests = scaled(self.requests, 10000)
         keys = [self.make_key(name(i)) for i in range(TENANTS)]
         time.sleep(1)

@@ -174,7 +174,7 @@ class Export(UserTest):
 
     def test_a_message_larger_than_a_piece(self):
         """It comes alone, and those behind it come, too, wherever it stands. Fails if what follows a first
-        message beyond the budget is left out (a page then says that there is no more): tried."""
+        message beyond the budget is left out (a page then says that there is no more)."""
         user, session_id = self.new_user(), self.new_id()
         texts = ["first", "x" * 300000, "a", "y" * 900000, "z" * 300000, "b", "c"]
         self.make(session_id, user_id=user)
@@ -325,8 +325,8 @@ class Slots(StackTest):
         return False
 
     def test_slow_readers_of_a_tenant_leave_slots_to_others(self):
-        """Fails if a tenant takes all slots, or half of them whoever else has some, or if who leaves
-        takes along those that came later: tried."""
+        """Fails if a tenant takes all slots, or half of them whoever else has some, or if who leaves takes
+        along those that came later."""
         held = {}
         for tenant, wants, gets in (("a", 6, 2), ("b", 6, 1), ("c", 6, 1)):
             wait_until(lambda t=tenant: self.is_answered(t), 5, tenant)
@@ -361,7 +361,7 @@ class Large(StackTest):
         return answer.status == 503
 
     def test_in_constant_memory(self):
-        """Fails if the pieces are not given back, or nginx writes them to disk: tried."""
+        """Fails if the pieces are not given back, or nginx writes them to disk."""
         pid, = self.stack.worker_pids()
         self.client.get("/v1/sessions/large?messages=1000")
         before, most, files = memory(pid), [0], set()
@@ -390,7 +390,7 @@ class Large(StackTest):
                     yield name
 
     def test_a_client_that_goes_away(self):
-        """Its thread and its place are free again. Fails if export_over is not bound: tried."""
+        """Its thread and its place are free again. Fails if export_over is not bound."""
         for _ in range(8):
             begin(self.stack.nginx.port, "/v1/users/large/export")[0].close()
             wait_until(lambda: not self.busy(), 30)
@@ -419,7 +419,7 @@ class Large(StackTest):
         self.stack.wait_ready()
 
     def test_worker_killed_half_way(self):
-        """Fails if nginx does not buffer (its chunked answer ends as if it were whole): tried."""
+        """Fails if nginx does not buffer (its chunked answer ends as if it were whole)."""
         self.cut(lambda: os.kill(self.stack.worker_pids()[0], signal.SIGKILL))
 
     def test_postgresql_dies_half_way(self):
