@@ -12,7 +12,7 @@ import unittest
 from fastcgi import Peer
 from faults import FaultTest
 from harness import Sql
-from stack import PARLEY, ROOT, RenewedTest, Stack, StackError, wait_until
+from stack import PARLEY, ROOT, StackError, StackTest, wait_until
 
 KINDS = ("malloc", "read", "write", "send", "recv", "poll", "accept", "socket", "epoll")
 LIBRARIES = ("parley", "libpq", "hiredis", "json-c", "libfcgi", "other")
@@ -79,24 +79,24 @@ class Page:
         self["counting"] = 0
 
 
-class SanitizedTest(RenewedTest):
+class SanitizedTest(StackTest):
     """A class with one parley under ASan and UBSan. At the end of a test the service leaves in order,
     LSan looks for what it lost, and the log must be free of what any of them has to say."""
-    env = {}
-    servers = ("postgres", "parley")
+    stack_options = {"servers": ("postgres", "parley")}
 
     @classmethod
-    def setUpClass(cls):
+    def prepare(cls):
         program, library, asan = sanitized()
-        cls.stack = Stack(servers=cls.servers, env={
+        cls.stack.parley.program = program
+        cls.stack.parley.configure({
             "REDIS_URL": None, "PARLEY_HOSTS": "many", "PARLEY_SWEEP": "0", "PARLEY_DRAIN": "1",
             "PARLEY_RECYCLE": "0", "PARLEY_REQUEST_MS": "1000", "PARLEY_STATEMENT_MS": "900",
             "ASAN_OPTIONS": "verify_asan_link_order=0:detect_leaks=1:exitcode=99",
             "UBSAN_OPTIONS": "print_stacktrace=1", **cls.preload(library, asan), **cls.env})
-        cls.addClassCleanup(cls.stack.close)
-        cls.stack.parley.program = program
-        cls.prepare()
-        cls.stack.start()
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
         cls.sql = Sql(cls.stack)
         cls.addClassCleanup(cls.sql.close)
         cls.settle()
@@ -106,10 +106,6 @@ class SanitizedTest(RenewedTest):
         """Settings for libraries in front of all others."""
         del library, asan
         return {}
-
-    @classmethod
-    def prepare(cls):
-        """What has to be there before the servers start."""
 
     @classmethod
     def settle(cls):
@@ -168,6 +164,7 @@ class FaultInjectionTest(SanitizedTest):
 
     @classmethod
     def prepare(cls):
+        super().prepare()
         cls.page = Page(cls.page_path())
         cls.addClassCleanup(os.unlink, cls.page_path())
 

@@ -133,13 +133,14 @@ def read_requests(data):
 
 class BrokenPeer(SanitizedTest):
     """Two workers, and streams as nginx sends them."""
-    servers = ("postgres", "parley", "nginx")
+    stack_options = {"servers": ("postgres", "parley", "nginx")}
     # libfcgi is to meet with what malloc says to it without ASan.
     env = {"PARLEY_WORKERS": "2", "PARLEY_THREADS": "16",
            "ASAN_OPTIONS": "detect_leaks=1:exitcode=99:allocator_may_return_null=1"}
 
     @classmethod
     def prepare(cls):
+        super().prepare()
         cls.nginx_socket = cls.stack.parley.env["PARLEY_LISTEN"]
         cls.stack.parley.configure({"PARLEY_LISTEN": cls.stack.dir + "/handlers.sock"})
 

@@ -108,7 +108,7 @@ class CommitCut(FaultTest):
         self.assertIn(status, (200, 201, 204, 409, 503), (method, path, answer))
         return status, head.lower().decode(), answer
 
-    def prepare(self, i, route, mark):
+    def prepare_route(self, i, route, mark):
         """What exists before; its id."""
         if not route.prepared:
             return mark
@@ -144,7 +144,7 @@ class CommitCut(FaultTest):
     def lose(self, i, route, ways, keyed):
         """A write whose answers or requests are lost, in these ways; whether it must be stored."""
         mark, done = self.new_mark(), False
-        name = self.prepare(i, route, mark)
+        name = self.prepare_route(i, route, mark)
         call = (route.method, route.path.format(name), route.body(mark) if route.body else None,
                 f"Idempotency-Key: k-{mark}\r\n" if keyed else "")
         # A conversation's id is conv_ and the digits of the session's.
@@ -197,9 +197,9 @@ class CommitCut(FaultTest):
         before, after = {}, {}
         for route in ROUTES:
             before[route.name], after[route.name] = self.new_mark(), self.new_mark()
-            self.prepare(0, route, before[route.name])
+            self.prepare_route(0, route, before[route.name])
             mark = after[route.name]
-            status, _, answer = self.ask(0, route.method, route.path.format(self.prepare(0, route, mark)),
+            status, _, answer = self.ask(0, route.method, route.path.format(self.prepare_route(0, route, mark)),
                                          route.body(mark) if route.body else None)
             self.assertIn(status, (200, 201, 204), answer)
         stored = self.found(self.prefix)

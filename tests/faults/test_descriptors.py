@@ -11,7 +11,7 @@ import time
 
 from faults import LedgerTest, amount
 from harness import Workers, descriptors, say
-from stack import PARLEY, Parley, Stack, wait_until
+from stack import PARLEY, Parley, wait_until
 
 LIMIT = 64
 RESTING = 28    # more than a worker has open once nginx's connections have ended
@@ -40,11 +40,8 @@ class Descriptors(LedgerTest):
     statuses = (503, 504)
 
     @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack(env=cls.env)
-        cls.addClassCleanup(cls.stack.close)
+    def prepare(cls):
         cls.stack.parley = LimitedParley(cls.stack, cls.stack.parley.env)
-        cls.stack.start()
 
     def step(self, i):
         """A session with an append, and a read of it."""

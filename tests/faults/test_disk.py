@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A disk that fills under parley's log, nginx or PostgreSQL; other logs that take nothing."""
 import collections
+import contextlib
 import fcntl
 import json
 import os
@@ -12,25 +13,14 @@ import time
 from disk import Ballast, free, small_disk
 from faults import FaultTest, LedgerTest, amount
 from harness import Workers, at_once, eventually, message, say
-from stack import Stack, StackError, wait_until
+from stack import StackError, wait_until
 
 PIPE_BYTES = 4096
 
 
 class LogTest(FaultTest):
     """A stack whose parley is started by the test, with each request logged."""
-    clients = 16
-
-    @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack(env={"PARLEY_SLOW_MS": "0"})
-        cls.addClassCleanup(cls.stack.close)
-        cls.prepare()
-        cls.stack.start()
-
-    @classmethod
-    def prepare(cls):
-        """Before the servers start."""
+    env = {"PARLEY_SLOW_MS": "0"}
 
     def serve_into(self, stderr):
         """Starts parley anew with this standard error."""
@@ -208,14 +198,15 @@ class FullDisk(LedgerTest):
     whole = True        # data and WAL; else a tablespace
 
     @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack(env=cls.env)
-        cls.addClassCleanup(cls.stack.close)
+    def prepare(cls):
         cls.disk = cls.stack.postgres.dir if cls.whole else cls.stack.dir + "/space"
         cls.addClassCleanup(small_disk(cls.disk, 160 if cls.whole else 64))
         cls.stack.postgres.settings += ["-c", "max_wal_size=32MB", "-c", "min_wal_size=32MB",
                                         "-c", "wal_recycle=off"]
-        cls.stack.start()
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
         if not cls.whole:
             shutil.chown(cls.disk, "postgres", "postgres")
             cls.stack.parley.stop()
@@ -264,20 +255,14 @@ class FullDisk(LedgerTest):
             ballast.fill()
             workers.pause(0.2)
             if self.whole:
-                self.new_segment()
+                with contextlib.suppress(StackError):   # PostgreSQL needs room for WAL
+                    self.stack.psql("SELECT pg_switch_wal()")
         self.full = True
         workers.pause(amount(3, 20))
         if not self.whole:
             self.commands()
         self.full = False
         return ballast
-
-    def new_segment(self):
-        """Makes PostgreSQL need room for WAL."""
-        try:
-            self.stack.psql("SELECT pg_switch_wal()")
-        except StackError as e:
-            say(f"pg_switch_wal: {str(e).splitlines()[0]}")
 
     def commands(self):
         """What changes something says that it cannot, and exits so."""

@@ -6,36 +6,31 @@ import os
 import shutil
 import subprocess
 import time
-import unittest
 
 from faults import amount
 from fresh import HostsTest, host_beside
 from harness import say
-from stack import Postgres, Stack, wait_until
+from stack import Postgres, wait_until
 
 ALONE_S = 1.2   # for so long a host that is alone may not have noticed
 
 
 class Timeline(HostsTest):
     """Sessions with a history that is kept and one that is lost, and what is asked for then. Those below
-    replace PostgreSQL: what is committed up to prepare() is kept; replace() puts the server that has it
+    replace PostgreSQL: what is committed up to save() is kept; replace() puts the server that has it
     in the place of the one that has more."""
+    env = {"PARLEY_SWEEP": "0"}
     mode = "many"
     rounds, sessions = amount(1, 6), 4     # of each way
 
     @classmethod
-    def setUpClass(cls):
-        if cls is Timeline:
-            raise unittest.SkipTest("the base of those below")
-        cls.stack = Stack(env={"PARLEY_HOSTS": cls.mode, "PARLEY_SWEEP": "0"})
-        cls.addClassCleanup(cls.stack.close)
+    def prepare(cls):
         # Where hosts look for the server of the day.
         cls.place = cls.stack.dir + "/db"
         os.symlink(cls.stack.dir + "/pg", cls.place)
-        cls.stack.parley.configure({
+        cls.stack.parley.configure({"PARLEY_HOSTS": cls.mode, **{
             name: f"postgresql:///parley?host={cls.place}&user={user}" for name, user in
-            (("DATABASE_URL", "parley_app"), ("DATABASE_ADMIN_URL", "parley"))})
-        cls.stack.start()
+            (("DATABASE_URL", "parley_app"), ("DATABASE_ADMIN_URL", "parley"))}})
 
     def setUp(self):
         super().setUp()
@@ -165,7 +160,7 @@ class Timeline(HostsTest):
             if way != "made":
                 self.make(path, "kept 0")
                 self.append(path, "kept 1")
-        self.prepare()
+        self.save()
         self.wait_ready()
         lost = {path: (self.lose(way, path), self.fill(way, path)) for way, path in self.each()}
         self.fail_over(lost)
@@ -191,7 +186,7 @@ class Timeline(HostsTest):
 class Backup(Timeline):
     """Restored: its data directory as it was."""
 
-    def prepare(self):
+    def save(self):
         server = self.stack.postgres
         server.stop()
         shutil.rmtree(server.dir + ".old", ignore_errors=True)
@@ -225,7 +220,7 @@ class Standby(Timeline):
     """A failover to a standby that was behind."""
     made = 0
 
-    def prepare(self):
+    def save(self):
         Standby.made += 1
         old = self.stack.postgres
         new = Postgres(self.stack, f"pg{Standby.made}")

@@ -7,30 +7,28 @@ order (the former is below the latter) is that of the delivered configuration.
 import os
 import signal
 
-from stack import Stack, StackTest, wait_until
+from stack import StackTest, wait_until
 
 POOL = 5
 
 
-def short_keepalive(conf):
-    """nginx gives up its connections within 1 s."""
-    return conf.replace("keepalive_time     15s", "keepalive_time     1s").replace(
-        "keepalive_timeout  5s", "keepalive_timeout  1s")
-
-
 class ReloadTest(StackTest):
     """A stack whose parley has a file of settings."""
+    env = {"PARLEY_WORKERS": None}
+    stack_options = {"nginx": lambda conf: conf.replace("keepalive_time     15s", "keepalive_time     1s").replace(
+        "keepalive_timeout  5s", "keepalive_timeout  1s")}
     settings = {}
 
     @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack(nginx=short_keepalive, env={"PARLEY_WORKERS": None})
-        cls.addClassCleanup(cls.stack.close)
+    def prepare(cls):
         cls.file = cls.stack.dir + "/settings"
         cls.stack.parley.configure({"PARLEY_CONFIG": cls.file})
         cls.base = {"PARLEY_WORKERS": 2, "PARLEY_DRAIN": 4, "PARLEY_POOL_MAX": POOL, **cls.settings}
         cls.write_settings()
-        cls.stack.start()
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
         wait_until(lambda: len(cls.stack.worker_pids()) == cls.base["PARLEY_WORKERS"], 20, "workers")
 
     @classmethod

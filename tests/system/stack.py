@@ -583,5 +583,11 @@ class StackTest(RenewedTest):
 
     @classmethod
     def setUpClass(cls):
-        cls.stack = Stack(env=cls.env, **cls.stack_options).start()
+        cls.stack = Stack(env=cls.env, **cls.stack_options)
         cls.addClassCleanup(cls.stack.close)
+        cls.prepare()
+        cls.stack.start()
+
+    @classmethod
+    def prepare(cls):
+        """Changes the stack before its servers start."""

@@ -18,24 +18,21 @@ import unittest
 
 from client import raw_answer
 from recorder import Recorder
-from stack import ROOT, RenewedTest, Stack, StackTest, free_port, raw_request
+from stack import ROOT, Stack, StackTest, free_port, raw_request
 
 FIELDS = {"type", "title", "status", "detail", "code", "request_id"}
 
 
-class RecorderTest(RenewedTest):
+class RecorderTest(StackTest):
     """nginx alone, a recorder at each of parley's sockets."""
-    edit = None
+    stack_options = {"servers": ("nginx",)}
 
     @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack(servers=("nginx",), nginx=cls.edit)
-        cls.addClassCleanup(cls.stack.close)
+    def prepare(cls):
         cls.parley = Recorder(cls.stack.dir + "/parley.sock")
         cls.admin = Recorder(cls.stack.dir + "/admin.sock")
         cls.addClassCleanup(cls.parley.close)
         cls.addClassCleanup(cls.admin.close)
-        cls.stack.start()
 
     def setUp(self):
         self.parley.requests.clear()
@@ -308,11 +305,8 @@ class Refuses(RecorderTest):
 
 class Silent(RecorderTest):
     """A parley that does not answer; the read time-out is shortened for the test."""
-
-    @staticmethod
-    def edit(text):
-        """nginx's patience: 1 s."""
-        return re.sub(r"fastcgi_read_timeout +15s", "fastcgi_read_timeout 1s", text)
+    stack_options = {"servers": ("nginx",), "nginx": lambda text: re.sub(
+        r"fastcgi_read_timeout +15s", "fastcgi_read_timeout 1s", text)}
 
     def test_504_and_no_second_try(self):
         release = threading.Event()
@@ -325,12 +319,9 @@ class Silent(RecorderTest):
 
 
 class Limits(RecorderTest):
-    """The limits, lowered so that a test reaches them."""
-
-    @staticmethod
-    def edit(text):
-        """Two requests at once, then one a second."""
-        return text.replace("rate=2000r/s", "rate=1r/s").replace("burst=4000", "burst=1")
+    """The limits, lowered so that a test reaches them: two requests at once, then one a second."""
+    stack_options = {"servers": ("nginx",), "nginx": lambda text: text.replace(
+        "rate=2000r/s", "rate=1r/s").replace("burst=4000", "burst=1")}
 
     def test_429_from_outside_never_from_this_machine(self):
         outside = self.stack.client(source="127.0.0.3")
