@@ -10,6 +10,7 @@
 The two sides of a ratio are measured in turn, several times; a ratio is the median of those of the turns.
 """
 import argparse
+import functools
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import statistics
 import sys
 
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/system")
+import harness
 import load
 import overload
 import report
@@ -26,11 +28,7 @@ from stack import StackError
 
 STEPS = ("long", "million", "memory", "overload")
 GIB = 2 ** 30
-
-
-def say(text):
-    """A line at once."""
-    print(text, flush=True)
+say = functools.partial(print, flush=True)
 
 
 def turns(options, operation, sides):
@@ -120,13 +118,6 @@ def measure_million(options, results):
                         {"hot": 1.1, "uniform": 1.5})
 
 
-def memory_of(pid):
-    """kB of a process by kind: Anon is its own, Shmem the table that all share, File the program."""
-    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as f:
-        lines = dict(line.split(":", 1) for line in f)
-    return {name: int(lines["Rss" + name].split()[0]) for name in ("Anon", "Shmem", "File")}
-
-
 def measure_memory(options, results):
     """Until one worker has served a million. None is replaced meanwhile (PARLEY_RECYCLE)."""
     with BenchStack() as stack:
@@ -137,7 +128,9 @@ def measure_memory(options, results):
         pids, client, turn, rows = stack.worker_pids(), stack.client(), 0, []
         while True:
             served = {w["pid"]: w["requests"] for w in client.get("/status").json["workers"]}
-            memory = {pid: memory_of(pid) for pid in pids}
+            # In kB: its own, the table that all share, the program.
+            memory = {pid: {part: harness.memory(pid, "Rss" + part) // 1024 for part in ("Anon", "Shmem", "File")}
+                      for pid in pids}
             client.close()
             rows.append({"served": list(served.values()), "memory": list(memory.values())})
             say("requests " + ", ".join(

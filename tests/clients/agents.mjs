@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { Agent, OpenAIConversationsSession, run, setTracingDisabled, tool, Usage } from "@openai/agents";
 import OpenAI from "openai";
 import { z } from "zod";
-import { kinds, relay, native, newId, openai, refusal, user } from "./support.mjs";
+import { kinds, native, newId, openai, refusal, relay, user } from "./support.mjs";
 
 setTracingDisabled(true);
 const client = openai();

@@ -5,8 +5,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import OpenAI from "openai";
 import { items as everyItem } from "./items.mjs";
-import { absent, collect, key, relay, many, native, newId, openai, otherKey, over } from "./support.mjs";
-import { refusal, stored, texts, user, withoutIds } from "./support.mjs";
+import { absent, collect, key, many, native, newId, openai, otherKey, over } from "./support.mjs";
+import { refusal, relay, stored, texts, user, withoutIds } from "./support.mjs";
 
 const client = openai();
 const { conversations } = client;

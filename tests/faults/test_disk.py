@@ -24,10 +24,8 @@ class LogTest(FaultTest):
 
     def serve_into(self, stderr):
         """Starts parley anew with this standard error."""
-        self.stack.parley.stop()
         self.stack.parley.stderr = stderr
-        self.stack.parley.start()
-        self.stack.wait_ready()
+        self.stack.parley.restart()
 
     def work(self, requests, seconds=20):
         """All clients write and read; every request is answered, and within that time."""
@@ -215,8 +213,7 @@ class FullDisk(LedgerTest):
                         "ALTER DATABASE parley SET TABLESPACE small",
                         "ALTER DATABASE empty SET TABLESPACE small"):
                 cls.stack.psql(sql, database="postgres")
-            cls.stack.parley.start()
-            cls.stack.wait_ready()
+            cls.stack.parley.restart()
 
     def setUp(self):
         super().setUp()

@@ -138,20 +138,16 @@ class Timeline(HostsTest):
             self.assertNotIn("X-Parley-Degraded", answer.headers)
             self.assertNotIn(b"lost", answer.body, where)
 
-    def look_while_away(self, paths):
-        """Whatever is shown is marked."""
-        for path in paths:
-            for client in self.http:
-                answer = client.get(path)
-                self.assertIn(answer.status, (200, 503), answer)
-                self.expect_marked(path, answer)
-
     def fail_over(self, paths):
         """The server is away, which may not be noticed at once, and is replaced."""
         self.stack.postgres.kill()
         time.sleep(ALONE_S)
         self.wait_readyz(503)
-        self.look_while_away(paths)
+        for path in paths:
+            for client in self.http:
+                answer = client.get(path)
+                self.assertIn(answer.status, (200, 503), answer)
+                self.expect_marked(path, answer)
         self.replace()
 
     def go_through(self):

@@ -100,8 +100,9 @@ class Route:
         key = [("Idempotency-Key", str(uuid.uuid4()))] if self.name in KEYED else []
         return (self.method, target, body, key)
 
-    def learn(self, peer):
+    def learn(self):
         """What a request that goes well answers and changes, which is the same each time."""
+        peer = self.test.peer()
         for _ in range(2):
             args = self.prepare(peer)
             before = self.test.state()
@@ -176,15 +177,18 @@ class Sweep(FaultInjectionTest):
             wait_until(lambda: self.answers() and states.findall(self.log())[-1] == "db_up", 5,
                        "it has recovered")
 
+    def ready(self, route):
+        """A connection over which a request went well, to be kept open, and the arguments of the next one.
+        Connections to PostgreSQL that could not be opened are tried again after up to a second."""
+        wait_until(self.answers, 5, "it has recovered")
+        before = self.peer()
+        route.clean(before)
+        return before, route.prepare(before)
+
     def attempt(self, route, kind, n, **how):
         """One request with its n-th call failing: what was answered is what was done, the worker lives,
         and the next request on it is served. The outcome; None: there was no n-th call."""
-        if how.get("persistent"):
-            # Connections that could not be opened are tried again after up to a second.
-            wait_until(self.answers, 5, "it has recovered")
-        before = self.peer()
-        route.clean(before)
-        args = route.prepare(before)
+        before, args = self.ready(route)
         state = self.state()
         # That one stays open: its end would be work, too.
         self.assertTrue(self.wait(), f"{route.name}, after {self.last}: it is not idle")
@@ -212,10 +216,7 @@ class Sweep(FaultInjectionTest):
 
     def count(self, route):
         """How often a request of that route calls what; {(kind, library): n}."""
-        wait_until(self.answers, 5, "it has recovered")
-        before = self.peer()
-        route.clean(before)
-        args = route.prepare(before)
+        _before, args = self.ready(route)
         self.wait()
         self.page.arm()
         peer = self.peer()
@@ -231,9 +232,7 @@ class Sweep(FaultInjectionTest):
             route = Route(self, name, method, path)
             self.sql.ask("TRUNCATE sessions, messages, idempotency_keys")
             wait_until(self.answers, 5, "it has recovered")
-            peer = self.peer()
-            route.learn(peer)
-            peer.close()
+            route.learn()
             yield route
 
     def sweep(self, route, kind, most, **how):
@@ -310,9 +309,7 @@ class OfPostgres(Sweep):
         another worker is there soon. Fails if its seat stays empty: tests/mutants/seat-left-empty."""
         name, method, path = next(o for o in operations() if o[0] == "messages_append")
         route = Route(self, name, method, path)
-        peer = self.peer()
-        route.learn(peer)
-        peer.close()
+        route.learn()
         n = self.count(route)["malloc", "libfcgi"]
         for k in sorted(self.rng("n").sample(range(1, n + 1), amount(2, n))):
             peer = self.peer()

@@ -84,8 +84,10 @@ class SilenceTest(LedgerTest):
             workers.pause(self.seconds)
             go_on()
             workers.pause(REQUEST + 1)
-        took = [r["total_us"] / 1e6 for r in self.parleys()]
-        by_nginx = self.nginxs()
+        took = [e["total_us"] / 1e6 for e in self.stack.parley.entries()
+                if e["event"] in ("request", "request_failed")]
+        by_nginx = [sum(float(s) for s in json.loads(line)["upstream_seconds"].replace("-", "0").split(","))
+                    for line in whole_lines(self.stack.dir + "/access.log").splitlines()]
         say(f"{len(took)} requests; slowest {max(took):.3f} s by parley, {max(by_nginx):.3f} by nginx, "
             f"{max(self.slowest):.3f} by a client; the machine's noise: {noise.process:.3f} and "
             f"{noise.here:.3f}; {dict(self.counts)} {dict(self.codes)}")
@@ -93,16 +95,6 @@ class SilenceTest(LedgerTest):
         self.assertLessEqual(max(by_nginx), REQUEST + BEYOND + noise.process)
         self.assertLessEqual(max(self.slowest), REQUEST + BEYOND + noise.process + noise.here)
         return began
-
-    def parleys(self):
-        """The lines of parley's log about requests."""
-        return [e for e in self.stack.parley.entries() if e["event"] in ("request", "request_failed")]
-
-    def nginxs(self):
-        """How long nginx waited for each answer."""
-        lines = map(json.loads, whole_lines(self.stack.dir + "/access.log").splitlines())
-        return [sum(float(s) for s in line["upstream_seconds"].replace("-", "0").split(","))
-                for line in lines]
 
     def opened(self, event, since):
         """How long after since parley said so."""

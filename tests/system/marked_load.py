@@ -12,9 +12,8 @@ import collections
 import json
 import random
 import sys
-import threading
 
-from harness import Wire
+from harness import Wire, at_once
 from leak import MARK, mark
 
 OWNERS, SESSIONS, USERS, IDEMPOTENCY_KEYS = 200, 12, 3, 60
@@ -133,11 +132,7 @@ def main():
     port, clients, requests, seed = (int(a) for a in sys.argv[1:])
     keys = json.load(sys.stdin)
     loads = [Load(port, requests // clients, seed * 1000 + i, keys) for i in range(clients)]
-    threads = [threading.Thread(target=load.run) for load in loads]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(clients, lambda i: loads[i].run())
     json.dump({"statuses": sum((load.statuses for load in loads), collections.Counter()),
                "breaches": sum((load.breaches for load in loads), [])[:20]}, sys.stdout)
 

@@ -90,6 +90,15 @@ def _stat(pid):
         return None
 
 
+def processes(name="environ"):
+    """(pid, what /proc/PID/NAME holds) of all processes that can be read."""
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            yield int(path.name), (path / name).read_bytes()
+        except OSError:
+            pass
+
+
 def gone(pid):
     stat = _stat(pid)
     return stat is None or stat[0] == "Z"
@@ -356,7 +365,7 @@ class Parley(Server):
         return children(self.pid)
 
     def restart(self, **env):
-        """Stops it and starts it with settings changed (None takes one away), ready through nginx."""
+        """Stops it, if it runs, and starts it with settings changed (None takes one away). Ready through nginx."""
         self.stop()
         self.configure(env)
         self.start()

@@ -14,7 +14,7 @@ import uuid
 from xml.etree import ElementTree
 
 from harness import message
-from stack import PARLEY, ROOT, StackTest, wait_until
+from stack import PARLEY, ROOT, StackTest, processes, wait_until
 
 sys.path.append(ROOT + "/tests/bench")
 import plot
@@ -26,15 +26,9 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def marked(mark):
-    """Processes that were started with a mark in their environment."""
-    found = []
-    for entry in pathlib.Path("/proc").glob("[0-9]*"):
-        try:
-            if mark.encode() in (entry / "environ").read_bytes():
-                found.append((entry / "cmdline").read_bytes().decode("utf-8", "replace"))
-        except OSError:
-            pass
-    return found
+    """The command lines of processes that were started with this mark in their environment."""
+    pids = [pid for pid, environ in processes("environ") if mark.encode() in environ]
+    return [line.decode("utf-8", "replace") for pid, line in processes("cmdline") if pid in pids]
 
 
 class Run(unittest.TestCase):

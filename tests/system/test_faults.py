@@ -89,8 +89,7 @@ class Ends(StackTest):
         say(f"ended {time.monotonic() - term_at[0]:.1f} s after SIGTERM; requests begun after it: "
             f"{dict(late)}")
         self.assertEqual(status, 0, self.stack.parley.log(10))
-        self.stack.parley.start()
-        self.stack.wait_ready()
+        self.stack.parley.restart()
         stored = collections.Counter(self.stack.psql(
             "SELECT trim('\"' from m.content) FROM sessions s JOIN messages m"
             " USING (tenant, generation) WHERE s.session_id LIKE 'd-%'").split())

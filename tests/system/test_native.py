@@ -527,12 +527,10 @@ class Everywhere(ParleyTest):
 
     def test_content_type(self):
         for kind in ("text/plain", "application/x-www-form-urlencoded", "application/jsonx",
-                     "application/json; charset=latin-1", "multipart/form-data"):
+                     "application/json; charset=latin-1", "multipart/form-data", ""):
             with self.subTest(kind=kind):
                 self.problem(self.client.post("/v1/sessions", b"{}", headers={"Content-Type": kind}),
                              415, "unsupported_media_type", "Content-Type")
-        self.problem(self.client.post("/v1/sessions", b"{}", headers={"Content-Type": ""}), 415,
-                     "unsupported_media_type", "Content-Type")
         for kind in ("application/json", "Application/JSON", "application/json; charset=UTF-8",
                      'application/json;charset="utf-8"', "application/json;"):
             with self.subTest(kind=kind):

@@ -390,6 +390,5 @@ class WithParley(StackTest):
         answer = self.client.get("/v1/sessions/none")
         self.assertEqual((answer.status, answer.json["code"]), (502, "bad_gateway"))
         self.assertLess(time.monotonic() - started, 15, "nginx waited for a socket without owner")
-        self.stack.parley.start()
-        self.stack.wait_ready()
+        self.stack.parley.restart()
         self.get("/v1/sessions/none", status=404)

@@ -65,8 +65,7 @@ class Reload(ReloadTest):
             if not gone(pid):
                 os.kill(pid, signal.SIGKILL)
         self.assertIsNotNone(took, "workers without a parent go on")
-        self.stack.parley.start()
-        self.stack.wait_ready()
+        self.stack.parley.restart()
 
 
 class WholeEnd(ReloadTest):
@@ -93,8 +92,7 @@ class WholeEnd(ReloadTest):
                 wait_until(lambda w=workers: all(gone(p) for p in w), 20, "workers gone")
                 for s in held:
                     s.close()
-                self.stack.parley.start()
-                self.stack.wait_ready()
+                self.stack.parley.restart()
 
     def expect_refusal(self, path, workers):
         """nginx answers by itself, sooner or later, while there still are workers."""

@@ -87,8 +87,7 @@ class Schema(BackupTest):
             f.write(b"x")
         self.assertIn("is not what was saved", self.schema("restore", "saved").stderr)
         # Not even from Redis: what is read comes out of PostgreSQL.
-        self.stack.parley.start()
-        self.stack.wait_ready()
+        self.stack.parley.restart()
         self.assertEqual(self.seen(), before)
         self.put(self.paths[0] + ":new", {}, status=201)
         self.append(self.paths[1], message("goes on"))
@@ -104,8 +103,7 @@ class Schema(BackupTest):
         self.assertEqual(refused.returncode, 1)
         self.stack.parley.do("migrate")
         self.assertEqual(self.schema("restore", "cut").returncode, 0)
-        self.stack.parley.start()
-        self.stack.wait_ready()
+        self.stack.parley.restart()
         self.assertEqual(self.seen(), before)
 
     def test_each_step(self):
@@ -118,8 +116,7 @@ class Schema(BackupTest):
             self.assertEqual(self.version(), version - 1)
             self.migrate(newest)
         self.migrate(newest)
-        self.stack.parley.start()
-        self.stack.wait_ready()
+        self.stack.parley.restart()
         self.assertEqual(self.seen(marks=False), before)
 
 
