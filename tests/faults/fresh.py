@@ -28,8 +28,7 @@ def unpack(message_id):
     """(generation, seq) of the id of a message, in whatever form an interface gives it."""
     digits = message_id.removeprefix("msg_").replace("-", "")
     last = int(digits[16:20], 16) << 48 | int(digits[20:], 16)
-    return (int(digits[:12], 16) << 16 | int(digits[13:16], 16) << 4 | last >> 58 & 15,
-            last & (1 << 58) - 1)
+    return (int(digits[:12], 16) << 16 | int(digits[13:16], 16) << 4 | last >> 58 & 15, last & (1 << 58) - 1)
 
 
 def text_of(m):

@@ -46,8 +46,7 @@ class Ledger:
         op.outcome, op.receipt, op.tries = None, None, 0
         with self.lock:
             op.number = len(self.ops)
-            op.contents = [f"{session} {op.number} {k} {self.rng.getrandbits(64):x}"
-                           for k in range(messages)]
+            op.contents = [f"{session} {op.number} {k} {self.rng.getrandbits(64):x}" for k in range(messages)]
             op.digest = hashlib.sha256("\n".join(op.contents).encode()).hexdigest()
             op.invoked = round(time.monotonic(), 6)
             self.ops.append(op)

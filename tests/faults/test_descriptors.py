@@ -35,8 +35,7 @@ class LimitedParley(Parley):
 class Descriptors(LedgerTest):
     """Far more clients than descriptors."""
     clients = 96
-    env = {"PARLEY_THREADS": "6", "PARLEY_POOL_MAX": "6", "PARLEY_HOSTS": "many",
-           "PARLEY_DRAIN": "16"}
+    env = {"PARLEY_THREADS": "6", "PARLEY_POOL_MAX": "6", "PARLEY_HOSTS": "many", "PARLEY_DRAIN": "16"}
     statuses = (503, 504)
 
     @classmethod

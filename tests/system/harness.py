@@ -61,8 +61,7 @@ class Workers:
 
     def __init__(self, n, step):
         self.over, self.failures, self.step = threading.Event(), [], step
-        self.threads = [threading.Thread(target=self._run, args=(i,), daemon=True)
-                        for i in range(n)]
+        self.threads = [threading.Thread(target=self._run, args=(i,), daemon=True) for i in range(n)]
 
     def _run(self, i):
         try:

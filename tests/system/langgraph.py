@@ -2,8 +2,7 @@
 """What the tests of LangGraph's threads share."""
 THREAD = ["thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "status", "config",
           "values", "interrupts", "error"]
-STATE = ["values", "next", "checkpoint", "metadata", "created_at", "parent_checkpoint", "tasks",
-         "interrupts"]
+STATE = ["values", "next", "checkpoint", "metadata", "created_at", "parent_checkpoint", "tasks", "interrupts"]
 
 
 def human(content, **more):

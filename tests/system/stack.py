@@ -226,8 +226,7 @@ class Postgres(Server):
 
     def __init__(self, stack, directory="pg"):
         super().__init__(stack, "postgres", signal.SIGINT, "postgres" if IS_ROOT else None)
-        found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"),
-                       key=lambda p: int(p.split("/")[4]))
+        found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"), key=lambda p: int(p.split("/")[4]))
         self.bin = os.path.dirname(found[-1] if found else shutil.which("postgres") or "")
         self.dir = f"{stack.dir}/{directory}"
         self.settings = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={self.dir}",

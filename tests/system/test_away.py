@@ -111,8 +111,7 @@ class Away(StackTest):
         self.assertEqual(rows(self.stack), stored)
         for _ in range(self.ASKED):
             answer = self.client.get(path)
-            self.assertEqual((answer.json, answer.headers["ETag"], answer.headers[MARK]),
-                             (before, tag, None))
+            self.assertEqual((answer.json, answer.headers["ETag"], answer.headers[MARK]), (before, tag, None))
             self.get(path, headers={"If-None-Match": tag}, status=304)
         self.get(cold)
         self.assertEqual(self.client.post(path + "/messages", message("m25")).json["seq"], 26)

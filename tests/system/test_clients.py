@@ -129,8 +129,7 @@ class ClientTest(StackTest):
 
     def order_kill(self, _):
         """Will kill all workers."""
-        self.when_somebody_waits("PERFORM 1", lambda: signal_all(
-            self.stack.worker_pids(), signal.SIGKILL))
+        self.when_somebody_waits("PERFORM 1", lambda: signal_all(self.stack.worker_pids(), signal.SIGKILL))
 
     def order_database(self, order):
         """stop, start, pause, resume."""

@@ -50,8 +50,7 @@ class Hosts(StackTest):
                          [(True, "one", 2), (False, "many", 1)])
         self.assertIn("1 other host is registered", status["shortcut"]["reason"])
         theirs = self.status(other)
-        self.assertEqual([h["id"] for h in theirs["hosts"]],
-                         [h["id"] for h in reversed(status["hosts"])])
+        self.assertEqual([h["id"] for h in theirs["hosts"]], [h["id"] for h in reversed(status["hosts"])])
         self.assertEqual(theirs["shortcut"], {"state": "not configured"})
         ready = self.client.get("/readyz")
         self.assertEqual((ready.status, ready.json["status"]), (200, "degraded"))

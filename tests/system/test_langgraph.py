@@ -18,8 +18,7 @@ class Threads(LangGraph, ParleyTest):
         self.assertRegex(thread["thread_id"], UUID)
         for name in ("created_at", "updated_at", "state_updated_at"):
             self.assertRegex(thread[name], TIME)
-        self.assertEqual([thread[n] for n in THREAD[4:]],
-                         [{}, "idle", {}, {"messages": []}, {}, None])
+        self.assertEqual([thread[n] for n in THREAD[4:]], [{}, "idle", {}, {"messages": []}, {}, None])
         self.assertEqual(self.get("/threads/" + thread["thread_id"]), thread)
         self.assertNotEqual(self.post("/threads")["thread_id"], thread["thread_id"])
 
@@ -49,8 +48,7 @@ class Threads(LangGraph, ParleyTest):
         """Fails if the newest 20, which a create knows, are taken for all."""
         thread_id = self.new(*(human(f"m{i}") for i in range(50)))
         again = self.post("/threads", {"thread_id": thread_id, "if_exists": "do_nothing"})
-        self.assertEqual([m["content"] for m in again["values"]["messages"]],
-                         [f"m{i}" for i in range(50)])
+        self.assertEqual([m["content"] for m in again["values"]["messages"]], [f"m{i}" for i in range(50)])
         patched = self.patch("/threads/" + thread_id, {"metadata": {"a": 1}})
         self.assertEqual(patched["values"], again["values"])
 

@@ -82,14 +82,12 @@ class Faults(LangGraph, ParleyTest):
             self.assertIn("OPTIONS", answer.headers["Allow"])
         # Other paths are other interfaces'.
         self.problem(self.client.get("/threadsx"), 404, "no_such_route")
-        self.refused(self.client.get(path, headers={"Accept": "text/html"}), 406, "not_acceptable",
-                     "Accept")
+        self.refused(self.client.get(path, headers={"Accept": "text/html"}), 406, "not_acceptable", "Accept")
 
     def test_values_that_grow_too_large(self):
         thread_id = self.new()
         self.ok(self.update(thread_id, a="x" * 600_000))
-        self.refused(self.update(thread_id, human("y"), b="x" * 600_000), 422, "state_too_large",
-                     "values")
+        self.refused(self.update(thread_id, human("y"), b="x" * 600_000), 422, "state_too_large", "values")
         self.assertEqual(list(self.state(thread_id)["values"]), ["a", "messages"])
         self.assertEqual(self.contents(thread_id), [])
 

@@ -21,10 +21,8 @@ class State(LangGraph, ParleyTest):
         self.assertEqual([state[n] for n in ("next", "metadata", "parent_checkpoint", "tasks",
                                              "interrupts")], [[], {"a": 1}, None, [], []])
         thread = self.get("/threads/" + thread_id)
-        self.assertEqual((state["values"], state["created_at"]),
-                         (thread["values"], thread["updated_at"]))
-        self.assertEqual(answer.headers["ETag"],
-                         self.client.get("/threads/" + thread_id).headers["ETag"])
+        self.assertEqual((state["values"], state["created_at"]), (thread["values"], thread["updated_at"]))
+        self.assertEqual(answer.headers["ETag"], self.client.get("/threads/" + thread_id).headers["ETag"])
 
     def test_messages_go_by_their_ids(self):
         thread_id = self.new(human("a", id="m-a"), human("b"))
@@ -37,8 +35,7 @@ class State(LangGraph, ParleyTest):
         messages = self.state(thread_id)["values"]["messages"]
         self.assertEqual([m["id"] for m in messages[:3]], ["m-a", made, "m-c"])
         self.assertEqual(messages[0], {"type": "human", "id": "m-a", "content": "A", "name": "n"})
-        self.assertEqual([m["content"] for m in messages],
-                         ["A", "B", "c", [{"type": "text", "text": "d"}]])
+        self.assertEqual([m["content"] for m in messages], ["A", "B", "c", [{"type": "text", "text": "d"}]])
         self.assertEqual(messages[3]["type"], "ai")
         self.ok(self.update(thread_id, remove("m-c"), remove(made)))
         self.assertEqual([m["id"] for m in self.state(thread_id)["values"]["messages"]],
@@ -83,8 +80,7 @@ class State(LangGraph, ParleyTest):
             self.post(f"/threads/{thread_id}/state", {"values": values})
             again = self.get(path)
             self.assertLessEqual(again["state_version"], before["state_version"] + 1)
-        self.assertEqual((again["messages"], again["context"]), (before["messages"],
-                                                                 before["context"]))
+        self.assertEqual((again["messages"], again["context"]), (before["messages"], before["context"]))
 
     def test_objects_of_the_javascript_library(self):
         def constructed(name, **kwargs):

@@ -66,8 +66,7 @@ class Memory(StackTest):
         # Carried on in memory by an append, several times.
         for i in range(3):
             for n in (0, 3, 20, 25):
-                self.client.post(f"/v1/sessions/bytes-{n}/messages",
-                                 {**self.odd_message(i), "metadata": {}})
+                self.client.post(f"/v1/sessions/bytes-{n}/messages", {**self.odd_message(i), "metadata": {}})
         kept = {}
         for path in paths:
             self.assertTrue(self.warm(path) or path not in native, path)

@@ -94,8 +94,7 @@ class Create(ParleyTest):
         session = self.post("/v1/sessions", {"messages": messages}, status=201)
         self.assertEqual(session["message_count"], 30)
         self.assertEqual([m["seq"] for m in session["messages"]], list(range(11, 31)))
-        self.assertEqual([m["content"] for m in session["messages"]],
-                         [m["content"] for m in messages[10:]])
+        self.assertEqual([m["content"] for m in session["messages"]], [m["content"] for m in messages[10:]])
         none = self.post("/v1/sessions", {"messages": []}, status=201)
         self.assertEqual(none["message_count"], 0)
         most = self.post("/v1/sessions", {"messages": [message("x")] * 1000}, status=201)
@@ -155,8 +154,7 @@ class GetOrCreate(ParleyTest):
         path = "/v1/sessions/" + self.new_id()
         only = {"If-None-Match": "*"}
         self.put(path, {}, headers=only, status=201)
-        self.problem(self.client.put(path, {}, headers=only), 412, "session_exists",
-                     "If-None-Match")
+        self.problem(self.client.put(path, {}, headers=only), 412, "session_exists", "If-None-Match")
 
     def test_64_at_once_make_one_session(self):
         """Fails if the insert looks whether the id is taken instead of finding out."""
@@ -179,8 +177,7 @@ class Get(NativeTest):
             with self.subTest(asked=asked):
                 session = self.get(path + asked)
                 self.assertEqual(session["message_count"], 1200)
-                self.assertEqual([m["seq"] for m in session["messages"]],
-                                 list(range(1201 - n, 1201)))
+                self.assertEqual([m["seq"] for m in session["messages"]], list(range(1201 - n, 1201)))
                 self.assertEqual([m["content"] for m in session["messages"]],
                                  [f"m{i}" for i in range(1201 - n, 1201)])
 

@@ -29,8 +29,7 @@ class Keys(ParleyTest):
 
     def send(self, method, path, body, key, **headers):
         """A keyed request on a connection of its own."""
-        return self.stack.client().request(method, path, body,
-                                           headers={"Idempotency-Key": key, **headers})
+        return self.stack.client().request(method, path, body, headers={"Idempotency-Key": key, **headers})
 
     def test_a_replay_is_the_same_answer(self):
         for method, path, body in self.writes():
@@ -75,8 +74,7 @@ class Keys(ParleyTest):
         self.patch(path, {"context": None, "language": "fr", "user_id": "z"})
         self.fill(path, 3)
         self.assertEqual(self.send("PATCH", path, {"context": {"b": 2}}, patch).body, patched.body)
-        self.assertEqual(self.send("POST", path + "/messages", message("x"), append).body,
-                         appended.body)
+        self.assertEqual(self.send("POST", path + "/messages", message("x"), append).body, appended.body)
         session = self.get(path)
         self.assertEqual((session["context"], session["message_count"]), ({}, 4))
 
@@ -108,8 +106,7 @@ class Keys(ParleyTest):
         for method, path, body in self.writes():
             with self.subTest(method=method, path=path):
                 key, before = self.new_id("k"), rows(self.stack)
-                answers = at_once(16, lambda i, m=method, p=path, b=body, k=key:
-                                  self.send(m, p, b, k))
+                answers = at_once(16, lambda i, m=method, p=path, b=body, k=key: self.send(m, p, b, k))
                 after = rows(self.stack)
                 first = [a for a in answers if a.headers["Idempotent-Replayed"] is None]
                 self.assertEqual(len(first), 1, answers)

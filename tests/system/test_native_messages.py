@@ -41,8 +41,7 @@ class Append(ParleyTest):
         self.assertEqual([m["message_id"] for m in page["data"]], receipt["message_ids"])
         self.problem(self.client.post(path + "/messages", {"messages": sent + [message("y")]}), 400,
                      "out_of_range", "messages")
-        self.problem(self.client.post(path + "/messages", {"messages": []}), 400, "out_of_range",
-                     "messages")
+        self.problem(self.client.post(path + "/messages", {"messages": []}), 400, "out_of_range", "messages")
         self.assertEqual(self.get(path)["message_count"], 1003)
 
     def test_all_or_none(self):
@@ -58,8 +57,7 @@ class Append(ParleyTest):
             self.problem(self.client.post(path + "/messages", {"messages": sent}), 409,
                          "message_id_taken", "message_id")
         session = self.get(path)
-        self.assertEqual((session["version"], session["message_count"], session["messages"]),
-                         (1, 0, []))
+        self.assertEqual((session["version"], session["message_count"], session["messages"]), (1, 0, []))
         self.assertEqual(self.post(path + "/messages", message("x"), status=201)["seq"], 1)
 
     def test_content_of_every_kind(self):
@@ -120,8 +118,7 @@ class Append(ParleyTest):
         self.post(path + "/messages", body, headers={"Content-Type": "application/json"}, status=201)
         for _ in range(2):
             for where in ("", "/messages", "/messages/1", "/messages?order=asc"):
-                self.assertIn(b'"content":' + content + b',"metadata"',
-                              self.client.get(path + where).body)
+                self.assertIn(b'"content":' + content + b',"metadata"', self.client.get(path + where).body)
 
     def test_create(self):
         path = "/v1/sessions/" + self.new_id()
@@ -171,8 +168,7 @@ class Append(ParleyTest):
         self.assertEqual(receipt["message_id"], "mine:1")
         for again in (message("y", message_id="mine:1"),
                       {"messages": [message("a"), message("b", message_id="mine:1")]}):
-            self.problem(self.client.post(path + "/messages", again), 409, "message_id_taken",
-                         "message_id")
+            self.problem(self.client.post(path + "/messages", again), 409, "message_id_taken", "message_id")
         other = self.make()
         self.post(other + "/messages", message("x", message_id="mine:1"), status=201)
         made = self.post(path + "/messages", message("z"), status=201)["message_id"]
@@ -219,8 +215,7 @@ class Pages(ParleyTest):
         self.assertEqual(set(page), {"data", "has_more", "first_seq", "last_seq"})
         seqs = [m["seq"] for m in page["data"]]
         self.assertEqual([m["content"] for m in page["data"]], [f"m{s}" for s in seqs])
-        self.assertEqual((page["first_seq"], page["last_seq"]),
-                         (seqs[0], seqs[-1]) if seqs else (None, None))
+        self.assertEqual((page["first_seq"], page["last_seq"]), (seqs[0], seqs[-1]) if seqs else (None, None))
         return seqs, page["has_more"]
 
     def test_parameters(self):
@@ -283,8 +278,7 @@ class Pages(ParleyTest):
     def test_empty(self):
         for query in ("", "?order=asc", "?after=1", "?max_bytes=1"):
             page = self.get(self.empty + "/messages" + query)
-            self.assertEqual(page, {"data": [], "has_more": False, "first_seq": None,
-                                    "last_seq": None})
+            self.assertEqual(page, {"data": [], "has_more": False, "first_seq": None, "last_seq": None})
 
     def test_304(self):
         for query in ("", "?order=asc&limit=3"):

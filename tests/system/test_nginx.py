@@ -208,8 +208,7 @@ class Refuses(RecorderTest):
     def test_long_target_and_large_headers(self):
         self.assert_problem(self.client.get("/" + "a" * 9000), 414, "uri_too_long")
         self.client.close()
-        self.assert_problem(self.client.get("/", headers={"X-Long": "a" * 9000}), 431,
-                            "headers_too_large")
+        self.assert_problem(self.client.get("/", headers={"X-Long": "a" * 9000}), 431, "headers_too_large")
         self.client.close()
         many = [(f"X-{n}", "a" * 7000) for n in range(5)]
         self.assert_problem(self.client.get("/", headers=many), 431, "headers_too_large")
@@ -354,8 +353,7 @@ class Complete(unittest.TestCase):
             conf = pathlib.Path(directory + "/parley.conf")
             conf.write_text(conf.read_text(encoding="utf-8").replace(
                 "listen      80 ", f"listen 127.0.0.1:{free_port()} "), encoding="utf-8")
-            subprocess.run(["sed", "-i", f"s|/tmp/|{stack.dir}/|", directory + "/nginx.conf"],
-                           check=True)
+            subprocess.run(["sed", "-i", f"s|/tmp/|{stack.dir}/|", directory + "/nginx.conf"], check=True)
             checked = subprocess.run(
                 ["nginx", "-t", "-e", "stderr", "-c", directory + "/nginx.conf"],
                 capture_output=True, text=True, check=False)

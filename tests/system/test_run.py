@@ -298,8 +298,7 @@ class Ends(RunTest):
     def test_kill_9_of_parley_and_the_next_start(self):
         """Fails if the host of the killed run stays registered."""
         process = self.ready()
-        signal_all([pid for pid, command in processes_in(self.base) if " serve" in command],
-                   signal.SIGKILL)
+        signal_all([pid for pid, command in processes_in(self.base) if " serve" in command], signal.SIGKILL)
         self.assert_fails(process, "parley ended")
         again = self.ready()
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/status") as answer:

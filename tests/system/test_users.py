@@ -38,8 +38,7 @@ class UserTest(ParleyTest):
         """Sessions of a user, oldest first; their ids."""
         ids = [self.new_id() for _ in range(n)]
         for session_id in ids:
-            self.make(session_id, user_id=user, messages=[message(f"m{i}") for i in range(messages)],
-                      **body)
+            self.make(session_id, user_id=user, messages=[message(f"m{i}") for i in range(messages)], **body)
         return ids
 
     def lines(self, answer):
