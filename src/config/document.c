@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What people read about the settings: --help, the README's table, the values in force. */
+/* What people read about the settings: --help, the table in docs/reference/configuration.md, the values in force. */
 #include "config_internal.h"
 
 #include <inttypes.h>
