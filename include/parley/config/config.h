@@ -1,8 +1,8 @@
 /*
  * Configuration: one table in config.c of name, type, default, bounds and help. It is the source
- * of --help, of the table in docs/reference/configuration.md (make check-docs compares them) and of every check. Values come
- * from the environment, or from a file of NAME=value lines, the environment winning. Immutable
- * after config_load.
+ * of --help, of docs/reference/configuration.md (make check-docs compares them) and of every check.
+ * Values come from the environment, or from a file of NAME=value lines, the environment winning.
+ * Immutable after config_load.
  */
 #ifndef PARLEY_CONFIG_CONFIG_H
 #define PARLEY_CONFIG_CONFIG_H
