@@ -94,11 +94,11 @@ class Pasted(StackTest):
                 self.skipTest(f"{tool} is not installed")
         errors = self.twice(
             "docs/guide/quick-start.md", '"user_id":"ann"', '"content":"Hello!"', '"topic":"trains"',
-            '"topic":"trains".*"Hello!"', "204 No Content", r"^parley_\w+ $", *[" the sea"] * 4)
+            '"topic":"trains".*"Hello!"', "204 No Content", r"^parley_[\w-]+ $", *[" the sea"] * 4)
         self.assertRegex(errors, r"^parley: key \w+ for tenant acme, until .*\n$")
 
     def test_concepts(self):
-        """A patch under the tag of the state. Fails if the tag is not sent: 412 for a made-up one."""
+        """A patch under the tag of the state. Fails if the tag is the one of something else: tried."""
         self.twice("docs/guide/concepts.md", '"session_id":"concepts:1".*"context":{"asked_at":"[0-9]+"}')
 
     def test_tool_calls(self):
@@ -107,7 +107,7 @@ class Pasted(StackTest):
                    '"message_id":"call_.*"name":"book"', '"data":')
 
     def test_retries(self):
-        """The second attempt is the answer of the first."""
+        """The second attempt is the answer of the first. Fails if each attempt takes a new key: tried."""
         self.twice("docs/guide/retries.md", "201 Created.*201 Created.*[Ii]dempotent-[Rr]eplayed: true")
 
     def test_users(self):
