@@ -125,6 +125,7 @@ class Pasted(StackTest):
 
     def test_share_of_fast_statements(self):
         """A figure, whatever it is."""
+        self.client.put("/v1/sessions/share:1", {}, headers={"Authorization": "Bearer " + self.key})
         (block,) = blocks("docs/internals/from-the-plan.md", heading="Figures")
         self.assertRegex(self.run_here("bash", "-euo", "pipefail", "-c", self.here(block)).stdout,
                          r"^\d+\.\d{3} % of [1-9]\d* statements\n$")
