@@ -54,9 +54,10 @@ def draw(figures):
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}" viewBox="0 0 {WIDTH} {y}" role="img">',
         f"<title>{title}</title>",
-        f"<style>.page {{ fill: #ffffff }} text {{ fill: #222222; font: 13px sans-serif }} {style}",
+        f"<style>.page {{ fill: #ffffff }} text {{ fill: #222222; font: 13px sans-serif }}",
+        f".title {{ font-weight: bold }} {style}",
         f"@media (prefers-color-scheme: dark) {{ .page {{ fill: #16191d }} text {{ fill: #e4e4e4 }} {dark}}}</style>",
-        f'<rect class="page" width="{WIDTH}" height="{y}"/>', text(LEFT, 22, title, ' font-weight="bold"'),
+        f'<rect class="page" width="{WIDTH}" height="{y}"/>', text(LEFT, 22, title, ' class="title"'),
         *out, "</svg>"])
 
 

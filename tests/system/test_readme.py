@@ -123,6 +123,11 @@ class Pasted(StackTest):
             if blocks(page):
                 self.assertIn(f'self.twice("{page}"', tests.replace("twice(\n            ", "twice("))
 
+    def test_variable(self):
+        """The page /docs takes the key from the variable that the documents set."""
+        page = self.client.get("/docs")
+        self.assertEqual(set(re.findall(r"\$[A-Z_]+", page.body.decode())), {"$API_KEY"})
+
     def test_share_of_fast_statements(self):
         """A figure, whatever it is."""
         self.client.put("/v1/sessions/share:1", {}, headers={"Authorization": "Bearer " + self.key})
