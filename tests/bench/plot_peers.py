@@ -9,7 +9,7 @@ import statistics
 import sys
 from xml.sax.saxutils import escape
 
-# Requests a second with 16 connections, as in docs/internals/performance.md ("best peer").
+# Requests a second with 16 connections, as in docs/internals/performance-scale.md ("best peer").
 FIGURES = {
     "parley": {"get": 13263, "page": 12277, "append": 2842, "create": 3280},
     "the best of PHP, FastAPI, Node": {"get": 4633, "page": 2626, "append": 1284, "create": 1726},
