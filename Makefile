@@ -8,7 +8,8 @@ ifeq ($(origin CC),default)
 CC      := gcc
 endif
 BUILD   ?= build/$(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
-ROOMS   ?= base obs config json db auth cache session http api fcgi proc
+ROOMS   ?= base obs config json db auth cache session/sql session http api/common api/native api/openai api/langgraph \
+           api/admin api fcgi server cli
 comma   := ,
 
 PKGS     := libpq hiredis libsodium
@@ -28,15 +29,15 @@ endif
 CFLAGS   ?= -O2 -g
 FORTIFY  := $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DPARLEY_VERSION='"$(VERSION)"' $(WARN) $(WERROR) -fno-common \
-             -fstack-protector-strong $(FORTIFY) -fPIE -pthread -Iinclude $(PKG_INC) $(CFLAGS) \
+             -fstack-protector-strong $(FORTIFY) -fPIE -pthread -Iinclude -Isrc $(PKG_INC) $(CFLAGS) \
              $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 
 MIGRATIONS := $(sort $(wildcard src/db/migrations/*.sql))
-SRCS    := $(filter-out src/proc/main.c,$(foreach r,$(ROOMS),$(sort $(wildcard src/$(r)/*.c))))
+SRCS    := $(filter-out src/cli/main.c,$(foreach r,$(ROOMS),$(sort $(wildcard src/$(r)/*.c))))
 LIB     := $(BUILD)/libparley.a
 OBJS    := $(SRCS:%.c=$(BUILD)/%.o) $(if $(filter db,$(ROOMS)),$(BUILD)/gen/migrations.o) \
-           $(if $(filter api,$(ROOMS)),$(BUILD)/gen/docs.o)
+           $(if $(filter api/admin,$(ROOMS)),$(BUILD)/gen/docs.o)
 UNIT    := $(wildcard tests/unit/*.c) $(foreach r,$(ROOMS),$(sort $(wildcard tests/unit/$(r)/*.c)))
 SERVICE := tests/unit/main.c \
            $(foreach r,$(ROOMS),$(sort $(wildcard tests/service/$(r)/*.c))) $(wildcard tests/service/*.c)
@@ -48,7 +49,7 @@ REPLAY  := tests/fuzz/replay.c
 FUZZ_BY := $(filter-out tests/fuzz/fuzz_%.c tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)) \
            tests/unit/json/same.c
 
-CHECKS  := layers headers isolation single stamps docs openapi plan plants format
+CHECKS  := layers symbols headers isolation single stamps docs openapi plan functions pages plants format
 QUIET    = $(MAKE) --no-print-directory -s -j"$$(nproc)"
 
 .PHONY: all help run test unit service system fuzz fuzz-replay analysis check $(CHECKS:%=check-%) \
@@ -91,7 +92,7 @@ test:
 	    "description=tests/openapi/run" \
 	    "system=PARLEY_BIN=$(abspath $(BUILD))/parley tests/system/main.py"
 
-$(BUILD)/parley: $(BUILD)/src/proc/main.o $(LIB)
+$(BUILD)/parley: $(BUILD)/src/cli/main.o $(LIB)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
 $(LIB): $(OBJS)
@@ -107,9 +108,9 @@ $(BUILD)/gen/migrations.c: $(MIGRATIONS) src/db/migrations/embed.sh
 	@mkdir -p $(@D)
 	sh src/db/migrations/embed.sh $(MIGRATIONS) >$@.new && mv $@.new $@
 # The description and its page, likewise.
-$(BUILD)/gen/docs.c: docs/openapi.json docs/api.html src/api/embed.sh
+$(BUILD)/gen/docs.c: docs/openapi.json docs/api.html src/api/admin/embed.sh
 	@mkdir -p $(@D)
-	sh src/api/embed.sh docs/openapi.json docs/api.html >$@.new && mv $@.new $@
+	sh src/api/admin/embed.sh docs/openapi.json docs/api.html >$@.new && mv $@.new $@
 $(BUILD)/gen/%.o: $(BUILD)/gen/%.c
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
@@ -134,8 +135,8 @@ fuzz:
 service: $(BUILD)/service
 	tests/service/with-servers $(BUILD)/service
 
-# Lets the n-th call of malloc, read, … fail; see tests/faults/nth.py.
-$(BUILD)/libfail.so: tests/nth/fail.c
+# Lets the n-th call of malloc, read, … fail; see tests/faults/fault_injection.py.
+$(BUILD)/libfail.so: tests/fault-injection/fail.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(WERROR) -O1 -g -fPIC -fvisibility=hidden -shared -o $@ $<
 

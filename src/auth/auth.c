@@ -140,7 +140,7 @@ static enum err check_key(struct auth *a, struct request_ctx *ctx, const struct 
             break;
         case STALE:
             /* A key that is not known may be one that was made since. */
-            ctx->tiers_only = true;
+            ctx->caches_only = true;
             return good ? ERR_NONE : unconfirmed(ctx, "PostgreSQL is away");
         case UNKNOWN:
             return unconfirmed(ctx, "PostgreSQL is away, or refuses to say");

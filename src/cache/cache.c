@@ -76,10 +76,10 @@ static bool find_in_memory(struct cache *c, struct request_ctx *ctx, struct cach
     return false;
 }
 
-static void count_miss(struct cache *c, enum metrics_tier from)
+static void count_miss(struct cache *c, enum metrics_source from)
 {
     if (c->slot)
-        metrics_add(&c->slot->tier_misses[from], 1);
+        metrics_add(&c->slot->source_misses[from], 1);
 }
 
 bool cache_find(struct cache *c, struct request_ctx *ctx, struct cache_key key,

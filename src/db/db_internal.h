@@ -92,7 +92,7 @@ enum { CONN_STATES = CONN_CLOSED };
 
 /* What the pool has to know of a request that wants a connection; see struct request_ctx. */
 struct db_wants {
-    uint64_t lane;
+    uint64_t contention_key;
     bool reserve;
 };
 
@@ -254,7 +254,7 @@ void db_pool_wake_for_room(struct db *db);
 void db_pool_retire(struct db *db);
 int db_pool_open_count(const struct db *db); /* under the lock: open connections */
 /* Closes a connection that db_pool_move has put into CONN_CLOSED. The lock is not held. */
-void db_pool_bury(struct db *db, struct db_conn *c);
+void db_pool_reap(struct db *db, struct db_conn *c);
 
 /* Looks whether server, role and schema are what this program needs, and lowers the pool to what
  * the server allows. OPEN_OK, OPEN_WRONG, or OPEN_REFUSED when the connection failed meanwhile. */

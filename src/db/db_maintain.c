@@ -36,7 +36,7 @@ static void close_unwanted(struct db *db)
     while (closed) {
         struct db_conn *c = closed;
         closed = c->next;
-        db_pool_bury(db, c);
+        db_pool_reap(db, c);
     }
 }
 

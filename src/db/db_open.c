@@ -48,7 +48,7 @@ void db_pool_retire(struct db *db)
         pthread_mutex_unlock(&db->lock);
         if (!c)
             return;
-        db_pool_bury(db, c);
+        db_pool_reap(db, c);
     }
 }
 

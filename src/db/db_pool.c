@@ -127,10 +127,11 @@ static int kept_for_reads(const struct db *db)
     return db->max >= 8 ? 2 : db->max >= 2 ? 1 : 0;
 }
 
-static void count(const struct db_conn_list *list, uint64_t lane, int *of_lane, int *others)
+static void count(const struct db_conn_list *list, uint64_t contention_key, int *of_lane,
+                  int *others)
 {
     for (const struct db_conn *c = list->first; c; c = c->next) {
-        *of_lane += c->who.lane == lane;
+        *of_lane += c->who.contention_key == contention_key;
         *others += !c->who.reserve;
     }
 }
@@ -146,9 +147,9 @@ static bool is_full_for(const struct db *db, struct db_wants who)
     int of_lane = 0, others = 0;
     if (who.reserve)
         return false;
-    count(&db->lists[CONN_BUSY], who.lane, &of_lane, &others);
-    count(&db->lists[CONN_OPENING], who.lane, &of_lane, &others);
-    return (who.lane != 0 && of_lane >= most) || others >= room;
+    count(&db->lists[CONN_BUSY], who.contention_key, &of_lane, &others);
+    count(&db->lists[CONN_OPENING], who.contention_key, &of_lane, &others);
+    return (who.contention_key != 0 && of_lane >= most) || others >= room;
 }
 
 /* The first that may have a connection. False if there is none. */
@@ -239,7 +240,7 @@ static void note_opened(struct db *db, struct db_conn *c, enum db_open_result re
     } else if (result == OPEN_REFUSED || result == OPEN_FULL || (result == OPEN_LATE && late)) {
         back_off(db, DB_DOWN, why);
     }
-    /* More may be opened now; or a place has become free, and with it one of a lane. */
+    /* More may be opened now; or a place has become free, and with it one of a contention_key. */
     db_pool_wake_for_room(db);
 }
 
@@ -263,13 +264,13 @@ enum db_open_result db_pool_open_one(struct db *db, struct deadline deadline, in
     if (opened && db->slot)
         metrics_add(&db->slot->db_opened, 1);
     if (result != OPEN_OK && opened)
-        db_pool_bury(db, c);
+        db_pool_reap(db, c);
     else if (result != OPEN_OK)
         db_conn_close(c);
     return result;
 }
 
-void db_pool_bury(struct db *db, struct db_conn *c)
+void db_pool_reap(struct db *db, struct db_conn *c)
 {
     db_conn_close(c);
     if (db->slot)
@@ -320,7 +321,7 @@ static struct db_conn *wait_turn(struct db *db, struct deadline limit, struct db
 static enum err acquire(struct db *db, struct request_ctx *ctx, struct deadline limit,
                         struct db_conn **out, char *why, size_t why_n)
 {
-    const struct db_wants who = {ctx->lane, ctx->reserve};
+    const struct db_wants who = {ctx->contention_key, ctx->reserve};
     bool in_front = ctx->urgent;
     for (;;) {
         struct db_conn *c;
@@ -419,7 +420,7 @@ void db_pool_release(struct db *db, struct db_conn *c)
         return;
     if (!clean && db->slot)
         metrics_add(&db->slot->db_discarded, 1);
-    db_pool_bury(db, c);
+    db_pool_reap(db, c);
 }
 
 bool db_pool_owns(struct db *db, const void *owner)

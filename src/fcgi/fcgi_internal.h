@@ -118,12 +118,12 @@ MUSTCHECK bool fcgi_answer(struct fcgi_thread *t, struct fcgi_turn *turn);
 /* ---- watch.c ---- */
 
 /* Waits until t watches; false: the server is stopping. */
-MUSTCHECK bool fcgi_watch_take(struct fcgi_thread *t);
+MUSTCHECK bool fcgi_poller_take(struct fcgi_thread *t);
 /* To be called before t waits for anything but the epoll: others may then watch, and serve the
  * connections that t has passed by. */
-void fcgi_watch_give(struct fcgi_thread *t);
+void fcgi_poller_give(struct fcgi_thread *t);
 /* Wakes all that are idle: the server is stopping. */
-void fcgi_watch_end(struct fcgi_server *s);
+void fcgi_poller_end(struct fcgi_server *s);
 
 /* ---- params.c ---- */
 

@@ -211,7 +211,7 @@ static void *thread_main(void *arg)
 {
     struct fcgi_thread *t = arg;
     struct fcgi_server *s = t->server;
-    while (fcgi_watch_take(t)) {
+    while (fcgi_poller_take(t)) {
         struct epoll_event e;
         const bool returning = atomic_load(&s->returning);
         const int n = epoll_wait(s->epoll_fd, &e, 1, returning ? LISTEN_PAUSE_MS : -1);
@@ -385,7 +385,7 @@ bool fcgi_server_stop(struct fcgi_server *s, int grace_ms)
     stop_listening(s, false);
     atomic_store(&s->stopping, true);
     fcgi_conns_hang_up(s);
-    fcgi_watch_end(s);
+    fcgi_poller_end(s);
     /* Fails only when the counter is full, and then it wakes as well. */
     if (s->wake_fd >= 0 && write(s->wake_fd, &one, sizeof one) < 0 && errno != EAGAIN)
         return false;

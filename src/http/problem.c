@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "parley/http/problem.h"
 
-#include "parley/json/write.h"
+#include "parley/json/json_writer.h"
 
 /* The one table from enum err to HTTP. retry_after_s: where a client should come back soon. detail:
  * the text for an error whose cause set none: a failure of the server, or a value that the database
@@ -68,16 +68,16 @@ void http_problem(struct request_ctx *ctx, const struct http_request *req,
     const struct http_fault fault = http_fault_of(ctx);
     http_fault_begin(ctx, &fault, res);
     res->content_type = "application/problem+json";
-    struct jout j;
-    jout_init(&j, &res->body);
-    jout_object_open(&j);
-    jput_sv(&j, "type", SV("about:blank"));
-    jput_str(&j, "title", http_status_reason(res->status));
-    jput_i64(&j, "status", res->status);
-    jput_str(&j, "detail", fault.detail);
-    jput_str(&j, "code", fault.code);
+    struct json_writer j;
+    json_write_init(&j, &res->body);
+    json_write_object_open(&j);
+    json_put_sv(&j, "type", SV("about:blank"));
+    json_put_str(&j, "title", http_status_reason(res->status));
+    json_put_i64(&j, "status", res->status);
+    json_put_str(&j, "detail", fault.detail);
+    json_put_str(&j, "code", fault.code);
     if (ctx->err.field[0])
-        jput_str(&j, "field", ctx->err.field);
-    jput_sv(&j, "request_id", ctx->request_id);
-    jout_object_close(&j);
+        json_put_str(&j, "field", ctx->err.field);
+    json_put_sv(&j, "request_id", ctx->request_id);
+    json_write_object_close(&j);
 }

@@ -20,9 +20,9 @@ struct scan {
     struct sv text;
     size_t at;
     size_t bad_utf8; /* offset of the first bad byte; SIZE_MAX: none */
-    struct jnode *nodes;
+    struct json_node *nodes;
     uint32_t n, cap;
-    struct frame frames[JDOC_DEPTH_MAX];
+    struct frame frames[JSON_DOC_DEPTH_MAX];
     uint32_t depth;
 };
 
@@ -41,8 +41,8 @@ static void write_path(const struct scan *s, char *out, size_t size)
     out[0] = '\0';
     for (uint32_t i = 0; i < s->depth && n < size - 1; i++) {
         const struct frame *f = &s->frames[i];
-        const struct jnode *node = &s->nodes[f->node];
-        if (node->type == JT_ARRAY) {
+        const struct json_node *node = &s->nodes[f->node];
+        if (node->type == JSON_IS_ARRAY) {
             uint32_t index = node->children > 0 ? node->children - 1 : 0;
             int len = snprintf(out + n, size - n, "[%u]", index);
             n = (size_t)len < size - n ? n + (size_t)len : size - 1;
@@ -52,18 +52,18 @@ static void write_path(const struct scan *s, char *out, size_t size)
         if (key.p && n > 0)
             out[n++] = '.';
         while (key.n > 0 && n + 4 < size)
-            n += junescape_next(&key, out + n);
+            n += json_unescape_next(&key, out + n);
         out[n] = '\0';
     }
 }
 
-static enum err fail(struct scan *s, struct jfault fault)
+static enum err fail(struct scan *s, struct json_fault fault)
 {
     char path[256];
 
     /* A byte that is not UTF-8 is what is wrong, whatever the grammar says from there on. */
     if (fault.at >= s->bad_utf8)
-        fault = (struct jfault){"invalid_utf8", "The text is not valid UTF-8", s->bad_utf8};
+        fault = (struct json_fault){"invalid_utf8", "The text is not valid UTF-8", s->bad_utf8};
     write_path(s, path, sizeof(path));
     return ctx_fail(s->ctx, ERR_INVALID, fault.slug, path, "%s (at byte %zu).", fault.what,
                     fault.at);
@@ -73,7 +73,7 @@ static enum err syntax(struct scan *s, const char *what)
 {
     if (s->at >= s->text.n)
         what = "The JSON text ends too early";
-    return fail(s, (struct jfault){"invalid_json", what, s->at});
+    return fail(s, (struct json_fault){"invalid_json", what, s->at});
 }
 
 static void skip_space(struct scan *s)
@@ -89,28 +89,28 @@ static bool is_at(const struct scan *s, char c)
 
 static enum err string_token(struct scan *s, struct sv *raw, bool *escaped)
 {
-    struct jfault fault;
+    struct json_fault fault;
     size_t end = 0;
 
-    if (!jtoken_string(s->text, s->at, &end, escaped, &fault))
+    if (!json_token_string(s->text, s->at, &end, escaped, &fault))
         return fail(s, fault);
     if (s->bad_utf8 < end)
-        return fail(s, (struct jfault){"invalid_utf8", "", s->bad_utf8});
+        return fail(s, (struct json_fault){"invalid_utf8", "", s->bad_utf8});
     *raw = (struct sv){s->text.p + s->at, end - s->at};
     s->at = end;
     return ERR_NONE;
 }
 
 /* Adds the node of the value that begins here and links it to what is before it. */
-static enum err add_node(struct scan *s, struct jnode **out)
+static enum err add_node(struct scan *s, struct json_node **out)
 {
-    if (s->n >= JDOC_NODES_MAX)
-        return fail(s,
-                    (struct jfault){"too_many_values", "The JSON text has too many values", s->at});
+    if (s->n >= JSON_DOC_NODES_MAX)
+        return fail(
+            s, (struct json_fault){"too_many_values", "The JSON text has too many values", s->at});
     if (s->n == s->cap) {
         uint32_t cap = s->cap * 2;
-        struct jnode *grown = arena_grow(s->ctx->arena, s->nodes, s->cap * sizeof(*s->nodes),
-                                         cap * sizeof(*s->nodes));
+        struct json_node *grown = arena_grow(s->ctx->arena, s->nodes, s->cap * sizeof(*s->nodes),
+                                             cap * sizeof(*s->nodes));
         if (!grown)
             return ctx_nomem(s->ctx);
         s->nodes = grown;
@@ -118,7 +118,7 @@ static enum err add_node(struct scan *s, struct jnode **out)
     }
 
     uint32_t index = s->n++;
-    s->nodes[index] = (struct jnode){.type = JT_NULL};
+    s->nodes[index] = (struct json_node){.type = JSON_IS_NULL};
     if (s->depth > 0) {
         struct frame *f = top(s);
         if (f->last_child > 0)
@@ -131,10 +131,10 @@ static enum err add_node(struct scan *s, struct jnode **out)
 }
 
 /* Opens a container; its raw text is known when it is closed. */
-static enum err open_container(struct scan *s, struct jnode *node, enum jtype type)
+static enum err open_container(struct scan *s, struct json_node *node, enum json_value_type type)
 {
-    if (s->depth == JDOC_DEPTH_MAX)
-        return fail(s, (struct jfault){"too_deep", "The JSON text is nested too deep", s->at});
+    if (s->depth == JSON_DOC_DEPTH_MAX)
+        return fail(s, (struct json_fault){"too_deep", "The JSON text is nested too deep", s->at});
     node->type = type;
     node->raw = (struct sv){s->text.p + s->at, 0};
     s->frames[s->depth++] = (struct frame){(uint32_t)(node - s->nodes), 0, SV_NONE};
@@ -142,7 +142,8 @@ static enum err open_container(struct scan *s, struct jnode *node, enum jtype ty
     return ERR_NONE;
 }
 
-static enum err literal(struct scan *s, struct jnode *node, enum jtype type, struct sv word)
+static enum err literal(struct scan *s, struct json_node *node, enum json_value_type type,
+                        struct sv word)
 {
     struct sv rest = {s->text.p + s->at, s->text.n - s->at};
 
@@ -154,14 +155,14 @@ static enum err literal(struct scan *s, struct jnode *node, enum jtype type, str
     return ERR_NONE;
 }
 
-static enum err number(struct scan *s, struct jnode *node)
+static enum err number(struct scan *s, struct json_node *node)
 {
-    struct jfault fault;
+    struct json_fault fault;
     size_t end = 0;
 
-    if (!jtoken_number(s->text, s->at, &end, &fault))
+    if (!json_token_number(s->text, s->at, &end, &fault))
         return fail(s, fault);
-    node->type = JT_NUMBER;
+    node->type = JSON_IS_NUMBER;
     node->raw = (struct sv){s->text.p + s->at, end - s->at};
     s->at = end;
     return ERR_NONE;
@@ -169,7 +170,7 @@ static enum err number(struct scan *s, struct jnode *node)
 
 static enum err begin_value(struct scan *s, enum state *state)
 {
-    struct jnode *node = NULL;
+    struct json_node *node = NULL;
     char c = s->at < s->text.n ? s->text.p[s->at] : '\0';
 
     TRY(add_node(s, &node));
@@ -180,18 +181,18 @@ static enum err begin_value(struct scan *s, enum state *state)
     *state = c == '{' || c == '[' ? JUST_OPENED : AFTER_VALUE;
     switch (c) {
     case '{':
-        return open_container(s, node, JT_OBJECT);
+        return open_container(s, node, JSON_IS_OBJECT);
     case '[':
-        return open_container(s, node, JT_ARRAY);
+        return open_container(s, node, JSON_IS_ARRAY);
     case '"':
-        node->type = JT_STRING;
+        node->type = JSON_IS_STRING;
         return string_token(s, &node->raw, &node->escaped);
     case 't':
-        return literal(s, node, JT_TRUE, SV("true"));
+        return literal(s, node, JSON_IS_TRUE, SV("true"));
     case 'f':
-        return literal(s, node, JT_FALSE, SV("false"));
+        return literal(s, node, JSON_IS_FALSE, SV("false"));
     case 'n':
-        return literal(s, node, JT_NULL, SV("null"));
+        return literal(s, node, JSON_IS_NULL, SV("null"));
     default:
         if (c == '-' || (c >= '0' && c <= '9'))
             return number(s, node);
@@ -221,17 +222,17 @@ static enum err begin_member(struct scan *s)
 static enum err close_container(struct scan *s)
 {
     struct frame *f = top(s);
-    struct jnode *node = &s->nodes[f->node];
+    struct json_node *node = &s->nodes[f->node];
 
     s->at++;
     node->raw.n = (size_t)(s->text.p + s->at - node->raw.p);
-    if (node->type == JT_OBJECT && node->children > 1) {
-        const struct jnode *twice = NULL;
-        TRY(jkeys_twice(s->ctx, &(struct jdoc){s->nodes, s->n}, node, &twice));
+    if (node->type == JSON_IS_OBJECT && node->children > 1) {
+        const struct json_node *twice = NULL;
+        TRY(json_keys_find_duplicate(s->ctx, &(struct json_doc){s->nodes, s->n}, node, &twice));
         if (twice) {
             f->key = twice->key;
-            return fail(s, (struct jfault){"duplicate_key", "A member is given twice",
-                                           (size_t)(twice->key.p - s->text.p)});
+            return fail(s, (struct json_fault){"duplicate_key", "A member is given twice",
+                                               (size_t)(twice->key.p - s->text.p)});
         }
     }
     s->depth--;
@@ -242,7 +243,8 @@ static enum err close_container(struct scan *s)
  */
 static enum err next_child(struct scan *s, enum state *state)
 {
-    const bool object = s->nodes[top(s)->node].type == JT_OBJECT, first = *state == JUST_OPENED;
+    const bool object = s->nodes[top(s)->node].type == JSON_IS_OBJECT,
+               first = *state == JUST_OPENED;
 
     *state = AFTER_VALUE;
     if (is_at(s, object ? '}' : ']'))
@@ -269,7 +271,7 @@ static enum err scan_text(struct scan *s)
     return ERR_NONE;
 }
 
-enum err jdoc_parse(struct request_ctx *ctx, struct sv text, struct jdoc *out)
+enum err json_doc_parse(struct request_ctx *ctx, struct sv text, struct json_doc *out)
 {
     /* A guess at the number of values; the array doubles when it is too small. */
     struct scan s = {.ctx = ctx, .text = text, .bad_utf8 = SIZE_MAX, .cap = 16};
@@ -283,38 +285,39 @@ enum err jdoc_parse(struct request_ctx *ctx, struct sv text, struct jdoc *out)
     if (sv_starts_with(text, SV("\xef\xbb\xbf")))
         return syntax(&s, "A byte order mark is not allowed");
     TRY(scan_text(&s));
-    *out = (struct jdoc){s.nodes, s.n};
+    *out = (struct json_doc){s.nodes, s.n};
     return ERR_NONE;
 }
 
-const struct jnode *jdoc_first(const struct jdoc *d, const struct jnode *parent)
+const struct json_node *json_doc_first(const struct json_doc *d, const struct json_node *parent)
 {
     (void)d; /* in the order of the text, a container's first child is the next node */
     return parent->children > 0 ? parent + 1 : NULL;
 }
 
-const struct jnode *jdoc_next(const struct jdoc *d, const struct jnode *node)
+const struct json_node *json_doc_next(const struct json_doc *d, const struct json_node *node)
 {
     return node->next > 0 ? &d->nodes[node->next] : NULL;
 }
 
-const struct jnode *jdoc_member(const struct jdoc *d, const struct jnode *object, struct sv name)
+const struct json_node *json_doc_member(const struct json_doc *d, const struct json_node *object,
+                                        struct sv name)
 {
-    if (object->type != JT_OBJECT)
+    if (object->type != JSON_IS_OBJECT)
         return NULL;
-    for (const struct jnode *m = jdoc_first(d, object); m; m = jdoc_next(d, m))
-        if (m->key_escaped ? junescape_eq(m->key, name) : sv_eq(m->key, name))
+    for (const struct json_node *m = json_doc_first(d, object); m; m = json_doc_next(d, m))
+        if (m->key_escaped ? json_unescape_eq(m->key, name) : sv_eq(m->key, name))
             return m;
     return NULL;
 }
 
-enum err jdoc_string(struct request_ctx *ctx, const struct jnode *node, struct sv *out)
+enum err json_doc_string(struct request_ctx *ctx, const struct json_node *node, struct sv *out)
 {
-    if (node->type != JT_STRING)
-        return ctx_fault(ctx, ERR_INTERNAL, "jdoc_string: not a string");
+    if (node->type != JSON_IS_STRING)
+        return ctx_fault(ctx, ERR_INTERNAL, "json_doc_string: not a string");
     struct sv body = {node->raw.p + 1, node->raw.n - 2};
     if (node->escaped)
-        return junescape_dup(ctx, body, out);
+        return json_unescape_dup(ctx, body, out);
     *out = body;
     return ERR_NONE;
 }

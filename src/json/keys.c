@@ -9,7 +9,7 @@
 enum { FEW_MEMBERS = 8 };
 
 /* Any total order does. */
-int jkeys_order(struct sv a, struct sv b)
+int json_keys_order(struct sv a, struct sv b)
 {
     if (a.n != b.n)
         return a.n < b.n ? -1 : 1;
@@ -18,51 +18,53 @@ int jkeys_order(struct sv a, struct sv b)
 
 static int compare(const void *a, const void *b)
 {
-    const struct jkey *x = a, *y = b;
-    const int c = jkeys_order(x->name, y->name);
+    const struct json_key *x = a, *y = b;
+    const int c = json_keys_order(x->name, y->name);
     return c != 0 ? c : (x->at > y->at) - (x->at < y->at);
 }
 
-void jkeys_sort(struct jkey *keys, size_t n)
+void json_keys_sort(struct json_key *keys, size_t n)
 {
     qsort(keys, n, sizeof(*keys), compare);
 }
 
-static enum err twice_sorted(struct request_ctx *ctx, const struct jdoc *d,
-                             const struct jnode *object, const struct jnode **twice)
+static enum err twice_sorted(struct request_ctx *ctx, const struct json_doc *d,
+                             const struct json_node *object, const struct json_node **twice)
 {
     const size_t n = object->children;
-    struct jkey *keys = arena_array(ctx->arena, n, sizeof(*keys));
+    struct json_key *keys = arena_array(ctx->arena, n, sizeof(*keys));
     if (!keys)
         return ctx_nomem(ctx);
     size_t i = 0;
-    for (const struct jnode *m = jdoc_first(d, object); m; m = jdoc_next(d, m), i++) {
+    for (const struct json_node *m = json_doc_first(d, object); m; m = json_doc_next(d, m), i++) {
         keys[i].at = (size_t)(m - d->nodes);
-        TRY(junescape_dup(ctx, m->key, &keys[i].name));
+        TRY(json_unescape_dup(ctx, m->key, &keys[i].name));
     }
-    jkeys_sort(keys, n);
+    json_keys_sort(keys, n);
     for (i = 1; i < n && !*twice; i++)
         if (sv_eq(keys[i - 1].name, keys[i].name))
             *twice = &d->nodes[keys[i].at];
     return ERR_NONE;
 }
 
-static const struct jnode *twice_paired(const struct jdoc *d, const struct jnode *object)
+static const struct json_node *twice_paired(const struct json_doc *d,
+                                            const struct json_node *object)
 {
-    const struct jnode *first = jdoc_first(d, object);
-    for (const struct jnode *b = jdoc_next(d, first); b; b = jdoc_next(d, b))
-        for (const struct jnode *a = first; a != b; a = jdoc_next(d, a))
+    const struct json_node *first = json_doc_first(d, object);
+    for (const struct json_node *b = json_doc_next(d, first); b; b = json_doc_next(d, b))
+        for (const struct json_node *a = first; a != b; a = json_doc_next(d, a))
             if (sv_eq(a->key, b->key))
                 return b;
     return NULL;
 }
 
-enum err jkeys_twice(struct request_ctx *ctx, const struct jdoc *d, const struct jnode *object,
-                     const struct jnode **twice)
+enum err json_keys_find_duplicate(struct request_ctx *ctx, const struct json_doc *d,
+                                  const struct json_node *object, const struct json_node **twice)
 {
     bool escaped = false;
     *twice = NULL;
-    for (const struct jnode *m = jdoc_first(d, object); m && !escaped; m = jdoc_next(d, m))
+    for (const struct json_node *m = json_doc_first(d, object); m && !escaped;
+         m = json_doc_next(d, m))
         escaped = m->key_escaped;
     if (object->children <= FEW_MEMBERS && !escaped) {
         *twice = twice_paired(d, object);

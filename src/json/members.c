@@ -34,7 +34,7 @@ static size_t value_end(struct sv s, size_t at)
     return at;
 }
 
-bool jmember_next(struct sv *rest, struct jmember *out)
+bool json_member_next(struct sv *rest, struct json_member *out)
 {
     struct sv s = *rest;
     size_t key = 0, end, value;
@@ -52,11 +52,11 @@ bool jmember_next(struct sv *rest, struct jmember *out)
     return true;
 }
 
-struct sv jmember_get(struct sv object, const char *name)
+struct sv json_member_get(struct sv object, const char *name)
 {
-    struct jmember m;
-    while (jmember_next(&object, &m))
-        if (junescape_eq(m.key, sv_from(name)))
+    struct json_member m;
+    while (json_member_next(&object, &m))
+        if (json_unescape_eq(m.key, sv_from(name)))
             return m.raw;
     return SV_NONE;
 }
@@ -64,34 +64,34 @@ struct sv jmember_get(struct sv object, const char *name)
 static bool is_named(struct sv key, const char *const *names)
 {
     for (; *names; names++)
-        if (junescape_eq(key, sv_from(*names)))
+        if (json_unescape_eq(key, sv_from(*names)))
             return true;
     return false;
 }
 
-void jmembers_write(struct jout *j, struct sv object, const char *const *without)
+void json_members_write(struct json_writer *j, struct sv object, const char *const *without)
 {
-    struct jmember m;
-    while (jmember_next(&object, &m)) {
+    struct json_member m;
+    while (json_member_next(&object, &m)) {
         if (is_named(m.key, without))
             continue;
-        jout_key_raw(j, m.key);
-        jout_raw(j, m.raw);
+        json_write_key_raw(j, m.key);
+        json_write_raw(j, m.raw);
     }
 }
 
-enum err jmembers_without(struct request_ctx *ctx, struct sv object, const char *const *without,
-                          struct sv *out)
+enum err json_members_without(struct request_ctx *ctx, struct sv object, const char *const *without,
+                              struct sv *out)
 {
     struct buf b;
-    struct jout j;
+    struct json_writer j;
     buf_init(&b, ctx->arena, 0);
-    jout_init(&j, &b);
-    jout_object_open(&j);
+    json_write_init(&j, &b);
+    json_write_object_open(&j);
     const size_t empty = b.n;
-    jmembers_write(&j, object, without);
+    json_members_write(&j, object, without);
     const bool none = b.n == empty;
-    jout_object_close(&j);
+    json_write_object_close(&j);
     if (b.failed)
         return ctx_nomem(ctx);
     *out = none ? SV_NONE : buf_get(&b);

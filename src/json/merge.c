@@ -11,27 +11,27 @@
 
 /* What is laid over the target. */
 struct layer {
-    struct jmember *members; /* as they came; raw is absent where another has taken its place */
-    struct jkey *names;      /* sorted, each once */
+    struct json_member *members; /* as they came; raw is absent where another has taken its place */
+    struct json_key *names;      /* sorted, each once */
     size_t n_members, n_names;
 };
 
 static enum err collect(struct request_ctx *ctx, const struct sv *patches, size_t n,
                         struct layer *out)
 {
-    struct jmember m;
+    struct json_member m;
     size_t count = 0, at = 0;
     for (size_t i = 0; i < n; i++)
-        for (struct sv rest = patches[i]; jmember_next(&rest, &m);)
+        for (struct sv rest = patches[i]; json_member_next(&rest, &m);)
             count++;
     *out = (struct layer){arena_array(ctx->arena, count, sizeof(*out->members)),
                           arena_array(ctx->arena, count, sizeof(*out->names)), count, count};
     if (!out->members || !out->names)
         return ctx_nomem(ctx);
     for (size_t i = 0; i < n; i++)
-        for (struct sv rest = patches[i]; jmember_next(&rest, &out->members[at]); at++) {
+        for (struct sv rest = patches[i]; json_member_next(&rest, &out->members[at]); at++) {
             out->names[at].at = at;
-            TRY(junescape_dup(ctx, out->members[at].key, &out->names[at].name));
+            TRY(json_unescape_dup(ctx, out->members[at].key, &out->names[at].name));
         }
     return ERR_NONE;
 }
@@ -40,9 +40,9 @@ static enum err collect(struct request_ctx *ctx, const struct sv *patches, size_
 static void make_unique(struct layer *l)
 {
     size_t n = 0;
-    jkeys_sort(l->names, l->n_names);
+    json_keys_sort(l->names, l->n_names);
     for (size_t i = 0; i < l->n_names; i++) {
-        struct jmember *m = &l->members[l->names[i].at];
+        struct json_member *m = &l->members[l->names[i].at];
         if (n > 0 && sv_eq(l->names[n - 1].name, l->names[i].name)) {
             l->members[l->names[n - 1].at].raw = m->raw;
             m->raw = SV_NONE;
@@ -53,12 +53,12 @@ static void make_unique(struct layer *l)
     l->n_names = n;
 }
 
-static struct jmember *find(const struct layer *l, struct sv name)
+static struct json_member *find(const struct layer *l, struct sv name)
 {
     size_t low = 0, high = l->n_names;
     while (low < high) {
         const size_t middle = low + (high - low) / 2;
-        const int c = jkeys_order(name, l->names[middle].name);
+        const int c = json_keys_order(name, l->names[middle].name);
         if (c == 0)
             return &l->members[l->names[middle].at];
         if (c < 0)
@@ -85,38 +85,38 @@ enum way {
 };
 
 static enum err write_merged(struct request_ctx *ctx, struct sv target, const struct sv *patches,
-                             size_t n, enum way way, struct jout *j);
+                             size_t n, enum way way, struct json_writer *j);
 
 /* Over what was (absent: nothing) comes a value. An object of a patch is merged even into what is
  * none: its nulls must go. */
 static enum err write_value(struct request_ctx *ctx, struct sv key, struct sv was, struct sv over,
-                            enum way way, struct jout *j)
+                            enum way way, struct json_writer *j)
 {
     if (way == WAY_PATCH && is_null(over))
         return ERR_NONE;
-    jout_key_raw(j, key);
+    json_write_key_raw(j, key);
     if (way == WAY_PATCH && is_object(over))
         return write_merged(ctx, is_object(was) ? was : SV("{}"), &over, 1, way, j);
-    jout_raw(j, over);
+    json_write_raw(j, over);
     return ERR_NONE;
 }
 
 /* All are objects. The guard bounds the depth of the recursion. */
 static enum err write_merged(struct request_ctx *ctx, struct sv target, const struct sv *patches,
-                             size_t n, enum way way, struct jout *j)
+                             size_t n, enum way way, struct json_writer *j)
 {
     struct layer l;
-    struct jmember m;
+    struct json_member m;
     TRY(collect(ctx, patches, n, &l));
     make_unique(&l);
-    jout_object_open(j);
-    while (jmember_next(&target, &m)) {
+    json_write_object_open(j);
+    while (json_member_next(&target, &m)) {
         struct sv name;
-        TRY(junescape_dup(ctx, m.key, &name));
-        struct jmember *over = find(&l, name);
+        TRY(json_unescape_dup(ctx, m.key, &name));
+        struct json_member *over = find(&l, name);
         if (!over) {
-            jout_key_raw(j, m.key);
-            jout_raw(j, m.raw);
+            json_write_key_raw(j, m.key);
+            json_write_raw(j, m.raw);
             continue;
         }
         TRY(write_value(ctx, m.key, m.raw, over->raw, way, j));
@@ -125,7 +125,7 @@ static enum err write_merged(struct request_ctx *ctx, struct sv target, const st
     for (size_t i = 0; i < l.n_members; i++)
         if (l.members[i].raw.p)
             TRY(write_value(ctx, l.members[i].key, SV_NONE, l.members[i].raw, way, j));
-    jout_object_close(j);
+    json_write_object_close(j);
     return ERR_NONE;
 }
 
@@ -133,12 +133,12 @@ static enum err merge(struct request_ctx *ctx, struct sv target, const struct sv
                       enum way way, struct sv *out)
 {
     struct buf b;
-    struct jout j;
+    struct json_writer j;
     size_t room = target.n;
     for (size_t i = 0; i < n; i++)
         room += patches[i].n;
     buf_init(&b, ctx->arena, room);
-    jout_init(&j, &b);
+    json_write_init(&j, &b);
     TRY(write_merged(ctx, target, patches, n, way, &j));
     if (b.failed)
         return ctx_nomem(ctx);
@@ -146,8 +146,8 @@ static enum err merge(struct request_ctx *ctx, struct sv target, const struct sv
     return ERR_NONE;
 }
 
-enum err jmerge_overlay(struct request_ctx *ctx, struct sv target, const struct sv *patches,
-                        size_t n, struct sv *out)
+enum err json_merge_overlay(struct request_ctx *ctx, struct sv target, const struct sv *patches,
+                            size_t n, struct sv *out)
 {
     if (n == 1 && sv_eq(target, SV("{}"))) {
         *out = patches[0];
@@ -156,7 +156,8 @@ enum err jmerge_overlay(struct request_ctx *ctx, struct sv target, const struct 
     return merge(ctx, target, patches, n, WAY_OVERLAY, out);
 }
 
-enum err jmerge_patch(struct request_ctx *ctx, struct sv target, struct sv patch, struct sv *out)
+enum err json_merge_patch(struct request_ctx *ctx, struct sv target, struct sv patch,
+                          struct sv *out)
 {
     return merge(ctx, target, &patch, 1, WAY_PATCH, out);
 }

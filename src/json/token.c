@@ -9,13 +9,13 @@
 static const char slug_invalid[] = "invalid_json";
 static const char slug_range[] = "number_out_of_range";
 
-static bool fail(struct jfault *fault, const char *slug, size_t at, const char *what)
+static bool fail(struct json_fault *fault, const char *slug, size_t at, const char *what)
 {
-    *fault = (struct jfault){slug, what, at};
+    *fault = (struct json_fault){slug, what, at};
     return false;
 }
 
-int jtoken_hex4(const char *p)
+int json_token_hex4(const char *p)
 {
     int v = 0;
 
@@ -34,7 +34,7 @@ int jtoken_hex4(const char *p)
 }
 
 /* Checks the escape at text.p[*at] and moves *at behind it. */
-static bool check_escape(struct sv text, size_t *at, struct jfault *fault)
+static bool check_escape(struct sv text, size_t *at, struct json_fault *fault)
 {
     const char *p = text.p + *at;
     size_t left = text.n - *at;
@@ -48,7 +48,7 @@ static bool check_escape(struct sv text, size_t *at, struct jfault *fault)
         return true;
     }
 
-    int c = left >= 6 ? jtoken_hex4(p + 2) : -1;
+    int c = left >= 6 ? json_token_hex4(p + 2) : -1;
     if (c < 0)
         return fail(fault, slug_invalid, *at, "\\u needs four hexadecimal digits");
     if (c == 0)
@@ -57,14 +57,15 @@ static bool check_escape(struct sv text, size_t *at, struct jfault *fault)
         *at += 6;
         return true;
     }
-    int low = left >= 12 && p[6] == '\\' && p[7] == 'u' ? jtoken_hex4(p + 8) : -1;
+    int low = left >= 12 && p[6] == '\\' && p[7] == 'u' ? json_token_hex4(p + 8) : -1;
     if (c > 0xdbff || low < 0xdc00 || low > 0xdfff)
         return fail(fault, slug_invalid, *at, "A surrogate stands without its other half");
     *at += 12;
     return true;
 }
 
-bool jtoken_string(struct sv text, size_t at, size_t *end, bool *escaped, struct jfault *fault)
+bool json_token_string(struct sv text, size_t at, size_t *end, bool *escaped,
+                       struct json_fault *fault)
 {
     size_t i = at + 1;
 
@@ -178,7 +179,7 @@ static bool double_holds(struct sv token)
     return s.exponent == 308 && memcmp(s.digits, "17976931348623158079", LEADING) < 0;
 }
 
-bool jtoken_number(struct sv text, size_t at, size_t *end, struct jfault *fault)
+bool json_token_number(struct sv text, size_t at, size_t *end, struct json_fault *fault)
 {
     size_t i = at + (text.p[at] == '-');
     bool integer = true;
@@ -203,7 +204,7 @@ bool jtoken_number(struct sv text, size_t at, size_t *end, struct jfault *fault)
     }
 
     struct sv token = {text.p + at, i - at};
-    if (token.n > JDOC_NUMBER_MAX)
+    if (token.n > JSON_DOC_NUMBER_MAX)
         return fail(fault, slug_range, at, "A number has more than 1000 characters");
     if (integer && !integer_fits(token))
         return fail(fault, slug_range, at, "An integer is outside -2^63 to 2^64-1");

@@ -16,12 +16,12 @@ static size_t put_utf8(uint32_t c, char out[4])
 
 static size_t next_unicode(struct sv *s, char out[4])
 {
-    uint32_t c = (uint32_t)jtoken_hex4(s->p + 2);
+    uint32_t c = (uint32_t)json_token_hex4(s->p + 2);
     size_t eaten = 6;
 
     /* The check has made sure that a high surrogate is followed by a low one. */
     if (c >= 0xd800 && c <= 0xdbff) {
-        c = 0x10000 + ((c - 0xd800) << 10) + ((uint32_t)jtoken_hex4(s->p + 8) - 0xdc00);
+        c = 0x10000 + ((c - 0xd800) << 10) + ((uint32_t)json_token_hex4(s->p + 8) - 0xdc00);
         eaten = 12;
     }
     s->p += eaten;
@@ -29,7 +29,7 @@ static size_t next_unicode(struct sv *s, char out[4])
     return put_utf8(c, out);
 }
 
-size_t junescape_next(struct sv *s, char out[4])
+size_t json_unescape_next(struct sv *s, char out[4])
 {
     size_t eaten = 2;
 
@@ -49,11 +49,11 @@ size_t junescape_next(struct sv *s, char out[4])
     return 1;
 }
 
-bool junescape_eq(struct sv body, struct sv name)
+bool json_unescape_eq(struct sv body, struct sv name)
 {
     while (body.n > 0) {
         char c[4];
-        size_t n = junescape_next(&body, c);
+        size_t n = json_unescape_next(&body, c);
         if (n > name.n || memcmp(name.p, c, n) != 0)
             return false;
         name.p += n;
@@ -76,7 +76,7 @@ static size_t unescape_into(struct sv body, char *out)
         body.n -= plain;
         if (body.n > 0) {
             char c[4];
-            size_t len = junescape_next(&body, c);
+            size_t len = json_unescape_next(&body, c);
             memcpy(out + n, c, len);
             n += len;
         }
@@ -84,7 +84,7 @@ static size_t unescape_into(struct sv body, char *out)
     return n;
 }
 
-enum err junescape_dup(struct request_ctx *ctx, struct sv body, struct sv *out)
+enum err json_unescape_dup(struct request_ctx *ctx, struct sv body, struct sv *out)
 {
     *out = body;
     if (!memchr(body.p, '\\', body.n))

@@ -37,14 +37,15 @@ struct series {
     }
 
 static const struct series sums[] = {
-    COUNTER("parley_tier_hits_total", "Reads a tier answered.", "{tier=\"memory\"}",
-            tier_hits[METRICS_MEMORY]),
-    COUNTER("parley_tier_hits_total", NULL, "{tier=\"redis\"}", tier_hits[METRICS_REDIS]),
-    COUNTER("parley_tier_hits_total", NULL, "{tier=\"postgres\"}", tier_hits[METRICS_POSTGRES]),
-    COUNTER("parley_tier_misses_total", "Reads a tier could not answer.", "{tier=\"memory\"}",
-            tier_misses[METRICS_MEMORY]),
-    COUNTER("parley_tier_misses_total", NULL, "{tier=\"redis\"}", tier_misses[METRICS_REDIS]),
-    COUNTER("parley_tier_misses_total", NULL, "{tier=\"postgres\"}", tier_misses[METRICS_POSTGRES]),
+    COUNTER("parley_source_hits_total", "Reads a tier answered.", "{tier=\"memory\"}",
+            source_hits[METRICS_MEMORY]),
+    COUNTER("parley_source_hits_total", NULL, "{tier=\"redis\"}", source_hits[METRICS_REDIS]),
+    COUNTER("parley_source_hits_total", NULL, "{tier=\"postgres\"}", source_hits[METRICS_POSTGRES]),
+    COUNTER("parley_source_misses_total", "Reads a tier could not answer.", "{tier=\"memory\"}",
+            source_misses[METRICS_MEMORY]),
+    COUNTER("parley_source_misses_total", NULL, "{tier=\"redis\"}", source_misses[METRICS_REDIS]),
+    COUNTER("parley_source_misses_total", NULL, "{tier=\"postgres\"}",
+            source_misses[METRICS_POSTGRES]),
     COUNTER("parley_idempotent_replays_total", "Answers given again for an Idempotency-Key.", "",
             replays),
     COUNTER("parley_bad_connections_total", "FastCGI connections closed for what came over them.",

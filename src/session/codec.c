@@ -18,7 +18,7 @@
 
 #include <string.h>
 
-#include "parley/session/native_form.h"
+#include "parley/session/session_json.h"
 
 static const uint64_t codec_magic = UINT64_C(0x04706c7300736c04);
 static const uint32_t absent = UINT32_MAX;
@@ -88,10 +88,10 @@ static void put_place(struct writer *w, size_t from, struct sv was, struct sv s,
 
 static void put_message(struct writer *w, const struct session_message *m, struct entry *out)
 {
-    struct jout j;
-    struct native_places places = {{0}};
+    struct json_writer j;
+    struct session_json_offsets places = {{0}};
     const size_t from = text_n(w);
-    jout_init(&j, &w->all);
+    json_write_init(&j, &w->all);
     session_write_message(&j, m, &places);
     out->seq = m->seq;
     out->created_at = m->created_at;
@@ -105,9 +105,9 @@ static void put_message(struct writer *w, const struct session_message *m, struc
 
 static void put_session(struct writer *w, const struct session *s, struct head *out)
 {
-    struct jout j;
-    struct native_places places = {{0}};
-    jout_init(&j, &w->all);
+    struct json_writer j;
+    struct session_json_offsets places = {{0}};
+    json_write_init(&j, &w->all);
     session_write_members(&j, s, &places);
     *out = (struct head){.magic = codec_magic,
                          .numbers = {s->generation, s->version, s->state_version, s->last_seq,

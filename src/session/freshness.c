@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Freshness: no read is older than an acknowledged write, on any host (docs/architecture.md). A
- * write: snapshot, statement, commit, raise the epoch, answer.
+ * Freshness: no read is older than an acknowledged write, on any host
+ * (docs/internals/architecture.md). A write: snapshot, statement, commit, raise the epoch, answer.
  *
  * A cached value is used only if PostgreSQL, asked after the request arrived, says that it is the
  * current one. Two exceptions: the memory of a host that is alone (db/hosts.h), and, marked as
@@ -21,9 +21,9 @@ static struct cache_stamp stamp_of(const struct session *session)
 
 enum err fresh_reachable(struct sessions *s, struct request_ctx *ctx)
 {
-    /* tiers_only: the key could not be confirmed. PostgreSQL counts as away for this request, even
+    /* caches_only: the key could not be confirmed. PostgreSQL counts as away for this request, even
      * if it is back by now. */
-    return db_is_up(s->db) && !ctx->tiers_only ? ERR_NONE : session_database_away(ctx);
+    return db_is_up(s->db) && !ctx->caches_only ? ERR_NONE : session_database_away(ctx);
 }
 
 enum err fresh_writable(struct sessions *s, struct request_ctx *ctx)
@@ -79,12 +79,12 @@ static void look(struct sessions *s, struct request_ctx *ctx, size_t n, bool far
              decode(ctx, r->key.id, &r->found.value, &r->session) && has_enough(&r->session, n);
 }
 
-static void count(struct sessions *s, struct request_ctx *ctx, enum metrics_tier from)
+static void count(struct sessions *s, struct request_ctx *ctx, enum metrics_source from)
 {
     static const char *const names[] = {"memory", "redis", "postgres"};
     ctx->trace.tier = names[from];
     if (s->slot)
-        metrics_add(&s->slot->tier_hits[from], 1);
+        metrics_add(&s->slot->source_hits[from], 1);
 }
 
 /* A part of the time is kept for the caches: a server that hangs takes all that it gets. */
@@ -126,7 +126,7 @@ static bool is_away(const struct sessions *s, enum err e)
 
 struct session_ahead {
     struct request_ctx *ctx;
-    struct repo_stamp_question question;
+    struct sql_stamp_question question;
     struct reading reading;
 };
 
@@ -145,7 +145,7 @@ struct session_ahead *session_ahead_of(struct request_ctx *ctx, struct sv id)
 void session_read_ahead(struct sessions *s, struct arena *shared,
                         struct session_ahead *const *ahead, size_t n)
 {
-    struct repo_stamp_question *questions[SESSION_AHEAD_MAX];
+    struct sql_stamp_question *questions[SESSION_AHEAD_MAX];
     struct request_ctx ctx;
     size_t asked = 0;
     if (!s->cache || n < 2)
@@ -161,7 +161,7 @@ void session_read_ahead(struct sessions *s, struct arena *shared,
             questions[asked++] = &a->question;
     }
     if (asked > 1)
-        repo_stamps_read(s, &ctx, questions, asked);
+        sql_stamps_read(s, &ctx, questions, asked);
     for (size_t i = 0; i < n; i++)
         ahead[i]->ctx->trace.sql_us += ctx.trace.sql_us;
 }
@@ -192,16 +192,16 @@ static const struct session_ahead *take_ahead(struct request_ctx *ctx, struct sv
 static enum err ask(struct sessions *s, struct request_ctx *ctx, size_t n, struct reading *r,
                     const struct session_ahead *ahead, struct session *out)
 {
-    struct repo_stamp now;
+    struct sql_stamp now;
     if (ahead && !ahead->question.found)
         return ERR_NOT_FOUND;
     if (ahead)
         now = ahead->question.answer;
     else if (r->has)
-        TRY(repo_stamp_read(s, ctx, r->key.id, &now));
+        TRY(sql_stamp_read(s, ctx, r->key.id, &now));
     if (!r->has || !cache_stamp_eq(now.stamp, r->found.value.stamp)) {
-        TRY(repo_session_read(s, ctx, r->key.id, SV_NONE, n > SESSION_WINDOW ? n : SESSION_WINDOW,
-                              out));
+        TRY(sql_session_read(s, ctx, r->key.id, SV_NONE, n > SESSION_WINDOW ? n : SESSION_WINDOW,
+                             out));
         count(s, ctx, METRICS_POSTGRES);
         keep(s, ctx, r, true, out);
         return ERR_NONE;
@@ -223,7 +223,7 @@ static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct
     enum err e = fresh_reachable(s, ctx);
     if (!s->cache) {
         if (e == ERR_NONE)
-            e = repo_session_read(s, ctx, id, SV_NONE, n, out);
+            e = sql_session_read(s, ctx, id, SV_NONE, n, out);
         if (e == ERR_NONE)
             count(s, ctx, METRICS_POSTGRES);
         return e;
@@ -265,8 +265,9 @@ enum err fresh_read(struct sessions *s, struct request_ctx *ctx, struct sv id, s
 
 /* ---- writing ---- */
 
-/* Whoever writes to a session waits for its row. FNV-1a: two sessions may well share a lane. */
-static uint64_t lane_of(struct cache_key key)
+/* Whoever writes to a session waits for its row. FNV-1a: two sessions may well share a
+ * contention_key. */
+static uint64_t contention_key_of(struct cache_key key)
 {
     const struct sv part[] = {key.tenant, SV("/"), key.id};
     uint64_t h = UINT64_C(14695981039346656037);
@@ -280,7 +281,7 @@ enum err fresh_write_begin(struct sessions *s, struct request_ctx *ctx, struct s
                            struct fresh_write *w)
 {
     *w = (struct fresh_write){.key = key_of(ctx, id)};
-    ctx->lane = lane_of(w->key);
+    ctx->contention_key = contention_key_of(w->key);
     TRY(fresh_writable(s, ctx));
     if (s->cache)
         w->snapshot = cache_snapshot(s->cache, w->key);

@@ -78,19 +78,6 @@ bool session_user_matches(const struct session *session, struct sv user)
     return !user.p || (session->user_id.p && sv_eq(session->user_id, user));
 }
 
-void session_take_receipt(struct session *s, const struct session_receipt *receipt)
-{
-    s->generation = receipt->generation;
-    s->version = receipt->version;
-    s->state_version = receipt->state_version;
-    s->mark = receipt->mark;
-    s->state_mark = receipt->state_mark;
-    s->message_count = receipt->message_count;
-    s->created_at = receipt->session_at;
-    s->updated_at = receipt->at;
-    s->expires_at = receipt->expires_at;
-}
-
 enum err session_not_found(struct request_ctx *ctx)
 {
     return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such session.");

@@ -8,10 +8,12 @@
 
 /* The answer of a replay has the window as it is now: the messages of then are in it or before it.
  */
-static enum err window_again(struct sessions *s, struct request_ctx *ctx, const struct write *w)
+static enum err window_again(struct sessions *s, struct request_ctx *ctx,
+                             const struct session_write *w)
 {
     struct session session;
-    enum err e = repo_session_read(s, ctx, w->id, w->guard->user, w->append->return_n, &session);
+    enum err e =
+        sql_session_read(s, ctx, w->id, w->precondition->user, w->append->return_n, &session);
     if (e == ERR_NOT_FOUND) {
         /* Deleted since: the answer stands, its window is empty. */
         ctx_clear_error(ctx);
@@ -25,13 +27,14 @@ static enum err window_again(struct sessions *s, struct request_ctx *ctx, const 
 }
 
 /* Why nothing was appended. */
-static enum err append_refused(struct sessions *s, struct request_ctx *ctx, const struct write *w)
+static enum err append_refused(struct sessions *s, struct request_ctx *ctx,
+                               const struct session_write *w)
 {
     const struct session_append *append = w->append;
     struct session session;
     uint64_t generation, seq;
-    enum err e = repo_session_read(s, ctx, w->id, SV_NONE, 0, &session);
-    const bool own = e == ERR_NONE && session_user_matches(&session, w->guard->user);
+    enum err e = sql_session_read(s, ctx, w->id, SV_NONE, 0, &session);
+    const bool own = e == ERR_NONE && session_user_matches(&session, w->precondition->user);
     for (size_t i = 0; own && i < append->n_messages; i++) {
         struct sv given = append->messages[i].message_id;
         if (given.p && uuid_v8_unpack(given, &generation, &seq) &&
@@ -42,21 +45,23 @@ static enum err append_refused(struct sessions *s, struct request_ctx *ctx, cons
     ctx_clear_error(ctx);
     /* The session existed when the append would have created it, and was deleted before its row was
      * locked. */
-    if (append->create && !w->guard->if_match && (own || e == ERR_NOT_FOUND))
+    if (append->create && !w->precondition->if_match && (own || e == ERR_NOT_FOUND))
         return session_being_deleted(ctx);
-    return write_refused(s, ctx, w);
+    return session_write_refused(s, ctx, w);
 }
 
 enum err session_append(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                        const struct session_append *append, const struct session_guard *guard,
+                        const struct session_append *append,
+                        const struct session_precondition *precondition,
                         struct session_receipt *receipt)
 {
-    struct write w = {.id = id, .append = append, .guard = guard, .receipt = receipt};
+    struct session_write w = {
+        .id = id, .append = append, .precondition = precondition, .receipt = receipt};
     struct fresh_write fresh;
     struct session now;
     TRY(fresh_write_begin(s, ctx, id, &fresh));
     fresh.appends = true;
-    enum err e = write_once(s, ctx, &w, repo_message_append);
+    enum err e = write_idempotent(s, ctx, &w, sql_message_append);
     bool known = e == ERR_NONE && !receipt->replayed &&
                  fresh_after_append(s, ctx, &fresh, append, receipt, &now);
     fresh_write_end(s, ctx, &fresh, e, known ? &now : NULL);

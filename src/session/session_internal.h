@@ -3,231 +3,7 @@
 #ifndef PARLEY_SESSION_INTERNAL_H
 #define PARLEY_SESSION_INTERNAL_H
 
-#include "parley/base/thread.h"
-#include "parley/db/batch.h"
-#include "parley/session/session.h"
-
-struct sessions {
-    struct sessions_settings settings;
-    struct db *db;              /* borrowed */
-    struct cache *cache;        /* borrowed; may be NULL */
-    struct metrics_slot *slot;  /* borrowed; may be NULL */
-    struct thread_loop sweeper; /* if settings.sweep_s > 0 */
-};
-
-/* ---- repository.c, repository_*.c: the SQL, one round trip a function ---- */
-
-/* Reads a session and its newest limit messages in one snapshot. ERR_NOT_FOUND without words. */
-MUSTCHECK enum err repo_session_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                     struct sv user, size_t limit, struct session *out);
-/* repository_read.c. The current stamp and owner of a live session. ERR_NOT_FOUND without words. */
-struct repo_stamp {
-    struct cache_stamp stamp;
-    struct sv user_id; /* may be absent */
-};
-MUSTCHECK enum err repo_stamp_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                   struct repo_stamp *out);
-/* The same for several requests in one round trip. The answers live in ctx->arena. */
-struct repo_stamp_question {
-    struct sv tenant, id;
-    bool done;  /* out: the rest is the answer; false: its owner has to ask alone */
-    bool found; /* out: there is such a session */
-    struct repo_stamp answer;
-};
-void repo_stamps_read(struct sessions *s, struct request_ctx *ctx,
-                      struct repo_stamp_question *const *questions, size_t n);
-/* Their statements, whose plans a test reads. */
-extern const struct db_stmt repo_stamp_stmt;
-extern const struct db_batch_kind repo_stamps_kind;
-
-/* A message is named by its seq, by the id made from (generation, seq), or by its client's id. */
-struct message_name {
-    int64_t seq;        /* 0: named by id alone */
-    int64_t generation; /* 0: any */
-    struct sv id;       /* absent: named by seq */
-};
-
-struct write;
-/* One try of a write. It sets w->receipt if it is done. */
-typedef enum err write_try(struct sessions *s, struct request_ctx *ctx, struct write *w);
-/* The same for a session that was read: it is done only if generation, state_version and state_mark
- * still are those of base. */
-typedef enum err state_try(struct sessions *s, struct request_ctx *ctx, struct write *w,
-                           const struct session *base);
-
-/* A write of one session, from the request to its answer. */
-struct write {
-    struct sv id;
-    const struct session_guard *guard;
-    struct session_receipt *receipt;
-    /* What is to be done: one of these. */
-    const struct session_draft *draft;
-    const struct session_append *append;
-    const struct session_patch *patch;
-    const struct session_update *update;
-    struct message_name message; /* to be deleted */
-    struct sv from;              /* the session to copy */
-    state_try *change;           /* for session_change_state */
-    bool id_is_new;              /* it was made for this session, so that none can have it */
-    /* What came of it. */
-    bool done;           /* false: no row met the conditions, and nothing was stored */
-    bool found;          /* a session was there, whoever made it; or the one to copy */
-    size_t fault;        /* 1 + the index of the message that session_update is to name; else 0 */
-    struct session *out; /* the session, where the write reads it too */
-    struct sv state;     /* what an idempotency key remembers of it; absent without a key */
-};
-
-MUSTCHECK enum err repo_session_insert(struct sessions *s, struct request_ctx *ctx,
-                                       struct write *w);
-MUSTCHECK enum err repo_session_delete(struct sessions *s, struct request_ctx *ctx,
-                                       struct write *w);
-MUSTCHECK enum err repo_message_delete(struct sessions *s, struct request_ctx *ctx,
-                                       struct write *w);
-/* Inserts if the id is free, then reads whatever session has the id. Leaves the receipt alone. */
-MUSTCHECK enum err repo_session_ensure(struct sessions *s, struct request_ctx *ctx,
-                                       struct write *w);
-/* Sets w->found if the session to copy is there and the conditions hold. If w->found is set but not
- * w->done, a message's id names the new generation: try again with another. */
-MUSTCHECK enum err repo_session_copy(struct sessions *s, struct request_ctx *ctx, struct write *w);
-/* Makes the session first when append->create is set and the id is free. */
-MUSTCHECK enum err repo_message_append(struct sessions *s, struct request_ctx *ctx,
-                                       struct write *w);
-/* Stores the state of w->out. */
-MUSTCHECK enum err repo_session_update(struct sessions *s, struct request_ctx *ctx, struct write *w,
-                                       const struct session *base);
-/* repository_update.c. Applies w->update's messages and stores context with them (absent:
- * unchanged). With base it is done only if the state still is base's; NULL: any state. */
-MUSTCHECK enum err repo_session_edit(struct sessions *s, struct request_ctx *ctx, struct write *w,
-                                     const struct session *base, struct sv context);
-
-MUSTCHECK enum err repo_message_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                     struct sv user, const struct session_page_query *query,
-                                     struct session_page *out);
-
-MUSTCHECK enum err repo_message_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                     struct sv user, const struct message_name *name,
-                                     struct session_message *out);
-
-/* What is stored under a key. found: whether it is; matches: whether by the same request. state:
- * as in struct write. A key older than 24 h is deleted and not found. */
-struct stored_answer {
-    bool found, matches;
-    struct session_receipt receipt;
-    struct sv state;
-};
-MUSTCHECK enum err repo_key_read(struct sessions *s, struct request_ctx *ctx,
-                                 const struct session_guard *guard, struct stored_answer *out);
-
-/* The answer to the newest request that looked alike, for a repetition of it without a key; found
- * once by each repetition. */
-MUSTCHECK enum err repo_key_guess(struct sessions *s, struct request_ctx *ctx,
-                                  const struct session_guard *guard, struct stored_answer *out);
-
-/* repository_search.c */
-MUSTCHECK enum err repo_search(struct sessions *s, struct request_ctx *ctx,
-                               const struct session_query *q, struct session_list *out);
-MUSTCHECK enum err repo_count(struct sessions *s, struct request_ctx *ctx,
-                              const struct session_query *q, int64_t *n);
-
-/* repository_sweep.c. Deletes some of what is expired, across tenants; *more: there may be more. */
-MUSTCHECK enum err repo_sweep(struct sessions *s, struct request_ctx *ctx, bool *more);
-/* Deletes messages, keys and, where nothing of them is left, sessions of rows[*at] and as many rows
- * behind it as are one step, at most PURGE_STEP messages; *at moves behind them. The rows have
- * tenant, generation and message_count; ctx gets their tenant. erased: all keys of theirs go, too.
- * What is live, or locked by somebody who deletes it too, is passed by. */
-enum { PURGE_STEP = 1000 };
-struct purged {
-    int64_t sessions, messages, keys; /* keys: by others than repo_purge */
-};
-MUSTCHECK enum err repo_purge(struct sessions *s, struct request_ctx *ctx,
-                              const struct db_rows *rows, bool erased, int *at,
-                              struct purged *done);
-
-/* repository_user.c. Live sessions of a user behind a place, newest first without context, or
- * oldest first with it. */
-MUSTCHECK enum err repo_user_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                                  const struct session_place *behind, bool oldest_first,
-                                  size_t limit, struct session_list *out);
-/* Sessions of a user behind a place that an erasure has yet to hide: only session_id, generation
- * and created_at are set. */
-MUSTCHECK enum err repo_user_visible(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                                     const struct session_place *behind, size_t limit,
-                                     struct session_list *out);
-/* Hides those of the list that still are the user's. waits: for rows that others have locked,
- * instead of passing them by; ERR_BUSY then after a second. */
-MUSTCHECK enum err repo_user_hide(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                                  const struct session_list *list, bool waits, int64_t *hidden);
-/* Hidden sessions of a user, as rows for repo_purge. */
-MUSTCHECK enum err repo_user_hidden(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                                    struct db_rows *out);
-/* Deletes what is remembered of the user under idempotency keys and goes with no session of theirs,
- * a step of it; what others have locked is passed by. *none: there was nothing. */
-MUSTCHECK enum err repo_user_keys_delete(struct sessions *s, struct request_ctx *ctx,
-                                         struct sv user, bool *none, int64_t *deleted);
-MUSTCHECK enum err repo_user_is_left(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                                     bool *left);
-
-/* repository.c's helpers for the other repository files. */
-
-/* A session, all but its session_id and messages, from row i. */
-void repo_session(const struct db_rows *rows, int i, struct session *out);
-/* The sessions of all rows with their session_id. has_more is left to the caller. */
-MUSTCHECK enum err repo_sessions(struct request_ctx *ctx, const struct db_rows *rows,
-                                 struct session_list *out);
-
-/* $1 to $7 of every write: tenant, id, user, If-Match, key, fingerprint, mark. */
-enum { REPO_GUARD_PARAMS = 7 };
-MUSTCHECK enum err repo_guard_params(struct request_ctx *ctx, struct sv id,
-                                     const struct session_guard *guard, struct db_param *out);
-/* Puts the call that keeps the tenant's bound on open sessions into *call, to go ahead of what may
- * create the session; its parameters into params. Gives how many calls that is: 0 without a bound.
- */
-enum { REPO_ADMIT_PARAMS = 4 };
-size_t repo_admit(const struct request_ctx *ctx, const struct write *w,
-                  struct db_param params[REPO_ADMIT_PARAMS], struct db_call *call);
-/* A write's mark: 64 random bits. */
-struct db_param repo_mark(void);
-/* The generation of a new session with these messages: milliseconds of PostgreSQL's clock, and
- * random bits. */
-struct db_param repo_generation(const struct sessions *s,
-                                const struct session_message_draft *messages, size_t n);
-struct repo_making {
-    struct db_param *generation; /* among the parameters of a call */
-    const struct session_message_draft *messages;
-    size_t n;
-};
-/* db_batch for a write; its failures have words for the client. making: NULL if no
- * call makes a session. Tries once more with another generation if that is taken. If the call of
- * repo_admit asks for a count of the tenant's open sessions, counts them and tries again. */
-MUSTCHECK enum err repo_write(struct sessions *s, struct request_ctx *ctx, struct db_call *calls,
-                              size_t n, const struct repo_making *making);
-/* Sets w->done, and if it is true the receipt, from the write's row. appended: how many messages
- * the write added at the end. */
-void repo_changed(struct write *w, const struct db_rows *rows, int status, size_t appended);
-/* Numbers and times of a session as row i has them; not mark_before, and not what was appended. */
-void repo_receipt(const struct db_rows *rows, int i, struct session_receipt *out);
-/* Messages of rows from their "seq" column on, in the order of the rows or reversed; rows whose
- * seq is NULL are none. */
-MUSTCHECK enum err repo_messages(struct request_ctx *ctx, const struct db_rows *rows,
-                                 int64_t generation, bool reversed, struct session_message **out,
-                                 size_t *n);
-
-/* Arrays of a list of drafts: types, roles, contents, metadata, ids, extra ($n to $n+5).
- */
-enum { REPO_MESSAGE_PARAMS = 6 };
-MUSTCHECK enum err repo_message_arrays(struct request_ctx *ctx,
-                                       const struct session_message_draft *messages, size_t n,
-                                       struct db_param *out);
-/* A message with nothing but role and content: what else a row has is what its columns have by
- * default. */
-bool repo_message_is_plain(const struct session_message_draft *m);
-/* The size of such a message, as SQL_STORED_SIZE counts it. */
-struct db_param repo_message_plain_size(const struct session_message_draft *m);
-/* The generations that client-given ids of the made form name: a session of one of them may not
- * take such an id, or two of its messages could have one id. */
-MUSTCHECK enum err repo_reserved_generations(struct request_ctx *ctx,
-                                             const struct session_message_draft *messages, size_t n,
-                                             struct db_param *out);
+#include "session/sql/sql.h"
 
 /* ---- codec.c: a session as bytes for the tiers ---- */
 
@@ -273,21 +49,22 @@ bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struc
 
 /* Runs a write that has its effect once under its key. ERR_NONE: it was done, now or (replayed set)
  * by an earlier request. ERR_NOT_FOUND, without words: no row met its conditions. */
-MUSTCHECK enum err write_once(struct sessions *s, struct request_ctx *ctx, struct write *w,
-                              write_try *try);
+MUSTCHECK enum err write_idempotent(struct sessions *s, struct request_ctx *ctx,
+                                    struct session_write *w, session_write_fn *try);
 /* The same with the caches, for a write that does not give them the new session. */
-MUSTCHECK enum err write_session(struct sessions *s, struct request_ctx *ctx, struct write *w,
-                                 write_try *try);
+MUSTCHECK enum err session_write_uncached(struct sessions *s, struct request_ctx *ctx,
+                                          struct session_write *w, session_write_fn *try);
 /* Why no row met the conditions of a write on an existing session: ERR_PRECONDITION if it is there
  * and If-Match was given, else ERR_NOT_FOUND, with words. */
-enum err write_refused(struct sessions *s, struct request_ctx *ctx, const struct write *w);
+enum err session_write_refused(struct sessions *s, struct request_ctx *ctx,
+                               const struct session_write *w);
 
 /* ---- session_patch.c ---- */
 
 /* Reads the session and calls w->change; repeats both if another request changed the state in
  * between. Not done: the session is not there, or a condition of the change does not hold. */
 MUSTCHECK enum err session_change_state(struct sessions *s, struct request_ctx *ctx,
-                                        struct write *w);
+                                        struct session_write *w);
 /* Changes a context or metadata (name), within state_bytes. patch: absent, nothing; null, the
  * default, which is what is left when a whole object is removed. */
 MUSTCHECK enum err session_patch_member(const struct sessions *s, struct request_ctx *ctx,
@@ -313,8 +90,6 @@ MUSTCHECK enum err session_messages_of(struct request_ctx *ctx,
                                        const struct session_message_draft *drafts, size_t n,
                                        int64_t generation, int64_t first_seq, int64_t at,
                                        struct session_message *out);
-/* Numbers and times of a session as a write left it. Not its last_seq. */
-void session_take_receipt(struct session *s, const struct session_receipt *receipt);
 /* True also when no user is asked for. */
 bool session_user_matches(const struct session *session, struct sv user);
 

@@ -10,7 +10,7 @@
 #include "parley/json/doc.h"
 #include "parley/json/members.h"
 #include "parley/json/merge.h"
-#include "parley/json/write.h"
+#include "parley/json/json_writer.h"
 
 enum err session_patch_member(const struct sessions *s, struct request_ctx *ctx, const char *name,
                               struct sv *value, struct sv patch, enum session_patch_how how)
@@ -25,9 +25,9 @@ enum err session_patch_member(const struct sessions *s, struct request_ctx *ctx,
     if (how == SESSION_PATCH_REPLACE)
         *value = patch;
     else if (how == SESSION_PATCH_OVERLAY)
-        e = jmerge_overlay(ctx, *value, &patch, 1, value);
+        e = json_merge_overlay(ctx, *value, &patch, 1, value);
     else
-        e = jmerge_patch(ctx, *value, patch, value);
+        e = json_merge_patch(ctx, *value, patch, value);
     /* Patches add up: without a bound a session would grow beyond what one answer can hold. */
     if (e == ERR_NONE && value->n > (size_t)s->settings.state_bytes)
         return ctx_fail(ctx, ERR_TOO_LARGE, "state_too_large", name,
@@ -56,17 +56,17 @@ static enum err remember_state(struct request_ctx *ctx, const struct session *se
                                struct sv *out)
 {
     struct buf b;
-    struct jout j;
+    struct json_writer j;
     buf_init(&b, ctx->arena, 256 + session->context.n + session->metadata.n);
-    jout_init(&j, &b);
-    jout_object_open(&j);
-    jput_sv(&j, "user_id", session->user_id);
-    jput_sv(&j, "language", session->language);
-    jput_i64(&j, "ttl_seconds", session->ttl_seconds);
-    jput_bool(&j, "sliding", session->sliding);
-    jput_raw(&j, "context", session->context);
-    jput_raw(&j, "metadata", session->metadata);
-    jout_object_close(&j);
+    json_write_init(&j, &b);
+    json_write_object_open(&j);
+    json_put_sv(&j, "user_id", session->user_id);
+    json_put_sv(&j, "language", session->language);
+    json_put_i64(&j, "ttl_seconds", session->ttl_seconds);
+    json_put_bool(&j, "sliding", session->sliding);
+    json_put_raw(&j, "context", session->context);
+    json_put_raw(&j, "metadata", session->metadata);
+    json_write_object_close(&j);
     if (b.failed)
         return ctx_nomem(ctx);
     *out = buf_get(&b);
@@ -75,39 +75,39 @@ static enum err remember_state(struct request_ctx *ctx, const struct session *se
 
 static enum err text_of(struct request_ctx *ctx, struct sv raw, struct sv *out)
 {
-    const struct jnode node = {.type = JT_STRING, .escaped = true, .raw = raw};
+    const struct json_node node = {.type = JSON_IS_STRING, .escaped = true, .raw = raw};
     *out = SV_NONE;
-    return raw.p && raw.p[0] == '"' ? jdoc_string(ctx, &node, out) : ERR_NONE;
+    return raw.p && raw.p[0] == '"' ? json_doc_string(ctx, &node, out) : ERR_NONE;
 }
 
 /* The limits of a request's JSON do not apply: several requests made the state, and an interface
  * may have put their members one level deeper. */
 static enum err recall_state(struct request_ctx *ctx, struct sv state, struct session *out)
 {
-    *out = (struct session){.context = jmember_get(state, "context"),
-                            .metadata = jmember_get(state, "metadata"),
-                            .sliding = sv_eq(jmember_get(state, "sliding"), SV("true"))};
-    if (!sv_to_i64(jmember_get(state, "ttl_seconds"), &out->ttl_seconds) || !out->context.p ||
+    *out = (struct session){.context = json_member_get(state, "context"),
+                            .metadata = json_member_get(state, "metadata"),
+                            .sliding = sv_eq(json_member_get(state, "sliding"), SV("true"))};
+    if (!sv_to_i64(json_member_get(state, "ttl_seconds"), &out->ttl_seconds) || !out->context.p ||
         !out->metadata.p)
         return ctx_fault(ctx, ERR_INTERNAL, "a stored answer cannot be read");
-    TRY(text_of(ctx, jmember_get(state, "user_id"), &out->user_id));
-    return text_of(ctx, jmember_get(state, "language"), &out->language);
+    TRY(text_of(ctx, json_member_get(state, "user_id"), &out->user_id));
+    return text_of(ctx, json_member_get(state, "language"), &out->language);
 }
 
-enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struct write *w)
+enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
     const struct arena_mark mark = arena_get_mark(ctx->arena);
     while (!deadline_passed(ctx->deadline)) {
         struct session base, now;
         arena_rewind(ctx->arena, mark);
-        enum err e = repo_session_read(s, ctx, w->id, w->guard->user, 0, &base);
+        enum err e = sql_session_read(s, ctx, w->id, w->precondition->user, 0, &base);
         if (e == ERR_NONE)
             e = w->change(s, ctx, w, &base);
         if (e == ERR_NONE && w->done)
             return e;
         /* Somebody changed it in between, or a condition does not hold. */
         if (e == ERR_NONE)
-            e = repo_session_read(s, ctx, w->id, w->guard->user, 0, &now);
+            e = sql_session_read(s, ctx, w->id, w->precondition->user, 0, &now);
         if (e != ERR_NONE)
             return e == ERR_NOT_FOUND ? ERR_NONE : e;
         if (now.generation == base.generation && now.state_version == base.state_version &&
@@ -118,29 +118,30 @@ enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struc
     return ctx_fail(ctx, ERR_BUSY, NULL, NULL, "Too many others change this session.");
 }
 
-static enum err try_patch(struct sessions *s, struct request_ctx *ctx, struct write *w,
+static enum err try_patch(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
                           const struct session *base)
 {
     *w->out = *base;
     TRY(apply(s, ctx, w->patch, w->out));
-    if (w->guard->key.p)
+    if (w->precondition->key.p)
         TRY(remember_state(ctx, w->out, &w->state));
-    return repo_session_update(s, ctx, w, base);
+    return sql_session_update(s, ctx, w, base);
 }
 
 enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                       const struct session_patch *patch, const struct session_guard *guard,
-                       struct session *out, struct session_receipt *receipt)
+                       const struct session_patch *patch,
+                       const struct session_precondition *precondition, struct session *out,
+                       struct session_receipt *receipt)
 {
-    struct write w = {.id = id,
-                      .patch = patch,
-                      .change = try_patch,
-                      .guard = guard,
-                      .out = out,
-                      .receipt = receipt};
-    enum err e = write_session(s, ctx, &w, session_change_state);
+    struct session_write w = {.id = id,
+                              .patch = patch,
+                              .change = try_patch,
+                              .precondition = precondition,
+                              .out = out,
+                              .receipt = receipt};
+    enum err e = session_write_uncached(s, ctx, &w, session_change_state);
     if (e == ERR_NOT_FOUND)
-        return write_refused(s, ctx, &w);
+        return session_write_refused(s, ctx, &w);
     if (e != ERR_NONE)
         return e;
     /* What it made of the session went with the session. */
@@ -149,7 +150,7 @@ enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id
     if (receipt->replayed)
         TRY(recall_state(ctx, w.state, out));
     out->session_id = id;
-    session_take_receipt(out, receipt);
+    sql_take_receipt(out, receipt);
     out->messages = NULL;
     out->n_messages = 0;
     return ERR_NONE;

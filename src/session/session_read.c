@@ -53,7 +53,8 @@ enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
     memset(out, 0, sizeof(*out));
     if (!s->cache || !window_has_page(query)) {
         TRY(fresh_reachable(s, ctx));
-        return repo_message_page(s, ctx, id, user, query, out);
+        const enum err e = sql_message_page(s, ctx, id, user, query, out);
+        return e == ERR_NOT_FOUND ? session_not_found(ctx) : e;
     }
     struct session session;
     TRY(fresh_read(s, ctx, id, user, query->limit, &session));
@@ -64,14 +65,14 @@ enum err session_search(struct sessions *s, struct request_ctx *ctx, const struc
                         struct session_list *out)
 {
     TRY(fresh_reachable(s, ctx));
-    return repo_search(s, ctx, q, out);
+    return sql_search(s, ctx, q, out);
 }
 
 enum err session_count(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,
                        int64_t *n)
 {
     TRY(fresh_reachable(s, ctx));
-    return repo_count(s, ctx, q, n);
+    return sql_count(s, ctx, q, n);
 }
 
 /* A seq, the id made from generation and seq, or a client's own id. */
@@ -108,36 +109,37 @@ enum err session_message_get(struct sessions *s, struct request_ctx *ctx, struct
 {
     struct message_name name = name_of(which);
     TRY(fresh_reachable(s, ctx));
-    enum err e = repo_message_read(s, ctx, id, user, &name, out);
+    enum err e = sql_message_read(s, ctx, id, user, &name, out);
     if (e == ERR_NOT_FOUND && try_as_client_id(&name))
-        e = repo_message_read(s, ctx, id, user, &name, out);
+        e = sql_message_read(s, ctx, id, user, &name, out);
     return e == ERR_NOT_FOUND ? message_not_found(ctx) : e;
 }
 
-static enum err try_delete(struct sessions *s, struct request_ctx *ctx, struct write *w)
+static enum err try_delete(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
     const struct message_name name = w->message;
-    enum err e = repo_message_delete(s, ctx, w);
+    enum err e = sql_message_delete(s, ctx, w);
     if (e == ERR_NONE && !w->done && try_as_client_id(&w->message))
-        e = repo_message_delete(s, ctx, w);
+        e = sql_message_delete(s, ctx, w);
     w->message = name;
     return e;
 }
 
 enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                struct sv which, const struct session_guard *guard,
+                                struct sv which, const struct session_precondition *precondition,
                                 struct session_receipt *receipt)
 {
-    struct write w = {.id = id, .message = name_of(which), .guard = guard, .receipt = receipt};
-    enum err e = write_session(s, ctx, &w, try_delete);
+    struct session_write w = {
+        .id = id, .message = name_of(which), .precondition = precondition, .receipt = receipt};
+    enum err e = session_write_uncached(s, ctx, &w, try_delete);
     if (e != ERR_NOT_FOUND)
         return e;
-    e = guard->if_match ? write_refused(s, ctx, &w) : ERR_NOT_FOUND;
+    e = precondition->if_match ? session_write_refused(s, ctx, &w) : ERR_NOT_FOUND;
     if (e != ERR_PRECONDITION)
         return message_not_found(ctx);
     /* With If-Match given, a missing message and a changed session look alike: tell them apart. */
     struct session_message there;
     ctx_clear_error(ctx);
-    TRY(session_message_get(s, ctx, id, guard->user, which, &there));
-    return write_refused(s, ctx, &w);
+    TRY(session_message_get(s, ctx, id, precondition->user, which, &there));
+    return session_write_refused(s, ctx, &w);
 }

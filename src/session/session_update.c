@@ -8,34 +8,39 @@
 
 #include "parley/json/merge.h"
 
-static enum err try_update(struct sessions *s, struct request_ctx *ctx, struct write *w,
+static enum err try_update(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
                            const struct session *base)
 {
     struct sv context = base->context;
     TRY(session_patch_member(s, ctx, "context", &context, w->update->context,
                              SESSION_PATCH_OVERLAY));
-    return repo_session_edit(s, ctx, w, base, sv_eq(context, base->context) ? SV_NONE : context);
+    return sql_session_edit(s, ctx, w, base, sv_eq(context, base->context) ? SV_NONE : context);
 }
 
-static enum err change_by_update(struct sessions *s, struct request_ctx *ctx, struct write *w)
+static enum err change_by_update(struct sessions *s, struct request_ctx *ctx,
+                                 struct session_write *w)
 {
     w->fault = 0;
     return w->update->context.p ? session_change_state(s, ctx, w)
-                                : repo_session_edit(s, ctx, w, NULL, SV_NONE);
+                                : sql_session_edit(s, ctx, w, NULL, SV_NONE);
 }
 
 enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                        const struct session_update *update, const struct session_guard *guard,
+                        const struct session_update *update,
+                        const struct session_precondition *precondition,
                         struct session_receipt *receipt, size_t *at)
 {
-    struct write w = {
-        .id = id, .update = update, .change = try_update, .guard = guard, .receipt = receipt};
+    struct session_write w = {.id = id,
+                              .update = update,
+                              .change = try_update,
+                              .precondition = precondition,
+                              .receipt = receipt};
     *at = SESSION_MESSAGES_MAX;
-    const enum err e = write_session(s, ctx, &w, change_by_update);
+    const enum err e = session_write_uncached(s, ctx, &w, change_by_update);
     if (e != ERR_NOT_FOUND)
         return e;
     if (w.fault == 0)
-        return write_refused(s, ctx, &w);
+        return session_write_refused(s, ctx, &w);
     *at = w.fault - 1;
     if (update->edits[*at] == SESSION_REMOVE)
         return ctx_fail(ctx, ERR_INVALID, "no_such_message", "message_id",

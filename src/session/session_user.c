@@ -6,22 +6,22 @@
 #include <time.h>
 
 enum err session_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                      const struct session_place *behind, size_t limit, struct session_list *out)
+                      const struct session_position *behind, size_t limit, struct session_list *out)
 {
     TRY(fresh_reachable(s, ctx));
-    return repo_user_list(s, ctx, user, behind, false, limit, out);
+    return sql_user_list(s, ctx, user, behind, false, limit, out);
 }
 
 /* ---- export ---- */
 
 enum { EXPORT_BYTES = 256 * 1024 /* of messages at a time */ };
 
-static struct session_place place_of(const struct session *session)
+static struct session_position place_of(const struct session *session)
 {
-    return (struct session_place){session->created_at, session->generation};
+    return (struct session_position){session->created_at, session->generation};
 }
 
-static bool is_behind(struct session_place a, struct session_place b)
+static bool is_behind(struct session_position a, struct session_position b)
 {
     return a.created_at != b.created_at ? a.created_at > b.created_at : a.generation > b.generation;
 }
@@ -31,9 +31,9 @@ static bool is_behind(struct session_place a, struct session_place b)
 static enum err export_begin(struct sessions *s, struct request_ctx *ctx, struct session_export *x)
 {
     struct session_list newest;
-    TRY(repo_user_list(s, ctx, x->user, NULL, false, 1, &newest));
+    TRY(sql_user_list(s, ctx, x->user, NULL, false, 1, &newest));
     x->begun = true;
-    x->until = newest.n > 0 ? place_of(&newest.sessions[0]) : (struct session_place){0, 0};
+    x->until = newest.n > 0 ? place_of(&newest.sessions[0]) : (struct session_position){0, 0};
     return ERR_NONE;
 }
 
@@ -48,7 +48,7 @@ static enum err export_messages(struct sessions *s, struct request_ctx *ctx,
                                          .first_always = true};
     struct session_page page = {.n = 0};
     out->session_id = (struct sv){x->id, x->id_n};
-    enum err e = repo_message_page(s, ctx, out->session_id, x->user, &q, &page);
+    enum err e = sql_message_page(s, ctx, out->session_id, x->user, &q, &page);
     if (e != ERR_NONE && e != ERR_NOT_FOUND)
         return e;
     ctx_clear_error(ctx);
@@ -71,7 +71,7 @@ enum err session_export_next(struct sessions *s, struct request_ctx *ctx, struct
         return export_messages(s, ctx, x, out);
     if (!x->begun)
         TRY(export_begin(s, ctx, x));
-    TRY(repo_user_list(s, ctx, x->user, x->at.generation ? &x->at : NULL, true, 1, &list));
+    TRY(sql_user_list(s, ctx, x->user, x->at.generation ? &x->at : NULL, true, 1, &list));
     out->end = list.n == 0 || is_behind(place_of(&list.sessions[0]), x->until);
     if (out->end)
         return ERR_NONE;
@@ -127,10 +127,10 @@ static enum err hide(const struct erasure *x, const struct session_list *list)
         keys[begun] = w[begun].key;
     }
     if (e == ERR_NONE)
-        e = repo_user_hide(s, ctx, x->user, list, true, &x->out->sessions);
+        e = sql_user_tombstone(s, ctx, x->user, list, true, &x->out->sessions);
     if (e == ERR_BUSY) {
         ctx_clear_error(ctx);
-        e = repo_user_hide(s, ctx, x->user, list, false, &x->out->sessions);
+        e = sql_user_tombstone(s, ctx, x->user, list, false, &x->out->sessions);
     }
     for (size_t i = 0; i < begun; i++)
         fresh_write_end(s, ctx, &w[i], e, NULL);
@@ -142,11 +142,11 @@ static enum err hide(const struct erasure *x, const struct session_list *list)
 static enum err hide_all(const struct erasure *x)
 {
     const struct arena_mark mark = arena_get_mark(x->ctx->arena);
-    struct session_place at, *behind = NULL;
+    struct session_position at, *behind = NULL;
     while (!deadline_passed(x->end)) {
         struct session_list list;
         arena_rewind(x->ctx->arena, mark);
-        TRY(repo_user_visible(x->s, x->ctx, x->user, behind, HIDE_STEP, &list));
+        TRY(sql_user_visible(x->s, x->ctx, x->user, behind, HIDE_STEP, &list));
         if (list.n == 0)
             break;
         TRY(hide(x, &list));
@@ -178,12 +178,12 @@ static enum err purge_step(const struct erasure *x, bool *none, struct purged *d
 {
     struct db_rows rows;
     bool no_keys = false;
-    TRY(repo_user_hidden(x->s, x->ctx, x->user, &rows));
+    TRY(sql_user_tombstones(x->s, x->ctx, x->user, &rows));
     TRY(forget(x, &rows));
     for (int at = 0; at < rows.count && !deadline_passed(x->end);)
-        TRY(repo_purge(x->s, x->ctx, &rows, true, &at, done));
+        TRY(sql_purge(x->s, x->ctx, &rows, true, &at, done));
     if (!deadline_passed(x->end))
-        TRY(repo_user_keys_delete(x->s, x->ctx, x->user, &no_keys, &done->keys));
+        TRY(sql_user_keys_delete(x->s, x->ctx, x->user, &no_keys, &done->keys));
     *none = rows.count == 0 && no_keys;
     return ERR_NONE;
 }
@@ -236,6 +236,6 @@ enum err session_erase_user(struct sessions *s, struct request_ctx *ctx, struct 
     if (e == ERR_NONE)
         e = purge_all(&x);
     if (e == ERR_NONE)
-        e = repo_user_is_left(s, ctx, user, &out->has_more);
+        e = sql_user_is_left(s, ctx, user, &out->has_more);
     return e == ERR_NONE ? ERR_NONE : erasure_failed(ctx, e, out);
 }

@@ -33,7 +33,7 @@ static enum err session_of_draft(struct request_ctx *ctx, const struct session_d
         .messages = arena_array(ctx->arena, n, sizeof(*out->messages)),
         .n_messages = n,
     };
-    session_take_receipt(out, receipt);
+    sql_take_receipt(out, receipt);
     if (!out->messages)
         return ctx_nomem(ctx);
     return n == 0 ? ERR_NONE
@@ -66,20 +66,21 @@ static bool reads_back_as_sent(const struct session_draft *draft)
 }
 
 enum err session_create(struct sessions *s, struct request_ctx *ctx,
-                        const struct session_draft *draft, const struct session_guard *guard,
-                        struct session *out, struct session_receipt *receipt)
+                        const struct session_draft *draft,
+                        const struct session_precondition *precondition, struct session *out,
+                        struct session_receipt *receipt)
 {
     struct session_draft whole = *draft;
     struct fresh_write fresh;
     TRY(complete_draft(s, ctx, &whole));
-    struct write w = {.id = whole.session_id,
-                      .id_is_new = !draft->session_id.p,
-                      .draft = &whole,
-                      .guard = guard,
-                      .receipt = receipt};
+    struct session_write w = {.id = whole.session_id,
+                              .id_is_new = !draft->session_id.p,
+                              .draft = &whole,
+                              .precondition = precondition,
+                              .receipt = receipt};
     /* Nobody can have read a session whose id was made just now: no cache needs to be told. */
     TRY(w.id_is_new ? fresh_writable(s, ctx) : fresh_write_begin(s, ctx, w.id, &fresh));
-    enum err e = write_once(s, ctx, &w, repo_session_insert);
+    enum err e = write_idempotent(s, ctx, &w, sql_session_insert);
     const enum err made = e == ERR_NONE ? session_of_draft(ctx, &whole, receipt, out) : e;
     const bool known = made == ERR_NONE && !receipt->replayed && reads_back_as_sent(&whole);
     if (!w.id_is_new)
@@ -90,9 +91,9 @@ enum err session_create(struct sessions *s, struct request_ctx *ctx,
     return made;
 }
 
-static enum err try_ensure(struct sessions *s, struct request_ctx *ctx, struct write *w)
+static enum err try_ensure(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
-    enum err e = repo_session_ensure(s, ctx, w);
+    enum err e = sql_session_ensure(s, ctx, w);
     w->found = e == ERR_NONE;
     /* It existed at the insert and was deleted before the read. */
     if (e == ERR_NOT_FOUND)
@@ -104,11 +105,11 @@ static enum err try_ensure(struct sessions *s, struct request_ctx *ctx, struct w
     return ERR_NONE;
 }
 
-static enum err get_or_create(struct sessions *s, struct request_ctx *ctx, struct write *w)
+static enum err get_or_create(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
     struct fresh_write fresh;
     TRY(fresh_write_begin(s, ctx, w->id, &fresh));
-    enum err e = write_once(s, ctx, w, try_ensure);
+    enum err e = write_idempotent(s, ctx, w, try_ensure);
     const bool there = e == ERR_NOT_FOUND && w->found;
     if (there)
         e = ERR_NONE;
@@ -121,23 +122,25 @@ static enum err get_or_create(struct sessions *s, struct request_ctx *ctx, struc
 }
 
 enum err session_get_or_create(struct sessions *s, struct request_ctx *ctx,
-                               const struct session_draft *draft, const struct session_guard *guard,
-                               struct session *out, struct session_receipt *receipt)
+                               const struct session_draft *draft,
+                               const struct session_precondition *precondition, struct session *out,
+                               struct session_receipt *receipt)
 {
     struct session_draft whole = *draft;
     memset(receipt, 0, sizeof(*receipt));
     TRY(complete_draft(s, ctx, &whole));
     /* Most are there already, and reading changes nothing. With a key, an earlier answer may have
      * to be given again instead. */
-    enum err e = guard->key.p ? ERR_NOT_FOUND
-                              : fresh_read(s, ctx, draft->session_id, SV_NONE, SESSION_WINDOW, out);
+    enum err e = precondition->key.p
+                     ? ERR_NOT_FOUND
+                     : fresh_read(s, ctx, draft->session_id, SV_NONE, SESSION_WINDOW, out);
     if (e == ERR_NOT_FOUND) {
         ctx_clear_error(ctx);
-        struct write w = {.id = whole.session_id,
-                          .draft = &whole,
-                          .guard = guard,
-                          .out = out,
-                          .receipt = receipt};
+        struct session_write w = {.id = whole.session_id,
+                                  .draft = &whole,
+                                  .precondition = precondition,
+                                  .out = out,
+                                  .receipt = receipt};
         e = get_or_create(s, ctx, &w);
     } else if (e == ERR_NONE) {
         receipt->status = 200;
@@ -145,50 +148,55 @@ enum err session_get_or_create(struct sessions *s, struct request_ctx *ctx,
     if (e != ERR_NONE)
         return e;
     /* Whoever names a user means that user's session, in the header and in the body alike. */
-    if (!session_user_matches(out, guard->user) || !session_user_matches(out, draft->user_id))
+    if (!session_user_matches(out, precondition->user) ||
+        !session_user_matches(out, draft->user_id))
         return session_not_found(ctx);
     /* A session that may be gone by now must not stand in the way of a new one. */
-    if (out->degraded && guard->create_only)
+    if (out->degraded && precondition->create_only)
         return session_database_away(ctx);
-    if (!receipt->created && guard->create_only)
+    if (!receipt->created && precondition->create_only)
         return ctx_fail(ctx, ERR_PRECONDITION, "session_exists", "If-None-Match",
                         "A session with this id exists.");
     return ERR_NONE;
 }
 
 enum err session_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                        const struct session_guard *guard, struct session_receipt *receipt)
+                        const struct session_precondition *precondition,
+                        struct session_receipt *receipt)
 {
-    struct write w = {.id = id, .guard = guard, .receipt = receipt};
-    const enum err e = write_session(s, ctx, &w, repo_session_delete);
-    return e == ERR_NOT_FOUND ? write_refused(s, ctx, &w) : e;
+    struct session_write w = {.id = id, .precondition = precondition, .receipt = receipt};
+    const enum err e = session_write_uncached(s, ctx, &w, sql_session_delete);
+    return e == ERR_NOT_FOUND ? session_write_refused(s, ctx, &w) : e;
 }
 
-static enum err try_copy(struct sessions *s, struct request_ctx *ctx, struct write *w)
+static enum err try_copy(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
     enum err e;
     do
-        e = repo_session_copy(s, ctx, w);
+        e = sql_session_copy(s, ctx, w);
     while (e == ERR_NONE && w->found && !w->done);
     return e;
 }
 
 /* Nobody can have read a session whose id was made just now: no cache needs to be told. */
 enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                      const struct session_guard *guard, struct session *out,
+                      const struct session_precondition *precondition, struct session *out,
                       struct session_receipt *receipt)
 {
-    struct write w = {
-        .id = made_id(ctx), .from = id, .guard = guard, .out = out, .receipt = receipt};
+    struct session_write w = {.id = made_id(ctx),
+                              .from = id,
+                              .precondition = precondition,
+                              .out = out,
+                              .receipt = receipt};
     if (!w.id.p)
         return ctx_nomem(ctx);
     TRY(fresh_writable(s, ctx));
-    enum err e = write_once(s, ctx, &w, try_copy);
+    enum err e = write_idempotent(s, ctx, &w, try_copy);
     w.id = id;
     if (e == ERR_NOT_FOUND)
-        return write_refused(s, ctx, &w);
+        return session_write_refused(s, ctx, &w);
     if (e == ERR_NONE && receipt->replayed)
-        return session_get_again(s, ctx, receipt->session_id, receipt->generation, guard->user,
-                                 SESSION_MESSAGES_MAX, out);
+        return session_get_again(s, ctx, receipt->session_id, receipt->generation,
+                                 precondition->user, SESSION_MESSAGES_MAX, out);
     return e;
 }

@@ -16,7 +16,7 @@ static bool sweep_pass(struct sessions *s, struct arena *arena)
     bool more = false;
     ctx_init(&ctx, arena, deadline_in_ms(4 * (int64_t)s->settings.statement_ms), SV(""),
              SV("sweeper"));
-    enum err e = repo_sweep(s, &ctx, &more);
+    enum err e = sql_sweep(s, &ctx, &more);
     if (e != ERR_NONE && e != ERR_UNAVAILABLE)
         log_say(LOG_WARN, "sweep_failed", "%s: %s", err_name(e), ctx.err.cause);
     arena_reset(arena);

@@ -70,7 +70,7 @@ class HostsTest(FaultTest):
         """Stacks beside the first."""
         return ()
 
-    def all_say(self, status):
+    def wait_readyz(self, status):
         """Waits until /readyz has this status 8 times in a row on every host."""
         wait_until(lambda: all(c.get("/readyz").status == status for c in self.http for _ in range(8)), 30,
                    f"/readyz {status}")
@@ -274,7 +274,7 @@ class ReadAfterWrite(HostsTest):
 
     def hits(self, cache):
         """Answers from a cache, on all hosts."""
-        series = f'parley_tier_hits_total{{tier="{cache}"}}'
+        series = f'parley_source_hits_total{{tier="{cache}"}}'
         return sum(metrics(host.client()).get(series, 0) for host in self.hosts)
 
     def work(self, disturb, cache):

@@ -10,7 +10,7 @@ import time
 import fastcgi
 from faults import amount
 from harness import message, say
-from nth import SanitizedTest
+from fault_injection import SanitizedTest
 from proxy import Line
 from stack import wait_until
 

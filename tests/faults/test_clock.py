@@ -143,7 +143,7 @@ class ParleyClock(ClockTest):
     def hits(self):
         """How many reads the caches have answered."""
         return sum(v for k, v in metrics(self.stack.client()).items()
-                   if k.startswith("parley_tier_hits_total") and "postgres" not in k)
+                   if k.startswith("parley_source_hits_total") and "postgres" not in k)
 
     def test_jumps(self):
         """Fails if time is measured by the wall clock: tests/plants/wall-measured."""

@@ -15,7 +15,7 @@ from stack import PARLEY, Parley, Stack, wait_until
 
 LIMIT = 64
 RESTING = 28    # more than a worker has open once nginx's connections have ended
-OWN = 42        # what src/proc/descriptors.c keeps for 6 threads and 6 connections of the pool
+OWN = 42        # what src/server/descriptors.c keeps for 6 threads and 6 connections of the pool
 
 
 def cpu(pid):

@@ -52,7 +52,7 @@ class EraseTest(HostsTest):
         """Away, and everybody knows."""
         self.stack.postgres.kill()
         self.addCleanup(lambda: self.stack.postgres.running or self.stack.postgres.start())
-        self.all_say(503)
+        self.wait_readyz(503)
 
     def expect_nothing(self):
         """Not even marked."""

@@ -50,7 +50,7 @@ class Timeline(HostsTest):
 
     def wait_ready(self):
         """All hosts and workers serve everything, and one that is alone does so from memory."""
-        self.all_say(200)
+        self.wait_readyz(200)
         if self.mode == "one":
             wait_until(lambda: self.http[0].get("/status").json["shortcut"]["state"] == "on", 30,
                        "it is alone")
@@ -157,7 +157,7 @@ class Timeline(HostsTest):
         """The server is away, which may not be noticed at once, and is replaced."""
         self.stack.postgres.kill()
         time.sleep(ALONE_S)
-        self.all_say(503)
+        self.wait_readyz(503)
         self.look_while_away(paths)
         self.replace()
 

@@ -117,7 +117,7 @@ static bool eat_string(struct look *l)
 static bool eat_number(struct look *l)
 {
     const char *from = l->s.p;
-    char text[JDOC_NUMBER_MAX + 1], *end;
+    char text[JSON_DOC_NUMBER_MAX + 1], *end;
     bool whole = true;
     bool minus = eat(l, '-');
     if (!eat(l, '0') && eat_digits(l) == 0)
@@ -134,7 +134,7 @@ static bool eat_number(struct look *l)
             return false;
     }
     size_t n = (size_t)(l->s.p - from);
-    if (n > JDOC_NUMBER_MAX)
+    if (n > JSON_DOC_NUMBER_MAX)
         return false;
     memcpy(text, from, n);
     text[n] = '\0';
@@ -156,7 +156,7 @@ static bool eat_value(struct look *l, int depth);
 static bool eat_container(struct look *l, int depth, bool object)
 {
     (void)eat(l, peek(l));
-    if (depth == JDOC_DEPTH_MAX)
+    if (depth == JSON_DOC_DEPTH_MAX)
         return false;
     eat_space(l);
     if (eat(l, object ? '}' : ']'))

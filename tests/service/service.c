@@ -24,7 +24,7 @@ void service_sleep_ms(long ms)
     nanosleep(&t, NULL);
 }
 
-void service_server(const char *word)
+void service_control_pg(const char *word)
 {
     char command[512];
     snprintf(command, sizeof(command), "%s %s >/dev/null 2>&1", getenv("TEST_PG"), word);

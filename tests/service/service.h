@@ -22,6 +22,6 @@
 const char *text_of(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void service_sleep_ms(long ms);
 /* Runs $TEST_PG with this word (stop, start, kill, pause, resume). */
-void service_server(const char *word);
+void service_control_pg(const char *word);
 
 #endif

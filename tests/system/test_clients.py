@@ -189,7 +189,7 @@ class RetryGuard(ClientTest):
 
     def test_guard(self):
         """The option that is off by default."""
-        self.run_tests("guard.mjs")
+        self.run_tests("precondition.mjs")
 
 
 class Limits(ClientTest):

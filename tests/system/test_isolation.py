@@ -2,12 +2,12 @@
 """No session ever sees a byte of another."""
 import re
 
-from bleeding import MARK, BleedingTest
+from leak import MARK, LeakTest
 from harness import at_once, message, scaled
 from stack import StackError, StackTest
 
 
-class Bleeding(BleedingTest):
+class Bleeding(LeakTest):
     """64 clients, 200 sessions, 100,000 mixed requests."""
     env = {"PARLEY_SWEEP": "1"}
     requests = 100000

@@ -640,7 +640,7 @@ class Operations(ParleyTest):
         self.assertEqual(grown('parley_errors_total{kind="not_found"}'), 1)
         self.assertEqual(grown('parley_errors_total{kind="invalid"}'), 1)
         self.assertEqual(grown("parley_http_request_seconds_count"), 12)
-        self.assertGreaterEqual(grown('parley_tier_hits_total{tier="memory"}'), 8)
+        self.assertGreaterEqual(grown('parley_source_hits_total{tier="memory"}'), 8)
         for name in ("parley_http_request_seconds", "parley_pool_acquire_seconds",
                      "parley_statement_seconds"):
             self.assertIn(name + '_bucket{le="0.1"}', after)
@@ -648,7 +648,7 @@ class Operations(ParleyTest):
         for state in ("open", "idle", "in_use", "max"):
             self.assertIn(f'parley_pool_connections{{state="{state}"}}', after)
         self.assertIn("parley_pool_waiting", after)
-        self.assertTrue(any(name.startswith("parley_tier_misses_total") for name in after))
+        self.assertTrue(any(name.startswith("parley_source_misses_total") for name in after))
 
     def test_closed_to_the_outside(self):
         """test_nginx.py has what else could be tried."""

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from bleeding import MARK, SEEN, BleedingTest
+from leak import MARK, SEEN, LeakTest
 from harness import say, scaled
 
 TENANTS = 20
@@ -19,7 +19,7 @@ def name(tenant):
     return f"tenant-{tenant:04d}"
 
 
-class Bleeding(BleedingTest):
+class Bleeding(LeakTest):
     """64 clients of 20 tenants, 100,000 mixed requests, and workers that are killed."""
     env = {"PARLEY_AUTH": "keys", "PARLEY_SWEEP": "1", "PARLEY_SLOW_MS": "0"}
     requests = 100000

@@ -77,15 +77,15 @@ struct api_service {
 size_t api_route_names(const char *out[METRICS_ROUTES_MAX]);
 
 /* service: struct api_service. Fit fcgi_answer_fn. */
-void api_answer(void *service, struct arena *arena, struct http_request *req,
-                struct http_response *res);
+void api_dispatch(void *service, struct arena *arena, struct http_request *req,
+                  struct http_response *res);
 /* For fcgi_settings: GETs of one session each, whose stamps are read together
  * (session_read_ahead). */
 bool api_gathers(void *service);
 bool api_reads_session(struct sv target);
 void api_read_ahead(void *service, struct arena *const *arenas, struct http_request *const *reqs,
                     size_t n);
-void ops_answer(void *service, struct arena *arena, struct http_request *req,
-                struct http_response *res);
+void ops_dispatch(void *service, struct arena *arena, struct http_request *req,
+                  struct http_response *res);
 
 #endif

@@ -67,7 +67,7 @@ struct auth_claim {
 };
 
 /* Finds out whose request it is and counts it: sets ctx->tenant (in the arena), sessions_max and
- * tiers_only. Waits, at most until ctx->deadline, for keys to be confirmed.
+ * caches_only. Waits, at most until ctx->deadline, for keys to be confirmed.
  * ERR_UNAUTHENTICATED: no key, or one that is unknown, wrong, expired or revoked: the latter four
  * are one and the same. ERR_FORBIDDEN: not from this machine, and there are no keys. ERR_LIMITED:
  * more requests a second than the tenant may send. ERR_UNAVAILABLE: no key can be confirmed. */

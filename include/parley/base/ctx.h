@@ -41,15 +41,15 @@ struct ctx_hook {
 struct request_ctx {
     struct arena *arena; /* borrowed from the thread; all memory of the request */
     struct deadline deadline;
-    struct sv tenant;     /* "" until it is known whose request it is */
-    int64_t sessions_max; /* how many open sessions the tenant may have; 0: any number */
-    bool tiers_only;      /* its key could not be confirmed: as if PostgreSQL were away */
-    bool reserve;         /* may have a connection that is kept for reads */
-    bool urgent;          /* a poll, for whose answer others wait: first in the queue for a
-                           * connection, and not counted in the metrics as a request */
-    uint64_t lane;        /* requests that may wait for one row have the same; 0: none. They are
-                           * lent a part of the connections only */
-    void *ahead;          /* owned by session/: the result of reading ahead for this request */
+    struct sv tenant;        /* "" until it is known whose request it is */
+    int64_t sessions_max;    /* how many open sessions the tenant may have; 0: any number */
+    bool caches_only;        /* its key could not be confirmed: as if PostgreSQL were away */
+    bool reserve;            /* may have a connection that is kept for reads */
+    bool urgent;             /* a poll, for whose answer others wait: first in the queue for a
+                              * connection, and not counted in the metrics as a request */
+    uint64_t contention_key; /* requests that may wait for one row have the same; 0: none. They are
+                              * lent a part of the connections only */
+    void *ahead;             /* owned by session/: the result of reading ahead for this request */
     struct sv request_id;
     struct ctx_hook before_wait; /* see ctx_will_wait */
     struct err_info err;

@@ -91,7 +91,7 @@ struct cache_snapshot cache_snapshot(struct cache *c, struct cache_key key);
 
 struct cache_found {
     struct cache_value value; /* ttl_ms is not set */
-    enum metrics_tier from;
+    enum metrics_source from;
     bool current; /* nobody of this host has written since it was stored */
 };
 /* Looks in memory, then in Redis if `far`. False: a miss, or the cache is away. */

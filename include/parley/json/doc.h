@@ -2,7 +2,7 @@
 /*
  * The strict guard, and an index of what it saw.
  *
- * jdoc_parse accepts RFC 8259 JSON and nothing else, and of that refuses what later steps would
+ * json_doc_parse accepts RFC 8259 JSON and nothing else, and of that refuses what later steps would
  * lose or misread: duplicate keys (compared after unescaping), invalid UTF-8, unpaired surrogates,
  * \u0000, control characters, integers outside -2^63 .. 2^64-1, numbers a double cannot hold (too
  * large, or so small that they become zero), numbers of more than 1000 characters, nesting over 32,
@@ -21,12 +21,20 @@
 
 #include "parley/base/ctx.h"
 
-enum { JDOC_DEPTH_MAX = 32, JDOC_NODES_MAX = 200000, JDOC_NUMBER_MAX = 1000 };
+enum { JSON_DOC_DEPTH_MAX = 32, JSON_DOC_NODES_MAX = 200000, JSON_DOC_NUMBER_MAX = 1000 };
 
-enum jtype { JT_NULL, JT_FALSE, JT_TRUE, JT_NUMBER, JT_STRING, JT_ARRAY, JT_OBJECT };
+enum json_value_type {
+    JSON_IS_NULL,
+    JSON_IS_FALSE,
+    JSON_IS_TRUE,
+    JSON_IS_NUMBER,
+    JSON_IS_STRING,
+    JSON_IS_ARRAY,
+    JSON_IS_OBJECT
+};
 
-struct jnode {
-    enum jtype type;
+struct json_node {
+    enum json_value_type type;
     bool escaped; /* string: holds a backslash, so its value is not its text */
     bool key_escaped;
     struct sv raw;     /* the value's text as sent: strings with quotes, containers with brackets */
@@ -35,24 +43,26 @@ struct jnode {
     uint32_t next;     /* index of the next sibling; 0: none */
 };
 
-struct jdoc {
-    const struct jnode *nodes; /* nodes[0] is the whole value; the first child of i is i + 1 */
+struct json_doc {
+    const struct json_node *nodes; /* nodes[0] is the whole value; the first child of i is i + 1 */
     uint32_t n;
 };
 
 /* Checks text and indexes it. The text must outlive the doc. On bad input: ERR_INVALID in ctx with
  * slug "invalid_json" (or "duplicate_key", "invalid_utf8", "number_out_of_range", "too_deep",
  * "too_many_values"), the field path where it is known, and a detail with the byte offset. */
-MUSTCHECK enum err jdoc_parse(struct request_ctx *ctx, struct sv text, struct jdoc *out);
+MUSTCHECK enum err json_doc_parse(struct request_ctx *ctx, struct sv text, struct json_doc *out);
 
 /* The first child of a container, or the next sibling; NULL at the end. */
-const struct jnode *jdoc_first(const struct jdoc *d, const struct jnode *parent);
-const struct jnode *jdoc_next(const struct jdoc *d, const struct jnode *node);
+const struct json_node *json_doc_first(const struct json_doc *d, const struct json_node *parent);
+const struct json_node *json_doc_next(const struct json_doc *d, const struct json_node *node);
 /* A member of an object by its unescaped name; NULL if absent. */
-const struct jnode *jdoc_member(const struct jdoc *d, const struct jnode *object, struct sv name);
+const struct json_node *json_doc_member(const struct json_doc *d, const struct json_node *object,
+                                        struct sv name);
 
 /* The value of a string node (or the unescaped form of any JSON string body); borrowed from the
  * text when nothing is escaped, else in the arena. */
-MUSTCHECK enum err jdoc_string(struct request_ctx *ctx, const struct jnode *node, struct sv *out);
+MUSTCHECK enum err json_doc_string(struct request_ctx *ctx, const struct json_node *node,
+                                   struct sv *out);
 
 #endif

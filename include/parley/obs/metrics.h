@@ -15,9 +15,9 @@
 #include "parley/base/buf.h"
 #include "parley/base/err.h"
 
-enum { METRICS_ROUTES_MAX = 48, METRICS_STATUSES = 28, METRICS_BUCKETS = 14, METRICS_TIERS = 3 };
+enum { METRICS_ROUTES_MAX = 48, METRICS_STATUSES = 28, METRICS_BUCKETS = 14, METRICS_SOURCES = 3 };
 
-enum metrics_tier { METRICS_MEMORY, METRICS_REDIS, METRICS_POSTGRES };
+enum metrics_source { METRICS_MEMORY, METRICS_REDIS, METRICS_POSTGRES };
 
 struct metrics_histogram {
     _Atomic uint64_t bucket[METRICS_BUCKETS + 1]; /* the last one is +Inf */
@@ -30,7 +30,7 @@ struct metrics_slot {
     struct metrics_histogram queue;     /* time between the web server and a handler */
     struct metrics_histogram acquire;   /* time to get a connection of the pool */
     struct metrics_histogram statement; /* time of a round trip to PostgreSQL */
-    _Atomic uint64_t tier_hits[METRICS_TIERS], tier_misses[METRICS_TIERS];
+    _Atomic uint64_t source_hits[METRICS_SOURCES], source_misses[METRICS_SOURCES];
     _Atomic uint64_t errors[ERR_COUNT];
     _Atomic uint64_t replays;         /* answers given again for an idempotency key */
     _Atomic uint64_t bad_connections; /* FastCGI connections closed for what came over them */

@@ -8,7 +8,7 @@
  * refused with ERR_UNAVAILABLE before they touch anything.
  *
  * Strings that come in must be checked by the caller for length and alphabet where the interface
- * says so (session_id_valid and the like); JSON text must have passed jdoc_parse.
+ * says so (session_id_valid and the like); JSON text must have passed json_doc_parse.
  */
 #ifndef PARLEY_SESSION_SESSION_H
 #define PARLEY_SESSION_SESSION_H
@@ -117,7 +117,7 @@ struct session_draft {
 };
 
 /* What must hold for a call to have an effect, and the key under which it has it once. */
-struct session_guard {
+struct session_precondition {
     struct sv user;            /* X-Parley-User; absent: any. A mismatch is "not found" */
     const struct sv *if_match; /* entity tags of which one must be the session's; NULL: any */
     size_t n_if_match;
@@ -167,14 +167,14 @@ struct session_receipt {
 /* A new session with its first messages: both or neither. ERR_CONFLICT: the id is taken. */
 MUSTCHECK enum err session_create(struct sessions *s, struct request_ctx *ctx,
                                   const struct session_draft *draft,
-                                  const struct session_guard *guard, struct session *out,
-                                  struct session_receipt *receipt);
+                                  const struct session_precondition *precondition,
+                                  struct session *out, struct session_receipt *receipt);
 /* Gets the session, or makes it as drafted; atomically, whoever else does. receipt->created says
  * which it was. */
 MUSTCHECK enum err session_get_or_create(struct sessions *s, struct request_ctx *ctx,
                                          const struct session_draft *draft,
-                                         const struct session_guard *guard, struct session *out,
-                                         struct session_receipt *receipt);
+                                         const struct session_precondition *precondition,
+                                         struct session *out, struct session_receipt *receipt);
 /* The session with its newest n messages (0 to SESSION_MESSAGES_MAX, fewer where page_bytes says
  * so). ERR_NOT_FOUND: absent, expired, or of another user. While PostgreSQL is away: what a cache
  * holds, marked as degraded, or ERR_UNAVAILABLE. */
@@ -204,29 +204,29 @@ void session_read_ahead(struct sessions *s, struct arena *shared,
 /* Applies a merge patch; out has no messages. ERR_PRECONDITION: If-Match. */
 MUSTCHECK enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                  const struct session_patch *patch,
-                                 const struct session_guard *guard, struct session *out,
-                                 struct session_receipt *receipt);
+                                 const struct session_precondition *precondition,
+                                 struct session *out, struct session_receipt *receipt);
 MUSTCHECK enum err session_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                  const struct session_guard *guard,
+                                  const struct session_precondition *precondition,
                                   struct session_receipt *receipt);
 
 /* Copies a session under a new id, with its owner, state and messages; the messages keep seq and
  * id. The copy's life begins now. out has its newest SESSION_MESSAGES_MAX messages; a replay has it
  * as it is now. ERR_TIMEOUT: it has more than can be copied in a statement's time. */
 MUSTCHECK enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                const struct session_guard *guard, struct session *out,
-                                struct session_receipt *receipt);
+                                const struct session_precondition *precondition,
+                                struct session *out, struct session_receipt *receipt);
 
 struct session_append {
     const struct session_message_draft *messages; /* 1 to SESSION_MESSAGES_MAX */
     size_t n_messages;
-    bool create;     /* make the session if it is not there, owned by guard->user */
+    bool create;     /* make the session if it is not there, owned by precondition->user */
     size_t return_n; /* give the newest so many back; 0: none */
 };
 /* Appends all or none. ERR_CONFLICT: a message_id is taken in this session. */
 MUSTCHECK enum err session_append(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                   const struct session_append *append,
-                                  const struct session_guard *guard,
+                                  const struct session_precondition *precondition,
                                   struct session_receipt *receipt);
 
 /* What happens to the message with an id: */
@@ -249,7 +249,7 @@ struct session_update {
  * should be removed and is not there. ERR_CONFLICT: its id will be made for another message. */
 MUSTCHECK enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                   const struct session_update *update,
-                                  const struct session_guard *guard,
+                                  const struct session_precondition *precondition,
                                   struct session_receipt *receipt, size_t *at);
 
 struct session_page_query {
@@ -275,7 +275,8 @@ MUSTCHECK enum err session_message_get(struct sessions *s, struct request_ctx *c
                                        struct sv user, struct sv which,
                                        struct session_message *out);
 MUSTCHECK enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                          struct sv which, const struct session_guard *guard,
+                                          struct sv which,
+                                          const struct session_precondition *precondition,
                                           struct session_receipt *receipt);
 
 /* ---- what belongs to one user ---- */
@@ -283,7 +284,7 @@ MUSTCHECK enum err session_message_delete(struct sessions *s, struct request_ctx
 enum { SESSION_LIST_MAX = 100 };
 
 /* Where a session stands in the order of creation; it never changes. */
-struct session_place {
+struct session_position {
     int64_t created_at, generation;
 };
 struct session_list {
@@ -294,7 +295,7 @@ struct session_list {
 /* Live sessions, newest first, behind a place (NULL: from the newest). limit: 1 to
  * SESSION_LIST_MAX; fewer where page_bytes says so. */
 MUSTCHECK enum err session_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                                const struct session_place *behind, size_t limit,
+                                const struct session_position *behind, size_t limit,
                                 struct session_list *out);
 
 /* An export, oldest session first. Each call reads one session or some messages of the last one; no
@@ -306,7 +307,7 @@ struct session_export {
     int64_t sessions, messages; /* given so far */
     /* session/'s own: */
     bool begun;
-    struct session_place at, until;
+    struct session_position at, until;
     char id[SESSION_ID_MAX]; /* of the session whose messages are being given */
     size_t id_n;
     int64_t generation, seq, last_seq; /* equal: there is no more of it */

@@ -120,7 +120,7 @@ static void life(void)
                    sv_eq(key.name, SV("n\xc3\xa4me")));
     wait_until_it_holds();
     OK(ask(b, first, 5000));
-    CU_ASSERT_TRUE(sv_eq(b->c->ctx.tenant, SV("life-1")) && !b->c->ctx.tiers_only);
+    CU_ASSERT_TRUE(sv_eq(b->c->ctx.tenant, SV("life-1")) && !b->c->ctx.caches_only);
     OK(ask(b, second, 5000));
     CU_ASSERT_TRUE(sv_eq(b->c->ctx.tenant, SV("life-2")));
     memcpy(wrong, first, sizeof(wrong));
@@ -173,11 +173,11 @@ static void by_hand(void)
 {
     struct bench *b = begin("by-hand");
     CU_ASSERT_EQUAL(b->c->ctx.sessions_max, 0);
-    world_do("INSERT INTO tenants VALUES ('by-hand', NULL, 5)");
+    world_exec("INSERT INTO tenants VALUES ('by-hand', NULL, 5)");
     wait_until_it_holds();
     OK(ask(b, b->secret, 5000));
     CU_ASSERT_EQUAL(b->c->ctx.sessions_max, 5);
-    world_do("DELETE FROM api_keys WHERE tenant = 'by-hand'");
+    world_exec("DELETE FROM api_keys WHERE tenant = 'by-hand'");
     wait_until_it_holds();
     CU_ASSERT_TRUE(is_refused(b, b->secret));
     end(b);
@@ -302,28 +302,28 @@ static void vouched_alone(void)
 static void slow_answers(void)
 {
     struct bench *b = begin("slow");
-    world_do("ALTER TABLE auth_state RENAME TO auth_state_at_once;"
-             "CREATE VIEW auth_state AS SELECT only_row, version FROM"
-             " auth_state_at_once WHERE pg_sleep(0.8)::text IS NOT NULL;"
-             "GRANT SELECT ON auth_state TO parley_app");
+    world_exec("ALTER TABLE auth_state RENAME TO auth_state_at_once;"
+               "CREATE VIEW auth_state AS SELECT only_row, version FROM"
+               " auth_state_at_once WHERE pg_sleep(0.8)::text IS NOT NULL;"
+               "GRANT SELECT ON auth_state TO parley_app");
     service_sleep_ms(2000);
     OK(ask(b, b->secret, 10000));
     for (int round = 0; round < 3; round++) {
         int64_t last_good = 0;
-        world_do("UPDATE api_keys SET revoked_at = now() WHERE tenant = 'slow'");
+        world_exec("UPDATE api_keys SET revoked_at = now() WHERE tenant = 'slow'");
         const int64_t revoked = clock_mono_us();
         for (int64_t at; (at = clock_mono_us()) - revoked < 2500000;)
             if (ask(b, b->secret, 20) == ERR_NONE)
                 last_good = at;
         CU_ASSERT_TRUE(last_good - revoked <= AUTH_HOLDS_MS * 1000);
         CU_ASSERT_TRUE(is_refused(b, b->secret));
-        world_do("UPDATE api_keys SET revoked_at = NULL WHERE tenant = 'slow'");
+        world_exec("UPDATE api_keys SET revoked_at = NULL WHERE tenant = 'slow'");
         while (ask(b, b->secret, 10000) != ERR_NONE)
             continue;
         /* Where between two questions it is revoked is up to chance. */
         service_sleep_ms(230 * round);
     }
-    world_do("DROP VIEW auth_state;ALTER TABLE auth_state_at_once RENAME TO auth_state");
+    world_exec("DROP VIEW auth_state;ALTER TABLE auth_state_at_once RENAME TO auth_state");
     end(b);
 }
 
@@ -333,11 +333,11 @@ static void away(const char *go, const char *come)
     char unknown[AUTH_KEY_LEN + 1];
     struct bench *b = begin("away");
     key_make(unknown);
-    service_server(go);
+    service_control_pg(go);
     EVENTUALLY(!db_is_up(b->w->db));
     service_sleep_ms(VOUCH_US / 1000);
     OK(ask(b, b->secret, 5000));
-    CU_ASSERT_TRUE(b->c->ctx.tiers_only && sv_eq(b->c->ctx.tenant, SV("away")));
+    CU_ASSERT_TRUE(b->c->ctx.caches_only && sv_eq(b->c->ctx.tenant, SV("away")));
     /* It may be one that was made since. */
     CU_ASSERT_EQUAL(ask(b, unknown, 5000), ERR_UNAVAILABLE);
     CU_ASSERT_EQUAL(ask(b, NULL, 5000), ERR_UNAUTHENTICATED);
@@ -346,10 +346,10 @@ static void away(const char *go, const char *come)
     CU_ASSERT_EQUAL(ask(b, b->secret, 5000), ERR_UNAVAILABLE);
     b->auth->set.stale_s = 0;
     CU_ASSERT_EQUAL(ask(b, b->secret, 5000), ERR_UNAVAILABLE);
-    service_server(come);
+    service_control_pg(come);
     EVENTUALLY(db_is_up(b->w->db));
     OK(ask(b, b->secret, 10000));
-    CU_ASSERT_FALSE(b->c->ctx.tiers_only);
+    CU_ASSERT_FALSE(b->c->ctx.caches_only);
     CU_ASSERT_TRUE(is_refused(b, unknown));
     end(b);
 }
@@ -368,12 +368,12 @@ static void silent(void)
 static void never_loaded(void)
 {
     struct bench *b = begin("never");
-    service_server("stop");
+    service_control_pg("stop");
     EVENTUALLY(!db_is_up(b->w->db));
     auth_close(b->auth);
     CU_ASSERT_FALSE(open_auth(b, 300, 0));
     CU_ASSERT_EQUAL(ask(b, b->secret, 5000), ERR_UNAVAILABLE);
-    service_server("start");
+    service_control_pg("start");
     EVENTUALLY(db_is_up(b->w->db));
     OK(ask(b, b->secret, 10000));
     CU_ASSERT_TRUE(auth_is_ready(b->auth));
@@ -384,12 +384,12 @@ static void never_loaded(void)
 static void forbidden(void)
 {
     struct bench *b = begin("forbidden");
-    world_do("REVOKE SELECT ON auth_state FROM parley_app");
+    world_exec("REVOKE SELECT ON auth_state FROM parley_app");
     service_sleep_ms(1500);
     const int64_t began = clock_mono_us();
     CU_ASSERT_EQUAL(ask(b, b->secret, 60000), ERR_UNAVAILABLE);
     CU_ASSERT_TRUE(clock_mono_us() - began < 30000000);
-    world_do("GRANT SELECT ON auth_state TO parley_app");
+    world_exec("GRANT SELECT ON auth_state TO parley_app");
     service_sleep_ms(500);
     OK(ask(b, b->secret, 10000));
     end(b);

@@ -17,7 +17,7 @@ static void round_trip(void)
     struct rig *rig = rig_open(NULL);
     const struct cache_snapshot s = cache_snapshot(rig->cache, key);
     CU_ASSERT_FALSE(cache_find(rig->cache, &rig->r.ctx, key, &s, true, &f));
-    CU_ASSERT_EQUAL(rig->slot->tier_misses[METRICS_REDIS], 1);
+    CU_ASSERT_EQUAL(rig->slot->source_misses[METRICS_REDIS], 1);
     put_version(rig->cache, key, 5);
     EVENTUALLY(sets_of(rig) == 1);
     CU_ASSERT_FALSE(cache_find(rig->cache, &rig->r.ctx, key, &s, false, &f));

@@ -219,12 +219,12 @@ static void ends_in_time(void)
         if (way == LOCKED)
             PQclear(PQexec(gate, "BEGIN; LOCK TABLE cards IN ACCESS EXCLUSIVE MODE"));
         if (way == SILENT)
-            service_server("pause");
+            service_control_pg("pause");
         const int64_t began = clock_mono_us();
         ask(&x, all, ARRAY_LEN(all), ms);
         const int64_t took_ms = (clock_mono_us() - began) / 1000;
         if (way == SILENT)
-            service_server("resume");
+            service_control_pg("resume");
         PQfinish(gate);
         expect(&x, all, ARRAY_LEN(all));
         CU_ASSERT_TRUE(took_ms < ms + 2500);

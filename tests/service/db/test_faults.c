@@ -67,9 +67,9 @@ static void under_load(const char *go, const char *come, int ms)
     }
     if (go) {
         service_sleep_ms(50);
-        service_server(go);
+        service_control_pg(go);
         EVENTUALLY(fx_status(fx).state == DB_DOWN);
-        service_server(come);
+        service_control_pg(come);
     }
     EVENTUALLY(fx_status(fx).state == DB_UP);
     service_sleep_ms(50);
@@ -137,11 +137,11 @@ static void paused_server_mixes_nothing_up(void)
 static void state_is_right_without_requests(void)
 {
     struct fx *fx = fx_open(NULL);
-    service_server("pause");
+    service_control_pg("pause");
     EVENTUALLY(fx_status(fx).state == DB_DOWN);
-    service_server("resume");
+    service_control_pg("resume");
     EVENTUALLY(fx_status(fx).state == DB_UP);
-    service_server("kill");
+    service_control_pg("kill");
     EVENTUALLY(fx_status(fx).state == DB_DOWN && !db_is_up(fx->db));
     const struct db_status s = fx_status(fx);
     CU_ASSERT_EQUAL(s.open, 0);
@@ -153,7 +153,7 @@ static void state_is_right_without_requests(void)
     CU_ASSERT_EQUAL(fx_run(fx, DB_WRITE, "SELECT 1", NULL), ERR_UNAVAILABLE);
     CU_ASSERT_EQUAL(fx->ctx.err.retry_after_s, 1);
     CU_ASSERT_TRUE(clock_mono_us() - began < 30000000);
-    service_server("start");
+    service_control_pg("start");
     EVENTUALLY(fx_status(fx).state == DB_UP && db_is_up(fx->db) && fx_status(fx).open == 2);
     fx_close(fx);
 }
@@ -162,7 +162,7 @@ static void state_is_right_without_requests(void)
 static void opens_and_closes_while_away(void)
 {
     struct fx fx = {.arena = arena_create(1 << 20)};
-    service_server("stop");
+    service_control_pg("stop");
     /* fx_open would ask the server for its database. */
     char url[2000];
     snprintf(url, sizeof(url), "%s&user=" FX_ROLE, getenv("TEST_DATABASE_URL"));
@@ -173,16 +173,16 @@ static void opens_and_closes_while_away(void)
     EVENTUALLY(fx_status(&fx).state == DB_DOWN);
     fx_request(&fx, SV("t1"), 5000);
     CU_ASSERT_EQUAL(fx_run(&fx, DB_READ, "SELECT 1", NULL), ERR_UNAVAILABLE);
-    service_server("start");
+    service_control_pg("start");
     EVENTUALLY(fx_status(&fx).state == DB_UP);
     db_close(fx.db);
-    service_server("pause");
+    service_control_pg("pause");
     fx.db = db_open(&settings, NULL);
     service_sleep_ms(50);
     int64_t began = clock_mono_us();
     db_close(fx.db);
     CU_ASSERT_TRUE(clock_mono_us() - began < 30000000);
-    service_server("resume");
+    service_control_pg("resume");
     arena_destroy(fx.arena);
 }
 
@@ -219,10 +219,10 @@ static void refused_connects_are_not_away(void)
     }
     CU_ASSERT_EQUAL(seen_away, 0);
     OK(fx_run(fx, DB_READ, "SELECT 1", NULL));
-    service_server("stop");
+    service_control_pg("stop");
     EVENTUALLY(!db_is_up(fx->db));
     name_socket(true); /* of the server that is gone; the next one makes its own */
-    service_server("start");
+    service_control_pg("start");
     EVENTUALLY(db_is_up(fx->db));
     fx_close(fx);
 }

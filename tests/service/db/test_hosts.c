@@ -82,7 +82,7 @@ static unsigned polls(const struct host *x)
 static void make_schema(void)
 {
     world_close(world_open(false));
-    world_do("DELETE FROM hosts");
+    world_exec("DELETE FROM hosts");
 }
 
 /* The first host, whose worker in slot 0 is a process of its own that polls when this returns.
@@ -243,8 +243,9 @@ static void forgotten(void)
     make_schema();
     host_open(&a, true);
     EVENTUALLY(db_hosts_is_alone(a.s));
-    world_do("INSERT INTO hosts (host, address, version, workers, alone, seen_at) VALUES"
-             " ('00000000000000000000000000000001', 'gone', '1', 1, true, now() - interval '1 h')");
+    world_exec(
+        "INSERT INTO hosts (host, address, version, workers, alone, seen_at) VALUES"
+        " ('00000000000000000000000000000001', 'gone', '1', 1, true, now() - interval '1 h')");
     EVENTUALLY(!db_hosts_is_alone(a.s));
     struct request_ctx *ctx = world_request(a.w, "");
     CU_ASSERT_EQUAL(
@@ -275,8 +276,8 @@ static void another_postgresql(void)
     EVENTUALLY(db_hosts_is_alone(a.s));
     CU_ASSERT_EQUAL(atomic_load(a.raised), 1);
     const int64_t started_us = atomic_load(&a.s->pg_started_us);
-    service_server("stop");
-    service_server("start");
+    service_control_pg("stop");
+    service_control_pg("start");
     EVENTUALLY(atomic_load(&a.s->pg_started_us) != started_us);
     EVENTUALLY(db_hosts_is_alone(a.s));
     CU_ASSERT_TRUE(atomic_load(a.raised) >= 2);
@@ -299,11 +300,11 @@ static void pool_is_divided(void)
     a.h = db_hosts_open(&set, db);
     EVENTUALLY(db_hosts_may_write(a.s));
     EVENTUALLY((db_status(db, &status), status.max == 20));
-    world_do("INSERT INTO hosts (host, address, version, workers, alone) VALUES"
-             " ('00000000000000000000000000000002', 'there', '1', 1, false),"
-             " ('00000000000000000000000000000003', 'there', '1', 1, false)");
+    world_exec("INSERT INTO hosts (host, address, version, workers, alone) VALUES"
+               " ('00000000000000000000000000000002', 'there', '1', 1, false),"
+               " ('00000000000000000000000000000003', 'there', '1', 1, false)");
     EVENTUALLY((db_status(db, &status), status.max == 97 / 3 / 4));
-    world_do("DELETE FROM hosts WHERE address = 'there'");
+    world_exec("DELETE FROM hosts WHERE address = 'there'");
     EVENTUALLY((db_status(db, &status), status.max == 20));
     db_hosts_close(a.h);
     a.h = NULL;

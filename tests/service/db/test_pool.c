@@ -48,7 +48,7 @@ struct seeker {
     enum err rc;
     int pid, retry_after;
     bool urgent, writes; /* writes: may not have what is kept for reads */
-    uint64_t lane;
+    uint64_t contention_key;
     _Atomic int *turns;
     int turn; /* when it got its connection */
     pthread_t thread;
@@ -62,7 +62,7 @@ static void *seek(void *arg)
     struct db_conn *c;
     ctx_init(&ctx, arena, deadline_in_ms(10000), SV("t1"), SV("r2"));
     ctx.urgent = s->urgent;
-    ctx.lane = s->lane;
+    ctx.contention_key = s->contention_key;
     ctx.reserve = !s->writes;
     s->rc = db_pool_acquire(s->fx->db, &ctx, NULL, &c);
     s->retry_after = ctx.err.retry_after_s;
@@ -135,17 +135,17 @@ static void urgent_goes_before_those_that_wait(void)
 }
 
 /* Of 20 connections requests that wait for one row get 15, others the rest, past those that wait.
- * Fails if one lane may have all: tests/plants/pool-for-one-session. */
+ * Fails if one contention_key may have all: tests/plants/pool-for-one-session. */
 static void one_lane_leaves_room(void)
 {
     enum { MOST = MAX - MAX / 4, LANE = 7 };
     struct db_conn *c[MAX];
     struct fx *fx = fx_open(NULL);
-    struct seeker same = {.fx = fx, .lane = LANE, .writes = true}, other = {.fx = fx};
-    fx->ctx.lane = LANE;
+    struct seeker same = {.fx = fx, .contention_key = LANE, .writes = true}, other = {.fx = fx};
+    fx->ctx.contention_key = LANE;
     acquire_n(fx, c, MOST);
     seek_begin(&same, 1);
-    fx->ctx.lane = 0;
+    fx->ctx.contention_key = 0;
     acquire_n(fx, c + MOST, MAX - MOST);
     seek_begin(&other, 2);
     release_n(fx, c + MOST, MAX - MOST);
@@ -188,8 +188,8 @@ static void some_are_kept_for_reads(void)
     }
 }
 
-/* One that gave up opening a connection leaves its place to the next of its lane. Fails if only the
- * maintenance thread sees that, a quarter of a second later: tried. */
+/* One that gave up opening a connection leaves its place to the next of its contention_key. Fails
+ * if only the maintenance thread sees that, a quarter of a second later: tried. */
 static void the_next_of_a_lane_is_woken_at_once(void)
 {
     enum { LANE = 7 };
@@ -198,11 +198,11 @@ static void the_next_of_a_lane_is_woken_at_once(void)
     settings.pool_min = 1;
     settings.pool_max = 2;
     struct fx *fx = fx_open(&settings);
-    struct seeker same = {.fx = fx, .lane = LANE, .writes = true};
+    struct seeker same = {.fx = fx, .contention_key = LANE, .writes = true};
     pthread_mutex_lock(&fx->db->lock);
     struct db_conn *c = db_pool_reserve(fx->db);
     CU_ASSERT_PTR_NOT_NULL_FATAL(c);
-    c->who.lane = LANE;
+    c->who.contention_key = LANE;
     pthread_mutex_unlock(&fx->db->lock);
     seek_begin(&same, 1);
     CU_ASSERT_EQUAL(db_pool_open_one(fx->db, deadline_in_ms(0), -1, c, why, sizeof(why)),
@@ -525,9 +525,9 @@ static void full_server_means_waiting(void)
 SUITE(db_pool, "service db pool", {"opens two that differ", opens_two_that_differ},
       {"grows to max and the next waits", grows_to_max_and_the_next_waits},
       {"urgent goes before those that wait", urgent_goes_before_those_that_wait},
-      {"one lane leaves room", one_lane_leaves_room},
+      {"one contention_key leaves room", one_lane_leaves_room},
       {"some are kept for reads", some_are_kept_for_reads},
-      {"the next of a lane is woken at once", the_next_of_a_lane_is_woken_at_once},
+      {"the next of a contention_key is woken at once", the_next_of_a_lane_is_woken_at_once},
       {"the next gives up in time", the_next_gives_up_in_time},
       {"last returned is lent first", last_returned_is_lent_first},
       {"terminated backends are not lent", terminated_backends_are_not_lent},

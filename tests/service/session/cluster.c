@@ -51,7 +51,7 @@ void cluster_sweep(struct world *w)
 {
     bool more = true;
     for (int i = 0; more && i < 100; i++)
-        OK(repo_sweep(w->sessions, world_request(w, ""), &more));
+        OK(sql_sweep(w->sessions, world_request(w, ""), &more));
     CU_ASSERT_FALSE(more);
 }
 
@@ -177,7 +177,7 @@ struct cache_value cluster_value(struct cluster *c, struct world *caller, const 
     struct request_ctx *ctx = &caller->ctx;
     ctx->deadline = deadline_in_ms(10000);
     ctx->tenant = sv_from(tenant);
-    OK(repo_session_read(c->plain->sessions, ctx, sv_from(id), SV_NONE, SESSION_WINDOW, s));
+    OK(sql_session_read(c->plain->sessions, ctx, sv_from(id), SV_NONE, SESSION_WINDOW, s));
     value.stamp = (struct cache_stamp){s->generation, s->version, s->mark};
     OK(codec_encode(ctx, s, &value.bytes));
     return value;

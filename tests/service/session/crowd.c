@@ -45,13 +45,13 @@ bool crowd_try_again(enum err e)
 }
 
 enum err crowd_append(struct crowd *crowd, struct world *c, size_t n, bool create,
-                      const struct session_guard *guard)
+                      const struct session_precondition *precondition)
 {
     struct session_message_draft m[3];
     for (size_t i = 0; i < n; i++)
         m[i] = message_of("user", "\"x\"");
     const struct session_append a = {m, n, create, 0};
     enum err e;
-    UNTIL_DONE(e, world_append(c, "t1", crowd->id, &a, guard));
+    UNTIL_DONE(e, world_append(c, "t1", crowd->id, &a, precondition));
     return e;
 }

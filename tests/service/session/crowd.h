@@ -37,6 +37,6 @@ bool crowd_try_again(enum err e);
     while (crowd_try_again(e))
 /* Appends n messages, at most 3, as often as it has to be tried. */
 MUSTCHECK enum err crowd_append(struct crowd *crowd, struct world *c, size_t n, bool create,
-                                const struct session_guard *guard);
+                                const struct session_precondition *precondition);
 
 #endif

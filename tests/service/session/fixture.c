@@ -14,7 +14,7 @@
 
 enum { URL_MAX = 512 };
 
-const struct session_guard nobody = {.create_only = false};
+const struct session_precondition nobody = {.create_only = false};
 
 /* The cluster's URL for another user and database. */
 static void url_for(const char *user, const char *dbname, char out[URL_MAX])
@@ -171,25 +171,26 @@ static struct request_ctx *begin(struct world *w, const char *tenant, bool sessi
 }
 
 enum err world_create(struct world *w, const char *tenant, const struct session_draft *d,
-                      const struct session_guard *guard)
+                      const struct session_precondition *precondition)
 {
-    return session_create(w->sessions, begin(w, tenant, true, true), d, guard, &w->s, &w->r);
+    return session_create(w->sessions, begin(w, tenant, true, true), d, precondition, &w->s, &w->r);
 }
 
 enum err world_ensure(struct world *w, const char *tenant, const struct session_draft *d,
-                      const struct session_guard *guard)
+                      const struct session_precondition *precondition)
 {
-    return session_get_or_create(w->sessions, begin(w, tenant, true, true), d, guard, &w->s, &w->r);
+    return session_get_or_create(w->sessions, begin(w, tenant, true, true), d, precondition, &w->s,
+                                 &w->r);
 }
 
 void world_make(struct world *w, const char *tenant, const char *id, const char *user, size_t n,
-                const char *content, const struct session_guard *guard)
+                const char *content, const struct session_precondition *precondition)
 {
     struct session_message_draft m[SESSION_MESSAGES_MAX];
     for (size_t i = 0; i < ARRAY_LEN(m); i++)
         m[i] = message_of("user", content);
     struct session_draft d = draft_with(id, user, m, n < ARRAY_LEN(m) ? n : ARRAY_LEN(m));
-    OK(world_create(w, tenant, &d, guard));
+    OK(world_create(w, tenant, &d, precondition));
     for (n -= d.n_messages; n > 0; n -= d.n_messages) {
         d.n_messages = n < ARRAY_LEN(m) ? n : ARRAY_LEN(m);
         const struct session_append a = {m, d.n_messages, false, 0};
@@ -197,12 +198,12 @@ void world_make(struct world *w, const char *tenant, const char *id, const char 
     }
 }
 
-enum err world_say(struct world *w, const char *tenant, const char *id, bool create,
-                   const char *content, const struct session_guard *guard)
+enum err world_append_one(struct world *w, const char *tenant, const char *id, bool create,
+                          const char *content, const struct session_precondition *precondition)
 {
     struct session_message_draft m = message_of("user", content);
     const struct session_append a = {&m, 1, create, 0};
-    return world_append(w, tenant, id, &a, guard);
+    return world_append(w, tenant, id, &a, precondition);
 }
 
 enum err world_get(struct world *w, const char *tenant, const char *id)
@@ -218,36 +219,39 @@ enum err world_get_as(struct world *w, const char *tenant, const char *id, const
 }
 
 enum err world_append(struct world *w, const char *tenant, const char *id,
-                      const struct session_append *a, const struct session_guard *guard)
+                      const struct session_append *a,
+                      const struct session_precondition *precondition)
 {
-    return session_append(w->sessions, begin(w, tenant, false, true), sv_from(id), a, guard, &w->r);
+    return session_append(w->sessions, begin(w, tenant, false, true), sv_from(id), a, precondition,
+                          &w->r);
 }
 
 enum err world_patch(struct world *w, const char *tenant, const char *id,
-                     const struct session_patch *p, const struct session_guard *guard)
+                     const struct session_patch *p, const struct session_precondition *precondition)
 {
-    return session_patch(w->sessions, begin(w, tenant, true, true), sv_from(id), p, guard, &w->s,
-                         &w->r);
+    return session_patch(w->sessions, begin(w, tenant, true, true), sv_from(id), p, precondition,
+                         &w->s, &w->r);
 }
 
 enum err world_copy(struct world *w, const char *tenant, const char *id,
-                    const struct session_guard *guard)
+                    const struct session_precondition *precondition)
 {
-    return session_copy(w->sessions, begin(w, tenant, true, true), sv_from(id), guard, &w->s,
+    return session_copy(w->sessions, begin(w, tenant, true, true), sv_from(id), precondition, &w->s,
                         &w->r);
 }
 
 enum err world_delete(struct world *w, const char *tenant, const char *id,
-                      const struct session_guard *guard)
+                      const struct session_precondition *precondition)
 {
-    return session_delete(w->sessions, begin(w, tenant, false, true), sv_from(id), guard, &w->r);
+    return session_delete(w->sessions, begin(w, tenant, false, true), sv_from(id), precondition,
+                          &w->r);
 }
 
 enum err world_delete_message(struct world *w, const char *tenant, const char *id,
-                              const char *which, const struct session_guard *guard)
+                              const char *which, const struct session_precondition *precondition)
 {
     return session_message_delete(w->sessions, begin(w, tenant, false, true), sv_from(id),
-                                  sv_from(which), guard, &w->r);
+                                  sv_from(which), precondition, &w->r);
 }
 
 enum err world_message(struct world *w, const char *tenant, const char *id, const char *user,
@@ -296,7 +300,7 @@ bool gate_wait(const char *condition, int64_t n)
     return false;
 }
 
-void world_do(const char *fmt, ...)
+void world_exec(const char *fmt, ...)
 {
     char sql[4096];
     va_list ap;
@@ -308,9 +312,9 @@ void world_do(const char *fmt, ...)
 
 void world_expire(const char *id)
 {
-    world_do("UPDATE sessions SET expires_at = now() - interval '1 second', expiry_hour ="
-             " floor(extract(epoch FROM now()) / 3600)::integer WHERE session_id = '%s'",
-             id);
+    world_exec("UPDATE sessions SET expires_at = now() - interval '1 second', expiry_hour ="
+               " floor(extract(epoch FROM now()) / 3600)::integer WHERE session_id = '%s'",
+               id);
 }
 
 static int64_t number(const char *sql)

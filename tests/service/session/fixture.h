@@ -7,7 +7,7 @@
 #include "../service.h"
 #include "parley/session/session.h"
 
-extern const struct session_guard nobody;
+extern const struct session_precondition nobody;
 
 struct world {
     char url[512];       /* of the login that serves; the pool borrows it */
@@ -46,30 +46,34 @@ bool world_was_from(const struct world *w, const char *tier);
 
 /* Makes a session of n messages, whose content is this JSON. */
 void world_make(struct world *w, const char *tenant, const char *id, const char *user, size_t n,
-                const char *content, const struct session_guard *guard);
+                const char *content, const struct session_precondition *precondition);
 /* Appends one message of this content; create: to a session that it may make. */
-MUSTCHECK enum err world_say(struct world *w, const char *tenant, const char *id, bool create,
-                             const char *content, const struct session_guard *guard);
+MUSTCHECK enum err world_append_one(struct world *w, const char *tenant, const char *id,
+                                    bool create, const char *content,
+                                    const struct session_precondition *precondition);
 
 /* The calls of session.h, each as a fresh request of the tenant. Users may be NULL. */
 MUSTCHECK enum err world_create(struct world *w, const char *tenant, const struct session_draft *d,
-                                const struct session_guard *guard);
+                                const struct session_precondition *precondition);
 MUSTCHECK enum err world_ensure(struct world *w, const char *tenant, const struct session_draft *d,
-                                const struct session_guard *guard);
+                                const struct session_precondition *precondition);
 /* With the newest 20 messages, for any user; or n messages, for one user. */
 MUSTCHECK enum err world_get(struct world *w, const char *tenant, const char *id);
 MUSTCHECK enum err world_get_as(struct world *w, const char *tenant, const char *id,
                                 const char *user, size_t n);
 MUSTCHECK enum err world_append(struct world *w, const char *tenant, const char *id,
-                                const struct session_append *a, const struct session_guard *guard);
+                                const struct session_append *a,
+                                const struct session_precondition *precondition);
 MUSTCHECK enum err world_patch(struct world *w, const char *tenant, const char *id,
-                               const struct session_patch *p, const struct session_guard *guard);
+                               const struct session_patch *p,
+                               const struct session_precondition *precondition);
 MUSTCHECK enum err world_copy(struct world *w, const char *tenant, const char *id,
-                              const struct session_guard *guard);
+                              const struct session_precondition *precondition);
 MUSTCHECK enum err world_delete(struct world *w, const char *tenant, const char *id,
-                                const struct session_guard *guard);
+                                const struct session_precondition *precondition);
 MUSTCHECK enum err world_delete_message(struct world *w, const char *tenant, const char *id,
-                                        const char *which, const struct session_guard *guard);
+                                        const char *which,
+                                        const struct session_precondition *precondition);
 MUSTCHECK enum err world_message(struct world *w, const char *tenant, const char *id,
                                  const char *user, const char *which);
 MUSTCHECK enum err world_page(struct world *w, const char *tenant, const char *id, const char *user,
@@ -85,7 +89,7 @@ void expect_nothing(struct world *w, const char *tenant, const char *id);
  * first row goes to out (may be NULL). */
 bool world_sql(const char *sql, char *out, size_t n);
 /* Runs SQL that is formatted like printf and must succeed. */
-void world_do(const char *fmt, ...) PRINTF_LIKE(1, 2);
+void world_exec(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* The sessions of this id have just expired. */
 void world_expire(const char *id);
 

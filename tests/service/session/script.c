@@ -33,14 +33,14 @@ void script_read(struct script *s, const char *words, const char *context)
 }
 
 enum err script_run(struct world *w, const char *id, const char *words, const char *context,
-                    const struct session_guard *guard)
+                    const struct session_precondition *precondition)
 {
     struct script s;
     script_read(&s, words, context);
     w->r = (struct session_receipt){.version = 0};
     w->at = 0;
-    return session_update(w->sessions, world_request(w, "t1"), sv_from(id), &s.update, guard, &w->r,
-                          &w->at);
+    return session_update(w->sessions, world_request(w, "t1"), sv_from(id), &s.update, precondition,
+                          &w->r, &w->at);
 }
 
 struct session script_state(struct world *w, const char *id)

@@ -19,7 +19,7 @@ struct script {
 void script_read(struct script *s, const char *words, const char *context);
 /* Runs one for tenant t1; see w->r and w->at. */
 MUSTCHECK enum err script_run(struct world *w, const char *id, const char *words,
-                              const char *context, const struct session_guard *guard);
+                              const char *context, const struct session_precondition *precondition);
 /* The session with up to SESSION_MESSAGES_MAX messages, for tenant t1. */
 struct session script_state(struct world *w, const char *id);
 

@@ -37,11 +37,11 @@ static void old_tags_are_refused(struct world *w, const char *id, const struct m
     OK(world_get(w, "t1", id));
     w->s.generation = old->generation;
     cluster_tags(arena, &w->s, tags);
-    const struct session_guard guard = {.if_match = tags, .n_if_match = CLUSTER_TAGS};
-    CU_ASSERT_EQUAL(world_patch(w, "t1", id, &patch, &guard), ERR_PRECONDITION);
-    CU_ASSERT_EQUAL(world_say(w, "t1", id, false, "1", &guard), ERR_PRECONDITION);
-    CU_ASSERT_EQUAL(world_delete_message(w, "t1", id, "1", &guard), ERR_PRECONDITION);
-    CU_ASSERT_EQUAL(world_delete(w, "t1", id, &guard), ERR_PRECONDITION);
+    const struct session_precondition precondition = {.if_match = tags, .n_if_match = CLUSTER_TAGS};
+    CU_ASSERT_EQUAL(world_patch(w, "t1", id, &patch, &precondition), ERR_PRECONDITION);
+    CU_ASSERT_EQUAL(world_append_one(w, "t1", id, false, "1", &precondition), ERR_PRECONDITION);
+    CU_ASSERT_EQUAL(world_delete_message(w, "t1", id, "1", &precondition), ERR_PRECONDITION);
+    CU_ASSERT_EQUAL(world_delete(w, "t1", id, &precondition), ERR_PRECONDITION);
     arena_destroy(arena);
 }
 
@@ -97,7 +97,7 @@ static void expired_and_made_by_other_calls(void)
     struct world *w = world_open(true);
     make_old(w, "i:expired-2", &old);
     world_expire("i:expired-2");
-    OK(world_say(w, "t1", "i:expired-2", true, "\"new\"", &nobody));
+    OK(world_append_one(w, "t1", "i:expired-2", true, "\"new\"", &nobody));
     CU_ASSERT_TRUE(w->r.created && w->r.first_seq == 1);
     expect_new(w, "i:expired-2", &old);
     make_old(w, "i:expired-3", &old);

@@ -132,12 +132,13 @@ static void writer_commit(struct writer *x, const char *id)
     struct session_message_draft m = message_of("user", "\"of a writer\"");
     const struct session_append a = {&m, 1, false, 0};
     struct session_receipt r;
-    struct write w = {.id = sv_from(id), .append = &a, .guard = &nobody, .receipt = &r};
+    struct session_write w = {
+        .id = sv_from(id), .append = &a, .precondition = &nobody, .receipt = &r};
     struct request_ctx *ctx = &x->mine->ctx;
-    OK(repo_message_append(x->w->sessions, ctx, &w));
+    OK(sql_message_append(x->w->sessions, ctx, &w));
     CU_ASSERT_TRUE(w.done);
-    x->known = repo_session_read(x->w->sessions, ctx, sv_from(id), SV_NONE, SESSION_WINDOW,
-                                 &x->now) == ERR_NONE;
+    x->known = sql_session_read(x->w->sessions, ctx, sv_from(id), SV_NONE, SESSION_WINDOW,
+                                &x->now) == ERR_NONE;
 }
 
 static void writer_end(struct writer *x, enum err result)
@@ -224,8 +225,8 @@ static void failed_write_stores_nothing(void)
     cluster_make(h.b, "al:failed");
     for (size_t i = 0; i < ARRAY_LEN(results); i++) {
         writer_begin(&x, h.b, "al:failed");
-        x.known = repo_session_read(h.b->sessions, &x.mine->ctx, SV("al:failed"), SV_NONE,
-                                    SESSION_WINDOW, &x.now) == ERR_NONE;
+        x.known = sql_session_read(h.b->sessions, &x.mine->ctx, SV("al:failed"), SV_NONE,
+                                   SESSION_WINDOW, &x.now) == ERR_NONE;
         x.now.version++;
         writer_end(&x, results[i]);
         CU_ASSERT_EQUAL(cluster_in_memory(h.a, "al:failed"), 1);
@@ -279,7 +280,7 @@ static void epoch_is_of_the_beginning(void)
     gate_open(gate);
     pthread_join(thread, NULL);
     CU_ASSERT_EQUAL(r.version, 2);
-    world_do("DROP POLICY slow ON messages; DROP FUNCTION slow()");
+    world_exec("DROP POLICY slow ON messages; DROP FUNCTION slow()");
     expect_read(h.a, "al:slow", 3, true);
     host_close(&h);
 }

@@ -9,7 +9,7 @@
 static void expect_refused(struct world *w, const char *id)
 {
     struct session_draft draft = draft_of(id, NULL), unnamed = draft_of(NULL, NULL);
-    const struct session_guard fresh = {.create_only = true};
+    const struct session_precondition fresh = {.create_only = true};
     const struct session_patch patch = {.context = SV("{\"a\":1}")};
     CU_ASSERT_EQUAL(cluster_append(w, id, 1), ERR_UNAVAILABLE);
     CU_ASSERT_EQUAL(world_patch(w, "t1", id, &patch, &nobody), ERR_UNAVAILABLE);
@@ -51,7 +51,7 @@ static void away(const char *go, const char *come, const char *id)
     OK(world_get(c->a, "t1", id)); /* which fills both caches */
     CU_ASSERT_TRUE(cluster_in_memory(c->a, id) == 2 && cluster_wait_redis(c, id, 2));
     CU_ASSERT_FALSE(c->a->s.degraded);
-    service_server(go);
+    service_control_pg(go);
     EVENTUALLY(!db_is_up(c->a->db) && !db_is_up(c->b->db));
     CU_ASSERT_EQUAL(cluster_in_memory(c->b, id), 0);
     struct world *const hosts[] = {c->a, c->b}; /* from memory, and from Redis */
@@ -62,7 +62,7 @@ static void away(const char *go, const char *come, const char *id)
         expect_refused(hosts[i], id);
     }
     CU_ASSERT_EQUAL(cluster_in_memory(c->a, id), 2);
-    service_server(come);
+    service_control_pg(come);
     EVENTUALLY(db_is_up(c->a->db) && db_is_up(c->b->db) && db_is_up(c->plain->db));
     cluster_expect_current(c, c->a, id);
     OK(world_get(c->a, "t1", id));
@@ -99,7 +99,7 @@ static void unconfirmed(void)
     cluster_make(c->plain, "h:unconfirmed-cold");
     OK(world_get(c->a, "t1", id));
     struct request_ctx *ctx = world_request(c->a, "t1");
-    ctx->tiers_only = true;
+    ctx->caches_only = true;
     OK(session_get(x, ctx, sv_from(id), SV_NONE, 20, &c->a->s));
     CU_ASSERT_TRUE(c->a->s.degraded);
     CU_ASSERT_EQUAL(session_get(x, ctx, SV("h:unconfirmed-cold"), SV_NONE, 20, &c->a->s),

@@ -8,7 +8,7 @@
 enum way { CREATE, ENSURE, APPEND, WAYS };
 
 static enum err try(struct world *w, const char *tenant, int64_t most, enum way way, const char *id,
-                    const struct session_guard *guard)
+                    const struct session_precondition *precondition)
 {
     struct session_message_draft m = message_of("user", "\"x\"");
     const struct session_append a = {&m, 1, true, 0};
@@ -16,18 +16,18 @@ static enum err try(struct world *w, const char *tenant, int64_t most, enum way 
     w->sessions_max = most;
     switch (way) {
     case CREATE:
-        return world_create(w, tenant, &d, guard);
+        return world_create(w, tenant, &d, precondition);
     case ENSURE:
-        return world_ensure(w, tenant, &d, guard);
+        return world_ensure(w, tenant, &d, precondition);
     default:
-        return world_append(w, tenant, id, &a, guard);
+        return world_append(w, tenant, id, &a, precondition);
     }
 }
 
 static void expect_limited(struct world *w, const char *tenant, int64_t most, enum way way,
-                           const char *id, const struct session_guard *guard)
+                           const char *id, const struct session_precondition *precondition)
 {
-    CU_ASSERT_EQUAL(try(w, tenant, most, way, id, guard), ERR_LIMITED);
+    CU_ASSERT_EQUAL(try(w, tenant, most, way, id, precondition), ERR_LIMITED);
     CU_ASSERT_STRING_EQUAL(w->ctx.err.slug ? w->ctx.err.slug : "", "tenant_sessions");
     CU_ASSERT_EQUAL(w->ctx.err.retry_after_s, 30);
     CU_ASSERT_EQUAL(world_rows("sessions WHERE tenant = '%s' AND session_id = '%s'", tenant, id),
@@ -37,14 +37,14 @@ static void expect_limited(struct world *w, const char *tenant, int64_t most, en
 /* What is known of how many a tenant has becomes older. */
 static void pass_time(const char *tenant, const char *interval)
 {
-    world_do(
+    world_exec(
         "UPDATE tenant_sessions SET counted_at = counted_at - interval '%s' WHERE tenant = '%s'",
         interval, tenant);
 }
 
 static void forget(const char *tenant)
 {
-    world_do("DELETE FROM tenant_sessions WHERE tenant = '%s'", tenant);
+    world_exec("DELETE FROM tenant_sessions WHERE tenant = '%s'", tenant);
 }
 
 static int64_t at_most(const char *tenant)
@@ -63,7 +63,7 @@ static int64_t counted_us(const char *tenant)
  * is refused, if a replay is, or if what is over is counted: tried. */
 static void each_way(void)
 {
-    const struct session_guard keyed = {.key = SV("k-bound"), .fingerprint = SV("f")};
+    const struct session_precondition keyed = {.key = SV("k-bound"), .fingerprint = SV("f")};
     struct world *w = world_open(true);
     OK(try(w, "b1", 3, CREATE, "b:0", &nobody));
     OK(try(w, "b1", 3, ENSURE, "b:1", &nobody));
@@ -72,7 +72,7 @@ static void each_way(void)
         expect_limited(w, "b1", 3, (enum way)way, "b:one-too-many", &nobody);
     CU_ASSERT_EQUAL(world_copy(w, "b1", "b:0", &nobody), ERR_LIMITED);
     expect_limited(w, "b1", 3, CREATE, "b:one-too-many",
-                   &(struct session_guard){.key = SV("k-new"), .fingerprint = SV("f")});
+                   &(struct session_precondition){.key = SV("k-new"), .fingerprint = SV("f")});
     OK(try(w, "b1", 3, APPEND, "b:2", &keyed)); /* given again */
     CU_ASSERT_EQUAL(try(w, "b1", 3, CREATE, "b:0", &nobody), ERR_CONFLICT);
     OK(try(w, "b1", 3, ENSURE, "b:0", &nobody));
@@ -85,8 +85,8 @@ static void each_way(void)
     pass_time("b1", "1 s");
     /* The session of that key is gone, its answer is not. */
     OK(try(w, "b1", 2, APPEND, "b:2", &keyed));
-    world_do("UPDATE sessions SET expires_at = now() WHERE tenant = 'b1'"
-             " AND session_id = 'b:1'");
+    world_exec("UPDATE sessions SET expires_at = now() WHERE tenant = 'b1'"
+               " AND session_id = 'b:1'");
     OK(try(w, "b1", 3, APPEND, "b:1", &nobody));
     OK(try(w, "b1", 3, ENSURE, "b:3", &nobody));
     expect_limited(w, "b1", 3, ENSURE, "b:4", &nobody);
@@ -126,7 +126,7 @@ static void at_once(void)
     for (int round = 0; round < 5; round++) {
         const char *id = text_of("b:crowd%d", round);
         struct crowds both = {.crowd = crowd_at(a, id), .other = b};
-        world_do("DELETE FROM sessions WHERE tenant = 'b3'");
+        world_exec("DELETE FROM sessions WHERE tenant = 'b3'");
         forget("b3");
         crowd_run(&both.crowd, MEMBERS, work);
         CU_ASSERT_EQUAL(both.crowd.created, MOST);
@@ -154,7 +154,7 @@ static void the_same_at_once(void)
     struct world *a = world_open(true), *b = world_open(true);
     for (int round = 0; round < 5; round++) {
         struct crowds both = {.crowd = crowd_at(a, "b:same"), .other = b};
-        world_do("UPDATE sessions SET expires_at = now() WHERE tenant = 'b4'");
+        world_exec("UPDATE sessions SET expires_at = now() WHERE tenant = 'b4'");
         forget("b4");
         crowd_run(&both.crowd, MEMBERS, work_same);
         CU_ASSERT_EQUAL(both.crowd.created, MEMBERS);
@@ -193,8 +193,8 @@ static void counted_again(void)
 {
     struct world *w = world_open(true);
     OK(try(w, "b6", 2000000, CREATE, "b:0", &nobody));
-    world_do("UPDATE tenant_sessions SET at_most = 2000000, counted = 2000000,"
-             " counted_at = clock_timestamp() WHERE tenant = 'b6'");
+    world_exec("UPDATE tenant_sessions SET at_most = 2000000, counted = 2000000,"
+               " counted_at = clock_timestamp() WHERE tenant = 'b6'");
     expect_limited(w, "b6", 2000000, CREATE, "b:1", &nobody);
     pass_time("b6", "20 s");
     OK(try(w, "b6", 2000000, CREATE, "b:1", &nobody));
@@ -204,8 +204,8 @@ static void counted_again(void)
     pass_time("b6", "30 s");
     expect_limited(w, "b6", 3, CREATE, "b:3", &nobody);
     CU_ASSERT_EQUAL(at_most("b6"), 3);
-    world_do("UPDATE sessions SET expires_at = now() WHERE tenant = 'b6'"
-             " AND session_id = 'b:0'");
+    world_exec("UPDATE sessions SET expires_at = now() WHERE tenant = 'b6'"
+               " AND session_id = 'b:0'");
     pass_time("b6", "-1 hour");
     OK(try(w, "b6", 3, CREATE, "b:3", &nobody));
     world_close(w);
@@ -248,8 +248,8 @@ static void behind_another(void)
     CU_ASSERT_EQUAL(e, ERR_BUSY);
     CU_ASSERT_EQUAL(w->ctx.err.retry_after_s, 1);
     OK(try(w, "b8", 3000000, ENSURE, "b:0", &nobody));
-    world_do("UPDATE tenant_sessions SET at_most = 3000000, counted = 3000000,"
-             " counted_at = clock_timestamp() WHERE tenant = 'b8'");
+    world_exec("UPDATE tenant_sessions SET at_most = 3000000, counted = 3000000,"
+               " counted_at = clock_timestamp() WHERE tenant = 'b8'");
     expect_limited(w, "b8", 3000000, CREATE, "b:1", &nobody);
     /* Nor is anything counted while a create is under way. */
     forget("b8");

@@ -120,8 +120,9 @@ static void one_takes_the_place_of_the_expired(void)
 
 static void work_keyed_append(struct crowd *crowd, struct world *c, int me)
 {
-    const struct session_guard guard = {.key = sv_from(crowd->id), .fingerprint = SV("f")};
-    enum err e = crowd_append(crowd, c, 2, true, &guard);
+    const struct session_precondition precondition = {.key = sv_from(crowd->id),
+                                                      .fingerprint = SV("f")};
+    enum err e = crowd_append(crowd, c, 2, true, &precondition);
     crowd->failed += e != ERR_NONE;
     crowd->calls_done += e == ERR_NONE && !c->r.replayed;
     (void)me;
@@ -129,10 +130,11 @@ static void work_keyed_append(struct crowd *crowd, struct world *c, int me)
 
 static void work_keyed_create(struct crowd *crowd, struct world *c, int me)
 {
-    const struct session_guard guard = {.key = sv_from(crowd->id), .fingerprint = SV("f")};
+    const struct session_precondition precondition = {.key = sv_from(crowd->id),
+                                                      .fingerprint = SV("f")};
     struct session_draft d = draft_of(NULL, NULL); /* each makes an id of its own */
     enum err e;
-    UNTIL_DONE(e, world_create(c, "t1", &d, &guard));
+    UNTIL_DONE(e, world_create(c, "t1", &d, &precondition));
     crowd->failed += e != ERR_NONE;
     crowd->calls_done += e == ERR_NONE && !c->r.replayed;
     (void)me;

@@ -2,7 +2,7 @@
 /* Copies of sessions: the same in all but name and life, and of one moment. */
 #include <stdio.h>
 
-#include "../../../src/session/repository.h"
+#include "../../../src/session/sql/sql_fragments.h"
 #include "../../unit/suite.h"
 #include "cluster.h"
 #include "crowd.h"
@@ -91,15 +91,16 @@ static void made_ids(void)
 
 static void conditions(void)
 {
-    static const struct session_guard u2 = {.user = SV_INIT("u2")}, u1 = {.user = SV_INIT("u1")};
+    static const struct session_precondition u2 = {.user = SV_INIT("u2")},
+                                             u1 = {.user = SV_INIT("u1")};
     struct world *w = world_open(true);
     make(w, "cp:conditions", "x");
     struct sv now[CLUSTER_TAGS];
     struct arena *tags = arena_create(1 << 16);
     cluster_tags(tags, &w->s, now);
     const struct sv old = SV("1.v1.0");
-    const struct session_guard stale = {.if_match = &old, .n_if_match = 1},
-                               holds = {.if_match = now, .n_if_match = 1};
+    const struct session_precondition stale = {.if_match = &old, .n_if_match = 1},
+                                      holds = {.if_match = now, .n_if_match = 1};
     const int64_t before = world_rows("sessions");
     CU_ASSERT_EQUAL(world_copy(w, "t1", "cp:conditions", &stale), ERR_PRECONDITION);
     CU_ASSERT_EQUAL(world_copy(w, "t1", "cp:conditions", &u2), ERR_NOT_FOUND);
@@ -119,9 +120,10 @@ static void conditions(void)
 
 static void work_keyed(struct crowd *crowd, struct world *c, int me)
 {
-    const struct session_guard guard = {.key = sv_from(crowd->id), .fingerprint = SV("f")};
+    const struct session_precondition precondition = {.key = sv_from(crowd->id),
+                                                      .fingerprint = SV("f")};
     enum err e;
-    UNTIL_DONE(e, world_copy(c, "t1", crowd->id, &guard));
+    UNTIL_DONE(e, world_copy(c, "t1", crowd->id, &precondition));
     crowd->failed += e != ERR_NONE || c->s.message_count != 4 || c->s.n_messages != 4;
     crowd->created += e == ERR_NONE && !c->r.replayed;
     c->r.generation = c->s.generation;

@@ -7,16 +7,16 @@
 #include "crowd.h"
 #include "parley/db/migrate.h"
 
-static struct session_guard keyed(const char *key)
+static struct session_precondition keyed(const char *key)
 {
-    return (struct session_guard){.key = sv_from(key), .fingerprint = SV("f")};
+    return (struct session_precondition){.key = sv_from(key), .fingerprint = SV("f")};
 }
 
 /* A session of a user with n messages, made under a key named as the session is. */
 static void make(struct world *w, const char *tenant, const char *user, const char *id, size_t n)
 {
-    const struct session_guard guard = keyed(id);
-    world_make(w, tenant, id, user, n, "\"erase\"", &guard);
+    const struct session_precondition precondition = keyed(id);
+    world_make(w, tenant, id, user, n, "\"erase\"", &precondition);
 }
 
 /* Rows of a tenant in all three tables. */
@@ -64,8 +64,8 @@ static void everything_and_nothing_else(void)
     make(c->a, "er1", "anna", "er:expired", 4);
     make(c->a, "er1", "bert", "er:other", 3);
     make(c->a, "er2", "anna", "er:1", 3);
-    world_do("UPDATE sessions SET expires_at = now() - interval '1 s'"
-             " WHERE session_id = 'er:expired'");
+    world_exec("UPDATE sessions SET expires_at = now() - interval '1 s'"
+               " WHERE session_id = 'er:expired'");
     const int64_t others = rows_of("er2");
     for (int warm = 0; warm < 2; warm++)
         OK(world_get(c->b, "er1", "er:1"));
@@ -95,14 +95,14 @@ static void the_sweeper_ends_what_was_begun(void)
     make(w, "er3", "anna", "er3:a", 1500);
     make(w, "er3", "anna", "er3:b", 2);
     struct request_ctx *ctx = world_request(w, "er3");
-    OK(repo_user_visible(w->sessions, ctx, SV("anna"), NULL, 10, &list));
-    OK(repo_user_hide(w->sessions, ctx, SV("anna"), &list, true, &hidden));
+    OK(sql_user_visible(w->sessions, ctx, SV("anna"), NULL, 10, &list));
+    OK(sql_user_tombstone(w->sessions, ctx, SV("anna"), &list, true, &hidden));
     CU_ASSERT_EQUAL(hidden, 2);
-    world_do("INSERT INTO idempotency_keys SELECT tenant, key || n, fingerprint,"
-             " created_at, status, session_id, generation, version, state_version,"
-             " first_seq, last_seq, message_count, at, expires_at, session_at, state"
-             " FROM idempotency_keys, generate_series(1, 2500) n WHERE key ="
-             " 'er3:a'");
+    world_exec("INSERT INTO idempotency_keys SELECT tenant, key || n, fingerprint,"
+               " created_at, status, session_id, generation, version, state_version,"
+               " first_seq, last_seq, message_count, at, expires_at, session_at, state"
+               " FROM idempotency_keys, generate_series(1, 2500) n WHERE key ="
+               " 'er3:a'");
     CU_ASSERT_EQUAL(world_get(w, "er3", "er3:a"), ERR_NOT_FOUND);
     OK(session_list(w->sessions, world_request(w, "er3"), SV("anna"), NULL, 10, &list));
     CU_ASSERT_EQUAL(list.n, 0);
@@ -144,8 +144,7 @@ static void work_erase_or_append(struct crowd *crowd, struct world *c, int me)
     bool more;
     for (int i = 0; i < 30; i++) {
         if (me == 0) {
-            crowd->failed +=
-                repo_sweep(crowd->w->sessions, world_request(c, ""), &more) != ERR_NONE;
+            crowd->failed += sql_sweep(crowd->w->sessions, world_request(c, ""), &more) != ERR_NONE;
             service_sleep_ms(2);
         } else if (me <= 2) {
             enum err e;
@@ -159,7 +158,7 @@ static void work_erase_or_append(struct crowd *crowd, struct world *c, int me)
             const struct session_append a = {m, 2, me % 2 == 0, 0};
             const char *id = text_of("er5:%d", i % 5);
             const char *key = text_of("er5-%d-%d", me, i);
-            struct session_guard anna = keyed(key);
+            struct session_precondition anna = keyed(key);
             anna.user = SV("anna");
             enum err e;
             UNTIL_DONE(e, world_append(c, "er5", id, &a, &anna));
@@ -237,10 +236,10 @@ static void a_failure_after_a_step(void)
         const char *id = text_of("er8:%d", i);
         make(w, "er8", "anna", id, 2);
     }
-    world_do("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-             " IF OLD.session_id = 'er8:5' THEN RAISE EXCEPTION USING ERRCODE ="
-             " '57014'; END IF; RETURN NEW; END $$; CREATE TRIGGER refuse BEFORE"
-             " UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION refuse()");
+    world_exec("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+               " IF OLD.session_id = 'er8:5' THEN RAISE EXCEPTION USING ERRCODE ="
+               " '57014'; END IF; RETURN NEW; END $$; CREATE TRIGGER refuse BEFORE"
+               " UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION refuse()");
     CU_ASSERT_EQUAL(erase(w, "er8", "anna", &done), ERR_OUTCOME_UNKNOWN);
     CU_ASSERT_PTR_NOT_NULL(strstr(w->ctx.err.detail, "again"));
     const int64_t visible =
@@ -248,7 +247,7 @@ static void a_failure_after_a_step(void)
     CU_ASSERT_TRUE(visible > 0 && visible < 40);
     CU_ASSERT_EQUAL(erase(w, "er8", "anna", &done), ERR_TIMEOUT); /* this time nothing was done */
     expect_nothing_half("er8");
-    world_do("DROP TRIGGER refuse ON sessions; DROP FUNCTION refuse()");
+    world_exec("DROP TRIGGER refuse ON sessions; DROP FUNCTION refuse()");
     OK(erase(w, "er8", "anna", &done));
     CU_ASSERT_TRUE(done.sessions == visible && done.messages == 80 && !done.has_more);
     CU_ASSERT_EQUAL(rows_of("er8"), 0);
@@ -259,12 +258,12 @@ static void a_failure_after_a_step(void)
  * applied to another session of that id. Fails if the state stays, or the key goes: tried. */
 static void a_patch_is_forgotten(void)
 {
-    const struct session_guard guard = keyed("er7-patch");
+    const struct session_precondition precondition = keyed("er7-patch");
     const struct session_patch patch = {.context = SV("{\"secret\":1}")};
     struct world *w = world_open(false);
     make(w, "er7", "anna", "er7:a", 2);
-    OK(world_patch(w, "er7", "er7:a", &patch, &guard));
-    const struct session_guard gone = keyed("er7-gone");
+    OK(world_patch(w, "er7", "er7:a", &patch, &precondition));
+    const struct session_precondition gone = keyed("er7-gone");
     for (int again = 0; again < 2; again++) {
         OK(world_delete(w, "er7", "er7:a", &gone));
         CU_ASSERT_EQUAL(w->r.replayed, again == 1);
@@ -274,7 +273,7 @@ static void a_patch_is_forgotten(void)
                     0);
     make(w, "er7", "anna", "er7:a2", 1);
     world_make(w, "er7", "er7:a", "anna", 0, "", &nobody);
-    CU_ASSERT_EQUAL(world_patch(w, "er7", "er7:a", &patch, &guard), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(world_patch(w, "er7", "er7:a", &patch, &precondition), ERR_NOT_FOUND);
     OK(world_get(w, "er7", "er7:a"));
     CU_ASSERT_TRUE(sv_eq(w->s.context, SV("{}")));
     world_close(w);
@@ -289,10 +288,10 @@ static void keys_outlive_their_sessions(void)
     struct world *w = world_open(false);
     make(w, "er9", "anna", "er9:a", 2);
     make(w, "er9", "bert", "er9:b", 2);
-    world_do("UPDATE sessions SET expires_at = now(), expiry_hour = 0 WHERE tenant = 'er9';"
-             "INSERT INTO idempotency_keys SELECT (jsonb_populate_record(k, jsonb_build_object("
-             "'key', key || n))).* FROM idempotency_keys k, generate_series(1, 2500) n"
-             " WHERE key = 'er9:a'");
+    world_exec("UPDATE sessions SET expires_at = now(), expiry_hour = 0 WHERE tenant = 'er9';"
+               "INSERT INTO idempotency_keys SELECT (jsonb_populate_record(k, jsonb_build_object("
+               "'key', key || n))).* FROM idempotency_keys k, generate_series(1, 2500) n"
+               " WHERE key = 'er9:a'");
     cluster_sweep(w);
     CU_ASSERT_EQUAL(rows_of("er9"), 2501 + 1);
     OK(erase(w, "er9", "anna", &done));
@@ -324,19 +323,19 @@ static void say(void *arg, bool fault, const char *line)
 static void rows_of_an_older_schema(void)
 {
     struct session_erasure done;
-    const struct session_guard guard = keyed("er10:patch");
+    const struct session_precondition precondition = keyed("er10:patch");
     const struct session_patch patch = {.context = SV("{\"secret\":1}")};
     struct world *w = world_open(false);
     make(w, "er10", "anna", "er10:lost", 3);
     make(w, "er10", "anna", "er10:renamed", 3);
-    OK(world_patch(w, "er10", "er10:renamed", &patch, &guard));
+    OK(world_patch(w, "er10", "er10:renamed", &patch, &precondition));
     const struct world was = *w;
     world_close(w); /* it would not serve that schema */
     OK(db_migrate(was.owner_url, was.url, 7, say, NULL));
-    world_do("UPDATE sessions SET session_id = '~' || generation, user_id = NULL"
-             " WHERE session_id = 'er10:lost';"
-             "UPDATE sessions SET user_id = 'bert' WHERE session_id ="
-             " 'er10:renamed'");
+    world_exec("UPDATE sessions SET session_id = '~' || generation, user_id = NULL"
+               " WHERE session_id = 'er10:lost';"
+               "UPDATE sessions SET user_id = 'bert' WHERE session_id ="
+               " 'er10:renamed'");
     OK(db_migrate(was.owner_url, was.url, -1, say, NULL));
     CU_ASSERT_EQUAL(rows_of("er10"), (1 + 3 + 1) + 1);
     w = world_open(false);
@@ -358,9 +357,9 @@ static void hidden_and_untold(struct world *w, const char *id)
         OK(session_get(w->sessions, ctx, sv_from(id), SV_NONE, 20, &s));
         CU_ASSERT_TRUE(i == 0 || world_was_from(w, "memory"));
     }
-    world_do("UPDATE sessions SET session_id = '~' || generation || '~' || session_id,"
-             " expires_at = now(), expiry_hour = 0 WHERE session_id = '%s'",
-             id);
+    world_exec("UPDATE sessions SET session_id = '~' || generation || '~' || session_id,"
+               " expires_at = now(), expiry_hour = 0 WHERE session_id = '%s'",
+               id);
     CU_ASSERT_TRUE(cluster_in_memory(w, id) > 0);
 }
 

@@ -50,7 +50,7 @@ static void spoil(struct session_message_draft *m, size_t n, size_t bad, enum fa
 static void a_create_that_fails(void)
 {
     struct session_message_draft m[5];
-    const struct session_guard keyed = {.key = SV("k-create-fails"), .fingerprint = SV("f")};
+    const struct session_precondition keyed = {.key = SV("k-create-fails"), .fingerprint = SV("f")};
     struct world *w = world_open(true);
     for (int fault = 0; fault < FAULTS; fault++) {
         for (size_t bad = 0; bad < 5; bad += 2) {
@@ -75,7 +75,7 @@ static void a_create_that_fails(void)
  * fail the whole statement: tried. */
 static void a_key_that_is_taken(void)
 {
-    struct session_guard keyed = {.key = SV("k-taken"), .fingerprint = SV("f1")};
+    struct session_precondition keyed = {.key = SV("k-taken"), .fingerprint = SV("f1")};
     struct session_message_draft m = message_of("user", "\"key taken\"");
     struct session_draft d = draft_of("f:key-1", NULL);
     const struct session_append a = {&m, 1, true, 0};
@@ -142,9 +142,10 @@ static void a_bulk_with_a_bad_row(void)
 static void a_condition_makes_nothing(void)
 {
     const struct sv tag = SV("1.v1");
-    const struct session_guard guard = {.if_match = &tag, .n_if_match = 1};
+    const struct session_precondition precondition = {.if_match = &tag, .n_if_match = 1};
     struct world *w = world_open(true);
-    CU_ASSERT_EQUAL(world_say(w, "t1", "f:condition", true, "1", &guard), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(world_append_one(w, "t1", "f:condition", true, "1", &precondition),
+                    ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(rows_of("f:condition"), 0);
     world_close(w);
 }

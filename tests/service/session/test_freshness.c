@@ -173,7 +173,7 @@ static void the_owner_is_asked_for(void)
     struct cluster *c = cluster_open();
     cluster_make(c->a, "h:owner");
     cluster_expect_current(c, c->b, "h:owner");
-    world_do("UPDATE sessions SET user_id = 'u2' WHERE session_id = 'h:owner'");
+    world_exec("UPDATE sessions SET user_id = 'u2' WHERE session_id = 'h:owner'");
     struct world *const hosts[] = {c->a, c->b};
     for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
         CU_ASSERT_EQUAL(world_get_as(hosts[i], "t1", "h:owner", "u1", 20), ERR_NOT_FOUND);
@@ -189,11 +189,11 @@ static void the_owner_is_asked_for(void)
  * content behind them. */
 static void lose_timeline(const char *id)
 {
-    world_do("UPDATE messages SET content = '\"other\"' WHERE generation IN"
-             " (SELECT generation FROM sessions WHERE session_id = '%s');"
-             "UPDATE sessions SET mark = mark + 64, state_mark = state_mark + 64, context ="
-             " '{\"other\":1}' WHERE session_id = '%s'",
-             id, id);
+    world_exec("UPDATE messages SET content = '\"other\"' WHERE generation IN"
+               " (SELECT generation FROM sessions WHERE session_id = '%s');"
+               "UPDATE sessions SET mark = mark + 64, state_mark = state_mark + 64, context ="
+               " '{\"other\":1}' WHERE session_id = '%s'",
+               id, id);
 }
 
 /* What each write that can have If-Match makes of these tags; the session is left as it was. */
@@ -202,15 +202,15 @@ static void expect_match(struct world *w, const char *id, const struct sv tags[C
 {
     const struct session_patch p = {.context = SV("{\"m\":1}")};
     for (int i = 0; i < CLUSTER_TAGS; i++) {
-        const struct session_guard guard = {.if_match = &tags[i], .n_if_match = 1};
-        CU_ASSERT_EQUAL(world_copy(w, "t1", id, &guard), want);
+        const struct session_precondition precondition = {.if_match = &tags[i], .n_if_match = 1};
+        CU_ASSERT_EQUAL(world_copy(w, "t1", id, &precondition), want);
         if (want == ERR_NONE)
             continue; /* the others would change it */
-        CU_ASSERT_EQUAL(world_say(w, "t1", id, false, "1", &guard), want);
-        CU_ASSERT_EQUAL(world_patch(w, "t1", id, &p, &guard), want);
-        CU_ASSERT_EQUAL(script_run(w, id, "+=1", NULL, &guard), want);
-        CU_ASSERT_EQUAL(world_delete_message(w, "t1", id, "1", &guard), want);
-        CU_ASSERT_EQUAL(world_delete(w, "t1", id, &guard), want);
+        CU_ASSERT_EQUAL(world_append_one(w, "t1", id, false, "1", &precondition), want);
+        CU_ASSERT_EQUAL(world_patch(w, "t1", id, &p, &precondition), want);
+        CU_ASSERT_EQUAL(script_run(w, id, "+=1", NULL, &precondition), want);
+        CU_ASSERT_EQUAL(world_delete_message(w, "t1", id, "1", &precondition), want);
+        CU_ASSERT_EQUAL(world_delete(w, "t1", id, &precondition), want);
     }
 }
 

@@ -84,7 +84,7 @@ static void row_level_security(void)
         "INSERT INTO sessions (generation, tenant, session_id, ttl_seconds, expires_at,"
         " expiry_hour) VALUES (1, 't1', 'i:rls-foreign', 60, now() + '1 hour', 999999)"
         " RETURNING 1"};
-    const struct session_guard keyed = {.key = SV("k-rls"), .fingerprint = SV("f")};
+    const struct session_precondition keyed = {.key = SV("k-rls"), .fingerprint = SV("f")};
     struct world *w = world_open(false);
     world_make(w, "t1", "i:rls", NULL, 1, "\"rls\"", &keyed);
     for (size_t i = 0; i < ARRAY_LEN(read); i++) {
@@ -111,7 +111,7 @@ static void row_level_security_among_many(void)
         {"many_messages", "SELECT count(*) FROM messages WHERE content LIKE '\"of many-%'"},
         {"many_keys", "SELECT count(*) FROM idempotency_keys WHERE key = 'k-many'"}};
     static const char *const tenants[] = {"many-0", "many-1", "many-2", "many-3", "many-4"};
-    const struct session_guard keyed = {.key = SV("k-many"), .fingerprint = SV("f")};
+    const struct session_precondition keyed = {.key = SV("k-many"), .fingerprint = SV("f")};
     struct world *w = world_open(false);
     for (size_t i = 0; i < ARRAY_LEN(tenants); i++)
         world_make(w, tenants[i], "i:many", NULL, 1, text_of("\"of %s\"", tenants[i]), &keyed);
@@ -147,7 +147,7 @@ static void row_level_security_of_the_owner(void)
  * security stands behind the condition; without both: tried.) */
 static void equal_ids_in_two_tenants(void)
 {
-    const struct session_guard keyed = {.key = SV("k-equal"), .fingerprint = SV("f")};
+    const struct session_precondition keyed = {.key = SV("k-equal"), .fingerprint = SV("f")};
     struct world *w = world_open(true);
     world_make(w, "t1", "i:equal", NULL, 1, "\"of t1\"", &keyed);
     expect_nothing(w, "t2", "i:equal");
@@ -164,7 +164,7 @@ static void equal_ids_in_two_tenants(void)
 /* Fails if SQL_LIVE goes without the user, or if a cached value is given to anybody: tried. */
 static void another_user(void)
 {
-    static const struct session_guard u2 = {.user = SV_INIT("u2")};
+    static const struct session_precondition u2 = {.user = SV_INIT("u2")};
     const struct session_page_query q = {.limit = 10};
     const struct session_patch patch = {.has_user_id = true, .user_id = SV("u2")};
     const struct session_draft d = draft_of("i:user", "u2");
@@ -174,7 +174,7 @@ static void another_user(void)
     CU_ASSERT_EQUAL(world_get_as(w, "t1", id, "u2", 20), ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(world_page(w, "t1", id, "u2", &q), ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(world_message(w, "t1", id, "u2", "1"), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_say(w, "t1", id, true, "1", &u2), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(world_append_one(w, "t1", id, true, "1", &u2), ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(world_patch(w, "t1", id, &patch, &u2), ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(world_delete_message(w, "t1", id, "1", &u2), ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(world_delete(w, "t1", id, &u2), ERR_NOT_FOUND);
@@ -201,8 +201,8 @@ static struct session read_plain(struct world *w, struct world *c, const char *t
                                  const char *id, struct cache_value *value)
 {
     struct session s;
-    OK(repo_session_read(w->sessions, world_request(c, tenant), sv_from(id), SV_NONE,
-                         SESSION_WINDOW, &s));
+    OK(sql_session_read(w->sessions, world_request(c, tenant), sv_from(id), SV_NONE, SESSION_WINDOW,
+                        &s));
     value->stamp = (struct cache_stamp){s.generation, s.version, s.mark};
     OK(codec_encode(&c->ctx, &s, &value->bytes));
     return s;

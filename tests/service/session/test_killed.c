@@ -8,13 +8,14 @@
 #include "cluster.h"
 #include "script.h"
 
-static enum err create_three(struct world *w, const char *id, const struct session_guard *guard)
+static enum err create_three(struct world *w, const char *id,
+                             const struct session_precondition *precondition)
 {
     struct session_message_draft m[3];
     for (int i = 0; i < 3; i++)
         m[i] = message_of("user", "\"three\"");
     struct session_draft d = draft_with(id, NULL, m, 3);
-    return world_create(w, "t1", &d, guard);
+    return world_create(w, "t1", &d, precondition);
 }
 
 /* Whole, or nothing; *there says which. */
@@ -58,13 +59,13 @@ static void killed_between_calls(void)
 static void hold_inserts(const char *seconds)
 {
     if (!seconds)
-        world_do("DROP TRIGGER hold ON messages; DROP FUNCTION hold()");
+        world_exec("DROP TRIGGER hold ON messages; DROP FUNCTION hold()");
     else
-        world_do("CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS"
-                 " $$ BEGIN PERFORM pg_sleep(%s); RETURN NEW; END $$;"
-                 " CREATE TRIGGER hold AFTER INSERT ON messages FOR EACH ROW"
-                 " EXECUTE FUNCTION hold()",
-                 seconds);
+        world_exec("CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS"
+                   " $$ BEGIN PERFORM pg_sleep(%s); RETURN NEW; END $$;"
+                   " CREATE TRIGGER hold AFTER INSERT ON messages FOR EACH ROW"
+                   " EXECUTE FUNCTION hold()",
+                   seconds);
 }
 
 static bool is_away(enum err e)
@@ -109,11 +110,12 @@ static void killed_and_repeated(void)
     killer_start(&k);
     for (int i = 0; i < WRITES; i++) {
         const char *key = text_of("k-repeated-%d", i);
-        const struct session_guard guard = {.key = sv_from(key), .fingerprint = SV("f")};
+        const struct session_precondition precondition = {.key = sv_from(key),
+                                                          .fingerprint = SV("f")};
         enum err e;
         int tries = 0;
         do {
-            e = world_say(w, "t1", "f:repeated", true, "\"repeated\"", &guard);
+            e = world_append_one(w, "t1", "f:repeated", true, "\"repeated\"", &precondition);
             if (e != ERR_NONE)
                 service_sleep_ms(2);
         } while (e != ERR_NONE && ++tries < 5000);
@@ -142,11 +144,12 @@ static void killed_at_updates(void)
         const char *key = text_of("k-updates-%d", i);
         const char *context = text_of("{\"n\":%d}", i);
         const char *words = text_of("+=%d +last=%d", i, i);
-        const struct session_guard guard = {.key = sv_from(key), .fingerprint = SV("f")};
+        const struct session_precondition precondition = {.key = sv_from(key),
+                                                          .fingerprint = SV("f")};
         enum err e;
         int tries = 0;
         do {
-            e = script_run(w, "f:updates", words, context, &guard);
+            e = script_run(w, "f:updates", words, context, &precondition);
             CU_ASSERT_TRUE(e == ERR_NONE || is_away(e));
             CU_ASSERT_EQUAL(world_rows("sessions s WHERE session_id ="
                                        " 'f:updates' AND (context::jsonb->>'n')::int <> (SELECT"
@@ -168,7 +171,7 @@ static void killed_at_updates(void)
 struct writer {
     struct world *w;
     const char *id;
-    const struct session_guard *guard;
+    const struct session_precondition *precondition;
     pthread_t thread;
     enum err result;
     _Atomic bool finished;
@@ -178,7 +181,7 @@ static void *writer_main(void *arg)
 {
     struct writer *writer = arg;
     struct world *c = world_share(writer->w);
-    writer->result = create_three(c, writer->id, writer->guard);
+    writer->result = create_three(c, writer->id, writer->precondition);
     world_close(c);
     writer->finished = true;
     return NULL;
@@ -205,7 +208,7 @@ static void killed_in_the_statement(void)
 {
     bool there;
     struct world *w = world_open(true);
-    struct writer writer = {.w = w, .id = "f:in-statement", .guard = &nobody};
+    struct writer writer = {.w = w, .id = "f:in-statement", .precondition = &nobody};
     hold_inserts("60");
     CU_ASSERT_TRUE(write_and_kill(&writer, "wait_event = 'PgSleep'"));
     hold_inserts(NULL);
@@ -223,10 +226,10 @@ static void killed_at_commit(void)
     char id[32];
     bool there, caught = false;
     struct world *w = world_open(true);
-    struct session_guard keyed = {.fingerprint = SV("f")};
-    struct writer writer = {.w = w, .id = id, .guard = &keyed};
-    world_do("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
-    world_do("SELECT pg_reload_conf()");
+    struct session_precondition keyed = {.fingerprint = SV("f")};
+    struct writer writer = {.w = w, .id = id, .precondition = &keyed};
+    world_exec("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    world_exec("SELECT pg_reload_conf()");
     /* Not all of the server has read it at once: the first ones may get through. */
     for (int i = 0; i < 1000 && !caught; i++) {
         snprintf(id, sizeof(id), "f:at-commit-%d", i);
@@ -235,8 +238,8 @@ static void killed_at_commit(void)
         caught = write_and_kill(&writer, "wait_event = 'SyncRep'");
     }
     CU_ASSERT_TRUE(caught);
-    world_do("ALTER SYSTEM RESET synchronous_standby_names");
-    world_do("SELECT pg_reload_conf()");
+    world_exec("ALTER SYSTEM RESET synchronous_standby_names");
+    world_exec("SELECT pg_reload_conf()");
     CU_ASSERT_EQUAL(writer.result, ERR_OUTCOME_UNKNOWN);
     expect_whole(id, &there);
     CU_ASSERT_TRUE(there);

@@ -72,10 +72,10 @@ static void expect_plans(const char *schema, bool filled)
         " SET enable_seqscan = off;" /* as src/db/db_conn.c begins a session */
         " SELECT set_config('parley.tenant', 't1', false)",
         out, sizeof(out));
-    snprintf(prepare, sizeof(prepare), "PREPARE one(text, text) AS %s", repo_stamp_stmt.sql);
+    snprintf(prepare, sizeof(prepare), "PREPARE one(text, text) AS %s", sql_stamp_stmt.sql);
     ask(c, prepare, out, sizeof(out));
     snprintf(prepare, sizeof(prepare), "PREPARE many(text, text[]) AS %s",
-             repo_stamps_kind.stmt.sql);
+             sql_stamps_kind.stmt.sql);
     ask(c, prepare, out, sizeof(out));
     expect_plan(c, "one('t1', 'p:17')", filled, schema);
     expect_plan(c, "many('t1', '{p:17,p:18}')", filled, schema);

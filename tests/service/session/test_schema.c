@@ -12,7 +12,7 @@ static void messages_go_with_a_session(void)
     world_make(w, "t1", "gone", "anna", 2, "1", &nobody);
     world_make(w, "t1", "stays", "anna", 2, "1", &nobody);
     const int64_t gone = world_count("SELECT generation FROM sessions WHERE session_id = 'gone'");
-    world_do("DELETE FROM sessions WHERE session_id = 'gone'");
+    world_exec("DELETE FROM sessions WHERE session_id = 'gone'");
     CU_ASSERT_EQUAL(world_rows("messages WHERE generation = %lld", (long long)gone), 0);
     CU_ASSERT_EQUAL(world_rows("messages m JOIN sessions s"
                                " USING (tenant, generation) WHERE session_id = 'stays'"),
@@ -23,10 +23,10 @@ static void messages_go_with_a_session(void)
 /* As the role that serves: 42501 of a policy. */
 static void expect_refused(const char *change)
 {
-    world_do("DO $do$ BEGIN SET LOCAL ROLE parley_app; SET LOCAL parley.tenant = 't1'; %s;"
-             " RAISE EXCEPTION USING ERRCODE = 'PLOK0';"
-             " EXCEPTION WHEN insufficient_privilege THEN NULL; END $do$",
-             change);
+    world_exec("DO $do$ BEGIN SET LOCAL ROLE parley_app; SET LOCAL parley.tenant = 't1'; %s;"
+               " RAISE EXCEPTION USING ERRCODE = 'PLOK0';"
+               " EXCEPTION WHEN insufficient_privilege THEN NULL; END $do$",
+               change);
 }
 
 /* What CHECK constraints would say. Planted: rows-unchecked. */

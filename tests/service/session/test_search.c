@@ -86,7 +86,7 @@ static void orders(void)
     make(w, "s3", "b", NULL, "{}", "{}");
     make(w, "s3", "C", NULL, "{}", "{}");
     make(w, "s3", "a", NULL, "{}", "{}");
-    OK(world_say(w, "s3", "b", false, "1", &nobody));
+    OK(world_append_one(w, "s3", "b", false, "1", &nobody));
     static const char *const want[3][2] = {
         [SESSION_BY_CREATION] = {"a C b", "b C a"},
         [SESSION_BY_UPDATE] = {"b a C", "C a b"},
@@ -118,8 +118,8 @@ static void the_expired_and_the_deleted(void)
     make(w, "s4", "expired", "u1", "{}", "{}");
     make(w, "s4", "deleted", "u1", "{}", "{}");
     make(w, "s4", "erased", "u2", "{}", "{}");
-    world_do("UPDATE sessions SET expires_at = now() - interval '1 second'"
-             " WHERE tenant = 's4' AND session_id = 'expired'");
+    world_exec("UPDATE sessions SET expires_at = now() - interval '1 second'"
+               " WHERE tenant = 's4' AND session_id = 'expired'");
     OK(world_delete(w, "s4", "deleted", &nobody));
     OK(session_erase_user(w->sessions, world_request(w, "s4"), SV("u2"), &erased));
     expect(w, "s4", all(), "lives");
@@ -128,8 +128,8 @@ static void the_expired_and_the_deleted(void)
 
 /* ---- contexts ---- */
 
-/* What the guard of JSON accepts, jsonb takes, at every end of it: a search by values must not fail
- * because of what somebody stored. */
+/* What the precondition of JSON accepts, jsonb takes, at every end of it: a search by values must
+ * not fail because of what somebody stored. */
 static void contexts_at_the_ends(void)
 {
     static const char *const values[] = {
@@ -166,8 +166,8 @@ static void contexts_at_the_ends(void)
         else
             snprintf(text, sizeof(text), "{\"v\":0.%s%s%s,\"mark\":1}", leads[i - n], zeros,
                      i == n + 2 ? "e-324" : "");
-        struct jdoc doc;
-        OK(jdoc_parse(world_request(w, "s5"), sv_from(text), &doc));
+        struct json_doc doc;
+        OK(json_doc_parse(world_request(w, "s5"), sv_from(text), &doc));
         make(w, "s5", id, NULL, "{}", text);
     }
     struct session_list list = {.n = 0};
@@ -195,10 +195,10 @@ static void exponents_at_the_ends(void)
     while (exponents.n > 0) {
         const struct sv exponent = sv_cut(&exponents, ' ');
         for (size_t i = 0; i < ARRAY_LEN(numbers) * 2; i++) {
-            struct jdoc doc;
+            struct json_doc doc;
             const char *text =
                 text_of("%se%c%.*s", numbers[i / 2], i % 2 ? '-' : '+', SV_ARG(exponent));
-            if (jdoc_parse(world_request(w, "s7"), sv_from(text), &doc) != ERR_NONE) {
+            if (json_doc_parse(world_request(w, "s7"), sv_from(text), &doc) != ERR_NONE) {
                 refused++;
                 continue;
             }
@@ -222,8 +222,8 @@ static void a_context_that_is_none(void)
     struct world *w = world_open(true);
     make(w, "s8", "good", NULL, "{}", "{\"mark\":1}");
     make(w, "s8", "bad", NULL, "{}", "{\"mark\":1}");
-    world_do("UPDATE sessions SET context = '{\"mark\":1,\"v\":0e2147483647}'"
-             " WHERE tenant = 's8' AND session_id = 'bad'");
+    world_exec("UPDATE sessions SET context = '{\"mark\":1,\"v\":0e2147483647}'"
+               " WHERE tenant = 's8' AND session_id = 'bad'");
     expect(w, "s8", q, "bad good");
     q.context = SV("{\"mark\":1}");
     for (int sort = SESSION_BY_CREATION; sort <= SESSION_BY_ID; sort++)

@@ -92,18 +92,18 @@ static void test_patch_and_delete(void)
     struct session_patch patch = {
         .context = SV("{\"a\":null,\"d\":[1]}"), .has_language = true, .language = SV("de")};
     struct sv stale = SV("1.s7");
-    struct session_guard guard = {.if_match = &stale, .n_if_match = 1};
-    CU_ASSERT_EQUAL(world_patch(w, "t1", "s:patch", &patch, &guard), ERR_PRECONDITION);
-    guard = (struct session_guard){.key = SV("k-patch"), .fingerprint = SV("f1")};
+    struct session_precondition precondition = {.if_match = &stale, .n_if_match = 1};
+    CU_ASSERT_EQUAL(world_patch(w, "t1", "s:patch", &patch, &precondition), ERR_PRECONDITION);
+    precondition = (struct session_precondition){.key = SV("k-patch"), .fingerprint = SV("f1")};
     for (int i = 0; i < 2; i++) {
-        OK(world_patch(w, "t1", "s:patch", &patch, &guard));
+        OK(world_patch(w, "t1", "s:patch", &patch, &precondition));
         CU_ASSERT_EQUAL(w->r.replayed, i == 1);
         CU_ASSERT_TRUE(sv_eq(w->s.context, SV("{\"b\":{\"c\":2.50},\"d\":[1]}")));
         CU_ASSERT_EQUAL(w->s.state_version, 2);
         CU_ASSERT_TRUE(sv_eq(w->s.language, SV("de")));
     }
-    guard.fingerprint = SV("f2");
-    CU_ASSERT_EQUAL(world_patch(w, "t1", "s:patch", &patch, &guard), ERR_KEY_REUSED);
+    precondition.fingerprint = SV("f2");
+    CU_ASSERT_EQUAL(world_patch(w, "t1", "s:patch", &patch, &precondition), ERR_KEY_REUSED);
     append(w, "s:patch", 3, 0, false);
     OK(world_delete_message(w, "t1", "s:patch", "2", &nobody));
     CU_ASSERT_EQUAL(world_delete_message(w, "t1", "s:patch", "2", &nobody), ERR_NOT_FOUND);
@@ -123,19 +123,19 @@ static void test_keyed_writes(void)
 {
     struct world *w = world_open(true);
     struct session_receipt first;
-    struct session_guard guard = {.key = SV("k-create"), .fingerprint = SV("f1")};
+    struct session_precondition precondition = {.key = SV("k-create"), .fingerprint = SV("f1")};
     char id[2][64];
     for (int i = 0; i < 2; i++) {
-        world_make(w, "t1", NULL, "u1", 0, "", &guard);
+        world_make(w, "t1", NULL, "u1", 0, "", &precondition);
         CU_ASSERT_EQUAL(w->r.replayed, i == 1);
         snprintf(id[i], sizeof(id[i]), "%.*s", SV_ARG(w->s.session_id));
     }
     CU_ASSERT_STRING_EQUAL(id[0], id[1]);
     struct session_message_draft m = message_of("user", "\"x\"");
     struct session_append a = {&m, 1, false, 2};
-    guard = (struct session_guard){.key = SV("k-append"), .fingerprint = SV("f1")};
+    precondition = (struct session_precondition){.key = SV("k-append"), .fingerprint = SV("f1")};
     for (int i = 0; i < 2; i++) {
-        OK(world_append(w, "t1", id[0], &a, &guard));
+        OK(world_append(w, "t1", id[0], &a, &precondition));
         CU_ASSERT_EQUAL(w->r.first_seq, 1);
         CU_ASSERT_EQUAL(w->r.n_window, 1);
         if (i == 0)
@@ -143,12 +143,12 @@ static void test_keyed_writes(void)
     }
     CU_ASSERT_TRUE(w->r.replayed && w->r.at == first.at && w->r.version == first.version);
     /* Replayed although the session is gone by now. */
-    guard = (struct session_guard){.key = SV("k-delete"), .fingerprint = SV("f1")};
+    precondition = (struct session_precondition){.key = SV("k-delete"), .fingerprint = SV("f1")};
     for (int i = 0; i < 2; i++)
-        OK(world_delete(w, "t1", id[0], &guard));
+        OK(world_delete(w, "t1", id[0], &precondition));
     CU_ASSERT_TRUE(w->r.replayed);
-    guard.key = SV("k-delete-2");
-    CU_ASSERT_EQUAL(world_delete(w, "t1", id[0], &guard), ERR_NOT_FOUND);
+    precondition.key = SV("k-delete-2");
+    CU_ASSERT_EQUAL(world_delete(w, "t1", id[0], &precondition), ERR_NOT_FOUND);
     world_close(w);
 }
 

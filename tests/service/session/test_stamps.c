@@ -72,7 +72,7 @@ static const struct stamped_write writes[] = {
 
 /* Does a write on session id, or makes it; the session that it is about goes to name. */
 static enum err run(const struct stamped_write *x, struct world *w, const char *id,
-                    const struct session_guard *guard, char name[64])
+                    const struct session_precondition *precondition, char name[64])
 {
     struct session_message_draft m[3];
     for (size_t i = 0; i < ARRAY_LEN(m); i++)
@@ -85,16 +85,16 @@ static enum err run(const struct stamped_write *x, struct world *w, const char *
     enum err e = ERR_NONE;
     switch (x->how) {
     case APPEND:
-        return world_append(w, "t1", id, &a, guard);
+        return world_append(w, "t1", id, &a, precondition);
     case UPDATE:
-        return script_run(w, id, x->text, x->context, guard);
+        return script_run(w, id, x->text, x->context, precondition);
     case DELETE_MESSAGE:
-        return world_delete_message(w, "t1", id, x->text, guard);
+        return world_delete_message(w, "t1", id, x->text, precondition);
     case DELETE:
         snprintf(name, 64, "~%" PRId64 "~%s", row_of(id).generation, id);
-        return world_delete(w, "t1", id, guard);
+        return world_delete(w, "t1", id, precondition);
     case ENSURE: /* its answer has the session itself */
-        e = world_ensure(w, "t1", &d, guard);
+        e = world_ensure(w, "t1", &d, precondition);
         w->r.generation = w->s.generation;
         w->r.version = w->s.version;
         w->r.state_version = w->s.state_version;
@@ -102,14 +102,14 @@ static enum err run(const struct stamped_write *x, struct world *w, const char *
         w->r.state_mark = w->s.state_mark;
         return e;
     case PATCH:
-        e = world_patch(w, "t1", id, &x->patch, guard);
+        e = world_patch(w, "t1", id, &x->patch, precondition);
         break;
     case COPY:
-        e = world_copy(w, "t1", id, guard);
+        e = world_copy(w, "t1", id, precondition);
         break;
     case CREATE:
     case CREATE_UNNAMED:
-        e = world_create(w, "t1", &d, guard);
+        e = world_create(w, "t1", &d, precondition);
     }
     snprintf(name, 64, "%.*s", SV_ARG(w->s.session_id));
     CU_ASSERT_TRUE(w->s.mark == w->r.mark && w->s.state_mark == w->r.state_mark);
@@ -174,12 +174,12 @@ static void every_write(void)
         const char *id = text_of("st:%s-%zu", x->name, i % 2);
         snprintf(name, sizeof(name), "%s", id);
         const char *key = text_of("st-key-%zu", i / 2);
-        const struct session_guard keyed = {.key = sv_from(key), .fingerprint = SV("f")};
-        const struct session_guard *guard = i % 2 ? &keyed : &nobody;
+        const struct session_precondition keyed = {.key = sv_from(key), .fingerprint = SV("f")};
+        const struct session_precondition *precondition = i % 2 ? &keyed : &nobody;
         if (x->made)
             prepare(c->a, id);
         const struct row before = row_of(id);
-        const enum err e = run(x, c->a, id, guard, name);
+        const enum err e = run(x, c->a, id, precondition, name);
         const struct session_receipt *r = &c->a->r, *again = &c->b->r;
         OK(e);
         if (e != ERR_NONE)
@@ -195,7 +195,7 @@ static void every_write(void)
         if (name[0] != '~' && x->how != COPY) /* whose replay is the session as it is */
             OK(cluster_append(c->b, name, 1));
         const struct row then = row_of(name);
-        OK(run(x, c->b, id, guard, name));
+        OK(run(x, c->b, id, precondition, name));
         CU_ASSERT_TRUE(again->replayed && same_stamps(again, &after));
         if (name[0] != '~') {
             const struct row now = row_of(name);
@@ -280,10 +280,10 @@ static void a_taken_generation(void)
         const char *id = text_of("st:taken-%zu", i);
         prepare(c->plain, "st:taker");
         const int64_t rows = world_rows("sessions");
-        world_do(clash_with, clashes, (long long)row_of("st:taker").generation);
+        world_exec(clash_with, clashes, (long long)row_of("st:taker").generation);
         enum err e = run(x, c->a, x->how == COPY ? "st:taker" : id, &nobody, name);
-        world_do("DROP TRIGGER clash ON sessions; DROP FUNCTION clash();"
-                 "DROP SEQUENCE clashes; DROP SEQUENCE proposed");
+        world_exec("DROP TRIGGER clash ON sessions; DROP FUNCTION clash();"
+                   "DROP SEQUENCE clashes; DROP SEQUENCE proposed");
         CU_ASSERT_EQUAL(e, clashes == 1 ? ERR_NONE : ERR_INTERNAL);
         CU_ASSERT_EQUAL(world_rows("sessions"), rows + (clashes == 1));
         OK(world_delete(c->a, "t1", "st:taker", &nobody));

@@ -43,7 +43,7 @@ static void furnish(struct world *w, size_t many)
         make(w, tenants[i], "sw:many", many);
         make(w, tenants[i], "sw:deleted", 7);
         drop(w, tenants[i], "sw:deleted");
-        world_do("UPDATE sessions SET expiry_hour = 0 WHERE session_id = 'sw:hour'");
+        world_exec("UPDATE sessions SET expiry_hour = 0 WHERE session_id = 'sw:hour'");
     }
     world_expire("sw:empty");
     world_expire("sw:many");
@@ -71,7 +71,7 @@ static void clean_up(struct world *w)
 
 static enum err sweep(struct world *w, bool *more)
 {
-    return repo_sweep(w->sessions, world_request(w, "ignored"), more);
+    return sql_sweep(w->sessions, world_request(w, "ignored"), more);
 }
 
 /* Fails if the sweeper goes by the hour alone (its statements and its policy without expires_at),
@@ -118,7 +118,7 @@ static void *sweeping_main(void *arg)
     struct world *c = world_share(s->w);
     for (int idle = 0; idle < 2 && s->passes < 1000; s->passes++) {
         bool more = false;
-        enum err e = repo_sweep(s->sessions, world_request(c, ""), &more);
+        enum err e = sql_sweep(s->sessions, world_request(c, ""), &more);
         s->failed += e != ERR_NONE;
         idle = more ? 0 : idle + 1;
     }
@@ -157,9 +157,9 @@ static void several_at_once(void)
     load.sessions = s[0].w->sessions;
     cluster_sweep(s[0].w);
     furnish(s[0].w, 2600);
-    world_do("INSERT INTO idempotency_keys SELECT 'sweep-1', 'at-once-' || n, 'f',"
-             " now() - interval '25 hours', 201, 'x', 1, 1, 1, 0, 0, 0, now(),"
-             " now(), now() FROM generate_series(1, 5000) n");
+    world_exec("INSERT INTO idempotency_keys SELECT 'sweep-1', 'at-once-' || n, 'f',"
+               " now() - interval '25 hours', 201, 'x', 1, 1, 1, 0, 0, 0, now(),"
+               " now(), now() FROM generate_series(1, 5000) n");
     CU_ASSERT_EQUAL_FATAL(pthread_create(&load.thread, NULL, load_main, &load), 0);
     for (size_t i = 0; i < SWEEPERS; i++)
         CU_ASSERT_EQUAL_FATAL(pthread_create(&s[i].thread, NULL, sweeping_main, &s[i]), 0);
@@ -189,9 +189,9 @@ static void several_at_once(void)
 
 static enum err keyed(struct world *w, const char *tenant, const char *key)
 {
-    const struct session_guard guard = {.key = sv_from(key), .fingerprint = SV("f")};
+    const struct session_precondition precondition = {.key = sv_from(key), .fingerprint = SV("f")};
     struct session_draft d = draft_of(NULL, NULL);
-    enum err e = world_create(w, tenant, &d, &guard);
+    enum err e = world_create(w, tenant, &d, &precondition);
     CU_ASSERT_FALSE(w->r.replayed);
     return e;
 }
@@ -212,8 +212,8 @@ static void what_another_one_holds(void)
     world_expire("sw:free");
     OK(keyed(w, tenants[0], "sw-held"));
     OK(keyed(w, tenants[0], "sw-free-1"));
-    world_do("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'"
-             " WHERE key IN ('sw-held', 'sw-free-1')");
+    world_exec("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'"
+               " WHERE key IN ('sw-held', 'sw-free-1')");
     struct gate *gate =
         gate_close("BEGIN; SELECT FROM sessions WHERE session_id LIKE 'sw:held%' FOR UPDATE;"
                    "SELECT FROM idempotency_keys WHERE key = 'sw-held' FOR UPDATE");
@@ -257,15 +257,15 @@ static void old_keys(void)
         OK(keyed(w, tenants[i], "sw-old"));
         OK(keyed(w, tenants[i], "sw-young"));
     }
-    world_do("UPDATE idempotency_keys SET created_at = now() - interval '24 hours'"
-             " WHERE key = 'sw-old';"
-             "UPDATE idempotency_keys SET created_at = now() - interval '1439"
-             " minutes' WHERE key = 'sw-young';"
-             "INSERT INTO idempotency_keys SELECT tenant, key || n, fingerprint,"
-             " created_at, status, session_id, generation, version, state_version,"
-             " first_seq, last_seq, message_count, at, expires_at, session_at, state"
-             " FROM idempotency_keys, generate_series(1, 1500) n"
-             " WHERE key = 'sw-old' AND tenant = 'sweep-2'");
+    world_exec("UPDATE idempotency_keys SET created_at = now() - interval '24 hours'"
+               " WHERE key = 'sw-old';"
+               "UPDATE idempotency_keys SET created_at = now() - interval '1439"
+               " minutes' WHERE key = 'sw-young';"
+               "INSERT INTO idempotency_keys SELECT tenant, key || n, fingerprint,"
+               " created_at, status, session_id, generation, version, state_version,"
+               " first_seq, last_seq, message_count, at, expires_at, session_at, state"
+               " FROM idempotency_keys, generate_series(1, 1500) n"
+               " WHERE key = 'sw-old' AND tenant = 'sweep-2'");
     cluster_sweep(w);
     CU_ASSERT_EQUAL(world_rows("idempotency_keys WHERE key LIKE 'sw-old%%'"), 0);
     CU_ASSERT_EQUAL(world_rows("idempotency_keys WHERE key = 'sw-young'"),
@@ -279,8 +279,8 @@ static void an_old_key_is_free(void)
 {
     struct world *w = world_open(false);
     OK(keyed(w, tenants[0], "sw-free"));
-    world_do("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'"
-             " WHERE key = 'sw-free'");
+    world_exec("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'"
+               " WHERE key = 'sw-free'");
     OK(keyed(w, tenants[0], "sw-free"));
     world_close(w);
 }

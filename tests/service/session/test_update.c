@@ -114,9 +114,9 @@ static void what_is_no_json(void)
 {
     struct world *w = world_open(true);
     make(w, "u:none");
-    world_do("UPDATE messages SET content = '0e2147483647', size = size + 11"
-             " WHERE message_id = 'a' AND generation ="
-             " (SELECT generation FROM sessions WHERE session_id = 'u:none')");
+    world_exec("UPDATE messages SET content = '0e2147483647', size = size + 11"
+               " WHERE message_id = 'a' AND generation ="
+               " (SELECT generation FROM sessions WHERE session_id = 'u:none')");
     made(w, "u:none", "+a=7", NULL);
     expect(w, "u:none", "1:a=7 2:~=2 3:b=3");
     world_close(w);
@@ -231,7 +231,7 @@ static void all_or_nothing(void)
 /* Who may not see it, what is expired, and what has changed. */
 static void conditions(void)
 {
-    static const struct session_guard u2 = {.user = SV_INIT("u2")};
+    static const struct session_precondition u2 = {.user = SV_INIT("u2")};
     struct sv current[CLUSTER_TAGS];
     struct script s;
     struct world *w = world_open(true);
@@ -239,7 +239,7 @@ static void conditions(void)
     make(w, "u:conditions");
     const long long generation = script_state(w, "u:conditions").generation;
     const struct sv old[] = {SV("1.v1"), SV("none")};
-    const struct session_guard stale = {.if_match = old, .n_if_match = 2};
+    const struct session_precondition stale = {.if_match = old, .n_if_match = 2};
     for (int context = 0; context < 2; context++) {
         const char *c = context ? "{\"topic\":2}" : NULL;
         CU_ASSERT_EQUAL(script_run(w, "u:conditions", "-a", c, &stale), ERR_PRECONDITION);
@@ -254,7 +254,7 @@ static void conditions(void)
     for (int context = 0; context < 2; context++) {
         const struct session now = script_state(w, "u:conditions");
         cluster_tags(tags, &now, current);
-        const struct session_guard holds = {.if_match = &current[context], .n_if_match = 1};
+        const struct session_precondition holds = {.if_match = &current[context], .n_if_match = 1};
         OK(script_run(w, "u:conditions", context ? "-b" : "-a", context ? "{\"topic\":2}" : NULL,
                       &holds));
     }
@@ -269,7 +269,7 @@ static void conditions(void)
 /* Fails if a removal that cannot be repeated is refused before its key is looked up: tried. */
 static void keys(void)
 {
-    struct session_guard keyed = {.key = SV("k-update"), .fingerprint = SV("f1")};
+    struct session_precondition keyed = {.key = SV("k-update"), .fingerprint = SV("f1")};
     struct world *w = world_open(true);
     make(w, "u:key");
     for (int context = 0; context < 2; context++) {
@@ -284,7 +284,7 @@ static void keys(void)
         CU_ASSERT_TRUE(first.version == again->version && first.generation == again->generation &&
                        first.message_count == again->message_count && first.at == again->at &&
                        first.status == again->status && sv_eq(again->session_id, SV("u:key")));
-        const struct session_guard other = {.key = keyed.key, .fingerprint = SV("f2")};
+        const struct session_precondition other = {.key = keyed.key, .fingerprint = SV("f2")};
         CU_ASSERT_EQUAL(script_run(w, "u:key", "+=7", c, &other), ERR_KEY_REUSED);
     }
     expect(w, "u:key", "2:~=2 4:~=5 5:~=6");

@@ -105,9 +105,9 @@ static void a_long_history(void)
                                " role, content, message_id) SELECT 't1', %lld, n, now(), 3, 'user',"
                                " '1', 'm-' || n FROM generate_series(1, 20000) n RETURNING 1",
                                generation) == 1);
-    world_do("UPDATE sessions SET last_seq = 20000, message_count = 20000"
-             " WHERE session_id = 'u:long'");
-    world_do("%s; ANALYZE", many_short);
+    world_exec("UPDATE sessions SET last_seq = 20000, message_count = 20000"
+               " WHERE session_id = 'u:long'");
+    world_exec("%s; ANALYZE", many_short);
     world_close(w);
     wait_for_counts();
     const int64_t before = rows_read();
@@ -121,7 +121,7 @@ static void a_long_history(void)
     CU_ASSERT_TRUE(rows_read() - before < 1000);
     CU_ASSERT_EQUAL(world_count("SELECT message_count FROM sessions WHERE session_id = 'u:long'"),
                     20000);
-    world_do("DELETE FROM sessions WHERE tenant = 'many'; ANALYZE");
+    world_exec("DELETE FROM sessions WHERE tenant = 'many'; ANALYZE");
 }
 
 SUITE(session_update_at_once, "session/update (at once)", {"one new id", one_new_id},

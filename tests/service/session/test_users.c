@@ -23,7 +23,7 @@ static void drop(struct world *w, const char *tenant, const char *id)
 struct walk {
     char ids[200][64];
     int n, pages;
-    struct session_place at;
+    struct session_position at;
     bool more;
 };
 
@@ -39,7 +39,7 @@ static void next_page(struct world *w, const char *tenant, const char *user, siz
         const struct session *s = &list.sessions[i];
         snprintf(walk->ids[walk->n++], sizeof(walk->ids[0]), "%.*s", SV_ARG(s->session_id));
         CU_ASSERT_TRUE(sv_eq(s->user_id, sv_from(user)) && !s->context.p && s->n_messages == 0);
-        walk->at = (struct session_place){s->created_at, s->generation};
+        walk->at = (struct session_position){s->created_at, s->generation};
     }
     walk->more = list.has_more;
     walk->pages++;
@@ -82,8 +82,8 @@ static void pages(void)
                 CU_ASSERT_TRUE(same ? has(&walk, id) : strcmp(walk.ids[i], id) == 0);
             }
         }
-        world_do("UPDATE sessions SET created_at = '2026-01-01 00:00:00.123456Z'"
-                 " WHERE session_id LIKE 'u:p%%'");
+        world_exec("UPDATE sessions SET created_at = '2026-01-01 00:00:00.123456Z'"
+                   " WHERE session_id LIKE 'u:p%%'");
     }
     CU_ASSERT_EQUAL(walk_all(w, "u2", "anna", 5).n, 2);
     CU_ASSERT_EQUAL(walk_all(w, "u3", "anna", 5).n, 0);
@@ -126,12 +126,12 @@ static void a_page_costs_what_it_holds(void)
     snprintf(rows, sizeof(rows), stats, "i.idx_tup_read");
     snprintf(seq, sizeof(seq), stats, "coalesce(t.seq_tup_read, 0)");
     world_close(world_open(false)); /* made the schema */
-    world_do("INSERT INTO sessions (generation, tenant, session_id, user_id,"
-             " ttl_seconds, expires_at, expiry_hour, created_at)"
-             " SELECT i, 'u-many', 'u:m' || i,"
-             " 'dora', 60, now() + interval '1 day', 9999999,"
-             " now() - i * interval '1 second' FROM generate_series(1, 10000) i;"
-             " ANALYZE sessions; SELECT pg_stat_force_next_flush()");
+    world_exec("INSERT INTO sessions (generation, tenant, session_id, user_id,"
+               " ttl_seconds, expires_at, expiry_hour, created_at)"
+               " SELECT i, 'u-many', 'u:m' || i,"
+               " 'dora', 60, now() + interval '1 day', 9999999,"
+               " now() - i * interval '1 second' FROM generate_series(1, 10000) i;"
+               " ANALYZE sessions; SELECT pg_stat_force_next_flush()");
     /* Statistics of a connection are certain to be told at its end. */
     int64_t before = -1, now = 0;
     while (now != before) {
@@ -200,9 +200,9 @@ static void whole_export(void)
     make(w, "u1", "other", "u:eo", 2, 3);
     make(w, "u2", "emil", "u:e", 1, 3);
     drop(w, "u1", "u:e3");
-    world_do("UPDATE sessions SET expires_at = now() WHERE session_id = 'u:e4';"
-             "UPDATE sessions SET expires_at = now() + interval '1 hour' WHERE session_id LIKE"
-             " '~%%u:e3'");
+    world_exec("UPDATE sessions SET expires_at = now() WHERE session_id = 'u:e4';"
+               "UPDATE sessions SET expires_at = now() + interval '1 hour' WHERE session_id LIKE"
+               " '~%%u:e3'");
     export_rest(w, "u1", &e);
     CU_ASSERT_EQUAL(e.sessions.n, 5);
     CU_ASSERT_EQUAL(e.messages, 120);
@@ -218,7 +218,7 @@ static void export_under_writes(void)
     struct world *w = world_open(true);
     make(w, "u1", "fred", "u:f", 5, 10);
     export_step(w, "u1", &e); /* session u:f0, its messages yet to come */
-    OK(world_say(w, "u1", "u:f0", false, "\"late\"", &nobody));
+    OK(world_append_one(w, "u1", "u:f0", false, "\"late\"", &nobody));
     make(w, "u1", "fred", "u:f-late", 3, 1);
     drop(w, "u1", "u:f1");
     export_step(w, "u1", &e); /* messages of u:f0 */

@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
-const struct jdoc *parse(struct request_ctx *ctx, const char *text)
+const struct json_doc *parse(struct request_ctx *ctx, const char *text)
 {
-    struct jdoc *doc = arena_zalloc(ctx->arena, sizeof(*doc));
-    CU_ASSERT_EQUAL_FATAL(jdoc_parse(ctx, sv_from(text), doc), ERR_NONE);
+    struct json_doc *doc = arena_zalloc(ctx->arena, sizeof(*doc));
+    CU_ASSERT_EQUAL_FATAL(json_doc_parse(ctx, sv_from(text), doc), ERR_NONE);
     return doc;
 }
 

@@ -9,10 +9,10 @@
 struct fault {
     const char *text, *field;
 };
-typedef enum err (*read_fn)(struct request_ctx *ctx, const struct jdoc *doc);
+typedef enum err (*read_fn)(struct request_ctx *ctx, const struct json_doc *doc);
 
 /* Of a text that is JSON, which is borrowed. */
-const struct jdoc *parse(struct request_ctx *ctx, const char *text);
+const struct json_doc *parse(struct request_ctx *ctx, const char *text);
 /* Each text is refused, and the field at fault is named in field and in no other way. */
 void expect_faults(const struct fault *faults, size_t n, read_fn read);
 

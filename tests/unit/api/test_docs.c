@@ -15,17 +15,17 @@ static struct http_rig *ask(const char *target, struct sv accept, const char *no
     http_rig_send(r, "accept", accept);
     if (none_match)
         http_rig_send(r, "if-none-match", sv_from(none_match));
-    api_answer(&api, r->ctx->arena, &r->req, &r->res);
+    api_dispatch(&api, r->ctx->arena, &r->req, &r->res);
     return r;
 }
 
 TEST(description_is_json)
 {
     struct http_rig *r = ask("/openapi.json", SV("*/*"), NULL);
-    struct jdoc doc;
+    struct json_doc doc;
     CU_ASSERT_EQUAL(r->res.status, 200);
     CU_ASSERT_STRING_EQUAL(r->res.content_type, "application/json");
-    CU_ASSERT_EQUAL(jdoc_parse(r->ctx, buf_get(&r->res.body), &doc), ERR_NONE);
+    CU_ASSERT_EQUAL(json_doc_parse(r->ctx, buf_get(&r->res.body), &doc), ERR_NONE);
     CU_ASSERT_PTR_NOT_NULL(strstr(http_rig_body(r), "\"openapi\": \"3.1.0\""));
     CU_ASSERT_STRING_EQUAL(http_rig_header(r, "Cache-Control"), "no-cache");
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* What bodies of LangGraph's SDK become: messages, updates, threads; each fault names its field. */
-#include "../../../src/api/langgraph.h"
+#include "../../../src/api/langgraph/langgraph.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "faults.h"
 
-static enum err read_values(struct request_ctx *ctx, const struct jdoc *doc,
+static enum err read_values(struct request_ctx *ctx, const struct json_doc *doc,
                             struct langgraph_values *v)
 {
     memset(v, 0, sizeof(*v));
@@ -107,7 +107,7 @@ TEST(forms_of_a_message)
     }
 }
 
-static enum err read_only_values(struct request_ctx *ctx, const struct jdoc *doc)
+static enum err read_only_values(struct request_ctx *ctx, const struct json_doc *doc)
 {
     struct langgraph_values v;
     return read_values(ctx, doc, &v);
@@ -201,7 +201,7 @@ TEST(nothing_before)
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct request_ctx *ctx = test_ctx();
-        const struct jdoc *doc = parse(ctx, bad[i].text);
+        const struct json_doc *doc = parse(ctx, bad[i].text);
         struct langgraph_values v = {.fresh = bad[i].fresh};
         CU_ASSERT_EQUAL(langgraph_add_values(ctx, doc, doc->nodes, "values", &v), ERR_INVALID);
         CU_ASSERT_STRING_EQUAL(ctx->err.field, bad[i].field);
@@ -217,7 +217,7 @@ TEST(other_values)
     expect_context(ctx, &v, "{\"a\":1.0,\"b\":{\"x\":null}}");
     CU_ASSERT_EQUAL(v.n, 0);
     /* What comes after it is laid over it. */
-    const struct jdoc *more = parse(ctx, "{\"b\":null,\"c\":2}");
+    const struct json_doc *more = parse(ctx, "{\"b\":null,\"c\":2}");
     CU_ASSERT_EQUAL(langgraph_add_values(ctx, more, more->nodes, "values", &v), ERR_NONE);
     expect_context(ctx, &v, "{\"a\":1.0,\"b\":null,\"c\":2}");
     ctx = test_ctx();
@@ -239,7 +239,7 @@ static size_t room_of_steps(int n, const char *first, const char *each, const ch
     for (int i = 0; i < n; i++)
         buf_printf(&text, ",{\"updates\":[{\"values\":%s}]}", each);
     buf_put(&text, "]}", 3);
-    const struct jdoc *doc = parse(ctx, text.p);
+    const struct json_doc *doc = parse(ctx, text.p);
     const size_t before = arena_used(ctx->arena), want = strlen(end_of_context);
     CU_ASSERT_EQUAL(langgraph_read_draft(ctx, doc, &d, &get_or_create), ERR_NONE);
     CU_ASSERT_TRUE(d.context.n > want &&
@@ -311,7 +311,7 @@ TEST(drafts)
                  &d)); /* without an id there is nothing that it could get */
 }
 
-static enum err read_draft(struct request_ctx *ctx, const struct jdoc *doc)
+static enum err read_draft(struct request_ctx *ctx, const struct json_doc *doc)
 {
     struct session_draft d;
     bool get_or_create;
@@ -377,7 +377,7 @@ TEST(checkpoints)
              {"{\"checkpoint\":{\"checkpoint_id\":\"x\",\"checkpoint_ns\":\"sub:1\"}}", "none"}};
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
         struct request_ctx *ctx = test_ctx();
-        const struct jdoc *doc = parse(ctx, t[i].text);
+        const struct json_doc *doc = parse(ctx, t[i].text);
         struct langgraph_values v = {.n = 0};
         struct sv id;
         CU_ASSERT_EQUAL(langgraph_read_update(ctx, doc, &v, &id), ERR_NONE);

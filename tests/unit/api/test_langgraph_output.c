@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Threads in LangGraph's form, and what a message becomes on its way in and out again. */
-#include "../../../src/api/langgraph.h"
+#include "../../../src/api/langgraph/langgraph.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -8,16 +8,16 @@
 #include "faults.h"
 
 /* A writer into the arena. */
-static struct jout *begin(struct request_ctx *ctx)
+static struct json_writer *begin(struct request_ctx *ctx)
 {
-    struct jout *j = arena_zalloc(ctx->arena, sizeof(*j));
+    struct json_writer *j = arena_zalloc(ctx->arena, sizeof(*j));
     struct buf *b = arena_zalloc(ctx->arena, sizeof(*b));
     buf_init(b, ctx->arena, 0);
-    jout_init(j, b);
+    json_write_init(j, b);
     return j;
 }
 
-static void expect(const struct jout *j, const char *want)
+static void expect(const struct json_writer *j, const char *want)
 {
     const struct sv got = buf_get(j->b);
     CU_ASSERT_TRUE(sv_eq(got, sv_from(want)));
@@ -42,7 +42,7 @@ static struct session with(struct session_message *m, size_t n)
 TEST(a_thread)
 {
     const struct session s = with(NULL, 0);
-    struct jout *j = begin(test_ctx());
+    struct json_writer *j = begin(test_ctx());
     langgraph_write_thread(j, &s, LANGGRAPH_ALL | LANGGRAPH_MESSAGES);
     expect(j, "{\"thread_id\":\"t:1\",\"created_at\":\"1970-01-01T00:00:00.000000Z\","
               "\"updated_at\":\"1970-01-01T00:00:00.000000Z\","
@@ -80,7 +80,7 @@ TEST(messages)
     }
     struct session s = with(m, ARRAY_LEN(m));
     s.context = SV("{}");
-    struct jout *j = begin(test_ctx());
+    struct json_writer *j = begin(test_ctx());
     langgraph_write_thread(j, &s, LANGGRAPH_VALUES | LANGGRAPH_MESSAGES);
     expect(j, "{\"values\":{\"messages\":["
               "{\"type\":\"human\",\"id\":\"m-1\",\"content\":\"hi\"},"
@@ -94,7 +94,7 @@ TEST(a_state)
 {
     struct session s = with(NULL, 0);
     s.mark = UINT64_C(2) << 6 | 63; /* of which the upper bits are the checkpoint's */
-    struct jout *j = begin(test_ctx());
+    struct json_writer *j = begin(test_ctx());
     langgraph_write_state(j, &s);
     expect(j, "{\"values\":{\"topic\":\"x\",\"n\":1.0,\"messages\":[]},\"next\":[],"
               "\"checkpoint\":{\"thread_id\":\"t:1\",\"checkpoint_ns\":\"\","
@@ -128,7 +128,7 @@ TEST(there_and_back)
         struct langgraph_values v = {.n = 0};
         char text[512], want[600];
         snprintf(text, sizeof(text), "{\"messages\":[%s]}", texts[i]);
-        const struct jdoc *doc = parse(ctx, text);
+        const struct json_doc *doc = parse(ctx, text);
         CU_ASSERT_EQUAL(langgraph_add_values(ctx, doc, doc->nodes, "values", &v), ERR_NONE);
         const struct session_message_draft *d = &v.messages[0];
         struct session_message m = {.seq = 1,
@@ -140,7 +140,7 @@ TEST(there_and_back)
                                     .extra = d->extra};
         struct session s = with(&m, 1);
         s.context = SV("{}");
-        struct jout *j = begin(ctx);
+        struct json_writer *j = begin(ctx);
         langgraph_write_thread(j, &s, LANGGRAPH_VALUES | LANGGRAPH_MESSAGES);
         snprintf(want, sizeof(want), "{\"values\":%s}", text);
         expect(j, want);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "../../../src/api/native.h"
+#include "../../../src/api/native/native.h"
 
 #include <stdio.h>
 
@@ -7,13 +7,13 @@
 
 /* ---- drafts ---- */
 
-static enum err read_draft(struct request_ctx *ctx, const struct jdoc *doc)
+static enum err read_draft(struct request_ctx *ctx, const struct json_doc *doc)
 {
     struct session_draft d;
     return native_read_draft(ctx, doc, SV_NONE, &d);
 }
 
-static enum err read_draft_of_path(struct request_ctx *ctx, const struct jdoc *doc)
+static enum err read_draft_of_path(struct request_ctx *ctx, const struct json_doc *doc)
 {
     struct session_draft d;
     return native_read_draft(ctx, doc, SV("in-path"), &d);
@@ -126,7 +126,7 @@ TEST(draft_faults)
 
 /* ---- patches ---- */
 
-static enum err read_patch(struct request_ctx *ctx, const struct jdoc *doc)
+static enum err read_patch(struct request_ctx *ctx, const struct json_doc *doc)
 {
     struct session_patch p;
     return native_read_patch(ctx, doc, &p);
@@ -188,7 +188,7 @@ TEST(patch_faults)
 
 /* ---- messages ---- */
 
-static enum err read_messages(struct request_ctx *ctx, const struct jdoc *doc)
+static enum err read_messages(struct request_ctx *ctx, const struct json_doc *doc)
 {
     struct session_append a = {.create = false};
     bool single;
@@ -264,7 +264,7 @@ static const char *many(size_t n)
 TEST(at_most_so_many)
 {
     struct request_ctx *ctx = test_ctx();
-    const struct jdoc *most = parse(ctx, many(SESSION_MESSAGES_MAX));
+    const struct json_doc *most = parse(ctx, many(SESSION_MESSAGES_MAX));
     CU_ASSERT_EQUAL(read_messages(ctx, most), ERR_NONE);
     CU_ASSERT_EQUAL(read_draft(ctx, most), ERR_NONE);
     const struct fault fault = {many(SESSION_MESSAGES_MAX + 1), "messages"};

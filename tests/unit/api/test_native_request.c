@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* guard.c: headers, keys, conditions; and the media types of body.c. */
-#include "../../../src/api/handler.h"
+/* precondition.c: headers, keys, conditions; and the media types of body.c. */
+#include "../../../src/api/common/handler.h"
 
 #include <string.h>
 
@@ -65,10 +65,11 @@ TEST(keys)
                  {SV(""), false},         {SV("a b"), false},
                  {SV("\xc3\xa9"), false}, {SV("a\x7f"), false}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct session_guard g;
+        struct session_precondition g;
         struct http_rig *r = http_rig("POST", "/v1/sessions");
         http_rig_send(r, "idempotency-key", cases[i].key);
-        CU_ASSERT_EQUAL(api_guard(r->ctx, &r->req, &g), cases[i].good ? ERR_NONE : ERR_INVALID);
+        CU_ASSERT_EQUAL(api_precondition(r->ctx, &r->req, &g),
+                        cases[i].good ? ERR_NONE : ERR_INVALID);
         CU_ASSERT_STRING_EQUAL(r->ctx->err.field, cases[i].good ? "" : "Idempotency-Key");
         if (cases[i].good)
             CU_ASSERT_TRUE(sv_eq(g.key, cases[i].key) && g.fingerprint.n == 32);
@@ -91,10 +92,10 @@ TEST(conditions)
                  {"PUT", "if-none-match", "\"1.v1\"", "If-None-Match", false, false, 0},
                  {"PUT", "if-match", "\"1.v1\"", "If-Match", false, false, 0}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct session_guard g;
+        struct session_precondition g;
         struct http_rig *r = http_rig(cases[i].method, "/v1/sessions");
         http_rig_send(r, cases[i].name, sv_from(cases[i].value));
-        enum err e = api_guard(r->ctx, &r->req, &g);
+        enum err e = api_precondition(r->ctx, &r->req, &g);
         CU_ASSERT_EQUAL(e, cases[i].field[0] ? ERR_INVALID : ERR_NONE);
         CU_ASSERT_STRING_EQUAL(r->ctx->err.field, cases[i].field);
         if (e == ERR_NONE) {
@@ -124,7 +125,7 @@ TEST(media_types)
                  {NULL, false, false}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         for (int patch = 0; patch < 2; patch++) {
-            struct jdoc doc;
+            struct json_doc doc;
             bool good = patch ? cases[i].patch : cases[i].json;
             struct http_rig *r = http_rig("POST", "/v1/sessions");
             http_rig_send(r, "content-type", sv_from(cases[i].type));
@@ -152,7 +153,7 @@ TEST(bodies)
                  {"\"{}\"", API_BODY_PATCH, ERR_INVALID, "body"},
                  {"{\"a\":{\"b\":1,\"b\":2}}", API_BODY_REQUIRED, ERR_INVALID, "a.b"}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct jdoc doc;
+        struct json_doc doc;
         struct http_rig *r = http_rig("POST", "/v1/sessions");
         http_rig_send(r, "content-type", SV("application/json"));
         r->req.body = sv_from(cases[i].body);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* openai_input.c, openai_output.c and the form of an error in openai_routes.c. */
-#include "../../../src/api/openai.h"
+#include "../../../src/api/openai/openai.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "../../../src/api/interface.h"
+#include "../../../src/api/common/interface.h"
 #include "../http/rig.h"
 
 enum { MAX = 3 };
@@ -13,8 +13,8 @@ enum { MAX = 3 };
 static enum err read_items(struct request_ctx *ctx, const char *text,
                            const struct session_message_draft **out, size_t *n)
 {
-    struct jdoc doc;
-    CU_ASSERT_EQUAL(jdoc_parse(ctx, sv_from(text), &doc), ERR_NONE);
+    struct json_doc doc;
+    CU_ASSERT_EQUAL(json_doc_parse(ctx, sv_from(text), &doc), ERR_NONE);
     return openai_read_items(ctx, &doc, doc.nodes, MAX, out, n);
 }
 
@@ -40,14 +40,14 @@ TEST(there_and_back)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         const struct session_message_draft *draft;
         struct http_rig *r = http_rig("GET", "/");
-        struct jout j;
+        struct json_writer j;
         char list[512], made[UUID_LEN + 1];
         size_t n;
         snprintf(list, sizeof(list), "[%s]", cases[i].in);
         CU_ASSERT_EQUAL(read_items(r->ctx, list, &draft, &n), ERR_NONE);
         struct session_message m = session_message_of(draft, 1, 1, 0, made);
         m.message_id = SV("m1");
-        jout_init(&j, &r->res.body);
+        json_write_init(&j, &r->res.body);
         openai_write_item(&j, &m);
         CU_ASSERT_STRING_EQUAL(http_rig_body(r), cases[i].out);
     }
@@ -64,9 +64,9 @@ TEST(natives_may_say_anything)
         .content = SV("[]"),
         .metadata = SV("{\"k\": 1}"),
         .extra = SV("{\"id\":1,\"\\u0074ype\":2,\"content\":3,\"role\":4,\"x\":5}")};
-    struct jout j;
+    struct json_writer j;
     struct http_rig *r = http_rig("GET", "/");
-    jout_init(&j, &r->res.body);
+    json_write_init(&j, &r->res.body);
     openai_write_item(&j, &m);
     CU_ASSERT_STRING_EQUAL(http_rig_body(r),
                            "{\"id\":\"msg_0193f3a07f5c7c2d8a1b0123456789ab\",\"type\":\"message\","

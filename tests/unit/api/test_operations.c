@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* /readyz and /status without any server: what they say when nothing is up. */
-#include "../../../src/api/operations.h"
+#include "../../../src/api/admin/operations.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -46,10 +46,10 @@ static void begin(struct bench *b)
 static const char *ask(struct bench *b, const char *path, int status)
 {
     struct http_rig *r = http_rig("GET", path);
-    struct jdoc doc;
-    ops_answer(&b->api, r->ctx->arena, &r->req, &r->res);
+    struct json_doc doc;
+    ops_dispatch(&b->api, r->ctx->arena, &r->req, &r->res);
     CU_ASSERT_EQUAL(r->res.status, status);
-    CU_ASSERT_EQUAL(jdoc_parse(r->ctx, buf_get(&r->res.body), &doc), ERR_NONE);
+    CU_ASSERT_EQUAL(json_doc_parse(r->ctx, buf_get(&r->res.body), &doc), ERR_NONE);
     return http_rig_body(r);
 }
 
@@ -88,8 +88,8 @@ TEST(status_shows_the_service)
         metrics_add(&s->errors[ERR_NOT_FOUND], 3);
         metrics_add(&s->replays, 4);
         metrics_add(&s->queue_refused, 5);
-        metrics_add(&s->tier_hits[METRICS_REDIS], 6);
-        metrics_add(&s->tier_misses[METRICS_REDIS], 7);
+        metrics_add(&s->source_hits[METRICS_REDIS], 6);
+        metrics_add(&s->source_misses[METRICS_REDIS], 7);
         atomic_store(&b.host.workers[i].pid, 100 + i);
         atomic_store(&b.host.workers[i].generation, 3);
         atomic_store(&b.host.workers[i].state, API_WORKER_LEAVING);

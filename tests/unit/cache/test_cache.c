@@ -156,7 +156,7 @@ TEST(foreign_value)
         CU_ASSERT_EQUAL(find(r, &version), i < 2 ? MISS : CURRENT);
         cache_status(r->cache, &status);
         CU_ASSERT_EQUAL(status.mismatches, i < 2);
-        CU_ASSERT_EQUAL(r->slot.tier_misses[METRICS_MEMORY], i < 2);
+        CU_ASSERT_EQUAL(r->slot.source_misses[METRICS_MEMORY], i < 2);
     }
 }
 
@@ -186,8 +186,8 @@ TEST(without_redis)
         const struct cache_snapshot s = cache_snapshot(r->cache, key);
         CU_ASSERT_FALSE(cache_find(r->cache, r->ctx, key, &s, true, &f));
         const bool off = rows[i].state == CACHE_OFF;
-        CU_ASSERT_EQUAL(r->slot.tier_misses[METRICS_MEMORY], rows[i].memory > 0);
-        CU_ASSERT_EQUAL(r->slot.tier_misses[METRICS_REDIS], !off);
+        CU_ASSERT_EQUAL(r->slot.source_misses[METRICS_MEMORY], rows[i].memory > 0);
+        CU_ASSERT_EQUAL(r->slot.source_misses[METRICS_REDIS], !off);
         put(r, &s, 1);
         r->ctx->before_wait = (struct ctx_hook){count, &waits};
         CU_ASSERT_EQUAL(cache_find(r->cache, r->ctx, key, &s, rows[i].memory == 0, &f),
@@ -282,5 +282,5 @@ TEST(at_once)
         CU_ASSERT_EQUAL(pthread_create(&thread[i], NULL, use, r), 0);
     for (int i = 0; i < THREADS; i++)
         pthread_join(thread[i], NULL);
-    CU_ASSERT_EQUAL(r->slot.tier_hits[METRICS_REDIS], 0);
+    CU_ASSERT_EQUAL(r->slot.source_hits[METRICS_REDIS], 0);
 }

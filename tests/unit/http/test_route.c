@@ -102,15 +102,15 @@ static size_t dispatch(struct http_rig *r, struct seen *seen)
 /* The answer is a problem document, whole and valid, with this status and code. */
 static void expect_problem(struct http_rig *r, int status, const char *code)
 {
-    struct jdoc doc;
+    struct json_doc doc;
     struct sv text = SV_NONE;
     CU_ASSERT_EQUAL(r->res.status, status);
     CU_ASSERT_PTR_NOT_NULL_FATAL(r->res.content_type);
     CU_ASSERT_STRING_EQUAL(r->res.content_type, "application/problem+json");
     CU_ASSERT_FALSE(r->res.body.failed);
-    CU_ASSERT_EQUAL_FATAL(jdoc_parse(r->ctx, buf_get(&r->res.body), &doc), ERR_NONE);
-    const struct jnode *node = jdoc_member(&doc, &doc.nodes[0], SV("code"));
-    CU_ASSERT_TRUE(node && jdoc_string(r->ctx, node, &text) == ERR_NONE &&
+    CU_ASSERT_EQUAL_FATAL(json_doc_parse(r->ctx, buf_get(&r->res.body), &doc), ERR_NONE);
+    const struct json_node *node = json_doc_member(&doc, &doc.nodes[0], SV("code"));
+    CU_ASSERT_TRUE(node && json_doc_string(r->ctx, node, &text) == ERR_NONE &&
                    sv_eq(text, sv_from(code)));
 }
 

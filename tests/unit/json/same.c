@@ -9,7 +9,7 @@
 
 static bool same_number(struct sv raw, struct json_object *o)
 {
-    char text[JDOC_NUMBER_MAX + 1];
+    char text[JSON_DOC_NUMBER_MAX + 1];
     snprintf(text, sizeof(text), "%.*s", SV_ARG(raw));
     if (strpbrk(text, ".eE")) {
         double v = strtod(text, NULL), theirs = json_object_get_double(o);
@@ -24,24 +24,25 @@ static bool same_number(struct sv raw, struct json_object *o)
     return strtoull(text, NULL, 10) == json_object_get_uint64(o);
 }
 
-static bool same_string(struct request_ctx *ctx, const struct jnode *node, struct json_object *o)
+static bool same_string(struct request_ctx *ctx, const struct json_node *node,
+                        struct json_object *o)
 {
     struct sv s = SV_NONE;
-    if (jdoc_string(ctx, node, &s) != ERR_NONE || !json_object_is_type(o, json_type_string))
+    if (json_doc_string(ctx, node, &s) != ERR_NONE || !json_object_is_type(o, json_type_string))
         return false;
     return sv_eq(s, (struct sv){json_object_get_string(o), (size_t)json_object_get_string_len(o)});
 }
 
 /* A name is unescaped as any string is. */
-enum err json_name(struct request_ctx *ctx, const struct jnode *member, struct sv *out)
+enum err json_name(struct request_ctx *ctx, const struct json_node *member, struct sv *out)
 {
-    struct jnode name = {.type = JT_STRING, .escaped = member->key_escaped};
+    struct json_node name = {.type = JSON_IS_STRING, .escaped = member->key_escaped};
     name.raw = (struct sv){member->key.p - 1, member->key.n + 2};
-    return jdoc_string(ctx, &name, out);
+    return json_doc_string(ctx, &name, out);
 }
 
 /* The member of o that a node stands for. */
-static bool member_of(struct request_ctx *ctx, const struct jnode *node, struct json_object *o,
+static bool member_of(struct request_ctx *ctx, const struct json_node *node, struct json_object *o,
                       struct json_object **out)
 {
     struct sv s = SV_NONE;
@@ -51,35 +52,35 @@ static bool member_of(struct request_ctx *ctx, const struct jnode *node, struct 
     return s.p && json_object_object_get_ex(o, s.p, out);
 }
 
-bool json_c_same(struct request_ctx *ctx, const struct jdoc *d, const struct jnode *node,
+bool json_c_same(struct request_ctx *ctx, const struct json_doc *d, const struct json_node *node,
                  struct json_object *o)
 {
     size_t i = 0;
 
     switch (node->type) {
-    case JT_NULL:
+    case JSON_IS_NULL:
         return o == NULL;
-    case JT_FALSE:
-    case JT_TRUE:
+    case JSON_IS_FALSE:
+    case JSON_IS_TRUE:
         return json_object_is_type(o, json_type_boolean) &&
-               json_object_get_boolean(o) == (node->type == JT_TRUE);
-    case JT_NUMBER:
+               json_object_get_boolean(o) == (node->type == JSON_IS_TRUE);
+    case JSON_IS_NUMBER:
         return same_number(node->raw, o);
-    case JT_STRING:
+    case JSON_IS_STRING:
         return same_string(ctx, node, o);
-    case JT_ARRAY:
+    case JSON_IS_ARRAY:
         if (!json_object_is_type(o, json_type_array) ||
             json_object_array_length(o) != node->children)
             return false;
-        for (const struct jnode *c = jdoc_first(d, node); c; c = jdoc_next(d, c))
+        for (const struct json_node *c = json_doc_first(d, node); c; c = json_doc_next(d, c))
             if (!json_c_same(ctx, d, c, json_object_array_get_idx(o, i++)))
                 return false;
         return true;
-    case JT_OBJECT:
+    case JSON_IS_OBJECT:
         if (!json_object_is_type(o, json_type_object) ||
             (uint32_t)json_object_object_length(o) != node->children)
             return false;
-        for (const struct jnode *c = jdoc_first(d, node); c; c = jdoc_next(d, c)) {
+        for (const struct json_node *c = json_doc_first(d, node); c; c = json_doc_next(d, c)) {
             struct json_object *member = NULL;
             if (!member_of(ctx, c, o, &member) || !json_c_same(ctx, d, c, member))
                 return false;
@@ -105,12 +106,12 @@ static bool is_misread(struct sv text)
     return false;
 }
 
-bool json_c_reads_the_same(struct request_ctx *ctx, const struct jdoc *d, struct sv text)
+bool json_c_reads_the_same(struct request_ctx *ctx, const struct json_doc *d, struct sv text)
 {
     struct sv copy = arena_dup(ctx->arena, text);
     if (is_misread(copy))
         return true;
-    struct json_tokener *t = json_tokener_new_ex(JDOC_DEPTH_MAX + 2);
+    struct json_tokener *t = json_tokener_new_ex(JSON_DOC_DEPTH_MAX + 2);
     json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
     /* With the NUL: without it a number at the end of the text is "continue" (json-c 681). */
     struct json_object *o = json_tokener_parse_ex(t, copy.p, (int)copy.n + 1);

@@ -8,11 +8,11 @@
 struct json_object;
 
 /* The name of a member, unescaped. */
-enum err json_name(struct request_ctx *ctx, const struct jnode *member, struct sv *out);
+enum err json_name(struct request_ctx *ctx, const struct json_node *member, struct sv *out);
 /* Whether a value of d and one of json-c are the same. */
-bool json_c_same(struct request_ctx *ctx, const struct jdoc *d, const struct jnode *node,
+bool json_c_same(struct request_ctx *ctx, const struct json_doc *d, const struct json_node *node,
                  struct json_object *o);
 /* Whether json-c, at its strictest, accepts the text of d and reads the same values in it. */
-bool json_c_reads_the_same(struct request_ctx *ctx, const struct jdoc *d, struct sv text);
+bool json_c_reads_the_same(struct request_ctx *ctx, const struct json_doc *d, struct sv text);
 
 #endif

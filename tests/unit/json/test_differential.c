@@ -103,7 +103,8 @@ static void damage(struct random *r, struct buf *b)
         b->p[pick(r, (unsigned)b->n)] = bytes[pick(r, sizeof(bytes))]; /* the NUL too */
 }
 
-/* Fails if the guard lets NaN or \u0000 through, or if junescape_next forgets an escape: tried. */
+/* Fails if the guard lets NaN or \u0000 through, or if json_unescape_next forgets an escape: tried.
+ */
 TEST(json_c_reads_what_the_guard_accepts)
 {
     struct random r = {42};
@@ -111,13 +112,13 @@ TEST(json_c_reads_what_the_guard_accepts)
 
     for (int i = 0; i < 40000; i++) {
         struct request_ctx *ctx = test_ctx();
-        struct jdoc d;
+        struct json_doc d;
         struct buf b;
         buf_init(&b, ctx->arena, 256);
         put_value(&r, &b, (int)pick(&r, 6));
         if (i % 2)
             damage(&r, &b);
-        if (jdoc_parse(ctx, buf_get(&b), &d) != ERR_NONE) {
+        if (json_doc_parse(ctx, buf_get(&b), &d) != ERR_NONE) {
             refused++;
         } else {
             accepted++;
@@ -155,11 +156,12 @@ static void merge_trees(struct json_object *target, struct json_object *patch)
 static bool object(struct request_ctx *ctx, struct random *r, struct sv *out)
 {
     struct buf b;
-    struct jdoc d;
+    struct json_doc d;
     buf_init(&b, ctx->arena, 256);
     put_value(r, &b, 4);
     *out = buf_get(&b);
-    const bool good = jdoc_parse(ctx, *out, &d) == ERR_NONE && d.nodes[0].type == JT_OBJECT;
+    const bool good =
+        json_doc_parse(ctx, *out, &d) == ERR_NONE && d.nodes[0].type == JSON_IS_OBJECT;
     ctx_clear_error(ctx);
     return good;
 }
@@ -172,15 +174,15 @@ TEST(json_c_merges_to_the_same)
     while (merged < 5000) {
         struct request_ctx *ctx = test_ctx();
         struct sv target, patch, out = SV_NONE;
-        struct jdoc d;
+        struct json_doc d;
         if (!object(ctx, &r, &target) || !object(ctx, &r, &patch))
             continue;
         merged++;
         struct sv t = arena_dup(ctx->arena, target), p = arena_dup(ctx->arena, patch);
         struct json_object *into = json_tokener_parse(t.p), *from = json_tokener_parse(p.p);
         merge_trees(into, from);
-        bool ok = jmerge_patch(ctx, target, patch, &out) == ERR_NONE &&
-                  jdoc_parse(ctx, out, &d) == ERR_NONE && json_c_same(ctx, &d, d.nodes, into);
+        bool ok = json_merge_patch(ctx, target, patch, &out) == ERR_NONE &&
+                  json_doc_parse(ctx, out, &d) == ERR_NONE && json_c_same(ctx, &d, d.nodes, into);
         if (!ok && different++ < 10)
             printf("\n    %.*s + %.*s: %.*s", SV_ARG(target), SV_ARG(patch), SV_ARG(out));
         json_object_put(from);

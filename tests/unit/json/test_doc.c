@@ -19,8 +19,8 @@ static void expect_refused(const struct hazard *h, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         struct request_ctx *ctx = test_ctx();
-        struct jdoc d;
-        enum err e = jdoc_parse(ctx, h[i].text, &d);
+        struct json_doc d;
+        enum err e = json_doc_parse(ctx, h[i].text, &d);
         bool as_expected = e == ERR_INVALID && ctx->err.err == ERR_INVALID && ctx->err.slug &&
                            strcmp(ctx->err.slug, h[i].slug) == 0 &&
                            strcmp(ctx->err.field, h[i].field) == 0 && ctx->err.detail[0];
@@ -146,9 +146,9 @@ TEST(same_key_in_different_objects)
     static const char *const good[] = {"{\"a\":{\"a\":{\"a\":1}},\"b\":{\"a\":1}}",
                                        "[{\"a\":1},{\"a\":1}]", "{\"a\":1,\"A\":2,\"a \":3,\"\":4}",
                                        "{\"\\u0061\":1,\"\\\\u0061\":2,\"u0061\":3}"};
-    struct jdoc d;
+    struct json_doc d;
     for (size_t i = 0; i < ARRAY_LEN(good); i++)
-        CU_ASSERT_EQUAL(jdoc_parse(test_ctx(), sv_from(good[i]), &d), ERR_NONE);
+        CU_ASSERT_EQUAL(json_doc_parse(test_ctx(), sv_from(good[i]), &d), ERR_NONE);
 }
 
 /* n members k0 … and then one that is called last. */
@@ -174,8 +174,9 @@ TEST(duplicates_among_many_members)
              {"\\u006b99999", ERR_INVALID}};
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
         struct request_ctx *ctx = test_ctx();
-        struct jdoc d;
-        CU_ASSERT_EQUAL(jdoc_parse(ctx, many_members(ctx->arena, 100000, t[i].last), &d), t[i].e);
+        struct json_doc d;
+        CU_ASSERT_EQUAL(json_doc_parse(ctx, many_members(ctx->arena, 100000, t[i].last), &d),
+                        t[i].e);
         if (t[i].e)
             CU_ASSERT_STRING_EQUAL(ctx->err.slug, "duplicate_key");
     }
@@ -185,8 +186,8 @@ TEST(duplicates_among_many_members)
 static size_t used_by(const char *text)
 {
     struct request_ctx *ctx = test_ctx();
-    struct jdoc d;
-    CU_ASSERT_EQUAL(jdoc_parse(ctx, sv_from(text), &d), ERR_NONE);
+    struct json_doc d;
+    CU_ASSERT_EQUAL(json_doc_parse(ctx, sv_from(text), &d), ERR_NONE);
     return arena_used(ctx->arena);
 }
 
@@ -216,15 +217,15 @@ TEST(depth)
     static const struct {
         int depth;
         const char *open, *close, *field; /* where it is refused; NULL: it is not */
-    } rows[] = {{JDOC_DEPTH_MAX, "[", "]", NULL},
-                {JDOC_DEPTH_MAX, "{\"a\":", "}", NULL},
-                {JDOC_DEPTH_MAX + 1, "{\"a\":", "}", "a.a.a.a.a."},
+    } rows[] = {{JSON_DOC_DEPTH_MAX, "[", "]", NULL},
+                {JSON_DOC_DEPTH_MAX, "{\"a\":", "}", NULL},
+                {JSON_DOC_DEPTH_MAX + 1, "{\"a\":", "}", "a.a.a.a.a."},
                 {1000000, "[", "", ""}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct request_ctx *ctx = test_ctx();
-        struct jdoc d;
+        struct json_doc d;
         const struct sv text = nested(ctx->arena, rows[i].depth, rows[i].open, rows[i].close);
-        CU_ASSERT_EQUAL(jdoc_parse(ctx, text, &d), rows[i].field ? ERR_INVALID : ERR_NONE);
+        CU_ASSERT_EQUAL(json_doc_parse(ctx, text, &d), rows[i].field ? ERR_INVALID : ERR_NONE);
         if (rows[i].field) {
             CU_ASSERT_STRING_EQUAL(ctx->err.slug, "too_deep");
             CU_ASSERT_EQUAL(strncmp(ctx->err.field, rows[i].field, strlen(rows[i].field)), 0);
@@ -246,16 +247,17 @@ static struct sv array_of(struct arena *a, int n)
 TEST(number_of_values)
 {
     struct request_ctx *ctx = test_ctx(), small = *ctx;
-    struct jdoc d;
-    CU_ASSERT_EQUAL(jdoc_parse(ctx, array_of(ctx->arena, JDOC_NODES_MAX - 1), &d), ERR_NONE);
-    CU_ASSERT_EQUAL(d.n, JDOC_NODES_MAX);
-    CU_ASSERT_EQUAL(d.nodes[0].children, JDOC_NODES_MAX - 1);
-    CU_ASSERT_EQUAL(jdoc_parse(ctx, array_of(ctx->arena, JDOC_NODES_MAX), &d), ERR_INVALID);
+    struct json_doc d;
+    CU_ASSERT_EQUAL(json_doc_parse(ctx, array_of(ctx->arena, JSON_DOC_NODES_MAX - 1), &d),
+                    ERR_NONE);
+    CU_ASSERT_EQUAL(d.n, JSON_DOC_NODES_MAX);
+    CU_ASSERT_EQUAL(d.nodes[0].children, JSON_DOC_NODES_MAX - 1);
+    CU_ASSERT_EQUAL(json_doc_parse(ctx, array_of(ctx->arena, JSON_DOC_NODES_MAX), &d), ERR_INVALID);
     CU_ASSERT_STRING_EQUAL(ctx->err.slug, "too_many_values");
 
     /* An arena that is too small is not the client's fault. */
     small.arena = arena_create(100000);
-    CU_ASSERT_EQUAL(jdoc_parse(&small, array_of(ctx->arena, 20000), &d), ERR_NOMEM);
+    CU_ASSERT_EQUAL(json_doc_parse(&small, array_of(ctx->arena, 20000), &d), ERR_NOMEM);
     arena_destroy(small.arena);
 }
 
@@ -264,44 +266,44 @@ TEST(index_has_the_text_as_sent)
     static const char text[] =
         " { \"a\" : [ 1.50 , \"x\\ny\" , { } ] ,\"\\u0062\":null, \"c\" :true}\n";
     struct request_ctx *ctx = test_ctx();
-    struct jdoc d;
+    struct json_doc d;
     struct sv s = SV_NONE;
-    CU_ASSERT_EQUAL(jdoc_parse(ctx, sv_from(text), &d), ERR_NONE);
+    CU_ASSERT_EQUAL(json_doc_parse(ctx, sv_from(text), &d), ERR_NONE);
     CU_ASSERT_EQUAL(d.n, 7);
-    const struct jnode *top = d.nodes;
-    CU_ASSERT_EQUAL(top->type, JT_OBJECT);
+    const struct json_node *top = d.nodes;
+    CU_ASSERT_EQUAL(top->type, JSON_IS_OBJECT);
     CU_ASSERT_EQUAL(top->children, 3);
     CU_ASSERT_TRUE(sv_eq(top->raw, (struct sv){text + 1, sizeof(text) - 3}));
 
-    const struct jnode *list = jdoc_member(&d, top, SV("a"));
+    const struct json_node *list = json_doc_member(&d, top, SV("a"));
     CU_ASSERT_TRUE(sv_eq(list->raw, SV("[ 1.50 , \"x\\ny\" , { } ]")));
     CU_ASSERT_EQUAL(list->children, 3);
-    const struct jnode *item = jdoc_first(&d, list);
-    CU_ASSERT_TRUE(item->type == JT_NUMBER && sv_eq(item->raw, SV("1.50")));
-    CU_ASSERT_EQUAL(jdoc_string(ctx, item, &s), ERR_INTERNAL);
-    item = jdoc_next(&d, item);
-    CU_ASSERT_TRUE(item->type == JT_STRING && item->escaped);
-    CU_ASSERT_EQUAL(jdoc_string(ctx, item, &s), ERR_NONE);
+    const struct json_node *item = json_doc_first(&d, list);
+    CU_ASSERT_TRUE(item->type == JSON_IS_NUMBER && sv_eq(item->raw, SV("1.50")));
+    CU_ASSERT_EQUAL(json_doc_string(ctx, item, &s), ERR_INTERNAL);
+    item = json_doc_next(&d, item);
+    CU_ASSERT_TRUE(item->type == JSON_IS_STRING && item->escaped);
+    CU_ASSERT_EQUAL(json_doc_string(ctx, item, &s), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(s, SV("x\ny")));
-    item = jdoc_next(&d, item);
-    CU_ASSERT_TRUE(item->type == JT_OBJECT && item->children == 0);
-    CU_ASSERT_PTR_NULL(jdoc_first(&d, item));
-    CU_ASSERT_PTR_NULL(jdoc_next(&d, item));
+    item = json_doc_next(&d, item);
+    CU_ASSERT_TRUE(item->type == JSON_IS_OBJECT && item->children == 0);
+    CU_ASSERT_PTR_NULL(json_doc_first(&d, item));
+    CU_ASSERT_PTR_NULL(json_doc_next(&d, item));
 
-    CU_ASSERT_EQUAL(jdoc_member(&d, top, SV("b"))->type, JT_NULL); /* sent as \u0062 */
-    CU_ASSERT_EQUAL(jdoc_member(&d, top, SV("c"))->type, JT_TRUE);
-    CU_ASSERT_PTR_NULL(jdoc_member(&d, top, SV("\\u0062")));
-    CU_ASSERT_PTR_NULL(jdoc_member(&d, top, SV("d")));
-    CU_ASSERT_PTR_NULL(jdoc_member(&d, list, SV("a")));
+    CU_ASSERT_EQUAL(json_doc_member(&d, top, SV("b"))->type, JSON_IS_NULL); /* sent as \u0062 */
+    CU_ASSERT_EQUAL(json_doc_member(&d, top, SV("c"))->type, JSON_IS_TRUE);
+    CU_ASSERT_PTR_NULL(json_doc_member(&d, top, SV("\\u0062")));
+    CU_ASSERT_PTR_NULL(json_doc_member(&d, top, SV("d")));
+    CU_ASSERT_PTR_NULL(json_doc_member(&d, list, SV("a")));
 }
 
 TEST(long_paths_are_cut_not_broken)
 {
     struct request_ctx *ctx = test_ctx();
-    struct jdoc d;
+    struct json_doc d;
     struct sv text =
         nested(ctx->arena, 31, "{\"\\u00e9\xf0\x9f\x98\x80 a long name of a member\":", "");
-    CU_ASSERT_EQUAL(jdoc_parse(ctx, text, &d), ERR_INVALID);
+    CU_ASSERT_EQUAL(json_doc_parse(ctx, text, &d), ERR_INVALID);
     CU_ASSERT_TRUE(strlen(ctx->err.field) >= 120);
     CU_ASSERT_EQUAL(strncmp(ctx->err.field, "\xc3\xa9\xf0\x9f\x98\x80 a", 8), 0);
 }

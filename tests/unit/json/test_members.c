@@ -25,10 +25,10 @@ TEST(others_keep_their_text)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct request_ctx *ctx = test_ctx();
-        struct jdoc d;
+        struct json_doc d;
         struct sv out = SV_NONE;
-        CU_ASSERT_EQUAL(jdoc_parse(ctx, sv_from(cases[i].object), &d), ERR_NONE);
-        CU_ASSERT_EQUAL(jmembers_without(ctx, sv_from(cases[i].object), names, &out), ERR_NONE);
+        CU_ASSERT_EQUAL(json_doc_parse(ctx, sv_from(cases[i].object), &d), ERR_NONE);
+        CU_ASSERT_EQUAL(json_members_without(ctx, sv_from(cases[i].object), names, &out), ERR_NONE);
         CU_ASSERT_EQUAL(out.p == NULL, cases[i].rest == NULL);
         CU_ASSERT_TRUE(!out.p || sv_eq(out, sv_from(cases[i].rest)));
     }
@@ -37,8 +37,8 @@ TEST(others_keep_their_text)
 TEST(one_is_found)
 {
     const struct sv object = SV("{\"a\":{\"b\":1},\"b\": \"x\" ,\"\\u0063\":[2]}");
-    CU_ASSERT_TRUE(sv_eq(jmember_get(object, "b"), SV("\"x\"")));
-    CU_ASSERT_TRUE(sv_eq(jmember_get(object, "c"), SV("[2]")));
-    CU_ASSERT_PTR_NULL(jmember_get(object, "d").p);
-    CU_ASSERT_PTR_NULL(jmember_get(SV_NONE, "a").p);
+    CU_ASSERT_TRUE(sv_eq(json_member_get(object, "b"), SV("\"x\"")));
+    CU_ASSERT_TRUE(sv_eq(json_member_get(object, "c"), SV("[2]")));
+    CU_ASSERT_PTR_NULL(json_member_get(object, "d").p);
+    CU_ASSERT_PTR_NULL(json_member_get(SV_NONE, "a").p);
 }

@@ -33,10 +33,10 @@ static void expect(merge_fn merge, const struct merge_case *c, size_t n)
 static enum err overlay_one(struct request_ctx *ctx, struct sv target, struct sv patch,
                             struct sv *out)
 {
-    return jmerge_overlay(ctx, target, &patch, 1, out);
+    return json_merge_overlay(ctx, target, &patch, 1, out);
 }
 
-/* Fails if nulls delete, or objects are merged: tried with jmerge_patch in its place. */
+/* Fails if nulls delete, or objects are merged: tried with json_merge_patch in its place. */
 TEST(overlay)
 {
     static const struct merge_case c[] = {
@@ -74,7 +74,8 @@ TEST(overlays_of_several)
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
         struct request_ctx *ctx = test_ctx();
         struct sv out = SV_NONE;
-        CU_ASSERT_EQUAL(jmerge_overlay(ctx, sv_from(t[i].target), patches, t[i].n, &out), ERR_NONE);
+        CU_ASSERT_EQUAL(json_merge_overlay(ctx, sv_from(t[i].target), patches, t[i].n, &out),
+                        ERR_NONE);
         CU_ASSERT_TRUE(sv_eq(out, sv_from(t[i].result)));
         if (!sv_eq(out, sv_from(t[i].result)))
             printf("\n    %s: %.*s", t[i].target, SV_ARG(out));
@@ -94,7 +95,7 @@ TEST(without_memory)
         struct request_ctx small = *test_ctx();
         struct sv out = SV_NONE;
         small.arena = arena_create(limit);
-        enum err e = jmerge_patch(&small, SV("{}"), sv_from(text), &out);
+        enum err e = json_merge_patch(&small, SV("{}"), sv_from(text), &out);
         CU_ASSERT_TRUE(e == ERR_NOMEM || sv_eq(out, sv_from(text)));
         full += e == ERR_NOMEM;
         whole += e == ERR_NONE;
@@ -119,7 +120,7 @@ TEST(rfc_7396_appendix_a)
         {"{\"e\":null}", "{\"a\":1}", "{\"e\":null,\"a\":1}"},
         {"{}", "{\"a\":{\"bb\":{\"ccc\":null}}}", "{\"a\":{\"bb\":{}}}"},
     };
-    expect(jmerge_patch, c, ARRAY_LEN(c));
+    expect(json_merge_patch, c, ARRAY_LEN(c));
 }
 
 TEST(numbers_and_strings_keep_their_text)
@@ -137,7 +138,7 @@ TEST(numbers_and_strings_keep_their_text)
         {"{\"\\ud836\\udc00\":\"\\ud876\\udc00\",\"\\ud836\\udc01\":1}", "{\"\xf0\x9d\xa0\x80\":2}",
          "{\"\\ud836\\udc00\":2,\"\\ud836\\udc01\":1}"},
     };
-    expect(jmerge_patch, c, ARRAY_LEN(c));
+    expect(json_merge_patch, c, ARRAY_LEN(c));
 }
 
 TEST(other_shapes)
@@ -154,7 +155,7 @@ TEST(other_shapes)
          "{\"a\":{\"b\":[]},\"c\":2,\"d\":{}}"},
         {"{\"null\":1}", "{\"n\":\"null\"}", "{\"null\":1,\"n\":\"null\"}"},
     };
-    expect(jmerge_patch, c, ARRAY_LEN(c));
+    expect(json_merge_patch, c, ARRAY_LEN(c));
 }
 
 /* What the guard accepts at its deepest, the merge takes too. */
@@ -163,17 +164,17 @@ TEST(deepest)
     struct request_ctx *ctx = test_ctx();
     char text[32 * 6 + 2];
     size_t n = 0;
-    for (int i = 0; i < JDOC_DEPTH_MAX; i++, n += 5)
+    for (int i = 0; i < JSON_DOC_DEPTH_MAX; i++, n += 5)
         memcpy(text + n, "{\"a\":", 5);
     text[n++] = '1';
-    for (int i = 0; i < JDOC_DEPTH_MAX; i++)
+    for (int i = 0; i < JSON_DOC_DEPTH_MAX; i++)
         text[n++] = '}';
     struct sv deep = {text, n}, out = SV_NONE;
 
-    struct jdoc d;
-    CU_ASSERT_EQUAL(jdoc_parse(ctx, deep, &d), ERR_NONE);
-    CU_ASSERT_EQUAL(jmerge_patch(ctx, SV("{}"), deep, &out), ERR_NONE);
+    struct json_doc d;
+    CU_ASSERT_EQUAL(json_doc_parse(ctx, deep, &d), ERR_NONE);
+    CU_ASSERT_EQUAL(json_merge_patch(ctx, SV("{}"), deep, &out), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(out, deep));
-    CU_ASSERT_EQUAL(jmerge_patch(ctx, deep, deep, &out), ERR_NONE);
+    CU_ASSERT_EQUAL(json_merge_patch(ctx, deep, deep, &out), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(out, deep));
 }

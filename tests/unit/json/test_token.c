@@ -13,8 +13,8 @@
 static const char *slug_of(struct sv text)
 {
     struct request_ctx *ctx = test_ctx();
-    struct jdoc d;
-    enum err e = jdoc_parse(ctx, text, &d);
+    struct json_doc d;
+    enum err e = json_doc_parse(ctx, text, &d);
     const char *slug = e ? ctx->err.slug : "";
     return slug;
 }
@@ -68,11 +68,12 @@ TEST(doubles_at_their_bounds)
 
 TEST(length_is_bounded)
 {
-    char text[JDOC_NUMBER_MAX + 2];
+    char text[JSON_DOC_NUMBER_MAX + 2];
     memset(text, '0', sizeof(text));
     memcpy(text, "0.", 2);
-    CU_ASSERT_STRING_EQUAL(slug_of((struct sv){text, JDOC_NUMBER_MAX}), "");
-    CU_ASSERT_STRING_EQUAL(slug_of((struct sv){text, JDOC_NUMBER_MAX + 1}), "number_out_of_range");
+    CU_ASSERT_STRING_EQUAL(slug_of((struct sv){text, JSON_DOC_NUMBER_MAX}), "");
+    CU_ASSERT_STRING_EQUAL(slug_of((struct sv){text, JSON_DOC_NUMBER_MAX + 1}),
+                           "number_out_of_range");
 }
 
 /* Numbers of random form against strtod(3) in the "C" locale: what is taken is finite, and what is

@@ -13,31 +13,33 @@
 /* A line as a program that collects logs sees it. */
 struct parsed {
     struct request_ctx *ctx;
-    struct jdoc doc;
+    struct json_doc doc;
 };
 
 static struct parsed parse(struct sv line)
 {
     struct parsed p = {.ctx = test_ctx()};
     bool one_line = line.n > 0 && memchr(line.p, '\n', line.n) == line.p + line.n - 1;
-    bool ok = one_line && jdoc_parse(p.ctx, line, &p.doc) == ERR_NONE;
+    bool ok = one_line && json_doc_parse(p.ctx, line, &p.doc) == ERR_NONE;
     if (!ok) {
         printf("\n    not a line of JSON: %.*s %s", SV_ARG(line), p.ctx->err.detail);
-        p.doc = (struct jdoc){NULL, 0};
+        p.doc = (struct json_doc){NULL, 0};
     }
     CU_ASSERT_TRUE(ok);
     return p;
 }
 
-static bool field_is(const struct parsed *p, const char *name, enum jtype type, struct sv value)
+static bool field_is(const struct parsed *p, const char *name, enum json_value_type type,
+                     struct sv value)
 {
-    const struct jnode *node = p->doc.n ? jdoc_member(&p->doc, p->doc.nodes, sv_from(name)) : NULL;
+    const struct json_node *node =
+        p->doc.n ? json_doc_member(&p->doc, p->doc.nodes, sv_from(name)) : NULL;
     struct sv v = SV_NONE;
     if (!node || node->type != type)
         return false;
-    if (type != JT_STRING)
+    if (type != JSON_IS_STRING)
         return sv_eq(node->raw, value);
-    return jdoc_string(p->ctx, node, &v) == ERR_NONE && sv_eq(v, value);
+    return json_doc_string(p->ctx, node, &v) == ERR_NONE && sv_eq(v, value);
 }
 
 TEST(fields_of_each_type)
@@ -52,15 +54,15 @@ TEST(fields_of_each_type)
     log_str(&l, "none", NULL);
     log_sv(&l, "empty", SV(""));
     const struct parsed p = parse(log_finish(&l));
-    CU_ASSERT_EQUAL(jdoc_member(&p.doc, p.doc.nodes, SV("ts"))->raw.n, 29);
-    CU_ASSERT_TRUE(field_is(&p, "level", JT_STRING, SV("warn")));
-    CU_ASSERT_TRUE(field_is(&p, "pid", JT_NUMBER, sv_from(pid)));
-    CU_ASSERT_TRUE(field_is(&p, "event", JT_STRING, SV("worker_died")));
-    CU_ASSERT_TRUE(field_is(&p, "low", JT_NUMBER, SV("-9223372036854775808")));
-    CU_ASSERT_TRUE(field_is(&p, "text", JT_STRING, SV("plain")));
-    CU_ASSERT_TRUE(field_is(&p, "none", JT_NULL, SV("null")));
-    CU_ASSERT_TRUE(field_is(&p, "empty", JT_STRING, SV("")));
-    CU_ASSERT_PTR_NULL(jdoc_member(&p.doc, p.doc.nodes, SV("cut")));
+    CU_ASSERT_EQUAL(json_doc_member(&p.doc, p.doc.nodes, SV("ts"))->raw.n, 29);
+    CU_ASSERT_TRUE(field_is(&p, "level", JSON_IS_STRING, SV("warn")));
+    CU_ASSERT_TRUE(field_is(&p, "pid", JSON_IS_NUMBER, sv_from(pid)));
+    CU_ASSERT_TRUE(field_is(&p, "event", JSON_IS_STRING, SV("worker_died")));
+    CU_ASSERT_TRUE(field_is(&p, "low", JSON_IS_NUMBER, SV("-9223372036854775808")));
+    CU_ASSERT_TRUE(field_is(&p, "text", JSON_IS_STRING, SV("plain")));
+    CU_ASSERT_TRUE(field_is(&p, "none", JSON_IS_NULL, SV("null")));
+    CU_ASSERT_TRUE(field_is(&p, "empty", JSON_IS_STRING, SV("")));
+    CU_ASSERT_PTR_NULL(json_doc_member(&p.doc, p.doc.nodes, SV("cut")));
 }
 
 /* A value from outside can neither end the line nor add a field. Fails if quotes, controls or bytes
@@ -89,8 +91,8 @@ TEST(values_cannot_break_out)
         log_sv(&l, "v", t[i].in);
         log_int(&l, "after", 1);
         const struct parsed p = parse(log_finish(&l));
-        CU_ASSERT_TRUE(field_is(&p, "v", JT_STRING, t[i].out));
-        CU_ASSERT_TRUE(field_is(&p, "after", JT_NUMBER, SV("1")));
+        CU_ASSERT_TRUE(field_is(&p, "v", JSON_IS_STRING, t[i].out));
+        CU_ASSERT_TRUE(field_is(&p, "after", JSON_IS_NUMBER, SV("1")));
     }
 }
 
@@ -113,8 +115,8 @@ TEST(too_long_is_cut_and_valid)
             struct sv line = log_finish(&l);
             CU_ASSERT_TRUE(line.n <= LOG_LINE_MAX);
             const struct parsed p = parse(line);
-            bool has_last = field_is(&p, "last", JT_NUMBER, SV("7"));
-            CU_ASSERT_EQUAL(field_is(&p, "cut", JT_TRUE, SV("true")), !has_last);
+            bool has_last = field_is(&p, "last", JSON_IS_NUMBER, SV("7"));
+            CU_ASSERT_EQUAL(field_is(&p, "cut", JSON_IS_TRUE, SV("true")), !has_last);
             CU_ASSERT_TRUE(has_last || line.n > LOG_LINE_MAX - 32);
         }
     }
@@ -135,8 +137,8 @@ TEST(many_small_fields_are_cut_too)
     struct sv line = log_finish(&l);
     CU_ASSERT_TRUE(line.n <= LOG_LINE_MAX && line.n > LOG_LINE_MAX - 40);
     const struct parsed p = parse(line);
-    CU_ASSERT_TRUE(field_is(&p, "cut", JT_TRUE, SV("true")));
-    CU_ASSERT_TRUE(field_is(&p, "k0", JT_NUMBER, SV("0")));
+    CU_ASSERT_TRUE(field_is(&p, "cut", JSON_IS_TRUE, SV("true")));
+    CU_ASSERT_TRUE(field_is(&p, "k0", JSON_IS_NUMBER, SV("0")));
 }
 
 /* A pipe in packet mode gives back one write(2) at a time. Fails if a line takes two writes:
@@ -162,11 +164,11 @@ TEST(one_line_is_one_write)
 
     ssize_t n = read(fds[0], got, sizeof(got));
     struct parsed p = parse((struct sv){got, n > 0 ? (size_t)n : 0});
-    CU_ASSERT_TRUE(field_is(&p, "event", JT_STRING, SV("said")));
-    CU_ASSERT_TRUE(field_is(&p, "message", JT_STRING, SV("42 words")));
+    CU_ASSERT_TRUE(field_is(&p, "event", JSON_IS_STRING, SV("said")));
+    CU_ASSERT_TRUE(field_is(&p, "message", JSON_IS_STRING, SV("42 words")));
     n = read(fds[0], got, sizeof(got));
     p = parse((struct sv){got, n > 0 ? (size_t)n : 0});
-    CU_ASSERT_TRUE(field_is(&p, "event", JT_STRING, SV("second")));
+    CU_ASSERT_TRUE(field_is(&p, "event", JSON_IS_STRING, SV("second")));
     CU_ASSERT_EQUAL(read(fds[0], got, sizeof(got)), 0);
     close(fds[0]);
 }

@@ -117,11 +117,11 @@ TEST(every_counter_and_gauge)
         size_t at;
         const char *name;
     } rows[] = {
-        {AT(tier_hits[METRICS_MEMORY]), "parley_tier_hits_total{tier=\"memory\"}"},
-        {AT(tier_hits[METRICS_REDIS]), "parley_tier_hits_total{tier=\"redis\"}"},
-        {AT(tier_hits[METRICS_POSTGRES]), "parley_tier_hits_total{tier=\"postgres\"}"},
-        {AT(tier_misses[METRICS_MEMORY]), "parley_tier_misses_total{tier=\"memory\"}"},
-        {AT(tier_misses[METRICS_REDIS]), "parley_tier_misses_total{tier=\"redis\"}"},
+        {AT(source_hits[METRICS_MEMORY]), "parley_source_hits_total{tier=\"memory\"}"},
+        {AT(source_hits[METRICS_REDIS]), "parley_source_hits_total{tier=\"redis\"}"},
+        {AT(source_hits[METRICS_POSTGRES]), "parley_source_hits_total{tier=\"postgres\"}"},
+        {AT(source_misses[METRICS_MEMORY]), "parley_source_misses_total{tier=\"memory\"}"},
+        {AT(source_misses[METRICS_REDIS]), "parley_source_misses_total{tier=\"redis\"}"},
         {AT(errors[ERR_TIMEOUT]), "parley_errors_total{kind=\"timeout\"}"},
         {AT(replays), "parley_idempotent_replays_total"},
         {AT(bad_connections), "parley_bad_connections_total"},

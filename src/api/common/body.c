@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/* Bodies of all interfaces: media type, JSON, and what fields have in common. */
+#include "handler.h"
+
+#include <stdio.h>
+
+enum err api_bad_field(struct request_ctx *ctx, const char *path, const char *field,
+                       const char *why)
+{
+    char name[128];
+    snprintf(name, sizeof(name), "%s%s%s", path, *path ? "." : "", field);
+    return ctx_fail(ctx, ERR_INVALID, "invalid_field", name, "%s %s", name, why);
+}
+
+enum err api_read_drafts(struct request_ctx *ctx, const struct json_doc *doc,
+                         const struct json_node *node, const char *path, api_draft_reader *read,
+                         const struct session_message_draft **out, size_t *n)
+{
+    const bool many = node->type == JSON_IS_ARRAY;
+    *n = many ? node->children : 1;
+    struct session_message_draft *drafts = arena_array(ctx->arena, *n, sizeof(*drafts));
+    if (!drafts)
+        return ctx_nomem(ctx);
+    *out = drafts;
+    if (!many)
+        return read(ctx, doc, node, path, drafts);
+    size_t i = 0;
+    for (const struct json_node *m = json_doc_first(doc, node); m; m = json_doc_next(doc, m), i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "%s[%zu]", path, i);
+        TRY(read(ctx, doc, m, name, &drafts[i]));
+    }
+    return ERR_NONE;
+}
+
+bool api_is_name(struct sv s)
+{
+    return s.n >= 1 && s.n <= API_NAME_MAX && sv_all_of(s, "-_.:");
+}
+
+/* application/json, with or without charset=utf-8. */
+static bool is_json(struct sv type, enum api_body_kind kind)
+{
+    struct sv params = type;
+    struct sv media = sv_trim(sv_cut(&params, ';'));
+    bool ok = sv_eq_nocase(media, SV("application/json")) ||
+              (kind == API_BODY_PATCH && sv_eq_nocase(media, SV("application/merge-patch+json")));
+    while (params.p) {
+        struct sv param = sv_trim(sv_cut(&params, ';'));
+        ok = ok && (param.n == 0 || sv_eq_nocase(param, SV("charset=utf-8")) ||
+                    sv_eq_nocase(param, SV("charset=\"utf-8\"")));
+    }
+    return ok;
+}
+
+enum err api_body(struct request_ctx *ctx, const struct http_request *req, enum api_body_kind kind,
+                  struct json_doc *out)
+{
+    struct sv body = req->body;
+    if (body.n == 0 && kind == API_BODY_OPTIONAL)
+        body = SV("{}");
+    else if (body.n == 0)
+        return ctx_fail(ctx, ERR_INVALID, "missing_body", "body", "A JSON object is needed.");
+    else if (!is_json(http_header_get(req, "content-type"), kind))
+        return ctx_fail(ctx, ERR_MEDIA_TYPE, NULL, "Content-Type",
+                        kind == API_BODY_PATCH
+                            ? "It must be application/merge-patch+json or application/json."
+                            : "It must be application/json.");
+    TRY(json_doc_parse(ctx, body, out));
+    if (out->nodes[0].type != JSON_IS_OBJECT)
+        return ctx_fail(ctx, ERR_INVALID, "invalid_field", "body", "It must be a JSON object.");
+    return ERR_NONE;
+}
+
+/* jsonb writes a number out in full: five bytes such as 1e308 would come back as 309. */
+enum { METADATA_EXPONENT_MAX = 20 };
+
+static bool exponent_fits(struct sv number)
+{
+    size_t i = 0;
+    uint64_t exponent = 0;
+    while (i < number.n && number.p[i] != 'e' && number.p[i] != 'E')
+        i++;
+    if (i == number.n)
+        return true;
+    i++;
+    if (i < number.n && (number.p[i] == '+' || number.p[i] == '-'))
+        i++;
+    for (; i < number.n && exponent <= METADATA_EXPONENT_MAX; i++)
+        exponent = exponent * 10 + (uint64_t)(number.p[i] - '0');
+    return exponent <= METADATA_EXPONENT_MAX;
+}
+
+enum err api_check_metadata(struct request_ctx *ctx, const struct json_doc *doc,
+                            const struct json_node *metadata, const char *path)
+{
+    if (!metadata)
+        return ERR_NONE;
+    const char *end = metadata->raw.p + metadata->raw.n;
+    for (const struct json_node *n = metadata; n < doc->nodes + doc->n && n->raw.p < end; n++)
+        if (n->type == JSON_IS_NUMBER && !exponent_fits(n->raw))
+            return api_bad_field(ctx, path, "metadata", "may not hold exponents beyond 20.");
+    return ERR_NONE;
+}

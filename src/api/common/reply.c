@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* The frame of an answer: what is the same in all interfaces. */
+#include "handler.h"
+
+struct json_writer api_begin(struct http_response *res, int status)
+{
+    struct json_writer j;
+    res->status = status;
+    res->content_type = "application/json";
+    json_write_init(&j, &res->body);
+    return j;
+}
+
+enum err api_validator(struct api_call *c, bool degraded, struct sv tag)
+{
+    if (degraded) {
+        api_mark_degraded(c->res);
+        return ERR_NONE;
+    }
+    struct sv quoted = tag.p ? arena_printf(c->ctx->arena, "\"%.*s\"", SV_ARG(tag)) : SV_NONE;
+    if (!quoted.p)
+        return ctx_nomem(c->ctx);
+    http_response_header(c->res, "ETag", quoted);
+    if (c->unless.given && http_condition_has(&c->unless, tag))
+        c->res->status = 304;
+    return ERR_NONE;
+}
+
+enum err api_tag_session(struct api_call *c)
+{
+    const struct session *s = &c->session;
+    return api_validator(c, s->degraded,
+                         http_etag_version(c->ctx->arena, s->generation, s->version, s->mark));
+}
+
+enum err api_tag_state(struct api_call *c)
+{
+    const struct session *s = &c->session;
+    return api_validator(
+        c, s->degraded,
+        http_etag_state(c->ctx->arena, s->generation, s->state_version, s->state_mark));
+}
+
+enum err api_tag_receipt(struct api_call *c)
+{
+    const struct session_receipt *r = &c->receipt;
+    return api_validator(c, false,
+                         http_etag_version(c->ctx->arena, r->generation, r->version, r->mark));
+}
+
+void api_mark_degraded(struct http_response *res)
+{
+    http_response_header(res, "X-Parley-Degraded", SV("database-away"));
+}
+
+void api_write_degraded(struct json_writer *j, bool degraded)
+{
+    if (degraded)
+        json_put_bool(j, "degraded", true);
+}

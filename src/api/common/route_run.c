@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* From a route to its handler: what the route takes is read here, in one order for all. */
+#include "handler.h"
+
+const struct api_param api_no_params[] = {{.name = NULL}};
+
+static enum err read_message_id(struct request_ctx *ctx, struct sv *which)
+{
+    uint64_t seq;
+    if (session_message_id_valid(*which) || (sv_to_u64(*which, &seq) && seq > 0))
+        return session_message_id_canonical(ctx, which);
+    return ctx_fail(ctx, ERR_INVALID, "invalid_id", "message_id",
+                    "A message is named by its seq or its message_id.");
+}
+
+static enum err read_path_user(struct api_call *c)
+{
+    struct sv header;
+    if (!api_user_valid(c->id))
+        return ctx_fail(c->ctx, ERR_INVALID, "invalid_id", "user_id",
+                        "A user is named by " API_USER_RULE ".");
+    TRY(api_user(c->ctx, c->req, &header));
+    if (header.p && !sv_eq(header, c->id))
+        return ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such user.");
+    return ERR_NONE;
+}
+
+/* OpenAI's clients get ERR_NOT_FOUND for a malformed id too, as for an unknown one. */
+static enum err read_names(struct api_call *c, unsigned takes)
+{
+    if (takes & (API_SESSION | API_THREAD))
+        TRY(api_session_id(c->ctx, takes & API_THREAD ? "thread_id" : "session_id", &c->id));
+    if (takes & API_CONVERSATION)
+        TRY(session_id_valid(c->id)
+                ? session_id_canonical(c->ctx, &c->id)
+                : ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such conversation."));
+    if (takes & API_PATH_USER)
+        TRY(read_path_user(c));
+    if (takes & API_MESSAGE)
+        TRY(read_message_id(c->ctx, &c->item));
+    if (takes & API_ITEM)
+        TRY(session_message_id_valid(c->item)
+                ? session_message_id_canonical(c->ctx, &c->item)
+                : ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such item."));
+    return ERR_NONE;
+}
+
+static enum err read_word(struct api_call *c, const struct api_param *p, int64_t *is_first)
+{
+    const struct sv v = http_param_get(c->req, p->name);
+    *is_first = v.p && sv_eq(v, sv_from(p->first));
+    if (!v.p || *is_first || sv_eq(v, sv_from(p->second)))
+        return ERR_NONE;
+    return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", p->name, "%s must be %s or %s.",
+                    p->name, p->first, p->second);
+}
+
+static enum err read_params(struct api_call *c, const struct api_param *params)
+{
+    const char *names[API_PARAMS_MAX + 1] = {NULL};
+    for (size_t i = 0; params[i].name; i++)
+        names[i] = params[i].name;
+    TRY(http_params_only(c->ctx, c->req, names));
+    for (size_t i = 0; params[i].name; i++) {
+        const struct api_param *p = &params[i];
+        if (p->first)
+            TRY(read_word(c, p, &c->params[i]));
+        else if (p->max > 0)
+            TRY(http_param_i64(c->ctx, c->req, p->name, p->min, p->max, p->fallback,
+                               &c->params[i]));
+    }
+    return ERR_NONE;
+}
+
+static enum err read_call(struct api_call *c, const struct api_how *how)
+{
+    const unsigned takes = how->takes;
+    const unsigned body = takes & (API_BODY_REQUIRED | API_BODY_OPTIONAL | API_BODY_PATCH);
+    TRY(read_names(c, takes));
+    if (how->params)
+        TRY(read_params(c, how->params));
+    if (takes & API_NO_BODY)
+        TRY(api_no_body(c->ctx, c->req));
+    if (takes & API_USER_HEADER)
+        TRY(api_user(c->ctx, c->req, &c->precondition.user));
+    if (takes & API_PRECONDITIONS)
+        TRY(api_precondition(c->ctx, c->req, &c->precondition));
+    if (takes & API_IF_NONE_MATCH)
+        TRY(http_condition_parse(c->ctx, "If-None-Match", http_header_get(c->req, "if-none-match"),
+                                 false, &c->unless));
+    return body ? api_body(c->ctx, c->req, body, &c->doc) : ERR_NONE;
+}
+
+enum err api_session_delete(struct api_call *c)
+{
+    c->res->status = 204;
+    return session_delete(c->sessions, c->ctx, c->id, &c->precondition, &c->receipt);
+}
+
+enum err api_run(struct request_ctx *ctx, const struct http_call *call, struct http_response *res)
+{
+    const struct api_route *route = (const struct api_route *)call->route;
+    struct api_service *api = call->service;
+    struct api_call c = {.ctx = ctx,
+                         .req = call->req,
+                         .res = res,
+                         .api = api,
+                         .sessions = api->sessions,
+                         .id = call->captures[0],
+                         .item = call->captures[1]};
+    TRY(read_call(&c, &route->how));
+    TRY(route->how.handler(&c));
+    if (c.receipt.replayed)
+        http_response_header(res, "Idempotent-Replayed", SV("true"));
+    return ERR_NONE;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/* Threads and messages in LangGraph's form, written straight into the response. */
+#include "langgraph.h"
+
+#include "parley/base/uuid.h"
+#include "parley/json/members.h"
+
+/* LangChain's names for who speaks; other roles have the same name there. */
+static struct sv type_of(struct sv role)
+{
+    if (sv_eq(role, SV("user")))
+        return SV("human");
+    return sv_eq(role, SV("assistant")) ? SV("ai") : role;
+}
+
+/* What is no message has all that its interface knew of it among its other members. */
+static void write_message(struct json_writer *j, const struct session_message *m)
+{
+    const bool proper = sv_eq(m->type, SV("message"));
+    const char *own[5] = {"type", "id"};
+    size_t n = 2;
+    json_write_object_open(j);
+    json_put_sv(j, "type", proper ? type_of(m->role) : m->type);
+    json_put_sv(j, "id", m->message_id);
+    if (!proper && m->role.p) {
+        own[n++] = "role";
+        json_put_sv(j, "role", m->role);
+    }
+    if (m->content.p) {
+        own[n++] = "content";
+        json_put_raw(j, "content", m->content);
+    }
+    json_members_write(j, m->extra, own);
+    json_write_object_close(j);
+}
+
+static void write_values(struct json_writer *j, const struct session *s, bool messages)
+{
+    static const char *const own[] = {"messages", NULL};
+    json_write_object_open(j);
+    json_members_write(j, s->context, own);
+    if (messages) {
+        json_put_array(j, "messages");
+        for (size_t i = 0; i < s->n_messages; i++)
+            write_message(j, &s->messages[i]);
+        json_write_array_close(j);
+    }
+    json_write_object_close(j);
+}
+
+static bool key_if(struct json_writer *j, unsigned fields, enum langgraph_field field,
+                   const char *name)
+{
+    if (fields & field)
+        json_write_key(j, name);
+    return fields & field;
+}
+
+void langgraph_write_thread(struct json_writer *j, const struct session *s, unsigned fields)
+{
+    json_write_object_open(j);
+    if (key_if(j, fields, LANGGRAPH_ID, "thread_id"))
+        json_write_sv(j, s->session_id);
+    if (key_if(j, fields, LANGGRAPH_CREATED, "created_at"))
+        json_write_time(j, s->created_at);
+    if (key_if(j, fields, LANGGRAPH_UPDATED, "updated_at"))
+        json_write_time(j, s->updated_at);
+    if (key_if(j, fields, LANGGRAPH_STATE_UPDATED, "state_updated_at"))
+        json_write_time(j, s->updated_at);
+    if (key_if(j, fields, LANGGRAPH_METADATA, "metadata"))
+        json_write_raw(j, s->metadata);
+    if (key_if(j, fields, LANGGRAPH_STATUS, "status"))
+        json_write_sv(j, SV("idle"));
+    if (key_if(j, fields, LANGGRAPH_CONFIG, "config"))
+        json_write_raw(j, SV("{}"));
+    if (key_if(j, fields, LANGGRAPH_VALUES, "values"))
+        write_values(j, s, fields & LANGGRAPH_MESSAGES);
+    if (key_if(j, fields, LANGGRAPH_INTERRUPTS, "interrupts"))
+        json_write_raw(j, SV("{}"));
+    if (key_if(j, fields, LANGGRAPH_ERROR, "error"))
+        json_write_null(j);
+    api_write_degraded(j, s->degraded);
+    json_write_object_close(j);
+}
+
+/* The upper bits of the mark: as many as the UUID has room for, and as If-Match compares them. */
+void langgraph_checkpoint_id(int64_t generation, uint64_t mark, char out[UUID_LEN + 1])
+{
+    uuid_v8_pack((uint64_t)generation, mark >> 6, out);
+}
+
+/* The members of a checkpoint that is named; map: with that of its subgraphs, of which there are
+ * none. */
+static void write_checkpoint(struct json_writer *j, struct sv thread_id, int64_t generation,
+                             uint64_t mark, bool map)
+{
+    char id[UUID_LEN + 1];
+    langgraph_checkpoint_id(generation, mark, id);
+    json_write_object_open(j);
+    json_put_sv(j, "thread_id", thread_id);
+    json_put_sv(j, "checkpoint_ns", SV(""));
+    json_put_sv(j, "checkpoint_id", (struct sv){id, UUID_LEN});
+    if (map)
+        json_put_raw(j, "checkpoint_map", SV_NONE);
+    json_write_object_close(j);
+}
+
+void langgraph_write_updated(struct json_writer *j, const struct session_receipt *r)
+{
+    json_write_object_open(j);
+    json_write_key(j, "checkpoint");
+    write_checkpoint(j, r->session_id, r->generation, r->mark, true);
+    json_write_key(j, "configurable");
+    write_checkpoint(j, r->session_id, r->generation, r->mark, false);
+    json_write_object_close(j);
+}
+
+void langgraph_write_state(struct json_writer *j, const struct session *s)
+{
+    static const struct sv none = SV_INIT("[]");
+    json_write_object_open(j);
+    json_write_key(j, "values");
+    write_values(j, s, true);
+    json_put_raw(j, "next", none);
+    json_write_key(j, "checkpoint");
+    write_checkpoint(j, s->session_id, s->generation, s->mark, true);
+    json_put_raw(j, "metadata", s->metadata);
+    json_put_time(j, "created_at", s->updated_at);
+    json_put_raw(j, "parent_checkpoint", SV_NONE);
+    json_put_raw(j, "tasks", none);
+    json_put_raw(j, "interrupts", none);
+    api_write_degraded(j, s->degraded);
+    json_write_object_close(j);
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Handlers of /threads/{id}/state. The one checkpoint that a thread has is the state it is in: its
+ * id is made of the session's generation and mark, so an update that names it is a compare-and-set.
+ */
+#include "langgraph.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "parley/base/uuid.h"
+
+static bool is_current(struct sv checkpoint, const struct session *s)
+{
+    char id[UUID_LEN + 1];
+    langgraph_checkpoint_id(s->generation, s->mark, id);
+    return sv_eq(checkpoint, sv_from(id));
+}
+
+/* The current state; c->item, if given, must name its checkpoint. */
+enum err langgraph_state_get(struct api_call *c)
+{
+    TRY(session_get(c->sessions, c->ctx, c->id, c->precondition.user, SESSION_MESSAGES_MAX,
+                    &c->session));
+    if (c->item.p && !is_current(c->item, &c->session))
+        return ctx_fail(
+            c->ctx, ERR_NOT_FOUND, "no_such_checkpoint", "checkpoint_id",
+            "This is not the current checkpoint of the thread, and parley keeps no other.");
+    struct json_writer j = api_begin(c->res, 200);
+    langgraph_write_state(&j, &c->session);
+    return api_tag_session(c);
+}
+
+enum err langgraph_state_find(struct api_call *c)
+{
+    TRY(langgraph_read_checkpoint(c->ctx, &c->doc, &c->item));
+    return langgraph_state_get(c);
+}
+
+/* The checkpoint of an update as If-Match has it; one that is no checkpoint of ours matches none.
+ */
+static enum err expect(struct request_ctx *ctx, struct sv checkpoint, struct sv *tag,
+                       struct session_precondition *precondition)
+{
+    uint64_t generation, mark;
+    if (!checkpoint.p)
+        return ERR_NONE;
+    if (precondition->if_match)
+        return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
+                        "The checkpoint says what must match.");
+    *tag = uuid_v8_unpack(checkpoint, &generation, &mark)
+               ? arena_printf(ctx->arena, "%" PRIu64 ".c%" PRIu64, generation, mark)
+               : SV("none");
+    precondition->if_match = tag;
+    precondition->n_if_match = 1;
+    return tag->p ? ERR_NONE : ctx_nomem(ctx);
+}
+
+/* Says it in the words of the request. */
+static enum err update_failed(struct request_ctx *ctx, enum err e, struct sv checkpoint,
+                              const struct langgraph_values *values, size_t at)
+{
+    if (at < values->n)
+        snprintf(ctx->err.field, sizeof(ctx->err.field), "values.messages[%zu].id",
+                 values->places[at]);
+    if (e != ERR_PRECONDITION || !checkpoint.p)
+        return e;
+    ctx_clear_error(ctx);
+    return ctx_fail(ctx, e, "version_conflict", "checkpoint_id",
+                    "The thread has changed since this checkpoint.");
+}
+
+enum err langgraph_state_update(struct api_call *c)
+{
+    struct langgraph_values values = {.fresh = false};
+    struct sv checkpoint = SV_NONE, context, tag;
+    size_t at = SESSION_MESSAGES_MAX;
+    TRY(langgraph_read_update(c->ctx, &c->doc, &values, &checkpoint));
+    TRY(langgraph_values_context(c->ctx, &values, &context));
+    TRY(expect(c->ctx, checkpoint, &tag, &c->precondition));
+    const struct session_update update = {values.messages, values.edits, values.n, values.clear,
+                                          context};
+    enum err e =
+        session_update(c->sessions, c->ctx, c->id, &update, &c->precondition, &c->receipt, &at);
+    if (e != ERR_NONE)
+        return update_failed(c->ctx, e, checkpoint, &values, at);
+    struct json_writer j = api_begin(c->res, 200);
+    langgraph_write_updated(&j, &c->receipt);
+    return api_tag_receipt(c);
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Values as LangGraph's clients send them. A message has LangChain's form ({"type": "human",
+ * "content": …}), that of its JavaScript objects when they are written as JSON ({"lc": 1, "type":
+ * "constructor", "id": […, "HumanMessage"], "kwargs": {…}}), or OpenAI's ({"role": "user", …}).
+ * Role, content and id are the message's own; every other member is kept in its extra, as it was
+ * written. What is of another type is kept whole, as an item that is no message.
+ */
+#include "langgraph.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "parley/json/members.h"
+#include "parley/json/merge.h"
+
+/* The types of messages, and the roles that they are stored as. */
+static const struct {
+    const char *type, *role;
+} roles[] = {{"human", "user"},         {"ai", "assistant"},      {"system", "system"},
+             {"tool", "tool"},          {"function", "function"}, {"developer", "developer"},
+             {"chat", "chat"},          {"generic", "generic"},   {"user", "user"},
+             {"assistant", "assistant"}};
+
+static struct sv role_of(struct sv type)
+{
+    for (size_t i = 0; i < ARRAY_LEN(roles); i++)
+        if (sv_eq(type, sv_from(roles[i].type)))
+            return sv_from(roles[i].role);
+    return SV_NONE;
+}
+
+/* A message as it was found: body has the members, type and role are absent where not given. */
+struct found {
+    const struct json_node *body, *content;
+    struct sv type, role, id;
+};
+
+static const struct json_field found_fields[] = {
+    {"type", JSON_STRING, JSON_NULLABLE, offsetof(struct found, type), 1, API_NAME_MAX},
+    {"role", JSON_STRING, JSON_NULLABLE, offsetof(struct found, role), 1, API_NAME_MAX},
+    {"id", JSON_STRING, JSON_NULLABLE, offsetof(struct found, id), 0, 0},
+    {"content", JSON_ANY, 0, offsetof(struct found, content), 0, 0}};
+
+static bool cut_end(struct sv *s, struct sv end)
+{
+    if (s->n <= end.n || memcmp(s->p + s->n - end.n, end.p, end.n) != 0)
+        return false;
+    s->n -= end.n;
+    return true;
+}
+
+/* "HumanMessage" and "AIMessageChunk" are names of classes, "human" and "ai" those of types. */
+static enum err type_of_class(struct request_ctx *ctx, struct sv *name)
+{
+    struct sv s = *name;
+    (void)cut_end(&s, SV("Chunk"));
+    if (!cut_end(&s, SV("Message")))
+        return ERR_NONE;
+    char *type = arena_alloc(ctx->arena, s.n);
+    if (!type)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < s.n; i++)
+        type[i] = (char)(s.p[i] >= 'A' && s.p[i] <= 'Z' ? s.p[i] + 'a' - 'A' : s.p[i]);
+    *name = (struct sv){type, s.n};
+    return ERR_NONE;
+}
+
+/* The JSON of an object of LangChain's JavaScript library. */
+static enum err find_constructed(struct request_ctx *ctx, const struct json_doc *doc,
+                                 const struct json_node *node, const char *path, struct found *out)
+{
+    struct constructed {
+        const struct json_node *id, *kwargs;
+    } c;
+    static const struct json_field fields[] = {
+        {"id", JSON_ARRAY, JSON_REQUIRED, offsetof(struct constructed, id), 1, 16},
+        {"kwargs", JSON_OBJECT, JSON_REQUIRED, offsetof(struct constructed, kwargs), 0, 0}};
+    struct sv inner = arena_printf(ctx->arena, "%s.kwargs", path);
+    if (!inner.p)
+        return ctx_nomem(ctx);
+    TRY(json_read_members(ctx, doc, node, path, fields, ARRAY_LEN(fields), &c, NULL));
+    const struct json_node *name = json_doc_first(doc, c.id);
+    while (json_doc_next(doc, name))
+        name = json_doc_next(doc, name);
+    if (name->type != JSON_IS_STRING)
+        return api_bad_field(ctx, path, "id", "must end in the name of a class.");
+    TRY(json_read_members(ctx, doc, c.kwargs, inner.p, found_fields, ARRAY_LEN(found_fields), out,
+                          NULL));
+    out->body = c.kwargs;
+    return json_doc_string(ctx, name, &out->type);
+}
+
+static enum err find(struct request_ctx *ctx, const struct json_doc *doc,
+                     const struct json_node *node, const char *path, struct found *out)
+{
+    *out = (struct found){.body = node};
+    if (node->type != JSON_IS_OBJECT)
+        return ctx_fail(ctx, ERR_INVALID, "wrong_type", path, "%s must be a message.", path);
+    TRY(json_doc_member(doc, node, SV("lc")) && json_doc_member(doc, node, SV("kwargs"))
+            ? find_constructed(ctx, doc, node, path, out)
+            : json_read_members(ctx, doc, node, path, found_fields, ARRAY_LEN(found_fields), out,
+                                NULL));
+    if (out->type.p)
+        TRY(type_of_class(ctx, &out->type));
+    if (out->id.p && !session_message_id_valid(out->id))
+        return api_bad_field(ctx, path, "id",
+                             "must be 1 to 128 of A-Z a-z 0-9 . _ : - and not of digits alone.");
+    return out->id.p ? session_message_id_canonical(ctx, &out->id) : ERR_NONE;
+}
+
+static enum err read_message(struct request_ctx *ctx, const struct found *f, const char *path,
+                             struct session_message_draft *out)
+{
+    static const char *const by_type[] = {"type", "id", "content", NULL};
+    static const char *const by_role[] = {"type", "id", "content", "role", NULL};
+    const bool typed = f->type.p && role_of(f->type).p;
+    const struct sv known = role_of(typed ? f->type : f->role);
+    out->type = SV("message");
+    out->role = known.p ? known : f->role;
+    if (!out->role.p)
+        return api_bad_field(ctx, path, f->type.p ? "role" : "type", "is missing.");
+    if (!api_is_name(out->role))
+        return api_bad_field(ctx, path, "role", "must be of A-Z a-z 0-9 - _ . :");
+    if (!f->content)
+        return api_bad_field(ctx, path, "content", "is missing.");
+    if (f->content->type != JSON_IS_STRING && f->content->type != JSON_IS_ARRAY &&
+        f->content->type != JSON_IS_NULL)
+        return api_bad_field(ctx, path, "content", "must be a string or an array of parts.");
+    /* A call of tools without words: null in OpenAI's form, "" in LangChain's. */
+    out->content = f->content->type == JSON_IS_NULL ? SV("\"\"") : f->content->raw;
+    return json_members_without(ctx, f->body->raw, typed ? by_type : by_role, &out->extra);
+}
+
+static enum err read_one(struct request_ctx *ctx, const struct found *f, const char *path,
+                         struct session_message_draft *out)
+{
+    static const char *const own[] = {"type", "id", NULL};
+    *out = (struct session_message_draft){.message_id = f->id, .metadata = SV("{}")};
+    if (!f->type.p || sv_eq(f->type, SV("message")) || role_of(f->type).p)
+        return read_message(ctx, f, path, out);
+    if (!api_is_name(f->type))
+        return api_bad_field(ctx, path, "type", "must be of A-Z a-z 0-9 - _ . :");
+    out->type = f->type;
+    return json_members_without(ctx, f->body->raw, own, &out->extra);
+}
+
+/* ---- add_messages ---- */
+
+static size_t place_of(const struct langgraph_values *v, struct sv id)
+{
+    size_t i = 0;
+    while (i < v->n && !(v->messages[i].message_id.p && sv_eq(v->messages[i].message_id, id)))
+        i++;
+    return i;
+}
+
+/* What was added here and is removed again may have been in the thread before, or not. */
+static enum err remove_message(struct request_ctx *ctx, const struct found *f, const char *path,
+                               struct langgraph_values *v, size_t at)
+{
+    if (!f->id.p)
+        return api_bad_field(ctx, path, "id", "is missing.");
+    if (sv_eq(f->id, SV("__remove_all__"))) {
+        v->clear = true;
+        v->n = 0;
+        return ERR_NONE;
+    }
+    const size_t i = place_of(v, f->id);
+    const bool added = i < v->n && v->edits[i] == SESSION_PUT;
+    if (!added && (v->fresh || v->clear))
+        return api_bad_field(ctx, path, "id", "is that of no message here.");
+    if (i == v->n)
+        v->n++;
+    v->messages[i] = (struct session_message_draft){
+        .message_id = f->id, .type = SV("message"), .metadata = SV("{}")};
+    v->edits[i] = added ? SESSION_REMOVE_IF_THERE : SESSION_REMOVE;
+    v->places[i] = at;
+    return ERR_NONE;
+}
+
+static enum err add_message(struct request_ctx *ctx, const struct json_doc *doc,
+                            const struct json_node *node, const char *path, size_t at,
+                            struct langgraph_values *v)
+{
+    struct found f;
+    struct session_message_draft draft;
+    TRY(find(ctx, doc, node, path, &f));
+    if (f.type.p && sv_eq(f.type, SV("remove")))
+        return remove_message(ctx, &f, path, v, at);
+    TRY(read_one(ctx, &f, path, &draft));
+    const size_t i = draft.message_id.p ? place_of(v, draft.message_id) : v->n;
+    if (i == v->n)
+        v->n++;
+    v->messages[i] = draft;
+    v->edits[i] = SESSION_PUT;
+    v->places[i] = at;
+    return ERR_NONE;
+}
+
+/* At least twice as much as before, so that each of many updates does not copy what all before it
+ * brought. */
+static size_t more_room(size_t room, size_t need)
+{
+    return need > room * 2 ? need : room * 2;
+}
+
+static enum err make_room(struct request_ctx *ctx, size_t more, struct langgraph_values *v)
+{
+    const size_t old = v->room;
+    if (v->n + more <= old)
+        return ERR_NONE;
+    v->room = more_room(old, v->n + more);
+    v->messages = arena_grow(ctx->arena, v->messages, old * sizeof(*v->messages),
+                             v->room * sizeof(*v->messages));
+    v->edits =
+        arena_grow(ctx->arena, v->edits, old * sizeof(*v->edits), v->room * sizeof(*v->edits));
+    v->places =
+        arena_grow(ctx->arena, v->places, old * sizeof(*v->places), v->room * sizeof(*v->places));
+    return v->messages && v->edits && v->places ? ERR_NONE : ctx_nomem(ctx);
+}
+
+static enum err add_messages(struct request_ctx *ctx, const struct json_doc *doc,
+                             const struct json_node *list, const char *path,
+                             struct langgraph_values *v)
+{
+    const bool many = list->type == JSON_IS_ARRAY;
+    const size_t n = many ? list->children : 1;
+    char inner[128];
+    if (v->n + n > SESSION_MESSAGES_MAX)
+        return api_bad_field(ctx, path, "messages", "may be 1000 at most, all together.");
+    enum err e = make_room(ctx, n, v);
+    const struct json_node *node = many ? json_doc_first(doc, list) : list;
+    for (size_t i = 0; e == ERR_NONE && i < n; i++) {
+        snprintf(inner, sizeof(inner), many ? "%s.messages[%zu]" : "%s.messages", path, i);
+        e = add_message(ctx, doc, node, inner, i, v);
+        node = many ? json_doc_next(doc, node) : NULL;
+    }
+    return e;
+}
+
+static enum err add_others(struct request_ctx *ctx, const struct json_node *node,
+                           struct langgraph_values *v)
+{
+    static const char *const own[] = {"messages", NULL};
+    struct sv others;
+    TRY(json_members_without(ctx, node->raw, own, &others));
+    if (!others.p)
+        return ERR_NONE;
+    if (v->n_others == v->others_room) {
+        const size_t old = v->others_room;
+        v->others_room = more_room(old, old + 1);
+        v->others = arena_grow(ctx->arena, v->others, old * sizeof(*v->others),
+                               v->others_room * sizeof(*v->others));
+        if (!v->others)
+            return ctx_nomem(ctx);
+    }
+    v->others[v->n_others++] = others;
+    return ERR_NONE;
+}
+
+enum err langgraph_add_values(struct request_ctx *ctx, const struct json_doc *doc,
+                              const struct json_node *node, const char *path,
+                              struct langgraph_values *into)
+{
+    if (!node || node->type == JSON_IS_NULL)
+        return ERR_NONE;
+    if (node->type != JSON_IS_OBJECT)
+        return ctx_fail(ctx, ERR_INVALID, "wrong_type", path, "%s must be an object.", path);
+    const struct json_node *messages = json_doc_member(doc, node, SV("messages"));
+    TRY(messages && messages->type != JSON_IS_NULL ? add_messages(ctx, doc, messages, path, into)
+                                                   : ERR_NONE);
+    return add_others(ctx, node, into);
+}
+
+enum err langgraph_values_context(struct request_ctx *ctx, const struct langgraph_values *v,
+                                  struct sv *out)
+{
+    *out = SV_NONE;
+    return v->n_others > 0 ? json_merge_overlay(ctx, SV("{}"), v->others, v->n_others, out)
+                           : ERR_NONE;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* What the native interface's files share: handlers, readers of bodies, writers of answers. */
+#ifndef PARLEY_API_NATIVE_H
+#define PARLEY_API_NATIVE_H
+
+#include "api/common/handler.h"
+
+/* native_sessions.c, native_messages.c, native_users.c */
+api_handler native_session_create, native_session_put, native_session_get, native_session_patch,
+    native_messages_append, native_messages_page, native_message_get, native_message_delete,
+    native_user_sessions, native_user_export, native_user_delete;
+extern const struct api_param native_session_params[], native_append_params[], native_page_params[],
+    native_list_params[];
+
+/* native_input.c: what its body says. */
+
+/* A body of POST (id absent: it may name one) or PUT. */
+MUSTCHECK enum err native_read_draft(struct request_ctx *ctx, const struct json_doc *doc,
+                                     struct sv id, struct session_draft *out);
+MUSTCHECK enum err native_read_patch(struct request_ctx *ctx, const struct json_doc *doc,
+                                     struct session_patch *out);
+/* {"role", "content", …}, or {"messages": [...]}; *single tells which. */
+MUSTCHECK enum err native_read_messages(struct request_ctx *ctx, const struct json_doc *doc,
+                                        struct session_append *out, bool *single);
+
+/* native_output.c */
+/* With its messages or without; without a context that was not read. */
+void native_write_session(struct json_writer *j, const struct session *s, bool messages);
+/* Location of a session or, with seq > 0, of a message. */
+MUSTCHECK enum err native_location(struct api_call *c, struct sv id, int64_t seq);
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* Handlers of /v1/sessions and /v1/sessions/{id}. */
+#include "native.h"
+
+/* state: the answer has no messages, so its ETag is the state's, which appends do not change. */
+static enum err answer_session(struct api_call *c, int status, bool state)
+{
+    TRY(state ? api_tag_state(c) : api_tag_session(c));
+    if (c->res->status == 304)
+        return ERR_NONE;
+    struct json_writer j = api_begin(c->res, status);
+    native_write_session(&j, &c->session, true);
+    return ERR_NONE;
+}
+
+/* Whoever names a user in the header acts for that user: what is made belongs to him. */
+static enum err owner_of_draft(struct api_call *c, struct session_draft *draft)
+{
+    if (!c->precondition.user.p)
+        return ERR_NONE;
+    if (draft->user_id.p && !sv_eq(draft->user_id, c->precondition.user))
+        return ctx_fail(c->ctx, ERR_INVALID, "user_mismatch", "user_id",
+                        "user_id is not the user that X-Parley-User names.");
+    draft->user_id = c->precondition.user;
+    return ERR_NONE;
+}
+
+enum err native_session_create(struct api_call *c)
+{
+    struct session_draft draft;
+    TRY(native_read_draft(c->ctx, &c->doc, SV_NONE, &draft));
+    TRY(api_no_match(c->ctx, &c->precondition));
+    TRY(owner_of_draft(c, &draft));
+    TRY(session_create(c->sessions, c->ctx, &draft, &c->precondition, &c->session, &c->receipt));
+    TRY(native_location(c, c->session.session_id, 0));
+    return answer_session(c, c->receipt.status, false);
+}
+
+enum err native_session_put(struct api_call *c)
+{
+    struct session_draft draft;
+    TRY(native_read_draft(c->ctx, &c->doc, c->id, &draft));
+    TRY(owner_of_draft(c, &draft));
+    TRY(session_get_or_create(c->sessions, c->ctx, &draft, &c->precondition, &c->session,
+                              &c->receipt));
+    if (c->receipt.created)
+        TRY(native_location(c, c->session.session_id, 0));
+    return answer_session(c, c->receipt.status, false);
+}
+
+const struct api_param native_session_params[] = {
+    {"messages", 0, SESSION_MESSAGES_MAX, SESSION_WINDOW, NULL, NULL}, {.name = NULL}};
+
+enum err native_session_get(struct api_call *c)
+{
+    const size_t n = (size_t)c->params[0];
+    TRY(session_get(c->sessions, c->ctx, c->id, c->precondition.user, n, &c->session));
+    return answer_session(c, 200, n == 0);
+}
+
+enum err native_session_patch(struct api_call *c)
+{
+    struct session_patch patch;
+    TRY(native_read_patch(c->ctx, &c->doc, &patch));
+    TRY(session_patch(c->sessions, c->ctx, c->id, &patch, &c->precondition, &c->session,
+                      &c->receipt));
+    return answer_session(c, 200, true);
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/* Handlers of /v1/users/{id}. */
+#include "native.h"
+
+#include "parley/http/cursor.h"
+#include "parley/obs/log.h"
+#include "parley/session/session_json.h"
+
+/* ---- list ---- */
+
+static const char list_name[] = "user_sessions";
+enum { LIST_DEFAULT = 20 };
+
+static enum err write_list(struct api_call *c, const struct session_list *list)
+{
+    struct sv cursor = SV_NONE;
+    if (list->has_more) {
+        const struct session *last = &list->sessions[list->n - 1];
+        const int64_t place[] = {last->created_at, last->generation};
+        TRY(http_cursor_make(c->ctx, list_name, c->id, place, &cursor));
+    }
+    struct json_writer j = api_begin(c->res, 200);
+    json_write_object_open(&j);
+    json_put_array(&j, "data");
+    for (size_t i = 0; i < list->n; i++)
+        native_write_session(&j, &list->sessions[i], false);
+    json_write_array_close(&j);
+    json_put_bool(&j, "has_more", list->has_more);
+    json_put_sv(&j, "next_cursor", cursor);
+    json_write_object_close(&j);
+    return ERR_NONE;
+}
+
+const struct api_param native_list_params[] = {
+    {"limit", 1, SESSION_LIST_MAX, LIST_DEFAULT, NULL, NULL}, {.name = "cursor"}, {.name = NULL}};
+
+enum err native_user_sessions(struct api_call *c)
+{
+    struct session_list list;
+    int64_t place[2] = {0, 0};
+    const struct sv cursor = http_param_get(c->req, "cursor");
+    if (cursor.p)
+        TRY(http_cursor_read(c->ctx, list_name, c->id, cursor, place));
+    const struct session_position behind = {place[0], place[1]};
+    TRY(session_list(c->sessions, c->ctx, c->id, cursor.p ? &behind : NULL, (size_t)c->params[0],
+                     &list));
+    return write_list(c, &list);
+}
+
+/* ---- erase ---- */
+
+static void write_caches(struct json_writer *j, int64_t expire_by)
+{
+    json_write_key(j, "caches");
+    if (expire_by == 0) {
+        json_write_sv(j, SV("cleared"));
+        return;
+    }
+    json_write_object_open(j);
+    json_put_time(j, "expire_by", expire_by);
+    json_write_object_close(j);
+}
+
+/* Only the form of an Idempotency-Key is checked: repeating an erasure brings nothing back. */
+enum err native_user_delete(struct api_call *c)
+{
+    struct session_erasure done;
+    if (http_header_get(c->req, "if-match").p)
+        return ctx_fail(c->ctx, ERR_INVALID, "invalid_header", "If-Match",
+                        "A user has no entity tag that it could match.");
+    TRY(session_erase_user(c->sessions, c->ctx, c->id, &done));
+    struct json_writer j = api_begin(c->res, 200);
+    json_write_object_open(&j);
+    json_put_i64(&j, "sessions_deleted", done.sessions);
+    json_put_i64(&j, "messages_deleted", done.messages);
+    json_put_bool(&j, "has_more", done.has_more);
+    write_caches(&j, done.expire_by);
+    json_write_object_close(&j);
+    return ERR_NONE;
+}
+
+/* ---- export ---- */
+
+/* A piece ends at the first line behind so many bytes or so much time. */
+enum { PIECE_BYTES = 256 * 1024, PIECE_MS = 1000 };
+
+/* In the arena for as long as the response is sent. */
+struct export
+{
+    struct request_ctx ctx;
+    struct api_service *api;
+    struct export *next; /* under way in this worker */
+    struct sv tenant;
+    struct session_export x;
+    bool ended, failed;
+};
+
+static void write_lines(struct buf *b, const struct session_export_part *part)
+{
+    struct json_writer j;
+    if (part->session) {
+        json_write_init(&j, b);
+        json_write_object_open(&j);
+        json_write_key(&j, "session");
+        native_write_session(&j, part->session, false);
+        json_write_object_close(&j);
+        buf_putc(b, '\n');
+    }
+    for (size_t i = 0; i < part->n; i++) {
+        json_write_init(&j, b);
+        json_write_object_open(&j);
+        json_put_sv(&j, "session_id", part->session_id);
+        json_write_key(&j, "message");
+        session_write_message(&j, &part->messages[i], NULL);
+        json_write_object_close(&j);
+        buf_putc(b, '\n');
+    }
+}
+
+/* Whoever does not find this line has no whole export. */
+static void write_end(struct buf *b, const struct session_export *x)
+{
+    struct json_writer j;
+    json_write_init(&j, b);
+    json_write_object_open(&j);
+    json_put_bool(&j, "complete", true);
+    json_put_i64(&j, "sessions", x->sessions);
+    json_put_i64(&j, "messages", x->messages);
+    json_write_object_close(&j);
+    buf_putc(b, '\n');
+}
+
+static enum err write_piece(struct request_ctx *ctx, struct export *e, struct buf *b)
+{
+    const struct deadline enough = deadline_in_ms(PIECE_MS);
+    while (!e->ended && b->n < PIECE_BYTES && !deadline_passed(enough)) {
+        struct session_export_part part;
+        TRY(session_export_next(e->api->sessions, ctx, &e->x, &part));
+        write_lines(b, &part);
+        e->ended = part.end;
+        if (e->ended)
+            write_end(b, &e->x);
+    }
+    return b->failed ? ctx_nomem(ctx) : ERR_NONE;
+}
+
+/* Each piece has the time of a request: how long the whole takes is up to its client. */
+static enum err next_piece(void *arg, struct buf *piece, bool *more)
+{
+    struct export *e = arg;
+    e->ctx.deadline = deadline_in_ms(e->api->request_ms);
+    enum err rc = write_piece(&e->ctx, e, piece);
+    *more = !e->ended;
+    if (rc == ERR_NONE)
+        return rc;
+    e->failed = true;
+    struct log_line l;
+    log_begin(&l, LOG_ERROR, "export_failed");
+    log_sv(&l, "request_id", e->ctx.request_id);
+    log_sv(&l, "tenant", e->ctx.tenant);
+    log_str(&l, "error", err_name(rc));
+    log_str(&l, "cause", e->ctx.err.cause);
+    log_end(&l);
+    return rc;
+}
+
+/* A client that reads slowly has a thread for as long as it likes: exports never have all of them,
+ * and those of one tenant no more than they leave free. So one tenant alone gets half of the slots,
+ * rounded up, and the last one is for a tenant that has none. */
+static enum err take_slot(struct request_ctx *ctx, struct export *e)
+{
+    struct api_service *api = e->api;
+    int all = 0, own = 0;
+    pthread_mutex_lock(&api->exports_lock);
+    for (const struct export *other = api->exports; other; other = other->next) {
+        all++;
+        own += sv_eq(other->tenant, e->tenant);
+    }
+    const bool taken = api->exports_max == 0 || own < api->exports_max - all;
+    if (taken) {
+        e->next = api->exports;
+        api->exports = e;
+    }
+    pthread_mutex_unlock(&api->exports_lock);
+    if (taken)
+        return ERR_NONE;
+    return ctx_fail(ctx, ERR_OVERLOAD, NULL, NULL,
+                    "As many exports%s are under way as there may be; try again.",
+                    own > 0 ? " of this tenant" : "");
+}
+
+/* Bound to the arena: however the request ends. Without a slot there is none to give back. */
+static void export_over(void *arg)
+{
+    struct export *e = arg;
+    pthread_mutex_lock(&e->api->exports_lock);
+    struct export **at = &e->api->exports;
+    while (*at && *at != e)
+        at = &(*at)->next;
+    if (*at)
+        *at = e->next;
+    pthread_mutex_unlock(&e->api->exports_lock);
+}
+
+enum err native_user_export(struct api_call *c)
+{
+    struct export *e = arena_zalloc(c->ctx->arena, sizeof(*e));
+    if (!e)
+        return ctx_nomem(c->ctx);
+    e->api = c->api;
+    e->tenant = c->ctx->tenant;
+    e->x.user = c->id;
+    if (arena_defer(c->ctx->arena, export_over, e) != ERR_NONE)
+        return ctx_nomem(c->ctx);
+    TRY(take_slot(c->ctx, e));
+    c->res->status = 200;
+    c->res->content_type = "application/x-ndjson";
+    enum err rc = write_piece(c->ctx, e, &c->res->body);
+    e->ctx = *c->ctx;
+    if (rc == ERR_NONE && !e->ended) {
+        c->res->next_piece = next_piece;
+        c->res->piece_arg = e;
+    }
+    return rc;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* Handlers of /v1/conversations and /v1/conversations/{id}. */
+#include "openai.h"
+
+/* include is accepted and ignored: parley always returns everything. */
+const struct api_param openai_include_params[] = {
+    {.name = "include"}, {.name = "include[]"}, {.name = NULL}};
+
+enum err openai_conversation_create(struct api_call *c)
+{
+    struct openai_body body;
+    struct session_draft draft = {
+        .user_id = c->precondition.user, .language = SV("en"), .sliding = true};
+    TRY(api_no_match(c->ctx, &c->precondition));
+    TRY(openai_read_body(c->ctx, &c->doc, &body));
+    if (body.items)
+        TRY(openai_read_items(c->ctx, &c->doc, body.items, c->api->items_max, &draft.messages,
+                              &draft.n_messages));
+    draft.metadata = body.metadata ? body.metadata->raw : SV("{}");
+    draft.context = body.context.p ? body.context : SV("{}");
+    TRY(session_create(c->sessions, c->ctx, &draft, &c->precondition, &c->session, &c->receipt));
+    return openai_answer_conversation(c);
+}
+
+enum err openai_conversation_get(struct api_call *c)
+{
+    TRY(session_get(c->sessions, c->ctx, c->id, c->precondition.user, 0, &c->session));
+    return openai_answer_conversation(c);
+}
+
+/* Metadata as a whole in place of what was there; null: none. */
+enum err openai_conversation_update(struct api_call *c)
+{
+    struct openai_body body;
+    TRY(openai_read_body(c->ctx, &c->doc, &body));
+    if (!body.metadata_given)
+        return ctx_fail(c->ctx, ERR_INVALID, "missing_field", "metadata", "metadata is missing.");
+    if (body.items)
+        return api_bad_field(c->ctx, "", "items", "are added at /items of the conversation.");
+    const struct session_patch patch = {.context = body.context,
+                                        .metadata = body.metadata ? body.metadata->raw : SV("{}"),
+                                        .metadata_how = SESSION_PATCH_REPLACE};
+    TRY(session_patch(c->sessions, c->ctx, c->id, &patch, &c->precondition, &c->session,
+                      &c->receipt));
+    return openai_answer_conversation(c);
+}
+
+enum err openai_conversation_delete(struct api_call *c)
+{
+    TRY(session_delete(c->sessions, c->ctx, c->id, &c->precondition, &c->receipt));
+    struct json_writer j = api_begin(c->res, 200);
+    json_write_object_open(&j);
+    json_write_key(&j, "id");
+    openai_write_conversation_id(&j, c->id);
+    json_put_sv(&j, "object", SV("conversation.deleted"));
+    json_put_bool(&j, "deleted", true);
+    json_write_object_close(&j);
+    return ERR_NONE;
+}

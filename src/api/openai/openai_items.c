@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/* Handlers of /v1/conversations/{id}/items and of single items. */
+#include "openai.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "parley/base/uuid.h"
+#include "parley/http/fingerprint.h"
+
+enum { PAGE_DEFAULT = 20, PAGE_MAX = 100 };
+
+/* What was appended, told by drafts and receipt alone, so that a replay says the same. */
+static enum err write_created(struct api_call *c, const struct session_append *append)
+{
+    const struct session_receipt *receipt = &c->receipt;
+    const size_t n = append->n_messages;
+    struct session_message *made = arena_array(c->ctx->arena, n, sizeof(*made));
+    char *ids = arena_array(c->ctx->arena, n, UUID_LEN + 1);
+    if (!made || !ids)
+        return ctx_nomem(c->ctx);
+    for (size_t i = 0; i < n; i++)
+        made[i] = session_message_of(&append->messages[i], receipt->generation,
+                                     receipt->first_seq + (int64_t)i, receipt->at,
+                                     ids + i * (UUID_LEN + 1));
+    struct json_writer j = api_begin(c->res, 200);
+    openai_write_list(&j, made, n, false);
+    return ERR_NONE;
+}
+
+/* OpenAI's clients say how often they have sent a request before, and have no key. Only appends are
+ * guessed at: a conversation made twice is one that nobody uses, while one that is mistaken for
+ * another's would mix two chats. */
+static enum err guess_repetition(struct request_ctx *ctx, const struct http_request *req,
+                                 struct session_precondition *precondition)
+{
+    uint64_t count = 0;
+    struct sv given = http_header_get(req, "x-stainless-retry-count");
+    if (given.p && (!sv_to_u64(given, &count) || count > INT32_MAX))
+        count = 0;
+    TRY(http_fingerprint(ctx, req, &precondition->fingerprint));
+    char hex[2 * HTTP_FINGERPRINT_LEN + 1];
+    for (size_t i = 0; i < HTTP_FINGERPRINT_LEN; i++)
+        snprintf(hex + 2 * i, 3, "%02x", (unsigned char)precondition->fingerprint.p[i]);
+    /* Clients' own keys hold no spaces. */
+    precondition->key =
+        arena_printf(ctx->arena, "retry %s %" PRIu64 " %" PRIx64, hex, count, random_u64());
+    if (!precondition->key.p)
+        return ctx_nomem(ctx);
+    precondition->alike = (struct sv){precondition->key.p, sizeof("retry ") - 1 + sizeof(hex)};
+    precondition->repetition = (int64_t)count;
+    return ERR_NONE;
+}
+
+enum err openai_items_create(struct api_call *c)
+{
+    struct openai_body body;
+    struct session_append append = {.create = false};
+    if (c->api->retry_guard && !c->precondition.key.p)
+        TRY(guess_repetition(c->ctx, c->req, &c->precondition));
+    TRY(openai_read_body(c->ctx, &c->doc, &body));
+    if (!body.items || body.items->children == 0)
+        return ctx_fail(c->ctx, ERR_INVALID, "missing_field", "items",
+                        "items must hold at least one.");
+    TRY(openai_read_items(c->ctx, &c->doc, body.items, c->api->items_max, &append.messages,
+                          &append.n_messages));
+    TRY(session_append(c->sessions, c->ctx, c->id, &append, &c->precondition, &c->receipt));
+    return write_created(c, &append);
+}
+
+enum { LIST_LIMIT, LIST_ORDER };
+const struct api_param openai_list_params[] = {
+    [LIST_LIMIT] = {"limit", 1, PAGE_MAX, PAGE_DEFAULT, NULL, NULL},
+    [LIST_ORDER] = {.name = "order", .first = "asc", .second = "desc"},
+    {.name = "after"},
+    {.name = "include"},
+    {.name = "include[]"},
+    {.name = NULL}};
+
+/* The page behind an item. A made id says where it stands, and goes on saying it when the item is
+ * gone, but only in the session that it was made for; a client's own id must be looked up. */
+static enum err page_behind(struct api_call *c, struct sv after, struct session_page_query *q,
+                            struct session_page *out)
+{
+    const struct sv user = c->precondition.user;
+    int64_t *bound = q->ascending ? &q->after : &q->before;
+    uint64_t generation, seq;
+    if (uuid_v8_unpack(after, &generation, &seq)) {
+        *bound = (int64_t)seq;
+        enum err e = session_page(c->sessions, c->ctx, c->id, user, q, out);
+        if (e != ERR_NONE || out->generation == (int64_t)generation)
+            return e;
+    }
+    struct session_message item;
+    enum err e = session_message_get(c->sessions, c->ctx, c->id, user, after, &item);
+    if (e == ERR_NONE) {
+        *bound = item.seq;
+        return session_page(c->sessions, c->ctx, c->id, user, q, out);
+    }
+    if (e != ERR_NOT_FOUND)
+        return e;
+    /* Of the conversation, if it is that which is not there. */
+    ctx_clear_error(c->ctx);
+    TRY(session_get(c->sessions, c->ctx, c->id, user, 0, &c->session));
+    return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", "after",
+                    "after must be the id of an item of this conversation.");
+}
+
+enum err openai_items_list(struct api_call *c)
+{
+    struct session_page_query q = {.limit = (size_t)c->params[LIST_LIMIT],
+                                   .ascending = c->params[LIST_ORDER]};
+    struct session_page page;
+    struct sv after = http_param_get(c->req, "after");
+    if (after.p && !session_message_id_valid(after))
+        return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", "after",
+                        "after must be the id of an item.");
+    if (after.p)
+        TRY(session_message_id_canonical(c->ctx, &after));
+    TRY(after.p ? page_behind(c, after, &q, &page)
+                : session_page(c->sessions, c->ctx, c->id, c->precondition.user, &q, &page));
+    struct json_writer j = api_begin(c->res, 200);
+    openai_write_list(&j, page.messages, page.n, page.has_more);
+    if (page.degraded)
+        api_mark_degraded(c->res);
+    return ERR_NONE;
+}
+
+enum err openai_item_get(struct api_call *c)
+{
+    struct session_message item;
+    TRY(session_message_get(c->sessions, c->ctx, c->id, c->precondition.user, c->item, &item));
+    struct json_writer j = api_begin(c->res, 200);
+    openai_write_item(&j, &item);
+    return ERR_NONE;
+}
+
+/* The deletion is done, so nothing may be said that makes the client send it again without a key.
+ */
+static enum err read_rest(struct api_call *c)
+{
+    enum err e = session_get_again(c->sessions, c->ctx, c->receipt.session_id,
+                                   c->receipt.generation, c->precondition.user, 0, &c->session);
+    if (e == ERR_NONE || e == ERR_NOT_FOUND)
+        return e;
+    const struct err_info why = c->ctx->err;
+    ctx_clear_error(c->ctx);
+    (void)ctx_fail(c->ctx, ERR_OUTCOME_UNKNOWN, "answer_lost", NULL,
+                   "The item is deleted, but its conversation could not be read just now.");
+    memcpy(c->ctx->err.cause, why.cause, sizeof(why.cause));
+    return ERR_OUTCOME_UNKNOWN;
+}
+
+/* Answers with the conversation that it was taken from. */
+enum err openai_item_delete(struct api_call *c)
+{
+    TRY(session_message_delete(c->sessions, c->ctx, c->id, c->item, &c->precondition, &c->receipt));
+    TRY(read_rest(c));
+    return openai_answer_conversation(c);
+}

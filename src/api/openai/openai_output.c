@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sessions and messages in OpenAI's form. What was written through this interface comes back with
+ * every member that it had; what others wrote is given the members that clients rely on.
+ */
+#include "openai.h"
+
+#include <string.h>
+
+#include "parley/base/uuid.h"
+#include "parley/json/members.h"
+
+static void write_id(struct json_writer *j, struct sv prefix, struct sv id)
+{
+    char text[8 + UUID_HEX_LEN + 1];
+    memcpy(text, prefix.p, prefix.n);
+    if (uuid_to_hex(id, text + prefix.n))
+        id = (struct sv){text, prefix.n + UUID_HEX_LEN};
+    json_write_sv(j, id);
+}
+
+void openai_write_conversation_id(struct json_writer *j, struct sv session_id)
+{
+    write_id(j, SV("conv_"), session_id);
+}
+
+/* A text in short form becomes the one part that it stands for. */
+static void write_content(struct json_writer *j, const struct session_message *m)
+{
+    if (m->content.n == 0 || m->content.p[0] != '"') {
+        json_write_raw(j, m->content);
+        return;
+    }
+    const bool answer = sv_eq(m->role, SV("assistant"));
+    json_write_array_open(j);
+    json_write_object_open(j);
+    json_put_sv(j, "type", answer ? SV("output_text") : SV("input_text"));
+    json_put_raw(j, "text", m->content);
+    if (answer) {
+        json_put_array(j, "annotations");
+        json_write_array_close(j);
+    }
+    json_write_object_close(j);
+    json_write_array_close(j);
+}
+
+/* Whether clients expect a status of every item of the type. */
+static bool has_status(struct sv type)
+{
+    return sv_eq(type, SV("message")) || sv_eq(type, SV("function_call")) ||
+           sv_eq(type, SV("function_call_output"));
+}
+
+void openai_write_item(struct json_writer *j, const struct session_message *m)
+{
+    static const char *const named[] = {"id", "type", "role", "content", NULL};
+    static const char *const id_and_type[] = {"id", "type", NULL};
+    /* Of types other than messages, role and content are the native interface's, or in extra. */
+    const bool own = m->role.p || m->content.p;
+    json_write_object_open(j);
+    json_write_key(j, "id");
+    write_id(j, SV("msg_"), m->message_id);
+    json_put_sv(j, "type", m->type);
+    if (m->role.p)
+        json_put_sv(j, "role", m->role);
+    if (has_status(m->type) && !json_member_get(m->extra, "status").p)
+        json_put_sv(j, "status", SV("completed"));
+    if (m->content.p) {
+        json_write_key(j, "content");
+        write_content(j, m);
+    }
+    json_members_write(j, m->extra, own ? named : id_and_type);
+    if (!sv_eq(m->metadata, SV("{}")) && !json_member_get(m->extra, "metadata").p)
+        json_put_raw(j, "metadata", m->metadata);
+    json_write_object_close(j);
+}
+
+void openai_write_list(struct json_writer *j, const struct session_message *m, size_t n,
+                       bool has_more)
+{
+    json_write_object_open(j);
+    json_put_sv(j, "object", SV("list"));
+    json_put_array(j, "data");
+    for (size_t i = 0; i < n; i++)
+        openai_write_item(j, &m[i]);
+    json_write_array_close(j);
+    json_write_key(j, "first_id");
+    write_id(j, SV("msg_"), n > 0 ? m[0].message_id : SV_NONE);
+    json_write_key(j, "last_id");
+    write_id(j, SV("msg_"), n > 0 ? m[n - 1].message_id : SV_NONE);
+    json_put_bool(j, "has_more", has_more);
+    json_write_object_close(j);
+}
+
+enum err openai_answer_conversation(struct api_call *c)
+{
+    static const char *const own[] = {"id", "object", "created_at", "metadata", NULL};
+    const int64_t second_us = 1000000;
+    const struct session *s = &c->session;
+    struct json_writer j = api_begin(c->res, 200);
+    json_write_object_open(&j);
+    json_write_key(&j, "id");
+    openai_write_conversation_id(&j, s->session_id);
+    json_put_sv(&j, "object", SV("conversation"));
+    json_put_i64(&j, "created_at", s->created_at / second_us);
+    json_put_raw(&j, "metadata", s->metadata);
+    struct sv kept = json_member_get(s->context, "openai");
+    if (kept.n > 0 && kept.p[0] == '{')
+        json_members_write(&j, kept, own);
+    json_write_object_close(&j);
+    return api_tag_state(c);
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/* OpenAI's Conversations: the route table and the form of an error. */
+#include "api/common/interface.h"
+#include "openai.h"
+
+#include <string.h>
+
+#include "parley/http/problem.h"
+
+static const struct api_route routes[] = {
+    {{HTTP_POST, "/v1/conversations", "openai_conversation_create", api_run},
+     {openai_conversation_create, API_PRECONDITIONS | API_BODY_OPTIONAL, openai_include_params}},
+    {{HTTP_GET, "/v1/conversations/*", "openai_conversation_get", api_run},
+     {openai_conversation_get, API_CONVERSATION | API_USER_HEADER, api_no_params}},
+    {{HTTP_POST, "/v1/conversations/*", "openai_conversation_update", api_run},
+     {openai_conversation_update, API_CONVERSATION | API_PRECONDITIONS | API_BODY_REQUIRED,
+      openai_include_params}},
+    {{HTTP_DELETE, "/v1/conversations/*", "openai_conversation_delete", api_run},
+     {openai_conversation_delete, API_CONVERSATION | API_PRECONDITIONS, openai_include_params}},
+    {{HTTP_POST, "/v1/conversations/*/items", "openai_items_create", api_run},
+     {openai_items_create, API_CONVERSATION | API_PRECONDITIONS | API_BODY_REQUIRED,
+      openai_include_params}},
+    {{HTTP_GET, "/v1/conversations/*/items", "openai_items_list", api_run},
+     {openai_items_list, API_CONVERSATION | API_USER_HEADER, openai_list_params}},
+    {{HTTP_GET, "/v1/conversations/*/items/*", "openai_item_get", api_run},
+     {openai_item_get, API_CONVERSATION | API_ITEM | API_USER_HEADER, openai_include_params}},
+    {{HTTP_DELETE, "/v1/conversations/*/items/*", "openai_item_delete", api_run},
+     {openai_item_delete, API_CONVERSATION | API_ITEM | API_PRECONDITIONS, openai_include_params}},
+};
+
+static const char *type_of(int status)
+{
+    switch (status) {
+    case 401:
+        return "authentication_error";
+    case 403:
+        return "permission_error";
+    case 429:
+        return "rate_limit_error";
+    default:
+        return status >= 500 ? "server_error" : "invalid_request_error";
+    }
+}
+
+/* OpenAI's clients send a request again by themselves after 408, 409, 429 and any 5xx, and know no
+ * key under which that would be harmless. So what may have been done must not be sent again, nor
+ * what will fail each time. */
+static bool may_repeat(const struct request_ctx *ctx, const struct http_request *req)
+{
+    switch (ctx->err.err) {
+    case ERR_OUTCOME_UNKNOWN:
+        return http_header_get(req, "idempotency-key").p != NULL;
+    case ERR_LIMITED:
+        /* A session must end first; requests a second are up to the next second. */
+        return ctx->err.slug && strcmp(ctx->err.slug, "tenant_requests") == 0;
+    case ERR_NOMEM:
+    case ERR_NOT_IMPLEMENTED:
+    case ERR_INTERNAL:
+        return false;
+    default:
+        return true;
+    }
+}
+
+static struct sv param_of(const struct request_ctx *ctx)
+{
+    /* An id in the path is the session's to the session module. */
+    if (strcmp(ctx->err.field, "session_id") == 0)
+        return SV("conversation_id");
+    return ctx->err.field[0] ? sv_from(ctx->err.field) : SV_NONE;
+}
+
+static void problem(struct request_ctx *ctx, const struct http_request *req,
+                    struct http_response *res)
+{
+    struct http_fault fault = http_fault_of(ctx);
+    /* An id that is taken stays taken: 409 would be sent again. */
+    if (ctx->err.err == ERR_CONFLICT)
+        fault.status = 400;
+    http_fault_begin(ctx, &fault, res);
+    if (ctx->err.err == ERR_BUSY)
+        http_response_header(res, "retry-after-ms", SV("50"));
+    if (!may_repeat(ctx, req))
+        http_response_header(res, "x-should-retry", SV("false"));
+    struct json_writer j = api_begin(res, fault.status);
+    json_write_object_open(&j);
+    json_put_object(&j, "error");
+    json_put_str(&j, "message", fault.detail[0] ? fault.detail : http_status_reason(fault.status));
+    json_put_str(&j, "type", type_of(fault.status));
+    json_put_sv(&j, "param", param_of(ctx));
+    json_put_str(&j, "code", fault.code);
+    json_write_object_close(&j);
+    json_write_object_close(&j);
+}
+
+static const char *const prefixes[] = {"/v1/conversations", NULL};
+
+const struct api_interface openai_interface = {
+    {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), problem, false},
+    prefixes,
+    false,
+};

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One request on one connection. A connection is parked again only if everything about the request
+ * was in order; one place decides it, and everything else closes. Above all the body must have been
+ * read to its end by then. libfcgi does not do that, and the rest of a body on a kept connection is
+ * parsed as the next request: whoever wrote the body could forge one.
+ */
+#include "fcgi_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <fastcgi.h>
+
+/* A request without a body and the headers of ordinary clients fit; a longer answer may have to
+ * wait for nginx to read it. */
+enum { PEEK = 4096, SENT_AT_ONCE = 64 * 1024 };
+
+/* Whether the records of the request that began, which has no body, end in p: reading them will not
+ * wait. libfcgi passes by what is of another request, or version. */
+static bool is_whole(const FCGI_Header *began, const unsigned char *p, size_t n)
+{
+    FCGI_Header h;
+    while (n >= sizeof h) {
+        memcpy(&h, p, sizeof h);
+        if (h.version != began->version || h.requestIdB1 != began->requestIdB1 ||
+            h.requestIdB0 != began->requestIdB0)
+            return false;
+        const size_t size = ((size_t)h.contentLengthB1 << 8 | h.contentLengthB0) + h.paddingLength;
+        if (h.type == FCGI_STDIN)
+            return size == 0;
+        if (h.type != FCGI_PARAMS || size > n - sizeof h)
+            return false;
+        p += sizeof h + size;
+        n -= sizeof h + size;
+    }
+    return false;
+}
+
+/* Whether the parameters in p are those of a GET whose target the settings name. Names and values
+ * stand behind each other (FastCGI, section 3.4); a header that looks like it costs nothing but the
+ * order in which requests are served. */
+static bool is_gathered(const struct fcgi_server *s, const unsigned char *p, size_t n)
+{
+    static const char get[] = "REQUEST_METHODGET", uri[] = "REQUEST_URI";
+    const char *at = memmem(p, n, uri, sizeof uri - 1);
+    if (!s->settings.gather_target || !at || !memmem(p, n, get, sizeof get - 1))
+        return false;
+    at += sizeof uri - 1;
+    return s->settings.gather_target((struct sv){at, n - (size_t)(at - (const char *)p)});
+}
+
+/* Only what nginx begins with is left to libfcgi, whose parser of other records writes beyond a
+ * stack buffer (FCGI_GET_VALUES) and loses its place when this one is padded. nginx sends these 16
+ * bytes in one piece, so that fewer are a fault. */
+void fcgi_peek(const struct fcgi_server *s, struct fcgi_conn *c, struct fcgi_peek *out)
+{
+    FCGI_BeginRequestRecord r;
+    unsigned char p[PEEK];
+    *out = (struct fcgi_peek){.first = FIRST_BAD};
+    ssize_t n = recv(c->fcgx.ipcFd, p, sizeof p, MSG_PEEK | MSG_DONTWAIT);
+    if (n == 0 || (n < 0 && errno == ECONNRESET))
+        out->first = FIRST_NONE;
+    if (n < (ssize_t)sizeof r)
+        return;
+    memcpy(&r, p, sizeof r);
+    bool good = r.header.version == FCGI_VERSION_1 && r.header.type == FCGI_BEGIN_REQUEST &&
+                (r.header.requestIdB1 | r.header.requestIdB0) != 0 &&
+                r.header.contentLengthB1 == 0 && r.header.contentLengthB0 == sizeof r.body &&
+                r.header.paddingLength == 0 && r.body.roleB1 == 0 &&
+                r.body.roleB0 == FCGI_RESPONDER;
+    if (!good)
+        return;
+    out->first = FIRST_GOOD;
+    out->whole = is_whole(&r.header, p + sizeof r, (size_t)n - sizeof r);
+    out->gather = out->whole && is_gathered(s, p + sizeof r, (size_t)n - sizeof r);
+}
+
+/* Reads to the end of the body: exactly n bytes and then its closing record. p == NULL: dropped. */
+static bool read_body(FCGX_Stream *in, char *p, uint64_t n)
+{
+    char waste[8192];
+    while (n > 0) {
+        size_t want = p || n < sizeof waste ? (size_t)n : sizeof waste;
+        if (FCGX_GetStr(p ? p : waste, (int)want, in) != (int)want)
+            return false;
+        n -= want;
+    }
+    return FCGX_GetChar(in) == EOF && FCGX_GetError(in) == 0;
+}
+
+/* ERR_INVALID: the connection must be closed. ERR_NOMEM: the request was read and is in order, but
+ * there was no memory to hold it. */
+static enum err read_request(struct fcgi_server *s, FCGX_Request *r, struct arena *arena,
+                             struct http_request *req)
+{
+    uint64_t n;
+    char *p = NULL;
+    /* Parameters that were cut short give a partial environment and no failure but this one. */
+    if (FCGX_GetError(r->in) != 0)
+        return ERR_INVALID;
+    enum err e = fcgi_params_read(arena, r->envp, req, &n);
+    if (e == ERR_INVALID)
+        return e;
+    req->body_too_large = n > s->settings.max_body;
+    if (n > 0 && !req->body_too_large && e == ERR_NONE) {
+        p = arena_alloc(arena, (size_t)n);
+        if (!p)
+            e = ERR_NOMEM;
+    }
+    if (!read_body(r->in, p, n))
+        return ERR_INVALID;
+    if (p)
+        req->body = (struct sv){p, (size_t)n};
+    return e;
+}
+
+static void give_watch(void *thread)
+{
+    fcgi_poller_give(thread);
+}
+
+bool fcgi_read(struct fcgi_thread *t, struct fcgi_turn *turn)
+{
+    struct fcgi_server *s = t->server;
+    FCGX_Request *r = &turn->conn->fcgx;
+    turn->req = (struct http_request){.method = HTTP_OTHER};
+    turn->err = ERR_INVALID;
+    if (turn->peek.first == FIRST_NONE)
+        return false;
+    if (!turn->peek.whole)
+        fcgi_poller_give(t);
+    /* libfcgi then reads from ipcFd instead of accepting. From the first record on it is the
+     * FCGI_KEEP_CONN flag of this request. */
+    r->keepConnection = 1;
+    /* See fcgi_conn_close: libfcgi closes by itself when a record is wrong or a send failed. */
+    r->detached = 1;
+    if (turn->peek.first == FIRST_GOOD && FCGX_Accept_r(r) == 0)
+        turn->err = read_request(s, r, turn->arena, &turn->req);
+    if (turn->err == ERR_INVALID && s->settings.slot)
+        metrics_add(&s->settings.slot->bad_connections, 1);
+    turn->req.before_wait = (struct ctx_hook){give_watch, t};
+    return turn->err != ERR_INVALID;
+}
+
+/* False: see fcgi_respond. */
+static bool answer(struct fcgi_thread *t, struct fcgi_turn *turn)
+{
+    const struct fcgi_settings *settings = &t->server->settings;
+    const FCGX_Request *r = &turn->conn->fcgx;
+    struct http_request *req = &turn->req;
+    struct http_response res;
+    http_response_init(&res, turn->arena);
+    settings->answer(settings->service, turn->arena, req, &res);
+    if (res.next_piece || res.body.n > SENT_AT_ONCE)
+        fcgi_poller_give(t);
+    return fcgi_respond(r->ipcFd, r->requestId, &res, req->method == HTTP_HEAD);
+}
+
+bool fcgi_answer(struct fcgi_thread *t, struct fcgi_turn *turn)
+{
+    FCGX_Request *r = &turn->conn->fcgx;
+    atomic_fetch_add_explicit(&t->server->requests, 1, memory_order_relaxed);
+    const bool whole = turn->err == ERR_NONE ? answer(t, turn)
+                                             : fcgi_respond_nomem(r->ipcFd, r->requestId,
+                                                                  turn->req.method == HTTP_HEAD);
+    /* In place of FCGX_Finish_r, which would send an end of its own. */
+    FCGX_Free(r, 0);
+    return whole && r->keepConnection;
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+#include "parley/json/json_reader.h"
+
+#include <string.h>
+
+#include "json_internal.h"
+#include "parley/base/utf8.h"
+
+/* What one call reads; the parts that do not change from member to member. */
+struct reading {
+    struct request_ctx *ctx;
+    const char *path;
+    char *into;
+};
+
+static enum err fail_at(const struct reading *r, const char *slug, struct sv name,
+                        const char *detail)
+{
+    struct sv path =
+        arena_printf(r->ctx->arena, "%s%s%.*s", r->path, r->path[0] ? "." : "", SV_ARG(name));
+    if (!path.p)
+        return ctx_nomem(r->ctx);
+    return ctx_fail(r->ctx, ERR_INVALID, slug, path.p, "%s", detail);
+}
+
+static enum err wrong_type(const struct reading *r, const struct json_field *f)
+{
+    static const char *const expected[] = {
+        [JSON_STRING] = "A string is expected.",  [JSON_I64] = "An integer is expected.",
+        [JSON_OBJECT] = "An object is expected.", [JSON_ARRAY] = "An array is expected.",
+        [JSON_ANY] = "A value is expected.",
+    };
+    return fail_at(r, "wrong_type", sv_from(f->name), expected[f->type]);
+}
+
+static bool in_bounds(const struct json_field *f, int64_t v)
+{
+    return (f->min == 0 && f->max == 0) || (v >= f->min && v <= f->max);
+}
+
+static enum err out_of_bounds(const struct reading *r, const struct json_field *f)
+{
+    const char *what = f->type == JSON_STRING  ? " characters"
+                       : f->type == JSON_ARRAY ? " elements"
+                                               : "";
+    struct sv detail = arena_printf(r->ctx->arena, "Expected are %lld to %lld%s.",
+                                    (long long)f->min, (long long)f->max, what);
+    if (!detail.p)
+        return ctx_nomem(r->ctx);
+    return fail_at(r, "out_of_range", sv_from(f->name), detail.p);
+}
+
+/* memcpy: the target's type is the table's word, and the compiler must not rely on another. */
+static void store(const struct reading *r, const struct json_field *f, const void *v, size_t n)
+{
+    memcpy(r->into + f->offset, v, n);
+}
+
+static enum err read_string(const struct reading *r, const struct json_field *f,
+                            const struct json_node *node)
+{
+    struct sv v = SV_NONE;
+
+    if (node->type != JSON_IS_STRING)
+        return wrong_type(r, f);
+    TRY(json_doc_string(r->ctx, node, &v));
+    if (!in_bounds(f, (int64_t)utf8_length(v)))
+        return out_of_bounds(r, f);
+    store(r, f, &v, sizeof(v));
+    return ERR_NONE;
+}
+
+static bool is_integer(struct sv number)
+{
+    for (size_t i = 0; i < number.n; i++)
+        if (number.p[i] == '.' || number.p[i] == 'e' || number.p[i] == 'E')
+            return false;
+    return true;
+}
+
+static enum err read_i64(const struct reading *r, const struct json_field *f,
+                         const struct json_node *node)
+{
+    int64_t v = 0;
+
+    if (node->type != JSON_IS_NUMBER || !is_integer(node->raw))
+        return wrong_type(r, f);
+    if (!sv_to_i64(node->raw, &v)) {
+        /* The guard lets 2^63 to 2^64-1 through. */
+        return fail_at(r, "out_of_range", sv_from(f->name), "The integer is too large.");
+    }
+    if (!in_bounds(f, v))
+        return out_of_bounds(r, f);
+    store(r, f, &v, sizeof(v));
+    return ERR_NONE;
+}
+
+static enum err read_node(const struct reading *r, const struct json_field *f,
+                          const struct json_node *node)
+{
+    if ((f->type == JSON_OBJECT && node->type != JSON_IS_OBJECT) ||
+        (f->type == JSON_ARRAY && node->type != JSON_IS_ARRAY))
+        return wrong_type(r, f);
+    if (f->type == JSON_ARRAY && !in_bounds(f, node->children))
+        return out_of_bounds(r, f);
+    store(r, f, &node, sizeof(node));
+    return ERR_NONE;
+}
+
+static enum err read_member(const struct reading *r, const struct json_field *f,
+                            const struct json_node *node)
+{
+    /* A null that is allowed leaves the default; the caller sees it in json_seen. */
+    if (node->type == JSON_IS_NULL && (f->flags & JSON_NULLABLE) && f->type != JSON_ANY)
+        return ERR_NONE;
+    switch (f->type) {
+    case JSON_STRING:
+        return read_string(r, f, node);
+    case JSON_I64:
+        return read_i64(r, f, node);
+    default:
+        return read_node(r, f, node);
+    }
+}
+
+static size_t find_field(const struct json_node *node, const struct json_field *fields, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct sv name = sv_from(fields[i].name);
+        if (node->key_escaped ? json_unescape_eq(node->key, name) : sv_eq(node->key, name))
+            return i;
+    }
+    return n;
+}
+
+static enum err unknown_field(const struct reading *r, const struct json_node *node)
+{
+    struct sv name;
+    TRY(json_unescape_dup(r->ctx, node->key, &name));
+    return fail_at(r, "unknown_field", name, "There is no such field.");
+}
+
+static enum err read_object(const struct reading *r, const struct json_doc *d,
+                            const struct json_node *object, const struct json_field *fields,
+                            size_t n_fields, bool others, struct json_seen *seen)
+{
+    struct json_seen found = {0, 0};
+
+    if (object->type != JSON_IS_OBJECT)
+        return ctx_fail(r->ctx, ERR_INVALID, "wrong_type", r->path, "A JSON object is expected.");
+    if (n_fields > JSON_FIELDS_MAX)
+        return ctx_fault(r->ctx, ERR_INTERNAL, "json_read_object: a field table is too long");
+    for (const struct json_node *m = json_doc_first(d, object); m; m = json_doc_next(d, m)) {
+        size_t i = find_field(m, fields, n_fields);
+        if (i == n_fields && others)
+            continue;
+        if (i == n_fields)
+            return unknown_field(r, m);
+        TRY(read_member(r, &fields[i], m));
+        found.given |= UINT32_C(1) << i;
+        if (m->type == JSON_IS_NULL)
+            found.null |= UINT32_C(1) << i;
+    }
+    for (size_t i = 0; i < n_fields; i++)
+        if ((fields[i].flags & JSON_REQUIRED) && !(found.given & UINT32_C(1) << i))
+            return fail_at(r, "missing_field", sv_from(fields[i].name), "The field is required.");
+    if (seen)
+        *seen = found;
+    return ERR_NONE;
+}
+
+enum err json_read_object(struct request_ctx *ctx, const struct json_doc *d,
+                          const struct json_node *object, const char *path,
+                          const struct json_field *fields, size_t n_fields, void *into,
+                          struct json_seen *seen)
+{
+    const struct reading r = {ctx, path, into};
+    return read_object(&r, d, object, fields, n_fields, false, seen);
+}
+
+enum err json_read_members(struct request_ctx *ctx, const struct json_doc *d,
+                           const struct json_node *object, const char *path,
+                           const struct json_field *fields, size_t n_fields, void *into,
+                           struct json_seen *seen)
+{
+    const struct reading r = {ctx, path, into};
+    return read_object(&r, d, object, fields, n_fields, true, seen);
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+#include "server_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* nginx's connects fail at once when the queue is full; the kernel lowers it to somaxconn. */
+enum { BACKLOG = 4096 };
+
+static enum err fail(char *why, size_t why_n, const char *path, const char *what)
+{
+    snprintf(why, why_n, "socket %s: %s", path, what);
+    return ERR_INVALID;
+}
+
+static int unix_socket(void)
+{
+    return socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+/* Whether the name is free, or that of a socket nobody listens on. */
+static enum err check_place(const struct sockaddr_un *a, char *why, size_t why_n)
+{
+    struct stat st;
+    if (lstat(a->sun_path, &st) != 0)
+        return errno == ENOENT ? ERR_NONE : fail(why, why_n, a->sun_path, strerror(errno));
+    if (!S_ISSOCK(st.st_mode))
+        return fail(why, why_n, a->sun_path, "there is a file of that name which is no socket");
+    int fd = unix_socket();
+    if (fd < 0)
+        return fail(why, why_n, a->sun_path, strerror(errno));
+    int e = connect(fd, (const struct sockaddr *)a, sizeof *a) == 0 ? 0 : errno;
+    close(fd);
+    if (e == ECONNREFUSED || e == ENOENT)
+        return ERR_NONE;
+    /* EAGAIN: somebody listens, and has more to do than it can. */
+    return fail(why, why_n, a->sun_path,
+                e == 0 || e == EAGAIN ? "another server answers there; stop it first, or set "
+                                        "PARLEY_LISTEN and PARLEY_ADMIN to other paths"
+                                      : strerror(e));
+}
+
+/* Under a name of its own until it listens: nginx never meets a socket that refuses. */
+static enum err open_at(struct listener *l, const struct sockaddr_un *fresh, char *why,
+                        size_t why_n)
+{
+    struct stat st;
+    if (unlink(fresh->sun_path) != 0 && errno != ENOENT)
+        return fail(why, why_n, fresh->sun_path, strerror(errno));
+    l->fd = unix_socket();
+    if (l->fd < 0)
+        return fail(why, why_n, fresh->sun_path, strerror(errno));
+    /* The mode comes with the name: not even for an instant may anybody else connect. */
+    mode_t before = umask(0117);
+    int bound = bind(l->fd, (const struct sockaddr *)fresh, sizeof *fresh);
+    int e = errno;
+    umask(before);
+    if (bound != 0)
+        return fail(why, why_n, l->path, strerror(e));
+    if (listen(l->fd, BACKLOG) != 0 || lstat(fresh->sun_path, &st) != 0 ||
+        rename(fresh->sun_path, l->path) != 0) {
+        e = errno;
+        unlink(fresh->sun_path);
+        return fail(why, why_n, l->path, strerror(e));
+    }
+    l->dev = st.st_dev;
+    l->ino = st.st_ino;
+    return ERR_NONE;
+}
+
+enum err listener_open(struct listener *l, const char *path, char *why, size_t why_n)
+{
+    struct sockaddr_un place = {.sun_family = AF_UNIX}, fresh = {.sun_family = AF_UNIX};
+    memset(l, 0, sizeof *l);
+    l->fd = -1;
+    int n = snprintf(fresh.sun_path, sizeof fresh.sun_path, "%s.new", path);
+    if (n < 0 || (size_t)n >= sizeof fresh.sun_path)
+        return fail(why, why_n, path, "the path is too long");
+    snprintf(place.sun_path, sizeof place.sun_path, "%s", path);
+    snprintf(l->path, sizeof l->path, "%s", path);
+    enum err e = check_place(&place, why, why_n);
+    if (e == ERR_NONE)
+        e = open_at(l, &fresh, why, why_n);
+    if (e != ERR_NONE && l->fd >= 0) {
+        close(l->fd);
+        l->fd = -1;
+    }
+    return e;
+}
+
+/* Whether fd still has this name: whoever had the lock before takes the name away with it. */
+static bool has_name(int fd, const char *name)
+{
+    struct stat own, named;
+    return fstat(fd, &own) == 0 && stat(name, &named) == 0 && own.st_dev == named.st_dev &&
+           own.st_ino == named.st_ino;
+}
+
+int listener_lock(const char *path, char *why, size_t why_n)
+{
+    char name[sizeof((struct listener *)0)->path + 8];
+    snprintf(name, sizeof name, "%s.lock", path);
+    int fd;
+    while ((fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) >= 0 &&
+           flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        if (has_name(fd, name))
+            return fd;
+        close(fd);
+    }
+    (void)fail(why, why_n, path,
+               fd >= 0 && errno == EWOULDBLOCK
+                   ? "another server is there, or workers of one that still end; wait, or set "
+                     "PARLEY_LISTEN and PARLEY_ADMIN to other paths"
+                   : strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+void listener_unlock(int fd, const char *path)
+{
+    char name[sizeof((struct listener *)0)->path + 8];
+    if (fd < 0)
+        return;
+    snprintf(name, sizeof name, "%s.lock", path);
+    unlink(name);
+    close(fd);
+}
+
+void listener_close(struct listener *l)
+{
+    struct stat st;
+    if (l->fd < 0)
+        return;
+    close(l->fd);
+    l->fd = -1;
+    if (lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
+        unlink(l->path);
+}

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A worker: the pool, the cache, the session module and two FastCGI servers, all opened after the
+ * fork; its first thread waits for SIGTERM and keeps house. Operations have a socket and a thread
+ * of their own, so that they answer when every handler is stuck.
+ */
+#include "server_internal.h"
+
+#include <inttypes.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "parley/api/api.h"
+#include "parley/base/clock.h"
+#include "parley/base/uuid.h"
+#include "parley/cache/cache.h"
+#include "parley/db/db.h"
+#include "parley/db/hosts.h"
+#include "parley/db/migrate.h"
+#include "parley/fcgi/fcgi.h"
+#include "parley/obs/log.h"
+#include "parley/session/session.h"
+
+enum {
+    TICK_MS = 100,
+    START_TICK_MS = 5,
+    TRIM_TICKS = 100,
+    DRAIN_TICK_MS = 20,
+    STOP_GRACE_MS = 1000,
+    BEGIN_MS = 3000, /* to be registered, beyond what it takes to reach PostgreSQL */
+    /* How long a quarantine outlives the longest write that it may have to cover. */
+    QUARANTINE_MARGIN_MS = 2000,
+    CACHE_VALUE_MAX = 128 * 1024,
+    /* What a request may take beside several copies of its body and of a page of messages: text on
+     * its way in and out, and buffers that grow by doubling. */
+    ARENA_BASE = 8 * 1024 * 1024,
+    ARENA_COPIES = 4
+};
+
+struct worker {
+    const struct worker_run *run;
+    pid_t parent;
+    struct db_hosts *hosts;
+    char layout[40]; /* of cached values */
+    struct api_service service;
+    struct fcgi_server *server, *admin;
+    struct deadline begin_by;
+    bool was_up;                   /* PostgreSQL has been usable, and the keys are there */
+    unsigned long long recycle_at; /* requests; 0: never */
+};
+
+static struct db *open_db(const struct worker *w)
+{
+    const struct config *cfg = w->run->cfg;
+    struct db_settings settings = db_settings_from(cfg);
+    settings.warn_of_owner = w->run->slot == 0;
+    settings.app_name = "parley";
+    settings.pool_min = (int)cfg->pool_min;
+    settings.pool_max = (int)cfg->pool_max;
+    settings.idle_s = (int)cfg->pool_idle;
+    settings.lifetime_s = (int)cfg->pool_lifetime;
+    /* Twice: a reload has the pools of two generations open, and must not find the server full
+     * because of the one that leaves. */
+    settings.workers = 2 * (int)w->run->n_workers;
+    return db_open(&settings, w->service.slot);
+}
+
+static struct cache *open_cache(struct worker *w)
+{
+    const struct config *cfg = w->run->cfg;
+    const struct cache_settings settings = {
+        .shared = w->run->cache,
+        .redis_url = cfg->redis_url,
+        .redis_timeout_ms = (int)cfg->redis_ms,
+        .quarantine_ms = (int)cfg->request_ms + QUARANTINE_MARGIN_MS,
+        .value_seconds = cfg->cache_s,
+        .value_max = CACHE_VALUE_MAX,
+        .layout = w->layout,
+    };
+    /* What shapes a value: how many messages fit into it. */
+    snprintf(w->layout, sizeof w->layout, "%d.%" PRId64, SESSION_LAYOUT, cfg->page_bytes);
+    return cache_open(&settings, w->service.slot);
+}
+
+static void outdate(void *cache)
+{
+    cache_shared_outdate(cache);
+}
+
+static struct db_hosts *open_hosts(const struct worker *w)
+{
+    const struct db_hosts_settings settings = {
+        .shared = w->run->hosts,
+        .slot = w->run->slot,
+        .workers = (int)w->run->n_workers,
+        .statement_ms = (int)w->run->cfg->statement_ms,
+        .before_alone = outdate,
+        .arg = w->run->cache,
+    };
+    return db_hosts_open(&settings, w->service.db);
+}
+
+static struct auth *open_auth(const struct worker *w)
+{
+    const struct config *cfg = w->run->cfg;
+    const struct auth_settings settings = {
+        .keys = cfg->auth_keys,
+        .stale_s = cfg->keys_stale,
+        .requests = cfg->tenant_requests,
+        .sessions = cfg->tenant_sessions,
+        .shared = w->run->auth,
+        .hosts = w->run->hosts,
+    };
+    return auth_open(&settings, w->service.db);
+}
+
+/* How many threads of this worker look for requests: its share of the processors, at least one.
+ * With more, a thread gathers fewer reads (measured). */
+static int watchers(const struct worker *w)
+{
+    const size_t workers = w->run->n_workers;
+    return (int)((supervisor_cores() + workers - 1) / workers);
+}
+
+static enum err start_servers(struct worker *w)
+{
+    const struct config *cfg = w->run->cfg;
+    const struct fcgi_settings admin = {
+        .listen_fd = w->run->admin_fd,
+        .threads = 1,
+        .connections = DESCRIPTORS_ADMIN - 1, /* see fcgi_settings */
+        .max_body = 1024,
+        .arena_limit = ARENA_BASE,
+        .io_timeout_ms = (int)cfg->request_ms,
+        .answer = ops_dispatch,
+        .service = &w->service,
+    };
+    struct fcgi_settings handlers = admin;
+    handlers.listen_fd = w->run->listen_fd;
+    handlers.threads = (int)cfg->threads;
+    handlers.watchers = watchers(w);
+    handlers.connections = (size_t)descriptors_for_nginx(cfg);
+    handlers.max_body = (size_t)cfg->max_body;
+    handlers.arena_limit =
+        ARENA_BASE + ARENA_COPIES * ((size_t)cfg->max_body + (size_t)cfg->page_bytes);
+    handlers.answer = api_dispatch;
+    handlers.gathers = api_gathers;
+    handlers.gather_target = api_reads_session;
+    handlers.read_ahead = api_read_ahead;
+    handlers.slot = w->service.slot;
+    TRY(fcgi_server_start(&admin, &w->admin));
+    return fcgi_server_start(&handlers, &w->server);
+}
+
+static void each_setting(const void *settings, api_setting_fn each, void *arg)
+{
+    config_each(settings, each, arg);
+}
+
+static enum err open_all(struct worker *w)
+{
+    const struct config *cfg = w->run->cfg;
+    const struct sessions_settings sessions = {.ttl_seconds = cfg->session_ttl,
+                                               .state_bytes = cfg->max_body,
+                                               .page_bytes = cfg->page_bytes,
+                                               .sweep_s = cfg->sweep_s,
+                                               .statement_ms = (int)cfg->statement_ms,
+                                               .cache_seconds = cfg->cache_s,
+                                               /* The queue gives a value up after two time-outs. */
+                                               .store_ms = cfg->request_ms + 4 * cfg->redis_ms,
+                                               .hosts = w->run->hosts};
+    struct api_service *service = &w->service;
+    *service = (struct api_service){
+        .hosts = w->run->hosts,
+        .request_ms = cfg->request_ms,
+        .queue_ms = cfg->queue_ms,
+        .slow_ms = cfg->slow_ms,
+        .slot = &w->run->shared->slots[w->run->slot],
+        .slots = w->run->shared->slots,
+        .host = &w->run->shared->host,
+        .version = PARLEY_VERSION,
+        .started_at = w->run->shared->started_at,
+        .each_setting = each_setting,
+        .settings = cfg,
+        .items_max = cfg->items_max,
+        .retry_guard = cfg->retry_guard,
+        .exports_max = (int)(cfg->threads + 3) / 4,
+        .exports_lock = PTHREAD_MUTEX_INITIALIZER,
+    };
+    service->db = open_db(w);
+    if (!service->db)
+        return ERR_NOMEM;
+    service->auth = open_auth(w);
+    service->cache = open_cache(w);
+    w->hosts = open_hosts(w);
+    if (!service->auth || !service->cache || !w->hosts)
+        return ERR_NOMEM;
+    service->sessions = sessions_open(&sessions, service->db, service->cache, service->slot);
+    return service->sessions ? ERR_NONE : ERR_NOMEM;
+}
+
+/* A wrong configuration ends a worker only until PostgreSQL was usable once: what becomes wrong
+ * later (a schema that is newer by now) is told by /readyz, while the caches go on answering. */
+static bool is_misconfigured(struct worker *w)
+{
+    struct db_status status;
+    db_status(w->service.db, &status);
+    w->was_up = w->was_up || (status.state == DB_UP && auth_is_ready(w->service.auth));
+    if (w->was_up || status.state != DB_MISCONFIGURED)
+        return false;
+    shared_set_reason(w->run->shared, status.reason);
+    return true;
+}
+
+/* Until nginx has closed the connections that it holds, or the time is over: a connection that is
+ * closed from here just as nginx writes to it gives a POST a 502. */
+static void drain(struct worker *w, const sigset_t *term)
+{
+    struct deadline end = deadline_in_ms(w->run->cfg->drain_s * 1000);
+    if (getppid() != w->parent) {
+        /* What the supervisor does when the whole service ends; it was killed. */
+        (void)shutdown(w->run->listen_fd, SHUT_RD);
+        (void)shutdown(w->run->admin_fd, SHUT_RD);
+    }
+    fcgi_server_leave(w->server);
+    fcgi_server_leave(w->admin);
+    while (fcgi_server_connections(w->server) > 0 && !deadline_passed(end)) {
+        struct deadline tick = deadline_earlier(end, deadline_in_ms(DRAIN_TICK_MS));
+        (void)signals_wait(term, tick.at_us);
+    }
+}
+
+/* False: a thread is still busy, and what it uses must stay. */
+static bool close_all(struct worker *w)
+{
+    if (w->server && !fcgi_server_stop(w->server, STOP_GRACE_MS))
+        return false;
+    if (w->admin && !fcgi_server_stop(w->admin, STOP_GRACE_MS))
+        return false;
+    sessions_close(w->service.sessions);
+    db_hosts_close(w->hosts);
+    cache_close(w->service.cache);
+    auth_close(w->service.auth);
+    db_close(w->service.db);
+    return true;
+}
+
+/* The supervisor answers by starting another, which is ready before this one is told to leave. */
+static void wish_for_recycling(struct worker *w)
+{
+    if (w->recycle_at > 0 && fcgi_server_requests(w->server) >= w->recycle_at)
+        atomic_store(&w->run->shared->words[w->run->slot].wishes, true);
+}
+
+/* A host that is not registered yet refuses writes: better that they wait than that their clients
+ * are told. Reads go on without PostgreSQL. */
+static bool may_begin(const struct worker *w)
+{
+    return (w->was_up || !w->run->replaces) &&
+           (db_hosts_may_write(w->run->hosts) || !db_is_up(w->service.db) ||
+            deadline_passed(w->begin_by));
+}
+
+/* Runs the worker's periodic work until SIGTERM. starting: returns true as soon as the worker may
+ * take requests. False: the worker must end with *status. */
+static bool worker_loop(struct worker *w, const sigset_t *term, bool starting, int *status)
+{
+    struct shared *shared = w->run->shared;
+    const int tick_ms = starting ? START_TICK_MS : TICK_MS;
+    for (unsigned ticks = 1;; ticks++) {
+        *status = is_misconfigured(w) ? EXIT_MISCONFIGURED : EXIT_GOOD;
+        if (*status != EXIT_GOOD || (starting && may_begin(w)))
+            return *status == EXIT_GOOD;
+        if (!starting && w->was_up && !atomic_load(&shared->words[w->run->slot].ready)) {
+            atomic_store(&shared->served, true);
+            atomic_store(&shared->words[w->run->slot].ready, true);
+        }
+        if (signals_wait(term, deadline_in_ms(tick_ms).at_us) == SIGTERM)
+            return false;
+        if (starting)
+            continue;
+        wish_for_recycling(w);
+        if (ticks % TRIM_TICKS == 0)
+            (void)malloc_trim(0);
+    }
+}
+
+static int serve(struct worker *w)
+{
+    int status;
+    sigset_t term;
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    w->begin_by = deadline_in_ms(w->run->cfg->connect_ms + BEGIN_MS);
+    if (!worker_loop(w, &term, true, &status))
+        return status;
+    enum err e = start_servers(w);
+    if (e != ERR_NONE) {
+        log_say(LOG_ERROR, "worker_failed", "cannot start: %s", err_name(e));
+        return EXIT_FAULT;
+    }
+    (void)worker_loop(w, &term, false, &status);
+    if (status == EXIT_GOOD)
+        drain(w, &term);
+    return status;
+}
+
+/* Give or take a tenth: workers that started together do not go together. */
+static unsigned long long recycle_at(const struct config *cfg)
+{
+    const unsigned long long n = (unsigned long long)cfg->recycle;
+    return n - n / 10 + random_u64() % (n / 5 + 1);
+}
+
+struct db_settings db_settings_from(const struct config *cfg)
+{
+    return (struct db_settings){
+        .url = cfg->database_url,
+        .owner_may_serve = !cfg->database_admin_url[0],
+        .acquire_ms = (int)cfg->acquire_ms,
+        .statement_ms = (int)cfg->statement_ms,
+        .connect_ms = (int)cfg->connect_ms,
+        .schema_version = db_schema_version(),
+        .prepare = cfg->prepare,
+    };
+}
+
+int worker_main(const struct worker_run *run)
+{
+    struct worker w = {.run = run, .parent = getppid(), .recycle_at = recycle_at(run->cfg)};
+    /* Many threads that each needed much once would keep it for ever: few heaps, trimmed below, and
+     * large blocks given back at once. */
+    (void)mallopt(M_ARENA_MAX, 4);
+    (void)mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+    enum err e = fcgi_library_init();
+    /* After libfcgi, which puts a handler of its own in its place. A write to a connection that
+     * nginx, PostgreSQL or Redis has closed is to fail and not to end the process. */
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (e == ERR_NONE)
+        e = open_all(&w);
+    if (e != ERR_NONE) {
+        log_say(LOG_ERROR, "worker_failed", "cannot start: %s", err_name(e));
+        (void)close_all(&w);
+        return EXIT_FAULT;
+    }
+    int status = serve(&w);
+    if (close_all(&w))
+        return status;
+    /* That request may commit without raising an epoch: not a clean end. */
+    log_say(LOG_WARN, "worker_busy", "a request was still running at the end");
+    return status == EXIT_GOOD ? EXIT_FAULT : status;
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/* Parameters and rows that the repository's statements have in common. */
+#include "sql_fragments.h"
+
+#include <string.h>
+
+/* clang-format off */
+const struct db_stmt sql_lock = {
+    "session_lock",
+    "SELECT s.generation FROM sessions s WHERE" SQL_LIVE "AND" SQL_MATCH "FOR NO KEY UPDATE"};
+/* clang-format on */
+
+enum err sql_precondition_params(struct request_ctx *ctx, struct sv id,
+                                 const struct session_precondition *precondition,
+                                 struct db_param *out)
+{
+    out[0] = db_text(ctx->tenant);
+    out[1] = db_text(id);
+    out[2] = db_text(precondition->user);
+    out[4] = db_text(precondition->key);
+    out[5] = db_bytes(precondition->key.p ? precondition->fingerprint : SV_NONE);
+    out[6] = sql_mark();
+    return db_text_array(ctx, precondition->if_match, precondition->n_if_match, &out[3]);
+}
+
+static const struct db_stmt session_admit = {"session_admit",
+                                             "SELECT parley_admit($1, $2, $3, $4)"};
+static const struct db_stmt admit_count = {"session_admit_count", "SELECT parley_count($1, $2)"};
+
+/* Once is enough, unless the machine stands still for as long as a count is believed. */
+enum { ADMIT_COUNTS_MAX = 3 };
+
+size_t sql_admit(const struct request_ctx *ctx, const struct session_write *w,
+                 struct db_param params[SQL_ADMIT_PARAMS], struct db_call *call)
+{
+    if (ctx->sessions_max == 0)
+        return 0;
+    params[0] = db_text(ctx->tenant);
+    params[1] = db_text(w->id);
+    params[2] = db_text(w->precondition->key);
+    params[3] = db_i64(ctx->sessions_max);
+    *call = (struct db_call){&session_admit, params, SQL_ADMIT_PARAMS, {0}};
+    return 1;
+}
+
+struct db_param sql_mark(void)
+{
+    return db_i64((int64_t)random_u64());
+}
+
+/* Whether an id of these messages names the generation: see sql_reserved_generations. */
+static bool is_reserved(int64_t generation, const struct session_message_draft *messages, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t named, seq;
+        const struct sv id = messages[i].message_id;
+        if (id.p && uuid_v8_unpack(id, &named, &seq) && (int64_t)named == generation)
+            return true;
+    }
+    return false;
+}
+
+struct db_param sql_generation(const struct sessions *s,
+                               const struct session_message_draft *messages, size_t n)
+{
+    enum { RANDOM_BITS = 21 };
+    int64_t generation;
+    do {
+        const uint64_t ms = (uint64_t)(db_now_us(s->db) / 1000);
+        generation = (int64_t)(ms << RANDOM_BITS | random_u64() >> (64 - RANDOM_BITS));
+    } while (is_reserved(generation, messages, n));
+    return db_i64(generation);
+}
+
+/* Names what it failed for: the key, the message_id, or what db said. */
+static enum err write_failed(struct request_ctx *ctx, enum err e, const struct db_failure *failure)
+{
+    if (e == ERR_LIMITED) {
+        ctx_clear_error(ctx);
+        ctx->err.retry_after_s = 30;
+        return ctx_fail(ctx, e, "tenant_sessions", NULL,
+                        "The tenant has the %lld open sessions that it may have.",
+                        (long long)ctx->sessions_max);
+    }
+    if (e != ERR_CONFLICT)
+        return e;
+    ctx_clear_error(ctx);
+    if (strcmp(failure->constraint, "messages_message_id") == 0)
+        return ctx_fail(ctx, ERR_CONFLICT, "message_id_taken", "message_id",
+                        "A message of this session has this message_id already.");
+    if (strcmp(failure->constraint, "idempotency_keys_pkey") == 0)
+        return ctx_fail(ctx, ERR_CONFLICT, "key_taken", "Idempotency-Key",
+                        "The key was used before.");
+    return ctx_fault(ctx, ERR_INTERNAL, "unique violation of %s", failure->constraint);
+}
+
+enum err sql_write(struct sessions *s, struct request_ctx *ctx, struct db_call *calls, size_t n,
+                   const struct sql_making *making)
+{
+    struct db_failure failure;
+    const struct db_param count[] = {db_text(ctx->tenant), db_i64(ctx->sessions_max)};
+    struct db_rows rows;
+    bool made_anew = false;
+    for (int counts = 0;;) {
+        const enum err e = db_batch(s->db, ctx, DB_WRITE, calls, n, &failure);
+        if (e == ERR_CONFLICT && making && !made_anew &&
+            strcmp(failure.constraint, "sessions_tenant_generation_key") == 0) {
+            ctx_clear_error(ctx);
+            made_anew = true;
+            *making->generation = sql_generation(s, making->messages, making->n);
+            continue;
+        }
+        if (e == ERR_NONE || counts++ == ADMIT_COUNTS_MAX || strcmp(failure.sqlstate, "PL428") != 0)
+            return write_failed(ctx, e, &failure);
+        ctx_clear_error(ctx);
+        /* Safe to repeat, and so DB_READ. */
+        const enum err counted =
+            db_query(s->db, ctx, DB_READ, &admit_count, count, ARRAY_LEN(count), &rows, &failure);
+        TRY(write_failed(ctx, counted, &failure));
+    }
+}
+
+void sql_receipt(const struct db_rows *rows, int i, struct session_receipt *out)
+{
+    out->generation = db_get_i64(rows, i, db_column(rows, "generation"));
+    out->version = db_get_i64(rows, i, db_column(rows, "version"));
+    out->state_version = db_get_i64(rows, i, db_column(rows, "state_version"));
+    out->mark = (uint64_t)db_get_i64(rows, i, db_column(rows, "mark"));
+    out->state_mark = (uint64_t)db_get_i64(rows, i, db_column(rows, "state_mark"));
+    out->message_count = db_get_i64(rows, i, db_column(rows, "message_count"));
+    out->last_seq = db_get_i64(rows, i, db_column(rows, "last_seq"));
+    out->at = db_get_time(rows, i, db_column(rows, "updated_at"));
+    out->session_at = db_get_time(rows, i, db_column(rows, "created_at"));
+    out->expires_at = db_get_time(rows, i, db_column(rows, "expires_at"));
+}
+
+void sql_changed(struct session_write *w, const struct db_rows *rows, int status, size_t appended)
+{
+    struct session_receipt *r = w->receipt;
+    w->done = rows->count > 0 && !db_is_null(rows, 0, db_column(rows, "generation"));
+    if (!w->done)
+        return;
+    sql_receipt(rows, 0, r);
+    r->session_id = w->id;
+    r->mark_before = (uint64_t)db_get_i64(rows, 0, db_column(rows, "mark_before"));
+    r->first_seq = appended > 0 ? r->last_seq - (int64_t)appended + 1 : 0;
+    r->last_seq = appended > 0 ? r->last_seq : 0;
+    r->status = status;
+}
+
+void sql_take_receipt(struct session *s, const struct session_receipt *receipt)
+{
+    s->generation = receipt->generation;
+    s->version = receipt->version;
+    s->state_version = receipt->state_version;
+    s->mark = receipt->mark;
+    s->state_mark = receipt->state_mark;
+    s->message_count = receipt->message_count;
+    s->created_at = receipt->session_at;
+    s->updated_at = receipt->at;
+    s->expires_at = receipt->expires_at;
+}
+
+void sql_session(const struct db_rows *rows, int i, struct session *out)
+{
+    struct session_receipt numbers;
+    sql_receipt(rows, i, &numbers);
+    sql_take_receipt(out, &numbers);
+    out->last_seq = numbers.last_seq;
+    out->ttl_seconds = db_get_i64(rows, i, db_column(rows, "ttl_seconds"));
+    out->sliding = db_get_bool(rows, i, db_column(rows, "sliding"));
+    out->user_id = db_get_text(rows, i, db_column(rows, "user_id"));
+    out->language = db_get_text(rows, i, db_column(rows, "language"));
+    out->context = db_get_text(rows, i, db_column(rows, "context"));
+    out->metadata = db_get_text(rows, i, db_column(rows, "metadata"));
+}
+
+enum err sql_sessions(struct request_ctx *ctx, const struct db_rows *rows, struct session_list *out)
+{
+    *out = (struct session_list){.n = (size_t)rows->count};
+    out->sessions = arena_zalloc(ctx->arena, out->n * sizeof(*out->sessions));
+    if (!out->sessions)
+        return ctx_nomem(ctx);
+    for (int i = 0; i < rows->count; i++) {
+        sql_session(rows, i, &out->sessions[i]);
+        out->sessions[i].session_id = db_get_text(rows, i, db_column(rows, "session_id"));
+    }
+    return ERR_NONE;
+}
+
+enum err sql_messages(struct request_ctx *ctx, const struct db_rows *rows, int64_t generation,
+                      bool reversed, struct session_message **out, size_t *n)
+{
+    const int seq = db_column(rows, "seq"), id = db_column(rows, "message_id"),
+              type = db_column(rows, "type"), role = db_column(rows, "role"),
+              content = db_column(rows, "content"), metadata = db_column(rows, "message_metadata"),
+              extra = db_column(rows, "extra"), at = db_column(rows, "message_created_at");
+    size_t count = 0;
+    while (count < (size_t)rows->count && !db_is_null(rows, (int)count, seq))
+        count++;
+    struct session_message *messages = arena_array(ctx->arena, count, sizeof(*messages));
+    char *made = arena_array(ctx->arena, count, UUID_LEN + 1);
+    if (!messages || !made)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < count; i++) {
+        int row = (int)(reversed ? count - 1 - i : i);
+        struct session_message *m = &messages[i];
+        m->seq = db_get_i64(rows, row, seq);
+        m->message_id = session_message_id(db_get_text(rows, row, id), generation, m->seq,
+                                           made + i * (UUID_LEN + 1));
+        m->type = db_get_text(rows, row, type);
+        m->role = db_get_text(rows, row, role);
+        m->content = db_get_text(rows, row, content);
+        m->metadata = db_get_text(rows, row, metadata);
+        m->extra = db_get_text(rows, row, extra);
+        m->created_at = db_get_time(rows, row, at);
+        m->native = SV_NONE;
+    }
+    *out = messages;
+    *n = count;
+    return ERR_NONE;
+}
+
+enum err sql_reserved_generations(struct request_ctx *ctx,
+                                  const struct session_message_draft *messages, size_t n,
+                                  struct db_param *out)
+{
+    int64_t *list = arena_array(ctx->arena, n, sizeof(*list));
+    size_t listed = 0;
+    if (!list)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t generation, seq;
+        struct sv id = messages[i].message_id;
+        if (id.p && uuid_v8_unpack(id, &generation, &seq))
+            list[listed++] = (int64_t)generation;
+    }
+    return db_i64_array(ctx, list, listed, out);
+}
+
+bool sql_message_is_plain(const struct session_message_draft *m)
+{
+    return sv_eq(m->type, SV("message")) && m->role.p && m->content.p && !m->message_id.p &&
+           !m->extra.p && sv_eq(m->metadata, SV("{}"));
+}
+
+struct db_param sql_message_plain_size(const struct session_message_draft *m)
+{
+    return db_i32((int32_t)(m->content.n + m->metadata.n));
+}
+
+enum err sql_message_arrays(struct request_ctx *ctx, const struct session_message_draft *messages,
+                            size_t n, struct db_param *out)
+{
+    struct sv *texts[SQL_MESSAGE_PARAMS];
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        texts[i] = arena_array(ctx->arena, n, sizeof(struct sv));
+        if (!texts[i])
+            return ctx_nomem(ctx);
+    }
+    for (size_t i = 0; i < n; i++) {
+        texts[0][i] = messages[i].type;
+        texts[1][i] = messages[i].role;
+        texts[2][i] = messages[i].content;
+        texts[3][i] = messages[i].metadata;
+        texts[4][i] = messages[i].message_id;
+        texts[5][i] = messages[i].extra;
+    }
+    enum err e = ERR_NONE;
+    for (size_t i = 0; e == ERR_NONE && i < ARRAY_LEN(texts); i++)
+        e = db_text_array(ctx, texts[i], n, &out[i]);
+    return e;
+}

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/* The SQL on messages: append, page, read, delete. */
+#include "sql_fragments.h"
+
+/* The update of the session's row gives the numbers and holds the row until the commit: numbers
+ * have no gap and no repeat, and nothing else is locked. $8: made ids may not be given again as a
+ * client's ids within the generation they name. */
+/* clang-format off */
+#define SQL_APPEND(n)                                                                              \
+    "WITH s AS (UPDATE sessions s SET" SQL_STAMP("$7") "," SQL_SLIDE ", last_seq = s.last_seq + " n \
+    ", message_count = s.message_count + " n " WHERE" SQL_LIVE "AND" SQL_MATCH                     \
+    "AND s.generation <> ALL($8::bigint[]) RETURNING" SQL_CHANGED "),"
+#define SQL_INSERT_MESSAGES                                                                        \
+    " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"       \
+    " metadata, extra, size, created_at) "
+
+static const struct db_stmt append_one = {
+    "append_one",
+    SQL_APPEND("1") SQL_INSERT_MESSAGES
+    "SELECT $1, s.generation, s.last_seq, $13, $9, $10, $11, $12, $14,"
+    " coalesce(octet_length($11), 0) + octet_length($12::jsonb::text)"
+    " + coalesce(octet_length($14), 0), s.updated_at"
+    " FROM s)," SQL_REMEMBER("201", "s.last_seq", "s.last_seq", "NULL::text") "SELECT * FROM s"};
+
+/* What nearly all appends are (sql_message_is_plain), without a key and a condition: PostgreSQL starts
+ * no node that would do nothing. $4 role, $5 content, $6 the size of both that is stored, $7 mark. */
+static const struct db_stmt append_plain = {
+    "append_plain",
+    "WITH s AS (UPDATE sessions s SET" SQL_STAMP("$7") "," SQL_SLIDE ", last_seq = s.last_seq + 1"
+    ", message_count = s.message_count + 1 WHERE" SQL_LIVE "RETURNING" SQL_CHANGED "),"
+    " m AS (INSERT INTO messages (tenant, generation, seq, role, content, size, created_at)"
+    " SELECT $1, s.generation, s.last_seq, $4, $5, $6, s.updated_at FROM s)"
+    " SELECT * FROM s"};
+
+static const struct db_stmt append_many = {
+    "append_many",
+    SQL_APPEND("cardinality($9::text[])") SQL_INSERT_MESSAGES
+    "SELECT $1, s.generation, s.last_seq - cardinality($9::text[]) + i.n, i.id, i.type, i.role,"
+    " i.content, i.metadata::jsonb, i.extra, " SQL_STORED_SIZE ", s.updated_at"
+    " FROM s, unnest($9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[])"
+    " WITH ORDINALITY AS i(type, role, content, metadata, id, extra, n)),"
+    SQL_REMEMBER("201", "s.last_seq - cardinality($9::text[]) + 1", "s.last_seq", "NULL::text")
+    "SELECT * FROM s"};
+
+static const struct db_stmt window_read = {
+    "window_read",
+    "SELECT s.generation," SQL_MESSAGE "FROM sessions s" SQL_NEWEST("$4", "$5")
+    "WHERE" SQL_LIVE "ORDER BY m.seq DESC"};
+
+/* ?create=true: the session, if the id is free; see session_insert for how two at once make one. */
+static const struct db_stmt append_create = {
+    "append_create",
+    "WITH" SQL_EXPIRED
+    "INSERT INTO sessions (generation, tenant, session_id, user_id, ttl_seconds, version,"
+    " expires_at, expiry_hour, mark, state_mark)"
+    " SELECT $5, $1, $2, $3, $4, 0, now() + $4::bigint * interval '1 second', "
+    SQL_HOUR("now() + $4::bigint * interval '1 second'") ", $6, $6"
+    " FROM (SELECT count(*) FROM expired) after_expired"
+    " WHERE NOT EXISTS (SELECT FROM sessions l"
+    " WHERE l.tenant = $1 AND l.session_id = $2 AND l.expires_at > now())"
+    " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING 1 AS made"};
+/* clang-format on */
+
+enum { APPEND_PARAMS = SQL_PRECONDITION_PARAMS + 1 + SQL_MESSAGE_PARAMS };
+
+static bool is_plain(const struct session_append *append,
+                     const struct session_precondition *precondition)
+{
+    return append->n_messages == 1 && !precondition->if_match && !precondition->key.p &&
+           sql_message_is_plain(&append->messages[0]);
+}
+
+/* The statement that appends, over p: APPEND_PARAMS of them. */
+static enum err append_call(struct request_ctx *ctx, const struct session_write *w,
+                            struct db_param *p, struct db_call *out)
+{
+    const size_t n = w->append->n_messages;
+    const struct session_message_draft *m = w->append->messages;
+    *out = (struct db_call){n == 1 ? &append_one : &append_many, p, APPEND_PARAMS, {0}};
+    TRY(sql_precondition_params(ctx, w->id, w->precondition, p));
+    if (is_plain(w->append, w->precondition)) {
+        p[3] = db_text(m->role);
+        p[4] = db_text(m->content);
+        p[5] = sql_message_plain_size(m);
+        *out = (struct db_call){&append_plain, p, SQL_PRECONDITION_PARAMS, {0}};
+        return ERR_NONE;
+    }
+    TRY(sql_reserved_generations(ctx, m, n, &p[7]));
+    if (n != 1)
+        return sql_message_arrays(ctx, m, n, &p[8]);
+    p[8] = db_text(m->type);
+    p[9] = db_text(m->role);
+    p[10] = db_text(m->content);
+    p[11] = db_jsonb(m->metadata);
+    p[12] = db_text(m->message_id);
+    p[13] = db_text(m->extra);
+    return ERR_NONE;
+}
+
+/* One round trip, whatever of create, append and return is asked for. */
+enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
+{
+    const struct session_append *append = w->append;
+    struct db_param p[APPEND_PARAMS], admit[SQL_ADMIT_PARAMS];
+    struct db_param create[] = {db_text(ctx->tenant),
+                                db_text(w->id),
+                                db_text(w->precondition->user),
+                                db_i64(s->settings.ttl_seconds),
+                                db_null_i64(),
+                                sql_mark()};
+    const struct db_param window[] = {
+        db_text(ctx->tenant), db_text(w->id), db_text(w->precondition->user),
+        db_i64((int64_t)append->return_n), db_i64(s->settings.page_bytes)};
+    struct db_call appending, calls[4];
+    TRY(append_call(ctx, w, p, &appending));
+    /* If-Match cannot hold of what is not there yet: nothing is made then. */
+    const bool may_create = append->create && !w->precondition->if_match;
+    size_t n = 0;
+    if (may_create) {
+        create[4] = sql_generation(s, append->messages, append->n_messages);
+        n = sql_admit(ctx, w, admit, calls);
+        calls[n++] = (struct db_call){&append_create, create, ARRAY_LEN(create), {0}};
+    }
+    const size_t at = n;
+    calls[n++] = appending;
+    if (append->return_n > 0)
+        calls[n++] = (struct db_call){&window_read, window, ARRAY_LEN(window), {0}};
+    const struct sql_making making = {&create[4], append->messages, append->n_messages};
+    TRY(sql_write(s, ctx, calls, n, &making));
+    sql_changed(w, &calls[at].rows, 201, append->n_messages);
+    if (!w->done)
+        return ERR_NONE;
+    w->receipt->created = may_create && calls[at - 1].rows.count > 0;
+    if (append->return_n == 0)
+        return ERR_NONE;
+    return sql_messages(ctx, &calls[n - 1].rows, w->receipt->generation, true, &w->receipt->window,
+                        &w->receipt->n_window);
+}
+
+/* A page by keyset: the cost is that of the page, wherever it lies. One row more than asked for, or
+ * than the budget has room for, tells whether there are more: those come whose predecessors are
+ * within the budget, or are the first one alone, which may come beyond it. */
+/* clang-format off */
+#define SQL_PAGE(order)                                                                            \
+    "SELECT s.generation, s.version, s.mark, m.total," SQL_MESSAGE                                 \
+    "FROM sessions s LEFT JOIN LATERAL"                                                            \
+    " (SELECT *, sum(size) OVER w AS total, first_value(size) OVER w AS first FROM"                \
+    " (SELECT * FROM messages WHERE tenant = s.tenant AND generation = s.generation"               \
+    " AND seq > $4 AND seq < $5 ORDER BY seq " order " LIMIT $6::bigint + 1) page"                 \
+    " WINDOW w AS (ORDER BY seq " order " ROWS UNBOUNDED PRECEDING)) m"                            \
+    " ON m.total - m.size <= greatest($7, m.first)"                                                \
+    " WHERE" SQL_LIVE "ORDER BY m.seq " order
+
+static const struct db_stmt page_ascending = {"page_ascending", SQL_PAGE("ASC")};
+static const struct db_stmt page_descending = {"page_descending", SQL_PAGE("DESC")};
+/* clang-format on */
+
+/* The rows that are the page: those within limit and budget. The row after them, if there is one,
+ * is there to say that there are more. A client's own budget is kept to; with the server's the
+ * first message always comes, or nobody could get past it. */
+static size_t rows_within(const struct db_rows *rows, size_t limit, int64_t max_bytes,
+                          bool first_always)
+{
+    const int seq = db_column(rows, "seq"), total = db_column(rows, "total");
+    size_t n = 0;
+    while (n < (size_t)rows->count && n < limit && !db_is_null(rows, (int)n, seq) &&
+           ((n == 0 && first_always) || db_get_i64(rows, (int)n, total) <= max_bytes))
+        n++;
+    return n;
+}
+
+enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
+                          const struct session_page_query *query, struct session_page *out)
+{
+    const int64_t bytes = query->max_bytes > 0 && query->max_bytes < s->settings.page_bytes
+                              ? query->max_bytes
+                              : s->settings.page_bytes;
+    const struct db_param p[] = {db_text(ctx->tenant),
+                                 db_text(id),
+                                 db_text(user),
+                                 db_i64(query->after),
+                                 db_i64(query->before > 0 ? query->before : INT64_MAX),
+                                 db_i64((int64_t)query->limit),
+                                 db_i64(bytes)};
+    const struct db_stmt *stmt = query->ascending ? &page_ascending : &page_descending;
+    struct db_rows rows;
+    TRY(db_query(s->db, ctx, DB_READ, stmt, p, ARRAY_LEN(p), &rows, NULL));
+    if (rows.count == 0)
+        return ERR_NOT_FOUND;
+    out->generation = db_get_i64(&rows, 0, db_column(&rows, "generation"));
+    out->version = db_get_i64(&rows, 0, db_column(&rows, "version"));
+    out->mark = (uint64_t)db_get_i64(&rows, 0, db_column(&rows, "mark"));
+    TRY(sql_messages(ctx, &rows, out->generation, false, &out->messages, &out->n));
+    const size_t within =
+        rows_within(&rows, query->limit, bytes, query->first_always || bytes != query->max_bytes);
+    out->has_more = out->n > within;
+    out->n = within;
+    return ERR_NONE;
+}
+
+/* By seq, and by the made id, which is a seq of one generation ($5; NULL: any). */
+/* clang-format off */
+static const struct db_stmt message_by_seq = {
+    "message_by_seq",
+    "SELECT s.generation," SQL_MESSAGE "FROM sessions s JOIN messages m ON m.tenant = s.tenant"
+    " AND m.generation = s.generation AND m.seq = $4 WHERE" SQL_LIVE
+    "AND ($5::bigint IS NULL OR (m.generation = $5 AND m.message_id IS NULL))"};
+
+static const struct db_stmt message_by_id = {
+    "message_by_id",
+    "SELECT s.generation," SQL_MESSAGE "FROM sessions s JOIN messages m ON m.tenant = s.tenant"
+    " AND m.generation = s.generation AND m.message_id = $4 WHERE" SQL_LIVE};
+/* clang-format on */
+
+enum err sql_message_read(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
+                          const struct message_name *name, struct session_message *out)
+{
+    const bool by_id = name->seq == 0;
+    const struct db_param p[] = {db_text(ctx->tenant), db_text(id), db_text(user),
+                                 by_id ? db_text(name->id) : db_i64(name->seq),
+                                 name->generation != 0 ? db_i64(name->generation) : db_null_i64()};
+    struct db_rows rows;
+    TRY(db_query(s->db, ctx, DB_READ, by_id ? &message_by_id : &message_by_seq, p, by_id ? 4 : 5,
+                 &rows, NULL));
+    if (rows.count == 0)
+        return ERR_NOT_FOUND;
+    struct session_message *m;
+    size_t n;
+    TRY(sql_messages(ctx, &rows, db_get_i64(&rows, 0, db_column(&rows, "generation")), false, &m,
+                     &n));
+    *out = m[0];
+    return ERR_NONE;
+}
+
+/* The session is locked first, by a statement of its own: the second one then sees whatever a
+ * delete that was faster did, so a message is counted down once. */
+/* clang-format off */
+#define SQL_DELETE_MESSAGE(which)                                                                  \
+    "WITH d AS (DELETE FROM messages m USING sessions s WHERE" SQL_LIVE "AND" SQL_MATCH            \
+    "AND m.tenant = s.tenant AND m.generation = s.generation AND " which " RETURNING m.seq),"      \
+    " s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") "," SQL_SLIDE ","                         \
+    " message_count = s.message_count - 1 FROM d WHERE" SQL_LIVE "RETURNING" SQL_CHANGED "),"      \
+    SQL_REMEMBER("204", "0", "0", "NULL::text") "SELECT * FROM s"
+
+static const struct db_stmt message_delete_by_seq = {
+    "message_delete_by_seq",
+    SQL_DELETE_MESSAGE("m.seq = $8 AND ($9::bigint IS NULL OR"
+                       " (m.generation = $9 AND m.message_id IS NULL))")};
+static const struct db_stmt message_delete_by_id = {"message_delete_by_id",
+                                                    SQL_DELETE_MESSAGE("m.message_id = $8")};
+/* clang-format on */
+
+enum err sql_message_delete(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
+{
+    const struct message_name *name = &w->message;
+    const bool by_id = name->seq == 0;
+    struct db_param p[SQL_PRECONDITION_PARAMS + 2];
+    TRY(sql_precondition_params(ctx, w->id, w->precondition, p));
+    p[7] = by_id ? db_text(name->id) : db_i64(name->seq);
+    p[8] = name->generation != 0 ? db_i64(name->generation) : db_null_i64();
+    struct db_call calls[] = {
+        {&sql_lock, p, 4, {0}},
+        {by_id ? &message_delete_by_id : &message_delete_by_seq, p, by_id ? 8 : 9, {0}}};
+    TRY(sql_write(s, ctx, calls, ARRAY_LEN(calls), NULL));
+    sql_changed(w, &calls[1].rows, 204, 0);
+    return ERR_NONE;
+}

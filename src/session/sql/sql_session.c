@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/* The SQL on sessions: read, insert, update, delete. */
+#include "sql_fragments.h"
+
+#include <string.h>
+
+/* The wide columns of the session come once, with the newest message. One statement, so that the
+ * session and its messages are of one snapshot: two statements could see a message more. */
+/* clang-format off */
+static const struct db_stmt session_read = {
+    "session_read",
+    "SELECT s.generation, s.version, s.mark, s.state_version, s.state_mark, s.last_seq,"
+    " s.message_count, s.ttl_seconds, s.sliding, s.created_at, s.updated_at, s.expires_at,"
+    " CASE WHEN m.total > m.size THEN NULL ELSE s.user_id END AS user_id,"
+    " CASE WHEN m.total > m.size THEN NULL ELSE s.language END AS language,"
+    " CASE WHEN m.total > m.size THEN NULL ELSE s.context END AS context,"
+    " CASE WHEN m.total > m.size THEN NULL ELSE s.metadata END AS metadata," SQL_MESSAGE
+    "FROM sessions s" SQL_NEWEST("$4", "$5") "WHERE" SQL_LIVE "ORDER BY m.seq DESC"};
+/* clang-format on */
+
+enum { READ_PARAMS = 5 };
+
+static void read_params(const struct sessions *s, struct request_ctx *ctx, struct sv id,
+                        struct sv user, size_t limit, struct db_param *out)
+{
+    out[0] = db_text(ctx->tenant);
+    out[1] = db_text(id);
+    out[2] = db_text(user);
+    out[3] = db_i64((int64_t)limit);
+    out[4] = db_i64(s->settings.page_bytes);
+}
+
+static enum err session_from_rows(struct request_ctx *ctx, const struct db_rows *rows, struct sv id,
+                                  struct session *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (rows->count == 0)
+        return ERR_NOT_FOUND;
+    sql_session(rows, 0, out);
+    out->session_id = id;
+    return sql_messages(ctx, rows, out->generation, true, &out->messages, &out->n_messages);
+}
+
+enum err sql_session_read(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
+                          size_t limit, struct session *out)
+{
+    struct db_param params[READ_PARAMS];
+    struct db_rows rows;
+    read_params(s, ctx, id, user, limit, params);
+    TRY(db_query(s->db, ctx, DB_READ, &session_read, params, READ_PARAMS, &rows, NULL));
+    return session_from_rows(ctx, &rows, id, out);
+}
+
+/* ON CONFLICT waits for whoever is making the session at this moment, so two at once make one. $19:
+ * see sql_generation. */
+/* clang-format off */
+static const struct db_stmt session_insert = {
+    "session_insert",
+    "WITH" SQL_EXPIRED
+    ", s AS (INSERT INTO sessions AS s (generation, tenant, session_id, user_id, language, context, metadata,"
+    " ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count, mark, state_mark)"
+    " SELECT $19, $1, $2, $3, $8, $9, $10, $11, $12, now() + $11::bigint * interval '1 second', "
+    SQL_HOUR("now() + $11::bigint * interval '1 second'") ", $20, $20, $7, $7"
+    " FROM (SELECT count(*) FROM expired) after_expired"
+    " ON CONFLICT (tenant, session_id) DO NOTHING RETURNING" SQL_CHANGED "),"
+    " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"
+    " metadata, extra, size, created_at)"
+    " SELECT $1, s.generation, i.n, i.id, i.type, i.role, i.content, i.metadata::jsonb, i.extra,"
+    " " SQL_STORED_SIZE ", s.created_at FROM s, unnest($13::text[], $14::text[], $15::text[], $16::text[],"
+    " $17::text[], $18::text[]) WITH ORDINALITY AS i(type, role, content, metadata, id, extra, n)),"
+    SQL_REMEMBER("201", "least(1, s.last_seq)", "s.last_seq", "NULL::text")
+    "SELECT * FROM s"};
+
+/* What most creates are: one message (sql_message_is_plain), no key, and an id that was made just
+ * now, so that no session, live or expired, can have it. */
+static const struct db_stmt session_insert_plain = {
+    "session_insert_plain",
+    "WITH s AS (INSERT INTO sessions AS s (tenant, session_id, user_id, language, context, metadata,"
+    " ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count, generation, mark, state_mark)"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + $7::bigint * interval '1 second', "
+    SQL_HOUR("now() + $7::bigint * interval '1 second'") ", 1, 1, $12, $13, $13) RETURNING" SQL_CHANGED "),"
+    " m AS (INSERT INTO messages (tenant, generation, seq, role, content, size, created_at)"
+    " SELECT $1, s.generation, 1, $9, $10, $11, s.created_at FROM s)"
+    " SELECT * FROM s"};
+/* clang-format on */
+
+enum {
+    INSERT_PARAMS = SQL_PRECONDITION_PARAMS + 5 + SQL_MESSAGE_PARAMS + 2,
+    INSERT_GENERATION = 18
+};
+
+static enum err insert_params(const struct sessions *s, struct request_ctx *ctx,
+                              const struct session_write *w, struct db_param *out)
+{
+    const struct session_draft *draft = w->draft;
+    struct session_precondition g = *w->precondition;
+    g.user = draft->user_id; /* $3 is the owner here, not a condition */
+    g.if_match = NULL;
+    TRY(sql_precondition_params(ctx, w->id, &g, out));
+    out[7] = db_text(draft->language);
+    out[8] = db_text(draft->context);
+    out[9] = db_jsonb(draft->metadata);
+    out[10] = db_i64(draft->ttl_seconds);
+    out[11] = db_bool(draft->sliding);
+    out[INSERT_GENERATION] = sql_generation(s, draft->messages, draft->n_messages);
+    out[19] = db_i64((int64_t)draft->n_messages);
+    return sql_message_arrays(ctx, draft->messages, draft->n_messages, &out[12]);
+}
+
+enum { PLAIN_PARAMS = 13, PLAIN_GENERATION = 11 };
+
+static void plain_params(const struct sessions *s, struct request_ctx *ctx,
+                         const struct session_draft *draft, struct db_param *out)
+{
+    const struct session_message_draft *m = &draft->messages[0];
+    out[0] = db_text(ctx->tenant);
+    out[1] = db_text(draft->session_id);
+    out[2] = db_text(draft->user_id);
+    out[3] = db_text(draft->language);
+    out[4] = db_text(draft->context);
+    out[5] = db_jsonb(draft->metadata);
+    out[6] = db_i64(draft->ttl_seconds);
+    out[7] = db_bool(draft->sliding);
+    out[8] = db_text(m->role);
+    out[9] = db_text(m->content);
+    out[10] = sql_message_plain_size(m);
+    out[PLAIN_GENERATION] = sql_generation(s, draft->messages, draft->n_messages);
+    out[12] = sql_mark();
+}
+
+enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
+{
+    const struct session_draft *draft = w->draft;
+    struct db_param params[INSERT_PARAMS], admit[SQL_ADMIT_PARAMS];
+    struct db_call calls[2], insert = {&session_insert, params, INSERT_PARAMS, {0}};
+    struct sql_making making = {&params[INSERT_GENERATION], draft->messages, draft->n_messages};
+    if (w->id_is_new && draft->n_messages == 1 && !w->precondition->key.p &&
+        sql_message_is_plain(&draft->messages[0])) {
+        making.generation = &params[PLAIN_GENERATION];
+        plain_params(s, ctx, draft, params);
+        insert = (struct db_call){&session_insert_plain, params, PLAIN_PARAMS, {0}};
+    } else {
+        TRY(insert_params(s, ctx, w, params));
+    }
+    const size_t at = sql_admit(ctx, w, admit, calls);
+    calls[at] = insert;
+    TRY(sql_write(s, ctx, calls, at + 1, &making));
+    sql_changed(w, &calls[at].rows, 201, draft->n_messages);
+    w->receipt->created = w->done;
+    return ERR_NONE;
+}
+
+enum err sql_session_ensure(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
+{
+    struct db_param insert[INSERT_PARAMS], read[READ_PARAMS], admit[SQL_ADMIT_PARAMS];
+    struct db_call calls[3];
+    const struct sql_making making = {&insert[INSERT_GENERATION], w->draft->messages,
+                                      w->draft->n_messages};
+    TRY(insert_params(s, ctx, w, insert));
+    read_params(s, ctx, w->id, SV_NONE, SESSION_WINDOW, read);
+    const size_t at = sql_admit(ctx, w, admit, calls);
+    calls[at] = (struct db_call){&session_insert, insert, INSERT_PARAMS, {0}};
+    calls[at + 1] = (struct db_call){&session_read, read, READ_PARAMS, {0}};
+    TRY(sql_write(s, ctx, calls, at + 2, &making));
+    w->done = calls[at].rows.count > 0;
+    return session_from_rows(ctx, &calls[at + 1].rows, w->id, w->out);
+}
+
+/* One statement, and so one snapshot of the session and its messages. Made ids are written out, or
+ * the copies would have others; no id may be one that will be made for the copy ($2, of $8). */
+/* clang-format off */
+static const struct db_stmt session_copy_stmt = {
+    "session_copy",
+    "WITH o AS (SELECT s.* FROM sessions s WHERE s.tenant = $1 AND s.session_id = $8"
+    " AND s.expires_at > now() AND ($3::text IS NULL OR s.user_id = $3) AND" SQL_MATCH "),"
+    " s AS (INSERT INTO sessions AS s (generation, tenant, session_id, user_id, language, context,"
+    " metadata, ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count, mark, state_mark)"
+    " SELECT $9, $1, $2, o.user_id, o.language, o.context, o.metadata, o.ttl_seconds,"
+    " o.sliding, now() + o.ttl_seconds * interval '1 second', "
+    SQL_HOUR("now() + o.ttl_seconds * interval '1 second'") ", o.last_seq, o.message_count, $7, $7"
+    " FROM o WHERE NOT EXISTS (SELECT FROM messages m WHERE m.tenant = $1"
+    " AND m.generation = o.generation AND m.message_id BETWEEN " SQL_MADE_ID("$9::bigint", "0")
+    " AND " SQL_MADE_ID("$9::bigint", "(1::bigint << 58) - 1") ") RETURNING" SQL_CHANGED "),"
+    " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"
+    " metadata, extra, size, created_at)"
+    " SELECT $1, s.generation, m.seq, coalesce(m.message_id, " SQL_MADE_ID("o.generation", "m.seq") "),"
+    " m.type, m.role, m.content, m.metadata, m.extra, m.size, m.created_at"
+    " FROM s, o, messages m WHERE m.tenant = $1 AND m.generation = o.generation),"
+    SQL_REMEMBER("201", "0", "0", "NULL::text")
+    "SELECT s.*, f.found FROM (SELECT count(*) AS found FROM o) f LEFT JOIN s ON true"};
+/* clang-format on */
+
+enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
+{
+    struct db_param copy[SQL_PRECONDITION_PARAMS + 2], read[READ_PARAMS], admit[SQL_ADMIT_PARAMS];
+    struct db_call calls[3];
+    TRY(sql_precondition_params(ctx, w->id, w->precondition, copy));
+    copy[7] = db_text(w->from);
+    copy[8] = sql_generation(s, NULL, 0);
+    const struct sql_making making = {&copy[8], NULL, 0};
+    read_params(s, ctx, w->id, SV_NONE, SESSION_MESSAGES_MAX, read);
+    const size_t at = sql_admit(ctx, w, admit, calls);
+    calls[at] = (struct db_call){&session_copy_stmt, copy, ARRAY_LEN(copy), {0}};
+    calls[at + 1] = (struct db_call){&session_read, read, READ_PARAMS, {0}};
+    TRY(sql_write(s, ctx, calls, at + 2, &making));
+    const struct db_rows *rows = &calls[at].rows;
+    w->found = db_get_i64(rows, 0, db_column(rows, "found")) > 0;
+    sql_changed(w, rows, 201, 0);
+    w->receipt->created = w->done;
+    if (!w->done)
+        return ERR_NONE;
+    return session_from_rows(ctx, &calls[at + 1].rows, w->id, w->out);
+}
+
+/* clang-format off */
+#define SQL_NEXT_STATE                                                                             \
+    " user_id = $11, language = $12, context = $13, metadata = $14, ttl_seconds = $15 "
+/* Of $8 to $10, which were read. */
+#define SQL_SAME_STATE " s.generation = $8 AND s.state_version = $9 AND s.state_mark = $10 "
+
+static const struct db_stmt session_update_stmt = {
+    "session_update",
+    "WITH s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") "," SQL_SLIDE "," SQL_NEXT_STATE
+    " WHERE" SQL_LIVE "AND" SQL_MATCH "AND" SQL_SAME_STATE
+    "RETURNING" SQL_CHANGED ")," SQL_REMEMBER("200", "0", "0", "$16::text") "SELECT * FROM s"};
+
+/* A new time to live begins now, also for a session whose expiry does not slide. */
+static const struct db_stmt session_update_ttl = {
+    "session_update_ttl",
+    "WITH s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") ","
+    " expires_at = now() + $15::bigint * interval '1 second',"
+    " expiry_hour = " SQL_HOUR("now() + $15::bigint * interval '1 second'") "," SQL_NEXT_STATE
+    " WHERE" SQL_LIVE "AND" SQL_MATCH "AND" SQL_SAME_STATE
+    "RETURNING" SQL_CHANGED ")," SQL_REMEMBER("200", "0", "0", "$16::text") "SELECT * FROM s"};
+/* clang-format on */
+
+enum err sql_session_update(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
+                            const struct session *base)
+{
+    const struct session *next = w->out;
+    struct db_param p[SQL_PRECONDITION_PARAMS + 9];
+    TRY(sql_precondition_params(ctx, w->id, w->precondition, p));
+    p[7] = db_i64(base->generation);
+    p[8] = db_i64(base->state_version);
+    p[9] = db_i64((int64_t)base->state_mark);
+    p[10] = db_text(next->user_id);
+    p[11] = db_text(next->language);
+    p[12] = db_text(next->context);
+    p[13] = db_jsonb(next->metadata);
+    p[14] = db_i64(next->ttl_seconds);
+    p[15] = db_text(w->state);
+    struct db_call call = {
+        w->patch->has_ttl ? &session_update_ttl : &session_update_stmt, p, ARRAY_LEN(p), {0}};
+    TRY(sql_write(s, ctx, &call, 1, NULL));
+    sql_changed(w, &call.rows, 200, 0);
+    return ERR_NONE;
+}
+
+/* Deleting puts the session aside in time that does not grow with its history: from the commit on
+ * nobody finds it, its context is gone, and the sweeper takes its messages in bounded steps. It
+ * keeps its user, so that an erasure finds it. */
+/* clang-format off */
+static const struct db_stmt session_delete_stmt = {
+    "session_delete",
+    "WITH s AS (UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID("~") ","
+    " context = '{}', metadata = '{}', expires_at = now(), expiry_hour = 0," SQL_STAMP("$7")
+    "WHERE" SQL_LIVE "AND" SQL_MATCH "RETURNING" SQL_CHANGED "),"
+    SQL_REMEMBER("204", "0", "0", "NULL::text") "SELECT * FROM s"};
+/* clang-format on */
+
+enum err sql_session_delete(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
+{
+    struct db_param p[SQL_PRECONDITION_PARAMS];
+    TRY(sql_precondition_params(ctx, w->id, w->precondition, p));
+    struct db_call call = {&session_delete_stmt, p, ARRAY_LEN(p), {0}};
+    TRY(sql_write(s, ctx, &call, 1, NULL));
+    sql_changed(w, &call.rows, 204, 0);
+    return ERR_NONE;
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* The SQL of an update: messages put and removed by id, and the context with them. */
+#include "sql_fragments.h"
+
+/* l: the session, if everything allows the change; e: each message of the update with the seq of
+ * the one that it names, which must be looked up one by one so that it does not cost the history;
+ * f: what is wrong with them; ok: l, if nothing is. All else hangs on ok. c counts what was done,
+ * so that s, and the insert behind it, come after the deletions, whose ids are free then.
+ *
+ * $8 to $10: generation, state_version and state_mark (NULL: any), $11 the new context (NULL: no
+ * change); $12: clear; $13: enum session_edit; $14, $15: generation and seq that an id of the made
+ * form names; messages from $16 on. */
+/* clang-format off */
+/* The message that e names. By e alone, so that no plan begins with all messages of the session. */
+#define SQL_EDITED                                                                                 \
+    " AND m.tenant = $1 AND m.generation = e.generation AND m.seq = e.seq AND EXISTS (SELECT FROM ok)"
+
+/* Whether it would read differently: what is only written in another way, as a client does that has
+ * read it and sends it back, stays as it was written first. */
+#define SQL_OTHER(column)                                                                          \
+    "(m." column " IS DISTINCT FROM e." column " AND parley_jsonb(m." column ") IS DISTINCT FROM e." column "::jsonb)"
+
+static const struct db_stmt session_edit = {
+    "session_edit",
+    "WITH l AS (SELECT s.generation, s.last_seq FROM sessions s WHERE" SQL_LIVE "AND" SQL_MATCH
+    "AND ($8::bigint IS NULL OR (s.generation = $8 AND s.state_version = $9::bigint"
+    " AND s.state_mark = $10::bigint))),"
+    " e AS (SELECT i.*, l.generation, i.of = l.generation AND i.at > l.last_seq AS unborn,"
+    " CASE WHEN NOT $12::boolean THEN coalesce("
+    "(SELECT m.seq FROM messages m WHERE m.tenant = $1 AND m.generation = l.generation AND m.message_id = i.id),"
+    " (SELECT m.seq FROM messages m WHERE m.tenant = $1 AND m.generation = l.generation"
+    " AND l.generation = i.of AND m.seq = i.at AND m.message_id IS NULL)) END AS seq"
+    " FROM l, unnest($13::bigint[], $14::bigint[], $15::bigint[], $16::text[], $17::text[], $18::text[],"
+    " $19::text[], $20::text[], $21::text[]) WITH ORDINALITY"
+    " AS i(edit, of, at, type, role, content, metadata, id, extra, n)),"
+    " f AS (SELECT min(n) AS fault FROM e WHERE seq IS NULL AND (edit = 1 OR (edit = 0 AND unborn))),"
+    " ok AS (SELECT l.generation FROM l, f WHERE f.fault IS NULL),"
+    " removed AS (DELETE FROM messages m USING e WHERE e.edit > 0" SQL_EDITED " RETURNING 1),"
+    " cleared AS (DELETE FROM messages m WHERE $12 AND m.tenant = $1"
+    " AND m.generation = (SELECT generation FROM ok) RETURNING 1),"
+    " changed AS (UPDATE messages m SET type = e.type, role = e.role, content = e.content, extra = e.extra,"
+    " size = coalesce(octet_length(e.content), 0) + octet_length(m.metadata::text)"
+    " + coalesce(octet_length(e.extra), 0) FROM e WHERE e.edit = 0" SQL_EDITED
+    " AND (m.type <> e.type OR m.role IS DISTINCT FROM e.role OR " SQL_OTHER("content") " OR "
+    SQL_OTHER("extra") ")"
+    " RETURNING 1),"
+    " c AS (SELECT (SELECT count(*) FROM removed) + (SELECT count(*) FROM cleared) AS removed,"
+    " (SELECT count(*) FROM changed) AS changed,"
+    " (SELECT count(*) FROM e WHERE edit = 0 AND seq IS NULL) AS added),"
+    " s AS (UPDATE sessions s SET"
+    SQL_STAMP_STATE_IF("$7", "c.removed + c.changed > 0 OR $11 IS NOT NULL") "," SQL_SLIDE
+    ", context = coalesce($11::text, s.context), last_seq = s.last_seq + c.added, message_count = s.message_count + c.added - c.removed"
+    " FROM c WHERE s.tenant = $1 AND s.generation = (SELECT generation FROM ok) RETURNING" SQL_CHANGED "),"
+    " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content, metadata,"
+    " extra, size, created_at)"
+    " SELECT $1, s.generation, s.last_seq - c.added + row_number() OVER (ORDER BY i.n), i.id, i.type,"
+    " i.role, i.content, i.metadata::jsonb, i.extra, " SQL_STORED_SIZE ", s.updated_at"
+    " FROM s, c, e AS i WHERE i.edit = 0 AND i.seq IS NULL),"
+    SQL_REMEMBER("200", "0", "0", "NULL::text")
+    "SELECT s.*, f.fault FROM f LEFT JOIN s ON true"};
+/* clang-format on */
+
+enum { EDIT_PARAMS = SQL_PRECONDITION_PARAMS + 8 + SQL_MESSAGE_PARAMS };
+
+static enum err edit_arrays(struct request_ctx *ctx, const struct session_update *update,
+                            struct db_param *out)
+{
+    const size_t n = update->n_messages;
+    int64_t *edits = arena_array(ctx->arena, n, sizeof(*edits));
+    int64_t *generations = arena_array(ctx->arena, n, sizeof(*generations));
+    int64_t *seqs = arena_array(ctx->arena, n, sizeof(*seqs));
+    if (!edits || !generations || !seqs)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t generation = 0, seq = 0; /* of no session */
+        const struct sv id = update->messages[i].message_id;
+        if (id.p && !uuid_v8_unpack(id, &generation, &seq))
+            generation = seq = 0;
+        edits[i] = update->edits[i];
+        generations[i] = (int64_t)generation;
+        seqs[i] = (int64_t)seq;
+    }
+    TRY(db_i64_array(ctx, edits, n, &out[0]));
+    TRY(db_i64_array(ctx, generations, n, &out[1]));
+    TRY(db_i64_array(ctx, seqs, n, &out[2]));
+    return sql_message_arrays(ctx, update->messages, n, &out[3]);
+}
+
+/* The row is locked ahead of the statement, which then sees what the writer before it did: of two
+ * updates at once with one new id, the second finds a message to put its own in the place of. */
+enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
+                          const struct session *base, struct sv context)
+{
+    struct db_param p[EDIT_PARAMS];
+    TRY(sql_precondition_params(ctx, w->id, w->precondition, p));
+    TRY(edit_arrays(ctx, w->update, &p[12]));
+    p[7] = base ? db_i64(base->generation) : db_null_i64();
+    p[8] = base ? db_i64(base->state_version) : db_null_i64();
+    p[9] = base ? db_i64((int64_t)base->state_mark) : db_null_i64();
+    p[10] = db_text(context);
+    p[11] = db_bool(w->update->clear);
+    struct db_call calls[] = {{&sql_lock, p, 4, {0}}, {&session_edit, p, EDIT_PARAMS, {0}}};
+    TRY(sql_write(s, ctx, calls, ARRAY_LEN(calls), NULL));
+    const struct db_rows *rows = &calls[1].rows;
+    w->fault = (size_t)db_get_i64(rows, 0, db_column(rows, "fault"));
+    sql_changed(w, rows, 200, 0);
+    return ERR_NONE;
+}

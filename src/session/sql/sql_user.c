@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The SQL on the sessions of one user. All of it goes by the index sessions_of_user, whose order is
+ * that of creation: a page costs what it holds, wherever it lies.
+ *
+ * An erased session keeps its user_id beside an id that no client can send, until its last row is
+ * deleted: so a repeated erasure finds what an earlier one hid and did not finish. So does each
+ * other tombstone. What is remembered under an idempotency key has the user whose session it was
+ * then: the session may be gone by now, or somebody else's.
+ */
+#include "sql_fragments.h"
+
+/* $3, $4: the place behind which to begin. One row more than asked for is found when there is one;
+ * what is found but beyond the budget in bytes ($6) does not come. */
+/* clang-format off */
+#define SQL_USERS_PLACE(behind)                                                                    \
+    " tenant = $1 AND user_id = $2 AND (created_at, generation) " behind                           \
+    " ($3::text::timestamptz, $4::bigint) "
+
+#define SQL_LIST(behind, order, context)                                                           \
+    "SELECT session_id, generation, version, mark, state_version, state_mark, last_seq,"            \
+    " message_count, ttl_seconds, sliding, created_at, updated_at, expires_at, user_id, language, " context " AS context,"     \
+    " metadata, found FROM (SELECT *, row_number() OVER w AS rank, count(*) OVER () AS found,"     \
+    " sum(octet_length(metadata::text)) OVER w AS total FROM (SELECT * FROM sessions WHERE"        \
+    SQL_USERS_PLACE(behind) "AND expires_at > now() AND session_id NOT LIKE '~%'"                  \
+    " ORDER BY " order " LIMIT $5::bigint + 1) p"                                                  \
+    " WINDOW w AS (ORDER BY " order ")) s WHERE rank <= $5"                                        \
+    " AND (rank = 1 OR total <= $6::bigint) ORDER BY " order
+
+#define SQL_NEWEST_FIRST "created_at DESC, generation DESC"
+
+static const struct db_stmt user_list_newest = {
+    "user_list_newest", SQL_LIST("<", SQL_NEWEST_FIRST, "NULL::text")};
+static const struct db_stmt user_list_oldest = {
+    "user_list_oldest", SQL_LIST(">", "created_at, generation", "context")};
+
+static const struct db_stmt user_visible = {
+    "user_visible",
+    "SELECT session_id, generation, created_at FROM sessions WHERE" SQL_USERS_PLACE("<")
+    "AND session_id NOT LIKE '~%' ORDER BY " SQL_NEWEST_FIRST " LIMIT $5"};
+
+/* Locked in one order, so that two erasures at once do not deadlock. Whoever waited for a row finds
+ * it hidden, and no session of its id. */
+#define SQL_HIDE(how)                                                                              \
+    "WITH l AS (SELECT generation FROM sessions WHERE tenant = $1 AND user_id = $2"                \
+    " AND generation = ANY($3::bigint[]) AND session_id NOT LIKE '~%'"                             \
+    " ORDER BY generation FOR UPDATE" how ")"                                                      \
+    " UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID("~~") ", context = '{}', metadata = '{}',"    \
+    " expires_at = now(), expiry_hour = 0, updated_at = clock_timestamp(),"                        \
+    " version = s.version + 1 WHERE s.tenant = $1"                                                 \
+    " AND s.generation = ANY(ARRAY(SELECT generation FROM l))"
+
+static const struct db_stmt user_hide = {"user_hide", SQL_HIDE("")};
+static const struct db_stmt user_hide_free = {"user_hide_free", SQL_HIDE(" SKIP LOCKED")};
+
+static const struct db_stmt user_hidden = {
+    "user_hidden",
+    "SELECT tenant, generation, message_count, regexp_replace(session_id, '^~~?[0-9]+~?', '') AS own_id FROM sessions WHERE tenant = $1 AND user_id = $2"
+    " AND session_id LIKE '~%' ORDER BY " SQL_NEWEST_FIRST " LIMIT 100"};
+
+/* But for those of sessions that are the user's and no tombstones: they go with their session, or a
+ * request that is repeated meanwhile would have its effect twice. The condition on the session is
+ * one value, so that it is looked up by its key for each row. */
+#define SQL_USERS_KEYS                                                                             \
+    " FROM idempotency_keys k WHERE k.tenant = $1 AND k.user_id = $2"                              \
+    " AND (SELECT s.user_id = $2 AND s.session_id NOT LIKE '~%' FROM sessions s"                   \
+    " WHERE s.tenant = $1 AND s.generation = k.generation) IS NOT TRUE "
+
+static const struct db_stmt user_keys_delete = {
+    "user_keys_delete",
+    "WITH d AS (DELETE FROM idempotency_keys WHERE tenant = $1 AND key = ANY(ARRAY(SELECT k.key"
+    SQL_USERS_KEYS "LIMIT 1000 FOR UPDATE SKIP LOCKED)) RETURNING 1)"
+    " SELECT count(*) AS deleted, NOT EXISTS (SELECT" SQL_USERS_KEYS ") AS are_none FROM d"};
+
+static const struct db_stmt user_left = {
+    "user_left",
+    "SELECT EXISTS (SELECT FROM sessions WHERE tenant = $1 AND user_id = $2) OR EXISTS"
+    " (SELECT FROM idempotency_keys WHERE tenant = $1 AND user_id = $2) AS is_left"};
+/* clang-format on */
+
+/* $1 to $4; text: room for the time. A NULL place stands before all others. */
+static void place_params(const struct request_ctx *ctx, struct sv user,
+                         const struct session_position *behind, bool oldest_first,
+                         char text[CLOCK_RFC3339_LEN + 1], struct db_param *out)
+{
+    struct sv at = oldest_first ? SV("-infinity") : SV("infinity");
+    if (behind) {
+        clock_rfc3339(behind->created_at, text);
+        at = (struct sv){text, CLOCK_RFC3339_LEN};
+    }
+    out[0] = db_text(ctx->tenant);
+    out[1] = db_text(user);
+    out[2] = db_text(at);
+    out[3] = db_i64(behind ? behind->generation : 0);
+}
+
+enum err sql_user_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                       const struct session_position *behind, bool oldest_first, size_t limit,
+                       struct session_list *out)
+{
+    char text[CLOCK_RFC3339_LEN + 1];
+    struct db_param p[6];
+    struct db_rows rows;
+    place_params(ctx, user, behind, oldest_first, text, p);
+    p[4] = db_i64((int64_t)limit);
+    p[5] = db_i64(s->settings.page_bytes);
+    TRY(db_query(s->db, ctx, DB_READ, oldest_first ? &user_list_oldest : &user_list_newest, p,
+                 ARRAY_LEN(p), &rows, NULL));
+    TRY(sql_sessions(ctx, &rows, out));
+    out->has_more = rows.count > 0 && db_get_i64(&rows, 0, db_column(&rows, "found")) > rows.count;
+    return ERR_NONE;
+}
+
+enum err sql_user_visible(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                          const struct session_position *behind, size_t limit,
+                          struct session_list *out)
+{
+    char text[CLOCK_RFC3339_LEN + 1];
+    struct db_param p[5];
+    struct db_rows rows;
+    place_params(ctx, user, behind, false, text, p);
+    p[4] = db_i64((int64_t)limit);
+    TRY(db_query(s->db, ctx, DB_READ, &user_visible, p, ARRAY_LEN(p), &rows, NULL));
+    *out = (struct session_list){.n = (size_t)rows.count};
+    out->sessions = arena_zalloc(ctx->arena, out->n * sizeof(*out->sessions));
+    if (!out->sessions)
+        return ctx_nomem(ctx);
+    for (int i = 0; i < rows.count; i++) {
+        struct session *session = &out->sessions[i];
+        session->session_id = db_get_text(&rows, i, db_column(&rows, "session_id"));
+        session->generation = db_get_i64(&rows, i, db_column(&rows, "generation"));
+        session->created_at = db_get_time(&rows, i, db_column(&rows, "created_at"));
+    }
+    return ERR_NONE;
+}
+
+enum err sql_user_tombstone(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                            const struct session_list *list, bool waits, int64_t *hidden)
+{
+    struct db_param p[3] = {db_text(ctx->tenant), db_text(user)};
+    struct db_rows rows;
+    int64_t *generations = arena_array(ctx->arena, list->n, sizeof(*generations));
+    if (!generations)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < list->n; i++)
+        generations[i] = list->sessions[i].generation;
+    TRY(db_i64_array(ctx, generations, list->n, &p[2]));
+    TRY(db_query(s->db, ctx, DB_WRITE, waits ? &user_hide : &user_hide_free, p, ARRAY_LEN(p), &rows,
+                 NULL));
+    *hidden += rows.count;
+    return ERR_NONE;
+}
+
+enum err sql_user_tombstones(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                             struct db_rows *out)
+{
+    const struct db_param p[] = {db_text(ctx->tenant), db_text(user)};
+    return db_query(s->db, ctx, DB_READ, &user_hidden, p, ARRAY_LEN(p), out, NULL);
+}
+
+enum err sql_user_keys_delete(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                              bool *none, int64_t *deleted)
+{
+    const struct db_param p[] = {db_text(ctx->tenant), db_text(user)};
+    struct db_rows rows;
+    TRY(db_query(s->db, ctx, DB_WRITE, &user_keys_delete, p, ARRAY_LEN(p), &rows, NULL));
+    *none = db_get_bool(&rows, 0, db_column(&rows, "are_none"));
+    *deleted += db_get_i64(&rows, 0, db_column(&rows, "deleted"));
+    return ERR_NONE;
+}
+
+enum err sql_user_is_left(struct sessions *s, struct request_ctx *ctx, struct sv user, bool *left)
+{
+    const struct db_param p[] = {db_text(ctx->tenant), db_text(user)};
+    struct db_rows rows;
+    TRY(db_query(s->db, ctx, DB_READ, &user_left, p, ARRAY_LEN(p), &rows, NULL));
+    *left = db_get_bool(&rows, 0, db_column(&rows, "is_left"));
+    return ERR_NONE;
+}

@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: MIT
+"""The n-th malloc, read, write, send, recv, poll, accept, … of a request fails, on every route, for
+every n until a request gets by without reaching it: parley's own calls and those that libpq, hiredis,
+json-c and libfcgi make for it, under ASan and UBSan, LSan at the end."""
+import collections
+import json
+import re
+import time
+import uuid
+from urllib.parse import quote
+
+from fastcgi import request
+from faults import amount
+from harness import say
+from fault_injection import INTERRUPTED, KINDS, LIBRARIES, SHORT, FaultInjectionTest
+from stack import wait_until
+from test_openapi import OPERATIONS
+
+
+# What each operation is asked for that changes something or that needs a body. The session of the
+# request has the id S, its user of-S.
+BODIES = {
+    "session_create": {"session_id": "new-S", "user_id": "of-S", "metadata": {"a": [1]},
+                       "messages": [{"role": "user", "content": "x"}, {"type": "note", "content": {"y": 1}}]},
+    "session_put": {"user_id": "of-S", "context": {"k": "v"}, "messages": [{"role": "user", "content": "x"}]},
+    "session_patch": {"language": "de", "context": {"a": {"b": None, "c": 2.50}, "z": "y"},
+                      "metadata": {"m": [1, {"n": None}]}},
+    "messages_append": {"messages": [{"role": "user", "content": "x", "metadata": {"p": 1}},
+                                     {"type": "function_call", "content": {"name": "f", "arguments": "{}"}}]},
+    "openai_conversation_create": {"items": [{"role": "user", "content": "Hello!"}], "metadata": {"t": "x"}},
+    "openai_conversation_update": {"metadata": {"topic": "planes"}},
+    "openai_items_create": {"items": [{"role": "user", "content": "Hello!"},
+                                      {"type": "function_call", "call_id": "c", "name": "f", "arguments": ""}]},
+    "thread_create": {"metadata": {"user": "S"}, "ttl": {"ttl": 1440, "strategy": "delete"},
+                      "supersteps": [{"updates": [{"values": {"messages": [{"type": "human", "content": "x"}]},
+                                                   "as_node": "n"}]}]},
+    "threads_search": {"metadata": {"of": "S"}, "limit": 10},
+    "threads_count": {"metadata": {"of": "S"}},
+    "thread_patch": {"metadata": {"topic": "trains"}},
+    "thread_state_update": {"values": {"messages": [{"type": "human", "content": "x"}], "topic": "t"}},
+    "thread_state_find": {"checkpoint": {"checkpoint_ns": ""}},
+}
+# Of a session that is not there yet.
+ABSENT = ("session_put",)
+KEYED = ("session_create", "session_patch", "messages_append", "openai_items_create", "thread_state_update")
+# The database as numbers that a request changes by what it does; the second is how many are hidden.
+STATE = """SELECT count(*), count(*) FILTER (WHERE session_id LIKE '~%'), coalesce(sum(version), 0),
+    coalesce(sum(last_seq), 0), coalesce(sum(message_count), 0), coalesce(sum(length(user_id)), 0),
+    coalesce(sum(length(context::text)), 0), coalesce(sum(length(metadata::text)), 0),
+    (SELECT count(*) FROM messages), (SELECT coalesce(sum(length(content)), 0) FROM messages),
+    (SELECT coalesce(sum(seq), 0) FROM messages), (SELECT count(*) FROM idempotency_keys) FROM sessions"""
+NOTHING_DONE = ("unavailable", "overload", "timeout", "internal", "busy", "out_of_memory")
+VOLATILE = [(re.compile(pattern), to) for pattern, to in (
+    (rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", b"U"),
+    (rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(Z|\+00:00)", b"T"), (rb'("created_at":)\d+', rb"\1T"),
+    (rb'"(msg|conv|fc)_[0-9A-Za-z_-]+"', rb'"\1_I"'),
+    (rb'"generation":\d+', b'"generation":G'), (rb'"next_cursor":"[^"]*"', b'"next_cursor":"C"'))]
+
+MESSAGES = re.compile(rb',"messages":\[.*?\](?=\},"interrupts")')
+# What ends the program when there is no memory for it, see SECURITY.md.
+CRASHES = {("malloc", "libfcgi")}
+
+
+def operations():
+    """(name, method, path) of all that the handlers' socket answers."""
+    return [(op.name, op.method, op.path) for op in OPERATIONS if op.secured]
+
+
+def normal(body):
+    """A body without what is another one each time."""
+    for pattern, to in VOLATILE:
+        body = pattern.sub(to, body)
+    return body
+
+
+class Route:
+    """One operation, to be asked for with a new session each time."""
+
+    def __init__(self, test, name, method, path):
+        self.test, self.name, self.method, self.path = test, name, method, path
+        self.checkpoint = None
+        self.bodies, self.change = None, None   # of a request that went well
+
+    def prepare(self, peer):
+        """A session with two messages; the arguments of a request about it."""
+        session = str(uuid.uuid4())
+        if self.name not in ABSENT:
+            made = peer.ask("PUT", f"/v1/sessions/{session}", json.dumps({
+                "user_id": "of-" + session, "metadata": {"of": session}, "context": {"a": {"b": 1}},
+                "messages": [{"message_id": "m1", "role": "user", "content": "Hello"},
+                             {"role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}],
+            }).encode())
+            self.test.assertEqual(made.status, 201, made)
+        names = {"message": "m1", "item_id": "m1", "user_id": "of-" + session}
+        if "{checkpoint_id}" in self.path:
+            state = json.loads(peer.ask("GET", f"/threads/{session}/state").body)
+            names["checkpoint_id"] = state["checkpoint"]["checkpoint_id"]
+        target = re.sub(r"\{(\w+)\}", lambda m: quote(names.get(m[1], session), safe=""), self.path)
+        body = json.dumps(BODIES[self.name]).replace("S", session).encode() if self.name in BODIES else b""
+        key = [("Idempotency-Key", str(uuid.uuid4()))] if self.name in KEYED else []
+        return (self.method, target, body, key)
+
+    def learn(self, peer):
+        """What a request that goes well answers and changes, which is the same each time."""
+        for _ in range(2):
+            args = self.prepare(peer)
+            before = self.test.state()
+            reply = peer.ask(*args)
+            self.test.assertIn(reply.status, (200, 201, 204), (self.name, reply))
+            change, body = self.test.change(before), normal(reply.body)
+            if self.bodies:
+                self.test.assertEqual((body, change), (self.bodies[0], self.change), self.name)
+            # A thread that was written answers without its messages when they cannot be read.
+            self.bodies, self.change = [body, MESSAGES.sub(b"", body)], change
+
+    def clean(self, peer):
+        """A request without a fault gets what it should."""
+        reply = peer.ask(*self.prepare(peer))
+        self.test.assertEqual((reply.status in (200, 201, 204), normal(reply.body)), (True, self.bodies[0]),
+                              f"{self.name}, after {self.test.last}: {reply}")
+
+
+class Sweep(FaultInjectionTest):
+    """What the sweeps over all routes share."""
+
+    def setUp(self):
+        super().setUp()
+        self.last = "nothing"
+        self.results = collections.Counter()
+
+    def state(self):
+        """The database in numbers."""
+        return [int(n) for n in self.sql.ask(STATE)[0].split()]
+
+    def change(self, before):
+        """What became of them."""
+        return [b - a for a, b in zip(before, self.state())]
+
+    @staticmethod
+    def outcome(reply):
+        """ok, done (and said so), failed (nothing was done), unknown; or what else it is."""
+        if reply is None or reply.status is None or not reply.ended:
+            return "unknown"
+        if reply.status < 300:
+            return "ok"
+        answer = json.loads(reply.body)
+        code = answer.get("error", answer).get("code")
+        if code in ("outcome_unknown", "answer_lost"):
+            return "unknown" if code == "outcome_unknown" else "done"
+        # A search that had no time left is a 422 that says so.
+        if code == "search_too_slow" or reply.status >= 500 and code in NOTHING_DONE:
+            return "failed"
+        return "neither right nor a clear failure"
+
+    def judge(self, route, reply, change):
+        """The answer against what became of the database; what it was."""
+        outcome = self.outcome(reply)
+        where = (f"{route.name}, {self.last} of {LIBRARIES[self.page['culprit']]}: {outcome}, {reply},"
+                 f" {change} of {route.change}")
+        nothing = [0] * len(change)
+        if outcome == "ok":
+            # Where a connection could not be opened, a cache may have answered, and says so.
+            self.assertIn(normal(reply.body).replace(b',"degraded":true', b""), route.bodies, where)
+        # An erasure goes by steps, of which the first hides: "some of it may be erased".
+        hidden = route.name == "user_delete" and change[:2] == [0, 1] and change[8] == 0
+        self.assertTrue(change == {"ok": route.change, "done": route.change, "failed": nothing}.get(outcome)
+                        or outcome == "unknown" and (change in (nothing, route.change) or hidden), where)
+        return outcome
+
+    def wait_if_away(self):
+        """The fault may have hit an opening of a connection, which the thread that polls does as well
+        as the request. That is tried again after a moment; parley says so."""
+        states = re.compile('"event":"(db_[a-z]+)"')
+        self.assertNotIn("db_misconfigured", self.log(), self.last)
+        if (states.findall(self.log()) or ["db_up"])[-1] != "db_up":
+            wait_until(lambda: self.answers() and states.findall(self.log())[-1] == "db_up", 5,
+                       "it has recovered")
+
+    def attempt(self, route, kind, n, **how):
+        """One request with its n-th call failing: what was answered is what was done, the worker lives,
+        and the next request on it is served. The outcome; None: there was no n-th call."""
+        if how.get("persistent"):
+            # Connections that could not be opened are tried again after up to a second.
+            wait_until(self.answers, 5, "it has recovered")
+        before = self.peer()
+        route.clean(before)
+        args = route.prepare(before)
+        state = self.state()
+        # That one stays open: its end would be work, too.
+        self.assertTrue(self.wait(), f"{route.name}, after {self.last}: it is not idle")
+        self.last = f"{kind} {n} {how}"
+        self.page.arm(kind, n, **how)
+        peer = self.peer()
+        peer.send(request(*args))
+        try:
+            # Who cannot accept lets the connection wait.
+            peer.socket.settimeout(0.2 if kind == "accept" and how.get("persistent") else 15)
+            reply = peer.receive()
+        except TimeoutError:
+            reply = None
+        idle = self.wait(0.2 if how.get("persistent") else 15)
+        self.page.disarm()
+        if not idle and not self.wait():
+            self.fail(f"{route.name}, {self.last}, {reply}: "
+                      + (self.where() if self.alive() else self.log()[-6000:]))
+        failed = self.page["failed"]
+        outcome = self.judge(route, reply, self.change(state))
+        self.wait_if_away()
+        if failed:
+            self.results[kind, outcome] += 1
+        return outcome if failed else None
+
+    def count(self, route):
+        """How often a request of that route calls what; {(kind, library): n}."""
+        wait_until(self.answers, 5, "it has recovered")
+        before = self.peer()
+        route.clean(before)
+        args = route.prepare(before)
+        self.wait()
+        self.page.arm()
+        peer = self.peer()
+        peer.ask(*args)
+        self.wait()
+        self.page.disarm()
+        return self.page.calls()
+
+    def routes(self, most=1000):
+        """All of them, or as many by seed, each learnt and with an empty database."""
+        every = operations()
+        for name, method, path in self.rng("routes").sample(every, min(most, len(every))):
+            route = Route(self, name, method, path)
+            self.sql.ask("TRUNCATE sessions, messages, idempotency_keys")
+            wait_until(self.answers, 5, "it has recovered")
+            peer = self.peer()
+            route.learn(peer)
+            peer.close()
+            yield route
+
+    def sweep(self, route, kind, most, **how):
+        """Every n until a request gets by without; in the short form, of more than most as many, by
+        seed. How many there are."""
+        n = sum(k for (of, name), k in self.count(route).items()
+                if of == kind and name in how.get("of", LIBRARIES))
+        rng = self.rng(f"{route.name} {kind}")
+        picked = sorted(rng.sample(range(1, n + 1), most)) if n > most else range(1, n + 1)
+        for k in picked:
+            self.attempt(route, kind, k, **how)
+        # There may be more of them on a connection that was opened anew.
+        while len(picked) == n and self.attempt(route, kind, n + 1, **how):
+            n += 1
+            picked = range(1, n + 1)
+        return n
+
+    def report(self, began):
+        """What came of it."""
+        of = collections.defaultdict(dict)
+        for (kind, outcome), n in sorted(self.results.items()):
+            of[kind][outcome] = n
+        say(f"{sum(self.results.values())} calls failed in {time.monotonic() - began:.0f} s: "
+            + "; ".join(f"{kind} {outcomes}" for kind, outcomes in of.items()))
+
+
+class OfPostgres(Sweep):
+    """All routes with PostgreSQL alone."""
+
+    def test_each_call_once(self):
+        """Each on its own. Fails if an allocation is not checked (tests/plants/calloc_not_checked), and if
+        an answer that did not come is taken for a refusal (tests/plants/silence_is_a_refusal)."""
+        began, calls = time.monotonic(), collections.Counter()
+        for route in self.routes():
+            calls.update(self.count(route))
+            for kind in KINDS:
+                of = [name for name in LIBRARIES if (kind, name) not in CRASHES]
+                self.sweep(route, kind, amount(4, 10 ** 9) if kind == "malloc" else 10 ** 9, of=of)
+        by = collections.defaultdict(dict)
+        for (kind, name), n in sorted(calls.items()):
+            by[name][kind] = n
+        say(f"calls of one request each to {len(operations())} routes: {dict(by)}")
+        self.report(began)
+        self.end_in_order()
+
+    def test_all_calls_from_one_on(self):
+        """As on a machine that has no memory left, or whose network is gone, for as long as a request
+        takes: from the first one on, and from others that the seed picks."""
+        began = time.monotonic()
+        for route in self.routes(amount(5, 1000)):
+            for kind in KINDS:
+                of = [name for name in LIBRARIES if (kind, name) not in CRASHES]
+                self.sweep(route, kind, amount(1, 10 ** 9), of=of, persistent=True)
+        self.report(began)
+        self.end_in_order()
+
+    def test_in_parts(self):
+        """All that is read, written, sent and received comes in halves, and calls are interrupted by a
+        signal: each answer is as without, but for a first look at a record, which closes. Fails if a
+        poll that was interrupted is none: tests/plants/interrupted_poll_fails."""
+        began = time.monotonic()
+        for route in self.routes():
+            for kind in ("read", "write", "send", "recv"):
+                outcome = self.attempt(route, kind, 1, how=SHORT, persistent=True)
+                self.assertIn(outcome, ("ok", None), f"{route.name}, {self.last}")
+            for kind in ("send", "recv", "poll", "accept"):
+                self.sweep(route, kind, amount(2, 10 ** 9), how=INTERRUPTED)
+        self.report(began)
+        self.assertEqual({kind for kind, outcome in self.results if outcome != "ok"} - {"recv"}, set())
+        self.end_in_order()
+
+    def test_libfcgi_without_memory(self):
+        """libfcgi ends the program by an assertion then (SECURITY.md): before a handler has run, and
+        another worker is there soon. Fails if its seat stays empty: tests/plants/seat-left-empty."""
+        name, method, path = next(o for o in operations() if o[0] == "messages_append")
+        route = Route(self, name, method, path)
+        peer = self.peer()
+        route.learn(peer)
+        peer.close()
+        n = self.count(route)["malloc", "libfcgi"]
+        for k in sorted(self.rng("n").sample(range(1, n + 1), amount(2, n))):
+            peer = self.peer()
+            args = route.prepare(peer)
+            before = self.state()
+            self.wait()
+            self.page.arm("malloc", k, of=["libfcgi"])
+            other = self.peer()
+            self.assertIsNone(other.ask(*args).status)
+            self.page.disarm()
+            peer.close()
+            other.close()
+            wait_until(lambda: not self.alive(), 5, "its end")
+            self.assertEqual(self.change(before), [0] * len(before))
+            wait_until(self.answers, 10, "nobody has taken its place")
+            self.settle()
+        deaths = re.findall(r'"worker_died".*?"(signal|status)":(\d+)', self.log())
+        say(f"{n} calls of malloc by libfcgi in a request; those tried ended the worker: {deaths}")
+        self.assertEqual(set(deaths), {("signal", "6")})
+        self.stack.parley.stop()

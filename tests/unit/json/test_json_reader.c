@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+#include "parley/json/json_reader.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../suite.h"
+
+struct target {
+    struct sv name;
+    int64_t count;
+    const struct json_node *object, *array, *any;
+};
+
+static const struct json_field fields[] = {
+    {"name", JSON_STRING, JSON_REQUIRED, offsetof(struct target, name), 1, 4},
+    {"count", JSON_I64, JSON_NULLABLE, offsetof(struct target, count), -5, 100},
+    {"object", JSON_OBJECT, 0, offsetof(struct target, object), 0, 0},
+    {"array", JSON_ARRAY, 0, offsetof(struct target, array), 0, 2},
+    {"any", JSON_ANY, 0, offsetof(struct target, any), 0, 0},
+};
+
+static enum err read_text(struct request_ctx *ctx, const char *text, const char *path,
+                          struct target *t, struct json_seen *seen)
+{
+    struct json_doc d;
+    CU_ASSERT_EQUAL_FATAL(json_doc_parse(ctx, sv_from(text), &d), ERR_NONE);
+    return json_read_object(ctx, &d, d.nodes, path, fields, ARRAY_LEN(fields), t, seen);
+}
+
+TEST(all_types)
+{
+    struct request_ctx *ctx = test_ctx();
+    struct json_seen seen = {0, 0};
+    struct target t = {.count = 1};
+    CU_ASSERT_EQUAL(read_text(ctx,
+                              "{\"any\":null,\"array\":[1,2],\"object\":{\"a\":1},"
+                              "\"\\u0063ount\":-5,\"name\":\"\\u00e9\xc3\xa9z!\"}",
+                              "", &t, &seen),
+                    ERR_NONE);
+    CU_ASSERT_TRUE(sv_eq(t.name, SV("\xc3\xa9\xc3\xa9z!"))); /* four characters, six bytes */
+    CU_ASSERT_EQUAL(t.count, -5);
+    CU_ASSERT_EQUAL_FATAL(seen.given, 0x1f);
+    CU_ASSERT_TRUE(sv_eq(t.object->raw, SV("{\"a\":1}")));
+    CU_ASSERT_EQUAL(t.array->children, 2);
+    CU_ASSERT_EQUAL(t.any->type, JSON_IS_NULL);
+    CU_ASSERT_EQUAL(seen.null, 0x10);
+}
+
+TEST(defaults_stay)
+{
+    struct request_ctx *ctx = test_ctx();
+    struct json_seen seen = {0, 0};
+    struct target t = {.count = 7};
+    CU_ASSERT_EQUAL(read_text(ctx, "{\"name\":\"x\",\"count\":null}", "", &t, &seen), ERR_NONE);
+    CU_ASSERT_EQUAL(t.count, 7);
+    CU_ASSERT_PTR_NULL(t.object);
+    CU_ASSERT_EQUAL(seen.given, 3);
+    CU_ASSERT_EQUAL(seen.null, 2);
+    CU_ASSERT_EQUAL(read_text(ctx, "{\"name\":\"x\"}", "", &t, NULL), ERR_NONE);
+}
+
+/* Fails if unknown members are skipped, if bytes are counted for characters, or if a bound is
+ * exclusive: tried. */
+TEST(faults_name_the_field)
+{
+    static const struct {
+        const char *text, *slug, *field;
+    } t[] = {
+        {"[]", "wrong_type", "m[3]"},
+        {"{}", "missing_field", "m[3].name"},
+        {"{\"name\":null}", "wrong_type", "m[3].name"},
+        {"{\"name\":5}", "wrong_type", "m[3].name"},
+        {"{\"name\":\"\"}", "out_of_range", "m[3].name"},
+        {"{\"name\":\"12345\"}", "out_of_range", "m[3].name"},
+        {"{\"name\":\"x\",\"count\":\"5\"}", "wrong_type", "m[3].count"},
+        {"{\"name\":\"x\",\"count\":1.0}", "wrong_type", "m[3].count"},
+        {"{\"name\":\"x\",\"count\":1e1}", "wrong_type", "m[3].count"},
+        {"{\"name\":\"x\",\"count\":101}", "out_of_range", "m[3].count"},
+        {"{\"name\":\"x\",\"count\":-6}", "out_of_range", "m[3].count"},
+        {"{\"name\":\"x\",\"count\":9223372036854775808}", "out_of_range", "m[3].count"},
+        {"{\"name\":\"x\",\"object\":[]}", "wrong_type", "m[3].object"},
+        {"{\"name\":\"x\",\"array\":{}}", "wrong_type", "m[3].array"},
+        {"{\"name\":\"x\",\"array\":[1,2,3]}", "out_of_range", "m[3].array"},
+        {"{\"name\":\"x\",\"nam\":1}", "unknown_field", "m[3].nam"},
+        {"{\"name\":\"x\",\"names\":1}", "unknown_field", "m[3].names"},
+        {"{\"name\":\"x\",\"Name\":1}", "unknown_field", "m[3].Name"},
+        {"{\"name\":\"x\",\"\\u00e9\":1}", "unknown_field", "m[3].\xc3\xa9"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        struct request_ctx *ctx = test_ctx();
+        struct target into = {.count = 1};
+        enum err e = read_text(ctx, t[i].text, "m[3]", &into, NULL);
+        CU_ASSERT_EQUAL(e, ERR_INVALID);
+        CU_ASSERT_STRING_EQUAL(ctx->err.slug ? ctx->err.slug : "", t[i].slug);
+        CU_ASSERT_STRING_EQUAL(ctx->err.field, t[i].field);
+        CU_ASSERT_STRING_NOT_EQUAL(ctx->err.detail, "");
+    }
+    struct request_ctx *ctx = test_ctx();
+    struct target into = {.count = 1};
+    CU_ASSERT_EQUAL(read_text(ctx, "{\"x\":1}", "", &into, NULL), ERR_INVALID);
+    CU_ASSERT_STRING_EQUAL(ctx->err.field, "x");
+}
+
+/* Fails if a fault of a known member is passed over as well: tried. */
+TEST(others_are_left_alone)
+{
+    static const struct json_field of_n[] = {{"n", JSON_I64, JSON_REQUIRED, 0, 0, 9}};
+    static const struct {
+        const char *text;
+        enum err e;
+    } t[] = {{"{\"m\":{\"n\":\"x\"},\"n\":4,\"\\u006e\\u006e\":null}", ERR_NONE},
+             {"{\"m\":1,\"n\":\"4\"}", ERR_INVALID},
+             {"{\"m\":1}", ERR_INVALID},
+             {"[4]", ERR_INVALID}};
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        struct request_ctx *ctx = test_ctx();
+        struct json_doc d;
+        int64_t n = 0;
+        CU_ASSERT_EQUAL(json_doc_parse(ctx, sv_from(t[i].text), &d), ERR_NONE);
+        CU_ASSERT_EQUAL(json_read_members(ctx, &d, d.nodes, "", of_n, 1, &n, NULL), t[i].e);
+        CU_ASSERT_EQUAL(n, t[i].e == ERR_NONE ? 4 : 0);
+    }
+}

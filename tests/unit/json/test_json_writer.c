@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+#include "parley/json/json_writer.h"
+
+#include "parley/json/doc.h"
+
+#include "../suite.h"
+
+TEST(commas_and_nesting)
+{
+    struct arena *a = test_ctx()->arena;
+    struct buf b;
+    struct json_writer j;
+    buf_init(&b, a, 16);
+    json_write_init(&j, &b);
+    json_write_object_open(&j);
+    json_write_key(&j, "list");
+    json_write_array_open(&j);
+    json_write_i64(&j, INT64_MIN);
+    json_write_object_open(&j);
+    json_write_object_close(&j);
+    json_write_array_open(&j);
+    json_write_array_close(&j);
+    json_write_null(&j);
+    json_write_array_close(&j);
+    json_write_key(&j, "yes");
+    json_write_bool(&j, true);
+    json_write_key(&j, "no");
+    json_write_bool(&j, false);
+    json_write_key(&j, "raw");
+    json_write_raw(&j, SV("{\"x\": 1.50}"));
+    json_write_key(&j, "none");
+    json_write_raw(&j, SV_NONE);
+    json_write_key(&j, "at");
+    json_write_time(&j, 0);
+    json_write_object_close(&j);
+    CU_ASSERT_TRUE(sv_eq(buf_get(&b), SV("{\"list\":[-9223372036854775808,{},[],null],\"yes\":true,"
+                                         "\"no\":false,\"raw\":{\"x\": 1.50},\"none\":null,"
+                                         "\"at\":\"1970-01-01T00:00:00.000000Z\"}")));
+}
+
+TEST(strings_are_escaped)
+{
+    struct arena *a = test_ctx()->arena;
+    struct buf b;
+    struct json_writer j;
+    buf_init(&b, a, 16);
+    json_write_init(&j, &b);
+    json_write_array_open(&j);
+    json_write_sv(&j, SV("a\"b\\c/\b\f\n\r\t\x01\x1f\x7f\xc3\xa9"));
+    json_write_sv(&j, SV(""));
+    json_write_sv(&j, SV_NONE);
+    json_write_array_close(&j);
+    CU_ASSERT_TRUE(sv_eq(buf_get(&b), SV("[\"a\\\"b\\\\c/\\b\\f\\n\\r\\t\\u0001\\u001f\x7f\xc3\xa9"
+                                         "\",\"\",null]")));
+}
+
+/* Every character below U+0800 written and read again. Fails if the range of escapes ends at 0x1e:
+ * tried. */
+TEST(what_is_written_is_read)
+{
+    struct request_ctx *ctx = test_ctx();
+    struct buf text, b;
+    struct json_writer j;
+    struct json_doc d;
+    struct sv back = SV_NONE;
+    buf_init(&text, ctx->arena, 16);
+    for (int c = 1; c < 0x800; c++) {
+        if (c >= 0x80)
+            buf_putc(&text, (char)(0xc0 | c >> 6));
+        buf_putc(&text, (char)(c < 0x80 ? c : 0x80 | (c & 0x3f)));
+    }
+    buf_init(&b, ctx->arena, 16);
+    json_write_init(&j, &b);
+    json_write_sv(&j, buf_get(&text));
+    CU_ASSERT_EQUAL(json_doc_parse(ctx, buf_get(&b), &d), ERR_NONE);
+    CU_ASSERT_EQUAL(json_doc_string(ctx, d.nodes, &back), ERR_NONE);
+    CU_ASSERT_TRUE(sv_eq(back, buf_get(&text)));
+}

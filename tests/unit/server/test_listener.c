@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+#include "../../../src/server/server_internal.h"
+#include "../suite.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+struct place {
+    char dir[40], path[64];
+    char why[320];
+};
+
+static void make(struct place *p)
+{
+    snprintf(p->dir, sizeof p->dir, "/tmp/parley-listener-XXXXXX");
+    CU_ASSERT_PTR_NOT_NULL(mkdtemp(p->dir));
+    snprintf(p->path, sizeof p->path, "%s/s", p->dir);
+}
+
+/* Fails if the directory holds anything that the listener has left behind. */
+static void clear(struct place *p)
+{
+    CU_ASSERT_EQUAL(rmdir(p->dir), 0);
+}
+
+static bool answers(const char *path)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool good = connect(fd, (struct sockaddr *)&a, sizeof a) == 0;
+    close(fd);
+    return good;
+}
+
+/* Fails if the umask is left alone while binding: tried. */
+TEST(socket_as_nginx_needs_it)
+{
+    struct place p;
+    struct listener l;
+    struct stat st;
+    make(&p);
+    mode_t before = umask(0);
+    CU_ASSERT_EQUAL(listener_open(&l, p.path, p.why, sizeof p.why), ERR_NONE);
+    CU_ASSERT_EQUAL(umask(before), 0); /* it is as it was */
+    CU_ASSERT_EQUAL(lstat(p.path, &st), 0);
+    CU_ASSERT_TRUE(S_ISSOCK(st.st_mode));
+    CU_ASSERT_EQUAL(st.st_mode & 07777, 0660);
+    CU_ASSERT_TRUE(fcntl(l.fd, F_GETFL) & O_NONBLOCK);
+    CU_ASSERT_TRUE(fcntl(l.fd, F_GETFD) & FD_CLOEXEC);
+    CU_ASSERT_TRUE(answers(p.path));
+    listener_close(&l);
+    listener_close(&l);
+    clear(&p);
+}
+
+/* Fails if check_place does not connect: tried. */
+TEST(living_server_is_left_alone)
+{
+    struct place p;
+    struct listener first, second;
+    make(&p);
+    CU_ASSERT_EQUAL(listener_open(&first, p.path, p.why, sizeof p.why), ERR_NONE);
+    CU_ASSERT_EQUAL(listener_open(&second, p.path, p.why, sizeof p.why), ERR_INVALID);
+    CU_ASSERT_PTR_NOT_NULL(strstr(p.why, "another server answers there"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(p.why, p.path));
+    CU_ASSERT_EQUAL(second.fd, -1);
+    listener_close(&second);
+    CU_ASSERT_TRUE(answers(p.path));
+    listener_close(&first);
+    clear(&p);
+}
+
+/* Fails if listener_close does not compare the inode: tried. */
+TEST(stale_socket_is_replaced)
+{
+    struct place p;
+    struct listener killed, next;
+    make(&p);
+    CU_ASSERT_EQUAL(listener_open(&killed, p.path, p.why, sizeof p.why), ERR_NONE);
+    close(killed.fd); /* as when the process is killed: the name stays */
+    killed.fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    CU_ASSERT_FALSE(answers(p.path));
+    CU_ASSERT_EQUAL(listener_open(&next, p.path, p.why, sizeof p.why), ERR_NONE);
+    CU_ASSERT_TRUE(answers(p.path));
+    listener_close(&killed); /* the name is the next one's by now */
+    CU_ASSERT_TRUE(answers(p.path));
+    listener_close(&next);
+    clear(&p);
+}
+
+TEST(places_that_cannot_be)
+{
+    struct place p;
+    struct listener l;
+    char path[128];
+    make(&p);
+    int fd = open(p.path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    close(fd);
+    CU_ASSERT_EQUAL(listener_open(&l, p.path, p.why, sizeof p.why), ERR_INVALID);
+    CU_ASSERT_PTR_NOT_NULL(strstr(p.why, "no socket"));
+    CU_ASSERT_EQUAL(l.fd, -1);
+    CU_ASSERT_EQUAL(unlink(p.path), 0);
+    snprintf(path, sizeof path, "%s/none/s", p.dir);
+    CU_ASSERT_EQUAL(listener_open(&l, path, p.why, sizeof p.why), ERR_INVALID);
+    CU_ASSERT_PTR_NOT_NULL(strstr(p.why, strerror(2)));
+    memset(path, 'x', 104);
+    path[104] = '\0';
+    CU_ASSERT_EQUAL(listener_open(&l, path, p.why, sizeof p.why), ERR_INVALID);
+    CU_ASSERT_PTR_NOT_NULL(strstr(p.why, "too long"));
+    clear(&p);
+}
