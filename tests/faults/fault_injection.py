@@ -24,7 +24,7 @@ CALLS = len(KINDS) * len(LIBRARIES)
 
 def sanitized():
     """The program under test built with ASan and UBSan, and the library that lets calls fail: of the
-    tree that PARLEY_BIN is of, which may be a planted one. Skips where there is no ASan."""
+    tree that PARLEY_BIN is of, which may be that of a mutant. Skips where there is no ASan."""
     tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(PARLEY))))
     if not os.path.exists(tree + "/Makefile"):
         tree = ROOT
