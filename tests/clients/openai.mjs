@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The client of npm's package openai against parley: its routes, items, pages and errors. "Row" names rows
-// of the table in docs/clients.md.
+// of the table in docs/reference/openai.md.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import OpenAI from "openai";

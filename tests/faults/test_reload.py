@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Workers that are replaced under 64 clients, by reload (SIGHUP) and by recycling: no request
-fails, and PostgreSQL never sees more connections than README.md says."""
+fails, and PostgreSQL never sees more connections than docs/reference/configuration.md says."""
 import time
 
 from faults import LedgerTest, amount
