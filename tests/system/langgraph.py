@@ -14,10 +14,10 @@ def remove(message_id):
 
 
 class LangGraph:
-    """What the tests of this file share; beside a class with a client."""
+    """To be mixed into a test class with a client."""
 
     def refused(self, answer, status, code, field=None):
-        """The error in LangGraph's form, complete; its JSON."""
+        """Checks that the answer is this error in LangGraph's form, with all its members; its JSON."""
         self.assertEqual((answer.status, answer.headers["Content-Type"]),
                          (status, "application/json"), answer)
         body = answer.json
@@ -35,7 +35,7 @@ class LangGraph:
         return self.post("/threads", {"thread_id": thread_id, **body})["thread_id"]
 
     def update(self, thread_id, *messages, headers=None, **values):
-        """An update of the state; the answer."""
+        """Updates the state; the answer."""
         if messages:
             values["messages"] = list(messages)
         return self.client.post(f"/threads/{thread_id}/state", {"values": values}, headers=headers)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A stack whose parley has a file of settings and is told to read it again.
+"""A stack whose parley has a settings file and reads it again on SIGHUP.
 
-nginx' keepalive_time and PARLEY_DRAIN are short here, so that many reloads fit into a test; their
-order (the former is below the latter) is that of the delivered configuration.
+nginx' keepalive_time and PARLEY_DRAIN are short here, so that many reloads fit into a test. As delivered,
+the former is below the latter.
 """
 import os
 import signal
@@ -13,7 +13,7 @@ POOL = 5
 
 
 class ReloadTest(StackTest):
-    """A stack whose parley has a file of settings."""
+    """A test class with such a stack. settings: what its file holds beyond the defaults."""
     env = {"PARLEY_WORKERS": None}
     stack_options = {"nginx": lambda conf: conf.replace("keepalive_time     15s", "keepalive_time     1s").replace(
         "keepalive_timeout  5s", "keepalive_timeout  1s")}
@@ -33,7 +33,7 @@ class ReloadTest(StackTest):
 
     @classmethod
     def write_settings(cls, **changed):
-        """The file, in place at once; None leaves a setting out."""
+        """Replaces the file in one step. None leaves a setting out."""
         values = {**cls.base, **changed}
         with open(cls.file + ".new", "w", encoding="ascii") as f:
             f.writelines(f"{k}={v}\n" for k, v in values.items() if v is not None)
@@ -47,13 +47,13 @@ class ReloadTest(StackTest):
         self.stack.parley.process.send_signal(signal.SIGHUP)
 
     def after_hang_up(self, event, seconds=40):
-        """SIGHUP, and the event that answers it."""
+        """Sends SIGHUP; the event of the log that answers it."""
         before = len(self.events(event))
         self.hang_up()
         wait_until(lambda: len(self.events(event)) > before, seconds, event)
         return self.events(event)[-1]
 
     def settled(self, n):
-        """Waits until n workers are there and no other process; their pids."""
+        """Waits until there are exactly n workers; their pids."""
         wait_until(lambda: len(self.stack.worker_pids()) == n, 40, f"{n} workers")
         return set(self.stack.worker_pids())

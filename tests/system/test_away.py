@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reads while PostgreSQL is away: from the caches, and marked; writes are refused and change nothing."""
+"""While PostgreSQL is away reads are answered by the caches, and marked. Writes are refused."""
 import json
 
 from harness import Wire, message, rows, say
@@ -9,7 +9,7 @@ MARK = "X-Parley-Degraded"
 
 
 class Away(StackTest):
-    """Two workers: what one of them serves the other one must serve, too."""
+    """Two workers: both must serve the same."""
     env = {"PARLEY_WORKERS": "2", "PARLEY_SWEEP": "0", "PARLEY_REQUEST_MS": "3000",
            "PARLEY_STATEMENT_MS": "2000"}
     ASKED = 12  # often enough that both workers are asked
@@ -54,14 +54,14 @@ class Away(StackTest):
         """What the caches hold is answered, and marked."""
         for _ in range(self.ASKED):
             self.marked(self.client.get(path), before)
-            # One tag has one form, and this one has none.
+            # A degraded answer has no entity tag, so this is no 304.
             self.marked(self.client.get(path, headers={"If-None-Match": tag}), before)
         page = self.marked(self.client.get(path + "/messages?limit=2"))
         self.assertEqual([m["content"] for m in page["data"]], ["m24", "m23"])
         self.assertEqual(self.marked(self.client.get(path + "?messages=0"))["messages"], [])
         head = self.client.request("HEAD", path)
         self.assertEqual((head.status, head.headers[MARK]), (200, "database-away"))
-        # A PUT on a session that is there changes nothing, so it is a read.
+        # A PUT on an existing session changes nothing, so it is a read.
         self.marked(self.client.put(path, {}), before)
         self.get(path, headers={"X-Parley-User": "x"}, status=404)
 
@@ -81,7 +81,7 @@ class Away(StackTest):
             self.refused(answer)
 
     def away(self, name, go, come):
-        """All of it, with PostgreSQL away in this way."""
+        """Everything, while PostgreSQL is away: go() ends or stops it, come() brings it back."""
         path = f"/v1/sessions/{name}"
         self.put(path, {"context": {"kept": 1}}, status=201)
         cold = self.client.post("/v1/sessions", {}).headers["Location"]
@@ -129,7 +129,7 @@ class Away(StackTest):
         self.away("silent", self.stack.postgres.pause, self.stack.postgres.resume)
 
     def test_nobody_waits_for_long(self):
-        """Before anybody has noticed that PostgreSQL is silent, no request lasts for long."""
+        """Before parley has noticed that PostgreSQL does not answer, no request lasts for long."""
         self.put("/v1/sessions/quick", {}, status=201)
         wire = Wire(self.stack.nginx.port)
         before = len(self.events("db_down"))

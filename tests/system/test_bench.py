@@ -40,13 +40,13 @@ class Run(unittest.TestCase):
         self.mark = str(uuid.uuid4())
 
     def start(self, **options):
-        """The bench with options; all it starts bears the mark."""
+        """Starts the bench with options. All its processes have the mark in their environment."""
         env = {**os.environ, "PARLEY_BIN": PARLEY, "BENCH_MARK": self.mark, "OUT": self.out, **options}
         env.pop("PARLEY_BENCH_LOCK", None)
         return subprocess.Popen([BENCH], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def test_a_short_run(self):
-        """And a comparison with itself, in which nothing differs."""
+        """It includes a comparison with itself, in which nothing differs."""
         done = self.start(SECONDS="1", ROUNDS="1", CONNECTIONS="2", OPS="state/one")
         out, err = done.communicate(timeout=120)
         self.assertEqual(done.returncode, 0, err)
@@ -184,7 +184,7 @@ class Offer(StackTest):
     """the load generator with a pace of its own"""
 
     def offer(self, connections, rate, method, path, body=""):
-        """What a second of it found: sent, served, refused, failed, not sent."""
+        """One second of load: how many were sent, served, refused, failed, not sent."""
         out = subprocess.run([OFFER, str(self.stack.nginx.port), str(connections), str(rate), "1", "none",
                               method, path, body, "1", "3"], text=True, capture_output=True, check=True).stdout
         return [int(word) for word in out.split()[2:7]]
