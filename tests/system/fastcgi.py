@@ -9,7 +9,7 @@ RESPONDER, KEEP = 1, 1
 
 
 def record(kind, content=b"", request=1, padding=0, version=1):
-    """One record; what is longer than a record holds becomes several."""
+    """A record; several where the content is too long for one."""
     out = b""
     while True:
         part, content = content[:65535], content[65535:]
@@ -51,7 +51,7 @@ def begin(role=RESPONDER, flags=KEEP, request=1):
 
 
 def pair(name, value):
-    """A name and a value, as parameters are."""
+    """A name and a value in the form of parameters."""
     def length(n):
         return struct.pack("!B", n) if n < 128 else struct.pack("!I", n | 1 << 31)
     return length(len(name)) + length(len(value)) + name + value
@@ -77,7 +77,7 @@ def request(method, target, body=b"", headers=(), flags=KEEP):
 
 
 class Reply:
-    """An answer: status (None: none came), headers, body; ended: END_REQUEST came."""
+    """An answer: status (None without an answer), headers, body. ended: END_REQUEST was received."""
 
     def __init__(self, out, ended):
         head, _, self.body = out.partition(b"\r\n\r\n")
@@ -105,7 +105,7 @@ class Peer:
     __del__ = close
 
     def send(self, data, end=False):
-        """Sends; end: and nothing more will come. A server that has closed is no fault."""
+        """Sends. end: nothing more will be sent. It is no error if the server has closed the connection."""
         try:
             self.socket.sendall(data)
             if end:
@@ -126,7 +126,7 @@ class Peer:
         return out
 
     def receive(self):
-        """The next answer, whole or as far as it came. TimeoutError when there is silence."""
+        """The next answer, whole or as far as it was received. TimeoutError if nothing is."""
         out = b""
         while head := self._bytes(8):
             _, kind, _, length, padding = struct.unpack("!BBHHBx", head)

@@ -68,8 +68,8 @@ class Run(unittest.TestCase):
         self.assertEqual(lines[1].split(), ["state/one", "2"] + ["1.00"] * 5)
 
     def test_an_end_in_between_leaves_nothing(self):
-        """Ctrl-C, and SIGTERM, while the load generator runs; also when it was started with SIGINT ignored,
-        as a shell starts what it runs in the background. Fails if that is left so."""
+        """Ctrl-C, and SIGTERM, while the load generator runs. A shell starts a program in the background with
+        SIGINT ignored; fails if the bench leaves it ignored."""
         before = signal.getsignal(signal.SIGINT)
         self.addCleanup(signal.signal, signal.SIGINT, before)
         for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
@@ -101,7 +101,7 @@ class Run(unittest.TestCase):
 
 
 class Report(unittest.TestCase):
-    """what is made of samples"""
+    """what is computed from samples"""
 
     @staticmethod
     def samples(*rates, errors=0):
@@ -143,7 +143,7 @@ class Profile(unittest.TestCase):
                               text=True, capture_output=True, check=False)
 
     def configured(self, *arguments):
-        """The lines of the server that it makes."""
+        """The lines of the configuration that it makes."""
         self.assertEqual(self.make(*arguments).returncode, 0)
         return pathlib.Path(self.dir + "/parley.conf").read_text(encoding="utf-8").splitlines()
 
@@ -155,7 +155,7 @@ class Profile(unittest.TestCase):
         self.assertEqual([line for line in delivered if line in bench], bench)
 
     def test_limits_that_are_not_found_are_a_failure(self):
-        """Fails if lines are taken out without a look at whether there are any."""
+        """Fails if lines are removed without a check that they are there."""
         root = self.dir + "/checkout"
         shutil.copytree(ROOT + "/nginx", root + "/nginx")
         os.makedirs(root + "/tests/stack")
@@ -181,7 +181,7 @@ class Profile(unittest.TestCase):
 
 @unittest.skipUnless(os.access(OFFER, os.X_OK), "offer is not built")
 class Offer(StackTest):
-    """the load generator with a pace of its own"""
+    """the load generator with a rate of its own"""
 
     def offer(self, connections, rate, method, path, body=""):
         """One second of load: how many were sent, served, refused, failed, not sent."""

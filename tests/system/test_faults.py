@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What happens when something dies. Durations are printed; the bounds that are asserted are far above."""
+"""Redis that starts late, and the end of parley. Durations are printed; the asserted bounds are far higher."""
 import collections
 import signal
 import threading
@@ -13,10 +13,10 @@ CLIENTS = 16
 
 
 class RedisAbsent(unittest.TestCase):
-    """At start, and then there."""
+    """Redis is started after parley."""
 
     def test_answers_without_it_and_uses_it_when_it_comes(self):
-        """Fails if Redis is only tried at the start of a worker."""
+        """Fails if Redis is only tried when a worker starts."""
         with Stack({"PARLEY_MEMORY": "0"}, servers=("postgres", "parley", "nginx")) as stack:
             stack.wait_ready()
             client = stack.client()
@@ -39,12 +39,12 @@ class RedisAbsent(unittest.TestCase):
 
 
 class Ends(StackTest):
-    """How parley ends."""
+    """SIGTERM to the service."""
     env = {"PARLEY_DRAIN": "12"}
 
     def test_sigterm_drains(self):
-        """No request that was under way is lost. Fails if a worker exits at SIGTERM at once, or hangs up on
-        its parked connections."""
+        """No request is lost that was begun before SIGTERM. Fails if a worker exits at SIGTERM at once, or
+        closes its idle connections."""
         path = "/v1/sessions/d-locked"
         wires = [Wire(self.stack.nginx.port, timeout=60) for _ in range(CLIENTS)]
         sent = [{} for _ in range(CLIENTS)]     # of each client: content to status
@@ -82,7 +82,7 @@ class Ends(StackTest):
             workers.pause(1.2)
             held.join()
         self.assertEqual([a.status for a in slow], [201] * 4, slow)
-        # What nginx sends over connections that it has is served; one that it has to open is refused.
+        # Requests over connections that nginx has are served. A new connection is refused.
         self.assertGreater(late[201], 0)
         sent.append({f"slow.{i}": 201 for i in range(4)})
         status = self.stack.parley.process.wait(30)

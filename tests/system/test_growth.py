@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What is stored must always fit into an answer again: sessions that grow patch by patch, numbers
-that grow in jsonb, pages whose first message is large."""
+"""What is stored always fits into an answer: sessions that grow with each patch, numbers that grow in jsonb,
+pages whose first message is large."""
 
 from harness import ParleyTest, message
 from stack import StackTest
@@ -43,11 +43,11 @@ class Growth(ParleyTest):
 
 
 class Pages(StackTest):
-    """a page budget below a message"""
+    """a page budget that is smaller than a message"""
     env = {"PARLEY_PAGE_BYTES": "65536"}
 
     def test_the_first_message_of_a_page_always_comes(self):
-        """Fails if rows_within keeps to the server's budget for the first one too."""
+        """Fails if rows_within applies the server's budget to the first message as well."""
         path = "/v1/sessions/large"
         self.put(path, {"messages": [message("a" * 100_000), message("b")]}, status=201)
         for query in ("order=asc", "before=2&limit=30", "order=asc&limit=1"):

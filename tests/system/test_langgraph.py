@@ -105,7 +105,7 @@ class Threads(LangGraph, ParleyTest):
         for thread_id in (absent, foreign, expired):
             path = "/threads/" + thread_id
             if thread_id == expired:
-                # What the tiers hold does not know of the change by hand; its time is over there.
+                # The caches do not know of the change by SQL; the DELETE removes what they hold.
                 self.delete(path, headers=user, status=404)
             for answer in (self.client.get(path, headers=user),
                            self.client.patch(path, {"metadata": {}}, headers=user),
@@ -181,7 +181,7 @@ class Copy(LangGraph, ParleyTest):
         for name in ("metadata", "values", "status", "config"):
             self.assertEqual(copy[name], old[name], name)
         self.assertEqual(self.get("/threads/" + copy["thread_id"]), copy)
-        # The ids name the same messages in both; each goes its own way.
+        # The ids name the same messages in both. A change of one thread does not change the other.
         messages = copy["values"]["messages"]
         self.ok(self.update(copy["thread_id"], {**messages[1], "content": "B"}, human("c")))
         self.assertEqual(self.contents(copy["thread_id"]), ["a", "B", "c"])
@@ -217,8 +217,8 @@ class Interfaces(LangGraph, ParleyTest):
         self.refused(self.client.get("/threads/" + thread_id), 404, "not_found")
 
     def test_no_read_is_older_than_a_write(self):
-        """By either interface, at both workers, while others read. Fails if an update does not tell the
-        tiers."""
+        """On both interfaces, at both workers, under load. Fails if an update leaves the caches as they
+        are."""
         thread_id = self.new(human("0", id="m"))
         over = threading.Event()
 

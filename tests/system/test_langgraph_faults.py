@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What LangGraph's SDK is told when something is wrong, and with which status: it repeats some by itself."""
+"""What LangGraph's SDK gets when something is wrong. It repeats some statuses by itself."""
 
 from harness import ParleyTest, at_once, eventually, locked
 from langgraph import LangGraph, human, remove
@@ -80,7 +80,7 @@ class Faults(LangGraph, ParleyTest):
             answer = self.client.request(method, target)
             self.refused(answer, 405, "method_not_allowed")
             self.assertIn("OPTIONS", answer.headers["Allow"])
-        # Other paths are other interfaces'.
+        # Other paths belong to other interfaces.
         self.problem(self.client.get("/threadsx"), 404, "no_such_route")
         self.refused(self.client.get(path, headers={"Accept": "text/html"}), 406, "not_acceptable", "Accept")
 
@@ -93,11 +93,11 @@ class Faults(LangGraph, ParleyTest):
 
 
 class Servers(LangGraph, StackTest):
-    """what the SDK is to repeat, and what it is not"""
+    """which failures the SDK repeats"""
     env = {"PARLEY_WORKERS": "1", "PARLEY_SWEEP": "0", "PARLEY_PAGE_BYTES": "65536"}
 
     def slow_down(self, what):
-        """Each row takes 20 s then."""
+        """Makes each row take 20 s."""
         self.stack.psql(
             "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
             " $$ BEGIN PERFORM pg_sleep(20); RETURN NEW; END $$;"
@@ -105,7 +105,7 @@ class Servers(LangGraph, StackTest):
         self.addCleanup(self.stack.psql, "DROP FUNCTION slow() CASCADE")
 
     def passing(self, answer, code):
-        """A 503, which the SDK repeats."""
+        """Checks for a 503, which the SDK repeats."""
         self.refused(answer, 503, code)
         self.assertEqual(answer.headers["Retry-After"], "1")
 
@@ -116,7 +116,7 @@ class Servers(LangGraph, StackTest):
         self.assertEqual(self.contents(thread_id), ["x"])
 
     def test_what_may_be_done_already(self):
-        """Repeated without a key it could be done twice. Fails if it is a 503 all the same."""
+        """It could be done twice if it was repeated without a key. Fails if it is a 503 then."""
         thread_id = self.new(human("x"))
         path = "/threads/" + thread_id
         self.slow_down("AFTER INSERT OR UPDATE ON sessions")
@@ -148,7 +148,7 @@ class Servers(LangGraph, StackTest):
         self.assertEqual(len(self.post(search, {"metadata": mark, "select": ["thread_id", "metadata"]})), 3)
 
     def test_a_search_that_takes_too_long(self):
-        """Its repetition would take as long. Fails if it is a 503."""
+        """A repetition would take as long. Fails if it is a 503."""
         self.new(metadata={"slow": 1})
         self.stack.psql(
             "CREATE FUNCTION slow(jsonb, jsonb) RETURNS boolean LANGUAGE sql AS"
@@ -163,7 +163,7 @@ class Servers(LangGraph, StackTest):
             self.refused(self.client.post(target, {"metadata": {"slow": 1}}), 422, "search_too_slow")
 
     def test_a_copy_that_takes_too_long(self):
-        """As a search, and there is no copy. Fails if it is a 503."""
+        """The same for a copy; none is made. Fails if it is a 503."""
         thread_id = self.new(human("x"), metadata={"slow": 2})
         self.addCleanup(self.stack.parley.restart, PARLEY_STATEMENT_MS="5000")
         self.slow_down("BEFORE INSERT ON messages")

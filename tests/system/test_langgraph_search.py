@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Searches for LangGraph's threads: filters, orders, pages, and what is in no list."""
+"""Searches for LangGraph's threads: filters, orders, pages, and what no list contains."""
 import uuid
 
 from harness import ParleyTest, Wire, at_once, eventually, say, scaled

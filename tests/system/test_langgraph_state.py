@@ -61,7 +61,7 @@ class State(LangGraph, ParleyTest):
         self.assertEqual(self.get("/v1/sessions/" + thread_id)["version"], session["version"] + 4)
 
     def test_all_values_sent_back_change_nothing(self):
-        """What another interface wrote, too: also its metadata stays."""
+        """What another interface wrote does not change either, its metadata included."""
         path = self.make(messages=[message("hi", metadata={"tokens": 3}), message("yo", "assistant")],
                          context={"topic": "tea"})
         self.post(path + "/messages", {"type": "function_call", "message_id": "fc-1",
@@ -96,7 +96,7 @@ class State(LangGraph, ParleyTest):
         self.assertEqual(self.contents(thread_id), ["yo"])
 
     def test_what_is_wrong_changes_nothing(self):
-        """Fails if the messages are stored when a removal cannot be."""
+        """Fails if messages are stored although a removal cannot be done."""
         thread_id = self.new(human("a", id="m-a"))
         before = self.state(thread_id)
         self.refused(self.update(thread_id, human("b"), human("A", id="m-a"), remove("nobody"), t=1),
@@ -140,7 +140,7 @@ class State(LangGraph, ParleyTest):
             self.refused(answer, 404, "no_such_checkpoint", "checkpoint_id")
 
     def test_many_supersteps_take_little(self):
-        """Fails if each is laid over those before it (1.6 GB; out_of_memory in the second)."""
+        """Fails if each superstep is merged into those before it (1.6 GB; out_of_memory in the second)."""
         def step(values):
             return '{"updates":[{"values":%s}]}' % values
         first = '{"a":{%s}}' % ",".join(f'"{i:x}":{{}}' for i in range(30_000))
@@ -153,7 +153,7 @@ class State(LangGraph, ParleyTest):
             self.assertLess(memory(pid), 100 << 20)
 
     def test_updates_at_once(self):
-        """Each has its message and its member; the one under a common id is there once."""
+        """Each update's message and member are there. The message with a common id is there once."""
         thread_id = self.new()
 
         def work(i):
