@@ -16,16 +16,16 @@ MESSAGE_FIELDS = {"message_id": str, "seq": int, "type": str, "role": str, "cont
 
 
 def seconds_between(early, late):
-    """Between two times as parley writes them."""
+    """Seconds between two times in parley's format."""
     a, b = (datetime.datetime.fromisoformat(t.replace("Z", "+00:00")) for t in (early, late))
     return (b - a).total_seconds()
 
 
 class NativeTest(ParleyTest):
-    """What several classes look for."""
+    """What several classes check."""
 
     def expect_absent(self, path):
-        """By every route but PUT."""
+        """Every route but PUT answers 404."""
         for method, where, body in (
                 ("GET", "", None), ("HEAD", "", None), ("GET", "?messages=0", None), ("GET", "/messages", None),
                 ("GET", "/messages?order=asc", None), ("GET", "/messages/1", None),
@@ -86,7 +86,7 @@ class Create(ParleyTest):
         first = self.post("/v1/sessions", status=201)
         second = self.post("/v1/sessions", {}, status=201)
         self.assertNotEqual(first["session_id"], second["session_id"])
-        # UUIDv7: in the order of their making.
+        # UUIDv7: in the order of creation.
         self.assertLess(first["session_id"][:13], second["session_id"][:13] + "~")
 
     def test_first_messages_come_with_it(self):
@@ -157,7 +157,7 @@ class GetOrCreate(ParleyTest):
         self.problem(self.client.put(path, {}, headers=only), 412, "session_exists", "If-None-Match")
 
     def test_64_at_once_make_one_session(self):
-        """Fails if the insert looks whether the id is taken instead of finding out."""
+        """Fails if the insert is preceded by a check of the id instead of failing on a conflict."""
         path = "/v1/sessions/" + self.new_id()
 
         answers = at_once(64, lambda i: self.stack.client().put(path, {"message": message(f"of {i}")}))
@@ -318,7 +318,7 @@ class Patch(ParleyTest):
             self.assertEqual(answer.status, status)
 
     def test_64_at_once_are_all_applied(self):
-        """Fails if a patch is stored without comparing the state that it was made from."""
+        """Fails if a patch is stored without a check that the state it was made from is current."""
         path = self.make(context={"kept": True})
 
         answers = at_once(64, lambda i: self.stack.client().patch(path, {"context": {f"k{i}": i}}))
@@ -348,17 +348,17 @@ class Delete(NativeTest):
         self.expect_absent(path)
 
     def test_made_again_it_shows_nothing_of_the_old_one(self):
-        """By no route, tag or tier. Fails if a tag has no generation in it, or if deleting does not tell
-        the tiers."""
+        """On no route, by no entity tag, from no cache. Fails if a tag lacks the generation, or if a deletion
+        leaves the caches as they are."""
         secret = "of-the-old-one"
         path = self.make(user_id="u1", context={"s": secret}, metadata={"s": secret})
-        # Those of version 1, which the new one will have, too.
+        # The tags of version 1. The new session will have that version, too.
         tags = [self.client.get(path + q).headers["ETag"] for q in ("", "?messages=0")]
         for i in range(30):
             answer = self.client.post(path + "/messages", message(
                 secret, message_id=f"id{i}", metadata={"s": secret}))
             self.ok(answer, 201)
-        for _ in range(3):  # all tiers are warm
+        for _ in range(3):  # all caches are warm
             old = [self.client.get(path + q) for q in ("", "?messages=0", "/messages", "/messages/1")]
         tags += [a.headers["ETag"] for a in old[:3]]
         made_id = self.post(path + "/messages", message(secret), status=201)["message_id"]
@@ -385,7 +385,7 @@ class Delete(NativeTest):
             self.problem(self.client.patch(path, {"language": "x"}, headers={"If-Match": tag}), 412,
                          "version_conflict", "If-Match")
         self.problem(self.client.get(path, headers={"X-Parley-User": "u1"}), 404, "not_found")
-        # The key answers for what it did to the old one, and shows nothing of the new one.
+        # The key gets the answer about the old session, and nothing of the new one.
         again = self.client.post(path + "/messages?return=5", message(secret), headers=key)
         self.ok(again, 201)
         self.assertEqual(again.headers["Idempotent-Replayed"], "true")
@@ -441,11 +441,11 @@ class Users(ParleyTest):
 
 
 class Expiry(NativeTest):
-    """A second to live"""
+    """Sessions that live for a second."""
 
     def test_expired_is_404_by_every_route_but_put(self):
-        """Fails if a value of a tier is kept and served without looking at its expiry, or if the statement
-        of pages has no such condition."""
+        """Fails if a cached value is served without a check of its expiry, or if the statement of pages has
+        no such condition."""
         paths = {expiry: self.make(ttl_seconds=1, expiry=expiry, user_id="u",
                                    messages=[message("old"), message("old")])
                  for expiry in ("sliding", "absolute")}
@@ -605,7 +605,7 @@ class Operations(ParleyTest):
         ready = self.get("/readyz")
         self.assertEqual(ready["status"], "ready")
         checks = {name: check["status"] for name, check in ready["checks"].items()}
-        # It is off for the first two seconds of a host.
+        # It is off in the first two seconds after a start.
         self.assertIn(checks.pop("shortcut"), ("on", "off"))
         self.assertEqual(checks, {"postgresql": "up", "redis": "up", "workers": "up"})
         self.assertEqual(ready["serves"], "everything")

@@ -81,7 +81,8 @@ class Append(ParleyTest):
                           ("function_call_output", None, None), ("note", "system", "x")])
 
     def test_extra(self):
-        """Members of other interfaces come back byte for byte, from every way in; none is no member."""
+        """Members of other interfaces come back byte for byte, however they were written. Without any there
+        is no member extra."""
         text = b'{"status": "completed", "n":1.50e0}'
         body = b'{"role":"user","content":"x","extra":%s}' % text
         path = "/v1/sessions/" + self.new_id()
@@ -97,7 +98,7 @@ class Append(ParleyTest):
             self.assertNotIn("extra", messages[-1])
 
     def test_conv_id_is_a_spelling_of_the_uuid(self):
-        """conv_ and the digits of a UUID name the session of that UUID, on every way to it."""
+        """conv_ and the digits of a UUID name the session with that UUID, on every route."""
         made = self.post("/v1/sessions", {"message": message("x")}, status=201)["session_id"]
         name = "conv_" + made.replace("-", "")
         path = "/v1/sessions/" + name
@@ -174,13 +175,14 @@ class Append(ParleyTest):
         made = self.post(path + "/messages", message("z"), status=201)["message_id"]
         self.problem(self.client.post(path + "/messages", message("y", message_id=made)), 409,
                      "message_id_taken", "message_id")
-        # Of another session it may be brought along.
+        # An id of another session may be used.
         receipt = self.post(other + "/messages", message("z", message_id=made), status=201)
         self.assertEqual(self.get(f"{other}/messages/{made}")["seq"], receipt["seq"])
         self.assertEqual(self.get(path)["message_count"], 2)
 
     def test_what_is_read_after_is_what_was_written(self):
-        """Each append follows a read, so that the next read gives the writer's own value."""
+        """Each append follows a read: the next read is answered from the value that the append brought up to
+        date."""
         path = self.make(context={"a": 1}, metadata={"b": 2})
         for i in range(1, 60):
             receipt = self.post(path + "/messages", message(f"m{i}", metadata={"i": i}), status=201)
@@ -190,7 +192,7 @@ class Append(ParleyTest):
             self.assertEqual([m["content"] for m in session["messages"]],
                              [f"m{k}" for k in range(max(1, i - 19), i + 1)])
         warm = self.client.get(path).body
-        # What PostgreSQL says, byte for byte: one message more than a tier has.
+        # PostgreSQL answers this, byte for byte: it is one message more than a cache holds.
         head, tail = warm.split(b'"messages":[', 1)
         whole = self.client.get(path + "?messages=21").body
         self.assertTrue(whole.startswith(head) and whole.endswith(tail), (warm, whole))
@@ -210,7 +212,7 @@ class Pages(ParleyTest):
         test.doCleanups()
 
     def page(self, query=""):
-        """A page: its seqs, has_more."""
+        """A page: its seqs, and has_more."""
         page = self.get(self.path + "/messages" + query)
         self.assertEqual(set(page), {"data", "has_more", "first_seq", "last_seq"})
         seqs = [m["seq"] for m in page["data"]]
@@ -269,7 +271,7 @@ class Pages(ParleyTest):
                 ("?max_bytes=36&limit=2", [10, 9], True),
                 ("?max_bytes=36&order=asc", [1, 2, 3], True),
                 ("?max_bytes=24&before=4", [3, 2], True), ("?max_bytes=36&before=4", [3, 2, 1], False),
-                # Nothing fits, and it says that there is more.
+                # Nothing fits, and has_more is true.
                 ("?max_bytes=11", [], True)):
             with self.subTest(query=query):
                 page = self.get(path + "/messages" + query)
@@ -292,7 +294,7 @@ class Pages(ParleyTest):
         self.fill(path, 45)
         self.delete(path + "/messages/44", status=204)
         for _ in range(3):
-            # order=desc&before is never answered by a tier.
+            # No cache answers order=desc&before.
             for limit in (1, 19, 20):
                 warm = self.client.get(f"{path}/messages?limit={limit}").body
                 cold = self.client.get(f"{path}/messages?limit={limit}&before=1000").body
@@ -339,7 +341,7 @@ class Single(ParleyTest):
         self.assertEqual(self.get(path)["message_count"], 3)
 
     def test_16_at_once_delete_it_once(self):
-        """Fails if the count is lowered without a look at what was deleted."""
+        """Fails if the count is lowered without a check that a message was deleted."""
         path = self.make(messages=[message("1"), message("2")])
 
         statuses = at_once(16, lambda _: self.stack.client().delete(path + "/messages/1").status)
@@ -348,7 +350,7 @@ class Single(ParleyTest):
         self.assertEqual((session["message_count"], session["version"]), (1, 2))
 
     def test_of_16_with_one_tag_one_is_deleted(self):
-        """Fails if the session is not locked before its tag is compared."""
+        """Fails if the tag is compared before the session is locked."""
         wires = [Wire(self.stack.nginx.port) for _ in range(16)]
         for _ in range(5):
             path = self.make(messages=[message(f"m{i}") for i in range(16)])

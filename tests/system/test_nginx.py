@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The delivered nginx configuration: what it passes on, what it refuses, and in which words.
+"""The delivered nginx configuration: what it passes on and what it refuses. A recorder stands in for parley,
+but in the last class.
 
-Most of it runs against a recorder in parley's place, so that each thing nginx does can be seen; the
-last class runs against parley itself.
-
-Each of these, tried one at a time in nginx/, makes a test here fail: intercept_errors on,
-underscores_in_headers on, next_upstream with non_idempotent or with timeout, no HTTP_PROXY line, $uri
-for $request_uri, keep_conn off, no "deny all", 494 without =431, 405 or 505 left out of error_page, a
-larger client_max_body_size, local addresses counted in the limits, a request id taken unchecked.
+Each of these changes of nginx/ makes a test here fail: intercept_errors on, underscores_in_headers on,
+next_upstream with non_idempotent or with timeout, no HTTP_PROXY line, $uri for $request_uri, keep_conn off, no
+"deny all", 494 without =431, 405 or 505 left out of error_page, a larger client_max_body_size, local addresses
+counted in the limits, a request id that is not checked.
 """
 import pathlib
 import re
@@ -41,7 +39,7 @@ class RecorderTest(StackTest):
         super().setUp()
 
     def assert_problem(self, answer, status, code):
-        """answer is nginx's own problem document, complete."""
+        """Checks that the answer is nginx's own problem document, with all its members."""
         self.assertEqual(answer.status, status, answer)
         self.assertEqual(answer.headers["Content-Type"], "application/problem+json")
         self.assertEqual(answer.headers["Server"], "nginx")
@@ -55,10 +53,10 @@ class RecorderTest(StackTest):
 
 
 class Passes(RecorderTest):
-    """What reaches parley."""
+    """What parley receives."""
 
     def only(self):
-        """The one request that came."""
+        """The one request that was received."""
         self.assertEqual(len(self.parley.requests), 1)
         return self.parley.requests[0]
 
@@ -91,7 +89,7 @@ class Passes(RecorderTest):
     def test_a_repeated_header_is_still_seen_as_repeated(self):
         self.client.get("/v1/x", headers=[("Idempotency-Key", "1"), ("Idempotency-Key", "2")])
         values = [v for n, v in self.only().params if n == "HTTP_IDEMPOTENCY_KEY"]
-        # nginx before 1.23 passes both, later ones join them; neither may drop one silently.
+        # nginx before 1.23 passes both on, later versions join them. Neither may drop one.
         self.assertIn(values, (["1", "2"], ["1, 2"]))
 
     def test_chunked_body_arrives_whole_with_its_length(self):
@@ -166,10 +164,10 @@ class Passes(RecorderTest):
 
 
 class Refuses(RecorderTest):
-    """nginx's own errors. None may be a page of HTML."""
+    """nginx's own errors. None may be HTML."""
 
     def assert_refused(self, data, status, code):
-        """Raw bytes are answered with a problem document."""
+        """Checks that these bytes are answered with a problem document."""
         self.assert_problem(raw_answer(self.stack.nginx.port, data), status, code)
         self.assertEqual(self.parley.requests, [])
 
@@ -234,7 +232,7 @@ class Refuses(RecorderTest):
         self.assertEqual(answer.headers["Retry-After"], "1")
 
     def test_each_interface_has_its_form(self):
-        """Fails if a POST that may have been done may be sent again."""
+        """Fails if a client may repeat a POST that may have been done."""
         self.parley.answer = lambda request: None
         for path, keys in (("/v1/conversations/a/items?x=1", {"error"}), ("/v1/conversations", {"error"}),
                            ("/threads/search", {"detail", "code", "request_id"}), ("/runs/stream", {
@@ -261,7 +259,7 @@ class Refuses(RecorderTest):
         self.assertIsNone(answer.headers["X-Should-Retry"])
 
     def test_what_langgraphs_clients_would_make_twice(self):
-        """They repeat a 502 and no 409. Fails if the status is that of any other path."""
+        """They repeat a 502, but no 409. Fails if the status is that of other paths."""
         self.parley.answer = lambda request: None
         for path in ("/threads", "/threads/telegram%3A1/state?x=1", "/threads/a/copy"):
             with self.subTest(path=path):
@@ -272,7 +270,7 @@ class Refuses(RecorderTest):
                 keyed = self.client.post(path, b"{}", headers={"Idempotency-Key": "k"})
                 self.assertEqual((keyed.status, keyed.json["code"]), (502, "bad_gateway"))
                 self.get(path, status=502)
-        # What else nginx refuses there has its form, too. Fails if only 502 and 504 have one.
+        # Other refusals of nginx have this form, too. Fails if only 502 and 504 have it.
         chunks = b"".join(b"10000\r\n" + b"x" * 65536 + b"\r\n" for _ in range(18)) + b"0\r\n\r\n"
         answer = raw_answer(self.stack.nginx.port, b"POST /threads HTTP/1.1\r\nHost: x\r\n"
                             b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
@@ -303,7 +301,7 @@ class Refuses(RecorderTest):
 
 
 class Silent(RecorderTest):
-    """A parley that does not answer; the read time-out is shortened for the test."""
+    """parley does not answer. The read time-out is shortened."""
     stack_options = {"servers": ("nginx",), "nginx": lambda text: re.sub(
         r"fastcgi_read_timeout +15s", "fastcgi_read_timeout 1s", text)}
 
@@ -332,7 +330,7 @@ class Limits(RecorderTest):
 
 
 class Away(unittest.TestCase):
-    """Nobody at parley's sockets."""
+    """Nothing listens at parley's sockets."""
 
     def test_502(self):
         with Stack(servers=("nginx",)) as stack:
@@ -362,7 +360,7 @@ class Complete(unittest.TestCase):
 
 
 class WithParley(StackTest):
-    """nginx and parley speak the same of the same thing."""
+    """nginx and parley agree."""
 
     def test_problem_documents_have_one_shape(self):
         own = self.client.get("/.problem")
@@ -376,7 +374,7 @@ class WithParley(StackTest):
             self.assertEqual(own.headers[name], theirs.headers[name], name)
 
     def test_status_line_is_whole(self):
-        # nginx repeats the Status of parley as it is, and HTTP wants a space behind the number.
+        # nginx passes parley's Status on as it is, and HTTP requires a space after the number.
         for method, path, status in ((b"GET", b"/v1/none", b"404"), (b"PUT", b"/v1/sessions/a", b"201")):
             received = raw_request(self.stack.nginx.port, method + b" " + path + b" HTTP/1.1\r\n"
                                    b"Host: x\r\nConnection: close\r\n\r\n")

@@ -18,16 +18,16 @@ class OpenAiTest(ParleyTest):
     """Helpers."""
 
     def conversation(self, **body):
-        """A new one; its path."""
+        """Makes one; its path."""
         made = self.post("/v1/conversations", body)
         return "/v1/conversations/" + made["id"]
 
     def add(self, path, *items, **options):
-        """Items added; what came back."""
+        """Adds items; the items of the answer."""
         return self.ok(self.client.post(path + "/items", {"items": list(items)}, **options))["data"]
 
     def error(self, answer, status, code, param=None):
-        """The answer is an error in OpenAI's form."""
+        """Checks that the answer is this error in OpenAI's form."""
         self.assertEqual(answer.status, status, answer)
         self.assertEqual(answer.headers["Content-Type"], "application/json")
         self.assertEqual(list(answer.json), ["error"])
@@ -53,7 +53,7 @@ class Conversations(OpenAiTest):
         self.assertEqual(self.get(path), made)
         changed = self.post(path, {"metadata": {"a": "1", "b": "2"}})
         self.assertEqual(changed, {**made, "metadata": {"a": "1", "b": "2"}})
-        # In place of the old, not merged into it. Fails if it is merged.
+        # It replaces the old one. Fails if it is merged.
         changed = self.post(path, {"metadata": {"c": "3"}})
         self.assertEqual(changed["metadata"], {"c": "3"})
         self.assertEqual(self.post(path, {"metadata": None})["metadata"], {})
@@ -80,7 +80,7 @@ class Conversations(OpenAiTest):
         self.error(bad, 400, "invalid_field", "items[4].role")
         self.assertEqual(self.stack.psql("SELECT count(*) FROM sessions"), before)
 
-    def test_what_it_has_no_name_for_is_kept(self):
+    def test_unknown_members_are_kept(self):
         path = self.conversation(topic="trains", nested={"deep": [1.50, None]})
         kept = {"topic": "trains", "nested": {"deep": [1.50, None]}}
         self.assertLessEqual(kept.items(), self.get(path).items())
@@ -101,7 +101,7 @@ class Conversations(OpenAiTest):
         self.assertEqual(deleted["id"], chosen)
         self.problem(self.client.get(native), 404, "not_found")
 
-    def test_an_id_that_can_be_nobodys_is_not_found(self):
+    def test_an_invalid_id_is_not_found(self):
         for bad in ("a%2Fb%20c%3Fd", "%C3%A4", "x" * 129, ".."):
             self.error(self.client.get("/v1/conversations/" + bad.replace("..", "%2E%2E%20")), 404,
                        "not_found")
@@ -149,7 +149,7 @@ class Items(OpenAiTest):
             self.assertEqual(self.get(f"{path}/items/{item['id']}"), item)
 
     def test_other_types_keep_every_member(self):
-        """Fails if a member that has no name here is dropped, or a number is written anew."""
+        """Fails if a member that parley does not know is dropped, or the text of a number changes."""
         path = self.conversation()
         sent = [
             b'{"type":"reasoning","id":"rs_1","summary":[],"content":null,"encrypted_content":"\\u00e9=="}',
@@ -234,7 +234,7 @@ class Items(OpenAiTest):
         self.assertEqual(after(ids[2]), ids[3:] + ["own_1", own])
         self.assertEqual(after(ids[2], "desc"), [ids[1], ids[0]])
         self.assertEqual(after("own_1"), [own])
-        # An id brought along from another conversation stands where it was put, not where it was made.
+        # An item whose id is from another conversation has the place where it was added.
         other = self.conversation()
         self.add(other, {"role": "user", "content": "first"}, {"id": ids[5], "role": "user", "content": "m"},
                  {"role": "user", "content": "last"})
@@ -261,7 +261,7 @@ class Items(OpenAiTest):
                    "too_many_items", "items")
 
     def test_a_key_is_one_append(self):
-        """Fails if the key is not passed on to the statement."""
+        """Fails if the statement does not get the key."""
         path, key = self.conversation(), {"Idempotency-Key": self.new_id("k")}
         answers = at_once(8, lambda i: self.stack.client().post(path + "/items", {"items": TURN},
                                                                 headers=key))
@@ -285,8 +285,8 @@ class Items(OpenAiTest):
 
 
 class Replays(OpenAiTest):
-    """A repeated request gets its answer, and nothing that has become somebody else's meanwhile. Each fails
-    if what is read for the answer is not asked for by its user, or by its generation."""
+    """A repeated request gets its answer, but nothing that belongs to another user or session since. Each
+    test fails if the answer is read without its user, or its generation."""
 
     def test_an_item_deleted_from_what_is_another_conversation_now(self):
         chosen = self.new_id("again:")
@@ -335,7 +335,7 @@ class Replays(OpenAiTest):
 
 
 class Errors(OpenAiTest):
-    """What is refused, in OpenAI's form, with a status that its clients treat rightly."""
+    """What is refused, in OpenAI's form, with a status that its clients handle correctly."""
 
     def test_bad_input_names_what_is_wrong_and_changes_nothing(self):
         path = self.conversation(items=TURN[:1])
@@ -385,7 +385,7 @@ class Errors(OpenAiTest):
     def test_statuses(self):
         path = self.conversation()
         self.add(path, {"id": "own", "role": "user", "content": "x"})
-        # 409 would be sent again three times, to no avail. Fails if it is 409.
+        # The client would repeat a 409 three times. Fails if it is 409.
         self.error(self.client.post(path + "/items", {"items": [
             {"id": "own", "role": "user", "content": "x"}]}), 400, "message_id_taken", "message_id")
         self.error(self.client.put(path, {}), 405, "method_not_allowed")
@@ -395,7 +395,7 @@ class Errors(OpenAiTest):
         self.error(self.client.post(path, b"{}", headers={"Content-Type": "text/plain"}), 415,
                    "unsupported_media_type", "Content-Type")
         self.error(self.client.get(path, headers={"Accept": "text/html"}), 406, "not_acceptable", "Accept")
-        # What only begins like it is not this interface's.
+        # A path that only begins so belongs to no interface.
         self.problem(self.client.get("/v1/conversationsx"), 404, "no_such_route")
 
 
