@@ -24,8 +24,8 @@ CALLS = len(KINDS) * len(LIBRARIES)
 
 
 def sanitized():
-    """The program under test built with ASan and UBSan, and the library that lets calls fail: of the
-    tree that PARLEY_BIN is of, which may be that of a mutant. Skips where there is no ASan."""
+    """Builds the program with ASan and UBSan, and the library that makes calls fail, in the tree of
+    PARLEY_BIN, which may be a mutant's. Skips where there is no ASan."""
     tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(PARLEY))))
     if not os.path.exists(tree + "/Makefile"):
         tree = ROOT
@@ -65,7 +65,7 @@ class Page:
                 for i, n in enumerate(counts) if n}
 
     def arm(self, kind="malloc", n=0, *, persistent=False, how=FAILS, of=LIBRARIES):
-        """From now on calls are counted, and the n-th of that kind by those libraries fails."""
+        """From now on calls are counted, and the n-th of this kind by these libraries fails."""
         self["counting"] = 0
         self.map[4 * len(FIELDS):4 * (len(FIELDS) + CALLS)] = bytes(4 * CALLS)
         values = {"kind": KINDS.index(kind), "nth": n, "persistent": persistent, "how": how,
@@ -80,8 +80,8 @@ class Page:
 
 
 class SanitizedTest(StackTest):
-    """A class with one parley under ASan and UBSan. At the end of a test the service leaves in order,
-    LSan looks for what it lost, and the log must be free of what any of them has to say."""
+    """A class with one parley under ASan and UBSan. At the end of a test it ends in order, LSan looks for
+    leaks, and the log must be free of reports."""
     stack_options = {"servers": ("postgres", "parley")}
 
     @classmethod
@@ -103,7 +103,7 @@ class SanitizedTest(StackTest):
 
     @classmethod
     def preload(cls, library, asan):
-        """Settings for libraries in front of all others."""
+        """Settings for preloaded libraries."""
         del library, asan
         return {}
 
@@ -133,7 +133,7 @@ class SanitizedTest(StackTest):
         return Peer(cls.stack.parley.env["PARLEY_LISTEN"])
 
     def end_in_order(self):
-        """The service ends by SIGTERM; nobody has anything to say, LSan least of all."""
+        """The service ends by SIGTERM, without a report of a sanitizer."""
         self.stack.parley.stop()
         self.assertEqual(self.said(), [], "what sanitizers said")
         self.assertEqual(self.stack.parley.process.returncode, 0)
@@ -143,14 +143,14 @@ class SanitizedTest(StackTest):
         return self.stack.parley.log()[self.earlier:]
 
     def said(self):
-        """Each report of a sanitizer in the log, from its first line on, shortened."""
+        """The reports of sanitizers in the log, shortened."""
         log = self.log()
         return [log[m.start():m.start() + 3000] for m in re.finditer(
             r"==\d+==ERROR: .*|runtime error: |AddressSanitizer:DEADLYSIGNAL", log)]
 
 
 class FaultInjectionTest(SanitizedTest):
-    """With one worker of one thread, and fail.c in it."""
+    """One worker with one thread, and fail.c in it."""
     env = {"PARLEY_WORKERS": "1", "PARLEY_THREADS": "1", "PARLEY_POOL_MIN": "0", "PARLEY_POOL_MAX": "4"}
 
     @classmethod
@@ -159,7 +159,7 @@ class FaultInjectionTest(SanitizedTest):
 
     @classmethod
     def page_path(cls):
-        """Of the memory that is shared with fail.c."""
+        """The file of the shared memory."""
         return f"{tempfile.gettempdir()}/parley-fault-injection-{os.getpid()}"
 
     @classmethod
@@ -170,7 +170,7 @@ class FaultInjectionTest(SanitizedTest):
 
     @classmethod
     def settle(cls):
-        """And makes fail.c's acquaintance with the thread."""
+        """And lets fail.c learn which thread it is."""
         cls.page.disarm()
         super().settle()
         cls.page["waits"] = 0
@@ -186,7 +186,7 @@ class FaultInjectionTest(SanitizedTest):
 
     @classmethod
     def wait(cls, seconds=15):
-        """Waits until its thread has nothing to do. False: it has, or it is dead."""
+        """Waits until the thread is idle. False: it is not, or the worker is dead."""
         end = time.monotonic() + seconds
         while not cls.page["waits"]:
             if not cls.alive() or time.monotonic() > end:
@@ -195,7 +195,7 @@ class FaultInjectionTest(SanitizedTest):
         return True
 
     def where(self):
-        """Where the threads of the worker are, when it hangs; needs gdb."""
+        """Where the threads of a hanging worker are; needs gdb."""
         done = subprocess.run(["gdb", "-p", str(self.worker), "-batch", "-ex", "thread apply all bt 14"],
                               capture_output=True, text=True, check=False, timeout=60)
         return (done.stdout + done.stderr)[-6000:]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The ways back that an operator has: the schema down and up again with the data in it, and parley
+"""What an operator can undo: the schema is taken down and brought up again with its data, and parley runs
 without Redis and with it again. Answers are compared byte for byte."""
 import re
 
@@ -11,7 +11,7 @@ KEYED = {"role": "user", "content": "keyed"}
 
 
 class BackupTest(StackTest):
-    """Six sessions with what may be in one, and what they look like from outside."""
+    """Six sessions with all kinds of content, and the answers about them."""
     env = {"PARLEY_DRAIN": "1"}
 
     def setUp(self):
@@ -29,7 +29,7 @@ class BackupTest(StackTest):
         self.append(self.paths[0], KEYED, headers={"Idempotency-Key": self.paths[0]})
 
     def append(self, path, body, **options):
-        """An append that must succeed; the answer."""
+        """Appends, which must succeed; the answer."""
         answer = self.client.post(path + "/messages", body, **options)
         self.assertEqual(answer.status, 201, answer)
         return answer
@@ -50,7 +50,7 @@ class BackupTest(StackTest):
         return answers + [again.body]
 
     def schema(self, *arguments):
-        """The script, as the owner of the tables."""
+        """Runs the script as the owner of the tables."""
         return run(SCHEMA, *arguments, env={**self.stack.parley.environment(), "PARLEY": PARLEY},
                    cwd=self.stack.dir)
 
@@ -62,10 +62,10 @@ class BackupTest(StackTest):
 
 
 class Schema(BackupTest):
-    """Down and up."""
+    """The schema is taken down and brought up again."""
 
     def test_around(self):
-        """Fails if row-level security binds the owner (nothing is saved), or if idempotency_keys is left
+        """Fails if row-level security applies to the owner (nothing is saved), or if idempotency_keys is left
         out."""
         before = self.seen()
         refused = self.schema("around", "saved")
@@ -79,21 +79,21 @@ class Schema(BackupTest):
         self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
         self.assertIn("migration 1 sessions down: done", done.stdout)
         self.assertEqual(self.stack.psql(forced), security)
-        # Over what is there nothing is restored; nor is what was changed since.
+        # Nothing is restored over sessions, or from files that have changed.
         again = self.schema("restore", "saved")
         self.assertEqual(again.returncode, 1)
         self.assertIn("there are sessions in it", again.stderr)
         with open(self.stack.dir + "/saved/messages.copy", "ab") as f:
             f.write(b"x")
         self.assertIn("is not what was saved", self.schema("restore", "saved").stderr)
-        # Not even from Redis: what is read comes out of PostgreSQL.
+        # Every answer comes from PostgreSQL.
         self.stack.parley.restart()
         self.assertEqual(self.seen(), before)
         self.put(self.paths[0] + ":new", {}, status=201)
         self.append(self.paths[1], message("goes on"))
 
     def test_cut_off(self):
-        """A run that ended after the schema was taken down: the data is in the directory."""
+        """A run ended after the schema was taken down: the data is in the directory."""
         before = self.seen()
         self.stack.parley.stop()
         self.assertEqual(self.schema("save", "cut").returncode, 0)
@@ -107,8 +107,8 @@ class Schema(BackupTest):
         self.assertEqual(self.seen(), before)
 
     def test_each_step(self):
-        """Every migration but the first goes down and up again under the data, which has no marks in the
-        form of before the eighth."""
+        """Every migration but the first is reverted and applied again with the data in it. Before the eighth
+        there are no marks."""
         before, newest = self.seen(marks=False), self.version()
         self.stack.parley.stop()
         for version in range(newest, 1, -1):
@@ -121,7 +121,7 @@ class Schema(BackupTest):
 
 
 class WithoutRedis(BackupTest):
-    """REDIS_URL taken away, and given back."""
+    """REDIS_URL is removed, and set again."""
 
     env = {"PARLEY_DRAIN": "1", "PARLEY_MEMORY": "0"}
 
@@ -137,14 +137,14 @@ class WithoutRedis(BackupTest):
         self.stack.parley.restart(REDIS_URL=url)
 
     def test_there_and_back(self):
-        """Fails if a value is used without asking: the sessions come back as they were before the writes
-        that Redis does not know of."""
+        """Fails if a cached value is used without asking: sessions would be as before the writes that Redis
+        missed."""
         url = self.stack.parley.env["REDIS_URL"]
         before = self.seen()
         wait_until(self.warm, 10, "the sessions do not get into Redis")
         self.configure("")
         self.addCleanup(self.stack.redis.resume)
-        self.stack.redis.pause()  # whoever asked it now would wait
+        self.stack.redis.pause()  # a request that asked it would wait
         self.assertEqual(self.seen(), before)
         for path in self.paths[:4]:
             self.append(path, message("without Redis"))
