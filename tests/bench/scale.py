@@ -32,8 +32,8 @@ say = functools.partial(print, flush=True)
 
 
 def turns(options, operation, sides):
-    """Measures an operation for each side in turn. sides: name to (stack, ids); ids may be a function of
-    the turn, for sessions that a measurement changes. Name to its samples."""
+    """Measures an operation for each side in turn. sides: name to (stack, ids). ids may be a function of the
+    turn, for sessions that a measurement changes. Name to its samples."""
     samples = {name: [] for name in sides}
     for turn in range(options.rounds):
         with load.alone():
@@ -48,14 +48,14 @@ def turns(options, operation, sides):
 
 
 def figures(samples):
-    """The medians of samples, to read."""
+    """The medians of samples as text."""
     at = report.median_of(samples)
     return f"{at['rate']:6.0f}/s p99 {at['p99']:6.2f} ms {report.served_cpu(at):5.0f} us"
 
 
 def compare(results, label, samples, bounds):
-    """One line for each side against the first: how many times longer a request takes. bounds: name to the
-    most it may be."""
+    """One line for each side against the first: how much longer a request takes. bounds: name to the
+    maximum."""
     first, *others = samples
     for name in others:
         pairs = list(zip(samples[first], samples[name]))
@@ -70,7 +70,7 @@ def compare(results, label, samples, bounds):
 
 
 def measure_long(options, results):
-    """Sessions of 100,000 messages: 20 of them, since writers of one session wait for each other."""
+    """20 sessions of 100,000 messages: writers of one session wait for each other."""
     count, first_short = 20, 1000
     with BenchStack() as stack:
         seed.fill(stack, 1, count, options.long)
@@ -91,7 +91,7 @@ def measure_long(options, results):
 
 
 def measure_million(options, results):
-    """The same shape of sessions, 20 messages each, in few and in many. The hot ones are spread evenly."""
+    """Sessions of 20 messages each, few and many. The hot ones are spread evenly."""
     few, many, messages = 1000, options.sessions, 20
     need = many * 11_000
     if shutil.disk_usage("/var/tmp").free < 2 * need:
@@ -119,7 +119,7 @@ def measure_million(options, results):
 
 
 def measure_memory(options, results):
-    """Until one worker has served a million. None is replaced meanwhile (PARLEY_RECYCLE)."""
+    """Until one worker has served a million requests. No worker is replaced meanwhile (PARLEY_RECYCLE)."""
     with BenchStack() as stack:
         seed.fill(stack, 1, 1000, 50)
         seed.settle(stack)
