@@ -2,12 +2,12 @@
 /*
  * offer PORT CONNECTIONS RATE SECONDS KEY METHOD PATH BODY LOW HIGH
  *
- * Asks an HTTP server on this machine RATE times a second, whether it keeps up or not; a load
- * generator that waits for answers, as wrk does, offers no more than what is served. RATE 0: it
- * does wait, and each connection asks again at once. {n} in PATH is a number between LOW and HIGH
- * in twelve digits.
+ * Sends RATE requests a second to an HTTP server on this machine, whether it keeps up or not. (A
+ * load generator that waits for answers, as wrk does, never sends more than is served.) RATE 0: each
+ * connection sends the next request when it has its answer. {n} in PATH is a number between LOW and
+ * HIGH in twelve digits.
  *
- * A request that is due while all connections wait for an answer is not sent, and counted as that.
+ * A request that is due while all connections wait for answers is not sent, but counted.
  * Prints RESULT and: seconds; requests sent, served (2xx), refused (429, 503), failed, not sent;
  * and in us the 50th and 99th percentile and the maximum of served, then of refused ones.
  */

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- wrk -s wrk.lua URL -- METHOD PATH BODY LOW HIGH STEP: the requests of load.py. {n} in PATH stands for the
--- number of a session, at random one of LOW, LOW + STEP, … HIGH. Only that is put together while wrk runs.
+-- number of a session, at random one of LOW, LOW + STEP, … HIGH. The rest of a request is made at the start.
 local before, after, low, step, last
 
 function init(args)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // client.threads of @langchain/langgraph-sdk against parley, in two versions: the one that npm calls
-// latest, and 2.0.0, which has the higher number and repeats a POST, too, by itself. "Row" names rows of
+// latest, and 2.0.0, which also repeats a POST by itself. "Row" names rows of
 // the table in docs/reference/langgraph.md.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -14,7 +14,7 @@ const versions = { latest, two };
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const retries = (n) => ({ callerOptions: { maxRetries: n } });
 
-// A test once for each version, with a client and a way to make others.
+// A test for each version, with a client and a function that makes others.
 function each(name, run) {
   for (const [version, { Client }] of Object.entries(versions)) {
     const make = (more) => new Client({ apiUrl: url, apiKey: key, ...retries(0), ...more });
@@ -22,7 +22,7 @@ function each(name, run) {
   }
 }
 
-// A refusal as these clients give it: a status, and a body that is JSON and says what is wrong.
+// The error of these clients: a status, and a JSON body that says what is wrong.
 async function refused(promise, status) {
   const error = await refusal(promise);
   assert.equal(error.status, status, error);
@@ -76,7 +76,7 @@ each("an_id_of_ones_own", async (threads) => {
   );
   assert.equal(raising.filter(({ status }) => status === "fulfilled").length, 1);
 
-  // No UUID is asked for, as the native interface asks for none; but an id that it would take.
+  // An id need not be a UUID, but it must be valid on the native interface.
   const own = newId("telegram");
   assert.equal((await threads.create({ threadId: own })).thread_id, own);
   assert.equal((await refused(threads.create({ threadId: "a b" }), 422)).field, "thread_id");
@@ -194,7 +194,7 @@ each("search_and_count", async (threads) => {
   await refused(threads.search({ sortBy: "colour" }), 422);
 });
 
-// Row: Bulk append. By id, as add_messages does: what has an id that is there takes its place.
+// Row: Bulk append. As add_messages does: a message whose id exists replaces that message.
 each("state", async (threads) => {
   const { thread_id: id } = await threads.create();
   const empty = await threads.getState(id);
@@ -223,7 +223,7 @@ each("state", async (threads) => {
   const later = await threads.getState(id);
   assert.deepEqual(said(later), ["Hello!", "More."]);
   assert.equal(later.values.step, 2);
-  // A message alone, in OpenAI's form; and a hundred at once.
+  // One message in OpenAI's form, and a hundred at once.
   await threads.updateState(id, { values: { messages: { role: "user", content: "alone" } } });
   await threads.updateState(id, {
     values: { messages: Array.from({ length: 100 }, (_, i) => human(`${i}`)) },
@@ -278,7 +278,7 @@ each("copy", async (threads) => {
   await refused(threads.copy(made.thread_id), 404);
 });
 
-// Each with a JSON body that says so, and asked for once.
+// Each is refused with a JSON body, and not repeated.
 each("what_is_not_there", async (_, { t, make, version }) => {
   const { url: at, seen } = await relay(t);
   const client = make({ apiUrl: at, ...retries(2) });
@@ -318,7 +318,7 @@ each("what_is_not_there", async (_, { t, make, version }) => {
   );
 });
 
-// What the clients send again by themselves: latest no POST, 2.0.0 nothing whose answer was lost.
+// What the clients repeat by themselves: latest no POST, 2.0.0 nothing whose answer was lost.
 each("retries", async (threads, { t, make, version }) => {
   const { thread_id: id } = await threads.create();
   const read = (through) => through.get(id);
@@ -341,7 +341,7 @@ each("retries", async (threads, { t, make, version }) => {
   }
 });
 
-// A create whose answer was lost, sent again by its user: the thread is there once.
+// A create whose answer was lost, repeated by the user: there is one thread.
 each("a_create_comes_twice", async (threads, { t, make }) => {
   const threadId = randomUUID();
   const { url: at } = await relay(t, "cut");
@@ -350,7 +350,7 @@ each("a_create_comes_twice", async (threads, { t, make }) => {
   assert.equal((await writer.create({ threadId, ifExists: "do_nothing" })).thread_id, threadId);
 });
 
-// Idempotency-Key by the client's own hook.
+// Sets Idempotency-Key by the client's hook.
 function withKey() {
   const idempotency = newId("key");
   return {
@@ -429,7 +429,7 @@ each("a_key_is_asked_for", async (threads, { make }) => {
   await refused(foreign.delete(id), 404);
   assert.deepEqual(await foreign.search({ ids: [id] }), []);
   assert.deepEqual(await foreign.search({ metadata: { secret: "secret" } }), []);
-  // An id is taken by each tenant for itself.
+  // Each tenant has its own ids.
   assert.equal((await foreign.create({ threadId: id })).thread_id, id);
   assert.deepEqual((await threads.get(id)).metadata, { secret: "secret" });
 });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the client of npm's package openai repeats by itself, and what it must not: counted by what came over
-// a line that loses and makes up answers.
+// What the client of npm's package openai repeats by itself, and what it must not. A relay that loses and invents
+// answers counts the requests.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import OpenAI from "openai";
@@ -75,7 +75,7 @@ for (const [name, order, status, code] of [
     assert.ok((await stored(id)).length <= 1);
   });
 
-// An answer that was lost on its way, for every write. Fails if the key is not looked at.
+// The answer of each write is lost. Fails if the key is ignored.
 test("a_key_makes_a_lost_answer_harmless", async (t) => {
   const [through, seen] = await over(t, {}, ...Array(5).fill(["cut", undefined]).flat());
   const headers = () => ({ headers: { "Idempotency-Key": newId("key") } });

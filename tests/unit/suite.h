@@ -1,6 +1,7 @@
 /*
- * Tests mirror src/: those of tests/unit/<room>/test_<file>.c are the suite <room>/<file>.
- * Assertions are the non-fatal ones, but for what the rest of a test stands on.
+ * The framework of the unit and service tests, over CUnit. Tests mirror src/: those of
+ * tests/unit/<folder>/test_<file>.c are the suite <folder>/<file>. Assertions are the non-fatal
+ * ones, unless the rest of a test depends on them.
  */
 #ifndef PARLEY_TESTS_SUITE_H
 #define PARLEY_TESTS_SUITE_H
@@ -9,11 +10,11 @@
 
 #include "parley/base/ctx.h"
 
-/* The context of a request as new, over an empty arena of 64 MiB. Valid until the next call or the
- * end of the test. */
+/* A new context of a request over an empty arena of 64 MiB. Valid until the next call or the end of
+ * the test. */
 struct request_ctx *test_ctx(void);
 
-/* A test registers itself before main: no list to keep in step with the files. */
+/* A test registers itself before main. */
 struct test {
     const char *file;
     int line;
@@ -32,7 +33,7 @@ void test_register(struct test *t);
     }                                                                         \
     static void name(void)
 
-/* A suite with a name and an order of its own. */
+/* A suite with its own name and order. */
 struct suite {
     const char *name;
     const CU_TestInfo *tests; /* ends with CU_TEST_INFO_NULL */
