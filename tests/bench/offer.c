@@ -3,9 +3,9 @@
  * offer PORT CONNECTIONS RATE SECONDS KEY METHOD PATH BODY LOW HIGH
  *
  * Sends RATE requests a second to an HTTP server on this machine, whether it keeps up or not. (A
- * load generator that waits for answers, as wrk does, never sends more than is served.) RATE 0: each
- * connection sends the next request when it has its answer. {n} in PATH is a number between LOW and
- * HIGH in twelve digits.
+ * load generator that waits for answers, as wrk does, never sends more than is served.) RATE 0:
+ * each connection sends the next request when it has its answer. {n} in PATH is a number between
+ * LOW and HIGH in twelve digits.
  *
  * A request that is due while all connections wait for answers is not sent, but counted.
  * Prints RESULT and: seconds; requests sent, served (2xx), refused (429, 503), failed, not sent;
@@ -123,7 +123,7 @@ static void request_send(struct connection *c)
 {
     char text[HEAD_MAX];
     int n = o.after ? snprintf(text, sizeof text, "%s%012ld%s", o.before, number_next(), o.after)
-                     : snprintf(text, sizeof text, "%s", o.before);
+                    : snprintf(text, sizeof text, "%s", o.before);
     c->busy = true;
     c->sent_us = now_us();
     o.sent++;

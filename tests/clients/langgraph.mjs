@@ -377,8 +377,8 @@ for (const [name, order, more] of [
     assert.deepEqual(said(await threads.getState(id)), order || version !== "latest" ? ["once"] : []);
   });
 
-// A write of which nobody knows whether it was made gets a status that 2.0.0 does not repeat; from nginx, too,
-// where its worker is killed. Fails if it is a 503, or the 502 that nginx gives others.
+// A write with an unknown outcome gets a status that 2.0.0 does not repeat, also from nginx when its worker is
+// killed. Fails if it is a 503, or the 502 of other paths.
 for (const [name, order] of [
   ["unknown_outcome_is_not_repeated", "terminate"],
   ["a_worker_is_killed", "kill"],

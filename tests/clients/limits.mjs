@@ -15,7 +15,7 @@ async function untilRefused(call) {
     const all = await Promise.allSettled(Array.from({ length: n }, call));
     const refused = all.find(({ status }) => status === "rejected");
     if (refused) return refused.reason;
-    assert.ok(n < 2000, "nobody is ever refused");
+    assert.ok(n < 2000, "no request is refused");
   }
 }
 

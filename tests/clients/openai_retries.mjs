@@ -34,8 +34,8 @@ test("retries_of_what_was_not_done", async (t) => {
   assert.equal(seen.length, 3);
 });
 
-// The client repeats by itself what was not done, and what it sent with a key. `order` is what the servers
-// are told while the append waits for a lock; the lock ends when its first answer has come.
+// The client repeats what was not done, and what it sent with a key. While the append waits for a lock the servers
+// get `order`. The lock ends with the first answer.
 for (const [name, order, withKey, status] of [
   ["busy_is_repeated", undefined, false, 409],
   ["unknown_outcome_with_a_key_is_repeated", "terminate", true, 503],
@@ -55,8 +55,8 @@ for (const [name, order, withKey, status] of [
     assert.deepEqual(texts(await stored(id)), ["once"]);
   });
 
-// Nobody may repeat an append without a key whose connection to PostgreSQL, or whose worker, is lost. The 502
-// is nginx' own. Fails if the answer does not say x-should-retry: false.
+// An append without a key must not be repeated if its connection to PostgreSQL, or its worker, is lost. The 502 is
+// nginx' own. Fails if the answer does not have x-should-retry: false.
 for (const [name, order, status, code] of [
   ["unknown_outcome_is_not_repeated", "terminate", 503, "outcome_unknown"],
   ["a_worker_is_killed", "kill", 502, "bad_gateway"],

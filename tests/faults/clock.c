@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A wall clock that a test sets. Preloaded into a server, it adds the number in the file $CLOCK_FILE
- * (int64_t, seconds), which may change at any time. Monotonic clocks stay as they are. (libfaketime
- * is not used: it opens its file at each call, and changes condition variables.)
+ * A wall clock that a test sets. Preloaded into a server, it adds the number in the file
+ * $CLOCK_FILE (int64_t, seconds), which may change at any time. Monotonic clocks stay as they are.
+ * (libfaketime is not used: it opens its file at each call, and changes condition variables.)
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -207,7 +207,7 @@ class ReadAfterWrite(HostsTest):
     def expect_absent(self, k, before):
         """A 404 is right only if a deletion was under way."""
         self.assertTrue(before["absent"] or self.deletions[k] > before["deletions"],
-                        f"{k} is gone, and nobody has deleted it; known {before['known']}")
+                        f"{k} is gone, and was not deleted; known {before['known']}")
 
     def look(self, i, k):
         """A read of one kind, sometimes with the last entity tag, compared with what was known before."""

@@ -80,9 +80,9 @@ class Ledger:
             if content.split(" ", 1)[0] != name:
                 wrong.append(f"foreign: {content!r} is stored in {name}")
         wrong += self._compare_ops(stored, sessions)
-        told = {content for op in self.ops for content in op.contents}
+        sent = {content for op in self.ops for content in op.contents}
         wrong += [f"nobody sent {content!r}, stored in {places}"
-                  for content, places in stored.items() if content not in told]
+                  for content, places in stored.items() if content not in sent]
         for name, (_, message_count, last_seq) in sessions.items():
             if seqs[name] != list(range(1, last_seq + 1)) or message_count != last_seq:
                 wrong.append(f"gap: {name} says {message_count} messages up to {last_seq} and has"

@@ -233,7 +233,7 @@ class CommitCut(FaultTest):
         began = time.monotonic()
         at_once(self.clients, work)
         stored = self.found(self.prefix)
-        wrong = [(mark, *told, stored[mark]) for mark, told in wanted.items() if stored[mark] != told[-1]]
+        wrong = [(mark, *write, stored[mark]) for mark, write in wanted.items() if stored[mark] != write[-1]]
         say(f"{len(wanted)} writes on {len(ROUTES)} routes, {dict(self.counts)} in"
             f" {time.monotonic() - began:.1f} s; {len(wrong)} not stored as they must be")
         self.assertEqual(wrong[:10], [], f"{len(wrong)} are wrong")

@@ -160,7 +160,7 @@ class HalfAnAnswer(SilenceTest):
         to the pool after a time-out: tests/mutants/deadline-apart, tests/mutants/late-connection-kept."""
         self.stopped = []
         self.silence(self.stop_one, self.go_on)
-        self.assertGreater(self.counts[503], 0, "nobody has met the one that was stopped")
+        self.assertGreater(self.counts[503], 0, "no request used the stopped backend")
         failed = sum(n for status, n in self.counts.items() if status not in (200, 201))
         self.assertLess(failed * 20, sum(self.counts.values()), "others failed, too")
         self.read_all_good()
