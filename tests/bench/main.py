@@ -45,17 +45,14 @@ def _number(name, text, most):
     return int(text)
 
 
-def _numbers(name, text, most):
-    return sorted({_number(name, part.strip(), most) for part in text.split(",")})
-
-
 class Options:
     """The options of a run, read and checked before anything is started."""
 
     def __init__(self, given):
         self.seconds = _number("SECONDS", given.get("SECONDS") or "3", 3600)
         self.rounds = _number("ROUNDS", given.get("ROUNDS") or "3", 1000)
-        self.connections = _numbers("CONNECTIONS", given.get("CONNECTIONS") or "1,4,16,64", 1000)
+        self.connections = sorted({_number("CONNECTIONS", part.strip(), 1000) for part in
+                                   (given.get("CONNECTIONS") or "1,4,16,64").split(",")})
         asked = [part.strip() for part in (given.get("OPS") or ",".join(CELLS)).split(",")]
         for name in asked:
             if name not in CELLS:

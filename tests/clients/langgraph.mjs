@@ -8,7 +8,7 @@ import { test } from "node:test";
 import * as latest from "@langchain/langgraph-sdk";
 import * as two from "langgraph-sdk-2.0.0";
 import { absent, control, key, lock, many, native, newId, otherKey } from "./support.mjs";
-import { refusal, relay, url } from "./support.mjs";
+import { refusal, relay, statuses, url } from "./support.mjs";
 
 const versions = { latest, two };
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
@@ -31,7 +31,6 @@ async function refused(promise, status) {
   return body;
 }
 
-const statuses = (seen) => seen.map(({ status }) => status);
 const human = (content, more) => ({ type: "human", content, ...more });
 const said = (state) => state.values.messages.map(({ content }) => content);
 

@@ -4,10 +4,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import OpenAI from "openai";
-import { control, lock, native, newId, openai, over, refusal, stored, texts, user } from "./support.mjs";
+import { control, lock, native, newId, openai, over, refusal } from "./support.mjs";
+import { statuses, stored, texts, user } from "./support.mjs";
 
 const { conversations } = openai();
-const statuses = (seen) => seen.map(({ status }) => status);
 const session = async () => (await native("PUT", `/v1/sessions/${newId()}`, {})).session_id;
 
 test("retries_of_reads", async (t) => {

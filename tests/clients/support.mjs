@@ -29,8 +29,6 @@ export async function collect(pages) {
 export const stored = (id, conversations = openai().conversations) =>
   collect(conversations.items.list(id, { order: "asc", limit: 100 }));
 
-export const withoutIds = (items) => items.map(({ id: _, ...item }) => item);
-
 // The role of each item, or its type.
 export const kinds = (items) => items.map(({ type, role }) => role ?? type);
 
@@ -125,6 +123,9 @@ export async function over(t, options, ...faults) {
   const { url: at, seen } = await relay(t, ...faults);
   return [openai({ baseURL: `${at}/v1`, ...options }).conversations, seen];
 }
+
+// The statuses of the answers that a relay has passed on or made.
+export const statuses = (seen) => seen.map(({ status }) => status);
 
 // The error of a rejected promise, which must be an instance of the class.
 export async function refusal(promise, type = Error) {

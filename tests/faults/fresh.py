@@ -133,11 +133,9 @@ class ReadAfterWrite(HostsTest):
         return status, head, json.loads(answer) if answer else None
 
     def name(self, k):
-        """The id of session k."""
         return f"{self.prefix}{k}"
 
     def path(self, k):
-        """The path of session k on the native interface."""
         return f"/v1/sessions/{self.name(k)}"
 
     def know(self, i, k, generation, mark):

@@ -33,7 +33,6 @@ class Timeline(HostsTest):
 
     def setUp(self):
         super().setUp()
-        self.round = 0
         self.wait_ready()
 
     def more_hosts(self):
@@ -148,31 +147,27 @@ class Timeline(HostsTest):
                 self.expect_marked(path, answer)
         self.replace()
 
-    def go_through(self):
-        self.round += 1
-        for way, path in self.each():
-            if way != "made":
-                self.make(path, "kept 0")
-                self.append(path, "kept 1")
-        self.save()
-        self.wait_ready()
-        lost = {path: (self.lose(way, path), self.fill(way, path)) for way, path in self.each()}
-        self.fail_over(lost)
-        self.wait_ready()
-        for way, path in self.each():
-            version, tags = lost[path]
-            if way == "made":
-                self.assertEqual(self.http[-1].get(path).status, 404)
-            new = self.go_on(way, path)
-            if new is not None:
-                self.assertEqual(new, version, "not the same version number")
-            self.expect_new(way, path, tags)
-        stored = self.stack.psql("SELECT count(*) FROM sessions s WHERE context LIKE '%lost%'")
-        self.assertEqual(stored, "0")
-
     def go_through_all(self):
-        for _ in range(self.rounds):
-            self.go_through()
+        for self.round in range(self.rounds):
+            for way, path in self.each():
+                if way != "made":
+                    self.make(path, "kept 0")
+                    self.append(path, "kept 1")
+            self.save()
+            self.wait_ready()
+            lost = {path: (self.lose(way, path), self.fill(way, path)) for way, path in self.each()}
+            self.fail_over(lost)
+            self.wait_ready()
+            for way, path in self.each():
+                version, tags = lost[path]
+                if way == "made":
+                    self.assertEqual(self.http[-1].get(path).status, 404)
+                new = self.go_on(way, path)
+                if new is not None:
+                    self.assertEqual(new, version, "not the same version number")
+                self.expect_new(way, path, tags)
+            stored = self.stack.psql("SELECT count(*) FROM sessions s WHERE context LIKE '%lost%'")
+            self.assertEqual(stored, "0")
         say(f"PostgreSQL replaced {self.rounds} times, {len(self.each())} sessions each; {self.asked}"
             f" reads, {self.marked} marked ones while it was away; nothing lost was shown or matched")
 

