@@ -63,7 +63,7 @@ class Server(PostgresTest):
 
     def test_killed(self):
         """The postmaster and all backends. Fails if commits are not synchronous, and if the pause
-        between attempts to connect is a minute: tests/mutants/commit-later, slow-to-return."""
+        between attempts to connect is 20 s: tests/mutants/commit-later, slow-to-return."""
         self.away_and_back(self.stack.postgres.kill, amount(3, 10))
 
     def test_stopped(self):
