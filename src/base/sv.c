@@ -102,12 +102,3 @@ bool sv_to_i64(struct sv s, int64_t *out)
     *out = !negative || v == 0 ? (int64_t)v : -(int64_t)(v - 1) - 1;
     return true;
 }
-
-int sv_hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}

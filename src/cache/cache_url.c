@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "parley/base/encode.h"
+
 static const char form[] =
     "use redis://[user:password@]host[:port][/db] or unix:///path[?db=N][&password=…]";
 
@@ -20,12 +22,10 @@ static bool unescape(struct sv s, char *out, size_t out_n)
     for (size_t i = 0; i < s.n; i++) {
         int c = (unsigned char)s.p[i];
         if (c == '%') {
-            if (s.n - i < 3 || sv_hex(s.p[i + 1]) < 0 || sv_hex(s.p[i + 2]) < 0)
-                return false;
-            c = sv_hex(s.p[i + 1]) * 16 + sv_hex(s.p[i + 2]);
+            c = percent_read((struct sv){s.p + i, s.n - i});
             i += 2;
         }
-        if (c == 0 || n + 1 >= out_n)
+        if (c <= 0 || n + 1 >= out_n)
             return false;
         out[n++] = (char)c;
     }

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "parley/base/encode.h"
 #include "parley/base/utf8.h"
 
 static enum err bad_target(struct request_ctx *ctx, const char *field, const char *why)
@@ -26,11 +27,10 @@ static enum err decode(struct request_ctx *ctx, struct sv s, bool plus, const ch
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
         if (c == '%') {
-            int high = i + 2 < s.n ? sv_hex(s.p[i + 1]) : -1;
-            int low = i + 2 < s.n ? sv_hex(s.p[i + 2]) : -1;
-            if (high < 0 || low < 0)
+            const int byte = percent_read((struct sv){s.p + i, s.n - i});
+            if (byte < 0)
                 return bad_target(ctx, field, "A percent sign must be followed by two hex digits.");
-            c = (unsigned char)(high * 16 + low);
+            c = (unsigned char)byte;
             i += 2;
             if (c < 0x20 || c == 0x7f)
                 return bad_target(ctx, field, "Control characters are not allowed.");

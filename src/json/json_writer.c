@@ -2,6 +2,7 @@
 #include "parley/json/json_writer.h"
 
 #include "parley/base/clock.h"
+#include "parley/base/encode.h"
 
 void json_write_init(struct json_writer *j, struct buf *b)
 {
@@ -157,7 +158,6 @@ void json_put_array(struct json_writer *j, const char *key)
 
 static void escape_byte(struct buf *b, unsigned char c)
 {
-    static const char hex[] = "0123456789abcdef";
     static const char letters['\\' + 1] = {['"'] = '"',  ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f',
                                            ['\n'] = 'n', ['\r'] = 'r',  ['\t'] = 't'};
 
@@ -166,9 +166,10 @@ static void escape_byte(struct buf *b, unsigned char c)
         buf_putc(b, letters[c]);
         return;
     }
-    BUF_LIT(b, "u00");
-    buf_putc(b, hex[c >> 4]);
-    buf_putc(b, hex[c & 15]);
+    char digits[HEX_U64_LEN];
+    hex_write(c, digits);
+    buf_putc(b, 'u');
+    buf_put(b, digits + HEX_U64_LEN - 4, 4);
 }
 
 void json_write_escape(struct buf *b, struct sv s)

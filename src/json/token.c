@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "parley/json/doc.h"
+#include "parley/base/encode.h"
 
 static const char slug_invalid[] = "invalid_json";
 static const char slug_range[] = "number_out_of_range";
@@ -18,18 +18,8 @@ static bool fail(struct json_fault *fault, const char *slug, size_t at, const ch
 int json_token_hex4(const char *p)
 {
     int v = 0;
-
-    for (int i = 0; i < 4; i++) {
-        char c = p[i];
-        if (c >= '0' && c <= '9')
-            v = v * 16 + (c - '0');
-        else if (c >= 'a' && c <= 'f')
-            v = v * 16 + (c - 'a' + 10);
-        else if (c >= 'A' && c <= 'F')
-            v = v * 16 + (c - 'A' + 10);
-        else
-            return -1;
-    }
+    for (int i = 0; i < 4 && v >= 0; i++)
+        v = hex_value(p[i]) < 0 ? -1 : v * 16 + hex_value(p[i]);
     return v;
 }
 

@@ -41,6 +41,5 @@ struct sv sv_cut(struct sv *s, char c);
 MUSTCHECK bool sv_to_u64(struct sv s, uint64_t *out);
 /* As above with an optional '-'. */
 MUSTCHECK bool sv_to_i64(struct sv s, int64_t *out);
-int sv_hex(char c); /* the value of a hexadecimal digit; -1: c is none */
 
 #endif
