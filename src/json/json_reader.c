@@ -6,7 +6,7 @@
 #include "json_internal.h"
 #include "parley/base/utf8.h"
 
-/* What one call reads; the parts that do not change from member to member. */
+/* The parts of one call that do not change from member to member. */
 struct reading {
     struct request_ctx *ctx;
     const char *path;
@@ -50,7 +50,7 @@ static enum err out_of_bounds(const struct reading *r, const struct json_field *
     return fail_at(r, "out_of_range", sv_from(f->name), detail.p);
 }
 
-/* memcpy: the target's type is the table's word, and the compiler must not rely on another. */
+/* memcpy: only the table knows the target's type, and the compiler must not assume another. */
 static void store(const struct reading *r, const struct json_field *f, const void *v, size_t n)
 {
     memcpy(r->into + f->offset, v, n);
@@ -60,7 +60,6 @@ static enum err read_string(const struct reading *r, const struct json_field *f,
                             const struct json_node *node)
 {
     struct sv v = SV_NONE;
-
     if (node->type != JSON_IS_STRING)
         return wrong_type(r, f);
     TRY(json_doc_string(r->ctx, node, &v));
@@ -82,11 +81,10 @@ static enum err read_i64(const struct reading *r, const struct json_field *f,
                          const struct json_node *node)
 {
     int64_t v = 0;
-
     if (node->type != JSON_IS_NUMBER || !is_integer(node->raw))
         return wrong_type(r, f);
     if (!sv_to_i64(node->raw, &v)) {
-        /* The guard lets 2^63 to 2^64-1 through. */
+        /* The validator accepts 2^63 to 2^64-1. */
         return fail_at(r, "out_of_range", sv_from(f->name), "The integer is too large.");
     }
     if (!in_bounds(f, v))
@@ -110,7 +108,7 @@ static enum err read_node(const struct reading *r, const struct json_field *f,
 static enum err read_member(const struct reading *r, const struct json_field *f,
                             const struct json_node *node)
 {
-    /* A null that is allowed leaves the default; the caller sees it in json_seen. */
+    /* Leaves the default; the caller sees it in json_seen. */
     if (node->type == JSON_IS_NULL && (f->flags & JSON_NULLABLE) && f->type != JSON_ANY)
         return ERR_NONE;
     switch (f->type) {
@@ -125,12 +123,10 @@ static enum err read_member(const struct reading *r, const struct json_field *f,
 
 static size_t find_field(const struct json_node *node, const struct json_field *fields, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        struct sv name = sv_from(fields[i].name);
-        if (node->key_escaped ? json_unescape_eq(node->key, name) : sv_eq(node->key, name))
-            return i;
-    }
-    return n;
+    size_t i = 0;
+    while (i < n && !json_doc_is_named(node, sv_from(fields[i].name)))
+        i++;
+    return i;
 }
 
 static enum err unknown_field(const struct reading *r, const struct json_node *node)
@@ -142,17 +138,16 @@ static enum err unknown_field(const struct reading *r, const struct json_node *n
 
 static enum err read_object(const struct reading *r, const struct json_doc *d,
                             const struct json_node *object, const struct json_field *fields,
-                            size_t n_fields, bool others, struct json_seen *seen)
+                            size_t n_fields, bool ignore_unknown, struct json_seen *seen)
 {
     struct json_seen found = {0, 0};
-
     if (object->type != JSON_IS_OBJECT)
         return ctx_fail(r->ctx, ERR_INVALID, "wrong_type", r->path, "A JSON object is expected.");
     if (n_fields > JSON_FIELDS_MAX)
         return ctx_fault(r->ctx, ERR_INTERNAL, "json_read_object: a field table is too long");
     for (const struct json_node *m = json_doc_first(d, object); m; m = json_doc_next(d, m)) {
         size_t i = find_field(m, fields, n_fields);
-        if (i == n_fields && others)
+        if (i == n_fields && ignore_unknown)
             continue;
         if (i == n_fields)
             return unknown_field(r, m);

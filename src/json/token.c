@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The two kinds of JSON tokens that need more than a comparison: strings and numbers. */
 #include "json_internal.h"
 
 #include <stdint.h>
@@ -23,12 +24,11 @@ int json_token_hex4(const char *p)
     return v;
 }
 
-/* Checks the escape at text.p[*at] and moves *at behind it. */
+/* Checks the escape at text.p[*at] and moves *at past it. */
 static bool check_escape(struct sv text, size_t *at, struct json_fault *fault)
 {
     const char *p = text.p + *at;
     size_t left = text.n - *at;
-
     if (left < 2)
         return fail(fault, slug_invalid, text.n, "The text ends inside a string");
     if (p[1] != 'u') {
@@ -49,7 +49,7 @@ static bool check_escape(struct sv text, size_t *at, struct json_fault *fault)
     }
     int low = left >= 12 && p[6] == '\\' && p[7] == 'u' ? json_token_hex4(p + 8) : -1;
     if (c > 0xdbff || low < 0xdc00 || low > 0xdfff)
-        return fail(fault, slug_invalid, *at, "A surrogate stands without its other half");
+        return fail(fault, slug_invalid, *at, "A surrogate is not part of a pair");
     *at += 12;
     return true;
 }
@@ -58,7 +58,6 @@ bool json_token_string(struct sv text, size_t at, size_t *end, bool *escaped,
                        struct json_fault *fault)
 {
     size_t i = at + 1;
-
     *escaped = false;
     while (i < text.n) {
         unsigned char c = (unsigned char)text.p[i];
@@ -67,7 +66,7 @@ bool json_token_string(struct sv text, size_t at, size_t *end, bool *escaped,
             return true;
         }
         if (c < 0x20)
-            return fail(fault, slug_invalid, i, "A control character stands in a string");
+            return fail(fault, slug_invalid, i, "A string contains a control character");
         if (c == '\\') {
             *escaped = true;
             if (!check_escape(text, &i, fault))
@@ -91,12 +90,11 @@ static size_t skip_digits(struct sv s, size_t at)
     return at;
 }
 
-/* An integer keeps its exact value wherever it is read: as int64_t or as uint64_t. */
+/* Whether an int64_t or a uint64_t holds the exact value. */
 static bool integer_fits(struct sv token)
 {
     int64_t negative = 0;
     uint64_t positive = 0;
-
     if (token.p[0] == '-')
         return sv_to_i64(token, &negative);
     return sv_to_u64(token, &positive);
@@ -114,10 +112,9 @@ struct scientific {
 static struct scientific to_scientific(struct sv token)
 {
     struct scientific s = {.n = 0, .exponent = 0};
-    long point = 0; /* what the next digit counts: 10^point, once the point is passed */
+    long point = 0; /* after the decimal point, the last digit's weight is 10^point */
     bool fraction = false;
     size_t i = token.p[0] == '-';
-
     memset(s.digits, '0', sizeof(s.digits));
     for (; i < token.n && token.p[i] != 'e' && token.p[i] != 'E'; i++) {
         if (token.p[i] == '.') {
@@ -152,14 +149,13 @@ static struct scientific to_scientific(struct sv token)
 /*
  * Whether a double can hold a number with a fraction or an exponent. Not strtod(3): its decimal
  * point depends on the locale. The first value that rounds to infinity is 2^1024 - 2^970 =
- * 1.79769313486231580793…e308, so twenty digits decide. Below 10^-324 all rounds to zero; such
- * numbers are refused because PostgreSQL writes them out in full: nine bytes would become 16,000.
- * Nor does its jsonb take each exponent for a zero: those of 2^30 - 1 and more overflow.
+ * 1.79769313486231580793…e308, so twenty digits decide. Below 10^-324 every number rounds to zero;
+ * such numbers are refused because PostgreSQL writes them out in full: nine bytes would become
+ * 16,000. Zeros with a huge exponent are refused too: jsonb overflows from 2^30 - 1 on.
  */
 static bool double_holds(struct sv token)
 {
     struct scientific s = to_scientific(token);
-
     if (s.exponent < -324)
         return false;
     if (s.n == 0)
@@ -173,14 +169,13 @@ bool json_token_number(struct sv text, size_t at, size_t *end, struct json_fault
 {
     size_t i = at + (text.p[at] == '-');
     bool integer = true;
-
     if (!is_digit_at(text, i))
         return fail(fault, slug_invalid, i, "A digit is missing in a number");
     i = text.p[i] == '0' ? i + 1 : skip_digits(text, i);
     if (i < text.n && text.p[i] == '.') {
         integer = false;
         if (!is_digit_at(text, ++i))
-            return fail(fault, slug_invalid, i, "A digit is missing behind a decimal point");
+            return fail(fault, slug_invalid, i, "A digit is missing after a decimal point");
         i = skip_digits(text, i);
     }
     if (i < text.n && (text.p[i] == 'e' || text.p[i] == 'E')) {
