@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "parley/base/nearest.h"
+#include "parley/base/sv.h"
 
 enum {
     KIB = 1024,
@@ -146,8 +146,7 @@ static void PRINTF_LIKE(2, 3) add_fault(struct given *g, const char *fmt, ...)
 
 static void unknown(struct given *g, const char *where, struct sv name)
 {
-    const char *near =
-        nearest_name(name, &settings[0].name, ARRAY_LEN(settings), sizeof(settings[0]));
+    const char *near = config_nearest(name);
     if (sv_eq(name, SV("PARLEY_DB_ROLE"))) /* which earlier versions had */
         add_fault(g,
                   "%sPARLEY_DB_ROLE was removed: let DATABASE_URL log in as the serving role, and "
