@@ -37,10 +37,10 @@ static enum err read_names(struct api_call *c, unsigned takes)
     if (takes & API_PATH_USER)
         TRY(read_path_user(c));
     if (takes & API_MESSAGE)
-        TRY(read_message_id(c->ctx, &c->item));
+        TRY(read_message_id(c->ctx, &c->sub_id));
     if (takes & API_ITEM)
-        TRY(session_message_id_valid(c->item)
-                ? session_message_id_canonical(c->ctx, &c->item)
+        TRY(session_message_id_valid(c->sub_id)
+                ? session_message_id_canonical(c->ctx, &c->sub_id)
                 : ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such item."));
     return ERR_NONE;
 }
@@ -72,13 +72,13 @@ static enum err read_params(struct api_call *c, const struct api_param *params)
     return ERR_NONE;
 }
 
-static enum err read_call(struct api_call *c, const struct api_how *how)
+static enum err read_call(struct api_call *c, const struct api_route_spec *spec)
 {
-    const unsigned takes = how->takes;
+    const unsigned takes = spec->takes;
     const unsigned body = takes & (API_BODY_REQUIRED | API_BODY_OPTIONAL | API_BODY_PATCH);
     TRY(read_names(c, takes));
-    if (how->params)
-        TRY(read_params(c, how->params));
+    if (spec->params)
+        TRY(read_params(c, spec->params));
     if (takes & API_NO_BODY)
         TRY(api_no_body(c->ctx, c->req));
     if (takes & API_USER_HEADER)
@@ -107,9 +107,9 @@ enum err api_run(struct request_ctx *ctx, const struct http_call *call, struct h
                          .api = api,
                          .sessions = api->sessions,
                          .id = call->captures[0],
-                         .item = call->captures[1]};
-    TRY(read_call(&c, &route->how));
-    TRY(route->how.handler(&c));
+                         .sub_id = call->captures[1]};
+    TRY(read_call(&c, &route->spec));
+    TRY(route->spec.handler(&c));
     if (c.receipt.replayed)
         http_response_header(res, "Idempotent-Replayed", SV("true"));
     return ERR_NONE;

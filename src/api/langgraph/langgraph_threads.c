@@ -24,7 +24,7 @@ static enum err answer_thread(struct api_call *c, bool messages)
 {
     struct json_writer j = api_begin(c->res, 200);
     langgraph_write_thread(&j, &c->session, LANGGRAPH_ALL | (messages ? LANGGRAPH_MESSAGES : 0));
-    return api_tag_session(c);
+    return api_set_etag_session(c);
 }
 
 enum err langgraph_thread_create(struct api_call *c)

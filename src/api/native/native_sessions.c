@@ -5,7 +5,7 @@
 /* state: the answer has no messages, so its ETag is the state's, which appends do not change. */
 static enum err answer_session(struct api_call *c, int status, bool state)
 {
-    TRY(state ? api_tag_state(c) : api_tag_session(c));
+    TRY(state ? api_set_etag_state(c) : api_set_etag_session(c));
     if (c->res->status == 304)
         return ERR_NONE;
     struct json_writer j = api_begin(c->res, status);
