@@ -40,7 +40,7 @@ enum { API_PARAMS_MAX = 5 };
 struct api_param {
     const char *name;           /* NULL ends a list */
     int64_t min, max, fallback; /* an integer; max 0: the handler reads it */
-    const char *first, *second; /* or one of two words: first is 1, second is 0; not given: 0 */
+    const char *words[2];       /* or one of two words: its index, and 0 where it is not given */
 };
 extern const struct api_param api_no_params[];
 
@@ -51,7 +51,7 @@ struct api_call {
     struct http_response *res;
     struct api_service *api;
     struct sessions *sessions;
-    struct sv id, sub_id;             /* from the path; in canonical form if takes names them */
+    struct sv id, sub_id;           /* from the path; in canonical form if takes names them */
     int64_t params[API_PARAMS_MAX]; /* as in the route's list */
     struct session_precondition precondition; /* of a read: the user alone */
     struct http_condition unless;
@@ -103,6 +103,11 @@ MUSTCHECK enum err api_check_metadata(struct request_ctx *ctx, const struct json
 /* ERR_INVALID naming path.field; why follows the name and ends the sentence. */
 enum err api_bad_field(struct request_ctx *ctx, const char *path, const char *field,
                        const char *why);
+/* *index: which of a closed list of words it is. ERR_INVALID with slug, naming path.field and the
+ * words that are allowed. */
+MUSTCHECK enum err api_word_index(struct request_ctx *ctx, const char *slug, const char *path,
+                                  const char *field, const struct names *words, struct sv word,
+                                  size_t *index);
 typedef enum err api_draft_reader(struct request_ctx *ctx, const struct json_doc *doc,
                                   const struct json_node *node, const char *path,
                                   struct session_message_draft *out);

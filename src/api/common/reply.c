@@ -30,7 +30,7 @@ enum err api_set_etag_session(struct api_call *c)
 {
     const struct session *s = &c->session;
     return api_set_etag(c, s->degraded,
-                         http_etag_version(c->ctx->arena, s->generation, s->version, s->mark));
+                        http_etag_version(c->ctx->arena, s->generation, s->version, s->mark));
 }
 
 enum err api_set_etag_state(struct api_call *c)
@@ -45,7 +45,7 @@ enum err api_set_etag_receipt(struct api_call *c)
 {
     const struct session_receipt *r = &c->receipt;
     return api_set_etag(c, false,
-                         http_etag_version(c->ctx->arena, r->generation, r->version, r->mark));
+                        http_etag_version(c->ctx->arena, r->generation, r->version, r->mark));
 }
 
 void api_mark_degraded(struct http_response *res)

@@ -45,25 +45,26 @@ static enum err read_names(struct api_call *c, unsigned takes)
     return ERR_NONE;
 }
 
-static enum err read_word(struct api_call *c, const struct api_param *p, int64_t *is_first)
+static enum err read_word(struct api_call *c, const struct api_param *p, int64_t *out)
 {
-    const struct sv v = http_param_get(c->req, p->name);
-    *is_first = v.p && sv_eq(v, sv_from(p->first));
-    if (!v.p || *is_first || sv_eq(v, sv_from(p->second)))
-        return ERR_NONE;
-    return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", p->name, "%s must be %s or %s.",
-                    p->name, p->first, p->second);
+    const struct sv word = http_param_get(c->req, p->name);
+    size_t index = 0;
+    if (word.p)
+        TRY(api_word_index(c->ctx, "invalid_parameter", "", p->name, &NAMES(p->words), word,
+                           &index));
+    *out = (int64_t)index;
+    return ERR_NONE;
 }
 
 static enum err read_params(struct api_call *c, const struct api_param *params)
 {
-    const char *names[API_PARAMS_MAX + 1] = {NULL};
-    for (size_t i = 0; params[i].name; i++)
-        names[i] = params[i].name;
-    TRY(http_params_only(c->ctx, c->req, names));
-    for (size_t i = 0; params[i].name; i++) {
+    struct names known = {params, 0, sizeof(*params)};
+    while (params[known.n].name)
+        known.n++;
+    TRY(http_params_only(c->ctx, c->req, &known));
+    for (size_t i = 0; i < known.n; i++) {
         const struct api_param *p = &params[i];
-        if (p->first)
+        if (p->words[0])
             TRY(read_word(c, p, &c->params[i]));
         else if (p->max > 0)
             TRY(http_param_i64(c->ctx, c->req, p->name, p->min, p->max, p->fallback,

@@ -59,9 +59,8 @@ enum err langgraph_thread_copy(struct api_call *c)
 {
     enum err e =
         session_copy(c->sessions, c->ctx, c->id, &c->precondition, &c->session, &c->receipt);
-    if (e == ERR_TIMEOUT)
-        e = langgraph_too_slow(c->ctx, e, "copy_too_slow",
-                               "The thread has more messages than there is time to copy; nothing "
-                               "was changed.");
-    return e == ERR_NONE ? answer_thread(c, true) : e;
+    TRY(langgraph_too_slow(c->ctx, e, "copy_too_slow",
+                           "The thread has more messages than can be copied in time; nothing was "
+                           "changed."));
+    return answer_thread(c, true);
 }

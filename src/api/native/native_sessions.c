@@ -49,7 +49,7 @@ enum err native_session_put(struct api_call *c)
 }
 
 const struct api_param native_session_params[] = {
-    {"messages", 0, SESSION_MESSAGES_MAX, SESSION_WINDOW, NULL, NULL}, {.name = NULL}};
+    {"messages", 0, SESSION_MESSAGES_MAX, SESSION_WINDOW, {NULL}}, {.name = NULL}};
 
 enum err native_session_get(struct api_call *c)
 {
