@@ -70,8 +70,7 @@ static void log_request(const struct api_service *api, const struct request_ctx 
 {
     struct log_line l;
     /* Whatever status an interface has for it. */
-    const bool failed = (status >= 500 && ctx->err.err != ERR_NOT_IMPLEMENTED) ||
-                        ctx->err.err == ERR_OUTCOME_UNKNOWN;
+    const bool failed = status >= 500 || ctx->err.err == ERR_OUTCOME_UNKNOWN;
     if (!failed && queued_us + took_us < api->slow_ms * 1000)
         return;
     log_begin(&l, failed ? LOG_ERROR : LOG_INFO, failed ? "request_failed" : "request");

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "parley/base/sv.h"
+#include "parley/base/names.h"
 
 enum {
     KIB = 1024,
@@ -146,7 +146,7 @@ static void PRINTF_LIKE(2, 3) add_fault(struct given *g, const char *fmt, ...)
 
 static void unknown(struct given *g, const char *where, struct sv name)
 {
-    const char *near = config_nearest(name);
+    const char *near = names_nearest(&NAMES(settings), name);
     if (sv_eq(name, SV("PARLEY_DB_ROLE"))) /* which earlier versions had */
         add_fault(g,
                   "%sPARLEY_DB_ROLE was removed: let DATABASE_URL log in as the serving role, and "

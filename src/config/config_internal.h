@@ -36,7 +36,4 @@ void config_allowed(const struct setting *s, char *out, size_t out_n);
 const char *config_text(const struct config *c, const struct setting *s);
 int64_t config_number(const struct config *c, const struct setting *s);
 
-/* The setting whose name is nearest to an unknown one; NULL if none is near. */
-const char *config_nearest(struct sv name);
-
 #endif

@@ -7,8 +7,6 @@
 
 #include "parley/base/sv.h"
 
-enum { NAME_MAX_LEN = 64, NEAR = 3 };
-
 static const void *field_of(const struct config *c, const struct setting *s)
 {
     return (const char *)c + s->offset;
@@ -126,38 +124,4 @@ const char *config_text(const struct config *c, const struct setting *s)
 int64_t config_number(const struct config *c, const struct setting *s)
 {
     return *(const int64_t *)field_of(c, s);
-}
-
-/* Levenshtein's distance, in one row. */
-static size_t distance(struct sv a, const char *b)
-{
-    size_t row[NAME_MAX_LEN + 1], b_n = strlen(b);
-    for (size_t j = 0; j <= b_n; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a.n; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_n; j++) {
-            size_t change = diagonal + (a.p[i - 1] != b[j - 1]);
-            size_t less = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
-            diagonal = row[j];
-            row[j] = change < less ? change : less;
-        }
-    }
-    return row[b_n];
-}
-
-const char *config_nearest(struct sv name)
-{
-    size_t n, best = NEAR + 1;
-    const struct setting *s = config_settings(&n);
-    const char *near = NULL;
-    for (size_t i = 0; name.n <= NAME_MAX_LEN && i < n; i++) {
-        size_t d = distance(name, s[i].name);
-        if (d < best) {
-            best = d;
-            near = s[i].name;
-        }
-    }
-    return near;
 }

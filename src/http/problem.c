@@ -33,7 +33,6 @@ static const struct {
                              "The connection to the database was lost; whether the change was made "
                              "is not known. Repeat the request with its Idempotency-Key."},
     [ERR_NOMEM] = {500, 0, "The answer is too large."},
-    [ERR_NOT_IMPLEMENTED] = {501, 0, ""},
     [ERR_INTERNAL] = {500, 0, ""},
 };
 
@@ -71,7 +70,7 @@ void http_problem(struct request_ctx *ctx, const struct http_request *req,
     struct json_writer j;
     json_write_init(&j, &res->body);
     json_write_object_open(&j);
-    json_put_sv(&j, "type", SV("about:blank"));
+    json_put_sv(&j, "type", arena_printf(ctx->arena, HTTP_PROBLEM_TYPE "%s", fault.code));
     json_put_str(&j, "title", http_status_reason(res->status));
     json_put_i64(&j, "status", res->status);
     json_put_str(&j, "detail", fault.detail);

@@ -84,19 +84,18 @@ enum err http_param_i64(struct request_ctx *ctx, const struct http_request *req,
 }
 
 enum err http_params_only(struct request_ctx *ctx, const struct http_request *req,
-                          const char *const *known)
+                          const struct names *known)
 {
     for (size_t i = 0; i < req->n_params; i++) {
-        const char *const *k = known;
-        while (*k && !sv_eq(req->params[i].name, sv_from(*k)))
-            k++;
-        if (*k)
+        const struct sv name = req->params[i].name;
+        if (names_index(known, name) < known->n)
             continue;
-        struct sv field = arena_dup(ctx->arena, req->params[i].name);
+        struct sv field = arena_dup(ctx->arena, name);
         if (!field.p)
             return ctx_nomem(ctx);
         return ctx_fail(ctx, ERR_INVALID, "unknown_parameter", field.p,
-                        "There is no such query parameter here.");
+                        "There is no such query parameter here.%s",
+                        names_hint(ctx->arena, known, name));
     }
     return ERR_NONE;
 }

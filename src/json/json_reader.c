@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "json_internal.h"
+#include "parley/base/names.h"
 #include "parley/base/utf8.h"
 
 /* The parts of one call that do not change from member to member. */
@@ -129,11 +130,15 @@ static size_t find_field(const struct json_node *node, const struct json_field *
     return i;
 }
 
-static enum err unknown_field(const struct reading *r, const struct json_node *node)
+static enum err unknown_field(const struct reading *r, const struct json_node *node,
+                              const struct json_field *fields, size_t n)
 {
+    const struct names known = {fields, n, sizeof(*fields)};
     struct sv name;
     TRY(json_unescape_dup(r->ctx, node->key, &name));
-    return fail_at(r, "unknown_field", name, "There is no such field.");
+    struct sv detail = arena_printf(r->ctx->arena, "There is no such field.%s",
+                                    names_hint(r->ctx->arena, &known, name));
+    return detail.p ? fail_at(r, "unknown_field", name, detail.p) : ctx_nomem(r->ctx);
 }
 
 static enum err read_object(const struct reading *r, const struct json_doc *d,
@@ -150,7 +155,7 @@ static enum err read_object(const struct reading *r, const struct json_doc *d,
         if (i == n_fields && ignore_unknown)
             continue;
         if (i == n_fields)
-            return unknown_field(r, m);
+            return unknown_field(r, m, fields, n_fields);
         TRY(read_member(r, &fields[i], m));
         found.given |= UINT32_C(1) << i;
         if (m->type == JSON_IS_NULL)

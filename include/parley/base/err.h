@@ -42,8 +42,7 @@ enum err {
     ERR_UNAVAILABLE,     /* PostgreSQL is away; nothing was done */
     ERR_OUTCOME_UNKNOWN, /* the connection was lost while a change was under way */
     ERR_NOMEM,           /* the request's arena reached its limit */
-    ERR_NOT_IMPLEMENTED,
-    ERR_INTERNAL, /* a bug, or a server that answered what it must not */
+    ERR_INTERNAL,        /* a bug, or a server that answered what it must not */
     ERR_COUNT
 };
 

@@ -16,6 +16,9 @@ struct http_fault http_fault_of(const struct request_ctx *ctx);
 void http_fault_begin(struct request_ctx *ctx, const struct http_fault *fault,
                       struct http_response *res);
 
+/* What a problem's type begins with; its code follows. The page at /docs has an entry under each.
+ */
+#define HTTP_PROBLEM_TYPE "/docs#error-"
 /* Makes res the problem document of ctx->err: type, title, status, detail, code, field, request_id.
  */
 void http_problem(struct request_ctx *ctx, const struct http_request *req,

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "parley/base/ctx.h"
+#include "parley/base/names.h"
 
 enum { HTTP_SEGMENTS_MAX = 8, HTTP_PARAMS_MAX = 32, HTTP_URI_MAX = 8192 };
 
@@ -71,8 +72,8 @@ struct sv http_param_get(const struct http_request *req, const char *name); /* S
 MUSTCHECK enum err http_param_i64(struct request_ctx *ctx, const struct http_request *req,
                                   const char *name, int64_t min, int64_t max, int64_t fallback,
                                   int64_t *out);
-/* ERR_INVALID naming the first parameter that is not in the NULL-terminated list. */
+/* ERR_INVALID naming the first parameter that is not among the known ones, and those. */
 MUSTCHECK enum err http_params_only(struct request_ctx *ctx, const struct http_request *req,
-                                    const char *const *known);
+                                    const struct names *known);
 
 #endif

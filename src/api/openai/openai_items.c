@@ -71,8 +71,8 @@ enum err openai_items_create(struct api_call *c)
 
 enum { LIST_LIMIT, LIST_ORDER };
 const struct api_param openai_list_params[] = {
-    [LIST_LIMIT] = {"limit", 1, PAGE_MAX, PAGE_DEFAULT, NULL, NULL},
-    [LIST_ORDER] = {.name = "order", .first = "asc", .second = "desc"},
+    [LIST_LIMIT] = {"limit", 1, PAGE_MAX, PAGE_DEFAULT, {NULL}},
+    [LIST_ORDER] = {.name = "order", .words = {"desc", "asc"}},
     {.name = "after"},
     {.name = "include"},
     {.name = "include[]"},
@@ -130,7 +130,7 @@ enum err openai_items_list(struct api_call *c)
 enum err openai_item_get(struct api_call *c)
 {
     struct session_message item;
-    TRY(session_message_get(c->sessions, c->ctx, c->id, c->precondition.user, c->item, &item));
+    TRY(session_message_get(c->sessions, c->ctx, c->id, c->precondition.user, c->sub_id, &item));
     struct json_writer j = api_begin(c->res, 200);
     openai_write_item(&j, &item);
     return ERR_NONE;
@@ -155,7 +155,8 @@ static enum err read_rest(struct api_call *c)
 /* Answers with the conversation that it was taken from. */
 enum err openai_item_delete(struct api_call *c)
 {
-    TRY(session_message_delete(c->sessions, c->ctx, c->id, c->item, &c->precondition, &c->receipt));
+    TRY(session_message_delete(c->sessions, c->ctx, c->id, c->sub_id, &c->precondition,
+                               &c->receipt));
     TRY(read_rest(c));
     return openai_answer_conversation(c);
 }

@@ -91,13 +91,14 @@ TEST(integers)
 /* The parameter that is refused as not known, or "". */
 static const char *unknown_in(const char *target)
 {
-    static const char *const known[] = {"limit", "order", NULL};
+    static const char *const known[] = {"limit", "order"};
     struct http_rig *r = http_rig("GET", target);
     CU_ASSERT_EQUAL(http_target_parse(r->ctx, &r->req), ERR_NONE);
-    if (http_params_only(r->ctx, &r->req, known) == ERR_NONE)
+    if (http_params_only(r->ctx, &r->req, &NAMES(known)) == ERR_NONE)
         return "";
     CU_ASSERT_EQUAL(r->ctx->err.err, ERR_INVALID);
     CU_ASSERT_STRING_EQUAL(r->ctx->err.slug, "unknown_parameter");
+    CU_ASSERT_PTR_NOT_NULL(strstr(r->ctx->err.detail, "Allowed: limit, order."));
     return r->ctx->err.field;
 }
 
