@@ -64,8 +64,6 @@ static const struct setting settings[] = {
          "most bytes of messages in one answer"),
     NUMBER("PARLEY_ITEMS", items_max, "100", 1, 1000,
            "most items in one request to /v1/conversations"),
-    CHOICE("PARLEY_RETRY_GUARD", retry_guard, "off", "off", "on",
-           "answer what looks like a repeated append of OpenAI's clients as before; can lose one"),
     CHOICE(
         "PARLEY_HOSTS", hosts_one, "many", "many", "one",
         "one: reads may be answered from memory without PostgreSQL, while no other host is there"),
@@ -144,17 +142,26 @@ static void PRINTF_LIKE(2, 3) add_fault(struct given *g, const char *fmt, ...)
     va_end(ap);
 }
 
+/* Settings of earlier versions, and what replaces them. */
+static const struct {
+    const char *name, *instead;
+} removed[] = {
+    {"PARLEY_DB_ROLE", "let DATABASE_URL log in as the serving role, and DATABASE_ADMIN_URL as the "
+                       "owner"},
+    {"PARLEY_RETRY_GUARD", "a client that repeats a request sends an Idempotency-Key with it"},
+};
+
 static void unknown(struct given *g, const char *where, struct sv name)
 {
     const char *near = config_nearest(name);
-    if (sv_eq(name, SV("PARLEY_DB_ROLE"))) /* which earlier versions had */
-        add_fault(g,
-                  "%sPARLEY_DB_ROLE was removed: let DATABASE_URL log in as the serving role, and "
-                  "DATABASE_ADMIN_URL as the owner",
-                  where);
-    else
-        add_fault(g, "%s%.*s: there is no such setting%s%s%s", where, SV_ARG(name),
-                  near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    for (size_t i = 0; i < ARRAY_LEN(removed); i++) {
+        if (!sv_eq(name, sv_from(removed[i].name)))
+            continue;
+        add_fault(g, "%s%s was removed: %s", where, removed[i].name, removed[i].instead);
+        return;
+    }
+    add_fault(g, "%s%.*s: there is no such setting%s%s%s", where, SV_ARG(name),
+              near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
 static void keep(struct given *g, const struct setting *s, struct sv text)
