@@ -64,8 +64,6 @@ static const struct setting settings[] = {
          "most bytes of messages in one answer"),
     NUMBER("PARLEY_ITEMS", items_max, "100", 1, 1000,
            "most items in one request to /v1/conversations"),
-    CHOICE("PARLEY_RETRY_GUARD", retry_guard, "off", "off", "on",
-           "answer what looks like a repeated append of OpenAI's clients as before; can lose one"),
     CHOICE(
         "PARLEY_HOSTS", hosts_one, "many", "many", "one",
         "one: reads may be answered from memory without PostgreSQL, while no other host is there"),
@@ -144,17 +142,24 @@ static void PRINTF_LIKE(2, 3) add_fault(struct given *g, const char *fmt, ...)
     va_end(ap);
 }
 
+/* Settings of earlier versions, and what replaces them. */
+static const struct {
+    const char *name, *instead;
+} removed[] = {
+    {"PARLEY_DB_ROLE", "let DATABASE_URL log in as the serving role, and DATABASE_ADMIN_URL as the "
+                       "owner"},
+    {"PARLEY_RETRY_GUARD", "a client that repeats a request sends an Idempotency-Key with it"},
+};
+
 static void unknown(struct given *g, const char *where, struct sv name)
 {
-    const char *near = names_nearest(&NAMES(settings), name);
-    if (sv_eq(name, SV("PARLEY_DB_ROLE"))) /* which earlier versions had */
-        add_fault(g,
-                  "%sPARLEY_DB_ROLE was removed: let DATABASE_URL log in as the serving role, and "
-                  "DATABASE_ADMIN_URL as the owner",
-                  where);
+    const char *nearest = names_nearest(&NAMES(settings), name);
+    const size_t old = names_index(&NAMES(removed), name);
+    if (old < ARRAY_LEN(removed))
+        add_fault(g, "%s%s was removed: %s", where, removed[old].name, removed[old].instead);
     else
         add_fault(g, "%s%.*s: there is no such setting%s%s%s", where, SV_ARG(name),
-                  near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+                  nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
 }
 
 static void keep(struct given *g, const struct setting *s, struct sv text)

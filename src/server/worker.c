@@ -185,7 +185,6 @@ static enum err open_all(struct worker *w)
         .each_setting = each_setting,
         .settings = cfg,
         .items_max = cfg->items_max,
-        .retry_guard = cfg->retry_guard,
         .exports_max = (int)(cfg->threads + 3) / 4,
         .exports_lock = PTHREAD_MUTEX_INITIALIZER,
     };

@@ -301,7 +301,7 @@ void fresh_write_end(struct sessions *s, struct request_ctx *ctx, struct fresh_w
     struct cache_value value;
     if (!s->cache || saw_nothing(result))
         return;
-    cache_note_write(s->cache, &w->snapshot, result == ERR_OUTCOME_UNKNOWN);
+    cache_raise_epoch(s->cache, &w->snapshot, result == ERR_OUTCOME_UNKNOWN);
     if (result != ERR_NONE)
         return;
     if (now && encode(s, ctx, now, &value))

@@ -41,7 +41,6 @@ struct config {
     int64_t drain_s;
     int64_t recycle;     /* requests; 0: never */
     int64_t page_bytes;  /* largest page of messages */
-    bool retry_guard;    /* PARLEY_RETRY_GUARD=on */
     int64_t items_max;   /* PARLEY_ITEMS: of one request of OpenAI's clients */
     int64_t sweep_s;     /* pause between two passes of the sweeper; 0: none */
     struct arena *texts; /* owned: strings that were given */

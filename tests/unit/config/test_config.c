@@ -162,6 +162,9 @@ TEST(what_a_fault_says)
         {{"PARLEY_DB_ROLE", ""},
          "PARLEY_DB_ROLE was removed: let DATABASE_URL log in as the serving role, and "
          "DATABASE_ADMIN_URL as the owner"},
+        {{"PARLEY_RETRY_GUARD", "on"},
+         "PARLEY_RETRY_GUARD was removed: a client that repeats a request sends an Idempotency-Key "
+         "with it"},
     };
     struct config c;
     char why[256];
