@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "parley/base/encode.h"
 
+#include <string.h>
+
 #include <sodium.h>
 
 int hex_value(char c)
@@ -35,6 +37,20 @@ int percent_read(struct sv s)
     if (s.n < 3 || s.p[0] != '%' || hex_value(s.p[1]) < 0 || hex_value(s.p[2]) < 0)
         return -1;
     return hex_value(s.p[1]) * 16 + hex_value(s.p[2]);
+}
+
+size_t json_escape_write(unsigned char c, char out[JSON_ESCAPE_MAX])
+{
+    static const char letters['\\' + 1] = {['"'] = '"',  ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f',
+                                           ['\n'] = 'n', ['\r'] = 'r',  ['\t'] = 't'};
+    char digits[HEX_U64_LEN];
+    out[0] = '\\';
+    out[1] = letters[c] ? letters[c] : 'u';
+    if (letters[c])
+        return 2;
+    hex_write(c, digits);
+    memcpy(out + 2, digits + HEX_U64_LEN - 4, 4);
+    return JSON_ESCAPE_MAX;
 }
 
 void be_write(uint64_t v, unsigned char out[BE_U64_LEN])

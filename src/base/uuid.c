@@ -9,11 +9,9 @@
 #include "parley/base/clock.h"
 #include "parley/base/encode.h"
 
-/*
- * The two halves of a UUID as RFC 9562 draws them: 48 bits, version (4), 12 bits in the upper one;
- * variant (2), 62 bits in the lower one. Version 8 leaves 122 bits free: exactly a generation (64)
- * and a seq (58). The first 60 bits of the generation fill the upper half.
- */
+/* A UUID has two halves (RFC 9562). Upper: 48 bits, version (4), 12 bits. Lower: variant (2), 62
+ * bits. Version 8 leaves 122 bits free: a generation (64), whose first 60 bits fill the upper half,
+ * and a seq (58). */
 enum { SEQ_BITS = 58, RANDOM_BITS = 62 };
 
 static const uint64_t version_7 = UINT64_C(7) << 12;
@@ -30,7 +28,7 @@ void random_bytes(void *p, size_t n)
         if (got < 0) {
             if (errno == EINTR)
                 continue;
-            abort(); /* ids that can be guessed would be worse than no server */
+            abort(); /* better no server than ids that can be guessed */
         }
         at += got;
         n -= (size_t)got;

@@ -72,21 +72,6 @@ void json_write_raw(struct json_writer *j, struct sv json)
 }
 
 /* Only what RFC 8259 demands is escaped. */
-static void write_escape(struct buf *b, unsigned char c)
-{
-    static const char letters['\\' + 1] = {['"'] = '"',  ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f',
-                                           ['\n'] = 'n', ['\r'] = 'r',  ['\t'] = 't'};
-    buf_putc(b, '\\');
-    if (letters[c]) {
-        buf_putc(b, letters[c]);
-        return;
-    }
-    char digits[HEX_U64_LEN];
-    hex_write(c, digits);
-    buf_putc(b, 'u');
-    buf_put(b, digits + HEX_U64_LEN - 4, 4);
-}
-
 static void write_escaped(struct buf *b, struct sv s)
 {
     size_t plain = 0; /* begin of the bytes not yet written, which need no escape */
@@ -95,7 +80,8 @@ static void write_escaped(struct buf *b, struct sv s)
         if (c >= 0x20 && c != '"' && c != '\\')
             continue;
         buf_put(b, s.p + plain, i - plain);
-        write_escape(b, c);
+        char escape[JSON_ESCAPE_MAX];
+        buf_put(b, escape, json_escape_write(c, escape));
         plain = i + 1;
     }
     if (s.n > 0)

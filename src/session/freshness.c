@@ -82,7 +82,7 @@ static void look(struct sessions *s, struct request_ctx *ctx, size_t n, bool far
 static void count(struct sessions *s, struct request_ctx *ctx, enum metrics_source from)
 {
     static const char *const names[] = {"memory", "redis", "postgres"};
-    ctx->trace.tier = names[from];
+    ctx->trace.source = names[from];
     if (s->slot)
         metrics_add(&s->slot->source_hits[from], 1);
 }

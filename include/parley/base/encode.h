@@ -11,7 +11,7 @@
 #include "parley/base/err.h"
 #include "parley/base/sv.h"
 
-enum { HEX_U64_LEN = 16, BE_U64_LEN = 8 };
+enum { HEX_U64_LEN = 16, BE_U64_LEN = 8, JSON_ESCAPE_MAX = 6 };
 /* Characters that n bytes take as base64url without padding (RFC 4648, section 5). */
 #define BASE64URL_LEN(n) (((n)*4 + 2) / 3)
 
@@ -23,6 +23,9 @@ void hex_write(uint64_t v, char out[HEX_U64_LEN]);
 MUSTCHECK bool hex_read(struct sv s, uint64_t *out);
 /* The byte of the percent escape at the beginning of s ("%2F"); -1 if there is none. */
 int percent_read(struct sv s);
+
+/* Writes the JSON escape of ", \ or a control character ("\n", "\u001f"); returns its length. */
+size_t json_escape_write(unsigned char c, char out[JSON_ESCAPE_MAX]);
 
 /* Big-endian, as byte order on a network is. */
 void be_write(uint64_t v, unsigned char out[BE_U64_LEN]);

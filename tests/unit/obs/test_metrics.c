@@ -11,7 +11,7 @@
 
 static const char *const routes[] = {"session_get", NULL, "message_append"};
 
-/* The text of two slots, as of two workers, with a NUL behind it. */
+/* The text of two slots, as of two workers, as a C string. */
 static const char *render(const struct metrics_slot s[2])
 {
     struct buf b;
@@ -86,7 +86,7 @@ TEST(histogram_with_known_times)
     struct metrics_histogram *h = &s[0].statement;
     metrics_observe(h, -5);       /* 0 */
     metrics_observe(h, 100);      /* on the first bound */
-    metrics_observe(h, 101);      /* just behind it */
+    metrics_observe(h, 101);      /* just above it */
     metrics_observe(h, 100000);   /* on 0.1 s */
     metrics_observe(h, 100001);   /* slow by a microsecond */
     metrics_observe(h, 20000000); /* beyond all bounds */
@@ -117,11 +117,11 @@ TEST(every_counter_and_gauge)
         size_t at;
         const char *name;
     } rows[] = {
-        {AT(source_hits[METRICS_MEMORY]), "parley_source_hits_total{tier=\"memory\"}"},
-        {AT(source_hits[METRICS_REDIS]), "parley_source_hits_total{tier=\"redis\"}"},
-        {AT(source_hits[METRICS_POSTGRES]), "parley_source_hits_total{tier=\"postgres\"}"},
-        {AT(source_misses[METRICS_MEMORY]), "parley_source_misses_total{tier=\"memory\"}"},
-        {AT(source_misses[METRICS_REDIS]), "parley_source_misses_total{tier=\"redis\"}"},
+        {AT(source_hits[METRICS_MEMORY]), "parley_source_hits_total{source=\"memory\"}"},
+        {AT(source_hits[METRICS_REDIS]), "parley_source_hits_total{source=\"redis\"}"},
+        {AT(source_hits[METRICS_POSTGRES]), "parley_source_hits_total{source=\"postgres\"}"},
+        {AT(source_misses[METRICS_MEMORY]), "parley_source_misses_total{source=\"memory\"}"},
+        {AT(source_misses[METRICS_REDIS]), "parley_source_misses_total{source=\"redis\"}"},
         {AT(errors[ERR_TIMEOUT]), "parley_errors_total{kind=\"timeout\"}"},
         {AT(replays), "parley_idempotent_replays_total"},
         {AT(bad_connections), "parley_bad_connections_total"},
@@ -158,7 +158,7 @@ TEST(every_counter_and_gauge)
         snprintf(line, sizeof(line), "%s %zu", rows[i].name, 2 * (11 + i));
         CU_ASSERT_TRUE(has_line(t, line));
     }
-    CU_ASSERT_PTR_NULL(strstr(t, "tier_misses_total{tier=\"postgres\"}")); /* never counted */
+    CU_ASSERT_PTR_NULL(strstr(t, "source_misses_total{source=\"postgres\"}")); /* never counted */
     metrics_set(&s[0].threads_busy, 0);
     CU_ASSERT_TRUE(has_line(render(s), "parley_threads_busy 36"));
 }
