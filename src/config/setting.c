@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One row of the table: its text to its value, and back. */
+/* One row of the table: from text to value, and back. */
 #include "config_internal.h"
 
 #include <inttypes.h>
@@ -17,7 +17,7 @@ bool setting_is_text(const struct setting *s)
     return s->type == SETTING_TEXT || s->type == SETTING_URL;
 }
 
-/* A size in the largest unit that is exact; any other number as it is. */
+/* A size in the largest unit that gives a whole number; any other number as it is. */
 static void format_number(const struct setting *s, int64_t n, char out[32])
 {
     static const char *const units[] = {" bytes", "KiB", "MiB", "GiB"};
@@ -32,7 +32,7 @@ void config_allowed(const struct setting *s, char *out, size_t out_n)
 {
     char min[32], max[32];
     if (s->type == SETTING_CHOICE) {
-        snprintf(out, out_n, "%s or %s", s->words[0], s->words[1]);
+        snprintf(out, out_n, "%s or %s", s->choices[0], s->choices[1]);
         return;
     }
     format_number(s, s->min, min);
@@ -40,7 +40,7 @@ void config_allowed(const struct setting *s, char *out, size_t out_n)
     snprintf(out, out_n, "%s to %s%s", min, max, setting_is_text(s) ? " characters" : "");
 }
 
-/* The suffix of a size, taken off it: the factor, or 0 if what is left ends in no digit. */
+/* Takes the unit off a size; returns its factor. */
 static int64_t cut_unit(struct sv *t)
 {
     const struct {
@@ -80,8 +80,8 @@ static bool parse(struct config *c, const struct setting *s, const char *text)
 {
     void *field = (char *)c + s->offset;
     if (s->type == SETTING_CHOICE) {
-        *(bool *)field = strcmp(text, s->words[1]) == 0;
-        return *(bool *)field || strcmp(text, s->words[0]) == 0;
+        *(bool *)field = strcmp(text, s->choices[1]) == 0;
+        return *(bool *)field || strcmp(text, s->choices[0]) == 0;
     }
     if (!setting_is_text(s))
         return parse_number(s, text, field);
@@ -89,8 +89,8 @@ static bool parse(struct config *c, const struct setting *s, const char *text)
     return parse_text(s, text);
 }
 
-/* The beginning of text, in one line. */
-static void show(const char *text, char *out, size_t out_n)
+/* The beginning of text, without control characters. */
+static void copy_printable(const char *text, char *out, size_t out_n)
 {
     snprintf(out, out_n, "%s", text);
     for (char *p = out; *p; p++)
@@ -104,9 +104,9 @@ enum err config_set(struct config *c, const struct setting *s, const char *text,
     char allowed[96], shown[80];
     if (parse(c, s, text))
         return ERR_NONE;
-    show(text, shown, sizeof shown);
+    copy_printable(text, shown, sizeof shown);
     config_allowed(s, allowed, sizeof allowed);
-    /* A URL may hold a password, and is not worth showing where it is too long. */
+    /* A URL may hold a password. */
     if (s->type == SETTING_URL)
         snprintf(why, why_n, "%s must have %s", s->name, allowed);
     else
@@ -117,7 +117,7 @@ enum err config_set(struct config *c, const struct setting *s, const char *text,
 const char *config_text(const struct config *c, const struct setting *s)
 {
     if (s->type == SETTING_CHOICE)
-        return s->words[*(const bool *)field_of(c, s)];
+        return s->choices[*(const bool *)field_of(c, s)];
     return *(const char *const *)field_of(c, s);
 }
 

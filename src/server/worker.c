@@ -156,7 +156,7 @@ static enum err start_servers(struct worker *w)
 
 static void each_setting(const void *settings, api_setting_fn each, void *arg)
 {
-    config_each(settings, each, arg);
+    config_each(settings, false, each, arg);
 }
 
 static enum err open_all(struct worker *w)
