@@ -23,7 +23,6 @@ TEST(allocations_are_aligned_and_apart)
     struct arena *a = arena_create(MIB);
     unsigned char *before = NULL;
     size_t before_n = 0;
-
     for (size_t n = 0; n < 300; n++) {
         unsigned char *p = arena_alloc(a, n);
         CU_ASSERT_EQUAL((uintptr_t)p % _Alignof(max_align_t), 0);
@@ -42,7 +41,6 @@ TEST(allocations_are_aligned_and_apart)
 TEST(limit_is_hard)
 {
     struct arena *a = arena_create(200000);
-
     CU_ASSERT_PTR_NULL(arena_alloc(a, 200001));
     CU_ASSERT_PTR_NULL(arena_alloc(a, SIZE_MAX));
     CU_ASSERT_PTR_NULL(arena_alloc(a, SIZE_MAX - 8));
@@ -127,7 +125,6 @@ TEST(defers_run_last_in_first_out)
     struct trail t = {"", 0};
     struct step s[] = {{&t, 'a'}, {&t, 'b'}, {&t, 'c'}, {&t, 'd'}};
     struct arena *a = arena_create(MIB);
-
     CU_ASSERT_EQUAL(arena_defer(a, leave_name, &s[0]), ERR_NONE);
     CU_ASSERT_EQUAL(arena_defer(a, leave_name, &s[1]), ERR_NONE);
     struct arena_mark mark = arena_get_mark(a);
@@ -161,7 +158,6 @@ TEST(defers_run_before_the_wipe)
 {
     struct arena *a = arena_create(MIB);
     struct witness w = {NULL, false};
-
     while (arena_used(a) < 100000)
         w.bytes = arena_alloc(a, 1000);
     memset(w.bytes, 'w', 64);
@@ -176,7 +172,6 @@ TEST(defer_without_memory_runs_at_once)
     struct trail t = {"", 0};
     struct step s = {&t, 'x'};
     struct arena *a = arena_create(1024);
-
     while (arena_alloc(a, 16))
         ;
     CU_ASSERT_EQUAL(arena_defer(a, leave_name, &s), ERR_NOMEM);

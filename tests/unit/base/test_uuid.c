@@ -37,7 +37,6 @@ TEST(v8_keeps_every_bit)
 {
     char text[UUID_LEN + 1];
     uint64_t g = 0, s = 0;
-
     for (int i = 0; i < 64; i++) {
         uuid_v8_pack(UINT64_C(1) << i, 1, text);
         CU_ASSERT_TRUE(uuid_v8_unpack(sv_from(text), &g, &s));

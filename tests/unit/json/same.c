@@ -56,7 +56,6 @@ bool json_c_same(struct request_ctx *ctx, const struct json_doc *d, const struct
                  struct json_object *o)
 {
     size_t i = 0;
-
     switch (node->type) {
     case JSON_IS_NULL:
         return o == NULL;

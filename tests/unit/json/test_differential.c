@@ -74,7 +74,6 @@ static void put_value(struct random *r, struct buf *b, int depth)
 {
     unsigned kind = pick(r, 4);
     unsigned n = pick(r, 5);
-
     put_space(r, b);
     if (depth == 0 || kind < 2) {
         put_scalar(r, b);
@@ -109,7 +108,6 @@ TEST(json_c_reads_what_the_guard_accepts)
 {
     struct random r = {42};
     int different = 0, accepted = 0, refused = 0;
-
     for (int i = 0; i < 40000; i++) {
         struct request_ctx *ctx = test_ctx();
         struct json_doc d;
