@@ -131,10 +131,11 @@ static bool read_params(struct arena *a, struct sv text, struct sv values[N_KNOW
 }
 
 /*
- * libfcgi answers FCGI_GET_VALUES out of 64 bytes on its stack, and leaks 48 bytes for each other
- * record of the management kind. It takes the padding of a record that ends parameters for the
- * next record, and leaves that of one that ends a body unread. It drops the content of the record
- * behind an empty one of another request, so that any byte may be a parameter's length then.
+ * Known faults of libfcgi: it answers FCGI_GET_VALUES out of 64 bytes on its stack, and leaks 48
+ * bytes for each other management record. It takes the padding of the record that ends the
+ * parameters for the next record, and does not read the padding of the one that ends a body. It
+ * drops the content of a record that follows an empty one of another request, so that any byte may
+ * then be a parameter's length.
  */
 static bool is_left_out(struct sv wire, int id)
 {
