@@ -10,7 +10,7 @@
 static struct request_ctx new_ctx(struct arena *a)
 {
     struct request_ctx ctx;
-    memset(&ctx, 0x5a, sizeof(ctx)); /* what the request before has left */
+    memset(&ctx, 0x5a, sizeof(ctx)); /* as of the request before */
     ctx_init(&ctx, a, deadline_in_ms(1000), SV("default"), SV("r-1"));
     return ctx;
 }

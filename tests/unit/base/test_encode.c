@@ -5,7 +5,7 @@
 
 #include "../suite.h"
 
-/* Fails if upper case is taken, or a digit is missing at either end: tried. */
+/* Fails if upper case is accepted, or a digit is missing at either end: tried. */
 TEST(hexadecimal)
 {
     static const struct {

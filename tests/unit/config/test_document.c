@@ -34,7 +34,7 @@ TEST(every_setting_is_documented)
     free(table);
 }
 
-/* Fails if mask_authority takes the first '@', or keywords are not looked at: tried. */
+/* Fails if mask_authority takes the first '@', or keywords are ignored: tried. */
 TEST(passwords_are_masked)
 {
     static const struct {
@@ -70,7 +70,7 @@ TEST(passwords_are_masked)
     }
 }
 
-/* What is printed can be read back as a file, but for the passwords. */
+/* The output can be read as a file, except for the passwords. */
 TEST(values_in_force)
 {
     struct config c;

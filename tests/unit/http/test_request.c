@@ -18,7 +18,7 @@ TEST(methods)
         CU_ASSERT_EQUAL(http_method_parse(sv_from(known[i].text)), known[i].method);
 }
 
-/* The field at fault, or "". */
+/* The field of the error, or "". */
 static const char *fault_of(const struct http_header *headers, size_t n)
 {
     struct http_rig *r = http_rig("GET", "/");
@@ -29,7 +29,7 @@ static const char *fault_of(const struct http_header *headers, size_t n)
     return r->ctx->err.field;
 }
 
-/* Fails if a repeated header is let through, the first or the last one winning: tried. */
+/* Fails if a repeated header is accepted: tried. */
 TEST(repeated_headers)
 {
     static const struct {
@@ -88,7 +88,7 @@ TEST(integers)
     }
 }
 
-/* The parameter that is refused as not known, or "". */
+/* The parameter that is refused as unknown, or "". */
 static const char *unknown_in(const char *target)
 {
     static const char *const known[] = {"limit", "order"};
@@ -102,7 +102,7 @@ static const char *unknown_in(const char *target)
     return r->ctx->err.field;
 }
 
-/* A name is shown in whole characters: see the test of the same name for http_target_parse. */
+/* A name is cut between characters: see test_target.c. */
 TEST(unknown_parameters)
 {
     CU_ASSERT_STRING_EQUAL(unknown_in("/?order=asc&limit=1"), "");

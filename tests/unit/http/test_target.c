@@ -6,7 +6,7 @@
 
 #include "rig.h"
 
-/* Of a target that is in order. */
+/* target is valid. */
 static const struct http_request *parse(const char *target)
 {
     struct http_rig *r = http_rig("GET", target);
@@ -40,7 +40,7 @@ TEST(decodes_once)
     expect_segments("/%252F%2541", 1, (struct sv[]){SV("%2F%41")});
     expect_segments("/%41%3a%7E", 1, (struct sv[]){SV("A:~")});
     expect_segments("/a%3Fb%26c", 1, (struct sv[]){SV("a?b&c")});
-    /* A plus is a plus in a path. */
+    /* In a path a plus is a plus. */
     expect_segments("/a+b", 1, (struct sv[]){SV("a+b")});
     expect_segments("/%C3%A9\xc3\xa9", 1, (struct sv[]){SV("\xc3\xa9\xc3\xa9")});
 }
@@ -83,7 +83,7 @@ TEST(refuses)
     expect_bad("/1/2/3/4/5/6/7/8/9", ERR_NOT_FOUND, "");
 }
 
-/* A target with a NUL in it, which no C string can show. */
+/* Not in the table of C strings. */
 TEST(refuses_raw_nul)
 {
     struct http_rig *r = http_rig("GET", "");
@@ -104,7 +104,7 @@ TEST(reads_parameters)
     CU_ASSERT_PTR_NULL(http_param_get(req, "q").p);
 }
 
-/* The brackets of a list come encoded from some clients and not from others. */
+/* Some clients encode the brackets of a list. */
 TEST(reads_lists)
 {
     const struct http_request *req = parse("/a?include%5B%5D=x&include[]=y&limit=1");
@@ -132,9 +132,9 @@ TEST(bounds_length)
     CU_ASSERT_EQUAL(parse(target)->segments[0].n, HTTP_URI_MAX - 1);
 }
 
-/* The name of a parameter is shown shortened; half a character would make the problem document
- * invalid. Fails if the name is cut at a byte: tried. */
-TEST(shows_whole_characters)
+/* A long name in an error is cut; half a character would make the problem document invalid. Fails
+ * if it is cut between bytes: tried. */
+TEST(cuts_names_between_characters)
 {
     char target[256] = "/a?x";
     for (int i = 0; i < 41; i++)
@@ -147,8 +147,8 @@ TEST(shows_whole_characters)
     CU_ASSERT_EQUAL((strlen(r->ctx->err.field) - 1) % 3, 0);
 }
 
-/* Whatever room there is: no more is used, and what does not fit is said. */
-TEST(survives_little_memory)
+/* With any amount of memory. */
+TEST(little_memory)
 {
     unsigned refused = 0;
     for (size_t limit = 0; limit < 512; limit += 16) {

@@ -103,8 +103,8 @@ TEST(faults_name_the_field)
     CU_ASSERT_STRING_EQUAL(ctx->err.field, "x");
 }
 
-/* Fails if a fault of a known member is passed over as well: tried. */
-TEST(others_are_left_alone)
+/* Fails if an error of a known member is ignored as well: tried. */
+TEST(other_members_are_ignored)
 {
     static const struct json_field of_n[] = {{"n", JSON_I64, JSON_REQUIRED, 0, 0, 9}};
     static const struct {

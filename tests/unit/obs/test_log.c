@@ -10,7 +10,7 @@
 
 #include "../suite.h"
 
-/* A line as a program that collects logs sees it. */
+/* A line as a log collector reads it. */
 struct parsed {
     struct request_ctx *ctx;
     struct json_doc doc;
@@ -100,9 +100,9 @@ TEST(fields_of_each_type)
     CU_ASSERT_PTR_NULL(json_doc_member(&p.doc, p.doc.nodes, SV("cut")));
 }
 
-/* A value from outside can neither end the line nor add a field. Fails if quotes, controls or bytes
- * that are not UTF-8 go in as they are: tried, one by one. */
-TEST(values_cannot_break_out)
+/* A client's value can neither end the line nor add a field. Fails if quotes, control characters or
+ * invalid UTF-8 are not escaped: tried, one by one. */
+TEST(values_are_escaped)
 {
     static const struct {
         struct sv in, out;
@@ -131,9 +131,9 @@ TEST(values_cannot_break_out)
     }
 }
 
-/* Whatever the length, and whatever the escapes at the cut: a line, JSON, short enough, and "cut"
- * exactly when something is missing. Fails if the room for the tail is not kept, or if a field is
- * left half: tried. */
+/* With any length and any escape at the cut, a line is valid JSON, short enough, and has "cut" if
+ * and only if something is missing. Fails if the end of the line has no room, or a field is cut in
+ * the middle: tried. */
 TEST(too_long_is_cut_and_valid)
 {
     static char big[LOG_LINE_MAX + 200];

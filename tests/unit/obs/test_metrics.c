@@ -44,7 +44,7 @@ TEST(requests_are_summed_by_route_and_status)
     metrics_request(&s[0], 2, 299, 100);
     metrics_request(&s[0], 2, 511, 100);
     metrics_request(&s[0], 1, 200, 100);                  /* a route without a name */
-    metrics_request(&s[0], METRICS_ROUTES_MAX, 200, 100); /* no such route: not a crash */
+    metrics_request(&s[0], METRICS_ROUTES_MAX, 200, 100); /* no such route */
     const char *t = render(s);
     static const char *const lines[] = {
         "parley_http_requests_total{route=\"session_get\",status=\"200\"} 4",
@@ -57,7 +57,7 @@ TEST(requests_are_summed_by_route_and_status)
     CU_ASSERT_TRUE(has_line(t, "parley_http_request_seconds_count 10"));
 }
 
-/* Every status that has a counter comes out under its own name. */
+/* Every status of the table has its own line. */
 TEST(statuses_of_the_table)
 {
     static const int known[] = {200, 201, 202, 204, 206, 304, 400, 401, 403,
@@ -103,14 +103,13 @@ TEST(histogram_with_known_times)
     CU_ASSERT_TRUE(has_line(t, "parley_statement_seconds_bucket{le=\"+Inf\"} 7"));
     CU_ASSERT_TRUE(has_line(t, "parley_statement_seconds_count 7"));
     CU_ASSERT_TRUE(has_line(t, "parley_statement_seconds_sum 20.200252"));
-    CU_ASSERT_TRUE(has_line(t, "parley_http_request_seconds_sum 0")); /* empty ones are shown */
+    CU_ASSERT_TRUE(has_line(t, "parley_http_request_seconds_sum 0")); /* empty, but there */
     CU_ASSERT_TRUE(has_line(t, "parley_pool_acquire_seconds_bucket{le=\"+Inf\"} 0"));
 }
 
 #define AT(field) offsetof(struct metrics_slot, field)
 
-/* Every counter and gauge is set to a number of its own in both slots, so that each line shows
- * that it reads its own place. */
+/* Every counter and gauge has another number, so that each line must read its own field. */
 TEST(every_counter_and_gauge)
 {
     static const struct {
@@ -163,8 +162,7 @@ TEST(every_counter_and_gauge)
     CU_ASSERT_TRUE(has_line(render(s), "parley_threads_busy 36"));
 }
 
-/* As a scraper reads it: each sample belongs to the family announced last, each family is announced
- * once, by HELP and then TYPE, and each sample ends in a number. */
+/* Each family is announced once, by HELP and then TYPE; its samples follow, and end in a number. */
 TEST(text_is_well_formed)
 {
     struct metrics_slot s[2] = {{.replays = 0}};
