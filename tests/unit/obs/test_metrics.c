@@ -60,23 +60,24 @@ TEST(requests_are_summed_by_route_and_status)
 /* Every status of the table has its own line. */
 TEST(statuses_of_the_table)
 {
-    static const int known[] = {200, 201, 202, 204, 206, 304, 400, 401, 403,
-                                404, 405, 406, 408, 409, 411, 412, 413, 414,
-                                415, 422, 428, 429, 431, 500, 501, 503, 504};
+    static const char known[] =
+        "200 201 202 204 206 304 400 401 403 404 405 406 408 409 411 412 413 "
+        "414 415 422 428 429 431 500 501 503 504";
     struct metrics_slot s[2] = {{.replays = 0}};
-    CU_ASSERT_EQUAL(ARRAY_LEN(known), METRICS_STATUSES - 1);
-    for (size_t i = 0; i < ARRAY_LEN(known); i++)
-        for (size_t n = 0; n <= i; n++)
-            metrics_request(&s[0], 0, known[i], 1);
+    for (int status = 100; status < 600; status++)
+        for (int n = 0; n < status; n++)
+            metrics_request(&s[0], 0, status, 1);
     const char *t = render(s);
-    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+    size_t n = 0;
+    for (struct sv rest = sv_from(known); rest.p; n++) {
         char line[120];
+        const struct sv status = sv_cut(&rest, ' ');
         snprintf(line, sizeof(line),
-                 "parley_http_requests_total{route=\"session_get\",status=\"%d\"} %zu", known[i],
-                 i + 1);
+                 "parley_http_requests_total{route=\"session_get\",status=\"%.*s\"} %.*s",
+                 SV_ARG(status), SV_ARG(status));
         CU_ASSERT_TRUE(has_line(t, line));
     }
-    CU_ASSERT_PTR_NULL(strstr(t, "other"));
+    CU_ASSERT_EQUAL(n, METRICS_STATUSES - 1);
 }
 
 /* Fails if a bound does not belong to its bucket, or if buckets are not cumulative: tried. */
@@ -92,19 +93,21 @@ TEST(histogram_with_known_times)
     metrics_observe(h, 20000000); /* beyond all bounds */
     metrics_observe(&s[1].statement, 50);
     const char *t = render(s);
-    CU_ASSERT_TRUE(has_line(t, "# TYPE parley_statement_seconds histogram"));
-    CU_ASSERT_TRUE(has_line(t, "parley_statement_seconds_bucket{le=\"0.0001\"} 3"));
-    CU_ASSERT_TRUE(has_line(t, "parley_statement_seconds_bucket{le=\"0.00025\"} 4"));
-    CU_ASSERT_TRUE(has_line(t, "parley_statement_seconds_bucket{le=\"0.05\"} 4"));
-    CU_ASSERT_TRUE(has_line(t, "parley_statement_seconds_bucket{le=\"0.1\"} 5"));
-    CU_ASSERT_TRUE(has_line(t, "parley_statement_seconds_bucket{le=\"0.25\"} 6"));
-    CU_ASSERT_TRUE(has_line(t, "parley_statement_seconds_bucket{le=\"1\"} 6"));
-    CU_ASSERT_TRUE(has_line(t, "parley_statement_seconds_bucket{le=\"10\"} 6"));
-    CU_ASSERT_TRUE(has_line(t, "parley_statement_seconds_bucket{le=\"+Inf\"} 7"));
-    CU_ASSERT_TRUE(has_line(t, "parley_statement_seconds_count 7"));
-    CU_ASSERT_TRUE(has_line(t, "parley_statement_seconds_sum 20.200252"));
-    CU_ASSERT_TRUE(has_line(t, "parley_http_request_seconds_sum 0")); /* empty, but there */
-    CU_ASSERT_TRUE(has_line(t, "parley_pool_acquire_seconds_bucket{le=\"+Inf\"} 0"));
+    static const char *const lines[] = {"# TYPE parley_statement_seconds histogram",
+                                        "parley_statement_seconds_bucket{le=\"0.0001\"} 3",
+                                        "parley_statement_seconds_bucket{le=\"0.00025\"} 4",
+                                        "parley_statement_seconds_bucket{le=\"0.05\"} 4",
+                                        "parley_statement_seconds_bucket{le=\"0.1\"} 5",
+                                        "parley_statement_seconds_bucket{le=\"0.25\"} 6",
+                                        "parley_statement_seconds_bucket{le=\"1\"} 6",
+                                        "parley_statement_seconds_bucket{le=\"10\"} 6",
+                                        "parley_statement_seconds_bucket{le=\"+Inf\"} 7",
+                                        "parley_statement_seconds_count 7",
+                                        "parley_statement_seconds_sum 20.200252",
+                                        "parley_http_request_seconds_sum 0",
+                                        "parley_pool_acquire_seconds_bucket{le=\"+Inf\"} 0"};
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+        CU_ASSERT_TRUE(has_line(t, lines[i]));
 }
 
 #define AT(field) offsetof(struct metrics_slot, field)
