@@ -42,10 +42,10 @@ struct json_key {
     struct sv name; /* unescaped */
     size_t at;      /* the member's index, for the caller */
 };
-/* An order of names to sort and search by; 0: they are the same. */
-int json_keys_order(struct sv a, struct sv b);
 /* Sorts by name, and keys of one name by index. */
 void json_keys_sort(struct json_key *keys, size_t n);
+/* The key of that name among sorted keys; NULL: none. */
+const struct json_key *json_keys_find(const struct json_key *sorted, size_t n, struct sv name);
 /* Sets *twice to a member whose unescaped name another member has too, or to NULL. Keeps no memory
  * of the arena. */
 MUSTCHECK enum err json_keys_find_duplicate(struct request_ctx *ctx, const struct json_doc *d,

@@ -7,10 +7,13 @@
 #include "parley/base/names.h"
 #include "parley/base/utf8.h"
 
-/* The parts of one call that do not change from member to member. */
+/* The parameters of one call. */
 struct reading {
     struct request_ctx *ctx;
+    const struct json_doc *doc;
     const char *path;
+    const struct json_field *fields;
+    size_t n_fields;
     char *into;
 };
 
@@ -122,48 +125,48 @@ static enum err read_member(const struct reading *r, const struct json_field *f,
     }
 }
 
-static size_t find_field(const struct json_node *node, const struct json_field *fields, size_t n)
+static size_t find_field(const struct reading *r, const struct json_node *member)
 {
     size_t i = 0;
-    while (i < n && !json_doc_is_named(node, sv_from(fields[i].name)))
+    while (i < r->n_fields && !json_doc_is_named(member, sv_from(r->fields[i].name)))
         i++;
     return i;
 }
 
-static enum err unknown_field(const struct reading *r, const struct json_node *node,
-                              const struct json_field *fields, size_t n)
+static enum err unknown_field(const struct reading *r, const struct json_node *member)
 {
-    const struct names known = {fields, n, sizeof(*fields)};
+    const struct names known = {r->fields, r->n_fields, sizeof(*r->fields)};
     struct sv name;
-    TRY(json_unescape_dup(r->ctx, node->key, &name));
+    TRY(json_unescape_dup(r->ctx, member->key, &name));
     struct sv detail = arena_printf(r->ctx->arena, "There is no such field.%s",
                                     names_hint(r->ctx->arena, &known, name));
     return detail.p ? fail_at(r, "unknown_field", name, detail.p) : ctx_nomem(r->ctx);
 }
 
-static enum err read_object(const struct reading *r, const struct json_doc *d,
-                            const struct json_node *object, const struct json_field *fields,
-                            size_t n_fields, bool ignore_unknown, struct json_seen *seen)
+static enum err read_fields(const struct reading *r, const struct json_node *object,
+                            bool ignore_unknown, struct json_seen *seen)
 {
     struct json_seen found = {0, 0};
     if (object->type != JSON_IS_OBJECT)
         return ctx_fail(r->ctx, ERR_INVALID, "wrong_type", r->path, "A JSON object is expected.");
-    if (n_fields > JSON_FIELDS_MAX)
+    if (r->n_fields > JSON_FIELDS_MAX)
         return ctx_fault(r->ctx, ERR_INTERNAL, "json_read_object: a field table is too long");
-    for (const struct json_node *m = json_doc_first(d, object); m; m = json_doc_next(d, m)) {
-        size_t i = find_field(m, fields, n_fields);
-        if (i == n_fields && ignore_unknown)
+    for (const struct json_node *m = json_doc_first(r->doc, object); m;
+         m = json_doc_next(r->doc, m)) {
+        const size_t i = find_field(r, m);
+        if (i == r->n_fields && ignore_unknown)
             continue;
-        if (i == n_fields)
-            return unknown_field(r, m, fields, n_fields);
-        TRY(read_member(r, &fields[i], m));
+        if (i == r->n_fields)
+            return unknown_field(r, m);
+        TRY(read_member(r, &r->fields[i], m));
         found.given |= UINT32_C(1) << i;
         if (m->type == JSON_IS_NULL)
             found.null |= UINT32_C(1) << i;
     }
-    for (size_t i = 0; i < n_fields; i++)
-        if ((fields[i].flags & JSON_REQUIRED) && !(found.given & UINT32_C(1) << i))
-            return fail_at(r, "missing_field", sv_from(fields[i].name), "The field is required.");
+    for (size_t i = 0; i < r->n_fields; i++)
+        if ((r->fields[i].flags & JSON_REQUIRED) && !(found.given & UINT32_C(1) << i))
+            return fail_at(r, "missing_field", sv_from(r->fields[i].name),
+                           "The field is required.");
     if (seen)
         *seen = found;
     return ERR_NONE;
@@ -174,8 +177,8 @@ enum err json_read_object(struct request_ctx *ctx, const struct json_doc *d,
                           const struct json_field *fields, size_t n_fields, void *into,
                           struct json_seen *seen)
 {
-    const struct reading r = {ctx, path, into};
-    return read_object(&r, d, object, fields, n_fields, false, seen);
+    return read_fields(&(struct reading){ctx, d, path, fields, n_fields, into}, object, false,
+                       seen);
 }
 
 enum err json_read_members(struct request_ctx *ctx, const struct json_doc *d,
@@ -183,6 +186,5 @@ enum err json_read_members(struct request_ctx *ctx, const struct json_doc *d,
                            const struct json_field *fields, size_t n_fields, void *into,
                            struct json_seen *seen)
 {
-    const struct reading r = {ctx, path, into};
-    return read_object(&r, d, object, fields, n_fields, true, seen);
+    return read_fields(&(struct reading){ctx, d, path, fields, n_fields, into}, object, true, seen);
 }

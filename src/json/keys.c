@@ -9,8 +9,8 @@
  * of a hundred thousand members does not take 10^10 comparisons. */
 enum { FEW_MEMBERS = 8 };
 
-/* Any total order does. */
-int json_keys_order(struct sv a, struct sv b)
+/* Any total order will do. */
+static int compare_names(struct sv a, struct sv b)
 {
     if (a.n != b.n)
         return a.n < b.n ? -1 : 1;
@@ -20,13 +20,23 @@ int json_keys_order(struct sv a, struct sv b)
 static int compare_keys(const void *a, const void *b)
 {
     const struct json_key *x = a, *y = b;
-    const int c = json_keys_order(x->name, y->name);
+    const int c = compare_names(x->name, y->name);
     return c != 0 ? c : (x->at > y->at) - (x->at < y->at);
 }
 
 void json_keys_sort(struct json_key *keys, size_t n)
 {
     qsort(keys, n, sizeof(*keys), compare_keys);
+}
+
+static int compare_to_key(const void *name, const void *key)
+{
+    return compare_names(*(const struct sv *)name, ((const struct json_key *)key)->name);
+}
+
+const struct json_key *json_keys_find(const struct json_key *sorted, size_t n, struct sv name)
+{
+    return bsearch(&name, sorted, n, sizeof(*sorted), compare_to_key);
 }
 
 static enum err find_by_sorting(struct request_ctx *ctx, const struct json_doc *d,

@@ -54,22 +54,6 @@ static void make_unique(struct patch_members *l)
     l->n_names = n;
 }
 
-static struct json_member *find_member(const struct patch_members *l, struct sv name)
-{
-    size_t low = 0, high = l->n_names;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        const int c = json_keys_order(name, l->names[middle].name);
-        if (c == 0)
-            return &l->members[l->names[middle].at];
-        if (c < 0)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return NULL;
-}
-
 static bool is_object(struct sv raw)
 {
     return raw.n > 0 && raw.p[0] == '{';
@@ -114,14 +98,14 @@ static enum err write_merged(struct request_ctx *ctx, struct sv target, const st
     while (json_member_next(&target, &m)) {
         struct sv name;
         TRY(json_unescape_dup(ctx, m.key, &name));
-        struct json_member *over = find_member(&l, name);
-        if (!over) {
+        const struct json_key *found = json_keys_find(l.names, l.n_names, name);
+        if (!found) {
             json_write_key_raw(j, m.key);
             json_write_raw(j, m.raw);
             continue;
         }
-        TRY(write_value(ctx, m.key, m.raw, over->raw, mode, j));
-        over->raw = SV_NONE;
+        TRY(write_value(ctx, m.key, m.raw, l.members[found->at].raw, mode, j));
+        l.members[found->at].raw = SV_NONE;
     }
     for (size_t i = 0; i < l.n_members; i++)
         if (l.members[i].raw.p)
