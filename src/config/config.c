@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The table of settings, and how their values are read from the file and the environment. */
 #include "parley/config/config.h"
 
 #include "config_internal.h"
@@ -48,45 +49,46 @@ static const struct setting settings[] = {
          "path of the FastCGI socket for nginx"),
     TEXT("PARLEY_ADMIN", admin, "/run/parley/admin.sock", 1, SOCKET_PATH_MAX,
          "path of the FastCGI socket for the operations routes"),
-    NUMBER("PARLEY_WORKERS", workers, "0", 0, 256, "worker processes; 0: one a core"),
-    NUMBER("PARLEY_THREADS", threads, "24", 1, 256, "handler threads a worker"),
-    NUMBER("PARLEY_POOL_MIN", pool_min, "2", 0, 200, "PostgreSQL connections a worker keeps open"),
-    NUMBER("PARLEY_POOL_MAX", pool_max, "20", 1, 200, "most PostgreSQL connections a worker opens"),
+    NUMBER("PARLEY_WORKERS", workers, "0", 0, 256, "worker processes; 0: one per core"),
+    NUMBER("PARLEY_THREADS", threads, "24", 1, 256, "handler threads per worker"),
+    NUMBER("PARLEY_POOL_MIN", pool_min, "2", 0, 200,
+           "PostgreSQL connections that a worker keeps open"),
+    NUMBER("PARLEY_POOL_MAX", pool_max, "20", 1, 200,
+           "most PostgreSQL connections that a worker opens"),
     NUMBER("PARLEY_POOL_IDLE", pool_idle, "600", 1, 86400,
            "seconds after which an idle connection above the minimum is closed"),
     NUMBER("PARLEY_POOL_LIFETIME", pool_lifetime, "1800", 1, 604800,
            "seconds after which any PostgreSQL connection is replaced"),
     NUMBER("PARLEY_SESSION_TTL", session_ttl, "604800", 1, 3153600000,
-           "seconds that a session lives which asks for nothing else"),
+           "seconds that a session lives unless it sets its own time"),
     SIZE("PARLEY_MAX_BODY", max_body, "1048576", KIB, 16 * MIB,
          "largest request body; nginx must allow as much"),
     SIZE("PARLEY_PAGE_BYTES", page_bytes, "8MiB", 64 * KIB, 16 * MIB,
          "most bytes of messages in one answer"),
     NUMBER("PARLEY_ITEMS", items_max, "100", 1, 1000,
            "most items in one request to /v1/conversations"),
-    CHOICE(
-        "PARLEY_HOSTS", hosts_one, "many", "many", "one",
-        "one: reads may be answered from memory without PostgreSQL, while no other host is there"),
+    CHOICE("PARLEY_HOSTS", hosts_one, "many", "many", "one",
+           "one: memory may answer reads without PostgreSQL while no other host is registered"),
     SIZE("PARLEY_MEMORY", memory, "64MiB", 0, 64 * GIB,
-         "memory for sessions that workers share, taken whole at the start; 0: none"),
+         "memory for sessions, shared by the workers and allocated at the start; 0: none"),
     NUMBER("PARLEY_CACHE_SECONDS", cache_s, "600", 1, 604800,
-           "longest time that memory or Redis keeps a session"),
+           "most seconds that memory or Redis keeps a session"),
     CHOICE("PARLEY_AUTH", auth_keys, "keys", "off", "keys",
-           "keys: a request needs an API key; off: only this machine is answered, without one"),
+           "keys: a request needs an API key; off: it needs none, and must come from this machine"),
     NUMBER("PARLEY_KEYS_STALE", keys_stale, "300", 0, 86400,
-           "seconds that keys last known to be good may read from the caches without PostgreSQL"),
+           "seconds for which a key that was valid may read from the caches without PostgreSQL"),
     NUMBER("PARLEY_TENANT_REQUESTS", tenant_requests, "0", 0, 1000000,
-           "requests a second of a tenant, on this host; 0: any number"),
+           "most requests per second of a tenant on this host; 0: any number"),
     NUMBER("PARLEY_TENANT_SESSIONS", tenant_sessions, "0", 0, 1000000000,
-           "open sessions of a tenant; 0: any number"),
+           "most open sessions of a tenant; 0: any number"),
     CHOICE("PARLEY_PREPARE", prepare, "on", "off", "on",
-           "prepared statements; off for poolers that forbid them"),
+           "prepared statements; off for poolers that do not support them"),
     NUMBER("PARLEY_REQUEST_MS", request_ms, "10000", 10, 10 * MINUTE_MS,
            "time for a request, in milliseconds"),
     NUMBER("PARLEY_QUEUE_MS", queue_ms, "1000", 0, 10 * MINUTE_MS,
-           "longest time that a request may wait for a handler, else 503; 0: PARLEY_REQUEST_MS"),
+           "longest wait of a request for a handler, else 503; 0: PARLEY_REQUEST_MS"),
     NUMBER("PARLEY_SLOW_MS", slow_ms, "1000", 0, 10 * MINUTE_MS,
-           "a request that took at least so long is logged; 0: every request"),
+           "a request that takes at least this long is logged; 0: every request"),
     NUMBER("PARLEY_ACQUIRE_MS", acquire_ms, "1000", 1, 10 * MINUTE_MS,
            "longest wait for a connection of the pool"),
     NUMBER("PARLEY_STATEMENT_MS", statement_ms, "5000", 1, 10 * MINUTE_MS,
@@ -96,9 +98,9 @@ static const struct setting settings[] = {
     NUMBER("PARLEY_REDIS_MS", redis_ms, "250", 1, MINUTE_MS,
            "longest time to connect to Redis, and for a command"),
     NUMBER("PARLEY_DRAIN", drain_s, "25", 0, 3600,
-           "seconds that a stopping worker serves what nginx holds; more than its keepalive_time"),
+           "seconds that a stopping worker serves open connections; above nginx's keepalive_time"),
     NUMBER("PARLEY_RECYCLE", recycle, "1000000", 0, 1000000000000,
-           "requests, give or take a tenth, after which a worker is replaced; 0: never"),
+           "requests after which a worker is replaced, plus or minus a tenth; 0: never"),
     NUMBER("PARLEY_SWEEP", sweep_s, "60", 0, 86400,
            "seconds between two deletions of expired sessions; 0: never"),
 };
@@ -115,7 +117,7 @@ static const struct setting *setting_named(struct sv name)
     return i < ARRAY_LEN(settings) ? &settings[i] : NULL;
 }
 
-/* The texts given for the settings, and a line for each fault so far. */
+/* The texts given so far, and a line for each fault. */
 struct loading {
     struct arena *texts; /* of the configuration */
     const char *value[ARRAY_LEN(settings)];
@@ -186,7 +188,8 @@ static void read_line(struct loading *l, const char *line, const char *where)
         store_value(l, s, sv_trim(value));
 }
 
-/* O_NONBLOCK and a regular file only: the supervisor, which reads it on a reload, must not wait. */
+/* The supervisor reads the file on a reload and must not wait: O_NONBLOCK, and regular files only.
+ */
 static FILE *open_file(const char *file)
 {
     struct stat st;

@@ -74,7 +74,7 @@ void json_write_raw(struct json_writer *j, struct sv json)
 /* Only what RFC 8259 demands is escaped. */
 static void write_escaped(struct buf *b, struct sv s)
 {
-    size_t plain = 0; /* begin of the bytes not yet written, which need no escape */
+    size_t plain = 0; /* start of the bytes that are not yet written */
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
         if (c >= 0x20 && c != '"' && c != '\\')

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The value of strings that token.c has checked: their escapes replaced by UTF-8. */
 #include "json_internal.h"
 
 #include <stdint.h>
@@ -32,7 +33,7 @@ size_t json_unescape_next(struct sv *s, char out[4])
 {
     size_t taken = 2;
     if (s->p[0] != '\\') {
-        /* One byte of a sequence at a time: the bytes of a sequence need no change. */
+        /* UTF-8 is copied byte by byte. */
         out[0] = s->p[0];
         taken = 1;
     } else {

@@ -47,10 +47,10 @@ static const struct series sums[] = {
     COUNTER("parley_source_misses_total", NULL, "{source=\"redis\"}", source_misses[METRICS_REDIS]),
     COUNTER("parley_source_misses_total", NULL, "{source=\"postgres\"}",
             source_misses[METRICS_POSTGRES]),
-    COUNTER("parley_idempotent_replays_total", "Answers given again for an Idempotency-Key.", "",
+    COUNTER("parley_idempotent_replays_total", "Answers repeated for an Idempotency-Key.", "",
             replays),
-    COUNTER("parley_bad_connections_total", "FastCGI connections closed for what came over them.",
-            "", bad_connections),
+    COUNTER("parley_bad_connections_total",
+            "FastCGI connections closed because of a malformed request.", "", bad_connections),
     COUNTER("parley_queue_refused_total", "Requests refused because they had waited too long.", "",
             queue_refused),
     COUNTER("parley_db_connections_opened_total", "PostgreSQL connections opened.", "", db_opened),
@@ -80,10 +80,8 @@ static const struct series sums[] = {
 };
 
 static const struct series histograms[] = {
-    COUNTER("parley_http_request_seconds", "Time that a handler took to make an answer.", "",
-            latency),
-    COUNTER("parley_queue_seconds", "Time from nginx passing a request on to a handler taking it.",
-            "", queue),
+    COUNTER("parley_http_request_seconds", "Time that a handler took to answer.", "", latency),
+    COUNTER("parley_queue_seconds", "Time from nginx to a handler.", "", queue),
     COUNTER("parley_pool_acquire_seconds", "Time to get a connection of the PostgreSQL pool.", "",
             acquire),
     COUNTER("parley_statement_seconds", "Time of a round trip to PostgreSQL.", "", statement),
@@ -124,8 +122,7 @@ struct slots {
     size_t n;
 };
 
-/* The sum of the i-th counter from offset on, over all slots. Gauges (int64_t) add up the same way.
- */
+/* The sum over all slots of the i-th counter from offset on. Gauges add up the same way. */
 static uint64_t sum(struct slots s, size_t offset, size_t i)
 {
     uint64_t total = 0;

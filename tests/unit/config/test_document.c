@@ -28,7 +28,7 @@ TEST(every_setting_is_documented)
         CU_ASSERT_PTR_NOT_NULL(strstr(table, names[i]));
     }
     CU_ASSERT_PTR_NOT_NULL(
-        strstr(table, "| `PARLEY_THREADS` | `24` | 1 to 256 | handler threads a worker |\n"));
+        strstr(table, "| `PARLEY_THREADS` | `24` | 1 to 256 | handler threads per worker |\n"));
     CU_ASSERT_PTR_NOT_NULL(strstr(table, "| `DATABASE_URL` | required |  | "));
     free(help);
     free(table);
