@@ -76,7 +76,7 @@ static bool parse_text(const struct setting *s, const char *text)
     return n >= (size_t)s->min && n <= (size_t)s->max;
 }
 
-static bool parse(struct config *c, const struct setting *s, const char *text)
+static bool parse_value(struct config *c, const struct setting *s, const char *text)
 {
     void *field = (char *)c + s->offset;
     if (s->type == SETTING_CHOICE) {
@@ -102,7 +102,7 @@ enum err config_set(struct config *c, const struct setting *s, const char *text,
                     size_t why_n)
 {
     char allowed[96], shown[80];
-    if (parse(c, s, text))
+    if (parse_value(c, s, text))
         return ERR_NONE;
     copy_printable(text, shown, sizeof shown);
     config_allowed(s, allowed, sizeof allowed);

@@ -8,7 +8,7 @@
 #include "parley/base/utf8.h"
 
 /* The parameters of one call. */
-struct reading {
+struct field_reader {
     struct request_ctx *ctx;
     const struct json_doc *doc;
     const char *path;
@@ -17,7 +17,7 @@ struct reading {
     char *into;
 };
 
-static enum err fail_at(const struct reading *r, const char *slug, struct sv name,
+static enum err fail_at(const struct field_reader *r, const char *slug, struct sv name,
                         const char *detail)
 {
     struct sv path =
@@ -27,7 +27,7 @@ static enum err fail_at(const struct reading *r, const char *slug, struct sv nam
     return ctx_fail(r->ctx, ERR_INVALID, slug, path.p, "%s", detail);
 }
 
-static enum err wrong_type(const struct reading *r, const struct json_field *f)
+static enum err wrong_type(const struct field_reader *r, const struct json_field *f)
 {
     static const char *const expected[] = {
         [JSON_STRING] = "A string is expected.",  [JSON_I64] = "An integer is expected.",
@@ -42,7 +42,7 @@ static bool in_bounds(const struct json_field *f, int64_t v)
     return (f->min == 0 && f->max == 0) || (v >= f->min && v <= f->max);
 }
 
-static enum err out_of_bounds(const struct reading *r, const struct json_field *f)
+static enum err out_of_bounds(const struct field_reader *r, const struct json_field *f)
 {
     const char *what = f->type == JSON_STRING  ? " characters"
                        : f->type == JSON_ARRAY ? " elements"
@@ -55,12 +55,12 @@ static enum err out_of_bounds(const struct reading *r, const struct json_field *
 }
 
 /* memcpy: only the table knows the target's type, and the compiler must not assume another. */
-static void store(const struct reading *r, const struct json_field *f, const void *v, size_t n)
+static void store(const struct field_reader *r, const struct json_field *f, const void *v, size_t n)
 {
     memcpy(r->into + f->offset, v, n);
 }
 
-static enum err read_string(const struct reading *r, const struct json_field *f,
+static enum err read_string(const struct field_reader *r, const struct json_field *f,
                             const struct json_node *node)
 {
     struct sv v = SV_NONE;
@@ -81,7 +81,7 @@ static bool is_integer(struct sv number)
     return true;
 }
 
-static enum err read_i64(const struct reading *r, const struct json_field *f,
+static enum err read_i64(const struct field_reader *r, const struct json_field *f,
                          const struct json_node *node)
 {
     int64_t v = 0;
@@ -97,7 +97,7 @@ static enum err read_i64(const struct reading *r, const struct json_field *f,
     return ERR_NONE;
 }
 
-static enum err read_node(const struct reading *r, const struct json_field *f,
+static enum err read_node(const struct field_reader *r, const struct json_field *f,
                           const struct json_node *node)
 {
     if ((f->type == JSON_OBJECT && node->type != JSON_IS_OBJECT) ||
@@ -109,7 +109,7 @@ static enum err read_node(const struct reading *r, const struct json_field *f,
     return ERR_NONE;
 }
 
-static enum err read_member(const struct reading *r, const struct json_field *f,
+static enum err read_member(const struct field_reader *r, const struct json_field *f,
                             const struct json_node *node)
 {
     /* Leaves the default; the caller sees it in json_seen. */
@@ -125,7 +125,7 @@ static enum err read_member(const struct reading *r, const struct json_field *f,
     }
 }
 
-static size_t find_field(const struct reading *r, const struct json_node *member)
+static size_t find_field(const struct field_reader *r, const struct json_node *member)
 {
     size_t i = 0;
     while (i < r->n_fields && !json_doc_is_named(member, sv_from(r->fields[i].name)))
@@ -133,7 +133,7 @@ static size_t find_field(const struct reading *r, const struct json_node *member
     return i;
 }
 
-static enum err unknown_field(const struct reading *r, const struct json_node *member)
+static enum err unknown_field(const struct field_reader *r, const struct json_node *member)
 {
     const struct names known = {r->fields, r->n_fields, sizeof(*r->fields)};
     struct sv name;
@@ -143,7 +143,7 @@ static enum err unknown_field(const struct reading *r, const struct json_node *m
     return detail.p ? fail_at(r, "unknown_field", name, detail.p) : ctx_nomem(r->ctx);
 }
 
-static enum err read_fields(const struct reading *r, const struct json_node *object,
+static enum err read_fields(const struct field_reader *r, const struct json_node *object,
                             bool ignore_unknown, struct json_seen *seen)
 {
     struct json_seen found = {0, 0};
@@ -177,7 +177,7 @@ enum err json_read_object(struct request_ctx *ctx, const struct json_doc *d,
                           const struct json_field *fields, size_t n_fields, void *into,
                           struct json_seen *seen)
 {
-    return read_fields(&(struct reading){ctx, d, path, fields, n_fields, into}, object, false,
+    return read_fields(&(struct field_reader){ctx, d, path, fields, n_fields, into}, object, false,
                        seen);
 }
 
@@ -186,5 +186,6 @@ enum err json_read_members(struct request_ctx *ctx, const struct json_doc *d,
                            const struct json_field *fields, size_t n_fields, void *into,
                            struct json_seen *seen)
 {
-    return read_fields(&(struct reading){ctx, d, path, fields, n_fields, into}, object, true, seen);
+    return read_fields(&(struct field_reader){ctx, d, path, fields, n_fields, into}, object, true,
+                       seen);
 }

@@ -10,7 +10,7 @@
 static const char slug_invalid[] = "invalid_json";
 static const char slug_range[] = "number_out_of_range";
 
-static bool fail(struct json_fault *fault, const char *slug, size_t at, const char *what)
+static bool set_fault(struct json_fault *fault, const char *slug, size_t at, const char *what)
 {
     *fault = (struct json_fault){slug, what, at};
     return false;
@@ -30,26 +30,26 @@ static bool check_escape(struct sv text, size_t *at, struct json_fault *fault)
     const char *p = text.p + *at;
     size_t left = text.n - *at;
     if (left < 2)
-        return fail(fault, slug_invalid, text.n, "The text ends inside a string");
+        return set_fault(fault, slug_invalid, text.n, "The text ends inside a string");
     if (p[1] != 'u') {
         if (!memchr("\"\\/bfnrt", p[1], 8))
-            return fail(fault, slug_invalid, *at, "There is no such escape in JSON");
+            return set_fault(fault, slug_invalid, *at, "There is no such escape in JSON");
         *at += 2;
         return true;
     }
 
     int c = left >= 6 ? json_token_hex4(p + 2) : -1;
     if (c < 0)
-        return fail(fault, slug_invalid, *at, "\\u needs four hexadecimal digits");
+        return set_fault(fault, slug_invalid, *at, "\\u needs four hexadecimal digits");
     if (c == 0)
-        return fail(fault, slug_invalid, *at, "\\u0000 is not allowed in a string");
+        return set_fault(fault, slug_invalid, *at, "\\u0000 is not allowed in a string");
     if (c < 0xd800 || c > 0xdfff) {
         *at += 6;
         return true;
     }
     int low = left >= 12 && p[6] == '\\' && p[7] == 'u' ? json_token_hex4(p + 8) : -1;
     if (c > 0xdbff || low < 0xdc00 || low > 0xdfff)
-        return fail(fault, slug_invalid, *at, "A surrogate is not part of a pair");
+        return set_fault(fault, slug_invalid, *at, "A surrogate is not part of a pair");
     *at += 12;
     return true;
 }
@@ -66,7 +66,7 @@ bool json_token_string(struct sv text, size_t at, size_t *end, bool *escaped,
             return true;
         }
         if (c < 0x20)
-            return fail(fault, slug_invalid, i, "A string contains a control character");
+            return set_fault(fault, slug_invalid, i, "A string contains a control character");
         if (c == '\\') {
             *escaped = true;
             if (!check_escape(text, &i, fault))
@@ -75,7 +75,7 @@ bool json_token_string(struct sv text, size_t at, size_t *end, bool *escaped,
             i++;
         }
     }
-    return fail(fault, slug_invalid, text.n, "The text ends inside a string");
+    return set_fault(fault, slug_invalid, text.n, "The text ends inside a string");
 }
 
 static bool is_digit_at(struct sv s, size_t at)
@@ -170,12 +170,12 @@ bool json_token_number(struct sv text, size_t at, size_t *end, struct json_fault
     size_t i = at + (text.p[at] == '-');
     bool integer = true;
     if (!is_digit_at(text, i))
-        return fail(fault, slug_invalid, i, "A digit is missing in a number");
+        return set_fault(fault, slug_invalid, i, "A digit is missing in a number");
     i = text.p[i] == '0' ? i + 1 : skip_digits(text, i);
     if (i < text.n && text.p[i] == '.') {
         integer = false;
         if (!is_digit_at(text, ++i))
-            return fail(fault, slug_invalid, i, "A digit is missing after a decimal point");
+            return set_fault(fault, slug_invalid, i, "A digit is missing after a decimal point");
         i = skip_digits(text, i);
     }
     if (i < text.n && (text.p[i] == 'e' || text.p[i] == 'E')) {
@@ -184,17 +184,17 @@ bool json_token_number(struct sv text, size_t at, size_t *end, struct json_fault
         if (i < text.n && (text.p[i] == '+' || text.p[i] == '-'))
             i++;
         if (!is_digit_at(text, i))
-            return fail(fault, slug_invalid, i, "A digit is missing in an exponent");
+            return set_fault(fault, slug_invalid, i, "A digit is missing in an exponent");
         i = skip_digits(text, i);
     }
 
     struct sv token = {text.p + at, i - at};
     if (token.n > JSON_DOC_NUMBER_MAX)
-        return fail(fault, slug_range, at, "A number has more than 1000 characters");
+        return set_fault(fault, slug_range, at, "A number has more than 1000 characters");
     if (integer && !integer_fits(token))
-        return fail(fault, slug_range, at, "An integer is outside -2^63 to 2^64-1");
+        return set_fault(fault, slug_range, at, "An integer is outside -2^63 to 2^64-1");
     if (!integer && !double_holds(token))
-        return fail(fault, slug_range, at, "A number is outside the range of a double");
+        return set_fault(fault, slug_range, at, "A number is outside the range of a double");
     *end = i;
     return true;
 }

@@ -57,7 +57,7 @@ static void write_path(const struct scan *s, char *out, size_t size)
     }
 }
 
-static enum err fail(struct scan *s, const char *slug, const char *what, size_t at)
+static enum err fail_parse(struct scan *s, const char *slug, const char *what, size_t at)
 {
     char path[256];
     /* Text that is not UTF-8 is reported as such, whatever the grammar says from there on. */
@@ -72,8 +72,8 @@ static enum err fail(struct scan *s, const char *slug, const char *what, size_t 
 
 static enum err fail_syntax(struct scan *s, const char *what)
 {
-    return fail(s, "invalid_json", s->at < s->text.n ? what : "The JSON text ends too early",
-                s->at);
+    return fail_parse(s, "invalid_json", s->at < s->text.n ? what : "The JSON text ends too early",
+                      s->at);
 }
 
 static void skip_space(struct scan *s)
@@ -100,9 +100,9 @@ static enum err read_string(struct scan *s, struct sv *raw, bool *escaped)
     struct json_fault fault;
     size_t end = 0;
     if (!json_token_string(s->text, s->at, &end, escaped, &fault))
-        return fail(s, fault.slug, fault.what, fault.at);
+        return fail_parse(s, fault.slug, fault.what, fault.at);
     if (s->bad_utf8 < end)
-        return fail(s, "invalid_utf8", "", s->bad_utf8);
+        return fail_parse(s, "invalid_utf8", "", s->bad_utf8);
     *raw = take_until(s, end);
     return ERR_NONE;
 }
@@ -112,7 +112,7 @@ static enum err read_number(struct scan *s, struct json_node *node)
     struct json_fault fault;
     size_t end = 0;
     if (!json_token_number(s->text, s->at, &end, &fault))
-        return fail(s, fault.slug, fault.what, fault.at);
+        return fail_parse(s, fault.slug, fault.what, fault.at);
     node->type = JSON_IS_NUMBER;
     node->raw = take_until(s, end);
     return ERR_NONE;
@@ -133,7 +133,7 @@ static enum err read_literal(struct scan *s, struct json_node *node, enum json_v
 static enum err add_node(struct scan *s, struct json_node **out)
 {
     if (s->n >= JSON_DOC_NODES_MAX)
-        return fail(s, "too_many_values", "The JSON text has too many values", s->at);
+        return fail_parse(s, "too_many_values", "The JSON text has too many values", s->at);
     if (s->n == s->cap) {
         const size_t size = s->cap * sizeof(*s->nodes);
         struct json_node *grown = arena_grow(s->ctx->arena, s->nodes, size, size * 2);
@@ -161,7 +161,7 @@ static enum err add_node(struct scan *s, struct json_node **out)
 static enum err open_container(struct scan *s, struct json_node *node, enum json_value_type type)
 {
     if (s->depth == JSON_DOC_DEPTH_MAX)
-        return fail(s, "too_deep", "The JSON text is nested too deeply", s->at);
+        return fail_parse(s, "too_deep", "The JSON text is nested too deeply", s->at);
     node->type = type;
     node->raw = take_until(s, s->at + 1);
     s->stack[s->depth++] = (struct open_container){(uint32_t)(node - s->nodes), 0, SV_NONE};
@@ -178,8 +178,8 @@ static enum err close_container(struct scan *s)
         TRY(json_keys_find_duplicate(s->ctx, &(struct json_doc){s->nodes, s->n}, node, &twice));
         if (twice) {
             innermost(s)->key = twice->key;
-            return fail(s, "duplicate_key", "A member is given twice",
-                        (size_t)(twice->key.p - s->text.p));
+            return fail_parse(s, "duplicate_key", "A member is given twice",
+                              (size_t)(twice->key.p - s->text.p));
         }
     }
     s->depth--;
@@ -268,7 +268,7 @@ enum err json_doc_parse(struct request_ctx *ctx, struct sv text, struct json_doc
     s.nodes = arena_array(ctx->arena, s.cap, sizeof(*s.nodes));
     if (!s.nodes)
         return ctx_nomem(ctx);
-    (void)utf8_valid(text, &s.bad_utf8); /* reported where the scanner meets it: see fail */
+    (void)utf8_valid(text, &s.bad_utf8); /* reported where the scanner meets it: see fail_parse */
     if (sv_starts_with(text, SV("\xef\xbb\xbf")))
         return fail_syntax(&s, "A byte order mark is not allowed");
     TRY(scan_text(&s));

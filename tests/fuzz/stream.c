@@ -68,7 +68,7 @@ static const char *const known[N_KNOWN] = {"REQUEST_METHOD", "REQUEST_URI",  "CO
                                            "REQUEST_MSEC"};
 
 /* libfcgi makes a C string "name=value", so that a NUL ends it. False: it may not be. */
-static bool note(struct arena *a, struct sv values[N_KNOWN], struct sv name, struct sv value)
+static bool store_param(struct arena *a, struct sv values[N_KNOWN], struct sv name, struct sv value)
 {
     struct buf b;
     buf_init(&b, a, name.n + value.n + 2);
@@ -125,7 +125,7 @@ static bool read_params(struct arena *a, struct sv text, struct sv values[N_KNOW
     struct param p;
     bool greedy;
     while (text.n > 0)
-        if (!next_param(&text, &p, &greedy) || !note(a, values, p.name, p.value))
+        if (!next_param(&text, &p, &greedy) || !store_param(a, values, p.name, p.value))
             return false;
     return sv_eq(values[END], SV("1")) && values[METHOD].n > 0 && values[TARGET].n > 0;
 }
