@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Closed lists of names: the configuration, the readers of bodies and the query parameters use it.
+ */
 #include "parley/base/names.h"
 
 #include <string.h>
@@ -21,7 +23,7 @@ size_t names_index(const struct names *names, struct sv name)
 }
 
 /* Levenshtein's distance, in one row. */
-static size_t edit_distance(struct sv a, struct sv b)
+static size_t distance(struct sv a, struct sv b)
 {
     size_t row[LENGTH_MAX + 1];
     for (size_t j = 0; j <= b.n; j++)
@@ -47,10 +49,10 @@ const char *names_nearest(const struct names *names, struct sv name)
         return NULL;
     for (size_t i = 0; i < names->n; i++) {
         const struct sv known = sv_from(name_at(names, i));
-        const size_t changes = known.n <= LENGTH_MAX ? edit_distance(name, known) : SIZE_MAX / 4;
-        /* Of two at the same distance, the one with the same first letter. */
+        const size_t changes = known.n <= LENGTH_MAX ? distance(name, known) : SIZE_MAX / 4;
+        /* Of two that are equally near, the one with the same first letter. */
         const size_t cost = 2 * changes + (name.p[0] != known.p[0]);
-        /* If half of the letters differ, it is another name. */
+        /* Where half of the letters differ, it is another name. */
         if (2 * changes < known.n && cost < best) {
             best = cost;
             nearest = known.p;

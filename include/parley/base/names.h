@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Closed lists of names: fields, parameters, settings, values of an enumeration. An error about an
- * unknown name suggests the likely one. The lists are static; all functions are thread-safe.
+ * Closed lists of names (fields, parameters, settings, the words of an enumeration), and the hint
+ * for a name that is not in the list. Any thread may call these functions.
  */
 #ifndef PARLEY_BASE_NAMES_H
 #define PARLEY_BASE_NAMES_H
@@ -15,12 +15,12 @@ struct names {
 };
 #define NAMES(array) ((struct names){(array), ARRAY_LEN(array), sizeof((array)[0])})
 
-/* The row of that name; names->n: none. */
+/* The row of this very name; names->n: there is none. */
 size_t names_index(const struct names *names, struct sv name);
-/* The name in the list with the fewest letters to change; NULL: none is near. */
+/* The name that name most likely stands for, by the number of letters to change; NULL: none. */
 const char *names_nearest(const struct names *names, struct sv name);
-/* " Did you mean `role`? Allowed: role, content.", to append to a sentence. Without a near name
- * only the second part. In the arena; "" without memory. Never NULL. */
+/* " Did you mean `role`? Allowed: role, content." to follow a sentence; the question only where a
+ * name is near. In the arena; "" where it has no memory. Never NULL. */
 const char *names_hint(struct arena *a, const struct names *names, struct sv name);
 
 #endif
