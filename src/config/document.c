@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The settings for people: --help, the documentation's table, the values in force. */
+/* The settings for people: --help, docs/reference/configuration.md, the values in force. */
 #include "config_internal.h"
 
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Freshness: no read is older than an acknowledged write, on any host (docs/architecture.md). A
- * write: snapshot, statement, commit, raise the epoch, answer.
+ * Freshness: no read is older than an acknowledged write, on any host
+ * (docs/internals/architecture.md). A write: snapshot, statement, commit, raise the epoch, answer.
  *
  * A cached value is used only if PostgreSQL, asked after the request arrived, says that it is the
  * current one. Two exceptions: the memory of a host that is alone (db/hosts.h), and, marked as

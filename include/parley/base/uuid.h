@@ -4,7 +4,7 @@
  *
  * uuid_v7 makes the ids of sessions, and uuid_v8_pack those of messages, unless the client gives
  * them. A message's id is its generation and seq in the free bits of a version 8 UUID, so that it
- * needs no index of its own.
+ * needs no index of its own (docs/internals/decisions-storage.md).
  */
 #ifndef PARLEY_BASE_UUID_H
 #define PARLEY_BASE_UUID_H

@@ -1,8 +1,9 @@
 /*
  * Configuration. One table in config.c has the name, type, default, bounds and help of each
- * setting;
- * --help, the documentation's table (make check-docs) and every check come from it. Values come
- * from the environment, else from a file of NAME=value lines. Immutable after config_load.
+ * setting.
+ * --help, docs/reference/configuration.md (see make check-docs) and every check come from it.
+ * Values come from the environment, else from a file of NAME=value lines. Immutable after
+ * config_load.
  */
 #ifndef PARLEY_CONFIG_CONFIG_H
 #define PARLEY_CONFIG_CONFIG_H
@@ -54,7 +55,7 @@ MUSTCHECK enum err config_load(struct config *c, const char *file, char *why, si
 void config_free(struct config *c);
 
 void config_help(FILE *out);     /* for --help */
-void config_markdown(FILE *out); /* the documentation's table */
+void config_markdown(FILE *out); /* the table of docs/reference/configuration.md */
 /* Calls each for each setting, with its text, or with NULL and its number. URLs are left out unless
  * urls is true, and then their passwords are masked. */
 typedef void config_each_fn(void *arg, const char *name, const char *text, int64_t number);

@@ -72,7 +72,7 @@ static void stopped(void)
 }
 
 /* Each answer comes after its request has given up, and Redis stays in use: nobody takes a late
- * answer for his own. Fails if the connection is kept: tests/plants/cache-connection-kept.patch. */
+ * answer for his own. Fails if the connection is kept: tests/mutants/cache-connection-kept. */
 static void late_answers(void)
 {
     enum { KEYS = 16, READS = 500 };

@@ -122,8 +122,8 @@ static void set_foreign(struct rig *rig, struct request *r, enum what what)
 }
 
 /* What is not the key's own value is a miss, which the next put and removal mend. Fails if the
- * checksum or the identity is not compared: tests/plants/cache-checksum-not-compared.patch,
- * tests/plants/cache-identity-not-compared.patch. */
+ * checksum or the identity is not compared: tests/mutants/cache-checksum-not-compared,
+ * tests/mutants/cache-identity-not-compared. */
 static void not_its_own(void)
 {
     for (enum what what = LIST; what <= OWN; what++) {
@@ -169,7 +169,7 @@ static void apart(void)
 
 /* Memory has the key's entry under the current epoch, but newer values have overwritten its bytes:
  * what Redis has is not current for that. Fails if it is taken for current:
- * tests/plants/cache-redis-hit-is-current.patch. */
+ * tests/mutants/cache-redis-hit-is-current. */
 static void behind_memory(void)
 {
     struct cache_found f;
@@ -192,7 +192,7 @@ static void behind_memory(void)
 }
 
 /* Put after its session was deleted: neither memory nor Redis has it. Fails if a put looks at no
- * epoch: tests/plants/cache-put-under-old-snapshot.patch. */
+ * epoch: tests/mutants/cache-put-under-old-snapshot. */
 static void put_after_a_deletion(void)
 {
     struct cache_settings settings = rig_settings();

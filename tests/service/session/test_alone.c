@@ -84,7 +84,7 @@ static enum err take(struct host *h, struct world *w, const char *id, enum step 
 }
 
 /* Fails if memory answers without asking while the host is not alone, or with what is not current:
- * tests/plants/alone-not-current. */
+ * tests/mutants/alone-not-current. */
 static void answers_while_current(void)
 {
     static const struct {
@@ -158,7 +158,7 @@ static void expect_at_least(struct host *h, const char *id, int64_t version)
 
 /* The orders of two writers' begins, commits and ends. After each end a write is acknowledged, and
  * no read may be older than it. Fails if a writer that another one came between stores its value as
- * current: tests/plants/alone-two-writers. */
+ * current: tests/mutants/alone-two-writers. */
 static void two_writers(void)
 {
     static const char *const orders[] = {
@@ -196,7 +196,7 @@ static void two_writers(void)
 }
 
 /* Whoever does not know what became of its write leaves its key in quarantine: the commit may come
- * later. Fails if the doubt is not told to the memory: tests/plants/alone-doubt. */
+ * later. Fails if the doubt is not told to the memory: tests/mutants/alone-doubt. */
 static void in_doubt(void)
 {
     struct host h;
@@ -262,7 +262,7 @@ static const char slow_reads[] =
     "CREATE POLICY slow ON messages AS RESTRICTIVE FOR SELECT USING (slow())";
 
 /* The read began before the write, whose answer came before the read's: what it saw is not current
- * any more. Fails if the epoch is noted after the question: tests/plants/alone-late-epoch. */
+ * any more. Fails if the epoch is noted after the question: tests/mutants/alone-late-epoch. */
 static void epoch_is_of_the_beginning(void)
 {
     struct host h;

@@ -184,10 +184,10 @@ static void another_user(void)
     world_close(w);
 }
 
-/* ---- planted values ---- */
+/* ---- forged values ---- */
 
 /* Stores bytes under a key as a reader would, in memory and in Redis. */
-static void plant(struct world *w, const char *tenant, const char *id, struct cache_value *value)
+static void forge(struct world *w, const char *tenant, const char *id, struct cache_value *value)
 {
     struct cache_key key = {sv_from(tenant), sv_from(id)};
     struct request_ctx *ctx = world_request(w, tenant);
@@ -208,15 +208,15 @@ static struct session read_plain(struct world *w, struct world *c, const char *t
     return s;
 }
 
-/* Shows that a value planted like this is looked at: it is what is read. */
-static void expect_planted(struct world *w)
+/* Shows that a forged value like this is looked at: a read returns it. */
+static void expect_forged(struct world *w)
 {
     OK(world_get(w, "t1", "i:mine"));
-    CU_ASSERT_TRUE(w->s.n_messages == 1 && sv_eq(w->s.messages[0].content, SV("\"planted\"")));
+    CU_ASSERT_TRUE(w->s.n_messages == 1 && sv_eq(w->s.messages[0].content, SV("\"forged\"")));
 }
 
 /* Fails if decode does not compare the session's id, or the generation: tried. */
-static void planted_value_of_another_session(void)
+static void forged_value_of_another_session(void)
 {
     struct cache_value value;
     struct world *w = world_open(true);
@@ -224,11 +224,11 @@ static void planted_value_of_another_session(void)
     world_make(w, "t1", "i:mine", NULL, 1, "\"mine\"", &nobody);
     world_make(w, "t1", "i:other", NULL, 1, "\"other\"", &nobody);
     (void)read_plain(w, c, "t1", "i:other", &value);
-    plant(w, "t1", "i:mine", &value);
+    forge(w, "t1", "i:mine", &value);
     expect_only(w, "t1", "i:mine", "\"mine\"");
     /* The session's own bytes under another stamp than theirs. */
     struct session s = read_plain(w, c, "t1", "i:mine", &value);
-    s.messages[0].content = SV("\"planted\"");
+    s.messages[0].content = SV("\"forged\"");
     OK(codec_encode(&c->ctx, &s, &value.bytes));
     const struct cache_stamp own = value.stamp;
     const struct cache_stamp others[] = {{own.generation + 1, own.version, own.mark},
@@ -236,13 +236,13 @@ static void planted_value_of_another_session(void)
                                          {own.generation, own.version, own.mark + 1}};
     for (size_t i = 0; i < ARRAY_LEN(others); i++) {
         value.stamp = others[i];
-        plant(w, "t1", "i:mine", &value);
+        forge(w, "t1", "i:mine", &value);
         expect_only(w, "t1", "i:mine", "\"mine\"");
     }
-    /* And so planted, it would have been seen. */
+    /* Forged like this, it would have been seen. */
     value.stamp = own;
-    plant(w, "t1", "i:mine", &value);
-    expect_planted(w);
+    forge(w, "t1", "i:mine", &value);
+    expect_forged(w);
     world_close(c);
     world_close(w);
 }
@@ -331,5 +331,5 @@ SUITE(session_isolation, "session/isolation", {"two modules", two_modules}, {"co
       {"row-level security among many", row_level_security_among_many},
       {"row-level security of the owner", row_level_security_of_the_owner},
       {"equal ids in two tenants", equal_ids_in_two_tenants}, {"another user", another_user},
-      {"a planted value of another session", planted_value_of_another_session},
+      {"a forged value of another session", forged_value_of_another_session},
       {"a moved value", moved_value})

@@ -5,7 +5,7 @@
 #include "../../unit/suite.h"
 #include "fixture.h"
 
-/* No foreign key does it. Planted: sessions-leave-messages. */
+/* No foreign key does it. Mutant: tests/mutants/sessions-leave-messages. */
 static void messages_go_with_a_session(void)
 {
     struct world *w = world_open(false);
@@ -29,7 +29,7 @@ static void expect_refused(const char *change)
                change);
 }
 
-/* What CHECK constraints would say. Planted: rows-unchecked. */
+/* What CHECK constraints would say. Mutant: tests/mutants/rows-unchecked. */
 static void rows_that_cannot_be(void)
 {
     static const char *const changes[] = {

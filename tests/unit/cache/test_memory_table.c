@@ -173,7 +173,7 @@ static void happen(struct rig *r, enum event event, uint64_t hash)
 
 /* What a value stored before an event is to whoever took the snapshot before it and after it, and
  * whether each of them may store. Fails if a put looks at no epoch, or nothing at the quarantine:
- * tests/plants/cache-put-under-old-snapshot.patch, tests/plants/cache-quarantine-ignored.patch. */
+ * tests/mutants/cache-put-under-old-snapshot, tests/mutants/cache-quarantine-ignored. */
 TEST(currency)
 {
     static const struct {

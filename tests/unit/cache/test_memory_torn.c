@@ -137,8 +137,8 @@ static void disturb(struct child *c, struct cache_shared *shared, pid_t *pid)
 }
 
 /* Fails if a reader does not look at the stripe's word again behind its copy, or if a writer
- * goes on without having got the stripe: tests/plants/cache-torn-read.patch,
- * tests/plants/cache-write-without-stripe.patch. */
+ * goes on without having got the stripe: tests/mutants/cache-torn-read,
+ * tests/mutants/cache-write-without-stripe. */
 TEST(torn)
 {
     const char *seed = getenv("PARLEY_TEST_SEED");
