@@ -1,9 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Configuration. One table in config.c has the name, type, default, bounds and help of each
- * setting.
- * --help, docs/reference/configuration.md (see make check-docs) and every check come from it.
- * Values come from the environment, else from a file of NAME=value lines. Immutable after
- * config_load.
+ * Configuration. One table in config.c has the name, type, default, bounds and help of a setting;
+ * --help, docs/reference/configuration.md and every check come from it. Values come from the
+ * environment, else from a file of NAME=value lines. Immutable after config_load.
  */
 #ifndef PARLEY_CONFIG_CONFIG_H
 #define PARLEY_CONFIG_CONFIG_H
@@ -18,7 +17,7 @@
 struct config {
     const char *file; /* as given to config_load, borrowed */
     const char *database_url;
-    const char *database_admin_url; /* the owner of the tables; empty: database_url names it */
+    const char *database_admin_url; /* as the owner of the tables; empty: database_url */
     const char *redis_url;
     const char *listen; /* PARLEY_LISTEN: path of the FastCGI socket */
     const char *admin;  /* PARLEY_ADMIN: path of the operations socket */
@@ -27,11 +26,11 @@ struct config {
     int64_t pool_min, pool_max;
     int64_t session_ttl; /* seconds */
     int64_t max_body;    /* bytes */
-    int64_t cache_s;
-    int64_t memory;     /* bytes */
-    bool hosts_one;     /* PARLEY_HOSTS=one */
-    bool auth_keys;     /* PARLEY_AUTH=keys */
-    int64_t keys_stale; /* seconds */
+    int64_t cache_s;     /* PARLEY_CACHE_SECONDS */
+    int64_t memory;      /* bytes */
+    bool hosts_one;      /* PARLEY_HOSTS=one */
+    bool auth_keys;      /* PARLEY_AUTH=keys */
+    int64_t keys_stale;  /* seconds */
     /* Bounds; 0: none. */
     int64_t tenant_requests, tenant_sessions;
     bool prepare; /* PARLEY_PREPARE */
@@ -39,12 +38,12 @@ struct config {
     int64_t queue_ms;                 /* PARLEY_QUEUE_MS; 0: PARLEY_REQUEST_MS */
     int64_t slow_ms;                  /* PARLEY_SLOW_MS */
     int64_t pool_idle, pool_lifetime; /* seconds */
-    int64_t drain_s;
-    int64_t recycle;     /* requests; 0: never */
-    int64_t page_bytes;  /* largest page of messages */
-    int64_t items_max;   /* PARLEY_ITEMS: of one request of OpenAI's clients */
-    int64_t sweep_s;     /* pause between two passes of the sweeper; 0: none */
-    struct arena *texts; /* owned: strings that were given */
+    int64_t drain_s;                  /* PARLEY_DRAIN */
+    int64_t recycle;                  /* requests; 0: never */
+    int64_t page_bytes;               /* largest page of messages */
+    int64_t items_max;                /* PARLEY_ITEMS: of one request of OpenAI's clients */
+    int64_t sweep_s;                  /* pause between two passes of the sweeper; 0: none */
+    struct arena *texts;              /* owned: strings that were given */
 };
 
 /* Fills *c from file (NULL: none) and the environment. ERR_INVALID: *c is empty, and why has a line

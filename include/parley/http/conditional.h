@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Conditional requests (RFC 9110, section 13). A session has two entity tags, with marks in
  * hexadecimal: "<generation>.v<version>.<mark>" for the whole, and "<generation>.s<state

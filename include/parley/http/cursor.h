@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Opaque cursors of lists: two numbers, the position after which the next page begins, and a
  * checksum over them, the tenant, the list and its owner. A cursor is no secret and grants nothing;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The fingerprint of a request that carries an Idempotency-Key (draft-ietf-httpapi-idempotency-key-
  * header-07, section 2.4): SHA-256 over method, target, user and body. Two requests with one key

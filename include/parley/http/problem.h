@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Problem details (RFC 9457), from the one table of enum err to HTTP statuses. */
 #ifndef PARLEY_HTTP_PROBLEM_H
 #define PARLEY_HTTP_PROBLEM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A request as a plain struct, made by fcgi/ or by a test. Everything is borrowed from the
  * request's arena.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A response as a plain struct. It is complete before its first byte is sent, so that a failure
  * gives a problem document and never half an answer. The exception is a body too large for memory:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Dispatch by a static table of routes. A pattern is a path whose segments are literal or "*"; the
  * handler gets the segments that "*" matched, in order. The first match counts, so literal segments
