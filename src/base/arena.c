@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Free bytes of a block are poisoned, so that AddressSanitizer finds a use after a rewind or reset.
- */
+/* Free bytes are poisoned, so that AddressSanitizer finds a use after a rewind or reset. */
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define ARENA_ASAN 1
@@ -46,8 +45,8 @@ struct arena {
     size_t limit;
 };
 
-/* Zero bytes take some as well: each pointer is different. The caller has checked that n is not
- * near SIZE_MAX. */
+/* Not 0 for zero bytes: each pointer is different. The caller checks that n is far below SIZE_MAX.
+ */
 static size_t rounded_up(size_t n)
 {
     return n == 0 ? ALIGN : (n + ALIGN - 1) / ALIGN * ALIGN;

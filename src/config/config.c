@@ -188,8 +188,7 @@ static void read_line(struct loading *l, const char *line, const char *where)
         store_value(l, s, sv_trim(value));
 }
 
-/* The supervisor reads the file on a reload and must not wait: O_NONBLOCK, and regular files only.
- */
+/* O_NONBLOCK, and regular files only: the supervisor, which reloads the file, must not wait. */
 static FILE *open_file(const char *file)
 {
     struct stat st;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared inside config/: the rows of the one table (config.c), and functions of a row (setting.c).
- */
+/* Shared inside config/: the rows of the table (config.c), and functions of a row (setting.c). */
 #ifndef PARLEY_CONFIG_INTERNAL_H
 #define PARLEY_CONFIG_INTERNAL_H
 
@@ -28,8 +27,7 @@ bool setting_is_text(const struct setting *s);
 /* In the order in which they are documented. */
 const struct setting *config_settings(size_t *n);
 
-/* Sets c's field to the value of text, which must outlive c. ERR_INVALID: why names the variable.
- */
+/* Sets c's field to the value of text, which must outlive c. ERR_INVALID: why says so. */
 MUSTCHECK enum err config_set(struct config *c, const struct setting *s, const char *text,
                               char *why, size_t why_n);
 /* The values allowed, such as "1 to 256" or "off or keys". */

@@ -49,8 +49,7 @@ enum err http_cursor_make(struct request_ctx *ctx, const char *list, struct sv o
     return ERR_NONE;
 }
 
-/* Cursors are compared as text: libsodium reads more than one text as the same bytes (0xdf as '_').
- */
+/* Compares text, not bytes: libsodium reads more than one text as the same bytes (0xdf as '_'). */
 enum err http_cursor_read(struct request_ctx *ctx, const char *list, struct sv owner,
                           struct sv text, int64_t position[2])
 {

@@ -46,8 +46,7 @@ struct json_key {
 void json_keys_sort(struct json_key *keys, size_t n);
 /* The key of that name among sorted keys; NULL: none. */
 const struct json_key *json_keys_find(const struct json_key *sorted, size_t n, struct sv name);
-/* Sets *twice to a member whose unescaped name another member has too, or to NULL. Keeps no memory
- * of the arena. */
+/* Sets *twice to the second member of a name, or to NULL. Frees its memory. */
 MUSTCHECK enum err json_keys_find_duplicate(struct request_ctx *ctx, const struct json_doc *d,
                                             const struct json_node *object,
                                             const struct json_node **twice);

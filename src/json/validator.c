@@ -231,8 +231,7 @@ static enum err begin_member(struct scan *s)
     return ERR_NONE;
 }
 
-/* After an opening bracket or a child: reads the closing bracket, or what precedes the next child.
- */
+/* After an opening bracket or a child: reads the closing bracket, or up to the next child. */
 static enum err next_child(struct scan *s, enum state *state)
 {
     const bool object = s->nodes[innermost(s)->node].type == JSON_IS_OBJECT;

@@ -34,8 +34,7 @@ MUSTCHECK void *arena_zalloc(struct arena *a, size_t n);
 MUSTCHECK void *arena_array(struct arena *a, size_t count, size_t size);
 /* Grows the newest allocation in place where possible, else copies. p may be NULL. */
 MUSTCHECK void *arena_grow(struct arena *a, void *p, size_t old_n, size_t new_n);
-/* A copy that ends in a NUL (not counted). SV_NONE: no memory. The copy of an absent view is empty.
- */
+/* A copy, with a NUL after it. SV_NONE: no memory. The copy of an absent view is empty. */
 MUSTCHECK struct sv arena_dup(struct arena *a, struct sv s);
 MUSTCHECK struct sv arena_printf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 

@@ -15,8 +15,7 @@
 #include "parley/base/err.h"
 #include "parley/base/sv.h"
 
-/* Why a request failed. err, slug, field and detail are for the client; cause is for the log alone.
- */
+/* Why a request failed. cause is for the log alone, the rest is for the client too. */
 struct err_info {
     enum err err;
     const char *slug;  /* stable snake_case code, static storage; NULL: err_name(err) */

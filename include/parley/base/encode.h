@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Numbers and bytes in the forms that they are sent and stored in. No function adds a NUL, but for
- * base64url_write. */
+/* Numbers and bytes as text and in byte order. Only base64url_write adds a NUL. */
 #ifndef PARLEY_BASE_ENCODE_H
 #define PARLEY_BASE_ENCODE_H
 

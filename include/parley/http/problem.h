@@ -19,8 +19,7 @@ void http_fault_begin(struct request_ctx *ctx, const struct http_fault *fault,
 
 /* The prefix of a problem's type; the code follows. The page at /docs has an entry for each. */
 #define HTTP_PROBLEM_TYPE "/docs#error-"
-/* Makes res the problem document of ctx->err: type, title, status, detail, code, field, request_id.
- */
+/* Makes res the problem document of ctx->err. */
 void http_problem(struct request_ctx *ctx, const struct http_request *req,
                   struct http_response *res);
 

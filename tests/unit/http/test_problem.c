@@ -20,8 +20,7 @@ static const int expected[ERR_COUNT] = {
     [ERR_NOMEM] = 500,        [ERR_INTERNAL] = 500,
 };
 
-/* An error without an entry in the table has the code "internal". Fails if an entry is removed:
- * tried. */
+/* Without an entry in the table the code is "internal". Fails if an entry is removed: tried. */
 TEST(every_error_has_an_entry)
 {
     for (int e = 1; e < ERR_COUNT; e++) {

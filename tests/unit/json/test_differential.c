@@ -102,8 +102,7 @@ static void damage(struct random *r, struct buf *b)
         b->p[pick(r, (unsigned)b->n)] = bytes[pick(r, sizeof(bytes))]; /* the NUL too */
 }
 
-/* Fails if the validator accepts NaN or \u0000, or if json_unescape_next forgets an escape: tried.
- */
+/* Fails if the validator accepts NaN or \u0000, or an escape is not unescaped: tried. */
 TEST(json_c_reads_accepted_text)
 {
     struct random r = {42};

@@ -61,8 +61,7 @@ TEST(defaults_stay)
     CU_ASSERT_EQUAL(read_text(ctx, "{\"name\":\"x\"}", "", &t, NULL), ERR_NONE);
 }
 
-/* Fails if unknown members are skipped, if bytes are counted for characters, or if a bound is
- * exclusive: tried. */
+/* Fails if unknown members are skipped, bytes are counted, or a bound is exclusive: tried. */
 TEST(faults_name_the_field)
 {
     static const struct {

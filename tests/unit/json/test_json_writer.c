@@ -48,8 +48,7 @@ TEST(strings_are_escaped)
                                          "\",\"\",null]")));
 }
 
-/* Every character below U+0800 written and read again. Fails if the range of escapes ends at 0x1e:
- * tried. */
+/* Every character below U+0800. Fails if the range of escapes ends at 0x1e: tried. */
 TEST(what_is_written_is_read)
 {
     struct request_ctx *ctx = test_ctx();

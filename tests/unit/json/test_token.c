@@ -47,8 +47,7 @@ TEST(integers_at_their_bounds)
            "number_out_of_range");
 }
 
-/* Fails if the leading digits at 10^308 are not compared, or if a zero may have any exponent:
- * tried. */
+/* Fails if the digits at 10^308 are not compared, or a zero may have any exponent: tried. */
 TEST(doubles_at_their_bounds)
 {
     expect("1.7976931348623157e308 -1.7976931348623157E+308 1.7976931348623158e308 "
