@@ -70,8 +70,7 @@ static void log_request(const struct api_service *api, const struct request_ctx 
 {
     struct log_line l;
     /* Whatever status an interface has for it. */
-    const bool failed = (status >= 500 && ctx->err.err != ERR_NOT_IMPLEMENTED) ||
-                        ctx->err.err == ERR_OUTCOME_UNKNOWN;
+    const bool failed = status >= 500 || ctx->err.err == ERR_OUTCOME_UNKNOWN;
     if (!failed && queued_us + took_us < api->slow_ms * 1000)
         return;
     log_begin(&l, failed ? LOG_ERROR : LOG_INFO, failed ? "request_failed" : "request");
@@ -89,7 +88,7 @@ static void log_request(const struct api_service *api, const struct request_ctx 
     log_int(&l, "sql_us", ctx->trace.sql_us);
     log_int(&l, "cache_us", ctx->trace.cache_us);
     log_int(&l, "round_trips", ctx->trace.round_trips);
-    log_str(&l, "tier", ctx->trace.tier);
+    log_str(&l, "source", ctx->trace.source);
     log_end(&l);
 }
 

@@ -176,8 +176,8 @@ bool fcgi_respond(int fd, int id, const struct http_response *res, bool head)
            (!pieces || send_pieces(fd, id, res));
 }
 
-#define NOMEM_BODY                                                 \
-    "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\"," \
+#define NOMEM_BODY                                                               \
+    "{\"type\":\"/docs#error-out_of_memory\",\"title\":\"Service Unavailable\"," \
     "\"status\":503,\"code\":\"out_of_memory\"}"
 
 bool fcgi_respond_nomem(int fd, int id, bool head)
@@ -185,9 +185,9 @@ bool fcgi_respond_nomem(int fd, int id, bool head)
     const struct sv body = SV(NOMEM_BODY);
     const struct sv text = SV("Status: 503 Service Unavailable\r\n"
                               "Content-Type: application/problem+json\r\n"
-                              "Content-Length: 88\r\n"
+                              "Content-Length: 102\r\n"
                               "Retry-After: 1\r\n"
                               "Cache-Control: no-store\r\n\r\n");
-    _Static_assert(sizeof(NOMEM_BODY) - 1 == 88, "the length that the header says");
+    _Static_assert(sizeof(NOMEM_BODY) - 1 == 102, "the length that the header says");
     return send_output(fd, id, text, head ? SV_NONE : body, true);
 }

@@ -156,7 +156,7 @@ static enum err start_servers(struct worker *w)
 
 static void each_setting(const void *settings, api_setting_fn each, void *arg)
 {
-    config_each(settings, each, arg);
+    config_each(settings, false, each, arg);
 }
 
 static enum err open_all(struct worker *w)
@@ -185,7 +185,6 @@ static enum err open_all(struct worker *w)
         .each_setting = each_setting,
         .settings = cfg,
         .items_max = cfg->items_max,
-        .retry_guard = cfg->retry_guard,
         .exports_max = (int)(cfg->threads + 3) / 4,
         .exports_lock = PTHREAD_MUTEX_INITIALIZER,
     };

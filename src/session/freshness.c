@@ -82,7 +82,7 @@ static void look(struct sessions *s, struct request_ctx *ctx, size_t n, bool far
 static void count(struct sessions *s, struct request_ctx *ctx, enum metrics_source from)
 {
     static const char *const names[] = {"memory", "redis", "postgres"};
-    ctx->trace.tier = names[from];
+    ctx->trace.source = names[from];
     if (s->slot)
         metrics_add(&s->slot->source_hits[from], 1);
 }
@@ -301,7 +301,7 @@ void fresh_write_end(struct sessions *s, struct request_ctx *ctx, struct fresh_w
     struct cache_value value;
     if (!s->cache || saw_nothing(result))
         return;
-    cache_note_write(s->cache, &w->snapshot, result == ERR_OUTCOME_UNKNOWN);
+    cache_raise_epoch(s->cache, &w->snapshot, result == ERR_OUTCOME_UNKNOWN);
     if (result != ERR_NONE)
         return;
     if (now && encode(s, ctx, now, &value))

@@ -34,14 +34,6 @@ static bool is_key_taken(const struct request_ctx *ctx, enum err e)
 enum err write_idempotent(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
                           session_write_fn *try)
 {
-    if (w->precondition->alike.p && w->precondition->repetition > 0) {
-        struct stored_answer stored;
-        TRY(sql_key_guess(s, ctx, w->precondition, &stored));
-        if (stored.found) {
-            *w->receipt = stored.receipt;
-            return ERR_NONE;
-        }
-    }
     /* Twice: a key that was in the way may turn out to be over 24 h old, and is gone then. */
     for (int tries = 0; tries < 2; tries++) {
         w->done = false;

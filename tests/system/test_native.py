@@ -640,7 +640,7 @@ class Operations(ParleyTest):
         self.assertEqual(grown('parley_errors_total{kind="not_found"}'), 1)
         self.assertEqual(grown('parley_errors_total{kind="invalid"}'), 1)
         self.assertEqual(grown("parley_http_request_seconds_count"), 12)
-        self.assertGreaterEqual(grown('parley_source_hits_total{tier="memory"}'), 8)
+        self.assertGreaterEqual(grown('parley_source_hits_total{source="memory"}'), 8)
         for name in ("parley_http_request_seconds", "parley_pool_acquire_seconds",
                      "parley_statement_seconds"):
             self.assertIn(name + '_bucket{le="0.1"}', after)

@@ -406,59 +406,6 @@ class Errors(OpenAiTest):
         self.problem(self.client.get("/v1/conversationsx"), 404, "no_such_route")
 
 
-class Guard(StackTest):
-    """PARLEY_RETRY_GUARD=on: repetitions without a key are guessed at."""
-    env = {"PARLEY_RETRY_GUARD": "on"}
-
-    def setUp(self):
-        super().setUp()
-        self.path = "/v1/conversations/" + self.client.post("/v1/conversations", {}).json["id"]
-
-    def add(self, count, text="yes", **headers):
-        """An append that was sent count times before; its answer."""
-        headers = {"X-Stainless-Retry-Count": str(count), **headers}
-        answer = self.client.post(self.path + "/items", {"items": [{"role": "user", "content": text}]},
-                                  headers=headers)
-        self.assertEqual(answer.status, 200, answer)
-        return answer
-
-    def stored(self):
-        """What is there, oldest first."""
-        data = self.client.get(self.path + "/items?order=asc&limit=100").json["data"]
-        return [item["content"][0]["text"] for item in data]
-
-    def test_a_repetition_is_answered_as_before(self):
-        first = self.add(0)
-        for count in (1, 2):  # the answer to the first repetition may be lost, too
-            again = self.add(count)
-            self.assertEqual(again.body, first.body)
-            self.assertEqual(again.headers["Idempotent-Replayed"], "true")
-        self.assertEqual(self.stored(), ["yes"])
-
-    def test_what_is_no_repetition_is_stored(self):
-        """Fails if a commit answers any number of repetitions: tried."""
-        self.add(0)
-        self.add(0)                # said twice
-        self.add(1)                # the second one's answer was lost
-        self.add(1)                # of another client: that commit has answered its repetition
-        self.assertEqual(self.stored(), ["yes"] * 3)
-        self.add(0, "no")
-        self.add(1)                # since then the session has changed: a commit of before is not its
-        self.assertEqual(self.stored(), ["yes"] * 3 + ["no", "yes"])
-        self.add(1, "never stored before")
-        self.assertEqual(self.stored()[-1], "never stored before")
-
-    def test_a_key_of_the_client_goes_before(self):
-        self.add(0, **{"Idempotency-Key": "k1"})
-        self.add(1, **{"Idempotency-Key": "k2"})
-        self.add(1, **{"Idempotency-Key": "k2"})
-        self.assertEqual(self.stored(), ["yes"] * 2)
-
-    def test_off_unless_asked_for(self):
-        with Stack(servers=()) as stack:
-            self.assertIn("PARLEY_RETRY_GUARD=off", stack.parley.run("config").stdout)
-
-
 class Away(unittest.TestCase):
     """While PostgreSQL is away"""
 

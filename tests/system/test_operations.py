@@ -87,7 +87,7 @@ class Load:
 
     def run(self):
         """Every route and every kind of answer that a client can cause."""
-        ask, hit = self.ask, 'parley_source_hits_total{tier="postgres"}'
+        ask, hit = self.ask, 'parley_source_hits_total{source="postgres"}'
         text, two = message("x"), {"messages": [message("a"), message("b")]}
         key = uuid.uuid4().hex
         path = ask("session_create", "POST", "/v1/sessions", 201, 1, body={"message": text},
@@ -190,7 +190,7 @@ class Tiers(StackTest):
         """Who answered each read. Fails if a hit is counted as another cache's, or one twice: tried."""
         def counts():
             m = metrics(self.client)
-            return [m.get(f'parley_tier_{what}_total{{tier="{tier}"}}', 0) for what, tier in
+            return [m.get(f'parley_source_{what}_total{{source="{source}"}}', 0) for what, source in
                     (("hits", "memory"), ("hits", "redis"), ("hits", "postgres"), ("misses", "redis"))]
         before = counts()
         for i in range(3):
@@ -268,7 +268,7 @@ class Log(StackTest):
            "PARLEY_STATEMENT_MS": "1000"}
     MARK = "Zq7Xw"  # in everything that a client says but for the ids of its requests
     FIELDS = {"request_id", "tenant", "route", "status", "total_us", "queue_us", "pool_us", "sql_us",
-              "cache_us", "round_trips", "tier"}
+              "cache_us", "round_trips", "source"}
 
     def setUp(self):
         super().setUp()

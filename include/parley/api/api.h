@@ -60,7 +60,6 @@ struct api_service {
     const struct api_host *host;
     const char *version;
     int64_t items_max; /* of one request of OpenAI's clients */
-    bool retry_guard;  /* appends that their clients repeat are guessed at */
     int exports_max;   /* exports at once in this worker; 0: any number */
     pthread_mutex_t exports_lock;
     struct export *exports; /* those under way, a list; under the lock */

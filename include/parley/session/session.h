@@ -124,12 +124,6 @@ struct session_precondition {
     bool create_only;      /* If-None-Match: * on a PUT */
     struct sv key;         /* Idempotency-Key; absent: none */
     struct sv fingerprint; /* SHA-256 of the request that carries the key */
-    /* For clients that repeat requests without a key. parley made this request's key; the keys of
-     * all requests that look alike begin with alike. A repetition gets the answer of the newest of
-     * them, if that is at most a minute old and its session has not changed since. This is a guess:
-     * a new request may be taken for a repetition. */
-    struct sv alike;    /* absent: the key is the client's own */
-    int64_t repetition; /* 0: a first request */
 };
 
 /* How what was given goes into what is there: RFC 7396; each member as a whole in place of the one

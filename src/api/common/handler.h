@@ -40,7 +40,7 @@ enum { API_PARAMS_MAX = 5 };
 struct api_param {
     const char *name;           /* NULL ends a list */
     int64_t min, max, fallback; /* an integer; max 0: the handler reads it */
-    const char *first, *second; /* or one of two words: first is 1, second is 0; not given: 0 */
+    const char *words[2];       /* or one of two words: its index, and 0 where it is not given */
 };
 extern const struct api_param api_no_params[];
 
@@ -51,7 +51,7 @@ struct api_call {
     struct http_response *res;
     struct api_service *api;
     struct sessions *sessions;
-    struct sv id, item;             /* from the path; in canonical form if takes names them */
+    struct sv id, sub_id;           /* from the path; in canonical form if takes names them */
     int64_t params[API_PARAMS_MAX]; /* as in the route's list */
     struct session_precondition precondition; /* of a read: the user alone */
     struct http_condition unless;
@@ -63,12 +63,12 @@ struct api_call {
 typedef enum err api_handler(struct api_call *c);
 struct api_route {
     struct http_route http; /* its handler is api_run */
-    struct api_how {
+    struct api_route_spec {
         api_handler *handler;
         unsigned takes; /* of enum api_takes and enum api_body_kind */
         /* All query parameters that it allows; NULL: the query is ignored. */
         const struct api_param *params;
-    } how;
+    } spec;
 };
 http_handler api_run;
 api_handler api_session_delete; /* 204 */
@@ -103,6 +103,11 @@ MUSTCHECK enum err api_check_metadata(struct request_ctx *ctx, const struct json
 /* ERR_INVALID naming path.field; why follows the name and ends the sentence. */
 enum err api_bad_field(struct request_ctx *ctx, const char *path, const char *field,
                        const char *why);
+/* *index: which of a closed list of words it is. ERR_INVALID with slug, naming path.field and the
+ * words that are allowed. */
+MUSTCHECK enum err api_word_index(struct request_ctx *ctx, const char *slug, const char *path,
+                                  const char *field, const struct names *words, struct sv word,
+                                  size_t *index);
 typedef enum err api_draft_reader(struct request_ctx *ctx, const struct json_doc *doc,
                                   const struct json_node *node, const char *path,
                                   struct session_message_draft *out);
@@ -122,11 +127,11 @@ bool api_is_name(struct sv s);
 struct json_writer api_begin(struct http_response *res, int status);
 /* Sets the ETag. A degraded answer has other bytes, so it gets X-Parley-Degraded instead. Sets
  * status 304 if If-None-Match has the tag; the answer then has no body. */
-MUSTCHECK enum err api_validator(struct api_call *c, bool degraded, struct sv tag);
+MUSTCHECK enum err api_set_etag(struct api_call *c, bool degraded, struct sv tag);
 /* The same of c->session: of all of it, or of its state. */
-MUSTCHECK enum err api_tag_session(struct api_call *c);
-MUSTCHECK enum err api_tag_state(struct api_call *c);
-MUSTCHECK enum err api_tag_receipt(struct api_call *c);
+MUSTCHECK enum err api_set_etag_session(struct api_call *c);
+MUSTCHECK enum err api_set_etag_state(struct api_call *c);
+MUSTCHECK enum err api_set_etag_receipt(struct api_call *c);
 void api_mark_degraded(struct http_response *res);
 void api_write_degraded(struct json_writer *j, bool degraded); /* only if it is */
 

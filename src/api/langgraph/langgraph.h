@@ -16,10 +16,15 @@ api_handler langgraph_thread_create, langgraph_thread_get, langgraph_thread_patc
     langgraph_thread_copy, langgraph_threads_search, langgraph_threads_count, langgraph_state_get,
     langgraph_state_find, langgraph_state_update;
 
-/* langgraph_routes.c: what ran out of time and would do so again, in place of the timeout e, which
- * is returned. The SDK is not to repeat it by itself. */
-enum err langgraph_too_slow(struct request_ctx *ctx, enum err e, const char *slug,
-                            const char *words);
+/* langgraph_problem.c */
+
+/* The http_problem_fn of the interface. */
+void langgraph_problem(struct request_ctx *ctx, const struct http_request *req,
+                       struct http_response *res);
+/* The answer to a request that ran out of time and would do so again: the SDK must not repeat it.
+ * If e is ERR_TIMEOUT, code and detail replace what ctx says. Returns e. */
+enum err langgraph_too_slow(struct request_ctx *ctx, enum err e, const char *code,
+                            const char *detail);
 
 /* langgraph_input.c: what bodies say. A null is as good as nothing, and members that newer clients
  * may have are left alone. */

@@ -107,15 +107,16 @@ enum err langgraph_read_draft(struct request_ctx *ctx, const struct json_doc *do
                               struct session_draft *out, bool *get_or_create)
 {
     struct thread_body b = {.if_exists = SV("raise")};
+    static const char *const if_exists[] = {"raise", "do_nothing"};
     struct langgraph_values values = {.fresh = true};
     struct sv context = SV_NONE;
     int64_t ttl_seconds;
+    size_t do_nothing;
     TRY(read_thread(ctx, doc, ARRAY_LEN(thread_fields), &b, &ttl_seconds));
     if (b.id.p)
         TRY(api_session_id(ctx, "thread_id", &b.id));
-    const bool do_nothing = sv_eq(b.if_exists, SV("do_nothing"));
-    if (!do_nothing && !sv_eq(b.if_exists, SV("raise")))
-        return api_bad_field(ctx, "", "if_exists", "must be raise or do_nothing.");
+    TRY(api_word_index(ctx, "invalid_field", "", "if_exists", &NAMES(if_exists), b.if_exists,
+                       &do_nothing));
     if (b.supersteps)
         TRY(read_supersteps(ctx, doc, b.supersteps, &values));
     TRY(langgraph_values_context(ctx, &values, &context));

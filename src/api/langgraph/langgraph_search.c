@@ -57,17 +57,13 @@ static enum err read_sort(struct request_ctx *ctx, const struct search_body *b,
                  {"updated_at", SESSION_BY_UPDATE},
                  {"state_updated_at", SESSION_BY_UPDATE},
                  {"thread_id", SESSION_BY_ID}};
-    size_t i = 0;
-    while (i < ARRAY_LEN(sorts) && !sv_eq(b->sort_by, sv_from(sorts[i].name)))
-        i++;
-    if (i == ARRAY_LEN(sorts))
-        return api_bad_field(
-            ctx, "", "sort_by",
-            "must be thread_id, status, created_at, updated_at or state_updated_at.");
-    q->sort = sorts[i].sort;
-    q->ascending = sv_eq(b->sort_order, SV("asc"));
-    if (!q->ascending && !sv_eq(b->sort_order, SV("desc")))
-        return api_bad_field(ctx, "", "sort_order", "must be asc or desc.");
+    static const char *const orders[] = {"desc", "asc"};
+    size_t by, ascending;
+    TRY(api_word_index(ctx, "invalid_field", "", "sort_by", &NAMES(sorts), b->sort_by, &by));
+    TRY(api_word_index(ctx, "invalid_field", "", "sort_order", &NAMES(orders), b->sort_order,
+                       &ascending));
+    q->sort = sorts[by].sort;
+    q->ascending = ascending;
     return ERR_NONE;
 }
 
@@ -89,14 +85,11 @@ static enum err read_select(struct request_ctx *ctx, const struct json_doc *doc,
     for (const struct json_node *n = list ? json_doc_first(doc, list) : NULL; n;
          n = json_doc_next(doc, n)) {
         char path[32];
-        size_t i = 0;
+        size_t i;
         struct sv name = SV("");
         TRY(n->type == JSON_IS_STRING ? json_doc_string(ctx, n, &name) : ERR_NONE);
-        while (i < ARRAY_LEN(known) && !sv_eq(name, sv_from(known[i].name)))
-            i++;
         snprintf(path, sizeof(path), "select[%zu]", at++);
-        if (i == ARRAY_LEN(known))
-            return api_bad_field(ctx, "", path, "is not a field of a thread.");
+        TRY(api_word_index(ctx, "invalid_field", "", path, &NAMES(known), name, &i));
         *fields |= known[i].field;
     }
     return ERR_NONE;
@@ -105,11 +98,11 @@ static enum err read_select(struct request_ctx *ctx, const struct json_doc *doc,
 /* *none: no thread is ever in that status. */
 static enum err read_status(struct request_ctx *ctx, struct sv status, bool *none)
 {
-    *none =
-        sv_eq(status, SV("busy")) || sv_eq(status, SV("interrupted")) || sv_eq(status, SV("error"));
-    if (*none || sv_eq(status, SV("idle")))
-        return ERR_NONE;
-    return api_bad_field(ctx, "", "status", "must be idle, busy, interrupted or error.");
+    static const char *const known[] = {"idle", "busy", "interrupted", "error"};
+    size_t i;
+    TRY(api_word_index(ctx, "invalid_field", "", "status", &NAMES(known), status, &i));
+    *none = i > 0;
+    return ERR_NONE;
 }
 
 static struct sv filter(const struct json_node *object)
@@ -144,14 +137,11 @@ static enum err read_query(struct api_call *c, size_t n_fields, struct session_q
     return ERR_NONE;
 }
 
-static enum err searched(struct request_ctx *ctx, enum err e)
+static enum err search_result(struct request_ctx *ctx, enum err e)
 {
-    return e != ERR_TIMEOUT
-               ? e
-               : langgraph_too_slow(
-                     ctx, e, "search_too_slow",
-                     "There are more threads to look at than the time is enough for. Sort by "
-                     "created_at, or ask by ids or for one user.");
+    return langgraph_too_slow(ctx, e, "search_too_slow",
+                              "The search did not finish in time. Sort by created_at, or search by "
+                              "ids or for one user.");
 }
 
 enum err langgraph_threads_search(struct api_call *c)
@@ -162,7 +152,7 @@ enum err langgraph_threads_search(struct api_call *c)
     bool none = false;
     TRY(read_query(c, ARRAY_LEN(search_fields), &q, &fields, &none));
     if (!none)
-        TRY(searched(c->ctx, session_search(c->sessions, c->ctx, &q, &list)));
+        TRY(search_result(c->ctx, session_search(c->sessions, c->ctx, &q, &list)));
     struct json_writer j = api_begin(c->res, 200);
     json_write_array_open(&j);
     for (size_t i = 0; i < list.n; i++)
@@ -179,7 +169,7 @@ enum err langgraph_threads_count(struct api_call *c)
     int64_t n = 0;
     TRY(read_query(c, COUNT_FIELDS, &q, &fields, &none));
     if (!none)
-        TRY(searched(c->ctx, session_count(c->sessions, c->ctx, &q, &n)));
+        TRY(search_result(c->ctx, session_count(c->sessions, c->ctx, &q, &n)));
     struct json_writer j = api_begin(c->res, 200);
     json_write_i64(&j, n);
     return ERR_NONE;

@@ -17,23 +17,23 @@ static bool is_current(struct sv checkpoint, const struct session *s)
     return sv_eq(checkpoint, sv_from(id));
 }
 
-/* The current state; c->item, if given, must name its checkpoint. */
+/* The current state; c->sub_id, if given, must name its checkpoint. */
 enum err langgraph_state_get(struct api_call *c)
 {
     TRY(session_get(c->sessions, c->ctx, c->id, c->precondition.user, SESSION_MESSAGES_MAX,
                     &c->session));
-    if (c->item.p && !is_current(c->item, &c->session))
+    if (c->sub_id.p && !is_current(c->sub_id, &c->session))
         return ctx_fail(
             c->ctx, ERR_NOT_FOUND, "no_such_checkpoint", "checkpoint_id",
             "This is not the current checkpoint of the thread, and parley keeps no other.");
     struct json_writer j = api_begin(c->res, 200);
     langgraph_write_state(&j, &c->session);
-    return api_tag_session(c);
+    return api_set_etag_session(c);
 }
 
 enum err langgraph_state_find(struct api_call *c)
 {
-    TRY(langgraph_read_checkpoint(c->ctx, &c->doc, &c->item));
+    TRY(langgraph_read_checkpoint(c->ctx, &c->doc, &c->sub_id));
     return langgraph_state_get(c);
 }
 
@@ -86,5 +86,5 @@ enum err langgraph_state_update(struct api_call *c)
         return update_failed(c->ctx, e, checkpoint, &values, at);
     struct json_writer j = api_begin(c->res, 200);
     langgraph_write_updated(&j, &c->receipt);
-    return api_tag_receipt(c);
+    return api_set_etag_receipt(c);
 }

@@ -24,7 +24,7 @@ static enum err answer_thread(struct api_call *c, bool messages)
 {
     struct json_writer j = api_begin(c->res, 200);
     langgraph_write_thread(&j, &c->session, LANGGRAPH_ALL | (messages ? LANGGRAPH_MESSAGES : 0));
-    return api_tag_session(c);
+    return api_set_etag_session(c);
 }
 
 enum err langgraph_thread_create(struct api_call *c)
@@ -59,9 +59,8 @@ enum err langgraph_thread_copy(struct api_call *c)
 {
     enum err e =
         session_copy(c->sessions, c->ctx, c->id, &c->precondition, &c->session, &c->receipt);
-    if (e == ERR_TIMEOUT)
-        e = langgraph_too_slow(c->ctx, e, "copy_too_slow",
-                               "The thread has more messages than there is time to copy; nothing "
-                               "was changed.");
-    return e == ERR_NONE ? answer_thread(c, true) : e;
+    TRY(langgraph_too_slow(c->ctx, e, "copy_too_slow",
+                           "The thread has more messages than can be copied in time; nothing was "
+                           "changed."));
+    return answer_thread(c, true);
 }

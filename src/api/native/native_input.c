@@ -81,6 +81,7 @@ enum err native_read_messages(struct request_ctx *ctx, const struct json_doc *do
 struct session_body {
     struct sv session_id, user_id, language, expiry;
     int64_t ttl_seconds;
+    size_t absolute; /* of expiry, once it is checked */
     const struct json_node *context, *metadata, *message, *messages;
 };
 
@@ -98,6 +99,7 @@ static const struct json_field session_fields[] = {
 
 static enum err check_session(struct request_ctx *ctx, struct session_body *b, struct sv id)
 {
+    static const char *const expiries[] = {"sliding", "absolute"};
     TRY(b->session_id.p ? api_session_id(ctx, "session_id", &b->session_id) : ERR_NONE);
     if (b->session_id.p && id.p && !sv_eq(b->session_id, id))
         return api_bad_field(ctx, "", "session_id", "is not the one in the path.");
@@ -105,8 +107,8 @@ static enum err check_session(struct request_ctx *ctx, struct session_body *b, s
         return api_bad_field(ctx, "", "user_id", "must be " API_USER_RULE ".");
     if (!sv_all_of(b->language, "-_"))
         return api_bad_field(ctx, "", "language", "must be a language tag such as en or pt-BR.");
-    if (!sv_eq(b->expiry, SV("sliding")) && !sv_eq(b->expiry, SV("absolute")))
-        return api_bad_field(ctx, "", "expiry", "must be sliding or absolute.");
+    TRY(api_word_index(ctx, "invalid_field", "", "expiry", &NAMES(expiries), b->expiry,
+                       &b->absolute));
     if (b->message && b->messages)
         return api_bad_field(ctx, "", "message", "and messages cannot both be given.");
     return ERR_NONE;
@@ -126,7 +128,7 @@ enum err native_read_draft(struct request_ctx *ctx, const struct json_doc *doc, 
                                   .context = b.context ? b.context->raw : SV("{}"),
                                   .metadata = b.metadata ? b.metadata->raw : SV("{}"),
                                   .ttl_seconds = b.ttl_seconds,
-                                  .sliding = sv_eq(b.expiry, SV("sliding"))};
+                                  .sliding = !b.absolute};
     const struct json_node *first = b.message ? b.message : b.messages;
     return first ? api_read_drafts(ctx, doc, first, b.message ? "message" : "messages",
                                    read_message, &out->messages, &out->n_messages)

@@ -43,8 +43,8 @@ static void write_receipt(struct json_writer *j, const struct session_append *ap
 
 enum { APPEND_CREATE, APPEND_RETURN };
 const struct api_param native_append_params[] = {
-    [APPEND_CREATE] = {.name = "create", .first = "true", .second = "false"},
-    [APPEND_RETURN] = {"return", 0, SESSION_MESSAGES_MAX, 0, NULL, NULL},
+    [APPEND_CREATE] = {.name = "create", .words = {"false", "true"}},
+    [APPEND_RETURN] = {"return", 0, SESSION_MESSAGES_MAX, 0, {NULL}},
     {.name = NULL}};
 
 enum err native_messages_append(struct api_call *c)
@@ -57,16 +57,16 @@ enum err native_messages_append(struct api_call *c)
     TRY(native_location(c, c->receipt.session_id, c->receipt.first_seq));
     struct json_writer j = api_begin(c->res, c->receipt.status);
     write_receipt(&j, &append, single, &c->receipt);
-    return api_tag_receipt(c);
+    return api_set_etag_receipt(c);
 }
 
 enum { PAGE_LIMIT, PAGE_AFTER, PAGE_BEFORE, PAGE_MAX_BYTES, PAGE_ORDER };
 const struct api_param native_page_params[] = {
-    [PAGE_LIMIT] = {"limit", 1, SESSION_MESSAGES_MAX, SESSION_WINDOW, NULL, NULL},
-    [PAGE_AFTER] = {"after", 0, INT64_MAX, 0, NULL, NULL},
-    [PAGE_BEFORE] = {"before", 1, INT64_MAX, 0, NULL, NULL},
-    [PAGE_MAX_BYTES] = {"max_bytes", 1, INT32_MAX, 0, NULL, NULL},
-    [PAGE_ORDER] = {.name = "order", .first = "asc", .second = "desc"},
+    [PAGE_LIMIT] = {"limit", 1, SESSION_MESSAGES_MAX, SESSION_WINDOW, {NULL}},
+    [PAGE_AFTER] = {"after", 0, INT64_MAX, 0, {NULL}},
+    [PAGE_BEFORE] = {"before", 1, INT64_MAX, 0, {NULL}},
+    [PAGE_MAX_BYTES] = {"max_bytes", 1, INT32_MAX, 0, {NULL}},
+    [PAGE_ORDER] = {.name = "order", .words = {"desc", "asc"}},
     {.name = NULL}};
 
 static void write_page(struct json_writer *j, const struct session_page *page)
@@ -95,8 +95,8 @@ enum err native_messages_page(struct api_call *c)
                                              .max_bytes = c->params[PAGE_MAX_BYTES]};
     struct session_page page;
     TRY(session_page(c->sessions, c->ctx, c->id, c->precondition.user, &query, &page));
-    TRY(api_validator(c, page.degraded,
-                      http_etag_version(c->ctx->arena, page.generation, page.version, page.mark)));
+    TRY(api_set_etag(c, page.degraded,
+                     http_etag_version(c->ctx->arena, page.generation, page.version, page.mark)));
     if (c->res->status == 304)
         return ERR_NONE;
     struct json_writer j = api_begin(c->res, 200);
@@ -107,7 +107,7 @@ enum err native_messages_page(struct api_call *c)
 enum err native_message_get(struct api_call *c)
 {
     struct session_message message;
-    TRY(session_message_get(c->sessions, c->ctx, c->id, c->precondition.user, c->item, &message));
+    TRY(session_message_get(c->sessions, c->ctx, c->id, c->precondition.user, c->sub_id, &message));
     struct json_writer j = api_begin(c->res, 200);
     session_write_message(&j, &message, NULL);
     return ERR_NONE;
@@ -116,6 +116,6 @@ enum err native_message_get(struct api_call *c)
 enum err native_message_delete(struct api_call *c)
 {
     c->res->status = 204;
-    return session_message_delete(c->sessions, c->ctx, c->id, c->item, &c->precondition,
+    return session_message_delete(c->sessions, c->ctx, c->id, c->sub_id, &c->precondition,
                                   &c->receipt);
 }

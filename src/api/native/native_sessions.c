@@ -5,7 +5,7 @@
 /* state: the answer has no messages, so its ETag is the state's, which appends do not change. */
 static enum err answer_session(struct api_call *c, int status, bool state)
 {
-    TRY(state ? api_tag_state(c) : api_tag_session(c));
+    TRY(state ? api_set_etag_state(c) : api_set_etag_session(c));
     if (c->res->status == 304)
         return ERR_NONE;
     struct json_writer j = api_begin(c->res, status);
@@ -49,7 +49,7 @@ enum err native_session_put(struct api_call *c)
 }
 
 const struct api_param native_session_params[] = {
-    {"messages", 0, SESSION_MESSAGES_MAX, SESSION_WINDOW, NULL, NULL}, {.name = NULL}};
+    {"messages", 0, SESSION_MESSAGES_MAX, SESSION_WINDOW, {NULL}}, {.name = NULL}};
 
 enum err native_session_get(struct api_call *c)
 {

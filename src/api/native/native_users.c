@@ -32,7 +32,7 @@ static enum err write_list(struct api_call *c, const struct session_list *list)
 }
 
 const struct api_param native_list_params[] = {
-    {"limit", 1, SESSION_LIST_MAX, LIST_DEFAULT, NULL, NULL}, {.name = "cursor"}, {.name = NULL}};
+    {"limit", 1, SESSION_LIST_MAX, LIST_DEFAULT, {NULL}}, {.name = "cursor"}, {.name = NULL}};
 
 enum err native_user_sessions(struct api_call *c)
 {

@@ -2,12 +2,9 @@
 /* Handlers of /v1/conversations/{id}/items and of single items. */
 #include "openai.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "parley/base/uuid.h"
-#include "parley/http/fingerprint.h"
 
 enum { PAGE_DEFAULT = 20, PAGE_MAX = 100 };
 
@@ -29,36 +26,10 @@ static enum err write_created(struct api_call *c, const struct session_append *a
     return ERR_NONE;
 }
 
-/* OpenAI's clients say how often they have sent a request before, and have no key. Only appends are
- * guessed at: a conversation made twice is one that nobody uses, while one that is mistaken for
- * another's would mix two chats. */
-static enum err guess_repetition(struct request_ctx *ctx, const struct http_request *req,
-                                 struct session_precondition *precondition)
-{
-    uint64_t count = 0;
-    struct sv given = http_header_get(req, "x-stainless-retry-count");
-    if (given.p && (!sv_to_u64(given, &count) || count > INT32_MAX))
-        count = 0;
-    TRY(http_fingerprint(ctx, req, &precondition->fingerprint));
-    char hex[2 * HTTP_FINGERPRINT_LEN + 1];
-    for (size_t i = 0; i < HTTP_FINGERPRINT_LEN; i++)
-        snprintf(hex + 2 * i, 3, "%02x", (unsigned char)precondition->fingerprint.p[i]);
-    /* Clients' own keys hold no spaces. */
-    precondition->key =
-        arena_printf(ctx->arena, "retry %s %" PRIu64 " %" PRIx64, hex, count, random_u64());
-    if (!precondition->key.p)
-        return ctx_nomem(ctx);
-    precondition->alike = (struct sv){precondition->key.p, sizeof("retry ") - 1 + sizeof(hex)};
-    precondition->repetition = (int64_t)count;
-    return ERR_NONE;
-}
-
 enum err openai_items_create(struct api_call *c)
 {
     struct openai_body body;
     struct session_append append = {.create = false};
-    if (c->api->retry_guard && !c->precondition.key.p)
-        TRY(guess_repetition(c->ctx, c->req, &c->precondition));
     TRY(openai_read_body(c->ctx, &c->doc, &body));
     if (!body.items || body.items->children == 0)
         return ctx_fail(c->ctx, ERR_INVALID, "missing_field", "items",
@@ -71,8 +42,8 @@ enum err openai_items_create(struct api_call *c)
 
 enum { LIST_LIMIT, LIST_ORDER };
 const struct api_param openai_list_params[] = {
-    [LIST_LIMIT] = {"limit", 1, PAGE_MAX, PAGE_DEFAULT, NULL, NULL},
-    [LIST_ORDER] = {.name = "order", .first = "asc", .second = "desc"},
+    [LIST_LIMIT] = {"limit", 1, PAGE_MAX, PAGE_DEFAULT, {NULL}},
+    [LIST_ORDER] = {.name = "order", .words = {"desc", "asc"}},
     {.name = "after"},
     {.name = "include"},
     {.name = "include[]"},
@@ -130,7 +101,7 @@ enum err openai_items_list(struct api_call *c)
 enum err openai_item_get(struct api_call *c)
 {
     struct session_message item;
-    TRY(session_message_get(c->sessions, c->ctx, c->id, c->precondition.user, c->item, &item));
+    TRY(session_message_get(c->sessions, c->ctx, c->id, c->precondition.user, c->sub_id, &item));
     struct json_writer j = api_begin(c->res, 200);
     openai_write_item(&j, &item);
     return ERR_NONE;
@@ -155,7 +126,8 @@ static enum err read_rest(struct api_call *c)
 /* Answers with the conversation that it was taken from. */
 enum err openai_item_delete(struct api_call *c)
 {
-    TRY(session_message_delete(c->sessions, c->ctx, c->id, c->item, &c->precondition, &c->receipt));
+    TRY(session_message_delete(c->sessions, c->ctx, c->id, c->sub_id, &c->precondition,
+                               &c->receipt));
     TRY(read_rest(c));
     return openai_answer_conversation(c);
 }

@@ -54,7 +54,6 @@ static bool may_repeat(const struct request_ctx *ctx, const struct http_request 
         /* A session must end first; requests a second are up to the next second. */
         return ctx->err.slug && strcmp(ctx->err.slug, "tenant_requests") == 0;
     case ERR_NOMEM:
-    case ERR_NOT_IMPLEMENTED:
     case ERR_INTERNAL:
         return false;
     default:

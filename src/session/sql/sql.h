@@ -124,12 +124,6 @@ MUSTCHECK enum err sql_key_read(struct sessions *s, struct request_ctx *ctx,
                                 const struct session_precondition *precondition,
                                 struct stored_answer *out);
 
-/* The answer to the newest request that looked alike, for a repetition of it without a key; found
- * once by each repetition. */
-MUSTCHECK enum err sql_key_guess(struct sessions *s, struct request_ctx *ctx,
-                                 const struct session_precondition *precondition,
-                                 struct stored_answer *out);
-
 /* sql_search.c */
 MUSTCHECK enum err sql_search(struct sessions *s, struct request_ctx *ctx,
                               const struct session_query *q, struct session_list *out);

@@ -33,7 +33,7 @@ static int use(struct cache *c)
         struct cache_snapshot s = cache_snapshot(c, key);
         CU_ASSERT_FALSE(cache_find(c, &r.ctx, key, &s, true, &f));
         CU_ASSERT_FALSE(cache_erase(c, &r.ctx, &key, 1));
-        cache_note_write(c, &s, false);
+        cache_raise_epoch(c, &s, false);
         put_version(c, key, 1);
         cache_remove(c, key, true);
         request_end(&r);

@@ -150,7 +150,7 @@ static void erased_meanwhile(void)
     }
     for (int i = 0; i < 2; i++) {
         struct cache_snapshot snapshot = cache_snapshot(other, key[i]);
-        cache_note_write(other, &snapshot, false);
+        cache_raise_epoch(other, &snapshot, false);
     }
     redis_control("resume");
     EVENTUALLY(sets_of(rig) == 4); /* the values, and what removes the first one */
@@ -173,7 +173,7 @@ static void written_meanwhile(void)
     put_version(rig->cache, key, 1);
     service_sleep_ms(100); /* the thread has sent it, and waits for the answer */
     struct cache_snapshot snapshot = cache_snapshot(rig->cache, key);
-    cache_note_write(rig->cache, &snapshot, false);
+    cache_raise_epoch(rig->cache, &snapshot, false);
     put_version(rig->cache, key, 2);
     redis_control("resume");
     EVENTUALLY(sets_of(rig) == 2);
@@ -197,7 +197,7 @@ static void erased_behind_a_lost_value(void)
     service_sleep_ms(100); /* the thread has sent it, and waits for the answer */
     for (int version = 2; version <= 3; version++) {
         struct cache_snapshot snapshot = cache_snapshot(rig->cache, key);
-        cache_note_write(rig->cache, &snapshot, false);
+        cache_raise_epoch(rig->cache, &snapshot, false);
         if (version == 2)
             put_version(rig->cache, key, 2);
     }

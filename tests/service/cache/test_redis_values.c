@@ -200,7 +200,7 @@ static void put_after_a_deletion(void)
     struct rig *rig = rig_open(&settings);
     const struct cache_snapshot reader = cache_snapshot(rig->cache, key);
     struct cache_snapshot writer = reader;
-    cache_note_write(rig->cache, &writer, false);
+    cache_raise_epoch(rig->cache, &writer, false);
     cache_remove(rig->cache, key, true);
     const struct cache_value v = value_of(&rig->r, key, 1, 0);
     cache_put(rig->cache, &rig->r.ctx, key, &reader, true, &v);

@@ -147,9 +147,9 @@ void world_close(struct world *w)
     free(w);
 }
 
-bool world_was_from(const struct world *w, const char *tier)
+bool world_was_from(const struct world *w, const char *source)
 {
-    return sv_eq(sv_from(w->ctx.trace.tier), sv_from(tier));
+    return sv_eq(sv_from(w->ctx.trace.source), sv_from(source));
 }
 
 struct request_ctx *world_request(struct world *w, const char *tenant)

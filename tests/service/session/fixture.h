@@ -42,7 +42,7 @@ struct cache *world_cache(struct cache_shared *shared, const char *redis_url);
 /* A fresh request of the tenant; what the last one returned is gone. */
 struct request_ctx *world_request(struct world *w, const char *tenant);
 /* Whether the last request's read was answered by "memory", "redis" or "postgres". */
-bool world_was_from(const struct world *w, const char *tier);
+bool world_was_from(const struct world *w, const char *source);
 
 /* Makes a session of n messages, whose content is this JSON. */
 void world_make(struct world *w, const char *tenant, const char *id, const char *user, size_t n,

@@ -23,3 +23,10 @@ void expect_faults(const struct fault *faults, size_t n, read_fn read)
             fprintf(stderr, "%s: %s\n", faults[i].text, ctx->err.field);
     }
 }
+
+void expect_detail(const char *text, const char *detail, read_fn read)
+{
+    struct request_ctx *ctx = test_ctx();
+    CU_ASSERT_EQUAL(read(ctx, parse(ctx, text)), ERR_INVALID);
+    CU_ASSERT_STRING_EQUAL(ctx->err.detail, detail);
+}

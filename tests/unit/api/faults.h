@@ -15,5 +15,7 @@ typedef enum err (*read_fn)(struct request_ctx *ctx, const struct json_doc *doc)
 const struct json_doc *parse(struct request_ctx *ctx, const char *text);
 /* Each text is refused, and the field at fault is named in field and in no other way. */
 void expect_faults(const struct fault *faults, size_t n, read_fn read);
+/* The text is refused with this detail. */
+void expect_detail(const char *text, const char *detail, read_fn read);
 
 #endif

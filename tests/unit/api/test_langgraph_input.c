@@ -349,6 +349,14 @@ TEST(faults_of_drafts)
     expect_faults(t, ARRAY_LEN(t), read_draft);
 }
 
+TEST(details_help)
+{
+    expect_detail("{\"if_exists\":\"do-nothing\"}",
+                  "if_exists has no such value. Did you mean `do_nothing`? Allowed: raise, "
+                  "do_nothing.",
+                  read_draft);
+}
+
 TEST(patches)
 {
     struct request_ctx *ctx = test_ctx();

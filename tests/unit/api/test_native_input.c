@@ -249,6 +249,21 @@ TEST(message_faults)
     expect_faults(faults, ARRAY_LEN(faults), read_messages);
 }
 
+TEST(details_help)
+{
+    expect_detail("{\"mesages\":[]}",
+                  "There is no such field. Did you mean `messages`? Allowed: session_id, user_id, "
+                  "language, expiry, ttl_seconds, context, metadata, message, messages.",
+                  read_draft);
+    expect_detail("{\"sender\":\"user\"}",
+                  "There is no such field. Allowed: message_id, type, role, content, metadata, "
+                  "extra.",
+                  read_messages);
+    expect_detail("{\"expiry\":\"slide\"}",
+                  "expiry has no such value. Did you mean `sliding`? Allowed: sliding, absolute.",
+                  read_draft);
+}
+
 /* {"messages":[n times a message]}, until the next one. */
 static const char *many(size_t n)
 {

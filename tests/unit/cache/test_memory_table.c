@@ -93,7 +93,7 @@ TEST(store_and_find)
     memory_remove(r->t, 1, s.hash);
     CU_ASSERT_EQUAL(find(r, one, value), MISS);
     memory_remove(r->t, 1, s.hash);
-    CU_ASSERT_EQUAL(r->t->stripe[0].word % 2, 0);
+    CU_ASSERT_EQUAL(r->t->stripe[0].lock % 2, 0);
 }
 
 TEST(too_large)
@@ -241,21 +241,21 @@ TEST(held_stripe)
         struct rig *r = rig_open();
         CU_ASSERT(store(r, one, SV("value")));
         struct memory_stripe *s = &r->t->stripe[0];
-        const uint64_t held = (UINT64_C(77) << MEMORY_PID_SHIFT) + s->word + 1;
-        s->word = held;
+        const uint64_t held = (UINT64_C(77) << MEMORY_PID_SHIFT) + s->lock + 1;
+        s->lock = held;
         CU_ASSERT_EQUAL(find(r, one, SV("value")), MISS);
         CU_ASSERT_FALSE(store(r, one, SV("other")));
         if (removed)
             memory_remove(r->t, 1, snap(r, one).hash);
         memory_reap(r->t, 78, soon);
-        CU_ASSERT_EQUAL(s->word, held);
+        CU_ASSERT_EQUAL(s->lock, held);
         /* The stopped one goes on. */
-        s->word = ((held + 1) << 24) >> 24;
+        s->lock = ((held + 1) << 24) >> 24;
         CU_ASSERT_EQUAL(find(r, one, SV("value")), removed ? MISS : OUTDATED);
-        s->word = held;
+        s->lock = held;
         memory_reap(r->t, 77, soon - 1000000);
-        CU_ASSERT_EQUAL(s->word % 2, 0);
-        CU_ASSERT_EQUAL(s->word >> MEMORY_PID_SHIFT, 0);
+        CU_ASSERT_EQUAL(s->lock % 2, 0);
+        CU_ASSERT_EQUAL(s->lock >> MEMORY_PID_SHIFT, 0);
         /* What it has left half done is gone. */
         CU_ASSERT_EQUAL(find(r, one, SV("value")), MISS);
         CU_ASSERT(store(r, one, SV("other")));

@@ -75,7 +75,7 @@ static void use_once(struct child *c)
         return;
     }
     if (write)
-        cache_note_write(c->cache, &snapshot, any(c, 50) == 0);
+        cache_raise_epoch(c->cache, &snapshot, any(c, 50) == 0);
     if (write && any(c, 4) == 0) {
         cache_remove(c->cache, key, true);
         return;
@@ -159,7 +159,7 @@ TEST(torn)
         waitpid(pids[i], &status, 0);
         CU_ASSERT_EQUAL(status, 0);
     }
-    CU_ASSERT_EQUAL(shared->memory->stripe[0].word % 2, 0);
+    CU_ASSERT_EQUAL(shared->memory->stripe[0].lock % 2, 0);
     CU_ASSERT_EQUAL(tally->bad, 0);
     CU_ASSERT(tally->hits > 0 && tally->reads > tally->hits);
     printf("reads %" PRIu64 " hits %" PRIu64 " ", tally->reads, tally->hits);
