@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/* Which parts of the service work, for /readyz and /status. */
+#include "operations.h"
+
+void ops_health_read(const struct api_service *api, struct ops_health *out)
+{
+    db_status(api->db, &out->db);
+    out->cache = (struct cache_status){.redis = CACHE_OFF, .reason = ""};
+    if (api->cache)
+        cache_status(api->cache, &out->cache);
+    out->crash_looping = atomic_load(&api->host->crash_looping);
+    out->shortcut =
+        db_hosts_shortcut(api->hosts, out->shortcut_reason, sizeof(out->shortcut_reason));
+    /* The shortcut is off for two seconds after each start: that degrades nothing. */
+    const bool slow = out->shortcut == DB_HOSTS_OTHERS || out->shortcut == DB_HOSTS_SILENT;
+    const bool degraded = slow || out->cache.redis == CACHE_DOWN || out->crash_looping > 0;
+    out->status = out->db.state != DB_UP ? "down" : degraded ? "degraded" : "ready";
+}
+
+struct json_object *ops_health_add(struct ops_json *t, struct json_object *in, const char *name,
+                                   const char *status, const char *reason)
+{
+    struct json_object *check = ops_json_add_object(t, in, name);
+    ops_json_add_text(t, check, "status", status);
+    if (*reason)
+        ops_json_add_text(t, check, "reason", reason);
+    return check;
+}
+
+struct json_object *ops_health_add_database(struct ops_json *t, struct json_object *in,
+                                            const struct ops_health *h)
+{
+    static const char *const states[] = {[DB_STARTING] = "starting",
+                                         [DB_UP] = "up",
+                                         [DB_DOWN] = "down",
+                                         [DB_MISCONFIGURED] = "misconfigured"};
+    return ops_health_add(t, in, "postgresql", states[h->db.state], h->db.reason);
+}
+
+struct json_object *ops_health_add_redis(struct ops_json *t, struct json_object *in,
+                                         const struct ops_health *h)
+{
+    static const char *const states[] = {
+        [CACHE_OFF] = "off", [CACHE_UP] = "up", [CACHE_DOWN] = "down"};
+    return ops_health_add(t, in, "redis", states[h->cache.redis], h->cache.reason);
+}
+
+void ops_health_add_shortcut(struct ops_json *t, struct json_object *in, const char *member,
+                             const struct ops_health *h)
+{
+    const bool many = h->shortcut == DB_HOSTS_MANY, on = h->shortcut == DB_HOSTS_ON;
+    struct json_object *shortcut = ops_json_add_object(t, in, "shortcut");
+    ops_json_add_text(t, shortcut, member, many ? "not configured" : on ? "on" : "off");
+    if (h->shortcut_reason[0] && !many)
+        ops_json_add_text(t, shortcut, "reason", h->shortcut_reason);
+}
