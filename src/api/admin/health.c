@@ -4,10 +4,18 @@
 
 void ops_health_read(const struct api_service *api, struct ops_health *out)
 {
+    static const char *const database[] = {[DB_STARTING] = "starting",
+                                           [DB_UP] = "up",
+                                           [DB_DOWN] = "down",
+                                           [DB_MISCONFIGURED] = "misconfigured"};
+    static const char *const redis[] = {
+        [CACHE_OFF] = "off", [CACHE_UP] = "up", [CACHE_DOWN] = "down"};
     db_status(api->db, &out->db);
     out->cache = (struct cache_status){.redis = CACHE_OFF, .reason = ""};
     if (api->cache)
         cache_status(api->cache, &out->cache);
+    out->database = database[out->db.state];
+    out->redis = redis[out->cache.redis];
     out->crash_looping = atomic_load(&api->host->crash_looping);
     out->shortcut =
         db_hosts_shortcut(api->hosts, out->shortcut_reason, sizeof(out->shortcut_reason));
@@ -25,24 +33,6 @@ struct json_object *ops_health_add(struct ops_json *t, struct json_object *in, c
     if (*reason)
         ops_json_add_text(t, check, "reason", reason);
     return check;
-}
-
-struct json_object *ops_health_add_database(struct ops_json *t, struct json_object *in,
-                                            const struct ops_health *h)
-{
-    static const char *const states[] = {[DB_STARTING] = "starting",
-                                         [DB_UP] = "up",
-                                         [DB_DOWN] = "down",
-                                         [DB_MISCONFIGURED] = "misconfigured"};
-    return ops_health_add(t, in, "postgresql", states[h->db.state], h->db.reason);
-}
-
-struct json_object *ops_health_add_redis(struct ops_json *t, struct json_object *in,
-                                         const struct ops_health *h)
-{
-    static const char *const states[] = {
-        [CACHE_OFF] = "off", [CACHE_UP] = "up", [CACHE_DOWN] = "down"};
-    return ops_health_add(t, in, "redis", states[h->cache.redis], h->cache.reason);
 }
 
 void ops_health_add_shortcut(struct ops_json *t, struct json_object *in, const char *member,

@@ -38,8 +38,8 @@ static enum err ops_readyz(struct api_call *c)
     ops_json_add_text(&t, t.root, "status", h.status);
     ops_json_add_text(&t, t.root, "serves", ready ? "everything" : reads ? "reads" : "nothing");
     struct json_object *checks = ops_json_add_object(&t, t.root, "checks");
-    (void)ops_health_add_database(&t, checks, &h);
-    (void)ops_health_add_redis(&t, checks, &h);
+    (void)ops_health_add(&t, checks, "postgresql", h.database, h.db.reason);
+    (void)ops_health_add(&t, checks, "redis", h.redis, h.cache.reason);
     (void)ops_health_add(&t, checks, "workers", h.crash_looping > 0 ? "crash_looping" : "up",
                          looping);
     if (h.shortcut != DB_HOSTS_MANY)

@@ -10,18 +10,15 @@ struct ops_health {
     struct cache_status cache;
     int64_t crash_looping; /* workers */
     enum db_hosts_shortcut shortcut;
-    char shortcut_reason[160]; /* "" when it is on */
-    const char *status;        /* "ready", "degraded" or "down" */
+    char shortcut_reason[160];    /* "" when it is on */
+    const char *status;           /* "ready", "degraded" or "down" */
+    const char *database, *redis; /* their states as words */
 };
 /* health.c: what this process knows already; sends nothing to a server. */
 void ops_health_read(const struct api_service *api, struct ops_health *out);
-/* Each adds an object with the status of a part and, unless empty, the reason; returns it. */
+/* Adds an object with the status of a part and, unless empty, the reason; returns it. */
 struct json_object *ops_health_add(struct ops_json *t, struct json_object *in, const char *name,
                                    const char *status, const char *reason);
-struct json_object *ops_health_add_database(struct ops_json *t, struct json_object *in,
-                                            const struct ops_health *h);
-struct json_object *ops_health_add_redis(struct ops_json *t, struct json_object *in,
-                                         const struct ops_health *h);
 /* member: what the status is called there. */
 void ops_health_add_shortcut(struct ops_json *t, struct json_object *in, const char *member,
                              const struct ops_health *h);

@@ -6,7 +6,7 @@
 #include "ops_json.h"
 
 #include <json-c/json_object.h>
-#include <json-c/json_object_iterator.h>
+#include <json-c/json_visit.h>
 
 static void free_tree(void *root)
 {
@@ -69,18 +69,14 @@ void ops_json_add_bool(struct ops_json *t, struct json_object *in, const char *n
 
 struct output {
     struct buf *text;
-    int lines;
+    int lines, depth; /* depth: of the containers that are open */
+    bool comma;       /* a value was written in the innermost */
 };
 
-static void write_value(const struct output *o, struct json_object *v, int depth);
-
-/* Before a member, and before the bracket that ends the container of members at depth. */
-static void write_newline(const struct output *o, int depth, int indent)
+static void write_newline(const struct output *o)
 {
-    if (depth > o->lines)
-        return;
     buf_putc(o->text, '\n');
-    for (int i = 0; i < indent; i++)
+    for (int i = 0; i < o->depth; i++)
         BUF_LIT(o->text, "  ");
 }
 
@@ -91,58 +87,60 @@ static void write_string(const struct output *o, struct sv s)
     buf_putc(o->text, '"');
 }
 
-static void write_object(const struct output *o, struct json_object *v, int depth)
+static void write_scalar(const struct output *o, struct json_object *v)
 {
-    const struct json_object_iterator end = json_object_iter_end(v);
-    struct json_object_iterator at = json_object_iter_begin(v);
-    for (bool first = true; !json_object_iter_equal(&at, &end); first = false) {
-        if (!first)
-            buf_putc(o->text, ',');
-        write_newline(o, depth, depth);
-        write_string(o, sv_from(json_object_iter_peek_name(&at)));
-        buf_sv(o->text, o->lines > 0 ? SV(": ") : SV(":"));
-        write_value(o, json_object_iter_peek_value(&at), depth);
-        json_object_iter_next(&at);
-    }
-}
-
-static void write_array(const struct output *o, struct json_object *v, int depth)
-{
-    for (size_t i = 0; i < json_object_array_length(v); i++) {
-        if (i > 0)
-            buf_putc(o->text, ',');
-        write_newline(o, depth, depth);
-        write_value(o, json_object_array_get_idx(v, i), depth);
-    }
-}
-
-/* depth: of the container that holds v; 0: v is the whole. No call to json-c here allocates. */
-static void write_value(const struct output *o, struct json_object *v, int depth)
-{
-    const bool object = json_object_is_type(v, json_type_object);
-    if (object || json_object_is_type(v, json_type_array)) {
-        buf_putc(o->text, object ? '{' : '[');
-        (object ? write_object : write_array)(o, v, depth + 1);
-        write_newline(o, depth + 1, depth);
-        buf_putc(o->text, object ? '}' : ']');
-    } else if (json_object_is_type(v, json_type_string))
+    if (json_object_is_type(v, json_type_string))
         write_string(o,
                      (struct sv){json_object_get_string(v), (size_t)json_object_get_string_len(v)});
     else if (json_object_is_type(v, json_type_int))
         buf_i64(o->text, json_object_get_int64(v));
-    else if (json_object_is_type(v, json_type_boolean))
+    else if (v)
         buf_sv(o->text, json_object_get_boolean(v) ? SV("true") : SV("false"));
     else
         BUF_LIT(o->text, "null");
 }
 
+/* Is called once for a scalar, and before and after the members of a container. Allocates nothing.
+ */
+static int write_node(struct json_object *v, int flags, struct json_object *parent, const char *key,
+                      size_t *index, void *arg)
+{
+    (void)index;
+    struct output *o = arg;
+    const bool object = json_object_is_type(v, json_type_object);
+    const bool container = object || json_object_is_type(v, json_type_array);
+    if (flags & JSON_C_VISIT_SECOND) {
+        if (o->depth-- <= o->lines && o->comma)
+            write_newline(o);
+        buf_putc(o->text, object ? '}' : ']');
+        o->comma = true;
+        return JSON_C_VISIT_RETURN_CONTINUE;
+    }
+    if (o->comma)
+        buf_putc(o->text, ',');
+    if (parent && o->depth <= o->lines)
+        write_newline(o);
+    if (key) {
+        write_string(o, sv_from(key));
+        buf_sv(o->text, o->lines > 0 ? SV(": ") : SV(":"));
+    }
+    o->comma = !container;
+    o->depth += container;
+    if (container)
+        buf_putc(o->text, object ? '{' : '[');
+    else
+        write_scalar(o, v);
+    return JSON_C_VISIT_RETURN_CONTINUE;
+}
+
 enum err ops_json_answer(struct api_call *c, const struct ops_json *t, int status, int lines)
 {
-    const struct output o = {&c->res->body, lines};
+    struct output o = {.text = &c->res->body, .lines = lines};
     if (t->failed)
         return ctx_nomem(c->ctx);
     (void)api_begin(c->res, status);
-    write_value(&o, t->root, 0);
+    if (json_c_visit(t->root, 0, write_node, &o) != 0)
+        return ctx_fault(c->ctx, ERR_INTERNAL, "json_c_visit failed");
     if (lines > 0)
         buf_putc(o.text, '\n');
     return ERR_NONE;

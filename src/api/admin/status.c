@@ -157,10 +157,10 @@ enum err ops_status(struct api_call *c)
     ops_health_read(api, &h);
     TRY(ops_json_init(c->ctx, &t));
     add_service(&t, api, &h);
-    ops_json_add_number(&t, ops_health_add_database(&t, t.root, &h), "schema_version",
-                        h.db.schema_version);
-    ops_json_add_number(&t, ops_health_add_redis(&t, t.root, &h), "mismatches",
-                        (int64_t)h.cache.mismatches);
+    struct json_object *part = ops_health_add(&t, t.root, "postgresql", h.database, h.db.reason);
+    ops_json_add_number(&t, part, "schema_version", h.db.schema_version);
+    part = ops_health_add(&t, t.root, "redis", h.redis, h.cache.reason);
+    ops_json_add_number(&t, part, "mismatches", (int64_t)h.cache.mismatches);
     add_memory(&t, &h.cache);
     ops_health_add_shortcut(&t, t.root, "state", &h);
     add_hosts(&t, api);
