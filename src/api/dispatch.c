@@ -31,16 +31,22 @@ static bool has_path(const struct api_interface *in, struct sv target)
     return false;
 }
 
-/* The interface of a path, and under which index its first route is counted. */
-static const struct api_interface *interface_of(struct sv target, size_t *first)
+/* The interface that serves a path: an index into interfaces. */
+static size_t interface_of(struct sv target)
 {
-    *first = 0;
-    for (size_t i = 0; i + 1 < ARRAY_LEN(interfaces); i++) {
-        if (has_path(interfaces[i], target))
-            return interfaces[i];
-        *first += interfaces[i]->table.n;
-    }
-    return interfaces[ARRAY_LEN(interfaces) - 1];
+    size_t i = 0;
+    while (i + 1 < ARRAY_LEN(interfaces) && !has_path(interfaces[i], target))
+        i++;
+    return i;
+}
+
+/* The index in the metrics of the first route of an interface, or of requests without a route. */
+static size_t first_route(size_t interface)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < interface; i++)
+        n += interfaces[i]->table.n;
+    return n;
 }
 
 size_t api_route_names(const char *out[METRICS_ROUTES_MAX])
@@ -92,20 +98,10 @@ static void log_request(const struct api_service *api, const struct request_ctx 
     log_end(&l);
 }
 
-/* The index of the requests that matched no route: behind all others. */
-static unsigned count_none(void)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < ARRAY_LEN(interfaces); i++)
-        n += interfaces[i]->table.n;
-    return (unsigned)n;
-}
-
 /* A request from its arrival on; in its arena. */
 struct call {
     struct request_ctx ctx;
-    const struct api_interface *interface;
-    size_t first; /* index of the interface's first route */
+    size_t interface; /* index into interfaces */
     int64_t began;
     bool late;
     char made_id[UUID_LEN + 1];
@@ -126,7 +122,7 @@ static void begin(const struct api_service *api, struct arena *arena, struct htt
     if (c->late)
         (void)ctx_fail(ctx, ERR_OVERLOAD, NULL, NULL,
                        "The server is busy: the request waited too long, and nothing was done.");
-    c->interface = interface_of(req->target, &c->first);
+    c->interface = interface_of(req->target);
 }
 
 /* Whose request it is. A failure stays in ctx, for the interface to say in its own form. */
@@ -135,7 +131,7 @@ static void authenticate(struct api_service *api, struct call *c, const struct h
     struct request_ctx *ctx = &c->ctx;
     const struct auth_claim claim = {http_header_get(req, "authorization"),
                                      http_header_get(req, "x-api-key"), req->remote_addr};
-    if (c->late || c->interface->open)
+    if (c->late || interfaces[c->interface]->open)
         return;
     enum err e = auth_check(api->auth, ctx, &claim);
     if (e != ERR_NONE && ctx->err.err == ERR_NONE)
@@ -148,26 +144,26 @@ static void authenticate(struct api_service *api, struct call *c, const struct h
 static const struct sv session_paths[] = {SV_INIT("/v1/sessions/"), SV_INIT("/v1/conversations/"),
                                           SV_INIT("/threads/")};
 
-bool api_reads_session(struct sv target)
+/* What follows the path's prefix in a target that reads a session; absent: it reads none. */
+static struct sv after_prefix(struct sv target)
 {
     for (size_t i = 0; i < ARRAY_LEN(session_paths); i++)
         if (sv_starts_with(target, session_paths[i]))
-            return true;
-    return false;
+            return (struct sv){target.p + session_paths[i].n, target.n - session_paths[i].n};
+    return SV_NONE;
 }
 
-/* The session that a target names, as it is written there; absent: it is to be decoded first. */
+bool api_reads_session(struct sv target)
+{
+    return after_prefix(target).p;
+}
+
+/* The session that a target names; absent: it is percent-encoded, and read without preparation. */
 static struct sv session_of(struct sv target)
 {
-    struct sv id = target;
-    size_t n = 0;
-    (void)sv_cut(&id, '/');
-    if (sv_starts_with(target, SV("/v1/")))
-        (void)sv_cut(&id, '/');
-    (void)sv_cut(&id, '/');
-    while (id.p && n < id.n && id.p[n] != '/' && id.p[n] != '?')
-        n++;
-    id.n = n;
+    struct sv path = after_prefix(target), id;
+    path = sv_cut(&path, '?');
+    id = sv_cut(&path, '/');
     return id.p && session_id_valid(id) ? id : SV_NONE;
 }
 
@@ -223,15 +219,16 @@ void api_dispatch(void *service, struct arena *arena, struct http_request *req,
     /* The id must outlive the response's headers, which are sent after this function returns. */
     struct sv kept = arena_dup(arena, ctx->request_id);
     ctx->request_id = kept.p ? kept : SV("none");
-    const struct http_table *table = &c->interface->table;
+    const struct http_table *table = &interfaces[c->interface]->table;
     const size_t route = http_dispatch(ctx, table, service, req, res);
     if (res->status == 401)
         http_response_header(res, "WWW-Authenticate", SV("Bearer realm=\"parley\""));
     const char *name = route < table->n ? http_table_at(table, route)->name : "none";
     const int64_t took = clock_mono_us() - c->began;
     if (api->slot) {
-        metrics_request(api->slot, route < table->n ? (unsigned)(c->first + route) : count_none(),
-                        res->status, took);
+        const size_t counted = route < table->n ? first_route(c->interface) + route
+                                                : first_route(ARRAY_LEN(interfaces));
+        metrics_request(api->slot, (unsigned)counted, res->status, took);
         metrics_observe(&api->slot->queue, req->queued_us);
         metrics_add(&api->slot->queue_refused, c->late);
         if (res->status >= 400)

@@ -116,9 +116,16 @@ MUSTCHECK enum err api_read_drafts(struct request_ctx *ctx, const struct json_do
                                    const struct json_node *node, const char *path,
                                    api_draft_reader *read, const struct session_message_draft **out,
                                    size_t *n);
+/* A message's type or role. */
 enum { API_NAME_MAX = 64 };
-/* A message's type or role: 1 to 64 of A-Z a-z 0-9 - _ . : */
-bool api_is_name(struct sv s);
+MUSTCHECK enum err api_check_name(struct request_ctx *ctx, const char *path, const char *field,
+                                  struct sv name);
+/* Text or parts; NULL: it was not given. */
+MUSTCHECK enum err api_check_content(struct request_ctx *ctx, const char *path,
+                                     const struct json_node *content);
+/* Checks a message's id and brings it into its one form; may be absent. */
+MUSTCHECK enum err api_message_id(struct request_ctx *ctx, const char *path, const char *field,
+                                  struct sv *id);
 #define API_TTL_MAX INT64_C(3153600000) /* seconds: 100 years */
 
 /* reply.c */

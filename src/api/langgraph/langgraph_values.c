@@ -103,10 +103,7 @@ static enum err find(struct request_ctx *ctx, const struct json_doc *doc,
                                 NULL));
     if (out->type.p)
         TRY(type_of_class(ctx, &out->type));
-    if (out->id.p && !session_message_id_valid(out->id))
-        return api_bad_field(ctx, path, "id",
-                             "must be 1 to 128 of A-Z a-z 0-9 . _ : - and not of digits alone.");
-    return out->id.p ? session_message_id_canonical(ctx, &out->id) : ERR_NONE;
+    return api_message_id(ctx, path, "id", &out->id);
 }
 
 static enum err read_message(struct request_ctx *ctx, const struct found *f, const char *path,
@@ -118,17 +115,12 @@ static enum err read_message(struct request_ctx *ctx, const struct found *f, con
     const struct sv known = role_of(typed ? f->type : f->role);
     out->type = SV("message");
     out->role = known.p ? known : f->role;
-    if (!out->role.p)
-        return api_bad_field(ctx, path, f->type.p ? "role" : "type", "is missing.");
-    if (!api_is_name(out->role))
-        return api_bad_field(ctx, path, "role", "must be of A-Z a-z 0-9 - _ . :");
-    if (!f->content)
-        return api_bad_field(ctx, path, "content", "is missing.");
-    if (f->content->type != JSON_IS_STRING && f->content->type != JSON_IS_ARRAY &&
-        f->content->type != JSON_IS_NULL)
-        return api_bad_field(ctx, path, "content", "must be a string or an array of parts.");
-    /* A call of tools without words: null in OpenAI's form, "" in LangChain's. */
-    out->content = f->content->type == JSON_IS_NULL ? SV("\"\"") : f->content->raw;
+    TRY(api_check_name(ctx, path, out->role.p || f->type.p ? "role" : "type", out->role));
+    /* A message that only calls tools: its content is null in OpenAI's form, "" in LangChain's. */
+    const bool empty = f->content && f->content->type == JSON_IS_NULL;
+    if (!empty)
+        TRY(api_check_content(ctx, path, f->content));
+    out->content = empty ? SV("\"\"") : f->content->raw;
     return json_members_without(ctx, f->body->raw, typed ? by_type : by_role, &out->extra);
 }
 
@@ -139,8 +131,7 @@ static enum err read_one(struct request_ctx *ctx, const struct found *f, const c
     *out = (struct session_message_draft){.message_id = f->id, .metadata = SV("{}")};
     if (!f->type.p || sv_eq(f->type, SV("message")) || role_of(f->type).p)
         return read_message(ctx, f, path, out);
-    if (!api_is_name(f->type))
-        return api_bad_field(ctx, path, "type", "must be of A-Z a-z 0-9 - _ . :");
+    TRY(api_check_name(ctx, path, "type", f->type));
     out->type = f->type;
     return json_members_without(ctx, f->body->raw, own, &out->extra);
 }

@@ -20,25 +20,18 @@ static const struct json_field message_fields[] = {
     {"metadata", JSON_OBJECT, 0, offsetof(struct message_body, metadata), 0, 0},
     {"extra", JSON_OBJECT, 0, offsetof(struct message_body, extra), 0, 0}};
 
-/* A message proper has a role and a content of text or parts; other types have what they have. */
+/* An item of type "message" needs a role and a content of text or parts. Other types may have
+ * neither, and their content may also be an object. */
 static enum err check_message(struct request_ctx *ctx, const struct message_body *m,
                               const char *path)
 {
-    const bool proper = sv_eq(m->type, SV("message"));
-    if (m->message_id.p && !session_message_id_valid(m->message_id))
-        return api_bad_field(ctx, path, "message_id",
-                             "must be of A-Z a-z 0-9 . _ : - and not of digits alone.");
-    if (!api_is_name(m->type))
-        return api_bad_field(ctx, path, "type", "must be of A-Z a-z 0-9 - _ . :");
-    if (m->role.p && !api_is_name(m->role))
-        return api_bad_field(ctx, path, "role", "must be of A-Z a-z 0-9 - _ . :");
-    if (proper && !m->role.p)
-        return api_bad_field(ctx, path, "role", "is missing.");
-    if (proper && !m->content)
-        return api_bad_field(ctx, path, "content", "is missing.");
-    if (m->content && m->content->type != JSON_IS_STRING && m->content->type != JSON_IS_ARRAY &&
-        (proper || m->content->type != JSON_IS_OBJECT))
-        return api_bad_field(ctx, path, "content", "must be a string or an array of parts.");
+    const bool is_message = sv_eq(m->type, SV("message"));
+    const bool is_object = m->content && m->content->type == JSON_IS_OBJECT;
+    TRY(api_check_name(ctx, path, "type", m->type));
+    if (m->role.p || is_message)
+        TRY(api_check_name(ctx, path, "role", m->role));
+    if (is_message || (m->content && !is_object))
+        TRY(api_check_content(ctx, path, m->content));
     return ERR_NONE;
 }
 
@@ -51,9 +44,9 @@ static enum err read_message(struct request_ctx *ctx, const struct json_doc *doc
         return ctx_fail(ctx, ERR_INVALID, "invalid_field", path, "%s must be an object.", path);
     TRY(json_read_object(ctx, doc, node, path, message_fields, ARRAY_LEN(message_fields), &m,
                          NULL));
+    TRY(api_message_id(ctx, path, "message_id", &m.message_id));
     TRY(check_message(ctx, &m, path));
     TRY(api_check_metadata(ctx, doc, m.metadata, path));
-    TRY(session_message_id_canonical(ctx, &m.message_id));
     *out = (struct session_message_draft){m.message_id,
                                           m.type,
                                           m.role,

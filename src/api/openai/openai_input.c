@@ -57,14 +57,8 @@ static enum err read_message(struct request_ctx *ctx, const struct json_doc *doc
     static const char *const own[] = {"id", "type", "role", "content", NULL};
     const struct json_node *content = json_doc_member(doc, item, SV("content"));
     TRY(text_member(ctx, doc, item, path, "role", &out->role));
-    if (!out->role.p)
-        return api_bad_field(ctx, path, "role", "is missing.");
-    if (!api_is_name(out->role))
-        return api_bad_field(ctx, path, "role", "must be of A-Z a-z 0-9 - _ . :");
-    if (!content)
-        return api_bad_field(ctx, path, "content", "is missing.");
-    if (content->type != JSON_IS_STRING && content->type != JSON_IS_ARRAY)
-        return api_bad_field(ctx, path, "content", "must be a string or an array of parts.");
+    TRY(api_check_name(ctx, path, "role", out->role));
+    TRY(api_check_content(ctx, path, content));
     out->content = content->raw;
     return json_members_without(ctx, item->raw, own, &out->extra);
 }
@@ -73,8 +67,7 @@ static enum err read_other(struct request_ctx *ctx, const struct json_node *item
                            struct session_message_draft *out)
 {
     static const char *const own[] = {"id", "type", NULL};
-    if (!api_is_name(out->type))
-        return api_bad_field(ctx, path, "type", "must be of A-Z a-z 0-9 - _ . :");
+    TRY(api_check_name(ctx, path, "type", out->type));
     if (sv_eq(out->type, SV("item_reference")))
         return api_bad_field(ctx, path, "type",
                              "may not be item_reference: the item is in its conversation already.");
@@ -90,11 +83,7 @@ static enum err read_item(struct request_ctx *ctx, const struct json_doc *doc,
         return ctx_fail(ctx, ERR_INVALID, "invalid_field", path, "%s must be an object.", path);
     TRY(text_member(ctx, doc, item, path, "type", &out->type));
     TRY(text_member(ctx, doc, item, path, "id", &out->message_id));
-    if (out->message_id.p && !session_message_id_valid(out->message_id))
-        return api_bad_field(ctx, path, "id",
-                             "must be 1 to 128 of A-Z a-z 0-9 . _ : - and not of digits alone.");
-    if (out->message_id.p)
-        TRY(session_message_id_canonical(ctx, &out->message_id));
+    TRY(api_message_id(ctx, path, "id", &out->message_id));
     if (!out->type.p)
         out->type = SV("message");
     return sv_eq(out->type, SV("message")) ? read_message(ctx, doc, item, path, out)
