@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The way of one request through the interfaces:
+ * Takes a request from fcgi/, finds its interface, authenticates it, and logs and counts the
+ * answer.
  *
- *   fcgi/ → api_dispatch (here) → http_dispatch → api_run (run.c) → a handler (native_sessions.c,
- * …) → session/ → repository → db/
+ *   fcgi/ → api_dispatch (here) → http_dispatch → api_run (common/route_run.c)
+ *         → a handler (native/native_sessions.c, …) → session/ → session/sql/ → db/
  */
 #include "parley/api/api.h"
 
@@ -59,7 +60,7 @@ size_t api_route_names(const char *out[METRICS_ROUTES_MAX])
     return n + 1;
 }
 
-/* A client's own id is taken over if it is harmless in a header and a log; else one is made. */
+/* The client's own id if it is harmless in a header and a log; else a new one. */
 static struct sv request_id(const struct http_request *req, char made[UUID_LEN + 1])
 {
     struct sv given = http_header_get(req, "x-request-id");
@@ -69,13 +70,13 @@ static struct sv request_id(const struct http_request *req, char made[UUID_LEN +
     return (struct sv){made, UUID_LEN};
 }
 
-/* One line for what went wrong on our side, or was slow; what a client got wrong is counted only.
- * Nothing that a client has chosen is in it but the id of the request. */
+/* Writes one line about a request that failed in the server or was slow. Faults of clients are only
+ * counted. The request id is the only text from the client in the line. */
 static void log_request(const struct api_service *api, const struct request_ctx *ctx,
                         const char *route, int status, int64_t queued_us, int64_t took_us)
 {
     struct log_line l;
-    /* Whatever status an interface has for it. */
+    /* Some interfaces answer an unknown outcome with a 4xx. */
     const bool failed = status >= 500 || ctx->err.err == ERR_OUTCOME_UNKNOWN;
     if (!failed && queued_us + took_us < api->slow_ms * 1000)
         return;
@@ -98,7 +99,7 @@ static void log_request(const struct api_service *api, const struct request_ctx 
     log_end(&l);
 }
 
-/* A request from its arrival on; in its arena. */
+/* A request from its arrival on. Lies in the arena of the request, or on the stack. */
 struct call {
     struct request_ctx ctx;
     size_t interface; /* index into interfaces */
@@ -107,7 +108,7 @@ struct call {
     char made_id[UUID_LEN + 1];
 };
 
-/* Until when it has to be answered. A failure is in ctx. */
+/* Sets up the context with the deadline. A failure stays in ctx. */
 static void begin(const struct api_service *api, struct arena *arena, struct http_request *req,
                   struct call *c)
 {
@@ -118,14 +119,15 @@ static void begin(const struct api_service *api, struct arena *arena, struct htt
     ctx->before_wait = req->before_wait;
     c->late = (api->queue_ms > 0 && req->queued_us > api->queue_ms * 1000) ||
               deadline_passed(ctx->deadline);
-    /* Its client may be gone, and those behind it wait as long: work is for who is still there. */
+    /* The client may be gone, and the requests behind this one wait as long: serve those instead.
+     */
     if (c->late)
         (void)ctx_fail(ctx, ERR_OVERLOAD, NULL, NULL,
                        "The server is busy: the request waited too long, and nothing was done.");
     c->interface = interface_of(req->target);
 }
 
-/* Whose request it is. A failure stays in ctx, for the interface to say in its own form. */
+/* Finds the tenant. A failure stays in ctx: the interface answers it in its own form. */
 static void authenticate(struct api_service *api, struct call *c, const struct http_request *req)
 {
     struct request_ctx *ctx = &c->ctx;
@@ -140,7 +142,7 @@ static void authenticate(struct api_service *api, struct call *c, const struct h
 
 /* ---- reading ahead ---- */
 
-/* Paths whose first segment behind them names a session, and whose GET reads it. */
+/* The next segment names a session, and GET reads it. */
 static const struct sv session_paths[] = {SV_INIT("/v1/sessions/"), SV_INIT("/v1/conversations/"),
                                           SV_INIT("/threads/")};
 
@@ -179,7 +181,7 @@ void api_read_ahead(void *service, struct arena *const *arenas, struct http_requ
     struct api_service *api = service;
     struct session_ahead *ahead[SESSION_AHEAD_MAX] = {NULL};
     size_t asked = 0;
-    /* The time of all begins now: each may wait for its key to be confirmed. */
+    /* All deadlines start before the first key is checked, because that check may wait. */
     for (size_t i = 0; i < n; i++) {
         reqs[i]->prepared = arena_alloc(arenas[i], sizeof(struct call));
         if (reqs[i]->prepared)
@@ -216,7 +218,7 @@ void api_dispatch(void *service, struct arena *arena, struct http_request *req,
         authenticate(api, c, req);
     }
     struct request_ctx *ctx = &c->ctx;
-    /* The id must outlive the response's headers, which are sent after this function returns. */
+    /* Headers are sent after this function returns, so the id must be in the arena. */
     struct sv kept = arena_dup(arena, ctx->request_id);
     ctx->request_id = kept.p ? kept : SV("none");
     const struct http_table *table = &interfaces[c->interface]->table;
@@ -234,7 +236,7 @@ void api_dispatch(void *service, struct arena *arena, struct http_request *req,
         if (res->status >= 400)
             metrics_add(&api->slot->errors[ctx->err.err], 1);
     }
-    /* What was refused unread has a counter: a line each would be work for those that are gone. */
+    /* A late request has a counter; a line for each would add work to an overload. */
     if (!c->late || api->slow_ms == 0)
         log_request(api, ctx, name, res->status, req->queued_us, took);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Bodies of all interfaces: media type, JSON, and what fields have in common. */
+/* Reads bodies: media type, JSON, and the checks that all interfaces have in common. */
 #include "handler.h"
 
 #include <stdio.h>

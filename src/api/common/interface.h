@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* The interfaces beside each other: each has a table of routes and a form of its errors. */
+/* The HTTP interfaces that api_dispatch chooses from by path. */
 #ifndef PARLEY_API_INTERFACE_H
 #define PARLEY_API_INTERFACE_H
 
 #include "parley/http/route.h"
 
 struct api_interface {
-    struct http_table table;
-    /* What its paths begin with, in whole segments, ending in NULL. Of the native interface, which
-     * has what nobody else has: NULL. */
+    struct http_table table; /* routes, and the form of an error */
+    /* What its paths begin with, in whole segments; NULL ends the list. The native interface has no
+     * list, because it serves all other paths. */
     const char *const *prefixes;
-    bool open; /* its routes show nothing of a tenant and need no key */
+    bool open; /* no route needs an API key: none shows anything of a tenant */
 };
 
 extern const struct api_interface docs_interface;      /* docs.c */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The frame of an answer: what is the same in all interfaces. */
+/* What all interfaces do alike in an answer: its beginning, entity tags, the mark of a degraded
+ * one. */
 #include "handler.h"
 
 struct json_writer api_begin(struct http_response *res, int status)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* From a route to its handler: what the route takes is read here, in one order for all. */
+/* From a route to its handler: reads what the route's table entry names, in one order for all. */
 #include "handler.h"
 
 const struct api_param api_no_params[] = {{.name = NULL}};
