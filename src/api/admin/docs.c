@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The description of all interfaces, /openapi.json, and the page that shows it, /docs: files of
- * docs/ that the build puts into the program (embed.sh). Whoever has no key may read them, too. */
+/* /openapi.json, the description of all interfaces, and /docs, the page that shows it. The build
+ * embeds both from docs/ (embed.sh). They need no API key. */
 #include "api/common/handler.h"
 #include "api/common/interface.h"
 #include "parley/http/problem.h"
 
-/* Made by embed.sh: bytes, how many, entity tag; and the headers of the page, which allow its own
- * script and style and nothing else. */
+/* Made by embed.sh. The policy allows the page's own script and style and nothing else. */
 extern const char docs_openapi[], docs_openapi_tag[];
 extern const char docs_page[], docs_page_tag[], docs_page_policy[];
 extern const size_t docs_openapi_n, docs_page_n;

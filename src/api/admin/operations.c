@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The operations routes: /livez says that the process answers, /readyz what is up and what is not,
- * /metrics the sums over all workers of the host, /status (status.c) all of it. They have a socket
- * and a thread of their own and ask no database, so that they answer when everything else is stuck.
+ * The operations routes: /livez says that the process answers, /readyz which parts are up, /metrics
+ * the sums over all workers of the host, /status (status.c) everything. They have a socket and a
+ * thread of their own and query no server, so they answer even if all handlers are stuck.
  */
 #include "operations.h"
 
@@ -20,8 +20,8 @@ static enum err ops_livez(struct api_call *c)
     return ops_json_answer(c, &t, 200, 0);
 }
 
-/* Without PostgreSQL it is 503, although reads of what the caches hold are served: a load balancer
- * that knows only up and down must prefer a host that can write. Where none can, it may use all of
+/* Without PostgreSQL it is 503, although cached sessions can still be read: a load balancer that
+ * knows only up and down must prefer a host that can write. Where no host can, it may use all of
  * them, or those whose "serves" is "reads". Without Redis everything works, slower. */
 static enum err ops_readyz(struct api_call *c)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * /status: the whole service at one look, for people and scripts. The names are stable: what is
- * added comes as a new member. It holds no secret and nothing of a session.
+ * /status: the state of the service, for people and scripts. A member keeps its name and meaning;
+ * additions are new members. It holds no secret and no data of a session.
  */
 #include "operations.h"
 
@@ -17,7 +17,7 @@ static int64_t count(const _Atomic uint64_t *counter)
     return (int64_t)atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-/* Each request is in one bucket of this histogram. */
+/* Each request is in exactly one bucket of this histogram. */
 static int64_t requests_of(const struct metrics_slot *slot)
 {
     int64_t n = 0;
@@ -26,7 +26,7 @@ static int64_t requests_of(const struct metrics_slot *slot)
     return n;
 }
 
-/* Those that share the database, as far as there is room. */
+/* Those that share the database; at most DB_HOSTS_SHOWN_MAX of them. */
 static void add_hosts(struct ops_json *t, const struct api_service *api)
 {
     struct db_host seen[DB_HOSTS_SHOWN_MAX];
@@ -76,7 +76,7 @@ static void add_workers(struct ops_json *t, const struct api_service *api)
     }
 }
 
-/* Since the start of the service, over all workers that were. */
+/* Since the start of the service, over all workers, also those that have ended. */
 static void add_totals(struct ops_json *t, const struct api_service *api)
 {
     static const char *const sources[METRICS_SOURCES] = {"memory", "redis", "postgres"};

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Bodies of the native interface, read into the session module's terms; each fault names its field.
- */
+/* Reads bodies of the native interface into the structs of the session module. */
 #include "native.h"
 
 enum { LANGUAGE_MAX = 35 };
@@ -149,7 +148,7 @@ static struct sv object_patch(const struct json_seen *seen, int field, const str
     return node ? node->raw : SV_NONE;
 }
 
-/* null removes a member, which for these fields brings the default back. */
+/* In a merge patch null removes a member; for these fields that brings the default back. */
 enum err native_read_patch(struct request_ctx *ctx, const struct json_doc *doc,
                            struct session_patch *out)
 {

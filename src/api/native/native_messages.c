@@ -12,7 +12,7 @@ static void write_id(struct json_writer *j, const struct session_receipt *r, int
     json_write_sv(j, session_message_id(given, r->generation, seq, made));
 }
 
-/* What was appended, told by the receipt alone, so that a replay says the same. */
+/* Made of the receipt alone, so that a replay gives the same answer. */
 static void write_receipt(struct json_writer *j, const struct session_append *append, bool single,
                           const struct session_receipt *r)
 {
