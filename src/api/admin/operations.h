@@ -12,7 +12,7 @@ struct ops_health {
     enum db_hosts_shortcut shortcut;
     char shortcut_reason[160];    /* "" when it is on */
     const char *status;           /* "ready", "degraded" or "down" */
-    const char *database, *redis; /* their states as words */
+    const char *database, *redis; /* "up", …: their states */
 };
 /* health.c: what this process knows already; sends nothing to a server. */
 void ops_health_read(const struct api_service *api, struct ops_health *out);

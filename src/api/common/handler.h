@@ -43,7 +43,7 @@ enum { API_PARAMS_MAX = 5 };
 struct api_param {
     const char *name;           /* NULL ends a list */
     int64_t min, max, fallback; /* of an integer; max 0: the handler reads it */
-    const char *words[2];       /* or one of two words: its index; 0 if it is not given */
+    const char *choices[2];     /* or one of two words: its index; 0 if it is not given */
 };
 extern const struct api_param api_no_params[];
 
@@ -104,10 +104,10 @@ MUSTCHECK enum err api_check_metadata(struct request_ctx *ctx, const struct json
 /* ERR_INVALID for path.field. why follows the name and ends the sentence. */
 enum err api_bad_field(struct request_ctx *ctx, const char *path, const char *field,
                        const char *why);
-/* Looks up a word of a closed list. ERR_INVALID with slug lists the words that are allowed. */
-MUSTCHECK enum err api_word_index(struct request_ctx *ctx, const char *slug, const char *path,
-                                  const char *field, const struct names *words, struct sv word,
-                                  size_t *index);
+/* Finds a word in a closed list. ERR_INVALID with slug lists the choices. */
+MUSTCHECK enum err api_choice_index(struct request_ctx *ctx, const char *slug, const char *path,
+                                    const char *field, const struct names *choices, struct sv word,
+                                    size_t *index);
 typedef enum err api_draft_reader(struct request_ctx *ctx, const struct json_doc *doc,
                                   const struct json_node *node, const char *path,
                                   struct session_message_draft *out);

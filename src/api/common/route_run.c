@@ -45,13 +45,13 @@ static enum err read_names(struct api_call *c, unsigned takes)
     return ERR_NONE;
 }
 
-static enum err read_word(struct api_call *c, const struct api_param *p, int64_t *out)
+static enum err read_choice(struct api_call *c, const struct api_param *p, int64_t *out)
 {
     const struct sv word = http_param_get(c->req, p->name);
     size_t index = 0;
     if (word.p)
-        TRY(api_word_index(c->ctx, "invalid_parameter", "", p->name, &NAMES(p->words), word,
-                           &index));
+        TRY(api_choice_index(c->ctx, "invalid_parameter", "", p->name, &NAMES(p->choices), word,
+                             &index));
     *out = (int64_t)index;
     return ERR_NONE;
 }
@@ -64,8 +64,8 @@ static enum err read_params(struct api_call *c, const struct api_param *params)
     TRY(http_params_only(c->ctx, c->req, &known));
     for (size_t i = 0; i < known.n; i++) {
         const struct api_param *p = &params[i];
-        if (p->words[0])
-            TRY(read_word(c, p, &c->params[i]));
+        if (p->choices[0])
+            TRY(read_choice(c, p, &c->params[i]));
         else if (p->max > 0)
             TRY(http_param_i64(c->ctx, c->req, p->name, p->min, p->max, p->fallback,
                                &c->params[i]));

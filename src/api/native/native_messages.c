@@ -43,7 +43,7 @@ static void write_receipt(struct json_writer *j, const struct session_append *ap
 
 enum { APPEND_CREATE, APPEND_RETURN };
 const struct api_param native_append_params[] = {
-    [APPEND_CREATE] = {.name = "create", .words = {"false", "true"}},
+    [APPEND_CREATE] = {.name = "create", .choices = {"false", "true"}},
     [APPEND_RETURN] = {"return", 0, SESSION_MESSAGES_MAX, 0, {NULL}},
     {.name = NULL}};
 
@@ -66,7 +66,7 @@ const struct api_param native_page_params[] = {
     [PAGE_AFTER] = {"after", 0, INT64_MAX, 0, {NULL}},
     [PAGE_BEFORE] = {"before", 1, INT64_MAX, 0, {NULL}},
     [PAGE_MAX_BYTES] = {"max_bytes", 1, INT32_MAX, 0, {NULL}},
-    [PAGE_ORDER] = {.name = "order", .words = {"desc", "asc"}},
+    [PAGE_ORDER] = {.name = "order", .choices = {"desc", "asc"}},
     {.name = NULL}};
 
 static void write_page(struct json_writer *j, const struct session_page *page)

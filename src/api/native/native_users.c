@@ -16,8 +16,8 @@ static enum err write_list(struct api_call *c, const struct session_list *list)
     struct sv cursor = SV_NONE;
     if (list->has_more) {
         const struct session *last = &list->sessions[list->n - 1];
-        const int64_t place[] = {last->created_at, last->generation};
-        TRY(http_cursor_make(c->ctx, list_name, c->id, place, &cursor));
+        const int64_t position[] = {last->created_at, last->generation};
+        TRY(http_cursor_make(c->ctx, list_name, c->id, position, &cursor));
     }
     struct json_writer j = api_begin(c->res, 200);
     json_write_object_open(&j);
@@ -37,11 +37,11 @@ const struct api_param native_list_params[] = {
 enum err native_user_sessions(struct api_call *c)
 {
     struct session_list list;
-    int64_t place[2] = {0, 0};
+    int64_t position[2] = {0, 0};
     const struct sv cursor = http_param_get(c->req, "cursor");
     if (cursor.p)
-        TRY(http_cursor_read(c->ctx, list_name, c->id, cursor, place));
-    const struct session_position after = {place[0], place[1]};
+        TRY(http_cursor_read(c->ctx, list_name, c->id, cursor, position));
+    const struct session_position after = {position[0], position[1]};
     TRY(session_list(c->sessions, c->ctx, c->id, cursor.p ? &after : NULL, (size_t)c->params[0],
                      &list));
     return write_list(c, &list);

@@ -182,7 +182,7 @@ TEST(one_after_the_other)
         char got[256] = "";
         for (size_t k = 0, n = 0; k < v.n; k++)
             n += (size_t)snprintf(got + n, sizeof(got) - n, "%s %.*s@%zu ", names[v.edits[k]],
-                                  SV_ARG(v.messages[k].message_id), v.places[k]);
+                                  SV_ARG(v.messages[k].message_id), v.indexes[k]);
         CU_ASSERT_STRING_EQUAL(got, t[i].want);
         CU_ASSERT_EQUAL(v.clear, t[i].clear);
     }
