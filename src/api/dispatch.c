@@ -17,18 +17,14 @@
 static const struct api_interface *const interfaces[] = {&docs_interface, &openai_interface,
                                                          &langgraph_interface, &native_interface};
 
-static bool has_prefix(struct sv target, const char *prefix)
-{
-    const size_t n = strlen(prefix);
-    return target.n >= n && memcmp(target.p, prefix, n) == 0 &&
-           (target.n == n || target.p[n] == '/' || target.p[n] == '?');
-}
-
 static bool has_path(const struct api_interface *in, struct sv target)
 {
-    for (const char *const *p = in->prefixes; *p; p++)
-        if (has_prefix(target, *p))
+    for (const char *const *p = in->prefixes; *p; p++) {
+        const size_t n = strlen(*p);
+        if (sv_starts_with(target, (struct sv){*p, n}) &&
+            (target.n == n || target.p[n] == '/' || target.p[n] == '?'))
             return true;
+    }
     return false;
 }
 

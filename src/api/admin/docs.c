@@ -43,7 +43,4 @@ static const struct api_route routes[] = {
 };
 
 const struct api_interface docs_interface = {
-    {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), http_problem, true},
-    prefixes,
-    true,
-};
+    {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), http_problem, true}, prefixes, true};

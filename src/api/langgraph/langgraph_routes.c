@@ -34,5 +34,4 @@ static const char *const prefixes[] = {"/threads", "/runs",  "/assistants",
 const struct api_interface langgraph_interface = {
     {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), langgraph_problem, false},
     prefixes,
-    false,
-};
+    false};

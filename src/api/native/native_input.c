@@ -70,7 +70,7 @@ enum err native_read_messages(struct request_ctx *ctx, const struct json_doc *do
 
 /* ---- sessions ---- */
 
-struct session_body {
+struct members {
     struct sv session_id, user_id, language, expiry;
     int64_t ttl_seconds;
     size_t absolute; /* of expiry, once it is checked */
@@ -78,18 +78,17 @@ struct session_body {
 };
 
 static const struct json_field session_fields[] = {
-    {"session_id", JSON_STRING, 0, offsetof(struct session_body, session_id), 1, SESSION_ID_MAX},
-    {"user_id", JSON_STRING, JSON_NULLABLE, offsetof(struct session_body, user_id), 1,
-     API_USER_MAX},
-    {"language", JSON_STRING, 0, offsetof(struct session_body, language), 1, LANGUAGE_MAX},
-    {"expiry", JSON_STRING, 0, offsetof(struct session_body, expiry), 0, 0},
-    {"ttl_seconds", JSON_I64, 0, offsetof(struct session_body, ttl_seconds), 1, API_TTL_MAX},
-    {"context", JSON_OBJECT, 0, offsetof(struct session_body, context), 0, 0},
-    {"metadata", JSON_OBJECT, 0, offsetof(struct session_body, metadata), 0, 0},
-    {"message", JSON_OBJECT, 0, offsetof(struct session_body, message), 0, 0},
-    {"messages", JSON_ARRAY, 0, offsetof(struct session_body, messages), 0, SESSION_MESSAGES_MAX}};
+    {"session_id", JSON_STRING, 0, offsetof(struct members, session_id), 1, SESSION_ID_MAX},
+    {"user_id", JSON_STRING, JSON_NULLABLE, offsetof(struct members, user_id), 1, API_USER_MAX},
+    {"language", JSON_STRING, 0, offsetof(struct members, language), 1, LANGUAGE_MAX},
+    {"expiry", JSON_STRING, 0, offsetof(struct members, expiry), 0, 0},
+    {"ttl_seconds", JSON_I64, 0, offsetof(struct members, ttl_seconds), 1, API_TTL_MAX},
+    {"context", JSON_OBJECT, 0, offsetof(struct members, context), 0, 0},
+    {"metadata", JSON_OBJECT, 0, offsetof(struct members, metadata), 0, 0},
+    {"message", JSON_OBJECT, 0, offsetof(struct members, message), 0, 0},
+    {"messages", JSON_ARRAY, 0, offsetof(struct members, messages), 0, SESSION_MESSAGES_MAX}};
 
-static enum err check_session(struct request_ctx *ctx, struct session_body *b, struct sv id)
+static enum err check_session(struct request_ctx *ctx, struct members *b, struct sv id)
 {
     static const char *const expiries[] = {"sliding", "absolute"};
     TRY(b->session_id.p ? api_session_id(ctx, "session_id", &b->session_id) : ERR_NONE);
@@ -109,7 +108,7 @@ static enum err check_session(struct request_ctx *ctx, struct session_body *b, s
 enum err native_read_draft(struct request_ctx *ctx, const struct json_doc *doc, struct sv id,
                            struct session_draft *out)
 {
-    struct session_body b = {.language = SV("en"), .expiry = SV("sliding")};
+    struct members b = {.language = SV("en"), .expiry = SV("sliding")};
     TRY(json_read_object(ctx, doc, &doc->nodes[0], "", session_fields, ARRAY_LEN(session_fields),
                          &b, NULL));
     TRY(check_session(ctx, &b, id));
@@ -127,19 +126,15 @@ enum err native_read_draft(struct request_ctx *ctx, const struct json_doc *doc, 
                  : ERR_NONE;
 }
 
+/* Positions in patch_fields. */
 enum { PATCH_USER, PATCH_LANGUAGE, PATCH_TTL, PATCH_CONTEXT, PATCH_METADATA };
 
 static const struct json_field patch_fields[] = {
-    [PATCH_USER] = {"user_id", JSON_STRING, JSON_NULLABLE, offsetof(struct session_body, user_id),
-                    1, API_USER_MAX},
-    [PATCH_LANGUAGE] = {"language", JSON_STRING, JSON_NULLABLE,
-                        offsetof(struct session_body, language), 1, LANGUAGE_MAX},
-    [PATCH_TTL] = {"ttl_seconds", JSON_I64, JSON_NULLABLE,
-                   offsetof(struct session_body, ttl_seconds), 1, API_TTL_MAX},
-    [PATCH_CONTEXT] = {"context", JSON_OBJECT, JSON_NULLABLE,
-                       offsetof(struct session_body, context), 0, 0},
-    [PATCH_METADATA] = {"metadata", JSON_OBJECT, JSON_NULLABLE,
-                        offsetof(struct session_body, metadata), 0, 0}};
+    {"user_id", JSON_STRING, JSON_NULLABLE, offsetof(struct members, user_id), 1, API_USER_MAX},
+    {"language", JSON_STRING, JSON_NULLABLE, offsetof(struct members, language), 1, LANGUAGE_MAX},
+    {"ttl_seconds", JSON_I64, JSON_NULLABLE, offsetof(struct members, ttl_seconds), 1, API_TTL_MAX},
+    {"context", JSON_OBJECT, JSON_NULLABLE, offsetof(struct members, context), 0, 0},
+    {"metadata", JSON_OBJECT, JSON_NULLABLE, offsetof(struct members, metadata), 0, 0}};
 
 static struct sv object_patch(const struct json_seen *seen, int field, const struct json_node *node)
 {
@@ -152,7 +147,7 @@ static struct sv object_patch(const struct json_seen *seen, int field, const str
 enum err native_read_patch(struct request_ctx *ctx, const struct json_doc *doc,
                            struct session_patch *out)
 {
-    struct session_body b = {.language = SV("en"), .expiry = SV("sliding")};
+    struct members b = {.language = SV("en"), .expiry = SV("sliding")};
     struct json_seen seen;
     TRY(json_read_object(ctx, doc, &doc->nodes[0], "", patch_fields, ARRAY_LEN(patch_fields), &b,
                          &seen));
