@@ -7,8 +7,21 @@
 const struct json_doc *parse(struct request_ctx *ctx, const char *text)
 {
     struct json_doc *doc = arena_zalloc(ctx->arena, sizeof(*doc));
-    CU_ASSERT_EQUAL_FATAL(json_doc_parse(ctx, sv_from(text), doc), ERR_NONE);
+    char *json = arena_alloc(ctx->arena, strlen(text) + 1);
+    for (size_t i = 0; i <= strlen(text); i++)
+        json[i] = (char)(text[i] == '\'' ? '"' : text[i]);
+    CU_ASSERT_EQUAL_FATAL(json_doc_parse(ctx, sv_from(json), doc), ERR_NONE);
     return doc;
+}
+
+void expect_json(struct sv got, const char *want)
+{
+    bool same = want ? got.p && got.n == strlen(want) : !got.p;
+    for (size_t i = 0; want && same && i < got.n; i++)
+        same = got.p[i] == (want[i] == '\'' ? '"' : want[i]);
+    CU_ASSERT_TRUE(same);
+    if (!same)
+        fprintf(stderr, "%s: %.*s\n", want ? want : "nothing", SV_ARG(got));
 }
 
 void expect_faults(const struct fault *faults, size_t n, read_fn read)

@@ -11,8 +11,9 @@ struct fault {
 };
 typedef enum err (*read_fn)(struct request_ctx *ctx, const struct json_doc *doc);
 
-/* Of a text that is JSON, which is borrowed. */
+/* In these texts ' stands for ". want NULL: nothing is expected. */
 const struct json_doc *parse(struct request_ctx *ctx, const char *text);
+void expect_json(struct sv got, const char *want);
 /* Each text is refused, and the field at fault is named in field and in no other way. */
 void expect_faults(const struct fault *faults, size_t n, read_fn read);
 /* The text is refused with this detail. */
