@@ -7,7 +7,7 @@
 #include "parley/json/doc.h"
 
 struct fault {
-    const char *text, *field;
+    const char *field, *texts; /* separated by | */
 };
 typedef enum err (*read_fn)(struct request_ctx *ctx, const struct json_doc *doc);
 

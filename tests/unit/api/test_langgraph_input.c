@@ -103,35 +103,31 @@ static enum err read_only_values(struct request_ctx *ctx, const struct json_doc 
 TEST(faults_of_values)
 {
     static const struct fault t[] = {
-        {"[]", "values"},
-        {"4", "values"},
-        {"{'messages':4}", "values.messages"},
-        {"{'messages':'hi'}", "values.messages"},
-        {"{'messages':[[]]}", "values.messages[0]"},
-        {"{'messages':[{'type':'ai','content':''},null]}", "values.messages[1]"},
-        {"{'messages':[{}]}", "values.messages[0].type"},
-        {"{'messages':[{'type':4}]}", "values.messages[0].type"},
-        {"{'messages':[{'type':''}]}", "values.messages[0].type"},
-        {"{'messages':[{'type':'a b'}]}", "values.messages[0].type"},
-        {"{'messages':[{'type':'message','content':'x'}]}", "values.messages[0].role"},
-        {"{'messages':[{'role':'a b','content':''}]}", "values.messages[0].role"},
-        {"{'messages':[{'role':[],'content':''}]}", "values.messages[0].role"},
-        {"{'messages':[{'type':'human'}]}", "values.messages[0].content"},
-        {"{'messages':[{'type':'human','content':4}]}", "values.messages[0].content"},
-        {"{'messages':{'type':'human','content':{}}}", "values.messages.content"},
-        {"{'messages':[{'type':'human','content':'','id':'a/b'}]}", "values.messages[0].id"},
-        {"{'messages':[{'type':'human','content':'','id':'17'}]}", "values.messages[0].id"},
-        {"{'messages':[{'type':'human','content':'','id':''}]}", "values.messages[0].id"},
-        {"{'messages':[{'type':'human','content':'','id':17}]}", "values.messages[0].id"},
-        {"{'messages':[{'type':'remove'}]}", "values.messages[0].id"},
-        {"{'messages':[{'lc':1,'kwargs':{}}]}", "values.messages[0].id"},
-        {"{'messages':[{'lc':1,'kwargs':{},'id':[]}]}", "values.messages[0].id"},
-        {"{'messages':[{'lc':1,'kwargs':{},'id':[4]}]}", "values.messages[0].id"},
-        {"{'messages':[{'lc':1,'kwargs':[],'id':['x']}]}", "values.messages[0].kwargs"},
-        {"{'messages':[{'lc':1,'kwargs':{'id':4},'id':['HumanMessage']}]}",
-         "values.messages[0].kwargs.id"},
-        {"{'messages':[{'lc':1,'kwargs':{},'id':['HumanMessage']}]}",
-         "values.messages[0].content"}};
+        {"values", "[]|4"},
+        {"values.messages", "{'messages':4}|{'messages':'hi'}"},
+        {"values.messages[0]", "{'messages':[[]]}"},
+        {"values.messages[1]", "{'messages':[{'type':'ai','content':''},null]}"},
+        {"values.messages[0].type", "{'messages':[{}]}|{'messages':[{'type':4}]}|"
+                                    "{'messages':[{'type':''}]}|"
+                                    "{'messages':[{'type':'a b'}]}"},
+        {"values.messages[0].role", "{'messages':[{'type':'message','content':'x'}]}|"
+                                    "{'messages':[{'role':'a b','content':''}]}|"
+                                    "{'messages':[{'role':[],'content':''}]}"},
+        {"values.messages[0].content", "{'messages':[{'type':'human'}]}|"
+                                       "{'messages':[{'type':'human','content':4}]}|"
+                                       "{'messages':[{'lc':1,'kwargs':{},'id':['HumanMessage']}]}"},
+        {"values.messages.content", "{'messages':{'type':'human','content':{}}}"},
+        {"values.messages[0].id", "{'messages':[{'type':'human','content':'','id':'a/b'}]}|"
+                                  "{'messages':[{'type':'human','content':'','id':'17'}]}|"
+                                  "{'messages':[{'type':'human','content':'','id':''}]}|"
+                                  "{'messages':[{'type':'human','content':'','id':17}]}|"
+                                  "{'messages':[{'type':'remove'}]}|"
+                                  "{'messages':[{'lc':1,'kwargs':{}}]}|"
+                                  "{'messages':[{'lc':1,'kwargs':{},'id':[]}]}|"
+                                  "{'messages':[{'lc':1,'kwargs':{},'id':[4]}]}"},
+        {"values.messages[0].kwargs", "{'messages':[{'lc':1,'kwargs':[],'id':['x']}]}"},
+        {"values.messages[0].kwargs.id",
+         "{'messages':[{'lc':1,'kwargs':{'id':4},'id':['HumanMessage']}]}"}};
     expect_faults(t, ARRAY_LEN(t), read_only_values);
 }
 
@@ -292,30 +288,23 @@ static enum err read_draft(struct request_ctx *ctx, const struct json_doc *doc)
 TEST(faults_of_drafts)
 {
     static const struct fault t[] = {
-        {"{'thread_id':4}", "thread_id"},
-        {"{'thread_id':''}", "thread_id"},
-        {"{'thread_id':'a/b'}", "thread_id"},
-        {"{'metadata':[]}", "metadata"},
-        {"{'metadata':{'a':1e21}}", "metadata"},
-        {"{'if_exists':'maybe'}", "if_exists"},
-        {"{'ttl':'5'}", "ttl"},
-        {"{'ttl':0}", "ttl"},
-        {"{'ttl':-1}", "ttl"},
-        {"{'ttl':1e300}", "ttl"},
-        {"{'ttl':{}}", "ttl.ttl"},
-        {"{'ttl':{'ttl':null}}", "ttl"},
-        {"{'ttl':{'ttl':5,'strategy':'keep_latest'}}", "ttl.strategy"},
-        {"{'supersteps':{}}", "supersteps"},
-        {"{'supersteps':[4]}", "supersteps[0]"},
-        {"{'supersteps':[{}]}", "supersteps[0].updates"},
-        {"{'supersteps':[{'updates':[4]}]}", "supersteps[0].updates[0]"},
-        {"{'supersteps':[{'updates':[]},{'updates':[{'command':{'goto':'n'}}]}]}",
-         "supersteps[1].updates[0].command"},
-        {"{'supersteps':[{'updates':[{'values':[]}]}]}", "supersteps[0].updates[0].values"},
-        {"{'supersteps':[{'updates':[{'values':{'messages':[{'type':'ai'}]}}]}]}",
-         "supersteps[0].updates[0].values.messages[0].content"},
-        {"{'supersteps':[{'updates':[{'values':{'messages':" R("a") "}}]}]}",
-         "supersteps[0].updates[0].values.messages.id"}};
+        {"thread_id", "{'thread_id':4}|{'thread_id':''}|{'thread_id':'a/b'}"},
+        {"metadata", "{'metadata':[]}|{'metadata':{'a':1e21}}"},
+        {"if_exists", "{'if_exists':'maybe'}"},
+        {"ttl", "{'ttl':'5'}|{'ttl':0}|{'ttl':-1}|{'ttl':1e300}|{'ttl':{'ttl':null}}"},
+        {"ttl.ttl", "{'ttl':{}}"},
+        {"ttl.strategy", "{'ttl':{'ttl':5,'strategy':'keep_latest'}}"},
+        {"supersteps", "{'supersteps':{}}"},
+        {"supersteps[0]", "{'supersteps':[4]}"},
+        {"supersteps[0].updates", "{'supersteps':[{}]}"},
+        {"supersteps[0].updates[0]", "{'supersteps':[{'updates':[4]}]}"},
+        {"supersteps[1].updates[0].command",
+         "{'supersteps':[{'updates':[]},{'updates':[{'command':{'goto':'n'}}]}]}"},
+        {"supersteps[0].updates[0].values", "{'supersteps':[{'updates':[{'values':[]}]}]}"},
+        {"supersteps[0].updates[0].values.messages[0].content",
+         "{'supersteps':[{'updates':[{'values':{'messages':[{'type':'ai'}]}}]}]}"},
+        {"supersteps[0].updates[0].values.messages.id",
+         "{'supersteps':[{'updates':[{'values':{'messages':" R("a") "}}]}]}"}};
     expect_faults(t, ARRAY_LEN(t), read_draft);
 }
 

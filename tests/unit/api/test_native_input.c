@@ -68,7 +68,7 @@ TEST(draft_in_full)
 
 TEST(draft_of_a_path)
 {
-    static const struct fault other = {"{'session_id':'other'}", "session_id"};
+    static const struct fault other = {"session_id", "{'session_id':'other'}"};
     const struct session_draft d =
         draft_of("{'session_id':'in-path','message':{'role':'user','content':'x'}}", SV("in-path"));
     expect_json(d.session_id, "in-path");
@@ -81,42 +81,27 @@ TEST(draft_of_a_path)
 TEST(draft_faults)
 {
     static const struct fault faults[] = {
-        {"{'session_id':1}", "session_id"},
-        {"{'session_id':null}", "session_id"},
-        {"{'session_id':''}", "session_id"},
-        {"{'session_id':'a/b'}", "session_id"},
-        {"{'session_id':'..'}", "session_id"},
-        {"{'user_id':1}", "user_id"},
-        {"{'user_id':''}", "user_id"},
-        {"{'user_id':'a\\u0001'}", "user_id"},
-        {"{'language':null}", "language"},
-        {"{'language':''}", "language"},
-        {"{'language':'en us'}", "language"},
-        {"{'language':'abcdefghijklmnopqrstuvwxyzabcdefghij'}", "language"},
-        {"{'ttl_seconds':0}", "ttl_seconds"},
-        {"{'ttl_seconds':-1}", "ttl_seconds"},
-        {"{'ttl_seconds':1.5}", "ttl_seconds"},
-        {"{'ttl_seconds':1e3}", "ttl_seconds"},
-        {"{'ttl_seconds':'60'}", "ttl_seconds"},
-        {"{'ttl_seconds':true}", "ttl_seconds"},
-        {"{'ttl_seconds':18446744073709551615}", "ttl_seconds"},
-        {"{'ttl_seconds':3153600001}", "ttl_seconds"},
-        {"{'expiry':'never'}", "expiry"},
-        {"{'expiry':1}", "expiry"},
-        {"{'context':[]}", "context"},
-        {"{'context':null}", "context"},
-        {"{'context':'{}'}", "context"},
-        {"{'metadata':1}", "metadata"},
-        {"{'message':[]}", "message"},
-        {"{'message':{}}", "message.role"},
-        {"{'message':{'role':'user'}}", "message.content"},
-        {"{'message':{'role':'user','content':'x'},'messages':[]}", "message"},
-        {"{'messages':{}}", "messages"},
-        {"{'messages':[1]}", "messages[0]"},
-        {"{'messages':[{'role':'user','content':'x'},null]}", "messages[1]"},
-        {"{'messages':[{'role':'user','content':'x'},{'content':'x'}]}", "messages[1].role"},
-        {"{'version':1}", "version"},
-        {"{'sessionid':'a'}", "sessionid"}};
+        {"session_id", "{'session_id':1}|{'session_id':null}|{'session_id':''}|"
+                       "{'session_id':'a/b'}|{'session_id':'..'}"},
+        {"user_id", "{'user_id':1}|{'user_id':''}|{'user_id':'a\\u0001'}"},
+        {"language", "{'language':null}|{'language':''}|{'language':'en us'}|"
+                     "{'language':'abcdefghijklmnopqrstuvwxyzabcdefghij'}"},
+        {"ttl_seconds", "{'ttl_seconds':0}|{'ttl_seconds':-1}|{'ttl_seconds':1.5}|"
+                        "{'ttl_seconds':1e3}|{'ttl_seconds':'60'}|{'ttl_seconds':true}|"
+                        "{'ttl_seconds':18446744073709551615}|{'ttl_seconds':3153600001}"},
+        {"expiry", "{'expiry':'never'}|{'expiry':1}"},
+        {"context", "{'context':[]}|{'context':null}|{'context':'{}'}"},
+        {"metadata", "{'metadata':1}"},
+        {"message", "{'message':[]}|"
+                    "{'message':{'role':'user','content':'x'},'messages':[]}"},
+        {"message.role", "{'message':{}}"},
+        {"message.content", "{'message':{'role':'user'}}"},
+        {"messages", "{'messages':{}}"},
+        {"messages[0]", "{'messages':[1]}"},
+        {"messages[1]", "{'messages':[{'role':'user','content':'x'},null]}"},
+        {"messages[1].role", "{'messages':[{'role':'user','content':'x'},{'content':'x'}]}"},
+        {"version", "{'version':1}"},
+        {"sessionid", "{'sessionid':'a'}"}};
     expect_faults(faults, ARRAY_LEN(faults), read_draft);
 }
 
@@ -171,12 +156,15 @@ TEST(patch_in_full)
 
 TEST(patch_faults)
 {
-    static const struct fault faults[] = {
-        {"{'session_id':'s'}", "session_id"}, {"{'version':1}", "version"},
-        {"{'expiry':'absolute'}", "expiry"},  {"{'messages':[]}", "messages"},
-        {"{'user_id':''}", "user_id"},        {"{'user_id':5}", "user_id"},
-        {"{'language':'x y'}", "language"},   {"{'ttl_seconds':0}", "ttl_seconds"},
-        {"{'context':1}", "context"},         {"{'metadata':[]}", "metadata"}};
+    static const struct fault faults[] = {{"session_id", "{'session_id':'s'}"},
+                                          {"version", "{'version':1}"},
+                                          {"expiry", "{'expiry':'absolute'}"},
+                                          {"messages", "{'messages':[]}"},
+                                          {"user_id", "{'user_id':''}|{'user_id':5}"},
+                                          {"language", "{'language':'x y'}"},
+                                          {"ttl_seconds", "{'ttl_seconds':0}"},
+                                          {"context", "{'context':1}"},
+                                          {"metadata", "{'metadata':[]}"}};
     expect_faults(faults, ARRAY_LEN(faults), read_patch);
 }
 
@@ -210,34 +198,24 @@ TEST(one_message_or_many)
 TEST(message_faults)
 {
     static const struct fault faults[] = {
-        {"{}", "role"},
-        {"{'role':'user'}", "content"},
-        {"{'content':'x'}", "role"},
-        {"{'role':null,'content':'x'}", "role"},
-        {"{'role':'','content':'x'}", "role"},
-        {"{'role':'a b','content':'x'}", "role"},
-        {"{'role':'\\u00e9','content':'x'}", "role"},
-        {"{'role':'user','content':null}", "content"},
-        {"{'role':'user','content':1}", "content"},
-        {"{'role':'user','content':{}}", "content"},
-        {"{'type':'call','content':true}", "content"},
-        {"{'type':''}", "type"},
-        {"{'type':'a/b'}", "type"},
-        {"{'type':'call','role':'a b'}", "role"},
-        {"{'message_id':'5','role':'user','content':'x'}", "message_id"},
-        {"{'message_id':'a b','role':'user','content':'x'}", "message_id"},
-        {"{'message_id':'','role':'user','content':'x'}", "message_id"},
-        {"{'message_id':null,'role':'user','content':'x'}", "message_id"},
-        {"{'role':'user','content':'x','metadata':[]}", "metadata"},
-        {"{'role':'user','content':'x','seq':1}", "seq"},
-        {"{'messages':[]}", "messages"},
-        {"{'messages':null}", "messages"},
-        {"{'messages':{}}", "messages"},
-        {"{'messages':[{'type':'x'}],'role':'user'}", "role"},
-        {"{'messages':[{'type':'x'},{'role':'user','content':'x'},{'type':'x','created_at':'now'}]"
-         "}",
-         "messages[2].created_at"},
-        {"{'messages':[{'type':'x'},{'message_id':'1','type':'x'}]}", "messages[1].message_id"}};
+        {"role", "{}|{'content':'x'}|{'role':null,'content':'x'}|"
+                 "{'role':'','content':'x'}|{'role':'a b','content':'x'}|"
+                 "{'role':'\\u00e9','content':'x'}|{'type':'call','role':'a b'}|"
+                 "{'messages':[{'type':'x'}],'role':'user'}"},
+        {"content", "{'role':'user'}|{'role':'user','content':null}|"
+                    "{'role':'user','content':1}|{'role':'user','content':{}}|"
+                    "{'type':'call','content':true}"},
+        {"type", "{'type':''}|{'type':'a/b'}"},
+        {"message_id", "{'message_id':'5','role':'user','content':'x'}|"
+                       "{'message_id':'a b','role':'user','content':'x'}|"
+                       "{'message_id':'','role':'user','content':'x'}|"
+                       "{'message_id':null,'role':'user','content':'x'}"},
+        {"metadata", "{'role':'user','content':'x','metadata':[]}"},
+        {"seq", "{'role':'user','content':'x','seq':1}"},
+        {"messages", "{'messages':[]}|{'messages':null}|{'messages':{}}"},
+        {"messages[2].created_at", "{'messages':[{'type':'x'},{'role':'user','content':'x'},{'type'"
+                                   ":'x','created_at':'now'}]}"},
+        {"messages[1].message_id", "{'messages':[{'type':'x'},{'message_id':'1','type':'x'}]}"}};
     expect_faults(faults, ARRAY_LEN(faults), read_messages);
 }
 
@@ -274,7 +252,7 @@ TEST(at_most_so_many)
     const struct json_doc *most = parse(ctx, many(SESSION_MESSAGES_MAX));
     CU_ASSERT_EQUAL(read_messages(ctx, most), ERR_NONE);
     CU_ASSERT_EQUAL(read_draft(ctx, most), ERR_NONE);
-    const struct fault fault = {many(SESSION_MESSAGES_MAX + 1), "messages"};
+    const struct fault fault = {"messages", many(SESSION_MESSAGES_MAX + 1)};
     expect_faults(&fault, 1, read_messages);
     expect_faults(&fault, 1, read_draft);
 }
