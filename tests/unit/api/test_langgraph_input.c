@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What bodies of LangGraph's SDK become: messages, updates, threads; each fault names its field. */
+/* Bodies of LangGraph's SDK: messages, updates, threads; each fault names its field. */
 #include "../../../src/api/langgraph/langgraph.h"
 
 #include <stdio.h>
@@ -58,7 +58,7 @@ TEST(forms_of_a_message)
         {"{'role':'critic','content':'x'}", NULL, "message", "critic", "'x'", NULL},
         {"{'type':'message','role':'user','content':'x','status':'done'}", NULL, "message", "user",
          "'x'", "{'status':'done'}"},
-        /* What is no message is kept whole: */
+        /* Items of other types are kept whole: */
         {"{'type':'function_call','id':'fc-1','name':'f','arguments':'{}'}", "fc-1",
          "function_call", NULL, NULL, "{'name':'f','arguments':'{}'}"},
         {"{'type':'reasoning','content':[],'summary':[]}", NULL, "reasoning", NULL, NULL,
@@ -131,17 +131,17 @@ TEST(faults_of_values)
     expect_faults(t, ARRAY_LEN(t), read_only_values);
 }
 
-/* ---- several, as add_messages has it ---- */
+/* ---- several, with the rules of add_messages ---- */
 
 #define H(id, content) "{'type':'human','id':'" id "','content':'" content "'}"
 #define R(id)          "{'type':'remove','id':'" id "'}"
 
-/* Fails if the later of two is put behind the earlier, if what was added and removed must be there,
- * or if what came before __remove_all__ stays: tried. */
+/* Fails if the later of two does not replace the earlier, if a message that was added and removed
+ * must exist, or if a message before __remove_all__ stays: tried. */
 TEST(one_after_the_other)
 {
     static const struct {
-        const char *list, *want; /* of each: its edit, its id, its place in the list */
+        const char *list, *want; /* for each: edit, id, index in the list */
         bool clear;
     } t[] = {
         {H("a", "1") "," H("b", "1") "," H("a", "2"), "put a@2 put b@1 ", false},
@@ -164,7 +164,7 @@ TEST(one_after_the_other)
     }
 }
 
-/* There is nothing to remove but what came in the same list. */
+/* Only a message of the same list can be removed. */
 TEST(nothing_before)
 {
     static const struct {
@@ -191,7 +191,7 @@ TEST(other_values)
     CU_ASSERT_EQUAL(read_values(ctx, parse(ctx, text), &v), ERR_NONE);
     expect_context(ctx, &v, "{'a':1.0,'b':{'x':null}}");
     CU_ASSERT_EQUAL(v.n, 0);
-    /* What comes after it is laid over it. */
+    /* A later update overlays it. */
     const struct json_doc *more = parse(ctx, "{'b':null,'c':2}");
     CU_ASSERT_EQUAL(langgraph_add_values(ctx, more, more->nodes, "values", &v), ERR_NONE);
     expect_context(ctx, &v, "{'a':1.0,'b':null,'c':2}");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Threads in LangGraph's form, and what a message becomes on its way in and out again. */
+/* Threads and messages as they are written for LangGraph's SDK. */
 #include "../../../src/api/langgraph/langgraph.h"
 
 #include <stdio.h>
@@ -50,8 +50,7 @@ TEST(a_thread)
     expect_json(buf_get(j->b), "{}");
 }
 
-/* Of each message, what it is in the session and what it is here. Fails if members of extra come
- * twice, or if what is no message loses a member: tried. */
+/* Fails if members of extra come twice, or if an item of another type loses a member: tried. */
 TEST(messages)
 {
     static struct session_message m[] = {
@@ -104,9 +103,8 @@ TEST(a_state)
         "checkpoint_ns':'','checkpoint_id':'00000000-0000-8000-8400-000000000003'}}");
 }
 
-/* A message that is given back as it came is the message that it was: a client that sends all
- * values back changes nothing. */
-TEST(there_and_back)
+/* A message is written as it was read, so a client that sends all values back changes nothing. */
+TEST(round_trip)
 {
     static const char *const texts[] = {
         "{'type':'human','id':'m-1','content':'hi'}",

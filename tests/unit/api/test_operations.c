@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* /readyz and /status without any server: what they say when nothing is up. */
+/* /readyz and /status while no server is up. */
 #include "../../../src/api/admin/operations.h"
 
 #include <stdio.h>
@@ -61,8 +61,8 @@ static bool has(const char *text, const char *part)
     return found;
 }
 
-/* Workers that keep dying are told. Fails if nobody looks at them: tried. */
-TEST(ready_tells_of_crash_loops)
+/* Fails if crash loops are not reported: tried. */
+TEST(readyz_reports_crash_loops)
 {
     struct bench b;
     begin(&b);
@@ -76,7 +76,7 @@ TEST(ready_tells_of_crash_loops)
     db_close(b.api.db);
 }
 
-/* Every number from its own place, and text that a person can read. */
+/* Every number has its own source, and the text has lines for people. */
 TEST(status_shows_the_service)
 {
     struct bench b;
