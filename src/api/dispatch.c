@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Takes a request from fcgi/, finds its interface, authenticates it, and logs and counts the
- * answer.
+ * Takes a request from fcgi/, finds its interface and tenant, and logs and counts the answer.
  *
  *   fcgi/ → api_dispatch (here) → http_dispatch → api_run (common/route_run.c)
  *         → a handler (native/native_sessions.c, …) → session/ → session/sql/ → db/
@@ -115,8 +114,7 @@ static void begin(const struct api_service *api, struct arena *arena, struct htt
     ctx->before_wait = req->before_wait;
     c->late = (api->queue_ms > 0 && req->queued_us > api->queue_ms * 1000) ||
               deadline_passed(ctx->deadline);
-    /* The client may be gone, and the requests behind this one wait as long: serve those instead.
-     */
+    /* The client may be gone, and later requests wait as long: serve those. */
     if (c->late)
         (void)ctx_fail(ctx, ERR_OVERLOAD, NULL, NULL,
                        "The server is busy: the request waited too long, and nothing was done.");

@@ -21,7 +21,7 @@ enum err ops_json_init(struct request_ctx *ctx, struct ops_json *t)
     return ERR_NONE;
 }
 
-/* Takes value. */
+/* Owns value from now on. */
 static struct json_object *add(struct ops_json *t, struct json_object *in, const char *name,
                                struct json_object *value)
 {
@@ -100,8 +100,7 @@ static void write_scalar(const struct output *o, struct json_object *v)
         BUF_LIT(o->text, "null");
 }
 
-/* Is called once for a scalar, and before and after the members of a container. Allocates nothing.
- */
+/* Called once for a scalar, before and after the members for a container. Allocates nothing. */
 static int write_node(struct json_object *v, int flags, struct json_object *parent, const char *key,
                       size_t *index, void *arg)
 {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What all interfaces do alike in an answer: its beginning, entity tags, the mark of a degraded
- * one. */
+/* What answers of all interfaces share: the beginning, entity tags, marks of degraded ones. */
 #include "handler.h"
 
 struct json_writer api_begin(struct http_response *res, int status)

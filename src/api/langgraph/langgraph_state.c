@@ -37,8 +37,7 @@ enum err langgraph_state_find(struct api_call *c)
     return langgraph_state_get(c);
 }
 
-/* Turns the checkpoint of an update into If-Match. An id that parley did not make matches nothing.
- */
+/* Turns the checkpoint of an update into If-Match. An id of another origin matches nothing. */
 static enum err add_if_match(struct request_ctx *ctx, struct sv checkpoint, struct sv *tag,
                              struct session_precondition *precondition)
 {

@@ -50,8 +50,7 @@ static bool cut_end(struct sv *s, struct sv end)
     return true;
 }
 
-/* Classes have names such as "HumanMessage" and "AIMessageChunk"; their types are "human" and "ai".
- */
+/* Turns a class such as "HumanMessage" or "AIMessageChunk" into its type, "human" or "ai". */
 static enum err type_of_class(struct request_ctx *ctx, struct sv *name)
 {
     struct sv s = *name;
@@ -148,8 +147,7 @@ static size_t index_of(const struct langgraph_values *v, struct sv id)
     return i;
 }
 
-/* A message that these updates added may have been in the thread before, so its removal is sent on.
- */
+/* A message that these updates added may also be in the thread, so it is removed there as well. */
 static enum err remove_message(struct request_ctx *ctx, const struct sent_message *f,
                                const char *path, struct langgraph_values *v, size_t at)
 {

@@ -164,9 +164,9 @@ static enum err next_piece(void *arg, struct buf *piece, bool *more)
     return rc;
 }
 
-/* A client that reads slowly occupies a thread, so exports may have exports_max of them. One tenant
- * may have as many as are left to others: half of the slots, rounded up, and never the last one
- * unless it has none. */
+/* An export to a slow client occupies a thread, so at most exports_max run at once. A tenant gets a
+ * slot while it has fewer than are free: alone it gets half of them, rounded up, and the last one
+ * goes to a tenant that has none. */
 static enum err take_export_slot(struct request_ctx *ctx, struct export *e)
 {
     struct api_service *api = e->api;

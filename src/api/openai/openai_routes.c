@@ -42,9 +42,8 @@ static const char *error_type(int status)
     }
 }
 
-/* OpenAI's clients repeat a request by themselves after 408, 409, 429 and any 5xx, without an
- * idempotency key. They must not repeat a change that may have been made, nor what fails each time.
- */
+/* OpenAI's clients repeat a request by themselves after 408, 409, 429 and any 5xx, without a key.
+ * They must not repeat a change that may have been made, nor a request that fails each time. */
 static bool may_repeat(const struct request_ctx *ctx, const struct http_request *req)
 {
     switch (ctx->err.err) {
