@@ -9,7 +9,7 @@
 
 enum { LENGTH_MAX = 64, CHANGES_MAX = 3 };
 
-const char *names_at(const struct names *names, size_t i)
+static const char *name_at(const struct names *names, size_t i)
 {
     return *(const char *const *)((const char *)names->rows + i * names->stride);
 }
@@ -17,7 +17,7 @@ const char *names_at(const struct names *names, size_t i)
 size_t names_index(const struct names *names, struct sv name)
 {
     size_t i = 0;
-    while (i < names->n && !sv_eq(name, sv_from(names_at(names, i))))
+    while (i < names->n && !sv_eq(name, sv_from(name_at(names, i))))
         i++;
     return i;
 }
@@ -48,7 +48,7 @@ const char *names_nearest(const struct names *names, struct sv name)
     if (name.n == 0 || name.n > LENGTH_MAX)
         return NULL;
     for (size_t i = 0; i < names->n; i++) {
-        const struct sv known = sv_from(names_at(names, i));
+        const struct sv known = sv_from(name_at(names, i));
         const size_t changes = known.n <= LENGTH_MAX ? distance(name, known) : SIZE_MAX / 4;
         /* Of two that are equally near, the one with the same first letter. */
         const size_t cost = 2 * changes + (name.p[0] != known.p[0]);
@@ -69,7 +69,7 @@ const char *names_hint(struct arena *a, const struct names *names, struct sv nam
     if (nearest)
         buf_printf(&text, " Did you mean `%s`?", nearest);
     for (size_t i = 0; i < names->n; i++)
-        buf_printf(&text, "%s%s", i == 0 ? " Allowed: " : ", ", names_at(names, i));
+        buf_printf(&text, "%s%s", i == 0 ? " Allowed: " : ", ", name_at(names, i));
     buf_printf(&text, names->n > 0 ? "." : " None is allowed.");
     buf_putc(&text, '\0');
     return text.failed ? "" : text.p;

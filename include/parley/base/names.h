@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Closed lists of names (fields, parameters, settings, the words of an enumeration) and what a
- * person is told whose name is not among them. Tables are static; all functions are thread-safe.
+ * Closed lists of names (fields, parameters, settings, the words of an enumeration), and the hint
+ * for a name that is not in the list. Any thread may call these functions.
  */
 #ifndef PARLEY_BASE_NAMES_H
 #define PARLEY_BASE_NAMES_H
@@ -15,7 +15,6 @@ struct names {
 };
 #define NAMES(array) ((struct names){(array), ARRAY_LEN(array), sizeof((array)[0])})
 
-const char *names_at(const struct names *names, size_t i);
 /* The row of this very name; names->n: there is none. */
 size_t names_index(const struct names *names, struct sv name);
 /* The name that name most likely stands for, by the number of letters to change; NULL: none. */
