@@ -184,8 +184,7 @@ static enum err take_export_slot(struct request_ctx *ctx, struct export *e)
     pthread_mutex_unlock(&api->exports_lock);
     if (taken)
         return ERR_NONE;
-    return ctx_fail(ctx, ERR_OVERLOAD, NULL, NULL,
-                    "The number of exports%s that may run at once is reached; try again.",
+    return ctx_fail(ctx, ERR_OVERLOAD, NULL, NULL, "Too many exports%s are under way; try again.",
                     own > 0 ? " of this tenant" : "");
 }
 
