@@ -104,6 +104,7 @@ static void write_scalar(const struct output *o, struct json_object *v)
 static int write_node(struct json_object *v, int flags, struct json_object *parent, const char *key,
                       size_t *index, void *arg)
 {
+    (void)parent;
     (void)index;
     struct output *o = arg;
     const bool object = json_object_is_type(v, json_type_object);
@@ -117,7 +118,7 @@ static int write_node(struct json_object *v, int flags, struct json_object *pare
     }
     if (o->comma)
         buf_putc(o->text, ',');
-    if (parent && o->depth <= o->lines)
+    if (o->depth > 0 && o->depth <= o->lines)
         write_newline(o);
     if (key) {
         write_string(o, sv_from(key));
