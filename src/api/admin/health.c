@@ -25,22 +25,22 @@ void ops_health_read(const struct api_service *api, struct ops_health *out)
     out->status = out->db.state != DB_UP ? "down" : degraded ? "degraded" : "ready";
 }
 
-struct json_object *ops_health_add(struct ops_json *t, struct json_object *in, const char *name,
+struct json_object *ops_put_health(struct ops_json *t, struct json_object *in, const char *name,
                                    const char *status, const char *reason)
 {
-    struct json_object *check = ops_json_add_object(t, in, name);
-    ops_json_add_text(t, check, "status", status);
+    struct json_object *check = ops_put_object(t, in, name);
+    ops_put_text(t, check, "status", status);
     if (*reason)
-        ops_json_add_text(t, check, "reason", reason);
+        ops_put_text(t, check, "reason", reason);
     return check;
 }
 
-void ops_health_add_shortcut(struct ops_json *t, struct json_object *in, const char *member,
-                             const struct ops_health *h)
+void ops_put_shortcut(struct ops_json *t, struct json_object *in, const char *member,
+                      const struct ops_health *h)
 {
     const bool many = h->shortcut == DB_HOSTS_MANY, on = h->shortcut == DB_HOSTS_ON;
-    struct json_object *shortcut = ops_json_add_object(t, in, "shortcut");
-    ops_json_add_text(t, shortcut, member, many ? "not configured" : on ? "on" : "off");
+    struct json_object *shortcut = ops_put_object(t, in, "shortcut");
+    ops_put_text(t, shortcut, member, many ? "not configured" : on ? "on" : "off");
     if (h->shortcut_reason[0] && !many)
-        ops_json_add_text(t, shortcut, "reason", h->shortcut_reason);
+        ops_put_text(t, shortcut, "reason", h->shortcut_reason);
 }

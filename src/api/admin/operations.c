@@ -15,8 +15,8 @@ static enum err ops_livez(struct api_call *c)
 {
     struct ops_json t;
     TRY(ops_json_init(c->ctx, &t));
-    ops_json_add_text(&t, t.root, "status", "alive");
-    ops_json_add_text(&t, t.root, "version", c->api->version);
+    ops_put_text(&t, t.root, "status", "alive");
+    ops_put_text(&t, t.root, "version", c->api->version);
     return ops_json_answer(c, &t, 200, 0);
 }
 
@@ -35,15 +35,15 @@ static enum err ops_readyz(struct api_call *c)
     if (h.crash_looping > 0)
         snprintf(looping, sizeof(looping), "%lld of them keep dying", (long long)h.crash_looping);
     TRY(ops_json_init(c->ctx, &t));
-    ops_json_add_text(&t, t.root, "status", h.status);
-    ops_json_add_text(&t, t.root, "serves", ready ? "everything" : reads ? "reads" : "nothing");
-    struct json_object *checks = ops_json_add_object(&t, t.root, "checks");
-    (void)ops_health_add(&t, checks, "postgresql", h.database, h.db.reason);
-    (void)ops_health_add(&t, checks, "redis", h.redis, h.cache.reason);
-    (void)ops_health_add(&t, checks, "workers", h.crash_looping > 0 ? "crash_looping" : "up",
+    ops_put_text(&t, t.root, "status", h.status);
+    ops_put_text(&t, t.root, "serves", ready ? "everything" : reads ? "reads" : "nothing");
+    struct json_object *checks = ops_put_object(&t, t.root, "checks");
+    (void)ops_put_health(&t, checks, "postgresql", h.database, h.db.reason);
+    (void)ops_put_health(&t, checks, "redis", h.redis, h.cache.reason);
+    (void)ops_put_health(&t, checks, "workers", h.crash_looping > 0 ? "crash_looping" : "up",
                          looping);
     if (h.shortcut != DB_HOSTS_MANY)
-        ops_health_add_shortcut(&t, checks, "status", &h);
+        ops_put_shortcut(&t, checks, "status", &h);
     if (!ready)
         http_response_header(c->res, "Retry-After", SV("1"));
     return ops_json_answer(c, &t, ready ? 200 : 503, 0);

@@ -17,11 +17,11 @@ struct ops_health {
 /* health.c: what this process knows already; sends nothing to a server. */
 void ops_health_read(const struct api_service *api, struct ops_health *out);
 /* Adds an object with the status of a part and, unless empty, the reason; returns it. */
-struct json_object *ops_health_add(struct ops_json *t, struct json_object *in, const char *name,
+struct json_object *ops_put_health(struct ops_json *t, struct json_object *in, const char *name,
                                    const char *status, const char *reason);
 /* member: what the status is called there. */
-void ops_health_add_shortcut(struct ops_json *t, struct json_object *in, const char *member,
-                             const struct ops_health *h);
+void ops_put_shortcut(struct ops_json *t, struct json_object *in, const char *member,
+                      const struct ops_health *h);
 
 api_handler ops_status; /* status.c */
 

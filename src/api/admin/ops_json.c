@@ -35,19 +35,17 @@ static struct json_object *add(struct ops_json *t, struct json_object *in, const
     return NULL;
 }
 
-struct json_object *ops_json_add_object(struct ops_json *t, struct json_object *in,
-                                        const char *name)
+struct json_object *ops_put_object(struct ops_json *t, struct json_object *in, const char *name)
 {
     return add(t, in, name, json_object_new_object());
 }
 
-struct json_object *ops_json_add_array(struct ops_json *t, struct json_object *in, const char *name)
+struct json_object *ops_put_array(struct ops_json *t, struct json_object *in, const char *name)
 {
     return add(t, in, name, json_object_new_array());
 }
 
-void ops_json_add_text(struct ops_json *t, struct json_object *in, const char *name,
-                       const char *text)
+void ops_put_text(struct ops_json *t, struct json_object *in, const char *name, const char *text)
 {
     if (text)
         (void)add(t, in, name, json_object_new_string(text));
@@ -55,12 +53,12 @@ void ops_json_add_text(struct ops_json *t, struct json_object *in, const char *n
         t->failed = true;
 }
 
-void ops_json_add_number(struct ops_json *t, struct json_object *in, const char *name, int64_t v)
+void ops_put_number(struct ops_json *t, struct json_object *in, const char *name, int64_t v)
 {
     (void)add(t, in, name, json_object_new_int64(v));
 }
 
-void ops_json_add_bool(struct ops_json *t, struct json_object *in, const char *name, bool v)
+void ops_put_bool(struct ops_json *t, struct json_object *in, const char *name, bool v)
 {
     (void)add(t, in, name, json_object_new_boolean(v));
 }

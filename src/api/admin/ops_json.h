@@ -18,14 +18,12 @@ struct ops_json {
 MUSTCHECK enum err ops_json_init(struct request_ctx *ctx, struct ops_json *t);
 /* Each adds a member to the object in, or an element to the array in where name is NULL. in may be
  * NULL: it is what a call returned that failed. Names and texts are copied. */
-struct json_object *ops_json_add_object(struct ops_json *t, struct json_object *in,
-                                        const char *name);
-struct json_object *ops_json_add_array(struct ops_json *t, struct json_object *in,
-                                       const char *name);
-void ops_json_add_text(struct ops_json *t, struct json_object *in, const char *name,
-                       const char *text); /* NULL: null */
-void ops_json_add_number(struct ops_json *t, struct json_object *in, const char *name, int64_t v);
-void ops_json_add_bool(struct ops_json *t, struct json_object *in, const char *name, bool v);
+struct json_object *ops_put_object(struct ops_json *t, struct json_object *in, const char *name);
+struct json_object *ops_put_array(struct ops_json *t, struct json_object *in, const char *name);
+void ops_put_text(struct ops_json *t, struct json_object *in, const char *name,
+                  const char *text); /* NULL: null */
+void ops_put_number(struct ops_json *t, struct json_object *in, const char *name, int64_t v);
+void ops_put_bool(struct ops_json *t, struct json_object *in, const char *name, bool v);
 /* The answer. Members down to lines levels have a line each, for people; 0: all is one line. */
 MUSTCHECK enum err ops_json_answer(struct api_call *c, const struct ops_json *t, int status,
                                    int lines);

@@ -32,19 +32,19 @@ static void add_hosts(struct ops_json *t, const struct api_service *api)
     struct db_host seen[DB_HOSTS_SHOWN_MAX];
     int64_t registered;
     const size_t n = db_hosts_seen(api->hosts, seen, &registered);
-    ops_json_add_number(t, t->root, "hosts_registered", registered);
-    struct json_object *hosts = ops_json_add_array(t, t->root, "hosts");
+    ops_put_number(t, t->root, "hosts_registered", registered);
+    struct json_object *hosts = ops_put_array(t, t->root, "hosts");
     for (size_t i = 0; i < n; i++) {
         const struct db_host *h = &seen[i];
-        struct json_object *host = ops_json_add_object(t, hosts, NULL);
-        ops_json_add_text(t, host, "id", h->id);
-        ops_json_add_text(t, host, "address", h->address);
-        ops_json_add_text(t, host, "version", h->version);
-        ops_json_add_number(t, host, "workers", h->workers);
-        ops_json_add_text(t, host, "mode", h->alone ? "one" : "many");
-        ops_json_add_number(t, host, "seen_seconds_ago",
-                            h->seen_ago_us > 0 ? h->seen_ago_us / 1000000 : 0);
-        ops_json_add_bool(t, host, "self", h->self);
+        struct json_object *host = ops_put_object(t, hosts, NULL);
+        ops_put_text(t, host, "id", h->id);
+        ops_put_text(t, host, "address", h->address);
+        ops_put_text(t, host, "version", h->version);
+        ops_put_number(t, host, "workers", h->workers);
+        ops_put_text(t, host, "mode", h->alone ? "one" : "many");
+        ops_put_number(t, host, "seen_seconds_ago",
+                       h->seen_ago_us > 0 ? h->seen_ago_us / 1000000 : 0);
+        ops_put_bool(t, host, "self", h->self);
     }
 }
 
@@ -54,25 +54,25 @@ static void add_workers(struct ops_json *t, const struct api_service *api)
     static const char *const states[] = {[API_WORKER_STARTING] = "starting",
                                          [API_WORKER_SERVING] = "serving",
                                          [API_WORKER_LEAVING] = "leaving"};
-    struct json_object *workers = ops_json_add_array(t, t->root, "workers");
+    struct json_object *workers = ops_put_array(t, t->root, "workers");
     for (size_t i = 0; i < atomic_load(&api->host->n_slots); i++) {
         const struct metrics_slot *s = &api->slots[i];
         const pid_t pid = atomic_load(&api->host->workers[i].pid);
         if (pid == 0)
             continue;
-        struct json_object *worker = ops_json_add_object(t, workers, NULL);
-        ops_json_add_number(t, worker, "worker", (int64_t)i);
-        ops_json_add_number(t, worker, "pid", pid);
-        ops_json_add_number(t, worker, "generation", load(&api->host->workers[i].generation));
-        ops_json_add_text(t, worker, "state", states[atomic_load(&api->host->workers[i].state)]);
-        ops_json_add_number(t, worker, "requests", requests_of(s));
-        ops_json_add_number(t, worker, "threads_busy", load(&s->threads_busy));
-        struct json_object *pool = ops_json_add_object(t, worker, "pool");
-        ops_json_add_number(t, pool, "open", load(&s->pool_open));
-        ops_json_add_number(t, pool, "idle", load(&s->pool_idle));
-        ops_json_add_number(t, pool, "in_use", load(&s->pool_in_use));
-        ops_json_add_number(t, pool, "waiting", load(&s->pool_waiting));
-        ops_json_add_number(t, pool, "max", load(&s->pool_max));
+        struct json_object *worker = ops_put_object(t, workers, NULL);
+        ops_put_number(t, worker, "worker", (int64_t)i);
+        ops_put_number(t, worker, "pid", pid);
+        ops_put_number(t, worker, "generation", load(&api->host->workers[i].generation));
+        ops_put_text(t, worker, "state", states[atomic_load(&api->host->workers[i].state)]);
+        ops_put_number(t, worker, "requests", requests_of(s));
+        ops_put_number(t, worker, "threads_busy", load(&s->threads_busy));
+        struct json_object *pool = ops_put_object(t, worker, "pool");
+        ops_put_number(t, pool, "open", load(&s->pool_open));
+        ops_put_number(t, pool, "idle", load(&s->pool_idle));
+        ops_put_number(t, pool, "in_use", load(&s->pool_in_use));
+        ops_put_number(t, pool, "waiting", load(&s->pool_waiting));
+        ops_put_number(t, pool, "max", load(&s->pool_max));
     }
 }
 
@@ -94,15 +94,15 @@ static void add_totals(struct ops_json *t, const struct api_service *api)
             misses[k] += count(&s->source_misses[k]);
         }
     }
-    struct json_object *totals = ops_json_add_object(t, t->root, "totals");
-    ops_json_add_number(t, totals, "requests", requests);
-    ops_json_add_number(t, totals, "errors", errors);
-    ops_json_add_number(t, totals, "replays", replays);
-    ops_json_add_number(t, totals, "queue_refused", refused);
+    struct json_object *totals = ops_put_object(t, t->root, "totals");
+    ops_put_number(t, totals, "requests", requests);
+    ops_put_number(t, totals, "errors", errors);
+    ops_put_number(t, totals, "replays", replays);
+    ops_put_number(t, totals, "queue_refused", refused);
     for (size_t k = 0; k < METRICS_SOURCES; k++) {
-        struct json_object *source = ops_json_add_object(t, totals, sources[k]);
-        ops_json_add_number(t, source, "hits", hits[k]);
-        ops_json_add_number(t, source, "misses", misses[k]);
+        struct json_object *source = ops_put_object(t, totals, sources[k]);
+        ops_put_number(t, source, "hits", hits[k]);
+        ops_put_number(t, source, "misses", misses[k]);
     }
 }
 
@@ -115,9 +115,9 @@ static void add_setting(void *arg, const char *name, const char *text, int64_t n
 {
     const struct settings *s = arg;
     if (text)
-        ops_json_add_text(s->t, s->in, name, text);
+        ops_put_text(s->t, s->in, name, text);
     else
-        ops_json_add_number(s->t, s->in, name, number);
+        ops_put_number(s->t, s->in, name, number);
 }
 
 static void add_service(struct ops_json *t, const struct api_service *api,
@@ -126,26 +126,25 @@ static void add_service(struct ops_json *t, const struct api_service *api,
     char reason[API_REASON_MAX], started[CLOCK_RFC3339_LEN + 1];
     clock_rfc3339(api->started_at, started);
     api_host_reload_reason(api->host, reason);
-    ops_json_add_text(t, t->root, "status", h->status);
-    ops_json_add_text(t, t->root, "version", api->version);
-    ops_json_add_number(t, t->root, "pid", getpid());
-    ops_json_add_text(t, t->root, "started_at", started);
-    ops_json_add_number(t, t->root, "uptime_seconds",
-                        (clock_wall_us() - api->started_at) / 1000000);
-    ops_json_add_number(t, t->root, "crash_looping", h->crash_looping);
-    ops_json_add_number(t, t->root, "generation", load(&api->host->generation));
-    ops_json_add_number(t, t->root, "reloads", load(&api->host->reloads));
-    ops_json_add_number(t, t->root, "reloads_refused", load(&api->host->reloads_refused));
-    ops_json_add_text(t, t->root, "reload_reason", reason[0] ? reason : NULL);
-    ops_json_add_number(t, t->root, "recycled", load(&api->host->recycled));
+    ops_put_text(t, t->root, "status", h->status);
+    ops_put_text(t, t->root, "version", api->version);
+    ops_put_number(t, t->root, "pid", getpid());
+    ops_put_text(t, t->root, "started_at", started);
+    ops_put_number(t, t->root, "uptime_seconds", (clock_wall_us() - api->started_at) / 1000000);
+    ops_put_number(t, t->root, "crash_looping", h->crash_looping);
+    ops_put_number(t, t->root, "generation", load(&api->host->generation));
+    ops_put_number(t, t->root, "reloads", load(&api->host->reloads));
+    ops_put_number(t, t->root, "reloads_refused", load(&api->host->reloads_refused));
+    ops_put_text(t, t->root, "reload_reason", reason[0] ? reason : NULL);
+    ops_put_number(t, t->root, "recycled", load(&api->host->recycled));
 }
 
 static void add_memory(struct ops_json *t, const struct cache_status *cache)
 {
-    struct json_object *memory = ops_json_add_object(t, t->root, "memory");
-    ops_json_add_text(t, memory, "status", cache->memory_bytes > 0 ? "up" : "off");
-    ops_json_add_number(t, memory, "bytes", (int64_t)cache->memory_bytes);
-    ops_json_add_number(t, memory, "used", (int64_t)cache->memory_used);
+    struct json_object *memory = ops_put_object(t, t->root, "memory");
+    ops_put_text(t, memory, "status", cache->memory_bytes > 0 ? "up" : "off");
+    ops_put_number(t, memory, "bytes", (int64_t)cache->memory_bytes);
+    ops_put_number(t, memory, "used", (int64_t)cache->memory_used);
 }
 
 enum err ops_status(struct api_call *c)
@@ -157,16 +156,16 @@ enum err ops_status(struct api_call *c)
     ops_health_read(api, &h);
     TRY(ops_json_init(c->ctx, &t));
     add_service(&t, api, &h);
-    struct json_object *part = ops_health_add(&t, t.root, "postgresql", h.database, h.db.reason);
-    ops_json_add_number(&t, part, "schema_version", h.db.schema_version);
-    part = ops_health_add(&t, t.root, "redis", h.redis, h.cache.reason);
-    ops_json_add_number(&t, part, "mismatches", (int64_t)h.cache.mismatches);
+    struct json_object *part = ops_put_health(&t, t.root, "postgresql", h.database, h.db.reason);
+    ops_put_number(&t, part, "schema_version", h.db.schema_version);
+    part = ops_put_health(&t, t.root, "redis", h.redis, h.cache.reason);
+    ops_put_number(&t, part, "mismatches", (int64_t)h.cache.mismatches);
     add_memory(&t, &h.cache);
-    ops_health_add_shortcut(&t, t.root, "state", &h);
+    ops_put_shortcut(&t, t.root, "state", &h);
     add_hosts(&t, api);
     add_workers(&t, api);
     add_totals(&t, api);
-    struct settings settings = {&t, ops_json_add_object(&t, t.root, "settings")};
+    struct settings settings = {&t, ops_put_object(&t, t.root, "settings")};
     if (api->each_setting)
         api->each_setting(api->settings, add_setting, &settings);
     return ops_json_answer(c, &t, 200, LINES);

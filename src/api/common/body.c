@@ -12,16 +12,13 @@ enum err api_bad_field(struct request_ctx *ctx, const char *path, const char *fi
     return ctx_fail(ctx, ERR_INVALID, "invalid_field", name, "%s %s", name, why);
 }
 
-enum err api_choice_index(struct request_ctx *ctx, const char *slug, const char *path,
-                          const char *field, const struct names *choices, struct sv word,
-                          size_t *index)
+enum err api_choice(struct request_ctx *ctx, const char *slug, const char *field,
+                    const struct names *choices, struct sv word, size_t *index)
 {
-    char name[128];
     *index = names_index(choices, word);
     if (*index < choices->n)
         return ERR_NONE;
-    snprintf(name, sizeof(name), "%s%s%s", path, *path ? "." : "", field);
-    return ctx_fail(ctx, ERR_INVALID, slug, name, "%s has no such value.%s", name,
+    return ctx_fail(ctx, ERR_INVALID, slug, field, "%s has no such value.%s", field,
                     names_hint(ctx->arena, choices, word));
 }
 

@@ -104,10 +104,9 @@ MUSTCHECK enum err api_check_metadata(struct request_ctx *ctx, const struct json
 /* ERR_INVALID for path.field. why follows the name and ends the sentence. */
 enum err api_bad_field(struct request_ctx *ctx, const char *path, const char *field,
                        const char *why);
-/* Finds a word in a closed list. ERR_INVALID with slug lists the choices. */
-MUSTCHECK enum err api_choice_index(struct request_ctx *ctx, const char *slug, const char *path,
-                                    const char *field, const struct names *choices, struct sv word,
-                                    size_t *index);
+/* Finds a word in a closed list. ERR_INVALID with slug names the field and lists the choices. */
+MUSTCHECK enum err api_choice(struct request_ctx *ctx, const char *slug, const char *field,
+                              const struct names *choices, struct sv word, size_t *index);
 typedef enum err api_draft_reader(struct request_ctx *ctx, const struct json_doc *doc,
                                   const struct json_node *node, const char *path,
                                   struct session_message_draft *out);

@@ -50,8 +50,7 @@ static enum err read_choice(struct api_call *c, const struct api_param *p, int64
     const struct sv word = http_param_get(c->req, p->name);
     size_t index = 0;
     if (word.p)
-        TRY(api_choice_index(c->ctx, "invalid_parameter", "", p->name, &NAMES(p->choices), word,
-                             &index));
+        TRY(api_choice(c->ctx, "invalid_parameter", p->name, &NAMES(p->choices), word, &index));
     *out = (int64_t)index;
     return ERR_NONE;
 }

@@ -116,8 +116,7 @@ enum err langgraph_read_draft(struct request_ctx *ctx, const struct json_doc *do
     TRY(read_thread(ctx, doc, ARRAY_LEN(thread_fields), &b, &ttl_seconds));
     if (b.id.p)
         TRY(api_session_id(ctx, "thread_id", &b.id));
-    TRY(api_choice_index(ctx, "invalid_field", "", "if_exists", &NAMES(if_exists), b.if_exists,
-                         &do_nothing));
+    TRY(api_choice(ctx, "invalid_field", "if_exists", &NAMES(if_exists), b.if_exists, &do_nothing));
     if (b.supersteps)
         TRY(read_supersteps(ctx, doc, b.supersteps, &values));
     TRY(langgraph_values_context(ctx, &values, &context));

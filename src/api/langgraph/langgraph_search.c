@@ -58,9 +58,8 @@ static enum err read_sort(struct request_ctx *ctx, const struct search_body *b,
                  {"thread_id", SESSION_BY_ID}};
     static const char *const orders[] = {"desc", "asc"};
     size_t by, ascending;
-    TRY(api_choice_index(ctx, "invalid_field", "", "sort_by", &NAMES(sorts), b->sort_by, &by));
-    TRY(api_choice_index(ctx, "invalid_field", "", "sort_order", &NAMES(orders), b->sort_order,
-                         &ascending));
+    TRY(api_choice(ctx, "invalid_field", "sort_by", &NAMES(sorts), b->sort_by, &by));
+    TRY(api_choice(ctx, "invalid_field", "sort_order", &NAMES(orders), b->sort_order, &ascending));
     q->sort = sorts[by].sort;
     q->ascending = ascending;
     return ERR_NONE;
@@ -88,7 +87,7 @@ static enum err read_select(struct request_ctx *ctx, const struct json_doc *doc,
         struct sv name = SV("");
         TRY(n->type == JSON_IS_STRING ? json_doc_string(ctx, n, &name) : ERR_NONE);
         snprintf(path, sizeof(path), "select[%zu]", at++);
-        TRY(api_choice_index(ctx, "invalid_field", "", path, &NAMES(known), name, &i));
+        TRY(api_choice(ctx, "invalid_field", path, &NAMES(known), name, &i));
         *fields |= known[i].field;
     }
     return ERR_NONE;
@@ -99,7 +98,7 @@ static enum err read_status(struct request_ctx *ctx, struct sv status, bool *non
 {
     static const char *const known[] = {"idle", "busy", "interrupted", "error"};
     size_t i;
-    TRY(api_choice_index(ctx, "invalid_field", "", "status", &NAMES(known), status, &i));
+    TRY(api_choice(ctx, "invalid_field", "status", &NAMES(known), status, &i));
     *none = i > 0;
     return ERR_NONE;
 }

@@ -98,8 +98,7 @@ static enum err check_session(struct request_ctx *ctx, struct members *b, struct
         return api_bad_field(ctx, "", "user_id", "must be " API_USER_RULE ".");
     if (!sv_all_of(b->language, "-_"))
         return api_bad_field(ctx, "", "language", "must be a language tag such as en or pt-BR.");
-    TRY(api_choice_index(ctx, "invalid_field", "", "expiry", &NAMES(expiries), b->expiry,
-                         &b->absolute));
+    TRY(api_choice(ctx, "invalid_field", "expiry", &NAMES(expiries), b->expiry, &b->absolute));
     if (b->message && b->messages)
         return api_bad_field(ctx, "", "message", "and messages cannot both be given.");
     return ERR_NONE;
