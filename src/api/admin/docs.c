@@ -35,7 +35,6 @@ static enum err page(struct api_call *c)
                   docs_page_tag);
 }
 
-static const char *const prefixes[] = {"/docs", "/openapi.json", NULL};
 static const struct api_route routes[] = {
     {{HTTP_GET, "/openapi.json", "openapi_json", api_run},
      {openapi, API_IF_NONE_MATCH, api_no_params}},
@@ -43,4 +42,6 @@ static const struct api_route routes[] = {
 };
 
 const struct api_interface docs_interface = {
-    {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), http_problem, true}, prefixes, true};
+    {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), http_problem, true},
+    {"/docs", "/openapi.json"},
+    true};

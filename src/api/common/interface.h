@@ -5,11 +5,12 @@
 
 #include "parley/http/route.h"
 
+enum { API_PREFIXES_MAX = 5 };
 struct api_interface {
     struct http_table table; /* routes, and the form of an error */
-    /* What its paths begin with, in whole segments; NULL ends the list. The native interface has no
-     * list, because it serves all other paths. */
-    const char *const *prefixes;
+    /* What its paths begin with, in whole segments. The native interface has none, because it
+     * serves all other paths. */
+    const char *prefixes[API_PREFIXES_MAX + 1];
     bool open; /* no route needs an API key: none shows anything of a tenant */
 };
 

@@ -28,10 +28,7 @@ static const struct api_route routes[] = {
      {langgraph_state_find, API_THREAD | API_USER_HEADER | API_BODY_REQUIRED, NULL}},
 };
 
-static const char *const prefixes[] = {"/threads", "/runs",  "/assistants",
-                                       "/crons",   "/store", NULL};
-
 const struct api_interface langgraph_interface = {
     {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), langgraph_problem, false},
-    prefixes,
+    {"/threads", "/runs", "/assistants", "/crons", "/store"},
     false};

@@ -35,4 +35,4 @@ static const struct api_route routes[] = {
 };
 
 const struct api_interface native_interface = {
-    {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), http_problem, false}, NULL, false};
+    {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), http_problem, false}, {NULL}, false};

@@ -91,7 +91,7 @@ static void problem(struct request_ctx *ctx, const struct http_request *req,
     json_write_object_close(&j);
 }
 
-static const char *const prefixes[] = {"/v1/conversations", NULL};
-
 const struct api_interface openai_interface = {
-    {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), problem, false}, prefixes, false};
+    {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), problem, false},
+    {"/v1/conversations"},
+    false};
