@@ -30,13 +30,14 @@ enum api_takes {
     API_NO_BODY = 1 << 6,       /* a body is refused */
     API_USER_HEADER = 1 << 7,   /* X-Parley-User */
     API_PRECONDITIONS = 1 << 8, /* X-Parley-User, If-Match and Idempotency-Key */
-    API_IF_NONE_MATCH = 1 << 9  /* If-None-Match */
+    API_CREATES = 1 << 9,       /* a session: entity tags in If-Match are refused */
+    API_IF_NONE_MATCH = 1 << 10 /* If-None-Match */
 };
 /* The body, which is a JSON object. A route takes one of these, or none. */
 enum api_body_kind {
-    API_BODY_REQUIRED = 1 << 10,
-    API_BODY_OPTIONAL = 1 << 11, /* no body is an empty object */
-    API_BODY_PATCH = 1 << 12     /* application/merge-patch+json is accepted as well */
+    API_BODY_REQUIRED = 1 << 11,
+    API_BODY_OPTIONAL = 1 << 12, /* no body is an empty object */
+    API_BODY_PATCH = 1 << 13     /* application/merge-patch+json is accepted as well */
 };
 
 enum { API_PARAMS_MAX = 5 };
@@ -89,9 +90,6 @@ MUSTCHECK enum err api_user(struct request_ctx *ctx, const struct http_request *
 /* User, If-Match, If-None-Match: * of a PUT, and idempotency key. */
 MUSTCHECK enum err api_precondition(struct request_ctx *ctx, const struct http_request *req,
                                     struct session_precondition *out);
-/* Refuses If-Match on a request that creates a session. */
-MUSTCHECK enum err api_no_match(struct request_ctx *ctx,
-                                const struct session_precondition *precondition);
 
 /* ---- body.c: each failure names the field at fault. path is where an object stands in the body:
  * "" for the body itself, "messages[3]" ---- */

@@ -97,14 +97,6 @@ enum err api_precondition(struct request_ctx *ctx, const struct http_request *re
     return read_conditions(ctx, req, out);
 }
 
-enum err api_no_match(struct request_ctx *ctx, const struct session_precondition *precondition)
-{
-    if (!precondition->if_match)
-        return ERR_NONE;
-    return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
-                    "The request creates a session, so there is nothing to match yet.");
-}
-
 enum err api_no_body(struct request_ctx *ctx, const struct http_request *req)
 {
     if (req->body.n == 0)

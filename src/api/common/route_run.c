@@ -85,6 +85,9 @@ static enum err read_call(struct api_call *c, const struct api_route_spec *spec)
         TRY(api_user(c->ctx, c->req, &c->precondition.user));
     if (takes & API_PRECONDITIONS)
         TRY(api_precondition(c->ctx, c->req, &c->precondition));
+    if ((takes & API_CREATES) && c->precondition.if_match)
+        return ctx_fail(c->ctx, ERR_INVALID, "invalid_header", "If-Match",
+                        "The request creates a session, so there is nothing to match yet.");
     if (takes & API_IF_NONE_MATCH)
         TRY(http_condition_parse(c->ctx, "If-None-Match", http_header_get(c->req, "if-none-match"),
                                  false, &c->unless));

@@ -5,7 +5,7 @@
 
 static const struct api_route routes[] = {
     {{HTTP_POST, "/threads", "thread_create", api_run},
-     {langgraph_thread_create, API_PRECONDITIONS | API_BODY_OPTIONAL, NULL}},
+     {langgraph_thread_create, API_PRECONDITIONS | API_CREATES | API_BODY_OPTIONAL, NULL}},
     {{HTTP_GET, "/threads/*", "thread_get", api_run},
      {langgraph_thread_get, API_THREAD | API_USER_HEADER, NULL}},
     {{HTTP_PATCH, "/threads/*", "thread_patch", api_run},

@@ -31,7 +31,6 @@ enum err langgraph_thread_create(struct api_call *c)
     struct session_draft draft;
     bool get_or_create;
     TRY(langgraph_read_draft(c->ctx, &c->doc, &draft, &get_or_create));
-    TRY(api_no_match(c->ctx, &c->precondition));
     draft.user_id = c->precondition.user;
     TRY((get_or_create ? session_get_or_create : session_create)(
         c->sessions, c->ctx, &draft, &c->precondition, &c->session, &c->receipt));

@@ -29,7 +29,6 @@ enum err native_session_create(struct api_call *c)
 {
     struct session_draft draft;
     TRY(native_read_draft(c->ctx, &c->doc, SV_NONE, &draft));
-    TRY(api_no_match(c->ctx, &c->precondition));
     TRY(set_owner(c, &draft));
     TRY(session_create(c->sessions, c->ctx, &draft, &c->precondition, &c->session, &c->receipt));
     TRY(native_location(c, c->session.session_id, 0));

@@ -11,7 +11,6 @@ enum err openai_conversation_create(struct api_call *c)
     struct openai_body body;
     struct session_draft draft = {
         .user_id = c->precondition.user, .language = SV("en"), .sliding = true};
-    TRY(api_no_match(c->ctx, &c->precondition));
     TRY(openai_read_body(c->ctx, &c->doc, &body));
     if (body.items)
         TRY(openai_read_items(c->ctx, &c->doc, body.items, c->api->items_max, &draft.messages,

@@ -9,7 +9,8 @@
 
 static const struct api_route routes[] = {
     {{HTTP_POST, "/v1/conversations", "openai_conversation_create", api_run},
-     {openai_conversation_create, API_PRECONDITIONS | API_BODY_OPTIONAL, openai_include_params}},
+     {openai_conversation_create, API_PRECONDITIONS | API_CREATES | API_BODY_OPTIONAL,
+      openai_include_params}},
     {{HTTP_GET, "/v1/conversations/*", "openai_conversation_get", api_run},
      {openai_conversation_get, API_CONVERSATION | API_USER_HEADER, api_no_params}},
     {{HTTP_POST, "/v1/conversations/*", "openai_conversation_update", api_run},
