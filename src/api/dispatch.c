@@ -104,8 +104,8 @@ struct call {
 };
 
 /* Sets up the context with the deadline. A failure stays in ctx. */
-static void begin(const struct api_service *api, struct arena *arena, struct http_request *req,
-                  struct call *c)
+static void begin_call(const struct api_service *api, struct arena *arena, struct http_request *req,
+                       struct call *c)
 {
     struct request_ctx *ctx = &c->ctx;
     c->began = clock_mono_us();
@@ -155,7 +155,7 @@ bool api_reads_session(struct sv target)
 }
 
 /* The session that a target names; absent: it is percent-encoded, and read without preparation. */
-static struct sv session_of(struct sv target)
+static struct sv session_named_by(struct sv target)
 {
     struct sv path = after_prefix(target), id;
     path = sv_cut(&path, '?');
@@ -179,11 +179,11 @@ void api_read_ahead(void *service, struct arena *const *arenas, struct http_requ
     for (size_t i = 0; i < n; i++) {
         reqs[i]->prepared = arena_alloc(arenas[i], sizeof(struct call));
         if (reqs[i]->prepared)
-            begin(api, arenas[i], reqs[i], reqs[i]->prepared);
+            begin_call(api, arenas[i], reqs[i], reqs[i]->prepared);
     }
     for (size_t i = 0; i < n; i++) {
         struct call *c = reqs[i]->prepared;
-        struct sv id = session_of(reqs[i]->target);
+        struct sv id = session_named_by(reqs[i]->target);
         if (!c)
             continue;
         authenticate(api, c, reqs[i]);
@@ -208,7 +208,7 @@ void api_dispatch(void *service, struct arena *arena, struct http_request *req,
     struct api_service *api = service;
     struct call own, *c = req->prepared ? req->prepared : &own;
     if (c == &own) {
-        begin(api, arena, req, c);
+        begin_call(api, arena, req, c);
         authenticate(api, c, req);
     }
     struct request_ctx *ctx = &c->ctx;

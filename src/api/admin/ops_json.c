@@ -22,8 +22,8 @@ enum err ops_json_init(struct request_ctx *ctx, struct ops_json *t)
 }
 
 /* Owns value from now on. */
-static struct json_object *add(struct ops_json *t, struct json_object *in, const char *name,
-                               struct json_object *value)
+static struct json_object *add_value(struct ops_json *t, struct json_object *in, const char *name,
+                                     struct json_object *value)
 {
     const bool added =
         value && in &&
@@ -37,30 +37,30 @@ static struct json_object *add(struct ops_json *t, struct json_object *in, const
 
 struct json_object *ops_put_object(struct ops_json *t, struct json_object *in, const char *name)
 {
-    return add(t, in, name, json_object_new_object());
+    return add_value(t, in, name, json_object_new_object());
 }
 
 struct json_object *ops_put_array(struct ops_json *t, struct json_object *in, const char *name)
 {
-    return add(t, in, name, json_object_new_array());
+    return add_value(t, in, name, json_object_new_array());
 }
 
 void ops_put_text(struct ops_json *t, struct json_object *in, const char *name, const char *text)
 {
     if (text)
-        (void)add(t, in, name, json_object_new_string(text));
+        (void)add_value(t, in, name, json_object_new_string(text));
     else if (!in || json_object_object_add(in, name, NULL) != 0) /* NULL is json-c's null */
         t->failed = true;
 }
 
 void ops_put_number(struct ops_json *t, struct json_object *in, const char *name, int64_t v)
 {
-    (void)add(t, in, name, json_object_new_int64(v));
+    (void)add_value(t, in, name, json_object_new_int64(v));
 }
 
 void ops_put_bool(struct ops_json *t, struct json_object *in, const char *name, bool v)
 {
-    (void)add(t, in, name, json_object_new_boolean(v));
+    (void)add_value(t, in, name, json_object_new_boolean(v));
 }
 
 /* ---- text ---- */

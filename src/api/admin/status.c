@@ -7,12 +7,12 @@
 
 #include <unistd.h>
 
-static int64_t load(const _Atomic int64_t *gauge)
+static int64_t gauge_value(const _Atomic int64_t *gauge)
 {
     return atomic_load_explicit(gauge, memory_order_relaxed);
 }
 
-static int64_t count(const _Atomic uint64_t *counter)
+static int64_t counter_value(const _Atomic uint64_t *counter)
 {
     return (int64_t)atomic_load_explicit(counter, memory_order_relaxed);
 }
@@ -22,7 +22,7 @@ static int64_t requests_of(const struct metrics_slot *slot)
 {
     int64_t n = 0;
     for (size_t i = 0; i <= METRICS_BUCKETS; i++)
-        n += count(&slot->latency.bucket[i]);
+        n += counter_value(&slot->latency.bucket[i]);
     return n;
 }
 
@@ -63,16 +63,16 @@ static void add_workers(struct ops_json *t, const struct api_service *api)
         struct json_object *worker = ops_put_object(t, workers, NULL);
         ops_put_number(t, worker, "worker", (int64_t)i);
         ops_put_number(t, worker, "pid", pid);
-        ops_put_number(t, worker, "generation", load(&api->host->workers[i].generation));
+        ops_put_number(t, worker, "generation", gauge_value(&api->host->workers[i].generation));
         ops_put_text(t, worker, "state", states[atomic_load(&api->host->workers[i].state)]);
         ops_put_number(t, worker, "requests", requests_of(s));
-        ops_put_number(t, worker, "threads_busy", load(&s->threads_busy));
+        ops_put_number(t, worker, "threads_busy", gauge_value(&s->threads_busy));
         struct json_object *pool = ops_put_object(t, worker, "pool");
-        ops_put_number(t, pool, "open", load(&s->pool_open));
-        ops_put_number(t, pool, "idle", load(&s->pool_idle));
-        ops_put_number(t, pool, "in_use", load(&s->pool_in_use));
-        ops_put_number(t, pool, "waiting", load(&s->pool_waiting));
-        ops_put_number(t, pool, "max", load(&s->pool_max));
+        ops_put_number(t, pool, "open", gauge_value(&s->pool_open));
+        ops_put_number(t, pool, "idle", gauge_value(&s->pool_idle));
+        ops_put_number(t, pool, "in_use", gauge_value(&s->pool_in_use));
+        ops_put_number(t, pool, "waiting", gauge_value(&s->pool_waiting));
+        ops_put_number(t, pool, "max", gauge_value(&s->pool_max));
     }
 }
 
@@ -86,12 +86,12 @@ static void add_totals(struct ops_json *t, const struct api_service *api)
         const struct metrics_slot *s = &api->slots[i];
         requests += requests_of(s);
         for (size_t e = 0; e < ERR_COUNT; e++)
-            errors += count(&s->errors[e]);
-        replays += count(&s->replays);
-        refused += count(&s->queue_refused);
+            errors += counter_value(&s->errors[e]);
+        replays += counter_value(&s->replays);
+        refused += counter_value(&s->queue_refused);
         for (size_t k = 0; k < METRICS_SOURCES; k++) {
-            hits[k] += count(&s->source_hits[k]);
-            misses[k] += count(&s->source_misses[k]);
+            hits[k] += counter_value(&s->source_hits[k]);
+            misses[k] += counter_value(&s->source_misses[k]);
         }
     }
     struct json_object *totals = ops_put_object(t, t->root, "totals");
@@ -132,11 +132,11 @@ static void add_service(struct ops_json *t, const struct api_service *api,
     ops_put_text(t, t->root, "started_at", started);
     ops_put_number(t, t->root, "uptime_seconds", (clock_wall_us() - api->started_at) / 1000000);
     ops_put_number(t, t->root, "crash_looping", h->crash_looping);
-    ops_put_number(t, t->root, "generation", load(&api->host->generation));
-    ops_put_number(t, t->root, "reloads", load(&api->host->reloads));
-    ops_put_number(t, t->root, "reloads_refused", load(&api->host->reloads_refused));
+    ops_put_number(t, t->root, "generation", gauge_value(&api->host->generation));
+    ops_put_number(t, t->root, "reloads", gauge_value(&api->host->reloads));
+    ops_put_number(t, t->root, "reloads_refused", gauge_value(&api->host->reloads_refused));
     ops_put_text(t, t->root, "reload_reason", reason[0] ? reason : NULL);
-    ops_put_number(t, t->root, "recycled", load(&api->host->recycled));
+    ops_put_number(t, t->root, "recycled", gauge_value(&api->host->recycled));
 }
 
 static void add_memory(struct ops_json *t, const struct cache_status *cache)

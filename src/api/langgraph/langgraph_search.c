@@ -103,7 +103,7 @@ static enum err read_status(struct request_ctx *ctx, struct sv status, bool *non
     return ERR_NONE;
 }
 
-static struct sv filter(const struct json_node *object)
+static struct sv text_unless_empty(const struct json_node *object)
 {
     return object && object->children ? object->raw : SV_NONE;
 }
@@ -126,8 +126,8 @@ static enum err read_query(struct api_call *c, size_t n_fields, struct session_q
     TRY(read_status(ctx, b.status, none));
     TRY(read_sort(ctx, &b, q));
     TRY(read_select(ctx, doc, b.select, fields));
-    q->metadata = filter(b.metadata);
-    q->context = filter(b.values);
+    q->metadata = text_unless_empty(b.metadata);
+    q->context = text_unless_empty(b.values);
     q->limit = (size_t)b.limit;
     q->offset = b.offset;
     q->with_context = *fields & LANGGRAPH_VALUES;

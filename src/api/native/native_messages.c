@@ -5,8 +5,8 @@
 #include "parley/base/uuid.h"
 #include "parley/session/session_json.h"
 
-static void write_id(struct json_writer *j, const struct session_receipt *r, int64_t seq,
-                     struct sv given)
+static void write_message_id(struct json_writer *j, const struct session_receipt *r, int64_t seq,
+                             struct sv given)
 {
     char made[UUID_LEN + 1];
     json_write_sv(j, session_message_id(given, r->generation, seq, made));
@@ -23,11 +23,11 @@ static void write_receipt(struct json_writer *j, const struct session_append *ap
     if (single) {
         json_put_i64(j, "seq", r->first_seq);
         json_write_key(j, "message_id");
-        write_id(j, r, r->first_seq, append->messages[0].message_id);
+        write_message_id(j, r, r->first_seq, append->messages[0].message_id);
     } else {
         json_put_array(j, "message_ids");
         for (size_t i = 0; i < append->n_messages; i++)
-            write_id(j, r, r->first_seq + (int64_t)i, append->messages[i].message_id);
+            write_message_id(j, r, r->first_seq + (int64_t)i, append->messages[i].message_id);
         json_write_array_close(j);
     }
     json_put_i64(j, "first_seq", r->first_seq);

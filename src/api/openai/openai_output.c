@@ -10,7 +10,7 @@
 #include "parley/base/uuid.h"
 #include "parley/json/members.h"
 
-static void write_id(struct json_writer *j, struct sv prefix, struct sv id)
+static void write_prefixed_id(struct json_writer *j, struct sv prefix, struct sv id)
 {
     char text[8 + UUID_HEX_LEN + 1];
     memcpy(text, prefix.p, prefix.n);
@@ -21,7 +21,7 @@ static void write_id(struct json_writer *j, struct sv prefix, struct sv id)
 
 void openai_write_conversation_id(struct json_writer *j, struct sv session_id)
 {
-    write_id(j, SV("conv_"), session_id);
+    write_prefixed_id(j, SV("conv_"), session_id);
 }
 
 /* A plain text becomes a list of one part, as OpenAI shows it. */
@@ -60,7 +60,7 @@ void openai_write_item(struct json_writer *j, const struct session_message *m)
     const bool own = m->role.p || m->content.p;
     json_write_object_open(j);
     json_write_key(j, "id");
-    write_id(j, SV("msg_"), m->message_id);
+    write_prefixed_id(j, SV("msg_"), m->message_id);
     json_put_sv(j, "type", m->type);
     if (m->role.p)
         json_put_sv(j, "role", m->role);
@@ -86,9 +86,9 @@ void openai_write_list(struct json_writer *j, const struct session_message *m, s
         openai_write_item(j, &m[i]);
     json_write_array_close(j);
     json_write_key(j, "first_id");
-    write_id(j, SV("msg_"), n > 0 ? m[0].message_id : SV_NONE);
+    write_prefixed_id(j, SV("msg_"), n > 0 ? m[0].message_id : SV_NONE);
     json_write_key(j, "last_id");
-    write_id(j, SV("msg_"), n > 0 ? m[n - 1].message_id : SV_NONE);
+    write_prefixed_id(j, SV("msg_"), n > 0 ? m[n - 1].message_id : SV_NONE);
     json_put_bool(j, "has_more", has_more);
     json_write_object_close(j);
 }

@@ -69,8 +69,8 @@ static struct sv param_name(const struct request_ctx *ctx)
     return ctx->err.field[0] ? sv_from(ctx->err.field) : SV_NONE;
 }
 
-static void problem(struct request_ctx *ctx, const struct http_request *req,
-                    struct http_response *res)
+static void openai_problem(struct request_ctx *ctx, const struct http_request *req,
+                           struct http_response *res)
 {
     struct http_fault fault = http_fault_of(ctx);
     /* An id stays taken, and clients would repeat a 409. */
@@ -93,6 +93,6 @@ static void problem(struct request_ctx *ctx, const struct http_request *req,
 }
 
 const struct api_interface openai_interface = {
-    {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), problem, false},
+    {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), openai_problem, false},
     {"/v1/conversations"},
     false};
