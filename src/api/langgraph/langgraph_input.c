@@ -43,12 +43,12 @@ static enum err read_update(struct request_ctx *ctx, const struct json_doc *doc,
                             const struct json_node *update, const char *path,
                             struct langgraph_values *into)
 {
-    struct body {
+    struct superstep {
         const struct json_node *values, *command;
     } b = {NULL, NULL};
     static const struct json_field fields[] = {
-        {"values", JSON_ANY, 0, offsetof(struct body, values), 0, 0},
-        {"command", JSON_ANY, 0, offsetof(struct body, command), 0, 0}};
+        {"values", JSON_ANY, 0, offsetof(struct superstep, values), 0, 0},
+        {"command", JSON_ANY, 0, offsetof(struct superstep, command), 0, 0}};
     char inner[128];
     TRY(json_read_members(ctx, doc, update, path, fields, ARRAY_LEN(fields), &b, NULL));
     if (b.command && b.command->type != JSON_IS_NULL)
@@ -173,14 +173,14 @@ enum err langgraph_read_checkpoint(struct request_ctx *ctx, const struct json_do
 enum err langgraph_read_update(struct request_ctx *ctx, const struct json_doc *doc,
                                struct langgraph_values *values, struct sv *checkpoint)
 {
-    struct body {
+    struct state {
         const struct json_node *values, *checkpoint;
         struct sv id;
     } b = {.id = SV_NONE};
     static const struct json_field fields[] = {
-        {"values", JSON_ANY, 0, offsetof(struct body, values), 0, 0},
-        {"checkpoint", JSON_OBJECT, JSON_NULLABLE, offsetof(struct body, checkpoint), 0, 0},
-        {"checkpoint_id", JSON_STRING, JSON_NULLABLE, offsetof(struct body, id), 0, 0}};
+        {"values", JSON_ANY, 0, offsetof(struct state, values), 0, 0},
+        {"checkpoint", JSON_OBJECT, JSON_NULLABLE, offsetof(struct state, checkpoint), 0, 0},
+        {"checkpoint_id", JSON_STRING, JSON_NULLABLE, offsetof(struct state, id), 0, 0}};
     TRY(json_read_members(ctx, doc, doc->nodes, "", fields, ARRAY_LEN(fields), &b, NULL));
     if (b.checkpoint)
         TRY(read_checkpoint_id(ctx, doc, b.checkpoint, &b.id));
