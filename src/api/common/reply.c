@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The frame of an answer: what is the same in all interfaces. */
+/* What answers of all interfaces share: the beginning, entity tags, marks of degraded ones. */
 #include "handler.h"
 
 struct json_writer api_begin(struct http_response *res, int status)

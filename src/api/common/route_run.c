@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* From a route to its handler: what the route takes is read here, in one order for all. */
+/* From a route to its handler: reads what the route's table entry names, in one order for all. */
 #include "handler.h"
 
 const struct api_param api_no_params[] = {{.name = NULL}};
@@ -45,13 +45,12 @@ static enum err read_names(struct api_call *c, unsigned takes)
     return ERR_NONE;
 }
 
-static enum err read_word(struct api_call *c, const struct api_param *p, int64_t *out)
+static enum err read_choice(struct api_call *c, const struct api_param *p, int64_t *out)
 {
     const struct sv word = http_param_get(c->req, p->name);
     size_t index = 0;
     if (word.p)
-        TRY(api_word_index(c->ctx, "invalid_parameter", "", p->name, &NAMES(p->words), word,
-                           &index));
+        TRY(api_choice(c->ctx, "invalid_parameter", p->name, &NAMES(p->choices), word, &index));
     *out = (int64_t)index;
     return ERR_NONE;
 }
@@ -64,8 +63,8 @@ static enum err read_params(struct api_call *c, const struct api_param *params)
     TRY(http_params_only(c->ctx, c->req, &known));
     for (size_t i = 0; i < known.n; i++) {
         const struct api_param *p = &params[i];
-        if (p->words[0])
-            TRY(read_word(c, p, &c->params[i]));
+        if (p->choices[0])
+            TRY(read_choice(c, p, &c->params[i]));
         else if (p->max > 0)
             TRY(http_param_i64(c->ctx, c->req, p->name, p->min, p->max, p->fallback,
                                &c->params[i]));
@@ -86,6 +85,9 @@ static enum err read_call(struct api_call *c, const struct api_route_spec *spec)
         TRY(api_user(c->ctx, c->req, &c->precondition.user));
     if (takes & API_PRECONDITIONS)
         TRY(api_precondition(c->ctx, c->req, &c->precondition));
+    if ((takes & API_CREATES) && c->precondition.if_match)
+        return ctx_fail(c->ctx, ERR_INVALID, "invalid_header", "If-Match",
+                        "The request creates a session, so there is nothing to match yet.");
     if (takes & API_IF_NONE_MATCH)
         TRY(http_condition_parse(c->ctx, "If-None-Match", http_header_get(c->req, "if-none-match"),
                                  false, &c->unless));

@@ -15,13 +15,11 @@ enum err langgraph_too_slow(struct request_ctx *ctx, enum err e, const char *cod
     return ctx_fail(ctx, e, code, NULL, "%s", detail);
 }
 
-/* What LangGraph's SDK sends again by itself, up to four times: every status but 400 to 409 and
- * 422. So what may pass is a 429 or a 5xx; what will not is none of them, and neither is a change
- * that may be made already and that a second sending would make twice: only with a key, or as
- * another method than POST, can it be sent again without harm. A tenant at its bound of sessions
- * (tenant_sessions) is a 429 as at that of requests, also if it stays there until a session ends:
- * only the client knows whether it waits for that, Retry-After says when to look again, and the
- * repetitions cost little. */
+/* LangGraph's SDK repeats a request by itself, up to four times, after every status but 400 to 409
+ * and 422. So a failure that can pass is a 429 or a 5xx, and one that cannot is a 422.
+ * A change that may have been made is a 409 where repeating it could make it twice: a POST without
+ * an idempotency key. A tenant at its bound of sessions gets 429, although that lasts until a
+ * session ends: Retry-After says when to try again, and the repetitions cost little. */
 static int status_of(const struct request_ctx *ctx, const struct http_request *req, int status)
 {
     switch (ctx->err.err) {
@@ -48,7 +46,7 @@ static const char no_graphs[] =
     "There is no such route: parley keeps threads with their metadata and their current state. It "
     "runs no graphs, so it has no runs, checkpoints, assistants, crons or store.";
 
-/* What the session module calls by other names. */
+/* The name here of a field of the session module. */
 static struct sv field_of(const char *field)
 {
     if (strcmp(field, "session_id") == 0)

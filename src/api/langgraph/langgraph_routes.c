@@ -5,7 +5,7 @@
 
 static const struct api_route routes[] = {
     {{HTTP_POST, "/threads", "thread_create", api_run},
-     {langgraph_thread_create, API_PRECONDITIONS | API_BODY_OPTIONAL, NULL}},
+     {langgraph_thread_create, API_PRECONDITIONS | API_CREATES | API_BODY_OPTIONAL, NULL}},
     {{HTTP_GET, "/threads/*", "thread_get", api_run},
      {langgraph_thread_get, API_THREAD | API_USER_HEADER, NULL}},
     {{HTTP_PATCH, "/threads/*", "thread_patch", api_run},
@@ -28,11 +28,7 @@ static const struct api_route routes[] = {
      {langgraph_state_find, API_THREAD | API_USER_HEADER | API_BODY_REQUIRED, NULL}},
 };
 
-static const char *const prefixes[] = {"/threads", "/runs",  "/assistants",
-                                       "/crons",   "/store", NULL};
-
 const struct api_interface langgraph_interface = {
     {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), langgraph_problem, false},
-    prefixes,
-    false,
-};
+    {"/threads", "/runs", "/assistants", "/crons", "/store"},
+    false};

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Handlers of /threads/search and /threads/count, and what their bodies say. No message is read for
- * either. */
+/* Handlers of /threads/search and /threads/count. Neither reads a message. */
 #include "langgraph.h"
 
 #include <stdio.h>
@@ -18,7 +17,7 @@ static const struct json_field search_fields[] = {
     {"values", JSON_OBJECT, JSON_NULLABLE, offsetof(struct search_body, values), 0, 0},
     {"ids", JSON_ARRAY, JSON_NULLABLE, offsetof(struct search_body, ids), 0, IDS_MAX},
     {"status", JSON_STRING, JSON_NULLABLE, offsetof(struct search_body, status), 0, 0},
-    /* Of a search alone: */
+    /* Only of a search: */
     {"limit", JSON_I64, JSON_NULLABLE, offsetof(struct search_body, limit), 1, LIMIT_MAX},
     {"offset", JSON_I64, JSON_NULLABLE, offsetof(struct search_body, offset), 0, INT64_MAX},
     {"sort_by", JSON_STRING, JSON_NULLABLE, offsetof(struct search_body, sort_by), 0, 0},
@@ -59,15 +58,14 @@ static enum err read_sort(struct request_ctx *ctx, const struct search_body *b,
                  {"thread_id", SESSION_BY_ID}};
     static const char *const orders[] = {"desc", "asc"};
     size_t by, ascending;
-    TRY(api_word_index(ctx, "invalid_field", "", "sort_by", &NAMES(sorts), b->sort_by, &by));
-    TRY(api_word_index(ctx, "invalid_field", "", "sort_order", &NAMES(orders), b->sort_order,
-                       &ascending));
+    TRY(api_choice(ctx, "invalid_field", "sort_by", &NAMES(sorts), b->sort_by, &by));
+    TRY(api_choice(ctx, "invalid_field", "sort_order", &NAMES(orders), b->sort_order, &ascending));
     q->sort = sorts[by].sort;
     q->ascending = ascending;
     return ERR_NONE;
 }
 
-/* As bits of enum langgraph_field; all where nothing is selected. */
+/* As bits of enum langgraph_field; without a selection, all. */
 static enum err read_select(struct request_ctx *ctx, const struct json_doc *doc,
                             const struct json_node *list, unsigned *fields)
 {
@@ -77,7 +75,7 @@ static enum err read_select(struct request_ctx *ctx, const struct json_doc *doc,
     } known[] = {{"thread_id", LANGGRAPH_ID},       {"created_at", LANGGRAPH_CREATED},
                  {"updated_at", LANGGRAPH_UPDATED}, {"state_updated_at", LANGGRAPH_STATE_UPDATED},
                  {"metadata", LANGGRAPH_METADATA},  {"status", LANGGRAPH_STATUS},
-                 {"config", LANGGRAPH_CONFIG},      {"context", 0}, /* of runs: there is none */
+                 {"config", LANGGRAPH_CONFIG},      {"context", 0}, /* only runs have one */
                  {"values", LANGGRAPH_VALUES},      {"interrupts", LANGGRAPH_INTERRUPTS},
                  {"error", LANGGRAPH_ERROR}};
     size_t at = 0;
@@ -89,23 +87,23 @@ static enum err read_select(struct request_ctx *ctx, const struct json_doc *doc,
         struct sv name = SV("");
         TRY(n->type == JSON_IS_STRING ? json_doc_string(ctx, n, &name) : ERR_NONE);
         snprintf(path, sizeof(path), "select[%zu]", at++);
-        TRY(api_word_index(ctx, "invalid_field", "", path, &NAMES(known), name, &i));
+        TRY(api_choice(ctx, "invalid_field", path, &NAMES(known), name, &i));
         *fields |= known[i].field;
     }
     return ERR_NONE;
 }
 
-/* *none: no thread is ever in that status. */
+/* *none: parley runs nothing, so no thread is ever in that status. */
 static enum err read_status(struct request_ctx *ctx, struct sv status, bool *none)
 {
     static const char *const known[] = {"idle", "busy", "interrupted", "error"};
     size_t i;
-    TRY(api_word_index(ctx, "invalid_field", "", "status", &NAMES(known), status, &i));
+    TRY(api_choice(ctx, "invalid_field", "status", &NAMES(known), status, &i));
     *none = i > 0;
     return ERR_NONE;
 }
 
-static struct sv filter(const struct json_node *object)
+static struct sv text_unless_empty(const struct json_node *object)
 {
     return object && object->children ? object->raw : SV_NONE;
 }
@@ -128,8 +126,8 @@ static enum err read_query(struct api_call *c, size_t n_fields, struct session_q
     TRY(read_status(ctx, b.status, none));
     TRY(read_sort(ctx, &b, q));
     TRY(read_select(ctx, doc, b.select, fields));
-    q->metadata = filter(b.metadata);
-    q->context = filter(b.values);
+    q->metadata = text_unless_empty(b.metadata);
+    q->context = text_unless_empty(b.values);
     q->limit = (size_t)b.limit;
     q->offset = b.offset;
     q->with_context = *fields & LANGGRAPH_VALUES;

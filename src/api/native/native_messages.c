@@ -5,14 +5,14 @@
 #include "parley/base/uuid.h"
 #include "parley/session/session_json.h"
 
-static void write_id(struct json_writer *j, const struct session_receipt *r, int64_t seq,
-                     struct sv given)
+static void write_message_id(struct json_writer *j, const struct session_receipt *r, int64_t seq,
+                             struct sv given)
 {
     char made[UUID_LEN + 1];
     json_write_sv(j, session_message_id(given, r->generation, seq, made));
 }
 
-/* What was appended, told by the receipt alone, so that a replay says the same. */
+/* Made of the receipt alone, so that a replay gives the same answer. */
 static void write_receipt(struct json_writer *j, const struct session_append *append, bool single,
                           const struct session_receipt *r)
 {
@@ -23,11 +23,11 @@ static void write_receipt(struct json_writer *j, const struct session_append *ap
     if (single) {
         json_put_i64(j, "seq", r->first_seq);
         json_write_key(j, "message_id");
-        write_id(j, r, r->first_seq, append->messages[0].message_id);
+        write_message_id(j, r, r->first_seq, append->messages[0].message_id);
     } else {
         json_put_array(j, "message_ids");
         for (size_t i = 0; i < append->n_messages; i++)
-            write_id(j, r, r->first_seq + (int64_t)i, append->messages[i].message_id);
+            write_message_id(j, r, r->first_seq + (int64_t)i, append->messages[i].message_id);
         json_write_array_close(j);
     }
     json_put_i64(j, "first_seq", r->first_seq);
@@ -43,7 +43,7 @@ static void write_receipt(struct json_writer *j, const struct session_append *ap
 
 enum { APPEND_CREATE, APPEND_RETURN };
 const struct api_param native_append_params[] = {
-    [APPEND_CREATE] = {.name = "create", .words = {"false", "true"}},
+    [APPEND_CREATE] = {.name = "create", .choices = {"false", "true"}},
     [APPEND_RETURN] = {"return", 0, SESSION_MESSAGES_MAX, 0, {NULL}},
     {.name = NULL}};
 
@@ -66,7 +66,7 @@ const struct api_param native_page_params[] = {
     [PAGE_AFTER] = {"after", 0, INT64_MAX, 0, {NULL}},
     [PAGE_BEFORE] = {"before", 1, INT64_MAX, 0, {NULL}},
     [PAGE_MAX_BYTES] = {"max_bytes", 1, INT32_MAX, 0, {NULL}},
-    [PAGE_ORDER] = {.name = "order", .words = {"desc", "asc"}},
+    [PAGE_ORDER] = {.name = "order", .choices = {"desc", "asc"}},
     {.name = NULL}};
 
 static void write_page(struct json_writer *j, const struct session_page *page)

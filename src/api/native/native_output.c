@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The native interface's answers, written straight into the response. */
+/* What answers of the native interface have in common. */
 #include "native.h"
 
 #include <inttypes.h>

@@ -8,7 +8,7 @@
 
 enum { PAGE_DEFAULT = 20, PAGE_MAX = 100 };
 
-/* What was appended, told by drafts and receipt alone, so that a replay says the same. */
+/* Made of drafts and receipt alone, so that a replay gives the same answer. */
 static enum err write_created(struct api_call *c, const struct session_append *append)
 {
     const struct session_receipt *receipt = &c->receipt;
@@ -43,16 +43,16 @@ enum err openai_items_create(struct api_call *c)
 enum { LIST_LIMIT, LIST_ORDER };
 const struct api_param openai_list_params[] = {
     [LIST_LIMIT] = {"limit", 1, PAGE_MAX, PAGE_DEFAULT, {NULL}},
-    [LIST_ORDER] = {.name = "order", .words = {"desc", "asc"}},
+    [LIST_ORDER] = {.name = "order", .choices = {"desc", "asc"}},
     {.name = "after"},
     {.name = "include"},
     {.name = "include[]"},
     {.name = NULL}};
 
-/* The page behind an item. A made id says where it stands, and goes on saying it when the item is
- * gone, but only in the session that it was made for; a client's own id must be looked up. */
-static enum err page_behind(struct api_call *c, struct sv after, struct session_page_query *q,
-                            struct session_page *out)
+/* The page after an item. An id that parley made holds the item's seq, also after the item is
+ * deleted, but only within its session. An id that a client chose must be looked up. */
+static enum err page_after(struct api_call *c, struct sv after, struct session_page_query *q,
+                           struct session_page *out)
 {
     const struct sv user = c->precondition.user;
     int64_t *bound = q->ascending ? &q->after : &q->before;
@@ -71,7 +71,7 @@ static enum err page_behind(struct api_call *c, struct sv after, struct session_
     }
     if (e != ERR_NOT_FOUND)
         return e;
-    /* Of the conversation, if it is that which is not there. */
+    /* If the conversation is missing too, that is the answer. */
     ctx_clear_error(c->ctx);
     TRY(session_get(c->sessions, c->ctx, c->id, user, 0, &c->session));
     return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", "after",
@@ -89,7 +89,7 @@ enum err openai_items_list(struct api_call *c)
                         "after must be the id of an item.");
     if (after.p)
         TRY(session_message_id_canonical(c->ctx, &after));
-    TRY(after.p ? page_behind(c, after, &q, &page)
+    TRY(after.p ? page_after(c, after, &q, &page)
                 : session_page(c->sessions, c->ctx, c->id, c->precondition.user, &q, &page));
     struct json_writer j = api_begin(c->res, 200);
     openai_write_list(&j, page.messages, page.n, page.has_more);
@@ -107,9 +107,8 @@ enum err openai_item_get(struct api_call *c)
     return ERR_NONE;
 }
 
-/* The deletion is done, so nothing may be said that makes the client send it again without a key.
- */
-static enum err read_rest(struct api_call *c)
+/* The item is deleted by now, so a failure must not look as if the client could send it again. */
+static enum err read_conversation(struct api_call *c)
 {
     enum err e = session_get_again(c->sessions, c->ctx, c->receipt.session_id,
                                    c->receipt.generation, c->precondition.user, 0, &c->session);
@@ -118,16 +117,16 @@ static enum err read_rest(struct api_call *c)
     const struct err_info why = c->ctx->err;
     ctx_clear_error(c->ctx);
     (void)ctx_fail(c->ctx, ERR_OUTCOME_UNKNOWN, "answer_lost", NULL,
-                   "The item is deleted, but its conversation could not be read just now.");
+                   "The item is deleted, but its conversation could not be read for the answer.");
     memcpy(c->ctx->err.cause, why.cause, sizeof(why.cause));
     return ERR_OUTCOME_UNKNOWN;
 }
 
-/* Answers with the conversation that it was taken from. */
+/* Answers with the conversation, as OpenAI does. */
 enum err openai_item_delete(struct api_call *c)
 {
     TRY(session_message_delete(c->sessions, c->ctx, c->id, c->sub_id, &c->precondition,
                                &c->receipt));
-    TRY(read_rest(c));
+    TRY(read_conversation(c));
     return openai_answer_conversation(c);
 }
