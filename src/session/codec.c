@@ -92,7 +92,7 @@ static void put_message(struct writer *w, const struct session_message *m, struc
     struct session_json_offsets places = {{0}};
     const size_t from = text_n(w);
     json_write_init(&j, &w->all);
-    session_write_message(&j, m, &places);
+    session_json_message(&j, m, &places);
     out->seq = m->seq;
     out->created_at = m->created_at;
     if (w->all.failed)
@@ -108,7 +108,7 @@ static void put_session(struct writer *w, const struct session *s, struct head *
     struct json_writer j;
     struct session_json_offsets places = {{0}};
     json_write_init(&j, &w->all);
-    session_write_members(&j, s, &places);
+    session_json_members(&j, s, &places);
     *out = (struct head){.magic = codec_magic,
                          .numbers = {s->generation, s->version, s->state_version, s->last_seq,
                                      s->message_count, s->ttl_seconds, s->sliding, s->created_at,
@@ -123,7 +123,8 @@ static void put_session(struct writer *w, const struct session *s, struct head *
         put_place(w, 0, s->native, texts[i], places.at[i], &out->texts[i + 1]);
 }
 
-enum err codec_encode(struct request_ctx *ctx, const struct session *session, struct sv *out)
+enum err session_codec_encode(struct request_ctx *ctx, const struct session *session,
+                              struct sv *out)
 {
     const size_t n = session->n_messages;
     struct writer w = {.base = sizeof(struct head) + n * sizeof(struct entry)};
@@ -200,7 +201,7 @@ static bool get_session(struct sv text, const struct head *h, struct session *ou
     return get_texts(text, h->texts, SESSION_TEXTS, texts);
 }
 
-bool codec_decode(struct request_ctx *ctx, struct sv bytes, struct session *out)
+bool session_codec_decode(struct request_ctx *ctx, struct sv bytes, struct session *out)
 {
     struct head h;
     *out = (struct session){0};

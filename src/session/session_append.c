@@ -61,7 +61,7 @@ enum err session_append(struct sessions *s, struct request_ctx *ctx, struct sv i
     struct session now;
     TRY(fresh_write_begin(s, ctx, id, &fresh));
     fresh.appends = true;
-    enum err e = write_idempotent(s, ctx, &w, sql_message_append);
+    enum err e = session_write_idempotent(s, ctx, &w, sql_message_append);
     bool known = e == ERR_NONE && !receipt->replayed &&
                  fresh_after_append(s, ctx, &fresh, append, receipt, &now);
     fresh_write_end(s, ctx, &fresh, e, known ? &now : NULL);

@@ -21,8 +21,8 @@ static void put_json(struct json_writer *j, const char *key, struct sv s, size_t
     json_write_raw(j, s);
 }
 
-void session_write_message(struct json_writer *j, const struct session_message *m,
-                           struct session_json_offsets *places)
+void session_json_message(struct json_writer *j, const struct session_message *m,
+                          struct session_json_offsets *places)
 {
     struct session_json_offsets unasked;
     size_t *at = places ? places->at : unasked.at;
@@ -53,7 +53,7 @@ static size_t run_of(const struct session_message *m, size_t n)
     return i;
 }
 
-void session_write_messages(struct json_writer *j, const struct session_message *m, size_t n)
+void session_json_messages(struct json_writer *j, const struct session_message *m, size_t n)
 {
     json_write_array_open(j);
     for (size_t i = 0; i < n;) {
@@ -62,14 +62,14 @@ void session_write_messages(struct json_writer *j, const struct session_message 
         if (run > 1)
             json_write_raw(j, (struct sv){first.p, (size_t)(last.p + last.n - first.p)});
         else
-            session_write_message(j, &m[i], NULL);
+            session_json_message(j, &m[i], NULL);
         i += run;
     }
     json_write_array_close(j);
 }
 
-void session_write_members(struct json_writer *j, const struct session *s,
-                           struct session_json_offsets *places)
+void session_json_members(struct json_writer *j, const struct session *s,
+                          struct session_json_offsets *places)
 {
     struct session_json_offsets unasked;
     size_t *at = places ? places->at : unasked.at;

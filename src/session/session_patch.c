@@ -150,7 +150,7 @@ enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id
     if (receipt->replayed)
         TRY(recall_state(ctx, w.state, out));
     out->session_id = id;
-    sql_take_receipt(out, receipt);
+    sql_apply_receipt(out, receipt);
     out->messages = NULL;
     out->n_messages = 0;
     return ERR_NONE;

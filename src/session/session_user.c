@@ -146,7 +146,7 @@ static enum err hide_all(const struct erasure *x)
     while (!deadline_passed(x->end)) {
         struct session_list list;
         arena_rewind(x->ctx->arena, mark);
-        TRY(sql_user_visible(x->s, x->ctx, x->user, behind, HIDE_STEP, &list));
+        TRY(sql_user_to_erase(x->s, x->ctx, x->user, behind, HIDE_STEP, &list));
         if (list.n == 0)
             break;
         TRY(hide(x, &list));

@@ -33,7 +33,7 @@ static enum err session_of_draft(struct request_ctx *ctx, const struct session_d
         .messages = arena_array(ctx->arena, n, sizeof(*out->messages)),
         .n_messages = n,
     };
-    sql_take_receipt(out, receipt);
+    sql_apply_receipt(out, receipt);
     if (!out->messages)
         return ctx_nomem(ctx);
     return n == 0 ? ERR_NONE
@@ -80,7 +80,7 @@ enum err session_create(struct sessions *s, struct request_ctx *ctx,
                               .receipt = receipt};
     /* Nobody can have read a session whose id was made just now: no cache needs to be told. */
     TRY(w.id_is_new ? fresh_writable(s, ctx) : fresh_write_begin(s, ctx, w.id, &fresh));
-    enum err e = write_idempotent(s, ctx, &w, sql_session_insert);
+    enum err e = session_write_idempotent(s, ctx, &w, sql_session_insert);
     const enum err made = e == ERR_NONE ? session_of_draft(ctx, &whole, receipt, out) : e;
     const bool known = made == ERR_NONE && !receipt->replayed && reads_back_as_sent(&whole);
     if (!w.id_is_new)
@@ -109,7 +109,7 @@ static enum err get_or_create(struct sessions *s, struct request_ctx *ctx, struc
 {
     struct fresh_write fresh;
     TRY(fresh_write_begin(s, ctx, w->id, &fresh));
-    enum err e = write_idempotent(s, ctx, w, try_ensure);
+    enum err e = session_write_idempotent(s, ctx, w, try_ensure);
     const bool there = e == ERR_NOT_FOUND && w->found;
     if (there)
         e = ERR_NONE;
@@ -191,7 +191,7 @@ enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
     if (!w.id.p)
         return ctx_nomem(ctx);
     TRY(fresh_writable(s, ctx));
-    enum err e = write_idempotent(s, ctx, &w, try_copy);
+    enum err e = session_write_idempotent(s, ctx, &w, try_copy);
     w.id = id;
     if (e == ERR_NOT_FOUND)
         return session_write_refused(s, ctx, &w);

@@ -79,7 +79,7 @@ size_t api_route_names(const char *out[METRICS_ROUTES_MAX]);
 void api_dispatch(void *service, struct arena *arena, struct http_request *req,
                   struct http_response *res);
 /* For fcgi_settings: GETs of one session each, whose stamps are read together
- * (session_read_ahead). */
+ * (session_ahead_read). */
 bool api_gathers(void *service);
 bool api_reads_session(struct sv target);
 void api_read_ahead(void *service, struct arena *const *arenas, struct http_request *const *reqs,

@@ -8,7 +8,9 @@
 
 #include "parley/base/thread.h"
 #include "parley/db/batch.h"
-#include "parley/session/session.h"
+#include "parley/session/ahead.h"
+#include "parley/session/search.h"
+#include "parley/session/update.h"
 
 struct sessions {
     struct sessions_settings settings;
@@ -115,14 +117,14 @@ MUSTCHECK enum err sql_message_read(struct sessions *s, struct request_ctx *ctx,
 
 /* What is stored under a key. found: whether it is; matches: whether by the same request. state:
  * as in struct session_write. A key older than 24 h is deleted and not found. */
-struct stored_answer {
+struct idempotency_record {
     bool found, matches;
     struct session_receipt receipt;
     struct sv state;
 };
 MUSTCHECK enum err sql_key_read(struct sessions *s, struct request_ctx *ctx,
                                 const struct session_precondition *precondition,
-                                struct stored_answer *out);
+                                struct idempotency_record *out);
 
 /* sql_search.c */
 MUSTCHECK enum err sql_search(struct sessions *s, struct request_ctx *ctx,
@@ -150,9 +152,9 @@ MUSTCHECK enum err sql_user_list(struct sessions *s, struct request_ctx *ctx, st
                                  size_t limit, struct session_list *out);
 /* Sessions of a user behind a place that an erasure has yet to hide: only session_id, generation
  * and created_at are set. */
-MUSTCHECK enum err sql_user_visible(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                                    const struct session_position *behind, size_t limit,
-                                    struct session_list *out);
+MUSTCHECK enum err sql_user_to_erase(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                                     const struct session_position *behind, size_t limit,
+                                     struct session_list *out);
 /* Hides those of the list that still are the user's. waits: for rows that others have locked,
  * instead of passing them by; ERR_BUSY then after a second. */
 MUSTCHECK enum err sql_user_tombstone(struct sessions *s, struct request_ctx *ctx, struct sv user,
@@ -170,10 +172,10 @@ MUSTCHECK enum err sql_user_is_left(struct sessions *s, struct request_ctx *ctx,
 /* sql_common.c's helpers for the other repository files. */
 
 /* A session, all but its session_id and messages, from row i. */
-void sql_session(const struct db_rows *rows, int i, struct session *out);
+void sql_session_from_row(const struct db_rows *rows, int i, struct session *out);
 /* The sessions of all rows with their session_id. has_more is left to the caller. */
-MUSTCHECK enum err sql_sessions(struct request_ctx *ctx, const struct db_rows *rows,
-                                struct session_list *out);
+MUSTCHECK enum err sql_sessions_from_rows(struct request_ctx *ctx, const struct db_rows *rows,
+                                          struct session_list *out);
 
 /* $1 to $7 of every write: tenant, id, user, If-Match, key, fingerprint, mark. */
 enum { SQL_PRECONDITION_PARAMS = 7 };
@@ -192,7 +194,7 @@ struct db_param sql_mark(void);
  * random bits. */
 struct db_param sql_generation(const struct sessions *s,
                                const struct session_message_draft *messages, size_t n);
-struct sql_making {
+struct sql_creation {
     struct db_param *generation; /* among the parameters of a call */
     const struct session_message_draft *messages;
     size_t n;
@@ -201,19 +203,20 @@ struct sql_making {
  * call makes a session. Tries once more with another generation if that is taken. If the call of
  * sql_admit asks for a count of the tenant's open sessions, counts them and tries again. */
 MUSTCHECK enum err sql_write(struct sessions *s, struct request_ctx *ctx, struct db_call *calls,
-                             size_t n, const struct sql_making *making);
+                             size_t n, const struct sql_creation *making);
 /* Sets w->done, and if it is true the receipt, from the write's row. appended: how many messages
  * the write added at the end. */
-void sql_changed(struct session_write *w, const struct db_rows *rows, int status, size_t appended);
+void sql_change_from_rows(struct session_write *w, const struct db_rows *rows, int status,
+                          size_t appended);
 /* Numbers and times of a session as a write left it. Not its last_seq. */
-void sql_take_receipt(struct session *s, const struct session_receipt *receipt);
+void sql_apply_receipt(struct session *s, const struct session_receipt *receipt);
 /* Numbers and times of a session as row i has them; not mark_before, and not what was appended. */
-void sql_receipt(const struct db_rows *rows, int i, struct session_receipt *out);
+void sql_receipt_from_row(const struct db_rows *rows, int i, struct session_receipt *out);
 /* Messages of rows from their "seq" column on, in the order of the rows or reversed; rows whose
  * seq is NULL are none. */
-MUSTCHECK enum err sql_messages(struct request_ctx *ctx, const struct db_rows *rows,
-                                int64_t generation, bool reversed, struct session_message **out,
-                                size_t *n);
+MUSTCHECK enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *rows,
+                                          int64_t generation, bool reversed,
+                                          struct session_message **out, size_t *n);
 
 /* Arrays of a list of drafts: types, roles, contents, metadata, ids, extra ($n to $n+5).
  */

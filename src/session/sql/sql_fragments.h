@@ -58,7 +58,7 @@
     " AND s.expires_at <= now() RETURNING 1) "
 #define SQL_HOUR(time) "floor(date_part('epoch', " time ") / 3600)::integer"
 
-/* What a write tells about the session it changed; sql_receipt reads it, and SQL_REMEMBER whose
+/* What a write tells about the session it changed; sql_receipt_from_row reads it, and SQL_RECORD whose
  * session it is now. */
 #define SQL_CHANGED                                                                                \
     " s.generation, s.version, s.state_version, s.message_count, s.last_seq,"                      \
@@ -66,7 +66,7 @@
 
 /* Remembers the answer under the key, in the same statement as the change: s is the changed row, so
  * nothing is remembered when nothing was changed. A key that is taken fails the whole statement. */
-#define SQL_REMEMBER(status, first_seq, last_seq, state)                                           \
+#define SQL_RECORD(status, first_seq, last_seq, state)                                           \
     " k AS (INSERT INTO idempotency_keys (tenant, key, fingerprint, status, session_id,"           \
     " generation, version, state_version, first_seq, last_seq, message_count, at, expires_at,"     \
     " session_at, mark, state_mark, state, user_id)"                                               \
@@ -79,7 +79,7 @@
     "coalesce(octet_length(i.content), 0) + octet_length(i.metadata::jsonb::text)"                 \
     " + coalesce(octet_length(i.extra), 0)"
 
-/* Columns of a message as sql_messages reads them. */
+/* Columns of a message as sql_messages_from_rows reads them. */
 #define SQL_MESSAGE                                                                                \
     " m.seq, m.message_id, m.type, m.role, m.content, m.metadata AS message_metadata,"             \
     " m.extra, m.created_at AS message_created_at "

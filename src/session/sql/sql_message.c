@@ -20,7 +20,7 @@ static const struct db_stmt append_one = {
     "SELECT $1, s.generation, s.last_seq, $13, $9, $10, $11, $12, $14,"
     " coalesce(octet_length($11), 0) + octet_length($12::jsonb::text)"
     " + coalesce(octet_length($14), 0), s.updated_at"
-    " FROM s)," SQL_REMEMBER("201", "s.last_seq", "s.last_seq", "NULL::text") "SELECT * FROM s"};
+    " FROM s)," SQL_RECORD("201", "s.last_seq", "s.last_seq", "NULL::text") "SELECT * FROM s"};
 
 /* What nearly all appends are (sql_message_is_plain), without a key and a condition: PostgreSQL starts
  * no node that would do nothing. $4 role, $5 content, $6 the size of both that is stored, $7 mark. */
@@ -39,7 +39,7 @@ static const struct db_stmt append_many = {
     " i.content, i.metadata::jsonb, i.extra, " SQL_STORED_SIZE ", s.updated_at"
     " FROM s, unnest($9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[])"
     " WITH ORDINALITY AS i(type, role, content, metadata, id, extra, n)),"
-    SQL_REMEMBER("201", "s.last_seq - cardinality($9::text[]) + 1", "s.last_seq", "NULL::text")
+    SQL_RECORD("201", "s.last_seq - cardinality($9::text[]) + 1", "s.last_seq", "NULL::text")
     "SELECT * FROM s"};
 
 static const struct db_stmt window_read = {
@@ -125,16 +125,16 @@ enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct 
     calls[n++] = appending;
     if (append->return_n > 0)
         calls[n++] = (struct db_call){&window_read, window, ARRAY_LEN(window), {0}};
-    const struct sql_making making = {&create[4], append->messages, append->n_messages};
+    const struct sql_creation making = {&create[4], append->messages, append->n_messages};
     TRY(sql_write(s, ctx, calls, n, &making));
-    sql_changed(w, &calls[at].rows, 201, append->n_messages);
+    sql_change_from_rows(w, &calls[at].rows, 201, append->n_messages);
     if (!w->done)
         return ERR_NONE;
     w->receipt->created = may_create && calls[at - 1].rows.count > 0;
     if (append->return_n == 0)
         return ERR_NONE;
-    return sql_messages(ctx, &calls[n - 1].rows, w->receipt->generation, true, &w->receipt->window,
-                        &w->receipt->n_window);
+    return sql_messages_from_rows(ctx, &calls[n - 1].rows, w->receipt->generation, true,
+                                  &w->receipt->window, &w->receipt->n_window);
 }
 
 /* A page by keyset: the cost is that of the page, wherever it lies. One row more than asked for, or
@@ -190,7 +190,7 @@ enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv
     out->generation = db_get_i64(&rows, 0, db_column(&rows, "generation"));
     out->version = db_get_i64(&rows, 0, db_column(&rows, "version"));
     out->mark = (uint64_t)db_get_i64(&rows, 0, db_column(&rows, "mark"));
-    TRY(sql_messages(ctx, &rows, out->generation, false, &out->messages, &out->n));
+    TRY(sql_messages_from_rows(ctx, &rows, out->generation, false, &out->messages, &out->n));
     const size_t within =
         rows_within(&rows, query->limit, bytes, query->first_always || bytes != query->max_bytes);
     out->has_more = out->n > within;
@@ -226,8 +226,8 @@ enum err sql_message_read(struct sessions *s, struct request_ctx *ctx, struct sv
         return ERR_NOT_FOUND;
     struct session_message *m;
     size_t n;
-    TRY(sql_messages(ctx, &rows, db_get_i64(&rows, 0, db_column(&rows, "generation")), false, &m,
-                     &n));
+    TRY(sql_messages_from_rows(ctx, &rows, db_get_i64(&rows, 0, db_column(&rows, "generation")),
+                               false, &m, &n));
     *out = m[0];
     return ERR_NONE;
 }
@@ -240,7 +240,7 @@ enum err sql_message_read(struct sessions *s, struct request_ctx *ctx, struct sv
     "AND m.tenant = s.tenant AND m.generation = s.generation AND " which " RETURNING m.seq),"      \
     " s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") "," SQL_SLIDE ","                         \
     " message_count = s.message_count - 1 FROM d WHERE" SQL_LIVE "RETURNING" SQL_CHANGED "),"      \
-    SQL_REMEMBER("204", "0", "0", "NULL::text") "SELECT * FROM s"
+    SQL_RECORD("204", "0", "0", "NULL::text") "SELECT * FROM s"
 
 static const struct db_stmt message_delete_by_seq = {
     "message_delete_by_seq",
@@ -262,6 +262,6 @@ enum err sql_message_delete(struct sessions *s, struct request_ctx *ctx, struct 
         {&sql_lock, p, 4, {0}},
         {by_id ? &message_delete_by_id : &message_delete_by_seq, p, by_id ? 8 : 9, {0}}};
     TRY(sql_write(s, ctx, calls, ARRAY_LEN(calls), NULL));
-    sql_changed(w, &calls[1].rows, 204, 0);
+    sql_change_from_rows(w, &calls[1].rows, 204, 0);
     return ERR_NONE;
 }

@@ -100,7 +100,7 @@ enum err sql_search(struct sessions *s, struct request_ctx *ctx, const struct se
         return ctx_fail(ctx, ERR_TOO_LARGE, "answer_too_large", "limit",
                         "The answer would hold more than %lld bytes; ask for fewer.",
                         (long long)s->settings.page_bytes);
-    return sql_sessions(ctx, &rows, out);
+    return sql_sessions_from_rows(ctx, &rows, out);
 }
 
 enum err sql_count(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,

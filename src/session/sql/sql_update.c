@@ -56,7 +56,7 @@ static const struct db_stmt session_edit = {
     " SELECT $1, s.generation, s.last_seq - c.added + row_number() OVER (ORDER BY i.n), i.id, i.type,"
     " i.role, i.content, i.metadata::jsonb, i.extra, " SQL_STORED_SIZE ", s.updated_at"
     " FROM s, c, e AS i WHERE i.edit = 0 AND i.seq IS NULL),"
-    SQL_REMEMBER("200", "0", "0", "NULL::text")
+    SQL_RECORD("200", "0", "0", "NULL::text")
     "SELECT s.*, f.fault FROM f LEFT JOIN s ON true"};
 /* clang-format on */
 
@@ -103,6 +103,6 @@ enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx, struct se
     TRY(sql_write(s, ctx, calls, ARRAY_LEN(calls), NULL));
     const struct db_rows *rows = &calls[1].rows;
     w->fault = (size_t)db_get_i64(rows, 0, db_column(rows, "fault"));
-    sql_changed(w, rows, 200, 0);
+    sql_change_from_rows(w, rows, 200, 0);
     return ERR_NONE;
 }

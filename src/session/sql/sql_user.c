@@ -34,14 +34,14 @@ static const struct db_stmt user_list_newest = {
 static const struct db_stmt user_list_oldest = {
     "user_list_oldest", SQL_LIST(">", "created_at, generation", "context")};
 
-static const struct db_stmt user_visible = {
-    "user_visible",
+static const struct db_stmt user_to_erase = {
+    "user_to_erase",
     "SELECT session_id, generation, created_at FROM sessions WHERE" SQL_USERS_PLACE("<")
     "AND session_id NOT LIKE '~%' ORDER BY " SQL_NEWEST_FIRST " LIMIT $5"};
 
 /* Locked in one order, so that two erasures at once do not deadlock. Whoever waited for a row finds
  * it hidden, and no session of its id. */
-#define SQL_HIDE(how)                                                                              \
+#define SQL_TOMBSTONE(how)                                                                              \
     "WITH l AS (SELECT generation FROM sessions WHERE tenant = $1 AND user_id = $2"                \
     " AND generation = ANY($3::bigint[]) AND session_id NOT LIKE '~%'"                             \
     " ORDER BY generation FOR UPDATE" how ")"                                                      \
@@ -50,11 +50,11 @@ static const struct db_stmt user_visible = {
     " version = s.version + 1 WHERE s.tenant = $1"                                                 \
     " AND s.generation = ANY(ARRAY(SELECT generation FROM l))"
 
-static const struct db_stmt user_hide = {"user_hide", SQL_HIDE("")};
-static const struct db_stmt user_hide_free = {"user_hide_free", SQL_HIDE(" SKIP LOCKED")};
+static const struct db_stmt user_tombstone = {"user_tombstone", SQL_TOMBSTONE("")};
+static const struct db_stmt user_tombstone_free = {"user_tombstone_free", SQL_TOMBSTONE(" SKIP LOCKED")};
 
-static const struct db_stmt user_hidden = {
-    "user_hidden",
+static const struct db_stmt user_tombstones = {
+    "user_tombstones",
     "SELECT tenant, generation, message_count, regexp_replace(session_id, '^~~?[0-9]+~?', '') AS own_id FROM sessions WHERE tenant = $1 AND user_id = $2"
     " AND session_id LIKE '~%' ORDER BY " SQL_NEWEST_FIRST " LIMIT 100"};
 
@@ -106,21 +106,21 @@ enum err sql_user_list(struct sessions *s, struct request_ctx *ctx, struct sv us
     p[5] = db_i64(s->settings.page_bytes);
     TRY(db_query(s->db, ctx, DB_READ, oldest_first ? &user_list_oldest : &user_list_newest, p,
                  ARRAY_LEN(p), &rows, NULL));
-    TRY(sql_sessions(ctx, &rows, out));
+    TRY(sql_sessions_from_rows(ctx, &rows, out));
     out->has_more = rows.count > 0 && db_get_i64(&rows, 0, db_column(&rows, "found")) > rows.count;
     return ERR_NONE;
 }
 
-enum err sql_user_visible(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                          const struct session_position *behind, size_t limit,
-                          struct session_list *out)
+enum err sql_user_to_erase(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                           const struct session_position *behind, size_t limit,
+                           struct session_list *out)
 {
     char text[CLOCK_RFC3339_LEN + 1];
     struct db_param p[5];
     struct db_rows rows;
     place_params(ctx, user, behind, false, text, p);
     p[4] = db_i64((int64_t)limit);
-    TRY(db_query(s->db, ctx, DB_READ, &user_visible, p, ARRAY_LEN(p), &rows, NULL));
+    TRY(db_query(s->db, ctx, DB_READ, &user_to_erase, p, ARRAY_LEN(p), &rows, NULL));
     *out = (struct session_list){.n = (size_t)rows.count};
     out->sessions = arena_zalloc(ctx->arena, out->n * sizeof(*out->sessions));
     if (!out->sessions)
@@ -145,8 +145,8 @@ enum err sql_user_tombstone(struct sessions *s, struct request_ctx *ctx, struct 
     for (size_t i = 0; i < list->n; i++)
         generations[i] = list->sessions[i].generation;
     TRY(db_i64_array(ctx, generations, list->n, &p[2]));
-    TRY(db_query(s->db, ctx, DB_WRITE, waits ? &user_hide : &user_hide_free, p, ARRAY_LEN(p), &rows,
-                 NULL));
+    TRY(db_query(s->db, ctx, DB_WRITE, waits ? &user_tombstone : &user_tombstone_free, p,
+                 ARRAY_LEN(p), &rows, NULL));
     *hidden += rows.count;
     return ERR_NONE;
 }
@@ -155,7 +155,7 @@ enum err sql_user_tombstones(struct sessions *s, struct request_ctx *ctx, struct
                              struct db_rows *out)
 {
     const struct db_param p[] = {db_text(ctx->tenant), db_text(user)};
-    return db_query(s->db, ctx, DB_READ, &user_hidden, p, ARRAY_LEN(p), out, NULL);
+    return db_query(s->db, ctx, DB_READ, &user_tombstones, p, ARRAY_LEN(p), out, NULL);
 }
 
 enum err sql_user_keys_delete(struct sessions *s, struct request_ctx *ctx, struct sv user,

@@ -5,7 +5,9 @@
 #define PARLEY_TESTS_SESSION_FIXTURE_H
 
 #include "../service.h"
-#include "parley/session/session.h"
+#include "parley/session/ahead.h"
+#include "parley/session/search.h"
+#include "parley/session/update.h"
 
 extern const struct session_precondition nobody;
 

@@ -95,7 +95,7 @@ static void the_sweeper_ends_what_was_begun(void)
     make(w, "er3", "anna", "er3:a", 1500);
     make(w, "er3", "anna", "er3:b", 2);
     struct request_ctx *ctx = world_request(w, "er3");
-    OK(sql_user_visible(w->sessions, ctx, SV("anna"), NULL, 10, &list));
+    OK(sql_user_to_erase(w->sessions, ctx, SV("anna"), NULL, 10, &list));
     OK(sql_user_tombstone(w->sessions, ctx, SV("anna"), &list, true, &hidden));
     CU_ASSERT_EQUAL(hidden, 2);
     world_exec("INSERT INTO idempotency_keys SELECT tenant, key || n, fingerprint,"

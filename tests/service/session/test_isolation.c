@@ -204,7 +204,7 @@ static struct session read_plain(struct world *w, struct world *c, const char *t
     OK(sql_session_read(w->sessions, world_request(c, tenant), sv_from(id), SV_NONE, SESSION_WINDOW,
                         &s));
     value->stamp = (struct cache_stamp){s.generation, s.version, s.mark};
-    OK(codec_encode(&c->ctx, &s, &value->bytes));
+    OK(session_codec_encode(&c->ctx, &s, &value->bytes));
     return s;
 }
 
@@ -229,7 +229,7 @@ static void planted_value_of_another_session(void)
     /* The session's own bytes under another stamp than theirs. */
     struct session s = read_plain(w, c, "t1", "i:mine", &value);
     s.messages[0].content = SV("\"planted\"");
-    OK(codec_encode(&c->ctx, &s, &value.bytes));
+    OK(session_codec_encode(&c->ctx, &s, &value.bytes));
     const struct cache_stamp own = value.stamp;
     const struct cache_stamp others[] = {{own.generation + 1, own.version, own.mark},
                                          {own.generation, own.version + 1, own.mark},

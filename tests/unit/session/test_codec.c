@@ -47,7 +47,7 @@ static struct sv encoded(struct request_ctx *ctx)
 {
     const struct session s = example();
     struct sv bytes = SV_NONE;
-    CU_ASSERT_EQUAL(codec_encode(ctx, &s, &bytes), ERR_NONE);
+    CU_ASSERT_EQUAL(session_codec_encode(ctx, &s, &bytes), ERR_NONE);
     return bytes;
 }
 
@@ -57,13 +57,13 @@ TEST(round_trip)
     struct request_ctx *ctx = test_ctx();
     struct sv bytes = encoded(ctx);
     struct session s = example(), back;
-    CU_ASSERT_TRUE(codec_decode(ctx, bytes, &back));
+    CU_ASSERT_TRUE(session_codec_decode(ctx, bytes, &back));
     same_session(&s, &back);
     s.sliding = false;
     s.user_id = SV("");
     s.n_messages = 0;
-    CU_ASSERT_EQUAL(codec_encode(ctx, &s, &bytes), ERR_NONE);
-    CU_ASSERT_TRUE(codec_decode(ctx, bytes, &back));
+    CU_ASSERT_EQUAL(session_codec_encode(ctx, &s, &bytes), ERR_NONE);
+    CU_ASSERT_TRUE(session_codec_decode(ctx, bytes, &back));
     same_session(&s, &back);
 }
 
@@ -90,7 +90,7 @@ TEST(another_length_is_refused)
     for (size_t n = 0; n <= longer.n; n++) {
         struct arena_mark mark = arena_get_mark(ctx->arena);
         char *p = exact(buf_get(&longer), n);
-        CU_ASSERT_EQUAL(codec_decode(ctx, (struct sv){p, n}, &back), n == longer.n - 1);
+        CU_ASSERT_EQUAL(session_codec_decode(ctx, (struct sv){p, n}, &back), n == longer.n - 1);
         free(p);
         arena_rewind(ctx->arena, mark);
     }
@@ -106,7 +106,7 @@ static bool read_damaged(struct request_ctx *ctx, const char *p, size_t n)
 {
     struct arena_mark mark = arena_get_mark(ctx->arena);
     struct session back;
-    const bool read = codec_decode(ctx, (struct sv){p, n}, &back);
+    const bool read = session_codec_decode(ctx, (struct sv){p, n}, &back);
     if (read) {
         CU_ASSERT_TRUE(inside(back.session_id, p, n) && inside(back.context, p, n) &&
                        inside(back.metadata, p, n));
@@ -143,9 +143,9 @@ TEST(little_memory)
     struct sv out = SV_NONE;
     struct session s = example();
     small.arena = arena_create(256);
-    CU_ASSERT_EQUAL(codec_encode(&small, &s, &out), ERR_NOMEM);
+    CU_ASSERT_EQUAL(session_codec_encode(&small, &s, &out), ERR_NOMEM);
     arena_destroy(small.arena);
     small.arena = arena_create(64);
-    CU_ASSERT_FALSE(codec_decode(&small, bytes, &s));
+    CU_ASSERT_FALSE(session_codec_decode(&small, bytes, &s));
     arena_destroy(small.arena);
 }

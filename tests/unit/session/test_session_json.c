@@ -68,9 +68,9 @@ static struct sv written(struct bench *b, const struct session *s)
     buf_init(&out, b->ctx->arena, 0);
     json_write_init(&j, &out);
     json_write_object_open(&j);
-    session_write_members(&j, s, NULL);
+    session_json_members(&j, s, NULL);
     json_write_key(&j, "messages");
-    session_write_messages(&j, s->messages, s->n_messages);
+    session_json_messages(&j, s->messages, s->n_messages);
     json_write_object_close(&j);
     CU_ASSERT_FALSE(out.failed);
     return buf_get(&out);
@@ -80,8 +80,8 @@ static struct session through_cache(struct bench *b, const struct session *s)
 {
     struct session back = {.n_messages = 0};
     struct sv bytes = SV_NONE;
-    CU_ASSERT_EQUAL(codec_encode(b->ctx, s, &bytes), ERR_NONE);
-    CU_ASSERT_TRUE(codec_decode(b->ctx, bytes, &back));
+    CU_ASSERT_EQUAL(session_codec_encode(b->ctx, s, &bytes), ERR_NONE);
+    CU_ASSERT_TRUE(session_codec_decode(b->ctx, bytes, &back));
     return back;
 }
 
@@ -164,7 +164,7 @@ TEST(after_an_append)
     begin(&b, SESSION_WINDOW);
     w.snapshot = cache_snapshot(s.cache, w.key);
     value.stamp = (struct cache_stamp){b.s.generation, b.s.version, b.s.mark};
-    CU_ASSERT_EQUAL(codec_encode(b.ctx, &b.s, &value.bytes), ERR_NONE);
+    CU_ASSERT_EQUAL(session_codec_encode(b.ctx, &b.s, &value.bytes), ERR_NONE);
     cache_put(s.cache, b.ctx, w.key, &w.snapshot, false, &value);
     struct session_receipt r = {.session_id = b.s.session_id,
                                 .generation = b.s.generation,
