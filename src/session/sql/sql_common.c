@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Parameters and rows that the repository's statements have in common. */
+/* Parameters and rows that the statements have in common. */
 #include "sql_fragments.h"
 
 #include <string.h>
@@ -27,7 +27,7 @@ static const struct db_stmt session_admit = {"session_admit",
                                              "SELECT parley_admit($1, $2, $3, $4)"};
 static const struct db_stmt admit_count = {"session_admit_count", "SELECT parley_count($1, $2)"};
 
-/* Once is enough, unless the machine stands still for as long as a count is believed. */
+/* One count is enough, unless the machine stalls for as long as a count is valid. */
 enum { ADMIT_COUNTS_MAX = 3 };
 
 size_t sql_admit(const struct request_ctx *ctx, const struct session_write *w,
@@ -72,7 +72,7 @@ struct db_param sql_generation(const struct sessions *s,
     return db_i64(generation);
 }
 
-/* Names what it failed for: the key, the message_id, or what db said. */
+/* Describes a failure to the client by the constraint that was violated. */
 static enum err write_failed(struct request_ctx *ctx, enum err e, const struct db_failure *failure)
 {
     if (e == ERR_LIMITED) {
@@ -95,19 +95,19 @@ static enum err write_failed(struct request_ctx *ctx, enum err e, const struct d
 }
 
 enum err sql_write(struct sessions *s, struct request_ctx *ctx, struct db_call *calls, size_t n,
-                   const struct sql_creation *making)
+                   const struct sql_creation *creation)
 {
     struct db_failure failure;
     const struct db_param count[] = {db_text(ctx->tenant), db_i64(ctx->sessions_max)};
     struct db_rows rows;
-    bool made_anew = false;
+    bool repeated = false;
     for (int counts = 0;;) {
         const enum err e = db_batch(s->db, ctx, DB_WRITE, calls, n, &failure);
-        if (e == ERR_CONFLICT && making && !made_anew &&
+        if (e == ERR_CONFLICT && creation && !repeated &&
             strcmp(failure.constraint, "sessions_tenant_generation_key") == 0) {
             ctx_clear_error(ctx);
-            made_anew = true;
-            *making->generation = sql_generation(s, making->messages, making->n);
+            repeated = true;
+            *creation->generation = sql_generation(s, creation->messages, creation->n);
             continue;
         }
         if (e == ERR_NONE || counts++ == ADMIT_COUNTS_MAX || strcmp(failure.sqlstate, "PL428") != 0)
