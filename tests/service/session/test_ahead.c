@@ -57,7 +57,7 @@ static bool is_own(const struct session *s, const char *tenant, const char *id, 
 
 /* ---- many at once ---- */
 
-/* One of those that are asked for together. */
+/* One of the requests that are read ahead together. */
 struct member {
     struct world *w;
     const char *tenant;
@@ -245,8 +245,8 @@ static void in_time(void)
     few_open(&f, "time");
     for (size_t row = 0; row < ARRAY_LEN(rows); row++) {
         const bool locked = row == 2;
-        struct gate *gate =
-            locked ? gate_close("BEGIN; LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE") : NULL;
+        struct held_transaction *held =
+            locked ? transaction_hold("BEGIN; LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE") : NULL;
         const int64_t began = clock_mono_us();
         for (int i = 0; i < KINDS; i++)
             world_request(f.callers[i], "t1")->deadline = deadline_in_ms(rows[row][i > 0]);
@@ -259,8 +259,8 @@ static void in_time(void)
         }
         if (locked)
             CU_ASSERT_TRUE(clock_mono_us() - began < 10000000);
-        if (gate)
-            gate_open(gate);
+        if (held)
+            transaction_release(held);
         const enum err e = get(&f, 0, 0, "t1", &s);
         CU_ASSERT_EQUAL(e, rows[row][0] < 0 ? ERR_TIMEOUT : ERR_NONE);
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Many threads at one session. What counts is what was acknowledged, not who was first. */
+/* Many threads write to one session. Their order is free; what was acknowledged must be there. */
 #include <stdio.h>
 
 #include "../../unit/suite.h"
@@ -93,7 +93,7 @@ static void work_create(struct crowd *crowd, struct world *c, int me)
     crowd->conflicts += e == ERR_CONFLICT;
 }
 
-/* Fails if the expired session is put aside without the look at its expiry: tried. */
+/* Fails if a live session becomes a tombstone like an expired one: tried. */
 static void one_takes_the_place_of_the_expired(void)
 {
     struct world *w = world_open(true);
@@ -120,8 +120,7 @@ static void one_takes_the_place_of_the_expired(void)
 
 static void work_keyed_append(struct crowd *crowd, struct world *c, int me)
 {
-    const struct session_precondition precondition = {.key = sv_from(crowd->id),
-                                                      .fingerprint = SV("f")};
+    const struct session_precondition precondition = keyed(crowd->id);
     enum err e = crowd_append(crowd, c, 2, true, &precondition);
     crowd->failed += e != ERR_NONE;
     crowd->calls_done += e == ERR_NONE && !c->r.replayed;
@@ -130,8 +129,7 @@ static void work_keyed_append(struct crowd *crowd, struct world *c, int me)
 
 static void work_keyed_create(struct crowd *crowd, struct world *c, int me)
 {
-    const struct session_precondition precondition = {.key = sv_from(crowd->id),
-                                                      .fingerprint = SV("f")};
+    const struct session_precondition precondition = keyed(crowd->id);
     struct session_draft d = draft_of(NULL, NULL); /* each makes an id of its own */
     enum err e;
     UNTIL_DONE(e, world_create(c, "t1", &d, &precondition));
@@ -186,7 +184,7 @@ static void work_patch(struct crowd *crowd, struct world *c, int me)
     enum err e;
     UNTIL_DONE(e, world_patch(c, "t1", crowd->id, &patch, &nobody));
     crowd->failed += e != ERR_NONE;
-    /* An append in between gets in nobody's way. */
+    /* An append in between does not interfere. */
     crowd->failed += crowd_append(crowd, c, 1, false, &nobody) != ERR_NONE;
 }
 
