@@ -68,7 +68,7 @@ static bool decode_value(struct request_ctx *ctx, struct sv id, const struct cac
 
 /* ---- reading ---- */
 
-struct reading {
+struct cached_read {
     struct cache_key key;
     struct cache_snapshot snapshot; /* taken before PostgreSQL is asked */
     struct cache_found found;
@@ -77,7 +77,7 @@ struct reading {
 };
 
 static void find_cached(struct sessions *s, struct request_ctx *ctx, size_t n, bool redis_too,
-                        struct reading *r)
+                        struct cached_read *r)
 {
     r->has = cache_find(s->cache, ctx, r->key, &r->snapshot, redis_too, &r->found) &&
              decode_value(ctx, r->key.id, &r->found.value, &r->session) &&
@@ -100,7 +100,7 @@ static struct deadline database_deadline(struct deadline whole)
     return (struct deadline){whole.at_us - (kept_ms < 500 ? kept_ms : 500) * INT64_C(1000)};
 }
 
-static void store_read(struct sessions *s, struct request_ctx *ctx, const struct reading *r,
+static void store_read(struct sessions *s, struct request_ctx *ctx, const struct cached_read *r,
                        bool redis_too, const struct session *session)
 {
     struct cache_value value;
@@ -109,8 +109,8 @@ static void store_read(struct sessions *s, struct request_ctx *ctx, const struct
 }
 
 /* The answer while PostgreSQL is away: perhaps old, and marked as degraded. */
-static bool read_degraded(struct sessions *s, struct request_ctx *ctx, size_t n, struct reading *r,
-                          struct session *out)
+static bool read_degraded(struct sessions *s, struct request_ctx *ctx, size_t n,
+                          struct cached_read *r, struct session *out)
 {
     if (!r->has)
         find_cached(s, ctx, n, true, r);
@@ -133,7 +133,7 @@ static bool is_away(const struct sessions *s, enum err e)
 struct session_ahead {
     struct request_ctx *ctx;
     struct sql_stamp_question question;
-    struct reading reading;
+    struct cached_read read;
 };
 
 struct session_ahead *session_ahead_new(struct request_ctx *ctx, struct sv id)
@@ -143,7 +143,7 @@ struct session_ahead *session_ahead_new(struct request_ctx *ctx, struct sv id)
         return NULL;
     *a = (struct session_ahead){.ctx = ctx,
                                 .question = {.tenant = ctx->tenant, .id = id},
-                                .reading = {.key = key_of(ctx, id)}};
+                                .read = {.key = key_of(ctx, id)}};
     ctx->ahead = a;
     return a;
 }
@@ -160,10 +160,10 @@ void session_ahead_read(struct sessions *s, struct arena *shared,
     ctx.before_wait = ahead[0]->ctx->before_wait;
     for (size_t i = 0; i < n; i++) {
         struct session_ahead *a = ahead[i];
-        a->reading.snapshot = cache_snapshot(s->cache, a->reading.key);
-        find_cached(s, a->ctx, 0, false, &a->reading);
+        a->read.snapshot = cache_snapshot(s->cache, a->read.key);
+        find_cached(s, a->ctx, 0, false, &a->read);
         ctx.deadline = deadline_earlier(ctx.deadline, database_deadline(a->ctx->deadline));
-        if (a->reading.has)
+        if (a->read.has)
             questions[asked++] = &a->question;
     }
     if (asked > 1)
@@ -196,7 +196,7 @@ static const struct session_ahead *take_ahead(struct request_ctx *ctx, struct sv
 /* Returns the cached value if PostgreSQL says that it is current, else the row, which it then
  * caches. ahead: the stamp that was read ahead; NULL: asks now. */
 static enum err read_checked(struct sessions *s, struct request_ctx *ctx, size_t n,
-                             struct reading *r, const struct session_ahead *ahead,
+                             struct cached_read *r, const struct session_ahead *ahead,
                              struct session *out)
 {
     struct sql_stamp now;
@@ -226,7 +226,7 @@ static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct
 {
     const struct session_ahead *ahead = take_ahead(ctx, id);
     const struct deadline whole = ctx->deadline;
-    struct reading r = {.key = key_of(ctx, id)};
+    struct cached_read r = {.key = key_of(ctx, id)};
     enum err e = fresh_reachable(s, ctx);
     if (!s->cache) {
         if (e == ERR_NONE)
@@ -236,7 +236,7 @@ static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct
         return e;
     }
     if (ahead) {
-        r = ahead->reading;
+        r = ahead->read;
         r.has = has_enough(&r.session, n);
     } else {
         r.snapshot = cache_snapshot(s->cache, r.key);

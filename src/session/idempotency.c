@@ -78,8 +78,7 @@ enum err session_write_refused(struct sessions *s, struct request_ctx *ctx,
     /* Without If-Match the write found no session; if there is one now, it was made since. */
     if (e == ERR_NOT_FOUND || (e == ERR_NONE && !w->precondition->if_match))
         return session_not_found(ctx);
-    if (e != ERR_NONE)
-        return e;
+    TRY(e);
     return ctx_fail(ctx, ERR_PRECONDITION, "version_conflict", "If-Match",
                     "The session has changed: its version is %lld, its state_version %lld.",
                     (long long)session.version, (long long)session.state_version);

@@ -141,8 +141,7 @@ enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id
     enum err e = session_write_uncached(s, ctx, &w, session_change_state);
     if (e == ERR_NOT_FOUND)
         return session_write_refused(s, ctx, &w);
-    if (e != ERR_NONE)
-        return e;
+    TRY(e);
     /* The sweeper removed the state when the session was deleted. */
     if (receipt->replayed && !w.state.p)
         return session_not_found(ctx);

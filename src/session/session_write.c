@@ -142,8 +142,7 @@ enum err session_get_or_create(struct sessions *s, struct request_ctx *ctx,
     } else if (e == ERR_NONE) {
         receipt->status = 200;
     }
-    if (e != ERR_NONE)
-        return e;
+    TRY(e);
     /* A user in the header or in the body must own the session. */
     if (!session_user_matches(out, precondition->user) ||
         !session_user_matches(out, draft->user_id))

@@ -10,9 +10,8 @@
 
 /* Where the values of the text fields begin in what was written; of a string, after its quote. A
  * form that was copied has no offsets. */
-enum { SESSION_JSON_TEXTS = 5, MESSAGE_JSON_TEXTS = 6 };
 struct session_json_offsets {
-    size_t at[MESSAGE_JSON_TEXTS]; /* session: id, user, language, context, metadata;
+    size_t at[6]; /* session: id, user, language, context, metadata;
                                       message: id, type, role, content, metadata, extra */
 };
 

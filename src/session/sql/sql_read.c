@@ -38,8 +38,7 @@ enum err sql_stamp_read(struct sessions *s, struct request_ctx *ctx, struct sv i
     ctx->reserve = true;
     enum err e = db_query(s->db, ctx, DB_READ, &sql_stamp_stmt, p, ARRAY_LEN(p), &rows, NULL);
     ctx->reserve = false;
-    if (e != ERR_NONE)
-        return e;
+    TRY(e);
     if (rows.count == 0)
         return ERR_NOT_FOUND;
     stamp_from_row(&rows, 0, out);

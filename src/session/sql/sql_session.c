@@ -214,25 +214,20 @@ enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx, struct se
 }
 
 /* clang-format off */
-#define SQL_NEXT_STATE                                                                             \
-    " user_id = $11, language = $12, context = $13, metadata = $14, ttl_seconds = $15 "
 /* $8 to $10: as they were read. */
-#define SQL_SAME_STATE " s.generation = $8 AND s.state_version = $9 AND s.state_mark = $10 "
+#define SQL_UPDATE(expiry)                                                                         \
+    "WITH s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") "," expiry ","                        \
+    " user_id = $11, language = $12, context = $13, metadata = $14, ttl_seconds = $15 "            \
+    " WHERE" SQL_LIVE "AND" SQL_MATCH "AND"                                                        \
+    " s.generation = $8 AND s.state_version = $9 AND s.state_mark = $10 "                          \
+    "RETURNING" SQL_CHANGED ")," SQL_RECORD("200", "0", "0", "$16::text") "SELECT * FROM s"
 
-static const struct db_stmt session_update_stmt = {
-    "session_update",
-    "WITH s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") "," SQL_SLIDE "," SQL_NEXT_STATE
-    " WHERE" SQL_LIVE "AND" SQL_MATCH "AND" SQL_SAME_STATE
-    "RETURNING" SQL_CHANGED ")," SQL_RECORD("200", "0", "0", "$16::text") "SELECT * FROM s"};
-
+static const struct db_stmt session_update_stmt = {"session_update", SQL_UPDATE(SQL_SLIDE)};
 /* A new time to live begins now, also if the expiry does not slide. */
 static const struct db_stmt session_update_ttl = {
     "session_update_ttl",
-    "WITH s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") ","
-    " expires_at = now() + $15::bigint * interval '1 second',"
-    " expiry_hour = " SQL_HOUR("now() + $15::bigint * interval '1 second'") "," SQL_NEXT_STATE
-    " WHERE" SQL_LIVE "AND" SQL_MATCH "AND" SQL_SAME_STATE
-    "RETURNING" SQL_CHANGED ")," SQL_RECORD("200", "0", "0", "$16::text") "SELECT * FROM s"};
+    SQL_UPDATE(" expires_at = now() + $15::bigint * interval '1 second',"
+               " expiry_hour = " SQL_HOUR("now() + $15::bigint * interval '1 second'"))};
 /* clang-format on */
 
 enum err sql_session_update(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
