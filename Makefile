@@ -49,11 +49,11 @@ REPLAY  := tests/fuzz/replay.c
 FUZZ_BY := $(filter-out tests/fuzz/fuzz_%.c tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)) \
            tests/unit/json/same.c
 
-CHECKS  := layers symbols headers isolation single stamps docs openapi plan plants format
+CHECKS  := layers symbols headers isolation single stamps docs openapi plan functions pages mutants format
 QUIET    = $(MAKE) --no-print-directory -s -j"$$(nproc)"
 
 .PHONY: all help run test unit service system fuzz fuzz-replay analysis check $(CHECKS:%=check-%) \
-        format-check format openapi test-compose test-faults test-plants \
+        format-check format openapi test-compose test-faults test-mutants \
         bench bench-scale clean
 all: $(BUILD)/parley
 
@@ -70,7 +70,7 @@ help:
 	@echo "make test-compose   docker-compose.yml, with Docker or the engine of PARLEY_TEST_ENGINE"
 	@echo "make test-faults    servers killed, stopped and cut off under load; FAULTS=long, SEED=N, T=NAME"
 	@echo "make analysis       clang's analyser, cppcheck; tests under ThreadSanitizer and valgrind, FAULTS=long: all"
-	@echo "make test-plants    each planted bug of tests/plants, and the test that fails with it; T=NAME"
+	@echo "make test-mutants    each rule broken in turn (tests/mutants), and the test that fails then; T=NAME"
 	@echo "make bench          how fast it is here: table, JSON, SVG; SECONDS=3, ROUNDS=3, CONNECTIONS=1,4,16,64, OPS=get/one,…, OUT=DIR, COMPARE=FILE"
 	@echo "make bench-scale    whether it stays so: long sessions, 1,000,000 sessions, memory, overload; T='STEP…', SECONDS, ROUNDS"
 	@echo "make format         bring the C files into the form of .clang-format"
@@ -171,9 +171,9 @@ analysis:
 	@tests/run-all "clang's analyser=tests/analysis/clang" "cppcheck=tests/analysis/cppcheck" \
 	    "ThreadSanitizer=tests/analysis/under tsan" "valgrind=tests/analysis/under valgrind"
 
-test-plants:
+test-mutants:
 	@tests/stack/install test
-	@tests/plants/run $(T)
+	@tests/mutants/run $(T)
 
 bench:
 	@tests/stack/install bench

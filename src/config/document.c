@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What people read about the settings: --help, the README's table, the values in force. */
+/* What people read about the settings: --help, the table for docs/reference/configuration.md, the
+ * values in force. */
 #include "config_internal.h"
 
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The read path, and what a write does with the caches. The rule: no read is older than an
- * acknowledged write, on any host (docs/architecture.md).
+ * acknowledged write, on any host (docs/internals/architecture.md).
  *
  * A cached value is used only if PostgreSQL, asked after the request arrived, says that its stamp
  * is current. There are two exceptions: the memory of a host that is alone (db/hosts.h), and,

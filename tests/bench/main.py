@@ -10,7 +10,7 @@ variables, since they are make's:
   OUT=build/bench        directory for bench.json and bench.svg
   COMPARE=FILE           a bench.json of an earlier run, to compare with
 
-docs/performance.md says what is measured, and how.
+docs/internals/performance.md says what is measured, and how.
 """
 import json
 import os

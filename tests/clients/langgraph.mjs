@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // client.threads of @langchain/langgraph-sdk against parley, in two versions: the one that npm calls
 // latest, and 2.0.0, which has the higher number and repeats a POST, too, by itself. "Row" names rows of
-// the table in docs/clients.md.
+// the table in docs/reference/langgraph.md.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";

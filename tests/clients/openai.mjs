@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The client of npm's package openai against parley: its routes, items, pages and errors. "Row" names rows
-// of the table in docs/clients.md.
+// of the table in docs/reference/openai.md.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import OpenAI from "openai";
@@ -84,7 +84,7 @@ test("single_item_get_and_delete", async () => {
 });
 
 // Row: Message paging (cursor). Row: Bulk append. Fails if has_more is dropped, two items change
-// places, or one loses a field on the way: tried, see `plants`.
+// places, or one loses a field on the way: tried, see `mutants`.
 test("pages_of_250_both_ways", async () => {
   const { id } = await conversations.create();
   await pages(id, conversations);
@@ -131,8 +131,8 @@ async function pages(id, reader) {
 }
 
 // The paging test notices what a server, or a proxy, could do wrong.
-test("plants", async (t) => {
-  const plants = {
+test("mutants", async (t) => {
+  const mutants = {
     "has_more dropped": (page) => delete page.has_more,
     "always more": (page) => (page.has_more = true),
     "order swapped": (page) => page.data?.reverse(),
@@ -142,10 +142,10 @@ test("plants", async (t) => {
     "item lost": (page) => page.data?.pop(),
     "last_id of the page before": (page) => (page.last_id = page.data?.at(-2)?.id ?? page.last_id),
   };
-  for (const [name, plant] of Object.entries(plants)) {
-    const [planted] = await over(t, {}, ...Array(1000).fill((page) => void plant(page)));
+  for (const [name, mutate] of Object.entries(mutants)) {
+    const [mutant] = await over(t, {}, ...Array(1000).fill((page) => void mutate(page)));
     const { id } = await conversations.create();
-    await assert.rejects(pages(id, planted), assert.AssertionError, name);
+    await assert.rejects(pages(id, mutant), assert.AssertionError, name);
   }
 });
 

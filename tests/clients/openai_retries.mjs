@@ -123,7 +123,7 @@ test("a_key_makes_a_lost_answer_harmless", async (t) => {
   }
 });
 
-// Without a key, and with the guard off as it is unless configured: what README warns of.
+// Without a key, and with the guard off as it is unless configured: what docs/reference/openai.md warns of.
 test("without_a_key_a_lost_answer_stores_twice", async (t) => {
   const { id } = await conversations.create();
   const [through, seen] = await over(t, {}, "cut");

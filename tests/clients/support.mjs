@@ -137,10 +137,11 @@ export async function refusal(promise, type = Error) {
   return error;
 }
 
-// What a client can call that does not work, as docs/clients.md has it.
-const documented = readFileSync(new URL("../../docs/clients.md", import.meta.url), "utf8");
+// What a client can call that does not work, as docs/reference has it.
+const documented = ["openai", "langgraph"].map((page) =>
+  readFileSync(new URL(`../../docs/reference/${page}.md`, import.meta.url), "utf8")).join("\n");
 
-// Each of the calls, an object of functions by name, fails at once, with the status in docs/clients.md.
+// Each of the calls, an object of functions by name, fails at once, with the status in docs/reference.
 // look() may look closer at the error.
 export async function absent(calls, seen, look) {
   for (const [name, call] of Object.entries(calls)) {
@@ -149,7 +150,7 @@ export async function absent(calls, seen, look) {
     assert.equal(seen.length, before + 1, name);
     assert.ok(
       documented.includes(`| ${name} | ${error.status} |`),
-      `not in docs/clients.md: | ${name} | ${error.status} |`,
+      `not in docs/reference: | ${name} | ${error.status} |`,
     );
     look(error, name);
   }

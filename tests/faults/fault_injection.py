@@ -24,7 +24,7 @@ CALLS = len(KINDS) * len(LIBRARIES)
 
 def sanitized():
     """The program under test built with ASan and UBSan, and the library that lets calls fail: of the
-    tree that PARLEY_BIN is of, which may be a planted one. Skips where there is no ASan."""
+    tree that PARLEY_BIN is of, which may be that of a mutant. Skips where there is no ASan."""
     tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(PARLEY))))
     if not os.path.exists(tree + "/Makefile"):
         tree = ROOT
@@ -173,7 +173,7 @@ class SanitizedTest(RenewedTest):
             r"==\d+==ERROR: .*|runtime error: |AddressSanitizer:DEADLYSIGNAL", log)]
 
 
-class NthTest(SanitizedTest):
+class FaultInjectionTest(SanitizedTest):
     """With one worker of one thread, and fail.c in it."""
     env = {"PARLEY_WORKERS": "1", "PARLEY_THREADS": "1", "PARLEY_POOL_MIN": "0", "PARLEY_POOL_MAX": "4"}
 
@@ -184,7 +184,7 @@ class NthTest(SanitizedTest):
     @classmethod
     def page_path(cls):
         """Of the memory that is shared with fail.c."""
-        return f"{tempfile.gettempdir()}/parley-nth-{os.getpid()}"
+        return f"{tempfile.gettempdir()}/parley-fault-injection-{os.getpid()}"
 
     @classmethod
     def prepare(cls):

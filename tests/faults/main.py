@@ -3,7 +3,7 @@
 """main.py [--seed N] [PATTERN]: runs the fault tests of tests/faults whose name holds PATTERN.
 
 FAULTS=short (the default) runs each for as long as a change can wait for it, FAULTS=long with the
-bounds of docs/reliability.md. A run prints its seed; with --seed all random choices of the tests are
+bounds of docs/internals/reliability.md. A run prints its seed; with --seed all random choices of the tests are
 those of that run (what the kernel schedules is not).
 """
 import argparse

@@ -85,7 +85,7 @@ class SecondHost(Company):
     def test_comes_and_goes(self):
         """Under load. When its first write is acknowledged the first host has lost its shortcut; both
         have the name of this machine. Fails if the shortcut stays on beside another host, or if one
-        that starts does not wait: tests/plants/alone-beside-another, tests/plants/alone-without-a-wait."""
+        that starts does not wait: tests/mutants/alone-beside-another, tests/mutants/alone-without-a-wait."""
         began = time.monotonic()
         other = host_beside(self, {"PARLEY_HOSTS": "one"})
         other.parley.stop()
@@ -122,7 +122,7 @@ class Stopped(Company):
     def test_one_of_two_amid_its_writes(self):
         """The second is stopped under load, for longer than its registration was seen, and what it was
         about to write is written when it goes on. Fails if the shortcut stays on beside another host:
-        tests/plants/alone-beside-another."""
+        tests/mutants/alone-beside-another."""
         began = time.monotonic()
         other = host_beside(self, {"PARLEY_HOSTS": "one"})
         self.half(other)
@@ -146,7 +146,7 @@ class Stopped(Company):
     def test_while_another_writes(self):
         """The first, alone and with all sessions in memory, is stopped. Another one comes and writes;
         then a read is sent to the first, and it goes on. Fails if the shortcut is on for longer than
-        after the last poll: tests/plants/alone-for-long."""
+        after the last poll: tests/mutants/alone-for-long."""
         began = time.monotonic()
         for _ in range(amount(2, 5)):
             self.alone()
@@ -172,7 +172,7 @@ class Stopped(Company):
 
     def test_the_worker_that_polls(self):
         """It is stopped for 10 s, under load; the other worker of the host answers what others write.
-        Fails if the shortcut is on for longer than after the last poll: tests/plants/alone-for-long."""
+        Fails if the shortcut is on for longer than after the last poll: tests/mutants/alone-for-long."""
         self.fill()
         began = time.monotonic()
         other = host_beside(self, {"PARLEY_HOSTS": "one"})

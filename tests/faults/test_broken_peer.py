@@ -10,7 +10,7 @@ import time
 import fastcgi
 from faults import amount
 from harness import message, say
-from nth import SanitizedTest
+from fault_injection import SanitizedTest
 from proxy import Line
 from stack import wait_until
 
@@ -280,7 +280,7 @@ class BrokenPeer(SanitizedTest):
             self.end_in_order()
 
     def test_cut_at_every_byte(self):
-        """Fails if a body is not read to its end: tests/plants/body_not_to_its_end."""
+        """Fails if a body is not read to its end: tests/mutants/body_not_to_its_end."""
         for name in ("get", "append", "export"):
             stream = self.streams[name]
             for n in range(len(stream)):
@@ -377,7 +377,7 @@ class BrokenPeer(SanitizedTest):
         return ends
 
     def test_mutations(self):
-        """Fails if the closing marker is not asked for: tests/plants/marker_not_asked_for."""
+        """Fails if the closing marker is not asked for: tests/mutants/marker_not_asked_for."""
         rng, streams = self.rng("mutations"), list(self.streams.values())
         many = amount(10000, 100000)
         for i in range(10 * many):

@@ -107,14 +107,14 @@ class MachineClock(ClockTest):
     """All on one machine: nginx, parley and PostgreSQL see the same clock jump."""
 
     def test_jumps(self):
-        """Fails if time is measured by the wall clock: tests/plants/wall-measured."""
+        """Fails if time is measured by the wall clock: tests/mutants/wall-measured."""
         self.under_load(list(self.clocks), [HOUR, 0, -HOUR, 0, HOUR // 2, 0])
         self.judge()
         self.times_in_order()
 
     def test_bounds_by_the_second(self):
         """A tenant at its bound is not locked out by a clock that was set back. Fails if its requests
-        are counted by the wall clock: tests/plants/wall-limit."""
+        are counted by the wall clock: tests/mutants/wall-limit."""
         key = self.stack.parley.make_key("bounded")
         self.stack.parley.do("tenant", "set", "bounded", "--requests", "10")
         client = self.stack.client(headers={"Authorization": f"Bearer {key}"})
@@ -131,7 +131,7 @@ class NginxClock(ClockTest):
     for as long as it takes to see what comes of that."""
 
     def test_jumps(self):
-        """Fails if a wait that cannot be is believed: tests/plants/queue-believed."""
+        """Fails if a wait that cannot be is believed: tests/mutants/queue-believed."""
         self.under_load(["nginx"], [HOUR, 0, -HOUR, 0])
         self.judge()
 
@@ -146,13 +146,13 @@ class ParleyClock(ClockTest):
                    if k.startswith("parley_source_hits_total") and "postgres" not in k)
 
     def test_jumps(self):
-        """Fails if time is measured by the wall clock: tests/plants/wall-measured."""
+        """Fails if time is measured by the wall clock: tests/mutants/wall-measured."""
         self.under_load(self.alone, [HOUR, 0, -HOUR, 0])
         self.judge()
 
     def test_expiry(self):
         """Sessions and keys live by PostgreSQL's clock, in every cache. Fails if parley's own decides:
-        tests/plants/own-clock."""
+        tests/mutants/own-clock."""
         for seconds in (HOUR, -HOUR):
             with self.subTest(ahead=seconds):
                 self.jump(self.alone, 0)
@@ -185,14 +185,14 @@ class PostgresClock(ClockTest):
     env = {**ClockTest.env, "PARLEY_HOSTS": "many", "PARLEY_REQUEST_MS": "5000"}
 
     def test_1_jumps(self):
-        """Fails if the time of a change may lie before that of another: tests/plants/updated-before."""
+        """Fails if the time of a change may lie before that of another: tests/mutants/updated-before."""
         self.under_load(["postgres"], [HOUR, 0, -HOUR, 0])
         self.judge()
         self.times_in_order()
 
     def test_2_expiry_and_sweeper(self):
         """What is expired by the new time is gone everywhere, and nothing else. Fails
-        if a session is live for as long as its stamp is current: tests/plants/fresh-expiry-not-asked."""
+        if a session is live for as long as its stamp is current: tests/mutants/fresh-expiry-not-asked."""
         kept, gone = self.make(3 * HOUR), self.make(HOUR // 2)
         rows = "SELECT count(*) FROM sessions WHERE starts_with(session_id, '{}')".format
         self.jump(["postgres"], HOUR)
@@ -209,7 +209,7 @@ class PostgresClock(ClockTest):
 
     def test_3_a_lock_that_is_waited_for(self):
         """PostgreSQL ends a wait by its wall clock: set back, it does not. parley's deadline does.
-        Fails if there is none on parley's side: tests/plants/server-timeouts-only."""
+        Fails if there is none on parley's side: tests/mutants/server-timeouts-only."""
         path = self.make(3 * HOUR)
         with locked(self.stack, path.rsplit("/", 1)[1]):
             wire = self.wires[0]

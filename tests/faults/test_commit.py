@@ -210,7 +210,7 @@ class CommitCut(FaultTest):
 
     def test_every_write(self):
         """Exactly once with a key, and once or not at all, as it came, without. Fails if a write is
-        sent again although it may have been done (tests/plants/write-repeated), if an unknown outcome
+        sent again although it may have been done (tests/mutants/write-repeated), if an unknown outcome
         is told as a failure (unknown-failed), if the key is stored by another transaction than the
         change (key-apart), if a lost read is not repeated (read-given-up), if
         OpenAI's clients are not told to leave it (retried-blindly)."""
@@ -242,7 +242,7 @@ class CommitCut(FaultTest):
     def test_every_step_of_an_erasure(self):
         """It is several transactions: whichever is lost, its client hears that it is not known, and
         repeating it erases all. Fails if an unknown outcome is told as a failure
-        (tests/plants/unknown-failed)."""
+        (tests/mutants/unknown-failed)."""
         steps = collections.Counter()
         for answer_lost in (True, False):
             for skip in range(10):
@@ -272,7 +272,7 @@ class CommitCut(FaultTest):
 
     def test_a_read_is_repeated_once(self):
         """Its client does not hear of the first loss; of the second it hears that nothing was done.
-        Fails if a lost read is not repeated (tests/plants/read-given-up)."""
+        Fails if a lost read is not repeated (tests/mutants/read-given-up)."""
         mark = self.new_mark()
         self.ask(0, "PUT", f"/v1/sessions/{mark}", native(mark, 5))
         for n in range(amount(20, 200)):
@@ -288,7 +288,7 @@ class CommitCut(FaultTest):
 
     def test_a_read_whose_connection_is_terminated_while_it_is_opened(self):
         """Its client does not hear of that either. Fails if it counts as a server that is away
-        (tests/plants/opening-given-up)."""
+        (tests/mutants/opening-given-up)."""
         mark = self.new_mark()
         self.ask(0, "PUT", f"/v1/sessions/{mark}", native(mark))
         fired = 0

@@ -76,7 +76,7 @@ class Descriptors(LedgerTest):
 
     def test_1_a_limit_that_cannot_be_enough(self):
         """One line, and no service that would fail under load. Fails if nobody looks at the limit:
-        tests/plants/limit-unseen."""
+        tests/mutants/limit-unseen."""
         other = LimitedParley(self.stack, {**self.stack.parley.env, "PARLEY_THREADS": "24"})
         other.name = "limited"
         other.log_path = self.stack.dir + "/limited.log"
@@ -89,7 +89,7 @@ class Descriptors(LedgerTest):
                          r" have 64: .*\n\Z")
 
     def test_2_more_clients_than_descriptors(self):
-        """Fails if nginx's connections may take all descriptors: tests/plants/descriptors-all."""
+        """Fails if nginx's connections may take all descriptors: tests/mutants/descriptors-all."""
         pids = set(self.stack.worker_pids())
         most = 0
         with Workers(self.clients, self.step) as workers:
@@ -106,7 +106,7 @@ class Descriptors(LedgerTest):
 
     def test_3_who_waits_costs_nothing(self):
         """All descriptors for connections are taken, and more wait. Fails if the listener is looked at
-        all the same: tests/plants/full-spins."""
+        all the same: tests/mutants/full-spins."""
         # nginx's own connections end first.
         wait_until(lambda: sum(map(descriptors, self.stack.worker_pids())) < 2 * RESTING, 30)
         held = self.connect(2 * (LIMIT - OWN + 6) + 40)    # one more for each thread
@@ -125,7 +125,7 @@ class Descriptors(LedgerTest):
         self.assertLess(took, 1)
 
     def test_4_none_left_at_all(self):
-        """accept() itself fails. Fails if it is called again at once: tests/plants/emfile-spins."""
+        """accept() itself fails. Fails if it is called again at once: tests/mutants/emfile-spins."""
         pids = self.stack.worker_pids()
         for pid in pids:
             n = descriptors(pid)
@@ -148,7 +148,7 @@ class Descriptors(LedgerTest):
 
     def test_5_reloads(self):
         """The supervisor has the same limit. Fails if a reload leaves a descriptor of it open:
-        tests/plants/reload-leaks."""
+        tests/mutants/reload-leaks."""
         before = descriptors(self.stack.parley.pid)
         for _ in range(amount(2, 30)):
             old = set(self.stack.worker_pids())

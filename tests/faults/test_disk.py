@@ -84,7 +84,7 @@ class StuckLog(LogTest):
             f"{back:.2f} s, all of them by a reload after {new:.1f} s")
 
     def test_nobody_reads(self):
-        """Fails if a line waits for room: tests/plants/log-waits."""
+        """Fails if a line waits for room: tests/mutants/log-waits."""
         reader, writer = os.pipe()
         self.addCleanup(os.close, reader)
         fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
@@ -103,7 +103,7 @@ class StuckLog(LogTest):
             json.loads(line)
 
     def test_nobody_reads_a_socket(self):
-        """As systemd has it. Fails if a line waits for room: tests/plants/log-waits."""
+        """As systemd has it. Fails if a line waits for room: tests/mutants/log-waits."""
         reader, writer = socket.socketpair()
         self.addCleanup(reader.close)
         writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIPE_BYTES)
@@ -113,7 +113,7 @@ class StuckLog(LogTest):
         say(f"a socket: 2,000 requests in {took:.1f} s")
 
     def test_the_reader_is_gone(self):
-        """Fails if SIGPIPE ends the supervisor: tests/plants/log-sigpipe."""
+        """Fails if SIGPIPE ends the supervisor: tests/mutants/log-sigpipe."""
         reader, writer = os.pipe()
         self.serve_into(writer)
         os.close(writer)
@@ -178,7 +178,7 @@ class FullLog(LogTest):
         return found
 
     def test_requests_go_on(self):
-        """Fails if parley ends when a line cannot be written: tests/plants/log-full-ends."""
+        """Fails if parley ends when a line cannot be written: tests/mutants/log-full-ends."""
         ballast = Ballast(self.disk)
         log = open(self.disk + "/parley.log", "ab", buffering=0)
         self.addCleanup(log.close)
@@ -293,7 +293,7 @@ class FullDisk(LedgerTest):
             self.assertRegex(last, "could not (write|extend) ")
 
     def test_fills_and_empties(self):
-        """Fails if a full disk is an internal error: tests/plants/disk-full-500."""
+        """Fails if a full disk is an internal error: tests/mutants/disk-full-500."""
         pids = set(self.stack.worker_pids())
         with Workers(self.clients, self.step) as workers:
             workers.pause(2)

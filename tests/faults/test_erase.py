@@ -83,7 +83,7 @@ class Lone(EraseTest):
 
     def test_redis_up(self):
         """Nothing is left in any cache. Fails if an erasure leaves it there:
-        tests/plants/erase-leaves-caches."""
+        tests/mutants/erase-leaves-caches."""
         for _ in range(amount(1, 5)):
             self.assertEqual(self.erase(), "cleared")
             self.stop_postgres()
@@ -93,7 +93,7 @@ class Lone(EraseTest):
 
     def test_redis_stopped(self):
         """It may have them still when it goes on. Fails if an erasure believes that Redis has heard of
-        it: tests/plants/erase-not-confirmed."""
+        it: tests/mutants/erase-not-confirmed."""
         self.stack.redis.pause()
         self.addCleanup(self.stack.redis.resume)
         until = self.expires(self.erase())
@@ -112,7 +112,7 @@ class Second(EraseTest):
     def test_seen_from_another(self):
         """The memory of the other host is out of reach: as long as PostgreSQL answers it shows
         nothing, then for a moment. Fails if an erasure forgets the other host, or memory keeps values
-        for longer: tests/plants/erase-others-forgotten, tests/plants/cache-kept-for-long."""
+        for longer: tests/mutants/erase-others-forgotten, tests/mutants/cache-kept-for-long."""
         until = self.expires(self.erase())
         self.stop_postgres()
         self.expect_end(until)

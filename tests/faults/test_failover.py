@@ -208,7 +208,7 @@ class Backup(Timeline):
 
     def test_restored(self):
         """Fails if the mark is no part of a stamp, or an append carries on what has the version before
-        it: tests/plants/fresh-stamp-without-mark, tests/plants/fresh-append-by-version."""
+        it: tests/mutants/fresh-stamp-without-mark, tests/mutants/fresh-append-by-version."""
         self.go_through_all()
 
 
@@ -219,7 +219,7 @@ class BackupAlone(Backup):
 
     def test_restored(self):
         """Fails if what was stored before the host was not alone is current when it is so again:
-        tests/plants/alone-not-outdated."""
+        tests/mutants/alone-not-outdated."""
         self.go_through_all()
 
 
@@ -257,7 +257,7 @@ class Standby(Timeline):
         self.stack.postgres = self.standby
 
     def test_failover(self):
-        """Fails if the mark is no part of a stamp: tests/plants/fresh-stamp-without-mark."""
+        """Fails if the mark is no part of a stamp: tests/mutants/fresh-stamp-without-mark."""
         self.go_through_all()
 
 
@@ -274,5 +274,5 @@ class StandbyAlone(Standby):
 
     def test_failover(self):
         """Fails if a host may stay alone when another PostgreSQL answers:
-        tests/plants/alone-another-postgresql."""
+        tests/mutants/alone-another-postgresql."""
         self.go_through_all()

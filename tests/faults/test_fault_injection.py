@@ -12,7 +12,7 @@ from urllib.parse import quote
 from fastcgi import request
 from faults import amount
 from harness import say
-from nth import INTERRUPTED, KINDS, LIBRARIES, SHORT, NthTest
+from fault_injection import INTERRUPTED, KINDS, LIBRARIES, SHORT, FaultInjectionTest
 from stack import wait_until
 from test_openapi import OPERATIONS
 
@@ -120,7 +120,7 @@ class Route:
                               f"{self.name}, after {self.test.last}: {reply}")
 
 
-class Sweep(NthTest):
+class Sweep(FaultInjectionTest):
     """What the sweeps over all routes share."""
 
     def setUp(self):
@@ -264,8 +264,8 @@ class OfPostgres(Sweep):
     """All routes with PostgreSQL alone."""
 
     def test_each_call_once(self):
-        """Each on its own. Fails if an allocation is not checked (tests/plants/calloc_not_checked), and if
-        an answer that did not come is taken for a refusal (tests/plants/silence_is_a_refusal)."""
+        """Each on its own. Fails if an allocation is not checked (tests/mutants/calloc_not_checked), and if
+        an answer that did not come is taken for a refusal (tests/mutants/silence_is_a_refusal)."""
         began, calls = time.monotonic(), collections.Counter()
         for route in self.routes():
             calls.update(self.count(route))
@@ -293,7 +293,7 @@ class OfPostgres(Sweep):
     def test_in_parts(self):
         """All that is read, written, sent and received comes in halves, and calls are interrupted by a
         signal: each answer is as without, but for a first look at a record, which closes. Fails if a
-        poll that was interrupted is none: tests/plants/interrupted_poll_fails."""
+        poll that was interrupted is none: tests/mutants/interrupted_poll_fails."""
         began = time.monotonic()
         for route in self.routes():
             for kind in ("read", "write", "send", "recv"):
@@ -307,7 +307,7 @@ class OfPostgres(Sweep):
 
     def test_libfcgi_without_memory(self):
         """libfcgi ends the program by an assertion then (SECURITY.md): before a handler has run, and
-        another worker is there soon. Fails if its seat stays empty: tests/plants/seat-left-empty."""
+        another worker is there soon. Fails if its seat stays empty: tests/mutants/seat-left-empty."""
         name, method, path = next(o for o in operations() if o[0] == "messages_append")
         route = Route(self, name, method, path)
         peer = self.peer()

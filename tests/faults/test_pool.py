@@ -61,7 +61,7 @@ class Pool(LedgerTest):
         """The holders that get no connection are told so within 1.1 s, the other sessions are served
         by the connections and threads that holders are not given, and when the row is free so is
         all else. Fails if one session may take the whole pool, or if nobody gives up waiting for a
-        connection: tests/plants/pool-for-one-session, tests/plants/pool-wait-unbounded."""
+        connection: tests/mutants/pool-for-one-session, tests/mutants/pool-wait-unbounded."""
         with Noise() as noise, Workers(self.clients, self.step) as workers:
             workers.pause(0.5)
             before = self.rates(workers, 3)

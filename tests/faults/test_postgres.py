@@ -63,11 +63,11 @@ class Server(PostgresTest):
 
     def test_killed(self):
         """The postmaster and all backends. Fails if commits are not synchronous, and if the pause
-        between attempts to connect is a minute: tests/plants/commit-later, slow-to-return."""
+        between attempts to connect is a minute: tests/mutants/commit-later, slow-to-return."""
         self.away_and_back(self.stack.postgres.kill, amount(3, 10))
 
     def test_stopped(self):
-        """As an operator stops it. Fails as above: tests/plants/slow-to-return."""
+        """As an operator stops it. Fails as above: tests/mutants/slow-to-return."""
         self.away_and_back(self.stack.postgres.stop, amount(2, 10))
 
 
@@ -88,7 +88,7 @@ class Backends(PostgresTest):
 
     def test_terminated_each_500_ms(self):
         """Fails if a lost read is not repeated, if a connection that is lost stays in the pool, and if one
-        that is closed keeps its place in it: tests/plants/read-given-up, lost-and-lent, place-kept."""
+        that is closed keeps its place in it: tests/mutants/read-given-up, lost-and-lent, place-kept."""
         ended, rounds, before, self.hung = 0, 0, metrics(self.client), 0
         with Workers(self.clients, self.step) as workers:
             end = time.monotonic() + amount(15, 60)

@@ -152,7 +152,7 @@ class OneHost(SmallMemory):
     """Alone, with a small memory in front."""
     env = {"PARLEY_HOSTS": "one", "PARLEY_MEMORY": "1MiB"}
     def test_redis_disturbed(self):
-        """Fails if memory answers with what another worker has changed: tests/plants/alone-not-current."""
+        """Fails if memory answers with what another worker has changed: tests/mutants/alone-not-current."""
         before = self.hits("memory")
         self.run_disturbed()
         self.assertGreater(self.hits("memory"), before)
@@ -181,7 +181,7 @@ class OneRedis(RedisDisturbed):
         os.symlink(self.stack.redis.socket, self.way)
 
     def test_redis_disturbed(self):
-        """Fails if what Redis holds is used without asking: tests/plants/fresh-confirmed-unseen."""
+        """Fails if what Redis holds is used without asking: tests/mutants/fresh-confirmed-unseen."""
         self.run_disturbed()
 
 
@@ -210,7 +210,7 @@ class RedisEach(Apart, SmallMemory):
         return self.hosts
 
     def test_redis_disturbed(self):
-        """Fails if what a cache holds is used without asking: tests/plants/fresh-confirmed-unseen."""
+        """Fails if what a cache holds is used without asking: tests/mutants/fresh-confirmed-unseen."""
         self.run_disturbed()
 
 
@@ -239,7 +239,7 @@ class WorkersKilled(ReadAfterWrite):
         say(f"{kills} workers killed")
 
     def test_workers_killed(self):
-        """Fails if memory answers with what another worker has changed: tests/plants/alone-not-current."""
+        """Fails if memory answers with what another worker has changed: tests/mutants/alone-not-current."""
         self.kill(self.rng("kills"), amount(3, 30))
 
 
@@ -248,7 +248,7 @@ class NoRedis(Apart, WorkersKilled):
     env = {**WorkersKilled.env, "PARLEY_HOSTS": "many", "REDIS_URL": ""}
 
     def test_workers_killed(self):
-        """Fails if what memory holds is used without asking: tests/plants/fresh-not-asked."""
+        """Fails if what memory holds is used without asking: tests/mutants/fresh-not-asked."""
         self.kill(self.rng("kills"), amount(3, 30))
 
 
@@ -281,7 +281,7 @@ class Writes(StackTest):
 
     def test_no_write_waits(self):
         """The times are printed, and decide nothing. Fails if a write takes its value away from Redis
-        itself: tests/plants/cache-write-waits."""
+        itself: tests/mutants/cache-write-waits."""
         took = {"up": self.load("up")}
         self.stack.redis.pause()
         self.addCleanup(self.stack.redis.resume)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Workers that are replaced under 64 clients, by reload (SIGHUP) and by recycling: no request
-fails, and PostgreSQL never sees more connections than README.md says."""
+fails, and PostgreSQL never sees more connections than docs/reference/configuration.md says."""
 import time
 
 from faults import LedgerTest, amount
@@ -72,8 +72,8 @@ class Reload(ReloadedTest):
     def test_no_request_fails(self):
         """One reload after the other, from two workers to three and back, each asked for while the
         last generation still drains. Fails if a worker that leaves hangs up on its parked
-        connections, or if a third generation begins beside two: tests/plants/reload-hangs-up,
-        tests/plants/reload-third-generation."""
+        connections, or if a third generation begins beside two: tests/mutants/reload-hangs-up,
+        tests/mutants/reload-third-generation."""
         rounds, least = amount(20, 100), amount(15000, 100000)
         before, count, began = metrics(self.client), self.requests(), time.monotonic()
         with Connections(self.stack) as connections, self.load as load:
@@ -106,7 +106,7 @@ class Reload(ReloadedTest):
     def test_storm(self):
         """100 signals at once are two reloads: one that is under way, and one for all that came
         meanwhile. Fails if the second does not wait for the first to end:
-        tests/plants/reload-third-generation."""
+        tests/mutants/reload-third-generation."""
         before = len(self.events("reloaded"))
         with self.load as load:
             for _ in range(100):
@@ -125,8 +125,8 @@ class Recycling(ReloadedTest):
 
     def test_no_request_fails(self):
         """Workers are replaced one after the other. Fails if a worker that leaves hangs up, or if the
-        next one goes while one still drains: tests/plants/reload-hangs-up,
-        tests/plants/recycle-two-at-once."""
+        next one goes while one still drains: tests/mutants/reload-hangs-up,
+        tests/mutants/recycle-two-at-once."""
         first, most, rounds = self.settled(2), 0, amount(6, 40)
         seen, files = set(first), descriptors(self.stack.parley.pid)
         warm = {p: memory(p) for p in first}

@@ -126,7 +126,7 @@ class Postgres(SilenceTest):
 
     def test_all_of_it_is_silent(self):
         """Fails if the time of a request is not bounded by its deadline, or if a connection that timed
-        out goes back to the pool: tests/plants/deadline-apart, tests/plants/late-connection-kept."""
+        out goes back to the pool: tests/mutants/deadline-apart, tests/mutants/late-connection-kept."""
         began = self.silence(self.stack.postgres.pause, self.stack.postgres.resume)
         say(f"known to be away after {self.opened('db_down', began):.3f} s")
         self.assertGreater(self.counts[503], 0)
@@ -165,8 +165,8 @@ class HalfAnAnswer(SilenceTest):
 
     def test_a_backend_is_silent_in_the_middle(self):
         """The others go on. Fails if the time of a request is not bounded by its deadline, or if a
-        connection that timed out goes back to the pool: tests/plants/deadline-apart,
-        tests/plants/late-connection-kept."""
+        connection that timed out goes back to the pool: tests/mutants/deadline-apart,
+        tests/mutants/late-connection-kept."""
         self.stopped = []
         self.silence(self.stop_one, self.go_on)
         self.assertGreater(self.counts[503], 0, "nobody has met the one that was stopped")
@@ -180,7 +180,7 @@ class Redis(SilenceTest):
     statuses = ()
 
     def test_redis_is_silent(self):
-        """Fails if a command of Redis has no bound of its own: tests/plants/redis-unbounded."""
+        """Fails if a command of Redis has no bound of its own: tests/mutants/redis-unbounded."""
         before = len(self.stack.parley.log())
         began = self.silence(self.stack.redis.pause, self.stack.redis.resume)
         opened = self.opened("cache_down", began)

@@ -121,7 +121,7 @@ class Soak(FaultTest):
 
     def test_flat(self):
         """Memory within 1 MiB for a million requests, descriptors and connections constant, tables
-        without bloat. Fails if a request leaks a kilobyte: tests/plants/leak-memory; if a connection
+        without bloat. Fails if a request leaks a kilobyte: tests/mutants/leak-memory; if a connection
         that was closed leaves a descriptor open: leak-descriptor; if keys stay: keep-keys."""
         self.stack.psql("ALTER SYSTEM SET autovacuum_naptime = '5s'")
         self.stack.psql("SELECT pg_reload_conf()")

@@ -187,7 +187,7 @@ class Kills(LedgerTest):
 
     def test_one_worker_each_200_ms(self):
         """Fails if the session and its messages are stored by two transactions, and if a supervisor leaks
-        a descriptor with each death: tests/plants/two-transactions, descriptor-a-death. In the long form
+        a descriptor with each death: tests/mutants/two-transactions, descriptor-a-death. In the long form
         too few are left if a worker that has served is replaced the later the more of them die."""
         kills, wanted, rng = 0, amount(1200, 20000), self.rng("kills")
         base, began = None, time.monotonic()
@@ -210,7 +210,7 @@ class Kills(LedgerTest):
         self.afterwards()
 
     def test_all_workers_at_once_and_their_supervisor(self):
-        """Fails if workers do not ask to be told of their parent's death: tests/plants/orphans."""
+        """Fails if workers do not ask to be told of their parent's death: tests/mutants/orphans."""
         rng, gone = self.rng("kills"), []
         with Workers(self.clients, self.step) as workers:
             for n in range(amount(4, 40)):

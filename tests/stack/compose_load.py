@@ -9,7 +9,7 @@ once, in order, no session that nobody made.
 Prints `progress N` (requests acknowledged) about once a second, at the end what it did, and
 `sessions N messages N` for a look into the database. Exit status 0: all is there.
 
-API_KEY is parley's key. --forget-keys is the planted bug: a client that takes a new key for each repetition stores twice.
+API_KEY is parley's key. --forget-keys is the mutant: a client that takes a new key for each repetition stores twice.
 """
 import http.client
 import os

@@ -5,13 +5,13 @@
 Everything a session holds, and the ids of the requests to it, carry a mark of its own. An answer
 that holds the mark of another session is a breach.
 """
-import bleeding
-from bleeding import mark
+import leak
+from leak import mark
 
 SESSIONS = 200
 
 
-class Load(bleeding.Load):
+class Load(leak.Load):
     """One client."""
 
     def __init__(self, *arguments):
@@ -94,4 +94,4 @@ class Load(bleeding.Load):
 
 
 if __name__ == "__main__":
-    bleeding.main(Load)
+    leak.main(Load)

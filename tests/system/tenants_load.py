@@ -10,13 +10,13 @@ tenant at random, so that connections, threads and buffers pass from one to the 
 import json
 import sys
 
-import bleeding
-from bleeding import mark
+import leak
+from leak import mark
 
 SESSIONS, USERS, IDEMPOTENCY_KEYS = 12, 3, 60
 
 
-class Load(bleeding.Load):
+class Load(leak.Load):
     """One client."""
     keys = []
 
@@ -94,4 +94,4 @@ class Load(bleeding.Load):
 
 if __name__ == "__main__":
     Load.keys = json.load(sys.stdin)
-    bleeding.main(Load)
+    leak.main(Load)

@@ -170,9 +170,9 @@ class Clients(ClientTest):
         for name in ("openai", "openai_retries", "agents", "langgraph", "together"):
             self.run_tests(name + ".mjs")
 
-    def test_readme(self):
-        """What README gives to paste, on this stack's port."""
-        found = blocks("README.md", "Clients", "js")
+    def test_pages(self):
+        """What the pages of the interfaces give to paste, on this stack's port."""
+        found = blocks("docs/reference/openai.md", "js") + blocks("docs/reference/langgraph.md", "js")
         self.assertEqual(len(found), 3)
         for block in found:
             with self.subTest(block.splitlines()[0]):

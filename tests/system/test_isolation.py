@@ -2,7 +2,7 @@
 """No session ever sees a byte of another."""
 import re
 
-from bleeding import MARK, LeakTest
+from leak import MARK, LeakTest
 from harness import at_once, message, scaled
 from stack import StackError, StackTest
 

@@ -1,57 +1,143 @@
 # SPDX-License-Identifier: MIT
-"""What the documents give a newcomer to paste does what they say."""
+"""What the documents give to paste does what they say: all blocks of a page in their order, twice.
+
+README and docs/guide: blocks marked sh, in one shell. README: blocks marked python and js, too. What is marked
+bash or javascript starts servers or is a part of something, and is not pasted."""
+import glob
 import os
 import re
+import shutil
 
 from harness import run
 from stack import PARLEY, ROOT, StackError, StackTest
 
+KEY_LINE = re.compile(r"^export API_KEY=parley_\S+\n$")
+TURN = "I miss the sea\n"
 
-def blocks(path, heading, language="sh"):
-    """The blocks of a document's section that are shell, or of another language."""
+
+def blocks(path, language="sh", heading=None):
+    """The blocks of a document, or of one of its sections, in a language."""
     with open(f"{ROOT}/{path}", encoding="utf-8") as f:
-        section = f.read().split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
-    return re.findall(rf"^```{language}\n(.*?)^```", section, re.S | re.M)
+        text = f.read()
+    if heading:
+        text = text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.S | re.M)
 
 
 class Pasted(StackTest):
-    """Blocks of shell, on the stack's port instead of 8080 and with its key."""
+    """On the stack's port instead of 8080, with its key and its database."""
     env = {"PARLEY_AUTH": "keys"}
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         cls.key = cls.stack.parley.make_key()
+        os.makedirs(cls.stack.dir + "/build/gcc")
+        os.symlink(PARLEY, cls.stack.dir + "/build/gcc/parley")
+        os.symlink(ROOT + "/docs", cls.stack.dir + "/docs")
+        os.symlink(cls.stack.dir, cls.stack.dir + "/.run")
 
-    def paste(self, block):
-        """Runs a block; what it printed."""
-        environment = {n: v for n, v in os.environ.items() if not n.lower().endswith("_proxy")}
-        done = run("bash", "-euo", "pipefail", "-c", block.replace(
-            "127.0.0.1:8080", f"127.0.0.1:{self.stack.nginx.port}"), cwd=ROOT,
-            env={**environment, "API_KEY": self.key})
-        self.assertEqual((done.returncode, done.stderr), (0, ""), block)
-        return done.stdout
+    def run_here(self, *command, **options):
+        """Runs a command in a directory that looks like a checkout after `make run`; what it printed."""
+        environment = {n: v for n, v in os.environ.items()
+                       if not n.lower().endswith("_proxy") and not n.startswith(("PARLEY_", "DATABASE_"))}
+        done = run(*command, cwd=self.stack.dir, env={**environment, "API_KEY": self.key}, **options)
+        self.assertEqual(done.returncode, 0, done)
+        return done
 
-    def test_five_calls(self):
-        """In their order."""
-        first, *rest = blocks("README.md", "Five calls")
-        self.assertRegex(first, r"^export API_KEY=parley_\S+\n$")
-        said = [self.paste(block) for block in rest]
-        self.assertEqual(len(said), 6)
-        expected = ('"content":"Hello!"', '"content":"Hello!".*"content":"Hello, Ann."',
-                    '"topic":"trains"', '"topic":"trains".*"Hello, Ann."', "204 No Content", "^Why I miss the sea")
-        for text, words in zip(said, expected):
-            self.assertRegex(text, words)
+    def here(self, text):
+        return text.replace("127.0.0.1:8080", f"127.0.0.1:{self.stack.nginx.port}")
+
+    def paste(self, page):
+        """All sh blocks of a page in one shell; what each printed, and what went to standard error."""
+        script = "".join(f"printf '\\n== next block\\n'\n{self.here(block)}" for block in blocks(page)
+                         if not KEY_LINE.match(block))
+        done = self.run_here("bash", "-euo", "pipefail", "-c", script)
+        said = done.stdout.split("\n== next block\n")[1:]
+        for text in said:
             self.assertNotIn('"code":', text)
+        return said, done.stderr
+
+    def twice(self, page, *expected):
+        """Pastes a page twice. Each block prints what matches its expression."""
+        for _ in range(2):
+            said, errors = self.paste(page)
+            self.assertEqual(len(said), len(expected), said)
+            for text, words in zip(said, expected):
+                self.assertRegex(text.replace("\n", " "), words)
+        return errors
+
+    def test_readme(self):
+        """Two calls. Fails if the idempotency key is the same each time: tried."""
+        self.assertRegex(blocks("README.md")[0], KEY_LINE)
+        self.assertEqual(self.twice("README.md", '"content":"Hello!"', '"session_id":"telegram:12345".*"Hello!"'), "")
+        page = self.client.get("/v1/sessions/telegram:12345/messages", headers={
+            "Authorization": "Bearer " + self.key}).json
+        self.assertEqual([m["seq"] for m in page["data"]], [2, 1])
+
+    def test_bots(self):
+        """The bot of README in Python and in JavaScript."""
+        ((python,), (javascript,)) = blocks("README.md", "python"), blocks("README.md", "js")
+        self.assertLessEqual(max(python.count("\n"), javascript.count("\n")), 11)
+        path = self.stack.dir + "/bot.mjs"
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(self.here(javascript))
+        commands = [("python3", "-c", self.here(python))] + ([("node", path)] if shutil.which("node") else [])
+        for command in commands * 2:
+            self.assertEqual(self.run_here(*command, input=TURN).stdout, "You said I miss the sea.\n")
+
+    def test_quick_start(self):
+        """Five calls, a key, and the example bots with what they need."""
+        self.assertRegex(blocks("docs/guide/quick-start.md")[0], KEY_LINE)
+        for tool in ("node", "jq", "gcc"):
+            if not shutil.which(tool):
+                self.skipTest(f"{tool} is not installed")
+        errors = self.twice(
+            "docs/guide/quick-start.md", '"user_id":"ann"', '"content":"Hello!"', '"topic":"trains"',
+            '"topic":"trains".*"Hello!"', "204 No Content", r"^parley_[\w-]+ $", *[" the sea"] * 4)
+        self.assertRegex(errors, r"^parley: key \w+ for tenant acme, until .*\n$")
+
+    def test_concepts(self):
+        """A patch under the tag of the state. Fails if the tag is the one of something else: tried."""
+        self.twice("docs/guide/concepts.md", '"session_id":"concepts:1".*"context":{"asked_at":"[0-9]+"}')
+
+    def test_tool_calls(self):
+        """A turn with a tool, a call that is stored before it is made, a budget."""
+        self.twice("docs/guide/tool-calls.md", '"When does', '"message_ids"', '"type":"function_call".*"At 09:12."',
+                   '"message_id":"call_.*"name":"book"', '"data":')
+
+    def test_retries(self):
+        """The second attempt is the answer of the first. Fails if each attempt takes a new key: tried."""
+        self.twice("docs/guide/retries.md", "201 Created.*201 Created.*[Ii]dempotent-[Rr]eplayed: true")
+
+    def test_users(self):
+        """A foreign user, the list, the export and the erasure."""
+        self.twice("docs/guide/users.md", "404 $", '"session_id":"users:1"', '"complete":true,"sessions":1,"messages":1',
+                   '"sessions_deleted":1,"messages_deleted":1,"has_more":false,"caches":"cleared"')
+
+    def test_every_page(self):
+        """Each page of the guide with something to paste has a test here."""
+        with open(__file__, encoding="utf-8") as f:
+            tests = f.read()
+        for page in glob.glob("docs/guide/*.md", root_dir=ROOT):
+            if blocks(page):
+                self.assertIn(f'self.twice("{page}"', tests.replace("twice(\n            ", "twice("))
+
+    def test_variable(self):
+        """The page /docs takes the key from the variable that the documents set."""
+        page = self.client.get("/docs")
+        self.assertEqual(set(re.findall(r"\$[A-Z_]+", page.body.decode())), {"$API_KEY"})
 
     def test_share_of_fast_statements(self):
         """A figure, whatever it is."""
-        (block,) = blocks("docs/from-the-plan.md", "Figures")
-        self.assertRegex(self.paste(block), r"^\d+\.\d{3} % of [1-9]\d* statements\n$")
+        self.client.put("/v1/sessions/share:1", {}, headers={"Authorization": "Bearer " + self.key})
+        (block,) = blocks("docs/internals/from-the-plan.md", heading="Figures")
+        self.assertRegex(self.run_here("bash", "-euo", "pipefail", "-c", self.here(block)).stdout,
+                         r"^\d+\.\d{3} % of [1-9]\d* statements\n$")
 
 
-class TwoLogins(StackTest):
-    """The SQL for an administrator and the commands after it, with names and a place of the test's own."""
+class Install(StackTest):
+    """docs/operate: what an administrator pastes, with names and places of the test's own."""
 
     def here(self, block):
         """The block for another pair of roles, another database, and this server."""
@@ -60,10 +146,10 @@ class TwoLogins(StackTest):
         return re.sub(r"//parley:|//doc_app:", lambda m: m[0].replace("parley", "doc"), block).replace(
             "@db.example/parley", f"@/doc?host={self.stack.postgres.dir}")
 
-    def test_paste(self):
-        """In their order. Fails if the SQL leaves a LOGIN out: tried."""
-        (sql,) = blocks("README.md", "Configuration", "sql")
-        (shell,) = blocks("README.md", "Configuration")
+    def test_two_logins(self):
+        """The SQL and the commands after it. Fails if the SQL leaves a LOGIN out: tried."""
+        (sql,) = blocks("docs/operate/install.md", "sql", "Two logins")
+        (shell,) = blocks("docs/operate/install.md", "sh", "Two logins")
         self.assertEqual(self.stack.psql(self.here(sql), database="postgres"), "")
         os.symlink(PARLEY, self.stack.dir + "/parley")
         environment = self.stack.parley.environment()
@@ -79,3 +165,13 @@ class TwoLogins(StackTest):
                                          database="doc", user="doc_app"), "0")
         with self.assertRaisesRegex(StackError, "permission denied for schema public"):
             self.stack.psql("CREATE TABLE t (a int)", database="doc", user="doc_app")
+
+    def test_nginx(self):
+        """The whole configuration, with both files included. Fails if one is left out: tried."""
+        (config,) = blocks("docs/operate/nginx.md", "nginx", "In a configuration of your own")
+        config = re.sub(r"^user .*\n", "", config).replace("/etc/nginx/conf.d", self.stack.dir)
+        path = self.stack.dir + "/operate.conf"
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(f"pid {self.stack.dir}/operate.pid;\n{config}")
+        done = run("nginx", "-t", "-q", "-e", self.stack.dir + "/operate.log", "-c", path, env=self.stack.clean_env)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done)

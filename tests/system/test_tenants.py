@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from bleeding import MARK, SEEN, LeakTest
+from leak import MARK, SEEN, LeakTest
 from harness import say, scaled
 
 TENANTS = 20

@@ -4,7 +4,7 @@
  *
  * uuid_v7 is what a session gets that its client did not name. uuid_v8_pack is a message's id
  * unless its client named it: generation and seq packed into the free bits of a version 8 UUID, so
- * that it needs no index of its own (docs/decisions.md).
+ * that it needs no index of its own (docs/internals/decisions-storage.md).
  */
 #ifndef PARLEY_BASE_UUID_H
 #define PARLEY_BASE_UUID_H

@@ -1,8 +1,8 @@
 /*
  * Configuration: one table in config.c of name, type, default, bounds and help. It is the source
- * of --help, of the README's table (make check-docs compares them) and of every check. Values come
- * from the environment, or from a file of NAME=value lines, the environment winning. Immutable
- * after config_load.
+ * of --help, of docs/reference/configuration.md (make check-docs compares them) and of every check.
+ * Values come from the environment, or from a file of NAME=value lines, the environment winning.
+ * Immutable after config_load.
  */
 #ifndef PARLEY_CONFIG_CONFIG_H
 #define PARLEY_CONFIG_CONFIG_H
@@ -54,7 +54,7 @@ MUSTCHECK enum err config_load(struct config *c, const char *file, char *why, si
 void config_free(struct config *c);
 
 void config_help(FILE *out);     /* the variables, for --help */
-void config_markdown(FILE *out); /* the same as the README's table */
+void config_markdown(FILE *out); /* the table of docs/reference/configuration.md */
 /* Gives each variable that can hold no secret: its text, or NULL and its number. */
 void config_each(const struct config *c,
                  void (*each)(void *arg, const char *name, const char *text, int64_t number),

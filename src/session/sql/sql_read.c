@@ -2,7 +2,7 @@
 /*
  * The read of a session's current stamp and owner. A caller that has a cached value of that stamp
  * needs no more. Otherwise it calls sql_session_read, whose plan costs PostgreSQL twice as much
- * (docs/performance.md).
+ * (docs/internals/performance.md).
  */
 #include "sql_fragments.h"
 

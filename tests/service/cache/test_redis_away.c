@@ -72,7 +72,7 @@ static void stopped(void)
 }
 
 /* Each answer comes after its request has given up, and Redis stays in use: no request takes a late
- * answer for its own. Fails if the connection is kept: tests/plants/cache-connection-kept.patch. */
+ * answer for its own. Fails if the connection is kept: tests/mutants/cache-connection-kept. */
 static void late_answers(void)
 {
     enum { KEYS = 16, READS = 500 };

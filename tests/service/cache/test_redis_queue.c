@@ -18,7 +18,7 @@ static struct rig *rig_open_patient(struct cache_settings settings)
 
 /* Each key many times, also with removals: the last of each key wins, and every reply is read, or
  * what follows would be mixed up. Fails if a reply is left:
- * tests/plants/cache-queue-reply-not-read.patch. */
+ * tests/mutants/cache-queue-reply-not-read. */
 static void the_last_wins(void)
 {
     enum { KEYS = 100, TIMES = 5 };

@@ -122,8 +122,8 @@ static void set_foreign(struct rig *rig, struct request *r, enum stored what)
 }
 
 /* Anything but the key's own value is a miss, and the next put or removal replaces it. Fails if the
- * checksum or the identity is not compared: tests/plants/cache-checksum-not-compared.patch,
- * tests/plants/cache-identity-not-compared.patch. */
+ * checksum or the identity is not compared: tests/mutants/cache-checksum-not-compared,
+ * tests/mutants/cache-identity-not-compared. */
 static void not_its_own(void)
 {
     for (enum stored what = LIST; what <= OWN; what++) {
@@ -169,7 +169,7 @@ static void layouts_and_databases(void)
 
 /* Memory has the key's entry under the current epoch, but newer values have overwritten its bytes.
  * The value of Redis is not current. Fails if it counts as current:
- * tests/plants/cache-redis-hit-is-current.patch. */
+ * tests/mutants/cache-redis-hit-is-current. */
 static void overwritten_in_memory(void)
 {
     struct cache_found f;
@@ -192,7 +192,7 @@ static void overwritten_in_memory(void)
 }
 
 /* A value that is put after its session was deleted is not stored. Fails if a put compares no
- * epoch: tests/plants/cache-put-under-old-snapshot.patch. */
+ * epoch: tests/mutants/cache-put-under-old-snapshot. */
 static void put_after_a_deletion(void)
 {
     struct cache_settings settings = rig_settings();

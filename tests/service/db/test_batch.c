@@ -91,7 +91,7 @@ static void expect(const struct bench *x, const struct asker *all, size_t n)
 /* ---- answers ---- */
 
 /* In the first group the connection does not know the statement, in later ones it is run without
- * its name. Fails if a member gets the row of another: tests/plants/batch-rows-mixed-up. */
+ * its name. Fails if a member gets the row of another: tests/mutants/batch-rows-mixed-up. */
 static void each_its_own(void)
 {
     static const struct asker all[] = {
@@ -132,7 +132,7 @@ static void more_tenants_than_fit(void)
 
 /* The statement of one tenant fails, or is not even parsed: its name is no text. Fails if a failed
  * group fails them all, and if a later group relies on a statement that the first one was to
- * prepare: tests/plants/batch-relies-on-the-first. */
+ * prepare: tests/mutants/batch-relies-on-the-first. */
 static void one_tenant_fails(void)
 {
     static const struct asker rows[][5] = {{{"t0", "fail", NOT_DONE},
@@ -236,7 +236,7 @@ static void ends_in_time(void)
 }
 
 /* Writers have all that they may have, and hang. Fails if reads have no connections of their own,
- * or if writers may take what reads give back: tests/plants/reads-without-connections. */
+ * or if writers may take what reads give back: tests/mutants/reads-without-connections. */
 static void kept_from_writers(void)
 {
     static const struct {

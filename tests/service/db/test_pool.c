@@ -135,7 +135,7 @@ static void urgent_goes_before_those_that_wait(void)
 }
 
 /* Of 20 connections requests that wait for one row get 15, others the rest, past those that wait.
- * Fails if one contention_key may have all: tests/plants/pool-for-one-session. */
+ * Fails if one contention_key may have all: tests/mutants/pool-for-one-session. */
 static void one_lane_leaves_room(void)
 {
     enum { MOST = MAX - MAX / 4, LANE = 7 };
@@ -350,7 +350,7 @@ static void old_and_idle_connections_are_closed(void)
 }
 
 /* Its server may have ended it with the one that was lost, and the end not have arrived. Fails if
- * only idle connections are retired: tests/plants/lent-again. */
+ * only idle connections are retired: tests/mutants/lent-again. */
 static void lent_beside_a_lost_one_is_closed(void)
 {
     struct db_conn *c[3];
@@ -480,7 +480,7 @@ static void size_is_lowered_to_what_the_server_allows(void)
 
 /* What is acknowledged is on disk, whatever role, database or server say later; how long it waits
  * for standbys is up to the URL, which may not say "off". Fails if connections take what the server
- * has: tests/plants/db-synchronous-commit.patch. */
+ * has: tests/mutants/db-synchronous-commit.patch. */
 static void commits_are_durable(void)
 {
     struct db_rows rows;

@@ -127,7 +127,7 @@ static void work(struct crowd *crowd, struct world *c, int me)
     (void)me;
 }
 
-/* Fails if a member gets the row of another: tests/plants/batch-rows-mixed-up. */
+/* Fails if a member gets the row of another: tests/mutants/batch-rows-mixed-up. */
 static void equal_ids_at_once(void)
 {
     struct world *w = world_open(true);
@@ -192,7 +192,7 @@ static enum err get(struct few *f, int who, int id, const char *user, struct ses
 
 /* What another host has changed or deleted before is seen; what is changed afterwards may be, and
  * what was read ahead is used once, and for its own session only. Fails if take_ahead does not
- * compare the id (tests/plants/ahead-of-another), or gives it twice (tests/plants/ahead-twice). */
+ * compare the id (tests/mutants/ahead-of-another) or gives it twice (tests/mutants/ahead-twice). */
 static void each_has_its_own(void)
 {
     struct few f;

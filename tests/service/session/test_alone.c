@@ -84,7 +84,7 @@ static enum err run_step(struct host *h, struct world *w, const char *id, enum s
 }
 
 /* Fails if memory answers without asking while the host is not alone, or with what is not current:
- * tests/plants/alone-not-current. */
+ * tests/mutants/alone-not-current. */
 static void answers_while_current(void)
 {
     static const struct {
@@ -158,7 +158,7 @@ static void expect_at_least(struct host *h, const char *id, int64_t version)
 
 /* The orders of two writers' begins, commits and ends. After each end a write is acknowledged, and
  * no read may be older than it. Fails if a writer that another one came between stores its value as
- * current: tests/plants/alone-two-writers. */
+ * current: tests/mutants/alone-two-writers. */
 static void two_writers(void)
 {
     static const char *const orders[] = {
@@ -196,7 +196,7 @@ static void two_writers(void)
 }
 
 /* A writer that does not know the outcome leaves its key in quarantine: the commit may come later.
- * Fails if the quarantine does not begin: tests/plants/alone-doubt. */
+ * Fails if the quarantine does not begin: tests/mutants/alone-doubt. */
 static void in_doubt(void)
 {
     struct host h;
@@ -262,7 +262,7 @@ static const char slow_reads[] =
     "CREATE POLICY slow ON messages AS RESTRICTIVE FOR SELECT USING (slow())";
 
 /* A read begins before a write and ends after the write's answer: its value is not current. Fails
- * if the snapshot is taken after the statement: tests/plants/alone-late-epoch. */
+ * if the snapshot is taken after the statement: tests/mutants/alone-late-epoch. */
 static void epoch_is_of_the_beginning(void)
 {
     struct host h;

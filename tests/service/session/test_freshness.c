@@ -167,7 +167,7 @@ static void expired_value_is_a_miss(void)
 }
 
 /* The owner comes from PostgreSQL, also if the cached value is current. Fails if it comes from the
- * value: tests/plants/fresh-owner-from-the-cache. */
+ * value: tests/mutants/fresh-owner-from-the-cache. */
 static void the_owner_is_postgresqls(void)
 {
     struct cluster *c = cluster_open();
@@ -214,7 +214,7 @@ static void expect_match(struct world *w, const char *id, const struct sv tags[C
     }
 }
 
-/* Fails if the mark is no part of the stamp (tests/plants/fresh-stamp-without-mark), if a value is
+/* Fails if the mark is no part of the stamp (tests/mutants/fresh-stamp-without-mark), if a value is
  * brought up to date by its version alone (fresh-append-by-version), or used without asking
  * (fresh-not-asked), and if a tag of If-Match has no mark: tried. */
 static void lost_timeline(void)

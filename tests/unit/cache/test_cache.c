@@ -93,8 +93,8 @@ TEST(writers)
 }
 
 /* A reader began before the deletion and stores after it. Fails if the epoch is not compared, or a
- * removal does nothing: tests/plants/cache-put-under-old-snapshot.patch,
- * tests/plants/cache-remove-does-nothing.patch. */
+ * removal does nothing: tests/mutants/cache-put-under-old-snapshot,
+ * tests/mutants/cache-remove-does-nothing. */
 TEST(deleted)
 {
     int64_t version;

@@ -47,7 +47,7 @@ TEST(stamps_differ)
         CU_ASSERT_FALSE(cache_stamp_eq(one, others[i]));
 }
 
-/* Fails if the identity is not compared: tests/plants/cache-identity-not-compared.patch. */
+/* Fails if the identity is not compared: tests/mutants/cache-identity-not-compared. */
 TEST(another_owner)
 {
     struct arena *a = test_ctx()->arena;
@@ -66,7 +66,7 @@ TEST(another_owner)
 }
 
 /* Each bit of each byte, each shorter length and a longer one. Fails if the checksum is not
- * compared: tests/plants/cache-checksum-not-compared.patch. */
+ * compared: tests/mutants/cache-checksum-not-compared. */
 TEST(damage)
 {
     struct arena *a = test_ctx()->arena;

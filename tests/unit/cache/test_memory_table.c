@@ -174,7 +174,7 @@ static void happen(struct rig *r, enum event event, uint64_t hash)
 
 /* What a value that was stored before an event is under a snapshot of before it and of after it,
  * and whether each of these may store. Fails if a put compares no epoch, or ignores the quarantine:
- * tests/plants/cache-put-under-old-snapshot.patch, tests/plants/cache-quarantine-ignored.patch. */
+ * tests/mutants/cache-put-under-old-snapshot, tests/mutants/cache-quarantine-ignored. */
 TEST(currency)
 {
     static const struct {

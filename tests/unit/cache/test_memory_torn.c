@@ -137,8 +137,8 @@ static void disturb(struct child *c, struct cache_shared *shared, pid_t *pid)
 }
 
 /* Fails if a reader does not check the stripe's lock again after its copy, or if a writer goes on
- * without the lock: tests/plants/cache-torn-read.patch,
- * tests/plants/cache-write-without-stripe.patch. */
+ * without the lock: tests/mutants/cache-torn-read,
+ * tests/mutants/cache-write-without-stripe. */
 TEST(torn)
 {
     const char *seed = getenv("PARLEY_TEST_SEED");

@@ -234,8 +234,8 @@ static void end(struct gathering *g)
 
 /* ---- tests ---- */
 
-/* By one thread. Fails if answers are mixed up (tests/plants/gather-turns-swapped), if others are
- * gathered too (tests/plants/gather-all), and if the ready ones do not come first: tried. */
+/* By one thread. Fails if answers are mixed up (tests/mutants/gather-turns-swapped), if others are
+ * gathered too (tests/mutants/gather-all), and if the ready ones do not come first: tried. */
 TEST(together)
 {
     static const struct {
@@ -348,8 +348,8 @@ static void ask_again(int fd, bool writes)
 }
 
 /* Clients that read again at once share the thread with some that write. Fails if whatever is not
- * gathered goes to the end of the line each time: tests/plants/gather-passes-by (up to 46,000 reads
- * before a write). */
+ * gathered goes to the end of the line each time: tests/mutants/gather-passes-by (up to 46,000
+ * reads before a write). */
 TEST(nobody_is_passed_by_for_ever)
 {
     enum { CLIENTS = 62, ROUNDS = 20 };

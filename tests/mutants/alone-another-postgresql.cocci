@@ -1,0 +1,16 @@
+// What: A host is not alone after another PostgreSQL has answered.
+// Test: unit hosts
+// Test: faults test_failover.StandbyAlone
+// In: src/db/hosts_rules.c
+
+@@ expression then, f; @@
+fault(...) { <...
+- then != f->pg_started_us
++ false
+...> }
+
+@@ expression s, f; @@
+decide(...) { <...
+- atomic_load(&s->pg_started_us) != f->pg_started_us
++ atomic_load(&s->pg_started_us) == 0
+...> }

@@ -1,0 +1,9 @@
+// What: A write whose outcome is unknown puts its key into quarantine.
+// Test: service session/alone
+// In: src/session/freshness.c
+
+@@ expression cache, snapshot, in_doubt; @@
+fresh_write_end(...) { <...
+- cache_note_write(cache, snapshot, in_doubt)
++ cache_note_write(cache, snapshot, false)
+...> }

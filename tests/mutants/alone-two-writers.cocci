@@ -1,0 +1,9 @@
+// What: Where two writers overlap, neither may cache its value: the order of commits is unknown.
+// Test: service session/alone
+// In: src/cache/cache.c
+
+@@ expression was, snapshot; @@
+cache_note_write(...) { <...
+- was == snapshot->epoch
++ true
+...> }

@@ -1,0 +1,9 @@
+// What: An answer is sent in no more parts than the array has room for.
+// Test: analysis cppcheck
+// In: src/fcgi/respond.c
+
+@@ expression header; @@
+send_output(...) { <...
+  make_header(&header, FCGI_STDOUT, ...);
++ iov[4] = part(&header, 0);
+...> }

@@ -1,0 +1,12 @@
+// What: The list of connections is changed only under its lock.
+// Test: analysis tsan
+// In: src/fcgi/connection.c
+
+@@ @@
+list_remove(...) { <...
+(
+- pthread_mutex_lock(...);
+|
+- pthread_mutex_unlock(...);
+)
+...> }

@@ -1,0 +1,8 @@
+// What: While connections wait, the server accepts one after each request that it serves.
+// Test: unit fcgi/server
+// In: src/fcgi/server.c
+
+@@ @@
+serve(...) { <...
+- fcgi_conn_accept_more(...);
+...> }

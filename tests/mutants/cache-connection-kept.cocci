@@ -1,0 +1,9 @@
+// What: A connection to Redis is closed after a time-out.
+// Test: service cache/redis_away
+// In: src/cache/redis_client.c
+
+@@ expression r, conn, done; @@
+cache_redis_call(...) { <...
+- release(r, conn, done)
++ release(r, conn, conn->c != NULL)
+...> }

@@ -1,0 +1,9 @@
+// What: No cache keeps a value for longer than PARLEY_CACHE_SECONDS.
+// Test: faults test_erase.Second
+// In: src/cache/cache.c
+
+@@ expression c; @@
+cache_put(...) { <...
+- c->value_ms
++ 9 * c->value_ms
+...> }

@@ -1,0 +1,12 @@
+// What: The queue reads every reply of Redis.
+// Test: service cache/redis_queue
+// In: src/cache/redis_queue.c
+
+@@ identifier i, reply; expression conn, until; @@
+exchange(...) { <...
+  redisReply *reply;
++ if (!i->next && i != items)
++     break;
+  if (!cache_conn_reply(conn, until, &reply)) return false;
+  i->taken = ...;
+...> }

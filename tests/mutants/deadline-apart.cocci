@@ -1,0 +1,10 @@
+// What: A statement is waited for until the deadline of its request, no longer.
+// Test: faults test_silence.Postgres
+// Test: faults test_silence.HalfAnAnswer
+// In: src/db/db_pipeline.c
+
+@@ expression watches, moment, ctx; @@
+exchange(...) { <...
+- watches ? moment : ctx->deadline
++ watches ? moment : deadline_in_ms(2 * deadline_left_ms(ctx->deadline) + 20)
+...> }

@@ -1,0 +1,27 @@
+// What: An erasure removes the values from the caches of its host.
+// Test: faults test_erase.Lone.test_redis_up
+// In: src/cache/cache.c
+
+@@ expression memory, self, hash; @@
+cache_remove(...) { <...
+- memory_remove(memory, self, hash)
++ (void)hash
+...> }
+
+@@ expression queue, name; @@
+cache_remove(...) { <...
+- cache_queue_put(queue, name, ...)
++ (void)name
+...> }
+
+@@ expression memory, self, hash; @@
+cache_erase(...) { <...
+- memory_remove(memory, self, hash)
++ (void)hash
+...> }
+
+@@ @@
+cache_erase(...) { <...
+- cache_redis_delete(...)
++ true
+...> }

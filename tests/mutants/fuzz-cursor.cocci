@@ -1,0 +1,9 @@
+// What: A cursor is valid for its owner only.
+// Test: fuzz cursor
+// In: src/http/cursor.c
+
+@@ expression h; identifier owner; @@
+check_of(...) { <...
+- add(h, owner.p, owner.n);
++ (void)owner;
+...> }

@@ -1,0 +1,15 @@
+// What: A log line for which its pipe has no room is dropped: no thread waits for room.
+// Test: faults StuckLog.test_nobody_reads
+// In: src/obs/log.c
+
+@@ @@
+log_end(...) { <...
+- MSG_DONTWAIT | MSG_NOSIGNAL
++ MSG_NOSIGNAL
+...> }
+
+@@ @@
+log_open(...) { <...
+- fstat(...) != 0
++ true
+...> }

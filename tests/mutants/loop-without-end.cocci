@@ -1,0 +1,9 @@
+// What: A crash loop is over one minute after its last death.
+// Test: unit proc/respawn
+// In: src/server/respawn.c
+
+@@ expression looping, until; @@
+respawn_after_death(...) { <...
+- looping ? until : 0
++ looping ? INT64_MAX : 0
+...> }

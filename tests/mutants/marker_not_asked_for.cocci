@@ -1,0 +1,9 @@
+// What: A request without the marker at the end of its parameters is refused.
+// Test: faults test_broken_peer.BrokenPeer.test_mutations
+// In: src/fcgi/params.c
+
+@@ expression p; @@
+collect(...) { <...
+- sv_eq(p->end, ...)
++ true
+...> }

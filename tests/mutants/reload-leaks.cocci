@@ -1,0 +1,9 @@
+// What: A reload leaks no descriptor of the supervisor.
+// Test: faults test_5_reloads
+// In: src/server/reload.c
+
+@@ expression s; @@
+begin(...) { <...
+  s->reload_wanted = false;
++ (void)!open("/dev/null", O_RDONLY);
+...> }

@@ -1,0 +1,9 @@
+// What: A write that was sent and not answered has an unknown outcome.
+// Test: faults test_fault_injection.OfPostgres.test_each_call_once
+// In: src/db/db_query.c
+
+@@ expression f; @@
+judge(...) { <...
+- f->sent
++ !f->sent
+...> }

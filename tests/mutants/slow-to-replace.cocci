@@ -1,0 +1,9 @@
+// What: A worker that has served is replaced at once, however often it dies.
+// Test: unit proc/respawn
+// In: src/server/respawn.c
+
+@@ identifier served; expression e; @@
+respawn_after_death(...) { <...
+- served || e
++ (served && false) || e
+...> }

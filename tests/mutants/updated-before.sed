@@ -1,0 +1,5 @@
+# What: The time of a change never goes back within a session.
+# Test: faults PostgresClock.test_1
+# Test: faults MachineClock.test_jumps
+# In: src/session/sql/sql_fragments.h
+/^#define SQL_STAMP(/,/[^\\]$/ s/greatest(clock_timestamp(), s.updated_at)/clock_timestamp()/

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""docs/operate: what an operator pastes to configure parley and TLS works, also when pasted twice. The
+directories of the machine are replaced by one of the test's own."""
+import os
+import re
+import shutil
+
+from harness import run
+from stack import PARLEY, ROOT, StackTest
+
+
+def block(page, heading, language="sh", number=0):
+    """One block of a page's section."""
+    with open(f"{ROOT}/docs/operate/{page}", encoding="utf-8") as f:
+        section = f.read().split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    return re.findall(rf"^```{language}\n(.*?)^```", section, re.S | re.M)[number]
+
+
+class Operate(StackTest):
+    """Each test has a directory in place of /etc."""
+
+    def setUp(self):
+        super().setUp()
+        self.etc = f"{self.stack.dir}/etc-{self.id().rsplit('.', 1)[1]}"
+        os.makedirs(self.etc + "/conf.d")
+
+    def paste(self, text, **environment):
+        """What it prints."""
+        done = run("bash", "-euo", "pipefail", "-c", text, cwd=self.etc,
+                   env={**self.stack.clean_env, **environment})
+        self.assertEqual(done.returncode, 0, done)
+        return done.stdout
+
+    def test_two_files(self):
+        """The configuration of the service, and that of the owner, who makes a key."""
+        os.symlink(PARLEY, self.etc + "/parley")
+        text = block("install.md", "The configuration").replace("/etc/parley", self.etc)
+        text = re.sub(r"^id parley .*\n", "", text).replace(" -o root -g parley", "")
+        text = re.sub(r"postgresql://(\w+):[\w-]+@db.example/parley", lambda m: "postgresql:///parley?user=" +
+                      f"{m[1]}&host={self.stack.postgres.dir}", text)
+        for _ in range(2):
+            said = self.paste(text, PATH=f"{self.etc}:{os.environ['PATH']}")
+            self.assertRegex(said, r"(?m)^parley_\S+$")
+        self.assertEqual([os.stat(f"{self.etc}/{name}.conf").st_mode & 0o777 for name in ("parley", "admin")],
+                         [0o640, 0o600])
+        with open(self.etc + "/parley.conf", encoding="utf-8") as f:
+            self.assertNotIn("ADMIN", f.read())
+
+    def test_tls(self):
+        """A certificate and the changed listen line. Fails if the line in nginx/parley.conf has another form."""
+        for name in ("problems.conf", "parley.conf"):
+            shutil.copy(f"{ROOT}/nginx/{name}", self.etc + "/conf.d")
+        with open(self.etc + "/nginx.conf", "w", encoding="utf-8") as f:
+            f.write(f"pid {self.etc}/pid; events {{}} http {{ access_log off; include {self.etc}/conf.d/*.conf; }}\n")
+        test = f"nginx -t -q -e {self.etc}/log -c {self.etc}/nginx.conf"
+        for _ in range(2):
+            for number in range(2):
+                text = block("tls.md", "Clients to nginx", number=number)
+                # An ordinary user cannot listen below 1024.
+                self.paste(text.replace("/etc/nginx", self.etc).replace(" 443 ssl", " 18443 ssl").replace(
+                    "nginx -t", test))
+        with open(self.etc + "/conf.d/parley.conf", encoding="utf-8") as f:
+            listens = re.findall(r"^ *listen +(.*);$", f.read(), re.M)
+        self.assertEqual(listens, ["18443 ssl default_server backlog=4096", "127.0.0.1:8080"])
