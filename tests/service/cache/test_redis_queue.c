@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the queue sends while Redis takes nothing, takes some of it, and takes everything. */
+/* What the queue sends while Redis accepts nothing, some of it, and all of it. */
 
 #include "../../unit/suite.h"
 #include "support.h"
@@ -7,7 +7,7 @@
 /* Of the first round, and of the queue (src/cache/redis_queue.c). */
 enum { ROUND_MAX = 64, ITEMS_MAX = 512, BYTES_MAX = 8 * 1024 * 1024 };
 
-/* Redis is stopped, and the thread waits for it for as long as the test does what it does. */
+/* Redis is stopped, and the thread waits for it with a long time-out. */
 static struct rig *rig_open_patient(struct cache_settings settings)
 {
     settings.redis_timeout_ms = 20 * 1000;
@@ -16,8 +16,8 @@ static struct rig *rig_open_patient(struct cache_settings settings)
     return rig;
 }
 
-/* Each key many times, also with removals: the last of each key wins, and every reply is read, or
- * what follows would be mixed up. Fails if a reply is left:
+/* Each key many times, also with removals: the last command of each key wins. Every reply is read,
+ * else later ones would be mixed up. Fails if a reply is not read:
  * tests/mutants/cache-queue-reply-not-read. */
 static void the_last_wins(void)
 {
@@ -43,7 +43,7 @@ static void the_last_wins(void)
     rig_close(rig);
 }
 
-/* Items, and bytes: the oldest go. */
+/* A full queue, by items or by bytes, drops the oldest. */
 static void the_oldest_is_dropped(void)
 {
     static const struct {
@@ -66,7 +66,7 @@ static void the_oldest_is_dropped(void)
     }
 }
 
-/* Redis says no to every value, and to none of the removals: that is no reason not to use it. */
+/* Redis refuses every value and accepts removals: it stays in use. */
 static void out_of_memory(void)
 {
     char id[16];
@@ -183,7 +183,7 @@ static void written_meanwhile(void)
 }
 
 /* A value was sent, and the next one waits in the queue for too long. Meanwhile the session was
- * erased. Redis runs the SET of the first value late, and the key is removed all the same. Fails if
+ * erased. Redis runs the SET of the first value late, and the key is removed. Fails if
  * the next one is just lost: tried. */
 static void erased_after_a_lost_value(void)
 {

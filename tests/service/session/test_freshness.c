@@ -9,29 +9,29 @@
 
 /* ---- the cached value after an append ---- */
 
-/* A warm session stays warm in memory over appends, and is what PostgreSQL has. Appends leave Redis
- * alone: the read of another host brings it up to date. Fails if mark_before is not taken from the
- * row, if the count or the times are not carried over, if the oldest of the window are kept, or if
- * fresh_write_end does not look at `appends`: tried. */
-static void append_is_carried_on(void)
+/* After appends, memory still has the session as PostgreSQL has it. Appends leave Redis alone: the
+ * read of another host updates it. Fails if mark_before does not come from the row, if the count or
+ * the times are not updated, if the window keeps its oldest messages, or if fresh_write_end ignores
+ * `appends`: tried. */
+static void append_updates_memory(void)
 {
     static const size_t sizes[] = {1, 1, 3, 18, 1, 25, 20, 1, 2};
     int64_t version = 1;
     struct cluster *c = cluster_open();
-    cluster_make(c->a, "h:carry");
+    cluster_make(c->a, "h:append");
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
-        OK(cluster_append(c->a, "h:carry", sizes[i]));
-        CU_ASSERT_EQUAL(cluster_in_memory(c->a, "h:carry"), ++version);
-        CU_ASSERT_TRUE(cluster_wait_redis(c, "h:carry", 1));
-        cluster_expect_current(c, c->a, "h:carry");
+        OK(cluster_append(c->a, "h:append", sizes[i]));
+        CU_ASSERT_EQUAL(cluster_in_memory(c->a, "h:append"), ++version);
+        CU_ASSERT_TRUE(cluster_wait_redis(c, "h:append", 1));
+        cluster_expect_current(c, c->a, "h:append");
     }
-    OK(world_get(c->b, "t1", "h:carry"));
+    OK(world_get(c->b, "t1", "h:append"));
     CU_ASSERT_TRUE(world_was_from(c->b, "postgres"));
-    CU_ASSERT_TRUE(cluster_wait_redis(c, "h:carry", version));
+    CU_ASSERT_TRUE(cluster_wait_redis(c, "h:append", version));
     cluster_close(c);
 }
 
-/* An append that follows another value than the one in memory is not carried on. Fails if
+/* An append does not update a value that is not directly before it. Fails if
  * fresh_after_append does not compare the stamps: tried. */
 static void append_after_an_uncached_write(void)
 {
@@ -196,7 +196,8 @@ static void lose_timeline(const char *id)
                id, id);
 }
 
-/* What each write that can have If-Match makes of these tags; the session is left as it was. */
+/* Each write that can have If-Match returns `want` for these tags, and leaves the session
+ * unchanged. */
 static void expect_match(struct world *w, const char *id, const struct sv tags[CLUSTER_TAGS],
                          enum err want)
 {
@@ -254,7 +255,7 @@ static void lost_timeline(void)
     cluster_close(c);
 }
 
-SUITE(session_freshness, "session/freshness", {"an append is carried on", append_is_carried_on},
+SUITE(session_freshness, "session/freshness", {"an append updates memory", append_updates_memory},
       {"an append after an uncached write", append_after_an_uncached_write},
       {"any order", any_order}, {"old values come back", old_values_come_back},
       {"an expired value is a miss", expired_value_is_a_miss},

@@ -234,7 +234,7 @@ TEST(quarantines_end)
 
 /* ---- a stripe that a dead or stopped writer has locked ---- */
 
-/* Nobody waits for it or writes to it; a removal ends the value's life all the same. Fails if a
+/* Nobody waits for it or writes to it; a removal ends the value's life. Fails if a
  * reap unlocks the stripe of another process, or if a removal does nothing: tried. */
 TEST(locked_stripe)
 {

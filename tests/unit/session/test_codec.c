@@ -20,7 +20,7 @@ static struct session_message example_messages[] = {{.seq = 7,
                                                      .extra = SV_INIT("{\"e\":2}"),
                                                      .created_at = 2222}};
 
-/* Every field differs from every other, and one of the texts is absent, one empty. */
+/* All fields differ. One of the texts is absent, and one is empty. */
 static struct session example(void)
 {
     return (struct session){.session_id = SV("s:1"),
@@ -67,7 +67,7 @@ TEST(round_trip)
     same_session(&s, &back);
 }
 
-/* A copy of exactly n bytes, so that AddressSanitizer sees the first byte behind it. */
+/* A copy of exactly n bytes, so that AddressSanitizer reports an access after them. */
 static char *exact(struct sv bytes, size_t n)
 {
     char *p = malloc(n ? n : 1);
@@ -96,30 +96,30 @@ TEST(another_length_is_refused)
     }
 }
 
-static bool inside(struct sv s, const char *p, size_t n)
+static bool is_within(struct sv s, const char *p, size_t n)
 {
     return !s.p || (s.p >= p && s.p + s.n <= p + n);
 }
 
-/* Reads n bytes, which may be damaged: they are refused, or each value is one of theirs. */
+/* Decodes n bytes, which may be damaged: they are refused, or each text is within them. */
 static bool read_damaged(struct request_ctx *ctx, const char *p, size_t n)
 {
     struct arena_mark mark = arena_get_mark(ctx->arena);
     struct session back;
     const bool read = session_codec_decode(ctx, (struct sv){p, n}, &back);
     if (read) {
-        CU_ASSERT_TRUE(inside(back.session_id, p, n) && inside(back.context, p, n) &&
-                       inside(back.metadata, p, n));
+        CU_ASSERT_TRUE(is_within(back.session_id, p, n) && is_within(back.context, p, n) &&
+                       is_within(back.metadata, p, n));
         for (size_t k = 0; k < back.n_messages; k++)
-            CU_ASSERT_TRUE(inside(back.messages[k].content, p, n) &&
-                           inside(back.messages[k].metadata, p, n));
+            CU_ASSERT_TRUE(is_within(back.messages[k].content, p, n) &&
+                           is_within(back.messages[k].metadata, p, n));
     }
     arena_rewind(ctx->arena, mark);
     return read;
 }
 
 /* Each bit changed, and each byte 0xff. */
-TEST(damage_stays_inside)
+TEST(damage_stays_within)
 {
     struct request_ctx *ctx = test_ctx();
     const struct sv bytes = encoded(ctx);
