@@ -2,10 +2,10 @@
 /*
  * A session as bytes for the caches:
  *
- *   struct header
- *   struct entry of each message
- *   text: the JSON form of the session's members, the JSON forms of its messages, oldest first with
- * a comma between two, and then the fields that none of these contains as they are
+ * - struct header.
+ * - struct entry of each message.
+ * - text: the JSON form of the session's members, then those of its messages, oldest first with a
+ *   comma between two, then the fields that are not in these forms as they are.
  *
  * A reader that answers with the JSON form copies a part of the text. Each field is a span of the
  * text, for other readers and for the next writer, which writes the form of one message and copies

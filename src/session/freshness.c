@@ -355,11 +355,7 @@ bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struc
         return false;
     *out = old;
     out->native = SV_NONE;
-    out->version = receipt->version;
-    out->mark = receipt->mark;
+    sql_apply_receipt(out, receipt);
     out->last_seq = receipt->last_seq;
-    out->message_count = receipt->message_count;
-    out->updated_at = receipt->at;
-    out->expires_at = receipt->expires_at;
     return join_window(ctx, &old, append, receipt, out);
 }

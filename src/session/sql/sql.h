@@ -86,25 +86,31 @@ void sql_stamps_read(struct sessions *s, struct request_ctx *ctx,
 extern const struct db_stmt sql_stamp_stmt;
 extern const struct db_batch_kind sql_stamps_kind;
 
-MUSTCHECK session_write_fn sql_session_insert;
+MUSTCHECK enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx,
+                                      struct session_write *w);
 /* Inserts if the id is free, then reads the session that has the id. Does not set the receipt. */
-MUSTCHECK session_write_fn sql_session_ensure;
+MUSTCHECK enum err sql_session_ensure(struct sessions *s, struct request_ctx *ctx,
+                                      struct session_write *w);
 /* Sets w->found if the session to copy is there and the conditions hold. If w->found is set but not
  * w->done, a message's id names the new generation: the caller tries again, with another one. */
-MUSTCHECK session_write_fn sql_session_copy;
+MUSTCHECK enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx,
+                                    struct session_write *w);
 /* Stores the state of w->out. */
-MUSTCHECK session_change_fn sql_session_update;
+MUSTCHECK enum err sql_session_update(struct sessions *s, struct request_ctx *ctx,
+                                      struct session_write *w, const struct session *base);
 /* Applies w->update's messages and stores context with them (absent: no change). base: as for a
  * session_change_fn; NULL: whatever the state is. */
 MUSTCHECK enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx,
                                     struct session_write *w, const struct session *base,
                                     struct sv context);
-MUSTCHECK session_write_fn sql_session_delete;
+MUSTCHECK enum err sql_session_delete(struct sessions *s, struct request_ctx *ctx,
+                                      struct session_write *w);
 
 /* ---- sql_message.c: messages ---- */
 
 /* With append->create, makes the session first if the id is free. */
-MUSTCHECK session_write_fn sql_message_append;
+MUSTCHECK enum err sql_message_append(struct sessions *s, struct request_ctx *ctx,
+                                      struct session_write *w);
 /* Bare ERR_NOT_FOUND. */
 MUSTCHECK enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                     struct sv user, const struct session_page_query *query,
@@ -113,7 +119,8 @@ MUSTCHECK enum err sql_message_page(struct sessions *s, struct request_ctx *ctx,
 MUSTCHECK enum err sql_message_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                     struct sv user, const struct message_name *name,
                                     struct session_message *out);
-MUSTCHECK session_write_fn sql_message_delete;
+MUSTCHECK enum err sql_message_delete(struct sessions *s, struct request_ctx *ctx,
+                                      struct session_write *w);
 
 /* ---- sql_key.c: idempotency records ---- */
 

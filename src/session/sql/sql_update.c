@@ -3,11 +3,13 @@
 #include "sql_fragments.h"
 
 /* The parts of the statement:
- *   l   the session, if the conditions hold
- *   e   each message of the update, with the seq of the stored message that it names; these are
- * looked up one by one, so that the cost does not grow with the history f   the first message at
- * fault ok  l, if no message is at fault; all that follows depends on it c   counts what was done;
- * s and the insert read from it, so that they run after the deletions, which free ids
+ * - l: the session, if the conditions hold.
+ * - e: each message of the update, with the seq of the stored message that it names. These are
+ *   looked up one by one, so that the cost does not grow with the history.
+ * - f: the first message at fault.
+ * - ok: l, if no message is at fault. All that follows depends on it.
+ * - c: counts what was done. s and the insert read from it, so that they run after the deletions,
+ *   which free ids.
  *
  * $8 to $10: generation, state_version and state_mark (NULL: any). $11: the new context (NULL: no
  * change). $12: clear. $13: enum session_edit. $14, $15: generation and seq that an id of the made

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The fixtures of these tests:
- *
- *   fixture.h  world    a migrated database, a session service over it, and the requests of one
- * thread; world_*  calls of session.h as one request each, and SQL as the superuser cluster.h
- * cluster  two hosts with caches, one without, and Redis, over one database crowd.h    crowd
- * threads that do the same to one session at once script.h   script   an update of messages as a
- * short text
+ * - fixture.h: a world is a migrated database, a session service over it, and the requests of one
+ *   thread. world_* are calls of session.h as one request each, and SQL as the superuser.
+ * - cluster.h: a cluster is two hosts with caches, one without, and Redis, over one database.
+ * - crowd.h: a crowd is threads that do the same to one session at once.
+ * - script.h: a script is an update of messages as a short text.
  */
 #ifndef PARLEY_TESTS_SESSION_FIXTURE_H
 #define PARLEY_TESTS_SESSION_FIXTURE_H
