@@ -12,6 +12,7 @@
 #include "api/common/interface.h"
 #include "parley/base/uuid.h"
 #include "parley/obs/log.h"
+#include "parley/session/ahead.h"
 
 static const struct api_interface *const interfaces[] = {&docs_interface, &openai_interface,
                                                          &langgraph_interface, &native_interface};
@@ -166,7 +167,7 @@ static struct sv session_named_by(struct sv target)
 bool api_gathers(void *service)
 {
     const struct api_service *api = service;
-    return db_is_up(api->db) && sessions_read_ahead(api->sessions);
+    return db_is_up(api->db) && session_ahead_is_useful(api->sessions);
 }
 
 void api_read_ahead(void *service, struct arena *const *arenas, struct http_request *const *reqs,
@@ -190,13 +191,13 @@ void api_read_ahead(void *service, struct arena *const *arenas, struct http_requ
         if (asked == SESSION_AHEAD_MAX || c->ctx.err.err != ERR_NONE || !id.p ||
             session_id_canonical(&c->ctx, &id) != ERR_NONE)
             continue;
-        ahead[asked] = session_ahead_of(&c->ctx, id);
+        ahead[asked] = session_ahead_new(&c->ctx, id);
         asked += ahead[asked] != NULL;
     }
-    session_read_ahead(api->sessions, arenas[0], ahead, asked);
+    session_ahead_read(api->sessions, arenas[0], ahead, asked);
     for (size_t i = 0; i < n; i++) {
         const struct call *c = reqs[i]->prepared;
-        reqs[i]->ready = c && session_is_ahead(&c->ctx);
+        reqs[i]->ready = c && session_ahead_is_done(&c->ctx);
     }
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of cache/ share: the stored form of a value, the parsed URL, and the parts of the
- * Redis client. The files include each other's declarations downward: breaker, connection, client,
- * queue. */
+ * Redis client. Of these, each file calls only those above it in this header. */
 #ifndef PARLEY_CACHE_INTERNAL_H
 #define PARLEY_CACHE_INTERNAL_H
 

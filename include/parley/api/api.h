@@ -79,10 +79,10 @@ size_t api_route_names(const char *out[METRICS_ROUTES_MAX]);
 /* service: struct api_service *. The type is fcgi_answer_fn. */
 void api_dispatch(void *service, struct arena *arena, struct http_request *req,
                   struct http_response *res);
-/* For fcgi_settings: reading ahead. GETs of a session that arrive together are prepared by one
- * call, which reads the stamps of all in one statement (session_read_ahead). */
-bool api_gathers(void *service);          /* whether that is of use now */
-bool api_reads_session(struct sv target); /* whether a GET of target can be one of them */
+/* For fcgi_settings: GETs of one session each, whose stamps are read together
+ * (session_ahead_read). */
+bool api_gathers(void *service);
+bool api_reads_session(struct sv target);
 void api_read_ahead(void *service, struct arena *const *arenas, struct http_request *const *reqs,
                     size_t n);
 void ops_dispatch(void *service, struct arena *arena, struct http_request *req,

@@ -4,6 +4,8 @@
 
 #include <stdio.h>
 
+#include "parley/session/search.h"
+
 enum { LIMIT_DEFAULT = 10, LIMIT_MAX = 1000, IDS_MAX = 1000 };
 
 struct search_body {

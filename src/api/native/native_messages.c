@@ -36,7 +36,7 @@ static void write_receipt(struct json_writer *j, const struct session_append *ap
     json_put_time(j, "expires_at", r->expires_at);
     if (append->return_n > 0) {
         json_write_key(j, "messages");
-        session_write_messages(j, r->window, r->n_window);
+        session_json_messages(j, r->window, r->n_window);
     }
     json_write_object_close(j);
 }
@@ -73,7 +73,7 @@ static void write_page(struct json_writer *j, const struct session_page *page)
 {
     json_write_object_open(j);
     json_write_key(j, "data");
-    session_write_messages(j, page->messages, page->n);
+    session_json_messages(j, page->messages, page->n);
     json_put_bool(j, "has_more", page->has_more);
     if (page->n > 0) {
         json_put_i64(j, "first_seq", page->messages[0].seq);
@@ -109,7 +109,7 @@ enum err native_message_get(struct api_call *c)
     struct session_message message;
     TRY(session_message_get(c->sessions, c->ctx, c->id, c->precondition.user, c->sub_id, &message));
     struct json_writer j = api_begin(c->res, 200);
-    session_write_message(&j, &message, NULL);
+    session_json_message(&j, &message, NULL);
     return ERR_NONE;
 }
 

@@ -5,6 +5,7 @@
 #include "parley/http/cursor.h"
 #include "parley/obs/log.h"
 #include "parley/session/session_json.h"
+#include "parley/session/users.h"
 
 /* ---- list ---- */
 
@@ -111,7 +112,7 @@ static void write_lines(struct buf *b, const struct session_export_part *part)
         json_write_object_open(&j);
         json_put_sv(&j, "session_id", part->session_id);
         json_write_key(&j, "message");
-        session_write_message(&j, &part->messages[i], NULL);
+        session_json_message(&j, &part->messages[i], NULL);
         json_write_object_close(&j);
         buf_putc(b, '\n');
     }

@@ -11,28 +11,29 @@ static const struct db_stmt key_read = {
     " 0::bigint AS mark_before, k.state FROM idempotency_keys k WHERE k.tenant = $1 AND k.key = $2"
     " AND k.created_at > now() - interval '24 hours'"};
 
-static const struct db_stmt key_forget = {
-    "key_forget",
+static const struct db_stmt key_expire = {
+    "key_expire",
     "DELETE FROM idempotency_keys WHERE tenant = $1 AND key = $2"
     " AND created_at <= now() - interval '24 hours'"};
 /* clang-format on */
 
 enum err sql_key_read(struct sessions *s, struct request_ctx *ctx,
-                      const struct session_precondition *precondition, struct stored_answer *out)
+                      const struct session_precondition *precondition,
+                      struct idempotency_record *out)
 {
     const struct db_param p[] = {db_text(ctx->tenant), db_text(precondition->key),
                                  db_bytes(precondition->fingerprint)};
-    struct db_call calls[] = {{&key_forget, p, 2, {0}}, {&key_read, p, 3, {0}}};
+    struct db_call calls[] = {{&key_expire, p, 2, {0}}, {&key_read, p, 3, {0}}};
     const struct db_rows *rows = &calls[1].rows;
     /* To delete a key that no longer counts changes no answer: safe to repeat. */
     TRY(db_batch(s->db, ctx, DB_READ, calls, ARRAY_LEN(calls), NULL));
-    *out = (struct stored_answer){.found = rows->count > 0};
+    *out = (struct idempotency_record){.found = rows->count > 0};
     if (!out->found)
         return ERR_NONE;
     out->matches = db_get_bool(rows, 0, db_column(rows, "matches"));
     out->state = db_get_text(rows, 0, db_column(rows, "state"));
     struct session_receipt *r = &out->receipt;
-    sql_receipt(rows, 0, r);
+    sql_receipt_from_row(rows, 0, r);
     r->session_id = db_get_text(rows, 0, db_column(rows, "session_id"));
     r->first_seq = db_get_i64(rows, 0, db_column(rows, "first_seq"));
     r->status = (int)db_get_i64(rows, 0, db_column(rows, "status"));

@@ -77,13 +77,12 @@ TEST(writers)
     CU_ASSERT(find(r, &version) == OUTDATED && version == 1);
     put(r, &a, 2);
     CU_ASSERT(find(r, &version) == CURRENT && version == 2);
-    /* Two: the second does not know which of them was committed last, and whoever began to read
-     * before them does not, either. */
+    /* Two writers: neither the second one nor an earlier reader knows which committed last. */
     cache_raise_epoch(r->cache, &b, false);
     put(r, &b, 3);
     put(r, &a, 3);
     CU_ASSERT(find(r, &version) == OUTDATED && version == 2);
-    /* In doubt: nothing is current for whoever begins now. */
+    /* In doubt: nothing is current for a request that begins now. */
     c = cache_snapshot(r->cache, key);
     cache_raise_epoch(r->cache, &c, true);
     put(r, &c, 4);
@@ -93,8 +92,8 @@ TEST(writers)
     CU_ASSERT(find(r, &version) == OUTDATED && version == 2);
 }
 
-/* A reader began before the deletion and comes back after it. Fails if the epoch is not compared,
- * or a removal does nothing: tests/mutants/cache-put-under-old-snapshot,
+/* A reader began before the deletion and stores after it. Fails if the epoch is not compared, or a
+ * removal does nothing: tests/mutants/cache-put-under-old-snapshot,
  * tests/mutants/cache-remove-does-nothing. */
 TEST(deleted)
 {
@@ -113,7 +112,7 @@ TEST(deleted)
     }
 }
 
-/* value_max, value_seconds and what is over already. */
+/* value_max, value_seconds, and lives that are over. */
 TEST(limits)
 {
     static char bytes[1001];
@@ -138,7 +137,7 @@ TEST(limits)
     }
 }
 
-/* Somebody else's value under this key's hash, and one cut short: counted, and not given out. */
+/* Another key's value under this key's hash, and one cut short: counted, and not returned. */
 TEST(foreign_value)
 {
     const struct cache_key other = {SV("default"), SV("s2")};
@@ -165,8 +164,8 @@ static void count(void *arg)
     ++*(int *)arg;
 }
 
-/* With and without memory, with no Redis and with one that is away: no call fails, a thread that
- * watches is told of no wait for memory, and what is not there has no misses. */
+/* With and without memory, without Redis and with one that is away: no call fails, before_wait is
+ * not called for memory, and a cache that is not there has no misses. */
 TEST(without_redis)
 {
     static const struct {
