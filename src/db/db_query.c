@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Statements in one round trip and one transaction, and the rules for doing them again. */
+/* Statements in one round trip and one transaction, and the rules for repeating them. */
 #include "db_internal.h"
 
 #include <time.h>
@@ -8,12 +8,11 @@
 
 enum { CONFLICT_REPEATS = 3, FRESH_REPEATS = 1 };
 
-/* Two that collided must not collide again in step. */
+/* Random, so that two transactions that collided do not collide again. */
 static void pause_before(int attempt)
 {
-    int64_t most_us = INT64_C(4000) << attempt;
-    int64_t us = 500 + (int64_t)(random_u64() % (uint64_t)most_us);
-    struct timespec t = {.tv_nsec = us * 1000};
+    uint64_t most_us = UINT64_C(4000) << attempt;
+    struct timespec t = {.tv_nsec = 1000 * (500 + (int64_t)(random_u64() % most_us))};
     nanosleep(&t, NULL);
 }
 
@@ -34,14 +33,6 @@ bool db_may_repeat(struct db *db, struct request_ctx *ctx, const struct db_fault
     if (again && db->slot)
         metrics_add(&db->slot->db_retries, 1);
     return again;
-}
-
-/* After sending, silence says nothing about what the server did. */
-static void judge(struct db_fault *f, enum db_retry retry)
-{
-    bool silent = f->kind == FAULT_LOST || f->kind == FAULT_TIMEOUT;
-    if (silent && f->sent && retry == DB_WRITE)
-        f->err = ERR_OUTCOME_UNKNOWN;
 }
 
 enum err db_batch(struct db *db, struct request_ctx *ctx, enum db_retry retry,
@@ -70,7 +61,9 @@ enum err db_batch(struct db *db, struct request_ctx *ctx, enum db_retry retry,
         db_pool_release(db, c);
         if (f.kind == FAULT_NONE)
             break;
-        judge(&f, retry);
+        /* Without an answer, nobody knows whether the server has committed. */
+        if ((f.kind == FAULT_LOST || f.kind == FAULT_TIMEOUT) && f.sent && retry == DB_WRITE)
+            f.err = ERR_OUTCOME_UNKNOWN;
         if (!db_may_repeat(db, ctx, &f, retry, &repeats))
             return db_fault_report(ctx, &f, failure);
         arena_rewind(ctx->arena, mark);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../../unit/suite.h"
+#include "parley/db/bulk.h"
 
 enum { ROWS = DB_BULK_ROWS_MAX, COLUMNS = 3 };
 

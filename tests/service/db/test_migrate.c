@@ -242,9 +242,8 @@ static PGresult *try(const char *url, const char *become, const char *what)
 {
     struct db_settings settings = fx_settings(url);
     struct db_conn c = {.pg = NULL};
-    char why[200];
-    CU_ASSERT_EQUAL(db_conn_open(&c, &settings, deadline_in_ms(5000), -1, why, sizeof(why)),
-                    OPEN_OK);
+    struct db_attempt attempt = {deadline_in_ms(5000), -1, ""};
+    CU_ASSERT_EQUAL(db_conn_open(&c, &settings, &attempt), OPEN_OK);
     PQsetnonblocking(c.pg, 0);
     PQclear(PQexec(c.pg, "SET parley.tenant = 'mine'"));
     PQclear(PQexec(c.pg, become));

@@ -193,7 +193,7 @@ static void some_are_kept_for_reads(void)
 static void the_next_of_a_lane_is_woken_at_once(void)
 {
     enum { LANE = 7 };
-    char why[200];
+    struct db_attempt attempt = {deadline_in_ms(0), -1, ""};
     struct db_settings settings = fx_settings(NULL);
     settings.pool_min = 1;
     settings.pool_max = 2;
@@ -202,11 +202,10 @@ static void the_next_of_a_lane_is_woken_at_once(void)
     pthread_mutex_lock(&fx->db->lock);
     struct db_conn *c = db_pool_reserve(fx->db);
     CU_ASSERT_PTR_NOT_NULL_FATAL(c);
-    c->who.contention_key = LANE;
+    c->demand.contention_key = LANE;
     pthread_mutex_unlock(&fx->db->lock);
     seek_begin(&same, 1);
-    CU_ASSERT_EQUAL(db_pool_open_one(fx->db, deadline_in_ms(0), -1, c, why, sizeof(why)),
-                    OPEN_LATE);
+    CU_ASSERT_EQUAL(db_pool_open_one(fx->db, c, &attempt), OPEN_LATE);
     CU_ASSERT_EQUAL(fx_status(fx).waiting, 0);
     seek_end(&same);
     fx_close(fx);
@@ -314,7 +313,7 @@ static void open_or_aborted_transaction_never_goes_back(void)
         struct db_conn *c;
         struct fx *fx = fx_open(NULL);
         acquire_n(fx, &c, 1);
-        PQclear(db_conn_ask(c, sql[i], deadline_in_ms(5000), -1));
+        PQclear(db_conn_exec(c, sql[i], deadline_in_ms(5000), -1));
         expect_closed(fx, c);
         fx_close(fx);
     }
@@ -368,140 +367,6 @@ static void lent_beside_a_lost_one_is_closed(void)
     fx_close(fx);
 }
 
-/* text NULL: nothing is wrong. */
-static void expect_wrong(const struct db_settings *settings, const char *text)
-{
-    struct fx *fx = fx_open(settings);
-    const struct db_status s = fx_status(fx);
-    CU_ASSERT_EQUAL(s.state, text ? DB_MISCONFIGURED : DB_UP);
-    if (text) {
-        CU_ASSERT_PTR_NOT_NULL(strstr(s.reason, text));
-        if (!strstr(s.reason, text))
-            fprintf(stderr, "reason: %s\n", s.reason);
-        CU_ASSERT_EQUAL(fx_run(fx, DB_READ, "SELECT 1", NULL), ERR_UNAVAILABLE);
-        CU_ASSERT_EQUAL(fx_status(fx).open, 0);
-    }
-    fx_close(fx);
-}
-
-/* Fails if db_check_server is not called, or asks with USAGE for what a login may become: tried. */
-static void roles_that_escape_rls_are_refused(void)
-{
-    static const struct {
-        const char *login, *setup, *wrong;
-        bool also_alone; /* refused also where there is one login for all */
-    } logins[] = {
-        {"postgres", "", "is a superuser", true},
-        {"db_test_bypass", "BYPASSRLS", "has BYPASSRLS", true},
-        {"db_test_owner", "", "owns the tables", false},
-        {"db_test_member", "NOINHERIT IN ROLE db_test_owner", "owns the tables", false},
-        {"db_test_super", "NOINHERIT IN ROLE postgres", "is a superuser", true},
-        {"db_test_lifts", "NOINHERIT IN ROLE db_test_bypass", "has BYPASSRLS", true},
-        {"db_test_schema", "", "owns the tables", false},
-        {"db_test_database", "", "owns the tables", false},
-        /* Whoever may make roles makes itself a member of the owner: before PostgreSQL 16. */
-        {"db_test_maker", "CREATEROLE", "owns the tables", false},
-        /* As parley logged in before: what SET ROLE NONE brings back is what counts. */
-        {"db_test_owner' options='-c role=" FX_ROLE, NULL, "owns the tables", false},
-        {"db_test_absent", NULL, "\"db_test_absent\" does not exist", true},
-    };
-    struct db_settings settings = fx_settings(NULL);
-    for (size_t i = 0; i < ARRAY_LEN(logins); i++) {
-        if (!logins[i].setup || i == 0)
-            continue;
-        fx_admin(text_of("CREATE ROLE %s LOGIN %s", logins[i].login, logins[i].setup));
-    }
-    fx_admin("GRANT " FX_ROLE " TO db_test_owner; CREATE TABLE sessions (a int);"
-             "ALTER TABLE sessions OWNER TO db_test_owner;"
-             "ALTER SCHEMA public OWNER TO db_test_schema;"
-             "ALTER DATABASE parley_db_test OWNER TO db_test_database");
-    const bool by_createrole =
-        fx_admin("SELECT current_setting('server_version_num')::int") < 160000;
-    for (size_t i = 0; i < ARRAY_LEN(logins); i++) {
-        settings.url = fx_url_as(logins[i].login);
-        settings.owner_may_serve = false;
-        if (by_createrole || strcmp(logins[i].login, "db_test_maker") != 0)
-            expect_wrong(&settings, logins[i].wrong);
-        settings.owner_may_serve = true;
-        expect_wrong(&settings, logins[i].also_alone ? logins[i].wrong : NULL);
-    }
-    fx_admin("ALTER SCHEMA public OWNER TO pg_database_owner;"
-             "ALTER DATABASE parley_db_test OWNER TO postgres");
-    settings.url = fx_url();
-    settings.owner_may_serve = false;
-    settings.schema_version = 3;
-    expect_wrong(&settings, "schema is at version 0, this program needs 3: run `parley migrate`");
-    fx_admin("CREATE TABLE parley_schema (version int); INSERT INTO parley_schema VALUES (4);"
-             "GRANT SELECT ON parley_schema TO " FX_ROLE);
-    expect_wrong(&settings, "needs 3: use a newer parley");
-    fx_admin("DROP TABLE parley_schema; DROP TABLE sessions");
-    for (size_t i = ARRAY_LEN(logins) - 1; i > 0; i--) {
-        if (!logins[i].setup)
-            continue;
-        fx_admin(text_of("DROP ROLE %s", logins[i].login));
-    }
-    settings.schema_version = 0;
-    settings.url = "postgresql://u:secret@[broken";
-    expect_wrong(&settings, "DATABASE_URL is not a valid connection string");
-    settings.url_name = "DATABASE_ADMIN_URL";
-    expect_wrong(&settings, "DATABASE_ADMIN_URL is not a valid connection string");
-}
-
-/* Becomes right by itself when somebody puts it right. */
-static void recovers_from_a_wrong_schema(void)
-{
-    struct db_settings settings = fx_settings(NULL);
-    settings.schema_version = 3;
-    struct fx *fx = fx_open(&settings);
-    CU_ASSERT_EQUAL(fx_status(fx).state, DB_MISCONFIGURED);
-    fx_admin("CREATE TABLE parley_schema (version int); INSERT INTO parley_schema VALUES (3);"
-             "GRANT SELECT ON parley_schema TO " FX_ROLE);
-    EVENTUALLY(fx_status(fx).state == DB_UP);
-    CU_ASSERT_EQUAL(fx_status(fx).schema_version, 3);
-    CU_ASSERT_STRING_EQUAL(fx_status(fx).reason, "");
-    fx_close(fx);
-    fx_admin("DROP TABLE parley_schema");
-}
-
-/* Fails if fit_size ignores workers, or the database's limit: tried. */
-static void size_is_lowered_to_what_the_server_allows(void)
-{
-    struct db_settings settings = fx_settings(NULL);
-    settings.workers = 10; /* (100 - 3) / 10 */
-    struct fx *fx = fx_open(&settings);
-    CU_ASSERT_EQUAL(fx_status(fx).max, 9);
-    fx_close(fx);
-    fx_admin("ALTER DATABASE parley_db_test CONNECTION LIMIT 30");
-    fx = fx_open(&settings);
-    CU_ASSERT_EQUAL(fx_status(fx).max, 3);
-    fx_close(fx);
-    fx_admin("ALTER DATABASE parley_db_test CONNECTION LIMIT -1");
-}
-
-/* What is acknowledged is on disk, whatever role, database or server say later; how long it waits
- * for standbys is up to the URL, which may not say "off". Fails if connections take what the server
- * has: tests/plants/db-synchronous-commit.patch. */
-static void commits_are_durable(void)
-{
-    struct db_rows rows;
-    const char *plain = fx_url();
-    char url[2200];
-    struct db_settings settings = fx_settings(plain);
-    fx_admin("ALTER DATABASE parley_db_test SET synchronous_commit = off");
-    for (int i = 0; i < 2; i++) {
-        struct fx *fx = fx_open(&settings);
-        enum err e = fx_run(fx, DB_READ, "SELECT current_setting('synchronous_commit')", &rows);
-        struct sv has = e == ERR_NONE ? db_get_text(&rows, 0, 0) : SV_NONE;
-        CU_ASSERT(sv_eq(has, sv_from(i == 0 ? "on" : "remote_apply")));
-        fx_close(fx);
-        snprintf(url, sizeof(url), "%s options='-c synchronous_commit=remote_apply'", plain);
-        settings.url = url;
-    }
-    snprintf(url, sizeof(url), "%s options='-c synchronous_commit=off'", plain);
-    expect_wrong(&settings, "set synchronous_commit off");
-    fx_admin("ALTER DATABASE parley_db_test RESET synchronous_commit");
-}
-
 /* With the server full but one connection open, the next waits for that one instead of failing.
  * Fails if OPEN_FULL is treated as OPEN_REFUSED: tried. */
 static void full_server_means_waiting(void)
@@ -536,8 +401,4 @@ SUITE(db_pool, "service db pool", {"opens two that differ", opens_two_that_diffe
       {"pending result never goes back", pending_result_never_goes_back},
       {"old and idle connections are closed", old_and_idle_connections_are_closed},
       {"lent beside a lost one is closed", lent_beside_a_lost_one_is_closed},
-      {"roles that escape RLS are refused", roles_that_escape_rls_are_refused},
-      {"recovers from a wrong schema", recovers_from_a_wrong_schema},
-      {"size is lowered to what the server allows", size_is_lowered_to_what_the_server_allows},
-      {"commits are durable", commits_are_durable},
       {"full server means waiting", full_server_means_waiting})

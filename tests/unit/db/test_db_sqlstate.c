@@ -40,6 +40,27 @@ TEST(table)
     }
 }
 
+TEST(message_of_libpq)
+{
+    static const struct {
+        const char *message, *state, *rest;
+    } rows[] = {
+        {"connection to server on socket \"/x\" failed: FATAL:  53300: sorry, too many", "53300",
+         "sorry, too many"},
+        {"… failed: FATALE:  3D000: il database non esiste", "3D000", "il database non esiste"},
+        {"could not connect: Connection refused\n\tIs it there?", "",
+         "could not connect: Connection refused\n\tIs it there?"},
+        {"a:  1234: b:  ABCDEF: c:  ", "", "a:  1234: b:  ABCDEF: c:  "},
+        {"a:  12345:", "", "a:  12345:"},
+        {"", "", ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char state[6];
+        CU_ASSERT_STRING_EQUAL(db_message_parse(rows[i].message, state), rows[i].rest);
+        CU_ASSERT_STRING_EQUAL(state, rows[i].state);
+    }
+}
+
 TEST(report)
 {
     struct request_ctx ctx;

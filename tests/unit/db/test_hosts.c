@@ -38,7 +38,7 @@ static void poll_after(struct bench *b, int64_t ms)
 {
     b->f.sent_us = b->now_us + ms * MS;
     b->now_us = b->f.sent_us + 10 * MS;
-    hosts_take(b->s, &b->f, b->now_us, raise_all, b);
+    hosts_apply(b->s, &b->f, b->now_us, raise_all, b);
 }
 
 static bool is_on(const struct bench *b)
@@ -77,7 +77,7 @@ TEST(on_for_a_second)
     /* An answer that comes too late vouches for nothing. */
     b.f.sent_us = b.now_us + 900 * MS;
     b.now_us = b.f.sent_us + 1000 * MS;
-    hosts_take(b.s, &b.f, b.now_us, raise_all, &b);
+    hosts_apply(b.s, &b.f, b.now_us, raise_all, &b);
     CU_ASSERT_FALSE(is_on(&b));
     CU_ASSERT_EQUAL(b.raised, 1);
     CU_ASSERT_FALSE(b.on_while_raised);
