@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The text of a key, and the headers that it comes in. */
+/* The text of a key, and the headers that carry it. */
 #include "auth_internal.h"
 
 #include <string.h>
@@ -34,11 +34,10 @@ bool key_id_parse(struct sv hex, uint64_t *id)
 {
     *id = 0;
     for (size_t i = 0; i < hex.n; i++) {
-        const char c = hex.p[i];
-        const bool digit = c >= '0' && c <= '9';
-        if (!digit && !(c >= 'a' && c <= 'f'))
+        const int digit = hex.p[i] >= 'A' && hex.p[i] <= 'F' ? -1 : sv_hex(hex.p[i]);
+        if (digit < 0)
             return false;
-        *id = *id << 4 | (uint64_t)(digit ? c - '0' : c - 'a' + 10);
+        *id = *id << 4 | (uint64_t)digit;
     }
     return hex.n == AUTH_ID_LEN;
 }
@@ -66,7 +65,7 @@ bool auth_key_id(struct sv text, struct sv *id)
     return true;
 }
 
-/* Of the characters, so that each key has one spelling only. */
+/* Hashes the characters, not the bytes that they encode, so that each key has one spelling. */
 void key_hash(struct sv secret, unsigned char out[KEY_HASH_LEN])
 {
     crypto_hash_sha256(out, (const unsigned char *)secret.p, secret.n);

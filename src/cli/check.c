@@ -16,7 +16,6 @@
 #include "parley/cache/cache.h"
 #include "parley/db/db.h"
 #include "parley/db/migrate.h"
-#include "parley/db/owner.h"
 
 /* NGINX_KEEPALIVE_S: keepalive_time in nginx/parley.conf. What an installation has in its place
  * cannot be read from here. */

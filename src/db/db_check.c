@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "parley/db/owner.h"
 #include "parley/obs/log.h"
 
 enum { SERVER_VERSION_MIN = 140000 };

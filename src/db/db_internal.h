@@ -98,7 +98,6 @@ struct db_conn {
     PGconn *pg;
     enum db_conn_state state;
     struct db_conn *next, *prev; /* in the list of its state */
-    const void *owner;           /* the request whose transaction it carries; else NULL */
     struct db_demand demand;     /* of the request that uses it, or that it is opened for */
     int64_t retire_us;           /* end of its lifetime */
     int64_t idle_since_us, busy_since_us;
@@ -223,12 +222,9 @@ struct db {
 };
 
 /* db_pool.c */
-MUSTCHECK enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, const void *owner,
-                                   struct db_conn **out);
+MUSTCHECK enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, struct db_conn **out);
 /* Gives the connection to a waiter or to the idle ones, or closes it. */
 void db_pool_release(struct db *db, struct db_conn *c);
-/* True if a transaction of this owner is under way. */
-bool db_pool_owns(struct db *db, const void *owner);
 
 /* db_pool_open.c */
 /* Opens a reserved connection in the caller's time, without the lock. It is CONN_BUSY then; on

@@ -5,8 +5,6 @@
  */
 #include "db_internal.h"
 
-#include <stdio.h>
-
 /* What a thread that wants a connection does next. */
 enum next { NEXT_TAKE, NEXT_OPEN, NEXT_WAIT, NEXT_REFUSE };
 
@@ -28,7 +26,7 @@ static enum next choose(struct db *db, struct db_demand demand, struct db_conn *
 }
 
 static enum err acquire(struct db *db, struct request_ctx *ctx, struct deadline limit,
-                        struct db_conn **out, char *why, size_t why_n)
+                        struct db_conn **out)
 {
     const struct db_demand demand = {ctx->contention_key, ctx->reserve};
     bool in_front = ctx->urgent;
@@ -43,26 +41,22 @@ static enum err acquire(struct db *db, struct request_ctx *ctx, struct deadline 
             c = db_pool_wait(db, demand, limit, in_front, &late);
             in_front = true; /* it has waited */
         } else if (next == NEXT_REFUSE) {
-            snprintf(why, why_n, "%s", db->reason);
+            ctx_fault(ctx, ERR_UNAVAILABLE, "%s", db->reason);
         }
         pthread_mutex_unlock(&db->lock);
 
         if (next == NEXT_REFUSE)
             return ERR_UNAVAILABLE;
-        if (late) {
-            snprintf(why, why_n, "no connection became free in time");
-            return ERR_OVERLOAD;
-        }
+        if (late)
+            return ctx_fault(ctx, ERR_OVERLOAD, "no connection became free in time");
         if (next == NEXT_OPEN) {
             struct db_attempt attempt = {.deadline = limit, .stop_fd = -1};
             enum db_open_result opened = db_pool_open_one(db, c, &attempt);
-            snprintf(why, why_n, "%s", attempt.why);
-            if (opened == OPEN_REFUSED || opened == OPEN_WRONG)
-                return ERR_UNAVAILABLE;
-            if (opened == OPEN_LATE)
-                return ERR_OVERLOAD;
             if (opened == OPEN_FULL)
                 continue; /* to wait for another, or to be refused */
+            if (opened != OPEN_OK)
+                return ctx_fault(ctx, opened == OPEN_LATE ? ERR_OVERLOAD : ERR_UNAVAILABLE, "%s",
+                                 attempt.why);
         }
         if (!c)
             continue;
@@ -75,31 +69,22 @@ static enum err acquire(struct db *db, struct request_ctx *ctx, struct deadline 
     }
 }
 
-enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, const void *owner,
-                         struct db_conn **out)
+enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, struct db_conn **out)
 {
-    char why[200] = "";
     int64_t began = clock_mono_us();
     struct deadline limit = deadline_in_ms(db->set.acquire_ms);
     /* Batched reads take less time than it takes to wake another thread: see exchange in
      * db_pipeline.c. */
     if (!ctx->reserve)
         ctx_will_wait(ctx);
-    enum err rc = acquire(db, ctx, deadline_earlier(limit, ctx->deadline), out, why, sizeof(why));
+    enum err e = acquire(db, ctx, deadline_earlier(limit, ctx->deadline), out);
     int64_t took = clock_mono_us() - began;
     ctx->trace.pool_us += took;
     if (db->slot && !ctx->urgent)
         metrics_observe(&db->slot->acquire, took);
-    if (rc != ERR_NONE) {
-        ctx_fault(ctx, rc, "%s", why);
-        if (ctx->err.retry_after_s == 0)
-            ctx->err.retry_after_s = 1;
-        return rc;
-    }
-    pthread_mutex_lock(&db->lock);
-    (*out)->owner = owner;
-    pthread_mutex_unlock(&db->lock);
-    return ERR_NONE;
+    if (e != ERR_NONE && ctx->err.retry_after_s == 0)
+        ctx->err.retry_after_s = 1;
+    return e;
 }
 
 void db_pool_release(struct db *db, struct db_conn *c)
@@ -118,7 +103,6 @@ void db_pool_release(struct db *db, struct db_conn *c)
     }
     if (!c->pinged)
         c->idle_since_us = now;
-    c->owner = NULL;
     c->demand = (struct db_demand){.reserve = true}; /* counts for nobody until it is given */
     c->answered = c->pinged = false;
     if (!keep) {
@@ -133,14 +117,4 @@ void db_pool_release(struct db *db, struct db_conn *c)
     if (!clean && db->slot)
         metrics_add(&db->slot->db_discarded, 1);
     db_pool_reap(db, c);
-}
-
-bool db_pool_owns(struct db *db, const void *owner)
-{
-    bool found = false;
-    pthread_mutex_lock(&db->lock);
-    for (struct db_conn *c = db->lists[CONN_BUSY].first; c && !found; c = c->next)
-        found = c->owner == owner;
-    pthread_mutex_unlock(&db->lock);
-    return found;
 }

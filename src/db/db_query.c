@@ -50,7 +50,7 @@ enum err db_batch(struct db *db, struct request_ctx *ctx, enum db_retry retry,
     for (;;) {
         struct db_conn *c;
         struct db_limits limits;
-        TRY(db_pool_acquire(db, ctx, NULL, &c));
+        TRY(db_pool_acquire(db, ctx, &c));
         db_limits_step(db, ctx, &limits, &steps[0]);
         for (size_t i = 0; i < n_calls; i++)
             steps[i + 1] = (struct db_step){.stmt = calls[i].stmt,

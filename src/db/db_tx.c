@@ -93,17 +93,16 @@ static enum err run_once(struct db_tx *tx, struct request_ctx *ctx, db_tx_fn fn,
     return rc;
 }
 
-enum err db_transaction(struct db *db, struct request_ctx *ctx, enum db_isolation level,
-                        db_tx_fn fn, void *arg)
+/* Repeats the whole while that is allowed. */
+static enum err run_with_repeats(struct db *db, struct request_ctx *ctx, enum db_isolation level,
+                                 db_tx_fn fn, void *arg)
 {
-    if (db_pool_owns(db, ctx))
-        return ctx_fault(ctx, ERR_INTERNAL, "db_transaction inside a transaction");
     struct db_repeats repeats = {0};
     struct arena_mark mark = arena_get_mark(ctx->arena);
     struct err_info before = ctx->err;
     for (;;) {
         struct db_tx tx = {.db = db, .level = level};
-        TRY(db_pool_acquire(db, ctx, ctx, &tx.c));
+        TRY(db_pool_acquire(db, ctx, &tx.c));
         enum err rc = run_once(&tx, ctx, fn, arg);
         db_pool_release(db, tx.c);
         /* Before COMMIT is sent nothing can have been committed: a repeat is as safe as a read's.
@@ -115,4 +114,15 @@ enum err db_transaction(struct db *db, struct request_ctx *ctx, enum db_isolatio
         arena_rewind(ctx->arena, mark);
         ctx->err = before;
     }
+}
+
+enum err db_transaction(struct db *db, struct request_ctx *ctx, enum db_isolation level,
+                        db_tx_fn fn, void *arg)
+{
+    if (ctx->in_transaction)
+        return ctx_fault(ctx, ERR_INTERNAL, "db_transaction inside a transaction");
+    ctx->in_transaction = true;
+    const enum err rc = run_with_repeats(db, ctx, level, fn, arg);
+    ctx->in_transaction = false;
+    return rc;
 }

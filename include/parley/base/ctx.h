@@ -44,6 +44,7 @@ struct request_ctx {
     struct sv tenant;        /* "" until it is known whose request it is */
     int64_t sessions_max;    /* how many open sessions the tenant may have; 0: any number */
     bool caches_only;        /* its key could not be confirmed: as if PostgreSQL were away */
+    bool in_transaction;     /* inside db_transaction */
     bool reserve;            /* may have a connection that is kept for reads */
     bool urgent;             /* a poll, for whose answer others wait: first in the queue for a
                               * connection, and not counted in the metrics as a request */

@@ -335,7 +335,7 @@ static void away(const char *go, const char *come)
     key_make(unknown);
     service_control_pg(go);
     EVENTUALLY(!db_is_up(b->w->db));
-    service_sleep_ms(VOUCH_US / 1000);
+    service_sleep_ms(AUTH_VALID_US / 1000);
     OK(ask(b, b->secret, 5000));
     CU_ASSERT_TRUE(b->c->ctx.caches_only && sv_eq(b->c->ctx.tenant, SV("away")));
     /* It may be one that was made since. */

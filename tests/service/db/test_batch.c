@@ -254,7 +254,7 @@ static void kept_from_writers(void)
         x.fx = fx_open(&s);
         const int writers = rows[i].max - rows[i].kept;
         for (int k = 0; k < writers; k++)
-            CU_ASSERT_EQUAL_FATAL(db_pool_acquire(x.fx->db, &x.fx->ctx, NULL, &c[k]), ERR_NONE);
+            CU_ASSERT_EQUAL_FATAL(db_pool_acquire(x.fx->db, &x.fx->ctx, &c[k]), ERR_NONE);
         for (int round = 0; round < 2; round++) {
             ask(&x, all, ARRAY_LEN(all), 5000);
             expect(&x, all, ARRAY_LEN(all));

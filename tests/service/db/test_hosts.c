@@ -173,7 +173,7 @@ static void stopped_poller(void)
     EVENTUALLY(!db_hosts_is_alone(a.s));
     CU_ASSERT_EQUAL(db_hosts_shortcut(a.s, why, sizeof(why)), DB_HOSTS_SILENT);
     const int64_t off_us = clock_boot_us();
-    EVENTUALLY(atomic_load(&auth->vouched_until) > off_us + 2 * VOUCH_US);
+    EVENTUALLY(atomic_load(&auth->valid_until) > off_us + 2 * AUTH_VALID_US);
     CU_ASSERT_FALSE(db_hosts_is_alone(a.s));
     CU_ASSERT_TRUE(db_hosts_may_write(a.s));
     CU_ASSERT_EQUAL(kill(pid, SIGCONT), 0);

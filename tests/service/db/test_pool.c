@@ -15,7 +15,7 @@ static void acquire_n(struct fx *fx, struct db_conn **c, int n)
     fx->ctx.reserve = true;
     for (int i = 0; i < n; i++) {
         c[i] = NULL;
-        OK(db_pool_acquire(fx->db, &fx->ctx, NULL, &c[i]));
+        OK(db_pool_acquire(fx->db, &fx->ctx, &c[i]));
     }
 }
 
@@ -64,7 +64,7 @@ static void *seek(void *arg)
     ctx.urgent = s->urgent;
     ctx.contention_key = s->contention_key;
     ctx.reserve = !s->writes;
-    s->rc = db_pool_acquire(s->fx->db, &ctx, NULL, &c);
+    s->rc = db_pool_acquire(s->fx->db, &ctx, &c);
     s->retry_after = ctx.err.retry_after_s;
     if (s->rc == ERR_NONE) {
         s->turn = s->turns ? (*s->turns)++ : 0;
@@ -173,7 +173,7 @@ static void some_are_kept_for_reads(void)
         struct fx *fx = fx_open(&settings);
         struct seeker writer = {.fx = fx, .writes = true}, reader = {.fx = fx};
         for (int k = 0; k < most; k++) /* as writers */
-            CU_ASSERT_EQUAL_FATAL(db_pool_acquire(fx->db, &fx->ctx, NULL, &c[k]), ERR_NONE);
+            CU_ASSERT_EQUAL_FATAL(db_pool_acquire(fx->db, &fx->ctx, &c[k]), ERR_NONE);
         seek_begin(&writer, 1);
         seek(&reader);
         OK(reader.rc);
@@ -229,7 +229,7 @@ static void the_next_gives_up_in_time(void)
     /* A request's own deadline ends the waiting too. */
     fx->db->set.acquire_ms = 60000;
     fx_request(fx, SV("t1"), 30);
-    CU_ASSERT_EQUAL(db_pool_acquire(fx->db, &fx->ctx, NULL, &again), ERR_OVERLOAD);
+    CU_ASSERT_EQUAL(db_pool_acquire(fx->db, &fx->ctx, &again), ERR_OVERLOAD);
     release_n(fx, c, MAX);
     CU_ASSERT_EQUAL(fx_status(fx).idle, MAX);
     fx_close(fx);

@@ -28,7 +28,7 @@ static void tenant_is_seen_and_gone_after(void)
     /* Two statements went, one of them the caller's, in one round trip. */
     CU_ASSERT_EQUAL(fx->ctx.trace.statements, 1);
     CU_ASSERT_EQUAL(fx->ctx.trace.round_trips, 1);
-    OK(db_pool_acquire(fx->db, &fx->ctx, NULL, &c));
+    OK(db_pool_acquire(fx->db, &fx->ctx, &c));
     CU_ASSERT_EQUAL(fx_pid(c), pid);
     PGresult *res = db_conn_exec(c,
                                  "SELECT coalesce(current_setting('parley.tenant', true), ''), "
@@ -178,7 +178,7 @@ static void stale_statements_are_repeated(void)
     CU_ASSERT_TRUE(text_is(&rows, 0, "b", "new"));
     OK(fx->ctx.err.err);
     struct db_conn *c;
-    OK(db_pool_acquire(fx->db, &fx->ctx, NULL, &c));
+    OK(db_pool_acquire(fx->db, &fx->ctx, &c));
     PQclear(db_conn_exec(c, "DEALLOCATE ALL", deadline_in_ms(5000), -1));
     db_pool_release(fx->db, c);
     OK(db_query(fx->db, &fx->ctx, DB_WRITE, &star, NULL, 0, &rows, NULL));
@@ -239,7 +239,7 @@ static void refusals_are_told_apart(void)
     CU_ASSERT_EQUAL(run_and_forget(fx, "SELEKT"), ERR_INTERNAL);
     CU_ASSERT_EQUAL(run_and_forget(fx, "SELECT * FROM pg_authid"), ERR_INTERNAL);
     /* A row that somebody else has locked: lock_timeout. */
-    OK(db_pool_acquire(fx->db, &fx->ctx, NULL, &c));
+    OK(db_pool_acquire(fx->db, &fx->ctx, &c));
     PQclear(db_conn_exec(c, "BEGIN; UPDATE items SET n = 1", deadline_in_ms(5000), -1));
     CU_ASSERT_EQUAL(run_and_forget(fx, "UPDATE items SET n = 2"), ERR_BUSY);
     CU_ASSERT_EQUAL(fx->ctx.err.retry_after_s, 1);
@@ -283,7 +283,7 @@ static void deadline_closes_the_connection(void)
     for (size_t i = 0; i < 2; i++) {
         struct db_call calls[] = {{.stmt = &unlimited}, {.stmt = &slow}};
         struct db_conn *c;
-        OK(db_pool_acquire(fx->db, &fx->ctx, NULL, &c));
+        OK(db_pool_acquire(fx->db, &fx->ctx, &c));
         int pid = fx_pid(c);
         db_pool_release(fx->db, c);
         fx_request(fx, SV("t1"), 200);

@@ -82,7 +82,7 @@ TEST(many_tenants)
         for (int i = 0; i < 20000; i++) {
             char name[32];
             const int n = snprintf(name, sizeof(name), "t%d", i);
-            const uint64_t mark = limit_mark((struct sv){name, (size_t)n});
+            const uint64_t mark = limit_tenant_hash((struct sv){name, (size_t)n});
             const int64_t now = start + (round * 20000 + i) * (SECOND / 1000);
             CU_ASSERT_NOT_EQUAL(mark, 0);
             refused += burst(s, mark, 3, now, 4) != 3;
