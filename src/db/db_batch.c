@@ -41,18 +41,12 @@ static size_t group_by_tenant(struct db_batch_member *members, size_t n,
 static enum err make_array(struct request_ctx *ctx, const struct tenant_group *group, int i,
                            struct db_param *out)
 {
-    struct sv texts[DB_BATCH_MAX];
-    int64_t numbers[DB_BATCH_MAX];
-    const bool is_text = group->members[0]->params[i].type == OID_TEXT;
+    struct sv values[DB_BATCH_MAX];
     for (size_t k = 0; k < group->n; k++) {
         const struct db_param *p = &group->members[k]->params[i];
-        if (is_text)
-            texts[k] = (struct sv){p->p, p->n};
-        else
-            numbers[k] = db_param_i64(p);
+        values[k] = p->inline_n > 0 ? (struct sv){p->small, p->inline_n} : (struct sv){p->p, p->n};
     }
-    return is_text ? db_text_array(ctx, texts, group->n, out)
-                   : db_i64_array(ctx, numbers, group->n, out);
+    return db_array_encode(ctx, group->members[0]->params[i].type, values, group->n, out);
 }
 
 /* One tenant's statement, preceded by its settings. */
@@ -65,7 +59,7 @@ static enum err make_group(struct db *db, struct request_ctx *ctx, const struct 
     for (int i = 0; i < kind->n_params; i++)
         TRY(make_array(ctx, group, i, &group->params[i + 1]));
     group->steps[1] = (struct db_step){
-        .stmt = &kind->stmt, .params = group->params, .n_params = kind->n_params + 1, .call = 0};
+        .stmt = &kind->stmt, .params = group->params, .n_params = kind->n_params + 1};
     *out = (struct db_group){.steps = group->steps, .n_steps = 2};
     return ERR_NONE;
 }

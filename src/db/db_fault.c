@@ -56,7 +56,6 @@ enum err db_fault_report(struct request_ctx *ctx, const struct db_fault *f,
     if (failure) {
         memcpy(failure->sqlstate, f->sqlstate, sizeof(failure->sqlstate));
         memcpy(failure->constraint, f->constraint, sizeof(failure->constraint));
-        failure->call = f->call;
     }
     enum err e = f->err;
     if (f->sqlstate[0])

@@ -51,7 +51,6 @@ struct db_fault {
     bool conflict; /* serialization failure or deadlock: a repeat may succeed */
     bool stale;    /* this connection can no longer be used, but another one may work */
     bool suspect;  /* the same holds for all connections that were opened before */
-    int call;      /* index among the caller's statements; -1: none of them */
     char sqlstate[6];
     char constraint[64];
     char text[160]; /* for the log; holds nothing of a client's content */
@@ -147,7 +146,6 @@ struct db_step {
     const struct db_stmt *stmt;
     const struct db_param *params;
     int n_params;
-    int call;         /* the caller's index, -1 for db/'s own statements */
     PGresult *result; /* of its execution; belongs to the arena */
     bool parse_sent;
 };
@@ -278,8 +276,9 @@ void db_rows_from(struct db_rows *rows, void *result);
 /* The wire form of a parameter; false when there is no memory. */
 MUSTCHECK bool db_param_encode(struct request_ctx *ctx, const struct db_param *p,
                                const char **value, int *length);
-/* The number in a parameter that db_i64 made. */
-int64_t db_param_i64(const struct db_param *p);
+/* A one-dimensional array of n elements in their binary form, all OID_TEXT or all OID_INT8. */
+MUSTCHECK enum err db_array_encode(struct request_ctx *ctx, enum db_oid element, const struct sv *v,
+                                   size_t n, struct db_param *out);
 
 /* ---- migrations ---- */
 

@@ -57,13 +57,6 @@ struct db_param db_null_i64(void)
     return (struct db_param){.type = OID_INT8};
 }
 
-int64_t db_param_i64(const struct db_param *p)
-{
-    uint64_t be;
-    memcpy(&be, p->small, sizeof(be));
-    return (int64_t)be64toh(be);
-}
-
 bool db_param_encode(struct request_ctx *ctx, const struct db_param *p, const char **value,
                      int *length)
 {
@@ -91,15 +84,14 @@ static char *put_u32(char *at, uint32_t v)
     return at + sizeof(be);
 }
 
-/* A one-dimensional array of elements in their binary form: dimensions, has-null flag, element
- * type, length and lower bound, then each element after its length. One without elements has no
- * dimension. v == NULL: SQL NULL. */
-static enum err encode_array(struct request_ctx *ctx, enum db_oid type, enum db_oid element,
-                             const struct sv *v, size_t n, struct db_param *out)
+/* Dimensions, has-null flag, element type, length and lower bound, then each element after its
+ * length. An array without elements has no dimension. */
+enum err db_array_encode(struct request_ctx *ctx, enum db_oid element, const struct sv *v, size_t n,
+                         struct db_param *out)
 {
     size_t bytes = n > 0 ? 20 : 12;
     bool has_null = false;
-    *out = (struct db_param){.type = type};
+    *out = (struct db_param){.type = element == OID_TEXT ? OID_TEXT_ARRAY : OID_INT8_ARRAY};
     if (!v)
         return ERR_NONE;
     for (size_t i = 0; i < n; i++) {
@@ -131,13 +123,13 @@ static enum err encode_array(struct request_ctx *ctx, enum db_oid type, enum db_
 
 enum err db_text_array(struct request_ctx *ctx, const struct sv *v, size_t n, struct db_param *out)
 {
-    return encode_array(ctx, OID_TEXT_ARRAY, OID_TEXT, v, n, out);
+    return db_array_encode(ctx, OID_TEXT, v, n, out);
 }
 
 enum err db_i64_array(struct request_ctx *ctx, const int64_t *v, size_t n, struct db_param *out)
 {
     if (!v)
-        return encode_array(ctx, OID_INT8_ARRAY, OID_INT8, NULL, 0, out);
+        return db_array_encode(ctx, OID_INT8, NULL, 0, out);
     uint64_t *be = arena_array(ctx->arena, n, sizeof(*be));
     struct sv *elements = arena_array(ctx->arena, n, sizeof(*elements));
     if (!be || !elements)
@@ -146,5 +138,5 @@ enum err db_i64_array(struct request_ctx *ctx, const int64_t *v, size_t n, struc
         be[i] = htobe64((uint64_t)v[i]);
         elements[i] = (struct sv){(const char *)&be[i], sizeof(be[i])};
     }
-    return encode_array(ctx, OID_INT8_ARRAY, OID_INT8, elements, n, out);
+    return db_array_encode(ctx, OID_INT8, elements, n, out);
 }

@@ -47,8 +47,7 @@ void db_limits_step(const struct db *db, const struct request_ctx *ctx, struct d
     limits->params[0] = db_text(ctx->tenant.p ? ctx->tenant : SV(""));
     limits->params[1] = db_text((struct sv){limits->statement_ms, (size_t)n});
     limits->params[2] = db_text(SV("1000"));
-    *step =
-        (struct db_step){.stmt = &limits_stmt, .params = limits->params, .n_params = 3, .call = -1};
+    *step = (struct db_step){.stmt = &limits_stmt, .params = limits->params, .n_params = 3};
 }
 
 /* Whether the statement is prepared when the server reaches steps[at]. */
@@ -141,7 +140,6 @@ static bool read_result(struct reader *r, PGresult *res)
         finish_group(r);
     } else if (status == PGRES_FATAL_ERROR) {
         if (g->fault.kind == FAULT_NONE) {
-            g->fault.call = inside ? g->steps[r->at].call : -1;
             db_fault_from_result(&g->fault, res);
         }
     } else if (!inside) {
@@ -292,7 +290,7 @@ void db_pipeline_run_groups(struct db *db, struct db_conn *c, struct request_ctx
 {
     int n_steps = 0;
     for (int g = 0; g < n; g++) {
-        groups[g].fault = (struct db_fault){.kind = FAULT_NONE, .call = -1};
+        groups[g].fault = (struct db_fault){.kind = FAULT_NONE};
         groups[g].synced = false;
         n_steps += groups[g].n_steps;
     }

@@ -39,9 +39,9 @@ enum err db_batch(struct db *db, struct request_ctx *ctx, enum db_retry retry,
                   struct db_call *calls, size_t n_calls, struct db_failure *failure)
 {
     struct db_repeats repeats = {0};
-    struct db_fault f = {.call = -1};
+    struct db_fault f = {0};
     if (failure)
-        *failure = (struct db_failure){.call = -1};
+        *failure = (struct db_failure){0};
     struct db_step *steps = arena_array(ctx->arena, n_calls + 1, sizeof(*steps));
     if (!steps)
         return ctx_nomem(ctx);
@@ -53,10 +53,8 @@ enum err db_batch(struct db *db, struct request_ctx *ctx, enum db_retry retry,
         TRY(db_pool_acquire(db, ctx, &c));
         db_limits_step(db, ctx, &limits, &steps[0]);
         for (size_t i = 0; i < n_calls; i++)
-            steps[i + 1] = (struct db_step){.stmt = calls[i].stmt,
-                                            .params = calls[i].params,
-                                            .n_params = calls[i].n_params,
-                                            .call = (int)i};
+            steps[i + 1] = (struct db_step){
+                .stmt = calls[i].stmt, .params = calls[i].params, .n_params = calls[i].n_params};
         db_pipeline_run(db, c, ctx, steps, (int)n_calls + 1, &f);
         db_pool_release(db, c);
         if (f.kind == FAULT_NONE)

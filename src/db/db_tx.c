@@ -28,7 +28,7 @@ enum err db_tx_query(struct db_tx *tx, struct request_ctx *ctx, const struct db_
                      struct db_failure *failure)
 {
     if (failure)
-        *failure = (struct db_failure){.call = -1};
+        *failure = (struct db_failure){0};
     if (tx->failed)
         return ctx_fault(ctx, ERR_INTERNAL, "%s: a statement in a transaction that has failed",
                          stmt->name ? stmt->name : "statement");
@@ -36,9 +36,9 @@ enum err db_tx_query(struct db_tx *tx, struct request_ctx *ctx, const struct db_
     struct db_limits limits;
     int n = 0;
     if (!tx->begun)
-        steps[n++] = (struct db_step){.stmt = &begin_stmts[tx->level], .call = -1};
+        steps[n++] = (struct db_step){.stmt = &begin_stmts[tx->level]};
     db_limits_step(tx->db, ctx, &limits, &steps[n++]);
-    steps[n++] = (struct db_step){.stmt = stmt, .params = params, .n_params = n_params, .call = 0};
+    steps[n++] = (struct db_step){.stmt = stmt, .params = params, .n_params = n_params};
     ctx->trace.statements++;
     tx->begun = true;
     if (db_pipeline_run(tx->db, tx->c, ctx, steps, n, &tx->fault) != FAULT_NONE) {
@@ -52,7 +52,7 @@ enum err db_tx_query(struct db_tx *tx, struct request_ctx *ctx, const struct db_
 
 static enum err commit(struct db_tx *tx, struct request_ctx *ctx)
 {
-    struct db_step step = {.stmt = &commit_stmt, .call = -1};
+    struct db_step step = {.stmt = &commit_stmt};
     struct db_fault *f = &tx->fault;
     enum db_fault_kind kind = db_pipeline_run(tx->db, tx->c, ctx, &step, 1, f);
     /* After an error the server answers COMMIT with ROLLBACK. */
@@ -73,7 +73,7 @@ static void roll_back(struct db_tx *tx, struct request_ctx *ctx)
         return;
     /* The request's own deadline may have passed. */
     struct deadline own = ctx->deadline;
-    struct db_step step = {.stmt = &rollback_stmt, .call = -1};
+    struct db_step step = {.stmt = &rollback_stmt};
     struct db_fault ignored;
     ctx->deadline = deadline_in_ms(500);
     if (db_pipeline_run(tx->db, tx->c, ctx, &step, 1, &ignored) != FAULT_NONE)

@@ -76,7 +76,6 @@ struct db_stmt {
 struct db_failure {
     char sqlstate[6]; /* "" when it was not the server that refused */
     char constraint[64];
-    int call; /* index of the failing call in db_batch; -1: none of them */
 };
 
 enum db_retry {
