@@ -7,7 +7,7 @@
 
 #include "../../unit/suite.h"
 
-/* text NULL: nothing is wrong. */
+/* text: of the reason; NULL: nothing is wrong. */
 static void expect_wrong(const struct db_settings *settings, const char *text)
 {
     struct fx *fx = fx_open(settings);
@@ -38,9 +38,9 @@ static void roles_that_escape_rls_are_refused(void)
         {"db_test_lifts", "NOINHERIT IN ROLE db_test_bypass", "has BYPASSRLS", true},
         {"db_test_schema", "", "owns the tables", false},
         {"db_test_database", "", "owns the tables", false},
-        /* Whoever may make roles makes itself a member of the owner: before PostgreSQL 16. */
+        /* Before PostgreSQL 16, a role that may make roles can make itself a member of any. */
         {"db_test_maker", "CREATEROLE", "owns the tables", false},
-        /* As parley logged in before: what SET ROLE NONE brings back is what counts. */
+        /* What counts is the login, which SET ROLE NONE would restore. */
         {"db_test_owner' options='-c role=" FX_ROLE, NULL, "owns the tables", false},
         {"db_test_absent", NULL, "\"db_test_absent\" does not exist", true},
     };
@@ -102,7 +102,7 @@ static void recovers_from_a_wrong_schema(void)
     fx_admin("DROP TABLE parley_schema");
 }
 
-/* Fails if fit_size ignores workers, or the database's limit: tried. */
+/* Fails if db_pool_share ignores workers, or the database's limit: tried. */
 static void size_is_lowered_to_what_the_server_allows(void)
 {
     struct db_settings settings = fx_settings(NULL);
@@ -117,9 +117,9 @@ static void size_is_lowered_to_what_the_server_allows(void)
     fx_admin("ALTER DATABASE parley_db_test CONNECTION LIMIT -1");
 }
 
-/* What is acknowledged is on disk, whatever role, database or server say later; how long it waits
- * for standbys is up to the URL, which may not say "off". Fails if connections take what the server
- * has: tests/plants/db-synchronous-commit.patch. */
+/* Acknowledged writes are on disk, whatever role, database or server are set to. The URL may choose
+ * how long commits wait for standbys, but not "off". Fails if connections use the server's setting:
+ * the mutant db-synchronous-commit. */
 static void commits_are_durable(void)
 {
     struct db_rows rows;

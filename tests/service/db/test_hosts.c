@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Hosts that share a real PostgreSQL: several services in one process, or with a poller in a
- * process of its own, which is killed or stopped. */
+/* Hosts that share a real PostgreSQL: several services in one process, or with the polling worker
+ * in a process of its own, which is killed or stopped. */
 #include "../../../src/db/hosts_internal.h"
 
 #include <signal.h>
@@ -78,15 +78,15 @@ static unsigned polls(const struct host *x)
     return atomic_load(&x->s->turn);
 }
 
-/* What a killed test left behind would count. */
+/* Removes registrations that a killed test has left. */
 static void make_schema(void)
 {
     world_close(world_open(false));
     world_exec("DELETE FROM hosts");
 }
 
-/* The first host, whose worker in slot 0 is a process of its own that polls when this returns.
- * Before any thread of this process. */
+/* The first host, whose worker in slot 0 is a process of its own that polls when this returns. Call
+ * it before this process starts threads. */
 static pid_t poller_start(struct host *x)
 {
     make_schema();
@@ -108,7 +108,7 @@ static void end_process(pid_t pid)
     CU_ASSERT_EQUAL(waitpid(pid, NULL, 0), pid);
 }
 
-/* Fails if only oneself is shown, or if the row stays: tried. */
+/* Fails if a host shows only itself, or if the row stays: tried. */
 static void list_each_other(void)
 {
     struct host a, b;
@@ -137,7 +137,7 @@ static void list_each_other(void)
     CU_ASSERT_EQUAL(rows(id), 0);
 }
 
-/* Seen to fail with a mutex that is not robust: nobody polls any more. */
+/* Fails if the mutex is not robust, since nobody polls any more: tried. */
 static void killed_poller(void)
 {
     struct host a;
@@ -156,8 +156,8 @@ static void killed_poller(void)
     host_close(&a);
 }
 
-/* The shortcut goes off by itself, and keys go on being confirmed. Seen to fail if the shortcut
- * holds until a poll says otherwise, and if keys are confirmed by polls alone, or by old ones. */
+/* The shortcut ends by itself, while keys are still confirmed. Fails if the shortcut stays on until
+ * a poll finds otherwise, and if only polls confirm keys, or old ones do: tried. */
 static void stopped_poller(void)
 {
     struct host a;
@@ -185,9 +185,9 @@ static void stopped_poller(void)
     host_close(&a);
 }
 
-/* The poller of the first is stopped, so nothing tells it of the second. Whatever the second may
- * write, the shortcut of the first is off by then. Seen to fail if the second does not wait, or if
- * a poll vouches for longer than that. */
+/* The poller of the first host is stopped, so it does not notice the second. The shortcut of the
+ * first is off before the second may write. Fails if the second does not wait, or if a poll keeps
+ * the shortcut on for longer: tried. */
 static void second_waits(void)
 {
     struct host a, b;
@@ -207,8 +207,8 @@ static void second_waits(void)
     host_close(&a);
 }
 
-/* Seen to fail if each worker removes the registration, if a worker that was killed counts for
- * ever, and if the last one does not wait for what a killed one may have sent. */
+/* Fails if each worker removes the registration, if a killed worker counts for ever, and if the
+ * last one does not wait for what a killed one may have sent: tried. */
 static void last_worker_removes(void)
 {
     struct host a;
@@ -234,7 +234,7 @@ static void last_worker_removes(void)
     CU_ASSERT_TRUE(clock_boot_us() >= unclean_us + 100000);
 }
 
-/* Seen to fail if a host that lives is forgotten without noticing, or if one of another id is. */
+/* Fails if a running host is forgotten without noticing, or if a host of another id is: tried. */
 static void forgotten(void)
 {
     struct host a;
@@ -266,8 +266,7 @@ static void forgotten(void)
     host_close(&a);
 }
 
-/* Seen to fail, in hosts_rules.c, without before_alone and without the comparison of start times.
- */
+/* Fails without before_alone and without the comparison of start times: tried. */
 static void another_postgresql(void)
 {
     struct host a;
@@ -284,7 +283,7 @@ static void another_postgresql(void)
     host_close(&a);
 }
 
-/* Seen to fail if the pool is not told, or is lowered alone. */
+/* Fails if the pool is not resized, or only ever lowered: tried. */
 static void pool_is_divided(void)
 {
     struct host a;

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT */
+/* Who gets which connection, who waits, and which connections are never used again. */
 #include "fixture.h"
 
-#include <stdio.h>
-#include <string.h>
 #include <sys/eventfd.h>
 
 #include "../../unit/suite.h"
 
 enum { MAX = 20 };
 
-/* Any of the pool's connections, those that are kept for reads as well. */
+/* Any of the pool's connections, also those that are kept for reads. */
 static void acquire_n(struct fx *fx, struct db_conn **c, int n)
 {
     fx->ctx.reserve = true;
@@ -111,7 +110,7 @@ static void grows_to_max_and_the_next_waits(void)
     fx_close(fx);
 }
 
-/* Fails if the mark is not looked at: tried. */
+/* Fails if ctx.urgent is ignored: tried. */
 static void urgent_goes_before_those_that_wait(void)
 {
     enum { SEEKERS = 4 };
@@ -134,15 +133,15 @@ static void urgent_goes_before_those_that_wait(void)
     fx_close(fx);
 }
 
-/* Of 20 connections requests that wait for one row get 15, others the rest, past those that wait.
- * Fails if one contention_key may have all: tests/plants/pool-for-one-session. */
-static void one_lane_leaves_room(void)
+/* Of 20 connections, requests of one contention key get 15; others get the rest, before those that
+ * wait. Fails if one key may have all: the mutant pool-for-one-session. */
+static void one_key_leaves_room(void)
 {
-    enum { MOST = MAX - MAX / 4, LANE = 7 };
+    enum { MOST = MAX - MAX / 4, KEY = 7 };
     struct db_conn *c[MAX];
     struct fx *fx = fx_open(NULL);
-    struct seeker same = {.fx = fx, .contention_key = LANE, .writes = true}, other = {.fx = fx};
-    fx->ctx.contention_key = LANE;
+    struct seeker same = {.fx = fx, .contention_key = KEY, .writes = true}, other = {.fx = fx};
+    fx->ctx.contention_key = KEY;
     acquire_n(fx, c, MOST);
     seek_begin(&same, 1);
     fx->ctx.contention_key = 0;
@@ -158,9 +157,9 @@ static void one_lane_leaves_room(void)
     fx_close(fx);
 }
 
-/* Writers leave what is kept for reads (2 of 20, 1 of 2), and the next one has its turn as soon as
- * one of them is done. Fails if writers may have all, and if a connection that comes back still
- * counts as its writer's: tried. */
+/* Writers leave what is kept for reads (2 of 20, 1 of 2), and the next writer gets its connection
+ * as soon as one of them is done. Fails if writers may have all, and if a released connection still
+ * counts for its writer: tried. */
 static void some_are_kept_for_reads(void)
 {
     static const int sizes[] = {2, MAX};
@@ -188,21 +187,21 @@ static void some_are_kept_for_reads(void)
     }
 }
 
-/* One that gave up opening a connection leaves its place to the next of its contention_key. Fails
- * if only the maintenance thread sees that, a quarter of a second later: tried. */
-static void the_next_of_a_lane_is_woken_at_once(void)
+/* A request that failed to open a connection no longer counts for its contention key. Fails if only
+ * the maintenance thread notices that, a quarter of a second later: tried. */
+static void the_next_of_a_key_is_woken_at_once(void)
 {
-    enum { LANE = 7 };
+    enum { KEY = 7 };
     struct db_attempt attempt = {deadline_in_ms(0), -1, ""};
     struct db_settings settings = fx_settings(NULL);
     settings.pool_min = 1;
     settings.pool_max = 2;
     struct fx *fx = fx_open(&settings);
-    struct seeker same = {.fx = fx, .contention_key = LANE, .writes = true};
+    struct seeker same = {.fx = fx, .contention_key = KEY, .writes = true};
     pthread_mutex_lock(&fx->db->lock);
     struct db_conn *c = db_pool_reserve(fx->db);
     CU_ASSERT_PTR_NOT_NULL_FATAL(c);
-    c->demand.contention_key = LANE;
+    c->demand.contention_key = KEY;
     pthread_mutex_unlock(&fx->db->lock);
     seek_begin(&same, 1);
     CU_ASSERT_EQUAL(db_pool_open_one(fx->db, c, &attempt), OPEN_LATE);
@@ -236,21 +235,19 @@ static void the_next_gives_up_in_time(void)
 }
 
 /* Fails if the idle list is FIFO: tried. */
-static void last_returned_is_lent_first(void)
+static void last_released_is_used_first(void)
 {
-    struct db_conn *c[3], *again;
+    struct db_conn *c[3];
     struct fx *fx = fx_open(NULL);
     acquire_n(fx, c, 3);
     int last = fx_pid(c[2]);
     release_n(fx, c, 3);
-    acquire_n(fx, &again, 1);
-    CU_ASSERT_EQUAL(fx_pid(again), last);
-    db_pool_release(fx->db, again);
+    CU_ASSERT_EQUAL(fx_next_pid(fx), last);
     fx_close(fx);
 }
 
 /* Fails if acquire leaves out db_conn_quiet: tried. */
-static void terminated_backends_are_not_lent(void)
+static void terminated_backends_are_not_used(void)
 {
     struct db_conn *c[4];
     struct db_rows rows;
@@ -270,66 +267,46 @@ static void terminated_backends_are_not_lent(void)
     fx_close(fx);
 }
 
-static void expect_not_returned(const char *sql)
-{
-    struct db_conn *c;
-    struct fx *fx = fx_open(NULL);
-    OK(fx_run(fx, DB_WRITE, "SELECT 1", NULL));
-    acquire_n(fx, &c, 1);
-    const int pid = fx_pid(c);
-    db_pool_release(fx->db, c);
-    OK(fx_run(fx, DB_WRITE, sql, NULL));
-    acquire_n(fx, &c, 1);
-    CU_ASSERT_NOT_EQUAL(fx_pid(c), pid);
-    db_pool_release(fx->db, c);
-    CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_discarded), 1);
-    fx_close(fx);
-}
-
 /* Fails if db_conn_clean does not look at dirty: tried. */
-static void session_state_never_goes_back(void)
+static void session_state_is_closed(void)
 {
-    expect_not_returned("SET work_mem = '1MB'");
-    expect_not_returned("SELECT set_config('work_mem', '1MB', false)");
-    expect_not_returned("LISTEN news");
-    expect_not_returned("CREATE TEMP TABLE left_behind (a int)");
-    expect_not_returned("SELECT pg_advisory_lock(7)");
+    static const char *const sql[] = {
+        "SET work_mem = '1MB'", "SELECT set_config('work_mem', '1MB', false)", "LISTEN news",
+        "CREATE TEMP TABLE left_behind (a int)", "SELECT pg_advisory_lock(7)"};
+    for (size_t i = 0; i < ARRAY_LEN(sql); i++) {
+        struct fx *fx = fx_open(NULL);
+        OK(fx_run(fx, DB_WRITE, "SELECT 1", NULL));
+        const int pid = fx_next_pid(fx);
+        OK(fx_run(fx, DB_WRITE, sql[i], NULL));
+        CU_ASSERT_NOT_EQUAL(fx_next_pid(fx), pid);
+        CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_discarded), 1);
+        fx_close(fx);
+    }
 }
 
 static void expect_closed(struct fx *fx, struct db_conn *c)
 {
     const int pid = fx_pid(c);
     db_pool_release(fx->db, c);
-    acquire_n(fx, &c, 1);
-    CU_ASSERT_NOT_EQUAL(fx_pid(c), pid);
-    db_pool_release(fx->db, c);
+    CU_ASSERT_NOT_EQUAL(fx_next_pid(fx), pid);
 }
 
-/* Fails if db_conn_clean does not look at the transaction status: tried. */
-static void open_or_aborted_transaction_never_goes_back(void)
+/* Fails if db_conn_clean does not look at the transaction status, or, for the last row, neither at
+ * that nor for a pending result: tried. */
+static void unfinished_work_is_closed(void)
 {
-    static const char *const sql[] = {"BEGIN", "BEGIN; SELECT 1/0"};
+    static const char *const sql[] = {"BEGIN", "BEGIN; SELECT 1/0", NULL};
     for (size_t i = 0; i < ARRAY_LEN(sql); i++) {
         struct db_conn *c;
         struct fx *fx = fx_open(NULL);
         acquire_n(fx, &c, 1);
-        PQclear(db_conn_exec(c, sql[i], deadline_in_ms(5000), -1));
+        if (sql[i])
+            PQclear(db_conn_exec(c, sql[i], deadline_in_ms(5000), -1));
+        else
+            CU_ASSERT_TRUE(PQsendQuery(c->pg, "SELECT 'of another'") && PQflush(c->pg) == 0);
         expect_closed(fx, c);
         fx_close(fx);
     }
-}
-
-/* Fails if db_conn_clean looks neither at the transaction status nor for a pending result: tried.
- */
-static void pending_result_never_goes_back(void)
-{
-    struct db_conn *c;
-    struct fx *fx = fx_open(NULL);
-    acquire_n(fx, &c, 1);
-    CU_ASSERT_EQUAL(PQsendQuery(c->pg, "SELECT 'of another'"), 1);
-    CU_ASSERT_EQUAL(PQflush(c->pg), 0);
-    expect_closed(fx, c);
-    fx_close(fx);
 }
 
 /* Fails if release does not look at retire_us: tried. */
@@ -348,9 +325,9 @@ static void old_and_idle_connections_are_closed(void)
     fx_close(fx);
 }
 
-/* Its server may have ended it with the one that was lost, and the end not have arrived. Fails if
- * only idle connections are retired: tests/plants/lent-again. */
-static void lent_beside_a_lost_one_is_closed(void)
+/* After one connection is lost, the server may have ended others, too, without it showing yet.
+ * Fails if only idle connections are retired: the mutant lent-again. */
+static void busy_ones_are_closed_after_a_loss(void)
 {
     struct db_conn *c[3];
     struct fx *fx = fx_open(NULL);
@@ -367,8 +344,8 @@ static void lent_beside_a_lost_one_is_closed(void)
     fx_close(fx);
 }
 
-/* With the server full but one connection open, the next waits for that one instead of failing.
- * Fails if OPEN_FULL is treated as OPEN_REFUSED: tried. */
+/* If the server is full and one connection is open, the next request waits for that one. Fails if
+ * OPEN_FULL is treated as OPEN_REFUSED: tried. */
 static void full_server_means_waiting(void)
 {
     struct db_conn *c[2];
@@ -390,15 +367,14 @@ static void full_server_means_waiting(void)
 SUITE(db_pool, "service db pool", {"opens two that differ", opens_two_that_differ},
       {"grows to max and the next waits", grows_to_max_and_the_next_waits},
       {"urgent goes before those that wait", urgent_goes_before_those_that_wait},
-      {"one contention_key leaves room", one_lane_leaves_room},
+      {"one contention key leaves room", one_key_leaves_room},
       {"some are kept for reads", some_are_kept_for_reads},
-      {"the next of a contention_key is woken at once", the_next_of_a_lane_is_woken_at_once},
+      {"the next of a key is woken at once", the_next_of_a_key_is_woken_at_once},
       {"the next gives up in time", the_next_gives_up_in_time},
-      {"last returned is lent first", last_returned_is_lent_first},
-      {"terminated backends are not lent", terminated_backends_are_not_lent},
-      {"session state never goes back", session_state_never_goes_back},
-      {"open or aborted transaction never goes back", open_or_aborted_transaction_never_goes_back},
-      {"pending result never goes back", pending_result_never_goes_back},
+      {"last released is used first", last_released_is_used_first},
+      {"terminated backends are not used", terminated_backends_are_not_used},
+      {"session state is closed", session_state_is_closed},
+      {"unfinished work is closed", unfinished_work_is_closed},
       {"old and idle connections are closed", old_and_idle_connections_are_closed},
-      {"lent beside a lost one is closed", lent_beside_a_lost_one_is_closed},
+      {"busy ones are closed after a loss", busy_ones_are_closed_after_a_loss},
       {"full server means waiting", full_server_means_waiting})

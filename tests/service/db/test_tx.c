@@ -9,9 +9,9 @@
 static const struct db_stmt insert = {"tx_insert", "INSERT INTO items (id, n) VALUES ($1, $2)"};
 
 struct script {
-    int fail_at;   /* the statement that fails, from 0; -1: none */
-    bool overlook; /* fn does not notice */
-    enum err own;  /* fn's own result after its statements */
+    int fail_at;  /* the statement that fails, from 0; -1: none */
+    bool ignore;  /* fn goes on after a failure */
+    enum err own; /* fn's own result */
     int runs;
 };
 
@@ -25,20 +25,20 @@ static enum err run_script(struct db_tx *tx, struct request_ctx *ctx, void *arg)
         struct db_param p[] = {db_i64(i), db_i32(i == s->fail_at ? -1 : i)};
         struct db_failure failure;
         enum err rc = db_tx_query(tx, ctx, &insert, p, 2, NULL, &failure);
-        if (rc != ERR_NONE && !s->overlook)
+        if (rc != ERR_NONE && !s->ignore)
             return rc;
     }
     return s->own;
 }
 
 /* Fails if roll_back does nothing (release then closes the connection, which is counted), or if a
- * failure that fn overlooked is committed and nobody looks how COMMIT was answered: tried. */
+ * failure that fn ignored is committed and the answer to COMMIT is not checked: tried. */
 static void failure_at_each_statement_leaves_nothing(void)
 {
     struct fx *fx = fx_open(NULL);
     for (int at = 0; at < STATEMENTS; at++) {
-        for (int overlook = 0; overlook < 2; overlook++) {
-            struct script s = {.fail_at = at, .overlook = overlook};
+        for (int ignore = 0; ignore < 2; ignore++) {
+            struct script s = {.fail_at = at, .ignore = ignore};
             fx_admin("TRUNCATE items");
             fx_request(fx, SV("t1"), 5000);
             CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, run_script, &s),
@@ -67,11 +67,11 @@ static enum err nest(struct db_tx *tx, struct request_ctx *ctx, void *arg)
     struct fx *fx = arg;
     struct script inner = {.fail_at = -1};
     struct db_param p[] = {db_i64(100), db_i32(1)};
-    enum err rc = db_tx_query(tx, ctx, &insert, p, 2, NULL, NULL);
-    return rc != ERR_NONE ? rc : db_transaction(fx->db, ctx, DB_READ_COMMITTED, run_script, &inner);
+    TRY(db_tx_query(tx, ctx, &insert, p, 2, NULL, NULL));
+    return db_transaction(fx->db, ctx, DB_READ_COMMITTED, run_script, &inner);
 }
 
-/* Fails if db_transaction does not ask db_pool_owns: tried. */
+/* Fails if db_transaction does not look at in_transaction. Afterwards another one may begin. */
 static void nested_is_an_error(void)
 {
     fx_admin("TRUNCATE items");
@@ -79,6 +79,8 @@ static void nested_is_an_error(void)
     CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, nest, fx), ERR_INTERNAL);
     CU_ASSERT_PTR_NOT_NULL(strstr(fx->ctx.err.cause, "inside a transaction"));
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
+    struct script next = {.fail_at = -1};
+    OK(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, run_script, &next));
     fx_close(fx);
 }
 
@@ -102,11 +104,11 @@ static void without_statements_nothing_is_sent(void)
 }
 
 struct race {
-    int runs, meddle; /* another change comes in between in the first so many runs */
+    int runs, others; /* in so many runs somebody else changes the row in between */
     size_t used[8];
 };
 
-/* Reads, lets somebody else write, then writes: fails under REPEATABLE READ. */
+/* Reads, lets somebody else write, then writes, which fails under REPEATABLE READ. */
 static enum err read_then_write(struct db_tx *tx, struct request_ctx *ctx, void *arg)
 {
     static const struct db_stmt read = {"race_read", "SELECT n FROM items WHERE id = 1"};
@@ -114,10 +116,8 @@ static enum err read_then_write(struct db_tx *tx, struct request_ctx *ctx, void 
     struct race *r = arg;
     struct db_rows rows;
     r->used[r->runs] = arena_used(ctx->arena);
-    enum err rc = db_tx_query(tx, ctx, &read, NULL, 0, &rows, NULL);
-    if (rc != ERR_NONE)
-        return rc;
-    if (r->runs++ < r->meddle)
+    TRY(db_tx_query(tx, ctx, &read, NULL, 0, &rows, NULL));
+    if (r->runs++ < r->others)
         fx_admin("UPDATE items SET n = n + 10 WHERE id = 1");
     struct db_param p = db_i32((int32_t)db_get_i64(&rows, 0, 0) + 1);
     return db_tx_query(tx, ctx, &write, &p, 1, NULL, NULL);
@@ -126,7 +126,7 @@ static enum err read_then_write(struct db_tx *tx, struct request_ctx *ctx, void 
 /* Fails if the table of SQLSTATEs does not mark 40001, or the arena is not rewound: tried. */
 static void serialization_failure_is_repeated(void)
 {
-    struct race r = {.meddle = 2};
+    struct race r = {.others = 2};
     fx_admin("TRUNCATE items; INSERT INTO items (id, n) VALUES (1, 0)");
     struct fx *fx = fx_open(NULL);
     OK(db_transaction(fx->db, &fx->ctx, DB_REPEATABLE_READ, read_then_write, &r));
@@ -136,7 +136,7 @@ static void serialization_failure_is_repeated(void)
     CU_ASSERT_EQUAL(fx_admin("SELECT n FROM items WHERE id = 1"), 21);
     CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_retries), 2);
     /* Not for ever. */
-    struct race lost = {.meddle = 100};
+    struct race lost = {.others = 100};
     CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_REPEATABLE_READ, read_then_write, &lost),
                     ERR_BUSY);
     CU_ASSERT_EQUAL(lost.runs, 4);
@@ -152,9 +152,7 @@ static enum err be_killed(struct db_tx *tx, struct request_ctx *ctx, void *arg)
 {
     struct killing *k = arg;
     struct db_param p[] = {db_i64(1), db_i32(1)};
-    enum err rc = db_tx_query(tx, ctx, &insert, p, 2, NULL, NULL);
-    if (rc != ERR_NONE)
-        return rc;
+    TRY(db_tx_query(tx, ctx, &insert, p, 2, NULL, NULL));
     if (k->runs++ < k->kills)
         fx_admin("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE state "
                  "= 'idle in transaction' AND application_name = 'db_test'");
@@ -162,8 +160,8 @@ static enum err be_killed(struct db_tx *tx, struct request_ctx *ctx, void *arg)
     return db_tx_query(tx, ctx, &insert, p, 2, NULL, NULL);
 }
 
-/* Before COMMIT is sent a lost connection has changed nothing, so the whole is done again, once.
- * Fails if the transaction counts as DB_WRITE: tried. */
+/* Before COMMIT is sent a lost connection has changed nothing, so the whole is repeated once. Fails
+ * if the transaction counts as DB_WRITE: tried. */
 static void lost_before_commit_is_repeated(void)
 {
     fx_admin("TRUNCATE items");
