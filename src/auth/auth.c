@@ -98,7 +98,7 @@ static enum confirmation confirmation(const struct auth *a, int64_t until)
     return until != 0 && now < until - AUTH_VALID_US + stale_us ? STALE : UNKNOWN;
 }
 
-bool auth_lets_in(const struct auth *a)
+bool auth_accepts_keys(const struct auth *a)
 {
     return !a->set.keys || confirmation(a, atomic_load(&a->valid_until)) != UNKNOWN;
 }

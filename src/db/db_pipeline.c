@@ -104,13 +104,19 @@ struct reader {
     struct db_conn *c;
     struct db_group *group, *end; /* the one whose answers come now; all of them are read at end */
     int at;
-    bool parse_done; /* the Parse of steps[at] was answered */
+    bool in_parse; /* the answer to the Parse of steps[at] comes next */
     struct results *results;
 };
 
 static bool is_read(const struct reader *r)
 {
     return r->group == r->end;
+}
+
+static void begin_step(struct reader *r, int at)
+{
+    r->at = at;
+    r->in_parse = !is_read(r) && at < r->group->n_steps && r->group->steps[at].parse_sent;
 }
 
 static void keep_result(struct reader *r, PGresult *res)
@@ -121,52 +127,29 @@ static void keep_result(struct reader *r, PGresult *res)
     r->results->v[r->results->n++] = res;
 }
 
-static void finish_group(struct reader *r)
-{
-    r->group->synced = true;
-    r->group++;
-    r->at = 0;
-    r->parse_done = false;
-}
-
 /* False if the answer is out of order. */
 static bool read_result(struct reader *r, PGresult *res)
 {
-    ExecStatusType status = PQresultStatus(res);
+    const ExecStatusType status = PQresultStatus(res);
     struct db_group *g = r->group;
     const bool inside = r->at < g->n_steps;
-    bool keep = false, fine = true;
-    if (status == PGRES_PIPELINE_SYNC) {
-        finish_group(r);
-    } else if (status == PGRES_FATAL_ERROR) {
-        if (g->fault.kind == FAULT_NONE) {
-            db_fault_from_result(&g->fault, res);
-        }
-    } else if (!inside) {
-        fine = false;
-    } else if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
-        keep = !(g->steps[r->at].parse_sent && !r->parse_done);
-        if (keep)
-            keep_result(r, res);
-        else
-            r->c->prepared[r->c->n_prepared++] = g->steps[r->at].stmt;
-    } else {
-        fine = status == PGRES_PIPELINE_ABORTED;
+    const bool succeeded = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+    if (inside && succeeded && !r->in_parse) {
+        keep_result(r, res);
+        return true;
     }
-    if (!keep)
-        PQclear(res);
-    return fine;
-}
-
-/* The end of one answer. */
-static void advance(struct reader *r)
-{
-    if (r->at < r->group->n_steps && r->group->steps[r->at].parse_sent && !r->parse_done) {
-        r->parse_done = true;
-        return;
+    if (inside && succeeded) {
+        r->c->prepared[r->c->n_prepared++] = g->steps[r->at].stmt;
+    } else if (status == PGRES_PIPELINE_SYNC) {
+        g->synced = true;
+        r->group++;
+        begin_step(r, 0);
+    } else if (status == PGRES_FATAL_ERROR && g->fault.kind == FAULT_NONE) {
+        db_fault_from_result(&g->fault, res);
     }
-    r->at++;
-    r->parse_done = false;
+    PQclear(res);
+    return status == PGRES_PIPELINE_SYNC || status == PGRES_FATAL_ERROR ||
+           (inside && (succeeded || status == PGRES_PIPELINE_ABORTED));
 }
 
 /* Reads everything that has arrived. False if the connection is lost or an answer out of order. */
@@ -179,9 +162,13 @@ static bool read_arrived(struct reader *r)
                 return false;
             continue;
         }
+        /* The end of one answer. */
         if (r->at >= r->group->n_steps)
             return false;
-        advance(r);
+        if (r->in_parse)
+            r->in_parse = false;
+        else
+            begin_step(r, r->at + 1);
     }
     return true;
 }
@@ -202,6 +189,7 @@ static void fail_unread(struct reader *r, enum db_fault_kind kind, enum err e, c
 static void exchange(struct reader *r, struct request_ctx *ctx)
 {
     PGconn *pg = r->c->pg;
+    begin_step(r, 0);
     int unsent = PQflush(pg);
     struct deadline moment = deadline_earlier(deadline_in_ms(MOMENT_MS), ctx->deadline);
     while (!is_read(r)) {

@@ -50,7 +50,7 @@ void auth_close(struct auth *a); /* no thread may be in auth_check; NULL is fine
 bool auth_is_ready(const struct auth *a);
 /* False while every key is refused: PostgreSQL is away for longer than PARLEY_KEYS_STALE (or since
  * before any key was confirmed), or it is up and the keys cannot be loaded. */
-bool auth_lets_in(const struct auth *a);
+bool auth_accepts_keys(const struct auth *a);
 
 /* What a request says about its sender; SV_NONE where it says nothing. */
 struct auth_claim {

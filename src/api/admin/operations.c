@@ -84,7 +84,7 @@ static enum err ops_readyz(struct api_call *c)
     ops_look(c->api, &h);
     const bool ready = h.db.state == DB_UP;
     const bool tiers =
-        (h.cache.redis == CACHE_UP || h.cache.memory_bytes > 0) && auth_lets_in(c->api->auth);
+        (h.cache.redis == CACHE_UP || h.cache.memory_bytes > 0) && auth_accepts_keys(c->api->auth);
     struct sv looping =
         arena_printf(c->ctx->arena, "%lld of them keep dying", (long long)h.crash_looping);
     struct json_writer j = api_begin(c->res, ready ? 200 : 503);
