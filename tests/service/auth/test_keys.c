@@ -107,7 +107,7 @@ static struct bench *begin(const char *tenant)
 
 /* Fails if a revoked or an expired key is loaded, if expiry is looked at when loading alone, or if
  * the hash is not compared: tried. */
-static void life(void)
+TEST(life)
 {
     char first[AUTH_KEY_LEN + 1], second[AUTH_KEY_LEN + 1], wrong[AUTH_KEY_LEN + 1];
     struct auth_key *list, key;
@@ -147,7 +147,7 @@ static void life(void)
 
 /* PostgreSQL does not hold the key itself, and the serving role may only read what it holds. Fails
  * if the key is stored, or if the role is granted more: tried. */
-static void stored(void)
+TEST(stored)
 {
     static const char *const changes[] = {
         "DELETE FROM api_keys", "UPDATE api_keys SET tenant = 'x'",
@@ -169,7 +169,7 @@ static void stored(void)
 }
 
 /* A change with psql counts, too. Fails without the triggers: tried. */
-static void by_hand(void)
+TEST(by_hand)
 {
     struct bench *b = begin("by-hand");
     CU_ASSERT_EQUAL(b->c->ctx.sessions_max, 0);
@@ -211,7 +211,7 @@ static int passed(struct bench *b, const char *key, int n)
 
 /* A tenant's own bound overrides that of the settings, also if it is "none". Fails if NULL and 0
  * are the same, or if a bound that is kept changes: tried. */
-static void bounds(void)
+TEST(bounds)
 {
     struct auth_tenant *list;
     size_t n;
@@ -287,14 +287,14 @@ static void check_confirmed(bool polls)
     end(b);
 }
 
-static void confirmed(void)
+TEST(confirmed)
 {
     check_confirmed(true);
     check_confirmed(false);
 }
 
 /* An answer is as old as its question. Fails if it confirms from when it comes: tried. */
-static void slow_answers(void)
+TEST(slow_answers)
 {
     struct bench *b = begin("slow");
     world_exec("ALTER TABLE auth_state RENAME TO auth_state_at_once;"
@@ -349,14 +349,14 @@ static void check_away(const char *go, const char *come)
     end(b);
 }
 
-static void away(void)
+TEST(away)
 {
     check_away("stop", "start");
     check_away("pause", "resume");
 }
 
 /* Before any key was loaded, nobody is let in. Then PostgreSQL comes back. */
-static void never_loaded(void)
+TEST(never_loaded)
 {
     struct bench *b = begin("never");
     service_control_pg("stop");
@@ -373,7 +373,7 @@ static void never_loaded(void)
 
 /* After an error of PostgreSQL nobody waits for another answer. Fails if it counts as late: tried.
  */
-static void forbidden(void)
+TEST(forbidden)
 {
     struct bench *b = begin("forbidden");
     world_exec("REVOKE SELECT ON auth_state FROM parley_app");
@@ -386,7 +386,3 @@ static void forbidden(void)
     OK(check(b, b->secret, 10000));
     end(b);
 }
-
-SUITE(auth_keys, "auth/keys", {"life", life}, {"stored", stored}, {"by hand", by_hand},
-      {"bounds", bounds}, {"confirmed", confirmed}, {"slow answers", slow_answers}, {"away", away},
-      {"never loaded", never_loaded}, {"forbidden", forbidden})

@@ -92,7 +92,7 @@ static void expect(const struct bench *x, const struct wanted *all, size_t n)
 
 /* In the first group the connection does not know the statement, in later ones it is run without
  * its name. Fails if a member gets the row of another: the mutant batch-rows-mixed-up. */
-static void each_its_own(void)
+TEST(each_its_own)
 {
     static const struct wanted all[] = {
         {"t1", "absent", NONE}, {"t2", "a", OWN},      {"t1", "a", OWN},       {"t0", "a", OWN},
@@ -115,7 +115,7 @@ static void each_its_own(void)
 
 /* Fails if there is no bound on the tenants (under AddressSanitizer), or if those beyond it count
  * as done: tried. */
-static void more_tenants_than_fit(void)
+TEST(more_tenants_than_fit)
 {
     static const struct wanted all[] = {
         {"t0", "a", OWN},      {"t1", "a", OWN},      {"t2", "a", OWN}, {"t3", "a", OWN},
@@ -133,7 +133,7 @@ static void more_tenants_than_fit(void)
 /* The statement of one tenant fails, or is not even parsed: its name is no text. Fails if a failed
  * group fails them all, and if a later group relies on a statement that the first one was to
  * prepare: the mutant batch-relies-on-the-first. */
-static void one_tenant_fails(void)
+TEST(one_tenant_fails)
 {
     static const struct wanted rows[][5] = {{{"t0", "fail", NOT_DONE},
                                              {"t1", "a", OWN},
@@ -182,7 +182,7 @@ static void *terminate_waiting(void *arg)
 
 /* The connection is lost while the second tenant's statement runs; the first one's answer may have
  * come. Fails if a member without an answer counts as done: tried. */
-static void connection_lost(void)
+TEST(connection_lost)
 {
     static const struct wanted all[] = {{"t0", "a", ANY},
                                         {"t1", "gate", NOT_DONE},
@@ -206,7 +206,7 @@ static void connection_lost(void)
 
 /* The server is silent, keeps a lock, or no time is left. Fails if the batch waits longer
  * than its deadline: tried (with the pool's own limits it waits 5 s). */
-static void ends_in_time(void)
+TEST(ends_in_time)
 {
     static const struct wanted all[] = {{"t0", "a", NOT_DONE}, {"t1", "a", NOT_DONE}};
     static const struct wanted after[] = {{"t0", "a", OWN}, {"t1", "absent", NONE}};
@@ -237,7 +237,7 @@ static void ends_in_time(void)
 
 /* Writers use all that they may have, and hang. Fails if reads have no connections of their own,
  * or if writers may take what reads release: the mutant reads-without-connections. */
-static void kept_from_writers(void)
+TEST(kept_from_writers)
 {
     static const struct {
         int max, kept;
@@ -271,8 +271,3 @@ static void kept_from_writers(void)
         fx_close(x.fx);
     }
 }
-
-SUITE(db_batch, "service db batch", {"each its own", each_its_own},
-      {"more tenants than fit", more_tenants_than_fit}, {"one tenant fails", one_tenant_fails},
-      {"connection lost", connection_lost}, {"ends in time", ends_in_time},
-      {"kept from writers", kept_from_writers})

@@ -24,7 +24,7 @@ static void expect_wrong(const struct db_settings *settings, const char *text)
 }
 
 /* Fails if db_check_server is not called, or asks with USAGE for what a login may become: tried. */
-static void roles_that_escape_rls_are_refused(void)
+TEST(roles_that_escape_rls_are_refused)
 {
     static const struct {
         const char *login, *setup, *wrong;
@@ -87,7 +87,7 @@ static void roles_that_escape_rls_are_refused(void)
 }
 
 /* Becomes right by itself when somebody puts it right. */
-static void recovers_from_a_wrong_schema(void)
+TEST(recovers_from_a_wrong_schema)
 {
     struct db_settings settings = fx_settings(NULL);
     settings.schema_version = 3;
@@ -103,7 +103,7 @@ static void recovers_from_a_wrong_schema(void)
 }
 
 /* Fails if db_pool_share ignores workers, or the database's limit: tried. */
-static void size_is_lowered_to_what_the_server_allows(void)
+TEST(size_is_lowered_to_what_the_server_allows)
 {
     struct db_settings settings = fx_settings(NULL);
     settings.workers = 10; /* (100 - 3) / 10 */
@@ -120,7 +120,7 @@ static void size_is_lowered_to_what_the_server_allows(void)
 /* Acknowledged writes are on disk, whatever role, database or server are set to. The URL may choose
  * how long commits wait for standbys, but not "off". Fails if connections use the server's setting:
  * the mutant db-synchronous-commit. */
-static void commits_are_durable(void)
+TEST(commits_are_durable)
 {
     struct db_rows rows;
     const char *plain = fx_url();
@@ -140,9 +140,3 @@ static void commits_are_durable(void)
     expect_wrong(&settings, "set synchronous_commit off");
     fx_admin("ALTER DATABASE parley_db_test RESET synchronous_commit");
 }
-
-SUITE(db_check, "service db check",
-      {"roles that escape RLS are refused", roles_that_escape_rls_are_refused},
-      {"recovers from a wrong schema", recovers_from_a_wrong_schema},
-      {"size is lowered to what the server allows", size_is_lowered_to_what_the_server_allows},
-      {"commits are durable", commits_are_durable})

@@ -91,7 +91,7 @@ static void under_load(const char *go, const char *come, int ms)
  * them removed (a time-out does not mark the connection broken, db_conn_clean looks at the status
  * alone, db_conn_quiet is not called) this failed most times; "deadline closes the connection" in
  * test_query.c fails always. */
-static void nothing_is_mixed_up_under_load(void)
+TEST(nothing_is_mixed_up_under_load)
 {
     under_load(NULL, NULL, 10000);
     under_load("kill", "start", 2000);
@@ -100,7 +100,7 @@ static void nothing_is_mixed_up_under_load(void)
 }
 
 /* A read whose backend dies under it, once. Fails if db_may_repeat leaves reads alone: tried. */
-static void lost_read_is_repeated_once(void)
+TEST(lost_read_is_repeated_once)
 {
     fx_admin("CREATE SEQUENCE deaths; GRANT ALL ON deaths TO " FX_ROLE ";"
              "CREATE FUNCTION die_once() RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER AS "
@@ -123,7 +123,7 @@ static void lost_read_is_repeated_once(void)
 
 /* Fails without the maintenance thread's ping, or if "away" is never set or never cleared: tried.
  */
-static void state_is_right_without_requests(void)
+TEST(state_is_right_without_requests)
 {
     struct fx *fx = fx_open(NULL);
     service_control_pg("pause");
@@ -148,7 +148,7 @@ static void state_is_right_without_requests(void)
 }
 
 /* db_open succeeds while PostgreSQL is away, and db_close ends an attempt that hangs. */
-static void opens_and_closes_while_away(void)
+TEST(opens_and_closes_while_away)
 {
     struct fx fx = {.arena = arena_create(1 << 20)};
     service_control_pg("stop");
@@ -190,7 +190,7 @@ static void name_socket(bool there)
 /* While new connections are refused and open ones still work, PostgreSQL is not away, even if no
  * request shows it. Once the open ones are lost it is, although connects fail as before. Fails if a
  * refused connect alone decides, and if only a new reason counts as a change: tried. */
-static void refused_connects_are_not_away(void)
+TEST(refused_connects_are_not_away)
 {
     struct fx *fx = fx_open(NULL);
     EVENTUALLY(fx_status(fx).open == 2 && db_is_up(fx->db));
@@ -215,10 +215,3 @@ static void refused_connects_are_not_away(void)
     EVENTUALLY(db_is_up(fx->db));
     fx_close(fx);
 }
-
-SUITE(db_faults, "service db faults",
-      {"nothing is mixed up under load", nothing_is_mixed_up_under_load},
-      {"lost read is repeated once", lost_read_is_repeated_once},
-      {"state is right without requests", state_is_right_without_requests},
-      {"opens and closes while away", opens_and_closes_while_away},
-      {"refused connects are not away", refused_connects_are_not_away})

@@ -109,7 +109,7 @@ static void end_process(pid_t pid)
 }
 
 /* Fails if a host shows only itself, or if the row stays: tried. */
-static void list_each_other(void)
+TEST(list_each_other)
 {
     struct host a, b;
     struct db_host seen[DB_HOSTS_SHOWN_MAX], *listed;
@@ -138,7 +138,7 @@ static void list_each_other(void)
 }
 
 /* Fails if the mutex is not robust, since nobody polls any more: tried. */
-static void killed_poller(void)
+TEST(killed_poller)
 {
     struct host a;
     const pid_t pid = poller_start(&a);
@@ -158,7 +158,7 @@ static void killed_poller(void)
 
 /* The shortcut ends by itself, while keys are still confirmed. Fails if the shortcut stays on until
  * a poll finds otherwise, and if only polls confirm keys, or old ones do: tried. */
-static void stopped_poller(void)
+TEST(stopped_poller)
 {
     struct host a;
     char why[160];
@@ -188,7 +188,7 @@ static void stopped_poller(void)
 /* The poller of the first host is stopped, so it does not notice the second. The shortcut of the
  * first is off before the second may write. Fails if the second does not wait, or if a poll keeps
  * the shortcut on for longer: tried. */
-static void second_waits(void)
+TEST(second_waits)
 {
     struct host a, b;
     const pid_t pid = poller_start(&a);
@@ -209,7 +209,7 @@ static void second_waits(void)
 
 /* Fails if each worker removes the registration, if a killed worker counts for ever, and if the
  * last one does not wait for what a killed one may have sent: tried. */
-static void last_worker_removes(void)
+TEST(last_worker_removes)
 {
     struct host a;
     char id[DB_HOSTS_ID_LEN + 1];
@@ -235,7 +235,7 @@ static void last_worker_removes(void)
 }
 
 /* Fails if a running host is forgotten without noticing, or if a host of another id is: tried. */
-static void forgotten(void)
+TEST(forgotten)
 {
     struct host a;
     int64_t removed, alive;
@@ -267,7 +267,7 @@ static void forgotten(void)
 }
 
 /* Fails without before_alone and without the comparison of start times: tried. */
-static void another_postgresql(void)
+TEST(another_postgresql)
 {
     struct host a;
     make_schema();
@@ -284,7 +284,7 @@ static void another_postgresql(void)
 }
 
 /* Fails if the pool is not resized, or only ever lowered: tried. */
-static void pool_is_divided(void)
+TEST(pool_is_divided)
 {
     struct host a;
     struct db_status status;
@@ -310,9 +310,3 @@ static void pool_is_divided(void)
     db_close(db);
     host_close(&a);
 }
-
-SUITE(db_hosts_service, "db hosts", {"list each other", list_each_other},
-      {"killed poller", killed_poller}, {"stopped poller", stopped_poller},
-      {"second waits", second_waits}, {"last worker removes", last_worker_removes},
-      {"forgotten", forgotten}, {"another PostgreSQL", another_postgresql},
-      {"pool is divided", pool_is_divided})

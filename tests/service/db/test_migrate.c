@@ -59,7 +59,7 @@ static long tables(void)
 }
 
 /* Fails if take_lock does nothing (one of the two runs into the other's table): tried. */
-static void up_down_up_two_at_once(void)
+TEST(up_down_up_two_at_once)
 {
     const char *admin = fx_admin_url(), *url = fx_url_as("m role");
     fx_admin("CREATE ROLE \"m role\" LOGIN");
@@ -95,7 +95,7 @@ static const struct db_migration row_fails[] = {
 };
 
 /* Fails if script and row are committed apart: tried. */
-static void failed_step_leaves_nothing(void)
+TEST(failed_step_leaves_nothing)
 {
     struct report report = {.lock = PTHREAD_MUTEX_INITIALIZER};
     const char *admin = fx_admin_url(), *url = fx_url();
@@ -117,7 +117,7 @@ static void failed_step_leaves_nothing(void)
 }
 
 /* A wrong configuration changes nothing. */
-static void wrong_configuration(void)
+TEST(wrong_configuration)
 {
     static const char broken[] = "postgresql://u:secret@[x";
     const char *admin = fx_admin_url(), *absent = fx_url_as("m absent"),
@@ -156,7 +156,7 @@ static void wrong_configuration(void)
 }
 
 /* A text without a user means what libpq says. */
-static void the_login_is_libpqs(void)
+TEST(the_login_is_libpqs)
 {
     static const struct {
         const char *pguser, *url, *login;
@@ -204,7 +204,7 @@ static const char differences[] =
  * already, if PUBLIC may not use it, and without tables that a later migration drops. Fails if a
  * table is missing in db_migrate.c's grants, or has another right there: tried for tenant_sessions.
  */
-static void another_login_may_serve(void)
+TEST(another_login_may_serve)
 {
     struct report report = {.lock = PTHREAD_MUTEX_INITIALIZER};
     fx_admin("CREATE ROLE m_owner LOGIN; CREATE ROLE m_first LOGIN; CREATE ROLE m_second LOGIN;"
@@ -255,7 +255,7 @@ static PGresult *run_as(const char *url, const char *become, const char *what)
 /* The serving login cannot become the owner, see another tenant's rows, or change row-level
  * security. Fails if the owner logs in and takes the serving role by `options=-c role=…`: tried,
  * with such a url for m_owner. */
-static void serving_login_cannot_lift_rls(void)
+TEST(serving_login_cannot_lift_rls)
 {
     static const char *const becomes[] = {"RESET ROLE",
                                           "SET ROLE NONE",
@@ -311,7 +311,7 @@ static void serving_login_cannot_lift_rls(void)
 }
 
 /* The real ones: up, down to nothing, up again, and the pool takes the schema. */
-static void own_migrations(void)
+TEST(own_migrations)
 {
     struct report report = {.lock = PTHREAD_MUTEX_INITIALIZER};
     const char *admin = fx_admin_url(), *url = fx_url();
@@ -333,10 +333,3 @@ static void own_migrations(void)
     OK(db_migrate(admin, url, 0, record, &report));
     CU_ASSERT_EQUAL(tables(), 0);
 }
-
-SUITE(db_migrate, "service db migrate", {"up, down, up, two at once", up_down_up_two_at_once},
-      {"failed step leaves nothing", failed_step_leaves_nothing},
-      {"wrong configuration", wrong_configuration}, {"the login is libpq's", the_login_is_libpqs},
-      {"another login may serve", another_login_may_serve},
-      {"serving login cannot lift RLS", serving_login_cannot_lift_rls},
-      {"own migrations", own_migrations})

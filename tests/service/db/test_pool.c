@@ -26,7 +26,7 @@ static void release_n(struct fx *fx, struct db_conn **c, int n)
 }
 
 /* Fails if keep_minimum opens nothing, or if acquire takes the busy connection again: tried. */
-static void opens_two_that_differ(void)
+TEST(opens_two_that_differ)
 {
     struct db_conn *c[2];
     struct fx *fx = fx_open(NULL);
@@ -88,7 +88,7 @@ static void seek_end(struct seeker *s)
 }
 
 /* Fails if may_open compares with > instead of >=, or if release does not hand over: tried. */
-static void grows_to_max_and_the_next_waits(void)
+TEST(grows_to_max_and_the_next_waits)
 {
     struct db_conn *c[MAX];
     struct fx *fx = fx_open(NULL);
@@ -111,7 +111,7 @@ static void grows_to_max_and_the_next_waits(void)
 }
 
 /* Fails if ctx.urgent is ignored: tried. */
-static void urgent_goes_before_those_that_wait(void)
+TEST(urgent_goes_before_those_that_wait)
 {
     enum { SEEKERS = 4 };
     struct db_conn *c[MAX];
@@ -135,7 +135,7 @@ static void urgent_goes_before_those_that_wait(void)
 
 /* Of 20 connections, requests of one contention key get 15; others get the rest, before those that
  * wait. Fails if one key may have all: the mutant pool-for-one-session. */
-static void one_key_leaves_room(void)
+TEST(one_key_leaves_room)
 {
     enum { MOST = MAX - MAX / 4, KEY = 7 };
     struct db_conn *c[MAX];
@@ -160,7 +160,7 @@ static void one_key_leaves_room(void)
 /* Writers leave what is kept for reads (2 of 20, 1 of 2), and the next writer gets its connection
  * as soon as one of them is done. Fails if writers may have all, and if a released connection still
  * counts for its writer: tried. */
-static void some_are_kept_for_reads(void)
+TEST(some_are_kept_for_reads)
 {
     static const int sizes[] = {2, MAX};
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
@@ -189,7 +189,7 @@ static void some_are_kept_for_reads(void)
 
 /* A request that failed to open a connection no longer counts for its contention key. Fails if only
  * the maintenance thread notices that, a quarter of a second later: tried. */
-static void the_next_of_a_key_is_woken_at_once(void)
+TEST(the_next_of_a_key_is_woken_at_once)
 {
     enum { KEY = 7 };
     struct db_attempt attempt = {deadline_in_ms(0), -1, ""};
@@ -211,7 +211,7 @@ static void the_next_of_a_key_is_woken_at_once(void)
 }
 
 /* Fails if a waiter whose time is up stays in the list (the release then hands to it): tried. */
-static void the_next_gives_up_in_time(void)
+TEST(the_next_gives_up_in_time)
 {
     struct db_conn *c[MAX], *again;
     struct db_settings settings = fx_settings(NULL);
@@ -235,7 +235,7 @@ static void the_next_gives_up_in_time(void)
 }
 
 /* Fails if the idle list is FIFO: tried. */
-static void last_released_is_used_first(void)
+TEST(last_released_is_used_first)
 {
     struct db_conn *c[3];
     struct fx *fx = fx_open(NULL);
@@ -247,7 +247,7 @@ static void last_released_is_used_first(void)
 }
 
 /* Fails if acquire leaves out db_conn_quiet: tried. */
-static void terminated_backends_are_not_used(void)
+TEST(terminated_backends_are_not_used)
 {
     struct db_conn *c[4];
     struct db_rows rows;
@@ -268,7 +268,7 @@ static void terminated_backends_are_not_used(void)
 }
 
 /* Fails if db_conn_clean does not look at dirty: tried. */
-static void session_state_is_closed(void)
+TEST(session_state_is_closed)
 {
     static const char *const sql[] = {
         "SET work_mem = '1MB'", "SELECT set_config('work_mem', '1MB', false)", "LISTEN news",
@@ -293,7 +293,7 @@ static void expect_closed(struct fx *fx, struct db_conn *c)
 
 /* Fails if db_conn_clean does not look at the transaction status, or, for the last row, neither at
  * that nor for a pending result: tried. */
-static void unfinished_work_is_closed(void)
+TEST(unfinished_work_is_closed)
 {
     static const char *const sql[] = {"BEGIN", "BEGIN; SELECT 1/0", NULL};
     for (size_t i = 0; i < ARRAY_LEN(sql); i++) {
@@ -310,7 +310,7 @@ static void unfinished_work_is_closed(void)
 }
 
 /* Fails if release does not look at retire_us: tried. */
-static void old_and_idle_connections_are_closed(void)
+TEST(old_and_idle_connections_are_closed)
 {
     struct db_conn *c[5];
     struct db_settings settings = fx_settings(NULL);
@@ -327,7 +327,7 @@ static void old_and_idle_connections_are_closed(void)
 
 /* After one connection is lost, the server may have ended others, too, without it showing yet.
  * Fails if only idle connections are retired: the mutant lent-again. */
-static void busy_ones_are_closed_after_a_loss(void)
+TEST(busy_ones_are_closed_after_a_loss)
 {
     struct db_conn *c[3];
     struct fx *fx = fx_open(NULL);
@@ -346,7 +346,7 @@ static void busy_ones_are_closed_after_a_loss(void)
 
 /* If the server is full and one connection is open, the next request waits for that one. Fails if
  * OPEN_FULL is treated as OPEN_REFUSED: tried. */
-static void full_server_means_waiting(void)
+TEST(full_server_means_waiting)
 {
     struct db_conn *c[2];
     fx_admin("DROP ROLE IF EXISTS db_test_login; CREATE ROLE db_test_login LOGIN");
@@ -363,18 +363,3 @@ static void full_server_means_waiting(void)
     fx_close(fx);
     fx_admin("DROP ROLE db_test_login");
 }
-
-SUITE(db_pool, "service db pool", {"opens two that differ", opens_two_that_differ},
-      {"grows to max and the next waits", grows_to_max_and_the_next_waits},
-      {"urgent goes before those that wait", urgent_goes_before_those_that_wait},
-      {"one contention key leaves room", one_key_leaves_room},
-      {"some are kept for reads", some_are_kept_for_reads},
-      {"the next of a key is woken at once", the_next_of_a_key_is_woken_at_once},
-      {"the next gives up in time", the_next_gives_up_in_time},
-      {"last released is used first", last_released_is_used_first},
-      {"terminated backends are not used", terminated_backends_are_not_used},
-      {"session state is closed", session_state_is_closed},
-      {"unfinished work is closed", unfinished_work_is_closed},
-      {"old and idle connections are closed", old_and_idle_connections_are_closed},
-      {"busy ones are closed after a loss", busy_ones_are_closed_after_a_loss},
-      {"full server means waiting", full_server_means_waiting})

@@ -16,7 +16,7 @@ static bool text_is(const struct db_rows *r, int row, const char *column, const 
 }
 
 /* Fails if the tenant is not set, or if its set_config is not local: tried. */
-static void tenant_is_seen_and_gone_after(void)
+TEST(tenant_is_seen_and_gone_after)
 {
     struct db_rows rows;
     struct db_conn *c;
@@ -51,7 +51,7 @@ static void tenant_is_seen_and_gone_after(void)
 }
 
 /* Fails if the tenant of the request before is kept on the connection: tried. */
-static void one_tenant_sees_nothing_of_another(void)
+TEST(one_tenant_sees_nothing_of_another)
 {
     static const struct db_stmt put = {"put_note", "INSERT INTO notes VALUES ($1, $2)"};
     static const struct db_stmt all = {"all_notes", "SELECT body FROM notes"};
@@ -73,7 +73,7 @@ static void one_tenant_sees_nothing_of_another(void)
     fx_close(fx);
 }
 
-static void every_type_arrives(void)
+TEST(every_type_arrives)
 {
     static const struct db_stmt stmt = {
         "every_type",
@@ -109,7 +109,7 @@ static void every_type_arrives(void)
     fx_close(fx);
 }
 
-static void arrays_arrive_whole(void)
+TEST(arrays_arrive_whole)
 {
     static const struct db_stmt stmt = {
         "arrays", "SELECT array_to_string($1::text[], ',', 'NULL') AS t, cardinality($2::text[])"
@@ -130,7 +130,7 @@ static void arrays_arrive_whole(void)
 }
 
 /* Fails if a statement counts as prepared when its Parse is sent, or never does: tried. */
-static void prepared_once_a_connection(void)
+TEST(prepared_once_a_connection)
 {
     static const struct db_stmt twice = {"twice", "SELECT $1::int8 * 2 AS n"};
     static const struct db_stmt later = {"later", "SELECT a FROM not_yet"};
@@ -167,7 +167,7 @@ static void prepared_once_a_connection(void)
 
 /* After a change of the schema, or with a pooler, statements are prepared again. Fails if 0A000
  * and 26000 are not in the table of SQLSTATEs: tried. */
-static void stale_statements_are_repeated(void)
+TEST(stale_statements_are_repeated)
 {
     static const struct db_stmt star = {"star", "SELECT * FROM changing"};
     struct db_rows rows;
@@ -189,7 +189,7 @@ static void stale_statements_are_repeated(void)
 }
 
 /* Fails if each statement of a batch has its own Sync: tried. */
-static void batch_is_all_or_nothing(void)
+TEST(batch_is_all_or_nothing)
 {
     static const struct db_stmt insert = {"batch_insert", "INSERT INTO items (id, name) VALUES "
                                                           "($1, $2)"};
@@ -225,7 +225,7 @@ static enum err run_new_request(struct fx *fx, const char *sql)
     return fx_run(fx, DB_WRITE, sql, NULL);
 }
 
-static void errors_are_classified(void)
+TEST(errors_are_classified)
 {
     struct db_conn *c;
     fx_admin("TRUNCATE items; INSERT INTO items (id) VALUES (1)");
@@ -250,7 +250,7 @@ static void errors_are_classified(void)
 }
 
 /* Fails if the limits step has no statement_timeout: tried. */
-static void statement_timeout_changes_nothing(void)
+TEST(statement_timeout_changes_nothing)
 {
     struct db_settings settings = fx_settings(NULL);
     settings.statement_ms = 100;
@@ -271,7 +271,7 @@ static void statement_timeout_changes_nothing(void)
 /* The first statement removes the server's own limit, so that only this side ends the second. Two
  * checks protect this: it fails if neither the time-out marks the connection broken nor
  * db_conn_clean looks at its transaction and results: tried. */
-static void deadline_closes_the_connection(void)
+TEST(deadline_closes_the_connection)
 {
     static const struct db_stmt unlimited = {NULL,
                                              "SELECT set_config('statement_timeout', '0', true)"};
@@ -299,7 +299,7 @@ static void deadline_closes_the_connection(void)
 
 /* A megabyte each way at once. Fails if exchange only writes until all is sent: it would end at the
  * deadline, tried. */
-static void writing_does_not_wait_for_reading(void)
+TEST(writing_does_not_wait_for_reading)
 {
     static const struct db_stmt echo = {"echo", "SELECT repeat($1, 2) AS t"};
     enum { CALLS = 8, BYTES = 1 << 20 };
@@ -316,15 +316,3 @@ static void writing_does_not_wait_for_reading(void)
     fx_close(fx);
     free(text);
 }
-
-SUITE(db_query, "service db query",
-      {"tenant is seen and gone after", tenant_is_seen_and_gone_after},
-      {"one tenant sees nothing of another", one_tenant_sees_nothing_of_another},
-      {"every type arrives", every_type_arrives}, {"arrays arrive whole", arrays_arrive_whole},
-      {"prepared once a connection", prepared_once_a_connection},
-      {"stale statements are repeated", stale_statements_are_repeated},
-      {"batch is all or nothing", batch_is_all_or_nothing},
-      {"errors are classified", errors_are_classified},
-      {"statement timeout changes nothing", statement_timeout_changes_nothing},
-      {"deadline closes the connection", deadline_closes_the_connection},
-      {"writing does not wait for reading", writing_does_not_wait_for_reading})

@@ -33,7 +33,7 @@ static enum err run_script(struct db_tx *tx, struct request_ctx *ctx, void *arg)
 
 /* Fails if roll_back does nothing (release then closes the connection, which is counted), or if a
  * failure that fn ignored is committed and the answer to COMMIT is not checked: tried. */
-static void failure_at_each_statement_leaves_nothing(void)
+TEST(failure_at_each_statement_leaves_nothing)
 {
     struct fx *fx = fx_open(NULL);
     for (int at = 0; at < STATEMENTS; at++) {
@@ -72,7 +72,7 @@ static enum err nest(struct db_tx *tx, struct request_ctx *ctx, void *arg)
 }
 
 /* Fails if db_transaction does not look at in_transaction. Afterwards another one may begin. */
-static void nested_is_an_error(void)
+TEST(nested_is_an_error)
 {
     fx_admin("TRUNCATE items");
     struct fx *fx = fx_open(NULL);
@@ -91,7 +91,7 @@ static enum err do_nothing(struct db_tx *tx, struct request_ctx *ctx, void *arg)
     return *(enum err *)arg;
 }
 
-static void without_statements_nothing_is_sent(void)
+TEST(without_statements_nothing_is_sent)
 {
     enum err own = ERR_NONE;
     struct fx *fx = fx_open(NULL);
@@ -124,7 +124,7 @@ static enum err read_then_write(struct db_tx *tx, struct request_ctx *ctx, void 
 }
 
 /* Fails if the table of SQLSTATEs does not mark 40001, or the arena is not rewound: tried. */
-static void serialization_failure_is_repeated(void)
+TEST(serialization_failure_is_repeated)
 {
     struct race r = {.others = 2};
     fx_admin("TRUNCATE items; INSERT INTO items (id, n) VALUES (1, 0)");
@@ -162,7 +162,7 @@ static enum err be_killed(struct db_tx *tx, struct request_ctx *ctx, void *arg)
 
 /* Before COMMIT is sent a lost connection has changed nothing, so the whole is repeated once. Fails
  * if the transaction counts as DB_WRITE: tried. */
-static void lost_before_commit_is_repeated(void)
+TEST(lost_before_commit_is_repeated)
 {
     fx_admin("TRUNCATE items");
     struct fx *fx = fx_open(NULL);
@@ -187,7 +187,7 @@ static enum err insert_one(struct db_tx *tx, struct request_ctx *ctx, void *arg)
 
 /* A deferred trigger kills the backend in the middle of COMMIT. Fails if COMMIT's fault is not
  * turned into ERR_OUTCOME_UNKNOWN (the transaction is then repeated): tried. */
-static void lost_in_commit_is_unknown(void)
+TEST(lost_in_commit_is_unknown)
 {
     int runs = 0;
     fx_admin("TRUNCATE items; CREATE OR REPLACE FUNCTION die() RETURNS trigger LANGUAGE plpgsql "
@@ -209,7 +209,7 @@ static void lost_in_commit_is_unknown(void)
 
 /* One statement that reads and writes under SERIALIZABLE is repeated too: a function that fails
  * with 40001 until its third call. Fails if db_may_repeat does not repeat conflicts: tried. */
-static void single_statement_is_repeated(void)
+TEST(single_statement_is_repeated)
 {
     fx_admin("CREATE SEQUENCE calls; GRANT ALL ON calls TO " FX_ROLE ";"
              "CREATE FUNCTION third() RETURNS int LANGUAGE plpgsql AS 'BEGIN IF nextval(''calls'') "
@@ -223,12 +223,3 @@ static void single_statement_is_repeated(void)
     fx_close(fx);
     fx_admin("DROP FUNCTION third(); DROP SEQUENCE calls");
 }
-
-SUITE(db_tx, "service db tx",
-      {"failure at each statement leaves nothing", failure_at_each_statement_leaves_nothing},
-      {"nested is an error", nested_is_an_error},
-      {"without statements nothing is sent", without_statements_nothing_is_sent},
-      {"serialization failure is repeated", serialization_failure_is_repeated},
-      {"lost before commit is repeated", lost_before_commit_is_repeated},
-      {"lost in commit is unknown", lost_in_commit_is_unknown},
-      {"single statement is repeated", single_statement_is_repeated})
