@@ -20,9 +20,6 @@
 #ifndef PARLEY_DB_HOSTS_H
 #define PARLEY_DB_HOSTS_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <sys/types.h>
 
 #include "parley/db/db.h"
