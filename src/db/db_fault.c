@@ -37,14 +37,10 @@ void db_fault_from_result(struct db_fault *f, const PGresult *res)
         copy_message(f, PQresultErrorMessage(res));
         return;
     }
-    unsigned flags;
     snprintf(f->sqlstate, sizeof(f->sqlstate), "%s", state);
     snprintf(f->constraint, sizeof(f->constraint), "%s", constraint ? constraint : "");
     copy_message(f, message ? message : "");
-    f->err = db_sqlstate_err(state, &flags);
-    f->conflict = (flags & SQLSTATE_CONFLICT) != 0;
-    f->suspect = (flags & SQLSTATE_SUSPECT) != 0;
-    f->stale = f->suspect || (flags & SQLSTATE_STALE) != 0;
+    f->err = db_sqlstate_err(state, &f->flags);
     /* After FATAL the server closes: whether it had committed is not known here. */
     bool fatal = severity && strcmp(severity, "ERROR") != 0;
     f->kind = fatal ? FAULT_LOST : FAULT_SERVER;

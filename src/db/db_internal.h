@@ -33,6 +33,13 @@ enum db_oid {
 
 /* ---- faults ---- */
 
+/* What to do after an error. */
+enum db_sqlstate_flags {
+    SQLSTATE_CONFLICT = 1, /* a repeat of the transaction may succeed */
+    SQLSTATE_STALE = 2,    /* close the connection and repeat once */
+    SQLSTATE_SUSPECT = 4   /* close all connections and repeat once: they reach the wrong server */
+};
+
 /* How a round trip ended. */
 enum db_fault_kind {
     FAULT_NONE,
@@ -46,11 +53,9 @@ enum db_fault_kind {
  * followed by a successful repeat must leave no trace there. */
 struct db_fault {
     enum db_fault_kind kind;
-    enum err err;  /* what it means if it is not repeated */
-    bool sent;     /* a byte of the work may have reached the server */
-    bool conflict; /* serialization failure or deadlock: a repeat may succeed */
-    bool stale;    /* this connection can no longer be used, but another one may work */
-    bool suspect;  /* the same holds for all connections that were opened before */
+    enum err err;   /* what it means if it is not repeated */
+    bool sent;      /* a byte of the work may have reached the server */
+    unsigned flags; /* enum db_sqlstate_flags */
     char sqlstate[6];
     char constraint[64];
     char text[160]; /* for the log; holds nothing of a client's content */
@@ -63,11 +68,6 @@ void db_fault_from_result(struct db_fault *f, const PGresult *res);
 enum err db_fault_report(struct request_ctx *ctx, const struct db_fault *f,
                          struct db_failure *failure);
 
-enum db_sqlstate_flags {
-    SQLSTATE_CONFLICT = 1, /* repeat the transaction */
-    SQLSTATE_STALE = 2,    /* close the connection and repeat once */
-    SQLSTATE_SUSPECT = 4   /* close all connections: they lead to the wrong server */
-};
 /* The one table from SQLSTATE to enum err. */
 enum err db_sqlstate_err(const char *sqlstate, unsigned *flags);
 /* Finds the SQLSTATE in a verbose libpq message ("FATAL:  53300: …"), whatever the language; "" if

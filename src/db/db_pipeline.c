@@ -263,9 +263,10 @@ static void mark_connection(struct db *db, struct db_conn *c, const struct db_gr
     bool suspect = false;
     for (int g = 0; g < n; g++) {
         const struct db_fault *f = &groups[g].fault;
-        c->broken = c->broken || f->kind == FAULT_LOST || f->stale;
+        c->broken =
+            c->broken || f->kind == FAULT_LOST || (f->flags & (SQLSTATE_STALE | SQLSTATE_SUSPECT));
         c->answered = c->answered || groups[g].synced;
-        suspect = suspect || f->suspect || f->kind == FAULT_LOST;
+        suspect = suspect || (f->flags & SQLSTATE_SUSPECT) || f->kind == FAULT_LOST;
     }
     /* Other connections have most likely lost their server too, and a repeated read must not get
      * one of them. */

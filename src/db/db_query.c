@@ -20,11 +20,11 @@ bool db_may_repeat(struct db *db, struct request_ctx *ctx, const struct db_fault
                    enum db_retry retry, struct db_repeats *r)
 {
     bool again = false;
-    if (f->kind == FAULT_SERVER && f->conflict) {
+    if (f->kind == FAULT_SERVER && (f->flags & SQLSTATE_CONFLICT)) {
         again = r->conflicts++ < CONFLICT_REPEATS;
         if (again)
             pause_before(r->conflicts);
-    } else if (f->kind == FAULT_SERVER && f->stale) {
+    } else if (f->kind == FAULT_SERVER && f->flags != 0) {
         again = r->stale++ < FRESH_REPEATS;
     } else if (f->kind == FAULT_LOST && (retry == DB_READ || !f->sent)) {
         again = r->lost++ < FRESH_REPEATS;

@@ -102,6 +102,22 @@ static pid_t poller_start(struct host *x)
     return pid;
 }
 
+/* This process is the second worker of that host. */
+static void join_poller(struct host *x)
+{
+    x->w = world_open(false);
+    x->h = worker_open(x, 1);
+    EVENTUALLY(db_hosts_is_alone(x->s));
+}
+
+/* The only host, with one worker in this process. */
+static void host_open_alone(struct host *x)
+{
+    make_schema();
+    host_open(x, true);
+    EVENTUALLY(db_hosts_is_alone(x->s));
+}
+
 static void end_process(pid_t pid)
 {
     CU_ASSERT_EQUAL(kill(pid, SIGKILL), 0);
@@ -142,9 +158,7 @@ TEST(killed_poller)
 {
     struct host a;
     const pid_t pid = poller_start(&a);
-    a.w = world_open(false);
-    a.h = worker_open(&a, 1);
-    EVENTUALLY(db_hosts_is_alone(a.s));
+    join_poller(&a);
     end_process(pid);
     const unsigned before = polls(&a);
     const int64_t killed_us = clock_mono_us();
@@ -163,11 +177,10 @@ TEST(stopped_poller)
     struct host a;
     char why[160];
     const pid_t pid = poller_start(&a);
-    a.w = world_open(false);
-    a.h = worker_open(&a, 1);
+    join_poller(&a);
     struct auth_settings keys = {.keys = true, .hosts = a.s};
     struct auth *auth = auth_open(&keys, a.w->db);
-    EVENTUALLY(db_hosts_is_alone(a.s) && auth_is_ready(auth));
+    EVENTUALLY(auth_is_ready(auth) && db_hosts_is_alone(a.s));
     const int raised = atomic_load(a.raised);
     CU_ASSERT_EQUAL(kill(pid, SIGSTOP), 0);
     EVENTUALLY(!db_hosts_is_alone(a.s));
@@ -240,9 +253,7 @@ TEST(forgotten)
     struct host a;
     int64_t removed, alive;
     const char *dead = "00000000000000000000000000000001";
-    make_schema();
-    host_open(&a, true);
-    EVENTUALLY(db_hosts_is_alone(a.s));
+    host_open_alone(&a);
     world_exec(
         "INSERT INTO hosts (host, address, version, workers, alone, seen_at) VALUES"
         " ('00000000000000000000000000000001', 'gone', '1', 1, true, now() - interval '1 h')");
@@ -270,9 +281,7 @@ TEST(forgotten)
 TEST(another_postgresql)
 {
     struct host a;
-    make_schema();
-    host_open(&a, true);
-    EVENTUALLY(db_hosts_is_alone(a.s));
+    host_open_alone(&a);
     CU_ASSERT_EQUAL(atomic_load(a.raised), 1);
     const int64_t started_us = atomic_load(&a.s->pg_started_us);
     service_control_pg("stop");
