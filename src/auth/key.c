@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The text of a key, and the headers that it comes in. */
+/* The text of a key, and the headers that carry it. */
 #include "auth_internal.h"
 
 #include <string.h>
@@ -59,7 +59,7 @@ bool auth_key_id(struct sv text, struct sv *id)
     return true;
 }
 
-/* Of the characters, so that each key has one spelling only. */
+/* Hashes the characters, not the bytes that they encode, so that each key has one spelling. */
 void key_hash(struct sv secret, unsigned char out[KEY_HASH_LEN])
 {
     crypto_hash_sha256(out, (const unsigned char *)secret.p, secret.n);

@@ -1,5 +1,6 @@
 /*
- * Tests mirror src/: those of tests/unit/<room>/test_<file>.c are the suite <room>/<file>.
+ * Tests mirror src/: those of tests/unit/FOLDER/test_FILE.c are the suite FOLDER/FILE, those of
+ * tests/service/FOLDER/test_FILE.c the suite "service FOLDER FILE".
  * Assertions are the non-fatal ones, but for what the rest of a test stands on.
  */
 #ifndef PARLEY_TESTS_SUITE_H

@@ -31,7 +31,7 @@ static enum err ops_readyz(struct api_call *c)
     ops_health_read(c->api, &h);
     const bool ready = h.db.state == DB_UP;
     const bool reads =
-        (h.cache.redis == CACHE_UP || h.cache.memory_bytes > 0) && auth_lets_in(c->api->auth);
+        (h.cache.redis == CACHE_UP || h.cache.memory_bytes > 0) && auth_accepts_keys(c->api->auth);
     if (h.crash_looping > 0)
         snprintf(looping, sizeof(looping), "%lld of them keep dying", (long long)h.crash_looping);
     TRY(ops_json_init(c->ctx, &t));
