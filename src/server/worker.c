@@ -118,7 +118,7 @@ static struct auth *open_auth(const struct worker *w)
 
 /* How many threads of this worker look for requests: its share of the processors, at least one.
  * With more, a thread gathers fewer reads (measured). */
-static int watchers(const struct worker *w)
+static int pollers(const struct worker *w)
 {
     const size_t workers = w->run->n_workers;
     return (int)((supervisor_cores() + workers - 1) / workers);
@@ -140,7 +140,7 @@ static enum err start_servers(struct worker *w)
     struct fcgi_settings handlers = admin;
     handlers.listen_fd = w->run->listen_fd;
     handlers.threads = (int)cfg->threads;
-    handlers.watchers = watchers(w);
+    handlers.pollers = pollers(w);
     handlers.connections = (size_t)descriptors_for_nginx(cfg);
     handlers.max_body = (size_t)cfg->max_body;
     handlers.arena_limit =
@@ -224,8 +224,8 @@ static void drain(struct worker *w, const sigset_t *term)
         (void)shutdown(w->run->listen_fd, SHUT_RD);
         (void)shutdown(w->run->admin_fd, SHUT_RD);
     }
-    fcgi_server_leave(w->server);
-    fcgi_server_leave(w->admin);
+    fcgi_server_drain(w->server);
+    fcgi_server_drain(w->admin);
     while (fcgi_server_connections(w->server) > 0 && !deadline_passed(end)) {
         struct deadline tick = deadline_earlier(end, deadline_in_ms(DRAIN_TICK_MS));
         (void)signals_wait(term, tick.at_us);

@@ -15,7 +15,7 @@
 /* Asks twice on one connection, which is kept. */
 static void ask(const char *method, const char *target, struct reply *r)
 {
-    struct bench *b = bench_open(1, 0);
+    struct fixture *b = fixture_open(1, 0);
     int fd = client_connect(b);
     CU_ASSERT_TRUE(client_request(fd, method, target, NULL));
     client_read(fd, r);
@@ -77,8 +77,8 @@ static void *send_main(void *arg)
     return NULL;
 }
 
-/* Takes the output out of n bytes of records in place; false unless they are whole, of request ID,
- * none of them empty but the last one of the output, and the end of the request is their end. */
+/* Replaces n bytes of records by the output in them. False unless they are whole, of request ID,
+ * only the last output record is empty, and the end of the request is the last record. */
 static bool unwrap(unsigned char *p, size_t *n)
 {
     size_t at = 0, to = 0;
@@ -133,7 +133,7 @@ static struct http_response response_of(size_t body_n)
     return res;
 }
 
-/* A response whose header and body are body_n bytes of body and come in ever so many records. */
+/* A response with a body of body_n bytes, read slowly, arrives whole. */
 static void respond_with(size_t body_n)
 {
     static unsigned char wire[LONG + 4096];
@@ -171,24 +171,8 @@ TEST(sends_that_end_short)
     (void)sigaction(SIGUSR2, &was, NULL);
 }
 
-TEST(advance)
-{
-    char text[] = "abcdef";
-    struct iovec iov[] = {{text, 0}, {text, 2}, {text + 2, 0}, {text + 2, 4}};
-    struct msghdr m = {.msg_iov = iov, .msg_iovlen = 4};
-    fcgi_iov_advance(&m, 0);
-    CU_ASSERT_TRUE(m.msg_iov == iov + 1 && m.msg_iovlen == 3);
-    fcgi_iov_advance(&m, 1);
-    CU_ASSERT_TRUE(m.msg_iov->iov_base == text + 1 && m.msg_iov->iov_len == 1);
-    fcgi_iov_advance(&m, 3);
-    CU_ASSERT_TRUE(m.msg_iov->iov_base == text + 4 && m.msg_iov->iov_len == 2);
-    CU_ASSERT_EQUAL(m.msg_iovlen, 1);
-    fcgi_iov_advance(&m, 2);
-    CU_ASSERT_EQUAL(m.msg_iovlen, 0);
-}
-
-/* A peer that reads nothing holds the thread for the time of a send and no longer. */
-TEST(a_peer_that_reads_nothing)
+/* It occupies the thread until the time-out of one send, and no longer. */
+TEST(peer_that_reads_nothing)
 {
     const struct http_response res = response_of(LONG);
     const struct timeval soon = {.tv_usec = 20000};
@@ -221,31 +205,31 @@ TEST(head_makes_no_pieces)
     CU_ASSERT_TRUE(end && r.n == (size_t)(end + 4 - r.text));
 }
 
-/* No END_REQUEST, so that nginx knows. Fails if fcgi_exchange finishes the request all the same:
+/* No END_REQUEST, so that nginx knows. Fails if fcgi_request_answer ends the request all the same:
  * tried. */
-TEST(a_piece_that_fails_cuts)
+TEST(failed_piece_ends_the_connection)
 {
     struct wire w = {.n = 0};
     struct reply r;
-    struct bench *b = bench_open(1, 0);
+    struct fixture *b = fixture_open(1, 0);
     wire_request(&w, WIRE_KEEP, "GET", "/fails", NULL);
     client_ask(b, &w, &r);
     CU_ASSERT_TRUE(!r.ended && r.closed);
     CU_ASSERT_TRUE(r.n >= 500000 && r.n < 600000);
-    CU_ASSERT_TRUE(bench_works(b));
+    CU_ASSERT_TRUE(fixture_works(b));
 }
 
-/* A client that goes away is noticed at the next piece or the one after, and the thread is free.
- * Fails if send_pieces does not look at what became of a send: tried. */
-TEST(a_client_that_goes_away)
+/* A client that closes is noticed at the next piece or the one after, and the thread is free.
+ * Fails if send_pieces ignores a failed send: tried. */
+TEST(client_closes_between_pieces)
 {
-    struct bench *b = bench_open(1, 0);
+    struct fixture *b = fixture_open(1, 0);
     int fd = client_connect(b);
     CU_ASSERT_TRUE(client_request(fd, "GET", "/pieces", NULL));
     char some[100];
     CU_ASSERT_TRUE(read(fd, some, sizeof some) > 0);
     close(fd);
-    CU_ASSERT_TRUE(bench_works(b));
+    CU_ASSERT_TRUE(fixture_works(b));
     CU_ASSERT_TRUE(b->n_pieces < 10);
-    CU_ASSERT_TRUE(bench_connections(b, 0));
+    CU_ASSERT_TRUE(fixture_has_connections(b, 0));
 }
