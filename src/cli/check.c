@@ -124,7 +124,7 @@ static bool ask_server(struct command_work *w, char *said, size_t n)
     int64_t max = db_get_i64(&rows, 0, db_column(&rows, "max_connections"));
     struct sv commit = db_get_text(&rows, 0, db_column(&rows, "synchronous_commit"));
     bool synced = db_get_bool(&rows, 0, db_column(&rows, "fsync"));
-    int64_t workers = (int64_t)supervisor_workers(cfg), sum = 2 * workers * cfg->pool_max;
+    int64_t workers = (int64_t)server_workers(cfg), sum = 2 * workers * cfg->pool_max;
     snprintf(said, n,
              "PostgreSQL: ok, version %.*s, login %.*s, schema version %d\n"
              "%s"

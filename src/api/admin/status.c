@@ -68,7 +68,7 @@ static void write_workers(struct json_writer *j, const struct api_service *api)
         json_write_object_open(j);
         json_put_i64(j, "worker", (int64_t)i);
         json_put_i64(j, "pid", pid);
-        json_put_i64(j, "generation", load(&api->host->workers[i].generation));
+        json_put_i64(j, "worker_set", load(&api->host->workers[i].worker_set));
         json_put_str(j, "state", worker_state(atomic_load(&api->host->workers[i].state)));
         json_put_i64(j, "requests", requests_of(s));
         json_put_i64(j, "threads_busy", load(&s->threads_busy));
@@ -136,7 +136,7 @@ static void write_service(struct json_writer *j, const struct api_service *api,
     json_put_time(j, "started_at", api->started_at);
     json_put_i64(j, "uptime_seconds", (clock_wall_us() - api->started_at) / 1000000);
     json_put_i64(j, "crash_looping", h->crash_looping);
-    json_put_i64(j, "generation", load(&api->host->generation));
+    json_put_i64(j, "worker_set", load(&api->host->worker_set));
     json_put_i64(j, "reloads", load(&api->host->reloads));
     json_put_i64(j, "reloads_refused", load(&api->host->reloads_refused));
     api_host_reload_reason(api->host, reason);
