@@ -10,7 +10,8 @@
 #include "parley/base/clock.h"
 #include "parley/base/utf8.h"
 
-enum { CELL_MAX = 32 };
+/* LINE_DEPTH: containers around the members that get a line each in JSON. */
+enum { CELL_MAX = 32, LINE_DEPTH = 2 };
 
 void output_begin(struct output *out)
 {
@@ -75,17 +76,61 @@ void output_time(struct output *out, struct json_object *parent, const char *nam
     output_text(out, parent, name, sv_from(text));
 }
 
-/* json-c does not report that its buffer could not grow: the text is read again and compared. */
-static enum err print_json(struct json_object *root)
+static void print_string(const char *text)
 {
-    const char *text = json_object_to_json_string_ext(
-        root, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE);
-    struct json_object *again = text ? json_tokener_parse(text) : NULL;
-    const bool whole = again && json_object_equal(again, root);
-    json_object_put(again);
-    if (whole)
-        printf("%s\n", text);
-    return whole ? ERR_NONE : ERR_NOMEM;
+    putchar('"');
+    for (; *text; text++) {
+        if ((unsigned char)*text < 0x20)
+            printf("\\u%04x", (unsigned)*text);
+        else
+            printf(*text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
+    }
+    putchar('"');
+}
+
+/* Before a member of a container that has depth others around it, and before its end. */
+static void print_break(int depth, bool first, bool end)
+{
+    if (!first && !end)
+        putchar(',');
+    if (depth < LINE_DEPTH && !(first && end))
+        printf("\n%*s", 2 * (end ? depth : depth + 1), "");
+    else if (!first && !end)
+        putchar(' ');
+}
+
+/* Not by json-c's serializer: version 0.16 goes on after a failed allocation, and the text then
+ * lacks a piece. Allocates nothing. */
+static void print_json(struct json_object *value, int depth)
+{
+    bool first = true;
+    if (json_object_is_type(value, json_type_object)) {
+        putchar('{');
+        json_object_object_foreach(value, name, member)
+        {
+            print_break(depth, first, false);
+            print_string(name);
+            fputs(": ", stdout);
+            print_json(member, depth + 1);
+            first = false;
+        }
+        print_break(depth, first, true);
+        putchar('}');
+    } else if (json_object_is_type(value, json_type_array)) {
+        putchar('[');
+        for (size_t i = 0; i < json_object_array_length(value); i++) {
+            print_break(depth, i == 0, false);
+            print_json(json_object_array_get_idx(value, i), depth + 1);
+        }
+        print_break(depth, json_object_array_length(value) == 0, true);
+        putchar(']');
+    } else if (json_object_is_type(value, json_type_string)) {
+        print_string(json_object_get_string(value));
+    } else if (json_object_is_type(value, json_type_int)) {
+        printf("%" PRId64, json_object_get_int64(value));
+    } else {
+        fputs(!value ? "null" : json_object_get_boolean(value) ? "true" : "false", stdout);
+    }
 }
 
 /* The text of a cell, in buffer unless it is a string of the tree. */
@@ -138,10 +183,12 @@ enum err output_end(struct output *out, enum err e, bool json, const struct json
 {
     if (e == ERR_NONE && out->failed)
         e = ERR_NOMEM;
-    if (e == ERR_NONE && json)
-        e = print_json(out->root);
-    else if (e == ERR_NONE)
+    if (e == ERR_NONE && json) {
+        print_json(out->root, 0);
+        putchar('\n');
+    } else if (e == ERR_NONE) {
         print_table(rows, columns, n);
+    }
     json_object_put(out->root);
     return e;
 }
