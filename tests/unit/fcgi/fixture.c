@@ -125,7 +125,7 @@ struct fcgi_server *fixture_start_server(struct fixture *b, int threads, size_t 
 
 void fixture_close(struct fixture *b)
 {
-    fixture_release(b);
+    fixture_clear(b, &b->hold);
     if (b->server)
         (void)fcgi_server_stop(b->server, PATIENCE_S * 1000);
     close(b->listen_fd);
@@ -170,10 +170,10 @@ bool fixture_saw(struct fixture *b, const char *what)
     return found;
 }
 
-void fixture_wait_held(struct fixture *b, int n)
+void fixture_wait(struct fixture *b, const int *count, int n)
 {
     pthread_mutex_lock(&b->lock);
-    while (b->n_held < n)
+    while (*count < n)
         pthread_cond_wait(&b->changed, &b->lock);
     pthread_mutex_unlock(&b->lock);
 }
@@ -182,14 +182,14 @@ int fixture_hold(struct fixture *b, int n)
 {
     const int fd = client_connect(b);
     if (client_request(fd, "GET", "/hold", NULL))
-        fixture_wait_held(b, n);
+        fixture_wait(b, &b->n_held, n);
     return fd;
 }
 
-void fixture_release(struct fixture *b)
+void fixture_clear(struct fixture *b, bool *flag)
 {
     pthread_mutex_lock(&b->lock);
-    b->hold = false;
+    *flag = false;
     pthread_cond_broadcast(&b->changed);
     pthread_mutex_unlock(&b->lock);
 }

@@ -25,8 +25,7 @@ struct gathering {
     atomic_bool off;    /* nothing is gathered */
     bool stay;          /* requests of kind s are not answered while it is set; under b.lock */
     int n_staying;      /* under b.lock */
-    int n_read_ahead;   /* calls */
-    size_t connections; /* that were open at the last one */
+    size_t connections; /* that were open at the last call of read_ahead */
     char ahead[256];    /* clients whose requests were read ahead, a blank after each call */
     char answered[256]; /* clients that were answered; upper case: whose arena was reset */
     unsigned wrong;     /* requests that got what was read ahead for another */
@@ -73,7 +72,6 @@ static void read_ahead(void *service, struct arena *const *arenas, struct http_r
 {
     struct gathering *g = service;
     char *shared = arena_alloc(arenas[0], 1);
-    g->n_read_ahead++;
     g->connections = fcgi_server_connections(g->b.server);
     *shared = '!';
     for (size_t i = 0; i < n; i++) {
@@ -199,27 +197,11 @@ static void send_all(struct gathering *g, int threads)
     keep_busy(g, busy, threads);
     for (int i = 0; g->kinds[i]; i++)
         ask(g, i);
-    fixture_release(&g->b);
+    fixture_clear(&g->b, &g->b.hold);
     for (int i = 0; i < threads; i++) {
         CU_ASSERT_TRUE(client_gets(busy[i], "GET /hold:"));
         close(busy[i]);
     }
-}
-
-static void wait_until_one_stays(struct gathering *g)
-{
-    pthread_mutex_lock(&g->b.lock);
-    while (g->n_staying == 0)
-        pthread_cond_wait(&g->b.changed, &g->b.lock);
-    pthread_mutex_unlock(&g->b.lock);
-}
-
-static void end_stay(struct gathering *g)
-{
-    pthread_mutex_lock(&g->b.lock);
-    g->stay = false;
-    pthread_cond_broadcast(&g->b.changed);
-    pthread_mutex_unlock(&g->b.lock);
 }
 
 static void end(struct gathering *g)
@@ -254,10 +236,13 @@ TEST(gathered_requests)
         {"bb", "", ""},
         {"kkkkkkkkkkkkkkkkkkkk", "abcdefghijklmnop qrst ",
          "abBcCdDeEfFgGhHiIjJkKlLmMnNoOpPAqrRsStTQ"},
+        /* With gathering off: */
+        {"kkrk", "", "abcd"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct gathering g;
         begin(&g, rows[i].kinds, 1);
+        atomic_store(&g.off, i + 1 == ARRAY_LEN(rows));
         send_all(&g, 1);
         expect_answers(&g);
         end(&g);
@@ -268,18 +253,6 @@ TEST(gathered_requests)
     }
 }
 
-TEST(gathering_is_off)
-{
-    struct gathering g;
-    begin(&g, "kkrk", 1);
-    g.off = true;
-    send_all(&g, 1);
-    expect_answers(&g);
-    end(&g);
-    CU_ASSERT_EQUAL(g.n_read_ahead, 0);
-    CU_ASSERT_STRING_EQUAL(g.answered, "abcd");
-}
-
 /* Deferred requests are answered while the thread that deferred them waits. Fails if they have to
  * wait until it has finished: tried. */
 TEST(deferred_requests_do_not_wait)
@@ -288,13 +261,13 @@ TEST(deferred_requests_do_not_wait)
     begin(&g, "skpok", 2);
     g.stay = true;
     send_all(&g, 2);
-    wait_until_one_stays(&g);
+    fixture_wait(&g.b, &g.n_staying, 1);
     CU_ASSERT_TRUE(client_gets(g.fd[2], "POST /s/cp:body"));
     CU_ASSERT_TRUE(client_gets(g.fd[3], "GET /o/do:"));
     /* And they may ask again. */
     ask(&g, 2);
     ask(&g, 3);
-    end_stay(&g);
+    fixture_clear(&g.b, &g.stay);
     expect_answers(&g);
     end(&g);
     CU_ASSERT_STRING_EQUAL(g.ahead, "abe ");
@@ -312,7 +285,7 @@ TEST(new_connection_while_gathering)
     CU_ASSERT_TRUE(client_request(fresh, "GET", "/s/zk", NULL));
     ask(&g, 1);
     ask(&g, 2);
-    fixture_release(&g.b);
+    fixture_clear(&g.b, &g.b.hold);
     expect_answers(&g);
     CU_ASSERT_TRUE(client_gets(fresh, "GET /s/zk:"));
     close(fresh);
@@ -329,10 +302,10 @@ TEST(stopping)
     begin(&g, "skrk", 1);
     g.stay = true;
     send_all(&g, 1);
-    wait_until_one_stays(&g);
+    fixture_wait(&g.b, &g.n_staying, 1);
     fcgi_server_drain(g.b.server);
     CU_ASSERT_FALSE(fcgi_server_stop(g.b.server, 50));
-    end_stay(&g);
+    fixture_clear(&g.b, &g.stay);
     expect_answers(&g);
     CU_ASSERT_TRUE(fcgi_server_stop(g.b.server, 20000));
     g.b.server = NULL;
@@ -366,7 +339,7 @@ TEST(writers_do_not_starve)
         keep_busy(&g, &busy, 1);
         for (int i = 0; i < CLIENTS; i++)
             ask_again(fd[i].fd, i < writers);
-        fixture_release(&g.b);
+        fixture_clear(&g.b, &g.b.hold);
         for (int done = 0; done < ROUNDS && most < 400 * CLIENTS && poll(fd, CLIENTS, 20000) > 0;)
             for (int i = 0; i < CLIENTS; i++) {
                 if (!fd[i].revents)

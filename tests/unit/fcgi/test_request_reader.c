@@ -37,9 +37,7 @@ TEST(forged_request_in_a_body)
     for (size_t at = 8192; at + forged.n < WIRE_MAX_BODY; at += 8192)
         memcpy(w.p + at, forged.p, forged.n);
     int fd = client_connect(b);
-    CU_ASSERT_TRUE(client_send(fd, &w, w.n));
-    client_read(fd, &r);
-    CU_ASSERT_TRUE(r.ended);
+    CU_ASSERT_TRUE(client_exchange(fd, &w, &r));
     CU_ASSERT_TRUE(b->too_large);
     CU_ASSERT_TRUE(client_get(fd, "/after"));
     close(fd);
@@ -207,9 +205,7 @@ TEST(not_kept_unless_asked)
     struct fixture *b = fixture_open(2, 0);
     int fd = client_connect(b);
     wire_request(&w, 0, "GET", "/", NULL);
-    CU_ASSERT_TRUE(client_send(fd, &w, w.n));
-    client_read(fd, &r);
-    CU_ASSERT_TRUE(r.ended);
+    CU_ASSERT_TRUE(client_exchange(fd, &w, &r));
     CU_ASSERT_TRUE(client_is_closed(fd));
     close(fd);
 }
@@ -231,7 +227,7 @@ TEST(client_gone_in_the_middle)
     b->hold = true;
     int fd = fixture_hold(b, 1);
     close(fd);
-    fixture_release(b);
+    fixture_clear(b, &b->hold);
     CU_ASSERT_TRUE(fixture_has_connections(b, 0));
     CU_ASSERT_TRUE(fixture_works(b));
 }
@@ -253,9 +249,7 @@ TEST(no_memory_for_the_request)
         wire_param(&w, "HTTP_A", "1");
     wire_body(&w, body, sizeof body);
     int fd = client_connect(b);
-    CU_ASSERT_TRUE(client_send(fd, &w, w.n));
-    client_read(fd, &r);
-    CU_ASSERT_TRUE(r.ended);
+    CU_ASSERT_TRUE(client_exchange(fd, &w, &r));
     CU_ASSERT_EQUAL(strncmp(r.text, "Status: 503 Service Unavailable\r\n", 33), 0);
     CU_ASSERT_EQUAL(fixture_seen(b), 0);
     CU_ASSERT_TRUE(client_get(fd, "/after"));

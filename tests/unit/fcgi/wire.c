@@ -128,6 +128,13 @@ bool client_request(int fd, const char *method, const char *target, const char *
     return client_send(fd, &w, w.n);
 }
 
+bool client_exchange(int fd, const struct wire *w, struct reply *r)
+{
+    const bool sent = client_send(fd, w, w->n);
+    client_read(fd, r);
+    return sent && r->ended;
+}
+
 bool client_gets(int fd, const char *text)
 {
     struct reply r;

@@ -80,10 +80,12 @@ void fixture_close(struct fixture *b);
 struct fcgi_server *fixture_start_server(struct fixture *b, int threads, size_t connections);
 int fixture_seen(struct fixture *b);
 bool fixture_saw(struct fixture *b, const char *what);
-void fixture_wait_held(struct fixture *b, int n);
+/* Waits until the handler has raised *count to n. */
+void fixture_wait(struct fixture *b, const int *count, int n);
 /* A new connection whose request is the n-th that is held; it waits until it is. */
 int fixture_hold(struct fixture *b, int n);
-void fixture_release(struct fixture *b);
+/* Clears a flag that keeps requests in the handler. */
+void fixture_clear(struct fixture *b, bool *flag);
 /* Waits until n connections are open; false after a long time. */
 bool fixture_has_connections(struct fixture *b, size_t n);
 /* A new connection with one good request on it gets its answer. */
@@ -101,6 +103,8 @@ struct reply {
 
 int client_connect(struct fixture *b);
 bool client_send(int fd, const struct wire *w, size_t n);
+/* Sends w and reads one reply: whether it is whole. */
+bool client_exchange(int fd, const struct wire *w, struct reply *r);
 /* Reads one reply, up to END_REQUEST or the end of the connection. */
 void client_read(int fd, struct reply *r);
 /* Sends a request that is in order; false if it does not go. */
