@@ -30,7 +30,7 @@ struct report {
 static void begin_report(struct report *r)
 {
     output_begin(&r->out);
-    r->checks = output_array(&r->out, r->out.root, "checks");
+    r->checks = output_add(&r->out, r->out.root, "checks", json_object_new_array());
     r->good = true;
 }
 
@@ -42,9 +42,9 @@ static bool PRINTF_LIKE(4, 5)
     va_start(ap, fmt);
     vsnprintf(r->message, sizeof r->message, fmt, ap);
     va_end(ap);
-    struct json_object *row = output_object(&r->out, r->checks, NULL);
+    struct json_object *row = output_add(&r->out, r->checks, NULL, json_object_new_object());
     output_text(&r->out, row, "name", sv_from(name));
-    output_bool(&r->out, row, "ok", ok);
+    (void)output_add(&r->out, row, "ok", json_object_new_boolean(ok));
     output_text(&r->out, row, "message", sv_from(r->message));
     r->good = r->good && ok;
     return ok;
@@ -176,7 +176,7 @@ int check_run(struct command_context *c)
     check_directory(&r, cfg->admin);
     check_postgres(&r, cfg);
     check_redis(&r, cfg);
-    output_bool(&r.out, r.out.root, "ok", r.good);
+    (void)output_add(&r.out, r.out.root, "ok", json_object_new_boolean(r.good));
     if (!c->given[OPTION_JSON] && !r.out.failed)
         print_lines(r.checks);
     const enum err e = output_end(&r.out, ERR_NONE, c->given[OPTION_JSON], r.checks, NULL, 0);

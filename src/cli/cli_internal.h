@@ -77,12 +77,13 @@ struct output_column {
 };
 
 void output_begin(struct output *out);
-/* parent is an object, or an array, and then name is NULL. Bytes that are not UTF-8 become "?". */
-struct json_object *output_array(struct output *out, struct json_object *parent, const char *name);
-struct json_object *output_object(struct output *out, struct json_object *parent, const char *name);
+/* Adds value (NULL: there was no memory for it) to an object, or to an array, and then name is
+ * NULL. Returns value, or NULL after a failure. */
+struct json_object *output_add(struct output *out, struct json_object *parent, const char *name,
+                               struct json_object *value);
+/* Bytes that are not UTF-8 become "?". */
 void output_text(struct output *out, struct json_object *parent, const char *name, struct sv text);
 void output_number(struct output *out, struct json_object *parent, const char *name, int64_t n);
-void output_bool(struct output *out, struct json_object *parent, const char *name, bool value);
 /* As "2026-11-23T21:50:00Z"; 0 becomes null. */
 void output_time(struct output *out, struct json_object *parent, const char *name, int64_t wall_us);
 /* Frees the tree. Before that, unless e is an error, prints it as JSON, or the array rows as a

@@ -28,10 +28,10 @@ int host_list_run(struct command_context *c)
         return EXIT_FAULT;
     const enum err e = db_hosts_list(c->db, &c->ctx, &hosts, &n);
     output_begin(&out);
-    struct json_object *rows = output_array(&out, out.root, "hosts");
+    struct json_object *rows = output_add(&out, out.root, "hosts", json_object_new_array());
     for (size_t i = 0; i < n; i++) {
         const int64_t ago_us = hosts[i].seen_ago_us > 0 ? hosts[i].seen_ago_us : 0;
-        struct json_object *row = output_object(&out, rows, NULL);
+        struct json_object *row = output_add(&out, rows, NULL, json_object_new_object());
         output_text(&out, row, "id", sv_from(hosts[i].id));
         output_text(&out, row, "mode", hosts[i].alone ? SV("one") : SV("many"));
         output_number(&out, row, "workers", hosts[i].workers);

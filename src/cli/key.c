@@ -116,9 +116,9 @@ int key_list_run(struct command_context *c)
         return EXIT_FAULT;
     const enum err e = auth_key_list(c->db, &c->ctx, &keys, &n);
     output_begin(&out);
-    struct json_object *rows = output_array(&out, out.root, "keys");
+    struct json_object *rows = output_add(&out, out.root, "keys", json_object_new_array());
     for (size_t i = 0; i < n; i++) {
-        struct json_object *row = output_object(&out, rows, NULL);
+        struct json_object *row = output_add(&out, rows, NULL, json_object_new_object());
         output_text(&out, row, "id", keys[i].id);
         output_text(&out, row, "state", sv_from(key_state(&keys[i])));
         output_text(&out, row, "tenant", keys[i].tenant);

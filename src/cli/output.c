@@ -19,9 +19,8 @@ void output_begin(struct output *out)
     out->failed = !out->root;
 }
 
-/* value (NULL: there was no memory) becomes part of parent; NULL if it does not. */
-static struct json_object *attach(struct output *out, struct json_object *parent, const char *name,
-                                  struct json_object *value)
+struct json_object *output_add(struct output *out, struct json_object *parent, const char *name,
+                               struct json_object *value)
 {
     const bool good = parent && value &&
                       (name ? json_object_object_add(parent, name, value)
@@ -33,34 +32,20 @@ static struct json_object *attach(struct output *out, struct json_object *parent
     return NULL;
 }
 
-struct json_object *output_array(struct output *out, struct json_object *parent, const char *name)
-{
-    return attach(out, parent, name, json_object_new_array());
-}
-
-struct json_object *output_object(struct output *out, struct json_object *parent, const char *name)
-{
-    return attach(out, parent, name, json_object_new_object());
-}
-
 void output_text(struct output *out, struct json_object *parent, const char *name, struct sv text)
 {
     char *copy = malloc(text.n + 1);
     const bool valid = utf8_valid(text, NULL);
     for (size_t i = 0; copy && i < text.n; i++)
         copy[i] = valid || (unsigned char)text.p[i] < 0x80 ? text.p[i] : '?';
-    (void)attach(out, parent, name, copy ? json_object_new_string_len(copy, (int)text.n) : NULL);
+    (void)output_add(out, parent, name,
+                     copy ? json_object_new_string_len(copy, (int)text.n) : NULL);
     free(copy);
 }
 
 void output_number(struct output *out, struct json_object *parent, const char *name, int64_t n)
 {
-    (void)attach(out, parent, name, json_object_new_int64(n));
-}
-
-void output_bool(struct output *out, struct json_object *parent, const char *name, bool value)
-{
-    (void)attach(out, parent, name, json_object_new_boolean(value));
+    (void)output_add(out, parent, name, json_object_new_int64(n));
 }
 
 void output_time(struct output *out, struct json_object *parent, const char *name, int64_t wall_us)
@@ -133,49 +118,42 @@ static void print_json(struct json_object *value, int depth)
     }
 }
 
-/* The text of a cell, in buffer unless it is a string of the tree. */
+/* The text of a cell, in buffer unless it is a string; of the head if row is NULL. */
 static const char *cell_text(const struct json_object *row, const struct output_column *column,
                              char buffer[CELL_MAX])
 {
-    struct json_object *value = json_object_object_get(row, column->member);
+    struct json_object *value = row ? json_object_object_get(row, column->member) : NULL;
+    if (!value)
+        return row ? column->null_text : column->title;
     if (json_object_is_type(value, json_type_string))
         return json_object_get_string(value);
-    if (!value)
-        return column->null_text;
     snprintf(buffer, CELL_MAX, "%" PRId64 "%s", json_object_get_int64(value),
              column->unit ? column->unit : "");
     return buffer;
 }
 
-/* Prints column of a line, padded to width; the last one of a line ends it. */
-static void print_cell(const char *text, const struct output_column *column, int width, bool last)
-{
-    if (column->right)
-        printf("%*s", width, text);
-    else
-        printf("%-*s", last ? 0 : width, text);
-    fputs(last ? "\n" : "  ", stdout);
-}
-
+/* Measures all cells, and then prints them. The last column of a line is not padded. */
 static void print_table(const struct json_object *rows, const struct output_column *columns,
                         size_t n)
 {
-    int widths[8];
-    char buffer[CELL_MAX];
-    const size_t n_rows = json_object_array_length(rows);
-    for (size_t k = 0; k < n; k++) {
-        widths[k] = (int)strlen(columns[k].title);
-        for (size_t i = 0; i < n_rows; i++) {
-            const int width =
-                (int)strlen(cell_text(json_object_array_get_idx(rows, i), &columns[k], buffer));
-            widths[k] = width > widths[k] ? width : widths[k];
-        }
-        print_cell(columns[k].title, &columns[k], widths[k], k + 1 == n);
-    }
-    for (size_t i = 0; i < n_rows; i++)
-        for (size_t k = 0; k < n; k++)
-            print_cell(cell_text(json_object_array_get_idx(rows, i), &columns[k], buffer),
-                       &columns[k], widths[k], k + 1 == n);
+    int widths[8] = {0};
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i <= json_object_array_length(rows); i++)
+            for (size_t k = 0; k < n; k++) {
+                char buffer[CELL_MAX];
+                const bool last = k + 1 == n;
+                const struct json_object *row =
+                    i > 0 ? json_object_array_get_idx(rows, i - 1) : NULL;
+                const char *text = cell_text(row, &columns[k], buffer);
+                if (pass == 0)
+                    widths[k] = (int)strlen(text) > widths[k] ? (int)strlen(text) : widths[k];
+                else
+                    printf("%*s%s",
+                           columns[k].right ? widths[k]
+                           : last           ? 0
+                                            : -widths[k],
+                           text, last ? "\n" : "  ");
+            }
 }
 
 enum err output_end(struct output *out, enum err e, bool json, const struct json_object *rows,

@@ -41,9 +41,9 @@ static enum err print_tenants(const struct auth_tenant *t, size_t n, enum err e,
     };
     struct output out;
     output_begin(&out);
-    struct json_object *rows = output_array(&out, out.root, "tenants");
+    struct json_object *rows = output_add(&out, out.root, "tenants", json_object_new_array());
     for (size_t i = 0; e == ERR_NONE && i < n; i++) {
-        struct json_object *row = output_object(&out, rows, NULL);
+        struct json_object *row = output_add(&out, rows, NULL, json_object_new_object());
         output_text(&out, row, "tenant", t[i].tenant);
         output_number(&out, row, "keys", t[i].keys);
         output_bound(&out, row, "requests", t[i].requests);

@@ -38,20 +38,27 @@ static void run_worker(const struct supervisor *s, const struct worker_set *set,
     _exit(signals_follow_parent(parent, SIGTERM) ? s->worker(&run) : EXIT_FAULT);
 }
 
+/* The first row with this pid; 0: a free one. */
+static int row_of(const struct supervisor *s, pid_t pid)
+{
+    for (int i = 0; i < API_SLOTS_MAX; i++)
+        if (s->workers[i].pid == pid)
+            return i;
+    return NO_WORKER;
+}
+
 int worker_table_start(struct supervisor *s, const struct worker_set *set, bool replaces)
 {
     const pid_t parent = getpid();
-    size_t worker = 0;
-    while (worker < API_SLOTS_MAX && s->workers[worker].pid > 0)
-        worker++;
-    if (worker == API_SLOTS_MAX) {
+    const int worker = row_of(s, 0);
+    if (worker == NO_WORKER) {
         log_say(LOG_ERROR, "bug", "the worker table is full");
         return NO_WORKER;
     }
-    shared_worker_begin(s->run.shared, worker);
+    shared_worker_begin(s->run.shared, (size_t)worker);
     pid_t pid = fork();
     if (pid == 0)
-        run_worker(s, set, worker, replaces, parent);
+        run_worker(s, set, (size_t)worker, replaces, parent);
     if (pid < 0) {
         log_say(LOG_ERROR, "fork_failed", "%s", strerror(errno));
         return NO_WORKER;
@@ -64,8 +71,8 @@ int worker_table_start(struct supervisor *s, const struct worker_set *set, bool 
     atomic_store(&s->run.shared->host.workers[worker].worker_set, set->number);
     if (!replaces)
         atomic_store(&s->run.shared->host.workers[worker].state, API_WORKER_SERVING);
-    worker_table_log(LOG_INFO, "worker_started", (int)worker, pid);
-    return (int)worker;
+    worker_table_log(LOG_INFO, "worker_started", worker, pid);
+    return worker;
 }
 
 void worker_table_drain(struct supervisor *s, int worker, int64_t cap_us)
@@ -91,10 +98,8 @@ bool process_exited_with(int status, int exit_status)
 
 int worker_table_reap(struct supervisor *s, pid_t pid, int status, bool *was_draining)
 {
-    int worker = 0;
-    while (worker < API_SLOTS_MAX && s->workers[worker].pid != pid)
-        worker++;
-    if (worker == API_SLOTS_MAX)
+    const int worker = row_of(s, pid);
+    if (worker == NO_WORKER)
         return NO_WORKER;
     const bool clean = process_exited_with(status, EXIT_GOOD);
     /* It may have committed a change without updating the caches. */
