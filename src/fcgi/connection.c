@@ -136,7 +136,7 @@ void fcgi_conn_shutdown_parked(struct fcgi_server *s)
 /* Why accept failed: whether to try again at once. */
 static bool may_retry(int reason)
 {
-    /* EINVAL: it was shut down, and stays readable until this worker leaves. */
+    /* EINVAL: it was shut down, and stays readable until this worker ends. */
     if (reason == EMFILE || reason == ENFILE || reason == ENOMEM || reason == ENOBUFS ||
         reason == EINVAL)
         (void)poll(NULL, 0, ACCEPT_PAUSE_MS);
@@ -184,7 +184,7 @@ void fcgi_listener_accept_more(struct fcgi_server *s)
  * would get nearly all connections, and nginx keeps them. So a process that accepted one re-adds
  * the listener, which puts it last. Re-adding also reports connections that arrived in between. A
  * full process re-adds it only when a connection closes. Its threads may then have been woken for
- * connections that no other process was told of: it accepts those here. If the kernel has no memory
+ * connections that woke no other process: it accepts those here. If the kernel has no memory
  * to re-add the listener, this is called again later. */
 void fcgi_listener_requeue(struct fcgi_server *s)
 {
@@ -198,8 +198,8 @@ void fcgi_listener_requeue(struct fcgi_server *s)
         continue;
 }
 
-/* The listener's event is always followed by an accept, also while draining: with EPOLLEXCLUSIVE no
- * other process was told of that connection. */
+/* The listener's event is always followed by an accept, also while draining: with EPOLLEXCLUSIVE
+ * that connection woke no other process. */
 void fcgi_listener_accept(struct fcgi_server *s)
 {
     atomic_store_explicit(&s->backlog, accept_one(s), memory_order_relaxed);
@@ -221,7 +221,7 @@ void fcgi_listener_close(struct fcgi_server *s, bool take_waiting)
     unpoll_listener(s);
     pthread_mutex_unlock(&s->lock);
     /* A thread may have been woken for a connection that it can no longer find: with
-     * EPOLLEXCLUSIVE no other process was told, so those in the queue are taken here. */
+     * EPOLLEXCLUSIVE it woke no other process, so those in the queue are taken here. */
     while (first && take_waiting && accept_one(s))
         continue;
 }

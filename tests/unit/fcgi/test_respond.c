@@ -15,8 +15,8 @@
 /* Asks twice on one connection, which is kept. */
 static void ask(const char *method, const char *target, struct reply *r)
 {
-    struct fixture *b = fixture_open(1, 0);
-    int fd = client_connect(b);
+    struct fixture *f = fixture_open(1, 0);
+    int fd = client_connect(f);
     CU_ASSERT_TRUE(client_request(fd, method, target, NULL));
     client_read(fd, r);
     CU_ASSERT_TRUE(r->ended);
@@ -201,25 +201,25 @@ TEST(failed_piece_ends_the_connection)
 {
     struct wire w = {.n = 0};
     struct reply r;
-    struct fixture *b = fixture_open(1, 0);
+    struct fixture *f = fixture_open(1, 0);
     wire_request(&w, WIRE_KEEP, "GET", "/fails", NULL);
-    client_ask(b, &w, &r);
+    client_ask(f, &w, &r);
     CU_ASSERT_TRUE(!r.ended && r.closed);
     CU_ASSERT_TRUE(r.n >= 500000 && r.n < 600000);
-    CU_ASSERT_TRUE(fixture_works(b));
+    CU_ASSERT_TRUE(fixture_works(f));
 }
 
 /* A client that closes is noticed at the next piece or the one after, and the thread is free.
  * Fails if send_pieces ignores a failed send: tried. */
 TEST(client_closes_between_pieces)
 {
-    struct fixture *b = fixture_open(1, 0);
-    int fd = client_connect(b);
+    struct fixture *f = fixture_open(1, 0);
+    int fd = client_connect(f);
     CU_ASSERT_TRUE(client_request(fd, "GET", "/pieces", NULL));
     char some[100];
     CU_ASSERT_TRUE(read(fd, some, sizeof some) > 0);
     close(fd);
-    CU_ASSERT_TRUE(fixture_works(b));
-    CU_ASSERT_TRUE(b->n_pieces < 10);
-    CU_ASSERT_TRUE(fixture_has_connections(b, 0));
+    CU_ASSERT_TRUE(fixture_works(f));
+    CU_ASSERT_TRUE(f->n_pieces < 10);
+    CU_ASSERT_TRUE(fixture_has_connections(f, 0));
 }

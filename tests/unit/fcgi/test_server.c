@@ -17,41 +17,41 @@ TEST(idle_connections_hold_no_thread)
 {
     int fd[IDLE];
     unsigned wrong = 0;
-    struct fixture *b = fixture_open(2, 0);
+    struct fixture *f = fixture_open(2, 0);
     for (int i = 0; i < IDLE; i++) {
-        fd[i] = client_connect(b);
+        fd[i] = client_connect(f);
         wrong += !client_get(fd[i], "/idle");
     }
-    CU_ASSERT_EQUAL(fcgi_server_connections(b->server), IDLE);
+    CU_ASSERT_EQUAL(fcgi_server_connections(f->server), IDLE);
     for (int i = 0; i < ROUNDS; i++) {
-        wrong += !fixture_works(b);
+        wrong += !fixture_works(f);
         wrong += !client_get(fd[i * 5], "/busy");
     }
     CU_ASSERT_EQUAL(wrong, 0);
     for (int i = 0; i < IDLE; i++)
         close(fd[i]);
-    CU_ASSERT_TRUE(fixture_has_connections(b, 0));
+    CU_ASSERT_TRUE(fixture_has_connections(f, 0));
 }
 
 /* Two threads stuck in a handler, and a third that serves the rest. */
 static void busy_threads(int pollers)
 {
     int fd[2];
-    struct fixture *b = fixture_open(3, pollers);
-    b->hold = true;
+    struct fixture *f = fixture_open(3, pollers);
+    f->hold = true;
     for (int i = 0; i < 2; i++)
-        fd[i] = fixture_hold(b, i + 1);
-    CU_ASSERT_EQUAL(atomic_load(&b->slot.threads_busy), 2);
-    CU_ASSERT_TRUE(fixture_works(b));
-    fixture_clear(b, &b->hold);
+        fd[i] = fixture_hold(f, i + 1);
+    CU_ASSERT_EQUAL(atomic_load(&f->slot.threads_busy), 2);
+    CU_ASSERT_TRUE(fixture_works(f));
+    fixture_clear(f, &f->hold);
     for (int i = 0; i < 2; i++) {
         CU_ASSERT_TRUE(client_gets(fd[i], "GET /hold:"));
         close(fd[i]);
     }
-    CU_ASSERT_TRUE(fixture_has_connections(b, 0));
-    CU_ASSERT_TRUE(fcgi_server_stop(b->server, 20000));
-    b->server = NULL;
-    CU_ASSERT_EQUAL(atomic_load(&b->slot.threads_busy), 0);
+    CU_ASSERT_TRUE(fixture_has_connections(f, 0));
+    CU_ASSERT_TRUE(fcgi_server_stop(f->server, 20000));
+    f->server = NULL;
+    CU_ASSERT_EQUAL(atomic_load(&f->slot.threads_busy), 0);
 }
 
 /* Fails if nobody is woken when a thread stops polling, or if more threads are woken than there
@@ -66,19 +66,19 @@ TEST(busy_threads_leave_others_free)
 TEST(all_threads_busy)
 {
     int fd[6];
-    struct fixture *b = fixture_open(3, 2);
-    b->hold = true;
+    struct fixture *f = fixture_open(3, 2);
+    f->hold = true;
     for (int i = 0; i < 6; i++) {
-        fd[i] = client_connect(b);
+        fd[i] = client_connect(f);
         CU_ASSERT_TRUE(client_request(fd[i], "GET", "/hold", NULL));
     }
-    fixture_wait(b, &b->n_held, 3);
-    fixture_clear(b, &b->hold);
+    fixture_wait(f, &f->n_held, 3);
+    fixture_clear(f, &f->hold);
     for (int i = 0; i < 6; i++) {
         CU_ASSERT_TRUE(client_gets(fd[i], "GET /hold:"));
         close(fd[i]);
     }
-    CU_ASSERT_TRUE(fixture_works(b));
+    CU_ASSERT_TRUE(fixture_works(f));
 }
 
 static int idle_threads(struct fcgi_server *s)
@@ -95,16 +95,16 @@ static int idle_threads(struct fcgi_server *s)
 TEST(running_thread_wakes_no_other)
 {
     int fd[8];
-    struct fixture *b = fixture_open(8, 1);
+    struct fixture *f = fixture_open(8, 1);
     /* A thread that starts late would poll, too. */
-    for (int i = 0; i < 4000 && idle_threads(b->server) < 7; i++)
+    for (int i = 0; i < 4000 && idle_threads(f->server) < 7; i++)
         poll(NULL, 0, 5);
     for (int i = 0; i < 8; i++)
-        fd[i] = client_connect(b);
+        fd[i] = client_connect(f);
     for (int i = 0; i < 200; i++) {
         CU_ASSERT_TRUE(client_get(fd[i % 8], "/idle"));
     }
-    CU_ASSERT_EQUAL(b->n_threads, 1);
+    CU_ASSERT_EQUAL(f->n_threads, 1);
     for (int i = 0; i < 8; i++)
         close(fd[i]);
 }
@@ -117,18 +117,18 @@ TEST(slow_peers_block_no_other)
     struct wire w = {.n = 0};
     struct reply r;
     int fd[5];
-    struct fixture *b = fixture_open(6, 1);
+    struct fixture *f = fixture_open(6, 1);
     /* Three stop within a request: after the first record, in the parameters, in the body. */
     wire_request(&w, WIRE_KEEP, "POST", "/slow", "some words");
     const size_t cuts[] = {16, 100, w.n - 12};
     for (size_t i = 0; i < ARRAY_LEN(cuts); i++) {
-        fd[i] = client_connect(b);
+        fd[i] = client_connect(f);
         CU_ASSERT_TRUE(client_send(fd[i], &w, cuts[i]));
     }
     /* One reads nothing of a million bytes. */
-    fd[3] = client_connect(b);
+    fd[3] = client_connect(f);
     CU_ASSERT_TRUE(client_request(fd[3], "GET", "/pieces", NULL));
-    while (!fixture_saw(b, "GET /pieces"))
+    while (!fixture_saw(f, "GET /pieces"))
         poll(NULL, 0, 1);
     /* And one ends another request than it began; libfcgi skips that. */
     struct wire other = {.n = 0};
@@ -136,10 +136,10 @@ TEST(slow_peers_block_no_other)
     unsigned char end[8];
     memcpy(end, other.p + other.n - sizeof end, sizeof end);
     other.p[other.n - sizeof end + 3] ^= 8;
-    fd[4] = client_connect(b);
+    fd[4] = client_connect(f);
     CU_ASSERT_TRUE(client_send(fd[4], &other, other.n));
     for (int i = 0; i < 10; i++)
-        CU_ASSERT_TRUE(fixture_works(b));
+        CU_ASSERT_TRUE(fixture_works(f));
     CU_ASSERT_EQUAL(send(fd[4], end, sizeof end, MSG_NOSIGNAL), (ssize_t)sizeof end);
     CU_ASSERT_TRUE(client_gets(fd[4], "GET /other"));
     close(fd[4]);
@@ -152,28 +152,28 @@ TEST(slow_peers_block_no_other)
     CU_ASSERT_TRUE(r.ended && r.n > 1000000);
     for (int i = 0; i < 4; i++)
         close(fd[i]);
-    CU_ASSERT_TRUE(fixture_has_connections(b, 0));
+    CU_ASSERT_TRUE(fixture_has_connections(f, 0));
 }
 
 /* Fails if drain closes parked connections, or keeps the listener in the epoll: both tried. */
 TEST(draining_serves_parked_connections)
 {
-    struct fixture *b = fixture_open(2, 0);
-    int parked = client_connect(b);
+    struct fixture *f = fixture_open(2, 0);
+    int parked = client_connect(f);
     CU_ASSERT_TRUE(client_get(parked, "/before"));
-    fcgi_server_drain(b->server);
-    fcgi_server_drain(b->server);
+    fcgi_server_drain(f->server);
+    fcgi_server_drain(f->server);
     CU_ASSERT_TRUE(client_get(parked, "/after"));
     /* A new connection is for another server on the same listener. */
-    int fresh = client_connect(b);
+    int fresh = client_connect(f);
     CU_ASSERT_TRUE(client_request(fresh, "GET", "/fresh", NULL));
     CU_ASSERT_TRUE(client_get(parked, "/still"));
-    CU_ASSERT_FALSE(fixture_saw(b, "GET /fresh"));
-    CU_ASSERT_EQUAL(fcgi_server_connections(b->server), 1);
-    struct fcgi_server *next = fixture_start_server(b, 1, 0);
+    CU_ASSERT_FALSE(fixture_saw(f, "GET /fresh"));
+    CU_ASSERT_EQUAL(fcgi_server_connections(f->server), 1);
+    struct fcgi_server *next = fixture_start_server(f, 1, 0);
     CU_ASSERT_TRUE(client_gets(fresh, "GET /fresh:"));
     close(parked);
-    CU_ASSERT_TRUE(fixture_has_connections(b, 0));
+    CU_ASSERT_TRUE(fixture_has_connections(f, 0));
     close(fresh);
     CU_ASSERT_TRUE(fcgi_server_stop(next, 20000));
 }
@@ -182,14 +182,14 @@ TEST(draining_serves_parked_connections)
  * drain does not accept: tried. */
 TEST(draining_accepts_what_waits)
 {
-    struct fixture *b = fixture_open(1, 0);
-    b->hold = true;
-    int busy = fixture_hold(b, 1);
-    int waiting = client_connect(b);
+    struct fixture *f = fixture_open(1, 0);
+    f->hold = true;
+    int busy = fixture_hold(f, 1);
+    int waiting = client_connect(f);
     CU_ASSERT_TRUE(client_request(waiting, "GET", "/waiting", NULL));
-    fcgi_server_drain(b->server);
-    CU_ASSERT_EQUAL(fcgi_server_connections(b->server), 2);
-    fixture_clear(b, &b->hold);
+    fcgi_server_drain(f->server);
+    CU_ASSERT_EQUAL(fcgi_server_connections(f->server), 2);
+    fixture_clear(f, &f->hold);
     CU_ASSERT_TRUE(client_gets(waiting, "GET /waiting:"));
     close(waiting);
     close(busy);
@@ -198,18 +198,18 @@ TEST(draining_accepts_what_waits)
 /* Fails if stop leaves parked connections open, or waits for ever: tried. */
 TEST(stopping)
 {
-    struct fixture *b = fixture_open(2, 0);
-    b->hold = true;
-    int parked = client_connect(b);
+    struct fixture *f = fixture_open(2, 0);
+    f->hold = true;
+    int parked = client_connect(f);
     CU_ASSERT_TRUE(client_get(parked, "/"));
-    int busy = fixture_hold(b, 1);
-    CU_ASSERT_FALSE(fcgi_server_stop(b->server, 50));
+    int busy = fixture_hold(f, 1);
+    CU_ASSERT_FALSE(fcgi_server_stop(f->server, 50));
     CU_ASSERT_TRUE(client_is_closed(parked));
     /* A request under way is answered all the same. */
-    fixture_clear(b, &b->hold);
+    fixture_clear(f, &f->hold);
     CU_ASSERT_TRUE(client_gets(busy, "GET /hold:"));
-    CU_ASSERT_TRUE(fcgi_server_stop(b->server, 20000));
-    b->server = NULL;
+    CU_ASSERT_TRUE(fcgi_server_stop(f->server, 20000));
+    f->server = NULL;
     CU_ASSERT_TRUE(client_is_closed(busy));
     close(parked);
     close(busy);
@@ -232,16 +232,16 @@ TEST(servers_share_the_connections)
 {
     enum { CLIENTS = 60 };
     int fd[CLIENTS];
-    struct fixture *b = fixture_open(2, 0);
-    struct fcgi_server *other = fixture_start_server(b, 2, 0);
+    struct fixture *f = fixture_open(2, 0);
+    struct fcgi_server *other = fixture_start_server(f, 2, 0);
     CU_ASSERT_PTR_NOT_NULL(other);
     for (int i = 0; i < CLIENTS; i++) {
-        fd[i] = client_connect(b);
+        fd[i] = client_connect(f);
         CU_ASSERT_TRUE(client_get(fd[i], "/"));
     }
     /* A thread that looks for another connection counts it for that moment. */
-    CU_ASSERT_TRUE(open_in_both(b->server, other, CLIENTS));
-    const size_t mine = fcgi_server_connections(b->server);
+    CU_ASSERT_TRUE(open_in_both(f->server, other, CLIENTS));
+    const size_t mine = fcgi_server_connections(f->server);
     /* Half each, unless the machine runs one of them late. */
     CU_ASSERT_TRUE(mine >= 3 && mine <= CLIENTS - 3);
     for (int i = 0; i < CLIENTS; i++)
@@ -254,13 +254,13 @@ TEST(servers_share_the_connections)
 TEST(full_server_leaves_none_waiting)
 {
     enum { PAIRS = 100, THREADS = 4 };
-    struct fixture *b = fixture_open(0, 0);
-    struct fcgi_server *one = fixture_start_server(b, THREADS, 1),
-                       *other = fixture_start_server(b, THREADS, 1);
+    struct fixture *f = fixture_open(0, 0);
+    struct fcgi_server *one = fixture_start_server(f, THREADS, 1),
+                       *other = fixture_start_server(f, THREADS, 1);
     CU_ASSERT_TRUE_FATAL(one && other);
     bool taken = true;
     for (int i = 0; i < PAIRS && taken; i++) {
-        const int fd[2] = {client_connect(b), client_connect(b)};
+        const int fd[2] = {client_connect(f), client_connect(f)};
         taken = open_in_both(one, other, 2);
         close(fd[0]);
         close(fd[1]);
@@ -268,7 +268,7 @@ TEST(full_server_leaves_none_waiting)
     }
     CU_ASSERT_TRUE(taken);
     CU_ASSERT_TRUE(fcgi_server_stop(other, 20000));
-    b->server = one;
+    f->server = one;
 }
 
 /* Each open connection costs a descriptor. Fails if a full server takes all that wait: tried. */
@@ -276,18 +276,18 @@ TEST(open_connections_are_bounded)
 {
     enum { CLIENTS = 40, ROOM = 5, THREADS = 4 };
     int fd[CLIENTS];
-    struct fixture *b = fixture_open(0, 0);
-    b->server = fixture_start_server(b, THREADS, ROOM);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(b->server);
+    struct fixture *f = fixture_open(0, 0);
+    f->server = fixture_start_server(f, THREADS, ROOM);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(f->server);
     for (int i = 0; i < CLIENTS; i++)
-        fd[i] = client_connect(b);
+        fd[i] = client_connect(f);
     for (int i = 0; i < CLIENTS; i++) {
         (void)poll(NULL, 0, 1);
-        const size_t n = fcgi_server_connections(b->server);
+        const size_t n = fcgi_server_connections(f->server);
         CU_ASSERT_TRUE(n <= ROOM + THREADS);
         close(fd[i]);
     }
-    CU_ASSERT_TRUE(fixture_has_connections(b, 0));
+    CU_ASSERT_TRUE(fixture_has_connections(f, 0));
 }
 
 /* Clients that ask again at once share the thread with those that are not accepted yet. Fails if
@@ -299,14 +299,14 @@ TEST(new_clients_do_not_starve)
     struct reply r;
     struct pollfd fd[CLIENTS];
     bool answered[CLIENTS] = {false};
-    struct fixture *b = fixture_open(1, 0);
-    b->hold = true;
-    const int first = fixture_hold(b, 1);
+    struct fixture *f = fixture_open(1, 0);
+    f->hold = true;
+    const int first = fixture_hold(f, 1);
     for (int i = 0; i < CLIENTS; i++) {
-        fd[i] = (struct pollfd){.fd = client_connect(b), .events = POLLIN};
+        fd[i] = (struct pollfd){.fd = client_connect(f), .events = POLLIN};
         CU_ASSERT_TRUE(client_request(fd[i].fd, "GET", "/slow", NULL));
     }
-    fixture_clear(b, &b->hold);
+    fixture_clear(f, &f->hold);
     int n_answered = 0, n_asked = CLIENTS;
     while (n_answered < CLIENTS && poll(fd, CLIENTS, 20000) > 0)
         for (int i = 0; i < CLIENTS; i++) {
@@ -329,8 +329,8 @@ TEST(new_clients_do_not_starve)
 TEST(wrong_settings)
 {
     struct fcgi_server *s;
-    struct fixture *b = fixture_open(0, 0);
-    const struct fcgi_settings good = {.listen_fd = b->listen_fd,
+    struct fixture *f = fixture_open(0, 0);
+    const struct fcgi_settings good = {.listen_fd = f->listen_fd,
                                        .threads = 1,
                                        .max_body = 1024,
                                        .arena_limit = 1024 * 1024,

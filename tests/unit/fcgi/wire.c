@@ -96,7 +96,7 @@ void wire_request_n(struct wire *w, int flags, const void *body, size_t n, const
     write_request(w, flags, "POST", "/n", declared ? declared : length, body, n);
 }
 
-int client_connect(struct fixture *b)
+int client_connect(struct fixture *f)
 {
     const struct timeval patience = {.tv_sec = PATIENCE_S};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -104,7 +104,7 @@ int client_connect(struct fixture *b)
         return -1;
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-    if (connect(fd, (struct sockaddr *)&b->address, b->address_n) == 0)
+    if (connect(fd, (struct sockaddr *)&f->address, f->address_n) == 0)
         return fd;
     close(fd);
     return -1;
@@ -191,10 +191,10 @@ void client_read(int fd, struct reply *r)
     }
 }
 
-void client_ask(struct fixture *b, const struct wire *w, struct reply *r)
+void client_ask(struct fixture *f, const struct wire *w, struct reply *r)
 {
     memset(r, 0, sizeof *r);
-    int fd = client_connect(b);
+    int fd = client_connect(f);
     if (fd < 0)
         return;
     /* The server may close before it has all. */

@@ -72,24 +72,24 @@ struct fixture {
 /* A listener and, unless threads is 0, a server; both end with the test. pollers: as in
  * fcgi_settings. */
 struct fixture *fixture_open(int threads, int pollers);
-void fixture_listen(struct fixture *b);
+void fixture_listen(struct fixture *f);
 /* Stops the server, too. */
-void fixture_close(struct fixture *b);
+void fixture_close(struct fixture *f);
 /* Another server on b's listener, answering with b's handler; connections: as in fcgi_settings.
  * NULL if it could not be started. */
-struct fcgi_server *fixture_start_server(struct fixture *b, int threads, size_t connections);
-int fixture_seen(struct fixture *b);
-bool fixture_saw(struct fixture *b, const char *what);
+struct fcgi_server *fixture_start_server(struct fixture *f, int threads, size_t connections);
+int fixture_seen(struct fixture *f);
+bool fixture_saw(struct fixture *f, const char *what);
 /* Waits until the handler has raised *count to n. */
-void fixture_wait(struct fixture *b, const int *count, int n);
+void fixture_wait(struct fixture *f, const int *count, int n);
 /* A new connection whose request is the n-th that is held; it waits until it is. */
-int fixture_hold(struct fixture *b, int n);
+int fixture_hold(struct fixture *f, int n);
 /* Clears a flag that keeps requests in the handler. */
-void fixture_clear(struct fixture *b, bool *flag);
+void fixture_clear(struct fixture *f, bool *flag);
 /* Waits until n connections are open; false after a long time. */
-bool fixture_has_connections(struct fixture *b, size_t n);
+bool fixture_has_connections(struct fixture *f, size_t n);
 /* A new connection with one good request on it gets its answer. */
-bool fixture_works(struct fixture *b);
+bool fixture_works(struct fixture *f);
 
 /* ---- client ---- */
 
@@ -101,7 +101,7 @@ struct reply {
     size_t records; /* output records that were not empty */
 };
 
-int client_connect(struct fixture *b);
+int client_connect(struct fixture *f);
 bool client_send(int fd, const struct wire *w, size_t n);
 /* Sends w and reads one reply: whether it is whole. */
 bool client_exchange(int fd, const struct wire *w, struct reply *r);
@@ -116,6 +116,6 @@ bool client_get(int fd, const char *target);
 /* Whether the peer has closed: waits for it. */
 bool client_is_closed(int fd);
 /* Sends w on a new connection, reads the reply, closes. */
-void client_ask(struct fixture *b, const struct wire *w, struct reply *r);
+void client_ask(struct fixture *f, const struct wire *w, struct reply *r);
 
 #endif
