@@ -263,28 +263,34 @@ static bool may_begin(const struct worker *w)
             deadline_passed(w->begin_by));
 }
 
-/* Does periodic work until SIGTERM. starting: returns true as soon as the worker may take requests.
- * False: the worker must end with *status. */
-static bool worker_loop(struct worker *w, const sigset_t *term, bool starting, int *status)
+/* Waits until the worker may take requests. False: it must end with *status. */
+static bool wait_to_begin(struct worker *w, const sigset_t *term, int *status)
+{
+    do {
+        *status = is_misconfigured(w) ? EXIT_MISCONFIGURED : EXIT_GOOD;
+        if (*status != EXIT_GOOD || may_begin(w))
+            return *status == EXIT_GOOD;
+    } while (signals_wait(term, deadline_in_ms(START_TICK_MS).at_us) != SIGTERM);
+    return false;
+}
+
+/* Does periodic work until SIGTERM, or until the configuration is found to be wrong. Returns the
+ * exit status. */
+static int worker_loop(struct worker *w, const sigset_t *term)
 {
     struct shared *shared = w->run->shared;
-    const int tick_ms = starting ? START_TICK_MS : TICK_MS;
-    for (unsigned ticks = 1;; ticks++) {
-        *status = is_misconfigured(w) ? EXIT_MISCONFIGURED : EXIT_GOOD;
-        if (*status != EXIT_GOOD || (starting && may_begin(w)))
-            return *status == EXIT_GOOD;
-        if (!starting && w->was_up && !atomic_load(&shared->flags[w->run->worker].ready)) {
+    for (unsigned ticks = 1; !is_misconfigured(w); ticks++) {
+        if (w->was_up && !atomic_load(&shared->flags[w->run->worker].ready)) {
             atomic_store(&shared->served, true);
             atomic_store(&shared->flags[w->run->worker].ready, true);
         }
-        if (signals_wait(term, deadline_in_ms(tick_ms).at_us) == SIGTERM)
-            return false;
-        if (starting)
-            continue;
+        if (signals_wait(term, deadline_in_ms(TICK_MS).at_us) == SIGTERM)
+            return EXIT_GOOD;
         ask_for_replacement(w);
         if (ticks % TRIM_TICKS == 0)
             (void)malloc_trim(0);
     }
+    return EXIT_MISCONFIGURED;
 }
 
 static int serve(struct worker *w)
@@ -294,14 +300,14 @@ static int serve(struct worker *w)
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
     w->begin_by = deadline_in_ms(w->run->cfg->connect_ms + BEGIN_MS);
-    if (!worker_loop(w, &term, true, &status))
+    if (!wait_to_begin(w, &term, &status))
         return status;
     enum err e = start_servers(w);
     if (e != ERR_NONE) {
         log_say(LOG_ERROR, "worker_failed", "cannot start: %s", err_name(e));
         return EXIT_FAULT;
     }
-    (void)worker_loop(w, &term, false, &status);
+    status = worker_loop(w, &term);
     if (status == EXIT_GOOD)
         drain(w, &term);
     return status;
