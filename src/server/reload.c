@@ -40,9 +40,8 @@ static void drain_set(struct supervisor *s, struct worker_set *set)
     worker_set_destroy(set);
 }
 
-/* Counts and logs a refused reload and drops the next set. Always false, which begin_reload
- * returns. */
-static bool PRINTF_LIKE(2, 3) refuse(struct supervisor *s, const char *fmt, ...)
+/* Counts and logs a refused reload and drops the next set. */
+static void PRINTF_LIKE(2, 3) refuse(struct supervisor *s, const char *fmt, ...)
 {
     char why[2 * API_REASON_MAX];
     va_list ap;
@@ -54,7 +53,6 @@ static bool PRINTF_LIKE(2, 3) refuse(struct supervisor *s, const char *fmt, ...)
     atomic_fetch_add(&s->run.shared->host.reloads_refused, 1);
     drain_set(s, s->next);
     s->next = NULL;
-    return false;
 }
 
 void reload_request(struct supervisor *s)
@@ -85,7 +83,7 @@ static const char *fixed_setting(const struct config *a, const struct config *b)
 static void run_check(const struct supervisor *s, pid_t parent)
 {
     char why[API_REASON_MAX];
-    /* The one line is refuse's. */
+    /* The parent logs the reason. */
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (!signals_follow_parent(parent, SIGKILL) || null < 0 || dup2(null, STDERR_FILENO) < 0)
         _exit(EXIT_FAULT);
@@ -95,37 +93,46 @@ static void run_check(const struct supervisor *s, pid_t parent)
     _exit(EXIT_FAULT);
 }
 
-static bool begin_reload(struct supervisor *s)
+static void start_check(struct supervisor *s)
+{
+    const pid_t parent = getpid();
+    shared_clear_reason(s->run.shared);
+    s->due_us = clock_mono_us() + server_us(s->next->cfg) + check_margin_us;
+    const pid_t pid = fork();
+    if (pid == 0)
+        run_check(s, parent);
+    if (pid > 0)
+        s->checker = pid;
+    else
+        refuse(s, "fork: %s", strerror(errno));
+}
+
+static void begin_reload(struct supervisor *s)
 {
     char why[512];
     struct config cfg;
-    const pid_t parent = getpid();
     s->reload_wanted = false;
-    if (config_load(&cfg, s->current->cfg->file, why, sizeof why) != ERR_NONE)
-        return refuse(s, "%s", why);
+    if (config_load(&cfg, s->current->cfg->file, why, sizeof why) != ERR_NONE) {
+        refuse(s, "%s", why);
+        return;
+    }
     s->next = worker_set_create(&cfg, s->current->number + 1);
     if (!s->next) {
         config_free(&cfg);
-        return refuse(s, "out of memory");
+        refuse(s, "out of memory");
+        return;
     }
     s->next->loaded = cfg;
     s->next->cfg = &s->next->loaded;
     const char *fixed = fixed_setting(s->current->cfg, &cfg);
     if (fixed)
-        return refuse(s, "%s cannot change while the service runs: stop it and start it", fixed);
-    if (cfg.redis_url[0] && !cache_url_valid(cfg.redis_url, why, sizeof why))
-        return refuse(s, "REDIS_URL: %s", why);
-    if (!descriptors_enough(&cfg, why, sizeof why))
-        return refuse(s, "%s", why);
-    shared_clear_reason(s->run.shared);
-    s->due_us = clock_mono_us() + server_us(&cfg) + check_margin_us;
-    s->checker = fork();
-    if (s->checker == 0)
-        run_check(s, parent);
-    if (s->checker > 0)
-        return true;
-    s->checker = 0;
-    return refuse(s, "fork: %s", strerror(errno));
+        refuse(s, "%s cannot change while the service runs: stop it and start it", fixed);
+    else if (cfg.redis_url[0] && !cache_url_valid(cfg.redis_url, why, sizeof why))
+        refuse(s, "REDIS_URL: %s", why);
+    else if (!descriptors_enough(&cfg, why, sizeof why))
+        refuse(s, "%s", why);
+    else
+        start_check(s);
 }
 
 static void start_next(struct supervisor *s)
@@ -134,7 +141,7 @@ static void start_next(struct supervisor *s)
     for (size_t i = 0; s->next && i < s->next->n; i++) {
         s->next->slots[i].worker = worker_table_start(s, s->next, true);
         if (s->next->slots[i].worker == NO_WORKER)
-            (void)refuse(s, "a new worker could not be started");
+            refuse(s, "a new worker could not be started");
     }
 }
 
@@ -145,10 +152,10 @@ void reload_checked(struct supervisor *s, int status)
     if (!s->next)
         return; /* the service is ending */
     if (!WIFEXITED(status))
-        (void)refuse(s, "the check of the connections ended by signal %d, or not in time",
-                     WTERMSIG(status));
+        refuse(s, "the check of the connections ended by signal %d, or not in time",
+               WTERMSIG(status));
     else if (WEXITSTATUS(status) != EXIT_GOOD)
-        (void)refuse(s, "%s", reason ? reason : "the check of the connections failed");
+        refuse(s, "%s", reason ? reason : "the check of the connections failed");
     else
         start_next(s);
 }
@@ -169,7 +176,6 @@ static void activate_next(struct supervisor *s)
         set_serving(s, s->current->slots[i].worker);
     drain_set(s, old);
     atomic_store(&host->worker_set, s->current->number);
-
     atomic_store(&host->crash_looping, 0);
     atomic_fetch_add(&host->reloads, 1);
     api_host_set_reload_reason(host, "");
@@ -193,7 +199,7 @@ static void continue_reload(struct supervisor *s)
     if (ready == s->next->n)
         activate_next(s);
     else if (late)
-        (void)refuse(s, "a new worker was not ready in time");
+        refuse(s, "a new worker was not ready in time");
 }
 
 static void fail_recycling(struct supervisor *s, const char *why)
@@ -250,7 +256,7 @@ int64_t reload_step(struct supervisor *s)
     else if (s->replacement != NO_WORKER)
         continue_recycling(s);
     else if (s->reload_wanted && !worker_table_any(s, true))
-        (void)begin_reload(s);
+        begin_reload(s);
     else if (clock_mono_us() >= s->recycle_us && !worker_table_any(s, true))
         begin_recycling(s);
     const int64_t pause = s->next || s->replacement != NO_WORKER ? busy_pause_us : idle_pause_us;
@@ -266,7 +272,7 @@ bool reload_lost(struct supervisor *s, int worker, int status)
     struct worker_slot *slot = s->next ? worker_set_slot_of(s->next, worker) : NULL;
     if (slot) {
         slot->worker = NO_WORKER;
-        (void)refuse(s, "%s", why);
+        refuse(s, "%s", why);
         return true;
     }
     if (worker != s->replacement)

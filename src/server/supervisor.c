@@ -191,7 +191,6 @@ static enum err open_shared(struct supervisor *s, const struct config *cfg, char
     s->current = worker_set_create(cfg, 1);
     if (s->run.shared && s->run.auth && s->run.hosts && s->current) {
         atomic_store(&s->run.shared->host.worker_set, s->current->number);
-
         return ERR_NONE;
     }
     snprintf(why, why_n, "out of memory");
