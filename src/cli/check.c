@@ -15,8 +15,7 @@
 #include "parley/cache/cache.h"
 #include "parley/db/migrate.h"
 
-/* keepalive_time in nginx/parley.conf. An installation may have changed it, which cannot be seen
- * from here. */
+/* keepalive_time in nginx/parley.conf. An installation may use another. */
 enum { NGINX_KEEPALIVE_S = 15 };
 
 /* What was checked, as the members of an array: name, ok and message. */
@@ -96,14 +95,15 @@ static bool check_server(struct report *r, struct command_context *c)
                          : "off: what was acknowledged may be lost with the machine");
 }
 
-static bool check_keys(struct report *r, struct command_context *c)
+static void check_keys(struct report *r, struct command_context *c)
 {
     int64_t keys;
     if (auth_key_count(c->db, &c->ctx, &keys) != ERR_NONE)
-        return add_check(r, false, "API keys", "%s", command_cause(c, c->ctx.err.err));
-    return add_check(
-        r, true, "API keys", "%" PRId64 " live%s", keys,
-        keys > 0 ? "" : "; no request is accepted before `parley key create --tenant NAME`");
+        add_check(r, false, "API keys", "%s", command_cause(c, c->ctx.err.err));
+    else
+        add_check(r, true, "API keys", "%" PRId64 " live%s", keys,
+                  keys > 0 ? ""
+                           : "; no request is accepted before `parley key create --tenant NAME`");
 }
 
 static void check_postgres(struct report *r, const struct config *cfg)
@@ -115,7 +115,7 @@ static void check_postgres(struct report *r, const struct config *cfg)
         return;
     }
     if (check_server(r, &c) && cfg->auth_keys)
-        (void)check_keys(r, &c);
+        check_keys(r, &c);
     command_disconnect(&c);
 }
 
@@ -171,7 +171,8 @@ int check_run(struct command_context *c)
     add_check(&r, true, "draining",
               "%" PRId64 " s; nginx's keepalive_time and keepalive_timeout must be shorter%s",
               cfg->drain_s,
-              cfg->drain_s <= NGINX_KEEPALIVE_S ? ", and the delivered 15 s would not be" : "");
+              cfg->drain_s <= NGINX_KEEPALIVE_S ? ", and the 15 s of nginx/parley.conf are not"
+                                                : "");
     check_directory(&r, cfg->listen);
     check_directory(&r, cfg->admin);
     check_postgres(&r, cfg);
