@@ -41,7 +41,7 @@ static void drain_set(struct supervisor *s, struct worker_set *set)
 }
 
 /* Counts and logs a refused reload and drops the next set. */
-static void PRINTF_LIKE(2, 3) refuse(struct supervisor *s, const char *fmt, ...)
+static void PRINTF_LIKE(2, 3) refuse_reload(struct supervisor *s, const char *fmt, ...)
 {
     char why[2 * API_REASON_MAX];
     va_list ap;
@@ -104,7 +104,7 @@ static void start_check(struct supervisor *s)
     if (pid > 0)
         s->checker = pid;
     else
-        refuse(s, "fork: %s", strerror(errno));
+        refuse_reload(s, "fork: %s", strerror(errno));
 }
 
 static void begin_reload(struct supervisor *s)
@@ -113,24 +113,24 @@ static void begin_reload(struct supervisor *s)
     struct config cfg;
     s->reload_wanted = false;
     if (config_load(&cfg, s->current->cfg->file, why, sizeof why) != ERR_NONE) {
-        refuse(s, "%s", why);
+        refuse_reload(s, "%s", why);
         return;
     }
     s->next = worker_set_create(&cfg, s->current->number + 1);
     if (!s->next) {
         config_free(&cfg);
-        refuse(s, "out of memory");
+        refuse_reload(s, "out of memory");
         return;
     }
     s->next->loaded = cfg;
     s->next->cfg = &s->next->loaded;
     const char *fixed = fixed_setting(s->current->cfg, &cfg);
     if (fixed)
-        refuse(s, "%s cannot change while the service runs: stop it and start it", fixed);
+        refuse_reload(s, "%s cannot change while the service runs: stop it and start it", fixed);
     else if (cfg.redis_url[0] && !cache_url_valid(cfg.redis_url, why, sizeof why))
-        refuse(s, "REDIS_URL: %s", why);
+        refuse_reload(s, "REDIS_URL: %s", why);
     else if (!descriptors_enough(&cfg, why, sizeof why))
-        refuse(s, "%s", why);
+        refuse_reload(s, "%s", why);
     else
         start_check(s);
 }
@@ -141,7 +141,7 @@ static void start_next(struct supervisor *s)
     for (size_t i = 0; s->next && i < s->next->n; i++) {
         s->next->slots[i].worker = worker_table_start(s, s->next, true);
         if (s->next->slots[i].worker == NO_WORKER)
-            refuse(s, "a new worker could not be started");
+            refuse_reload(s, "a new worker could not be started");
     }
 }
 
@@ -152,10 +152,10 @@ void reload_checked(struct supervisor *s, int status)
     if (!s->next)
         return; /* the service is ending */
     if (!WIFEXITED(status))
-        refuse(s, "the check of the connections ended by signal %d, or not in time",
-               WTERMSIG(status));
+        refuse_reload(s, "the check of the connections ended by signal %d, or not in time",
+                      WTERMSIG(status));
     else if (WEXITSTATUS(status) != EXIT_GOOD)
-        refuse(s, "%s", reason ? reason : "the check of the connections failed");
+        refuse_reload(s, "%s", reason ? reason : "the check of the connections failed");
     else
         start_next(s);
 }
@@ -199,7 +199,7 @@ static void continue_reload(struct supervisor *s)
     if (ready == s->next->n)
         activate_next(s);
     else if (late)
-        refuse(s, "a new worker was not ready in time");
+        refuse_reload(s, "a new worker was not ready in time");
 }
 
 static void fail_recycling(struct supervisor *s, const char *why)
@@ -272,7 +272,7 @@ bool reload_lost(struct supervisor *s, int worker, int status)
     struct worker_slot *slot = s->next ? worker_set_slot_of(s->next, worker) : NULL;
     if (slot) {
         slot->worker = NO_WORKER;
-        refuse(s, "%s", why);
+        refuse_reload(s, "%s", why);
         return true;
     }
     if (worker != s->replacement)

@@ -12,7 +12,7 @@
 /* Time for the other workers when one has found the configuration to be wrong. */
 static const int64_t misconfigured_us = 2 * 1000000;
 
-static void stop(struct supervisor *s, int status, int64_t within_us)
+static void stop_service(struct supervisor *s, int status, int64_t within_us)
 {
     s->stopping = true;
     s->exit_status = status;
@@ -31,7 +31,7 @@ static void stop_misconfigured(struct supervisor *s)
     const char *reason = shared_reason(s->run.shared);
     fprintf(stderr, "parley: %s\n",
             reason ? reason : "a worker found the configuration to be wrong");
-    stop(s, EXIT_MISCONFIGURED, misconfigured_us);
+    stop_service(s, EXIT_MISCONFIGURED, misconfigured_us);
 }
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -145,7 +145,7 @@ static void handle_signal(struct supervisor *s, int signo)
         reload_request(s);
     } else if (signo == SIGTERM || signo == SIGINT) {
         log_say(LOG_INFO, "stopping", "%s", s->stopping ? "at once" : "draining");
-        stop(s, s->exit_status, s->stopping ? 0 : INT64_MAX);
+        stop_service(s, s->exit_status, s->stopping ? 0 : INT64_MAX);
     }
 }
 

@@ -128,7 +128,7 @@ static void target_of(const struct gathering *g, int i, char out[16])
     snprintf(out, 16, "/%c/%c%c", kind == 'o' ? 'o' : 's', 'a' + i, kind);
 }
 
-static void ask(struct gathering *g, int i)
+static void send_request(struct gathering *g, int i)
 {
     struct wire w = {.n = 0};
     char target[16];
@@ -196,7 +196,7 @@ static void send_all(struct gathering *g, int threads)
     int busy[2];
     keep_busy(g, busy, threads);
     for (int i = 0; g->kinds[i]; i++)
-        ask(g, i);
+        send_request(g, i);
     fixture_clear(&g->b, &g->b.hold);
     for (int i = 0; i < threads; i++) {
         CU_ASSERT_TRUE(client_gets(busy[i], "GET /hold:"));
@@ -265,8 +265,8 @@ TEST(deferred_requests_do_not_wait)
     CU_ASSERT_TRUE(client_gets(g.fd[2], "POST /s/cp:body"));
     CU_ASSERT_TRUE(client_gets(g.fd[3], "GET /o/do:"));
     /* And they may ask again. */
-    ask(&g, 2);
-    ask(&g, 3);
+    send_request(&g, 2);
+    send_request(&g, 3);
     fixture_clear(&g.b, &g.stay);
     expect_answers(&g);
     end(&g);
@@ -280,11 +280,11 @@ TEST(new_connection_while_gathering)
     int busy;
     begin(&g, "kkp", 1);
     keep_busy(&g, &busy, 1);
-    ask(&g, 0);
+    send_request(&g, 0);
     const int fresh = client_connect(&g.b);
     CU_ASSERT_TRUE(client_request(fresh, "GET", "/s/zk", NULL));
-    ask(&g, 1);
-    ask(&g, 2);
+    send_request(&g, 1);
+    send_request(&g, 2);
     fixture_clear(&g.b, &g.b.hold);
     expect_answers(&g);
     CU_ASSERT_TRUE(client_gets(fresh, "GET /s/zk:"));
@@ -315,7 +315,7 @@ TEST(stopping)
     CU_ASSERT_STRING_EQUAL(g.answered, "cCabBdDA");
 }
 
-static void ask_again(int fd, bool writes)
+static void send_again(int fd, bool writes)
 {
     CU_ASSERT_TRUE(client_request(fd, writes ? "POST" : "GET", "/s/zk", writes ? "body" : NULL));
 }
@@ -338,7 +338,7 @@ TEST(writers_do_not_starve)
         }
         keep_busy(&g, &busy, 1);
         for (int i = 0; i < CLIENTS; i++)
-            ask_again(fd[i].fd, i < writers);
+            send_again(fd[i].fd, i < writers);
         fixture_clear(&g.b, &g.b.hold);
         for (int done = 0; done < ROUNDS && most < 400 * CLIENTS && poll(fd, CLIENTS, 20000) > 0;)
             for (int i = 0; i < CLIENTS; i++) {
@@ -350,7 +350,7 @@ TEST(writers_do_not_starve)
                     most = others[k] > most ? others[k] : most;
                 }
                 done += i == 0;
-                ask_again(fd[i].fd, i < writers);
+                send_again(fd[i].fd, i < writers);
             }
         CU_ASSERT_TRUE(most < 100 * CLIENTS);
         if (most >= 10 * CLIENTS)

@@ -13,7 +13,7 @@
 #include "../../../src/fcgi/fcgi_internal.h"
 
 /* Asks twice on one connection, which is kept. */
-static void ask(const char *method, const char *target, struct reply *r)
+static void ask_twice(const char *method, const char *target, struct reply *r)
 {
     struct fixture *f = fixture_open(1, 0);
     int fd = client_connect(f);
@@ -41,7 +41,7 @@ TEST(whole_response)
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct reply r;
-        ask(rows[i].method, rows[i].target, &r);
+        ask_twice(rows[i].method, rows[i].target, &r);
         CU_ASSERT_STRING_EQUAL(r.text, rows[i].text);
         CU_ASSERT_EQUAL(r.records, 1);
     }
@@ -58,7 +58,7 @@ TEST(large_responses)
                 {"HEAD", "/pieces", NULL, 0, 1}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct reply r;
-        ask(rows[i].method, rows[i].target, &r);
+        ask_twice(rows[i].method, rows[i].target, &r);
         CU_ASSERT_PTR_NOT_NULL(strstr(r.text, rows[i].length ? rows[i].length : "\r\n"));
         CU_ASSERT_EQUAL(strstr(r.text, "Content-Length") != NULL, rows[i].length != NULL);
         const char *body = strstr(r.text, "\r\n\r\n");
