@@ -61,7 +61,7 @@ TEST(socket_as_nginx_needs_it)
 }
 
 /* Fails if check_path does not connect: tried. */
-TEST(living_server_is_left_alone)
+TEST(running_server_is_not_replaced)
 {
     struct paths p;
     struct listener first, second;
