@@ -111,9 +111,9 @@ static bool exchange(struct connection *c, struct arena *arena, struct sv *wire)
     wire->n -= size;
 
     struct fcgi_thread thread = {.server = &c->server};
-    struct fcgi_turn turn = {.conn = c->conn, .arena = arena};
-    fcgi_peek(&c->server, c->conn, &turn.peek);
-    const bool kept = fcgi_read(&thread, &turn) && fcgi_answer(&thread, &turn);
+    struct fcgi_job job = {.conn = c->conn, .arena = arena};
+    fcgi_request_peek(&c->server, c->conn, &job.peek);
+    const bool kept = fcgi_request_read(&thread, &job) && fcgi_request_answer(&thread, &job);
     if (verdict == STREAM_BAD)
         DEMAND(c->expected.runs == 0 && !kept);
     if (verdict == STREAM_GOOD) {

@@ -22,7 +22,7 @@
 
 /* One setting by its name; text NULL: it is the number. */
 typedef void (*api_setting_fn)(void *arg, const char *name, const char *text, int64_t number);
-/* Two generations of 256 workers. */
+/* Two worker sets of 256. */
 enum { API_SLOTS_MAX = 512, API_REASON_MAX = 240 };
 
 enum api_worker_state { API_WORKER_STARTING, API_WORKER_SERVING, API_WORKER_LEAVING };
@@ -30,14 +30,13 @@ enum api_worker_state { API_WORKER_STARTING, API_WORKER_SERVING, API_WORKER_LEAV
 /* What the supervisor says of the host, in memory that it shares with the workers. It alone writes,
  * and any thread may read. */
 struct api_host {
-    _Atomic int64_t generation; /* 1 from the start, one more with each reload that was done */
-    _Atomic int64_t seats;      /* workers of that generation */
+    _Atomic int64_t worker_set; /* number of the current one: 1, and one more with each reload */
     _Atomic int64_t reloads, reloads_refused, recycled;
     _Atomic int64_t crash_looping; /* workers that keep dying */
     _Atomic size_t n_slots; /* metrics slots that are or have been in use: 0 to n_slots - 1 */
     struct {
-        _Atomic pid_t pid; /* 0: nobody has this slot now */
-        _Atomic int64_t generation;
+        _Atomic pid_t pid; /* 0: no worker has this number now */
+        _Atomic int64_t worker_set;
         _Atomic int state; /* enum api_worker_state */
     } workers[API_SLOTS_MAX];
     _Atomic unsigned reason_turn; /* odd while reason is written */

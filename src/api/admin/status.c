@@ -63,7 +63,7 @@ static void add_workers(struct ops_json *t, const struct api_service *api)
         struct json_object *worker = ops_put_object(t, workers, NULL);
         ops_put_number(t, worker, "worker", (int64_t)i);
         ops_put_number(t, worker, "pid", pid);
-        ops_put_number(t, worker, "generation", gauge_value(&api->host->workers[i].generation));
+        ops_put_number(t, worker, "worker_set", gauge_value(&api->host->workers[i].worker_set));
         ops_put_text(t, worker, "state", states[atomic_load(&api->host->workers[i].state)]);
         ops_put_number(t, worker, "requests", requests_of(s));
         ops_put_number(t, worker, "threads_busy", gauge_value(&s->threads_busy));
@@ -132,7 +132,7 @@ static void add_service(struct ops_json *t, const struct api_service *api,
     ops_put_text(t, t->root, "started_at", started);
     ops_put_number(t, t->root, "uptime_seconds", (clock_wall_us() - api->started_at) / 1000000);
     ops_put_number(t, t->root, "crash_looping", h->crash_looping);
-    ops_put_number(t, t->root, "generation", gauge_value(&api->host->generation));
+    ops_put_number(t, t->root, "worker_set", gauge_value(&api->host->worker_set));
     ops_put_number(t, t->root, "reloads", gauge_value(&api->host->reloads));
     ops_put_number(t, t->root, "reloads_refused", gauge_value(&api->host->reloads_refused));
     ops_put_text(t, t->root, "reload_reason", reason[0] ? reason : NULL);

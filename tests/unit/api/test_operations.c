@@ -92,7 +92,7 @@ TEST(status_shows_the_service)
         metrics_add(&s->source_hits[METRICS_REDIS], 6);
         metrics_add(&s->source_misses[METRICS_REDIS], 7);
         atomic_store(&b.host.workers[i].pid, 100 + i);
-        atomic_store(&b.host.workers[i].generation, 3);
+        atomic_store(&b.host.workers[i].worker_set, 3);
         atomic_store(&b.host.workers[i].state, API_WORKER_LEAVING);
         metrics_set(&s->threads_busy, 8);
         metrics_set(&s->pool_open, 9);
@@ -108,7 +108,7 @@ TEST(status_shows_the_service)
         "\n  \"postgresql\": {\n    \"status\": ",
         "\n  \"redis\": {\n    \"status\": \"off\",\n    \"mismatches\": 0\n  }",
         "\n  \"memory\": {\n    \"status\": \"off\",\n    \"bytes\": 0,\n    \"used\": 0\n  }",
-        "\n    {\"worker\": 0,\"pid\": 100,\"generation\": 3,\"state\": \"leaving\",\"requests\": "
+        "\n    {\"worker\": 0,\"pid\": 100,\"worker_set\": 3,\"state\": \"leaving\",\"requests\": "
         "2,\"threads_busy\": 8,\"pool\": {\"open\": 9,\"idle\": 10,\"in_use\": 11,\"waiting\": "
         "12,\"max\": 13}},\n    {\"worker\": 1,\"pid\": 101,",
         "\n    \"requests\": 4,\n    \"errors\": 6,\n    \"replays\": 8,\n    \"queue_refused\": "
