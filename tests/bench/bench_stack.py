@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The stack that is measured: nginx without its limits, commits that reach the disk, parley as it is
-delivered, and beside it what it is compared with."""
+"""The stack that is measured: nginx without its limits, PostgreSQL with fsync, parley as delivered, and what it
+is compared with."""
 import seed
 from stack import Stack, free_port
 
@@ -18,7 +18,7 @@ class BenchStack(Stack):
     """A Stack with one more server: at constant_port nginx answers 1 KB by itself."""
 
     def __init__(self):
-        # What a Stack sets for tests is taken back: measured are parley's own defaults.
+        # Removes what a Stack sets for tests: parley's defaults are measured.
         super().__init__(env={"PARLEY_AUTH": "keys", "PARLEY_QUEUE_MS": None, "PARLEY_ACQUIRE_MS": None,
                               "PARLEY_REDIS_MS": None, "PARLEY_WORKERS": None},
                          nginx=self._with_constant, fsync=True, profile="bench",
@@ -34,7 +34,7 @@ class BenchStack(Stack):
                        f"    return 200 '{{\"x\":\"{CONSTANT}\"}}';\n}}\n")
 
     def start(self):
-        """The servers and a key, but not parley yet: switch() starts it."""
+        """Starts the servers and makes a key. switch() starts parley."""
         try:
             super().start()
             self.parley.do("migrate")
@@ -45,7 +45,7 @@ class BenchStack(Stack):
         return self
 
     def switch(self, name):
-        """parley with one of SETTINGS, started anew, so that nothing is warm. nginx first lets go of its
+        """Starts parley anew with one of SETTINGS, so that nothing is cached. nginx first closes its
         connections, or parley would wait for that."""
         self.nginx.stop()
         self.parley.stop()
@@ -57,7 +57,7 @@ class BenchStack(Stack):
         self.wait_ready()
 
     def seed(self, sessions, messages):
-        """parley's tables and those of PostgreSQL alone."""
+        """Fills parley's tables, and those of PostgreSQL alone."""
         seed.fill(self, 1, sessions, messages)
         seed.settle(self)
         seed.fill_bare(self, sessions, messages)

@@ -43,8 +43,8 @@ class LoadError(Exception):
 
 
 def end_by_exceptions():
-    """Signals end a program so that every clean-up runs."""
-    # What a shell runs in the background has it ignored.
+    """Signals end the program by exceptions, so that every clean-up runs."""
+    # A shell starts background jobs with it ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
@@ -52,8 +52,7 @@ def end_by_exceptions():
 
 @contextlib.contextmanager
 def alone():
-    """Holds the file PARLEY_BENCH_LOCK locked, if there is that variable, so that those who measure
-    on one machine do so in turn."""
+    """Holds the file PARLEY_BENCH_LOCK locked, if it is set: measurements on one machine take turns."""
     path = os.environ.get("PARLEY_BENCH_LOCK")
     with contextlib.ExitStack() as held:
         if path:
@@ -62,7 +61,7 @@ def alone():
 
 
 def _ticks(pid):
-    """User and system time of a process and of its ended children, in clock ticks."""
+    """User and system time of a process and its ended children, in clock ticks."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
             return sum(int(n) for n in f.read().rpartition(")")[2].split()[11:15])
@@ -82,7 +81,7 @@ def cpu_seconds(stack):
 
 
 def cpu_us(before, after, requests):
-    """What of it each request took, in microseconds, by server."""
+    """How much of it a request took, in microseconds, by server."""
     return {name: (after[name] - before.get(name, 0)) * 1e6 / max(1, requests) for name in after}
 
 
@@ -95,8 +94,8 @@ def run(command, **options):
 
 
 def wrk(stack, port, operation, connections, seconds, ids):
-    """One measurement over HTTP; ids: lowest and highest session number, step between them. Rate a second, latency in ms,
-    errors (whatever was no answer with 2xx or 3xx), CPU microseconds a request by program."""
+    """One measurement over HTTP. ids: lowest and highest session number, and the step between them. Rate a
+    second, latency in ms, errors (any answer but 2xx and 3xx), CPU microseconds a request by program."""
     method, path, body = REQUESTS[operation]
     headers = ["-H", "Authorization: Bearer " + stack.key]
     before = cpu_seconds(stack)
@@ -114,12 +113,12 @@ def wrk(stack, port, operation, connections, seconds, ids):
 
 
 def pgbench(stack, operation, clients, seconds, ids):
-    """The same for one prepared statement and PostgreSQL alone, over its socket."""
+    """The same for one prepared statement to PostgreSQL alone, over its socket."""
     script, log = stack.dir + "/pgbench.sql", stack.dir + "/pgbench_log"
     with open(script, "w", encoding="ascii") as f:
         f.write(f"\\set i random({ids[0]}, {ids[1]})\n{STATEMENTS[operation]}\n")
     before = cpu_seconds(stack)
-    # Its time begins before its connections are there: only the last seconds are looked at.
+    # Its time begins before it is connected: only the last seconds count.
     run([stack.postgres.bin + "/pgbench", "-n", "-M", "prepared", "-c", str(clients),
          "-T", str(seconds + 1 + clients // 16), "-f", script, "-l", "--log-prefix", log,
          "-h", stack.postgres.dir, "-U", "postgres", "bare"], env=stack.clean_env)

@@ -25,7 +25,7 @@ from stack import ROOT, StackError
 
 SESSIONS, MESSAGES = 1000, 50
 
-# What is measured: name to how parley is set (None: parley is not asked), operation, and its floor.
+# What is measured: name to parley's settings (None: parley is not used), operation, and its floor.
 FLOOR_OF = {"get": "nginx", "state": "nginx", "page": "nginx", "append": "pg-append", "create": "pg-create"}
 CELLS = {name: (None, name, None) for name in ("nginx", "pg-page", "pg-append", "pg-create")}
 CELLS.update({f"{operation}/{setting}": (setting, operation, floor)
@@ -60,7 +60,7 @@ class Options:
         for name in asked:
             if name not in CELLS:
                 raise OptionError(f"OPS: there is no {name!r}; known: {', '.join(CELLS)}")
-        # With each comes what it is a share of.
+        # Each comes with its floor.
         wanted = set(asked) | {FLOORS[name] for name in asked}
         self.cells = [name for name in CELLS if name in wanted]
         self.out = given.get("OUT") or ROOT + "/build/bench"
@@ -96,13 +96,13 @@ def measure_cell(stack, name, connections, seconds):
 
 
 def measure(stack, options):
-    """samples[cell][connections]: one of each round. All is measured once before anything again, so that
-    what disturbs the machine for a while meets all cells."""
+    """samples[cell][connections]: one of each round. A round measures everything once, so that a disturbance
+    of the machine affects all cells."""
     samples = {name: {str(n): [] for n in options.connections} for name in options.cells}
     settings = list(dict.fromkeys(CELLS[name][0] for name in options.cells))
     for turn in range(options.rounds):
         for setting in settings:
-            # What parley has not to do with is measured with parley idle.
+            # Without parley's settings parley is idle.
             stack.switch(setting or "one")
             cells = [name for name in options.cells if CELLS[name][0] == setting]
             for name in cells:

@@ -2,12 +2,12 @@
 /*
  * offer PORT CONNECTIONS RATE SECONDS KEY METHOD PATH BODY LOW HIGH
  *
- * Asks an HTTP server on this machine RATE times a second, whether it keeps up or not; a load
- * generator that waits for answers, as wrk does, offers no more than what is served. RATE 0: it
- * does wait, and each connection asks again at once. {n} in PATH is a number between LOW and HIGH
- * in twelve digits.
+ * Sends RATE requests a second to an HTTP server on this machine, whether it keeps up or not. (A
+ * load generator that waits for answers, as wrk does, never sends more than is served.) RATE 0:
+ * each connection sends the next request when it has its answer. {n} in PATH is a number between
+ * LOW and HIGH in twelve digits.
  *
- * A request that is due while all connections wait for an answer is not sent, and counted as that.
+ * A request that is due while all connections wait for answers is not sent, but counted.
  * Prints RESULT and: seconds; requests sent, served (2xx), refused (429, 503), failed, not sent;
  * and in us the 50th and 99th percentile and the maximum of served, then of refused ones.
  */
@@ -45,7 +45,7 @@ struct times {
 
 static struct {
     uint16_t port;
-    const char *before, *behind; /* of the number; behind is NULL when there is none */
+    const char *before, *after; /* of the number; after is NULL when there is none */
     long low, high;
     int epoll;
     struct connection *all;
@@ -122,8 +122,8 @@ static long number_next(void)
 static void request_send(struct connection *c)
 {
     char text[HEAD_MAX];
-    int n = o.behind ? snprintf(text, sizeof text, "%s%012ld%s", o.before, number_next(), o.behind)
-                     : snprintf(text, sizeof text, "%s", o.before);
+    int n = o.after ? snprintf(text, sizeof text, "%s%012ld%s", o.before, number_next(), o.after)
+                    : snprintf(text, sizeof text, "%s", o.before);
     c->busy = true;
     c->sent_us = now_us();
     o.sent++;
@@ -298,7 +298,7 @@ int main(int argc, char **argv)
     char *at = strstr(whole, "{n}");
     if (at) {
         *at = 0;
-        o.behind = at + 3;
+        o.after = at + 3;
     }
     o.random = (uint64_t)now_us();
     o.closed_loop = rate <= 0;

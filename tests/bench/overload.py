@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The step overload of scale.py: 1,000 connections at nginx that ask for twice what can be served.
 
-The peak is what clients get that wait for their answers; then offer.c asks at a pace of its own. What
-is asked at twice the peak finds all of its connections waiting, or is refused; either is the excess.
+The peak is the rate of clients that wait for their answers. Then offer.c sends at a fixed rate, twice the peak.
+The excess is refused, or not sent because all connections wait.
 """
 import os
 import statistics
@@ -43,7 +43,7 @@ def show(what, got):
 
 
 def cost(got):
-    """CPU microseconds of all servers for each request that is served; refusals are paid for by those."""
+    """CPU microseconds of all servers for each served request. Refused requests count as cost."""
     return report.served_cpu(got) * got["sent"] / max(1, got["sent"] - got["refused"] - got["failed"])
 
 
@@ -62,7 +62,7 @@ def measure(options, results):
                     peak = max((offer(stack, operation, n, 0, options.seconds) for n in (16, 64)),
                                key=lambda got: got["served"])
                     show("peak, waiting", peak)
-                    # Connections to parley and to PostgreSQL are there when it counts.
+                    # This opens the connections to parley and PostgreSQL first.
                     offer(stack, operation, CONNECTIONS, 2 * peak["served"], 1)
                     twice = offer(stack, operation, CONNECTIONS, 2 * peak["served"], options.seconds)
                     show(f"{2 * peak['served']:.0f}/s offered", twice)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""An SVG of a run: what is served a second and how long it takes, over connections. No libraries: an SVG
-is text. Legible on a light and on a dark page: colours follow the reader's setting."""
+"""An SVG of a run: requests a second and latency over the number of connections. Its colours follow the reader's
+setting, light or dark."""
 import math
 from xml.sax.saxutils import escape
 
@@ -30,7 +30,7 @@ def _number(value):
 
 
 class Scale:
-    """From values to places along an axis; logarithmic ones have a mark at 1, 2 and 5 of each ten."""
+    """Maps values to places along an axis. Logarithmic axes have a mark at 1, 2 and 5 of each ten."""
 
     def __init__(self, low, high, start, end, marks=None, logarithmic=True):
         self.start, self.end, self.logarithmic = start, end, logarithmic
@@ -74,7 +74,7 @@ def _panel(left, top, title, unit, x, y):
 
 
 def _line(points, kind, colour):
-    """A series: its line, and a dot at each value, which is all there is of one value."""
+    """A series: its line, and a dot at each value."""
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     dot = f"hollow c{colour}" if kind == "p99" else f"d{colour}"
     return [f'<polyline class="line {kind} c{colour}" points="{path}"/>'] + [
@@ -82,7 +82,7 @@ def _line(points, kind, colour):
 
 
 def _row(top, cells, table, counts):
-    """Two panels beside each other, and the legend: rates on the left, percentiles on the right."""
+    """Two panels and the legend: rates on the left, percentiles on the right."""
     out = []
     lefts = LEFT, LEFT + PANEL + GAP
     xs = [Scale(min(counts), max(counts), left + 15, left + PANEL - 15, marks=counts) for left in lefts]

@@ -7,7 +7,7 @@ import statistics
 import subprocess
 
 PERCENTILES = ("p50", "p90", "p99")
-# Fewer than this between two runs is the machine's, however alike the rounds of each were.
+# A smaller difference between two runs is noise, even if the rounds of each are alike.
 NOISE = 0.03
 
 
@@ -19,7 +19,7 @@ def _first_line(*command):
 
 
 def machine(stack):
-    """What the figures depend on, for the head of a table and for the file."""
+    """What the figures depend on."""
     with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as f:
         models = [line.partition(":")[2].strip() for line in f if line.startswith("model name")]
     with open("/proc/meminfo", encoding="ascii") as f:
@@ -37,7 +37,7 @@ def machine(stack):
 
 
 def machine_lines(found):
-    """The same to read."""
+    """The same as text."""
     return [f"{found['cores']} cores ({found['cpu']}), {found['memory_mb']} MB, Linux {found['kernel']},"
             f" load {found['load_at_start']} at the start",
             ", ".join(found[name] for name in ("parley", "nginx", "postgres", "redis", "wrk"))]
@@ -63,7 +63,7 @@ def served_cpu(figures):
 
 
 def table_lines(table, floors):
-    """One line for each cell and number of connections. floors: cell to the cell that it is a share of."""
+    """One line for each cell and number of connections. floors: cell to the cell that it is compared with."""
     lines = [f"{'operation':17} {'conn':>5} {'rate/s':>8} {'p50 ms':>7} {'p90 ms':>7} {'p99 ms':>7} {'errors':>6}"
              f" {'of floor':>8}  CPU us a request"]
     for cell, by_n in table.items():
@@ -77,7 +77,7 @@ def table_lines(table, floors):
 
 
 def _apart(old, new, pick):
-    """Whether two sets of rounds do not overlap: what differs by more than any round did."""
+    """Whether two sets of rounds do not overlap."""
     old, new = [pick(s) for s in old], [pick(s) for s in new]
     return min(new) > max(old) or max(new) < min(old)
 

@@ -10,6 +10,7 @@
 The two sides of a ratio are measured in turn, several times; a ratio is the median of those of the turns.
 """
 import argparse
+import functools
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import statistics
 import sys
 
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/system")
+import harness
 import load
 import overload
 import report
@@ -26,16 +28,12 @@ from stack import StackError
 
 STEPS = ("long", "million", "memory", "overload")
 GIB = 2 ** 30
-
-
-def say(text):
-    """A line at once."""
-    print(text, flush=True)
+say = functools.partial(print, flush=True)
 
 
 def turns(options, operation, sides):
-    """Measures an operation for each side in turn. sides: name to (stack, ids); ids may be a function of
-    the turn, for sessions that a measurement changes. Name to its samples."""
+    """Measures an operation for each side in turn. sides: name to (stack, ids). ids may be a function of the
+    turn, for sessions that a measurement changes. Name to its samples."""
     samples = {name: [] for name in sides}
     for turn in range(options.rounds):
         with load.alone():
@@ -50,14 +48,14 @@ def turns(options, operation, sides):
 
 
 def figures(samples):
-    """The medians of samples, to read."""
+    """The medians of samples as text."""
     at = report.median_of(samples)
     return f"{at['rate']:6.0f}/s p99 {at['p99']:6.2f} ms {report.served_cpu(at):5.0f} us"
 
 
 def compare(results, label, samples, bounds):
-    """One line for each side against the first: how many times longer a request takes. bounds: name to the
-    most it may be."""
+    """One line for each side against the first: how much longer a request takes. bounds: name to the
+    maximum."""
     first, *others = samples
     for name in others:
         pairs = list(zip(samples[first], samples[name]))
@@ -72,7 +70,7 @@ def compare(results, label, samples, bounds):
 
 
 def measure_long(options, results):
-    """Sessions of 100,000 messages: 20 of them, since writers of one session wait for each other."""
+    """20 sessions of 100,000 messages: writers of one session wait for each other."""
     count, first_short = 20, 1000
     with BenchStack() as stack:
         seed.fill(stack, 1, count, options.long)
@@ -93,7 +91,7 @@ def measure_long(options, results):
 
 
 def measure_million(options, results):
-    """The same shape of sessions, 20 messages each, in few and in many. The hot ones are spread evenly."""
+    """Sessions of 20 messages each, few and many. The hot ones are spread evenly."""
     few, many, messages = 1000, options.sessions, 20
     need = many * 11_000
     if shutil.disk_usage("/var/tmp").free < 2 * need:
@@ -120,15 +118,8 @@ def measure_million(options, results):
                         {"hot": 1.1, "uniform": 1.5})
 
 
-def memory_of(pid):
-    """kB of a process by kind: Anon is its own, Shmem the table that all share, File the program."""
-    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as f:
-        lines = dict(line.split(":", 1) for line in f)
-    return {name: int(lines["Rss" + name].split()[0]) for name in ("Anon", "Shmem", "File")}
-
-
 def measure_memory(options, results):
-    """Until one worker has served a million. None is replaced meanwhile (PARLEY_RECYCLE)."""
+    """Until one worker has served a million requests. No worker is replaced meanwhile (PARLEY_RECYCLE)."""
     with BenchStack() as stack:
         seed.fill(stack, 1, 1000, 50)
         seed.settle(stack)
@@ -137,7 +128,9 @@ def measure_memory(options, results):
         pids, client, turn, rows = stack.worker_pids(), stack.client(), 0, []
         while True:
             served = {w["pid"]: w["requests"] for w in client.get("/status").json["workers"]}
-            memory = {pid: memory_of(pid) for pid in pids}
+            # In kB: its own, the table that all share, the program.
+            memory = {pid: {part: harness.memory(pid, "Rss" + part) // 1024 for part in ("Anon", "Shmem", "File")}
+                      for pid in pids}
             client.close()
             rows.append({"served": list(served.values()), "memory": list(memory.values())})
             say("requests " + ", ".join(

@@ -36,7 +36,7 @@ FROM (SELECT generation, created_at, session_id FROM sessions WHERE tenant = 'de
 
 
 def fill(stack, first, last, messages):
-    """Sessions first to last with so many messages each."""
+    """Makes the sessions first to last, with so many messages each."""
     step = max(1, 2_000_000 // messages)
     for low in range(first, last + 1, step):
         part = {"prefix": PREFIX, "first": low, "last": min(last, low + step - 1), "messages": messages}
@@ -45,8 +45,7 @@ def fill(stack, first, last, messages):
 
 
 def settle(stack):
-    """What autovacuum and a checkpoint would do some time later happens now; and what fits into the
-    kernel's cache of files is there, as it would be some time later, too."""
+    """Does what autovacuum and a checkpoint would do later, and reads the files into the kernel's cache."""
     stack.psql("VACUUM (ANALYZE) sessions, messages")
     stack.psql("CHECKPOINT")
     for path in glob.glob(stack.postgres.dir + "/base/*/*"):
@@ -71,7 +70,7 @@ INSERT INTO messages SELECT s.session_id, j, 'user', repeat('x', 200), now()
 
 
 def fill_bare(stack, sessions, messages):
-    """A database of its own, called bare."""
+    """Makes a database of its own, called bare."""
     stack.psql("CREATE DATABASE bare", database="postgres")
     stack.psql(BARE.format(prefix=PREFIX, sessions=sessions, messages=messages), database="bare")
     stack.psql("VACUUM (ANALYZE) sessions, messages", database="bare")

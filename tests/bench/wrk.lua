@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- wrk -s wrk.lua URL -- METHOD PATH BODY LOW HIGH STEP: the requests of load.py. {n} in PATH stands for the
--- number of a session, at random one of LOW, LOW + STEP, … HIGH. Only that is put together while wrk runs.
-local before, behind, low, step, last
+-- number of a session, at random one of LOW, LOW + STEP, … HIGH. The rest of a request is made at the start.
+local before, after, low, step, last
 
 function init(args)
   low, step = tonumber(args[4]), tonumber(args[6])
@@ -10,12 +10,12 @@ function init(args)
   math.randomseed(os.time())
   before = wrk.format(args[1], args[2], nil, args[3] ~= "" and args[3] or nil)
   local from, to = before:find("{n}", 1, true)
-  if from then before, behind = before:sub(1, from - 1), before:sub(to + 1) end
+  if from then before, after = before:sub(1, from - 1), before:sub(to + 1) end
 end
 
 function request()
-  if behind then
-    return before .. ("%012d"):format(low + step * math.random(0, last)) .. behind
+  if after then
+    return before .. ("%012d"):format(low + step * math.random(0, last)) .. after
   end
   return before
 end

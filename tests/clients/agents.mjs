@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // OpenAIConversationsSession of the Agents SDK against parley: its calls, and agents that run with it.
-// No model is asked for anything: a scripted one stands in its place.
+// A scripted model answers.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Agent, OpenAIConversationsSession, run, setTracingDisabled, tool, Usage } from "@openai/agents";
 import OpenAI from "openai";
 import { z } from "zod";
-import { kinds, line, native, newId, openai, refusal, user } from "./support.mjs";
+import { kinds, native, newId, openai, refusal, relay, user } from "./support.mjs";
 
 setTracingDisabled(true);
 const client = openai();
@@ -66,7 +66,7 @@ test("a_whole_conversation", async () => {
   assert.deepEqual(await mine.popItem(), all[5]);
   assert.deepEqual(await mine.getItems(), all.slice(0, 5));
 
-  // Resumed by another process, which knows the id only.
+  // Resumed by another process, which knows only the id.
   const again = session({ conversationId: id });
   assert.equal(await again.getSessionId(), id);
   assert.deepEqual(await again.getItems(), all.slice(0, 5));
@@ -83,9 +83,9 @@ test("a_whole_conversation", async () => {
 });
 
 // Row: Bulk append. The session posts a whole turn in one request, however long it is. Fails if has_more
-// is false where there is more: tried.
+// is false where there is more.
 test("more_than_twenty_and_more_than_a_page", async (t) => {
-  const { url, seen } = await line(t);
+  const { url, seen } = await relay(t);
   const mine = session({ client: openai({ baseURL: `${url}/v1` }) });
   const n = 60;
   await mine.addItems(Array.from({ length: n }, (_, i) => user(`${i}`)));
@@ -107,7 +107,7 @@ test("a_session_with_an_id_of_its_own", async () => {
   assert.deepEqual(texts(await mine.getItems()), ["from the bot", "from the agent"]);
 });
 
-// A model that says what it is told to, and remembers what it was asked.
+// A model that gives prepared answers, and keeps its inputs.
 class Scripted {
   asked = [];
 
@@ -146,7 +146,7 @@ const weather = tool({
   execute: async ({ city }) => `sunny in ${city}`,
 });
 
-// Fails if order=asc is not looked at: tried.
+// Fails if order=asc is ignored.
 for (const stream of [false, true]) {
   test(stream ? "agent_with_a_stream" : "agent_over_two_turns", async () => {
     const model = new Scripted(
@@ -164,7 +164,7 @@ for (const stream of [false, true]) {
     };
     assert.equal(await turn("How is the weather in Rome?", mine), "Sunny.");
     assert.equal(await turn("What did I ask?", mine), "You asked of Rome.");
-    // A turn of another process, on what is stored.
+    // A turn of another process, on the stored items.
     assert.equal(await turn("Which city?", session({ conversationId: await mine.getSessionId() })), "Rome.");
 
     const first = ["user", "reasoning", "function_call", "function_call_result", "assistant"];
@@ -172,7 +172,7 @@ for (const stream of [false, true]) {
     const all = await mine.getItems();
     assert.deepEqual(kinds(all), order);
     assert.match(JSON.stringify(all[3]), /sunny in Rome/);
-    // What the model was given at the last turn is all that was said, in its order.
+    // The model's last input is the whole conversation, in order.
     assert.deepEqual(kinds(model.asked.at(-1)), order.slice(0, -1));
     assert.equal(text(model.asked.at(-1)[4]), "Sunny.");
   });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One item of every type in the client's ResponseInputItem that a conversation keeps, in full form;
-// what no client knows yet stands at the end.
+// One item of every type in the client's ResponseInputItem that a conversation keeps, in full form. The last
+// one has a type that no client knows.
 const call = (type, more) => ({ type, call_id: `call_${type}`, ...more });
 
 export const items = [

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Clients against parley with PARLEY_TENANT_REQUESTS=20 and PARLEY_TENANT_SESSIONS=3: what they make of a
-// 429, and that one tenant's limit is none of another's.
+// Clients against parley with PARLEY_TENANT_REQUESTS=20 and PARLEY_TENANT_SESSIONS=3: how they treat a 429, and
+// that the limit of a tenant does not count requests of another.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Client } from "@langchain/langgraph-sdk";
@@ -9,13 +9,13 @@ import { key, many, openai, otherKey, refusal, url } from "./support.mjs";
 
 const other = openai({ apiKey: otherKey });
 
-// Sends more and more at once until one of them is refused; its error.
+// Sends more and more requests at once until one is refused; its error.
 async function untilRefused(call) {
   for (let n = 40; ; n += 20) {
     const all = await Promise.allSettled(Array.from({ length: n }, call));
     const refused = all.find(({ status }) => status === "rejected");
     if (refused) return refused.reason;
-    assert.ok(n < 2000, "nobody is ever refused");
+    assert.ok(n < 2000, "no request is refused");
   }
 }
 
@@ -37,7 +37,7 @@ test("requests_a_second", async () => {
   assert.equal(there.status, 429);
   assert.equal(JSON.parse(there.text).code, "tenant_requests");
 
-  // Clients that come again as they are told get through.
+  // Clients that wait as Retry-After says are served.
   const patient = openai({ maxRetries: 100 }).conversations;
   for (const conversation of await many(60, () => patient.retrieve(id))) assert.equal(conversation.id, id);
 });
@@ -46,19 +46,19 @@ test("open_sessions", async () => {
   const { conversations } = openai({ maxRetries: 100 });
   const once = { maxRetries: 0 };
   const { threads } = new Client({ apiUrl: url, apiKey: key, callerOptions: { maxRetries: 0 } });
-  // One is there from the test before.
+  // One conversation exists from the test before.
   const [one] = [await conversations.create(), await conversations.create()];
   let error;
   do error = await refusal(conversations.create({}, once), OpenAI.RateLimitError);
   while (error.code === "tenant_requests");
-  // It would be the same in a second: the client does not wait for what Retry-After says.
+  // The client does not retry: the answer would be the same in a second.
   assert.deepEqual([error.code, error.headers.get("x-should-retry")], ["tenant_sessions", "false"]);
   do error = await refusal(threads.create());
   while (JSON.parse(error.text).code === "tenant_requests");
   assert.deepEqual([error.status, JSON.parse(error.text).code], [429, "tenant_sessions"]);
   assert.ok((await other.conversations.create()).id);
   await conversations.delete(one.id);
-  // That the bound is reached is believed for 100 ms (migration 5): the room may not be seen at once.
+  // A reached limit is kept for 100 ms (migration 5): the deletion may not count at once.
   for (let left = 50; ; left--) {
     try {
       assert.ok((await conversations.create()).id);

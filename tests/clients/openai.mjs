@@ -5,8 +5,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import OpenAI from "openai";
 import { items as everyItem } from "./items.mjs";
-import { absent, collect, key, line, many, native, newId, openai, otherKey, over } from "./support.mjs";
-import { refusal, stored, texts, user, withoutIds } from "./support.mjs";
+import { absent, collect, key, many, native, newId, openai, otherKey, over } from "./support.mjs";
+import { refusal, relay, stored, texts, user, withoutIds } from "./support.mjs";
 
 const client = openai();
 const { conversations } = client;
@@ -75,7 +75,7 @@ test("single_item_get_and_delete", async () => {
   await refusal(conversations.items.retrieve(b.id, { conversation_id: id }), OpenAI.NotFoundError);
   await refusal(conversations.items.delete(b.id, { conversation_id: id }), OpenAI.NotFoundError);
   assert.deepEqual(await stored(id), [a, c]);
-  // An item that was deleted still marks its place for a client that was paging.
+  // A deleted item still marks a place for a client that reads pages.
   assert.deepEqual(await conversations.items.list(id, { order: "asc", after: a.id }).then((p) => p.data), [
     c,
   ]);
@@ -83,8 +83,7 @@ test("single_item_get_and_delete", async () => {
   await refusal(conversations.items.retrieve(a.id, { conversation_id: other.id }), OpenAI.NotFoundError);
 });
 
-// Row: Message paging (cursor). Row: Bulk append. Fails if has_more is dropped, two items change
-// places, or one loses a field on the way: tried, see `mutants`.
+// Row: Message paging (cursor). Row: Bulk append. The test "mutants" shows which faults it notices.
 test("pages_of_250_both_ways", async () => {
   const { id } = await conversations.create();
   await pages(id, conversations);
@@ -109,7 +108,7 @@ async function pages(id, reader) {
       const size = limit ?? 20;
       const query = { ...(order && { order }), ...(limit && { limit }) };
       assert.deepEqual(await collect(reader.items.list(id, query)), expected, `auto ${order} ${limit}`);
-      // And as a client does that pages by itself.
+      // As a client that reads pages by hand.
       const all = [];
       let page;
       do {
@@ -130,7 +129,7 @@ async function pages(id, reader) {
   assert.deepEqual((await collect(reader.items.list(id, { limit: 1 }))).length, 250);
 }
 
-// The paging test notices what a server, or a proxy, could do wrong.
+// The paging test notices faults of a server or proxy.
 test("mutants", async (t) => {
   const mutants = {
     "has_more dropped": (page) => delete page.has_more,
@@ -149,8 +148,8 @@ test("mutants", async (t) => {
   }
 });
 
-// Content and all that a client of tomorrow may send, without loss: also in the order of its members.
-// Fails if the members that parley has no name for, or a client's own ids, are lost: tried.
+// Every member comes back, in the order in which it was sent. Fails if members that parley does not know, or a
+// client's ids, are lost.
 test("items_of_every_type_are_kept", async () => {
   const { id } = await conversations.create();
   const { data } = await conversations.items.create(id, { items: everyItem });
@@ -183,7 +182,7 @@ test("large_and_deep_items", async () => {
   assert.deepEqual(all, data);
   assert.deepEqual(all[0].deep, deep);
   assert.equal(all[1].output, large.output);
-  // Larger than the server takes: nothing is stored, and the client does not repeat it.
+  // Too large: nothing is stored, and the client does not repeat it.
   const error = await refusal(
     conversations.items.create(id, { items: [{ ...large, output: "x".repeat(1 << 20) }] }),
     OpenAI.APIError,
@@ -232,7 +231,7 @@ test("ids_that_need_percent_encoding", async (t) => {
     await refusal(through.delete(odd), OpenAI.NotFoundError);
   }
   assert.ok(seen.some(({ path }) => path === "/v1/conversations/a%2Fb%20c%3Fd"));
-  // What needs no encoding may come in it all the same.
+  // Characters that need no encoding may be encoded.
   const coded = (text) => text.replace(/[_-]/g, (c) => `%${c.charCodeAt(0).toString(16)}`);
   assert.deepEqual(await client.get(`/conversations/${coded(id)}/items/${coded(item.id)}`), item);
 });
@@ -265,7 +264,7 @@ test("more_than_twenty_items", async () => {
   assert.equal((await stored(made.id)).length, 221);
 });
 
-// Each with the words of error.code, param and type, and the id of the request.
+// Each error has code, param and type, and the id of the request.
 test("typed_errors", async (t) => {
   const [through, seen] = await over(t);
   const { id } = await conversations.create({ items: [user("x")] });
@@ -352,7 +351,7 @@ test("appends_at_once_are_all_there", async () => {
   for (let i = 0; i < 40; i++) assert.equal(all.indexOf(`${i}.1`), all.indexOf(`${i}.0`) + 1);
 });
 
-// An id that its client chose, of an item: taken once, and a 400 after that, which is not repeated.
+// An item's id that the client chose: a second item with it is a 400, which the client does not repeat.
 test("an_item_comes_twice", async (t) => {
   const [through, seen] = await over(t);
   const { id } = await through.create({ items: [{ id: "rs_1", type: "reasoning", summary: [] }] });
@@ -368,7 +367,7 @@ test("an_item_comes_twice", async (t) => {
     assert.equal(seen.length, before + 1);
   }
   assert.equal((await stored(id)).length, 1);
-  // In another conversation it is another one.
+  // In another conversation it is another item.
   assert.ok((await through.create({ items: [{ id: "rs_1", type: "reasoning", summary: [] }] })).id);
 });
 
@@ -394,7 +393,7 @@ test("a_key_is_asked_for", async () => {
   const headers = { Authorization: null };
   await refusal(conversations.create({}, { headers }), OpenAI.AuthenticationError);
   assert.equal((await conversations.retrieve(id, { headers: { ...headers, "x-api-key": key } })).id, id);
-  // To another tenant it is what does not exist.
+  // To another tenant it does not exist.
   const { conversations: foreign } = openai({ apiKey: otherKey });
   const [item] = await stored(id);
   for (const call of [
@@ -412,9 +411,9 @@ test("a_key_is_asked_for", async () => {
   assert.deepEqual(texts(await stored(id)), ["secret"]);
 });
 
-// Routes of this client that parley does not have.
+// Calls of this client that parley does not have.
 test("what_is_not_there", async (t) => {
-  const { url: at, seen } = await line(t);
+  const { url: at, seen } = await relay(t);
   const whole = openai({ baseURL: `${at}/v1` });
   const { id } = await conversations.create();
   const model = "m";

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the tests of all clients share. tests/system/test_clients.py starts the servers and says by
-// PARLEY_URL where parley is, by PARLEY_KEY and PARLEY_OTHER_KEY with which keys of two tenants, and
-// by PARLEY_CONTROL where it takes orders of control().
+// What the tests of all clients share. tests/system/test_clients.py starts the servers. PARLEY_URL is parley's
+// address, PARLEY_KEY and PARLEY_OTHER_KEY are keys of two tenants, PARLEY_CONTROL takes orders of control().
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -12,12 +11,12 @@ export const url = process.env.PARLEY_URL;
 export const key = process.env.PARLEY_KEY;
 export const otherKey = process.env.PARLEY_OTHER_KEY;
 
-// A session id that nobody has.
+// A session id that is not in use.
 export const newId = (prefix = "s") => `${prefix}:${randomUUID()}`;
 
 export const openai = (options) => new OpenAI({ baseURL: `${url}/v1`, apiKey: key, ...options });
 
-// Of conversations: an item, the words of items, all items of a list, all that are stored, oldest first.
+// Of conversations: an item, the texts of items, all items of a list, all stored items, oldest first.
 export const user = (text) => ({ role: "user", content: text });
 export const texts = (items) => items.map((item) => item.content[0].text);
 
@@ -32,7 +31,7 @@ export const stored = (id, conversations = openai().conversations) =>
 
 export const withoutIds = (items) => items.map(({ id: _, ...item }) => item);
 
-// What items are: who speaks, or of which type they are.
+// The role of each item, or its type.
 export const kinds = (items) => items.map(({ type, role }) => role ?? type);
 
 // call(0) … call(n - 1) at once.
@@ -54,7 +53,7 @@ export async function native(method, path, body, headers) {
   return text ? JSON.parse(text) : undefined;
 }
 
-// An order to the servers, such as control("database", "stop"); see test_clients.py.
+// An order to the servers, such as control("database", "stop"). test_clients.py has them.
 export async function control(order, argument = "") {
   const answer = await fetch(`${process.env.PARLEY_CONTROL}/${order}`, { method: "POST", body: argument });
   assert.equal(answer.status, 200, `${order} ${argument}: ${await answer.text()}`);
@@ -81,14 +80,14 @@ function pass(request, body) {
   });
 }
 
-// A line between a client and parley that does to the first, second, … request what `faults` say:
-//   undefined           passes it on, as it does with all that come after the last fault
+// A relay between a client and parley. For the first, second, … request it does what `faults` say:
+//   undefined           passes it on, as all requests after the last fault
 //   "lost"              breaks the connection instead of passing it on
 //   "cut"               passes it on, and breaks the connection instead of passing on the answer
-//   {status, headers}   answers so, and parley hears of nothing
-//   a function          passes on what the function makes of the answer's JSON; it may await
-// seen has what came, with the status of the answer.
-export async function line(t, ...faults) {
+//   {status, headers}   answers so, and does not pass it on
+//   a function          passes on what the function makes of the answer's JSON; it may be asynchronous
+// seen holds the requests, with the statuses of their answers.
+export async function relay(t, ...faults) {
   const seen = [];
   const server = http.createServer(async (request, response) => {
     const body = Buffer.concat(await request.toArray());
@@ -99,7 +98,7 @@ export async function line(t, ...faults) {
     if (fault?.status) {
       entry.status = fault.status;
       response.writeHead(fault.status, { "content-type": "application/json", ...fault.headers });
-      return response.end(JSON.stringify({ error: { message: "from the line", code: "line" } }));
+      return response.end(JSON.stringify({ error: { message: "from the relay", code: "relay" } }));
     }
     const answer = await pass(request, body);
     entry.status = answer.status;
@@ -121,13 +120,13 @@ export async function line(t, ...faults) {
   return { url: `http://127.0.0.1:${server.address().port}`, seen };
 }
 
-// The conversations of a client over such a line, and what the line saw.
+// The conversations of a client over such a relay, and the requests that the relay saw.
 export async function over(t, options, ...faults) {
-  const { url: at, seen } = await line(t, ...faults);
+  const { url: at, seen } = await relay(t, ...faults);
   return [openai({ baseURL: `${at}/v1`, ...options }).conversations, seen];
 }
 
-// What a promise was refused with: an instance of the class.
+// The error of a rejected promise, which must be an instance of the class.
 export async function refusal(promise, type = Error) {
   const error = await promise.then(
     (value) => assert.fail(`succeeded: ${JSON.stringify(value)}`),
@@ -142,7 +141,7 @@ const documented = ["openai", "langgraph"].map((page) =>
   readFileSync(new URL(`../../docs/reference/${page}.md`, import.meta.url), "utf8")).join("\n");
 
 // Each of the calls, an object of functions by name, fails at once, with the status in docs/reference.
-// look() may look closer at the error.
+// look() may check more of the error.
 export async function absent(calls, seen, look) {
   for (const [name, call] of Object.entries(calls)) {
     const before = seen.length;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// One conversation by three interfaces: what one of them writes, the others read.
+// One conversation on three interfaces: what one writes, the others read.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
@@ -23,7 +23,7 @@ const parts = [
 ];
 const args = '{"city":"Z\\u00fcrich", "n": 1.0}';
 
-// Who speaks, by all three; what is said is compared in each test.
+// The roles of all messages, which must be the same on all three. Each test compares the contents.
 async function speakers(id) {
   const session = await asSession(id);
   const speaker = ({ type, role }) => (type === "message" ? role : type);
@@ -33,7 +33,7 @@ async function speakers(id) {
   const langgraph = { human: "user", ai: "assistant" };
   const types = messages.map(({ type }) => langgraph[type] ?? type);
   assert.deepEqual(types, roles);
-  // The same messages, by ids that mean the same.
+  // The ids name the same messages.
   const uuid = (text) => text.replace(/^msg_/, "").replaceAll("-", "");
   const ids = session.messages.map((message) => uuid(message.message_id));
   for (const list of [items, messages]) assert.deepEqual(list.map(({ id }) => uuid(id)), ids);
@@ -148,7 +148,7 @@ test("written_by_langgraph", async () => {
   assert.deepEqual(messages[2].tool_calls, toolCalls);
 });
 
-// Taking turns in one conversation, and each of them reads it whole.
+// They take turns in one conversation, and each of them reads all of it.
 test("turn_by_turn", async () => {
   const { thread_id: id } = await threads.create({ threadId: randomUUID() });
   const agent = new OpenAIConversationsSession({ client, conversationId: conversationId(id) });
@@ -172,7 +172,7 @@ test("turn_by_turn", async () => {
   assert.deepEqual(said(await asItems(id)), expected);
   assert.deepEqual(said(await asMessages(id)), expected);
   assert.deepEqual(said(await agent.getItems()), expected);
-  // Gone for one, gone for all.
+  // Deleted on one, deleted on all.
   await agent.clearSession();
   await assert.rejects(threads.get(id), { status: 404 });
   await assert.rejects(asSession(id), /: 404 /);

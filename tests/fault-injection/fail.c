@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A library for LD_PRELOAD that lets the n-th call of one kind fail in one thread of parley: that
- * which serves requests. A page of memory that the test has mapped too says which kind and n, from
- * when on calls are counted, and tells what was counted; tests/faults/fault_injection.py has the
- * same layout.
+ * A library for LD_PRELOAD that makes the n-th call of one kind fail in the thread of parley that
+ * serves requests. A page of memory, shared with the test, says which kind, which n, and when
+ * counting begins. It holds the counts. tests/faults/fault_injection.py has the same layout.
  *
- * Under ASan this library comes first and ASan's own behind it, so that the calls of libpq,
- * hiredis, json-c and libfcgi are seen like parley's, and what they allocate is still ASan's to
- * watch.
+ * Under ASan this library is loaded before ASan's, so that calls of libpq, hiredis, json-c and
+ * libfcgi are counted like parley's, and ASan still sees what they allocate.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -32,11 +30,11 @@
 
 enum kind { MALLOC, READ, WRITE, SEND, RECV, POLL, ACCEPT, SOCKET, EPOLL, KINDS };
 enum library { PARLEY, LIBPQ, HIREDIS, JSON_C, LIBFCGI, OTHER, LIBRARIES };
-/* FAILS: a connection is lost, for all who use it. */
+/* FAILS: the connection is lost for all its users. */
 enum how { FAILS, SHORT, INTERRUPTED, NO_MEMORY };
 
 struct page {
-    _Atomic uint32_t counting; /* the test's; what stands below it up to count is set before */
+    _Atomic uint32_t counting; /* set by the test, after the members up to count */
     uint32_t kind, nth;        /* nth 0: only counted */
     uint32_t persistent;       /* all calls from the nth on */
     uint32_t how;
@@ -44,8 +42,8 @@ struct page {
     _Atomic uint32_t count;   /* calls of that kind so far */
     _Atomic uint32_t failed;  /* those that were made to fail */
     _Atomic uint32_t culprit; /* the library of the first of them */
-    _Atomic uint32_t learn;   /* the next thread that looks at a first record is the one */
-    _Atomic uint32_t waits;   /* it has nothing to do */
+    _Atomic uint32_t learn;   /* the next thread that peeks at a record is the handler */
+    _Atomic uint32_t waits;   /* the handler is idle */
     _Atomic uint32_t calls[KINDS][LIBRARIES];
 };
 
@@ -82,7 +80,7 @@ static bool fails(enum kind kind, uintptr_t caller)
     return true;
 }
 
-/* ---- memory: the next in line is ASan's, or glibc's under its other name ---- */
+/* ---- memory: the next function is ASan's, or glibc's under its other name ---- */
 
 extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t);
 extern void *__libc_realloc(void *, size_t), *__libc_memalign(size_t, size_t);
@@ -123,7 +121,7 @@ EXPORT void *calloc(size_t n, size_t size)
 
 EXPORT void *realloc(void *p, size_t n)
 {
-    /* What makes nothing larger, like an end of its use, is none of what fails. */
+    /* A realloc to 0 frees, and does not fail. */
     if (n > 0 && memory_fails(CALLER))
         return NULL;
     return __interceptor_realloc ? __interceptor_realloc(p, n) : __libc_realloc(p, n);
@@ -140,7 +138,7 @@ EXPORT void *aligned_alloc(size_t align, size_t n)
     return memory_fails(CALLER) ? NULL : get_aligned(align, n);
 }
 
-/* ASan's own would allocate without asking malloc. */
+/* ASan's would allocate without malloc. */
 EXPORT char *strdup(const char *s)
 {
     const size_t n = strlen(s) + 1;
@@ -216,7 +214,7 @@ static void find_next(void)
 
 __attribute__((constructor)) static void begin(void)
 {
-    const char *path = getenv("NTH_PAGE");
+    const char *path = getenv("FAULT_PAGE");
     find_next();
     dl_iterate_phdr(note_library, NULL);
     const int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
@@ -271,7 +269,7 @@ EXPORT ssize_t recv(int fd, void *p, size_t n, int flags)
 {
     if (page && (flags & MSG_PEEK) && atomic_exchange(&page->learn, 0))
         is_handler = true;
-    /* What is there is told whole by a look at it. */
+    /* A short peek would look like a short record. */
     if (flags & MSG_PEEK && page && page->how == SHORT)
         return next.recv(fd, p, n, flags);
     return bytes_fail(RECV, CALLER, fd, &n) ? -1 : next.recv(fd, p, n, flags);
@@ -282,7 +280,7 @@ EXPORT int poll(struct pollfd *fds, nfds_t n, int ms)
     return call_fails(POLL, CALLER, ENOMEM, &(size_t){0}) ? -1 : next.poll(fds, n, ms);
 }
 
-/* What is called in place of poll where _FORTIFY_SOURCE is on. */
+/* Called in place of poll where _FORTIFY_SOURCE is on. */
 EXPORT int __poll_chk(struct pollfd *fds, nfds_t n, int ms, size_t size);
 EXPORT int __poll_chk(struct pollfd *fds, nfds_t n, int ms, size_t size)
 {
@@ -311,7 +309,7 @@ EXPORT int epoll_ctl(int epoll, int op, int fd, struct epoll_event *e)
     return call_fails(EPOLL, CALLER, ENOMEM, &(size_t){0}) ? -1 : next.epoll_ctl(epoll, op, fd, e);
 }
 
-/* Not made to fail: here the thread waits for what is to come. */
+/* Never fails: here the thread is idle. */
 EXPORT int epoll_wait(int epoll, struct epoll_event *e, int n, int ms)
 {
     if (is_handler && page)

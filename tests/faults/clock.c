@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A wall clock that a test sets: preloaded into a server, adds what stands in the file that
- * $CLOCK_FILE names (int64_t, seconds), which may change at any instant. The monotonic clocks stay
- * as they are, as they do when a machine's clock is set. (libfaketime opens its file at each look,
- * and has its own idea of condition variables; neither is what is to be tested.)
+ * A wall clock that a test sets. Preloaded into a server, it adds the number in the file
+ * $CLOCK_FILE (int64_t, seconds), which may change at any time. Monotonic clocks stay as they are.
+ * (libfaketime is not used: it opens its file at each call, and changes condition variables.)
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Servers that live by a clock of the test's: tests/faults/clock.c, ahead of them in the loader."""
+"""Servers whose wall clock the test sets. tests/faults/clock.c is preloaded into them."""
 import os
 import struct
 import subprocess
@@ -26,16 +26,16 @@ class Clock:
         self.set(seconds)
 
     def set(self, seconds):
-        """How far it is ahead; one write that whoever looks sees whole."""
+        """Sets how far it is ahead, in one write."""
         os.pwrite(self.file.fileno(), struct.pack("=q", seconds), 0)
 
     def environment(self):
-        """For a server that lives by it."""
+        """For a server that uses it."""
         return {"LD_PRELOAD": os.path.dirname(self.path) + "/clock.so", "CLOCK_FILE": self.path}
 
 
 def by(clock, server):
-    """The class of a server that lives by a clock."""
+    """The class of a server that uses this clock."""
     class Timed(server):
         def environment(self):
             return {**super().environment(), **clock.environment()}

@@ -9,10 +9,10 @@ CLONE_NEWNS = 0x20000
 
 
 def small_disk(path, mebibytes):
-    """Mounts an empty disk at a new directory; a function that takes it away again. What this
-    process starts from now on sees it, and nobody else does."""
+    """Mounts an empty disk at a new directory; a function that unmounts it. Only processes that this one
+    starts from now on see it."""
     os.mkdir(path)
-    # The namespace of the keeper is another one: to it path is a directory like others.
+    # The keeper is in another namespace, where path is an ordinary directory.
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS) != 0:
         raise unittest.SkipTest("a mount namespace of its own takes root")
     for command in (("mount", "--make-rprivate", "/"),
@@ -24,19 +24,19 @@ def small_disk(path, mebibytes):
 
 
 def free(path):
-    """Bytes that are free on the disk of a path."""
+    """Free bytes on the disk that holds a path."""
     stat = os.statvfs(path)
     return stat.f_bavail * stat.f_frsize
 
 
 class Ballast:
-    """A file that fills a disk, but for some bytes."""
+    """A file that fills a disk."""
 
     def __init__(self, directory):
         self.path = directory + "/ballast"
 
     def fill(self, leave=0):
-        """Takes what is free; os.posix_fallocate would be refused as a whole."""
+        """Takes what is free, in pieces: os.posix_fallocate would be refused as a whole."""
         with open(self.path, "ab", buffering=0) as f:
             chunk = bytes(65536)
             try:

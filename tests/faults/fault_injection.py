@@ -11,7 +11,8 @@ import unittest
 
 from fastcgi import Peer
 from faults import FaultTest
-from stack import PARLEY, ROOT, RenewedTest, Stack, StackError, wait_until
+from harness import Sql
+from stack import PARLEY, ROOT, StackError, StackTest, wait_until
 
 KINDS = ("malloc", "read", "write", "send", "recv", "poll", "accept", "socket", "epoll")
 LIBRARIES = ("parley", "libpq", "hiredis", "json-c", "libfcgi", "other")
@@ -23,8 +24,8 @@ CALLS = len(KINDS) * len(LIBRARIES)
 
 
 def sanitized():
-    """The program under test built with ASan and UBSan, and the library that lets calls fail: of the
-    tree that PARLEY_BIN is of, which may be that of a mutant. Skips where there is no ASan."""
+    """Builds the program with ASan and UBSan, and the library that makes calls fail, in the tree of
+    PARLEY_BIN, which may be a mutant's. Skips where there is no ASan."""
     tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(PARLEY))))
     if not os.path.exists(tree + "/Makefile"):
         tree = ROOT
@@ -64,7 +65,7 @@ class Page:
                 for i, n in enumerate(counts) if n}
 
     def arm(self, kind="malloc", n=0, *, persistent=False, how=FAILS, of=LIBRARIES):
-        """From now on calls are counted, and the n-th of that kind by those libraries fails."""
+        """From now on calls are counted, and the n-th of this kind by these libraries fails."""
         self["counting"] = 0
         self.map[4 * len(FIELDS):4 * (len(FIELDS) + CALLS)] = bytes(4 * CALLS)
         values = {"kind": KINDS.index(kind), "nth": n, "persistent": persistent, "how": how,
@@ -78,58 +79,33 @@ class Page:
         self["counting"] = 0
 
 
-class Sql:
-    """A psql that stays: a question costs no start of a program."""
-
-    def __init__(self, stack):
-        self.process = stack.postgres.open_psql()
-
-    def ask(self, sql):
-        """The lines of the answer."""
-        self.process.stdin.write(sql + ";\n\\echo --end\n")
-        self.process.stdin.flush()
-        lines = []
-        while (line := self.process.stdout.readline()) != "--end\n":
-            if not line:
-                raise StackError(f"psql ended at: {sql}")
-            lines.append(line.rstrip("\n"))
-        return lines
-
-    def close(self):
-        self.process.communicate()
-
-
-class SanitizedTest(RenewedTest):
-    """A class with one parley under ASan and UBSan. At the end of a test the service leaves in order,
-    LSan looks for what it lost, and the log must be free of what any of them has to say."""
-    env = {}
-    servers = ("postgres", "parley")
+class SanitizedTest(StackTest):
+    """A class with one parley under ASan and UBSan. At the end of a test it ends in order, LSan looks for
+    leaks, and the log must be free of reports."""
+    stack_options = {"servers": ("postgres", "parley")}
 
     @classmethod
-    def setUpClass(cls):
+    def prepare(cls):
         program, library, asan = sanitized()
-        cls.stack = Stack(servers=cls.servers, env={
+        cls.stack.parley.program = program
+        cls.stack.parley.configure({
             "REDIS_URL": None, "PARLEY_HOSTS": "many", "PARLEY_SWEEP": "0", "PARLEY_DRAIN": "1",
             "PARLEY_RECYCLE": "0", "PARLEY_REQUEST_MS": "1000", "PARLEY_STATEMENT_MS": "900",
             "ASAN_OPTIONS": "verify_asan_link_order=0:detect_leaks=1:exitcode=99",
             "UBSAN_OPTIONS": "print_stacktrace=1", **cls.preload(library, asan), **cls.env})
-        cls.addClassCleanup(cls.stack.close)
-        cls.stack.parley.program = program
-        cls.prepare()
-        cls.stack.start()
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
         cls.sql = Sql(cls.stack)
         cls.addClassCleanup(cls.sql.close)
         cls.settle()
 
     @classmethod
     def preload(cls, library, asan):
-        """Settings for libraries in front of all others."""
+        """Settings for preloaded libraries."""
         del library, asan
         return {}
-
-    @classmethod
-    def prepare(cls):
-        """What has to be there before the servers start."""
 
     @classmethod
     def settle(cls):
@@ -157,7 +133,7 @@ class SanitizedTest(RenewedTest):
         return Peer(cls.stack.parley.env["PARLEY_LISTEN"])
 
     def end_in_order(self):
-        """The service ends by SIGTERM; nobody has anything to say, LSan least of all."""
+        """The service ends by SIGTERM, without a report of a sanitizer."""
         self.stack.parley.stop()
         self.assertEqual(self.said(), [], "what sanitizers said")
         self.assertEqual(self.stack.parley.process.returncode, 0)
@@ -167,33 +143,34 @@ class SanitizedTest(RenewedTest):
         return self.stack.parley.log()[self.earlier:]
 
     def said(self):
-        """Each report of a sanitizer in the log, from its first line on, shortened."""
+        """The reports of sanitizers in the log, shortened."""
         log = self.log()
         return [log[m.start():m.start() + 3000] for m in re.finditer(
             r"==\d+==ERROR: .*|runtime error: |AddressSanitizer:DEADLYSIGNAL", log)]
 
 
 class FaultInjectionTest(SanitizedTest):
-    """With one worker of one thread, and fail.c in it."""
+    """One worker with one thread, and fail.c in it."""
     env = {"PARLEY_WORKERS": "1", "PARLEY_THREADS": "1", "PARLEY_POOL_MIN": "0", "PARLEY_POOL_MAX": "4"}
 
     @classmethod
     def preload(cls, library, asan):
-        return {"LD_PRELOAD": f"{library} {asan}", "NTH_PAGE": cls.page_path()}
+        return {"LD_PRELOAD": f"{library} {asan}", "FAULT_PAGE": cls.page_path()}
 
     @classmethod
     def page_path(cls):
-        """Of the memory that is shared with fail.c."""
+        """The file of the shared memory."""
         return f"{tempfile.gettempdir()}/parley-fault-injection-{os.getpid()}"
 
     @classmethod
     def prepare(cls):
+        super().prepare()
         cls.page = Page(cls.page_path())
         cls.addClassCleanup(os.unlink, cls.page_path())
 
     @classmethod
     def settle(cls):
-        """And makes fail.c's acquaintance with the thread."""
+        """And lets fail.c learn which thread it is."""
         cls.page.disarm()
         super().settle()
         cls.page["waits"] = 0
@@ -209,7 +186,7 @@ class FaultInjectionTest(SanitizedTest):
 
     @classmethod
     def wait(cls, seconds=15):
-        """Waits until its thread has nothing to do. False: it has, or it is dead."""
+        """Waits until the thread is idle. False: it is not, or the worker is dead."""
         end = time.monotonic() + seconds
         while not cls.page["waits"]:
             if not cls.alive() or time.monotonic() > end:
@@ -218,7 +195,7 @@ class FaultInjectionTest(SanitizedTest):
         return True
 
     def where(self):
-        """Where the threads of the worker are, when it hangs; needs gdb."""
+        """Where the threads of a hanging worker are; needs gdb."""
         done = subprocess.run(["gdb", "-p", str(self.worker), "-batch", "-ex", "thread apply all bt 14"],
                               capture_output=True, text=True, check=False, timeout=60)
         return (done.stdout + done.stderr)[-6000:]

@@ -14,12 +14,12 @@ from stack import StackTest
 SEED = int(os.environ.get("FAULTS_SEED", "0"))
 LONG = os.environ.get("FAULTS") == "long"
 
-# 503s that say that nothing was done.
+# Codes of a 503 after which nothing was done.
 FAILED = ("unavailable", "overload", "timeout")
 
 
 def amount(short, long):
-    """How much of something, in the form that was asked for."""
+    """How much of something in this form, short or long."""
     return long if LONG else short
 
 
@@ -35,17 +35,15 @@ class FaultTest(StackTest):
         self.rngs = [self.rng(i) for i in range(self.clients)]
 
     def rng(self, name):
-        """Random choices that depend on the seed, the test and name alone."""
+        """A random generator that depends only on the seed, the test and this name."""
         return random.Random(f"{SEED} {self.id()} {name}")
 
 
 class LedgerTest(FaultTest):
-    """Clients that write, each attempt in the ledger, and repeat what has a key until it is done.
-
-    The test calls act(i, …) in client i's thread, and judge() at the end. statuses: what may be
-    answered beside 200 and 201 (None: the connection broke); the connection of a client that lost
-    an answer is opened again.
-    """
+    """Clients that write, with each attempt in the ledger. What has a key is repeated until it is done. The
+    test calls act(i, …) in the thread of client i, and judge() at the end. statuses: what may be answered
+    besides 200 and 201 (None: the connection broke). A client that lost an answer opens its connection
+    again."""
     statuses = (503,)
 
     def setUp(self):
@@ -59,7 +57,7 @@ class LedgerTest(FaultTest):
         self.good_at = [0.0] * self.clients     # when each client had its last good write
 
     def try_once(self, i, method, path, body=b"", headers=""):
-        """(ok | failed | unknown, what was answered as JSON or None)."""
+        """(ok | failed | unknown, the JSON of the answer or None)."""
         status, head, answer = self.wires[i].attempt(method, path, body, headers)
         problem = json.loads(answer) if answer else None
         code = problem["code"] if status not in (None, 200, 201) else None
@@ -69,7 +67,7 @@ class LedgerTest(FaultTest):
                 self.codes[code] += 1
         if status in (200, 201):
             return "ok", problem
-        if status == 409 and code == "busy":    # its first attempt goes on
+        if status == 409 and code == "busy":    # its first attempt is still under way
             return "unknown", problem
         self.assertIn(status, self.statuses, (method, path, answer[:300]))
         if status == 503:
@@ -83,9 +81,8 @@ class LedgerTest(FaultTest):
         return f"{self.prefix}{i}.{self.made[i]}"
 
     def act(self, i, kind, session, keyed=True, messages=1, seconds=60):
-        """One operation of client i; the Op. kind: append, or create, put and make, which make the
-        session in the three ways there are. With a key it is repeated until it is done, which must
-        come within seconds."""
+        """One operation of client i; the Op. kind is append, or one of the three that make the session:
+        create, put, make. With a key it is repeated until it is done, which must happen within seconds."""
         key = None
         if keyed:
             key = f"{self.prefix}{i}-{self.rngs[i].getrandbits(48):x}"
@@ -111,13 +108,12 @@ class LedgerTest(FaultTest):
             self.ledger.end(op, outcome)
             if not key:
                 return op
-            self.assertLess(time.monotonic(), end, f"repeated with its key and never done: {answer}")
+            self.assertLess(time.monotonic(), end, f"not done, although repeated with its key: {answer}")
             time.sleep(0.05)
 
     def look(self, i, session, least=0):
-        """Client i reads a session: its newest messages are its own, in order and without a gap,
-        and, unless the answer is marked, no fewer than least. The count; None when there was no
-        answer."""
+        """Client i reads a session. Its newest messages are its own, in order and without a gap. Unless the
+        answer is degraded there are at least `least`. Their count, or None without an answer."""
         outcome, answer = self.try_once(i, "GET", f"/v1/sessions/{session}")
         if outcome != "ok":
             return None
@@ -132,9 +128,9 @@ class LedgerTest(FaultTest):
         return count
 
     def judge(self):
-        """The ledger against PostgreSQL."""
+        """Compares the ledger with PostgreSQL."""
         wrong = self.ledger.compare(self.stack)
         say(f"ledger: {dict(self.ledger.count())}, answers {dict(self.counts)} {dict(self.codes)}; "
             f"{sum(op.tries > 1 for op in self.ledger.ops)} repeated with their keys; "
             f"{len(wrong)} wrong")
-        self.assertEqual(wrong[:20], [], f"{len(wrong)} things are not as they were told")
+        self.assertEqual(wrong[:20], [], f"{len(wrong)} differences")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Clients that read and write the same sessions through several hosts, and see whether a read is
-older than a write that was acknowledged before the read began."""
+"""Clients that read and write the same sessions through several hosts. No read may be older than a write that
+was acknowledged before the read began."""
 import collections
 import json
 import re
@@ -25,21 +25,20 @@ checked = collections.Counter()     # over all tests of this run
 
 
 def unpack(message_id):
-    """(generation, seq) of the id of a message, in whatever form an interface gives it."""
+    """(generation, seq) of a message id, in the form of any interface."""
     digits = message_id.removeprefix("msg_").replace("-", "")
     last = int(digits[16:20], 16) << 48 | int(digits[20:], 16)
-    return (int(digits[:12], 16) << 16 | int(digits[13:16], 16) << 4 | last >> 58 & 15,
-            last & (1 << 58) - 1)
+    return (int(digits[:12], 16) << 16 | int(digits[13:16], 16) << 4 | last >> 58 & 15, last & (1 << 58) - 1)
 
 
 def text_of(m):
-    """The content of a message, in whatever form."""
+    """The content of a message, in the form of any interface."""
     content = m["content"]
     return content if isinstance(content, str) else content[0]["text"]
 
 
 def host_beside(test, env, clock=None, servers=("parley", "nginx")):
-    """Another host of the test's PostgreSQL, that serves, with an nginx and a clock of its own."""
+    """Another host over the test's PostgreSQL, started, with its own nginx and perhaps its own clock."""
     other = Stack({**test.stack.parley.env, **test.env, **{
         name: test.stack.parley.env[name] for name in ("DATABASE_URL", "DATABASE_ADMIN_URL")}},
                   servers=servers)
@@ -55,7 +54,7 @@ def host_beside(test, env, clock=None, servers=("parley", "nginx")):
 
 
 class HostsTest(FaultTest):
-    """Hosts over one PostgreSQL, each with a client of its own in self.http."""
+    """Hosts over one PostgreSQL, each with a client in self.http."""
     clients = 1
 
     def setUp(self):
@@ -67,7 +66,7 @@ class HostsTest(FaultTest):
         self.asked, self.marked = 0, 0
 
     def more_hosts(self):
-        """Stacks beside the first."""
+        """The stacks besides the first."""
         return ()
 
     def wait_readyz(self, status):
@@ -76,7 +75,7 @@ class HostsTest(FaultTest):
                    f"/readyz {status}")
 
     def read(self, name):
-        """All kinds of reads on all hosts, often enough that each worker is asked: (where, answer)."""
+        """All kinds of reads on all hosts, often enough that each worker answers: (path, answer)."""
         for client in self.http:
             for where in [path.format(name) for path, _, _ in READS]:
                 for _ in range(3):
@@ -84,7 +83,7 @@ class HostsTest(FaultTest):
                     yield where, client.get(where)
 
     def expect_marked(self, where, answer):
-        """What is shown while PostgreSQL is away is marked."""
+        """An answer while PostgreSQL is away is marked as degraded."""
         if answer.status == 200:
             self.assertIn("X-Parley-Degraded", answer.headers, where)
             self.marked += 1
@@ -92,13 +91,10 @@ class HostsTest(FaultTest):
 
 
 class ReadAfterWrite(HostsTest):
-    """Clients that append to, change, delete, make anew and read the same few sessions, each through
-    one host.
-
-    What is known of a session is the newest version and message of each of its generations that
-    somebody was told of. Client i is the only one to delete session i.
-    """
-    unanswered = ()     # statuses that say nothing, and None for a broken connection
+    """Clients that append to, change, delete, recreate and read a few sessions, each through one host. For
+    each generation of a session the test keeps the newest version and message that any client was told. Only
+    client i deletes session i."""
+    unanswered = ()     # statuses that say nothing; None: a broken connection
     checks = amount(1500, 17000)
     timeout = 60
 
@@ -111,9 +107,9 @@ class ReadAfterWrite(HostsTest):
         self.counts, self.numbers = collections.Counter(), [0] * self.clients
         self.known = [{} for _ in range(SESSIONS)]
         self.newest_by = [0] * SESSIONS  # which host the newest write was acknowledged by
-        self.going = [0] * SESSIONS     # how many deletions were begun
-        self.absent = [True] * SESSIONS  # there may be none
-        self.told = {}                  # (session, generation, seq) to what was appended then
+        self.deletions = [0] * SESSIONS     # how many were begun
+        self.absent = [True] * SESSIONS  # whether it may not exist
+        self.appended = {}              # (session, generation, seq) to content
         self.tags = [{} for _ in range(self.clients)]   # the last that was seen of a session
         self.reads, self.across = [0] * self.clients, [0] * self.clients
         self.slowest = [0.0] * self.clients
@@ -125,7 +121,7 @@ class ReadAfterWrite(HostsTest):
         return i % len(self.hosts)
 
     def ask(self, i, method, path, body=None, headers=""):
-        """(status, head, JSON); (None, b"", None) where the answer says nothing."""
+        """(status, head, JSON); (None, b"", None) if the answer says nothing."""
         began = time.monotonic()
         status, head, answer = self.wires[i].attempt(method, path, body, headers)
         self.slowest[i] = max(self.slowest[i], time.monotonic() - began)
@@ -137,28 +133,28 @@ class ReadAfterWrite(HostsTest):
         return status, head, json.loads(answer) if answer else None
 
     def name(self, k):
-        """Of session k."""
+        """The id of session k."""
         return f"{self.prefix}{k}"
 
     def path(self, k):
-        """Of session k, on the native interface."""
+        """The path of session k on the native interface."""
         return f"/v1/sessions/{self.name(k)}"
 
     def know(self, i, k, generation, mark):
-        """Client i was told of it; mark: (version, seq)."""
+        """Client i got an answer with this mark, (version, seq)."""
         with self.lock:
             before = self.known[k].get(generation, (0, 0))
             self.known[k][generation] = tuple(map(max, before, mark))
             self.newest_by[k] = self.host_of(i)
 
     def before(self, k):
-        """What is known of it as a request begins."""
+        """What is known of session k when a request begins."""
         with self.lock:
-            return {"known": dict(self.known[k]), "going": self.going[k],
+            return {"known": dict(self.known[k]), "deletions": self.deletions[k],
                     "absent": self.absent[k], "by": self.newest_by[k]}
 
     def create(self, i, k):
-        """The session anew; repeated until it is there."""
+        """Makes the session; repeated until it is done."""
         status = None
         while status is None:
             status, head, answer = self.ask(i, "PUT", self.path(k), {
@@ -167,13 +163,13 @@ class ReadAfterWrite(HostsTest):
         self.know(i, k, int(TAG.search(head)[1]), (answer["version"], answer["message_count"]))
         self.absent[k] = False
 
-    def delete(self, i, k):
-        """And a read that finds nothing, and the session anew. The lock is not held: between the
-        request and the answer both outcomes are right. With a key: one that is repeated, and done
-        late, must not end the session that comes next."""
-        self.going[k] += 1
+    def delete_session(self, i, k):
+        """Deletes the session, reads that it is gone, and makes it again. Between request and answer both
+        outcomes are right. It has a key: a repeated DELETE that is done late must not delete the next
+        session."""
+        self.deletions[k] += 1
         self.absent[k] = True
-        key = f"Idempotency-Key: {self.name(k)}-{self.going[k]}\r\n"
+        key = f"Idempotency-Key: {self.name(k)}-{self.deletions[k]}\r\n"
         status = None
         while status is None:
             status = self.ask(i, "DELETE", self.path(k), headers=key)[0]
@@ -185,7 +181,7 @@ class ReadAfterWrite(HostsTest):
         self.look(i, k)
 
     def write(self, i, k):
-        """An append or a change by anybody, and a read of it."""
+        """An append or a change, and a read after it."""
         self.numbers[i] += 1
         number = self.numbers[i]
         before = self.before(k)
@@ -195,11 +191,11 @@ class ReadAfterWrite(HostsTest):
                                          {"role": "user", "content": content})
             if status == 201:
                 generation, seq = unpack(answer["message_id"])
-                self.told[k, generation, seq] = content
+                self.appended[k, generation, seq] = content
         else:
             status, head, answer = self.ask(i, "PATCH", self.path(k), {"context": {f"c{i}": number}})
             if status == 200:
-                # Its own tag is of the state alone.
+                # Its entity tag is of the state only.
                 generation = int(re.search(rb'ETag: "(\d+)\.', head)[1])
                 seq = answer["message_count"]
         if status == 404:
@@ -209,12 +205,12 @@ class ReadAfterWrite(HostsTest):
             self.look(i, k)
 
     def expect_absent(self, k, before):
-        """A 404 was right: a deletion was under way, then or since."""
-        self.assertTrue(before["absent"] or self.going[k] > before["going"],
-                        f"{k} is gone, and nobody has deleted it; known {before['known']}")
+        """A 404 is right only if a deletion was under way."""
+        self.assertTrue(before["absent"] or self.deletions[k] > before["deletions"],
+                        f"{k} is gone, and was not deleted; known {before['known']}")
 
     def look(self, i, k):
-        """A read of one of the kinds, some with the last tag, and what was known before it began."""
+        """A read of one kind, sometimes with the last entity tag, compared with what was known before."""
         path, key, order = self.rngs[i].choice(READS)
         tag = self.tags[i].get((k, path)) if self.rngs[i].random() < 0.3 else None
         before = self.before(k)
@@ -240,20 +236,20 @@ class ReadAfterWrite(HostsTest):
         if found:
             self.assertEqual(generation, int(found[1]), path)
         self.expect_current(k, before, generation, (int(found[2]) if found else GONE[0], seq), path)
-        told = self.told.get((k, generation, seq))
-        if told:
-            self.assertEqual(text_of(newest), told, f"not message {seq}: {path}")
+        content = self.appended.get((k, generation, seq))
+        if content:
+            self.assertEqual(text_of(newest), content, f"not message {seq}: {path}")
         if CONTEXT in answer:
             self.assertEqual((answer["version"], answer["message_count"]), (int(found[2]), seq))
 
     def expect_current(self, k, before, generation, mark, path):
-        """What a read that began then has shown."""
+        """The read is not older than what was known when it began."""
         least = before["known"].get(generation, (0, 0))
         self.assertTrue(mark[0] >= least[0] and mark[1] >= least[1],
                         f"stale: session {k} {path}: {mark} of {generation}, known {before['known']}")
 
     def expect_own(self, k, answer, messages):
-        """Nothing of another session."""
+        """The answer holds nothing of another session."""
         name = self.name(k)
         for field in ("session_id", "thread_id"):
             self.assertEqual(answer.get(field, name), name)
@@ -270,16 +266,16 @@ class ReadAfterWrite(HostsTest):
         elif pick < 0.97 or i >= SESSIONS:
             self.write(i, k)
         else:
-            self.delete(i, i)
+            self.delete_session(i, i)
 
     def hits(self, cache):
-        """Answers from a cache, on all hosts."""
+        """How many reads this cache has answered, on all hosts."""
         series = f'parley_source_hits_total{{source="{cache}"}}'
         return sum(metrics(host.client()).get(series, 0) for host in self.hosts)
 
     def work(self, disturb, cache):
-        """Runs the clients while disturb(workers) does its worst, and on until there are as many
-        checks as are wanted and some of them came from cache."""
+        """Runs the clients while disturb(workers) runs, and until there are enough checks and some reads were
+        answered by the cache."""
         before, began = self.hits(cache), time.monotonic()
         with Workers(self.clients, self.step) as workers:
             disturb(workers)
@@ -291,7 +287,7 @@ class ReadAfterWrite(HostsTest):
         self.report(time.monotonic() - began, f"{self.hits(cache) - before:.0f} answers of {cache}")
 
     def report(self, seconds, more):
-        """What was seen, and over all tests up to here."""
+        """Prints what was seen, in this test and in all so far."""
         checked["reads"] += sum(self.reads)
         checked["across"] += sum(self.across)
         say(f"{sum(self.reads)} reads after writes, {sum(self.across)} of them of writes of another"

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The ledger of a fault test: what each client asked for and was told, and the comparison of that
-with PostgreSQL.
+"""The ledger of a fault test: the requests and answers of each client, and their comparison with PostgreSQL.
 
-The outcomes are Jepsen's: ok (it is done), failed (it is not), unknown (it may be). A line of the
-file is JSON: an operation when it is invoked, and again when it ends. One that never ends, because
-the test died, is unknown.
+The outcomes are Jepsen's: ok (it is done), failed (it is not), unknown (it may be). A line of the file is JSON:
+an operation when it is invoked, and again when it ends. One that never ends is unknown.
 
-Each message carries its session, the operation that sent it and a random mark, so that a byte in a
-wrong place, a message stored twice and one that nobody sent can be told by looking at it.
+Each message holds its session, its operation and a random mark: a message that is foreign, stored twice or never
+sent is recognized.
 """
 import collections
 import hashlib
@@ -22,14 +20,15 @@ class Op:
                  "outcome", "receipt", "tries")
 
     def line(self):
-        """As it stands in the file."""
+        """Its line in the file."""
         line = {name: getattr(self, name) for name in self.__slots__ if name != "contents"}
         line["at"] = round(time.monotonic(), 6)
         return json.dumps(line) + "\n"
 
 
 class Ledger:
-    """Of all clients of a test; any thread may use it. prefix: of the ids of all its sessions."""
+    """The operations of all clients of a test, for any thread. prefix: what the ids of all its sessions begin
+    with."""
 
     def __init__(self, path, prefix, rng):
         self.prefix, self.rng = prefix, rng
@@ -40,14 +39,13 @@ class Ledger:
         self.file.close()
 
     def invoke(self, client, kind, session, key=None, messages=1):
-        """A new operation that is about to be sent."""
+        """Records an operation that is about to be sent."""
         op = Op()
         op.client, op.kind, op.session, op.key = client, kind, session, key
         op.outcome, op.receipt, op.tries = None, None, 0
         with self.lock:
             op.number = len(self.ops)
-            op.contents = [f"{session} {op.number} {k} {self.rng.getrandbits(64):x}"
-                           for k in range(messages)]
+            op.contents = [f"{session} {op.number} {k} {self.rng.getrandbits(64):x}" for k in range(messages)]
             op.digest = hashlib.sha256("\n".join(op.contents).encode()).hexdigest()
             op.invoked = round(time.monotonic(), 6)
             self.ops.append(op)
@@ -55,7 +53,7 @@ class Ledger:
         return op
 
     def end(self, op, outcome, receipt=None):
-        """What is known of it now; an unknown one may end again."""
+        """Records its outcome. An unknown one may end again."""
         with self.lock:
             op.outcome, op.receipt = outcome, receipt
             self.file.write(op.line())
@@ -64,7 +62,7 @@ class Ledger:
         return collections.Counter(op.outcome or "unknown" for op in self.ops)
 
     def compare(self, stack):
-        """PostgreSQL against the ledger: a line for each thing that is wrong."""
+        """Compares PostgreSQL with the ledger: a line for each difference."""
         stored, sessions, wrong = collections.defaultdict(list), {}, []
         for line in stack.psql(
                 "SELECT session_id, version, message_count, last_seq FROM sessions"
@@ -82,9 +80,9 @@ class Ledger:
             if content.split(" ", 1)[0] != name:
                 wrong.append(f"foreign: {content!r} is stored in {name}")
         wrong += self._compare_ops(stored, sessions)
-        told = {content for op in self.ops for content in op.contents}
+        sent = {content for op in self.ops for content in op.contents}
         wrong += [f"nobody sent {content!r}, stored in {places}"
-                  for content, places in stored.items() if content not in told]
+                  for content, places in stored.items() if content not in sent]
         for name, (_, message_count, last_seq) in sessions.items():
             if seqs[name] != list(range(1, last_seq + 1)) or message_count != last_seq:
                 wrong.append(f"gap: {name} says {message_count} messages up to {last_seq} and has"
@@ -97,7 +95,7 @@ class Ledger:
         return wrong
 
     def _compare_ops(self, stored, sessions):
-        """Each operation against what is stored of it."""
+        """Compares each operation with what is stored of it."""
         for op in self.ops:
             places = [stored.get(content, []) for content in op.contents]
             times = [len(p) for p in places]
@@ -108,7 +106,7 @@ class Ledger:
                 yield f"half: {what} is stored {times} times"
             elif op.contents and [p[0][1] - places[0][0][1] for p in places if p] not in (
                     [], list(range(len(op.contents)))):
-                yield f"torn: {what} is not stored in one piece: {places}"
+                yield f"torn: {what} is not stored in consecutive places: {places}"
             elif op.outcome == "ok" and (0 in times or op.session not in sessions):
                 yield f"lost: {what} is not stored"
             elif op.kind != "append" and 0 in times and sessions.get(op.session, [1])[-1] == 0:
@@ -119,7 +117,7 @@ class Ledger:
                 yield f"misnumbered: {what} is {places[0][0][1]}, its client was told {op.receipt}"
 
     def _compare_keys(self, stack):
-        """Each key that was acknowledged is kept, for the session that it was used in."""
+        """Each acknowledged key is stored, for the session that it was used in."""
         kept = dict(line.split("\t") for line in stack.psql(
             "SELECT key, session_id FROM idempotency_keys"
             f" WHERE starts_with(key, '{self.prefix}')").splitlines())

@@ -12,7 +12,7 @@ import secrets
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(1, os.path.dirname(HERE) + "/system")  # behind HERE: names may be in both
+sys.path.insert(1, os.path.dirname(HERE) + "/system")  # after HERE: a name may be in both
 
 from runner import run
 

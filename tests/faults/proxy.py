@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A proxy between parley and PostgreSQL that loses what it is told to lose, and a slow line to Redis.
+"""A proxy between parley and PostgreSQL that loses chosen round trips, and a relay for slow connections.
 
-It knows as much of the protocol as it takes to see where a round trip begins and ends (a Sync, and
-the ReadyForQuery that answers it) and whether it writes. The server has committed when it sends
-ReadyForQuery: so a commit whose answer is lost is certain, and no matter of time.
+The proxy knows where a round trip begins and ends (a Sync, and the ReadyForQuery that answers it) and whether
+it writes. The server has committed when it sends ReadyForQuery: so a test can lose the answer to a commit
+without depending on time.
 """
 import re
 import select
@@ -16,13 +16,12 @@ WRITE = re.compile(rb"(INSERT INTO|UPDATE|DELETE FROM) (sessions|messages|idempo
 
 
 class Cut:
-    """A round trip that is to be lost: the first one that holds mark, after skip of them.
+    """A round trip to lose: the first one that holds mark, after skip of them.
 
-    answer   True: the server's answer is lost; False: the request is, and the server never gets its
-             Sync
-    share    how much of that is passed on all the same, 0 to 1, but never all of it
-    writes   whether it is one that writes to sessions, or one that does not
-    fired, committed, refused   what came of it; refused: parley got to hear of an error
+    answer   True: the server's answer is lost; False: the request is, and the server never gets its Sync
+    share    how much of it is passed on, 0 to 1, but never all
+    writes   whether the round trip writes to sessions
+    fired, committed, refused   what happened; refused: parley received an error
     """
 
     def __init__(self, mark, answer, share=0.0, writes=True, skip=0):
@@ -32,7 +31,7 @@ class Cut:
         self.committed = self.refused = False
 
     def part(self, data):
-        """What is passed on of it."""
+        """The part that is passed on."""
         return data[:min(int(self.share * len(data)), len(data) - 1)]
 
 
@@ -41,7 +40,7 @@ class Proxy(Listener):
 
     def __init__(self, path, target):
         self.target, self.lock, self.armed = target, threading.Lock(), []
-        self.opens = []  # an event for each connection that is to be terminated while it is opened
+        self.opens = []  # an event for each connection to terminate while it is opened
         super().__init__(path + "/.s.PGSQL.5432")
 
     def serve(self, connection):
@@ -54,13 +53,13 @@ class Proxy(Listener):
         return cut
 
     def disarm(self, cut):
-        """Takes one back that was not fired."""
+        """Takes back a Cut that was not used."""
         with self.lock:
             if cut in self.armed:
                 self.armed.remove(cut)
 
     def choose(self, data, writes):
-        """The Cut that this round trip meets with, if any."""
+        """The Cut for this round trip, if any."""
         with self.lock:
             for cut in self.armed:
                 if cut.writes == writes and cut.mark in data:
@@ -72,7 +71,7 @@ class Proxy(Listener):
 
 
 class Connection:
-    """One of them: a round trip after the other."""
+    """A connection of parley: one round trip after the other."""
 
     def __init__(self, proxy, near):
         self.proxy, self.near, self.far = proxy, near, socket.socket(socket.AF_UNIX)
@@ -80,7 +79,7 @@ class Connection:
         self.sql = {}  # of prepared statements, by name
 
     def run(self):
-        """Until one side ends, or a cut."""
+        """Until one side closes the connection, or a cut."""
         try:
             self.far.connect(self.proxy.target + "/.s.PGSQL.5432")
             size = self._read(self.from_near, 4)
@@ -103,7 +102,7 @@ class Connection:
                 pass
 
     def _ends_early(self):
-        """What a backend says that is terminated before it takes statements."""
+        """Answers as a backend that is terminated before it takes statements."""
         with self.proxy.lock:
             event = self.proxy.opens.pop() if self.proxy.opens else None
         if event:
@@ -124,7 +123,7 @@ class Connection:
         return head + self._read(file, int.from_bytes(head[1:]) - 4)
 
     def _answer(self):
-        """All up to ReadyForQuery; what there is when the server ends before it."""
+        """All up to ReadyForQuery, or up to the end of the connection."""
         answer = []
         try:
             while not answer or answer[-1][:1] != b"Z":
@@ -135,7 +134,7 @@ class Connection:
         return b"".join(answer)
 
     def _writes(self, messages):
-        """Whether a statement that is run writes. Those that are prepared come once."""
+        """Whether one of the statements writes. A prepared statement is sent once."""
         run = [m[5:].split(b"\0")[0] for m in messages if m[:1] == b"Q"]
         for m in messages:
             if m[:1] == b"P":
@@ -146,9 +145,9 @@ class Connection:
         return any(map(WRITE.search, run))
 
     def _round_trip(self):
-        """False when the connection is over."""
+        """False when the connection has ended."""
         if self.far in select.select([self.near, self.far], [], [])[0]:
-            self.near.sendall(self._message(self.from_far))  # its last words
+            self.near.sendall(self._message(self.from_far))  # sent before the server closes the connection
             return True
         messages = []
         while not messages or messages[-1][:1] not in b"SQX":
@@ -171,16 +170,16 @@ class Connection:
         return True
 
 
-class Line(Listener):
-    """Listens at path for a server that listens at target, and passes bytes on; before that, it calls
-    asked(bytes) with what the server is asked, said(bytes) with what the server says."""
+class Relay(Listener):
+    """Listens at path for a server that listens at target, and passes bytes on. Before that it calls
+    asked(bytes) with what the server is sent, said(bytes) with what it sends."""
 
     def __init__(self, path, target, asked=lambda data: None, said=lambda data: None):
         self.target, self.asked, self.said, self.ends = target, asked, said, []
         super().__init__(path)
 
     def close(self):
-        """No more connections, and an end to those that there are."""
+        """Accepts no more connections, and closes the others."""
         for end in [self.listener, *self.ends]:
             try:
                 end.shutdown(socket.SHUT_RDWR)

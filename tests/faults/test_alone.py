@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""PARLEY_HOSTS=one, and the host is not alone: another one comes and goes, one of two is stopped in
-the middle of its writes, or the worker is that asks PostgreSQL whether it is. No read of either is
-older than a write that was acknowledged before it began."""
+"""PARLEY_HOSTS=one, and the host is not alone: another one comes and goes, one of two is stopped in the middle
+of its writes, or the polling worker is stopped. No read is older than a write that was acknowledged before the
+read began."""
 import os
 import signal
 import time
@@ -13,10 +13,10 @@ from stack import signal_all, wait_until
 
 
 class Company(ReadAfterWrite):
-    """The first host is alone; the clients of the second one begin when it is there."""
+    """The first host is alone. The clients of the second begin when it is there."""
     env = {"PARLEY_HOSTS": "one", "PARLEY_SWEEP": "0"}
     clients = 16
-    # Of a host that is stopped or gone, and of rows that it keeps locked: nginx' words, and parley's.
+    # A host is stopped or gone, or keeps rows locked. nginx' statuses and parley's.
     unanswered = (None, 409, 502, 503, 504)
     timeout = 100
 
@@ -29,7 +29,7 @@ class Company(ReadAfterWrite):
         return 0
 
     def status(self, host):
-        """/status of a host; a worker that is stopped may keep one from being answered."""
+        """/status of a host. A stopped worker may delay it."""
         found = {}
 
         def ask():
@@ -39,15 +39,15 @@ class Company(ReadAfterWrite):
         return found
 
     def alone(self):
-        """The first host has its shortcut."""
+        """Waits until the first host has its shortcut."""
         wait_until(lambda: self.status(self.stack)["shortcut"]["state"] == "on", 30, "it is never alone")
 
     def off(self):
-        """It has not."""
+        """Checks that it has not."""
         self.assertEqual(self.status(self.stack)["shortcut"]["state"], "off")
 
     def fill(self):
-        """Every worker has answered every session from memory."""
+        """Makes every worker answer every session from memory."""
         before = self.hits("memory")
         for k in range(SESSIONS):
             for _ in range(8):
@@ -55,7 +55,7 @@ class Company(ReadAfterWrite):
         self.assertGreater(self.hits("memory"), before)
 
     def half(self, host):
-        """From here on every second client asks this host."""
+        """From now on every second client asks this host."""
         self.hosts[1:] = [host]
         for i in range(1, self.clients, 2):
             self.wires[i].close()
@@ -63,7 +63,7 @@ class Company(ReadAfterWrite):
         self.host_of = lambda i: i % 2
 
     def whole(self):
-        """All ask the first one again."""
+        """All clients ask the first host again."""
         self.hosts[1:] = []
         for wire in self.wires[1::2]:
             wire.close()
@@ -78,14 +78,15 @@ class Company(ReadAfterWrite):
 
 
 class SecondHost(Company):
-    """It starts beside the first, and ends."""
+    """A second host starts and ends."""
     env = {**Company.env, "PARLEY_STATEMENT_MS": "1000"}
     rounds = amount(2, 12)
 
     def test_comes_and_goes(self):
-        """Under load. When its first write is acknowledged the first host has lost its shortcut; both
-        have the name of this machine. Fails if the shortcut stays on beside another host, or if one
-        that starts does not wait: tests/mutants/alone-beside-another, tests/mutants/alone-without-a-wait."""
+        """Under load. When the first write of the second host is acknowledged the first has lost its
+        shortcut. Both have the name of this machine. Fails if the shortcut stays on with another host, or if
+        a starting host does not wait: tests/mutants/alone-beside-another,
+        tests/mutants/alone-without-a-wait."""
         began = time.monotonic()
         other = host_beside(self, {"PARLEY_HOSTS": "one"})
         other.parley.stop()
@@ -97,7 +98,7 @@ class SecondHost(Company):
                     other.parley.configure({"PARLEY_HOSTS": "many"})
                 other.parley.start()
                 self.half(other)
-                # Of no session: nobody else waits for it.
+                # A session that no client uses.
                 path = f"/v1/sessions/{self.prefix}own-{number}"
                 took = eventually(lambda p=path: self.ask(1, "PUT", p, {})[0] == 201, 30)
                 self.off()
@@ -115,13 +116,13 @@ class SecondHost(Company):
 
 
 class Stopped(Company):
-    """Hosts stopped with SIGSTOP, all their processes, and going on."""
+    """Hosts that are stopped with SIGSTOP, and go on."""
     env = {**Company.env, "PARLEY_WORKERS": "2"}
     seconds = amount(5, 70)
 
     def test_one_of_two_amid_its_writes(self):
-        """The second is stopped under load, for longer than its registration was seen, and what it was
-        about to write is written when it goes on. Fails if the shortcut stays on beside another host:
+        """The second host is stopped under load, for longer than a registration lasts. When it goes on it
+        writes what it was about to write. Fails if the shortcut stays on with another host:
         tests/mutants/alone-beside-another."""
         began = time.monotonic()
         other = host_beside(self, {"PARLEY_HOSTS": "one"})
@@ -144,9 +145,9 @@ class Stopped(Company):
         self.report(time.monotonic() - began, f"one of two stopped for {self.seconds} s")
 
     def test_while_another_writes(self):
-        """The first, alone and with all sessions in memory, is stopped. Another one comes and writes;
-        then a read is sent to the first, and it goes on. Fails if the shortcut is on for longer than
-        after the last poll: tests/mutants/alone-for-long."""
+        """The first host, alone and with all sessions in memory, is stopped. Another host writes. Then the
+        first gets a read, and goes on. Fails if the shortcut lasts longer after the last poll:
+        tests/mutants/alone-for-long."""
         began = time.monotonic()
         for _ in range(amount(2, 5)):
             self.alone()
@@ -171,8 +172,8 @@ class Stopped(Company):
         self.report(time.monotonic() - began, "another wrote while the only one was stopped")
 
     def test_the_worker_that_polls(self):
-        """It is stopped for 10 s, under load; the other worker of the host answers what others write.
-        Fails if the shortcut is on for longer than after the last poll: tests/mutants/alone-for-long."""
+        """It is stopped for 10 s under load. The other worker of the host answers with what others write.
+        Fails if the shortcut lasts longer after the last poll: tests/mutants/alone-for-long."""
         self.fill()
         began = time.monotonic()
         other = host_beside(self, {"PARLEY_HOSTS": "one"})
@@ -197,7 +198,7 @@ class Stopped(Company):
         self.report(time.monotonic() - began, f"its poller stopped, another wrote after {took:.2f} s")
 
     def stop_poller(self):
-        """The pid of the worker that polled, which is stopped now: without it the shortcut ends."""
+        """Stops the worker that polls; its pid. Without it the shortcut ends."""
         for pid in self.stack.worker_pids():
             os.kill(pid, signal.SIGSTOP)
             if eventually(lambda: self.status(self.stack)["shortcut"]["state"] == "off", 3) is not None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""FastCGI from a peer that is broken or means harm: streams that nginx sent, recorded, then cut,
-lengthened, mutated. Whatever is answered must be the answer to a request that an independent reader
-finds in the bytes, whole and in order; everything else is closed without a handler having run."""
+"""FastCGI from a broken or hostile peer: recorded streams of nginx that are cut, lengthened, changed. Each answer
+must be the answer to a request that an independent reader finds in the bytes, complete and in order. Other
+connections are closed, and no handler runs."""
 import os
 import re
 import struct
@@ -11,19 +11,20 @@ import fastcgi
 from faults import amount
 from harness import message, say
 from fault_injection import SanitizedTest
-from proxy import Line
+from proxy import Relay
 from stack import wait_until
 
 HUGE = 1 << 24
 LENGTHS = (0, 1, 2, 7, 8, 9, 15, 127, 128, 129, 254, 255)
 
 
-class Bad(Exception):
-    """The bytes are no request."""
+class Bad(ValueError):
+    """The bytes are not a request."""
 
 
 def read_record(data, at):
-    """(kind, request, content, padding) of the record there, all but its padding; None: it is cut."""
+    """(kind, request, content, padding) of the record at this place, all but its padding; None if it is
+    cut."""
     if len(data) - at < 8:
         return None
     version, kind, request, length, padding = struct.unpack_from("!BBHHB", data, at)
@@ -43,46 +44,17 @@ def read_records(data):
         at = end
 
 
-def read_pairs(data):
-    """The names and values of parameters."""
-    pairs, at = [], 0
-    while at < len(data):
-        lengths = []
-        for _ in range(2):
-            if at >= len(data):
-                raise Bad("a length is cut")
-            n = data[at]
-            if n & 0x80:
-                if at + 4 > len(data):
-                    raise Bad("a length is cut")
-                n = struct.unpack_from("!I", data, at)[0] & 0x7fffffff
-                at += 3
-            at += 1
-            lengths.append(n)
-        name, value = lengths
-        if at + name + value > len(data):
-            raise Huge("a parameter is cut") if max(lengths) > HUGE else Bad("a parameter is cut")
-        pairs.append((data[at:at + name], data[at + name:at + name + value]))
-        at += name + value
-    return pairs
-
-
-class Huge(Bad):
-    """They claim a parameter for which libfcgi allocates what it claims; under ASan that takes long."""
-
-
 def as_text(name, value):
-    """A parameter as libfcgi hands it on: NAME=VALUE, up to the first NUL."""
+    """A parameter as libfcgi gives it: NAME=VALUE, up to the first NUL."""
     name, _, value = (name + b"=" + value).split(b"\0")[0].partition(b"=")
     return name, value
 
 
 def read_request(data):
-    """(flags, parameters, body, how many bytes) of the request that data begins with; Bad if there is
-    none. As the protocol has it, but for what libfcgi does wrong, which SECURITY.md names: records of
-    no request (id 0) that it does not know are read like the request's own; a record of another request
-    that is empty lets it pass over the next one; padding behind the end of a stream is not skipped;
-    text ends at a NUL."""
+    """(flags, parameters, body, how many bytes) of the request that data begins with; Bad if there is none.
+    It follows the protocol, and these errors of libfcgi, which SECURITY.md names: unknown records with id 0
+    are read like the request's own; an empty record of another request makes it skip the next one; padding
+    after the end of a stream is not skipped; text ends at a NUL."""
     own, passing, at = None, False, 0
     parts, streams = {fastcgi.PARAMS: b"", fastcgi.STDIN: b""}, [fastcgi.PARAMS, fastcgi.STDIN]
     while record := read_record(data, at):
@@ -98,7 +70,7 @@ def read_request(data):
         elif kind == fastcgi.BEGIN or request not in (0, own):
             passing = not content
         elif request == 0 and kind == fastcgi.GET_VALUES:
-            read_pairs(b"" if passing else content)
+            fastcgi.read_pairs(b"" if passing else content)
             passing = passing and not content
         elif request == own and kind != streams[0]:
             raise Bad("a record out of turn")
@@ -115,7 +87,8 @@ def read_request(data):
 
 
 def claims_much(data):
-    """Whether a name or value in it says it is longer than HUGE."""
+    """Whether a name or value in it claims more than HUGE bytes, which libfcgi allocates: that takes long
+    under ASan."""
     params, at = b"", 0
     try:
         while record := read_record(data, at):
@@ -124,18 +97,18 @@ def claims_much(data):
     except Bad:
         pass
     try:
-        # What is cut is read as far as it goes.
-        read_pairs(params + data[at + 8:])
-    except Huge:
-        return True
-    except Bad:
+        # A cut record is read as far as it goes.
+        fastcgi.read_pairs(params + data[at + 8:])
+    except fastcgi.CutError as e:
+        return e.longest > HUGE
+    except ValueError:
         pass
     return False
 
 
 def finished(flags, parts, end):
-    """A request of which all is there."""
-    pairs = [as_text(*p) for p in read_pairs(parts[fastcgi.PARAMS])]
+    """A complete request."""
+    pairs = [as_text(*p) for p in fastcgi.read_pairs(parts[fastcgi.PARAMS])]
     named = dict(reversed(pairs))
     length = named.get(b"CONTENT_LENGTH") or b"0"
     if named.get(b"PARLEY_END") != b"1" or length != b"%d" % len(parts[fastcgi.STDIN]):
@@ -144,7 +117,7 @@ def finished(flags, parts, end):
 
 
 def read_requests(data):
-    """All requests that a connection with these bytes may get answered, until the first bad one."""
+    """All requests of a connection with these bytes that may be answered, until the first bad one."""
     found = []
     try:
         while data:
@@ -153,22 +126,21 @@ def read_requests(data):
             if not flags & fastcgi.KEEP:
                 break
             data = data[end:]
-    except Bad:
+    except ValueError:
         pass
     return found
 
 
-
-
 class BrokenPeer(SanitizedTest):
     """Two workers, and streams as nginx sends them."""
-    servers = ("postgres", "parley", "nginx")
-    # libfcgi is to meet with what malloc says to it without ASan.
+    stack_options = {"servers": ("postgres", "parley", "nginx")}
+    # malloc must return NULL to libfcgi, as it does without ASan.
     env = {"PARLEY_WORKERS": "2", "PARLEY_THREADS": "16",
            "ASAN_OPTIONS": "detect_leaks=1:exitcode=99:allocator_may_return_null=1"}
 
     @classmethod
     def prepare(cls):
+        super().prepare()
         cls.nginx_socket = cls.stack.parley.env["PARLEY_LISTEN"]
         cls.stack.parley.configure({"PARLEY_LISTEN": cls.stack.dir + "/handlers.sock"})
 
@@ -179,9 +151,9 @@ class BrokenPeer(SanitizedTest):
 
     @classmethod
     def record(cls):
-        """What nginx sends for a request of each kind; nothing changes the session a of u."""
+        """What nginx sends for a request of each kind. None of them changes the session a of u."""
         sent = bytearray()
-        line = Line(cls.nginx_socket, cls.stack.parley.env["PARLEY_LISTEN"], asked=sent.extend)
+        relay = Relay(cls.nginx_socket, cls.stack.parley.env["PARLEY_LISTEN"], asked=sent.extend)
         os.chmod(cls.nginx_socket, 0o666)
         client = cls.stack.client()
         body = {"user_id": "u", "messages": [message("first")]}
@@ -195,11 +167,11 @@ class BrokenPeer(SanitizedTest):
             answer = client.request(method, path, body)
             if answer.status not in (200, 201):
                 raise AssertionError(f"{name}: {answer}")
-            # Its time is one that tells nothing.
+            # A time in the past, which does not count as waiting.
             streams[name] = re.sub(rb"(REQUEST_MSEC)\d{10}\.\d{3}", rb"\g<1>1000000000.000", bytes(sent))
             sent.clear()
         cls.stack.nginx.stop()
-        line.close()
+        relay.close()
         return streams
 
     def setUp(self):
@@ -208,12 +180,12 @@ class BrokenPeer(SanitizedTest):
         self.before, self.workers = self.handled(), sorted(self.stack.worker_pids())
 
     def handled(self):
-        """How many requests handlers have answered, as parley counts."""
+        """How many requests handlers have answered, by parley's count."""
         text = fastcgi.Peer(self.stack.parley.env["PARLEY_ADMIN"]).ask("GET", "/metrics").body.decode()
         return sum(float(n) for n in re.findall(r"^parley_http_requests_total\{.*\} (\S+)$", text, re.M))
 
     def send(self, data, whole=True):
-        """All answers to these bytes on a connection of their own."""
+        """Sends these bytes over a new connection; all answers."""
         peer = self.peer()
         peer.send(data, end=True)
         replies = []
@@ -230,11 +202,11 @@ class BrokenPeer(SanitizedTest):
 
     @staticmethod
     def shape(reply):
-        """An answer without what is another one each time."""
+        """An answer without what differs each time."""
         return reply.status, re.sub(rb"[0-9a-f]{8}-[0-9a-f-]{27}|\d+", b"N", reply.body)
 
     def expected(self, pairs, body):
-        """What is answered to that request, sent as it should be."""
+        """The answer to this request when it is sent correctly."""
         if (pairs, body) not in self.known:
             encoded = b"".join(fastcgi.pair(*p) for p in pairs)
             stream = (fastcgi.begin(flags=0) + fastcgi.record(fastcgi.PARAMS, encoded)
@@ -245,25 +217,26 @@ class BrokenPeer(SanitizedTest):
         return self.known[pairs, body]
 
     def judge(self, data, what):
-        """Sends it; whatever is answered must be the answer to a request that is there. How many were."""
+        """Sends the bytes. Each answer must be the answer to a request in them. How many answers there
+        were."""
         replies, requests = self.send(data), read_requests(data)
         self.assertLessEqual(len(replies), len(requests), f"{what}: a handler ran for {data!r}: {replies}")
         for reply, wanted in zip(replies, requests):
             if self.shape(reply) != self.expected(*wanted):
-                del self.known[wanted]      # its session may have changed since
+                del self.known[wanted]      # the session may have changed since
                 self.assertEqual(self.shape(reply), self.expected(*wanted), f"{what}: {wanted}")
         return len(replies)
 
     def judge_most(self, data, what):
-        """The same, but for those that claim so much that ASan is slow."""
+        """The same, but not for bytes that make ASan slow."""
         if claims_much(data):
             self.left_out += 1
         else:
             self.judge(data, what)
 
     def finish(self, workers=None):
-        """No handler has run but for what was answered; who was there still is, but for those that
-        libfcgi ended, which had no memory for two lengths whose sum is more than an int holds."""
+        """No handler ran without an answer. The workers are the same, except those that libfcgi ended: it had
+        no memory for two lengths whose sum overflows an int."""
         self.assertEqual(self.handled() - self.before, self.answered, "handlers ran unseen")
         for name, stream in self.streams.items():
             self.assertEqual(self.judge(stream, name), 1, f"{name}, as it should be, afterwards")
@@ -285,14 +258,14 @@ class BrokenPeer(SanitizedTest):
             stream = self.streams[name]
             for n in range(len(stream)):
                 self.assertEqual(self.judge(stream[:n], f"{name} cut at {n}"), 0)
-                # Behind a good one on the same connection.
+                # After a complete one on the same connection.
                 if n % amount(8, 1) == 0:
                     self.assertEqual(self.judge(stream + stream[:n], f"{name} and its first {n}"), 1)
         say(f"{self.sent} streams, {self.answered} answered")
         self.finish(self.workers)
 
     def fields(self, stream):
-        """(where, size) of all numbers in the records and parameters of a stream."""
+        """(offset, size) of all numbers in the records and parameters of a stream."""
         for kind, content, at, _ in read_records(stream):
             yield from ((at, 1), (at + 1, 1), (at + 2, 2), (at + 4, 2), (at + 6, 1))
             inner = at + 8
@@ -309,8 +282,8 @@ class BrokenPeer(SanitizedTest):
                 inner += sum(sizes)
 
     def test_every_number_wrong(self):
-        """Lengths of records, padding, names and values, types, roles, ids, versions; and lengths of four
-        bytes where one was, which say more than an int holds."""
+        """Lengths of records, padding, names and values; types, roles, ids, versions; and four-byte lengths
+        in place of one-byte lengths, beyond what an int holds."""
         for name, stream in self.streams.items():
             for at, size in self.fields(stream):
                 was = int.from_bytes(stream[at:at + size], "big")
@@ -326,8 +299,7 @@ class BrokenPeer(SanitizedTest):
         self.finish(self.workers)
 
     def test_aborted_anywhere(self):
-        """An ABORT_REQUEST, and other records that are out of place, between any two; and a peer that is
-        gone at once, whatever was begun for it."""
+        """ABORT_REQUEST and other misplaced records between any two; and peers that disconnect at once."""
         odd = [fastcgi.record(kind, content, request) for kind in range(0, 14) for request in (0, 1, 2)
                for content in (b"", b"12345678") if kind != fastcgi.GET_VALUES]
         for name, stream in self.streams.items():
@@ -344,7 +316,7 @@ class BrokenPeer(SanitizedTest):
         self.finish(self.workers)
 
     def mutate(self, rng, data):
-        """One small harm."""
+        """One small change."""
         at, n = rng.randrange(len(data) + 1), rng.choice((1, 1, 2, 4, 8, 16, 64))
         kind = rng.randrange(9)
         if kind < 3:
@@ -368,7 +340,7 @@ class BrokenPeer(SanitizedTest):
 
     @staticmethod
     def ends(data):
-        """Where records end in what may be none."""
+        """Where records end, in data that may be broken."""
         ends = [0]
         try:
             ends += [end for *_, end in read_records(data) if end <= len(data)]
@@ -377,7 +349,7 @@ class BrokenPeer(SanitizedTest):
         return ends
 
     def test_mutations(self):
-        """Fails if the closing marker is not asked for: tests/mutants/marker_not_asked_for."""
+        """Fails if the closing marker is not required: tests/mutants/marker_not_asked_for."""
         rng, streams = self.rng("mutations"), list(self.streams.values())
         many = amount(10000, 100000)
         for i in range(10 * many):
@@ -391,8 +363,8 @@ class BrokenPeer(SanitizedTest):
         self.finish(self.workers)
 
     def test_get_values(self):
-        """FCGI_GET_VALUES: as the first record it is refused. Behind a good one libfcgi answers it out of
-        64 bytes on its stack: then the worker ends, and another is there within a second."""
+        """FCGI_GET_VALUES: as the first record it is refused. After a beginning libfcgi answers it from 64
+        bytes on its stack: then the worker ends, and another replaces it within a second."""
         names = [fastcgi.pair(name, b"") for name in
                  (b"FCGI_MAX_CONNS", b"FCGI_MAX_REQS", b"FCGI_MPXS_CONNS", b"OTHER")]
         one = fastcgi.record(fastcgi.GET_VALUES, names[0], 0)
@@ -422,6 +394,6 @@ class BrokenPeer(SanitizedTest):
         self.finish()
         deaths = self.log().count('"event":"worker_died"')
         self.assertEqual(deaths, 2, self.log()[-3000:])
-        # ASan has no words for a stack that is gone.
+        # ASan reports nothing when the stack is overwritten.
         self.stack.parley.stop()
         self.assertEqual(self.stack.parley.process.returncode, 0)

@@ -1,28 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""A wall clock that jumps by an hour both ways: of the machine, of parley's alone, of PostgreSQL's
-alone. PostgreSQL's decides what is expired; what takes time is measured by monotonic clocks."""
+"""A wall clock that jumps by an hour, forwards and back: of the machine, of parley's host, of PostgreSQL's.
+PostgreSQL's clock decides what is expired. Durations are measured by monotonic clocks."""
 import json
 import time
-import unittest
 
 from clocks import HOUR, Clock, build, by
 from faults import LedgerTest, amount
 from harness import Workers, locked, metrics, say
-from stack import Nginx, Parley, Postgres, Stack, wait_until
+from stack import Nginx, Parley, Postgres, wait_until
 
 
 class ClockTest(LedgerTest):
-    """Load while clocks jump. Not in here: the host of a Redis, which takes no time from a wall
-    clock that matters to anybody else."""
+    """Load while clocks jump. Redis' clock is left out: nothing depends on it."""
     env = {"PARLEY_AUTH": "keys", "PARLEY_QUEUE_MS": "1000", "PARLEY_SWEEP": "1"}
     clients = 8
 
     @classmethod
-    def setUpClass(cls):
-        if cls is ClockTest:
-            raise unittest.SkipTest("the base of those below")
-        cls.stack = Stack(env=cls.env)
-        cls.addClassCleanup(cls.stack.close)
+    def prepare(cls):
         directory = cls.stack.dir
         build(directory)
         cls.clocks = {n: Clock(directory, n) for n in ("parley", "postgres", "nginx")}
@@ -31,7 +25,10 @@ class ClockTest(LedgerTest):
         cls.stack.postgres = by(cls.clocks["postgres"], Postgres)(cls.stack)
         cls.stack.parley = by(cls.clocks["parley"], Parley)(cls.stack, cls.stack.parley.env)
         cls.stack.nginx = by(cls.clocks["nginx"], Nginx)(cls.stack)
-        cls.stack.start()
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
         cls.key = cls.stack.parley.make_key("default")
 
     def setUp(self):
@@ -44,7 +41,7 @@ class ClockTest(LedgerTest):
         return super().try_once(i, method, path, body, headers + self.auth)
 
     def jump(self, names, seconds):
-        """Sets clocks, one right after the other."""
+        """Sets these clocks, one right after the other."""
         for name in names:
             self.clocks[name].set(seconds)
 
@@ -56,14 +53,14 @@ class ClockTest(LedgerTest):
             self.look(i, session, least=3 + n)
 
     def make(self, ttl):
-        """A session with a fixed time to live that all caches have; its path."""
+        """Makes a session with a fixed time to live, which all caches hold; its path."""
         path = f"/v1/sessions/{self.prefix}ttl-{self.rngs[0].getrandbits(40):x}"
-        self.ok(self.client.put(path, {"ttl_seconds": ttl, "expiry": "absolute"}), 201)
+        self.put(path, {"ttl_seconds": ttl, "expiry": "absolute"}, status=201)
         self.status(path)
         return path
 
     def status(self, path):
-        """Of a read; what is served is not expired, whatever a clock says."""
+        """The status of a read. What is served is not expired."""
         for _ in range(20):
             answer = self.client.get(path)
             if answer.status != 503:
@@ -75,8 +72,8 @@ class ClockTest(LedgerTest):
         return answer.status
 
     def under_load(self, names, jumps):
-        """Jumps while clients work; after each of them everybody has a good write within 2 s, and no
-        more is refused than was under way. look(seconds) is called at each."""
+        """Clocks jump while clients work. After each jump all clients have a good write within 2 s, and no
+        more requests are refused than were under way."""
         with Workers(self.clients, self.step) as workers:
             workers.pause(1)
             for seconds in jumps:
@@ -89,22 +86,19 @@ class ClockTest(LedgerTest):
                 say(f"{'+'.join(names)} {seconds:+d} s: all write within {good:.2f} s, {refused} refused")
                 self.assertLess(good, 2)
                 self.assertLessEqual(refused, self.clients, "more than was under way")
-                self.keys_hold()
-
-    def keys_hold(self):
-        """The key opens, another does not, and what is bounded by the second is so."""
-        self.assertEqual(self.status("/v1/sessions/nobody"), 404)
-        answer = self.client.get("/v1/sessions/nobody", headers={"X-API-Key": "no"})
-        self.assertIn(answer.status, (400, 401), answer)
+                # The API key holds, and another is refused.
+                self.assertEqual(self.status("/v1/sessions/nobody"), 404)
+                answer = self.client.get("/v1/sessions/nobody", headers={"X-API-Key": "no"})
+                self.assertIn(answer.status, (400, 401), answer)
 
     def times_in_order(self):
-        """No session is changed before it was made."""
+        """No session was changed before it was created."""
         wrong = self.stack.psql("SELECT count(*) FROM sessions WHERE updated_at < created_at")
         self.assertEqual(wrong, "0")
 
 
 class MachineClock(ClockTest):
-    """All on one machine: nginx, parley and PostgreSQL see the same clock jump."""
+    """On one machine nginx, parley and PostgreSQL see the same clock jump."""
 
     def test_jumps(self):
         """Fails if time is measured by the wall clock: tests/mutants/wall-measured."""
@@ -113,8 +107,8 @@ class MachineClock(ClockTest):
         self.times_in_order()
 
     def test_bounds_by_the_second(self):
-        """A tenant at its bound is not locked out by a clock that was set back. Fails if its requests
-        are counted by the wall clock: tests/mutants/wall-limit."""
+        """A tenant at its limit is not locked out when a clock is set back. Fails if its requests are counted
+        by the wall clock: tests/mutants/wall-limit."""
         key = self.stack.parley.make_key("bounded")
         self.stack.parley.do("tenant", "set", "bounded", "--requests", "10")
         client = self.stack.client(headers={"Authorization": f"Bearer {key}"})
@@ -127,17 +121,17 @@ class MachineClock(ClockTest):
 
 
 class NginxClock(ClockTest):
-    """nginx stamps a request just before the clock jumps, and parley reads the stamp just after: here
-    for as long as it takes to see what comes of that."""
+    """nginx stamps a request just before the clock jumps, parley reads it just after. Here this lasts as long
+    as the test."""
 
     def test_jumps(self):
-        """Fails if a wait that cannot be is believed: tests/mutants/queue-believed."""
+        """Fails if parley believes a wait that is impossible: tests/mutants/queue-believed."""
         self.under_load(["nginx"], [HOUR, 0, -HOUR, 0])
         self.judge()
 
 
 class ParleyClock(ClockTest):
-    """parley's host apart from PostgreSQL's."""
+    """parley's host has another clock than PostgreSQL's."""
     alone = ("parley", "nginx")     # they share a machine
 
     def hits(self):
@@ -151,7 +145,7 @@ class ParleyClock(ClockTest):
         self.judge()
 
     def test_expiry(self):
-        """Sessions and keys live by PostgreSQL's clock, in every cache. Fails if parley's own decides:
+        """Sessions and keys expire by PostgreSQL's clock, in every cache. Fails if parley's clock decides:
         tests/mutants/own-clock."""
         for seconds in (HOUR, -HOUR):
             with self.subTest(ahead=seconds):
@@ -181,18 +175,18 @@ class ParleyClock(ClockTest):
 
 
 class PostgresClock(ClockTest):
-    """PostgreSQL's host apart from parley's."""
+    """PostgreSQL's host has another clock than parley's."""
     env = {**ClockTest.env, "PARLEY_HOSTS": "many", "PARLEY_REQUEST_MS": "5000"}
 
     def test_1_jumps(self):
-        """Fails if the time of a change may lie before that of another: tests/mutants/updated-before."""
+        """Fails if a change may get an earlier time than the one before it: tests/mutants/updated-before."""
         self.under_load(["postgres"], [HOUR, 0, -HOUR, 0])
         self.judge()
         self.times_in_order()
 
     def test_2_expiry_and_sweeper(self):
-        """What is expired by the new time is gone everywhere, and nothing else. Fails
-        if a session is live for as long as its stamp is current: tests/mutants/fresh-expiry-not-asked."""
+        """Sessions that are expired by the new time are gone everywhere, and no others. Fails if a session
+        lives while its stamp is current: tests/mutants/fresh-expiry-not-asked."""
         kept, gone = self.make(3 * HOUR), self.make(HOUR // 2)
         rows = "SELECT count(*) FROM sessions WHERE starts_with(session_id, '{}')".format
         self.jump(["postgres"], HOUR)
@@ -208,8 +202,8 @@ class PostgresClock(ClockTest):
         say(f"PostgreSQL an hour ahead: deleted after {swept:.1f} s")
 
     def test_3_a_lock_that_is_waited_for(self):
-        """PostgreSQL ends a wait by its wall clock: set back, it does not. parley's deadline does.
-        Fails if there is none on parley's side: tests/mutants/server-timeouts-only."""
+        """PostgreSQL ends a wait by its wall clock, and does not if that is set back. parley's deadline does.
+        Fails if parley has none: tests/mutants/server-timeouts-only."""
         path = self.make(3 * HOUR)
         with locked(self.stack, path.rsplit("/", 1)[1]):
             wire = self.wires[0]

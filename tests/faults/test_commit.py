@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The answer to a commit is lost on its way, and so is the request for it: on every route that
-writes, with a key and without.
+"""The answer to a commit is lost, or the request for it: on every route that writes, with a key and without.
 
-Each write of a route is one round trip: one implicit transaction, which the server commits when it
-has the Sync. A transaction with BEGIN and COMMIT of its own no route has;
-tests/service/db/test_tx.c loses its COMMIT.
+Each write is one round trip: one implicit transaction, which the server commits when it has the Sync. No route
+uses BEGIN and COMMIT; tests/service/db/test_tx.c loses that COMMIT.
 """
 import collections
 import json
@@ -21,7 +19,7 @@ Route = collections.namedtuple("Route", "name prepared method path body")
 
 
 def native(mark, n=1):
-    """Messages of parley's own interface."""
+    """Messages of the native interface."""
     return {"messages": [{"role": "user", "content": f"{mark} {k}"} for k in range(n)]}
 
 
@@ -31,12 +29,12 @@ def items(mark):
 
 
 def values(mark):
-    """Values of a thread, without an id of the message's: put twice, it would be there twice."""
+    """Values of a thread. The message has no id: stored twice, it would be there twice."""
     return {"values": {"messages": [{"type": "human", "content": f"{mark} value"}]}}
 
 
 def tagged(mark, **more):
-    """The mark where every interface keeps it."""
+    """A body with the mark where every interface keeps it."""
     return {"metadata": {"mark": mark}, **more}
 
 
@@ -71,9 +69,9 @@ PREPARE = {"session": ("PUT", "/v1/sessions/{}", lambda m: tagged(m, **native(m)
 
 
 class CommitCut(FaultTest):
-    """Between parley and PostgreSQL stands a proxy."""
+    """A proxy stands between parley and PostgreSQL."""
     clients = 8
-    # What is swept would be one more write. A machine that is slow must not make a read fail.
+    # The sweeper would write as well. A slow machine must not make a read fail.
     env = {"PARLEY_SWEEP": "0", "PARLEY_ACQUIRE_MS": "5000"}
     stack_options = {"servers": ("postgres", "redis")}
 
@@ -96,20 +94,20 @@ class CommitCut(FaultTest):
         self.counts, self.lock, self.number = collections.Counter(), threading.Lock(), 0
 
     def new_mark(self):
-        """One that is no other's beginning."""
+        """A mark that no other mark begins with."""
         with self.lock:
             self.number += 1
             return f"{self.prefix}{self.number:06}"
 
     def ask(self, i, method, path, body=None, headers=""):
-        """Status, headers in lower case, JSON; 503 and LangGraph's 409 are in place of an answer."""
+        """Status, headers in lower case, JSON. A 503, or LangGraph's 409, is a lost outcome."""
         status, head, answer = self.wires[i].request(method, path, body, headers)
         answer = json.loads(answer) if answer else {}
         self.assertIn(status, (200, 201, 204, 409, 503), (method, path, answer))
         return status, head.lower().decode(), answer
 
-    def prepare(self, i, route, mark):
-        """What exists before; its id."""
+    def prepare_route(self, i, route, mark):
+        """Makes what the route needs; its id."""
         if not route.prepared:
             return mark
         method, path, body, name = PREPARE[route.prepared]
@@ -122,12 +120,12 @@ class CommitCut(FaultTest):
 
     @staticmethod
     def code(answer):
-        """Of an error of any of the three interfaces."""
+        """The code of an error, on any interface."""
         return (answer.get("error") or answer).get("code")
 
     def found(self, prefix):
-        """What is stored of each mark: sessions as (version, state_version, messages, whether the
-        change of a PATCH is in them), and keys."""
+        """What is stored of each mark: sessions as (version, state_version, messages, whether the change of a
+        PATCH is in them)."""
         stored = collections.defaultdict(list)
         for line in self.stack.psql(
                 "SELECT coalesce(s.metadata->>'mark', s.session_id), s.version, s.state_version,"
@@ -142,9 +140,10 @@ class CommitCut(FaultTest):
         return stored
 
     def lose(self, i, route, ways, keyed):
-        """A write whose answers or requests are lost, in these ways; whether it must be stored."""
+        """A write whose answers or requests are lost in these ways. Its mark, and whether it must be
+        stored."""
         mark, done = self.new_mark(), False
-        name = self.prepare(i, route, mark)
+        name = self.prepare_route(i, route, mark)
         call = (route.method, route.path.format(name), route.body(mark) if route.body else None,
                 f"Idempotency-Key: k-{mark}\r\n" if keyed else "")
         # A conversation's id is conv_ and the digits of the session's.
@@ -153,14 +152,14 @@ class CommitCut(FaultTest):
             cut = self.proxy.arm(row, answer_lost, share)
             while not cut.fired.is_set():
                 self.judge(route, keyed, cut, *self.ask(i, *call))
-            # The first one that is committed is the change; later ones find its key, or nothing to do.
+            # The first commit is the change. Later ones find its key, or nothing to do.
             self.assertTrue(cut.committed or done or not answer_lost, "the server has not committed")
             done = done or cut.committed
             with self.lock:
                 self.counts["answers lost" if answer_lost else "requests lost"] += 1
                 self.counts["of commits"] += cut.committed
         if keyed:
-            # The key is looked up: that answer is lost as well, and asked for again.
+            # The look-up of the key is lost as well, and repeated.
             look = self.proxy.arm(row, True, writes=False)
             status, head, answer = self.ask(i, *call)
             while status == 503 and self.code(answer) in FAILED and not look.fired.is_set():
@@ -174,8 +173,8 @@ class CommitCut(FaultTest):
         return mark, done
 
     def judge(self, route, keyed, cut, status, head, answer):
-        """One that was cut is unknown; others have failed and changed nothing. Where an earlier one was
-        committed, its key is an error, and after an error it is no matter what else is lost."""
+        """A request that was cut has an unknown outcome. Others have failed and changed nothing. After an
+        earlier commit the key is an error, and what else is lost does not matter."""
         if not cut.fired.is_set():
             self.assertEqual((status, self.code(answer) in FAILED), (503, True), (route, answer))
             time.sleep(0.02)
@@ -189,17 +188,17 @@ class CommitCut(FaultTest):
         if refused == 503:
             self.assertIn("\r\nretry-after: ", head)
         if route.path.startswith("/v1/conversations"):
-            # OpenAI's clients repeat a 503 by themselves.
+            # OpenAI's clients repeat a 503 unless they are told not to.
             self.assertEqual("\r\nx-should-retry: false\r\n" in head, not keyed, head)
 
     def effects(self):
-        """What each route leaves behind when nothing is lost, and what is there before it."""
+        """What is stored before and after each route when nothing is lost."""
         before, after = {}, {}
         for route in ROUTES:
             before[route.name], after[route.name] = self.new_mark(), self.new_mark()
-            self.prepare(0, route, before[route.name])
+            self.prepare_route(0, route, before[route.name])
             mark = after[route.name]
-            status, _, answer = self.ask(0, route.method, route.path.format(self.prepare(0, route, mark)),
+            status, _, answer = self.ask(0, route.method, route.path.format(self.prepare_route(0, route, mark)),
                                          route.body(mark) if route.body else None)
             self.assertIn(status, (200, 201, 204), answer)
         stored = self.found(self.prefix)
@@ -209,11 +208,11 @@ class CommitCut(FaultTest):
         return before, after
 
     def test_every_write(self):
-        """Exactly once with a key, and once or not at all, as it came, without. Fails if a write is
-        sent again although it may have been done (tests/mutants/write-repeated), if an unknown outcome
-        is told as a failure (unknown-failed), if the key is stored by another transaction than the
-        change (key-apart), if a lost read is not repeated (read-given-up), if
-        OpenAI's clients are not told to leave it (retried-blindly)."""
+        """With a key it is done exactly once; without, once or not at all. Fails if a write is sent again
+        although it may have been done (tests/mutants/write-repeated), if an unknown outcome is reported as a
+        failure (unknown-failed), if the key is stored in another transaction than the change (key-apart), if
+        a lost read is not repeated (read-given-up), if OpenAI's clients are allowed to repeat it
+        (retried-blindly)."""
         before, after = self.effects()
         wanted, commits = {}, amount(200, 1000)
 
@@ -223,7 +222,7 @@ class CommitCut(FaultTest):
                 route, n = ROUTES[n % len(ROUTES)], n + 1
                 keyed = rng.random() < 0.7
                 ways = [(True, rng.choice((0, rng.random(), 1)))]
-                # With a key, lost again and again; without, what never got there is not there.
+                # With a key several are lost. Without one a lost request is not stored.
                 while keyed and len(ways) < 4 and rng.random() < 0.4:
                     ways.insert(rng.randrange(2), (rng.random() < 0.5, rng.choice((0, rng.random(), 1))))
                 if rng.random() < 0.3:
@@ -234,15 +233,14 @@ class CommitCut(FaultTest):
         began = time.monotonic()
         at_once(self.clients, work)
         stored = self.found(self.prefix)
-        wrong = [(mark, *told, stored[mark]) for mark, told in wanted.items() if stored[mark] != told[-1]]
+        wrong = [(mark, *write, stored[mark]) for mark, write in wanted.items() if stored[mark] != write[-1]]
         say(f"{len(wanted)} writes on {len(ROUTES)} routes, {dict(self.counts)} in"
             f" {time.monotonic() - began:.1f} s; {len(wrong)} not stored as they must be")
         self.assertEqual(wrong[:10], [], f"{len(wrong)} are wrong")
 
     def test_every_step_of_an_erasure(self):
-        """It is several transactions: whichever is lost, its client hears that it is not known, and
-        repeating it erases all. Fails if an unknown outcome is told as a failure
-        (tests/mutants/unknown-failed)."""
+        """An erasure is several transactions. Whichever is lost, the outcome is unknown, and a repetition
+        erases all. Fails if an unknown outcome is reported as a failure (tests/mutants/unknown-failed)."""
         steps = collections.Counter()
         for answer_lost in (True, False):
             for skip in range(10):
@@ -251,7 +249,7 @@ class CommitCut(FaultTest):
                     status, *_ = self.ask(0, "PUT", f"/v1/sessions/{mark}.{k}",
                                           {"user_id": mark, **tagged(mark), **native(mark, 3)})
                     self.assertEqual(status, 201)
-                # Its steps do not name the user; nobody else writes.
+                # Its steps do not name the user. No other client writes.
                 cut = self.proxy.arm("", answer_lost, self.rng(skip).random(), skip=skip)
                 status, _, answer = self.ask(0, "DELETE", f"/v1/users/{mark}")
                 if not cut.fired.is_set():
@@ -268,11 +266,11 @@ class CommitCut(FaultTest):
                     f" (SELECT count(*) FROM messages WHERE starts_with(content, '\"{mark}'))")
                 self.assertEqual(left, "0\t0")
         say(f"{steps[True]} answers and {steps[False]} requests lost, one in each erasure")
-        self.assertGreater(min(steps.values()), 1)  # to hide, and to delete
+        self.assertGreater(min(steps.values()), 1)  # at least the tombstone and the deletion
 
     def test_a_read_is_repeated_once(self):
-        """Its client does not hear of the first loss; of the second it hears that nothing was done.
-        Fails if a lost read is not repeated (tests/mutants/read-given-up)."""
+        """The client does not notice the first loss. After the second it gets a 503: nothing was done. Fails
+        if a lost read is not repeated (tests/mutants/read-given-up)."""
         mark = self.new_mark()
         self.ask(0, "PUT", f"/v1/sessions/{mark}", native(mark, 5))
         for n in range(amount(20, 200)):
@@ -287,14 +285,14 @@ class CommitCut(FaultTest):
             self.assertTrue(all(cut.fired.is_set() for cut in one + two))
 
     def test_a_read_whose_connection_is_terminated_while_it_is_opened(self):
-        """Its client does not hear of that either. Fails if it counts as a server that is away
+        """The client does not notice that either. Fails if PostgreSQL counts as away then
         (tests/mutants/opening-given-up)."""
         mark = self.new_mark()
         self.ask(0, "PUT", f"/v1/sessions/{mark}", native(mark))
         fired = 0
         self.addCleanup(setattr, self.proxy, "opens", [])
         for _ in range(amount(20, 100)):
-            # The pool is empty behind a loss.
+            # The pool is empty after a loss.
             cut = self.proxy.arm(mark, True, writes=False)
             event = threading.Event()
             with self.proxy.lock:

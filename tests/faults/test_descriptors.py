@@ -11,7 +11,7 @@ import time
 
 from faults import LedgerTest, amount
 from harness import Workers, descriptors, say
-from stack import PARLEY, Parley, Stack, wait_until
+from stack import PARLEY, Parley, wait_until
 
 LIMIT = 64
 RESTING = 28    # more than a worker has open once nginx's connections have ended
@@ -26,7 +26,7 @@ def cpu(pid):
 
 
 class LimitedParley(Parley):
-    """parley with a limit of open files, soft and hard."""
+    """parley with a limit of open files."""
 
     def command(self):
         return ["prlimit", f"--nofile={LIMIT}:{LIMIT}", "--", PARLEY, "serve"]
@@ -35,17 +35,12 @@ class LimitedParley(Parley):
 class Descriptors(LedgerTest):
     """Far more clients than descriptors."""
     clients = 96
-    env = {"PARLEY_THREADS": "6", "PARLEY_POOL_MAX": "6", "PARLEY_HOSTS": "many",
-           "PARLEY_DRAIN": "16"}
+    env = {"PARLEY_THREADS": "6", "PARLEY_POOL_MAX": "6", "PARLEY_HOSTS": "many", "PARLEY_DRAIN": "16"}
     statuses = (503, 504)
 
     @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack(env=cls.env)
-        cls.addClassCleanup(cls.stack.close)
+    def prepare(cls):
         cls.stack.parley = LimitedParley(cls.stack, cls.stack.parley.env)
-        cls.stack.start()
-
 
     def step(self, i):
         """A session with an append, and a read of it."""
@@ -55,7 +50,7 @@ class Descriptors(LedgerTest):
         self.look(i, session, least=3)
 
     def connect(self, n):
-        """Connections to parley beside nginx's, which say nothing."""
+        """Opens idle connections to parley besides nginx's."""
         found = []
         for _ in range(n):
             s = socket.socket(socket.AF_UNIX)
@@ -65,7 +60,7 @@ class Descriptors(LedgerTest):
         return found
 
     def spent(self, seconds):
-        """The busiest worker's CPU time, as a share of what a busy loop gets meanwhile."""
+        """The CPU time of the busiest worker, as a share of what a busy loop gets."""
         pids = self.stack.worker_pids()
         before = {p: cpu(p) for p in pids}
         with subprocess.Popen(["sh", "-c", "while :; do :; done"]) as loop:
@@ -75,7 +70,7 @@ class Descriptors(LedgerTest):
         return max(cpu(p) - before[p] for p in pids) / max(loop_s, 0.1)
 
     def test_1_a_limit_that_cannot_be_enough(self):
-        """One line, and no service that would fail under load. Fails if nobody looks at the limit:
+        """One line, and no service that would fail under load. Fails if the limit is not checked:
         tests/mutants/limit-unseen."""
         other = LimitedParley(self.stack, {**self.stack.parley.env, "PARLEY_THREADS": "24"})
         other.name = "limited"
@@ -105,8 +100,8 @@ class Descriptors(LedgerTest):
         wait_until(lambda: max(map(descriptors, self.stack.worker_pids())) <= OWN, 30, "descriptors stay")
 
     def test_3_who_waits_costs_nothing(self):
-        """All descriptors for connections are taken, and more wait. Fails if the listener is looked at
-        all the same: tests/mutants/full-spins."""
+        """All descriptors for connections are in use, and more clients wait. Fails if the listener is still
+        polled: tests/mutants/full-spins."""
         # nginx's own connections end first.
         wait_until(lambda: sum(map(descriptors, self.stack.worker_pids())) < 2 * RESTING, 30)
         held = self.connect(2 * (LIMIT - OWN + 6) + 40)    # one more for each thread
@@ -125,7 +120,7 @@ class Descriptors(LedgerTest):
         self.assertLess(took, 1)
 
     def test_4_none_left_at_all(self):
-        """accept() itself fails. Fails if it is called again at once: tests/mutants/emfile-spins."""
+        """accept() fails. Fails if it is called again at once: tests/mutants/emfile-spins."""
         pids = self.stack.worker_pids()
         for pid in pids:
             n = descriptors(pid)
@@ -135,7 +130,7 @@ class Descriptors(LedgerTest):
         for pid in pids:
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
         began = time.monotonic()
-        for s in waiting:   # what is no FastCGI is hung up on by whoever took it
+        for s in waiting:   # the worker that accepted it closes what is not FastCGI
             s.settimeout(10)
             s.sendall(bytes(16))
             with contextlib.suppress(ConnectionResetError):
@@ -144,10 +139,10 @@ class Descriptors(LedgerTest):
         say(f"{share:.1%} of a busy loop while 10 wait; all are taken {taken:.2f} s after there is room")
         self.assertLess(share, 0.2, "a busy loop")
         self.assertLess(taken, 1)
-        self.assertEqual(self.client.put("/v1/sessions/none-left", {}).status, 201)
+        self.put("/v1/sessions/none-left", {}, status=201)
 
     def test_5_reloads(self):
-        """The supervisor has the same limit. Fails if a reload leaves a descriptor of it open:
+        """The supervisor has the same limit. Fails if a reload leaves a descriptor open in it:
         tests/mutants/reload-leaks."""
         before = descriptors(self.stack.parley.pid)
         for _ in range(amount(2, 30)):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A disk that fills under parley's log, nginx or PostgreSQL; other logs that take nothing."""
+"""A disk that fills up under parley's log, nginx or PostgreSQL; logs that cannot be written."""
 import collections
+import contextlib
 import fcntl
 import json
 import os
@@ -12,37 +13,22 @@ import time
 from disk import Ballast, free, small_disk
 from faults import FaultTest, LedgerTest, amount
 from harness import Workers, at_once, eventually, message, say
-from stack import Stack, StackError, wait_until
+from stack import StackError, wait_until
 
 PIPE_BYTES = 4096
 
 
-
-
 class LogTest(FaultTest):
-    """A stack whose parley is started by the test, with each request logged."""
-    clients = 16
-
-    @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack(env={"PARLEY_SLOW_MS": "0"})
-        cls.addClassCleanup(cls.stack.close)
-        cls.prepare()
-        cls.stack.start()
-
-    @classmethod
-    def prepare(cls):
-        """Before the servers start."""
+    """parley logs each request. The test starts it with a standard error of its own."""
+    env = {"PARLEY_SLOW_MS": "0"}
 
     def serve_into(self, stderr):
-        """Starts parley anew with this standard error."""
-        self.stack.parley.stop()
+        """Restarts parley with this standard error."""
         self.stack.parley.stderr = stderr
-        self.stack.parley.start()
-        self.stack.wait_ready()
+        self.stack.parley.restart()
 
     def work(self, requests, seconds=20):
-        """All clients write and read; every request is answered, and within that time."""
+        """All clients write and read. Every request is answered, within that time."""
         began = time.monotonic()
 
         def part(i):
@@ -67,10 +53,10 @@ class LogTest(FaultTest):
 
 
 class StuckLog(LogTest):
-    """A pipe that nobody reads, or whose reader is gone. "A log must never stop the service"."""
+    """A pipe that is not read, or whose reader is gone. A log must not stop the service."""
 
     def stuck(self, end):
-        """Serves with such a log: requests, a worker's death, a reload."""
+        """Serves with such a log: requests, the death of a worker, a reload."""
         before = set(self.stack.worker_pids())
         took = self.work(2000)
         self.assertEqual(set(self.stack.worker_pids()), before, "a worker died")
@@ -84,7 +70,7 @@ class StuckLog(LogTest):
             f"{back:.2f} s, all of them by a reload after {new:.1f} s")
 
     def test_nobody_reads(self):
-        """Fails if a line waits for room: tests/mutants/log-waits."""
+        """Fails if a line waits until it can be written: tests/mutants/log-waits."""
         reader, writer = os.pipe()
         self.addCleanup(os.close, reader)
         fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
@@ -93,7 +79,7 @@ class StuckLog(LogTest):
         os.close(writer)
         self.assertFalse(flags & os.O_NONBLOCK, "what it shares with others has been changed")
         self.stuck("a full pipe")
-        # What fits once more is written again, whole.
+        # When there is room again whole lines are written.
         os.set_blocking(reader, False)
         old = os.read(reader, 1 << 20)
         self.work(64)
@@ -103,7 +89,7 @@ class StuckLog(LogTest):
             json.loads(line)
 
     def test_nobody_reads_a_socket(self):
-        """As systemd has it. Fails if a line waits for room: tests/mutants/log-waits."""
+        """As with systemd. Fails if a line waits until it can be written: tests/mutants/log-waits."""
         reader, writer = socket.socketpair()
         self.addCleanup(reader.close)
         writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIPE_BYTES)
@@ -123,7 +109,7 @@ class StuckLog(LogTest):
 
 
 class FullLog(LogTest):
-    """parley's and nginx's logs, and nginx's temporary files, on a disk that is full."""
+    """The logs of parley and nginx, and nginx's temporary files, on a full disk."""
 
     @classmethod
     def prepare(cls):
@@ -140,7 +126,7 @@ class FullLog(LogTest):
         path.write_text(text, encoding="utf-8")
 
     def lines(self):
-        """parley's log: lines that are JSON, and others."""
+        """The lines of parley's log that are JSON, and the others."""
         good, bad = [], []
         with open(self.disk + "/parley.log", "rb") as f:
             for line in f.read().split(b"\n")[:-1]:
@@ -151,8 +137,8 @@ class FullLog(LogTest):
         return good, bad
 
     def large_answers(self):
-        """An answer that neither memory nor the disk has room for, to a client that does not read: it
-        is whole, or its end is missing and seen to be. How many of each."""
+        """An answer that neither memory nor the disk can hold, to a client that reads slowly. It is complete,
+        or visibly cut. How many of each."""
         path = "/v1/sessions/large"
         for _ in range(5):
             status, _, answer = self.wires[0].request("POST", path + "/messages?create=true",
@@ -205,19 +191,20 @@ class FullLog(LogTest):
 
 
 class FullDisk(LedgerTest):
-    """PostgreSQL's data, and perhaps its WAL, on a disk that fills up in the middle of writes."""
+    """PostgreSQL's data and WAL on a disk that fills up during writes."""
     env = {"PARLEY_HOSTS": "one"}
     whole = True        # data and WAL; else a tablespace
 
     @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack(env=cls.env)
-        cls.addClassCleanup(cls.stack.close)
+    def prepare(cls):
         cls.disk = cls.stack.postgres.dir if cls.whole else cls.stack.dir + "/space"
         cls.addClassCleanup(small_disk(cls.disk, 160 if cls.whole else 64))
         cls.stack.postgres.settings += ["-c", "max_wal_size=32MB", "-c", "min_wal_size=32MB",
                                         "-c", "wal_recycle=off"]
-        cls.stack.start()
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
         if not cls.whole:
             shutil.chown(cls.disk, "postgres", "postgres")
             cls.stack.parley.stop()
@@ -226,8 +213,7 @@ class FullDisk(LedgerTest):
                         "ALTER DATABASE parley SET TABLESPACE small",
                         "ALTER DATABASE empty SET TABLESPACE small"):
                 cls.stack.psql(sql, database="postgres")
-            cls.stack.parley.start()
-            cls.stack.wait_ready()
+            cls.stack.parley.restart()
 
     def setUp(self):
         super().setUp()
@@ -236,7 +222,7 @@ class FullDisk(LedgerTest):
         self.reads = collections.Counter()
 
     def step(self, i):
-        """A session and a few appends to it; every fourth client only reads what others wrote."""
+        """A session and a few appends. Every fourth client only reads what others wrote."""
         if i % 4 == 3:
             self.read(i)
             return
@@ -249,7 +235,7 @@ class FullDisk(LedgerTest):
             self.newest[i] = session, least
 
     def read(self, i):
-        """A session of another client, whole."""
+        """Reads a session of another client."""
         known = [k for k in self.newest if k]
         if known:
             full, (session, least) = self.full, self.rngs[i].choice(known)
@@ -258,7 +244,7 @@ class FullDisk(LedgerTest):
         time.sleep(0.005)
 
     def fill(self, workers):
-        """Until nothing can be written any more, and for a while then."""
+        """Fills the disk until nothing can be written, and for a while."""
         ballast = Ballast(self.disk)
         ballast.fill(leave=2 << 20)
         end = time.monotonic() + 30
@@ -266,7 +252,8 @@ class FullDisk(LedgerTest):
             ballast.fill()
             workers.pause(0.2)
             if self.whole:
-                self.new_segment()
+                with contextlib.suppress(StackError):   # PostgreSQL needs room for WAL
+                    self.stack.psql("SELECT pg_switch_wal()")
         self.full = True
         workers.pause(amount(3, 20))
         if not self.whole:
@@ -274,15 +261,8 @@ class FullDisk(LedgerTest):
         self.full = False
         return ballast
 
-    def new_segment(self):
-        """Makes PostgreSQL need room for WAL."""
-        try:
-            self.stack.psql("SELECT pg_switch_wal()")
-        except StackError as e:
-            say(f"pg_switch_wal: {str(e).splitlines()[0]}")
-
     def commands(self):
-        """What changes something says that it cannot, and exits so."""
+        """Commands that change something fail, and say why."""
         empty = self.stack.parley.env["DATABASE_ADMIN_URL"].replace("///parley", "///empty")
         for env, *command in (({}, "key", "create", "--tenant", "t"),
                               ({"DATABASE_ADMIN_URL": empty}, "migrate")):
@@ -320,5 +300,5 @@ class FullDisk(LedgerTest):
 
 
 class FullTablespace(FullDisk):
-    """The same where WAL has room: PostgreSQL refuses what needs a page, and goes on."""
+    """The same where there is room for WAL: PostgreSQL refuses what needs a page, and goes on."""
     whole = False

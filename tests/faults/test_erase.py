@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A user is erased while caches are full of the sessions; then PostgreSQL stops. What a host shows of
-them is marked, and nothing is shown after PARLEY_CACHE_SECONDS."""
+"""A user is erased while caches hold the sessions. Then PostgreSQL stops. What a host still shows is marked, and
+after PARLEY_CACHE_SECONDS it shows nothing."""
 import time
 from datetime import datetime
 
@@ -13,7 +13,7 @@ STORED_WITHIN = 11          # seconds: PARLEY_REQUEST_MS and four times PARLEY_R
 
 
 class EraseTest(HostsTest):
-    """Sessions of one user that every cache has."""
+    """Sessions of one user, which all caches hold."""
     env = {"PARLEY_HOSTS": "one", "PARLEY_CACHE_SECONDS": str(SECONDS), "PARLEY_SWEEP": "0"}
     def setUp(self):
         super().setUp()
@@ -21,47 +21,47 @@ class EraseTest(HostsTest):
         self.fill()
 
     def reads(self):
-        """(path, answer) of all sessions."""
+        """(path, answer) for all sessions."""
         for n in range(SESSIONS):
             yield from self.read(f"{self.user}-{n}")
 
     def fill(self):
-        """All caches have them, for as long as may be."""
+        """Makes all caches hold them, for as long as they may."""
         for n in range(SESSIONS):
-            self.ok(self.client.put(f"/v1/sessions/{self.user}-{n}", {
-                "user_id": self.user, "context": {"of": self.user},
-                "messages": [{"role": "user", "content": self.user}]}), 201)
+            self.put(f"/v1/sessions/{self.user}-{n}", {"user_id": self.user, "context": {"of": self.user},
+                                                       "messages": [{"role": "user", "content": self.user}]},
+                     status=201)
         for where, answer in self.reads():
             self.assertEqual(answer.status, 200, (where, answer))
             self.assertIn(self.user.encode(), answer.body)
 
     def erase(self):
-        """What the answer says of caches."""
+        """Erases the user; what the answer says of caches."""
         answer = self.client.delete(f"/v1/users/{self.user}")
         self.assertEqual((answer.status, answer.json["sessions_deleted"]), (200, SESSIONS), answer)
         return answer.json["caches"]
 
     def expires(self, caches):
-        """It says so: when, at most so many seconds from now. By the monotonic clock."""
+        """The answer says when caches are empty. That time, by the monotonic clock."""
         self.assertIn("expire_by", caches)
         left = datetime.fromisoformat(caches["expire_by"]).timestamp() - time.time()
         self.assertLessEqual(left, SECONDS + STORED_WITHIN)
         return time.monotonic() + left
 
     def stop_postgres(self):
-        """Away, and everybody knows."""
+        """PostgreSQL is away, and all workers know it."""
         self.stack.postgres.kill()
         self.addCleanup(lambda: self.stack.postgres.running or self.stack.postgres.start())
         self.wait_readyz(503)
 
     def expect_nothing(self):
-        """Not even marked."""
+        """Nothing is shown, not even marked."""
         for where, answer in self.reads():
             self.assertIn(answer.status, (404, 503), (where, answer))
             self.assertNotIn(self.user.encode(), answer.body.replace(where.encode(), b""))
 
     def expect_end(self, until):
-        """Marked until then, and gone for good."""
+        """Answers are marked until then, and gone afterwards."""
         for where, answer in self.reads():
             self.assertIn(answer.status, (200, 404, 503), (where, answer))
             self.expect_marked(where, answer)
@@ -70,7 +70,7 @@ class EraseTest(HostsTest):
         say(f"{self.marked} marked reads of what was erased, and none after {SECONDS} s")
 
     def back(self):
-        """PostgreSQL serves, and they are gone."""
+        """PostgreSQL is back, and the sessions are gone."""
         self.stack.postgres.start()
         for host in self.hosts:
             host.wait_ready()
@@ -79,10 +79,10 @@ class EraseTest(HostsTest):
 
 
 class Lone(EraseTest):
-    """One host, with its memory and its Redis."""
+    """One host, with memory and Redis."""
 
     def test_redis_up(self):
-        """Nothing is left in any cache. Fails if an erasure leaves it there:
+        """No cache holds anything. Fails if an erasure leaves caches as they are:
         tests/mutants/erase-leaves-caches."""
         for _ in range(amount(1, 5)):
             self.assertEqual(self.erase(), "cleared")
@@ -92,8 +92,8 @@ class Lone(EraseTest):
             self.fill()
 
     def test_redis_stopped(self):
-        """It may have them still when it goes on. Fails if an erasure believes that Redis has heard of
-        it: tests/mutants/erase-not-confirmed."""
+        """Redis may still hold them when it goes on. Fails if an erasure assumes that Redis was told:
+        tests/mutants/erase-not-confirmed."""
         self.stack.redis.pause()
         self.addCleanup(self.stack.redis.resume)
         until = self.expires(self.erase())
@@ -104,15 +104,15 @@ class Lone(EraseTest):
 
 
 class Second(EraseTest):
-    """Another host, with a memory of its own."""
+    """Another host, with its own memory."""
 
     def more_hosts(self):
         return (host_beside(self, {"REDIS_URL": self.stack.parley.env["REDIS_URL"]}),)
 
     def test_seen_from_another(self):
-        """The memory of the other host is out of reach: as long as PostgreSQL answers it shows
-        nothing, then for a moment. Fails if an erasure forgets the other host, or memory keeps values
-        for longer: tests/mutants/erase-others-forgotten, tests/mutants/cache-kept-for-long."""
+        """An erasure cannot reach the memory of another host. It shows nothing while PostgreSQL answers, and
+        marked answers for a moment when it does not. Fails if an erasure ignores other hosts, or if memory
+        keeps values longer: tests/mutants/erase-others-forgotten, tests/mutants/cache-kept-for-long."""
         until = self.expires(self.erase())
         self.stop_postgres()
         self.expect_end(until)

@@ -1,41 +1,35 @@
 # SPDX-License-Identifier: MIT
-"""PostgreSQL replaced by one that lacks the last commits: a standby that was promoted, or a backup
-that was restored. Memory and Redis are full of what it lacks, and sessions get the same version
-numbers again with other contents: nothing unmarked shows or accepts what was lost."""
+"""PostgreSQL is replaced by a server without the last commits: a promoted standby, or a restored backup. Caches
+hold what it lacks, and sessions get the same version numbers again with other contents. No unmarked answer shows
+what was lost, and no precondition accepts it."""
 import os
 import shutil
 import subprocess
 import time
-import unittest
 
 from faults import amount
 from fresh import HostsTest, host_beside
 from harness import say
-from stack import Postgres, Stack, wait_until
+from stack import Postgres, wait_until
 
-ALONE_S = 1.2   # for so long a host that is alone may not have noticed
+ALONE_S = 1.2   # a lone host may notice as late as this
 
 
 class Timeline(HostsTest):
-    """Sessions with a history that is kept and one that is lost, and what is asked for then. Those below
-    replace PostgreSQL: what is committed up to prepare() is kept; replace() puts the server that has it
-    in the place of the one that has more."""
+    """Sessions with a history that is kept and one that is lost. What is committed up to save() is kept.
+    Subclasses replace the server by replace() with one that has only that."""
+    env = {"PARLEY_SWEEP": "0"}
     mode = "many"
     rounds, sessions = amount(1, 6), 4     # of each way
 
     @classmethod
-    def setUpClass(cls):
-        if cls is Timeline:
-            raise unittest.SkipTest("the base of those below")
-        cls.stack = Stack(env={"PARLEY_HOSTS": cls.mode, "PARLEY_SWEEP": "0"})
-        cls.addClassCleanup(cls.stack.close)
-        # Where hosts look for the server of the day.
+    def prepare(cls):
+        # Hosts connect to the server that this link names.
         cls.place = cls.stack.dir + "/db"
         os.symlink(cls.stack.dir + "/pg", cls.place)
-        cls.stack.parley.configure({
+        cls.stack.parley.configure({"PARLEY_HOSTS": cls.mode, **{
             name: f"postgresql:///parley?host={cls.place}&user={user}" for name, user in
-            (("DATABASE_URL", "parley_app"), ("DATABASE_ADMIN_URL", "parley"))})
-        cls.stack.start()
+            (("DATABASE_URL", "parley_app"), ("DATABASE_ADMIN_URL", "parley"))}})
 
     def setUp(self):
         super().setUp()
@@ -47,16 +41,14 @@ class Timeline(HostsTest):
             return ()
         return (host_beside(self, {"REDIS_URL": self.stack.parley.env["REDIS_URL"], "PARLEY_HOSTS": "many"}),)
 
-
     def wait_ready(self):
-        """All hosts and workers serve everything, and one that is alone does so from memory."""
+        """Waits until all workers serve everything, and a lone host answers from memory."""
         self.wait_readyz(200)
         if self.mode == "one":
             wait_until(lambda: self.http[0].get("/status").json["shortcut"]["state"] == "on", 30,
                        "it is alone")
 
-    # The ways of a session. Each has a lost timeline, and what is done on the new one before it is
-    # looked at.
+    # What happens to a session: a lost history, and writes on the new server before any read.
 
     WAYS = ("untouched", "one_append", "as_far", "one_more", "patched_as_far", "deleted", "made", "remade")
 
@@ -68,7 +60,7 @@ class Timeline(HostsTest):
         self.assertEqual(answer.status, 201, answer)
         return answer.json["version"]
 
-    def patch(self, path, text):
+    def change(self, path, text):
         answer = self.http[0].patch(path, {"context": {"is": text}})
         self.assertEqual(answer.status, 200, answer)
         return answer.json["version"]
@@ -79,11 +71,11 @@ class Timeline(HostsTest):
         self.assertEqual(answer.status, 201, answer)
 
     def each(self):
-        """(way, path) of all."""
+        """(way, path) of all sessions."""
         return [(way, self.path(way, n)) for way in self.WAYS for n in range(self.sessions)]
 
     def lose(self, way, path):
-        """Its lost timeline; whatever it writes has "lost" in it. The version that it comes to."""
+        """Writes the history that is lost: it holds "lost" everywhere. The version that it ends at."""
         if way in ("deleted", "remade"):
             self.assertEqual(self.http[0].delete(path).status, 204)
         if way in ("made", "remade"):
@@ -91,36 +83,35 @@ class Timeline(HostsTest):
         if way == "deleted":
             return 0
         if way == "patched_as_far":
-            self.patch(path, "lost p")
-            return self.patch(path, "lost q")
+            self.change(path, "lost p")
+            return self.change(path, "lost q")
         if way == "one_more":
             return self.append(path, "lost 1", -1)
         self.append(path, "lost 1", -1)
         return self.append(path, "lost 2")
 
     def go_on(self, way, path):
-        """On the new timeline, before anybody has read."""
+        """Writes after the failover, before any read."""
         if way == "one_append":
             self.append(path, "new 1")
         elif way == "one_more":
-            # Where the second one is made, memory has what the first one came to, by its number.
+            # When the second append is made, memory holds the lost value with the number of the first.
             self.append(path, "new 1")
             self.append(path, "new 2", -1)
         elif way == "as_far":
             self.append(path, "new 1", -1)
             return self.append(path, "new 2")
         elif way == "patched_as_far":
-            self.patch(path, "new p")
-            return self.patch(path, "new q")
+            self.change(path, "new p")
+            return self.change(path, "new q")
         elif way == "made":
             self.make(path, "new 0")
             self.append(path, "new 1")
             return self.append(path, "new 2")
         return None
 
-
     def fill(self, way, path):
-        """Both caches of all hosts; the entity tags that are good now."""
+        """Fills the caches of all hosts; the entity tags that are valid now."""
         tags = {}
         for where, answer in self.read(path.rsplit("/", 1)[1]):
             self.assertEqual(answer.status, 404 if way == "deleted" else 200, answer)
@@ -129,7 +120,7 @@ class Timeline(HostsTest):
         return tags
 
     def expect_new(self, way, path, tags):
-        """Nothing of what was lost is shown, not modified, or matched."""
+        """Nothing of the lost history is shown, counts as not modified, or matches."""
         for where, tag in tags.items():
             for client in self.http:
                 answer = client.get(where, headers={"If-None-Match": tag})
@@ -145,20 +136,16 @@ class Timeline(HostsTest):
             self.assertNotIn("X-Parley-Degraded", answer.headers)
             self.assertNotIn(b"lost", answer.body, where)
 
-    def look_while_away(self, paths):
-        """Whatever is shown is marked."""
+    def fail_over(self, paths):
+        """The server goes away, which parley may notice late, and is replaced."""
+        self.stack.postgres.kill()
+        time.sleep(ALONE_S)
+        self.wait_readyz(503)
         for path in paths:
             for client in self.http:
                 answer = client.get(path)
                 self.assertIn(answer.status, (200, 503), answer)
                 self.expect_marked(path, answer)
-
-    def fail_over(self, paths):
-        """The server is away, which may not be noticed at once, and is replaced."""
-        self.stack.postgres.kill()
-        time.sleep(ALONE_S)
-        self.wait_readyz(503)
-        self.look_while_away(paths)
         self.replace()
 
     def go_through(self):
@@ -167,7 +154,7 @@ class Timeline(HostsTest):
             if way != "made":
                 self.make(path, "kept 0")
                 self.append(path, "kept 1")
-        self.prepare()
+        self.save()
         self.wait_ready()
         lost = {path: (self.lose(way, path), self.fill(way, path)) for way, path in self.each()}
         self.fail_over(lost)
@@ -191,9 +178,9 @@ class Timeline(HostsTest):
 
 
 class Backup(Timeline):
-    """Restored: its data directory as it was."""
+    """The data directory is restored as it was."""
 
-    def prepare(self):
+    def save(self):
         server = self.stack.postgres
         server.stop()
         shutil.rmtree(server.dir + ".old", ignore_errors=True)
@@ -207,18 +194,17 @@ class Backup(Timeline):
         server.start()
 
     def test_restored(self):
-        """Fails if the mark is no part of a stamp, or an append carries on what has the version before
-        it: tests/mutants/fresh-stamp-without-mark, tests/mutants/fresh-append-by-version."""
+        """Fails if the mark is not part of a stamp, or an append updates a cached value by its version only:
+        tests/mutants/fresh-stamp-without-mark, tests/mutants/fresh-append-by-version."""
         self.go_through_all()
 
 
 class BackupAlone(Backup):
-    """The same of a host that is alone, and answers from memory. Its cache is brought up to date by
-    the appends."""
+    """The same for a lone host, which answers from memory. Appends bring its cache up to date."""
     mode = "one"
 
     def test_restored(self):
-        """Fails if what was stored before the host was not alone is current when it is so again:
+        """Fails if values that were stored before it lost its shortcut are current afterwards:
         tests/mutants/alone-not-outdated."""
         self.go_through_all()
 
@@ -227,7 +213,7 @@ class Standby(Timeline):
     """A failover to a standby that was behind."""
     made = 0
 
-    def prepare(self):
+    def save(self):
         Standby.made += 1
         old = self.stack.postgres
         new = Postgres(self.stack, f"pg{Standby.made}")
@@ -236,11 +222,11 @@ class Standby(Timeline):
         subprocess.run([old.bin + "/pg_basebackup", "-h", old.dir, "-U", "postgres", "-D", new.dir, "-R",
                         "-c", "fast", "--no-sync"], check=True, cwd="/", env=new.environment(),
                        capture_output=True, **new.as_user)
-        os.unlink(new.dir + "/.s.PGSQL.5432.lock")     # the other one's
+        os.unlink(new.dir + "/.s.PGSQL.5432.lock")     # the other server's
         new.start()
         at = old.psql("SELECT pg_current_wal_lsn()")
         wait_until(lambda: new.psql(f"SELECT pg_last_wal_replay_lsn() >= '{at}'") == "t", 30, "replayed")
-        # From here on it gets nothing.
+        # From here on it receives nothing.
         new.psql("ALTER SYSTEM SET primary_conninfo = ''")
         new.psql("SELECT pg_reload_conf()")
         wait_until(lambda: new.psql("SELECT count(*) FROM pg_stat_wal_receiver") == "0", 30, "cut off")
@@ -251,18 +237,18 @@ class Standby(Timeline):
         self.switch()
 
     def switch(self):
-        """Hosts find it from here on."""
+        """From now on hosts find the standby."""
         os.symlink(self.standby.dir, self.place + ".new")
         os.rename(self.place + ".new", self.place)
         self.stack.postgres = self.standby
 
     def test_failover(self):
-        """Fails if the mark is no part of a stamp: tests/mutants/fresh-stamp-without-mark."""
+        """Fails if the mark is not part of a stamp: tests/mutants/fresh-stamp-without-mark."""
         self.go_through_all()
 
 
 class StandbyAlone(Standby):
-    """The same of a host that is alone, and so soon that it is so all the time."""
+    """The same for a lone host, so fast that it keeps its shortcut."""
     mode = "one"
 
     def fail_over(self, paths):
@@ -273,6 +259,6 @@ class StandbyAlone(Standby):
         time.sleep(ALONE_S)
 
     def test_failover(self):
-        """Fails if a host may stay alone when another PostgreSQL answers:
+        """Fails if a host may keep its shortcut when another PostgreSQL answers:
         tests/mutants/alone-another-postgresql."""
         self.go_through_all()

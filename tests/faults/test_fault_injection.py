@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The n-th malloc, read, write, send, recv, poll, accept, … of a request fails, on every route, for
-every n until a request gets by without reaching it: parley's own calls and those that libpq, hiredis,
-json-c and libfcgi make for it, under ASan and UBSan, LSan at the end."""
+"""The n-th malloc, read, write, send, recv, poll, accept, … of a request fails, on every route, for every n that a
+request reaches: the calls of parley, libpq, hiredis, json-c and libfcgi, under ASan and UBSan, with LSan at the
+end."""
 import collections
 import json
 import re
@@ -17,8 +17,8 @@ from stack import wait_until
 from test_openapi import OPERATIONS
 
 
-# What each operation is asked for that changes something or that needs a body. The session of the
-# request has the id S, its user of-S.
+# Bodies of operations that change something or need one. The session of the request has the id S, its
+# user is of-S.
 BODIES = {
     "session_create": {"session_id": "new-S", "user_id": "of-S", "metadata": {"a": [1]},
                        "messages": [{"role": "user", "content": "x"}, {"type": "note", "content": {"y": 1}}]},
@@ -40,10 +40,10 @@ BODIES = {
     "thread_state_update": {"values": {"messages": [{"type": "human", "content": "x"}], "topic": "t"}},
     "thread_state_find": {"checkpoint": {"checkpoint_ns": ""}},
 }
-# Of a session that is not there yet.
+# Operations whose session must not exist.
 ABSENT = ("session_put",)
 KEYED = ("session_create", "session_patch", "messages_append", "openai_items_create", "thread_state_update")
-# The database as numbers that a request changes by what it does; the second is how many are hidden.
+# The database in numbers that a request changes. The second is the number of tombstones.
 STATE = """SELECT count(*), count(*) FILTER (WHERE session_id LIKE '~%'), coalesce(sum(version), 0),
     coalesce(sum(last_seq), 0), coalesce(sum(message_count), 0), coalesce(sum(length(user_id)), 0),
     coalesce(sum(length(context::text)), 0), coalesce(sum(length(metadata::text)), 0),
@@ -57,29 +57,29 @@ VOLATILE = [(re.compile(pattern), to) for pattern, to in (
     (rb'"generation":\d+', b'"generation":G'), (rb'"next_cursor":"[^"]*"', b'"next_cursor":"C"'))]
 
 MESSAGES = re.compile(rb',"messages":\[.*?\](?=\},"interrupts")')
-# What ends the program when there is no memory for it, see SECURITY.md.
+# Calls whose failure ends the program, see SECURITY.md.
 CRASHES = {("malloc", "libfcgi")}
 
 
 def operations():
-    """(name, method, path) of all that the handlers' socket answers."""
+    """(name, method, path) of all operations of the handlers' socket."""
     return [(op.name, op.method, op.path) for op in OPERATIONS if op.secured]
 
 
 def normal(body):
-    """A body without what is another one each time."""
+    """A body without what differs each time."""
     for pattern, to in VOLATILE:
         body = pattern.sub(to, body)
     return body
 
 
 class Route:
-    """One operation, to be asked for with a new session each time."""
+    """One operation, requested with a new session each time."""
 
     def __init__(self, test, name, method, path):
         self.test, self.name, self.method, self.path = test, name, method, path
         self.checkpoint = None
-        self.bodies, self.change = None, None   # of a request that went well
+        self.bodies, self.change = None, None   # of a successful request
 
     def prepare(self, peer):
         """A session with two messages; the arguments of a request about it."""
@@ -100,8 +100,9 @@ class Route:
         key = [("Idempotency-Key", str(uuid.uuid4()))] if self.name in KEYED else []
         return (self.method, target, body, key)
 
-    def learn(self, peer):
-        """What a request that goes well answers and changes, which is the same each time."""
+    def learn(self):
+        """Learns what a successful request answers and changes, which is the same each time."""
+        peer = self.test.peer()
         for _ in range(2):
             args = self.prepare(peer)
             before = self.test.state()
@@ -110,18 +111,18 @@ class Route:
             change, body = self.test.change(before), normal(reply.body)
             if self.bodies:
                 self.test.assertEqual((body, change), (self.bodies[0], self.change), self.name)
-            # A thread that was written answers without its messages when they cannot be read.
+            # After a write a thread is answered without its messages when they cannot be read.
             self.bodies, self.change = [body, MESSAGES.sub(b"", body)], change
 
     def clean(self, peer):
-        """A request without a fault gets what it should."""
+        """A request without a fault gets the right answer."""
         reply = peer.ask(*self.prepare(peer))
         self.test.assertEqual((reply.status in (200, 201, 204), normal(reply.body)), (True, self.bodies[0]),
                               f"{self.name}, after {self.test.last}: {reply}")
 
 
 class Sweep(FaultInjectionTest):
-    """What the sweeps over all routes share."""
+    """What the tests of all routes share."""
 
     def setUp(self):
         super().setUp()
@@ -133,12 +134,12 @@ class Sweep(FaultInjectionTest):
         return [int(n) for n in self.sql.ask(STATE)[0].split()]
 
     def change(self, before):
-        """What became of them."""
+        """How the numbers have changed."""
         return [b - a for a, b in zip(before, self.state())]
 
     @staticmethod
     def outcome(reply):
-        """ok, done (and said so), failed (nothing was done), unknown; or what else it is."""
+        """ok, done (and the answer says so), failed (nothing was done), unknown; or what else it is."""
         if reply is None or reply.status is None or not reply.ended:
             return "unknown"
         if reply.status < 300:
@@ -153,47 +154,50 @@ class Sweep(FaultInjectionTest):
         return "neither right nor a clear failure"
 
     def judge(self, route, reply, change):
-        """The answer against what became of the database; what it was."""
+        """Compares the answer with the change of the database; the outcome."""
         outcome = self.outcome(reply)
         where = (f"{route.name}, {self.last} of {LIBRARIES[self.page['culprit']]}: {outcome}, {reply},"
                  f" {change} of {route.change}")
         nothing = [0] * len(change)
         if outcome == "ok":
-            # Where a connection could not be opened, a cache may have answered, and says so.
+            # Without a connection a cache may have answered, marked.
             self.assertIn(normal(reply.body).replace(b',"degraded":true', b""), route.bodies, where)
-        # An erasure goes by steps, of which the first hides: "some of it may be erased".
-        hidden = route.name == "user_delete" and change[:2] == [0, 1] and change[8] == 0
+        # The first step of an erasure makes a tombstone: "some of it may be erased".
+        tombstone = route.name == "user_delete" and change[:2] == [0, 1] and change[8] == 0
         self.assertTrue(change == {"ok": route.change, "done": route.change, "failed": nothing}.get(outcome)
-                        or outcome == "unknown" and (change in (nothing, route.change) or hidden), where)
+                        or outcome == "unknown" and (change in (nothing, route.change) or tombstone), where)
         return outcome
 
     def wait_if_away(self):
-        """The fault may have hit an opening of a connection, which the thread that polls does as well
-        as the request. That is tried again after a moment; parley says so."""
+        """The fault may have broken the opening of a connection by the thread that polls. parley logs that,
+        and tries again after a moment."""
         states = re.compile('"event":"(db_[a-z]+)"')
         self.assertNotIn("db_misconfigured", self.log(), self.last)
         if (states.findall(self.log()) or ["db_up"])[-1] != "db_up":
             wait_until(lambda: self.answers() and states.findall(self.log())[-1] == "db_up", 5,
                        "it has recovered")
 
-    def attempt(self, route, kind, n, **how):
-        """One request with its n-th call failing: what was answered is what was done, the worker lives,
-        and the next request on it is served. The outcome; None: there was no n-th call."""
-        if how.get("persistent"):
-            # Connections that could not be opened are tried again after up to a second.
-            wait_until(self.answers, 5, "it has recovered")
+    def ready(self, route):
+        """A connection over which a request went well, to be kept open, and the arguments of the next one.
+        Connections to PostgreSQL that could not be opened are tried again after up to a second."""
+        wait_until(self.answers, 5, "it has recovered")
         before = self.peer()
         route.clean(before)
-        args = route.prepare(before)
+        return before, route.prepare(before)
+
+    def attempt(self, route, kind, n, **how):
+        """One request whose n-th call fails. The answer says what was done, the worker lives, and the next
+        request is served. The outcome; None: there was no n-th call."""
+        before, args = self.ready(route)
         state = self.state()
-        # That one stays open: its end would be work, too.
+        # That connection stays open: its end would be work.
         self.assertTrue(self.wait(), f"{route.name}, after {self.last}: it is not idle")
         self.last = f"{kind} {n} {how}"
         self.page.arm(kind, n, **how)
         peer = self.peer()
         peer.send(request(*args))
         try:
-            # Who cannot accept lets the connection wait.
+            # Without accept the connection waits.
             peer.socket.settimeout(0.2 if kind == "accept" and how.get("persistent") else 15)
             reply = peer.receive()
         except TimeoutError:
@@ -211,11 +215,8 @@ class Sweep(FaultInjectionTest):
         return outcome if failed else None
 
     def count(self, route):
-        """How often a request of that route calls what; {(kind, library): n}."""
-        wait_until(self.answers, 5, "it has recovered")
-        before = self.peer()
-        route.clean(before)
-        args = route.prepare(before)
+        """How often a request of this route calls what: {(kind, library): n}."""
+        _before, args = self.ready(route)
         self.wait()
         self.page.arm()
         peer = self.peer()
@@ -225,34 +226,32 @@ class Sweep(FaultInjectionTest):
         return self.page.calls()
 
     def routes(self, most=1000):
-        """All of them, or as many by seed, each learnt and with an empty database."""
+        """All routes, or as many, by seed; each one learnt, with an empty database."""
         every = operations()
         for name, method, path in self.rng("routes").sample(every, min(most, len(every))):
             route = Route(self, name, method, path)
             self.sql.ask("TRUNCATE sessions, messages, idempotency_keys")
             wait_until(self.answers, 5, "it has recovered")
-            peer = self.peer()
-            route.learn(peer)
-            peer.close()
+            route.learn()
             yield route
 
     def sweep(self, route, kind, most, **how):
-        """Every n until a request gets by without; in the short form, of more than most as many, by
-        seed. How many there are."""
+        """Every n until a request does not reach it. In the short form at most `most` of them, by seed. How
+        many there are."""
         n = sum(k for (of, name), k in self.count(route).items()
                 if of == kind and name in how.get("of", LIBRARIES))
         rng = self.rng(f"{route.name} {kind}")
         picked = sorted(rng.sample(range(1, n + 1), most)) if n > most else range(1, n + 1)
         for k in picked:
             self.attempt(route, kind, k, **how)
-        # There may be more of them on a connection that was opened anew.
+        # There may be more calls on a new connection.
         while len(picked) == n and self.attempt(route, kind, n + 1, **how):
             n += 1
             picked = range(1, n + 1)
         return n
 
     def report(self, began):
-        """What came of it."""
+        """Prints the outcomes."""
         of = collections.defaultdict(dict)
         for (kind, outcome), n in sorted(self.results.items()):
             of[kind][outcome] = n
@@ -261,11 +260,11 @@ class Sweep(FaultInjectionTest):
 
 
 class OfPostgres(Sweep):
-    """All routes with PostgreSQL alone."""
+    """All routes, with PostgreSQL only."""
 
     def test_each_call_once(self):
-        """Each on its own. Fails if an allocation is not checked (tests/mutants/calloc_not_checked), and if
-        an answer that did not come is taken for a refusal (tests/mutants/silence_is_a_refusal)."""
+        """One call fails. Fails if an allocation is not checked (tests/mutants/calloc_not_checked), and if a
+        missing answer counts as a refusal (tests/mutants/silence_is_a_refusal)."""
         began, calls = time.monotonic(), collections.Counter()
         for route in self.routes():
             calls.update(self.count(route))
@@ -280,8 +279,8 @@ class OfPostgres(Sweep):
         self.end_in_order()
 
     def test_all_calls_from_one_on(self):
-        """As on a machine that has no memory left, or whose network is gone, for as long as a request
-        takes: from the first one on, and from others that the seed picks."""
+        """All calls fail during a request, as without memory or network: from the first one on, and from
+        others by seed."""
         began = time.monotonic()
         for route in self.routes(amount(5, 1000)):
             for kind in KINDS:
@@ -291,9 +290,9 @@ class OfPostgres(Sweep):
         self.end_in_order()
 
     def test_in_parts(self):
-        """All that is read, written, sent and received comes in halves, and calls are interrupted by a
-        signal: each answer is as without, but for a first look at a record, which closes. Fails if a
-        poll that was interrupted is none: tests/mutants/interrupted_poll_fails."""
+        """All reads, writes, sends and receives are short, and calls are interrupted by a signal. The answers
+        are the same, but a short first look at a record closes the connection. Fails if an interrupted poll
+        counts as a failure: tests/mutants/interrupted_poll_fails."""
         began = time.monotonic()
         for route in self.routes():
             for kind in ("read", "write", "send", "recv"):
@@ -306,13 +305,11 @@ class OfPostgres(Sweep):
         self.end_in_order()
 
     def test_libfcgi_without_memory(self):
-        """libfcgi ends the program by an assertion then (SECURITY.md): before a handler has run, and
-        another worker is there soon. Fails if its seat stays empty: tests/mutants/seat-left-empty."""
+        """libfcgi ends the program by an assertion (SECURITY.md) before a handler runs, and another worker
+        replaces it soon. Fails if its slot stays empty: tests/mutants/seat-left-empty."""
         name, method, path = next(o for o in operations() if o[0] == "messages_append")
         route = Route(self, name, method, path)
-        peer = self.peer()
-        route.learn(peer)
-        peer.close()
+        route.learn()
         n = self.count(route)["malloc", "libfcgi"]
         for k in sorted(self.rng("n").sample(range(1, n + 1), amount(2, n))):
             peer = self.peer()
@@ -327,7 +324,7 @@ class OfPostgres(Sweep):
             other.close()
             wait_until(lambda: not self.alive(), 5, "its end")
             self.assertEqual(self.change(before), [0] * len(before))
-            wait_until(self.answers, 10, "nobody has taken its place")
+            wait_until(self.answers, 10, "it is not replaced")
             self.settle()
         deaths = re.findall(r'"worker_died".*?"(signal|status)":(\d+)', self.log())
         say(f"{n} calls of malloc by libfcgi in a request; those tried ended the worker: {deaths}")

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""The ledger itself: without a fault all is well, and it sees each kind of wrong."""
+"""The ledger itself: it reports nothing without a fault, and each kind of fault."""
 from faults import LedgerTest
 from harness import at_once
 
 
 class Frame(LedgerTest):
-    """A ledger that finds nothing must have been able to."""
+    """The ledger reports what is wrong."""
     clients = 4
 
     def test_it_sees_what_is_wrong(self):
-        """Each wrong is put into PostgreSQL by hand."""
+        """Each fault is put into PostgreSQL by SQL."""
         def work(i):
             for n in range(3):
                 session = f"{self.prefix}{i}.{n}"

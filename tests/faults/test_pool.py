@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A row that is kept locked, and clients that all want it: what is left for others."""
+"""Many clients want a row that stays locked. The others must be served."""
 import time
 
 from faults import LedgerTest, amount
@@ -12,7 +12,7 @@ POOL = 4
 
 
 class Pool(LedgerTest):
-    """One worker with more threads than there are holders, and a connection for each fourth."""
+    """One worker with more threads than holders, and one connection for every fourth holder."""
     env = {"PARLEY_WORKERS": "1", "PARLEY_THREADS": "24", "PARLEY_POOL_MIN": f"{POOL}",
            "PARLEY_POOL_MAX": f"{POOL}", "PARLEY_ACQUIRE_MS": "1000", "PARLEY_SLOW_MS": "0",
            "REDIS_URL": None, "PARLEY_HOSTS": "one", "PARLEY_SWEEP": "0"}
@@ -53,15 +53,15 @@ class Pool(LedgerTest):
             acted[first:]) - sum(served[first:])
 
     def slowest(self, since, status):
-        """Of the requests with this status, by parley's own measure."""
+        """The slowest request with this status, by parley's measure."""
         return max((e["total_us"] / 1e6 for e in self.stack.parley.entries(since)
                     if e["event"].startswith("request") and e["status"] == status), default=0)
 
     def test_exhausted_by_a_locked_row(self):
-        """The holders that get no connection are told so within 1.1 s, the other sessions are served
-        by the connections and threads that holders are not given, and when the row is free so is
-        all else. Fails if one session may take the whole pool, or if nobody gives up waiting for a
-        connection: tests/mutants/pool-for-one-session, tests/mutants/pool-wait-unbounded."""
+        """Holders without a connection are refused within 1.1 s. Other sessions are served by the connections
+        and threads that holders may not use. When the row is free all are served. Fails if one session may
+        use the whole pool, or if a wait for a connection has no bound: tests/mutants/pool-for-one-session,
+        tests/mutants/pool-wait-unbounded."""
         with Noise() as noise, Workers(self.clients, self.step) as workers:
             workers.pause(0.5)
             before = self.rates(workers, 3)
@@ -82,10 +82,10 @@ class Pool(LedgerTest):
         say(f"slowest 503 {refused:.3f} s, slowest 409 {waited:.3f} s, all served again after "
             f"{back:.3f} s, noise {noise.process:.3f} and {noise.here:.3f}; {threads}")
         self.assertLessEqual(refused, 1.1 + noise.process)
-        # PostgreSQL may wait for a row several times over; the time of a statement bounds that.
+        # PostgreSQL may wait for a row several times; the time of a statement is the bound.
         self.assertLessEqual(waited, 5 + noise.process)
         self.assertEqual(during[2], 0, "others were refused")
-        # What else this machine does may be more at one time than at another.
+        # Other work of this machine varies.
         for n, what in enumerate(("read", "write")):
             self.assertGreater(during[n] * 2, min(before[n], after[n]), f"others {what} more slowly")
         self.assertLessEqual(back, 1 + noise.process + noise.here)

@@ -34,12 +34,12 @@ class PostgresTest(LedgerTest):
 
 
 class Server(PostgresTest):
-    """With fsync, as the machine is meant."""
+    """With fsync, as in production."""
     stack_options = {"fsync": True}
 
     def away_and_back(self, end, rounds):
-        """Ends PostgreSQL in this way, so often, under the clients. A sleeping thread says how much of
-        the time until the first good answers is the machine's."""
+        """Ends PostgreSQL in this way, so often, under load. A sleeping thread measures how much of the delay
+        is the machine's."""
         rng, back, late = self.rng("rounds"), [], 0.0
         with Workers(self.clients, self.step) as workers:
             for _ in range(rounds):
@@ -67,33 +67,32 @@ class Server(PostgresTest):
         self.away_and_back(self.stack.postgres.kill, amount(3, 10))
 
     def test_stopped(self):
-        """As an operator stops it. Fails as above: tests/mutants/slow-to-return."""
+        """As an operator stops it. Fails if that pause is a minute: tests/mutants/slow-to-return."""
         self.away_and_back(self.stack.postgres.stop, amount(2, 10))
 
 
 class Backends(PostgresTest):
-    """Every connection is terminated over and over; PostgreSQL itself stays. Each read asks it, whatever
-    the caches hold."""
+    """All connections are terminated again and again. Each read asks PostgreSQL, whatever the caches hold."""
     env = {"PARLEY_HOSTS": "many", "REDIS_URL": None, "PARLEY_ACQUIRE_MS": "5000"}
 
     hung = 0
 
     def try_once(self, i, method, path, body=b"", headers=""):
         outcome, answer = super().try_once(i, method, path, body, headers)
-        # On a machine that stands still for more than a second PostgreSQL counts as one that hangs.
+        # If the machine stands still for more than a second PostgreSQL counts as hanging.
         if method == "GET" and outcome != "ok":
             self.assertIn("it does not answer", self.stack.parley.log(), f"a read failed: {answer}")
             self.hung += 1
         return outcome, answer
 
     def test_terminated_each_500_ms(self):
-        """Fails if a lost read is not repeated, if a connection that is lost stays in the pool, and if one
-        that is closed keeps its place in it: tests/mutants/read-given-up, lost-and-lent, place-kept."""
+        """Fails if a lost read is not repeated, if a lost connection stays in the pool, and if a closed one
+        still counts there: tests/mutants/read-given-up, lost-and-lent, place-kept."""
         ended, rounds, before, self.hung = 0, 0, metrics(self.client), 0
         with Workers(self.clients, self.step) as workers:
             end = time.monotonic() + amount(15, 60)
             while time.monotonic() < end and workers.pause(0.5):
-                # Those that are being opened, too.
+                # Also those that are being opened.
                 ended += int(self.stack.psql(
                     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
                     " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"))

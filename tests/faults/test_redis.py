@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Redis killed, stopped, emptied, full, late, cut off and replaced by one with older data, and
-workers killed, while clients of one host, of two and of three read and write the same sessions: no
-read is older than a write that was acknowledged before it began, and while only Redis is disturbed
-no request fails."""
+"""Redis is killed, stopped, emptied, full, late, cut off or replaced by one with older data, and workers are
+killed, while clients of one, two and three hosts use the same sessions. No read is older than a write that was
+acknowledged before the read began. While only Redis is disturbed no request fails."""
 import collections
 import os
 import signal
@@ -12,12 +11,12 @@ from clocks import HOUR, Clock, build
 from faults import amount
 from fresh import ReadAfterWrite, host_beside
 from harness import Redis, at_once, eventually, say
-from proxy import Line
+from proxy import Relay
 from stack import StackTest, wait_until
 
 
 class RedisDisturbed(ReadAfterWrite):
-    """What happens to Redis. Each host has its own path to it: a socket or a link to one."""
+    """Disturbances of Redis. Each host reaches it by its own path: a socket, or a link to one."""
     clients = 24
     rounds = amount(1, 10)  # of each kind
 
@@ -30,19 +29,19 @@ class RedisDisturbed(ReadAfterWrite):
         return [self.stack]
 
     def kinds(self):
-        """What can happen to these hosts."""
+        """The disturbances of these hosts."""
         return amount(1, 3) * [self.killed] + [self.silent, self.emptied, self.older, self.taken_over,
                                                self.full, self.late]
 
     def killed(self, workers):
-        """kill -9; a new one without data, at once or after a while."""
+        """kill -9. A new one without data follows, at once or after a while."""
         redis = self.dice.choice(self.owners()).redis
         redis.kill()
         workers.pause(self.dice.choice((0, self.dice.uniform(0, 1.5))))
         redis.start()
 
     def silent(self, workers):
-        """SIGSTOP: it has its data, and keeps it."""
+        """SIGSTOP: it keeps its data."""
         redis = self.dice.choice(self.owners()).redis
         redis.pause()
         self.addCleanup(redis.resume)
@@ -50,37 +49,37 @@ class RedisDisturbed(ReadAfterWrite):
         redis.resume()
 
     def emptied(self, workers):
-        """Again and again."""
+        """It is emptied again and again."""
         redis = Redis(self.dice.choice(self.owners()).redis.socket)
         for _ in range(40):
             redis.call("FLUSHALL")
             workers.pause(self.dice.uniform(0.001, 0.05))
 
     def full(self, workers):
-        """It evicts all that it has, and may have no room for anything."""
+        """It evicts everything, and may refuse writes."""
         redis = self.dice.choice(self.owners()).redis
         redis.cli("CONFIG", "SET", "maxmemory", "1mb")
         workers.pause(self.dice.uniform(0.5, 1))
         redis.cli("CONFIG", "SET", "maxmemory", "256mb")
 
     def late(self, workers):
-        """One host has its answers late, some of them too late."""
+        """One host gets its answers late, some of them too late."""
         way = self.dice.choice([host for host in self.hosts]).redis.socket
         os.rename(way, way + ".real")
-        line = Line(way, os.path.realpath(way + ".real"),
+        relay = Relay(way, os.path.realpath(way + ".real"),
                     said=lambda _: time.sleep(self.dice.choice((0.02, 0.1, 0.3))))
         self.hang_up(way + ".real")
         workers.pause(self.dice.uniform(1, 2))
         os.rename(way + ".real", way)
-        line.close()
+        relay.close()
 
     @staticmethod
     def hang_up(socket):
-        """Whoever is connected to the Redis behind it must connect again."""
+        """All clients of this Redis must connect again."""
         Redis(socket).call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
     def older(self, workers):
-        """It comes back with what it held a moment ago."""
+        """It comes back with the data of a moment ago."""
         owner = self.dice.choice(self.owners())
         owner.redis.cli("SAVE")
         workers.pause(self.dice.uniform(0.05, 0.5))
@@ -89,7 +88,7 @@ class RedisDisturbed(ReadAfterWrite):
         os.unlink(owner.dir + "/dump.rdb")
 
     def taken_over(self, workers):
-        """Another one, with older keys, takes its path; this one never comes back."""
+        """Another one, with older data, takes its path. The first one never comes back."""
         owner = self.dice.choice(self.owners())
         old = owner.redis
         old.cli("SAVE")
@@ -101,12 +100,12 @@ class RedisDisturbed(ReadAfterWrite):
         os.rename(new.socket, path)
         new.socket, owner.redis = path, new
         workers.pause(self.dice.uniform(0, 0.2))
-        # Its end would take the path along.
+        # An orderly end would remove the path.
         old.kill()
         os.unlink(owner.dir + "/dump.rdb")
 
     def disturb(self, workers):
-        """Each kind so often, in an order that the seed decides, with Redis in use in between."""
+        """Each disturbance so often, in an order by seed. Redis is used in between."""
         kinds = self.rounds * self.kinds()
         self.dice.shuffle(kinds)
         for kind in kinds:
@@ -120,15 +119,14 @@ class RedisDisturbed(ReadAfterWrite):
             f"{name} {n}" for name, n in collections.Counter(k.__name__ for k in kinds).items()))
 
     def run_disturbed(self):
-        """All of it."""
+        """The whole test."""
         self.work(self.disturb, "redis")
         for host in self.hosts:
             wait_until(lambda c=host.client(): c.get("/readyz").json["status"] == "ready", 30)
 
 
 class SmallMemory(RedisDisturbed):
-    """A memory that is too small for all that is read: what it has no room for is found in Redis,
-    sessions that are written among it."""
+    """The shared memory is too small for all sessions. The others are found in Redis."""
     ballast, weight = 60, 24000
 
     def setUp(self):
@@ -139,7 +137,7 @@ class SmallMemory(RedisDisturbed):
                 "of": name, "weight": self.weight * "x"}})[0], 201)
 
     def step(self, i):
-        """Also reads that push what the others read out of memory."""
+        """Some reads evict from memory what other clients read."""
         if self.rngs[i].random() < 0.7:
             super().step(i)
             return
@@ -149,7 +147,7 @@ class SmallMemory(RedisDisturbed):
 
 
 class OneHost(SmallMemory):
-    """Alone, with a small memory in front."""
+    """One host, with a small memory."""
     env = {"PARLEY_HOSTS": "one", "PARLEY_MEMORY": "1MiB"}
     def test_redis_disturbed(self):
         """Fails if memory answers with what another worker has changed: tests/mutants/alone-not-current."""
@@ -174,7 +172,7 @@ class OneRedis(RedisDisturbed):
         return super().kinds() + 2 * [self.cut_off]
 
     def cut_off(self, workers):
-        """The second host cannot reach Redis, the first one can."""
+        """The second host cannot reach Redis; the first can."""
         os.unlink(self.way)
         self.hang_up(self.stack.redis.socket)
         workers.pause(self.dice.uniform(0.5, 2))
@@ -186,7 +184,7 @@ class OneRedis(RedisDisturbed):
 
 
 class Apart:
-    """Three hosts whose clocks are an hour apart, PostgreSQL's among them."""
+    """Three hosts. Their clocks, PostgreSQL's included, differ by an hour."""
     servers = ("parley", "nginx")
 
     def more_hosts(self):
@@ -201,8 +199,8 @@ class Apart:
 
 
 class RedisEach(Apart, SmallMemory):
-    """Three hosts, each with a Redis and a memory of its own: what one has written is out of date in
-    those of the others. Their clocks are an hour apart."""
+    """Three hosts, each with its own Redis and memory: a write of one makes the others' caches stale. Their
+    clocks differ by an hour."""
     env = {"PARLEY_HOSTS": "many", "PARLEY_MEMORY": "1MiB"}
     servers = ("redis", "parley", "nginx")
 
@@ -215,17 +213,17 @@ class RedisEach(Apart, SmallMemory):
 
 
 class WorkersKilled(ReadAfterWrite):
-    """The memory of four workers, some of which die: between a commit and its word to the others, in
-    the middle of a value."""
+    """Four workers share memory, and some are killed: between a commit and the epoch that tells the others,
+    or while they write a value."""
     # The shorter a request may last, the sooner is a quarantine over.
     env = {"PARLEY_WORKERS": "4", "PARLEY_REQUEST_MS": "1000", "PARLEY_STATEMENT_MS": "800",
            "PARLEY_ACQUIRE_MS": "800", "PARLEY_DRAIN": "2", "PARLEY_HOSTS": "one"}
     clients = 32
-    # Refused where a killed worker's statement still holds the row, or while few workers are left.
+    # A killed worker's statement may hold the row, and few workers may be left.
     unanswered = (None, 409, 502, 503)
 
     def kill(self, dice, kills):
-        """So many, each when memory is in use again, and full of what will be out of date."""
+        """Kills so many workers, each when memory is in use and holds values that will be stale."""
         def disturb(workers):
             for _ in range(kills):
                 workers.pause(dice.uniform(0.3, 1))
@@ -244,7 +242,7 @@ class WorkersKilled(ReadAfterWrite):
 
 
 class NoRedis(Apart, WorkersKilled):
-    """Three hosts without Redis, whose clocks are an hour apart, and whose workers are killed."""
+    """Three hosts without Redis. Their clocks differ by an hour, and workers are killed."""
     env = {**WorkersKilled.env, "PARLEY_HOSTS": "many", "REDIS_URL": ""}
 
     def test_workers_killed(self):
@@ -253,12 +251,12 @@ class NoRedis(Apart, WorkersKilled):
 
 
 class Writes(StackTest):
-    """No write waits for Redis, whatever is the matter with it; but PUT is a read first."""
+    """No write waits for Redis. A PUT reads first, and may."""
     env = {"PARLEY_HOSTS": "many", "PARLEY_SLOW_MS": "0", "PARLEY_SWEEP": "0"}
     clients, each = 8, amount(40, 400)
 
     def load(self, name):
-        """What each client does to a session of its own; the time of its slowest append."""
+        """Each client writes to its own session; the time of the slowest append."""
         def one(i):
             client, path, slowest = self.stack.client(), f"/v1/sessions/{name}-{i}", 0.0
             self.ok(client.post("/v1/sessions", {"session_id": f"{name}-{i}"}), 201)
@@ -280,8 +278,8 @@ class Writes(StackTest):
         return slowest
 
     def test_no_write_waits(self):
-        """The times are printed, and decide nothing. Fails if a write takes its value away from Redis
-        itself: tests/mutants/cache-write-waits."""
+        """Times are printed only. Fails if a write removes its value from Redis itself:
+        tests/mutants/cache-write-waits."""
         took = {"up": self.load("up")}
         self.stack.redis.pause()
         self.addCleanup(self.stack.redis.resume)

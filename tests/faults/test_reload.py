@@ -10,7 +10,7 @@ from stack import wait_until
 
 
 class Connections:
-    """Counts parley's connections to PostgreSQL as often as psql can; a context manager."""
+    """Counts parley's connections to PostgreSQL as often as psql can, during a with block."""
 
     def __init__(self, stack):
         self.path = stack.dir + "/connections"
@@ -32,8 +32,8 @@ class Connections:
 
 
 class ReloadedTest(ReloadTest, LedgerTest):
-    """64 clients that append, with and without a key, and read; each to a session of its own, half
-    of them over connections that they keep, the others over a new one each time."""
+    """64 clients that append, with and without a key, and read, each in its own session. Half of them keep
+    their connections; the others open one for each request."""
     clients = 64
     statuses = ()   # none but 200 and 201
 
@@ -55,11 +55,11 @@ class ReloadedTest(ReloadTest, LedgerTest):
         time.sleep(0.005)
 
     def requests(self):
-        """How many were answered, or not."""
+        """How many requests were sent."""
         return sum(self.counts.values())
 
     def end(self, what):
-        """No failure at all, and stored is what was acknowledged."""
+        """No request failed, and all that was acknowledged is stored."""
         say(f"{self.requests()} requests during {what}")
         self.judge()
         self.assertEqual(set(self.counts) - {200, 201}, set(), self.counts)
@@ -70,10 +70,9 @@ class Reload(ReloadedTest):
     """SIGHUP."""
 
     def test_no_request_fails(self):
-        """One reload after the other, from two workers to three and back, each asked for while the
-        last generation still drains. Fails if a worker that leaves hangs up on its parked
-        connections, or if a third generation begins beside two: tests/mutants/reload-hangs-up,
-        tests/mutants/reload-third-generation."""
+        """One reload after another, between two workers and three, each while the last worker set still
+        drains. Fails if a draining worker closes idle connections, or if a third worker set begins while two
+        exist: tests/mutants/reload-hangs-up, tests/mutants/reload-third-generation."""
         rounds, least = amount(20, 100), amount(15000, 100000)
         before, count, began = metrics(self.client), self.requests(), time.monotonic()
         with Connections(self.stack) as connections, self.load as load:
@@ -86,13 +85,13 @@ class Reload(ReloadedTest):
                 self.hang_up()
                 wait_until(lambda d=done: load.over.is_set() or len(self.events("reloaded")) > d, 60,
                            "a reload")
-                # Who comes next replaces all of these.
+                # The next reload replaces all of these.
                 self.assertEqual(self.events("reloaded")[-1]["workers"], n)
                 self.assertGreaterEqual(len(set(self.stack.worker_pids()) - old), n)
                 i += 1
         self.assertEqual(len(self.settled(n)), n)
         self.end(f"{i} reloads in {time.monotonic() - began:.0f} s")
-        # Of two generations of two and three workers; one more is that of the check.
+        # Two worker sets, of two and three workers, and the connection of the check.
         bound = 5 * POOL + 1
         say(f"at most {max(connections.counts)} connections to PostgreSQL in {len(connections.counts)}"
             f" samples; the bound is {bound}")
@@ -104,9 +103,8 @@ class Reload(ReloadedTest):
         self.assertEqual(answered, self.requests() - count)
 
     def test_storm(self):
-        """100 signals at once are two reloads: one that is under way, and one for all that came
-        meanwhile. Fails if the second does not wait for the first to end:
-        tests/mutants/reload-third-generation."""
+        """100 signals are two reloads: the one under way, and one for all later signals. Fails if the second
+        does not wait for the first: tests/mutants/reload-third-generation."""
         before = len(self.events("reloaded"))
         with self.load as load:
             for _ in range(100):
@@ -124,9 +122,8 @@ class Recycling(ReloadedTest):
     settings = {"PARLEY_RECYCLE": 150}
 
     def test_no_request_fails(self):
-        """Workers are replaced one after the other. Fails if a worker that leaves hangs up, or if the
-        next one goes while one still drains: tests/mutants/reload-hangs-up,
-        tests/mutants/recycle-two-at-once."""
+        """Workers are replaced one by one. Fails if a draining worker closes idle connections, or if a worker
+        is replaced while another drains: tests/mutants/reload-hangs-up, tests/mutants/recycle-two-at-once."""
         first, most, rounds = self.settled(2), 0, amount(6, 40)
         seen, files = set(first), descriptors(self.stack.parley.pid)
         warm = {p: memory(p) for p in first}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""PostgreSQL, one of its backends, or Redis stopped with SIGSTOP: connected, and silent. No answer
-is later than the deadline of its request and 500 ms, as nginx measures it, as parley does, and as a
-client does; and no answer that came too late reaches anybody afterwards."""
+"""PostgreSQL, one of its backends, or Redis is stopped with SIGSTOP: it stays connected and does not answer. No
+answer is later than the deadline of its request and 500 ms, by the measure of nginx, parley and a client. A late
+answer never reaches another request."""
 import json
 import os
 import signal
@@ -17,12 +17,12 @@ REQUEST, BEYOND = 2.0, 0.5      # seconds; PARLEY_REQUEST_MS, and what the promi
 
 
 def access_log(conf):
-    """nginx says how long each request took."""
+    """nginx logs how long each request took."""
     return conf.replace("    server_tokens ", "    access_log access.log parley;\n    server_tokens ")
 
 
 class SilenceTest(LedgerTest):
-    """32 clients that append to a session each, read any of them, and read large pages."""
+    """32 clients that append to their own sessions, read any of them, and read large pages."""
     env = {"PARLEY_REQUEST_MS": f"{REQUEST * 1000:.0f}", "PARLEY_STATEMENT_MS": "1500",
            "PARLEY_SLOW_MS": "0", "PARLEY_HOSTS": "many", "PARLEY_SWEEP": "0"}
     stack_options = {"nginx": access_log}
@@ -62,12 +62,12 @@ class SilenceTest(LedgerTest):
             self.read(i)
 
     def read(self, i):
-        """Any session; whether there was an answer."""
+        """Reads any session; whether it was answered."""
         other = self.rngs[i].randrange(self.clients)
         return self.look(i, self.session(other), least=self.done[other] + 1) is not None
 
     def read_large(self, i):
-        """A page of 3 MB, each byte of it."""
+        """Reads a page of 3 MB and checks each byte."""
         name = f"large-{self.prefix}"
         outcome, page = self.try_once(i, "GET", f"/v1/sessions/{name}/messages?limit=1000&order=asc")
         if outcome == "ok":
@@ -75,7 +75,7 @@ class SilenceTest(LedgerTest):
             self.assertEqual({m["content"] for m in page["data"]}, {f"{name} " + "x" * 3000})
 
     def silence(self, stop, go_on):
-        """Clients work before, between and after stop() and go_on(); when it began (time())."""
+        """Clients work before stop(), between it and go_on(), and after; when stop() was called (time())."""
         self.addCleanup(go_on)
         with Noise() as noise, Workers(self.clients, self.step) as workers:
             workers.pause(1)
@@ -84,8 +84,10 @@ class SilenceTest(LedgerTest):
             workers.pause(self.seconds)
             go_on()
             workers.pause(REQUEST + 1)
-        took = [r["total_us"] / 1e6 for r in self.parleys()]
-        by_nginx = self.nginxs()
+        took = [e["total_us"] / 1e6 for e in self.stack.parley.entries()
+                if e["event"] in ("request", "request_failed")]
+        by_nginx = [sum(float(s) for s in json.loads(line)["upstream_seconds"].replace("-", "0").split(","))
+                    for line in whole_lines(self.stack.dir + "/access.log").splitlines()]
         say(f"{len(took)} requests; slowest {max(took):.3f} s by parley, {max(by_nginx):.3f} by nginx, "
             f"{max(self.slowest):.3f} by a client; the machine's noise: {noise.process:.3f} and "
             f"{noise.here:.3f}; {dict(self.counts)} {dict(self.codes)}")
@@ -94,23 +96,13 @@ class SilenceTest(LedgerTest):
         self.assertLessEqual(max(self.slowest), REQUEST + BEYOND + noise.process + noise.here)
         return began
 
-    def parleys(self):
-        """The lines of parley's log about requests."""
-        return [e for e in self.stack.parley.entries() if e["event"] in ("request", "request_failed")]
-
-    def nginxs(self):
-        """How long nginx waited for each answer."""
-        lines = map(json.loads, whole_lines(self.stack.dir + "/access.log").splitlines())
-        return [sum(float(s) for s in line["upstream_seconds"].replace("-", "0").split(","))
-                for line in lines]
-
     def opened(self, event, since):
-        """How long after since parley said so."""
+        """How long after `since` parley logged the event."""
         after = [datetime.fromisoformat(e["ts"]).timestamp() - since for e in self.events(event)]
         return min(seconds for seconds in after if seconds >= 0)
 
     def read_all_good(self):
-        """Afterwards every read is answered by its own session, and all is as it was told."""
+        """Afterwards each read is answered with its own session, and the ledger is right."""
         wait_until(lambda: all(self.client.get("/readyz").json["status"] == "ready"
                                for _ in range(10)), 30, "all is ready again")
         self.counts.clear()
@@ -122,11 +114,11 @@ class SilenceTest(LedgerTest):
 
 
 class Postgres(SilenceTest):
-    """All of it, or one backend."""
+    """All backends, or one."""
 
     def test_all_of_it_is_silent(self):
-        """Fails if the time of a request is not bounded by its deadline, or if a connection that timed
-        out goes back to the pool: tests/mutants/deadline-apart, tests/mutants/late-connection-kept."""
+        """Fails if a request is not bounded by its deadline, or if a connection goes back to the pool after a
+        time-out: tests/mutants/deadline-apart, tests/mutants/late-connection-kept."""
         began = self.silence(self.stack.postgres.pause, self.stack.postgres.resume)
         say(f"known to be away after {self.opened('db_down', began):.3f} s")
         self.assertGreater(self.counts[503], 0)
@@ -134,17 +126,17 @@ class Postgres(SilenceTest):
 
 
 class HalfAnAnswer(SilenceTest):
-    """A backend is stopped while it sends: parley waits for the rest of a result."""
+    """A backend is stopped while it sends a result."""
     large = 8
 
     def backends(self, where):
-        """The pids of parley's backends that are in this state."""
+        """The pids of parley's backends in this state."""
         return [int(pid) for pid in self.stack.psql(
             "SELECT pid FROM pg_stat_activity WHERE application_name = 'parley'"
             f" AND {where} ORDER BY random()").split()]
 
     def stop_one(self):
-        """One that has sent a part and waits to send more; what waits does so still when stopped."""
+        """Stops a backend that waits to send more, and still waits when it is stopped."""
         def caught():
             for pid in self.backends("wait_event = 'ClientWrite'")[:1]:
                 os.kill(pid, signal.SIGSTOP)
@@ -156,7 +148,7 @@ class HalfAnAnswer(SilenceTest):
         wait_until(caught, 60, "a backend that sends")
 
     def go_on(self):
-        """Those that were stopped; parley may have given them up, and they end."""
+        """Continues the stopped backends. parley may have closed their connections, so that they end."""
         while self.stopped:
             try:
                 os.kill(self.stopped.pop(), signal.SIGCONT)
@@ -164,23 +156,22 @@ class HalfAnAnswer(SilenceTest):
                 pass
 
     def test_a_backend_is_silent_in_the_middle(self):
-        """The others go on. Fails if the time of a request is not bounded by its deadline, or if a
-        connection that timed out goes back to the pool: tests/mutants/deadline-apart,
-        tests/mutants/late-connection-kept."""
+        """The others go on. Fails if a request is not bounded by its deadline, or if a connection goes back
+        to the pool after a time-out: tests/mutants/deadline-apart, tests/mutants/late-connection-kept."""
         self.stopped = []
         self.silence(self.stop_one, self.go_on)
-        self.assertGreater(self.counts[503], 0, "nobody has met the one that was stopped")
+        self.assertGreater(self.counts[503], 0, "no request used the stopped backend")
         failed = sum(n for status, n in self.counts.items() if status not in (200, 201))
         self.assertLess(failed * 20, sum(self.counts.values()), "others failed, too")
         self.read_all_good()
 
 
 class Redis(SilenceTest):
-    """Nothing fails: what it was there for is asked of PostgreSQL."""
+    """No request fails: PostgreSQL answers in its place."""
     statuses = ()
 
     def test_redis_is_silent(self):
-        """Fails if a command of Redis has no bound of its own: tests/mutants/redis-unbounded."""
+        """Fails if a command to Redis has no bound: tests/mutants/redis-unbounded."""
         before = len(self.stack.parley.log())
         began = self.silence(self.stack.redis.pause, self.stack.redis.resume)
         opened = self.opened("cache_down", began)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A soak: requests of all three interfaces at half of what the machine can do, for as long as it
-takes to tell a leak from a heap that settles."""
+"""A soak: requests on all three interfaces at half of the machine's capacity, long enough to tell a leak from a
+heap that settles."""
 import collections
 import json
 import socket
@@ -13,17 +13,15 @@ from stack import wait_until
 MIB = 1 << 20
 
 
-
-
 def slope(points):
-    """Of the line through (x, y) by least squares."""
+    """The slope of the line through (x, y) by least squares."""
     n = len(points)
     x, y = sum(p[0] for p in points) / n, sum(p[1] for p in points) / n
     return (sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points))
 
 
 class Soak(FaultTest):
-    """Two workers that are never replaced, all caches, and a sweeper that has work."""
+    """Two workers that are never replaced, all caches, and a busy sweeper."""
     env = {"PARLEY_RECYCLE": "0", "PARLEY_SWEEP": "2"}
 
     def setUp(self):
@@ -34,14 +32,14 @@ class Soak(FaultTest):
         self.period = 0.0       # least time between two requests of a client
 
     def ask(self, i, method, path, body=None, headers="", good=(200, 201, 204)):
-        """A request that is answered in one of these ways; the answer's JSON."""
+        """A request that must be answered with one of these statuses; its JSON."""
         status, _, answer = self.wires[i].request(method, path, body, headers)
         self.counts[status] += 1
         self.assertIn(status, good, (method, path, answer[:300]))
         return json.loads(answer) if answer else None
 
     def native(self, i, n, path):
-        """A keyed append, reads, a patch, and what is refused."""
+        """A keyed append, reads, a patch, and requests that are refused."""
         text = {"role": "user", "content": f"{n} " + "x" * self.rngs[i].randrange(2000)}
         self.ask(i, "POST", path + "/messages?return=20", text, f"Idempotency-Key: soak-{i}-{n}\r\n")
         self.ask(i, "GET", path)
@@ -63,7 +61,7 @@ class Soak(FaultTest):
         self.ask(i, "POST", "/threads/search", {"limit": 5})
 
     def make(self, i, kind, n):
-        """A session, conversation or thread; its path."""
+        """Makes a session, conversation or thread; its path."""
         if kind == "native":
             path = f"/v1/sessions/soak-{i}-{n}"
             self.ask(i, "PUT", path, {"user_id": f"u{i}"})
@@ -74,7 +72,7 @@ class Soak(FaultTest):
         return path
 
     def step(self, i):
-        """A few requests of one interface; every 50th time what they were made on is made anew."""
+        """A few requests on one interface. Every 50th time it gets a new session."""
         began = time.monotonic()
         self.numbers[i] += 1
         n = self.numbers[i]
@@ -90,7 +88,7 @@ class Soak(FaultTest):
         time.sleep(max(0.0, self.period - (time.monotonic() - began)))
 
     def age_keys(self):
-        """Makes keys older than 10 s a day older: the sweeper's work."""
+        """Makes keys older than 10 s a day older, for the sweeper."""
         self.stack.psql("UPDATE idempotency_keys SET created_at = created_at - interval '25 hours'"
                         " WHERE created_at BETWEEN now() - interval '1 hour'"
                         " AND now() - interval '10 s'")
@@ -111,7 +109,7 @@ class Soak(FaultTest):
                 for name, *numbers in (line.split("\t") for line in found.splitlines())}
 
     def measure(self, workers):
-        """Samples until the time is over."""
+        """Takes samples until the time is over."""
         samples, end = [], time.monotonic() + amount(24, 1800)
         every = amount(1, 10)
         while time.monotonic() < end and workers.pause(every):
@@ -120,9 +118,9 @@ class Soak(FaultTest):
         return samples
 
     def test_flat(self):
-        """Memory within 1 MiB for a million requests, descriptors and connections constant, tables
-        without bloat. Fails if a request leaks a kilobyte: tests/mutants/leak-memory; if a connection
-        that was closed leaves a descriptor open: leak-descriptor; if keys stay: keep-keys."""
+        """Memory grows less than 1 MiB for a million requests, descriptors and connections do not grow,
+        tables do not bloat. Fails if a request leaks a kilobyte: tests/mutants/leak-memory; if a closed
+        connection leaves a descriptor open: leak-descriptor; if keys stay: keep-keys."""
         self.stack.psql("ALTER SYSTEM SET autovacuum_naptime = '5s'")
         self.stack.psql("SELECT pg_reload_conf()")
         warm_s = amount(8, 120)
@@ -130,7 +128,7 @@ class Soak(FaultTest):
         with Workers(self.clients, self.step) as workers:
             workers.pause(warm_s)
         full = sum(self.counts.values()) / (time.monotonic() - began)
-        # A step is as many requests as were counted to the step.
+        # At full load a step took half of this.
         self.period = 2 * self.clients * (time.monotonic() - began) / sum(self.numbers)
         say(f"{full:.0f} requests a second at full load; the soak is at half of it")
         first = self.tables()
@@ -148,8 +146,8 @@ class Soak(FaultTest):
         self.judge_tables(first)
 
     def judge_memory(self, pid, points):
-        """The line through all samples. A heap settles and is trimmed in steps of some 100 KiB, which
-        a short run cannot tell from growth."""
+        """Checks the line through all samples. A heap is trimmed in steps of some 100 KiB, which a short run
+        cannot tell from growth."""
         requests = points[-1][0] - points[0][0]
         grown = slope(points) * requests
         what = "supervisor" if pid == self.stack.parley.pid else "worker"
@@ -158,14 +156,14 @@ class Soak(FaultTest):
         self.assertLess(grown, MIB * requests / 1e6 + amount(2 * MIB, MIB // 4), "memory grows")
 
     def judge_descriptors(self, samples):
-        """Neither at work nor at rest is there more than before."""
+        """There are no more than before, under load and at rest."""
         half = len(samples) // 2
         for pid in samples[0][2]:
             early, late = (max(s[2][pid] for s in part) for part in (samples[:half], samples[half:]))
             say(f"descriptors: at most {early} in the first half, {late} in the second")
             self.assertLessEqual(late, early + 12, "descriptors grow")
         most = max(max(s[2].values()) for s in samples)
-        for _ in range(100):    # connections that end before they say anything
+        for _ in range(100):    # connections that end without a request
             with socket.socket(socket.AF_UNIX) as s:
                 s.connect(self.stack.dir + "/parley.sock")
         wait_until(lambda: max(self.look()[2].values()) <= most,
@@ -175,7 +173,7 @@ class Soak(FaultTest):
         self.assertLessEqual(late, 2 * 20)
 
     def judge_tables(self, first):
-        """Keys go when they are a day old, and what a vacuum can take does not pile up."""
+        """Keys are deleted after a day, and dead rows do not pile up."""
         self.age_keys()
 
         def old():

@@ -16,10 +16,8 @@ MIB = 2 ** 20
 own = functools.partial(memory, part="RssAnon")
 
 
-
-
 class Witness(Wire):
-    """Looks at every byte of an answer: no session may be named in it that its request did not name."""
+    """Checks every byte of an answer: it may name only sessions that the request names."""
     mark = None  # what the names of sessions look like
     seen = 0
 
@@ -35,12 +33,12 @@ class Witness(Wire):
 
 
 class Kills(LedgerTest):
-    """The memory of a host that is alone in front."""
+    """A lone host, which answers from memory."""
     clients, workers = 32, 8
     env = {"PARLEY_WORKERS": str(workers), "PARLEY_HOSTS": "one", "PARLEY_DRAIN": "1"}
     statuses = (None, 502, 503)  # None: the answer had begun
-    # A host that is not alone asks PostgreSQL, and so knows of a write that nobody was told of; one
-    # that is alone does when its writer has been reaped.
+    # A host that asks PostgreSQL sees a write whose answer was lost at once. A lone host sees it when its
+    # writer has been reaped.
     sees_untold = False
 
     def setUp(self):
@@ -50,12 +48,12 @@ class Kills(LedgerTest):
             self.wires[i] = Witness(self.stack.nginx.port, timeout=60)
             self.wires[i].mark = self.mark
         self.names = [[] for _ in range(self.clients)]
-        self.known = collections.Counter()  # messages that were acknowledged, or seen in PostgreSQL
+        self.known = collections.Counter()  # acknowledged messages, or those seen in PostgreSQL
         self.keyed = self.reads = self.values = 0
         self.counting_ops = threading.Lock()
 
     def step(self, i):
-        """A write to a session of client i's own, and a read of it or of another's."""
+        """A write to a session of client i, and a read of it or of another client's."""
         rng = self.rngs[i]
         keyed, names, n = rng.random() < 0.7, self.names[i], rng.choice((1, 1, 2, 5))
         if not names or rng.random() < 0.3:
@@ -85,7 +83,7 @@ class Kills(LedgerTest):
             self.reads += 1
 
     def insist(self, ask):
-        """What ask() gives beside an outcome, as soon as it is an answer."""
+        """The answer of ask(), which is repeated until there is one."""
         end = time.monotonic() + 60
         while True:
             outcome, answer = ask()
@@ -108,7 +106,7 @@ class Kills(LedgerTest):
             self.assertNotEqual(redis.call("PTTL", key), -1, key)
 
     def look_into_logs(self):
-        """No line about two sessions, and nothing of what was said."""
+        """No line is about two sessions, or holds content."""
         for server in (self.stack.parley, self.stack.nginx):
             for line in server.log().encode().splitlines():
                 self.assertLessEqual(len(set(self.mark.findall(line))), 1, line)
@@ -116,17 +114,18 @@ class Kills(LedgerTest):
                 self.assertNotIn(b"cache_mismatch", line)
 
     def workers_again(self):
+        """Waits until all workers are replaced; how long it took."""
         back = wait_until(lambda: len(self.stack.worker_pids()) == self.workers,
                           30, "the supervisor does not bring workers back")
         self.stack.wait_ready()
         return back
 
     def afterwards(self):
-        """All is as it was told, and nothing is left of the dead."""
+        """The ledger is right, and nothing is left of dead workers."""
         self.look_into_redis()
         self.look_into_logs()
         self.judge()
-        # Backends of the dead find out when they have answered; the maintenance opens its minimum.
+        # A dead worker's backend ends when it sends its answer. The pool opens its minimum.
         ours = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'parley_app'"
         wait_until(lambda: int(self.stack.psql(ours)) == metrics(self.client)[
             'parley_pool_connections{state="open"}'], 20, "connections are left in PostgreSQL")
@@ -143,7 +142,7 @@ class Kills(LedgerTest):
             return hits() > before
         took = wait_until(from_a_cache, 30, "no cache answers any more")
         say(f"a cache answered again {took:.1f} s after that")
-        # What was read in quarantine was not kept.
+        # Reads during the quarantine were not cached.
         for name in [n for names in self.names for n in names if self.known[n]][:300]:
             self.look(0, name, self.known[name])
         self.look_into_redis()
@@ -152,7 +151,7 @@ class Kills(LedgerTest):
         self.assertGreater(self.values, 100)
 
     def flat(self, base):
-        """The supervisor is as it was, and so are workers that live."""
+        """The supervisor has not grown, and nor do living workers."""
         pid = self.stack.parley.pid
         grown, files = own(pid) - base[0], descriptors(pid) - base[1]
         say(f"supervisor: {own(pid) / MIB:.1f} MiB, {grown / MIB:+.2f}; {descriptors(pid)} descriptors,"
@@ -169,7 +168,7 @@ class Kills(LedgerTest):
         self.assertEqual(set(sizes[0]), set(sizes[1]), "a worker died of itself")
         for pid, (size, files) in sizes[1].items():
             self.assertLess(size - sizes[0][pid][0], 4 * MIB)
-            # Its pool, a link to Redis for each thread, what nginx keeps open, and a few.
+            # Its pool, a connection to Redis for each thread, nginx's connections, and a few.
             self.assertLess(files, 20 + 24 + 64 + 20)
         say(f"workers: {max(s for s, _ in sizes[1].values()) / MIB:.1f} MiB and"
             f" {max(f for _, f in sizes[1].values())} descriptors at most, grown by"
@@ -177,7 +176,8 @@ class Kills(LedgerTest):
             " requests again")
 
     def kill_in_commits(self, pids):
-        """While PostgreSQL stands still: it commits what it was sent, and nobody is there to tell."""
+        """PostgreSQL is stopped, workers are killed, and it commits what it was sent: no client gets the
+        answer."""
         self.stack.postgres.pause()
         try:
             time.sleep(0.05)
@@ -186,13 +186,13 @@ class Kills(LedgerTest):
             self.stack.postgres.resume()
 
     def test_one_worker_each_200_ms(self):
-        """Fails if the session and its messages are stored by two transactions, and if a supervisor leaks
-        a descriptor with each death: tests/mutants/two-transactions, descriptor-a-death. In the long form
-        too few are left if a worker that has served is replaced the later the more of them die."""
+        """Fails if a session and its messages are stored in two transactions, and if a supervisor leaks a
+        descriptor with each death: tests/mutants/two-transactions, descriptor-a-death. In the long form too
+        few workers are left if replacing one takes longer the more of them die."""
         kills, wanted, rng = 0, amount(1200, 20000), self.rng("kills")
         base, began = None, time.monotonic()
         with Workers(self.clients, self.step) as workers:
-            # A fast machine is done with them after a few deaths.
+            # A fast machine needs only a few deaths for so many writes.
             while (self.keyed < wanted or kills < 30) and workers.pause(0.2):
                 alive = self.stack.worker_pids()
                 if alive:
@@ -210,7 +210,7 @@ class Kills(LedgerTest):
         self.afterwards()
 
     def test_all_workers_at_once_and_their_supervisor(self):
-        """Fails if workers do not ask to be told of their parent's death: tests/mutants/orphans."""
+        """Fails if workers do not get a signal at their parent's death: tests/mutants/orphans."""
         rng, gone = self.rng("kills"), []
         with Workers(self.clients, self.step) as workers:
             for n in range(amount(4, 40)):
@@ -231,6 +231,6 @@ class Kills(LedgerTest):
 
 
 class KillsOfMany(Kills):
-    """Caches that ask, as with several hosts."""
+    """Caches that ask PostgreSQL, as with several hosts."""
     env = {**Kills.env, "PARLEY_HOSTS": "many"}
     sees_untold = True

@@ -24,9 +24,9 @@ void service_sleep_ms(long ms)
     nanosleep(&t, NULL);
 }
 
-void service_control_pg(const char *word)
+void service_control_pg(const char *command)
 {
-    char command[512];
-    snprintf(command, sizeof(command), "%s %s >/dev/null 2>&1", getenv("TEST_PG"), word);
-    CU_ASSERT_EQUAL(system(command), 0);
+    char line[512];
+    snprintf(line, sizeof(line), "%s %s >/dev/null 2>&1", getenv("TEST_PG"), command);
+    CU_ASSERT_EQUAL(system(line), 0);
 }

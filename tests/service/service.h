@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the tests against real servers share. */
+/* What the tests against real servers share. tests/service/with-servers starts the servers. */
 #ifndef PARLEY_TESTS_SERVICE_H
 #define PARLEY_TESTS_SERVICE_H
 
@@ -18,10 +18,10 @@
         CU_assertImplementation(holds, __LINE__, #condition, __FILE__, "", CU_FALSE); \
     } while (0)
 
-/* Text that is formatted like printf, at most 511 bytes; valid for the thread's next 31 calls. */
+/* Formats like printf, at most 511 bytes. Valid during the thread's next 31 calls. */
 const char *text_of(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void service_sleep_ms(long ms);
-/* Runs $TEST_PG with this word (stop, start, kill, pause, resume). */
-void service_control_pg(const char *word);
+/* Controls PostgreSQL: stop, start, kill, pause or resume. */
+void service_control_pg(const char *command);
 
 #endif

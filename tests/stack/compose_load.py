@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""compose_load.py PORT [--forget-keys]: clients that create and append until standard input ends,
-while somebody else restarts the servers under them. Every request is repeated until it is
-acknowledged, with the Idempotency-Key it had at first; one answer in ten a client loses by itself, so
-that repetitions happen whatever the servers do. In the end everything is read back: each message
-once, in order, no session that nobody made.
+"""compose_load.py PORT [--forget-keys]: clients that create and append until standard input ends, while the servers
+are restarted. Every request is repeated with its Idempotency-Key until it is acknowledged. A client ignores one
+answer in ten, so that there are always repetitions. At the end everything is read: each message must be there
+once, in order, and there must be no other session.
 
-Prints `progress N` (requests acknowledged) about once a second, at the end what it did, and
-`sessions N messages N` for a look into the database. Exit status 0: all is there.
+Prints `progress N` (requests acknowledged) about once a second, at the end a summary, and `sessions N messages N`
+to be compared with the database. Exit status 0: all is right.
 
-API_KEY is parley's key. --forget-keys is the mutant: a client that takes a new key for each repetition stores twice.
+API_KEY is parley's key. --forget-keys is the mutant: a client with a new key for each repetition stores twice.
 """
 import http.client
 import os
@@ -27,7 +26,7 @@ AGAIN = (409, 502, 503, 504)  # 409: the first attempt still holds the row, or i
 
 
 class Bot:
-    """One client: sessions with TURNS messages each, one after the other."""
+    """One client. It makes sessions with TURNS messages each."""
 
     def __init__(self, port, number, forget):
         key = {"Authorization": "Bearer " + os.environ["API_KEY"]}
@@ -37,7 +36,7 @@ class Bot:
         self.acknowledged = self.repeated = 0
 
     def insist(self, method, path, body=None):
-        """Until it is answered; the answer."""
+        """Repeats the request until it is answered; the answer."""
         key, end = str(uuid.uuid4()), time.monotonic() + PATIENCE
         while time.monotonic() < end:
             lose = self.random.random() < 0.1
@@ -53,7 +52,7 @@ class Bot:
         raise AssertionError(f"{path}: no answer within {PATIENCE} s")
 
     def post(self, path, body):
-        """Until it is acknowledged; the answer's JSON."""
+        """Repeats the request until it is acknowledged; the JSON."""
         answer = self.insist("POST", path, body)
         if answer.status != 201:
             raise AssertionError(f"{path}: {answer}")
@@ -61,7 +60,7 @@ class Bot:
         return answer.json
 
     def run(self, over):
-        """Works until over is set; what was begun is brought to its end."""
+        """Works until over is set, and finishes what it has begun."""
         while not over.is_set():
             first = f"first {uuid.uuid4()}"
             made = self.post("/v1/sessions", {"user_id": "load",

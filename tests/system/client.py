@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A JSON client over HTTP that repeats nothing, and bytes that no client would send."""
+"""A JSON client over HTTP that never repeats a request, and requests as raw bytes."""
 import http.client
 import json
 import select
@@ -14,7 +14,7 @@ class Answer:
 
     @property
     def json(self):
-        """The body as JSON; ValueError when it is none."""
+        """The body as JSON; ValueError when it is not JSON."""
         return json.loads(self.body)
 
     def __repr__(self):
@@ -22,8 +22,8 @@ class Answer:
 
 
 class Client:
-    """A JSON client with one kept connection, which ends with it. Not for use by two threads at once.
-    source: the local address to connect from; 127.0.0.2 is one that nginx counts as outside."""
+    """A JSON client with one kept connection, for one thread at a time. source: the local address to
+    connect from. nginx counts 127.0.0.2 as outside."""
 
     def __init__(self, port, timeout=30, source=None, headers=None):
         self.headers = headers or {}
@@ -31,8 +31,8 @@ class Client:
             "127.0.0.1", port, timeout=timeout, source_address=(source, 0) if source else None)
 
     def request(self, method, path, body=None, headers=None):
-        """body: anything JSON can say is sent as application/json, bytes as they are. headers: a
-        dict, or a list of pairs where one is repeated."""
+        """body: bytes are sent as they are, all else as JSON. headers: a dict, or a list of pairs where one
+        is repeated."""
         pairs = list(self.headers.items())
         pairs += headers.items() if isinstance(headers, dict) else headers or []
         if body is not None and not isinstance(body, bytes):
@@ -47,7 +47,7 @@ class Client:
 
     def _exchange(self, method, path, body, pairs):
         connection = self.connection
-        # The server may have closed a kept connection; to see that before sending is no retry.
+        # The server may have closed a kept connection. Nothing has been sent over it, so this is no retry.
         if connection.sock and select.select([connection.sock], [], [], 0)[0]:
             connection.close()
         connection.putrequest(method, path, skip_accept_encoding=True)
@@ -58,7 +58,7 @@ class Client:
         try:
             connection.endheaders(body)
         except (BrokenPipeError, ConnectionResetError):
-            # Refused while the body was under way: the answer may be there all the same.
+            # Refused before the body was sent to its end: the answer may be there.
             if connection.sock is None:
                 raise
         response = connection.getresponse()
@@ -87,8 +87,8 @@ class Client:
 
 
 def raw_request(port, data, seconds=5):
-    """Sends bytes as they are and returns all that comes until the server closes or is silent for
-    so long: for what no well-behaved client sends."""
+    """Sends bytes as they are. Returns all that is received until the server closes the connection or
+    sends nothing for so many seconds."""
     with socket.create_connection(("127.0.0.1", port), timeout=seconds) as s:
         s.sendall(data)
         received = b""
@@ -101,7 +101,7 @@ def raw_request(port, data, seconds=5):
 
 
 def raw_answer(port, data):
-    """The one answer to bytes as they are. Of its headers case matters."""
+    """The answer to bytes as they are. The names of its headers keep their case."""
     head, _, body = raw_request(port, data).partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     return Answer(int(first.split(" ")[1]), dict(line.split(": ", 1) for line in lines), body)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What the tests of the whole stack share beyond its servers: one stack for all tests that leave it
-as they found it, problem documents, threads that begin together, and a client for load.
+"""What the tests of the whole stack share beyond its servers: one stack for the tests that do not change
+it, checks of problem documents, threads that begin together, a client for load.
 
 PARLEY_TEST_SCALE (1 unless set) multiplies the number of requests of the long tests.
 """
@@ -22,12 +22,12 @@ UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[78][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}
 
 
 def scaled(n, least=1):
-    """A number of repetitions."""
+    """A number of repetitions, multiplied by PARLEY_TEST_SCALE."""
     return max(least, int(n * SCALE))
 
 
 def say(text):
-    """What a test measured: printed, never judged."""
+    """Prints what a test measured."""
     print(f"     {text}", flush=True)
 
 
@@ -36,7 +36,7 @@ def message(content, role="user", **more):
 
 
 def at_once(n, work):
-    """work(0) … work(n - 1) in threads that begin together; the results, or the first exception."""
+    """Calls work(0) … work(n - 1) in threads that begin together. Their results, or the first exception."""
     gate = threading.Barrier(n)
     results, failures = [None] * n, []
 
@@ -57,12 +57,11 @@ def at_once(n, work):
 
 
 class Workers:
-    """n threads that call step(i) while the with block runs; raises at its end what one raised."""
+    """n threads that call step(i) while the with block runs. Its end raises what one of them raised."""
 
     def __init__(self, n, step):
         self.over, self.failures, self.step = threading.Event(), [], step
-        self.threads = [threading.Thread(target=self._run, args=(i,), daemon=True)
-                        for i in range(n)]
+        self.threads = [threading.Thread(target=self._run, args=(i,), daemon=True) for i in range(n)]
 
     def _run(self, i):
         try:
@@ -78,7 +77,7 @@ class Workers:
         return self
 
     def pause(self, seconds):
-        """Lets them work; false at once when one of them has failed."""
+        """Lets them work for so long. False, and at once, when one of them failed."""
         return not self.over.wait(seconds)
 
     def __exit__(self, kind, *_):
@@ -90,8 +89,8 @@ class Workers:
 
 
 class Wire:
-    """A client that does little more than send and receive: for load. Requests are never repeated.
-    An answer is (status, head, body), the last two in bytes."""
+    """A fast client for load. It never repeats a request. An answer is (status, head, body), the last two
+    in bytes."""
 
     def __init__(self, port, timeout=30):
         self.port, self.timeout, self.socket, self.rest = port, timeout, None, b""
@@ -142,7 +141,7 @@ class Wire:
         return chunk
 
     def request(self, method, path, body=b"", headers=""):
-        """send and receive; after any failure the connection is closed."""
+        """Sends and receives. After a failure the connection is closed."""
         try:
             self.send(method, path, body, headers)
             return self.receive(method)
@@ -151,7 +150,7 @@ class Wire:
             raise
 
     def attempt(self, *request):
-        """request; (None, b"", b"") when its answer is lost."""
+        """The same; (None, b"", b"") when the answer is lost."""
         try:
             return self.request(*request)
         except (OSError, ValueError):
@@ -159,19 +158,19 @@ class Wire:
 
 
 class Redis:
-    """As much of Redis' protocol as it takes to look at what is stored. Bytes in, bytes out."""
+    """The part of Redis' protocol that reads what is stored. Bytes in, bytes out."""
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(path)
         self.file = self.socket.makefile("rb")
 
-    def call(self, *words):
+    def call(self, *arguments):
         """A command; its reply: bytes, int, None or a list."""
-        data = b"*%d\r\n" % len(words)
-        for word in words:
-            word = word if isinstance(word, bytes) else str(word).encode()
-            data += b"$%d\r\n%s\r\n" % (len(word), word)
+        data = b"*%d\r\n" % len(arguments)
+        for argument in arguments:
+            argument = argument if isinstance(argument, bytes) else str(argument).encode()
+            data += b"$%d\r\n%s\r\n" % (len(argument), argument)
         self.socket.sendall(data)
         return self._reply()
 
@@ -189,7 +188,7 @@ class Redis:
         raise RuntimeError(f"redis: {line!r}")
 
     def strings(self):
-        """All keys with a string in them, and what it is."""
+        """All keys that hold a string, with their values."""
         cursor, found = b"0", {}
         while True:
             cursor, keys = self.call("SCAN", cursor, "COUNT", "1000")
@@ -200,29 +199,50 @@ class Redis:
                 return found
 
 
-class Held:
-    """A transaction that holds what sql took, as long as the with block runs."""
+class Sql:
+    """A psql that stays open: a statement does not start a program."""
+
+    def __init__(self, stack):
+        self.process = stack.postgres.open_psql()
+
+    def ask(self, sql):
+        """The lines that a statement prints."""
+        self.process.stdin.write(sql + ";\n\\echo --end\n")
+        self.process.stdin.flush()
+        lines = []
+        while (line := self.process.stdout.readline()) != "--end\n":
+            if not line:
+                raise StackError(f"psql ended at: {sql}")
+            lines.append(line.rstrip("\n"))
+        return lines
+
+    def close(self):
+        self.process.communicate()
+
+
+class HeldTransaction(Sql):
+    """A transaction that holds its locks as long as the with block runs."""
 
     def __init__(self, stack, sql):
-        self.psql = stack.postgres.open_psql(f"BEGIN;\n{sql};\n\\echo held\n")
+        super().__init__(stack)
+        self.sql = sql
 
     def __enter__(self):
-        while (line := self.psql.stdout.readline()) != "held\n":
-            if not line:
-                raise StackError("nothing is held")
+        self.ask("BEGIN")
+        self.ask(self.sql)
 
     def __exit__(self, *_):
-        self.psql.communicate()
+        self.close()
 
 
 def locked(stack, session_id):
-    """Holds the row of a session."""
-    return Held(stack, "DO $$ BEGIN PERFORM 1 FROM sessions WHERE session_id = "
+    """A transaction that holds the row of a session."""
+    return HeldTransaction(stack, "DO $$ BEGIN PERFORM 1 FROM sessions WHERE session_id = "
                 f"'{session_id}' FOR UPDATE; ASSERT FOUND; END $$")
 
 
 def metrics(client):
-    """/metrics as a dict from series (with its labels as they stand) to number."""
+    """/metrics as a dict from series, labels included, to number."""
     text = client.get("/metrics").body.decode()
     return {name: float(value) for name, value in
             (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))}
@@ -236,7 +256,7 @@ def rows(stack):
 
 
 def memory(pid, part="VmRSS"):
-    """Resident memory of a process in bytes; RssAnon is that without the cache, which all share."""
+    """Resident memory of a process in bytes; RssAnon leaves out what processes share, such as the cache."""
     with open(f"/proc/{pid}/status", encoding="ascii") as f:
         return int(re.search(part + r":\s+(\d+)", f.read())[1]) * 1024
 
@@ -250,42 +270,40 @@ _SHARED = []
 
 
 def shared_stack():
-    """The stack of all tests that neither stop nor configure servers. It ends with the program."""
+    """The stack of the tests that neither stop nor configure servers. It ends with the program."""
     if _SHARED and _SHARED[0].failed:
         _SHARED.pop().close()
     if not _SHARED:
-        # Nothing that a test expires may be swept away while another one counts rows.
+        # The sweeper must not remove what one test expires while another one counts rows.
         _SHARED.append(Stack(env={"PARLEY_SWEEP": "0"}).start())
     return _SHARED[0]
 
 
 class ParleyTest(RenewedTest):
-    """A test on the shared stack; tests tell their sessions apart by ids of their own."""
+    """A test on the shared stack. It uses ids of its own."""
 
     @classmethod
     def setUpClass(cls):
         cls.stack = shared_stack()
 
-
     def new_id(self, prefix="s"):
-        """A session id that nobody has."""
+        """A session id that is not in use."""
         return f"{prefix}:{uuid.uuid4().hex}"
 
     def make(self, session_id=None, **body):
         """A session by PUT; its path."""
         path = f"/v1/sessions/{session_id or self.new_id()}"
-        self.ok(self.client.put(path, body), 201)
+        self.put(path, body, status=201)
         return path
 
     def fill(self, path, n, first=1):
-        """Appends n messages with the contents "m<first>" and on, in as few requests as may be."""
+        """Appends n messages, "m<first>" and on, in as few requests as possible."""
         for start in range(first, first + n, 1000):
             some = range(start, min(start + 1000, first + n))
-            self.ok(self.client.post(path + "/messages",
-                                     {"messages": [message(f"m{i}") for i in some]}), 201)
+            self.post(path + "/messages", {"messages": [message(f"m{i}") for i in some]}, status=201)
 
     def problem(self, answer, status, code, field=None):
-        """The answer is this problem document, complete; its JSON."""
+        """Checks that the answer is this problem document, with all its members; its JSON."""
         self.assertEqual((answer.status, answer.headers["Content-Type"]), (status, PROBLEM), answer)
         body = answer.json
         self.assertEqual(body["code"], code, body)
@@ -298,7 +316,7 @@ class ParleyTest(RenewedTest):
 
 
 def run(*command, **options):
-    """A program to its end, with text."""
+    """Runs a program to its end; the completed process, with text."""
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
@@ -312,7 +330,7 @@ def serve(test, handler):
 
 
 def eventually(condition, seconds):
-    """After how many seconds condition() came true; None: not within so many."""
+    """How many seconds it took until condition() was true; None if it was not in time."""
     try:
         return wait_until(condition, seconds)
     except StackError:

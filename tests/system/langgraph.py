@@ -2,8 +2,7 @@
 """What the tests of LangGraph's threads share."""
 THREAD = ["thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "status", "config",
           "values", "interrupts", "error"]
-STATE = ["values", "next", "checkpoint", "metadata", "created_at", "parent_checkpoint", "tasks",
-         "interrupts"]
+STATE = ["values", "next", "checkpoint", "metadata", "created_at", "parent_checkpoint", "tasks", "interrupts"]
 
 
 def human(content, **more):
@@ -15,10 +14,10 @@ def remove(message_id):
 
 
 class LangGraph:
-    """What the tests of this file share; beside a class with a client."""
+    """To be mixed into a test class with a client."""
 
     def refused(self, answer, status, code, field=None):
-        """The error in LangGraph's form, complete; its JSON."""
+        """Checks that the answer is this error in LangGraph's form, with all its members; its JSON."""
         self.assertEqual((answer.status, answer.headers["Content-Type"]),
                          (status, "application/json"), answer)
         body = answer.json
@@ -33,16 +32,16 @@ class LangGraph:
         """A thread with these messages; its id."""
         if messages:
             body["supersteps"] = [{"updates": [{"values": {"messages": list(messages)}}]}]
-        return self.ok(self.client.post("/threads", {"thread_id": thread_id, **body}))["thread_id"]
+        return self.post("/threads", {"thread_id": thread_id, **body})["thread_id"]
 
     def update(self, thread_id, *messages, headers=None, **values):
-        """An update of the state; the answer."""
+        """Updates the state; the answer."""
         if messages:
             values["messages"] = list(messages)
         return self.client.post(f"/threads/{thread_id}/state", {"values": values}, headers=headers)
 
     def state(self, thread_id):
-        return self.ok(self.client.get(f"/threads/{thread_id}/state"))
+        return self.get(f"/threads/{thread_id}/state")
 
     def contents(self, thread_id):
         return [m["content"] for m in self.state(thread_id)["values"]["messages"]]

@@ -4,7 +4,7 @@ import socket
 import struct
 import threading
 
-BEGIN, END, PARAMS, STDIN, STDOUT = 1, 3, 4, 5, 6
+from fastcgi import BEGIN, END, KEEP, PARAMS, STDIN, STDOUT, read_pairs, record
 
 
 class Listener:
@@ -29,13 +29,13 @@ class Listener:
 
 
 class Request:
-    """What came: params in their order, as pairs; body."""
+    """What was received: params in their order, as pairs; body."""
 
     def __init__(self):
         self.params, self.body = [], b""
 
     def __getitem__(self, name):
-        """The one value of a parameter; None when there is none, KeyError when there are two."""
+        """The value of a parameter; None without one, KeyError with two."""
         values = [v for n, v in self.params if n == name]
         if len(values) > 1:
             raise KeyError(f"{name} came {len(values)} times")
@@ -46,26 +46,9 @@ class Request:
         return [name for name, _ in self.params]
 
 
-def _pairs(data):
-    pairs, at = [], 0
-    while at < len(data):
-        sizes = []
-        for _ in range(2):
-            size = data[at]
-            if size & 0x80:
-                size = struct.unpack(">I", data[at:at + 4])[0] & 0x7fffffff
-                at += 3
-            at += 1
-            sizes.append(size)
-        name, value = data[at:at + sizes[0]], data[at + sizes[0]:at + sum(sizes)]
-        pairs.append((name.decode("latin-1"), value.decode("latin-1")))
-        at += sum(sizes)
-    return pairs
-
-
 class Recorder(Listener):
     """answer(request) gives the response as CGI bytes, or None to close the connection without one.
-    requests holds all that came."""
+    requests holds all that were received."""
 
     def __init__(self, path):
         self.requests, self.connections = [], 0
@@ -81,26 +64,22 @@ class Recorder(Listener):
                 data = stream.read(size)
                 stream.read(padding)
                 if kind == BEGIN:
-                    params, request, keep = b"", Request(), bool(data[2] & 1)
+                    params, request, keep = b"", Request(), bool(data[2] & KEEP)
                 elif kind == PARAMS:
                     params += data
                 elif kind == STDIN and size:
                     request.body += data
                 elif kind == STDIN:
-                    request.params = _pairs(params)
+                    request.params = [(name.decode("latin-1"), value.decode("latin-1"))
+                                      for name, value in read_pairs(params)]
                     self.requests.append(request)
                     response = self.answer(request)
                     if response is None:
                         return
                     try:
-                        connection.sendall(_records(ident, response))
+                        connection.sendall(record(STDOUT, response, ident) + record(STDOUT, request=ident)
+                                           + record(END, bytes(8), ident))
                     except OSError:
                         return
                     if not keep:
                         return
-
-
-def _records(ident, response):
-    parts = [response[i:i + 65535] for i in range(0, len(response), 65535)] + [b""]
-    records = b"".join(struct.pack(">BBHHBB", 1, STDOUT, ident, len(p), 0, 0) + p for p in parts)
-    return records + struct.pack(">BBHHBB", 1, END, ident, 8, 0, 0) + bytes(8)

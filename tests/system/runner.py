@@ -7,7 +7,7 @@ import unittest
 
 
 class Result(unittest.TestResult):
-    """Prints one line a test, and what went wrong under it."""
+    """Prints one line for each test, and below it what failed."""
 
     def __init__(self):
         super().__init__()
@@ -20,9 +20,9 @@ class Result(unittest.TestResult):
         self.begun = time.monotonic()
         self.current_failed = False
 
-    def line(self, word, test, rest=""):
+    def line(self, result, test, rest=""):
         """One line: result, name, time."""
-        print(f"{word:4} {test.id()} ({time.monotonic() - self.begun:.1f} s){rest}", flush=True)
+        print(f"{result:4} {test.id()} ({time.monotonic() - self.begun:.1f} s){rest}", flush=True)
 
     def addSuccess(self, test):
         super().addSuccess(test)
@@ -43,7 +43,7 @@ class Result(unittest.TestResult):
 
     def addError(self, test, err):
         super().addError(test, err)
-        # What a whole class needs failed: no test of it has begun.
+        # setUpClass failed: no test of the class has begun.
         if not isinstance(test, unittest.TestCase):
             self.begun, self.current_failed = time.monotonic(), False
         self.fail(test, err)
@@ -70,10 +70,10 @@ def select_tests(suite, pattern):
 def run(directory, pattern=""):
     """Runs the tests of directory whose name holds pattern; the exit status, which is 0 only if
     something passed and nothing failed. The last line is `N passed, N failed, N skipped`."""
-    # As an exception, so that every clean-up runs.
+    # As exceptions, so that every clean-up runs.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
-    # Nothing else holds the tests, so that what one has open ends with it.
+    # Only this suite refers to the tests, so that what a test has open is closed with it.
     tests = unittest.TestSuite(select_tests(unittest.defaultTestLoader.discover(directory), pattern))
     result = Result()
     try:

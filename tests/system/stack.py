@@ -10,8 +10,8 @@
             self.stack.redis.kill()             # also stop, pause, resume, start, restart
             self.stack.parley.restart(PARLEY_WORKERS="1")
 
-Nothing here repeats a request. Whatever happens to the tests, kill -9
-included, the servers end and the directory goes: a keeper process sees to it.
+Nothing here repeats a request. A keeper process ends the servers and removes the directory when the
+tests end, kill -9 included.
 KEEP_LOGS=DIR copies the servers' logs there; PARLEY_BIN is the program to test.
 """
 import atexit
@@ -35,7 +35,7 @@ from client import Answer, Client, raw_request  # noqa: F401  # for the tests
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 IS_ROOT = os.geteuid() == 0
 PARLEY = os.environ.get("PARLEY_BIN", ROOT + "/build/gcc/parley")
-# How much longer tests wait for what comes by itself: for a program under a tool that slows it.
+# A factor of the times that tests wait: a tool may make the program slower.
 PATIENCE = float(os.environ.get("PARLEY_TEST_PATIENCE", "1"))
 os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -56,21 +56,21 @@ for try in 1 2 3 4 5; do rm -rf "$dir" 2>/dev/null && break; sleep 0.2; done
 
 
 class StackError(Exception):
-    """A server did not do what it was told; says which, and the end of its log."""
+    """A server did not do what it should. The text says which one, and the end of its log."""
 
 
-def wait_until(condition, seconds, what="what must come"):
-    """Waits for condition() to be true; how long that took. StackError naming what after seconds."""
+def wait_until(condition, seconds, what="the condition"):
+    """Waits until condition() is true; how long it took. StackError with what, after so many seconds."""
     began = time.monotonic()
     while not condition():
         if time.monotonic() > began + seconds * PATIENCE:
-            raise StackError(f"waited in vain for {seconds} s: {what}")
+            raise StackError(f"not within {seconds} s: {what}")
         time.sleep(0.02)
     return time.monotonic() - began
 
 
 def free_port():
-    """A port nobody listens at, below those the kernel gives to outgoing connections."""
+    """A port that is not in use, below those that the kernel gives to outgoing connections."""
     while True:
         port = random.randrange(18000, 32000)
         with socket.socket() as s:
@@ -88,6 +88,15 @@ def _stat(pid):
             return f.read().rpartition(")")[2].split()
     except OSError:
         return None
+
+
+def processes(name="environ"):
+    """(pid, what /proc/PID/NAME holds) of all processes that can be read."""
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            yield int(path.name), (path / name).read_bytes()
+        except OSError:
+            pass
 
 
 def gone(pid):
@@ -118,8 +127,8 @@ def signal_all(pids, number):
 
 
 def whole_lines(path):
-    """The text of a log; nothing of a line that is just being written. A write becomes readable a
-    page of the file at a time, so that a reader may meet half of what one call has written."""
+    """The text of a log without an unfinished last line. A write becomes readable one page of the file at a
+    time, so a reader may see half of it."""
     try:
         with open(path, encoding="utf-8", errors="replace") as f:
             text = f.read()
@@ -129,13 +138,13 @@ def whole_lines(path):
 
 
 class Server:
-    """One server of a stack: a process in the foreground, its log, how it is asked to end. Each has a
-    command() to run, and says by is_ready() whether it takes work."""
+    """One server of a stack: a process in the foreground, its log, and the signal that ends it. A subclass
+    has command(), what to run, and is_ready(), whether the server takes work."""
 
     def __init__(self, stack, name, stop_signal, user=None):
         self.stack, self.name, self.stop_signal, self.user = stack, name, stop_signal, user
         self.as_user = {"user": user, "group": user, "extra_groups": []} if user else {}
-        self.process = self.stderr = None   # its log has what it says, unless there is a stderr
+        self.process = self.stderr = None   # a descriptor for its standard error, in place of its log
         self.log_path = f"{stack.dir}/{name}.log"
 
     def environment(self):
@@ -144,12 +153,12 @@ class Server:
 
     @property
     def pid(self):
-        """Of the process that leads, also after its end."""
+        """The pid of its first process, also after its end."""
         return self.process.pid
 
     @property
     def running(self):
-        """Whether it is there; a paused one is."""
+        """Whether it runs, paused or not."""
         return self.process is not None and self.process.poll() is None
 
     def start(self, wait=True):
@@ -164,7 +173,7 @@ class Server:
         return self
 
     def wait_ready(self, seconds=30):
-        """Waits until it takes work; StackError with its last words when it does not."""
+        """Waits until it takes work. StackError with the end of its log when it does not."""
         end = time.monotonic() + seconds * PATIENCE
         while not self.is_ready():
             if not self.running or time.monotonic() > end:
@@ -172,7 +181,7 @@ class Server:
             time.sleep(0.02)
 
     def stop(self, seconds=30):
-        """Asks it to end, as an operator would, and waits."""
+        """Ends it in order, as an operator would, and waits."""
         if self.running:
             signal_all(tree(self.pid), signal.SIGCONT)
             self.process.send_signal(self.stop_signal)
@@ -183,7 +192,7 @@ class Server:
                 raise StackError(f"{self.name} did not end in {seconds} s:\n" + self.log(20)) from None
 
     def kill(self):
-        """kill -9 to it and all its processes at once."""
+        """kill -9 to all its processes at once."""
         if self.process is None:
             return
         pids = tree(self.pid) if self.running else []
@@ -192,7 +201,7 @@ class Server:
         wait_until(lambda: all(gone(p) for p in pids), 10, f"{self.name}'s processes gone")
 
     def pause(self):
-        """SIGSTOP to all its processes: connected, and silent."""
+        """SIGSTOP to all its processes: connections stay open, and nothing is answered."""
         signal_all(tree(self.pid), signal.SIGSTOP)
 
     def resume(self):
@@ -203,15 +212,13 @@ class Server:
         return self.start()
 
     def log(self, lines=None):
-        """The whole lines of its log, or the last ones."""
+        """The complete lines of its log, or the last ones."""
         text = whole_lines(self.log_path)
         return text if lines is None else "\n".join(text.splitlines()[-lines:])
 
     def entries(self, since=0):
-        """The lines of its log that are JSON objects, read; since: but for so many characters."""
+        """The lines of its log that are JSON objects, parsed. since: how many characters to leave out."""
         return [json.loads(line) for line in self.log()[since:].splitlines() if line.startswith("{")]
-
-
 
 
 class Postgres(Server):
@@ -219,21 +226,20 @@ class Postgres(Server):
 
     def __init__(self, stack, directory="pg"):
         super().__init__(stack, "postgres", signal.SIGINT, "postgres" if IS_ROOT else None)
-        found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"),
-                       key=lambda p: int(p.split("/")[4]))
+        found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"), key=lambda p: int(p.split("/")[4]))
         self.bin = os.path.dirname(found[-1] if found else shutil.which("postgres") or "")
         self.dir = f"{stack.dir}/{directory}"
         self.settings = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={self.dir}",
                          "-c", "max_connections=200"]
 
     def make_directory(self):
-        # A test may have put a disk there.
+        # A test may have mounted a disk there.
         os.makedirs(self.dir, 0o700, exist_ok=True)
         if self.user:
             shutil.chown(self.dir, self.user, self.user)
 
     def create(self, fsync):
-        """Makes the cluster. Without fsync it is faster, and as safe as long as the machine runs."""
+        """Makes the cluster. Without fsync it is faster, and as safe while the machine runs."""
         self.make_directory()
         made = subprocess.run(
             [self.bin + "/initdb", "-D", self.dir, "-U", "postgres", "-A", "trust", "-E", "UTF8",
@@ -256,7 +262,7 @@ class Postgres(Server):
                 "-d", database]
 
     def open_psql(self, script="", stdout=subprocess.PIPE):
-        """A psql that has this to do first, and stays until its input ends."""
+        """A psql that runs this script and stays until its input is closed."""
         process = subprocess.Popen(self._psql_command(), env=self.environment(), text=True,
                                    stdin=subprocess.PIPE, stdout=stdout)
         process.stdin.write(script)
@@ -264,7 +270,7 @@ class Postgres(Server):
         return process
 
     def psql(self, sql, **options):
-        """Runs SQL; what it prints, rows by line and columns by tab. StackError when it fails."""
+        """Runs SQL; what it prints, a row a line, columns apart by tabs. StackError when it fails."""
         done = subprocess.run(self._psql_command(**options), input=sql, env=self.environment(), text=True,
                               capture_output=True, check=False)
         if done.returncode:
@@ -297,7 +303,7 @@ class Redis(Server):
 
 
 class Parley(Server):
-    """The program under test. Its settings are the stack's and what restart() was given."""
+    """The program under test, with the settings of the stack and of restart()."""
 
     def __init__(self, stack, env):
         super().__init__(stack, "parley", signal.SIGTERM)
@@ -311,7 +317,7 @@ class Parley(Server):
             "PARLEY_WORKERS": "2",
             "PARLEY_HOSTS": "one",
             "PARLEY_AUTH": "off",
-            # A machine that is slow must not decide a test that is not about overload.
+            # A slow machine must not fail a test that is not about overload.
             "PARLEY_QUEUE_MS": "0",
             "PARLEY_ACQUIRE_MS": str(int(min(1000 * PATIENCE, 9000))),
             "PARLEY_REDIS_MS": str(int(250 * PATIENCE)),
@@ -319,7 +325,7 @@ class Parley(Server):
         self.configure(env)
 
     def configure(self, env):
-        """Changes settings; None takes one away."""
+        """Changes settings; None removes one."""
         self.env.update(env)
         self.env = {name: value for name, value in self.env.items() if value is not None}
 
@@ -339,14 +345,14 @@ class Parley(Server):
         return done.stdout
 
     def make_key(self, tenant="default", *options):
-        """`parley key create`; the key, which holds when this returns."""
+        """`parley key create`; the key, which all workers accept when this returns."""
         return self.do("key", "create", "--tenant", tenant, *options).strip()
 
     def command(self):
         return [self.program, "serve"]
 
     def is_ready(self):
-        """The operations socket takes connections and every worker is there."""
+        """The operations socket accepts connections and all workers run."""
         with socket.socket(socket.AF_UNIX) as s:
             try:
                 s.connect(self.env["PARLEY_ADMIN"])
@@ -358,7 +364,7 @@ class Parley(Server):
         return children(self.pid)
 
     def restart(self, **env):
-        """Stops it and starts it with settings changed (None takes one away), ready through nginx."""
+        """Stops it, if it runs, and starts it with settings changed (None takes one away). Ready through nginx."""
         self.stop()
         self.configure(env)
         self.start()
@@ -391,7 +397,7 @@ class Nginx(Server):
         return ["nginx", "-p", self.stack.dir, "-e", self.log_path, "-c", self.stack.dir + "/nginx.conf"]
 
     def start(self, wait=True):
-        # Somebody else may take the port before nginx has it.
+        # Another process may take the port before nginx does.
         for attempt in range(3):
             if self.port is None or attempt:
                 self.configure()
@@ -408,20 +414,20 @@ class Nginx(Server):
 
 
 class Stack:
-    """The servers of a test. with Stack() as stack: …, or start() and close().
+    """The servers of a test, by `with Stack() as stack:` or by start() and close().
 
-    env      settings of parley beyond the defaults (None takes one away)
+    env      settings of parley beyond the defaults (None removes one)
     nginx    an edit of parley.conf: a function from its text to the text to use
     servers  which to start, for a test that needs fewer
-    fsync    for tests that kill PostgreSQL with the machine in mind; slower
+    fsync    as PostgreSQL is run; slower
     profile  of nginx's configuration: delivered, or bench without its limits
     """
     ALL = ("postgres", "redis", "parley", "nginx")
 
     def __init__(self, env=None, nginx=None, servers=ALL, fsync=False, profile="delivered"):
         self.servers, self.fsync = servers, fsync
-        self.failed = False     # a test on it has: see RenewedTest
-        # /var/tmp: PostgreSQL's own user must get there, and a socket's path must stay short.
+        self.failed = False     # whether a test on it failed: see RenewedTest
+        # /var/tmp: PostgreSQL's user must have access, and the paths of sockets must be short.
         self.dir = tempfile.mkdtemp(prefix="parley-system-", dir="/var/tmp")
         os.chmod(self.dir, 0o711)
         self.clean_env = {name: value for name, value in os.environ.items()
@@ -436,14 +442,14 @@ class Stack:
         self.nginx = Nginx(self, nginx, profile)
 
     def keep(self, pid):
-        """Tells the keeper of a process to end."""
+        """Tells the keeper which process to end."""
         stat = _stat(pid)
         if stat:
             self.keeper.stdin.write(f"{pid} {stat[19]}\n")
             self.keeper.stdin.flush()
 
     def start(self):
-        """Starts the servers and waits until a request would be answered."""
+        """Starts the servers and waits until requests are answered."""
         try:
             if "redis" in self.servers:
                 self.redis.start(wait=False)
@@ -467,7 +473,6 @@ class Stack:
             raise
         return self
 
-
     def wait_ready(self, seconds=30):
         """Waits until /readyz answers 200 through nginx."""
         client = self.client()
@@ -476,7 +481,7 @@ class Stack:
             if not self.parley.running:
                 raise StackError("parley ended:\n" + self.parley.log(20))
             try:
-                # Of every worker, as they answer in turn.
+                # The workers answer in turn: all of them are ready.
                 return all(client.get("/readyz").status == 200 for _ in range(10))
             except (OSError, http.client.HTTPException):
                 return False
@@ -493,17 +498,16 @@ class Stack:
     def worker_pids(self):
         return self.parley.workers()
 
-
     def all_servers(self):
-        """In the order of their end."""
+        """In the order in which they end."""
         return self.nginx, self.parley, self.redis, self.postgres
 
     def close(self):
-        """Ends everything at once and removes the directory. Once or more."""
+        """Ends everything at once and removes the directory. It may be called again."""
         if self.keeper.stdin.closed:
             return
         atexit.unregister(self.close)
-        if PATIENCE > 1:    # the tool that slows it looks for leaks at an orderly end
+        if PATIENCE > 1:    # a tool looks for leaks, which takes an orderly end
             self.parley.stop()
         for server in self.all_servers():
             server.kill()
@@ -515,7 +519,6 @@ class Stack:
         self.keeper.stdin.close()
         self.keeper.wait()
 
-
     def __enter__(self):
         return self.start()
 
@@ -524,8 +527,8 @@ class Stack:
 
 
 class RenewedTest(unittest.TestCase):
-    """A test with a client, on a stack that others of its class use before and after it. After one that
-    failed the next one has a new stack: what it meets may be in the middle of anything."""
+    """A test with a client, on a stack that all tests of its class use. After a test that failed the next one
+    gets a new stack: the old one may be in any state."""
     stack = None
 
     def setUp(self):
@@ -537,13 +540,30 @@ class RenewedTest(unittest.TestCase):
         return [e for e in self.stack.parley.entries() if e["event"] == name]
 
     def ok(self, answer, status=200):
-        """The answer has this status; its JSON, or None."""
+        """Checks that the answer has this status; its JSON, or None."""
         self.assertEqual(answer.status, status, answer)
         return answer.json if answer.body else None
 
+    # The JSON of the answer to a request, which must have this status.
+
+    def get(self, path, status=200, **options):
+        return self.ok(self.client.get(path, **options), status)
+
+    def post(self, path, body=None, status=200, **options):
+        return self.ok(self.client.post(path, body, **options), status)
+
+    def put(self, path, body=None, status=200, **options):
+        return self.ok(self.client.put(path, body, **options), status)
+
+    def patch(self, path, body=None, status=200, **options):
+        return self.ok(self.client.patch(path, body, **options), status)
+
+    def delete(self, path, status=200, **options):
+        return self.ok(self.client.delete(path, **options), status)
+
     @classmethod
     def renew(cls):
-        """The class once more from its beginning."""
+        """Sets the class up again."""
         cls.tearDownClass()
         cls.doClassCleanups()
         cls.setUpClass()
@@ -571,5 +591,11 @@ class StackTest(RenewedTest):
 
     @classmethod
     def setUpClass(cls):
-        cls.stack = Stack(env=cls.env, **cls.stack_options).start()
+        cls.stack = Stack(env=cls.env, **cls.stack_options)
         cls.addClassCleanup(cls.stack.close)
+        cls.prepare()
+        cls.stack.start()
+
+    @classmethod
+    def prepare(cls):
+        """Changes the stack before its servers start."""

@@ -14,7 +14,7 @@ import uuid
 from xml.etree import ElementTree
 
 from harness import message
-from stack import PARLEY, ROOT, StackTest, wait_until
+from stack import PARLEY, ROOT, StackTest, processes, wait_until
 
 sys.path.append(ROOT + "/tests/bench")
 import plot
@@ -26,15 +26,9 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def marked(mark):
-    """Processes that were started with a mark in their environment."""
-    found = []
-    for entry in pathlib.Path("/proc").glob("[0-9]*"):
-        try:
-            if mark.encode() in (entry / "environ").read_bytes():
-                found.append((entry / "cmdline").read_bytes().decode("utf-8", "replace"))
-        except OSError:
-            pass
-    return found
+    """The command lines of processes that were started with this mark in their environment."""
+    pids = [pid for pid, environ in processes("environ") if mark.encode() in environ]
+    return [line.decode("utf-8", "replace") for pid, line in processes("cmdline") if pid in pids]
 
 
 class Run(unittest.TestCase):
@@ -46,13 +40,13 @@ class Run(unittest.TestCase):
         self.mark = str(uuid.uuid4())
 
     def start(self, **options):
-        """The bench with options; all it starts bears the mark."""
+        """Starts the bench with options. All its processes have the mark in their environment."""
         env = {**os.environ, "PARLEY_BIN": PARLEY, "BENCH_MARK": self.mark, "OUT": self.out, **options}
         env.pop("PARLEY_BENCH_LOCK", None)
         return subprocess.Popen([BENCH], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def test_a_short_run(self):
-        """And a comparison with itself, in which nothing differs."""
+        """It includes a comparison with itself, in which nothing differs."""
         done = self.start(SECONDS="1", ROUNDS="1", CONNECTIONS="2", OPS="state/one")
         out, err = done.communicate(timeout=120)
         self.assertEqual(done.returncode, 0, err)
@@ -74,8 +68,8 @@ class Run(unittest.TestCase):
         self.assertEqual(lines[1].split(), ["state/one", "2"] + ["1.00"] * 5)
 
     def test_an_end_in_between_leaves_nothing(self):
-        """Ctrl-C, and SIGTERM, while the load generator runs; also when it was started with SIGINT
-        ignored, as a shell starts what it runs in the background. Fails if that is left so: tried."""
+        """Ctrl-C, and SIGTERM, while the load generator runs. A shell starts a program in the background with
+        SIGINT ignored; fails if the bench leaves it ignored."""
         before = signal.getsignal(signal.SIGINT)
         self.addCleanup(signal.signal, signal.SIGINT, before)
         for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
@@ -107,7 +101,7 @@ class Run(unittest.TestCase):
 
 
 class Report(unittest.TestCase):
-    """what is made of samples"""
+    """what is computed from samples"""
 
     @staticmethod
     def samples(*rates, errors=0):
@@ -149,7 +143,7 @@ class Profile(unittest.TestCase):
                               text=True, capture_output=True, check=False)
 
     def configured(self, *arguments):
-        """The lines of the server that it makes."""
+        """The lines of the configuration that it makes."""
         self.assertEqual(self.make(*arguments).returncode, 0)
         return pathlib.Path(self.dir + "/parley.conf").read_text(encoding="utf-8").splitlines()
 
@@ -161,7 +155,7 @@ class Profile(unittest.TestCase):
         self.assertEqual([line for line in delivered if line in bench], bench)
 
     def test_limits_that_are_not_found_are_a_failure(self):
-        """Fails if lines are taken out without a look at whether there are any: tried."""
+        """Fails if lines are removed without a check that they are there."""
         root = self.dir + "/checkout"
         shutil.copytree(ROOT + "/nginx", root + "/nginx")
         os.makedirs(root + "/tests/stack")
@@ -187,10 +181,10 @@ class Profile(unittest.TestCase):
 
 @unittest.skipUnless(os.access(OFFER, os.X_OK), "offer is not built")
 class Offer(StackTest):
-    """the load generator with a pace of its own"""
+    """the load generator with a rate of its own"""
 
     def offer(self, connections, rate, method, path, body=""):
-        """What a second of it found: sent, served, refused, failed, not sent."""
+        """One second of load: how many were sent, served, refused, failed, not sent."""
         out = subprocess.run([OFFER, str(self.stack.nginx.port), str(connections), str(rate), "1", "none",
                               method, path, body, "1", "3"], text=True, capture_output=True, check=True).stdout
         return [int(word) for word in out.split()[2:7]]

@@ -3,7 +3,6 @@
 
 They are installed from npm as tests/clients/package-lock.json says, when they are not there or the
 lock has changed. Where node is missing or npm has no way to them, the tests are skipped."""
-import hashlib
 import http.server
 import json
 import os
@@ -19,28 +18,23 @@ from test_readme import blocks
 
 CLIENTS = ROOT + "/tests/clients/"
 WAITING = "FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-# Settings that the clients would find in the environment.
+# The beginnings of variables that the clients read.
 FOREIGN = "OPENAI_", "LANGGRAPH_", "LANGSMITH_", "LANGCHAIN_", "NODE_"
-# The oldest that all of them run on; openai itself names 22.
+# The oldest version of node that all of them run on; openai itself requires 22.
 NODE = 20
 
 
 def why_not():
-    """Installs the clients if need be. Why they cannot be run; None if they can."""
+    """Installs the clients if they are missing. Why they cannot be run, or None."""
     if not shutil.which("node") or not shutil.which("npm"):
         return "node and npm are not installed"
     version = run("node", "--version").stdout.strip()
     if int(re.match(r"v(\d+)", version)[1]) < NODE:
         return f"node {version} is older than the clients take, {NODE}"
-    with open(CLIENTS + "package-lock.json", "rb") as f:
-        lock = hashlib.sha256(f.read()).hexdigest()
-    mark = CLIENTS + "node_modules/.lock"
-    try:
-        with open(mark, encoding="ascii") as f:
-            if f.read() == lock:
-                return None
-    except FileNotFoundError:
-        pass
+    # npm writes the second file last, when all is in place.
+    lock, installed = CLIENTS + "package-lock.json", CLIENTS + "node_modules/.package-lock.json"
+    if os.path.exists(installed) and os.path.getmtime(installed) >= os.path.getmtime(lock):
+        return None
     if not os.access(CLIENTS, os.W_OK):
         return "the clients are not installed and tests/clients is read-only"
     say("installing the clients with npm")
@@ -51,13 +45,11 @@ def why_not():
         return "npm did not get the clients in ten minutes"
     if done.returncode:
         return f"npm could not get the clients: {(done.stderr.strip() or '?').splitlines()[0]}"
-    with open(mark, "w", encoding="ascii") as f:
-        f.write(lock)
     return None
 
 
 class Control(http.server.BaseHTTPRequestHandler):
-    """Orders from the tests in JavaScript: POST /NAME calls self.server.orders.NAME(body)."""
+    """Takes orders of the tests in JavaScript: POST /NAME calls order_NAME(body) of self.server.orders."""
 
     def do_POST(self):
         argument = self.rfile.read(int(self.headers["Content-Length"] or 0)).decode()
@@ -76,7 +68,7 @@ class Control(http.server.BaseHTTPRequestHandler):
 
 
 class ClientTest(StackTest):
-    """A stack that asks for keys, those of two tenants, and the orders that the tests may give to it."""
+    """A stack with API keys of two tenants, and the orders of the tests in JavaScript."""
     env = {"PARLEY_DRAIN": "1", "PARLEY_AUTH": "keys"}
 
     @classmethod
@@ -102,7 +94,6 @@ class ClientTest(StackTest):
             "PARLEY_OTHER_KEY": self.keys[1],
             "PARLEY_CONTROL": f"http://127.0.0.1:{server.server_port}"}
 
-
     def order_lock(self, session_id):
         """Holds the row of a session until order_unlock()."""
         wait_until(lambda: self.stack.psql(f"SELECT count(*) {WAITING}") == "0", 30, "no other lock")
@@ -110,13 +101,13 @@ class ClientTest(StackTest):
         self.locker.__enter__()
 
     def order_unlock(self, _):
-        """The end of a lock, if there is one."""
+        """Ends the lock, if there is one."""
         if self.locker:
             self.locker.__exit__()
             self.locker = None
 
     def when_somebody_waits(self, sql, then=lambda: None):
-        """Returns at once; when the next backend waits for the lock, does sql and then()."""
+        """Returns at once. When a backend waits for a lock, runs sql and then()."""
         psql = self.stack.postgres.open_psql(f"""SELECT 'armed';
             DO $$
             BEGIN
@@ -133,20 +124,19 @@ class ClientTest(StackTest):
         threading.Thread(target=lambda: psql.stdout.readline() and then(), daemon=True).start()
 
     def order_terminate(self, _):
-        """Will end the backend: its client does not hear what became of its statement."""
+        """Ends the next backend that waits: its client gets no answer to its statement."""
         self.when_somebody_waits("PERFORM pg_terminate_backend(pid)")
 
     def order_kill(self, _):
-        """Will kill all workers."""
-        self.when_somebody_waits("PERFORM 1", lambda: signal_all(
-            self.stack.worker_pids(), signal.SIGKILL))
+        """Kills all workers when a backend waits."""
+        self.when_somebody_waits("PERFORM 1", lambda: signal_all(self.stack.worker_pids(), signal.SIGKILL))
 
     def order_database(self, order):
-        """stop, start, pause, resume."""
+        """order: stop, start, pause, resume."""
         getattr(self.stack.postgres, order)()
 
     def run_tests(self, name):
-        """All tests of a file of tests/clients, each as a part of this one."""
+        """Runs all tests of a file of tests/clients, each as a subtest."""
         results = f"{self.stack.dir}/{name}.results"
         done = run("node", "--test-reporter=./reporter.mjs", "--test-reporter-destination=" + results,
                    name, cwd=CLIENTS, env=self.environment, timeout=600)
@@ -162,16 +152,16 @@ class ClientTest(StackTest):
 
 
 class Clients(ClientTest):
-    """A file a client."""
+    """One file for each client."""
 
     def test_each(self):
-        """The client of npm's package openai and what it repeats by itself, the session of the Agents SDK,
-        the threads of LangGraph's SDK, and all three on one conversation."""
+        """The package openai and what it repeats by itself, the session of the Agents SDK, the threads of
+        LangGraph's SDK, and all three on one conversation."""
         for name in ("openai", "openai_retries", "agents", "langgraph", "together"):
             self.run_tests(name + ".mjs")
 
     def test_pages(self):
-        """What the pages of the interfaces give to paste, on this stack's port."""
+        """The code that the pages of the interfaces give to paste, with this stack's port."""
         found = blocks("docs/reference/openai.md", "js") + blocks("docs/reference/langgraph.md", "js")
         self.assertEqual(len(found), 3)
         for block in found:
@@ -184,9 +174,9 @@ class Clients(ClientTest):
 
 
 class Limits(ClientTest):
-    """Tenants that may not do everything."""
+    """Tenants with limits."""
     env = {**ClientTest.env, "PARLEY_TENANT_REQUESTS": "20", "PARLEY_TENANT_SESSIONS": "3"}
 
     def test_limits(self):
-        """What clients make of a 429."""
+        """How clients treat a 429."""
         self.run_tests("limits.mjs")

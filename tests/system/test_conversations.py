@@ -15,7 +15,7 @@ WORDS = ("hello", "Grüße", "你好", "\U0001f600", "naïve", "\u2028", "\"quot
 
 
 def own_conversations():
-    """60 of 1 to 60 messages, the same ones in each run."""
+    """60 conversations of 1 to 60 messages, the same in each run."""
     rng = random.Random(1)
     for i in range(60):
         yield {"id": f"own-{i}", "user_id": f"u{i % 7}", "language": rng.choice(("en", "zh", "de")),
@@ -29,7 +29,7 @@ def own_conversations():
 
 
 def conversations():
-    """Of the file, or the own ones."""
+    """Those of the file, or the generated ones."""
     path = os.environ.get("PARLEY_TEST_DATA")
     if path:
         with open(path, encoding="utf-8") as f:
@@ -39,11 +39,11 @@ def conversations():
 
 
 class Conversations(ParleyTest):
-    """Each conversation by one of four ways in, and all of the ways out."""
+    """Each conversation is written in one of four ways, and read in all."""
 
     @staticmethod
     def texts(value, i):
-        """A value as JSON text; every other one in the form in which everything is escaped."""
+        """A value as JSON text. Every second i has all but ASCII escaped."""
         return json.dumps(value, ensure_ascii=i % 2 == 1)
 
     def store(self, client, i, c):
@@ -75,7 +75,7 @@ class Conversations(ParleyTest):
         return path, context, contents
 
     def check_session(self, client, c, path, context, contents):
-        """As a whole: fields, and the raw text of context and contents in their order."""
+        """Reads it as a whole: fields, and the raw text of context and contents in order."""
         answer = client.get(f"{path}?messages=1000")
         session = self.ok(answer)
         self.assertEqual([session[k] for k in ("user_id", "language", "context", "metadata")],
@@ -89,7 +89,7 @@ class Conversations(ParleyTest):
         self.assertEqual(self.ok(window)["messages"], session["messages"][-20:])
 
     def check_raw(self, body, contents):
-        """The contents stand in the body as they were sent, in this order."""
+        """The body holds the contents as they were sent, in this order."""
         at = 0
         for text in contents:
             found = body.find(b'"content":' + text.encode() + b',"metadata"', at)
@@ -97,7 +97,7 @@ class Conversations(ParleyTest):
             at = found + len(text.encode())
 
     def check_pages(self, client, c, path, contents, i):
-        """In pages of several sizes, both ways."""
+        """Reads it in pages, in both orders. i selects the size."""
         for order, edge, start in (("asc", "after", 0), ("desc", "before", len(contents) + 1)):
             seen, texts, more, at = [], [], True, start
             while more:
@@ -114,7 +114,7 @@ class Conversations(ParleyTest):
             self.assertEqual([m["content"] for m in seen], [m["content"] for m in c["messages"]])
 
     def test_stored_by_16_clients_and_read_back(self):
-        """Fails if what is stored of a context is json-c's reading of it: tried."""
+        """Fails if a context is stored as json-c writes it."""
         all_of_them, self.prefix = conversations(), self.new_id("conv")
         say(f"{len(all_of_them)} conversations, {sum(len(c['messages']) for c in all_of_them)} messages")
 

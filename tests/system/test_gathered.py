@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reads that arrive together are answered together, and are none the older for it."""
+"""Reads that arrive together are answered by one statement, and are not older for that."""
 import collections
 import json
 import random
@@ -13,7 +13,7 @@ TENANTS = ("left", "right")
 
 
 class Gathered(StackTest):
-    """64 connections of two tenants whose sessions have the same ids; whoever sends has 16 of them."""
+    """64 connections of two tenants whose sessions have the same ids. Each thread has 16 connections."""
     env = {"PARLEY_AUTH": "keys", "PARLEY_HOSTS": "many"}
 
     def setUp(self):
@@ -50,16 +50,16 @@ class Gathered(StackTest):
                 self.look(key, before, json.loads(body))
 
     def look(self, key, before, session):
-        """It is the tenant's own, and as new as what was acknowledged before it was asked for."""
+        """The session is the tenant's own. It holds all that was acknowledged before the read."""
         self.assertGreaterEqual(session["message_count"], before, key)
         self.assertEqual((session["session_id"], session["context"]), (f"g:{key[1]}", {"mark": key[0]}))
         self.assertLessEqual({m["content"] for m in session["messages"]}, {key[0]})
         self.assertNotIn("degraded", session)
 
     def test_reads_that_arrive_together(self):
-        """Seen to fail if a member of a batch gets the row of another, if a request gets what was read
-        ahead for another, if all tenants' statements run as the first one, and if a cached value is
-        not asked about."""
+        """Fails if a member of a batch gets the row of another, if a request gets what was read ahead for
+        another, if the statements of all tenants run as the first tenant, and if a cached value is used
+        without asking PostgreSQL."""
         before = metrics(self.client)
         with Workers(THREADS, self.step) as workers:
             workers.pause(SECONDS)

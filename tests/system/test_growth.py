@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What is stored must always fit into an answer again: sessions that grow patch by patch, numbers
-that grow in jsonb, pages whose first message is large."""
+"""What is stored always fits into an answer: sessions that grow with each patch, numbers that grow in jsonb,
+pages whose first message is large."""
 
 from harness import ParleyTest, message
 from stack import StackTest
@@ -12,14 +12,14 @@ class Growth(ParleyTest):
     """sizes"""
 
     def test_patches_do_not_add_up_beyond_what_an_answer_holds(self):
-        """Fails if merge_member does not measure its result: seen before it did."""
+        """Fails if merge_member does not measure its result."""
         path = self.make()
         for i in range(2):
             answer = self.client.patch(path, {"context": {f"k{i}": "x" * 600_000}})
             if i == 0:
                 self.ok(answer)
         self.problem(answer, 413, "state_too_large", "context")
-        got = self.ok(self.client.get(path))
+        got = self.get(path)
         self.assertEqual(list(got["context"]), ["k0"])
         self.assertEqual(got["version"], 2)
 
@@ -34,23 +34,22 @@ class Growth(ParleyTest):
                                           b'{"role":"user","content":"x",' + body[1:], headers=JSON),
                          400, "invalid_field", "metadata")
         body = b'{"metadata":{"a":[1e20,1e-20]},"context":{"a":1e308}}'
-        self.ok(self.client.post("/v1/sessions", body, headers=JSON), 201)
+        self.post("/v1/sessions", body, headers=JSON, status=201)
 
     def test_the_largest_metadata_can_be_read_again(self):
         path = self.make(metadata={"a": [10 ** 18] * 40_000})
-        self.ok(self.client.patch(path, b'{"metadata":{"a":[' + b"1e20," * 100_000 + b"1]}}",
-                                  headers=JSON))
-        self.assertEqual(len(self.ok(self.client.get(path))["metadata"]["a"]), 100_001)
+        self.patch(path, b'{"metadata":{"a":[' + b"1e20," * 100_000 + b"1]}}", headers=JSON)
+        self.assertEqual(len(self.get(path)["metadata"]["a"]), 100_001)
 
 
 class Pages(StackTest):
-    """a page budget below a message"""
+    """a page budget that is smaller than a message"""
     env = {"PARLEY_PAGE_BYTES": "65536"}
 
     def test_the_first_message_of_a_page_always_comes(self):
-        """Fails if rows_within keeps to the server's budget for the first one too: seen before."""
+        """Fails if rows_within applies the server's budget to the first message as well."""
         path = "/v1/sessions/large"
-        self.ok(self.client.put(path, {"messages": [message("a" * 100_000), message("b")]}), 201)
+        self.put(path, {"messages": [message("a" * 100_000), message("b")]}, status=201)
         for query in ("order=asc", "before=2&limit=30", "order=asc&limit=1"):
             page = self.client.get(f"{path}/messages?{query}").json
             self.assertEqual(len(page["data"]), 1, query)

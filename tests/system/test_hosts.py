@@ -8,10 +8,10 @@ from stack import Stack, StackTest, signal_all, wait_until
 
 
 class Hosts(StackTest):
-    """The first is of PARLEY_HOSTS=one; the second is started by each test."""
+    """The first host has PARLEY_HOSTS=one. Each test starts the second."""
 
     def second(self, **env):
-        """Another service on the first one's database, answering."""
+        """Another host over the same database, which answers."""
         first = self.stack.parley.env
         shared = {name: first[name] for name in ("DATABASE_URL", "DATABASE_ADMIN_URL", "REDIS_URL")}
         stack = Stack(env={**shared, "PARLEY_WORKERS": "1", **env}, servers=("parley", "nginx"))
@@ -22,11 +22,11 @@ class Hosts(StackTest):
         return (stack or self.stack).client().get("/status").json
 
     def until(self, condition, what):
-        """Waits for it, for as long as it may take."""
+        """Waits for a condition."""
         wait_until(condition, 60, what)
 
     def shortcut(self):
-        """Of the first."""
+        """The state of the first host's shortcut."""
         return self.status()["shortcut"]["state"]
 
     def rows(self, host):
@@ -36,11 +36,10 @@ class Hosts(StackTest):
         super().setUp()
         self.until(lambda: self.shortcut() == "on", "the first is alone")
 
-
     def test_two_hosts(self):
-        """They list each other, and the first says why it has lost the shortcut. The second is not
-        heard of before that: its first answer comes later. Seen to fail if a worker does not wait for
-        its host to be registered, or if a host that starts does not wait for one that is alone."""
+        """They list each other, and the first says why it has lost the shortcut. The second answers only
+        after that. Fails if a worker does not wait until its host is registered, or if a starting host does
+        not wait for one that is alone."""
         off, on = len(self.events("shortcut_off")), len(self.events("shortcut_on"))
         other = self.second(PARLEY_HOSTS="many")
         client = other.client()
@@ -51,8 +50,7 @@ class Hosts(StackTest):
                          [(True, "one", 2), (False, "many", 1)])
         self.assertIn("1 other host is registered", status["shortcut"]["reason"])
         theirs = self.status(other)
-        self.assertEqual([h["id"] for h in theirs["hosts"]],
-                         [h["id"] for h in reversed(status["hosts"])])
+        self.assertEqual([h["id"] for h in theirs["hosts"]], [h["id"] for h in reversed(status["hosts"])])
         self.assertEqual(theirs["shortcut"], {"state": "not configured"})
         ready = self.client.get("/readyz")
         self.assertEqual((ready.status, ready.json["status"]), (200, "degraded"))
@@ -66,8 +64,7 @@ class Hosts(StackTest):
         self.assertEqual(len(self.events("shortcut_on")) - on, 1)
 
     def test_killed_and_forgotten(self):
-        """Seen to fail if a registration expires, if forget removes nothing, or removes a host that
-        lives."""
+        """Fails if a registration expires, if forget removes nothing, or removes a host that lives."""
         other = self.second(PARLEY_HOSTS="one")
         ids = [h["id"] for h in self.status(other)["hosts"]]
         other.parley.kill()
@@ -82,9 +79,9 @@ class Hosts(StackTest):
         self.until(lambda: self.shortcut() == "on", "alone again")
 
     def test_forgotten_while_its_poll_is_stopped(self):
-        """The worker that polls is stopped, another one of that host could write on: it finds that its
-        host is being forgotten. Seen to fail, with reads that are older than what was written, if only
-        the one that polls looks."""
+        """The worker that polls is stopped, and its host is forgotten. Another worker of that host could
+        still write: it must notice. Fails, with reads older than a write, if only the polling worker
+        looks."""
         other = self.second(PARLEY_HOSTS="many", PARLEY_WORKERS="2")
         host = self.status(other)["hosts"][0]["id"]
         self.client.put("/v1/sessions/s", {})
@@ -117,8 +114,8 @@ class Hosts(StackTest):
         self.assertEqual(self.rows(host), 0)
 
     def test_stays_registered(self):
-        """A reload and a worker that is killed leave the registration as it is; the end of the
-        service removes it, although a worker was killed. Seen to fail if each worker removes it."""
+        """A reload or a killed worker leaves the registration as it is. The end of the service removes it.
+        Fails if each worker removes it."""
         other = self.second(PARLEY_HOSTS="many", PARLEY_STATEMENT_MS="1000")
         host = self.status(other)["hosts"][0]["id"]
         since = self.stack.psql(f"SELECT started_at FROM hosts WHERE host = '{host}'")
@@ -135,12 +132,12 @@ class Hosts(StackTest):
         self.assertEqual(self.rows(host), 0)
 
     def test_bad_commands(self):
-        """One line, and the exit status of a wrong command or of one that failed."""
-        for words, code, said in (
+        """One line, and exit status 2 for a wrong command, 1 for one that failed."""
+        for arguments, code, text in (
                 (("forget",), 2, "something is missing"), (("forget", "xyz"), 2, "32 hexadecimal digits"),
                 (("forget", "0" * 32), 1, "there is no host"), (("list", "x"), 2, "one command"),
                 (("forget", "--stale", "0"), 2, "--stale must be"), (("list", "--stale", "1"), 2, "does not take --stale"),
                 (("forget", "0" * 32, "--stale", "5"), 2, "not both")):
-            done = self.stack.parley.run("host", *words)
-            self.assertEqual((done.returncode, done.stdout), (code, ""), words)
-            self.assertRegex(done.stderr, rf"\Aparley: .*{said}.*\n\Z")
+            done = self.stack.parley.run("host", *arguments)
+            self.assertEqual((done.returncode, done.stdout), (code, ""), arguments)
+            self.assertRegex(done.stderr, rf"\Aparley: .*{text}.*\n\Z")

@@ -10,7 +10,7 @@ SCRIPT = ROOT + "/tests/integration.sh"
 
 
 class Integration(ParleyTest):
-    """Against parley, against something else, against nothing."""
+    """Against parley, against another server, against none."""
 
     def test_all_is_well(self):
         before = rows(self.stack)[:2]
@@ -24,11 +24,11 @@ class Integration(ParleyTest):
         live = self.stack.psql("SELECT count(*) FROM sessions WHERE session_id LIKE 'check-%'"
                                " AND expires_at > now()")
         self.assertEqual(live, "0", "it does not clean up")
-        # Deleted sessions wait for the sweeper, which this stack does not have.
+        # Deleted sessions stay as tombstones: this stack has no sweeper.
         self.assertGreater(rows(self.stack)[0], before[0])
 
     def test_what_is_wrong_is_said(self):
-        """A parley that does not hear of two headers, by an edit of what nginx passes on."""
+        """nginx does not pass on two headers."""
         def edit(text):
             return text.replace("fastcgi_param HTTP_PROXY ", "fastcgi_param HTTP_IDEMPOTENCY_KEY \"\";"
                                 " fastcgi_param HTTP_IF_MATCH \"\"; fastcgi_param HTTP_PROXY ")
@@ -69,7 +69,7 @@ class Integration(ParleyTest):
 
     def test_something_else_there(self):
         class Handler(http.server.BaseHTTPRequestHandler):
-            """Finds nothing, in HTML."""
+            """Answers 404 with HTML."""
 
             def do_GET(self):
                 self.send_error(404)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Keys and tenants: nobody gets in without a key, and the key alone says whose request it is."""
+"""API keys and tenants: no request is answered without a key, and only the key says which tenant it is of."""
 import os
 import re
 import signal
@@ -11,7 +11,7 @@ from harness import Workers, at_once, message, rows, say
 from stack import PARLEY, StackTest, wait_until
 
 KEY = r"^parley_[0-9a-f]{16}_[A-Za-z0-9_-]{43}$"
-# Every route, and what is none.
+# Every route, and requests that match none.
 ROUTES = [("POST", "/v1/sessions"), ("PUT", "/v1/sessions/a"), ("GET", "/v1/sessions/a"),
           ("HEAD", "/v1/sessions/a"), ("PATCH", "/v1/sessions/a"), ("DELETE", "/v1/sessions/a"),
           ("POST", "/v1/sessions/a/messages?create=true"), ("GET", "/v1/sessions/a/messages"),
@@ -22,17 +22,17 @@ ROUTES = [("POST", "/v1/sessions"), ("PUT", "/v1/sessions/a"), ("GET", "/v1/sess
 
 
 def bearer(key):
-    """The header of most clients."""
+    """The header that most clients send."""
     return {"Authorization": f"Bearer {key}"}
 
 
 def shown(answer):
-    """All of an answer but when it was given."""
+    """All of an answer but its date."""
     return answer.status, [h for h in answer.headers.items() if h[0] != "Date"], answer.body
 
 
 class KeysTest(StackTest):
-    """A stack that asks for keys, with two tenants."""
+    """A stack that requires keys, with two tenants."""
     env = {"PARLEY_AUTH": "keys"}
 
     @classmethod
@@ -42,12 +42,12 @@ class KeysTest(StackTest):
         cls.other = cls.stack.parley.make_key("other")
 
     def revoke(self, key):
-        """`parley key revoke`; when it had ended."""
+        """`parley key revoke`; when it ended."""
         self.stack.parley.do("key", "revoke", key)
         return time.monotonic()
 
     def problem(self, answer, status, code):
-        """The answer is this problem document."""
+        """Checks that the answer is this problem document."""
         self.assertEqual((answer.status, answer.json["code"]), (status, code), answer)
         self.assertEqual(answer.headers["Content-Type"], "application/problem+json")
         challenge = 'Bearer realm="parley"' if status == 401 else None
@@ -55,11 +55,10 @@ class KeysTest(StackTest):
 
 
 class Refusals(KeysTest):
-    """Who does not get in, and what that looks like."""
+    """Requests without a valid key."""
 
     def test_no_route_without_a_key(self):
-        """Fails if a route is answered before it is known whose request it is, 404 and 405 among
-        them: tried."""
+        """Fails if a route, 404 and 405 included, is answered before the tenant is known."""
         before = rows(self.stack)
         body = {"message": message("x")}
         for method, path in ROUTES:
@@ -71,7 +70,7 @@ class Refusals(KeysTest):
         self.assertEqual(rows(self.stack), before)
 
     def test_every_bad_key_is_refused_in_the_same_bytes(self):
-        """Fails if one of them has words of its own: tried."""
+        """Fails if one of them has a text of its own."""
         revoked = self.stack.parley.make_key("acme")
         expired = self.stack.parley.make_key("acme", "--expires", "1s")
         self.revoke(revoked)
@@ -97,13 +96,13 @@ class Refusals(KeysTest):
                  ({**bearer(good), "x-api-key": wrong}, 401), ({**bearer(wrong), "x-api-key": good}, 401),
                  ({"Authorization": good}, 401), ({"Authorization": f"Basic {good}"}, 401),
                  ({"X-Api-Key": f"Bearer {good}"}, 401), ({"Cookie": f"key={good}"}, 401),
-                 # Which of two counts must not be chance.
+                 # Neither of two may be used.
                  ([("Authorization", f"Bearer {good}")] * 2, 400)]
-        self.assertEqual(self.client.put("/v1/sessions/both", {}, headers=bearer(good)).status, 201)
+        self.put("/v1/sessions/both", {}, headers=bearer(good), status=201)
         for headers, status in cases:
             with self.subTest(headers=headers):
                 self.assertEqual(self.client.get("/v1/sessions/both", headers=headers).status, status)
-        self.assertEqual(self.client.get(f"/v1/sessions/both?api_key={good}").status, 401)
+        self.get(f"/v1/sessions/both?api_key={good}", status=401)
 
     def test_what_expires(self):
         began = time.monotonic()
@@ -128,7 +127,7 @@ class Refusals(KeysTest):
 
 
 class Tenants(KeysTest):
-    """What one tenant has is nothing to another."""
+    """A tenant does not see what another one has."""
 
     def setUp(self):
         super().setUp()
@@ -136,7 +135,7 @@ class Tenants(KeysTest):
             self.stack.client(headers=bearer(self.other))
 
     def test_a_foreign_session_is_an_absent_one(self):
-        """Fails if the tenant is left out of SQL_LIVE and of the policy of its table: tried."""
+        """Fails if the tenant is left out of SQL_LIVE and of the policy of its table."""
         self.assertEqual(self.mine.put("/v1/sessions/t:mine", {"user_id": "u"}).status, 201)
         self.assertEqual(self.mine.post("/v1/sessions/t:mine/messages", message("m")).status, 201)
         body = {"PATCH": {"language": "xx"}, "POST": message("x")}
@@ -168,7 +167,7 @@ class Tenants(KeysTest):
         self.assertEqual(self.mine.get("/v1/sessions/t:equal").status, 200)
 
     def test_equal_idempotency_keys_are_two_requests(self):
-        """Fails if the key is looked up, or taken, without the tenant: tried."""
+        """Fails if the key is looked up, or inserted, without the tenant."""
         headers = {"Idempotency-Key": "t:key"}
         mine = self.mine.post("/v1/sessions", {"message": message("mine")}, headers=headers)
         theirs = self.theirs.post("/v1/sessions", {"message": message("theirs")}, headers=headers)
@@ -188,7 +187,7 @@ class Tenants(KeysTest):
         self.assertEqual((refused.status, refused.json["field"]), (400, "cursor"))
 
     def test_nothing_but_the_key_names_the_tenant(self):
-        """Fails if a header is taken for the tenant: tried with X-Parley-Tenant."""
+        """Fails if a header is taken for the tenant."""
         self.assertEqual(self.mine.put("/v1/sessions/t:named", {}).status, 201)
         for name in ("X-Parley-Tenant", "X-Tenant", "Tenant", "X-Tenant-Id", "OpenAI-Organization",
                      "OpenAI-Project", "X-Parley_Tenant", "Parley-Tenant", "X-Forwarded-User"):
@@ -225,7 +224,7 @@ class Commands(KeysTest):
         self.assertRegex(self.stack.parley.run("tenant", "list").stdout, r"(?m)^acme +\d+ +default +none$")
 
     def test_what_is_wrong_is_one_line_and_2(self):
-        """Also that nothing was done."""
+        """And nothing was done."""
         before = self.stack.psql("SELECT count(*), (SELECT count(*) FROM tenants) FROM api_keys")
         wrong = ["key", "key make", "key create", "key create x", "key create --tenant",
                  "key create --tenant a/b", "key create --tenant " + "t" * 65, "key create --tenant ''",
@@ -280,8 +279,8 @@ class Commands(KeysTest):
 
 
 class Revoked(KeysTest):
-    """Within a second, on every worker, to the request. `ended` is when the command had ended: what
-    is sent later must be refused, whatever the machine does."""
+    """A revoked key is refused within a second, on every worker. A request that is sent after the command has
+    ended must be refused, however slow the machine is."""
     clients = 8
 
     def setUp(self):
@@ -289,12 +288,12 @@ class Revoked(KeysTest):
         self.assertIn(self.client.put("/v1/sessions/r", {}, headers=bearer(self.key)).status, (200, 201))
 
     def ask(self, client, key):
-        """A read by key: when it was sent, and its status."""
+        """A read with this key: when it was sent, and its status."""
         sent = time.monotonic()
         return sent, client.get("/v1/users/u/sessions?limit=1", headers=bearer(key)).status
 
     def under_load(self, act):
-        """act(key) while clients read with that key and with one that stays; what they saw of both."""
+        """Runs act(key) while clients read with that key and with another one. What they saw of both."""
         key = self.stack.parley.make_key("acme")
         seen, lock = {key: [], self.key: []}, threading.Lock()
 
@@ -312,11 +311,11 @@ class Revoked(KeysTest):
         return ended, seen[key], seen[self.key]
 
     def requests_by_worker(self):
-        """How many each has answered."""
+        """How many requests each worker has answered."""
         return {w["worker"]: w["requests"] for w in self.client.get("/status").json["workers"]}
 
     def test_under_load(self):
-        """Fails if a worker asks for changes each 2 s, or if the command does not wait: tried."""
+        """Fails if a worker polls for changes every 2 s, or if the command does not wait."""
         before = self.requests_by_worker()
         for _ in range(4):
             ended, revoked, kept = self.under_load(self.revoke)
@@ -329,8 +328,7 @@ class Revoked(KeysTest):
         self.assertTrue(all(n > before[w] for w, n in after.items()) and len(after) == 2, after)
 
     def test_on_a_worker_that_was_stopped(self):
-        """It goes on with what it had, and finds that nothing vouches for it. Fails if that is not looked
-        at: tried."""
+        """When it goes on, its keys are out of date. Fails if it does not notice."""
         waited = 0
         for _ in range(3):
             key = self.stack.parley.make_key("acme")
@@ -355,33 +353,32 @@ class Revoked(KeysTest):
         self.assertGreater(waited, 0)
 
     def test_a_new_key_holds_at_once(self):
-        """On all workers when the command has ended."""
+        """All workers accept it when the command has ended."""
         for _ in range(3):
             key = self.stack.parley.make_key("acme")
             got = at_once(16, lambda _, k=key: self.ask(self.stack.client(), k)[1])
             self.assertEqual(set(got), {200})
 
     def test_a_new_worker_refuses_nobody(self):
-        """In the place of those that were killed, all at once. Fails if a worker refuses what it has not
-        loaded: tried."""
+        """All workers are killed and replaced. Fails if a worker refuses keys that it has not loaded yet."""
         def kill(_):
             for _ in range(4):
                 for pid in self.stack.worker_pids():
                     os.kill(pid, signal.SIGKILL)
                 time.sleep(1)
         _, first, second = self.under_load(kill)
-        # What a dying worker had taken is sent again by nginx, twice at most.
+        # nginx sends again, twice at most, what a dying worker had accepted.
         self.assertLessEqual({status for _, status in first + second}, {200, 502})
         self.assertIn(200, {status for _, status in second[-50:]})
 
 
 class Recycled(KeysTest):
-    """Workers that are replaced all the time."""
+    """Workers that are replaced continually."""
     env = {"PARLEY_AUTH": "keys", "PARLEY_RECYCLE": "300", "PARLEY_DRAIN": "1"}
     stack_options = {"nginx": lambda text: text.replace("keepalive_time     15s", "keepalive_time 300ms")}
 
     def test_nobody_is_refused(self):
-        """Fails if a worker is ready before it has the keys, and refuses until then: tried."""
+        """Fails if a worker is ready before it has loaded the keys."""
         clients = [self.stack.client(headers=bearer(self.key)) for _ in range(6)]
         seen = []
         with Workers(6, lambda i: seen.append(clients[i].get("/v1/users/u/sessions?limit=1").status)) as w:
@@ -391,10 +388,10 @@ class Recycled(KeysTest):
 
 
 class Away(KeysTest):
-    """Without PostgreSQL nothing can be confirmed: keys last known go on, for reads of what is there."""
+    """While PostgreSQL is away the keys last known are accepted for reads."""
 
     def test_reads_go_on_and_writes_do_not(self):
-        """Fails if keys are refused at once while it is away: tried."""
+        """Fails if keys are refused as soon as PostgreSQL is away."""
         client = self.stack.client(headers=bearer(self.key))
         unknown = "parley_" + "0" * 16 + "_" + "A" * 43
         self.assertEqual(client.put("/v1/sessions/away", {"message": message("x")}).status, 201)
@@ -406,28 +403,28 @@ class Away(KeysTest):
             self.assertIn(answer.status, (200, 503))
             return answer.status == 200 and answer.json.get("degraded")
         wait_until(degraded, 30)
-        time.sleep(1.2)  # beyond what anything vouches for
+        time.sleep(1.2)  # longer than the keys are valid
         answer = client.get("/v1/sessions/away")
         self.assertEqual((answer.status, answer.json["degraded"]), (200, True))
         self.assertEqual(client.get("/readyz").json["serves"], "reads")
         self.assertEqual(client.post("/v1/sessions/away/messages", message("y")).status, 503)
-        self.assertEqual(self.client.get("/v1/sessions/away").status, 401)
+        self.get("/v1/sessions/away", status=401)
         refused = self.client.get("/v1/sessions/away", headers=bearer(unknown))
         self.problem(refused, 503, "unavailable")
         self.assertEqual(refused.headers["Retry-After"], "1")
-        # A tenant of its own still.
-        self.assertEqual(self.client.get("/v1/sessions/away", headers=bearer(self.other)).status, 503)
+        # The other tenant still sees nothing of it.
+        self.get("/v1/sessions/away", headers=bearer(self.other), status=503)
         self.stack.postgres.start()
         wait_until(lambda: client.post("/v1/sessions/away/messages", message("y")).status == 201, 30)
-        self.assertEqual(self.client.get("/v1/sessions/away", headers=bearer(unknown)).status, 401)
+        self.get("/v1/sessions/away", headers=bearer(unknown), status=401)
 
 
 class AwayAtOnce(KeysTest):
-    """Where they are to go on for no time."""
+    """PARLEY_KEYS_STALE=0: they are not."""
     env = {"PARLEY_AUTH": "keys", "PARLEY_KEYS_STALE": "0"}
 
     def test_nobody_is_let_in(self):
-        """And /readyz says so. Fails if it looks at the tiers alone: tried."""
+        """/readyz says so. Fails if it looks only at the caches."""
         client = self.stack.client(headers=bearer(self.key))
         client.put("/v1/sessions/stale", {})
         self.assertEqual(client.get("/v1/sessions/stale").status, 200)
@@ -444,7 +441,7 @@ class Bounds(KeysTest):
     """Requests a second and open sessions, over both workers."""
 
     def test_requests_a_second(self):
-        """Fails if each worker counts for itself: tried."""
+        """Fails if each worker counts for itself."""
         rate = 40
         self.stack.parley.run("tenant", "set", "acme", "--requests", str(rate))
         seen, others, lock = [], [], threading.Lock()
@@ -477,7 +474,8 @@ class Bounds(KeysTest):
         self.stack.parley.run("tenant", "set", "acme", "--requests", "none")
 
     def test_open_sessions(self):
-        """32 at once where 10 may be. Fails if creates of a tenant do not wait for each other: tried."""
+        """32 creates at once where 10 sessions are allowed. Fails if creates of a tenant do not wait for each
+        other."""
         self.stack.parley.make_key("ten")
         key = self.stack.parley.make_key("ten")
         self.stack.parley.run("tenant", "set", "ten", "--sessions", "10")
@@ -508,12 +506,12 @@ class Bounds(KeysTest):
         self.assertEqual(client.put("/v1/sessions/ten:new", {}).status, 429)
         self.assertEqual(client.delete(path).status, 204)
         wait_until(lambda: client.put("/v1/sessions/ten:new", {}).status == 201,
-                   10, "the room of a session that was deleted does not come back")
-        self.assertEqual(self.client.put("/v1/sessions/ten:new", {}, headers=bearer(self.other)).status, 201)
+                   10, "a deleted session still counts")
+        self.put("/v1/sessions/ten:new", {}, headers=bearer(self.other), status=201)
 
 
 class Settings(KeysTest):
-    """Bounds for every tenant; and who the lines of the log are about."""
+    """Limits for every tenant, and the tenant in the log."""
     env = {"PARLEY_AUTH": "keys", "PARLEY_TENANT_SESSIONS": "2", "PARLEY_TENANT_REQUESTS": "500",
            "PARLEY_SLOW_MS": "0"}
 
@@ -523,9 +521,9 @@ class Settings(KeysTest):
             statuses = [client.put(f"/v1/sessions/s{i}", {}).status for i in range(3)]
             self.assertEqual(statuses, [201, 201, 429])
         self.stack.parley.run("tenant", "set", "acme", "--sessions", "none")
-        self.assertEqual(self.client.put("/v1/sessions/s9", {}, headers=bearer(self.key)).status, 201)
+        self.put("/v1/sessions/s9", {}, headers=bearer(self.key), status=201)
         self.stack.parley.run("tenant", "set", "acme", "--sessions", "default")
-        self.assertEqual(self.client.put("/v1/sessions/s8", {}, headers=bearer(self.key)).status, 429)
+        self.put("/v1/sessions/s8", {}, headers=bearer(self.key), status=429)
 
     def test_a_line_of_the_log_is_of_the_tenant_of_the_key(self):
         for request_id, headers in (("log.1", bearer(self.key)), ("log.2", bearer(self.other)),
@@ -544,13 +542,13 @@ class Settings(KeysTest):
 
 
 class Off(StackTest):
-    """PARLEY_AUTH=off, asked from elsewhere. nginx names the address, and a test has none but this
-    machine's."""
+    """PARLEY_AUTH=off, asked from another machine. nginx takes the address from a header, since a test has
+    only this machine's."""
     stack_options = {"nginx": lambda text: text.replace("REMOTE_ADDR    $remote_addr",
                                                         "REMOTE_ADDR    $http_x_test_address")}
 
     def test_this_machine_alone_is_answered(self):
-        """Fails if the address is not looked at: tried."""
+        """Fails if the address is not looked at."""
         for address, status in (("127.0.0.1", 200), ("127.8.9.1", 200), ("::1", 200), ("unix:", 200),
                                 ("::ffff:127.0.0.1", 200), ("192.0.2.1", 403), ("10.0.0.1", 403),
                                 ("2001:db8::1", 403), ("::ffff:192.0.2.1", 403), ("", 403)):
@@ -561,5 +559,5 @@ class Off(StackTest):
                 if status == 403:
                     self.assertEqual(answer.json["code"], "auth_off")
                     self.assertIn("PARLEY_AUTH=keys", answer.json["detail"])
-                    self.ok(self.client.put("/v1/sessions/off", {}, headers=headers), 403)
+                    self.put("/v1/sessions/off", {}, headers=headers, status=403)
         self.assertEqual(self.stack.psql("SELECT count(*) FROM sessions"), "0")

@@ -18,10 +18,9 @@ class Threads(LangGraph, ParleyTest):
         self.assertRegex(thread["thread_id"], UUID)
         for name in ("created_at", "updated_at", "state_updated_at"):
             self.assertRegex(thread[name], TIME)
-        self.assertEqual([thread[n] for n in THREAD[4:]],
-                         [{}, "idle", {}, {"messages": []}, {}, None])
-        self.assertEqual(self.ok(self.client.get("/threads/" + thread["thread_id"])), thread)
-        self.assertNotEqual(self.ok(self.client.post("/threads"))["thread_id"], thread["thread_id"])
+        self.assertEqual([thread[n] for n in THREAD[4:]], [{}, "idle", {}, {"messages": []}, {}, None])
+        self.assertEqual(self.get("/threads/" + thread["thread_id"]), thread)
+        self.assertNotEqual(self.post("/threads")["thread_id"], thread["thread_id"])
 
     def test_what_is_given_comes_back(self):
         thread_id = str(uuid.uuid4())
@@ -33,7 +32,7 @@ class Threads(LangGraph, ParleyTest):
                      {"updates": [{"values": {"messages": {"role": "assistant", "content": None,
                                                            "tool_calls": [{"id": "c", "n": 1.50}]}}},
                                   {"values": {"topic": None, "messages": [human("b", id="m-a")]}}]}]}
-        thread = self.ok(self.client.post("/threads", given))
+        thread = self.post("/threads", given)
         self.assertEqual(thread["thread_id"], thread_id)
         self.assertEqual(thread["metadata"], given["metadata"])
         first, second = thread["values"]["messages"]
@@ -41,18 +40,16 @@ class Threads(LangGraph, ParleyTest):
         self.assertEqual(second, {"type": "ai", "id": second["id"], "content": "",
                                   "tool_calls": [{"id": "c", "n": 1.5}]})
         self.assertIsNone(thread["values"]["topic"])
-        self.assertEqual(self.ok(self.client.get("/threads/" + thread_id)), thread)
-        session = self.ok(self.client.get("/v1/sessions/" + thread_id))
+        self.assertEqual(self.get("/threads/" + thread_id), thread)
+        session = self.get("/v1/sessions/" + thread_id)
         self.assertEqual((session["ttl_seconds"], session["expiry"]), (90, "sliding"))
 
     def test_more_than_a_page_of_first_messages_come_with_it(self):
-        """Fails if the newest 20, which a create knows, are taken for all: tried."""
+        """Fails if the newest 20, which a create knows, are taken for all."""
         thread_id = self.new(*(human(f"m{i}") for i in range(50)))
-        again = self.ok(self.client.post("/threads",
-                                         {"thread_id": thread_id, "if_exists": "do_nothing"}))
-        self.assertEqual([m["content"] for m in again["values"]["messages"]],
-                         [f"m{i}" for i in range(50)])
-        patched = self.ok(self.client.patch("/threads/" + thread_id, {"metadata": {"a": 1}}))
+        again = self.post("/threads", {"thread_id": thread_id, "if_exists": "do_nothing"})
+        self.assertEqual([m["content"] for m in again["values"]["messages"]], [f"m{i}" for i in range(50)])
+        patched = self.patch("/threads/" + thread_id, {"metadata": {"a": 1}})
         self.assertEqual(patched["values"], again["values"])
 
     def test_an_id_that_is_taken(self):
@@ -80,15 +77,15 @@ class Threads(LangGraph, ParleyTest):
     def test_patch_lays_metadata_over_what_is_there(self):
         thread_id = self.new(human("x"), metadata={"a": {"x": 1}, "b": 1}, ttl=10)
         path = "/threads/" + thread_id
-        thread = self.ok(self.client.patch(path, {"metadata": {"a": {"y": 2}, "c": None}}))
+        thread = self.patch(path, {"metadata": {"a": {"y": 2}, "c": None}})
         self.assertEqual(list(thread), THREAD)
         self.assertEqual(thread["metadata"], {"a": {"y": 2}, "b": 1, "c": None})
         self.assertEqual(thread["values"]["messages"][0]["content"], "x")
-        self.assertEqual(self.ok(self.client.get(path)), thread)
-        session = self.ok(self.client.get("/v1/sessions/" + thread_id))
+        self.assertEqual(self.get(path), thread)
+        session = self.get("/v1/sessions/" + thread_id)
         self.assertEqual(session["ttl_seconds"], 600)
-        self.ok(self.client.patch(path, {"ttl": {"ttl": 20}, "metadata": None}))
-        session = self.ok(self.client.get("/v1/sessions/" + thread_id))
+        self.patch(path, {"ttl": {"ttl": 20}, "metadata": None})
+        session = self.get("/v1/sessions/" + thread_id)
         self.assertEqual((session["ttl_seconds"], session["metadata"]), (1200, thread["metadata"]))
 
     def test_delete(self):
@@ -108,8 +105,8 @@ class Threads(LangGraph, ParleyTest):
         for thread_id in (absent, foreign, expired):
             path = "/threads/" + thread_id
             if thread_id == expired:
-                # What the tiers hold does not know of the change by hand; its time is over there.
-                self.assertEqual(self.client.delete(path, headers=user).status, 404)
+                # The caches do not know of the change by SQL; the DELETE removes what they hold.
+                self.delete(path, headers=user, status=404)
             for answer in (self.client.get(path, headers=user),
                            self.client.patch(path, {"metadata": {}}, headers=user),
                            self.client.get(path + "/state", headers=user),
@@ -126,20 +123,20 @@ class Threads(LangGraph, ParleyTest):
     def test_an_id_of_any_client(self):
         session_id = self.new_id("telegram")
         path = "/threads/" + self.new(human("x"), thread_id=session_id)
-        self.assertEqual(self.ok(self.client.get(path))["thread_id"], session_id)
-        self.assertEqual(self.ok(self.client.get(path.replace(":", "%3A")))["thread_id"], session_id)
+        self.assertEqual(self.get(path)["thread_id"], session_id)
+        self.assertEqual(self.get(path.replace(":", "%3A"))["thread_id"], session_id)
         made = str(uuid.uuid4())
         self.new(thread_id="conv_" + made.replace("-", ""))
-        self.assertEqual(self.ok(self.client.get("/threads/" + made))["thread_id"], made)
+        self.assertEqual(self.get("/threads/" + made)["thread_id"], made)
         self.refused(self.client.get("/threads/a%2Fb"), 422, "invalid_id", "thread_id")
 
     def test_the_owner_is_who_the_header_names(self):
         user = self.new_id("u")
         owned = {"X-Parley-User": user}
-        thread_id = self.ok(self.client.post("/threads", {}, headers=owned))["thread_id"]
-        self.assertEqual(self.ok(self.client.get("/v1/sessions/" + thread_id))["user_id"], user)
-        copy = self.ok(self.client.post(f"/threads/{thread_id}/copy", headers=owned))["thread_id"]
-        self.assertEqual(self.ok(self.client.get("/v1/sessions/" + copy))["user_id"], user)
+        thread_id = self.post("/threads", {}, headers=owned)["thread_id"]
+        self.assertEqual(self.get("/v1/sessions/" + thread_id)["user_id"], user)
+        copy = self.post(f"/threads/{thread_id}/copy", headers=owned)["thread_id"]
+        self.assertEqual(self.get("/v1/sessions/" + copy)["user_id"], user)
 
     def test_conditions_and_keys(self):
         thread_id = self.new(human("x", id="m-1"))
@@ -176,20 +173,20 @@ class Copy(LangGraph, ParleyTest):
     def test_a_copy(self):
         thread_id = self.new(human("a", id="m-a"), human("b"), metadata={"a": 1}, ttl=10)
         self.ok(self.update(thread_id, topic="tea"))
-        old = self.ok(self.client.get("/threads/" + thread_id))
-        copy = self.ok(self.client.post(f"/threads/{thread_id}/copy"))
+        old = self.get("/threads/" + thread_id)
+        copy = self.post(f"/threads/{thread_id}/copy")
         self.assertRegex(copy["thread_id"], UUID)
         self.assertNotEqual(copy["thread_id"], thread_id)
         self.assertGreater(copy["created_at"], old["created_at"])
         for name in ("metadata", "values", "status", "config"):
             self.assertEqual(copy[name], old[name], name)
-        self.assertEqual(self.ok(self.client.get("/threads/" + copy["thread_id"])), copy)
-        # The ids name the same messages in both; each goes its own way.
+        self.assertEqual(self.get("/threads/" + copy["thread_id"]), copy)
+        # The ids name the same messages in both. A change of one thread does not change the other.
         messages = copy["values"]["messages"]
         self.ok(self.update(copy["thread_id"], {**messages[1], "content": "B"}, human("c")))
         self.assertEqual(self.contents(copy["thread_id"]), ["a", "B", "c"])
         self.assertEqual(self.contents(thread_id), ["a", "b"])
-        session = self.ok(self.client.get("/v1/sessions/" + copy["thread_id"]))
+        session = self.get("/v1/sessions/" + copy["thread_id"])
         self.assertEqual(session["ttl_seconds"], 600)
 
 
@@ -201,27 +198,27 @@ class Interfaces(LangGraph, ParleyTest):
                                                           "assistant")],
                          context={"topic": "tea", "messages": ["hidden"]}, metadata={"a": 1})
         thread_id = path.rsplit("/", 1)[-1]
-        thread = self.ok(self.client.get("/threads/" + thread_id))
+        thread = self.get("/threads/" + thread_id)
         self.assertEqual([(m["type"], m["content"]) for m in thread["values"]["messages"]],
                          [("human", "hi"), ("ai", [{"type": "text", "text": "yo"}])])
         self.assertEqual((thread["values"]["topic"], thread["metadata"]), ("tea", {"a": 1}))
         self.ok(self.update(thread_id, {"type": "tool", "content": "42", "tool_call_id": "c1"},
                             topic="coffee"))
-        session = self.ok(self.client.get(path))
+        session = self.get(path)
         last = session["messages"][-1]
         self.assertEqual([last[n] for n in ("role", "content", "extra", "seq", "metadata")],
                          ["tool", "42", {"tool_call_id": "c1"}, 3, {}])
         self.assertEqual(session["context"], {"topic": "coffee", "messages": ["hidden"]})
-        self.ok(self.client.post(path + "/messages", message("after")), 201)
-        self.ok(self.client.delete(path + "/messages/1"), 204)
+        self.post(path + "/messages", message("after"), status=201)
+        self.delete(path + "/messages/1", status=204)
         self.assertEqual([m["id"] for m in self.state(thread_id)["values"]["messages"]],
-                         [m["message_id"] for m in self.ok(self.client.get(path))["messages"]])
-        self.ok(self.client.delete(path), 204)
+                         [m["message_id"] for m in self.get(path)["messages"]])
+        self.delete(path, status=204)
         self.refused(self.client.get("/threads/" + thread_id), 404, "not_found")
 
     def test_no_read_is_older_than_a_write(self):
-        """By either interface, at both workers, while others read. Fails if an update does not tell
-        the tiers: tried."""
+        """On both interfaces, at both workers, under load. Fails if an update leaves the caches as they
+        are."""
         thread_id = self.new(human("0", id="m"))
         over = threading.Event()
 
@@ -240,8 +237,7 @@ class Interfaces(LangGraph, ParleyTest):
             try:
                 for n in range(1, scaled(300, 50)):
                     self.ok(self.update(thread_id, human(str(n), id="m")))
-                    self.assertEqual(self.ok(self.client.get(f"/v1/sessions/{thread_id}"))
-                                     ["messages"][0]["content"], str(n))
+                    self.assertEqual(self.get(f"/v1/sessions/{thread_id}") ["messages"][0]["content"], str(n))
             finally:
                 over.set()
         at_once(5, lambda i: write(i) if i == 0 else read(i))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Searches for LangGraph's threads: filters, orders, pages, and what is in no list."""
+"""Searches for LangGraph's threads: filters, orders, pages, and what no list contains."""
 import uuid
 
 from harness import ParleyTest, Wire, at_once, eventually, say, scaled
@@ -10,10 +10,10 @@ class Search(LangGraph, ParleyTest):
     """/threads/search and /threads/count"""
 
     def search(self, **body):
-        return self.ok(self.client.post("/threads/search", body))
+        return self.post("/threads/search", body)
 
     def count(self, **body):
-        return self.ok(self.client.post("/threads/count", body))
+        return self.post("/threads/count", body)
 
     def ids(self, **body):
         return [t["thread_id"] for t in self.search(**body)]
@@ -40,12 +40,11 @@ class Search(LangGraph, ParleyTest):
 
     def test_no_message_is_in_a_list(self):
         thread_id = self.new(human("x"))
-        self.ok(self.client.patch("/v1/sessions/" + thread_id,
-                                  {"context": {"t": 1, "messages": "not these"}}))
+        self.patch("/v1/sessions/" + thread_id, {"context": {"t": 1, "messages": "not these"}})
         thread, = self.search(ids=[thread_id])
         self.assertEqual(list(thread), THREAD)
         self.assertEqual(thread["values"], {"t": 1})
-        full = self.ok(self.client.get("/threads/" + thread_id))
+        full = self.get("/threads/" + thread_id)
         self.assertEqual(full["values"].pop("messages")[0]["content"], "x")
         self.assertEqual(full, thread)
 
@@ -68,14 +67,14 @@ class Search(LangGraph, ParleyTest):
     def test_only_of_the_user_that_the_header_names(self):
         user = self.new_id("user")
         header = {"X-Parley-User": user}
-        thread_id = self.ok(self.client.post("/threads", {}, headers=header))["thread_id"]
+        thread_id = self.post("/threads", {}, headers=header)["thread_id"]
         self.new()
-        found = self.ok(self.client.post("/threads/search", {}, headers=header))
+        found = self.post("/threads/search", {}, headers=header)
         self.assertEqual([t["thread_id"] for t in found], [thread_id])
-        self.assertEqual(self.ok(self.client.post("/threads/count", {}, headers=header)), 1)
+        self.assertEqual(self.post("/threads/count", {}, headers=header), 1)
 
     def test_the_expired_are_in_no_list(self):
-        """Fails if a search does not ask for expiry: tried."""
+        """Fails if a search does not ask for expiry."""
         mark = {"mark": self.new_id("mark")}
         lives, _ = self.new(metadata=mark), self.new(metadata=mark, ttl=1 / 60)
         self.assertIn(self.count(metadata=mark), (1, 2))

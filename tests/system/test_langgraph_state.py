@@ -20,11 +20,9 @@ class State(LangGraph, ParleyTest):
                                                "checkpoint_map": None})
         self.assertEqual([state[n] for n in ("next", "metadata", "parent_checkpoint", "tasks",
                                              "interrupts")], [[], {"a": 1}, None, [], []])
-        thread = self.ok(self.client.get("/threads/" + thread_id))
-        self.assertEqual((state["values"], state["created_at"]),
-                         (thread["values"], thread["updated_at"]))
-        self.assertEqual(answer.headers["ETag"],
-                         self.client.get("/threads/" + thread_id).headers["ETag"])
+        thread = self.get("/threads/" + thread_id)
+        self.assertEqual((state["values"], state["created_at"]), (thread["values"], thread["updated_at"]))
+        self.assertEqual(answer.headers["ETag"], self.client.get("/threads/" + thread_id).headers["ETag"])
 
     def test_messages_go_by_their_ids(self):
         thread_id = self.new(human("a", id="m-a"), human("b"))
@@ -37,8 +35,7 @@ class State(LangGraph, ParleyTest):
         messages = self.state(thread_id)["values"]["messages"]
         self.assertEqual([m["id"] for m in messages[:3]], ["m-a", made, "m-c"])
         self.assertEqual(messages[0], {"type": "human", "id": "m-a", "content": "A", "name": "n"})
-        self.assertEqual([m["content"] for m in messages],
-                         ["A", "B", "c", [{"type": "text", "text": "d"}]])
+        self.assertEqual([m["content"] for m in messages], ["A", "B", "c", [{"type": "text", "text": "d"}]])
         self.assertEqual(messages[3]["type"], "ai")
         self.ok(self.update(thread_id, remove("m-c"), remove(made)))
         self.assertEqual([m["id"] for m in self.state(thread_id)["values"]["messages"]],
@@ -47,7 +44,7 @@ class State(LangGraph, ParleyTest):
         after = self.state(thread_id)["values"]["messages"]
         self.assertEqual(after[:2], messages[:2])
         self.assertEqual(len(after), 3)
-        session = self.ok(self.client.get("/v1/sessions/" + thread_id))
+        session = self.get("/v1/sessions/" + thread_id)
         self.assertEqual([m["seq"] for m in session["messages"]], [5, 6, 7])
 
     def test_other_values_are_the_context(self):
@@ -57,36 +54,33 @@ class State(LangGraph, ParleyTest):
         values = self.state(thread_id)["values"]
         values.pop("messages")
         self.assertEqual(values, {"topic": "tea", "deep": {"b": None}, "n": None})
-        session = self.ok(self.client.get("/v1/sessions/" + thread_id))
+        session = self.get("/v1/sessions/" + thread_id)
         self.assertEqual(session["context"], values)
         for body in ({}, {"values": None}, {"values": {}}, {"as_node": "agent"}):
-            self.ok(self.client.post(f"/threads/{thread_id}/state", body))
-        self.assertEqual(self.ok(self.client.get("/v1/sessions/" + thread_id))["version"],
-                         session["version"] + 4)
+            self.post(f"/threads/{thread_id}/state", body)
+        self.assertEqual(self.get("/v1/sessions/" + thread_id)["version"], session["version"] + 4)
 
     def test_all_values_sent_back_change_nothing(self):
-        """What another interface wrote, too: also its metadata stays."""
+        """What another interface wrote does not change either, its metadata included."""
         path = self.make(messages=[message("hi", metadata={"tokens": 3}), message("yo", "assistant")],
                          context={"topic": "tea"})
-        self.ok(self.client.post(path + "/messages", {
-            "type": "function_call", "message_id": "fc-1",
-            "extra": {"name": "f", "arguments": "{}", "call_id": "c1"}}), 201)
-        before = self.ok(self.client.get(path))
+        self.post(path + "/messages", {"type": "function_call", "message_id": "fc-1",
+                                       "extra": {"name": "f", "arguments": "{}", "call_id": "c1"}},
+                  status=201)
+        before = self.get(path)
         thread_id = before["session_id"]
         values = self.state(thread_id)["values"]
         self.assertEqual(values["messages"][2], {"type": "function_call", "id": "fc-1", "name": "f",
                                                  "arguments": "{}", "call_id": "c1"})
-        self.ok(self.client.post(f"/threads/{thread_id}/state", {"values": {
-            "messages": values["messages"]}}))
-        after = self.ok(self.client.get(path))
+        self.post(f"/threads/{thread_id}/state", {"values": {"messages": values["messages"]}})
+        after = self.get(path)
         self.assertEqual(after["messages"], before["messages"])
         self.assertEqual(after["state_version"], before["state_version"])
         for _ in range(2):  # a state that was read is a state that changes nothing
-            self.ok(self.client.post(f"/threads/{thread_id}/state", {"values": values}))
-            again = self.ok(self.client.get(path))
+            self.post(f"/threads/{thread_id}/state", {"values": values})
+            again = self.get(path)
             self.assertLessEqual(again["state_version"], before["state_version"] + 1)
-        self.assertEqual((again["messages"], again["context"]), (before["messages"],
-                                                                 before["context"]))
+        self.assertEqual((again["messages"], again["context"]), (before["messages"], before["context"]))
 
     def test_objects_of_the_javascript_library(self):
         def constructed(name, **kwargs):
@@ -102,7 +96,7 @@ class State(LangGraph, ParleyTest):
         self.assertEqual(self.contents(thread_id), ["yo"])
 
     def test_what_is_wrong_changes_nothing(self):
-        """Fails if the messages are stored when a removal cannot be: tried."""
+        """Fails if messages are stored although a removal cannot be done."""
         thread_id = self.new(human("a", id="m-a"))
         before = self.state(thread_id)
         self.refused(self.update(thread_id, human("b"), human("A", id="m-a"), remove("nobody"), t=1),
@@ -136,10 +130,9 @@ class State(LangGraph, ParleyTest):
         thread_id = self.new(human("a"))
         path = f"/threads/{thread_id}/state"
         old = self.state(thread_id)
-        self.assertEqual(self.ok(self.client.get(f"{path}/{old['checkpoint']['checkpoint_id']}")), old)
+        self.assertEqual(self.get(f"{path}/{old['checkpoint']['checkpoint_id']}"), old)
         for checkpoint in (old["checkpoint"], {"thread_id": thread_id, "checkpoint_id": None}):
-            self.assertEqual(self.ok(self.client.post(path + "/checkpoint",
-                                                      {"checkpoint": checkpoint})), old)
+            self.assertEqual(self.post(path + "/checkpoint", {"checkpoint": checkpoint}), old)
         self.ok(self.update(thread_id, human("b")))
         for answer in (self.client.get(f"{path}/{old['checkpoint']['checkpoint_id']}"),
                        self.client.get(path + "/checkpoint"), self.client.get(path + "/%20"),
@@ -147,7 +140,7 @@ class State(LangGraph, ParleyTest):
             self.refused(answer, 404, "no_such_checkpoint", "checkpoint_id")
 
     def test_many_supersteps_take_little(self):
-        """Fails if each is laid over those before it (1.6 GB; out_of_memory in the second): tried."""
+        """Fails if each superstep is merged into those before it (1.6 GB; out_of_memory in the second)."""
         def step(values):
             return '{"updates":[{"values":%s}]}' % values
         first = '{"a":{%s}}' % ",".join(f'"{i:x}":{{}}' for i in range(30_000))
@@ -155,12 +148,12 @@ class State(LangGraph, ParleyTest):
         for steps in ([step(first)] + [step('{"b":1}')] * 60,
                       [step(messages)] + [step('{"messages":[]}')] * 15_000):
             body = ('{"supersteps":[%s]}' % ",".join(steps)).encode()
-            self.ok(self.client.post("/threads", body, headers={"Content-Type": "application/json"}))
+            self.post("/threads", body, headers={"Content-Type": "application/json"})
         for pid in self.stack.worker_pids():
             self.assertLess(memory(pid), 100 << 20)
 
     def test_updates_at_once(self):
-        """Each has its message and its member; the one under a common id is there once."""
+        """Each update's message and member are there. The message with a common id is there once."""
         thread_id = self.new()
 
         def work(i):
@@ -175,7 +168,7 @@ class State(LangGraph, ParleyTest):
         self.assertEqual(sorted(ids), sorted(["common"] + [f"own-{i}-{k}" for i in range(16)
                                                            for k in range(5)]))
         self.assertEqual(values, {f"m{i}": 4 for i in range(16)})
-        session = self.ok(self.client.get(f"/v1/sessions/{thread_id}?messages=1000"))
+        session = self.get(f"/v1/sessions/{thread_id}?messages=1000")
         self.assertEqual([m["seq"] for m in session["messages"]], list(range(1, 82)))
 
     def test_one_of_those_with_the_same_checkpoint_wins(self):

@@ -9,7 +9,7 @@ class Logins(StackTest):
     """Which login serves."""
 
     def one_line(self, command, words, **env):
-        """The command is refused with 2 and one line."""
+        """The command fails with status 2 and one line."""
         done = self.stack.parley.run(*command, **env)
         self.assertEqual((done.returncode, done.stdout), (2, ""), done)
         self.assertRegex(done.stderr, rf"^parley: [^\n]*{words}[^\n]*\n$")
@@ -25,15 +25,15 @@ class Logins(StackTest):
                          r"parley: PARLEY_AUTH is.*\n$")
 
     def test_a_login_that_is_not_there(self):
-        """Nothing is made, and the line can be pasted."""
+        """parley makes no login, and its line can be pasted."""
         url = self.stack.parley.env["DATABASE_URL"].replace("parley_app", "absent")
         self.one_line(("migrate",), "login absent of DATABASE_URL does not exist; as an administrator, "
                       "run: CREATE ROLE absent LOGIN PASSWORD", DATABASE_URL=url)
         self.assertEqual(self.stack.psql("SELECT count(*) FROM pg_roles WHERE rolname = 'absent'"), "0")
 
     def test_the_owner(self):
-        """It may not serve, unless it is the only login: then that is said. Fails if db_check_server
-        refuses it always, or never: tried."""
+        """The owner may serve only if it is the only login; then parley warns. Fails if db_check_server
+        always refuses it, or never."""
         owner = self.stack.parley.env["DATABASE_ADMIN_URL"]
         done = self.stack.parley.run("check", DATABASE_URL=owner)
         self.assertEqual(done.returncode, 1, done)
@@ -53,7 +53,7 @@ class Logins(StackTest):
         done = self.stack.parley.run("check")
         self.assertEqual(done.returncode, 0, done)
         self.assertRegex(done.stdout, r"(?m)^PostgreSQL login: warning: the login of DATABASE_URL owns ")
-        self.assertEqual(self.client.post("/v1/sessions", {"message": message("x")}).status, 201)
+        self.post("/v1/sessions", {"message": message("x")}, status=201)
         said = self.stack.parley.log()[began:]
         self.assertEqual(said.count('"event":"owner_serves"'), 1, said)
         self.assertEqual(self.stack.parley.run("migrate").returncode, 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Idempotency keys through nginx: on every write, replayed, reused, at once, not burnt."""
+"""Idempotency keys through nginx: on every write; replayed, reused, at once, after a failed request."""
 import json
 
 from harness import ParleyTest, at_once, message, rows
@@ -28,9 +28,8 @@ class Keys(ParleyTest):
                 ("DELETE", self.make(), None))
 
     def send(self, method, path, body, key, **headers):
-        """A keyed request on a connection of its own."""
-        return self.stack.client().request(method, path, body,
-                                           headers={"Idempotency-Key": key, **headers})
+        """A request with a key over its own connection."""
+        return self.stack.client().request(method, path, body, headers={"Idempotency-Key": key, **headers})
 
     def test_a_replay_is_the_same_answer(self):
         for method, path, body in self.writes():
@@ -49,12 +48,12 @@ class Keys(ParleyTest):
                 self.assertEqual(rows(self.stack), before)
 
     def test_a_replay_larger_than_a_request(self):
-        """What several requests made of a state may hold more values, and OpenAI's members are one
-        level deeper, than the JSON of one request may."""
+        """A state made by several requests may hold more values than one request may, and OpenAI's members
+        are one level deeper."""
         many = self.make()
         for name in "ab":
-            self.ok(self.client.patch(many, {"context": {name: [0] * 150000}}))
-        deep = self.ok(self.client.post("/v1/conversations"))["id"]
+            self.patch(many, {"context": {name: [0] * 150000}})
+        deep = self.post("/v1/conversations")["id"]
         nested = json.loads("[" * 31 + "]" * 31)
         for method, path, body in (
                 ("PATCH", many, {"context": {"c": 1}, "user_id": "\"\\é"}),
@@ -67,17 +66,16 @@ class Keys(ParleyTest):
                 self.assertEqual((again.status, again.body), (200, first.body))
 
     def test_a_replay_after_others_changed_it(self):
-        """The answer is of then, but for the window, which is read again."""
+        """The answer is the first one, but the newest messages are read again."""
         path = self.make(context={"a": 1})
         patch, append = self.new_id("k"), self.new_id("k")
         patched = self.send("PATCH", path, {"context": {"b": 2}}, patch)
         appended = self.send("POST", path + "/messages", message("x"), append)
-        self.ok(self.client.patch(path, {"context": None, "language": "fr", "user_id": "z"}))
+        self.patch(path, {"context": None, "language": "fr", "user_id": "z"})
         self.fill(path, 3)
         self.assertEqual(self.send("PATCH", path, {"context": {"b": 2}}, patch).body, patched.body)
-        self.assertEqual(self.send("POST", path + "/messages", message("x"), append).body,
-                         appended.body)
-        session = self.ok(self.client.get(path))
+        self.assertEqual(self.send("POST", path + "/messages", message("x"), append).body, appended.body)
+        session = self.get(path)
         self.assertEqual((session["context"], session["message_count"]), ({}, 4))
 
     def test_the_key_with_another_request_is_a_422(self):
@@ -91,7 +89,7 @@ class Keys(ParleyTest):
                     others.append((method, path, {**body, "metadata": {"other": True}}))
                 for other in others:
                     if "/messages?" not in path and other[1] == path and "messages" in body:
-                        continue  # a list of messages has no metadata of its own
+                        continue  # a list of messages has no metadata
                     answer = self.send(*other, key)
                     self.problem(answer, 422, "idempotency_key_reused", "Idempotency-Key")
                 session_rows = rows(self.stack)
@@ -104,12 +102,11 @@ class Keys(ParleyTest):
         self.problem(answer, 422, "idempotency_key_reused", "Idempotency-Key")
 
     def test_16_at_once_are_stored_once(self):
-        """Fails if a key that is taken does not fail the statement that makes the change: tried."""
+        """Fails if the statement that makes the change does not fail where the key is in use."""
         for method, path, body in self.writes():
             with self.subTest(method=method, path=path):
                 key, before = self.new_id("k"), rows(self.stack)
-                answers = at_once(16, lambda i, m=method, p=path, b=body, k=key:
-                                  self.send(m, p, b, k))
+                answers = at_once(16, lambda i, m=method, p=path, b=body, k=key: self.send(m, p, b, k))
                 after = rows(self.stack)
                 first = [a for a in answers if a.headers["Idempotent-Replayed"] is None]
                 self.assertEqual(len(first), 1, answers)
@@ -122,7 +119,7 @@ class Keys(ParleyTest):
                     "message" in body or "content" in body or "messages" in body)
                 self.assertEqual(grown[1], sent if method != "DELETE" else min(grown[1], 0))
 
-    def test_a_failed_request_does_not_burn_its_key(self):
+    def test_a_failed_request_does_not_use_its_key_up(self):
         path = "/v1/sessions/" + self.new_id()
         key = self.new_id("k")
         self.problem(self.send("POST", path + "/messages", message("x"), key), 404, "not_found")
@@ -146,11 +143,11 @@ class Keys(ParleyTest):
         path, key = self.make(), self.new_id("k")
         first = self.send("POST", path + "/messages?return=3", message("x"), key)
         self.ok(first, 201)
-        self.ok(self.client.delete(path), 204)
+        self.delete(path, status=204)
         again = self.send("POST", path + "/messages?return=3", message("x"), key)
         self.assertEqual({**again.json, "messages": None}, {**first.json, "messages": None})
         self.assertEqual(again.json["messages"], [])
-        self.assertEqual(self.client.get(path).status, 404)
+        self.get(path, status=404)
 
     def test_put_that_finds_the_session_needs_no_key(self):
         path, key = self.make(language="de"), self.new_id("k")

@@ -31,19 +31,18 @@ class Append(ParleyTest):
         path = self.make()
         self.fill(path, 3)
         sent = [message(f"x{i}", metadata={"i": i}) for i in range(1000)]
-        receipt = self.ok(self.client.post(path + "/messages", {"messages": sent}), 201)
+        receipt = self.post(path + "/messages", {"messages": sent}, status=201)
         self.assertEqual((receipt["first_seq"], receipt["last_seq"], receipt["message_count"]),
                          (4, 1003, 1003))
         self.assertEqual(len(set(receipt["message_ids"])), 1000)
-        page = self.ok(self.client.get(path + "/messages?limit=1000&after=3&order=asc"))
+        page = self.get(path + "/messages?limit=1000&after=3&order=asc")
         self.assertEqual([(m["seq"], m["content"], m["metadata"]["i"]) for m in page["data"]],
                          [(i + 4, f"x{i}", i) for i in range(1000)])
         self.assertEqual([m["message_id"] for m in page["data"]], receipt["message_ids"])
         self.problem(self.client.post(path + "/messages", {"messages": sent + [message("y")]}), 400,
                      "out_of_range", "messages")
-        self.problem(self.client.post(path + "/messages", {"messages": []}), 400, "out_of_range",
-                     "messages")
-        self.assertEqual(self.ok(self.client.get(path))["message_count"], 1003)
+        self.problem(self.client.post(path + "/messages", {"messages": []}), 400, "out_of_range", "messages")
+        self.assertEqual(self.get(path)["message_count"], 1003)
 
     def test_all_or_none(self):
         path = self.make()
@@ -57,10 +56,9 @@ class Append(ParleyTest):
             sent[500] = message("x", message_id="twice")
             self.problem(self.client.post(path + "/messages", {"messages": sent}), 409,
                          "message_id_taken", "message_id")
-        session = self.ok(self.client.get(path))
-        self.assertEqual((session["version"], session["message_count"], session["messages"]),
-                         (1, 0, []))
-        self.assertEqual(self.ok(self.client.post(path + "/messages", message("x")), 201)["seq"], 1)
+        session = self.get(path)
+        self.assertEqual((session["version"], session["message_count"], session["messages"]), (1, 0, []))
+        self.assertEqual(self.post(path + "/messages", message("x"), status=201)["seq"], 1)
 
     def test_content_of_every_kind(self):
         path = self.make()
@@ -68,22 +66,23 @@ class Append(ParleyTest):
                     "\n\t\r\b\f\u001f", [], "x" * 100000,
                     [{"type": "text", "text": "a"}, {"type": "image", "url": "b", "n": [1, None]}]]
         for content in contents:
-            self.ok(self.client.post(path + "/messages", message(content)), 201)
-        got = self.ok(self.client.get(path))["messages"]
+            self.post(path + "/messages", message(content), status=201)
+        got = self.get(path)["messages"]
         self.assertEqual([m["content"] for m in got], contents)
 
     def test_other_types(self):
         path = self.make()
         sent = [{"type": "function_call", "content": {"name": "f", "arguments": "{}"}},
                 {"type": "function_call_output"}, {"type": "note", "role": "system", "content": "x"}]
-        self.ok(self.client.post(path + "/messages", {"messages": sent}), 201)
-        got = self.ok(self.client.get(path))["messages"]
+        self.post(path + "/messages", {"messages": sent}, status=201)
+        got = self.get(path)["messages"]
         self.assertEqual([(m["type"], m["role"], m["content"]) for m in got],
                          [("function_call", None, sent[0]["content"]),
                           ("function_call_output", None, None), ("note", "system", "x")])
 
     def test_extra(self):
-        """Members of other interfaces come back byte for byte, from every way in; none is no member."""
+        """Members of other interfaces come back byte for byte, however they were written. Without any there
+        is no member extra."""
         text = b'{"status": "completed", "n":1.50e0}'
         body = b'{"role":"user","content":"x","extra":%s}' % text
         path = "/v1/sessions/" + self.new_id()
@@ -99,17 +98,17 @@ class Append(ParleyTest):
             self.assertNotIn("extra", messages[-1])
 
     def test_conv_id_is_a_spelling_of_the_uuid(self):
-        """conv_ and the digits of a UUID name the session of that UUID, on every way to it."""
-        made = self.ok(self.client.post("/v1/sessions", {"message": message("x")}), 201)["session_id"]
+        """conv_ and the digits of a UUID name the session with that UUID, on every route."""
+        made = self.post("/v1/sessions", {"message": message("x")}, status=201)["session_id"]
         name = "conv_" + made.replace("-", "")
         path = "/v1/sessions/" + name
-        self.assertEqual(self.ok(self.client.get(path))["session_id"], made)
-        self.ok(self.client.put(path, {}))
+        self.assertEqual(self.get(path)["session_id"], made)
+        self.put(path, {})
         self.problem(self.client.post("/v1/sessions", {"session_id": name}), 409, "session_exists",
                      "session_id")
-        self.assertEqual(self.ok(self.client.post(path + "/messages", message("y")), 201)["seq"], 2)
-        self.assertEqual(self.ok(self.client.get(path + "/messages/2"))["content"], "y")
-        self.assertEqual(self.client.delete(path).status, 204)
+        self.assertEqual(self.post(path + "/messages", message("y"), status=201)["seq"], 2)
+        self.assertEqual(self.get(path + "/messages/2")["content"], "y")
+        self.delete(path, status=204)
         self.problem(self.client.get("/v1/sessions/" + made), 404, "not_found")
 
     def test_text_comes_back_as_it_was_written(self):
@@ -117,22 +116,20 @@ class Append(ParleyTest):
         content = (rb'[ {"type" : "n", "v": [1.10, 1E+2, -0, 0.0, 18446744073709551615,'
                    rb' -9223372036854775808,1e-300] , "u": "\u00e9\/\ud83d\ude00" } ]')
         body = b'{"role": "user", "content": ' + content + b'}'
-        self.ok(self.client.post(path + "/messages", body,
-                                 headers={"Content-Type": "application/json"}), 201)
+        self.post(path + "/messages", body, headers={"Content-Type": "application/json"}, status=201)
         for _ in range(2):
             for where in ("", "/messages", "/messages/1", "/messages?order=asc"):
-                self.assertIn(b'"content":' + content + b',"metadata"',
-                              self.client.get(path + where).body)
+                self.assertIn(b'"content":' + content + b',"metadata"', self.client.get(path + where).body)
 
     def test_create(self):
         path = "/v1/sessions/" + self.new_id()
         self.problem(self.client.post(path + "/messages", message("x")), 404, "not_found")
         self.problem(self.client.post(path + "/messages?create=false", message("x")), 404, "not_found")
-        receipt = self.ok(self.client.post(path + "/messages?create=true", message("1")), 201)
+        receipt = self.post(path + "/messages?create=true", message("1"), status=201)
         self.assertEqual((receipt["seq"], receipt["version"]), (1, 1))
-        receipt = self.ok(self.client.post(path + "/messages?create=true", message("2")), 201)
+        receipt = self.post(path + "/messages?create=true", message("2"), status=201)
         self.assertEqual((receipt["seq"], receipt["version"]), (2, 2))
-        session = self.ok(self.client.get(path))
+        session = self.get(path)
         self.assertEqual((session["language"], session["ttl_seconds"], session["message_count"]),
                          ("en", 604800, 2))
 
@@ -143,7 +140,7 @@ class Append(ParleyTest):
             path + "/messages?create=true", message(f"of {i}")))
         self.assertEqual({a.status for a in answers}, {201}, answers)
         self.assertEqual(sorted(a.json["seq"] for a in answers), list(range(1, 65)))
-        page = self.ok(self.client.get(path + "/messages?order=asc&limit=100"))["data"]
+        page = self.get(path + "/messages?order=asc&limit=100")["data"]
         self.assertEqual([m["content"] for m in page],
                          [f"of {i}" for i in sorted(range(64), key=lambda i: answers[i].json["seq"])])
 
@@ -151,9 +148,9 @@ class Append(ParleyTest):
         path = self.make()
         self.fill(path, 30)
         for n in (0, 1, 5, 20, 25, 1000):
-            before = self.ok(self.client.get(path))["message_count"]
-            receipt = self.ok(self.client.post(f"{path}/messages?return={n}",
-                                               {"messages": [message("a"), message("b")]}), 201)
+            before = self.get(path)["message_count"]
+            receipt = self.post(f"{path}/messages?return={n}", {"messages": [message("a"), message("b")]},
+                                status=201)
             self.assertEqual("messages" in receipt, n > 0)
             seqs = [m["seq"] for m in receipt.get("messages", [])]
             self.assertEqual(seqs, list(range(max(1, before + 3 - n), before + 3)) if n else [])
@@ -162,41 +159,40 @@ class Append(ParleyTest):
 
     def test_a_whole_turn_in_one_call(self):
         path = "/v1/sessions/" + self.new_id()
-        receipt = self.ok(self.client.post(path + "/messages?create=true&return=20", message("1")), 201)
+        receipt = self.post(path + "/messages?create=true&return=20", message("1"), status=201)
         self.assertEqual([m["content"] for m in receipt["messages"]], ["1"])
-        self.assertEqual(receipt["messages"], self.ok(self.client.get(path))["messages"])
+        self.assertEqual(receipt["messages"], self.get(path)["messages"])
 
     def test_own_message_ids(self):
         path = self.make()
-        receipt = self.ok(self.client.post(path + "/messages", message("x", message_id="mine:1")), 201)
+        receipt = self.post(path + "/messages", message("x", message_id="mine:1"), status=201)
         self.assertEqual(receipt["message_id"], "mine:1")
         for again in (message("y", message_id="mine:1"),
                       {"messages": [message("a"), message("b", message_id="mine:1")]}):
-            self.problem(self.client.post(path + "/messages", again), 409, "message_id_taken",
-                         "message_id")
+            self.problem(self.client.post(path + "/messages", again), 409, "message_id_taken", "message_id")
         other = self.make()
-        self.ok(self.client.post(other + "/messages", message("x", message_id="mine:1")), 201)
-        made = self.ok(self.client.post(path + "/messages", message("z")), 201)["message_id"]
+        self.post(other + "/messages", message("x", message_id="mine:1"), status=201)
+        made = self.post(path + "/messages", message("z"), status=201)["message_id"]
         self.problem(self.client.post(path + "/messages", message("y", message_id=made)), 409,
                      "message_id_taken", "message_id")
-        # Of another session it may be brought along.
-        receipt = self.ok(self.client.post(other + "/messages", message("z", message_id=made)), 201)
-        self.assertEqual(self.ok(self.client.get(f"{other}/messages/{made}"))["seq"], receipt["seq"])
-        self.assertEqual(self.ok(self.client.get(path))["message_count"], 2)
+        # An id of another session may be used.
+        receipt = self.post(other + "/messages", message("z", message_id=made), status=201)
+        self.assertEqual(self.get(f"{other}/messages/{made}")["seq"], receipt["seq"])
+        self.assertEqual(self.get(path)["message_count"], 2)
 
     def test_what_is_read_after_is_what_was_written(self):
-        """Each append follows a read, so that the next read gives the writer's own value."""
+        """Each append follows a read: the next read is answered from the value that the append brought up to
+        date."""
         path = self.make(context={"a": 1}, metadata={"b": 2})
         for i in range(1, 60):
-            receipt = self.ok(self.client.post(path + "/messages", message(f"m{i}", metadata={"i": i})),
-                              201)
-            session = self.ok(self.client.get(path))
+            receipt = self.post(path + "/messages", message(f"m{i}", metadata={"i": i}), status=201)
+            session = self.get(path)
             self.assertEqual((session["version"], session["message_count"], session["updated_at"]),
                              (receipt["version"], i, receipt["created_at"]))
             self.assertEqual([m["content"] for m in session["messages"]],
                              [f"m{k}" for k in range(max(1, i - 19), i + 1)])
         warm = self.client.get(path).body
-        # What PostgreSQL says, byte for byte: one message more than a tier has.
+        # PostgreSQL answers this, byte for byte: it is one message more than a cache holds.
         head, tail = warm.split(b'"messages":[', 1)
         whole = self.client.get(path + "?messages=21").body
         self.assertTrue(whole.startswith(head) and whole.endswith(tail), (warm, whole))
@@ -216,13 +212,12 @@ class Pages(ParleyTest):
         test.doCleanups()
 
     def page(self, query=""):
-        """A page: its seqs, has_more."""
-        page = self.ok(self.client.get(self.path + "/messages" + query))
+        """A page: its seqs, and has_more."""
+        page = self.get(self.path + "/messages" + query)
         self.assertEqual(set(page), {"data", "has_more", "first_seq", "last_seq"})
         seqs = [m["seq"] for m in page["data"]]
         self.assertEqual([m["content"] for m in page["data"]], [f"m{s}" for s in seqs])
-        self.assertEqual((page["first_seq"], page["last_seq"]),
-                         (seqs[0], seqs[-1]) if seqs else (None, None))
+        self.assertEqual((page["first_seq"], page["last_seq"]), (seqs[0], seqs[-1]) if seqs else (None, None))
         return seqs, page["has_more"]
 
     def test_parameters(self):
@@ -268,7 +263,7 @@ class Pages(ParleyTest):
     def test_max_bytes(self):
         path = self.make()
         # Content as JSON text, with its quotes, and {} of metadata: 12 bytes each.
-        self.ok(self.client.post(path + "/messages", {"messages": [message("x" * 8)] * 10}), 201)
+        self.post(path + "/messages", {"messages": [message("x" * 8)] * 10}, status=201)
         for query, seqs, more in (
                 ("?max_bytes=12", [10], True), ("?max_bytes=23", [10], True),
                 ("?max_bytes=24", [10, 9], True), ("?max_bytes=119", list(range(10, 1, -1)), True),
@@ -276,17 +271,16 @@ class Pages(ParleyTest):
                 ("?max_bytes=36&limit=2", [10, 9], True),
                 ("?max_bytes=36&order=asc", [1, 2, 3], True),
                 ("?max_bytes=24&before=4", [3, 2], True), ("?max_bytes=36&before=4", [3, 2, 1], False),
-                # Nothing fits, and it says that there is more.
+                # Nothing fits, and has_more is true.
                 ("?max_bytes=11", [], True)):
             with self.subTest(query=query):
-                page = self.ok(self.client.get(path + "/messages" + query))
+                page = self.get(path + "/messages" + query)
                 self.assertEqual(([m["seq"] for m in page["data"]], page["has_more"]), (seqs, more))
 
     def test_empty(self):
         for query in ("", "?order=asc", "?after=1", "?max_bytes=1"):
-            page = self.ok(self.client.get(self.empty + "/messages" + query))
-            self.assertEqual(page, {"data": [], "has_more": False, "first_seq": None,
-                                    "last_seq": None})
+            page = self.get(self.empty + "/messages" + query)
+            self.assertEqual(page, {"data": [], "has_more": False, "first_seq": None, "last_seq": None})
 
     def test_304(self):
         for query in ("", "?order=asc&limit=3"):
@@ -295,12 +289,12 @@ class Pages(ParleyTest):
             again = self.client.get(self.path + "/messages" + query, headers={"If-None-Match": tag})
             self.assertEqual((again.status, again.body), (304, b""))
 
-    def test_page_of_a_tier_is_that_of_the_database(self):
+    def test_a_cached_page_is_that_of_the_database(self):
         path = self.make()
         self.fill(path, 45)
-        self.ok(self.client.delete(path + "/messages/44"), 204)
+        self.delete(path + "/messages/44", status=204)
         for _ in range(3):
-            # order=desc&before is never answered by a tier.
+            # No cache answers order=desc&before.
             for limit in (1, 19, 20):
                 warm = self.client.get(f"{path}/messages?limit={limit}").body
                 cold = self.client.get(f"{path}/messages?limit={limit}&before=1000").body
@@ -313,9 +307,9 @@ class Single(ParleyTest):
     def test_by_seq_and_by_id(self):
         path = self.make(messages=[message("1"), message("2", message_id="two", metadata={"n": 2}),
                                    message("3", "assistant")])
-        for message_ in self.ok(self.client.get(path))["messages"]:
+        for message_ in self.get(path)["messages"]:
             for name in (message_["seq"], message_["message_id"]):
-                self.assertEqual(self.ok(self.client.get(f"{path}/messages/{name}")), message_)
+                self.assertEqual(self.get(f"{path}/messages/{name}"), message_)
         for name in ("4", "99", "9223372036854775807", "18446744073709551615", "three", "TWO",
                      "00000000-0000-8000-8000-000000000001"):
             with self.subTest(name=name):
@@ -324,10 +318,10 @@ class Single(ParleyTest):
 
     def test_ids_of_another_session_name_nothing(self):
         path, other = self.make(message=message("a")), self.make(message=message("b"))
-        foreign = self.ok(self.client.get(other))["messages"][0]["message_id"]
+        foreign = self.get(other)["messages"][0]["message_id"]
         self.problem(self.client.get(f"{path}/messages/{foreign}"), 404, "not_found")
         self.problem(self.client.delete(f"{path}/messages/{foreign}"), 404, "not_found")
-        self.assertEqual(self.ok(self.client.get(other))["message_count"], 1)
+        self.assertEqual(self.get(other)["message_count"], 1)
 
     def test_a_deleted_number_stays_empty(self):
         path = self.make(messages=[message(f"m{i}", message_id=f"i{i}") for i in range(1, 6)])
@@ -340,23 +334,23 @@ class Single(ParleyTest):
             self.assertEqual([m["seq"] for m in session.json["messages"]], left)
             self.assertEqual(session.json["message_count"], len(left))
             self.assertNotEqual(self.client.get(path + "?messages=0").headers["ETag"], state)
-        self.assertEqual(self.ok(self.client.post(path + "/messages", message("m6")), 201)["seq"], 6)
+        self.assertEqual(self.post(path + "/messages", message("m6"), status=201)["seq"], 6)
         self.problem(self.client.get(path + "/messages/5"), 404, "not_found")
-        page = self.ok(self.client.get(path + "/messages?order=asc"))
+        page = self.get(path + "/messages?order=asc")
         self.assertEqual([m["content"] for m in page["data"]], ["m3", "m4", "m6"])
-        self.assertEqual(self.ok(self.client.get(path))["message_count"], 3)
+        self.assertEqual(self.get(path)["message_count"], 3)
 
     def test_16_at_once_delete_it_once(self):
-        """Fails if the count is lowered without a look at what was deleted: tried."""
+        """Fails if the count is lowered without a check that a message was deleted."""
         path = self.make(messages=[message("1"), message("2")])
 
         statuses = at_once(16, lambda _: self.stack.client().delete(path + "/messages/1").status)
         self.assertEqual((statuses.count(204), statuses.count(404)), (1, 15))
-        session = self.ok(self.client.get(path))
+        session = self.get(path)
         self.assertEqual((session["message_count"], session["version"]), (1, 2))
 
     def test_of_16_with_one_tag_one_is_deleted(self):
-        """Fails if the session is not locked before its tag is compared: tried."""
+        """Fails if the tag is compared before the session is locked."""
         wires = [Wire(self.stack.nginx.port) for _ in range(16)]
         for _ in range(5):
             path = self.make(messages=[message(f"m{i}") for i in range(16)])
@@ -365,10 +359,10 @@ class Single(ParleyTest):
                 wire.send("DELETE", f"{path}/messages/{i + 1}", headers=f"If-Match: {tag}\r\n")
             statuses = [wire.receive("DELETE")[0] for wire in wires]
             self.assertEqual((statuses.count(204), statuses.count(412)), (1, 15))
-            self.assertEqual(self.ok(self.client.get(path))["message_count"], 15)
+            self.assertEqual(self.get(path)["message_count"], 15)
 
     def test_all_deleted(self):
         path = self.make(message=message("1"))
-        self.ok(self.client.delete(path + "/messages/1"), 204)
-        session = self.ok(self.client.get(path))
+        self.delete(path + "/messages/1", status=204)
+        session = self.get(path)
         self.assertEqual((session["messages"], session["message_count"]), ([], 0))

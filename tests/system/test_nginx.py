@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The delivered nginx configuration: what it passes on, what it refuses, and in which words.
+"""The delivered nginx configuration: what it passes on and what it refuses. A recorder stands in for parley,
+but in the last class.
 
-Most of it runs against a recorder in parley's place, so that each thing nginx does can be seen; the
-last class runs against parley itself.
-
-Each of these, tried one at a time in nginx/, makes a test here fail: intercept_errors on,
-underscores_in_headers on, next_upstream with non_idempotent or with timeout, no HTTP_PROXY line, $uri
-for $request_uri, keep_conn off, no "deny all", 494 without =431, 405 or 505 left out of error_page, a
-larger client_max_body_size, local addresses counted in the limits, a request id taken unchecked.
+Each of these changes of nginx/ makes a test here fail: intercept_errors on, underscores_in_headers on,
+next_upstream with non_idempotent or with timeout, no HTTP_PROXY line, $uri for $request_uri, keep_conn off, no
+"deny all", 494 without =431, 405 or 505 left out of error_page, a larger client_max_body_size, local addresses
+counted in the limits, a request id that is not checked.
 """
 import pathlib
 import re
@@ -18,24 +16,21 @@ import unittest
 
 from client import raw_answer
 from recorder import Recorder
-from stack import ROOT, RenewedTest, Stack, StackTest, free_port, raw_request
+from stack import ROOT, Stack, StackTest, free_port, raw_request
 
 FIELDS = {"type", "title", "status", "detail", "code", "request_id"}
 
 
-class RecorderTest(RenewedTest):
+class RecorderTest(StackTest):
     """nginx alone, a recorder at each of parley's sockets."""
-    edit = None
+    stack_options = {"servers": ("nginx",)}
 
     @classmethod
-    def setUpClass(cls):
-        cls.stack = Stack(servers=("nginx",), nginx=cls.edit)
-        cls.addClassCleanup(cls.stack.close)
+    def prepare(cls):
         cls.parley = Recorder(cls.stack.dir + "/parley.sock")
         cls.admin = Recorder(cls.stack.dir + "/admin.sock")
         cls.addClassCleanup(cls.parley.close)
         cls.addClassCleanup(cls.admin.close)
-        cls.stack.start()
 
     def setUp(self):
         self.parley.requests.clear()
@@ -44,7 +39,7 @@ class RecorderTest(RenewedTest):
         super().setUp()
 
     def assert_problem(self, answer, status, code):
-        """answer is nginx's own problem document, complete."""
+        """Checks that the answer is nginx's own problem document, with all its members."""
         self.assertEqual(answer.status, status, answer)
         self.assertEqual(answer.headers["Content-Type"], "application/problem+json")
         self.assertEqual(answer.headers["Server"], "nginx")
@@ -58,10 +53,10 @@ class RecorderTest(RenewedTest):
 
 
 class Passes(RecorderTest):
-    """What reaches parley."""
+    """What parley receives."""
 
     def only(self):
-        """The one request that came."""
+        """The one request that was received."""
         self.assertEqual(len(self.parley.requests), 1)
         return self.parley.requests[0]
 
@@ -94,7 +89,7 @@ class Passes(RecorderTest):
     def test_a_repeated_header_is_still_seen_as_repeated(self):
         self.client.get("/v1/x", headers=[("Idempotency-Key", "1"), ("Idempotency-Key", "2")])
         values = [v for n, v in self.only().params if n == "HTTP_IDEMPOTENCY_KEY"]
-        # nginx before 1.23 passes both, later ones join them; neither may drop one silently.
+        # nginx before 1.23 passes both on, later versions join them. Neither may drop one.
         self.assertIn(values, (["1", "2"], ["1, 2"]))
 
     def test_chunked_body_arrives_whole_with_its_length(self):
@@ -107,7 +102,7 @@ class Passes(RecorderTest):
 
     def test_largest_body_passes(self):
         body = b"x" * 1048576
-        self.assertEqual(self.client.post("/v1/x", body).status, 204)
+        self.post("/v1/x", body, status=204)
         self.assertEqual(self.only().body, body)
 
     def test_methods_and_head(self):
@@ -169,10 +164,10 @@ class Passes(RecorderTest):
 
 
 class Refuses(RecorderTest):
-    """nginx's own errors. None may be a page of HTML."""
+    """nginx's own errors. None may be HTML."""
 
     def assert_refused(self, data, status, code):
-        """Raw bytes are answered with a problem document."""
+        """Checks that these bytes are answered with a problem document."""
         self.assert_problem(raw_answer(self.stack.nginx.port, data), status, code)
         self.assertEqual(self.parley.requests, [])
 
@@ -211,8 +206,7 @@ class Refuses(RecorderTest):
     def test_long_target_and_large_headers(self):
         self.assert_problem(self.client.get("/" + "a" * 9000), 414, "uri_too_long")
         self.client.close()
-        self.assert_problem(self.client.get("/", headers={"X-Long": "a" * 9000}), 431,
-                            "headers_too_large")
+        self.assert_problem(self.client.get("/", headers={"X-Long": "a" * 9000}), 431, "headers_too_large")
         self.client.close()
         many = [(f"X-{n}", "a" * 7000) for n in range(5)]
         self.assert_problem(self.client.get("/", headers=many), 431, "headers_too_large")
@@ -238,7 +232,7 @@ class Refuses(RecorderTest):
         self.assertEqual(answer.headers["Retry-After"], "1")
 
     def test_each_interface_has_its_form(self):
-        """Fails if a POST that may have been done may be sent again: tried."""
+        """Fails if a client may repeat a POST that may have been done."""
         self.parley.answer = lambda request: None
         for path, keys in (("/v1/conversations/a/items?x=1", {"error"}), ("/v1/conversations", {"error"}),
                            ("/threads/search", {"detail", "code", "request_id"}), ("/runs/stream", {
@@ -265,7 +259,7 @@ class Refuses(RecorderTest):
         self.assertIsNone(answer.headers["X-Should-Retry"])
 
     def test_what_langgraphs_clients_would_make_twice(self):
-        """They repeat a 502 and no 409. Fails if the status is that of any other path: tried."""
+        """They repeat a 502, but no 409. Fails if the status is that of other paths."""
         self.parley.answer = lambda request: None
         for path in ("/threads", "/threads/telegram%3A1/state?x=1", "/threads/a/copy"):
             with self.subTest(path=path):
@@ -275,8 +269,8 @@ class Refuses(RecorderTest):
                 self.assertEqual(set(answer.json), {"detail", "code", "request_id"})
                 keyed = self.client.post(path, b"{}", headers={"Idempotency-Key": "k"})
                 self.assertEqual((keyed.status, keyed.json["code"]), (502, "bad_gateway"))
-                self.assertEqual(self.client.get(path).status, 502)
-        # What else nginx refuses there has its form, too. Fails if only 502 and 504 have one: tried.
+                self.get(path, status=502)
+        # Other refusals of nginx have this form, too. Fails if only 502 and 504 have it.
         chunks = b"".join(b"10000\r\n" + b"x" * 65536 + b"\r\n" for _ in range(18)) + b"0\r\n\r\n"
         answer = raw_answer(self.stack.nginx.port, b"POST /threads HTTP/1.1\r\nHost: x\r\n"
                             b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
@@ -284,7 +278,7 @@ class Refuses(RecorderTest):
                          (413, "application/json", "too_large"))
         self.parley.answer = lambda request: b"Status: 204\r\n\r\n"
         self.parley.requests.clear()
-        self.assertEqual(self.client.post("/threads", b"{}").status, 204)
+        self.post("/threads", b"{}", status=204)
         self.assertEqual(self.parley.requests[0]["PARLEY_END"], "1")
 
     def test_operations_are_for_this_machine_only(self):
@@ -299,7 +293,7 @@ class Refuses(RecorderTest):
     def test_operations_have_their_own_socket(self):
         self.parley.requests.clear()
         for path in ("/livez", "/readyz", "/metrics", "/status"):
-            self.assertEqual(self.client.get(path).status, 204)
+            self.get(path, status=204)
         self.assertEqual([r["REQUEST_URI"] for r in self.admin.requests],
                          ["/livez", "/readyz", "/metrics", "/status"])
         self.assertEqual({r["PARLEY_END"] for r in self.admin.requests}, {"1"})
@@ -307,12 +301,9 @@ class Refuses(RecorderTest):
 
 
 class Silent(RecorderTest):
-    """A parley that does not answer; the read time-out is shortened for the test."""
-
-    @staticmethod
-    def edit(text):
-        """nginx's patience: 1 s."""
-        return re.sub(r"fastcgi_read_timeout +15s", "fastcgi_read_timeout 1s", text)
+    """parley does not answer. The read time-out is shortened."""
+    stack_options = {"servers": ("nginx",), "nginx": lambda text: re.sub(
+        r"fastcgi_read_timeout +15s", "fastcgi_read_timeout 1s", text)}
 
     def test_504_and_no_second_try(self):
         release = threading.Event()
@@ -325,12 +316,9 @@ class Silent(RecorderTest):
 
 
 class Limits(RecorderTest):
-    """The limits, lowered so that a test reaches them."""
-
-    @staticmethod
-    def edit(text):
-        """Two requests at once, then one a second."""
-        return text.replace("rate=2000r/s", "rate=1r/s").replace("burst=4000", "burst=1")
+    """The limits, lowered so that a test reaches them: two requests at once, then one a second."""
+    stack_options = {"servers": ("nginx",), "nginx": lambda text: text.replace(
+        "rate=2000r/s", "rate=1r/s").replace("burst=4000", "burst=1")}
 
     def test_429_from_outside_never_from_this_machine(self):
         outside = self.stack.client(source="127.0.0.3")
@@ -342,7 +330,7 @@ class Limits(RecorderTest):
 
 
 class Away(unittest.TestCase):
-    """Nobody at parley's sockets."""
+    """Nothing listens at parley's sockets."""
 
     def test_502(self):
         with Stack(servers=("nginx",)) as stack:
@@ -363,8 +351,7 @@ class Complete(unittest.TestCase):
             conf = pathlib.Path(directory + "/parley.conf")
             conf.write_text(conf.read_text(encoding="utf-8").replace(
                 "listen      80 ", f"listen 127.0.0.1:{free_port()} "), encoding="utf-8")
-            subprocess.run(["sed", "-i", f"s|/tmp/|{stack.dir}/|", directory + "/nginx.conf"],
-                           check=True)
+            subprocess.run(["sed", "-i", f"s|/tmp/|{stack.dir}/|", directory + "/nginx.conf"], check=True)
             checked = subprocess.run(
                 ["nginx", "-t", "-e", "stderr", "-c", directory + "/nginx.conf"],
                 capture_output=True, text=True, check=False)
@@ -373,7 +360,7 @@ class Complete(unittest.TestCase):
 
 
 class WithParley(StackTest):
-    """nginx and parley speak the same of the same thing."""
+    """nginx and parley agree."""
 
     def test_problem_documents_have_one_shape(self):
         own = self.client.get("/.problem")
@@ -386,14 +373,12 @@ class WithParley(StackTest):
         for name in ("Cache-Control", "X-Content-Type-Options"):
             self.assertEqual(own.headers[name], theirs.headers[name], name)
 
-
     def test_status_line_is_whole(self):
-        # nginx repeats the Status of parley as it is, and HTTP wants a space behind the number.
+        # nginx passes parley's Status on as it is, and HTTP requires a space after the number.
         for method, path, status in ((b"GET", b"/v1/none", b"404"), (b"PUT", b"/v1/sessions/a", b"201")):
             received = raw_request(self.stack.nginx.port, method + b" " + path + b" HTTP/1.1\r\n"
                                    b"Host: x\r\nConnection: close\r\n\r\n")
             self.assertRegex(received, b"^HTTP/1\\.1 " + status + b" [A-Z][A-Za-z ]+\r\n")
-
 
     def test_a_stopped_parley_is_a_502_and_comes_back(self):
         self.stack.parley.stop()
@@ -401,6 +386,5 @@ class WithParley(StackTest):
         answer = self.client.get("/v1/sessions/none")
         self.assertEqual((answer.status, answer.json["code"]), (502, "bad_gateway"))
         self.assertLess(time.monotonic() - started, 15, "nginx waited for a socket without owner")
-        self.stack.parley.start()
-        self.stack.wait_ready()
-        self.assertEqual(self.client.get("/v1/sessions/none").status, 404)
+        self.stack.parley.restart()
+        self.get("/v1/sessions/none", status=404)

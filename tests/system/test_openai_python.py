@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The OpenAI client for Python, by its requests: as openai 2.54.0 with httpx 0.23.3 on CPython 3.11 sent
-them, byte for byte but for ids, key and host.
+"""The requests of the OpenAI client for Python: as openai 2.54.0 with httpx 0.23.3 on CPython 3.11 sent them,
+byte for byte but for ids, key and host.
 
-What makes them so, in openai-python v2.54.0 under src/openai:
+Where they come from, in openai-python v2.54.0 under src/openai:
   resources/conversations/conversations.py, items.py   methods, paths, bodies, what is left out
   _base_client.py  _build_headers(), default_headers(), platform_headers(): the headers and their
                    order; _build_request(): a DELETE says Content-Type without a body, a GET does not;
@@ -41,7 +41,7 @@ NOBODY = "conv_00000000000000000000000000000000"
 
 
 class OpenAIPython(ParleyTest):
-    """One kept connection, as httpx keeps it."""
+    """One kept connection, as httpx has it."""
 
     def setUp(self):
         super().setUp()
@@ -50,7 +50,7 @@ class OpenAIPython(ParleyTest):
         self.addCleanup(self.socket.close)
 
     def send(self, method, target, body=None, client=SYNC, own="", count=0):
-        """A request as recorded; own: headers that its user has given. Status, headers, JSON."""
+        """A request as recorded. own: headers of the user. Status, headers, JSON."""
         data = body.encode() if body else b""
         head = BEGIN + ("" if method == "GET" else CONTENT_TYPE) + PLATFORM + own + END
         if body:
@@ -62,12 +62,12 @@ class OpenAIPython(ParleyTest):
         answer.begin()
         text = answer.read()
         self.assertFalse(answer.will_close, "the connection is kept")
-        # Anything but this type, and the client gives its user a string.
+        # With any other type the client returns a string.
         self.assertEqual(answer.headers["Content-Type"], "application/json")
         return answer.status, answer.headers, json.loads(text)
 
     def good(self, *request, **more):
-        """The JSON of an answer that is a 200."""
+        """The JSON of an answer with status 200."""
         status, headers, body = self.send(*request, **more)
         self.assertEqual(status, 200, body)
         self.assertTrue(headers["x-request-id"])
@@ -146,7 +146,7 @@ class OpenAIPython(ParleyTest):
         self.bad(404, None, "GET", "/conversations" + session, own="X-Parley-User: bob\r\n" + project)
 
     def test_errors(self):
-        """What the client makes exceptions of. The path is that of an odd id, as it encodes it."""
+        """What the client raises exceptions for. The path has an odd id as the client encodes it."""
         odd = "/conversations/a%2Fb%20c%3Fd~%C3%A9:@!$&'()*+,;="
         self.bad(404, None, "GET", odd)
         self.bad(404, None, "DELETE", odd)

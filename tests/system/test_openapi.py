@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
 """docs/openapi.json against the running server: requests of every kind go to every operation. Each
-status that is described must be seen, no other may be, and every answer must be what is described.
+status that is described must be seen, no other may be, and every answer must be as described.
 
-Each of these, tried one at a time, makes a test here fail: a status left out of docs/openapi.yaml, or
-put there although the server does not give it; a member left out of a schema, or required although it
-may be absent; a header that a response does not have; a byte of docs/api.html's script changed behind
-embed.sh.
+Each of these changes makes a test here fail: a status removed from docs/openapi.yaml, or added; a member
+removed from a schema, or made required although it may be absent; a header that no response has; a byte of
+the script of docs/api.html changed after embed.sh.
 """
 import base64
 import hashlib
@@ -16,7 +15,7 @@ import unittest
 import uuid
 from urllib.parse import quote
 
-from harness import Held, at_once
+from harness import HeldTransaction, at_once
 from stack import ROOT, Stack, StackError, wait_until
 
 TOOLS = ROOT + "/tests/openapi/"
@@ -26,7 +25,7 @@ with open(ROOT + "/docs/openapi.json", encoding="utf-8") as f:
 
 
 def deref(node):
-    """What a $ref leads to."""
+    """The node that a $ref names."""
     while "$ref" in node:
         for key in ("#" + node["$ref"]).split("/"):
             node = SPEC if key.startswith("#") else node[key]
@@ -34,7 +33,7 @@ def deref(node):
 
 
 class Operation:
-    """One operation as it is described."""
+    """One operation as described."""
 
     def __init__(self, method, path, item):
         described = item[method]
@@ -52,7 +51,7 @@ class Operation:
 
 OPERATIONS = [Operation(method, path, item) for path, item in SPEC["paths"].items()
               for method in METHODS if method in item]
-# Bodies that name the session of the request, so that it may be there already or not.
+# Bodies that name the session of the request, which may exist or not.
 BODIES = {
     "session_create": lambda session: {"session_id": session},
     "session_put": lambda session: {"user_id": "of-" + session},
@@ -60,7 +59,7 @@ BODIES = {
 }
 OTHER = {"X-Parley-User": "other"}
 TAKEN = {"message_id": "m1", "role": "user", "content": "x"}
-# Requests beside those that every operation gets.
+# Further requests of some operations.
 MORE = {
     "session_create": [{"body": None}],
     "session_put": [{"body": {"user_id": "other"}}],
@@ -84,32 +83,32 @@ MORE = {
 
 
 class Search:
-    """Sends requests and keeps what came back."""
+    """Sends requests and keeps the answers."""
 
     def __init__(self, stack):
         self.stack, self.answers, self.headers = stack, [], {}
 
     def fresh(self):
-        """The id of a new session with a message m1, of a user of its own."""
+        """Makes a session with a message m1, of a user of its own; its id."""
         session = str(uuid.uuid4())
         client = self.stack.client(headers=self.headers)
         made = client.put(f"/v1/sessions/{session}", {
             "user_id": "of-" + session, "metadata": {"a": "b"},
             "messages": [{"message_id": "m1", "role": "user", "content": "Hello"},
                          {"role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}]})
-        # Into the tiers, too, which do not take metadata from a write.
+        # A read puts it into the caches: a write does not put metadata there.
         got = client.get(f"/v1/sessions/{session}")
         if (made.status, got.status) != (201, 200):
             raise StackError(f"{made} {got}")
         return session
 
     def checkpoint(self, session):
-        """The id of a thread's checkpoint; some other one where it cannot be had."""
+        """The id of a thread's checkpoint; a random one where there is none."""
         state = self.stack.client(headers=self.headers).get(f"/threads/{session}/state")
         return state.json["checkpoint"]["checkpoint_id"] if state.status == 200 else str(uuid.uuid4())
 
     def ask(self, op, session=None, *, query="", body=..., twice=False, headers=None):
-        """A request to an operation: of a new session, unless one is given. The last answer."""
+        """Sends a request to an operation, about a new session unless one is given; the last answer."""
         if session is None:
             session = self.fresh()
         elif session == "absent":
@@ -129,7 +128,7 @@ class Search:
         return answer
 
     def everything(self):
-        """What one server has to say to each operation."""
+        """Requests of every kind to each operation."""
         used = {"Idempotency-Key": "used"}
         self.ask(next(op for op in OPERATIONS if op.name == "session_create"), "absent", headers=used)
         for op in OPERATIONS:
@@ -151,21 +150,21 @@ class Search:
                 self.ask(op, body={"metadata": {"x": "y" * 70000}})
 
     def held_up(self):
-        """What others hold for longer than a statement waits for a lock."""
+        """Requests that find a lock which is held longer than a statement waits."""
         keyed = [op for op in OPERATIONS if "Idempotency-Key" in op.parameters]
         sessions = [self.fresh() for _ in keyed]
         insert = ("INSERT INTO idempotency_keys (tenant, key, fingerprint, status, session_id, generation,"
                   " version, state_version, first_seq, last_seq, message_count, at, expires_at, session_at)"
                   " VALUES ('default', 'held', '', 200, '', 0, 0, 0, 0, 0, 0, now(), now(), now())")
-        with Held(self.stack, insert):
+        with HeldTransaction(self.stack, insert):
             at_once(2 * len(keyed), lambda i: self.ask(
                 keyed[i // 2], sessions[i // 2] if i % 2 else "absent", headers={"Idempotency-Key": "held"}))
         sessions = [self.fresh() for _ in OPERATIONS]
-        with Held(self.stack, "SELECT count(*) FROM (SELECT 1 FROM sessions FOR UPDATE) AS s"):
+        with HeldTransaction(self.stack, "SELECT count(*) FROM (SELECT 1 FROM sessions FOR UPDATE) AS s"):
             at_once(len(OPERATIONS), lambda i: self.ask(OPERATIONS[i], sessions[i]))
 
     def away(self):
-        """Without PostgreSQL: of what the tiers hold, and of what they do not."""
+        """While PostgreSQL is away: sessions that the caches hold, and others."""
         session = self.fresh()
         self.stack.postgres.stop()
         client = self.stack.client()
@@ -175,7 +174,7 @@ class Search:
             self.ask(op, "absent")
 
     def keys(self):
-        """With keys: without one, with a wrong one, and more often than a tenant may."""
+        """Without a key, with a wrong one, and more requests than the tenant may send."""
         key = self.stack.parley.make_key("limited")
         for op in OPERATIONS:
             self.ask(op, "absent")
@@ -186,7 +185,7 @@ class Search:
 
 
 def elsewhere(text):
-    """nginx takes a header's word for where a request comes from."""
+    """nginx takes the client's address from a header."""
     return text.replace("server_tokens ", "set_real_ip_from 127.0.0.1;\n"
                         "    real_ip_header X-Test-Address;\n    server_tokens ", 1)
 
@@ -209,7 +208,7 @@ class Described(unittest.TestCase):
         cls.answers = search.answers
 
     def nothing_in(self, wrong):
-        """Fails with some of what is wrong, if anything is."""
+        """Fails with the first lines of what is wrong, if anything is."""
         if wrong:
             self.fail("\n" + "\n".join(sorted(set(wrong))[:40]))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What parley says of itself: metrics against a load of which every number is known, /status, the log."""
+"""Metrics against a load of which every number is known, /status, the log."""
 import collections
 import json
 import os
@@ -16,7 +16,7 @@ HISTOGRAMS = ("parley_http_request_seconds", "parley_queue_seconds", "parley_poo
 
 
 def check_text(test, text):
-    """The exposition format, line by line; how many samples there are."""
+    """Checks the exposition format line by line; how many samples there are."""
     family, kinds, seen, buckets = None, {}, set(), {}
     test.assertTrue(text.endswith("\n"))
     for line in text.splitlines():
@@ -57,7 +57,7 @@ def check_text(test, text):
 
 
 class Load:
-    """Requests of which it is known what each adds to the counters."""
+    """Requests, and what each adds to the counters."""
 
     def __init__(self, test):
         self.test, self.client = test, test.client
@@ -65,7 +65,7 @@ class Load:
         self.requests = 0
 
     def ask(self, route, method, path, status, *adds, body=None, times=1, **headers):
-        """The request, so many times; the last answer. adds: counters, kind of error, round trips."""
+        """Sends the request so many times; the last answer. adds: counters, kind of error, round trips."""
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         for _ in range(times):
             answer = self.client.request(method, path, body, headers=headers)
@@ -80,14 +80,14 @@ class Load:
                     self.expected[add] += 1
                 else:
                     self.expected[f'parley_errors_total{{kind="{add}"}}'] += 1
-            # Without transactions of several round trips each takes a connection once.
+            # No transaction has several round trips: each acquires a connection once.
             self.expected["parley_statement_seconds_count"] += trips
             self.expected["parley_pool_acquire_seconds_count"] += trips
         return answer
 
     def run(self):
-        """Every route and every kind of answer that a client can cause."""
-        ask, hit = self.ask, 'parley_source_hits_total{source="postgres"}'
+        """Every route, and every kind of answer that a client can cause."""
+        ask, hit = self.ask, 'parley_source_hits_total{tier="postgres"}'
         text, two = message("x"), {"messages": [message("a"), message("b")]}
         key = uuid.uuid4().hex
         path = ask("session_create", "POST", "/v1/sessions", 201, 1, body={"message": text},
@@ -133,7 +133,7 @@ class Metrics(StackTest):
     stack_options = {"servers": ("postgres", "parley", "nginx")}
 
     def difference(self, before):
-        """What has grown since, but for times and gauges."""
+        """What has grown since then, without times and gauges."""
         after = metrics(self.client)
         return {name: after[name] - before.get(name, 0) for name in after
                 if after[name] != before.get(name, 0) and "_bucket" not in name
@@ -141,14 +141,13 @@ class Metrics(StackTest):
                 and not name.startswith("parley_db_connections_")}
 
     def test_every_counter_against_a_known_load(self):
-        """Fails if a request, an error, a replay or a round trip is counted twice, or a status under
-        another one: tried."""
+        """Fails if a request, error, replay or round trip is counted twice, or a status under another one."""
         before, load = metrics(self.client), Load(self)
         load.run()
         self.assertEqual(self.difference(before), dict(load.expected))
 
     def test_bad_connections(self):
-        """What comes over a connection and is no request. Fails if it is not counted: tried."""
+        """Bytes that are no request. Fails if they are not counted."""
         before = metrics(self.client)
         for bad in (b"GET / HTTP/1.1\r\n\r\n", bytes(64), b"\x01\x09" + bytes(30)):
             with socket.socket(socket.AF_UNIX) as s:
@@ -162,7 +161,7 @@ class Metrics(StackTest):
         self.assertEqual(self.difference(before), {"parley_bad_connections_total": 3})
 
     def test_gauges_at_rest(self):
-        """What was opened and not closed is open; nobody works or waits."""
+        """The connections open are those opened and not closed. No thread works or waits."""
         def at_rest():
             m = metrics(self.client)
             states = {s: m[f'parley_pool_connections{{state="{s}"}}']
@@ -175,35 +174,35 @@ class Metrics(StackTest):
         wait_until(at_rest, 20)
 
     def test_text(self):
-        """Before and after every counter has counted."""
+        """Before and after all counters have counted."""
         check_text(self, self.client.get("/metrics").body.decode())
         Load(self).run()
         text = self.client.get("/metrics").body.decode()
         self.assertGreater(check_text(self, text), 90)
 
 
-class Tiers(StackTest):
+class Caches(StackTest):
     """With Redis."""
     env = {"PARLEY_SWEEP": "0"}
 
     def test_hits_and_misses(self):
-        """Who answered each read. Fails if a hit is counted as another cache's, or one twice: tried."""
+        """What answered each read. Fails if a hit is counted for another cache, or twice."""
         def counts():
             m = metrics(self.client)
             return [m.get(f'parley_source_{what}_total{{source="{source}"}}', 0) for what, source in
                     (("hits", "memory"), ("hits", "redis"), ("hits", "postgres"), ("misses", "redis"))]
         before = counts()
         for i in range(3):
-            # A PUT that made the session has looked for it: a miss. What it made is kept.
-            path = f"/v1/sessions/tiers{i}"
-            self.assertEqual(self.client.put(path, {}).status, 201)
+            # A PUT first reads the session: a miss. What it creates is cached.
+            path = f"/v1/sessions/cached{i}"
+            self.put(path, {}, status=201)
             for _ in range(5):
-                self.assertEqual(self.client.get(path).status, 200)
-            self.assertEqual(self.client.get(path + "-none").status, 404)
-            # Nobody knows the id of this one yet, so it is kept when it is read.
+                self.get(path)
+            self.get(path + "-none", status=404)
+            # Its id is new, so it is cached only when it is read.
             path = self.client.post("/v1/sessions", {}).headers["Location"]
             for _ in range(4):
-                self.assertEqual(self.client.get(path).status, 200)
+                self.get(path)
         memory, redis, postgres, misses = (b - a for a, b in zip(before, counts()))
         self.assertEqual((memory + redis, postgres, misses), (3 * (5 + 3), 3, 3 * 3))
 
@@ -220,10 +219,10 @@ class Status(StackTest):
             for name in ("DATABASE_URL", "DATABASE_ADMIN_URL")})
 
     def test_shows_the_service(self):
-        """Fails if a password is shown, or if a worker's own numbers are another one's: tried."""
+        """Fails if a password is shown, or if a worker shows the numbers of another."""
         before = self.client.get("/status").json
         for _ in range(30):
-            self.assertEqual(self.client.get("/v1/sessions/none").status, 404)
+            self.get("/v1/sessions/none", status=404)
         answer = self.client.get("/status")
         self.assertEqual(answer.headers["Content-Type"], "application/json")
         self.assertGreater(answer.body.count(b"\n  "), 20, "not for people")
@@ -245,8 +244,8 @@ class Status(StackTest):
         self.assertFalse({"DATABASE_URL", "DATABASE_ADMIN_URL"} & set(status["settings"]))
 
     def test_a_worker_that_died(self):
-        """Its number is another one's, what it counted stays. Fails if the supervisor does not fork
-        again: tried."""
+        """Another worker gets its number, and what it counted stays. Fails if the supervisor does not replace
+        it."""
         before = self.client.get("/status").json
         gone, stays = self.stack.worker_pids()
         os.kill(gone, 9)
@@ -263,10 +262,10 @@ class Status(StackTest):
 
 
 class Log(StackTest):
-    """One JSON object a line, and nothing of what users said."""
+    """One JSON object a line, and no content of users."""
     env = {"PARLEY_SLOW_MS": "0", "PARLEY_SWEEP": "1", "PARLEY_REQUEST_MS": "2000",
            "PARLEY_STATEMENT_MS": "1000"}
-    MARK = "Zq7Xw"  # in everything that a client says but for the ids of its requests
+    MARK = "Zq7Xw"  # in all that a client sends, but for the ids of its requests
     FIELDS = {"request_id", "tenant", "route", "status", "total_us", "queue_us", "pool_us", "sql_us",
               "cache_us", "round_trips", "source"}
 
@@ -275,7 +274,7 @@ class Log(StackTest):
         self.asked = {}  # request id: status
 
     def ask(self, client, method, path, body=None, **headers):
-        """A request with an id of its own; the answer, or None when the worker was killed."""
+        """A request with its own id; the answer, or None if the worker was killed."""
         request_id = uuid.uuid4().hex
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         headers["X-Request-Id"] = request_id
@@ -291,7 +290,7 @@ class Log(StackTest):
         return answer
 
     def step(self, client):
-        """Good, bad and repeated requests, each part of them marked."""
+        """Valid, invalid and repeated requests. All parts hold the mark."""
         m, ask = self.MARK, self.ask
         path = f"/v1/sessions/{m}{uuid.uuid4().hex}"
         said = message(m + "content", metadata={m + "key": m + "value"})
@@ -317,7 +316,7 @@ class Log(StackTest):
         ask(client, "DELETE", path, Idempotency_Key=m + uuid.uuid4().hex)
 
     def lines(self):
-        """The log, every line of it JSON."""
+        """The log. Every line is JSON."""
         found = []
         for text in self.stack.parley.log().splitlines():
             line = json.loads(text)
@@ -326,8 +325,7 @@ class Log(StackTest):
         return found
 
     def test_every_line_under_load_with_faults(self):
-        """Fails if a body, a target or a field that a client named is logged, or if a request is not:
-        tried."""
+        """Fails if a body, a target or a field that a client named is logged, or if a request is not."""
         clients = [self.stack.client() for _ in range(6)]
         with Workers(len(clients), lambda i: self.step(clients[i])) as workers:
             workers.pause(1)
@@ -361,6 +359,6 @@ class Log(StackTest):
         self.assertEqual({i: s for i, s in self.asked.items() if logged.get(i) != s}, {})
         statuses = collections.Counter(x["status"] for x in requests)
         self.assertLessEqual({200, 201, 204, 400, 404, 409, 412, 422, 503}, set(statuses), statuses)
-        # Where the time went is known for those that asked PostgreSQL.
+        # The time in PostgreSQL is known for requests that asked it.
         self.assertTrue(all(x["sql_us"] > 0 for x in requests if x["round_trips"]))
         self.stack.parley.start()

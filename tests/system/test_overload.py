@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""More requests than threads or connections: who waited too long is refused before any work is done
-for it, and says so; the others are served.
+"""More requests than threads or connections: a request that waited too long is refused before any work is
+done for it, and the others are served.
 
-A row that somebody else has locked holds a thread for a second (lock_timeout), which is how these
-tests make parley slow.
+These tests make parley slow by a locked row, which holds a thread for a second (lock_timeout).
 """
 import collections
 import json
@@ -17,7 +16,7 @@ LOCKED = "/v1/sessions/locked"
 
 
 class OverloadTest(StackTest):
-    """Without Redis: each request that gets to PostgreSQL shows in the pool's histogram."""
+    """Without Redis: each request that asks PostgreSQL is in the histogram of the pool."""
     stack_options = {"servers": ("postgres", "parley", "nginx")}
     acquired = "parley_pool_acquire_seconds_count"
 
@@ -27,7 +26,7 @@ class OverloadTest(StackTest):
         self.assertIn(self.served(lambda: self.client.put(LOCKED, {}).status), (200, 201))
 
     def served(self, ask):
-        """The status that ask() gives when it is not 503: also these requests may have waited."""
+        """The status of ask(), which is repeated while it is 503."""
         end = time.monotonic() + 30
         while (status := ask()) == 503 and time.monotonic() < end:
             pass
@@ -41,7 +40,7 @@ class OverloadTest(StackTest):
         return [(status, head.decode(), json.loads(body)) for status, head, body in answers]
 
     def overloaded(self, answers):
-        """Those that were refused, each as it must be."""
+        """The refused answers, after a check of each."""
         refused = [a for a in answers if a[0] == 503]
         for _, head, problem in refused:
             self.assertEqual((problem["status"], problem["code"]), (503, "overload"), problem)
@@ -56,8 +55,8 @@ class Queue(OverloadTest):
            "PARLEY_SWEEP": "0", "PARLEY_SLOW_MS": "0"}
 
     def test_excess_is_refused_and_goodput_comes_back(self):
-        """Fails if nobody looks at how long a request has waited, if it is looked at only after
-        PostgreSQL was asked, or if the answer to one who waited is not counted: tried."""
+        """Fails if the time in the queue is not checked, if it is checked only after PostgreSQL was asked, or
+        if a refusal is not counted."""
         before, stored = metrics(self.client), rows(self.stack)
         with locked(self.stack, "locked"):
             began = time.monotonic()
@@ -72,17 +71,17 @@ class Queue(OverloadTest):
         after = metrics(self.client)
         self.assertEqual(after["parley_queue_refused_total"]
                          - before.get("parley_queue_refused_total", 0), len(refused))
-        # Those that were not refused, and nobody else, have asked PostgreSQL.
+        # Only requests that were not refused have asked PostgreSQL.
         self.assertEqual(after[self.acquired] - before[self.acquired], counts[409])
-        # Each comes back until it is served, as it was told to.
+        # Refused clients come again until they are served.
         good, end = [], time.monotonic() + 30
         while len(good) < 30 and time.monotonic() < end:
             good += [a for a in self.burst(10, "/v1/sessions/fresh{}") if a[0] == 201]
         self.assertGreaterEqual(len(good), 30)
 
     def test_a_body_is_read_to_its_end(self):
-        """A refused request leaves nothing behind on its connection for the next one to find: half a
-        megabyte each, then requests on the same connections. Fails if what is refused is not read: tried."""
+        """Half a megabyte for each refused request, then requests over the same connections. Fails if the
+        body of a refused request is not read."""
         wires = [Wire(self.stack.nginx.port) for _ in range(20)]
         bad = metrics(self.client).get("parley_bad_connections_total", 0)
         with locked(self.stack, "locked"):
@@ -96,26 +95,25 @@ class Queue(OverloadTest):
         self.assertEqual(metrics(self.client).get("parley_bad_connections_total", 0), bad)
 
     def test_operations_answer(self):
-        """They have a thread of their own, and no bound. Fails if they take a handler's: tried (with
-        both sockets served by the handlers)."""
+        """They have a thread of their own. Fails if the handler threads serve both sockets."""
         with locked(self.stack, "locked"):
             busy = threading.Thread(target=self.burst, args=(12, LOCKED), daemon=True)
             busy.start()
-            # Seen only by somebody who is none of the two.
+            # The operations thread answers while both handlers are in use.
             wait_until(lambda: self.client.get("/status").json["workers"][0]["pool"]["in_use"] == 2, 10)
             busy.join()
-        self.assertEqual(self.client.get("/readyz").status, 200)
+        self.get("/readyz")
 
 
 class Deadline(OverloadTest):
-    """One thread, and requests that may wait as long as they live."""
+    """One thread, and requests that may wait until their deadline."""
     env = {"PARLEY_WORKERS": "1", "PARLEY_THREADS": "1", "PARLEY_QUEUE_MS": "0", "REDIS_URL": None,
            "PARLEY_SWEEP": "0", "PARLEY_SLOW_MS": "0", "PARLEY_REQUEST_MS": "600",
            "PARLEY_STATEMENT_MS": "600", "PARLEY_ACQUIRE_MS": "500"}
 
     def test_counts_from_when_nginx_passed_the_request_on(self):
-        """Who waited for all of its time asks PostgreSQL nothing. Fails if the time of a request begins
-        with its handler: tried."""
+        """A request that waited until its deadline asks PostgreSQL nothing. Fails if its time begins with its
+        handler."""
         with locked(self.stack, "locked"):
             answers = self.burst(8, LOCKED)
         self.assertEqual({status for status, _, _ in answers}, {503})
@@ -125,13 +123,12 @@ class Deadline(OverloadTest):
 
 
 class Fairness(OverloadTest):
-    """A session that is slow holds as many threads as it has requests, and no more."""
+    """A slow session holds as many threads as it has requests."""
     env = {"PARLEY_WORKERS": "1", "PARLEY_THREADS": "4", "PARLEY_QUEUE_MS": "20000",
            "REDIS_URL": None, "PARLEY_SWEEP": "0"}
 
     def test_others_are_served_by_the_threads_that_are_left(self):
-        """Three of four threads wait for one session. Fails if there are three threads only:
-        tried."""
+        """Three of four threads wait for one session. Fails if there are only three threads."""
         held = 'parley_http_requests_total{route="messages_append",status="409"}'
         over, slowest, served = threading.Event(), 0.0, 0
 
@@ -154,5 +151,5 @@ class Fairness(OverloadTest):
             over.set()
             holders.join()
         say(f"{served} served beside {waited:.0f} that were held; the slowest took {slowest:.3f} s")
-        # Each of them would have waited for one that is held, had there been no thread left.
+        # Without a free thread each of them would have waited for a held one.
         self.assertLess(waited * 2, served)

@@ -14,8 +14,8 @@ class Reload(ReloadTest):
     """SIGHUP."""
 
     def test_refused_while_postgresql_is_away(self):
-        """Stopped, and then silent. Fails if the connections are not checked: the new workers are
-        never ready, which takes longer to find out, and is another reason: tried."""
+        """Stopped, then not answering. Fails if the connections are not checked: the new workers are never
+        ready, which takes longer to notice."""
         before = self.settled(2)
         for end, again in ((self.stack.postgres.stop, self.stack.postgres.start),
                            (self.stack.postgres.pause, self.stack.postgres.resume)):
@@ -26,37 +26,36 @@ class Reload(ReloadTest):
             self.assertTrue(refused["message"].startswith("PostgreSQL: "), refused)
             self.assertEqual(self.settled(2), before)
             again()
-            # Each of the two has to find out by itself.
+            # Each of the two workers notices by itself.
             wait_until(lambda: all(self.client.put("/v1/sessions/away", {}).status < 300 for _ in range(20)),
                        30)
         self.after_hang_up("reloaded")
         self.assertFalse(before & self.settled(2))
 
     def test_settings_take_effect(self):
-        """What the file says is what new workers do. Fails if they are started with what was read
-        at the start: tried."""
+        """New workers have the settings of the file. Fails if they get those of the start."""
         big = {"role": "user", "content": "x" * 4000}
-        self.assertEqual(self.client.post("/v1/sessions", {"message": big}).status, 201)
+        self.post("/v1/sessions", {"message": big}, status=201)
         self.write_settings(PARLEY_MAX_BODY="1KiB")
         self.after_hang_up("reloaded")
         self.settled(2)
-        self.assertEqual(self.client.post("/v1/sessions", {"message": big}).status, 413)
+        self.post("/v1/sessions", {"message": big}, status=413)
         self.write_settings()
         self.after_hang_up("reloaded")
         self.settled(2)
-        self.assertEqual(self.client.post("/v1/sessions", {"message": big}).status, 201)
+        self.post("/v1/sessions", {"message": big}, status=201)
 
     def test_z_supervisor_killed(self):
-        """In the middle of a reload: all workers drain and end, and the next start is good. Fails
-        without PR_SET_PDEATHSIG: tried."""
+        """In the middle of a reload. All workers drain and end, and the next start works. Fails without
+        PR_SET_PDEATHSIG."""
         self.settled(2)
-        # Connections without a request, for which those that leave wait as long as they may.
+        # Idle connections: draining workers wait for them until their time is over.
         for _ in range(8):
             parked = socket.socket(socket.AF_UNIX)
             parked.connect(self.stack.dir + "/parley.sock")
             self.addCleanup(parked.close)
         self.hang_up()
-        wait_until(lambda: len(self.stack.worker_pids()) > 2, 20, "a second generation")
+        wait_until(lambda: len(self.stack.worker_pids()) > 2, 20, "a second worker set")
         workers = self.stack.worker_pids()
         os.kill(self.stack.parley.pid, signal.SIGKILL)
         self.stack.parley.process.wait()
@@ -65,23 +64,21 @@ class Reload(ReloadTest):
             if not gone(pid):
                 os.kill(pid, signal.SIGKILL)
         self.assertIsNotNone(took, "workers without a parent go on")
-        self.stack.parley.start()
-        self.stack.wait_ready()
+        self.stack.parley.restart()
 
 
 class WholeEnd(ReloadTest):
     """SIGTERM to the service."""
 
     def test_nginx_is_refused_at_once(self):
-        """While parley drains: a connection that nginx has to open is refused, and it answers.
-        Fails without the shutdown of the listening sockets: the answer comes when parley has
-        ended. The same when the supervisor was killed; fails if its workers do not do it then:
-        tried, both."""
+        """While parley drains, nginx' new connections are refused, so that it answers. Fails if the listening
+        sockets are not shut down: the answer comes when parley has ended. The same after the supervisor was
+        killed; fails if its workers do not shut them down."""
         self.client.put("/v1/sessions/end", {})
         for number in (signal.SIGTERM, signal.SIGKILL):
             with self.subTest(number):
                 workers = self.settled(2)
-                # Accepted and idle: parley drains until its time is over.
+                # Idle connections: parley drains until its time is over.
                 held = [socket.socket(socket.AF_UNIX) for _ in range(16)]
                 for s in held:
                     s.connect(self.stack.dir + "/parley.sock")
@@ -94,11 +91,10 @@ class WholeEnd(ReloadTest):
                 wait_until(lambda w=workers: all(gone(p) for p in w), 20, "workers gone")
                 for s in held:
                     s.close()
-                self.stack.parley.start()
-                self.stack.wait_ready()
+                self.stack.parley.restart()
 
     def expect_refusal(self, path, workers):
-        """nginx answers by itself, sooner or later, while there still are workers."""
+        """nginx answers by itself while there still are workers."""
         found = []
 
         def refused():

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""`make run`: two commands to a running service, and nothing left behind however it ends.
+"""`make run` starts the service, and leaves nothing running however it ends.
 
-Each of these, tried one at a time in tests/stack/run, makes a test here fail: children without
---pdeathsig, no end_leftovers, lock files of PostgreSQL kept, no trap on EXIT, none on SIGTERM and
-SIGHUP, a cluster made under its final name, a directory of another user taken.
+Each of these changes of tests/stack/run makes a test here fail: children without --pdeathsig, no
+end_leftovers, PostgreSQL's lock files kept, no trap on EXIT, none on SIGTERM and SIGHUP, a cluster made under
+its final name, a directory of another user accepted.
 """
 import json
 import os
@@ -27,7 +27,7 @@ CHECKOUT = ("Makefile", "docs", "include", "nginx", "src", "tests")
 
 
 def processes_in(directory):
-    """The processes that work in a directory, hold it in their command line or run a file of it."""
+    """Processes that work in a directory, have it in their command line, or run a file of it."""
     found = []
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         if int(entry.name) == os.getpid():
@@ -44,7 +44,7 @@ def processes_in(directory):
 
 
 class RunTest(unittest.TestCase):
-    """Each test has a checkout of its own, as a fresh clone would be but for what is built."""
+    """Each test has a checkout of its own, like a fresh clone, but with what is built."""
     user = None
 
     def setUp(self):
@@ -86,13 +86,13 @@ class RunTest(unittest.TestCase):
         return {f"parley-{uid}-{digest}" for uid in (os.getuid(), 65534)}
 
     def kept(self, name):
-        """The path of what a run has kept under this name."""
+        """The path of a file that a run keeps."""
         directories = [self.checkout + "/.run", *("/var/tmp/" + n for n in self.away())]
         path, = [p for d in directories for p in pathlib.Path(d).glob(name)]
         return path
 
     def start(self, *command, **environment):
-        """Starts a run in a process group of its own, as a terminal would."""
+        """Starts a run in its own process group, as a terminal does."""
         as_user = {}
         if self.user:
             as_user = {"user": self.user, "group": self.group, "extra_groups": []}
@@ -100,17 +100,17 @@ class RunTest(unittest.TestCase):
             command or ("tests/stack/run", self.program), cwd=self.checkout, text=True,
             env={**self.environment, **environment}, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-            # A shell cannot trap what was ignored when it began, as in a job in the background.
+            # A shell cannot trap a signal that was ignored when it started, as in a background job.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **as_user)
         self.started.append(process)
-        # A run that hangs, or says nothing, must not hang the tests.
+        # A run that hangs must not hang the tests.
         limit = threading.Timer(150, lambda: process.poll() is None and process.kill())
         limit.start()
         self.addCleanup(limit.cancel)
         return process
 
     def wait_ready(self, process):
-        """Waits for the line that says so; the text up to it."""
+        """Waits for the ready line; the text up to it."""
         text = ""
         while "is ready at" not in text:
             line = process.stdout.readline()
@@ -125,7 +125,7 @@ class RunTest(unittest.TestCase):
         return process
 
     def end(self, process, number=signal.SIGINT, group=True):
-        """Ends a run; its exit status. Nothing may be left."""
+        """Ends a run, and checks that nothing is left; its exit status."""
         if group:
             os.killpg(process.pid, number)
         else:
@@ -135,13 +135,13 @@ class RunTest(unittest.TestCase):
         return status
 
     def assert_nothing_runs(self):
-        """No process of this checkout, and nobody at the port."""
+        """No process of this checkout runs, and nothing listens at the port."""
         self.assertEqual(processes_in(self.base), [])
         for name in self.away():
             self.assertEqual(processes_in("/var/tmp/" + name), [])
 
     def assert_fails(self, process, *words, alone=True):
-        """It ends by itself with one line that holds words, and (alone) leaves nothing running."""
+        """The run ends by itself with one line that holds the words. alone: nothing runs afterwards."""
         out, err = process.communicate(timeout=90)
         self.assertNotEqual(process.returncode, 0, out)
         self.assertEqual(len(err.splitlines()), 1, err)
@@ -151,16 +151,16 @@ class RunTest(unittest.TestCase):
             self.assert_nothing_runs()
 
     def listens(self):
-        """Whether somebody does, at the port."""
+        """Whether something listens at the port."""
         with socket.socket() as s:
             return s.connect_ex(("127.0.0.1", self.port)) == 0
 
 
 class Commands(RunTest):
-    """make run as a newcomer meets it."""
+    """make run for a newcomer."""
 
     def make_run(self):
-        """`make run`, ready; what is built already need not be built once more."""
+        """`make run` until it is ready. What is built need not be built again."""
         if os.path.isdir(ROOT + "/build/gcc"):
             os.mkdir(self.checkout + "/build")
             subprocess.run(["cp", "-a", ROOT + "/build/gcc", self.checkout + "/build"], check=True)
@@ -174,7 +174,7 @@ class Commands(RunTest):
         done = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, check=True)
         self.assertRegex(done.stdout, "^HTTP/1.1 201")
         self.assertIn('"session_id"', done.stdout)
-        # With the key and not without it.
+        # Without the key it is refused.
         bare = re.sub("-H 'Authorization: Bearer [^']*' ", "", curl)
         self.assertNotEqual(bare, curl)
         done = subprocess.run(["bash", "-c", bare], capture_output=True, text=True, check=True)
@@ -207,8 +207,8 @@ class Commands(RunTest):
         self.end(process)
 
     def test_data_of_a_version_that_took_on_a_role(self):
-        """parley_app did not log in then, and parley could make roles; or there is no parley_app at
-        all. Fails if make run makes the login with the database only: tried."""
+        """In older data parley_app does not log in, and parley makes roles; or there is no parley_app. Fails
+        if make run makes the login only with the database."""
         process = self.ready()
         self.end(process)
         data = self.kept("pg")
@@ -216,7 +216,7 @@ class Commands(RunTest):
         as_owner = {"user": data.owner(), "group": data.group()} if IS_ROOT else {}
         for sql in ("ALTER ROLE parley_app NOLOGIN; ALTER ROLE parley CREATEROLE; GRANT parley_app TO parley;",
                     "DROP OWNED BY parley_app; DROP ROLE parley_app;"):
-            # One statement a line, and no server that somebody else could find.
+            # One statement a line, in a server that accepts no connections.
             done = subprocess.run([server, "--single", "-D", str(data), "parley"], input=sql.replace("; ", ";\n") + "\n", text=True,
                                   capture_output=True, check=True, cwd="/", **as_owner)
             self.assertNotIn("ERROR", done.stderr)
@@ -236,7 +236,7 @@ class Commands(RunTest):
 
 
 class Ends(RunTest):
-    """However it ends, at any moment."""
+    """It ends in every way, at any moment."""
 
     def test_each_signal(self):
         for number, group in ((signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, True),
@@ -247,7 +247,7 @@ class Ends(RunTest):
                 self.assertEqual(process.stderr.read(), "")
 
     def test_signal_in_the_middle_of_the_start(self):
-        # From the first moment of a run without data to one that is ready.
+        # From the first moment of a run without data until it is ready.
         for n in range(12):
             with self.subTest(n=n):
                 process = self.start()
@@ -258,7 +258,7 @@ class Ends(RunTest):
         self.end(process)
 
     def test_kill_9_and_the_next_start(self):
-        """Of the script alone, with one server's first process, with some processes, with all."""
+        """Kills the script alone, with one server's first process, with some processes, with all."""
         process = self.ready()
         for also in (None, "/postgres -D", " serve", "nginx: master", "redis-server", *3 * ("some",), ""):
             with self.subTest(also=also):
@@ -271,8 +271,8 @@ class Ends(RunTest):
         self.assertEqual(self.end(process), 0)
 
     def test_kill_9_and_what_does_not_end_by_itself(self):
-        """A statement that runs on without its server is ended; who only works in the directory is
-        not, nor is its number taken for a server's."""
+        """A statement that still runs is ended. A process that only works in the directory is not, even if
+        its pid is in postmaster.pid."""
         process = self.ready()
         data = self.checkout + "/.run/pg"
         with subprocess.Popen(["sleep", "100"], cwd=data) as visitor, subprocess.Popen(
@@ -296,10 +296,9 @@ class Ends(RunTest):
         self.assertEqual(self.end(again), 0)
 
     def test_kill_9_of_parley_and_the_next_start(self):
-        """Fails if the host of the killed run stays registered: tried."""
+        """Fails if the host of the killed run stays registered."""
         process = self.ready()
-        signal_all([pid for pid, command in processes_in(self.base) if " serve" in command],
-                   signal.SIGKILL)
+        signal_all([pid for pid, command in processes_in(self.base) if " serve" in command], signal.SIGKILL)
         self.assert_fails(process, "parley ended")
         again = self.ready()
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/status") as answer:
@@ -339,7 +338,7 @@ class Ends(RunTest):
 
 
 class Refuses(RunTest):
-    """One clear line, and nothing left running."""
+    """One line that says why, and nothing runs afterwards."""
 
     def test_port_taken(self):
         with socket.socket() as taken:
@@ -379,7 +378,7 @@ class Refuses(RunTest):
         self.assert_fails(self.start(PATH=tools), "redis-server is not installed")
 
     def test_program_that_fails(self):
-        """Another one in parley's place: its migration fails, or it ends at once."""
+        """Another program in parley's place: its migration fails, or it ends at once."""
         for text, *words in (
                 ('echo "the schema is newer than this program" >&2; exit 2\n',
                  "parley migrate failed", "schema is newer", "/migrate.log)"),
@@ -391,10 +390,10 @@ class Refuses(RunTest):
 
 
 class Places(RunTest):
-    """Where its directory is."""
+    """The directory that it uses."""
 
     def ready_in(self, process):
-        """The directory that the ready line names."""
+        """The directory in the ready line."""
         text = self.wait_ready(process)
         return re.search(r"data and logs in (\S+);", text).group(1)
 
@@ -442,7 +441,7 @@ class Places(RunTest):
 
 @unittest.skipUnless(IS_ROOT, "runs as an ordinary user anyway")
 class OrdinaryUser(RunTest):
-    """The same as nobody in particular, from a checkout that only that user can read."""
+    """The same as an ordinary user, from a checkout that only this user can read."""
     user, group = 65534, 65534
 
     def setUp(self):

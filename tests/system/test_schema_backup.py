@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The ways back that an operator has: the schema down and up again with the data in it, and parley
+"""What an operator can undo: the schema is taken down and brought up again with its data, and parley runs
 without Redis and with it again. Answers are compared byte for byte."""
 import re
 
@@ -10,8 +10,8 @@ SCHEMA = ROOT + "/tests/schema-backup/schema"
 KEYED = {"role": "user", "content": "keyed"}
 
 
-class WaysBackTest(StackTest):
-    """Six sessions with what may be in one, and what they look like from outside."""
+class BackupTest(StackTest):
+    """Six sessions with all kinds of content, and the answers about them."""
     env = {"PARLEY_DRAIN": "1"}
 
     def setUp(self):
@@ -21,15 +21,15 @@ class WaysBackTest(StackTest):
             body = (b'{"user_id":"u%d \\u00e9","language":"de","context":{"n": 1.50, "t":"\\\\N\\t"},'
                     b'"metadata":{"a":[1,null,"\\\\."]},"ttl_seconds":%d,"expiry":"%s"}'
                     % (i, 3600 + i, (b"sliding", b"absolute")[i % 2]))
-            self.ok(self.client.put(path, body, headers={"Content-Type": "application/json"}), 201)
+            self.put(path, body, headers={"Content-Type": "application/json"}, status=201)
             some = [message("m\t%d \u2028 \\. \\N" % k, metadata={"k": k}) for k in range(i * 7)]
             some.append(message([{"type": "text", "text": "\x1f\r\n"}], message_id=f"own-{i}"))
-            self.post(path, {"messages": some})
-            self.assertEqual(self.client.delete(path + "/messages/1").status, 204)
-        self.post(self.paths[0], KEYED, headers={"Idempotency-Key": self.paths[0]})
+            self.append(path, {"messages": some})
+            self.delete(path + "/messages/1", status=204)
+        self.append(self.paths[0], KEYED, headers={"Idempotency-Key": self.paths[0]})
 
-    def post(self, path, body, **options):
-        """An append that must succeed; the answer."""
+    def append(self, path, body, **options):
+        """Appends, which must succeed; the answer."""
         answer = self.client.post(path + "/messages", body, **options)
         self.assertEqual(answer.status, 201, answer)
         return answer
@@ -45,12 +45,12 @@ class WaysBackTest(StackTest):
                 tag = tag if marks or not tag else tag.rpartition(".")[0]
                 answers.append((path + target, a.status, tag, re.sub(
                     rb',?"request_id":"[^"]*"', b"", a.body)))
-        again = self.post(self.paths[0], KEYED, headers={"Idempotency-Key": self.paths[0]})
+        again = self.append(self.paths[0], KEYED, headers={"Idempotency-Key": self.paths[0]})
         self.assertEqual(again.headers["Idempotent-Replayed"], "true")
         return answers + [again.body]
 
     def schema(self, *arguments):
-        """The script, as the owner of the tables."""
+        """Runs the script as the owner of the tables."""
         return run(SCHEMA, *arguments, env={**self.stack.parley.environment(), "PARLEY": PARLEY},
                    cwd=self.stack.dir)
 
@@ -61,12 +61,12 @@ class WaysBackTest(StackTest):
         return int(self.stack.psql("SELECT max(version) FROM parley_schema"))
 
 
-class Schema(WaysBackTest):
-    """Down and up."""
+class Schema(BackupTest):
+    """The schema is taken down and brought up again."""
 
     def test_around(self):
-        """Fails if row-level security binds the owner (nothing is saved), or if idempotency_keys is left
-        out: tried."""
+        """Fails if row-level security applies to the owner (nothing is saved), or if idempotency_keys is left
+        out."""
         before = self.seen()
         refused = self.schema("around", "saved")
         self.assertEqual(refused.returncode, 1)
@@ -79,22 +79,21 @@ class Schema(WaysBackTest):
         self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
         self.assertIn("migration 1 sessions down: done", done.stdout)
         self.assertEqual(self.stack.psql(forced), security)
-        # Over what is there nothing is restored; nor is what was changed since.
+        # Nothing is restored over sessions, or from files that have changed.
         again = self.schema("restore", "saved")
         self.assertEqual(again.returncode, 1)
         self.assertIn("there are sessions in it", again.stderr)
         with open(self.stack.dir + "/saved/messages.copy", "ab") as f:
             f.write(b"x")
         self.assertIn("is not what was saved", self.schema("restore", "saved").stderr)
-        # Not even from Redis: what is read comes out of PostgreSQL.
-        self.stack.parley.start()
-        self.stack.wait_ready()
+        # Every answer comes from PostgreSQL.
+        self.stack.parley.restart()
         self.assertEqual(self.seen(), before)
-        self.assertEqual(self.client.put(self.paths[0] + ":new", {}).status, 201)
-        self.post(self.paths[1], message("goes on"))
+        self.put(self.paths[0] + ":new", {}, status=201)
+        self.append(self.paths[1], message("goes on"))
 
     def test_cut_off(self):
-        """A run that ended after the schema was taken down: the data is in the directory."""
+        """A run ended after the schema was taken down: the data is in the directory."""
         before = self.seen()
         self.stack.parley.stop()
         self.assertEqual(self.schema("save", "cut").returncode, 0)
@@ -104,13 +103,12 @@ class Schema(WaysBackTest):
         self.assertEqual(refused.returncode, 1)
         self.stack.parley.do("migrate")
         self.assertEqual(self.schema("restore", "cut").returncode, 0)
-        self.stack.parley.start()
-        self.stack.wait_ready()
+        self.stack.parley.restart()
         self.assertEqual(self.seen(), before)
 
     def test_each_step(self):
-        """Every migration but the first goes down and up again under the data, which has no marks in the
-        form of before the eighth."""
+        """Every migration but the first is reverted and applied again with the data in it. Before the eighth
+        there are no marks."""
         before, newest = self.seen(marks=False), self.version()
         self.stack.parley.stop()
         for version in range(newest, 1, -1):
@@ -118,13 +116,12 @@ class Schema(WaysBackTest):
             self.assertEqual(self.version(), version - 1)
             self.migrate(newest)
         self.migrate(newest)
-        self.stack.parley.start()
-        self.stack.wait_ready()
+        self.stack.parley.restart()
         self.assertEqual(self.seen(marks=False), before)
 
 
-class WithoutRedis(WaysBackTest):
-    """REDIS_URL taken away, and given back."""
+class WithoutRedis(BackupTest):
+    """REDIS_URL is removed, and set again."""
 
     env = {"PARLEY_DRAIN": "1", "PARLEY_MEMORY": "0"}
 
@@ -140,19 +137,19 @@ class WithoutRedis(WaysBackTest):
         self.stack.parley.restart(REDIS_URL=url)
 
     def test_there_and_back(self):
-        """Fails if a value is used without asking: the sessions come back as they were before the writes
-        that Redis does not know of: tried."""
+        """Fails if a cached value is used without asking: sessions would be as before the writes that Redis
+        missed."""
         url = self.stack.parley.env["REDIS_URL"]
         before = self.seen()
         wait_until(self.warm, 10, "the sessions do not get into Redis")
         self.configure("")
         self.addCleanup(self.stack.redis.resume)
-        self.stack.redis.pause()  # whoever asked it now would wait
+        self.stack.redis.pause()  # a request that asked it would wait
         self.assertEqual(self.seen(), before)
         for path in self.paths[:4]:
-            self.post(path, message("without Redis"))
-        self.assertEqual(self.client.patch(self.paths[4], {"language": "fr"}).status, 200)
-        self.assertEqual(self.client.delete(self.paths[5]).status, 204)
+            self.append(path, message("without Redis"))
+        self.patch(self.paths[4], {"language": "fr"})
+        self.delete(self.paths[5], status=204)
         without = self.seen()
         self.stack.redis.resume()
         self.configure(url)

@@ -9,7 +9,7 @@ class Shared(unittest.TestCase):
     """A stack that several tests use."""
 
     def test_a_failure_does_not_take_the_next_test_along(self):
-        """Fails if a stack is kept after a failure, or replaced without one: tried."""
+        """Fails if a stack is kept after a failure, or replaced without one."""
         used = []
 
         class Tests(StackTest):
@@ -42,7 +42,7 @@ class Logs(StackTest):
         """Without a client."""
 
     def test_a_line_is_read_when_it_is_whole(self):
-        """Fails if half a line is read: tried."""
+        """Fails if half a line is read."""
         server = self.stack.parley
         with open(server.log_path, "a", encoding="ascii") as f:
             for text, whole in (('{"a":1}\nno JSON\n', [{"a": 1}]), ('{"a":', [{"a": 1}]),

@@ -15,25 +15,24 @@ TENANTS = 20
 
 
 def name(tenant):
-    """Of the tenant with this number, whose mark is mark0000x."""
+    """The name of the tenant whose mark is mark0000x."""
     return f"tenant-{tenant:04d}"
 
 
-class Bleeding(LeakTest):
+class TenantsUnderLoad(LeakTest):
     """64 clients of 20 tenants, 100,000 mixed requests, and workers that are killed."""
     env = {"PARLEY_AUTH": "keys", "PARLEY_SWEEP": "1", "PARLEY_SLOW_MS": "0"}
     requests = 100000
     kills, next_kill = 0, 0
 
     def test_no_mark_of_another_tenant_anywhere(self):
-        """Fails if the key of a cached value goes without the tenant, if a thread keeps the tenant of one
-        request for the next now and then, or if SQL_LIVE and the policy of sessions go without it:
-        tried."""
+        """Fails if the cache's keys lack the tenant, if a thread sometimes keeps the tenant of one request
+        for the next, or if SQL_LIVE and the policy of sessions lack it."""
         requests = scaled(self.requests, 10000)
         keys = [self.make_key(name(i)) for i in range(TENANTS)]
         time.sleep(1)
         self.next_kill = time.monotonic() + 1
-        statuses = self.run_load("tenants_load.py", requests, json.dumps(keys), self.kill)
+        statuses = self.run_load(requests, keys, self.kill)
         for status in ("200", "201", "204", "400", "401", "404", "409", "422"):
             self.assertGreater(statuses[status], 0, statuses)
         say(f"{self.kills} workers killed")
@@ -45,13 +44,14 @@ class Bleeding(LeakTest):
         self.look_into_the_database()
 
     def kill(self):
-        """A worker each 5 s, once the caches were in use: after a death nothing is cached for a while."""
+        """Kills a worker every 5 s, once the caches were in use: after a death nothing is cached for a
+        while."""
         if self.seen > SEEN and time.monotonic() > self.next_kill:
             os.kill(random.choice(self.stack.worker_pids() or [self.stack.parley.pid]), signal.SIGKILL)
             self.kills, self.next_kill = self.kills + 1, time.monotonic() + 5
 
     def make_key(self, tenant):
-        """As `parley key create`, but without waiting for each."""
+        """As `parley key create`, but does not wait until all workers know it."""
         process = subprocess.Popen([os.environ.get("PARLEY_BIN", self.stack.parley.command()[0]), "key",
                                     "create", "--tenant", tenant], stdout=subprocess.PIPE, text=True,
                                    env=self.stack.parley.environment(), stderr=subprocess.DEVNULL)
@@ -60,7 +60,7 @@ class Bleeding(LeakTest):
         return process.stdout.readline().strip()
 
     def look_at_value(self, key, value):
-        """Of Redis: the marks are those of the tenant in the key; whether there is one."""
+        """The marks are those of the tenant in the key; whether there is one."""
         marks = {int(m) for m in MARK.findall(value)}
         if marks:
             tenant = re.match(rb"parley:[0-9.]+:tenant-(\d{4}):", key)
@@ -68,7 +68,7 @@ class Bleeding(LeakTest):
         return bool(marks)
 
     def look_into_the_log(self, requests):
-        """Each line about a request names the tenant of its key, and nothing that was said."""
+        """Each line about a request names the tenant of its key, and holds no content."""
         told = 0
         for line in self.stack.parley.log().splitlines():
             fields = json.loads(line)
@@ -97,7 +97,7 @@ class Bleeding(LeakTest):
         self.assertEqual(tenants, str(TENANTS))
 
 
-class BleedingWithoutMemory(Bleeding):
+class TenantsWithoutMemory(TenantsUnderLoad):
     """The same where answers come from Redis."""
-    env = {**Bleeding.env, "PARLEY_HOSTS": "many"}
+    env = {**TenantsUnderLoad.env, "PARLEY_HOSTS": "many"}
     requests = 30000

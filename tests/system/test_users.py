@@ -14,13 +14,13 @@ import uuid
 from harness import TIME, ParleyTest, Workers, memory, message, say, scaled
 from stack import StackTest, children, wait_until
 
-# User ids that a path has to quote, or that look like something else.
+# User ids that a path must encode, or that look like something else.
 USERS = ("ann", "a b", "a/b", "a%2Fb", "a..b", "...", "a/..b", "+49 171", "josé", "用户", "a?b=c&d#e", "sessions",
          "x" * 256, "é" * 128, "~1", "'; DROP TABLE sessions; --", '"\\', "%s%n")
 
 
 def quoted(user):
-    """A user id as a segment of a path, encoded to its last character."""
+    """A user id as a segment of a path. Every byte is encoded."""
     return "".join(f"%{b:02X}" for b in user.encode())
 
 
@@ -29,17 +29,16 @@ def of(user, rest=""):
 
 
 class UserTest(ParleyTest):
-    """Users of its own."""
+    """Tests with users of their own."""
 
     def new_user(self, like="u"):
         return f"{like}{uuid.uuid4().hex[:12]}"[-256:]
 
     def make_for(self, user, n, messages=0, **body):
-        """Sessions of a user, oldest first; their ids."""
+        """Makes sessions of a user; their ids, oldest first."""
         ids = [self.new_id() for _ in range(n)]
         for session_id in ids:
-            self.make(session_id, user_id=user, messages=[message(f"m{i}") for i in range(messages)],
-                      **body)
+            self.make(session_id, user_id=user, messages=[message(f"m{i}") for i in range(messages)], **body)
         return ids
 
     def lines(self, answer):
@@ -62,11 +61,10 @@ class List(UserTest):
     """GET /v1/users/{id}/sessions"""
 
     def walk(self, user, limit):
-        """All pages; the sessions."""
+        """The sessions of all pages."""
         found, cursor = [], None
         while True:
-            page = self.ok(self.client.get(of(user, f"/sessions?limit={limit}") +
-                                           (f"&cursor={cursor}" if cursor else "")))
+            page = self.get(of(user, f"/sessions?limit={limit}") + (f"&cursor={cursor}" if cursor else ""))
             self.assertEqual(list(page), ["data", "has_more", "next_cursor"])
             found += page["data"]
             self.assertEqual(page["next_cursor"] is not None, page["has_more"])
@@ -81,13 +79,13 @@ class List(UserTest):
         for limit in (1, 3, 7, 100):
             self.assertEqual([s["session_id"] for s in self.walk(user, limit)], ids[::-1])
         first = self.walk(user, 1)[0]
-        whole = self.ok(self.client.get(f"/v1/sessions/{ids[-1]}"))
+        whole = self.get(f"/v1/sessions/{ids[-1]}")
         self.assertRegex(first["created_at"], TIME)
         for name in ("context", "messages"):
             self.assertNotIn(name, first)
             del whole[name]
         self.assertEqual(first, whole)
-        # What is listed can be opened; what is gone or expired is not listed.
+        # Deleted and expired sessions are not listed, nor is one that has no user any more.
         self.client.delete(f"/v1/sessions/{ids[0]}")
         self.stack.psql(f"UPDATE sessions SET expires_at = now() WHERE session_id = '{ids[3]}'")
         self.client.patch(f"/v1/sessions/{ids[5]}", {"user_id": None})
@@ -97,7 +95,7 @@ class List(UserTest):
     def test_twenty_unless_asked(self):
         user = self.new_user()
         self.make_for(user, 21)
-        page = self.ok(self.client.get(of(user, "/sessions")))
+        page = self.get(of(user, "/sessions"))
         self.assertEqual((len(page["data"]), page["has_more"]), (20, True))
         self.assertRegex(page["next_cursor"], r"^[A-Za-z0-9_-]+$")
 
@@ -108,23 +106,23 @@ class List(UserTest):
                 self.assertEqual([s["session_id"] for s in self.walk(user, 1)], ids[::-1])
                 self.assertEqual(self.walk(user, 5)[0]["user_id"], user)
                 self.assertEqual(set(self.lines(self.client.get(of(user, "/export")))[0]), set(ids))
-                self.assertEqual(self.ok(self.client.delete(of(user)))["sessions_deleted"], 2)
+                self.assertEqual(self.delete(of(user))["sessions_deleted"], 2)
                 self.assertEqual(self.walk(user, 5), [])
 
     def test_unknown_user(self):
         user = self.new_user()
-        self.assertEqual(self.ok(self.client.get(of(user, "/sessions"))),
+        self.assertEqual(self.get(of(user, "/sessions")),
                          {"data": [], "has_more": False, "next_cursor": None})
         self.assertEqual(self.lines(self.client.get(of(user, "/export"))), ({}, {}))
-        self.assertEqual(self.ok(self.client.delete(of(user))),
-                         {"sessions_deleted": 0, "messages_deleted": 0, "has_more": False, "caches": "cleared"})
+        self.assertEqual(self.delete(of(user)), {"sessions_deleted": 0, "messages_deleted": 0,
+                                                 "has_more": False, "caches": "cleared"})
 
     def test_cursor_of_another_user(self):
         ann, bob = self.new_user(), self.new_user()
         self.make_for(ann, 2)
         self.make_for(bob, 2)
-        cursor = self.ok(self.client.get(of(ann, "/sessions?limit=1")))["next_cursor"]
-        self.ok(self.client.get(of(ann, f"/sessions?cursor={cursor}")))
+        cursor = self.get(of(ann, "/sessions?limit=1"))["next_cursor"]
+        self.get(of(ann, f"/sessions?cursor={cursor}"))
         for text in (cursor[:-1], cursor + "A", cursor[:5] + "x" + cursor[6:], cursor + "=", "", "x"):
             self.problem(self.client.get(of(ann, "/sessions?cursor=" + urllib.parse.quote(text))), 400,
                          "invalid_parameter", "cursor")
@@ -143,19 +141,12 @@ class List(UserTest):
     def test_a_page_holds_what_an_answer_can(self):
         user, wide = self.new_user(), {"m": "x" * 900000}
         self.make_for(user, 12, metadata=wide)
-        self.assertEqual([s["metadata"] == wide for s in self.pages_within(user)], [True] * 12)
-
-    def pages_within(self, user):
-        """Pages of up to 100 that end early."""
-        found, cursor, pages = [], "", 0
-        while cursor is not None:
-            page = self.ok(self.client.get(of(user, f"/sessions?limit=100{cursor}")))
+        first = self.get(of(user, "/sessions?limit=100"))
+        second = self.get(of(user, "/sessions?limit=100&cursor=" + first["next_cursor"]))
+        for page in (first, second):
             self.assertLessEqual(sum(len(s["metadata"]["m"]) for s in page["data"]), 8 << 20)
-            found += page["data"]
-            cursor = page["next_cursor"] and "&cursor=" + page["next_cursor"]
-            pages += 1
-        self.assertEqual(pages, 2)
-        return found
+        self.assertEqual([s["metadata"] == wide for s in first["data"] + second["data"]], [True] * 12)
+        self.assertIsNone(second["next_cursor"])
 
 
 class Export(UserTest):
@@ -169,13 +160,13 @@ class Export(UserTest):
         sessions, messages = self.lines(self.client.get(of(user, "/export")))
         self.assertEqual(len(sessions), 4)
         for session_id in ids:
-            whole = self.ok(self.client.get(f"/v1/sessions/{session_id}?messages=1000"))
+            whole = self.get(f"/v1/sessions/{session_id}?messages=1000")
             self.assertEqual(messages[session_id], whole.pop("messages"))
             self.assertEqual(sessions[session_id], whole)
 
     def test_a_message_larger_than_a_piece(self):
-        """It comes alone, and those behind it come, too, wherever it stands. Fails if what follows a first
-        message beyond the budget is left out (a page then says that there is no more): tried."""
+        """It comes alone, wherever it is, and the messages after it come as well. Fails if those after a
+        first message beyond the budget are left out (a page then says that there is no more)."""
         user, session_id = self.new_user(), self.new_id()
         texts = ["first", "x" * 300000, "a", "y" * 900000, "z" * 300000, "b", "c"]
         self.make(session_id, user_id=user)
@@ -194,7 +185,7 @@ class Export(UserTest):
         self.client.post(path + "/messages", {"messages": [message("x" * 1000)] * 600})
         answer = self.client.request("HEAD", of(user, "/export"))
         self.assertEqual((answer.status, answer.headers["Content-Length"]), (200, None))
-        self.ok(self.client.get(path))
+        self.get(path)
 
     def test_accept(self):
         user = self.new_user()
@@ -213,22 +204,22 @@ class Erase(UserTest):
         answer = self.client.patch(f"/v1/sessions/{ids[0]}", {"metadata": {"secret": ann}},
                                    headers={"Idempotency-Key": key})
         self.ok(answer)
-        self.ok(self.client.get(f"/v1/sessions/{ids[0]}"))
-        self.assertEqual(self.ok(self.client.delete(of(ann))),
-                         {"sessions_deleted": 3, "messages_deleted": 12, "has_more": False, "caches": "cleared"})
+        self.get(f"/v1/sessions/{ids[0]}")
+        self.assertEqual(self.delete(of(ann)), {"sessions_deleted": 3, "messages_deleted": 12,
+                                                "has_more": False, "caches": "cleared"})
         for session_id in ids:
             self.problem(self.client.get(f"/v1/sessions/{session_id}"), 404, "not_found")
             self.problem(self.client.post(f"/v1/sessions/{session_id}/messages", message("x")), 404,
                          "not_found")
-        # No row and no index of the three tables tells of her.
+        # No row of the three tables holds her name.
         for table in ("sessions", "messages", "idempotency_keys"):
             self.assertEqual(self.stack.psql(f"SELECT count(*) FROM {table} t WHERE t::text LIKE"
                                              f" '%{ann}%'"), "0", table)
-        self.assertEqual(self.ok(self.client.get(f"/v1/sessions/{kept[0]}"))["message_count"], 2)
-        # The id is free: another session, with nothing of the old one.
+        self.assertEqual(self.get(f"/v1/sessions/{kept[0]}")["message_count"], 2)
+        # The id is free again, for a session with nothing of the old one.
         answer = self.client.post(f"/v1/sessions/{ids[0]}/messages?create=true", message("new"))
         self.assertEqual((answer.status, answer.json["seq"]), (201, 1))
-        self.assertIsNone(self.ok(self.client.get(f"/v1/sessions/{ids[0]}"))["user_id"])
+        self.assertIsNone(self.get(f"/v1/sessions/{ids[0]}")["user_id"])
 
     def test_headers(self):
         user = self.new_user()
@@ -242,9 +233,8 @@ class Erase(UserTest):
             self.assertEqual(self.ok(answer)["sessions_deleted"], deleted)
 
 
-
 def make_large(client, mib):
-    """The session large of the user large."""
+    """Makes the session large of the user large."""
     client.put("/v1/sessions/large", {"user_id": "large", "context": {"a": 1}})
     for _ in range(mib):
         answer = client.post("/v1/sessions/large/messages", {"messages": [message("x" * 1000)] * 1000})
@@ -252,7 +242,7 @@ def make_large(client, mib):
 
 
 def ask(port, path, room=None, header=""):
-    """A connection on which the answer to a GET has begun, and its first bytes."""
+    """Sends a GET; the connection, and the first bytes of the answer."""
     s = socket.socket()
     s.settimeout(60)
     if room:
@@ -263,8 +253,7 @@ def ask(port, path, room=None, header=""):
 
 
 def begin(port, path, room=None):
-    """A connection on which the answer to a GET has begun with 200, and its first bytes. Another
-    request may have had the place that exports have, just until now."""
+    """The same, until the answer has status 200: the slot of exports may be in use for a moment."""
     while True:
         s, first = ask(port, path, room)
         if b" 503 " not in first[:20]:
@@ -274,7 +263,7 @@ def begin(port, path, room=None):
 
 
 def receive(port, path, pause=0.0, on_bytes=None):
-    """A GET whose answer is taken piece by piece: the bytes, and whether its end came."""
+    """Reads the answer of a GET in pieces: the bytes, and whether it was complete."""
     s, first = begin(port, path)
     with s:
         data = bytearray(first)
@@ -293,7 +282,7 @@ def receive(port, path, pause=0.0, on_bytes=None):
 
 
 class Slots(StackTest):
-    """Exports of several tenants in a worker that has four slots for them."""
+    """Exports of several tenants in a worker with four slots for them."""
     env = {"PARLEY_WORKERS": "1", "PARLEY_THREADS": "16", "PARLEY_AUTH": "keys", "PARLEY_SWEEP": "0"}
     tenants = ("a", "b", "c", "d")
 
@@ -306,7 +295,7 @@ class Slots(StackTest):
             make_large(cls.stack.client(headers=cls.headers[tenant]), 20)
 
     def slow_readers(self, tenant, n):
-        """Those of n readers of a tenant, which do not read on, that are answered."""
+        """Starts n exports of a tenant that are not read on; those that are answered."""
         got = []
         for _ in range(n):
             s, first = ask(self.stack.nginx.port, "/v1/users/large/export", 4096, "".join(
@@ -317,7 +306,8 @@ class Slots(StackTest):
         return got
 
     def is_answered(self, tenant, others="exports of this tenant"):
-        """Whether an export of a tenant is; what is not says whose others, and when to come again."""
+        """Whether an export of a tenant is answered. A refusal says whose exports are under way, and has
+        Retry-After."""
         answer = self.client.get("/v1/users/none/export", headers=self.headers[tenant])
         if answer.status == 200:
             return True
@@ -327,15 +317,15 @@ class Slots(StackTest):
         return False
 
     def test_slow_readers_of_a_tenant_leave_slots_to_others(self):
-        """Fails if a tenant takes all slots, or half of them whoever else has some, or if who leaves
-        takes along those that came later: tried."""
+        """Fails if a tenant gets all slots, or half of them whoever else has some, or if a tenant that ends
+        takes the slots of later ones along."""
         held = {}
         for tenant, wants, gets in (("a", 6, 2), ("b", 6, 1), ("c", 6, 1)):
             wait_until(lambda t=tenant: self.is_answered(t), 5, tenant)
             held[tenant] = self.slow_readers(tenant, wants)
             self.assertEqual(len(held[tenant]), gets, tenant)
             self.assertFalse(self.is_answered(tenant))
-        # All slots are taken, by all tenants that came in time.
+        # All slots are in use.
         self.assertFalse(self.is_answered("d", "exports"))
         held["b"].pop().close()
         wait_until(lambda: self.is_answered("d", "exports"), 5)
@@ -344,7 +334,7 @@ class Slots(StackTest):
 
 
 class Large(StackTest):
-    """A user with more than memory should hold."""
+    """A user with more data than memory should hold."""
     env = {"PARLEY_WORKERS": "1", "PARLEY_SWEEP": "0", "PARLEY_THREADS": "4"}
 
     @classmethod
@@ -357,13 +347,13 @@ class Large(StackTest):
         return receive(self.stack.nginx.port, "/v1/users/large/export", **options)
 
     def busy(self):
-        """How many exports the worker is at, as told by others that it refuses: it has one place."""
+        """Whether the worker's one slot for exports is in use."""
         answer = self.client.get("/v1/users/small/export")
         self.assertIn(answer.status, (200, 503))
         return answer.status == 503
 
     def test_in_constant_memory(self):
-        """Fails if the pieces are not given back, or nginx writes them to disk: tried."""
+        """Fails if the pieces are not freed, or if nginx writes them to disk."""
         pid, = self.stack.worker_pids()
         self.client.get("/v1/sessions/large?messages=1000")
         before, most, files = memory(pid), [0], set()
@@ -381,7 +371,7 @@ class Large(StackTest):
         self.assertEqual(files, set())
 
     def temporary_files(self):
-        """What nginx has open below its directory for them; it takes their names away at once."""
+        """Files that nginx has open in its temporary directory. It unlinks them at once."""
         for pid in children(self.stack.nginx.pid):
             for fd in os.listdir(f"/proc/{pid}/fd"):
                 try:
@@ -392,22 +382,22 @@ class Large(StackTest):
                     yield name
 
     def test_a_client_that_goes_away(self):
-        """Its thread and its place are free again. Fails if export_over is not bound: tried."""
+        """Its thread and its slot are free again. Fails if export_over has no bound."""
         for _ in range(8):
             begin(self.stack.nginx.port, "/v1/users/large/export")[0].close()
             wait_until(lambda: not self.busy(), 30)
 
     def test_a_client_that_does_not_read(self):
-        """It holds the one place that exports have, and no other thread; nginx' time ends it."""
+        """It holds the one slot for exports, and no other thread. nginx' time-out ends it."""
         with begin(self.stack.nginx.port, "/v1/users/large/export", room=4096)[0]:
             answer = self.client.get("/v1/users/small/export")
             self.assertEqual((answer.status, answer.json["code"]), (503, "overload"))
-            self.assertEqual(self.client.get("/v1/sessions/large?messages=0").status, 200)
+            self.get("/v1/sessions/large?messages=0")
             took = wait_until(lambda: not self.busy(), 60)
             say(f"ended after {took:.1f} s")
 
     def cut(self, harm):
-        """An export during which something happens: the answer does not end, nor does its text."""
+        """harm() happens during an export: the answer is not complete, nor is its text."""
         done = threading.Event()
 
         def at(n):
@@ -421,12 +411,16 @@ class Large(StackTest):
         self.stack.wait_ready()
 
     def test_worker_killed_half_way(self):
-        """Fails if nginx does not buffer (its chunked answer ends as if it were whole): tried."""
+        """Fails if nginx does not buffer: its chunked answer would end as if it were complete."""
         self.cut(lambda: os.kill(self.stack.worker_pids()[0], signal.SIGKILL))
 
     def test_postgresql_dies_half_way(self):
+        def harm():
+            """It is there again when the answer is over."""
+            self.stack.postgres.kill()
+            threading.Timer(1, self.stack.postgres.start).start()
         try:
-            self.cut(self.stack_postgres_dies)
+            self.cut(harm)
         finally:
             if not self.stack.postgres.running:
                 self.stack.postgres.start()
@@ -434,18 +428,13 @@ class Large(StackTest):
         failed = self.events("export_failed")
         self.assertTrue(failed and failed[-1]["request_id"] and failed[-1]["cause"], failed)
 
-    def stack_postgres_dies(self):
-        """Dies, and is there again when the answer is over."""
-        self.stack.postgres.kill()
-        threading.Timer(1, self.stack.postgres.start).start()
-
 
 class Dying(StackTest):
-    """Erasures whose workers are killed, and sweepers by the dozen."""
+    """Erasures whose workers are killed, and many sweepers."""
     env = {"PARLEY_WORKERS": "8", "PARLEY_SWEEP": "1", "PARLEY_POOL_MIN": "1", "PARLEY_THREADS": "4"}
 
     def fill(self, user, sessions, messages):
-        """Rows as clients would have made them."""
+        """Inserts rows as clients would have made them."""
         self.stack.psql(
             "WITH s AS (INSERT INTO sessions (generation, tenant, session_id, user_id, ttl_seconds, expires_at,"
             " expiry_hour, last_seq, message_count) SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
@@ -456,7 +445,7 @@ class Dying(StackTest):
             f" now(), 3, 'user', '\"{user}\"' FROM s, generate_series(1, {messages}) n")
 
     def count(self, user):
-        """Sessions that can be found, and messages; the first all whole."""
+        """How many sessions and messages can be found, after a check that all sessions are complete."""
         self.assertEqual(self.stack.psql(
             "SELECT count(*) FROM sessions s WHERE session_id NOT LIKE '~%' AND message_count <>"
             " (SELECT count(*) FROM messages m WHERE m.tenant = s.tenant AND m.generation ="
@@ -466,7 +455,7 @@ class Dying(StackTest):
             f"SELECT count(*) FROM messages WHERE content = '\"{user}\"'"))
 
     def test_erased_whoever_dies(self):
-        """A worker is killed, the request is sent again until nothing is left."""
+        """Workers are killed, and the request is repeated until nothing is left."""
         self.fill("dies", scaled(3000, 600), 20)
         before, killed, done = self.count("dies"), 0, None
         while done is None or done["has_more"]:
@@ -488,8 +477,8 @@ class Dying(StackTest):
         self.assertEqual(self.count("dies"), (0, 0))
 
     def test_many_sweepers_that_are_stopped_in_turn(self):
-        """Each row goes, none is waited for, nothing is logged; whoever is stopped, in the middle of a
-        pass or not, holds up nobody: one of them is stopped all the time."""
+        """All expired rows are deleted and no error is logged, although one worker is stopped all the time
+        and the others in turn."""
         mark, pids = len(self.stack.parley.log()), self.stack.worker_pids()
 
         def stop_in_turn(_):
@@ -517,5 +506,5 @@ class Dying(StackTest):
         self.assertEqual(bad, [])
 
     def append(self, i):
-        """One turn of a live session, straight past the worker that is stopped."""
+        """A turn of a live session. A stopped worker may delay it."""
         self.stack.client(timeout=90).post(f"/v1/sessions/live{i}/messages?create=true", message("x"))

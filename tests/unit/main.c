@@ -58,7 +58,7 @@ static bool is_wanted(const char *name, const char *text)
     return text ? strstr(name, text) != NULL : strncmp(name, "faults/", 7) != 0;
 }
 
-/* The tests of one file, of which t is the first. */
+/* Adds the tests of one file. t is its first. */
 static int add_file(const struct test *t, const char *text)
 {
     char kind[32] = "", folder[32] = "", file[64] = "", name[120];
@@ -76,8 +76,8 @@ static int add_file(const struct test *t, const char *text)
     return 0;
 }
 
-/* unit [TEXT]: runs the suites whose name holds TEXT; without it all but those of make test-faults,
- * whose names begin with faults/. Last line: "N passed, N failed" in tests. */
+/* unit [TEXT]: runs the suites whose name holds TEXT. Without TEXT it runs all but those of make
+ * test-faults, whose names begin with faults/. Last line: "N passed, N failed", counts of tests. */
 int main(int argc, char **argv)
 {
     if (CU_initialize_registry() != CUE_SUCCESS)
@@ -93,7 +93,7 @@ int main(int argc, char **argv)
     CU_basic_run_tests();
     unsigned run = CU_get_number_of_tests_run();
     unsigned failed = CU_get_number_of_tests_failed() + CU_get_number_of_suites_failed();
-    /* CUnit's runner returns 0 whatever happened: the exit status is made here. */
+    /* CUnit's runner always returns 0. */
     int bad = CU_get_number_of_failures() != 0 || run == 0 || failed != 0;
     CU_cleanup_registry();
     printf("%u passed, %u failed\n", run - failed, failed);

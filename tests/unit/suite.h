@@ -10,11 +10,11 @@
 
 #include "parley/base/ctx.h"
 
-/* The context of a request as new, over an empty arena of 64 MiB. Valid until the next call or the
- * end of the test. */
+/* A new context of a request over an empty arena of 64 MiB. Valid until the next call or the end of
+ * the test. */
 struct request_ctx *test_ctx(void);
 
-/* A test registers itself before main: no list to keep in step with the files. */
+/* A test registers itself before main. */
 struct test {
     const char *file;
     int line;
@@ -33,7 +33,7 @@ void test_register(struct test *t);
     }                                                                         \
     static void name(void)
 
-/* A suite with a name and an order of its own. */
+/* A suite with its own name and order. */
 struct suite {
     const char *name;
     const CU_TestInfo *tests; /* ends with CU_TEST_INFO_NULL */

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""FastCGI without nginx: requests as nginx sends them, a client on parley's own socket, and a reader of
-records that knows nothing of libfcgi."""
+"""FastCGI without nginx: requests as nginx sends them, a client of parley's own socket, and a reader and
+writer of records that use nothing of libfcgi."""
 import socket
 import struct
 
@@ -9,7 +9,7 @@ RESPONDER, KEEP = 1, 1
 
 
 def record(kind, content=b"", request=1, padding=0, version=1):
-    """One record; what is longer than a record holds becomes several."""
+    """A record; several where the content is too long for one."""
     out = b""
     while True:
         part, content = content[:65535], content[65535:]
@@ -18,13 +18,40 @@ def record(kind, content=b"", request=1, padding=0, version=1):
             return out
 
 
+def read_pairs(data):
+    """The names and values of parameters; ValueError where they are cut."""
+    pairs, at = [], 0
+    while at < len(data):
+        lengths = []
+        for _ in range(2):
+            size = 4 if data[at:at + 1] >= b"\x80" else 1
+            if at + size > len(data):
+                raise ValueError("a length is cut")
+            lengths.append(int.from_bytes(data[at:at + size], "big") & (0x7fffffff if size == 4 else 0x7f))
+            at += size
+        name, value = lengths
+        if at + name + value > len(data):
+            raise CutError(max(lengths))
+        pairs.append((data[at:at + name], data[at + name:at + name + value]))
+        at += name + value
+    return pairs
+
+
+class CutError(ValueError):
+    """A parameter is cut. longest: the length that its name or value claims."""
+
+    def __init__(self, longest):
+        super().__init__("a parameter is cut")
+        self.longest = longest
+
+
 def begin(role=RESPONDER, flags=KEEP, request=1):
     """A record that begins a request."""
     return record(BEGIN, struct.pack("!HB5x", role, flags), request)
 
 
 def pair(name, value):
-    """A name and a value, as parameters are."""
+    """A name and a value in the form of parameters."""
     def length(n):
         return struct.pack("!B", n) if n < 128 else struct.pack("!I", n | 1 << 31)
     return length(len(name)) + length(len(value)) + name + value
@@ -50,7 +77,7 @@ def request(method, target, body=b"", headers=(), flags=KEEP):
 
 
 class Reply:
-    """An answer: status (None: none came), headers, body; ended: END_REQUEST came."""
+    """An answer: status (None without an answer), headers, body. ended: END_REQUEST was received."""
 
     def __init__(self, out, ended):
         head, _, self.body = out.partition(b"\r\n\r\n")
@@ -78,7 +105,7 @@ class Peer:
     __del__ = close
 
     def send(self, data, end=False):
-        """Sends; end: and nothing more will come. A server that has closed is no fault."""
+        """Sends. end: nothing more will be sent. It is no error if the server has closed the connection."""
         try:
             self.socket.sendall(data)
             if end:
@@ -99,7 +126,7 @@ class Peer:
         return out
 
     def receive(self):
-        """The next answer, whole or as far as it came. TimeoutError when there is silence."""
+        """The next answer, whole or as far as it was received. TimeoutError if nothing is."""
         out = b""
         while head := self._bytes(8):
             _, kind, _, length, padding = struct.unpack("!BBHHBx", head)
