@@ -12,14 +12,10 @@ ROOMS   ?= base obs config json db auth cache session/sql session http api/commo
            api/admin api fcgi server cli
 comma   := ,
 
-PKGS     := libpq hiredis libsodium
-# What the tests read JSON with, and compare the guard with.
-TEST_PKGS := json-c
+PKGS     := libpq hiredis libsodium json-c
 # Only where a target compiles: `make run` must work before pkg-config is installed.
 PKG_INC   = $(subst -I,-isystem ,$(shell pkg-config --cflags-only-I $(PKGS)))
-$(BUILD)/tests/%.o: PKG_INC += $(subst -I,-isystem ,$(shell pkg-config --cflags-only-I $(TEST_PKGS)))
 PKG_LIBS  = $(shell pkg-config --libs $(PKGS)) -lfcgi -lpthread
-TEST_LIBS = $(shell pkg-config --libs $(TEST_PKGS)) $(PKG_LIBS)
 WARN     := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
             -Wvla -Wformat=2 -Wundef -Wcast-qual -Wwrite-strings -Wnull-dereference \
             -Wno-overlength-strings
@@ -114,18 +110,20 @@ $(BUILD)/gen/docs.c: docs/openapi.json docs/api.html src/api/admin/embed.sh
 $(BUILD)/gen/%.o: $(BUILD)/gen/%.c
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# tests/unit/api/test_operations.c lets these fail.
+WRAPPED := new_object new_array new_string new_int64 new_boolean object_add array_add
 $(BUILD)/unit: $(UNIT:%.c=$(BUILD)/%.o) $(LIB)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(TEST_LIBS)
+	$(CC) $(ALL_LDFLAGS) $(WRAPPED:%=-Wl,--wrap=json_object_%) -o $@ $^ -lcunit $(PKG_LIBS)
 unit: $(BUILD)/unit
 	$(BUILD)/unit
 
 $(BUILD)/service: $(SERVICE:%.c=$(BUILD)/%.o) $(LIB)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(TEST_LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcunit $(PKG_LIBS)
 
 $(FUZZ): $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_BY:%.c=$(BUILD)/%.o) \
                            $(REPLAY:%.c=$(BUILD)/%.o) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) $(if $(REPLAY),,-fsanitize=fuzzer) -o $@ $^ $(TEST_LIBS)
+	$(CC) $(ALL_LDFLAGS) $(if $(REPLAY),,-fsanitize=fuzzer) -o $@ $^ $(PKG_LIBS)
 fuzz-replay: $(FUZZ)
 	tests/fuzz/replay $(BUILD)
 fuzz:

@@ -45,6 +45,8 @@ static json_object *call(const char *method, const char *url, json_object *body)
         }
         free(text);
         if (!result) {
+            if (done != CURLE_OK)
+                fprintf(stderr, "%s: %s; trying again\n", url, curl_easy_strerror(done));
             sleep(wait ? (unsigned)wait : 1); /* nobody answered, or not now */
             continue;
         }
@@ -82,8 +84,10 @@ static void reply(json_object *window, char *out, size_t n)
 int main(int argc, char **argv)
 {
     static char session[1000], messages[1100], window[1100], line[10000], answer[20100];
-    if (argc != 3)
-        return 2;
+    if (argc != 3) {
+        fprintf(stderr, "usage: bot URL SESSION\n");
+        return 1;
+    }
     snprintf(session, sizeof session, "%s/v1/sessions/%s", argv[1], argv[2]);
     snprintf(messages, sizeof messages, "%s/messages", session);
     snprintf(window, sizeof window, "%s/messages?return=10", session);

@@ -16,7 +16,8 @@ async function call(method, url, body) {
       if (answer.ok) return JSON.parse(text);
       if (!answer.headers.has("Retry-After")) { console.error(text); process.exit(1); }
       await sleep(1000 * answer.headers.get("Retry-After"));
-    } catch { // nobody answered, or the answer was lost
+    } catch (e) { // nobody answered, or the answer was lost
+      console.error(`${url}: ${e.cause?.message ?? e.message}; trying again`);
       await sleep(1000);
     }
   }
@@ -28,6 +29,7 @@ function reply(messages) {
   return said.length > 1 ? `You spoke of ${said.at(-2)}. Why ${said.at(-1)} now?` : `Why ${said[0]}?`;
 }
 
+if (process.argv.length !== 4) { console.error("usage: bot.mjs URL SESSION"); process.exit(1); }
 const session = `${process.argv[2]}/v1/sessions/${process.argv[3]}`;
 await call("PUT", session, { language: "en" }); // gets it, or makes it
 for await (const line of createInterface({ input: process.stdin })) {

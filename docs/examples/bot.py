@@ -25,7 +25,8 @@ def call(method, url, body):
             if "Retry-After" not in e.headers:
                 sys.exit(e.read().decode())
             time.sleep(int(e.headers["Retry-After"]))
-        except (OSError, http.client.HTTPException):  # nobody answered, or the answer was lost
+        except (OSError, http.client.HTTPException) as e:  # nobody answered, or the answer was lost
+            print(f"{url}: {e}; trying again", file=sys.stderr)
             time.sleep(1)
 
 
@@ -35,6 +36,8 @@ def reply(window):
     return f"You spoke of {said[-2]}. Why {said[-1]} now?" if len(said) > 1 else f"Why {said[0]}?"
 
 
+if len(sys.argv) != 3:
+    sys.exit("usage: bot.py URL SESSION")
 session = f"{sys.argv[1]}/v1/sessions/{sys.argv[2]}"
 call("PUT", session, {"language": "en"})  # gets it, or makes it
 for line in sys.stdin:

@@ -29,6 +29,7 @@ reply()
         | if length > 1 then "You spoke of \(.[-2]). Why \(.[-1]) now?" else "Why \(.[0])?" end'
 }
 
+if [ $# != 2 ]; then echo "usage: bot.sh URL SESSION" >&2; exit 1; fi
 session=$1/v1/sessions/$2
 call PUT "$session" '{"language": "en"}' >/dev/null # gets it, or makes it
 while IFS= read -r line; do

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* What an operator does to keys and bounds. Triggers of the two tables tell the workers. */
+/* Changes and lists keys and bounds, for an operator. Triggers of the two tables raise the version
+ * in auth_state, which tells the workers to load them again. */
 #include "auth_internal.h"
 
 /* clang-format off */
-#define SQL_GOOD " revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) "
+#define SQL_VALID " revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) "
 #define SQL_KEY "id, tenant, name, created_at, expires_at, revoked_at"
 
 static const struct db_stmt key_insert = {
@@ -19,7 +20,7 @@ static const struct db_stmt key_revoke = {
     "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1"};
 
 static const struct db_stmt key_count = {
-    "key_count", "SELECT count(*) AS n FROM api_keys WHERE " SQL_GOOD};
+    "key_count", "SELECT count(*) AS n FROM api_keys WHERE " SQL_VALID};
 
 #define SQL_BOUNDS " coalesce(requests_per_second, -1) AS requests, coalesce(sessions_max, -1) AS sessions,"
 
@@ -33,16 +34,16 @@ static const struct db_stmt tenant_set = {
     " ELSE excluded.requests_per_second END,"
     " sessions_max = CASE WHEN $3 = -2 THEN t.sessions_max ELSE excluded.sessions_max END"
     " RETURNING t.tenant," SQL_BOUNDS
-    " (SELECT count(*) FROM api_keys k WHERE k.tenant = t.tenant AND" SQL_GOOD ") AS keys"};
+    " (SELECT count(*) FROM api_keys k WHERE k.tenant = t.tenant AND" SQL_VALID ") AS keys"};
 
 static const struct db_stmt tenant_list = {
     "tenant_list",
     "SELECT tenant," SQL_BOUNDS " coalesce(keys, 0) AS keys FROM tenants FULL JOIN"
-    " (SELECT tenant, count(*) FILTER (WHERE" SQL_GOOD ") AS keys FROM api_keys GROUP BY tenant) k"
+    " (SELECT tenant, count(*) FILTER (WHERE" SQL_VALID ") AS keys FROM api_keys GROUP BY tenant) k"
     " USING (tenant) ORDER BY tenant"};
 /* clang-format on */
 
-static struct auth_key key_of(const struct db_rows *rows, int row)
+static struct auth_key read_key(const struct db_rows *rows, int row)
 {
     return (struct auth_key){
         .id = db_get_text(rows, row, db_column(rows, "id")),
@@ -63,12 +64,12 @@ enum err auth_key_create(struct db *db, struct request_ctx *ctx, struct sv tenan
     key_make(secret);
     key_hash((struct sv){secret + AUTH_KEY_LEN - KEY_SECRET_LEN, KEY_SECRET_LEN}, hash);
     if (!auth_key_id((struct sv){secret, AUTH_KEY_LEN}, &id))
-        return ctx_fault(ctx, ERR_INTERNAL, "a key was made that is none");
+        return ctx_fault(ctx, ERR_INTERNAL, "a new key is malformed");
     const struct db_param p[] = {db_text(id), db_text(tenant), db_text(name),
                                  db_bytes((struct sv){(const char *)hash, sizeof(hash)}),
                                  lives_s > 0 ? db_i64(lives_s) : db_null_i64()};
     TRY(db_query(db, ctx, DB_WRITE, &key_insert, p, ARRAY_LEN(p), &rows, NULL));
-    *out = key_of(&rows, 0);
+    *out = read_key(&rows, 0);
     return ERR_NONE;
 }
 
@@ -81,7 +82,7 @@ enum err auth_key_list(struct db *db, struct request_ctx *ctx, struct auth_key *
     if (!*out)
         return ctx_nomem(ctx);
     for (size_t i = 0; i < *n; i++)
-        (*out)[i] = key_of(&rows, (int)i);
+        (*out)[i] = read_key(&rows, (int)i);
     return ERR_NONE;
 }
 
@@ -89,7 +90,7 @@ enum err auth_key_revoke(struct db *db, struct request_ctx *ctx, struct sv id)
 {
     const struct db_param p = db_text(id);
     struct db_rows rows;
-    /* Safe to repeat: the first time stays. */
+    /* DB_READ: safe to repeat, since the first time is kept. */
     enum err e = db_query(db, ctx, DB_READ, &key_revoke, &p, 1, &rows, NULL);
     return e == ERR_NONE && rows.count == 0 ? ERR_NOT_FOUND : e;
 }
@@ -102,7 +103,7 @@ enum err auth_key_count(struct db *db, struct request_ctx *ctx, int64_t *n)
     return ERR_NONE;
 }
 
-static struct auth_tenant tenant_of(const struct db_rows *rows, int row)
+static struct auth_tenant read_tenant(const struct db_rows *rows, int row)
 {
     return (struct auth_tenant){
         .tenant = db_get_text(rows, row, db_column(rows, "tenant")),
@@ -118,7 +119,7 @@ enum err auth_tenant_set(struct db *db, struct request_ctx *ctx, struct auth_ten
                                  db_i64(tenant->sessions)};
     struct db_rows rows;
     TRY(db_query(db, ctx, DB_READ, &tenant_set, p, ARRAY_LEN(p), &rows, NULL));
-    *tenant = tenant_of(&rows, 0);
+    *tenant = read_tenant(&rows, 0);
     return ERR_NONE;
 }
 
@@ -132,6 +133,6 @@ enum err auth_tenant_list(struct db *db, struct request_ctx *ctx, struct auth_te
     if (!*out)
         return ctx_nomem(ctx);
     for (size_t i = 0; i < *n; i++)
-        (*out)[i] = tenant_of(&rows, (int)i);
+        (*out)[i] = read_tenant(&rows, (int)i);
     return ERR_NONE;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The check of a request: on its way, without a query, an allocation or a call of the system. */
+/* Checks who sends a request. Normally without a query, a malloc or a system call. */
 #include "auth_internal.h"
 
 #include <arpa/inet.h>
@@ -13,7 +13,7 @@ enum { ARENA_LIMIT = 1 << 20 };
 
 static void dispose(struct auth *a)
 {
-    pthread_cond_destroy(&a->news);
+    pthread_cond_destroy(&a->answered);
     pthread_mutex_destroy(&a->lock);
     pthread_rwlock_destroy(&a->swap);
     arena_destroy(a->arena);
@@ -28,9 +28,9 @@ struct auth *auth_open(const struct auth_settings *settings, struct db *db)
         return NULL;
     a->set = *settings;
     a->db = db;
-    thread_cond_init(&a->news);
+    thread_cond_init(&a->answered);
     pthread_mutex_init(&a->lock, NULL);
-    /* Readers hold it for a search and come without end; a writer comes once a change. */
+    /* Readers come all the time and hold it for a search; a writer comes with each change. */
     pthread_rwlockattr_t order;
     pthread_rwlockattr_init(&order);
     pthread_rwlockattr_setkind_np(&order, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -54,15 +54,15 @@ void auth_close(struct auth *a)
 
 bool auth_is_ready(const struct auth *a)
 {
-    return !a->set.keys || atomic_load(&a->vouched_until) != 0;
+    return !a->set.keys || atomic_load(&a->valid_until) != 0;
 }
 
 /* ---- keys ---- */
 
-/* The same work whether there is such a key or not. */
-static bool look_up(struct auth *a, struct sv text, struct snapshot_key *out)
+/* Takes the same time whether there is such a key or not. */
+static bool look_up_key(struct auth *a, struct sv text, struct snapshot_key *out)
 {
-    static const struct snapshot_key nobody = {.tenant_n = 0};
+    static const struct snapshot_key none = {.tenant_n = 0};
     unsigned char hash[KEY_HASH_LEN];
     struct sv secret;
     uint64_t id;
@@ -71,47 +71,48 @@ static bool look_up(struct auth *a, struct sv text, struct snapshot_key *out)
     key_hash(secret, hash);
     pthread_rwlock_rdlock(&a->swap);
     const struct snapshot_key *found = a->current ? snapshot_find(a->current, id) : NULL;
-    *out = found ? *found : nobody;
+    *out = found ? *found : none;
     pthread_rwlock_unlock(&a->swap);
     const bool same = sodium_memcmp(hash, out->hash, KEY_HASH_LEN) == 0;
     return same && found && db_now_us(a->db) < out->expires_at;
 }
 
-enum standing {
-    CONFIRMED, /* what was looked up held at an instant from the look-up on */
-    LATE,      /* PostgreSQL has not answered in time; it will */
-    STALE,     /* it is away, and what was confirmed last may still be used */
-    UNKNOWN    /* it is away, or refuses to answer */
+/* Whether the snapshot may decide about a key. */
+enum confirmation {
+    CONFIRMED, /* it was current at the look-up or later */
+    LATE,      /* PostgreSQL has not answered in time, but is expected to */
+    STALE,     /* PostgreSQL is away, and keys that were confirmed last may still be used */
+    UNKNOWN    /* PostgreSQL is away, or answers with an error */
 };
 
-/* Asked after the look-up: whoever was stopped in between finds the time over. until is read before
- * it: the snapshot that was looked into is the one that it vouches for, or a newer one. */
-static enum standing standing(const struct auth *a, int64_t until)
+/* Call it after the look-up: a thread that was stopped in between finds that the time has passed.
+ * until is read before the look-up: the snapshot is the one that it is about, or a newer one. */
+static enum confirmation confirmation(const struct auth *a, int64_t until)
 {
     const int64_t now = clock_boot_us();
     if (now < until)
         return CONFIRMED;
     if (db_is_up(a->db))
-        return atomic_load(&a->broken) ? UNKNOWN : LATE;
+        return atomic_load(&a->failing) ? UNKNOWN : LATE;
     const int64_t stale_us = a->set.stale_s * 1000000;
-    return until != 0 && now < until - VOUCH_US + stale_us ? STALE : UNKNOWN;
+    return until != 0 && now < until - AUTH_VALID_US + stale_us ? STALE : UNKNOWN;
 }
 
-bool auth_lets_in(const struct auth *a)
+bool auth_accepts_keys(const struct auth *a)
 {
-    return !a->set.keys || standing(a, atomic_load(&a->vouched_until)) != UNKNOWN;
+    return !a->set.keys || confirmation(a, atomic_load(&a->valid_until)) != UNKNOWN;
 }
 
 /* Waits for the refresher's next answer, at most 100 ms: nothing wakes this thread when PostgreSQL
- * is found to be away. */
-static void await_news(struct auth *a, int64_t until, struct deadline deadline)
+ * turns out to be away. */
+static void await_answer(struct auth *a, int64_t until, struct deadline deadline)
 {
     const struct deadline soon = deadline_earlier(deadline, deadline_in_ms(100));
     bool more = true;
     pthread_mutex_lock(&a->lock);
-    const unsigned turn = a->turn;
-    while (a->turn == turn && atomic_load(&a->vouched_until) == until && more)
-        more = thread_cond_wait(&a->news, &a->lock, soon.at_us);
+    const unsigned before = a->answers;
+    while (a->answers == before && atomic_load(&a->valid_until) == until && more)
+        more = thread_cond_wait(&a->answered, &a->lock, soon.at_us);
     pthread_mutex_unlock(&a->lock);
 }
 
@@ -127,30 +128,30 @@ static enum err check_key(struct auth *a, struct request_ctx *ctx, const struct 
     struct sv text;
     TRY(key_presented(ctx, claim, &text));
     for (;;) {
-        const int64_t until = atomic_load(&a->vouched_until);
-        const bool good = look_up(a, text, out);
-        switch (standing(a, until)) {
+        const int64_t until = atomic_load(&a->valid_until);
+        const bool good = look_up_key(a, text, out);
+        switch (confirmation(a, until)) {
         case CONFIRMED:
             return good ? ERR_NONE : key_refused(ctx);
         case LATE:
             if (deadline_passed(ctx->deadline))
                 return unconfirmed(ctx, "PostgreSQL has not answered in time");
             ctx_will_wait(ctx);
-            await_news(a, until, ctx->deadline);
+            await_answer(a, until, ctx->deadline);
             break;
         case STALE:
-            /* A key that is not known may be one that was made since. */
+            /* An unknown key may have been made since. */
             ctx->caches_only = true;
             return good ? ERR_NONE : unconfirmed(ctx, "PostgreSQL is away");
         case UNKNOWN:
-            return unconfirmed(ctx, "PostgreSQL is away, or refuses to say");
+            return unconfirmed(ctx, "PostgreSQL is away, or answers with an error");
         }
     }
 }
 
 /* ---- without keys ---- */
 
-/* As nginx writes an address: dotted, with colons, or "unix:" for who came by a socket. */
+/* address: as nginx writes it; "unix:" for a client on a Unix socket. */
 static bool is_loopback(struct sv address)
 {
     char text[INET6_ADDRSTRLEN];
@@ -181,7 +182,7 @@ static enum err check_address(const struct auth *a, struct request_ctx *ctx, str
     out->requests = a->set.requests;
     out->sessions = a->set.sessions;
     if (out->requests > 0)
-        out->tenant_mark = limit_mark(tenant);
+        out->tenant_hash = limit_tenant_hash(tenant);
     return ERR_NONE;
 }
 
@@ -194,7 +195,7 @@ enum err auth_check(struct auth *a, struct request_ctx *ctx, const struct auth_c
         return ctx_nomem(ctx);
     ctx->tenant = tenant;
     ctx->sessions_max = k.sessions;
-    if (k.requests == 0 || limit_take(a->set.shared, k.tenant_mark, k.requests, clock_mono_us(),
+    if (k.requests == 0 || limit_take(a->set.shared, k.tenant_hash, k.requests, clock_mono_us(),
                                       &ctx->err.retry_after_s))
         return ERR_NONE;
     return ctx_fail(ctx, ERR_LIMITED, "tenant_requests", NULL,

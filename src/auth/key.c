@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The text of a key, and the headers that it comes in. */
+/* The text of a key, and the headers that carry it. */
 #include "auth_internal.h"
 
 #include <string.h>
 
 #include <sodium.h>
 
+#include "parley/base/encode.h"
 #include "parley/base/utf8.h"
 #include "parley/base/uuid.h"
 
@@ -32,15 +33,7 @@ bool auth_name_valid(struct sv name)
 
 bool key_id_parse(struct sv hex, uint64_t *id)
 {
-    *id = 0;
-    for (size_t i = 0; i < hex.n; i++) {
-        const char c = hex.p[i];
-        const bool digit = c >= '0' && c <= '9';
-        if (!digit && !(c >= 'a' && c <= 'f'))
-            return false;
-        *id = *id << 4 | (uint64_t)(digit ? c - '0' : c - 'a' + 10);
-    }
-    return hex.n == AUTH_ID_LEN;
+    return hex.n == AUTH_ID_LEN && hex_read(hex, id);
 }
 
 bool key_parse(struct sv text, uint64_t *id, struct sv *secret)
@@ -66,7 +59,7 @@ bool auth_key_id(struct sv text, struct sv *id)
     return true;
 }
 
-/* Of the characters, so that each key has one spelling only. */
+/* Hashes the characters, not the bytes that they encode, so that each key has one spelling. */
 void key_hash(struct sv secret, unsigned char out[KEY_HASH_LEN])
 {
     crypto_hash_sha256(out, (const unsigned char *)secret.p, secret.n);
@@ -75,14 +68,11 @@ void key_hash(struct sv secret, unsigned char out[KEY_HASH_LEN])
 void key_make(char out[AUTH_KEY_LEN + 1])
 {
     unsigned char bytes[32];
-    unsigned char id[AUTH_ID_LEN / 2];
-    random_bytes(id, sizeof(id));
     random_bytes(bytes, sizeof(bytes));
     memcpy(out, prefix.p, prefix.n);
-    sodium_bin2hex(out + prefix.n, AUTH_ID_LEN + 1, id, sizeof(id));
+    hex_write(random_u64(), out + prefix.n);
     out[prefix.n + AUTH_ID_LEN] = '_';
-    sodium_bin2base64(out + AUTH_KEY_LEN - KEY_SECRET_LEN, KEY_SECRET_LEN + 1, bytes, sizeof(bytes),
-                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    base64url_write(bytes, sizeof(bytes), out + AUTH_KEY_LEN - KEY_SECRET_LEN);
     sodium_memzero(bytes, sizeof(bytes));
 }
 

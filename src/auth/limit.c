@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Requests a second by tenant, in memory that all workers of a host share.
+ * Bounds the requests a second of a tenant, in memory that all workers of a host share.
  *
- * The generic cell rate algorithm: of each tenant the time is kept at which it will have paid for
- * all its requests (its theoretical arrival time). A request moves that on by its share of a
- * second, and is one too many if it then lies more than a second ahead.
+ * The generic cell rate algorithm keeps for each tenant the time at which all its requests are paid
+ * for (the theoretical arrival time). A request moves that time on by its share of a second. It is
+ * one too many if the time would then be more than a second ahead.
  *
- * Nothing is locked. An entry is taken by one exchange and counted in by another, so a process that
- * is killed anywhere leaves an entry that is right. One whose time is past says what no entry says,
- * and may be taken for another tenant; who counted at that very instant may be forgotten, or
- * counted for the other: one request. Entries are never emptied, so that an empty one ends a
- * search. Where all that may hold a tenant are in use (thousands of tenants within a second), it is
- * let pass.
+ * Nothing is locked. One compare-and-swap takes an entry and another one counts in it, so a process
+ * that is killed anywhere leaves a correct entry. An entry whose time has passed carries no
+ * information and may be given to another tenant; a request that counts in it at that instant may
+ * be lost, or counted for the other. Entries are never emptied, so an empty one ends a search. If
+ * all entries that may hold a tenant are in use (thousands of tenants within a second), its
+ * requests pass.
  */
 #include "auth_internal.h"
 
@@ -25,8 +25,8 @@ enum { ENTRIES = 8192, WINDOW = 32 };
 
 struct auth_shared {
     struct {
-        _Atomic uint64_t mark;  /* of the tenant; 0: never used */
-        _Atomic int64_t due_ns; /* monotonic */
+        _Atomic uint64_t tenant_hash; /* 0: never used */
+        _Atomic int64_t due_ns;       /* the theoretical arrival time; monotonic */
     } entries[ENTRIES];
 };
 
@@ -43,25 +43,25 @@ void auth_shared_unmap(struct auth_shared *shared)
         munmap(shared, sizeof(*shared));
 }
 
-uint64_t limit_mark(struct sv tenant)
+uint64_t limit_tenant_hash(struct sv tenant)
 {
     unsigned char digest[crypto_hash_sha256_BYTES];
-    uint64_t mark;
+    uint64_t hash;
     crypto_hash_sha256(digest, (const unsigned char *)tenant.p, tenant.n);
-    memcpy(&mark, digest, sizeof(mark));
-    return mark ? mark : 1;
+    memcpy(&hash, digest, sizeof(hash));
+    return hash ? hash : 1;
 }
 
-/* The entry of a tenant; NULL: there is none to be had. */
-static _Atomic int64_t *entry_of(struct auth_shared *s, uint64_t mark, int64_t now_ns)
+/* The due_ns of a tenant; NULL: all entries are in use. */
+static _Atomic int64_t *find_due(struct auth_shared *s, uint64_t hash, int64_t now_ns)
 {
     for (;;) {
         size_t free_at = ENTRIES;
         uint64_t was = 0;
         for (size_t i = 0; i < WINDOW; i++) {
-            const size_t at = (mark + i) % ENTRIES;
-            const uint64_t there = atomic_load(&s->entries[at].mark);
-            if (there == mark)
+            const size_t at = (hash + i) % ENTRIES;
+            const uint64_t there = atomic_load(&s->entries[at].tenant_hash);
+            if (there == hash)
                 return &s->entries[at].due_ns;
             if (free_at == ENTRIES && atomic_load(&s->entries[at].due_ns) <= now_ns) {
                 free_at = at;
@@ -72,16 +72,16 @@ static _Atomic int64_t *entry_of(struct auth_shared *s, uint64_t mark, int64_t n
         }
         if (free_at == ENTRIES)
             return NULL;
-        if (atomic_compare_exchange_strong(&s->entries[free_at].mark, &was, mark))
+        if (atomic_compare_exchange_strong(&s->entries[free_at].tenant_hash, &was, hash))
             return &s->entries[free_at].due_ns;
     }
 }
 
-bool limit_take(struct auth_shared *shared, uint64_t mark, int64_t rate, int64_t now_us,
+bool limit_take(struct auth_shared *shared, uint64_t tenant_hash, int64_t rate, int64_t now_us,
                 int *retry_s)
 {
     const int64_t now_ns = now_us * 1000, share_ns = SECOND_NS / rate;
-    _Atomic int64_t *due = entry_of(shared, mark, now_ns);
+    _Atomic int64_t *due = find_due(shared, tenant_hash, now_ns);
     if (!due)
         return true;
     int64_t was = atomic_load(due), next;

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* The thread that loads all keys and bounds when any of them has changed. */
+/* The thread that confirms the snapshot of keys, and loads it again when any of them has changed.
+ */
 #include "auth_internal.h"
 
 #include <stdlib.h>
 
 #include "parley/obs/log.h"
 
-enum { ASK_EVERY_MS = 200, ASK_MS = 1000, LOAD_MS = 5000, POLL_OLD_MS = 400 };
+enum { EVERY_MS = 200, CHECK_MS = 1000, LOAD_MS = 5000, POLL_OLD_MS = 400 };
 
-static const struct db_stmt ask_version = {"auth_version", "SELECT version FROM auth_state"};
+static const struct db_stmt read_version = {"auth_version", "SELECT version FROM auth_state"};
 
-/* What the host's last poll found, if it is young. One that was sent before the answer that vouches
- * now may have seen less than that. */
+/* What the host's last poll found, if it is recent. A poll that was sent before the question that
+ * confirms the snapshot now may have seen less. */
 static bool was_polled(const struct auth *a, int64_t *version, int64_t *asked)
 {
-    const int64_t old = atomic_load(&a->vouched_until) - VOUCH_US;
+    const int64_t old = atomic_load(&a->valid_until) - AUTH_VALID_US;
     int64_t sent;
     if (!db_hosts_keys_version(a->set.hosts, version, &sent) || sent < old ||
         sent < clock_boot_us() - POLL_OLD_MS * INT64_C(1000))
@@ -23,7 +24,7 @@ static bool was_polled(const struct auth *a, int64_t *version, int64_t *asked)
     return true;
 }
 
-/* *asked: when the question was sent that the answer is to. */
+/* *asked: when the question was sent that the answer belongs to. */
 static enum err is_current(struct auth *a, struct request_ctx *ctx, bool *current, int64_t *asked)
 {
     struct db_rows rows;
@@ -31,16 +32,16 @@ static enum err is_current(struct auth *a, struct request_ctx *ctx, bool *curren
     enum err e = ERR_NONE;
     if (!was_polled(a, &version, asked)) {
         *asked = clock_boot_us();
-        e = db_query(a->db, ctx, DB_READ, &ask_version, NULL, 0, &rows, NULL);
+        e = db_query(a->db, ctx, DB_READ, &read_version, NULL, 0, &rows, NULL);
         if (e == ERR_NONE && rows.count == 1)
             version = db_get_i64(&rows, 0, 0);
     }
-    /* This thread alone changes what a->current is: it needs no lock to look at it. */
+    /* Only this thread changes a->current, so it reads it without the lock. */
     *current = e == ERR_NONE && version == a->current->version;
     return e;
 }
 
-static void put(struct auth *a, struct snapshot *fresh)
+static void replace_snapshot(struct auth *a, struct snapshot *fresh)
 {
     struct log_line l;
     log_begin(&l, LOG_INFO, "keys_loaded");
@@ -53,7 +54,7 @@ static void put(struct auth *a, struct snapshot *fresh)
     free(old);
 }
 
-static enum err ask(struct auth *a, struct request_ctx *ctx)
+static enum err refresh(struct auth *a, struct request_ctx *ctx)
 {
     bool current = false;
     struct snapshot *fresh;
@@ -64,27 +65,27 @@ static enum err ask(struct auth *a, struct request_ctx *ctx)
         ctx->deadline = deadline_in_ms(LOAD_MS);
         e = snapshot_load(a->db, ctx, &a->set, &fresh);
         if (e == ERR_NONE)
-            put(a, fresh);
+            replace_snapshot(a, fresh);
     }
     if (e == ERR_NONE)
-        atomic_store(&a->vouched_until, asked + VOUCH_US);
+        atomic_store(&a->valid_until, asked + AUTH_VALID_US);
     return e;
 }
 
-/* One line when it begins to fail. Other code logs that PostgreSQL is away or busy. */
-static void note(struct auth *a, const struct request_ctx *ctx, enum err e)
+/* One line when it begins to fail. That PostgreSQL is away or busy is logged elsewhere. */
+static void log_new_failure(struct auth *a, const struct request_ctx *ctx, enum err e)
 {
-    const bool broken = e == ERR_INTERNAL || e == ERR_NOMEM;
-    if (atomic_exchange(&a->broken, broken) != broken && broken)
+    const bool failing = e == ERR_INTERNAL || e == ERR_NOMEM;
+    if (atomic_exchange(&a->failing, failing) != failing && failing)
         log_say(LOG_ERROR, "keys_unconfirmed", "%s: %s", err_name(e), ctx->err.cause);
 }
 
-/* Wakes those that wait for an answer. */
-static void announce(struct auth *a)
+/* Wakes the requests that wait for an answer. */
+static void wake_requests(struct auth *a)
 {
     pthread_mutex_lock(&a->lock);
-    a->turn++;
-    pthread_cond_broadcast(&a->news);
+    a->answers++;
+    pthread_cond_broadcast(&a->answered);
     pthread_mutex_unlock(&a->lock);
 }
 
@@ -95,11 +96,11 @@ void *refresh_main(void *arg)
     int64_t began;
     do {
         began = clock_mono_us();
-        ctx_init(&ctx, a->arena, deadline_in_ms(ASK_MS), SV(""), SV("keys"));
+        ctx_init(&ctx, a->arena, deadline_in_ms(CHECK_MS), SV(""), SV("keys"));
         ctx.urgent = true;
-        note(a, &ctx, ask(a, &ctx));
+        log_new_failure(a, &ctx, refresh(a, &ctx));
         arena_reset(a->arena);
-        announce(a);
-    } while (thread_loop_pause(&a->refresher, began + ASK_EVERY_MS * INT64_C(1000)));
+        wake_requests(a);
+    } while (thread_loop_pause(&a->refresher, began + EVERY_MS * INT64_C(1000)));
     return NULL;
 }

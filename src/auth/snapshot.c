@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* All live keys, and the bounds of their tenants, as they were at one instant. */
+/* All valid keys and the bounds of their tenants, as they were at one instant. */
 #include "auth_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* clang-format off */
-/* One row at least, also where there is no key: the version's. */
+/* At least one row, the version's, even if there is no key. */
 static const struct db_stmt load_keys = {
     "auth_load",
     "SELECT s.version, k.id, k.hash, k.expires_at, k.tenant, t.requests_per_second, t.sessions_max"
@@ -15,10 +15,10 @@ static const struct db_stmt load_keys = {
     " ORDER BY k.id"};
 /* clang-format on */
 
-static int64_t bound(const struct db_rows *rows, int row, const char *column, int64_t otherwise)
+static int64_t get_bound(const struct db_rows *rows, int row, const char *column, int64_t if_null)
 {
     const int c = db_column(rows, column);
-    return db_is_null(rows, row, c) ? otherwise : db_get_i64(rows, row, c);
+    return db_is_null(rows, row, c) ? if_null : db_get_i64(rows, row, c);
 }
 
 static bool read_key(const struct db_rows *rows, int row, const struct auth_settings *settings,
@@ -31,9 +31,9 @@ static bool read_key(const struct db_rows *rows, int row, const struct auth_sett
         hash.n != KEY_HASH_LEN || tenant.n > AUTH_TENANT_MAX)
         return false;
     out->expires_at = db_is_null(rows, row, expires) ? INT64_MAX : db_get_time(rows, row, expires);
-    out->requests = bound(rows, row, "requests_per_second", settings->requests);
-    out->sessions = bound(rows, row, "sessions_max", settings->sessions);
-    out->tenant_mark = limit_mark(tenant);
+    out->requests = get_bound(rows, row, "requests_per_second", settings->requests);
+    out->sessions = get_bound(rows, row, "sessions_max", settings->sessions);
+    out->tenant_hash = limit_tenant_hash(tenant);
     memcpy(out->hash, hash.p, KEY_HASH_LEN);
     memcpy(out->tenant, tenant.p, tenant.n);
     out->tenant_n = (unsigned char)tenant.n;
@@ -56,14 +56,14 @@ enum err snapshot_load(struct db *db, struct request_ctx *ctx, const struct auth
     for (size_t i = 0; i < n; i++) {
         if (!read_key(&rows, (int)i, settings, &s->keys[i])) {
             free(s);
-            return ctx_fault(ctx, ERR_INTERNAL, "a row of api_keys is of no known form");
+            return ctx_fault(ctx, ERR_INTERNAL, "a row of api_keys is malformed");
         }
     }
     *out = s;
     return ERR_NONE;
 }
 
-static int by_id(const void *id, const void *key)
+static int compare_id(const void *id, const void *key)
 {
     const uint64_t a = *(const uint64_t *)id, b = ((const struct snapshot_key *)key)->id;
     return (a > b) - (a < b);
@@ -71,5 +71,5 @@ static int by_id(const void *id, const void *key)
 
 const struct snapshot_key *snapshot_find(const struct snapshot *s, uint64_t id)
 {
-    return bsearch(&id, s->keys, s->n, sizeof(s->keys[0]), by_id);
+    return bsearch(&id, s->keys, s->n, sizeof(s->keys[0]), compare_id);
 }

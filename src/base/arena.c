@@ -7,10 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/*
- * Bytes of a block that nobody holds are poisoned, so that a use after a rewind or reset, which the
- * allocator cannot see, is found by AddressSanitizer all the same.
- */
+/* Free bytes are poisoned, so that AddressSanitizer finds a use after a rewind or reset. */
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define ARENA_ASAN 1
@@ -28,15 +25,14 @@
 
 enum { ALIGN = _Alignof(max_align_t), FIRST_BLOCK = 64 * 1024, BLOCK_MAX = 1024 * 1024 };
 
-/* used is always a multiple of ALIGN. before is what the older blocks have handed out: with it a
- * mark is enough to know the total again after a rewind. */
+/* used is a multiple of ALIGN. before: what is used of the older blocks. */
 struct block {
     struct block *older;
     size_t size, used, before;
     _Alignas(max_align_t) unsigned char data[];
 };
 
-/* Lives in the arena itself, so it is gone when what it frees is. */
+/* In the arena itself. */
 struct defer {
     struct defer *older;
     void (*fn)(void *);
@@ -49,9 +45,9 @@ struct arena {
     size_t limit;
 };
 
-/* What an allocation of n takes. Zero bytes take some as well: each pointer is different. The
- * caller has checked that n is not near SIZE_MAX. */
-static size_t taken(size_t n)
+/* Not 0 for zero bytes: each pointer is different. The caller checks that n is far below SIZE_MAX.
+ */
+static size_t rounded_up(size_t n)
 {
     return n == 0 ? ALIGN : (n + ALIGN - 1) / ALIGN * ALIGN;
 }
@@ -66,7 +62,7 @@ static struct block *block_create(struct block *older, size_t size)
     return b;
 }
 
-/* Wipes what was handed out beyond keep: one request's bytes must not be there for the next. */
+/* Wipes what is used beyond keep: the next request must not see the bytes of this one. */
 static void block_wipe(struct block *b, size_t keep)
 {
     ASAN_UNPOISON_MEMORY_REGION(b->data + keep, b->used - keep);
@@ -110,7 +106,7 @@ size_t arena_used(const struct arena *a)
     return a->newest->before + a->newest->used;
 }
 
-/* Blocks grow with the request, so that a large one does not take hundreds of them. */
+/* Blocks grow with the request, so that a large request does not need hundreds of them. */
 static struct block *block_for(struct arena *a, size_t need)
 {
     struct block *b = a->newest;
@@ -126,13 +122,13 @@ static struct block *block_for(struct arena *a, size_t need)
 void *arena_alloc(struct arena *a, size_t n)
 {
     size_t left = a->limit - arena_used(a);
-    if (n > left || taken(n) > left)
+    if (n > left || rounded_up(n) > left)
         return NULL;
-    struct block *b = block_for(a, taken(n));
+    struct block *b = block_for(a, rounded_up(n));
     if (!b)
         return NULL;
     void *p = b->data + b->used;
-    b->used += taken(n);
+    b->used += rounded_up(n);
     ASAN_UNPOISON_MEMORY_REGION(p, n);
     return p;
 }
@@ -161,8 +157,8 @@ void *arena_grow(struct arena *a, void *p, size_t old_n, size_t new_n)
         return p;
     struct block *b = a->newest;
     unsigned char *at = p;
-    size_t left = a->limit - arena_used(a), more = taken(new_n) - taken(old_n);
-    bool newest = at + taken(old_n) == b->data + b->used;
+    size_t left = a->limit - arena_used(a), more = rounded_up(new_n) - rounded_up(old_n);
+    bool newest = at + rounded_up(old_n) == b->data + b->used;
     if (newest && new_n - old_n <= left && more <= left && more <= b->size - b->used) {
         b->used += more;
         ASAN_UNPOISON_MEMORY_REGION(p, new_n);
@@ -221,7 +217,7 @@ struct arena_mark arena_get_mark(const struct arena *a)
 
 void arena_rewind(struct arena *a, struct arena_mark m)
 {
-    /* All of them before any wipe: what they free may still be read from the arena. */
+    /* Before any wipe: a deferred free may read the arena. */
     while (a->defers != m.defers) {
         struct defer *d = a->defers;
         a->defers = d->older;

@@ -5,37 +5,28 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Makes room for n more bytes. Doubling keeps the copies, and what they leave behind in the arena,
- * in proportion to the text. */
+/* Makes room for n more bytes. Doubling keeps the bytes copied, and those lost in the arena, in
+ * proportion to the text. */
 static bool buf_room(struct buf *b, size_t n)
 {
     if (b->failed)
         return false;
     if (n <= b->cap - b->n)
         return true;
-    size_t need = 0;
-    if (__builtin_add_overflow(b->n, n, &need)) {
-        b->failed = true;
-        return false;
-    }
-    size_t cap = b->cap > SIZE_MAX / 2 ? need : b->cap * 2;
-    if (cap < need)
-        cap = need;
-    if (cap < 64)
-        cap = 64;
-    char *p = arena_grow(b->arena, b->p, b->cap, cap);
-    if (!p && cap > need) {
-        /* The arena is nearly full: the exact size may still fit. */
-        cap = need;
+    size_t need = 0, cap = b->cap > SIZE_MAX / 2 ? SIZE_MAX : b->cap * 2;
+    char *p = NULL;
+    if (!__builtin_add_overflow(b->n, n, &need)) {
+        cap = cap < need ? need : cap < 64 ? 64 : cap;
         p = arena_grow(b->arena, b->p, b->cap, cap);
+        if (!p && cap > need) /* the arena is nearly full: the exact size may still fit */
+            p = arena_grow(b->arena, b->p, b->cap, cap = need);
     }
-    if (!p) {
-        b->failed = true;
-        return false;
+    b->failed = !p;
+    if (p) {
+        b->p = p;
+        b->cap = cap;
     }
-    b->p = p;
-    b->cap = cap;
-    return true;
+    return p != NULL;
 }
 
 void buf_init(struct buf *b, struct arena *a, size_t first_cap)

@@ -10,7 +10,7 @@ enum { US_PER_MS = 1000, US_PER_S = 1000000, S_PER_DAY = 86400 };
 static int64_t clock_read(clockid_t id)
 {
     struct timespec ts = {0, 0};
-    /* Cannot fail: both clocks exist on every Linux and ts is ours. */
+    /* Cannot fail: every Linux has these clocks. */
     (void)clock_gettime(id, &ts);
     return (int64_t)ts.tv_sec * US_PER_S + ts.tv_nsec / 1000;
 }
@@ -54,7 +54,7 @@ int deadline_left_ms(struct deadline d)
     int64_t now = clock_mono_us();
     if (d.at_us <= now)
         return 0;
-    /* Rounded up: a wait that ends 1 ms early would only be started again. */
+    /* Rounded up: a wait that ended early would have to be repeated. */
     int64_t us = d.at_us - now;
     int64_t ms = us / US_PER_MS + (us % US_PER_MS != 0);
     return ms > INT_MAX ? INT_MAX : (int)ms;
@@ -66,9 +66,9 @@ void deadline_wait(struct deadline d)
         (void)poll(NULL, 0, deadline_left_ms(d));
 }
 
-/* Days since 1970-01-01 to year, month and day of the Gregorian calendar. The year is taken to
- * begin in March, which puts the leap day at its end (the method of H. Hinnant, "chrono-compatible
- * low-level date algorithms"). Each request needs it, and gmtime_r(3) takes a lock. */
+/* Days since 1970-01-01 to year, month and day of the Gregorian calendar, by H. Hinnant's method:
+ * years begin in March, so that the leap day is the last one ("chrono-compatible low-level date
+ * algorithms"). Not gmtime_r(3): it takes a lock, and every request needs the time. */
 static void civil_from_days(int64_t days, int64_t date[3])
 {
     int64_t z = days + 719468; /* since 0000-03-01; not negative from year 1 on */
@@ -98,7 +98,7 @@ void clock_rfc3339(int64_t wall_us, char out[CLOCK_RFC3339_LEN + 1])
     const int64_t min = -62135596800 * US_PER_S;                /* 0001-01-01T00:00:00 */
     const int64_t max = 253402300799 * US_PER_S + US_PER_S - 1; /* 9999-12-31T23:59:59.999999 */
     int64_t t = wall_us < min ? min : wall_us > max ? max : wall_us;
-    /* Division truncates towards zero, but a time before 1970 is so far after its day's start. */
+    /* Division truncates towards zero; before 1970 the time of day must not be negative. */
     int64_t micros = (t % US_PER_S + US_PER_S) % US_PER_S;
     int64_t seconds = (t - micros) / US_PER_S;
     int64_t of_day = (seconds % S_PER_DAY + S_PER_DAY) % S_PER_DAY;

@@ -16,9 +16,9 @@ void ctx_init(struct request_ctx *ctx, struct arena *arena, struct deadline dead
     };
 }
 
-/* A text that did not fit ends before its last multi-byte character: half of one would make the
- * JSON it is put into invalid. */
-static void end_on_character(char *s)
+/* Takes the last multi-byte character off a text that was cut: half a character would make JSON
+ * that holds the text invalid. */
+static void drop_last_character(char *s)
 {
     size_t n = strlen(s);
     while (n > 0 && ((unsigned char)s[n - 1] & 0xc0) == 0x80)
@@ -28,13 +28,13 @@ static void end_on_character(char *s)
     s[n] = '\0';
 }
 
-static void PRINTF_LIKE(3, 0) format(char *out, size_t size, const char *fmt, va_list ap)
+static void PRINTF_LIKE(3, 0) format_text(char *out, size_t size, const char *fmt, va_list ap)
 {
     int n = vsnprintf(out, size, fmt, ap);
     if (n < 0)
         out[0] = '\0';
     else if ((size_t)n >= size)
-        end_on_character(out);
+        drop_last_character(out);
 }
 
 enum err ctx_fail(struct request_ctx *ctx, enum err e, const char *slug, const char *field,
@@ -46,11 +46,11 @@ enum err ctx_fail(struct request_ctx *ctx, enum err e, const char *slug, const c
     ctx->err.slug = slug;
     if (field && snprintf(ctx->err.field, sizeof(ctx->err.field), "%s", field) >=
                      (int)sizeof(ctx->err.field))
-        end_on_character(ctx->err.field);
+        drop_last_character(ctx->err.field);
     if (fmt) {
         va_list ap;
         va_start(ap, fmt);
-        format(ctx->err.detail, sizeof(ctx->err.detail), fmt, ap);
+        format_text(ctx->err.detail, sizeof(ctx->err.detail), fmt, ap);
         va_end(ap);
     }
     return e;
@@ -63,7 +63,7 @@ enum err ctx_fault(struct request_ctx *ctx, enum err e, const char *fmt, ...)
         return e;
     ctx->err.err = e;
     va_start(ap, fmt);
-    format(ctx->err.cause, sizeof(ctx->err.cause), fmt, ap);
+    format_text(ctx->err.cause, sizeof(ctx->err.cause), fmt, ap);
     va_end(ap);
     return e;
 }

@@ -24,7 +24,6 @@ const char *err_name(enum err e)
         [ERR_UNAVAILABLE] = "unavailable",
         [ERR_OUTCOME_UNKNOWN] = "outcome_unknown",
         [ERR_NOMEM] = "out_of_memory",
-        [ERR_NOT_IMPLEMENTED] = "not_implemented",
         [ERR_INTERNAL] = "internal",
     };
     if ((unsigned)e >= ERR_COUNT || !names[e])

@@ -98,16 +98,7 @@ bool sv_to_i64(struct sv s, int64_t *out)
     uint64_t v = 0;
     if (!sv_to_u64(digits, &v) || v > most)
         return false;
-    /* -2^63 has no positive counterpart: it is reached from -(2^63 - 1). */
+    /* -(v - 1) - 1: 2^63 itself does not fit int64_t. */
     *out = !negative || v == 0 ? (int64_t)v : -(int64_t)(v - 1) - 1;
     return true;
-}
-
-int sv_hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }

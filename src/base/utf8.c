@@ -4,10 +4,10 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Length of the sequence at p (n > 0 bytes), 0 when it is not valid. RFC 3629, section 4: only the
- * second byte's range depends on the first, and that is what rules out overlong forms (E0, F0),
+/* The length of the sequence at p (n > 0 bytes); 0 when it is not valid. Only the second byte's
+ * range depends on the first (RFC 3629, section 4). That range excludes overlong forms (E0, F0),
  * surrogates (ED) and code points above U+10FFFF (F4). */
-static size_t sequence(const unsigned char *p, size_t n)
+static size_t sequence_length(const unsigned char *p, size_t n)
 {
     const unsigned char lead = p[0];
     if (lead < 0x80)
@@ -39,7 +39,7 @@ bool utf8_valid(struct sv s, size_t *bad_at)
                 continue;
             }
         }
-        size_t len = sequence(p + i, s.n - i);
+        size_t len = sequence_length(p + i, s.n - i);
         if (len == 0) {
             if (bad_at)
                 *bad_at = i;

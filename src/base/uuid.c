@@ -7,12 +7,11 @@
 #include <sys/types.h>
 
 #include "parley/base/clock.h"
+#include "parley/base/encode.h"
 
-/*
- * The two halves of a UUID as RFC 9562 draws them: 48 bits, version (4), 12 bits in the upper one;
- * variant (2), 62 bits in the lower one. Version 8 leaves 122 bits free: exactly a generation (64)
- * and a seq (58). The first 60 bits of the generation fill the upper half.
- */
+/* A UUID has two halves (RFC 9562). Upper: 48 bits, version (4), 12 bits. Lower: variant (2), 62
+ * bits. Version 8 leaves 122 bits free: a generation (64), whose first 60 bits fill the upper half,
+ * and a seq (58). */
 enum { SEQ_BITS = 58, RANDOM_BITS = 62 };
 
 static const uint64_t version_7 = UINT64_C(7) << 12;
@@ -29,7 +28,7 @@ void random_bytes(void *p, size_t n)
         if (got < 0) {
             if (errno == EINTR)
                 continue;
-            abort(); /* ids that can be guessed would be worse than no server */
+            abort(); /* better no server than ids that can be guessed */
         }
         at += got;
         n -= (size_t)got;
@@ -43,21 +42,22 @@ uint64_t random_u64(void)
     return v;
 }
 
-/* Of the text form 8-4-4-4-12. */
-static bool has_hyphen_before(int nibble)
+/* In the text form 8-4-4-4-12. */
+static bool has_hyphen_before(int digit)
 {
-    return nibble == 8 || nibble == 12 || nibble == 16 || nibble == 20;
+    return digit == 8 || digit == 12 || digit == 16 || digit == 20;
 }
 
-/* hyphens: the text form, else the digits alone. */
+/* hyphens: the text form; else the 32 digits alone. */
 static void write_halves(uint64_t high, uint64_t low, bool hyphens, char *out)
 {
-    static const char hex[] = "0123456789abcdef";
-    for (int nibble = 0; nibble < UUID_HEX_LEN; nibble++) {
-        const uint64_t half = nibble < 16 ? high : low;
-        if (hyphens && has_hyphen_before(nibble))
+    char digits[UUID_HEX_LEN];
+    hex_write(high, digits);
+    hex_write(low, digits + HEX_U64_LEN);
+    for (int i = 0; i < UUID_HEX_LEN; i++) {
+        if (hyphens && has_hyphen_before(i))
             *out++ = '-';
-        *out++ = hex[half >> (60 - 4 * (nibble % 16)) & 15];
+        *out++ = digits[i];
     }
     *out = '\0';
 }
@@ -80,30 +80,19 @@ void uuid_v8_pack(uint64_t generation, uint64_t seq, char out[UUID_LEN + 1])
     write_halves(high, low, true, out);
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return -1;
-}
-
 static bool read_halves(struct sv s, bool hyphens, uint64_t half[2])
 {
+    char digits[UUID_HEX_LEN];
     const char *p = s.p;
-    half[0] = half[1] = 0;
     if (s.n != (hyphens ? UUID_LEN : UUID_HEX_LEN))
         return false;
-    for (int nibble = 0; nibble < UUID_HEX_LEN; nibble++) {
-        if (hyphens && has_hyphen_before(nibble) && *p++ != '-')
+    for (int i = 0; i < UUID_HEX_LEN; i++) {
+        if (hyphens && has_hyphen_before(i) && *p++ != '-')
             return false;
-        const int v = hex_value(*p++);
-        if (v < 0)
-            return false;
-        half[nibble / 16] = half[nibble / 16] << 4 | (uint64_t)v;
+        digits[i] = *p++;
     }
-    return true;
+    return hex_read((struct sv){digits, HEX_U64_LEN}, &half[0]) &&
+           hex_read((struct sv){digits + HEX_U64_LEN, HEX_U64_LEN}, &half[1]);
 }
 
 bool uuid_to_hex(struct sv s, char out[UUID_HEX_LEN + 1])

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A request's use of the caches: memory first, then Redis. */
+/* What a request does with the caches: memory first, then Redis. */
 #include "parley/cache/cache.h"
 
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 struct cache {
     struct memory_table *memory; /* borrowed; NULL: none */
     struct cache_redis *redis;   /* owned; NULL: none */
+    struct cache_queue *queue;   /* owned; NULL where redis is */
     pid_t self;
     int64_t quarantine_us, value_ms;
     size_t value_max;
@@ -34,10 +35,11 @@ struct cache *cache_open(const struct cache_settings *settings, struct metrics_s
         memory_quarantine_ms(c->memory, quarantine_ms);
     if (!settings->redis_url || !settings->redis_url[0])
         return c;
-    c->redis = cache_redis_open(settings, slot);
-    if (c->redis)
+    c->redis = cache_redis_open(settings);
+    c->queue = c->redis ? cache_queue_open(c->redis, c->memory, slot) : NULL;
+    if (c->queue)
         return c;
-    free(c);
+    cache_close(c);
     return NULL;
 }
 
@@ -45,6 +47,7 @@ void cache_close(struct cache *c)
 {
     if (!c)
         return;
+    cache_queue_close(c->queue);
     cache_redis_close(c->redis);
     free(c);
 }
@@ -83,15 +86,15 @@ static void count_miss(struct cache *c, enum metrics_source from)
 }
 
 bool cache_find(struct cache *c, struct request_ctx *ctx, struct cache_key key,
-                const struct cache_snapshot *snapshot, bool far, struct cache_found *out)
+                const struct cache_snapshot *snapshot, bool redis_too, struct cache_found *out)
 {
     if (c->memory && find_in_memory(c, ctx, key, snapshot, out))
         return true;
     if (c->memory)
         count_miss(c, METRICS_MEMORY);
-    /* Only what memory holds can be current. */
+    /* Only a value of memory can be current. */
     *out = (struct cache_found){.current = false};
-    if (!far || !c->redis)
+    if (!redis_too || !c->redis)
         return false;
     const int64_t began = clock_mono_us();
     const bool found = cache_redis_get(c->redis, ctx, key, &out->value);
@@ -103,62 +106,66 @@ bool cache_find(struct cache *c, struct request_ctx *ctx, struct cache_key key,
 }
 
 void cache_put(struct cache *c, struct request_ctx *ctx, struct cache_key key,
-               const struct cache_snapshot *snapshot, bool far, const struct cache_value *value)
+               const struct cache_snapshot *snapshot, bool redis_too,
+               const struct cache_value *value)
 {
     const struct arena_mark mark = arena_get_mark(ctx->arena);
     const int64_t ttl_ms = value->ttl_ms < c->value_ms ? value->ttl_ms : c->value_ms;
     struct sv stored;
     if (ttl_ms <= 0 || value->bytes.n > c->value_max)
         return;
-    /* Whoever has deleted the session has raised the epoch. */
+    /* The deletion of a session raises the epoch. */
     if (c->memory && !memory_is_current(c->memory, snapshot))
         return;
     if (c->memory && cache_codec_encode(ctx->arena, key, value, false, &stored))
         (void)memory_store(c->memory, c->self, snapshot, stored, clock_mono_us() + ttl_ms * 1000);
     arena_rewind(ctx->arena, mark);
-    if (!far || !c->redis || !cache_redis_is_usable(c->redis) ||
+    if (!redis_too || !c->redis || !cache_breaker_is_closed(&c->redis->breaker) ||
         !cache_codec_encode(ctx->arena, key, value, true, &stored))
         return;
-    const struct cache_redis_key name = cache_redis_key(c->redis, key);
-    cache_queue_put(c->redis->queue, &name, snapshot, stored, ttl_ms);
+    const struct cache_redis_key redis_key = cache_redis_key(c->redis, key);
+    cache_queue_push(c->queue, &redis_key, snapshot, stored, ttl_ms);
     arena_rewind(ctx->arena, mark);
 }
 
-void cache_note_write(struct cache *c, struct cache_snapshot *snapshot, bool in_doubt)
+void cache_raise_epoch(struct cache *c, struct cache_snapshot *snapshot, bool in_doubt)
 {
     if (!c->memory)
         return;
     if (in_doubt)
         memory_quarantine(c->memory, snapshot->hash, clock_mono_us() + c->quarantine_us);
     const uint64_t was = memory_raise(c->memory, snapshot->hash);
-    /* Of two writers it is not known here which one has committed last. */
+    /* With two writers it is unknown which of them committed last. */
     snapshot->usable = snapshot->usable && was == snapshot->epoch && !in_doubt;
     snapshot->epoch = was + 1;
 }
 
-void cache_remove(struct cache *c, struct cache_key key, bool far)
+void cache_remove(struct cache *c, struct cache_key key, bool redis_too)
 {
     if (c->memory)
         memory_remove(c->memory, c->self, memory_snapshot(c->memory, key, 0).hash);
-    if (!far || !c->redis)
+    if (!redis_too || !c->redis)
         return;
-    const struct cache_redis_key name = cache_redis_key(c->redis, key);
-    cache_queue_put(c->redis->queue, &name, NULL, SV_NONE, 0);
+    const struct cache_redis_key redis_key = cache_redis_key(c->redis, key);
+    cache_queue_push(c->queue, &redis_key, NULL, SV_NONE, 0);
 }
 
 bool cache_erase(struct cache *c, struct request_ctx *ctx, const struct cache_key *keys, size_t n)
 {
     for (size_t i = 0; c->memory && i < n; i++)
         memory_remove(c->memory, c->self, memory_snapshot(c->memory, keys[i], 0).hash);
-    struct cache_redis_key *names = arena_array(ctx->arena, n, sizeof *names);
+    struct cache_redis_key *redis_keys = arena_array(ctx->arena, n, sizeof *redis_keys);
     if (!c->redis)
         return true;
-    if (!names)
+    if (!redis_keys)
         return false;
-    for (size_t i = 0; i < n; i++)
-        names[i] = cache_redis_key(c->redis, keys[i]);
-    /* Without epochs nobody knows who is about to store what was read before. */
-    return cache_redis_delete(c->redis, ctx->deadline, names, n) && c->memory;
+    /* The queue repeats the DELs after the SETs that it may be sending now. */
+    for (size_t i = 0; i < n; i++) {
+        redis_keys[i] = cache_redis_key(c->redis, keys[i]);
+        cache_queue_push(c->queue, &redis_keys[i], NULL, SV_NONE, 0);
+    }
+    /* Without epochs a reader may be about to store what it read before. */
+    return cache_redis_delete(c->redis, ctx->deadline, redis_keys, n) && c->memory;
 }
 
 void cache_status(struct cache *c, struct cache_status *out)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The stored form of a value: its identity, tenant, id, the bytes, and in Redis a checksum of all
- * that is in front of it. A value is taken only if all of it is as it was written.
+ * The stored form of a value: identity, tenant, id, bytes, and in Redis a checksum of all that
+ * precedes it. A stored value that differs from this in any way is a miss.
  *
- * Numbers are in the host's byte order. Hosts that share a Redis should have the same one; a host
- * with another one reads a miss, because the magic differs. The checksum detects damage, not
- * forgery: whoever may write to Redis is trusted (SECURITY.md).
+ * Numbers are in the host's byte order. A host of the other byte order reads a miss, because the
+ * magic differs. The checksum detects damage, not forgery: every client of Redis is trusted
+ * (SECURITY.md).
  */
 #include "cache_internal.h"
 
@@ -25,7 +25,7 @@ struct identity {
     uint32_t tenant_n, id_n;
     uint64_t bytes_n;
 };
-_Static_assert(sizeof(struct identity) == 48, "an identity has no gaps: it is stored as it is");
+_Static_assert(sizeof(struct identity) == 48, "an identity has no padding: it is stored as it is");
 
 bool cache_stamp_eq(struct cache_stamp a, struct cache_stamp b)
 {
@@ -86,7 +86,7 @@ bool cache_codec_decode(struct sv stored, struct cache_key key, bool checksum,
     return true;
 }
 
-/* Logged at the 1st, 2nd, 4th, 8th … time only: one bad key may be asked for very often. */
+/* Logs the 1st, 2nd, 4th, 8th … only: requests may ask for one bad key very often. */
 void cache_count_mismatch(_Atomic uint64_t *count, const char *where, struct cache_key key)
 {
     struct log_line line;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The mapping that the workers of a host share: a page for its header, then the table of values. */
 #include "memory_internal.h"
 
 #include <sys/mman.h>
@@ -7,8 +8,8 @@
 
 enum { HEADER_BYTES = 4096 /* a page for struct cache_shared */ };
 
-/* MAP_POPULATE: if the machine, or the limit of a container, has no memory for the table, the
- * service ends at its start and not later, when the table has filled. */
+/* MAP_POPULATE: if the machine or its container has too little memory for the table, the service
+ * fails when it starts, and not when the table is full. */
 struct cache_shared *cache_shared_map(size_t memory_bytes)
 {
     const size_t fit = memory_bytes / sizeof(struct memory_stripe);

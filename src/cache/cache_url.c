@@ -1,31 +1,32 @@
 /* SPDX-License-Identifier: MIT */
+/* Parses REDIS_URL. */
 #include "cache_internal.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static const char form[] =
+#include "parley/base/encode.h"
+
+static const char syntax[] =
     "use redis://[user:password@]host[:port][/db] or unix:///path[?db=N][&password=…]";
 
-static bool bad(char *why, size_t why_n, const char *what)
+static bool url_refused(char *why, size_t why_n, const char *what)
 {
-    snprintf(why, why_n, "%s; %s", what, form);
+    snprintf(why, why_n, "%s; %s", what, syntax);
     return false;
 }
 
-/* Percent-decodes s into out with a NUL behind it; false if it does not fit or holds a NUL. */
-static bool unescape(struct sv s, char *out, size_t out_n)
+/* Percent-decodes s into out and appends a NUL. False: it does not fit or contains a NUL. */
+static bool percent_decode(struct sv s, char *out, size_t out_n)
 {
     size_t n = 0;
     for (size_t i = 0; i < s.n; i++) {
         int c = (unsigned char)s.p[i];
         if (c == '%') {
-            if (s.n - i < 3 || sv_hex(s.p[i + 1]) < 0 || sv_hex(s.p[i + 2]) < 0)
-                return false;
-            c = sv_hex(s.p[i + 1]) * 16 + sv_hex(s.p[i + 2]);
+            c = percent_read((struct sv){s.p + i, s.n - i});
             i += 2;
         }
-        if (c == 0 || n + 1 >= out_n)
+        if (c <= 0 || n + 1 >= out_n)
             return false;
         out[n++] = (char)c;
     }
@@ -33,7 +34,7 @@ static bool unescape(struct sv s, char *out, size_t out_n)
     return true;
 }
 
-static bool number(struct sv s, unsigned max, int *out)
+static bool parse_number(struct sv s, unsigned max, int *out)
 {
     uint64_t v = 0;
     if (!sv_to_u64(s, &v) || v > max)
@@ -42,7 +43,7 @@ static bool number(struct sv s, unsigned max, int *out)
     return true;
 }
 
-/* Cuts user:password@ off, if it is there. A password may hold an @, so the last one ends it. */
+/* Cuts off user:password@ if there is one. A password may contain an @, so the last @ ends it. */
 static bool parse_credentials(struct sv *s, struct cache_url *out)
 {
     const char *at = s->n ? memrchr(s->p, '@', s->n) : NULL;
@@ -52,8 +53,8 @@ static bool parse_credentials(struct sv *s, struct cache_url *out)
     struct sv user = sv_cut(&password, ':');
     s->n -= (size_t)(at + 1 - s->p);
     s->p = at + 1;
-    return password.p && unescape(user, out->user, sizeof out->user) &&
-           unescape(password, out->password, sizeof out->password);
+    return password.p && percent_decode(user, out->user, sizeof out->user) &&
+           percent_decode(password, out->password, sizeof out->password);
 }
 
 /* host, host:port, [v6] or [v6]:port. */
@@ -72,24 +73,24 @@ static bool parse_host(struct sv s, struct cache_url *out)
         host = sv_cut(&port, ':');
     }
     out->port = 6379;
-    if (port.p && (!number(port, 65535, &out->port) || out->port == 0))
+    if (port.p && (!parse_number(port, 65535, &out->port) || out->port == 0))
         return false;
-    return host.n && unescape(host, out->host, sizeof out->host);
+    return host.n && percent_decode(host, out->host, sizeof out->host);
 }
 
 static bool parse_tcp(struct sv rest, struct cache_url *out, char *why, size_t why_n)
 {
     if (memchr(rest.p, '?', rest.n))
-        return bad(why, why_n, "redis:// takes no ?options");
-    /* A slash in a password must be written %2F, so the first one ends the host. */
+        return url_refused(why, why_n, "redis:// takes no ?options");
+    /* A slash in a password is written %2F, so the first slash ends the host. */
     struct sv db = rest;
     struct sv host = sv_cut(&db, '/');
     if (!parse_credentials(&host, out))
-        return bad(why, why_n, "the user or password is malformed or too long");
+        return url_refused(why, why_n, "the user or password is malformed or too long");
     if (!parse_host(host, out))
-        return bad(why, why_n, "the host or port is missing or malformed");
-    if (db.p && db.n && !number(db, 1000000, &out->db))
-        return bad(why, why_n, "the database is not a number");
+        return url_refused(why, why_n, "the host or port is missing or malformed");
+    if (db.p && db.n && !parse_number(db, 1000000, &out->db))
+        return url_refused(why, why_n, "the database is not a number");
     return true;
 }
 
@@ -98,20 +99,21 @@ static bool parse_unix(struct sv rest, struct cache_url *out, char *why, size_t 
     struct sv options = rest;
     struct sv path = sv_cut(&options, '?');
     out->local = true;
-    if (path.n < 2 || path.p[0] != '/' || !unescape(path, out->path, sizeof out->path))
-        return bad(why, why_n, "the socket's path must be absolute and shorter than 108 bytes");
+    if (path.n < 2 || path.p[0] != '/' || !percent_decode(path, out->path, sizeof out->path))
+        return url_refused(why, why_n,
+                           "the socket's path must be absolute and shorter than 108 bytes");
     while (options.p) {
         struct sv value = sv_cut(&options, '&');
         struct sv name = sv_cut(&value, '=');
-        bool fine = false;
+        bool ok = false;
         if (sv_eq(name, SV("db")))
-            fine = value.p && number(value, 1000000, &out->db);
+            ok = value.p && parse_number(value, 1000000, &out->db);
         else if (sv_eq(name, SV("user")))
-            fine = value.p && unescape(value, out->user, sizeof out->user);
+            ok = value.p && percent_decode(value, out->user, sizeof out->user);
         else if (sv_eq(name, SV("password")))
-            fine = value.p && unescape(value, out->password, sizeof out->password);
-        if (!fine)
-            return bad(why, why_n, "an option is unknown or malformed");
+            ok = value.p && percent_decode(value, out->password, sizeof out->password);
+        if (!ok)
+            return url_refused(why, why_n, "an option is unknown or malformed");
     }
     return true;
 }
@@ -125,14 +127,14 @@ bool cache_url_parse(const char *text, struct cache_url *out, char *why, size_t 
     if (sv_starts_with(url, SV("rediss://"))) {
         snprintf(why, why_n,
                  "rediss:// (TLS) is not supported: the hiredis of this build has no TLS; use "
-                 "redis:// in a private network or a TLS proxy beside parley");
+                 "redis:// in a private network or a TLS proxy next to parley");
         return false;
     }
     if (sv_starts_with(url, SV("redis://")))
         return parse_tcp((struct sv){url.p + 8, url.n - 8}, out, why, why_n);
     if (sv_starts_with(url, SV("unix://")))
         return parse_unix((struct sv){url.p + 7, url.n - 7}, out, why, why_n);
-    return bad(why, why_n, "the scheme is neither redis:// nor unix://");
+    return url_refused(why, why_n, "the scheme is neither redis:// nor unix://");
 }
 
 bool cache_url_valid(const char *url, char *why, size_t why_n)
@@ -140,7 +142,7 @@ bool cache_url_valid(const char *url, char *why, size_t why_n)
     struct cache_url parsed;
     if (why_n)
         why[0] = '\0';
-    bool fine = !url || url[0] == '\0' || cache_url_parse(url, &parsed, why, why_n);
+    bool ok = !url || url[0] == '\0' || cache_url_parse(url, &parsed, why, why_n);
     explicit_bzero(&parsed, sizeof parsed);
-    return fine;
+    return ok;
 }

@@ -2,20 +2,21 @@
 /*
  * The table of cached values in the mapping that all workers of a host share.
  *
- * Epochs say what is current. A key belongs to a bucket, and each writer raises the epoch of its
- * bucket after its commit and before its answer. A reader takes a snapshot of the epoch before it
- * asks PostgreSQL. It stores the result under that epoch, and the value is current only while that
- * is still the bucket's epoch. "all" is an epoch of all buckets together, raised when a worker died
- * or other hosts may have written.
+ * Epochs decide what is current. Each key belongs to a bucket, and each bucket has an epoch. A
+ * writer raises the epoch after its commit and before its answer. A reader takes a snapshot of the
+ * epoch before it asks PostgreSQL, and stores the result under that epoch. The value is current
+ * only while the bucket still has that epoch. "all" is one more epoch, for all buckets together. It
+ * is raised when a worker died or when other hosts may have written.
  *
- * A statement may still be committed after its writer is gone: its outcome is unknown, or the
- * writer died. Nobody raises the epoch then. So its bucket is in quarantine for as long as that may
- * take: for a snapshot taken meanwhile nothing is current, and nothing is stored.
+ * PostgreSQL may still commit a statement after its writer has gone: the writer died, or does not
+ * know the outcome. No epoch is raised then. So the bucket is in quarantine for as long as that may
+ * take. For a snapshot that was taken during a quarantine nothing is current and nothing is stored.
  *
- * Values are in stripes, each a ring that newer values overwrite, under a seqlock. A writer that
- * does not get the lock drops its value; a removal tries for a moment, and then ends the value. A
- * reader has a miss if the lock is held, or changed while it copied. Data words are stored with
- * release and loaded with acquire, so that who has seen a word of a writer also sees its lock.
+ * Values are in stripes. Each stripe is a ring, in which newer values overwrite older ones, under a
+ * seqlock. A writer that does not get the lock drops its value. A removal tries for a moment, and
+ * then ends the value's life. A reader has a miss if the lock is taken, or changed while it copied.
+ * Words are stored with release and loaded with acquire: a reader that sees a word of a writer also
+ * sees that writer's lock.
  */
 #ifndef PARLEY_CACHE_MEMORY_INTERNAL_H
 #define PARLEY_CACHE_MEMORY_INTERNAL_H
@@ -26,23 +27,24 @@
 
 enum {
     MEMORY_BUCKETS = 65536,
-    MEMORY_QUARANTINES = 1024,        /* each for the buckets of one remainder */
+    MEMORY_QUARANTINES = 1024,        /* each for the buckets with one remainder */
     MEMORY_RING_WORDS = 32768,        /* 256 KiB a stripe */
     MEMORY_WAYS = 8,                  /* entries that a key may be in */
     MEMORY_ENTRIES = 16 * MEMORY_WAYS /* of a stripe */
 };
 
 struct memory_entry {
-    _Atomic uint64_t place; /* first word, counted as head is */
-    _Atomic uint64_t size;  /* bytes; above them by 32 bits the words kept for it. 0: none */
+    _Atomic uint64_t start; /* first word, counted as head is */
+    _Atomic uint64_t size;  /* low 32 bits: bytes, 0: free; high 32 bits: words reserved */
     _Atomic uint64_t epoch, all;
     _Atomic uint64_t until_us; /* monotonic */
 };
 
 struct memory_stripe {
-    /* Even: free; odd: being written. MEMORY_PID_SHIFT bits count, above them the writer's pid. */
-    _Alignas(64) _Atomic uint64_t word;
-    _Atomic uint64_t head; /* words given out since the start; the ring holds the last of them */
+    /* Even: free; odd: being written. The low MEMORY_PID_SHIFT bits count; above them is the
+     * writer's process id. */
+    _Alignas(64) _Atomic uint64_t lock;
+    _Atomic uint64_t head; /* words reserved since the start; the ring has the newest of them */
     _Atomic uint64_t hash[MEMORY_ENTRIES];
     struct memory_entry entry[MEMORY_ENTRIES];
     _Atomic uint64_t ring[MEMORY_RING_WORDS];
@@ -62,34 +64,34 @@ struct memory_table {
 
 /* ---- memory_table.c ---- */
 
-size_t memory_used(struct memory_table *t); /* bytes that hold a value, or held one */
+size_t memory_used(struct memory_table *t); /* bytes that hold or held a value */
 
 /* See cache_snapshot. */
 struct cache_snapshot memory_snapshot(struct memory_table *t, struct cache_key key, int64_t now_us);
-/* Whether nobody has written since, and there was no quarantine. */
+/* Whether no writer has raised the epoch since, and no quarantine was on. */
 bool memory_is_current(struct memory_table *t, const struct cache_snapshot *s);
-/* Raises the epoch of the key's bucket; what it was. */
+/* Raises the epoch of the key's bucket and returns the old one. */
 uint64_t memory_raise(struct memory_table *t, uint64_t hash);
-/* Raises that of all. */
+/* Raises the epoch of all buckets. */
 void memory_raise_all(struct memory_table *t);
-/* How long the writes of a worker may go on after its death, for memory_reap. */
+/* How long a write may go on after its worker's death, for memory_reap. */
 void memory_quarantine_ms(struct memory_table *t, int64_t ms);
-/* Puts the key's bucket into quarantine. Before memory_raise: a snapshot of the new epoch must see
- * it. */
+/* Puts the key's bucket into quarantine. To be called before memory_raise: a snapshot with the new
+ * epoch must see the quarantine. */
 void memory_quarantine(struct memory_table *t, uint64_t hash, int64_t until_us);
-/* See cache_shared_reap. One thread at a time, and pid is gone. */
+/* See cache_shared_reap. One thread at a time calls it, after pid has ended. */
 void memory_reap(struct memory_table *t, pid_t pid, int64_t now_us);
 
-/* Copies into the arena what was stored for the key and has not ended. False: a miss; *current has
- * no meaning then. *current: it was stored under the epochs of the snapshot. The caller must check
- * whose bytes these are. */
+/* Copies the value of the key into the arena. *current: it was stored under the epochs of the
+ * snapshot. False: a miss. The caller must check that the bytes belong to the key. */
 MUSTCHECK bool memory_find(struct memory_table *t, const struct cache_snapshot *snapshot,
                            int64_t now_us, struct arena *a, struct sv *out, bool *current);
-/* False: not stored, because it is too large, the snapshot is no longer that of the bucket, or
- * somebody else is writing there. */
+/* False: not stored, because the value is too large, the snapshot is no longer current, or another
+ * writer has the lock. */
 bool memory_store(struct memory_table *t, pid_t self, const struct cache_snapshot *snapshot,
                   struct sv bytes, int64_t until_us);
-/* Removes a value, or ends it if somebody holds its stripe for longer than a store takes. */
+/* Removes a value, or ends its life if another writer keeps the lock for longer than a store takes.
+ */
 void memory_remove(struct memory_table *t, pid_t self, uint64_t hash);
 
 #endif

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The table of values in shared memory. memory_internal.h describes it. */
 #include "memory_internal.h"
 
 #include <sched.h>
@@ -9,12 +10,12 @@
 enum { VALUE_WORDS_MAX = MEMORY_RING_WORDS / 4 };
 static const uint64_t count_mask = (UINT64_C(1) << MEMORY_PID_SHIFT) - 1;
 
-static uint64_t get(const _Atomic uint64_t *word)
+static uint64_t load_acquire(const _Atomic uint64_t *word)
 {
     return atomic_load_explicit(word, memory_order_acquire);
 }
 
-static void put(_Atomic uint64_t *word, uint64_t v)
+static void store_release(_Atomic uint64_t *word, uint64_t v)
 {
     atomic_store_explicit(word, v, memory_order_release);
 }
@@ -23,7 +24,7 @@ size_t memory_used(struct memory_table *t)
 {
     size_t words = 0;
     for (uint64_t i = 0; i < t->n_stripes; i++) {
-        uint64_t head = get(&t->stripe[i].head);
+        uint64_t head = load_acquire(&t->stripe[i].head);
         words += head < MEMORY_RING_WORDS ? head : MEMORY_RING_WORDS;
     }
     return words * sizeof(uint64_t);
@@ -31,7 +32,8 @@ size_t memory_used(struct memory_table *t)
 
 /* ---- epochs and quarantines ---- */
 
-/* The hash of the tenant is part of the key that the id is hashed with. Never 0: no entry. */
+/* Hashes the id with a key that the tenant's hash is mixed into. Never 0, which marks a free entry.
+ */
 static uint64_t hash_of(const struct memory_table *t, struct cache_key key)
 {
     unsigned char k[sizeof t->key], out[crypto_shorthash_BYTES];
@@ -55,7 +57,8 @@ static _Atomic int64_t *quarantine_of(struct memory_table *t, uint64_t hash)
     return &t->quarantine_us[hash % MEMORY_QUARANTINES];
 }
 
-/* Epochs first: they are raised after a quarantine begins, so whoever has a new one sees it. */
+/* Epochs are read first. They are raised after a quarantine begins, so a snapshot with a new epoch
+ * also sees the quarantine. */
 struct cache_snapshot memory_snapshot(struct memory_table *t, struct cache_key key, int64_t now_us)
 {
     struct cache_snapshot s = {.hash = hash_of(t, key)};
@@ -93,14 +96,14 @@ void memory_quarantine(struct memory_table *t, uint64_t hash, int64_t until_us)
     set_at_least(quarantine_of(t, hash), until_us);
 }
 
-/* What its dead writer has left half done is of no use. */
-static void free_stripe(struct memory_stripe *s, uint64_t word)
+/* Empties a stripe whose writer died while it wrote. */
+static void free_stripe(struct memory_stripe *s, uint64_t lock)
 {
     for (size_t i = 0; i < MEMORY_ENTRIES; i++) {
-        put(&s->hash[i], 0);
-        put(&s->entry[i].size, 0);
+        store_release(&s->hash[i], 0);
+        store_release(&s->entry[i].size, 0);
     }
-    put(&s->word, ((word & count_mask) + 1) & count_mask);
+    store_release(&s->lock, ((lock & count_mask) + 1) & count_mask);
 }
 
 void memory_reap(struct memory_table *t, pid_t pid, int64_t now_us)
@@ -108,15 +111,15 @@ void memory_reap(struct memory_table *t, pid_t pid, int64_t now_us)
     set_at_least(&t->quarantine_all_us, now_us + atomic_load(&t->quarantine_ms) * 1000);
     memory_raise_all(t);
     for (uint64_t i = 0; i < t->n_stripes; i++) {
-        uint64_t word = get(&t->stripe[i].word);
-        if (word % 2 == 1 && word >> MEMORY_PID_SHIFT == (uint64_t)pid)
-            free_stripe(&t->stripe[i], word);
+        uint64_t lock = load_acquire(&t->stripe[i].lock);
+        if (lock % 2 == 1 && lock >> MEMORY_PID_SHIFT == (uint64_t)pid)
+            free_stripe(&t->stripe[i], lock);
     }
 }
 
 /* ---- values ---- */
 
-/* Other bits of the hash than the bucket's. */
+/* Uses other bits of the hash than epoch_of. */
 static struct memory_stripe *stripe_of(struct memory_table *t, uint64_t hash)
 {
     return &t->stripe[(hash >> 32) * t->n_stripes >> 32];
@@ -127,10 +130,10 @@ static size_t first_way(uint64_t hash)
     return (hash >> 16) % (MEMORY_ENTRIES / MEMORY_WAYS) * MEMORY_WAYS;
 }
 
-/* Of an entry's words none is overwritten yet. */
-static bool is_whole(const struct memory_stripe *s, uint64_t place)
+/* Whether no lock of an entry is overwritten yet. */
+static bool is_whole(const struct memory_stripe *s, uint64_t start)
 {
-    return get(&s->head) - place <= MEMORY_RING_WORDS;
+    return load_acquire(&s->head) - start <= MEMORY_RING_WORDS;
 }
 
 bool memory_is_current(struct memory_table *t, const struct cache_snapshot *s)
@@ -142,25 +145,25 @@ bool memory_is_current(struct memory_table *t, const struct cache_snapshot *s)
 static void copy_words(char *to, const _Atomic uint64_t *from, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        const uint64_t word = get(&from[i]);
+        const uint64_t word = load_acquire(&from[i]);
         memcpy(to + i * sizeof word, &word, sizeof word);
     }
 }
 
-/* May be of two writers: the caller looks at the stripe's word again before it believes anything.
+/* The copy may mix two writers' words: the caller checks the stripe's lock again before it uses it.
  */
 static bool copy_out(const struct memory_stripe *s, const struct memory_entry *e, struct arena *a,
                      struct sv *out)
 {
-    uint64_t place = get(&e->place);
-    size_t n = get(&e->size) & UINT32_MAX, words = (n + 7) / 8;
-    char *p = n > 0 && words <= VALUE_WORDS_MAX && is_whole(s, place)
+    const uint64_t start = load_acquire(&e->start);
+    size_t n = load_acquire(&e->size) & UINT32_MAX, words = (n + 7) / 8;
+    char *p = n > 0 && words <= VALUE_WORDS_MAX && is_whole(s, start)
                   ? arena_alloc(a, words * sizeof(uint64_t))
                   : NULL;
     if (!p)
         return false;
     /* Up to the end of the ring, and the rest from its beginning. */
-    const size_t first = place % MEMORY_RING_WORDS, room = MEMORY_RING_WORDS - first;
+    const size_t first = start % MEMORY_RING_WORDS, room = MEMORY_RING_WORDS - first;
     copy_words(p, &s->ring[first], words < room ? words : room);
     if (words > room)
         copy_words(p + room * sizeof(uint64_t), s->ring, words - room);
@@ -173,7 +176,7 @@ static size_t entry_of(const struct memory_stripe *s, uint64_t hash)
 {
     const size_t first = first_way(hash);
     for (size_t i = first; i < first + MEMORY_WAYS; i++)
-        if (get(&s->hash[i]) == hash)
+        if (load_acquire(&s->hash[i]) == hash)
             return i;
     return MEMORY_ENTRIES;
 }
@@ -182,16 +185,16 @@ bool memory_find(struct memory_table *t, const struct cache_snapshot *snapshot, 
                  struct arena *a, struct sv *out, bool *current)
 {
     const struct memory_stripe *s = stripe_of(t, snapshot->hash);
-    const uint64_t word = get(&s->word);
+    const uint64_t lock = load_acquire(&s->lock);
     const size_t at = entry_of(s, snapshot->hash);
-    if (word % 2 == 1 || at == MEMORY_ENTRIES)
+    if (lock % 2 == 1 || at == MEMORY_ENTRIES)
         return false;
     const struct memory_entry *e = &s->entry[at];
-    if (now_us >= (int64_t)get(&e->until_us))
+    if (now_us >= (int64_t)load_acquire(&e->until_us))
         return false;
-    *current = get(&e->epoch) == snapshot->epoch && get(&e->all) == snapshot->all;
+    *current = load_acquire(&e->epoch) == snapshot->epoch && load_acquire(&e->all) == snapshot->all;
     struct arena_mark mark = arena_get_mark(a);
-    if (copy_out(s, e, a, out) && get(&s->word) == word) {
+    if (copy_out(s, e, a, out) && load_acquire(&s->lock) == lock) {
         *current = *current && memory_is_current(t, snapshot);
         return true;
     }
@@ -201,10 +204,10 @@ bool memory_find(struct memory_table *t, const struct cache_snapshot *snapshot, 
 
 static uint64_t age_of(const struct memory_entry *e)
 {
-    return get(&e->size) ? get(&e->place) + 1 : 0;
+    return load_acquire(&e->size) ? load_acquire(&e->start) + 1 : 0;
 }
 
-/* That of the same key, or an empty one, or the one that is overwritten soonest. */
+/* The entry of the same key, or a free one, or the one that is overwritten soonest. */
 static struct memory_entry *entry_for(struct memory_stripe *s, uint64_t hash)
 {
     const size_t first = first_way(hash), own = entry_of(s, hash);
@@ -214,25 +217,26 @@ static struct memory_entry *entry_for(struct memory_stripe *s, uint64_t hash)
     for (size_t i = first; i < first + MEMORY_WAYS; i++)
         if (age_of(&s->entry[i]) < age_of(&s->entry[oldest]))
             oldest = i;
-    put(&s->hash[oldest], hash);
-    put(&s->entry[oldest].size, 0);
+    store_release(&s->hash[oldest], hash);
+    store_release(&s->entry[oldest].size, 0);
     return &s->entry[oldest];
 }
 
-/* In the place it has while it fits there, so that a session that is written often does not push
- * all others out of the ring; an eighth more than needed, so that it may grow. */
-static uint64_t place_for(struct memory_stripe *s, struct memory_entry *e, size_t n)
+/* Where a value of n bytes goes. A value that fits replaces the old one in place, so that a session
+ * that is written often does not push all others out of the ring. An eighth more than needed is
+ * reserved, so that the value may grow. */
+static uint64_t start_for(struct memory_stripe *s, struct memory_entry *e, size_t n)
 {
-    const uint64_t words = (n + 7) / 8, head = get(&s->head);
-    uint64_t kept = get(&e->size) >> 32, place = get(&e->place);
-    if (kept < words || !is_whole(s, place)) {
-        kept = words + words / 8;
-        place = head;
-        put(&e->place, place);
-        put(&s->head, head + kept);
+    const uint64_t words = (n + 7) / 8, head = load_acquire(&s->head);
+    uint64_t reserved = load_acquire(&e->size) >> 32, start = load_acquire(&e->start);
+    if (reserved < words || !is_whole(s, start)) {
+        reserved = words + words / 8;
+        start = head;
+        store_release(&e->start, start);
+        store_release(&s->head, head + reserved);
     }
-    put(&e->size, kept << 32 | n);
-    return place;
+    store_release(&e->size, reserved << 32 | n);
+    return start;
 }
 
 static void put_words(_Atomic uint64_t *to, const char *p, size_t n)
@@ -240,28 +244,28 @@ static void put_words(_Atomic uint64_t *to, const char *p, size_t n)
     uint64_t word;
     for (; n >= sizeof word; n -= sizeof word, p += sizeof word) {
         memcpy(&word, p, sizeof word);
-        put(to++, word);
+        store_release(to++, word);
     }
     if (n == 0)
         return;
     word = 0;
     memcpy(&word, p, n);
-    put(to, word);
+    store_release(to, word);
 }
 
-/* What the stripe's word is while self holds it; 0: somebody else does. */
-static uint64_t try_hold(struct memory_stripe *s, pid_t self)
+/* The stripe's lock while self has it; 0: another writer has it. */
+static uint64_t try_lock(struct memory_stripe *s, pid_t self)
 {
-    uint64_t word = get(&s->word);
-    const uint64_t held = (uint64_t)self << MEMORY_PID_SHIFT | ((word + 1) & count_mask);
-    if (word % 2 == 1 || !atomic_compare_exchange_strong(&s->word, &word, held))
+    uint64_t lock = load_acquire(&s->lock);
+    const uint64_t held = (uint64_t)self << MEMORY_PID_SHIFT | ((lock + 1) & count_mask);
+    if (lock % 2 == 1 || !atomic_compare_exchange_strong(&s->lock, &lock, held))
         return 0;
     return held;
 }
 
-static void give_up(struct memory_stripe *s, uint64_t held)
+static void unlock_stripe(struct memory_stripe *s, uint64_t held)
 {
-    put(&s->word, (held + 1) & count_mask);
+    store_release(&s->lock, (held + 1) & count_mask);
 }
 
 bool memory_store(struct memory_table *t, pid_t self, const struct cache_snapshot *snapshot,
@@ -271,55 +275,56 @@ bool memory_store(struct memory_table *t, pid_t self, const struct cache_snapsho
     if (!memory_is_current(t, snapshot) || bytes.n == 0 ||
         bytes.n > VALUE_WORDS_MAX * sizeof(uint64_t))
         return false;
-    const uint64_t held = try_hold(s, self);
+    const uint64_t held = try_lock(s, self);
     if (held == 0)
         return false;
-    /* Whoever deletes a session raises the epoch and then waits for the stripe: what was read
-     * before is refused here, or taken away by him. */
+    /* A deletion raises the epoch and then locks the stripe. So a value that was read before is
+     * refused here, or removed by the deletion. */
     if (!memory_is_current(t, snapshot)) {
-        give_up(s, held);
+        unlock_stripe(s, held);
         return false;
     }
     struct memory_entry *e = entry_for(s, snapshot->hash);
-    uint64_t place = place_for(s, e, bytes.n);
-    put(&e->epoch, snapshot->epoch);
-    put(&e->all, snapshot->all);
-    put(&e->until_us, (uint64_t)until_us);
-    const size_t first = place % MEMORY_RING_WORDS,
+    const uint64_t start = start_for(s, e, bytes.n);
+    store_release(&e->epoch, snapshot->epoch);
+    store_release(&e->all, snapshot->all);
+    store_release(&e->until_us, (uint64_t)until_us);
+    const size_t first = start % MEMORY_RING_WORDS,
                  room = (MEMORY_RING_WORDS - first) * sizeof(uint64_t);
     put_words(&s->ring[first], bytes.p, bytes.n < room ? bytes.n : room);
     if (bytes.n > room)
         put_words(s->ring, bytes.p + room, bytes.n - room);
-    give_up(s, held);
+    unlock_stripe(s, held);
     return true;
 }
 
-/* A store takes some microseconds. Whoever is stopped in one is not waited for: the value ends now,
- * unless it is this very one that he stores. */
+/* A store takes some microseconds. Nobody waits for a writer that was stopped in one: the value's
+ * life ends now, unless the stopped writer is storing this very key. */
 void memory_remove(struct memory_table *t, pid_t self, uint64_t hash)
 {
     enum { TRIES = 100 };
     struct memory_stripe *s = stripe_of(t, hash);
-    /* The word before the entries: a store that begins later sees the raise of who deletes. */
-    uint64_t held = 0, word = atomic_load(&s->word);
+    /* The lock is read before the entries: a store that begins later sees the epoch that the
+     * deletion has raised. */
+    uint64_t held = 0, lock = atomic_load(&s->lock);
     size_t at = entry_of(s, hash);
-    if (at == MEMORY_ENTRIES && word % 2 == 0 && get(&s->word) == word)
+    if (at == MEMORY_ENTRIES && lock % 2 == 0 && load_acquire(&s->lock) == lock)
         return;
     for (int i = 0; i < TRIES && held == 0; i++) {
-        held = try_hold(s, self);
+        held = try_lock(s, self);
         if (held == 0)
             (void)sched_yield();
     }
     at = entry_of(s, hash);
     if (held == 0) {
-        /* The entry may be another key's by now, for which it is a miss. */
+        /* The entry may be another key's by now, which then has a miss. */
         if (at < MEMORY_ENTRIES)
-            put(&s->entry[at].until_us, 0);
+            store_release(&s->entry[at].until_us, 0);
         return;
     }
     if (at < MEMORY_ENTRIES) {
-        put(&s->hash[at], 0);
-        put(&s->entry[at].size, 0);
+        store_release(&s->hash[at], 0);
+        store_release(&s->entry[at].size, 0);
     }
-    give_up(s, held);
+    unlock_stripe(s, held);
 }

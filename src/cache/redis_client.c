@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Redis as a cache: GET for readers, DEL for erasures. Each has a connection of its own for as long
- * as it takes. After a failure no request asks Redis until the queue's thread has got an answer.
- * The thread tries it after pauses that double up to some seconds. This only spares requests the
- * time-out of a Redis that is away.
+ * The Redis client: GET for readers, DEL for erasures, and the commands of the queue. A caller has
+ * a connection to itself for as long as its commands take.
  *
  *   key: parley:<layout>:<tenant>:<session id>
  */
@@ -17,9 +15,6 @@
 
 #include "parley/obs/log.h"
 
-static const int64_t pause_first_us = 100 * 1000, pause_last_us = 3 * 1000 * 1000;
-static const int64_t probe_us = 1000 * 1000;
-
 struct cache_redis_key cache_redis_key(const struct cache_redis *r, struct cache_key key)
 {
     struct cache_redis_key out;
@@ -29,31 +24,8 @@ struct cache_redis_key cache_redis_key(const struct cache_redis *r, struct cache
     return out;
 }
 
-/* ---- whether it is in use ---- */
+/* ---- connections ---- */
 
-bool cache_redis_is_usable(const struct cache_redis *r)
-{
-    return atomic_load_explicit(&r->pause_until_us, memory_order_relaxed) == 0;
-}
-
-bool cache_redis_is_due(const struct cache_redis *r)
-{
-    const int64_t now = clock_mono_us();
-    return cache_redis_is_usable(r) ? now - atomic_load(&r->success_us) >= probe_us
-                                    : now >= atomic_load(&r->pause_until_us);
-}
-
-static void say(enum log_level level, const char *event, const char *reason)
-{
-    struct log_line line;
-    log_begin(&line, level, event);
-    log_str(&line, "cache", "redis");
-    if (reason[0])
-        log_str(&line, "reason", reason);
-    log_end(&line);
-}
-
-/* Closes those that nobody uses: where one was lost the others are, too. */
 static void close_idle(struct cache_redis *r)
 {
     pthread_mutex_lock(&r->lock);
@@ -68,45 +40,7 @@ static void close_idle(struct cache_redis *r)
     }
 }
 
-/* What ends in a pause has begun before it, and says nothing that is new. */
-void cache_redis_failed(struct cache_redis *r, const char *why)
-{
-    pthread_mutex_lock(&r->lock);
-    const int64_t now = clock_mono_us();
-    const bool news = r->pause_us == 0;
-    if (now >= atomic_load(&r->pause_until_us)) {
-        r->pause_us = news                              ? pause_first_us
-                      : r->pause_us * 2 < pause_last_us ? r->pause_us * 2
-                                                        : pause_last_us;
-        atomic_store(&r->pause_until_us, now + r->pause_us);
-        snprintf(r->reason, sizeof r->reason, "%s", why);
-    }
-    pthread_mutex_unlock(&r->lock);
-    if (news)
-        say(LOG_WARN, "cache_down", why);
-    close_idle(r);
-}
-
-void cache_redis_succeeded(struct cache_redis *r)
-{
-    pthread_mutex_lock(&r->lock);
-    const int64_t now = clock_mono_us();
-    const bool counts = now >= atomic_load(&r->pause_until_us), news = counts && r->pause_us != 0;
-    if (counts) {
-        atomic_store(&r->success_us, now);
-        atomic_store(&r->pause_until_us, 0);
-        r->pause_us = 0;
-        r->reached = true;
-        r->reason[0] = '\0';
-    }
-    pthread_mutex_unlock(&r->lock);
-    if (news)
-        say(LOG_INFO, "cache_up", "");
-}
-
-/* ---- connections ---- */
-
-/* NULL: there is none; why says why. *fresh: it was opened just now. */
+/* NULL: there is none, for the reason in why. *fresh: it was opened just now. */
 static struct cache_conn *acquire(struct cache_redis *r, struct deadline until, bool *fresh,
                                   char why[128])
 {
@@ -139,6 +73,7 @@ static void release(struct cache_redis *r, struct cache_conn *conn, bool keep)
     pthread_mutex_unlock(&r->lock);
 }
 
+/* When one connection was lost, so are the idle ones: they are closed. */
 bool cache_redis_call(struct cache_redis *r, struct deadline until, cache_redis_fn fn, void *arg)
 {
     char why[128] = "no answer in time";
@@ -148,49 +83,50 @@ bool cache_redis_call(struct cache_redis *r, struct deadline until, cache_redis_
         struct cache_conn *conn = acquire(r, both, &fresh, why);
         if (!conn)
             break;
-        done = fn(r, conn, both, arg);
+        done = fn(conn, both, arg);
         snprintf(why, sizeof why, "%s", conn->why);
         release(r, conn, done);
         if (!done && !deadline_passed(both))
             close_idle(r);
     }
-    if (done)
-        cache_redis_succeeded(r);
-    else if (!deadline_passed(until)) /* else it may have been the request that had no time */
-        cache_redis_failed(r, why);
+    if (done) {
+        cache_breaker_succeeded(&r->breaker);
+    } else if (!deadline_passed(until)) { /* else the request may have had no time */
+        cache_breaker_failed(&r->breaker, why);
+        close_idle(r);
+    }
     return done;
 }
 
 /* ---- commands ---- */
 
-struct get {
+struct redis_get {
     struct arena *arena;
-    struct cache_redis_key name;
+    struct cache_redis_key key;
     struct sv stored; /* out: a copy; absent: a miss */
 };
 
-static bool get_on(struct cache_redis *r, struct cache_conn *conn, struct deadline until, void *arg)
+static bool get_on(struct cache_conn *conn, struct deadline until, void *arg)
 {
-    struct get *get = arg;
+    struct redis_get *get = arg;
     redisReply *reply;
-    const struct sv words[] = {SV("GET"), {get->name.text, get->name.n}};
-    (void)r;
-    if (!cache_conn_append(conn, words, ARRAY_LEN(words)) || !cache_conn_reply(conn, until, &reply))
+    const struct sv args[] = {SV("GET"), {get->key.text, get->key.n}};
+    if (!cache_conn_append(conn, args, ARRAY_LEN(args)) || !cache_conn_reply(conn, until, &reply))
         return false;
-    /* Somebody has put another type under the key: a miss, which the next SET mends. */
-    bool fine = reply->type != REDIS_REPLY_ERROR || strncmp(reply->str, "WRONGTYPE", 9) == 0;
+    /* Another program stored another type under the key: a miss, and the next SET replaces it. */
+    bool ok = reply->type != REDIS_REPLY_ERROR || strncmp(reply->str, "WRONGTYPE", 9) == 0;
     if (reply->type == REDIS_REPLY_STRING)
         get->stored = arena_dup(get->arena, (struct sv){reply->str, reply->len});
     freeReplyObject(reply);
-    return fine;
+    return ok;
 }
 
 bool cache_redis_get(struct cache_redis *r, struct request_ctx *ctx, struct cache_key key,
                      struct cache_value *out)
 {
     const struct arena_mark mark = arena_get_mark(ctx->arena);
-    struct get get = {ctx->arena, cache_redis_key(r, key), SV_NONE};
-    if (get.name.n == 0 || !cache_redis_is_usable(r))
+    struct redis_get get = {ctx->arena, cache_redis_key(r, key), SV_NONE};
+    if (get.key.n == 0 || !cache_breaker_is_closed(&r->breaker))
         return false;
     ctx_will_wait(ctx);
     if (!cache_redis_call(r, ctx->deadline, get_on, &get) || !get.stored.p)
@@ -202,41 +138,36 @@ bool cache_redis_get(struct cache_redis *r, struct request_ctx *ctx, struct cach
     return false;
 }
 
-struct delete
-{
+struct redis_delete {
     const struct cache_redis_key *keys;
     size_t n;
 };
 
-static bool delete_on(struct cache_redis *r, struct cache_conn *conn, struct deadline until,
-                      void *arg)
+static bool delete_on(struct cache_conn *conn, struct deadline until, void *arg)
 {
-    const struct delete *d = arg;
-    bool fine = true;
-    (void)r;
-    for (size_t i = 0; fine && i < d->n; i++) {
-        const struct sv words[] = {SV("DEL"), {d->keys[i].text, d->keys[i].n}};
-        fine = cache_conn_append(conn, words, ARRAY_LEN(words));
+    const struct redis_delete *d = arg;
+    bool ok = true;
+    for (size_t i = 0; ok && i < d->n; i++) {
+        const struct sv args[] = {SV("DEL"), {d->keys[i].text, d->keys[i].n}};
+        ok = cache_conn_append(conn, args, ARRAY_LEN(args));
     }
-    for (size_t i = 0; fine && i < d->n; i++)
-        fine = cache_conn_reply_ok(conn, until);
-    return fine;
+    for (size_t i = 0; ok && i < d->n; i++)
+        ok = cache_conn_reply_ok(conn, until);
+    return ok;
 }
 
 bool cache_redis_delete(struct cache_redis *r, struct deadline until,
                         const struct cache_redis_key *keys, size_t n)
 {
-    struct delete d = {keys, n};
-    for (size_t i = 0; i < n; i++)
-        cache_queue_put(r->queue, &keys[i], NULL, SV_NONE, 0);
-    return cache_redis_is_usable(r) && cache_redis_call(r, until, delete_on, &d);
+    struct redis_delete d = {keys, n};
+    return cache_breaker_is_closed(&r->breaker) && cache_redis_call(r, until, delete_on, &d);
 }
 
-/* A Redis that answers but takes no writes (a replica, a full disk) is not in use. */
+/* A write: a Redis that answers but refuses writes (a replica, a full disk) is not in use. */
 void cache_redis_probe(struct cache_redis *r)
 {
     const struct cache_redis_key key = {"parley:probe", 12};
-    struct delete d = {&key, 1};
+    struct redis_delete d = {&key, 1};
     (void)cache_redis_call(r, deadline_in_ms(2 * (int64_t)r->timeout_ms), delete_on, &d);
 }
 
@@ -244,32 +175,28 @@ void cache_redis_probe(struct cache_redis *r)
 
 void cache_redis_status(struct cache_redis *r, struct cache_status *out)
 {
-    pthread_mutex_lock(&r->lock);
-    out->redis = r->reached && r->pause_us == 0 ? CACHE_UP : CACHE_DOWN;
+    struct cache_breaker *b = &r->breaker;
+    pthread_mutex_lock(&b->lock);
+    out->redis = b->reached && b->pause_us == 0 ? CACHE_UP : CACHE_DOWN;
     snprintf(out->reason, sizeof out->reason, "%s",
-             r->reached || r->pause_us > 0 ? r->reason : "not reached yet");
-    pthread_mutex_unlock(&r->lock);
+             b->reached || b->pause_us > 0 ? b->reason : "not reached yet");
+    pthread_mutex_unlock(&b->lock);
     out->mismatches += atomic_load(&r->mismatches);
 }
 
-struct cache_redis *cache_redis_open(const struct cache_settings *settings,
-                                     struct metrics_slot *slot)
+struct cache_redis *cache_redis_open(const struct cache_settings *settings)
 {
     char why[160];
     struct cache_redis *r = calloc(1, sizeof *r);
     if (!r)
         return NULL;
     r->timeout_ms = settings->redis_timeout_ms > 0 ? settings->redis_timeout_ms : 1;
-    r->memory = settings->shared ? settings->shared->memory : NULL;
     r->layout = settings->layout ? settings->layout : "";
-    r->slot = slot;
     pthread_mutex_init(&r->lock, NULL);
+    pthread_mutex_init(&r->breaker.lock, NULL);
     if (cache_url_parse(settings->redis_url, &r->url, why, sizeof why))
-        r->queue = cache_queue_open(r);
-    else
-        log_say(LOG_ERROR, "cache_url", "%s", why);
-    if (r->queue)
         return r;
+    log_say(LOG_ERROR, "cache_url", "%s", why);
     cache_redis_close(r);
     return NULL;
 }
@@ -278,9 +205,9 @@ void cache_redis_close(struct cache_redis *r)
 {
     if (!r)
         return;
-    cache_queue_close(r->queue);
     close_idle(r);
     pthread_mutex_destroy(&r->lock);
+    pthread_mutex_destroy(&r->breaker.lock);
     explicit_bzero(&r->url, sizeof r->url);
     free(r);
 }

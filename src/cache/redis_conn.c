@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One connection to Redis. hiredis encodes and decodes; the waiting is done here with poll(2),
- * since hiredis' own time-outs are for each read(2) and not for the answer as a whole. Only what
- * hiredis 0.14 and 1.x have in common is used.
+ * One connection to Redis. hiredis encodes and decodes. This file waits with poll(2), since a
+ * time-out of hiredis is for each read(2) and not for the whole reply. Only functions that hiredis
+ * 0.14 and 1.x have in common are used.
  */
 #include "cache_internal.h"
 
@@ -15,51 +15,51 @@
 
 #include <hiredis/hiredis.h>
 
-enum { WORDS_MAX = 8 };
+enum { ARGS_MAX = 8 };
 
-static bool fail(struct cache_conn *conn, const char *why)
+static bool conn_failed(struct cache_conn *conn, const char *why)
 {
     snprintf(conn->why, sizeof conn->why, "%s", why);
     return false;
 }
 
-static bool lost(struct cache_conn *conn)
+static bool conn_lost(struct cache_conn *conn)
 {
-    return fail(conn, conn->c->errstr[0] ? conn->c->errstr : "the connection was lost");
+    return conn_failed(conn, conn->c->errstr[0] ? conn->c->errstr : "the connection was lost");
 }
 
 static bool wait_for(struct cache_conn *conn, short events, struct deadline until)
 {
-    /* Also where there is always something to read. */
+    /* The deadline also ends a wait where there is always something to read. */
     while (!deadline_passed(until)) {
         struct pollfd p = {.fd = conn->c->fd, .events = events};
         const int n = poll(&p, 1, deadline_left_ms(until));
         if (n > 0)
             return true;
         if (n < 0 && errno != EINTR)
-            return fail(conn, "poll failed");
+            return conn_failed(conn, "poll failed");
     }
-    return fail(conn, "no answer in time");
+    return conn_failed(conn, "no answer in time");
 }
 
-bool cache_conn_append(struct cache_conn *conn, const struct sv *words, int n)
+bool cache_conn_append(struct cache_conn *conn, const struct sv *args, int n)
 {
-    const char *p[WORDS_MAX];
-    size_t len[WORDS_MAX];
-    for (int i = 0; i < n && i < WORDS_MAX; i++) {
-        p[i] = words[i].p;
-        len[i] = words[i].n;
+    const char *p[ARGS_MAX];
+    size_t len[ARGS_MAX];
+    for (int i = 0; i < n && i < ARGS_MAX; i++) {
+        p[i] = args[i].p;
+        len[i] = args[i].n;
     }
-    if (n > WORDS_MAX)
-        return fail(conn, "the command is too long");
-    return redisAppendCommandArgv(conn->c, n, p, len) == REDIS_OK || lost(conn);
+    if (n > ARGS_MAX)
+        return conn_failed(conn, "the command is too long");
+    return redisAppendCommandArgv(conn->c, n, p, len) == REDIS_OK || conn_lost(conn);
 }
 
-static bool flush(struct cache_conn *conn, struct deadline until)
+static bool send_queued(struct cache_conn *conn, struct deadline until)
 {
     for (int done = 0; !done;) {
         if (redisBufferWrite(conn->c, &done) != REDIS_OK)
-            return lost(conn);
+            return conn_lost(conn);
         if (!done && !wait_for(conn, POLLOUT, until))
             return false;
     }
@@ -70,20 +70,20 @@ bool cache_conn_reply(struct cache_conn *conn, struct deadline until, redisReply
 {
     void *reply = NULL;
     *out = NULL;
-    if (!flush(conn, until))
+    if (!send_queued(conn, until))
         return false;
     for (;;) {
         if (redisGetReplyFromReader(conn->c, &reply) != REDIS_OK)
-            return lost(conn);
+            return conn_lost(conn);
         *out = reply;
         if (reply && (*out)->type == REDIS_REPLY_ERROR)
-            (void)fail(conn, (*out)->str);
+            (void)conn_failed(conn, (*out)->str);
         if (reply)
             return true;
         if (!wait_for(conn, POLLIN, until))
             return false;
         if (redisBufferRead(conn->c) != REDIS_OK)
-            return lost(conn);
+            return conn_lost(conn);
     }
 }
 
@@ -97,27 +97,27 @@ bool cache_conn_reply_ok(struct cache_conn *conn, struct deadline until)
     return done;
 }
 
-static bool reach(struct cache_conn *conn, const struct cache_url *url, struct deadline until)
+static bool connect_to(struct cache_conn *conn, const struct cache_url *url, struct deadline until)
 {
     int error = 0;
     socklen_t error_n = sizeof error;
-    /* A host's name is looked up here with getaddrinfo, which takes as long as the resolver does,
-     * whatever the deadline: an address or a socket avoids that. */
+    /* This looks up a host's name with getaddrinfo, which does not know the deadline. An address or
+     * a socket avoids that. */
     conn->c = url->local ? redisConnectUnixNonBlock(url->path)
                          : redisConnectNonBlock(url->host, url->port);
     if (!conn->c)
-        return fail(conn, "no memory for a connection");
+        return conn_failed(conn, "no memory for a connection");
     if (conn->c->err)
-        return lost(conn);
+        return conn_lost(conn);
     if (fcntl(conn->c->fd, F_SETFD, FD_CLOEXEC) != 0)
-        return fail(conn, "cannot set FD_CLOEXEC");
+        return conn_failed(conn, "cannot set FD_CLOEXEC");
     if (!wait_for(conn, POLLOUT, until))
         return false;
     if (getsockopt(conn->c->fd, SOL_SOCKET, SO_ERROR, &error, &error_n) != 0 || error != 0) {
         char text[64];
-        return fail(conn, strerror_r(error, text, sizeof text));
+        return conn_failed(conn, strerror_r(error, text, sizeof text));
     }
-    return url->local || redisEnableKeepAlive(conn->c) == REDIS_OK || lost(conn);
+    return url->local || redisEnableKeepAlive(conn->c) == REDIS_OK || conn_lost(conn);
 }
 
 /* One round trip after the connect. */
@@ -126,10 +126,10 @@ static bool log_in(struct cache_conn *conn, const struct cache_url *url, struct 
     char db[16];
     int n = 0;
     if (url->password[0]) {
-        struct sv words[] = {SV("AUTH"), sv_from(url->user), sv_from(url->password)};
+        struct sv args[] = {SV("AUTH"), sv_from(url->user), sv_from(url->password)};
         if (!url->user[0])
-            words[1] = words[2];
-        if (!cache_conn_append(conn, words, url->user[0] ? 3 : 2))
+            args[1] = args[2];
+        if (!cache_conn_append(conn, args, url->user[0] ? 3 : 2))
             return false;
         n++;
     }
@@ -146,7 +146,7 @@ static bool log_in(struct cache_conn *conn, const struct cache_url *url, struct 
 
 bool cache_conn_open(struct cache_conn *conn, const struct cache_url *url, struct deadline until)
 {
-    if (reach(conn, url, until) && log_in(conn, url, until))
+    if (connect_to(conn, url, until) && log_in(conn, url, until))
         return true;
     cache_conn_close(conn);
     return false;

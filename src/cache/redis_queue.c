@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Values to be stored in Redis, or removed from it: a bounded queue and one thread, which reads
- * every reply. No request waits for it. When the queue is full the oldest is dropped. A value that
- * Redis does not accept is lost. Either costs a miss.
+ * Commands for Redis that no request waits for: values to store and to remove. The queue is
+ * bounded, and one thread sends it in rounds and reads every reply. A full queue drops its oldest
+ * entry. A value that Redis does not accept is lost. Either costs a miss.
  *
- * The thread also checks whether Redis is there while no request asks it.
+ * The thread also probes Redis while no request asks it.
  */
 #include "memory_internal.h"
 
@@ -26,38 +26,40 @@ struct item {
     struct item *next;
     struct cache_redis_key key;
     struct cache_snapshot snapshot; /* of a SET */
-    int64_t at_us, ttl_ms;          /* from then */
-    bool taken;                     /* by Redis */
-    bool clears; /* what Redis may hold of the key must go, even if this value is lost */
-    size_t n;    /* 0: DEL */
+    int64_t at_us, ttl_ms;          /* queued at; life from then on */
+    bool accepted;                  /* by Redis */
+    bool must_clear; /* Redis may hold an old value of the key, which must go even if this value is
+                      * lost */
+    size_t n;        /* 0: DEL */
     char bytes[];
 };
 
 struct cache_queue {
-    struct cache_redis *redis; /* borrowed */
+    struct cache_redis *redis;
+    struct memory_table *memory; /* NULL: none */
+    struct metrics_slot *slot;   /* may be NULL */
     struct thread_loop loop;
     /* Under the lock: */
     struct item *first, **last;
     size_t n, bytes;
-    bool idle; /* the thread waits for something to do */
+    bool idle; /* the thread waits for an item */
 };
 
-static void count(struct cache_queue *q, bool taken)
+static void count_set(struct cache_queue *q, bool accepted)
 {
-    struct metrics_slot *slot = q->redis->slot;
-    if (slot)
-        metrics_add(taken ? &slot->cache_sets : &slot->cache_sets_lost, 1);
+    if (q->slot)
+        metrics_add(accepted ? &q->slot->cache_sets : &q->slot->cache_sets_lost, 1);
 }
 
-static void lose(struct cache_queue *q, struct item *item)
+static void lose_item(struct cache_queue *q, struct item *item)
 {
-    count(q, false);
+    count_set(q, false);
     free(item);
 }
 
 /* ---- under the lock ---- */
 
-static struct item *take_at(struct cache_queue *q, struct item **at)
+static struct item *unlink_item(struct cache_queue *q, struct item **at)
 {
     struct item *item = *at;
     *at = item->next;
@@ -68,8 +70,8 @@ static struct item *take_at(struct cache_queue *q, struct item **at)
     return item;
 }
 
-/* Where the item of the key is; at the end: there is none. */
-static struct item **find(struct cache_queue *q, const struct cache_redis_key *key)
+/* The link to the item of the key; it is NULL if there is none. */
+static struct item **link_of(struct cache_queue *q, const struct cache_redis_key *key)
 {
     struct item **at = &q->first;
     while (*at && ((*at)->key.n != key->n || memcmp((*at)->key.text, key->text, key->n) != 0))
@@ -77,22 +79,22 @@ static struct item **find(struct cache_queue *q, const struct cache_redis_key *k
     return at;
 }
 
-static void add(struct cache_queue *q, struct item *item)
+static void append_item(struct cache_queue *q, struct item *item)
 {
     *q->last = item;
     q->last = &item->next;
     q->n++;
     q->bytes += item->n;
     while (q->n > ITEMS_MAX || q->bytes > BYTES_MAX)
-        lose(q, take_at(q, &q->first));
+        lose_item(q, unlink_item(q, &q->first));
     if (q->idle)
         pthread_cond_signal(&q->loop.wake);
 }
 
 /* ---- callers ---- */
 
-void cache_queue_put(struct cache_queue *q, const struct cache_redis_key *key,
-                     const struct cache_snapshot *snapshot, struct sv stored, int64_t ttl_ms)
+void cache_queue_push(struct cache_queue *q, const struct cache_redis_key *key,
+                      const struct cache_snapshot *snapshot, struct sv stored, int64_t ttl_ms)
 {
     struct item *item = key->n > 0 ? malloc(sizeof *item + stored.n) : NULL;
     if (item) {
@@ -104,31 +106,36 @@ void cache_queue_put(struct cache_queue *q, const struct cache_redis_key *key,
             memcpy(item->bytes, stored.p, stored.n);
     }
     pthread_mutex_lock(&q->loop.lock);
-    struct item **older = find(q, key);
+    struct item **older = link_of(q, key);
     if (*older && item)
-        item->clears = (*older)->clears || (*older)->n == 0;
+        item->must_clear = (*older)->must_clear || (*older)->n == 0;
     if (*older)
-        free(take_at(q, older));
+        free(unlink_item(q, older));
     if (item)
-        add(q, item);
+        append_item(q, item);
     pthread_mutex_unlock(&q->loop.lock);
     if (!item)
-        lose(q, NULL);
+        count_set(q, false);
 }
 
 /* ---- the thread ---- */
 
-/* Whether a session was neither written to nor erased on this host since it was read. Unknown
- * without memory. */
-static bool is_current(const struct cache_redis *r, const struct item *item)
+/* Whether this host has neither written nor erased the session since it was read. Without memory
+ * nobody knows, and it counts as true. */
+static bool is_current(const struct cache_queue *q, const struct item *item)
 {
-    return !r->memory || memory_is_current(r->memory, &item->snapshot);
+    return !q->memory || memory_is_current(q->memory, &item->snapshot);
 }
 
-static bool append(const struct cache_redis *r, struct cache_conn *conn, struct item *item)
+struct round {
+    const struct cache_queue *queue;
+    struct item *items;
+};
+
+static bool append_command(const struct cache_queue *q, struct cache_conn *conn, struct item *item)
 {
     char px[24];
-    if (!is_current(r, item))
+    if (!is_current(q, item))
         item->n = 0;
     const int64_t left = item->ttl_ms - (clock_mono_us() - item->at_us) / 1000;
     snprintf(px, sizeof px, "%lld", left > 0 ? (long long)left : 1);
@@ -142,41 +149,40 @@ static bool append(const struct cache_redis *r, struct cache_conn *conn, struct 
 }
 
 /* Sends a round and reads every reply. */
-static bool exchange(struct cache_redis *r, struct cache_conn *conn, struct deadline until,
-                     void *arg)
+static bool send_on(struct cache_conn *conn, struct deadline until, void *arg)
 {
-    struct item *const items = arg;
-    bool fine = true;
-    for (struct item *i = items; i; i = i->next)
-        if (!append(r, conn, i))
+    const struct round *round = arg;
+    bool ok = true;
+    for (struct item *i = round->items; i; i = i->next)
+        if (!append_command(round->queue, conn, i))
             return false;
-    for (struct item *i = items; i; i = i->next) {
+    for (struct item *i = round->items; i; i = i->next) {
         redisReply *reply;
         if (!cache_conn_reply(conn, until, &reply))
             return false;
-        i->taken = reply->type != REDIS_REPLY_ERROR;
-        /* Out of memory is an answer about this value: others may be smaller. */
-        fine = fine && (i->taken || strncmp(reply->str, "OOM", 3) == 0);
+        i->accepted = reply->type != REDIS_REPLY_ERROR;
+        /* "Out of memory" concerns this value alone: others may be smaller. */
+        ok = ok && (i->accepted || strncmp(reply->str, "OOM", 3) == 0);
         freeReplyObject(reply);
     }
-    return fine;
+    return ok;
 }
 
-/* Takes the item, and frees its value. A newer entry in the queue replaces or deletes what Redis
- * holds: it is marked, so that it does so even if its own value is lost. */
+/* Takes the item and frees its value. A newer item of the key replaces or removes what Redis holds.
+ * It is marked, so that this happens even if its own value is lost. */
 static void requeue_as_delete(struct cache_queue *q, struct item *item)
 {
     struct item *small = realloc(item, sizeof *item);
     item = small ? small : item;
     item->n = 0;
     item->next = NULL;
-    item->taken = false;
+    item->accepted = false;
     pthread_mutex_lock(&q->loop.lock);
-    struct item *newer = *find(q, &item->key);
+    struct item *newer = *link_of(q, &item->key);
     if (newer)
-        newer->clears = true;
+        newer->must_clear = true;
     else
-        add(q, item);
+        append_item(q, item);
     pthread_mutex_unlock(&q->loop.lock);
     if (newer)
         free(item);
@@ -184,45 +190,46 @@ static void requeue_as_delete(struct cache_queue *q, struct item *item)
 
 static void send_round(struct cache_queue *q, struct item *items)
 {
-    struct cache_redis *r = q->redis;
-    /* The time that a request would have is not what may fail it. */
-    (void)cache_redis_call(r, deadline_in_ms(2 * (int64_t)r->timeout_ms), exchange, items);
+    struct round round = {q, items};
+    /* More than the client's time-out, so that a failure is always that of Redis. */
+    (void)cache_redis_call(q->redis, deadline_in_ms(2 * (int64_t)q->redis->timeout_ms), send_on,
+                           &round);
     while (items) {
         struct item *item = items;
         items = item->next;
-        if (item->n > 0 || item->taken)
-            count(q, item->taken);
-        /* If the session was erased while its value was sent, Redis may have run the DEL first. A
-         * DEL without an answer is sent again. */
-        if ((item->n > 0 && !is_current(r, item)) ||
-            (!item->taken && (item->n == 0 || item->clears)))
+        if (item->n > 0 || item->accepted)
+            count_set(q, item->accepted);
+        /* If the session was erased while its value was sent, Redis may have run the erasure's DEL
+         * first. A DEL without an answer is sent again. */
+        if ((item->n > 0 && !is_current(q, item)) ||
+            (!item->accepted && (item->n == 0 || item->must_clear)))
             requeue_as_delete(q, item);
         else
             free(item);
     }
 }
 
-/* Waits for something to send, or us microseconds. With the lock held. */
-static void wait_us(struct cache_queue *q, int64_t us, bool until_work)
+/* Waits for us microseconds or, with until_item, for an item. With the lock held. */
+static void wait_us(struct cache_queue *q, int64_t us, bool until_item)
 {
     const int64_t at_us = clock_mono_us() + us;
-    q->idle = until_work;
-    while (!q->loop.stop && !(until_work && q->first) &&
+    q->idle = until_item;
+    while (!q->loop.stop && !(until_item && q->first) &&
            thread_cond_wait(&q->loop.wake, &q->loop.lock, at_us))
         continue;
     q->idle = false;
 }
 
-/* A SET that has waited for two time-outs is lost: others may have deleted the session. If it has
- * to clear the key, it becomes a DEL. */
+/* A SET that has waited for two time-outs is lost: others may have deleted the session. If it must
+ * clear the key, it becomes a DEL. */
 static struct item *take_round(struct cache_queue *q)
 {
     struct item *items = NULL, **last = &items;
     const int64_t oldest = clock_mono_us() - 2000 * (int64_t)q->redis->timeout_ms;
     for (int n = 0; n < ROUND_MAX && q->first;) {
-        struct item *item = take_at(q, &q->first);
-        if (item->n > 0 && item->at_us < oldest && !item->clears) {
-            lose(q, item);
+        struct item *item = unlink_item(q, &q->first);
+        if (item->n > 0 && item->at_us < oldest && !item->must_clear) {
+            lose_item(q, item);
             continue;
         }
         if (item->at_us < oldest)
@@ -235,21 +242,22 @@ static struct item *take_round(struct cache_queue *q)
     return items;
 }
 
-static void *run(void *arg)
+static void *queue_main(void *arg)
 {
     struct cache_queue *q = arg;
-    struct cache_redis *r = q->redis;
+    const struct cache_breaker *breaker = &q->redis->breaker;
     pthread_mutex_lock(&q->loop.lock);
     while (!q->loop.stop) {
-        const bool due = cache_redis_is_due(r);
+        const bool due = cache_breaker_probe_is_due(breaker);
         if (!due)
-            wait_us(q, tick_us, cache_redis_is_usable(r));
-        struct item *items = q->loop.stop || !cache_redis_is_usable(r) ? NULL : take_round(q);
+            wait_us(q, tick_us, cache_breaker_is_closed(breaker));
+        struct item *items =
+            q->loop.stop || !cache_breaker_is_closed(breaker) ? NULL : take_round(q);
         pthread_mutex_unlock(&q->loop.lock);
         if (items)
             send_round(q, items);
         else if (due)
-            cache_redis_probe(r);
+            cache_redis_probe(q->redis);
         pthread_mutex_lock(&q->loop.lock);
         if (items)
             wait_us(q, round_us, false);
@@ -258,14 +266,17 @@ static void *run(void *arg)
     return NULL;
 }
 
-struct cache_queue *cache_queue_open(struct cache_redis *r)
+struct cache_queue *cache_queue_open(struct cache_redis *redis, struct memory_table *memory,
+                                     struct metrics_slot *slot)
 {
     struct cache_queue *q = calloc(1, sizeof *q);
     if (!q)
         return NULL;
-    q->redis = r;
+    q->redis = redis;
+    q->memory = memory;
+    q->slot = slot;
     q->last = &q->first;
-    if (thread_loop_start(&q->loop, run, q))
+    if (thread_loop_start(&q->loop, queue_main, q))
         return q;
     free(q);
     return NULL;
@@ -277,6 +288,6 @@ void cache_queue_close(struct cache_queue *q)
         return;
     thread_loop_stop(&q->loop);
     while (q->first)
-        free(take_at(q, &q->first));
+        free(unlink_item(q, &q->first));
     free(q);
 }

@@ -6,102 +6,60 @@
 #include <inttypes.h>
 #include <libgen.h>
 #include <limits.h>
-#include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "parley/auth/auth.h"
-#include "parley/base/clock.h"
 #include "parley/cache/cache.h"
-#include "parley/db/db.h"
 #include "parley/db/migrate.h"
 
-/* NGINX_KEEPALIVE_S: keepalive_time in nginx/parley.conf. What an installation has in its place
- * cannot be read from here. */
-enum { POLL_MS = 20, ARENA_LIMIT = 64 * 1024 * 1024, NGINX_KEEPALIVE_S = 15 };
+/* keepalive_time in nginx/parley.conf. An installation may use another. */
+enum { NGINX_KEEPALIVE_S = 15 };
 
-static bool check_directory(const char *path)
+/* What was checked, as the members of an array: name, ok and message. */
+struct report {
+    struct output out;
+    struct json_object *checks;
+    bool good;         /* all were ok */
+    char message[768]; /* of the last one */
+};
+
+static void begin_report(struct report *r)
 {
-    char copy[PATH_MAX];
+    output_begin(&r->out);
+    r->checks = output_add(&r->out, r->out.root, "checks", json_object_new_array());
+    r->good = true;
+}
+
+/* Returns ok. */
+static bool PRINTF_LIKE(4, 5)
+    add_check(struct report *r, bool ok, const char *name, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(r->message, sizeof r->message, fmt, ap);
+    va_end(ap);
+    struct json_object *row = output_add(&r->out, r->checks, NULL, json_object_new_object());
+    output_text(&r->out, row, "name", sv_from(name));
+    (void)output_add(&r->out, row, "ok", json_object_new_boolean(ok));
+    output_text(&r->out, row, "message", sv_from(r->message));
+    r->good = r->good && ok;
+    return ok;
+}
+
+static void check_directory(struct report *r, const char *path)
+{
+    char copy[PATH_MAX], name[PATH_MAX + 32];
     snprintf(copy, sizeof copy, "%s", path);
     const char *dir = dirname(copy);
-    bool good = access(dir, W_OK | X_OK) == 0;
-    printf("socket directory %s: %s\n", dir, good ? "ok" : strerror(errno));
-    return good;
+    const bool good = access(dir, W_OK | X_OK) == 0;
+    snprintf(name, sizeof name, "socket directory %s", dir);
+    add_check(r, good, name, "%s", good ? "ok" : strerror(errno));
 }
 
-const char *admin_url(const struct config *cfg)
-{
-    return cfg->database_admin_url[0] ? cfg->database_admin_url : cfg->database_url;
-}
-
-static void end_work(struct command_work *w)
-{
-    db_close(w->db);
-    arena_destroy(w->arena);
-}
-
-/* Connects as the owner of the tables or as the serving login. False: why holds the reason, one
- * line. */
-static bool begin_work(struct command_work *w, bool owner, int64_t more_ms, char *why, size_t n)
-{
-    const struct config *cfg = w->cfg;
-    const struct deadline end = deadline_in_ms(cfg->connect_ms + cfg->statement_ms + more_ms);
-    struct db_status status = {.state = DB_STARTING, .reason = "out of memory"};
-    struct db_settings settings = db_settings_from(cfg);
-    settings.owner = owner;
-    settings.app_name = owner ? "parley key" : "parley check";
-    settings.url = owner ? admin_url(cfg) : cfg->database_url;
-    settings.url_name = settings.url == cfg->database_url ? "DATABASE_URL" : "DATABASE_ADMIN_URL";
-    settings.pool_min = settings.pool_max = settings.workers = 1;
-    settings.idle_s = settings.lifetime_s = 60;
-    w->arena = arena_create(ARENA_LIMIT);
-    w->db = w->arena ? db_open(&settings, NULL) : NULL;
-    while (w->db && status.state == DB_STARTING && !deadline_passed(end)) {
-        (void)poll(NULL, 0, POLL_MS);
-        db_status(w->db, &status);
-    }
-    if (status.state == DB_UP) {
-        ctx_init(&w->ctx, w->arena, end, SV(""), SV("command"));
-        return true;
-    }
-    snprintf(why, n, "PostgreSQL: %s", status.reason[0] ? status.reason : "no answer in time");
-    end_work(w);
-    return false;
-}
-
-bool command_begin(struct command_work *w, int64_t more_ms)
-{
-    char why[320];
-    const bool good = begin_work(w, true, more_ms, why, sizeof why);
-    if (!good)
-        fprintf(stderr, "parley: %s\n", why);
-    return good;
-}
-
-static const char *cause_of(const struct command_work *w, enum err e)
-{
-    return w->ctx.err.cause[0] ? w->ctx.err.cause : err_name(e);
-}
-
-int command_end(struct command_work *w, enum err e)
-{
-    if (e != ERR_NONE) {
-        const char *cause = cause_of(w, e);
-        const char *more = "";
-        if (strstr(cause, "postgres 42501"))
-            more = "; DATABASE_ADMIN_URL must name the login that owns the tables, as for parley "
-                   "migrate";
-        else if (e == ERR_OUTCOME_UNKNOWN)
-            more = "; whether it was done is not known";
-        fprintf(stderr, "parley: %s%s\n", cause, more);
-    }
-    end_work(w);
-    return e == ERR_NONE ? EXIT_GOOD : EXIT_FAULT;
-}
-
-static bool ask_server(struct command_work *w, char *said, size_t n)
+static bool check_server(struct report *r, struct command_context *c)
 {
     static const struct db_stmt about = {
         "check_server", "SELECT current_setting('server_version') AS version,"
@@ -111,94 +69,118 @@ static bool ask_server(struct command_work *w, char *said, size_t n)
                         " current_setting('synchronous_commit') AS synchronous_commit,"
                         " " DB_OWNS_TABLES " AS owns"
                         " FROM pg_roles u WHERE u.rolname = session_user"};
-    const struct config *cfg = w->cfg;
+    const struct config *cfg = c->cfg;
     struct db_rows rows;
-    if (db_query(w->db, &w->ctx, DB_READ, &about, NULL, 0, &rows, NULL) != ERR_NONE ||
-        rows.count != 1) {
-        snprintf(said, n, "PostgreSQL: %s", cause_of(w, w->ctx.err.err));
-        return false;
-    }
-    struct sv version = db_get_text(&rows, 0, db_column(&rows, "version"));
-    struct sv login = db_get_text(&rows, 0, db_column(&rows, "login"));
-    bool owns = db_get_bool(&rows, 0, db_column(&rows, "owns"));
-    int64_t max = db_get_i64(&rows, 0, db_column(&rows, "max_connections"));
-    struct sv commit = db_get_text(&rows, 0, db_column(&rows, "synchronous_commit"));
-    bool synced = db_get_bool(&rows, 0, db_column(&rows, "fsync"));
-    int64_t workers = (int64_t)supervisor_workers(cfg), sum = 2 * workers * cfg->pool_max;
-    snprintf(said, n,
-             "PostgreSQL: ok, version %.*s, login %.*s, schema version %d\n"
-             "%s"
-             "PostgreSQL connections: %" PRId64 " workers x %" PRId64
-             ", twice while they are replaced = %" PRId64 " of max_connections %" PRId64 "%s\n"
-             "PostgreSQL durability: synchronous_commit %.*s, fsync %s",
-             SV_ARG(version), SV_ARG(login), db_schema_version(),
-             owns ? "PostgreSQL login: warning: " DB_OWNER_SERVES "\n" : "", workers, cfg->pool_max,
-             sum, max, sum < max ? "" : "; the pools will be made smaller", SV_ARG(commit),
-             synced ? "on" : "off: what was acknowledged may be lost with the machine");
-    return true;
+    if (db_query(c->db, &c->ctx, DB_READ, &about, NULL, 0, &rows, NULL) != ERR_NONE ||
+        rows.count != 1)
+        return add_check(r, false, "PostgreSQL", "%s", command_cause(c, c->ctx.err.err));
+    const struct sv version = db_get_text(&rows, 0, db_column(&rows, "version"));
+    const struct sv login = db_get_text(&rows, 0, db_column(&rows, "login"));
+    const struct sv commit = db_get_text(&rows, 0, db_column(&rows, "synchronous_commit"));
+    const int64_t max = db_get_i64(&rows, 0, db_column(&rows, "max_connections"));
+    const int64_t workers = (int64_t)server_workers(cfg), sum = 2 * workers * cfg->pool_max;
+    add_check(r, true, "PostgreSQL", "ok, version %.*s, login %.*s, schema version %d",
+              SV_ARG(version), SV_ARG(login), db_schema_version());
+    if (db_get_bool(&rows, 0, db_column(&rows, "owns")))
+        add_check(r, true, "PostgreSQL login", "warning: " DB_OWNER_SERVES);
+    add_check(r, true, "PostgreSQL connections",
+              "%" PRId64 " workers x %" PRId64 ", twice while they are replaced = %" PRId64
+              " of max_connections %" PRId64 "%s",
+              workers, cfg->pool_max, sum, max,
+              sum < max ? "" : "; the pools will be made smaller");
+    return add_check(r, true, "PostgreSQL durability", "synchronous_commit %.*s, fsync %s",
+                     SV_ARG(commit),
+                     db_get_bool(&rows, 0, db_column(&rows, "fsync"))
+                         ? "on"
+                         : "off: what was acknowledged may be lost with the machine");
 }
 
-/* A line more: how many keys there are. */
-static bool ask_keys(struct command_work *w, char *said, size_t n)
+static void check_keys(struct report *r, struct command_context *c)
 {
     int64_t keys;
-    const size_t at = strlen(said);
-    if (auth_key_count(w->db, &w->ctx, &keys) != ERR_NONE) {
-        snprintf(said + at, n - at, "\nAPI keys: %s", cause_of(w, w->ctx.err.err));
-        return false;
-    }
-    snprintf(said + at, n - at, "\nAPI keys: %" PRId64 " live%s", keys,
-             keys > 0 ? "" : "; nobody gets in before `parley key create --tenant NAME`");
-    return true;
+    if (auth_key_count(c->db, &c->ctx, &keys) != ERR_NONE)
+        add_check(r, false, "API keys", "%s", command_cause(c, c->ctx.err.err));
+    else
+        add_check(r, true, "API keys", "%" PRId64 " live%s", keys,
+                  keys > 0 ? ""
+                           : "; no request is accepted before `parley key create --tenant NAME`");
 }
 
-bool check_db(const struct config *cfg, char *said, size_t n)
+static void check_postgres(struct report *r, const struct config *cfg)
 {
-    struct command_work w = {.cfg = cfg};
-    if (!begin_work(&w, false, 0, said, n))
-        return false;
-    const bool good = ask_server(&w, said, n) && (!cfg->auth_keys || ask_keys(&w, said, n));
-    end_work(&w);
-    return good;
+    struct command_context c = {.cfg = cfg};
+    char why[320];
+    if (!command_connect(&c, false, 0, why, sizeof why)) {
+        add_check(r, false, "PostgreSQL", "%s", why);
+        return;
+    }
+    if (check_server(r, &c) && cfg->auth_keys)
+        check_keys(r, &c);
+    command_disconnect(&c);
 }
 
-static bool check_redis(const struct config *cfg)
+bool check_db(const struct config *cfg, char *why, size_t n)
+{
+    struct report r;
+    begin_report(&r);
+    check_postgres(&r, cfg);
+    snprintf(why, n, "PostgreSQL: %s", r.message);
+    json_object_put(r.out.root);
+    return r.good;
+}
+
+static void check_redis(struct report *r, const struct config *cfg)
 {
     const struct cache_settings settings = {
         .redis_url = cfg->redis_url, .redis_timeout_ms = (int)cfg->redis_ms, .value_max = 1024};
     struct cache_status status;
     struct cache *cache = cache_open(&settings, NULL);
     if (!cache) {
-        printf("Redis: out of memory\n");
-        return false;
+        add_check(r, false, "Redis", "out of memory");
+        return;
     }
     cache_probe(cache);
     cache_status(cache, &status);
     cache_close(cache);
-    printf("Redis: %s\n", status.redis == CACHE_OFF  ? "none is configured"
-                          : status.redis == CACHE_UP ? "ok"
-                          : status.reason[0]         ? status.reason
-                                                     : "no answer");
-    return status.redis != CACHE_DOWN;
+    add_check(r, status.redis != CACHE_DOWN, "Redis", "%s",
+              status.redis == CACHE_OFF  ? "none is configured"
+              : status.redis == CACHE_UP ? "ok"
+              : status.reason[0]         ? status.reason
+                                         : "no answer");
 }
 
-int check_run(struct command_work *w)
+static void print_lines(const struct json_object *checks)
 {
-    const struct config *cfg = w->cfg;
-    char said[1024];
-    printf("configuration: ok\n");
+    for (size_t i = 0; i < json_object_array_length(checks); i++) {
+        const struct json_object *row = json_object_array_get_idx(checks, i);
+        printf("%s: %s\n", json_object_get_string(json_object_object_get(row, "name")),
+               json_object_get_string(json_object_object_get(row, "message")));
+    }
+}
+
+int check_run(struct command_context *c)
+{
+    const struct config *cfg = c->cfg;
+    struct report r;
+    char why[512] = "ok";
+    begin_report(&r);
+    add_check(&r, true, "configuration", "ok");
     descriptors_raise();
-    bool good = descriptors_enough(cfg, said, sizeof said);
-    printf("open files: %s\n", good ? "ok" : said);
-    printf("draining: %" PRId64
-           " s; nginx's keepalive_time and keepalive_timeout must be shorter%s\n",
-           cfg->drain_s,
-           cfg->drain_s <= NGINX_KEEPALIVE_S ? ", and the delivered 15 s would not be" : "");
-    /* All of them, whatever the first one says. */
-    good = check_directory(cfg->listen) && good;
-    good = check_directory(cfg->admin) && good;
-    good = check_db(cfg, said, sizeof said) && good;
-    printf("%s\n", said);
-    good = check_redis(cfg) && good;
-    return good ? EXIT_GOOD : EXIT_FAULT;
+    const bool enough = descriptors_enough(cfg, why, sizeof why);
+    add_check(&r, enough, "open files", "%s", why);
+    add_check(&r, true, "draining",
+              "%" PRId64 " s; nginx's keepalive_time and keepalive_timeout must be shorter%s",
+              cfg->drain_s,
+              cfg->drain_s <= NGINX_KEEPALIVE_S ? ", and the 15 s of nginx/parley.conf are not"
+                                                : "");
+    check_directory(&r, cfg->listen);
+    check_directory(&r, cfg->admin);
+    check_postgres(&r, cfg);
+    check_redis(&r, cfg);
+    (void)output_add(&r.out, r.out.root, "ok", json_object_new_boolean(r.good));
+    if (!c->given[OPTION_JSON] && !r.out.failed)
+        print_lines(r.checks);
+    const enum err e = output_end(&r.out, ERR_NONE, c->given[OPTION_JSON], r.checks, NULL, 0);
+    const int status = command_finish(c, e);
+    return r.good ? status : EXIT_FAULT;
 }

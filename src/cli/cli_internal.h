@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* What the commands share. */
+/*
+ * What the files of cli/ share. cli.c reads the command line and the configuration and runs one
+ * command: check.c, key.c, tenant.c, host.c, or one of its own. Commands connect to PostgreSQL with
+ * command.c and print lists and JSON with output.c.
+ */
 #ifndef PARLEY_CLI_INTERNAL_H
 #define PARLEY_CLI_INTERNAL_H
+
+#include <json-c/json.h>
 
 #include "parley/db/db.h"
 #include "parley/server/server.h"
 
-/* ---- cli.c ---- */
-
 enum cli_option {
     OPTION_TO,
     OPTION_MARKDOWN,
+    OPTION_JSON,
     OPTION_TENANT,
     OPTION_NAME,
     OPTION_EXPIRES,
@@ -24,44 +29,79 @@ enum cli_option {
 };
 
 /* What a command was given, and what it uses. */
-struct command_work {
+struct command_context {
     const struct config *cfg;
-    const char *argument;       /* what stands behind the command; NULL: nothing */
+    const char *argument;       /* follows the name of the command; NULL: nothing */
     const char *given[OPTIONS]; /* NULL: it was not; "" if it has no value */
-    /* From command_begin to command_end: one connection. */
+    /* From command_connect to command_finish: one connection. */
     struct arena *arena;
     struct db *db;
-    /* Its deadline: connect_ms + statement_ms + more_ms after command_begin. */
     struct request_ctx ctx;
 };
 
-int cli_run(int argc, char **argv);
-/* One line on stderr; gives the exit status for it. value may be NULL. */
-int cli_wrong(const char *what, const char *value);
+/* ---- cli.c ---- */
 
-/* ---- check.c ---- */
+int cli_run(int argc, char **argv); /* returns the exit status */
 
-int check_run(struct command_work *w);
-/* PostgreSQL alone: what `parley check` prints of it goes to said. A check_fn. */
-bool check_db(const struct config *cfg, char *said, size_t n);
+/* ---- command.c ---- */
+
+/* Prints one line on stderr and returns EXIT_MISCONFIGURED. value may be NULL. */
+int command_usage_error(const char *what, const char *value);
 /* The URL that logs in as the owner of the tables. */
-const char *admin_url(const struct config *cfg);
-/* Connects as the owner of the tables. False: it has printed why. */
-bool command_begin(struct command_work *w, int64_t more_ms);
-/* Prints a line about e, unless it is ERR_NONE. Returns the exit status. */
-int command_end(struct command_work *w, enum err e);
+const char *command_admin_url(const struct config *cfg);
+/* Connects as the owner of the tables, or as the login that serves. False: why holds one line. All
+ * that follows must be done within connect_ms + statement_ms + more_ms. */
+MUSTCHECK bool command_connect(struct command_context *c, bool owner, int64_t more_ms, char *why,
+                               size_t n);
+/* The same as the owner. False: it has printed why. */
+MUSTCHECK bool command_connect_owner(struct command_context *c, int64_t more_ms);
+void command_disconnect(struct command_context *c);
+/* The cause of e, one line. */
+const char *command_cause(const struct command_context *c, enum err e);
+/* Prints the cause of e, unless it is ERR_NONE, and disconnects. Returns the exit status. */
+int command_finish(struct command_context *c, enum err e);
 
-/* ---- key.c: keys and tenants, by an operator's hand ---- */
+/* ---- output.c ---- */
 
-int key_create_run(struct command_work *w);
-int key_list_run(struct command_work *w);
-int key_revoke_run(struct command_work *w);
-int tenant_set_run(struct command_work *w);
-int tenant_list_run(struct command_work *w);
+/* What a command prints: a JSON tree, printed as JSON or as a table. A failed allocation is kept in
+ * failed; parents that are NULL because of one are accepted. */
+struct output {
+    struct json_object *root;
+    bool failed;
+};
+struct output_column {
+    const char *title, *member;
+    const char *null_text; /* for null */
+    const char *unit;      /* after each value; NULL: none */
+    bool right;            /* aligned right */
+};
 
-/* ---- host.c: the hosts that share the database ---- */
+void output_begin(struct output *out);
+/* Adds value (NULL: there was no memory for it) to an object, or to an array, and then name is
+ * NULL. Returns value, or NULL after a failure. */
+struct json_object *output_add(struct output *out, struct json_object *parent, const char *name,
+                               struct json_object *value);
+/* Bytes that are not UTF-8 become "?". */
+void output_text(struct output *out, struct json_object *parent, const char *name, struct sv text);
+void output_number(struct output *out, struct json_object *parent, const char *name, int64_t n);
+/* As "2026-11-23T21:50:00Z"; 0 becomes null. */
+void output_time(struct output *out, struct json_object *parent, const char *name, int64_t wall_us);
+/* Frees the tree. Before that, unless e is an error, prints it as JSON, or the array rows as a
+ * table (n columns; 0: nothing). Returns e, or ERR_NOMEM: nothing was printed. */
+enum err output_end(struct output *out, enum err e, bool json, const struct json_object *rows,
+                    const struct output_column *columns, size_t n);
 
-int host_list_run(struct command_work *w);
-int host_forget_run(struct command_work *w);
+/* ---- commands ---- */
+
+int check_run(struct command_context *c);
+/* PostgreSQL alone. A check_fn. */
+bool check_db(const struct config *cfg, char *why, size_t n);
+int key_create_run(struct command_context *c);
+int key_list_run(struct command_context *c);
+int key_revoke_run(struct command_context *c);
+int tenant_set_run(struct command_context *c);
+int tenant_list_run(struct command_context *c);
+int host_list_run(struct command_context *c);
+int host_forget_run(struct command_context *c);
 
 #endif

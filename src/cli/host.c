@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* parley host: as the login of DATABASE_URL, which may be the owner's or one that serves. */
+/* parley host: the hosts that share the database. */
 #include "cli_internal.h"
 
 #include <inttypes.h>
@@ -8,63 +8,77 @@
 
 #include "parley/db/hosts.h"
 
-/* STALE_MIN: a host that lives is seen every 2 s. */
+/* STALE_MIN: a running host is seen every 2 s. */
 enum { FORGET_MS = 3000, STALE_MIN = 10, STALE_MAX = 315360000 };
 
-int host_list_run(struct command_work *w)
+int host_list_run(struct command_context *c)
 {
+    static const struct output_column columns[] = {
+        {.title = "ID", .member = "id"},
+        {.title = "MODE", .member = "mode"},
+        {.title = "WORKERS", .member = "workers", .right = true},
+        {.title = "SEEN", .member = "seen_seconds_ago", .unit = " s", .right = true},
+        {.title = "VERSION", .member = "version"},
+        {.title = "ADDRESS", .member = "address"},
+    };
     struct db_host *hosts = NULL;
+    struct output out;
     size_t n = 0;
-    if (!command_begin(w, FORGET_MS))
+    if (!command_connect_owner(c, 0))
         return EXIT_FAULT;
-    const enum err e = db_hosts_list(w->db, &w->ctx, &hosts, &n);
-    if (e == ERR_NONE)
-        printf("%-32s  %-4s  %7s  %8s  %-10s  %s\n", "ID", "MODE", "WORKERS", "SEEN", "VERSION",
-               "ADDRESS");
+    const enum err e = db_hosts_list(c->db, &c->ctx, &hosts, &n);
+    output_begin(&out);
+    struct json_object *rows = output_add(&out, out.root, "hosts", json_object_new_array());
     for (size_t i = 0; i < n; i++) {
-        const int64_t ago = hosts[i].seen_ago_us > 0 ? hosts[i].seen_ago_us / 1000000 : 0;
-        printf("%s  %-4s  %7" PRId64 "  %6" PRId64 " s  %-10s  %s\n", hosts[i].id,
-               hosts[i].alone ? "one" : "many", hosts[i].workers, ago, hosts[i].version,
-               hosts[i].address);
+        const int64_t ago_us = hosts[i].seen_ago_us > 0 ? hosts[i].seen_ago_us : 0;
+        struct json_object *row = output_add(&out, rows, NULL, json_object_new_object());
+        output_text(&out, row, "id", sv_from(hosts[i].id));
+        output_text(&out, row, "mode", hosts[i].alone ? SV("one") : SV("many"));
+        output_number(&out, row, "workers", hosts[i].workers);
+        output_number(&out, row, "seen_seconds_ago", ago_us / 1000000);
+        output_text(&out, row, "version", sv_from(hosts[i].version));
+        output_text(&out, row, "address", sv_from(hosts[i].address));
     }
-    return command_end(w, e);
+    return command_finish(
+        c, output_end(&out, e, c->given[OPTION_JSON], rows, columns, ARRAY_LEN(columns)));
 }
 
 /* Exactly one of the two. */
-static int read_which(const struct command_work *w, struct sv *id, int64_t *stale_s)
+static int read_selection(const struct command_context *c, struct sv *id, int64_t *stale_s)
 {
-    const char *stale = w->given[OPTION_STALE];
-    *id = w->argument ? sv_from(w->argument) : SV_NONE;
+    const char *stale = c->given[OPTION_STALE];
+    *id = c->argument ? sv_from(c->argument) : SV_NONE;
     *stale_s = 0;
-    if (w->argument && stale)
-        return cli_wrong("host forget takes an id or --stale, and not both", NULL);
+    if (c->argument && stale)
+        return command_usage_error("host forget takes an id or --stale, and not both", NULL);
     if (stale &&
         (!sv_to_i64(sv_from(stale), stale_s) || *stale_s < STALE_MIN || *stale_s > STALE_MAX))
-        return cli_wrong("--stale must be 10 to 315360000 seconds, and is ", stale);
+        return command_usage_error("--stale must be 10 to 315360000 seconds, and is ", stale);
     if (!stale &&
         (id->n != DB_HOSTS_ID_LEN || strspn(id->p, "0123456789abcdef") != DB_HOSTS_ID_LEN))
-        return cli_wrong("the id of a host has 32 hexadecimal digits, unlike ", w->argument);
+        return command_usage_error("the id of a host has 32 hexadecimal digits, unlike ",
+                                   c->argument);
     return EXIT_GOOD;
 }
 
-int host_forget_run(struct command_work *w)
+int host_forget_run(struct command_context *c)
 {
     struct sv id;
     int64_t stale_s, removed = 0, alive = 0;
-    const int status = read_which(w, &id, &stale_s);
+    const int status = read_selection(c, &id, &stale_s);
     if (status != EXIT_GOOD)
         return status;
-    if (!command_begin(w, FORGET_MS))
+    if (!command_connect_owner(c, FORGET_MS))
         return EXIT_FAULT;
-    enum err e = db_hosts_forget(w->db, &w->ctx, id, stale_s, &removed, &alive);
+    enum err e = db_hosts_forget(c->db, &c->ctx, id, stale_s, &removed, &alive);
     if (e == ERR_NOT_FOUND)
-        ctx_fault(&w->ctx, e, "there is no host %s", w->argument);
+        ctx_fault(&c->ctx, e, "there is no host %s", c->argument);
     else if (e == ERR_NONE && alive > 0)
-        e = ctx_fault(&w->ctx, ERR_CONFLICT,
-                      "%" PRId64 " removed; %" PRId64 " kept, alive: stop the service there, which "
-                      "removes its registration",
+        e = ctx_fault(&c->ctx, ERR_CONFLICT,
+                      "%" PRId64 " removed; %" PRId64 " kept, running: stop the service there, "
+                      "which removes its registration",
                       removed, alive);
     else if (e == ERR_NONE)
         fprintf(stderr, "parley: %" PRId64 " removed\n", removed);
-    return command_end(w, e);
+    return command_finish(c, e);
 }

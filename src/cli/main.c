@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The entry point of parley. */
 #include "cli_internal.h"
 
 #include <errno.h>
@@ -7,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Opens descriptors 0 to 2 if they are closed: else a socket would get one of them, and what is
- * printed would go to it. */
+/* Opens descriptors 0 to 2 if they are closed: else a socket could get one of them, and output
+ * would go to it. */
 static void open_standard(void)
 {
     int fd;
@@ -23,7 +24,7 @@ int main(int argc, char **argv)
 {
     open_standard();
     const int status = cli_run(argc, argv);
-    /* A pipe or a disk that did not take all of it; a command that failed has said why. */
+    /* A pipe or a full disk may not have taken all of it. A command that failed has said why. */
     if (status != EXIT_GOOD || (fflush(stdout) == 0 && !ferror(stdout)))
         return status;
     fprintf(stderr, "parley: the output could not be written: %s\n", strerror(errno));

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The table of settings, and how their values are read from the file and the environment. */
 #include "parley/config/config.h"
 
 #include "config_internal.h"
@@ -11,12 +12,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "parley/base/sv.h"
+#include "parley/base/names.h"
 
 enum {
     KIB = 1024,
     MIB = 1024 * KIB,
-    /* What fits sockaddr_un with the suffix of the name that a socket is made under, and a NUL. */
+    /* sockaddr_un has room for this, the suffix of a socket while it is made, and a NUL. */
     SOCKET_PATH_MAX = 103,
     URL_MAX = 4096,
     MINUTE_MS = 60 * 1000
@@ -48,47 +49,46 @@ static const struct setting settings[] = {
          "path of the FastCGI socket for nginx"),
     TEXT("PARLEY_ADMIN", admin, "/run/parley/admin.sock", 1, SOCKET_PATH_MAX,
          "path of the FastCGI socket for the operations routes"),
-    NUMBER("PARLEY_WORKERS", workers, "0", 0, 256, "worker processes; 0: one a core"),
-    NUMBER("PARLEY_THREADS", threads, "24", 1, 256, "handler threads a worker"),
-    NUMBER("PARLEY_POOL_MIN", pool_min, "2", 0, 200, "PostgreSQL connections a worker keeps open"),
-    NUMBER("PARLEY_POOL_MAX", pool_max, "20", 1, 200, "most PostgreSQL connections a worker opens"),
+    NUMBER("PARLEY_WORKERS", workers, "0", 0, 256, "worker processes; 0: one per core"),
+    NUMBER("PARLEY_THREADS", threads, "24", 1, 256, "handler threads per worker"),
+    NUMBER("PARLEY_POOL_MIN", pool_min, "2", 0, 200,
+           "PostgreSQL connections that a worker keeps open"),
+    NUMBER("PARLEY_POOL_MAX", pool_max, "20", 1, 200,
+           "most PostgreSQL connections that a worker opens"),
     NUMBER("PARLEY_POOL_IDLE", pool_idle, "600", 1, 86400,
            "seconds after which an idle connection above the minimum is closed"),
     NUMBER("PARLEY_POOL_LIFETIME", pool_lifetime, "1800", 1, 604800,
            "seconds after which any PostgreSQL connection is replaced"),
     NUMBER("PARLEY_SESSION_TTL", session_ttl, "604800", 1, 3153600000,
-           "seconds that a session lives which asks for nothing else"),
+           "seconds that a session lives unless it sets its own time"),
     SIZE("PARLEY_MAX_BODY", max_body, "1048576", KIB, 16 * MIB,
          "largest request body; nginx must allow as much"),
     SIZE("PARLEY_PAGE_BYTES", page_bytes, "8MiB", 64 * KIB, 16 * MIB,
          "most bytes of messages in one answer"),
     NUMBER("PARLEY_ITEMS", items_max, "100", 1, 1000,
            "most items in one request to /v1/conversations"),
-    CHOICE("PARLEY_RETRY_GUARD", retry_guard, "off", "off", "on",
-           "answer what looks like a repeated append of OpenAI's clients as before; can lose one"),
-    CHOICE(
-        "PARLEY_HOSTS", hosts_one, "many", "many", "one",
-        "one: reads may be answered from memory without PostgreSQL, while no other host is there"),
+    CHOICE("PARLEY_HOSTS", hosts_one, "many", "many", "one",
+           "one: memory may answer reads without PostgreSQL while no other host is registered"),
     SIZE("PARLEY_MEMORY", memory, "64MiB", 0, 64 * GIB,
-         "memory for sessions that workers share, taken whole at the start; 0: none"),
+         "memory for sessions, shared by the workers and allocated at the start; 0: none"),
     NUMBER("PARLEY_CACHE_SECONDS", cache_s, "600", 1, 604800,
-           "longest time that memory or Redis keeps a session"),
+           "most seconds that memory or Redis keeps a session"),
     CHOICE("PARLEY_AUTH", auth_keys, "keys", "off", "keys",
-           "keys: a request needs an API key; off: only this machine is answered, without one"),
+           "keys: a request needs an API key; off: it needs none, and must come from this machine"),
     NUMBER("PARLEY_KEYS_STALE", keys_stale, "300", 0, 86400,
-           "seconds that keys last known to be good may read from the caches without PostgreSQL"),
+           "seconds for which a key that was valid may read from the caches without PostgreSQL"),
     NUMBER("PARLEY_TENANT_REQUESTS", tenant_requests, "0", 0, 1000000,
-           "requests a second of a tenant, on this host; 0: any number"),
+           "most requests per second of a tenant on this host; 0: any number"),
     NUMBER("PARLEY_TENANT_SESSIONS", tenant_sessions, "0", 0, 1000000000,
-           "open sessions of a tenant; 0: any number"),
+           "most open sessions of a tenant; 0: any number"),
     CHOICE("PARLEY_PREPARE", prepare, "on", "off", "on",
-           "prepared statements; off for poolers that forbid them"),
+           "prepared statements; off for poolers that do not support them"),
     NUMBER("PARLEY_REQUEST_MS", request_ms, "10000", 10, 10 * MINUTE_MS,
            "time for a request, in milliseconds"),
     NUMBER("PARLEY_QUEUE_MS", queue_ms, "1000", 0, 10 * MINUTE_MS,
-           "longest time that a request may wait for a handler, else 503; 0: PARLEY_REQUEST_MS"),
+           "longest wait of a request for a handler, else 503; 0: PARLEY_REQUEST_MS"),
     NUMBER("PARLEY_SLOW_MS", slow_ms, "1000", 0, 10 * MINUTE_MS,
-           "a request that took at least so long is logged; 0: every request"),
+           "a request that takes at least this long is logged; 0: every request"),
     NUMBER("PARLEY_ACQUIRE_MS", acquire_ms, "1000", 1, 10 * MINUTE_MS,
            "longest wait for a connection of the pool"),
     NUMBER("PARLEY_STATEMENT_MS", statement_ms, "5000", 1, 10 * MINUTE_MS,
@@ -98,9 +98,9 @@ static const struct setting settings[] = {
     NUMBER("PARLEY_REDIS_MS", redis_ms, "250", 1, MINUTE_MS,
            "longest time to connect to Redis, and for a command"),
     NUMBER("PARLEY_DRAIN", drain_s, "25", 0, 3600,
-           "seconds that a stopping worker serves what nginx holds; more than its keepalive_time"),
+           "seconds that a stopping worker serves open connections; above nginx's keepalive_time"),
     NUMBER("PARLEY_RECYCLE", recycle, "1000000", 0, 1000000000000,
-           "requests, give or take a tenth, after which a worker is replaced; 0: never"),
+           "requests after which a worker is replaced, plus or minus a tenth; 0: never"),
     NUMBER("PARLEY_SWEEP", sweep_s, "60", 0, 86400,
            "seconds between two deletions of expired sessions; 0: never"),
 };
@@ -111,16 +111,14 @@ const struct setting *config_settings(size_t *n)
     return settings;
 }
 
-static const struct setting *find(struct sv name)
+static const struct setting *setting_named(struct sv name)
 {
-    for (size_t i = 0; i < ARRAY_LEN(settings); i++)
-        if (sv_eq(sv_from(settings[i].name), name))
-            return &settings[i];
-    return NULL;
+    const size_t i = names_index(&NAMES(settings), name);
+    return i < ARRAY_LEN(settings) ? &settings[i] : NULL;
 }
 
-/* Which settings were given, and a line for each fault so far. */
-struct given {
+/* The texts given so far, and a line for each fault. */
+struct loading {
     struct arena *texts; /* of the configuration */
     const char *value[ARRAY_LEN(settings)];
     char *why;
@@ -128,62 +126,69 @@ struct given {
     enum err err; /* ERR_NOMEM ends the reading; a fault does not */
 };
 
-static void PRINTF_LIKE(2, 3) add_fault(struct given *g, const char *fmt, ...)
+static void PRINTF_LIKE(2, 3) add_fault(struct loading *l, const char *fmt, ...)
 {
-    const size_t used = strlen(g->why), start = used + (used > 0);
+    const size_t used = strlen(l->why), start = used + (used > 0);
     va_list ap;
-    if (g->err != ERR_NOMEM)
-        g->err = ERR_INVALID;
-    /* Nothing is said of what has no room for a letter behind the newline. */
-    if (start + 1 >= g->why_n)
+    if (l->err != ERR_NOMEM)
+        l->err = ERR_INVALID;
+    /* No room for a newline and a character: this fault is left out. */
+    if (start + 1 >= l->why_n)
         return;
     if (used > 0)
-        memcpy(g->why + used, "\n", 2);
+        memcpy(l->why + used, "\n", 2);
     va_start(ap, fmt);
-    vsnprintf(g->why + start, g->why_n - start, fmt, ap);
+    vsnprintf(l->why + start, l->why_n - start, fmt, ap);
     va_end(ap);
 }
 
-static void unknown(struct given *g, const char *where, struct sv name)
+/* Settings of earlier versions, and what replaces them. */
+static const struct {
+    const char *name, *instead;
+} removed[] = {
+    {"PARLEY_DB_ROLE", "let DATABASE_URL log in as the serving role, and DATABASE_ADMIN_URL as the "
+                       "owner"},
+    {"PARLEY_RETRY_GUARD", "a client that repeats a request sends an Idempotency-Key with it"},
+};
+
+static void add_unknown(struct loading *l, const char *where, struct sv name)
 {
-    const char *near = config_nearest(name);
-    if (sv_eq(name, SV("PARLEY_DB_ROLE"))) /* which earlier versions had */
-        add_fault(g,
-                  "%sPARLEY_DB_ROLE was removed: let DATABASE_URL log in as the serving role, and "
-                  "DATABASE_ADMIN_URL as the owner",
-                  where);
+    const char *nearest = names_nearest(&NAMES(settings), name);
+    const size_t old = names_index(&NAMES(removed), name);
+    if (old < ARRAY_LEN(removed))
+        add_fault(l, "%s%s was removed: %s", where, removed[old].name, removed[old].instead);
     else
-        add_fault(g, "%s%.*s: there is no such setting%s%s%s", where, SV_ARG(name),
-                  near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+        add_fault(l, "%s%.*s: there is no such setting%s%s%s", where, SV_ARG(name),
+                  nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
 }
 
-static void keep(struct given *g, const struct setting *s, struct sv text)
+static void store_value(struct loading *l, const struct setting *s, struct sv text)
 {
-    const char *copy = arena_dup(g->texts, text).p;
-    g->value[s - settings] = copy;
+    const char *copy = arena_dup(l->texts, text).p;
+    l->value[s - settings] = copy;
     if (!copy)
-        g->err = ERR_NOMEM;
+        l->err = ERR_NOMEM;
 }
 
 /* One line of the file: blank, "# …" or NAME=value. where: "FILE line N: ". */
-static void take_line(struct given *g, const char *line, const char *where)
+static void read_line(struct loading *l, const char *line, const char *where)
 {
     struct sv value = sv_trim((struct sv){line, strcspn(line, "\r\n")});
     if (value.n == 0 || value.p[0] == '#')
         return;
     const struct sv name = sv_trim(sv_cut(&value, '='));
-    const struct setting *s = find(name);
+    const struct setting *s = setting_named(name);
     if (!value.p)
-        add_fault(g, "%sis not NAME=value", where);
+        add_fault(l, "%sis not NAME=value", where);
     else if (!s)
-        unknown(g, where, name);
-    else if (g->value[s - settings])
-        add_fault(g, "%s%s is set twice", where, s->name);
+        add_unknown(l, where, name);
+    else if (l->value[s - settings])
+        add_fault(l, "%s%s is set twice", where, s->name);
     else
-        keep(g, s, sv_trim(value));
+        store_value(l, s, sv_trim(value));
 }
 
-/* Not what one has to wait for: a reload reads it in the process that must hear of signals. */
+/* O_NONBLOCK, and regular files only: the supervisor, which reloads the file, must not wait. */
 static FILE *open_file(const char *file)
 {
     struct stat st;
@@ -200,37 +205,37 @@ static FILE *open_file(const char *file)
     return f;
 }
 
-static void read_file(struct given *g, const char *file)
+static void read_file(struct loading *l, const char *file)
 {
     char *line = NULL;
     size_t size = 0;
     FILE *f = open_file(file);
     if (!f) {
-        add_fault(g, "%s: cannot be read: %s", file,
+        add_fault(l, "%s: cannot be read: %s", file,
                   errno == EINVAL ? "not a regular file" : strerror(errno));
         return;
     }
-    for (int n = 1; g->err != ERR_NOMEM && getline(&line, &size, f) >= 0; n++) {
+    for (int n = 1; l->err != ERR_NOMEM && getline(&line, &size, f) >= 0; n++) {
         char where[512];
         snprintf(where, sizeof where, "%s line %d: ", file, n);
-        take_line(g, line, where);
+        read_line(l, line, where);
     }
     if (ferror(f))
-        add_fault(g, "%s: cannot be read", file);
+        add_fault(l, "%s: cannot be read", file);
     free(line);
     fclose(f);
 }
 
-static void read_environment(struct given *g)
+static void read_environment(struct loading *l)
 {
-    for (char **entry = environ; g->err != ERR_NOMEM && entry && *entry; entry++) {
+    for (char **entry = environ; l->err != ERR_NOMEM && entry && *entry; entry++) {
         struct sv value = sv_from(*entry);
         const struct sv name = sv_cut(&value, '=');
-        const struct setting *s = find(name);
+        const struct setting *s = setting_named(name);
         if (s)
-            keep(g, s, value);
+            store_value(l, s, value);
         else if (sv_starts_with(name, SV("PARLEY_")) && !sv_eq(name, SV("PARLEY_CONFIG")))
-            unknown(g, "", name);
+            add_unknown(l, "", name);
     }
 }
 
@@ -240,8 +245,8 @@ static bool is_database_url(const char *url)
            strchr(url, '=');
 }
 
-/* What one row of the table cannot say. */
-static void cross_check(const struct config *c, struct given *g)
+/* Rules that one row of the table cannot express. */
+static void check_combinations(const struct config *c, struct loading *l)
 {
     const struct {
         bool wrong;
@@ -266,45 +271,45 @@ static void cross_check(const struct config *c, struct given *g)
     };
     for (size_t i = 0; i < ARRAY_LEN(rules); i++)
         if (rules[i].wrong)
-            add_fault(g, "%s", rules[i].why);
+            add_fault(l, "%s", rules[i].why);
 }
 
-static void apply(struct config *c, struct given *g)
+static void apply_values(struct config *c, struct loading *l)
 {
-    bool all = true;
+    bool all_valid = true;
     for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
         char why[256];
         const struct setting *s = &settings[i];
-        const char *value = g->value[i] ? g->value[i] : s->fallback;
+        const char *value = l->value[i] ? l->value[i] : s->fallback;
         if (value && config_set(c, s, value, why, sizeof why) == ERR_NONE)
             continue;
-        all = false;
+        all_valid = false;
         if (value)
-            add_fault(g, "%s", why);
+            add_fault(l, "%s", why);
         else
-            add_fault(g, "%s is not set: %s", s->name, s->help);
+            add_fault(l, "%s is not set: %s", s->name, s->help);
     }
-    if (all)
-        cross_check(c, g);
+    if (all_valid)
+        check_combinations(c, l);
 }
 
 enum err config_load(struct config *c, const char *file, char *why, size_t why_n)
 {
     *c = (struct config){.file = file, .texts = arena_create(SIZE_MAX)};
-    struct given g = {.texts = c->texts, .why = why, .why_n = why_n};
-    g.err = c->texts ? ERR_NONE : ERR_NOMEM;
+    struct loading l = {.texts = c->texts, .why = why, .why_n = why_n};
+    l.err = c->texts ? ERR_NONE : ERR_NOMEM;
     why[0] = '\0';
-    if (file && g.err != ERR_NOMEM)
-        read_file(&g, file);
-    if (g.err != ERR_NOMEM)
-        read_environment(&g);
-    if (g.err != ERR_NOMEM)
-        apply(c, &g);
+    if (file && l.err != ERR_NOMEM)
+        read_file(&l, file);
+    if (l.err != ERR_NOMEM)
+        read_environment(&l);
+    if (l.err != ERR_NOMEM)
+        apply_values(c, &l);
     else
         snprintf(why, why_n, "out of memory");
-    if (g.err != ERR_NONE)
+    if (l.err != ERR_NONE)
         config_free(c);
-    return g.err;
+    return l.err;
 }
 
 void config_free(struct config *c)

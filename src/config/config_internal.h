@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of this room share: the rows of the one table, and what is done with a row. */
+/* Shared inside config/: the rows of the table (config.c), and functions of a row (setting.c). */
 #ifndef PARLEY_CONFIG_INTERNAL_H
 #define PARLEY_CONFIG_INTERNAL_H
 
@@ -7,19 +7,19 @@
 
 enum setting_type {
     SETTING_TEXT,   /* min to max: its length */
-    SETTING_URL,    /* as SETTING_TEXT, but may hold a password: never printed as it is */
+    SETTING_URL,    /* as SETTING_TEXT, but may hold a password: printed masked only */
     SETTING_NUMBER, /* min to max */
-    SETTING_SIZE,   /* min to max, in bytes; KiB, MiB and GiB are understood */
-    SETTING_CHOICE  /* false: the first of two words, true: the second */
+    SETTING_SIZE,   /* min to max, in bytes; may end in KiB, MiB or GiB */
+    SETTING_CHOICE  /* false: the first of two choices; true: the second */
 };
 
 struct setting {
     const char *name;
     enum setting_type type;
     size_t offset;        /* in struct config: const char *, int64_t or bool by type */
-    const char *fallback; /* NULL: it must be given */
+    const char *fallback; /* NULL: required */
     int64_t min, max;
-    const char *words[2];
+    const char *choices[2];
     const char *help; /* one line, without a full stop */
 };
 
@@ -27,16 +27,13 @@ bool setting_is_text(const struct setting *s);
 /* In the order in which they are documented. */
 const struct setting *config_settings(size_t *n);
 
-/* Puts text into c; text must live as long as c. ERR_INVALID with why naming the variable. */
+/* Sets c's field to the value of text, which must outlive c. ERR_INVALID: why says so. */
 MUSTCHECK enum err config_set(struct config *c, const struct setting *s, const char *text,
                               char *why, size_t why_n);
-/* What it may hold, such as "1 to 256" or "off or keys". */
+/* The values allowed, such as "1 to 256" or "off or keys". */
 void config_allowed(const struct setting *s, char *out, size_t out_n);
-/* Reads c's value of s; text for SETTING_TEXT, SETTING_URL and SETTING_CHOICE. */
+/* c's value of s: text for SETTING_TEXT, SETTING_URL and SETTING_CHOICE, else a number. */
 const char *config_text(const struct config *c, const struct setting *s);
 int64_t config_number(const struct config *c, const struct setting *s);
-
-/* The setting whose name is nearest to an unknown one; NULL if none is near. */
-const char *config_nearest(struct sv name);
 
 #endif

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* One row of the table: its text to its value, and back. */
+/* One row of the table: from text to value, and back. */
 #include "config_internal.h"
 
 #include <inttypes.h>
 #include <string.h>
 
 #include "parley/base/sv.h"
-
-enum { NAME_MAX_LEN = 64, NEAR = 3 };
 
 static const void *field_of(const struct config *c, const struct setting *s)
 {
@@ -19,7 +17,7 @@ bool setting_is_text(const struct setting *s)
     return s->type == SETTING_TEXT || s->type == SETTING_URL;
 }
 
-/* A size in the largest unit that is exact; any other number as it is. */
+/* A size in the largest unit that gives a whole number; any other number as it is. */
 static void format_number(const struct setting *s, int64_t n, char out[32])
 {
     static const char *const units[] = {" bytes", "KiB", "MiB", "GiB"};
@@ -34,7 +32,7 @@ void config_allowed(const struct setting *s, char *out, size_t out_n)
 {
     char min[32], max[32];
     if (s->type == SETTING_CHOICE) {
-        snprintf(out, out_n, "%s or %s", s->words[0], s->words[1]);
+        snprintf(out, out_n, "%s or %s", s->choices[0], s->choices[1]);
         return;
     }
     format_number(s, s->min, min);
@@ -42,7 +40,7 @@ void config_allowed(const struct setting *s, char *out, size_t out_n)
     snprintf(out, out_n, "%s to %s%s", min, max, setting_is_text(s) ? " characters" : "");
 }
 
-/* The suffix of a size, taken off it: the factor, or 0 if what is left ends in no digit. */
+/* Takes the unit off a size; returns its factor. */
 static int64_t cut_unit(struct sv *t)
 {
     const struct {
@@ -78,12 +76,12 @@ static bool parse_text(const struct setting *s, const char *text)
     return n >= (size_t)s->min && n <= (size_t)s->max;
 }
 
-static bool parse(struct config *c, const struct setting *s, const char *text)
+static bool parse_value(struct config *c, const struct setting *s, const char *text)
 {
     void *field = (char *)c + s->offset;
     if (s->type == SETTING_CHOICE) {
-        *(bool *)field = strcmp(text, s->words[1]) == 0;
-        return *(bool *)field || strcmp(text, s->words[0]) == 0;
+        *(bool *)field = strcmp(text, s->choices[1]) == 0;
+        return *(bool *)field || strcmp(text, s->choices[0]) == 0;
     }
     if (!setting_is_text(s))
         return parse_number(s, text, field);
@@ -91,8 +89,8 @@ static bool parse(struct config *c, const struct setting *s, const char *text)
     return parse_text(s, text);
 }
 
-/* The beginning of text, in one line. */
-static void show(const char *text, char *out, size_t out_n)
+/* The beginning of text, without control characters. */
+static void copy_printable(const char *text, char *out, size_t out_n)
 {
     snprintf(out, out_n, "%s", text);
     for (char *p = out; *p; p++)
@@ -104,11 +102,11 @@ enum err config_set(struct config *c, const struct setting *s, const char *text,
                     size_t why_n)
 {
     char allowed[96], shown[80];
-    if (parse(c, s, text))
+    if (parse_value(c, s, text))
         return ERR_NONE;
-    show(text, shown, sizeof shown);
+    copy_printable(text, shown, sizeof shown);
     config_allowed(s, allowed, sizeof allowed);
-    /* A URL may hold a password, and is not worth showing where it is too long. */
+    /* A URL may hold a password. */
     if (s->type == SETTING_URL)
         snprintf(why, why_n, "%s must have %s", s->name, allowed);
     else
@@ -119,45 +117,11 @@ enum err config_set(struct config *c, const struct setting *s, const char *text,
 const char *config_text(const struct config *c, const struct setting *s)
 {
     if (s->type == SETTING_CHOICE)
-        return s->words[*(const bool *)field_of(c, s)];
+        return s->choices[*(const bool *)field_of(c, s)];
     return *(const char *const *)field_of(c, s);
 }
 
 int64_t config_number(const struct config *c, const struct setting *s)
 {
     return *(const int64_t *)field_of(c, s);
-}
-
-/* Levenshtein's distance, in one row. */
-static size_t distance(struct sv a, const char *b)
-{
-    size_t row[NAME_MAX_LEN + 1], b_n = strlen(b);
-    for (size_t j = 0; j <= b_n; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a.n; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_n; j++) {
-            size_t change = diagonal + (a.p[i - 1] != b[j - 1]);
-            size_t less = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
-            diagonal = row[j];
-            row[j] = change < less ? change : less;
-        }
-    }
-    return row[b_n];
-}
-
-const char *config_nearest(struct sv name)
-{
-    size_t n, best = NEAR + 1;
-    const struct setting *s = config_settings(&n);
-    const char *near = NULL;
-    for (size_t i = 0; name.n <= NAME_MAX_LEN && i < n; i++) {
-        size_t d = distance(name, s[i].name);
-        if (d < best) {
-            best = d;
-            near = s[i].name;
-        }
-    }
-    return near;
 }

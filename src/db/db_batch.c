@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Sends several reads as arrays of their parameters: one group of the pipeline for each tenant. */
+/* Sends reads of several requests in one pipeline: one group for each tenant, with an array for
+ * each parameter. */
 #include "parley/db/batch.h"
 
 #include "db_internal.h"
@@ -14,7 +15,7 @@ struct tenant_group {
     struct db_step steps[2];
 };
 
-/* Members of more tenants than there is room for are left out. */
+/* Leaves out the members of more tenants than fit. Returns the number of tenants. */
 static size_t group_by_tenant(struct db_batch_member *members, size_t n,
                               struct tenant_group *tenants)
 {
@@ -37,24 +38,18 @@ static size_t group_by_tenant(struct db_batch_member *members, size_t n,
 }
 
 /* Parameter i of all members as an array. */
-static enum err column(struct request_ctx *ctx, const struct tenant_group *group, int i,
-                       struct db_param *out)
+static enum err make_array(struct request_ctx *ctx, const struct tenant_group *group, int i,
+                           struct db_param *out)
 {
-    struct sv texts[DB_BATCH_MAX];
-    int64_t numbers[DB_BATCH_MAX];
-    const bool is_text = group->members[0]->params[i].type == OID_TEXT;
+    struct sv values[DB_BATCH_MAX];
     for (size_t k = 0; k < group->n; k++) {
         const struct db_param *p = &group->members[k]->params[i];
-        if (is_text)
-            texts[k] = (struct sv){p->p, p->n};
-        else
-            numbers[k] = db_param_i64(p);
+        values[k] = p->inline_n > 0 ? (struct sv){p->small, p->inline_n} : (struct sv){p->p, p->n};
     }
-    return is_text ? db_text_array(ctx, texts, group->n, out)
-                   : db_i64_array(ctx, numbers, group->n, out);
+    return db_array_encode(ctx, group->members[0]->params[i].type, values, group->n, out);
 }
 
-/* One tenant's statement, behind its own settings. */
+/* One tenant's statement, preceded by its settings. */
 static enum err make_group(struct db *db, struct request_ctx *ctx, const struct db_batch_kind *kind,
                            struct tenant_group *group, struct db_group *out)
 {
@@ -62,25 +57,25 @@ static enum err make_group(struct db *db, struct request_ctx *ctx, const struct 
     db_limits_step(db, ctx, &group->limits, &group->steps[0]);
     group->params[0] = db_text(group->tenant);
     for (int i = 0; i < kind->n_params; i++)
-        TRY(column(ctx, group, i, &group->params[i + 1]));
+        TRY(make_array(ctx, group, i, &group->params[i + 1]));
     group->steps[1] = (struct db_step){
-        .stmt = &kind->stmt, .params = group->params, .n_params = kind->n_params + 1, .call = 0};
+        .stmt = &kind->stmt, .params = group->params, .n_params = kind->n_params + 1};
     *out = (struct db_group){.steps = group->steps, .n_steps = 2};
     return ERR_NONE;
 }
 
-static void give_rows(struct tenant_group *group)
+static void hand_out_rows(struct tenant_group *group)
 {
     struct db_rows rows;
     db_rows_from(&rows, group->steps[1].result);
-    const int column_n = db_column(&rows, "n");
+    const int n_column = db_column(&rows, "n");
     for (size_t i = 0; i < group->n; i++) {
         group->members[i]->rows = rows;
         group->members[i]->row = -1;
         group->members[i]->done = true;
     }
     for (int row = 0; row < rows.count; row++) {
-        const int64_t n = db_get_i64(&rows, row, column_n);
+        const int64_t n = db_get_i64(&rows, row, n_column);
         if (n >= 1 && n <= (int64_t)group->n)
             group->members[n - 1]->row = row;
     }
@@ -99,14 +94,14 @@ void db_read_batch(struct db *db, struct request_ctx *ctx, const struct db_batch
         e = make_group(db, ctx, kind, &tenants[t], &groups[t]);
     ctx->reserve = true;
     if (e == ERR_NONE)
-        e = db_pool_acquire(db, ctx, NULL, &c);
+        e = db_pool_acquire(db, ctx, &c);
     if (e != ERR_NONE)
         return;
     db_pipeline_run_groups(db, c, ctx, groups, (int)n_tenants);
     db_pool_release(db, c);
     for (size_t t = 0; t < n_tenants; t++)
         if (groups[t].fault.kind == FAULT_NONE) {
-            give_rows(&tenants[t]);
+            hand_out_rows(&tenants[t]);
             done += tenants[t].n;
         }
     if (!db->slot || done == 0)

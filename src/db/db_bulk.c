@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Bulk insert: INSERT … SELECT from unnest() of one text array a column, each cast to its column's
- * type. Unlike COPY it needs no escaping, and unlike many statements or a VALUES list it is one
- * statement of the same text for any number of rows.
+ * type. Unlike COPY it needs no escaping; unlike many statements or a VALUES list, its text is the
+ * same for any number of rows.
  */
-#include "db_internal.h"
+#include "parley/db/bulk.h"
 
 #include <string.h>
 
-enum { NAME_MAX_BYTES = 63 }; /* the server cuts longer names, which would be another name */
+#include "parley/base/buf.h"
 
-void db_quote_name(struct buf *b, const char *name)
+enum { NAME_MAX_BYTES = 63 }; /* the server would cut a longer name to another one */
+
+static void append_quoted(struct buf *b, const char *name)
 {
     buf_putc(b, '"');
     for (; *name; name++) {
@@ -33,12 +35,12 @@ static const char *make_sql(struct request_ctx *ctx, const char *table,
     struct buf b;
     buf_init(&b, ctx->arena, 512);
     BUF_LIT(&b, "INSERT INTO ");
-    db_quote_name(&b, table);
+    append_quoted(&b, table);
     BUF_LIT(&b, " (");
     for (size_t i = 0; i < n; i++) {
         if (i > 0)
             BUF_LIT(&b, ", ");
-        db_quote_name(&b, columns[i].name);
+        append_quoted(&b, columns[i].name);
     }
     BUF_LIT(&b, ") SELECT ");
     for (size_t i = 0; i < n; i++)
@@ -54,8 +56,9 @@ static const char *make_sql(struct request_ctx *ctx, const char *table,
     return b.failed ? NULL : b.p;
 }
 
-static enum err check(struct request_ctx *ctx, const char *table,
-                      const struct db_bulk_column *columns, size_t n_columns, size_t n_rows)
+static enum err check_arguments(struct request_ctx *ctx, const char *table,
+                                const struct db_bulk_column *columns, size_t n_columns,
+                                size_t n_rows)
 {
     if (n_rows > DB_BULK_ROWS_MAX)
         return ctx_fault(ctx, ERR_TOO_LARGE, "bulk insert of %zu rows", n_rows);
@@ -74,7 +77,7 @@ enum err db_bulk_insert(struct db *db, struct request_ctx *ctx, const char *tabl
                         const struct db_bulk_column *columns, size_t n_columns,
                         const struct sv *values, size_t n_rows, int *inserted)
 {
-    TRY(check(ctx, table, columns, n_columns, n_rows));
+    TRY(check_arguments(ctx, table, columns, n_columns, n_rows));
     struct db_stmt stmt = {.name = NULL, .sql = make_sql(ctx, table, columns, n_columns)};
     struct sv *column = arena_array(ctx->arena, n_rows, sizeof(*column));
     if (!stmt.sql || !column)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One connection: opening it under a deadline, and the proof that it may be used again. */
+/* One connection: opens it within a deadline, and proves that it may be used again. */
 #include "db_internal.h"
 
 #include <errno.h>
@@ -8,15 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Settings that each session begins with, whoever it later works for.
+/* Settings of every connection.
  * - idle_in_transaction_session_timeout ends the transaction of a worker that hangs.
  * - client_connection_check_interval ends a statement whose worker is gone.
- * - force_generic_plan: statements are written so that one plan serves every value, and planning
- *   again for each of the first five would be felt on a fresh connection.
- * - enable_seqscan: of a table that was just emptied nothing is cheaper to read than all of it, and
- *   the plan stays when it has grown. Searches put it on again.
- * - jit: what reads all of a table all the same seems to cost so much then that PostgreSQL would
- *   compile it, for longer than it takes. */
+ * - force_generic_plan: statements are written so that one plan serves every value. Otherwise
+ *   PostgreSQL would plan the first five executions on each fresh connection again.
+ * - enable_seqscan: the cheapest plan for an empty table is a sequential scan, and that plan would
+ *   stay when the table has grown. Searches switch it on again.
+ * - jit: with enable_seqscan off, a scan of a whole table seems so expensive that PostgreSQL would
+ *   compile it, which takes longer than the scan. */
 static const char session_options[] = "-c TimeZone=UTC -c plan_cache_mode=force_generic_plan "
                                       "-c enable_seqscan=off -c jit=off "
                                       "-c idle_in_transaction_session_timeout=10000 "
@@ -39,117 +39,76 @@ int db_wait_fd(int fd, short events, struct deadline deadline, int stop_fd)
     }
 }
 
-void db_message_sqlstate(const char *message, char out[6])
-{
-    out[0] = '\0';
-    for (const char *at = strstr(message, ":  "); at; at = strstr(at + 1, ":  ")) {
-        const char *code = at + 3;
-        if (strspn(code, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && code[5] == ':') {
-            memcpy(out, code, 5);
-            out[5] = '\0';
-            return;
-        }
-    }
-}
-
-void db_message_line(const char *message, char *out, size_t out_n)
-{
-    /* What the server said stands behind its SQLSTATE. With several hosts libpq writes a line for
-     * each: the first is as good as any. */
-    char state[6];
-    db_message_sqlstate(message, state);
-    const char *from = message;
-    if (state[0]) {
-        char mark[12];
-        snprintf(mark, sizeof(mark), ":  %s: ", state);
-        from = strstr(message, mark) + strlen(mark);
-    }
-    snprintf(out, out_n, "%.*s", (int)strcspn(from, "\n"), from);
-}
-
 void db_ignore_notice(void *arg, const PGresult *res)
 {
     (void)arg;
     (void)res;
 }
 
-/* Before what the URL has, so that an operator may choose how long a commit waits for standbys, but
- * above what role, database or postgresql.conf say, now or later. */
+/* Precedes the URL's options, so that an operator may choose there how long a commit waits for
+ * standbys. It overrides role, database and postgresql.conf. */
 static const char durable_option[] = "-c synchronous_commit=on";
 
-/* The options parameter: what the URL has, then ours. malloc'd. */
-static char *make_options(const char *of_url)
-{
-    size_t n = (of_url ? strlen(of_url) : 0) + sizeof(durable_option) + sizeof(session_options) + 2;
-    char *out = malloc(n);
-    if (out)
-        snprintf(out, n, "%s %s %s", durable_option, of_url ? of_url : "", session_options);
-    return out;
-}
-
-/* NULL: the URL cannot be read (*wrong), or there is no memory. */
+/* NULL: the URL is not valid (*wrong), or there is no memory. */
 static PGconn *start(const struct db_settings *settings, bool *wrong)
 {
     PGconn *pg = NULL;
     char *options = NULL, *complaint = NULL;
     const char *of_url = NULL;
     PQconninfoOption *parsed = PQconninfoParse(settings->url, &complaint);
-    /* Without one there was no memory (libpq's manual, PQconninfoParse), or it says so. */
+    /* Without a complaint there was no memory (libpq's manual, PQconninfoParse). */
     *wrong = !parsed && complaint && !strstr(complaint, "out of memory");
     PQfreemem(complaint);
     for (PQconninfoOption *o = parsed; o && o->keyword; o++)
         if (strcmp(o->keyword, "options") == 0)
             of_url = o->val;
-    if (parsed)
-        options = make_options(of_url);
-    if (options) {
+    if (parsed && asprintf(&options, "%s %s %s", durable_option, of_url ? of_url : "",
+                           session_options) >= 0) {
         const char *app = settings->app_name ? settings->app_name : "parley";
-        /* The later keyword wins over what the URL says. */
+        /* A later keyword overrides the URL. */
         const char *const keys[] = {"dbname", "options", "application_name", "client_encoding",
                                     NULL};
         const char *const values[] = {settings->url, options, app, "UTF8", NULL};
         pg = PQconnectStartParams(keys, values, 1);
+        free(options);
     }
-    free(options);
     PQconninfoFree(parsed);
     return pg;
 }
 
-/* What a server that refuses means for the pool. */
-static enum db_open_result refusal(PGconn *pg, char *why, size_t why_n)
+/* What the refusal of a server means for the pool. */
+static enum db_open_result classify_refusal(PGconn *pg, struct db_attempt *attempt)
 {
+    /* 28: the login; 3D: the database does not exist; 22, 42: the options are not accepted. */
     static const char *const wrong[] = {"28", "3D", "22", "42"};
     char state[6];
-    const char *message = PQerrorMessage(pg);
-    db_message_sqlstate(message, state);
-    db_message_line(message, why, why_n);
+    const char *message = db_message_parse(PQerrorMessage(pg), state);
+    snprintf(attempt->why, sizeof(attempt->why), "%.*s", (int)strcspn(message, "\n"), message);
     if (strcmp(state, "53300") == 0)
         return OPEN_FULL;
     if (strcmp(state, "57P01") == 0)
         return OPEN_ENDED;
-    /* 28: who we are; 3D: the database is not there; 22, 42: the options are not accepted. */
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
         if (strncmp(state, wrong[i], 2) == 0)
             return OPEN_WRONG;
     return OPEN_REFUSED;
 }
 
-static enum db_open_result handshake(PGconn *pg, struct deadline deadline, int stop_fd, char *why,
-                                     size_t why_n)
+static enum db_open_result handshake(PGconn *pg, struct db_attempt *attempt)
 {
-    /* Before the first poll libpq wants to be treated as if it had asked to write. */
+    /* Before the first PQconnectPoll, libpq wants its caller to wait for writing. */
     PostgresPollingStatusType want = PGRES_POLLING_WRITING;
     for (;;) {
         if (PQstatus(pg) == CONNECTION_BAD || want == PGRES_POLLING_FAILED)
-            return refusal(pg, why, why_n);
+            return classify_refusal(pg, attempt);
         if (want == PGRES_POLLING_OK)
             return OPEN_OK;
         short events = want == PGRES_POLLING_READING ? POLLIN : POLLOUT;
-        int got = db_wait_fd(PQsocket(pg), events, deadline, stop_fd);
+        int got = db_wait_fd(PQsocket(pg), events, attempt->deadline, attempt->stop_fd);
         if (got < 0 && errno == ECANCELED)
-            return OPEN_STOPPED;
+            return OPEN_CANCELLED;
         if (got <= 0) {
-            snprintf(why, why_n, "PostgreSQL did not answer in time");
+            snprintf(attempt->why, sizeof(attempt->why), "PostgreSQL did not answer in time");
             return OPEN_LATE;
         }
         want = PQconnectPoll(pg);
@@ -157,23 +116,21 @@ static enum db_open_result handshake(PGconn *pg, struct deadline deadline, int s
 }
 
 static enum db_open_result open_once(struct db_conn *c, const struct db_settings *settings,
-                                     struct deadline deadline, int stop_fd, char *why, size_t why_n)
+                                     struct db_attempt *attempt)
 {
     bool wrong;
     c->pg = start(settings, &wrong);
     if (!c->pg) {
-        /* libpq's own message would repeat the text, and with it the password. */
-        snprintf(why, why_n, "%s%s",
-                 !wrong               ? "out of memory"
-                 : settings->url_name ? settings->url_name
-                                      : "DATABASE_URL",
+        /* libpq's own message would repeat the URL, and with it the password. */
+        const char *url_name = settings->url_name ? settings->url_name : "DATABASE_URL";
+        snprintf(attempt->why, sizeof(attempt->why), "%s%s", wrong ? url_name : "out of memory",
                  wrong ? " is not a valid connection string" : "");
         return wrong ? OPEN_WRONG : OPEN_REFUSED;
     }
-    /* Verbose, because a refused connection tells its SQLSTATE in no other way. */
+    /* Verbose: a refused connection shows its SQLSTATE in no other way. */
     PQsetErrorVerbosity(c->pg, PQERRORS_VERBOSE);
     PQsetNoticeReceiver(c->pg, db_ignore_notice, NULL);
-    enum db_open_result result = handshake(c->pg, deadline, stop_fd, why, why_n);
+    enum db_open_result result = handshake(c->pg, attempt);
     if (result == OPEN_OK && PQsetnonblocking(c->pg, 1) != 0)
         result = OPEN_REFUSED;
     if (result == OPEN_OK) {
@@ -186,12 +143,12 @@ static enum db_open_result open_once(struct db_conn *c, const struct db_settings
 }
 
 enum db_open_result db_conn_open(struct db_conn *c, const struct db_settings *settings,
-                                 struct deadline deadline, int stop_fd, char *why, size_t why_n)
+                                 struct db_attempt *attempt)
 {
-    enum db_open_result result = open_once(c, settings, deadline, stop_fd, why, why_n);
-    /* Nobody was refused: a read that opens a connection has not been asked a first time yet. */
+    enum db_open_result result = open_once(c, settings, attempt);
+    /* Nothing was refused, and the read that opens this connection has not been sent yet. */
     if (result == OPEN_ENDED)
-        result = open_once(c, settings, deadline, stop_fd, why, why_n);
+        result = open_once(c, settings, attempt);
     return result == OPEN_ENDED ? OPEN_REFUSED : result;
 }
 
@@ -214,7 +171,7 @@ bool db_conn_clean(struct db_conn *c)
            PQgetResult(c->pg) == NULL;
 }
 
-PGresult *db_conn_ask(struct db_conn *c, const char *sql, struct deadline deadline, int stop_fd)
+PGresult *db_conn_exec(struct db_conn *c, const char *sql, struct deadline deadline, int stop_fd)
 {
     PGresult *last = NULL;
     if (!PQsendQuery(c->pg, sql)) {
@@ -235,7 +192,7 @@ PGresult *db_conn_ask(struct db_conn *c, const char *sql, struct deadline deadli
             !PQconsumeInput(c->pg))
             break;
     }
-    /* An answer may still come: nobody may ever read it. */
+    /* An answer may still come, and nobody may ever read it. */
     int why = errno;
     c->broken = true;
     PQclear(last);
@@ -243,7 +200,7 @@ PGresult *db_conn_ask(struct db_conn *c, const char *sql, struct deadline deadli
     return NULL;
 }
 
-/* Finds the end of the call that begins at open (just behind its parenthesis). */
+/* The closing parenthesis of a call whose arguments begin at p; NULL: there is none. */
 static const char *call_end(const char *p)
 {
     bool quoted = false;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Each worker's thread for the registration of its host; the thread of one worker polls. */
+/* Each worker's thread for the registration of its host. The thread of one worker polls; the others
+ * take over when it ends. */
 #include "hosts_internal.h"
 
 #include <errno.h>
@@ -13,15 +14,15 @@
 
 enum {
     ARENA_LIMIT = 256 * 1024,
-    ASK_MS = 500,     /* of a poll: a second one fits in before the shortcut is off */
-    ENROLL_MS = 3000, /* a commit, on whatever disk */
-    REFRESH_MS = 300, /* the next poll waits for it */
-    YIELD_MS = 300,   /* after a poll that failed: others may be luckier */
+    POLL_MS = 500,      /* a second poll fits in before the shortcut ends */
+    REGISTER_MS = 3000, /* a commit, also on a slow disk */
+    REFRESH_MS = 300,   /* the next poll waits for it */
+    YIELD_MS = 300,     /* after a poll that failed: another worker may succeed */
     REMOVE_MS = 2000,
     LATE_MARGIN_MS = 1000
 };
 static const int64_t refresh_us = 2000000;
-/* Without an answered poll for so long, the polling worker may be stopped: several polls. */
+/* After so long without an answered poll, the polling worker may be stopped. */
 static const int64_t silent_us = 600000;
 
 struct db_hosts {
@@ -29,58 +30,58 @@ struct db_hosts {
     struct db *db; /* borrowed */
     struct arena *arena;
     struct thread_loop thread;
-    bool broken; /* the thread's: see note */
+    bool failing; /* used by the thread alone: see log_new_failure */
 };
 
 static bool try_to_poll(struct db_hosts_shared *s)
 {
     const int rc = pthread_mutex_trylock(&s->polling);
-    /* It was killed. What it was writing is written whole with the next poll. */
+    /* The last holder was killed. The next poll writes everything again. */
     if (rc == EOWNERDEAD)
         (void)pthread_mutex_consistent(&s->polling);
     return rc == 0 || rc == EOWNERDEAD;
 }
 
-/* One line when it begins to fail with what time does not cure. */
-static void note(struct db_hosts *h, const struct request_ctx *ctx, enum err e)
+/* One line when polls begin to fail for a reason that does not pass by itself. */
+static void log_new_failure(struct db_hosts *h, const struct request_ctx *ctx, enum err e)
 {
-    const bool broken = e == ERR_INTERNAL || e == ERR_NOMEM;
-    if (broken && !h->broken)
+    const bool failing = e == ERR_INTERNAL || e == ERR_NOMEM;
+    if (failing && !h->failing)
         log_say(LOG_ERROR, "hosts_unknown", "%s: %s", err_name(e), ctx->err.cause);
-    h->broken = broken;
+    h->failing = failing;
 }
 
-static void begin(struct db_hosts *h, struct request_ctx *ctx, int ms)
+static void begin_request(struct db_hosts *h, struct request_ctx *ctx, int ms)
 {
     ctx_init(ctx, h->arena, deadline_in_ms(ms), SV(""), SV("hosts"));
     ctx->urgent = true;
 }
 
-static enum err enroll(struct db_hosts *h, struct request_ctx *ctx)
+static enum err register_host(struct db_hosts *h, struct request_ctx *ctx)
 {
     atomic_store(&h->set.shared->has_asked, true);
-    ctx->deadline = deadline_in_ms(ENROLL_MS);
+    ctx->deadline = deadline_in_ms(REGISTER_MS);
     const enum err e = hosts_register(h->db, ctx, h->set.shared, h->set.workers);
-    ctx->deadline = deadline_in_ms(ASK_MS);
+    ctx->deadline = deadline_in_ms(POLL_MS);
     return e;
 }
 
-/* Registers first where it must; again where that is found to be lost. */
+/* Registers first if it must, and again if the registration is lost. */
 static enum err poll_once(struct db_hosts *h, struct request_ctx *ctx, struct hosts_found *f)
 {
     struct db_hosts_shared *s = h->set.shared;
     enum err e = ERR_NONE;
     for (int tries = 0; tries < 2; tries++) {
         if (atomic_load(&s->write_from_us) == 0)
-            e = enroll(h, ctx);
+            e = register_host(h, ctx);
         if (e == ERR_NONE)
             e = hosts_poll(h->db, ctx, s, f);
         if (e != ERR_NONE)
             return e;
-        /* This worker was stopped, and what another has found meanwhile is newer. */
+        /* This worker was stopped, and another one may have found something newer meanwhile. */
         if (clock_boot_us() >= f->sent_us + HOSTS_WAIT_US)
             return ctx_fault(ctx, ERR_TIMEOUT, "the answer is too old");
-        hosts_take(s, f, clock_boot_us(), h->set.before_alone, h->set.arg);
+        hosts_apply(s, f, clock_boot_us(), h->set.before_alone, h->set.arg);
         if (f->self)
             return e;
     }
@@ -92,21 +93,21 @@ static bool poll_and_refresh(struct db_hosts *h)
 {
     struct request_ctx ctx;
     struct hosts_found f;
-    begin(h, &ctx, ASK_MS);
+    begin_request(h, &ctx, POLL_MS);
     const enum err e = poll_once(h, &ctx, &f);
-    note(h, &ctx, e);
+    log_new_failure(h, &ctx, e);
     if (e == ERR_NONE && (f.self_seen_ago_us < 0 || f.self_seen_ago_us >= refresh_us)) {
-        begin(h, &ctx, REFRESH_MS);
-        /* Where it fails, others take this host for silent: their pools grow too early. */
+        begin_request(h, &ctx, REFRESH_MS);
+        /* If it fails, other hosts may count this one as silent, and enlarge their pools early. */
         (void)!hosts_refresh(h->db, &ctx, h->set.shared, h->set.workers);
     }
     arena_reset(h->arena);
     return e == ERR_NONE;
 }
 
-/* The one that polls may be stopped while this worker writes on: that the host is being forgotten
- * must not be missed. */
-static void look_for_self(struct db_hosts *h)
+/* If the polling worker is stopped, the others still write, and must notice that the host is being
+ * forgotten. */
+static void check_own_row(struct db_hosts *h)
 {
     struct db_hosts_shared *s = h->set.shared;
     struct request_ctx ctx;
@@ -114,7 +115,7 @@ static void look_for_self(struct db_hosts *h)
     if (atomic_load(&s->write_from_us) == 0 ||
         clock_boot_us() < atomic_load(&s->keys_sent_us) + silent_us)
         return;
-    begin(h, &ctx, ASK_MS);
+    begin_request(h, &ctx, POLL_MS);
     if (hosts_poll(h->db, &ctx, s, &f) == ERR_NONE && !f.self)
         hosts_unregistered(s);
     arena_reset(h->arena);
@@ -138,10 +139,10 @@ static void *hosts_main(void *arg)
                 polls = false;
             }
         } else {
-            look_for_self(h);
+            check_own_row(h);
         }
         hosts_note_silence(s, clock_boot_us());
-        db_share(h->db, (int)atomic_load(&s->live));
+        db_pool_share(h->db, 0, (int)atomic_load(&s->live));
         until_us += pause_ms * INT64_C(1000);
     } while (thread_loop_pause(&h->thread, until_us));
     if (polls)
@@ -163,7 +164,7 @@ struct db_hosts *db_hosts_open(const struct db_hosts_settings *settings, struct 
     h->set = *settings;
     h->db = db;
     h->arena = arena_create(ARENA_LIMIT);
-    /* Before this worker looks whether it may write: see leave. */
+    /* Before this worker checks whether it may write: see remove_registration. */
     atomic_store(&settings->shared->workers[settings->slot], getpid());
     if (h->arena && thread_loop_start(&h->thread, hosts_main, h))
         return h;
@@ -172,8 +173,8 @@ struct db_hosts *db_hosts_open(const struct db_hosts_settings *settings, struct 
     return NULL;
 }
 
-/* Waits until no statement of a killed worker is under way, so that none is committed when others
- * take this host for gone. A worker that may not wait so long is killed, and the row stays. */
+/* Waits until no statement of a killed worker can be under way: other hosts take this one for gone
+ * afterwards. A worker that may not wait so long is killed, and the registration stays. */
 static void await_late_commits(const struct db_hosts *h)
 {
     const int64_t unclean_us = atomic_load(&h->set.shared->unclean_us);
@@ -182,19 +183,19 @@ static void await_late_commits(const struct db_hosts *h)
     deadline_wait(deadline_in_ms(left_us > 0 ? left_us / 1000 + 1 : 0));
 }
 
-/* Without other workers. One that comes meanwhile has its slot before it looks whether it may
- * write; here it is the other way round: either it finds that it must register first, or it is
- * found here. */
-static void leave(struct db_hosts *h)
+/* By the last worker. A new one takes its slot, then checks whether it may write. This does it in
+ * the other order: so either the new one finds that it must register, or this finds its slot taken.
+ */
+static void remove_registration(struct db_hosts *h)
 {
     struct db_hosts_shared *s = h->set.shared;
     struct request_ctx ctx;
     await_late_commits(h);
     if (hosts_any_worker(s) || !try_to_poll(s))
-        return; /* theirs by now */
+        return; /* it is that worker's now */
     hosts_unregistered(s);
     if (!hosts_any_worker(s)) {
-        begin(h, &ctx, REMOVE_MS);
+        begin_request(h, &ctx, REMOVE_MS);
         const enum err e = hosts_remove(h->db, &ctx, s);
         if (e != ERR_NONE)
             log_say(LOG_WARN, "registration_stays", "%s: %s; parley host forget %s", err_name(e),
@@ -211,6 +212,6 @@ void db_hosts_close(struct db_hosts *h)
     thread_loop_stop(&h->thread);
     atomic_store(&h->set.shared->workers[h->set.slot], 0);
     if (atomic_load(&h->set.shared->has_asked) && !hosts_any_worker(h->set.shared))
-        leave(h);
+        remove_registration(h);
     dispose(h);
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of db/ share. Nothing outside of this room includes it (the room's tests do). */
+/*
+ * What the files of db/ share. Nobody else includes it, but for the tests of db/. From the bottom
+ * up: faults, connections (db_conn.c), the pipeline, the pool (db_pool*.c), migrations.
+ */
 #ifndef PARLEY_DB_INTERNAL_H
 #define PARLEY_DB_INTERNAL_H
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 #include <libpq-fe.h>
 
@@ -15,7 +15,7 @@
 #include "parley/db/db.h"
 #include "parley/db/migrate.h"
 
-/* OIDs of the types this room encodes or decodes: fixed for ever by PostgreSQL's catalogue. */
+/* OIDs of the types that are encoded or decoded here. PostgreSQL never changes them. */
 enum db_oid {
     OID_BOOL = 16,
     OID_BYTEA = 17,
@@ -24,74 +24,71 @@ enum db_oid {
     OID_INT2 = 21,
     OID_INT4 = 23,
     OID_TEXT = 25,
-    OID_OID = 26,
     OID_JSON = 114,
     OID_TEXT_ARRAY = 1009,
     OID_INT8_ARRAY = 1016,
-    OID_BPCHAR = 1042,
-    OID_VARCHAR = 1043,
     OID_TIMESTAMPTZ = 1184,
     OID_JSONB = 3802
 };
 
 /* ---- faults ---- */
 
-/* How a piece of work ended, seen from the connection. */
-enum db_fault_kind {
-    FAULT_NONE,
-    FAULT_LOCAL,  /* this side could not even begin: nothing was sent */
-    FAULT_SERVER, /* the server answered with an error: nothing was changed */
-    FAULT_LOST,   /* the connection ended before the answer was complete */
-    FAULT_TIMEOUT /* the deadline ran out on this side */
+/* What to do after an error. */
+enum db_sqlstate_flags {
+    SQLSTATE_CONFLICT = 1, /* a repeat of the transaction may succeed */
+    SQLSTATE_STALE = 2,    /* close the connection and repeat once */
+    SQLSTATE_SUSPECT = 4   /* close all connections and repeat once: they reach the wrong server */
 };
 
-/* Kept apart from ctx->err, which holds only what the caller is told in the end: a fault that is
- * cured by repeating must leave no trace there. */
+/* How a round trip ended. */
+enum db_fault_kind {
+    FAULT_NONE,
+    FAULT_LOCAL,  /* nothing was sent */
+    FAULT_SERVER, /* the server answered with an error: nothing was changed */
+    FAULT_LOST,   /* the connection ended before the answer was complete */
+    FAULT_TIMEOUT /* the deadline passed before the answer was complete */
+};
+
+/* Separate from ctx->err, which holds only what the caller gets in the end: a fault that is
+ * followed by a successful repeat must leave no trace there. */
 struct db_fault {
     enum db_fault_kind kind;
-    enum err err;  /* what it means if it is not repeated */
-    bool sent;     /* a byte of the work may have reached the server */
-    bool conflict; /* serialization failure or deadlock: the same again may succeed */
-    bool stale;    /* the connection is of no more use, but another one may be */
-    bool suspect;  /* and so are those that were opened with it */
-    int call;      /* index among the caller's statements; -1: none of them */
+    enum err err;   /* what it means if it is not repeated */
+    bool sent;      /* a byte of the work may have reached the server */
+    unsigned flags; /* enum db_sqlstate_flags */
     char sqlstate[6];
     char constraint[64];
     char text[160]; /* for the log; holds nothing of a client's content */
 };
 
 void db_fault_set(struct db_fault *f, enum db_fault_kind kind, enum err e, const char *text);
-/* Fills f from an error result, or from the connection's own message if it names no SQLSTATE. */
+/* Fills f from an error result. */
 void db_fault_from_result(struct db_fault *f, const PGresult *res);
-/* Tells the request: ctx->err and failure (may be NULL). Returns the error. */
+/* Sets ctx->err and failure (may be NULL). Returns the error. */
 enum err db_fault_report(struct request_ctx *ctx, const struct db_fault *f,
                          struct db_failure *failure);
 
-enum db_sqlstate_flags {
-    SQLSTATE_CONFLICT = 1, /* repeat the transaction */
-    SQLSTATE_STALE = 2,    /* close the connection and repeat once */
-    SQLSTATE_SUSPECT = 4   /* close the connection: it talks to the wrong server */
-};
-/* THE table from SQLSTATE to enum err. flags may be NULL. */
+/* The one table from SQLSTATE to enum err. */
 enum err db_sqlstate_err(const char *sqlstate, unsigned *flags);
-
-/* What the server's clock said in answer to a question that was sent at sent_us (monotonic). */
-void db_clock_note(struct db *db, int64_t server_us, int64_t sent_us);
+/* Finds the SQLSTATE in a verbose libpq message ("FATAL:  53300: …"), whatever the language; "" if
+ * there is none. Returns what follows it, or else the whole message. With several hosts libpq
+ * writes a line for each: the first one counts. */
+const char *db_message_parse(const char *message, char sqlstate[6]);
 
 /* ---- connections ---- */
 
 enum { DB_PREPARED_MAX = 128 };
 
 enum db_conn_state {
-    CONN_OPENING, /* holds a place in the pool; its opener alone touches it */
-    CONN_IDLE,    /* open, proven clean, nobody's */
-    CONN_BUSY,    /* lent to one thread */
-    CONN_CLOSED   /* in no list; about to be freed by whoever closed it */
+    CONN_OPENING, /* counts in the pool; only the thread that opens it touches it */
+    CONN_IDLE,    /* open, proven clean, used by nobody */
+    CONN_BUSY,    /* used by one thread */
+    CONN_CLOSED   /* in no list; freed by the thread that moved it here */
 };
 enum { CONN_STATES = CONN_CLOSED };
 
-/* What the pool has to know of a request that wants a connection; see struct request_ctx. */
-struct db_wants {
+/* What the pool must know of a request that wants a connection; see struct request_ctx. */
+struct db_demand {
     uint64_t contention_key;
     bool reserve;
 };
@@ -100,58 +97,55 @@ struct db_conn {
     PGconn *pg;
     enum db_conn_state state;
     struct db_conn *next, *prev; /* in the list of its state */
-    const void *owner;           /* the request whose transaction it carries; else NULL */
-    struct db_wants who;         /* the request it is lent to, or opened for; else all zero */
+    struct db_demand demand;     /* of the request that uses it, or that it is opened for */
     int64_t retire_us;           /* end of its lifetime */
-    int64_t idle_since_us, lent_us;
-    bool answered; /* the server completed a round trip since it was lent */
-    bool pinged;   /* lent for a ping: its idle time goes on */
+    int64_t idle_since_us, busy_since_us;
+    bool answered; /* the server completed a round trip since busy_since_us */
+    bool pinged;   /* busy with a ping, which does not end its idle time */
     bool broken;   /* after a time-out or a lost connection: must be closed */
     bool dirty;    /* may carry session state: must be closed */
     const struct db_stmt *prepared[DB_PREPARED_MAX];
     int n_prepared;
 };
 
-/* Why a connection could not be opened. */
 enum db_open_result {
     OPEN_OK,
-    OPEN_REFUSED, /* the server is away or says no for now */
-    OPEN_ENDED,   /* terminated while it was being opened (57P01); db_conn_open tries again */
-    OPEN_FULL,    /* too many connections (53300) */
-    OPEN_WRONG,   /* will not work until somebody changes something */
-    OPEN_LATE,    /* the time given was over */
-    OPEN_STOPPED  /* stop_fd became readable */
+    OPEN_REFUSED,  /* the server is away or refuses for now */
+    OPEN_ENDED,    /* terminated while it was being opened (57P01); db_conn_open tries again */
+    OPEN_FULL,     /* too many connections (53300) */
+    OPEN_WRONG,    /* fails until an operator changes something */
+    OPEN_LATE,     /* the deadline passed */
+    OPEN_CANCELLED /* stop_fd became readable */
 };
-/* Opens c->pg within the deadline. stop_fd: -1 or a descriptor that ends the waiting. On failure
- * why says so in one line, without the URL's password, and c->pg is NULL. */
+/* One attempt to open a connection. */
+struct db_attempt {
+    struct deadline deadline;
+    int stop_fd;   /* cancels the attempt when it becomes readable; -1: nothing does */
+    char why[200]; /* out: why it failed, in one line, without the URL's password */
+};
+/* Opens c->pg. On failure c->pg is NULL. */
 enum db_open_result db_conn_open(struct db_conn *c, const struct db_settings *settings,
-                                 struct deadline deadline, int stop_fd, char *why, size_t why_n);
+                                 struct db_attempt *attempt);
 void db_conn_close(struct db_conn *c); /* frees c too */
-/* True if nothing is readable: a close or a FATAL of the server shows without a round trip. */
+/* True if nothing is readable: a FATAL or a close by the server shows without a round trip. */
 bool db_conn_quiet(const struct db_conn *c);
-/* Proof that the connection may serve another request. */
+/* Proof that another request may use the connection. */
 bool db_conn_clean(struct db_conn *c);
 /* A PQnoticeReceiver that ignores the notice. */
 void db_ignore_notice(void *arg, const PGresult *res);
-/* Runs one statement without parameters, in text form, for the room's own business. NULL when
- * there was no answer (errno ECANCELED: stop_fd); an error of the server is a result. The caller
- * clears it. */
-PGresult *db_conn_ask(struct db_conn *c, const char *sql, struct deadline deadline, int stop_fd);
-/* Waits for events on fd until the deadline; -1 with errno, 0 when it is over, else revents. */
+/* Runs one statement of db/'s own, without parameters, in text form. NULL: there was no answer
+ * (errno ECANCELED: stop_fd). An error of the server is a result. The caller clears it. */
+PGresult *db_conn_exec(struct db_conn *c, const char *sql, struct deadline deadline, int stop_fd);
+/* Waits for events on fd. Returns revents, 0 at the deadline, -1 with errno. */
 int db_wait_fd(int fd, short events, struct deadline deadline, int stop_fd);
-/* The SQLSTATE in a verbose libpq message ("FATAL:  53300: …"), whatever the language; else "". */
-void db_message_sqlstate(const char *message, char out[6]);
-/* One line of a libpq message into out: what the server said, or else what libpq says. */
-void db_message_line(const char *message, char *out, size_t out_n);
 
-/* ---- one round trip ---- */
+/* ---- the pipeline ---- */
 
 /* One statement of a pipeline. A db_stmt without a name is never prepared. */
 struct db_step {
     const struct db_stmt *stmt;
     const struct db_param *params;
     int n_params;
-    int call;         /* the caller's index, -1 for the room's own statements */
     PGresult *result; /* of its execution; belongs to the arena */
     bool parse_sent;
 };
@@ -159,17 +153,17 @@ struct db_step {
 struct db_group {
     struct db_step *steps;
     int n_steps;
-    struct db_fault fault; /* out: kind FAULT_NONE, or what happened */
+    struct db_fault fault; /* out */
     bool synced;           /* out: the server has answered the Sync */
 };
-/* Sends all groups, and reads all answers. Results are bound to the arena. A connection that may
- * not be used again is marked broken or dirty. Only the first group prepares statements. */
+/* Sends all groups and reads all answers, in one round trip. A connection that may not be used
+ * again is marked broken or dirty. Only the first group prepares statements. */
 void db_pipeline_run_groups(struct db *db, struct db_conn *c, struct request_ctx *ctx,
                             struct db_group *groups, int n);
-/* The same for one group. FAULT_NONE or what happened, in f. */
+/* The same for one group. */
 enum db_fault_kind db_pipeline_run(struct db *db, struct db_conn *c, struct request_ctx *ctx,
                                    struct db_step *steps, int n_steps, struct db_fault *f);
-/* The statement that takes tenant and time limits on, local to the transaction. limits: three
+/* The statement that sets the tenant and the time limits for the transaction. limits: its
  * parameters, filled here. */
 struct db_limits {
     struct db_param params[3];
@@ -177,11 +171,11 @@ struct db_limits {
 };
 void db_limits_step(const struct db *db, const struct request_ctx *ctx, struct db_limits *limits,
                     struct db_step *step);
-/* True if a statement may leave state behind in its session (a session-level set_config, …). */
+/* True if a statement may leave state in its PostgreSQL session (a session-level set_config, …). */
 bool db_sql_leaves_state(const char *sql);
 bool db_tag_leaves_state(const char *command_tag);
 
-/* Whether work may be done again, and the waiting before it. */
+/* Whether work may be done again, after the pause that it needs. */
 struct db_repeats {
     int conflicts, stale, lost;
 };
@@ -190,14 +184,7 @@ bool db_may_repeat(struct db *db, struct request_ctx *ctx, const struct db_fault
 
 /* ---- the pool ---- */
 
-/* A thread that waits for a connection; on its stack. */
-struct db_waiter {
-    pthread_cond_t wake;
-    struct db_waiter *next;
-    struct db_wants who;
-    struct db_conn *given; /* handed over while it waited */
-    bool room;             /* woken because a place became free: look again */
-};
+struct db_waiter; /* db_pool_queue.c */
 
 struct db_conn_list {
     struct db_conn *first, *last;
@@ -211,77 +198,91 @@ struct db {
     int stop_fd;      /* eventfd: readable once db_close has begun */
     atomic_bool away; /* not up, and nothing has answered since; written under the lock */
     atomic_bool warned_of_loss, warned_of_owner;
-    _Atomic int64_t clock_ahead_us; /* the server's clock, of the monotonic one; 0: not known */
+    _Atomic int64_t clock_ahead_us; /* the server's clock minus the monotonic one; 0: not known */
     pthread_mutex_t lock;
 
-    /* Everything below is guarded by lock. Only db_pool_move changes the lists. */
-    struct db_conn_list lists[CONN_STATES]; /* by state; idle: the last returned comes first */
+    /* The lock protects all that follows. Only db_pool_move changes the lists. */
+    struct db_conn_list lists[CONN_STATES]; /* by state; the last released comes first */
     struct db_waiter *first_waiter;
     int waiting;
     int min, max; /* after lowering to what the server allows */
-    int places;   /* connections that it has for all of us; 0: not known yet */
+    int capacity; /* connections that the server has for all hosts; 0: not known yet */
     int hosts;    /* that share them; 0: not known yet */
-    bool checked; /* the server was found fit since it was last away */
+    bool checked; /* db_check_server succeeded since the server was last away */
     enum db_state state;
     char reason[200];
     int schema_version;
     int backoff_ms;          /* 0: PostgreSQL is not known to be away */
-    int64_t retry_at_us;     /* no connection is tried before; counts while backoff_ms > 0 */
-    int64_t full_until_us;   /* the server has no place for more connections before that */
-    int64_t last_success_us; /* of a round trip or a connect */
+    int64_t retry_at_us;     /* no connection is opened earlier; valid while backoff_ms > 0 */
+    int64_t full_until_us;   /* the server takes no more connections until then */
+    int64_t last_success_us; /* of a round trip or an opening */
     int64_t away_since_us;   /* of the last change of state */
 };
 
-MUSTCHECK enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, const void *owner,
-                                   struct db_conn **out);
-/* Takes back a connection: to a waiter, to the idle ones, or closes it. */
+/* db_pool.c */
+MUSTCHECK enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, struct db_conn **out);
+/* Gives the connection to a waiter or to the idle ones, or closes it. */
 void db_pool_release(struct db *db, struct db_conn *c);
-/* True if a transaction of this owner is under way. */
-bool db_pool_owns(struct db *db, const void *owner);
-/* Opens a reserved connection, in the caller's time; the lock is not held. It is CONN_BUSY then; on
+
+/* db_pool_open.c */
+/* Opens a reserved connection in the caller's time, without the lock. It is CONN_BUSY then; on
  * failure it is freed. */
-enum db_open_result db_pool_open_one(struct db *db, struct deadline deadline, int stop_fd,
-                                     struct db_conn *c, char *why, size_t why_n);
-/* Under the lock: a new connection in state CONN_OPENING if one may be opened now, else NULL. */
-struct db_conn *db_pool_reserve(struct db *db);
-/* Under the lock: the one place where a connection changes its state. */
-void db_pool_move(struct db *db, struct db_conn *c, enum db_conn_state to);
-/* Under the lock: the state of the whole service; logs a change. */
-void db_pool_set_state(struct db *db, enum db_state state, const char *reason);
-/* Under the lock: lets the first waiter look again that may have one, if there is one to have. */
-void db_pool_wake_for_room(struct db *db);
-/* Closes every idle connection now, and those that are lent when they come back. */
+enum db_open_result db_pool_open_one(struct db *db, struct db_conn *c, struct db_attempt *attempt);
+/* Closes all idle connections now, and the busy ones on their release. */
 void db_pool_retire(struct db *db);
-int db_pool_open_count(const struct db *db); /* under the lock: open connections */
-/* Closes a connection that db_pool_move has put into CONN_CLOSED. The lock is not held. */
+/* Closes a connection that db_pool_move has put into CONN_CLOSED. Without the lock. */
 void db_pool_reap(struct db *db, struct db_conn *c);
 
-/* Looks whether server, role and schema are what this program needs, and lowers the pool to what
- * the server allows. OPEN_OK, OPEN_WRONG, or OPEN_REFUSED when the connection failed meanwhile. */
-enum db_open_result db_check_server(struct db *db, struct db_conn *c, struct deadline deadline,
-                                    int stop_fd, char *why, size_t why_n);
-/* Sets how many hosts share the server (0: not known), and adapts the size of the pool. */
-void db_share(struct db *db, int hosts);
+/* db_pool_size.c: sets how many connections the server has for all hosts and how many hosts share
+ * them (0: as before), and makes the pool as large as this worker's share. */
+void db_pool_share(struct db *db, int capacity, int hosts);
+
+/* db_pool_queue.c; all under the lock */
+/* True if a connection that is free must be left to requests of another kind. */
+bool db_pool_is_full_for(const struct db *db, struct db_demand demand);
+/* Waits for a connection, in_front: before those that wait already. NULL: the limit has passed
+ * (*late), or the caller is to look again. */
+struct db_conn *db_pool_wait(struct db *db, struct db_demand demand, struct deadline limit,
+                             bool in_front, bool *late);
+/* Wakes the first waiter that may have a connection, and gives it that one (NULL: lets it look
+ * again). False: there is none. */
+bool db_pool_wake(struct db *db, struct db_conn *given);
+/* Lets a waiter look again if there is a connection to have. */
+void db_pool_wake_for_room(struct db *db);
+
+/* db_pool_state.c; all under the lock */
+/* The one place where a connection changes its state. */
+void db_pool_move(struct db *db, struct db_conn *c, enum db_conn_state to);
+/* The one place where the service changes its state; logs it. */
+void db_pool_set_state(struct db *db, enum db_state state, const char *reason);
+/* True if a connection may be opened now. */
+bool db_pool_may_open(const struct db *db);
+/* A new connection in state CONN_OPENING if one may be opened now, else NULL. */
+struct db_conn *db_pool_reserve(struct db *db);
+int db_pool_open_count(const struct db *db); /* idle and busy ones */
+void db_pool_publish(const struct db *db);   /* to the metrics */
+
+/* Checks that server, role and schema are what this program needs, and calls db_pool_share.
+ * OPEN_OK, OPEN_WRONG, or OPEN_REFUSED when the connection failed meanwhile. */
+enum db_open_result db_check_server(struct db *db, struct db_conn *c, struct db_attempt *attempt);
 void *db_maintain_main(void *db); /* the maintenance thread */
+/* Notes what the server's clock said in answer to a question that was sent at sent_us (monotonic).
+ */
+void db_clock_note(struct db *db, int64_t server_us, int64_t sent_us);
 
 /* ---- parameters and rows ---- */
 
 void db_rows_from(struct db_rows *rows, void *result);
-
 /* The wire form of a parameter; false when there is no memory. */
 MUSTCHECK bool db_param_encode(struct request_ctx *ctx, const struct db_param *p,
                                const char **value, int *length);
-
-/* The number in a parameter that db_i64 made. */
-int64_t db_param_i64(const struct db_param *p);
-
-/* Appends name as a quoted identifier. */
-void db_quote_name(struct buf *b, const char *name);
+/* A one-dimensional array of n elements in their binary form, all OID_TEXT or all OID_INT8. */
+MUSTCHECK enum err db_array_encode(struct request_ctx *ctx, enum db_oid element, const struct sv *v,
+                                   size_t n, struct db_param *out);
 
 /* ---- migrations ---- */
 
-/* All, ascending from 1 without a gap, made by migrations/embed.sh; the entry behind the last one
- * has version 0. */
+/* Ascending from 1 without a gap; made by migrations/embed.sh. */
 extern const struct db_migration db_migration_table[];
 extern const size_t db_migration_count;
 

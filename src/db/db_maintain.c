@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The maintenance thread: everything that has to happen to the pool while nobody asks for it. */
+/* The maintenance thread: keeps the pool in order and its state correct while no request does. */
 #include "db_internal.h"
 
 #include <errno.h>
@@ -9,8 +9,8 @@
 /* A tick costs no round trip while statements succeed. */
 enum { TICK_MS = 250, PING_AFTER_MS = 700, PING_MS = 500 };
 
-/* Takes connections out that the server has closed, that are too old, or that nobody needed for
- * long. The last used come first in the list, so those idle longest are at its end. */
+/* Closes connections that the server has closed, that are too old, or that were idle for too long.
+ * The last used come first in the list, so those idle longest are at its end. */
 static void close_unwanted(struct db *db)
 {
     struct db_conn *closed = NULL;
@@ -40,12 +40,11 @@ static void close_unwanted(struct db *db)
     }
 }
 
-/* Opens connections up to the minimum; while there is none at all, one to find out whether the
- * server is there. */
+/* Opens connections up to the minimum; while there is none at all, one to see whether the server
+ * is there. */
 static void keep_minimum(struct db *db)
 {
     for (;;) {
-        char why[200];
         pthread_mutex_lock(&db->lock);
         int open = db_pool_open_count(db);
         bool wanted =
@@ -54,14 +53,14 @@ static void keep_minimum(struct db *db)
         pthread_mutex_unlock(&db->lock);
         if (!c)
             return;
-        struct deadline deadline = deadline_in_ms(db->set.connect_ms);
-        if (db_pool_open_one(db, deadline, db->stop_fd, c, why, sizeof(why)) != OPEN_OK)
+        struct db_attempt attempt = {deadline_in_ms(db->set.connect_ms), db->stop_fd, ""};
+        if (db_pool_open_one(db, c, &attempt) != OPEN_OK)
             return;
         db_pool_release(db, c);
     }
 }
 
-static void note_hanging(struct db *db)
+static void set_hanging(struct db *db)
 {
     pthread_mutex_lock(&db->lock);
     db_pool_set_state(db, DB_DOWN, "PostgreSQL is away: it does not answer");
@@ -69,38 +68,37 @@ static void note_hanging(struct db *db)
     pthread_mutex_unlock(&db->lock);
 }
 
-/* Asks on a connection that is CONN_BUSY, and returns it. */
+/* Takes a connection that is CONN_BUSY, and releases it. */
 static void ping_on(struct db *db, struct db_conn *c)
 {
     const int64_t sent_us = clock_mono_us();
     PGresult *res =
-        db_conn_ask(c, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
-                    deadline_in_ms(PING_MS), db->stop_fd);
+        db_conn_exec(c, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+                     deadline_in_ms(PING_MS), db->stop_fd);
     bool hangs = !res && errno != ECANCELED && PQstatus(c->pg) == CONNECTION_OK;
     c->answered = res && PQresultStatus(res) == PGRES_TUPLES_OK;
     if (c->answered)
         db_clock_note(db, strtoll(PQgetvalue(res, 0, 0), NULL, 10), sent_us);
     PQclear(res);
     if (hangs)
-        note_hanging(db);
+        set_hanging(db);
     db_pool_release(db, c);
 }
 
-/* Every connection is lent and none of them answers: a new one tells whether the server is there.
+/* Every connection is busy and none of them answers: a new one shows whether the server is there.
  */
-static void ping_anew(struct db *db, struct db_conn *c)
+static void ping_on_new(struct db *db, struct db_conn *c)
 {
-    char why[200];
-    enum db_open_result result =
-        db_pool_open_one(db, deadline_in_ms(PING_MS), db->stop_fd, c, why, sizeof(why));
+    struct db_attempt attempt = {deadline_in_ms(PING_MS), db->stop_fd, ""};
+    enum db_open_result result = db_pool_open_one(db, c, &attempt);
     if (result == OPEN_OK)
         db_pool_release(db, c);
     else if (result == OPEN_LATE)
-        note_hanging(db);
+        set_hanging(db);
 }
 
-/* Finds out that a server hangs, which no socket tells, before a request does. Only when nothing
- * has succeeded for a while: a pool in use proves itself. */
+/* Notices a server that hangs, which no socket shows, before a request does. Only when nothing has
+ * succeeded for a while: a pool in use needs no ping. */
 static void ping(struct db *db)
 {
     int64_t silence = PING_AFTER_MS * INT64_C(1000);
@@ -119,7 +117,7 @@ static void ping(struct db *db)
     if (idle)
         ping_on(db, idle);
     if (new)
-        ping_anew(db, new);
+        ping_on_new(db, new);
 }
 
 void *db_maintain_main(void *arg)

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Migrations. libpq's blocking calls are right here: this is a program of its own ("parley
- * migrate") or the time before serving, with nobody else in the process to be held up.
+ * Applies a table of migrations, and grants the serving role its rights. Uses libpq's blocking
+ * calls: it runs in a process of its own ("parley migrate") or before serving begins, so it holds
+ * up nobody.
  */
-#include "parley/db/migrate.h"
+#include "db_internal.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "db_internal.h"
 
 struct migration_run {
     PGconn *pg;
@@ -18,8 +17,8 @@ struct migration_run {
     void *arg;
 };
 
-/* What the role that serves may do, and no more: the one place for it, also for what a migration
- * adds. What is not there (yet, or any more) is left out. */
+/* All rights of the serving role, also on what a migration adds. Skips tables that do not exist in
+ * this version of the schema. */
 /* clang-format off */
 static const char grants[] =
     "DO $$"
@@ -46,14 +45,9 @@ static const char grants[] =
     " END $$";
 /* clang-format on */
 
-int db_schema_version(void)
-{
-    return db_migration_count > 0 ? db_migration_table[db_migration_count - 1].version : 0;
-}
-
 enum { STEP, FAULT };
 
-static void PRINTF_LIKE(3, 4) tell(const struct migration_run *m, int fault, const char *fmt, ...)
+static void PRINTF_LIKE(3, 4) report(const struct migration_run *m, int kind, const char *fmt, ...)
 {
     char line[400];
     va_list ap;
@@ -61,12 +55,12 @@ static void PRINTF_LIKE(3, 4) tell(const struct migration_run *m, int fault, con
     vsnprintf(line, sizeof(line), fmt, ap);
     va_end(ap);
     line[strcspn(line, "\n")] = '\0';
-    m->say(m->arg, fault == FAULT, line);
+    m->say(m->arg, kind == FAULT, line);
 }
 
-/* Runs sql, with one text parameter unless it is NULL. A failure is told as "what: …". */
-static PGresult *run(const struct migration_run *m, const char *what, const char *sql,
-                     const char *param)
+/* Runs sql, with one text parameter unless it is NULL. Reports a failure as "what: …". */
+static PGresult *run_sql(const struct migration_run *m, const char *what, const char *sql,
+                         const char *param)
 {
     /* PQexec takes several statements at once, PQexecParams takes parameters. */
     PGresult *res =
@@ -75,14 +69,14 @@ static PGresult *run(const struct migration_run *m, const char *what, const char
     if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK)
         return res;
     const char *said = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
-    tell(m, FAULT, "%s: %s", what, said ? said : PQerrorMessage(m->pg));
+    report(m, FAULT, "%s: %s", what, said ? said : PQerrorMessage(m->pg));
     PQclear(res);
     return NULL;
 }
 
 static bool run_quiet(const struct migration_run *m, const char *what, const char *sql)
 {
-    PGresult *res = run(m, what, sql, NULL);
+    PGresult *res = run_sql(m, what, sql, NULL);
     PQclear(res);
     return res != NULL;
 }
@@ -90,7 +84,7 @@ static bool run_quiet(const struct migration_run *m, const char *what, const cha
 /* The first value of the answer as a number; -1 after a failure. */
 static int run_number(const struct migration_run *m, const char *what, const char *sql)
 {
-    PGresult *res = run(m, what, sql, NULL);
+    PGresult *res = run_sql(m, what, sql, NULL);
     int n = res && PQntuples(res) == 1 ? (int)strtol(PQgetvalue(res, 0, 0), NULL, 10) : -1;
     PQclear(res);
     return n;
@@ -101,8 +95,8 @@ static enum err connect_to(struct migration_run *m, const char *admin_url, const
     PQconninfoOption *parsed = PQconninfoParse(admin_url, NULL);
     if (!parsed) {
         /* libpq's message would repeat the text, and with it the password. */
-        tell(m, FAULT, "%s is not a valid connection string",
-             strcmp(admin_url, url) == 0 ? "DATABASE_URL" : "DATABASE_ADMIN_URL");
+        report(m, FAULT, "%s is not a valid connection string",
+               strcmp(admin_url, url) == 0 ? "DATABASE_URL" : "DATABASE_ADMIN_URL");
         return ERR_INVALID;
     }
     PQconninfoFree(parsed);
@@ -110,16 +104,16 @@ static enum err connect_to(struct migration_run *m, const char *admin_url, const
     const char *const values[] = {admin_url, "parley migrate", "UTF8", NULL};
     m->pg = PQconnectdbParams(keys, values, 1);
     if (PQstatus(m->pg) != CONNECTION_OK) {
-        tell(m, FAULT, "cannot connect: %s", PQerrorMessage(m->pg));
+        report(m, FAULT, "cannot connect: %s", PQerrorMessage(m->pg));
         return ERR_UNAVAILABLE;
     }
     PQsetNoticeReceiver(m->pg, db_ignore_notice, NULL);
     return ERR_NONE;
 }
 
-/* The login that url means, as libpq finds it: in the text, a service, the environment, or the
- * user that runs this. Port 0 is refused before any name is looked up or any server is asked.
- * malloc'd; NULL: it means none. */
+/* The login of url, as libpq finds it: in the text, in a service, in the environment, or the user
+ * of this process. libpq refuses port 0 before it looks up a name or connects. malloc'd; NULL:
+ * none. */
 static char *login_of(const char *url)
 {
     const char *const keys[] = {"dbname", "port", NULL};
@@ -131,8 +125,9 @@ static char *login_of(const char *url)
     return login;
 }
 
-/* Refuses a login that is not there, and makes it known to the scripts. */
-static enum err find_login(const struct migration_run *m, const char *url)
+/* Refuses a login that does not exist or may not log in. Passes its name to the SQL as the setting
+ * parley.role. */
+static enum err check_login(const struct migration_run *m, const char *url)
 {
     static const char sql[] =
         "SELECT format('login %1$I of DATABASE_URL %2$s; as an administrator, run: '"
@@ -143,13 +138,13 @@ static enum err find_login(const struct migration_run *m, const char *url)
         " FROM (VALUES (1)) one LEFT JOIN pg_roles r ON r.rolname = $1";
     char *login = login_of(url);
     if (!login) {
-        tell(m, FAULT, "DATABASE_URL is not a valid connection string, or names no user");
+        report(m, FAULT, "DATABASE_URL is not a valid connection string, or names no user");
         return ERR_INVALID;
     }
-    PGresult *res = run(m, "login", sql, login);
-    enum err e = !res ? ERR_UNAVAILABLE : ERR_NONE;
+    PGresult *res = run_sql(m, "login", sql, login);
+    enum err e = res ? ERR_NONE : ERR_UNAVAILABLE;
     if (res && PQgetvalue(res, 0, 1)[0] != 't') {
-        tell(m, FAULT, "%s", PQgetvalue(res, 0, 0));
+        report(m, FAULT, "%s", PQgetvalue(res, 0, 0));
         e = ERR_INVALID;
     }
     PQclear(res);
@@ -158,7 +153,7 @@ static enum err find_login(const struct migration_run *m, const char *url)
 }
 
 /* One migration at a time in a database, however many hosts start at once. The lock belongs to the
- * session, so it goes with the connection whatever happens. */
+ * connection, and ends with it. */
 static bool take_lock(const struct migration_run *m)
 {
     static const char settings[] = "SET statement_timeout = 0; SET lock_timeout = 0;"
@@ -168,7 +163,7 @@ static bool take_lock(const struct migration_run *m)
     int got = run_number(m, "lock", "SELECT pg_try_advisory_lock(123560530273657)::int");
     if (got != 0)
         return got == 1;
-    tell(m, STEP, "waiting for another migration to end");
+    report(m, STEP, "waiting for another migration to end");
     return run_quiet(m, "lock", "SELECT pg_advisory_lock(123560530273657)");
 }
 
@@ -181,7 +176,7 @@ static bool make_table(const struct migration_run *m)
 }
 
 /* One migration and its row in parley_schema: both or neither. */
-static bool apply(const struct migration_run *m, const struct db_migration *mig, bool up)
+static bool apply_migration(const struct migration_run *m, const struct db_migration *mig, bool up)
 {
     char what[128], row[128];
     snprintf(what, sizeof(what), "migration %d %s %s", mig->version, mig->name, up ? "up" : "down");
@@ -191,44 +186,44 @@ static bool apply(const struct migration_run *m, const struct db_migration *mig,
              mig->version);
     bool done = run_quiet(m, what, "BEGIN") && run_quiet(m, what, up ? mig->up : mig->down) &&
                 run_quiet(m, what, row);
-    /* A script with a COMMIT of its own would leave half of itself behind if it failed. */
+    /* A script with a COMMIT of its own would stay half applied if it failed. */
     if (done && PQtransactionStatus(m->pg) != PQTRANS_INTRANS) {
-        tell(m, FAULT, "%s: the script ended the transaction", what);
+        report(m, FAULT, "%s: the script ended the transaction", what);
         return false;
     }
     done = done && run_quiet(m, what, "COMMIT");
     if (!done)
         PQclear(PQexec(m->pg, "ROLLBACK"));
     else
-        tell(m, STEP, "%s: done", what);
+        report(m, STEP, "%s: done", what);
     return done;
 }
 
-static enum err move(const struct migration_run *m, const struct db_migration *table, size_t n,
-                     int target)
+static enum err migrate_to(const struct migration_run *m, const struct db_migration *table,
+                           size_t n, int target)
 {
     int newest = n > 0 ? table[n - 1].version : 0;
     int at = run_number(m, "parley_schema", "SELECT coalesce(max(version), 0) FROM parley_schema");
     if (at < 0)
         return ERR_UNAVAILABLE;
     if (at > newest) {
-        tell(m, FAULT, "schema is at version %d, this program knows %d: use a newer parley", at,
-             newest);
+        report(m, FAULT, "schema is at version %d, this program knows %d: use a newer parley", at,
+               newest);
         return ERR_PRECONDITION;
     }
     if (target > newest) {
-        tell(m, FAULT, "there is no migration %d: the newest is %d", target, newest);
+        report(m, FAULT, "there is no migration %d: the newest is %d", target, newest);
         return ERR_INVALID;
     }
     if (target < 0)
         target = newest;
     if (at == target)
-        tell(m, STEP, "schema is at version %d: nothing to do", at);
+        report(m, STEP, "schema is at version %d: nothing to do", at);
     for (; at < target; at++)
-        if (!apply(m, &table[at], true))
+        if (!apply_migration(m, &table[at], true))
             return ERR_INTERNAL;
     for (; at > target; at--)
-        if (!apply(m, &table[at - 1], false))
+        if (!apply_migration(m, &table[at - 1], false))
             return ERR_INTERNAL;
     if (target == 0 && !run_quiet(m, "parley_schema", "DROP TABLE parley_schema"))
         return ERR_INTERNAL;
@@ -241,20 +236,13 @@ enum err db_migrate_table(const char *admin_url, const char *url, const struct d
     struct migration_run m = {.say = say, .arg = arg};
     enum err rc = connect_to(&m, admin_url, url);
     if (rc == ERR_NONE)
-        rc = find_login(&m, url);
+        rc = check_login(&m, url);
     if (rc == ERR_NONE && !(take_lock(&m) && make_table(&m)))
         rc = ERR_INTERNAL;
     if (rc == ERR_NONE)
-        rc = move(&m, table, n, target);
+        rc = migrate_to(&m, table, n, target);
     if (rc == ERR_NONE && !run_quiet(&m, "grants", grants))
         rc = ERR_INTERNAL;
     PQfinish(m.pg);
     return rc;
-}
-
-enum err db_migrate(const char *admin_url, const char *url, int target, db_migrate_say *say,
-                    void *arg)
-{
-    return db_migrate_table(admin_url, url, db_migration_table, db_migration_count, target, say,
-                            arg);
 }

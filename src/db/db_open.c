@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Beginning and end of the service, and what it says of itself. */
-#include "parley/db/db.h"
+/* Opens and closes the service, and reports its state. */
+#include "db_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-
-#include "db_internal.h"
 
 #include "parley/base/thread.h"
 #include "parley/obs/log.h"
@@ -36,50 +34,23 @@ struct db *db_open(const struct db_settings *settings, struct metrics_slot *slot
     return NULL;
 }
 
-void db_pool_retire(struct db *db)
-{
-    for (;;) {
-        pthread_mutex_lock(&db->lock);
-        struct db_conn *c = db->lists[CONN_IDLE].first;
-        for (struct db_conn *busy = db->lists[CONN_BUSY].first; busy; busy = busy->next)
-            busy->retire_us = 0;
-        if (c)
-            db_pool_move(db, c, CONN_CLOSED);
-        pthread_mutex_unlock(&db->lock);
-        if (!c)
-            return;
-        db_pool_reap(db, c);
-    }
-}
-
 void db_close(struct db *db)
 {
     if (!db)
         return;
-    /* Never read back: it stays readable, so every later wait of the thread ends at once too. */
+    /* Nobody reads it: it stays readable, so every later wait of the thread ends at once too. */
     if (eventfd_write(db->stop_fd, 1) != 0)
         abort();
     pthread_join(db->maintainer, NULL);
     db_pool_retire(db);
     if (db->lists[CONN_BUSY].n > 0 || db->waiting > 0) {
-        /* Their threads still use what would be freed here. */
+        /* Their threads still use the memory that would be freed here. */
         log_say(LOG_ERROR, "bug", "db_close: %d connections are in use", db->lists[CONN_BUSY].n);
         abort();
     }
     close(db->stop_fd);
     pthread_mutex_destroy(&db->lock);
     free(db);
-}
-
-void db_clock_note(struct db *db, int64_t server_us, int64_t sent_us)
-{
-    atomic_store_explicit(&db->clock_ahead_us, server_us - sent_us, memory_order_relaxed);
-}
-
-int64_t db_now_us(const struct db *db)
-{
-    const int64_t ahead_us = atomic_load_explicit(&db->clock_ahead_us, memory_order_relaxed);
-    return ahead_us == 0 ? clock_wall_us() : clock_mono_us() + ahead_us;
 }
 
 bool db_is_up(const struct db *db)

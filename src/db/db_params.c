@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Parameters in PostgreSQL's binary form: no quoting, no conversion, no NUL problem. */
+/* Parameters in PostgreSQL's binary form, where nothing needs quoting and text may hold any byte.
+ */
 #include "db_internal.h"
 
 #include <endian.h>
@@ -8,8 +9,7 @@
 
 static struct db_param view(unsigned type, struct sv s)
 {
-    struct db_param p = {.type = type, .n = s.n, .p = s.p};
-    return p;
+    return (struct db_param){.type = type, .n = s.n, .p = s.p};
 }
 
 static struct db_param fixed(unsigned type, const void *bytes, size_t n)
@@ -57,32 +57,16 @@ struct db_param db_null_i64(void)
     return (struct db_param){.type = OID_INT8};
 }
 
-int64_t db_param_i64(const struct db_param *p)
-{
-    uint64_t be;
-    memcpy(&be, p->small, sizeof(be));
-    return (int64_t)be64toh(be);
-}
-
 bool db_param_encode(struct request_ctx *ctx, const struct db_param *p, const char **value,
                      int *length)
 {
-    *value = NULL;
-    *length = 0;
-    if (p->inline_n > 0) {
-        *value = p->small;
-        *length = (int)p->inline_n;
-        return true;
-    }
-    if (!p->p)
-        return true;
+    *value = p->inline_n > 0 ? p->small : p->p;
+    *length = (int)(p->inline_n > 0 ? p->inline_n : p->p ? p->n : 0);
     if (p->n >= INT_MAX)
         return false;
-    *value = p->p;
-    *length = (int)p->n;
-    if (p->type != OID_JSONB)
+    if (p->type != OID_JSONB || !p->p)
         return true;
-    /* jsonb's binary form is a version byte in front of the text. */
+    /* jsonb's binary form is a version byte, then the text. */
     char *with_version = arena_alloc(ctx->arena, p->n + 1);
     if (!with_version)
         return false;
@@ -100,31 +84,14 @@ static char *put_u32(char *at, uint32_t v)
     return at + sizeof(be);
 }
 
-/* Room for a one-dimensional array and its header: dimensions, has-null flag, element type, then
- * length and lower bound. An array without elements has no dimension. */
-static char *array_begin(struct request_ctx *ctx, size_t bytes, size_t n, uint32_t element,
-                         bool has_null, char **start)
+/* Dimensions, has-null flag, element type, length and lower bound, then each element after its
+ * length. An array without elements has no dimension. */
+enum err db_array_encode(struct request_ctx *ctx, enum db_oid element, const struct sv *v, size_t n,
+                         struct db_param *out)
 {
-    size_t head = n > 0 ? 20 : 12;
-    *start =
-        bytes < INT_MAX - head && n <= INT_MAX / 4 ? arena_alloc(ctx->arena, head + bytes) : NULL;
-    if (!*start)
-        return NULL;
-    char *at = put_u32(*start, n > 0 ? 1 : 0);
-    at = put_u32(at, has_null ? 1 : 0);
-    at = put_u32(at, element);
-    if (n > 0) {
-        at = put_u32(at, (uint32_t)n);
-        at = put_u32(at, 1);
-    }
-    return at;
-}
-
-enum err db_text_array(struct request_ctx *ctx, const struct sv *v, size_t n, struct db_param *out)
-{
-    size_t bytes = 0;
+    size_t bytes = n > 0 ? 20 : 12;
     bool has_null = false;
-    *out = (struct db_param){.type = OID_TEXT_ARRAY};
+    *out = (struct db_param){.type = element == OID_TEXT ? OID_TEXT_ARRAY : OID_INT8_ARRAY};
     if (!v)
         return ERR_NONE;
     for (size_t i = 0; i < n; i++) {
@@ -133,38 +100,43 @@ enum err db_text_array(struct request_ctx *ctx, const struct sv *v, size_t n, st
         if (bytes >= INT_MAX)
             return ctx_nomem(ctx);
     }
-    char *start;
-    char *at = array_begin(ctx, bytes, n, OID_TEXT, has_null, &start);
+    char *at = arena_alloc(ctx->arena, bytes);
     if (!at)
         return ctx_nomem(ctx);
-    for (size_t i = 0; i < n; i++) {
-        if (!v[i].p) {
-            at = put_u32(at, UINT32_MAX);
-            continue;
-        }
-        at = put_u32(at, (uint32_t)v[i].n);
-        memcpy(at, v[i].p, v[i].n);
-        at += v[i].n;
+    out->p = at;
+    out->n = bytes;
+    at = put_u32(at, n > 0 ? 1 : 0);
+    at = put_u32(at, has_null ? 1 : 0);
+    at = put_u32(at, element);
+    if (n > 0) {
+        at = put_u32(at, (uint32_t)n);
+        at = put_u32(at, 1);
     }
-    *out = (struct db_param){.type = OID_TEXT_ARRAY, .p = start, .n = (size_t)(at - start)};
+    for (size_t i = 0; i < n; i++) {
+        at = put_u32(at, v[i].p ? (uint32_t)v[i].n : UINT32_MAX);
+        if (v[i].p)
+            memcpy(at, v[i].p, v[i].n);
+        at += v[i].p ? v[i].n : 0;
+    }
     return ERR_NONE;
+}
+
+enum err db_text_array(struct request_ctx *ctx, const struct sv *v, size_t n, struct db_param *out)
+{
+    return db_array_encode(ctx, OID_TEXT, v, n, out);
 }
 
 enum err db_i64_array(struct request_ctx *ctx, const int64_t *v, size_t n, struct db_param *out)
 {
-    char *start;
-    *out = (struct db_param){.type = OID_INT8_ARRAY};
     if (!v)
-        return ERR_NONE;
-    char *at = n < INT_MAX / 16 ? array_begin(ctx, n * 12, n, OID_INT8, false, &start) : NULL;
-    if (!at)
+        return db_array_encode(ctx, OID_INT8, NULL, 0, out);
+    uint64_t *be = arena_array(ctx->arena, n, sizeof(*be));
+    struct sv *elements = arena_array(ctx->arena, n, sizeof(*elements));
+    if (!be || !elements)
         return ctx_nomem(ctx);
     for (size_t i = 0; i < n; i++) {
-        uint64_t be = htobe64((uint64_t)v[i]);
-        at = put_u32(at, sizeof(be));
-        memcpy(at, &be, sizeof(be));
-        at += sizeof(be);
+        be[i] = htobe64((uint64_t)v[i]);
+        elements[i] = (struct sv){(const char *)&be[i], sizeof(be[i])};
     }
-    *out = (struct db_param){.type = OID_INT8_ARRAY, .p = start, .n = (size_t)(at - start)};
-    return ERR_NONE;
+    return db_array_encode(ctx, OID_INT8, elements, n, out);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One round trip: groups of statements go out in libpq's pipeline mode, each with a Sync behind it,
- * and all answers come in, under one deadline. A group is one transaction of the server's: a fault
- * in one changes nothing for the others. Reading goes on while writing, because a server whose
- * answers are not taken stops reading (a large bulk insert would wait for ever).
+ * One round trip within one deadline: sends groups of statements in libpq's pipeline mode, each
+ * followed by a Sync, and reads all answers. A group is one transaction: a fault in one changes
+ * nothing for the others. It reads while it writes, because a server whose answers nobody reads
+ * stops reading (a large bulk insert would wait for ever).
  */
 #include "db_internal.h"
 
@@ -13,8 +13,8 @@
 
 enum { MOMENT_MS = 2 };
 
-/* The results of one run, owned by the arena from before anything is sent: when the answer to a
- * commit arrives there must be nothing left that can fail for want of memory. */
+/* The results of one run. The arena owns them before anything is sent: once the answer to a commit
+ * arrives, nothing may fail for want of memory. */
 struct results {
     int n;
     PGresult *v[];
@@ -35,8 +35,8 @@ static const struct db_stmt limits_stmt = {"parley_limits", limits_sql};
 void db_limits_step(const struct db *db, const struct request_ctx *ctx, struct db_limits *limits,
                     struct db_step *step)
 {
-    /* The server gives up a little earlier than this side: its answer says that nothing was
-     * changed, while a silence would leave a write unknown. */
+    /* The server's limit is a little earlier than this side's: its answer says that nothing was
+     * changed, while silence would leave the outcome of a write unknown. */
     int left = deadline_left_ms(ctx->deadline);
     int ms = left - (left / 4 < 25 ? left / 4 : 25);
     if (ms > db->set.statement_ms)
@@ -47,11 +47,10 @@ void db_limits_step(const struct db *db, const struct request_ctx *ctx, struct d
     limits->params[0] = db_text(ctx->tenant.p ? ctx->tenant : SV(""));
     limits->params[1] = db_text((struct sv){limits->statement_ms, (size_t)n});
     limits->params[2] = db_text(SV("1000"));
-    *step =
-        (struct db_step){.stmt = &limits_stmt, .params = limits->params, .n_params = 3, .call = -1};
+    *step = (struct db_step){.stmt = &limits_stmt, .params = limits->params, .n_params = 3};
 }
 
-/* Whether the server will know the statement when it gets to steps[at]. */
+/* Whether the statement is prepared when the server reaches steps[at]. */
 static bool is_prepared(const struct db_conn *c, const struct db_step *steps, int at)
 {
     const struct db_stmt *stmt = steps[at].stmt;
@@ -65,8 +64,8 @@ static bool is_prepared(const struct db_conn *c, const struct db_step *steps, in
     return false;
 }
 
-/* later: of a group that is not the first. What the first one was to prepare is not there if that
- * has failed, so nothing is prepared or relied on but what the connection knows already. */
+/* later: in a group after the first. If the first one fails, the statements that it prepares do not
+ * exist, so a later one uses only those that the connection had before. */
 static bool send_step(struct db *db, struct db_conn *c, struct request_ctx *ctx,
                       struct db_step *steps, int at, bool later)
 {
@@ -99,22 +98,28 @@ static bool send_step(struct db *db, struct db_conn *c, struct request_ctx *ctx,
     return PQsendQueryPrepared(c->pg, stmt->name, step->n_params, values, lengths, formats, 1) != 0;
 }
 
-/* Where the reading of the answers has got to. Answers come in the order of the sending: for each
- * step that of its Parse, if it had one, and that of its execution, each with a NULL behind it. */
-struct reading {
+/* How far the answers have been read. They come in the order of sending: for each step that of its
+ * Parse, if it had one, and that of its execution, each followed by a NULL. */
+struct reader {
     struct db_conn *c;
     struct db_group *group, *end; /* the one whose answers come now; all of them are read at end */
     int at;
-    bool parse_done; /* the Parse of steps[at] was answered */
+    bool in_parse; /* the answer to the Parse of steps[at] comes next */
     struct results *results;
 };
 
-static bool is_read(const struct reading *r)
+static bool is_read(const struct reader *r)
 {
     return r->group == r->end;
 }
 
-static void take_execution(struct reading *r, PGresult *res)
+static void begin_step(struct reader *r, int at)
+{
+    r->at = at;
+    r->in_parse = !is_read(r) && at < r->group->n_steps && r->group->steps[at].parse_sent;
+}
+
+static void keep_result(struct reader *r, PGresult *res)
 {
     if (db_tag_leaves_state(PQcmdStatus(res)))
         r->c->dirty = true;
@@ -122,74 +127,55 @@ static void take_execution(struct reading *r, PGresult *res)
     r->results->v[r->results->n++] = res;
 }
 
-static void take_sync(struct reading *r)
+/* False if the answer is out of order. */
+static bool read_result(struct reader *r, PGresult *res)
 {
-    r->group->synced = true;
-    r->group++;
-    r->at = 0;
-    r->parse_done = false;
-}
-
-/* One answer. False when the server broke the order. */
-static bool take(struct reading *r, PGresult *res)
-{
-    ExecStatusType status = PQresultStatus(res);
+    const ExecStatusType status = PQresultStatus(res);
     struct db_group *g = r->group;
     const bool inside = r->at < g->n_steps;
-    bool keep = false, fine = true;
-    if (status == PGRES_PIPELINE_SYNC) {
-        take_sync(r);
-    } else if (status == PGRES_FATAL_ERROR) {
-        if (g->fault.kind == FAULT_NONE) {
-            g->fault.call = inside ? g->steps[r->at].call : -1;
-            db_fault_from_result(&g->fault, res);
-        }
-    } else if (!inside) {
-        fine = false;
-    } else if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
-        keep = !(g->steps[r->at].parse_sent && !r->parse_done);
-        if (keep)
-            take_execution(r, res);
-        else
-            r->c->prepared[r->c->n_prepared++] = g->steps[r->at].stmt;
-    } else {
-        fine = status == PGRES_PIPELINE_ABORTED;
+    const bool succeeded = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+    if (inside && succeeded && !r->in_parse) {
+        keep_result(r, res);
+        return true;
     }
-    if (!keep)
-        PQclear(res);
-    return fine;
+    if (inside && succeeded) {
+        r->c->prepared[r->c->n_prepared++] = g->steps[r->at].stmt;
+    } else if (status == PGRES_PIPELINE_SYNC) {
+        g->synced = true;
+        r->group++;
+        begin_step(r, 0);
+    } else if (status == PGRES_FATAL_ERROR && g->fault.kind == FAULT_NONE) {
+        db_fault_from_result(&g->fault, res);
+    }
+    PQclear(res);
+    return status == PGRES_PIPELINE_SYNC || status == PGRES_FATAL_ERROR ||
+           (inside && (succeeded || status == PGRES_PIPELINE_ABORTED));
 }
 
-/* The end of one answer. */
-static void advance(struct reading *r)
-{
-    if (r->at < r->group->n_steps && r->group->steps[r->at].parse_sent && !r->parse_done) {
-        r->parse_done = true;
-        return;
-    }
-    r->at++;
-    r->parse_done = false;
-}
-
-/* Takes everything that has arrived. False when the connection is lost or out of step. */
-static bool take_arrived(struct reading *r)
+/* Reads everything that has arrived. False if the connection is lost or an answer out of order. */
+static bool read_arrived(struct reader *r)
 {
     while (!is_read(r) && !PQisBusy(r->c->pg)) {
         PGresult *res = PQgetResult(r->c->pg);
         if (res) {
-            if (!take(r, res))
+            if (!read_result(r, res))
                 return false;
             continue;
         }
+        /* The end of one answer. */
         if (r->at >= r->group->n_steps)
             return false;
-        advance(r);
+        if (r->in_parse)
+            r->in_parse = false;
+        else
+            begin_step(r, r->at + 1);
     }
     return true;
 }
 
-/* A fault that the server has named stays: after an error it commits nothing. */
-static void lose(struct reading *r, enum db_fault_kind kind, enum err e, const char *text)
+/* For the groups not yet read. A fault that the server named stays: after it nothing is committed.
+ */
+static void fail_unread(struct reader *r, enum db_fault_kind kind, enum err e, const char *text)
 {
     for (struct db_group *g = r->group; g < r->end; g++)
         if (g->fault.kind == FAULT_NONE)
@@ -197,31 +183,32 @@ static void lose(struct reading *r, enum db_fault_kind kind, enum err e, const c
     r->c->broken = true;
 }
 
-/* Sends what is buffered and reads until the last Sync is answered. A thread that watches for
- * requests goes on doing so for a moment: most answers are there by then, and what arrives
- * meanwhile is answered together. */
-static void exchange(struct reading *r, struct request_ctx *ctx)
+/* Sends what is buffered and reads until the last Sync is answered. A thread that also polls for
+ * requests (before_wait) keeps that duty for MOMENT_MS: most answers arrive within it, and the
+ * requests that come meanwhile form one batch. */
+static void exchange(struct reader *r, struct request_ctx *ctx)
 {
     PGconn *pg = r->c->pg;
+    begin_step(r, 0);
     int unsent = PQflush(pg);
     struct deadline moment = deadline_earlier(deadline_in_ms(MOMENT_MS), ctx->deadline);
     while (!is_read(r)) {
-        const bool watches = ctx->before_wait.fn != NULL;
+        const bool polls = ctx->before_wait.fn != NULL;
         int got = unsent < 0 ? -1
                              : db_wait_fd(PQsocket(pg), unsent > 0 ? POLLIN | POLLOUT : POLLIN,
-                                          watches ? moment : ctx->deadline, -1);
-        if (got == 0 && watches) {
+                                          polls ? moment : ctx->deadline, -1);
+        if (got == 0 && polls) {
             ctx_will_wait(ctx);
             continue;
         }
         if (got == 0) {
-            lose(r, FAULT_TIMEOUT, ERR_TIMEOUT, "no answer before the deadline");
+            fail_unread(r, FAULT_TIMEOUT, ERR_TIMEOUT, "no answer before the deadline");
             return;
         }
-        /* What came before the end is still read: it says why. */
+        /* What came before the end is still read: it holds the reason. */
         bool open = got > 0 && (!(got & ~POLLOUT) || PQconsumeInput(pg));
-        if (!take_arrived(r) || (!open && !is_read(r))) {
-            lose(r, FAULT_LOST, ERR_UNAVAILABLE, "the connection was lost");
+        if (!read_arrived(r) || (!open && !is_read(r))) {
+            fail_unread(r, FAULT_LOST, ERR_UNAVAILABLE, "the connection was lost");
             return;
         }
         if (unsent > 0)
@@ -264,24 +251,25 @@ static void note_clock(struct db *db, const struct db_group *g, int64_t sent_us)
 }
 
 /* Nothing was sent. */
-static void refuse(struct db_group *groups, int n, enum err e, const char *why)
+static void fail_unsent(struct db_group *groups, int n, enum err e, const char *why)
 {
     for (int g = 0; g < n; g++)
         db_fault_set(&groups[g].fault, FAULT_LOCAL, e, why);
 }
 
 /* What the faults say about the connection, and about those that were opened with it. */
-static void judge_connection(struct db *db, struct db_conn *c, const struct db_group *groups, int n)
+static void mark_connection(struct db *db, struct db_conn *c, const struct db_group *groups, int n)
 {
     bool suspect = false;
     for (int g = 0; g < n; g++) {
         const struct db_fault *f = &groups[g].fault;
-        c->broken = c->broken || f->kind == FAULT_LOST || f->stale;
+        c->broken =
+            c->broken || f->kind == FAULT_LOST || (f->flags & (SQLSTATE_STALE | SQLSTATE_SUSPECT));
         c->answered = c->answered || groups[g].synced;
-        suspect = suspect || f->suspect || f->kind == FAULT_LOST;
+        suspect = suspect || (f->flags & SQLSTATE_SUSPECT) || f->kind == FAULT_LOST;
     }
-    /* Those opened beside a lost connection have most likely lost their server too, and a repeated
-     * read must not meet with one of them. */
+    /* Other connections have most likely lost their server too, and a repeated read must not get
+     * one of them. */
     if (suspect)
         db_pool_retire(db);
 }
@@ -291,37 +279,37 @@ void db_pipeline_run_groups(struct db *db, struct db_conn *c, struct request_ctx
 {
     int n_steps = 0;
     for (int g = 0; g < n; g++) {
-        groups[g].fault = (struct db_fault){.kind = FAULT_NONE, .call = -1};
+        groups[g].fault = (struct db_fault){.kind = FAULT_NONE};
         groups[g].synced = false;
         n_steps += groups[g].n_steps;
     }
     if (deadline_passed(ctx->deadline)) {
-        refuse(groups, n, ERR_TIMEOUT, "the deadline had passed before the statement");
+        fail_unsent(groups, n, ERR_TIMEOUT, "the deadline had passed before the statement");
         return;
     }
-    struct reading r = {.c = c, .group = groups, .end = groups + n};
+    struct reader r = {.c = c, .group = groups, .end = groups + n};
     r.results = results_reserve(ctx, n_steps);
     if (!r.results) {
-        refuse(groups, n, ERR_NOMEM, "no memory for the results");
+        fail_unsent(groups, n, ERR_NOMEM, "no memory for the results");
         return;
     }
     const int64_t began = clock_mono_us();
     if (send_groups(db, c, ctx, groups, n)) {
         exchange(&r, ctx);
     } else {
-        /* Without its Sync the server commits no group, and now the last one will not get one. */
+        /* The server commits no group without its Sync, and the last group gets none now. */
         const bool lost = PQstatus(c->pg) != CONNECTION_OK;
-        lose(&r, lost ? FAULT_LOST : FAULT_LOCAL, lost ? ERR_UNAVAILABLE : ERR_NOMEM,
-             lost ? "the connection was lost" : "no memory to send a statement");
+        fail_unread(&r, lost ? FAULT_LOST : FAULT_LOCAL, lost ? ERR_UNAVAILABLE : ERR_NOMEM,
+                    lost ? "the connection was lost" : "no memory to send a statement");
     }
     if (is_read(&r) && !PQexitPipelineMode(c->pg))
         c->broken = true;
-    judge_connection(db, c, groups, n);
+    mark_connection(db, c, groups, n);
     note_clock(db, &groups[0], began);
     const int64_t took = clock_mono_us() - began;
     ctx->trace.sql_us += took;
     ctx->trace.round_trips++;
-    /* Polls, of which there are some each second, are no request's. */
+    /* Polls are not requests. */
     if (db->slot && !ctx->urgent)
         metrics_observe(&db->slot->statement, took);
 }

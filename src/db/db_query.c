@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Statements in one round trip and one transaction, and the rules for doing them again. */
+/* Statements in one round trip and one transaction, and the rules for repeating them. */
 #include "db_internal.h"
 
 #include <time.h>
@@ -8,12 +8,11 @@
 
 enum { CONFLICT_REPEATS = 3, FRESH_REPEATS = 1 };
 
-/* Two that collided must not collide again in step. */
+/* Random, so that two transactions that collided do not collide again. */
 static void pause_before(int attempt)
 {
-    int64_t most_us = INT64_C(4000) << attempt;
-    int64_t us = 500 + (int64_t)(random_u64() % (uint64_t)most_us);
-    struct timespec t = {.tv_nsec = us * 1000};
+    uint64_t most_us = UINT64_C(4000) << attempt;
+    struct timespec t = {.tv_nsec = 1000 * (500 + (int64_t)(random_u64() % most_us))};
     nanosleep(&t, NULL);
 }
 
@@ -21,11 +20,11 @@ bool db_may_repeat(struct db *db, struct request_ctx *ctx, const struct db_fault
                    enum db_retry retry, struct db_repeats *r)
 {
     bool again = false;
-    if (f->kind == FAULT_SERVER && f->conflict) {
+    if (f->kind == FAULT_SERVER && (f->flags & SQLSTATE_CONFLICT)) {
         again = r->conflicts++ < CONFLICT_REPEATS;
         if (again)
             pause_before(r->conflicts);
-    } else if (f->kind == FAULT_SERVER && f->stale) {
+    } else if (f->kind == FAULT_SERVER && f->flags != 0) {
         again = r->stale++ < FRESH_REPEATS;
     } else if (f->kind == FAULT_LOST && (retry == DB_READ || !f->sent)) {
         again = r->lost++ < FRESH_REPEATS;
@@ -36,21 +35,13 @@ bool db_may_repeat(struct db *db, struct request_ctx *ctx, const struct db_fault
     return again;
 }
 
-/* After sending, silence says nothing about what the server did. */
-static void judge(struct db_fault *f, enum db_retry retry)
-{
-    bool silent = f->kind == FAULT_LOST || f->kind == FAULT_TIMEOUT;
-    if (silent && f->sent && retry == DB_WRITE)
-        f->err = ERR_OUTCOME_UNKNOWN;
-}
-
 enum err db_batch(struct db *db, struct request_ctx *ctx, enum db_retry retry,
                   struct db_call *calls, size_t n_calls, struct db_failure *failure)
 {
     struct db_repeats repeats = {0};
-    struct db_fault f = {.call = -1};
+    struct db_fault f = {0};
     if (failure)
-        *failure = (struct db_failure){.call = -1};
+        *failure = (struct db_failure){0};
     struct db_step *steps = arena_array(ctx->arena, n_calls + 1, sizeof(*steps));
     if (!steps)
         return ctx_nomem(ctx);
@@ -59,18 +50,18 @@ enum err db_batch(struct db *db, struct request_ctx *ctx, enum db_retry retry,
     for (;;) {
         struct db_conn *c;
         struct db_limits limits;
-        TRY(db_pool_acquire(db, ctx, NULL, &c));
+        TRY(db_pool_acquire(db, ctx, &c));
         db_limits_step(db, ctx, &limits, &steps[0]);
         for (size_t i = 0; i < n_calls; i++)
-            steps[i + 1] = (struct db_step){.stmt = calls[i].stmt,
-                                            .params = calls[i].params,
-                                            .n_params = calls[i].n_params,
-                                            .call = (int)i};
+            steps[i + 1] = (struct db_step){
+                .stmt = calls[i].stmt, .params = calls[i].params, .n_params = calls[i].n_params};
         db_pipeline_run(db, c, ctx, steps, (int)n_calls + 1, &f);
         db_pool_release(db, c);
         if (f.kind == FAULT_NONE)
             break;
-        judge(&f, retry);
+        /* Without an answer, nobody knows whether the server has committed. */
+        if ((f.kind == FAULT_LOST || f.kind == FAULT_TIMEOUT) && f.sent && retry == DB_WRITE)
+            f.err = ERR_OUTCOME_UNKNOWN;
         if (!db_may_repeat(db, ctx, &f, retry, &repeats))
             return db_fault_report(ctx, &f, failure);
         arena_rewind(ctx->arena, mark);

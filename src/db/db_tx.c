@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* Transactions of several round trips. BEGIN travels with the first statement. */
-#include "db_internal.h"
+/* Transactions of several round trips. BEGIN is sent with the first statement. */
+#include "parley/db/transaction.h"
 
 #include <string.h>
 
+#include "db_internal.h"
+
 struct db_tx {
     struct db *db;
-    struct db_conn *c; /* borrowed from the pool for the whole transaction */
+    struct db_conn *c; /* acquired for the whole transaction */
     enum db_isolation level;
     bool begun;
     bool failed;           /* a statement failed: only ROLLBACK is left */
@@ -26,7 +28,7 @@ enum err db_tx_query(struct db_tx *tx, struct request_ctx *ctx, const struct db_
                      struct db_failure *failure)
 {
     if (failure)
-        *failure = (struct db_failure){.call = -1};
+        *failure = (struct db_failure){0};
     if (tx->failed)
         return ctx_fault(ctx, ERR_INTERNAL, "%s: a statement in a transaction that has failed",
                          stmt->name ? stmt->name : "statement");
@@ -34,9 +36,9 @@ enum err db_tx_query(struct db_tx *tx, struct request_ctx *ctx, const struct db_
     struct db_limits limits;
     int n = 0;
     if (!tx->begun)
-        steps[n++] = (struct db_step){.stmt = &begin_stmts[tx->level], .call = -1};
+        steps[n++] = (struct db_step){.stmt = &begin_stmts[tx->level]};
     db_limits_step(tx->db, ctx, &limits, &steps[n++]);
-    steps[n++] = (struct db_step){.stmt = stmt, .params = params, .n_params = n_params, .call = 0};
+    steps[n++] = (struct db_step){.stmt = stmt, .params = params, .n_params = n_params};
     ctx->trace.statements++;
     tx->begun = true;
     if (db_pipeline_run(tx->db, tx->c, ctx, steps, n, &tx->fault) != FAULT_NONE) {
@@ -50,10 +52,10 @@ enum err db_tx_query(struct db_tx *tx, struct request_ctx *ctx, const struct db_
 
 static enum err commit(struct db_tx *tx, struct request_ctx *ctx)
 {
-    struct db_step step = {.stmt = &commit_stmt, .call = -1};
+    struct db_step step = {.stmt = &commit_stmt};
     struct db_fault *f = &tx->fault;
     enum db_fault_kind kind = db_pipeline_run(tx->db, tx->c, ctx, &step, 1, f);
-    /* The server answers COMMIT with ROLLBACK when it knows of an error that this side missed. */
+    /* After an error the server answers COMMIT with ROLLBACK. */
     if (kind == FAULT_NONE && strcmp(PQcmdStatus(step.result), "COMMIT") == 0)
         return ERR_NONE;
     tx->failed = true;
@@ -64,14 +66,14 @@ static enum err commit(struct db_tx *tx, struct request_ctx *ctx)
     return db_fault_report(ctx, f, NULL);
 }
 
-/* Ends what the server has open. A connection where that fails is not clean, so it is closed. */
+/* Ends the server's transaction. If that fails, the connection is closed. */
 static void roll_back(struct db_tx *tx, struct request_ctx *ctx)
 {
     if (!tx->begun || tx->c->broken || PQtransactionStatus(tx->c->pg) == PQTRANS_IDLE)
         return;
-    /* The request's own time may be over. */
+    /* The request's own deadline may have passed. */
     struct deadline own = ctx->deadline;
-    struct db_step step = {.stmt = &rollback_stmt, .call = -1};
+    struct db_step step = {.stmt = &rollback_stmt};
     struct db_fault ignored;
     ctx->deadline = deadline_in_ms(500);
     if (db_pipeline_run(tx->db, tx->c, ctx, &step, 1, &ignored) != FAULT_NONE)
@@ -83,7 +85,7 @@ static enum err run_once(struct db_tx *tx, struct request_ctx *ctx, db_tx_fn fn,
 {
     enum err rc = fn(tx, ctx, arg);
     if (rc == ERR_NONE && tx->failed)
-        rc = tx->fault.err; /* fn has overlooked it, but nothing of it can be committed */
+        rc = tx->fault.err; /* fn has ignored it, but nothing can be committed */
     if (rc == ERR_NONE && tx->begun)
         rc = commit(tx, ctx);
     if (rc != ERR_NONE)
@@ -91,22 +93,20 @@ static enum err run_once(struct db_tx *tx, struct request_ctx *ctx, db_tx_fn fn,
     return rc;
 }
 
-enum err db_transaction(struct db *db, struct request_ctx *ctx, enum db_isolation level,
-                        db_tx_fn fn, void *arg)
+/* Repeats the whole while that is allowed. */
+static enum err run_with_repeats(struct db *db, struct request_ctx *ctx, enum db_isolation level,
+                                 db_tx_fn fn, void *arg)
 {
-    if (db_pool_owns(db, ctx))
-        return ctx_fault(ctx, ERR_INTERNAL, "db_transaction inside a transaction");
     struct db_repeats repeats = {0};
     struct arena_mark mark = arena_get_mark(ctx->arena);
     struct err_info before = ctx->err;
     for (;;) {
         struct db_tx tx = {.db = db, .level = level};
-        enum err rc = db_pool_acquire(db, ctx, ctx, &tx.c);
-        if (rc != ERR_NONE)
-            return rc;
-        rc = run_once(&tx, ctx, fn, arg);
+        TRY(db_pool_acquire(db, ctx, &tx.c));
+        enum err rc = run_once(&tx, ctx, fn, arg);
         db_pool_release(db, tx.c);
-        /* Until COMMIT is sent nothing can have been committed: as repeatable as a read. */
+        /* Before COMMIT is sent nothing can have been committed: a repeat is as safe as a read's.
+         */
         bool unknown = tx.fault.err == ERR_OUTCOME_UNKNOWN;
         if (rc == ERR_NONE || !tx.failed || unknown ||
             !db_may_repeat(db, ctx, &tx.fault, DB_READ, &repeats))
@@ -114,4 +114,15 @@ enum err db_transaction(struct db *db, struct request_ctx *ctx, enum db_isolatio
         arena_rewind(ctx->arena, mark);
         ctx->err = before;
     }
+}
+
+enum err db_transaction(struct db *db, struct request_ctx *ctx, enum db_isolation level,
+                        db_tx_fn fn, void *arg)
+{
+    if (ctx->in_transaction)
+        return ctx_fault(ctx, ERR_INTERNAL, "db_transaction inside a transaction");
+    ctx->in_transaction = true;
+    const enum err rc = run_with_repeats(db, ctx, level, fn, arg);
+    ctx->in_transaction = false;
+    return rc;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The table hosts. Times in it are by PostgreSQL's clock. They decide only what is shown, and how
- * many hosts share the connections. */
+/* The statements on the table hosts. Its times are by PostgreSQL's clock. They decide only what is
+ * shown, and how many hosts share the connections. */
 #include "hosts_internal.h"
 
 #include <string.h>
@@ -33,7 +33,7 @@ static const struct db_stmt register_host = {
     " ON CONFLICT (host) DO UPDATE SET address = excluded.address, version = excluded.version,"
     " workers = excluded.workers, alone = excluded.alone, seen_at = now()"};
 
-/* Nothing is lost with it: no wait for a disk or a standby. */
+/* It may be lost: it does not wait for a disk or a standby. */
 static const struct db_stmt refresh_host = {
     "hosts_refresh",
     "UPDATE hosts SET seen_at = now(), workers = $2"
@@ -44,7 +44,7 @@ static const struct db_stmt remove_host = {"hosts_remove", "DELETE FROM hosts WH
 static const struct db_stmt list_hosts = {
     "hosts_list", "SELECT " COLUMNS " FROM hosts h ORDER BY h.seen_at DESC, h.host"};
 
-static const struct db_stmt doubt_hosts = {
+static const struct db_stmt mark_hosts = {
     "hosts_doubt",
     "UPDATE hosts SET seen_at = to_timestamp(0)"
     " WHERE host = $1 OR ($1 IS NULL AND seen_at < now() - $2 * interval '1 second')"
@@ -54,7 +54,7 @@ static const struct db_stmt forget_hosts = {
     "hosts_forget", "DELETE FROM hosts WHERE host = ANY ($1) AND seen_at = to_timestamp(0)"};
 /* clang-format on */
 
-static void take_text(const struct db_rows *r, int row, const char *column, char *out, size_t n)
+static void copy_text(const struct db_rows *r, int row, const char *column, char *out, size_t n)
 {
     const struct sv v = db_get_text(r, row, db_column(r, column));
     const size_t len = v.n < n ? v.n : n - 1;
@@ -63,12 +63,12 @@ static void take_text(const struct db_rows *r, int row, const char *column, char
     out[len] = '\0';
 }
 
-static void take_host(const struct db_rows *r, int row, struct db_host *h)
+static void read_host(const struct db_rows *r, int row, struct db_host *h)
 {
     memset(h, 0, sizeof(*h));
-    take_text(r, row, "host", h->id, sizeof(h->id));
-    take_text(r, row, "address", h->address, sizeof(h->address));
-    take_text(r, row, "version", h->version, sizeof(h->version));
+    copy_text(r, row, "host", h->id, sizeof(h->id));
+    copy_text(r, row, "address", h->address, sizeof(h->address));
+    copy_text(r, row, "version", h->version, sizeof(h->version));
     h->workers = db_get_i64(r, row, db_column(r, "workers"));
     h->seen_ago_us = db_get_i64(r, row, db_column(r, "seen_ago"));
     h->alone = db_get_bool(r, row, db_column(r, "alone"));
@@ -94,7 +94,7 @@ enum err hosts_poll(struct db *db, struct request_ctx *ctx, const struct db_host
     out->live = 1 + db_get_i64(&r, 0, db_column(&r, "live"));
     out->n = registered > 0 ? (size_t)r.count : 0;
     for (size_t i = 0; i < out->n; i++)
-        take_host(&r, (int)i, &out->table[i]);
+        read_host(&r, (int)i, &out->table[i]);
     out->table[0].self = has_row;
     out->self_seen_ago_us = has_row ? out->table[0].seen_ago_us : 0;
     return ERR_NONE;
@@ -131,20 +131,20 @@ enum err db_hosts_list(struct db *db, struct request_ctx *ctx, struct db_host **
     if (!*out)
         return ctx_nomem(ctx);
     for (size_t i = 0; i < *n; i++)
-        take_host(&r, (int)i, &(*out)[i]);
+        read_host(&r, (int)i, &(*out)[i]);
     return ERR_NONE;
 }
 
-/* In two steps: a host that lives finds its row in doubt and registers again, with all that a start
- * takes. One that does not within this time has no shortcut any more. */
+/* In two steps. A running host finds its row marked (seen_at = 0) and registers again, as at a
+ * start. One that does not within HOSTS_WAIT_US no longer has the shortcut. */
 enum err db_hosts_forget(struct db *db, struct request_ctx *ctx, struct sv id, int64_t stale_s,
                          int64_t *removed, int64_t *alive)
 {
     const struct db_param which[] = {db_text(id), db_i64(stale_s)};
-    struct db_param doubted;
+    struct db_param marked;
     struct db_rows r;
     *removed = *alive = 0;
-    TRY(db_query(db, ctx, DB_WRITE, &doubt_hosts, which, ARRAY_LEN(which), &r, NULL));
+    TRY(db_query(db, ctx, DB_WRITE, &mark_hosts, which, ARRAY_LEN(which), &r, NULL));
     const int n = r.count;
     if (n == 0)
         return id.p ? ERR_NOT_FOUND : ERR_NONE;
@@ -153,9 +153,9 @@ enum err db_hosts_forget(struct db *db, struct request_ctx *ctx, struct sv id, i
         return ctx_nomem(ctx);
     for (int i = 0; i < n; i++)
         ids[i] = db_get_text(&r, i, 0);
-    TRY(db_text_array(ctx, ids, (size_t)n, &doubted));
+    TRY(db_text_array(ctx, ids, (size_t)n, &marked));
     deadline_wait(deadline_in_ms(HOSTS_WAIT_US / 1000));
-    enum err e = db_query(db, ctx, DB_WRITE, &forget_hosts, &doubted, 1, &r, NULL);
+    enum err e = db_query(db, ctx, DB_WRITE, &forget_hosts, &marked, 1, &r, NULL);
     *removed = e == ERR_NONE ? r.count : 0;
     *alive = e == ERR_NONE ? n - r.count : 0;
     return e;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Connections from accept to close, and the listener's place in the epoll: it is there while the
+ * server wants connections and has room for one more. */
 #include "fcgi_internal.h"
 
 #include <errno.h>
@@ -12,6 +14,26 @@
 /* Long enough that a thread does not spin while the process has no descriptor left. */
 enum { ACCEPT_PAUSE_MS = 20 };
 
+/* Under the lock. False: the kernel has no memory to add it. */
+static bool poll_listener(struct fcgi_server *s)
+{
+    /* The listener is in the epoll of every worker: one of them is to be woken, not all. */
+    struct epoll_event e = {.events = EPOLLIN | EPOLLEXCLUSIVE,
+                            .data = {.ptr = &s->settings.listen_fd}};
+    if (s->polled || !s->accepting || s->n_conns >= s->settings.connections)
+        return true;
+    s->polled = epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->settings.listen_fd, &e) == 0;
+    return s->polled;
+}
+
+/* Under the lock. */
+static void unpoll_listener(struct fcgi_server *s)
+{
+    if (s->polled)
+        (void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->settings.listen_fd, NULL);
+    s->polled = false;
+}
+
 static void set_timeouts(int fd, int ms)
 {
     struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (ms % 1000) * 1000};
@@ -20,31 +42,30 @@ static void set_timeouts(int fd, int ms)
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
 }
 
-/* Room for one more connection, some that nobody else was told of included (see
- * wait_behind_the_others). A server that leaves takes all that wait. */
-static bool reserve(struct fcgi_server *s)
+/* Room for one more connection. A full server has room for one more a thread: see
+ * fcgi_listener_requeue. A server that drains takes all that wait. */
+static bool reserve_room(struct fcgi_server *s)
 {
     pthread_mutex_lock(&s->lock);
     const size_t most = s->settings.connections + (size_t)s->settings.threads;
-    const bool room = s->n_conns < most || !s->listening;
+    const bool room = s->n_conns < most || !s->accepting;
     s->n_conns += room;
     pthread_mutex_unlock(&s->lock);
     return room;
 }
 
 /* Under the lock. */
-static void give_room(struct fcgi_server *s)
+static void release_room(struct fcgi_server *s)
 {
     s->n_conns--;
     /* Fails without memory in the kernel: the next one to close tries again. */
-    (void)fcgi_listener_watch(s);
+    (void)poll_listener(s);
 }
 
 /* Into the room that was reserved. */
-static void list_add(struct fcgi_server *s, struct fcgi_conn *c)
+static void list_conn(struct fcgi_server *s, struct fcgi_conn *c)
 {
     pthread_mutex_lock(&s->lock);
-    c->prev = NULL;
     c->next = s->conns;
     if (c->next)
         c->next->prev = c;
@@ -52,7 +73,7 @@ static void list_add(struct fcgi_server *s, struct fcgi_conn *c)
     pthread_mutex_unlock(&s->lock);
 }
 
-static void list_remove(struct fcgi_server *s, struct fcgi_conn *c)
+static void unlist_conn(struct fcgi_server *s, struct fcgi_conn *c)
 {
     pthread_mutex_lock(&s->lock);
     if (c->prev)
@@ -61,73 +82,8 @@ static void list_remove(struct fcgi_server *s, struct fcgi_conn *c)
         s->conns = c->next;
     if (c->next)
         c->next->prev = c->prev;
-    give_room(s);
+    release_room(s);
     pthread_mutex_unlock(&s->lock);
-}
-
-/* From then on c belongs to whoever gets its event. False: the caller still has to close it. */
-static bool arm(struct fcgi_server *s, struct fcgi_conn *c, int op)
-{
-    struct epoll_event e = {.events = EPOLLIN | EPOLLONESHOT, .data = {.ptr = c}};
-    /* Read while c is ours for certain. */
-    int fd = c->fcgx.ipcFd;
-    atomic_store_explicit(&c->state, CONN_PARKED, memory_order_release);
-    if (epoll_ctl(s->epoll_fd, op, fd, &e) == 0)
-        return true;
-    /* No event was armed, so no thread can have it; stop alone may have been first. */
-    return !fcgi_conn_take(c);
-}
-
-/* Why accept failed: whether to try again at once. */
-static bool again(int reason)
-{
-    /* EINVAL: it was shut down, and stays readable until this worker leaves. */
-    if (reason == EMFILE || reason == ENFILE || reason == ENOMEM || reason == ENOBUFS ||
-        reason == EINVAL)
-        (void)poll(NULL, 0, ACCEPT_PAUSE_MS);
-    /* EAGAIN: another thread or process was first. */
-    return reason == EINTR || reason == ECONNABORTED;
-}
-
-bool fcgi_conn_accept(struct fcgi_server *s)
-{
-    if (!reserve(s))
-        return false;
-    int fd = accept4(s->settings.listen_fd, NULL, NULL, SOCK_CLOEXEC);
-    const int reason = errno;
-    struct fcgi_conn *c = fd >= 0 ? calloc(1, sizeof *c) : NULL;
-    if (!c) {
-        pthread_mutex_lock(&s->lock);
-        give_room(s);
-        pthread_mutex_unlock(&s->lock);
-        if (fd < 0)
-            return again(reason);
-        close(fd);
-        return true;
-    }
-    set_timeouts(fd, s->settings.io_timeout_ms);
-    FCGX_InitRequest(&c->fcgx, -1, 0);
-    c->fcgx.ipcFd = fd;
-    list_add(s, c);
-    if (!arm(s, c, EPOLL_CTL_ADD))
-        fcgi_conn_close(s, c);
-    return true;
-}
-
-void fcgi_conn_accept_more(struct fcgi_server *s)
-{
-    if (!atomic_load_explicit(&s->crowded, memory_order_relaxed))
-        return;
-    pthread_mutex_lock(&s->lock);
-    const bool room = s->listening && s->n_conns < s->settings.connections;
-    pthread_mutex_unlock(&s->lock);
-    atomic_store_explicit(&s->crowded, room && fcgi_conn_accept(s), memory_order_relaxed);
-}
-
-void fcgi_conn_end_turn(struct fcgi_server *s, struct fcgi_conn *c, bool keep)
-{
-    if (!keep || atomic_load(&s->stopping) || !arm(s, c, EPOLL_CTL_MOD))
-        fcgi_conn_close(s, c);
 }
 
 bool fcgi_conn_take(struct fcgi_conn *c)
@@ -137,9 +93,22 @@ bool fcgi_conn_take(struct fcgi_conn *c)
                                                    memory_order_acq_rel, memory_order_acquire);
 }
 
+/* From then on c belongs to whoever gets its event. False: the caller still has to close it. */
+static bool park_conn(struct fcgi_server *s, struct fcgi_conn *c, int op)
+{
+    struct epoll_event e = {.events = EPOLLIN | EPOLLONESHOT, .data = {.ptr = c}};
+    /* Read while c is ours for certain. */
+    int fd = c->fcgx.ipcFd;
+    atomic_store_explicit(&c->state, CONN_PARKED, memory_order_release);
+    if (epoll_ctl(s->epoll_fd, op, fd, &e) == 0)
+        return true;
+    /* It is not in the epoll, so no thread can have it; only stop may have taken it. */
+    return !fcgi_conn_take(c);
+}
+
 void fcgi_conn_close(struct fcgi_server *s, struct fcgi_conn *c)
 {
-    list_remove(s, c);
+    unlist_conn(s, c);
     /* "detached" spares the shutdown, poll and read with which libfcgi lingers for up to 2 s. What
      * was sent stays readable for nginx, since all of its request had been read. */
     c->fcgx.detached = 1;
@@ -147,7 +116,13 @@ void fcgi_conn_close(struct fcgi_server *s, struct fcgi_conn *c)
     free(c);
 }
 
-void fcgi_conns_hang_up(struct fcgi_server *s)
+void fcgi_conn_finish(struct fcgi_server *s, struct fcgi_conn *c, bool keep)
+{
+    if (!keep || atomic_load(&s->stopping) || !park_conn(s, c, EPOLL_CTL_MOD))
+        fcgi_conn_close(s, c);
+}
+
+void fcgi_conn_shutdown_parked(struct fcgi_server *s)
 {
     pthread_mutex_lock(&s->lock);
     for (struct fcgi_conn *c = s->conns; c; c = c->next) {
@@ -156,4 +131,97 @@ void fcgi_conns_hang_up(struct fcgi_server *s)
             (void)shutdown(c->fcgx.ipcFd, SHUT_RDWR);
     }
     pthread_mutex_unlock(&s->lock);
+}
+
+/* Why accept failed: whether to try again at once. */
+static bool may_retry(int reason)
+{
+    /* EINVAL: it was shut down, and stays readable until this worker ends. */
+    if (reason == EMFILE || reason == ENFILE || reason == ENOMEM || reason == ENOBUFS ||
+        reason == EINVAL)
+        (void)poll(NULL, 0, ACCEPT_PAUSE_MS);
+    /* EAGAIN: another thread or process was first. */
+    return reason == EINTR || reason == ECONNABORTED;
+}
+
+/* Takes one connection from the listener and parks it. False when there is none, or no room. */
+static bool accept_one(struct fcgi_server *s)
+{
+    if (!reserve_room(s))
+        return false;
+    int fd = accept4(s->settings.listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    const int reason = errno;
+    struct fcgi_conn *c = fd >= 0 ? calloc(1, sizeof *c) : NULL;
+    if (!c) {
+        pthread_mutex_lock(&s->lock);
+        release_room(s);
+        pthread_mutex_unlock(&s->lock);
+        if (fd < 0)
+            return may_retry(reason);
+        close(fd);
+        return true;
+    }
+    set_timeouts(fd, s->settings.io_timeout_ms);
+    FCGX_InitRequest(&c->fcgx, -1, 0);
+    c->fcgx.ipcFd = fd;
+    list_conn(s, c);
+    if (!park_conn(s, c, EPOLL_CTL_ADD))
+        fcgi_conn_close(s, c);
+    return true;
+}
+
+void fcgi_listener_accept_more(struct fcgi_server *s)
+{
+    if (!atomic_load_explicit(&s->backlog, memory_order_relaxed))
+        return;
+    pthread_mutex_lock(&s->lock);
+    const bool room = s->accepting && s->n_conns < s->settings.connections;
+    pthread_mutex_unlock(&s->lock);
+    atomic_store_explicit(&s->backlog, room && accept_one(s), memory_order_relaxed);
+}
+
+/* The kernel wakes the first waiting process as long as one of its threads is idle. That process
+ * would get nearly all connections, and nginx keeps them. So a process that accepted one re-adds
+ * the listener, which puts it last. Re-adding also reports connections that arrived in between. A
+ * full process re-adds it only when a connection closes. Its threads may then have been woken for
+ * connections that woke no other process: it accepts those here. If the kernel has no memory
+ * to re-add the listener, this is called again later. */
+void fcgi_listener_requeue(struct fcgi_server *s)
+{
+    pthread_mutex_lock(&s->lock);
+    unpoll_listener(s);
+    const bool done = poll_listener(s);
+    const bool full = done && s->accepting && !s->polled;
+    atomic_store(&s->requeue_due, !done);
+    pthread_mutex_unlock(&s->lock);
+    while (full && accept_one(s))
+        continue;
+}
+
+/* The listener's event is always followed by an accept, also while draining: with EPOLLEXCLUSIVE
+ * that connection woke no other process. */
+void fcgi_listener_accept(struct fcgi_server *s)
+{
+    atomic_store_explicit(&s->backlog, accept_one(s), memory_order_relaxed);
+    fcgi_listener_accept_more(s);
+    fcgi_listener_requeue(s);
+}
+
+bool fcgi_listener_open(struct fcgi_server *s)
+{
+    s->accepting = true;
+    return poll_listener(s);
+}
+
+void fcgi_listener_close(struct fcgi_server *s, bool take_waiting)
+{
+    pthread_mutex_lock(&s->lock);
+    const bool first = s->accepting;
+    s->accepting = false;
+    unpoll_listener(s);
+    pthread_mutex_unlock(&s->lock);
+    /* A thread may have been woken for a connection that it can no longer find: with
+     * EPOLLEXCLUSIVE it woke no other process, so those in the queue are taken here. */
+    while (first && take_waiting && accept_one(s))
+        continue;
 }

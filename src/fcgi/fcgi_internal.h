@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of this room share.
+ * What the files of fcgi/ share. A handler thread (server.c) takes a connection from the epoll and
+ * serves it (serve.c): reads one request, or several together (request_reader.c, params.c), has
+ * them answered and sends the answers (respond.c). connection.c accepts and closes connections,
+ * poller.c decides which threads wait in the epoll.
  *
  * Life of a connection: accepted by a handler thread, PARKED in the epoll, BUSY while one thread
  * serves one request on it, PARKED again or closed. EPOLLONESHOT gives a readable connection to
  * one thread alone; that thread owns it until it parks it. Only fcgi_server_stop takes a PARKED
- * connection away from the epoll (CLOSING), and no connection is freed while it may still be named
- * by an event that a thread has already fetched: those of the server's end are freed after the
- * last thread.
+ * connection away from the epoll (CLOSING). A thread may already have fetched an event that names
+ * such a connection, so those are freed after the last thread has ended.
  */
 #ifndef PARLEY_FCGI_INTERNAL_H
 #define PARLEY_FCGI_INTERNAL_H
@@ -17,7 +19,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/socket.h>
 
 #include <fcgiapp.h>
 
@@ -25,7 +26,7 @@
 
 /* The most requests that a thread takes at once. */
 enum { FCGI_GATHER_MAX = 16 };
-/* From so many turns on whose request was not to be gathered, twice as many threads watch. */
+/* After so many requests in a row that were not gathered, twice as many threads poll. */
 enum { FCGI_UNGATHERED_MANY = 8 };
 
 enum conn_state { CONN_PARKED, CONN_BUSY, CONN_CLOSING };
@@ -37,20 +38,21 @@ struct fcgi_conn {
 };
 
 /*
- * A thread watches, works without watching, or is idle. One that watches waits in the epoll, or has
- * taken a request from there and waits for nobody. Before it waits it gives up the watch, to an
- * idle thread if no other watches. So a running thread takes one request after the other, and no
- * other is woken for them. After its work a thread watches again, unless enough others do.
+ * A thread is a poller, works without being one, or is idle. A poller waits in the epoll, or has
+ * taken a request from there and has not waited since. Before it waits it stops being a poller, and
+ * wakes an idle thread to be one if no other is. So a running thread takes one request after the
+ * other, and no other is woken for them. After its work a thread becomes a poller again, unless
+ * there are enough.
  */
 struct fcgi_thread {
     struct fcgi_server *server;
     struct arena *arenas[FCGI_GATHER_MAX]; /* one for each request at hand; made when first used */
     pthread_t id;
-    bool watches; /* the thread's own; under the lock while it is idle */
-    struct fcgi_conn *passed[FCGI_GATHER_MAX]; /* taken, and to be served next: see pass_by */
-    size_t n_passed;
-    sem_t turn;               /* watches was set, or the server is stopping */
-    struct fcgi_thread *next; /* idle ones */
+    bool is_poller; /* the thread's own; under the lock while it is idle */
+    struct fcgi_conn *deferred[FCGI_GATHER_MAX]; /* taken, to be served next: see defer_conn */
+    size_t n_deferred;
+    sem_t wake;               /* is_poller was set, or the server is stopping */
+    struct fcgi_thread *next; /* in the list of idle ones */
 };
 
 struct fcgi_server {
@@ -58,42 +60,46 @@ struct fcgi_server {
     int epoll_fd;
     int wake_fd; /* an eventfd, written once by stop and never read: it wakes every thread */
     atomic_bool stopping;
-    atomic_bool crowded; /* connections may wait in the listener beside those that are served */
+    atomic_bool backlog; /* connections may wait in the listener while others are served */
     atomic_ullong requests;
-    /* Turns in a row whose request was not to be gathered; stops at FCGI_UNGATHERED_MANY. */
+    /* Requests in a row that were not gathered; stops at FCGI_UNGATHERED_MANY. */
     atomic_int n_ungathered;
     pthread_mutex_t lock; /* of what follows; never held around a read, a write or a wait for one */
     pthread_cond_t ended;
     struct fcgi_conn *conns;
     size_t n_conns;
-    bool listening; /* new connections are wanted */
-    bool watched;   /* the listener is in the epoll: while there is room for another connection */
+    bool accepting; /* new connections are wanted */
+    bool polled;    /* the listener is in the epoll: while there is room for another connection */
     int n_live;     /* threads that have not ended */
-    int n_watching;
-    struct fcgi_thread *idle; /* the last to come is the first to go: its memory is in the cache */
-    atomic_bool returning;    /* the listener is to be put back into the epoll */
+    int n_pollers;
+    struct fcgi_thread *idle; /* last in, first out: its memory is still in the processor's cache */
+    atomic_bool requeue_due;  /* the listener could not be put back into the epoll */
     struct fcgi_thread *threads;
     int n_threads;
 };
 
 /* ---- connection.c ---- */
 
-/* Takes one connection from the listener and parks it. False when there is none, or no room. */
-bool fcgi_conn_accept(struct fcgi_server *s);
-/* Takes one more if the server is crowded, and finds out whether it still is. */
-void fcgi_conn_accept_more(struct fcgi_server *s);
-/* Under the lock: puts the listener into the epoll, if there is room for another connection. False:
- * the kernel has no memory for it. */
-bool fcgi_listener_watch(struct fcgi_server *s);
-/* Ends a turn: c waits for its next request, or is closed. */
-void fcgi_conn_end_turn(struct fcgi_server *s, struct fcgi_conn *c, bool keep);
+/* Puts the listener into the epoll. False: the kernel has no memory for it. */
+MUSTCHECK bool fcgi_listener_open(struct fcgi_server *s);
+/* Takes the listener out of the epoll for good. With take_waiting, what waits in its queue is
+ * accepted first. Later calls do nothing. */
+void fcgi_listener_close(struct fcgi_server *s, bool take_waiting);
+/* Puts the listener last in the order in which the kernel wakes processes. */
+void fcgi_listener_requeue(struct fcgi_server *s);
+/* After an event of the listener: accepts, and requeues it. */
+void fcgi_listener_accept(struct fcgi_server *s);
+/* Accepts one more connection if some may wait. */
+void fcgi_listener_accept_more(struct fcgi_server *s);
+/* Ends a request on c: c waits for its next one, or is closed. */
+void fcgi_conn_finish(struct fcgi_server *s, struct fcgi_conn *c, bool keep);
 /* True if c is the caller's now; false when the server is closing it. */
 MUSTCHECK bool fcgi_conn_take(struct fcgi_conn *c);
 void fcgi_conn_close(struct fcgi_server *s, struct fcgi_conn *c);
-/* Ends the connections that are parked, without freeing them. */
-void fcgi_conns_hang_up(struct fcgi_server *s);
+/* Shuts down the connections that are parked, without freeing them. */
+void fcgi_conn_shutdown_parked(struct fcgi_server *s);
 
-/* ---- exchange.c ---- */
+/* ---- request_reader.c ---- */
 
 /* What has arrived on a connection, as far as a peek shows. */
 struct fcgi_peek {
@@ -101,29 +107,29 @@ struct fcgi_peek {
     bool whole;  /* all of the request is there, and it has no body */
     bool gather; /* and settings.gather_target accepts its target */
 };
-/* One request on the way from reading it to parking its connection. */
-struct fcgi_turn {
+/* One request, from reading it to parking its connection. */
+struct fcgi_job {
     struct fcgi_conn *conn;
     struct arena *arena;
     struct fcgi_peek peek;
     struct http_request req;
     enum err err; /* ERR_NOMEM: read, but there was no memory to hold it */
 };
-void fcgi_peek(const struct fcgi_server *s, struct fcgi_conn *c, struct fcgi_peek *out);
+void fcgi_request_peek(const struct fcgi_server *s, struct fcgi_conn *c, struct fcgi_peek *out);
 /* Reads the request. False: the connection is to be closed. */
-MUSTCHECK bool fcgi_read(struct fcgi_thread *t, struct fcgi_turn *turn);
+MUSTCHECK bool fcgi_request_read(struct fcgi_thread *t, struct fcgi_job *job);
 /* Has it answered and sends the answer. False: the connection must be closed and not parked. */
-MUSTCHECK bool fcgi_answer(struct fcgi_thread *t, struct fcgi_turn *turn);
+MUSTCHECK bool fcgi_request_answer(struct fcgi_thread *t, struct fcgi_job *job);
 
-/* ---- watch.c ---- */
+/* ---- poller.c ---- */
 
-/* Waits until t watches; false: the server is stopping. */
-MUSTCHECK bool fcgi_poller_take(struct fcgi_thread *t);
-/* To be called before t waits for anything but the epoll: others may then watch, and serve the
- * connections that t has passed by. */
-void fcgi_poller_give(struct fcgi_thread *t);
+/* Waits until t is a poller; false: the server is stopping. */
+MUSTCHECK bool fcgi_poller_begin(struct fcgi_thread *t);
+/* To be called before t waits for anything but the epoll: others may then poll, and serve the
+ * connections that t has deferred. */
+void fcgi_poller_yield(struct fcgi_thread *t);
 /* Wakes all that are idle: the server is stopping. */
-void fcgi_poller_end(struct fcgi_server *s);
+void fcgi_poller_stop(struct fcgi_server *s);
 
 /* ---- params.c ---- */
 
@@ -136,11 +142,17 @@ MUSTCHECK enum err fcgi_params_read(struct arena *arena, char *const *envp,
 /* ---- respond.c ---- */
 
 /* Sends the whole answer to request id on fd, without its body if head is set. False: it could not
- * be ended, and the connection must be closed as it is, so that nginx and the client see that. */
+ * be ended. The connection must then be closed without an end record, so that nginx and the client
+ * see that. */
 MUSTCHECK bool fcgi_respond(int fd, int id, const struct http_response *res, bool head);
 /* The answer when there is no memory to make one. */
 MUSTCHECK bool fcgi_respond_nomem(int fd, int id, bool head);
-/* Leaves of m what is behind its first n bytes, and nothing empty in front. */
-void fcgi_iov_advance(struct msghdr *m, size_t n);
+
+/* ---- serve.c ---- */
+
+/* Arena i of t; NULL when there is no memory. */
+struct arena *fcgi_thread_arena(struct fcgi_thread *t, size_t i);
+/* Serves the request on c, which is the thread's, and those of connections it deferred for it. */
+void fcgi_serve(struct fcgi_thread *t, struct fcgi_conn *c);
 
 #endif

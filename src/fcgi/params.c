@@ -2,9 +2,9 @@
 /*
  * FastCGI parameters to struct http_request.
  *
- * nginx sends what the configuration names (fastcgi_param) in its order, and then, whatever that
- * order is, the client's headers as HTTP_…; PARLEY_END ends the first part. So what comes behind it
- * must be headers, and the parameters that decide anything come before it, once.
+ * nginx sends what its configuration names (fastcgi_param), in that order, and then the client's
+ * headers as HTTP_…; PARLEY_END ends the first part. So only headers may follow it, and the
+ * parameters that decide anything come before it, once. A client cannot add to them.
  */
 #include "fcgi_internal.h"
 
@@ -13,11 +13,11 @@
 #include "parley/base/clock.h"
 
 struct params {
-    struct sv method, target, content_type, content_length, remote_addr, passed_on, end;
+    struct sv method, target, content_type, content_length, remote_addr, sent_at, end;
     size_t n_headers;
 };
 
-static struct sv *known(struct params *p, struct sv name)
+static struct sv *param_named(struct params *p, struct sv name)
 {
     static const struct {
         struct sv name;
@@ -28,7 +28,7 @@ static struct sv *known(struct params *p, struct sv name)
         {SV_INIT("CONTENT_TYPE"), offsetof(struct params, content_type)},
         {SV_INIT("CONTENT_LENGTH"), offsetof(struct params, content_length)},
         {SV_INIT("REMOTE_ADDR"), offsetof(struct params, remote_addr)},
-        {SV_INIT("REQUEST_MSEC"), offsetof(struct params, passed_on)},
+        {SV_INIT("REQUEST_MSEC"), offsetof(struct params, sent_at)},
         {SV_INIT("PARLEY_END"), offsetof(struct params, end)},
     };
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
@@ -43,7 +43,7 @@ static bool is_header(struct sv name)
 }
 
 /* False for what cannot come from our nginx configuration. */
-static bool collect(char *const *envp, struct params *p)
+static bool read_params(char *const *envp, struct params *p)
 {
     for (; *envp; envp++) {
         struct sv value = sv_from(*envp);
@@ -54,7 +54,7 @@ static bool collect(char *const *envp, struct params *p)
         }
         if (p->end.p)
             return false;
-        struct sv *to = known(p, name);
+        struct sv *to = param_named(p, name);
         if (to && to->p)
             return false;
         if (to)
@@ -107,17 +107,17 @@ static enum err read_headers(struct arena *arena, char *const *envp, const struc
     return ERR_NONE;
 }
 
-/* How long ago nginx passed the request on: "1764000000.123", by the wall clock of this machine. 0
- * if that is not known, or cannot be because the clock was set. */
-static int64_t queued_us(struct sv passed_on)
+/* How long ago nginx sent the request, from its "1764000000.123" by the wall clock of this machine.
+ * 0 if that is not known, or is impossible because the clock was set. */
+static int64_t queued_us(struct sv sent_at)
 {
     const int64_t second_us = 1000000;
     uint64_t s, ms;
-    struct sv rest = passed_on;
+    struct sv rest = sent_at;
     struct sv whole = sv_cut(&rest, '.');
     if (rest.n != 3)
         return 0;
-    /* Leading zeros, which sv_to_u64 refuses, are right here. */
+    /* sv_to_u64 refuses leading zeros, which are allowed here. */
     while (rest.n > 1 && rest.p[0] == '0')
         rest = (struct sv){rest.p + 1, rest.n - 1};
     if (!sv_to_u64(whole, &s) || !sv_to_u64(rest, &ms) || s > UINT32_MAX)
@@ -131,7 +131,7 @@ enum err fcgi_params_read(struct arena *arena, char *const *envp, struct http_re
 {
     struct params p = {.n_headers = 0};
     *content_length = 0;
-    if (!collect(envp, &p))
+    if (!read_params(envp, &p))
         return ERR_INVALID;
     /* Empty is what nginx sends for a request without a body. */
     if (p.content_length.n > 0 && !sv_to_u64(p.content_length, content_length))
@@ -140,6 +140,6 @@ enum err fcgi_params_read(struct arena *arena, char *const *envp, struct http_re
     req->method = http_method_parse(p.method);
     req->target = p.target;
     req->remote_addr = p.remote_addr;
-    req->queued_us = queued_us(p.passed_on);
+    req->queued_us = queued_us(p.sent_at);
     return read_headers(arena, envp, &p, req);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One request on one connection. A connection is parked again only if everything about the request
- * was in order; one place decides it, and everything else closes. Above all the body must have been
+ * Reads one request from a connection, and has it answered. A connection is parked again only if
+ * everything about the request was in order; else it is closed. Above all the body must have been
  * read to its end by then. libfcgi does not do that, and the rest of a body on a kept connection is
  * parsed as the next request: whoever wrote the body could forge one.
  */
@@ -14,12 +14,12 @@
 
 #include <fastcgi.h>
 
-/* A request without a body and the headers of ordinary clients fit; a longer answer may have to
- * wait for nginx to read it. */
+/* PEEK: a request without a body and the headers of ordinary clients fit. SENT_AT_ONCE: a longer
+ * answer may have to wait for nginx to read it. */
 enum { PEEK = 4096, SENT_AT_ONCE = 64 * 1024 };
 
-/* Whether the records of the request that began, which has no body, end in p: reading them will not
- * wait. libfcgi passes by what is of another request, or version. */
+/* Whether p holds all further records of the request that began, which then has no body: reading
+ * them will not wait. libfcgi skips records of another request or version. */
 static bool is_whole(const FCGI_Header *began, const unsigned char *p, size_t n)
 {
     FCGI_Header h;
@@ -39,9 +39,9 @@ static bool is_whole(const FCGI_Header *began, const unsigned char *p, size_t n)
     return false;
 }
 
-/* Whether the parameters in p are those of a GET whose target the settings name. Names and values
- * stand behind each other (FastCGI, section 3.4); a header that looks like it costs nothing but the
- * order in which requests are served. */
+/* Whether the parameters in p are those of a GET whose target the settings accept. A value directly
+ * follows its name (FastCGI, section 3.4). A header that looks the same only changes the order in
+ * which requests are served. */
 static bool is_gathered(const struct fcgi_server *s, const unsigned char *p, size_t n)
 {
     static const char get[] = "REQUEST_METHODGET", uri[] = "REQUEST_URI";
@@ -52,10 +52,10 @@ static bool is_gathered(const struct fcgi_server *s, const unsigned char *p, siz
     return s->settings.gather_target((struct sv){at, n - (size_t)(at - (const char *)p)});
 }
 
-/* Only what nginx begins with is left to libfcgi, whose parser of other records writes beyond a
- * stack buffer (FCGI_GET_VALUES) and loses its place when this one is padded. nginx sends these 16
- * bytes in one piece, so that fewer are a fault. */
-void fcgi_peek(const struct fcgi_server *s, struct fcgi_conn *c, struct fcgi_peek *out)
+/* libfcgi is only given a request whose first record is the one that nginx sends. Its parser of
+ * other records writes beyond a stack buffer (FCGI_GET_VALUES), and loses its position when this
+ * one is padded. nginx sends these 16 bytes in one piece, so fewer are a fault. */
+void fcgi_request_peek(const struct fcgi_server *s, struct fcgi_conn *c, struct fcgi_peek *out)
 {
     FCGI_BeginRequestRecord r;
     unsigned char p[PEEK];
@@ -117,56 +117,56 @@ static enum err read_request(struct fcgi_server *s, FCGX_Request *r, struct aren
     return e;
 }
 
-static void give_watch(void *thread)
+static void yield_poller(void *thread)
 {
-    fcgi_poller_give(thread);
+    fcgi_poller_yield(thread);
 }
 
-bool fcgi_read(struct fcgi_thread *t, struct fcgi_turn *turn)
+bool fcgi_request_read(struct fcgi_thread *t, struct fcgi_job *job)
 {
     struct fcgi_server *s = t->server;
-    FCGX_Request *r = &turn->conn->fcgx;
-    turn->req = (struct http_request){.method = HTTP_OTHER};
-    turn->err = ERR_INVALID;
-    if (turn->peek.first == FIRST_NONE)
+    FCGX_Request *r = &job->conn->fcgx;
+    job->req = (struct http_request){.method = HTTP_OTHER};
+    job->err = ERR_INVALID;
+    if (job->peek.first == FIRST_NONE)
         return false;
-    if (!turn->peek.whole)
-        fcgi_poller_give(t);
-    /* libfcgi then reads from ipcFd instead of accepting. From the first record on it is the
-     * FCGI_KEEP_CONN flag of this request. */
+    if (!job->peek.whole)
+        fcgi_poller_yield(t);
+    /* Makes libfcgi read from ipcFd instead of accepting. It sets this to the FCGI_KEEP_CONN flag
+     * of the request when it reads the first record. */
     r->keepConnection = 1;
     /* See fcgi_conn_close: libfcgi closes by itself when a record is wrong or a send failed. */
     r->detached = 1;
-    if (turn->peek.first == FIRST_GOOD && FCGX_Accept_r(r) == 0)
-        turn->err = read_request(s, r, turn->arena, &turn->req);
-    if (turn->err == ERR_INVALID && s->settings.slot)
+    if (job->peek.first == FIRST_GOOD && FCGX_Accept_r(r) == 0)
+        job->err = read_request(s, r, job->arena, &job->req);
+    if (job->err == ERR_INVALID && s->settings.slot)
         metrics_add(&s->settings.slot->bad_connections, 1);
-    turn->req.before_wait = (struct ctx_hook){give_watch, t};
-    return turn->err != ERR_INVALID;
+    job->req.before_wait = (struct ctx_hook){yield_poller, t};
+    return job->err != ERR_INVALID;
 }
 
 /* False: see fcgi_respond. */
-static bool answer(struct fcgi_thread *t, struct fcgi_turn *turn)
+static bool answer_and_send(struct fcgi_thread *t, struct fcgi_job *job)
 {
     const struct fcgi_settings *settings = &t->server->settings;
-    const FCGX_Request *r = &turn->conn->fcgx;
-    struct http_request *req = &turn->req;
+    const FCGX_Request *r = &job->conn->fcgx;
+    struct http_request *req = &job->req;
     struct http_response res;
-    http_response_init(&res, turn->arena);
-    settings->answer(settings->service, turn->arena, req, &res);
+    http_response_init(&res, job->arena);
+    settings->answer(settings->service, job->arena, req, &res);
     if (res.next_piece || res.body.n > SENT_AT_ONCE)
-        fcgi_poller_give(t);
+        fcgi_poller_yield(t);
     return fcgi_respond(r->ipcFd, r->requestId, &res, req->method == HTTP_HEAD);
 }
 
-bool fcgi_answer(struct fcgi_thread *t, struct fcgi_turn *turn)
+bool fcgi_request_answer(struct fcgi_thread *t, struct fcgi_job *job)
 {
-    FCGX_Request *r = &turn->conn->fcgx;
+    FCGX_Request *r = &job->conn->fcgx;
     atomic_fetch_add_explicit(&t->server->requests, 1, memory_order_relaxed);
-    const bool whole = turn->err == ERR_NONE ? answer(t, turn)
-                                             : fcgi_respond_nomem(r->ipcFd, r->requestId,
-                                                                  turn->req.method == HTTP_HEAD);
-    /* In place of FCGX_Finish_r, which would send an end of its own. */
+    const bool whole = job->err == ERR_NONE ? answer_and_send(t, job)
+                                            : fcgi_respond_nomem(r->ipcFd, r->requestId,
+                                                                 job->req.method == HTTP_HEAD);
+    /* Not FCGX_Finish_r, which would send an end record as well. */
     FCGX_Free(r, 0);
     return whole && r->keepConnection;
 }

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * struct http_response to FastCGI records. They are written here, over the response where it lies:
- * libfcgi would copy it into a buffer of 8 KB and write that as often as it is full. What ends the
- * request goes out with the last record, so that an answer of up to RECORD_MAX is one sendmsg(2).
+ * struct http_response to FastCGI records. They are sent from where the response lies: libfcgi
+ * would copy it into a buffer of 8 KB and write that as often as it is full. The end of the request
+ * goes out with the last record, so that an answer of up to RECORD_MAX is one sendmsg(2).
  */
 #include "fcgi_internal.h"
 
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <fastcgi.h>
 
 enum {
-    RECORD_MAX = 65528, /* what a length of 16 bits can say, in whole words */
-    HEAD_ROOM = 512
+    RECORD_MAX = 65528, /* the largest multiple of 8 that a length of 16 bits holds */
+    HEAD_SIZE = 512     /* first size of the buffer for the headers */
 };
 
 static void make_header(FCGI_Header *h, int type, int id, size_t n)
@@ -27,7 +28,8 @@ static void make_header(FCGI_Header *h, int type, int id, size_t n)
                        .contentLengthB0 = (unsigned char)(n & 0xff)};
 }
 
-void fcgi_iov_advance(struct msghdr *m, size_t n)
+/* Leaves of m what follows its first n bytes, and no empty part in front. */
+static void skip_sent(struct msghdr *m, size_t n)
 {
     while (m->msg_iovlen > 0 && n >= m->msg_iov->iov_len) {
         n -= m->msg_iov->iov_len;
@@ -40,18 +42,18 @@ void fcgi_iov_advance(struct msghdr *m, size_t n)
     }
 }
 
-/* False: the peer is gone, or took nothing for the time of a send. */
+/* False: the peer is gone, or took nothing until the time-out of a send. */
 static bool send_all(int fd, struct iovec *iov, size_t n)
 {
     struct msghdr m = {.msg_iov = iov, .msg_iovlen = n};
-    fcgi_iov_advance(&m, 0);
+    skip_sent(&m, 0);
     while (m.msg_iovlen > 0) {
         ssize_t sent = sendmsg(fd, &m, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent <= 0)
             return false;
-        fcgi_iov_advance(&m, (size_t)sent);
+        skip_sent(&m, (size_t)sent);
     }
     return true;
 }
@@ -71,7 +73,7 @@ static void make_ending(struct ending *e, int id)
 }
 
 /* sendmsg takes what it only reads as not const. */
-static struct iovec part(const void *p, size_t n)
+static struct iovec iov_of(const void *p, size_t n)
 {
     return (struct iovec){.iov_base = (void *)(uintptr_t)p, .iov_len = n};
 }
@@ -100,19 +102,19 @@ static bool send_output(int fd, int id, struct sv head, struct sv body, bool las
         /* An empty record would be the end of the output. */
         if (first.n + second.n > 0) {
             make_header(&header, FCGI_STDOUT, id, first.n + second.n);
-            iov[n++] = part(&header, sizeof header);
-            iov[n++] = part(first.p, first.n);
-            iov[n++] = part(second.p, second.n);
+            iov[n++] = iov_of(&header, sizeof header);
+            iov[n++] = iov_of(first.p, first.n);
+            iov[n++] = iov_of(second.p, second.n);
         }
         if (last && !more)
-            iov[n++] = part(&ending, sizeof ending);
+            iov[n++] = iov_of(&ending, sizeof ending);
         if (!send_all(fd, iov, n))
             return false;
     }
     return true;
 }
 
-static void put_header(struct buf *b, const char *name, struct sv value)
+static void write_header(struct buf *b, const char *name, struct sv value)
 {
     buf_sv(b, sv_from(name));
     BUF_LIT(b, ": ");
@@ -120,7 +122,7 @@ static void put_header(struct buf *b, const char *name, struct sv value)
     BUF_LIT(b, "\r\n");
 }
 
-static void put_head(struct buf *b, const struct http_response *res)
+static void write_head(struct buf *b, const struct http_response *res)
 {
     const bool has_body = res->content_type != NULL;
     /* nginx copies this text into its status line. HTTP/1.1 requires the space there; the reason
@@ -131,7 +133,7 @@ static void put_head(struct buf *b, const struct http_response *res)
     buf_sv(b, sv_from(http_status_reason(res->status)));
     BUF_LIT(b, "\r\n");
     if (has_body)
-        put_header(b, "Content-Type", sv_from(res->content_type));
+        write_header(b, "Content-Type", sv_from(res->content_type));
     /* Always known, so that a worker's death shows as a short body and not as a whole one. 204 and
      * 304 have none (RFC 9110, section 8.6). */
     if (res->next_piece == NULL && (has_body || (res->status != 204 && res->status != 304))) {
@@ -140,12 +142,12 @@ static void put_head(struct buf *b, const struct http_response *res)
         BUF_LIT(b, "\r\n");
     }
     for (size_t i = 0; i < res->n_headers; i++)
-        put_header(b, res->headers[i].name, res->headers[i].value);
+        write_header(b, res->headers[i].name, res->headers[i].value);
     BUF_LIT(b, "\r\n");
 }
 
-/* The pieces behind the first. Each is sent before the next is made, so that nginx hears something
- * at least as often as a piece is made, and memory holds one of them. */
+/* The pieces after the first. Each is sent before the next is made, so that nginx receives
+ * something at least as often as a piece is made, and memory holds one of them. */
 static bool send_pieces(int fd, int id, const struct http_response *res)
 {
     const struct arena_mark mark = arena_get_mark(res->body.arena);
@@ -165,8 +167,8 @@ bool fcgi_respond(int fd, int id, const struct http_response *res, bool head)
     struct buf text;
     if (res->body.failed || res->status < 200 || res->status > 599)
         return fcgi_respond_nomem(fd, id, head);
-    buf_init(&text, res->body.arena, HEAD_ROOM);
-    put_head(&text, res);
+    buf_init(&text, res->body.arena, HEAD_SIZE);
+    write_head(&text, res);
     if (text.failed)
         return fcgi_respond_nomem(fd, id, head);
     /* nginx closes the connection when a HEAD is answered with a body. */
@@ -176,8 +178,8 @@ bool fcgi_respond(int fd, int id, const struct http_response *res, bool head)
            (!pieces || send_pieces(fd, id, res));
 }
 
-#define NOMEM_BODY                                                 \
-    "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\"," \
+#define NOMEM_BODY                                                               \
+    "{\"type\":\"/docs#error-out_of_memory\",\"title\":\"Service Unavailable\"," \
     "\"status\":503,\"code\":\"out_of_memory\"}"
 
 bool fcgi_respond_nomem(int fd, int id, bool head)
@@ -185,9 +187,9 @@ bool fcgi_respond_nomem(int fd, int id, bool head)
     const struct sv body = SV(NOMEM_BODY);
     const struct sv text = SV("Status: 503 Service Unavailable\r\n"
                               "Content-Type: application/problem+json\r\n"
-                              "Content-Length: 88\r\n"
+                              "Content-Length: 102\r\n"
                               "Retry-After: 1\r\n"
                               "Cache-Control: no-store\r\n\r\n");
-    _Static_assert(sizeof(NOMEM_BODY) - 1 == 88, "the length that the header says");
+    _Static_assert(sizeof(NOMEM_BODY) - 1 == 102, "the length that the header says");
     return send_output(fd, id, text, head ? SV_NONE : body, true);
 }

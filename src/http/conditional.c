@@ -9,7 +9,7 @@ static enum err malformed(struct request_ctx *ctx, const char *header)
                     "It must be * or a list of quoted entity tags.");
 }
 
-/* One entity tag off the front of *rest: W/"…" or "…" (RFC 9110, section 8.8.3). */
+/* Takes one entity tag off the front of *rest: W/"…" or "…" (RFC 9110, section 8.8.3). */
 static bool take_tag(struct sv *rest, bool *weak, struct sv *tag)
 {
     *weak = sv_starts_with(*rest, SV("W/"));
@@ -46,7 +46,7 @@ enum err http_condition_parse(struct request_ctx *ctx, const char *header, struc
         struct sv tag;
         if (!take_tag(&rest, &weak, &tag))
             return malformed(ctx, header);
-        /* A weak tag never matches where a strong one is asked for: it is left out, not refused. */
+        /* A weak tag never matches in a strong comparison: it is skipped, not refused. */
         if (!(weak && strong)) {
             if (out->n == HTTP_ETAGS_MAX)
                 return ctx_fail(ctx, ERR_INVALID, "invalid_header", header,

@@ -3,8 +3,8 @@
 
 #include <sodium.h>
 
-/* Each part behind its length, so that no two requests give the same bytes. */
-static void add(crypto_hash_sha256_state *h, struct sv part)
+/* Hashes a part after its length, so that no two requests give the same bytes. */
+static void hash_part(crypto_hash_sha256_state *h, struct sv part)
 {
     const uint64_t n = part.n;
     crypto_hash_sha256_update(h, (const unsigned char *)&n, sizeof(n));
@@ -19,10 +19,10 @@ enum err http_fingerprint(struct request_ctx *ctx, const struct http_request *re
         return ctx_nomem(ctx);
     crypto_hash_sha256_state h;
     crypto_hash_sha256_init(&h);
-    add(&h, req->method_text);
-    add(&h, req->target);
-    add(&h, http_header_get(req, "x-parley-user"));
-    add(&h, req->body);
+    hash_part(&h, req->method_text);
+    hash_part(&h, req->target);
+    hash_part(&h, http_header_get(req, "x-parley-user"));
+    hash_part(&h, req->body);
     crypto_hash_sha256_final(&h, digest);
     *out = (struct sv){(const char *)digest, HTTP_FINGERPRINT_LEN};
     return ERR_NONE;

@@ -3,37 +3,35 @@
 
 #include "parley/json/json_writer.h"
 
-/* The one table from enum err to HTTP. retry_after_s: where a client should come back soon. detail:
- * the text for an error whose cause set none: a failure of the server, or a value that the database
- * refused. */
+/* The one table from enum err to HTTP. detail: for an error that has no text of its own, such as a
+ * failure of the server, or a value that the database refused. */
 static const struct {
     int status, retry_after_s;
     const char *detail;
 } problems[ERR_COUNT] = {
     [ERR_INVALID] = {400, 0,
-                     "The request, or what it asks about, holds a value that the database does not "
-                     "take."},
+                     "The request, or the data that it refers to, has a value that the database "
+                     "does not accept."},
     [ERR_UNAUTHENTICATED] = {401, 0, ""},
     [ERR_FORBIDDEN] = {403, 0, ""}, /* nginx sends its own 403 as 404 */
     [ERR_NOT_FOUND] = {404, 0, ""},
     [ERR_METHOD] = {405, 0, ""},
     [ERR_NOT_ACCEPTABLE] = {406, 0, ""},
-    [ERR_CONFLICT] = {409, 0, "The database holds something that is in the way."},
-    [ERR_BUSY] = {409, 1, "Another request holds this up; try again."},
+    [ERR_CONFLICT] = {409, 0, "The request conflicts with data in the database."},
+    [ERR_BUSY] = {409, 1, "Another request on the same data is under way; try again."},
     [ERR_PRECONDITION] = {412, 0, ""},
-    [ERR_TOO_LARGE] = {413, 0, "This is beyond a limit of the database."},
+    [ERR_TOO_LARGE] = {413, 0, "The request exceeds a limit of the database."},
     [ERR_URI_TOO_LONG] = {414, 0, ""},
     [ERR_MEDIA_TYPE] = {415, 0, ""},
     [ERR_KEY_REUSED] = {422, 0, ""},
     [ERR_LIMITED] = {429, 1, ""},
     [ERR_TIMEOUT] = {503, 1, "The request took too long; nothing was changed."},
     [ERR_OVERLOAD] = {503, 1, "The server is busy; nothing was changed."},
-    [ERR_UNAVAILABLE] = {503, 1, "The database is away; nothing was changed."},
+    [ERR_UNAVAILABLE] = {503, 1, "The database is not available; nothing was changed."},
     [ERR_OUTCOME_UNKNOWN] = {503, 1,
-                             "The connection to the database was lost; whether the change was made "
-                             "is not known. Repeat the request with its Idempotency-Key."},
+                             "The connection to the database was lost, and it is not known whether "
+                             "the change was made. Repeat the request with its Idempotency-Key."},
     [ERR_NOMEM] = {500, 0, "The answer is too large."},
-    [ERR_NOT_IMPLEMENTED] = {501, 0, ""},
     [ERR_INTERNAL] = {500, 0, ""},
 };
 
@@ -71,7 +69,7 @@ void http_problem(struct request_ctx *ctx, const struct http_request *req,
     struct json_writer j;
     json_write_init(&j, &res->body);
     json_write_object_open(&j);
-    json_put_sv(&j, "type", SV("about:blank"));
+    json_put_sv(&j, "type", arena_printf(ctx->arena, HTTP_PROBLEM_TYPE "%s", fault.code));
     json_put_str(&j, "title", http_status_reason(res->status));
     json_put_i64(&j, "status", res->status);
     json_put_str(&j, "detail", fault.detail);

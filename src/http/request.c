@@ -28,8 +28,27 @@ struct sv http_header_get(const struct http_request *req, const char *name)
     return SV_NONE;
 }
 
-/* Headers that parley reads and that mean something else when they come twice: nginx before 1.23
- * forwards both, and which of them wins would be chance. */
+static enum err check_header(struct request_ctx *ctx, const struct http_request *req,
+                             struct sv name, const char *shown)
+{
+    unsigned seen = 0;
+    for (size_t i = 0; i < req->n_headers; i++) {
+        const struct sv v = req->headers[i].value;
+        if (!sv_eq(req->headers[i].name, name))
+            continue;
+        if (++seen > 1)
+            return ctx_fail(ctx, ERR_INVALID, "repeated_header", shown,
+                            "The header is given twice.");
+        for (size_t c = 0; c < v.n; c++)
+            if (((unsigned char)v.p[c] < 0x20 && v.p[c] != '\t') || v.p[c] == 0x7f)
+                return ctx_fail(ctx, ERR_INVALID, "invalid_header", shown,
+                                "The header contains a control character.");
+    }
+    return ERR_NONE;
+}
+
+/* nginx before 1.23 forwards a repeated header twice. Which one were used would be chance, so each
+ * header that parley reads may be sent once only. */
 enum err http_headers_check(struct request_ctx *ctx, const struct http_request *req)
 {
     static const struct {
@@ -43,21 +62,8 @@ enum err http_headers_check(struct request_ctx *ctx, const struct http_request *
                 {SV_INIT("authorization"), "Authorization"},
                 {SV_INIT("x-api-key"), "X-Api-Key"},
                 {SV_INIT("x-request-id"), "X-Request-Id"}};
-    for (size_t i = 0; i < ARRAY_LEN(once); i++) {
-        unsigned seen = 0;
-        for (size_t k = 0; k < req->n_headers; k++) {
-            if (!sv_eq(req->headers[k].name, once[i].name))
-                continue;
-            if (++seen > 1)
-                return ctx_fail(ctx, ERR_INVALID, "repeated_header", once[i].shown,
-                                "The header is given twice.");
-            struct sv v = req->headers[k].value;
-            for (size_t c = 0; c < v.n; c++)
-                if (((unsigned char)v.p[c] < 0x20 && v.p[c] != '\t') || v.p[c] == 0x7f)
-                    return ctx_fail(ctx, ERR_INVALID, "invalid_header", once[i].shown,
-                                    "The header holds a control character.");
-        }
-    }
+    for (size_t i = 0; i < ARRAY_LEN(once); i++)
+        TRY(check_header(ctx, req, once[i].name, once[i].shown));
     return ERR_NONE;
 }
 
@@ -84,19 +90,18 @@ enum err http_param_i64(struct request_ctx *ctx, const struct http_request *req,
 }
 
 enum err http_params_only(struct request_ctx *ctx, const struct http_request *req,
-                          const char *const *known)
+                          const struct names *known)
 {
     for (size_t i = 0; i < req->n_params; i++) {
-        const char *const *k = known;
-        while (*k && !sv_eq(req->params[i].name, sv_from(*k)))
-            k++;
-        if (*k)
+        const struct sv name = req->params[i].name;
+        if (names_index(known, name) < known->n)
             continue;
-        struct sv field = arena_dup(ctx->arena, req->params[i].name);
+        struct sv field = arena_dup(ctx->arena, name);
         if (!field.p)
             return ctx_nomem(ctx);
         return ctx_fail(ctx, ERR_INVALID, "unknown_parameter", field.p,
-                        "There is no such query parameter here.");
+                        "There is no such query parameter here.%s",
+                        names_hint(ctx->arena, known, name));
     }
     return ERR_NONE;
 }

@@ -15,7 +15,7 @@ void http_response_init(struct http_response *r, struct arena *a)
 
 void http_response_header(struct http_response *r, const char *name, struct sv value)
 {
-    /* A line break here would let a value write headers of its own. */
+    /* With a line break a value could add headers. */
     for (size_t i = 0; i < value.n; i++)
         if ((unsigned char)value.p[i] < 0x20 || value.p[i] == 0x7f)
             abort();
@@ -54,7 +54,6 @@ const char *http_status_reason(int status)
                    {422, "Unprocessable Content"},
                    {429, "Too Many Requests"},
                    {500, "Internal Server Error"},
-                   {501, "Not Implemented"},
                    {503, "Service Unavailable"}};
     for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
         if (reasons[i].status == status)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Dispatch: the way of every request, in the order in which it can be refused. */
+/* Dispatch: the checks of a request in order, its route, its handler, its problem document. */
 #include "parley/http/route.h"
 
 #include <stdio.h>
@@ -32,9 +32,9 @@ static bool serves(const struct http_route *route, enum http_method method)
     return route->method == method || (method == HTTP_HEAD && route->method == HTTP_GET);
 }
 
-/* The route of the request, or table->n; allowed gets a bit for each method its path has. */
-static size_t find(const struct http_table *table, const struct http_request *req,
-                   struct http_call *call, unsigned *allowed)
+/* The index of the route, or table->n; *allowed gets a bit for each method of the path. */
+static size_t find_route(const struct http_table *table, const struct http_request *req,
+                         struct http_call *call, unsigned *allowed)
 {
     size_t found = table->n;
     *allowed = 0;
@@ -55,7 +55,7 @@ static size_t find(const struct http_table *table, const struct http_request *re
     return found;
 }
 
-static void put_allow(struct request_ctx *ctx, unsigned allowed, struct http_response *res)
+static void add_allow_header(struct request_ctx *ctx, unsigned allowed, struct http_response *res)
 {
     struct buf b;
     buf_init(&b, ctx->arena, 64);
@@ -81,8 +81,8 @@ static bool is_zero_weight(struct sv param)
     return true;
 }
 
-/* True if one of the media ranges in Accept takes JSON, or the lines of it that an export has.
- * q-values other than 0 do not matter, since there is only one form to give. */
+/* Whether a media range in Accept matches JSON, or the lines of JSON of an export. Weights other
+ * than 0 do not matter, since there is one form only. */
 static bool accepts_json(struct sv accept)
 {
     if (!accept.p || accept.n == 0)
@@ -105,8 +105,8 @@ static bool accepts_json(struct sv accept)
     return false;
 }
 
-static enum err check(struct request_ctx *ctx, const struct http_table *table,
-                      struct http_request *req)
+static enum err check_request(struct request_ctx *ctx, const struct http_table *table,
+                              struct http_request *req)
 {
     TRY(http_headers_check(ctx, req));
     TRY(http_target_parse(ctx, req));
@@ -115,18 +115,18 @@ static enum err check(struct request_ctx *ctx, const struct http_table *table,
     return ERR_NONE;
 }
 
-static enum err run(struct request_ctx *ctx, const struct http_table *table,
-                    struct http_request *req, struct http_call *call, size_t *route,
-                    struct http_response *res)
+static enum err run_route(struct request_ctx *ctx, const struct http_table *table,
+                          struct http_request *req, struct http_call *call, size_t *route,
+                          struct http_response *res)
 {
     unsigned allowed = 0;
-    TRY(check(ctx, table, req));
-    *route = find(table, req, call, &allowed);
+    TRY(check_request(ctx, table, req));
+    *route = find_route(table, req, call, &allowed);
     if (allowed == 0)
         return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, "There is nothing here.");
     if (*route == table->n && req->method == HTTP_OPTIONS) {
         res->status = 204;
-        put_allow(ctx, allowed, res);
+        add_allow_header(ctx, allowed, res);
         return ERR_NONE;
     }
     if (*route == table->n) {
@@ -134,7 +134,7 @@ static enum err run(struct request_ctx *ctx, const struct http_table *table,
                        (int)(req->method_text.n > 20 ? 20 : req->method_text.n),
                        req->method_text.p);
         table->problem(ctx, req, res);
-        put_allow(ctx, allowed, res);
+        add_allow_header(ctx, allowed, res);
         return ERR_NONE;
     }
     if (req->body_too_large)
@@ -161,12 +161,11 @@ size_t http_dispatch(struct request_ctx *ctx, const struct http_table *table, vo
     const struct arena_mark mark = arena_get_mark(ctx->arena);
     enum err e = ctx->err.err;
     if (e == ERR_NONE)
-        e = run(ctx, table, req, &call, &route, res);
+        e = run_route(ctx, table, req, &call, &route, res);
     if (e != ERR_NONE) {
         if (ctx->err.err == ERR_NONE)
             ctx->err.err = e;
-        /* What the handler took is given back first: a problem must fit also when nothing else did.
-         */
+        /* The handler's memory is freed first, so that the problem document fits. */
         arena_rewind(ctx->arena, mark);
         table->problem(ctx, req, res);
     }

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * The request target: split first, decoded once (RFC 3986, sections 2.4 and 3.3), so that an
- * encoded slash stays inside its segment and nothing is decoded twice.
- */
+/* The request target is split before it is decoded (RFC 3986, sections 2.4 and 3.3), so that an
+ * encoded slash stays inside its segment and nothing is decoded twice. */
 #include "parley/http/request.h"
 
 #include <string.h>
 
+#include "parley/base/encode.h"
 #include "parley/base/utf8.h"
 
 static enum err bad_target(struct request_ctx *ctx, const char *field, const char *why)
@@ -14,8 +13,7 @@ static enum err bad_target(struct request_ctx *ctx, const char *field, const cha
     return ctx_fail(ctx, ERR_INVALID, "invalid_target", field, "%s", why);
 }
 
-/* plus: '+' is a space, as HTML forms write it; in a query only. field: what a fault is named by.
- */
+/* plus: '+' is a space, as in a query. field: for errors. */
 static enum err decode(struct request_ctx *ctx, struct sv s, bool plus, const char *field,
                        struct sv *out)
 {
@@ -26,11 +24,10 @@ static enum err decode(struct request_ctx *ctx, struct sv s, bool plus, const ch
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
         if (c == '%') {
-            int high = i + 2 < s.n ? sv_hex(s.p[i + 1]) : -1;
-            int low = i + 2 < s.n ? sv_hex(s.p[i + 2]) : -1;
-            if (high < 0 || low < 0)
+            const int byte = percent_read((struct sv){s.p + i, s.n - i});
+            if (byte < 0)
                 return bad_target(ctx, field, "A percent sign must be followed by two hex digits.");
-            c = (unsigned char)(high * 16 + low);
+            c = (unsigned char)byte;
             i += 2;
             if (c < 0x20 || c == 0x7f)
                 return bad_target(ctx, field, "Control characters are not allowed.");
@@ -70,12 +67,12 @@ static enum err parse_param(struct request_ctx *ctx, struct http_request *req, s
     struct sv value = pair;
     struct sv name = sv_cut(&value, '=');
     TRY(decode(ctx, name, true, "query", &param.name));
-    /* As a C string: it holds no NUL. ctx_fail shortens it, at the end of a character. */
+    /* As a C string: a decoded name has no NUL. */
     struct sv field = arena_dup(ctx->arena, param.name);
     if (!field.p)
         return ctx_nomem(ctx);
     TRY(decode(ctx, value.p ? value : SV(""), true, field.p, &param.value));
-    /* name[] is how a list is written: one parameter an element. */
+    /* A list has one parameter named name[] per element. */
     const bool list = param.name.n > 2 && memcmp(param.name.p + param.name.n - 2, "[]", 2) == 0;
     if (!list && http_param_get(req, field.p).p)
         return ctx_fail(ctx, ERR_INVALID, "repeated_parameter", field.p,

@@ -4,16 +4,20 @@
 #include <string.h>
 
 #include "json_internal.h"
+#include "parley/base/names.h"
 #include "parley/base/utf8.h"
 
-/* What one call reads; the parts that do not change from member to member. */
-struct reading {
+/* The parameters of one call. */
+struct field_reader {
     struct request_ctx *ctx;
+    const struct json_doc *doc;
     const char *path;
+    const struct json_field *fields;
+    size_t n_fields;
     char *into;
 };
 
-static enum err fail_at(const struct reading *r, const char *slug, struct sv name,
+static enum err fail_at(const struct field_reader *r, const char *slug, struct sv name,
                         const char *detail)
 {
     struct sv path =
@@ -23,7 +27,7 @@ static enum err fail_at(const struct reading *r, const char *slug, struct sv nam
     return ctx_fail(r->ctx, ERR_INVALID, slug, path.p, "%s", detail);
 }
 
-static enum err wrong_type(const struct reading *r, const struct json_field *f)
+static enum err wrong_type(const struct field_reader *r, const struct json_field *f)
 {
     static const char *const expected[] = {
         [JSON_STRING] = "A string is expected.",  [JSON_I64] = "An integer is expected.",
@@ -38,7 +42,7 @@ static bool in_bounds(const struct json_field *f, int64_t v)
     return (f->min == 0 && f->max == 0) || (v >= f->min && v <= f->max);
 }
 
-static enum err out_of_bounds(const struct reading *r, const struct json_field *f)
+static enum err out_of_bounds(const struct field_reader *r, const struct json_field *f)
 {
     const char *what = f->type == JSON_STRING  ? " characters"
                        : f->type == JSON_ARRAY ? " elements"
@@ -50,17 +54,16 @@ static enum err out_of_bounds(const struct reading *r, const struct json_field *
     return fail_at(r, "out_of_range", sv_from(f->name), detail.p);
 }
 
-/* memcpy: the target's type is the table's word, and the compiler must not rely on another. */
-static void store(const struct reading *r, const struct json_field *f, const void *v, size_t n)
+/* memcpy: only the table knows the target's type, and the compiler must not assume another. */
+static void store(const struct field_reader *r, const struct json_field *f, const void *v, size_t n)
 {
     memcpy(r->into + f->offset, v, n);
 }
 
-static enum err read_string(const struct reading *r, const struct json_field *f,
+static enum err read_string(const struct field_reader *r, const struct json_field *f,
                             const struct json_node *node)
 {
     struct sv v = SV_NONE;
-
     if (node->type != JSON_IS_STRING)
         return wrong_type(r, f);
     TRY(json_doc_string(r->ctx, node, &v));
@@ -78,15 +81,14 @@ static bool is_integer(struct sv number)
     return true;
 }
 
-static enum err read_i64(const struct reading *r, const struct json_field *f,
+static enum err read_i64(const struct field_reader *r, const struct json_field *f,
                          const struct json_node *node)
 {
     int64_t v = 0;
-
     if (node->type != JSON_IS_NUMBER || !is_integer(node->raw))
         return wrong_type(r, f);
     if (!sv_to_i64(node->raw, &v)) {
-        /* The guard lets 2^63 to 2^64-1 through. */
+        /* The validator accepts 2^63 to 2^64-1. */
         return fail_at(r, "out_of_range", sv_from(f->name), "The integer is too large.");
     }
     if (!in_bounds(f, v))
@@ -95,7 +97,7 @@ static enum err read_i64(const struct reading *r, const struct json_field *f,
     return ERR_NONE;
 }
 
-static enum err read_node(const struct reading *r, const struct json_field *f,
+static enum err read_node(const struct field_reader *r, const struct json_field *f,
                           const struct json_node *node)
 {
     if ((f->type == JSON_OBJECT && node->type != JSON_IS_OBJECT) ||
@@ -107,10 +109,10 @@ static enum err read_node(const struct reading *r, const struct json_field *f,
     return ERR_NONE;
 }
 
-static enum err read_member(const struct reading *r, const struct json_field *f,
+static enum err read_member(const struct field_reader *r, const struct json_field *f,
                             const struct json_node *node)
 {
-    /* A null that is allowed leaves the default; the caller sees it in json_seen. */
+    /* Leaves the default; the caller sees it in json_seen. */
     if (node->type == JSON_IS_NULL && (f->flags & JSON_NULLABLE) && f->type != JSON_ANY)
         return ERR_NONE;
     switch (f->type) {
@@ -123,47 +125,48 @@ static enum err read_member(const struct reading *r, const struct json_field *f,
     }
 }
 
-static size_t find_field(const struct json_node *node, const struct json_field *fields, size_t n)
+static size_t find_field(const struct field_reader *r, const struct json_node *member)
 {
-    for (size_t i = 0; i < n; i++) {
-        struct sv name = sv_from(fields[i].name);
-        if (node->key_escaped ? json_unescape_eq(node->key, name) : sv_eq(node->key, name))
-            return i;
-    }
-    return n;
+    size_t i = 0;
+    while (i < r->n_fields && !json_doc_is_named(member, sv_from(r->fields[i].name)))
+        i++;
+    return i;
 }
 
-static enum err unknown_field(const struct reading *r, const struct json_node *node)
+static enum err unknown_field(const struct field_reader *r, const struct json_node *member)
 {
+    const struct names known = {r->fields, r->n_fields, sizeof(*r->fields)};
     struct sv name;
-    TRY(json_unescape_dup(r->ctx, node->key, &name));
-    return fail_at(r, "unknown_field", name, "There is no such field.");
+    TRY(json_unescape_dup(r->ctx, member->key, &name));
+    struct sv detail = arena_printf(r->ctx->arena, "There is no such field.%s",
+                                    names_hint(r->ctx->arena, &known, name));
+    return detail.p ? fail_at(r, "unknown_field", name, detail.p) : ctx_nomem(r->ctx);
 }
 
-static enum err read_object(const struct reading *r, const struct json_doc *d,
-                            const struct json_node *object, const struct json_field *fields,
-                            size_t n_fields, bool others, struct json_seen *seen)
+static enum err read_fields(const struct field_reader *r, const struct json_node *object,
+                            bool ignore_unknown, struct json_seen *seen)
 {
     struct json_seen found = {0, 0};
-
     if (object->type != JSON_IS_OBJECT)
         return ctx_fail(r->ctx, ERR_INVALID, "wrong_type", r->path, "A JSON object is expected.");
-    if (n_fields > JSON_FIELDS_MAX)
+    if (r->n_fields > JSON_FIELDS_MAX)
         return ctx_fault(r->ctx, ERR_INTERNAL, "json_read_object: a field table is too long");
-    for (const struct json_node *m = json_doc_first(d, object); m; m = json_doc_next(d, m)) {
-        size_t i = find_field(m, fields, n_fields);
-        if (i == n_fields && others)
+    for (const struct json_node *m = json_doc_first(r->doc, object); m;
+         m = json_doc_next(r->doc, m)) {
+        const size_t i = find_field(r, m);
+        if (i == r->n_fields && ignore_unknown)
             continue;
-        if (i == n_fields)
+        if (i == r->n_fields)
             return unknown_field(r, m);
-        TRY(read_member(r, &fields[i], m));
+        TRY(read_member(r, &r->fields[i], m));
         found.given |= UINT32_C(1) << i;
         if (m->type == JSON_IS_NULL)
             found.null |= UINT32_C(1) << i;
     }
-    for (size_t i = 0; i < n_fields; i++)
-        if ((fields[i].flags & JSON_REQUIRED) && !(found.given & UINT32_C(1) << i))
-            return fail_at(r, "missing_field", sv_from(fields[i].name), "The field is required.");
+    for (size_t i = 0; i < r->n_fields; i++)
+        if ((r->fields[i].flags & JSON_REQUIRED) && !(found.given & UINT32_C(1) << i))
+            return fail_at(r, "missing_field", sv_from(r->fields[i].name),
+                           "The field is required.");
     if (seen)
         *seen = found;
     return ERR_NONE;
@@ -174,8 +177,8 @@ enum err json_read_object(struct request_ctx *ctx, const struct json_doc *d,
                           const struct json_field *fields, size_t n_fields, void *into,
                           struct json_seen *seen)
 {
-    const struct reading r = {ctx, path, into};
-    return read_object(&r, d, object, fields, n_fields, false, seen);
+    return read_fields(&(struct field_reader){ctx, d, path, fields, n_fields, into}, object, false,
+                       seen);
 }
 
 enum err json_read_members(struct request_ctx *ctx, const struct json_doc *d,
@@ -183,6 +186,6 @@ enum err json_read_members(struct request_ctx *ctx, const struct json_doc *d,
                            const struct json_field *fields, size_t n_fields, void *into,
                            struct json_seen *seen)
 {
-    const struct reading r = {ctx, path, into};
-    return read_object(&r, d, object, fields, n_fields, true, seen);
+    return read_fields(&(struct field_reader){ctx, d, path, fields, n_fields, into}, object, true,
+                       seen);
 }

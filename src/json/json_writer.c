@@ -2,14 +2,15 @@
 #include "parley/json/json_writer.h"
 
 #include "parley/base/clock.h"
+#include "parley/base/encode.h"
 
 void json_write_init(struct json_writer *j, struct buf *b)
 {
     *j = (struct json_writer){b, false};
 }
 
-/* Before each key, and before each value that has none. */
-static void separate(struct json_writer *j)
+/* Call it before each key, and before each value without a key. */
+static void write_comma(struct json_writer *j)
 {
     if (j->comma)
         buf_putc(j->b, ',');
@@ -17,12 +18,12 @@ static void separate(struct json_writer *j)
 
 static void open_with(struct json_writer *j, char bracket)
 {
-    separate(j);
+    write_comma(j);
     buf_putc(j->b, bracket);
     j->comma = false;
 }
 
-/* One flag is enough for all levels: what was just closed is itself a value of its level. */
+/* One flag is enough for all levels: a container that was closed is itself a value of its level. */
 static void close_with(struct json_writer *j, char bracket)
 {
     buf_putc(j->b, bracket);
@@ -56,7 +57,7 @@ void json_write_key(struct json_writer *j, const char *key)
 
 void json_write_key_raw(struct json_writer *j, struct sv key)
 {
-    separate(j);
+    write_comma(j);
     buf_putc(j->b, '"');
     buf_sv(j->b, key);
     BUF_LIT(j->b, "\":");
@@ -65,9 +66,26 @@ void json_write_key_raw(struct json_writer *j, struct sv key)
 
 void json_write_raw(struct json_writer *j, struct sv json)
 {
-    separate(j);
+    write_comma(j);
     buf_sv(j->b, json.p ? json : SV("null"));
     j->comma = true;
+}
+
+/* Only what RFC 8259 demands is escaped. */
+static void write_escaped(struct buf *b, struct sv s)
+{
+    size_t plain = 0; /* start of the bytes that are not yet written */
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c >= 0x20 && c != '"' && c != '\\')
+            continue;
+        buf_put(b, s.p + plain, i - plain);
+        char escape[JSON_ESCAPE_MAX];
+        buf_put(b, escape, json_escape_write(c, escape));
+        plain = i + 1;
+    }
+    if (s.n > 0)
+        buf_put(b, s.p + plain, s.n - plain);
 }
 
 void json_write_sv(struct json_writer *j, struct sv s)
@@ -76,16 +94,16 @@ void json_write_sv(struct json_writer *j, struct sv s)
         json_write_null(j);
         return;
     }
-    separate(j);
+    write_comma(j);
     buf_putc(j->b, '"');
-    json_write_escape(j->b, s);
+    write_escaped(j->b, s);
     buf_putc(j->b, '"');
     j->comma = true;
 }
 
 void json_write_i64(struct json_writer *j, int64_t v)
 {
-    separate(j);
+    write_comma(j);
     buf_i64(j->b, v);
     j->comma = true;
 }
@@ -103,7 +121,6 @@ void json_write_null(struct json_writer *j)
 void json_write_time(struct json_writer *j, int64_t wall_us)
 {
     char text[CLOCK_RFC3339_LEN + 1];
-
     clock_rfc3339(wall_us, text);
     json_write_sv(j, (struct sv){text, CLOCK_RFC3339_LEN});
 }
@@ -153,36 +170,4 @@ void json_put_array(struct json_writer *j, const char *key)
 {
     json_write_key(j, key);
     json_write_array_open(j);
-}
-
-static void escape_byte(struct buf *b, unsigned char c)
-{
-    static const char hex[] = "0123456789abcdef";
-    static const char letters['\\' + 1] = {['"'] = '"',  ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f',
-                                           ['\n'] = 'n', ['\r'] = 'r',  ['\t'] = 't'};
-
-    buf_putc(b, '\\');
-    if (letters[c]) {
-        buf_putc(b, letters[c]);
-        return;
-    }
-    BUF_LIT(b, "u00");
-    buf_putc(b, hex[c >> 4]);
-    buf_putc(b, hex[c & 15]);
-}
-
-void json_write_escape(struct buf *b, struct sv s)
-{
-    size_t plain = 0; /* where the run of bytes begins that need no escape */
-
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if (c >= 0x20 && c != '"' && c != '\\')
-            continue;
-        buf_put(b, s.p + plain, i - plain);
-        escape_byte(b, c);
-        plain = i + 1;
-    }
-    if (s.n > 0)
-        buf_put(b, s.p + plain, s.n - plain);
 }

@@ -1,35 +1,46 @@
 /* SPDX-License-Identifier: MIT */
+/* Sets of member names: duplicates in an object (validator.c), and look-up by name (merge.c). */
 #include "json_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Up to here each name is compared with each other one; above, they are sorted, so that an object
+/* Up to here each name is compared with each other one. Above, they are sorted, so that an object
  * of a hundred thousand members does not take 10^10 comparisons. */
 enum { FEW_MEMBERS = 8 };
 
-/* Any total order does. */
-int json_keys_order(struct sv a, struct sv b)
+/* Any total order will do. */
+static int compare_names(struct sv a, struct sv b)
 {
     if (a.n != b.n)
         return a.n < b.n ? -1 : 1;
     return a.n > 0 ? memcmp(a.p, b.p, a.n) : 0;
 }
 
-static int compare(const void *a, const void *b)
+static int compare_keys(const void *a, const void *b)
 {
     const struct json_key *x = a, *y = b;
-    const int c = json_keys_order(x->name, y->name);
+    const int c = compare_names(x->name, y->name);
     return c != 0 ? c : (x->at > y->at) - (x->at < y->at);
 }
 
 void json_keys_sort(struct json_key *keys, size_t n)
 {
-    qsort(keys, n, sizeof(*keys), compare);
+    qsort(keys, n, sizeof(*keys), compare_keys);
 }
 
-static enum err twice_sorted(struct request_ctx *ctx, const struct json_doc *d,
-                             const struct json_node *object, const struct json_node **twice)
+static int compare_to_key(const void *name, const void *key)
+{
+    return compare_names(*(const struct sv *)name, ((const struct json_key *)key)->name);
+}
+
+const struct json_key *json_keys_find(const struct json_key *sorted, size_t n, struct sv name)
+{
+    return bsearch(&name, sorted, n, sizeof(*sorted), compare_to_key);
+}
+
+static enum err find_by_sorting(struct request_ctx *ctx, const struct json_doc *d,
+                                const struct json_node *object, const struct json_node **twice)
 {
     const size_t n = object->children;
     struct json_key *keys = arena_array(ctx->arena, n, sizeof(*keys));
@@ -47,8 +58,8 @@ static enum err twice_sorted(struct request_ctx *ctx, const struct json_doc *d,
     return ERR_NONE;
 }
 
-static const struct json_node *twice_paired(const struct json_doc *d,
-                                            const struct json_node *object)
+static const struct json_node *find_in_pairs(const struct json_doc *d,
+                                             const struct json_node *object)
 {
     const struct json_node *first = json_doc_first(d, object);
     for (const struct json_node *b = json_doc_next(d, first); b; b = json_doc_next(d, b))
@@ -67,11 +78,11 @@ enum err json_keys_find_duplicate(struct request_ctx *ctx, const struct json_doc
          m = json_doc_next(d, m))
         escaped = m->key_escaped;
     if (object->children <= FEW_MEMBERS && !escaped) {
-        *twice = twice_paired(d, object);
+        *twice = find_in_pairs(d, object);
         return ERR_NONE;
     }
-    struct arena_mark mark = arena_get_mark(ctx->arena);
-    enum err e = twice_sorted(ctx, d, object, twice);
+    const struct arena_mark mark = arena_get_mark(ctx->arena);
+    const enum err e = find_by_sorting(ctx, d, object, twice);
     arena_rewind(ctx->arena, mark);
     return e;
 }

@@ -5,6 +5,7 @@
 
 #include "json_internal.h"
 
+/* Text that json_doc_parse accepted is walked without checks: the brackets and quotes match. */
 static size_t string_end(struct sv s, size_t at)
 {
     for (at++; s.p[at] != '"'; at++)

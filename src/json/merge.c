@@ -1,31 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Both work on text: what is not replaced stays as it was written. The members that are laid over
- * are sorted by name, and each of the target's is looked for among them, so that a hundred thousand
- * of either are no matter, and memory is taken for the former alone.
+ * Merging as text: what is not replaced is copied. The patches' members are sorted by name, and
+ * each member of the target is looked up among them, so that time stays n log n and memory is taken
+ * for the patches alone.
  */
 #include "parley/json/merge.h"
 
 #include "json_internal.h"
 #include "parley/json/members.h"
 
-/* What is laid over the target. */
-struct layer {
-    struct json_member *members; /* as they came; raw is absent where another has taken its place */
+/* The members of all patches. */
+struct patch_members {
+    struct json_member *members; /* in order; raw is absent once it is written or replaced */
     struct json_key *names;      /* sorted, each once */
     size_t n_members, n_names;
 };
 
 static enum err collect(struct request_ctx *ctx, const struct sv *patches, size_t n,
-                        struct layer *out)
+                        struct patch_members *out)
 {
     struct json_member m;
     size_t count = 0, at = 0;
     for (size_t i = 0; i < n; i++)
         for (struct sv rest = patches[i]; json_member_next(&rest, &m);)
             count++;
-    *out = (struct layer){arena_array(ctx->arena, count, sizeof(*out->members)),
-                          arena_array(ctx->arena, count, sizeof(*out->names)), count, count};
+    *out =
+        (struct patch_members){arena_array(ctx->arena, count, sizeof(*out->members)),
+                               arena_array(ctx->arena, count, sizeof(*out->names)), count, count};
     if (!out->members || !out->names)
         return ctx_nomem(ctx);
     for (size_t i = 0; i < n; i++)
@@ -36,8 +37,8 @@ static enum err collect(struct request_ctx *ctx, const struct sv *patches, size_
     return ERR_NONE;
 }
 
-/* Of those with one name the first gives the place and the last the value. */
-static void make_unique(struct layer *l)
+/* Of the members with one name the first gives the position and the last the value. */
+static void make_unique(struct patch_members *l)
 {
     size_t n = 0;
     json_keys_sort(l->names, l->n_names);
@@ -53,22 +54,6 @@ static void make_unique(struct layer *l)
     l->n_names = n;
 }
 
-static struct json_member *find(const struct layer *l, struct sv name)
-{
-    size_t low = 0, high = l->n_names;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        const int c = json_keys_order(name, l->names[middle].name);
-        if (c == 0)
-            return &l->members[l->names[middle].at];
-        if (c < 0)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return NULL;
-}
-
 static bool is_object(struct sv raw)
 {
     return raw.n > 0 && raw.p[0] == '{';
@@ -79,33 +64,33 @@ static bool is_null(struct sv raw)
     return raw.p[0] == 'n';
 }
 
-enum way {
-    WAY_OVERLAY, /* what is laid over takes the place of what was */
-    WAY_PATCH    /* RFC 7396, section 2: nulls delete, objects are merged */
+enum merge_mode {
+    MERGE_OVERLAY, /* a member replaces the one of its name */
+    MERGE_PATCH    /* RFC 7396, section 2: nulls delete, objects are merged */
 };
 
 static enum err write_merged(struct request_ctx *ctx, struct sv target, const struct sv *patches,
-                             size_t n, enum way way, struct json_writer *j);
+                             size_t n, enum merge_mode mode, struct json_writer *j);
 
-/* Over what was (absent: nothing) comes a value. An object of a patch is merged even into what is
- * none: its nulls must go. */
-static enum err write_value(struct request_ctx *ctx, struct sv key, struct sv was, struct sv over,
-                            enum way way, struct json_writer *j)
+/* Writes the member with its old value (absent: none) replaced by, or merged with, the new one. An
+ * object of a patch is merged even where the old value is none: its nulls must go. */
+static enum err write_value(struct request_ctx *ctx, struct sv key, struct sv old, struct sv new,
+                            enum merge_mode mode, struct json_writer *j)
 {
-    if (way == WAY_PATCH && is_null(over))
+    if (mode == MERGE_PATCH && is_null(new))
         return ERR_NONE;
     json_write_key_raw(j, key);
-    if (way == WAY_PATCH && is_object(over))
-        return write_merged(ctx, is_object(was) ? was : SV("{}"), &over, 1, way, j);
-    json_write_raw(j, over);
+    if (mode == MERGE_PATCH && is_object(new))
+        return write_merged(ctx, is_object(old) ? old : SV("{}"), &new, 1, mode, j);
+    json_write_raw(j, new);
     return ERR_NONE;
 }
 
-/* All are objects. The guard bounds the depth of the recursion. */
+/* All texts are objects. The validator bounds the depth of the recursion. */
 static enum err write_merged(struct request_ctx *ctx, struct sv target, const struct sv *patches,
-                             size_t n, enum way way, struct json_writer *j)
+                             size_t n, enum merge_mode mode, struct json_writer *j)
 {
-    struct layer l;
+    struct patch_members l;
     struct json_member m;
     TRY(collect(ctx, patches, n, &l));
     make_unique(&l);
@@ -113,24 +98,24 @@ static enum err write_merged(struct request_ctx *ctx, struct sv target, const st
     while (json_member_next(&target, &m)) {
         struct sv name;
         TRY(json_unescape_dup(ctx, m.key, &name));
-        struct json_member *over = find(&l, name);
-        if (!over) {
+        const struct json_key *found = json_keys_find(l.names, l.n_names, name);
+        if (!found) {
             json_write_key_raw(j, m.key);
             json_write_raw(j, m.raw);
             continue;
         }
-        TRY(write_value(ctx, m.key, m.raw, over->raw, way, j));
-        over->raw = SV_NONE;
+        TRY(write_value(ctx, m.key, m.raw, l.members[found->at].raw, mode, j));
+        l.members[found->at].raw = SV_NONE;
     }
     for (size_t i = 0; i < l.n_members; i++)
         if (l.members[i].raw.p)
-            TRY(write_value(ctx, l.members[i].key, SV_NONE, l.members[i].raw, way, j));
+            TRY(write_value(ctx, l.members[i].key, SV_NONE, l.members[i].raw, mode, j));
     json_write_object_close(j);
     return ERR_NONE;
 }
 
 static enum err merge(struct request_ctx *ctx, struct sv target, const struct sv *patches, size_t n,
-                      enum way way, struct sv *out)
+                      enum merge_mode mode, struct sv *out)
 {
     struct buf b;
     struct json_writer j;
@@ -139,7 +124,7 @@ static enum err merge(struct request_ctx *ctx, struct sv target, const struct sv
         room += patches[i].n;
     buf_init(&b, ctx->arena, room);
     json_write_init(&j, &b);
-    TRY(write_merged(ctx, target, patches, n, way, &j));
+    TRY(write_merged(ctx, target, patches, n, mode, &j));
     if (b.failed)
         return ctx_nomem(ctx);
     *out = buf_get(&b);
@@ -153,11 +138,11 @@ enum err json_merge_overlay(struct request_ctx *ctx, struct sv target, const str
         *out = patches[0];
         return ERR_NONE;
     }
-    return merge(ctx, target, patches, n, WAY_OVERLAY, out);
+    return merge(ctx, target, patches, n, MERGE_OVERLAY, out);
 }
 
 enum err json_merge_patch(struct request_ctx *ctx, struct sv target, struct sv patch,
                           struct sv *out)
 {
-    return merge(ctx, target, &patch, 1, WAY_PATCH, out);
+    return merge(ctx, target, &patch, 1, MERGE_PATCH, out);
 }

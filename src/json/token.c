@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
+/* The two kinds of JSON tokens that need more than a comparison: strings and numbers. */
 #include "json_internal.h"
 
 #include <stdint.h>
 #include <string.h>
 
-#include "parley/json/doc.h"
+#include "parley/base/encode.h"
 
 static const char slug_invalid[] = "invalid_json";
 static const char slug_range[] = "number_out_of_range";
 
-static bool fail(struct json_fault *fault, const char *slug, size_t at, const char *what)
+static bool set_fault(struct json_fault *fault, const char *slug, size_t at, const char *what)
 {
     *fault = (struct json_fault){slug, what, at};
     return false;
@@ -18,48 +19,37 @@ static bool fail(struct json_fault *fault, const char *slug, size_t at, const ch
 int json_token_hex4(const char *p)
 {
     int v = 0;
-
-    for (int i = 0; i < 4; i++) {
-        char c = p[i];
-        if (c >= '0' && c <= '9')
-            v = v * 16 + (c - '0');
-        else if (c >= 'a' && c <= 'f')
-            v = v * 16 + (c - 'a' + 10);
-        else if (c >= 'A' && c <= 'F')
-            v = v * 16 + (c - 'A' + 10);
-        else
-            return -1;
-    }
+    for (int i = 0; i < 4 && v >= 0; i++)
+        v = hex_value(p[i]) < 0 ? -1 : v * 16 + hex_value(p[i]);
     return v;
 }
 
-/* Checks the escape at text.p[*at] and moves *at behind it. */
+/* Checks the escape at text.p[*at] and moves *at past it. */
 static bool check_escape(struct sv text, size_t *at, struct json_fault *fault)
 {
     const char *p = text.p + *at;
     size_t left = text.n - *at;
-
     if (left < 2)
-        return fail(fault, slug_invalid, text.n, "The text ends inside a string");
+        return set_fault(fault, slug_invalid, text.n, "The text ends inside a string");
     if (p[1] != 'u') {
         if (!memchr("\"\\/bfnrt", p[1], 8))
-            return fail(fault, slug_invalid, *at, "There is no such escape in JSON");
+            return set_fault(fault, slug_invalid, *at, "There is no such escape in JSON");
         *at += 2;
         return true;
     }
 
     int c = left >= 6 ? json_token_hex4(p + 2) : -1;
     if (c < 0)
-        return fail(fault, slug_invalid, *at, "\\u needs four hexadecimal digits");
+        return set_fault(fault, slug_invalid, *at, "\\u needs four hexadecimal digits");
     if (c == 0)
-        return fail(fault, slug_invalid, *at, "\\u0000 is not allowed in a string");
+        return set_fault(fault, slug_invalid, *at, "\\u0000 is not allowed in a string");
     if (c < 0xd800 || c > 0xdfff) {
         *at += 6;
         return true;
     }
     int low = left >= 12 && p[6] == '\\' && p[7] == 'u' ? json_token_hex4(p + 8) : -1;
     if (c > 0xdbff || low < 0xdc00 || low > 0xdfff)
-        return fail(fault, slug_invalid, *at, "A surrogate stands without its other half");
+        return set_fault(fault, slug_invalid, *at, "A surrogate is not part of a pair");
     *at += 12;
     return true;
 }
@@ -68,7 +58,6 @@ bool json_token_string(struct sv text, size_t at, size_t *end, bool *escaped,
                        struct json_fault *fault)
 {
     size_t i = at + 1;
-
     *escaped = false;
     while (i < text.n) {
         unsigned char c = (unsigned char)text.p[i];
@@ -77,7 +66,7 @@ bool json_token_string(struct sv text, size_t at, size_t *end, bool *escaped,
             return true;
         }
         if (c < 0x20)
-            return fail(fault, slug_invalid, i, "A control character stands in a string");
+            return set_fault(fault, slug_invalid, i, "A string contains a control character");
         if (c == '\\') {
             *escaped = true;
             if (!check_escape(text, &i, fault))
@@ -86,7 +75,7 @@ bool json_token_string(struct sv text, size_t at, size_t *end, bool *escaped,
             i++;
         }
     }
-    return fail(fault, slug_invalid, text.n, "The text ends inside a string");
+    return set_fault(fault, slug_invalid, text.n, "The text ends inside a string");
 }
 
 static bool is_digit_at(struct sv s, size_t at)
@@ -101,12 +90,11 @@ static size_t skip_digits(struct sv s, size_t at)
     return at;
 }
 
-/* An integer keeps its exact value wherever it is read: as int64_t or as uint64_t. */
+/* Whether an int64_t or a uint64_t holds the exact value. */
 static bool integer_fits(struct sv token)
 {
     int64_t negative = 0;
     uint64_t positive = 0;
-
     if (token.p[0] == '-')
         return sv_to_i64(token, &negative);
     return sv_to_u64(token, &positive);
@@ -124,10 +112,9 @@ struct scientific {
 static struct scientific to_scientific(struct sv token)
 {
     struct scientific s = {.n = 0, .exponent = 0};
-    long point = 0; /* what the next digit counts: 10^point, once the point is passed */
+    long point = 0; /* after the decimal point, the last digit's weight is 10^point */
     bool fraction = false;
     size_t i = token.p[0] == '-';
-
     memset(s.digits, '0', sizeof(s.digits));
     for (; i < token.n && token.p[i] != 'e' && token.p[i] != 'E'; i++) {
         if (token.p[i] == '.') {
@@ -162,14 +149,13 @@ static struct scientific to_scientific(struct sv token)
 /*
  * Whether a double can hold a number with a fraction or an exponent. Not strtod(3): its decimal
  * point depends on the locale. The first value that rounds to infinity is 2^1024 - 2^970 =
- * 1.79769313486231580793…e308, so twenty digits decide. Below 10^-324 all rounds to zero; such
- * numbers are refused because PostgreSQL writes them out in full: nine bytes would become 16,000.
- * Nor does its jsonb take each exponent for a zero: those of 2^30 - 1 and more overflow.
+ * 1.79769313486231580793…e308, so twenty digits decide. Below 10^-324 every number rounds to zero;
+ * such numbers are refused because PostgreSQL writes them out in full: nine bytes would become
+ * 16,000. Zeros with a huge exponent are refused too: jsonb overflows from 2^30 - 1 on.
  */
 static bool double_holds(struct sv token)
 {
     struct scientific s = to_scientific(token);
-
     if (s.exponent < -324)
         return false;
     if (s.n == 0)
@@ -183,14 +169,13 @@ bool json_token_number(struct sv text, size_t at, size_t *end, struct json_fault
 {
     size_t i = at + (text.p[at] == '-');
     bool integer = true;
-
     if (!is_digit_at(text, i))
-        return fail(fault, slug_invalid, i, "A digit is missing in a number");
+        return set_fault(fault, slug_invalid, i, "A digit is missing in a number");
     i = text.p[i] == '0' ? i + 1 : skip_digits(text, i);
     if (i < text.n && text.p[i] == '.') {
         integer = false;
         if (!is_digit_at(text, ++i))
-            return fail(fault, slug_invalid, i, "A digit is missing behind a decimal point");
+            return set_fault(fault, slug_invalid, i, "A digit is missing after a decimal point");
         i = skip_digits(text, i);
     }
     if (i < text.n && (text.p[i] == 'e' || text.p[i] == 'E')) {
@@ -199,17 +184,17 @@ bool json_token_number(struct sv text, size_t at, size_t *end, struct json_fault
         if (i < text.n && (text.p[i] == '+' || text.p[i] == '-'))
             i++;
         if (!is_digit_at(text, i))
-            return fail(fault, slug_invalid, i, "A digit is missing in an exponent");
+            return set_fault(fault, slug_invalid, i, "A digit is missing in an exponent");
         i = skip_digits(text, i);
     }
 
     struct sv token = {text.p + at, i - at};
     if (token.n > JSON_DOC_NUMBER_MAX)
-        return fail(fault, slug_range, at, "A number has more than 1000 characters");
+        return set_fault(fault, slug_range, at, "A number has more than 1000 characters");
     if (integer && !integer_fits(token))
-        return fail(fault, slug_range, at, "An integer is outside -2^63 to 2^64-1");
+        return set_fault(fault, slug_range, at, "An integer is outside -2^63 to 2^64-1");
     if (!integer && !double_holds(token))
-        return fail(fault, slug_range, at, "A number is outside the range of a double");
+        return set_fault(fault, slug_range, at, "A number is outside the range of a double");
     *end = i;
     return true;
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+/* The value of strings that token.c has checked: their escapes replaced by UTF-8. */
 #include "json_internal.h"
 
 #include <stdint.h>
 #include <string.h>
 
-static size_t put_utf8(uint32_t c, char out[4])
+static size_t write_utf8(uint32_t c, char out[4])
 {
     static const unsigned char first[] = {[1] = 0, [2] = 0xc0, [3] = 0xe0, [4] = 0xf0};
     const size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
@@ -14,38 +15,36 @@ static size_t put_utf8(uint32_t c, char out[4])
     return n;
 }
 
-static size_t next_unicode(struct sv *s, char out[4])
+static size_t take_unicode(struct sv *s, char out[4])
 {
     uint32_t c = (uint32_t)json_token_hex4(s->p + 2);
-    size_t eaten = 6;
-
-    /* The check has made sure that a high surrogate is followed by a low one. */
+    size_t taken = 6;
+    /* In a checked body a high surrogate is followed by a low one. */
     if (c >= 0xd800 && c <= 0xdbff) {
         c = 0x10000 + ((c - 0xd800) << 10) + ((uint32_t)json_token_hex4(s->p + 8) - 0xdc00);
-        eaten = 12;
+        taken = 12;
     }
-    s->p += eaten;
-    s->n -= eaten;
-    return put_utf8(c, out);
+    s->p += taken;
+    s->n -= taken;
+    return write_utf8(c, out);
 }
 
 size_t json_unescape_next(struct sv *s, char out[4])
 {
-    size_t eaten = 2;
-
+    size_t taken = 2;
     if (s->p[0] != '\\') {
-        /* A byte of a longer sequence is passed on as it is: sequences stay whole. */
+        /* UTF-8 is copied byte by byte. */
         out[0] = s->p[0];
-        eaten = 1;
+        taken = 1;
     } else {
         static const char letters[] = "bfnrt", meant[] = "\b\f\n\r\t";
         if (s->p[1] == 'u')
-            return next_unicode(s, out);
+            return take_unicode(s, out);
         const char *letter = memchr(letters, s->p[1], sizeof(letters) - 1);
         out[0] = letter ? meant[letter - letters] : s->p[1];
     }
-    s->p += eaten;
-    s->n -= eaten;
+    s->p += taken;
+    s->n -= taken;
     return 1;
 }
 
@@ -62,11 +61,10 @@ bool json_unescape_eq(struct sv body, struct sv name)
     return name.n == 0;
 }
 
-/* It never gets longer: the shortest escape of a character is as long as its UTF-8. */
+/* The result is never longer than body: no escape is shorter than its character in UTF-8. */
 static size_t unescape_into(struct sv body, char *out)
 {
     size_t n = 0;
-
     while (body.n > 0) {
         const char *escape = memchr(body.p, '\\', body.n);
         size_t plain = escape ? (size_t)(escape - body.p) : body.n;

@@ -11,15 +11,16 @@
 #include <unistd.h>
 
 #include "parley/base/clock.h"
+#include "parley/base/encode.h"
 #include "parley/base/utf8.h"
 
-/* What must always fit behind the last field, and the room that leaves for the fields. */
+/* The end of a line that was cut must always fit; LOG_ROOM is what remains for the fields. */
 #define LOG_TAIL ",\"cut\":true}\n"
 enum { LOG_ROOM = LOG_LINE_MAX - (int)sizeof(LOG_TAIL) + 1 };
 
-/* All of s or nothing: half an escape would spoil the line. One byte is kept free for the quote
- * that ends a string which did not fit. */
-static bool put(struct log_line *l, const char *s, size_t n)
+/* Appends all of s or nothing: half an escape would make the line invalid. One byte stays free for
+ * the quote that ends a string which did not fit. */
+static bool append(struct log_line *l, const char *s, size_t n)
 {
     if (n >= LOG_ROOM - l->n)
         return false;
@@ -28,42 +29,39 @@ static bool put(struct log_line *l, const char *s, size_t n)
     return true;
 }
 
-static bool put_text(struct log_line *l, const char *s)
+static bool append_text(struct log_line *l, const char *s)
 {
-    return put(l, s, strlen(s));
+    return append(l, s, strlen(s));
 }
 
-/* Appends a field, or its beginning. If it does not fit, the line is marked as cut and takes no
- * further field. */
-static bool put_field(struct log_line *l, const char *key, const char *value)
+/* Appends a field, or the beginning of a string. A line in which it does not fit is marked as cut
+ * and takes no more fields. */
+static bool append_field(struct log_line *l, const char *key, const char *value)
 {
     const size_t before = l->n;
-    if (!l->cut && put_text(l, ",\"") && put_text(l, key) && put_text(l, "\":") &&
-        put_text(l, value))
+    if (!l->cut && append_text(l, ",\"") && append_text(l, key) && append_text(l, "\":") &&
+        append_text(l, value))
         return true;
     l->n = before;
     l->cut = true;
     return false;
 }
 
-/* The first character of s as it stands in a JSON string; how many bytes of s it was. What is not
- * UTF-8 becomes U+FFFD byte by byte. */
-static size_t escape_one(struct sv s, char out[8], size_t *out_n)
+/* Writes the first character of s as it stands in a JSON string; returns how many bytes of s that
+ * was. What is not UTF-8 becomes U+FFFD byte by byte. */
+static size_t escape_character(struct sv s, char out[JSON_ESCAPE_MAX], size_t *out_n)
 {
-    unsigned char c = (unsigned char)s.p[0];
-    size_t len = 1;
-    if (c == '"' || c == '\\') {
-        *out_n = (size_t)snprintf(out, 8, "\\%c", c);
-    } else if (c < 0x20) {
-        *out_n = (size_t)snprintf(out, 8, "\\u%04x", c);
+    const unsigned char c = (unsigned char)s.p[0];
+    const size_t len = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+    if (c == '"' || c == '\\' || c < 0x20) {
+        *out_n = json_escape_write(c, out);
+    } else if (len > s.n || !utf8_valid((struct sv){s.p, len}, NULL)) {
+        *out_n = JSON_ESCAPE_MAX;
+        memcpy(out, "\\ufffd", JSON_ESCAPE_MAX);
+        return 1;
     } else {
-        len = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-        if (len > s.n || !utf8_valid((struct sv){s.p, len}, NULL)) {
-            *out_n = (size_t)snprintf(out, 8, "\\ufffd");
-            return 1;
-        }
-        memcpy(out, s.p, len);
         *out_n = len;
+        memcpy(out, s.p, len);
     }
     return len;
 }
@@ -82,20 +80,20 @@ void log_begin(struct log_line *l, enum log_level level, const char *event)
 
 void log_sv(struct log_line *l, const char *key, struct sv value)
 {
-    if (!put_field(l, key, value.p ? "\"" : "null") || !value.p)
+    if (!append_field(l, key, value.p ? "\"" : "null") || !value.p)
         return;
     while (value.n > 0) {
-        char one[8];
+        char escaped[JSON_ESCAPE_MAX];
         size_t n = 0;
-        size_t eaten = escape_one(value, one, &n);
-        if (!put(l, one, n)) {
+        const size_t taken = escape_character(value, escaped, &n);
+        if (!append(l, escaped, n)) {
             l->cut = true;
             break;
         }
-        value.p += eaten;
-        value.n -= eaten;
+        value.p += taken;
+        value.n -= taken;
     }
-    l->text[l->n++] = '"'; /* the byte that put() keeps free */
+    l->text[l->n++] = '"'; /* the byte that append keeps free */
 }
 
 void log_str(struct log_line *l, const char *key, const char *value)
@@ -107,10 +105,10 @@ void log_int(struct log_line *l, const char *key, int64_t value)
 {
     char digits[24];
     snprintf(digits, sizeof(digits), "%lld", (long long)value);
-    (void)put_field(l, key, digits);
+    (void)append_field(l, key, digits);
 }
 
-struct sv log_finish(struct log_line *l)
+static struct sv finish_line(struct log_line *l)
 {
     const char *tail = l->cut ? LOG_TAIL : "}\n";
     size_t n = strlen(tail);
@@ -121,11 +119,10 @@ struct sv log_finish(struct log_line *l)
 
 void log_end(struct log_line *l)
 {
-    struct sv line = log_finish(l);
+    struct sv line = finish_line(l);
     ssize_t n = 0;
-    /* There is nowhere to report a failure to, and a log must never stop the service: whoever reads
-     * a pipe or a socket slower than it is written loses lines (see log_open). A file that is full
-     * holds the beginning of one. */
+    /* A failure cannot be reported anywhere, and a log must never stop the service: lines for a
+     * slow reader of a pipe or socket are lost (see log_open), and a full disk cuts a line. */
     do {
         n = send(STDERR_FILENO, line.p, line.n, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0 && errno == ENOTSOCK)
@@ -138,14 +135,14 @@ void log_open(void)
     struct stat st;
     if (fstat(STDERR_FILENO, &st) != 0 || !(S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)))
         return;
-    /* Opened anew: O_NONBLOCK belongs to what is shared with whoever started this program, its
-     * shell and its terminal among them. */
+    /* Opened anew: a descriptor that was inherited shares O_NONBLOCK with the process that passed
+     * it, for example a shell. */
     int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd >= 0) {
         (void)dup2(fd, STDERR_FILENO);
         close(fd);
     } else if (S_ISFIFO(st.st_mode)) {
-        /* Another user's pipe. Who shares its end writes a log into it, too. */
+        /* Another user's pipe cannot be opened. Processes that share it write logs, too. */
         int flags = fcntl(STDERR_FILENO, F_GETFL);
         if (flags >= 0)
             (void)fcntl(STDERR_FILENO, F_SETFL, flags | O_NONBLOCK);

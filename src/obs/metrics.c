@@ -5,15 +5,15 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* Each slot is written by one worker and read by any: the sum of relaxed loads may be a moment
- * apart between two series, which a scrape cannot tell from having come a moment later. */
+/* One worker writes a slot and any process reads it. Relaxed loads suffice: sums of two series that
+ * are a moment apart look like a scrape that came a moment later. */
 
 const uint64_t metrics_bounds_us[METRICS_BUCKETS] = {
     100,   250,   500,    1000,   2500,    5000,    10000,
     25000, 50000, 100000, 250000, 1000000, 2500000, 10000000,
 };
 
-/* The statuses that have a counter of their own; the last counter is for all others. */
+/* Statuses with a counter of their own; the last counter is for all others. */
 static const short statuses[METRICS_STATUSES - 1] = {
     200, 201, 202, 204, 206, 304, 400, 401, 403, 404, 405, 406, 408, 409,
     411, 412, 413, 414, 415, 422, 428, 429, 431, 500, 501, 503, 504,
@@ -37,19 +37,20 @@ struct series {
     }
 
 static const struct series sums[] = {
-    COUNTER("parley_source_hits_total", "Reads a tier answered.", "{tier=\"memory\"}",
+    COUNTER("parley_source_hits_total", "Reads answered from a source.", "{source=\"memory\"}",
             source_hits[METRICS_MEMORY]),
-    COUNTER("parley_source_hits_total", NULL, "{tier=\"redis\"}", source_hits[METRICS_REDIS]),
-    COUNTER("parley_source_hits_total", NULL, "{tier=\"postgres\"}", source_hits[METRICS_POSTGRES]),
-    COUNTER("parley_source_misses_total", "Reads a tier could not answer.", "{tier=\"memory\"}",
-            source_misses[METRICS_MEMORY]),
-    COUNTER("parley_source_misses_total", NULL, "{tier=\"redis\"}", source_misses[METRICS_REDIS]),
-    COUNTER("parley_source_misses_total", NULL, "{tier=\"postgres\"}",
+    COUNTER("parley_source_hits_total", NULL, "{source=\"redis\"}", source_hits[METRICS_REDIS]),
+    COUNTER("parley_source_hits_total", NULL, "{source=\"postgres\"}",
+            source_hits[METRICS_POSTGRES]),
+    COUNTER("parley_source_misses_total", "Reads that a source could not answer.",
+            "{source=\"memory\"}", source_misses[METRICS_MEMORY]),
+    COUNTER("parley_source_misses_total", NULL, "{source=\"redis\"}", source_misses[METRICS_REDIS]),
+    COUNTER("parley_source_misses_total", NULL, "{source=\"postgres\"}",
             source_misses[METRICS_POSTGRES]),
-    COUNTER("parley_idempotent_replays_total", "Answers given again for an Idempotency-Key.", "",
+    COUNTER("parley_idempotent_replays_total", "Answers repeated for an Idempotency-Key.", "",
             replays),
-    COUNTER("parley_bad_connections_total", "FastCGI connections closed for what came over them.",
-            "", bad_connections),
+    COUNTER("parley_bad_connections_total",
+            "FastCGI connections closed because of a malformed request.", "", bad_connections),
     COUNTER("parley_queue_refused_total", "Requests refused because they had waited too long.", "",
             queue_refused),
     COUNTER("parley_db_connections_opened_total", "PostgreSQL connections opened.", "", db_opened),
@@ -79,10 +80,8 @@ static const struct series sums[] = {
 };
 
 static const struct series histograms[] = {
-    COUNTER("parley_http_request_seconds", "Time that a handler took to make an answer.", "",
-            latency),
-    COUNTER("parley_queue_seconds", "Time from nginx passing a request on to a handler taking it.",
-            "", queue),
+    COUNTER("parley_http_request_seconds", "Time that a handler took to answer.", "", latency),
+    COUNTER("parley_queue_seconds", "Time from nginx to a handler.", "", queue),
     COUNTER("parley_pool_acquire_seconds", "Time to get a connection of the PostgreSQL pool.", "",
             acquire),
     COUNTER("parley_statement_seconds", "Time of a round trip to PostgreSQL.", "", statement),
@@ -118,13 +117,12 @@ void metrics_request(struct metrics_slot *s, unsigned route, int status, int64_t
     metrics_observe(&s->latency, us);
 }
 
-/* All the slots of a render; passed down instead of two parameters. */
 struct slots {
     const struct metrics_slot *at;
     size_t n;
 };
 
-/* The sum of the counters at offset, i words on. Gauges are int64_t, and add up just the same. */
+/* The sum over all slots of the i-th counter from offset on. Gauges add up the same way. */
 static uint64_t sum(struct slots s, size_t offset, size_t i)
 {
     uint64_t total = 0;
@@ -136,8 +134,8 @@ static uint64_t sum(struct slots s, size_t offset, size_t i)
     return total;
 }
 
-/* Not %f: its decimal point depends on the locale, and the bounds shall be printed exactly. */
-static void put_seconds(struct buf *out, uint64_t us)
+/* Not %f: its decimal point depends on the locale, and it does not print the bounds exactly. */
+static void write_seconds(struct buf *out, uint64_t us)
 {
     char part[16];
     int n = snprintf(part, sizeof(part), ".%06u", (unsigned)(us % 1000000));
@@ -148,7 +146,7 @@ static void put_seconds(struct buf *out, uint64_t us)
         buf_put(out, part, (size_t)n);
 }
 
-static void put_family(struct buf *out, const char *name, const char *type, const char *help)
+static void write_family(struct buf *out, const char *name, const char *type, const char *help)
 {
     buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
@@ -157,7 +155,7 @@ static void render_requests(struct buf *out, struct slots s, const char *const *
                             size_t n_routes)
 {
     static const char name[] = "parley_http_requests_total";
-    put_family(out, name, "counter", "Requests answered, by route and status.");
+    write_family(out, name, "counter", "Requests answered, by route and status.");
     for (size_t r = 0; r < n_routes && r < METRICS_ROUTES_MAX; r++) {
         for (size_t i = 0; route_names[r] && i < METRICS_STATUSES; i++) {
             char status[8] = "other";
@@ -175,26 +173,26 @@ static void render_requests(struct buf *out, struct slots s, const char *const *
 static void render_histogram(struct buf *out, struct slots s, const struct series *h)
 {
     uint64_t below = 0;
-    put_family(out, h->name, "histogram", h->help);
+    write_family(out, h->name, "histogram", h->help);
     for (size_t i = 0; i <= METRICS_BUCKETS; i++) {
         below += sum(s, h->offset + offsetof(struct metrics_histogram, bucket), i);
         buf_printf(out, "%s_bucket{le=\"", h->name);
         if (i < METRICS_BUCKETS)
-            put_seconds(out, metrics_bounds_us[i]);
+            write_seconds(out, metrics_bounds_us[i]);
         else
             BUF_LIT(out, "+Inf");
         buf_printf(out, "\"} %llu\n", (unsigned long long)below);
     }
     buf_printf(out, "%s_sum ", h->name);
-    put_seconds(out, sum(s, h->offset + offsetof(struct metrics_histogram, sum_us), 0));
-    /* The format demands that the count equals the last bucket, so it is not counted apart. */
+    write_seconds(out, sum(s, h->offset + offsetof(struct metrics_histogram, sum_us), 0));
+    /* The format demands that the count equals the last bucket: it has no counter of its own. */
     buf_printf(out, "\n%s_count %llu\n", h->name, (unsigned long long)below);
 }
 
 static void render_errors(struct buf *out, struct slots s)
 {
     static const char name[] = "parley_errors_total";
-    put_family(out, name, "counter", "Requests that failed, by kind.");
+    write_family(out, name, "counter", "Requests that failed, by kind.");
     for (size_t i = 0; i < ERR_COUNT; i++) {
         const unsigned long long count = sum(s, offsetof(struct metrics_slot, errors), i);
         if (count > 0)
@@ -202,12 +200,12 @@ static void render_errors(struct buf *out, struct slots s)
     }
 }
 
-/* A counter that never counted is left out. */
+/* A counter that is 0 is left out. */
 static void render_sum(struct buf *out, struct slots s, const struct series *r)
 {
     const int64_t n = (int64_t)sum(s, r->offset, 0);
     if (r->help)
-        put_family(out, r->name, r->gauge ? "gauge" : "counter", r->help);
+        write_family(out, r->name, r->gauge ? "gauge" : "counter", r->help);
     if (r->gauge || n != 0)
         buf_printf(out, "%s%s %lld\n", r->name, r->label, (long long)n);
 }

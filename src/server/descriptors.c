@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a worker needs of open files. What its handlers need beside the connections of nginx is kept
- * free for them: without it PostgreSQL and Redis would seem to be away, and those that nginx holds
- * idle would keep it so.
+ * How many open files a worker needs. Some are reserved, so that connections of nginx cannot take
+ * them: else PostgreSQL and Redis would seem to be away, for as long as nginx keeps those open.
  */
 #include "server_internal.h"
 
@@ -11,10 +10,10 @@
 #include <sys/resource.h>
 
 enum {
-    /* Standard ones 3, lock and sockets 3, epolls and eventfds 5, one for Redis that is no
-     * handler's; what libpq opens while it connects. */
-    BESIDE = 16,
-    NGINX_LEAST = 16
+    /* Standard ones 3, lock and sockets 3, epolls and eventfds 5, one to Redis that belongs to no
+     * handler, and what libpq opens while it connects. */
+    FIXED = 16,
+    NGINX_MIN = 16
 };
 
 void descriptors_raise(void)
@@ -22,12 +21,12 @@ void descriptors_raise(void)
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
         return;
-    /* Nothing here uses select(2), which is what the soft limit is low for. */
+    /* The soft limit is low for the sake of select(2), which nothing here uses. */
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static int64_t limit_of_process(void)
+static int64_t process_limit(void)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > INT32_MAX)
@@ -35,21 +34,21 @@ static int64_t limit_of_process(void)
     return (int64_t)limit.rlim_cur;
 }
 
-static int64_t own(const struct config *cfg)
+static int64_t reserved(const struct config *cfg)
 {
-    /* A thread: its connection to Redis, and one of nginx beyond those below. */
-    return 2 * cfg->threads + cfg->pool_max + DESCRIPTORS_ADMIN + BESIDE;
+    /* Each thread: its connection to Redis, and one of nginx (see fcgi_settings.connections). */
+    return 2 * cfg->threads + cfg->pool_max + DESCRIPTORS_ADMIN + FIXED;
 }
 
 int64_t descriptors_for_nginx(const struct config *cfg)
 {
-    const int64_t n = limit_of_process() - own(cfg);
-    return n < NGINX_LEAST ? NGINX_LEAST : n;
+    const int64_t n = process_limit() - reserved(cfg);
+    return n < NGINX_MIN ? NGINX_MIN : n;
 }
 
 bool descriptors_enough(const struct config *cfg, char *why, size_t n)
 {
-    const int64_t need = own(cfg) + NGINX_LEAST, limit = limit_of_process();
+    const int64_t need = reserved(cfg) + NGINX_MIN, limit = process_limit();
     if (limit >= need)
         return true;
     snprintf(why, n,

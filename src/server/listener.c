@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* The Unix sockets on which nginx reaches the workers, and the lock that keeps two services from
+ * using the same ones. */
 #include "server_internal.h"
 
 #include <errno.h>
@@ -14,7 +16,7 @@
 /* nginx's connects fail at once when the queue is full; the kernel lowers it to somaxconn. */
 enum { BACKLOG = 4096 };
 
-static enum err fail(char *why, size_t why_n, const char *path, const char *what)
+static enum err report(char *why, size_t why_n, const char *path, const char *what)
 {
     snprintf(why, why_n, "socket %s: %s", path, what);
     return ERR_INVALID;
@@ -25,50 +27,50 @@ static int unix_socket(void)
     return socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
 
-/* Whether the name is free, or that of a socket nobody listens on. */
-static enum err check_place(const struct sockaddr_un *a, char *why, size_t why_n)
+/* ERR_NONE: the name is free, or that of a socket on which nobody listens. */
+static enum err check_path(const struct sockaddr_un *a, char *why, size_t why_n)
 {
     struct stat st;
     if (lstat(a->sun_path, &st) != 0)
-        return errno == ENOENT ? ERR_NONE : fail(why, why_n, a->sun_path, strerror(errno));
+        return errno == ENOENT ? ERR_NONE : report(why, why_n, a->sun_path, strerror(errno));
     if (!S_ISSOCK(st.st_mode))
-        return fail(why, why_n, a->sun_path, "there is a file of that name which is no socket");
+        return report(why, why_n, a->sun_path, "a file of that name exists and is no socket");
     int fd = unix_socket();
     if (fd < 0)
-        return fail(why, why_n, a->sun_path, strerror(errno));
+        return report(why, why_n, a->sun_path, strerror(errno));
     int e = connect(fd, (const struct sockaddr *)a, sizeof *a) == 0 ? 0 : errno;
     close(fd);
     if (e == ECONNREFUSED || e == ENOENT)
         return ERR_NONE;
-    /* EAGAIN: somebody listens, and has more to do than it can. */
-    return fail(why, why_n, a->sun_path,
-                e == 0 || e == EAGAIN ? "another server answers there; stop it first, or set "
-                                        "PARLEY_LISTEN and PARLEY_ADMIN to other paths"
-                                      : strerror(e));
+    /* EAGAIN: somebody listens, and its queue is full. */
+    return report(why, why_n, a->sun_path,
+                  e == 0 || e == EAGAIN ? "another server answers there: stop it first, or set "
+                                          "PARLEY_LISTEN and PARLEY_ADMIN to other paths"
+                                        : strerror(e));
 }
 
-/* Under a name of its own until it listens: nginx never meets a socket that refuses. */
-static enum err open_at(struct listener *l, const struct sockaddr_un *fresh, char *why,
-                        size_t why_n)
+/* Under a temporary name until it listens: nginx never finds a socket that refuses. */
+static enum err bind_and_listen(struct listener *l, const struct sockaddr_un *fresh, char *why,
+                                size_t why_n)
 {
     struct stat st;
     if (unlink(fresh->sun_path) != 0 && errno != ENOENT)
-        return fail(why, why_n, fresh->sun_path, strerror(errno));
+        return report(why, why_n, fresh->sun_path, strerror(errno));
     l->fd = unix_socket();
     if (l->fd < 0)
-        return fail(why, why_n, fresh->sun_path, strerror(errno));
-    /* The mode comes with the name: not even for an instant may anybody else connect. */
+        return report(why, why_n, fresh->sun_path, strerror(errno));
+    /* Bound with its mode: nobody else may connect, not even for an instant. */
     mode_t before = umask(0117);
     int bound = bind(l->fd, (const struct sockaddr *)fresh, sizeof *fresh);
     int e = errno;
     umask(before);
     if (bound != 0)
-        return fail(why, why_n, l->path, strerror(e));
+        return report(why, why_n, l->path, strerror(e));
     if (listen(l->fd, BACKLOG) != 0 || lstat(fresh->sun_path, &st) != 0 ||
         rename(fresh->sun_path, l->path) != 0) {
         e = errno;
         unlink(fresh->sun_path);
-        return fail(why, why_n, l->path, strerror(e));
+        return report(why, why_n, l->path, strerror(e));
     }
     l->dev = st.st_dev;
     l->ino = st.st_ino;
@@ -77,17 +79,17 @@ static enum err open_at(struct listener *l, const struct sockaddr_un *fresh, cha
 
 enum err listener_open(struct listener *l, const char *path, char *why, size_t why_n)
 {
-    struct sockaddr_un place = {.sun_family = AF_UNIX}, fresh = {.sun_family = AF_UNIX};
+    struct sockaddr_un final = {.sun_family = AF_UNIX}, fresh = {.sun_family = AF_UNIX};
     memset(l, 0, sizeof *l);
     l->fd = -1;
     int n = snprintf(fresh.sun_path, sizeof fresh.sun_path, "%s.new", path);
     if (n < 0 || (size_t)n >= sizeof fresh.sun_path)
-        return fail(why, why_n, path, "the path is too long");
-    snprintf(place.sun_path, sizeof place.sun_path, "%s", path);
+        return report(why, why_n, path, "the path is too long");
+    snprintf(final.sun_path, sizeof final.sun_path, "%s", path);
     snprintf(l->path, sizeof l->path, "%s", path);
-    enum err e = check_place(&place, why, why_n);
+    enum err e = check_path(&final, why, why_n);
     if (e == ERR_NONE)
-        e = open_at(l, &fresh, why, why_n);
+        e = bind_and_listen(l, &fresh, why, why_n);
     if (e != ERR_NONE && l->fd >= 0) {
         close(l->fd);
         l->fd = -1;
@@ -95,7 +97,7 @@ enum err listener_open(struct listener *l, const char *path, char *why, size_t w
     return e;
 }
 
-/* Whether fd still has this name: whoever had the lock before takes the name away with it. */
+/* Whether fd still has this name: its last holder removes the name when it unlocks. */
 static bool has_name(int fd, const char *name)
 {
     struct stat own, named;
@@ -114,11 +116,11 @@ int listener_lock(const char *path, char *why, size_t why_n)
             return fd;
         close(fd);
     }
-    (void)fail(why, why_n, path,
-               fd >= 0 && errno == EWOULDBLOCK
-                   ? "another server is there, or workers of one that still end; wait, or set "
-                     "PARLEY_LISTEN and PARLEY_ADMIN to other paths"
-                   : strerror(errno));
+    (void)report(why, why_n, path,
+                 fd >= 0 && errno == EWOULDBLOCK
+                     ? "another server is running, or workers of one still end: wait, or set "
+                       "PARLEY_LISTEN and PARLEY_ADMIN to other paths"
+                     : strerror(errno));
     if (fd >= 0)
         close(fd);
     return -1;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* When a worker that died is started again. */
 #include "server_internal.h"
 
 static const int64_t second_us = 1000000;
@@ -11,7 +12,7 @@ int64_t respawn_after_death(struct respawn *r, bool served, int64_t now_us)
     else
         r->delay_us = r->delay_us * 2 < longest ? r->delay_us * 2 : longest;
     r->deaths[r->n_deaths++ % RESPAWN_DEATHS] = now_us;
-    /* What is written next is the oldest of the last RESPAWN_DEATHS, this one included. */
+    /* The entry that is overwritten next is the oldest of the last RESPAWN_DEATHS. */
     int64_t oldest = r->deaths[r->n_deaths % RESPAWN_DEATHS];
     const bool looping = r->n_deaths >= RESPAWN_DEATHS && now_us - oldest <= minute;
     r->looping_until_us = looping ? now_us + minute : 0;

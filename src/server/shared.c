@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The memory in which workers and supervisor report to each other. */
 #include "server_internal.h"
 
 #include <stdio.h>
@@ -41,20 +42,20 @@ void shared_clear_reason(struct shared *s)
     atomic_store(&s->reason_state, 0);
 }
 
-void shared_begin(struct shared *s, size_t slot)
+void shared_worker_begin(struct shared *s, size_t worker)
 {
-    atomic_store(&s->words[slot].ready, false);
-    atomic_store(&s->words[slot].wishes, false);
-    atomic_store(&s->host.workers[slot].state, API_WORKER_STARTING);
-    /* Before the worker counts anything, so that no sum leaves it out that a later one has in. */
-    if (atomic_load(&s->host.n_slots) <= slot)
-        atomic_store(&s->host.n_slots, slot + 1);
+    atomic_store(&s->flags[worker].ready, false);
+    atomic_store(&s->flags[worker].wants_replacement, false);
+    atomic_store(&s->host.workers[worker].state, API_WORKER_STARTING);
+    /* Before the worker counts anything, so that no later sum is smaller than an earlier one. */
+    if (atomic_load(&s->host.n_slots) <= worker)
+        atomic_store(&s->host.n_slots, worker + 1);
 }
 
-void shared_end(struct shared *s, size_t slot)
+void shared_worker_end(struct shared *s, size_t worker)
 {
-    struct metrics_slot *m = &s->slots[slot];
-    atomic_store(&s->host.workers[slot].pid, 0);
+    struct metrics_slot *m = &s->slots[worker];
+    atomic_store(&s->host.workers[worker].pid, 0);
     metrics_set(&m->pool_open, 0);
     metrics_set(&m->pool_idle, 0);
     metrics_set(&m->pool_in_use, 0);

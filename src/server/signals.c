@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Signals are blocked and waited for: no signal handler runs any code. */
 #include "server_internal.h"
 
 #include <errno.h>

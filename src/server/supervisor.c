@@ -1,50 +1,37 @@
 /* SPDX-License-Identifier: MIT */
+/* The supervisor: opens what workers share, starts and restarts them, handles signals, stops the
+ * service. */
 #include "supervisor_internal.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "parley/base/clock.h"
 
-/* For those that are left when one has found the configuration to be wrong. */
+/* Time for the other workers when one has found the configuration to be wrong. */
 static const int64_t misconfigured_us = 2 * 1000000;
 
-size_t supervisor_cores(void)
-{
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return n < 1 ? 1 : (size_t)n;
-}
-
-size_t supervisor_workers(const struct config *cfg)
-{
-    const size_t n = cfg->workers > 0 ? (size_t)cfg->workers : supervisor_cores();
-    return n > 256 ? 256 : n;
-}
-
-static void stop(struct supervisor *s, int status, int64_t within_us)
+static void stop_service(struct supervisor *s, int status, int64_t within_us)
 {
     s->stopping = true;
     s->exit_status = status;
-    /* From here on a connect is refused at once, and nginx answers; what has connected is served.
-     * Before the signal: each worker empties the queue when it gets that. */
+    /* From here on a connect fails at once and nginx answers; what has connected is served. Before
+     * the signal: each worker empties the listener's queue when it gets that. */
     (void)shutdown(s->listen.fd, SHUT_RD);
     (void)shutdown(s->admin.fd, SHUT_RD);
     reload_stop(s);
     for (int i = 0; i < API_SLOTS_MAX; i++)
-        worker_table_leave(s, i, within_us);
+        worker_table_drain(s, i, within_us);
 }
 
-/* One clear line, whichever and how many of the workers found it. */
-static void misconfigured(struct supervisor *s)
+/* Prints one line, however many workers found it. */
+static void stop_misconfigured(struct supervisor *s)
 {
     const char *reason = shared_reason(s->run.shared);
     fprintf(stderr, "parley: %s\n",
             reason ? reason : "a worker found the configuration to be wrong");
-    stop(s, EXIT_MISCONFIGURED, misconfigured_us);
+    stop_service(s, EXIT_MISCONFIGURED, misconfigured_us);
 }
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -52,13 +39,13 @@ static int64_t earlier(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* Gives the time at which one of them is over. */
-static int64_t note_crash_loops(struct supervisor *s)
+/* The time at which the first of them is over. */
+static int64_t count_crash_loops(struct supervisor *s)
 {
     const int64_t now = clock_mono_us();
     int64_t n = 0, next = INT64_MAX;
-    for (size_t i = 0; i < s->now->n; i++) {
-        const struct respawn *r = &s->now->seats[i].respawn;
+    for (size_t i = 0; i < s->current->n; i++) {
+        const struct respawn *r = &s->current->slots[i].respawn;
         if (!respawn_is_looping(r, now))
             continue;
         n++;
@@ -68,11 +55,11 @@ static int64_t note_crash_loops(struct supervisor *s)
     return next;
 }
 
-static void log_death(int slot, pid_t pid, int status, int64_t restart_us)
+static void log_death(int worker, pid_t pid, int status, int64_t restart_us)
 {
     struct log_line l;
     log_begin(&l, LOG_ERROR, "worker_died");
-    log_int(&l, "worker", slot);
+    log_int(&l, "worker", worker);
     log_int(&l, "worker_pid", pid);
     if (WIFSIGNALED(status))
         log_int(&l, "signal", WTERMSIG(status));
@@ -83,16 +70,16 @@ static void log_death(int slot, pid_t pid, int status, int64_t restart_us)
     log_end(&l);
 }
 
-/* Gives the time to wait until the seat is taken again. */
-static int64_t seat_lost(struct seat *seat, bool served, bool clean)
+/* The time to wait before a worker is started in this slot again. */
+static int64_t release_slot(struct worker_slot *slot, bool served, bool clean)
 {
     const int64_t now = clock_mono_us();
-    const bool was_looping = respawn_is_looping(&seat->respawn, now);
-    /* Somebody has sent it SIGTERM: it has drained, and another takes its place at once. */
-    int64_t delay = clean ? 0 : respawn_after_death(&seat->respawn, served, now);
-    seat->holder = NOBODY;
-    seat->start_at_us = now + delay;
-    if (respawn_is_looping(&seat->respawn, now) && !was_looping)
+    const bool was_looping = respawn_is_looping(&slot->respawn, now);
+    /* A clean end: somebody sent it SIGTERM, and it has drained. */
+    int64_t delay = clean ? 0 : respawn_after_death(&slot->respawn, served, now);
+    slot->worker = NO_WORKER;
+    slot->start_at_us = now + delay;
+    if (respawn_is_looping(&slot->respawn, now) && !was_looping)
         log_say(LOG_ERROR, "crash_loop",
                 "a worker died %d times within a minute; it is tried again after %d ms",
                 RESPAWN_DEATHS, (int)(delay / 1000));
@@ -101,27 +88,28 @@ static int64_t seat_lost(struct seat *seat, bool served, bool clean)
 
 static void worker_ended(struct supervisor *s, pid_t pid, int status)
 {
-    bool was_leaving;
+    bool was_draining;
     int64_t restart_us = -1;
-    const bool clean = exited_with(status, EXIT_GOOD);
-    const int slot = worker_table_reap(s, pid, status, &was_leaving);
-    if (slot == NOBODY)
-        return; /* a child from before this program was run */
-    struct seat *seat = generation_seat(s->now, slot);
-    if (!s->stopping && !was_leaving && !reload_lost(s, slot, status) && seat) {
-        if (exited_with(status, EXIT_MISCONFIGURED) && !atomic_load(&s->run.shared->served)) {
-            misconfigured(s);
+    const bool clean = process_exited_with(status, EXIT_GOOD);
+    const int worker = worker_table_reap(s, pid, status, &was_draining);
+    if (worker == NO_WORKER)
+        return; /* a child that this process had before it executed parley */
+    struct worker_slot *slot = worker_set_slot_of(s->current, worker);
+    if (!s->stopping && !was_draining && !reload_lost(s, worker, status) && slot) {
+        if (process_exited_with(status, EXIT_MISCONFIGURED) &&
+            !atomic_load(&s->run.shared->served)) {
+            stop_misconfigured(s);
             return;
         }
-        restart_us = seat_lost(seat, worker_table_is_ready(s, slot), clean);
+        restart_us = release_slot(slot, worker_table_is_ready(s, worker), clean);
     }
     if (clean || s->stopping)
-        worker_table_log(LOG_INFO, "worker_ended", slot, pid);
+        worker_table_log(LOG_INFO, "worker_ended", worker, pid);
     else
-        log_death(slot, pid, status, restart_us);
+        log_death(worker, pid, status, restart_us);
 }
 
-static void reap(struct supervisor *s)
+static void reap_children(struct supervisor *s)
 {
     int status;
     pid_t pid;
@@ -133,49 +121,49 @@ static void reap(struct supervisor *s)
     }
 }
 
-/* Starts what is due; gives the time at which there is something to do without a signal. */
+/* Starts workers that are due. The time of the next one. */
 static int64_t start_due(struct supervisor *s)
 {
     int64_t next = INT64_MAX;
-    for (size_t i = 0; i < s->now->n; i++) {
-        struct seat *seat = &s->now->seats[i];
-        if (seat->holder == NOBODY && seat->start_at_us <= clock_mono_us()) {
+    for (size_t i = 0; i < s->current->n; i++) {
+        struct worker_slot *slot = &s->current->slots[i];
+        if (slot->worker == NO_WORKER && slot->start_at_us <= clock_mono_us()) {
             const int64_t now = clock_mono_us();
-            seat->holder = worker_table_start(s, s->now, false);
-            if (seat->holder == NOBODY)
-                seat->start_at_us = now + respawn_after_death(&seat->respawn, false, now);
+            slot->worker = worker_table_start(s, s->current, false);
+            if (slot->worker == NO_WORKER)
+                slot->start_at_us = now + respawn_after_death(&slot->respawn, false, now);
         }
-        if (seat->holder == NOBODY && seat->start_at_us < next)
-            next = seat->start_at_us;
+        if (slot->worker == NO_WORKER && slot->start_at_us < next)
+            next = slot->start_at_us;
     }
     return next;
 }
 
-static void take_signal(struct supervisor *s, int signo)
+static void handle_signal(struct supervisor *s, int signo)
 {
     if (signo == SIGHUP && !s->stopping) {
-        reload_ask(s);
+        reload_request(s);
     } else if (signo == SIGTERM || signo == SIGINT) {
         log_say(LOG_INFO, "stopping", "%s", s->stopping ? "at once" : "draining");
-        stop(s, s->exit_status, s->stopping ? 0 : INT64_MAX);
+        stop_service(s, s->exit_status, s->stopping ? 0 : INT64_MAX);
     }
 }
 
-static void watch(struct supervisor *s)
+static void run_loop(struct supervisor *s)
 {
     while (!s->stopping || worker_table_any(s, false) || s->checker > 0) {
         int64_t next = worker_table_kill_late(s);
         if (!s->stopping) {
             next = earlier(next, start_due(s));
             next = earlier(next, reload_step(s));
-            next = earlier(next, note_crash_loops(s));
+            next = earlier(next, count_crash_loops(s));
         }
-        take_signal(s, signals_wait(&s->signals, next));
-        reap(s);
+        handle_signal(s, signals_wait(&s->signals, next));
+        reap_children(s);
     }
 }
 
-static enum err prepare(struct supervisor *s, const struct config *cfg, char *why, size_t why_n)
+static enum err open_shared(struct supervisor *s, const struct config *cfg, char *why, size_t why_n)
 {
     descriptors_raise();
     if (!descriptors_enough(cfg, why, why_n)) {
@@ -193,17 +181,16 @@ static enum err prepare(struct supervisor *s, const struct config *cfg, char *wh
     s->run.cache = cache_shared_map((size_t)cfg->memory);
     if (!s->run.cache) {
         s->exit_status = EXIT_MISCONFIGURED;
-        snprintf(why, why_n, "PARLEY_MEMORY: there are no %lld bytes of memory to be had",
+        snprintf(why, why_n, "PARLEY_MEMORY: %lld bytes of memory are not available",
                  (long long)cfg->memory);
         return ERR_INVALID;
     }
     s->run.shared = shared_map();
     s->run.auth = auth_shared_map();
     s->run.hosts = db_hosts_shared_map(cfg->hosts_one, PARLEY_VERSION);
-    s->now = generation_create(cfg, 1);
-    if (s->run.shared && s->run.auth && s->run.hosts && s->now) {
-        atomic_store(&s->run.shared->host.generation, s->now->number);
-        atomic_store(&s->run.shared->host.seats, (int64_t)s->now->n);
+    s->current = worker_set_create(cfg, 1);
+    if (s->run.shared && s->run.auth && s->run.hosts && s->current) {
+        atomic_store(&s->run.shared->host.worker_set, s->current->number);
         return ERR_NONE;
     }
     snprintf(why, why_n, "out of memory");
@@ -213,24 +200,24 @@ static enum err prepare(struct supervisor *s, const struct config *cfg, char *wh
 int supervisor_run(const struct config *cfg, worker_fn worker, check_fn check)
 {
     char why[320];
-    struct supervisor s = {.worker = worker, .check = check, .heir = NOBODY};
+    struct supervisor s = {.worker = worker, .check = check, .replacement = NO_WORKER};
     s.lock_fd = s.listen.fd = s.admin.fd = -1;
     s.exit_status = EXIT_FAULT;
     signals_block(&s.signals);
-    /* The log's pipe may have lost its reader. */
+    /* Whoever reads the log may have gone: a write then fails and does not end the process. */
     (void)signal(SIGPIPE, SIG_IGN);
-    if (prepare(&s, cfg, why, sizeof why) != ERR_NONE) {
+    if (open_shared(&s, cfg, why, sizeof why) != ERR_NONE) {
         fprintf(stderr, "parley: %s\n", why);
     } else {
         s.exit_status = EXIT_GOOD;
         struct log_line l;
         log_begin(&l, LOG_INFO, "started");
         log_str(&l, "version", PARLEY_VERSION);
-        log_int(&l, "workers", (int64_t)s.now->n);
+        log_int(&l, "workers", (int64_t)s.current->n);
         log_str(&l, "listen", cfg->listen);
         log_str(&l, "admin", cfg->admin);
         log_end(&l);
-        watch(&s);
+        run_loop(&s);
         log_say(LOG_INFO, "stopped", "all workers have ended");
     }
     listener_close(&s.listen);
@@ -240,6 +227,6 @@ int supervisor_run(const struct config *cfg, worker_fn worker, check_fn check)
     auth_shared_unmap(s.run.auth);
     db_hosts_shared_unmap(s.run.hosts);
     cache_shared_unmap(s.run.cache);
-    generation_destroy(s.now);
+    worker_set_destroy(s.current);
     return s.exit_status;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A worker: the pool, the cache, the session module and two FastCGI servers, all opened after the
- * fork; its first thread waits for SIGTERM and keeps house. Operations have a socket and a thread
- * of their own, so that they answer when every handler is stuck.
+ * A worker: the pool, the cache, the session service and two FastCGI servers, all opened after the
+ * fork. Its first thread does periodic work and waits for SIGTERM. Operations have a socket and a
+ * thread of their own, so that they answer when every handler thread is stuck.
  */
 #include "server_internal.h"
 
@@ -29,12 +29,12 @@ enum {
     TRIM_TICKS = 100,
     DRAIN_TICK_MS = 20,
     STOP_GRACE_MS = 1000,
-    BEGIN_MS = 3000, /* to be registered, beyond what it takes to reach PostgreSQL */
+    BEGIN_MS = 3000, /* to be registered, in addition to the time to connect to PostgreSQL */
     /* How long a quarantine outlives the longest write that it may have to cover. */
     QUARANTINE_MARGIN_MS = 2000,
     CACHE_VALUE_MAX = 128 * 1024,
-    /* What a request may take beside several copies of its body and of a page of messages: text on
-     * its way in and out, and buffers that grow by doubling. */
+    /* What a request may take in addition to several copies of its body and of a page of messages:
+     * text on its way in and out, and buffers that grow by doubling. */
     ARENA_BASE = 8 * 1024 * 1024,
     ARENA_COPIES = 4
 };
@@ -55,14 +55,14 @@ static struct db *open_db(const struct worker *w)
 {
     const struct config *cfg = w->run->cfg;
     struct db_settings settings = db_settings_from(cfg);
-    settings.warn_of_owner = w->run->slot == 0;
+    settings.warn_of_owner = w->run->worker == 0;
     settings.app_name = "parley";
     settings.pool_min = (int)cfg->pool_min;
     settings.pool_max = (int)cfg->pool_max;
     settings.idle_s = (int)cfg->pool_idle;
     settings.lifetime_s = (int)cfg->pool_lifetime;
-    /* Twice: a reload has the pools of two generations open, and must not find the server full
-     * because of the one that leaves. */
+    /* Twice: during a reload the pools of two worker sets are open, and PostgreSQL must have
+     * connections for both. */
     settings.workers = 2 * (int)w->run->n_workers;
     return db_open(&settings, w->service.slot);
 }
@@ -79,12 +79,12 @@ static struct cache *open_cache(struct worker *w)
         .value_max = CACHE_VALUE_MAX,
         .layout = w->layout,
     };
-    /* What shapes a value: how many messages fit into it. */
+    /* What decides the contents of a value: its format, and how many messages fit. */
     snprintf(w->layout, sizeof w->layout, "%d.%" PRId64, SESSION_LAYOUT, cfg->page_bytes);
     return cache_open(&settings, w->service.slot);
 }
 
-static void outdate(void *cache)
+static void outdate_cache(void *cache)
 {
     cache_shared_outdate(cache);
 }
@@ -93,10 +93,10 @@ static struct db_hosts *open_hosts(const struct worker *w)
 {
     const struct db_hosts_settings settings = {
         .shared = w->run->hosts,
-        .slot = w->run->slot,
+        .slot = w->run->worker,
         .workers = (int)w->run->n_workers,
         .statement_ms = (int)w->run->cfg->statement_ms,
-        .before_alone = outdate,
+        .before_alone = outdate_cache,
         .arg = w->run->cache,
     };
     return db_hosts_open(&settings, w->service.db);
@@ -116,12 +116,12 @@ static struct auth *open_auth(const struct worker *w)
     return auth_open(&settings, w->service.db);
 }
 
-/* How many threads of this worker look for requests: its share of the processors, at least one.
- * With more, a thread gathers fewer reads (measured). */
-static int watchers(const struct worker *w)
+/* How many threads poll for requests: this worker's share of the processors, at least one. With
+ * more, a thread gathers fewer reads (measured). */
+static int pollers(const struct worker *w)
 {
     const size_t workers = w->run->n_workers;
-    return (int)((supervisor_cores() + workers - 1) / workers);
+    return (int)((server_cores() + workers - 1) / workers);
 }
 
 static enum err start_servers(struct worker *w)
@@ -140,7 +140,7 @@ static enum err start_servers(struct worker *w)
     struct fcgi_settings handlers = admin;
     handlers.listen_fd = w->run->listen_fd;
     handlers.threads = (int)cfg->threads;
-    handlers.watchers = watchers(w);
+    handlers.pollers = pollers(w);
     handlers.connections = (size_t)descriptors_for_nginx(cfg);
     handlers.max_body = (size_t)cfg->max_body;
     handlers.arena_limit =
@@ -156,7 +156,7 @@ static enum err start_servers(struct worker *w)
 
 static void each_setting(const void *settings, api_setting_fn each, void *arg)
 {
-    config_each(settings, each, arg);
+    config_each(settings, false, each, arg);
 }
 
 static enum err open_all(struct worker *w)
@@ -168,7 +168,7 @@ static enum err open_all(struct worker *w)
                                                .sweep_s = cfg->sweep_s,
                                                .statement_ms = (int)cfg->statement_ms,
                                                .cache_seconds = cfg->cache_s,
-                                               /* The queue gives a value up after two time-outs. */
+                                               /* The queue drops a value after two time-outs. */
                                                .store_ms = cfg->request_ms + 4 * cfg->redis_ms,
                                                .hosts = w->run->hosts};
     struct api_service *service = &w->service;
@@ -177,7 +177,7 @@ static enum err open_all(struct worker *w)
         .request_ms = cfg->request_ms,
         .queue_ms = cfg->queue_ms,
         .slow_ms = cfg->slow_ms,
-        .slot = &w->run->shared->slots[w->run->slot],
+        .slot = &w->run->shared->slots[w->run->worker],
         .slots = w->run->shared->slots,
         .host = &w->run->shared->host,
         .version = PARLEY_VERSION,
@@ -185,7 +185,6 @@ static enum err open_all(struct worker *w)
         .each_setting = each_setting,
         .settings = cfg,
         .items_max = cfg->items_max,
-        .retry_guard = cfg->retry_guard,
         .exports_max = (int)(cfg->threads + 3) / 4,
         .exports_lock = PTHREAD_MUTEX_INITIALIZER,
     };
@@ -201,8 +200,8 @@ static enum err open_all(struct worker *w)
     return service->sessions ? ERR_NONE : ERR_NOMEM;
 }
 
-/* A wrong configuration ends a worker only until PostgreSQL was usable once: what becomes wrong
- * later (a schema that is newer by now) is told by /readyz, while the caches go on answering. */
+/* A wrong configuration ends a worker only until PostgreSQL was usable once. What becomes wrong
+ * later (a newer schema) is shown by /readyz, while the caches go on answering. */
 static bool is_misconfigured(struct worker *w)
 {
     struct db_status status;
@@ -214,18 +213,18 @@ static bool is_misconfigured(struct worker *w)
     return true;
 }
 
-/* Until nginx has closed the connections that it holds, or the time is over: a connection that is
- * closed from here just as nginx writes to it gives a POST a 502. */
+/* Serves until nginx has closed its connections, or the time is over. Closing a connection from
+ * here just as nginx writes to it would give a POST a 502. */
 static void drain(struct worker *w, const sigset_t *term)
 {
     struct deadline end = deadline_in_ms(w->run->cfg->drain_s * 1000);
     if (getppid() != w->parent) {
-        /* What the supervisor does when the whole service ends; it was killed. */
+        /* The supervisor was killed: do what it does when the whole service ends. */
         (void)shutdown(w->run->listen_fd, SHUT_RD);
         (void)shutdown(w->run->admin_fd, SHUT_RD);
     }
-    fcgi_server_leave(w->server);
-    fcgi_server_leave(w->admin);
+    fcgi_server_drain(w->server);
+    fcgi_server_drain(w->admin);
     while (fcgi_server_connections(w->server) > 0 && !deadline_passed(end)) {
         struct deadline tick = deadline_earlier(end, deadline_in_ms(DRAIN_TICK_MS));
         (void)signals_wait(term, tick.at_us);
@@ -247,15 +246,15 @@ static bool close_all(struct worker *w)
     return true;
 }
 
-/* The supervisor answers by starting another, which is ready before this one is told to leave. */
-static void wish_for_recycling(struct worker *w)
+/* The supervisor then starts a replacement, and tells this worker to drain when that is ready. */
+static void ask_for_replacement(struct worker *w)
 {
     if (w->recycle_at > 0 && fcgi_server_requests(w->server) >= w->recycle_at)
-        atomic_store(&w->run->shared->words[w->run->slot].wishes, true);
+        atomic_store(&w->run->shared->flags[w->run->worker].wants_replacement, true);
 }
 
-/* A host that is not registered yet refuses writes: better that they wait than that their clients
- * are told. Reads go on without PostgreSQL. */
+/* A host that is not registered yet refuses writes. So requests wait until it is, but not while
+ * PostgreSQL is away: reads are answered without it. */
 static bool may_begin(const struct worker *w)
 {
     return (w->was_up || !w->run->replaces) &&
@@ -263,28 +262,34 @@ static bool may_begin(const struct worker *w)
             deadline_passed(w->begin_by));
 }
 
-/* Runs the worker's periodic work until SIGTERM. starting: returns true as soon as the worker may
- * take requests. False: the worker must end with *status. */
-static bool worker_loop(struct worker *w, const sigset_t *term, bool starting, int *status)
+/* Waits until the worker may take requests. False: it must end with *status. */
+static bool wait_to_begin(struct worker *w, const sigset_t *term, int *status)
+{
+    do {
+        *status = is_misconfigured(w) ? EXIT_MISCONFIGURED : EXIT_GOOD;
+        if (*status != EXIT_GOOD || may_begin(w))
+            return *status == EXIT_GOOD;
+    } while (signals_wait(term, deadline_in_ms(START_TICK_MS).at_us) != SIGTERM);
+    return false;
+}
+
+/* Does periodic work until SIGTERM, or until the configuration is found to be wrong. Returns the
+ * exit status. */
+static int worker_loop(struct worker *w, const sigset_t *term)
 {
     struct shared *shared = w->run->shared;
-    const int tick_ms = starting ? START_TICK_MS : TICK_MS;
-    for (unsigned ticks = 1;; ticks++) {
-        *status = is_misconfigured(w) ? EXIT_MISCONFIGURED : EXIT_GOOD;
-        if (*status != EXIT_GOOD || (starting && may_begin(w)))
-            return *status == EXIT_GOOD;
-        if (!starting && w->was_up && !atomic_load(&shared->words[w->run->slot].ready)) {
+    for (unsigned ticks = 1; !is_misconfigured(w); ticks++) {
+        if (w->was_up && !atomic_load(&shared->flags[w->run->worker].ready)) {
             atomic_store(&shared->served, true);
-            atomic_store(&shared->words[w->run->slot].ready, true);
+            atomic_store(&shared->flags[w->run->worker].ready, true);
         }
-        if (signals_wait(term, deadline_in_ms(tick_ms).at_us) == SIGTERM)
-            return false;
-        if (starting)
-            continue;
-        wish_for_recycling(w);
+        if (signals_wait(term, deadline_in_ms(TICK_MS).at_us) == SIGTERM)
+            return EXIT_GOOD;
+        ask_for_replacement(w);
         if (ticks % TRIM_TICKS == 0)
             (void)malloc_trim(0);
     }
+    return EXIT_MISCONFIGURED;
 }
 
 static int serve(struct worker *w)
@@ -294,20 +299,20 @@ static int serve(struct worker *w)
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
     w->begin_by = deadline_in_ms(w->run->cfg->connect_ms + BEGIN_MS);
-    if (!worker_loop(w, &term, true, &status))
+    if (!wait_to_begin(w, &term, &status))
         return status;
     enum err e = start_servers(w);
     if (e != ERR_NONE) {
         log_say(LOG_ERROR, "worker_failed", "cannot start: %s", err_name(e));
         return EXIT_FAULT;
     }
-    (void)worker_loop(w, &term, false, &status);
+    status = worker_loop(w, &term);
     if (status == EXIT_GOOD)
         drain(w, &term);
     return status;
 }
 
-/* Give or take a tenth: workers that started together do not go together. */
+/* Up to a tenth less or more: workers that started together are not replaced together. */
 static unsigned long long recycle_at(const struct config *cfg)
 {
     const unsigned long long n = (unsigned long long)cfg->recycle;
@@ -330,13 +335,13 @@ struct db_settings db_settings_from(const struct config *cfg)
 int worker_main(const struct worker_run *run)
 {
     struct worker w = {.run = run, .parent = getppid(), .recycle_at = recycle_at(run->cfg)};
-    /* Many threads that each needed much once would keep it for ever: few heaps, trimmed below, and
-     * large blocks given back at once. */
+    /* Else each thread would keep for ever what it needed once: few heaps, trimmed by worker_loop,
+     * and large blocks given back at once. */
     (void)mallopt(M_ARENA_MAX, 4);
     (void)mallopt(M_MMAP_THRESHOLD, 256 * 1024);
     enum err e = fcgi_library_init();
-    /* After libfcgi, which puts a handler of its own in its place. A write to a connection that
-     * nginx, PostgreSQL or Redis has closed is to fail and not to end the process. */
+    /* After fcgi_library_init, which installs a handler. A write to a connection that nginx,
+     * PostgreSQL or Redis has closed must fail and not end the process. */
     (void)signal(SIGPIPE, SIG_IGN);
     if (e == ERR_NONE)
         e = open_all(&w);
@@ -348,7 +353,7 @@ int worker_main(const struct worker_run *run)
     int status = serve(&w);
     if (close_all(&w))
         return status;
-    /* That request may commit without raising an epoch: not a clean end. */
+    /* That request may commit without updating the caches: not a clean end. */
     log_say(LOG_WARN, "worker_busy", "a request was still running at the end");
     return status == EXIT_GOOD ? EXIT_FAULT : status;
 }

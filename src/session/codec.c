@@ -2,17 +2,17 @@
 /*
  * A session as bytes for the caches:
  *
- *   struct head
- *   struct entry of each message
- *   text: the session's members in their native form, those of its messages, oldest first with a
- *         comma between two, and what of the fields is in none of them
+ * - struct header.
+ * - struct entry of each message.
+ * - text: the JSON form of the session's members, then those of its messages, oldest first with a
+ *   comma between two, then the fields that are not in these forms as they are.
  *
- * Whoever answers in the native form copies a part of the text; the fields are places in it, for
- * those who answer in another form and for the next writer, who writes one message and takes over
- * the form of the others.
+ * A reader that answers with the JSON form copies a part of the text. Each field is a span of the
+ * text, for other readers and for the next writer, which writes the form of one message and copies
+ * the others.
  *
- * Numbers are in the host's order: hosts of one Redis are of one byte order (others read a miss, by
- * the magic). The magic, and SESSION_LAYOUT, change with every change of this file.
+ * Numbers are in the host's byte order. A host of the other byte order reads a miss, because the
+ * magic differs. Every change of this layout changes the magic and SESSION_LAYOUT.
  */
 #include "session_internal.h"
 
@@ -23,33 +23,34 @@
 static const uint64_t codec_magic = UINT64_C(0x04706c7300736c04);
 static const uint32_t absent = UINT32_MAX;
 
-/* Bytes at places from the beginning of the text; n of an absent one is absent. */
-struct place {
+/* Bytes of the text; n == absent: an absent field. */
+struct span {
     uint32_t at, n;
 };
 enum { SESSION_TEXTS = 6, MESSAGE_TEXTS = 7, SESSION_NUMBERS = 12, ROOM = 12 * 1024 };
-struct head {
+struct header {
     uint64_t magic;
     int64_t numbers[SESSION_NUMBERS];
-    struct place texts[SESSION_TEXTS];
+    struct span texts[SESSION_TEXTS];
     uint32_t n_messages, text_n;
 };
 struct entry {
     int64_t seq, created_at;
-    struct place texts[MESSAGE_TEXTS];
+    struct span texts[MESSAGE_TEXTS];
 };
-/* Nothing of what is written is a gap of the compiler's. */
-_Static_assert(sizeof(struct head) == 8 + 8 * SESSION_NUMBERS + 8 * SESSION_TEXTS + 8, "no gaps");
-_Static_assert(sizeof(struct entry) == 16 + 8 * MESSAGE_TEXTS, "no gaps");
+/* They are stored as they are. */
+_Static_assert(sizeof(struct header) == 8 + 8 * SESSION_NUMBERS + 8 * SESSION_TEXTS + 8,
+               "no padding");
+_Static_assert(sizeof(struct entry) == 16 + 8 * MESSAGE_TEXTS, "no padding");
 
 /* ---- to bytes ---- */
 
 struct writer {
-    struct buf all;   /* head and entries, as yet without their values, and the text */
-    size_t base;      /* where the text begins */
-    struct buf spare; /* what goes behind all forms */
-    struct place *late[SESSION_TEXTS + MESSAGE_TEXTS * SESSION_WINDOW]; /* places in spare */
-    size_t n_late;
+    struct buf all;  /* room for header and entries, then the text */
+    size_t base;     /* where the text begins */
+    struct buf rest; /* the fields that no JSON form contains */
+    struct span *in_rest[SESSION_TEXTS + MESSAGE_TEXTS * SESSION_WINDOW];
+    size_t n_in_rest;
 };
 
 static bool is_part(struct sv s, struct sv of)
@@ -63,106 +64,109 @@ static size_t text_n(const struct writer *w)
     return w->all.n - w->base;
 }
 
-/* Where s is in the form that begins in the text at `from`. was: the form that was copied, which s
- * is a part of; absent: the form was written, and s begins at `at` of all that is written, unless
- * its escapes are written differently. What is in neither is spare. */
-static void put_place(struct writer *w, size_t from, struct sv was, struct sv s, size_t at,
-                      struct place *out)
+/* Finds the span of field s in the JSON form that begins in the text at `from`. copied: the form
+ * was copied from there, and s may be a part of it; absent: the form was written, and s begins at
+ * `at` of w->all, unless its escapes were written differently. A field that is in neither goes to
+ * the rest. */
+static void write_span(struct writer *w, size_t from, struct sv copied, struct sv s, size_t at,
+                       struct span *out)
 {
-    *out = (struct place){0, absent};
+    *out = (struct span){0, absent};
     if (!s.p)
         return;
     out->n = (uint32_t)s.n;
-    if (is_part(s, was)) {
-        out->at = (uint32_t)(from + (size_t)(s.p - was.p));
+    if (is_part(s, copied)) {
+        out->at = (uint32_t)(from + (size_t)(s.p - copied.p));
         return;
     }
-    if (!was.p && at <= w->all.n && s.n <= w->all.n - at && memcmp(w->all.p + at, s.p, s.n) == 0) {
+    if (!copied.p && at <= w->all.n && s.n <= w->all.n - at &&
+        memcmp(w->all.p + at, s.p, s.n) == 0) {
         out->at = (uint32_t)(at - w->base);
         return;
     }
-    out->at = (uint32_t)w->spare.n;
-    buf_sv(&w->spare, s);
-    w->late[w->n_late++] = out;
+    out->at = (uint32_t)w->rest.n;
+    buf_sv(&w->rest, s);
+    w->in_rest[w->n_in_rest++] = out;
 }
 
-static void put_message(struct writer *w, const struct session_message *m, struct entry *out)
+static void write_message(struct writer *w, const struct session_message *m, struct entry *out)
 {
     struct json_writer j;
-    struct session_json_offsets places = {{0}};
+    struct session_json_offsets offsets = {{0}};
     const size_t from = text_n(w);
     json_write_init(&j, &w->all);
-    session_write_message(&j, m, &places);
+    session_json_message(&j, m, &offsets);
     out->seq = m->seq;
     out->created_at = m->created_at;
     if (w->all.failed)
         return;
-    out->texts[0] = (struct place){(uint32_t)from, (uint32_t)(text_n(w) - from)};
+    out->texts[0] = (struct span){(uint32_t)from, (uint32_t)(text_n(w) - from)};
     const struct sv texts[] = {m->message_id, m->type, m->role, m->content, m->metadata, m->extra};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-        put_place(w, from, m->native, texts[i], places.at[i], &out->texts[i + 1]);
+        write_span(w, from, m->native, texts[i], offsets.at[i], &out->texts[i + 1]);
 }
 
-static void put_session(struct writer *w, const struct session *s, struct head *out)
+static void write_session(struct writer *w, const struct session *s, struct header *out)
 {
     struct json_writer j;
-    struct session_json_offsets places = {{0}};
+    struct session_json_offsets offsets = {{0}};
     json_write_init(&j, &w->all);
-    session_write_members(&j, s, &places);
-    *out = (struct head){.magic = codec_magic,
-                         .numbers = {s->generation, s->version, s->state_version, s->last_seq,
-                                     s->message_count, s->ttl_seconds, s->sliding, s->created_at,
-                                     s->updated_at, s->expires_at, (int64_t)s->mark,
-                                     (int64_t)s->state_mark},
-                         .n_messages = (uint32_t)s->n_messages};
+    session_json_members(&j, s, &offsets);
+    *out = (struct header){.magic = codec_magic,
+                           .numbers = {s->generation, s->version, s->state_version, s->last_seq,
+                                       s->message_count, s->ttl_seconds, s->sliding, s->created_at,
+                                       s->updated_at, s->expires_at, (int64_t)s->mark,
+                                       (int64_t)s->state_mark},
+                           .n_messages = (uint32_t)s->n_messages};
     if (w->all.failed)
         return;
-    out->texts[0] = (struct place){0, (uint32_t)text_n(w)};
+    out->texts[0] = (struct span){0, (uint32_t)text_n(w)};
     const struct sv texts[] = {s->session_id, s->user_id, s->language, s->context, s->metadata};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-        put_place(w, 0, s->native, texts[i], places.at[i], &out->texts[i + 1]);
+        write_span(w, 0, s->native, texts[i], offsets.at[i], &out->texts[i + 1]);
 }
 
-enum err codec_encode(struct request_ctx *ctx, const struct session *session, struct sv *out)
+enum err session_codec_encode(struct request_ctx *ctx, const struct session *session,
+                              struct sv *out)
 {
     const size_t n = session->n_messages;
-    struct writer w = {.base = sizeof(struct head) + n * sizeof(struct entry)};
-    struct head head;
+    struct writer w = {.base = sizeof(struct header) + n * sizeof(struct entry)};
+    struct header header;
     if (n > SESSION_WINDOW)
-        return ctx_fault(ctx, ERR_INTERNAL, "a cache keeps no more than a window");
+        return ctx_fault(ctx, ERR_INTERNAL, "a cached session has at most a window of messages");
     struct entry *entries = arena_zalloc(ctx->arena, n * sizeof *entries);
     if (!entries)
         return ctx_nomem(ctx);
-    buf_init(&w.spare, ctx->arena, 64);
+    buf_init(&w.rest, ctx->arena, 64);
     buf_init(&w.all, ctx->arena, ROOM + session->context.n + session->metadata.n);
-    buf_put(&w.all, &(struct head){.magic = 0}, sizeof head);
+    buf_put(&w.all, &(struct header){.magic = 0}, sizeof header);
     buf_put(&w.all, entries, n * sizeof *entries);
-    put_session(&w, session, &head);
+    write_session(&w, session, &header);
     for (size_t i = 0; i < n; i++) {
         if (i > 0)
             buf_putc(&w.all, ',');
-        put_message(&w, &session->messages[i], &entries[i]);
+        write_message(&w, &session->messages[i], &entries[i]);
     }
-    for (size_t i = 0; i < w.n_late; i++)
-        w.late[i]->at += (uint32_t)text_n(&w);
-    buf_sv(&w.all, buf_get(&w.spare));
-    if (w.all.failed || w.spare.failed || w.all.n > UINT32_MAX / 2)
+    for (size_t i = 0; i < w.n_in_rest; i++)
+        w.in_rest[i]->at += (uint32_t)text_n(&w);
+    buf_sv(&w.all, buf_get(&w.rest));
+    if (w.all.failed || w.rest.failed || w.all.n > UINT32_MAX / 2)
         return ctx_nomem(ctx);
-    head.text_n = (uint32_t)text_n(&w);
-    memcpy(w.all.p, &head, sizeof head);
+    header.text_n = (uint32_t)text_n(&w);
+    memcpy(w.all.p, &header, sizeof header);
     if (n > 0)
-        memcpy(w.all.p + sizeof head, entries, n * sizeof *entries);
+        memcpy(w.all.p + sizeof header, entries, n * sizeof *entries);
     *out = buf_get(&w.all);
     return ERR_NONE;
 }
 
 /* ---- from bytes ---- */
 
-/* False: not all of them are within the text. */
-static bool get_texts(struct sv text, const struct place *places, size_t n, struct sv *const *out)
+/* False: a span is not within the text. */
+static bool read_spans(struct sv text, const struct span *spans, size_t n, struct sv *const *out)
 {
     for (size_t i = 0; i < n; i++) {
-        const struct place p = places[i];
+        const struct span p = spans[i];
         *out[i] = SV_NONE;
         if (p.n == absent)
             continue;
@@ -173,16 +177,16 @@ static bool get_texts(struct sv text, const struct place *places, size_t n, stru
     return true;
 }
 
-static bool get_message(struct sv text, const struct entry *e, struct session_message *m)
+static bool read_message(struct sv text, const struct entry *e, struct session_message *m)
 {
     struct sv *const texts[MESSAGE_TEXTS] = {&m->native,  &m->message_id, &m->type, &m->role,
                                              &m->content, &m->metadata,   &m->extra};
     m->seq = e->seq;
     m->created_at = e->created_at;
-    return get_texts(text, e->texts, MESSAGE_TEXTS, texts);
+    return read_spans(text, e->texts, MESSAGE_TEXTS, texts);
 }
 
-static bool get_session(struct sv text, const struct head *h, struct session *out)
+static bool read_session(struct sv text, const struct header *h, struct session *out)
 {
     struct sv *const texts[SESSION_TEXTS] = {&out->native,   &out->session_id, &out->user_id,
                                              &out->language, &out->context,    &out->metadata};
@@ -197,12 +201,12 @@ static bool get_session(struct sv text, const struct head *h, struct session *ou
     out->mark = (uint64_t)h->numbers[10];
     out->state_mark = (uint64_t)h->numbers[11];
     out->n_messages = h->n_messages;
-    return get_texts(text, h->texts, SESSION_TEXTS, texts);
+    return read_spans(text, h->texts, SESSION_TEXTS, texts);
 }
 
-bool codec_decode(struct request_ctx *ctx, struct sv bytes, struct session *out)
+bool session_codec_decode(struct request_ctx *ctx, struct sv bytes, struct session *out)
 {
-    struct head h;
+    struct header h;
     *out = (struct session){0};
     if (bytes.n < sizeof h)
         return false;
@@ -214,12 +218,12 @@ bool codec_decode(struct request_ctx *ctx, struct sv bytes, struct session *out)
     const char *at = bytes.p + sizeof h;
     const struct sv text = {at + entries, h.text_n};
     out->messages = arena_array(ctx->arena, h.n_messages, sizeof(*out->messages));
-    if (!out->messages || !get_session(text, &h, out))
+    if (!out->messages || !read_session(text, &h, out))
         return false;
     for (size_t i = 0; i < h.n_messages; i++) {
         struct entry e;
         memcpy(&e, at + i * sizeof e, sizeof e);
-        if (!get_message(text, &e, &out->messages[i]))
+        if (!read_message(text, &e, &out->messages[i]))
             return false;
     }
     return true;

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Freshness: no read is older than an acknowledged write, on any host
- * (docs/internals/architecture.md). A write: snapshot, statement, commit, raise the epoch, answer.
+ * The read path, and what a write does with the caches. The rule: no read is older than an
+ * acknowledged write, on any host (docs/internals/architecture.md).
  *
- * A cached value is used only if PostgreSQL, asked after the request arrived, says that it is the
- * current one. Two exceptions: the memory of a host that is alone (db/hosts.h), and, marked as
- * such, reads while PostgreSQL is away. No write depends on a cache.
+ * A cached value is used only if PostgreSQL, asked after the request arrived, says that its stamp
+ * is current. There are two exceptions: the memory of a host that is alone (db/hosts.h), and,
+ * marked as degraded, reads while PostgreSQL is away.
+ *
+ * No write depends on a cache. A write takes a snapshot, runs its statement, commits, raises the
+ * epoch, and then answers.
  */
 #include "session_internal.h"
 
@@ -21,8 +24,8 @@ static struct cache_stamp stamp_of(const struct session *session)
 
 enum err fresh_reachable(struct sessions *s, struct request_ctx *ctx)
 {
-    /* caches_only: the key could not be confirmed. PostgreSQL counts as away for this request, even
-     * if it is back by now. */
+    /* caches_only: the API key could not be confirmed. For this request PostgreSQL counts as away,
+     * even if it is back by now. */
     return db_is_up(s->db) && !ctx->caches_only ? ERR_NONE : session_database_away(ctx);
 }
 
@@ -42,8 +45,8 @@ static bool has_enough(const struct session *session, size_t n)
     return session->n_messages >= n || session->n_messages == (size_t)session->message_count;
 }
 
-static bool encode(struct sessions *s, struct request_ctx *ctx, const struct session *session,
-                   struct cache_value *out)
+static bool encode_value(struct sessions *s, struct request_ctx *ctx, const struct session *session,
+                         struct cache_value *out)
 {
     struct session window = *session;
     if (window.n_messages > SESSION_WINDOW) {
@@ -52,71 +55,74 @@ static bool encode(struct sessions *s, struct request_ctx *ctx, const struct ses
     }
     out->stamp = stamp_of(session);
     out->ttl_ms = (session->expires_at - db_now_us(s->db)) / 1000;
-    return out->ttl_ms > 0 && codec_encode(ctx, &window, &out->bytes) == ERR_NONE;
+    return out->ttl_ms > 0 && session_codec_encode(ctx, &window, &out->bytes) == ERR_NONE;
 }
 
-/* A value is used only if it is what was asked for in every respect. */
-static bool decode(struct request_ctx *ctx, struct sv id, const struct cache_value *value,
-                   struct session *out)
+/* False: the value is not the session of this id and stamp. */
+static bool decode_value(struct request_ctx *ctx, struct sv id, const struct cache_value *value,
+                         struct session *out)
 {
-    return codec_decode(ctx, value->bytes, out) && sv_eq(out->session_id, id) &&
+    return session_codec_decode(ctx, value->bytes, out) && sv_eq(out->session_id, id) &&
            cache_stamp_eq(stamp_of(out), value->stamp);
 }
 
 /* ---- reading ---- */
 
-struct reading {
+struct cached_read {
     struct cache_key key;
-    struct cache_snapshot snapshot; /* taken before anything is asked */
+    struct cache_snapshot snapshot; /* taken before PostgreSQL is asked */
     struct cache_found found;
-    bool has; /* session is what was found, with as many messages as are wanted */
+    bool has; /* session is set: a cache has it, with enough messages */
     struct session session;
 };
 
-static void look(struct sessions *s, struct request_ctx *ctx, size_t n, bool far, struct reading *r)
+static void find_cached(struct sessions *s, struct request_ctx *ctx, size_t n, bool redis_too,
+                        struct cached_read *r)
 {
-    r->has = cache_find(s->cache, ctx, r->key, &r->snapshot, far, &r->found) &&
-             decode(ctx, r->key.id, &r->found.value, &r->session) && has_enough(&r->session, n);
+    r->has = cache_find(s->cache, ctx, r->key, &r->snapshot, redis_too, &r->found) &&
+             decode_value(ctx, r->key.id, &r->found.value, &r->session) &&
+             has_enough(&r->session, n);
 }
 
-static void count(struct sessions *s, struct request_ctx *ctx, enum metrics_source from)
+static void count_source(struct sessions *s, struct request_ctx *ctx, enum metrics_source from)
 {
     static const char *const names[] = {"memory", "redis", "postgres"};
-    ctx->trace.tier = names[from];
+    ctx->trace.source = names[from];
     if (s->slot)
         metrics_add(&s->slot->source_hits[from], 1);
 }
 
-/* A part of the time is kept for the caches: a server that hangs takes all that it gets. */
-static struct deadline kept_for_caches(struct deadline whole)
+/* The deadline for PostgreSQL. It leaves time for the caches, since a server that hangs takes all
+ * the time that it gets. */
+static struct deadline database_deadline(struct deadline whole)
 {
     const int kept_ms = deadline_left_ms(whole) / 4;
     return (struct deadline){whole.at_us - (kept_ms < 500 ? kept_ms : 500) * INT64_C(1000)};
 }
 
-static void keep(struct sessions *s, struct request_ctx *ctx, const struct reading *r, bool far,
-                 const struct session *session)
+static void store_read(struct sessions *s, struct request_ctx *ctx, const struct cached_read *r,
+                       bool redis_too, const struct session *session)
 {
     struct cache_value value;
-    if (has_enough(session, SESSION_WINDOW) && encode(s, ctx, session, &value))
-        cache_put(s->cache, ctx, r->key, &r->snapshot, far, &value);
+    if (has_enough(session, SESSION_WINDOW) && encode_value(s, ctx, session, &value))
+        cache_put(s->cache, ctx, r->key, &r->snapshot, redis_too, &value);
 }
 
-/* While PostgreSQL is away: perhaps not the newest, and marked as such. */
-static bool read_degraded(struct sessions *s, struct request_ctx *ctx, size_t n, struct reading *r,
-                          struct session *out)
+/* The answer while PostgreSQL is away: perhaps old, and marked as degraded. */
+static bool read_degraded(struct sessions *s, struct request_ctx *ctx, size_t n,
+                          struct cached_read *r, struct session *out)
 {
     if (!r->has)
-        look(s, ctx, n, true, r);
+        find_cached(s, ctx, n, true, r);
     if (!r->has || session_is_expired(&r->session, db_now_us(s->db)))
         return false;
     *out = r->session;
     out->degraded = true;
-    count(s, ctx, r->found.from);
+    count_source(s, ctx, r->found.from);
     return true;
 }
 
-/* Whether a read failed because PostgreSQL is away, and not because it has too much to do. */
+/* Whether a read failed because PostgreSQL is away, and not because it is overloaded. */
 static bool is_away(const struct sessions *s, enum err e)
 {
     return e == ERR_UNAVAILABLE || ((e == ERR_OVERLOAD || e == ERR_TIMEOUT) && !db_is_up(s->db));
@@ -127,22 +133,22 @@ static bool is_away(const struct sessions *s, enum err e)
 struct session_ahead {
     struct request_ctx *ctx;
     struct sql_stamp_question question;
-    struct reading reading;
+    struct cached_read read;
 };
 
-struct session_ahead *session_ahead_of(struct request_ctx *ctx, struct sv id)
+struct session_ahead *session_ahead_new(struct request_ctx *ctx, struct sv id)
 {
     struct session_ahead *a = arena_alloc(ctx->arena, sizeof(*a));
     if (!a)
         return NULL;
     *a = (struct session_ahead){.ctx = ctx,
                                 .question = {.tenant = ctx->tenant, .id = id},
-                                .reading = {.key = key_of(ctx, id)}};
+                                .read = {.key = key_of(ctx, id)}};
     ctx->ahead = a;
     return a;
 }
 
-void session_read_ahead(struct sessions *s, struct arena *shared,
+void session_ahead_read(struct sessions *s, struct arena *shared,
                         struct session_ahead *const *ahead, size_t n)
 {
     struct sql_stamp_question *questions[SESSION_AHEAD_MAX];
@@ -154,10 +160,10 @@ void session_read_ahead(struct sessions *s, struct arena *shared,
     ctx.before_wait = ahead[0]->ctx->before_wait;
     for (size_t i = 0; i < n; i++) {
         struct session_ahead *a = ahead[i];
-        a->reading.snapshot = cache_snapshot(s->cache, a->reading.key);
-        look(s, a->ctx, 0, false, &a->reading);
-        ctx.deadline = deadline_earlier(ctx.deadline, kept_for_caches(a->ctx->deadline));
-        if (a->reading.has)
+        a->read.snapshot = cache_snapshot(s->cache, a->read.key);
+        find_cached(s, a->ctx, 0, false, &a->read);
+        ctx.deadline = deadline_earlier(ctx.deadline, database_deadline(a->ctx->deadline));
+        if (a->read.has)
             questions[asked++] = &a->question;
     }
     if (asked > 1)
@@ -166,18 +172,18 @@ void session_read_ahead(struct sessions *s, struct arena *shared,
         ahead[i]->ctx->trace.sql_us += ctx.trace.sql_us;
 }
 
-bool sessions_read_ahead(const struct sessions *s)
+bool session_ahead_is_useful(const struct sessions *s)
 {
     return s->cache && cache_has_memory(s->cache) && !sessions_is_alone(s);
 }
 
-bool session_is_ahead(const struct request_ctx *ctx)
+bool session_ahead_is_done(const struct request_ctx *ctx)
 {
     const struct session_ahead *a = ctx->ahead;
     return a && a->question.done;
 }
 
-/* What was read ahead for this request, if it is for this session. It is used once. */
+/* What was read ahead for this request and this session, or NULL. It is used once. */
 static const struct session_ahead *take_ahead(struct request_ctx *ctx, struct sv id)
 {
     const struct session_ahead *a = ctx->ahead;
@@ -185,12 +191,13 @@ static const struct session_ahead *take_ahead(struct request_ctx *ctx, struct sv
     return a && a->question.done && sv_eq(a->question.id, id) ? a : NULL;
 }
 
-/* ---- the way of a read ---- */
+/* ---- one read ---- */
 
-/* Answers with the cached value if PostgreSQL says that it is current, else with the row, which is
- * then cached. ahead: the stamp that was read ahead; NULL: ask now. */
-static enum err ask(struct sessions *s, struct request_ctx *ctx, size_t n, struct reading *r,
-                    const struct session_ahead *ahead, struct session *out)
+/* Returns the cached value if PostgreSQL says that it is current, else the row, which it then
+ * caches. ahead: the stamp that was read ahead; NULL: asks now. */
+static enum err read_checked(struct sessions *s, struct request_ctx *ctx, size_t n,
+                             struct cached_read *r, const struct session_ahead *ahead,
+                             struct session *out)
 {
     struct sql_stamp now;
     if (ahead && !ahead->question.found)
@@ -202,15 +209,15 @@ static enum err ask(struct sessions *s, struct request_ctx *ctx, size_t n, struc
     if (!r->has || !cache_stamp_eq(now.stamp, r->found.value.stamp)) {
         TRY(sql_session_read(s, ctx, r->key.id, SV_NONE, n > SESSION_WINDOW ? n : SESSION_WINDOW,
                              out));
-        count(s, ctx, METRICS_POSTGRES);
-        keep(s, ctx, r, true, out);
+        count_source(s, ctx, METRICS_POSTGRES);
+        store_read(s, ctx, r, true, out);
         return ERR_NONE;
     }
     *out = r->session;
-    out->user_id = now.user_id; /* the owner is the one that PostgreSQL names */
-    count(s, ctx, r->found.from);
+    out->user_id = now.user_id; /* PostgreSQL decides who the owner is */
+    count_source(s, ctx, r->found.from);
     if (r->found.from == METRICS_REDIS || (!r->found.current && sessions_is_alone(s)))
-        keep(s, ctx, r, false, out);
+        store_read(s, ctx, r, false, out);
     return ERR_NONE;
 }
 
@@ -219,31 +226,31 @@ static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct
 {
     const struct session_ahead *ahead = take_ahead(ctx, id);
     const struct deadline whole = ctx->deadline;
-    struct reading r = {.key = key_of(ctx, id)};
+    struct cached_read r = {.key = key_of(ctx, id)};
     enum err e = fresh_reachable(s, ctx);
     if (!s->cache) {
         if (e == ERR_NONE)
             e = sql_session_read(s, ctx, id, SV_NONE, n, out);
         if (e == ERR_NONE)
-            count(s, ctx, METRICS_POSTGRES);
+            count_source(s, ctx, METRICS_POSTGRES);
         return e;
     }
     if (ahead) {
-        r = ahead->reading;
+        r = ahead->read;
         r.has = has_enough(&r.session, n);
     } else {
         r.snapshot = cache_snapshot(s->cache, r.key);
-        look(s, ctx, n, e == ERR_NONE, &r);
+        find_cached(s, ctx, n, e == ERR_NONE, &r);
     }
     if (e == ERR_NONE && r.has && r.found.current && sessions_is_alone(s) &&
         !session_is_expired(&r.session, db_now_us(s->db))) {
         *out = r.session;
-        count(s, ctx, METRICS_MEMORY);
+        count_source(s, ctx, METRICS_MEMORY);
         return ERR_NONE;
     }
-    ctx->deadline = kept_for_caches(whole);
+    ctx->deadline = database_deadline(whole);
     if (e == ERR_NONE)
-        e = ask(s, ctx, n, &r, ahead, out);
+        e = read_checked(s, ctx, n, &r, ahead, out);
     ctx->deadline = whole;
     if (e == ERR_NOT_FOUND)
         cache_remove(s->cache, r.key, true);
@@ -265,8 +272,7 @@ enum err fresh_read(struct sessions *s, struct request_ctx *ctx, struct sv id, s
 
 /* ---- writing ---- */
 
-/* Whoever writes to a session waits for its row. FNV-1a: two sessions may well share a
- * contention_key. */
+/* Writers of one session wait for its row. FNV-1a: two sessions may share a contention key. */
 static uint64_t contention_key_of(struct cache_key key)
 {
     const struct sv part[] = {key.tenant, SV("/"), key.id};
@@ -288,9 +294,9 @@ enum err fresh_write_begin(struct sessions *s, struct request_ctx *ctx, struct s
     return ERR_NONE;
 }
 
-/* Whether a write that ended so never came to look at the session, and changed nothing. Not among
- * them is what PostgreSQL refused: it may have seen what another writer has committed. */
-static bool saw_nothing(enum err result)
+/* Whether a write with this result neither changed the session nor read it. A write that PostgreSQL
+ * refused may have read what another writer has committed. */
+static bool had_no_contact(enum err result)
 {
     return result == ERR_TIMEOUT || result == ERR_OVERLOAD || result == ERR_UNAVAILABLE;
 }
@@ -299,33 +305,33 @@ void fresh_write_end(struct sessions *s, struct request_ctx *ctx, struct fresh_w
                      enum err result, const struct session *now)
 {
     struct cache_value value;
-    if (!s->cache || saw_nothing(result))
+    if (!s->cache || had_no_contact(result))
         return;
-    cache_note_write(s->cache, &w->snapshot, result == ERR_OUTCOME_UNKNOWN);
+    cache_raise_epoch(s->cache, &w->snapshot, result == ERR_OUTCOME_UNKNOWN);
     if (result != ERR_NONE)
         return;
-    if (now && encode(s, ctx, now, &value))
+    if (now && encode_value(s, ctx, now, &value))
         cache_put(s->cache, ctx, w->key, &w->snapshot, !w->appends, &value);
     else
         cache_remove(s->cache, w->key, !w->appends);
 }
 
-/* The newest of the old messages and the new ones together, at most SESSION_WINDOW. */
+/* The newest SESSION_WINDOW of the old messages and the appended ones together. */
 static bool join_window(struct request_ctx *ctx, const struct session *old,
                         const struct session_append *append, const struct session_receipt *receipt,
                         struct session *out)
 {
-    const size_t fresh = append->n_messages < SESSION_WINDOW ? append->n_messages : SESSION_WINDOW;
-    const size_t room = SESSION_WINDOW - fresh;
+    const size_t added = append->n_messages < SESSION_WINDOW ? append->n_messages : SESSION_WINDOW;
+    const size_t room = SESSION_WINDOW - added;
     const size_t kept = old->n_messages < room ? old->n_messages : room;
-    out->n_messages = fresh + kept;
+    out->n_messages = added + kept;
     out->messages = arena_array(ctx->arena, out->n_messages, sizeof(*out->messages));
     if (!out->messages)
         return false;
     for (size_t i = 0; i < kept; i++)
         out->messages[i] = old->messages[old->n_messages - kept + i];
-    return session_messages_of(ctx, &append->messages[append->n_messages - fresh], fresh,
-                               receipt->generation, receipt->last_seq - (int64_t)fresh + 1,
+    return session_messages_of(ctx, &append->messages[append->n_messages - added], added,
+                               receipt->generation, receipt->last_seq - (int64_t)added + 1,
                                receipt->at, &out->messages[kept]) == ERR_NONE;
 }
 
@@ -337,22 +343,19 @@ bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struc
                                        receipt->mark_before};
     struct cache_found found;
     struct session old;
-    /* One entity tag, one form: metadata comes back in jsonb's own form, which only PostgreSQL
-     * knows (the empty object is the same in both). */
+    /* A later read returns metadata in jsonb's form, which only PostgreSQL knows; {} is the same in
+     * both. One entity tag must have one form. */
     for (size_t i = 0; i < append->n_messages; i++)
         if (!sv_eq(append->messages[i].metadata, SV("{}")))
             return false;
-    /* Only the value that this very write followed may be carried on. */
+    /* Only the value directly before this write may be continued. */
     if (!s->cache || !cache_find(s->cache, ctx, w->key, &w->snapshot, false, &found) ||
-        !cache_stamp_eq(found.value.stamp, before) || !decode(ctx, w->key.id, &found.value, &old))
+        !cache_stamp_eq(found.value.stamp, before) ||
+        !decode_value(ctx, w->key.id, &found.value, &old))
         return false;
     *out = old;
     out->native = SV_NONE;
-    out->version = receipt->version;
-    out->mark = receipt->mark;
+    sql_apply_receipt(out, receipt);
     out->last_seq = receipt->last_seq;
-    out->message_count = receipt->message_count;
-    out->updated_at = receipt->at;
-    out->expires_at = receipt->expires_at;
     return join_window(ctx, &old, append, receipt, out);
 }

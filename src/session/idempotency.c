@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Writes that have their effect once. The key of a request is stored by the statement that makes
- * its change, so it is there exactly when the change is. It is looked up only when a write did
- * nothing: because the key was taken (the statement failed on it), or because the change had been
- * made before and its condition no longer holds.
+ * Idempotent writes. The statement that makes a change also stores the request's key, so the
+ * idempotency record exists exactly when the change does. A write looks the record up only if it
+ * had no effect: the statement failed because the key was taken, or its condition no longer holds
+ * because an earlier request made the change.
  */
 #include "session_internal.h"
 
 #include <string.h>
 
-/* ERR_NOT_FOUND without words: none is stored under the key. */
-static enum err stored_answer(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
+/* Takes the answer from the key's record. Bare ERR_NOT_FOUND: there is none. */
+static enum err replay(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
-    struct stored_answer stored;
-    TRY(sql_key_read(s, ctx, w->precondition, &stored));
-    if (!stored.found)
+    struct idempotency_record record;
+    TRY(sql_key_read(s, ctx, w->precondition, &record));
+    if (!record.found)
         return ERR_NOT_FOUND;
-    if (!stored.matches)
+    if (!record.matches)
         return ctx_fail(ctx, ERR_KEY_REUSED, NULL, "Idempotency-Key",
-                        "The key was used before with another request.");
+                        "This key was used before, for another request.");
     if (s->slot)
         metrics_add(&s->slot->replays, 1);
-    *w->receipt = stored.receipt;
-    w->state = stored.state;
+    *w->receipt = record.receipt;
+    w->state = record.state;
     return ERR_NONE;
 }
 
@@ -31,18 +31,10 @@ static bool is_key_taken(const struct request_ctx *ctx, enum err e)
     return e == ERR_CONFLICT && ctx->err.slug && strcmp(ctx->err.slug, "key_taken") == 0;
 }
 
-enum err write_idempotent(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
-                          session_write_fn *try)
+enum err session_write_idempotent(struct sessions *s, struct request_ctx *ctx,
+                                  struct session_write *w, session_write_fn *try)
 {
-    if (w->precondition->alike.p && w->precondition->repetition > 0) {
-        struct stored_answer stored;
-        TRY(sql_key_guess(s, ctx, w->precondition, &stored));
-        if (stored.found) {
-            *w->receipt = stored.receipt;
-            return ERR_NONE;
-        }
-    }
-    /* Twice: a key that was in the way may turn out to be over 24 h old, and is gone then. */
+    /* Twice: sql_key_read deletes a key that is over 24 h old. */
     for (int tries = 0; tries < 2; tries++) {
         w->done = false;
         memset(w->receipt, 0, sizeof(*w->receipt));
@@ -55,7 +47,7 @@ enum err write_idempotent(struct sessions *s, struct request_ctx *ctx, struct se
             return e;
         const struct err_info why = ctx->err;
         ctx_clear_error(ctx);
-        const enum err looked_up = stored_answer(s, ctx, w);
+        const enum err looked_up = replay(s, ctx, w);
         if (looked_up != ERR_NOT_FOUND)
             return looked_up;
         ctx->err = why;
@@ -73,7 +65,7 @@ enum err session_write_uncached(struct sessions *s, struct request_ctx *ctx,
 {
     struct fresh_write fresh;
     TRY(fresh_write_begin(s, ctx, w->id, &fresh));
-    enum err e = write_idempotent(s, ctx, w, try);
+    enum err e = session_write_idempotent(s, ctx, w, try);
     fresh_write_end(s, ctx, &fresh, e, NULL);
     return e;
 }
@@ -83,11 +75,10 @@ enum err session_write_refused(struct sessions *s, struct request_ctx *ctx,
 {
     struct session session;
     enum err e = sql_session_read(s, ctx, w->id, w->precondition->user, 0, &session);
-    /* Without If-Match: the write found no session. Another request has made one since. */
+    /* Without If-Match the write found no session; if there is one now, it was made since. */
     if (e == ERR_NOT_FOUND || (e == ERR_NONE && !w->precondition->if_match))
         return session_not_found(ctx);
-    if (e != ERR_NONE)
-        return e;
+    TRY(e);
     return ctx_fail(ctx, ERR_PRECONDITION, "version_conflict", "If-Match",
                     "The session has changed: its version is %lld, its state_version %lld.",
                     (long long)session.version, (long long)session.state_version);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Opens and closes the service; ids, and small rules that its files share. */
 #include "session_internal.h"
 
 #include <stdlib.h>
@@ -44,8 +45,8 @@ bool session_id_valid(struct sv id)
            !sv_eq(id, SV(".."));
 }
 
-/* prefix and the 32 digits of a UUID are another spelling of that UUID. */
-static enum err canonical(struct request_ctx *ctx, struct sv prefix, struct sv *id)
+/* See session_id_canonical. */
+static enum err uuid_of_prefixed(struct request_ctx *ctx, struct sv prefix, struct sv *id)
 {
     char uuid[UUID_LEN + 1];
     if (!sv_starts_with(*id, prefix) ||
@@ -57,12 +58,12 @@ static enum err canonical(struct request_ctx *ctx, struct sv prefix, struct sv *
 
 enum err session_id_canonical(struct request_ctx *ctx, struct sv *id)
 {
-    return canonical(ctx, SV("conv_"), id);
+    return uuid_of_prefixed(ctx, SV("conv_"), id);
 }
 
 enum err session_message_id_canonical(struct request_ctx *ctx, struct sv *id)
 {
-    return canonical(ctx, SV("msg_"), id);
+    return uuid_of_prefixed(ctx, SV("msg_"), id);
 }
 
 bool session_message_id_valid(struct sv id)

@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Appending: one round trip that numbers the messages, stores them and remembers the key, and, if
- * asked to, makes the session before and reads the newest window after. No precondition is needed,
- * and the session's row is the only thing locked.
+ * Appending: one round trip numbers the messages, stores them and stores the idempotency record. If
+ * asked to, it also makes the session first and reads the newest messages last. It needs no
+ * precondition and locks only the session's row.
  */
 #include "session_internal.h"
 
-/* The answer of a replay has the window as it is now: the messages of then are in it or before it.
- */
-static enum err window_again(struct sessions *s, struct request_ctx *ctx,
-                             const struct session_write *w)
+/* A replay returns the newest messages as they are now. */
+static enum err reread_window(struct sessions *s, struct request_ctx *ctx,
+                              const struct session_write *w)
 {
     struct session session;
     enum err e =
         sql_session_read(s, ctx, w->id, w->precondition->user, w->append->return_n, &session);
     if (e == ERR_NOT_FOUND) {
-        /* Deleted since: the answer stands, its window is empty. */
+        /* Deleted since: the answer stays, without messages. */
         ctx_clear_error(ctx);
         return ERR_NONE;
     }
@@ -43,8 +42,7 @@ static enum err append_refused(struct sessions *s, struct request_ctx *ctx,
                             "A message of this session has this message_id already.");
     }
     ctx_clear_error(ctx);
-    /* The session existed when the append would have created it, and was deleted before its row was
-     * locked. */
+    /* The session existed, so the append did not create it, and was deleted before the append. */
     if (append->create && !w->precondition->if_match && (own || e == ERR_NOT_FOUND))
         return session_being_deleted(ctx);
     return session_write_refused(s, ctx, w);
@@ -61,13 +59,13 @@ enum err session_append(struct sessions *s, struct request_ctx *ctx, struct sv i
     struct session now;
     TRY(fresh_write_begin(s, ctx, id, &fresh));
     fresh.appends = true;
-    enum err e = write_idempotent(s, ctx, &w, sql_message_append);
+    enum err e = session_write_idempotent(s, ctx, &w, sql_message_append);
     bool known = e == ERR_NONE && !receipt->replayed &&
                  fresh_after_append(s, ctx, &fresh, append, receipt, &now);
     fresh_write_end(s, ctx, &fresh, e, known ? &now : NULL);
     if (e == ERR_NOT_FOUND)
         return append_refused(s, ctx, &w);
     if (e == ERR_NONE && receipt->replayed && append->return_n > 0)
-        return window_again(s, ctx, &w);
+        return reread_window(s, ctx, &w);
     return e;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * JSON merge patch of a session's state (RFC 7396). Read, merge, and store only if the state is
- * still the one that was read; else again (session_change_state, for all that does so). No lock is
- * held between the round trips, appends do not get in the way (they leave state_version alone), and
- * of several patches at once each is applied to the result of the one before it.
+ * JSON merge patch of a session's state (RFC 7396). session_change_state reads the state, changes
+ * it, and stores it only if it is still the one that was read; else it begins again. No lock is
+ * held between the round trips. Appends do not interfere, because they leave state_version alone.
+ * Each of several patches at once is applied to the result of the one before it.
  */
 #include "session_internal.h"
 
@@ -28,7 +28,7 @@ enum err session_patch_member(const struct sessions *s, struct request_ctx *ctx,
         e = json_merge_overlay(ctx, *value, &patch, 1, value);
     else
         e = json_merge_patch(ctx, *value, patch, value);
-    /* Patches add up: without a bound a session would grow beyond what one answer can hold. */
+    /* Patches add up: without a limit the state would outgrow what one answer can contain. */
     if (e == ERR_NONE && value->n > (size_t)s->settings.state_bytes)
         return ctx_fail(ctx, ERR_TOO_LARGE, "state_too_large", name,
                         "%s would be larger than %lld bytes.", name,
@@ -36,8 +36,8 @@ enum err session_patch_member(const struct sessions *s, struct request_ctx *ctx,
     return e;
 }
 
-static enum err apply(struct sessions *s, struct request_ctx *ctx,
-                      const struct session_patch *patch, struct session *next)
+static enum err apply_patch(struct sessions *s, struct request_ctx *ctx,
+                            const struct session_patch *patch, struct session *next)
 {
     if (patch->has_user_id)
         next->user_id = patch->user_id;
@@ -51,9 +51,8 @@ static enum err apply(struct sessions *s, struct request_ctx *ctx,
                                 patch->metadata_how);
 }
 
-/* What an idempotency key remembers of the state, so that the answer can be given again. */
-static enum err remember_state(struct request_ctx *ctx, const struct session *session,
-                               struct sv *out)
+/* The state as the idempotency record keeps it, for a replay. */
+static enum err encode_state(struct request_ctx *ctx, const struct session *session, struct sv *out)
 {
     struct buf b;
     struct json_writer j;
@@ -73,25 +72,25 @@ static enum err remember_state(struct request_ctx *ctx, const struct session *se
     return ERR_NONE;
 }
 
-static enum err text_of(struct request_ctx *ctx, struct sv raw, struct sv *out)
+static enum err decode_string(struct request_ctx *ctx, struct sv raw, struct sv *out)
 {
     const struct json_node node = {.type = JSON_IS_STRING, .escaped = true, .raw = raw};
     *out = SV_NONE;
     return raw.p && raw.p[0] == '"' ? json_doc_string(ctx, &node, out) : ERR_NONE;
 }
 
-/* The limits of a request's JSON do not apply: several requests made the state, and an interface
- * may have put their members one level deeper. */
-static enum err recall_state(struct request_ctx *ctx, struct sv state, struct session *out)
+/* Not with json_doc_parse, whose limits are for one request: several requests made the state, and
+ * an interface may have put their members one level deeper. */
+static enum err decode_state(struct request_ctx *ctx, struct sv state, struct session *out)
 {
     *out = (struct session){.context = json_member_get(state, "context"),
                             .metadata = json_member_get(state, "metadata"),
                             .sliding = sv_eq(json_member_get(state, "sliding"), SV("true"))};
     if (!sv_to_i64(json_member_get(state, "ttl_seconds"), &out->ttl_seconds) || !out->context.p ||
         !out->metadata.p)
-        return ctx_fault(ctx, ERR_INTERNAL, "a stored answer cannot be read");
-    TRY(text_of(ctx, json_member_get(state, "user_id"), &out->user_id));
-    return text_of(ctx, json_member_get(state, "language"), &out->language);
+        return ctx_fault(ctx, ERR_INTERNAL, "an idempotency record cannot be read");
+    TRY(decode_string(ctx, json_member_get(state, "user_id"), &out->user_id));
+    return decode_string(ctx, json_member_get(state, "language"), &out->language);
 }
 
 enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
@@ -105,7 +104,7 @@ enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struc
             e = w->change(s, ctx, w, &base);
         if (e == ERR_NONE && w->done)
             return e;
-        /* Somebody changed it in between, or a condition does not hold. */
+        /* Another request changed it in between, or a condition does not hold. */
         if (e == ERR_NONE)
             e = sql_session_read(s, ctx, w->id, w->precondition->user, 0, &now);
         if (e != ERR_NONE)
@@ -115,16 +114,16 @@ enum err session_change_state(struct sessions *s, struct request_ctx *ctx, struc
             return ERR_NONE;
     }
     ctx->err.retry_after_s = 1;
-    return ctx_fail(ctx, ERR_BUSY, NULL, NULL, "Too many others change this session.");
+    return ctx_fail(ctx, ERR_BUSY, NULL, NULL, "Too many requests change this session at once.");
 }
 
 static enum err try_patch(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
                           const struct session *base)
 {
     *w->out = *base;
-    TRY(apply(s, ctx, w->patch, w->out));
+    TRY(apply_patch(s, ctx, w->patch, w->out));
     if (w->precondition->key.p)
-        TRY(remember_state(ctx, w->out, &w->state));
+        TRY(encode_state(ctx, w->out, &w->state));
     return sql_session_update(s, ctx, w, base);
 }
 
@@ -142,15 +141,14 @@ enum err session_patch(struct sessions *s, struct request_ctx *ctx, struct sv id
     enum err e = session_write_uncached(s, ctx, &w, session_change_state);
     if (e == ERR_NOT_FOUND)
         return session_write_refused(s, ctx, &w);
-    if (e != ERR_NONE)
-        return e;
-    /* What it made of the session went with the session. */
+    TRY(e);
+    /* The sweeper removed the state when the session was deleted. */
     if (receipt->replayed && !w.state.p)
         return session_not_found(ctx);
     if (receipt->replayed)
-        TRY(recall_state(ctx, w.state, out));
+        TRY(decode_state(ctx, w.state, out));
     out->session_id = id;
-    sql_take_receipt(out, receipt);
+    sql_apply_receipt(out, receipt);
     out->messages = NULL;
     out->n_messages = 0;
     return ERR_NONE;

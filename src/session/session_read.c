@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads: a session, a page of messages, one message, sessions that are searched for. */
+/* Reads: a session, a page of messages, one message, a search. And the deletion of a message. */
 #include "session_internal.h"
 
 #include <string.h>
@@ -22,7 +22,7 @@ enum err session_get_again(struct sessions *s, struct request_ctx *ctx, struct s
     return e == ERR_NONE && out->generation != generation ? session_not_found(ctx) : e;
 }
 
-/* The newest messages, newest first, are what a cached session holds. */
+/* Whether a cached session has the page: the newest messages, newest first. */
 static bool window_has_page(const struct session_page_query *q)
 {
     return q->after == 0 && q->before == 0 && !q->ascending && q->max_bytes == 0 &&
@@ -83,7 +83,7 @@ static struct message_name name_of(struct sv which)
     if (sv_to_u64(which, &seq) && seq > 0 && seq <= INT64_MAX)
         name.seq = (int64_t)seq;
     else if (uuid_v8_unpack(which, &generation, &seq) && generation != 0) {
-        /* No session has generation 0: such an id is only ever a client's own. */
+        /* No session has generation 0: an id with it is always a client's own. */
         name.seq = (int64_t)seq;
         name.generation = (int64_t)generation;
     }
@@ -95,13 +95,13 @@ static enum err message_not_found(struct request_ctx *ctx)
     return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such message.");
 }
 
-/* An id of the made form may also be one that a client brought along from another session. */
+/* An id of the made form may also be a client's own, copied from another session. */
 static bool try_as_client_id(struct message_name *name)
 {
-    bool again = name->seq != 0 && name->generation != 0;
+    const bool was_made = name->seq != 0 && name->generation != 0;
     name->seq = 0;
     name->generation = 0;
-    return again;
+    return was_made;
 }
 
 enum err session_message_get(struct sessions *s, struct request_ctx *ctx, struct sv id,
@@ -137,7 +137,7 @@ enum err session_message_delete(struct sessions *s, struct request_ctx *ctx, str
     e = precondition->if_match ? session_write_refused(s, ctx, &w) : ERR_NOT_FOUND;
     if (e != ERR_PRECONDITION)
         return message_not_found(ctx);
-    /* With If-Match given, a missing message and a changed session look alike: tell them apart. */
+    /* With If-Match, find out which it was: a missing message or a changed session. */
     struct session_message there;
     ctx_clear_error(ctx);
     TRY(session_message_get(s, ctx, id, precondition->user, which, &there));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An update: messages put and removed by their ids, and members of the context replaced, in one
- * change. Messages alone are one round trip; a context is read before, and stored if nobody has
- * changed the state since, with the messages beside it or not at all.
+ * An update: puts and removes messages by their ids and replaces members of the context, in one
+ * change. Messages alone take one round trip. With a context, the state is read first, and all of
+ * it is stored only if no other request has changed the state since.
  */
 #include "session_internal.h"
 
@@ -46,5 +46,5 @@ enum err session_update(struct sessions *s, struct request_ctx *ctx, struct sv i
         return ctx_fail(ctx, ERR_INVALID, "no_such_message", "message_id",
                         "There is no message with this id to remove.");
     return ctx_fail(ctx, ERR_CONFLICT, "message_id_taken", "message_id",
-                    "A message that is yet to come will have this id.");
+                    "This id is reserved for a later message of the session.");
 }

@@ -1,39 +1,38 @@
 /* SPDX-License-Identifier: MIT */
-/* What belongs to one user: listed, exported, erased. */
+/* The sessions of one user: listed, exported, erased. */
 #include "session_internal.h"
 
 #include <string.h>
 #include <time.h>
 
 enum err session_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                      const struct session_position *behind, size_t limit, struct session_list *out)
+                      const struct session_position *after, size_t limit, struct session_list *out)
 {
     TRY(fresh_reachable(s, ctx));
-    return sql_user_list(s, ctx, user, behind, false, limit, out);
+    return sql_user_list(s, ctx, user, after, false, limit, out);
 }
 
 /* ---- export ---- */
 
 enum { EXPORT_BYTES = 256 * 1024 /* of messages at a time */ };
 
-static struct session_position place_of(const struct session *session)
+static struct session_position position_of(const struct session *session)
 {
     return (struct session_position){session->created_at, session->generation};
 }
 
-static bool is_behind(struct session_position a, struct session_position b)
+static bool is_after(struct session_position a, struct session_position b)
 {
     return a.created_at != b.created_at ? a.created_at > b.created_at : a.generation > b.generation;
 }
 
-/* Up to the session that is the newest now: a user who goes on creating must not keep an export
- * from ending. */
+/* The export ends at the session that is the newest now, even if the user goes on creating. */
 static enum err export_begin(struct sessions *s, struct request_ctx *ctx, struct session_export *x)
 {
     struct session_list newest;
     TRY(sql_user_list(s, ctx, x->user, NULL, false, 1, &newest));
     x->begun = true;
-    x->until = newest.n > 0 ? place_of(&newest.sessions[0]) : (struct session_position){0, 0};
+    x->until = newest.n > 0 ? position_of(&newest.sessions[0]) : (struct session_position){0, 0};
     return ERR_NONE;
 }
 
@@ -52,7 +51,7 @@ static enum err export_messages(struct sessions *s, struct request_ctx *ctx,
     if (e != ERR_NONE && e != ERR_NOT_FOUND)
         return e;
     ctx_clear_error(ctx);
-    /* Gone since, or another one under the same id: what was given of it is what there is. */
+    /* If it was deleted since, or the id names another session, it has no more messages. */
     const bool gone = e == ERR_NOT_FOUND || page.generation != x->generation;
     out->messages = page.messages;
     out->n = gone ? 0 : page.n;
@@ -72,12 +71,12 @@ enum err session_export_next(struct sessions *s, struct request_ctx *ctx, struct
     if (!x->begun)
         TRY(export_begin(s, ctx, x));
     TRY(sql_user_list(s, ctx, x->user, x->at.generation ? &x->at : NULL, true, 1, &list));
-    out->end = list.n == 0 || is_behind(place_of(&list.sessions[0]), x->until);
+    out->end = list.n == 0 || is_after(position_of(&list.sessions[0]), x->until);
     if (out->end)
         return ERR_NONE;
     const struct session *session = out->session = &list.sessions[0];
     out->session_id = session->session_id;
-    x->at = place_of(session);
+    x->at = position_of(session);
     x->generation = session->generation;
     x->id_n = session->session_id.n;
     memcpy(x->id, session->session_id.p, x->id_n);
@@ -89,7 +88,7 @@ enum err session_export_next(struct sessions *s, struct request_ctx *ctx, struct
 
 /* ---- erase ---- */
 
-enum { HIDE_STEP = 32, PAUSE_MS = 20 };
+enum { TOMBSTONE_STEP = 32, PAUSE_MS = 20 };
 
 struct erasure {
     struct sessions *s;
@@ -99,20 +98,21 @@ struct erasure {
     struct session_erasure *out;
 };
 
-/* Takes sessions out of the caches. Where Redis does not confirm it, what it may hold ends by
- * itself. */
+/* Removes sessions from the caches. If Redis does not confirm it, its values expire by themselves.
+ */
 static void clear_caches(const struct erasure *x, const struct cache_key *keys, size_t n)
 {
     const struct sessions *s = x->s;
-    /* The memory of other hosts is out of reach. */
+    /* The memory of other hosts cannot be cleared from here. */
     const bool cleared = !s->cache || n == 0 || cache_erase(s->cache, x->ctx, keys, n);
     if (n > 0 && (!cleared || db_hosts_others(s->settings.hosts) > 0))
         x->out->expire_by = db_now_us(s->db) + s->settings.store_ms * INT64_C(1000) +
                             s->settings.cache_seconds * INT64_C(1000000);
 }
 
-/* Hides a list of sessions, and tells the caches of each. One that stays locked is left out. */
-static enum err hide(const struct erasure *x, const struct session_list *list)
+/* Makes tombstones of a list of sessions and removes them from the caches. Skips a session that
+ * stays locked. */
+static enum err tombstone_step(const struct erasure *x, const struct session_list *list)
 {
     struct sessions *s = x->s;
     struct request_ctx *ctx = x->ctx;
@@ -139,26 +139,26 @@ static enum err hide(const struct erasure *x, const struct session_list *list)
     return e;
 }
 
-static enum err hide_all(const struct erasure *x)
+static enum err tombstone_all(const struct erasure *x)
 {
     const struct arena_mark mark = arena_get_mark(x->ctx->arena);
-    struct session_position at, *behind = NULL;
+    struct session_position at, *after = NULL;
     while (!deadline_passed(x->end)) {
         struct session_list list;
         arena_rewind(x->ctx->arena, mark);
-        TRY(sql_user_visible(x->s, x->ctx, x->user, behind, HIDE_STEP, &list));
+        TRY(sql_user_to_erase(x->s, x->ctx, x->user, after, TOMBSTONE_STEP, &list));
         if (list.n == 0)
             break;
-        TRY(hide(x, &list));
-        at = place_of(&list.sessions[list.n - 1]);
-        behind = &at;
+        TRY(tombstone_step(x, &list));
+        at = position_of(&list.sessions[list.n - 1]);
+        after = &at;
     }
     return ERR_NONE;
 }
 
-/* Whoever hid a session may have been stopped before it told the caches: nobody may be told that
- * all is gone while a cache holds it. */
-static enum err forget(const struct erasure *x, const struct db_rows *rows)
+/* The process that made a tombstone may have been stopped before it cleared the caches. The erasure
+ * may not report success while a cache has the session. */
+static enum err uncache_tombstones(const struct erasure *x, const struct db_rows *rows)
 {
     const int id = db_column(rows, "own_id");
     struct cache_key *keys = arena_array(x->ctx->arena, (size_t)rows->count, sizeof(*keys));
@@ -179,7 +179,7 @@ static enum err purge_step(const struct erasure *x, bool *none, struct purged *d
     struct db_rows rows;
     bool no_keys = false;
     TRY(sql_user_tombstones(x->s, x->ctx, x->user, &rows));
-    TRY(forget(x, &rows));
+    TRY(uncache_tombstones(x, &rows));
     for (int at = 0; at < rows.count && !deadline_passed(x->end);)
         TRY(sql_purge(x->s, x->ctx, &rows, true, &at, done));
     if (!deadline_passed(x->end))
@@ -197,17 +197,17 @@ static enum err purge_all(const struct erasure *x)
     for (bool none = false; e == ERR_NONE && !none && !deadline_passed(x->end);) {
         struct purged done = {.sessions = 0};
         e = purge_step(x, &none, &done);
-        x->ctx->tenant = tenant; /* it was set to a view of the rows */
+        x->ctx->tenant = tenant; /* sql_purge set it to a view of the rows */
         x->out->messages += done.messages;
         x->out->keys += done.keys;
         arena_rewind(x->ctx->arena, mark);
         if (e == ERR_NONE && !none && done.sessions + done.messages + done.keys == 0)
-            nanosleep(&pause, NULL); /* the sweeper or another erasure is at them */
+            nanosleep(&pause, NULL); /* the sweeper or another erasure has locked them */
     }
     return e;
 }
 
-/* Steps that were done stay done, so a failure after them may not say that nothing was changed. */
+/* Steps that were done stay done, so a failure after them may not say that nothing changed. */
 static enum err erasure_failed(struct request_ctx *ctx, enum err e,
                                const struct session_erasure *done)
 {
@@ -218,7 +218,7 @@ static enum err erasure_failed(struct request_ctx *ctx, enum err e,
     const struct err_info why = ctx->err;
     ctx_clear_error(ctx);
     (void)ctx_fail(ctx, ERR_OUTCOME_UNKNOWN, NULL, NULL,
-                   "Some of it may be erased and some not; send the request again.");
+                   "Only a part may be erased. Send the request again.");
     memcpy(ctx->err.cause, why.cause, sizeof(why.cause));
     return ERR_OUTCOME_UNKNOWN;
 }
@@ -226,13 +226,14 @@ static enum err erasure_failed(struct request_ctx *ctx, enum err e,
 enum err session_erase_user(struct sessions *s, struct request_ctx *ctx, struct sv user,
                             struct session_erasure *out)
 {
-    /* So that the last statement, which may take its whole time, ends before the request does. */
+    /* Half of the time: the last statement, which may take all its time, must end before the
+     * request. */
     const struct erasure x = {s, ctx, user, deadline_in_ms(deadline_left_ms(ctx->deadline) / 2),
                               out};
     memset(out, 0, sizeof(*out));
     enum err e = fresh_writable(s, ctx);
     if (e == ERR_NONE)
-        e = hide_all(&x);
+        e = tombstone_all(&x);
     if (e == ERR_NONE)
         e = purge_all(&x);
     if (e == ERR_NONE)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Writes on a session as a whole: create, get or create, delete; appending is in session_append.c.
- */
+/* Writes of a whole session: create, get or create, delete, copy. */
 #include "session_internal.h"
 
 #include <string.h>
@@ -14,8 +13,8 @@ static struct sv made_id(struct request_ctx *ctx)
     return (struct sv){id, UUID_LEN};
 }
 
-/* A session as it was when it was created: what was asked for, and what the receipt says. So the
- * answer of a replay is the answer of the first request. */
+/* The session as it was when it was created, from the draft and the receipt. So a replay is
+ * answered like the first request. */
 static enum err session_of_draft(struct request_ctx *ctx, const struct session_draft *draft,
                                  const struct session_receipt *receipt, struct session *out)
 {
@@ -33,7 +32,7 @@ static enum err session_of_draft(struct request_ctx *ctx, const struct session_d
         .messages = arena_array(ctx->arena, n, sizeof(*out->messages)),
         .n_messages = n,
     };
-    sql_take_receipt(out, receipt);
+    sql_apply_receipt(out, receipt);
     if (!out->messages)
         return ctx_nomem(ctx);
     return n == 0 ? ERR_NONE
@@ -48,15 +47,13 @@ static enum err complete_draft(struct sessions *s, struct request_ctx *ctx,
         draft->ttl_seconds = s->settings.ttl_seconds;
     if (draft->session_id.p)
         return ERR_NONE;
-    /* Made before the statement, so that a repetition of it makes no second session. */
+    /* Made before the statement, so that a repeated statement makes no second session. */
     draft->session_id = made_id(ctx);
     return draft->session_id.p ? ERR_NONE : ctx_nomem(ctx);
 }
 
-/* Metadata comes back in jsonb's form, which only PostgreSQL knows; the empty object is the same in
- * both. A draft with other metadata is not put into the caches, so that one entity tag has one
- * form.
- */
+/* A later read returns metadata in jsonb's form, which only PostgreSQL knows; {} is the same in
+ * both. A draft with other metadata is not cached, so that one entity tag has one form. */
 static bool reads_back_as_sent(const struct session_draft *draft)
 {
     bool same = sv_eq(draft->metadata, SV("{}"));
@@ -78,9 +75,9 @@ enum err session_create(struct sessions *s, struct request_ctx *ctx,
                               .draft = &whole,
                               .precondition = precondition,
                               .receipt = receipt};
-    /* Nobody can have read a session whose id was made just now: no cache needs to be told. */
+    /* Nobody can have read a session whose id was made just now: the caches need nothing. */
     TRY(w.id_is_new ? fresh_writable(s, ctx) : fresh_write_begin(s, ctx, w.id, &fresh));
-    enum err e = write_idempotent(s, ctx, &w, sql_session_insert);
+    enum err e = session_write_idempotent(s, ctx, &w, sql_session_insert);
     const enum err made = e == ERR_NONE ? session_of_draft(ctx, &whole, receipt, out) : e;
     const bool known = made == ERR_NONE && !receipt->replayed && reads_back_as_sent(&whole);
     if (!w.id_is_new)
@@ -95,7 +92,7 @@ static enum err try_ensure(struct sessions *s, struct request_ctx *ctx, struct s
 {
     enum err e = sql_session_ensure(s, ctx, w);
     w->found = e == ERR_NONE;
-    /* It existed at the insert and was deleted before the read. */
+    /* The session existed at the insert and was deleted before the read. */
     if (e == ERR_NOT_FOUND)
         return session_being_deleted(ctx);
     if (e != ERR_NONE || !w->done)
@@ -109,7 +106,7 @@ static enum err get_or_create(struct sessions *s, struct request_ctx *ctx, struc
 {
     struct fresh_write fresh;
     TRY(fresh_write_begin(s, ctx, w->id, &fresh));
-    enum err e = write_idempotent(s, ctx, w, try_ensure);
+    enum err e = session_write_idempotent(s, ctx, w, try_ensure);
     const bool there = e == ERR_NOT_FOUND && w->found;
     if (there)
         e = ERR_NONE;
@@ -129,8 +126,8 @@ enum err session_get_or_create(struct sessions *s, struct request_ctx *ctx,
     struct session_draft whole = *draft;
     memset(receipt, 0, sizeof(*receipt));
     TRY(complete_draft(s, ctx, &whole));
-    /* Most are there already, and reading changes nothing. With a key, an earlier answer may have
-     * to be given again instead. */
+    /* Most sessions are there already, so a read is tried first. Not with a key: the answer may be
+     * a replay. */
     enum err e = precondition->key.p
                      ? ERR_NOT_FOUND
                      : fresh_read(s, ctx, draft->session_id, SV_NONE, SESSION_WINDOW, out);
@@ -145,13 +142,12 @@ enum err session_get_or_create(struct sessions *s, struct request_ctx *ctx,
     } else if (e == ERR_NONE) {
         receipt->status = 200;
     }
-    if (e != ERR_NONE)
-        return e;
-    /* Whoever names a user means that user's session, in the header and in the body alike. */
+    TRY(e);
+    /* A user in the header or in the body must own the session. */
     if (!session_user_matches(out, precondition->user) ||
         !session_user_matches(out, draft->user_id))
         return session_not_found(ctx);
-    /* A session that may be gone by now must not stand in the way of a new one. */
+    /* A degraded read does not prove that the session still exists. */
     if (out->degraded && precondition->create_only)
         return session_database_away(ctx);
     if (!receipt->created && precondition->create_only)
@@ -178,7 +174,7 @@ static enum err try_copy(struct sessions *s, struct request_ctx *ctx, struct ses
     return e;
 }
 
-/* Nobody can have read a session whose id was made just now: no cache needs to be told. */
+/* As in session_create, the id is new: the caches need nothing. */
 enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
                       const struct session_precondition *precondition, struct session *out,
                       struct session_receipt *receipt)
@@ -191,7 +187,7 @@ enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
     if (!w.id.p)
         return ctx_nomem(ctx);
     TRY(fresh_writable(s, ctx));
-    enum err e = write_idempotent(s, ctx, &w, try_copy);
+    enum err e = session_write_idempotent(s, ctx, &w, try_copy);
     w.id = id;
     if (e == ERR_NOT_FOUND)
         return session_write_refused(s, ctx, &w);

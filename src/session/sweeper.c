@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The sweeper: one thread a worker that deletes what is expired, in bounded steps. Expiry itself
- * does not depend on it: it is a condition of every read. Any number of sweepers may run at once.
+ * The sweeper: one thread a worker that deletes expired sessions and tombstones in bounded steps.
+ * Expiry does not depend on it: that is a condition of every read. Any number of sweepers may run
+ * at once.
  */
 #include "session_internal.h"
 
@@ -28,7 +29,7 @@ void *sweeper_main(void *sessions)
     struct sessions *s = sessions;
     struct arena *arena = arena_create(SWEEP_ARENA);
     const int64_t pause_us = s->settings.sweep_s * 1000000;
-    /* Workers start together; their passes should not. */
+    /* Workers start together. The random first pause keeps their passes apart. */
     int64_t wait_us = (int64_t)(random_u64() % (uint64_t)pause_us);
     while (arena && thread_loop_pause(&s->sweeper, clock_mono_us() + wait_us))
         wait_us = sweep_pass(s, arena) ? 100000 : pause_us;

@@ -268,7 +268,7 @@ class ReadAfterWrite(HostsTest):
 
     def hits(self, cache):
         """How many reads this cache has answered, on all hosts."""
-        series = f'parley_source_hits_total{{tier="{cache}"}}'
+        series = f'parley_source_hits_total{{source="{cache}"}}'
         return sum(metrics(host.client()).get(series, 0) for host in self.hosts)
 
     def work(self, disturb, cache):

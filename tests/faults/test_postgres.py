@@ -62,8 +62,8 @@ class Server(PostgresTest):
         self.assertLess(max(back), BACK_S + 10 * late)
 
     def test_killed(self):
-        """The postmaster and all backends. Fails if commits are not synchronous, and if the pause between
-        attempts to connect is a minute: tests/mutants/commit-later, slow-to-return."""
+        """The postmaster and all backends. Fails if commits are not synchronous, and if the pause
+        between attempts to connect is 20 s: tests/mutants/commit-later, slow-to-return."""
         self.away_and_back(self.stack.postgres.kill, amount(3, 10))
 
     def test_stopped(self):

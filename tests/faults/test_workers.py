@@ -131,7 +131,7 @@ class Kills(LedgerTest):
             'parley_pool_connections{state="open"}'], 20, "connections are left in PostgreSQL")
         # No quarantine outlives the longest write for long.
         name = next(n for names in self.names for n in names if self.known[n])
-        caches = [f'parley_source_hits_total{{tier="{cache}"}}' for cache in ("memory", "redis")]
+        caches = [f'parley_source_hits_total{{source="{cache}"}}' for cache in ("memory", "redis")]
 
         def hits():
             return sum(metrics(self.client).get(cache, 0) for cache in caches)

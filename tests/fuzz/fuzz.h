@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the fuzzers share. Each fuzz_NAME.c is one LLVMFuzzerTestOneInput, which demands of every
- * input that promises hold, and not only that nothing crashes. With replay.c it is a program that
- * runs a corpus; with clang's -fsanitize=fuzzer one that looks for more (make fuzz).
+ * Shared by the fuzzers. Each fuzz_NAME.c has one LLVMFuzzerTestOneInput, which checks for every
+ * input not only that nothing crashes, but that the rules at the head of the file hold. Linked with
+ * replay.c it runs a corpus; linked with clang's -fsanitize=fuzzer it searches (make fuzz).
  */
 #ifndef PARLEY_TESTS_FUZZ_H
 #define PARLEY_TESTS_FUZZ_H
@@ -12,13 +12,13 @@
 
 #include "parley/base/ctx.h"
 
-/* Ends the program with one line when it does not hold. */
+/* Ends the program with one line when the condition is false. */
 #define DEMAND(what) ((what) ? (void)0 : fuzz_fail(__FILE__, __LINE__, #what))
 _Noreturn void fuzz_fail(const char *file, int line, const char *what);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
-/* An arena with room for whatever a small input may ask for, and a request in it. */
+/* A request, in an arena that is large enough for any small input. */
 struct fuzz {
     struct arena *arena; /* owned */
     struct request_ctx ctx;
@@ -26,9 +26,9 @@ struct fuzz {
 void fuzz_open(struct fuzz *f);
 void fuzz_close(struct fuzz *f);
 
-/* Inputs of several parts have 0x1e between them, which JSON does not allow. */
+/* 0x1e separates the parts of an input; JSON does not allow it. */
 enum { FUZZ_CUT = 0x1e };
-/* A refusal is the client's fault and says so in valid UTF-8. */
+/* Checks that a refusal is an error of the client, in valid UTF-8. */
 void fuzz_refused(const struct request_ctx *ctx, enum err e);
 
 #endif

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Input: tenant, cut, id, cut, two bytes that say what to change, a stored value without its
- * checksum. It is read as it is, as in memory, and with the checksum behind it, as in Redis: no
- * fuzzer finds that by itself. What is read is what is written again for the key that was asked
- * for, belongs to no other key, and with its checksum is not read with anything changed. The
- * value's bytes, and the input's, are read as a session, too: one that is read is written as the
- * same again.
+ * Input: tenant, separator, id, separator, two bytes that choose a change, a stored value without
+ * its checksum. The value is decoded as it is, as in memory, and with a checksum added, as in
+ * Redis, since no fuzzer finds a checksum by itself. A value that is decoded must be encoded the
+ * same again for its key, must not be decoded for another key, and with its checksum must not be
+ * decoded after a change. The value's bytes, and the input's, are decoded as a session too; a
+ * session that is decoded must be encoded the same again.
  */
 #include "fuzz.h"
 
@@ -29,7 +29,7 @@ static bool is_read(struct form form, struct cache_key key, struct sv stored)
     return cache_codec_decode(stored, key, form.checksum, &v);
 }
 
-static void is_no_other_keys(struct fuzz *f, struct form form)
+static void belongs_to_no_other_key(struct fuzz *f, struct form form)
 {
     const struct cache_key key = form.key;
     struct sv whole = arena_printf(f->arena, "%.*s%.*s", SV_ARG(key.tenant), SV_ARG(key.id));
@@ -44,7 +44,7 @@ static void is_no_other_keys(struct fuzz *f, struct form form)
             DEMAND(!is_read(form,
                             (struct cache_key){{whole.p, cut}, {whole.p + cut, whole.n - cut}},
                             form.stored));
-    /* Of the same lengths. */
+    /* Names of the same lengths. */
     for (size_t i = 0; i < whole.n && i < 16 && whole.n == key.tenant.n + key.id.n; i++) {
         struct sv copy = arena_dup(f->arena, whole);
         DEMAND(copy.p);
@@ -55,7 +55,7 @@ static void is_no_other_keys(struct fuzz *f, struct form form)
     }
 }
 
-static void does_not_bear_change(struct fuzz *f, struct form form, const uint8_t how[2])
+static void refuses_changes(struct fuzz *f, struct form form, const uint8_t how[2])
 {
     const struct sv stored = form.stored;
     size_t at = how[0] % stored.n;
@@ -80,8 +80,8 @@ static void read_value(struct fuzz *f, struct form form, const uint8_t how[2])
            v.bytes.n <= form.stored.n - (size_t)(v.bytes.p - form.stored.p));
     DEMAND(cache_codec_encode(f->arena, form.key, &v, form.checksum, &again) &&
            sv_eq(again, form.stored));
-    is_no_other_keys(f, form);
-    does_not_bear_change(f, form, how);
+    belongs_to_no_other_key(f, form);
+    refuses_changes(f, form, how);
 }
 
 static void is_same(struct sv a, struct sv b)
@@ -89,7 +89,7 @@ static void is_same(struct sv a, struct sv b)
     DEMAND(!a.p == !b.p && sv_eq(a, b));
 }
 
-/* Its forms may be others: where there is none, one is written. */
+/* Their stored JSON may differ: a session without it gets it. */
 static void are_same(const struct session *a, const struct session *b)
 {
     DEMAND(a->generation == b->generation && a->version == b->version && a->mark == b->mark &&
@@ -112,7 +112,7 @@ static void read_session(struct fuzz *f, struct sv bytes)
     struct sv once = SV_NONE, again = SV_NONE;
     if (!codec_decode(&f->ctx, bytes, &s))
         return;
-    /* Its texts may lie over each other, and are large when they do not. */
+    /* Texts of a damaged session may overlap, and so be larger together than the value. */
     if (codec_encode(&f->ctx, &s, &once) != ERR_NONE)
         return;
     DEMAND(codec_decode(&f->ctx, once, &t));

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Input: owner, cut, 16 bytes of a place, two bytes that say what to change, a text. The text reads
- * as a cursor only if it is the one that is made for what it reads as. The one made for the place
- * gives it back, to its own list, tenant and owner alone, and does not with any character changed,
- * added or taken away.
+ * Input: owner, separator, 16 bytes of a position, two bytes that choose a change, a text. If the
+ * text is read as a cursor, it must be the cursor made for the position read. The cursor made for
+ * the position of the input must be read as that position, for its own list, tenant and owner only,
+ * and not with any character changed, added or removed.
  */
 #include "fuzz.h"
 
@@ -35,8 +35,7 @@ static void belongs_to_one(struct fuzz *f, struct sv owner, struct sv text)
     f->ctx.tenant = SV("default");
 }
 
-static void does_not_bear_change(struct fuzz *f, struct sv owner, struct sv text,
-                                 const uint8_t *how)
+static void refuses_changes(struct fuzz *f, struct sv owner, struct sv text, const uint8_t *how)
 {
     int64_t got[2];
     char copy[64];
@@ -68,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         DEMAND(reads(&f, "list", owner, made, got));
         DEMAND(got[0] == place[0] && got[1] == place[1]);
         belongs_to_one(&f, owner, made);
-        does_not_bear_change(&f, owner, made, how);
+        refuses_changes(&f, owner, made, how);
     }
     if (text.p && reads(&f, "list", owner, text, got)) {
         DEMAND(http_cursor_make(&f.ctx, "list", owner, got, &made) == ERR_NONE);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Input: what a web server writes on one connection. A handler runs if and only if the request is
- * whole and in order, once, with exactly the method, target and body that are in it; it gets one
- * whole answer; and the connection goes on only if it was to be kept. Each request is sent by
- * itself, as nginx does, and what is behind the last one is sent with it.
+ * Input: the bytes that a web server writes on one connection. A handler must run once if the
+ * request is complete and valid, with exactly its method, target and body, and else never. The
+ * request must get one complete answer, and the connection may stay open only if it was to be kept.
+ * Each request is sent by itself, as nginx does; bytes after the last one are sent with it.
  *
- * Of a stream with records of another request only that nothing crashes is asked: nginx sends none,
- * and libfcgi has its own ways with them. What it is known to fail at is left out (stream.c).
+ * For a stream with records of another request, which nginx never sends, only crashes are checked.
+ * Known faults of libfcgi are excluded (stream.c).
  */
 #include "fuzz.h"
 
@@ -23,7 +23,7 @@
 
 enum { MAX_BODY = 4096, INPUT_MAX = 64 << 10 };
 
-/* What the handler is to be given, and how often it was. */
+/* The request that the handler must get, and how often it ran. */
 struct expected {
     const struct stream_request *request; /* NULL: none is known */
     int runs;
@@ -47,7 +47,7 @@ static void answer(void *service, struct arena *arena, struct http_request *req,
     BUF_LIT(&res->body, "hello");
 }
 
-/* The records of one answer, whole, and nothing behind them. */
+/* The records of one complete answer, and nothing after them. */
 static void answered_once(int fd)
 {
     unsigned char p[4096];
@@ -95,7 +95,7 @@ static void close_connection(struct connection *c)
     pthread_mutex_destroy(&c->server.lock);
 }
 
-/* Takes one request, or all that is left, from wire. False: the connection was given up. */
+/* Takes one request, or the rest, from wire. False: the connection was closed. */
 static bool exchange(struct connection *c, struct arena *arena, struct sv *wire)
 {
     struct stream_request request;
@@ -111,9 +111,9 @@ static bool exchange(struct connection *c, struct arena *arena, struct sv *wire)
     wire->n -= size;
 
     struct fcgi_thread thread = {.server = &c->server};
-    struct fcgi_turn turn = {.conn = c->conn, .arena = arena};
-    fcgi_peek(&c->server, c->conn, &turn.peek);
-    const bool kept = fcgi_read(&thread, &turn) && fcgi_answer(&thread, &turn);
+    struct fcgi_job job = {.conn = c->conn, .arena = arena};
+    fcgi_request_peek(&c->server, c->conn, &job.peek);
+    const bool kept = fcgi_request_read(&thread, &job) && fcgi_request_answer(&thread, &job);
     if (verdict == STREAM_BAD)
         DEMAND(c->expected.runs == 0 && !kept);
     if (verdict == STREAM_GOOD) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Input: a text. The guard accepts it if and only if a second opinion does; what it accepts json-c
- * reads as the same value; the index leads to the same members as the text does; and the value
- * written anew is accepted, has the same values, and is written the same again.
+ * Input: a text. The validator must accept it if and only if reference_json.c does. json-c must
+ * read an accepted text as the same value; the index and json_member_next must give the same
+ * members; and the value, written again, must be accepted, have the same value, and be written the
+ * same.
  */
 #include "fuzz.h"
 
@@ -10,11 +11,11 @@
 
 #include <json-c/json.h>
 
-#include "opinion.h"
+#include "reference_json.h"
 #include "parley/json/members.h"
 #include "../unit/json/same.h"
 
-/* The members that json-c has, which keeps the last of those with one name. */
+/* Counts members as json-c has them: of duplicate names it keeps the last. */
 static size_t members_in(struct json_object *o)
 {
     size_t n = 0;
@@ -118,18 +119,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct sv text = {(const char *)data, n};
     size_t members;
     fuzz_open(&f);
-    enum opinion opinion = opinion_of_json(text, &members);
+    enum reference_verdict verdict = reference_json(text, &members);
     enum err e = json_doc_parse(&f.ctx, text, &d);
     if (e == ERR_NONE) {
-        DEMAND(opinion != OPINION_REFUSE);
+        DEMAND(verdict != REFERENCE_REFUSE);
         accepted(&f, &d, text);
     } else {
         fuzz_refused(&f.ctx, e);
         DEMAND(f.ctx.err.slug);
-        if (strcmp(f.ctx.err.slug, "duplicate_key") == 0 && opinion != OPINION_REFUSE)
+        if (strcmp(f.ctx.err.slug, "duplicate_key") == 0 && verdict != REFERENCE_REFUSE)
             DEMAND(has_name_twice(&f, text, members));
         else if (strcmp(f.ctx.err.slug, "too_many_values") != 0)
-            DEMAND(opinion != OPINION_ACCEPT);
+            DEMAND(verdict != REFERENCE_ACCEPT);
     }
     fuzz_close(&f);
     return 0;

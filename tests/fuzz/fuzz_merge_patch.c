@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Input: target, cut, patch. What comes of json_merge_patch is what RFC 7396 says, member by
- * member, is accepted by the guard, and stays the same when the patch is applied again, or an empty
- * one. What comes of json_merge_overlay has each member of the patch and each other one of the
- * target as it was written.
+ * Input: target, separator, patch. The result of json_merge_patch must be what RFC 7396 says,
+ * member by member, must be accepted by the validator, and must not change when the patch, or an
+ * empty one, is applied again. The result of json_merge_overlay must have the members of the patch,
+ * and the other members of the target, with their text.
  */
 #include "fuzz.h"
 
@@ -11,8 +11,9 @@
 #include "parley/json/merge.h"
 #include "../unit/json/same.h"
 
-static const struct json_node *find(struct fuzz *f, const struct json_doc *d,
-                                    const struct json_node *object, const struct json_node *like)
+static const struct json_node *member_named(struct fuzz *f, const struct json_doc *d,
+                                            const struct json_node *object,
+                                            const struct json_node *like)
 {
     struct sv name = SV_NONE;
     DEMAND(json_name(&f->ctx, like, &name) == ERR_NONE);
@@ -33,7 +34,7 @@ static bool same(struct fuzz *f, const struct json_doc *x, const struct json_nod
                json_doc_string(&f->ctx, b, &t) == ERR_NONE && sv_eq(s, t);
     const struct json_node *other = json_doc_first(y, b);
     for (const struct json_node *c = json_doc_first(x, a); c; c = json_doc_next(x, c)) {
-        const struct json_node *twin = a->type == JSON_IS_OBJECT ? find(f, y, b, c) : other;
+        const struct json_node *twin = a->type == JSON_IS_OBJECT ? member_named(f, y, b, c) : other;
         if (!twin || !same(f, x, c, y, twin))
             return false;
         other = other ? json_doc_next(y, other) : NULL;
@@ -53,7 +54,7 @@ static void is_merged(struct fuzz *f, const struct merged *m, const struct json_
     DEMAND(result->type == JSON_IS_OBJECT);
     for (const struct json_node *p = json_doc_first(&m->patch, patch); p;
          p = json_doc_next(&m->patch, p)) {
-        const struct json_node *r = find(f, &m->result, result, p);
+        const struct json_node *r = member_named(f, &m->result, result, p);
         if (p->type == JSON_IS_NULL) {
             DEMAND(!r);
             continue;
@@ -61,7 +62,7 @@ static void is_merged(struct fuzz *f, const struct merged *m, const struct json_
         DEMAND(r);
         left--;
         if (p->type == JSON_IS_OBJECT) {
-            const struct json_node *t = find(f, &m->target, target, p);
+            const struct json_node *t = member_named(f, &m->target, target, p);
             is_merged(f, m, t && t->type == JSON_IS_OBJECT ? t : NULL, p, r);
         } else {
             DEMAND(same(f, &m->patch, p, &m->result, r));
@@ -69,9 +70,9 @@ static void is_merged(struct fuzz *f, const struct merged *m, const struct json_
     }
     const struct json_node *t = target ? json_doc_first(&m->target, target) : NULL;
     for (; t; t = json_doc_next(&m->target, t)) {
-        if (find(f, &m->patch, patch, t))
+        if (member_named(f, &m->patch, patch, t))
             continue;
-        const struct json_node *r = find(f, &m->result, result, t);
+        const struct json_node *r = member_named(f, &m->result, result, t);
         DEMAND(r && same(f, &m->target, t, &m->result, r));
         left--;
     }
@@ -83,15 +84,15 @@ static void is_overlaid(struct fuzz *f, const struct merged *m)
     uint32_t left = m->result.nodes->children;
     for (const struct json_node *p = json_doc_first(&m->patch, m->patch.nodes); p;
          p = json_doc_next(&m->patch, p)) {
-        const struct json_node *r = find(f, &m->result, m->result.nodes, p);
+        const struct json_node *r = member_named(f, &m->result, m->result.nodes, p);
         DEMAND(r && sv_eq(r->raw, p->raw));
         left--;
     }
     for (const struct json_node *t = json_doc_first(&m->target, m->target.nodes); t;
          t = json_doc_next(&m->target, t)) {
-        if (find(f, &m->patch, m->patch.nodes, t))
+        if (member_named(f, &m->patch, m->patch.nodes, t))
             continue;
-        const struct json_node *r = find(f, &m->result, m->result.nodes, t);
+        const struct json_node *r = member_named(f, &m->result, m->result.nodes, t);
         DEMAND(r && sv_eq(r->raw, t->raw));
         left--;
     }

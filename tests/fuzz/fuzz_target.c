@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Input: the target of a request. It is accepted if and only if it holds to the rules below; each
- * segment and parameter is the bytes between its separators decoded once, without a control byte
- * and in valid UTF-8; encoded anew, all of it is read as the same again; and integers among the
- * parameters are those that strtoll reads.
+ * Input: the target of a request. It must be accepted if and only if it follows the rules below.
+ * Each segment and parameter must be the bytes between its separators, decoded once, without
+ * control characters and in valid UTF-8. Encoded again, the target must be parsed to the same
+ * parts. Integer parameters must be those that strtoll reads.
  */
 #include "fuzz.h"
 
@@ -53,7 +53,7 @@ static bool next_part(struct sv *rest, char separator, struct sv *part)
     return true;
 }
 
-/* What the target stands for; false if it must be refused. */
+/* The parts of the target; false if it must be refused. */
 static bool expected(struct fuzz *f, struct sv target, struct http_request *out)
 {
     struct sv query = target, part;
@@ -95,7 +95,7 @@ static void same_parts(const struct http_request *a, const struct http_request *
                sv_eq(a->params[i].value, b->params[i].value));
 }
 
-/* Every byte but letters and digits as its escape. */
+/* All bytes except letters and digits as escapes. */
 static void encode(struct buf *b, struct sv s)
 {
     for (size_t i = 0; i < s.n; i++) {

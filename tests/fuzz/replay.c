@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * replay NAME FILE…: gives each file to the fuzzer that this is linked with, each in a process of
- * its own, since a demand that is not met ends it. Last line: N passed, N failed.
+ * its own, since a failed check ends it. Last line: N passed, N failed.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -68,7 +68,7 @@ static const char *const known[N_KNOWN] = {"REQUEST_METHOD", "REQUEST_URI",  "CO
                                            "REQUEST_MSEC"};
 
 /* libfcgi makes a C string "name=value", so that a NUL ends it. False: it may not be. */
-static bool note(struct arena *a, struct sv values[N_KNOWN], struct sv name, struct sv value)
+static bool store_param(struct arena *a, struct sv values[N_KNOWN], struct sv name, struct sv value)
 {
     struct buf b;
     buf_init(&b, a, name.n + value.n + 2);
@@ -125,16 +125,17 @@ static bool read_params(struct arena *a, struct sv text, struct sv values[N_KNOW
     struct param p;
     bool greedy;
     while (text.n > 0)
-        if (!next_param(&text, &p, &greedy) || !note(a, values, p.name, p.value))
+        if (!next_param(&text, &p, &greedy) || !store_param(a, values, p.name, p.value))
             return false;
     return sv_eq(values[END], SV("1")) && values[METHOD].n > 0 && values[TARGET].n > 0;
 }
 
 /*
- * libfcgi answers FCGI_GET_VALUES out of 64 bytes on its stack, and leaks 48 bytes for each other
- * record of the management kind. It takes the padding of a record that ends parameters for the
- * next record, and leaves that of one that ends a body unread. It drops the content of the record
- * behind an empty one of another request, so that any byte may be a parameter's length then.
+ * Known faults of libfcgi: it answers FCGI_GET_VALUES out of 64 bytes on its stack, and leaks 48
+ * bytes for each other management record. It takes the padding of the record that ends the
+ * parameters for the next record, and does not read the padding of the one that ends a body. It
+ * drops the content of a record that follows an empty one of another request, so that any byte may
+ * then be a parameter's length.
  */
 static bool is_left_out(struct sv wire, int id)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A reader of FastCGI, written from its specification: what a request on a connection is. */
+/* A second reader of FastCGI to compare the first with, written from the specification. */
 #ifndef PARLEY_TESTS_FUZZ_STREAM_H
 #define PARLEY_TESTS_FUZZ_STREAM_H
 
@@ -10,9 +10,9 @@
 
 enum stream_verdict {
     STREAM_BAD,     /* must not reach a handler */
-    STREAM_GOOD,    /* must, as this request */
-    STREAM_FOREIGN, /* holds records of another request, which nginx never sends */
-    STREAM_LEFT_OUT /* holds what libfcgi itself is known to fail at */
+    STREAM_GOOD,    /* must reach a handler, as this request */
+    STREAM_FOREIGN, /* has records of another request, which nginx never sends */
+    STREAM_LEFT_OUT /* has what libfcgi itself is known to fail at */
 };
 
 /* More memory than this libfcgi takes for a parameter before it has come. */

@@ -4,6 +4,6 @@
 
 @@ expression cache, snapshot, in_doubt; @@
 fresh_write_end(...) { <...
-- cache_note_write(cache, snapshot, in_doubt)
-+ cache_note_write(cache, snapshot, false)
+- cache_raise_epoch(cache, snapshot, in_doubt)
++ cache_raise_epoch(cache, snapshot, false)
 ...> }

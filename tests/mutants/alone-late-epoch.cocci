@@ -3,7 +3,7 @@
 // In: src/session/freshness.c
 
 @@ expression s, ctx, r, out; @@
-ask(...) { <...
+read_checked(...) { <...
 + r->snapshot = cache_snapshot(s->cache, r->key);
-  keep(s, ctx, r, true, out);
+  store_read(s, ctx, r, true, out);
 ...> }

@@ -3,7 +3,7 @@
 // In: src/cache/cache.c
 
 @@ expression was, snapshot; @@
-cache_note_write(...) { <...
+cache_raise_epoch(...) { <...
 - was == snapshot->epoch
 + true
 ...> }

@@ -3,10 +3,10 @@
 // In: src/cache/redis_queue.c
 
 @@ identifier i, reply; expression conn, until; @@
-exchange(...) { <...
+send_on(...) { <...
   redisReply *reply;
-+ if (!i->next && i != items)
++ if (!i->next && i != round->items)
 +     break;
   if (!cache_conn_reply(conn, until, &reply)) return false;
-  i->taken = ...;
+  i->accepted = ...;
 ...> }

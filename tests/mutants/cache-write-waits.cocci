@@ -4,7 +4,7 @@
 
 @@ expression cache, snapshot, in_doubt; identifier ctx, w; @@
 fresh_write_end(..., struct request_ctx *ctx, struct fresh_write *w, ...) { <...
-  cache_note_write(cache, snapshot, in_doubt);
+  cache_raise_epoch(cache, snapshot, in_doubt);
 + struct cache_found found;
 + (void)cache_find(cache, ctx, w->key, snapshot, true, &found);
 ...> }

@@ -10,7 +10,7 @@ cache_remove(...) { <...
 
 @@ expression queue, name; @@
 cache_remove(...) { <...
-- cache_queue_put(queue, name, ...)
+- cache_queue_push(queue, name, ...)
 + (void)name
 ...> }
 
@@ -24,4 +24,10 @@ cache_erase(...) { <...
 cache_erase(...) { <...
 - cache_redis_delete(...)
 + true
+...> }
+
+@@ expression queue, name; @@
+cache_erase(...) { <...
+- cache_queue_push(queue, name, ...)
++ (void)name
 ...> }

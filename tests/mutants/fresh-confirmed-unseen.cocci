@@ -5,7 +5,7 @@
 // In: src/session/freshness.c
 
 @@ @@
-ask(...) { <...
+read_checked(...) { <...
 - !cache_stamp_eq(...)
 + false
 ...> }

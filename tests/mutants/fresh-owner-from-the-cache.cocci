@@ -3,6 +3,6 @@
 // In: src/session/freshness.c
 
 @@ expression out, now; @@
-ask(...) { <...
+read_checked(...) { <...
 - out->user_id = now.user_id;
 ...> }

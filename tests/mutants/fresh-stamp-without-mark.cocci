@@ -5,7 +5,7 @@
 // In: src/session/freshness.c
 
 @@ expression now, found; @@
-ask(...) { <...
+read_checked(...) { <...
 - !cache_stamp_eq(now, found)
 + (now.generation != found.generation || now.version != found.version)
 ...> }

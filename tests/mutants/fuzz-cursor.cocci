@@ -3,7 +3,7 @@
 // In: src/http/cursor.c
 
 @@ expression h; identifier owner; @@
-check_of(...) { <...
-- add(h, owner.p, owner.n);
+checksum_of(...) { <...
+- hash_part(h, owner.p, owner.n);
 + (void)owner;
 ...> }

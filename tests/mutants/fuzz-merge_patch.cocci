@@ -2,8 +2,8 @@
 // Test: fuzz merge_patch
 // In: src/json/merge.c
 
-@@ expression way, over; @@
+@@ expression mode, new; @@
 write_value(...) { <...
-- way == WAY_PATCH && is_object(over)
-+ way == WAY_PATCH && is_object(over) && is_object(was)
+- mode == MERGE_PATCH && is_object(new)
++ mode == MERGE_PATCH && is_object(new) && is_object(old)
 ...> }

@@ -9,7 +9,7 @@
 +
   enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct session_write *w) { <+...
 - TRY(append_call(ctx, w, params, call));
-+ struct stored_answer stored = {.found = false};
++ struct idempotency_record stored = {.found = false};
 + const struct session_precondition *whole = w->precondition;
 + struct session_precondition keyless = *whole;
 + keyless.key = SV_NONE;

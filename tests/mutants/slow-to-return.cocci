@@ -6,5 +6,5 @@
 @@ identifier ms; expression bounded; @@
 back_off(...) { <...
 - ms = bounded;
-+ ms = 60000;
++ ms = 20000;
 ...> }

@@ -26,6 +26,6 @@
 + }
 +
   session_create(...) { <+...
-- write_idempotent(before, sql_session_insert)
-+ write_idempotent(before, insert_in_two)
+- session_write_idempotent(before, sql_session_insert)
++ session_write_idempotent(before, insert_in_two)
 ...+> }

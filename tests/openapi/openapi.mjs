@@ -37,7 +37,7 @@ const close = (node, whole = true) => {
 
 const ajv = new Ajv({ strict: true, strictTypes: false, strictRequired: false, allErrors: true });
 addFormats(ajv);
-["example", "components"].forEach((word) => ajv.addKeyword(word));
+["example", "components", "x-enumDescriptions"].forEach((word) => ajv.addKeyword(word));
 ajv.addSchema({ $id: "api:", components: { schemas: close(spec.components.schemas) } });
 
 const compiled = new Map();

@@ -303,7 +303,7 @@ class ParleyTest(RenewedTest):
         self.assertEqual(body["code"], code, body)
         self.assertEqual(body.get("field"), field, body)
         self.assertEqual(body["status"], status)
-        self.assertEqual(body["type"], "about:blank")
+        self.assertEqual(body["type"], "/docs#error-" + code)
         self.assertEqual(body["request_id"], answer.headers["X-Request-Id"])
         self.assertTrue(body["title"] and isinstance(body["detail"], str), body)
         return body

@@ -265,6 +265,25 @@ def cases(table):
     return [(value, *expected) for *expected, values in table for value in values]
 
 
+# What names the likely word and those that are allowed: (request, body, end of the sentence)
+HINTS = (
+    ("POST {}/messages", {"type": "message", "rol": "user", "content": "x"},
+     " Did you mean `role`? Allowed: message_id, type, role, content, metadata, extra."),
+    ("PATCH {}", {"Language": "en"},
+     " Did you mean `language`? Allowed: user_id, language, ttl_seconds, context, metadata."),
+    ("PUT {}", {"expiry": "slidng"}, " Did you mean `sliding`? Allowed: sliding, absolute."),
+    ("GET {}/messages?befor=1", None,
+     " Did you mean `before`? Allowed: limit, after, before, max_bytes, order."),
+    ("GET {}/messages?order=ascending", None, " Allowed: desc, asc."),
+    ("DELETE {}?force=1", None, " None is allowed."),
+    ("GET /v1/conversations/x/items?ordr=asc", None,
+     " Did you mean `order`? Allowed: limit, order, after, include, include[]."),
+    ("POST /threads", {"if_exists": "do-nothing"}, " Did you mean `do_nothing`? Allowed: raise, do_nothing."),
+    ("POST /threads/search", {"sort_by": "create_at"},
+     " Did you mean `created_at`? Allowed: created_at, status, updated_at, state_updated_at, thread_id."),
+)
+
+
 class BadInput(ParleyTest):
     """Nothing of it is stored."""
 
@@ -318,6 +337,13 @@ class BadInput(ParleyTest):
                                    b'{"role":"user","content":"b","metadata":{"x":%s}}]}' % value)
                 self.assertEqual((answer.status, answer.json["code"]), (400, code), answer)
                 self.assertTrue(answer.json.get("field", "").startswith("messages[1]"), answer)
+
+    def test_hints(self):
+        for request, body, hint in HINTS:
+            with self.subTest(request=request):
+                answer = self.send(*request.split(" "), body and json.dumps(body).encode())
+                detail = answer.json.get("detail") or answer.json["error"]["message"]
+                self.assertTrue(answer.status in (400, 422) and detail.endswith(hint), answer)
 
     def test_bodies(self):
         makes = (("POST", "/v1/sessions"), ("PUT", "/v1/sessions/none"))

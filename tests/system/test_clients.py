@@ -173,15 +173,6 @@ class Clients(ClientTest):
                 self.assertIn("Hello!", done.stdout)
 
 
-class RetryGuard(ClientTest):
-    """The openai client, with what guesses at its repetitions."""
-    env = {**ClientTest.env, "PARLEY_RETRY_GUARD": "on"}
-
-    def test_guard(self):
-        """The option that is off by default."""
-        self.run_tests("precondition.mjs")
-
-
 class Limits(ClientTest):
     """Tenants with limits."""
     env = {**ClientTest.env, "PARLEY_TENANT_REQUESTS": "20", "PARLEY_TENANT_SESSIONS": "3"}

@@ -30,7 +30,7 @@ class RedisAbsent(unittest.TestCase):
             stack.redis.start()
             took = wait_until(lambda: client.get("/readyz").json["status"] == "ready", 30)
             say(f"Redis was in use {took:.2f} s after it came")
-            hits = 'parley_source_hits_total{tier="redis"}'
+            hits = 'parley_source_hits_total{source="redis"}'
 
             def hit():
                 client.get("/v1/sessions/a")

@@ -132,7 +132,7 @@ class Hosts(StackTest):
         for arguments, code, text in (
                 (("forget",), 2, "something is missing"), (("forget", "xyz"), 2, "32 hexadecimal digits"),
                 (("forget", "0" * 32), 1, "there is no host"), (("list", "x"), 2, "one command"),
-                (("forget", "--stale", "0"), 2, "--stale must be"), (("list", "--stale", "1"), 2, "--stale goes"),
+                (("forget", "--stale", "0"), 2, "--stale must be"), (("list", "--stale", "1"), 2, "does not take --stale"),
                 (("forget", "0" * 32, "--stale", "5"), 2, "not both")):
             done = self.stack.parley.run("host", *arguments)
             self.assertEqual((done.returncode, done.stdout), (code, ""), arguments)

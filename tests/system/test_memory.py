@@ -6,7 +6,7 @@ import signal
 from harness import metrics
 from stack import StackTest, wait_until
 
-HITS = 'parley_source_hits_total{tier="memory"}'
+HITS = 'parley_source_hits_total{source="memory"}'
 
 
 class Memory(StackTest):

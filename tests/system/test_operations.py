@@ -189,7 +189,7 @@ class Caches(StackTest):
         """What answered each read. Fails if a hit is counted for another cache, or twice."""
         def counts():
             m = metrics(self.client)
-            return [m.get(f'parley_source_{what}_total{{tier="{source}"}}', 0) for what, source in
+            return [m.get(f'parley_source_{what}_total{{source="{source}"}}', 0) for what, source in
                     (("hits", "memory"), ("hits", "redis"), ("hits", "postgres"), ("misses", "redis"))]
         before = counts()
         for i in range(3):
@@ -267,7 +267,7 @@ class Log(StackTest):
            "PARLEY_STATEMENT_MS": "1000"}
     MARK = "Zq7Xw"  # in all that a client sends, but for the ids of its requests
     FIELDS = {"request_id", "tenant", "route", "status", "total_us", "queue_us", "pool_us", "sql_us",
-              "cache_us", "round_trips", "tier"}
+              "cache_us", "round_trips", "source"}
 
     def setUp(self):
         super().setUp()

@@ -61,9 +61,12 @@ static bool is_wanted(const char *name, const char *text)
 /* Adds the tests of one file. t is its first. */
 static int add_file(const struct test *t, const char *text)
 {
-    char folder[32] = "", file[64] = "", name[100];
-    (void)sscanf(t->file, "tests/unit/%31[^/]/test_%63[^.]", folder, file);
-    snprintf(name, sizeof(name), "%s/%s", folder, file);
+    char kind[32] = "", folder[32] = "", file[64] = "", name[120];
+    (void)sscanf(t->file, "tests/%31[^/]/%31[^/]/test_%63[^.]", kind, folder, file);
+    if (strcmp(kind, "service") == 0)
+        snprintf(name, sizeof(name), "service %s %s", folder, file);
+    else
+        snprintf(name, sizeof(name), "%s/%s", folder, file);
     if (!is_wanted(name, text))
         return 0;
     CU_pSuite suite = CU_add_suite_with_setup_and_teardown(name, NULL, NULL, NULL, tear_down);

@@ -1,6 +1,7 @@
 /*
- * The HTTP interfaces: thin handlers over the session module (native), and the operations routes.
- * Compiles and is tested without fcgi/: both answer functions take and give plain structs.
+ * The HTTP interfaces: api_dispatch answers those of clients, ops_dispatch the operations routes.
+ * Both take and fill plain structs, know nothing of FastCGI, and may be called by many threads at
+ * once. A failed request is answered too, so neither returns an error.
  */
 #ifndef PARLEY_API_API_H
 #define PARLEY_API_API_H
@@ -21,7 +22,7 @@
 
 /* One setting by its name; text NULL: it is the number. */
 typedef void (*api_setting_fn)(void *arg, const char *name, const char *text, int64_t number);
-/* Two generations of 256 workers. */
+/* Two worker sets of 256. */
 enum { API_SLOTS_MAX = 512, API_REASON_MAX = 240 };
 
 enum api_worker_state { API_WORKER_STARTING, API_WORKER_SERVING, API_WORKER_LEAVING };
@@ -29,14 +30,13 @@ enum api_worker_state { API_WORKER_STARTING, API_WORKER_SERVING, API_WORKER_LEAV
 /* What the supervisor says of the host, in memory that it shares with the workers. It alone writes,
  * and any thread may read. */
 struct api_host {
-    _Atomic int64_t generation; /* 1 from the start, one more with each reload that was done */
-    _Atomic int64_t seats;      /* workers of that generation */
+    _Atomic int64_t worker_set; /* number of the current one: 1, and one more with each reload */
     _Atomic int64_t reloads, reloads_refused, recycled;
     _Atomic int64_t crash_looping; /* workers that keep dying */
     _Atomic size_t n_slots; /* metrics slots that are or have been in use: 0 to n_slots - 1 */
     struct {
-        _Atomic pid_t pid; /* 0: nobody has this slot now */
-        _Atomic int64_t generation;
+        _Atomic pid_t pid; /* 0: no worker has this number now */
+        _Atomic int64_t worker_set;
         _Atomic int state; /* enum api_worker_state */
     } workers[API_SLOTS_MAX];
     _Atomic unsigned reason_turn; /* odd while reason is written */
@@ -46,21 +46,20 @@ struct api_host {
 void api_host_reload_reason(const struct api_host *host, char out[API_REASON_MAX]);
 void api_host_set_reload_reason(struct api_host *host, const char *reason);
 
-/* What the handlers work with; all borrowed, filled by the worker (or a test). */
+/* What the handlers work with. All is borrowed; the worker fills it before the first request. */
 struct api_service {
     struct auth *auth;
     struct sessions *sessions;
     struct db *db;
     struct cache *cache;
-    int64_t request_ms; /* the deadline of each request, from when the web server passed it on */
-    int64_t queue_ms; /* a request that waited longer is refused; 0: only one whose time is over */
-    int64_t slow_ms;  /* a request that took at least so long is logged */
+    int64_t request_ms; /* deadline of a request, from the moment the web server passed it on */
+    int64_t queue_ms;   /* a request that waited longer is refused; 0: no bound but the deadline */
+    int64_t slow_ms;    /* a request that took at least this long is logged */
     struct metrics_slot *slot;        /* of this worker; may be NULL */
     const struct metrics_slot *slots; /* of all workers of the host, host->n_slots of them */
     const struct api_host *host;
     const char *version;
-    int64_t items_max; /* of one request of OpenAI's clients */
-    bool retry_guard;  /* appends that their clients repeat are guessed at */
+    int64_t items_max; /* items in one request of OpenAI's interface */
     int exports_max;   /* exports at once in this worker; 0: any number */
     pthread_mutex_t exports_lock;
     struct export *exports; /* those under way, a list; under the lock */
@@ -72,15 +71,15 @@ struct api_service {
     const void *settings;
 };
 
-/* Labels of all routes by the index under which they are counted, for metrics_render, and how many
- * there are. The last is for requests that matched none. */
+/* The names of all routes for metrics_render, by the index that metrics_request was given; returns
+ * how many. The last one, "none", is for requests that matched no route. */
 size_t api_route_names(const char *out[METRICS_ROUTES_MAX]);
 
-/* service: struct api_service. Fit fcgi_answer_fn. */
+/* service: struct api_service *. The type is fcgi_answer_fn. */
 void api_dispatch(void *service, struct arena *arena, struct http_request *req,
                   struct http_response *res);
 /* For fcgi_settings: GETs of one session each, whose stamps are read together
- * (session_read_ahead). */
+ * (session_ahead_read). */
 bool api_gathers(void *service);
 bool api_reads_session(struct sv target);
 void api_read_ahead(void *service, struct arena *const *arenas, struct http_request *const *reqs,

@@ -1,26 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who is asking: API keys, the tenant that each belongs to, and the bounds of a tenant.
+ * Who sends a request: API keys, the tenant that each belongs to, and the bounds of a tenant.
  *
- * A key is parley_<16 hex digits: its id>_<43 characters of base64url: 32 random bytes>. PostgreSQL
- * has the SHA-256 of the secret part. Each worker holds all live keys in memory, so that a request
- * costs a hash and a search. Every 200 ms a thread checks whether anything has changed: in the
- * host's last poll of PostgreSQL (parley/db/hosts.h), or by a query of its own if there is none. An
- * answer confirms the keys in memory until 900 ms after the question was sent. Keys that are not
- * confirmed decide nothing. So a committed change holds on every worker AUTH_HOLDS_MS later,
- * however busy the machine is, and also on a worker that was stopped meanwhile.
+ * A key is parley_<its id: 16 hex digits>_<its secret: 43 characters of base64url, 32 random
+ * bytes>. PostgreSQL holds the SHA-256 of the secret. Each worker holds all valid keys in memory,
+ * so that a request costs a hash and a search. Every 200 ms a thread checks whether anything has
+ * changed: from the host's last poll of PostgreSQL (parley/db/hosts.h), or with a query of its own
+ * if there is none. An answer confirms the keys in memory until 900 ms after its question was sent.
+ * Unconfirmed keys decide nothing. So a committed change holds on every worker after AUTH_HOLDS_MS,
+ * also on a busy machine and on a worker that was stopped meanwhile.
  *
- * Thread rule: a struct auth is shared by all threads of a worker; it is opened after the fork.
+ * Thread rule: all threads of a worker share one struct auth, which is opened after the fork.
  */
 #ifndef PARLEY_AUTH_AUTH_H
 #define PARLEY_AUTH_AUTH_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "parley/base/ctx.h"
-#include "parley/db/db.h"
 #include "parley/db/hosts.h"
 
 struct auth;
@@ -36,49 +30,48 @@ enum {
 #define AUTH_REQUESTS_MAX INT64_C(1000000) /* of a bound: requests a second */
 #define AUTH_SESSIONS_MAX INT64_C(1000000000)
 
-/* What the workers of a host count together. Mapped before they are forked; NULL: no memory. */
+/* Counts the requests of all workers of a host. Map it before the fork. NULL: no memory. */
 struct auth_shared *auth_shared_map(void);
 void auth_shared_unmap(struct auth_shared *shared); /* NULL is fine */
 
 struct auth_settings {
-    bool keys;        /* false: no keys; requests of this machine are those of tenant "default" */
-    int64_t stale_s;  /* how long keys last known to be good are good while PostgreSQL is away */
+    bool keys;        /* false: no keys; requests of this machine belong to tenant "default" */
+    int64_t stale_s;  /* how long the last confirmed keys are accepted while PostgreSQL is away */
     int64_t requests; /* a second, of a tenant that has no bound of its own; 0: unbounded */
     int64_t sessions; /* open ones; as above */
-    struct auth_shared *shared; /* borrowed */
-    /* While there are polls, they tell whether anything has changed. Borrowed; NULL: no polls. */
-    const struct db_hosts_shared *hosts;
+    struct auth_shared *shared;          /* borrowed */
+    const struct db_hosts_shared *hosts; /* the host's polls; borrowed; NULL: none */
 };
 
 /* Begins to load the keys in the background. db is borrowed. NULL: no memory or no thread. */
 struct auth *auth_open(const struct auth_settings *settings, struct db *db);
-void auth_close(struct auth *a); /* nobody may be in auth_check; NULL is fine */
-/* True once keys have been loaded, and without keys at once. */
+void auth_close(struct auth *a); /* no thread may be in auth_check; NULL is fine */
+/* True once keys have been loaded; without keys at once. */
 bool auth_is_ready(const struct auth *a);
-/* False while every key is refused. Either PostgreSQL is away and PARLEY_KEYS_STALE is over (or no
- * key was ever confirmed), or PostgreSQL is up and the keys cannot be loaded. Always true without
- * keys. */
-bool auth_lets_in(const struct auth *a);
+/* False while every key is refused: PostgreSQL is away for longer than PARLEY_KEYS_STALE (or since
+ * before any key was confirmed), or it is up and the keys cannot be loaded. */
+bool auth_accepts_keys(const struct auth *a);
 
-/* What a request says of who sent it; absent where it says nothing. */
+/* What a request says about its sender; SV_NONE where it says nothing. */
 struct auth_claim {
     struct sv authorization, x_api_key; /* the headers */
     struct sv remote_addr;
 };
 
-/* Finds out whose request it is and counts it: sets ctx->tenant (in the arena), sessions_max and
- * caches_only. Waits, at most until ctx->deadline, for keys to be confirmed.
- * ERR_UNAUTHENTICATED: no key, or one that is unknown, wrong, expired or revoked: the latter four
- * are one and the same. ERR_FORBIDDEN: not from this machine, and there are no keys. ERR_LIMITED:
- * more requests a second than the tenant may send. ERR_UNAVAILABLE: no key can be confirmed. */
+/* Finds out whose request it is, and counts it: sets ctx->tenant (in the arena), sessions_max and
+ * caches_only. Waits for unconfirmed keys, at most until ctx->deadline.
+ *   ERR_UNAUTHENTICATED: no key, or one that is unknown, wrong, expired or revoked (the client
+ *   cannot tell these four apart). ERR_FORBIDDEN: without keys, from another machine. ERR_LIMITED:
+ *   more requests a second than the tenant may send. ERR_UNAVAILABLE: no key can be confirmed. */
 MUSTCHECK enum err auth_check(struct auth *a, struct request_ctx *ctx,
                               const struct auth_claim *claim);
 
-/* ---- for an operator's commands; db is one of the tables' owner (db_settings.owner) ---- */
+/* ---- for an operator's commands; db logs in as the owner of the tables (db_settings.owner) ----
+ */
 
 bool auth_tenant_valid(struct sv tenant); /* 1 to AUTH_TENANT_MAX of A-Z a-z 0-9 . _ - */
 bool auth_name_valid(struct sv name);     /* up to AUTH_NAME_MAX, UTF-8, no control characters */
-/* The id in a key, or the text itself if it is an id. False if it is neither. */
+/* *id: the id in a key, or the text itself if it is an id. False if it is neither. */
 MUSTCHECK bool auth_key_id(struct sv text, struct sv *id);
 
 struct auth_key {
@@ -86,30 +79,30 @@ struct auth_key {
     int64_t created_at;
     int64_t expires_at, revoked_at; /* 0: never, not */
 };
-/* Makes a key and stores its hash. lives_s 0: for ever. secret: the key, which nobody can be shown
- * again; with a NUL behind it. */
+/* Makes a key and stores its hash. lives_s 0: it does not expire. secret: the key, which cannot be
+ * shown again; ends in NUL. */
 MUSTCHECK enum err auth_key_create(struct db *db, struct request_ctx *ctx, struct sv tenant,
                                    struct sv name, int64_t lives_s, char secret[AUTH_KEY_LEN + 1],
                                    struct auth_key *out);
-/* Oldest first, those that are over too. */
+/* Oldest first, with those that have expired or are revoked. */
 MUSTCHECK enum err auth_key_list(struct db *db, struct request_ctx *ctx, struct auth_key **out,
                                  size_t *n);
-/* ERR_NOT_FOUND without words: there is none of that id. Again is fine. */
+/* May be repeated. ERR_NOT_FOUND (nothing in ctx->err): there is no key of that id. */
 MUSTCHECK enum err auth_key_revoke(struct db *db, struct request_ctx *ctx, struct sv id);
-/* How many keys are good now; the serving role may ask. */
+/* How many keys are valid now; also for the serving role. */
 MUSTCHECK enum err auth_key_count(struct db *db, struct request_ctx *ctx, int64_t *n);
 
-/* A bound of a tenant's own: none (0), a number, or that of the settings. */
-enum { AUTH_BOUND_KEPT = -2 /* leave it as it is */, AUTH_BOUND_DEFAULT = -1, AUTH_BOUND_NONE = 0 };
+/* A bound of a tenant: a number, none, that of the settings, or (to set it) unchanged. */
+enum { AUTH_BOUND_KEPT = -2, AUTH_BOUND_DEFAULT = -1, AUTH_BOUND_NONE = 0 };
 struct auth_tenant {
     struct sv tenant;
-    int64_t keys;               /* good now */
+    int64_t keys;               /* valid now */
     int64_t requests, sessions; /* AUTH_BOUND_… or the bound */
 };
-/* Sets both bounds of tenant->tenant, and gives back what they are now. */
+/* Sets both bounds of tenant->tenant, and reads back what they are now. */
 MUSTCHECK enum err auth_tenant_set(struct db *db, struct request_ctx *ctx,
                                    struct auth_tenant *tenant);
-/* Those that have keys or bounds. */
+/* The tenants that have keys or bounds. */
 MUSTCHECK enum err auth_tenant_list(struct db *db, struct request_ctx *ctx,
                                     struct auth_tenant **out, size_t *n);
 

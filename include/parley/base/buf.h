@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A growing byte buffer in an arena. A failure to grow is remembered (failed): callers write
- * without checking and ask once at the end.
+ * A growing byte buffer in an arena. Callers write without checking, and check failed once at the
+ * end: after a failure to grow nothing more is written.
  */
 #ifndef PARLEY_BASE_BUF_H
 #define PARLEY_BASE_BUF_H
@@ -27,7 +27,7 @@ void buf_sv(struct buf *b, struct sv s);
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void buf_u64(struct buf *b, uint64_t v);
 void buf_i64(struct buf *b, int64_t v);
-/* What was written so far, borrowed; moves when the buffer grows. */
+/* What was written so far, borrowed until the buffer grows. */
 struct sv buf_get(const struct buf *b);
 #define BUF_LIT(b, lit) buf_put((b), (lit), sizeof(lit) - 1)
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Clocks and deadlines. Monotonic time is for measuring and waiting, wall time is for what people
- * see. All in microseconds unless the name says otherwise.
+ * Clocks and deadlines. Monotonic time is for measuring and waiting, wall time for people. All in
+ * microseconds unless the name says otherwise.
  */
 #ifndef PARLEY_BASE_CLOCK_H
 #define PARLEY_BASE_CLOCK_H
@@ -15,7 +15,7 @@ int64_t clock_mono_us(void);
 int64_t clock_boot_us(void); /* monotonic, and goes on while the machine is suspended */
 int64_t clock_wall_us(void); /* since 1970-01-01T00:00:00Z */
 
-/* A point on the monotonic clock. Passed down by value: every wait is bounded by it. */
+/* A point on the monotonic clock, which bounds every wait of a request. */
 struct deadline {
     int64_t at_us;
 };
@@ -23,14 +23,14 @@ struct deadline {
 struct deadline deadline_in_ms(int64_t ms);
 struct deadline deadline_earlier(struct deadline a, struct deadline b);
 bool deadline_passed(struct deadline d);
-/* Sleeps until then. */
+/* Sleeps until d. */
 void deadline_wait(struct deadline d);
-/* What is left, rounded up, never below 0: fits poll(2) and statement_timeout. */
+/* The time left, rounded up, never below 0: fits poll(2) and statement_timeout. */
 int deadline_left_ms(struct deadline d);
 
 enum { CLOCK_RFC3339_LEN = 27 };
-/* "2026-11-23T21:50:00.000000Z" (RFC 3339, always UTC, always six decimals) into out, with a NUL
- * behind it. Years 0001 to 9999; a value outside is clamped. */
+/* Writes "2026-11-23T21:50:00.000000Z" (RFC 3339, UTC, six decimals) and a NUL. Years 0001 to 9999;
+ * a value outside is clamped. */
 void clock_rfc3339(int64_t wall_us, char out[CLOCK_RFC3339_LEN + 1]);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The one error enum. Every function that can fail returns it and is MUSTCHECK; the details (which
- * field, which words for the client, which cause for the log) go into the request context with
- * ctx_fail() (parley/base/ctx.h). http/problem.c holds the one table from these to HTTP status
- * codes; db/db_sqlstate.c holds the one table from SQLSTATE to these.
+ * The error enum. Every function that can fail returns it and is MUSTCHECK. The details (the field,
+ * the sentence for the client, the cause for the log) go into the request context with ctx_fail
+ * (parley/base/ctx.h). http/problem.c maps errors to HTTP statuses, db/db_sqlstate.c maps SQLSTATE
+ * to errors.
  */
 #ifndef PARLEY_BASE_ERR_H
 #define PARLEY_BASE_ERR_H
@@ -12,8 +12,7 @@
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 #define ARRAY_LEN(a)      (sizeof(a) / sizeof((a)[0]))
 
-/* Returns the error of a call that failed. Use it only where nothing has to be released: memory of
- * a request belongs to its arena. */
+/* Returns the error of a call that failed. Only where nothing has to be released. */
 #define TRY(call)                        \
     do {                                 \
         const enum err try_err = (call); \
@@ -25,8 +24,8 @@ enum err {
     ERR_NONE = 0,
     ERR_INVALID,         /* the client sent something wrong; the field is named */
     ERR_UNAUTHENTICATED, /* no key, or one that is not known */
-    ERR_FORBIDDEN,       /* without keys only this machine is answered */
-    ERR_NOT_FOUND,       /* absent, expired or foreign: deliberately the same */
+    ERR_FORBIDDEN,       /* from another machine, with PARLEY_AUTH=off */
+    ERR_NOT_FOUND,       /* absent, expired or another tenant's: deliberately the same */
     ERR_METHOD,          /* the path exists, the method does not */
     ERR_NOT_ACCEPTABLE,  /* the client accepts no JSON */
     ERR_CONFLICT,        /* an id is taken */
@@ -42,13 +41,12 @@ enum err {
     ERR_UNAVAILABLE,     /* PostgreSQL is away; nothing was done */
     ERR_OUTCOME_UNKNOWN, /* the connection was lost while a change was under way */
     ERR_NOMEM,           /* the request's arena reached its limit */
-    ERR_NOT_IMPLEMENTED,
-    ERR_INTERNAL, /* a bug, or a server that answered what it must not */
+    ERR_INTERNAL,        /* a bug, or an answer of a server that makes no sense */
     ERR_COUNT
 };
 
-/* The stable lower-case name of an error, such as "not_found"; used in logs, metrics and, where no
- * slug was given, as the problem's code. Never NULL. */
+/* The stable name of an error, such as "not_found": in logs, in metrics and, without a slug, as the
+ * problem's code. Never NULL. */
 const char *err_name(enum err e);
 
 #endif

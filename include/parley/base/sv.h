@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * String view: a pointer and a length, borrowed. It owns nothing and need not end in NUL. A view
- * with p == NULL is "absent", which is different from an empty one ("" given).
+ * String view: a borrowed pointer and a length. The text need not end in a NUL. A view with p ==
+ * NULL is absent, which is different from an empty one.
  */
 #ifndef PARLEY_BASE_SV_H
 #define PARLEY_BASE_SV_H
@@ -30,17 +30,16 @@ struct sv {
 struct sv sv_from(const char *cstr); /* borrowed; NULL gives SV_NONE */
 bool sv_eq(struct sv a, struct sv b);
 bool sv_eq_nocase(struct sv a, struct sv b); /* ASCII only */
-/* True if s holds nothing but A-Z a-z 0-9 and the characters of more. */
+/* Whether s has only A-Z a-z 0-9 and the characters of more. */
 bool sv_all_of(struct sv s, const char *more);
 bool sv_starts_with(struct sv s, struct sv prefix);
 struct sv sv_trim(struct sv s); /* spaces and tabs on both sides */
-/* Cuts s at the first c: returns what is before it and leaves what is after it in *s; without a c
- * returns all of it and leaves SV_NONE. */
+/* Cuts *s at the first c: returns the text before it, and leaves the text after it in *s. Without a
+ * c it returns all, and leaves SV_NONE. */
 struct sv sv_cut(struct sv *s, char c);
-/* Decimal without sign, leading zeros or overflow; false otherwise and *out is left alone. */
+/* Decimal, without sign, leading zeros or overflow. False: *out is unchanged. */
 MUSTCHECK bool sv_to_u64(struct sv s, uint64_t *out);
-/* As above with an optional '-'. */
+/* The same with an optional '-'. */
 MUSTCHECK bool sv_to_i64(struct sv s, int64_t *out);
-int sv_hex(char c); /* the value of a hexadecimal digit; -1: c is none */
 
 #endif

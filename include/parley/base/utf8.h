@@ -8,9 +8,9 @@
 
 #include "parley/base/sv.h"
 
-/* True when all of s is valid; else *bad_at (may be NULL) is the offset of the first bad byte. */
+/* False: *bad_at (may be NULL) is the offset of the first bad byte. */
 bool utf8_valid(struct sv s, size_t *bad_at);
-/* Number of code points of a valid string. */
+/* The number of code points of a valid string. */
 size_t utf8_length(struct sv s);
 
 #endif

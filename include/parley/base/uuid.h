@@ -2,9 +2,9 @@
 /*
  * Random bytes and UUIDs (RFC 9562).
  *
- * uuid_v7 is what a session gets that its client did not name. uuid_v8_pack is a message's id
- * unless its client named it: generation and seq packed into the free bits of a version 8 UUID, so
- * that it needs no index of its own (docs/internals/decisions-storage.md).
+ * uuid_v7 makes the ids of sessions, and uuid_v8_pack those of messages, unless the client gives
+ * them. A message's id is its generation and seq in the free bits of a version 8 UUID, so that it
+ * needs no index of its own (docs/internals/decisions-storage.md).
  */
 #ifndef PARLEY_BASE_UUID_H
 #define PARLEY_BASE_UUID_H
@@ -17,19 +17,19 @@
 
 enum { UUID_LEN = 36, UUID_HEX_LEN = 32 };
 
-/* getrandom(2); aborts the process if the kernel has none to give, which it does not after boot. */
+/* From getrandom(2), which cannot fail once the machine has booted; aborts if it does. */
 void random_bytes(void *p, size_t n);
 uint64_t random_u64(void);
 
-/* Lower-case text form with a NUL behind it. */
+/* The text form in lower case, and a NUL. */
 void uuid_v7(char out[UUID_LEN + 1]);
-/* generation: 64 bits, seq: 1 .. 2^58 - 1. Bijective with uuid_v8_unpack. */
+/* seq: 1 .. 2^58 - 1. uuid_v8_unpack returns the same numbers. */
 void uuid_v8_pack(uint64_t generation, uint64_t seq, char out[UUID_LEN + 1]);
 /* False unless s is a lower-case version 8 UUID of the RFC's variant. */
 MUSTCHECK bool uuid_v8_unpack(struct sv s, uint64_t *generation, uint64_t *seq);
 
-/* Between the text form and its 32 digits alone, as other interfaces write an id. False unless s is
- * of lower case and wholly of the one form; out is the other, with a NUL behind it. */
+/* From the text form to its 32 digits alone, as OpenAI's ids have them, and back. False unless s is
+ * exactly of the one form, in lower case; out gets the other form, and a NUL. */
 MUSTCHECK bool uuid_to_hex(struct sv s, char out[UUID_HEX_LEN + 1]);
 MUSTCHECK bool uuid_from_hex(struct sv s, char out[UUID_LEN + 1]);
 

@@ -1,7 +1,9 @@
 /*
- * Numbered migrations, compiled into the program from src/db/migrations/NNN_name.{up,down}.sql,
- * applied one transaction each under an advisory lock, so that several hosts may start at once.
- * They run as the owner of the tables, and end with what the role that serves may do with these.
+ * Numbered migrations, compiled into the program from src/db/migrations/NNN_name.{up,down}.sql.
+ * Each is one transaction. They run under an advisory lock, so that several hosts may start at
+ * once, and as the owner of the tables. At the end the serving role gets its rights.
+ *
+ * Thread rule: blocks; for a process that serves nobody at the time.
  */
 #ifndef PARLEY_DB_MIGRATE_H
 #define PARLEY_DB_MIGRATE_H
@@ -20,14 +22,31 @@ struct db_migration {
 /* The version this program needs: that of the last migration. */
 int db_schema_version(void);
 
-/* One line, never with a password: a step that was taken, or what is wrong. */
+/* line: a step that was taken, or (fault) what is wrong. Never with a password. */
 typedef void db_migrate_say(void *arg, bool fault, const char *line);
 
-/* Brings the schema at admin_url up or down to target (0: nothing of parley is left; -1: the
- * newest) and grants what is needed to the login of url, also where no step was to be taken.
- * ERR_INVALID: the configuration is wrong, such as a url whose login does not exist, and nothing
- * was done. */
+/* Brings the schema at admin_url up or down to target (0: removes everything; -1: the newest), and
+ * grants the login of url what it needs, even if no step was needed. ERR_INVALID: the configuration
+ * is wrong (the login of url does not exist, …), and nothing was done. ERR_PRECONDITION: the schema
+ * is newer than this program. */
 MUSTCHECK enum err db_migrate(const char *admin_url, const char *url, int target,
                               db_migrate_say *say, void *arg);
+
+/* An owner of the tables can lift row-level security, so it must not serve requests, unless the
+ * installation has one login for everything. */
+/* An SQL expression: true if the role u of pg_roles is the owner of the tables, of their schema or
+ * of the database, or can become it by SET ROLE (hence MEMBER); false where there are no tables.
+ * Before PostgreSQL 16, CREATEROLE is enough to become a member. */
+/* clang-format off */
+#define DB_OWNS_TABLES                                                                            \
+    "coalesce((SELECT pg_has_role(u.oid, c.relowner, 'MEMBER')"                                   \
+    " OR pg_has_role(u.oid, n.nspowner, 'MEMBER') OR pg_has_role(u.oid, d.datdba, 'MEMBER')"      \
+    " OR u.rolcreaterole AND current_setting('server_version_num')::int < 160000"                 \
+    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, pg_database d"               \
+    " WHERE c.oid = to_regclass('sessions') AND d.datname = current_database()), false)"
+/* clang-format on */
+#define DB_OWNER_SERVES                                                                        \
+    "the login of DATABASE_URL owns the tables, and can lift their row-level security: let a " \
+    "login that owns nothing serve, and give the owner's in DATABASE_ADMIN_URL"
 
 #endif

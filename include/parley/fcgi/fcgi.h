@@ -1,9 +1,9 @@
 /*
- * The seam over libfcgi: bytes of a connection to struct http_request, struct http_response to
- * bytes. No FCGX_ name is seen outside of this room.
+ * FastCGI: bytes of a connection to struct http_request, struct http_response to bytes. No name of
+ * libfcgi is seen outside of src/fcgi.
  *
  * A server is one listening socket, one epoll and a number of handler threads in this process.
- * Idle kept connections are parked in the epoll and hold no thread.
+ * Idle kept connections wait in the epoll and occupy no thread.
  */
 #ifndef PARLEY_FCGI_FCGI_H
 #define PARLEY_FCGI_FCGI_H
@@ -17,28 +17,29 @@
 
 struct fcgi_server;
 
-/* Answers one request; runs on a handler thread with the thread's own arena, which the server
- * resets afterwards. The response borrows from the arena until it is sent. Before it waits for
- * another process it must call req->before_wait (ctx_will_wait does). If it waits without that
- * call, other requests may have to wait, too. */
+/* Answers one request. Runs on a handler thread with that thread's arena, which the server resets
+ * afterwards; the response borrows from the arena until it is sent. Must call req->before_wait
+ * before it waits for another process (ctx_will_wait does): if it waits without that call, other
+ * requests may have to wait as well. */
 typedef void (*fcgi_answer_fn)(void *service, struct arena *arena, struct http_request *req,
                                struct http_response *res);
 
-/* Prepares n requests together. The same thread asks for their answers next, for those first that
- * are ready. The first arena is the last to be reset. */
+/* Prepares n requests together. The same thread then asks for their answers, those marked ready
+ * first. arenas[0] is reset last, so it may hold what all of them share. */
 typedef void (*fcgi_read_ahead_fn)(void *service, struct arena *const *arenas,
                                    struct http_request *const *reqs, size_t n);
 
 struct fcgi_settings {
     int listen_fd; /* non-blocking, CLOEXEC; borrowed */
     int threads;
-    /* Threads that look for requests at once; 0: all. The others sleep until one of these is about
-     * to wait: a thread that is woken for a request which one that runs could have taken as well
-     * costs more than many an answer. Should be this process's share of the processors: with more,
-     * fewer requests are gathered. While none are gathered, the server lets twice as many watch. */
-    int watchers;
-    size_t connections; /* with so many open further ones wait, but for one more a thread that may
-                         * be taken before it is seen; 0: any number */
+    /* Threads that poll for requests at once; 0: all. The others sleep until one of these is about
+     * to wait. Waking a thread for a request that a running one could have taken costs more than
+     * many an answer. Should be this process's share of the processors: with more, fewer requests
+     * are gathered. While none are gathered, the server lets twice as many poll. */
+    int pollers;
+    /* With so many open connections further ones wait, except that each thread may accept one
+     * before this is seen; 0: any number. */
+    size_t connections;
     size_t max_body;    /* bytes; a longer body is read, dropped and marked body_too_large */
     size_t arena_limit; /* bytes a request may take */
     int io_timeout_ms;  /* for each receive and send on a connection */
@@ -53,17 +54,19 @@ struct fcgi_settings {
     struct metrics_slot *slot; /* may be NULL */
 };
 
-/* Starts the threads, all signals blocked in them. fcgi_library_init must have been called. */
+/* Starts the threads, all signals blocked in them. fcgi_library_init must have been called.
+ * ERR_INVALID: the settings are wrong. */
 MUSTCHECK enum err fcgi_server_start(const struct fcgi_settings *settings,
                                      struct fcgi_server **out);
-/* Stops accepting new connections; parked ones are still served. Any thread; once or more. */
-void fcgi_server_leave(struct fcgi_server *s);
-/* Number of connections that are open; after leave it falls to 0 as nginx closes them. */
+/* Accepts no new connections from now on; open ones are still served. Any thread, more than once.
+ */
+void fcgi_server_drain(struct fcgi_server *s);
+/* Number of open connections; after fcgi_server_drain it falls to 0 as nginx closes them. */
 size_t fcgi_server_connections(struct fcgi_server *s);
 /* Requests since the start that were answered, or are being answered. */
 unsigned long long fcgi_server_requests(struct fcgi_server *s);
-/* Closes idle connections, waits at most grace_ms for busy threads, frees everything. False when a
- * thread was still busy then: the process must exit without touching what threads use. */
+/* Closes idle connections, waits at most grace_ms for busy threads, frees everything. False: a
+ * thread was still busy, and the process must exit without touching what threads use. */
 bool fcgi_server_stop(struct fcgi_server *s, int grace_ms);
 
 /* FCGX_Init, once a process, before the caller installs its own signal handlers: libfcgi replaces

@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Conditional requests (RFC 9110, section 13). A session has two entity tags:
- * "<generation>.v<version>.<mark>" for the whole, and "<generation>.s<state version>.<state mark>"
- * for the state, which appends do not change. A mark is in hexadecimal. In If-Match, LangGraph's
- * checkpoints have a third form: "<generation>.c<upper 58 bits of the mark>".
+ * Conditional requests (RFC 9110, section 13). A session has two entity tags, with marks in
+ * hexadecimal: "<generation>.v<version>.<mark>" for the whole, and "<generation>.s<state
+ * version>.<state mark>" for the state, which appends do not change. If-Match also takes the form
+ * of LangGraph's checkpoints: "<generation>.c<upper 58 bits of the mark>".
  */
 #ifndef PARLEY_HTTP_CONDITIONAL_H
 #define PARLEY_HTTP_CONDITIONAL_H
@@ -16,19 +17,18 @@
 enum { HTTP_ETAGS_MAX = 16 };
 
 struct http_condition {
-    bool given; /* the header was there */
+    bool given; /* the header was sent */
     bool any;   /* "*" */
     size_t n;
-    struct sv
-        tags[HTTP_ETAGS_MAX]; /* without quotes; weak ones are left out when strong is asked */
+    struct sv tags[HTTP_ETAGS_MAX]; /* without quotes; strong leaves weak ones out */
 };
 
-/* Parses If-Match (strong) or If-None-Match (weak). An absent value gives given == false. */
+/* Parses the value of If-Match (strong) or If-None-Match (weak), which may be absent. */
 MUSTCHECK enum err http_condition_parse(struct request_ctx *ctx, const char *header,
                                         struct sv value, bool strong, struct http_condition *out);
 bool http_condition_has(const struct http_condition *c, struct sv tag);
 
-/* The two tags in the arena, without quotes; absent where there is no memory. */
+/* The two tags, without quotes, in the arena; SV_NONE: no memory. */
 MUSTCHECK struct sv http_etag_version(struct arena *a, int64_t generation, int64_t version,
                                       uint64_t mark);
 MUSTCHECK struct sv http_etag_state(struct arena *a, int64_t generation, int64_t state_version,

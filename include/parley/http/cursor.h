@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Opaque cursors of lists: two numbers that say where the next page begins, bound to the list that
- * they were made for. They are no secret and grant nothing; the checksum tells a cursor of another
- * tenant or owner, or one that was made up or cut short, from one that was given out.
+ * Opaque cursors of lists: two numbers, the position after which the next page begins, and a
+ * checksum over them, the tenant, the list and its owner. A cursor is no secret and grants nothing;
+ * the checksum detects a cursor of another list, and one that was invented or damaged.
  */
 #ifndef PARLEY_HTTP_CURSOR_H
 #define PARLEY_HTTP_CURSOR_H
@@ -10,11 +11,11 @@
 
 #include "parley/base/ctx.h"
 
-/* list: the kind of list, static; owner: whose it is. The tenant is the context's. */
+/* list: the kind of list; owner: of the list. The tenant is the context's. *out is in the arena. */
 MUSTCHECK enum err http_cursor_make(struct request_ctx *ctx, const char *list, struct sv owner,
-                                    const int64_t place[2], struct sv *out);
-/* ERR_INVALID naming "cursor" for a text that http_cursor_make does not give for this list. */
+                                    const int64_t position[2], struct sv *out);
+/* ERR_INVALID naming "cursor" unless http_cursor_make gives this text for this list. */
 MUSTCHECK enum err http_cursor_read(struct request_ctx *ctx, const char *list, struct sv owner,
-                                    struct sv text, int64_t place[2]);
+                                    struct sv text, int64_t position[2]);
 
 #endif

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The fingerprint of a request that carries an Idempotency-Key (draft-ietf-httpapi-idempotency-key-
  * header-07, section 2.4): SHA-256 over method, target, user and body. Two requests with one key
- * are the same if and only if their fingerprints are.
+ * are the same if and only if their fingerprints are equal.
  */
 #ifndef PARLEY_HTTP_FINGERPRINT_H
 #define PARLEY_HTTP_FINGERPRINT_H

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * A request as a plain struct: what fcgi/ made of the bytes, or a test by hand. Everything is
- * borrowed from the request's arena.
+ * A request as a plain struct, made by fcgi/ or by a test. Everything is borrowed from the
+ * request's arena.
  */
 #ifndef PARLEY_HTTP_REQUEST_H
 #define PARLEY_HTTP_REQUEST_H
@@ -10,6 +11,7 @@
 #include <stdint.h>
 
 #include "parley/base/ctx.h"
+#include "parley/base/names.h"
 
 enum { HTTP_SEGMENTS_MAX = 8, HTTP_PARAMS_MAX = 32, HTTP_URI_MAX = 8192 };
 
@@ -35,44 +37,42 @@ struct http_param {
 struct http_request {
     enum http_method method;
     struct sv method_text;
-    struct sv target; /* raw REQUEST_URI */
-    struct sv
-        segments[HTTP_SEGMENTS_MAX]; /* of the path, each decoded once; see http_target_parse */
+    struct sv target;                      /* raw REQUEST_URI */
+    struct sv segments[HTTP_SEGMENTS_MAX]; /* of the path, decoded: see http_target_parse */
     size_t n_segments;
     struct http_param params[HTTP_PARAMS_MAX];
     size_t n_params;
     const struct http_header *headers;
     size_t n_headers;
-    struct sv body;      /* whole; absent if there was none */
-    bool body_too_large; /* it was read and dropped: body is absent */
+    struct sv body;      /* absent if there was none */
+    bool body_too_large; /* it was read and discarded: body is absent */
     struct sv remote_addr;
-    int64_t queued_us;           /* since the web server passed it on; 0: not known */
-    struct ctx_hook before_wait; /* for the context of whoever answers */
-    void *prepared;              /* owned by the function that has read ahead for it */
-    bool ready;                  /* it has, so the answer most likely waits for nobody */
+    int64_t queued_us;           /* since nginx passed it on; 0: not known */
+    struct ctx_hook before_wait; /* for the context in which it is answered */
+    void *prepared;              /* owned by the function that reads ahead for it */
+    bool ready;                  /* was read ahead: the answer will most likely not wait */
 };
 
-/* Splits target into segments and params and decodes each once. ERR_INVALID for a bad escape, %00,
- * an encoded byte sequence that is not UTF-8, too many segments or parameters, a parameter given
- * twice unless its name ends in []; ERR_URI_TOO_LONG above HTTP_URI_MAX. "/a//b" has an empty
- * segment, "/a/" ends in one. */
+/* Splits target into segments and params, and decodes each once. ERR_INVALID for a bad escape, a
+ * control character, text that is not UTF-8, too many parameters, or a parameter given twice unless
+ * its name ends in []. ERR_NOT_FOUND for too many segments, ERR_URI_TOO_LONG above HTTP_URI_MAX.
+ * "/a//b" has an empty segment, "/a/" ends in one. */
 MUSTCHECK enum err http_target_parse(struct request_ctx *ctx, struct http_request *req);
 enum http_method http_method_parse(struct sv text);
 const char *http_method_name(enum http_method method); /* not of HTTP_OTHER */
 
-/* A header's value, or SV_NONE. A repeat of a header that may not be repeated was refused before
- * (http_headers_check). name in lower case. */
+/* The first header of that name (in lower case), or SV_NONE. */
 struct sv http_header_get(const struct http_request *req, const char *name);
-/* ERR_INVALID if one of the headers that parley reads was sent twice, or holds a control byte. */
+/* ERR_INVALID if a header that parley reads was sent twice, or has a control character. */
 MUSTCHECK enum err http_headers_check(struct request_ctx *ctx, const struct http_request *req);
 
 struct sv http_param_get(const struct http_request *req, const char *name); /* SV_NONE: absent */
-/* An integer parameter within min..max, or fallback if absent. ERR_INVALID names it. */
+/* An integer parameter of min to max; fallback if absent. ERR_INVALID names it. */
 MUSTCHECK enum err http_param_i64(struct request_ctx *ctx, const struct http_request *req,
                                   const char *name, int64_t min, int64_t max, int64_t fallback,
                                   int64_t *out);
-/* ERR_INVALID naming the first parameter that is not in the NULL-terminated list. */
+/* ERR_INVALID naming the first parameter that is not known, and those that are. */
 MUSTCHECK enum err http_params_only(struct request_ctx *ctx, const struct http_request *req,
-                                    const char *const *known);
+                                    const struct names *known);
 
 #endif

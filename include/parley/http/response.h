@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * A response as a plain struct. It is whole before its first byte is sent: a failure half-way
- * becomes a problem document, never half an answer. The exception is a body too large for memory:
- * it goes on in pieces behind the first one, and a failure half-way cuts the connection.
+ * A response as a plain struct. It is complete before its first byte is sent, so that a failure
+ * gives a problem document and never half an answer. The exception is a body too large for memory:
+ * its first piece is followed by more, and a failure then closes the connection.
  */
 #ifndef PARLEY_HTTP_RESPONSE_H
 #define PARLEY_HTTP_RESPONSE_H
@@ -14,30 +15,29 @@
 
 enum { HTTP_RESPONSE_HEADERS_MAX = 12 };
 
-/* Writes the next piece of a body into an empty buffer; *more: there is another one behind it. What
- * it takes of the arena is given back after each. A failure is its own to log. */
+/* Writes the next piece of a body into an empty buffer; *more: another one follows. The arena is
+ * rewound after each. The function logs its own failure. */
 typedef enum err (*http_piece_fn)(void *arg, struct buf *piece, bool *more);
 
 struct http_response {
     int status;
     struct {
         const char *name; /* static storage */
-        struct sv value;  /* in the arena, without control bytes */
+        struct sv value;  /* in the arena, without control characters */
     } headers[HTTP_RESPONSE_HEADERS_MAX];
     size_t n_headers;
     const char *content_type; /* static storage; NULL: no body */
     struct buf body;
-    http_piece_fn next_piece; /* NULL: body is all there is */
+    http_piece_fn next_piece; /* NULL: body is the whole body */
     void *piece_arg;
 };
 
 void http_response_init(struct http_response *r, struct arena *a);
-/* A control byte in value, or one header too many, is a programming error: aborts. */
+/* Aborts for a control character in value, or too many headers: both are bugs. */
 void http_response_header(struct http_response *r, const char *name, struct sv value);
-/* The reason phrase of a status that parley gives (RFC 9110, section 15), such as "Created"; never
- * NULL. */
+/* The reason phrase of a status that parley sends (RFC 9110, section 15); "Unknown" for others. */
 const char *http_status_reason(int status);
-/* Forgets body and headers, for a failure found late. */
+/* Discards body and headers, for a failure found late. */
 void http_response_clear(struct http_response *r);
 
 #endif

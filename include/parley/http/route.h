@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * One static table of routes. A pattern is a path whose segments are literal or "*"; captured
- * segments are handed to the handler in order. Literal segments win over "*" by their place in the
- * table: the first match counts.
+ * Dispatch by a static table of routes. A pattern is a path whose segments are literal or "*"; the
+ * handler gets the segments that "*" matched, in order. The first match counts, so literal segments
+ * stand before "*" in the table.
  */
 #ifndef PARLEY_HTTP_ROUTE_H
 #define PARLEY_HTTP_ROUTE_H
@@ -25,28 +26,27 @@ typedef enum err http_handler(struct request_ctx *ctx, const struct http_call *c
 struct http_route {
     enum http_method method; /* GET serves HEAD as well */
     const char *pattern;     /* "/v1/sessions/ * /messages" (without the blanks) */
-    const char *name;        /* label in logs and metrics */
+    const char *name;        /* in logs and metrics */
     http_handler *handler;
 };
 
-/* Writes the response of a failed request from ctx->err, in place of whatever res holds. */
+/* Replaces res by the response to a failed request, made from ctx->err. */
 typedef void (*http_problem_fn)(struct request_ctx *ctx, const struct http_request *req,
                                 struct http_response *res);
 
 struct http_table {
-    const struct http_route *routes; /* each may be the first member of a larger struct */
-    size_t n, stride;                /* how many; the size of that struct */
-    http_problem_fn problem;         /* http_problem, or another form of the same */
-    bool any_type;                   /* answers are not JSON: Accept is not looked at */
+    const struct http_route *routes; /* each may be the first member of a larger row */
+    size_t n, stride;                /* how many rows; the size of one */
+    http_problem_fn problem;         /* http_problem, or the form of another interface */
+    bool any_type;                   /* answers are not JSON: Accept is ignored */
 };
 
 const struct http_route *http_table_at(const struct http_table *table, size_t i);
 
-/* Answers req completely. A ctx that holds an error already gets its problem document and nothing
- * is run. Else: routing, 405 with Allow, OPTIONS, 406, 413, 414, the handler, and the problem
- * document for whatever failed. Returns the index of the route, or table->n if none matched. Every
- * response carries X-Request-Id, Cache-Control (no-store, unless the handler gave one) and
- * X-Content-Type-Options. */
+/* Answers req completely: checks, routing (405 with Allow, OPTIONS), the handler, and the problem
+ * document for whatever failed. If ctx has an error already, only the problem document is made.
+ * Returns the index of the route, or table->n if none matched. Every response has X-Request-Id,
+ * Cache-Control (no-store unless the handler set it) and X-Content-Type-Options. */
 size_t http_dispatch(struct request_ctx *ctx, const struct http_table *table, void *service,
                      struct http_request *req, struct http_response *res);
 

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The strict guard, and an index of what it saw.
+ * The JSON validator, and an index of what it read.
  *
- * json_doc_parse accepts RFC 8259 JSON and nothing else, and of that refuses what later steps would
- * lose or misread: duplicate keys (compared after unescaping), invalid UTF-8, unpaired surrogates,
- * \u0000, control characters, integers outside -2^63 .. 2^64-1, numbers a double cannot hold (too
- * large, or so small that they become zero), numbers of more than 1000 characters, nesting over 32,
- * a byte order mark, bytes behind the value. (json-c 0.16, with which the tests compare it, lets
- * most of these through even when told to be strict: its issues 681, 892.)
+ * json_doc_parse accepts RFC 8259 JSON and nothing else. It also refuses what later steps would
+ * lose or misread: duplicate keys (compared unescaped), invalid UTF-8, unpaired surrogates, \u0000,
+ * control characters, integers outside -2^63 .. 2^64-1, numbers that a double cannot hold (too
+ * large, or so small that they become zero), numbers of more than 1000 characters, nesting over 32
+ * levels, a byte order mark, and text after the value. json-c 0.16 lets most of these through even
+ * when told to be strict (its issues 681, 892); the tests compare the two.
  *
- * The index (one node a value, in the order of the text, in the request's arena) lets readers work
- * on the text itself, so that what is stored is exactly what was sent.
+ * The index has one node a value, in the order of the text, in the request's arena. Readers work on
+ * the text itself, so that what is stored is exactly what was sent.
  */
 #ifndef PARLEY_JSON_DOC_H
 #define PARLEY_JSON_DOC_H
@@ -35,7 +35,7 @@ enum json_value_type {
 
 struct json_node {
     enum json_value_type type;
-    bool escaped; /* string: holds a backslash, so its value is not its text */
+    bool escaped; /* string: it has a backslash, so its value is not its text */
     bool key_escaped;
     struct sv raw;     /* the value's text as sent: strings with quotes, containers with brackets */
     struct sv key;     /* in an object: the member's name without quotes, still escaped */
@@ -48,9 +48,9 @@ struct json_doc {
     uint32_t n;
 };
 
-/* Checks text and indexes it. The text must outlive the doc. On bad input: ERR_INVALID in ctx with
- * slug "invalid_json" (or "duplicate_key", "invalid_utf8", "number_out_of_range", "too_deep",
- * "too_many_values"), the field path where it is known, and a detail with the byte offset. */
+/* Validates and indexes text, which must outlive the doc. Bad input is ERR_INVALID, with slug
+ * "invalid_json", "duplicate_key", "invalid_utf8", "number_out_of_range", "too_deep" or
+ * "too_many_values", the path of the field where it is known, and the byte offset in detail. */
 MUSTCHECK enum err json_doc_parse(struct request_ctx *ctx, struct sv text, struct json_doc *out);
 
 /* The first child of a container, or the next sibling; NULL at the end. */
@@ -60,8 +60,7 @@ const struct json_node *json_doc_next(const struct json_doc *d, const struct jso
 const struct json_node *json_doc_member(const struct json_doc *d, const struct json_node *object,
                                         struct sv name);
 
-/* The value of a string node (or the unescaped form of any JSON string body); borrowed from the
- * text when nothing is escaped, else in the arena. */
+/* The value of a string node; borrowed from the text when nothing is escaped, else in the arena. */
 MUSTCHECK enum err json_doc_string(struct request_ctx *ctx, const struct json_node *node,
                                    struct sv *out);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The members of an object as text, one after the other: how an interface keeps what it has no name
- * for, and gives it back as it was written. Works on text that json_doc_parse has accepted and
- * takes no memory of its own. Names are compared unescaped; lists of them end in NULL.
+ * The members of an object as text. An interface stores the members that it does not know with
+ * them, and returns them as they were written. The text, from a request or from the database, is
+ * text that json_doc_parse once accepted; no index is needed. Names are compared unescaped; lists
+ * of names end in NULL. The results are borrowed from the text unless a function says otherwise.
  */
 #ifndef PARLEY_JSON_MEMBERS_H
 #define PARLEY_JSON_MEMBERS_H
@@ -19,9 +20,9 @@ struct json_member {
 bool json_member_next(struct sv *rest, struct json_member *out);
 /* The text of the member of that name; SV_NONE if there is none, or object is absent. */
 struct sv json_member_get(struct sv object, const char *name);
-/* Writes the members but those named into the object that is open in j. object may be absent. */
+/* Writes all members except those named into the object that is open in j. object may be absent. */
 void json_members_write(struct json_writer *j, struct sv object, const char *const *without);
-/* The object of the members but those named, in the arena; SV_NONE if there are none. */
+/* The object without the members named, in the arena; SV_NONE if none is left. */
 MUSTCHECK enum err json_members_without(struct request_ctx *ctx, struct sv object,
                                         const char *const *without, struct sv *out);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Metrics in memory that all workers of a host share: the supervisor maps one slot a worker before
- * it forks, a worker adds to its own slot with relaxed atomics and never waits, and any process may
- * render the sum. A worker that is killed leaves its counts behind: nothing is lost, no lock is
- * held. Text format: Prometheus exposition format 0.0.4.
+ * Metrics in memory that all workers of a host share. The supervisor maps one slot a worker before
+ * it forks. A worker adds to its own slot with relaxed atomics and never waits; any process may
+ * render the sum. The counts of a killed worker stay, and no lock can be left held. Text format:
+ * Prometheus exposition format 0.0.4.
  */
 #ifndef PARLEY_OBS_METRICS_H
 #define PARLEY_OBS_METRICS_H
@@ -27,19 +27,20 @@ struct metrics_histogram {
 struct metrics_slot {
     _Atomic uint64_t requests[METRICS_ROUTES_MAX][METRICS_STATUSES];
     struct metrics_histogram latency;
-    struct metrics_histogram queue;     /* time between the web server and a handler */
-    struct metrics_histogram acquire;   /* time to get a connection of the pool */
-    struct metrics_histogram statement; /* time of a round trip to PostgreSQL */
+    struct metrics_histogram queue;     /* from nginx to a handler */
+    struct metrics_histogram acquire;   /* until there is a connection of the pool */
+    struct metrics_histogram statement; /* a round trip to PostgreSQL */
     _Atomic uint64_t source_hits[METRICS_SOURCES], source_misses[METRICS_SOURCES];
     _Atomic uint64_t errors[ERR_COUNT];
-    _Atomic uint64_t replays;         /* answers given again for an idempotency key */
-    _Atomic uint64_t bad_connections; /* FastCGI connections closed for what came over them */
-    _Atomic uint64_t queue_refused;   /* requests refused for having waited too long */
+    _Atomic uint64_t replays; /* answers repeated for an Idempotency-Key */
+    _Atomic uint64_t
+        bad_connections;            /* FastCGI connections closed because of a malformed request */
+    _Atomic uint64_t queue_refused; /* requests refused because they had waited too long */
     _Atomic uint64_t db_opened, db_closed, db_discarded, db_retries;
     _Atomic uint64_t read_batches, read_batched; /* statements of several reads; reads in them */
     _Atomic uint64_t cache_sets, cache_sets_lost;
     _Atomic uint64_t swept_sessions, swept_messages, swept_keys;
-    /* Gauges: written by the worker itself, set to 0 by the supervisor when it ends. */
+    /* Gauges: set by the worker, and to 0 by the supervisor when the worker ends. */
     _Atomic int64_t pool_open, pool_idle, pool_in_use, pool_waiting, pool_max;
     _Atomic int64_t threads_busy;
 };
@@ -53,8 +54,8 @@ void metrics_observe(struct metrics_histogram *h, int64_t us); /* negative count
 /* route below METRICS_ROUTES_MAX; an HTTP status not in the table counts as "other". */
 void metrics_request(struct metrics_slot *s, unsigned route, int status, int64_t us);
 
-/* Writes the sum of n slots. route_names: one label a route, n_routes long; NULL entries are left
- * out. Series that never counted are left out, but for the histograms and gauges. */
+/* Writes the sum of n slots. route_names: one label a route; NULL entries are left out. Counters
+ * that are 0 are left out. */
 void metrics_render(struct buf *out, const struct metrics_slot *slots, size_t n_slots,
                     const char *const *route_names, size_t n_routes);
 

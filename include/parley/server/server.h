@@ -1,7 +1,7 @@
 /*
- * The service: a supervisor and its workers. The supervisor reads the configuration, makes the
- * sockets, maps what the workers share, forks, watches and replaces. It talks to no database and
- * starts no thread. A worker opens everything it holds after the fork.
+ * The service: a supervisor and its workers. The supervisor reads the configuration, opens the
+ * sockets, maps the memory that workers share, forks, restarts and reloads. It talks to no database
+ * and starts no thread. A worker opens its connections after the fork.
  */
 #ifndef PARLEY_SERVER_SERVER_H
 #define PARLEY_SERVER_SERVER_H
@@ -12,30 +12,29 @@
 #include "parley/config/config.h"
 #include "parley/db/db.h"
 
-/* Of a command, and of a worker. EXIT_MISCONFIGURED ends the service: a retry would not help. */
+/* Exit status of a command and of a worker. A first worker with EXIT_MISCONFIGURED ends the
+ * service: a retry would not help. */
 enum { EXIT_GOOD = 0, EXIT_FAULT = 1, EXIT_MISCONFIGURED = 2 };
 
 struct worker_run;
 
-/* The life of a worker, signals blocked as signals_block does; the result is its exit status. */
+/* Runs a worker, signals blocked as signals_block does. Returns its exit status. */
 typedef int (*worker_fn)(const struct worker_run *run);
 int worker_main(const struct worker_run *run);
 
-/* In a child of its own: whether the service could run with cfg; if not, said tells why. */
-typedef bool (*check_fn)(const struct config *cfg, char *said, size_t n);
+/* In a child process: whether the service could run with cfg; if not, why holds one line. */
+typedef bool (*check_fn)(const struct config *cfg, char *why, size_t n);
 
-/* Runs the service; gives the exit status. A reload reads the file that cfg came from. */
+/* Runs the service; returns the exit status. A reload reads the file that cfg came from. */
 int supervisor_run(const struct config *cfg, worker_fn worker, check_fn check);
-/* How many cores this process may use. */
-size_t supervisor_cores(void);
 /* cfg->workers, or if that is 0 one for each core; at most 256. */
-size_t supervisor_workers(const struct config *cfg);
+size_t server_workers(const struct config *cfg);
 
-/* Takes the soft limit of open files to the hard one. */
+/* Raises the soft limit of open files to the hard one. */
 void descriptors_raise(void);
-/* False, and one line, when the limit cannot be enough. */
+/* False, and one line in why: the limit is too low for a worker. */
 bool descriptors_enough(const struct config *cfg, char *why, size_t n);
-/* What every pool of cfg has in common, as the login that serves. */
+/* What every pool has in common, for the login that serves; borrows from cfg. */
 struct db_settings db_settings_from(const struct config *cfg);
 
 #endif

@@ -1,29 +1,28 @@
 /*
- * The native form of sessions and messages as JSON. Where a tier kept that form, it is copied; else
- * it is written from the fields: the bytes are the same.
+ * The JSON form of sessions and messages that the native interface answers with. A form that a
+ * cache kept is copied; else it is written from the fields. The bytes are the same.
  */
-#ifndef PARLEY_SESSION_NATIVE_FORM_H
-#define PARLEY_SESSION_NATIVE_FORM_H
+#ifndef PARLEY_SESSION_SESSION_JSON_H
+#define PARLEY_SESSION_SESSION_JSON_H
 
 #include "parley/json/json_writer.h"
-#include "parley/session/session.h"
+#include "parley/session/model.h"
 
-/* Where in what j writes to the values of a form begin, a string's behind its quote: of the fields
- * that are texts, in the order of their structs. A form that was copied has none. */
-enum { SESSION_JSON_TEXTS = 5, MESSAGE_JSON_TEXTS = 6 };
+/* Where the values of the text fields begin in what was written; of a string, after its quote. A
+ * form that was copied has no offsets. */
 struct session_json_offsets {
-    size_t at[MESSAGE_JSON_TEXTS]; /* session: id, user, language, context, metadata;
+    size_t at[6]; /* session: id, user, language, context, metadata;
                                       message: id, type, role, content, metadata, extra */
 };
 
-/* places: may be NULL. */
-void session_write_message(struct json_writer *j, const struct session_message *m,
-                           struct session_json_offsets *places);
-/* An array of them. */
-void session_write_messages(struct json_writer *j, const struct session_message *m, size_t n);
-/* The members of the session's object, without its braces and its messages; without a context that
- * was not read. */
-void session_write_members(struct json_writer *j, const struct session *s,
-                           struct session_json_offsets *places);
+/* offsets may be NULL. */
+void session_json_message(struct json_writer *j, const struct session_message *m,
+                          struct session_json_offsets *offsets);
+/* An array of messages. */
+void session_json_messages(struct json_writer *j, const struct session_message *m, size_t n);
+/* The members of the session's object, without braces and messages. A context that was not read is
+ * left out. */
+void session_json_members(struct json_writer *j, const struct session *s,
+                          struct session_json_offsets *offsets);
 
 #endif

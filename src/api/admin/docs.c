@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* The description of all interfaces, /openapi.json, and the page that shows it, /docs: files of
- * docs/ that the build puts into the program (embed.sh). Whoever has no key may read them, too. */
+/* /openapi.json, the description of all interfaces, and /docs, the page that shows it. The build
+ * embeds both from docs/ (embed.sh). They need no API key. */
 #include "api/common/handler.h"
 #include "api/common/interface.h"
 #include "parley/http/problem.h"
 
-/* Made by embed.sh: bytes, how many, entity tag; and the headers of the page, which allow its own
- * script and style and nothing else. */
+/* Made by embed.sh. The policy allows the page's own script and style and nothing else. */
 extern const char docs_openapi[], docs_openapi_tag[];
 extern const char docs_page[], docs_page_tag[], docs_page_policy[];
 extern const size_t docs_openapi_n, docs_page_n;
 
-static enum err answer(struct api_call *c, const char *type, struct sv bytes, const char *tag)
+static enum err answer_document(struct api_call *c, const char *type, struct sv bytes,
+                                const char *tag)
 {
     http_response_header(c->res, "Cache-Control", SV("no-cache"));
-    TRY(api_validator(c, false, sv_from(tag)));
+    TRY(api_set_etag(c, false, sv_from(tag)));
     if (c->res->status == 304)
         return ERR_NONE;
     c->res->status = 200;
@@ -23,28 +23,26 @@ static enum err answer(struct api_call *c, const char *type, struct sv bytes, co
     return ERR_NONE;
 }
 
-static enum err openapi(struct api_call *c)
+static enum err get_openapi(struct api_call *c)
 {
-    return answer(c, "application/json", (struct sv){docs_openapi, docs_openapi_n},
-                  docs_openapi_tag);
+    return answer_document(c, "application/json", (struct sv){docs_openapi, docs_openapi_n},
+                           docs_openapi_tag);
 }
 
-static enum err page(struct api_call *c)
+static enum err get_page(struct api_call *c)
 {
     http_response_header(c->res, "Content-Security-Policy", sv_from(docs_page_policy));
-    return answer(c, "text/html; charset=utf-8", (struct sv){docs_page, docs_page_n},
-                  docs_page_tag);
+    return answer_document(c, "text/html; charset=utf-8", (struct sv){docs_page, docs_page_n},
+                           docs_page_tag);
 }
 
-static const char *const prefixes[] = {"/docs", "/openapi.json", NULL};
 static const struct api_route routes[] = {
     {{HTTP_GET, "/openapi.json", "openapi_json", api_run},
-     {openapi, API_IF_NONE_MATCH, api_no_params}},
-    {{HTTP_GET, "/docs", "docs_page", api_run}, {page, API_IF_NONE_MATCH, api_no_params}},
+     {get_openapi, API_IF_NONE_MATCH, api_no_params}},
+    {{HTTP_GET, "/docs", "docs_page", api_run}, {get_page, API_IF_NONE_MATCH, api_no_params}},
 };
 
 const struct api_interface docs_interface = {
     {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), http_problem, true},
-    prefixes,
-    true,
-};
+    {"/docs", "/openapi.json"},
+    true};

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+/* Why the last reload was refused: the supervisor writes it, the workers show it in /status. */
 #include "parley/api/api.h"
 
 #include <string.h>
 
-/* A sequence lock with one writer: whoever reads while it writes tries again. A writer that died in
- * the middle was the supervisor, and then the service ends. */
+/* A sequence lock with one writer: a reader that meets a write tries again. The writer is the
+ * supervisor; if it dies in the middle, the service ends. */
 void api_host_set_reload_reason(struct api_host *host, const char *reason)
 {
     const size_t n = strnlen(reason, API_REASON_MAX - 1);

@@ -1,111 +1,52 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The operations routes: /livez says that the process answers, /readyz what is up and what is not,
- * /metrics the sums over all workers of the host, /status (status.c) all of it. They have a socket
- * and a thread of their own and ask no database, so that they answer when everything else is stuck.
+ * The operations routes: /livez says that the process answers, /readyz which parts are up, /metrics
+ * the sums over all workers of the host, /status (status.c) everything. They have a socket and a
+ * thread of their own and query no server, so they answer even if all handlers are stuck.
  */
 #include "operations.h"
+
+#include <stdio.h>
 
 #include "parley/base/uuid.h"
 #include "parley/http/problem.h"
 
-static const char *const db_states[] = {[DB_STARTING] = "starting",
-                                        [DB_UP] = "up",
-                                        [DB_DOWN] = "down",
-                                        [DB_MISCONFIGURED] = "misconfigured"};
-
-static const char *cache_state_name(enum cache_state s)
-{
-    return s == CACHE_OFF ? "off" : s == CACHE_UP ? "up" : "down";
-}
-
 static enum err ops_livez(struct api_call *c)
 {
-    struct json_writer j = api_begin(c->res, 200);
-    json_write_object_open(&j);
-    json_put_sv(&j, "status", SV("alive"));
-    json_put_str(&j, "version", c->api->version);
-    json_write_object_close(&j);
-    return ERR_NONE;
+    struct ops_json t;
+    TRY(ops_json_init(c->ctx, &t));
+    ops_put_text(&t, t.root, "status", "alive");
+    ops_put_text(&t, t.root, "version", c->api->version);
+    return ops_json_answer(c, &t, 200, 0);
 }
 
-void ops_look(const struct api_service *api, struct ops_health *out)
-{
-    db_status(api->db, &out->db);
-    out->cache = (struct cache_status){.redis = CACHE_OFF, .reason = ""};
-    if (api->cache)
-        cache_status(api->cache, &out->cache);
-    out->crash_looping = atomic_load(&api->host->crash_looping);
-    out->shortcut =
-        db_hosts_shortcut(api->hosts, out->shortcut_reason, sizeof(out->shortcut_reason));
-    /* Each service starts without it. */
-    const bool slow = out->shortcut == DB_HOSTS_OTHERS || out->shortcut == DB_HOSTS_SILENT;
-    const bool degraded = slow || out->cache.redis == CACHE_DOWN || out->crash_looping > 0;
-    out->status = out->db.state != DB_UP ? "down" : degraded ? "degraded" : "ready";
-}
-
-void ops_write_shortcut(struct json_writer *j, const char *member, const struct ops_health *h)
-{
-    json_put_object(j, "shortcut");
-    json_put_sv(j, member,
-                h->shortcut == DB_HOSTS_MANY ? SV("not configured")
-                : h->shortcut == DB_HOSTS_ON ? SV("on")
-                                             : SV("off"));
-    if (h->shortcut_reason[0] && h->shortcut != DB_HOSTS_MANY)
-        json_put_str(j, "reason", h->shortcut_reason);
-    json_write_object_close(j);
-}
-
-void ops_open_check(struct json_writer *j, const char *name, const char *state, const char *reason)
-{
-    json_put_object(j, name);
-    json_put_str(j, "status", state);
-    if (*reason)
-        json_put_str(j, "reason", reason);
-}
-
-void ops_open_database(struct json_writer *j, const struct ops_health *h)
-{
-    ops_open_check(j, "postgresql", db_states[h->db.state], h->db.reason);
-}
-
-void ops_open_redis(struct json_writer *j, const struct ops_health *h)
-{
-    ops_open_check(j, "redis", cache_state_name(h->cache.redis), h->cache.reason);
-}
-
-/* Without PostgreSQL: 503, although reads of what the tiers hold are served. A load balancer that
- * knows only up and down must prefer a host that can write; where none can, it may be told to fall
- * back on all of them, or on those whose "serves" is "reads". Without Redis everything works,
- * slower. */
+/* Without PostgreSQL it is 503, although cached sessions can still be read: a load balancer that
+ * knows only up and down must prefer a host that can write. Where no host can, it may use all of
+ * them, or those whose "serves" is "reads". Without Redis everything works, slower. */
 static enum err ops_readyz(struct api_call *c)
 {
     struct ops_health h;
-    ops_look(c->api, &h);
+    struct ops_json t;
+    char looping[64] = "";
+    ops_health_read(c->api, &h);
     const bool ready = h.db.state == DB_UP;
-    const bool tiers =
-        (h.cache.redis == CACHE_UP || h.cache.memory_bytes > 0) && auth_lets_in(c->api->auth);
-    struct sv looping =
-        arena_printf(c->ctx->arena, "%lld of them keep dying", (long long)h.crash_looping);
-    struct json_writer j = api_begin(c->res, ready ? 200 : 503);
-    json_write_object_open(&j);
-    json_put_str(&j, "status", h.status);
-    json_put_sv(&j, "serves", ready ? SV("everything") : tiers ? SV("reads") : SV("nothing"));
-    json_put_object(&j, "checks");
-    ops_open_database(&j, &h);
-    json_write_object_close(&j);
-    ops_open_redis(&j, &h);
-    json_write_object_close(&j);
-    ops_open_check(&j, "workers", h.crash_looping > 0 ? "crash_looping" : "up",
-                   h.crash_looping > 0 && looping.p ? looping.p : "");
-    json_write_object_close(&j);
+    const bool reads =
+        (h.cache.redis == CACHE_UP || h.cache.memory_bytes > 0) && auth_accepts_keys(c->api->auth);
+    if (h.crash_looping > 0)
+        snprintf(looping, sizeof(looping), "%lld of them keep dying", (long long)h.crash_looping);
+    TRY(ops_json_init(c->ctx, &t));
+    ops_put_text(&t, t.root, "status", h.status);
+    ops_put_text(&t, t.root, "serves", ready ? "everything" : reads ? "reads" : "nothing");
+    struct json_object *checks = ops_put_object(&t, t.root, "checks");
+    (void)ops_put_health(&t, checks, "postgresql", h.database, h.db.reason);
+    (void)ops_put_health(&t, checks, "redis", h.redis, h.cache.reason);
+    (void)ops_put_health(&t, checks, "workers", h.crash_looping > 0 ? "crash_looping" : "up",
+                         looping);
     if (h.shortcut != DB_HOSTS_MANY)
-        ops_write_shortcut(&j, "status", &h);
-    json_write_object_close(&j);
-    json_write_object_close(&j);
+        ops_put_shortcut(&t, checks, "status", &h);
     if (!ready)
         http_response_header(c->res, "Retry-After", SV("1"));
-    return ERR_NONE;
+    return ops_json_answer(c, &t, ready ? 200 : 503, 0);
 }
 
 static enum err ops_metrics(struct api_call *c)

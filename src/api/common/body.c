@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Bodies of all interfaces: media type, JSON, and what fields have in common. */
+/* Reads bodies: media type, JSON, and the checks that all interfaces have in common. */
 #include "handler.h"
 
 #include <stdio.h>
@@ -10,6 +10,16 @@ enum err api_bad_field(struct request_ctx *ctx, const char *path, const char *fi
     char name[128];
     snprintf(name, sizeof(name), "%s%s%s", path, *path ? "." : "", field);
     return ctx_fail(ctx, ERR_INVALID, "invalid_field", name, "%s %s", name, why);
+}
+
+enum err api_choice(struct request_ctx *ctx, const char *slug, const char *field,
+                    const struct names *choices, struct sv word, size_t *index)
+{
+    *index = names_index(choices, word);
+    if (*index < choices->n)
+        return ERR_NONE;
+    return ctx_fail(ctx, ERR_INVALID, slug, field, "%s has no such value.%s", field,
+                    names_hint(ctx->arena, choices, word));
 }
 
 enum err api_read_drafts(struct request_ctx *ctx, const struct json_doc *doc,
@@ -33,9 +43,32 @@ enum err api_read_drafts(struct request_ctx *ctx, const struct json_doc *doc,
     return ERR_NONE;
 }
 
-bool api_is_name(struct sv s)
+enum err api_check_name(struct request_ctx *ctx, const char *path, const char *field,
+                        struct sv name)
 {
-    return s.n >= 1 && s.n <= API_NAME_MAX && sv_all_of(s, "-_.:");
+    if (!name.p)
+        return api_bad_field(ctx, path, field, "is missing.");
+    if (name.n == 0 || name.n > API_NAME_MAX || !sv_all_of(name, "-_.:"))
+        return api_bad_field(ctx, path, field, "must be 1 to 64 of A-Z a-z 0-9 - _ . :");
+    return ERR_NONE;
+}
+
+enum err api_check_content(struct request_ctx *ctx, const char *path,
+                           const struct json_node *content)
+{
+    if (!content)
+        return api_bad_field(ctx, path, "content", "is missing.");
+    if (content->type != JSON_IS_STRING && content->type != JSON_IS_ARRAY)
+        return api_bad_field(ctx, path, "content", "must be a string or an array of parts.");
+    return ERR_NONE;
+}
+
+enum err api_message_id(struct request_ctx *ctx, const char *path, const char *field, struct sv *id)
+{
+    if (id->p && !session_message_id_valid(*id))
+        return api_bad_field(ctx, path, field,
+                             "must be 1 to 128 of A-Z a-z 0-9 . _ : - and not of digits alone.");
+    return id->p ? session_message_id_canonical(ctx, id) : ERR_NONE;
 }
 
 /* application/json, with or without charset=utf-8. */

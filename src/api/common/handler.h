@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What the handlers of all interfaces share: what a request says, bodies, the frame of an answer.
+/*
+ * What the handlers of all interfaces share. api_run reads from a request what its route's table
+ * entry names, calls the handler with the values, and the handler calls the session module and
+ * writes the answer. A call and all that it points to belong to one request and one thread.
  */
 #ifndef PARLEY_API_HANDLER_H
 #define PARLEY_API_HANDLER_H
@@ -10,74 +13,73 @@
 #include "parley/json/json_reader.h"
 #include "parley/json/json_writer.h"
 
-/* run.c: the one way from a route to its handler. */
+/* ---- route_run.c ---- */
 
-/* Flags for what a route reads from the request beside its query parameters, in the order of
- * reading. */
+/* What a route reads apart from query parameters. It is read in this order, and the first fault is
+ * the answer. */
 enum api_takes {
-    /* The path names a session, in the words of one of the interfaces, or a user. X-Parley-User
-     * may name no other user than the path. */
+    /* The path names a session, by the name that an interface has for it, or a user. With a user
+     * in the path, X-Parley-User may name no other one. */
     API_SESSION = 1 << 0,
     API_CONVERSATION = 1 << 1,
     API_THREAD = 1 << 2,
     API_PATH_USER = 1 << 3,
-    /* The path names a message of it as well. */
+    /* The path also names a message of the session. */
     API_MESSAGE = 1 << 4,
     API_ITEM = 1 << 5,
     API_NO_BODY = 1 << 6,       /* a body is refused */
     API_USER_HEADER = 1 << 7,   /* X-Parley-User */
     API_PRECONDITIONS = 1 << 8, /* X-Parley-User, If-Match and Idempotency-Key */
-    API_IF_NONE_MATCH = 1 << 9  /* If-None-Match */
+    API_CREATES = 1 << 9,       /* a session: entity tags in If-Match are refused */
+    API_IF_NONE_MATCH = 1 << 10 /* If-None-Match */
 };
-/* The body as an indexed object; a route takes one of these, or none. */
+/* The body, which is a JSON object. A route takes one of these, or none. */
 enum api_body_kind {
-    API_BODY_REQUIRED = 1 << 10,
-    API_BODY_OPTIONAL = 1 << 11, /* no body is an empty object */
-    API_BODY_PATCH = 1 << 12     /* the media type application/merge-patch+json is taken too */
+    API_BODY_REQUIRED = 1 << 11,
+    API_BODY_OPTIONAL = 1 << 12, /* no body is an empty object */
+    API_BODY_PATCH = 1 << 13     /* application/merge-patch+json is accepted as well */
 };
 
 enum { API_PARAMS_MAX = 5 };
 struct api_param {
     const char *name;           /* NULL ends a list */
-    int64_t min, max, fallback; /* an integer; max 0: the handler reads it */
-    const char *first, *second; /* or one of two words: first is 1, second is 0; not given: 0 */
+    int64_t min, max, fallback; /* of an integer; max 0: the handler reads it */
+    const char *choices[2];     /* or one of two words: its index; 0 if it is not given */
 };
 extern const struct api_param api_no_params[];
 
-/* A request as its route takes it, and what its answer is made of. */
 struct api_call {
     struct request_ctx *ctx;
     const struct http_request *req;
     struct http_response *res;
     struct api_service *api;
     struct sessions *sessions;
-    struct sv id, item;             /* from the path; in canonical form if takes names them */
-    int64_t params[API_PARAMS_MAX]; /* as in the route's list */
+    struct sv id, sub_id;           /* from the path; in canonical form if the route checks them */
+    int64_t params[API_PARAMS_MAX]; /* in the order of the route's list */
     struct session_precondition precondition; /* of a read: the user alone */
-    struct http_condition unless;
-    struct json_doc doc;
-    struct session session;         /* room for the answer's */
-    struct session_receipt receipt; /* if it is a replay, the answer says so */
+    struct http_condition unless;             /* If-None-Match */
+    struct json_doc doc;                      /* the body */
+    struct session session;                   /* of the answer; the handler fills it */
+    struct session_receipt receipt;           /* of a write; the handler fills it */
 };
 
 typedef enum err api_handler(struct api_call *c);
 struct api_route {
     struct http_route http; /* its handler is api_run */
-    struct api_how {
+    struct api_route_spec {
         api_handler *handler;
         unsigned takes; /* of enum api_takes and enum api_body_kind */
-        /* All query parameters that it allows; NULL: the query is ignored. */
+        /* All query parameters that are allowed; NULL: the query is ignored. */
         const struct api_param *params;
-    } how;
+    } spec;
 };
 http_handler api_run;
 api_handler api_session_delete; /* 204 */
 
-/* precondition.c: what a request says beside its body, checked; each fault names its field. */
+/* ---- precondition.c: each failure is ERR_INVALID and names the header or id at fault ---- */
 
 MUSTCHECK enum err api_no_body(struct request_ctx *ctx, const struct http_request *req);
-/* Checked, and in the one form that the session module knows. name: "session_id", or what an
- * interface calls it. */
+/* Checks an id and brings it into canonical form. name: what an interface calls it. */
 MUSTCHECK enum err api_session_id(struct request_ctx *ctx, const char *name, struct sv *id);
 enum { API_USER_MAX = 256 }; /* bytes */
 #define API_USER_RULE \
@@ -85,49 +87,56 @@ enum { API_USER_MAX = 256 }; /* bytes */
 bool api_user_valid(struct sv user);
 MUSTCHECK enum err api_user(struct request_ctx *ctx, const struct http_request *req,
                             struct sv *out);
-/* User, If-Match and idempotency key. */
+/* User, If-Match, If-None-Match: * of a PUT, and idempotency key. */
 MUSTCHECK enum err api_precondition(struct request_ctx *ctx, const struct http_request *req,
                                     struct session_precondition *out);
-/* For what makes a session: If-Match cannot hold. */
-MUSTCHECK enum err api_no_match(struct request_ctx *ctx,
-                                const struct session_precondition *precondition);
 
-/* body.c */
+/* ---- body.c: each failure names the field at fault. path is where an object stands in the body:
+ * "" for the body itself, "messages[3]" ---- */
 
 MUSTCHECK enum err api_body(struct request_ctx *ctx, const struct http_request *req,
                             enum api_body_kind kind, struct json_doc *out);
-/* jsonb writes numbers out in full: exponents beyond 20 anywhere in metadata (NULL: none given) are
- * refused. path: of the object that holds it, "" at the top. */
+/* Refuses exponents above 20, because jsonb writes all digits of a number. NULL: no metadata. */
 MUSTCHECK enum err api_check_metadata(struct request_ctx *ctx, const struct json_doc *doc,
                                       const struct json_node *metadata, const char *path);
-/* ERR_INVALID naming path.field; why follows the name and ends the sentence. */
+/* ERR_INVALID for path.field. why follows the name and ends the sentence. */
 enum err api_bad_field(struct request_ctx *ctx, const char *path, const char *field,
                        const char *why);
+/* Finds a word in a closed list. ERR_INVALID with slug names the field and lists the choices. */
+MUSTCHECK enum err api_choice(struct request_ctx *ctx, const char *slug, const char *field,
+                              const struct names *choices, struct sv word, size_t *index);
 typedef enum err api_draft_reader(struct request_ctx *ctx, const struct json_doc *doc,
                                   const struct json_node *node, const char *path,
                                   struct session_message_draft *out);
-/* node: one draft, or an array of them. path: node's place in the body. */
+/* node: one message, or an array of them. *out is in the arena. */
 MUSTCHECK enum err api_read_drafts(struct request_ctx *ctx, const struct json_doc *doc,
                                    const struct json_node *node, const char *path,
                                    api_draft_reader *read, const struct session_message_draft **out,
                                    size_t *n);
 enum { API_NAME_MAX = 64 };
-/* A message's type or role: 1 to 64 of A-Z a-z 0-9 - _ . : */
-bool api_is_name(struct sv s);
+/* A message's type or role. */
+MUSTCHECK enum err api_check_name(struct request_ctx *ctx, const char *path, const char *field,
+                                  struct sv name);
+/* Text or parts; NULL: it was not given. */
+MUSTCHECK enum err api_check_content(struct request_ctx *ctx, const char *path,
+                                     const struct json_node *content);
+/* Checks a message's id and brings it into canonical form; an absent one stays absent. */
+MUSTCHECK enum err api_message_id(struct request_ctx *ctx, const char *path, const char *field,
+                                  struct sv *id);
 #define API_TTL_MAX INT64_C(3153600000) /* seconds: 100 years */
 
-/* reply.c */
+/* ---- reply.c ---- */
 
 /* Begins a JSON answer: status, content type and a writer. */
 struct json_writer api_begin(struct http_response *res, int status);
-/* Sets the ETag. A degraded answer has other bytes, so it gets X-Parley-Degraded instead. Sets
- * status 304 if If-None-Match has the tag; the answer then has no body. */
-MUSTCHECK enum err api_validator(struct api_call *c, bool degraded, struct sv tag);
-/* The same of c->session: of all of it, or of its state. */
-MUSTCHECK enum err api_tag_session(struct api_call *c);
-MUSTCHECK enum err api_tag_state(struct api_call *c);
-MUSTCHECK enum err api_tag_receipt(struct api_call *c);
+/* Sets the ETag, and status 304 if If-None-Match holds that tag: the handler then writes no body. A
+ * degraded answer gets X-Parley-Degraded in place of the tag, because its bytes differ. */
+MUSTCHECK enum err api_set_etag(struct api_call *c, bool degraded, struct sv tag);
+/* The tag of c->session as a whole, of its state, or of what c->receipt made. */
+MUSTCHECK enum err api_set_etag_session(struct api_call *c);
+MUSTCHECK enum err api_set_etag_state(struct api_call *c);
+MUSTCHECK enum err api_set_etag_receipt(struct api_call *c);
 void api_mark_degraded(struct http_response *res);
-void api_write_degraded(struct json_writer *j, bool degraded); /* only if it is */
+void api_write_degraded(struct json_writer *j, bool degraded); /* nothing if it is not */
 
 #endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a request says beside its body: ids, user, conditions, key; each fault names its
- * field. */
+/* Reads ids, user, conditions and idempotency key of a request. */
 #include "handler.h"
 
 #include "parley/base/utf8.h"
@@ -15,7 +14,8 @@ enum err api_session_id(struct request_ctx *ctx, const char *name, struct sv *id
                     SESSION_ID_MAX);
 }
 
-/* Web servers resolve "." and ".." between slashes before they pass a path on, encoded ones too. */
+/* Web servers resolve "." and ".." between slashes before they pass a path on, even if encoded, so
+ * such a user could not be named in a path. */
 static bool has_dot_segment(struct sv user)
 {
     while (user.p) {
@@ -31,7 +31,7 @@ bool api_user_valid(struct sv user)
     for (size_t i = 0; i < user.n; i++)
         if ((unsigned char)user.p[i] < 0x20 || user.p[i] == 0x7f)
             return false;
-    /* A header is not checked for UTF-8 before, as a body is. */
+    /* Unlike a body, a header was not checked for UTF-8 before. */
     return user.n >= 1 && user.n <= API_USER_MAX && utf8_valid(user, NULL) &&
            !has_dot_segment(user);
 }
@@ -75,7 +75,7 @@ static enum err read_conditions(struct request_ctx *ctx, const struct http_reque
     if (match.given && req->method == HTTP_PUT)
         return ctx_fail(
             ctx, ERR_INVALID, "invalid_header", "If-Match",
-            "A PUT gets or creates; it changes nothing that If-Match could precondition.");
+            "A PUT gets or creates a session and changes none, so it takes no If-Match.");
     if (!match.given || match.any)
         return ERR_NONE;
     struct sv *tags = arena_array(ctx->arena, match.n, sizeof(*tags));
@@ -95,14 +95,6 @@ enum err api_precondition(struct request_ctx *ctx, const struct http_request *re
     TRY(api_user(ctx, req, &out->user));
     TRY(read_key(ctx, req, out));
     return read_conditions(ctx, req, out);
-}
-
-enum err api_no_match(struct request_ctx *ctx, const struct session_precondition *precondition)
-{
-    if (!precondition->if_match)
-        return ERR_NONE;
-    return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
-                    "There is nothing yet that it could match.");
 }
 
 enum err api_no_body(struct request_ctx *ctx, const struct http_request *req)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The frame of an answer: what is the same in all interfaces. */
+/* What answers of all interfaces share: the beginning, entity tags, marks of degraded ones. */
 #include "handler.h"
 
 struct json_writer api_begin(struct http_response *res, int status)
@@ -11,7 +11,7 @@ struct json_writer api_begin(struct http_response *res, int status)
     return j;
 }
 
-enum err api_validator(struct api_call *c, bool degraded, struct sv tag)
+enum err api_set_etag(struct api_call *c, bool degraded, struct sv tag)
 {
     if (degraded) {
         api_mark_degraded(c->res);
@@ -26,26 +26,26 @@ enum err api_validator(struct api_call *c, bool degraded, struct sv tag)
     return ERR_NONE;
 }
 
-enum err api_tag_session(struct api_call *c)
+enum err api_set_etag_session(struct api_call *c)
 {
     const struct session *s = &c->session;
-    return api_validator(c, s->degraded,
-                         http_etag_version(c->ctx->arena, s->generation, s->version, s->mark));
+    return api_set_etag(c, s->degraded,
+                        http_etag_version(c->ctx->arena, s->generation, s->version, s->mark));
 }
 
-enum err api_tag_state(struct api_call *c)
+enum err api_set_etag_state(struct api_call *c)
 {
     const struct session *s = &c->session;
-    return api_validator(
+    return api_set_etag(
         c, s->degraded,
         http_etag_state(c->ctx->arena, s->generation, s->state_version, s->state_mark));
 }
 
-enum err api_tag_receipt(struct api_call *c)
+enum err api_set_etag_receipt(struct api_call *c)
 {
     const struct session_receipt *r = &c->receipt;
-    return api_validator(c, false,
-                         http_etag_version(c->ctx->arena, r->generation, r->version, r->mark));
+    return api_set_etag(c, false,
+                        http_etag_version(c->ctx->arena, r->generation, r->version, r->mark));
 }
 
 void api_mark_degraded(struct http_response *res)

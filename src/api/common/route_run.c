@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* From a route to its handler: what the route takes is read here, in one order for all. */
+/* From a route to its handler: reads what the route's table entry names, in one order for all. */
 #include "handler.h"
 
 const struct api_param api_no_params[] = {{.name = NULL}};
@@ -37,34 +37,34 @@ static enum err read_names(struct api_call *c, unsigned takes)
     if (takes & API_PATH_USER)
         TRY(read_path_user(c));
     if (takes & API_MESSAGE)
-        TRY(read_message_id(c->ctx, &c->item));
+        TRY(read_message_id(c->ctx, &c->sub_id));
     if (takes & API_ITEM)
-        TRY(session_message_id_valid(c->item)
-                ? session_message_id_canonical(c->ctx, &c->item)
+        TRY(session_message_id_valid(c->sub_id)
+                ? session_message_id_canonical(c->ctx, &c->sub_id)
                 : ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such item."));
     return ERR_NONE;
 }
 
-static enum err read_word(struct api_call *c, const struct api_param *p, int64_t *is_first)
+static enum err read_choice(struct api_call *c, const struct api_param *p, int64_t *out)
 {
-    const struct sv v = http_param_get(c->req, p->name);
-    *is_first = v.p && sv_eq(v, sv_from(p->first));
-    if (!v.p || *is_first || sv_eq(v, sv_from(p->second)))
-        return ERR_NONE;
-    return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", p->name, "%s must be %s or %s.",
-                    p->name, p->first, p->second);
+    const struct sv word = http_param_get(c->req, p->name);
+    size_t index = 0;
+    if (word.p)
+        TRY(api_choice(c->ctx, "invalid_parameter", p->name, &NAMES(p->choices), word, &index));
+    *out = (int64_t)index;
+    return ERR_NONE;
 }
 
 static enum err read_params(struct api_call *c, const struct api_param *params)
 {
-    const char *names[API_PARAMS_MAX + 1] = {NULL};
-    for (size_t i = 0; params[i].name; i++)
-        names[i] = params[i].name;
-    TRY(http_params_only(c->ctx, c->req, names));
-    for (size_t i = 0; params[i].name; i++) {
+    struct names known = {params, 0, sizeof(*params)};
+    while (params[known.n].name)
+        known.n++;
+    TRY(http_params_only(c->ctx, c->req, &known));
+    for (size_t i = 0; i < known.n; i++) {
         const struct api_param *p = &params[i];
-        if (p->first)
-            TRY(read_word(c, p, &c->params[i]));
+        if (p->choices[0])
+            TRY(read_choice(c, p, &c->params[i]));
         else if (p->max > 0)
             TRY(http_param_i64(c->ctx, c->req, p->name, p->min, p->max, p->fallback,
                                &c->params[i]));
@@ -72,19 +72,22 @@ static enum err read_params(struct api_call *c, const struct api_param *params)
     return ERR_NONE;
 }
 
-static enum err read_call(struct api_call *c, const struct api_how *how)
+static enum err read_call(struct api_call *c, const struct api_route_spec *spec)
 {
-    const unsigned takes = how->takes;
+    const unsigned takes = spec->takes;
     const unsigned body = takes & (API_BODY_REQUIRED | API_BODY_OPTIONAL | API_BODY_PATCH);
     TRY(read_names(c, takes));
-    if (how->params)
-        TRY(read_params(c, how->params));
+    if (spec->params)
+        TRY(read_params(c, spec->params));
     if (takes & API_NO_BODY)
         TRY(api_no_body(c->ctx, c->req));
     if (takes & API_USER_HEADER)
         TRY(api_user(c->ctx, c->req, &c->precondition.user));
     if (takes & API_PRECONDITIONS)
         TRY(api_precondition(c->ctx, c->req, &c->precondition));
+    if ((takes & API_CREATES) && c->precondition.if_match)
+        return ctx_fail(c->ctx, ERR_INVALID, "invalid_header", "If-Match",
+                        "The request creates a session, so there is nothing to match yet.");
     if (takes & API_IF_NONE_MATCH)
         TRY(http_condition_parse(c->ctx, "If-None-Match", http_header_get(c->req, "if-none-match"),
                                  false, &c->unless));
@@ -107,9 +110,9 @@ enum err api_run(struct request_ctx *ctx, const struct http_call *call, struct h
                          .api = api,
                          .sessions = api->sessions,
                          .id = call->captures[0],
-                         .item = call->captures[1]};
-    TRY(read_call(&c, &route->how));
-    TRY(route->how.handler(&c));
+                         .sub_id = call->captures[1]};
+    TRY(read_call(&c, &route->spec));
+    TRY(route->spec.handler(&c));
     if (c.receipt.replayed)
         http_response_header(res, "Idempotent-Replayed", SV("true"));
     return ERR_NONE;

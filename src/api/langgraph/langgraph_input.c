@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Bodies of LangGraph's SDK, read into the session module's terms; each fault names its field. */
+/* Reads bodies of LangGraph's SDK into the structs of the session module. */
 #include "langgraph.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Minutes, as a number or as {"ttl": number, "strategy": "delete"}, into whole seconds; 0 where
- * none are given. */
+/* Minutes, as a number or as {"ttl": number, "strategy": "delete"}, into whole seconds, rounded up;
+ * 0: none given. */
 static enum err read_ttl(struct request_ctx *ctx, const struct json_doc *doc,
                          const struct json_node *node, int64_t *seconds)
 {
@@ -24,7 +24,8 @@ static enum err read_ttl(struct request_ctx *ctx, const struct json_doc *doc,
             ? ERR_NONE
             : json_read_members(ctx, doc, node, "ttl", fields, ARRAY_LEN(fields), &ttl, NULL));
     if (!sv_eq(ttl.strategy, SV("delete")))
-        return api_bad_field(ctx, "ttl", "strategy", "must be delete: there is no other here.");
+        return api_bad_field(ctx, "ttl", "strategy",
+                             "must be delete, the only strategy of parley.");
     if (ttl.minutes->type != JSON_IS_NUMBER)
         return api_bad_field(ctx, "", "ttl", "must be a number of minutes.");
     struct sv text = arena_dup(ctx->arena, ttl.minutes->raw); /* strtod needs its NUL */
@@ -34,7 +35,7 @@ static enum err read_ttl(struct request_ctx *ctx, const struct json_doc *doc,
     if (asked <= 0 || asked > (double)API_TTL_MAX)
         return api_bad_field(ctx, "", "ttl", "must be above 0 and at most 100 years of minutes.");
     *seconds = (int64_t)asked;
-    *seconds += (double)*seconds < asked; /* a part of a second is one */
+    *seconds += (double)*seconds < asked;
     return ERR_NONE;
 }
 
@@ -42,21 +43,21 @@ static enum err read_update(struct request_ctx *ctx, const struct json_doc *doc,
                             const struct json_node *update, const char *path,
                             struct langgraph_values *into)
 {
-    struct body {
+    struct superstep {
         const struct json_node *values, *command;
     } b = {NULL, NULL};
     static const struct json_field fields[] = {
-        {"values", JSON_ANY, 0, offsetof(struct body, values), 0, 0},
-        {"command", JSON_ANY, 0, offsetof(struct body, command), 0, 0}};
+        {"values", JSON_ANY, 0, offsetof(struct superstep, values), 0, 0},
+        {"command", JSON_ANY, 0, offsetof(struct superstep, command), 0, 0}};
     char inner[128];
     TRY(json_read_members(ctx, doc, update, path, fields, ARRAY_LEN(fields), &b, NULL));
     if (b.command && b.command->type != JSON_IS_NULL)
-        return api_bad_field(ctx, path, "command", "is for graphs, and there are none here.");
+        return api_bad_field(ctx, path, "command", "is for graphs, and parley runs none.");
     snprintf(inner, sizeof(inner), "%s.values", path);
     return langgraph_add_values(ctx, doc, b.values, inner, into);
 }
 
-/* The values that a thread begins with: those of all updates, one after the other. */
+/* The initial values of a thread: the sum of all updates. */
 static enum err read_supersteps(struct request_ctx *ctx, const struct json_doc *doc,
                                 const struct json_node *steps, struct langgraph_values *into)
 {
@@ -89,7 +90,7 @@ struct thread_body {
 static const struct json_field thread_fields[] = {
     {"metadata", JSON_OBJECT, JSON_NULLABLE, offsetof(struct thread_body, metadata), 0, 0},
     {"ttl", JSON_ANY, 0, offsetof(struct thread_body, ttl), 0, 0},
-    /* Of a new one alone: */
+    /* Only of a new thread: */
     {"thread_id", JSON_STRING, JSON_NULLABLE, offsetof(struct thread_body, id), 0, 0},
     {"if_exists", JSON_STRING, JSON_NULLABLE, offsetof(struct thread_body, if_exists), 0, 0},
     {"supersteps", JSON_ARRAY, JSON_NULLABLE, offsetof(struct thread_body, supersteps), 0, 0}};
@@ -107,15 +108,15 @@ enum err langgraph_read_draft(struct request_ctx *ctx, const struct json_doc *do
                               struct session_draft *out, bool *get_or_create)
 {
     struct thread_body b = {.if_exists = SV("raise")};
+    static const char *const if_exists[] = {"raise", "do_nothing"};
     struct langgraph_values values = {.fresh = true};
     struct sv context = SV_NONE;
     int64_t ttl_seconds;
+    size_t do_nothing;
     TRY(read_thread(ctx, doc, ARRAY_LEN(thread_fields), &b, &ttl_seconds));
     if (b.id.p)
         TRY(api_session_id(ctx, "thread_id", &b.id));
-    const bool do_nothing = sv_eq(b.if_exists, SV("do_nothing"));
-    if (!do_nothing && !sv_eq(b.if_exists, SV("raise")))
-        return api_bad_field(ctx, "", "if_exists", "must be raise or do_nothing.");
+    TRY(api_choice(ctx, "invalid_field", "if_exists", &NAMES(if_exists), b.if_exists, &do_nothing));
     if (b.supersteps)
         TRY(read_supersteps(ctx, doc, b.supersteps, &values));
     TRY(langgraph_values_context(ctx, &values, &context));
@@ -144,9 +145,9 @@ enum err langgraph_read_patch(struct request_ctx *ctx, const struct json_doc *do
     return ERR_NONE;
 }
 
-/* A checkpoint of a subgraph is none that a thread here ever has. */
-static enum err checkpoint_id(struct request_ctx *ctx, const struct json_doc *doc,
-                              const struct json_node *checkpoint, struct sv *id)
+/* A checkpoint with a namespace is a subgraph's: no thread has it, so "none" stands for it. */
+static enum err read_checkpoint_id(struct request_ctx *ctx, const struct json_doc *doc,
+                                   const struct json_node *checkpoint, struct sv *id)
 {
     struct named {
         struct sv id, ns;
@@ -166,23 +167,23 @@ enum err langgraph_read_checkpoint(struct request_ctx *ctx, const struct json_do
     const struct json_node *checkpoint = NULL;
     *id = SV_NONE;
     TRY(json_read_members(ctx, doc, doc->nodes, "", fields, 1, &checkpoint, NULL));
-    return checkpoint_id(ctx, doc, checkpoint, id);
+    return read_checkpoint_id(ctx, doc, checkpoint, id);
 }
 
 enum err langgraph_read_update(struct request_ctx *ctx, const struct json_doc *doc,
                                struct langgraph_values *values, struct sv *checkpoint)
 {
-    struct body {
+    struct state {
         const struct json_node *values, *checkpoint;
         struct sv id;
     } b = {.id = SV_NONE};
     static const struct json_field fields[] = {
-        {"values", JSON_ANY, 0, offsetof(struct body, values), 0, 0},
-        {"checkpoint", JSON_OBJECT, JSON_NULLABLE, offsetof(struct body, checkpoint), 0, 0},
-        {"checkpoint_id", JSON_STRING, JSON_NULLABLE, offsetof(struct body, id), 0, 0}};
+        {"values", JSON_ANY, 0, offsetof(struct state, values), 0, 0},
+        {"checkpoint", JSON_OBJECT, JSON_NULLABLE, offsetof(struct state, checkpoint), 0, 0},
+        {"checkpoint_id", JSON_STRING, JSON_NULLABLE, offsetof(struct state, id), 0, 0}};
     TRY(json_read_members(ctx, doc, doc->nodes, "", fields, ARRAY_LEN(fields), &b, NULL));
     if (b.checkpoint)
-        TRY(checkpoint_id(ctx, doc, b.checkpoint, &b.id));
+        TRY(read_checkpoint_id(ctx, doc, b.checkpoint, &b.id));
     *checkpoint = b.id;
     return langgraph_add_values(ctx, doc, b.values, "values", values);
 }

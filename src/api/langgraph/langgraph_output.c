@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Threads and messages in LangGraph's form, written straight into the response. */
+/* Threads and messages in LangGraph's form. */
 #include "langgraph.h"
 
 #include "parley/base/uuid.h"
 #include "parley/json/members.h"
 
-/* LangChain's names for who speaks; other roles have the same name there. */
+/* LangChain's name for a role. */
 static struct sv type_of(struct sv role)
 {
     if (sv_eq(role, SV("user")))
@@ -13,7 +13,7 @@ static struct sv type_of(struct sv role)
     return sv_eq(role, SV("assistant")) ? SV("ai") : role;
 }
 
-/* What is no message has all that its interface knew of it among its other members. */
+/* An item of another type than "message" has most of its members in extra. */
 static void write_message(struct json_writer *j, const struct session_message *m)
 {
     const bool proper = sv_eq(m->type, SV("message"));
@@ -83,14 +83,13 @@ void langgraph_write_thread(struct json_writer *j, const struct session *s, unsi
     json_write_object_close(j);
 }
 
-/* The upper bits of the mark: as many as the UUID has room for, and as If-Match compares them. */
+/* A UUID has room for the upper 58 bits of the mark; If-Match compares as many. */
 void langgraph_checkpoint_id(int64_t generation, uint64_t mark, char out[UUID_LEN + 1])
 {
     uuid_v8_pack((uint64_t)generation, mark >> 6, out);
 }
 
-/* The members of a checkpoint that is named; map: with that of its subgraphs, of which there are
- * none. */
+/* map: with the checkpoints of its subgraphs, of which there are none. */
 static void write_checkpoint(struct json_writer *j, struct sv thread_id, int64_t generation,
                              uint64_t mark, bool map)
 {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Handlers of /threads/search and /threads/count, and what their bodies say. No message is read for
- * either. */
+/* Handlers of /threads/search and /threads/count. Neither reads a message. */
 #include "langgraph.h"
 
 #include <stdio.h>
+
+#include "parley/session/search.h"
 
 enum { LIMIT_DEFAULT = 10, LIMIT_MAX = 1000, IDS_MAX = 1000 };
 
@@ -18,7 +19,7 @@ static const struct json_field search_fields[] = {
     {"values", JSON_OBJECT, JSON_NULLABLE, offsetof(struct search_body, values), 0, 0},
     {"ids", JSON_ARRAY, JSON_NULLABLE, offsetof(struct search_body, ids), 0, IDS_MAX},
     {"status", JSON_STRING, JSON_NULLABLE, offsetof(struct search_body, status), 0, 0},
-    /* Of a search alone: */
+    /* Only of a search: */
     {"limit", JSON_I64, JSON_NULLABLE, offsetof(struct search_body, limit), 1, LIMIT_MAX},
     {"offset", JSON_I64, JSON_NULLABLE, offsetof(struct search_body, offset), 0, INT64_MAX},
     {"sort_by", JSON_STRING, JSON_NULLABLE, offsetof(struct search_body, sort_by), 0, 0},
@@ -57,21 +58,16 @@ static enum err read_sort(struct request_ctx *ctx, const struct search_body *b,
                  {"updated_at", SESSION_BY_UPDATE},
                  {"state_updated_at", SESSION_BY_UPDATE},
                  {"thread_id", SESSION_BY_ID}};
-    size_t i = 0;
-    while (i < ARRAY_LEN(sorts) && !sv_eq(b->sort_by, sv_from(sorts[i].name)))
-        i++;
-    if (i == ARRAY_LEN(sorts))
-        return api_bad_field(
-            ctx, "", "sort_by",
-            "must be thread_id, status, created_at, updated_at or state_updated_at.");
-    q->sort = sorts[i].sort;
-    q->ascending = sv_eq(b->sort_order, SV("asc"));
-    if (!q->ascending && !sv_eq(b->sort_order, SV("desc")))
-        return api_bad_field(ctx, "", "sort_order", "must be asc or desc.");
+    static const char *const orders[] = {"desc", "asc"};
+    size_t by, ascending;
+    TRY(api_choice(ctx, "invalid_field", "sort_by", &NAMES(sorts), b->sort_by, &by));
+    TRY(api_choice(ctx, "invalid_field", "sort_order", &NAMES(orders), b->sort_order, &ascending));
+    q->sort = sorts[by].sort;
+    q->ascending = ascending;
     return ERR_NONE;
 }
 
-/* As bits of enum langgraph_field; all where nothing is selected. */
+/* As bits of enum langgraph_field; without a selection, all. */
 static enum err read_select(struct request_ctx *ctx, const struct json_doc *doc,
                             const struct json_node *list, unsigned *fields)
 {
@@ -81,7 +77,7 @@ static enum err read_select(struct request_ctx *ctx, const struct json_doc *doc,
     } known[] = {{"thread_id", LANGGRAPH_ID},       {"created_at", LANGGRAPH_CREATED},
                  {"updated_at", LANGGRAPH_UPDATED}, {"state_updated_at", LANGGRAPH_STATE_UPDATED},
                  {"metadata", LANGGRAPH_METADATA},  {"status", LANGGRAPH_STATUS},
-                 {"config", LANGGRAPH_CONFIG},      {"context", 0}, /* of runs: there is none */
+                 {"config", LANGGRAPH_CONFIG},      {"context", 0}, /* only runs have one */
                  {"values", LANGGRAPH_VALUES},      {"interrupts", LANGGRAPH_INTERRUPTS},
                  {"error", LANGGRAPH_ERROR}};
     size_t at = 0;
@@ -89,30 +85,27 @@ static enum err read_select(struct request_ctx *ctx, const struct json_doc *doc,
     for (const struct json_node *n = list ? json_doc_first(doc, list) : NULL; n;
          n = json_doc_next(doc, n)) {
         char path[32];
-        size_t i = 0;
+        size_t i;
         struct sv name = SV("");
         TRY(n->type == JSON_IS_STRING ? json_doc_string(ctx, n, &name) : ERR_NONE);
-        while (i < ARRAY_LEN(known) && !sv_eq(name, sv_from(known[i].name)))
-            i++;
         snprintf(path, sizeof(path), "select[%zu]", at++);
-        if (i == ARRAY_LEN(known))
-            return api_bad_field(ctx, "", path, "is not a field of a thread.");
+        TRY(api_choice(ctx, "invalid_field", path, &NAMES(known), name, &i));
         *fields |= known[i].field;
     }
     return ERR_NONE;
 }
 
-/* *none: no thread is ever in that status. */
+/* *none: parley runs nothing, so no thread is ever in that status. */
 static enum err read_status(struct request_ctx *ctx, struct sv status, bool *none)
 {
-    *none =
-        sv_eq(status, SV("busy")) || sv_eq(status, SV("interrupted")) || sv_eq(status, SV("error"));
-    if (*none || sv_eq(status, SV("idle")))
-        return ERR_NONE;
-    return api_bad_field(ctx, "", "status", "must be idle, busy, interrupted or error.");
+    static const char *const known[] = {"idle", "busy", "interrupted", "error"};
+    size_t i;
+    TRY(api_choice(ctx, "invalid_field", "status", &NAMES(known), status, &i));
+    *none = i > 0;
+    return ERR_NONE;
 }
 
-static struct sv filter(const struct json_node *object)
+static struct sv text_unless_empty(const struct json_node *object)
 {
     return object && object->children ? object->raw : SV_NONE;
 }
@@ -135,8 +128,8 @@ static enum err read_query(struct api_call *c, size_t n_fields, struct session_q
     TRY(read_status(ctx, b.status, none));
     TRY(read_sort(ctx, &b, q));
     TRY(read_select(ctx, doc, b.select, fields));
-    q->metadata = filter(b.metadata);
-    q->context = filter(b.values);
+    q->metadata = text_unless_empty(b.metadata);
+    q->context = text_unless_empty(b.values);
     q->limit = (size_t)b.limit;
     q->offset = b.offset;
     q->with_context = *fields & LANGGRAPH_VALUES;
@@ -144,14 +137,11 @@ static enum err read_query(struct api_call *c, size_t n_fields, struct session_q
     return ERR_NONE;
 }
 
-static enum err searched(struct request_ctx *ctx, enum err e)
+static enum err search_result(struct request_ctx *ctx, enum err e)
 {
-    return e != ERR_TIMEOUT
-               ? e
-               : langgraph_too_slow(
-                     ctx, e, "search_too_slow",
-                     "There are more threads to look at than the time is enough for. Sort by "
-                     "created_at, or ask by ids or for one user.");
+    return langgraph_too_slow(ctx, e, "search_too_slow",
+                              "The search did not finish in time. Sort by created_at, or search by "
+                              "ids or for one user.");
 }
 
 enum err langgraph_threads_search(struct api_call *c)
@@ -162,7 +152,7 @@ enum err langgraph_threads_search(struct api_call *c)
     bool none = false;
     TRY(read_query(c, ARRAY_LEN(search_fields), &q, &fields, &none));
     if (!none)
-        TRY(searched(c->ctx, session_search(c->sessions, c->ctx, &q, &list)));
+        TRY(search_result(c->ctx, session_search(c->sessions, c->ctx, &q, &list)));
     struct json_writer j = api_begin(c->res, 200);
     json_write_array_open(&j);
     for (size_t i = 0; i < list.n; i++)
@@ -179,7 +169,7 @@ enum err langgraph_threads_count(struct api_call *c)
     int64_t n = 0;
     TRY(read_query(c, COUNT_FIELDS, &q, &fields, &none));
     if (!none)
-        TRY(searched(c->ctx, session_count(c->sessions, c->ctx, &q, &n)));
+        TRY(search_result(c->ctx, session_count(c->sessions, c->ctx, &q, &n)));
     struct json_writer j = api_begin(c->res, 200);
     json_write_i64(&j, n);
     return ERR_NONE;

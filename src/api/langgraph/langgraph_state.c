@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Handlers of /threads/{id}/state. The one checkpoint that a thread has is the state it is in: its
- * id is made of the session's generation and mark, so an update that names it is a compare-and-set.
+ * Handlers of /threads/{id}/state. A thread has one checkpoint, its current state. The id is made
+ * of the session's generation and mark, so an update that names a checkpoint is a compare-and-set.
  */
 #include "langgraph.h"
 
@@ -17,37 +17,36 @@ static bool is_current(struct sv checkpoint, const struct session *s)
     return sv_eq(checkpoint, sv_from(id));
 }
 
-/* The current state; c->item, if given, must name its checkpoint. */
+/* The current state; c->sub_id, if given, must name its checkpoint. */
 enum err langgraph_state_get(struct api_call *c)
 {
     TRY(session_get(c->sessions, c->ctx, c->id, c->precondition.user, SESSION_MESSAGES_MAX,
                     &c->session));
-    if (c->item.p && !is_current(c->item, &c->session))
+    if (c->sub_id.p && !is_current(c->sub_id, &c->session))
         return ctx_fail(
             c->ctx, ERR_NOT_FOUND, "no_such_checkpoint", "checkpoint_id",
             "This is not the current checkpoint of the thread, and parley keeps no other.");
     struct json_writer j = api_begin(c->res, 200);
     langgraph_write_state(&j, &c->session);
-    return api_tag_session(c);
+    return api_set_etag_session(c);
 }
 
 enum err langgraph_state_find(struct api_call *c)
 {
-    TRY(langgraph_read_checkpoint(c->ctx, &c->doc, &c->item));
+    TRY(langgraph_read_checkpoint(c->ctx, &c->doc, &c->sub_id));
     return langgraph_state_get(c);
 }
 
-/* The checkpoint of an update as If-Match has it; one that is no checkpoint of ours matches none.
- */
-static enum err expect(struct request_ctx *ctx, struct sv checkpoint, struct sv *tag,
-                       struct session_precondition *precondition)
+/* Turns the checkpoint of an update into If-Match. An id of another origin matches nothing. */
+static enum err add_if_match(struct request_ctx *ctx, struct sv checkpoint, struct sv *tag,
+                             struct session_precondition *precondition)
 {
     uint64_t generation, mark;
     if (!checkpoint.p)
         return ERR_NONE;
     if (precondition->if_match)
         return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
-                        "The checkpoint says what must match.");
+                        "The checkpoint in the body is the precondition already.");
     *tag = uuid_v8_unpack(checkpoint, &generation, &mark)
                ? arena_printf(ctx->arena, "%" PRIu64 ".c%" PRIu64, generation, mark)
                : SV("none");
@@ -56,13 +55,13 @@ static enum err expect(struct request_ctx *ctx, struct sv checkpoint, struct sv 
     return tag->p ? ERR_NONE : ctx_nomem(ctx);
 }
 
-/* Says it in the words of the request. */
+/* Names the field and the precondition as the request did. */
 static enum err update_failed(struct request_ctx *ctx, enum err e, struct sv checkpoint,
                               const struct langgraph_values *values, size_t at)
 {
     if (at < values->n)
         snprintf(ctx->err.field, sizeof(ctx->err.field), "values.messages[%zu].id",
-                 values->places[at]);
+                 values->indexes[at]);
     if (e != ERR_PRECONDITION || !checkpoint.p)
         return e;
     ctx_clear_error(ctx);
@@ -77,7 +76,7 @@ enum err langgraph_state_update(struct api_call *c)
     size_t at = SESSION_MESSAGES_MAX;
     TRY(langgraph_read_update(c->ctx, &c->doc, &values, &checkpoint));
     TRY(langgraph_values_context(c->ctx, &values, &context));
-    TRY(expect(c->ctx, checkpoint, &tag, &c->precondition));
+    TRY(add_if_match(c->ctx, checkpoint, &tag, &c->precondition));
     const struct session_update update = {values.messages, values.edits, values.n, values.clear,
                                           context};
     enum err e =
@@ -86,5 +85,5 @@ enum err langgraph_state_update(struct api_call *c)
         return update_failed(c->ctx, e, checkpoint, &values, at);
     struct json_writer j = api_begin(c->res, 200);
     langgraph_write_updated(&j, &c->receipt);
-    return api_tag_receipt(c);
+    return api_set_etag_receipt(c);
 }

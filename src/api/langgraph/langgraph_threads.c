@@ -2,10 +2,9 @@
 /* Handlers of /threads and /threads/{id}. */
 #include "langgraph.h"
 
-/* What a write answers with has only the newest of its messages, or none: here are the others. The
- * write is done, so should this fail its answer comes without messages, and not as an error that
- * looks as if it was not. */
-static bool complete(struct api_call *c)
+/* Reads all messages of the thread that a write returned; a write returns the newest ones, or none.
+ * False if that fails. The write is done by then, so the answer is no error: it has no messages. */
+static bool read_messages(struct api_call *c)
 {
     struct session *s = &c->session, whole;
     if (s->n_messages == (size_t)s->message_count)
@@ -24,7 +23,7 @@ static enum err answer_thread(struct api_call *c, bool messages)
 {
     struct json_writer j = api_begin(c->res, 200);
     langgraph_write_thread(&j, &c->session, LANGGRAPH_ALL | (messages ? LANGGRAPH_MESSAGES : 0));
-    return api_tag_session(c);
+    return api_set_etag_session(c);
 }
 
 enum err langgraph_thread_create(struct api_call *c)
@@ -32,11 +31,10 @@ enum err langgraph_thread_create(struct api_call *c)
     struct session_draft draft;
     bool get_or_create;
     TRY(langgraph_read_draft(c->ctx, &c->doc, &draft, &get_or_create));
-    TRY(api_no_match(c->ctx, &c->precondition));
     draft.user_id = c->precondition.user;
     TRY((get_or_create ? session_get_or_create : session_create)(
         c->sessions, c->ctx, &draft, &c->precondition, &c->session, &c->receipt));
-    return answer_thread(c, complete(c));
+    return answer_thread(c, read_messages(c));
 }
 
 enum err langgraph_thread_get(struct api_call *c)
@@ -52,16 +50,15 @@ enum err langgraph_thread_patch(struct api_call *c)
     TRY(langgraph_read_patch(c->ctx, &c->doc, &patch));
     TRY(session_patch(c->sessions, c->ctx, c->id, &patch, &c->precondition, &c->session,
                       &c->receipt));
-    return answer_thread(c, complete(c));
+    return answer_thread(c, read_messages(c));
 }
 
 enum err langgraph_thread_copy(struct api_call *c)
 {
     enum err e =
         session_copy(c->sessions, c->ctx, c->id, &c->precondition, &c->session, &c->receipt);
-    if (e == ERR_TIMEOUT)
-        e = langgraph_too_slow(c->ctx, e, "copy_too_slow",
-                               "The thread has more messages than there is time to copy; nothing "
-                               "was changed.");
-    return e == ERR_NONE ? answer_thread(c, true) : e;
+    TRY(langgraph_too_slow(c->ctx, e, "copy_too_slow",
+                           "The thread has more messages than can be copied in time; nothing was "
+                           "changed."));
+    return answer_thread(c, true);
 }

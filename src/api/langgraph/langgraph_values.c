@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Values as LangGraph's clients send them. A message has LangChain's form ({"type": "human",
- * "content": …}), that of its JavaScript objects when they are written as JSON ({"lc": 1, "type":
+ * Reads the values of a thread. A message comes in one of three forms: LangChain's ({"type":
+ * "human", "content": …}), that of LangChain's JavaScript objects as JSON ({"lc": 1, "type":
  * "constructor", "id": […, "HumanMessage"], "kwargs": {…}}), or OpenAI's ({"role": "user", …}).
- * Role, content and id are the message's own; every other member is kept in its extra, as it was
- * written. What is of another type is kept whole, as an item that is no message.
+ * Role, content and id become those of the message; all other members go into its extra, as they
+ * were written. An item of an unknown type is stored as that type, with all members in extra.
  */
 #include "langgraph.h"
 
@@ -30,17 +30,17 @@ static struct sv role_of(struct sv type)
     return SV_NONE;
 }
 
-/* A message as it was found: body has the members, type and role are absent where not given. */
-struct found {
+/* The parts of a message that was sent; body is the object that has its members. */
+struct sent_message {
     const struct json_node *body, *content;
     struct sv type, role, id;
 };
 
-static const struct json_field found_fields[] = {
-    {"type", JSON_STRING, JSON_NULLABLE, offsetof(struct found, type), 1, API_NAME_MAX},
-    {"role", JSON_STRING, JSON_NULLABLE, offsetof(struct found, role), 1, API_NAME_MAX},
-    {"id", JSON_STRING, JSON_NULLABLE, offsetof(struct found, id), 0, 0},
-    {"content", JSON_ANY, 0, offsetof(struct found, content), 0, 0}};
+static const struct json_field sent_fields[] = {
+    {"type", JSON_STRING, JSON_NULLABLE, offsetof(struct sent_message, type), 1, API_NAME_MAX},
+    {"role", JSON_STRING, JSON_NULLABLE, offsetof(struct sent_message, role), 1, API_NAME_MAX},
+    {"id", JSON_STRING, JSON_NULLABLE, offsetof(struct sent_message, id), 0, 0},
+    {"content", JSON_ANY, 0, offsetof(struct sent_message, content), 0, 0}};
 
 static bool cut_end(struct sv *s, struct sv end)
 {
@@ -50,7 +50,7 @@ static bool cut_end(struct sv *s, struct sv end)
     return true;
 }
 
-/* "HumanMessage" and "AIMessageChunk" are names of classes, "human" and "ai" those of types. */
+/* Turns a class such as "HumanMessage" or "AIMessageChunk" into its type, "human" or "ai". */
 static enum err type_of_class(struct request_ctx *ctx, struct sv *name)
 {
     struct sv s = *name;
@@ -66,9 +66,10 @@ static enum err type_of_class(struct request_ctx *ctx, struct sv *name)
     return ERR_NONE;
 }
 
-/* The JSON of an object of LangChain's JavaScript library. */
-static enum err find_constructed(struct request_ctx *ctx, const struct json_doc *doc,
-                                 const struct json_node *node, const char *path, struct found *out)
+/* An object of LangChain's JavaScript library, written as JSON. */
+static enum err read_constructed(struct request_ctx *ctx, const struct json_doc *doc,
+                                 const struct json_node *node, const char *path,
+                                 struct sent_message *out)
 {
     struct constructed {
         const struct json_node *id, *kwargs;
@@ -85,32 +86,29 @@ static enum err find_constructed(struct request_ctx *ctx, const struct json_doc 
         name = json_doc_next(doc, name);
     if (name->type != JSON_IS_STRING)
         return api_bad_field(ctx, path, "id", "must end in the name of a class.");
-    TRY(json_read_members(ctx, doc, c.kwargs, inner.p, found_fields, ARRAY_LEN(found_fields), out,
+    TRY(json_read_members(ctx, doc, c.kwargs, inner.p, sent_fields, ARRAY_LEN(sent_fields), out,
                           NULL));
     out->body = c.kwargs;
     return json_doc_string(ctx, name, &out->type);
 }
 
-static enum err find(struct request_ctx *ctx, const struct json_doc *doc,
-                     const struct json_node *node, const char *path, struct found *out)
+static enum err read_parts(struct request_ctx *ctx, const struct json_doc *doc,
+                           const struct json_node *node, const char *path, struct sent_message *out)
 {
-    *out = (struct found){.body = node};
+    *out = (struct sent_message){.body = node};
     if (node->type != JSON_IS_OBJECT)
         return ctx_fail(ctx, ERR_INVALID, "wrong_type", path, "%s must be a message.", path);
     TRY(json_doc_member(doc, node, SV("lc")) && json_doc_member(doc, node, SV("kwargs"))
-            ? find_constructed(ctx, doc, node, path, out)
-            : json_read_members(ctx, doc, node, path, found_fields, ARRAY_LEN(found_fields), out,
+            ? read_constructed(ctx, doc, node, path, out)
+            : json_read_members(ctx, doc, node, path, sent_fields, ARRAY_LEN(sent_fields), out,
                                 NULL));
     if (out->type.p)
         TRY(type_of_class(ctx, &out->type));
-    if (out->id.p && !session_message_id_valid(out->id))
-        return api_bad_field(ctx, path, "id",
-                             "must be 1 to 128 of A-Z a-z 0-9 . _ : - and not of digits alone.");
-    return out->id.p ? session_message_id_canonical(ctx, &out->id) : ERR_NONE;
+    return api_message_id(ctx, path, "id", &out->id);
 }
 
-static enum err read_message(struct request_ctx *ctx, const struct found *f, const char *path,
-                             struct session_message_draft *out)
+static enum err read_message(struct request_ctx *ctx, const struct sent_message *f,
+                             const char *path, struct session_message_draft *out)
 {
     static const char *const by_type[] = {"type", "id", "content", NULL};
     static const char *const by_role[] = {"type", "id", "content", "role", NULL};
@@ -118,36 +116,30 @@ static enum err read_message(struct request_ctx *ctx, const struct found *f, con
     const struct sv known = role_of(typed ? f->type : f->role);
     out->type = SV("message");
     out->role = known.p ? known : f->role;
-    if (!out->role.p)
-        return api_bad_field(ctx, path, f->type.p ? "role" : "type", "is missing.");
-    if (!api_is_name(out->role))
-        return api_bad_field(ctx, path, "role", "must be of A-Z a-z 0-9 - _ . :");
-    if (!f->content)
-        return api_bad_field(ctx, path, "content", "is missing.");
-    if (f->content->type != JSON_IS_STRING && f->content->type != JSON_IS_ARRAY &&
-        f->content->type != JSON_IS_NULL)
-        return api_bad_field(ctx, path, "content", "must be a string or an array of parts.");
-    /* A call of tools without words: null in OpenAI's form, "" in LangChain's. */
-    out->content = f->content->type == JSON_IS_NULL ? SV("\"\"") : f->content->raw;
+    TRY(api_check_name(ctx, path, out->role.p || f->type.p ? "role" : "type", out->role));
+    /* A message that only calls tools: its content is null in OpenAI's form, "" in LangChain's. */
+    const bool empty = f->content && f->content->type == JSON_IS_NULL;
+    if (!empty)
+        TRY(api_check_content(ctx, path, f->content));
+    out->content = empty ? SV("\"\"") : f->content->raw;
     return json_members_without(ctx, f->body->raw, typed ? by_type : by_role, &out->extra);
 }
 
-static enum err read_one(struct request_ctx *ctx, const struct found *f, const char *path,
-                         struct session_message_draft *out)
+static enum err read_item(struct request_ctx *ctx, const struct sent_message *f, const char *path,
+                          struct session_message_draft *out)
 {
     static const char *const own[] = {"type", "id", NULL};
     *out = (struct session_message_draft){.message_id = f->id, .metadata = SV("{}")};
     if (!f->type.p || sv_eq(f->type, SV("message")) || role_of(f->type).p)
         return read_message(ctx, f, path, out);
-    if (!api_is_name(f->type))
-        return api_bad_field(ctx, path, "type", "must be of A-Z a-z 0-9 - _ . :");
+    TRY(api_check_name(ctx, path, "type", f->type));
     out->type = f->type;
     return json_members_without(ctx, f->body->raw, own, &out->extra);
 }
 
 /* ---- add_messages ---- */
 
-static size_t place_of(const struct langgraph_values *v, struct sv id)
+static size_t index_of(const struct langgraph_values *v, struct sv id)
 {
     size_t i = 0;
     while (i < v->n && !(v->messages[i].message_id.p && sv_eq(v->messages[i].message_id, id)))
@@ -155,9 +147,9 @@ static size_t place_of(const struct langgraph_values *v, struct sv id)
     return i;
 }
 
-/* What was added here and is removed again may have been in the thread before, or not. */
-static enum err remove_message(struct request_ctx *ctx, const struct found *f, const char *path,
-                               struct langgraph_values *v, size_t at)
+/* A message that these updates added may also be in the thread, so it is removed there as well. */
+static enum err remove_message(struct request_ctx *ctx, const struct sent_message *f,
+                               const char *path, struct langgraph_values *v, size_t at)
 {
     if (!f->id.p)
         return api_bad_field(ctx, path, "id", "is missing.");
@@ -166,16 +158,16 @@ static enum err remove_message(struct request_ctx *ctx, const struct found *f, c
         v->n = 0;
         return ERR_NONE;
     }
-    const size_t i = place_of(v, f->id);
+    const size_t i = index_of(v, f->id);
     const bool added = i < v->n && v->edits[i] == SESSION_PUT;
     if (!added && (v->fresh || v->clear))
-        return api_bad_field(ctx, path, "id", "is that of no message here.");
+        return api_bad_field(ctx, path, "id", "is not the id of a message in this request.");
     if (i == v->n)
         v->n++;
     v->messages[i] = (struct session_message_draft){
         .message_id = f->id, .type = SV("message"), .metadata = SV("{}")};
     v->edits[i] = added ? SESSION_REMOVE_IF_THERE : SESSION_REMOVE;
-    v->places[i] = at;
+    v->indexes[i] = at;
     return ERR_NONE;
 }
 
@@ -183,24 +175,23 @@ static enum err add_message(struct request_ctx *ctx, const struct json_doc *doc,
                             const struct json_node *node, const char *path, size_t at,
                             struct langgraph_values *v)
 {
-    struct found f;
+    struct sent_message f;
     struct session_message_draft draft;
-    TRY(find(ctx, doc, node, path, &f));
+    TRY(read_parts(ctx, doc, node, path, &f));
     if (f.type.p && sv_eq(f.type, SV("remove")))
         return remove_message(ctx, &f, path, v, at);
-    TRY(read_one(ctx, &f, path, &draft));
-    const size_t i = draft.message_id.p ? place_of(v, draft.message_id) : v->n;
+    TRY(read_item(ctx, &f, path, &draft));
+    const size_t i = draft.message_id.p ? index_of(v, draft.message_id) : v->n;
     if (i == v->n)
         v->n++;
     v->messages[i] = draft;
     v->edits[i] = SESSION_PUT;
-    v->places[i] = at;
+    v->indexes[i] = at;
     return ERR_NONE;
 }
 
-/* At least twice as much as before, so that each of many updates does not copy what all before it
- * brought. */
-static size_t more_room(size_t room, size_t need)
+/* Doubles at least, so that many updates take linear time. */
+static size_t grown_room(size_t room, size_t need)
 {
     return need > room * 2 ? need : room * 2;
 }
@@ -210,14 +201,14 @@ static enum err make_room(struct request_ctx *ctx, size_t more, struct langgraph
     const size_t old = v->room;
     if (v->n + more <= old)
         return ERR_NONE;
-    v->room = more_room(old, v->n + more);
+    v->room = grown_room(old, v->n + more);
     v->messages = arena_grow(ctx->arena, v->messages, old * sizeof(*v->messages),
                              v->room * sizeof(*v->messages));
     v->edits =
         arena_grow(ctx->arena, v->edits, old * sizeof(*v->edits), v->room * sizeof(*v->edits));
-    v->places =
-        arena_grow(ctx->arena, v->places, old * sizeof(*v->places), v->room * sizeof(*v->places));
-    return v->messages && v->edits && v->places ? ERR_NONE : ctx_nomem(ctx);
+    v->indexes = arena_grow(ctx->arena, v->indexes, old * sizeof(*v->indexes),
+                            v->room * sizeof(*v->indexes));
+    return v->messages && v->edits && v->indexes ? ERR_NONE : ctx_nomem(ctx);
 }
 
 static enum err add_messages(struct request_ctx *ctx, const struct json_doc *doc,
@@ -228,7 +219,8 @@ static enum err add_messages(struct request_ctx *ctx, const struct json_doc *doc
     const size_t n = many ? list->children : 1;
     char inner[128];
     if (v->n + n > SESSION_MESSAGES_MAX)
-        return api_bad_field(ctx, path, "messages", "may be 1000 at most, all together.");
+        return api_bad_field(ctx, path, "messages",
+                             "may hold at most 1000, in all updates together.");
     enum err e = make_room(ctx, n, v);
     const struct json_node *node = many ? json_doc_first(doc, list) : list;
     for (size_t i = 0; e == ERR_NONE && i < n; i++) {
@@ -249,7 +241,7 @@ static enum err add_others(struct request_ctx *ctx, const struct json_node *node
         return ERR_NONE;
     if (v->n_others == v->others_room) {
         const size_t old = v->others_room;
-        v->others_room = more_room(old, old + 1);
+        v->others_room = grown_room(old, old + 1);
         v->others = arena_grow(ctx->arena, v->others, old * sizeof(*v->others),
                                v->others_room * sizeof(*v->others));
         if (!v->others)

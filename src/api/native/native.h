@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the native interface's files share: handlers, readers of bodies, writers of answers. */
+/* The native interface: its handlers, what reads their bodies and what writes their answers. */
 #ifndef PARLEY_API_NATIVE_H
 #define PARLEY_API_NATIVE_H
 
@@ -12,21 +12,22 @@ api_handler native_session_create, native_session_put, native_session_get, nativ
 extern const struct api_param native_session_params[], native_append_params[], native_page_params[],
     native_list_params[];
 
-/* native_input.c: what its body says. */
+/* native_input.c: reads bodies; each failure names the field at fault. */
 
-/* A body of POST (id absent: it may name one) or PUT. */
+/* The body of a PUT, whose path has the id, or of a POST: id is absent, and the body may name one.
+ */
 MUSTCHECK enum err native_read_draft(struct request_ctx *ctx, const struct json_doc *doc,
                                      struct sv id, struct session_draft *out);
 MUSTCHECK enum err native_read_patch(struct request_ctx *ctx, const struct json_doc *doc,
                                      struct session_patch *out);
-/* {"role", "content", …}, or {"messages": [...]}; *single tells which. */
+/* One message (*single) or {"messages": […]}. */
 MUSTCHECK enum err native_read_messages(struct request_ctx *ctx, const struct json_doc *doc,
                                         struct session_append *out, bool *single);
 
 /* native_output.c */
-/* With its messages or without; without a context that was not read. */
+/* messages: with them. The context is left out if the session was read without it. */
 void native_write_session(struct json_writer *j, const struct session *s, bool messages);
-/* Location of a session or, with seq > 0, of a message. */
+/* Sets the Location header: of a session or, with seq > 0, of a message. */
 MUSTCHECK enum err native_location(struct api_call *c, struct sv id, int64_t seq);
 
 #endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Bodies of the native interface, read into the session module's terms; each fault names its field.
- */
+/* Reads bodies of the native interface into the structs of the session module. */
 #include "native.h"
 
 enum { LANGUAGE_MAX = 35 };
@@ -20,25 +19,18 @@ static const struct json_field message_fields[] = {
     {"metadata", JSON_OBJECT, 0, offsetof(struct message_body, metadata), 0, 0},
     {"extra", JSON_OBJECT, 0, offsetof(struct message_body, extra), 0, 0}};
 
-/* A message proper has a role and a content of text or parts; other types have what they have. */
+/* An item of type "message" needs a role and a content of text or parts. Other types may have
+ * neither, and their content may also be an object. */
 static enum err check_message(struct request_ctx *ctx, const struct message_body *m,
                               const char *path)
 {
-    const bool proper = sv_eq(m->type, SV("message"));
-    if (m->message_id.p && !session_message_id_valid(m->message_id))
-        return api_bad_field(ctx, path, "message_id",
-                             "must be of A-Z a-z 0-9 . _ : - and not of digits alone.");
-    if (!api_is_name(m->type))
-        return api_bad_field(ctx, path, "type", "must be of A-Z a-z 0-9 - _ . :");
-    if (m->role.p && !api_is_name(m->role))
-        return api_bad_field(ctx, path, "role", "must be of A-Z a-z 0-9 - _ . :");
-    if (proper && !m->role.p)
-        return api_bad_field(ctx, path, "role", "is missing.");
-    if (proper && !m->content)
-        return api_bad_field(ctx, path, "content", "is missing.");
-    if (m->content && m->content->type != JSON_IS_STRING && m->content->type != JSON_IS_ARRAY &&
-        (proper || m->content->type != JSON_IS_OBJECT))
-        return api_bad_field(ctx, path, "content", "must be a string or an array of parts.");
+    const bool is_message = sv_eq(m->type, SV("message"));
+    const bool is_object = m->content && m->content->type == JSON_IS_OBJECT;
+    TRY(api_check_name(ctx, path, "type", m->type));
+    if (m->role.p || is_message)
+        TRY(api_check_name(ctx, path, "role", m->role));
+    if (is_message || (m->content && !is_object))
+        TRY(api_check_content(ctx, path, m->content));
     return ERR_NONE;
 }
 
@@ -51,9 +43,9 @@ static enum err read_message(struct request_ctx *ctx, const struct json_doc *doc
         return ctx_fail(ctx, ERR_INVALID, "invalid_field", path, "%s must be an object.", path);
     TRY(json_read_object(ctx, doc, node, path, message_fields, ARRAY_LEN(message_fields), &m,
                          NULL));
+    TRY(api_message_id(ctx, path, "message_id", &m.message_id));
     TRY(check_message(ctx, &m, path));
     TRY(api_check_metadata(ctx, doc, m.metadata, path));
-    TRY(session_message_id_canonical(ctx, &m.message_id));
     *out = (struct session_message_draft){m.message_id,
                                           m.type,
                                           m.role,
@@ -78,26 +70,27 @@ enum err native_read_messages(struct request_ctx *ctx, const struct json_doc *do
 
 /* ---- sessions ---- */
 
-struct session_body {
+struct members {
     struct sv session_id, user_id, language, expiry;
     int64_t ttl_seconds;
+    size_t absolute; /* of expiry, once it is checked */
     const struct json_node *context, *metadata, *message, *messages;
 };
 
 static const struct json_field session_fields[] = {
-    {"session_id", JSON_STRING, 0, offsetof(struct session_body, session_id), 1, SESSION_ID_MAX},
-    {"user_id", JSON_STRING, JSON_NULLABLE, offsetof(struct session_body, user_id), 1,
-     API_USER_MAX},
-    {"language", JSON_STRING, 0, offsetof(struct session_body, language), 1, LANGUAGE_MAX},
-    {"expiry", JSON_STRING, 0, offsetof(struct session_body, expiry), 0, 0},
-    {"ttl_seconds", JSON_I64, 0, offsetof(struct session_body, ttl_seconds), 1, API_TTL_MAX},
-    {"context", JSON_OBJECT, 0, offsetof(struct session_body, context), 0, 0},
-    {"metadata", JSON_OBJECT, 0, offsetof(struct session_body, metadata), 0, 0},
-    {"message", JSON_OBJECT, 0, offsetof(struct session_body, message), 0, 0},
-    {"messages", JSON_ARRAY, 0, offsetof(struct session_body, messages), 0, SESSION_MESSAGES_MAX}};
+    {"session_id", JSON_STRING, 0, offsetof(struct members, session_id), 1, SESSION_ID_MAX},
+    {"user_id", JSON_STRING, JSON_NULLABLE, offsetof(struct members, user_id), 1, API_USER_MAX},
+    {"language", JSON_STRING, 0, offsetof(struct members, language), 1, LANGUAGE_MAX},
+    {"expiry", JSON_STRING, 0, offsetof(struct members, expiry), 0, 0},
+    {"ttl_seconds", JSON_I64, 0, offsetof(struct members, ttl_seconds), 1, API_TTL_MAX},
+    {"context", JSON_OBJECT, 0, offsetof(struct members, context), 0, 0},
+    {"metadata", JSON_OBJECT, 0, offsetof(struct members, metadata), 0, 0},
+    {"message", JSON_OBJECT, 0, offsetof(struct members, message), 0, 0},
+    {"messages", JSON_ARRAY, 0, offsetof(struct members, messages), 0, SESSION_MESSAGES_MAX}};
 
-static enum err check_session(struct request_ctx *ctx, struct session_body *b, struct sv id)
+static enum err check_session(struct request_ctx *ctx, struct members *b, struct sv id)
 {
+    static const char *const expiries[] = {"sliding", "absolute"};
     TRY(b->session_id.p ? api_session_id(ctx, "session_id", &b->session_id) : ERR_NONE);
     if (b->session_id.p && id.p && !sv_eq(b->session_id, id))
         return api_bad_field(ctx, "", "session_id", "is not the one in the path.");
@@ -105,8 +98,7 @@ static enum err check_session(struct request_ctx *ctx, struct session_body *b, s
         return api_bad_field(ctx, "", "user_id", "must be " API_USER_RULE ".");
     if (!sv_all_of(b->language, "-_"))
         return api_bad_field(ctx, "", "language", "must be a language tag such as en or pt-BR.");
-    if (!sv_eq(b->expiry, SV("sliding")) && !sv_eq(b->expiry, SV("absolute")))
-        return api_bad_field(ctx, "", "expiry", "must be sliding or absolute.");
+    TRY(api_choice(ctx, "invalid_field", "expiry", &NAMES(expiries), b->expiry, &b->absolute));
     if (b->message && b->messages)
         return api_bad_field(ctx, "", "message", "and messages cannot both be given.");
     return ERR_NONE;
@@ -115,7 +107,7 @@ static enum err check_session(struct request_ctx *ctx, struct session_body *b, s
 enum err native_read_draft(struct request_ctx *ctx, const struct json_doc *doc, struct sv id,
                            struct session_draft *out)
 {
-    struct session_body b = {.language = SV("en"), .expiry = SV("sliding")};
+    struct members b = {.language = SV("en"), .expiry = SV("sliding")};
     TRY(json_read_object(ctx, doc, &doc->nodes[0], "", session_fields, ARRAY_LEN(session_fields),
                          &b, NULL));
     TRY(check_session(ctx, &b, id));
@@ -126,26 +118,22 @@ enum err native_read_draft(struct request_ctx *ctx, const struct json_doc *doc, 
                                   .context = b.context ? b.context->raw : SV("{}"),
                                   .metadata = b.metadata ? b.metadata->raw : SV("{}"),
                                   .ttl_seconds = b.ttl_seconds,
-                                  .sliding = sv_eq(b.expiry, SV("sliding"))};
+                                  .sliding = !b.absolute};
     const struct json_node *first = b.message ? b.message : b.messages;
     return first ? api_read_drafts(ctx, doc, first, b.message ? "message" : "messages",
                                    read_message, &out->messages, &out->n_messages)
                  : ERR_NONE;
 }
 
+/* Positions in patch_fields. */
 enum { PATCH_USER, PATCH_LANGUAGE, PATCH_TTL, PATCH_CONTEXT, PATCH_METADATA };
 
 static const struct json_field patch_fields[] = {
-    [PATCH_USER] = {"user_id", JSON_STRING, JSON_NULLABLE, offsetof(struct session_body, user_id),
-                    1, API_USER_MAX},
-    [PATCH_LANGUAGE] = {"language", JSON_STRING, JSON_NULLABLE,
-                        offsetof(struct session_body, language), 1, LANGUAGE_MAX},
-    [PATCH_TTL] = {"ttl_seconds", JSON_I64, JSON_NULLABLE,
-                   offsetof(struct session_body, ttl_seconds), 1, API_TTL_MAX},
-    [PATCH_CONTEXT] = {"context", JSON_OBJECT, JSON_NULLABLE,
-                       offsetof(struct session_body, context), 0, 0},
-    [PATCH_METADATA] = {"metadata", JSON_OBJECT, JSON_NULLABLE,
-                        offsetof(struct session_body, metadata), 0, 0}};
+    {"user_id", JSON_STRING, JSON_NULLABLE, offsetof(struct members, user_id), 1, API_USER_MAX},
+    {"language", JSON_STRING, JSON_NULLABLE, offsetof(struct members, language), 1, LANGUAGE_MAX},
+    {"ttl_seconds", JSON_I64, JSON_NULLABLE, offsetof(struct members, ttl_seconds), 1, API_TTL_MAX},
+    {"context", JSON_OBJECT, JSON_NULLABLE, offsetof(struct members, context), 0, 0},
+    {"metadata", JSON_OBJECT, JSON_NULLABLE, offsetof(struct members, metadata), 0, 0}};
 
 static struct sv object_patch(const struct json_seen *seen, int field, const struct json_node *node)
 {
@@ -154,11 +142,11 @@ static struct sv object_patch(const struct json_seen *seen, int field, const str
     return node ? node->raw : SV_NONE;
 }
 
-/* null removes a member, which for these fields brings the default back. */
+/* In a merge patch null removes a member; for these fields that brings the default back. */
 enum err native_read_patch(struct request_ctx *ctx, const struct json_doc *doc,
                            struct session_patch *out)
 {
-    struct session_body b = {.language = SV("en"), .expiry = SV("sliding")};
+    struct members b = {.language = SV("en"), .expiry = SV("sliding")};
     struct json_seen seen;
     TRY(json_read_object(ctx, doc, &doc->nodes[0], "", patch_fields, ARRAY_LEN(patch_fields), &b,
                          &seen));

@@ -5,14 +5,14 @@
 #include "parley/base/uuid.h"
 #include "parley/session/session_json.h"
 
-static void write_id(struct json_writer *j, const struct session_receipt *r, int64_t seq,
-                     struct sv given)
+static void write_message_id(struct json_writer *j, const struct session_receipt *r, int64_t seq,
+                             struct sv given)
 {
     char made[UUID_LEN + 1];
     json_write_sv(j, session_message_id(given, r->generation, seq, made));
 }
 
-/* What was appended, told by the receipt alone, so that a replay says the same. */
+/* Made of the receipt alone, so that a replay gives the same answer. */
 static void write_receipt(struct json_writer *j, const struct session_append *append, bool single,
                           const struct session_receipt *r)
 {
@@ -23,11 +23,11 @@ static void write_receipt(struct json_writer *j, const struct session_append *ap
     if (single) {
         json_put_i64(j, "seq", r->first_seq);
         json_write_key(j, "message_id");
-        write_id(j, r, r->first_seq, append->messages[0].message_id);
+        write_message_id(j, r, r->first_seq, append->messages[0].message_id);
     } else {
         json_put_array(j, "message_ids");
         for (size_t i = 0; i < append->n_messages; i++)
-            write_id(j, r, r->first_seq + (int64_t)i, append->messages[i].message_id);
+            write_message_id(j, r, r->first_seq + (int64_t)i, append->messages[i].message_id);
         json_write_array_close(j);
     }
     json_put_i64(j, "first_seq", r->first_seq);
@@ -36,15 +36,15 @@ static void write_receipt(struct json_writer *j, const struct session_append *ap
     json_put_time(j, "expires_at", r->expires_at);
     if (append->return_n > 0) {
         json_write_key(j, "messages");
-        session_write_messages(j, r->window, r->n_window);
+        session_json_messages(j, r->window, r->n_window);
     }
     json_write_object_close(j);
 }
 
 enum { APPEND_CREATE, APPEND_RETURN };
 const struct api_param native_append_params[] = {
-    [APPEND_CREATE] = {.name = "create", .first = "true", .second = "false"},
-    [APPEND_RETURN] = {"return", 0, SESSION_MESSAGES_MAX, 0, NULL, NULL},
+    [APPEND_CREATE] = {.name = "create", .choices = {"false", "true"}},
+    [APPEND_RETURN] = {"return", 0, SESSION_MESSAGES_MAX, 0, {NULL}},
     {.name = NULL}};
 
 enum err native_messages_append(struct api_call *c)
@@ -57,23 +57,23 @@ enum err native_messages_append(struct api_call *c)
     TRY(native_location(c, c->receipt.session_id, c->receipt.first_seq));
     struct json_writer j = api_begin(c->res, c->receipt.status);
     write_receipt(&j, &append, single, &c->receipt);
-    return api_tag_receipt(c);
+    return api_set_etag_receipt(c);
 }
 
 enum { PAGE_LIMIT, PAGE_AFTER, PAGE_BEFORE, PAGE_MAX_BYTES, PAGE_ORDER };
 const struct api_param native_page_params[] = {
-    [PAGE_LIMIT] = {"limit", 1, SESSION_MESSAGES_MAX, SESSION_WINDOW, NULL, NULL},
-    [PAGE_AFTER] = {"after", 0, INT64_MAX, 0, NULL, NULL},
-    [PAGE_BEFORE] = {"before", 1, INT64_MAX, 0, NULL, NULL},
-    [PAGE_MAX_BYTES] = {"max_bytes", 1, INT32_MAX, 0, NULL, NULL},
-    [PAGE_ORDER] = {.name = "order", .first = "asc", .second = "desc"},
+    [PAGE_LIMIT] = {"limit", 1, SESSION_MESSAGES_MAX, SESSION_WINDOW, {NULL}},
+    [PAGE_AFTER] = {"after", 0, INT64_MAX, 0, {NULL}},
+    [PAGE_BEFORE] = {"before", 1, INT64_MAX, 0, {NULL}},
+    [PAGE_MAX_BYTES] = {"max_bytes", 1, INT32_MAX, 0, {NULL}},
+    [PAGE_ORDER] = {.name = "order", .choices = {"desc", "asc"}},
     {.name = NULL}};
 
 static void write_page(struct json_writer *j, const struct session_page *page)
 {
     json_write_object_open(j);
     json_write_key(j, "data");
-    session_write_messages(j, page->messages, page->n);
+    session_json_messages(j, page->messages, page->n);
     json_put_bool(j, "has_more", page->has_more);
     if (page->n > 0) {
         json_put_i64(j, "first_seq", page->messages[0].seq);
@@ -95,8 +95,8 @@ enum err native_messages_page(struct api_call *c)
                                              .max_bytes = c->params[PAGE_MAX_BYTES]};
     struct session_page page;
     TRY(session_page(c->sessions, c->ctx, c->id, c->precondition.user, &query, &page));
-    TRY(api_validator(c, page.degraded,
-                      http_etag_version(c->ctx->arena, page.generation, page.version, page.mark)));
+    TRY(api_set_etag(c, page.degraded,
+                     http_etag_version(c->ctx->arena, page.generation, page.version, page.mark)));
     if (c->res->status == 304)
         return ERR_NONE;
     struct json_writer j = api_begin(c->res, 200);
@@ -107,15 +107,15 @@ enum err native_messages_page(struct api_call *c)
 enum err native_message_get(struct api_call *c)
 {
     struct session_message message;
-    TRY(session_message_get(c->sessions, c->ctx, c->id, c->precondition.user, c->item, &message));
+    TRY(session_message_get(c->sessions, c->ctx, c->id, c->precondition.user, c->sub_id, &message));
     struct json_writer j = api_begin(c->res, 200);
-    session_write_message(&j, &message, NULL);
+    session_json_message(&j, &message, NULL);
     return ERR_NONE;
 }
 
 enum err native_message_delete(struct api_call *c)
 {
     c->res->status = 204;
-    return session_message_delete(c->sessions, c->ctx, c->id, c->item, &c->precondition,
+    return session_message_delete(c->sessions, c->ctx, c->id, c->sub_id, &c->precondition,
                                   &c->receipt);
 }

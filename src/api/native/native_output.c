@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The native interface's answers, written straight into the response. */
+/* What answers of the native interface have in common. */
 #include "native.h"
 
 #include <inttypes.h>
@@ -9,11 +9,11 @@
 void native_write_session(struct json_writer *j, const struct session *s, bool messages)
 {
     json_write_object_open(j);
-    session_write_members(j, s, NULL);
+    session_json_members(j, s, NULL);
     api_write_degraded(j, s->degraded);
     if (messages) {
         json_write_key(j, "messages");
-        session_write_messages(j, s->messages, s->n_messages);
+        session_json_messages(j, s->messages, s->n_messages);
     }
     json_write_object_close(j);
 }

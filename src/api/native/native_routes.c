@@ -6,7 +6,7 @@
 
 static const struct api_route routes[] = {
     {{HTTP_POST, "/v1/sessions", "session_create", api_run},
-     {native_session_create, API_PRECONDITIONS | API_BODY_OPTIONAL, api_no_params}},
+     {native_session_create, API_PRECONDITIONS | API_CREATES | API_BODY_OPTIONAL, api_no_params}},
     {{HTTP_PUT, "/v1/sessions/*", "session_put", api_run},
      {native_session_put, API_SESSION | API_PRECONDITIONS | API_BODY_OPTIONAL, api_no_params}},
     {{HTTP_GET, "/v1/sessions/*", "session_get", api_run},
@@ -35,7 +35,4 @@ static const struct api_route routes[] = {
 };
 
 const struct api_interface native_interface = {
-    {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), http_problem, false},
-    NULL,
-    false,
-};
+    {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), http_problem, false}, {NULL}, false};

@@ -2,10 +2,10 @@
 /* Handlers of /v1/sessions and /v1/sessions/{id}. */
 #include "native.h"
 
-/* state: the answer has no messages, so its ETag is the state's, which appends do not change. */
+/* state: the answer holds no messages, so it has the ETag of the state, which appends keep. */
 static enum err answer_session(struct api_call *c, int status, bool state)
 {
-    TRY(state ? api_tag_state(c) : api_tag_session(c));
+    TRY(state ? api_set_etag_state(c) : api_set_etag_session(c));
     if (c->res->status == 304)
         return ERR_NONE;
     struct json_writer j = api_begin(c->res, status);
@@ -13,8 +13,8 @@ static enum err answer_session(struct api_call *c, int status, bool state)
     return ERR_NONE;
 }
 
-/* Whoever names a user in the header acts for that user: what is made belongs to him. */
-static enum err owner_of_draft(struct api_call *c, struct session_draft *draft)
+/* X-Parley-User owns what the request creates. */
+static enum err set_owner(struct api_call *c, struct session_draft *draft)
 {
     if (!c->precondition.user.p)
         return ERR_NONE;
@@ -29,8 +29,7 @@ enum err native_session_create(struct api_call *c)
 {
     struct session_draft draft;
     TRY(native_read_draft(c->ctx, &c->doc, SV_NONE, &draft));
-    TRY(api_no_match(c->ctx, &c->precondition));
-    TRY(owner_of_draft(c, &draft));
+    TRY(set_owner(c, &draft));
     TRY(session_create(c->sessions, c->ctx, &draft, &c->precondition, &c->session, &c->receipt));
     TRY(native_location(c, c->session.session_id, 0));
     return answer_session(c, c->receipt.status, false);
@@ -40,7 +39,7 @@ enum err native_session_put(struct api_call *c)
 {
     struct session_draft draft;
     TRY(native_read_draft(c->ctx, &c->doc, c->id, &draft));
-    TRY(owner_of_draft(c, &draft));
+    TRY(set_owner(c, &draft));
     TRY(session_get_or_create(c->sessions, c->ctx, &draft, &c->precondition, &c->session,
                               &c->receipt));
     if (c->receipt.created)
@@ -49,7 +48,7 @@ enum err native_session_put(struct api_call *c)
 }
 
 const struct api_param native_session_params[] = {
-    {"messages", 0, SESSION_MESSAGES_MAX, SESSION_WINDOW, NULL, NULL}, {.name = NULL}};
+    {"messages", 0, SESSION_MESSAGES_MAX, SESSION_WINDOW, {NULL}}, {.name = NULL}};
 
 enum err native_session_get(struct api_call *c)
 {

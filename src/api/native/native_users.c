@@ -5,6 +5,7 @@
 #include "parley/http/cursor.h"
 #include "parley/obs/log.h"
 #include "parley/session/session_json.h"
+#include "parley/session/users.h"
 
 /* ---- list ---- */
 
@@ -16,8 +17,8 @@ static enum err write_list(struct api_call *c, const struct session_list *list)
     struct sv cursor = SV_NONE;
     if (list->has_more) {
         const struct session *last = &list->sessions[list->n - 1];
-        const int64_t place[] = {last->created_at, last->generation};
-        TRY(http_cursor_make(c->ctx, list_name, c->id, place, &cursor));
+        const int64_t position[] = {last->created_at, last->generation};
+        TRY(http_cursor_make(c->ctx, list_name, c->id, position, &cursor));
     }
     struct json_writer j = api_begin(c->res, 200);
     json_write_object_open(&j);
@@ -32,17 +33,17 @@ static enum err write_list(struct api_call *c, const struct session_list *list)
 }
 
 const struct api_param native_list_params[] = {
-    {"limit", 1, SESSION_LIST_MAX, LIST_DEFAULT, NULL, NULL}, {.name = "cursor"}, {.name = NULL}};
+    {"limit", 1, SESSION_LIST_MAX, LIST_DEFAULT, {NULL}}, {.name = "cursor"}, {.name = NULL}};
 
 enum err native_user_sessions(struct api_call *c)
 {
     struct session_list list;
-    int64_t place[2] = {0, 0};
+    int64_t position[2] = {0, 0};
     const struct sv cursor = http_param_get(c->req, "cursor");
     if (cursor.p)
-        TRY(http_cursor_read(c->ctx, list_name, c->id, cursor, place));
-    const struct session_position behind = {place[0], place[1]};
-    TRY(session_list(c->sessions, c->ctx, c->id, cursor.p ? &behind : NULL, (size_t)c->params[0],
+        TRY(http_cursor_read(c->ctx, list_name, c->id, cursor, position));
+    const struct session_position after = {position[0], position[1]};
+    TRY(session_list(c->sessions, c->ctx, c->id, cursor.p ? &after : NULL, (size_t)c->params[0],
                      &list));
     return write_list(c, &list);
 }
@@ -61,13 +62,13 @@ static void write_caches(struct json_writer *j, int64_t expire_by)
     json_write_object_close(j);
 }
 
-/* Only the form of an Idempotency-Key is checked: repeating an erasure brings nothing back. */
+/* An Idempotency-Key is accepted and not recorded: an erasure can be repeated without harm. */
 enum err native_user_delete(struct api_call *c)
 {
     struct session_erasure done;
     if (http_header_get(c->req, "if-match").p)
         return ctx_fail(c->ctx, ERR_INVALID, "invalid_header", "If-Match",
-                        "A user has no entity tag that it could match.");
+                        "A user has no entity tag.");
     TRY(session_erase_user(c->sessions, c->ctx, c->id, &done));
     struct json_writer j = api_begin(c->res, 200);
     json_write_object_open(&j);
@@ -81,15 +82,15 @@ enum err native_user_delete(struct api_call *c)
 
 /* ---- export ---- */
 
-/* A piece ends at the first line behind so many bytes or so much time. */
+/* A piece ends with the first part that reaches one of these. */
 enum { PIECE_BYTES = 256 * 1024, PIECE_MS = 1000 };
 
-/* In the arena for as long as the response is sent. */
+/* Lies in the arena until the last piece is sent. */
 struct export
 {
     struct request_ctx ctx;
     struct api_service *api;
-    struct export *next; /* under way in this worker */
+    struct export *next; /* in api_service.exports */
     struct sv tenant;
     struct session_export x;
     bool ended, failed;
@@ -111,13 +112,13 @@ static void write_lines(struct buf *b, const struct session_export_part *part)
         json_write_object_open(&j);
         json_put_sv(&j, "session_id", part->session_id);
         json_write_key(&j, "message");
-        session_write_message(&j, &part->messages[i], NULL);
+        session_json_message(&j, &part->messages[i], NULL);
         json_write_object_close(&j);
         buf_putc(b, '\n');
     }
 }
 
-/* Whoever does not find this line has no whole export. */
+/* The last line. An export without it is cut short. */
 static void write_end(struct buf *b, const struct session_export *x)
 {
     struct json_writer j;
@@ -144,7 +145,7 @@ static enum err write_piece(struct request_ctx *ctx, struct export *e, struct bu
     return b->failed ? ctx_nomem(ctx) : ERR_NONE;
 }
 
-/* Each piece has the time of a request: how long the whole takes is up to its client. */
+/* Each piece has the deadline of a request; the client decides how long the whole takes. */
 static enum err next_piece(void *arg, struct buf *piece, bool *more)
 {
     struct export *e = arg;
@@ -164,10 +165,10 @@ static enum err next_piece(void *arg, struct buf *piece, bool *more)
     return rc;
 }
 
-/* A client that reads slowly has a thread for as long as it likes: exports never have all of them,
- * and those of one tenant no more than they leave free. So one tenant alone gets half of the slots,
- * rounded up, and the last one is for a tenant that has none. */
-static enum err take_slot(struct request_ctx *ctx, struct export *e)
+/* An export to a slow client occupies a thread, so at most exports_max run at once. A tenant gets a
+ * slot while it has fewer than are free: alone it gets half of them, rounded up, and the last one
+ * goes to a tenant that has none. */
+static enum err take_export_slot(struct request_ctx *ctx, struct export *e)
 {
     struct api_service *api = e->api;
     int all = 0, own = 0;
@@ -184,13 +185,12 @@ static enum err take_slot(struct request_ctx *ctx, struct export *e)
     pthread_mutex_unlock(&api->exports_lock);
     if (taken)
         return ERR_NONE;
-    return ctx_fail(ctx, ERR_OVERLOAD, NULL, NULL,
-                    "As many exports%s are under way as there may be; try again.",
+    return ctx_fail(ctx, ERR_OVERLOAD, NULL, NULL, "Too many exports%s are under way; try again.",
                     own > 0 ? " of this tenant" : "");
 }
 
-/* Bound to the arena: however the request ends. Without a slot there is none to give back. */
-static void export_over(void *arg)
+/* Runs when the arena is reset, however the request ends. Does nothing if e has no slot. */
+static void release_export_slot(void *arg)
 {
     struct export *e = arg;
     pthread_mutex_lock(&e->api->exports_lock);
@@ -210,9 +210,9 @@ enum err native_user_export(struct api_call *c)
     e->api = c->api;
     e->tenant = c->ctx->tenant;
     e->x.user = c->id;
-    if (arena_defer(c->ctx->arena, export_over, e) != ERR_NONE)
+    if (arena_defer(c->ctx->arena, release_export_slot, e) != ERR_NONE)
         return ctx_nomem(c->ctx);
-    TRY(take_slot(c->ctx, e));
+    TRY(take_export_slot(c->ctx, e));
     c->res->status = 200;
     c->res->content_type = "application/x-ndjson";
     enum err rc = write_piece(c->ctx, e, &c->res->body);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * OpenAI's Conversations (the resource `conversations` of its API reference, as the clients of
- * OpenAI call it): a conversation is a session, an item is a message of it.
+ * OpenAI's Conversations, the resource `conversations` of its API reference, for OpenAI's own
+ * clients. A conversation is a session, and an item is a message of it.
  */
 #ifndef PARLEY_API_OPENAI_H
 #define PARLEY_API_OPENAI_H
@@ -14,18 +14,18 @@ api_handler openai_conversation_create, openai_conversation_get, openai_conversa
     openai_item_delete;
 extern const struct api_param openai_include_params[], openai_list_params[];
 
-/* openai_input.c */
+/* openai_input.c: each failure names the field at fault. */
 
-/* A body: items and metadata are absent (NULL) where not given or null; the rest of its members is
- * kept under "openai" in the session's context, which is empty if there are none. */
+/* items and metadata: NULL if not given, or null. The other members are kept in the session's
+ * context, under "openai". */
 struct openai_body {
     const struct json_node *items, *metadata;
     bool metadata_given; /* also as null */
-    struct sv context;   /* JSON object, or absent */
+    struct sv context;   /* JSON object; absent: there are no other members */
 };
 MUSTCHECK enum err openai_read_body(struct request_ctx *ctx, const struct json_doc *doc,
                                     struct openai_body *out);
-/* At most max items. */
+/* Refuses more than max items. *out is in the arena. */
 MUSTCHECK enum err openai_read_items(struct request_ctx *ctx, const struct json_doc *doc,
                                      const struct json_node *items, int64_t max,
                                      const struct session_message_draft **out, size_t *n);
@@ -33,12 +33,11 @@ MUSTCHECK enum err openai_read_items(struct request_ctx *ctx, const struct json_
 /* openai_output.c */
 
 void openai_write_item(struct json_writer *j, const struct session_message *m);
-/* first and last are the ids of an item each. */
 void openai_write_list(struct json_writer *j, const struct session_message *m, size_t n,
                        bool has_more);
 /* The whole answer: the conversation of c->session, with the ETag of its state. */
 MUSTCHECK enum err openai_answer_conversation(struct api_call *c);
-/* "conv_…" or a client's own id, as a JSON string. */
+/* As a JSON string: "conv_…", or the id that a client chose. */
 void openai_write_conversation_id(struct json_writer *j, struct sv session_id);
 
 #endif

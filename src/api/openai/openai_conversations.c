@@ -2,7 +2,7 @@
 /* Handlers of /v1/conversations and /v1/conversations/{id}. */
 #include "openai.h"
 
-/* include is accepted and ignored: parley always returns everything. */
+/* Accepted and ignored: parley returns everything anyway. */
 const struct api_param openai_include_params[] = {
     {.name = "include"}, {.name = "include[]"}, {.name = NULL}};
 
@@ -11,7 +11,6 @@ enum err openai_conversation_create(struct api_call *c)
     struct openai_body body;
     struct session_draft draft = {
         .user_id = c->precondition.user, .language = SV("en"), .sliding = true};
-    TRY(api_no_match(c->ctx, &c->precondition));
     TRY(openai_read_body(c->ctx, &c->doc, &body));
     if (body.items)
         TRY(openai_read_items(c->ctx, &c->doc, body.items, c->api->items_max, &draft.messages,
@@ -28,7 +27,7 @@ enum err openai_conversation_get(struct api_call *c)
     return openai_answer_conversation(c);
 }
 
-/* Metadata as a whole in place of what was there; null: none. */
+/* Replaces the metadata as a whole; null removes all of it. */
 enum err openai_conversation_update(struct api_call *c)
 {
     struct openai_body body;
@@ -36,7 +35,7 @@ enum err openai_conversation_update(struct api_call *c)
     if (!body.metadata_given)
         return ctx_fail(c->ctx, ERR_INVALID, "missing_field", "metadata", "metadata is missing.");
     if (body.items)
-        return api_bad_field(c->ctx, "", "items", "are added at /items of the conversation.");
+        return api_bad_field(c->ctx, "", "items", "must be sent to /items of the conversation.");
     const struct session_patch patch = {.context = body.context,
                                         .metadata = body.metadata ? body.metadata->raw : SV("{}"),
                                         .metadata_how = SESSION_PATCH_REPLACE};

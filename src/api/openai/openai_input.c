@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Requests of OpenAI's clients, read into the session module's terms. An item's type, role, content
- * and id are a message's own; every other member is kept in its extra, as it was written, since
- * there are types of items that only their clients understand.
+ * Reads bodies of OpenAI's clients into the structs of the session module. An item's type, role,
+ * content and id become those of a message. All other members go into its extra, as they were
+ * written, because some types of items are known to their clients only.
  */
 #include "openai.h"
 
 #include "parley/json/members.h"
 
-/* {"openai": {…}} of the members that a conversation has no name for. */
-static enum err keep_others(struct request_ctx *ctx, struct sv body, struct sv *out)
+/* {"openai": {…}} with the members that a conversation has no field for. */
+static enum err write_context(struct request_ctx *ctx, struct sv body, struct sv *out)
 {
     static const char *const own[] = {"items", "metadata", "id", "object", "created_at", NULL};
     struct sv others;
@@ -33,13 +33,13 @@ enum err openai_read_body(struct request_ctx *ctx, const struct json_doc *doc,
     if (out->metadata && out->metadata->type != JSON_IS_OBJECT)
         return api_bad_field(ctx, "", "metadata", "must be an object.");
     TRY(api_check_metadata(ctx, doc, out->metadata, ""));
-    return keep_others(ctx, doc->nodes->raw, &out->context);
+    return write_context(ctx, doc->nodes->raw, &out->context);
 }
 
-/* A member that is a string; absent where there is none, or null. */
-static enum err text_member(struct request_ctx *ctx, const struct json_doc *doc,
-                            const struct json_node *item, const char *path, const char *name,
-                            struct sv *out)
+/* A member that must be a string; absent if it is missing or null. */
+static enum err read_text_member(struct request_ctx *ctx, const struct json_doc *doc,
+                                 const struct json_node *item, const char *path, const char *name,
+                                 struct sv *out)
 {
     const struct json_node *node = json_doc_member(doc, item, sv_from(name));
     *out = SV_NONE;
@@ -56,15 +56,9 @@ static enum err read_message(struct request_ctx *ctx, const struct json_doc *doc
 {
     static const char *const own[] = {"id", "type", "role", "content", NULL};
     const struct json_node *content = json_doc_member(doc, item, SV("content"));
-    TRY(text_member(ctx, doc, item, path, "role", &out->role));
-    if (!out->role.p)
-        return api_bad_field(ctx, path, "role", "is missing.");
-    if (!api_is_name(out->role))
-        return api_bad_field(ctx, path, "role", "must be of A-Z a-z 0-9 - _ . :");
-    if (!content)
-        return api_bad_field(ctx, path, "content", "is missing.");
-    if (content->type != JSON_IS_STRING && content->type != JSON_IS_ARRAY)
-        return api_bad_field(ctx, path, "content", "must be a string or an array of parts.");
+    TRY(read_text_member(ctx, doc, item, path, "role", &out->role));
+    TRY(api_check_name(ctx, path, "role", out->role));
+    TRY(api_check_content(ctx, path, content));
     out->content = content->raw;
     return json_members_without(ctx, item->raw, own, &out->extra);
 }
@@ -73,11 +67,11 @@ static enum err read_other(struct request_ctx *ctx, const struct json_node *item
                            struct session_message_draft *out)
 {
     static const char *const own[] = {"id", "type", NULL};
-    if (!api_is_name(out->type))
-        return api_bad_field(ctx, path, "type", "must be of A-Z a-z 0-9 - _ . :");
+    TRY(api_check_name(ctx, path, "type", out->type));
     if (sv_eq(out->type, SV("item_reference")))
-        return api_bad_field(ctx, path, "type",
-                             "may not be item_reference: the item is in its conversation already.");
+        return api_bad_field(
+            ctx, path, "type",
+            "may not be item_reference: parley adds items, not references to them.");
     return json_members_without(ctx, item->raw, own, &out->extra);
 }
 
@@ -88,13 +82,9 @@ static enum err read_item(struct request_ctx *ctx, const struct json_doc *doc,
     *out = (struct session_message_draft){.metadata = SV("{}")};
     if (item->type != JSON_IS_OBJECT)
         return ctx_fail(ctx, ERR_INVALID, "invalid_field", path, "%s must be an object.", path);
-    TRY(text_member(ctx, doc, item, path, "type", &out->type));
-    TRY(text_member(ctx, doc, item, path, "id", &out->message_id));
-    if (out->message_id.p && !session_message_id_valid(out->message_id))
-        return api_bad_field(ctx, path, "id",
-                             "must be 1 to 128 of A-Z a-z 0-9 . _ : - and not of digits alone.");
-    if (out->message_id.p)
-        TRY(session_message_id_canonical(ctx, &out->message_id));
+    TRY(read_text_member(ctx, doc, item, path, "type", &out->type));
+    TRY(read_text_member(ctx, doc, item, path, "id", &out->message_id));
+    TRY(api_message_id(ctx, path, "id", &out->message_id));
     if (!out->type.p)
         out->type = SV("message");
     return sv_eq(out->type, SV("message")) ? read_message(ctx, doc, item, path, out)

@@ -2,16 +2,13 @@
 /* Handlers of /v1/conversations/{id}/items and of single items. */
 #include "openai.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "parley/base/uuid.h"
-#include "parley/http/fingerprint.h"
 
 enum { PAGE_DEFAULT = 20, PAGE_MAX = 100 };
 
-/* What was appended, told by drafts and receipt alone, so that a replay says the same. */
+/* Made of drafts and receipt alone, so that a replay gives the same answer. */
 static enum err write_created(struct api_call *c, const struct session_append *append)
 {
     const struct session_receipt *receipt = &c->receipt;
@@ -29,36 +26,10 @@ static enum err write_created(struct api_call *c, const struct session_append *a
     return ERR_NONE;
 }
 
-/* OpenAI's clients say how often they have sent a request before, and have no key. Only appends are
- * guessed at: a conversation made twice is one that nobody uses, while one that is mistaken for
- * another's would mix two chats. */
-static enum err guess_repetition(struct request_ctx *ctx, const struct http_request *req,
-                                 struct session_precondition *precondition)
-{
-    uint64_t count = 0;
-    struct sv given = http_header_get(req, "x-stainless-retry-count");
-    if (given.p && (!sv_to_u64(given, &count) || count > INT32_MAX))
-        count = 0;
-    TRY(http_fingerprint(ctx, req, &precondition->fingerprint));
-    char hex[2 * HTTP_FINGERPRINT_LEN + 1];
-    for (size_t i = 0; i < HTTP_FINGERPRINT_LEN; i++)
-        snprintf(hex + 2 * i, 3, "%02x", (unsigned char)precondition->fingerprint.p[i]);
-    /* Clients' own keys hold no spaces. */
-    precondition->key =
-        arena_printf(ctx->arena, "retry %s %" PRIu64 " %" PRIx64, hex, count, random_u64());
-    if (!precondition->key.p)
-        return ctx_nomem(ctx);
-    precondition->alike = (struct sv){precondition->key.p, sizeof("retry ") - 1 + sizeof(hex)};
-    precondition->repetition = (int64_t)count;
-    return ERR_NONE;
-}
-
 enum err openai_items_create(struct api_call *c)
 {
     struct openai_body body;
     struct session_append append = {.create = false};
-    if (c->api->retry_guard && !c->precondition.key.p)
-        TRY(guess_repetition(c->ctx, c->req, &c->precondition));
     TRY(openai_read_body(c->ctx, &c->doc, &body));
     if (!body.items || body.items->children == 0)
         return ctx_fail(c->ctx, ERR_INVALID, "missing_field", "items",
@@ -71,17 +42,17 @@ enum err openai_items_create(struct api_call *c)
 
 enum { LIST_LIMIT, LIST_ORDER };
 const struct api_param openai_list_params[] = {
-    [LIST_LIMIT] = {"limit", 1, PAGE_MAX, PAGE_DEFAULT, NULL, NULL},
-    [LIST_ORDER] = {.name = "order", .first = "asc", .second = "desc"},
+    [LIST_LIMIT] = {"limit", 1, PAGE_MAX, PAGE_DEFAULT, {NULL}},
+    [LIST_ORDER] = {.name = "order", .choices = {"desc", "asc"}},
     {.name = "after"},
     {.name = "include"},
     {.name = "include[]"},
     {.name = NULL}};
 
-/* The page behind an item. A made id says where it stands, and goes on saying it when the item is
- * gone, but only in the session that it was made for; a client's own id must be looked up. */
-static enum err page_behind(struct api_call *c, struct sv after, struct session_page_query *q,
-                            struct session_page *out)
+/* The page after an item. An id that parley made holds the item's seq, also after the item is
+ * deleted, but only within its session. An id that a client chose must be looked up. */
+static enum err page_after(struct api_call *c, struct sv after, struct session_page_query *q,
+                           struct session_page *out)
 {
     const struct sv user = c->precondition.user;
     int64_t *bound = q->ascending ? &q->after : &q->before;
@@ -100,7 +71,7 @@ static enum err page_behind(struct api_call *c, struct sv after, struct session_
     }
     if (e != ERR_NOT_FOUND)
         return e;
-    /* Of the conversation, if it is that which is not there. */
+    /* If the conversation is missing too, that is the answer. */
     ctx_clear_error(c->ctx);
     TRY(session_get(c->sessions, c->ctx, c->id, user, 0, &c->session));
     return ctx_fail(c->ctx, ERR_INVALID, "invalid_parameter", "after",
@@ -118,7 +89,7 @@ enum err openai_items_list(struct api_call *c)
                         "after must be the id of an item.");
     if (after.p)
         TRY(session_message_id_canonical(c->ctx, &after));
-    TRY(after.p ? page_behind(c, after, &q, &page)
+    TRY(after.p ? page_after(c, after, &q, &page)
                 : session_page(c->sessions, c->ctx, c->id, c->precondition.user, &q, &page));
     struct json_writer j = api_begin(c->res, 200);
     openai_write_list(&j, page.messages, page.n, page.has_more);
@@ -130,15 +101,14 @@ enum err openai_items_list(struct api_call *c)
 enum err openai_item_get(struct api_call *c)
 {
     struct session_message item;
-    TRY(session_message_get(c->sessions, c->ctx, c->id, c->precondition.user, c->item, &item));
+    TRY(session_message_get(c->sessions, c->ctx, c->id, c->precondition.user, c->sub_id, &item));
     struct json_writer j = api_begin(c->res, 200);
     openai_write_item(&j, &item);
     return ERR_NONE;
 }
 
-/* The deletion is done, so nothing may be said that makes the client send it again without a key.
- */
-static enum err read_rest(struct api_call *c)
+/* The item is deleted by now, so a failure must not look as if the client could send it again. */
+static enum err read_conversation(struct api_call *c)
 {
     enum err e = session_get_again(c->sessions, c->ctx, c->receipt.session_id,
                                    c->receipt.generation, c->precondition.user, 0, &c->session);
@@ -147,15 +117,16 @@ static enum err read_rest(struct api_call *c)
     const struct err_info why = c->ctx->err;
     ctx_clear_error(c->ctx);
     (void)ctx_fail(c->ctx, ERR_OUTCOME_UNKNOWN, "answer_lost", NULL,
-                   "The item is deleted, but its conversation could not be read just now.");
+                   "The item is deleted, but its conversation could not be read for the answer.");
     memcpy(c->ctx->err.cause, why.cause, sizeof(why.cause));
     return ERR_OUTCOME_UNKNOWN;
 }
 
-/* Answers with the conversation that it was taken from. */
+/* Answers with the conversation, as OpenAI does. */
 enum err openai_item_delete(struct api_call *c)
 {
-    TRY(session_message_delete(c->sessions, c->ctx, c->id, c->item, &c->precondition, &c->receipt));
-    TRY(read_rest(c));
+    TRY(session_message_delete(c->sessions, c->ctx, c->id, c->sub_id, &c->precondition,
+                               &c->receipt));
+    TRY(read_conversation(c));
     return openai_answer_conversation(c);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sessions and messages in OpenAI's form. What was written through this interface comes back with
- * every member that it had; what others wrote is given the members that clients rely on.
+ * Sessions and messages in OpenAI's form. An item that came through this interface gets back every
+ * member that it had. One that came through another interface gets the members that clients need.
  */
 #include "openai.h"
 
@@ -10,7 +10,7 @@
 #include "parley/base/uuid.h"
 #include "parley/json/members.h"
 
-static void write_id(struct json_writer *j, struct sv prefix, struct sv id)
+static void write_prefixed_id(struct json_writer *j, struct sv prefix, struct sv id)
 {
     char text[8 + UUID_HEX_LEN + 1];
     memcpy(text, prefix.p, prefix.n);
@@ -21,10 +21,10 @@ static void write_id(struct json_writer *j, struct sv prefix, struct sv id)
 
 void openai_write_conversation_id(struct json_writer *j, struct sv session_id)
 {
-    write_id(j, SV("conv_"), session_id);
+    write_prefixed_id(j, SV("conv_"), session_id);
 }
 
-/* A text in short form becomes the one part that it stands for. */
+/* A plain text becomes a list of one part, as OpenAI shows it. */
 static void write_content(struct json_writer *j, const struct session_message *m)
 {
     if (m->content.n == 0 || m->content.p[0] != '"') {
@@ -44,7 +44,7 @@ static void write_content(struct json_writer *j, const struct session_message *m
     json_write_array_close(j);
 }
 
-/* Whether clients expect a status of every item of the type. */
+/* Whether clients expect a status in every item of the type. */
 static bool has_status(struct sv type)
 {
     return sv_eq(type, SV("message")) || sv_eq(type, SV("function_call")) ||
@@ -55,11 +55,12 @@ void openai_write_item(struct json_writer *j, const struct session_message *m)
 {
     static const char *const named[] = {"id", "type", "role", "content", NULL};
     static const char *const id_and_type[] = {"id", "type", NULL};
-    /* Of types other than messages, role and content are the native interface's, or in extra. */
+    /* In items other than messages, role and content can come from the native interface; if they
+     * came from this one, they are in extra. */
     const bool own = m->role.p || m->content.p;
     json_write_object_open(j);
     json_write_key(j, "id");
-    write_id(j, SV("msg_"), m->message_id);
+    write_prefixed_id(j, SV("msg_"), m->message_id);
     json_put_sv(j, "type", m->type);
     if (m->role.p)
         json_put_sv(j, "role", m->role);
@@ -85,9 +86,9 @@ void openai_write_list(struct json_writer *j, const struct session_message *m, s
         openai_write_item(j, &m[i]);
     json_write_array_close(j);
     json_write_key(j, "first_id");
-    write_id(j, SV("msg_"), n > 0 ? m[0].message_id : SV_NONE);
+    write_prefixed_id(j, SV("msg_"), n > 0 ? m[0].message_id : SV_NONE);
     json_write_key(j, "last_id");
-    write_id(j, SV("msg_"), n > 0 ? m[n - 1].message_id : SV_NONE);
+    write_prefixed_id(j, SV("msg_"), n > 0 ? m[n - 1].message_id : SV_NONE);
     json_put_bool(j, "has_more", has_more);
     json_write_object_close(j);
 }
@@ -108,5 +109,5 @@ enum err openai_answer_conversation(struct api_call *c)
     if (kept.n > 0 && kept.p[0] == '{')
         json_members_write(&j, kept, own);
     json_write_object_close(&j);
-    return api_tag_state(c);
+    return api_set_etag_state(c);
 }

@@ -9,7 +9,8 @@
 
 static const struct api_route routes[] = {
     {{HTTP_POST, "/v1/conversations", "openai_conversation_create", api_run},
-     {openai_conversation_create, API_PRECONDITIONS | API_BODY_OPTIONAL, openai_include_params}},
+     {openai_conversation_create, API_PRECONDITIONS | API_CREATES | API_BODY_OPTIONAL,
+      openai_include_params}},
     {{HTTP_GET, "/v1/conversations/*", "openai_conversation_get", api_run},
      {openai_conversation_get, API_CONVERSATION | API_USER_HEADER, api_no_params}},
     {{HTTP_POST, "/v1/conversations/*", "openai_conversation_update", api_run},
@@ -28,7 +29,7 @@ static const struct api_route routes[] = {
      {openai_item_delete, API_CONVERSATION | API_ITEM | API_PRECONDITIONS, openai_include_params}},
 };
 
-static const char *type_of(int status)
+static const char *error_type(int status)
 {
     switch (status) {
     case 401:
@@ -42,19 +43,17 @@ static const char *type_of(int status)
     }
 }
 
-/* OpenAI's clients send a request again by themselves after 408, 409, 429 and any 5xx, and know no
- * key under which that would be harmless. So what may have been done must not be sent again, nor
- * what will fail each time. */
+/* OpenAI's clients repeat a request by themselves after 408, 409, 429 and any 5xx, without a key.
+ * They must not repeat a change that may have been made, nor a request that fails each time. */
 static bool may_repeat(const struct request_ctx *ctx, const struct http_request *req)
 {
     switch (ctx->err.err) {
     case ERR_OUTCOME_UNKNOWN:
         return http_header_get(req, "idempotency-key").p != NULL;
     case ERR_LIMITED:
-        /* A session must end first; requests a second are up to the next second. */
+        /* A bound on requests ends with the second; one on sessions only when a session ends. */
         return ctx->err.slug && strcmp(ctx->err.slug, "tenant_requests") == 0;
     case ERR_NOMEM:
-    case ERR_NOT_IMPLEMENTED:
     case ERR_INTERNAL:
         return false;
     default:
@@ -62,19 +61,19 @@ static bool may_repeat(const struct request_ctx *ctx, const struct http_request 
     }
 }
 
-static struct sv param_of(const struct request_ctx *ctx)
+static struct sv param_name(const struct request_ctx *ctx)
 {
-    /* An id in the path is the session's to the session module. */
+    /* The session module calls it session_id. */
     if (strcmp(ctx->err.field, "session_id") == 0)
         return SV("conversation_id");
     return ctx->err.field[0] ? sv_from(ctx->err.field) : SV_NONE;
 }
 
-static void problem(struct request_ctx *ctx, const struct http_request *req,
-                    struct http_response *res)
+static void openai_problem(struct request_ctx *ctx, const struct http_request *req,
+                           struct http_response *res)
 {
     struct http_fault fault = http_fault_of(ctx);
-    /* An id that is taken stays taken: 409 would be sent again. */
+    /* An id stays taken, and clients would repeat a 409. */
     if (ctx->err.err == ERR_CONFLICT)
         fault.status = 400;
     http_fault_begin(ctx, &fault, res);
@@ -86,17 +85,14 @@ static void problem(struct request_ctx *ctx, const struct http_request *req,
     json_write_object_open(&j);
     json_put_object(&j, "error");
     json_put_str(&j, "message", fault.detail[0] ? fault.detail : http_status_reason(fault.status));
-    json_put_str(&j, "type", type_of(fault.status));
-    json_put_sv(&j, "param", param_of(ctx));
+    json_put_str(&j, "type", error_type(fault.status));
+    json_put_sv(&j, "param", param_name(ctx));
     json_put_str(&j, "code", fault.code);
     json_write_object_close(&j);
     json_write_object_close(&j);
 }
 
-static const char *const prefixes[] = {"/v1/conversations", NULL};
-
 const struct api_interface openai_interface = {
-    {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), problem, false},
-    prefixes,
-    false,
-};
+    {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), openai_problem, false},
+    {"/v1/conversations"},
+    false};

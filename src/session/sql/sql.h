@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The SQL of the session service: each function is one round trip. What a write is, from the
- * request to its answer, is described by struct session_write. Only session/ includes this.
+ * The SQL of the session service. Each function is one round trip. Only session/ includes this.
+ *
+ * "Bare ERR_NOT_FOUND" is the result without a description: ctx->err is not set, and the caller
+ * decides what to say. struct session_write carries a write from the request to its answer.
  */
 #ifndef PARLEY_SESSION_SQL_H
 #define PARLEY_SESSION_SQL_H
 
 #include "parley/base/thread.h"
 #include "parley/db/batch.h"
-#include "parley/session/session.h"
+#include "parley/session/ahead.h"
+#include "parley/session/search.h"
+#include "parley/session/update.h"
 
 struct sessions {
     struct sessions_settings settings;
@@ -18,28 +22,7 @@ struct sessions {
     struct thread_loop sweeper; /* if settings.sweep_s > 0 */
 };
 
-/* Reads a session and its newest limit messages in one snapshot. ERR_NOT_FOUND without words. */
-MUSTCHECK enum err sql_session_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                    struct sv user, size_t limit, struct session *out);
-/* sql_read.c. The current stamp and owner of a live session. ERR_NOT_FOUND without words. */
-struct sql_stamp {
-    struct cache_stamp stamp;
-    struct sv user_id; /* may be absent */
-};
-MUSTCHECK enum err sql_stamp_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                  struct sql_stamp *out);
-/* The same for several requests in one round trip. The answers live in ctx->arena. */
-struct sql_stamp_question {
-    struct sv tenant, id;
-    bool done;  /* out: the rest is the answer; false: its owner has to ask alone */
-    bool found; /* out: there is such a session */
-    struct sql_stamp answer;
-};
-void sql_stamps_read(struct sessions *s, struct request_ctx *ctx,
-                     struct sql_stamp_question *const *questions, size_t n);
-/* Their statements, whose plans a test reads. */
-extern const struct db_stmt sql_stamp_stmt;
-extern const struct db_batch_kind sql_stamps_kind;
+/* ---- a write ---- */
 
 /* A message is named by its seq, by the id made from (generation, seq), or by its client's id. */
 struct message_name {
@@ -52,17 +35,16 @@ struct session_write;
 /* One try of a write. It sets w->receipt if it is done. */
 typedef enum err session_write_fn(struct sessions *s, struct request_ctx *ctx,
                                   struct session_write *w);
-/* The same for a session that was read: it is done only if generation, state_version and state_mark
- * still are those of base. */
+/* The same for a session that was read. It is done only if the session still has base's generation,
+ * state_version and state_mark. */
 typedef enum err session_change_fn(struct sessions *s, struct request_ctx *ctx,
                                    struct session_write *w, const struct session *base);
 
-/* A write of one session, from the request to its answer. */
 struct session_write {
     struct sv id;
     const struct session_precondition *precondition;
     struct session_receipt *receipt;
-    /* What is to be done: one of these. */
+    /* What to do: one of these. */
     const struct session_draft *draft;
     const struct session_append *append;
     const struct session_patch *patch;
@@ -70,170 +52,196 @@ struct session_write {
     struct message_name message; /* to be deleted */
     struct sv from;              /* the session to copy */
     session_change_fn *change;   /* for session_change_state */
-    bool id_is_new;              /* it was made for this session, so that none can have it */
+    bool id_is_new;              /* made for this session, so that no other can have it */
     /* What came of it. */
     bool done;           /* false: no row met the conditions, and nothing was stored */
     bool found;          /* a session was there, whoever made it; or the one to copy */
-    size_t fault;        /* 1 + the index of the message that session_update is to name; else 0 */
-    struct session *out; /* the session, where the write reads it too */
-    struct sv state;     /* what an idempotency key remembers of it; absent without a key */
+    size_t fault;        /* 1 + the index of the message that session_update must name; else 0 */
+    struct session *out; /* the session, if the write reads it too */
+    struct sv state;     /* for an idempotency record: the state after a patch; else absent */
 };
+
+/* ---- sql_session.c, sql_read.c, sql_update.c: sessions ---- */
+
+/* A session and its newest limit messages, of one snapshot. Bare ERR_NOT_FOUND. */
+MUSTCHECK enum err sql_session_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                    struct sv user, size_t limit, struct session *out);
+struct sql_stamp {
+    struct cache_stamp stamp;
+    struct sv user_id; /* the owner; may be absent */
+};
+/* The current stamp and owner of a live session. Bare ERR_NOT_FOUND. */
+MUSTCHECK enum err sql_stamp_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
+                                  struct sql_stamp *out);
+/* The same for several requests in one round trip. The answers live in ctx->arena. */
+struct sql_stamp_question {
+    struct sv tenant, id;
+    bool done;  /* out: false: the request has to ask alone */
+    bool found; /* out: there is such a session */
+    struct sql_stamp answer;
+};
+void sql_stamps_read(struct sessions *s, struct request_ctx *ctx,
+                     struct sql_stamp_question *const *questions, size_t n);
+/* The statements of these two, whose plans a test reads. */
+extern const struct db_stmt sql_stamp_stmt;
+extern const struct db_batch_kind sql_stamps_kind;
 
 MUSTCHECK enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx,
                                       struct session_write *w);
-MUSTCHECK enum err sql_session_delete(struct sessions *s, struct request_ctx *ctx,
-                                      struct session_write *w);
-MUSTCHECK enum err sql_message_delete(struct sessions *s, struct request_ctx *ctx,
-                                      struct session_write *w);
-/* Inserts if the id is free, then reads whatever session has the id. Leaves the receipt alone. */
+/* Inserts if the id is free, then reads the session that has the id. Does not set the receipt. */
 MUSTCHECK enum err sql_session_ensure(struct sessions *s, struct request_ctx *ctx,
                                       struct session_write *w);
 /* Sets w->found if the session to copy is there and the conditions hold. If w->found is set but not
- * w->done, a message's id names the new generation: try again with another. */
+ * w->done, a message's id names the new generation: the caller tries again, with another one. */
 MUSTCHECK enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx,
                                     struct session_write *w);
-/* Makes the session first when append->create is set and the id is free. */
-MUSTCHECK enum err sql_message_append(struct sessions *s, struct request_ctx *ctx,
-                                      struct session_write *w);
 /* Stores the state of w->out. */
 MUSTCHECK enum err sql_session_update(struct sessions *s, struct request_ctx *ctx,
                                       struct session_write *w, const struct session *base);
-/* sql_update.c. Applies w->update's messages and stores context with them (absent:
- * unchanged). With base it is done only if the state still is base's; NULL: any state. */
+/* Applies w->update's messages and stores context with them (absent: no change). base: as for a
+ * session_change_fn; NULL: whatever the state is. */
 MUSTCHECK enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx,
                                     struct session_write *w, const struct session *base,
                                     struct sv context);
+MUSTCHECK enum err sql_session_delete(struct sessions *s, struct request_ctx *ctx,
+                                      struct session_write *w);
 
-/* ERR_NOT_FOUND without words. */
+/* ---- sql_message.c: messages ---- */
+
+/* With append->create, makes the session first if the id is free. */
+MUSTCHECK enum err sql_message_append(struct sessions *s, struct request_ctx *ctx,
+                                      struct session_write *w);
+/* Bare ERR_NOT_FOUND. */
 MUSTCHECK enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                     struct sv user, const struct session_page_query *query,
                                     struct session_page *out);
-
+/* Bare ERR_NOT_FOUND. */
 MUSTCHECK enum err sql_message_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                     struct sv user, const struct message_name *name,
                                     struct session_message *out);
+MUSTCHECK enum err sql_message_delete(struct sessions *s, struct request_ctx *ctx,
+                                      struct session_write *w);
 
-/* What is stored under a key. found: whether it is; matches: whether by the same request. state:
- * as in struct session_write. A key older than 24 h is deleted and not found. */
-struct stored_answer {
-    bool found, matches;
+/* ---- sql_key.c: idempotency records ---- */
+
+struct idempotency_record {
+    bool found;   /* there is one; else nothing is set */
+    bool matches; /* it is of the same request */
     struct session_receipt receipt;
-    struct sv state;
+    struct sv state; /* as in struct session_write */
 };
+/* A record that is older than 24 h is deleted and not found. */
 MUSTCHECK enum err sql_key_read(struct sessions *s, struct request_ctx *ctx,
                                 const struct session_precondition *precondition,
-                                struct stored_answer *out);
+                                struct idempotency_record *out);
 
-/* The answer to the newest request that looked alike, for a repetition of it without a key; found
- * once by each repetition. */
-MUSTCHECK enum err sql_key_guess(struct sessions *s, struct request_ctx *ctx,
-                                 const struct session_precondition *precondition,
-                                 struct stored_answer *out);
+/* ---- sql_search.c ---- */
 
-/* sql_search.c */
 MUSTCHECK enum err sql_search(struct sessions *s, struct request_ctx *ctx,
                               const struct session_query *q, struct session_list *out);
 MUSTCHECK enum err sql_count(struct sessions *s, struct request_ctx *ctx,
                              const struct session_query *q, int64_t *n);
 
-/* sql_sweep.c. Deletes some of what is expired, across tenants; *more: there may be more. */
+/* ---- sql_sweep.c: deletion for good ---- */
+
+/* Deletes some expired sessions and records of any tenant. *more: there may be more. */
 MUSTCHECK enum err sql_sweep(struct sessions *s, struct request_ctx *ctx, bool *more);
-/* Deletes messages, keys and, where nothing of them is left, sessions of rows[*at] and as many rows
- * behind it as are one step, at most PURGE_STEP messages; *at moves behind them. The rows have
- * tenant, generation and message_count; ctx gets their tenant. erased: all keys of theirs go, too.
- * What is live, or locked by somebody who deletes it too, is passed by. */
 enum { PURGE_STEP = 1000 };
 struct purged {
-    int64_t sessions, messages, keys; /* keys: by others than sql_purge */
+    int64_t sessions, messages, keys; /* sql_purge does not count keys */
 };
+/* Deletes messages, records and, where none of these is left, sessions: one step, from rows[*at]
+ * on, of at most PURGE_STEP messages. *at moves to the row after it. The rows have tenant,
+ * generation and message_count; ctx->tenant becomes theirs. erased: all records of these sessions
+ * go, too. Skips live sessions and those that another step has locked. */
 MUSTCHECK enum err sql_purge(struct sessions *s, struct request_ctx *ctx,
                              const struct db_rows *rows, bool erased, int *at, struct purged *done);
 
-/* sql_user.c. Live sessions of a user behind a place, newest first without context, or
- * oldest first with it. */
+/* ---- sql_user.c: the sessions of one user ---- */
+
+/* Live sessions after a position, newest first without context, or oldest first with it. */
 MUSTCHECK enum err sql_user_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                                 const struct session_position *behind, bool oldest_first,
+                                 const struct session_position *after, bool oldest_first,
                                  size_t limit, struct session_list *out);
-/* Sessions of a user behind a place that an erasure has yet to hide: only session_id, generation
- * and created_at are set. */
-MUSTCHECK enum err sql_user_visible(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                                    const struct session_position *behind, size_t limit,
-                                    struct session_list *out);
-/* Hides those of the list that still are the user's. waits: for rows that others have locked,
- * instead of passing them by; ERR_BUSY then after a second. */
+/* Sessions after a position that are no tombstones. Sets only session_id, generation, created_at.
+ */
+MUSTCHECK enum err sql_user_to_erase(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                                     const struct session_position *after, size_t limit,
+                                     struct session_list *out);
+/* Makes tombstones of those in the list that still are the user's, and adds their number to *made.
+ * waits: for rows that others have locked, at most a second, then ERR_BUSY; else skips these. */
 MUSTCHECK enum err sql_user_tombstone(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                                      const struct session_list *list, bool waits, int64_t *hidden);
-/* Hidden sessions of a user, as rows for sql_purge. */
+                                      const struct session_list *list, bool waits, int64_t *made);
+/* Tombstones of a user, as rows for sql_purge. */
 MUSTCHECK enum err sql_user_tombstones(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                        struct db_rows *out);
-/* Deletes what is remembered of the user under idempotency keys and goes with no session of theirs,
- * a step of it; what others have locked is passed by. *none: there was nothing. */
+/* One step: deletes records of the user that belong to no session of theirs, and skips those that
+ * others have locked. *none: there was none. */
 MUSTCHECK enum err sql_user_keys_delete(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                         bool *none, int64_t *deleted);
 MUSTCHECK enum err sql_user_is_left(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                     bool *left);
 
-/* sql_common.c's helpers for the other repository files. */
+/* ---- sql_common.c: for the other files of this folder ---- */
 
-/* A session, all but its session_id and messages, from row i. */
-void sql_session(const struct db_rows *rows, int i, struct session *out);
-/* The sessions of all rows with their session_id. has_more is left to the caller. */
-MUSTCHECK enum err sql_sessions(struct request_ctx *ctx, const struct db_rows *rows,
-                                struct session_list *out);
+/* A session without its session_id and messages, from row i. */
+void sql_session_from_row(const struct db_rows *rows, int i, struct session *out);
+/* The sessions of all rows, with their session_id. Does not set has_more. */
+MUSTCHECK enum err sql_sessions_from_rows(struct request_ctx *ctx, const struct db_rows *rows,
+                                          struct session_list *out);
+/* Messages of the rows from their "seq" column on, in the order of the rows or reversed. Ends at
+ * the first row whose seq is NULL. */
+MUSTCHECK enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *rows,
+                                          int64_t generation, bool reversed,
+                                          struct session_message **out, size_t *n);
+/* Numbers and times of the session in row i. Sets neither mark_before nor first_seq. */
+void sql_receipt_from_row(const struct db_rows *rows, int i, struct session_receipt *out);
+/* Sets w->done and, if it is true, the receipt from the write's row. appended: how many messages
+ * the write added at the end. */
+void sql_change_from_rows(struct session_write *w, const struct db_rows *rows, int status,
+                          size_t appended);
+/* Copies the receipt's numbers and times into the session. Not last_seq. */
+void sql_apply_receipt(struct session *s, const struct session_receipt *receipt);
 
 /* $1 to $7 of every write: tenant, id, user, If-Match, key, fingerprint, mark. */
 enum { SQL_PRECONDITION_PARAMS = 7 };
 MUSTCHECK enum err sql_precondition_params(struct request_ctx *ctx, struct sv id,
                                            const struct session_precondition *precondition,
                                            struct db_param *out);
-/* Puts the call that keeps the tenant's bound on open sessions into *call, to go ahead of what may
- * create the session; its parameters into params. Gives how many calls that is: 0 without a bound.
- */
+/* The call that enforces the tenant's limit of open sessions. It goes before the call that may
+ * create the session. Returns 1, or 0 if there is no limit and *call is not set. */
 enum { SQL_ADMIT_PARAMS = 4 };
 size_t sql_admit(const struct request_ctx *ctx, const struct session_write *w,
                  struct db_param params[SQL_ADMIT_PARAMS], struct db_call *call);
-/* A write's mark: 64 random bits. */
+/* The mark of a write: 64 random bits. */
 struct db_param sql_mark(void);
 /* The generation of a new session with these messages: milliseconds of PostgreSQL's clock, and
  * random bits. */
 struct db_param sql_generation(const struct sessions *s,
                                const struct session_message_draft *messages, size_t n);
-struct sql_making {
-    struct db_param *generation; /* among the parameters of a call */
+/* The session that a call creates. */
+struct sql_creation {
+    struct db_param *generation; /* among the parameters of the call */
     const struct session_message_draft *messages;
     size_t n;
 };
-/* db_batch for a write; its failures have words for the client. making: NULL if no
- * call makes a session. Tries once more with another generation if that is taken. If the call of
- * sql_admit asks for a count of the tenant's open sessions, counts them and tries again. */
+/* db_batch for a write; it describes failures to the client. creation: NULL if no call creates a
+ * session. Tries once more, with another generation, if that one is taken. If sql_admit's call asks
+ * for a count of the tenant's open sessions, counts them and tries again. */
 MUSTCHECK enum err sql_write(struct sessions *s, struct request_ctx *ctx, struct db_call *calls,
-                             size_t n, const struct sql_making *making);
-/* Sets w->done, and if it is true the receipt, from the write's row. appended: how many messages
- * the write added at the end. */
-void sql_changed(struct session_write *w, const struct db_rows *rows, int status, size_t appended);
-/* Numbers and times of a session as a write left it. Not its last_seq. */
-void sql_take_receipt(struct session *s, const struct session_receipt *receipt);
-/* Numbers and times of a session as row i has them; not mark_before, and not what was appended. */
-void sql_receipt(const struct db_rows *rows, int i, struct session_receipt *out);
-/* Messages of rows from their "seq" column on, in the order of the rows or reversed; rows whose
- * seq is NULL are none. */
-MUSTCHECK enum err sql_messages(struct request_ctx *ctx, const struct db_rows *rows,
-                                int64_t generation, bool reversed, struct session_message **out,
-                                size_t *n);
+                             size_t n, const struct sql_creation *creation);
 
-/* Arrays of a list of drafts: types, roles, contents, metadata, ids, extra ($n to $n+5).
- */
+/* Arrays over drafts: types, roles, contents, metadata, ids, extra. */
 enum { SQL_MESSAGE_PARAMS = 6 };
 MUSTCHECK enum err sql_message_arrays(struct request_ctx *ctx,
                                       const struct session_message_draft *messages, size_t n,
                                       struct db_param *out);
-/* A message with nothing but role and content: what else a row has is what its columns have by
- * default. */
+/* Whether a message has a role and content alone, so that its other columns have their defaults. */
 bool sql_message_is_plain(const struct session_message_draft *m);
 /* The size of such a message, as SQL_STORED_SIZE counts it. */
 struct db_param sql_message_plain_size(const struct session_message_draft *m);
-/* The generations that client-given ids of the made form name: a session of one of them may not
- * take such an id, or two of its messages could have one id. */
+/* The generations that client-given ids of the made form name. A session of one of them may not
+ * take such an id: two of its messages could have one id. */
 MUSTCHECK enum err sql_reserved_generations(struct request_ctx *ctx,
                                             const struct session_message_draft *messages, size_t n,
                                             struct db_param *out);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Parameters and rows that the repository's statements have in common. */
+/* Parameters and rows that the statements have in common. */
 #include "sql_fragments.h"
 
 #include <string.h>
@@ -27,7 +27,7 @@ static const struct db_stmt session_admit = {"session_admit",
                                              "SELECT parley_admit($1, $2, $3, $4)"};
 static const struct db_stmt admit_count = {"session_admit_count", "SELECT parley_count($1, $2)"};
 
-/* Once is enough, unless the machine stands still for as long as a count is believed. */
+/* One count is enough, unless the machine stalls for as long as a count is valid. */
 enum { ADMIT_COUNTS_MAX = 3 };
 
 size_t sql_admit(const struct request_ctx *ctx, const struct session_write *w,
@@ -72,7 +72,7 @@ struct db_param sql_generation(const struct sessions *s,
     return db_i64(generation);
 }
 
-/* Names what it failed for: the key, the message_id, or what db said. */
+/* Describes a failure to the client by the constraint that was violated. */
 static enum err write_failed(struct request_ctx *ctx, enum err e, const struct db_failure *failure)
 {
     if (e == ERR_LIMITED) {
@@ -95,19 +95,19 @@ static enum err write_failed(struct request_ctx *ctx, enum err e, const struct d
 }
 
 enum err sql_write(struct sessions *s, struct request_ctx *ctx, struct db_call *calls, size_t n,
-                   const struct sql_making *making)
+                   const struct sql_creation *creation)
 {
     struct db_failure failure;
     const struct db_param count[] = {db_text(ctx->tenant), db_i64(ctx->sessions_max)};
     struct db_rows rows;
-    bool made_anew = false;
+    bool repeated = false;
     for (int counts = 0;;) {
         const enum err e = db_batch(s->db, ctx, DB_WRITE, calls, n, &failure);
-        if (e == ERR_CONFLICT && making && !made_anew &&
+        if (e == ERR_CONFLICT && creation && !repeated &&
             strcmp(failure.constraint, "sessions_tenant_generation_key") == 0) {
             ctx_clear_error(ctx);
-            made_anew = true;
-            *making->generation = sql_generation(s, making->messages, making->n);
+            repeated = true;
+            *creation->generation = sql_generation(s, creation->messages, creation->n);
             continue;
         }
         if (e == ERR_NONE || counts++ == ADMIT_COUNTS_MAX || strcmp(failure.sqlstate, "PL428") != 0)
@@ -120,7 +120,7 @@ enum err sql_write(struct sessions *s, struct request_ctx *ctx, struct db_call *
     }
 }
 
-void sql_receipt(const struct db_rows *rows, int i, struct session_receipt *out)
+void sql_receipt_from_row(const struct db_rows *rows, int i, struct session_receipt *out)
 {
     out->generation = db_get_i64(rows, i, db_column(rows, "generation"));
     out->version = db_get_i64(rows, i, db_column(rows, "version"));
@@ -134,13 +134,14 @@ void sql_receipt(const struct db_rows *rows, int i, struct session_receipt *out)
     out->expires_at = db_get_time(rows, i, db_column(rows, "expires_at"));
 }
 
-void sql_changed(struct session_write *w, const struct db_rows *rows, int status, size_t appended)
+void sql_change_from_rows(struct session_write *w, const struct db_rows *rows, int status,
+                          size_t appended)
 {
     struct session_receipt *r = w->receipt;
     w->done = rows->count > 0 && !db_is_null(rows, 0, db_column(rows, "generation"));
     if (!w->done)
         return;
-    sql_receipt(rows, 0, r);
+    sql_receipt_from_row(rows, 0, r);
     r->session_id = w->id;
     r->mark_before = (uint64_t)db_get_i64(rows, 0, db_column(rows, "mark_before"));
     r->first_seq = appended > 0 ? r->last_seq - (int64_t)appended + 1 : 0;
@@ -148,7 +149,7 @@ void sql_changed(struct session_write *w, const struct db_rows *rows, int status
     r->status = status;
 }
 
-void sql_take_receipt(struct session *s, const struct session_receipt *receipt)
+void sql_apply_receipt(struct session *s, const struct session_receipt *receipt)
 {
     s->generation = receipt->generation;
     s->version = receipt->version;
@@ -161,11 +162,11 @@ void sql_take_receipt(struct session *s, const struct session_receipt *receipt)
     s->expires_at = receipt->expires_at;
 }
 
-void sql_session(const struct db_rows *rows, int i, struct session *out)
+void sql_session_from_row(const struct db_rows *rows, int i, struct session *out)
 {
     struct session_receipt numbers;
-    sql_receipt(rows, i, &numbers);
-    sql_take_receipt(out, &numbers);
+    sql_receipt_from_row(rows, i, &numbers);
+    sql_apply_receipt(out, &numbers);
     out->last_seq = numbers.last_seq;
     out->ttl_seconds = db_get_i64(rows, i, db_column(rows, "ttl_seconds"));
     out->sliding = db_get_bool(rows, i, db_column(rows, "sliding"));
@@ -175,21 +176,23 @@ void sql_session(const struct db_rows *rows, int i, struct session *out)
     out->metadata = db_get_text(rows, i, db_column(rows, "metadata"));
 }
 
-enum err sql_sessions(struct request_ctx *ctx, const struct db_rows *rows, struct session_list *out)
+enum err sql_sessions_from_rows(struct request_ctx *ctx, const struct db_rows *rows,
+                                struct session_list *out)
 {
     *out = (struct session_list){.n = (size_t)rows->count};
     out->sessions = arena_zalloc(ctx->arena, out->n * sizeof(*out->sessions));
     if (!out->sessions)
         return ctx_nomem(ctx);
     for (int i = 0; i < rows->count; i++) {
-        sql_session(rows, i, &out->sessions[i]);
+        sql_session_from_row(rows, i, &out->sessions[i]);
         out->sessions[i].session_id = db_get_text(rows, i, db_column(rows, "session_id"));
     }
     return ERR_NONE;
 }
 
-enum err sql_messages(struct request_ctx *ctx, const struct db_rows *rows, int64_t generation,
-                      bool reversed, struct session_message **out, size_t *n)
+enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *rows,
+                                int64_t generation, bool reversed, struct session_message **out,
+                                size_t *n)
 {
     const int seq = db_column(rows, "seq"), id = db_column(rows, "message_id"),
               type = db_column(rows, "type"), role = db_column(rows, "role"),

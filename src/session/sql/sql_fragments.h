@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Fragments that the statements share. All SQL on sessions is in sql_*.c; each
- * function there is one round trip.
- *
- * clang-format is off around SQL, which is laid out by its clauses.
+ * Fragments that the statements share. clang-format is off around SQL, which is laid out by its
+ * clauses.
  *
  * Every write has the same first parameters: $1 tenant, $2 session_id, $3 user or NULL, $4 entity
  * tags of If-Match or NULL, $5 idempotency key or NULL, $6 fingerprint, $7 mark.
@@ -13,8 +11,8 @@
 
 #include "sql.h"
 
-/* A session that this caller may see: its tenant's, live, of the user it named. Expiry is a
- * condition of every statement, so that what is listed can be opened. */
+/* A live session of the tenant and, if the caller named one, the user. Expiry is a condition of
+ * every statement, so that every session in a list can be read. */
 /* clang-format off */
 #define SQL_LIVE                                                                                   \
     " s.tenant = $1 AND s.session_id = $2 AND s.expires_at > now()"                                \
@@ -26,47 +24,45 @@
     " OR s.generation || '.s' || s.state_version || '.' || to_hex(s.state_mark) = ANY($4)"         \
     " OR s.generation || '.c' || (s.mark >> 6 & 288230376151711743) = ANY($4)) "
 
-/* What every change of a live session sets, with the writer's mark: each has a stamp of its own.
- * updated_at is read after the row is locked (an update that had to wait evaluates it again), so it
- * never goes back within a session. */
+/* What every change of a live session sets, so that each change has a stamp of its own. updated_at is
+ * evaluated after the row is locked (again, if the update had to wait), so it never goes back. */
 #define SQL_STAMP(new_mark)                                                                        \
     " version = s.version + 1, mark = " new_mark ", mark_before = s.mark,"                         \
     " updated_at = greatest(clock_timestamp(), s.updated_at) "
-/* The same for a change of the state; if: whether it is one. */
+/* The same for a change of the state, and for one that may change the state. */
 #define SQL_STAMP_STATE(new_mark)                                                                  \
     SQL_STAMP(new_mark) ", state_version = s.state_version + 1, state_mark = " new_mark " "
 #define SQL_STAMP_STATE_IF(new_mark, condition)                                                    \
     SQL_STAMP(new_mark) ", state_version = s.state_version + (" condition ")::integer,"            \
     " state_mark = CASE WHEN " condition " THEN " new_mark " ELSE s.state_mark END "
-/* A session whose expiry slides lives on from here. */
+/* A sliding expiry begins anew with each change. */
 #define SQL_SLIDE                                                                                  \
     " expires_at = CASE WHEN s.sliding THEN now() + s.ttl_seconds * interval '1 second'"           \
     " ELSE s.expires_at END,"                                                                      \
     " expiry_hour = CASE WHEN s.sliding"                                                           \
     " THEN " SQL_HOUR("now() + s.ttl_seconds * interval '1 second'")                               \
     " ELSE s.expiry_hour END "
-/* The id of a tombstone: none that a client can send. It ends with the session's own id, since an
- * erasure must remove the session from the caches. mark: "~" for a deleted one, "~~" for an erased
- * one, whose keys go, too. */
+/* The id of a tombstone, which no client can send. It ends with the session's own id, which an erasure
+ * needs to remove the session from the caches. mark: "~" for a deleted session, "~~" for an erased
+ * one, whose idempotency records are deleted, too. */
 #define SQL_TOMBSTONE_ID(mark) " '" mark "' || s.generation || '~' || s.session_id "
-/* Ahead of an insert of $2: an expired session that still has the id becomes a tombstone, in time
- * that does not grow with its history. It keeps its user, so that an erasure finds it. The insert
- * has to read from it, or would run first. */
+/* Before an insert of $2: an expired session that still has the id becomes a tombstone, in a time that
+ * does not grow with its history. It keeps its user, so that an erasure finds it. The insert must
+ * read from this CTE, else it would run first. */
 #define SQL_EXPIRED                                                                                \
     " expired AS (UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID("~") ", context = '{}',"       \
     " metadata = '{}', expiry_hour = 0 WHERE s.tenant = $1 AND s.session_id = $2"                  \
     " AND s.expires_at <= now() RETURNING 1) "
 #define SQL_HOUR(time) "floor(date_part('epoch', " time ") / 3600)::integer"
 
-/* What a write tells about the session it changed; sql_receipt reads it, and SQL_REMEMBER whose
- * session it is now. */
+/* What a write returns of the session that it changed. sql_receipt_from_row and SQL_RECORD read it. */
 #define SQL_CHANGED                                                                                \
     " s.generation, s.version, s.state_version, s.message_count, s.last_seq,"                      \
     " s.updated_at, s.expires_at, s.created_at, s.mark, s.state_mark, s.mark_before, s.user_id "
 
-/* Remembers the answer under the key, in the same statement as the change: s is the changed row, so
- * nothing is remembered when nothing was changed. A key that is taken fails the whole statement. */
-#define SQL_REMEMBER(status, first_seq, last_seq, state)                                           \
+/* Stores the idempotency record in the statement of the change. s is the changed row: without a change
+ * there is no record. A key that is taken fails the whole statement. */
+#define SQL_RECORD(status, first_seq, last_seq, state)                                           \
     " k AS (INSERT INTO idempotency_keys (tenant, key, fingerprint, status, session_id,"           \
     " generation, version, state_version, first_seq, last_seq, message_count, at, expires_at,"     \
     " session_at, mark, state_mark, state, user_id)"                                               \
@@ -74,12 +70,12 @@
     ", " last_seq ", s.message_count, s.updated_at, s.expires_at, s.created_at, s.mark,"           \
     " s.state_mark, " state ", s.user_id FROM s WHERE $5::text IS NOT NULL) "
 
-/* Bytes of row i of a list of drafts as they will come back: jsonb has a form of its own. */
+/* The size of draft i as it will be read back: jsonb has a form of its own. */
 #define SQL_STORED_SIZE \
     "coalesce(octet_length(i.content), 0) + octet_length(i.metadata::jsonb::text)"                 \
     " + coalesce(octet_length(i.extra), 0)"
 
-/* Columns of a message as sql_messages reads them. */
+/* Columns of a message as sql_messages_from_rows reads them. */
 #define SQL_MESSAGE                                                                                \
     " m.seq, m.message_id, m.type, m.role, m.content, m.metadata AS message_metadata,"             \
     " m.extra, m.created_at AS message_created_at "
@@ -89,9 +85,8 @@
     " (lpad(to_hex((" generation ") >> 16), 12, '0') || '8' || lpad(to_hex((" generation ") >> 4 & 4095), 3, '0')" \
     " || to_hex('-9223372036854775808'::bigint | (((" generation ") & 15) << 58) | (" seq ")))::uuid::text "
 
-/* The newest $limit messages of session s whose sizes add up to at most $bytes (the first one
- * always comes: it is the one whose total is its size, since no message has none). total is the sum
- * up to and with a message. */
+/* The newest $limit messages of session s whose sizes add up to at most $bytes. total is the sum up to
+ * and including a message. The first message always comes: its total is its size. */
 #define SQL_NEWEST(limit, bytes)                                                                   \
     " LEFT JOIN LATERAL (SELECT *, sum(size) OVER (ORDER BY seq DESC ROWS UNBOUNDED PRECEDING)"    \
     " AS total FROM (SELECT * FROM messages WHERE tenant = s.tenant AND generation = s.generation" \
@@ -99,8 +94,8 @@
     " ON m.total <= greatest(m.size, " bytes ") "
 /* clang-format on */
 
-/* Locks the row of a session that a precondition lets change ($1 to $4), as a statement ahead of
- * one that must see what a writer before it did to messages. */
+/* Locks the row of a session that meets a precondition ($1 to $4). It goes before a statement that
+ * must see what an earlier writer did to messages. */
 extern const struct db_stmt sql_lock;
 
 #endif

@@ -2,9 +2,8 @@
 /* The SQL on messages: append, page, read, delete. */
 #include "sql_fragments.h"
 
-/* The update of the session's row gives the numbers and holds the row until the commit: numbers
- * have no gap and no repeat, and nothing else is locked. $8: made ids may not be given again as a
- * client's ids within the generation they name. */
+/* The update of the session's row assigns the numbers and locks the row until the commit, so
+ * numbers have no gap and no repeat. Nothing else is locked. $8: the reserved generations. */
 /* clang-format off */
 #define SQL_APPEND(n)                                                                              \
     "WITH s AS (UPDATE sessions s SET" SQL_STAMP("$7") "," SQL_SLIDE ", last_seq = s.last_seq + " n \
@@ -20,10 +19,10 @@ static const struct db_stmt append_one = {
     "SELECT $1, s.generation, s.last_seq, $13, $9, $10, $11, $12, $14,"
     " coalesce(octet_length($11), 0) + octet_length($12::jsonb::text)"
     " + coalesce(octet_length($14), 0), s.updated_at"
-    " FROM s)," SQL_REMEMBER("201", "s.last_seq", "s.last_seq", "NULL::text") "SELECT * FROM s"};
+    " FROM s)," SQL_RECORD("201", "s.last_seq", "s.last_seq", "NULL::text") "SELECT * FROM s"};
 
-/* What nearly all appends are (sql_message_is_plain), without a key and a condition: PostgreSQL starts
- * no node that would do nothing. $4 role, $5 content, $6 the size of both that is stored, $7 mark. */
+/* The common append: a plain message without a key and a condition. The plan has no node that would do
+ * nothing. $4 role, $5 content, $6 the stored size of both, $7 mark. */
 static const struct db_stmt append_plain = {
     "append_plain",
     "WITH s AS (UPDATE sessions s SET" SQL_STAMP("$7") "," SQL_SLIDE ", last_seq = s.last_seq + 1"
@@ -39,7 +38,7 @@ static const struct db_stmt append_many = {
     " i.content, i.metadata::jsonb, i.extra, " SQL_STORED_SIZE ", s.updated_at"
     " FROM s, unnest($9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[])"
     " WITH ORDINALITY AS i(type, role, content, metadata, id, extra, n)),"
-    SQL_REMEMBER("201", "s.last_seq - cardinality($9::text[]) + 1", "s.last_seq", "NULL::text")
+    SQL_RECORD("201", "s.last_seq - cardinality($9::text[]) + 1", "s.last_seq", "NULL::text")
     "SELECT * FROM s"};
 
 static const struct db_stmt window_read = {
@@ -47,7 +46,7 @@ static const struct db_stmt window_read = {
     "SELECT s.generation," SQL_MESSAGE "FROM sessions s" SQL_NEWEST("$4", "$5")
     "WHERE" SQL_LIVE "ORDER BY m.seq DESC"};
 
-/* ?create=true: the session, if the id is free; see session_insert for how two at once make one. */
+/* ?create=true: makes the session if the id is free. As with session_insert, two at once make one. */
 static const struct db_stmt append_create = {
     "append_create",
     "WITH" SQL_EXPIRED
@@ -70,7 +69,7 @@ static bool is_plain(const struct session_append *append,
            sql_message_is_plain(&append->messages[0]);
 }
 
-/* The statement that appends, over p: APPEND_PARAMS of them. */
+/* The call that appends. p: room for APPEND_PARAMS. */
 static enum err append_call(struct request_ctx *ctx, const struct session_write *w,
                             struct db_param *p, struct db_call *out)
 {
@@ -97,7 +96,7 @@ static enum err append_call(struct request_ctx *ctx, const struct session_write 
     return ERR_NONE;
 }
 
-/* One round trip, whatever of create, append and return is asked for. */
+/* Create, append and return are one round trip. */
 enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
     const struct session_append *append = w->append;
@@ -113,7 +112,7 @@ enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct 
         db_i64((int64_t)append->return_n), db_i64(s->settings.page_bytes)};
     struct db_call appending, calls[4];
     TRY(append_call(ctx, w, p, &appending));
-    /* If-Match cannot hold of what is not there yet: nothing is made then. */
+    /* If-Match cannot hold for a session that is not there, so none is made. */
     const bool may_create = append->create && !w->precondition->if_match;
     size_t n = 0;
     if (may_create) {
@@ -125,21 +124,21 @@ enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct 
     calls[n++] = appending;
     if (append->return_n > 0)
         calls[n++] = (struct db_call){&window_read, window, ARRAY_LEN(window), {0}};
-    const struct sql_making making = {&create[4], append->messages, append->n_messages};
-    TRY(sql_write(s, ctx, calls, n, &making));
-    sql_changed(w, &calls[at].rows, 201, append->n_messages);
+    const struct sql_creation creation = {&create[4], append->messages, append->n_messages};
+    TRY(sql_write(s, ctx, calls, n, &creation));
+    sql_change_from_rows(w, &calls[at].rows, 201, append->n_messages);
     if (!w->done)
         return ERR_NONE;
     w->receipt->created = may_create && calls[at - 1].rows.count > 0;
     if (append->return_n == 0)
         return ERR_NONE;
-    return sql_messages(ctx, &calls[n - 1].rows, w->receipt->generation, true, &w->receipt->window,
-                        &w->receipt->n_window);
+    return sql_messages_from_rows(ctx, &calls[n - 1].rows, w->receipt->generation, true,
+                                  &w->receipt->window, &w->receipt->n_window);
 }
 
-/* A page by keyset: the cost is that of the page, wherever it lies. One row more than asked for, or
- * than the budget has room for, tells whether there are more: those come whose predecessors are
- * within the budget, or are the first one alone, which may come beyond it. */
+/* A page by keyset: the cost does not depend on where the page is. One row more than the limit, or
+ * the first row beyond the budget in bytes ($7), shows that there are more. The first row comes
+ * even if it alone exceeds the budget. */
 /* clang-format off */
 #define SQL_PAGE(order)                                                                            \
     "SELECT s.generation, s.version, s.mark, m.total," SQL_MESSAGE                                 \
@@ -155,9 +154,8 @@ static const struct db_stmt page_ascending = {"page_ascending", SQL_PAGE("ASC")}
 static const struct db_stmt page_descending = {"page_descending", SQL_PAGE("DESC")};
 /* clang-format on */
 
-/* The rows that are the page: those within limit and budget. The row after them, if there is one,
- * is there to say that there are more. A client's own budget is kept to; with the server's the
- * first message always comes, or nobody could get past it. */
+/* How many rows are within limit and budget; a row after them shows that there are more. With the
+ * server's budget the first message always comes, or no client could get past it. */
 static size_t rows_within(const struct db_rows *rows, size_t limit, int64_t max_bytes,
                           bool first_always)
 {
@@ -190,7 +188,7 @@ enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv
     out->generation = db_get_i64(&rows, 0, db_column(&rows, "generation"));
     out->version = db_get_i64(&rows, 0, db_column(&rows, "version"));
     out->mark = (uint64_t)db_get_i64(&rows, 0, db_column(&rows, "mark"));
-    TRY(sql_messages(ctx, &rows, out->generation, false, &out->messages, &out->n));
+    TRY(sql_messages_from_rows(ctx, &rows, out->generation, false, &out->messages, &out->n));
     const size_t within =
         rows_within(&rows, query->limit, bytes, query->first_always || bytes != query->max_bytes);
     out->has_more = out->n > within;
@@ -198,7 +196,7 @@ enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv
     return ERR_NONE;
 }
 
-/* By seq, and by the made id, which is a seq of one generation ($5; NULL: any). */
+/* By seq, or by a made id, which is a seq of one generation ($5; NULL: any). */
 /* clang-format off */
 static const struct db_stmt message_by_seq = {
     "message_by_seq",
@@ -226,21 +224,21 @@ enum err sql_message_read(struct sessions *s, struct request_ctx *ctx, struct sv
         return ERR_NOT_FOUND;
     struct session_message *m;
     size_t n;
-    TRY(sql_messages(ctx, &rows, db_get_i64(&rows, 0, db_column(&rows, "generation")), false, &m,
-                     &n));
+    TRY(sql_messages_from_rows(ctx, &rows, db_get_i64(&rows, 0, db_column(&rows, "generation")),
+                               false, &m, &n));
     *out = m[0];
     return ERR_NONE;
 }
 
-/* The session is locked first, by a statement of its own: the second one then sees whatever a
- * delete that was faster did, so a message is counted down once. */
+/* A statement of its own locks the session first. The deletion then sees what an earlier deletion
+ * did, so that each message is subtracted once. */
 /* clang-format off */
 #define SQL_DELETE_MESSAGE(which)                                                                  \
     "WITH d AS (DELETE FROM messages m USING sessions s WHERE" SQL_LIVE "AND" SQL_MATCH            \
     "AND m.tenant = s.tenant AND m.generation = s.generation AND " which " RETURNING m.seq),"      \
     " s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") "," SQL_SLIDE ","                         \
     " message_count = s.message_count - 1 FROM d WHERE" SQL_LIVE "RETURNING" SQL_CHANGED "),"      \
-    SQL_REMEMBER("204", "0", "0", "NULL::text") "SELECT * FROM s"
+    SQL_RECORD("204", "0", "0", "NULL::text") "SELECT * FROM s"
 
 static const struct db_stmt message_delete_by_seq = {
     "message_delete_by_seq",
@@ -262,6 +260,6 @@ enum err sql_message_delete(struct sessions *s, struct request_ctx *ctx, struct 
         {&sql_lock, p, 4, {0}},
         {by_id ? &message_delete_by_id : &message_delete_by_seq, p, by_id ? 8 : 9, {0}}};
     TRY(sql_write(s, ctx, calls, ARRAY_LEN(calls), NULL));
-    sql_changed(w, &calls[1].rows, 204, 0);
+    sql_change_from_rows(w, &calls[1].rows, 204, 0);
     return ERR_NONE;
 }

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The read of a session's current stamp and owner. A caller that has a cached value of that stamp
- * needs no more. Otherwise it calls session_read, whose plan costs PostgreSQL twice as much
+ * needs no more. Otherwise it calls sql_session_read, whose plan costs PostgreSQL twice as much
  * (docs/internals/performance.md).
  */
 #include "sql_fragments.h"
 
 /* In a small table all indexes that begin with the tenant cost the same, and the plan stays when
  * the table has grown. So the statement asks for the order of session_id, which only the primary
- * key gives without a sort; with = instead of BETWEEN that order would be redundant. LIMIT keeps
- * the lookups of several ids apart. */
+ * key gives without a sort; with = instead of BETWEEN the planner would drop that order. LIMIT
+ * keeps the lookups of several ids apart. */
 /* clang-format off */
 #define SQL_STAMP_OF(id)                                                                           \
     "SELECT generation, version, mark, user_id FROM sessions WHERE tenant = $1"                    \
@@ -22,7 +22,7 @@ const struct db_batch_kind sql_stamps_kind = {
     1};
 /* clang-format on */
 
-static void read_stamp(const struct db_rows *rows, int row, struct sql_stamp *out)
+static void stamp_from_row(const struct db_rows *rows, int row, struct sql_stamp *out)
 {
     out->stamp.generation = db_get_i64(rows, row, db_column(rows, "generation"));
     out->stamp.version = db_get_i64(rows, row, db_column(rows, "version"));
@@ -38,11 +38,10 @@ enum err sql_stamp_read(struct sessions *s, struct request_ctx *ctx, struct sv i
     ctx->reserve = true;
     enum err e = db_query(s->db, ctx, DB_READ, &sql_stamp_stmt, p, ARRAY_LEN(p), &rows, NULL);
     ctx->reserve = false;
-    if (e != ERR_NONE)
-        return e;
+    TRY(e);
     if (rows.count == 0)
         return ERR_NOT_FOUND;
-    read_stamp(&rows, 0, out);
+    stamp_from_row(&rows, 0, out);
     return ERR_NONE;
 }
 
@@ -58,6 +57,6 @@ void sql_stamps_read(struct sessions *s, struct request_ctx *ctx,
         questions[i]->done = members[i].done;
         questions[i]->found = members[i].done && members[i].row >= 0;
         if (questions[i]->found)
-            read_stamp(&members[i].rows, members[i].row, &questions[i]->answer);
+            stamp_from_row(&members[i].rows, members[i].row, &questions[i]->answer);
     }
 }

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The SQL of searches over the sessions of a tenant. An index has them in the order of creation;
- * there is none on what changes with each write, or on what can be searched for. Here alone a
- * statement is planned for its parameters: what is not given is no condition then.
+ * The SQL of searches over the sessions of a tenant. One index has them in the order of creation.
+ * No index is on what changes with each write, or on what can be searched for. These statements
+ * alone are planned for their parameters, so that a field that is not given costs nothing.
  *
- * A context was validated before it was stored, and what the precondition of JSON lets pass jsonb
- * takes. If it finds one that it does not take all the same, the question is asked again in the
- * careful way (migration 6), which no plan can make parallel.
+ * jsonb accepts what the JSON validator accepts. If it refuses a stored context all the same, the
+ * search is repeated with parley_jsonb (migration 6), which no plan can run in parallel.
  */
 #include "sql_fragments.h"
 
@@ -15,13 +14,13 @@
 #define SQL_JSON "s.context::jsonb"
 #define SQL_CAREFUL "parley_jsonb(s.context)"
 
-#define SQL_FOUND(context)                                                                         \
+#define SQL_FILTER(context)                                                                         \
     " FROM sessions s WHERE s.tenant = $1 AND s.expires_at > now() AND s.session_id NOT LIKE '~%'" \
     " AND ($2::text IS NULL OR s.user_id = $2) AND ($3::jsonb IS NULL OR s.metadata @> $3)"        \
     " AND ($4::jsonb IS NULL OR " context " @> $4)"                                                \
     " AND ($5::text[] IS NULL OR s.session_id = ANY($5)) "
 
-/* Bytes are added up before anything wide is sent: when they are too many, none are. */
+/* The bytes are added up first: if they exceed the budget, no wide column is sent. */
 #define SQL_SEARCH(context, order)                                                                 \
     "SELECT p.generation, p.version, p.mark, p.state_version, p.state_mark, p.last_seq,"            \
     " p.message_count, p.ttl_seconds, p.sliding, p.created_at, p.updated_at, p.expires_at, p.user_id, p.language, p.session_id,"   \
@@ -29,7 +28,7 @@
     " CASE WHEN $8 AND p.bytes <= $10 THEN p.metadata END AS metadata"                             \
     " FROM (SELECT *, sum(CASE WHEN $9::boolean THEN octet_length(s.context) ELSE 0 END"           \
     " + CASE WHEN $8::boolean THEN octet_length(s.metadata::text) ELSE 0 END) OVER ()::bigint AS bytes" \
-    " FROM (SELECT s.*" SQL_FOUND(context) "ORDER BY " order " LIMIT $6::bigint OFFSET $7::bigint) s) p" \
+    " FROM (SELECT s.*" SQL_FILTER(context) "ORDER BY " order " LIMIT $6::bigint OFFSET $7::bigint) s) p" \
     " ORDER BY " order
 
 /* By order and direction. */
@@ -50,15 +49,15 @@ static const struct db_stmt plan_for_these = {
     "plan_for_these", "SELECT set_config('plan_cache_mode', 'force_custom_plan', true),"
                       " set_config('enable_seqscan', 'on', true)"};
 
-static const struct db_stmt count_found = {"count_found", "SELECT count(*) AS n" SQL_FOUND(SQL_JSON)};
+static const struct db_stmt count_found = {"count_found", "SELECT count(*) AS n" SQL_FILTER(SQL_JSON)};
 static const struct db_stmt count_careful = {"count_careful",
-                                             "SELECT count(*) AS n" SQL_FOUND(SQL_CAREFUL)};
+                                             "SELECT count(*) AS n" SQL_FILTER(SQL_CAREFUL)};
 /* clang-format on */
 
-enum { FOUND_PARAMS = 5 };
+enum { FILTER_PARAMS = 5 };
 
-static enum err found_params(struct request_ctx *ctx, const struct session_query *q,
-                             struct db_param *out)
+static enum err filter_params(struct request_ctx *ctx, const struct session_query *q,
+                              struct db_param *out)
 {
     out[0] = db_text(ctx->tenant);
     out[1] = db_text(q->user);
@@ -67,9 +66,9 @@ static enum err found_params(struct request_ctx *ctx, const struct session_query
     return db_text_array(ctx, q->ids, q->n_ids, &out[4]);
 }
 
-static enum err run(struct sessions *s, struct request_ctx *ctx, const struct db_stmt *stmt,
-                    const struct db_stmt *careful, const struct db_param *params, int n_params,
-                    struct db_rows *rows)
+static enum err run_search(struct sessions *s, struct request_ctx *ctx, const struct db_stmt *stmt,
+                           const struct db_stmt *careful, const struct db_param *params,
+                           int n_params, struct db_rows *rows)
 {
     struct db_call calls[] = {{&plan_for_these, NULL, 0, {0}}, {stmt, params, n_params, {0}}};
     enum err e = db_batch(s->db, ctx, DB_READ, calls, ARRAY_LEN(calls), NULL);
@@ -85,31 +84,31 @@ static enum err run(struct sessions *s, struct request_ctx *ctx, const struct db
 enum err sql_search(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,
                     struct session_list *out)
 {
-    struct db_param p[FOUND_PARAMS + 5];
+    struct db_param p[FILTER_PARAMS + 5];
     struct db_rows rows;
-    TRY(found_params(ctx, q, p));
+    TRY(filter_params(ctx, q, p));
     p[5] = db_i64((int64_t)q->limit);
     p[6] = db_i64(q->offset);
     p[7] = db_bool(q->with_metadata);
     p[8] = db_bool(q->with_context);
     p[9] = db_i64(s->settings.page_bytes);
-    TRY(run(s, ctx, &search[q->sort][q->ascending], &search_careful[q->sort][q->ascending], p,
-            ARRAY_LEN(p), &rows));
-    /* Every row carries the total for all rows. */
+    TRY(run_search(s, ctx, &search[q->sort][q->ascending], &search_careful[q->sort][q->ascending],
+                   p, ARRAY_LEN(p), &rows));
+    /* Every row has the total of all rows. */
     if (rows.count > 0 && db_get_i64(&rows, 0, db_column(&rows, "bytes")) > s->settings.page_bytes)
         return ctx_fail(ctx, ERR_TOO_LARGE, "answer_too_large", "limit",
                         "The answer would hold more than %lld bytes; ask for fewer.",
                         (long long)s->settings.page_bytes);
-    return sql_sessions(ctx, &rows, out);
+    return sql_sessions_from_rows(ctx, &rows, out);
 }
 
 enum err sql_count(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,
                    int64_t *n)
 {
-    struct db_param p[FOUND_PARAMS];
+    struct db_param p[FILTER_PARAMS];
     struct db_rows rows;
-    TRY(found_params(ctx, q, p));
-    TRY(run(s, ctx, &count_found, &count_careful, p, FOUND_PARAMS, &rows));
+    TRY(filter_params(ctx, q, p));
+    TRY(run_search(s, ctx, &count_found, &count_careful, p, FILTER_PARAMS, &rows));
     *n = db_get_i64(&rows, 0, db_column(&rows, "n"));
     return ERR_NONE;
 }

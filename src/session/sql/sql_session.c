@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The SQL on sessions: read, insert, update, delete. */
+/* The SQL on whole sessions: read, insert, copy, update, delete. */
 #include "sql_fragments.h"
 
 #include <string.h>
 
-/* The wide columns of the session come once, with the newest message. One statement, so that the
- * session and its messages are of one snapshot: two statements could see a message more. */
+/* The wide columns of the session come once, with the newest message. It is one statement, so that
+ * the session and its messages are of one snapshot. */
 /* clang-format off */
 static const struct db_stmt session_read = {
     "session_read",
@@ -36,9 +36,10 @@ static enum err session_from_rows(struct request_ctx *ctx, const struct db_rows 
     memset(out, 0, sizeof(*out));
     if (rows->count == 0)
         return ERR_NOT_FOUND;
-    sql_session(rows, 0, out);
+    sql_session_from_row(rows, 0, out);
     out->session_id = id;
-    return sql_messages(ctx, rows, out->generation, true, &out->messages, &out->n_messages);
+    return sql_messages_from_rows(ctx, rows, out->generation, true, &out->messages,
+                                  &out->n_messages);
 }
 
 enum err sql_session_read(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
@@ -51,8 +52,8 @@ enum err sql_session_read(struct sessions *s, struct request_ctx *ctx, struct sv
     return session_from_rows(ctx, &rows, id, out);
 }
 
-/* ON CONFLICT waits for whoever is making the session at this moment, so two at once make one. $19:
- * see sql_generation. */
+/* ON CONFLICT waits for a request that is making the session now, so two at once make one. $19:
+ * sql_generation. */
 /* clang-format off */
 static const struct db_stmt session_insert = {
     "session_insert",
@@ -68,11 +69,11 @@ static const struct db_stmt session_insert = {
     " SELECT $1, s.generation, i.n, i.id, i.type, i.role, i.content, i.metadata::jsonb, i.extra,"
     " " SQL_STORED_SIZE ", s.created_at FROM s, unnest($13::text[], $14::text[], $15::text[], $16::text[],"
     " $17::text[], $18::text[]) WITH ORDINALITY AS i(type, role, content, metadata, id, extra, n)),"
-    SQL_REMEMBER("201", "least(1, s.last_seq)", "s.last_seq", "NULL::text")
+    SQL_RECORD("201", "least(1, s.last_seq)", "s.last_seq", "NULL::text")
     "SELECT * FROM s"};
 
-/* What most creates are: one message (sql_message_is_plain), no key, and an id that was made just
- * now, so that no session, live or expired, can have it. */
+/* The common create: one plain message, no key, and an id that was made just now, so that no session,
+ * live or expired, can have it. */
 static const struct db_stmt session_insert_plain = {
     "session_insert_plain",
     "WITH s AS (INSERT INTO sessions AS s (tenant, session_id, user_id, language, context, metadata,"
@@ -93,10 +94,10 @@ static enum err insert_params(const struct sessions *s, struct request_ctx *ctx,
                               const struct session_write *w, struct db_param *out)
 {
     const struct session_draft *draft = w->draft;
-    struct session_precondition g = *w->precondition;
-    g.user = draft->user_id; /* $3 is the owner here, not a condition */
-    g.if_match = NULL;
-    TRY(sql_precondition_params(ctx, w->id, &g, out));
+    struct session_precondition key_only = *w->precondition;
+    key_only.user = draft->user_id; /* $3 is the owner here, not a condition */
+    key_only.if_match = NULL;
+    TRY(sql_precondition_params(ctx, w->id, &key_only, out));
     out[7] = db_text(draft->language);
     out[8] = db_text(draft->context);
     out[9] = db_jsonb(draft->metadata);
@@ -133,10 +134,10 @@ enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx, struct 
     const struct session_draft *draft = w->draft;
     struct db_param params[INSERT_PARAMS], admit[SQL_ADMIT_PARAMS];
     struct db_call calls[2], insert = {&session_insert, params, INSERT_PARAMS, {0}};
-    struct sql_making making = {&params[INSERT_GENERATION], draft->messages, draft->n_messages};
+    struct sql_creation creation = {&params[INSERT_GENERATION], draft->messages, draft->n_messages};
     if (w->id_is_new && draft->n_messages == 1 && !w->precondition->key.p &&
         sql_message_is_plain(&draft->messages[0])) {
-        making.generation = &params[PLAIN_GENERATION];
+        creation.generation = &params[PLAIN_GENERATION];
         plain_params(s, ctx, draft, params);
         insert = (struct db_call){&session_insert_plain, params, PLAIN_PARAMS, {0}};
     } else {
@@ -144,8 +145,8 @@ enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx, struct 
     }
     const size_t at = sql_admit(ctx, w, admit, calls);
     calls[at] = insert;
-    TRY(sql_write(s, ctx, calls, at + 1, &making));
-    sql_changed(w, &calls[at].rows, 201, draft->n_messages);
+    TRY(sql_write(s, ctx, calls, at + 1, &creation));
+    sql_change_from_rows(w, &calls[at].rows, 201, draft->n_messages);
     w->receipt->created = w->done;
     return ERR_NONE;
 }
@@ -154,20 +155,20 @@ enum err sql_session_ensure(struct sessions *s, struct request_ctx *ctx, struct 
 {
     struct db_param insert[INSERT_PARAMS], read[READ_PARAMS], admit[SQL_ADMIT_PARAMS];
     struct db_call calls[3];
-    const struct sql_making making = {&insert[INSERT_GENERATION], w->draft->messages,
-                                      w->draft->n_messages};
+    const struct sql_creation creation = {&insert[INSERT_GENERATION], w->draft->messages,
+                                          w->draft->n_messages};
     TRY(insert_params(s, ctx, w, insert));
     read_params(s, ctx, w->id, SV_NONE, SESSION_WINDOW, read);
     const size_t at = sql_admit(ctx, w, admit, calls);
     calls[at] = (struct db_call){&session_insert, insert, INSERT_PARAMS, {0}};
     calls[at + 1] = (struct db_call){&session_read, read, READ_PARAMS, {0}};
-    TRY(sql_write(s, ctx, calls, at + 2, &making));
+    TRY(sql_write(s, ctx, calls, at + 2, &creation));
     w->done = calls[at].rows.count > 0;
     return session_from_rows(ctx, &calls[at + 1].rows, w->id, w->out);
 }
 
-/* One statement, and so one snapshot of the session and its messages. Made ids are written out, or
- * the copies would have others; no id may be one that will be made for the copy ($2, of $8). */
+/* One statement, and so one snapshot of the session and its messages. Made ids are stored, else the
+ * copies would get others. No id may be one that will be made for the copy ($2, of $8). */
 /* clang-format off */
 static const struct db_stmt session_copy_stmt = {
     "session_copy",
@@ -186,7 +187,7 @@ static const struct db_stmt session_copy_stmt = {
     " SELECT $1, s.generation, m.seq, coalesce(m.message_id, " SQL_MADE_ID("o.generation", "m.seq") "),"
     " m.type, m.role, m.content, m.metadata, m.extra, m.size, m.created_at"
     " FROM s, o, messages m WHERE m.tenant = $1 AND m.generation = o.generation),"
-    SQL_REMEMBER("201", "0", "0", "NULL::text")
+    SQL_RECORD("201", "0", "0", "NULL::text")
     "SELECT s.*, f.found FROM (SELECT count(*) AS found FROM o) f LEFT JOIN s ON true"};
 /* clang-format on */
 
@@ -197,15 +198,15 @@ enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx, struct se
     TRY(sql_precondition_params(ctx, w->id, w->precondition, copy));
     copy[7] = db_text(w->from);
     copy[8] = sql_generation(s, NULL, 0);
-    const struct sql_making making = {&copy[8], NULL, 0};
+    const struct sql_creation creation = {&copy[8], NULL, 0};
     read_params(s, ctx, w->id, SV_NONE, SESSION_MESSAGES_MAX, read);
     const size_t at = sql_admit(ctx, w, admit, calls);
     calls[at] = (struct db_call){&session_copy_stmt, copy, ARRAY_LEN(copy), {0}};
     calls[at + 1] = (struct db_call){&session_read, read, READ_PARAMS, {0}};
-    TRY(sql_write(s, ctx, calls, at + 2, &making));
+    TRY(sql_write(s, ctx, calls, at + 2, &creation));
     const struct db_rows *rows = &calls[at].rows;
     w->found = db_get_i64(rows, 0, db_column(rows, "found")) > 0;
-    sql_changed(w, rows, 201, 0);
+    sql_change_from_rows(w, rows, 201, 0);
     w->receipt->created = w->done;
     if (!w->done)
         return ERR_NONE;
@@ -213,25 +214,20 @@ enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx, struct se
 }
 
 /* clang-format off */
-#define SQL_NEXT_STATE                                                                             \
-    " user_id = $11, language = $12, context = $13, metadata = $14, ttl_seconds = $15 "
-/* Of $8 to $10, which were read. */
-#define SQL_SAME_STATE " s.generation = $8 AND s.state_version = $9 AND s.state_mark = $10 "
+/* $8 to $10: as they were read. */
+#define SQL_UPDATE(expiry)                                                                         \
+    "WITH s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") "," expiry ","                        \
+    " user_id = $11, language = $12, context = $13, metadata = $14, ttl_seconds = $15 "            \
+    " WHERE" SQL_LIVE "AND" SQL_MATCH "AND"                                                        \
+    " s.generation = $8 AND s.state_version = $9 AND s.state_mark = $10 "                          \
+    "RETURNING" SQL_CHANGED ")," SQL_RECORD("200", "0", "0", "$16::text") "SELECT * FROM s"
 
-static const struct db_stmt session_update_stmt = {
-    "session_update",
-    "WITH s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") "," SQL_SLIDE "," SQL_NEXT_STATE
-    " WHERE" SQL_LIVE "AND" SQL_MATCH "AND" SQL_SAME_STATE
-    "RETURNING" SQL_CHANGED ")," SQL_REMEMBER("200", "0", "0", "$16::text") "SELECT * FROM s"};
-
-/* A new time to live begins now, also for a session whose expiry does not slide. */
+static const struct db_stmt session_update_stmt = {"session_update", SQL_UPDATE(SQL_SLIDE)};
+/* A new time to live begins now, also if the expiry does not slide. */
 static const struct db_stmt session_update_ttl = {
     "session_update_ttl",
-    "WITH s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") ","
-    " expires_at = now() + $15::bigint * interval '1 second',"
-    " expiry_hour = " SQL_HOUR("now() + $15::bigint * interval '1 second'") "," SQL_NEXT_STATE
-    " WHERE" SQL_LIVE "AND" SQL_MATCH "AND" SQL_SAME_STATE
-    "RETURNING" SQL_CHANGED ")," SQL_REMEMBER("200", "0", "0", "$16::text") "SELECT * FROM s"};
+    SQL_UPDATE(" expires_at = now() + $15::bigint * interval '1 second',"
+               " expiry_hour = " SQL_HOUR("now() + $15::bigint * interval '1 second'"))};
 /* clang-format on */
 
 enum err sql_session_update(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
@@ -252,20 +248,20 @@ enum err sql_session_update(struct sessions *s, struct request_ctx *ctx, struct 
     struct db_call call = {
         w->patch->has_ttl ? &session_update_ttl : &session_update_stmt, p, ARRAY_LEN(p), {0}};
     TRY(sql_write(s, ctx, &call, 1, NULL));
-    sql_changed(w, &call.rows, 200, 0);
+    sql_change_from_rows(w, &call.rows, 200, 0);
     return ERR_NONE;
 }
 
-/* Deleting puts the session aside in time that does not grow with its history: from the commit on
- * nobody finds it, its context is gone, and the sweeper takes its messages in bounded steps. It
- * keeps its user, so that an erasure finds it. */
+/* A deletion makes the session a tombstone, in a time that does not grow with its history. From the
+ * commit on nobody finds it and its context is gone. The sweeper deletes its messages in bounded
+ * steps. It keeps its user, so that an erasure finds it. */
 /* clang-format off */
 static const struct db_stmt session_delete_stmt = {
     "session_delete",
     "WITH s AS (UPDATE sessions s SET session_id =" SQL_TOMBSTONE_ID("~") ","
     " context = '{}', metadata = '{}', expires_at = now(), expiry_hour = 0," SQL_STAMP("$7")
     "WHERE" SQL_LIVE "AND" SQL_MATCH "RETURNING" SQL_CHANGED "),"
-    SQL_REMEMBER("204", "0", "0", "NULL::text") "SELECT * FROM s"};
+    SQL_RECORD("204", "0", "0", "NULL::text") "SELECT * FROM s"};
 /* clang-format on */
 
 enum err sql_session_delete(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
@@ -274,6 +270,6 @@ enum err sql_session_delete(struct sessions *s, struct request_ctx *ctx, struct 
     TRY(sql_precondition_params(ctx, w->id, w->precondition, p));
     struct db_call call = {&session_delete_stmt, p, ARRAY_LEN(p), {0}};
     TRY(sql_write(s, ctx, &call, 1, NULL));
-    sql_changed(w, &call.rows, 204, 0);
+    sql_change_from_rows(w, &call.rows, 204, 0);
     return ERR_NONE;
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The SQL that deletes for good what nobody can read any more, for the sweeper and for erasures.
+ * The SQL that deletes expired sessions and tombstones for good, for the sweeper and for erasures.
  *
- * Any number of them may be at work at once: each statement takes the rows of its sessions first
- * and passes by what another one has, so nobody waits, nobody deadlocks, and every row is deleted
- * once. A step is one pipeline that is sent in one piece: a process that is stopped after it holds
- * nothing, because PostgreSQL ends the transaction by itself.
+ * Any number of these may run at once. Each statement locks the rows of its sessions first and
+ * skips those that another one has locked. So none waits, none deadlocks, and every row is deleted
+ * once. A step is one pipeline, sent in one piece: a process that is stopped after it holds no
+ * lock, because PostgreSQL ends the transaction by itself.
  */
 #include "sql_fragments.h"
 
@@ -28,7 +28,7 @@ static const struct db_stmt expired_keys = {
     " FROM sessions WHERE tenant = $1 AND generation = ANY($2::bigint[]) AND expires_at <= now()"  \
     " FOR UPDATE SKIP LOCKED)"
 
-/* Of one session a step at a time; of several all, since the caller knows how many they are. */
+/* Of one session 1000 messages; of several all, since the caller knows that they are not more. */
 static const struct db_stmt purge_messages = {
     "purge_messages",
     SQL_HELD " DELETE FROM messages WHERE tenant = $1"
@@ -37,8 +37,8 @@ static const struct db_stmt purge_messages = {
     " (SELECT min(seq) + 1000 FROM messages WHERE tenant = $1 AND generation = ($2::bigint[])[1])"
     " END"};
 
-/* What keys remember of the session: of an erased one all, of others what a PATCH made of it. What
- * remains of those says that the request was answered, so that a repetition changes nothing. */
+/* Idempotency records: of an erased session all; of others only the state that a PATCH left. The rest
+ * of such a record still says that the request was answered, so that a repetition has no effect. */
 static const struct db_stmt purge_keys = {
     "purge_keys",
     SQL_HELD ", k AS (SELECT k.key, s.erased FROM s JOIN idempotency_keys k ON k.tenant = $1"
@@ -66,7 +66,8 @@ static const struct db_stmt sweep_keys = {
 
 enum { GROUP_MAX = 100 };
 
-/* The sessions of rows[*at] and behind that have one tenant and not too many messages together. */
+/* The sessions from rows[*at] on that have one tenant and together at most PURGE_STEP messages; at
+ * least one. */
 static size_t take_group(const struct db_rows *rows, int *at, int64_t generations[GROUP_MAX])
 {
     const int tenant = db_column(rows, "tenant"), generation = db_column(rows, "generation"),

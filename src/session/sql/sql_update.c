@@ -2,21 +2,26 @@
 /* The SQL of an update: messages put and removed by id, and the context with them. */
 #include "sql_fragments.h"
 
-/* l: the session, if everything allows the change; e: each message of the update with the seq of
- * the one that it names, which must be looked up one by one so that it does not cost the history;
- * f: what is wrong with them; ok: l, if nothing is. All else hangs on ok. c counts what was done,
- * so that s, and the insert behind it, come after the deletions, whose ids are free then.
+/* The parts of the statement:
+ * - l: the session, if the conditions hold.
+ * - e: each message of the update, with the seq of the stored message that it names. These are
+ *   looked up one by one, so that the cost does not grow with the history.
+ * - f: the first message at fault.
+ * - ok: l, if no message is at fault. All that follows depends on it.
+ * - c: counts what was done. s and the insert read from it, so that they run after the deletions,
+ *   which free ids.
  *
- * $8 to $10: generation, state_version and state_mark (NULL: any), $11 the new context (NULL: no
- * change); $12: clear; $13: enum session_edit; $14, $15: generation and seq that an id of the made
- * form names; messages from $16 on. */
+ * $8 to $10: generation, state_version and state_mark (NULL: any). $11: the new context (NULL: no
+ * change). $12: clear. $13: enum session_edit. $14, $15: generation and seq that an id of the made
+ * form names. From $16 on: messages. */
 /* clang-format off */
-/* The message that e names. By e alone, so that no plan begins with all messages of the session. */
+/* The message that e names. It depends on e alone, so that no plan begins with all messages of the
+ * session. */
 #define SQL_EDITED                                                                                 \
     " AND m.tenant = $1 AND m.generation = e.generation AND m.seq = e.seq AND EXISTS (SELECT FROM ok)"
 
-/* Whether it would read differently: what is only written in another way, as a client does that has
- * read it and sends it back, stays as it was written first. */
+/* Whether the JSON means something else. A client that sends back what it has read may write it
+ * differently; the stored text then stays as it is. */
 #define SQL_OTHER(column)                                                                          \
     "(m." column " IS DISTINCT FROM e." column " AND parley_jsonb(m." column ") IS DISTINCT FROM e." column "::jsonb)"
 
@@ -56,7 +61,7 @@ static const struct db_stmt session_edit = {
     " SELECT $1, s.generation, s.last_seq - c.added + row_number() OVER (ORDER BY i.n), i.id, i.type,"
     " i.role, i.content, i.metadata::jsonb, i.extra, " SQL_STORED_SIZE ", s.updated_at"
     " FROM s, c, e AS i WHERE i.edit = 0 AND i.seq IS NULL),"
-    SQL_REMEMBER("200", "0", "0", "NULL::text")
+    SQL_RECORD("200", "0", "0", "NULL::text")
     "SELECT s.*, f.fault FROM f LEFT JOIN s ON true"};
 /* clang-format on */
 
@@ -86,8 +91,8 @@ static enum err edit_arrays(struct request_ctx *ctx, const struct session_update
     return sql_message_arrays(ctx, update->messages, n, &out[3]);
 }
 
-/* The row is locked ahead of the statement, which then sees what the writer before it did: of two
- * updates at once with one new id, the second finds a message to put its own in the place of. */
+/* The row is locked by a statement before it, so that this one sees what the writer before it did:
+ * of two updates at once with one new id, the second replaces the message of the first. */
 enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
                           const struct session *base, struct sv context)
 {
@@ -103,6 +108,6 @@ enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx, struct se
     TRY(sql_write(s, ctx, calls, ARRAY_LEN(calls), NULL));
     const struct db_rows *rows = &calls[1].rows;
     w->fault = (size_t)db_get_i64(rows, 0, db_column(rows, "fault"));
-    sql_changed(w, rows, 200, 0);
+    sql_change_from_rows(w, rows, 200, 0);
     return ERR_NONE;
 }

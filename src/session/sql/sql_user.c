@@ -1,28 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The SQL on the sessions of one user. All of it goes by the index sessions_of_user, whose order is
- * that of creation: a page costs what it holds, wherever it lies.
+ * The SQL on the sessions of one user. All of it uses the index sessions_of_user, which is in the
+ * order of creation: the cost of a page does not depend on where it is.
  *
- * An erased session keeps its user_id beside an id that no client can send, until its last row is
- * deleted: so a repeated erasure finds what an earlier one hid and did not finish. So does each
- * other tombstone. What is remembered under an idempotency key has the user whose session it was
- * then: the session may be gone by now, or somebody else's.
+ * A tombstone keeps its user_id until its last row is deleted, so that a repeated erasure finds
+ * what an earlier one did not finish. An idempotency record has the user who owned the session
+ * then: the session may be gone by now, or another user's.
  */
 #include "sql_fragments.h"
 
-/* $3, $4: the place behind which to begin. One row more than asked for is found when there is one;
- * what is found but beyond the budget in bytes ($6) does not come. */
+/* $3, $4: the position after which to begin. One row more than the limit is read, to know whether
+ * there are more. Sessions beyond the budget in bytes ($6) are left out. */
 /* clang-format off */
-#define SQL_USERS_PLACE(behind)                                                                    \
-    " tenant = $1 AND user_id = $2 AND (created_at, generation) " behind                           \
+#define SQL_USERS_FROM(compare)                                                                    \
+    " tenant = $1 AND user_id = $2 AND (created_at, generation) " compare                           \
     " ($3::text::timestamptz, $4::bigint) "
 
-#define SQL_LIST(behind, order, context)                                                           \
+#define SQL_LIST(compare, order, context)                                                           \
     "SELECT session_id, generation, version, mark, state_version, state_mark, last_seq,"            \
     " message_count, ttl_seconds, sliding, created_at, updated_at, expires_at, user_id, language, " context " AS context,"     \
     " metadata, found FROM (SELECT *, row_number() OVER w AS rank, count(*) OVER () AS found,"     \
     " sum(octet_length(metadata::text)) OVER w AS total FROM (SELECT * FROM sessions WHERE"        \
-    SQL_USERS_PLACE(behind) "AND expires_at > now() AND session_id NOT LIKE '~%'"                  \
+    SQL_USERS_FROM(compare) "AND expires_at > now() AND session_id NOT LIKE '~%'"                  \
     " ORDER BY " order " LIMIT $5::bigint + 1) p"                                                  \
     " WINDOW w AS (ORDER BY " order ")) s WHERE rank <= $5"                                        \
     " AND (rank = 1 OR total <= $6::bigint) ORDER BY " order
@@ -34,14 +33,14 @@ static const struct db_stmt user_list_newest = {
 static const struct db_stmt user_list_oldest = {
     "user_list_oldest", SQL_LIST(">", "created_at, generation", "context")};
 
-static const struct db_stmt user_visible = {
-    "user_visible",
-    "SELECT session_id, generation, created_at FROM sessions WHERE" SQL_USERS_PLACE("<")
+static const struct db_stmt user_to_erase = {
+    "user_to_erase",
+    "SELECT session_id, generation, created_at FROM sessions WHERE" SQL_USERS_FROM("<")
     "AND session_id NOT LIKE '~%' ORDER BY " SQL_NEWEST_FIRST " LIMIT $5"};
 
-/* Locked in one order, so that two erasures at once do not deadlock. Whoever waited for a row finds
- * it hidden, and no session of its id. */
-#define SQL_HIDE(how)                                                                              \
+/* Rows are locked in one order, so that two erasures at once do not deadlock. A statement that waited
+ * for a row finds a tombstone, and no session of its id. */
+#define SQL_TOMBSTONE(how)                                                                              \
     "WITH l AS (SELECT generation FROM sessions WHERE tenant = $1 AND user_id = $2"                \
     " AND generation = ANY($3::bigint[]) AND session_id NOT LIKE '~%'"                             \
     " ORDER BY generation FOR UPDATE" how ")"                                                      \
@@ -50,17 +49,17 @@ static const struct db_stmt user_visible = {
     " version = s.version + 1 WHERE s.tenant = $1"                                                 \
     " AND s.generation = ANY(ARRAY(SELECT generation FROM l))"
 
-static const struct db_stmt user_hide = {"user_hide", SQL_HIDE("")};
-static const struct db_stmt user_hide_free = {"user_hide_free", SQL_HIDE(" SKIP LOCKED")};
+static const struct db_stmt user_tombstone = {"user_tombstone", SQL_TOMBSTONE("")};
+static const struct db_stmt user_tombstone_free = {"user_tombstone_free", SQL_TOMBSTONE(" SKIP LOCKED")};
 
-static const struct db_stmt user_hidden = {
-    "user_hidden",
+static const struct db_stmt user_tombstones = {
+    "user_tombstones",
     "SELECT tenant, generation, message_count, regexp_replace(session_id, '^~~?[0-9]+~?', '') AS own_id FROM sessions WHERE tenant = $1 AND user_id = $2"
     " AND session_id LIKE '~%' ORDER BY " SQL_NEWEST_FIRST " LIMIT 100"};
 
-/* But for those of sessions that are the user's and no tombstones: they go with their session, or a
- * request that is repeated meanwhile would have its effect twice. The condition on the session is
- * one value, so that it is looked up by its key for each row. */
+/* The user's idempotency records, without those of the user's sessions that are no tombstones. Those
+ * are deleted with their session: a request that is repeated meanwhile must not have its effect
+ * twice. The condition on the session is a scalar subquery, so that each row looks it up by its key. */
 #define SQL_USERS_KEYS                                                                             \
     " FROM idempotency_keys k WHERE k.tenant = $1 AND k.user_id = $2"                              \
     " AND (SELECT s.user_id = $2 AND s.session_id NOT LIKE '~%' FROM sessions s"                   \
@@ -78,49 +77,49 @@ static const struct db_stmt user_left = {
     " (SELECT FROM idempotency_keys WHERE tenant = $1 AND user_id = $2) AS is_left"};
 /* clang-format on */
 
-/* $1 to $4; text: room for the time. A NULL place stands before all others. */
-static void place_params(const struct request_ctx *ctx, struct sv user,
-                         const struct session_position *behind, bool oldest_first,
-                         char text[CLOCK_RFC3339_LEN + 1], struct db_param *out)
+/* $1 to $4. text: room for the time. after: NULL: from the first one. */
+static void position_params(const struct request_ctx *ctx, struct sv user,
+                            const struct session_position *after, bool oldest_first,
+                            char text[CLOCK_RFC3339_LEN + 1], struct db_param *out)
 {
     struct sv at = oldest_first ? SV("-infinity") : SV("infinity");
-    if (behind) {
-        clock_rfc3339(behind->created_at, text);
+    if (after) {
+        clock_rfc3339(after->created_at, text);
         at = (struct sv){text, CLOCK_RFC3339_LEN};
     }
     out[0] = db_text(ctx->tenant);
     out[1] = db_text(user);
     out[2] = db_text(at);
-    out[3] = db_i64(behind ? behind->generation : 0);
+    out[3] = db_i64(after ? after->generation : 0);
 }
 
 enum err sql_user_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                       const struct session_position *behind, bool oldest_first, size_t limit,
+                       const struct session_position *after, bool oldest_first, size_t limit,
                        struct session_list *out)
 {
     char text[CLOCK_RFC3339_LEN + 1];
     struct db_param p[6];
     struct db_rows rows;
-    place_params(ctx, user, behind, oldest_first, text, p);
+    position_params(ctx, user, after, oldest_first, text, p);
     p[4] = db_i64((int64_t)limit);
     p[5] = db_i64(s->settings.page_bytes);
     TRY(db_query(s->db, ctx, DB_READ, oldest_first ? &user_list_oldest : &user_list_newest, p,
                  ARRAY_LEN(p), &rows, NULL));
-    TRY(sql_sessions(ctx, &rows, out));
+    TRY(sql_sessions_from_rows(ctx, &rows, out));
     out->has_more = rows.count > 0 && db_get_i64(&rows, 0, db_column(&rows, "found")) > rows.count;
     return ERR_NONE;
 }
 
-enum err sql_user_visible(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                          const struct session_position *behind, size_t limit,
-                          struct session_list *out)
+enum err sql_user_to_erase(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                           const struct session_position *after, size_t limit,
+                           struct session_list *out)
 {
     char text[CLOCK_RFC3339_LEN + 1];
     struct db_param p[5];
     struct db_rows rows;
-    place_params(ctx, user, behind, false, text, p);
+    position_params(ctx, user, after, false, text, p);
     p[4] = db_i64((int64_t)limit);
-    TRY(db_query(s->db, ctx, DB_READ, &user_visible, p, ARRAY_LEN(p), &rows, NULL));
+    TRY(db_query(s->db, ctx, DB_READ, &user_to_erase, p, ARRAY_LEN(p), &rows, NULL));
     *out = (struct session_list){.n = (size_t)rows.count};
     out->sessions = arena_zalloc(ctx->arena, out->n * sizeof(*out->sessions));
     if (!out->sessions)
@@ -135,7 +134,7 @@ enum err sql_user_visible(struct sessions *s, struct request_ctx *ctx, struct sv
 }
 
 enum err sql_user_tombstone(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                            const struct session_list *list, bool waits, int64_t *hidden)
+                            const struct session_list *list, bool waits, int64_t *made)
 {
     struct db_param p[3] = {db_text(ctx->tenant), db_text(user)};
     struct db_rows rows;
@@ -145,9 +144,9 @@ enum err sql_user_tombstone(struct sessions *s, struct request_ctx *ctx, struct 
     for (size_t i = 0; i < list->n; i++)
         generations[i] = list->sessions[i].generation;
     TRY(db_i64_array(ctx, generations, list->n, &p[2]));
-    TRY(db_query(s->db, ctx, DB_WRITE, waits ? &user_hide : &user_hide_free, p, ARRAY_LEN(p), &rows,
-                 NULL));
-    *hidden += rows.count;
+    TRY(db_query(s->db, ctx, DB_WRITE, waits ? &user_tombstone : &user_tombstone_free, p,
+                 ARRAY_LEN(p), &rows, NULL));
+    *made += rows.count;
     return ERR_NONE;
 }
 
@@ -155,7 +154,7 @@ enum err sql_user_tombstones(struct sessions *s, struct request_ctx *ctx, struct
                              struct db_rows *out)
 {
     const struct db_param p[] = {db_text(ctx->tenant), db_text(user)};
-    return db_query(s->db, ctx, DB_READ, &user_hidden, p, ARRAY_LEN(p), out, NULL);
+    return db_query(s->db, ctx, DB_READ, &user_tombstones, p, ARRAY_LEN(p), out, NULL);
 }
 
 enum err sql_user_keys_delete(struct sessions *s, struct request_ctx *ctx, struct sv user,

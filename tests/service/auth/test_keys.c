@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Keys against a real PostgreSQL: from making to revoking, what vouches for them, and PostgreSQL
- * away. */
+/* Keys in a real PostgreSQL: from creating to revoking, what confirms them, and PostgreSQL away. */
 #include "../../../src/auth/auth_internal.h"
 
 #include <pthread.h>
@@ -16,14 +15,14 @@ struct bench {
     struct world *w;  /* the serving role */
     struct db *owner; /* the operator's */
     struct auth_shared *shared;
-    struct db_hosts_shared *hosts; /* NULL: the refresher asks for itself */
+    struct db_hosts_shared *hosts; /* NULL: the refresher sends queries of its own */
     struct db_hosts *poller;
     struct auth *auth;
     struct world *c; /* its requests */
     char secret[AUTH_KEY_LEN + 1];
 };
 
-/* The one that a worker would have. */
+/* As a worker opens it. */
 static bool open_auth(struct bench *b, int64_t stale_s, int64_t sessions)
 {
     const struct auth_settings set = {true, stale_s, 0, sessions, b->shared, b->hosts};
@@ -45,8 +44,8 @@ static void end(struct bench *b)
     free(b);
 }
 
-/* What a request with this key gets; b->c->ctx tells the rest. */
-static enum err ask(struct bench *b, const char *key, int64_t ms)
+/* The result of a request with this key; b->c->ctx has the rest. */
+static enum err check(struct bench *b, const char *key, int64_t ms)
 {
     const struct auth_claim claim = {SV_NONE, sv_from(key), SV("192.0.2.1")};
     b->c->ms = ms;
@@ -55,13 +54,13 @@ static enum err ask(struct bench *b, const char *key, int64_t ms)
 
 static bool is_refused(struct bench *b, const char *key)
 {
-    return ask(b, key, 5000) == ERR_UNAUTHENTICATED && b->c->ctx.tenant.n == 0 &&
+    return check(b, key, 5000) == ERR_UNAUTHENTICATED && b->c->ctx.tenant.n == 0 &&
            strcmp(b->c->ctx.err.slug, "invalid_api_key") == 0;
 }
 
-/* A key of a tenant, good for so long; what is returned lives in the world's arena. */
-static struct auth_key make(struct bench *b, const char *tenant, int64_t lives_s,
-                            char secret[AUTH_KEY_LEN + 1])
+/* What is returned lives in the world's arena. */
+static struct auth_key create_key(struct bench *b, const char *tenant, int64_t lives_s,
+                                  char secret[AUTH_KEY_LEN + 1])
 {
     struct auth_key key = {.created_at = 0};
     OK(auth_key_create(b->owner, world_request(b->w, ""), sv_from(tenant), SV("n\xc3\xa4me"),
@@ -74,7 +73,8 @@ static void wait_until_it_holds(void)
     service_sleep_ms(AUTH_HOLDS_MS);
 }
 
-/* polled: as in a worker. With a key of this tenant (NULL: without), which is known. */
+/* polled: with polls, as in a worker. tenant: gets a key, which auth knows on return; NULL: none.
+ */
 static struct bench *begin_with(bool polled, const char *tenant)
 {
     struct bench *b = calloc(1, sizeof(*b));
@@ -94,8 +94,8 @@ static struct bench *begin_with(bool polled, const char *tenant)
     }
     CU_ASSERT_TRUE_FATAL(open_auth(b, 300, 0));
     if (tenant) {
-        (void)make(b, tenant, 0, b->secret);
-        EVENTUALLY(ask(b, b->secret, 5000) == ERR_NONE);
+        (void)create_key(b, tenant, 0, b->secret);
+        EVENTUALLY(check(b, b->secret, 5000) == ERR_NONE);
     }
     return b;
 }
@@ -107,27 +107,27 @@ static struct bench *begin(const char *tenant)
 
 /* Fails if a revoked or an expired key is loaded, if expiry is looked at when loading alone, or if
  * the hash is not compared: tried. */
-static void life(void)
+TEST(life)
 {
     char first[AUTH_KEY_LEN + 1], second[AUTH_KEY_LEN + 1], wrong[AUTH_KEY_LEN + 1];
     struct auth_key *list, key;
     size_t n, seen = 0;
     struct bench *b = begin(NULL);
-    struct auth_key brief = make(b, "life-2", 2, second);
+    struct auth_key brief = create_key(b, "life-2", 2, second);
     CU_ASSERT_EQUAL(brief.expires_at - brief.created_at, 2000000);
-    key = make(b, "life-1", 0, first);
+    key = create_key(b, "life-1", 0, first);
     CU_ASSERT_TRUE(key.expires_at == 0 && key.revoked_at == 0 &&
                    sv_eq(key.name, SV("n\xc3\xa4me")));
     wait_until_it_holds();
-    OK(ask(b, first, 5000));
+    OK(check(b, first, 5000));
     CU_ASSERT_TRUE(sv_eq(b->c->ctx.tenant, SV("life-1")) && !b->c->ctx.caches_only);
-    OK(ask(b, second, 5000));
+    OK(check(b, second, 5000));
     CU_ASSERT_TRUE(sv_eq(b->c->ctx.tenant, SV("life-2")));
     memcpy(wrong, first, sizeof(wrong));
     wrong[AUTH_KEY_LEN - 2] = wrong[AUTH_KEY_LEN - 2] == 'A' ? 'B' : 'A';
     CU_ASSERT_TRUE(is_refused(b, wrong));
     CU_ASSERT_TRUE(is_refused(b, "key"));
-    CU_ASSERT_EQUAL(ask(b, NULL, 5000), ERR_UNAUTHENTICATED);
+    CU_ASSERT_EQUAL(check(b, NULL, 5000), ERR_UNAUTHENTICATED);
     service_sleep_ms(1100);
     CU_ASSERT_TRUE(is_refused(b, second));
     struct sv id;
@@ -145,9 +145,9 @@ static void life(void)
     end(b);
 }
 
-/* What PostgreSQL has of a key does not give it away, and who serves may only read it. Fails if the
- * key is stored, or if the role is granted more: tried. */
-static void stored(void)
+/* PostgreSQL does not hold the key itself, and the serving role may only read what it holds. Fails
+ * if the key is stored, or if the role is granted more: tried. */
+TEST(stored)
 {
     static const char *const changes[] = {
         "DELETE FROM api_keys", "UPDATE api_keys SET tenant = 'x'",
@@ -168,14 +168,14 @@ static void stored(void)
     end(b);
 }
 
-/* A change by hand is a change, too. Fails if the triggers are left out: tried. */
-static void by_hand(void)
+/* A change with psql counts, too. Fails without the triggers: tried. */
+TEST(by_hand)
 {
     struct bench *b = begin("by-hand");
     CU_ASSERT_EQUAL(b->c->ctx.sessions_max, 0);
     world_exec("INSERT INTO tenants VALUES ('by-hand', NULL, 5)");
     wait_until_it_holds();
-    OK(ask(b, b->secret, 5000));
+    OK(check(b, b->secret, 5000));
     CU_ASSERT_EQUAL(b->c->ctx.sessions_max, 5);
     world_exec("DELETE FROM api_keys WHERE tenant = 'by-hand'");
     wait_until_it_holds();
@@ -197,7 +197,7 @@ static int passed(struct bench *b, const char *key, int n)
 {
     int good = 0;
     for (int i = 0; i < n; i++) {
-        enum err e = ask(b, key, 5000);
+        enum err e = check(b, key, 5000);
         good += e == ERR_NONE;
         if (e != ERR_NONE) {
             CU_ASSERT_EQUAL(e, ERR_LIMITED);
@@ -209,16 +209,16 @@ static int passed(struct bench *b, const char *key, int n)
     return good;
 }
 
-/* A tenant's own bound goes before that of the settings, "none" too. Fails if NULL and 0 are one,
- * or if a bound that is kept is set to what it is not: tried. */
-static void bounds(void)
+/* A tenant's own bound overrides that of the settings, also if it is "none". Fails if NULL and 0
+ * are the same, or if a bound that is kept changes: tried. */
+TEST(bounds)
 {
     struct auth_tenant *list;
     size_t n;
     struct bench *b = begin("bounds");
     auth_close(b->auth);
     CU_ASSERT_TRUE(open_auth(b, 300, 11));
-    OK(ask(b, b->secret, 5000));
+    OK(check(b, b->secret, 5000));
     CU_ASSERT_EQUAL(b->c->ctx.sessions_max, 11);
     bound(b, AUTH_BOUND_KEPT, 3);
     CU_ASSERT_EQUAL(passed(b, b->secret, 50), 50);
@@ -232,7 +232,7 @@ static void bounds(void)
     CU_ASSERT_EQUAL(passed(b, b->secret, 50), 50);
     CU_ASSERT_EQUAL(b->c->ctx.sessions_max, 0);
     bound(b, AUTH_BOUND_KEPT, AUTH_BOUND_DEFAULT);
-    OK(ask(b, b->secret, 5000));
+    OK(check(b, b->secret, 5000));
     CU_ASSERT_EQUAL(b->c->ctx.sessions_max, 11);
     OK(auth_tenant_list(b->owner, world_request(b->w, ""), &list, &n));
     size_t seen = 0;
@@ -243,7 +243,7 @@ static void bounds(void)
     end(b);
 }
 
-/* ---- what vouches for a key ---- */
+/* ---- what confirms a key ---- */
 
 /* Whether the SQL was done. */
 static void *sql_main(void *sql)
@@ -251,16 +251,16 @@ static void *sql_main(void *sql)
     return world_sql(sql, NULL, 0) ? sql : NULL;
 }
 
-/* Nobody can be asked for longer than an answer vouches for: first the key is good, then a request
- * waits and is neither let in nor refused, and when the commit is known it is refused. Fails if a
- * request goes by what nothing vouches for any more, or by a poll for longer: tried. */
-static void vouched_by(bool polls)
+/* PostgreSQL does not answer for longer than an answer confirms the keys. First the key is valid;
+ * then requests wait and are neither accepted nor refused; once the commit is known they are
+ * refused. Fails if unconfirmed keys decide, or if a poll confirms them for longer: tried. */
+static void check_confirmed(bool polls)
 {
     pthread_t thread;
-    struct bench *b = begin_with(polls, "vouched");
+    struct bench *b = begin_with(polls, "confirmed");
     /* Revokes the key in a transaction that keeps everybody from the version for a while. */
     static char revoke[] = "BEGIN; LOCK TABLE auth_state IN ACCESS EXCLUSIVE MODE;"
-                           " UPDATE api_keys SET revoked_at = now() WHERE tenant = 'vouched';"
+                           " UPDATE api_keys SET revoked_at = now() WHERE tenant = 'confirmed';"
                            " SELECT pg_sleep(3); COMMIT";
     void *done;
     CU_ASSERT_EQUAL(pthread_create(&thread, NULL, sql_main, revoke), 0);
@@ -272,7 +272,7 @@ static void vouched_by(bool polls)
     int waited = 0;
     while (clock_mono_us() - held < 2500000) {
         const int64_t asked = clock_mono_us();
-        const enum err e = ask(b, b->secret, 50);
+        const enum err e = check(b, b->secret, 50);
         CU_ASSERT_TRUE(e == ERR_NONE || e == ERR_UNAVAILABLE);
         if (e == ERR_NONE)
             last_good = asked;
@@ -287,19 +287,14 @@ static void vouched_by(bool polls)
     end(b);
 }
 
-static void vouched(void)
+TEST(confirmed)
 {
-    vouched_by(true);
+    check_confirmed(true);
+    check_confirmed(false);
 }
 
-static void vouched_alone(void)
-{
-    vouched_by(false);
-}
-
-/* An answer is as old as its question. Fails if the time that it vouches for begins when it comes:
- * tried. */
-static void slow_answers(void)
+/* An answer is as old as its question. Fails if it confirms from when it comes: tried. */
+TEST(slow_answers)
 {
     struct bench *b = begin("slow");
     world_exec("ALTER TABLE auth_state RENAME TO auth_state_at_once;"
@@ -307,95 +302,87 @@ static void slow_answers(void)
                " auth_state_at_once WHERE pg_sleep(0.8)::text IS NOT NULL;"
                "GRANT SELECT ON auth_state TO parley_app");
     service_sleep_ms(2000);
-    OK(ask(b, b->secret, 10000));
+    OK(check(b, b->secret, 10000));
     for (int round = 0; round < 3; round++) {
         int64_t last_good = 0;
         world_exec("UPDATE api_keys SET revoked_at = now() WHERE tenant = 'slow'");
         const int64_t revoked = clock_mono_us();
         for (int64_t at; (at = clock_mono_us()) - revoked < 2500000;)
-            if (ask(b, b->secret, 20) == ERR_NONE)
+            if (check(b, b->secret, 20) == ERR_NONE)
                 last_good = at;
         CU_ASSERT_TRUE(last_good - revoked <= AUTH_HOLDS_MS * 1000);
         CU_ASSERT_TRUE(is_refused(b, b->secret));
         world_exec("UPDATE api_keys SET revoked_at = NULL WHERE tenant = 'slow'");
-        while (ask(b, b->secret, 10000) != ERR_NONE)
+        while (check(b, b->secret, 10000) != ERR_NONE)
             continue;
-        /* Where between two questions it is revoked is up to chance. */
+        /* Revokes at different times between two questions. */
         service_sleep_ms(230 * round);
     }
     world_exec("DROP VIEW auth_state;ALTER TABLE auth_state_at_once RENAME TO auth_state");
     end(b);
 }
 
-/* Fails if keys are good for nothing while PostgreSQL is away, or for everything: tried. */
-static void away(const char *go, const char *come)
+/* Fails if no key is accepted while PostgreSQL is away, or every one: tried. */
+static void check_away(const char *go, const char *come)
 {
     char unknown[AUTH_KEY_LEN + 1];
     struct bench *b = begin("away");
     key_make(unknown);
     service_control_pg(go);
     EVENTUALLY(!db_is_up(b->w->db));
-    service_sleep_ms(VOUCH_US / 1000);
-    OK(ask(b, b->secret, 5000));
+    service_sleep_ms(AUTH_VALID_US / 1000);
+    OK(check(b, b->secret, 5000));
     CU_ASSERT_TRUE(b->c->ctx.caches_only && sv_eq(b->c->ctx.tenant, SV("away")));
-    /* It may be one that was made since. */
-    CU_ASSERT_EQUAL(ask(b, unknown, 5000), ERR_UNAVAILABLE);
-    CU_ASSERT_EQUAL(ask(b, NULL, 5000), ERR_UNAUTHENTICATED);
+    /* It may have been made since. */
+    CU_ASSERT_EQUAL(check(b, unknown, 5000), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(check(b, NULL, 5000), ERR_UNAUTHENTICATED);
     b->auth->set.stale_s = 1;
     service_sleep_ms(1100);
-    CU_ASSERT_EQUAL(ask(b, b->secret, 5000), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(check(b, b->secret, 5000), ERR_UNAVAILABLE);
     b->auth->set.stale_s = 0;
-    CU_ASSERT_EQUAL(ask(b, b->secret, 5000), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(check(b, b->secret, 5000), ERR_UNAVAILABLE);
     service_control_pg(come);
     EVENTUALLY(db_is_up(b->w->db));
-    OK(ask(b, b->secret, 10000));
+    OK(check(b, b->secret, 10000));
     CU_ASSERT_FALSE(b->c->ctx.caches_only);
     CU_ASSERT_TRUE(is_refused(b, unknown));
     end(b);
 }
 
-static void stopped(void)
+TEST(away)
 {
-    away("stop", "start");
+    check_away("stop", "start");
+    check_away("pause", "resume");
 }
 
-static void silent(void)
-{
-    away("pause", "resume");
-}
-
-/* Who has never heard of a key knows none, and lets nobody in. Then PostgreSQL comes. */
-static void never_loaded(void)
+/* Before any key was loaded, nobody is let in. Then PostgreSQL comes back. */
+TEST(never_loaded)
 {
     struct bench *b = begin("never");
     service_control_pg("stop");
     EVENTUALLY(!db_is_up(b->w->db));
     auth_close(b->auth);
     CU_ASSERT_FALSE(open_auth(b, 300, 0));
-    CU_ASSERT_EQUAL(ask(b, b->secret, 5000), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(check(b, b->secret, 5000), ERR_UNAVAILABLE);
     service_control_pg("start");
     EVENTUALLY(db_is_up(b->w->db));
-    OK(ask(b, b->secret, 10000));
+    OK(check(b, b->secret, 10000));
     CU_ASSERT_TRUE(auth_is_ready(b->auth));
     end(b);
 }
 
-/* Where the answer is a no, nobody waits for another. Fails if that counts as being late: tried. */
-static void forbidden(void)
+/* After an error of PostgreSQL nobody waits for another answer. Fails if it counts as late: tried.
+ */
+TEST(forbidden)
 {
     struct bench *b = begin("forbidden");
     world_exec("REVOKE SELECT ON auth_state FROM parley_app");
     service_sleep_ms(1500);
     const int64_t began = clock_mono_us();
-    CU_ASSERT_EQUAL(ask(b, b->secret, 60000), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(check(b, b->secret, 60000), ERR_UNAVAILABLE);
     CU_ASSERT_TRUE(clock_mono_us() - began < 30000000);
     world_exec("GRANT SELECT ON auth_state TO parley_app");
     service_sleep_ms(500);
-    OK(ask(b, b->secret, 10000));
+    OK(check(b, b->secret, 10000));
     end(b);
 }
-
-SUITE(auth_keys, "auth/keys", {"life", life}, {"stored", stored}, {"by hand", by_hand},
-      {"bounds", bounds}, {"vouched", vouched}, {"vouched without polls", vouched_alone},
-      {"slow answers", slow_answers}, {"stopped", stopped}, {"silent", silent},
-      {"never loaded", never_loaded}, {"forbidden", forbidden})

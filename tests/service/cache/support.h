@@ -31,17 +31,17 @@ struct cache_settings rig_settings(void);
  * with the rig. */
 struct rig *rig_open(const struct cache_settings *settings);
 void rig_close(struct rig *rig);
-/* Connects the test's own connection again, after Redis was restarted. */
+/* Reconnects the test's own connection after a restart of Redis. */
 void rig_reconnect(struct rig *rig);
 /* start, stop, kill, pause or resume: by process id, through the program in TEST_REDIS. */
 void redis_control(const char *what);
-/* From the beginning on what is logged goes into a file of TEST_TMP, up to the end. */
+/* Between the two calls the log goes to a file of TEST_TMP. */
 int log_begin_capture(void);
 void log_end_capture(int captured);
 int log_count(const char *event);
 
 enum cache_state state_of(struct cache *c);
-/* Whether Redis is down for a reason that holds the text. */
+/* Whether Redis is down and the reason contains the text. */
 bool is_down_for(struct cache *c, const char *text);
 uint64_t mismatches_of(struct cache *c);
 uint64_t sets_of(const struct rig *rig);
@@ -56,10 +56,9 @@ long long admin(struct rig *rig, const char *format, ...) __attribute__((format(
 void admin_set(struct rig *rig, struct cache_key key, struct sv bytes);
 bool is_in_redis(struct rig *rig, struct cache_key key);
 
-/* A value of n bytes at least, which name the key and the version. */
+/* A value of at least n bytes, which begin with the key and the version. */
 struct cache_value value_of(struct request *r, struct cache_key key, int64_t version, size_t n);
-/* The version that a request of its own finds; 0: a miss; -1: a hit with bytes that are not of this
- * key. */
+/* The version that a new request finds. 0: a miss. -1: a hit with the bytes of another key. */
 int64_t find_version(struct cache *c, struct cache_key key);
 /* Puts into the queue. */
 void put_version(struct cache *c, struct cache_key key, int64_t version);

@@ -13,7 +13,7 @@
 
 static const struct cache_key key = {{"default", 7}, {"telegram:1", 10}};
 
-/* Bounds what hangs: each of a thousand calls that waits would take longer than this alone. */
+/* A bound for calls that hang: a thousand calls that each wait would take longer. */
 enum { CALLS = 1000, HANGS_MS = 20 * REDIS_MS };
 
 static void count(void *arg)
@@ -21,7 +21,7 @@ static void count(void *arg)
     ++*(int *)arg;
 }
 
-/* What a request does, CALLS times; how often it was about to wait. */
+/* Runs the calls of a request CALLS times. Returns how often one was about to wait. */
 static int use(struct cache *c)
 {
     int waits = 0;
@@ -33,7 +33,7 @@ static int use(struct cache *c)
         struct cache_snapshot s = cache_snapshot(c, key);
         CU_ASSERT_FALSE(cache_find(c, &r.ctx, key, &s, true, &f));
         CU_ASSERT_FALSE(cache_erase(c, &r.ctx, &key, 1));
-        cache_note_write(c, &s, false);
+        cache_raise_epoch(c, &s, false);
         put_version(c, key, 1);
         cache_remove(c, key, true);
         request_end(&r);
@@ -71,8 +71,8 @@ static void stopped(void)
     rig_close(rig);
 }
 
-/* Each answer comes after its request has given up, and Redis stays in use: nobody takes a late
- * answer for his own. Fails if the connection is kept: tests/mutants/cache-connection-kept. */
+/* Each answer comes after its request has given up, and Redis stays in use: no request takes a late
+ * answer for its own. Fails if the connection is kept: tests/mutants/cache-connection-kept. */
 static void late_answers(void)
 {
     enum { KEYS = 16, READS = 500 };
@@ -99,7 +99,8 @@ static void late_answers(void)
     rig_close(rig);
 }
 
-/* Found out by itself, told once, and used again with what it has then. */
+/* The loss is noticed without a request and logged once, and Redis is used again when it is back.
+ */
 static void killed_and_started(void)
 {
     const int log = log_begin_capture();
@@ -126,8 +127,8 @@ static void killed_and_started(void)
     rig_close(rig);
 }
 
-/* Redis closes connections that were idle for long, and all when it is started again: neither a
- * request nor the queue loses anything by it. Fails if a round is not sent again: tried. */
+/* Redis closes connections that were idle for long, and all when it is restarted. Neither a request
+ * nor the queue loses anything. Fails if a round is not sent again: tried. */
 static void closed_while_idle(void)
 {
     const int log = log_begin_capture();
@@ -146,8 +147,7 @@ static void closed_while_idle(void)
     rig_close(rig);
 }
 
-/* A replica answers reads and refuses writes: it is not in use, and does not become so and cease to
- * be by turns. */
+/* A replica answers reads and refuses writes: it is not in use, and stays so. */
 static void replica(void)
 {
     struct rig *rig = rig_open(NULL);
@@ -172,7 +172,7 @@ static void replica(void)
 static void refused(void)
 {
     static const struct {
-        const char *url, *reason; /* behind TEST_REDIS_URL; NULL: it is in use */
+        const char *url, *reason; /* after TEST_REDIS_URL; NULL: it is in use */
     } rows[] = {{"", "NOAUTH"},
                 {"?password=wrong", "WRONGPASS"},
                 {"?user=nobody&password=secret", "WRONGPASS"},
@@ -192,7 +192,7 @@ static void refused(void)
         put_version(c, key, 1);
         cache_close(c);
     }
-    /* Whoever is connected stays it, and learns of it with the next connection. */
+    /* A connection stays usable; only the next one is refused. */
     CU_ASSERT_EQUAL(state_of(rig->cache), CACHE_UP);
     admin(rig, "CLIENT KILL TYPE normal");
     EVENTUALLY(is_down_for(rig->cache, "NOAUTH"));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the queue sends while Redis takes nothing, takes some of it, and takes everything. */
+/* What the queue sends while Redis accepts nothing, some of it, and all of it. */
 
 #include "../../unit/suite.h"
 #include "support.h"
@@ -7,7 +7,7 @@
 /* Of the first round, and of the queue (src/cache/redis_queue.c). */
 enum { ROUND_MAX = 64, ITEMS_MAX = 512, BYTES_MAX = 8 * 1024 * 1024 };
 
-/* Redis is stopped, and the thread waits for it for as long as the test does what it does. */
+/* Redis is stopped, and the thread waits for it with a long time-out. */
 static struct rig *rig_open_patient(struct cache_settings settings)
 {
     settings.redis_timeout_ms = 20 * 1000;
@@ -16,8 +16,8 @@ static struct rig *rig_open_patient(struct cache_settings settings)
     return rig;
 }
 
-/* Each key many times, also with removals: the last of each key wins, and every reply is read, or
- * what follows would be mixed up. Fails if a reply is left:
+/* Each key many times, also with removals: the last command of each key wins. Every reply is read,
+ * else later ones would be mixed up. Fails if a reply is not read:
  * tests/mutants/cache-queue-reply-not-read. */
 static void the_last_wins(void)
 {
@@ -43,7 +43,7 @@ static void the_last_wins(void)
     rig_close(rig);
 }
 
-/* Items, and bytes: the oldest go. */
+/* A full queue, by items or by bytes, drops the oldest. */
 static void the_oldest_is_dropped(void)
 {
     static const struct {
@@ -66,7 +66,7 @@ static void the_oldest_is_dropped(void)
     }
 }
 
-/* Redis says no to every value, and to none of the removals: that is no reason not to use it. */
+/* Redis refuses every value and accepts removals: it stays in use. */
 static void out_of_memory(void)
 {
     char id[16];
@@ -88,8 +88,8 @@ static void out_of_memory(void)
     rig_close(rig);
 }
 
-/* Put, then Redis goes away, then removed: it is gone when Redis is back. A put meanwhile is not
- * kept for later. Fails if a removal is dropped while Redis is not in use: tried. */
+/* A value that is removed while Redis is away is gone when Redis is back. A put while it is away is
+ * lost. Fails if a removal is dropped while Redis is not in use: tried. */
 static void removals_wait(void)
 {
     char id[16];
@@ -112,7 +112,7 @@ static void removals_wait(void)
     rig_close(rig);
 }
 
-/* A value that waited longer than two time-outs does not come any more, a removal does. */
+/* A value that waited longer than two time-outs is lost; a removal is not. */
 static void old_values_are_lost(void)
 {
     char id[16];
@@ -129,8 +129,8 @@ static void old_values_are_lost(void)
     rig_close(rig);
 }
 
-/* One worker has sent a value, and has two more in its queue, while another one erases the sessions
- * of the first two. The one that was sent is removed again, the other is not sent. Fails without
+/* A worker has sent a value and has two more in its queue, while another worker erases the sessions
+ * of the first two. The value that was sent is removed again; the other is not sent. Fails without
  * either: tried. */
 static void erased_meanwhile(void)
 {
@@ -150,7 +150,7 @@ static void erased_meanwhile(void)
     }
     for (int i = 0; i < 2; i++) {
         struct cache_snapshot snapshot = cache_snapshot(other, key[i]);
-        cache_note_write(other, &snapshot, false);
+        cache_raise_epoch(other, &snapshot, false);
     }
     redis_control("resume");
     EVENTUALLY(sets_of(rig) == 4); /* the values, and what removes the first one */
@@ -161,8 +161,8 @@ static void erased_meanwhile(void)
     rig_close(rig);
 }
 
-/* A value that is written while its predecessor is sent arrives. Fails if the predecessor's removal
- * takes its place in the queue: tried. */
+/* A value that is put while the one before it is sent arrives. Fails if the removal of the one
+ * before it replaces it in the queue: tried. */
 static void written_meanwhile(void)
 {
     char id[16];
@@ -173,7 +173,7 @@ static void written_meanwhile(void)
     put_version(rig->cache, key, 1);
     service_sleep_ms(100); /* the thread has sent it, and waits for the answer */
     struct cache_snapshot snapshot = cache_snapshot(rig->cache, key);
-    cache_note_write(rig->cache, &snapshot, false);
+    cache_raise_epoch(rig->cache, &snapshot, false);
     put_version(rig->cache, key, 2);
     redis_control("resume");
     EVENTUALLY(sets_of(rig) == 2);
@@ -182,10 +182,10 @@ static void written_meanwhile(void)
     rig_close(rig);
 }
 
-/* A value was sent, and its successor waits in the queue for too long. Meanwhile the session was
- * erased. Redis runs the SET of the first one late, and it goes all the same. Fails if the
- * successor is lost: tried. */
-static void erased_behind_a_lost_value(void)
+/* A value was sent, and the next one waits in the queue for too long. Meanwhile the session was
+ * erased. Redis runs the SET of the first value late, and the key is removed. Fails if
+ * the next one is just lost: tried. */
+static void erased_after_a_lost_value(void)
 {
     char id[2][16];
     const struct cache_key key = key_numbered(id[0], 0), next = key_numbered(id[1], 1);
@@ -197,7 +197,7 @@ static void erased_behind_a_lost_value(void)
     service_sleep_ms(100); /* the thread has sent it, and waits for the answer */
     for (int version = 2; version <= 3; version++) {
         struct cache_snapshot snapshot = cache_snapshot(rig->cache, key);
-        cache_note_write(rig->cache, &snapshot, false);
+        cache_raise_epoch(rig->cache, &snapshot, false);
         if (version == 2)
             put_version(rig->cache, key, 2);
     }
@@ -215,4 +215,4 @@ SUITE(redis_queue, "cache/redis_queue", {"the last wins", the_last_wins},
       {"the oldest is dropped", the_oldest_is_dropped}, {"out of memory", out_of_memory},
       {"removals wait", removals_wait}, {"old values are lost", old_values_are_lost},
       {"erased meanwhile", erased_meanwhile}, {"written meanwhile", written_meanwhile},
-      {"erased behind a lost value", erased_behind_a_lost_value})
+      {"erased after a lost value", erased_after_a_lost_value})

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is found in Redis, and what is not. */
+/* Values in Redis: which are found, and which are not. */
 #include <stdio.h>
 #include <string.h>
 
@@ -33,8 +33,8 @@ static void round_trip(void)
     rig_close(rig);
 }
 
-/* Fails if an erasure leaves it to the queue, or if what waits in the queue comes behind it: tried.
- * Without memory nobody knows who is about to store what was read before: it is not confirmed. */
+/* Fails if an erasure leaves it to the queue, or if what waits in the queue is sent after it:
+ * tried. Without memory there are no epochs, and an erasure is never confirmed. */
 static void erased(void)
 {
     struct request r;
@@ -59,7 +59,7 @@ static void erased(void)
         put_version(rig->cache, keys[0], 1);
         CU_ASSERT(cache_erase(rig->cache, &r.ctx, keys, 40));
         CU_ASSERT_FALSE(is_in_redis(rig, keys[39]));
-        /* What was being sent may come behind it, and the queue's DEL behind that. */
+        /* The SET that was being sent may come after it, and the queue's DEL after that. */
         put_version(rig->cache, other, round + 1);
         EVENTUALLY(is_in_redis(rig, other));
         CU_ASSERT_EQUAL(admin(rig, "DBSIZE"), 1);
@@ -102,9 +102,9 @@ static void limits(void)
     }
 }
 
-enum what { LIST, GARBAGE, EMPTY, SHORT, FLIPPED, NO_CHECKSUM, OTHERS, TENANTS, OWN };
+enum stored { LIST, GARBAGE, EMPTY, SHORT, FLIPPED, NO_CHECKSUM, OTHERS, TENANTS, OWN };
 
-static void set_foreign(struct rig *rig, struct request *r, enum what what)
+static void set_foreign(struct rig *rig, struct request *r, enum stored what)
 {
     const struct cache_key of = what == OTHERS ? other : what == TENANTS ? tenant : key;
     struct cache_value v = value_of(r, of, 4, 0);
@@ -121,12 +121,12 @@ static void set_foreign(struct rig *rig, struct request *r, enum what what)
         admin_set(rig, key, what == GARBAGE ? SV("garbage") : what == EMPTY ? SV("") : stored);
 }
 
-/* What is not the key's own value is a miss, which the next put and removal mend. Fails if the
+/* Anything but the key's own value is a miss, and the next put or removal replaces it. Fails if the
  * checksum or the identity is not compared: tests/mutants/cache-checksum-not-compared,
  * tests/mutants/cache-identity-not-compared. */
 static void not_its_own(void)
 {
-    for (enum what what = LIST; what <= OWN; what++) {
+    for (enum stored what = LIST; what <= OWN; what++) {
         struct rig *rig = rig_open(NULL);
         set_foreign(rig, &rig->r, what);
         CU_ASSERT_EQUAL(find_version(rig->cache, key), what == OWN ? 4 : 0);
@@ -143,8 +143,8 @@ static void not_its_own(void)
     }
 }
 
-/* Of another layout, and in another database of Redis. */
-static void apart(void)
+/* Values of another layout, and of another database of Redis, are not found. */
+static void layouts_and_databases(void)
 {
     char url[300];
     struct rig *rig = rig_open(NULL);
@@ -167,10 +167,10 @@ static void apart(void)
     rig_close(rig);
 }
 
-/* Memory has the key's entry under the current epoch, but newer values have overwritten its bytes:
- * what Redis has is not current for that. Fails if it is taken for current:
+/* Memory has the key's entry under the current epoch, but newer values have overwritten its bytes.
+ * The value of Redis is not current. Fails if it counts as current:
  * tests/mutants/cache-redis-hit-is-current. */
-static void behind_memory(void)
+static void overwritten_in_memory(void)
 {
     struct cache_found f;
     struct cache_settings settings = rig_settings();
@@ -191,7 +191,7 @@ static void behind_memory(void)
     rig_close(rig);
 }
 
-/* Put after its session was deleted: neither memory nor Redis has it. Fails if a put looks at no
+/* A value that is put after its session was deleted is not stored. Fails if a put compares no
  * epoch: tests/mutants/cache-put-under-old-snapshot. */
 static void put_after_a_deletion(void)
 {
@@ -200,7 +200,7 @@ static void put_after_a_deletion(void)
     struct rig *rig = rig_open(&settings);
     const struct cache_snapshot reader = cache_snapshot(rig->cache, key);
     struct cache_snapshot writer = reader;
-    cache_note_write(rig->cache, &writer, false);
+    cache_raise_epoch(rig->cache, &writer, false);
     cache_remove(rig->cache, key, true);
     const struct cache_value v = value_of(&rig->r, key, 1, 0);
     cache_put(rig->cache, &rig->r.ctx, key, &reader, true, &v);
@@ -212,5 +212,7 @@ static void put_after_a_deletion(void)
 }
 
 SUITE(redis_values, "cache/redis_values", {"round trip", round_trip}, {"erased", erased},
-      {"limits", limits}, {"not its own", not_its_own}, {"layouts and databases", apart},
-      {"behind memory", behind_memory}, {"put after a deletion", put_after_a_deletion})
+      {"limits", limits}, {"not its own", not_its_own},
+      {"layouts and databases", layouts_and_databases},
+      {"overwritten in memory", overwritten_in_memory},
+      {"put after a deletion", put_after_a_deletion})

@@ -31,17 +31,11 @@ static void url_of(const char *login, char out[URL_MAX])
         snprintf(out + n, URL_MAX - n, " user='%s'", login);
 }
 
-static void quiet(void *arg, const PGresult *res)
-{
-    (void)arg;
-    (void)res;
-}
-
 static long exec(const char *url, const char *sql)
 {
     long value = -1;
     PGconn *pg = PQconnectdb(url);
-    PQsetNoticeReceiver(pg, quiet, NULL);
+    PQsetNoticeReceiver(pg, db_ignore_notice, NULL);
     PGresult *res = PQexec(pg, sql);
     ExecStatusType status = PQresultStatus(res);
     bool fine = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
@@ -140,7 +134,7 @@ struct fx *fx_open(const struct db_settings *settings)
     CU_ASSERT_PTR_NOT_NULL_FATAL(fx);
     fx->slot = calloc(1, sizeof(*fx->slot));
     fx->arena = arena_create(64 << 20);
-    /* The backends of the pool before end a moment after their connections. */
+    /* The backends of an earlier pool end a moment after their connections. */
     while (fx_admin("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'db_test'") > 0)
         service_sleep_ms(5);
     fx->db = db_open(&usual, fx->slot);
@@ -174,4 +168,13 @@ enum err fx_run(struct fx *fx, enum db_retry retry, const char *sql, struct db_r
 int fx_pid(const struct db_conn *c)
 {
     return PQbackendPID(c->pg);
+}
+
+int fx_next_pid(struct fx *fx)
+{
+    struct db_conn *c;
+    OK(db_pool_acquire(fx->db, &fx->ctx, &c));
+    const int pid = fx_pid(c);
+    db_pool_release(fx->db, c);
+    return pid;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the database tests share: a database of their own with a login that serves, and an
- * administrator beside the pool under test. The tests look into the room by its internal header.
+ * What the tests of db/ share: a database of their own, a login that serves, and an administrator.
+ * They use the internal header of db/.
  */
 #ifndef PARLEY_TESTS_DB_FIXTURE_H
 #define PARLEY_TESTS_DB_FIXTURE_H
@@ -18,15 +18,15 @@ struct fx {
     struct metrics_slot *slot;
 };
 
-/* The URL of the tests' database, which is made at the first call, logged in as FX_ROLE, as the
- * superuser, or as another role. It lives as long as the process. */
+/* The URL of the tests' database, which the first call makes, for FX_ROLE, the superuser, or
+ * another role. Lives as long as the process. */
 const char *fx_url(void);
 const char *fx_admin_url(void);
 const char *fx_url_as(const char *login);
 /* Settings of a usual pool (2 to 20); url NULL: fx_url. */
 struct db_settings fx_settings(const char *url);
-/* Opens a pool with these settings (NULL: the usual ones) and waits until it is up or known to be
- * wrong. */
+/* Opens a pool with these settings (NULL: the usual ones) and waits until it is up or has failed.
+ */
 struct fx *fx_open(const struct db_settings *settings);
 void fx_close(struct fx *fx);
 struct db_status fx_status(const struct fx *fx);
@@ -39,7 +39,8 @@ long fx_admin(const char *sql);
 
 /* A statement without parameters through db_query. */
 enum err fx_run(struct fx *fx, enum db_retry retry, const char *sql, struct db_rows *rows);
-/* The backend that a connection of the pool talks to. */
+/* The process id of the backend of a connection, and of the one that a request would get now. */
 int fx_pid(const struct db_conn *c);
+int fx_next_pid(struct fx *fx);
 
 #endif

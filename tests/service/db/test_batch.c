@@ -33,11 +33,11 @@ static void make_cards(void)
         " ELSIF id = 'fail' THEN RAISE EXCEPTION 'fail'; END IF; RETURN true; END $$");
 }
 
-/* ---- one who asks, and what it is to get ---- */
+/* ---- one read, and what it must get ---- */
 
 enum want { OWN, NONE, NOT_DONE, ANY };
 
-struct asker {
+struct wanted {
     const char *tenant, *id;
     enum want want;
 };
@@ -55,7 +55,7 @@ static void bench_open(struct bench *x, bool prepare)
     x->fx = fx_open(&s);
 }
 
-static void ask(struct bench *x, const struct asker *all, size_t n, int ms)
+static void read_all(struct bench *x, const struct wanted *all, size_t n, int ms)
 {
     fx_request(x->fx, SV(""), ms);
     for (size_t i = 0; i < n; i++)
@@ -65,7 +65,7 @@ static void ask(struct bench *x, const struct asker *all, size_t n, int ms)
     db_read_batch(x->fx->db, &x->fx->ctx, &kind, x->members, n);
 }
 
-static bool is_own(const struct db_batch_member *m, const struct asker *a, size_t i)
+static bool is_own(const struct db_batch_member *m, const struct wanted *a, size_t i)
 {
     char want[64];
     const int n = snprintf(want, sizeof(want), "%s %s", a->tenant, a->id);
@@ -74,7 +74,7 @@ static bool is_own(const struct db_batch_member *m, const struct asker *a, size_
            db_get_i64(&m->rows, m->row, db_column(&m->rows, "number")) == (int64_t)i * 1000 - 7;
 }
 
-static void expect(const struct bench *x, const struct asker *all, size_t n)
+static void expect(const struct bench *x, const struct wanted *all, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const struct db_batch_member *m = &x->members[i];
@@ -91,10 +91,10 @@ static void expect(const struct bench *x, const struct asker *all, size_t n)
 /* ---- answers ---- */
 
 /* In the first group the connection does not know the statement, in later ones it is run without
- * its name. Fails if a member gets the row of another: tests/mutants/batch-rows-mixed-up. */
-static void each_its_own(void)
+ * its name. Fails if a member gets the row of another: the mutant batch-rows-mixed-up. */
+TEST(each_its_own)
 {
-    static const struct asker all[] = {
+    static const struct wanted all[] = {
         {"t1", "absent", NONE}, {"t2", "a", OWN},      {"t1", "a", OWN},       {"t0", "a", OWN},
         {"t1", "b", OWN},       {"t2", "large", NONE}, {"t1", "large", OWN},   {"t2", "c", OWN},
         {"t0", "absent", NONE}, {"t0", "c", OWN},      {"nobody", "a", NONE},  {"t1", "a", OWN},
@@ -103,10 +103,10 @@ static void each_its_own(void)
         struct bench x;
         bench_open(&x, prepare);
         for (int round = 0; round < 3; round++) {
-            ask(&x, all, ARRAY_LEN(all), 10000);
+            read_all(&x, all, ARRAY_LEN(all), 10000);
             expect(&x, all, ARRAY_LEN(all));
         }
-        ask(&x, all + 1, 1, 10000);
+        read_all(&x, all + 1, 1, 10000);
         CU_ASSERT_TRUE(x.members[0].done && x.members[0].row == 0);
         CU_ASSERT_EQUAL(x.fx->slot->db_discarded, 0);
         fx_close(x.fx);
@@ -115,16 +115,16 @@ static void each_its_own(void)
 
 /* Fails if there is no bound on the tenants (under AddressSanitizer), or if those beyond it count
  * as done: tried. */
-static void more_tenants_than_fit(void)
+TEST(more_tenants_than_fit)
 {
-    static const struct asker all[] = {
+    static const struct wanted all[] = {
         {"t0", "a", OWN},      {"t1", "a", OWN},      {"t2", "a", OWN}, {"t3", "a", OWN},
         {"t4", "a", OWN},      {"t5", "a", OWN},      {"t6", "a", OWN}, {"t7", "absent", NONE},
         {"t8", "a", NOT_DONE}, {"t9", "a", NOT_DONE}, {"t0", "b", OWN}, {"t8", "b", NOT_DONE},
         {"t7", "b", OWN}};
     struct bench x;
     bench_open(&x, true);
-    ask(&x, all, ARRAY_LEN(all), 10000);
+    read_all(&x, all, ARRAY_LEN(all), 10000);
     expect(&x, all, ARRAY_LEN(all));
     CU_ASSERT_EQUAL(x.fx->slot->read_batched, 10);
     fx_close(x.fx);
@@ -132,35 +132,35 @@ static void more_tenants_than_fit(void)
 
 /* The statement of one tenant fails, or is not even parsed: its name is no text. Fails if a failed
  * group fails them all, and if a later group relies on a statement that the first one was to
- * prepare: tests/mutants/batch-relies-on-the-first. */
-static void one_tenant_fails(void)
+ * prepare: the mutant batch-relies-on-the-first. */
+TEST(one_tenant_fails)
 {
-    static const struct asker rows[][5] = {{{"t0", "fail", NOT_DONE},
-                                            {"t1", "a", OWN},
-                                            {"t0", "a", NOT_DONE},
-                                            {"t2", "absent", NONE},
-                                            {"t2", "b", OWN}},
-                                           {{"t1", "a", OWN},
-                                            {"t0", "fail", NOT_DONE},
-                                            {"t0", "a", NOT_DONE},
-                                            {"t2", "a", OWN},
-                                            {"t1", "absent", NONE}},
-                                           {{"t\xff", "a", NOT_DONE},
-                                            {"t1", "a", OWN},
-                                            {"t2", "b", OWN},
-                                            {"t1", "absent", NONE},
-                                            {"t1", "c", OWN}},
-                                           {{"t1", "a", OWN},
-                                            {"t2", "b", OWN},
-                                            {"t1", "absent", NONE},
-                                            {"t1", "c", OWN},
-                                            {"t0", "\xff", NOT_DONE}}};
+    static const struct wanted rows[][5] = {{{"t0", "fail", NOT_DONE},
+                                             {"t1", "a", OWN},
+                                             {"t0", "a", NOT_DONE},
+                                             {"t2", "absent", NONE},
+                                             {"t2", "b", OWN}},
+                                            {{"t1", "a", OWN},
+                                             {"t0", "fail", NOT_DONE},
+                                             {"t0", "a", NOT_DONE},
+                                             {"t2", "a", OWN},
+                                             {"t1", "absent", NONE}},
+                                            {{"t\xff", "a", NOT_DONE},
+                                             {"t1", "a", OWN},
+                                             {"t2", "b", OWN},
+                                             {"t1", "absent", NONE},
+                                             {"t1", "c", OWN}},
+                                            {{"t1", "a", OWN},
+                                             {"t2", "b", OWN},
+                                             {"t1", "absent", NONE},
+                                             {"t1", "c", OWN},
+                                             {"t0", "\xff", NOT_DONE}}};
     for (int prepare = 0; prepare < 2; prepare++)
         for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
             struct bench x;
             bench_open(&x, prepare);
             for (int round = 0; round < 2; round++) {
-                ask(&x, rows[i], ARRAY_LEN(rows[i]), 10000);
+                read_all(&x, rows[i], ARRAY_LEN(rows[i]), 10000);
                 expect(&x, rows[i], ARRAY_LEN(rows[i]));
             }
             fx_close(x.fx);
@@ -169,7 +169,7 @@ static void one_tenant_fails(void)
 
 /* ---- servers that are away ---- */
 
-static void *end_it(void *arg)
+static void *terminate_waiting(void *arg)
 {
     for (int i = 0; i < 2000 && fx_admin("SELECT count(*) FROM pg_stat_activity WHERE wait_event ="
                                          " 'advisory' AND application_name = 'db_test'") < 1;
@@ -180,38 +180,38 @@ static void *end_it(void *arg)
     return arg;
 }
 
-/* Lost while the second tenant's statement is under way: the first one's answer may be there. Fails
- * if whoever was not answered counts as done: tried. */
-static void lost(void)
+/* The connection is lost while the second tenant's statement runs; the first one's answer may have
+ * come. Fails if a member without an answer counts as done: tried. */
+TEST(connection_lost)
 {
-    static const struct asker all[] = {{"t0", "a", ANY},
-                                       {"t1", "gate", NOT_DONE},
-                                       {"t2", "a", NOT_DONE},
-                                       {"t1", "absent", NOT_DONE}};
+    static const struct wanted all[] = {{"t0", "a", ANY},
+                                        {"t1", "gate", NOT_DONE},
+                                        {"t2", "a", NOT_DONE},
+                                        {"t1", "absent", NOT_DONE}};
     struct bench x;
     pthread_t ender;
     PGconn *gate = PQconnectdb(fx_url());
     bench_open(&x, true);
     PQclear(PQexec(gate, "SELECT pg_advisory_lock(77)"));
-    CU_ASSERT_EQUAL_FATAL(pthread_create(&ender, NULL, end_it, NULL), 0);
-    ask(&x, all, ARRAY_LEN(all), 20000);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&ender, NULL, terminate_waiting, NULL), 0);
+    read_all(&x, all, ARRAY_LEN(all), 20000);
     pthread_join(ender, NULL);
     expect(&x, all, ARRAY_LEN(all));
     PQfinish(gate);
-    static const struct asker after[] = {{"t1", "gate", OWN}, {"t0", "a", OWN}};
-    ask(&x, after, ARRAY_LEN(after), 10000);
+    static const struct wanted after[] = {{"t1", "gate", OWN}, {"t0", "a", OWN}};
+    read_all(&x, after, ARRAY_LEN(after), 10000);
     expect(&x, after, ARRAY_LEN(after));
     fx_close(x.fx);
 }
 
-/* The server is silent, refuses, keeps a lock; no time is left. Fails if the batch waits longer
+/* The server is silent, keeps a lock, or no time is left. Fails if the batch waits longer
  * than its deadline: tried (with the pool's own limits it waits 5 s). */
-static void ends_in_time(void)
+TEST(ends_in_time)
 {
-    static const struct asker all[] = {{"t0", "a", NOT_DONE}, {"t1", "a", NOT_DONE}};
-    static const struct asker after[] = {{"t0", "a", OWN}, {"t1", "absent", NONE}};
-    enum { SILENT, LOCKED, NO_TIME, WAYS };
-    for (int way = 0; way < WAYS; way++) {
+    static const struct wanted all[] = {{"t0", "a", NOT_DONE}, {"t1", "a", NOT_DONE}};
+    static const struct wanted after[] = {{"t0", "a", OWN}, {"t1", "absent", NONE}};
+    enum { SILENT, LOCKED, NO_TIME, CASES };
+    for (int way = 0; way < CASES; way++) {
         struct bench x;
         PGconn *gate = PQconnectdb(fx_url());
         const int ms = way == NO_TIME ? -1 : 700;
@@ -221,7 +221,7 @@ static void ends_in_time(void)
         if (way == SILENT)
             service_control_pg("pause");
         const int64_t began = clock_mono_us();
-        ask(&x, all, ARRAY_LEN(all), ms);
+        read_all(&x, all, ARRAY_LEN(all), ms);
         const int64_t took_ms = (clock_mono_us() - began) / 1000;
         if (way == SILENT)
             service_control_pg("resume");
@@ -229,20 +229,20 @@ static void ends_in_time(void)
         expect(&x, all, ARRAY_LEN(all));
         CU_ASSERT_TRUE(took_ms < ms + 2500);
         EVENTUALLY(fx_status(x.fx).state == DB_UP);
-        ask(&x, after, ARRAY_LEN(after), 10000);
+        read_all(&x, after, ARRAY_LEN(after), 10000);
         expect(&x, after, ARRAY_LEN(after));
         fx_close(x.fx);
     }
 }
 
-/* Writers have all that they may have, and hang. Fails if reads have no connections of their own,
- * or if writers may take what reads give back: tests/mutants/reads-without-connections. */
-static void kept_from_writers(void)
+/* Writers use all that they may have, and hang. Fails if reads have no connections of their own,
+ * or if writers may take what reads release: the mutant reads-without-connections. */
+TEST(kept_from_writers)
 {
     static const struct {
         int max, kept;
     } rows[] = {{20, 2}, {8, 2}, {7, 1}, {2, 1}};
-    static const struct asker all[] = {{"t0", "a", OWN}, {"t1", "a", OWN}};
+    static const struct wanted all[] = {{"t0", "a", OWN}, {"t1", "a", OWN}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct bench x;
         struct db_conn *c[20];
@@ -254,9 +254,9 @@ static void kept_from_writers(void)
         x.fx = fx_open(&s);
         const int writers = rows[i].max - rows[i].kept;
         for (int k = 0; k < writers; k++)
-            CU_ASSERT_EQUAL_FATAL(db_pool_acquire(x.fx->db, &x.fx->ctx, NULL, &c[k]), ERR_NONE);
+            CU_ASSERT_EQUAL_FATAL(db_pool_acquire(x.fx->db, &x.fx->ctx, &c[k]), ERR_NONE);
         for (int round = 0; round < 2; round++) {
-            ask(&x, all, ARRAY_LEN(all), 5000);
+            read_all(&x, all, ARRAY_LEN(all), 5000);
             expect(&x, all, ARRAY_LEN(all));
             fx_request(x.fx, SV("t1"), 5000);
             x.fx->ctx.reserve = true;
@@ -271,7 +271,3 @@ static void kept_from_writers(void)
         fx_close(x.fx);
     }
 }
-
-SUITE(db_batch, "service db batch", {"each its own", each_its_own},
-      {"more tenants than fit", more_tenants_than_fit}, {"one tenant fails", one_tenant_fails},
-      {"lost", lost}, {"ends in time", ends_in_time}, {"kept from writers", kept_from_writers})

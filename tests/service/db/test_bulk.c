@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../../unit/suite.h"
+#include "parley/db/bulk.h"
 
 enum { ROWS = DB_BULK_ROWS_MAX, COLUMNS = 3 };
 
@@ -20,7 +21,7 @@ static void make_rows(struct fx *fx, struct sv *values, int bad)
     }
 }
 
-static void thousand_rows(void)
+TEST(thousand_rows)
 {
     struct sv values[ROWS * COLUMNS];
     int inserted = 0;
@@ -40,7 +41,7 @@ static void thousand_rows(void)
 }
 
 /* Fails if the rows go in as statements of their own: tried with one call a row. */
-static void bad_row_leaves_nothing(void)
+TEST(bad_row_leaves_nothing)
 {
     static const int bad[] = {1, 500, 1000};
     struct sv values[ROWS * COLUMNS];
@@ -67,7 +68,7 @@ static void bad_row_leaves_nothing(void)
 }
 
 /* Fails if db_quote_name does not double quotes: tried. */
-static void any_name_is_a_name(void)
+TEST(any_name_is_a_name)
 {
     static const struct db_bulk_column odd[] = {{"select", "int"}, {"a b\"c", "text"}};
     struct sv values[] = {SV("1"), SV("one"), SV("2"), SV_NONE};
@@ -84,7 +85,7 @@ static void any_name_is_a_name(void)
     fx_close(fx);
 }
 
-static void bounds_are_kept(void)
+TEST(bounds_are_kept)
 {
     struct sv values[1] = {SV("1")};
     char name[65];
@@ -103,7 +104,3 @@ static void bounds_are_kept(void)
     CU_ASSERT_EQUAL(fx->ctx.trace.round_trips, 0);
     fx_close(fx);
 }
-
-SUITE(db_bulk, "service db bulk", {"thousand rows", thousand_rows},
-      {"bad row leaves nothing", bad_row_leaves_nothing},
-      {"any name is a name", any_name_is_a_name}, {"bounds are kept", bounds_are_kept})

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The server goes away in every way a server can, under a pool in use. */
+/* The server crashes, stops, hangs or loses connections while the pool is used. */
 #include "fixture.h"
 
 #include <signal.h>
@@ -18,7 +18,7 @@ struct client {
     int fine, refused, wrong;
 };
 
-/* Asks for its own tenant back all the time: an answer to somebody else would show. */
+/* Reads its own tenant back all the time: the answer to another request would show. */
 static void *ask_for_itself(void *arg)
 {
     static const struct db_stmt self = {
@@ -49,7 +49,8 @@ static void *ask_for_itself(void *arg)
     return NULL;
 }
 
-/* The server goes and comes under clients that have so much time, or (go NULL) backends die. */
+/* Clients whose requests have ms each run while the server goes and comes back. go NULL: backends
+ * are terminated instead. */
 static void under_load(const char *go, const char *come, int ms)
 {
     pthread_t threads[THREADS];
@@ -85,13 +86,21 @@ static void under_load(const char *go, const char *come, int ms)
     fx_close(fx);
 }
 
-static void terminated_backends_under_load(void)
+/* Fails if back_off never ends (retry_at_us set a minute ahead): tried. After a pause, late answers
+ * come for requests that have ended. Several checks protect against mixing them up: with all of
+ * them removed (a time-out does not mark the connection broken, db_conn_clean looks at the status
+ * alone, db_conn_quiet is not called) this failed most times; "deadline closes the connection" in
+ * test_query.c fails always. */
+TEST(nothing_is_mixed_up_under_load)
 {
     under_load(NULL, NULL, 10000);
+    under_load("kill", "start", 2000);
+    under_load("stop", "start", 2000);
+    under_load("pause", "resume", 300); /* shorter than the pause */
 }
 
 /* A read whose backend dies under it, once. Fails if db_may_repeat leaves reads alone: tried. */
-static void lost_read_is_repeated_once(void)
+TEST(lost_read_is_repeated_once)
 {
     fx_admin("CREATE SEQUENCE deaths; GRANT ALL ON deaths TO " FX_ROLE ";"
              "CREATE FUNCTION die_once() RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER AS "
@@ -112,29 +121,9 @@ static void lost_read_is_repeated_once(void)
     fx_admin("DROP FUNCTION die_once(); DROP SEQUENCE deaths");
 }
 
-/* Fails if back_off is never over (retry_at_us set a minute ahead): tried. */
-static void killed_server_comes_back(void)
-{
-    under_load("kill", "start", 2000);
-}
-
-static void stopped_server_comes_back(void)
-{
-    under_load("stop", "start", 2000);
-}
-
-/* Late answers come for requests that are over. Several locks hold here: with all of them away (a
- * time-out does not mark the connection broken, db_conn_clean looks at the status alone, nobody
- * asks db_conn_quiet) this failed most times it was tried; "deadline closes the connection" in
- * test_query.c fails always. */
-static void paused_server_mixes_nothing_up(void)
-{
-    under_load("pause", "resume", 300); /* shorter than the pause */
-}
-
-/* Nobody asks: the state must be right all the same. Fails without the maintenance thread's ping,
- * or if "away" is never set or never cleared: tried. */
-static void state_is_right_without_requests(void)
+/* Fails without the maintenance thread's ping, or if "away" is never set or never cleared: tried.
+ */
+TEST(state_is_right_without_requests)
 {
     struct fx *fx = fx_open(NULL);
     service_control_pg("pause");
@@ -159,7 +148,7 @@ static void state_is_right_without_requests(void)
 }
 
 /* db_open succeeds while PostgreSQL is away, and db_close ends an attempt that hangs. */
-static void opens_and_closes_while_away(void)
+TEST(opens_and_closes_while_away)
 {
     struct fx fx = {.arena = arena_create(1 << 20)};
     service_control_pg("stop");
@@ -186,8 +175,8 @@ static void opens_and_closes_while_away(void)
     arena_destroy(fx.arena);
 }
 
-/* Takes the name of the server's socket away, or gives it back: nobody can connect, and who has
- * goes on. */
+/* Renames the server's socket, or renames it back: without its name nobody can connect, while open
+ * connections go on. */
 static void name_socket(bool there)
 {
     char dir[256], from[300], to[300];
@@ -198,10 +187,10 @@ static void name_socket(bool there)
     CU_ASSERT_EQUAL(rename(from, to), 0);
 }
 
-/* New connections are refused and the open ones go on: that is not away, not for an instant, also
- * when no request comes to show it. When they are gone, it is, although connects fail as before.
- * Fails if a refused connect alone decides, and if only a new reason is news: tried. */
-static void refused_connects_are_not_away(void)
+/* While new connections are refused and open ones still work, PostgreSQL is not away, even if no
+ * request shows it. Once the open ones are lost it is, although connects fail as before. Fails if a
+ * refused connect alone decides, and if only a new reason counts as a change: tried. */
+TEST(refused_connects_are_not_away)
 {
     struct fx *fx = fx_open(NULL);
     EVENTUALLY(fx_status(fx).open == 2 && db_is_up(fx->db));
@@ -226,13 +215,3 @@ static void refused_connects_are_not_away(void)
     EVENTUALLY(db_is_up(fx->db));
     fx_close(fx);
 }
-
-SUITE(db_faults, "service db faults",
-      {"terminated backends under load", terminated_backends_under_load},
-      {"lost read is repeated once", lost_read_is_repeated_once},
-      {"killed server comes back", killed_server_comes_back},
-      {"stopped server comes back", stopped_server_comes_back},
-      {"paused server mixes nothing up", paused_server_mixes_nothing_up},
-      {"state is right without requests", state_is_right_without_requests},
-      {"opens and closes while away", opens_and_closes_while_away},
-      {"refused connects are not away", refused_connects_are_not_away})

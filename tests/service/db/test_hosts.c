@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Hosts that share a real PostgreSQL: several services in one process, or with a poller in a
- * process of its own, which is killed or stopped. */
+/* Hosts that share a real PostgreSQL: several services in one process, or with the polling worker
+ * in a process of its own, which is killed or stopped. */
 #include "../../../src/db/hosts_internal.h"
 
 #include <signal.h>
@@ -78,15 +78,15 @@ static unsigned polls(const struct host *x)
     return atomic_load(&x->s->turn);
 }
 
-/* What a killed test left behind would count. */
+/* Removes registrations that a killed test has left. */
 static void make_schema(void)
 {
     world_close(world_open(false));
     world_exec("DELETE FROM hosts");
 }
 
-/* The first host, whose worker in slot 0 is a process of its own that polls when this returns.
- * Before any thread of this process. */
+/* The first host, whose worker in slot 0 is a process of its own that polls when this returns. Call
+ * it before this process starts threads. */
 static pid_t poller_start(struct host *x)
 {
     make_schema();
@@ -102,14 +102,30 @@ static pid_t poller_start(struct host *x)
     return pid;
 }
 
+/* This process is the second worker of that host. */
+static void join_poller(struct host *x)
+{
+    x->w = world_open(false);
+    x->h = worker_open(x, 1);
+    EVENTUALLY(db_hosts_is_alone(x->s));
+}
+
+/* The only host, with one worker in this process. */
+static void host_open_alone(struct host *x)
+{
+    make_schema();
+    host_open(x, true);
+    EVENTUALLY(db_hosts_is_alone(x->s));
+}
+
 static void end_process(pid_t pid)
 {
     CU_ASSERT_EQUAL(kill(pid, SIGKILL), 0);
     CU_ASSERT_EQUAL(waitpid(pid, NULL, 0), pid);
 }
 
-/* Fails if only oneself is shown, or if the row stays: tried. */
-static void list_each_other(void)
+/* Fails if a host shows only itself, or if the row stays: tried. */
+TEST(list_each_other)
 {
     struct host a, b;
     struct db_host seen[DB_HOSTS_SHOWN_MAX], *listed;
@@ -137,14 +153,12 @@ static void list_each_other(void)
     CU_ASSERT_EQUAL(rows(id), 0);
 }
 
-/* Seen to fail with a mutex that is not robust: nobody polls any more. */
-static void killed_poller(void)
+/* Fails if the mutex is not robust, since nobody polls any more: tried. */
+TEST(killed_poller)
 {
     struct host a;
     const pid_t pid = poller_start(&a);
-    a.w = world_open(false);
-    a.h = worker_open(&a, 1);
-    EVENTUALLY(db_hosts_is_alone(a.s));
+    join_poller(&a);
     end_process(pid);
     const unsigned before = polls(&a);
     const int64_t killed_us = clock_mono_us();
@@ -156,24 +170,23 @@ static void killed_poller(void)
     host_close(&a);
 }
 
-/* The shortcut goes off by itself, and keys go on being confirmed. Seen to fail if the shortcut
- * holds until a poll says otherwise, and if keys are confirmed by polls alone, or by old ones. */
-static void stopped_poller(void)
+/* The shortcut ends by itself, while keys are still confirmed. Fails if the shortcut stays on until
+ * a poll finds otherwise, and if only polls confirm keys, or old ones do: tried. */
+TEST(stopped_poller)
 {
     struct host a;
     char why[160];
     const pid_t pid = poller_start(&a);
-    a.w = world_open(false);
-    a.h = worker_open(&a, 1);
+    join_poller(&a);
     struct auth_settings keys = {.keys = true, .hosts = a.s};
     struct auth *auth = auth_open(&keys, a.w->db);
-    EVENTUALLY(db_hosts_is_alone(a.s) && auth_is_ready(auth));
+    EVENTUALLY(auth_is_ready(auth) && db_hosts_is_alone(a.s));
     const int raised = atomic_load(a.raised);
     CU_ASSERT_EQUAL(kill(pid, SIGSTOP), 0);
     EVENTUALLY(!db_hosts_is_alone(a.s));
     CU_ASSERT_EQUAL(db_hosts_shortcut(a.s, why, sizeof(why)), DB_HOSTS_SILENT);
     const int64_t off_us = clock_boot_us();
-    EVENTUALLY(atomic_load(&auth->vouched_until) > off_us + 2 * VOUCH_US);
+    EVENTUALLY(atomic_load(&auth->valid_until) > off_us + 2 * AUTH_VALID_US);
     CU_ASSERT_FALSE(db_hosts_is_alone(a.s));
     CU_ASSERT_TRUE(db_hosts_may_write(a.s));
     CU_ASSERT_EQUAL(kill(pid, SIGCONT), 0);
@@ -185,10 +198,10 @@ static void stopped_poller(void)
     host_close(&a);
 }
 
-/* The poller of the first is stopped, so nothing tells it of the second. Whatever the second may
- * write, the shortcut of the first is off by then. Seen to fail if the second does not wait, or if
- * a poll vouches for longer than that. */
-static void second_waits(void)
+/* The poller of the first host is stopped, so it does not notice the second. The shortcut of the
+ * first is off before the second may write. Fails if the second does not wait, or if a poll keeps
+ * the shortcut on for longer: tried. */
+TEST(second_waits)
 {
     struct host a, b;
     const pid_t pid = poller_start(&a);
@@ -207,9 +220,9 @@ static void second_waits(void)
     host_close(&a);
 }
 
-/* Seen to fail if each worker removes the registration, if a worker that was killed counts for
- * ever, and if the last one does not wait for what a killed one may have sent. */
-static void last_worker_removes(void)
+/* Fails if each worker removes the registration, if a killed worker counts for ever, and if the
+ * last one does not wait for what a killed one may have sent: tried. */
+TEST(last_worker_removes)
 {
     struct host a;
     char id[DB_HOSTS_ID_LEN + 1];
@@ -234,15 +247,13 @@ static void last_worker_removes(void)
     CU_ASSERT_TRUE(clock_boot_us() >= unclean_us + 100000);
 }
 
-/* Seen to fail if a host that lives is forgotten without noticing, or if one of another id is. */
-static void forgotten(void)
+/* Fails if a running host is forgotten without noticing, or if a host of another id is: tried. */
+TEST(forgotten)
 {
     struct host a;
     int64_t removed, alive;
     const char *dead = "00000000000000000000000000000001";
-    make_schema();
-    host_open(&a, true);
-    EVENTUALLY(db_hosts_is_alone(a.s));
+    host_open_alone(&a);
     world_exec(
         "INSERT INTO hosts (host, address, version, workers, alone, seen_at) VALUES"
         " ('00000000000000000000000000000001', 'gone', '1', 1, true, now() - interval '1 h')");
@@ -266,14 +277,11 @@ static void forgotten(void)
     host_close(&a);
 }
 
-/* Seen to fail, in hosts_rules.c, without before_alone and without the comparison of start times.
- */
-static void another_postgresql(void)
+/* Fails without before_alone and without the comparison of start times: tried. */
+TEST(another_postgresql)
 {
     struct host a;
-    make_schema();
-    host_open(&a, true);
-    EVENTUALLY(db_hosts_is_alone(a.s));
+    host_open_alone(&a);
     CU_ASSERT_EQUAL(atomic_load(a.raised), 1);
     const int64_t started_us = atomic_load(&a.s->pg_started_us);
     service_control_pg("stop");
@@ -284,8 +292,8 @@ static void another_postgresql(void)
     host_close(&a);
 }
 
-/* Seen to fail if the pool is not told, or is lowered alone. */
-static void pool_is_divided(void)
+/* Fails if the pool is not resized, or only ever lowered: tried. */
+TEST(pool_is_divided)
 {
     struct host a;
     struct db_status status;
@@ -311,9 +319,3 @@ static void pool_is_divided(void)
     db_close(db);
     host_close(&a);
 }
-
-SUITE(db_hosts_service, "db hosts", {"list each other", list_each_other},
-      {"killed poller", killed_poller}, {"stopped poller", stopped_poller},
-      {"second waits", second_waits}, {"last worker removes", last_worker_removes},
-      {"forgotten", forgotten}, {"another PostgreSQL", another_postgresql},
-      {"pool is divided", pool_is_divided})

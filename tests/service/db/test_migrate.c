@@ -7,7 +7,7 @@
 
 #include "../../unit/suite.h"
 
-/* The second one is slow, so that two runs meet in the middle of it. */
+/* The second one is slow, so that two runs overlap in it. */
 static const struct db_migration table[] = {
     {1, "one",
      "CREATE TABLE m_one (a int); DO $$ BEGIN EXECUTE format('GRANT SELECT ON m_one TO %I', "
@@ -18,14 +18,14 @@ static const struct db_migration table[] = {
     {3, "bad", "CREATE TABLE m_three (a int); SELECT 1/0;", ""},
 };
 
-struct heard {
+struct report {
     pthread_mutex_t lock;
     char text[4000];
 };
 
-static void hear(void *arg, bool fault, const char *line)
+static void record(void *arg, bool fault, const char *line)
 {
-    struct heard *h = arg;
+    struct report *h = arg;
     pthread_mutex_lock(&h->lock);
     size_t n = strlen(h->text);
     snprintf(h->text + n, sizeof(h->text) - n, "%s%s\n", fault ? "fault: " : "", line);
@@ -42,14 +42,14 @@ static int count(const char *text, const char *what)
 
 struct runner {
     const char *admin_url, *url;
-    struct heard *heard;
+    struct report *report;
     enum err rc;
 };
 
 static void *migrate_two(void *arg)
 {
     struct runner *r = arg;
-    r->rc = db_migrate_table(r->admin_url, r->url, table, 2, -1, hear, r->heard);
+    r->rc = db_migrate_table(r->admin_url, r->url, table, 2, -1, record, r->report);
     return NULL;
 }
 
@@ -59,13 +59,13 @@ static long tables(void)
 }
 
 /* Fails if take_lock does nothing (one of the two runs into the other's table): tried. */
-static void up_down_up_two_at_once(void)
+TEST(up_down_up_two_at_once)
 {
     const char *admin = fx_admin_url(), *url = fx_url_as("m role");
     fx_admin("CREATE ROLE \"m role\" LOGIN");
     for (int round = 0; round < 2; round++) {
-        struct heard heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
-        struct runner r[2] = {{admin, url, &heard, ERR_NONE}, {admin, url, &heard, ERR_NONE}};
+        struct report report = {.lock = PTHREAD_MUTEX_INITIALIZER};
+        struct runner r[2] = {{admin, url, &report, ERR_NONE}, {admin, url, &report, ERR_NONE}};
         pthread_t t[2];
         for (int i = 0; i < 2; i++)
             CU_ASSERT_EQUAL(pthread_create(&t[i], NULL, migrate_two, &r[i]), 0);
@@ -73,51 +73,51 @@ static void up_down_up_two_at_once(void)
             pthread_join(t[i], NULL);
         OK(r[0].rc);
         OK(r[1].rc);
-        CU_ASSERT_EQUAL(count(heard.text, "up: done"), 2);
-        CU_ASSERT_EQUAL(count(heard.text, "nothing to do"), 1);
+        CU_ASSERT_EQUAL(count(report.text, "up: done"), 2);
+        CU_ASSERT_EQUAL(count(report.text, "nothing to do"), 1);
         CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM m_two"), 1);
         CU_ASSERT_EQUAL(fx_admin("SELECT max(version) FROM parley_schema"), 2);
         CU_ASSERT_EQUAL(fx_admin("SELECT has_table_privilege('m role', 'm_one', 'SELECT')::int + "
                                  "has_table_privilege('m role', 'parley_schema', 'SELECT')::int"),
                         2);
-        OK(db_migrate_table(admin, url, table, 2, 1, hear, &heard));
+        OK(db_migrate_table(admin, url, table, 2, 1, record, &report));
         CU_ASSERT_EQUAL(fx_admin("SELECT max(version) FROM parley_schema"), 1);
         CU_ASSERT_EQUAL(tables(), 2);
-        OK(db_migrate_table(admin, url, table, 2, 0, hear, &heard));
+        OK(db_migrate_table(admin, url, table, 2, 0, record, &report));
         CU_ASSERT_EQUAL(tables(), 0);
     }
     fx_admin("DROP ROLE \"m role\"");
 }
 
-/* A script that is fine, but whose row cannot be added: it has added one itself. */
+/* A correct script whose row cannot be added, because the script has added one itself. */
 static const struct db_migration row_fails[] = {
     {1, "row", "CREATE TABLE m_one (a int); INSERT INTO parley_schema (version) VALUES (1);", ""},
 };
 
 /* Fails if script and row are committed apart: tried. */
-static void failed_step_leaves_nothing(void)
+TEST(failed_step_leaves_nothing)
 {
-    struct heard heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct report report = {.lock = PTHREAD_MUTEX_INITIALIZER};
     const char *admin = fx_admin_url(), *url = fx_url();
-    CU_ASSERT_EQUAL(db_migrate_table(admin, url, table, 3, -1, hear, &heard), ERR_INTERNAL);
-    CU_ASSERT_PTR_NOT_NULL(strstr(heard.text, "migration 3 bad up: division by zero"));
+    CU_ASSERT_EQUAL(db_migrate_table(admin, url, table, 3, -1, record, &report), ERR_INTERNAL);
+    CU_ASSERT_PTR_NOT_NULL(strstr(report.text, "migration 3 bad up: division by zero"));
     CU_ASSERT_EQUAL(fx_admin("SELECT max(version) FROM parley_schema"), 2);
     CU_ASSERT_EQUAL(tables(), 3);
-    /* A program that knows less than the schema keeps its hands off. */
-    CU_ASSERT_EQUAL(db_migrate_table(admin, url, table, 1, 0, hear, &heard), ERR_PRECONDITION);
-    CU_ASSERT_PTR_NOT_NULL(strstr(heard.text, "use a newer parley"));
-    CU_ASSERT_EQUAL(db_migrate_table(admin, url, table, 2, 7, hear, &heard), ERR_INVALID);
+    /* A program that is older than the schema changes nothing. */
+    CU_ASSERT_EQUAL(db_migrate_table(admin, url, table, 1, 0, record, &report), ERR_PRECONDITION);
+    CU_ASSERT_PTR_NOT_NULL(strstr(report.text, "use a newer parley"));
+    CU_ASSERT_EQUAL(db_migrate_table(admin, url, table, 2, 7, record, &report), ERR_INVALID);
     CU_ASSERT_EQUAL(tables(), 3);
-    OK(db_migrate_table(admin, url, table, 2, 0, hear, &heard));
+    OK(db_migrate_table(admin, url, table, 2, 0, record, &report));
     CU_ASSERT_EQUAL(tables(), 0);
-    CU_ASSERT_EQUAL(db_migrate_table(admin, url, row_fails, 1, -1, hear, &heard), ERR_INTERNAL);
+    CU_ASSERT_EQUAL(db_migrate_table(admin, url, row_fails, 1, -1, record, &report), ERR_INTERNAL);
     CU_ASSERT_EQUAL(tables(), 1); /* parley_schema alone, and nothing in it */
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM parley_schema"), 0);
     fx_admin("DROP TABLE parley_schema");
 }
 
-/* Nothing is made where something is wrong. */
-static void says_what_is_wrong(void)
+/* A wrong configuration changes nothing. */
+TEST(wrong_configuration)
 {
     static const char broken[] = "postgresql://u:secret@[x";
     const char *admin = fx_admin_url(), *absent = fx_url_as("m absent"),
@@ -142,21 +142,21 @@ static void says_what_is_wrong(void)
         {weak, weak, ERR_INTERNAL, "permission denied for schema public"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct heard heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
+        struct report report = {.lock = PTHREAD_MUTEX_INITIALIZER};
         CU_ASSERT_EQUAL(
-            db_migrate_table(cases[i].admin_url, cases[i].url, table, 2, -1, hear, &heard),
+            db_migrate_table(cases[i].admin_url, cases[i].url, table, 2, -1, record, &report),
             cases[i].rc);
-        CU_ASSERT_PTR_NOT_NULL(strstr(heard.text, cases[i].says));
-        CU_ASSERT_EQUAL(strncmp(heard.text, "fault: ", 7), 0);
-        CU_ASSERT_EQUAL(count(heard.text, "\n"), 1);
-        CU_ASSERT_PTR_NULL(strstr(heard.text, "secret"));
+        CU_ASSERT_PTR_NOT_NULL(strstr(report.text, cases[i].says));
+        CU_ASSERT_EQUAL(strncmp(report.text, "fault: ", 7), 0);
+        CU_ASSERT_EQUAL(count(report.text, "\n"), 1);
+        CU_ASSERT_PTR_NULL(strstr(report.text, "secret"));
         CU_ASSERT_EQUAL(tables(), 0);
     }
     fx_admin("DROP ROLE m_nologin; DROP ROLE m_weak");
 }
 
 /* A text without a user means what libpq says. */
-static void the_login_is_libpqs(void)
+TEST(the_login_is_libpqs)
 {
     static const struct {
         const char *pguser, *url, *login;
@@ -176,14 +176,14 @@ static void the_login_is_libpqs(void)
     fclose(f);
     setenv("PGSERVICEFILE", file, 1);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct heard heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
+        struct report report = {.lock = PTHREAD_MUTEX_INITIALIZER};
         setenv("PGUSER", cases[i].pguser, 1);
-        CU_ASSERT_EQUAL(db_migrate_table(admin, cases[i].url, table, 2, -1, hear, &heard),
+        CU_ASSERT_EQUAL(db_migrate_table(admin, cases[i].url, table, 2, -1, record, &report),
                         ERR_INVALID);
         snprintf(says, sizeof(says),
                  strchr(cases[i].login, ' ') ? "fault: login \"%s\" of " : "fault: login %s of ",
                  cases[i].login);
-        CU_ASSERT_EQUAL(strncmp(heard.text, says, strlen(says)), 0);
+        CU_ASSERT_EQUAL(strncmp(report.text, says, strlen(says)), 0);
     }
     unsetenv("PGUSER");
     unsetenv("PGSERVICEFILE");
@@ -200,20 +200,20 @@ static const char differences[] =
     "   has_table_privilege('m_first', c.oid, may) <> has_table_privilege('m_second', c.oid, may)"
     " ELSE false END";
 
-/* A login that serves from now on gets what the one before it got from the migrations, also where
- * the schema is the newest, where schemas are closed, and with or without what a later migration
- * takes away; never more. Fails if a table is missing in db_migrate.c's grants, or has another
- * right there: tried for tenant_sessions. */
-static void another_login_may_serve(void)
+/* A new serving login gets exactly what the one before it got: also if the schema is the newest
+ * already, if PUBLIC may not use it, and without tables that a later migration drops. Fails if a
+ * table is missing in db_migrate.c's grants, or has another right there: tried for tenant_sessions.
+ */
+TEST(another_login_may_serve)
 {
-    struct heard heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct report report = {.lock = PTHREAD_MUTEX_INITIALIZER};
     fx_admin("CREATE ROLE m_owner LOGIN; CREATE ROLE m_first LOGIN; CREATE ROLE m_second LOGIN;"
              "ALTER DATABASE parley_db_test OWNER TO m_owner; CREATE ROLE m_third LOGIN;"
              "REVOKE ALL ON SCHEMA public FROM PUBLIC");
     const char *owner = fx_url_as("m_owner"),
                *url[] = {fx_url_as("m_first"), fx_url_as("m_second")};
     for (size_t i = 0; i < ARRAY_LEN(url); i++)
-        OK(db_migrate(owner, url[i], -1, hear, &heard));
+        OK(db_migrate(owner, url[i], -1, record, &report));
     CU_ASSERT_EQUAL(fx_admin(differences), 0);
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM pg_class c WHERE relkind IN ('r', 'p')"
                              " AND relowner = 'm_owner'::regrole"
@@ -226,25 +226,24 @@ static void another_login_may_serve(void)
              "ALTER TABLE sessions ALTER generation DROP DEFAULT;"
              "DROP SEQUENCE IF EXISTS session_generation");
     url[1] = fx_url_as("m_third");
-    OK(db_migrate(owner, url[1], -1, hear, &heard));
+    OK(db_migrate(owner, url[1], -1, record, &report));
     CU_ASSERT_EQUAL(fx_admin("SELECT has_table_privilege('m_third', 'messages', 'DELETE')::int"),
                     1);
     /* To itself, where one login does all. */
-    OK(db_migrate(owner, owner, -1, hear, &heard));
+    OK(db_migrate(owner, owner, -1, record, &report));
     fx_admin("DROP OWNED BY m_owner, m_first, m_second, m_third;"
              "ALTER DATABASE parley_db_test OWNER TO postgres;"
              "DROP ROLE m_owner, m_first, m_second, m_third;"
              "GRANT USAGE ON SCHEMA public TO PUBLIC; GRANT CREATE ON SCHEMA public TO " FX_ROLE);
 }
 
-/* As a worker opens it. */
-static PGresult *try(const char *url, const char *become, const char *what)
+/* On a connection as a worker opens it. */
+static PGresult *run_as(const char *url, const char *become, const char *what)
 {
     struct db_settings settings = fx_settings(url);
     struct db_conn c = {.pg = NULL};
-    char why[200];
-    CU_ASSERT_EQUAL(db_conn_open(&c, &settings, deadline_in_ms(5000), -1, why, sizeof(why)),
-                    OPEN_OK);
+    struct db_attempt attempt = {deadline_in_ms(5000), -1, ""};
+    CU_ASSERT_EQUAL(db_conn_open(&c, &settings, &attempt), OPEN_OK);
     PQsetnonblocking(c.pg, 0);
     PQclear(PQexec(c.pg, "SET parley.tenant = 'mine'"));
     PQclear(PQexec(c.pg, become));
@@ -253,10 +252,10 @@ static PGresult *try(const char *url, const char *become, const char *what)
     return res;
 }
 
-/* The second lock is hard: what serves cannot become the owner, see what is another tenant's, or
- * change what keeps it from that. Fails if the owner logs in and takes on the role that serves by
- * `options=-c role=…`, as parley did before: tried, with a url for m_owner of that kind. */
-static void what_serves_cannot_lift_the_lock(void)
+/* The serving login cannot become the owner, see another tenant's rows, or change row-level
+ * security. Fails if the owner logs in and takes the serving role by `options=-c role=…`: tried,
+ * with such a url for m_owner. */
+TEST(serving_login_cannot_lift_rls)
 {
     static const char *const becomes[] = {"RESET ROLE",
                                           "SET ROLE NONE",
@@ -284,21 +283,21 @@ static void what_serves_cannot_lift_the_lock(void)
         "UPDATE auth_state SET version = 0",
         "DELETE FROM api_keys"};
     static const char look[] = "SELECT count(*) FROM sessions WHERE tenant <> 'mine'";
-    struct heard heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct report report = {.lock = PTHREAD_MUTEX_INITIALIZER};
     fx_admin("CREATE ROLE m_owner LOGIN; CREATE ROLE m_serves LOGIN;"
              "ALTER DATABASE parley_db_test OWNER TO m_owner");
     const char *owner = fx_url_as("m_owner"), *url = fx_url_as("m_serves");
-    OK(db_migrate(owner, url, -1, hear, &heard));
+    OK(db_migrate(owner, url, -1, record, &report));
     fx_admin("INSERT INTO sessions (tenant, session_id, generation, expires_at, expiry_hour,"
              " ttl_seconds) VALUES ('mine', 'a', 1, now() + '1 day', 0, 1),"
              " ('other', 'b', 2, now() + '1 day', 0, 1)");
     for (size_t i = 0; i < ARRAY_LEN(becomes); i++) {
-        PGresult *res = try(url, becomes[i], look);
+        PGresult *res = run_as(url, becomes[i], look);
         const bool seen = PQntuples(res) == 1 && strcmp(PQgetvalue(res, 0, 0), "0") != 0;
         CU_ASSERT_FALSE(seen);
         PQclear(res);
         for (size_t k = 0; k < ARRAY_LEN(changes); k++) {
-            res = try(url, becomes[i], changes[k]);
+            res = run_as(url, becomes[i], changes[k]);
             if (PQresultStatus(res) != PGRES_FATAL_ERROR)
                 fprintf(stderr, "%s; %s: done\n", becomes[i], changes[k]);
             CU_ASSERT_EQUAL(PQresultStatus(res), PGRES_FATAL_ERROR);
@@ -306,20 +305,20 @@ static void what_serves_cannot_lift_the_lock(void)
         }
     }
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM sessions"), 2);
-    OK(db_migrate(owner, url, 0, hear, &heard));
+    OK(db_migrate(owner, url, 0, record, &report));
     fx_admin("ALTER DATABASE parley_db_test OWNER TO postgres;"
              "DROP OWNED BY m_serves; DROP ROLE m_owner, m_serves");
 }
 
 /* The real ones: up, down to nothing, up again, and the pool takes the schema. */
-static void own_migrations(void)
+TEST(own_migrations)
 {
-    struct heard heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct report report = {.lock = PTHREAD_MUTEX_INITIALIZER};
     const char *admin = fx_admin_url(), *url = fx_url();
     static const int targets[] = {-1, 0, -1};
     for (size_t i = 0; i < ARRAY_LEN(targets); i++)
-        OK(db_migrate(admin, url, targets[i], hear, &heard));
-    CU_ASSERT_PTR_NULL(strstr(heard.text, "fault: "));
+        OK(db_migrate(admin, url, targets[i], record, &report));
+    CU_ASSERT_PTR_NULL(strstr(report.text, "fault: "));
     struct db_settings settings = fx_settings(url);
     settings.schema_version = db_schema_version();
     struct fx *fx = fx_open(&settings);
@@ -331,13 +330,6 @@ static void own_migrations(void)
     fx = fx_open(&settings);
     CU_ASSERT_EQUAL(fx_status(fx).state, DB_MISCONFIGURED);
     fx_close(fx);
-    OK(db_migrate(admin, url, 0, hear, &heard));
+    OK(db_migrate(admin, url, 0, record, &report));
     CU_ASSERT_EQUAL(tables(), 0);
 }
-
-SUITE(db_migrate, "service db migrate", {"up, down, up, two at once", up_down_up_two_at_once},
-      {"failed step leaves nothing", failed_step_leaves_nothing},
-      {"says what is wrong", says_what_is_wrong}, {"the login is libpq's", the_login_is_libpqs},
-      {"another login may serve", another_login_may_serve},
-      {"what serves cannot lift the lock", what_serves_cannot_lift_the_lock},
-      {"own migrations", own_migrations})

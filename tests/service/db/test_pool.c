@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: MIT */
+/* Who gets which connection, who waits, and which connections are never used again. */
 #include "fixture.h"
 
-#include <stdio.h>
-#include <string.h>
 #include <sys/eventfd.h>
 
 #include "../../unit/suite.h"
 
 enum { MAX = 20 };
 
-/* Any of the pool's connections, those that are kept for reads as well. */
+/* Any of the pool's connections, also those that are kept for reads. */
 static void acquire_n(struct fx *fx, struct db_conn **c, int n)
 {
     fx->ctx.reserve = true;
     for (int i = 0; i < n; i++) {
         c[i] = NULL;
-        OK(db_pool_acquire(fx->db, &fx->ctx, NULL, &c[i]));
+        OK(db_pool_acquire(fx->db, &fx->ctx, &c[i]));
     }
 }
 
@@ -27,7 +26,7 @@ static void release_n(struct fx *fx, struct db_conn **c, int n)
 }
 
 /* Fails if keep_minimum opens nothing, or if acquire takes the busy connection again: tried. */
-static void opens_two_that_differ(void)
+TEST(opens_two_that_differ)
 {
     struct db_conn *c[2];
     struct fx *fx = fx_open(NULL);
@@ -64,7 +63,7 @@ static void *seek(void *arg)
     ctx.urgent = s->urgent;
     ctx.contention_key = s->contention_key;
     ctx.reserve = !s->writes;
-    s->rc = db_pool_acquire(s->fx->db, &ctx, NULL, &c);
+    s->rc = db_pool_acquire(s->fx->db, &ctx, &c);
     s->retry_after = ctx.err.retry_after_s;
     if (s->rc == ERR_NONE) {
         s->turn = s->turns ? (*s->turns)++ : 0;
@@ -89,7 +88,7 @@ static void seek_end(struct seeker *s)
 }
 
 /* Fails if may_open compares with > instead of >=, or if release does not hand over: tried. */
-static void grows_to_max_and_the_next_waits(void)
+TEST(grows_to_max_and_the_next_waits)
 {
     struct db_conn *c[MAX];
     struct fx *fx = fx_open(NULL);
@@ -111,8 +110,8 @@ static void grows_to_max_and_the_next_waits(void)
     fx_close(fx);
 }
 
-/* Fails if the mark is not looked at: tried. */
-static void urgent_goes_before_those_that_wait(void)
+/* Fails if ctx.urgent is ignored: tried. */
+TEST(urgent_goes_before_those_that_wait)
 {
     enum { SEEKERS = 4 };
     struct db_conn *c[MAX];
@@ -134,15 +133,15 @@ static void urgent_goes_before_those_that_wait(void)
     fx_close(fx);
 }
 
-/* Of 20 connections requests that wait for one row get 15, others the rest, past those that wait.
- * Fails if one contention_key may have all: tests/mutants/pool-for-one-session. */
-static void one_lane_leaves_room(void)
+/* Of 20 connections, requests of one contention key get 15; others get the rest, before those that
+ * wait. Fails if one key may have all: the mutant pool-for-one-session. */
+TEST(one_key_leaves_room)
 {
-    enum { MOST = MAX - MAX / 4, LANE = 7 };
+    enum { MOST = MAX - MAX / 4, KEY = 7 };
     struct db_conn *c[MAX];
     struct fx *fx = fx_open(NULL);
-    struct seeker same = {.fx = fx, .contention_key = LANE, .writes = true}, other = {.fx = fx};
-    fx->ctx.contention_key = LANE;
+    struct seeker same = {.fx = fx, .contention_key = KEY, .writes = true}, other = {.fx = fx};
+    fx->ctx.contention_key = KEY;
     acquire_n(fx, c, MOST);
     seek_begin(&same, 1);
     fx->ctx.contention_key = 0;
@@ -158,10 +157,10 @@ static void one_lane_leaves_room(void)
     fx_close(fx);
 }
 
-/* Writers leave what is kept for reads (2 of 20, 1 of 2), and the next one has its turn as soon as
- * one of them is done. Fails if writers may have all, and if a connection that comes back still
- * counts as its writer's: tried. */
-static void some_are_kept_for_reads(void)
+/* Writers leave what is kept for reads (2 of 20, 1 of 2), and the next writer gets its connection
+ * as soon as one of them is done. Fails if writers may have all, and if a released connection still
+ * counts for its writer: tried. */
+TEST(some_are_kept_for_reads)
 {
     static const int sizes[] = {2, MAX};
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
@@ -173,7 +172,7 @@ static void some_are_kept_for_reads(void)
         struct fx *fx = fx_open(&settings);
         struct seeker writer = {.fx = fx, .writes = true}, reader = {.fx = fx};
         for (int k = 0; k < most; k++) /* as writers */
-            CU_ASSERT_EQUAL_FATAL(db_pool_acquire(fx->db, &fx->ctx, NULL, &c[k]), ERR_NONE);
+            CU_ASSERT_EQUAL_FATAL(db_pool_acquire(fx->db, &fx->ctx, &c[k]), ERR_NONE);
         seek_begin(&writer, 1);
         seek(&reader);
         OK(reader.rc);
@@ -188,32 +187,31 @@ static void some_are_kept_for_reads(void)
     }
 }
 
-/* One that gave up opening a connection leaves its place to the next of its contention_key. Fails
- * if only the maintenance thread sees that, a quarter of a second later: tried. */
-static void the_next_of_a_lane_is_woken_at_once(void)
+/* A request that failed to open a connection no longer counts for its contention key. Fails if only
+ * the maintenance thread notices that, a quarter of a second later: tried. */
+TEST(the_next_of_a_key_is_woken_at_once)
 {
-    enum { LANE = 7 };
-    char why[200];
+    enum { KEY = 7 };
+    struct db_attempt attempt = {deadline_in_ms(0), -1, ""};
     struct db_settings settings = fx_settings(NULL);
     settings.pool_min = 1;
     settings.pool_max = 2;
     struct fx *fx = fx_open(&settings);
-    struct seeker same = {.fx = fx, .contention_key = LANE, .writes = true};
+    struct seeker same = {.fx = fx, .contention_key = KEY, .writes = true};
     pthread_mutex_lock(&fx->db->lock);
     struct db_conn *c = db_pool_reserve(fx->db);
     CU_ASSERT_PTR_NOT_NULL_FATAL(c);
-    c->who.contention_key = LANE;
+    c->demand.contention_key = KEY;
     pthread_mutex_unlock(&fx->db->lock);
     seek_begin(&same, 1);
-    CU_ASSERT_EQUAL(db_pool_open_one(fx->db, deadline_in_ms(0), -1, c, why, sizeof(why)),
-                    OPEN_LATE);
+    CU_ASSERT_EQUAL(db_pool_open_one(fx->db, c, &attempt), OPEN_LATE);
     CU_ASSERT_EQUAL(fx_status(fx).waiting, 0);
     seek_end(&same);
     fx_close(fx);
 }
 
 /* Fails if a waiter whose time is up stays in the list (the release then hands to it): tried. */
-static void the_next_gives_up_in_time(void)
+TEST(the_next_gives_up_in_time)
 {
     struct db_conn *c[MAX], *again;
     struct db_settings settings = fx_settings(NULL);
@@ -230,28 +228,26 @@ static void the_next_gives_up_in_time(void)
     /* A request's own deadline ends the waiting too. */
     fx->db->set.acquire_ms = 60000;
     fx_request(fx, SV("t1"), 30);
-    CU_ASSERT_EQUAL(db_pool_acquire(fx->db, &fx->ctx, NULL, &again), ERR_OVERLOAD);
+    CU_ASSERT_EQUAL(db_pool_acquire(fx->db, &fx->ctx, &again), ERR_OVERLOAD);
     release_n(fx, c, MAX);
     CU_ASSERT_EQUAL(fx_status(fx).idle, MAX);
     fx_close(fx);
 }
 
 /* Fails if the idle list is FIFO: tried. */
-static void last_returned_is_lent_first(void)
+TEST(last_released_is_used_first)
 {
-    struct db_conn *c[3], *again;
+    struct db_conn *c[3];
     struct fx *fx = fx_open(NULL);
     acquire_n(fx, c, 3);
     int last = fx_pid(c[2]);
     release_n(fx, c, 3);
-    acquire_n(fx, &again, 1);
-    CU_ASSERT_EQUAL(fx_pid(again), last);
-    db_pool_release(fx->db, again);
+    CU_ASSERT_EQUAL(fx_next_pid(fx), last);
     fx_close(fx);
 }
 
 /* Fails if acquire leaves out db_conn_quiet: tried. */
-static void terminated_backends_are_not_lent(void)
+TEST(terminated_backends_are_not_used)
 {
     struct db_conn *c[4];
     struct db_rows rows;
@@ -271,70 +267,50 @@ static void terminated_backends_are_not_lent(void)
     fx_close(fx);
 }
 
-static void expect_not_returned(const char *sql)
-{
-    struct db_conn *c;
-    struct fx *fx = fx_open(NULL);
-    OK(fx_run(fx, DB_WRITE, "SELECT 1", NULL));
-    acquire_n(fx, &c, 1);
-    const int pid = fx_pid(c);
-    db_pool_release(fx->db, c);
-    OK(fx_run(fx, DB_WRITE, sql, NULL));
-    acquire_n(fx, &c, 1);
-    CU_ASSERT_NOT_EQUAL(fx_pid(c), pid);
-    db_pool_release(fx->db, c);
-    CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_discarded), 1);
-    fx_close(fx);
-}
-
 /* Fails if db_conn_clean does not look at dirty: tried. */
-static void session_state_never_goes_back(void)
+TEST(session_state_is_closed)
 {
-    expect_not_returned("SET work_mem = '1MB'");
-    expect_not_returned("SELECT set_config('work_mem', '1MB', false)");
-    expect_not_returned("LISTEN news");
-    expect_not_returned("CREATE TEMP TABLE left_behind (a int)");
-    expect_not_returned("SELECT pg_advisory_lock(7)");
+    static const char *const sql[] = {
+        "SET work_mem = '1MB'", "SELECT set_config('work_mem', '1MB', false)", "LISTEN news",
+        "CREATE TEMP TABLE left_behind (a int)", "SELECT pg_advisory_lock(7)"};
+    for (size_t i = 0; i < ARRAY_LEN(sql); i++) {
+        struct fx *fx = fx_open(NULL);
+        OK(fx_run(fx, DB_WRITE, "SELECT 1", NULL));
+        const int pid = fx_next_pid(fx);
+        OK(fx_run(fx, DB_WRITE, sql[i], NULL));
+        CU_ASSERT_NOT_EQUAL(fx_next_pid(fx), pid);
+        CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_discarded), 1);
+        fx_close(fx);
+    }
 }
 
 static void expect_closed(struct fx *fx, struct db_conn *c)
 {
     const int pid = fx_pid(c);
     db_pool_release(fx->db, c);
-    acquire_n(fx, &c, 1);
-    CU_ASSERT_NOT_EQUAL(fx_pid(c), pid);
-    db_pool_release(fx->db, c);
+    CU_ASSERT_NOT_EQUAL(fx_next_pid(fx), pid);
 }
 
-/* Fails if db_conn_clean does not look at the transaction status: tried. */
-static void open_or_aborted_transaction_never_goes_back(void)
+/* Fails if db_conn_clean does not look at the transaction status, or, for the last row, neither at
+ * that nor for a pending result: tried. */
+TEST(unfinished_work_is_closed)
 {
-    static const char *const sql[] = {"BEGIN", "BEGIN; SELECT 1/0"};
+    static const char *const sql[] = {"BEGIN", "BEGIN; SELECT 1/0", NULL};
     for (size_t i = 0; i < ARRAY_LEN(sql); i++) {
         struct db_conn *c;
         struct fx *fx = fx_open(NULL);
         acquire_n(fx, &c, 1);
-        PQclear(db_conn_ask(c, sql[i], deadline_in_ms(5000), -1));
+        if (sql[i])
+            PQclear(db_conn_exec(c, sql[i], deadline_in_ms(5000), -1));
+        else
+            CU_ASSERT_TRUE(PQsendQuery(c->pg, "SELECT 'of another'") && PQflush(c->pg) == 0);
         expect_closed(fx, c);
         fx_close(fx);
     }
 }
 
-/* Fails if db_conn_clean looks neither at the transaction status nor for a pending result: tried.
- */
-static void pending_result_never_goes_back(void)
-{
-    struct db_conn *c;
-    struct fx *fx = fx_open(NULL);
-    acquire_n(fx, &c, 1);
-    CU_ASSERT_EQUAL(PQsendQuery(c->pg, "SELECT 'of another'"), 1);
-    CU_ASSERT_EQUAL(PQflush(c->pg), 0);
-    expect_closed(fx, c);
-    fx_close(fx);
-}
-
 /* Fails if release does not look at retire_us: tried. */
-static void old_and_idle_connections_are_closed(void)
+TEST(old_and_idle_connections_are_closed)
 {
     struct db_conn *c[5];
     struct db_settings settings = fx_settings(NULL);
@@ -349,9 +325,9 @@ static void old_and_idle_connections_are_closed(void)
     fx_close(fx);
 }
 
-/* Its server may have ended it with the one that was lost, and the end not have arrived. Fails if
- * only idle connections are retired: tests/mutants/lent-again. */
-static void lent_beside_a_lost_one_is_closed(void)
+/* After one connection is lost, the server may have ended others, too, without it showing yet.
+ * Fails if only idle connections are retired: the mutant lent-again. */
+TEST(busy_ones_are_closed_after_a_loss)
 {
     struct db_conn *c[3];
     struct fx *fx = fx_open(NULL);
@@ -368,143 +344,9 @@ static void lent_beside_a_lost_one_is_closed(void)
     fx_close(fx);
 }
 
-/* text NULL: nothing is wrong. */
-static void expect_wrong(const struct db_settings *settings, const char *text)
-{
-    struct fx *fx = fx_open(settings);
-    const struct db_status s = fx_status(fx);
-    CU_ASSERT_EQUAL(s.state, text ? DB_MISCONFIGURED : DB_UP);
-    if (text) {
-        CU_ASSERT_PTR_NOT_NULL(strstr(s.reason, text));
-        if (!strstr(s.reason, text))
-            fprintf(stderr, "reason: %s\n", s.reason);
-        CU_ASSERT_EQUAL(fx_run(fx, DB_READ, "SELECT 1", NULL), ERR_UNAVAILABLE);
-        CU_ASSERT_EQUAL(fx_status(fx).open, 0);
-    }
-    fx_close(fx);
-}
-
-/* Fails if db_check_server is not called, or asks with USAGE for what a login may become: tried. */
-static void roles_that_escape_rls_are_refused(void)
-{
-    static const struct {
-        const char *login, *setup, *wrong;
-        bool also_alone; /* refused also where there is one login for all */
-    } logins[] = {
-        {"postgres", "", "is a superuser", true},
-        {"db_test_bypass", "BYPASSRLS", "has BYPASSRLS", true},
-        {"db_test_owner", "", "owns the tables", false},
-        {"db_test_member", "NOINHERIT IN ROLE db_test_owner", "owns the tables", false},
-        {"db_test_super", "NOINHERIT IN ROLE postgres", "is a superuser", true},
-        {"db_test_lifts", "NOINHERIT IN ROLE db_test_bypass", "has BYPASSRLS", true},
-        {"db_test_schema", "", "owns the tables", false},
-        {"db_test_database", "", "owns the tables", false},
-        /* Whoever may make roles makes itself a member of the owner: before PostgreSQL 16. */
-        {"db_test_maker", "CREATEROLE", "owns the tables", false},
-        /* As parley logged in before: what SET ROLE NONE brings back is what counts. */
-        {"db_test_owner' options='-c role=" FX_ROLE, NULL, "owns the tables", false},
-        {"db_test_absent", NULL, "\"db_test_absent\" does not exist", true},
-    };
-    struct db_settings settings = fx_settings(NULL);
-    for (size_t i = 0; i < ARRAY_LEN(logins); i++) {
-        if (!logins[i].setup || i == 0)
-            continue;
-        fx_admin(text_of("CREATE ROLE %s LOGIN %s", logins[i].login, logins[i].setup));
-    }
-    fx_admin("GRANT " FX_ROLE " TO db_test_owner; CREATE TABLE sessions (a int);"
-             "ALTER TABLE sessions OWNER TO db_test_owner;"
-             "ALTER SCHEMA public OWNER TO db_test_schema;"
-             "ALTER DATABASE parley_db_test OWNER TO db_test_database");
-    const bool by_createrole =
-        fx_admin("SELECT current_setting('server_version_num')::int") < 160000;
-    for (size_t i = 0; i < ARRAY_LEN(logins); i++) {
-        settings.url = fx_url_as(logins[i].login);
-        settings.owner_may_serve = false;
-        if (by_createrole || strcmp(logins[i].login, "db_test_maker") != 0)
-            expect_wrong(&settings, logins[i].wrong);
-        settings.owner_may_serve = true;
-        expect_wrong(&settings, logins[i].also_alone ? logins[i].wrong : NULL);
-    }
-    fx_admin("ALTER SCHEMA public OWNER TO pg_database_owner;"
-             "ALTER DATABASE parley_db_test OWNER TO postgres");
-    settings.url = fx_url();
-    settings.owner_may_serve = false;
-    settings.schema_version = 3;
-    expect_wrong(&settings, "schema is at version 0, this program needs 3: run `parley migrate`");
-    fx_admin("CREATE TABLE parley_schema (version int); INSERT INTO parley_schema VALUES (4);"
-             "GRANT SELECT ON parley_schema TO " FX_ROLE);
-    expect_wrong(&settings, "needs 3: use a newer parley");
-    fx_admin("DROP TABLE parley_schema; DROP TABLE sessions");
-    for (size_t i = ARRAY_LEN(logins) - 1; i > 0; i--) {
-        if (!logins[i].setup)
-            continue;
-        fx_admin(text_of("DROP ROLE %s", logins[i].login));
-    }
-    settings.schema_version = 0;
-    settings.url = "postgresql://u:secret@[broken";
-    expect_wrong(&settings, "DATABASE_URL is not a valid connection string");
-    settings.url_name = "DATABASE_ADMIN_URL";
-    expect_wrong(&settings, "DATABASE_ADMIN_URL is not a valid connection string");
-}
-
-/* Becomes right by itself when somebody puts it right. */
-static void recovers_from_a_wrong_schema(void)
-{
-    struct db_settings settings = fx_settings(NULL);
-    settings.schema_version = 3;
-    struct fx *fx = fx_open(&settings);
-    CU_ASSERT_EQUAL(fx_status(fx).state, DB_MISCONFIGURED);
-    fx_admin("CREATE TABLE parley_schema (version int); INSERT INTO parley_schema VALUES (3);"
-             "GRANT SELECT ON parley_schema TO " FX_ROLE);
-    EVENTUALLY(fx_status(fx).state == DB_UP);
-    CU_ASSERT_EQUAL(fx_status(fx).schema_version, 3);
-    CU_ASSERT_STRING_EQUAL(fx_status(fx).reason, "");
-    fx_close(fx);
-    fx_admin("DROP TABLE parley_schema");
-}
-
-/* Fails if fit_size ignores workers, or the database's limit: tried. */
-static void size_is_lowered_to_what_the_server_allows(void)
-{
-    struct db_settings settings = fx_settings(NULL);
-    settings.workers = 10; /* (100 - 3) / 10 */
-    struct fx *fx = fx_open(&settings);
-    CU_ASSERT_EQUAL(fx_status(fx).max, 9);
-    fx_close(fx);
-    fx_admin("ALTER DATABASE parley_db_test CONNECTION LIMIT 30");
-    fx = fx_open(&settings);
-    CU_ASSERT_EQUAL(fx_status(fx).max, 3);
-    fx_close(fx);
-    fx_admin("ALTER DATABASE parley_db_test CONNECTION LIMIT -1");
-}
-
-/* What is acknowledged is on disk, whatever role, database or server say later; how long it waits
- * for standbys is up to the URL, which may not say "off". Fails if connections take what the server
- * has: tests/mutants/db-synchronous-commit.patch. */
-static void commits_are_durable(void)
-{
-    struct db_rows rows;
-    const char *plain = fx_url();
-    char url[2200];
-    struct db_settings settings = fx_settings(plain);
-    fx_admin("ALTER DATABASE parley_db_test SET synchronous_commit = off");
-    for (int i = 0; i < 2; i++) {
-        struct fx *fx = fx_open(&settings);
-        enum err e = fx_run(fx, DB_READ, "SELECT current_setting('synchronous_commit')", &rows);
-        struct sv has = e == ERR_NONE ? db_get_text(&rows, 0, 0) : SV_NONE;
-        CU_ASSERT(sv_eq(has, sv_from(i == 0 ? "on" : "remote_apply")));
-        fx_close(fx);
-        snprintf(url, sizeof(url), "%s options='-c synchronous_commit=remote_apply'", plain);
-        settings.url = url;
-    }
-    snprintf(url, sizeof(url), "%s options='-c synchronous_commit=off'", plain);
-    expect_wrong(&settings, "set synchronous_commit off");
-    fx_admin("ALTER DATABASE parley_db_test RESET synchronous_commit");
-}
-
-/* With the server full but one connection open, the next waits for that one instead of failing.
- * Fails if OPEN_FULL is treated as OPEN_REFUSED: tried. */
-static void full_server_means_waiting(void)
+/* If the server is full and one connection is open, the next request waits for that one. Fails if
+ * OPEN_FULL is treated as OPEN_REFUSED: tried. */
+TEST(full_server_means_waiting)
 {
     struct db_conn *c[2];
     fx_admin("DROP ROLE IF EXISTS db_test_login; CREATE ROLE db_test_login LOGIN");
@@ -521,23 +363,3 @@ static void full_server_means_waiting(void)
     fx_close(fx);
     fx_admin("DROP ROLE db_test_login");
 }
-
-SUITE(db_pool, "service db pool", {"opens two that differ", opens_two_that_differ},
-      {"grows to max and the next waits", grows_to_max_and_the_next_waits},
-      {"urgent goes before those that wait", urgent_goes_before_those_that_wait},
-      {"one contention_key leaves room", one_lane_leaves_room},
-      {"some are kept for reads", some_are_kept_for_reads},
-      {"the next of a contention_key is woken at once", the_next_of_a_lane_is_woken_at_once},
-      {"the next gives up in time", the_next_gives_up_in_time},
-      {"last returned is lent first", last_returned_is_lent_first},
-      {"terminated backends are not lent", terminated_backends_are_not_lent},
-      {"session state never goes back", session_state_never_goes_back},
-      {"open or aborted transaction never goes back", open_or_aborted_transaction_never_goes_back},
-      {"pending result never goes back", pending_result_never_goes_back},
-      {"old and idle connections are closed", old_and_idle_connections_are_closed},
-      {"lent beside a lost one is closed", lent_beside_a_lost_one_is_closed},
-      {"roles that escape RLS are refused", roles_that_escape_rls_are_refused},
-      {"recovers from a wrong schema", recovers_from_a_wrong_schema},
-      {"size is lowered to what the server allows", size_is_lowered_to_what_the_server_allows},
-      {"commits are durable", commits_are_durable},
-      {"full server means waiting", full_server_means_waiting})

@@ -4,13 +4,14 @@
 #include <string.h>
 
 #include "../../unit/suite.h"
+#include "parley/db/transaction.h"
 
 static const struct db_stmt insert = {"tx_insert", "INSERT INTO items (id, n) VALUES ($1, $2)"};
 
 struct script {
-    int fail_at;   /* the statement that fails, from 0; -1: none */
-    bool overlook; /* fn does not notice */
-    enum err own;  /* fn's own result after its statements */
+    int fail_at;  /* the statement that fails, from 0; -1: none */
+    bool ignore;  /* fn goes on after a failure */
+    enum err own; /* fn's own result */
     int runs;
 };
 
@@ -24,20 +25,20 @@ static enum err run_script(struct db_tx *tx, struct request_ctx *ctx, void *arg)
         struct db_param p[] = {db_i64(i), db_i32(i == s->fail_at ? -1 : i)};
         struct db_failure failure;
         enum err rc = db_tx_query(tx, ctx, &insert, p, 2, NULL, &failure);
-        if (rc != ERR_NONE && !s->overlook)
+        if (rc != ERR_NONE && !s->ignore)
             return rc;
     }
     return s->own;
 }
 
 /* Fails if roll_back does nothing (release then closes the connection, which is counted), or if a
- * failure that fn overlooked is committed and nobody looks how COMMIT was answered: tried. */
-static void failure_at_each_statement_leaves_nothing(void)
+ * failure that fn ignored is committed and the answer to COMMIT is not checked: tried. */
+TEST(failure_at_each_statement_leaves_nothing)
 {
     struct fx *fx = fx_open(NULL);
     for (int at = 0; at < STATEMENTS; at++) {
-        for (int overlook = 0; overlook < 2; overlook++) {
-            struct script s = {.fail_at = at, .overlook = overlook};
+        for (int ignore = 0; ignore < 2; ignore++) {
+            struct script s = {.fail_at = at, .ignore = ignore};
             fx_admin("TRUNCATE items");
             fx_request(fx, SV("t1"), 5000);
             CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, run_script, &s),
@@ -66,18 +67,20 @@ static enum err nest(struct db_tx *tx, struct request_ctx *ctx, void *arg)
     struct fx *fx = arg;
     struct script inner = {.fail_at = -1};
     struct db_param p[] = {db_i64(100), db_i32(1)};
-    enum err rc = db_tx_query(tx, ctx, &insert, p, 2, NULL, NULL);
-    return rc != ERR_NONE ? rc : db_transaction(fx->db, ctx, DB_READ_COMMITTED, run_script, &inner);
+    TRY(db_tx_query(tx, ctx, &insert, p, 2, NULL, NULL));
+    return db_transaction(fx->db, ctx, DB_READ_COMMITTED, run_script, &inner);
 }
 
-/* Fails if db_transaction does not ask db_pool_owns: tried. */
-static void nested_is_an_error(void)
+/* Fails if db_transaction does not look at in_transaction. Afterwards another one may begin. */
+TEST(nested_is_an_error)
 {
     fx_admin("TRUNCATE items");
     struct fx *fx = fx_open(NULL);
     CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, nest, fx), ERR_INTERNAL);
     CU_ASSERT_PTR_NOT_NULL(strstr(fx->ctx.err.cause, "inside a transaction"));
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
+    struct script next = {.fail_at = -1};
+    OK(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, run_script, &next));
     fx_close(fx);
 }
 
@@ -88,7 +91,7 @@ static enum err do_nothing(struct db_tx *tx, struct request_ctx *ctx, void *arg)
     return *(enum err *)arg;
 }
 
-static void without_statements_nothing_is_sent(void)
+TEST(without_statements_nothing_is_sent)
 {
     enum err own = ERR_NONE;
     struct fx *fx = fx_open(NULL);
@@ -101,11 +104,11 @@ static void without_statements_nothing_is_sent(void)
 }
 
 struct race {
-    int runs, meddle; /* another change comes in between in the first so many runs */
+    int runs, others; /* in so many runs somebody else changes the row in between */
     size_t used[8];
 };
 
-/* Reads, lets somebody else write, then writes: fails under REPEATABLE READ. */
+/* Reads, lets somebody else write, then writes, which fails under REPEATABLE READ. */
 static enum err read_then_write(struct db_tx *tx, struct request_ctx *ctx, void *arg)
 {
     static const struct db_stmt read = {"race_read", "SELECT n FROM items WHERE id = 1"};
@@ -113,19 +116,17 @@ static enum err read_then_write(struct db_tx *tx, struct request_ctx *ctx, void 
     struct race *r = arg;
     struct db_rows rows;
     r->used[r->runs] = arena_used(ctx->arena);
-    enum err rc = db_tx_query(tx, ctx, &read, NULL, 0, &rows, NULL);
-    if (rc != ERR_NONE)
-        return rc;
-    if (r->runs++ < r->meddle)
+    TRY(db_tx_query(tx, ctx, &read, NULL, 0, &rows, NULL));
+    if (r->runs++ < r->others)
         fx_admin("UPDATE items SET n = n + 10 WHERE id = 1");
     struct db_param p = db_i32((int32_t)db_get_i64(&rows, 0, 0) + 1);
     return db_tx_query(tx, ctx, &write, &p, 1, NULL, NULL);
 }
 
 /* Fails if the table of SQLSTATEs does not mark 40001, or the arena is not rewound: tried. */
-static void serialization_failure_is_repeated(void)
+TEST(serialization_failure_is_repeated)
 {
-    struct race r = {.meddle = 2};
+    struct race r = {.others = 2};
     fx_admin("TRUNCATE items; INSERT INTO items (id, n) VALUES (1, 0)");
     struct fx *fx = fx_open(NULL);
     OK(db_transaction(fx->db, &fx->ctx, DB_REPEATABLE_READ, read_then_write, &r));
@@ -135,7 +136,7 @@ static void serialization_failure_is_repeated(void)
     CU_ASSERT_EQUAL(fx_admin("SELECT n FROM items WHERE id = 1"), 21);
     CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_retries), 2);
     /* Not for ever. */
-    struct race lost = {.meddle = 100};
+    struct race lost = {.others = 100};
     CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_REPEATABLE_READ, read_then_write, &lost),
                     ERR_BUSY);
     CU_ASSERT_EQUAL(lost.runs, 4);
@@ -151,9 +152,7 @@ static enum err be_killed(struct db_tx *tx, struct request_ctx *ctx, void *arg)
 {
     struct killing *k = arg;
     struct db_param p[] = {db_i64(1), db_i32(1)};
-    enum err rc = db_tx_query(tx, ctx, &insert, p, 2, NULL, NULL);
-    if (rc != ERR_NONE)
-        return rc;
+    TRY(db_tx_query(tx, ctx, &insert, p, 2, NULL, NULL));
     if (k->runs++ < k->kills)
         fx_admin("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE state "
                  "= 'idle in transaction' AND application_name = 'db_test'");
@@ -161,9 +160,9 @@ static enum err be_killed(struct db_tx *tx, struct request_ctx *ctx, void *arg)
     return db_tx_query(tx, ctx, &insert, p, 2, NULL, NULL);
 }
 
-/* Before COMMIT is sent a lost connection has changed nothing, so the whole is done again, once.
- * Fails if the transaction counts as DB_WRITE: tried. */
-static void lost_before_commit_is_repeated(void)
+/* Before COMMIT is sent a lost connection has changed nothing, so the whole is repeated once. Fails
+ * if the transaction counts as DB_WRITE: tried. */
+TEST(lost_before_commit_is_repeated)
 {
     fx_admin("TRUNCATE items");
     struct fx *fx = fx_open(NULL);
@@ -188,7 +187,7 @@ static enum err insert_one(struct db_tx *tx, struct request_ctx *ctx, void *arg)
 
 /* A deferred trigger kills the backend in the middle of COMMIT. Fails if COMMIT's fault is not
  * turned into ERR_OUTCOME_UNKNOWN (the transaction is then repeated): tried. */
-static void lost_in_commit_is_unknown(void)
+TEST(lost_in_commit_is_unknown)
 {
     int runs = 0;
     fx_admin("TRUNCATE items; CREATE OR REPLACE FUNCTION die() RETURNS trigger LANGUAGE plpgsql "
@@ -210,7 +209,7 @@ static void lost_in_commit_is_unknown(void)
 
 /* One statement that reads and writes under SERIALIZABLE is repeated too: a function that fails
  * with 40001 until its third call. Fails if db_may_repeat does not repeat conflicts: tried. */
-static void single_statement_is_repeated(void)
+TEST(single_statement_is_repeated)
 {
     fx_admin("CREATE SEQUENCE calls; GRANT ALL ON calls TO " FX_ROLE ";"
              "CREATE FUNCTION third() RETURNS int LANGUAGE plpgsql AS 'BEGIN IF nextval(''calls'') "
@@ -224,12 +223,3 @@ static void single_statement_is_repeated(void)
     fx_close(fx);
     fx_admin("DROP FUNCTION third(); DROP SEQUENCE calls");
 }
-
-SUITE(db_tx, "service db tx",
-      {"failure at each statement leaves nothing", failure_at_each_statement_leaves_nothing},
-      {"nested is an error", nested_is_an_error},
-      {"without statements nothing is sent", without_statements_nothing_is_sent},
-      {"serialization failure is repeated", serialization_failure_is_repeated},
-      {"lost before commit is repeated", lost_before_commit_is_repeated},
-      {"lost in commit is unknown", lost_in_commit_is_unknown},
-      {"single statement is repeated", single_statement_is_repeated})

@@ -179,6 +179,6 @@ struct cache_value cluster_value(struct cluster *c, struct world *caller, const 
     ctx->tenant = sv_from(tenant);
     OK(sql_session_read(c->plain->sessions, ctx, sv_from(id), SV_NONE, SESSION_WINDOW, s));
     value.stamp = (struct cache_stamp){s->generation, s->version, s->mark};
-    OK(codec_encode(ctx, s, &value.bytes));
+    OK(session_codec_encode(ctx, s, &value.bytes));
     return value;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Several hosts over the same servers: session modules with a memory of their own each. */
+/* Several hosts over the same servers. */
 #ifndef PARLEY_TESTS_SESSION_CLUSTER_H
 #define PARLEY_TESTS_SESSION_CLUSTER_H
 
@@ -9,7 +9,7 @@
 #include "../../../src/session/session_internal.h"
 #include "fixture.h"
 
-/* Two hosts with memory and Redis, one without caches, and Redis as it is. */
+/* Two hosts with memory and Redis, one without caches, and a cache that is Redis alone. */
 struct cluster {
     struct world *a, *b, *plain;
     struct cache *redis;
@@ -18,7 +18,7 @@ struct cluster {
 struct cluster *cluster_open(void);
 void cluster_close(struct cluster *c);
 
-/* Kills the backends of all who serve. */
+/* Kills all backends of the serving role. */
 #define KILL_ALL                                                    \
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity" \
     " WHERE datname = 'parley_sessions' AND usename = 'parley_app'"
@@ -34,23 +34,23 @@ void cluster_sweep(struct world *w);
 void cluster_make(struct world *w, const char *id);
 /* Appends n messages, at most 30, each of its own content. */
 MUSTCHECK enum err cluster_append(struct world *w, const char *id, size_t n);
-/* All but the names, versions and lives of two sessions is the same. */
+/* Whether two sessions are equal but for ids, generations, versions and times. */
 bool cluster_same(const struct session *a, const struct session *b);
-/* What w serves is what PostgreSQL has, to the last field, and not marked as degraded. */
+/* A read by w returns exactly what PostgreSQL has, and is not marked as degraded. */
 void cluster_expect_current(struct cluster *c, struct world *w, const char *id);
-/* The version of what a cache holds for a session of t1: in w's memory, or in Redis; 0: nothing. */
+/* The version of a session of t1 in w's memory, or in Redis; 0: none. */
 int64_t cluster_in_memory(struct world *w, const char *id);
 int64_t cluster_in_redis(struct cluster *c, const char *id);
-/* Waits until Redis holds that version (0: nothing); values get there a little later. */
+/* Waits until Redis has that version (0: none). */
 bool cluster_wait_redis(struct cluster *c, const char *id, int64_t version);
 /* The entity tags that every form of If-Match compares with: of the whole, of the state, and
  * LangGraph's. In the arena. */
 enum { CLUSTER_TAGS = 3 };
 void cluster_tags(struct arena *a, const struct session *s, struct sv out[CLUSTER_TAGS]);
-/* Puts a value into the memory of both hosts and into Redis, as if it had been read just now. */
+/* Stores a value in the memory of both hosts and in Redis, as a reader would. */
 void cluster_put(struct cluster *c, const char *tenant, const char *id,
                  const struct cache_value *value);
-/* The session as it is in PostgreSQL, as a value; in the caller's arena. */
+/* The session of PostgreSQL as a value, in the caller's arena. */
 struct cache_value cluster_value(struct cluster *c, struct world *caller, const char *tenant,
                                  const char *id, struct session *s);
 

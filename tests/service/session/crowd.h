@@ -17,7 +17,7 @@ struct crowd {
     pthread_barrier_t start;
     void (*work)(struct crowd *crowd, struct world *c, int me);
     _Atomic int calls_done, created, conflicts, missing, failed;
-    _Atomic int64_t generation;                 /* of whoever came last */
+    _Atomic int64_t generation;                 /* of the last receipt */
     struct session_receipt receipts[CROWD_MAX]; /* the last of each */
     _Atomic unsigned char seen[4096];           /* by seq: how often it was given */
 };
@@ -27,15 +27,14 @@ struct crowd crowd_at(struct world *w, const char *id);
 void crowd_run(struct crowd *crowd, int n,
                void (*work)(struct crowd *crowd, struct world *c, int me));
 
-/* Errors that say that nothing was done yet: on a slow machine the pool may be full for a second.
- */
+/* Errors that mean that nothing was done: on a slow machine the pool may be full for a second. */
 bool crowd_try_again(enum err e);
-/* e = call, until e is none of those. */
+/* e = call, until e is no such error. */
 #define UNTIL_DONE(e, call) \
     do                      \
         e = (call);         \
     while (crowd_try_again(e))
-/* Appends n messages, at most 3, as often as it has to be tried. */
+/* Appends n messages, at most 3, and tries again after such an error. */
 MUSTCHECK enum err crowd_append(struct crowd *crowd, struct world *c, size_t n, bool create,
                                 const struct session_precondition *precondition);
 

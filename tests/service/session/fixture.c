@@ -50,17 +50,18 @@ bool world_sql(const char *sql, char *out, size_t n)
     return run_sql(url, sql, out, n);
 }
 
-static void say(void *arg, bool fault, const char *line)
+static void print_fault(void *arg, bool fault, const char *line)
 {
     (void)arg;
     if (fault)
         fprintf(stderr, "migrate: %s\n", line);
 }
 
-/* Once a run: an owner that is no superuser, the login that serves, the database, the schema. */
+/* Makes, once a run, an owner that is no superuser, the serving login, the database and the schema.
+ */
 static bool make_database(const char *dbname)
 {
-    static char made[4][64]; /* by this process: nobody else does */
+    static char made[4][64]; /* names of those that this process has made */
     size_t i = 0;
     while (i < ARRAY_LEN(made) - 1 && made[i][0] && strcmp(made[i], dbname) != 0)
         i++;
@@ -73,7 +74,7 @@ static bool make_database(const char *dbname)
     const char *roles = "CREATE ROLE parley_owner LOGIN; CREATE ROLE parley_app LOGIN";
     if ((i == 0 && !run_sql(super, roles, NULL, 0)) ||
         !run_sql(super, text_of("CREATE DATABASE %s OWNER parley_owner", dbname), NULL, 0) ||
-        db_migrate(owner, serves, -1, say, NULL) != ERR_NONE)
+        db_migrate(owner, serves, -1, print_fault, NULL) != ERR_NONE)
         return false;
     snprintf(made[i], sizeof(made[i]), "%s", dbname);
     return true;
@@ -147,9 +148,9 @@ void world_close(struct world *w)
     free(w);
 }
 
-bool world_was_from(const struct world *w, const char *tier)
+bool world_was_from(const struct world *w, const char *source)
 {
-    return sv_eq(sv_from(w->ctx.trace.tier), sv_from(tier));
+    return sv_eq(sv_from(w->ctx.trace.source), sv_from(source));
 }
 
 struct request_ctx *world_request(struct world *w, const char *tenant)
@@ -275,22 +276,22 @@ PGconn *world_connect(const char *dbname)
     return PQconnectdb(url);
 }
 
-struct gate *gate_close(const char *sql)
+struct held_transaction *transaction_hold(const char *sql)
 {
     PGconn *c = world_connect("parley_sessions");
     PGresult *r = PQexec(c, sql);
     CU_ASSERT_TRUE(PQresultStatus(r) == PGRES_COMMAND_OK || PQresultStatus(r) == PGRES_TUPLES_OK);
     PQclear(r);
-    return (struct gate *)c;
+    return (struct held_transaction *)c;
 }
 
-void gate_open(struct gate *gate)
+void transaction_release(struct held_transaction *held)
 {
-    PQclear(PQexec((PGconn *)gate, "ROLLBACK"));
-    PQfinish((PGconn *)gate);
+    PQclear(PQexec((PGconn *)held, "ROLLBACK"));
+    PQfinish((PGconn *)held);
 }
 
-bool gate_wait(const char *condition, int64_t n)
+bool wait_for_backends(const char *condition, int64_t n)
 {
     for (int i = 0; i < 1000; i++) {
         if (world_rows("pg_stat_activity WHERE datname = 'parley_sessions' AND %s", condition) >= n)
@@ -317,7 +318,7 @@ void world_expire(const char *id)
                id);
 }
 
-static int64_t number(const char *sql)
+static int64_t query_number(const char *sql)
 {
     char out[32] = "";
     bool ok = world_sql(sql, out, sizeof(out));
@@ -332,7 +333,7 @@ int64_t world_count(const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(sql, sizeof(sql), fmt, ap);
     va_end(ap);
-    return number(sql);
+    return query_number(sql);
 }
 
 int64_t world_rows(const char *fmt, ...)
@@ -343,7 +344,12 @@ int64_t world_rows(const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(sql + n, sizeof(sql) - n, fmt, ap);
     va_end(ap);
-    return number(sql);
+    return query_number(sql);
+}
+
+struct session_precondition keyed(const char *key)
+{
+    return (struct session_precondition){.key = sv_from(key), .fingerprint = SV("f")};
 }
 
 struct session_draft draft_of(const char *id, const char *user)

@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* A migrated database of its own, and session modules over it. What one thread of a test asks for
- * belongs to one struct world. */
+/*
+ * The fixtures of these tests:
+ * - fixture.h: a world is a migrated database, a session service over it, and the requests of one
+ *   thread. world_* are calls of session.h as one request each, and SQL as the superuser.
+ * - cluster.h: a cluster is two hosts with caches, one without, and Redis, over one database.
+ * - crowd.h: a crowd is threads that do the same to one session at once.
+ * - script.h: a script is an update of messages as a short text.
+ */
 #ifndef PARLEY_TESTS_SESSION_FIXTURE_H
 #define PARLEY_TESTS_SESSION_FIXTURE_H
 
 #include "../service.h"
-#include "parley/session/session.h"
+#include "parley/session/ahead.h"
+#include "parley/session/search.h"
+#include "parley/session/update.h"
 
 extern const struct session_precondition nobody;
 
@@ -18,7 +26,7 @@ struct world {
     struct sessions *sessions;
     struct arena *arena;
     struct request_ctx ctx;
-    bool is_share;        /* the modules are another's */
+    bool is_share;        /* made by world_share */
     int64_t sessions_max; /* the bound of each request's tenant; 0: none */
     int64_t ms;           /* the time of each request */
     /* Results of the last call that gives one. A session and a receipt are empty if it failed. */
@@ -29,25 +37,25 @@ struct world {
     size_t at;
 };
 
-/* redis: with memory of its own and Redis (TEST_REDIS_URL), or without caches. Ends the test if it
- * cannot. */
+/* redis: with memory of its own and Redis (TEST_REDIS_URL); else without caches. A failure ends the
+ * test. */
 struct world *world_open(bool redis);
-/* As above with a database and a Redis of one's own; redis_url NULL: without. */
+/* The same over another database and Redis. redis_url NULL: without caches. */
 struct world *world_open_in(const char *dbname, const char *redis_url);
-/* Requests of their own, for another thread, over the modules of w; for world_close. */
+/* Requests of another thread over the service of w. For world_close. */
 struct world *world_share(const struct world *w);
 void world_close(struct world *w);
 /* The cache of a worker over the memory of a host; both may be NULL. */
 struct cache *world_cache(struct cache_shared *shared, const char *redis_url);
-/* A fresh request of the tenant; what the last one returned is gone. */
+/* A fresh request of the tenant. Frees the results of the last one. */
 struct request_ctx *world_request(struct world *w, const char *tenant);
 /* Whether the last request's read was answered by "memory", "redis" or "postgres". */
-bool world_was_from(const struct world *w, const char *tier);
+bool world_was_from(const struct world *w, const char *source);
 
-/* Makes a session of n messages, whose content is this JSON. */
+/* Makes a session of n messages with this JSON as content. */
 void world_make(struct world *w, const char *tenant, const char *id, const char *user, size_t n,
                 const char *content, const struct session_precondition *precondition);
-/* Appends one message of this content; create: to a session that it may make. */
+/* Appends one message with this content. create: the append may make the session. */
 MUSTCHECK enum err world_append_one(struct world *w, const char *tenant, const char *id,
                                     bool create, const char *content,
                                     const struct session_precondition *precondition);
@@ -79,7 +87,7 @@ MUSTCHECK enum err world_message(struct world *w, const char *tenant, const char
 MUSTCHECK enum err world_page(struct world *w, const char *tenant, const char *id, const char *user,
                               const struct session_page_query *q);
 
-/* Every kind of read shows this as the only message; twice, so that a cached value is looked at
+/* Every kind of read returns this as the only message. Reads twice, so that a cached value is read,
  * too. */
 void expect_only(struct world *w, const char *tenant, const char *id, const char *content);
 /* The tenant has no such session. */
@@ -90,25 +98,27 @@ void expect_nothing(struct world *w, const char *tenant, const char *id);
 bool world_sql(const char *sql, char *out, size_t n);
 /* Runs SQL that is formatted like printf and must succeed. */
 void world_exec(const char *fmt, ...) PRINTF_LIKE(1, 2);
-/* The sessions of this id have just expired. */
+/* Lets the sessions of this id expire. */
 void world_expire(const char *id);
 
 /* A connection of the superuser to a database of world_open_in; for PQfinish. */
 struct pg_conn *world_connect(const char *dbname);
 
-/* Runs sql, which must begin a transaction, as the superuser. gate_open rolls it back. It holds a
- * lock or an uncommitted change. */
-struct gate;
-struct gate *gate_close(const char *sql);
-void gate_open(struct gate *gate);
-/* Waits until so many backends are where the condition on pg_stat_activity says. */
-bool gate_wait(const char *condition, int64_t n);
+/* Runs sql, which must begin a transaction, as the superuser. Its locks and changes stay until
+ * transaction_release rolls it back. */
+struct held_transaction;
+struct held_transaction *transaction_hold(const char *sql);
+void transaction_release(struct held_transaction *held);
+/* Waits until n backends meet the condition on pg_stat_activity. */
+bool wait_for_backends(const char *condition, int64_t n);
 
-/* The number that a query formatted like printf gives; -1, with a CUnit failure, if it fails. */
+/* The number that a query formatted like printf returns; -1, with a CUnit failure, if it fails. */
 int64_t world_count(const char *fmt, ...) PRINTF_LIKE(1, 2);
-/* The same for how many rows there are "FROM …". */
+/* The same for the number of rows "FROM …". */
 int64_t world_rows(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
+/* A precondition with this idempotency key. */
+struct session_precondition keyed(const char *key);
 struct session_draft draft_of(const char *id, const char *user);
 struct session_draft draft_with(const char *id, const char *user,
                                 const struct session_message_draft *m, size_t n);

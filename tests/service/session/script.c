@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
-void script_read(struct script *s, const char *words, const char *context)
+void script_read(struct script *s, const char *text, const char *context)
 {
     static const enum session_edit how[] = {
         ['+'] = SESSION_PUT, ['-'] = SESSION_REMOVE, ['?'] = SESSION_REMOVE_IF_THERE};
     memset(s, 0, sizeof(*s));
-    snprintf(s->text, sizeof(s->text), "%s", words);
+    snprintf(s->text, sizeof(s->text), "%s", text);
     s->update = (struct session_update){.messages = s->messages,
                                         .edits = s->edits,
                                         .context = context ? sv_from(context) : SV_NONE};
@@ -32,11 +32,11 @@ void script_read(struct script *s, const char *words, const char *context)
     }
 }
 
-enum err script_run(struct world *w, const char *id, const char *words, const char *context,
+enum err script_run(struct world *w, const char *id, const char *text, const char *context,
                     const struct session_precondition *precondition)
 {
     struct script s;
-    script_read(&s, words, context);
+    script_read(&s, text, context);
     w->r = (struct session_receipt){.version = 0};
     w->at = 0;
     return session_update(w->sessions, world_request(w, "t1"), sv_from(id), &s.update, precondition,

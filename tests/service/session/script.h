@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Updates in a few words. */
+/* An update as a short text. */
 #ifndef PARLEY_TESTS_SESSION_SCRIPT_H
 #define PARLEY_TESTS_SESSION_SCRIPT_H
 
@@ -16,9 +16,9 @@ struct script {
     struct session_update update;
 };
 /* context: JSON, or NULL; borrowed. */
-void script_read(struct script *s, const char *words, const char *context);
+void script_read(struct script *s, const char *text, const char *context);
 /* Runs one for tenant t1; see w->r and w->at. */
-MUSTCHECK enum err script_run(struct world *w, const char *id, const char *words,
+MUSTCHECK enum err script_run(struct world *w, const char *id, const char *text,
                               const char *context, const struct session_precondition *precondition);
 /* The session with up to SESSION_MESSAGES_MAX messages, for tenant t1. */
 struct session script_state(struct world *w, const char *id);

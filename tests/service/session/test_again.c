@@ -1,23 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* A session made again under the same id is another session: nothing of the old one is seen. */
+/* A session that is made again under the same id is another session: nothing of the old one is
+ * read. */
 
 #include "../../unit/suite.h"
 #include "cluster.h"
 
-/* What somebody who knew the old session still has of it. */
-struct memory {
+/* What a client of the old session still has of it. */
+struct old_session {
     int64_t generation;
     char made_id[UUID_LEN + 1];
 };
 
-static void remember(struct world *w, const char *id, struct memory *out)
-{
-    OK(world_get(w, "t1", id));
-    out->generation = w->s.generation;
-    uuid_v8_pack((uint64_t)w->s.generation, 1, out->made_id);
-}
-
-static void make_old(struct world *w, const char *id, struct memory *old)
+static void make_old(struct world *w, const char *id, struct old_session *old)
 {
     struct session_message_draft m[2] = {message_of("user", "\"old\""),
                                          message_of("user", "\"old too\"")};
@@ -25,11 +19,13 @@ static void make_old(struct world *w, const char *id, struct memory *old)
     m[1].message_id = SV("client-1");
     d.context = SV("{\"old\":1}");
     OK(world_create(w, "t1", &d, &nobody));
-    remember(w, id, old);
+    OK(world_get(w, "t1", id));
+    old->generation = w->s.generation;
+    uuid_v8_pack((uint64_t)old->generation, 1, old->made_id);
 }
 
-/* The old entity tags open nothing, not even if all but the generation were equal. */
-static void old_tags_are_refused(struct world *w, const char *id, const struct memory *old)
+/* The old entity tags are refused, even where all but the generation is equal. */
+static void old_tags_are_refused(struct world *w, const char *id, const struct old_session *old)
 {
     const struct session_patch patch = {.context = SV("{\"by\":\"tag\"}")};
     struct sv tags[CLUSTER_TAGS];
@@ -46,7 +42,7 @@ static void old_tags_are_refused(struct world *w, const char *id, const struct m
 }
 
 /* The new session has one message with the seq of an old one. */
-static void expect_new(struct world *w, const char *id, const struct memory *old)
+static void expect_new(struct world *w, const char *id, const struct old_session *old)
 {
     expect_only(w, "t1", id, "\"new\"");
     OK(world_get(w, "t1", id));
@@ -62,56 +58,54 @@ static void expect_new(struct world *w, const char *id, const struct memory *old
     expect_only(w, "t1", id, "\"new\"");
 }
 
-/* Fails if a made id is looked up by its seq alone, if entity tags go without the generation, or
- * if writes do not tell the cache: tried. */
-static void deleted_and_created_again(void)
-{
-    struct memory old;
-    struct world *w = world_open(true);
-    make_old(w, "i:again", &old);
-    OK(world_delete(w, "t1", "i:again", &nobody));
-    expect_nothing(w, "t1", "i:again");
-    world_make(w, "t1", "i:again", NULL, 1, "\"new\"", &nobody);
-    expect_new(w, "i:again", &old);
-    world_close(w);
-}
+enum end { DELETED, EXPIRED };
+enum how { CREATE, APPEND, ENSURE };
 
-/* Fails if the expired session is renewed instead of put aside: tried. */
-static void expired_and_created_again(void)
+/* Fails if a made id is looked up by its seq alone, if entity tags go without the generation, if a
+ * write does not reach the caches, or if an expired session is renewed and not made a tombstone:
+ * tried.
+ */
+static void made_again(void)
 {
-    struct memory old;
-    struct world *w = world_open(true);
-    make_old(w, "i:expired", &old);
-    world_expire("i:expired");
-    world_make(w, "t1", "i:expired", NULL, 1, "\"new\"", &nobody);
-    expect_new(w, "i:expired", &old);
-    world_close(w);
-}
-
-/* Likewise by an append that makes its session, and by get or create. */
-static void expired_and_made_by_other_calls(void)
-{
-    struct memory old;
+    static const struct {
+        const char *id;
+        enum end end;
+        enum how how;
+    } rows[] = {{"i:again", DELETED, CREATE},
+                {"i:expired", EXPIRED, CREATE},
+                {"i:expired-2", EXPIRED, APPEND},
+                {"i:expired-3", EXPIRED, ENSURE}};
     struct session_message_draft m = message_of("user", "\"new\"");
-    struct session_draft d = draft_with("i:expired-3", NULL, &m, 1);
     struct world *w = world_open(true);
-    make_old(w, "i:expired-2", &old);
-    world_expire("i:expired-2");
-    OK(world_append_one(w, "t1", "i:expired-2", true, "\"new\"", &nobody));
-    CU_ASSERT_TRUE(w->r.created && w->r.first_seq == 1);
-    expect_new(w, "i:expired-2", &old);
-    make_old(w, "i:expired-3", &old);
-    world_expire("i:expired-3");
-    cache_close(w->cache);
-    /* SQL behind the module's back is not told to the cache. */
-    w->cache = w->sessions->cache = NULL;
-    OK(world_ensure(w, "t1", &d, &nobody));
-    CU_ASSERT_TRUE(w->r.created);
-    expect_new(w, "i:expired-3", &old);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *id = rows[i].id;
+        const struct session_draft d = draft_with(id, NULL, &m, 1);
+        struct old_session old;
+        make_old(w, id, &old);
+        if (rows[i].end == DELETED) {
+            OK(world_delete(w, "t1", id, &nobody));
+            expect_nothing(w, "t1", id);
+        } else {
+            world_expire(id);
+        }
+        if (rows[i].how == CREATE) {
+            OK(world_create(w, "t1", &d, &nobody));
+        } else if (rows[i].how == APPEND) {
+            OK(world_append_one(w, "t1", id, true, "\"new\"", &nobody));
+            CU_ASSERT_EQUAL(w->r.first_seq, 1);
+        } else {
+            /* Without caches, which do not know of the expiry that SQL made. */
+            cache_close(w->cache);
+            w->cache = w->sessions->cache = NULL;
+            OK(world_ensure(w, "t1", &d, &nobody));
+        }
+        CU_ASSERT_TRUE(w->r.created);
+        expect_new(w, id, &old);
+    }
     world_close(w);
 }
 
-/* An id of the made form that names no generation is only ever a client's own. Fails if generation
+/* An id of the made form with generation 0 is always a client's own. Fails if generation
  * 0 is taken for "any": tried. */
 static void made_id_of_no_generation(void)
 {
@@ -129,7 +123,5 @@ static void made_id_of_no_generation(void)
     world_close(w);
 }
 
-SUITE(session_again, "session/again", {"deleted and created again", deleted_and_created_again},
-      {"expired and created again", expired_and_created_again},
-      {"expired and made by other calls", expired_and_made_by_other_calls},
+SUITE(session_again, "session/again", {"made again", made_again},
       {"a made id of no generation", made_id_of_no_generation})

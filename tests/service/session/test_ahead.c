@@ -57,7 +57,7 @@ static bool is_own(const struct session *s, const char *tenant, const char *id, 
 
 /* ---- many at once ---- */
 
-/* One of those that are asked for together. */
+/* One of the requests that are read ahead together. */
 struct member {
     struct world *w;
     const char *tenant;
@@ -82,7 +82,7 @@ static struct session_ahead *choose(struct crowd *crowd, struct member *m)
     struct request_ctx *ctx = world_request(m->w, m->tenant);
     if (dice / 1048576 % 8 == 0) /* now and then nothing is in memory */
         cache_remove(crowd->w->cache, (struct cache_key){ctx->tenant, sv_from(m->id)}, true);
-    return session_ahead_of(ctx, sv_from(m->id));
+    return session_ahead_new(ctx, sv_from(m->id));
 }
 
 static void answer(struct crowd *crowd, struct member *m)
@@ -115,10 +115,10 @@ static void work(struct crowd *crowd, struct world *c, int me)
         (void)world_request(c, "");                   /* resets what is shared */
         for (int i = 0; i < TOGETHER; i++)
             ahead[i] = choose(crowd, &all[i]);
-        session_read_ahead(crowd->w->sessions, c->arena, ahead, n);
+        session_ahead_read(crowd->w->sessions, c->arena, ahead, n);
         crowd->missing += (int)n;
         for (size_t i = 0; i < TOGETHER; i++) {
-            crowd->created += i < n && session_is_ahead(&all[i].w->ctx);
+            crowd->created += i < n && session_ahead_is_done(&all[i].w->ctx);
             answer(crowd, &all[i]);
         }
     }
@@ -179,8 +179,8 @@ static void few_read_ahead(struct few *f)
 {
     (void)world_request(f->shared, "");
     for (int i = 0; i < KINDS; i++)
-        f->ahead[i] = session_ahead_of(&f->callers[i]->ctx, sv_from(f->ids[i]));
-    session_read_ahead(f->c->a->sessions, f->shared->arena, f->ahead, KINDS);
+        f->ahead[i] = session_ahead_new(&f->callers[i]->ctx, sv_from(f->ids[i]));
+    session_ahead_read(f->c->a->sessions, f->shared->arena, f->ahead, KINDS);
 }
 
 static enum err get(struct few *f, int who, int id, const char *user, struct session *s)
@@ -207,7 +207,7 @@ static void each_has_its_own(void)
         (void)world_request(f.callers[i], "t1");
     few_read_ahead(&f);
     for (int i = 0; i < KINDS; i++)
-        CU_ASSERT_EQUAL(session_is_ahead(&f.callers[i]->ctx), i != NOT_IN_MEMORY);
+        CU_ASSERT_EQUAL(session_ahead_is_done(&f.callers[i]->ctx), i != NOT_IN_MEMORY);
     OK(get(&f, CHANGED, CHANGED, "t1", &s));
     CU_ASSERT_TRUE(s.version == 2 && s.n_messages == 3);
     CU_ASSERT_EQUAL(get(&f, DELETED, DELETED, "t1", &s), ERR_NOT_FOUND);
@@ -245,8 +245,8 @@ static void in_time(void)
     few_open(&f, "time");
     for (size_t row = 0; row < ARRAY_LEN(rows); row++) {
         const bool locked = row == 2;
-        struct gate *gate =
-            locked ? gate_close("BEGIN; LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE") : NULL;
+        struct held_transaction *held =
+            locked ? transaction_hold("BEGIN; LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE") : NULL;
         const int64_t began = clock_mono_us();
         for (int i = 0; i < KINDS; i++)
             world_request(f.callers[i], "t1")->deadline = deadline_in_ms(rows[row][i > 0]);
@@ -259,8 +259,8 @@ static void in_time(void)
         }
         if (locked)
             CU_ASSERT_TRUE(clock_mono_us() - began < 10000000);
-        if (gate)
-            gate_open(gate);
+        if (held)
+            transaction_release(held);
         const enum err e = get(&f, 0, 0, "t1", &s);
         CU_ASSERT_EQUAL(e, rows[row][0] < 0 ? ERR_TIMEOUT : ERR_NONE);
     }

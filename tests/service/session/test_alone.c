@@ -36,7 +36,7 @@ static void host_open(struct host *h)
     }
 }
 
-/* The memory goes last. */
+/* b uses the memory of a. */
 static void host_close(struct host *h)
 {
     world_close(h->b);
@@ -44,7 +44,7 @@ static void host_close(struct host *h)
     db_hosts_shared_unmap(h->shared);
 }
 
-/* A read that gives this version; asks: whether PostgreSQL is asked for it. */
+/* A read returns this version. asks: it asks PostgreSQL. */
 static void expect_read(struct world *w, const char *id, int64_t version, bool asks)
 {
     OK(world_get(w, "t1", id));
@@ -52,9 +52,9 @@ static void expect_read(struct world *w, const char *id, int64_t version, bool a
     CU_ASSERT_EQUAL(w->ctx.trace.statements > 0, asks);
 }
 
-enum step { READ, APPEND, PATCH, UPDATE, DELETE_MESSAGE, RECREATE, OUTDATE, COMPANY, ALONE };
+enum step { READ, APPEND, PATCH, UPDATE, DELETE_MESSAGE, RECREATE, OUTDATE, NOT_ALONE, ALONE };
 
-static enum err take(struct host *h, struct world *w, const char *id, enum step step)
+static enum err run_step(struct host *h, struct world *w, const char *id, enum step step)
 {
     const struct session_patch p = {.context = SV("{\"a\":1}")};
     switch (step) {
@@ -73,7 +73,7 @@ static enum err take(struct host *h, struct world *w, const char *id, enum step 
     case OUTDATE:
         cache_shared_outdate(h->a->shared);
         return ERR_NONE;
-    case COMPANY:
+    case NOT_ALONE:
     case ALONE:
         set_alone(h, step == ALONE);
         return ERR_NONE;
@@ -92,16 +92,16 @@ static void answers_while_current(void)
         int64_t version;
         bool asks, asks_again;
     } steps[] = {
-        {READ, 1, false, false},   {APPEND, 2, false, false},   {APPEND, 3, false, false},
-        {PATCH, 4, true, false},   {APPEND, 5, false, false},   {UPDATE, 6, true, false},
-        {COMPANY, 6, true, true},  {ALONE, 6, false, false},    {DELETE_MESSAGE, 7, true, false},
-        {OUTDATE, 7, true, false}, {RECREATE, 1, false, false},
+        {READ, 1, false, false},    {APPEND, 2, false, false},   {APPEND, 3, false, false},
+        {PATCH, 4, true, false},    {APPEND, 5, false, false},   {UPDATE, 6, true, false},
+        {NOT_ALONE, 6, true, true}, {ALONE, 6, false, false},    {DELETE_MESSAGE, 7, true, false},
+        {OUTDATE, 7, true, false},  {RECREATE, 1, false, false},
     };
     struct host h;
     host_open(&h);
     cluster_make(h.b, "al:current");
     for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
-        OK(take(&h, h.b, "al:current", steps[i].step));
+        OK(run_step(&h, h.b, "al:current", steps[i].step));
         expect_read(h.a, "al:current", steps[i].version, steps[i].asks);
         expect_read(h.a, "al:current", steps[i].version, steps[i].asks_again);
     }
@@ -126,7 +126,7 @@ static void writer_begin(struct writer *x, struct world *w, const char *id)
     OK(fresh_write_begin(w->sessions, world_request(x->mine, "t1"), sv_from(id), &x->write));
 }
 
-/* The statement and its commit; what the session is then is read along with it. */
+/* The statement and its commit, and a read of the session after it. */
 static void writer_commit(struct writer *x, const char *id)
 {
     struct session_message_draft m = message_of("user", "\"of a writer\"");
@@ -195,8 +195,8 @@ static void two_writers(void)
     host_close(&h);
 }
 
-/* Whoever does not know what became of its write leaves its key in quarantine: the commit may come
- * later. Fails if the doubt is not told to the memory: tests/mutants/alone-doubt. */
+/* A writer that does not know the outcome leaves its key in quarantine: the commit may come later.
+ * Fails if the quarantine does not begin: tests/mutants/alone-doubt. */
 static void in_doubt(void)
 {
     struct host h;
@@ -253,7 +253,7 @@ static void *reader_main(void *arg)
     return NULL;
 }
 
-/* Reads of rows that have taken their snapshot wait for whoever has an advisory lock. */
+/* Reads of rows wait, after their snapshot, for an advisory lock. */
 static const char slow_reads[] =
     "CREATE FUNCTION slow() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN"
     " IF current_query() LIKE '%m.total > m.size%' THEN PERFORM pg_advisory_xact_lock_shared(77); "
@@ -261,8 +261,8 @@ static const char slow_reads[] =
     " RETURN true; END $$;"
     "CREATE POLICY slow ON messages AS RESTRICTIVE FOR SELECT USING (slow())";
 
-/* The read began before the write, whose answer came before the read's: what it saw is not current
- * any more. Fails if the epoch is noted after the question: tests/mutants/alone-late-epoch. */
+/* A read begins before a write and ends after the write's answer: its value is not current. Fails
+ * if the snapshot is taken after the statement: tests/mutants/alone-late-epoch. */
 static void epoch_is_of_the_beginning(void)
 {
     struct host h;
@@ -273,11 +273,11 @@ static void epoch_is_of_the_beginning(void)
     OK(cluster_append(h.b, "al:slow", 3));
     cache_remove(h.b->cache, (struct cache_key){SV("t1"), SV("al:slow")}, true);
     CU_ASSERT_TRUE(world_sql(slow_reads, NULL, 0));
-    struct gate *gate = gate_close("BEGIN; SELECT pg_advisory_xact_lock(77)");
+    struct held_transaction *held = transaction_hold("BEGIN; SELECT pg_advisory_xact_lock(77)");
     CU_ASSERT_EQUAL(pthread_create(&thread, NULL, reader_main, &r), 0);
-    CU_ASSERT_TRUE(gate_wait("wait_event = 'advisory'", 1));
+    CU_ASSERT_TRUE(wait_for_backends("wait_event = 'advisory'", 1));
     OK(cluster_append(h.b, "al:slow", 1));
-    gate_open(gate);
+    transaction_release(held);
     pthread_join(thread, NULL);
     CU_ASSERT_EQUAL(r.version, 2);
     world_exec("DROP POLICY slow ON messages; DROP FUNCTION slow()");

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* While PostgreSQL is away: reads from memory and from Redis, marked; writes refused before they
- * touch anything. */
+/* While PostgreSQL is away: reads from memory and from Redis are marked as degraded, and writes are
+ * refused without effect. */
 #include "cluster.h"
 
 #include "../../unit/suite.h"
 
-/* What is refused, with PostgreSQL known to be away: at once. */
+/* Every write is refused at once. */
 static void expect_refused(struct world *w, const char *id)
 {
     struct session_draft draft = draft_of(id, NULL), unnamed = draft_of(NULL, NULL);
@@ -32,7 +32,7 @@ static void expect_reads(struct world *w, const char *id)
     OK(world_page(w, "t1", id, NULL, &q));
     CU_ASSERT_TRUE(w->page.degraded && w->page.n == 5 && w->page.has_more);
     CU_ASSERT_EQUAL(world_get_as(w, "t1", id, "x", 20), ERR_NOT_FOUND);
-    /* What no cache holds. */
+    /* What no cache has. */
     CU_ASSERT_NOT_EQUAL(world_get_as(w, "t1", id, NULL, 21), ERR_NONE);
     CU_ASSERT_NOT_EQUAL(world_get(w, "t1", "h:cold"), ERR_NONE);
     q.after = 1;
@@ -73,20 +73,20 @@ static void away(const char *go, const char *come, const char *id)
 }
 
 /* Fails if a hit is not marked, if the mark stays when PostgreSQL is back, or if Redis is not
- * looked into: tried. */
+ * asked: tried. */
 static void stopped(void)
 {
     away("stop", "start", "h:stopped");
 }
 
-/* Connected and silent: no socket tells. Fails if only a refused connect counts as away: tried. */
+/* Connected and silent. Fails if only a refused connect counts as away: tried. */
 static void silent(void)
 {
     away("pause", "resume", "h:silent");
 }
 
-/* Whose key could not be confirmed: the same, although PostgreSQL is there. Fails if the mark is
- * looked at in reads alone, or in writes alone: tried. */
+/* The same for a request whose API key could not be confirmed, although PostgreSQL is there. Fails
+ * if caches_only matters to reads alone, or to writes alone: tried. */
 static void unconfirmed(void)
 {
     const char *id = "h:unconfirmed";

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* How many open sessions a tenant may have: to the session, by every way to make one, however many
- * make them at once. */
+/* The limit of open sessions of a tenant: exact, for every way to make a session, and for many
+ * requests at once. */
 
 #include "../../unit/suite.h"
 #include "crowd.h"
@@ -34,7 +34,7 @@ static void expect_limited(struct world *w, const char *tenant, int64_t most, en
                     0);
 }
 
-/* What is known of how many a tenant has becomes older. */
+/* Makes the stored count of a tenant older. */
 static void pass_time(const char *tenant, const char *interval)
 {
     world_exec(
@@ -42,7 +42,7 @@ static void pass_time(const char *tenant, const char *interval)
         interval, tenant);
 }
 
-static void forget(const char *tenant)
+static void delete_count(const char *tenant)
 {
     world_exec("DELETE FROM tenant_sessions WHERE tenant = '%s'", tenant);
 }
@@ -59,38 +59,37 @@ static int64_t counted_us(const char *tenant)
                        tenant);
 }
 
-/* Fails if one of the four ways to make a session goes without the bound, if what is there already
- * is refused, if a replay is, or if what is over is counted: tried. */
+/* Fails if one of the four ways to make a session ignores the limit, if a write to an existing
+ * session or a replay is refused, or if a session that is over is counted: tried. */
 static void each_way(void)
 {
-    const struct session_precondition keyed = {.key = SV("k-bound"), .fingerprint = SV("f")};
+    const struct session_precondition with_key = keyed("k-bound"), new_key = keyed("k-new");
     struct world *w = world_open(true);
     OK(try(w, "b1", 3, CREATE, "b:0", &nobody));
     OK(try(w, "b1", 3, ENSURE, "b:1", &nobody));
-    OK(try(w, "b1", 3, APPEND, "b:2", &keyed));
+    OK(try(w, "b1", 3, APPEND, "b:2", &with_key));
     for (int way = 0; way < WAYS; way++)
         expect_limited(w, "b1", 3, (enum way)way, "b:one-too-many", &nobody);
     CU_ASSERT_EQUAL(world_copy(w, "b1", "b:0", &nobody), ERR_LIMITED);
-    expect_limited(w, "b1", 3, CREATE, "b:one-too-many",
-                   &(struct session_precondition){.key = SV("k-new"), .fingerprint = SV("f")});
-    OK(try(w, "b1", 3, APPEND, "b:2", &keyed)); /* given again */
+    expect_limited(w, "b1", 3, CREATE, "b:one-too-many", &new_key);
+    OK(try(w, "b1", 3, APPEND, "b:2", &with_key)); /* a replay */
     CU_ASSERT_EQUAL(try(w, "b1", 3, CREATE, "b:0", &nobody), ERR_CONFLICT);
     OK(try(w, "b1", 3, ENSURE, "b:0", &nobody));
     OK(try(w, "b1", 3, APPEND, "b:0", &nobody));
     OK(try(w, "b2", 3, CREATE, "b:0", &nobody));
     OK(try(w, "b1", 0, CREATE, "b:unbounded", &nobody));
-    /* Deleted and expired ones are not open; the id of one that is over is free. */
+    /* Deleted and expired sessions are not open, and their ids are free. */
     OK(world_delete(w, "b1", "b:unbounded", &nobody));
     OK(world_delete(w, "b1", "b:2", &nobody));
     pass_time("b1", "1 s");
-    /* The session of that key is gone, its answer is not. */
-    OK(try(w, "b1", 2, APPEND, "b:2", &keyed));
+    /* The session of that key is gone; the replay is not. */
+    OK(try(w, "b1", 2, APPEND, "b:2", &with_key));
     world_exec("UPDATE sessions SET expires_at = now() WHERE tenant = 'b1'"
                " AND session_id = 'b:1'");
     OK(try(w, "b1", 3, APPEND, "b:1", &nobody));
     OK(try(w, "b1", 3, ENSURE, "b:3", &nobody));
     expect_limited(w, "b1", 3, ENSURE, "b:4", &nobody);
-    /* A bound below what there is lets nothing more in, and takes nothing away. */
+    /* A limit below the present number admits nothing more, and deletes nothing. */
     expect_limited(w, "b1", 1, ENSURE, "b:4", &nobody);
     OK(try(w, "b1", 1, APPEND, "b:3", &nobody));
     world_close(w);
@@ -118,8 +117,8 @@ static void work(struct crowd *crowd, struct world *c, int me)
     both->limited += e == ERR_LIMITED;
 }
 
-/* Fails if nobody waits for those that create at the same time, or if the room is that from before
- * the waiting: tried. */
+/* Fails if creates do not wait for each other, or if the count is one from before the wait: tried.
+ */
 static void at_once(void)
 {
     struct world *a = world_open(true), *b = world_open(true);
@@ -127,7 +126,7 @@ static void at_once(void)
         const char *id = text_of("b:crowd%d", round);
         struct crowds both = {.crowd = crowd_at(a, id), .other = b};
         world_exec("DELETE FROM sessions WHERE tenant = 'b3'");
-        forget("b3");
+        delete_count("b3");
         crowd_run(&both.crowd, MEMBERS, work);
         CU_ASSERT_EQUAL(both.crowd.created, MOST);
         CU_ASSERT_EQUAL(both.limited, MEMBERS - MOST);
@@ -137,8 +136,8 @@ static void at_once(void)
     world_close(a);
 }
 
-/* The last free place, and many who want the same session: one makes it, all have it. Fails if it
- * is not looked for once more behind the lock, or before the room that it has taken: tried. */
+/* One more session is allowed, and many requests want the same one: one makes it, all get it. Fails
+ * if it is not looked up again after the wait for the lock, before the count: tried. */
 static void work_same(struct crowd *crowd, struct world *c, int me)
 {
     struct crowds *both = (struct crowds *)crowd;
@@ -155,7 +154,7 @@ static void the_same_at_once(void)
     for (int round = 0; round < 5; round++) {
         struct crowds both = {.crowd = crowd_at(a, "b:same"), .other = b};
         world_exec("UPDATE sessions SET expires_at = now() WHERE tenant = 'b4'");
-        forget("b4");
+        delete_count("b4");
         crowd_run(&both.crowd, MEMBERS, work_same);
         CU_ASSERT_EQUAL(both.crowd.created, MEMBERS);
     }
@@ -163,9 +162,9 @@ static void the_same_at_once(void)
     world_close(a);
 }
 
-/* ---- what is known ---- */
+/* ---- stored counts ---- */
 
-/* Fails if every create counts, or if one that fails is kept as if it had not: tried. */
+/* Fails if every create counts the sessions, or if a create that fails is counted: tried. */
 static void not_counted_again(void)
 {
     struct world *w = world_open(true);
@@ -186,9 +185,8 @@ static void not_counted_again(void)
     world_close(w);
 }
 
-/* Room that came is not seen for 10 us a session that was counted, and then counted; so is one that
- * is none any more, after 30 s. Fails if what is known is believed for ever, or if a time to come
- * is: tried. */
+/* A count is valid for 10 us a session that was counted, but at most 30 s. Fails if a count stays
+ * valid for ever, or if one with a time in the future is valid: tried. */
 static void counted_again(void)
 {
     struct world *w = world_open(true);
@@ -199,7 +197,7 @@ static void counted_again(void)
     pass_time("b6", "20 s");
     OK(try(w, "b6", 2000000, CREATE, "b:1", &nobody));
     CU_ASSERT_EQUAL(at_most("b6"), 2);
-    OK(try(w, "b6", 0, CREATE, "b:2", &nobody)); /* it had no bound */
+    OK(try(w, "b6", 0, CREATE, "b:2", &nobody)); /* without a limit */
     CU_ASSERT_EQUAL(at_most("b6"), 2);
     pass_time("b6", "30 s");
     expect_limited(w, "b6", 3, CREATE, "b:3", &nobody);
@@ -211,8 +209,8 @@ static void counted_again(void)
     world_close(w);
 }
 
-/* Fails if a count that ended at the bound is taken for the number: tried. */
-static void another_bound(void)
+/* Fails if a count that ended at the limit is taken for the number: tried. */
+static void another_limit(void)
 {
     struct world *w = world_open(true);
     const char *const ids[] = {"b:0", "b:1", "b:2", "b:3"};
@@ -231,16 +229,15 @@ static void another_bound(void)
 
 /* ---- without waiting ---- */
 
-/* Somebody else creates, and does not get on. Fails if one that is refused or makes none waits, or
- * if others wait for longer than 250 ms (it is the deadline then that ends it), or if a count does
- * not: tried. */
-static void behind_another(void)
+/* Another create hangs. Fails if a request waits that is refused or makes no session, or if one
+ * waits for longer than 250 ms (then its deadline ends it), or if a count does not wait: tried. */
+static void while_another_create_hangs(void)
 {
     enum err e = ERR_INTERNAL;
     struct world *w = world_open(true);
     OK(try(w, "b8", 3000000, CREATE, "b:0", &nobody));
-    struct gate *gate =
-        gate_close("BEGIN; SELECT pg_advisory_xact_lock(1349676628, hashtext('b8'))");
+    struct held_transaction *held =
+        transaction_hold("BEGIN; SELECT pg_advisory_xact_lock(1349676628, hashtext('b8'))");
     w->ms = 900;
     for (int i = 0; i < 5 && e != ERR_BUSY; i++)
         e = try(w, "b8", 3000000, CREATE, "b:1", &nobody);
@@ -251,16 +248,16 @@ static void behind_another(void)
     world_exec("UPDATE tenant_sessions SET at_most = 3000000, counted = 3000000,"
                " counted_at = clock_timestamp() WHERE tenant = 'b8'");
     expect_limited(w, "b8", 3000000, CREATE, "b:1", &nobody);
-    /* Nor is anything counted while a create is under way. */
-    forget("b8");
+    /* Nothing is counted while a create is under way. */
+    delete_count("b8");
     CU_ASSERT_EQUAL(try(w, "b8", 3000000, CREATE, "b:1", &nobody), ERR_BUSY);
     CU_ASSERT_EQUAL(world_rows("tenant_sessions WHERE tenant = 'b8'"), 0);
-    gate_open(gate);
+    transaction_release(held);
     OK(try(w, "b8", 3000000, CREATE, "b:1", &nobody));
     world_close(w);
 }
 
 SUITE(session_bound, "session/bound", {"each way", each_way}, {"at once", at_once},
       {"the same at once", the_same_at_once}, {"not counted again", not_counted_again},
-      {"counted again", counted_again}, {"another bound", another_bound},
-      {"behind another", behind_another})
+      {"counted again", counted_again}, {"another limit", another_limit},
+      {"while another create hangs", while_another_create_hangs})

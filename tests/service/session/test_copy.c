@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Copies of sessions: the same in all but name and life, and of one moment. */
+/* Copies of sessions: equal in all but id and times, and of one snapshot. */
 #include <stdio.h>
 
 #include "../../../src/session/sql/sql_fragments.h"
@@ -33,8 +33,8 @@ static void expect_same(const struct session *a, const struct session *b)
     CU_ASSERT_TRUE(cluster_same(a, b));
 }
 
-/* Fails if made ids are not written out, if a column is left out, or if a number that was deleted
- * is given again: tried. */
+/* Fails if made ids are not stored, if a column is left out, or if a deleted number is given again:
+ * tried. */
 static void all_but_the_name(void)
 {
     struct session first = {.version = 0}, read = {.version = 0};
@@ -120,8 +120,7 @@ static void conditions(void)
 
 static void work_keyed(struct crowd *crowd, struct world *c, int me)
 {
-    const struct session_precondition precondition = {.key = sv_from(crowd->id),
-                                                      .fingerprint = SV("f")};
+    const struct session_precondition precondition = keyed(crowd->id);
     enum err e;
     UNTIL_DONE(e, world_copy(c, "t1", crowd->id, &precondition));
     crowd->failed += e != ERR_NONE || c->s.message_count != 4 || c->s.n_messages != 4;
@@ -163,7 +162,7 @@ static void work_both(struct crowd *crowd, struct world *c, int me)
     }
 }
 
-/* Every copy is of one moment. Fails if the session is read by a statement of its own: tried. */
+/* Every copy is of one snapshot. Fails if the session is read by a statement of its own: tried. */
 static void of_one_moment(void)
 {
     struct world *w = world_open(true);

@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Everything of a user goes, in steps, whoever else is at work and whatever dies in between. */
+/* An erasure deletes everything of a user, in steps, while other requests run and backends die. */
 #include <string.h>
 
 #include "../../unit/suite.h"
 #include "cluster.h"
 #include "crowd.h"
 #include "parley/db/migrate.h"
-
-static struct session_precondition keyed(const char *key)
-{
-    return (struct session_precondition){.key = sv_from(key), .fingerprint = SV("f")};
-}
 
 /* A session of a user with n messages, made under a key named as the session is. */
 static void make(struct world *w, const char *tenant, const char *user, const char *id, size_t n)
@@ -50,8 +45,8 @@ static enum err erase(struct world *w, const char *tenant, const char *user,
     return session_erase_user(w->sessions, world_request(w, tenant), sv_from(user), out);
 }
 
-/* Fails if keys or expired sessions stay, if the caches are not told, or if the user is not asked
- * for: tried. (Behind the tenant in the conditions stands row-level security.) */
+/* Fails if keys or expired sessions stay, if the caches are not cleared, or if the user is no
+ * condition: tried. (The tenant is also a condition of row-level security.) */
 static void everything_and_nothing_else(void)
 {
     struct session_erasure done;
@@ -84,20 +79,20 @@ static void everything_and_nothing_else(void)
     cluster_close(c);
 }
 
-/* No time to delete: what is hidden stays hidden, and the sweeper deletes all of it, keys as well.
- * Fails if a session goes before its keys, of which a step deletes 1,000, or if hiding forgets the
- * user: tried. */
-static void the_sweeper_ends_what_was_begun(void)
+/* An erasure without time to delete: tombstones stay, and the sweeper deletes all of them with
+ * their keys. Fails if a session is deleted before its keys, of which a step deletes 1,000, or if a
+ * tombstone loses its user: tried. */
+static void the_sweeper_completes_an_erasure(void)
 {
-    int64_t hidden = 0;
+    int64_t made = 0;
     struct session_list list;
     struct world *w = world_open(false);
     make(w, "er3", "anna", "er3:a", 1500);
     make(w, "er3", "anna", "er3:b", 2);
     struct request_ctx *ctx = world_request(w, "er3");
-    OK(sql_user_visible(w->sessions, ctx, SV("anna"), NULL, 10, &list));
-    OK(sql_user_tombstone(w->sessions, ctx, SV("anna"), &list, true, &hidden));
-    CU_ASSERT_EQUAL(hidden, 2);
+    OK(sql_user_to_erase(w->sessions, ctx, SV("anna"), NULL, 10, &list));
+    OK(sql_user_tombstone(w->sessions, ctx, SV("anna"), &list, true, &made));
+    CU_ASSERT_EQUAL(made, 2);
     world_exec("INSERT INTO idempotency_keys SELECT tenant, key || n, fingerprint,"
                " created_at, status, session_id, generation, version, state_version,"
                " first_seq, last_seq, message_count, at, expires_at, session_at, state"
@@ -111,10 +106,10 @@ static void the_sweeper_ends_what_was_begun(void)
     world_close(w);
 }
 
-/* has_more is true for as long as there is a row, also one that somebody else has locked for the
- * whole time; nobody waits for it for long. What is remembered of that session stays with it: who
- * made it asks again and makes no second one. Fails if a locked row fails the erasure, or if keys
- * of sessions that are still there are deleted: tried. */
+/* has_more is true while any row is left, also one that another transaction has locked all the
+ * time. The erasure does not wait long for it. The key of that session stays, so that a repeated
+ * create makes no second one. Fails if a locked row fails the erasure, or if keys of sessions that
+ * are still there are deleted: tried. */
 static void a_session_that_stays_locked(void)
 {
     struct session_erasure done;
@@ -122,12 +117,12 @@ static void a_session_that_stays_locked(void)
     make(w, "er4", "anna", "er4:a", 2);
     make(w, "er4", "anna", "er4:locked", 2);
     make(w, "er4", "anna", "er4:c", 2);
-    struct gate *gate =
-        gate_close("BEGIN; SELECT FROM sessions WHERE session_id = 'er4:locked' FOR UPDATE");
+    struct held_transaction *held =
+        transaction_hold("BEGIN; SELECT FROM sessions WHERE session_id = 'er4:locked' FOR UPDATE");
     OK(erase(w, "er4", "anna", &done));
     CU_ASSERT_TRUE(done.sessions == 2 && done.messages == 4 && done.has_more);
     CU_ASSERT_EQUAL(rows_of("er4"), 1 + 2 + 1);
-    gate_open(gate);
+    transaction_release(held);
     OK(erase(w, "er4", "anna", &done));
     CU_ASSERT_TRUE(done.sessions == 1 && done.messages == 2 && !done.has_more);
     CU_ASSERT_EQUAL(rows_of("er4"), 0);
@@ -168,10 +163,9 @@ static void work_erase_or_append(struct crowd *crowd, struct world *c, int me)
     }
 }
 
-/* No message that was acknowledged is lost track of: each was deleted by one of them, once, or is
- * there in a session of the user that was made since. Fails if messages are deleted before their
- * session is hidden: tried. */
-static void erase_against_everybody(void)
+/* Each acknowledged message was deleted once, or is in a session of the user that was made since.
+ * Fails if messages are deleted before their session is a tombstone: tried. */
+static void erase_during_other_requests(void)
 {
     static struct metrics_slot slot;
     struct session_erasure done;
@@ -195,8 +189,8 @@ static void erase_against_everybody(void)
     world_close(w);
 }
 
-/* Backends die at any moment. Nothing is half at any time, nothing comes back, and it comes to an
- * end. Fails if messages are deleted before their session is hidden: tried. */
+/* Backends die at any moment. Nothing is half deleted at any time, nothing comes back, and the
+ * erasure ends. Fails if messages are deleted before their session is a tombstone: tried. */
 static void killed_in_the_middle(void)
 {
     struct session_erasure done = {.has_more = true};
@@ -226,8 +220,8 @@ static void killed_in_the_middle(void)
     world_close(w);
 }
 
-/* A step fails behind one that was done, for a reason that says by itself that nothing was changed.
- * Fails if the failure is given as it came: tried. */
+/* A step fails after one that was done, with an error that would mean that nothing changed. Fails
+ * if that error is returned as it is: tried. */
 static void a_failure_after_a_step(void)
 {
     struct session_erasure done;
@@ -254,9 +248,10 @@ static void a_failure_after_a_step(void)
     world_close(w);
 }
 
-/* What a PATCH with a key made of a session goes with it; the key stays, so that the PATCH is not
- * applied to another session of that id. Fails if the state stays, or the key goes: tried. */
-static void a_patch_is_forgotten(void)
+/* The state in the record of a PATCH is deleted with its session. The key stays, so that the PATCH
+ * is not applied to another session of that id. Fails if the state stays, or the key goes: tried.
+ */
+static void the_state_of_a_patch_goes(void)
 {
     const struct session_precondition precondition = keyed("er7-patch");
     const struct session_patch patch = {.context = SV("{\"secret\":1}")};
@@ -279,9 +274,9 @@ static void a_patch_is_forgotten(void)
     world_close(w);
 }
 
-/* What is remembered under keys of a session that is swept: it is the user's all the same, and goes
- * by steps; a row that somebody has locked is left, and has_more says so. Fails if records have no
- * user, if one step is all, or if has_more asks for sessions alone: tried. */
+/* The idempotency records of a swept session still are the user's, and are erased in steps. A
+ * locked row is left, and has_more says so. Fails if records have no user, if there is only one
+ * step, or if has_more looks at sessions alone: tried. */
 static void keys_outlive_their_sessions(void)
 {
     struct session_erasure done;
@@ -297,29 +292,29 @@ static void keys_outlive_their_sessions(void)
     OK(erase(w, "er9", "anna", &done));
     CU_ASSERT_TRUE(done.sessions == 0 && done.keys == 2501 && !done.has_more);
     CU_ASSERT_EQUAL(rows_of("er9"), 1);
-    struct gate *gate =
-        gate_close("BEGIN; SELECT FROM idempotency_keys WHERE key = 'er9:b' FOR UPDATE");
+    struct held_transaction *held =
+        transaction_hold("BEGIN; SELECT FROM idempotency_keys WHERE key = 'er9:b' FOR UPDATE");
     struct request_ctx *ctx = world_request(w, "er9");
     ctx->deadline = deadline_in_ms(2000);
     OK(session_erase_user(w->sessions, ctx, SV("bert"), &done));
     CU_ASSERT_TRUE(done.keys == 0 && done.has_more);
-    gate_open(gate);
+    transaction_release(held);
     OK(erase(w, "er9", "bert", &done));
     CU_ASSERT_TRUE(done.keys == 1 && !done.has_more);
     CU_ASSERT_EQUAL(rows_of("er9"), 0);
     world_close(w);
 }
 
-static void say(void *arg, bool fault, const char *line)
+static void ignore_line(void *arg, bool fault, const char *line)
 {
     (void)arg;
     (void)fault;
     (void)line;
 }
 
-/* Rows of the version before migration 8: what lost its user is deleted, all else finds its user
- * again. Fails if the user of the session is asked for and not that of the state, or if the owner
- * of the tables sees no row: tried. */
+/* Rows of the schema before migration 8: those without a user are deleted, all others get their
+ * user again. Fails if it is the session's user and not that of the state, or if the owner of the
+ * tables sees no row: tried. */
 static void rows_of_an_older_schema(void)
 {
     struct session_erasure done;
@@ -331,12 +326,12 @@ static void rows_of_an_older_schema(void)
     OK(world_patch(w, "er10", "er10:renamed", &patch, &precondition));
     const struct world was = *w;
     world_close(w); /* it would not serve that schema */
-    OK(db_migrate(was.owner_url, was.url, 7, say, NULL));
+    OK(db_migrate(was.owner_url, was.url, 7, ignore_line, NULL));
     world_exec("UPDATE sessions SET session_id = '~' || generation, user_id = NULL"
                " WHERE session_id = 'er10:lost';"
                "UPDATE sessions SET user_id = 'bert' WHERE session_id ="
                " 'er10:renamed'");
-    OK(db_migrate(was.owner_url, was.url, -1, say, NULL));
+    OK(db_migrate(was.owner_url, was.url, -1, ignore_line, NULL));
     CU_ASSERT_EQUAL(rows_of("er10"), (1 + 3 + 1) + 1);
     w = world_open(false);
     OK(erase(w, "er10", "anna", &done));
@@ -347,9 +342,8 @@ static void rows_of_an_older_schema(void)
     world_close(w);
 }
 
-/* A worker that hid a session in PostgreSQL and was stopped before it told anybody: it is warm yet.
- */
-static void hidden_and_untold(struct world *w, const char *id)
+/* As if a worker had made the tombstone and was stopped before it cleared the caches. */
+static void make_uncleared_tombstone(struct world *w, const char *id)
 {
     struct session s;
     for (int i = 0; i < 2; i++) {
@@ -363,14 +357,14 @@ static void hidden_and_untold(struct world *w, const char *id)
     CU_ASSERT_TRUE(cluster_in_memory(w, id) > 0);
 }
 
-/* Whoever was told that it is gone does not find it in a cache either, also if it was another one
- * that hid it, and did not come to tell the caches. */
-static void gone_is_gone(void)
+/* After an erasure no cache has a session, also if another worker made the tombstone and did not
+ * clear the caches. */
+static void caches_of_older_tombstones(void)
 {
     struct session_erasure done;
     struct world *w = world_open(true);
     make(w, "t1", "u", "gone:1", 3);
-    hidden_and_untold(w, "gone:1");
+    make_uncleared_tombstone(w, "gone:1");
     OK(erase(w, "t1", "u", &done));
     CU_ASSERT_EQUAL(cluster_in_memory(w, "gone:1"), 0);
     CU_ASSERT_EQUAL(world_get(w, "t1", "gone:1"), ERR_NOT_FOUND);
@@ -378,11 +372,12 @@ static void gone_is_gone(void)
 }
 
 SUITE(session_erase, "session/erase", {"everything and nothing else", everything_and_nothing_else},
-      {"the sweeper ends what was begun", the_sweeper_ends_what_was_begun},
+      {"the sweeper completes an erasure", the_sweeper_completes_an_erasure},
       {"a session that stays locked", a_session_that_stays_locked},
-      {"erase against everybody", erase_against_everybody},
+      {"erase during other requests", erase_during_other_requests},
       {"killed in the middle", killed_in_the_middle},
       {"a failure after a step", a_failure_after_a_step},
-      {"a patch is forgotten", a_patch_is_forgotten},
+      {"the state of a patch goes", the_state_of_a_patch_goes},
       {"keys outlive their sessions", keys_outlive_their_sessions},
-      {"rows of an older schema", rows_of_an_older_schema}, {"gone is gone", gone_is_gone})
+      {"rows of an older schema", rows_of_an_older_schema},
+      {"caches of older tombstones", caches_of_older_tombstones})

@@ -21,9 +21,9 @@ static const enum err expected[FAULTS] = {[NO_CONTENT] = ERR_INTERNAL,
                                           [BAD_METADATA] = ERR_INVALID,
                                           [TWICE] = ERR_CONFLICT};
 
-/* n good messages, of which the one at bad is spoilt. */
-static void spoil(struct session_message_draft *m, size_t n, size_t bad, enum fault fault,
-                  const char *content)
+/* n good messages, of which the one at bad has the fault. */
+static void set_fault(struct session_message_draft *m, size_t n, size_t bad, enum fault fault,
+                      const char *content)
 {
     for (size_t i = 0; i < n; i++)
         m[i] = message_of("user", content);
@@ -50,14 +50,14 @@ static void spoil(struct session_message_draft *m, size_t n, size_t bad, enum fa
 static void a_create_that_fails(void)
 {
     struct session_message_draft m[5];
-    const struct session_precondition keyed = {.key = SV("k-create-fails"), .fingerprint = SV("f")};
+    const struct session_precondition with_key = keyed("k-create-fails");
     struct world *w = world_open(true);
     for (int fault = 0; fault < FAULTS; fault++) {
         for (size_t bad = 0; bad < 5; bad += 2) {
             const struct session_draft d = draft_with("f:create", "u1", m, 5);
-            spoil(m, 5, bad, (enum fault)fault, "\"create fails\"");
-            CU_ASSERT_EQUAL(world_create(w, "t1", &d, &keyed), expected[fault]);
-            CU_ASSERT_EQUAL(world_ensure(w, "t1", &d, &keyed), expected[fault]);
+            set_fault(m, 5, bad, (enum fault)fault, "\"create fails\"");
+            CU_ASSERT_EQUAL(world_create(w, "t1", &d, &with_key), expected[fault]);
+            CU_ASSERT_EQUAL(world_ensure(w, "t1", &d, &with_key), expected[fault]);
         }
     }
     CU_ASSERT_EQUAL(rows_of("f:create"), 0);
@@ -66,30 +66,29 @@ static void a_create_that_fails(void)
     CU_ASSERT_EQUAL(world_get(w, "t1", "f:create"), ERR_NOT_FOUND);
     /* The key is free, and so is the id. */
     struct session_draft d = draft_of("f:create", "u1");
-    OK(world_create(w, "t1", &d, &keyed));
+    OK(world_create(w, "t1", &d, &with_key));
     CU_ASSERT_FALSE(w->r.replayed);
     world_close(w);
 }
 
-/* The last statement of a create is that of its key. Fails if a taken key does not
- * fail the whole statement: tried. */
+/* Fails if a taken key does not fail the whole statement: tried. */
 static void a_key_that_is_taken(void)
 {
-    struct session_precondition keyed = {.key = SV("k-taken"), .fingerprint = SV("f1")};
+    struct session_precondition with_key = keyed("k-taken");
     struct session_message_draft m = message_of("user", "\"key taken\"");
     struct session_draft d = draft_of("f:key-1", NULL);
     const struct session_append a = {&m, 1, true, 0};
     const struct session_patch patch = {.context = SV("{\"a\":1}")};
     struct world *w = world_open(true);
-    OK(world_create(w, "t1", &d, &keyed));
-    keyed.fingerprint = SV("f2");
+    OK(world_create(w, "t1", &d, &with_key));
+    with_key.fingerprint = SV("f2");
     d = draft_with("f:key-2", NULL, &m, 1);
-    CU_ASSERT_EQUAL(world_create(w, "t1", &d, &keyed), ERR_KEY_REUSED);
-    CU_ASSERT_EQUAL(world_ensure(w, "t1", &d, &keyed), ERR_KEY_REUSED);
-    CU_ASSERT_EQUAL(world_append(w, "t1", "f:key-2", &a, &keyed), ERR_KEY_REUSED);
-    CU_ASSERT_EQUAL(world_append(w, "t1", "f:key-1", &a, &keyed), ERR_KEY_REUSED);
-    CU_ASSERT_EQUAL(world_patch(w, "t1", "f:key-1", &patch, &keyed), ERR_KEY_REUSED);
-    CU_ASSERT_EQUAL(world_delete(w, "t1", "f:key-1", &keyed), ERR_KEY_REUSED);
+    CU_ASSERT_EQUAL(world_create(w, "t1", &d, &with_key), ERR_KEY_REUSED);
+    CU_ASSERT_EQUAL(world_ensure(w, "t1", &d, &with_key), ERR_KEY_REUSED);
+    CU_ASSERT_EQUAL(world_append(w, "t1", "f:key-2", &a, &with_key), ERR_KEY_REUSED);
+    CU_ASSERT_EQUAL(world_append(w, "t1", "f:key-1", &a, &with_key), ERR_KEY_REUSED);
+    CU_ASSERT_EQUAL(world_patch(w, "t1", "f:key-1", &patch, &with_key), ERR_KEY_REUSED);
+    CU_ASSERT_EQUAL(world_delete(w, "t1", "f:key-1", &with_key), ERR_KEY_REUSED);
     CU_ASSERT_EQUAL(rows_of("f:key-2"), 0);
     CU_ASSERT_EQUAL(messages_like("key taken"), 0);
     OK(world_get(w, "t1", "f:key-1"));
@@ -101,26 +100,26 @@ static void a_key_that_is_taken(void)
 static void a_bulk_with_a_bad_row(void)
 {
     static struct session_message_draft m[SESSION_MESSAGES_MAX];
-    static const size_t places[] = {0, 499, SESSION_MESSAGES_MAX - 1};
+    static const size_t indexes[] = {0, 499, SESSION_MESSAGES_MAX - 1};
     struct session_append a = {m, 3, true, 0};
     struct world *w = world_open(true);
-    spoil(m, 3, 0, FAULTS, "\"good\"");
+    set_fault(m, 3, 0, FAULTS, "\"good\"");
     m[0].message_id = SV("taken");
     OK(world_append(w, "t1", "f:bulk", &a, &nobody));
     OK(world_get_as(w, "t1", "f:bulk", NULL, 0));
     a.n_messages = SESSION_MESSAGES_MAX;
     for (int fault = 0; fault <= FAULTS; fault++) {
-        for (size_t i = 0; i < ARRAY_LEN(places); i++) {
-            spoil(m, SESSION_MESSAGES_MAX, places[i], (enum fault)fault, "\"bulk fails\"");
+        for (size_t i = 0; i < ARRAY_LEN(indexes); i++) {
+            set_fault(m, SESSION_MESSAGES_MAX, indexes[i], (enum fault)fault, "\"bulk fails\"");
             if (fault == FAULTS)
-                m[places[i]].message_id = SV("taken"); /* by a message that is there */
+                m[indexes[i]].message_id = SV("taken"); /* by a message that is there */
             enum err want = fault == FAULTS ? ERR_CONFLICT : expected[fault];
             CU_ASSERT_EQUAL(world_append(w, "t1", "f:bulk", &a, &nobody), want);
             if (want == ERR_CONFLICT)
                 CU_ASSERT_STRING_EQUAL(w->ctx.err.slug, "message_id_taken");
             if (fault == FAULTS)
                 continue;
-            /* Nor is a session made for it. */
+            /* No session is made for it, either. */
             CU_ASSERT_EQUAL(world_append(w, "t1", "f:bulk-new", &a, &nobody), want);
         }
     }
@@ -137,7 +136,7 @@ static void a_bulk_with_a_bad_row(void)
     world_close(w);
 }
 
-/* A condition that cannot hold makes no session on the way. Fails if the session is made whatever
+/* A condition that cannot hold makes no session. Fails if the session is made whatever
  * If-Match says: tried. */
 static void a_condition_makes_nothing(void)
 {

@@ -1,48 +1,48 @@
 /* SPDX-License-Identifier: MIT */
-/* No read is older than an acknowledged write, on any host and whatever the caches hold: appends
- * carried on, any order of calls, values of any age, lost timelines. A host that is alone is in
- * test_alone.c. */
+/* No read is older than an acknowledged write, on any host and whatever the caches contain: after
+ * appends, any order of calls, with values of any age, and after a lost timeline. A host that is
+ * alone is in test_alone.c. */
 #include "cluster.h"
 
 #include "../../unit/suite.h"
 #include "script.h"
 
-/* ---- appends carried on ---- */
+/* ---- the cached value after an append ---- */
 
-/* A warm session stays warm in memory over appends, and is what PostgreSQL has. Appends leave Redis
- * alone: the read of another host brings it up to date. Fails if mark_before is not taken from the
- * row, if the count or the times are not carried over, if the oldest of the window are kept, or if
- * fresh_write_end does not look at `appends`: tried. */
-static void append_is_carried_on(void)
+/* After appends, memory still has the session as PostgreSQL has it. Appends leave Redis alone: the
+ * read of another host updates it. Fails if mark_before does not come from the row, if the count or
+ * the times are not updated, if the window keeps its oldest messages, or if fresh_write_end ignores
+ * `appends`: tried. */
+static void append_updates_memory(void)
 {
     static const size_t sizes[] = {1, 1, 3, 18, 1, 25, 20, 1, 2};
     int64_t version = 1;
     struct cluster *c = cluster_open();
-    cluster_make(c->a, "h:carry");
+    cluster_make(c->a, "h:append");
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
-        OK(cluster_append(c->a, "h:carry", sizes[i]));
-        CU_ASSERT_EQUAL(cluster_in_memory(c->a, "h:carry"), ++version);
-        CU_ASSERT_TRUE(cluster_wait_redis(c, "h:carry", 1));
-        cluster_expect_current(c, c->a, "h:carry");
+        OK(cluster_append(c->a, "h:append", sizes[i]));
+        CU_ASSERT_EQUAL(cluster_in_memory(c->a, "h:append"), ++version);
+        CU_ASSERT_TRUE(cluster_wait_redis(c, "h:append", 1));
+        cluster_expect_current(c, c->a, "h:append");
     }
-    OK(world_get(c->b, "t1", "h:carry"));
+    OK(world_get(c->b, "t1", "h:append"));
     CU_ASSERT_TRUE(world_was_from(c->b, "postgres"));
-    CU_ASSERT_TRUE(cluster_wait_redis(c, "h:carry", version));
+    CU_ASSERT_TRUE(cluster_wait_redis(c, "h:append", version));
     cluster_close(c);
 }
 
-/* An append that follows another value than the one in memory is not carried on. Fails if
+/* An append does not update a value that is not directly before it. Fails if
  * fresh_after_append does not compare the stamps: tried. */
-static void append_after_an_untold_write(void)
+static void append_after_an_uncached_write(void)
 {
     struct cluster *c = cluster_open();
-    cluster_make(c->a, "h:untold");
-    OK(cluster_append(c->a, "h:untold", 25));
-    cluster_expect_current(c, c->b, "h:untold");
-    OK(cluster_append(c->plain, "h:untold", 1)); /* tells no cache */
-    OK(cluster_append(c->b, "h:untold", 1));
-    cluster_expect_current(c, c->a, "h:untold");
-    cluster_expect_current(c, c->b, "h:untold");
+    cluster_make(c->a, "h:uncached");
+    OK(cluster_append(c->a, "h:uncached", 25));
+    cluster_expect_current(c, c->b, "h:uncached");
+    OK(cluster_append(c->plain, "h:uncached", 1)); /* changes no cache */
+    OK(cluster_append(c->b, "h:uncached", 1));
+    cluster_expect_current(c, c->a, "h:uncached");
+    cluster_expect_current(c, c->b, "h:uncached");
     cluster_close(c);
 }
 
@@ -59,9 +59,9 @@ static enum err patch(struct world *w, const char *id, unsigned n)
 /* Puts a message in place of another and a member into the context, removes one, or clears. */
 static enum err update(struct world *w, const char *id, unsigned n)
 {
-    const char *words = text_of(n % 16 == 0 ? "! +a=%u" : "+a=%u ?b +c=%u +=1", n, n);
+    const char *script = text_of(n % 16 == 0 ? "! +a=%u" : "+a=%u ?b +c=%u +=1", n, n);
     const char *context = text_of("{\"u\":%u}", n);
-    return script_run(w, id, words, n % 2 ? context : NULL, &nobody);
+    return script_run(w, id, script, n % 2 ? context : NULL, &nobody);
 }
 
 static void any_write(struct world *w, const char *id, unsigned n)
@@ -117,8 +117,8 @@ static void expect_both(struct cluster *c, const char *id, const struct cache_va
     }
 }
 
-/* What was true once comes back: a late reader stores it, Redis is restored from a backup. Fails if
- * a value is used without asking, and if the generation is not compared: tried. */
+/* An old value is in a cache again: a late reader stored it, or Redis was restored from a backup.
+ * Fails if a value is used without asking, and if the generation is not compared: tried. */
 static void old_values_come_back(void)
 {
     struct session s;
@@ -137,7 +137,7 @@ static void old_values_come_back(void)
     values[2] = cluster_value(c, keeper, "t1", id, &s);
     OK(world_delete(c->a, "t1", id, &nobody));
     expect_both(c, id, values, 3);
-    /* A read that finds nothing takes the value away. */
+    /* A read that finds no session removes the value. */
     CU_ASSERT_TRUE(cluster_in_memory(c->a, id) == 0 && cluster_in_memory(c->b, id) == 0);
     CU_ASSERT_TRUE(cluster_wait_redis(c, id, 0));
     cluster_make(c->b, id);
@@ -148,8 +148,8 @@ static void old_values_come_back(void)
     cluster_close(c);
 }
 
-/* What is expired is not served, whatever life the caches give it. Fails if a value is used without
- * asking: tried. */
+/* An expired session is not read, whatever life its cached value has. Fails if a value is used
+ * without asking: tried. */
 static void expired_value_is_a_miss(void)
 {
     struct session s;
@@ -166,9 +166,9 @@ static void expired_value_is_a_miss(void)
     cluster_close(c);
 }
 
-/* Whose session it is PostgreSQL says, also where the stamp is that of the cached bytes. Fails if
- * the owner is taken from them: tests/mutants/fresh-owner-from-the-cache. */
-static void the_owner_is_asked_for(void)
+/* The owner comes from PostgreSQL, also if the cached value is current. Fails if it comes from the
+ * value: tests/mutants/fresh-owner-from-the-cache. */
+static void the_owner_is_postgresqls(void)
 {
     struct cluster *c = cluster_open();
     cluster_make(c->a, "h:owner");
@@ -185,8 +185,8 @@ static void the_owner_is_asked_for(void)
 
 /* ---- a timeline that was lost ---- */
 
-/* As after a failover that lost commits, or with a restored backup: the same numbers, and another
- * content behind them. */
+/* As after a failover that lost commits, or with a restored backup: the same numbers with another
+ * content. */
 static void lose_timeline(const char *id)
 {
     world_exec("UPDATE messages SET content = '\"other\"' WHERE generation IN"
@@ -196,7 +196,8 @@ static void lose_timeline(const char *id)
                id, id);
 }
 
-/* What each write that can have If-Match makes of these tags; the session is left as it was. */
+/* Each write that can have If-Match returns `want` for these tags, and leaves the session
+ * unchanged. */
 static void expect_match(struct world *w, const char *id, const struct sv tags[CLUSTER_TAGS],
                          enum err want)
 {
@@ -254,8 +255,8 @@ static void lost_timeline(void)
     cluster_close(c);
 }
 
-SUITE(session_freshness, "session/freshness", {"an append is carried on", append_is_carried_on},
-      {"an append after an untold write", append_after_an_untold_write}, {"any order", any_order},
-      {"old values come back", old_values_come_back},
+SUITE(session_freshness, "session/freshness", {"an append updates memory", append_updates_memory},
+      {"an append after an uncached write", append_after_an_uncached_write},
+      {"any order", any_order}, {"old values come back", old_values_come_back},
       {"an expired value is a miss", expired_value_is_a_miss},
-      {"the owner is asked for", the_owner_is_asked_for}, {"a lost timeline", lost_timeline})
+      {"the owner is PostgreSQL's", the_owner_is_postgresqls}, {"a lost timeline", lost_timeline})

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Nothing of one module, tenant, session or generation is seen by another. */
-#include "../../../src/session/session_internal.h"
+/* No service, tenant, session or generation gets anything of another. */
+#include "cluster.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,11 +9,10 @@
 #include <hiredis/hiredis.h>
 
 #include "../../unit/suite.h"
-#include "fixture.h"
 
-/* Two modules in one process, on two databases and two databases of Redis. Fails if sessions_open
- * gives both the same struct: tried. */
-static void two_modules(void)
+/* Two services in one process, on two databases and two databases of Redis. Fails if sessions_open
+ * returns the same struct twice: tried. */
+static void two_services(void)
 {
     char second[512];
     const char *url = getenv("TEST_REDIS_URL");
@@ -26,7 +25,7 @@ static void two_modules(void)
     expect_only(a, "t1", "i:module", "\"of a\"");
     expect_only(b, "t1", "i:module", "\"of b\"");
     CU_ASSERT_EQUAL(world_rows("messages WHERE content = '\"of b\"'"), 0);
-    /* The end of one leaves the other at work. */
+    /* The end of one does not affect the other. */
     world_close(a);
     expect_only(b, "t1", "i:module", "\"of b\"");
     world_make(b, "t1", "i:module-after", NULL, 1, "\"after\"", &nobody);
@@ -34,9 +33,9 @@ static void two_modules(void)
     world_close(b);
 }
 
-/* Two modules over one database and one pool, of which one has no cache: what the other caches does
- * not reach it. Fails if sessions_open keeps a cache that it was not given: tried. */
-static void two_modules_on_one_pool(void)
+/* Two services over one database and one pool, of which one has no cache. Fails if sessions_open
+ * keeps a cache that it was not given: tried. */
+static void two_services_on_one_pool(void)
 {
     struct world *w = world_open(true);
     const struct sessions_settings settings = w->sessions->settings;
@@ -50,7 +49,7 @@ static void two_modules_on_one_pool(void)
     world_close(w);
 }
 
-/* What a statement that forgot its tenant gets; -1 if it fails. */
+/* What a statement without a tenant condition returns; -1 if it fails. */
 static int64_t count_as(struct world *w, const char *tenant, const struct db_stmt *stmt)
 {
     struct db_rows rows;
@@ -84,9 +83,9 @@ static void row_level_security(void)
         "INSERT INTO sessions (generation, tenant, session_id, ttl_seconds, expires_at,"
         " expiry_hour) VALUES (1, 't1', 'i:rls-foreign', 60, now() + '1 hour', 999999)"
         " RETURNING 1"};
-    const struct session_precondition keyed = {.key = SV("k-rls"), .fingerprint = SV("f")};
+    const struct session_precondition with_key = keyed("k-rls");
     struct world *w = world_open(false);
-    world_make(w, "t1", "i:rls", NULL, 1, "\"rls\"", &keyed);
+    world_make(w, "t1", "i:rls", NULL, 1, "\"rls\"", &with_key);
     for (size_t i = 0; i < ARRAY_LEN(read); i++) {
         CU_ASSERT_EQUAL(count_as(w, "t1", &read[i]), 1);
         CU_ASSERT_EQUAL(count_as(w, "t2", &read[i]), 0);
@@ -100,8 +99,9 @@ static void row_level_security(void)
     world_close(w);
 }
 
-/* Many tenants with the same id and the same key: what forgot its tenant has one's own rows alone.
- * Fails if the policy of sessions is USING (true), or that of idempotency_keys: tried. */
+/* Many tenants with the same id and the same key: a statement without a tenant condition finds the
+ * rows of its own tenant alone. Fails if the policy of sessions is USING (true), or that of
+ * idempotency_keys: tried. */
 static void row_level_security_among_many(void)
 {
     static const struct db_stmt read[] = {
@@ -111,10 +111,10 @@ static void row_level_security_among_many(void)
         {"many_messages", "SELECT count(*) FROM messages WHERE content LIKE '\"of many-%'"},
         {"many_keys", "SELECT count(*) FROM idempotency_keys WHERE key = 'k-many'"}};
     static const char *const tenants[] = {"many-0", "many-1", "many-2", "many-3", "many-4"};
-    const struct session_precondition keyed = {.key = SV("k-many"), .fingerprint = SV("f")};
+    const struct session_precondition with_key = keyed("k-many");
     struct world *w = world_open(false);
     for (size_t i = 0; i < ARRAY_LEN(tenants); i++)
-        world_make(w, tenants[i], "i:many", NULL, 1, text_of("\"of %s\"", tenants[i]), &keyed);
+        world_make(w, tenants[i], "i:many", NULL, 1, text_of("\"of %s\"", tenants[i]), &with_key);
     for (size_t i = 0; i < ARRAY_LEN(tenants); i++) {
         for (size_t k = 0; k < ARRAY_LEN(read); k++)
             CU_ASSERT_EQUAL(count_as(w, tenants[i], &read[k]), k == 1 ? 0 : 1);
@@ -143,16 +143,16 @@ static void row_level_security_of_the_owner(void)
     }
 }
 
-/* Fails if the key of the cache goes without the tenant: tried. (In the statements row-level
- * security stands behind the condition; without both: tried.) */
+/* Fails if the key of the cache has no tenant: tried. (In the statements row-level security is a
+ * second condition; without both: tried.) */
 static void equal_ids_in_two_tenants(void)
 {
-    const struct session_precondition keyed = {.key = SV("k-equal"), .fingerprint = SV("f")};
+    const struct session_precondition with_key = keyed("k-equal");
     struct world *w = world_open(true);
-    world_make(w, "t1", "i:equal", NULL, 1, "\"of t1\"", &keyed);
+    world_make(w, "t1", "i:equal", NULL, 1, "\"of t1\"", &with_key);
     expect_nothing(w, "t2", "i:equal");
     /* The same key in another tenant is another key. */
-    world_make(w, "t2", "i:equal", NULL, 1, "\"of t2\"", &keyed);
+    world_make(w, "t2", "i:equal", NULL, 1, "\"of t2\"", &with_key);
     expect_only(w, "t1", "i:equal", "\"of t1\"");
     expect_only(w, "t2", "i:equal", "\"of t2\"");
     OK(world_delete(w, "t1", "i:equal", &nobody));
@@ -161,7 +161,7 @@ static void equal_ids_in_two_tenants(void)
     world_close(w);
 }
 
-/* Fails if SQL_LIVE goes without the user, or if a cached value is given to anybody: tried. */
+/* Fails if SQL_LIVE has no user, or if a cached value is returned to any user: tried. */
 static void another_user(void)
 {
     static const struct session_precondition u2 = {.user = SV_INIT("u2")};
@@ -184,71 +184,44 @@ static void another_user(void)
     world_close(w);
 }
 
-/* ---- forged values ---- */
-
-/* Stores bytes under a key as a reader would, in memory and in Redis. */
-static void forge(struct world *w, const char *tenant, const char *id, struct cache_value *value)
-{
-    struct cache_key key = {sv_from(tenant), sv_from(id)};
-    struct request_ctx *ctx = world_request(w, tenant);
-    const struct cache_snapshot now = cache_snapshot(w->cache, key);
-    value->ttl_ms = 60000;
-    cache_put(w->cache, ctx, key, &now, true, value);
-}
-
-/* The bytes of a session as the database has it, in memory of the caller's own. */
-static struct session read_plain(struct world *w, struct world *c, const char *tenant,
-                                 const char *id, struct cache_value *value)
-{
-    struct session s;
-    OK(sql_session_read(w->sessions, world_request(c, tenant), sv_from(id), SV_NONE, SESSION_WINDOW,
-                        &s));
-    value->stamp = (struct cache_stamp){s.generation, s.version, s.mark};
-    OK(codec_encode(&c->ctx, &s, &value->bytes));
-    return s;
-}
-
-/* Shows that a forged value like this is looked at: a read returns it. */
-static void expect_forged(struct world *w)
-{
-    OK(world_get(w, "t1", "i:mine"));
-    CU_ASSERT_TRUE(w->s.n_messages == 1 && sv_eq(w->s.messages[0].content, SV("\"forged\"")));
-}
+/* ---- wrong values in the caches ---- */
 
 /* Fails if decode does not compare the session's id, or the generation: tried. */
-static void forged_value_of_another_session(void)
+static void value_of_another_session(void)
 {
-    struct cache_value value;
-    struct world *w = world_open(true);
-    struct world *c = world_share(w);
+    struct session s;
+    struct cluster *c = cluster_open();
+    struct world *w = c->a, *keeper = world_share(c->plain);
+    (void)world_request(keeper, "t1");
     world_make(w, "t1", "i:mine", NULL, 1, "\"mine\"", &nobody);
     world_make(w, "t1", "i:other", NULL, 1, "\"other\"", &nobody);
-    (void)read_plain(w, c, "t1", "i:other", &value);
-    forge(w, "t1", "i:mine", &value);
+    struct cache_value value = cluster_value(c, keeper, "t1", "i:other", &s);
+    cluster_put(c, "t1", "i:mine", &value);
     expect_only(w, "t1", "i:mine", "\"mine\"");
     /* The session's own bytes under another stamp than theirs. */
-    struct session s = read_plain(w, c, "t1", "i:mine", &value);
-    s.messages[0].content = SV("\"forged\"");
-    OK(codec_encode(&c->ctx, &s, &value.bytes));
+    value = cluster_value(c, keeper, "t1", "i:mine", &s);
+    s.messages[0].content = SV("\"changed\"");
+    OK(session_codec_encode(&keeper->ctx, &s, &value.bytes));
     const struct cache_stamp own = value.stamp;
     const struct cache_stamp others[] = {{own.generation + 1, own.version, own.mark},
                                          {own.generation, own.version + 1, own.mark},
                                          {own.generation, own.version, own.mark + 1}};
     for (size_t i = 0; i < ARRAY_LEN(others); i++) {
         value.stamp = others[i];
-        forge(w, "t1", "i:mine", &value);
+        cluster_put(c, "t1", "i:mine", &value);
         expect_only(w, "t1", "i:mine", "\"mine\"");
     }
-    /* Forged like this, it would have been seen. */
+    /* Under its own stamp the changed value is read, so the caches were asked above. */
     value.stamp = own;
-    forge(w, "t1", "i:mine", &value);
-    expect_forged(w);
-    world_close(c);
-    world_close(w);
+    cluster_put(c, "t1", "i:mine", &value);
+    OK(world_get(w, "t1", "i:mine"));
+    CU_ASSERT_TRUE(w->s.n_messages == 1 && sv_eq(w->s.messages[0].content, SV("\"changed\"")));
+    world_close(keeper);
+    cluster_close(c);
 }
 
-/* What Redis holds for a key, moved by hand under the key of another tenant and of another session.
- * Fails if cache_codec_decode does not compare tenant and id, and decode not the id: tried.
+/* The value of a key in Redis, stored under the key of another tenant and of another session.
+ * Fails if cache_codec_decode compares neither tenant nor id, and decode_value not the id: tried.
  */
 static void moved_value(void)
 {
@@ -273,7 +246,7 @@ static void moved_value(void)
             redisCommand(redis, "SET parley:test:%s %b PX 60000", to[i], bytes->str, bytes->len));
     freeReplyObject(bytes);
     const struct cache_key keys[] = {{SV("t2"), SV("i:moved")}, {SV("t1"), SV("i:moved-2")}};
-    struct cache *memory = world_cache(w->shared, NULL); /* of which Redis knows nothing */
+    struct cache *memory = world_cache(w->shared, NULL); /* without Redis */
     for (size_t i = 0; i < ARRAY_LEN(keys); i++)
         cache_remove(memory, keys[i], true);
     cache_close(memory);
@@ -284,13 +257,13 @@ static void moved_value(void)
     world_close(w);
 }
 
-static void scribble(struct sv text)
+static void overwrite(struct sv text)
 {
     memset((void *)(uintptr_t)text.p, '#', text.n);
 }
 
-/* What a caller got is its own: whatever it does to it, the next one gets what was stored. Fails if
- * a read gives out bytes that it keeps for the next one: tried. */
+/* A caller may change what it got: the next one gets what was stored. Fails if a read returns bytes
+ * that it keeps for the next one: tried. */
 static void expect_copies(struct world *w, const char *id)
 {
     struct world *other = world_share(w);
@@ -302,8 +275,8 @@ static void expect_copies(struct world *w, const char *id)
         CU_ASSERT_TRUE(e == ERR_NONE && mine.n_messages == 1);
         if (e != ERR_NONE || mine.n_messages != 1)
             break;
-        scribble(mine.context);
-        scribble(mine.messages[0].content);
+        overwrite(mine.context);
+        overwrite(mine.messages[0].content);
         memset(mine.messages, '#', sizeof mine.messages[0]);
         ctx = world_request(other, "t1");
         e = session_get(w->sessions, ctx, sv_from(id), SV_NONE, 20, &theirs);
@@ -325,11 +298,10 @@ static void copies(void)
     }
 }
 
-SUITE(session_isolation, "session/isolation", {"two modules", two_modules}, {"copies", copies},
-      {"two modules on one pool", two_modules_on_one_pool},
+SUITE(session_isolation, "session/isolation", {"two services", two_services}, {"copies", copies},
+      {"two services on one pool", two_services_on_one_pool},
       {"row-level security", row_level_security},
       {"row-level security among many", row_level_security_among_many},
       {"row-level security of the owner", row_level_security_of_the_owner},
       {"equal ids in two tenants", equal_ids_in_two_tenants}, {"another user", another_user},
-      {"a forged value of another session", forged_value_of_another_session},
-      {"a moved value", moved_value})
+      {"a value of another session", value_of_another_session}, {"a moved value", moved_value})

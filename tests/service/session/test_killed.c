@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Whenever a backend dies: a write is stored whole or not at all, what was acknowledged is there,
- * and what was said not to be done is not. */
+/* Backends die at any moment: a write is stored whole or not at all; it is there if it was
+ * acknowledged, and not if it was refused. */
 #include <stdio.h>
 #include <string.h>
 
@@ -109,9 +109,7 @@ static void killed_and_repeated(void)
     struct world *w = world_open(true);
     killer_start(&k);
     for (int i = 0; i < WRITES; i++) {
-        const char *key = text_of("k-repeated-%d", i);
-        const struct session_precondition precondition = {.key = sv_from(key),
-                                                          .fingerprint = SV("f")};
+        const struct session_precondition precondition = keyed(text_of("k-repeated-%d", i));
         enum err e;
         int tries = 0;
         do {
@@ -141,15 +139,13 @@ static void killed_at_updates(void)
     OK(world_create(w, "t1", &d, &nobody));
     killer_start(&k);
     for (int i = 1; i <= WRITES; i++) {
-        const char *key = text_of("k-updates-%d", i);
         const char *context = text_of("{\"n\":%d}", i);
-        const char *words = text_of("+=%d +last=%d", i, i);
-        const struct session_precondition precondition = {.key = sv_from(key),
-                                                          .fingerprint = SV("f")};
+        const char *script = text_of("+=%d +last=%d", i, i);
+        const struct session_precondition precondition = keyed(text_of("k-updates-%d", i));
         enum err e;
         int tries = 0;
         do {
-            e = script_run(w, "f:updates", words, context, &precondition);
+            e = script_run(w, "f:updates", script, context, &precondition);
             CU_ASSERT_TRUE(e == ERR_NONE || is_away(e));
             CU_ASSERT_EQUAL(world_rows("sessions s WHERE session_id ="
                                        " 'f:updates' AND (context::jsonb->>'n')::int <> (SELECT"
@@ -226,14 +222,14 @@ static void killed_at_commit(void)
     char id[32];
     bool there, caught = false;
     struct world *w = world_open(true);
-    struct session_precondition keyed = {.fingerprint = SV("f")};
-    struct writer writer = {.w = w, .id = id, .precondition = &keyed};
+    struct session_precondition with_key;
+    struct writer writer = {.w = w, .id = id, .precondition = &with_key};
     world_exec("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
     world_exec("SELECT pg_reload_conf()");
     /* Not all of the server has read it at once: the first ones may get through. */
     for (int i = 0; i < 1000 && !caught; i++) {
         snprintf(id, sizeof(id), "f:at-commit-%d", i);
-        keyed.key = sv_from(id);
+        with_key = keyed(id);
         writer.finished = false;
         caught = write_and_kill(&writer, "wait_event = 'SyncRep'");
     }
@@ -245,7 +241,7 @@ static void killed_at_commit(void)
     CU_ASSERT_TRUE(there);
     enum err e;
     do
-        e = create_three(w, id, &keyed);
+        e = create_three(w, id, &with_key);
     while (e == ERR_UNAVAILABLE || e == ERR_OUTCOME_UNKNOWN || e == ERR_TIMEOUT);
     OK(e);
     CU_ASSERT_TRUE(w->r.replayed && w->r.created);

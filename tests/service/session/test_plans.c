@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The generic plans of the conditional read: whatever PostgreSQL knows of the tables, it goes by
- * the primary key of sessions, and looks at no message. */
+/* The generic plans of the conditional read: with any statistics they use the primary key of
+ * sessions and read no message. */
 #include "../../../src/session/session_internal.h"
 
 #include <stdio.h>
@@ -15,13 +15,13 @@ enum { TEXT_MAX = 16384, SESSIONS = 20000 };
 static const char dbname[] = "parley_sessions_plans";
 
 /* All rows of the answer, a line each. */
-static void ask(PGconn *c, const char *sql, char *out, size_t n)
+static void query_text(PGconn *c, const char *sql, char *out, size_t n)
 {
     PGresult *r = PQexec(c, sql);
     size_t used = 0;
-    const bool fine = PQresultStatus(r) == PGRES_TUPLES_OK || PQresultStatus(r) == PGRES_COMMAND_OK;
-    CU_ASSERT_TRUE(fine);
-    if (!fine)
+    const bool ok = PQresultStatus(r) == PGRES_TUPLES_OK || PQresultStatus(r) == PGRES_COMMAND_OK;
+    CU_ASSERT_TRUE(ok);
+    if (!ok)
         fprintf(stderr, "%s: %s", sql, PQerrorMessage(c));
     out[0] = '\0';
     for (int i = 0; i < PQntuples(r) && used < n; i++)
@@ -29,7 +29,7 @@ static void ask(PGconn *c, const char *sql, char *out, size_t n)
     PQclear(r);
 }
 
-/* Sessions are read in one place, by the primary key and by all of it that is known. */
+/* The plan has one scan of sessions, by the primary key with tenant and session_id. */
 static bool is_good(const char *plan)
 {
     int scans = 0;
@@ -55,28 +55,28 @@ static void expect_plan(PGconn *c, const char *execute, bool analyze, const char
     char sql[1024], plan[TEXT_MAX];
     snprintf(sql, sizeof(sql), "EXPLAIN (COSTS OFF%s) EXECUTE %s",
              analyze ? ", ANALYZE, TIMING OFF, SUMMARY OFF" : "", execute);
-    ask(c, sql, plan, sizeof(plan));
+    query_text(c, sql, plan, sizeof(plan));
     CU_ASSERT_TRUE(is_good(plan));
     if (!is_good(plan))
         fprintf(stderr, "%s, %s:\n%s\n", schema, execute, plan);
 }
 
-/* As the role that serves, behind its row-level security. */
+/* As the serving role, with its row-level security. */
 static void expect_plans(const char *schema, bool filled)
 {
     static char prepare[TEXT_MAX];
     char out[TEXT_MAX];
     PGconn *c = world_connect(dbname);
-    ask(c,
-        "SET ROLE parley_app; SET plan_cache_mode = force_generic_plan;"
-        " SET enable_seqscan = off;" /* as src/db/db_conn.c begins a session */
-        " SELECT set_config('parley.tenant', 't1', false)",
-        out, sizeof(out));
+    query_text(c,
+               "SET ROLE parley_app; SET plan_cache_mode = force_generic_plan;"
+               " SET enable_seqscan = off;" /* as src/db/db_conn.c begins a session */
+               " SELECT set_config('parley.tenant', 't1', false)",
+               out, sizeof(out));
     snprintf(prepare, sizeof(prepare), "PREPARE one(text, text) AS %s", sql_stamp_stmt.sql);
-    ask(c, prepare, out, sizeof(out));
+    query_text(c, prepare, out, sizeof(out));
     snprintf(prepare, sizeof(prepare), "PREPARE many(text, text[]) AS %s",
              sql_stamps_kind.stmt.sql);
-    ask(c, prepare, out, sizeof(out));
+    query_text(c, prepare, out, sizeof(out));
     expect_plan(c, "one('t1', 'p:17')", filled, schema);
     expect_plan(c, "many('t1', '{p:17,p:18}')", filled, schema);
     PQfinish(c);
@@ -90,33 +90,32 @@ static const char fill[] =
     "INSERT INTO messages (tenant, generation, seq, created_at, size, role, content)"
     " SELECT tenant, generation, n, now(), 3, 'user', '1' FROM sessions, generate_series(1, 3) n";
 
-/* Fails if the row of a session is not looked for in the order of session_id, and if it is with =:
- * tried. */
+/* Fails if the statement does not ask for the order of session_id, or compares it with =: tried. */
 static void by_keys_alone(void)
 {
     char out[64], sql[2048];
     struct world *w = world_open_in(dbname, NULL);
     world_close(w);
     PGconn *c = world_connect(dbname);
-    ask(c,
-        "ALTER TABLE sessions SET (autovacuum_enabled = false);"
-        "ALTER TABLE messages SET (autovacuum_enabled = false)",
-        out, sizeof(out));
+    query_text(c,
+               "ALTER TABLE sessions SET (autovacuum_enabled = false);"
+               "ALTER TABLE messages SET (autovacuum_enabled = false)",
+               out, sizeof(out));
     expect_plans("empty", false);
-    ask(c, "VACUUM sessions, messages", out, sizeof(out));
-    ask(c, "ANALYZE sessions, messages", out, sizeof(out));
+    query_text(c, "VACUUM sessions, messages", out, sizeof(out));
+    query_text(c, "ANALYZE sessions, messages", out, sizeof(out));
     expect_plans("empty after VACUUM", false);
     snprintf(sql, sizeof(sql), fill, SESSIONS);
-    ask(c, sql, out, sizeof(out));
+    query_text(c, sql, out, sizeof(out));
     expect_plans("filled after VACUUM", true);
-    ask(c, "VACUUM sessions, messages", out, sizeof(out));
-    ask(c, "ANALYZE sessions, messages", out, sizeof(out));
+    query_text(c, "VACUUM sessions, messages", out, sizeof(out));
+    query_text(c, "ANALYZE sessions, messages", out, sizeof(out));
     expect_plans("large", true);
-    ask(c, "TRUNCATE sessions, messages CASCADE", out, sizeof(out));
+    query_text(c, "TRUNCATE sessions, messages CASCADE", out, sizeof(out));
     snprintf(sql, sizeof(sql), fill, 200);
-    ask(c, sql, out, sizeof(out));
+    query_text(c, sql, out, sizeof(out));
     expect_plans("never analysed", true);
-    ask(c, "TRUNCATE sessions, messages CASCADE", out, sizeof(out));
+    query_text(c, "TRUNCATE sessions, messages CASCADE", out, sizeof(out));
     PQfinish(c);
 }
 

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* What the schema itself keeps true, whoever writes to it: the second lock behind the statements.
- */
+/* What the schema itself enforces, whatever the statements do. */
 
 #include "../../unit/suite.h"
 #include "fixture.h"
 
-/* No foreign key does it. Mutant: tests/mutants/sessions-leave-messages. */
+/* Without a foreign key. Mutant: sessions-leave-messages. */
 static void messages_go_with_a_session(void)
 {
     struct world *w = world_open(false);
@@ -29,8 +28,8 @@ static void expect_refused(const char *change)
                change);
 }
 
-/* What CHECK constraints would say. Mutant: tests/mutants/rows-unchecked. */
-static void rows_that_cannot_be(void)
+/* The policies do the work of CHECK constraints. Mutant: rows-unchecked. */
+static void invalid_rows(void)
 {
     static const char *const changes[] = {
         "UPDATE messages SET seq = 0 WHERE seq = 1", "UPDATE messages SET role = NULL",
@@ -49,4 +48,4 @@ static void rows_that_cannot_be(void)
 }
 
 SUITE(session_schema, "session/schema", {"messages go with a session", messages_go_with_a_session},
-      {"rows that cannot be", rows_that_cannot_be})
+      {"invalid rows", invalid_rows})

@@ -18,7 +18,7 @@ static void make(struct world *w, const char *tenant, const char *id, const char
     OK(world_create(w, tenant, &d, &nobody));
 }
 
-/* The ids that are found, in their order; a count finds as many as there are without a limit. */
+/* Expects these ids in this order, and the same number from a count. */
 static void expect(struct world *w, const char *tenant, struct session_query q, const char *want)
 {
     char got[512] = "";
@@ -77,8 +77,7 @@ static void filters(void)
     world_close(w);
 }
 
-/* Fails if the order is not the one that was asked for, or ids are sorted as in a language: tried.
- */
+/* Fails if the order is another one, or if ids are sorted by the rules of a language: tried. */
 static void orders(void)
 {
     struct session_query q = all();
@@ -128,8 +127,8 @@ static void the_expired_and_the_deleted(void)
 
 /* ---- contexts ---- */
 
-/* What the precondition of JSON accepts, jsonb takes, at every end of it: a search by values must
- * not fail because of what somebody stored. */
+/* jsonb accepts what the JSON validator accepts, at every limit: a stored value must not fail a
+ * search. */
 static void contexts_at_the_ends(void)
 {
     static const char *const values[] = {
@@ -213,9 +212,9 @@ static void exponents_at_the_ends(void)
     world_close(w);
 }
 
-/* A context that jsonb does not take, as an older parley stored it, hides itself and nothing else.
- * Fails if the question is not asked again: tried. */
-static void a_context_that_is_none(void)
+/* A context that jsonb refuses, as an older parley stored it, is not found; all others are. Fails
+ * if the search is not repeated with parley_jsonb: tried. */
+static void a_context_that_is_no_json(void)
 {
     struct session_query q = all();
     int64_t count = 0;
@@ -234,15 +233,15 @@ static void a_context_that_is_none(void)
         }
     OK(session_count(w->sessions, world_request(w, "s8"), &q, &count));
     CU_ASSERT_EQUAL(count, 1);
-    /* What is asked for is no value: */
+    /* The query itself is no JSON: */
     q.context = SV("{\"v\":0e2147483647}");
     CU_ASSERT_EQUAL(session_count(w->sessions, world_request(w, "s8"), &q, &count), ERR_INVALID);
     world_close(w);
 }
 
-/* Beyond what an answer may hold there is none, rather than a part that looks like the end. Fails
- * if the bytes are not added up, or if those are that were not asked for: tried. */
-static void what_is_too_much(void)
+/* An answer that would be too large is refused, since a part would look like the end. Fails if the
+ * bytes are not added up, or if columns count that the query does not want: tried. */
+static void too_large(void)
 {
     static char large[1 << 20];
     struct session_query q = all();
@@ -275,4 +274,4 @@ SUITE(session_search, "session/search", {"filters", filters}, {"orders", orders}
       {"the expired and the deleted", the_expired_and_the_deleted},
       {"contexts at the ends", contexts_at_the_ends},
       {"exponents at the ends", exponents_at_the_ends},
-      {"a context that is none", a_context_that_is_none}, {"what is too much", what_is_too_much})
+      {"a context that is no JSON", a_context_that_is_no_json}, {"too large", too_large})

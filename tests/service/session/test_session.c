@@ -72,7 +72,7 @@ static void test_append_and_page(void)
     q.max_bytes = 4;
     OK(world_page(w, "t1", "s:page", NULL, &q));
     CU_ASSERT_TRUE(w->page.n == 0 && w->page.has_more);
-    /* Warm appends carry the cached window on. */
+    /* An append updates the cached window. */
     OK(world_get(w, "t1", "s:page"));
     append(w, "s:page", 1, 0, false);
     OK(world_get(w, "t1", "s:page"));
@@ -142,7 +142,7 @@ static void test_keyed_writes(void)
             first = w->r;
     }
     CU_ASSERT_TRUE(w->r.replayed && w->r.at == first.at && w->r.version == first.version);
-    /* Replayed although the session is gone by now. */
+    /* A replay, although the session is gone. */
     precondition = (struct session_precondition){.key = SV("k-delete"), .fingerprint = SV("f1")};
     for (int i = 0; i < 2; i++)
         OK(world_delete(w, "t1", id[0], &precondition));

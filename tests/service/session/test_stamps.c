@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Stamps: every write of the interface gives its session another one, tells it in its receipt, and
- * tells the same again to whoever repeats it. And generations: what they are made of. */
+/* Stamps: every write gives its session another one and returns it in its receipt, also when the
+ * write is repeated. And generations: what they consist of. */
 #include "cluster.h"
 
 #include <inttypes.h>
@@ -40,7 +40,7 @@ struct stamped_write {
     enum how how;
     size_t n; /* messages that come with it */
     const char *text,
-        *context; /* metadata of a message, words or an id; with "create": it may make */
+        *context; /* metadata of a message, a script or an id; context "create": it may make */
     struct session_patch patch;
 };
 
@@ -66,8 +66,7 @@ static const struct stamped_write writes[] = {
     {"patch-user", STATE, true, PATCH, .patch = {.has_user_id = true, .user_id = SV_INIT("u2")}},
     {"delete-message", STATE, true, DELETE_MESSAGE, .text = "1"},
     {"delete-by-id", STATE, true, DELETE_MESSAGE, .text = "a"},
-    {"delete", APPENDS, true,
-     .how = DELETE}, /* its row is a tombstone: nobody asks for its state */
+    {"delete", APPENDS, true, .how = DELETE}, /* its row is a tombstone */
 };
 
 /* Does a write on session id, or makes it; the session that it is about goes to name. */
@@ -163,8 +162,8 @@ static void expect_tags(struct cluster *c, const char *id, const struct session_
 }
 
 /* Without a key and with one, whose repetition gives the first stamps again. Fails if a statement
- * leaves out SQL_STAMP, if the state's mark changes with an append or stays with a patch, if a key
- * does not remember a mark, and if a replay tells the present ones: tried. */
+ * leaves out SQL_STAMP, if the state's mark changes with an append or stays with a patch, if a
+ * record lacks a mark, or if a replay returns the present marks: tried. */
 static void every_write(void)
 {
     struct cluster *c = cluster_open();
@@ -173,9 +172,8 @@ static void every_write(void)
         char name[64];
         const char *id = text_of("st:%s-%zu", x->name, i % 2);
         snprintf(name, sizeof(name), "%s", id);
-        const char *key = text_of("st-key-%zu", i / 2);
-        const struct session_precondition keyed = {.key = sv_from(key), .fingerprint = SV("f")};
-        const struct session_precondition *precondition = i % 2 ? &keyed : &nobody;
+        const struct session_precondition with_key = keyed(text_of("st-key-%zu", i / 2));
+        const struct session_precondition *precondition = i % 2 ? &with_key : &nobody;
         if (x->made)
             prepare(c->a, id);
         const struct row before = row_of(id);
@@ -191,7 +189,7 @@ static void every_write(void)
             expect_tags(c, name, r);
         if (i % 2 == 0)
             continue;
-        /* Something else happens in between. */
+        /* Another write comes between. */
         if (name[0] != '~' && x->how != COPY) /* whose replay is the session as it is */
             OK(cluster_append(c->b, name, 1));
         const struct row then = row_of(name);
@@ -266,7 +264,7 @@ static const char clash_with[] =
     " RETURN NEW; END $$;"
     "CREATE TRIGGER clash BEFORE INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION clash(%d, %lld)";
 
-/* One clash is nobody's concern; the second one fails and leaves nothing. Fails if a clash is not
+/* One clash has no effect; a second one fails and leaves nothing. Fails if a clash is not
  * repeated, and if it is with the same generation: tried. */
 static void a_taken_generation(void)
 {

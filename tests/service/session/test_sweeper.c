@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The sweeper takes what nobody can read any more, in bounded steps, and nothing else. */
+/* The sweeper deletes expired sessions, tombstones and old records, in bounded steps, and nothing
+ * else.
+ */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -32,9 +34,9 @@ static int64_t expired_left(void)
     return world_rows("sessions WHERE expires_at <= now() AND tenant LIKE 'sweep-%%'");
 }
 
-/* In each tenant: live, expired without messages, expired with many, deleted; and a live one that
- * the hour alone would take for expired. */
-static void furnish(struct world *w, size_t many)
+/* In each tenant: a live session, one expired without messages, one expired with many, a deleted
+ * one, and a live one whose expiry_hour is over. */
+static void make_all_kinds(struct world *w, size_t many)
 {
     for (size_t i = 0; i < ARRAY_LEN(tenants); i++) {
         make(w, tenants[i], "sw:live", 5);
@@ -49,7 +51,7 @@ static void furnish(struct world *w, size_t many)
     world_expire("sw:many");
 }
 
-/* What is live is as it was. */
+/* The live sessions are unchanged. */
 static void expect_live(struct world *w)
 {
     static const char *const ids[] = {"sw:live", "sw:hour"};
@@ -74,14 +76,14 @@ static enum err sweep(struct world *w, bool *more)
     return sql_sweep(w->sessions, world_request(w, "ignored"), more);
 }
 
-/* Fails if the sweeper goes by the hour alone (its statements and its policy without expires_at),
+/* Fails if the sweeper looks at the hour alone (its statements and its policy without expires_at),
  * or if it deletes a session's messages all at once: tried. */
-static void takes_what_is_expired(void)
+static void deletes_what_is_expired(void)
 {
     bool more = true;
     int passes = 0;
     struct world *w = world_open(false);
-    furnish(w, 2600);
+    make_all_kinds(w, 2600);
     int64_t left = 2600 * (int64_t)ARRAY_LEN(tenants);
     while (more && passes++ < 100) {
         OK(sweep(w, &more));
@@ -111,7 +113,7 @@ struct sweeping {
     _Atomic bool stop;
 };
 
-/* Two passes in a row without anything to do: the other one is done as well. */
+/* Ends after two passes in a row without anything to do. */
 static void *sweeping_main(void *arg)
 {
     struct sweeping *s = arg;
@@ -126,7 +128,7 @@ static void *sweeping_main(void *arg)
     return NULL;
 }
 
-/* Appends to what is live, for as long as they sweep. */
+/* Appends to a live session while the sweepers run. */
 static void *load_main(void *arg)
 {
     struct sweeping *s = arg;
@@ -141,8 +143,8 @@ static void *load_main(void *arg)
     return NULL;
 }
 
-/* Every row is deleted once: what they counted together is what there was. Fails if a statement
- * fails on rows that another one holds (NOWAIT): tried. */
+/* Every row is deleted once: the sum of what they counted is what there was. Fails if a statement
+ * fails on rows that another one has locked (NOWAIT): tried. */
 static void several_at_once(void)
 {
     static struct sweeping s[SWEEPERS], load;
@@ -156,7 +158,7 @@ static void several_at_once(void)
     load.w = s[0].w;
     load.sessions = s[0].w->sessions;
     cluster_sweep(s[0].w);
-    furnish(s[0].w, 2600);
+    make_all_kinds(s[0].w, 2600);
     world_exec("INSERT INTO idempotency_keys SELECT 'sweep-1', 'at-once-' || n, 'f',"
                " now() - interval '25 hours', 201, 'x', 1, 1, 1, 0, 0, 0, now(),"
                " now(), now() FROM generate_series(1, 5000) n");
@@ -187,19 +189,19 @@ static void several_at_once(void)
     }
 }
 
-static enum err keyed(struct world *w, const char *tenant, const char *key)
+static enum err create_keyed(struct world *w, const char *tenant, const char *key)
 {
-    const struct session_precondition precondition = {.key = sv_from(key), .fingerprint = SV("f")};
+    const struct session_precondition precondition = keyed(key);
     struct session_draft d = draft_of(NULL, NULL);
     enum err e = world_create(w, tenant, &d, &precondition);
     CU_ASSERT_FALSE(w->r.replayed);
     return e;
 }
 
-/* What somebody holds, for however long, is passed by: a sweeper neither waits for it nor fails,
- * and all the rest goes. Fails if one of the statements waits (without SKIP LOCKED), or deletes
- * sessions that it did not take: tried, each by itself. */
-static void what_another_one_holds(void)
+/* Locked rows are skipped: a sweeper neither waits nor fails, and deletes all the rest. Fails if
+ * one of the statements waits (without SKIP LOCKED), or deletes sessions that it did not lock:
+ * tried, each by itself. */
+static void locked_rows(void)
 {
     bool more;
     struct world *w = world_open(false);
@@ -210,28 +212,28 @@ static void what_another_one_holds(void)
     world_expire("sw:held");
     world_expire("sw:held-empty");
     world_expire("sw:free");
-    OK(keyed(w, tenants[0], "sw-held"));
-    OK(keyed(w, tenants[0], "sw-free-1"));
+    OK(create_keyed(w, tenants[0], "sw-held"));
+    OK(create_keyed(w, tenants[0], "sw-free-1"));
     world_exec("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'"
                " WHERE key IN ('sw-held', 'sw-free-1')");
-    struct gate *gate =
-        gate_close("BEGIN; SELECT FROM sessions WHERE session_id LIKE 'sw:held%' FOR UPDATE;"
-                   "SELECT FROM idempotency_keys WHERE key = 'sw-held' FOR UPDATE");
+    struct held_transaction *held =
+        transaction_hold("BEGIN; SELECT FROM sessions WHERE session_id LIKE 'sw:held%' FOR UPDATE;"
+                         "SELECT FROM idempotency_keys WHERE key = 'sw-held' FOR UPDATE");
     OK(sweep(w, &more));
     CU_ASSERT_TRUE(more);
     CU_ASSERT_EQUAL(messages_of("sw:free"), 0);
     CU_ASSERT_EQUAL(messages_of("sw:held"), 3);
     CU_ASSERT_EQUAL(expired_left(), 2);
     CU_ASSERT_EQUAL(world_rows("idempotency_keys WHERE key = 'sw-free-1'"), 0);
-    gate_open(gate);
+    transaction_release(held);
     cluster_sweep(w);
     CU_ASSERT_EQUAL(expired_left(), 0);
     CU_ASSERT_EQUAL(world_rows("idempotency_keys WHERE key = 'sw-held'"), 0);
     world_close(w);
 }
 
-/* The id of an expired session may be taken while the sweeper is at the old one. Fails if the
- * session goes before its messages are gone: tried. */
+/* The id of an expired session may be taken while the sweeper deletes the old one. Fails if the
+ * session is deleted before its messages: tried. */
 static void the_same_id_again(void)
 {
     bool more;
@@ -249,13 +251,13 @@ static void the_same_id_again(void)
     world_close(w);
 }
 
-/* Fails if keys go whatever their age: tried. */
+/* Fails if keys of any age are deleted: tried. */
 static void old_keys(void)
 {
     struct world *w = world_open(false);
     for (size_t i = 0; i < ARRAY_LEN(tenants); i++) {
-        OK(keyed(w, tenants[i], "sw-old"));
-        OK(keyed(w, tenants[i], "sw-young"));
+        OK(create_keyed(w, tenants[i], "sw-old"));
+        OK(create_keyed(w, tenants[i], "sw-young"));
     }
     world_exec("UPDATE idempotency_keys SET created_at = now() - interval '24 hours'"
                " WHERE key = 'sw-old';"
@@ -273,19 +275,20 @@ static void old_keys(void)
     world_close(w);
 }
 
-/* A key that is over its day is free again, swept or not. Fails if it is not
- * forgotten: tried. */
+/* A key that is older than a day is free, swept or not. Fails if sql_key_read does not delete it:
+ * tried.
+ */
 static void an_old_key_is_free(void)
 {
     struct world *w = world_open(false);
-    OK(keyed(w, tenants[0], "sw-free"));
+    OK(create_keyed(w, tenants[0], "sw-free"));
     world_exec("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'"
                " WHERE key = 'sw-free'");
-    OK(keyed(w, tenants[0], "sw-free"));
+    OK(create_keyed(w, tenants[0], "sw-free"));
     world_close(w);
 }
 
-/* The thread itself: it comes by without being asked, and ends when it is told to. */
+/* The thread sweeps by itself, and ends with the service. */
 static void the_thread(void)
 {
     struct world *w = world_open(false);
@@ -303,7 +306,7 @@ static void the_thread(void)
     world_close(w);
 }
 
-SUITE(session_sweeper, "session/sweeper", {"takes what is expired", takes_what_is_expired},
-      {"several at once", several_at_once}, {"what another one holds", what_another_one_holds},
+SUITE(session_sweeper, "session/sweeper", {"deletes what is expired", deletes_what_is_expired},
+      {"several at once", several_at_once}, {"locked rows", locked_rows},
       {"the same id again", the_same_id_again}, {"old keys", old_keys},
       {"an old key is free", an_old_key_is_free}, {"the thread", the_thread})

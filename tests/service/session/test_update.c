@@ -8,12 +8,12 @@
 #include "cluster.h"
 #include "script.h"
 
-/* ---- what is done ---- */
+/* ---- updates that succeed ---- */
 
 /* The update is made; its receipt says what is there now. */
-static void made(struct world *w, const char *id, const char *words, const char *context)
+static void made(struct world *w, const char *id, const char *script, const char *context)
 {
-    OK(script_run(w, id, words, context, &nobody));
+    OK(script_run(w, id, script, context, &nobody));
     CU_ASSERT_EQUAL(w->at, SESSION_MESSAGES_MAX);
     OK(world_get_as(w, "t1", id, NULL, 0));
     CU_ASSERT_TRUE(w->r.version == w->s.version && w->r.state_version == w->s.state_version &&
@@ -68,7 +68,7 @@ static void expect_versions(struct world *w, const char *id, int64_t version, in
 }
 
 struct step {
-    const char *words; /* @: the id that was made for the second message */
+    const char *script; /* @: the id that was made for the second message */
     const char *want, *context;
     int64_t version, state; /* 0: whatever they are */
 };
@@ -78,10 +78,10 @@ static void run(struct world *w, const char *id, const struct step *steps, size_
     char second[UUID_LEN + 1];
     uuid_v8_pack((uint64_t)script_state(w, id).generation, 2, second);
     for (const struct step *x = steps; x < steps + n; x++) {
-        const size_t at = strcspn(x->words, "@");
+        const size_t at = strcspn(x->script, "@");
         made(w, id,
-             x->words[at] ? text_of("%.*s%s%s", (int)at, x->words, second, x->words + at + 1)
-                          : x->words,
+             x->script[at] ? text_of("%.*s%s%s", (int)at, x->script, second, x->script + at + 1)
+                           : x->script,
              x->context);
         expect(w, id, x->want);
         if (x->version > 0)
@@ -108,8 +108,8 @@ static void puts_and_removals(void)
     world_close(w);
 }
 
-/* What jsonb does not take, as an older parley stored it, can be replaced. Fails if it is cast as
- * it is: tried. */
+/* A content that jsonb refuses, as an older parley stored it, can be replaced. Fails if it is cast
+ * to jsonb: tried. */
 static void what_is_no_json(void)
 {
     struct world *w = world_open(true);
@@ -122,8 +122,8 @@ static void what_is_no_json(void)
     world_close(w);
 }
 
-/* What was there is gone, and its ids are free for what comes instead. Fails if what is cleared is
- * not counted, or if it is looked up as if it was still there: tried. */
+/* A clear removes all messages and frees their ids for the new ones. Fails if cleared messages are
+ * not counted, or if they are looked up as if they were still there: tried. */
 static void clearing(void)
 {
     static const struct step steps[] = {{"! +b=1 +=2 +@=3", "4:b=1 5:~=2 6:~=3", NULL, 0, 0},
@@ -153,17 +153,16 @@ static void versions(void)
 {
     static const char five[] = "1:a=1 2:~=2 3:b=3 4:c=4 5:~=5",
                       changed[] = "1:a=2 2:~=2 3:b=3 4:c=4 5:~=5";
-    static const struct step steps[] = {
-        {"+c=4 +=5", five, NULL, 2, 1}, /* an append by another name */
-        {"+a=1", five, NULL, 3, 1},     /* as it was */
-        {"+a=1.0", five, NULL, 4, 1},   /* in other words */
-        {"+a=2", changed, NULL, 5, 2},
-        {"?nobody", changed, NULL, 6, 2},
-        {"-c", "1:a=2 2:~=2 3:b=3 5:~=5", NULL, 7, 3},
-        {"!", "", NULL, 8, 4},
-        {"", "", "{}", 9, 4},
-        {"", "", "{\"topic\":1}", 10, 4},
-        {"", "", "{\"topic\":2}", 11, 5}};
+    static const struct step steps[] = {{"+c=4 +=5", five, NULL, 2, 1}, /* only appends */
+                                        {"+a=1", five, NULL, 3, 1},     /* no change */
+                                        {"+a=1.0", five, NULL, 4, 1},   /* written differently */
+                                        {"+a=2", changed, NULL, 5, 2},
+                                        {"?nobody", changed, NULL, 6, 2},
+                                        {"-c", "1:a=2 2:~=2 3:b=3 5:~=5", NULL, 7, 3},
+                                        {"!", "", NULL, 8, 4},
+                                        {"", "", "{}", 9, 4},
+                                        {"", "", "{\"topic\":1}", 10, 4},
+                                        {"", "", "{\"topic\":2}", 11, 5}};
     struct world *w = world_open(true);
     make(w, "u:versions");
     const int64_t generation = w->s.generation, row = first_row(generation);
@@ -193,10 +192,10 @@ static void contexts(void)
     world_close(w);
 }
 
-/* ---- nothing of it ---- */
+/* ---- updates that fail ---- */
 
-/* What cannot be done as a whole is not done at all. Fails if what is wrong with one edit does not
- * keep the others back, or if an id is taken that will be made later: tried. */
+/* An update is done as a whole or not at all. Fails if a fault of one edit does not stop the
+ * others, or if an id is accepted that will be made later: tried. */
 static void all_or_nothing(void)
 {
     char future[UUID_LEN + 1];
@@ -204,19 +203,19 @@ static void all_or_nothing(void)
     make(w, "u:nothing");
     const struct session before = script_state(w, "u:nothing");
     uuid_v8_pack((uint64_t)before.generation, 5, future);
-    const char *words = text_of("+=1 +%s=2", future);
+    const char *script = text_of("+=1 +%s=2", future);
     const struct {
-        const char *words;
+        const char *script;
         enum err e;
         size_t at;
         const char *slug;
     } t[] = {{"+a=9 -b -nobody -neither +c=4", ERR_INVALID, 2, "no_such_message"},
              {"! -a", ERR_INVALID, 0, "no_such_message"},
-             {words, ERR_CONFLICT, 1, "message_id_taken"}};
+             {script, ERR_CONFLICT, 1, "message_id_taken"}};
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
         for (int context = 0; context < 2; context++) {
             CU_ASSERT_EQUAL(
-                script_run(w, "u:nothing", t[i].words, context ? "{\"topic\":2}" : NULL, &nobody),
+                script_run(w, "u:nothing", t[i].script, context ? "{\"topic\":2}" : NULL, &nobody),
                 t[i].e);
             CU_ASSERT_EQUAL(w->at, t[i].at);
             CU_ASSERT_STRING_EQUAL(w->ctx.err.slug ? w->ctx.err.slug : "", t[i].slug);
@@ -228,7 +227,7 @@ static void all_or_nothing(void)
     world_close(w);
 }
 
-/* Who may not see it, what is expired, and what has changed. */
+/* Another user's session, an expired one, and one that has changed. */
 static void conditions(void)
 {
     static const struct session_precondition u2 = {.user = SV_INIT("u2")};

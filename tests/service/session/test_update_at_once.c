@@ -5,20 +5,20 @@
 #include "crowd.h"
 #include "script.h"
 
-static void update(struct crowd *crowd, struct world *c, const char *words, const char *context)
+static void update(struct crowd *crowd, struct world *c, const char *script, const char *context)
 {
     enum err e;
-    UNTIL_DONE(e, script_run(c, crowd->id, words, context, &nobody));
+    UNTIL_DONE(e, script_run(c, crowd->id, script, context, &nobody));
     crowd->failed += e != ERR_NONE;
 }
 
 static void work_same_id(struct crowd *crowd, struct world *c, int me)
 {
-    const char *words = text_of("+same=%d", me + 10);
-    update(crowd, c, words, NULL);
+    const char *script = text_of("+same=%d", me + 10);
+    update(crowd, c, script, NULL);
 }
 
-/* One of them is new, the others take its place. Fails if the row is not locked ahead of the
+/* One of them is new, the others replace it. Fails if the row is not locked before the
  * statement: tried. */
 static void one_new_id(void)
 {
@@ -39,10 +39,10 @@ static void one_new_id(void)
 
 static void work_own_member(struct crowd *crowd, struct world *c, int me)
 {
-    const char *words = text_of("+m-%d=%d +=1 ?nobody", me, me);
+    const char *script = text_of("+m-%d=%d +=1 ?nobody", me, me);
     const char *context = text_of("{\"m%d\":{\"at\":%d}}", me, me);
-    update(crowd, c, words, context);
-    /* An append in between gets in nobody's way. */
+    update(crowd, c, script, context);
+    /* An append in between does not interfere. */
     crowd->failed += crowd_append(crowd, c, 1, false, &nobody) != ERR_NONE;
 }
 
@@ -113,8 +113,8 @@ static void a_long_history(void)
     const int64_t before = rows_read();
     w = world_open(false);
     for (int i = 0; i < 20; i++) {
-        const char *words = text_of("+m-%d=7 -m-%d +=8 ?n-%d", 100 + i, 200 + i, i);
-        OK(script_run(w, "u:long", words, i % 2 ? "{\"topic\":3}" : NULL, &nobody));
+        const char *script = text_of("+m-%d=7 -m-%d +=8 ?n-%d", 100 + i, 200 + i, i);
+        OK(script_run(w, "u:long", script, i % 2 ? "{\"topic\":3}" : NULL, &nobody));
     }
     world_close(w);
     wait_for_counts();

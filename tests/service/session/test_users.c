@@ -11,7 +11,7 @@ static void make(struct world *w, const char *tenant, const char *user, const ch
                  size_t messages)
 {
     for (int i = 0; i < n; i++)
-        world_make(w, tenant, text_of("%s%d", prefix, i), user, messages, "\"of it\"", &nobody);
+        world_make(w, tenant, text_of("%s%d", prefix, i), user, messages, "\"exported\"", &nobody);
 }
 
 static void drop(struct world *w, const char *tenant, const char *id)
@@ -19,7 +19,7 @@ static void drop(struct world *w, const char *tenant, const char *id)
     OK(world_delete(w, tenant, id, &nobody));
 }
 
-/* What a walk through all pages gave. */
+/* The sessions of all pages. */
 struct walk {
     char ids[200][64];
     int n, pages;
@@ -63,8 +63,8 @@ static bool has(const struct walk *walk, const char *id)
     return found == 1;
 }
 
-/* Newest first, each once, at every size of page, with an end that is told; also when they all were
- * created in the same microsecond. Fails if the place is the time alone: tried. */
+/* Newest first, each once, at every size of page, with has_more false at the end; also if all were
+ * created in the same microsecond. Fails if the position is the time alone: tried. */
 static void pages(void)
 {
     static const size_t limits[] = {1, 4, 10, 11, 12, 100};
@@ -91,8 +91,7 @@ static void pages(void)
     world_close(w);
 }
 
-/* Those that stay come once, whatever else is made, deleted, expired or written to between pages.
- */
+/* Sessions that stay come once, whatever happens to others between pages. */
 static void changes_between_pages(void)
 {
     struct walk walk = {.n = 0};
@@ -102,7 +101,7 @@ static void changes_between_pages(void)
         next_page(w, "u1", "carl", 3, &walk);
         make(w, "u1", "carl", text_of("u:cnew%d-", i), 2, 0);
         drop(w, "u1",
-             text_of("u:c%d", 19 - i * 3)); /* one that was given, the place itself among them */
+             text_of("u:c%d", 19 - i * 3)); /* one that came before, also the position itself */
     }
     for (int i = 0; i < 20; i++)
         CU_ASSERT_TRUE(has(&walk, text_of("u:c%d", i)));
@@ -113,9 +112,9 @@ static void changes_between_pages(void)
     world_close(w);
 }
 
-/* By the plan and not by time: a page of one of 10,000 sessions reads as many rows as it gives, and
- * one. Fails without the index, or if the place is a filter (created_at + '0' …): tried. */
-static void a_page_costs_what_it_holds(void)
+/* Measured in rows and not in time: a page of 10,000 sessions reads one row more than it returns.
+ * Fails without the index, or if the position is a filter (created_at + '0' …): tried. */
+static void a_page_reads_its_own_rows(void)
 {
     enum { PAGES = 8, LIMIT = 10 };
     static const char stats[] =
@@ -132,7 +131,7 @@ static void a_page_costs_what_it_holds(void)
                " 'dora', 60, now() + interval '1 day', 9999999,"
                " now() - i * interval '1 second' FROM generate_series(1, 10000) i;"
                " ANALYZE sessions; SELECT pg_stat_force_next_flush()");
-    /* Statistics of a connection are certain to be told at its end. */
+    /* A connection reports its statistics at its end at the latest. */
     int64_t before = -1, now = 0;
     while (now != before) {
         before = now;
@@ -178,7 +177,7 @@ static void export_step(struct world *w, const char *tenant, struct export *e)
         snprintf(e->sessions.ids[e->sessions.n++], sizeof(e->sessions.ids[0]), "%.*s",
                  SV_ARG(part.session_id));
     for (size_t i = 0; i < part.n; i++)
-        CU_ASSERT_TRUE(sv_eq(part.messages[i].content, SV("\"of it\"")));
+        CU_ASSERT_TRUE(sv_eq(part.messages[i].content, SV("\"exported\"")));
     e->messages += (int)part.n;
 }
 
@@ -238,5 +237,5 @@ static void export_under_writes(void)
 
 SUITE(session_users, "session/users", {"pages", pages},
       {"changes between pages", changes_between_pages},
-      {"a page costs what it holds", a_page_costs_what_it_holds}, {"whole export", whole_export},
+      {"a page reads its own rows", a_page_reads_its_own_rows}, {"whole export", whole_export},
       {"export under writes", export_under_writes})

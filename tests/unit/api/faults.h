@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Bodies that are refused, and what is said of them. */
+/* Helpers for tests of bodies. In JSON texts a single quote stands for a double one. */
 #ifndef PARLEY_TESTS_API_FAULTS_H
 #define PARLEY_TESTS_API_FAULTS_H
 
@@ -7,13 +7,16 @@
 #include "parley/json/doc.h"
 
 struct fault {
-    const char *text, *field;
+    const char *field, *texts; /* separated by | */
 };
 typedef enum err (*read_fn)(struct request_ctx *ctx, const struct json_doc *doc);
 
-/* Of a text that is JSON, which is borrowed. */
+/* The JSON of a text, in the arena. */
 const struct json_doc *parse(struct request_ctx *ctx, const char *text);
-/* Each text is refused, and the field at fault is named in field and in no other way. */
+void expect_json(struct sv got, const char *want); /* NULL: absent */
+/* Each text is refused, and the error names this field. */
 void expect_faults(const struct fault *faults, size_t n, read_fn read);
+/* The text is refused with this detail. */
+void expect_detail(const char *text, const char *detail, read_fn read);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* docs.c: the description and its page, as embedded; that they are true is
- * tests/system/test_openapi.py's. */
+/* docs.c: the description and its page, as embedded. tests/system/test_openapi.py compares them
+ * with the server. */
 #include <stdio.h>
 #include <string.h>
 
@@ -30,7 +30,7 @@ TEST(description_is_json)
     CU_ASSERT_STRING_EQUAL(http_rig_header(r, "Cache-Control"), "no-cache");
 }
 
-/* A browser that takes no JSON gets it all the same. */
+/* A browser accepts no JSON, and gets the page. */
 TEST(page_comes_with_its_policy)
 {
     struct http_rig *r = ask("/docs", SV("text/html"), NULL);
@@ -41,7 +41,7 @@ TEST(page_comes_with_its_policy)
         strstr(http_rig_header(r, "Content-Security-Policy"), "default-src 'none'"));
 }
 
-TEST(what_is_known_is_not_sent)
+TEST(not_modified)
 {
     char tag[128];
     snprintf(tag, sizeof(tag), "%s", http_rig_header(ask("/docs", SV("*/*"), NULL), "ETag"));

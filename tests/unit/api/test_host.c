@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Fails if what is too long has no end, or an older reason shows behind a shorter one: tried. */
+/* Fails if a long reason has no NUL, or a shorter one keeps the end of the last: tried. */
 TEST(reasons)
 {
     char out[API_REASON_MAX], longest[2 * API_REASON_MAX];

@@ -30,50 +30,43 @@ static struct session_draft draft_of(const char *text, struct sv id_of_path)
 TEST(draft_defaults)
 {
     const struct session_draft d = draft_of("{}", SV_NONE);
-    CU_ASSERT_PTR_NULL(d.session_id.p);
-    CU_ASSERT_PTR_NULL(d.user_id.p);
-    CU_ASSERT_TRUE(sv_eq(d.language, SV("en")));
-    CU_ASSERT_TRUE(sv_eq(d.context, SV("{}")));
-    CU_ASSERT_TRUE(sv_eq(d.metadata, SV("{}")));
-    CU_ASSERT_EQUAL(d.ttl_seconds, 0);
-    CU_ASSERT_TRUE(d.sliding);
-    CU_ASSERT_EQUAL(d.n_messages, 0);
+    CU_ASSERT_TRUE(!d.session_id.p && !d.user_id.p && d.n_messages == 0);
+    expect_json(d.language, "en");
+    expect_json(d.context, "{}");
+    expect_json(d.metadata, "{}");
+    CU_ASSERT_TRUE(d.sliding && d.ttl_seconds == 0);
 }
 
 TEST(draft_in_full)
 {
     const struct session_draft d =
-        draft_of("{\"session_id\":\"s:1\",\"user_id\":\"\\u00e9\",\"language\":\"pt-BR\","
-                 "\"ttl_seconds\":60,\"expiry\":\"absolute\",\"context\":{\"a\":  1.0},"
-                 "\"metadata\":{\"m\":[]},\"messages\":[{\"role\":\"user\",\"content\":\"x\"},"
-                 "{\"type\":\"function_call\",\"content\":{\"f\":1},\"metadata\":{\"k\":2}},"
-                 "{\"message_id\":\"m-1\",\"role\":\"a.b:c\",\"content\":[{\"t\":1}]}]}",
+        draft_of("{'session_id':'s:1','user_id':'\\u00e9','language':'pt-BR','ttl_seconds':60,'"
+                 "expiry':'absolute','context':{'a':  "
+                 "1.0},'metadata':{'m':[]},'messages':[{'role':'user','content':'x'},{'type':'"
+                 "function_call','content':{'f':1},'metadata':{'k':2}},{'message_id':'m-1','role':'"
+                 "a.b:c','content':[{'t':1}]}]}",
                  SV_NONE);
-    CU_ASSERT_TRUE(sv_eq(d.session_id, SV("s:1")));
-    CU_ASSERT_TRUE(sv_eq(d.user_id, SV("\xc3\xa9")));
-    CU_ASSERT_TRUE(sv_eq(d.language, SV("pt-BR")));
-    CU_ASSERT_EQUAL(d.ttl_seconds, 60);
-    CU_ASSERT_FALSE(d.sliding);
-    CU_ASSERT_TRUE(sv_eq(d.context, SV("{\"a\":  1.0}"))); /* as it was written */
+    expect_json(d.session_id, "s:1");
+    expect_json(d.user_id, "\xc3\xa9");
+    expect_json(d.language, "pt-BR");
+    CU_ASSERT_TRUE(!d.sliding && d.ttl_seconds == 60);
+    expect_json(d.context, "{'a':  1.0}"); /* as it was written */
     CU_ASSERT_EQUAL_FATAL(d.n_messages, 3);
-    CU_ASSERT_TRUE(sv_eq(d.messages[0].type, SV("message")));
-    CU_ASSERT_TRUE(sv_eq(d.messages[0].content, SV("\"x\"")));
-    CU_ASSERT_TRUE(sv_eq(d.messages[0].metadata, SV("{}")));
-    CU_ASSERT_PTR_NULL(d.messages[0].message_id.p);
-    CU_ASSERT_PTR_NULL(d.messages[1].role.p);
-    CU_ASSERT_TRUE(sv_eq(d.messages[1].content, SV("{\"f\":1}")));
-    CU_ASSERT_TRUE(sv_eq(d.messages[1].metadata, SV("{\"k\":2}")));
-    CU_ASSERT_TRUE(sv_eq(d.messages[2].message_id, SV("m-1")));
+    expect_json(d.messages[0].type, "message");
+    expect_json(d.messages[0].content, "'x'");
+    expect_json(d.messages[0].metadata, "{}");
+    CU_ASSERT_TRUE(!d.messages[0].message_id.p && !d.messages[1].role.p);
+    expect_json(d.messages[1].content, "{'f':1}");
+    expect_json(d.messages[1].metadata, "{'k':2}");
+    expect_json(d.messages[2].message_id, "m-1");
 }
 
 TEST(draft_of_a_path)
 {
-    static const struct fault other = {"{\"session_id\":\"other\"}", "session_id"};
+    static const struct fault other = {"session_id", "{'session_id':'other'}"};
     const struct session_draft d =
-        draft_of("{\"session_id\":\"in-path\",\"message\":{\"role\":\"user\","
-                 "\"content\":\"x\"}}",
-                 SV("in-path"));
-    CU_ASSERT_TRUE(sv_eq(d.session_id, SV("in-path")));
+        draft_of("{'session_id':'in-path','message':{'role':'user','content':'x'}}", SV("in-path"));
+    expect_json(d.session_id, "in-path");
     CU_ASSERT_EQUAL(d.n_messages, 1);
     expect_faults(&other, 1, read_draft_of_path);
 }
@@ -83,44 +76,27 @@ TEST(draft_of_a_path)
 TEST(draft_faults)
 {
     static const struct fault faults[] = {
-        {"{\"session_id\":1}", "session_id"},
-        {"{\"session_id\":null}", "session_id"},
-        {"{\"session_id\":\"\"}", "session_id"},
-        {"{\"session_id\":\"a/b\"}", "session_id"},
-        {"{\"session_id\":\"..\"}", "session_id"},
-        {"{\"user_id\":1}", "user_id"},
-        {"{\"user_id\":\"\"}", "user_id"},
-        {"{\"user_id\":\"a\\u0001\"}", "user_id"},
-        {"{\"language\":null}", "language"},
-        {"{\"language\":\"\"}", "language"},
-        {"{\"language\":\"en us\"}", "language"},
-        {"{\"language\":\"abcdefghijklmnopqrstuvwxyzabcdefghij\"}", "language"},
-        {"{\"ttl_seconds\":0}", "ttl_seconds"},
-        {"{\"ttl_seconds\":-1}", "ttl_seconds"},
-        {"{\"ttl_seconds\":1.5}", "ttl_seconds"},
-        {"{\"ttl_seconds\":1e3}", "ttl_seconds"},
-        {"{\"ttl_seconds\":\"60\"}", "ttl_seconds"},
-        {"{\"ttl_seconds\":true}", "ttl_seconds"},
-        {"{\"ttl_seconds\":18446744073709551615}", "ttl_seconds"},
-        {"{\"ttl_seconds\":3153600001}", "ttl_seconds"},
-        {"{\"expiry\":\"never\"}", "expiry"},
-        {"{\"expiry\":1}", "expiry"},
-        {"{\"context\":[]}", "context"},
-        {"{\"context\":null}", "context"},
-        {"{\"context\":\"{}\"}", "context"},
-        {"{\"metadata\":1}", "metadata"},
-        {"{\"message\":[]}", "message"},
-        {"{\"message\":{}}", "message.role"},
-        {"{\"message\":{\"role\":\"user\"}}", "message.content"},
-        {"{\"message\":{\"role\":\"user\",\"content\":\"x\"},\"messages\":[]}", "message"},
-        {"{\"messages\":{}}", "messages"},
-        {"{\"messages\":[1]}", "messages[0]"},
-        {"{\"messages\":[{\"role\":\"user\",\"content\":\"x\"},null]}", "messages[1]"},
-        {"{\"messages\":[{\"role\":\"user\",\"content\":\"x\"},{\"content\":\"x\"}]}",
-         "messages[1].role"},
-        {"{\"version\":1}", "version"},
-        {"{\"sessionid\":\"a\"}", "sessionid"},
-    };
+        {"session_id", "{'session_id':1}|{'session_id':null}|{'session_id':''}|"
+                       "{'session_id':'a/b'}|{'session_id':'..'}"},
+        {"user_id", "{'user_id':1}|{'user_id':''}|{'user_id':'a\\u0001'}"},
+        {"language", "{'language':null}|{'language':''}|{'language':'en us'}|"
+                     "{'language':'abcdefghijklmnopqrstuvwxyzabcdefghij'}"},
+        {"ttl_seconds", "{'ttl_seconds':0}|{'ttl_seconds':-1}|{'ttl_seconds':1.5}|"
+                        "{'ttl_seconds':1e3}|{'ttl_seconds':'60'}|{'ttl_seconds':true}|"
+                        "{'ttl_seconds':18446744073709551615}|{'ttl_seconds':3153600001}"},
+        {"expiry", "{'expiry':'never'}|{'expiry':1}"},
+        {"context", "{'context':[]}|{'context':null}|{'context':'{}'}"},
+        {"metadata", "{'metadata':1}"},
+        {"message", "{'message':[]}|"
+                    "{'message':{'role':'user','content':'x'},'messages':[]}"},
+        {"message.role", "{'message':{}}"},
+        {"message.content", "{'message':{'role':'user'}}"},
+        {"messages", "{'messages':{}}"},
+        {"messages[0]", "{'messages':[1]}"},
+        {"messages[1]", "{'messages':[{'role':'user','content':'x'},null]}"},
+        {"messages[1].role", "{'messages':[{'role':'user','content':'x'},{'content':'x'}]}"},
+        {"version", "{'version':1}"},
+        {"sessionid", "{'sessionid':'a'}"}};
     expect_faults(faults, ARRAY_LEN(faults), read_draft);
 }
 
@@ -143,46 +119,44 @@ static struct session_patch patch_of(const char *text)
 TEST(patch_of_nothing)
 {
     const struct session_patch p = patch_of("{}");
-    CU_ASSERT_FALSE(p.has_user_id || p.has_language || p.has_ttl);
-    CU_ASSERT_PTR_NULL(p.context.p);
-    CU_ASSERT_PTR_NULL(p.metadata.p);
+    CU_ASSERT_FALSE(p.has_user_id || p.has_language || p.has_ttl || p.context.p || p.metadata.p);
 }
 
 /* Fails if a null is taken for a member that was not given: tried. */
 TEST(patch_of_nulls)
 {
-    const struct session_patch p =
-        patch_of("{\"user_id\":null,\"language\":null,\"ttl_seconds\":null,"
-                 "\"context\":null,\"metadata\":null}");
+    const struct session_patch p = patch_of(
+        "{'user_id':null,'language':null,'ttl_seconds':null,'context':null,'metadata':null}");
     CU_ASSERT_TRUE(p.has_user_id && p.has_language && p.has_ttl);
-    CU_ASSERT_PTR_NULL(p.user_id.p);
-    CU_ASSERT_TRUE(sv_eq(p.language, SV("en")));
-    CU_ASSERT_EQUAL(p.ttl_seconds, 0);
-    CU_ASSERT_TRUE(sv_eq(p.context, SV("null")));
-    CU_ASSERT_TRUE(sv_eq(p.metadata, SV("null")));
+    CU_ASSERT_TRUE(!p.user_id.p && p.ttl_seconds == 0);
+    expect_json(p.language, "en");
+    expect_json(p.context, "null");
+    expect_json(p.metadata, "null");
 }
 
 TEST(patch_in_full)
 {
-    const struct session_patch p =
-        patch_of("{\"user_id\":\"u2\",\"language\":\"de\",\"ttl_seconds\":5,"
-                 "\"context\":{\"a\":null},\"metadata\":{}}");
+    const struct session_patch p = patch_of(
+        "{'user_id':'u2','language':'de','ttl_seconds':5,'context':{'a':null},'metadata':{}}");
     CU_ASSERT_TRUE(p.has_user_id && p.has_language && p.has_ttl);
-    CU_ASSERT_TRUE(sv_eq(p.user_id, SV("u2")));
-    CU_ASSERT_TRUE(sv_eq(p.language, SV("de")));
+    expect_json(p.user_id, "u2");
+    expect_json(p.language, "de");
     CU_ASSERT_EQUAL(p.ttl_seconds, 5);
-    CU_ASSERT_TRUE(sv_eq(p.context, SV("{\"a\":null}")));
-    CU_ASSERT_TRUE(sv_eq(p.metadata, SV("{}")));
+    expect_json(p.context, "{'a':null}");
+    expect_json(p.metadata, "{}");
 }
 
 TEST(patch_faults)
 {
-    static const struct fault faults[] = {
-        {"{\"session_id\":\"s\"}", "session_id"}, {"{\"version\":1}", "version"},
-        {"{\"expiry\":\"absolute\"}", "expiry"},  {"{\"messages\":[]}", "messages"},
-        {"{\"user_id\":\"\"}", "user_id"},        {"{\"user_id\":5}", "user_id"},
-        {"{\"language\":\"x y\"}", "language"},   {"{\"ttl_seconds\":0}", "ttl_seconds"},
-        {"{\"context\":1}", "context"},           {"{\"metadata\":[]}", "metadata"}};
+    static const struct fault faults[] = {{"session_id", "{'session_id':'s'}"},
+                                          {"version", "{'version':1}"},
+                                          {"expiry", "{'expiry':'absolute'}"},
+                                          {"messages", "{'messages':[]}"},
+                                          {"user_id", "{'user_id':''}|{'user_id':5}"},
+                                          {"language", "{'language':'x y'}"},
+                                          {"ttl_seconds", "{'ttl_seconds':0}"},
+                                          {"context", "{'context':1}"},
+                                          {"metadata", "{'metadata':[]}"}};
     expect_faults(faults, ARRAY_LEN(faults), read_patch);
 }
 
@@ -201,60 +175,63 @@ TEST(one_message_or_many)
     struct session_append a = {.create = true, .return_n = 3};
     bool single = false;
     CU_ASSERT_EQUAL(
-        native_read_messages(ctx, parse(ctx, "{\"role\":\"user\",\"content\":[]}"), &a, &single),
+        native_read_messages(ctx, parse(ctx, "{'role':'user','content':[]}"), &a, &single),
         ERR_NONE);
     CU_ASSERT_TRUE(single && a.n_messages == 1 && a.create && a.return_n == 3);
-    CU_ASSERT_TRUE(sv_eq(a.messages[0].content, SV("[]")));
-    CU_ASSERT_EQUAL(
-        native_read_messages(ctx, parse(ctx, "{\"messages\":[{\"type\":\"x\"},{\"type\":\"y\"}]}"),
-                             &a, &single),
-        ERR_NONE);
+    expect_json(a.messages[0].content, "[]");
+    CU_ASSERT_EQUAL(native_read_messages(
+                        ctx, parse(ctx, "{'messages':[{'type':'x'},{'type':'y'}]}"), &a, &single),
+                    ERR_NONE);
     CU_ASSERT_TRUE(!single && a.n_messages == 2);
-    CU_ASSERT_TRUE(sv_eq(a.messages[1].type, SV("y")));
+    expect_json(a.messages[1].type, "y");
     CU_ASSERT_PTR_NULL(a.messages[1].content.p);
 }
 
 TEST(message_faults)
 {
     static const struct fault faults[] = {
-        {"{}", "role"},
-        {"{\"role\":\"user\"}", "content"},
-        {"{\"content\":\"x\"}", "role"},
-        {"{\"role\":null,\"content\":\"x\"}", "role"},
-        {"{\"role\":\"\",\"content\":\"x\"}", "role"},
-        {"{\"role\":\"a b\",\"content\":\"x\"}", "role"},
-        {"{\"role\":\"\\u00e9\",\"content\":\"x\"}", "role"},
-        {"{\"role\":\"user\",\"content\":null}", "content"},
-        {"{\"role\":\"user\",\"content\":1}", "content"},
-        {"{\"role\":\"user\",\"content\":{}}", "content"},
-        {"{\"type\":\"call\",\"content\":true}", "content"},
-        {"{\"type\":\"\"}", "type"},
-        {"{\"type\":\"a/b\"}", "type"},
-        {"{\"type\":\"call\",\"role\":\"a b\"}", "role"},
-        {"{\"message_id\":\"5\",\"role\":\"user\",\"content\":\"x\"}", "message_id"},
-        {"{\"message_id\":\"a b\",\"role\":\"user\",\"content\":\"x\"}", "message_id"},
-        {"{\"message_id\":\"\",\"role\":\"user\",\"content\":\"x\"}", "message_id"},
-        {"{\"message_id\":null,\"role\":\"user\",\"content\":\"x\"}", "message_id"},
-        {"{\"role\":\"user\",\"content\":\"x\",\"metadata\":[]}", "metadata"},
-        {"{\"role\":\"user\",\"content\":\"x\",\"seq\":1}", "seq"},
-        {"{\"messages\":[]}", "messages"},
-        {"{\"messages\":null}", "messages"},
-        {"{\"messages\":{}}", "messages"},
-        {"{\"messages\":[{\"type\":\"x\"}],\"role\":\"user\"}", "role"},
-        {"{\"messages\":[{\"type\":\"x\"},{\"role\":\"user\",\"content\":\"x\"},"
-         "{\"type\":\"x\",\"created_at\":\"now\"}]}",
-         "messages[2].created_at"},
-        {"{\"messages\":[{\"type\":\"x\"},{\"message_id\":\"1\",\"type\":\"x\"}]}",
-         "messages[1].message_id"}};
+        {"role", "{}|{'content':'x'}|{'role':null,'content':'x'}|"
+                 "{'role':'','content':'x'}|{'role':'a b','content':'x'}|"
+                 "{'role':'\\u00e9','content':'x'}|{'type':'call','role':'a b'}|"
+                 "{'messages':[{'type':'x'}],'role':'user'}"},
+        {"content", "{'role':'user'}|{'role':'user','content':null}|"
+                    "{'role':'user','content':1}|{'role':'user','content':{}}|"
+                    "{'type':'call','content':true}"},
+        {"type", "{'type':''}|{'type':'a/b'}"},
+        {"message_id", "{'message_id':'5','role':'user','content':'x'}|"
+                       "{'message_id':'a b','role':'user','content':'x'}|"
+                       "{'message_id':'','role':'user','content':'x'}|"
+                       "{'message_id':null,'role':'user','content':'x'}"},
+        {"metadata", "{'role':'user','content':'x','metadata':[]}"},
+        {"seq", "{'role':'user','content':'x','seq':1}"},
+        {"messages", "{'messages':[]}|{'messages':null}|{'messages':{}}"},
+        {"messages[2].created_at", "{'messages':[{'type':'x'},{'role':'user','content':'x'},{'type'"
+                                   ":'x','created_at':'now'}]}"},
+        {"messages[1].message_id", "{'messages':[{'type':'x'},{'message_id':'1','type':'x'}]}"}};
     expect_faults(faults, ARRAY_LEN(faults), read_messages);
+}
+
+TEST(details_help)
+{
+    expect_detail("{'mesages':[]}",
+                  "There is no such field. Did you mean `messages`? Allowed: session_id, user_id, "
+                  "language, expiry, ttl_seconds, context, metadata, message, messages.",
+                  read_draft);
+    expect_detail(
+        "{'sender':'user'}",
+        "There is no such field. Allowed: message_id, type, role, content, metadata, extra.",
+        read_messages);
+    expect_detail("{'expiry':'slide'}",
+                  "expiry has no such value. Did you mean `sliding`? Allowed: sliding, absolute.",
+                  read_draft);
 }
 
 /* {"messages":[n times a message]}, until the next one. */
 static const char *many(size_t n)
 {
-    static const char one[] = "{\"type\":\"x\"},";
+    static const char one[] = "{'type':'x'},";
     static char text[(SESSION_MESSAGES_MAX + 1) * sizeof(one) + 32];
-    size_t at = (size_t)sprintf(text, "{\"messages\":[");
+    size_t at = (size_t)sprintf(text, "{'messages':[");
     for (size_t i = 0; i < n; i++)
         at += (size_t)sprintf(text + at, "%s", one);
     sprintf(text + at - 1, "]}");
@@ -267,7 +244,7 @@ TEST(at_most_so_many)
     const struct json_doc *most = parse(ctx, many(SESSION_MESSAGES_MAX));
     CU_ASSERT_EQUAL(read_messages(ctx, most), ERR_NONE);
     CU_ASSERT_EQUAL(read_draft(ctx, most), ERR_NONE);
-    const struct fault fault = {many(SESSION_MESSAGES_MAX + 1), "messages"};
+    const struct fault fault = {"messages", many(SESSION_MESSAGES_MAX + 1)};
     expect_faults(&fault, 1, read_messages);
     expect_faults(&fault, 1, read_draft);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* precondition.c: headers, keys, conditions; and the media types of body.c. */
+/* precondition.c: ids, users, keys, conditions; body.c: media types and bodies. */
 #include "../../../src/api/common/handler.h"
 
 #include <string.h>
@@ -13,8 +13,7 @@ TEST(ids)
     struct sv conv = SV("conv_0193f3a07f5c7c2d8a1b0123456789ab"), short_one = SV("conv_0193f3a0");
     CU_ASSERT_EQUAL(api_session_id(ctx, "session_id", &good), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(good, SV("a:1")));
-    /* The spelling of other interfaces is the same session; what only looks like it is an id of
-     * its own. */
+    /* The form of another interface names the same session; what only resembles it does not. */
     CU_ASSERT_EQUAL(api_session_id(ctx, "session_id", &conv), ERR_NONE);
     CU_ASSERT_TRUE(sv_eq(conv, SV("0193f3a0-7f5c-7c2d-8a1b-0123456789ab")));
     CU_ASSERT_EQUAL(api_session_id(ctx, "session_id", &short_one), ERR_NONE);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* /readyz and /status without any server: what they say when nothing is up. */
+/* /readyz and /status while no server is up. */
 #include "../../../src/api/admin/operations.h"
 
+#include <json-c/json_object.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -61,8 +62,8 @@ static bool has(const char *text, const char *part)
     return found;
 }
 
-/* Workers that keep dying are told. Fails if nobody looks at them: tried. */
-TEST(ready_tells_of_crash_loops)
+/* Fails if crash loops are not reported: tried. */
+TEST(readyz_reports_crash_loops)
 {
     struct bench b;
     begin(&b);
@@ -76,7 +77,7 @@ TEST(ready_tells_of_crash_loops)
     db_close(b.api.db);
 }
 
-/* Every number from its own place, and text that a person can read. */
+/* Every number has its own source, and the text has lines for people. */
 TEST(status_shows_the_service)
 {
     struct bench b;
@@ -91,7 +92,7 @@ TEST(status_shows_the_service)
         metrics_add(&s->source_hits[METRICS_REDIS], 6);
         metrics_add(&s->source_misses[METRICS_REDIS], 7);
         atomic_store(&b.host.workers[i].pid, 100 + i);
-        atomic_store(&b.host.workers[i].generation, 3);
+        atomic_store(&b.host.workers[i].worker_set, 3);
         atomic_store(&b.host.workers[i].state, API_WORKER_LEAVING);
         metrics_set(&s->threads_busy, 8);
         metrics_set(&s->pool_open, 9);
@@ -107,12 +108,9 @@ TEST(status_shows_the_service)
         "\n  \"postgresql\": {\n    \"status\": ",
         "\n  \"redis\": {\n    \"status\": \"off\",\n    \"mismatches\": 0\n  }",
         "\n  \"memory\": {\n    \"status\": \"off\",\n    \"bytes\": 0,\n    \"used\": 0\n  }",
-        "\n    {\"worker\": 0,\"pid\": 100,\"generation\": 3,\"state\": \"leaving\",\"requests\": "
-        "2,"
-        "\"threads_busy\": 8,\"pool\": "
-        "{\"open\": 9,"
-        "\"idle\": 10,\"in_use\": 11,\"waiting\": 12,\"max\": 13}},\n    {\"worker\": 1,\"pid\": "
-        "101,",
+        "\n    {\"worker\": 0,\"pid\": 100,\"worker_set\": 3,\"state\": \"leaving\",\"requests\": "
+        "2,\"threads_busy\": 8,\"pool\": {\"open\": 9,\"idle\": 10,\"in_use\": 11,\"waiting\": "
+        "12,\"max\": 13}},\n    {\"worker\": 1,\"pid\": 101,",
         "\n    \"requests\": 4,\n    \"errors\": 6,\n    \"replays\": 8,\n    \"queue_refused\": "
         "10,",
         "\n    \"redis\": {\"hits\": 12,\"misses\": 14},",
@@ -121,5 +119,54 @@ TEST(status_shows_the_service)
     };
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
         CU_ASSERT_TRUE(has(t, parts[i]));
+    db_close(b.api.db);
+}
+
+/* ---- memory ---- */
+
+static int calls_left = -1; /* of json-c until one fails; negative: none fails */
+
+static bool fails(void)
+{
+    return calls_left >= 0 && calls_left-- == 0;
+}
+
+/* The linker puts these in place of json-c's functions, see the Makefile. */
+#define WRAP(type, name, failed, params, args)          \
+    type __real_##name params;                          \
+    type __wrap_##name params;                          \
+    type __wrap_##name params                           \
+    {                                                   \
+        return fails() ? (failed) : __real_##name args; \
+    }
+WRAP(struct json_object *, json_object_new_object, NULL, (void), ())
+WRAP(struct json_object *, json_object_new_array, NULL, (void), ())
+WRAP(struct json_object *, json_object_new_string, NULL, (const char *s), (s))
+WRAP(struct json_object *, json_object_new_int64, NULL, (int64_t v), (v))
+WRAP(struct json_object *, json_object_new_boolean, NULL, (json_bool v), (v))
+WRAP(int, json_object_object_add, -1,
+     (struct json_object * o, const char *name, struct json_object *v), (o, name, v))
+WRAP(int, json_object_array_add, -1, (struct json_object * a, struct json_object *v), (a, v))
+
+/* Fails if one result of json-c is not checked: tried. */
+TEST(answers_are_whole_or_errors)
+{
+    static const char *const paths[] = {"/livez", "/readyz", "/status"};
+    static const int good[] = {200, 503, 200};
+    enum { MANY = 100000 };
+    struct bench b;
+    begin(&b);
+    atomic_store(&b.host.workers[0].pid, 100);
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        calls_left = MANY;
+        (void)ask(&b, paths[i], good[i]);
+        const int calls = MANY - calls_left;
+        CU_ASSERT_TRUE(calls > 3);
+        for (int n = 0; n < calls; n++) {
+            calls_left = n;
+            CU_ASSERT_TRUE(has(ask(&b, paths[i], 500), "\"code\":\"out_of_memory\""));
+        }
+        calls_left = -1;
+    }
     db_close(b.api.db);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The text of a key, the headers that it comes in, and who is let in without one. */
+/* The text of a key, the headers that carry it, and who is let in without one. */
 #include "../../../src/auth/auth_internal.h"
 
 #include <string.h>
@@ -90,7 +90,7 @@ TEST(names)
     }
 }
 
-/* Fails if the scheme is not looked at, or if one of two different keys wins: tried. */
+/* Fails if the scheme is ignored, or if one of two different keys is taken: tried. */
 TEST(headers)
 {
     static const struct {
@@ -127,7 +127,7 @@ TEST(headers)
     }
 }
 
-/* Without keys. Fails if an address is taken for its beginning ("127.0.0.1.example", "::1:2"):
+/* Without keys. Fails if only the beginning of an address counts ("127.0.0.1.example", "::1:2"):
  * tried. */
 TEST(addresses)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Requests a second: by a clock that the tests turn, and by processes that are killed at it. */
+/* Requests a second: by a clock that the tests set, and by processes that are killed meanwhile. */
 #include "../../../src/auth/auth_internal.h"
 
 #include <signal.h>
@@ -15,13 +15,13 @@
 #define SECOND INT64_C(1000000)
 static const int64_t start = 1000 * SECOND;
 
-/* How many of n requests at one instant are let pass. */
-static int64_t burst(struct auth_shared *s, uint64_t mark, int64_t rate, int64_t now, int64_t n)
+/* How many of n requests at one instant pass. */
+static int64_t burst(struct auth_shared *s, uint64_t hash, int64_t rate, int64_t now, int64_t n)
 {
     int64_t passed = 0;
     int retry;
     for (int64_t i = 0; i < n; i++)
-        passed += limit_take(s, mark, rate, now, &retry);
+        passed += limit_take(s, hash, rate, now, &retry);
     return passed;
 }
 
@@ -45,8 +45,8 @@ TEST(by_the_clock)
     }
 }
 
-/* Ten times as many as are allowed, for an hour. Fails if what is refused is counted as well (then
- * nothing passes any more), or if the debt is not carried on: tried. */
+/* Ten times as many as are allowed, for an hour. Fails if refused requests count, too (then nothing
+ * passes any more), or if the debt is forgotten: tried. */
 TEST(in_the_long_run)
 {
     struct auth_shared *s = auth_shared_map();
@@ -71,9 +71,9 @@ TEST(lowered)
     auth_shared_unmap(s);
 }
 
-/* More tenants than there are entries, one after another: each finds the place of one that is
- * quiet. At one instant they do not fit, and then none is refused for it. Fails if an entry is
- * never taken over, or if a tenant without one is refused: tried. */
+/* More tenants than entries. One after another, each takes the entry of a tenant that is quiet. At
+ * one instant they do not fit, and those without an entry pass. Fails if an entry is never taken
+ * over, or if a tenant without one is refused: tried. */
 TEST(many_tenants)
 {
     struct auth_shared *s = auth_shared_map();
@@ -82,10 +82,10 @@ TEST(many_tenants)
         for (int i = 0; i < 20000; i++) {
             char name[32];
             const int n = snprintf(name, sizeof(name), "t%d", i);
-            const uint64_t mark = limit_mark((struct sv){name, (size_t)n});
+            const uint64_t hash = limit_tenant_hash((struct sv){name, (size_t)n});
             const int64_t now = start + (round * 20000 + i) * (SECOND / 1000);
-            CU_ASSERT_NOT_EQUAL(mark, 0);
-            refused += burst(s, mark, 3, now, 4) != 3;
+            CU_ASSERT_NOT_EQUAL(hash, 0);
+            refused += burst(s, hash, 3, now, 4) != 3;
         }
     CU_ASSERT_EQUAL(refused, 0);
     for (int i = 0; i < 20000; i++) {
@@ -116,7 +116,7 @@ static pid_t child(struct auth_shared *s, int64_t now, bool for_ever, _Atomic in
     _exit(0);
 }
 
-/* Fails if the new time is stored without looking whether the old one is still there: tried. */
+/* Fails if the new time is stored without comparing the old one: tried. */
 TEST(counted_together)
 {
     struct auth_shared *s = auth_shared_map();
@@ -131,7 +131,7 @@ TEST(counted_together)
     auth_shared_unmap(s);
 }
 
-/* Wherever it is killed, others go on, and nobody gets more than there is. */
+/* Wherever a process is killed, others go on, and not more requests pass than are allowed. */
 TEST(killed)
 {
     for (int i = 0; i < 40; i++) {
@@ -144,7 +144,7 @@ TEST(killed)
         CU_ASSERT_EQUAL(waitpid(pid, NULL, 0), pid);
         const int64_t before = atomic_load(passed);
         const int64_t after = burst(s, 1, RATE, start, RATE + 10);
-        /* One that was counted and not yet told. */
+        /* One was counted, but the process was killed before it noted that. */
         CU_ASSERT_TRUE(before + after == RATE || before + after == RATE - 1);
         munmap((void *)(uintptr_t)passed, sizeof(*passed));
         auth_shared_unmap(s);

@@ -23,11 +23,10 @@ TEST(allocations_are_aligned_and_apart)
     struct arena *a = arena_create(MIB);
     unsigned char *before = NULL;
     size_t before_n = 0;
-
     for (size_t n = 0; n < 300; n++) {
         unsigned char *p = arena_alloc(a, n);
         CU_ASSERT_EQUAL((uintptr_t)p % _Alignof(max_align_t), 0);
-        CU_ASSERT_PTR_NOT_EQUAL(p, before); /* zero bytes have an address of their own too */
+        CU_ASSERT_PTR_NOT_EQUAL(p, before); /* also for zero bytes */
         memset(p, 'n', n);
         if (before)
             CU_ASSERT_TRUE(all_bytes(before, before_n, 'b'));
@@ -42,7 +41,6 @@ TEST(allocations_are_aligned_and_apart)
 TEST(limit_is_hard)
 {
     struct arena *a = arena_create(200000);
-
     CU_ASSERT_PTR_NULL(arena_alloc(a, 200001));
     CU_ASSERT_PTR_NULL(arena_alloc(a, SIZE_MAX));
     CU_ASSERT_PTR_NULL(arena_alloc(a, SIZE_MAX - 8));
@@ -52,7 +50,7 @@ TEST(limit_is_hard)
     CU_ASSERT_TRUE(got >= 196000 && got <= 200000);
     CU_ASSERT_TRUE(arena_used(a) <= 200000);
 
-    /* What was refused has spoilt nothing, and a reset gives all of it back. */
+    /* After refusals the arena still works, and a reset frees all of it. */
     arena_reset(a);
     CU_ASSERT_EQUAL(arena_used(a), 0);
     CU_ASSERT_PTR_NOT_NULL(arena_alloc(a, 200000));
@@ -83,7 +81,7 @@ TEST(reset_wipes_what_was_used)
 }
 
 /* Fails if arena_rewind wipes only when it frees blocks: tried. */
-TEST(rewind_wipes_behind_the_mark_only)
+TEST(rewind_wipes_after_the_mark_only)
 {
     struct arena *a = arena_create(MIB);
     unsigned char *kept = arena_alloc(a, 100);
@@ -105,54 +103,53 @@ TEST(rewind_wipes_behind_the_mark_only)
     arena_destroy(a);
 }
 
-struct trail {
-    char seen[16];
+struct log {
+    char names[16];
     size_t n;
 };
 
 struct step {
-    struct trail *trail;
+    struct log *log;
     char name;
 };
 
-static void leave_name(void *arg)
+static void log_name(void *arg)
 {
     const struct step *s = arg;
-    s->trail->seen[s->trail->n++] = s->name;
+    s->log->names[s->log->n++] = s->name;
 }
 
-/* Fails if defers run first in, first out, or not at all in one of the three: tried. */
+/* Fails if defers run first in, first out, or not in one of rewind, reset and destroy: tried. */
 TEST(defers_run_last_in_first_out)
 {
-    struct trail t = {"", 0};
+    struct log t = {"", 0};
     struct step s[] = {{&t, 'a'}, {&t, 'b'}, {&t, 'c'}, {&t, 'd'}};
     struct arena *a = arena_create(MIB);
-
-    CU_ASSERT_EQUAL(arena_defer(a, leave_name, &s[0]), ERR_NONE);
-    CU_ASSERT_EQUAL(arena_defer(a, leave_name, &s[1]), ERR_NONE);
+    CU_ASSERT_EQUAL(arena_defer(a, log_name, &s[0]), ERR_NONE);
+    CU_ASSERT_EQUAL(arena_defer(a, log_name, &s[1]), ERR_NONE);
     struct arena_mark mark = arena_get_mark(a);
-    CU_ASSERT_EQUAL(arena_defer(a, leave_name, &s[2]), ERR_NONE);
-    CU_ASSERT_EQUAL(arena_defer(a, leave_name, &s[3]), ERR_NONE);
-    CU_ASSERT_STRING_EQUAL(t.seen, "");
+    CU_ASSERT_EQUAL(arena_defer(a, log_name, &s[2]), ERR_NONE);
+    CU_ASSERT_EQUAL(arena_defer(a, log_name, &s[3]), ERR_NONE);
+    CU_ASSERT_STRING_EQUAL(t.names, "");
 
     arena_rewind(a, mark);
-    CU_ASSERT_STRING_EQUAL(t.seen, "dc");
+    CU_ASSERT_STRING_EQUAL(t.names, "dc");
     arena_reset(a);
-    CU_ASSERT_STRING_EQUAL(t.seen, "dcba");
-    CU_ASSERT_EQUAL(arena_defer(a, leave_name, &s[2]), ERR_NONE);
+    CU_ASSERT_STRING_EQUAL(t.names, "dcba");
+    CU_ASSERT_EQUAL(arena_defer(a, log_name, &s[2]), ERR_NONE);
     arena_destroy(a);
-    CU_ASSERT_STRING_EQUAL(t.seen, "dcbac");
+    CU_ASSERT_STRING_EQUAL(t.names, "dcbac");
 }
 
-struct witness {
+struct check {
     unsigned char *bytes;
-    bool were_there;
+    bool intact;
 };
 
-static void look_at_bytes(void *arg)
+static void check_bytes(void *arg)
 {
-    struct witness *w = arg;
-    w->were_there = all_bytes(w->bytes, 64, 'w');
+    struct check *w = arg;
+    w->intact = all_bytes(w->bytes, 64, 'w');
 }
 
 /* A deferred free may use arena memory that is older than itself, in any block. Fails if blocks are
@@ -160,29 +157,27 @@ static void look_at_bytes(void *arg)
 TEST(defers_run_before_the_wipe)
 {
     struct arena *a = arena_create(MIB);
-    struct witness w = {NULL, false};
-
+    struct check w = {NULL, false};
     while (arena_used(a) < 100000)
         w.bytes = arena_alloc(a, 1000);
     memset(w.bytes, 'w', 64);
-    CU_ASSERT_EQUAL(arena_defer(a, look_at_bytes, &w), ERR_NONE);
+    CU_ASSERT_EQUAL(arena_defer(a, check_bytes, &w), ERR_NONE);
     arena_reset(a);
-    CU_ASSERT_TRUE(w.were_there);
+    CU_ASSERT_TRUE(w.intact);
     arena_destroy(a);
 }
 
 TEST(defer_without_memory_runs_at_once)
 {
-    struct trail t = {"", 0};
+    struct log t = {"", 0};
     struct step s = {&t, 'x'};
     struct arena *a = arena_create(1024);
-
     while (arena_alloc(a, 16))
         ;
-    CU_ASSERT_EQUAL(arena_defer(a, leave_name, &s), ERR_NOMEM);
-    CU_ASSERT_STRING_EQUAL(t.seen, "x");
+    CU_ASSERT_EQUAL(arena_defer(a, log_name, &s), ERR_NOMEM);
+    CU_ASSERT_STRING_EQUAL(t.names, "x");
     arena_destroy(a);
-    CU_ASSERT_STRING_EQUAL(t.seen, "x"); /* and not a second time */
+    CU_ASSERT_STRING_EQUAL(t.names, "x"); /* not a second time */
 }
 
 TEST(grow_in_place_and_by_copy)
@@ -195,12 +190,12 @@ TEST(grow_in_place_and_by_copy)
     CU_ASSERT_TRUE(all_bytes(same, 10, 'p'));
     memset(same, 'q', 5000);
 
-    unsigned char *behind = arena_alloc(a, 1);
-    *behind = 'z';
+    unsigned char *next = arena_alloc(a, 1);
+    *next = 'z';
     unsigned char *moved = arena_grow(a, same, 5000, 6000);
     CU_ASSERT_PTR_NOT_EQUAL(moved, same);
     CU_ASSERT_TRUE(all_bytes(moved, 5000, 'q'));
-    CU_ASSERT_EQUAL(*behind, 'z');
+    CU_ASSERT_EQUAL(*next, 'z');
 
     /* Across blocks, and over the limit. */
     unsigned char *big = arena_grow(a, moved, 6000, 300000);
@@ -220,7 +215,7 @@ TEST(zalloc_dup_and_printf)
 
     struct sv s = arena_dup(a, SV("ab\0c"));
     CU_ASSERT_EQUAL(s.n, 4);
-    CU_ASSERT_EQUAL(memcmp(s.p, "ab\0c", 5), 0); /* with a NUL behind it */
+    CU_ASSERT_EQUAL(memcmp(s.p, "ab\0c", 5), 0); /* and a NUL */
     CU_ASSERT_PTR_NOT_NULL(arena_dup(a, SV_NONE).p);
     CU_ASSERT_STRING_EQUAL(arena_printf(a, "%s-%d", "x", 42).p, "x-42");
     CU_ASSERT_EQUAL(arena_printf(a, "%2000d", 1).n, 2000);

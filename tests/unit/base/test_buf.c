@@ -29,7 +29,7 @@ TEST(numbers_and_text)
     CU_ASSERT_FALSE(b.failed);
 }
 
-/* At each length the text may or may not fit what is left: also exactly. */
+/* The text fits the rest of the buffer, fits it exactly, or does not fit. */
 TEST(printf_at_every_fill)
 {
     struct arena *a = test_ctx()->arena;
@@ -55,7 +55,7 @@ TEST(failure_is_remembered)
         buf_putc(&b, 'x');
     CU_ASSERT_TRUE(b.failed);
     size_t n = b.n;
-    buf_putc(&b, 'y'); /* not even what would still fit: a text with a hole is worse than none */
+    buf_putc(&b, 'y'); /* would fit, but the text would have a gap */
     buf_printf(&b, "%d", 1);
     CU_ASSERT_EQUAL(b.n, n);
     CU_ASSERT_TRUE(n <= 1024);

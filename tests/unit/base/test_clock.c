@@ -30,7 +30,7 @@ TEST(known_times)
     }
 }
 
-/* Against the C library, over all years it shares with us. */
+/* Compared with the C library, for all years. */
 TEST(same_as_gmtime)
 {
     int different = 0;
@@ -65,7 +65,7 @@ TEST(deadlines_do_not_overflow)
     CU_ASSERT_EQUAL(deadline_in_ms(INT64_MAX).at_us, INT64_MAX);
     CU_ASSERT_EQUAL(deadline_left_ms(deadline_in_ms(INT64_MAX)), INT_MAX);
     CU_ASSERT_TRUE(deadline_passed(deadline_in_ms(INT64_MIN)));
-    /* Half a millisecond from now is still 1 ms to wait, never 0. */
+    /* Rounded up. */
     CU_ASSERT_EQUAL(deadline_left_ms((struct deadline){INT64_MAX}), INT_MAX);
     struct deadline soon = {clock_mono_us() + 3600 * INT64_C(1000000) + 1};
     CU_ASSERT_TRUE(deadline_left_ms(soon) <= 3600001);

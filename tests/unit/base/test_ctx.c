@@ -10,7 +10,7 @@
 static struct request_ctx new_ctx(struct arena *a)
 {
     struct request_ctx ctx;
-    memset(&ctx, 0x5a, sizeof(ctx)); /* what the request before has left */
+    memset(&ctx, 0x5a, sizeof(ctx)); /* as of the request before */
     ctx_init(&ctx, a, deadline_in_ms(1000), SV("default"), SV("r-1"));
     return ctx;
 }
@@ -26,7 +26,7 @@ TEST(init_leaves_nothing_of_before)
     CU_ASSERT_EQUAL(ctx.err.retry_after_s, 0);
     CU_ASSERT_EQUAL(ctx.trace.sql_us, 0);
     CU_ASSERT_EQUAL(ctx.trace.statements, 0);
-    CU_ASSERT_PTR_NULL(ctx.trace.tier);
+    CU_ASSERT_PTR_NULL(ctx.trace.source);
     CU_ASSERT_TRUE(sv_eq(ctx.tenant, SV("default")));
     CU_ASSERT_TRUE(sv_eq(ctx.request_id, SV("r-1")));
 }
@@ -67,7 +67,7 @@ TEST(a_fault_is_for_the_log_alone)
     arena_destroy(a);
 }
 
-/* Fails if end_on_character is not called, for field or for detail: tried. */
+/* Fails if drop_last_character is not called, for field or for detail: tried. */
 TEST(long_text_is_cut_between_characters)
 {
     char text[600];

@@ -6,7 +6,7 @@
 
 #include "../suite.h"
 
-/* The names are part of what clients and dashboards see. */
+/* Clients and dashboards depend on the names. */
 TEST(names_are_distinct_and_stable)
 {
     for (int i = 0; i < ERR_COUNT; i++) {

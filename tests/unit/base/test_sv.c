@@ -14,7 +14,7 @@ TEST(absent_and_empty_differ)
 TEST(equality)
 {
     CU_ASSERT_TRUE(sv_eq(SV("ab\0c"), SV("ab\0c")));
-    CU_ASSERT_FALSE(sv_eq(SV("ab\0c"), SV("ab\0d"))); /* a NUL is a byte as any other */
+    CU_ASSERT_FALSE(sv_eq(SV("ab\0c"), SV("ab\0d"))); /* a NUL is a byte like any other */
     CU_ASSERT_FALSE(sv_eq(SV("ab"), SV("abc")));
     CU_ASSERT_TRUE(sv_eq(SV_NONE, SV("")));
     CU_ASSERT_TRUE(sv_eq_nocase(SV("Content-TYPE"), SV("content-type")));

@@ -34,15 +34,15 @@ TEST(only_faults_get_through)
         CU_ASSERT_EQUAL(sigismember(&in_thread, faults[i]), 0);
 }
 
-struct turns {
+struct pauses {
     struct thread_loop loop;
     atomic_int n;
 };
 
-/* One short pause, and then one that only the end can end. */
-static void *turn(void *arg)
+/* One short pause, and then one that only thread_loop_stop ends. */
+static void *pause_twice(void *arg)
 {
-    struct turns *t = arg;
+    struct pauses *t = arg;
     const int64_t hour_us = INT64_C(3600) * 1000000;
     int64_t wait_us;
     do
@@ -51,10 +51,10 @@ static void *turn(void *arg)
     return NULL;
 }
 
-TEST(pauses_and_is_told_to_end)
+TEST(pauses_and_stops)
 {
-    struct turns t = {.n = 0};
-    CU_ASSERT_TRUE_FATAL(thread_loop_start(&t.loop, turn, &t));
+    struct pauses t = {.n = 0};
+    CU_ASSERT_TRUE_FATAL(thread_loop_start(&t.loop, pause_twice, &t));
     while (atomic_load(&t.n) < 2)
         sched_yield();
     thread_loop_stop(&t.loop);

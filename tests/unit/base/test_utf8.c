@@ -14,12 +14,12 @@ TEST(edges_of_each_length)
            "plain text that is longer than eight bytes \xe2\x82\xac and goes on after it");
     while (good.p)
         CU_ASSERT_TRUE(utf8_valid(sv_cut(&good, '|'), NULL));
-    CU_ASSERT_TRUE(utf8_valid(SV("\0"), NULL)); /* U+0000 is a matter of the JSON guard */
+    CU_ASSERT_TRUE(utf8_valid(SV("\0"), NULL)); /* the JSON validator refuses it */
     CU_ASSERT_TRUE(utf8_valid(SV_NONE, NULL));
 }
 
 /* Fails if the second byte's bounds for E0, ED, F0 or F4 are left out: tried, one by one. */
-TEST(what_rfc_3629_forbids)
+TEST(forbidden_by_rfc_3629)
 {
     struct sv bad = SV("\x80|\xbf|"                                   /* no lead */
                        "\xc0\x80|\xc1\xbf|"                           /* overlong, two bytes */
@@ -36,7 +36,7 @@ TEST(what_rfc_3629_forbids)
     }
 }
 
-/* At each offset: text is read eight bytes at once where it can be. */
+/* At each offset, since text is read eight bytes at once. */
 TEST(bad_byte_is_found_everywhere)
 {
     char text[40];
@@ -49,7 +49,7 @@ TEST(bad_byte_is_found_everywhere)
     }
 }
 
-/* Every code point, encoded here by the book, is valid but for the surrogates. */
+/* Every code point from U+0800 on, encoded here, is valid except the surrogates. */
 TEST(every_code_point)
 {
     int wrong = 0;

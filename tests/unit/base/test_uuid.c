@@ -31,13 +31,12 @@ TEST(v7_form_and_time)
     CU_ASSERT_TRUE((int64_t)ms >= before && (int64_t)ms <= after);
 }
 
-/* Each bit of both numbers alone, and both full: a bit that is lost or lands on another one is
- * seen. Fails if generation's lowest four bits are left out: tried. */
+/* Each bit of both numbers alone, so that a bit that is lost or moved is found. Fails if the lowest
+ * four bits of generation are left out: tried. */
 TEST(v8_keeps_every_bit)
 {
     char text[UUID_LEN + 1];
     uint64_t g = 0, s = 0;
-
     for (int i = 0; i < 64; i++) {
         uuid_v8_pack(UINT64_C(1) << i, 1, text);
         CU_ASSERT_TRUE(uuid_v8_unpack(sv_from(text), &g, &s));
@@ -76,13 +75,13 @@ TEST(v8_refuses_other_text)
         "",
         "01234567-89ab-8cde-bc00-00000000000",
         "01234567-89ab-8cde-bc00-0000000000055",
-        "01234567-89AB-8cde-bc00-000000000005", /* upper case: one text an id */
+        "01234567-89AB-8cde-bc00-000000000005", /* upper case */
         "01234567-89ab-7cde-bc00-000000000005", /* version */
         "01234567-89ab-8cde-7c00-000000000005", /* variant */
         "01234567-89ab-8cde-cc00-000000000005",
         "01234567089ab-8cde-bc00-000000000005",
         "01234567-89ab-8cde-bc00-00000000000g",
-        "01234567-89ab-8cde-bc00-000000000000", /* seq 0 is never given */
+        "01234567-89ab-8cde-bc00-000000000000", /* seq 0 is never used */
     };
     uint64_t g = 7, s = 7;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
@@ -91,7 +90,7 @@ TEST(v8_refuses_other_text)
     CU_ASSERT_FALSE(uuid_v8_unpack(SV_NONE, &g, &s));
 }
 
-/* Fails if upper case, or a hyphen at another place, is let through: tried. */
+/* Fails if upper case, or a hyphen in another position, is accepted: tried. */
 TEST(digits_alone)
 {
     char hex[UUID_HEX_LEN + 1], text[UUID_LEN + 1];

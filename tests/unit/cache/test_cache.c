@@ -73,19 +73,18 @@ TEST(writers)
     put(r, &a, 1);
     CU_ASSERT(find(r, &version) == CURRENT && version == 1);
     /* One writer: its own value is current. */
-    cache_note_write(r->cache, &a, false);
+    cache_raise_epoch(r->cache, &a, false);
     CU_ASSERT(find(r, &version) == OUTDATED && version == 1);
     put(r, &a, 2);
     CU_ASSERT(find(r, &version) == CURRENT && version == 2);
-    /* Two: the second does not know which of them was committed last, and whoever began to read
-     * before them does not, either. */
-    cache_note_write(r->cache, &b, false);
+    /* Two writers: neither the second one nor an earlier reader knows which committed last. */
+    cache_raise_epoch(r->cache, &b, false);
     put(r, &b, 3);
     put(r, &a, 3);
     CU_ASSERT(find(r, &version) == OUTDATED && version == 2);
-    /* In doubt: nothing is current for whoever begins now. */
+    /* In doubt: nothing is current for a request that begins now. */
     c = cache_snapshot(r->cache, key);
-    cache_note_write(r->cache, &c, true);
+    cache_raise_epoch(r->cache, &c, true);
     put(r, &c, 4);
     c = cache_snapshot(r->cache, key);
     CU_ASSERT_FALSE(c.usable);
@@ -93,8 +92,8 @@ TEST(writers)
     CU_ASSERT(find(r, &version) == OUTDATED && version == 2);
 }
 
-/* A reader began before the deletion and comes back after it. Fails if the epoch is not compared,
- * or a removal does nothing: tests/mutants/cache-put-under-old-snapshot,
+/* A reader began before the deletion and stores after it. Fails if the epoch is not compared, or a
+ * removal does nothing: tests/mutants/cache-put-under-old-snapshot,
  * tests/mutants/cache-remove-does-nothing. */
 TEST(deleted)
 {
@@ -103,7 +102,7 @@ TEST(deleted)
         struct rig *r = rig_open(1, "");
         struct cache_snapshot reader = cache_snapshot(r->cache, key), writer = reader;
         put(r, &reader, 1);
-        cache_note_write(r->cache, &writer, false);
+        cache_raise_epoch(r->cache, &writer, false);
         if (erased)
             CU_ASSERT(cache_erase(r->cache, r->ctx, &key, 1))
         else
@@ -113,7 +112,7 @@ TEST(deleted)
     }
 }
 
-/* value_max, value_seconds and what is over already. */
+/* value_max, value_seconds, and lives that are over. */
 TEST(limits)
 {
     static char bytes[1001];
@@ -138,7 +137,7 @@ TEST(limits)
     }
 }
 
-/* Somebody else's value under this key's hash, and one cut short: counted, and not given out. */
+/* Another key's value under this key's hash, and one cut short: counted, and not returned. */
 TEST(foreign_value)
 {
     const struct cache_key other = {SV("default"), SV("s2")};
@@ -165,8 +164,8 @@ static void count(void *arg)
     ++*(int *)arg;
 }
 
-/* With and without memory, with no Redis and with one that is away: no call fails, a thread that
- * watches is told of no wait for memory, and what is not there has no misses. */
+/* With and without memory, without Redis and with one that is away: no call fails, before_wait is
+ * not called for memory, and a cache that is not there has no misses. */
 TEST(without_redis)
 {
     static const struct {
@@ -210,34 +209,34 @@ TEST(without_redis)
     cache_shared_unmap(NULL);
 }
 
-/* One failure after the other, at the end of each pause: it doubles. What ends within a pause,
- * well or badly, changes nothing. Fails if each of many calls that fail at once counts, or if
- * requests try it after a pause: tried. */
+/* Each failure after the end of a pause doubles the pause. A command that ends within a pause
+ * changes nothing. Fails if each of many calls that fail at once counts, or if the end of a pause
+ * alone closes the breaker: tried. */
 TEST(pauses)
 {
     static const int64_t ms[] = {100, 200, 400, 800, 1600, 3000, 3000};
-    struct cache_redis r = {.lock = PTHREAD_MUTEX_INITIALIZER};
-    CU_ASSERT(cache_redis_is_usable(&r));
+    struct cache_breaker b = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    CU_ASSERT(cache_breaker_is_closed(&b));
     for (size_t i = 0; i < ARRAY_LEN(ms); i++) {
-        cache_redis_failed(&r, "first");
-        CU_ASSERT_EQUAL(r.pause_us, ms[i] * 1000);
-        CU_ASSERT(r.pause_until_us > clock_mono_us() + r.pause_us / 2);
-        r.pause_until_us += 60 * INT64_C(1000000);
-        cache_redis_failed(&r, "late");
-        cache_redis_succeeded(&r);
-        CU_ASSERT_EQUAL(r.pause_us, ms[i] * 1000);
-        CU_ASSERT_STRING_EQUAL(r.reason, "first");
-        CU_ASSERT_FALSE(cache_redis_is_usable(&r) || cache_redis_is_due(&r));
-        r.pause_until_us = 1;
-        CU_ASSERT_FALSE(cache_redis_is_usable(&r));
-        CU_ASSERT(cache_redis_is_due(&r));
+        cache_breaker_failed(&b, "first");
+        CU_ASSERT_EQUAL(b.pause_us, ms[i] * 1000);
+        CU_ASSERT(b.pause_until_us > clock_mono_us() + b.pause_us / 2);
+        b.pause_until_us += 60 * INT64_C(1000000);
+        cache_breaker_failed(&b, "late");
+        cache_breaker_succeeded(&b);
+        CU_ASSERT_EQUAL(b.pause_us, ms[i] * 1000);
+        CU_ASSERT_STRING_EQUAL(b.reason, "first");
+        CU_ASSERT_FALSE(cache_breaker_is_closed(&b) || cache_breaker_probe_is_due(&b));
+        b.pause_until_us = 1;
+        CU_ASSERT_FALSE(cache_breaker_is_closed(&b));
+        CU_ASSERT(cache_breaker_probe_is_due(&b));
     }
-    cache_redis_succeeded(&r);
-    CU_ASSERT(cache_redis_is_usable(&r) && !cache_redis_is_due(&r));
-    CU_ASSERT_EQUAL(r.pause_us, 0);
-    CU_ASSERT_STRING_EQUAL(r.reason, "");
-    cache_redis_failed(&r, "again");
-    CU_ASSERT_EQUAL(r.pause_us, 100 * 1000);
+    cache_breaker_succeeded(&b);
+    CU_ASSERT(cache_breaker_is_closed(&b) && !cache_breaker_probe_is_due(&b));
+    CU_ASSERT_EQUAL(b.pause_us, 0);
+    CU_ASSERT_STRING_EQUAL(b.reason, "");
+    cache_breaker_failed(&b, "again");
+    CU_ASSERT_EQUAL(b.pause_us, 100 * 1000);
 }
 
 enum { THREADS = 4, STEPS = 2000 };
@@ -259,7 +258,7 @@ static void *use(void *arg)
         if (cache_find(r->cache, &ctx, k, &s, i % 3 == 0, &f))
             CU_ASSERT(sv_eq(f.value.bytes, k.id));
         if (i % 7 == 0)
-            cache_note_write(r->cache, &s, false);
+            cache_raise_epoch(r->cache, &s, false);
         if (i % 11 == 0)
             cache_remove(r->cache, k, true);
         else if (i % 97 == 0)

@@ -8,11 +8,11 @@
 
 static char why[256];
 
-/* Each is what is read of it; a port of -1 is of a socket. */
+/* port -1: a socket. */
 TEST(good)
 {
     static const struct {
-        const char *text, *place, *user, *password;
+        const char *text, *path_or_host, *user, *password;
         int port, db;
     } rows[] = {
         {"redis://cache.example", "cache.example", "", "", 6379, 0},
@@ -30,7 +30,7 @@ TEST(good)
         CU_ASSERT(cache_url_parse(rows[i].text, &u, why, sizeof why));
         CU_ASSERT_STRING_EQUAL(why, "");
         CU_ASSERT_EQUAL(u.local, rows[i].port < 0);
-        CU_ASSERT_STRING_EQUAL(u.local ? u.path : u.host, rows[i].place);
+        CU_ASSERT_STRING_EQUAL(u.local ? u.path : u.host, rows[i].path_or_host);
         CU_ASSERT_STRING_EQUAL(u.user, rows[i].user);
         CU_ASSERT_STRING_EQUAL(u.password, rows[i].password);
         CU_ASSERT(u.local || u.port == rows[i].port);
@@ -43,7 +43,7 @@ static void expect_refused(const char *text)
     why[0] = '\0';
     if (cache_url_valid(text, why, sizeof why)) {
         printf("\n    accepted: %s", text);
-        CU_FAIL("accepted what is malformed");
+        CU_FAIL("a malformed URL was accepted");
     }
     CU_ASSERT_NOT_EQUAL(strlen(why), 0);
     CU_ASSERT_PTR_NULL(strchr(why, '\n'));
@@ -67,14 +67,14 @@ TEST(refused)
     }
 }
 
-TEST(tls_is_refused_plainly)
+TEST(tls_is_refused)
 {
     expect_refused("rediss://:secret@host");
     CU_ASSERT_PTR_NOT_NULL(strstr(why, "TLS"));
 }
 
 /* Fails if the text of the URL is put into why: tried. */
-TEST(password_is_not_told)
+TEST(password_is_not_shown)
 {
     const char *const texts[] = {"redis://:hunter2@host:x", "redis://:hunter2%@host",
                                  "unix:///s?password=hunter2&x=1", "rediss://:hunter2@host"};

@@ -72,8 +72,8 @@ static struct sv bytes_of(struct rig *r, size_t n, char c)
     return (struct sv){p, n};
 }
 
-/* Fails if the end of a value is not copied when it is no whole word, or a life is not looked at.
- */
+/* Fails if the last word of a value is not copied unless it is whole, or if until_us is not
+ * checked. */
 TEST(store_and_find)
 {
     struct rig *r = rig_open();
@@ -88,12 +88,12 @@ TEST(store_and_find)
     CU_ASSERT_EQUAL(find_with(r, &s, value, later), MISS);
     CU_ASSERT_EQUAL(find(r, (struct cache_key){SV("default"), SV("s2")}, value), MISS);
     CU_ASSERT_EQUAL(find(r, (struct cache_key){SV("other"), SV("s1")}, value), MISS);
-    /* Stored in the place it has: it takes no more of the ring. */
+    /* Stored in place: it takes no more of the ring. */
     CU_ASSERT(memory_used(r->t) < 256);
     memory_remove(r->t, 1, s.hash);
     CU_ASSERT_EQUAL(find(r, one, value), MISS);
     memory_remove(r->t, 1, s.hash);
-    CU_ASSERT_EQUAL(r->t->stripe[0].word % 2, 0);
+    CU_ASSERT_EQUAL(r->t->stripe[0].lock % 2, 0);
 }
 
 TEST(too_large)
@@ -106,8 +106,8 @@ TEST(too_large)
     CU_ASSERT_FALSE(store(r, one, SV("")));
 }
 
-/* Three times what fits, on the way twice round the ring: the newest are there, nothing is mixed
- * up. Fails if what newer values have overwritten is still given out. */
+/* Three times what fits: the newest values are there, and none is mixed up. Fails if overwritten
+ * words are still returned. */
 TEST(evicts_the_oldest)
 {
     struct rig *r = rig_open();
@@ -125,8 +125,9 @@ TEST(evicts_the_oldest)
     CU_ASSERT_EQUAL(memory_used(r->t), MEMORY_RING_WORDS * sizeof(uint64_t));
 }
 
-/* As many keys as share their entries are all kept. Fails if the first value of a stripe is taken
- * for an empty entry. */
+/* All keys that share their entries fit. Fails if the first value of a stripe is taken for a free
+ * entry.
+ */
 TEST(all_ways)
 {
     struct rig *r = rig_open();
@@ -171,8 +172,8 @@ static void happen(struct rig *r, enum event event, uint64_t hash)
     }
 }
 
-/* What a value stored before an event is to whoever took the snapshot before it and after it, and
- * whether each of them may store. Fails if a put looks at no epoch, or nothing at the quarantine:
+/* What a value that was stored before an event is under a snapshot of before it and of after it,
+ * and whether each of these may store. Fails if a put compares no epoch, or ignores the quarantine:
  * tests/mutants/cache-put-under-old-snapshot, tests/mutants/cache-quarantine-ignored. */
 TEST(currency)
 {
@@ -202,7 +203,7 @@ TEST(currency)
     }
 }
 
-/* What is stored while the value is being looked for is not what the snapshot was of. */
+/* A value that was stored after the snapshot is not current under it. */
 TEST(stored_under_a_newer_epoch)
 {
     struct rig *r = rig_open();
@@ -213,8 +214,8 @@ TEST(stored_under_a_newer_epoch)
     CU_ASSERT_EQUAL(find(r, one, SV("new")), CURRENT);
 }
 
-/* Ends at its time, and no later one that is shorter takes anything from it; a reap's is as long as
- * the longest of any worker. */
+/* A quarantine ends at its time, and a later, shorter one does not end it earlier. That of a reap
+ * is as long as the longest of any worker. */
 TEST(quarantines_end)
 {
     struct rig *r = rig_open();
@@ -231,32 +232,32 @@ TEST(quarantines_end)
     CU_ASSERT(memory_snapshot(r->t, one, soon + 1000000).usable);
 }
 
-/* ---- a stripe that a dead or stopped writer has ---- */
+/* ---- a stripe that a dead or stopped writer has locked ---- */
 
-/* It is neither waited for nor written; the value ends all the same if it is removed meanwhile.
- * Fails if a reap frees what another process has, or if a removal gives up: tried. */
-TEST(held_stripe)
+/* Nobody waits for it or writes to it; a removal ends the value's life. Fails if a
+ * reap unlocks the stripe of another process, or if a removal does nothing: tried. */
+TEST(locked_stripe)
 {
     for (int removed = 0; removed < 2; removed++) {
         struct rig *r = rig_open();
         CU_ASSERT(store(r, one, SV("value")));
         struct memory_stripe *s = &r->t->stripe[0];
-        const uint64_t held = (UINT64_C(77) << MEMORY_PID_SHIFT) + s->word + 1;
-        s->word = held;
+        const uint64_t held = (UINT64_C(77) << MEMORY_PID_SHIFT) + s->lock + 1;
+        s->lock = held;
         CU_ASSERT_EQUAL(find(r, one, SV("value")), MISS);
         CU_ASSERT_FALSE(store(r, one, SV("other")));
         if (removed)
             memory_remove(r->t, 1, snap(r, one).hash);
         memory_reap(r->t, 78, soon);
-        CU_ASSERT_EQUAL(s->word, held);
-        /* The stopped one goes on. */
-        s->word = ((held + 1) << 24) >> 24;
+        CU_ASSERT_EQUAL(s->lock, held);
+        /* The stopped writer continues. */
+        s->lock = ((held + 1) << 24) >> 24;
         CU_ASSERT_EQUAL(find(r, one, SV("value")), removed ? MISS : OUTDATED);
-        s->word = held;
+        s->lock = held;
         memory_reap(r->t, 77, soon - 1000000);
-        CU_ASSERT_EQUAL(s->word % 2, 0);
-        CU_ASSERT_EQUAL(s->word >> MEMORY_PID_SHIFT, 0);
-        /* What it has left half done is gone. */
+        CU_ASSERT_EQUAL(s->lock % 2, 0);
+        CU_ASSERT_EQUAL(s->lock >> MEMORY_PID_SHIFT, 0);
+        /* What the dead writer had begun is gone. */
         CU_ASSERT_EQUAL(find(r, one, SV("value")), MISS);
         CU_ASSERT(store(r, one, SV("other")));
         CU_ASSERT_EQUAL(find(r, one, SV("other")), CURRENT);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Processes that read and write one small table as fast as they can, while some are killed, reaped
- * and started again, and some are stopped for a while. */
+/* Processes read and write one small table as fast as they can, while some are killed, reaped and
+ * replaced, and some are stopped for a while. */
 #include "../suite.h"
 
 #include <inttypes.h>
@@ -75,7 +75,7 @@ static void use_once(struct child *c)
         return;
     }
     if (write)
-        cache_note_write(c->cache, &snapshot, any(c, 50) == 0);
+        cache_raise_epoch(c->cache, &snapshot, any(c, 50) == 0);
     if (write && any(c, 4) == 0) {
         cache_remove(c->cache, key, true);
         return;
@@ -84,7 +84,7 @@ static void use_once(struct child *c)
     cache_put(c->cache, &ctx, key, &snapshot, false, &v);
 }
 
-/* A torn value may also be found out by its identity: it must not come as far as that. */
+/* A torn value must not get as far as the check of its identity. */
 static void *use(void *arg)
 {
     struct child *c = arg;
@@ -136,8 +136,8 @@ static void disturb(struct child *c, struct cache_shared *shared, pid_t *pid)
     *pid = start(shared, c->tally, any(c, UINT64_MAX));
 }
 
-/* Fails if a reader does not look at the stripe's word again behind its copy, or if a writer
- * goes on without having got the stripe: tests/mutants/cache-torn-read,
+/* Fails if a reader does not check the stripe's lock again after its copy, or if a writer goes on
+ * without the lock: tests/mutants/cache-torn-read,
  * tests/mutants/cache-write-without-stripe. */
 TEST(torn)
 {
@@ -159,7 +159,7 @@ TEST(torn)
         waitpid(pids[i], &status, 0);
         CU_ASSERT_EQUAL(status, 0);
     }
-    CU_ASSERT_EQUAL(shared->memory->stripe[0].word % 2, 0);
+    CU_ASSERT_EQUAL(shared->memory->stripe[0].lock % 2, 0);
     CU_ASSERT_EQUAL(tally->bad, 0);
     CU_ASSERT(tally->hits > 0 && tally->reads > tally->hits);
     printf("reads %" PRIu64 " hits %" PRIu64 " ", tally->reads, tally->hits);

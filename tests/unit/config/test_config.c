@@ -12,7 +12,7 @@ struct pair {
     const char *name, *value;
 };
 
-/* Nothing of what the shell has exported: DATABASE_URL and one pair more. */
+/* The environment is DATABASE_URL and one more pair. */
 static void set_environment(const struct pair *p)
 {
     clearenv();
@@ -59,7 +59,7 @@ TEST(defaults)
     CU_ASSERT_PTR_NULL(c.database_url);
 }
 
-/* A setting, and values of it with a '|' between them. */
+/* A setting, and values separated by '|'. */
 struct values {
     const char *name, *values;
 };
@@ -115,7 +115,7 @@ TEST(good_values)
 }
 
 /* Each is refused with a line that names the variable. Fails if a bound of the table is off by one,
- * or if a cross check is missing: tried for PARLEY_THREADS and for PARLEY_POOL_MIN. */
+ * or a combination is not checked: tried for PARLEY_THREADS and for PARLEY_POOL_MIN. */
 TEST(bad_values)
 {
     static const struct values bad[] = {
@@ -147,7 +147,7 @@ TEST(bad_values)
     expect_values(bad, ARRAY_LEN(bad), false);
 }
 
-TEST(what_a_fault_says)
+TEST(texts_of_faults)
 {
     static const struct {
         struct pair p;
@@ -162,6 +162,9 @@ TEST(what_a_fault_says)
         {{"PARLEY_DB_ROLE", ""},
          "PARLEY_DB_ROLE was removed: let DATABASE_URL log in as the serving role, and "
          "DATABASE_ADMIN_URL as the owner"},
+        {{"PARLEY_RETRY_GUARD", "on"},
+         "PARLEY_RETRY_GUARD was removed: a client that repeats a request sends an Idempotency-Key "
+         "with it"},
     };
     struct config c;
     char why[256];
@@ -181,7 +184,7 @@ TEST(what_a_fault_says)
     config_free(&c);
 }
 
-/* A file of its own with this text; the name is to be unlinked. */
+/* A new file with this text, which the caller unlinks. */
 static void write_file(char path[32], const char *text)
 {
     snprintf(path, 32, "/tmp/parley-config-XXXXXX");
@@ -223,7 +226,7 @@ TEST(file_of_settings)
     }
     CU_ASSERT_EQUAL(config_load(&c, "/nonexistent/file", why, sizeof why), ERR_INVALID);
     CU_ASSERT_PTR_NOT_NULL(strstr(why, "/nonexistent/file"));
-    /* Hangs if what nobody writes to is opened and waited for. */
+    /* Hangs if a FIFO without a writer is opened and waited for. */
     char path[64];
     snprintf(path, sizeof path, "/tmp/parley-fifo-%d", (int)getpid());
     CU_ASSERT_EQUAL(mkfifo(path, 0600), 0);
@@ -232,8 +235,7 @@ TEST(file_of_settings)
     unlink(path);
 }
 
-/* Fails if the first fault ends the reading: tried. Without room for all, what there is room for.
- */
+/* Fails if the first fault ends the reading: tried. Faults that do not fit are left out. */
 TEST(every_fault_has_a_line)
 {
     static const char text[] = "PARLEY_THREADZ=1\nPARLEY_DB_ROLE=parley_app\nnonsense\n"

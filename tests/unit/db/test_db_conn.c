@@ -1,35 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "../../../src/db/db_internal.h"
 
-#include <string.h>
-
 #include "../suite.h"
-
-TEST(sqlstate_of_a_message)
-{
-    char state[6];
-    db_message_sqlstate("connection to server on socket \"/x\" failed: FATAL:  53300: sorry, too "
-                        "many clients already\nLOCATION:  InitProcess, proc.c:1",
-                        state);
-    CU_ASSERT_STRING_EQUAL(state, "53300");
-    db_message_sqlstate("… failed: FATALE:  3D000: il database non esiste\n", state);
-    CU_ASSERT_STRING_EQUAL(state, "3D000");
-    db_message_sqlstate("could not connect: Connection refused\n\tIs the server running?", state);
-    CU_ASSERT_STRING_EQUAL(state, "");
-    db_message_sqlstate("a:  1234: b:  ABCDEF: c:  ", state);
-    CU_ASSERT_STRING_EQUAL(state, "");
-}
-
-TEST(line_of_a_message)
-{
-    char line[24];
-    db_message_line("x failed: FATAL:  53300: sorry\nLOCATION:  y", line, sizeof(line));
-    CU_ASSERT_STRING_EQUAL(line, "sorry");
-    db_message_line("x failed: No such file\n\tIs it there?", line, sizeof(line));
-    CU_ASSERT_STRING_EQUAL(line, "x failed: No such file");
-    db_message_line("", line, sizeof(line));
-    CU_ASSERT_STRING_EQUAL(line, "");
-}
 
 TEST(sql_that_leaves_state)
 {

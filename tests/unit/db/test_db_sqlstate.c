@@ -40,13 +40,33 @@ TEST(table)
     }
 }
 
+TEST(message_of_libpq)
+{
+    static const struct {
+        const char *message, *state, *rest;
+    } rows[] = {
+        {"connection to server on socket \"/x\" failed: FATAL:  53300: sorry, too many", "53300",
+         "sorry, too many"},
+        {"… failed: FATALE:  3D000: il database non esiste", "3D000", "il database non esiste"},
+        {"could not connect: Connection refused\n\tIs it there?", "",
+         "could not connect: Connection refused\n\tIs it there?"},
+        {"a:  1234: b:  ABCDEF: c:  ", "", "a:  1234: b:  ABCDEF: c:  "},
+        {"a:  12345:", "", "a:  12345:"},
+        {"", "", ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char state[6];
+        CU_ASSERT_STRING_EQUAL(db_message_parse(rows[i].message, state), rows[i].rest);
+        CU_ASSERT_STRING_EQUAL(state, rows[i].state);
+    }
+}
+
 TEST(report)
 {
     struct request_ctx ctx;
     struct db_failure failure;
     struct db_fault f = {.kind = FAULT_SERVER,
                          .err = ERR_CONFLICT,
-                         .call = 2,
                          .sqlstate = "23505",
                          .constraint = "items_name",
                          .text = "duplicate key"};
@@ -56,8 +76,7 @@ TEST(report)
     CU_ASSERT_EQUAL(ctx.err.retry_after_s, 0);
     CU_ASSERT_STRING_EQUAL(failure.sqlstate, "23505");
     CU_ASSERT_STRING_EQUAL(failure.constraint, "items_name");
-    CU_ASSERT_EQUAL(failure.call, 2);
-    struct db_fault away = {.kind = FAULT_LOST, .call = -1};
+    struct db_fault away = {.kind = FAULT_LOST};
     db_fault_set(&away, FAULT_LOST, ERR_UNAVAILABLE, "the connection was lost");
     ctx_clear_error(&ctx);
     CU_ASSERT_EQUAL(db_fault_report(&ctx, &away, NULL), ERR_UNAVAILABLE);

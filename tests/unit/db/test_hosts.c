@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a host makes of its polls, on a clock of the test's. */
+/* What a host concludes from its polls, by a clock that the tests set. */
 #include "../../../src/db/hosts_internal.h"
 
 #include <stdio.h>
@@ -38,7 +38,7 @@ static void poll_after(struct bench *b, int64_t ms)
 {
     b->f.sent_us = b->now_us + ms * MS;
     b->now_us = b->f.sent_us + 10 * MS;
-    hosts_take(b->s, &b->f, b->now_us, raise_all, b);
+    hosts_apply(b->s, &b->f, b->now_us, raise_all, b);
 }
 
 static bool is_on(const struct bench *b)
@@ -74,10 +74,10 @@ TEST(on_for_a_second)
     CU_ASSERT_TRUE(hosts_alone_at(b.s, b.f.sent_us + 1000 * MS - 1));
     CU_ASSERT_FALSE(hosts_alone_at(b.s, b.f.sent_us + 1000 * MS));
     CU_ASSERT_EQUAL(b.raised, 1);
-    /* An answer that comes too late vouches for nothing. */
+    /* An answer that comes too late does not turn it on. */
     b.f.sent_us = b.now_us + 900 * MS;
     b.now_us = b.f.sent_us + 1000 * MS;
-    hosts_take(b.s, &b.f, b.now_us, raise_all, &b);
+    hosts_apply(b.s, &b.f, b.now_us, raise_all, &b);
     CU_ASSERT_FALSE(is_on(&b));
     CU_ASSERT_EQUAL(b.raised, 1);
     CU_ASSERT_FALSE(b.on_while_raised);
@@ -86,7 +86,7 @@ TEST(on_for_a_second)
 
 enum cause { OTHERS, SILENCE, FAILOVER, LOST };
 
-/* Begins, or is over. */
+/* The cause begins, or ends. */
 static void happen(struct bench *b, enum cause cause, bool begins)
 {
     if (cause == OTHERS)
@@ -99,9 +99,8 @@ static void happen(struct bench *b, enum cause cause, bool begins)
         b->f.self = !begins;
 }
 
-/* Whatever turned it off, before_alone comes before it is on again; and where registrations may
- * have been lost, 2 s go by. Fails, a row each, without the line in hosts_rules.c that it is for:
- * tried. */
+/* Whatever turned it off, before_alone is called before it is on again; if registrations may have
+ * been lost, it takes 2 s. Each row fails without its line in hosts_rules.c: tried. */
 TEST(off_and_on)
 {
     static const struct {
@@ -160,7 +159,7 @@ TEST(writes_after_registration)
             const int64_t at_us = b.now_us;
             CU_ASSERT_TRUE(hosts_may_write_at(b.s, at_us + rows[i].wait_ms * MS));
             CU_ASSERT_FALSE(hosts_may_write_at(b.s, at_us + rows[i].wait_ms * MS - 1));
-            /* Who comes later waits for us. */
+            /* A host that comes later waits for this one. */
             b.f.others++;
             b.f.others_alone = true;
             poll_after(&b, 3000);
@@ -175,7 +174,7 @@ TEST(writes_after_registration)
     }
 }
 
-/* Fails if others than a host that was started so are ever alone: tried. */
+/* Fails if a host is ever alone without PARLEY_HOSTS=one: tried. */
 TEST(many_are_never_alone)
 {
     struct bench b;
@@ -214,8 +213,7 @@ TEST(says_why)
     db_hosts_shared_unmap(b.s);
 }
 
-/* Fails if the table that is read is the one that is being written, or if a version is given out
- * that is: tried. */
+/* Fails if the table or the version that is being written can be read: tried. */
 TEST(a_writer_that_stopped_halfway)
 {
     struct bench b;
@@ -242,8 +240,8 @@ TEST(a_writer_that_stopped_halfway)
     db_hosts_shared_unmap(b.s);
 }
 
-/* Fails if a worker that was killed counts for ever, if another one's slot is freed for it, or if
- * nobody knows of it when its slot is free: tried. */
+/* Fails if a killed worker counts for ever, if its end frees the slot of another one, or if the
+ * slot is free before unclean_us is set: tried. */
 TEST(the_last_worker)
 {
     struct bench b;

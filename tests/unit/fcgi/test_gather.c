@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Requests that are there at once and are read ahead together. */
+/* Requests that arrive together and are read ahead together. */
 #include "../../../src/fcgi/fcgi_internal.h"
 
 #include "../suite.h"
@@ -14,27 +14,26 @@
 
 enum { TURNS_MAX = 24 };
 
-/* A server whose threads are kept busy while the clients send; what they ask for then:
- *   k /s/…k   to be gathered            r /s/…r  the same, and made ready by read_ahead
- *   s /s/…s   stays in the handler      b /s/…b  lacks the parameter that ends them
- *   p POST    o GET /o…                 c closed
- * The digit or letter between is the client's place, from 'a'. */
+/* A server whose threads are kept busy while the clients send. Each client sends one kind of
+ * request; the letter at … names the client, from 'a':
+ *   k GET /s/…k  to be gathered         r GET /s/…r  the same, and made ready by read_ahead
+ *   s GET /s/…s  stays in the handler   b GET /s/…b  lacks the parameter that ends them
+ *   p POST       o GET /o/…o            c closes its connection */
 struct gathering {
-    struct bench b; /* first: it is the service */
+    struct fixture b; /* first: it is the service */
     fcgi_answer_fn inner;
     atomic_bool off;    /* nothing is gathered */
-    bool stay;          /* those of /s/…s do not come back while it is set; under b.lock */
+    bool stay;          /* requests of kind s are not answered while it is set; under b.lock */
     int n_staying;      /* under b.lock */
-    int n_read_ahead;   /* calls */
-    size_t connections; /* that were open at the last one */
-    char ahead[256];    /* places of those that were read ahead, a blank behind each call */
-    char answered[256]; /* places of those that were answered, in upper case what was reset */
-    unsigned wrong;     /* requests that met with what was read ahead for another */
+    size_t connections; /* that were open at the last call of read_ahead */
+    char ahead[256];    /* clients whose requests were read ahead, a blank after each call */
+    char answered[256]; /* clients that were answered; upper case: whose arena was reset */
+    unsigned wrong;     /* requests that got what was read ahead for another */
     int fd[TURNS_MAX];
     const char *kinds;
 };
 
-static bool is_known(struct sv target)
+static bool is_gathered(struct sv target)
 {
     return sv_starts_with(target, SV("/s/"));
 }
@@ -45,7 +44,7 @@ static bool gathers(void *service)
     return !atomic_load(&g->off);
 }
 
-static void note(struct gathering *g, char *to, char c)
+static void append_char(struct gathering *g, char *to, char c)
 {
     pthread_mutex_lock(&g->b.lock);
     const size_t n = strlen(to);
@@ -54,18 +53,18 @@ static void note(struct gathering *g, char *to, char c)
     pthread_mutex_unlock(&g->b.lock);
 }
 
-/* What is kept in an arena until it is reset. */
-struct kept {
+/* What read_ahead makes for a request; lives in its arena. */
+struct prepared {
     struct gathering *g;
-    char place;
-    const char *shared; /* in the first one's */
+    char client;
+    const char *shared; /* in the first arena */
 };
 
 static void reset(void *arg)
 {
-    const struct kept *k = arg;
+    const struct prepared *k = arg;
     k->g->wrong += *k->shared != '!';
-    note(k->g, k->g->answered, (char)(k->place - 'a' + 'A'));
+    append_char(k->g, k->g->answered, (char)(k->client - 'a' + 'A'));
 }
 
 static void read_ahead(void *service, struct arena *const *arenas, struct http_request *const *reqs,
@@ -73,29 +72,28 @@ static void read_ahead(void *service, struct arena *const *arenas, struct http_r
 {
     struct gathering *g = service;
     char *shared = arena_alloc(arenas[0], 1);
-    g->n_read_ahead++;
     g->connections = fcgi_server_connections(g->b.server);
     *shared = '!';
     for (size_t i = 0; i < n; i++) {
-        struct kept *k = arena_alloc(arenas[i], sizeof *k);
+        struct prepared *k = arena_alloc(arenas[i], sizeof *k);
         for (size_t j = 0; j < i; j++)
             g->wrong += arenas[i] == arenas[j];
-        *k = (struct kept){g, reqs[i]->target.p[3], shared};
+        *k = (struct prepared){g, reqs[i]->target.p[3], shared};
         g->wrong += arena_defer(arenas[i], reset, k) != ERR_NONE;
         reqs[i]->prepared = k;
         reqs[i]->ready = reqs[i]->target.p[4] == 'r';
-        note(g, g->ahead, k->place);
+        append_char(g, g->ahead, k->client);
     }
-    note(g, g->ahead, ' ');
+    append_char(g, g->ahead, ' ');
 }
 
 static void answer(void *service, struct arena *arena, struct http_request *req,
                    struct http_response *res)
 {
     struct gathering *g = service;
-    const struct kept *k = req->prepared;
+    const struct prepared *k = req->prepared;
     if (k)
-        g->wrong += k->place != req->target.p[3];
+        g->wrong += k->client != req->target.p[3];
     if (req->target.n == 5 && req->target.p[4] == 's') {
         req->before_wait.fn(req->before_wait.arg);
         pthread_mutex_lock(&g->b.lock);
@@ -106,8 +104,8 @@ static void answer(void *service, struct arena *arena, struct http_request *req,
         pthread_mutex_unlock(&g->b.lock);
     }
     if (req->target.n == 5 && req->target.p[2] == '/')
-        note(g, g->answered, req->target.p[3]);
-    if (is_known(req->target) && req->target.p[3] == 'z')
+        append_char(g, g->answered, req->target.p[3]);
+    if (is_gathered(req->target) && req->target.p[3] == 'z')
         (void)poll(NULL, 0, 1); /* so that they pile up */
     g->inner(service, arena, req, res);
 }
@@ -118,7 +116,7 @@ static void adjust(struct fcgi_settings *s)
     g->inner = s->answer;
     s->answer = answer;
     s->gathers = gathers;
-    s->gather_target = is_known;
+    s->gather_target = is_gathered;
     s->read_ahead = read_ahead;
 }
 
@@ -130,7 +128,7 @@ static void target_of(const struct gathering *g, int i, char out[16])
     snprintf(out, 16, "/%c/%c%c", kind == 'o' ? 'o' : 's', 'a' + i, kind);
 }
 
-static void ask(struct gathering *g, int i)
+static void send_request(struct gathering *g, int i)
 {
     struct wire w = {.n = 0};
     char target[16];
@@ -154,7 +152,7 @@ static void ask(struct gathering *g, int i)
     CU_ASSERT_TRUE(client_send(g->fd[i], &w, w.n));
 }
 
-/* Each client gets what it has asked for, and no more; who may not is hung up. */
+/* Each client gets what it has asked for; those of kinds b and c are closed. */
 static void expect_answers(struct gathering *g)
 {
     for (int i = 0; g->kinds[i]; i++) {
@@ -174,10 +172,10 @@ static void begin(struct gathering *g, const char *kinds, int threads)
 {
     memset(g, 0, sizeof *g);
     g->kinds = kinds;
-    bench_listen(&g->b);
+    fixture_listen(&g->b);
     g->b.adjust = adjust;
-    g->b.watchers = 1;
-    g->b.server = bench_server(&g->b, threads, 0);
+    g->b.pollers = 1;
+    g->b.server = fixture_start_server(&g->b, threads, 0);
     CU_ASSERT_PTR_NOT_NULL_FATAL(g->b.server);
     for (int i = 0; kinds[i]; i++) {
         g->fd[i] = client_connect(&g->b);
@@ -189,7 +187,7 @@ static void begin(struct gathering *g, const char *kinds, int threads)
 static void keep_busy(struct gathering *g, int *fd, int threads)
 {
     for (int i = 0; i < threads; i++)
-        fd[i] = bench_hold(&g->b, i + 1);
+        fd[i] = fixture_hold(&g->b, i + 1);
 }
 
 /* Sends all while the threads are busy. */
@@ -198,36 +196,20 @@ static void send_all(struct gathering *g, int threads)
     int busy[2];
     keep_busy(g, busy, threads);
     for (int i = 0; g->kinds[i]; i++)
-        ask(g, i);
-    bench_release(&g->b);
+        send_request(g, i);
+    fixture_clear(&g->b, &g->b.hold);
     for (int i = 0; i < threads; i++) {
         CU_ASSERT_TRUE(client_gets(busy[i], "GET /hold:"));
         close(busy[i]);
     }
 }
 
-static void wait_staying(struct gathering *g)
-{
-    pthread_mutex_lock(&g->b.lock);
-    while (g->n_staying == 0)
-        pthread_cond_wait(&g->b.changed, &g->b.lock);
-    pthread_mutex_unlock(&g->b.lock);
-}
-
-static void let_go(struct gathering *g)
-{
-    pthread_mutex_lock(&g->b.lock);
-    g->stay = false;
-    pthread_cond_broadcast(&g->b.changed);
-    pthread_mutex_unlock(&g->b.lock);
-}
-
 static void end(struct gathering *g)
 {
     for (int i = 0; g->kinds[i]; i++)
         close(g->fd[i]);
-    CU_ASSERT_TRUE(!g->b.server || bench_connections(&g->b, 0));
-    bench_close(&g->b);
+    CU_ASSERT_TRUE(!g->b.server || fixture_has_connections(&g->b, 0));
+    fixture_close(&g->b);
     CU_ASSERT_EQUAL(atomic_load(&g->b.slot.threads_busy), 0);
     CU_ASSERT_EQUAL(g->wrong, 0);
 }
@@ -236,7 +218,7 @@ static void end(struct gathering *g)
 
 /* By one thread. Fails if answers are mixed up (tests/mutants/gather-turns-swapped), if others are
  * gathered too (tests/mutants/gather-all), and if the ready ones do not come first: tried. */
-TEST(together)
+TEST(gathered_requests)
 {
     static const struct {
         const char *kinds, *ahead, *answered;
@@ -254,10 +236,13 @@ TEST(together)
         {"bb", "", ""},
         {"kkkkkkkkkkkkkkkkkkkk", "abcdefghijklmnop qrst ",
          "abBcCdDeEfFgGhHiIjJkKlLmMnNoOpPAqrRsStTQ"},
+        /* With gathering off: */
+        {"kkrk", "", "abcd"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct gathering g;
         begin(&g, rows[i].kinds, 1);
+        atomic_store(&g.off, i + 1 == ARRAY_LEN(rows));
         send_all(&g, 1);
         expect_answers(&g);
         end(&g);
@@ -268,51 +253,39 @@ TEST(together)
     }
 }
 
-TEST(not_now)
-{
-    struct gathering g;
-    begin(&g, "kkrk", 1);
-    g.off = true;
-    send_all(&g, 1);
-    expect_answers(&g);
-    end(&g);
-    CU_ASSERT_EQUAL(g.n_read_ahead, 0);
-    CU_ASSERT_STRING_EQUAL(g.answered, "abcd");
-}
-
-/* Those that are not gathered are answered while the thread that saw them waits. Fails if they are
- * kept until it comes back: tried. */
-TEST(others_go_on)
+/* Deferred requests are answered while the thread that deferred them waits. Fails if they have to
+ * wait until it has finished: tried. */
+TEST(deferred_requests_do_not_wait)
 {
     struct gathering g;
     begin(&g, "skpok", 2);
     g.stay = true;
     send_all(&g, 2);
-    wait_staying(&g);
+    fixture_wait(&g.b, &g.n_staying, 1);
     CU_ASSERT_TRUE(client_gets(g.fd[2], "POST /s/cp:body"));
     CU_ASSERT_TRUE(client_gets(g.fd[3], "GET /o/do:"));
-    /* And they may come again. */
-    ask(&g, 2);
-    ask(&g, 3);
-    let_go(&g);
+    /* And they may ask again. */
+    send_request(&g, 2);
+    send_request(&g, 3);
+    fixture_clear(&g.b, &g.stay);
     expect_answers(&g);
     end(&g);
     CU_ASSERT_STRING_EQUAL(g.ahead, "abe ");
 }
 
-/* Fails if gather passes by the listener: tried. */
-TEST(a_connection_among_them)
+/* Fails if gather ignores the listener: tried. */
+TEST(new_connection_while_gathering)
 {
     struct gathering g;
     int busy;
     begin(&g, "kkp", 1);
     keep_busy(&g, &busy, 1);
-    ask(&g, 0);
+    send_request(&g, 0);
     const int fresh = client_connect(&g.b);
     CU_ASSERT_TRUE(client_request(fresh, "GET", "/s/zk", NULL));
-    ask(&g, 1);
-    ask(&g, 2);
-    bench_release(&g.b);
+    send_request(&g, 1);
+    send_request(&g, 2);
+    fixture_clear(&g.b, &g.b.hold);
     expect_answers(&g);
     CU_ASSERT_TRUE(client_gets(fresh, "GET /s/zk:"));
     close(fresh);
@@ -322,17 +295,17 @@ TEST(a_connection_among_them)
     CU_ASSERT_EQUAL(g.connections, 5);
 }
 
-/* Requests that were taken on are answered, and then the connections are closed. */
+/* Requests under way are answered, and then the connections are closed. */
 TEST(stopping)
 {
     struct gathering g;
     begin(&g, "skrk", 1);
     g.stay = true;
     send_all(&g, 1);
-    wait_staying(&g);
-    fcgi_server_leave(g.b.server);
+    fixture_wait(&g.b, &g.n_staying, 1);
+    fcgi_server_drain(g.b.server);
     CU_ASSERT_FALSE(fcgi_server_stop(g.b.server, 50));
-    let_go(&g);
+    fixture_clear(&g.b, &g.stay);
     expect_answers(&g);
     CU_ASSERT_TRUE(fcgi_server_stop(g.b.server, 20000));
     g.b.server = NULL;
@@ -342,15 +315,15 @@ TEST(stopping)
     CU_ASSERT_STRING_EQUAL(g.answered, "cCabBdDA");
 }
 
-static void ask_again(int fd, bool writes)
+static void send_again(int fd, bool writes)
 {
     CU_ASSERT_TRUE(client_request(fd, writes ? "POST" : "GET", "/s/zk", writes ? "body" : NULL));
 }
 
-/* Clients that read again at once share the thread with some that write. Fails if whatever is not
- * gathered goes to the end of the line each time: tests/mutants/gather-passes-by (up to 46,000
- * reads before a write). */
-TEST(nobody_is_passed_by_for_ever)
+/* Clients that read again at once share the thread with some that write. Fails if deferred
+ * connections go back to the epoll: tests/mutants/gather-passes-by (up to 46,000 reads before a
+ * write). */
+TEST(writers_do_not_starve)
 {
     enum { CLIENTS = 62, ROUNDS = 20 };
     static struct gathering g;
@@ -365,8 +338,8 @@ TEST(nobody_is_passed_by_for_ever)
         }
         keep_busy(&g, &busy, 1);
         for (int i = 0; i < CLIENTS; i++)
-            ask_again(fd[i].fd, i < writers);
-        bench_release(&g.b);
+            send_again(fd[i].fd, i < writers);
+        fixture_clear(&g.b, &g.b.hold);
         for (int done = 0; done < ROUNDS && most < 400 * CLIENTS && poll(fd, CLIENTS, 20000) > 0;)
             for (int i = 0; i < CLIENTS; i++) {
                 if (!fd[i].revents)
@@ -377,7 +350,7 @@ TEST(nobody_is_passed_by_for_ever)
                     most = others[k] > most ? others[k] : most;
                 }
                 done += i == 0;
-                ask_again(fd[i].fd, i < writers);
+                send_again(fd[i].fd, i < writers);
             }
         CU_ASSERT_TRUE(most < 100 * CLIENTS);
         if (most >= 10 * CLIENTS)
@@ -389,30 +362,30 @@ TEST(nobody_is_passed_by_for_ever)
     }
 }
 
-/* Whether so many threads come to watch, while requests for target are answered one by one. */
-static bool comes_to_watch(struct gathering *g, int n, const char *target)
+/* Whether n threads become pollers while requests for target are answered one by one. */
+static bool becomes_pollers(struct gathering *g, int n, const char *target)
 {
     struct fcgi_server *s = g->b.server;
-    int watching = 0;
-    for (int i = 0; i < 1000 && watching != n; i++) {
+    int pollers = 0;
+    for (int i = 0; i < 1000 && pollers != n; i++) {
         CU_ASSERT_TRUE(client_get(g->fd[0], target));
         (void)poll(NULL, 0, i < 20 ? 0 : 5);
         pthread_mutex_lock(&s->lock);
-        watching = s->n_watching;
+        pollers = s->n_pollers;
         pthread_mutex_unlock(&s->lock);
     }
-    return watching == n;
+    return pollers == n;
 }
 
-/* One thread watches where requests are gathered, and two where they are not. Fails if the number
- * does not rise, if it does not fall again, or if off is taken for the first: tried. */
-TEST(more_watch_what_is_not_gathered)
+/* One thread polls while requests are gathered, and two while none are. Fails if the number does
+ * not rise, if it does not fall again, or if gathers is not asked: tried. */
+TEST(more_pollers_when_nothing_is_gathered)
 {
     struct gathering g;
     begin(&g, "s", 4);
-    CU_ASSERT_TRUE(comes_to_watch(&g, 2, "/x/as"));
-    CU_ASSERT_TRUE(comes_to_watch(&g, 1, "/s/ak"));
+    CU_ASSERT_TRUE(becomes_pollers(&g, 2, "/x/as"));
+    CU_ASSERT_TRUE(becomes_pollers(&g, 1, "/s/ak"));
     atomic_store(&g.off, true);
-    CU_ASSERT_TRUE(comes_to_watch(&g, 2, "/s/as"));
+    CU_ASSERT_TRUE(becomes_pollers(&g, 2, "/s/as"));
     end(&g);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The whole of the room is driven over sockets in test_exchange.c; here is what a request holds. */
+/* What a request holds. test_request_reader.c tests the same over sockets. */
 #include "../suite.h"
 #include "wire.h"
 
@@ -10,9 +10,9 @@
 
 #include "parley/base/clock.h"
 
-static enum err take(const char *const *env, struct http_request *req, uint64_t *n)
+static enum err read_params(const char *const *env, struct http_request *req, uint64_t *n)
 {
-    static char text[16][128]; /* what libfcgi gives is writable, and this is not to write to it */
+    static char text[16][128]; /* writable, as libfcgi gives them */
     char *envp[17] = {NULL};
     for (int i = 0; env[i] && i < 16; i++) {
         strncpy(text[i], env[i], sizeof text[i] - 1);
@@ -40,7 +40,7 @@ TEST(request_as_nginx_sends_it)
                                       NULL};
     struct http_request req;
     uint64_t n;
-    CU_ASSERT_EQUAL(take(env, &req, &n), ERR_NONE);
+    CU_ASSERT_EQUAL(read_params(env, &req, &n), ERR_NONE);
     CU_ASSERT_EQUAL(n, 12);
     CU_ASSERT_EQUAL(req.method, HTTP_PATCH);
     CU_ASSERT_TRUE(sv_eq(req.method_text, SV("PATCH")));
@@ -65,7 +65,7 @@ TEST(without_a_body)
                                       "CONTENT_TYPE=a/b",    "PARLEY_END=1",  NULL};
     struct http_request req;
     uint64_t n;
-    CU_ASSERT_EQUAL(take(env, &req, &n), ERR_NONE);
+    CU_ASSERT_EQUAL(read_params(env, &req, &n), ERR_NONE);
     CU_ASSERT_EQUAL(n, 0);
     CU_ASSERT_EQUAL(req.method, HTTP_OTHER);
     CU_ASSERT_PTR_NULL(req.remote_addr.p);
@@ -73,14 +73,14 @@ TEST(without_a_body)
     CU_ASSERT_TRUE(sv_eq(http_header_get(&req, "content-type"), SV("a/b")));
 }
 
-static int64_t queued(struct sv passed_on)
+static int64_t queued(struct sv sent_at)
 {
     char value[96];
     const char *env[] = {"REQUEST_METHOD=GET", "REQUEST_URI=/", value, "PARLEY_END=1", NULL};
     struct http_request req;
     uint64_t n;
-    snprintf(value, sizeof value, "REQUEST_MSEC=%.*s", SV_ARG(passed_on));
-    CU_ASSERT_EQUAL(take(env, &req, &n), ERR_NONE);
+    snprintf(value, sizeof value, "REQUEST_MSEC=%.*s", SV_ARG(sent_at));
+    CU_ASSERT_EQUAL(read_params(env, &req, &n), ERR_NONE);
     return req.queued_us;
 }
 
@@ -92,8 +92,8 @@ static int64_t queued_since(int64_t at_us)
     return queued(sv_from(text));
 }
 
-/* Since nginx passed it on; what cannot be is as unknown as nothing. Fails if a time to come, or
- * one beyond an hour, is believed, or if ".007" is taken for 7 tenths: tried. */
+/* An impossible time counts as unknown. Fails if a time in the future, or more than an hour ago, is
+ * believed, or if ".007" is read as 7 tenths: tried. */
 TEST(time_in_the_queue)
 {
     const int64_t second = 1000000, before = clock_wall_us();
@@ -107,10 +107,10 @@ TEST(time_in_the_queue)
                                   "4294967296.000|99999999999999999999.000");
     while (not_from_nginx.p)
         CU_ASSERT_EQUAL(queued(sv_cut(&not_from_nginx, '|')), 0);
-    /* Given twice, it is not what our nginx configuration sends. */
+    /* Our nginx configuration does not send it twice. */
     static const char *const twice[] = {"REQUEST_METHOD=GET", "REQUEST_URI=/", "REQUEST_MSEC=1.000",
                                         "REQUEST_MSEC=2.000", "PARLEY_END=1",  NULL};
     struct http_request req;
     uint64_t n;
-    CU_ASSERT_EQUAL(take(twice, &req, &n), ERR_INVALID);
+    CU_ASSERT_EQUAL(read_params(twice, &req, &n), ERR_INVALID);
 }

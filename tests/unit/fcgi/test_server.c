@@ -17,68 +17,68 @@ TEST(idle_connections_hold_no_thread)
 {
     int fd[IDLE];
     unsigned wrong = 0;
-    struct bench *b = bench_open(2, 0);
+    struct fixture *f = fixture_open(2, 0);
     for (int i = 0; i < IDLE; i++) {
-        fd[i] = client_connect(b);
+        fd[i] = client_connect(f);
         wrong += !client_get(fd[i], "/idle");
     }
-    CU_ASSERT_EQUAL(fcgi_server_connections(b->server), IDLE);
+    CU_ASSERT_EQUAL(fcgi_server_connections(f->server), IDLE);
     for (int i = 0; i < ROUNDS; i++) {
-        wrong += !bench_works(b);
+        wrong += !fixture_works(f);
         wrong += !client_get(fd[i * 5], "/busy");
     }
     CU_ASSERT_EQUAL(wrong, 0);
     for (int i = 0; i < IDLE; i++)
         close(fd[i]);
-    CU_ASSERT_TRUE(bench_connections(b, 0));
+    CU_ASSERT_TRUE(fixture_has_connections(f, 0));
 }
 
 /* Two threads stuck in a handler, and a third that serves the rest. */
-static void busy_threads(int watchers)
+static void busy_threads(int pollers)
 {
     int fd[2];
-    struct bench *b = bench_open(3, watchers);
-    b->hold = true;
+    struct fixture *f = fixture_open(3, pollers);
+    f->hold = true;
     for (int i = 0; i < 2; i++)
-        fd[i] = bench_hold(b, i + 1);
-    CU_ASSERT_EQUAL(atomic_load(&b->slot.threads_busy), 2);
-    CU_ASSERT_TRUE(bench_works(b));
-    bench_release(b);
+        fd[i] = fixture_hold(f, i + 1);
+    CU_ASSERT_EQUAL(atomic_load(&f->slot.threads_busy), 2);
+    CU_ASSERT_TRUE(fixture_works(f));
+    fixture_clear(f, &f->hold);
     for (int i = 0; i < 2; i++) {
         CU_ASSERT_TRUE(client_gets(fd[i], "GET /hold:"));
         close(fd[i]);
     }
-    CU_ASSERT_TRUE(bench_connections(b, 0));
-    CU_ASSERT_TRUE(fcgi_server_stop(b->server, 20000));
-    b->server = NULL;
-    CU_ASSERT_EQUAL(atomic_load(&b->slot.threads_busy), 0);
+    CU_ASSERT_TRUE(fixture_has_connections(f, 0));
+    CU_ASSERT_TRUE(fcgi_server_stop(f->server, 20000));
+    f->server = NULL;
+    CU_ASSERT_EQUAL(atomic_load(&f->slot.threads_busy), 0);
 }
 
-/* Fails if nobody is woken when a thread gives the watch, or if it may be given to more than there
+/* Fails if nobody is woken when a thread stops polling, or if more threads are woken than there
  * are: both tried. */
-TEST(busy_threads_leave_the_others_free)
+TEST(busy_threads_leave_others_free)
 {
-    for (int watchers = 0; watchers <= 4; watchers++)
-        busy_threads(watchers);
+    for (int pollers = 0; pollers <= 4; pollers++)
+        busy_threads(pollers);
 }
 
-/* More requests wait than there are threads: those that come back go on. */
+/* More requests wait than there are threads: those that finish take the next. */
 TEST(all_threads_busy)
 {
     int fd[6];
-    struct bench *b = bench_open(3, 2);
-    b->hold = true;
+    struct fixture *f = fixture_open(3, 2);
+    f->hold = true;
     for (int i = 0; i < 6; i++) {
-        fd[i] = client_connect(b);
+        fd[i] = client_connect(f);
         CU_ASSERT_TRUE(client_request(fd[i], "GET", "/hold", NULL));
     }
-    bench_wait_held(b, 3);
-    bench_release(b);
+    fixture_wait(f, &f->n_held, 3);
+    fixture_clear(f, &f->hold);
     for (int i = 0; i < 6; i++) {
         CU_ASSERT_TRUE(client_gets(fd[i], "GET /hold:"));
         close(fd[i]);
     }
-    CU_ASSERT_TRUE(bench_works(b));
+    CU_ASSERT_TRUE(fixture_works(f));
 }
 
 static int idle_threads(struct fcgi_server *s)
@@ -91,55 +91,55 @@ static int idle_threads(struct fcgi_server *s)
     return n;
 }
 
-/* Fails if a thread gives the watch for an ordinary request: tried. */
-TEST(one_that_runs_wakes_nobody)
+/* Fails if a thread stops polling for an ordinary request: tried. */
+TEST(running_thread_wakes_no_other)
 {
     int fd[8];
-    struct bench *b = bench_open(8, 1);
-    /* A thread that starts late would watch, too. */
-    for (int i = 0; i < 4000 && idle_threads(b->server) < 7; i++)
+    struct fixture *f = fixture_open(8, 1);
+    /* A thread that starts late would poll, too. */
+    for (int i = 0; i < 4000 && idle_threads(f->server) < 7; i++)
         poll(NULL, 0, 5);
     for (int i = 0; i < 8; i++)
-        fd[i] = client_connect(b);
+        fd[i] = client_connect(f);
     for (int i = 0; i < 200; i++) {
         CU_ASSERT_TRUE(client_get(fd[i % 8], "/idle"));
     }
-    CU_ASSERT_EQUAL(b->n_threads, 1);
+    CU_ASSERT_EQUAL(f->n_threads, 1);
     for (int i = 0; i < 8; i++)
         close(fd[i]);
 }
 
-/* The only one that watches must not wait for a peer either. Fails if it does not give the watch
- * before it reads what is not there yet, or sends what may not fit, or if it takes the end of any
- * request for that of this one: all tried. */
-TEST(peers_that_stand_still)
+/* The only poller must not wait for a peer either. Fails if it does not stop polling before it
+ * reads what is not there yet, or sends what may not fit, or if it takes the end of any request for
+ * that of this one: all tried. */
+TEST(slow_peers_block_no_other)
 {
     struct wire w = {.n = 0};
     struct reply r;
     int fd[5];
-    struct bench *b = bench_open(6, 1);
-    /* Three stop within a request: behind the first record, in the parameters, in the body. */
+    struct fixture *f = fixture_open(6, 1);
+    /* Three stop within a request: after the first record, in the parameters, in the body. */
     wire_request(&w, WIRE_KEEP, "POST", "/slow", "some words");
     const size_t cuts[] = {16, 100, w.n - 12};
     for (size_t i = 0; i < ARRAY_LEN(cuts); i++) {
-        fd[i] = client_connect(b);
+        fd[i] = client_connect(f);
         CU_ASSERT_TRUE(client_send(fd[i], &w, cuts[i]));
     }
     /* One reads nothing of a million bytes. */
-    fd[3] = client_connect(b);
+    fd[3] = client_connect(f);
     CU_ASSERT_TRUE(client_request(fd[3], "GET", "/pieces", NULL));
-    while (!bench_saw(b, "GET /pieces"))
+    while (!fixture_saw(f, "GET /pieces"))
         poll(NULL, 0, 1);
-    /* And one ends another request than it began, which libfcgi passes by. */
+    /* And one ends another request than it began; libfcgi skips that. */
     struct wire other = {.n = 0};
     wire_request(&other, WIRE_KEEP, "GET", "/other", NULL);
     unsigned char end[8];
     memcpy(end, other.p + other.n - sizeof end, sizeof end);
     other.p[other.n - sizeof end + 3] ^= 8;
-    fd[4] = client_connect(b);
+    fd[4] = client_connect(f);
     CU_ASSERT_TRUE(client_send(fd[4], &other, other.n));
     for (int i = 0; i < 10; i++)
-        CU_ASSERT_TRUE(bench_works(b));
+        CU_ASSERT_TRUE(fixture_works(f));
     CU_ASSERT_EQUAL(send(fd[4], end, sizeof end, MSG_NOSIGNAL), (ssize_t)sizeof end);
     CU_ASSERT_TRUE(client_gets(fd[4], "GET /other"));
     close(fd[4]);
@@ -152,64 +152,64 @@ TEST(peers_that_stand_still)
     CU_ASSERT_TRUE(r.ended && r.n > 1000000);
     for (int i = 0; i < 4; i++)
         close(fd[i]);
-    CU_ASSERT_TRUE(bench_connections(b, 0));
+    CU_ASSERT_TRUE(fixture_has_connections(f, 0));
 }
 
-/* Fails if leave closes what is parked, or keeps the listener in the epoll: both tried. */
-TEST(leaving_serves_what_is_parked)
+/* Fails if drain closes parked connections, or keeps the listener in the epoll: both tried. */
+TEST(draining_serves_parked_connections)
 {
-    struct bench *b = bench_open(2, 0);
-    int parked = client_connect(b);
+    struct fixture *f = fixture_open(2, 0);
+    int parked = client_connect(f);
     CU_ASSERT_TRUE(client_get(parked, "/before"));
-    fcgi_server_leave(b->server);
-    fcgi_server_leave(b->server);
+    fcgi_server_drain(f->server);
+    fcgi_server_drain(f->server);
     CU_ASSERT_TRUE(client_get(parked, "/after"));
     /* A new connection is for another server on the same listener. */
-    int fresh = client_connect(b);
+    int fresh = client_connect(f);
     CU_ASSERT_TRUE(client_request(fresh, "GET", "/fresh", NULL));
     CU_ASSERT_TRUE(client_get(parked, "/still"));
-    CU_ASSERT_FALSE(bench_saw(b, "GET /fresh"));
-    CU_ASSERT_EQUAL(fcgi_server_connections(b->server), 1);
-    struct fcgi_server *next = bench_server(b, 1, 0);
+    CU_ASSERT_FALSE(fixture_saw(f, "GET /fresh"));
+    CU_ASSERT_EQUAL(fcgi_server_connections(f->server), 1);
+    struct fcgi_server *next = fixture_start_server(f, 1, 0);
     CU_ASSERT_TRUE(client_gets(fresh, "GET /fresh:"));
     close(parked);
-    CU_ASSERT_TRUE(bench_connections(b, 0));
+    CU_ASSERT_TRUE(fixture_has_connections(f, 0));
     close(fresh);
     CU_ASSERT_TRUE(fcgi_server_stop(next, 20000));
 }
 
-/* What waits in the queue when a server leaves may have been announced to it alone. Fails if leave
- * does not accept: tried. */
-TEST(leaving_takes_what_waits)
+/* The kernel may have told this server alone of what waits in the queue when it drains. Fails if
+ * drain does not accept: tried. */
+TEST(draining_accepts_what_waits)
 {
-    struct bench *b = bench_open(1, 0);
-    b->hold = true;
-    int busy = bench_hold(b, 1);
-    int waiting = client_connect(b);
+    struct fixture *f = fixture_open(1, 0);
+    f->hold = true;
+    int busy = fixture_hold(f, 1);
+    int waiting = client_connect(f);
     CU_ASSERT_TRUE(client_request(waiting, "GET", "/waiting", NULL));
-    fcgi_server_leave(b->server);
-    CU_ASSERT_EQUAL(fcgi_server_connections(b->server), 2);
-    bench_release(b);
+    fcgi_server_drain(f->server);
+    CU_ASSERT_EQUAL(fcgi_server_connections(f->server), 2);
+    fixture_clear(f, &f->hold);
     CU_ASSERT_TRUE(client_gets(waiting, "GET /waiting:"));
     close(waiting);
     close(busy);
 }
 
-/* Fails if stop leaves parked connections open, or if it waits for ever: tried. */
+/* Fails if stop leaves parked connections open, or waits for ever: tried. */
 TEST(stopping)
 {
-    struct bench *b = bench_open(2, 0);
-    b->hold = true;
-    int parked = client_connect(b);
+    struct fixture *f = fixture_open(2, 0);
+    f->hold = true;
+    int parked = client_connect(f);
     CU_ASSERT_TRUE(client_get(parked, "/"));
-    int busy = bench_hold(b, 1);
-    CU_ASSERT_FALSE(fcgi_server_stop(b->server, 50));
+    int busy = fixture_hold(f, 1);
+    CU_ASSERT_FALSE(fcgi_server_stop(f->server, 50));
     CU_ASSERT_TRUE(client_is_closed(parked));
-    /* A request that was taken on is answered all the same. */
-    bench_release(b);
+    /* A request under way is answered all the same. */
+    fixture_clear(f, &f->hold);
     CU_ASSERT_TRUE(client_gets(busy, "GET /hold:"));
-    CU_ASSERT_TRUE(fcgi_server_stop(b->server, 20000));
-    b->server = NULL;
+    CU_ASSERT_TRUE(fcgi_server_stop(f->server, 20000));
+    f->server = NULL;
     CU_ASSERT_TRUE(client_is_closed(busy));
     close(parked);
     close(busy);
@@ -218,36 +218,31 @@ TEST(stopping)
 /* Waits until both together hold n connections; false after a long time. */
 static bool open_in_both(struct fcgi_server *one, struct fcgi_server *other, size_t n)
 {
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < 4000; i++) {
         if (fcgi_server_connections(one) + fcgi_server_connections(other) == n)
             return true;
-        (void)poll(NULL, 0, 1);
+        (void)poll(NULL, 0, 5);
     }
     return false;
 }
 
-/* As of two workers. Fails if a server keeps its place in the listener's queue of waiters: tried
- * (one of them gets all). */
+/* As of two workers. Fails if a server does not requeue the listener: tried (one of them gets
+ * all). */
 TEST(servers_share_the_connections)
 {
     enum { CLIENTS = 60 };
     int fd[CLIENTS];
-    struct bench *b = bench_open(2, 0);
-    struct fcgi_server *other = bench_server(b, 2, 0);
+    struct fixture *f = fixture_open(2, 0);
+    struct fcgi_server *other = fixture_start_server(f, 2, 0);
     CU_ASSERT_PTR_NOT_NULL(other);
     for (int i = 0; i < CLIENTS; i++) {
-        fd[i] = client_connect(b);
+        fd[i] = client_connect(f);
         CU_ASSERT_TRUE(client_get(fd[i], "/"));
     }
     /* A thread that looks for another connection counts it for that moment. */
-    size_t mine = 0, theirs = 0;
-    for (int i = 0; i < 4000 && mine + theirs != CLIENTS; i++) {
-        (void)poll(NULL, 0, i > 0 ? 5 : 0);
-        mine = fcgi_server_connections(b->server);
-        theirs = fcgi_server_connections(other);
-    }
-    CU_ASSERT_EQUAL(mine + theirs, CLIENTS);
-    /* Half each where both run as they please; the machine may keep one from it. */
+    CU_ASSERT_TRUE(open_in_both(f->server, other, CLIENTS));
+    const size_t mine = fcgi_server_connections(f->server);
+    /* Half each, unless the machine runs one of them late. */
     CU_ASSERT_TRUE(mine >= 3 && mine <= CLIENTS - 3);
     for (int i = 0; i < CLIENTS; i++)
         close(fd[i]);
@@ -255,16 +250,17 @@ TEST(servers_share_the_connections)
 }
 
 /* The kernel tells one server of a connection; that one may be full by the time it looks. Fails if
- * it leaves the connection to the others then: tried (one pair in ten waits for ever). */
-TEST(a_full_server_leaves_nobody_waiting)
+ * it does not accept it then: tried (one pair in ten waits for ever). */
+TEST(full_server_leaves_none_waiting)
 {
     enum { PAIRS = 100, THREADS = 4 };
-    struct bench *b = bench_open(0, 0);
-    struct fcgi_server *one = bench_server(b, THREADS, 1), *other = bench_server(b, THREADS, 1);
+    struct fixture *f = fixture_open(0, 0);
+    struct fcgi_server *one = fixture_start_server(f, THREADS, 1),
+                       *other = fixture_start_server(f, THREADS, 1);
     CU_ASSERT_TRUE_FATAL(one && other);
     bool taken = true;
     for (int i = 0; i < PAIRS && taken; i++) {
-        const int fd[2] = {client_connect(b), client_connect(b)};
+        const int fd[2] = {client_connect(f), client_connect(f)};
         taken = open_in_both(one, other, 2);
         close(fd[0]);
         close(fd[1]);
@@ -272,46 +268,45 @@ TEST(a_full_server_leaves_nobody_waiting)
     }
     CU_ASSERT_TRUE(taken);
     CU_ASSERT_TRUE(fcgi_server_stop(other, 20000));
-    b->server = one;
+    f->server = one;
 }
 
-/* However many come: those that are open have a descriptor each. Fails if a full server takes all
- * that wait: tried. */
-TEST(no_more_than_its_room)
+/* Each open connection costs a descriptor. Fails if a full server takes all that wait: tried. */
+TEST(open_connections_are_bounded)
 {
     enum { CLIENTS = 40, ROOM = 5, THREADS = 4 };
     int fd[CLIENTS];
-    struct bench *b = bench_open(0, 0);
-    b->server = bench_server(b, THREADS, ROOM);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(b->server);
+    struct fixture *f = fixture_open(0, 0);
+    f->server = fixture_start_server(f, THREADS, ROOM);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(f->server);
     for (int i = 0; i < CLIENTS; i++)
-        fd[i] = client_connect(b);
+        fd[i] = client_connect(f);
     for (int i = 0; i < CLIENTS; i++) {
         (void)poll(NULL, 0, 1);
-        const size_t n = fcgi_server_connections(b->server);
+        const size_t n = fcgi_server_connections(f->server);
         CU_ASSERT_TRUE(n <= ROOM + THREADS);
         close(fd[i]);
     }
-    CU_ASSERT_TRUE(bench_connections(b, 0));
+    CU_ASSERT_TRUE(fixture_has_connections(f, 0));
 }
 
 /* Clients that ask again at once share the thread with those that are not accepted yet. Fails if
  * one is accepted for each round of the others: tried (the last one waits for 300 to 1,900
  * requests). */
-TEST(nobody_waits_behind_those_that_ask_again)
+TEST(new_clients_do_not_starve)
 {
     enum { CLIENTS = 60 };
     struct reply r;
     struct pollfd fd[CLIENTS];
     bool answered[CLIENTS] = {false};
-    struct bench *b = bench_open(1, 0);
-    b->hold = true;
-    const int first = bench_hold(b, 1);
+    struct fixture *f = fixture_open(1, 0);
+    f->hold = true;
+    const int first = fixture_hold(f, 1);
     for (int i = 0; i < CLIENTS; i++) {
-        fd[i] = (struct pollfd){.fd = client_connect(b), .events = POLLIN};
+        fd[i] = (struct pollfd){.fd = client_connect(f), .events = POLLIN};
         CU_ASSERT_TRUE(client_request(fd[i].fd, "GET", "/slow", NULL));
     }
-    bench_release(b);
+    fixture_clear(f, &f->hold);
     int n_answered = 0, n_asked = CLIENTS;
     while (n_answered < CLIENTS && poll(fd, CLIENTS, 20000) > 0)
         for (int i = 0; i < CLIENTS; i++) {
@@ -331,23 +326,21 @@ TEST(nobody_waits_behind_those_that_ask_again)
     close(first);
 }
 
-TEST(settings_that_cannot_be)
+TEST(wrong_settings)
 {
     struct fcgi_server *s;
-    struct bench *b = bench_open(0, 0);
-    const struct fcgi_settings good = {.listen_fd = b->listen_fd,
+    struct fixture *f = fixture_open(0, 0);
+    const struct fcgi_settings good = {.listen_fd = f->listen_fd,
                                        .threads = 1,
                                        .max_body = 1024,
                                        .arena_limit = 1024 * 1024,
                                        .io_timeout_ms = 1000};
-    struct fcgi_settings bad = good;
-    bad.threads = 0;
-    CU_ASSERT_EQUAL(fcgi_server_start(&bad, &s), ERR_INVALID);
-    bad = good;
-    bad.arena_limit = 1024; /* a body must fit */
-    CU_ASSERT_EQUAL(fcgi_server_start(&bad, &s), ERR_INVALID);
-    bad = good;
-    bad.listen_fd = -1;
-    CU_ASSERT_EQUAL(fcgi_server_start(&bad, &s), ERR_INTERNAL);
-    CU_ASSERT_PTR_NULL(s);
+    struct fcgi_settings bad[] = {good, good, good};
+    bad[0].threads = 0;
+    bad[1].arena_limit = 1024; /* a body must fit */
+    bad[2].listen_fd = -1;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        CU_ASSERT_EQUAL(fcgi_server_start(&bad[i], &s), i < 2 ? ERR_INVALID : ERR_INTERNAL);
+        CU_ASSERT_PTR_NULL(s);
+    }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The other side of the socket: FastCGI records as nginx writes them (or would never write them),
- * a server in this process whose handler records what reaches it, and clients that speak to it.
+ * FastCGI over a socket for tests: records as nginx writes them, or never would (wire.c), a server
+ * in this process whose handler records what reaches it (fixture.c), and clients (wire.c).
  */
 #ifndef PARLEY_TESTS_FCGI_WIRE_H
 #define PARLEY_TESTS_FCGI_WIRE_H
@@ -15,6 +15,8 @@
 #include "parley/fcgi/fcgi.h"
 
 enum { WIRE_KEEP = 1, WIRE_MAX_BODY = 64 * 1024, WIRE_SIZE = 512 * 1024 };
+/* Bounds what hangs; no test depends on its length. */
+enum { PATIENCE_S = 20 };
 
 /* ---- bytes ---- */
 
@@ -43,13 +45,13 @@ void wire_request_n(struct wire *w, int flags, const void *body, size_t n, const
 
 enum { SEEN_MAX = 600 };
 
-struct bench {
+struct fixture {
     int listen_fd;
     struct sockaddr_un address;
     socklen_t address_n;
     struct fcgi_server *server;
     struct metrics_slot slot;
-    int watchers;
+    int pollers;
     void (*adjust)(struct fcgi_settings *settings); /* called for each server; NULL: nothing */
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -67,25 +69,27 @@ struct bench {
     bool fails;
 };
 
-/* A listener and, unless threads is 0, a server; both end with the test. watchers: as in
+/* A listener and, unless threads is 0, a server; both end with the test. pollers: as in
  * fcgi_settings. */
-struct bench *bench_open(int threads, int watchers);
-void bench_listen(struct bench *b);
+struct fixture *fixture_open(int threads, int pollers);
+void fixture_listen(struct fixture *f);
 /* Stops the server, too. */
-void bench_close(struct bench *b);
+void fixture_close(struct fixture *f);
 /* Another server on b's listener, answering with b's handler; connections: as in fcgi_settings.
  * NULL if it could not be started. */
-struct fcgi_server *bench_server(struct bench *b, int threads, size_t connections);
-int bench_seen(struct bench *b);
-bool bench_saw(struct bench *b, const char *what);
-void bench_wait_held(struct bench *b, int n);
+struct fcgi_server *fixture_start_server(struct fixture *f, int threads, size_t connections);
+int fixture_seen(struct fixture *f);
+bool fixture_saw(struct fixture *f, const char *what);
+/* Waits until the handler has raised *count to n. */
+void fixture_wait(struct fixture *f, const int *count, int n);
 /* A new connection whose request is the n-th that is held; it waits until it is. */
-int bench_hold(struct bench *b, int n);
-void bench_release(struct bench *b);
+int fixture_hold(struct fixture *f, int n);
+/* Clears a flag that keeps requests in the handler. */
+void fixture_clear(struct fixture *f, bool *flag);
 /* Waits until n connections are open; false after a long time. */
-bool bench_connections(struct bench *b, size_t n);
+bool fixture_has_connections(struct fixture *f, size_t n);
 /* A new connection with one good request on it gets its answer. */
-bool bench_works(struct bench *b);
+bool fixture_works(struct fixture *f);
 
 /* ---- client ---- */
 
@@ -97,8 +101,10 @@ struct reply {
     size_t records; /* output records that were not empty */
 };
 
-int client_connect(struct bench *b);
+int client_connect(struct fixture *f);
 bool client_send(int fd, const struct wire *w, size_t n);
+/* Sends w and reads one reply: whether it is whole. */
+bool client_exchange(int fd, const struct wire *w, struct reply *r);
 /* Reads one reply, up to END_REQUEST or the end of the connection. */
 void client_read(int fd, struct reply *r);
 /* Sends a request that is in order; false if it does not go. */
@@ -110,6 +116,6 @@ bool client_get(int fd, const char *target);
 /* Whether the peer has closed: waits for it. */
 bool client_is_closed(int fd);
 /* Sends w on a new connection, reads the reply, closes. */
-void client_ask(struct bench *b, const struct wire *w, struct reply *r);
+void client_ask(struct fixture *f, const struct wire *w, struct reply *r);
 
 #endif

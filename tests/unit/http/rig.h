@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A request made by hand, with the context that it lives in. */
+/* A request for tests, with its context and response. */
 #ifndef PARLEY_TESTS_HTTP_RIG_H
 #define PARLEY_TESTS_HTTP_RIG_H
 
@@ -14,13 +14,13 @@ struct http_rig {
     struct http_header headers[4]; /* the request's */
 };
 
-/* In the arena of a new context. The texts are borrowed. */
+/* In the arena of a new test_ctx(). The texts are borrowed. */
 struct http_rig *http_rig(const char *method, const char *target);
-/* One header more. */
+/* Adds a header to the request. */
 void http_rig_send(struct http_rig *r, const char *name, struct sv value);
-/* A response header's value as a C string in the arena; "" when it is not there. */
+/* A response header as a C string in the arena; "": absent. */
 const char *http_rig_header(struct http_rig *r, const char *name);
-/* The body, likewise. */
+/* The response's body as a C string in the arena. */
 const char *http_rig_body(struct http_rig *r);
 
 #endif

@@ -13,7 +13,7 @@ static enum err parse(const char *value, bool strong, struct http_condition *c)
     return e;
 }
 
-/* Whether each of these tags, with a '|' between them, is one that c has or has not. */
+/* tags: separated by '|'. */
 static void expect_tags(const struct http_condition *c, const char *tags, bool has)
 {
     struct sv rest = sv_from(tags);
@@ -71,8 +71,7 @@ TEST(many_tags)
     CU_ASSERT_EQUAL(parse(value, true, &c), ERR_INVALID);
 }
 
-/* What the repository compares them with is generation || '.v' || version || '.' || to_hex(mark).
- */
+/* The same text as SQL makes: generation || '.v' || version || '.' || to_hex(mark). */
 TEST(tags_of_a_session)
 {
     struct arena *a = test_ctx()->arena;

@@ -13,26 +13,26 @@ static struct request_ctx *ctx_of_t1(void)
 }
 
 static bool reads(struct request_ctx *ctx, const char *list, struct sv owner, struct sv text,
-                  int64_t place[2])
+                  int64_t position[2])
 {
     ctx_clear_error(ctx);
-    bool ok = http_cursor_read(ctx, list, owner, text, place) == ERR_NONE;
+    bool ok = http_cursor_read(ctx, list, owner, text, position) == ERR_NONE;
     if (!ok)
         CU_ASSERT_TRUE(ctx->err.err == ERR_INVALID && strcmp(ctx->err.field, "cursor") == 0);
     return ok;
 }
 
-TEST(back_and_forth)
+TEST(made_and_read)
 {
     struct request_ctx *ctx = ctx_of_t1();
-    static const int64_t places[][2] = {
+    static const int64_t positions[][2] = {
         {0, 0}, {1, 2}, {INT64_MAX, INT64_MIN}, {-1, INT64_MAX}, {INT64_C(1795488595864396), 74}};
-    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(positions); i++) {
         struct sv text = SV_NONE;
         int64_t got[2] = {7, 7};
-        CU_ASSERT_EQUAL(http_cursor_make(ctx, "l", SV("ann"), places[i], &text), ERR_NONE);
+        CU_ASSERT_EQUAL(http_cursor_make(ctx, "l", SV("ann"), positions[i], &text), ERR_NONE);
         CU_ASSERT_TRUE(reads(ctx, "l", SV("ann"), text, got));
-        CU_ASSERT_TRUE(got[0] == places[i][0] && got[1] == places[i][1]);
+        CU_ASSERT_TRUE(got[0] == positions[i][0] && got[1] == positions[i][1]);
         for (size_t k = 0; k < text.n; k++)
             CU_ASSERT_PTR_NOT_NULL(strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
                                           "0123456789-_",
@@ -41,39 +41,39 @@ TEST(back_and_forth)
 }
 
 /* Fails if one of tenant, list and owner is left out of the checksum, or its length: tried. */
-TEST(of_another_list)
+TEST(is_of_one_list)
 {
     struct request_ctx *ctx = ctx_of_t1();
     struct sv text = SV_NONE;
-    const int64_t place[2] = {1, 2};
+    const int64_t position[2] = {1, 2};
     int64_t got[2];
-    CU_ASSERT_EQUAL(http_cursor_make(ctx, "l", SV("ann"), place, &text), ERR_NONE);
+    CU_ASSERT_EQUAL(http_cursor_make(ctx, "l", SV("ann"), position, &text), ERR_NONE);
     CU_ASSERT_TRUE(reads(ctx, "l", SV("ann"), text, got));
     CU_ASSERT_FALSE(reads(ctx, "l", SV("bob"), text, got));
     CU_ASSERT_FALSE(reads(ctx, "l", SV(""), text, got));
     CU_ASSERT_FALSE(reads(ctx, "m", SV("ann"), text, got));
     ctx->tenant = SV("t2");
     CU_ASSERT_FALSE(reads(ctx, "l", SV("ann"), text, got));
-    /* Where the parts only move over their borders. */
+    /* The same bytes, divided into parts in another way. */
     ctx->tenant = SV("t");
     CU_ASSERT_FALSE(reads(ctx, "l", SV("1ann"), text, got));
     ctx->tenant = SV("t1a");
     CU_ASSERT_FALSE(reads(ctx, "l", SV("nn"), text, got));
 }
 
-/* Any other character anywhere, cut short, made longer. Fails if the checksum is not compared, or
- * if it is left to libsodium which spelling is good: tried. */
+/* Each character changed, the text cut, and made longer. Fails if the checksum is not compared, or
+ * if every text is accepted that libsodium decodes to the same bytes: tried. */
 TEST(tampered)
 {
     struct request_ctx *ctx = ctx_of_t1();
     static const char all[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=+/ \n\xad\xdf";
     struct sv text = SV_NONE;
-    const int64_t place[2] = {-1, 74}; /* with underscores in its text */
+    const int64_t position[2] = {-1, 74}; /* with underscores in its text */
     int64_t got[2];
     char copy[64] = "";
     unsigned wrong = 0;
-    CU_ASSERT_EQUAL(http_cursor_make(ctx, "l", SV("ann"), place, &text), ERR_NONE);
+    CU_ASSERT_EQUAL(http_cursor_make(ctx, "l", SV("ann"), position, &text), ERR_NONE);
     CU_ASSERT_TRUE(text.n > 0 && text.n < sizeof(copy) - 4);
     for (size_t i = 0; i < text.n; i++) {
         for (size_t k = 0; all[k]; k++) {

@@ -24,10 +24,9 @@ static void digest(const struct asked *a, char out[HTTP_FINGERPRINT_LEN])
         memcpy(out, print.p, print.n);
 }
 
-/* The same request has the same print, and another one another, also where the parts only move over
- * their borders. Fails if the parts are hashed without their lengths, or one of them is left out:
- * tried. */
-TEST(print_of_a_request)
+/* Requests that differ have different fingerprints, also when the same bytes are divided into parts
+ * in another way. Fails if a part or its length is left out: tried. */
+TEST(fingerprint_of_a_request)
 {
     static const struct asked all[] = {
         {"POST", "/v1/sessions", "u1", "{}"},     {"PUT", "/v1/sessions", "u1", "{}"},

@@ -7,7 +7,7 @@
 #include "rig.h"
 
 static const int expected[ERR_COUNT] = {
-    [ERR_NONE] = 500, /* asked for by mistake: a fault of ours */
+    [ERR_NONE] = 500, /* a bug of the caller */
     [ERR_INVALID] = 400,      [ERR_UNAUTHENTICATED] = 401,
     [ERR_FORBIDDEN] = 403,    [ERR_NOT_FOUND] = 404,
     [ERR_METHOD] = 405,       [ERR_NOT_ACCEPTABLE] = 406,
@@ -17,12 +17,10 @@ static const int expected[ERR_COUNT] = {
     [ERR_KEY_REUSED] = 422,   [ERR_LIMITED] = 429,
     [ERR_TIMEOUT] = 503,      [ERR_OVERLOAD] = 503,
     [ERR_UNAVAILABLE] = 503,  [ERR_OUTCOME_UNKNOWN] = 503,
-    [ERR_NOMEM] = 500,        [ERR_NOT_IMPLEMENTED] = 501,
-    [ERR_INTERNAL] = 500,
+    [ERR_NOMEM] = 500,        [ERR_INTERNAL] = 500,
 };
 
-/* The code tells whether an error has an entry of its own: one without falls to the last, which
- * calls itself "internal". Fails if an entry is taken out of the table: tried. */
+/* Without an entry in the table the code is "internal". Fails if an entry is removed: tried. */
 TEST(every_error_has_an_entry)
 {
     for (int e = 1; e < ERR_COUNT; e++) {
@@ -39,9 +37,8 @@ TEST(every_error_has_an_entry)
     }
 }
 
-/* What the database's states become has words also where nobody gave it any (src/db/db_sqlstate.c).
- */
-TEST(no_state_is_without_words)
+/* The errors that src/db/db_sqlstate.c gives have a detail even if the caller gave none. */
+TEST(database_errors_have_a_detail)
 {
     static const enum err errors[] = {ERR_INVALID, ERR_CONFLICT,    ERR_BUSY,
                                       ERR_TIMEOUT, ERR_UNAVAILABLE, ERR_TOO_LARGE};
@@ -59,16 +56,17 @@ TEST(document)
     http_response_header(&r->res, "ETag", SV("\"1.v1\""));
     (void)ctx_fail(r->ctx, ERR_INVALID, "wrong_type", "messages[3].role", "A \"string\" it is.");
     http_problem(r->ctx, &r->req, &r->res);
-    CU_ASSERT_STRING_EQUAL(http_rig_body(r),
-                           "{\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400,"
-                           "\"detail\":\"A \\\"string\\\" it is.\",\"code\":\"wrong_type\","
-                           "\"field\":\"messages[3].role\",\"request_id\":\"req-1\"}");
+    CU_ASSERT_STRING_EQUAL(
+        http_rig_body(r),
+        "{\"type\":\"/docs#error-wrong_type\",\"title\":\"Bad Request\",\"status\":400,"
+        "\"detail\":\"A \\\"string\\\" it is.\",\"code\":\"wrong_type\","
+        "\"field\":\"messages[3].role\",\"request_id\":\"req-1\"}");
     CU_ASSERT_STRING_EQUAL(r->res.content_type, "application/problem+json");
     CU_ASSERT_EQUAL(r->res.n_headers, 0);
 }
 
-/* What a server said is for the log: nothing of it may reach a client. */
-TEST(cause_stays_inside)
+/* A cause is for the log alone. */
+TEST(cause_is_not_sent)
 {
     struct http_rig *r = http_rig("GET", "/");
     (void)ctx_fault(r->ctx, ERR_INTERNAL, "postgres 42P01: relation secret");

@@ -7,8 +7,8 @@
 
 #include "rig.h"
 
-/* As it begins, and when it is cleared. */
-TEST(is_a_failure)
+/* At first, and after http_response_clear. */
+TEST(begins_as_a_failure)
 {
     struct http_rig *r = http_rig("GET", "/");
     for (int i = 0; i < 2; i++) {
@@ -25,7 +25,7 @@ TEST(is_a_failure)
     }
 }
 
-/* True if setting these headers ends the process. */
+/* Whether setting these headers ends the process. */
 static bool aborts(struct sv value, size_t times)
 {
     struct http_rig *r = http_rig("GET", "/");
@@ -41,7 +41,7 @@ static bool aborts(struct sv value, size_t times)
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
 }
 
-/* Fails if a value with a line break is taken: tried. */
+/* Fails if a value with a line break is accepted: tried. */
 TEST(headers_that_abort)
 {
     CU_ASSERT_TRUE(aborts(SV("a\r\nSet-Cookie: b"), 1));

@@ -13,7 +13,7 @@ static bool same_number(struct sv raw, struct json_object *o)
     snprintf(text, sizeof(text), "%.*s", SV_ARG(raw));
     if (strpbrk(text, ".eE")) {
         double v = strtod(text, NULL), theirs = json_object_get_double(o);
-        /* json-c keeps the text of a double: what it writes is what was sent. */
+        /* json-c keeps the text of a double. */
         return json_object_is_type(o, json_type_double) && memcmp(&v, &theirs, sizeof(v)) == 0 &&
                strcmp(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN), text) == 0;
     }
@@ -33,7 +33,6 @@ static bool same_string(struct request_ctx *ctx, const struct json_node *node,
     return sv_eq(s, (struct sv){json_object_get_string(o), (size_t)json_object_get_string_len(o)});
 }
 
-/* A name is unescaped as any string is. */
 enum err json_name(struct request_ctx *ctx, const struct json_node *member, struct sv *out)
 {
     struct json_node name = {.type = JSON_IS_STRING, .escaped = member->key_escaped};
@@ -56,7 +55,6 @@ bool json_c_same(struct request_ctx *ctx, const struct json_doc *d, const struct
                  struct json_object *o)
 {
     size_t i = 0;
-
     switch (node->type) {
     case JSON_IS_NULL:
         return o == NULL;
@@ -90,8 +88,8 @@ bool json_c_same(struct request_ctx *ctx, const struct json_doc *d, const struct
     return false;
 }
 
-/* Whether an escape stands for a character that json-c 0.16 takes for half a pair: of a pair's code
- * point it looks at the last 16 bits alone. */
+/* Whether the text has an escape that json-c 0.16 misreads: of the code point of a surrogate pair
+ * it checks the last 16 bits only, and takes some for half a pair. */
 static bool is_misread(struct sv text)
 {
     for (size_t i = 0; i + 12 <= text.n; i++) {
@@ -113,7 +111,7 @@ bool json_c_reads_the_same(struct request_ctx *ctx, const struct json_doc *d, st
         return true;
     struct json_tokener *t = json_tokener_new_ex(JSON_DOC_DEPTH_MAX + 2);
     json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    /* With the NUL: without it a number at the end of the text is "continue" (json-c 681). */
+    /* With the NUL: without it a number at the end gives "continue" (json-c 681). */
     struct json_object *o = json_tokener_parse_ex(t, copy.p, (int)copy.n + 1);
     bool ok = json_tokener_get_error(t) == json_tokener_success && json_c_same(ctx, d, d->nodes, o);
     json_object_put(o);

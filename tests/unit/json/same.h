@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* json-c as a second reader of what the guard accepts. */
+/* json-c as a second reader of text that the validator accepts. */
 #ifndef PARLEY_TESTS_JSON_SAME_H
 #define PARLEY_TESTS_JSON_SAME_H
 
@@ -12,7 +12,7 @@ enum err json_name(struct request_ctx *ctx, const struct json_node *member, stru
 /* Whether a value of d and one of json-c are the same. */
 bool json_c_same(struct request_ctx *ctx, const struct json_doc *d, const struct json_node *node,
                  struct json_object *o);
-/* Whether json-c, at its strictest, accepts the text of d and reads the same values in it. */
+/* Whether json-c, in its strict mode, accepts the text of d and reads the same values. */
 bool json_c_reads_the_same(struct request_ctx *ctx, const struct json_doc *d, struct sv text);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the guard accepts, json-c reads as the same value: documents of random form, half of them
- * damaged afterwards. (What json-c accepts, the guard need not.) And merges to the same value. The
- * generator is seeded with a constant: each run sees the same documents.
+ * json-c reads every document that the validator accepts as the same value, and merges to the same
+ * value. (The validator need not accept what json-c does.) The documents are random, and half of
+ * them are damaged; the seed is constant, so that each run has the same documents.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +27,7 @@ static unsigned pick(struct random *r, unsigned n)
     return (unsigned)(r->state >> 33) % n;
 }
 
-/* One of the texts that list has, with a '|' between them. */
+/* One of the texts of list, which '|' separates. */
 static void put_one(struct random *r, struct buf *b, const char *list)
 {
     unsigned n = 1;
@@ -44,7 +44,7 @@ static void put_space(struct random *r, struct buf *b)
     put_one(r, b, "||| |\n|\t |\r\n");
 }
 
-/* The hazards among the parts, and among scalars, are rare, or nothing would be accepted. */
+/* Hazards are rare, or nothing would be accepted. */
 static void put_string(struct random *r, struct buf *b)
 {
     static const char parts[] =
@@ -74,7 +74,6 @@ static void put_value(struct random *r, struct buf *b, int depth)
 {
     unsigned kind = pick(r, 4);
     unsigned n = pick(r, 5);
-
     put_space(r, b);
     if (depth == 0 || kind < 2) {
         put_scalar(r, b);
@@ -103,13 +102,11 @@ static void damage(struct random *r, struct buf *b)
         b->p[pick(r, (unsigned)b->n)] = bytes[pick(r, sizeof(bytes))]; /* the NUL too */
 }
 
-/* Fails if the guard lets NaN or \u0000 through, or if json_unescape_next forgets an escape: tried.
- */
-TEST(json_c_reads_what_the_guard_accepts)
+/* Fails if the validator accepts NaN or \u0000, or an escape is not unescaped: tried. */
+TEST(json_c_reads_accepted_text)
 {
     struct random r = {42};
     int different = 0, accepted = 0, refused = 0;
-
     for (int i = 0; i < 40000; i++) {
         struct request_ctx *ctx = test_ctx();
         struct json_doc d;
@@ -133,7 +130,7 @@ TEST(json_c_reads_what_the_guard_accepts)
     CU_ASSERT_TRUE(refused > 5000);
 }
 
-/* RFC 7396's own words, over json-c's trees. */
+/* RFC 7396's algorithm, on json-c's trees. */
 static void merge_trees(struct json_object *target, struct json_object *patch)
 {
     json_object_object_foreach(patch, name, value)
@@ -152,8 +149,8 @@ static void merge_trees(struct json_object *target, struct json_object *patch)
     }
 }
 
-/* A random object that the guard accepts. */
-static bool object(struct request_ctx *ctx, struct random *r, struct sv *out)
+/* A random object that the validator accepts. */
+static bool make_object(struct request_ctx *ctx, struct random *r, struct sv *out)
 {
     struct buf b;
     struct json_doc d;
@@ -166,7 +163,7 @@ static bool object(struct request_ctx *ctx, struct random *r, struct sv *out)
     return good;
 }
 
-/* Fails if a null is kept, or an object takes the place of another as a whole: tried. */
+/* Fails if a null is kept, or an object replaces another as a whole: tried. */
 TEST(json_c_merges_to_the_same)
 {
     struct random r = {43};
@@ -175,7 +172,7 @@ TEST(json_c_merges_to_the_same)
         struct request_ctx *ctx = test_ctx();
         struct sv target, patch, out = SV_NONE;
         struct json_doc d;
-        if (!object(ctx, &r, &target) || !object(ctx, &r, &patch))
+        if (!make_object(ctx, &r, &target) || !make_object(ctx, &r, &patch))
             continue;
         merged++;
         struct sv t = arena_dup(ctx->arena, target), p = arena_dup(ctx->arena, patch);

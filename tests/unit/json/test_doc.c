@@ -13,8 +13,7 @@ struct hazard {
     const char *slug, *field;
 };
 
-/* Each must be refused with this slug at this field. A text that is let through, or refused for
- * another reason, is reported with its number. */
+/* Each must be refused with this slug and field; others are reported with their number. */
 static void expect_refused(const struct hazard *h, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -34,7 +33,7 @@ static void expect_refused(const struct hazard *h, size_t n)
 
 #define INVALID "invalid_json"
 
-/* What json-c 0.16 reads without a word although it is not JSON, and the grammar's other edges. */
+/* Text that json-c 0.16 accepts although it is not JSON, and other edges of the grammar. */
 TEST(grammar)
 {
     static const struct hazard h[] = {
@@ -151,18 +150,6 @@ TEST(same_key_in_different_objects)
         CU_ASSERT_EQUAL(json_doc_parse(test_ctx(), sv_from(good[i]), &d), ERR_NONE);
 }
 
-/* n members k0 … and then one that is called last. */
-static struct sv many_members(struct arena *a, int n, const char *last)
-{
-    struct buf b;
-    buf_init(&b, a, 1024);
-    buf_putc(&b, '{');
-    for (int i = 0; i < n; i++)
-        buf_printf(&b, "\"k%d\":0,", i);
-    buf_printf(&b, "\"%s\":0}", last);
-    return buf_get(&b);
-}
-
 TEST(duplicates_among_many_members)
 {
     static const struct {
@@ -175,14 +162,18 @@ TEST(duplicates_among_many_members)
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
         struct request_ctx *ctx = test_ctx();
         struct json_doc d;
-        CU_ASSERT_EQUAL(json_doc_parse(ctx, many_members(ctx->arena, 100000, t[i].last), &d),
-                        t[i].e);
+        struct buf b;
+        buf_init(&b, ctx->arena, 1024);
+        for (int k = 0; k < 100000; k++)
+            buf_printf(&b, "%s\"k%d\":0", k == 0 ? "{" : ",", k);
+        buf_printf(&b, ",\"%s\":0}", t[i].last);
+        CU_ASSERT_EQUAL(json_doc_parse(ctx, buf_get(&b), &d), t[i].e);
         if (t[i].e)
             CU_ASSERT_STRING_EQUAL(ctx->err.slug, "duplicate_key");
     }
 }
 
-/* What the index of a text takes of the arena. */
+/* The bytes of the arena that the index of a text takes. */
 static size_t used_by(const char *text)
 {
     struct request_ctx *ctx = test_ctx();
@@ -191,22 +182,22 @@ static size_t used_by(const char *text)
     return arena_used(ctx->arena);
 }
 
-/* The nodes array grows in place only while nothing else is taken between. Fails if what the
- * comparison of names takes stays in the arena: tried. */
-TEST(comparing_names_leaves_nothing)
+/* The array of nodes grows in place only while it is the newest allocation. Fails if the memory for
+ * the comparison of names is not freed: tried. */
+TEST(comparing_names_frees_its_memory)
 {
     CU_ASSERT_EQUAL(used_by("{\"\\u0061\":1,\"b\":2}"), used_by("{\"a\":1,\"b\":2}"));
 }
 
-/* open × depth, then close × depth. */
-static struct sv nested(struct arena *a, int depth, const char *open, const char *close)
+/* open, n times; 1; close, n times. */
+static struct sv nested(struct arena *a, int n, const char *open, const char *close)
 {
     struct buf b;
     buf_init(&b, a, 1024);
-    for (int i = 0; i < depth; i++)
+    for (int i = 0; i < n; i++)
         buf_sv(&b, sv_from(open));
-    BUF_LIT(&b, "1");
-    for (int i = 0; i < depth; i++)
+    buf_putc(&b, '1');
+    for (int i = 0; i < n; i++)
         buf_sv(&b, sv_from(close));
     return buf_get(&b);
 }
@@ -216,7 +207,7 @@ TEST(depth)
 {
     static const struct {
         int depth;
-        const char *open, *close, *field; /* where it is refused; NULL: it is not */
+        const char *open, *close, *field; /* at which it is refused; NULL: accepted */
     } rows[] = {{JSON_DOC_DEPTH_MAX, "[", "]", NULL},
                 {JSON_DOC_DEPTH_MAX, "{\"a\":", "}", NULL},
                 {JSON_DOC_DEPTH_MAX + 1, "{\"a\":", "}", "a.a.a.a.a."},
@@ -237,9 +228,8 @@ static struct sv array_of(struct arena *a, int n)
 {
     struct buf b;
     buf_init(&b, a, 1024);
-    buf_putc(&b, '[');
     for (int i = 0; i < n; i++)
-        buf_sv(&b, i > 0 ? SV(",0") : SV("0"));
+        buf_sv(&b, i > 0 ? SV(",0") : SV("[0"));
     buf_putc(&b, ']');
     return buf_get(&b);
 }
@@ -255,7 +245,7 @@ TEST(number_of_values)
     CU_ASSERT_EQUAL(json_doc_parse(ctx, array_of(ctx->arena, JSON_DOC_NODES_MAX), &d), ERR_INVALID);
     CU_ASSERT_STRING_EQUAL(ctx->err.slug, "too_many_values");
 
-    /* An arena that is too small is not the client's fault. */
+    /* A small arena is not the client's fault. */
     small.arena = arena_create(100000);
     CU_ASSERT_EQUAL(json_doc_parse(&small, array_of(ctx->arena, 20000), &d), ERR_NOMEM);
     arena_destroy(small.arena);

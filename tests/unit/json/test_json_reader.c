@@ -61,8 +61,7 @@ TEST(defaults_stay)
     CU_ASSERT_EQUAL(read_text(ctx, "{\"name\":\"x\"}", "", &t, NULL), ERR_NONE);
 }
 
-/* Fails if unknown members are skipped, if bytes are counted for characters, or if a bound is
- * exclusive: tried. */
+/* Fails if unknown members are skipped, bytes are counted, or a bound is exclusive: tried. */
 TEST(faults_name_the_field)
 {
     static const struct {
@@ -103,8 +102,8 @@ TEST(faults_name_the_field)
     CU_ASSERT_STRING_EQUAL(ctx->err.field, "x");
 }
 
-/* Fails if a fault of a known member is passed over as well: tried. */
-TEST(others_are_left_alone)
+/* Fails if an error of a known member is ignored as well: tried. */
+TEST(other_members_are_ignored)
 {
     static const struct json_field of_n[] = {{"n", JSON_I64, JSON_REQUIRED, 0, 0, 9}};
     static const struct {

@@ -13,8 +13,7 @@ TEST(commas_and_nesting)
     buf_init(&b, a, 16);
     json_write_init(&j, &b);
     json_write_object_open(&j);
-    json_write_key(&j, "list");
-    json_write_array_open(&j);
+    json_put_array(&j, "list");
     json_write_i64(&j, INT64_MIN);
     json_write_object_open(&j);
     json_write_object_close(&j);
@@ -22,16 +21,11 @@ TEST(commas_and_nesting)
     json_write_array_close(&j);
     json_write_null(&j);
     json_write_array_close(&j);
-    json_write_key(&j, "yes");
-    json_write_bool(&j, true);
-    json_write_key(&j, "no");
-    json_write_bool(&j, false);
-    json_write_key(&j, "raw");
-    json_write_raw(&j, SV("{\"x\": 1.50}"));
-    json_write_key(&j, "none");
-    json_write_raw(&j, SV_NONE);
-    json_write_key(&j, "at");
-    json_write_time(&j, 0);
+    json_put_bool(&j, "yes", true);
+    json_put_bool(&j, "no", false);
+    json_put_raw(&j, "raw", SV("{\"x\": 1.50}"));
+    json_put_raw(&j, "none", SV_NONE);
+    json_put_time(&j, "at", 0);
     json_write_object_close(&j);
     CU_ASSERT_TRUE(sv_eq(buf_get(&b), SV("{\"list\":[-9223372036854775808,{},[],null],\"yes\":true,"
                                          "\"no\":false,\"raw\":{\"x\": 1.50},\"none\":null,"
@@ -54,8 +48,7 @@ TEST(strings_are_escaped)
                                          "\",\"\",null]")));
 }
 
-/* Every character below U+0800 written and read again. Fails if the range of escapes ends at 0x1e:
- * tried. */
+/* Every character below U+0800. Fails if the range of escapes ends at 0x1e: tried. */
 TEST(what_is_written_is_read)
 {
     struct request_ctx *ctx = test_ctx();

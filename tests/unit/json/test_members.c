@@ -7,7 +7,7 @@
 
 static const char *const names[] = {"id", "type", NULL};
 
-/* Fails if names are compared as they are written, or brackets in strings are counted: tried. */
+/* Fails if names are compared without unescaping, or brackets in strings are counted: tried. */
 TEST(others_keep_their_text)
 {
     static const struct {

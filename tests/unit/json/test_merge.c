@@ -47,7 +47,6 @@ TEST(overlay)
         {"{}", "{\"\\u0061\": -0}", "{\"\\u0061\": -0}"},
         {"{}", "{}", "{}"},
         {" { } ", "{}", "{}"},
-        /* What stays keeps its text: */
         {"{\"a\": -0 ,\n\"\\u00e9\":{ \"x\" : \"\\/\" },\"c\":1}", "{\"c\": [ 1 ]}",
          "{\"a\":-0,\"\\u00e9\":{ \"x\" : \"\\/\" },\"c\":[ 1 ]}"},
         {"{\"b\\n\":1,\"\":2,\"bn\":3}", "{\"\":4,\"b\\u000a\":5,\"ab\":6}",
@@ -56,7 +55,7 @@ TEST(overlay)
     expect(overlay_one, c, ARRAY_LEN(c));
 }
 
-/* Fails if the first of a name wins, or if names are compared as they are written: tried. */
+/* Fails if the first member of a name wins, or names are compared without unescaping: tried. */
 TEST(overlays_of_several)
 {
     static const struct sv patches[] = {SV_INIT("{\"x\":1,\"b\":{\"x\":1}}"), SV_INIT("{}"),
@@ -82,8 +81,7 @@ TEST(overlays_of_several)
     }
 }
 
-/* A patch that finds no room for what it has to do says so. Fails if a name that could not be kept
- * is passed over, as json-c does. */
+/* Fails if a name for which there is no memory is skipped, as json-c does. */
 TEST(without_memory)
 {
     char text[4096] = "{";
@@ -104,8 +102,8 @@ TEST(without_memory)
     CU_ASSERT_TRUE(full > 0 && whole > 0);
 }
 
-/* RFC 7396, appendix A: all of the table whose target and patch are objects, as ours always are.
- * Fails if nulls inside a new object are kept: tried. */
+/* RFC 7396, appendix A: the rows whose target and patch are objects. Fails if nulls inside a new
+ * object are kept: tried. */
 TEST(rfc_7396_appendix_a)
 {
     static const struct merge_case c[] = {
@@ -146,7 +144,7 @@ TEST(other_shapes)
     static const struct merge_case c[] = {
         {"{\"a\":1}", "{\"a\":{\"b\":null,\"c\":2}}", "{\"a\":{\"c\":2}}"},
         {"{\"a\":[1,null]}", "{\"b\":[null,{\"c\":null}]}",
-         "{\"a\":[1,null],\"b\":[null,{\"c\":null}]}"}, /* a patch does not look into arrays */
+         "{\"a\":[1,null],\"b\":[null,{\"c\":null}]}"}, /* arrays are not merged */
         {"{\"a\":{\"b\":{\"c\":1,\"d\":2}}}", "{\"a\":{\"b\":{\"c\":null}}}",
          "{\"a\":{\"b\":{\"d\":2}}}"},
         {"{\"\\u0061\":1}", "{\"a\":2}", "{\"\\u0061\":2}"},
@@ -158,7 +156,7 @@ TEST(other_shapes)
     expect(json_merge_patch, c, ARRAY_LEN(c));
 }
 
-/* What the guard accepts at its deepest, the merge takes too. */
+/* The deepest object that the validator accepts. */
 TEST(deepest)
 {
     struct request_ctx *ctx = test_ctx();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Numbers at the edges of what is taken, through the guard: tokens are no interface of the room. */
+/* Numbers at the bounds of their range, tested with json_doc_parse: tokens are internal. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 
 #include "../suite.h"
 
-/* The slug a text is refused with, "" when it is taken. Static strings. */
+/* The slug with which a text is refused; "": accepted. */
 static const char *slug_of(struct sv text)
 {
     struct request_ctx *ctx = test_ctx();
@@ -19,7 +19,7 @@ static const char *slug_of(struct sv text)
     return slug;
 }
 
-/* texts: with a blank between them. */
+/* texts: separated by spaces. */
 static void expect(const char *texts, const char *slug)
 {
     struct sv rest = sv_from(texts);
@@ -32,7 +32,7 @@ static void expect(const char *texts, const char *slug)
     }
 }
 
-TEST(numbers_that_are_none)
+TEST(malformed_numbers)
 {
     expect("- +1 .5 1. 1.e1 01 -01 00 1e 1e+ 1E- 0x10 1_0 --1 1.2.3 -.5 1e1.5 1e1e1 -a 0e",
            "invalid_json");
@@ -47,8 +47,7 @@ TEST(integers_at_their_bounds)
            "number_out_of_range");
 }
 
-/* Fails if the leading digits at 10^308 are not compared, or if a zero may have any exponent:
- * tried. */
+/* Fails if the digits at 10^308 are not compared, or a zero may have any exponent: tried. */
 TEST(doubles_at_their_bounds)
 {
     expect("1.7976931348623157e308 -1.7976931348623157E+308 1.7976931348623158e308 "
@@ -76,8 +75,8 @@ TEST(length_is_bounded)
                            "number_out_of_range");
 }
 
-/* Numbers of random form against strtod(3) in the "C" locale: what is taken is finite, and what is
- * not is infinite or next to zero. */
+/* Random numbers compared with strtod(3) in the "C" locale: those accepted are finite, and those
+ * refused are infinite or nearly zero. */
 TEST(same_as_strtod)
 {
     unsigned state = 1;

@@ -11,20 +11,20 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-struct place {
+struct paths {
     char dir[40], path[64];
     char why[320];
 };
 
-static void make(struct place *p)
+static void make_directory(struct paths *p)
 {
     snprintf(p->dir, sizeof p->dir, "/tmp/parley-listener-XXXXXX");
     CU_ASSERT_PTR_NOT_NULL(mkdtemp(p->dir));
     snprintf(p->path, sizeof p->path, "%s/s", p->dir);
 }
 
-/* Fails if the directory holds anything that the listener has left behind. */
-static void clear(struct place *p)
+/* Fails if the listener has left anything in the directory. */
+static void remove_directory(struct paths *p)
 {
     CU_ASSERT_EQUAL(rmdir(p->dir), 0);
 }
@@ -42,10 +42,10 @@ static bool answers(const char *path)
 /* Fails if the umask is left alone while binding: tried. */
 TEST(socket_as_nginx_needs_it)
 {
-    struct place p;
+    struct paths p;
     struct listener l;
     struct stat st;
-    make(&p);
+    make_directory(&p);
     mode_t before = umask(0);
     CU_ASSERT_EQUAL(listener_open(&l, p.path, p.why, sizeof p.why), ERR_NONE);
     CU_ASSERT_EQUAL(umask(before), 0); /* it is as it was */
@@ -57,15 +57,15 @@ TEST(socket_as_nginx_needs_it)
     CU_ASSERT_TRUE(answers(p.path));
     listener_close(&l);
     listener_close(&l);
-    clear(&p);
+    remove_directory(&p);
 }
 
-/* Fails if check_place does not connect: tried. */
-TEST(living_server_is_left_alone)
+/* Fails if check_path does not connect: tried. */
+TEST(running_server_is_not_replaced)
 {
-    struct place p;
+    struct paths p;
     struct listener first, second;
-    make(&p);
+    make_directory(&p);
     CU_ASSERT_EQUAL(listener_open(&first, p.path, p.why, sizeof p.why), ERR_NONE);
     CU_ASSERT_EQUAL(listener_open(&second, p.path, p.why, sizeof p.why), ERR_INVALID);
     CU_ASSERT_PTR_NOT_NULL(strstr(p.why, "another server answers there"));
@@ -74,37 +74,37 @@ TEST(living_server_is_left_alone)
     listener_close(&second);
     CU_ASSERT_TRUE(answers(p.path));
     listener_close(&first);
-    clear(&p);
+    remove_directory(&p);
 }
 
 /* Fails if listener_close does not compare the inode: tried. */
 TEST(stale_socket_is_replaced)
 {
-    struct place p;
+    struct paths p;
     struct listener killed, next;
-    make(&p);
+    make_directory(&p);
     CU_ASSERT_EQUAL(listener_open(&killed, p.path, p.why, sizeof p.why), ERR_NONE);
     close(killed.fd); /* as when the process is killed: the name stays */
     killed.fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     CU_ASSERT_FALSE(answers(p.path));
     CU_ASSERT_EQUAL(listener_open(&next, p.path, p.why, sizeof p.why), ERR_NONE);
     CU_ASSERT_TRUE(answers(p.path));
-    listener_close(&killed); /* the name is the next one's by now */
+    listener_close(&killed); /* the name belongs to the next one by now */
     CU_ASSERT_TRUE(answers(p.path));
     listener_close(&next);
-    clear(&p);
+    remove_directory(&p);
 }
 
-TEST(places_that_cannot_be)
+TEST(wrong_paths)
 {
-    struct place p;
+    struct paths p;
     struct listener l;
     char path[128];
-    make(&p);
+    make_directory(&p);
     int fd = open(p.path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     close(fd);
     CU_ASSERT_EQUAL(listener_open(&l, p.path, p.why, sizeof p.why), ERR_INVALID);
-    CU_ASSERT_PTR_NOT_NULL(strstr(p.why, "no socket"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(p.why, "is no socket"));
     CU_ASSERT_EQUAL(l.fd, -1);
     CU_ASSERT_EQUAL(unlink(p.path), 0);
     snprintf(path, sizeof path, "%s/none/s", p.dir);
@@ -114,5 +114,5 @@ TEST(places_that_cannot_be)
     path[104] = '\0';
     CU_ASSERT_EQUAL(listener_open(&l, path, p.why, sizeof p.why), ERR_INVALID);
     CU_ASSERT_PTR_NOT_NULL(strstr(p.why, "too long"));
-    clear(&p);
+    remove_directory(&p);
 }

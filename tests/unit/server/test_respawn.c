@@ -31,7 +31,7 @@ TEST(crash_loop_is_seen)
     }
     CU_ASSERT_EQUAL(respawn_after_death(&r, true, now), second / 10);
     CU_ASSERT_TRUE(respawn_is_looping(&r, now));
-    /* Nobody else is to say that it is over. */
+    /* It ends by itself. */
     CU_ASSERT_TRUE(respawn_is_looping(&r, now + 59 * second));
     CU_ASSERT_FALSE(respawn_is_looping(&r, now + 60 * second));
     /* Ten deaths, but not within a minute: the oldest of them is 61 s ago. */

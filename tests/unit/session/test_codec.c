@@ -20,7 +20,7 @@ static struct session_message example_messages[] = {{.seq = 7,
                                                      .extra = SV_INIT("{\"e\":2}"),
                                                      .created_at = 2222}};
 
-/* Every field differs from every other, and one of the texts is absent, one empty. */
+/* All fields differ. One of the texts is absent, and one is empty. */
 static struct session example(void)
 {
     return (struct session){.session_id = SV("s:1"),
@@ -47,7 +47,7 @@ static struct sv encoded(struct request_ctx *ctx)
 {
     const struct session s = example();
     struct sv bytes = SV_NONE;
-    CU_ASSERT_EQUAL(codec_encode(ctx, &s, &bytes), ERR_NONE);
+    CU_ASSERT_EQUAL(session_codec_encode(ctx, &s, &bytes), ERR_NONE);
     return bytes;
 }
 
@@ -57,17 +57,17 @@ TEST(round_trip)
     struct request_ctx *ctx = test_ctx();
     struct sv bytes = encoded(ctx);
     struct session s = example(), back;
-    CU_ASSERT_TRUE(codec_decode(ctx, bytes, &back));
+    CU_ASSERT_TRUE(session_codec_decode(ctx, bytes, &back));
     same_session(&s, &back);
     s.sliding = false;
     s.user_id = SV("");
     s.n_messages = 0;
-    CU_ASSERT_EQUAL(codec_encode(ctx, &s, &bytes), ERR_NONE);
-    CU_ASSERT_TRUE(codec_decode(ctx, bytes, &back));
+    CU_ASSERT_EQUAL(session_codec_encode(ctx, &s, &bytes), ERR_NONE);
+    CU_ASSERT_TRUE(session_codec_decode(ctx, bytes, &back));
     same_session(&s, &back);
 }
 
-/* A copy of exactly n bytes, so that AddressSanitizer sees the first byte behind it. */
+/* A copy of exactly n bytes, so that AddressSanitizer reports an access after them. */
 static char *exact(struct sv bytes, size_t n)
 {
     char *p = malloc(n ? n : 1);
@@ -90,36 +90,36 @@ TEST(another_length_is_refused)
     for (size_t n = 0; n <= longer.n; n++) {
         struct arena_mark mark = arena_get_mark(ctx->arena);
         char *p = exact(buf_get(&longer), n);
-        CU_ASSERT_EQUAL(codec_decode(ctx, (struct sv){p, n}, &back), n == longer.n - 1);
+        CU_ASSERT_EQUAL(session_codec_decode(ctx, (struct sv){p, n}, &back), n == longer.n - 1);
         free(p);
         arena_rewind(ctx->arena, mark);
     }
 }
 
-static bool inside(struct sv s, const char *p, size_t n)
+static bool is_within(struct sv s, const char *p, size_t n)
 {
     return !s.p || (s.p >= p && s.p + s.n <= p + n);
 }
 
-/* Reads n bytes, which may be damaged: they are refused, or each value is one of theirs. */
+/* Decodes n bytes, which may be damaged: they are refused, or each text is within them. */
 static bool read_damaged(struct request_ctx *ctx, const char *p, size_t n)
 {
     struct arena_mark mark = arena_get_mark(ctx->arena);
     struct session back;
-    const bool read = codec_decode(ctx, (struct sv){p, n}, &back);
+    const bool read = session_codec_decode(ctx, (struct sv){p, n}, &back);
     if (read) {
-        CU_ASSERT_TRUE(inside(back.session_id, p, n) && inside(back.context, p, n) &&
-                       inside(back.metadata, p, n));
+        CU_ASSERT_TRUE(is_within(back.session_id, p, n) && is_within(back.context, p, n) &&
+                       is_within(back.metadata, p, n));
         for (size_t k = 0; k < back.n_messages; k++)
-            CU_ASSERT_TRUE(inside(back.messages[k].content, p, n) &&
-                           inside(back.messages[k].metadata, p, n));
+            CU_ASSERT_TRUE(is_within(back.messages[k].content, p, n) &&
+                           is_within(back.messages[k].metadata, p, n));
     }
     arena_rewind(ctx->arena, mark);
     return read;
 }
 
 /* Each bit changed, and each byte 0xff. */
-TEST(damage_stays_inside)
+TEST(damage_stays_within)
 {
     struct request_ctx *ctx = test_ctx();
     const struct sv bytes = encoded(ctx);
@@ -143,9 +143,9 @@ TEST(little_memory)
     struct sv out = SV_NONE;
     struct session s = example();
     small.arena = arena_create(256);
-    CU_ASSERT_EQUAL(codec_encode(&small, &s, &out), ERR_NOMEM);
+    CU_ASSERT_EQUAL(session_codec_encode(&small, &s, &out), ERR_NOMEM);
     arena_destroy(small.arena);
     small.arena = arena_create(64);
-    CU_ASSERT_FALSE(codec_decode(&small, bytes, &s));
+    CU_ASSERT_FALSE(session_codec_decode(&small, bytes, &s));
     arena_destroy(small.arena);
 }

@@ -23,8 +23,8 @@ TEST(session_ids)
     CU_ASSERT_FALSE(session_id_valid((struct sv){"a\0b", 3}));
 }
 
-/* Every byte, one by one: the alphabet is the one of the interface and nothing more. "~", which
- * deleted sessions are put aside under, is not in it. */
+/* Every byte, one by one: the alphabet is the one of the interface and nothing more. "~",
+ * which the ids of tombstones begin with, is not in it. */
 TEST(alphabet)
 {
     static const char allowed[] =
@@ -40,40 +40,40 @@ TEST(alphabet)
 /* Digits alone name a message by its seq. */
 TEST(message_ids)
 {
-    CU_ASSERT_FALSE(session_message_id_valid(SV("1")));
-    CU_ASSERT_FALSE(session_message_id_valid(SV("00123456789")));
-    CU_ASSERT_FALSE(session_message_id_valid(SV("")));
-    CU_ASSERT_FALSE(session_message_id_valid(SV("..")));
-    CU_ASSERT_TRUE(session_message_id_valid(SV("1a")));
-    CU_ASSERT_TRUE(session_message_id_valid(SV("-1")));
-    CU_ASSERT_TRUE(session_message_id_valid(SV("msg_1")));
+    static const char *const good[] = {"1a", "-1", "msg_1"}, *const bad[] = {"1", "00123456789", "",
+                                                                             ".."};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        CU_ASSERT_TRUE(session_message_id_valid(sv_from(good[i])));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        CU_ASSERT_FALSE(session_message_id_valid(sv_from(bad[i])));
 }
 
-/* The instant itself is over: expires_at > now() is what the statements ask for. Fails if the
+/* The statements ask for expires_at > now(): at that instant the session is over. Fails if the
  * predicate says "before" instead of "not after": tried. */
 TEST(expiry)
 {
+    static const struct {
+        int64_t now_us;
+        bool expired;
+    } rows[] = {{999, false}, {1000, true},       {1001, true},
+                {0, false},   {INT64_MIN, false}, {INT64_MAX, true}};
     const struct session s = {.expires_at = 1000};
-    CU_ASSERT_FALSE(session_is_expired(&s, 999));
-    CU_ASSERT_TRUE(session_is_expired(&s, 1000));
-    CU_ASSERT_TRUE(session_is_expired(&s, 1001));
-    CU_ASSERT_FALSE(session_is_expired(&s, 0));
-    CU_ASSERT_FALSE(session_is_expired(&s, INT64_MIN));
-    CU_ASSERT_TRUE(session_is_expired(&s, INT64_MAX));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        CU_ASSERT_EQUAL(session_is_expired(&s, rows[i].now_us), rows[i].expired);
 }
 
+/* NULL: absent. A caller that names a user, even "", never gets a session that belongs to nobody.
+ */
 TEST(users)
 {
-    const struct session of_u1 = {.user_id = SV("u1")};
-    const struct session of_nobody = {.user_id = SV_NONE};
-    CU_ASSERT_TRUE(session_user_matches(&of_u1, SV_NONE));
-    CU_ASSERT_TRUE(session_user_matches(&of_nobody, SV_NONE));
-    CU_ASSERT_TRUE(session_user_matches(&of_u1, SV("u1")));
-    CU_ASSERT_FALSE(session_user_matches(&of_u1, SV("u")));
-    CU_ASSERT_FALSE(session_user_matches(&of_u1, SV("u12")));
-    CU_ASSERT_FALSE(session_user_matches(&of_u1, SV("U1")));
-    CU_ASSERT_FALSE(session_user_matches(&of_u1, SV("")));
-    /* Whoever names a user never gets a session that belongs to nobody, not even by "". */
-    CU_ASSERT_FALSE(session_user_matches(&of_nobody, SV("u1")));
-    CU_ASSERT_FALSE(session_user_matches(&of_nobody, SV("")));
+    static const struct {
+        const char *owner, *user;
+        bool matches;
+    } rows[] = {{"u1", NULL, true}, {NULL, NULL, true},   {"u1", "u1", true},
+                {"u1", "u", false}, {"u1", "u12", false}, {"u1", "U1", false},
+                {"u1", "", false},  {NULL, "u1", false},  {NULL, "", false}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const struct session s = {.user_id = sv_from(rows[i].owner)};
+        CU_ASSERT_EQUAL(session_user_matches(&s, sv_from(rows[i].user)), rows[i].matches);
+    }
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The native form that a cache keeps is, byte by byte, the one that is written from the fields. */
+/* The JSON form that a cache keeps equals, byte by byte, the one that is written from the fields.
+ */
 #include "../../../src/session/session_internal.h"
 
 #include <string.h>
@@ -68,9 +69,9 @@ static struct sv written(struct bench *b, const struct session *s)
     buf_init(&out, b->ctx->arena, 0);
     json_write_init(&j, &out);
     json_write_object_open(&j);
-    session_write_members(&j, s, NULL);
+    session_json_members(&j, s, NULL);
     json_write_key(&j, "messages");
-    session_write_messages(&j, s->messages, s->n_messages);
+    session_json_messages(&j, s->messages, s->n_messages);
     json_write_object_close(&j);
     CU_ASSERT_FALSE(out.failed);
     return buf_get(&out);
@@ -80,8 +81,8 @@ static struct session through_cache(struct bench *b, const struct session *s)
 {
     struct session back = {.n_messages = 0};
     struct sv bytes = SV_NONE;
-    CU_ASSERT_EQUAL(codec_encode(b->ctx, s, &bytes), ERR_NONE);
-    CU_ASSERT_TRUE(codec_decode(b->ctx, bytes, &back));
+    CU_ASSERT_EQUAL(session_codec_encode(b->ctx, s, &bytes), ERR_NONE);
+    CU_ASSERT_TRUE(session_codec_decode(b->ctx, bytes, &back));
     return back;
 }
 
@@ -105,7 +106,7 @@ TEST(the_newest)
 }
 
 /* A page has the newest first. */
-TEST(the_other_way_round)
+TEST(newest_first)
 {
     struct bench b;
     struct session_message back[SESSION_WINDOW], forth[SESSION_WINDOW];
@@ -120,9 +121,9 @@ TEST(the_other_way_round)
     CU_ASSERT_TRUE(sv_eq(written(&b, &b.s), written(&b, &kept)));
 }
 
-/* A value is carried on again and again: what is left of the old one, and a new message. Fails if
- * the members are kept though they have changed: tried. */
-TEST(carried_on)
+/* A value is updated again and again with a new message. Fails if the form of the members is kept
+ * though they have changed: tried. */
+TEST(updated_often)
 {
     struct bench b;
     begin(&b, SESSION_WINDOW);
@@ -146,8 +147,8 @@ TEST(carried_on)
     }
 }
 
-/* The same by the function that does it for an append. Fails if what it makes keeps the members of
- * before, or if mark_before is not compared: tried. */
+/* The same with fresh_after_append. Fails if it keeps the old form of the members, or if
+ * mark_before is not compared: tried. */
 TEST(after_an_append)
 {
     struct bench b;
@@ -164,7 +165,7 @@ TEST(after_an_append)
     begin(&b, SESSION_WINDOW);
     w.snapshot = cache_snapshot(s.cache, w.key);
     value.stamp = (struct cache_stamp){b.s.generation, b.s.version, b.s.mark};
-    CU_ASSERT_EQUAL(codec_encode(b.ctx, &b.s, &value.bytes), ERR_NONE);
+    CU_ASSERT_EQUAL(session_codec_encode(b.ctx, &b.s, &value.bytes), ERR_NONE);
     cache_put(s.cache, b.ctx, w.key, &w.snapshot, false, &value);
     struct session_receipt r = {.session_id = b.s.session_id,
                                 .generation = b.s.generation,
@@ -178,7 +179,7 @@ TEST(after_an_append)
                                 .at = b.s.updated_at + 1000,
                                 .expires_at = b.s.expires_at + 1000};
     CU_ASSERT_TRUE(fresh_after_append(&s, b.ctx, &w, &append, &r, &now));
-    /* Field by field, and without the forms: so it is written anew. */
+    /* Without the forms it is written from the fields. */
     struct session_message plain[SESSION_WINDOW];
     want = now;
     want.native = SV_NONE;
@@ -199,8 +200,8 @@ TEST(after_an_append)
     cache_shared_unmap(shared);
 }
 
-/* What has not changed at all may keep its form whole. */
-TEST(kept_as_it_is)
+/* A session that has not changed keeps its form. */
+TEST(unchanged)
 {
     struct bench b;
     begin(&b, 7);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "theatre.h"
+#include "harness.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -16,68 +16,68 @@
 /* Bounds what hangs; no test depends on its length. */
 enum { PATIENCE_MS = 20000, STEP_MS = 5, LOG_MAX = 256 * 1024 };
 
-/* The workers inherit it by fork: they are called without an argument of the test's. */
-static struct play *play;
+/* Workers inherit it by fork: a worker_fn has no argument for it. */
+static struct shared_state *state;
 
-static void come(void)
+static void count_serving(void)
 {
-    const int here = atomic_fetch_add(&play->here, 1) + 1;
-    int most = atomic_load(&play->most);
-    while (here > most && !atomic_compare_exchange_weak(&play->most, &most, here))
+    const int serving = atomic_fetch_add(&state->serving, 1) + 1;
+    int most = atomic_load(&state->most_serving);
+    while (serving > most && !atomic_compare_exchange_weak(&state->most_serving, &most, serving))
         continue;
 }
 
-static int act(const struct worker_run *run)
+static int simulate_worker(const struct worker_run *run)
 {
     sigset_t term;
-    const int part = atomic_load(&play->part);
-    struct metrics_slot *slot = &run->shared->slots[run->slot];
+    const int behaviour = atomic_load(&state->behaviour);
+    struct metrics_slot *slot = &run->shared->slots[run->worker];
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
-    atomic_fetch_add(&play->busy_at_start, (int)atomic_load(&slot->threads_busy));
+    atomic_fetch_add(&state->busy_at_start, (int)atomic_load(&slot->threads_busy));
     metrics_set(&slot->threads_busy, 7);
-    const int order = atomic_fetch_add(&play->started, 1);
-    atomic_store(&play->pids[order % PIDS], getpid());
-    if (part == PART_MISCONFIGURED) {
-        shared_set_reason(run->shared, "the schema is of yesterday");
+    const int order = atomic_fetch_add(&state->started, 1);
+    atomic_store(&state->pids[order % PIDS], getpid());
+    if (behaviour == MISCONFIGURED) {
+        shared_set_reason(run->shared, "the schema is too old");
         return EXIT_MISCONFIGURED;
     }
-    come();
-    if (part != PART_SILENT) {
-        atomic_store(&run->shared->words[run->slot].ready, true);
+    count_serving();
+    if (behaviour != NEVER_READY) {
+        atomic_store(&run->shared->flags[run->worker].ready, true);
         atomic_store(&run->shared->served, true);
-        atomic_fetch_add(&play->ready, 1);
+        atomic_fetch_add(&state->ready, 1);
     }
     while (signals_wait(&term, clock_mono_us() + STEP_MS * 1000) != SIGTERM)
-        if (part == PART_TIRED && atomic_load(&play->tired))
-            atomic_store(&run->shared->words[run->slot].wishes, true);
-    atomic_fetch_sub(&play->here, 1);
-    while (part == PART_STUBBORN)
+        if (behaviour == RECYCLABLE && atomic_load(&state->recycle))
+            atomic_store(&run->shared->flags[run->worker].wants_replacement, true);
+    atomic_fetch_sub(&state->serving, 1);
+    while (behaviour == NEVER_ENDS)
         pause();
-    atomic_fetch_add(&play->ended, 1);
+    atomic_fetch_add(&state->ended, 1);
     return EXIT_GOOD;
 }
 
-static bool check(const struct config *cfg, char *why, size_t why_n)
+static bool simulate_check(const struct config *cfg, char *why, size_t why_n)
 {
     (void)cfg;
-    atomic_fetch_add(&play->checks, 1);
-    if (atomic_load(&play->check) == PART_SILENT)
+    atomic_fetch_add(&state->checks, 1);
+    if (atomic_load(&state->check) == NEVER_READY)
         for (;;)
             pause();
-    snprintf(why, why_n, "the server is of stone");
-    return atomic_load(&play->check) == PART_GOOD;
+    snprintf(why, why_n, "no such server");
+    return atomic_load(&state->check) == GOOD;
 }
 
-static void run_supervisor(const struct theatre *t)
+static void run_supervisor(const struct harness *t)
 {
     int fd = open(t->log, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
         _exit(99);
-    _exit(supervisor_run(&t->cfg, act, check));
+    _exit(supervisor_run(&t->cfg, simulate_worker, simulate_check));
 }
 
-void theatre_configure(struct theatre *t, int workers, int drain_s, const char *more)
+void harness_configure(struct harness *t, int workers, int drain_s, const char *more)
 {
     char fresh[80];
     snprintf(fresh, sizeof fresh, "%s.new", t->file);
@@ -92,7 +92,7 @@ void theatre_configure(struct theatre *t, int workers, int drain_s, const char *
     CU_ASSERT_EQUAL(rename(fresh, t->file), 0);
 }
 
-void theatre_open(struct theatre *t)
+void harness_open(struct harness *t)
 {
     fflush(NULL);
     t->pid = fork();
@@ -100,38 +100,38 @@ void theatre_open(struct theatre *t)
         run_supervisor(t);
 }
 
-void theatre_begin(struct theatre *t, enum part part, int drain_s)
+void harness_begin(struct harness *t, enum behaviour behaviour, int drain_s)
 {
     char why[256];
     memset(t, 0, sizeof *t);
-    play = mmap(NULL, sizeof *play, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    t->play = play;
-    atomic_store(&play->part, part);
+    state = mmap(NULL, sizeof *state, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    t->state = state;
+    atomic_store(&state->behaviour, behaviour);
     snprintf(t->dir, sizeof t->dir, "/tmp/parley-supervisor-XXXXXX");
     CU_ASSERT_PTR_NOT_NULL(mkdtemp(t->dir));
     snprintf(t->file, sizeof t->file, "%s/settings", t->dir);
     snprintf(t->log, sizeof t->log, "%s/log", t->dir);
     clearenv();
     setenv("DATABASE_URL", "postgresql:///nowhere", 1);
-    theatre_configure(t, WORKERS, drain_s, "");
+    harness_configure(t, WORKERS, drain_s, "");
     CU_ASSERT_EQUAL(config_load(&t->cfg, t->file, why, sizeof why), ERR_NONE);
-    theatre_open(t);
+    harness_open(t);
 }
 
-bool theatre_count(_Atomic int *count, int n)
+bool harness_count(_Atomic int *count, int n)
 {
     for (int i = 0; i < PATIENCE_MS / STEP_MS && atomic_load(count) < n; i++)
         poll(NULL, 0, STEP_MS);
     return atomic_load(count) >= n;
 }
 
-void theatre_ready(struct theatre *t, enum part part, int drain_s)
+void harness_ready(struct harness *t, enum behaviour behaviour, int drain_s)
 {
-    theatre_begin(t, part, drain_s);
-    CU_ASSERT_TRUE(theatre_count(&t->play->ready, WORKERS));
+    harness_begin(t, behaviour, drain_s);
+    CU_ASSERT_TRUE(harness_count(&t->state->ready, WORKERS));
 }
 
-int theatre_said(const struct theatre *t, const char *what)
+int harness_said(const struct harness *t, const char *what)
 {
     char *text = calloc(1, LOG_MAX);
     FILE *f = fopen(t->log, "re");
@@ -145,14 +145,14 @@ int theatre_said(const struct theatre *t, const char *what)
     return n;
 }
 
-bool theatre_says(const struct theatre *t, const char *what, int n)
+bool harness_says(const struct harness *t, const char *what, int n)
 {
-    for (int i = 0; i < PATIENCE_MS / STEP_MS && theatre_said(t, what) < n; i++)
+    for (int i = 0; i < PATIENCE_MS / STEP_MS && harness_said(t, what) < n; i++)
         poll(NULL, 0, STEP_MS);
-    return theatre_said(t, what) == n;
+    return harness_said(t, what) == n;
 }
 
-int theatre_wait(const struct theatre *t)
+int harness_wait(const struct harness *t)
 {
     int status;
     for (int i = 0; i < PATIENCE_MS / STEP_MS; i++) {
@@ -165,7 +165,7 @@ int theatre_wait(const struct theatre *t)
     return -1;
 }
 
-void theatre_end(struct theatre *t, bool sockets_gone)
+void harness_end(struct harness *t, bool sockets_gone)
 {
     struct stat st;
     CU_ASSERT_EQUAL(lstat(t->cfg.listen, &st) != 0, sockets_gone);
@@ -179,12 +179,12 @@ void theatre_end(struct theatre *t, bool sockets_gone)
     unlink(t->file);
     CU_ASSERT_EQUAL(rmdir(t->dir), 0);
     config_free(&t->cfg);
-    munmap(play, sizeof *play);
+    munmap(state, sizeof *state);
 }
 
-void theatre_close(struct theatre *t)
+void harness_close(struct harness *t)
 {
     kill(t->pid, SIGTERM);
-    CU_ASSERT_EQUAL(theatre_wait(t), EXIT_GOOD);
-    theatre_end(t, true);
+    CU_ASSERT_EQUAL(harness_wait(t), EXIT_GOOD);
+    harness_end(t, true);
 }

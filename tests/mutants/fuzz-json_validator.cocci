@@ -1,9 +1,9 @@
 // What: A JSON string holds valid UTF-8.
-// Test: fuzz json_guard
-// In: src/json/doc.c
+// Test: fuzz json_validator
+// In: src/json/validator.c
 
 @@ expression s, end; @@
-string_token(...) { <...
+read_string(...) { <...
 - s->bad_utf8 < end
 + false
 ...> }

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* Numbers and bytes as text and in byte order. Only base64url_write adds a NUL. */
+#ifndef PARLEY_BASE_ENCODE_H
+#define PARLEY_BASE_ENCODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "parley/base/err.h"
+#include "parley/base/sv.h"
+
+enum { HEX_U64_LEN = 16, BE_U64_LEN = 8, JSON_ESCAPE_MAX = 6 };
+/* Characters that n bytes take as base64url without padding (RFC 4648, section 5). */
+#define BASE64URL_LEN(n) (((n)*4 + 2) / 3)
+
+/* The value of a hexadecimal digit of either case; -1 if it is none. */
+int hex_value(char c);
+/* All 16 digits, in lower case. */
+void hex_write(uint64_t v, char out[HEX_U64_LEN]);
+/* False unless s is 1 to 16 digits in lower case. */
+MUSTCHECK bool hex_read(struct sv s, uint64_t *out);
+/* The byte of the percent escape at the beginning of s ("%2F"); -1 if there is none. */
+int percent_read(struct sv s);
+
+/* Writes the JSON escape of ", \ or a control character ("\n", "\u001f"); returns its length. */
+size_t json_escape_write(unsigned char c, char out[JSON_ESCAPE_MAX]);
+
+/* Big-endian, as byte order on a network is. */
+void be_write(uint64_t v, unsigned char out[BE_U64_LEN]);
+uint64_t be_read(const unsigned char in[BE_U64_LEN]);
+
+/* out has room for BASE64URL_LEN(n) characters and a NUL. */
+void base64url_write(const void *bytes, size_t n, char *out);
+/* False unless text stands for exactly n bytes. More than one text may stand for the same bytes. */
+MUSTCHECK bool base64url_read(struct sv text, void *out, size_t n);
+
+#endif

@@ -1,0 +1,134 @@
+/*
+ * What a session is, as data: the session, its messages, what a client asks for, and what a write
+ * reports. The structs own nothing: their texts live in the request's arena or are borrowed from
+ * the caller. Times are microseconds of the wall clock. JSON text has passed json_doc_parse.
+ */
+#ifndef PARLEY_SESSION_MODEL_H
+#define PARLEY_SESSION_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "parley/base/ctx.h"
+#include "parley/base/uuid.h"
+
+enum {
+    SESSION_ID_MAX = 128,
+    SESSION_MESSAGES_MAX = 1000, /* in one append, and in one page */
+    SESSION_WINDOW = 20,         /* newest messages that a cached session has; the default page */
+    SESSION_KEY_MAX = 255,       /* bytes of an idempotency key */
+    SESSION_LAYOUT = 4           /* of a session as bytes in a cache (src/session/codec.c) */
+};
+
+struct session_message {
+    int64_t seq;
+    struct sv message_id; /* never absent: the client's, or made from generation and seq */
+    struct sv type, role; /* role may be absent */
+    struct sv content;    /* JSON text; absent where a type has none */
+    struct sv metadata;   /* JSON text */
+    struct sv extra;      /* JSON object with members of other interfaces; absent: none */
+    int64_t created_at;
+    struct sv native; /* its JSON form, from a cache; absent: not written yet. Code that changes
+                       * another field must clear this one */
+};
+
+struct session {
+    struct sv session_id, user_id, language; /* user_id may be absent */
+    int64_t generation, version, state_version, last_seq, message_count;
+    uint64_t mark,
+        state_mark; /* random bits of the last write, and of the last write of the state */
+    int64_t ttl_seconds;
+    bool sliding;
+    int64_t created_at, updated_at, expires_at;
+    struct sv context, metadata;      /* JSON text */
+    struct session_message *messages; /* the newest, oldest first */
+    size_t n_messages;
+    struct sv native; /* as in struct session_message: the members but for the messages */
+    bool degraded;    /* from a cache while PostgreSQL is away: may be old */
+};
+
+/* ---- ids ---- */
+
+/* 1 to SESSION_ID_MAX of A–Z a–z 0–9 . _ : - and neither "." nor "..". */
+bool session_id_valid(struct sv id);
+/* conv_ and the 32 digits of a UUID are another spelling of that UUID. *id becomes the UUID, in the
+ * arena. Other ids stay as they are. */
+MUSTCHECK enum err session_id_canonical(struct request_ctx *ctx, struct sv *id);
+/* As session_id_valid, but not digits alone: those name a message by its seq. */
+bool session_message_id_valid(struct sv id);
+/* As session_id_canonical, for msg_. */
+MUSTCHECK enum err session_message_id_canonical(struct request_ctx *ctx, struct sv *id);
+/* given or, if it is absent, the id of this generation and seq, which is written to made. */
+struct sv session_message_id(struct sv given, int64_t generation, int64_t seq,
+                             char made[UUID_LEN + 1]);
+
+/* ---- what a client asks for ---- */
+
+struct session_message_draft {
+    struct sv message_id; /* absent: made */
+    struct sv type, role; /* type is never absent */
+    struct sv content;    /* JSON text or absent */
+    struct sv metadata;   /* JSON text, never absent */
+    struct sv extra;      /* JSON object that is not empty, or absent */
+};
+/* The message that a draft becomes. made: room for an id, which must live as long as the result. */
+struct session_message session_message_of(const struct session_message_draft *draft,
+                                          int64_t generation, int64_t seq, int64_t at,
+                                          char made[UUID_LEN + 1]);
+
+struct session_draft {
+    struct sv session_id; /* absent: a UUIDv7 is made */
+    struct sv user_id, language;
+    struct sv context, metadata;
+    int64_t ttl_seconds; /* 0: the default */
+    bool sliding;
+    const struct session_message_draft *messages;
+    size_t n_messages;
+};
+
+/* What must hold for a call to have an effect, and the key under which it has it once. */
+struct session_precondition {
+    struct sv user;            /* X-Parley-User; absent: any. Another user gets "not found" */
+    const struct sv *if_match; /* entity tags of which one must be the session's; NULL: any */
+    size_t n_if_match;
+    bool create_only;      /* If-None-Match: * on a PUT */
+    struct sv key;         /* Idempotency-Key; absent: none */
+    struct sv fingerprint; /* SHA-256 of the request that carries the key */
+};
+
+/* How a patch changes an object. */
+enum session_patch_how {
+    SESSION_PATCH_MERGE,   /* RFC 7396 */
+    SESSION_PATCH_OVERLAY, /* each member given replaces the member of that name as a whole */
+    SESSION_PATCH_REPLACE  /* the object given replaces the old one */
+};
+/* The members of a patch that were given; those that are text are JSON text. */
+struct session_patch {
+    bool has_user_id, has_language, has_ttl;
+    struct sv user_id; /* absent: null, the session then belongs to nobody */
+    struct sv language;
+    int64_t ttl_seconds; /* 0: the default */
+    struct sv context;   /* a merge patch; absent: not given. "null" resets to {} */
+    struct sv metadata;  /* the same, applied as metadata_how says */
+    enum session_patch_how metadata_how;
+};
+
+/* ---- what a write did ---- */
+
+/* Enough for the answer; an idempotency record keeps it. */
+struct session_receipt {
+    struct sv session_id;
+    int64_t generation, version, state_version, message_count;
+    uint64_t mark, state_mark;
+    uint64_t mark_before;               /* the mark directly before the write */
+    int64_t first_seq, last_seq;        /* of the appended messages; 0: none */
+    int64_t at, session_at, expires_at; /* the write; the session's creation and expiry */
+    int status;                         /* HTTP status of the first answer */
+    bool created;                       /* this call made the session */
+    bool replayed;                      /* it answers an earlier request with the same key again */
+    struct session_message *window;     /* ?return=N: the newest N, oldest first */
+    size_t n_window;
+};
+
+#endif

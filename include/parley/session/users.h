@@ -1,0 +1,62 @@
+/* The sessions of one user: listed, exported, erased. Thread rule and errors: session.h. */
+#ifndef PARLEY_SESSION_USERS_H
+#define PARLEY_SESSION_USERS_H
+
+#include "parley/session/session.h"
+
+enum { SESSION_LIST_MAX = 100 };
+
+/* The keyset position of a session: its place in the order of creation, which never changes. */
+struct session_position {
+    int64_t created_at, generation;
+};
+struct session_list {
+    struct session *sessions; /* without messages, and without context (absent) */
+    size_t n;
+    bool has_more;
+};
+/* Live sessions, newest first, after a position (NULL: from the newest). limit: 1 to
+ * SESSION_LIST_MAX. Fewer come where page_bytes is reached. */
+MUSTCHECK enum err session_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                                const struct session_position *after, size_t limit,
+                                struct session_list *out);
+
+/* An export, oldest session first. Each call reads one session, or some messages of the last one.
+ * No connection is held between calls. The export has each session that was live when it began and
+ * is still live when it is read, with its messages at that moment. The caller sets user, which must
+ * outlive the export, and zeroes the rest. */
+struct session_export {
+    struct sv user;
+    int64_t sessions, messages; /* given so far */
+    /* Internal: */
+    bool begun;
+    struct session_position at, until;
+    char id[SESSION_ID_MAX]; /* of the session whose messages are being read */
+    size_t id_n;
+    int64_t generation, seq, last_seq; /* seq == last_seq: it has no more messages */
+};
+struct session_export_part {
+    bool end;                /* the export is complete; nothing else is set */
+    struct session *session; /* without messages; NULL: messages of the last session */
+    struct sv session_id;
+    struct session_message *messages; /* in the order of seq */
+    size_t n;                         /* may be 0 */
+};
+MUSTCHECK enum err session_export_next(struct sessions *s, struct request_ctx *ctx,
+                                       struct session_export *x, struct session_export_part *out);
+
+struct session_erasure {
+    int64_t sessions; /* made tombstones, which nobody can read, and then deleted */
+    int64_t messages; /* deleted by this call, not by the sweeper */
+    int64_t keys;     /* idempotency records deleted that had outlived their sessions */
+    bool has_more;
+    int64_t expire_by; /* 0: no cache has any of it; else when the last value has expired */
+};
+/* Deletes all sessions of a user, expired ones and tombstones too, and all idempotency records of
+ * the user, whoever owns the session now. Takes at most half of the request's time. Tombstones
+ * stay: the next call or the sweeper goes on. ERR_OUTCOME_UNKNOWN: it failed after a part was done.
+ */
+MUSTCHECK enum err session_erase_user(struct sessions *s, struct request_ctx *ctx, struct sv user,
+                                      struct session_erasure *out);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/* A command's connection to PostgreSQL, and what it says on stderr. */
+#include "cli_internal.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "parley/base/clock.h"
+
+enum { POLL_MS = 20, ARENA_LIMIT = 64 * 1024 * 1024 };
+
+int command_usage_error(const char *what, const char *value)
+{
+    fprintf(stderr, "parley: %s%s; see parley --help\n", what, value ? value : "");
+    return EXIT_MISCONFIGURED;
+}
+
+const char *command_admin_url(const struct config *cfg)
+{
+    return cfg->database_admin_url[0] ? cfg->database_admin_url : cfg->database_url;
+}
+
+void command_disconnect(struct command_context *c)
+{
+    db_close(c->db);
+    arena_destroy(c->arena);
+}
+
+bool command_connect(struct command_context *c, bool owner, int64_t more_ms, char *why, size_t n)
+{
+    const struct config *cfg = c->cfg;
+    const struct deadline end = deadline_in_ms(cfg->connect_ms + cfg->statement_ms + more_ms);
+    struct db_status status = {.state = DB_STARTING, .reason = "out of memory"};
+    struct db_settings settings = db_settings_from(cfg);
+    settings.owner = owner;
+    settings.app_name = owner ? "parley key" : "parley check";
+    settings.url = owner ? command_admin_url(cfg) : cfg->database_url;
+    settings.url_name = settings.url == cfg->database_url ? "DATABASE_URL" : "DATABASE_ADMIN_URL";
+    settings.pool_min = settings.pool_max = settings.workers = 1;
+    settings.idle_s = settings.lifetime_s = 60;
+    c->arena = arena_create(ARENA_LIMIT);
+    c->db = c->arena ? db_open(&settings, NULL) : NULL;
+    while (c->db && status.state == DB_STARTING && !deadline_passed(end)) {
+        (void)poll(NULL, 0, POLL_MS);
+        db_status(c->db, &status);
+    }
+    if (status.state == DB_UP) {
+        ctx_init(&c->ctx, c->arena, end, SV(""), SV("command"));
+        return true;
+    }
+    snprintf(why, n, "%s", status.reason[0] ? status.reason : "no answer in time");
+    command_disconnect(c);
+    return false;
+}
+
+bool command_connect_owner(struct command_context *c, int64_t more_ms)
+{
+    char why[320];
+    const bool good = command_connect(c, true, more_ms, why, sizeof why);
+    if (!good)
+        fprintf(stderr, "parley: PostgreSQL: %s\n", why);
+    return good;
+}
+
+const char *command_cause(const struct command_context *c, enum err e)
+{
+    return c->ctx.err.cause[0] ? c->ctx.err.cause : err_name(e);
+}
+
+int command_finish(struct command_context *c, enum err e)
+{
+    if (e != ERR_NONE) {
+        const char *cause = command_cause(c, e);
+        const char *more = "";
+        if (strstr(cause, "postgres 42501"))
+            more = "; DATABASE_ADMIN_URL must name the login that owns the tables, as for parley "
+                   "migrate";
+        else if (e == ERR_OUTCOME_UNKNOWN)
+            more = "; whether it was done is not known";
+        fprintf(stderr, "parley: %s%s\n", cause, more);
+    }
+    command_disconnect(c);
+    return e == ERR_NONE ? EXIT_GOOD : EXIT_FAULT;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* Faults of a round trip: from an error result, and into the request. */
+#include "db_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void db_fault_set(struct db_fault *f, enum db_fault_kind kind, enum err e, const char *text)
+{
+    f->kind = kind;
+    f->err = e;
+    snprintf(f->text, sizeof(f->text), "%s", text);
+}
+
+/* Copies the primary message. Messages of class 22 quote the refused value, which is the client's
+ * content and must not reach a log: they are cut before the quotation. */
+static void copy_message(struct db_fault *f, const char *message)
+{
+    int n = (int)strcspn(message, "\n");
+    if (strncmp(f->sqlstate, "22", 2) == 0) {
+        int quote = (int)strcspn(message, "\":");
+        n = quote < n ? quote : n;
+    }
+    snprintf(f->text, sizeof(f->text), "%.*s", n, message);
+}
+
+void db_fault_from_result(struct db_fault *f, const PGresult *res)
+{
+    const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+    const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
+    const char *message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+    const char *constraint = PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME);
+    if (!state) {
+        /* libpq's own message: the connection ended, or there was no memory for the answer. */
+        f->kind = FAULT_LOST;
+        f->err = ERR_UNAVAILABLE;
+        copy_message(f, PQresultErrorMessage(res));
+        return;
+    }
+    snprintf(f->sqlstate, sizeof(f->sqlstate), "%s", state);
+    snprintf(f->constraint, sizeof(f->constraint), "%s", constraint ? constraint : "");
+    copy_message(f, message ? message : "");
+    f->err = db_sqlstate_err(state, &f->flags);
+    /* After FATAL the server closes: whether it had committed is not known here. */
+    bool fatal = severity && strcmp(severity, "ERROR") != 0;
+    f->kind = fatal ? FAULT_LOST : FAULT_SERVER;
+}
+
+enum err db_fault_report(struct request_ctx *ctx, const struct db_fault *f,
+                         struct db_failure *failure)
+{
+    if (failure) {
+        memcpy(failure->sqlstate, f->sqlstate, sizeof(failure->sqlstate));
+        memcpy(failure->constraint, f->constraint, sizeof(failure->constraint));
+    }
+    enum err e = f->err;
+    if (f->sqlstate[0])
+        ctx_fault(ctx, e, "postgres %s: %s", f->sqlstate, f->text);
+    else
+        ctx_fault(ctx, e, "postgres: %s", f->text);
+    if ((e == ERR_UNAVAILABLE || e == ERR_OVERLOAD || e == ERR_BUSY) && ctx->err.err == e &&
+        ctx->err.retry_after_s == 0)
+        ctx->err.retry_after_s = 1;
+    return e;
+}
