@@ -3,7 +3,6 @@
 import json
 
 from harness import ParleyTest, at_once, message
-from stack import Stack, StackTest
 
 HEX = r"[0-9a-f]{32}"
 TURN = [  # what the Agents SDK adds for one turn

@@ -87,7 +87,7 @@ class Load:
 
     def run(self):
         """Every route, and every kind of answer that a client can cause."""
-        ask, hit = self.ask, 'parley_source_hits_total{tier="postgres"}'
+        ask, hit = self.ask, 'parley_source_hits_total{source="postgres"}'
         text, two = message("x"), {"messages": [message("a"), message("b")]}
         key = uuid.uuid4().hex
         path = ask("session_create", "POST", "/v1/sessions", 201, 1, body={"message": text},

@@ -1,7 +1,8 @@
 /*
- * Tests mirror src/: those of tests/unit/FOLDER/test_FILE.c are the suite FOLDER/FILE, those of
- * tests/service/FOLDER/test_FILE.c the suite "service FOLDER FILE".
- * Assertions are the non-fatal ones, but for what the rest of a test stands on.
+ * The framework of the unit and service tests, over CUnit. Tests mirror src/: those of
+ * tests/unit/FOLDER/test_FILE.c are the suite FOLDER/FILE, those of
+ * tests/service/FOLDER/test_FILE.c the suite "service FOLDER FILE". Assertions are the non-fatal
+ * ones, unless the rest of a test depends on them.
  */
 #ifndef PARLEY_TESTS_SUITE_H
 #define PARLEY_TESTS_SUITE_H
