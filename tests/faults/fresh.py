@@ -37,7 +37,7 @@ def text_of(m):
     return content if isinstance(content, str) else content[0]["text"]
 
 
-def host_beside(test, env, clock=None, servers=("parley", "nginx")):
+def start_host(test, env, clock=None, servers=("parley", "nginx")):
     """Another host over the test's PostgreSQL, started, with its own nginx and perhaps its own clock."""
     other = Stack({**test.stack.parley.env, **test.env, **{
         name: test.stack.parley.env[name] for name in ("DATABASE_URL", "DATABASE_ADMIN_URL")}},

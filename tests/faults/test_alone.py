@@ -7,7 +7,7 @@ import signal
 import time
 
 from faults import amount
-from fresh import SESSIONS, ReadAfterWrite, host_beside
+from fresh import SESSIONS, ReadAfterWrite, start_host
 from harness import Workers, at_once, eventually, say
 from stack import signal_all, wait_until
 
@@ -88,7 +88,7 @@ class SecondHost(Company):
         a starting host does not wait: tests/mutants/alone-beside-another,
         tests/mutants/alone-without-a-wait."""
         began = time.monotonic()
-        other = host_beside(self, {"PARLEY_HOSTS": "one"})
+        other = start_host(self, {"PARLEY_HOSTS": "one"})
         other.parley.stop()
         for number in range(self.rounds):
             self.alone()
@@ -125,7 +125,7 @@ class Stopped(Company):
         writes what it was about to write. Fails if the shortcut stays on with another host:
         tests/mutants/alone-beside-another."""
         began = time.monotonic()
-        other = host_beside(self, {"PARLEY_HOSTS": "one"})
+        other = start_host(self, {"PARLEY_HOSTS": "one"})
         self.half(other)
         self.second = True
         self.addCleanup(other.parley.resume)
@@ -154,7 +154,7 @@ class Stopped(Company):
             self.fill()
             self.addCleanup(self.stack.parley.resume)
             self.stack.parley.pause()
-            other = host_beside(self, {"PARLEY_HOSTS": "one"})
+            other = start_host(self, {"PARLEY_HOSTS": "one"})
             self.half(other)
             for k in range(SESSIONS):
                 self.numbers[1] += self.numbers[1] % 3 == 2     # an append
@@ -176,7 +176,7 @@ class Stopped(Company):
         Fails if the shortcut lasts longer after the last poll: tests/mutants/alone-for-long."""
         self.fill()
         began = time.monotonic()
-        other = host_beside(self, {"PARLEY_HOSTS": "one"})
+        other = start_host(self, {"PARLEY_HOSTS": "one"})
         other.parley.stop()
         self.alone()
         self.fill()

@@ -372,18 +372,18 @@ class BrokenPeer(SanitizedTest):
         for first in (one, many, one * 1000):
             self.assertEqual(self.judge(first + self.streams["get"], "first"), 0)
         begin, rest = self.streams["append"][:16], self.streams["append"][16:]
-        self.judge(begin + one + rest, "one behind the beginning")
+        self.judge(begin + one + rest, "one after the beginning")
         # A peer that reads no answers holds a thread for as long as a write may take.
         peer = self.peer()
         peer.socket.settimeout(0.1)
         peer.send(begin + one * 20000)
-        self.assertEqual(self.judge(self.streams["get"], "beside a flood"), 1)
+        self.assertEqual(self.judge(self.streams["get"], "during a flood"), 1)
         peer.close()
         self.assertEqual(sorted(self.stack.worker_pids()), self.workers)
         slowest = 0
         for _ in range(2):
             workers, began = self.stack.worker_pids(), time.monotonic()
-            self.assertEqual(self.judge(begin + many + rest, "many behind the beginning"), 0)
+            self.assertEqual(self.judge(begin + many + rest, "many after the beginning"), 0)
             wait_until(lambda was=workers: set(self.stack.worker_pids()) != set(was), 5, "it ended")
             wait_until(lambda: len(self.stack.worker_pids()) == 2, 5, "another")
             slowest = max(slowest, time.monotonic() - began)

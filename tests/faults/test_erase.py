@@ -5,7 +5,7 @@ import time
 from datetime import datetime
 
 from faults import amount
-from fresh import HostsTest, host_beside
+from fresh import HostsTest, start_host
 from harness import say
 
 SECONDS, SESSIONS = 3, 6    # PARLEY_CACHE_SECONDS
@@ -107,7 +107,7 @@ class Second(EraseTest):
     """Another host, with its own memory."""
 
     def more_hosts(self):
-        return (host_beside(self, {"REDIS_URL": self.stack.parley.env["REDIS_URL"]}),)
+        return (start_host(self, {"REDIS_URL": self.stack.parley.env["REDIS_URL"]}),)
 
     def test_seen_from_another(self):
         """An erasure cannot reach the memory of another host. It shows nothing while PostgreSQL answers, and

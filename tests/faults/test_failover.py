@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from faults import amount
-from fresh import HostsTest, host_beside
+from fresh import HostsTest, start_host
 from harness import say
 from stack import Postgres, wait_until
 
@@ -38,7 +38,7 @@ class Timeline(HostsTest):
     def more_hosts(self):
         if self.mode == "one":
             return ()
-        return (host_beside(self, {"REDIS_URL": self.stack.parley.env["REDIS_URL"], "PARLEY_HOSTS": "many"}),)
+        return (start_host(self, {"REDIS_URL": self.stack.parley.env["REDIS_URL"], "PARLEY_HOSTS": "many"}),)
 
     def wait_ready(self):
         """Waits until all workers serve everything, and a lone host answers from memory."""

@@ -9,7 +9,7 @@ import time
 
 from clocks import HOUR, Clock, build
 from faults import amount
-from fresh import ReadAfterWrite, host_beside
+from fresh import ReadAfterWrite, start_host
 from harness import Redis, at_once, eventually, say
 from proxy import Relay
 from stack import StackTest, wait_until
@@ -161,7 +161,7 @@ class OneRedis(RedisDisturbed):
     env = {"PARLEY_HOSTS": "many", "PARLEY_MEMORY": "0"}
 
     def more_hosts(self):
-        other = host_beside(self, self.env, servers=())
+        other = start_host(self, self.env, servers=())
         self.way = other.redis.socket   # of the other host to Redis
         os.symlink(self.stack.redis.socket, self.way)
         other.servers = ("parley", "nginx")
@@ -194,7 +194,7 @@ class Apart:
         for name, seconds in (("ahead", HOUR), ("late", -HOUR)):
             clock = Clock(directory, name, seconds)
             self.addCleanup(clock.file.close)
-            hosts.append(host_beside(self, self.env, clock, self.servers))
+            hosts.append(start_host(self, self.env, clock, self.servers))
         return hosts
 
 

@@ -150,6 +150,6 @@ class Fairness(OverloadTest):
             waited = metrics(self.client).get(held, 0) - before
             over.set()
             holders.join()
-        say(f"{served} served beside {waited:.0f} that were held; the slowest took {slowest:.3f} s")
+        say(f"{served} served while {waited:.0f} were held; the slowest took {slowest:.3f} s")
         # Without a free thread each of them would have waited for a held one.
         self.assertLess(waited * 2, served)
