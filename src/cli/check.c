@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <json-c/json_object.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -20,7 +21,7 @@ enum { NGINX_KEEPALIVE_S = 15 };
 
 /* What was checked, as the members of an array: name, ok and message. */
 struct report {
-    struct output out;
+    struct json_tree out;
     struct json_object *checks;
     bool good;         /* all were ok */
     char message[768]; /* of the last one */
@@ -28,8 +29,8 @@ struct report {
 
 static void begin_report(struct report *r)
 {
-    output_begin(&r->out);
-    r->checks = output_add(&r->out, r->out.root, "checks", json_object_new_array());
+    json_tree_init(&r->out);
+    r->checks = json_tree_array(&r->out, r->out.root, "checks");
     r->good = true;
 }
 
@@ -41,9 +42,9 @@ static bool PRINTF_LIKE(4, 5)
     va_start(ap, fmt);
     vsnprintf(r->message, sizeof r->message, fmt, ap);
     va_end(ap);
-    struct json_object *row = output_add(&r->out, r->checks, NULL, json_object_new_object());
+    struct json_object *row = json_tree_object(&r->out, r->checks, NULL);
     output_text(&r->out, row, "name", sv_from(name));
-    (void)output_add(&r->out, row, "ok", json_object_new_boolean(ok));
+    json_tree_bool(&r->out, row, "ok", ok);
     output_text(&r->out, row, "message", sv_from(r->message));
     r->good = r->good && ok;
     return ok;
@@ -125,7 +126,7 @@ bool check_db(const struct config *cfg, char *why, size_t n)
     begin_report(&r);
     check_postgres(&r, cfg);
     snprintf(why, n, "PostgreSQL: %s", r.message);
-    json_object_put(r.out.root);
+    json_tree_fini(&r.out);
     return r.good;
 }
 
@@ -177,7 +178,7 @@ int check_run(struct command_context *c)
     check_directory(&r, cfg->admin);
     check_postgres(&r, cfg);
     check_redis(&r, cfg);
-    (void)output_add(&r.out, r.out.root, "ok", json_object_new_boolean(r.good));
+    json_tree_bool(&r.out, r.out.root, "ok", r.good);
     if (!c->given[OPTION_JSON] && !r.out.failed)
         print_lines(r.checks);
     const enum err e = output_end(&r.out, ERR_NONE, c->given[OPTION_JSON], r.checks, NULL, 0);

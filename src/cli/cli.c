@@ -127,33 +127,23 @@ static int run_migrate(struct command_context *c)
 
 static void output_setting(void *arg, const char *name, const char *text, int64_t number)
 {
-    struct output *out = arg;
+    struct json_tree *out = arg;
     if (text)
         output_text(out, out->root, name, sv_from(text));
     else
-        output_number(out, out->root, name, number);
+        json_tree_number(out, out->root, name, number);
 }
 
 static int run_config(struct command_context *c)
 {
     const struct config *cfg = c->cfg;
-    const struct {
-        const char *name, *url;
-    } urls[] = {{"DATABASE_URL", cfg->database_url},
-                {"DATABASE_ADMIN_URL", cfg->database_admin_url},
-                {"REDIS_URL", cfg->redis_url}};
-    struct output out;
+    struct json_tree out;
     if (!c->given[OPTION_JSON]) {
         config_print(cfg, stdout);
         return EXIT_GOOD;
     }
-    output_begin(&out);
-    for (size_t i = 0; i < ARRAY_LEN(urls); i++) {
-        char *masked = config_mask_url(urls[i].url);
-        output_setting(&out, urls[i].name, masked ? masked : "***", 0);
-        free(masked);
-    }
-    config_each(cfg, output_setting, &out);
+    json_tree_init(&out);
+    config_each(cfg, true, output_setting, &out);
     return command_finish(c, output_end(&out, ERR_NONE, true, NULL, NULL, 0));
 }
 

@@ -7,8 +7,7 @@
 #ifndef PARLEY_CLI_INTERNAL_H
 #define PARLEY_CLI_INTERNAL_H
 
-#include <json-c/json.h>
-
+#include "parley/api/json_tree.h"
 #include "parley/db/db.h"
 #include "parley/server/server.h"
 
@@ -63,12 +62,7 @@ int command_finish(struct command_context *c, enum err e);
 
 /* ---- output.c ---- */
 
-/* What a command prints: a JSON tree, printed as JSON or as a table. A failed allocation is kept in
- * failed; parents that are NULL because of one are accepted. */
-struct output {
-    struct json_object *root;
-    bool failed;
-};
+/* What a command prints is a JSON tree: printed as it is, or its rows as a table. */
 struct output_column {
     const char *title, *member;
     const char *null_text; /* for null */
@@ -76,19 +70,13 @@ struct output_column {
     bool right;            /* aligned right */
 };
 
-void output_begin(struct output *out);
-/* Adds value (NULL: there was no memory for it) to an object, or to an array, and then name is
- * NULL. Returns value, or NULL after a failure. */
-struct json_object *output_add(struct output *out, struct json_object *parent, const char *name,
-                               struct json_object *value);
 /* Bytes that are not UTF-8 become "?". */
-void output_text(struct output *out, struct json_object *parent, const char *name, struct sv text);
-void output_number(struct output *out, struct json_object *parent, const char *name, int64_t n);
+void output_text(struct json_tree *t, struct json_object *in, const char *name, struct sv text);
 /* As "2026-11-23T21:50:00Z"; 0 becomes null. */
-void output_time(struct output *out, struct json_object *parent, const char *name, int64_t wall_us);
+void output_time(struct json_tree *t, struct json_object *in, const char *name, int64_t wall_us);
 /* Frees the tree. Before that, unless e is an error, prints it as JSON, or the array rows as a
  * table (n columns; 0: nothing). Returns e, or ERR_NOMEM: nothing was printed. */
-enum err output_end(struct output *out, enum err e, bool json, const struct json_object *rows,
+enum err output_end(struct json_tree *t, enum err e, bool json, const struct json_object *rows,
                     const struct output_column *columns, size_t n);
 
 /* ---- commands ---- */

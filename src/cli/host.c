@@ -22,20 +22,20 @@ int host_list_run(struct command_context *c)
         {.title = "ADDRESS", .member = "address"},
     };
     struct db_host *hosts = NULL;
-    struct output out;
+    struct json_tree out;
     size_t n = 0;
     if (!command_connect_owner(c, 0))
         return EXIT_FAULT;
     const enum err e = db_hosts_list(c->db, &c->ctx, &hosts, &n);
-    output_begin(&out);
-    struct json_object *rows = output_add(&out, out.root, "hosts", json_object_new_array());
+    json_tree_init(&out);
+    struct json_object *rows = json_tree_array(&out, out.root, "hosts");
     for (size_t i = 0; i < n; i++) {
         const int64_t ago_us = hosts[i].seen_ago_us > 0 ? hosts[i].seen_ago_us : 0;
-        struct json_object *row = output_add(&out, rows, NULL, json_object_new_object());
+        struct json_object *row = json_tree_object(&out, rows, NULL);
         output_text(&out, row, "id", sv_from(hosts[i].id));
         output_text(&out, row, "mode", hosts[i].alone ? SV("one") : SV("many"));
-        output_number(&out, row, "workers", hosts[i].workers);
-        output_number(&out, row, "seen_seconds_ago", ago_us / 1000000);
+        json_tree_number(&out, row, "workers", hosts[i].workers);
+        json_tree_number(&out, row, "seen_seconds_ago", ago_us / 1000000);
         output_text(&out, row, "version", sv_from(hosts[i].version));
         output_text(&out, row, "address", sv_from(hosts[i].address));
     }

@@ -110,15 +110,15 @@ int key_list_run(struct command_context *c)
         {.title = "NAME", .member = "name"},
     };
     struct auth_key *keys = NULL;
-    struct output out;
+    struct json_tree out;
     size_t n = 0;
     if (!command_connect_owner(c, 0))
         return EXIT_FAULT;
     const enum err e = auth_key_list(c->db, &c->ctx, &keys, &n);
-    output_begin(&out);
-    struct json_object *rows = output_add(&out, out.root, "keys", json_object_new_array());
+    json_tree_init(&out);
+    struct json_object *rows = json_tree_array(&out, out.root, "keys");
     for (size_t i = 0; i < n; i++) {
-        struct json_object *row = output_add(&out, rows, NULL, json_object_new_object());
+        struct json_object *row = json_tree_object(&out, rows, NULL);
         output_text(&out, row, "id", keys[i].id);
         output_text(&out, row, "state", sv_from(key_state(&keys[i])));
         output_text(&out, row, "tenant", keys[i].tenant);

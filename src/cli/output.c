@@ -3,6 +3,7 @@
 #include "cli_internal.h"
 
 #include <inttypes.h>
+#include <json-c/json_object.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,111 +12,33 @@
 #include "parley/base/utf8.h"
 
 /* LINE_DEPTH: containers around the members that get a line each in JSON. */
-enum { CELL_MAX = 32, LINE_DEPTH = 2 };
+enum { CELL_MAX = 32, LINE_DEPTH = 2, TEXT_MAX = 64 * 1024 * 1024 };
 
-void output_begin(struct output *out)
-{
-    out->root = json_object_new_object();
-    out->failed = !out->root;
-}
-
-struct json_object *output_add(struct output *out, struct json_object *parent, const char *name,
-                               struct json_object *value)
-{
-    const bool good = parent && value &&
-                      (name ? json_object_object_add(parent, name, value)
-                            : json_object_array_add(parent, value)) == 0;
-    if (good)
-        return value;
-    json_object_put(value);
-    out->failed = true;
-    return NULL;
-}
-
-void output_text(struct output *out, struct json_object *parent, const char *name, struct sv text)
+void output_text(struct json_tree *t, struct json_object *in, const char *name, struct sv text)
 {
     char *copy = malloc(text.n + 1);
     const bool valid = utf8_valid(text, NULL);
     for (size_t i = 0; copy && i < text.n; i++)
         copy[i] = valid || (unsigned char)text.p[i] < 0x80 ? text.p[i] : '?';
-    (void)output_add(out, parent, name,
-                     copy ? json_object_new_string_len(copy, (int)text.n) : NULL);
+    if (copy)
+        copy[text.n] = '\0';
+    if (copy)
+        json_tree_text(t, in, name, copy);
+    else
+        t->failed = true;
     free(copy);
 }
 
-void output_number(struct output *out, struct json_object *parent, const char *name, int64_t n)
-{
-    (void)output_add(out, parent, name, json_object_new_int64(n));
-}
-
-void output_time(struct output *out, struct json_object *parent, const char *name, int64_t wall_us)
+void output_time(struct json_tree *t, struct json_object *in, const char *name, int64_t wall_us)
 {
     char text[CLOCK_RFC3339_LEN + 1];
     if (wall_us == 0) {
-        /* json-c's null is NULL. */
-        out->failed = out->failed || !parent || json_object_object_add(parent, name, NULL) != 0;
+        json_tree_text(t, in, name, NULL);
         return;
     }
     clock_rfc3339(wall_us, text);
     memcpy(strchr(text, '.'), "Z", 2);
-    output_text(out, parent, name, sv_from(text));
-}
-
-static void print_string(const char *text)
-{
-    putchar('"');
-    for (; *text; text++) {
-        if ((unsigned char)*text < 0x20)
-            printf("\\u%04x", (unsigned)*text);
-        else
-            printf(*text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
-    }
-    putchar('"');
-}
-
-/* Before a member of a container that has depth others around it, and before its end. */
-static void print_break(int depth, bool first, bool end)
-{
-    if (!first && !end)
-        putchar(',');
-    if (depth < LINE_DEPTH && !(first && end))
-        printf("\n%*s", 2 * (end ? depth : depth + 1), "");
-    else if (!first && !end)
-        putchar(' ');
-}
-
-/* Not by json-c's serializer: version 0.16 goes on after a failed allocation, and the text then
- * lacks a piece. Allocates nothing. */
-static void print_json(struct json_object *value, int depth)
-{
-    bool first = true;
-    if (json_object_is_type(value, json_type_object)) {
-        putchar('{');
-        json_object_object_foreach(value, name, member)
-        {
-            print_break(depth, first, false);
-            print_string(name);
-            fputs(": ", stdout);
-            print_json(member, depth + 1);
-            first = false;
-        }
-        print_break(depth, first, true);
-        putchar('}');
-    } else if (json_object_is_type(value, json_type_array)) {
-        putchar('[');
-        for (size_t i = 0; i < json_object_array_length(value); i++) {
-            print_break(depth, i == 0, false);
-            print_json(json_object_array_get_idx(value, i), depth + 1);
-        }
-        print_break(depth, json_object_array_length(value) == 0, true);
-        putchar(']');
-    } else if (json_object_is_type(value, json_type_string)) {
-        print_string(json_object_get_string(value));
-    } else if (json_object_is_type(value, json_type_int)) {
-        printf("%" PRId64, json_object_get_int64(value));
-    } else {
-        fputs(!value ? "null" : json_object_get_boolean(value) ? "true" : "false", stdout);
-    }
+    output_text(t, in, name, sv_from(text));
 }
 
 /* The text of a cell, in buffer unless it is a string; of the head if row is NULL. */
@@ -156,17 +79,22 @@ static void print_table(const struct json_object *rows, const struct output_colu
             }
 }
 
-enum err output_end(struct output *out, enum err e, bool json, const struct json_object *rows,
+enum err output_end(struct json_tree *t, enum err e, bool json, const struct json_object *rows,
                     const struct output_column *columns, size_t n)
 {
-    if (e == ERR_NONE && out->failed)
+    struct arena *arena = json ? arena_create(TEXT_MAX) : NULL;
+    struct buf text;
+    if (e == ERR_NONE && (t->failed || (json && !arena)))
         e = ERR_NOMEM;
     if (e == ERR_NONE && json) {
-        print_json(out->root, 0);
-        putchar('\n');
-    } else if (e == ERR_NONE) {
-        print_table(rows, columns, n);
+        buf_init(&text, arena, 1024);
+        e = json_tree_write(t, LINE_DEPTH, &text);
     }
-    json_object_put(out->root);
+    if (e == ERR_NONE && json)
+        fwrite(buf_get(&text).p, 1, buf_get(&text).n, stdout);
+    else if (e == ERR_NONE)
+        print_table(rows, columns, n);
+    arena_destroy(arena);
+    json_tree_fini(t);
     return e;
 }

@@ -22,12 +22,13 @@ static bool parse_bound(const char *text, int64_t max, int64_t *out)
 }
 
 /* As tenant set takes it: a number, "none" or "default". */
-static void output_bound(struct output *out, struct json_object *row, const char *name, int64_t n)
+static void output_bound(struct json_tree *out, struct json_object *row, const char *name,
+                         int64_t n)
 {
     if (n == AUTH_BOUND_DEFAULT || n == AUTH_BOUND_NONE)
         output_text(out, row, name, n == AUTH_BOUND_NONE ? SV("none") : SV("default"));
     else
-        output_number(out, row, name, n);
+        json_tree_number(out, row, name, n);
 }
 
 /* Prints them, unless e is an error. */
@@ -39,13 +40,13 @@ static enum err print_tenants(const struct auth_tenant *t, size_t n, enum err e,
         {.title = "REQUESTS", .member = "requests", .right = true},
         {.title = "SESSIONS", .member = "sessions", .right = true},
     };
-    struct output out;
-    output_begin(&out);
-    struct json_object *rows = output_add(&out, out.root, "tenants", json_object_new_array());
+    struct json_tree out;
+    json_tree_init(&out);
+    struct json_object *rows = json_tree_array(&out, out.root, "tenants");
     for (size_t i = 0; e == ERR_NONE && i < n; i++) {
-        struct json_object *row = output_add(&out, rows, NULL, json_object_new_object());
+        struct json_object *row = json_tree_object(&out, rows, NULL);
         output_text(&out, row, "tenant", t[i].tenant);
-        output_number(&out, row, "keys", t[i].keys);
+        json_tree_number(&out, row, "keys", t[i].keys);
         output_bound(&out, row, "requests", t[i].requests);
         output_bound(&out, row, "sessions", t[i].sessions);
     }

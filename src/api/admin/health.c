@@ -1,6 +1,27 @@
 /* SPDX-License-Identifier: MIT */
-/* Which parts of the service work, for /readyz and /status. */
+/* What the operations routes share: their JSON, and which parts of the service work. */
 #include "operations.h"
+
+static void free_tree(void *root)
+{
+    json_tree_fini(&(struct json_tree){.root = root});
+}
+
+enum err ops_tree_init(struct request_ctx *ctx, struct json_tree *t)
+{
+    json_tree_init(t);
+    if (t->failed || arena_defer(ctx->arena, free_tree, t->root) != ERR_NONE)
+        return ctx_nomem(ctx);
+    return ERR_NONE;
+}
+
+enum err ops_tree_answer(struct api_call *c, const struct json_tree *t, int status, int lines)
+{
+    if (t->failed)
+        return ctx_nomem(c->ctx);
+    (void)api_begin(c->res, status);
+    return json_tree_write(t, lines, &c->res->body) == ERR_NONE ? ERR_NONE : ctx_nomem(c->ctx);
+}
 
 void ops_health_read(const struct api_service *api, struct ops_health *out)
 {
@@ -25,22 +46,22 @@ void ops_health_read(const struct api_service *api, struct ops_health *out)
     out->status = out->db.state != DB_UP ? "down" : degraded ? "degraded" : "ready";
 }
 
-struct json_object *ops_put_health(struct ops_json *t, struct json_object *in, const char *name,
+struct json_object *ops_put_health(struct json_tree *t, struct json_object *in, const char *name,
                                    const char *status, const char *reason)
 {
-    struct json_object *check = ops_put_object(t, in, name);
-    ops_put_text(t, check, "status", status);
+    struct json_object *check = json_tree_object(t, in, name);
+    json_tree_text(t, check, "status", status);
     if (*reason)
-        ops_put_text(t, check, "reason", reason);
+        json_tree_text(t, check, "reason", reason);
     return check;
 }
 
-void ops_put_shortcut(struct ops_json *t, struct json_object *in, const char *member,
+void ops_put_shortcut(struct json_tree *t, struct json_object *in, const char *member,
                       const struct ops_health *h)
 {
     const bool many = h->shortcut == DB_HOSTS_MANY, on = h->shortcut == DB_HOSTS_ON;
-    struct json_object *shortcut = ops_put_object(t, in, "shortcut");
-    ops_put_text(t, shortcut, member, many ? "not configured" : on ? "on" : "off");
+    struct json_object *shortcut = json_tree_object(t, in, "shortcut");
+    json_tree_text(t, shortcut, member, many ? "not configured" : on ? "on" : "off");
     if (h->shortcut_reason[0] && !many)
-        ops_put_text(t, shortcut, "reason", h->shortcut_reason);
+        json_tree_text(t, shortcut, "reason", h->shortcut_reason);
 }

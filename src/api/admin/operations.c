@@ -13,11 +13,11 @@
 
 static enum err ops_livez(struct api_call *c)
 {
-    struct ops_json t;
-    TRY(ops_json_init(c->ctx, &t));
-    ops_put_text(&t, t.root, "status", "alive");
-    ops_put_text(&t, t.root, "version", c->api->version);
-    return ops_json_answer(c, &t, 200, 0);
+    struct json_tree t;
+    TRY(ops_tree_init(c->ctx, &t));
+    json_tree_text(&t, t.root, "status", "alive");
+    json_tree_text(&t, t.root, "version", c->api->version);
+    return ops_tree_answer(c, &t, 200, 0);
 }
 
 /* Without PostgreSQL it is 503, although cached sessions can still be read: a load balancer that
@@ -26,7 +26,7 @@ static enum err ops_livez(struct api_call *c)
 static enum err ops_readyz(struct api_call *c)
 {
     struct ops_health h;
-    struct ops_json t;
+    struct json_tree t;
     char looping[64] = "";
     ops_health_read(c->api, &h);
     const bool ready = h.db.state == DB_UP;
@@ -34,10 +34,10 @@ static enum err ops_readyz(struct api_call *c)
         (h.cache.redis == CACHE_UP || h.cache.memory_bytes > 0) && auth_accepts_keys(c->api->auth);
     if (h.crash_looping > 0)
         snprintf(looping, sizeof(looping), "%lld of them keep dying", (long long)h.crash_looping);
-    TRY(ops_json_init(c->ctx, &t));
-    ops_put_text(&t, t.root, "status", h.status);
-    ops_put_text(&t, t.root, "serves", ready ? "everything" : reads ? "reads" : "nothing");
-    struct json_object *checks = ops_put_object(&t, t.root, "checks");
+    TRY(ops_tree_init(c->ctx, &t));
+    json_tree_text(&t, t.root, "status", h.status);
+    json_tree_text(&t, t.root, "serves", ready ? "everything" : reads ? "reads" : "nothing");
+    struct json_object *checks = json_tree_object(&t, t.root, "checks");
     (void)ops_put_health(&t, checks, "postgresql", h.database, h.db.reason);
     (void)ops_put_health(&t, checks, "redis", h.redis, h.cache.reason);
     (void)ops_put_health(&t, checks, "workers", h.crash_looping > 0 ? "crash_looping" : "up",
@@ -46,7 +46,7 @@ static enum err ops_readyz(struct api_call *c)
         ops_put_shortcut(&t, checks, "status", &h);
     if (!ready)
         http_response_header(c->res, "Retry-After", SV("1"));
-    return ops_json_answer(c, &t, ready ? 200 : 503, 0);
+    return ops_tree_answer(c, &t, ready ? 200 : 503, 0);
 }
 
 static enum err ops_metrics(struct api_call *c)

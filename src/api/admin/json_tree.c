@@ -1,28 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Trees of json-c for the operations routes. The text is written here and not by json-c, whose
- * serializer (0.16) goes on after a failed allocation and returns a text with a piece missing.
+ * Trees of json-c. The text is written here and not by json-c, whose serializer (0.16) goes on
+ * after a failed allocation and returns a text with a piece missing.
  */
-#include "ops_json.h"
+#include "parley/api/json_tree.h"
 
 #include <json-c/json_object.h>
 #include <json-c/json_visit.h>
 
-static void free_tree(void *root)
+#include "parley/json/json_writer.h"
+
+void json_tree_init(struct json_tree *t)
 {
-    json_object_put(root);
+    t->root = json_object_new_object();
+    t->failed = !t->root;
 }
 
-enum err ops_json_init(struct request_ctx *ctx, struct ops_json *t)
+void json_tree_fini(struct json_tree *t)
 {
-    *t = (struct ops_json){.root = json_object_new_object()};
-    if (!t->root || arena_defer(ctx->arena, free_tree, t->root) != ERR_NONE)
-        return ctx_nomem(ctx);
-    return ERR_NONE;
+    json_object_put(t->root);
+    t->root = NULL;
 }
 
 /* Owns value from now on. */
-static struct json_object *add_value(struct ops_json *t, struct json_object *in, const char *name,
+static struct json_object *add_value(struct json_tree *t, struct json_object *in, const char *name,
                                      struct json_object *value)
 {
     const bool added =
@@ -35,17 +36,17 @@ static struct json_object *add_value(struct ops_json *t, struct json_object *in,
     return NULL;
 }
 
-struct json_object *ops_put_object(struct ops_json *t, struct json_object *in, const char *name)
+struct json_object *json_tree_object(struct json_tree *t, struct json_object *in, const char *name)
 {
     return add_value(t, in, name, json_object_new_object());
 }
 
-struct json_object *ops_put_array(struct ops_json *t, struct json_object *in, const char *name)
+struct json_object *json_tree_array(struct json_tree *t, struct json_object *in, const char *name)
 {
     return add_value(t, in, name, json_object_new_array());
 }
 
-void ops_put_text(struct ops_json *t, struct json_object *in, const char *name, const char *text)
+void json_tree_text(struct json_tree *t, struct json_object *in, const char *name, const char *text)
 {
     if (text)
         (void)add_value(t, in, name, json_object_new_string(text));
@@ -53,12 +54,12 @@ void ops_put_text(struct ops_json *t, struct json_object *in, const char *name, 
         t->failed = true;
 }
 
-void ops_put_number(struct ops_json *t, struct json_object *in, const char *name, int64_t v)
+void json_tree_number(struct json_tree *t, struct json_object *in, const char *name, int64_t v)
 {
     (void)add_value(t, in, name, json_object_new_int64(v));
 }
 
-void ops_put_bool(struct ops_json *t, struct json_object *in, const char *name, bool v)
+void json_tree_bool(struct json_tree *t, struct json_object *in, const char *name, bool v)
 {
     (void)add_value(t, in, name, json_object_new_boolean(v));
 }
@@ -80,9 +81,9 @@ static void write_newline(const struct output *o)
 
 static void write_string(const struct output *o, struct sv s)
 {
-    buf_putc(o->text, '"');
-    json_write_escape(o->text, s);
-    buf_putc(o->text, '"');
+    struct json_writer j;
+    json_write_init(&j, o->text);
+    json_write_sv(&j, s);
 }
 
 static void write_scalar(const struct output *o, struct json_object *v)
@@ -131,15 +132,12 @@ static int write_node(struct json_object *v, int flags, struct json_object *pare
     return JSON_C_VISIT_RETURN_CONTINUE;
 }
 
-enum err ops_json_answer(struct api_call *c, const struct ops_json *t, int status, int lines)
+enum err json_tree_write(const struct json_tree *t, int lines, struct buf *out)
 {
-    struct output o = {.text = &c->res->body, .lines = lines};
-    if (t->failed)
-        return ctx_nomem(c->ctx);
-    (void)api_begin(c->res, status);
-    if (json_c_visit(t->root, 0, write_node, &o) != 0)
-        return ctx_fault(c->ctx, ERR_INTERNAL, "json_c_visit failed");
+    struct output o = {.text = out, .lines = lines};
+    if (t->failed || json_c_visit(t->root, 0, write_node, &o) != 0)
+        return ERR_NOMEM;
     if (lines > 0)
-        buf_putc(o.text, '\n');
-    return ERR_NONE;
+        buf_putc(out, '\n');
+    return out->failed ? ERR_NOMEM : ERR_NONE;
 }
