@@ -1,5 +1,5 @@
 // What: A lost connection retires those that are in use at that moment, too.
-// Test: service service db pool
+// Test: service db pool
 // In: src/db/db_pool_open.c
 
 @@ expression busy; @@

@@ -1,6 +1,6 @@
 // What: Writers of one session leave a quarter of the pool to others.
 // Test: faults test_pool
-// Test: service service db pool
+// Test: service db pool
 // In: src/db/db_pool_queue.c
 
 @@ expression demand, same_key, most; @@
