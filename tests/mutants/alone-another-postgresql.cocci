@@ -4,13 +4,13 @@
 // In: src/db/hosts_rules.c
 
 @@ expression then, f; @@
-fault(...) { <...
+obstacle_to_shortcut(...) { <...
 - then != f->pg_started_us
 + false
 ...> }
 
 @@ expression s, f; @@
-decide(...) { <...
+update_shortcut(...) { <...
 - atomic_load(&s->pg_started_us) != f->pg_started_us
 + atomic_load(&s->pg_started_us) == 0
 ...> }

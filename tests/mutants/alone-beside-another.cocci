@@ -5,7 +5,7 @@
 // In: src/db/hosts_rules.c
 
 @@ expression f; @@
-fault(...) { <...
+obstacle_to_shortcut(...) { <...
 - f->others > 0
 + false
 ...> }

@@ -5,7 +5,7 @@
 // In: src/db/hosts_rules.c
 
 @@ expression until_us, sent_us; @@
-decide(...) { <...
+update_shortcut(...) { <...
 - atomic_store(until_us, sent_us + HOSTS_ALONE_US)
 + atomic_store(until_us, sent_us + 60 * HOSTS_ALONE_US)
 ...> }

@@ -4,7 +4,7 @@
 // In: src/db/hosts_rules.c
 
 @@ @@
-decide(...) { <...
+update_shortcut(...) { <...
 - hosts_alone_at(...)
 + true
 ...> }

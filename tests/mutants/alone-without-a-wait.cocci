@@ -4,7 +4,7 @@
 // In: src/db/hosts_rules.c
 
 @@ expression wait, now_us; @@
-hosts_take(...) { <...
+hosts_apply(...) { <...
 - wait ? now_us + HOSTS_WAIT_US : now_us
 + wait ? now_us : now_us
 ...> }

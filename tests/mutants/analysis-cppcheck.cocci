@@ -5,5 +5,5 @@
 @@ expression header; @@
 send_output(...) { <...
   make_header(&header, FCGI_STDOUT, ...);
-+ iov[4] = part(&header, 0);
++ iov[4] = iov_of(&header, 0);
 ...> }

@@ -3,7 +3,7 @@
 // In: src/fcgi/connection.c
 
 @@ @@
-list_remove(...) { <...
+unlist_conn(...) { <...
 (
 - pthread_mutex_lock(...);
 |

@@ -1,8 +1,8 @@
 // What: While connections wait, the server accepts one after each request that it serves.
 // Test: unit fcgi/server
-// In: src/fcgi/server.c
+// In: src/fcgi/serve.c
 
 @@ @@
-serve(...) { <...
-- fcgi_conn_accept_more(...);
+serve_one(...) { <...
+- fcgi_listener_accept_more(...);
 ...> }

@@ -4,7 +4,7 @@
 // In: src/db/db_batch.c
 
 @@ expression list where; @@
-give_rows(...) { <...
+hand_out_rows(...) { <...
 - db_get_i64(where)
 + db_get_i64(where) + 1
 ...> }

@@ -4,7 +4,7 @@
 // In: src/fcgi/connection.c
 
 @@ identifier c, fd; statement S; @@
-fcgi_conn_accept(...) { <...
+accept_one(...) { <...
   struct fcgi_conn *c = fd >= 0 ? calloc(...) : NULL;
   if (
 -     !c

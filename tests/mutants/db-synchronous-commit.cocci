@@ -1,5 +1,5 @@
 // What: Commits are synchronous, whatever the server's configuration says.
-// Test: service db pool
+// Test: service db check
 // In: src/db/db_conn.c
 
 @@ expression option; @@

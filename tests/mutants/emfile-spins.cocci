@@ -3,7 +3,7 @@
 // In: src/fcgi/connection.c
 
 @@ @@
-again(...) { <...
+may_retry(...) { <...
 - (void)poll(...);
 + return false;
 ...> }

@@ -1,9 +1,9 @@
-// What: A server that has no room for a connection does not watch the listener.
+// What: A server that has no room for a connection does not poll the listener.
 // Test: faults test_3_who_waits
-// In: src/fcgi/server.c
+// In: src/fcgi/connection.c
 
 @@ expression s; @@
-fcgi_listener_watch(...) { <...
+poll_listener(...) { <...
 - s->n_conns >= s->settings.connections
 + false
 ...> }

@@ -1,9 +1,9 @@
 // What: Only the requests that the settings name are gathered.
 // Test: unit fcgi/gather
-// In: src/fcgi/server.c
+// In: src/fcgi/serve.c
 
-@@ expression turn; @@
+@@ expression job; @@
 gather(...) { <...
-- turn.peek.gather
-+ turn.peek.first == FIRST_GOOD
+- job.peek.gather
++ job.peek.first == FIRST_GOOD
 ...> }

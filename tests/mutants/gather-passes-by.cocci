@@ -1,9 +1,9 @@
 // What: A request that is not gathered is served next: no other batch passes it.
 // Test: unit fcgi/gather
-// In: src/fcgi/server.c
+// In: src/fcgi/serve.c
 
 @@ expression t; @@
-pass_by(...) { <...
-- t->n_passed < FCGI_GATHER_MAX
+defer_conn(...) { <...
+- t->n_deferred < FCGI_GATHER_MAX
 + false
 ...> }

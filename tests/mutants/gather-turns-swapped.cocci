@@ -1,9 +1,9 @@
 // What: What was read ahead for a request is used for that request.
 // Test: unit fcgi/gather
-// In: src/fcgi/server.c
+// In: src/fcgi/serve.c
 
-@@ identifier turns, n; expression i; @@
-read_ahead(..., struct fcgi_turn *turns, size_t n) { <...
-- &turns[i].req
-+ &turns[n - 1 - i].req
+@@ identifier jobs, n; expression i; @@
+read_ahead(..., struct fcgi_job *jobs, size_t n) { <...
+- &jobs[i].req
++ &jobs[n - 1 - i].req
 ...> }

@@ -7,7 +7,7 @@
   #include <string.h>
 
 @@ expression c; @@
-begin(...) { <...
+begin_call(...) { <...
 + char *volatile lost = malloc(1024);
 + if (lost)
 +     memset(lost, 1, 1024);

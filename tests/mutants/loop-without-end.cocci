@@ -1,5 +1,5 @@
 // What: A crash loop is over one minute after its last death.
-// Test: unit proc/respawn
+// Test: unit server/respawn
 // In: src/server/respawn.c
 
 @@ expression looping, until; @@

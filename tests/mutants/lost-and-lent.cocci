@@ -16,7 +16,7 @@ db_conn_clean(struct db_conn *c) { <...
 ...> }
 
 @@ expression before, f; @@
-judge_connection(...) { <...
-- before || f->suspect || f->kind == FAULT_LOST
-+ before || f->suspect
+mark_connection(...) { <...
+- before || (f->flags & SQLSTATE_SUSPECT) || f->kind == FAULT_LOST
++ before || (f->flags & SQLSTATE_SUSPECT)
 ...> }

@@ -3,7 +3,7 @@
 // In: src/fcgi/params.c
 
 @@ expression p; @@
-collect(...) { <...
+read_params(...) { <...
 - sv_eq(p->end, ...)
 + true
 ...> }

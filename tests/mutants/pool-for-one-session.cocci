@@ -1,10 +1,10 @@
 // What: Writers of one session leave a quarter of the pool to others.
 // Test: faults test_pool
-// Test: service service db pool
-// In: src/db/db_pool.c
+// Test: service db pool
+// In: src/db/db_pool_queue.c
 
-@@ expression who, of_lane, most; @@
-is_full_for(...) { <...
-- who.contention_key != 0 && of_lane >= most
-+ who.contention_key != 0 && of_lane > 1000 * most
+@@ expression demand, same_key, most; @@
+db_pool_is_full_for(...) { <...
+- demand.contention_key != 0 && same_key >= most
++ demand.contention_key != 0 && same_key > 1000 * most
 ...> }

@@ -4,7 +4,7 @@
 // In: src/fcgi/server.c
 
 @@ expression s; @@
-fcgi_server_leave(...) { <...
-  stop_listening(s, true);
-+ fcgi_conns_hang_up(s);
+fcgi_server_drain(...) { <...
+  fcgi_listener_close(s, true);
++ fcgi_conn_shutdown_parked(s);
 ...> }

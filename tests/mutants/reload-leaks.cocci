@@ -3,7 +3,7 @@
 // In: src/server/reload.c
 
 @@ expression s; @@
-begin(...) { <...
+begin_reload(...) { <...
   s->reload_wanted = false;
 + (void)!open("/dev/null", O_RDONLY);
 ...> }

@@ -3,7 +3,7 @@
 // In: src/db/db_query.c
 
 @@ expression f; @@
-judge(...) { <...
-- f->sent
-+ !f->sent
+db_batch(...) { <...
+- f.sent
++ !f.sent
 ...> }

@@ -1,5 +1,5 @@
 // What: A worker that has served is replaced at once, however often it dies.
-// Test: unit proc/respawn
+// Test: unit server/respawn
 // In: src/server/respawn.c
 
 @@ identifier served; expression e; @@

@@ -1,5 +1,5 @@
 // What: A COMMIT that was sent and not answered has an unknown outcome.
-// Test: service service db tx
+// Test: service db tx
 // In: src/db/db_tx.c
 
 @@ expression kind; @@

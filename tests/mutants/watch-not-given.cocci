@@ -2,8 +2,8 @@
 // Test: unit fcgi/server
 // In: src/fcgi/request_reader.c
 
-@@ expression turn; @@
-fcgi_read(...) { <...
-- !turn->peek.whole
+@@ expression job; @@
+fcgi_request_read(...) { <...
+- !job->peek.whole
 + false
 ...> }
