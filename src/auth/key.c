@@ -90,8 +90,10 @@ enum err key_presented(struct request_ctx *ctx, const struct auth_claim *claim, 
     *key = bearer.n > 0 ? bearer : other;
     if (key->n == 0)
         return ctx_fail(
-            ctx, ERR_UNAUTHENTICATED, "missing_api_key", NULL,
-            "An API key is needed, as a Bearer token in Authorization or in X-Api-Key.");
+            ctx, ERR_UNAUTHENTICATED, "missing_api_key", NULL, "%s",
+            sv_starts_with(scheme, prefix)
+                ? "The word Bearer is missing before the key in Authorization."
+                : "An API key is needed, as a Bearer token in Authorization or in X-Api-Key.");
     if (bearer.n > 0 && other.n > 0 && !sv_eq(bearer, other))
         return key_refused(ctx);
     return ERR_NONE;

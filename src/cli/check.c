@@ -50,14 +50,13 @@ static bool PRINTF_LIKE(4, 5)
     return ok;
 }
 
-static void check_directory(struct report *r, const char *path)
+static void check_directory(struct report *r, const char *setting, const char *path)
 {
-    char copy[PATH_MAX], name[PATH_MAX + 32];
+    char copy[PATH_MAX];
     snprintf(copy, sizeof copy, "%s", path);
     const char *dir = dirname(copy);
     const bool good = access(dir, W_OK | X_OK) == 0;
-    snprintf(name, sizeof name, "socket directory %s", dir);
-    add_check(r, good, name, "%s", good ? "ok" : strerror(errno));
+    add_check(r, good, setting, "directory %s: %s", dir, good ? "ok" : strerror(errno));
 }
 
 static bool check_server(struct report *r, struct command_context *c)
@@ -174,8 +173,8 @@ int check_run(struct command_context *c)
               cfg->drain_s,
               cfg->drain_s <= NGINX_KEEPALIVE_S ? ", and the 15 s of nginx/parley.conf are not"
                                                 : "");
-    check_directory(&r, cfg->listen);
-    check_directory(&r, cfg->admin);
+    check_directory(&r, "PARLEY_LISTEN", cfg->listen);
+    check_directory(&r, "PARLEY_ADMIN", cfg->admin);
     check_postgres(&r, cfg);
     check_redis(&r, cfg);
     json_tree_bool(&r.out, r.out.root, "ok", r.good);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "parley/base/sv.h"
+#include "parley/base/names.h"
 #include "parley/cache/cache.h"
 #include "parley/db/migrate.h"
 #include "parley/obs/log.h"
@@ -75,6 +75,27 @@ static void usage(FILE *out)
     config_help(out);
 }
 
+/* dashes: of an option, "--". */
+static int unknown_name(const char *what, const char *dashes, const struct names *known,
+                        const char *given)
+{
+    char hint[96] = "";
+    const char *nearest = names_nearest(known, sv_from(given));
+    if (nearest)
+        snprintf(hint, sizeof hint, " (did you mean %s%s?)", dashes, nearest);
+    fprintf(stderr, "parley: %s%s%s%s; see parley --help\n", what, dashes, given, hint);
+    return EXIT_MISCONFIGURED;
+}
+
+static int unknown_option(char *given)
+{
+    const struct names known = {options, OPTIONS, sizeof options[0]};
+    if (strncmp(given, "--", 2) != 0)
+        return command_usage_error("there is no option ", given);
+    given[strcspn(given, "=")] = '\0';
+    return unknown_name("there is no option ", "--", &known, given + 2);
+}
+
 /* EXIT_GOOD, or the exit status after a line that says what is wrong. */
 static int parse_options(int argc, char **argv, struct options *o)
 {
@@ -84,10 +105,10 @@ static int parse_options(int argc, char **argv, struct options *o)
             o->help = true;
             continue;
         }
+        if (option == ':')
+            return command_usage_error("a value is missing after ", argv[optind - 1]);
         if (option >= OPTIONS)
-            return command_usage_error(option == ':' ? "a value is missing after "
-                                                     : "there is no option ",
-                                       argv[optind - 1]);
+            return unknown_option(argv[optind - 1]);
         if (o->command.given[option])
             return command_usage_error("given twice: --", options[option].name);
         o->command.given[option] = optarg ? optarg : "";
@@ -150,32 +171,50 @@ static int run_config(struct command_context *c)
 #define TAKES(option) (1U << OPTION_##option)
 
 static const struct command {
-    const char *name, *verb; /* one word, or two */
-    const char *argument;    /* what it takes; NULL: nothing */
+    const char *name;     /* one word, or two */
+    const char *argument; /* what it takes; NULL: nothing */
     int (*run)(struct command_context *c);
     unsigned options;
 } commands[] = {
-    {"serve", NULL, NULL, run_serve, 0},
-    {"migrate", NULL, NULL, run_migrate, TAKES(TO)},
-    {"check", NULL, NULL, check_run, TAKES(JSON)},
-    {"config", NULL, NULL, run_config, TAKES(MARKDOWN) | TAKES(JSON)},
-    {"key", "create", NULL, key_create_run, TAKES(TENANT) | TAKES(NAME) | TAKES(EXPIRES)},
-    {"key", "list", NULL, key_list_run, TAKES(JSON)},
-    {"key", "revoke", "ID", key_revoke_run, 0},
-    {"tenant", "set", "NAME", tenant_set_run, TAKES(REQUESTS) | TAKES(SESSIONS)},
-    {"tenant", "list", NULL, tenant_list_run, TAKES(JSON)},
-    {"host", "list", NULL, host_list_run, TAKES(JSON)},
-    {"host", "forget", "ID", host_forget_run, TAKES(STALE)},
+    {"serve", NULL, run_serve, 0},
+    {"migrate", NULL, run_migrate, TAKES(TO)},
+    {"check", NULL, check_run, TAKES(JSON)},
+    {"config", NULL, run_config, TAKES(MARKDOWN) | TAKES(JSON)},
+    {"key create", NULL, key_create_run, TAKES(TENANT) | TAKES(NAME) | TAKES(EXPIRES)},
+    {"key list", NULL, key_list_run, TAKES(JSON)},
+    {"key revoke", "ID", key_revoke_run, 0},
+    {"tenant set", "NAME", tenant_set_run, TAKES(REQUESTS) | TAKES(SESSIONS)},
+    {"tenant list", NULL, tenant_list_run, TAKES(JSON)},
+    {"host list", NULL, host_list_run, TAKES(JSON)},
+    {"host forget", "ID", host_forget_run, TAKES(STALE)},
 };
 
+/* The command of one word or of two; NULL: none, after a line that says what is wrong. */
 static const struct command *find_command(const struct options *o)
 {
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        const struct command *c = &commands[i];
-        if (strcmp(c->name, o->args[0]) == 0 &&
-            (!c->verb || (o->n_args > 1 && strcmp(c->verb, o->args[1]) == 0)))
-            return c;
+    char given[64], verbs[64] = "";
+    const char *first = o->args[0], *second = o->n_args > 1 ? o->args[1] : "";
+    snprintf(given, sizeof given, "%s%s%s", first, *second ? " " : "", second);
+    size_t i = names_index(&NAMES(commands), sv_from(given));
+    if (i == ARRAY_LEN(commands))
+        i = names_index(&NAMES(commands), sv_from(first));
+    if (i < ARRAY_LEN(commands))
+        return &commands[i];
+    const char *known[ARRAY_LEN(commands)];
+    size_t n = 0, used = 0;
+    for (i = 0; i < ARRAY_LEN(commands); i++) {
+        struct sv verb = sv_from(commands[i].name);
+        if (!sv_eq(sv_cut(&verb, ' '), sv_from(first)))
+            continue;
+        known[n++] = verb.p;
+        used += (size_t)snprintf(verbs + used, sizeof verbs - used, "%s%s",
+                                 n > 1 ? ", " : " needs one of ", verb.p);
     }
+    const struct names of_first = {known, n, sizeof known[0]};
+    if (n > 0 && !names_nearest(&of_first, sv_from(second)))
+        (void)command_usage_error(first, verbs);
+    else
+        (void)unknown_name("there is no command ", "", &NAMES(commands), given);
     return NULL;
 }
 
@@ -185,8 +224,7 @@ static int check_options(const struct command_context *c, const struct command *
         char what[64];
         if (!c->given[i] || command->options & 1U << i)
             continue;
-        snprintf(what, sizeof what, "%s%s%s does not take --", command->name,
-                 command->verb ? " " : "", command->verb ? command->verb : "");
+        snprintf(what, sizeof what, "%s does not take --", command->name);
         return command_usage_error(what, options[i].name);
     }
     return EXIT_GOOD;
@@ -218,8 +256,8 @@ static int run_command(struct options *o)
     struct command_context *c = &o->command;
     const struct command *command = find_command(o);
     if (!command)
-        return command_usage_error("there is no command ", o->args[0]);
-    int n = command->verb ? 2 : 1, status = check_options(c, command);
+        return EXIT_MISCONFIGURED;
+    int n = strchr(command->name, ' ') ? 2 : 1, status = check_options(c, command);
     if (status != EXIT_GOOD)
         return status;
     if (command->argument && n == o->n_args && !c->given[OPTION_STALE])

@@ -110,7 +110,8 @@ enum err config_set(struct config *c, const struct setting *s, const char *text,
     if (s->type == SETTING_URL)
         snprintf(why, why_n, "%s must have %s", s->name, allowed);
     else
-        snprintf(why, why_n, "%s is \"%s\"; it may be %s", s->name, shown, allowed);
+        snprintf(why, why_n, "%s is \"%s\"; it may be %s%s", s->name, shown, allowed,
+                 s->type == SETTING_SIZE ? ", in bytes or with KiB, MiB or GiB" : "");
     return ERR_INVALID;
 }
 

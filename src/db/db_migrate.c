@@ -69,7 +69,11 @@ static PGresult *run_sql(const struct migration_run *m, const char *what, const 
     if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK)
         return res;
     const char *said = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
-    report(m, FAULT, "%s: %s", what, said ? said : PQerrorMessage(m->pg));
+    const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+    report(m, FAULT, "%s: %s%s", what, said ? said : PQerrorMessage(m->pg),
+           state && strcmp(state, "42501") == 0
+               ? "; DATABASE_ADMIN_URL must name the login that owns the tables"
+               : "");
     PQclear(res);
     return NULL;
 }

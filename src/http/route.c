@@ -123,7 +123,7 @@ static enum err run_route(struct request_ctx *ctx, const struct http_table *tabl
     TRY(check_request(ctx, table, req));
     *route = find_route(table, req, call, &allowed);
     if (allowed == 0)
-        return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, "There is nothing here.");
+        return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, HTTP_NO_ROUTE);
     if (*route == table->n && req->method == HTTP_OPTIONS) {
         res->status = 204;
         add_allow_header(ctx, allowed, res);

@@ -53,7 +53,7 @@ static enum err parse_path(struct request_ctx *ctx, struct http_request *req, st
     for (;;) {
         struct sv segment = sv_cut(&path, '/');
         if (req->n_segments == HTTP_SEGMENTS_MAX)
-            return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, "There is nothing here.");
+            return ctx_fail(ctx, ERR_NOT_FOUND, "no_such_route", NULL, HTTP_NO_ROUTE);
         TRY(decode(ctx, segment, false, "path", &req->segments[req->n_segments]));
         req->n_segments++;
         if (!path.p)

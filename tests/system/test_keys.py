@@ -17,7 +17,7 @@ ROUTES = [("POST", "/v1/sessions"), ("PUT", "/v1/sessions/a"), ("GET", "/v1/sess
           ("POST", "/v1/sessions/a/messages?create=true"), ("GET", "/v1/sessions/a/messages"),
           ("GET", "/v1/sessions/a/messages/1"), ("DELETE", "/v1/sessions/a/messages/1"),
           ("GET", "/v1/users/u/sessions"), ("GET", "/v1/users/u/export"), ("DELETE", "/v1/users/u"),
-          ("GET", "/v1/nothing"), ("GET", "/"), ("OPTIONS", "/v1/sessions"), ("GET", "/v1/sessions/a?%ff"),
+          ("GET", "/v1/nothing"), ("OPTIONS", "/v1/sessions"), ("GET", "/v1/sessions/a?%ff"),
           ("PROPFIND", "/v1/sessions")]
 
 
@@ -52,6 +52,7 @@ class KeysTest(StackTest):
         self.assertEqual(answer.headers["Content-Type"], "application/problem+json")
         challenge = 'Bearer realm="parley"' if status == 401 else None
         self.assertEqual(answer.headers["WWW-Authenticate"], challenge)
+        return answer.json
 
 
 class Refusals(KeysTest):
@@ -68,6 +69,10 @@ class Refusals(KeysTest):
                 if method != "HEAD":
                     self.problem(answer, 401, "missing_api_key")
         self.assertEqual(rows(self.stack), before)
+        for path in "/", "/docs/x":
+            self.assertIn("/docs", self.problem(self.client.get(path), 404, "no_such_route")["detail"])
+        bare = self.client.get("/v1/users/u/sessions", headers={"Authorization": self.key})
+        self.assertIn("Bearer is missing", self.problem(bare, 401, "missing_api_key")["detail"])
 
     def test_every_bad_key_is_refused_in_the_same_bytes(self):
         """Fails if one of them has a text of its own."""

@@ -32,11 +32,22 @@ class Search(LangGraph, ParleyTest):
         self.assertEqual(self.ids(ids=[a, c, "absent"]), [c, a])
         self.assertEqual(self.ids(ids=[]), [])
         self.assertEqual(self.ids(ids=[a], status="idle", metadata=None, values=None, select=None,
-                                  extract={"x": "values.y"}, newer=1), [a])
+                                  extract={"x": "values.y"}), [a])
         for status in ("busy", "interrupted", "error"):
             self.assertEqual((self.ids(ids=[a], status=status), self.count(status=status)), ([], 0))
         self.assertGreaterEqual(self.count(), 3)
         self.assertEqual(len(self.search(limit=2)), 2)
+
+    def test_an_unknown_filter_is_refused(self):
+        """Fails if it is ignored: then every thread is found."""
+        for path, body, name, hint in (
+                ("search", {"metdata": {"a": 1}}, "metdata", "Did you mean `metadata`?"),
+                ("count", {"value": {"a": 1}}, "value", "Did you mean `values`?"),
+                ("count", {"limit": 1}, "limit", "Allowed: metadata, values, ids, status.")):
+            with self.subTest(path=path, body=body):
+                answer = self.client.post("/threads/" + path, body)
+                self.refused(answer, 422, "unknown_field", name)
+                self.assertIn(hint, answer.json["detail"])
 
     def test_no_message_is_in_a_list(self):
         thread_id = self.new(human("x"))

@@ -24,6 +24,23 @@ class Logins(StackTest):
         self.assertRegex(done.stderr, r"^parley: PARLEY_DB_ROLE was removed.*\nparley: PARLEY_THREADS is.*\n"
                          r"parley: PARLEY_AUTH is.*\n$")
 
+    def test_what_is_misspelt(self):
+        """The line says what was typed, and what is meant. Fails if `key creat` finds no command "key"."""
+        for line, words in (
+                ("serv", r"no command serv \(did you mean serve\?\)"),
+                ("kye list", r"no command kye list \(did you mean key list\?\)"),
+                ("key creat", r"no command key creat \(did you mean key create\?\)"),
+                ("key", "key needs one of create, list, revoke;"), ("host x", "host needs one of list, forget;"),
+                ("nothing", "no command nothing;"), ("check x", "one command, not also x"),
+                ("--verison", r"no option --verison \(did you mean --version\?\)"),
+                ("key create --tennant=a", r"no option --tennant \(did you mean --tenant\?\)"),
+                ("check -x", "no option -x;"), ("key create --tenant", "a value is missing after --tenant")):
+            with self.subTest(line=line):
+                self.one_line(line.split(), words)
+        done = self.stack.parley.run("check", PARLEY_LISTEN="/absent/s", PARLEY_ADMIN="/absent/a")
+        for name in ("PARLEY_LISTEN", "PARLEY_ADMIN"):
+            self.assertIn(f"{name}: directory /absent: No such file or directory\n", done.stdout)
+
     def test_a_login_that_is_not_there(self):
         """parley makes no login, and its line can be pasted."""
         url = self.stack.parley.env["DATABASE_URL"].replace("parley_app", "absent")

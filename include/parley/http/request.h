@@ -53,6 +53,9 @@ struct http_request {
     bool ready;                  /* was read ahead: the answer will most likely not wait */
 };
 
+/* The detail of a 404 no_such_route. */
+#define HTTP_NO_ROUTE "There is no such path; /docs shows all calls."
+
 /* Splits target into segments and params, and decodes each once. ERR_INVALID for a bad escape, a
  * control character, text that is not UTF-8, too many parameters, or a parameter given twice unless
  * its name ends in []. ERR_NOT_FOUND for too many segments, ERR_URI_TOO_LONG above HTTP_URI_MAX.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* /openapi.json, the description of all interfaces, and /docs, the page that shows it. The build
- * embeds both from docs/ (embed.sh). They need no API key. */
+ * embeds both from docs/ (embed.sh). They need no API key, nor does /, whose 404 names /docs. */
 #include "api/common/handler.h"
 #include "api/common/interface.h"
 #include "parley/http/problem.h"
@@ -44,5 +44,5 @@ static const struct api_route routes[] = {
 
 const struct api_interface docs_interface = {
     {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]), http_problem, true},
-    {"/docs", "/openapi.json"},
+    {"/", "/docs", "/openapi.json"},
     true};

@@ -9,7 +9,7 @@
 enum { LIMIT_DEFAULT = 10, LIMIT_MAX = 1000, IDS_MAX = 1000 };
 
 struct search_body {
-    const struct json_node *metadata, *values, *ids, *select;
+    const struct json_node *metadata, *values, *ids, *select, *extract;
     struct sv status, sort_by, sort_order;
     int64_t limit, offset;
 };
@@ -24,7 +24,9 @@ static const struct json_field search_fields[] = {
     {"offset", JSON_I64, JSON_NULLABLE, offsetof(struct search_body, offset), 0, INT64_MAX},
     {"sort_by", JSON_STRING, JSON_NULLABLE, offsetof(struct search_body, sort_by), 0, 0},
     {"sort_order", JSON_STRING, JSON_NULLABLE, offsetof(struct search_body, sort_order), 0, 0},
-    {"select", JSON_ARRAY, JSON_NULLABLE, offsetof(struct search_body, select), 0, 64}};
+    {"select", JSON_ARRAY, JSON_NULLABLE, offsetof(struct search_body, select), 0, 64},
+    /* The SDK sends it; it is ignored, since parley extracts nothing. */
+    {"extract", JSON_ANY, JSON_NULLABLE, offsetof(struct search_body, extract), 0, 0}};
 enum { COUNT_FIELDS = 4 };
 
 static enum err read_ids(struct request_ctx *ctx, const struct json_doc *doc,
@@ -120,7 +122,8 @@ static enum err read_query(struct api_call *c, size_t n_fields, struct session_q
                             .sort_order = SV("desc"),
                             .limit = LIMIT_DEFAULT};
     *q = (struct session_query){.user = c->precondition.user};
-    TRY(json_read_members(ctx, doc, doc->nodes, "", search_fields, n_fields, &b, NULL));
+    /* An unknown filter is refused: ignored, it would find every thread. */
+    TRY(json_read_object(ctx, doc, doc->nodes, "", search_fields, n_fields, &b, NULL));
     if (b.values && json_doc_member(doc, b.values, SV("messages")))
         return api_bad_field(ctx, "values", "messages", "cannot be searched.");
     if (b.ids)

@@ -139,7 +139,8 @@ TEST(wrong_configuration)
         {admin, nologin, ERR_INVALID,
          "login m_nologin of DATABASE_URL may not log in; as an administrator, run: "
          "ALTER ROLE m_nologin LOGIN PASSWORD '…'\n"},
-        {weak, weak, ERR_INTERNAL, "permission denied for schema public"},
+        {weak, weak, ERR_INTERNAL,
+         "permission denied for schema public; DATABASE_ADMIN_URL must name "},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct report report = {.lock = PTHREAD_MUTEX_INITIALIZER};

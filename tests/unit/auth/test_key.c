@@ -110,7 +110,9 @@ TEST(headers)
                  {"Bearer ", NULL, NULL, "missing_api_key"},
                  {"Basic dTpw", NULL, NULL, "missing_api_key"},
                  {"k", NULL, NULL, "missing_api_key"},
-                 {"Bearerk", NULL, NULL, "missing_api_key"}};
+                 {"Bearerk", NULL, NULL, "missing_api_key"},
+                 {"parley_k", NULL, NULL, "missing_api_key"},
+                 {"parley_k", "k", "k", NULL}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct request_ctx ctx;
         struct sv key;
@@ -123,6 +125,9 @@ TEST(headers)
             CU_ASSERT_TRUE(sv_eq(key, sv_from(cases[i].key)));
         } else {
             CU_ASSERT_STRING_EQUAL(ctx.err.slug ? ctx.err.slug : "none", cases[i].slug);
+            CU_ASSERT_EQUAL(
+                strstr(ctx.err.detail, "The word Bearer is missing") != NULL,
+                strncmp(claim.authorization.p ? claim.authorization.p : "", "parley_", 7) == 0);
         }
     }
 }

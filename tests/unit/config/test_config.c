@@ -154,7 +154,8 @@ TEST(texts_of_faults)
         const char *why;
     } fault[] = {
         {{"PARLEY_THREADS", "300"}, "PARLEY_THREADS is \"300\"; it may be 1 to 256"},
-        {{"PARLEY_MAX_BODY", "1"}, "PARLEY_MAX_BODY is \"1\"; it may be 1KiB to 16MiB"},
+        {{"PARLEY_MAX_BODY", "1"},
+         "PARLEY_MAX_BODY is \"1\"; it may be 1KiB to 16MiB, in bytes or with KiB, MiB or GiB"},
         {{"PARLEY_HOSTS", "x"}, "PARLEY_HOSTS is \"x\"; it may be many or one"},
         {{"PARLEY_THREAD", "5"},
          "PARLEY_THREAD: there is no such setting; did you mean PARLEY_THREADS?"},
