@@ -44,9 +44,10 @@ size_t json_escape_write(unsigned char c, char out[JSON_ESCAPE_MAX])
     static const char letters['\\' + 1] = {['"'] = '"',  ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f',
                                            ['\n'] = 'n', ['\r'] = 'r',  ['\t'] = 't'};
     char digits[HEX_U64_LEN];
+    const char letter = c < sizeof letters ? letters[c] : '\0';
     out[0] = '\\';
-    out[1] = letters[c] ? letters[c] : 'u';
-    if (letters[c])
+    out[1] = letter ? letter : 'u';
+    if (letter)
         return 2;
     hex_write(c, digits);
     memcpy(out + 2, digits + HEX_U64_LEN - 4, 4);

@@ -137,7 +137,7 @@ enum db_open_result db_check_server(struct db *db, struct db_conn *c, struct db_
     const bool has_schema = bool_at(res, HAS_SCHEMA);
     warn_of_loss(db, res);
     if (fit) {
-        db_pool_share(db, capacity_of(res), 0);
+        db_pool_share(db, capacity_of(res) > 0 ? capacity_of(res) : 1, 0);
         warn_of_owner(db, res);
     }
     PQclear(res);

@@ -69,7 +69,8 @@ void http_problem(struct request_ctx *ctx, const struct http_request *req,
     struct json_writer j;
     json_write_init(&j, &res->body);
     json_write_object_open(&j);
-    json_put_sv(&j, "type", arena_printf(ctx->arena, HTTP_PROBLEM_TYPE "%s", fault.code));
+    const struct sv type = arena_printf(ctx->arena, HTTP_PROBLEM_TYPE "%s", fault.code);
+    json_put_sv(&j, "type", type.p ? type : SV("about:blank"));
     json_put_str(&j, "title", http_status_reason(res->status));
     json_put_i64(&j, "status", res->status);
     json_put_str(&j, "detail", fault.detail);

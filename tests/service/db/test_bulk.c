@@ -67,7 +67,7 @@ TEST(bad_row_leaves_nothing)
     fx_close(fx);
 }
 
-/* Fails if db_quote_name does not double quotes: tried. */
+/* Fails if append_quoted does not double quotes: tried. */
 TEST(any_name_is_a_name)
 {
     static const struct db_bulk_column odd[] = {{"select", "int"}, {"a b\"c", "text"}};
