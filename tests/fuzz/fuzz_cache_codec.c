@@ -110,14 +110,14 @@ static void read_session(struct fuzz *f, struct sv bytes)
 {
     struct session s, t;
     struct sv once = SV_NONE, again = SV_NONE;
-    if (!codec_decode(&f->ctx, bytes, &s))
+    if (!session_codec_decode(&f->ctx, bytes, &s))
         return;
     /* Texts of a damaged session may overlap, and so be larger together than the value. */
-    if (codec_encode(&f->ctx, &s, &once) != ERR_NONE)
+    if (session_codec_encode(&f->ctx, &s, &once) != ERR_NONE)
         return;
-    DEMAND(codec_decode(&f->ctx, once, &t));
+    DEMAND(session_codec_decode(&f->ctx, once, &t));
     are_same(&s, &t);
-    DEMAND(codec_encode(&f->ctx, &t, &again) == ERR_NONE && sv_eq(once, again));
+    DEMAND(session_codec_encode(&f->ctx, &t, &again) == ERR_NONE && sv_eq(once, again));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
