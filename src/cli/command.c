@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "parley/base/clock.h"
+#include "parley/db/migrate.h"
 
 enum { POLL_MS = 20, ARENA_LIMIT = 64 * 1024 * 1024 };
 
@@ -74,8 +75,7 @@ int command_finish(struct command_context *c, enum err e)
         const char *cause = command_cause(c, e);
         const char *more = "";
         if (strstr(cause, "postgres 42501"))
-            more = "; DATABASE_ADMIN_URL must name the login that owns the tables, as for parley "
-                   "migrate";
+            more = "; " DB_NEEDS_OWNER ", as for parley migrate";
         else if (e == ERR_OUTCOME_UNKNOWN)
             more = "; whether it was done is not known";
         fprintf(stderr, "parley: %s%s\n", cause, more);

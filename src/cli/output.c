@@ -18,14 +18,14 @@ void output_text(struct json_tree *t, struct json_object *in, const char *name, 
 {
     char *copy = malloc(text.n + 1);
     const bool valid = utf8_valid(text, NULL);
-    for (size_t i = 0; copy && i < text.n; i++)
-        copy[i] = valid || (unsigned char)text.p[i] < 0x80 ? text.p[i] : '?';
-    if (copy)
-        copy[text.n] = '\0';
-    if (copy)
-        json_tree_text(t, in, name, copy);
-    else
+    if (!copy) {
         t->failed = true;
+        return;
+    }
+    for (size_t i = 0; i < text.n; i++)
+        copy[i] = valid || (unsigned char)text.p[i] < 0x80 ? text.p[i] : '?';
+    copy[text.n] = '\0';
+    json_tree_text(t, in, name, copy);
     free(copy);
 }
 

@@ -71,9 +71,7 @@ static PGresult *run_sql(const struct migration_run *m, const char *what, const 
     const char *said = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
     const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
     report(m, FAULT, "%s: %s%s", what, said ? said : PQerrorMessage(m->pg),
-           state && strcmp(state, "42501") == 0
-               ? "; DATABASE_ADMIN_URL must name the login that owns the tables"
-               : "");
+           state && strcmp(state, "42501") == 0 ? "; " DB_NEEDS_OWNER : "");
     PQclear(res);
     return NULL;
 }

@@ -48,5 +48,7 @@ MUSTCHECK enum err db_migrate(const char *admin_url, const char *url, int target
 #define DB_OWNER_SERVES                                                                        \
     "the login of DATABASE_URL owns the tables, and can lift their row-level security: let a " \
     "login that owns nothing serve, and give the owner's in DATABASE_ADMIN_URL"
+/* For SQLSTATE 42501, insufficient_privilege. */
+#define DB_NEEDS_OWNER "DATABASE_ADMIN_URL must name the login that owns the tables"
 
 #endif

@@ -17,8 +17,6 @@ enum err ops_tree_init(struct request_ctx *ctx, struct json_tree *t)
 
 enum err ops_tree_answer(struct api_call *c, const struct json_tree *t, int status, int lines)
 {
-    if (t->failed)
-        return ctx_nomem(c->ctx);
     (void)api_begin(c->res, status);
     return json_tree_write(t, lines, &c->res->body) == ERR_NONE ? ERR_NONE : ctx_nomem(c->ctx);
 }
