@@ -27,7 +27,8 @@ CHECKOUT = ("Makefile", "docs", "include", "nginx", "src", "tests")
 
 
 def processes_in(directory):
-    """Processes that work in a directory, have it in their command line, or run a file of it."""
+    """Processes that work in a directory, have it in their command line, or run a file of it:
+    the pid, the command line and the user of each."""
     found = []
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         if int(entry.name) == os.getpid():
@@ -35,17 +36,18 @@ def processes_in(directory):
         try:
             words = [os.readlink(entry / "cwd"), os.readlink(entry / "exe"),
                      (entry / "cmdline").read_bytes().decode("utf-8", "replace")]
+            owner = entry.stat().st_uid
             state = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
         except OSError:
             continue
         if state != "Z" and any(directory in w for w in words):
-            found.append((int(entry.name), words[2].replace("\0", " ")))
+            found.append((int(entry.name), words[2].replace("\0", " "), owner))
     return found
 
 
 def pids_of(text, directory):
     """The pids of those whose command line holds text."""
-    return [pid for pid, command in processes_in(directory) if text in command]
+    return [pid for pid, command, _ in processes_in(directory) if text in command]
 
 
 class RunTest(unittest.TestCase):
@@ -77,7 +79,7 @@ class RunTest(unittest.TestCase):
                 process.wait()
             process.stdout.close()
             process.stderr.close()
-        signal_all([pid for pid, _ in processes_in(self.base)], signal.SIGKILL)
+        signal_all([pid for pid, _, _ in processes_in(self.base)], signal.SIGKILL)
         wait_until(lambda: not processes_in(self.base), 10, "processes of the test gone")
         for path in pathlib.Path("/var/tmp").glob("parley-[0-9]*-*"):
             if (path / "parley.conf").exists() and path.name in self.away():
@@ -267,7 +269,7 @@ class Ends(RunTest):
         process = self.ready()
         for also in (None, "/postgres -D", " serve", "nginx: master", "redis-server", *3 * ("some",), ""):
             with self.subTest(also=also):
-                others = [pid for pid, words in processes_in(self.base)
+                others = [pid for pid, words, _ in processes_in(self.base)
                           if also == "some" and random.random() < 0.5 or also is not None and also in words]
                 process.kill()
                 signal_all(others, signal.SIGKILL)
@@ -283,7 +285,7 @@ class Ends(RunTest):
         with subprocess.Popen(["sleep", "100"], cwd=data) as visitor, subprocess.Popen(
                 ["psql", "-Xq", "-h", data, "-U", "postgres", "-c", "DO $$BEGIN LOOP END LOOP; END$$"],
                 stderr=subprocess.DEVNULL) as client:
-            wait_until(lambda: any("] DO" in words for _, words in processes_in(data)), 30, "the statement")
+            wait_until(lambda: any("] DO" in words for _, words, _ in processes_in(data)), 30, "the statement")
             # PostgreSQL first: the end of the script tells it to end its statements.
             signal_all(pids_of("/postgres -D", data), signal.SIGKILL)
             process.kill()
@@ -456,8 +458,7 @@ class OrdinaryUser(RunTest):
             process = self.start()
             self.assertIn(self.checkout + "/.run;", self.wait_ready(process))
             self.assertTrue(self.listens())
-            owners = {os.stat(f"/proc/{pid}").st_uid for pid, _ in processes_in(self.checkout)}
-            self.assertEqual(owners, {self.user})
+            self.assertEqual({owner for _, _, owner in processes_in(self.checkout)}, {self.user})
             self.assertEqual(self.end(process), 0)
 
     def test_kill_9_and_the_next_start(self):

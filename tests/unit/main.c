@@ -95,6 +95,9 @@ int main(int argc, char **argv)
     unsigned failed = CU_get_number_of_tests_failed() + CU_get_number_of_suites_failed();
     /* CUnit's runner always returns 0. */
     int bad = CU_get_number_of_failures() != 0 || run == 0 || failed != 0;
+    for (CU_pFailureRecord f = CU_get_failure_list(); f; f = f->pNext)
+        printf("FAIL %s, %s: %s:%u\n", f->pSuite ? f->pSuite->pName : "",
+               f->pTest ? f->pTest->pName : "", f->strFileName, f->uiLineNumber);
     CU_cleanup_registry();
     printf("%u passed, %u failed\n", run - failed, failed);
     return bad;
