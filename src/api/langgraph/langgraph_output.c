@@ -98,7 +98,7 @@ static void write_checkpoint(struct json_writer *j, struct sv thread_id, int64_t
     json_write_object_open(j);
     json_put_sv(j, "thread_id", thread_id);
     json_put_sv(j, "checkpoint_ns", SV(""));
-    json_put_sv(j, "checkpoint_id", (struct sv){id, UUID_LEN});
+    json_put_sv(j, "checkpoint_id", ((struct sv){id, UUID_LEN}));
     if (map)
         json_put_raw(j, "checkpoint_map", SV_NONE);
     json_write_object_close(j);
