@@ -3,8 +3,6 @@
 
 #include <stdlib.h>
 
-#include <sodium.h>
-
 #include "parley/base/clock.h"
 #include "parley/base/encode.h"
 
@@ -21,7 +19,7 @@ static const uint64_t variant_mask = UINT64_C(3) << RANDOM_BITS;
 
 void random_bytes(void *p, size_t n)
 {
-    randombytes_buf(p, n);
+    arc4random_buf(p, n);
 }
 
 uint64_t random_u64(void)
