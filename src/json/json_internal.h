@@ -21,7 +21,7 @@ struct json_token {
 
 /* Checks the string whose opening quote is at text.p[at]. Does not check UTF-8: the caller checks
  * the whole text at once. */
-MUSTCHECK struct json_token json_token_string(struct sv text, size_t at, bool *escaped);
+MUSTCHECK struct json_token json_token_string(struct sv text, size_t at);
 /* Checks the number that begins at text.p[at]: grammar, length and range. */
 MUSTCHECK struct json_token json_token_number(struct sv text, size_t at);
 /* The value of four hexadecimal digits; -1 when they are not. */

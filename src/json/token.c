@@ -53,20 +53,17 @@ static const char *skip_escape(struct sv text, size_t *at)
     return NULL;
 }
 
-struct json_token json_token_string(struct sv text, size_t at, bool *escaped)
+struct json_token json_token_string(struct sv text, size_t at)
 {
     const char *why = NULL;
     size_t i = at + 1;
-    *escaped = false;
     while (!why && i < text.n && text.p[i] != '"') {
-        if ((unsigned char)text.p[i] < 0x20) {
+        if ((unsigned char)text.p[i] < 0x20)
             why = "A string contains a control character";
-        } else if (text.p[i] == '\\') {
-            *escaped = true;
+        else if (text.p[i] == '\\')
             why = skip_escape(text, &i);
-        } else {
+        else
             i++;
-        }
     }
     if (!why && i == text.n)
         why = "The text ends inside a string";

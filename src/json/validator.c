@@ -186,7 +186,7 @@ static enum err begin_value(struct scan *s, enum state *state)
         return open_container(s, node, JSON_IS_ARRAY);
     case '"':
         node->type = JSON_IS_STRING;
-        return read_token(s, json_token_string(s->text, s->at, &node->escaped), &node->raw);
+        return read_token(s, json_token_string(s->text, s->at), &node->raw);
     case 't':
         return read_literal(s, node, JSON_IS_TRUE, SV("true"));
     case 'f':
@@ -205,12 +205,11 @@ static enum err begin_value(struct scan *s, enum state *state)
 static enum err begin_member(struct scan *s)
 {
     struct sv raw = SV_NONE;
-    bool escaped = false;
     innermost(s)->key = SV_NONE;
     skip_space(s);
     if (!is_at(s, '"'))
         return fail_syntax(s, "A member's name in double quotes is expected");
-    TRY(read_token(s, json_token_string(s->text, s->at, &escaped), &raw));
+    TRY(read_token(s, json_token_string(s->text, s->at), &raw));
     innermost(s)->key = (struct sv){raw.p + 1, raw.n - 2};
     skip_space(s);
     if (!is_at(s, ':'))
