@@ -23,11 +23,9 @@ enum json_field_type {
     JSON_ANY     /* const struct json_node * */
 };
 
-enum { JSON_FIELDS_MAX = 32 };
-
 enum json_field_flags {
     JSON_REQUIRED = 1,
-    JSON_NULLABLE = 2 /* null is allowed: see json_seen */
+    JSON_NULLABLE = 2 /* null is allowed, and leaves the target as it is */
 };
 
 struct json_field {
@@ -38,22 +36,14 @@ struct json_field {
     int64_t min, max; /* both 0: no bound */
 };
 
-/* Bit i: the table's field i was present; was null. Tables have at most JSON_FIELDS_MAX fields. A
- * null that is allowed does not change the target; JSON_ANY takes it as any other value. */
-struct json_seen {
-    uint32_t given, null;
-};
-
 /* Reads object into the struct at into, which the caller has filled with defaults. path: of the
- * object itself, for errors; "" at the top. seen may be NULL. */
+ * object itself, for errors; "" at the top. JSON_ANY takes a null as any other value. */
 MUSTCHECK enum err json_read_object(struct request_ctx *ctx, const struct json_doc *d,
                                     const struct json_node *object, const char *path,
-                                    const struct json_field *fields, size_t n_fields, void *into,
-                                    struct json_seen *seen);
+                                    const struct json_field *fields, size_t n_fields, void *into);
 /* The same; other members are ignored. */
 MUSTCHECK enum err json_read_members(struct request_ctx *ctx, const struct json_doc *d,
                                      const struct json_node *object, const char *path,
-                                     const struct json_field *fields, size_t n_fields, void *into,
-                                     struct json_seen *seen);
+                                     const struct json_field *fields, size_t n_fields, void *into);
 
 #endif

@@ -22,7 +22,7 @@ static enum err read_ttl(struct request_ctx *ctx, const struct json_doc *doc,
         return ERR_NONE;
     TRY(node->type != JSON_IS_OBJECT
             ? ERR_NONE
-            : json_read_members(ctx, doc, node, "ttl", fields, ARRAY_LEN(fields), &ttl, NULL));
+            : json_read_members(ctx, doc, node, "ttl", fields, ARRAY_LEN(fields), &ttl));
     if (!sv_eq(ttl.strategy, SV("delete")))
         return api_bad_field(ctx, "ttl", "strategy",
                              "must be delete, the only strategy of parley.");
@@ -50,7 +50,7 @@ static enum err read_update(struct request_ctx *ctx, const struct json_doc *doc,
         {"values", JSON_ANY, 0, offsetof(struct superstep, values), 0, 0},
         {"command", JSON_ANY, 0, offsetof(struct superstep, command), 0, 0}};
     char inner[128];
-    TRY(json_read_members(ctx, doc, update, path, fields, ARRAY_LEN(fields), &b, NULL));
+    TRY(json_read_members(ctx, doc, update, path, fields, ARRAY_LEN(fields), &b));
     if (b.command && b.command->type != JSON_IS_NULL)
         return api_bad_field(ctx, path, "command", "is for graphs, and parley runs none.");
     snprintf(inner, sizeof(inner), "%s.values", path);
@@ -70,7 +70,7 @@ static enum err read_supersteps(struct request_ctx *ctx, const struct json_doc *
         if (deadline_passed(ctx->deadline))
             return ctx_fault(ctx, ERR_TIMEOUT, "no time is left for the supersteps");
         snprintf(path, sizeof(path), "supersteps[%zu]", i);
-        TRY(json_read_members(ctx, doc, step, path, fields, 1, &updates, NULL));
+        TRY(json_read_members(ctx, doc, step, path, fields, 1, &updates));
         size_t k = 0;
         for (const struct json_node *u = json_doc_first(doc, updates); u;
              u = json_doc_next(doc, u)) {
@@ -99,7 +99,7 @@ enum { PATCH_FIELDS = 2 };
 static enum err read_thread(struct request_ctx *ctx, const struct json_doc *doc, size_t n_fields,
                             struct thread_body *b, int64_t *ttl_seconds)
 {
-    TRY(json_read_members(ctx, doc, doc->nodes, "", thread_fields, n_fields, b, NULL));
+    TRY(json_read_members(ctx, doc, doc->nodes, "", thread_fields, n_fields, b));
     TRY(api_check_metadata(ctx, doc, b->metadata, ""));
     return read_ttl(ctx, doc, b->ttl, ttl_seconds);
 }
@@ -155,7 +155,7 @@ static enum err read_checkpoint_id(struct request_ctx *ctx, const struct json_do
     static const struct json_field fields[] = {
         {"checkpoint_id", JSON_STRING, JSON_NULLABLE, offsetof(struct named, id), 0, 0},
         {"checkpoint_ns", JSON_STRING, JSON_NULLABLE, offsetof(struct named, ns), 0, 0}};
-    TRY(json_read_members(ctx, doc, checkpoint, "checkpoint", fields, ARRAY_LEN(fields), &c, NULL));
+    TRY(json_read_members(ctx, doc, checkpoint, "checkpoint", fields, ARRAY_LEN(fields), &c));
     *id = c.ns.n > 0 ? SV("none") : c.id;
     return ERR_NONE;
 }
@@ -166,7 +166,7 @@ enum err langgraph_read_checkpoint(struct request_ctx *ctx, const struct json_do
     static const struct json_field fields[] = {{"checkpoint", JSON_OBJECT, JSON_REQUIRED, 0, 0, 0}};
     const struct json_node *checkpoint = NULL;
     *id = SV_NONE;
-    TRY(json_read_members(ctx, doc, doc->nodes, "", fields, 1, &checkpoint, NULL));
+    TRY(json_read_members(ctx, doc, doc->nodes, "", fields, 1, &checkpoint));
     return read_checkpoint_id(ctx, doc, checkpoint, id);
 }
 
@@ -181,7 +181,7 @@ enum err langgraph_read_update(struct request_ctx *ctx, const struct json_doc *d
         {"values", JSON_ANY, 0, offsetof(struct state, values), 0, 0},
         {"checkpoint", JSON_OBJECT, JSON_NULLABLE, offsetof(struct state, checkpoint), 0, 0},
         {"checkpoint_id", JSON_STRING, JSON_NULLABLE, offsetof(struct state, id), 0, 0}};
-    TRY(json_read_members(ctx, doc, doc->nodes, "", fields, ARRAY_LEN(fields), &b, NULL));
+    TRY(json_read_members(ctx, doc, doc->nodes, "", fields, ARRAY_LEN(fields), &b));
     if (b.checkpoint)
         TRY(read_checkpoint_id(ctx, doc, b.checkpoint, &b.id));
     *checkpoint = b.id;

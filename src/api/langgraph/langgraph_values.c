@@ -80,14 +80,13 @@ static enum err read_constructed(struct request_ctx *ctx, const struct json_doc 
     struct sv inner = arena_printf(ctx->arena, "%s.kwargs", path);
     if (!inner.p)
         return ctx_nomem(ctx);
-    TRY(json_read_members(ctx, doc, node, path, fields, ARRAY_LEN(fields), &c, NULL));
+    TRY(json_read_members(ctx, doc, node, path, fields, ARRAY_LEN(fields), &c));
     const struct json_node *name = json_doc_first(doc, c.id);
     while (json_doc_next(doc, name))
         name = json_doc_next(doc, name);
     if (name->type != JSON_IS_STRING)
         return api_bad_field(ctx, path, "id", "must end in the name of a class.");
-    TRY(json_read_members(ctx, doc, c.kwargs, inner.p, sent_fields, ARRAY_LEN(sent_fields), out,
-                          NULL));
+    TRY(json_read_members(ctx, doc, c.kwargs, inner.p, sent_fields, ARRAY_LEN(sent_fields), out));
     out->body = c.kwargs;
     return json_doc_string(ctx, name, &out->type);
 }
@@ -100,8 +99,7 @@ static enum err read_parts(struct request_ctx *ctx, const struct json_doc *doc,
         return ctx_fail(ctx, ERR_INVALID, "wrong_type", path, "%s must be a message.", path);
     TRY(json_doc_member(doc, node, SV("lc")) && json_doc_member(doc, node, SV("kwargs"))
             ? read_constructed(ctx, doc, node, path, out)
-            : json_read_members(ctx, doc, node, path, sent_fields, ARRAY_LEN(sent_fields), out,
-                                NULL));
+            : json_read_members(ctx, doc, node, path, sent_fields, ARRAY_LEN(sent_fields), out));
     if (out->type.p)
         TRY(type_of_class(ctx, &out->type));
     return api_message_id(ctx, path, "id", &out->id);

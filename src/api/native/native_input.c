@@ -41,8 +41,7 @@ static enum err read_message(struct request_ctx *ctx, const struct json_doc *doc
     struct message_body m = {.type = SV("message")};
     if (node->type != JSON_IS_OBJECT)
         return ctx_fail(ctx, ERR_INVALID, "invalid_field", path, "%s must be an object.", path);
-    TRY(json_read_object(ctx, doc, node, path, message_fields, ARRAY_LEN(message_fields), &m,
-                         NULL));
+    TRY(json_read_object(ctx, doc, node, path, message_fields, ARRAY_LEN(message_fields), &m));
     TRY(api_message_id(ctx, path, "message_id", &m.message_id));
     TRY(check_message(ctx, &m, path));
     TRY(api_check_metadata(ctx, doc, m.metadata, path));
@@ -63,7 +62,7 @@ enum err native_read_messages(struct request_ctx *ctx, const struct json_doc *do
     const struct json_node *body = &doc->nodes[0], *list = NULL;
     *single = json_doc_member(doc, body, SV("messages")) == NULL;
     if (!*single)
-        TRY(json_read_object(ctx, doc, body, "", fields, ARRAY_LEN(fields), &list, NULL));
+        TRY(json_read_object(ctx, doc, body, "", fields, ARRAY_LEN(fields), &list));
     return api_read_drafts(ctx, doc, *single ? body : list, *single ? "" : "messages", read_message,
                            &out->messages, &out->n_messages);
 }
@@ -109,7 +108,7 @@ enum err native_read_draft(struct request_ctx *ctx, const struct json_doc *doc, 
 {
     struct members b = {.language = SV("en"), .expiry = SV("sliding")};
     TRY(json_read_object(ctx, doc, &doc->nodes[0], "", session_fields, ARRAY_LEN(session_fields),
-                         &b, NULL));
+                         &b));
     TRY(check_session(ctx, &b, id));
     TRY(api_check_metadata(ctx, doc, b.metadata, ""));
     *out = (struct session_draft){.session_id = id.p ? id : b.session_id,
@@ -125,9 +124,6 @@ enum err native_read_draft(struct request_ctx *ctx, const struct json_doc *doc, 
                  : ERR_NONE;
 }
 
-/* Positions in patch_fields. */
-enum { PATCH_USER, PATCH_LANGUAGE, PATCH_TTL, PATCH_CONTEXT, PATCH_METADATA };
-
 static const struct json_field patch_fields[] = {
     {"user_id", JSON_STRING, JSON_NULLABLE, offsetof(struct members, user_id), 1, API_USER_MAX},
     {"language", JSON_STRING, JSON_NULLABLE, offsetof(struct members, language), 1, LANGUAGE_MAX},
@@ -135,11 +131,10 @@ static const struct json_field patch_fields[] = {
     {"context", JSON_OBJECT, JSON_NULLABLE, offsetof(struct members, context), 0, 0},
     {"metadata", JSON_OBJECT, JSON_NULLABLE, offsetof(struct members, metadata), 0, 0}};
 
-static struct sv object_patch(const struct json_seen *seen, int field, const struct json_node *node)
+static struct sv member_of(const struct json_doc *body, const char *name)
 {
-    if (seen->null & (1u << field))
-        return SV("null");
-    return node ? node->raw : SV_NONE;
+    const struct json_node *member = json_doc_member(body, body->nodes, sv_from(name));
+    return member ? member->raw : SV_NONE;
 }
 
 /* In a merge patch null removes a member; for these fields that brings the default back. */
@@ -147,20 +142,16 @@ enum err native_read_patch(struct request_ctx *ctx, const struct json_doc *doc,
                            struct session_patch *out)
 {
     struct members b = {.language = SV("en"), .expiry = SV("sliding")};
-    struct json_seen seen;
-    TRY(json_read_object(ctx, doc, &doc->nodes[0], "", patch_fields, ARRAY_LEN(patch_fields), &b,
-                         &seen));
-    if (seen.null & (1u << PATCH_LANGUAGE))
-        b.language = SV("en");
+    TRY(json_read_object(ctx, doc, &doc->nodes[0], "", patch_fields, ARRAY_LEN(patch_fields), &b));
     TRY(check_session(ctx, &b, SV_NONE));
     TRY(api_check_metadata(ctx, doc, b.metadata, ""));
-    *out = (struct session_patch){.has_user_id = seen.given & (1u << PATCH_USER),
-                                  .has_language = seen.given & (1u << PATCH_LANGUAGE),
-                                  .has_ttl = seen.given & (1u << PATCH_TTL),
+    *out = (struct session_patch){.has_user_id = member_of(doc, "user_id").p,
+                                  .has_language = member_of(doc, "language").p,
+                                  .has_ttl = member_of(doc, "ttl_seconds").p,
                                   .user_id = b.user_id,
                                   .language = b.language,
                                   .ttl_seconds = b.ttl_seconds,
-                                  .context = object_patch(&seen, PATCH_CONTEXT, b.context),
-                                  .metadata = object_patch(&seen, PATCH_METADATA, b.metadata)};
+                                  .context = member_of(doc, "context"),
+                                  .metadata = member_of(doc, "metadata")};
     return ERR_NONE;
 }
