@@ -81,8 +81,7 @@ static void write_newline(const struct output *o)
 
 static void write_string(const struct output *o, struct sv s)
 {
-    struct json_writer j;
-    json_write_init(&j, o->text);
+    struct json_writer j = {.b = o->text};
     json_write_sv(&j, s);
 }
 

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "parley/json/members.h"
-#include "parley/json/merge.h"
 
 /* The types of messages, and the roles that they are stored as. */
 static const struct {

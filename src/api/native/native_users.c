@@ -100,7 +100,7 @@ static void write_lines(struct buf *b, const struct session_export_part *part)
 {
     struct json_writer j;
     if (part->session) {
-        json_write_init(&j, b);
+        j = (struct json_writer){.b = b};
         json_write_object_open(&j);
         json_write_key(&j, "session");
         native_write_session(&j, part->session, false);
@@ -108,7 +108,7 @@ static void write_lines(struct buf *b, const struct session_export_part *part)
         buf_putc(b, '\n');
     }
     for (size_t i = 0; i < part->n; i++) {
-        json_write_init(&j, b);
+        j = (struct json_writer){.b = b};
         json_write_object_open(&j);
         json_put_sv(&j, "session_id", part->session_id);
         json_write_key(&j, "message");
@@ -121,8 +121,7 @@ static void write_lines(struct buf *b, const struct session_export_part *part)
 /* The last line. An export without it is cut short. */
 static void write_end(struct buf *b, const struct session_export *x)
 {
-    struct json_writer j;
-    json_write_init(&j, b);
+    struct json_writer j = {.b = b};
     json_write_object_open(&j);
     json_put_bool(&j, "complete", true);
     json_put_i64(&j, "sessions", x->sessions);
