@@ -61,8 +61,8 @@ static enum err find_by_sorting(struct request_ctx *ctx, const struct json_doc *
 static enum err find_by_comparing(struct request_ctx *ctx, const struct json_doc *d,
                                   const struct json_node *object, const struct json_node **twice)
 {
-    for (const struct json_node *m = json_doc_first(d, object); m && !*twice;
-         m = json_doc_next(d, m)) {
+    const struct json_node *m = json_doc_first(d, object);
+    while ((m = json_doc_next(d, m)) && !*twice) {
         struct sv name;
         TRY(json_unescape_dup(ctx, m->key, &name));
         if (json_doc_member(d, object, name) != m)
