@@ -30,10 +30,14 @@ static const char *skip_escape(struct sv text, size_t *at)
 {
     const char *p = text.p + *at;
     const size_t left = text.n - *at;
-    if (left < 2 || p[1] != 'u') {
-        if (left >= 2 && !memchr("\"\\/bfnrt", p[1], 8))
+    if (left < 2) {
+        *at = text.n; /* the caller refuses a string without an end */
+        return NULL;
+    }
+    if (p[1] != 'u') {
+        if (!memchr("\"\\/bfnrt", p[1], 8))
             return "There is no such escape in JSON";
-        *at += left < 2 ? 1 : 2;
+        *at += 2;
         return NULL;
     }
 
