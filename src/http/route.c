@@ -68,14 +68,12 @@ static void add_allow_header(struct request_ctx *ctx, unsigned allowed, struct h
 static bool is_zero_weight(struct sv param)
 {
     struct sv value = param;
-    struct sv name = sv_cut(&value, '=');
-    struct sv decimals = value;
-    if (!sv_eq_nocase(name, SV("q")) || !value.p || !sv_eq(sv_cut(&decimals, '.'), SV("0")))
+    const struct sv name = sv_cut(&value, '=');
+    if (!sv_eq_nocase(name, SV("q")) || !sv_starts_with(value, SV("0")))
         return false;
-    for (size_t i = 0; i < decimals.n; i++)
-        if (decimals.p[i] != '0')
-            return false;
-    return true;
+    while (value.n > 0 && (value.p[0] == '0' || value.p[0] == '.'))
+        sv_skip(&value, 1);
+    return value.n == 0;
 }
 
 /* Whether a media range in Accept matches JSON, or the lines of JSON of an export. Weights other
@@ -91,12 +89,9 @@ static bool accepts_json(struct sv accept)
                     sv_eq_nocase(range, SV("application/json")) ||
                     sv_eq_nocase(range, SV("application/x-ndjson")) ||
                     sv_eq_nocase(range, SV("application/problem+json"));
-        bool refused = false;
-        while (params.p) {
-            struct sv param = sv_trim(sv_cut(&params, ';'));
-            refused = refused || is_zero_weight(param);
-        }
-        if (json && !refused)
+        while (params.p)
+            json = !is_zero_weight(sv_trim(sv_cut(&params, ';'))) && json;
+        if (json)
             return true;
     }
     return false;
