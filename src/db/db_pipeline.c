@@ -87,8 +87,6 @@ static bool send_step(struct db *db, struct db_conn *c, struct request_ctx *ctx,
     bool known = is_prepared(c, steps, at);
     bool room = c->n_prepared + at < DB_PREPARED_MAX; /* counts every step before as a new one */
     bool prepare = db->set.prepare && stmt->name && (known || (room && !later));
-    if (!known && db_sql_leaves_state(stmt->sql))
-        c->dirty = true;
     if (!prepare)
         return PQsendQueryParams(c->pg, stmt->sql, step->n_params, types, values, lengths, formats,
                                  1) != 0;
@@ -119,14 +117,6 @@ static void begin_step(struct reader *r, int at)
     r->in_parse = !is_read(r) && at < r->group->n_steps && r->group->steps[at].parse_sent;
 }
 
-static void keep_result(struct reader *r, PGresult *res)
-{
-    if (db_tag_leaves_state(PQcmdStatus(res)))
-        r->c->dirty = true;
-    r->group->steps[r->at].result = res;
-    r->results->v[r->results->n++] = res;
-}
-
 /* False if the answer is out of order. */
 static bool read_result(struct reader *r, PGresult *res)
 {
@@ -135,7 +125,8 @@ static bool read_result(struct reader *r, PGresult *res)
     const bool inside = r->at < g->n_steps;
     const bool succeeded = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
     if (inside && succeeded && !r->in_parse) {
-        keep_result(r, res);
+        g->steps[r->at].result = res;
+        r->results->v[r->results->n++] = res;
         return true;
     }
     if (inside && succeeded) {
@@ -196,7 +187,7 @@ static void exchange(struct reader *r, struct request_ctx *ctx)
         const bool polls = ctx->before_wait.fn != NULL;
         int got = unsent < 0 ? -1
                              : db_wait_fd(PQsocket(pg), unsent > 0 ? POLLIN | POLLOUT : POLLIN,
-                                          polls ? moment : ctx->deadline, -1);
+                                          polls ? moment : ctx->deadline);
         if (got == 0 && polls) {
             ctx_will_wait(ctx);
             continue;
@@ -246,7 +237,8 @@ static void note_clock(struct db *db, const struct db_group *g, int64_t sent_us)
         if (g->steps[i].stmt == &limits_stmt && g->steps[i].result) {
             struct db_rows rows;
             db_rows_from(&rows, g->steps[i].result);
-            db_clock_note(db, db_get_time(&rows, 0, 3), sent_us);
+            atomic_store_explicit(&db->clock_ahead_us, db_get_time(&rows, 0, 3) - sent_us,
+                                  memory_order_relaxed);
         }
 }
 

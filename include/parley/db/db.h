@@ -36,13 +36,14 @@ struct db_settings {
     bool prepare;
     bool owner; /* an operator's command: the login may own the tables, and nothing is logged */
     bool owner_may_serve; /* there is one login for all: that it owns the tables is a warning */
-    bool warn_of_owner;   /* logs that warning: set for one worker of a host */
+    bool warns;           /* logs that, and that fsync is off: set for one worker of a host */
 };
 
 /* Makes the pool, and opens pool_min connections in the background: succeeds also while PostgreSQL
  * is away. slot may be NULL. NULL: no memory or no thread. */
 struct db *db_open(const struct db_settings *settings, struct metrics_slot *slot);
-/* All connections must have been released. NULL is fine. */
+/* All connections must have been released. Waits for an attempt to connect, connect_ms at the most.
+ * NULL is fine. */
 void db_close(struct db *db);
 
 enum db_state { DB_STARTING, DB_UP, DB_DOWN, DB_MISCONFIGURED };

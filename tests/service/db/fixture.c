@@ -165,6 +165,14 @@ enum err fx_run(struct fx *fx, enum db_retry retry, const char *sql, struct db_r
     return db_query(fx->db, &fx->ctx, retry, &stmt, NULL, 0, rows, NULL);
 }
 
+PGresult *fx_exec(struct db_conn *c, const char *sql)
+{
+    PQsetnonblocking(c->pg, 0);
+    PGresult *res = PQexec(c->pg, sql);
+    PQsetnonblocking(c->pg, 1);
+    return res;
+}
+
 int fx_pid(const struct db_conn *c)
 {
     return PQbackendPID(c->pg);

@@ -243,8 +243,8 @@ static PGresult *run_as(const char *url, const char *become, const char *what)
 {
     struct db_settings settings = fx_settings(url);
     struct db_conn c = {.pg = NULL};
-    struct db_attempt attempt = {deadline_in_ms(5000), -1, ""};
-    CU_ASSERT_EQUAL(db_conn_open(&c, &settings, &attempt), OPEN_OK);
+    char why[DB_REASON_MAX];
+    CU_ASSERT_EQUAL(db_conn_open(&c, &settings, deadline_in_ms(5000), why), OPEN_OK);
     PQsetnonblocking(c.pg, 0);
     PQclear(PQexec(c.pg, "SET parley.tenant = 'mine'"));
     PQclear(PQexec(c.pg, become));
