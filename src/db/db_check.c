@@ -12,7 +12,7 @@ enum { SERVER_VERSION_MIN = 140000 };
  * can become by SET ROLE counts as what it is. */
 static const struct db_stmt facts_stmt = {
     NULL,
-    "SELECT current_setting('server_version_num')::int AS version, u.rolname AS login,"
+    "SELECT current_setting('server_version_num')::int AS version, u.rolname::text AS login,"
     " EXISTS (SELECT FROM pg_roles r WHERE r.rolsuper AND pg_has_role(u.oid, r.oid, 'MEMBER'))"
     "   AS super,"
     " EXISTS (SELECT FROM pg_roles r WHERE r.rolbypassrls AND pg_has_role(u.oid, r.oid, 'MEMBER'))"
@@ -118,8 +118,8 @@ static enum db_open_result query_row(struct db *db, struct request_ctx *ctx, str
     return refused ? OPEN_WRONG : OPEN_REFUSED;
 }
 
-static enum db_open_result check(struct db *db, struct request_ctx *ctx, struct db_conn *c,
-                                 char why[DB_REASON_MAX])
+enum db_open_result db_check_server(struct db *db, struct request_ctx *ctx, struct db_conn *c,
+                                    char why[DB_REASON_MAX])
 {
     static const struct db_stmt version_stmt = {
         NULL, "SELECT coalesce(max(version), 0) AS version FROM parley_schema"};
@@ -141,14 +141,4 @@ static enum db_open_result check(struct db *db, struct request_ctx *ctx, struct 
         have = number(&schema, "version");
     }
     return check_schema(db, have, why) ? OPEN_OK : OPEN_WRONG;
-}
-
-enum db_open_result db_check_server(struct db *db, struct request_ctx *ctx, struct db_conn *c,
-                                    struct deadline limit, char why[DB_REASON_MAX])
-{
-    const struct deadline own = ctx->deadline;
-    ctx->deadline = limit;
-    const enum db_open_result result = check(db, ctx, c, why);
-    ctx->deadline = own;
-    return result;
 }

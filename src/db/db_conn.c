@@ -57,11 +57,10 @@ static PGconn *start(const struct db_settings *settings, bool *wrong)
             of_url = o->val;
     if (parsed && asprintf(&options, "%s %s %s", durable_option, of_url ? of_url : "",
                            session_options) >= 0) {
-        const char *app = settings->app_name ? settings->app_name : "parley";
         /* A later keyword overrides the URL. */
         const char *const keys[] = {"dbname", "options", "application_name", "client_encoding",
                                     NULL};
-        const char *const values[] = {settings->url, options, app, "UTF8", NULL};
+        const char *const values[] = {settings->url, options, settings->app_name, "UTF8", NULL};
         pg = PQconnectStartParams(keys, values, 1);
         free(options);
     }

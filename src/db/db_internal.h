@@ -20,7 +20,6 @@
 enum db_oid {
     OID_BOOL = 16,
     OID_BYTEA = 17,
-    OID_NAME = 19,
     OID_INT8 = 20,
     OID_INT2 = 21,
     OID_INT4 = 23,
@@ -78,7 +77,7 @@ const char *db_message_parse(const char *message, char sqlstate[6]);
 
 /* ---- connections ---- */
 
-enum { DB_PREPARED_MAX = 128 };
+enum { DB_PREPARED_MAX = 128, DB_PARAMS_MAX = 32 };
 
 enum db_conn_state {
     CONN_OPENING, /* counts in the pool; only the thread that opens it touches it */
@@ -145,7 +144,6 @@ struct db_group {
     struct db_step *steps;
     int n_steps;
     struct db_fault fault; /* out */
-    bool synced;           /* out: the server has answered the Sync */
 };
 /* Sends all groups and reads all answers, in one round trip. A connection that may not be used
  * again is marked broken. Only the first group prepares statements. */
@@ -156,19 +154,8 @@ enum db_fault_kind db_pipeline_run(struct db *db, struct db_conn *c, struct requ
                                    struct db_step *steps, int n_steps, struct db_fault *f);
 /* The statement that sets the tenant and the time limits for the transaction. limits: its
  * parameters, filled here. */
-struct db_limits {
-    struct db_param params[3];
-    char statement_ms[16];
-};
-void db_limits_step(const struct db *db, const struct request_ctx *ctx, struct db_limits *limits,
+void db_limits_step(const struct db *db, const struct request_ctx *ctx, struct db_param limits[2],
                     struct db_step *step);
-
-/* Whether work may be done again, after the pause that it needs. */
-struct db_repeats {
-    int conflicts, stale, lost;
-};
-bool db_may_repeat(struct db *db, struct request_ctx *ctx, const struct db_fault *f,
-                   enum db_retry retry, struct db_repeats *r);
 
 /* ---- the pool ---- */
 
@@ -203,45 +190,51 @@ struct db {
     int64_t away_since_us;   /* of the last change of state */
 };
 
-/* db_pool.c */
-MUSTCHECK enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, struct db_conn **out);
-/* Gives the connection to a waiter or to the idle ones, or closes it. */
-void db_pool_release(struct db *db, struct db_conn *c);
-
 /* db_pool.c, under the lock */
 /* The one place where a connection changes its state. */
 void db_pool_move(struct db *db, struct db_conn *c, enum db_conn_state to);
 /* The one place where the service changes its state; logs it. */
 void db_pool_set_state(struct db *db, enum db_state state, const char *why);
+int db_pool_open_count(const struct db *db); /* idle and busy ones */
 /* A new connection in state CONN_OPENING if one may be opened now, else NULL. */
 struct db_conn *db_pool_reserve(struct db *db);
-int db_pool_open_count(const struct db *db); /* idle and busy ones */
-void db_pool_publish(const struct db *db);   /* to the metrics */
+/* An idle connection, which is CONN_BUSY now, or one of db_pool_reserve. NULL: there is none to
+ * have. */
+struct db_conn *db_pool_take(struct db *db, struct db_demand demand);
+/* in_front: before those that wait already. *given is NULL if the caller is to look again. False:
+ * the limit has passed. */
+bool db_pool_wait(struct db *db, struct db_demand demand, struct deadline limit, bool in_front,
+                  struct db_conn **given);
 /* Wakes the first waiter that may have a connection, and gives it that one (NULL: lets it look
  * again). False: there is none. */
 bool db_pool_wake(struct db *db, struct db_conn *given);
 /* Lets a waiter look again if there is a connection to have. */
 void db_pool_wake_for_room(struct db *db);
 
-/* db_pool_open.c */
-/* Opens a reserved connection in the caller's time, without the lock, and checks the server with it
- * if that has not been done. It is CONN_BUSY then; on failure it is freed. */
-enum db_open_result db_pool_open_one(struct db *db, struct request_ctx *ctx, struct db_conn *c,
-                                     struct deadline limit, char why[DB_REASON_MAX]);
+/* db_pool.c, without the lock */
+/* Closes a connection that db_pool_move has put into CONN_CLOSED. */
+void db_pool_reap(struct db *db, struct db_conn *c);
 /* Closes the idle connections that are dead, too old, idle for too long or too many. */
 void db_pool_close_unwanted(struct db *db);
 /* Closes all idle connections now, and the busy ones on their release. */
 void db_pool_retire(struct db *db);
-/* Closes a connection that db_pool_move has put into CONN_CLOSED. Without the lock. */
-void db_pool_reap(struct db *db, struct db_conn *c);
 /* Sets how many connections the server has for all hosts and how many hosts share them (0: as
  * before), and makes the pool as large as this worker's share. */
 void db_pool_share(struct db *db, int capacity, int hosts);
 
+/* db_acquire.c */
+/* Opens a reserved connection in the caller's time, and checks the server with it if that has not
+ * been done. It is CONN_BUSY then; on failure it is freed. */
+enum db_open_result db_pool_open_one(struct db *db, struct request_ctx *ctx, struct db_conn *c,
+                                     struct deadline limit, char why[DB_REASON_MAX]);
+MUSTCHECK enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, struct db_conn **out);
+/* Gives the connection to a waiter or to the idle ones, or closes it. */
+void db_pool_release(struct db *db, struct db_conn *c);
+
 /* Checks that server, role and schema are what this program needs, and calls db_pool_share.
  * OPEN_OK, OPEN_WRONG, or OPEN_REFUSED when the connection failed meanwhile. */
 enum db_open_result db_check_server(struct db *db, struct request_ctx *ctx, struct db_conn *c,
-                                    struct deadline limit, char why[DB_REASON_MAX]);
+                                    char why[DB_REASON_MAX]);
 
 /* ---- parameters and rows ---- */
 
@@ -258,6 +251,7 @@ MUSTCHECK enum err db_array_encode(struct request_ctx *ctx, enum db_oid element,
 /* Ascending from 1 without a gap; made by migrations/embed.sh. */
 extern const struct db_migration db_migration_table[];
 extern const size_t db_migration_count;
+extern const char db_grants[]; /* grants.sql */
 
 /* db_migrate for a table of migrations that the caller gives. */
 MUSTCHECK enum err db_migrate_table(const char *admin_url, const char *url,

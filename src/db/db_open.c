@@ -56,9 +56,9 @@ static bool hangs(struct db *db, struct db_conn *c)
         return result == OPEN_LATE;
     }
     struct db_step step;
-    struct db_limits limits;
+    struct db_param limits[2];
     struct db_fault fault;
-    db_limits_step(db, &ctx, &limits, &step);
+    db_limits_step(db, &ctx, limits, &step);
     db_pipeline_run(db, c, &ctx, &step, 1, &fault);
     db_pool_release(db, c);
     return fault.kind == FAULT_TIMEOUT;

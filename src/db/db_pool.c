@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pool: the states of its connections and of the service, who gets which connection, and who
- * waits. The connection released last is used first, so that those above what is needed stay idle
- * and are closed. Those that wait are served in order: the thread that releases a connection hands
- * it to the first that may have it.
+ * The pool: the states of its connections and of the service, who may have which connection, who
+ * waits, and which connections are closed. The one released last is used first, so that those above
+ * what is needed stay idle and are closed. Those that wait are served in order: the thread that
+ * releases a connection hands it to the first that may have it.
  *
  *             reserve            opened                  released, clean
  *   (nothing) ───────► OPENING ──────────► BUSY ◄──────────────────────► IDLE
@@ -25,7 +25,7 @@ int db_pool_open_count(const struct db *db)
     return db->counts[CONN_IDLE] + db->counts[CONN_BUSY];
 }
 
-void db_pool_publish(const struct db *db)
+static void publish(const struct db *db)
 {
     struct metrics_slot *s = db->slot;
     if (!s)
@@ -60,7 +60,7 @@ void db_pool_move(struct db *db, struct db_conn *c, enum db_conn_state to)
         TAILQ_INSERT_HEAD(&db->lists[to], c, link);
         db->counts[to]++;
     }
-    db_pool_publish(db);
+    publish(db);
 }
 
 void db_pool_set_state(struct db *db, enum db_state state, const char *why)
@@ -148,7 +148,7 @@ static void stop_waiting(struct db *db, struct db_waiter *w)
 {
     TAILQ_REMOVE(&db->waiters, w, link);
     db->waiting--;
-    db_pool_publish(db);
+    publish(db);
 }
 
 bool db_pool_wake(struct db *db, struct db_conn *given)
@@ -174,10 +174,22 @@ void db_pool_wake_for_room(struct db *db)
         (void)db_pool_wake(db, NULL);
 }
 
-/* in_front: before those that wait already. *given is NULL if the caller is to look again. False:
- * the limit has passed. */
-static bool wait_for_one(struct db *db, struct db_demand demand, struct deadline limit,
-                         bool in_front, struct db_conn **given)
+struct db_conn *db_pool_take(struct db *db, struct db_demand demand)
+{
+    if (is_full_for(db, demand))
+        return NULL;
+    struct db_conn *c = TAILQ_FIRST(&db->lists[CONN_IDLE]);
+    if (c)
+        db_pool_move(db, c, CONN_BUSY);
+    else
+        c = db_pool_reserve(db);
+    if (c)
+        c->demand = demand;
+    return c;
+}
+
+bool db_pool_wait(struct db *db, struct db_demand demand, struct deadline limit, bool in_front,
+                  struct db_conn **given)
 {
     struct db_waiter w = {.demand = demand};
     bool more = true;
@@ -187,7 +199,7 @@ static bool wait_for_one(struct db *db, struct db_demand demand, struct deadline
     else
         TAILQ_INSERT_TAIL(&db->waiters, &w, link);
     db->waiting++;
-    db_pool_publish(db);
+    publish(db);
     while (!w.woken && more)
         more = thread_cond_wait(&w.wake, &db->lock, limit.at_us);
     if (!w.woken)
@@ -197,116 +209,87 @@ static bool wait_for_one(struct db *db, struct db_demand demand, struct deadline
     return w.woken;
 }
 
-/* ---- acquire and release ---- */
+/* ---- closing, and how many the server allows ---- */
 
-/* What a thread that wants a connection does next. */
-enum next { NEXT_TAKE, NEXT_OPEN, NEXT_WAIT, NEXT_REFUSE };
-
-/* Under the lock. */
-static enum next choose(struct db *db, struct db_demand demand, struct db_conn **c)
+void db_pool_reap(struct db *db, struct db_conn *c)
 {
-    const bool full = is_full_for(db, demand);
-    enum next next = NEXT_TAKE;
-    *c = full ? NULL : TAILQ_FIRST(&db->lists[CONN_IDLE]);
-    if (*c) {
-        db_pool_move(db, *c, CONN_BUSY);
-    } else {
-        *c = full ? NULL : db_pool_reserve(db);
-        next = *c ? NEXT_OPEN : db->backoff_ms > 0 ? NEXT_REFUSE : NEXT_WAIT;
-    }
-    if (*c)
-        (*c)->demand = demand;
-    return next;
+    db_conn_close(c);
+    if (db->slot)
+        metrics_add(&db->slot->db_closed, 1);
 }
 
-static enum err acquire(struct db *db, struct request_ctx *ctx, struct deadline limit,
-                        struct db_conn **out)
+/* Under the lock. An idle connection that is closed by the server, too old, idle for too long or
+ * one too many: it is CONN_CLOSED now. NULL: there is none. The last used come first in the list,
+ * so those idle longest are at its end. */
+static struct db_conn *take_unwanted(struct db *db)
 {
-    const struct db_demand demand = {ctx->contention_key, ctx->reserve};
-    bool in_front = ctx->urgent;
-    for (;;) {
-        struct db_conn *c;
-        bool late = false;
-        pthread_mutex_lock(&db->lock);
-        enum next next = choose(db, demand, &c);
-        if (next == NEXT_WAIT || next == NEXT_OPEN)
-            ctx_will_wait(ctx);
-        if (next == NEXT_WAIT) {
-            late = !wait_for_one(db, demand, limit, in_front, &c);
-            in_front = true; /* it has waited */
-        } else if (next == NEXT_REFUSE) {
-            ctx_fault(ctx, ERR_UNAVAILABLE, "%s", db->reason);
-        }
-        pthread_mutex_unlock(&db->lock);
-
-        if (next == NEXT_REFUSE)
-            return ERR_UNAVAILABLE;
-        if (late)
-            return ctx_fault(ctx, ERR_OVERLOAD, "no connection became free in time");
-        if (next == NEXT_OPEN) {
-            char why[DB_REASON_MAX];
-            enum db_open_result opened = db_pool_open_one(db, ctx, c, limit, why);
-            if (opened == OPEN_FULL)
-                continue; /* to wait for another, or to be refused */
-            if (opened != OPEN_OK)
-                return ctx_fault(ctx, opened == OPEN_LATE ? ERR_OVERLOAD : ERR_UNAVAILABLE, "%s",
-                                 why);
-        }
-        if (!c)
+    const int64_t now = clock_mono_us(), idle_us = db->set.idle_s * INT64_C(1000000);
+    const int open = db_pool_open_count(db);
+    struct db_conn *c;
+    TAILQ_FOREACH_REVERSE(c, &db->lists[CONN_IDLE], db_conns, link)
+    {
+        const bool quiet = db_conn_quiet(c);
+        const bool idle = now - c->idle_since_us >= idle_us && open > db->min;
+        if (quiet && !idle && open <= db->max && now < c->retire_us)
             continue;
-        if (db_conn_quiet(c)) {
-            *out = c;
-            return ERR_NONE;
-        }
-        c->broken = true;
-        db_pool_release(db, c);
-    }
-}
-
-enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, struct db_conn **out)
-{
-    int64_t began = clock_mono_us();
-    struct deadline limit = deadline_in_ms(db->set.acquire_ms);
-    /* Batched reads take less time than it takes to wake another thread: see exchange in
-     * db_pipeline.c. */
-    if (!ctx->reserve)
-        ctx_will_wait(ctx);
-    enum err e = acquire(db, ctx, deadline_earlier(limit, ctx->deadline), out);
-    int64_t took = clock_mono_us() - began;
-    ctx->trace.pool_us += took;
-    if (db->slot && !ctx->urgent)
-        metrics_observe(&db->slot->acquire, took);
-    return e;
-}
-
-void db_pool_release(struct db *db, struct db_conn *c)
-{
-    bool clean = db_conn_clean(c);
-    int64_t now = clock_mono_us();
-    pthread_mutex_lock(&db->lock);
-    bool keep = clean && now < c->retire_us && db_pool_open_count(db) <= db->max;
-    if (c->answered) {
-        db->last_success_us = now;
-        /* New connections may be refused while those that are open still work. */
-        if (c->busy_since_us > db->away_since_us)
-            atomic_store(&db->away, false);
-        if (db->state == DB_DOWN && db->backoff_ms == 0)
-            db_pool_set_state(db, DB_UP, "");
-    }
-    if (!c->pinged)
-        c->idle_since_us = now;
-    c->demand = (struct db_demand){.reserve = true}; /* counts for nobody until it is given */
-    c->answered = c->pinged = false;
-    if (!keep) {
+        if (!quiet && db->slot)
+            metrics_add(&db->slot->db_discarded, 1);
         db_pool_move(db, c, CONN_CLOSED);
+        return c;
+    }
+    return NULL;
+}
+
+void db_pool_close_unwanted(struct db *db)
+{
+    struct db_conn *c;
+    do {
+        pthread_mutex_lock(&db->lock);
+        c = take_unwanted(db);
+        pthread_mutex_unlock(&db->lock);
+        if (c)
+            db_pool_reap(db, c);
+    } while (c);
+}
+
+void db_pool_retire(struct db *db)
+{
+    struct db_conn *c;
+    pthread_mutex_lock(&db->lock);
+    TAILQ_FOREACH(c, &db->lists[CONN_IDLE], link)
+    c->retire_us = 0;
+    TAILQ_FOREACH(c, &db->lists[CONN_BUSY], link)
+    c->retire_us = 0;
+    pthread_mutex_unlock(&db->lock);
+    db_pool_close_unwanted(db);
+}
+
+static int at_least_one(int n)
+{
+    return n > 0 ? n : 1;
+}
+
+void db_pool_share(struct db *db, int capacity, int hosts)
+{
+    pthread_mutex_lock(&db->lock);
+    db->capacity = capacity > 0 ? capacity : db->capacity;
+    db->hosts = hosts > 0 ? hosts : db->hosts;
+    capacity = db->capacity;
+    hosts = at_least_one(db->hosts);
+    const int most = at_least_one(db->set.pool_max), before = db->max;
+    const int share = at_least_one(capacity / hosts / at_least_one(db->set.workers));
+    const int max = capacity == 0 ? before : share < most ? share : most;
+    if (max != before) {
+        db->max = max;
+        db->min = db->set.pool_min < max ? db->set.pool_min : max;
+        publish(db);
+        /* If it has grown, those that wait may have one. */
         db_pool_wake_for_room(db);
-    } else if (!db_pool_wake(db, c)) { /* handed from thread to thread it stays CONN_BUSY */
-        db_pool_move(db, c, CONN_IDLE);
     }
     pthread_mutex_unlock(&db->lock);
-    if (keep)
-        return;
-    if (!clean && db->slot)
-        metrics_add(&db->slot->db_discarded, 1);
-    db_pool_reap(db, c);
+    if (max != before && max < db->set.pool_max)
+        log_say(LOG_WARN, "pool_lowered",
+                "%d connections a worker instead of %d: PostgreSQL has %d for %d workers on %d "
+                "host%s",
+                max, db->set.pool_max, capacity, db->set.workers, hosts, hosts > 1 ? "s" : "");
 }

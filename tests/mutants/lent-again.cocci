@@ -1,6 +1,6 @@
 // What: A lost connection retires those that are in use at that moment, too.
 // Test: service db pool
-// In: src/db/db_pool_open.c
+// In: src/db/db_pool.c
 
 @@ expression conn; @@
 db_pool_retire(...) { <...

@@ -24,7 +24,7 @@ struct db;
 struct db_settings {
     const char *url;      /* libpq connection string or URI; borrowed for the life of the db */
     const char *url_name; /* the setting that holds url, for messages; NULL: DATABASE_URL */
-    const char *app_name; /* application_name; NULL: "parley" */
+    const char *app_name; /* application_name */
     int pool_min, pool_max;
     int acquire_ms;   /* longest wait for a connection */
     int statement_ms; /* upper bound of statement_timeout */

@@ -60,7 +60,6 @@ static void make_database(void)
     exec(url, "CREATE ROLE " FX_ROLE " LOGIN;"
               "CREATE TABLE items (id bigint PRIMARY KEY, name text CONSTRAINT items_name"
               " UNIQUE, n int CHECK (n >= 0), at timestamptz);"
-              "CREATE TABLE \"odd \"\"name\"\"; x\" (\"select\" int, \"a b\"\"c\" text);"
               "CREATE TABLE notes (tenant text NOT NULL, body text);"
               "ALTER TABLE notes ENABLE ROW LEVEL SECURITY;"
               "CREATE POLICY t ON notes USING (tenant = current_setting('parley.tenant'))"

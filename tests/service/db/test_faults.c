@@ -99,7 +99,7 @@ TEST(nothing_is_mixed_up_under_load)
     under_load("pause", "resume", 300); /* shorter than the pause */
 }
 
-/* A read whose backend dies under it, once. Fails if db_may_repeat leaves reads alone: tried. */
+/* A read whose backend dies under it, once. Fails if may_repeat leaves reads alone: tried. */
 TEST(lost_read_is_repeated_once)
 {
     fx_admin("CREATE SEQUENCE deaths; GRANT ALL ON deaths TO " FX_ROLE ";"

@@ -203,7 +203,7 @@ static const char differences[] =
 
 /* A new serving login gets exactly what the one before it got: also if the schema is the newest
  * already, if PUBLIC may not use it, and without tables that a later migration drops. Fails if a
- * table is missing in db_migrate.c's grants, or has another right there: tried for tenant_sessions.
+ * table is missing in grants.sql, or has another right there: tried for tenant_sessions.
  */
 TEST(another_login_may_serve)
 {
