@@ -121,8 +121,7 @@ static void count_users(const struct db_conns *list, uint64_t contention_key, in
                         int *not_reserved)
 {
     const struct db_conn *c;
-    TAILQ_FOREACH(c, list, link)
-    {
+    TAILQ_FOREACH (c, list, link) {
         *same_key += c->demand.contention_key == contention_key;
         *not_reserved += !c->demand.reserve;
     }
@@ -226,8 +225,7 @@ static struct db_conn *take_unwanted(struct db *db)
     const int64_t now = clock_mono_us(), idle_us = db->set.idle_s * INT64_C(1000000);
     const int open = db_pool_open_count(db);
     struct db_conn *c;
-    TAILQ_FOREACH_REVERSE(c, &db->lists[CONN_IDLE], db_conns, link)
-    {
+    TAILQ_FOREACH_REVERSE (c, &db->lists[CONN_IDLE], db_conns, link) {
         const bool quiet = db_conn_quiet(c);
         const bool idle = now - c->idle_since_us >= idle_us && open > db->min;
         if (quiet && !idle && open <= db->max && now < c->retire_us)
@@ -256,10 +254,11 @@ void db_pool_retire(struct db *db)
 {
     struct db_conn *c;
     pthread_mutex_lock(&db->lock);
-    TAILQ_FOREACH(c, &db->lists[CONN_IDLE], link)
-    c->retire_us = 0;
-    TAILQ_FOREACH(c, &db->lists[CONN_BUSY], link)
-    c->retire_us = 0;
+    for (int state = CONN_IDLE; state <= CONN_BUSY; state++) {
+        TAILQ_FOREACH (c, &db->lists[state], link) {
+            c->retire_us = 0;
+        }
+    }
     pthread_mutex_unlock(&db->lock);
     db_pool_close_unwanted(db);
 }
