@@ -100,9 +100,9 @@ $(BUILD)/%.o: %.c
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # The migrations as C strings: one table entry a pair of files.
-$(BUILD)/gen/migrations.c: $(MIGRATIONS) src/db/migrations/embed.sh
+$(BUILD)/gen/migrations.c: src/db/grants.sql $(MIGRATIONS) src/db/migrations/embed.sh
 	@mkdir -p $(@D)
-	sh src/db/migrations/embed.sh $(MIGRATIONS) >$@.new && mv $@.new $@
+	sh src/db/migrations/embed.sh src/db/grants.sql $(MIGRATIONS) >$@.new && mv $@.new $@
 # The description and its page, likewise.
 $(BUILD)/gen/docs.c: docs/openapi.json docs/api.html src/api/admin/embed.sh
 	@mkdir -p $(@D)

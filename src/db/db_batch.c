@@ -10,7 +10,7 @@ struct tenant_group {
     struct sv tenant;
     struct db_batch_member *members[DB_BATCH_MAX];
     size_t n;
-    struct db_limits limits;
+    struct db_param limits[2];
     struct db_param params[DB_BATCH_PARAMS_MAX + 1];
     struct db_step steps[2];
 };
@@ -54,7 +54,7 @@ static enum err make_group(struct db *db, struct request_ctx *ctx, const struct 
                            struct tenant_group *group, struct db_group *out)
 {
     ctx->tenant = group->tenant;
-    db_limits_step(db, ctx, &group->limits, &group->steps[0]);
+    db_limits_step(db, ctx, group->limits, &group->steps[0]);
     group->params[0] = db_text(group->tenant);
     for (int i = 0; i < kind->n_params; i++)
         TRY(make_array(ctx, group, i, &group->params[i + 1]));

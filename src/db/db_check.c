@@ -2,65 +2,62 @@
 /* Checks server, login and schema before the first statement runs. */
 #include "db_internal.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "parley/obs/log.h"
 
 enum { SERVER_VERSION_MIN = 140000 };
 
-/* clang-format off */
-/* The columns of facts_sql. */
-enum column { VERSION, LOGIN, SUPER, BYPASS, OWNS, CAPACITY, ROLE_LIMIT, DB_LIMIT, HAS_SCHEMA,
-              NO_FSYNC, ASYNC };
-/* clang-format on */
-
 /* About the login, whatever role the connection has: SET ROLE NONE would end that. What the login
  * can become by SET ROLE counts as what it is. */
-static const char facts_sql[] =
-    "SELECT current_setting('server_version_num'), u.rolname,"
-    " EXISTS (SELECT FROM pg_roles r WHERE r.rolsuper AND pg_has_role(u.oid, r.oid, 'MEMBER')),"
-    " EXISTS (SELECT FROM pg_roles r WHERE r.rolbypassrls AND pg_has_role(u.oid, r.oid, 'MEMBER')),"
-    " " DB_OWNS_TABLES ","
+static const struct db_stmt facts_stmt = {
+    NULL,
+    "SELECT current_setting('server_version_num')::int AS version, u.rolname::text AS login,"
+    " EXISTS (SELECT FROM pg_roles r WHERE r.rolsuper AND pg_has_role(u.oid, r.oid, 'MEMBER'))"
+    "   AS super,"
+    " EXISTS (SELECT FROM pg_roles r WHERE r.rolbypassrls AND pg_has_role(u.oid, r.oid, 'MEMBER'))"
+    "   AS bypass,"
+    " " DB_OWNS_TABLES " AS owns,"
     " current_setting('max_connections')::int"
     "   - current_setting('superuser_reserved_connections')::int"
-    "   - coalesce(nullif(current_setting('reserved_connections', true), '')::int, 0),"
-    " u.rolconnlimit, d.datconnlimit, to_regclass('parley_schema') IS NOT NULL,"
-    " current_setting('fsync') = 'off',"
-    " current_setting('synchronous_commit') = 'off'"
+    "   - coalesce(nullif(current_setting('reserved_connections', true), '')::int, 0) AS capacity,"
+    " u.rolconnlimit, d.datconnlimit, to_regclass('parley_schema') IS NOT NULL AS has_schema,"
+    " current_setting('fsync') = 'off' AS no_fsync,"
+    " current_setting('synchronous_commit') = 'off' AS async"
     " FROM pg_roles u, pg_database d WHERE u.rolname = session_user"
-    " AND d.datname = current_database()";
+    " AND d.datname = current_database()"};
 
-static int int_at(const PGresult *res, enum column column)
+static int number(const struct db_rows *r, const char *column)
 {
-    return (int)strtol(PQgetvalue(res, 0, (int)column), NULL, 10);
+    return (int)db_get_i64(r, 0, db_column(r, column));
 }
 
-static bool bool_at(const PGresult *res, enum column column)
+static bool is_set(const struct db_rows *r, const char *column)
 {
-    return PQgetvalue(res, 0, (int)column)[0] == 't';
+    return db_get_bool(r, 0, db_column(r, column));
 }
 
-static bool check_server_and_login(const struct db *db, const PGresult *res, char *why, size_t n)
+static bool check_server_and_login(const struct db *db, const struct db_rows *r,
+                                   char why[DB_REASON_MAX])
 {
-    const bool owns = bool_at(res, OWNS) && !db->set.owner_may_serve;
-    const char *fault = db->set.owner          ? NULL
-                        : bool_at(res, SUPER)  ? "is a superuser"
-                        : bool_at(res, BYPASS) ? "has BYPASSRLS"
-                        : owns                 ? "owns the tables"
-                                               : NULL;
-    const int version = int_at(res, VERSION);
+    const bool owns = is_set(r, "owns") && !db->set.owner_may_serve;
+    const char *fault = db->set.owner         ? NULL
+                        : is_set(r, "super")  ? "is a superuser"
+                        : is_set(r, "bypass") ? "has BYPASSRLS"
+                        : owns                ? "owns the tables"
+                                              : NULL;
+    const int version = number(r, "version");
+    const struct sv login = db_get_text(r, 0, db_column(r, "login"));
     if (version < SERVER_VERSION_MIN)
-        snprintf(why, n, "PostgreSQL %d is too old: parley needs version %d or newer",
+        snprintf(why, DB_REASON_MAX, "PostgreSQL %d is too old: parley needs version %d or newer",
                  version / 10000, SERVER_VERSION_MIN / 10000);
     else if (fault)
-        snprintf(why, n,
-                 "login \"%.63s\" of DATABASE_URL %s, itself or by SET ROLE, so row-level "
+        snprintf(why, DB_REASON_MAX,
+                 "login \"%.*s\" of DATABASE_URL %s, itself or by SET ROLE, so row-level "
                  "security does not bind it: use one that owns nothing",
-                 PQgetvalue(res, 0, LOGIN), fault);
-    else if (bool_at(res, ASYNC))
-        snprintf(why, n,
+                 SV_ARG(login), fault);
+    else if (is_set(r, "async"))
+        snprintf(why, DB_REASON_MAX,
                  "the options in DATABASE_URL set synchronous_commit off: acknowledged writes may "
                  "be lost");
     else
@@ -68,89 +65,80 @@ static bool check_server_and_login(const struct db *db, const PGresult *res, cha
     return false;
 }
 
-static int capacity_of(const PGresult *res)
+static int capacity_of(const struct db_rows *r)
 {
-    const int limits[] = {int_at(res, ROLE_LIMIT), int_at(res, DB_LIMIT)};
-    int capacity = int_at(res, CAPACITY);
+    const int limits[] = {number(r, "rolconnlimit"), number(r, "datconnlimit")};
+    int capacity = number(r, "capacity");
     for (size_t i = 0; i < ARRAY_LEN(limits); i++)
         if (limits[i] >= 0 && limits[i] < capacity)
             capacity = limits[i];
-    return capacity;
+    return capacity > 0 ? capacity : 1;
 }
 
-/* A warning only, since a development machine may be set to be fast. Once a worker, and not for an
- * operator's command, which has its own text. */
-static void warn_of_loss(struct db *db, const PGresult *res)
+/* Once a host. No more than a warning: a development machine may be set to be fast, and an
+ * installation may have one login. An operator's command has its own text. */
+static void warn(struct db *db, const struct db_rows *r)
 {
-    if (bool_at(res, NO_FSYNC) && db->slot && !atomic_exchange(&db->warned_of_loss, true))
+    if (!db->set.warns || atomic_exchange(&db->warned, true))
+        return;
+    if (is_set(r, "no_fsync"))
         log_say(LOG_WARN, "not_durable",
                 "PostgreSQL runs with fsync off: acknowledged writes may be lost in a crash");
-}
-
-/* An installation with one login: once a host. */
-static void warn_of_owner(struct db *db, const PGresult *res)
-{
-    if (bool_at(res, OWNS) && db->set.warn_of_owner && !atomic_exchange(&db->warned_of_owner, true))
+    if (is_set(r, "owns"))
         log_say(LOG_WARN, "owner_serves", "%s", DB_OWNER_SERVES);
 }
 
-static bool check_schema(struct db *db, int have, char *why, size_t n)
+static bool check_schema(struct db *db, int have, char why[DB_REASON_MAX])
 {
     const int need = db->set.schema_version;
     pthread_mutex_lock(&db->lock);
     db->schema_version = have;
     pthread_mutex_unlock(&db->lock);
     if (have != need)
-        snprintf(why, n, "schema is at version %d, this program needs %d: %s", have, need,
-                 have < need ? "run `parley migrate`" : "use a newer parley");
+        snprintf(why, DB_REASON_MAX, "schema is at version %d, this program needs %d: %s", have,
+                 need, have < need ? "run `parley migrate`" : "use a newer parley");
     return have == need;
 }
 
-/* One row, or NULL and *result. */
-static PGresult *query_row(struct db_conn *c, const char *sql, struct db_attempt *attempt,
-                           enum db_open_result *result)
+/* One row. */
+static enum db_open_result query_row(struct db *db, struct request_ctx *ctx, struct db_conn *c,
+                                     const struct db_stmt *stmt, struct db_rows *out,
+                                     char why[DB_REASON_MAX])
 {
-    PGresult *res = db_conn_exec(c, sql, attempt->deadline, attempt->stop_fd);
-    if (res && PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1)
-        return res;
-    if (!res) {
-        *result = errno == ECANCELED ? OPEN_CANCELLED : OPEN_REFUSED;
-        snprintf(attempt->why, sizeof(attempt->why),
-                 "the connection was lost while the server was checked");
-    } else {
-        const char *said = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
-        *result = OPEN_WRONG;
-        snprintf(attempt->why, sizeof(attempt->why), "%s: run `parley migrate`",
-                 said ? said : "the check failed");
+    struct db_step step = {.stmt = stmt};
+    struct db_fault f;
+    if (db_pipeline_run(db, c, ctx, &step, 1, &f) == FAULT_NONE) {
+        db_rows_from(out, step.result);
+        if (out->count == 1)
+            return OPEN_OK;
+        db_fault_set(&f, FAULT_SERVER, ERR_INTERNAL, "the login does not exist any more");
     }
-    PQclear(res);
-    return NULL;
+    const bool refused = f.kind == FAULT_SERVER;
+    snprintf(why, DB_REASON_MAX, "%s%s", f.text, refused ? ": run `parley migrate`" : "");
+    return refused ? OPEN_WRONG : OPEN_REFUSED;
 }
 
-enum db_open_result db_check_server(struct db *db, struct db_conn *c, struct db_attempt *attempt)
+enum db_open_result db_check_server(struct db *db, struct request_ctx *ctx, struct db_conn *c,
+                                    char why[DB_REASON_MAX])
 {
-    enum db_open_result result = OPEN_WRONG;
-    PGresult *res = query_row(c, facts_sql, attempt, &result);
-    if (!res)
+    static const struct db_stmt version_stmt = {
+        NULL, "SELECT coalesce(max(version), 0) AS version FROM parley_schema"};
+    struct db_rows facts, schema;
+    enum db_open_result result = query_row(db, ctx, c, &facts_stmt, &facts, why);
+    if (result != OPEN_OK)
         return result;
-    const bool fit = check_server_and_login(db, res, attempt->why, sizeof(attempt->why));
-    const bool has_schema = bool_at(res, HAS_SCHEMA);
-    warn_of_loss(db, res);
-    if (fit) {
-        db_pool_share(db, capacity_of(res) > 0 ? capacity_of(res) : 1, 0);
-        warn_of_owner(db, res);
-    }
-    PQclear(res);
-    if (!fit || db->set.schema_version == 0)
-        return fit ? OPEN_OK : OPEN_WRONG;
+    if (!check_server_and_login(db, &facts, why))
+        return OPEN_WRONG;
+    db_pool_share(db, capacity_of(&facts), 0);
+    warn(db, &facts);
+    if (db->set.schema_version == 0)
+        return OPEN_OK;
     int have = 0;
-    if (has_schema) {
-        static const char sql[] = "SELECT coalesce(max(version), 0) FROM parley_schema";
-        res = query_row(c, sql, attempt, &result);
-        if (!res)
+    if (is_set(&facts, "has_schema")) {
+        result = query_row(db, ctx, c, &version_stmt, &schema, why);
+        if (result != OPEN_OK)
             return result;
-        have = int_at(res, 0);
-        PQclear(res);
+        have = number(&schema, "version");
     }
-    return check_schema(db, have, attempt->why, sizeof(attempt->why)) ? OPEN_OK : OPEN_WRONG;
+    return check_schema(db, have, why) ? OPEN_OK : OPEN_WRONG;
 }

@@ -53,13 +53,6 @@ enum err db_fault_report(struct request_ctx *ctx, const struct db_fault *f,
         memcpy(failure->sqlstate, f->sqlstate, sizeof(failure->sqlstate));
         memcpy(failure->constraint, f->constraint, sizeof(failure->constraint));
     }
-    enum err e = f->err;
-    if (f->sqlstate[0])
-        ctx_fault(ctx, e, "postgres %s: %s", f->sqlstate, f->text);
-    else
-        ctx_fault(ctx, e, "postgres: %s", f->text);
-    if ((e == ERR_UNAVAILABLE || e == ERR_OVERLOAD || e == ERR_BUSY) && ctx->err.err == e &&
-        ctx->err.retry_after_s == 0)
-        ctx->err.retry_after_s = 1;
-    return e;
+    return ctx_fault(ctx, f->err, "postgres%s%s: %s", f->sqlstate[0] ? " " : "", f->sqlstate,
+                     f->text);
 }

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Each worker's thread for the registration of its host. The thread of one worker polls; the others
- * take over when it ends. */
+/* The registration of this host: each worker's thread, and the statements on the table hosts. The
+ * thread of one worker polls; the others take over when it ends. The times in the table are by
+ * PostgreSQL's clock. They decide only what is shown, and how many hosts share the connections. */
 #include "hosts_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "db_internal.h"
 
-#include "parley/base/thread.h"
 #include "parley/obs/log.h"
 
 enum {
@@ -24,6 +25,99 @@ enum {
 static const int64_t refresh_us = 2000000;
 /* After so long without an answered poll, the polling worker may be stopped. */
 static const int64_t silent_us = 600000;
+
+/* The columns of a row. */
+/* clang-format off */
+#define COLUMNS                                                                                    \
+    "h.host, h.address, h.version, h.workers, h.alone,"                                            \
+    " (extract(epoch FROM clock_timestamp() - h.seen_at) * 1000000)::bigint AS seen_ago"
+
+/* Not on a standby: it does not know of a host that registered just now. */
+static const struct db_stmt poll_stmt = {
+    "hosts_poll",
+    "SELECT a.version AS keys_version,"
+    " (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS pg_started,"
+    " count(h.host) OVER () AS registered,"
+    " count(*) FILTER (WHERE h.seen_at > now() - interval '10 seconds' AND h.host <> $1) OVER ()"
+    "   AS live,"
+    " coalesce(bool_or(h.alone) FILTER (WHERE h.host <> $1) OVER (), false) AS others_alone,"
+    " coalesce(h.host = $1, false) AS self, coalesce(h.seen_at > to_timestamp(0), false) AS stays, "
+    COLUMNS
+    " FROM auth_state a LEFT JOIN hosts h ON true WHERE NOT pg_is_in_recovery()"
+    " ORDER BY h.host = $1 DESC NULLS LAST, h.seen_at DESC LIMIT $2"};
+
+static const struct db_stmt register_stmt = {
+    "hosts_register",
+    "INSERT INTO hosts (host, address, version, workers, alone) VALUES ($1, $2, $3, $4, $5)"
+    " ON CONFLICT (host) DO UPDATE SET address = excluded.address, version = excluded.version,"
+    " workers = excluded.workers, alone = excluded.alone, seen_at = now()"};
+
+/* It may be lost: it does not wait for a disk or a standby. */
+static const struct db_stmt refresh_stmt = {
+    "hosts_refresh",
+    "UPDATE hosts SET seen_at = now(), workers = $2"
+    " WHERE host = $1 AND set_config('synchronous_commit', 'off', true) = 'off'"};
+
+static const struct db_stmt remove_stmt = {"hosts_remove", "DELETE FROM hosts WHERE host = $1"};
+
+static const struct db_stmt list_stmt = {
+    "hosts_list", "SELECT " COLUMNS " FROM hosts h ORDER BY h.seen_at DESC, h.host"};
+
+static const struct db_stmt mark_stmt = {
+    "hosts_doubt",
+    "UPDATE hosts SET seen_at = to_timestamp(0)"
+    " WHERE host = $1 OR ($1 IS NULL AND seen_at < now() - $2 * interval '1 second')"
+    " RETURNING host"};
+
+static const struct db_stmt forget_stmt = {
+    "hosts_forget", "DELETE FROM hosts WHERE host = ANY ($1) AND seen_at = to_timestamp(0)"};
+/* clang-format on */
+
+static void copy_text(const struct db_rows *r, int row, const char *column, char *out, size_t n)
+{
+    const struct sv v = db_get_text(r, row, db_column(r, column));
+    const size_t len = v.n < n ? v.n : n - 1;
+    if (len > 0)
+        memcpy(out, v.p, len);
+    out[len] = '\0';
+}
+
+static void read_host(const struct db_rows *r, int row, struct db_host *h)
+{
+    memset(h, 0, sizeof(*h));
+    copy_text(r, row, "host", h->id, sizeof(h->id));
+    copy_text(r, row, "address", h->address, sizeof(h->address));
+    copy_text(r, row, "version", h->version, sizeof(h->version));
+    h->workers = db_get_i64(r, row, db_column(r, "workers"));
+    h->seen_ago_us = db_get_i64(r, row, db_column(r, "seen_ago"));
+    h->alone = db_get_bool(r, row, db_column(r, "alone"));
+}
+
+static enum err query_hosts(struct db *db, struct request_ctx *ctx, const struct db_hosts_shared *s,
+                            struct hosts_found *out)
+{
+    const struct db_param params[] = {db_text(sv_from(s->id)), db_i64(DB_HOSTS_SHOWN_MAX)};
+    struct db_rows r;
+    memset(out, 0, sizeof(*out));
+    out->sent_us = clock_boot_us();
+    TRY(db_query(db, ctx, DB_READ, &poll_stmt, params, ARRAY_LEN(params), &r, NULL));
+    if (r.count == 0)
+        return ctx_fault(ctx, ERR_UNAVAILABLE, "this PostgreSQL is a standby");
+    out->keys_version = db_get_i64(&r, 0, db_column(&r, "keys_version"));
+    out->pg_started_us = db_get_i64(&r, 0, db_column(&r, "pg_started"));
+    out->others_alone = db_get_bool(&r, 0, db_column(&r, "others_alone"));
+    out->registered = db_get_i64(&r, 0, db_column(&r, "registered"));
+    const bool has_row = db_get_bool(&r, 0, db_column(&r, "self"));
+    out->self = has_row && db_get_bool(&r, 0, db_column(&r, "stays"));
+    out->others = out->registered - (has_row ? 1 : 0);
+    out->live = 1 + db_get_i64(&r, 0, db_column(&r, "live"));
+    out->n = out->registered > 0 ? (size_t)r.count : 0;
+    for (size_t i = 0; i < out->n; i++)
+        read_host(&r, (int)i, &out->table[i]);
+    out->table[0].self = has_row;
+    out->self_seen_ago_us = has_row ? out->table[0].seen_ago_us : 0;
+    return ERR_NONE;
+}
 
 struct db_hosts {
     struct db_hosts_settings set;
@@ -59,9 +153,14 @@ static void begin_request(struct db_hosts *h, struct request_ctx *ctx, int ms)
 
 static enum err register_host(struct db_hosts *h, struct request_ctx *ctx)
 {
-    atomic_store(&h->set.shared->has_asked, true);
+    struct db_hosts_shared *s = h->set.shared;
+    const struct db_param params[] = {db_text(sv_from(s->id)), db_text(sv_from(s->address)),
+                                      db_text(sv_from(s->version)), db_i32(h->set.workers),
+                                      db_bool(s->alone)};
+    atomic_store(&s->has_asked, true);
     ctx->deadline = deadline_in_ms(REGISTER_MS);
-    const enum err e = hosts_register(h->db, ctx, h->set.shared, h->set.workers);
+    const enum err e =
+        db_query(h->db, ctx, DB_WRITE, &register_stmt, params, ARRAY_LEN(params), NULL, NULL);
     ctx->deadline = deadline_in_ms(POLL_MS);
     return e;
 }
@@ -75,7 +174,7 @@ static enum err poll_once(struct db_hosts *h, struct request_ctx *ctx, struct ho
         if (atomic_load(&s->write_from_us) == 0)
             e = register_host(h, ctx);
         if (e == ERR_NONE)
-            e = hosts_poll(h->db, ctx, s, f);
+            e = query_hosts(h->db, ctx, s, f);
         if (e != ERR_NONE)
             return e;
         /* This worker was stopped, and another one may have found something newer meanwhile. */
@@ -97,9 +196,12 @@ static bool poll_and_refresh(struct db_hosts *h)
     const enum err e = poll_once(h, &ctx, &f);
     log_new_failure(h, &ctx, e);
     if (e == ERR_NONE && (f.self_seen_ago_us < 0 || f.self_seen_ago_us >= refresh_us)) {
+        const struct db_param params[] = {db_text(sv_from(h->set.shared->id)),
+                                          db_i32(h->set.workers)};
         begin_request(h, &ctx, REFRESH_MS);
         /* If it fails, other hosts may count this one as silent, and enlarge their pools early. */
-        (void)!hosts_refresh(h->db, &ctx, h->set.shared, h->set.workers);
+        (void)!db_query(h->db, &ctx, DB_WRITE, &refresh_stmt, params, ARRAY_LEN(params), NULL,
+                        NULL);
     }
     arena_reset(h->arena);
     return e == ERR_NONE;
@@ -112,11 +214,11 @@ static void check_own_row(struct db_hosts *h)
     struct db_hosts_shared *s = h->set.shared;
     struct request_ctx ctx;
     struct hosts_found f;
-    if (atomic_load(&s->write_from_us) == 0 ||
-        clock_boot_us() < atomic_load(&s->keys_sent_us) + silent_us)
+    hosts_last_found(s, &f);
+    if (atomic_load(&s->write_from_us) == 0 || clock_boot_us() < f.sent_us + silent_us)
         return;
     begin_request(h, &ctx, POLL_MS);
-    if (hosts_poll(h->db, &ctx, s, &f) == ERR_NONE && !f.self)
+    if (query_hosts(h->db, &ctx, s, &f) == ERR_NONE && !f.self)
         hosts_unregistered(s);
     arena_reset(h->arena);
 }
@@ -125,6 +227,7 @@ static void *hosts_main(void *arg)
 {
     struct db_hosts *h = arg;
     struct db_hosts_shared *s = h->set.shared;
+    struct hosts_found found;
     bool polls = false;
     int64_t until_us;
     do {
@@ -142,7 +245,8 @@ static void *hosts_main(void *arg)
             check_own_row(h);
         }
         hosts_note_silence(s, clock_boot_us());
-        db_pool_share(h->db, 0, (int)atomic_load(&s->live));
+        hosts_last_found(s, &found);
+        db_pool_share(h->db, 0, (int)found.live);
         until_us += pause_ms * INT64_C(1000);
     } while (thread_loop_pause(&h->thread, until_us));
     if (polls)
@@ -195,8 +299,9 @@ static void remove_registration(struct db_hosts *h)
         return; /* it is that worker's now */
     hosts_unregistered(s);
     if (!hosts_any_worker(s)) {
+        const struct db_param id = db_text(sv_from(s->id));
         begin_request(h, &ctx, REMOVE_MS);
-        const enum err e = hosts_remove(h->db, &ctx, s);
+        const enum err e = db_query(h->db, &ctx, DB_WRITE, &remove_stmt, &id, 1, NULL, NULL);
         if (e != ERR_NONE)
             log_say(LOG_WARN, "registration_stays", "%s: %s; parley host forget %s", err_name(e),
                     ctx.err.cause, s->id);
@@ -214,4 +319,45 @@ void db_hosts_close(struct db_hosts *h)
     if (atomic_load(&h->set.shared->has_asked) && !hosts_any_worker(h->set.shared))
         remove_registration(h);
     dispose(h);
+}
+
+/* ---- for an operator's commands ---- */
+
+enum err db_hosts_list(struct db *db, struct request_ctx *ctx, struct db_host **out, size_t *n)
+{
+    struct db_rows r;
+    TRY(db_query(db, ctx, DB_READ, &list_stmt, NULL, 0, &r, NULL));
+    *n = (size_t)r.count;
+    *out = arena_alloc(ctx->arena, (*n + 1) * sizeof(**out));
+    if (!*out)
+        return ctx_nomem(ctx);
+    for (size_t i = 0; i < *n; i++)
+        read_host(&r, (int)i, &(*out)[i]);
+    return ERR_NONE;
+}
+
+/* In two steps. A running host finds its row marked (seen_at = 0) and registers again, as at a
+ * start. One that does not within HOSTS_WAIT_US no longer has the shortcut. */
+enum err db_hosts_forget(struct db *db, struct request_ctx *ctx, struct sv id, int64_t stale_s,
+                         int64_t *removed, int64_t *alive)
+{
+    const struct db_param which[] = {db_text(id), db_i64(stale_s)};
+    struct db_param marked;
+    struct db_rows r;
+    *removed = *alive = 0;
+    TRY(db_query(db, ctx, DB_WRITE, &mark_stmt, which, ARRAY_LEN(which), &r, NULL));
+    const int n = r.count;
+    if (n == 0)
+        return id.p ? ERR_NOT_FOUND : ERR_NONE;
+    struct sv *ids = arena_alloc(ctx->arena, (size_t)n * sizeof(*ids));
+    if (!ids)
+        return ctx_nomem(ctx);
+    for (int i = 0; i < n; i++)
+        ids[i] = db_get_text(&r, i, 0);
+    TRY(db_text_array(ctx, ids, (size_t)n, &marked));
+    deadline_wait(deadline_in_ms(HOSTS_WAIT_US / 1000));
+    enum err e = db_query(db, ctx, DB_WRITE, &forget_stmt, &marked, 1, &r, NULL);
+    *removed = e == ERR_NONE ? r.count : 0;
+    *alive = e == ERR_NONE ? n - r.count : 0;
+    return e;
 }

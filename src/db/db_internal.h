@@ -8,10 +8,11 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/queue.h>
 
 #include <libpq-fe.h>
 
-#include "parley/base/buf.h"
+#include "parley/base/thread.h"
 #include "parley/db/db.h"
 #include "parley/db/migrate.h"
 
@@ -19,7 +20,6 @@
 enum db_oid {
     OID_BOOL = 16,
     OID_BYTEA = 17,
-    OID_NAME = 19,
     OID_INT8 = 20,
     OID_INT2 = 21,
     OID_INT4 = 23,
@@ -77,7 +77,7 @@ const char *db_message_parse(const char *message, char sqlstate[6]);
 
 /* ---- connections ---- */
 
-enum { DB_PREPARED_MAX = 128 };
+enum { DB_PREPARED_MAX = 128, DB_PARAMS_MAX = 32 };
 
 enum db_conn_state {
     CONN_OPENING, /* counts in the pool; only the thread that opens it touches it */
@@ -85,7 +85,7 @@ enum db_conn_state {
     CONN_BUSY,    /* used by one thread */
     CONN_CLOSED   /* in no list; freed by the thread that moved it here */
 };
-enum { CONN_STATES = CONN_CLOSED };
+enum { CONN_STATES = CONN_CLOSED, DB_REASON_MAX = sizeof(((struct db_status *)0)->reason) };
 
 /* What the pool must know of a request that wants a connection; see struct request_ctx. */
 struct db_demand {
@@ -96,36 +96,29 @@ struct db_demand {
 struct db_conn {
     PGconn *pg;
     enum db_conn_state state;
-    struct db_conn *next, *prev; /* in the list of its state */
-    struct db_demand demand;     /* of the request that uses it, or that it is opened for */
-    int64_t retire_us;           /* end of its lifetime */
+    TAILQ_ENTRY(db_conn) link; /* in the list of its state */
+    struct db_demand demand;   /* of the request that uses it, or that it is opened for */
+    int64_t retire_us;         /* end of its lifetime */
     int64_t idle_since_us, busy_since_us;
     bool answered; /* the server completed a round trip since busy_since_us */
     bool pinged;   /* busy with a ping, which does not end its idle time */
     bool broken;   /* after a time-out or a lost connection: must be closed */
-    bool dirty;    /* may carry session state: must be closed */
     const struct db_stmt *prepared[DB_PREPARED_MAX];
     int n_prepared;
 };
 
 enum db_open_result {
     OPEN_OK,
-    OPEN_REFUSED,  /* the server is away or refuses for now */
-    OPEN_ENDED,    /* terminated while it was being opened (57P01); db_conn_open tries again */
-    OPEN_FULL,     /* too many connections (53300) */
-    OPEN_WRONG,    /* fails until an operator changes something */
-    OPEN_LATE,     /* the deadline passed */
-    OPEN_CANCELLED /* stop_fd became readable */
+    OPEN_REFUSED, /* the server is away or refuses for now */
+    OPEN_ENDED,   /* terminated while it was being opened (57P01); db_conn_open tries again */
+    OPEN_FULL,    /* too many connections (53300) */
+    OPEN_WRONG,   /* fails until an operator changes something */
+    OPEN_LATE     /* the deadline passed */
 };
-/* One attempt to open a connection. */
-struct db_attempt {
-    struct deadline deadline;
-    int stop_fd;   /* cancels the attempt when it becomes readable; -1: nothing does */
-    char why[200]; /* out: why it failed, in one line, without the URL's password */
-};
-/* Opens c->pg. On failure c->pg is NULL. */
+/* Opens c->pg. On failure c->pg is NULL, and why says in one line what is wrong, without the URL's
+ * password. */
 enum db_open_result db_conn_open(struct db_conn *c, const struct db_settings *settings,
-                                 struct db_attempt *attempt);
+                                 struct deadline deadline, char why[DB_REASON_MAX]);
 void db_conn_close(struct db_conn *c); /* frees c too */
 /* True if nothing is readable: a FATAL or a close by the server shows without a round trip. */
 bool db_conn_quiet(const struct db_conn *c);
@@ -133,11 +126,8 @@ bool db_conn_quiet(const struct db_conn *c);
 bool db_conn_clean(struct db_conn *c);
 /* A PQnoticeReceiver that ignores the notice. */
 void db_ignore_notice(void *arg, const PGresult *res);
-/* Runs one statement of db/'s own, without parameters, in text form. NULL: there was no answer
- * (errno ECANCELED: stop_fd). An error of the server is a result. The caller clears it. */
-PGresult *db_conn_exec(struct db_conn *c, const char *sql, struct deadline deadline, int stop_fd);
 /* Waits for events on fd. Returns revents, 0 at the deadline, -1 with errno. */
-int db_wait_fd(int fd, short events, struct deadline deadline, int stop_fd);
+int db_wait_fd(int fd, short events, struct deadline deadline);
 
 /* ---- the pipeline ---- */
 
@@ -154,10 +144,9 @@ struct db_group {
     struct db_step *steps;
     int n_steps;
     struct db_fault fault; /* out */
-    bool synced;           /* out: the server has answered the Sync */
 };
 /* Sends all groups and reads all answers, in one round trip. A connection that may not be used
- * again is marked broken or dirty. Only the first group prepares statements. */
+ * again is marked broken. Only the first group prepares statements. */
 void db_pipeline_run_groups(struct db *db, struct db_conn *c, struct request_ctx *ctx,
                             struct db_group *groups, int n);
 /* The same for one group. */
@@ -165,110 +154,87 @@ enum db_fault_kind db_pipeline_run(struct db *db, struct db_conn *c, struct requ
                                    struct db_step *steps, int n_steps, struct db_fault *f);
 /* The statement that sets the tenant and the time limits for the transaction. limits: its
  * parameters, filled here. */
-struct db_limits {
-    struct db_param params[3];
-    char statement_ms[16];
-};
-void db_limits_step(const struct db *db, const struct request_ctx *ctx, struct db_limits *limits,
+void db_limits_step(const struct db *db, const struct request_ctx *ctx, struct db_param limits[2],
                     struct db_step *step);
-/* True if a statement may leave state in its PostgreSQL session (a session-level set_config, …). */
-bool db_sql_leaves_state(const char *sql);
-bool db_tag_leaves_state(const char *command_tag);
-
-/* Whether work may be done again, after the pause that it needs. */
-struct db_repeats {
-    int conflicts, stale, lost;
-};
-bool db_may_repeat(struct db *db, struct request_ctx *ctx, const struct db_fault *f,
-                   enum db_retry retry, struct db_repeats *r);
 
 /* ---- the pool ---- */
 
-struct db_waiter; /* db_pool_queue.c */
-
-struct db_conn_list {
-    struct db_conn *first, *last;
-    int n;
-};
+TAILQ_HEAD(db_conns, db_conn);
+TAILQ_HEAD(db_waiters, db_waiter);
 
 struct db {
     struct db_settings set;
     struct metrics_slot *slot; /* may be NULL */
-    pthread_t maintainer;
-    int stop_fd;      /* eventfd: readable once db_close has begun */
-    atomic_bool away; /* not up, and nothing has answered since; written under the lock */
-    atomic_bool warned_of_loss, warned_of_owner;
+    struct thread_loop maintainer;
+    struct arena *arena; /* of its requests */
+    atomic_bool away;    /* not up, and nothing has answered since; written under the lock */
+    atomic_bool warned;
     _Atomic int64_t clock_ahead_us; /* the server's clock minus the monotonic one; 0: not known */
     pthread_mutex_t lock;
 
     /* The lock protects all that follows. Only db_pool_move changes the lists. */
-    struct db_conn_list lists[CONN_STATES]; /* by state; the last released comes first */
-    struct db_waiter *first_waiter;
+    struct db_conns lists[CONN_STATES]; /* by state; the last released comes first */
+    int counts[CONN_STATES];
+    struct db_waiters waiters;
     int waiting;
     int min, max; /* after lowering to what the server allows */
     int capacity; /* connections that the server has for all hosts; 0: not known yet */
     int hosts;    /* that share them; 0: not known yet */
     bool checked; /* db_check_server succeeded since the server was last away */
     enum db_state state;
-    char reason[200];
+    char reason[DB_REASON_MAX];
     int schema_version;
     int backoff_ms;          /* 0: PostgreSQL is not known to be away */
-    int64_t retry_at_us;     /* no connection is opened earlier; valid while backoff_ms > 0 */
-    int64_t full_until_us;   /* the server takes no more connections until then */
+    int64_t retry_at_us;     /* no connection is opened earlier */
     int64_t last_success_us; /* of a round trip or an opening */
     int64_t away_since_us;   /* of the last change of state */
 };
 
-/* db_pool.c */
-MUSTCHECK enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, struct db_conn **out);
-/* Gives the connection to a waiter or to the idle ones, or closes it. */
-void db_pool_release(struct db *db, struct db_conn *c);
-
-/* db_pool_open.c */
-/* Opens a reserved connection in the caller's time, without the lock. It is CONN_BUSY then; on
- * failure it is freed. */
-enum db_open_result db_pool_open_one(struct db *db, struct db_conn *c, struct db_attempt *attempt);
-/* Closes all idle connections now, and the busy ones on their release. */
-void db_pool_retire(struct db *db);
-/* Closes a connection that db_pool_move has put into CONN_CLOSED. Without the lock. */
-void db_pool_reap(struct db *db, struct db_conn *c);
-
-/* db_pool_size.c: sets how many connections the server has for all hosts and how many hosts share
- * them (0: as before), and makes the pool as large as this worker's share. */
-void db_pool_share(struct db *db, int capacity, int hosts);
-
-/* db_pool_queue.c; all under the lock */
-/* True if a connection that is free must be left to requests of another kind. */
-bool db_pool_is_full_for(const struct db *db, struct db_demand demand);
-/* Waits for a connection, in_front: before those that wait already. NULL: the limit has passed
- * (*late), or the caller is to look again. */
-struct db_conn *db_pool_wait(struct db *db, struct db_demand demand, struct deadline limit,
-                             bool in_front, bool *late);
+/* db_pool.c, under the lock */
+/* The one place where a connection changes its state. */
+void db_pool_move(struct db *db, struct db_conn *c, enum db_conn_state to);
+/* The one place where the service changes its state; logs it. */
+void db_pool_set_state(struct db *db, enum db_state state, const char *why);
+int db_pool_open_count(const struct db *db); /* idle and busy ones */
+/* A new connection in state CONN_OPENING if one may be opened now, else NULL. */
+struct db_conn *db_pool_reserve(struct db *db);
+/* An idle connection, which is CONN_BUSY now, or one of db_pool_reserve. NULL: there is none to
+ * have. */
+struct db_conn *db_pool_take(struct db *db, struct db_demand demand);
+/* in_front: before those that wait already. *given is NULL if the caller is to look again. False:
+ * the limit has passed. */
+bool db_pool_wait(struct db *db, struct db_demand demand, struct deadline limit, bool in_front,
+                  struct db_conn **given);
 /* Wakes the first waiter that may have a connection, and gives it that one (NULL: lets it look
  * again). False: there is none. */
 bool db_pool_wake(struct db *db, struct db_conn *given);
 /* Lets a waiter look again if there is a connection to have. */
 void db_pool_wake_for_room(struct db *db);
 
-/* db_pool_state.c; all under the lock */
-/* The one place where a connection changes its state. */
-void db_pool_move(struct db *db, struct db_conn *c, enum db_conn_state to);
-/* The one place where the service changes its state; logs it. */
-void db_pool_set_state(struct db *db, enum db_state state, const char *reason);
-/* True if a connection may be opened now. */
-bool db_pool_may_open(const struct db *db);
-/* A new connection in state CONN_OPENING if one may be opened now, else NULL. */
-struct db_conn *db_pool_reserve(struct db *db);
-int db_pool_open_count(const struct db *db); /* idle and busy ones */
-void db_pool_publish(const struct db *db);   /* to the metrics */
+/* db_pool.c, without the lock */
+/* Closes a connection that db_pool_move has put into CONN_CLOSED. */
+void db_pool_reap(struct db *db, struct db_conn *c);
+/* Closes the idle connections that are dead, too old, idle for too long or too many. */
+void db_pool_close_unwanted(struct db *db);
+/* Closes all idle connections now, and the busy ones on their release. */
+void db_pool_retire(struct db *db);
+/* Sets how many connections the server has for all hosts and how many hosts share them (0: as
+ * before), and makes the pool as large as this worker's share. */
+void db_pool_share(struct db *db, int capacity, int hosts);
+
+/* db_acquire.c */
+/* Opens a reserved connection in the caller's time, and checks the server with it if that has not
+ * been done. It is CONN_BUSY then; on failure it is freed. */
+enum db_open_result db_pool_open_one(struct db *db, struct request_ctx *ctx, struct db_conn *c,
+                                     struct deadline limit, char why[DB_REASON_MAX]);
+MUSTCHECK enum err db_pool_acquire(struct db *db, struct request_ctx *ctx, struct db_conn **out);
+/* Gives the connection to a waiter or to the idle ones, or closes it. */
+void db_pool_release(struct db *db, struct db_conn *c);
 
 /* Checks that server, role and schema are what this program needs, and calls db_pool_share.
  * OPEN_OK, OPEN_WRONG, or OPEN_REFUSED when the connection failed meanwhile. */
-enum db_open_result db_check_server(struct db *db, struct db_conn *c, struct db_attempt *attempt);
-void *db_maintain_main(void *db); /* the maintenance thread */
-/* Notes what the server's clock said in answer to a question that was sent at sent_us (monotonic).
- */
-void db_clock_note(struct db *db, int64_t server_us, int64_t sent_us);
+enum db_open_result db_check_server(struct db *db, struct request_ctx *ctx, struct db_conn *c,
+                                    char why[DB_REASON_MAX]);
 
 /* ---- parameters and rows ---- */
 
@@ -285,6 +251,7 @@ MUSTCHECK enum err db_array_encode(struct request_ctx *ctx, enum db_oid element,
 /* Ascending from 1 without a gap; made by migrations/embed.sh. */
 extern const struct db_migration db_migration_table[];
 extern const size_t db_migration_count;
+extern const char db_grants[]; /* grants.sql */
 
 /* db_migrate for a table of migrations that the caller gives. */
 MUSTCHECK enum err db_migrate_table(const char *admin_url, const char *url,

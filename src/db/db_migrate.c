@@ -17,34 +17,6 @@ struct migration_run {
     void *arg;
 };
 
-/* All rights of the serving role, also on what a migration adds. Skips tables that do not exist in
- * this version of the schema. */
-/* clang-format off */
-static const char grants[] =
-    "DO $$"
-    " DECLARE"
-    "   serves text := current_setting('parley.role');"
-    "   g record;"
-    " BEGIN"
-    "   FOR g IN SELECT * FROM (VALUES"
-    "     ('sessions', 'SELECT, INSERT, UPDATE, DELETE'),"
-    "     ('messages', 'SELECT, INSERT, UPDATE, DELETE'),"
-    "     ('idempotency_keys', 'SELECT, INSERT, UPDATE, DELETE'),"
-    "     ('tenant_sessions', 'SELECT, INSERT, UPDATE'),"
-    "     ('hosts', 'SELECT, INSERT, UPDATE, DELETE'),"
-    "     ('api_keys', 'SELECT'),"
-    "     ('tenants', 'SELECT'),"
-    "     ('auth_state', 'SELECT'),"
-    "     ('parley_schema', 'SELECT')) may (name, rights)"
-    "   WHERE to_regclass(name) IS NOT NULL LOOP"
-    "     EXECUTE format('GRANT %s ON %I TO %I', g.rights, g.name, serves);"
-    "   END LOOP;"
-    "   IF NOT has_schema_privilege(serves, current_schema(), 'USAGE') THEN"
-    "     EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), serves);"
-    "   END IF;"
-    " END $$";
-/* clang-format on */
-
 enum { STEP, FAULT };
 
 static void PRINTF_LIKE(3, 4) report(const struct migration_run *m, int kind, const char *fmt, ...)
@@ -169,14 +141,6 @@ static bool take_lock(const struct migration_run *m)
     return run_quiet(m, "lock", "SELECT pg_advisory_lock(123560530273657)");
 }
 
-static bool make_table(const struct migration_run *m)
-{
-    static const char sql[] = "CREATE TABLE IF NOT EXISTS parley_schema ("
-                              "version int PRIMARY KEY, "
-                              "applied_at timestamptz NOT NULL DEFAULT now())";
-    return run_quiet(m, "parley_schema", sql);
-}
-
 /* One migration and its row in parley_schema: both or neither. */
 static bool apply_migration(const struct migration_run *m, const struct db_migration *mig, bool up)
 {
@@ -235,15 +199,18 @@ static enum err migrate_to(const struct migration_run *m, const struct db_migrat
 enum err db_migrate_table(const char *admin_url, const char *url, const struct db_migration *table,
                           size_t n, int target, db_migrate_say *say, void *arg)
 {
+    static const char make_table[] = "CREATE TABLE IF NOT EXISTS parley_schema ("
+                                     "version int PRIMARY KEY, "
+                                     "applied_at timestamptz NOT NULL DEFAULT now())";
     struct migration_run m = {.say = say, .arg = arg};
     enum err rc = connect_to(&m, admin_url, url);
     if (rc == ERR_NONE)
         rc = check_login(&m, url);
-    if (rc == ERR_NONE && !(take_lock(&m) && make_table(&m)))
+    if (rc == ERR_NONE && !(take_lock(&m) && run_quiet(&m, "parley_schema", make_table)))
         rc = ERR_INTERNAL;
     if (rc == ERR_NONE)
         rc = migrate_to(&m, table, n, target);
-    if (rc == ERR_NONE && !run_quiet(&m, "grants", grants))
+    if (rc == ERR_NONE && !run_quiet(&m, "grants", db_grants))
         rc = ERR_INTERNAL;
     PQfinish(m.pg);
     return rc;

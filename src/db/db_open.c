@@ -1,15 +1,115 @@
 /* SPDX-License-Identifier: MIT */
-/* Opens and closes the service, and reports its state. */
+/* Opens and closes the service, and reports its state. Its thread keeps the pool in order, and its
+ * state correct while no request does. */
 #include "db_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
-#include "parley/base/thread.h"
 #include "parley/obs/log.h"
+
+/* A tick costs no round trip while statements succeed. */
+enum { TICK_MS = 250, PING_AFTER_MS = 700, PING_MS = 500, ARENA_LIMIT = 256 * 1024 };
+
+/* A request of the thread's own. */
+static void begin_request(struct db *db, struct request_ctx *ctx, int ms)
+{
+    arena_reset(db->arena);
+    ctx_init(ctx, db->arena, deadline_in_ms(ms), SV(""), SV("pool"));
+    ctx->urgent = true;
+}
+
+/* Opens connections up to the minimum; while there is none at all, one to see whether the server
+ * is there. */
+static void keep_minimum(struct db *db)
+{
+    for (;;) {
+        struct request_ctx ctx;
+        char why[DB_REASON_MAX];
+        pthread_mutex_lock(&db->lock);
+        int open = db_pool_open_count(db);
+        bool wanted =
+            open + db->counts[CONN_OPENING] < db->min || (db->state != DB_UP && open == 0);
+        struct db_conn *c = wanted ? db_pool_reserve(db) : NULL;
+        pthread_mutex_unlock(&db->lock);
+        if (!c)
+            return;
+        begin_request(db, &ctx, db->set.connect_ms + PING_MS); /* its own limit ends the attempt */
+        if (db_pool_open_one(db, &ctx, c, ctx.deadline, why) != OPEN_OK)
+            return;
+        db_pool_release(db, c);
+    }
+}
+
+/* True if nothing answers in time on a connection that is CONN_BUSY, or on a new one, which is
+ * CONN_OPENING. Releases it. */
+static bool hangs(struct db *db, struct db_conn *c)
+{
+    struct request_ctx ctx;
+    begin_request(db, &ctx, PING_MS);
+    if (!c->pinged) {
+        char why[DB_REASON_MAX];
+        const enum db_open_result result = db_pool_open_one(db, &ctx, c, ctx.deadline, why);
+        if (result == OPEN_OK)
+            db_pool_release(db, c);
+        return result == OPEN_LATE;
+    }
+    struct db_step step;
+    struct db_param limits[2];
+    struct db_fault fault;
+    db_limits_step(db, &ctx, limits, &step);
+    db_pipeline_run(db, c, &ctx, &step, 1, &fault);
+    db_pool_release(db, c);
+    return fault.kind == FAULT_TIMEOUT;
+}
+
+/* Notices a server that hangs, which no socket shows, before a request does. Only when nothing has
+ * succeeded for a while: a pool in use needs no ping. If every connection is busy and none of them
+ * answers, a new one shows whether the server is there. */
+static void ping(struct db *db)
+{
+    const int64_t silence_us = PING_AFTER_MS * INT64_C(1000);
+    struct db_conn *c = NULL;
+    pthread_mutex_lock(&db->lock);
+    if (clock_mono_us() - db->last_success_us >= silence_us) {
+        c = TAILQ_FIRST(&db->lists[CONN_IDLE]);
+        if (c) {
+            db_pool_move(db, c, CONN_BUSY);
+            c->pinged = true;
+        } else if (db->state == DB_UP) {
+            c = db_pool_reserve(db);
+        }
+    }
+    pthread_mutex_unlock(&db->lock);
+    if (!c || !hangs(db, c))
+        return;
+    pthread_mutex_lock(&db->lock);
+    db_pool_set_state(db, DB_DOWN, "it does not answer");
+    atomic_store(&db->away, true);
+    pthread_mutex_unlock(&db->lock);
+}
+
+static void *maintain(void *arg)
+{
+    struct db *db = arg;
+    do {
+        db_pool_close_unwanted(db);
+        keep_minimum(db);
+        ping(db);
+        pthread_mutex_lock(&db->lock);
+        db_pool_wake_for_room(db);
+        pthread_mutex_unlock(&db->lock);
+    } while (thread_loop_pause(&db->maintainer, deadline_in_ms(TICK_MS).at_us));
+    return NULL;
+}
+
+static void dispose(struct db *db)
+{
+    pthread_mutex_destroy(&db->lock);
+    arena_destroy(db->arena);
+    free(db);
+}
 
 struct db *db_open(const struct db_settings *settings, struct metrics_slot *slot)
 {
@@ -23,14 +123,14 @@ struct db *db_open(const struct db_settings *settings, struct metrics_slot *slot
     db->state = DB_STARTING;
     snprintf(db->reason, sizeof(db->reason), "no connection has been opened yet");
     db->schema_version = -1;
-    db->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    for (int i = 0; i < CONN_STATES; i++)
+        TAILQ_INIT(&db->lists[i]);
+    TAILQ_INIT(&db->waiters);
     pthread_mutex_init(&db->lock, NULL);
-    if (db->stop_fd >= 0 && thread_start(&db->maintainer, NULL, db_maintain_main, db) == 0)
+    db->arena = arena_create(ARENA_LIMIT);
+    if (db->arena && thread_loop_start(&db->maintainer, maintain, db))
         return db;
-    if (db->stop_fd >= 0)
-        close(db->stop_fd);
-    pthread_mutex_destroy(&db->lock);
-    free(db);
+    dispose(db);
     return NULL;
 }
 
@@ -38,24 +138,25 @@ void db_close(struct db *db)
 {
     if (!db)
         return;
-    /* Nobody reads it: it stays readable, so every later wait of the thread ends at once too. */
-    if (eventfd_write(db->stop_fd, 1) != 0)
-        abort();
-    pthread_join(db->maintainer, NULL);
+    thread_loop_stop(&db->maintainer);
     db_pool_retire(db);
-    if (db->lists[CONN_BUSY].n > 0 || db->waiting > 0) {
+    if (db->counts[CONN_BUSY] > 0 || db->waiting > 0) {
         /* Their threads still use the memory that would be freed here. */
-        log_say(LOG_ERROR, "bug", "db_close: %d connections are in use", db->lists[CONN_BUSY].n);
+        log_say(LOG_ERROR, "bug", "db_close: %d connections are in use", db->counts[CONN_BUSY]);
         abort();
     }
-    close(db->stop_fd);
-    pthread_mutex_destroy(&db->lock);
-    free(db);
+    dispose(db);
 }
 
 bool db_is_up(const struct db *db)
 {
     return !atomic_load_explicit(&db->away, memory_order_relaxed);
+}
+
+int64_t db_now_us(const struct db *db)
+{
+    const int64_t ahead_us = atomic_load_explicit(&db->clock_ahead_us, memory_order_relaxed);
+    return ahead_us == 0 ? clock_wall_us() : clock_mono_us() + ahead_us;
 }
 
 void db_status(struct db *db, struct db_status *out)
@@ -64,8 +165,8 @@ void db_status(struct db *db, struct db_status *out)
     *out = (struct db_status){
         .state = db->state,
         .open = db_pool_open_count(db),
-        .idle = db->lists[CONN_IDLE].n,
-        .in_use = db->lists[CONN_BUSY].n,
+        .idle = db->counts[CONN_IDLE],
+        .in_use = db->counts[CONN_BUSY],
         .waiting = db->waiting,
         .max = db->max,
         .schema_version = db->schema_version,

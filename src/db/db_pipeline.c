@@ -9,7 +9,7 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
+#include <stdlib.h>
 
 enum { MOMENT_MS = 2 };
 
@@ -28,11 +28,11 @@ static void results_clear(void *arg)
 }
 
 static const char limits_sql[] = "SELECT set_config('parley.tenant', $1, true), "
-                                 "set_config('statement_timeout', $2, true), "
-                                 "set_config('lock_timeout', $3, true), clock_timestamp()";
+                                 "set_config('statement_timeout', $2::bigint::text, true), "
+                                 "set_config('lock_timeout', '1000', true), clock_timestamp()";
 static const struct db_stmt limits_stmt = {"parley_limits", limits_sql};
 
-void db_limits_step(const struct db *db, const struct request_ctx *ctx, struct db_limits *limits,
+void db_limits_step(const struct db *db, const struct request_ctx *ctx, struct db_param limits[2],
                     struct db_step *step)
 {
     /* The server's limit is a little earlier than this side's: its answer says that nothing was
@@ -43,11 +43,9 @@ void db_limits_step(const struct db *db, const struct request_ctx *ctx, struct d
         ms = db->set.statement_ms;
     if (ms < 1)
         ms = 1; /* 0 would mean no limit */
-    int n = snprintf(limits->statement_ms, sizeof(limits->statement_ms), "%d", ms);
-    limits->params[0] = db_text(ctx->tenant.p ? ctx->tenant : SV(""));
-    limits->params[1] = db_text((struct sv){limits->statement_ms, (size_t)n});
-    limits->params[2] = db_text(SV("1000"));
-    *step = (struct db_step){.stmt = &limits_stmt, .params = limits->params, .n_params = 3};
+    limits[0] = db_text(ctx->tenant.p ? ctx->tenant : SV(""));
+    limits[1] = db_i64(ms);
+    *step = (struct db_step){.stmt = &limits_stmt, .params = limits, .n_params = 2};
 }
 
 /* Whether the statement is prepared when the server reaches steps[at]. */
@@ -70,14 +68,12 @@ static bool send_step(struct db *db, struct db_conn *c, struct request_ctx *ctx,
                       struct db_step *steps, int at, bool later)
 {
     struct db_step *step = &steps[at];
-    size_t n = (size_t)step->n_params;
-    Oid *types = arena_array(ctx->arena, n, sizeof(*types));
-    const char **values = arena_array(ctx->arena, n, sizeof(*values));
-    int *lengths = arena_array(ctx->arena, n, sizeof(*lengths));
-    int *formats = arena_array(ctx->arena, n, sizeof(*formats));
-    if (!types || !values || !lengths || !formats)
-        return false;
-    for (size_t i = 0; i < n; i++) {
+    Oid types[DB_PARAMS_MAX];
+    const char *values[DB_PARAMS_MAX];
+    int lengths[DB_PARAMS_MAX], formats[DB_PARAMS_MAX];
+    if (step->n_params > DB_PARAMS_MAX)
+        abort();
+    for (int i = 0; i < step->n_params; i++) {
         types[i] = step->params[i].type;
         formats[i] = 1;
         if (!db_param_encode(ctx, &step->params[i], &values[i], &lengths[i]))
@@ -87,8 +83,6 @@ static bool send_step(struct db *db, struct db_conn *c, struct request_ctx *ctx,
     bool known = is_prepared(c, steps, at);
     bool room = c->n_prepared + at < DB_PREPARED_MAX; /* counts every step before as a new one */
     bool prepare = db->set.prepare && stmt->name && (known || (room && !later));
-    if (!known && db_sql_leaves_state(stmt->sql))
-        c->dirty = true;
     if (!prepare)
         return PQsendQueryParams(c->pg, stmt->sql, step->n_params, types, values, lengths, formats,
                                  1) != 0;
@@ -119,14 +113,6 @@ static void begin_step(struct reader *r, int at)
     r->in_parse = !is_read(r) && at < r->group->n_steps && r->group->steps[at].parse_sent;
 }
 
-static void keep_result(struct reader *r, PGresult *res)
-{
-    if (db_tag_leaves_state(PQcmdStatus(res)))
-        r->c->dirty = true;
-    r->group->steps[r->at].result = res;
-    r->results->v[r->results->n++] = res;
-}
-
 /* False if the answer is out of order. */
 static bool read_result(struct reader *r, PGresult *res)
 {
@@ -135,13 +121,14 @@ static bool read_result(struct reader *r, PGresult *res)
     const bool inside = r->at < g->n_steps;
     const bool succeeded = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
     if (inside && succeeded && !r->in_parse) {
-        keep_result(r, res);
+        g->steps[r->at].result = res;
+        r->results->v[r->results->n++] = res;
         return true;
     }
     if (inside && succeeded) {
         r->c->prepared[r->c->n_prepared++] = g->steps[r->at].stmt;
     } else if (status == PGRES_PIPELINE_SYNC) {
-        g->synced = true;
+        r->c->answered = true;
         r->group++;
         begin_step(r, 0);
     } else if (status == PGRES_FATAL_ERROR && g->fault.kind == FAULT_NONE) {
@@ -180,7 +167,6 @@ static void fail_unread(struct reader *r, enum db_fault_kind kind, enum err e, c
     for (struct db_group *g = r->group; g < r->end; g++)
         if (g->fault.kind == FAULT_NONE)
             db_fault_set(&g->fault, kind, e, text);
-    r->c->broken = true;
 }
 
 /* Sends what is buffered and reads until the last Sync is answered. A thread that also polls for
@@ -196,7 +182,7 @@ static void exchange(struct reader *r, struct request_ctx *ctx)
         const bool polls = ctx->before_wait.fn != NULL;
         int got = unsent < 0 ? -1
                              : db_wait_fd(PQsocket(pg), unsent > 0 ? POLLIN | POLLOUT : POLLIN,
-                                          polls ? moment : ctx->deadline, -1);
+                                          polls ? moment : ctx->deadline);
         if (got == 0 && polls) {
             ctx_will_wait(ctx);
             continue;
@@ -246,15 +232,9 @@ static void note_clock(struct db *db, const struct db_group *g, int64_t sent_us)
         if (g->steps[i].stmt == &limits_stmt && g->steps[i].result) {
             struct db_rows rows;
             db_rows_from(&rows, g->steps[i].result);
-            db_clock_note(db, db_get_time(&rows, 0, 3), sent_us);
+            atomic_store_explicit(&db->clock_ahead_us, db_get_time(&rows, 0, 3) - sent_us,
+                                  memory_order_relaxed);
         }
-}
-
-/* Nothing was sent. */
-static void fail_unsent(struct db_group *groups, int n, enum err e, const char *why)
-{
-    for (int g = 0; g < n; g++)
-        db_fault_set(&groups[g].fault, FAULT_LOCAL, e, why);
 }
 
 /* What the faults say about the connection, and about those that were opened with it. */
@@ -265,7 +245,6 @@ static void mark_connection(struct db *db, struct db_conn *c, const struct db_gr
         const struct db_fault *f = &groups[g].fault;
         c->broken =
             c->broken || f->kind == FAULT_LOST || (f->flags & (SQLSTATE_STALE | SQLSTATE_SUSPECT));
-        c->answered = c->answered || groups[g].synced;
         suspect = suspect || (f->flags & SQLSTATE_SUSPECT) || f->kind == FAULT_LOST;
     }
     /* Other connections have most likely lost their server too, and a repeated read must not get
@@ -280,17 +259,16 @@ void db_pipeline_run_groups(struct db *db, struct db_conn *c, struct request_ctx
     int n_steps = 0;
     for (int g = 0; g < n; g++) {
         groups[g].fault = (struct db_fault){.kind = FAULT_NONE};
-        groups[g].synced = false;
         n_steps += groups[g].n_steps;
     }
+    struct reader r = {.c = c, .group = groups, .end = groups + n};
     if (deadline_passed(ctx->deadline)) {
-        fail_unsent(groups, n, ERR_TIMEOUT, "the deadline had passed before the statement");
+        fail_unread(&r, FAULT_LOCAL, ERR_TIMEOUT, "the deadline had passed before the statement");
         return;
     }
-    struct reader r = {.c = c, .group = groups, .end = groups + n};
     r.results = results_reserve(ctx, n_steps);
     if (!r.results) {
-        fail_unsent(groups, n, ERR_NOMEM, "no memory for the results");
+        fail_unread(&r, FAULT_LOCAL, ERR_NOMEM, "no memory for the results");
         return;
     }
     const int64_t began = clock_mono_us();
@@ -302,7 +280,8 @@ void db_pipeline_run_groups(struct db *db, struct db_conn *c, struct request_ctx
         fail_unread(&r, lost ? FAULT_LOST : FAULT_LOCAL, lost ? ERR_UNAVAILABLE : ERR_NOMEM,
                     lost ? "the connection was lost" : "no memory to send a statement");
     }
-    if (is_read(&r) && !PQexitPipelineMode(c->pg))
+    /* An answer may still come, and nobody may ever read it. */
+    if (!is_read(&r) || !PQexitPipelineMode(c->pg))
         c->broken = true;
     mark_connection(db, c, groups, n);
     note_clock(db, &groups[0], began);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of the registration of hosts share, and their tests: db_hosts.c (the thread),
- * hosts_sql.c (its statements), hosts_rules.c (what follows from an answer), hosts_shared.c (the
- * shared memory). */
+/* What the two files of the registration of hosts share, and their tests: db_hosts.c (the thread
+ * and its statements), hosts_shared.c (the shared memory, and the rules by which it changes). */
 #ifndef PARLEY_DB_HOSTS_INTERNAL_H
 #define PARLEY_DB_HOSTS_INTERNAL_H
 
@@ -15,13 +14,21 @@
 
 enum { HOSTS_POLL_MS = 200, HOSTS_TRY_MS = 100 };
 
-/* There are two, used in turn: nobody reads the one that is being written, even if its writer stops
- * halfway. */
-enum { HOSTS_TABLE_WORDS = sizeof(struct db_host[DB_HOSTS_SHOWN_MAX]) / 8 };
-struct hosts_table {
-    _Atomic int64_t n, registered;
-    _Atomic uint64_t words[HOSTS_TABLE_WORDS];
+/* What a poll found. */
+struct hosts_found {
+    int64_t sent_us;    /* 0: no poll has succeeded yet */
+    bool self;          /* this host is registered, and not marked by db_hosts_forget */
+    bool others_alone;  /* one of the others was started with PARLEY_HOSTS=one */
+    int64_t others;     /* registrations */
+    int64_t live;       /* hosts seen within 10 s, with this one */
+    int64_t registered; /* all registrations */
+    int64_t keys_version;
+    int64_t pg_started_us;
+    int64_t self_seen_ago_us;
+    size_t n; /* of the table; further registrations are left out */
+    struct db_host table[DB_HOSTS_SHOWN_MAX];
 };
+enum { HOSTS_FOUND_WORDS = sizeof(struct hosts_found) / 8 };
 
 struct db_hosts_shared {
     /* Constant. */
@@ -34,33 +41,19 @@ struct db_hosts_shared {
     _Atomic int64_t registered_us;  /* when a poll first found the registration */
     _Atomic int64_t write_from_us;  /* 0: this host must register first */
     _Atomic int64_t pg_started_us;  /* of the PostgreSQL that answered last; 0: none has */
-    _Atomic int64_t keys_version, keys_sent_us; /* 0: being written */
-    _Atomic int64_t others, live;
-    _Atomic int state;     /* enum db_hosts_shortcut, as it was logged last */
-    atomic_bool has_asked; /* a registration was sent */
-    _Atomic unsigned turn; /* tables[turn % 2] is whole */
-    struct hosts_table tables[2];
+    _Atomic int state;              /* enum db_hosts_shortcut, as it was logged last */
+    atomic_bool has_asked;          /* a registration was sent */
+    /* What the last poll found is in found[turn % 2]. Nobody reads the other one, even if its
+     * writer stops halfway. */
+    _Atomic unsigned turn;
+    _Atomic uint64_t found[2][HOSTS_FOUND_WORDS];
     /* Written by the worker of the slot, and by the supervisor after its end. */
     _Atomic int64_t unclean_us; /* when a worker was last killed; 0: never */
     _Atomic pid_t workers[DB_HOSTS_SLOTS_MAX];
 };
 
-/* ---- hosts_rules.c: no clock, no thread, no PostgreSQL ---- */
-
-/* What a poll found. */
-struct hosts_found {
-    int64_t sent_us;
-    bool self;         /* this host is registered, and not marked by db_hosts_forget */
-    bool others_alone; /* one of the others was started with PARLEY_HOSTS=one */
-    int64_t others;    /* registrations */
-    int64_t live;      /* hosts seen within 10 s, with this one */
-    int64_t keys_version;
-    int64_t pg_started_us;
-    int64_t self_seen_ago_us;
-    size_t n; /* of the table; further registrations are left out */
-    struct db_host table[DB_HOSTS_SHOWN_MAX];
-};
-
+/* Copies what the last poll found. */
+void hosts_last_found(const struct db_hosts_shared *s, struct hosts_found *out);
 /* Applies the rules to what was found. now_us: after the answer came. */
 void hosts_apply(struct db_hosts_shared *s, const struct hosts_found *f, int64_t now_us,
                  void (*before_alone)(void *arg), void *arg);
@@ -68,25 +61,7 @@ void hosts_apply(struct db_hosts_shared *s, const struct hosts_found *f, int64_t
 void hosts_unregistered(struct db_hosts_shared *s);
 /* Logs it if the shortcut has ended because no poll succeeded. */
 void hosts_note_silence(struct db_hosts_shared *s, int64_t now_us);
-bool hosts_alone_at(const struct db_hosts_shared *s, int64_t now_us);
-bool hosts_may_write_at(const struct db_hosts_shared *s, int64_t now_us);
-/* A sentence for db_hosts_shortcut and the log. s may be NULL. */
-void hosts_describe(const struct db_hosts_shared *s, enum db_hosts_shortcut state, char *out,
-                    size_t n);
-
-/* hosts_shared.c: whether any slot has a worker. */
+/* Whether any slot has a worker. */
 bool hosts_any_worker(const struct db_hosts_shared *s);
-
-/* ---- hosts_sql.c ---- */
-
-MUSTCHECK enum err hosts_poll(struct db *db, struct request_ctx *ctx,
-                              const struct db_hosts_shared *s, struct hosts_found *out);
-MUSTCHECK enum err hosts_register(struct db *db, struct request_ctx *ctx,
-                                  const struct db_hosts_shared *s, int workers);
-/* Sets the time at which this host was last seen. */
-MUSTCHECK enum err hosts_refresh(struct db *db, struct request_ctx *ctx,
-                                 const struct db_hosts_shared *s, int workers);
-MUSTCHECK enum err hosts_remove(struct db *db, struct request_ctx *ctx,
-                                const struct db_hosts_shared *s);
 
 #endif

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The shared memory of a host's registration: makes it, and answers every thread from it. */
+/* The shared memory of a host's registration. Decides from the result of a poll whether this host
+ * may write and take the shortcut, and answers every thread. The rules and their reason:
+ * parley/db/hosts.h. */
 #include "hosts_internal.h"
 
 #include <stdio.h>
@@ -9,6 +11,9 @@
 
 #include "parley/base/clock.h"
 #include "parley/base/uuid.h"
+#include "parley/obs/log.h"
+
+_Static_assert(sizeof(struct hosts_found) % 8 == 0, "it is copied in words of 8 bytes");
 
 struct db_hosts_shared *db_hosts_shared_map(bool alone, const char *version)
 {
@@ -55,19 +60,175 @@ bool hosts_any_worker(const struct db_hosts_shared *s)
     return false;
 }
 
+/* ---- what the last poll found ---- */
+
+static void publish(struct db_hosts_shared *s, const struct hosts_found *f)
+{
+    const unsigned turn = atomic_load(&s->turn) + 1;
+    uint64_t words[HOSTS_FOUND_WORDS];
+    memcpy(words, f, sizeof(words));
+    for (size_t i = 0; i < HOSTS_FOUND_WORDS; i++)
+        atomic_store_explicit(&s->found[turn % 2][i], words[i], memory_order_relaxed);
+    atomic_store(&s->turn, turn);
+}
+
+void hosts_last_found(const struct db_hosts_shared *s, struct hosts_found *out)
+{
+    uint64_t words[HOSTS_FOUND_WORDS];
+    unsigned turn;
+    do {
+        turn = atomic_load(&s->turn);
+        for (size_t i = 0; i < HOSTS_FOUND_WORDS; i++)
+            words[i] = atomic_load_explicit(&s->found[turn % 2][i], memory_order_relaxed);
+        atomic_thread_fence(memory_order_acquire);
+        /* The next writer uses the other one, and the one after it this one. */
+    } while (atomic_load(&s->turn) != turn);
+    memcpy(out, words, sizeof(words));
+}
+
+/* ---- the rules ---- */
+
+static bool alone_at(const struct db_hosts_shared *s, int64_t now_us)
+{
+    return now_us < atomic_load(&s->alone_until_us);
+}
+
+static bool may_write_at(const struct db_hosts_shared *s, int64_t now_us)
+{
+    const int64_t from_us = atomic_load(&s->write_from_us);
+    return from_us != 0 && now_us >= from_us;
+}
+
+/* A sentence for db_hosts_shortcut and the log. s may be NULL. */
+static void describe(const struct db_hosts_shared *s, enum db_hosts_shortcut state, char *out,
+                     size_t n)
+{
+    static const char *const reasons[] = {
+        [DB_HOSTS_STARTING] = "the registration of this host is missing, or younger than 2 s",
+        [DB_HOSTS_ON] = "",
+        [DB_HOSTS_SILENT] = "PostgreSQL has not confirmed for 1 s that no other host is registered",
+        [DB_HOSTS_RESTARTED] =
+            "PostgreSQL was restarted, or replaced by another one, within the last 2 s",
+        [DB_HOSTS_MANY] = "PARLEY_HOSTS is not one",
+    };
+    if (state != DB_HOSTS_OTHERS) {
+        snprintf(out, n, "%s", reasons[state]);
+        return;
+    }
+    const long long others = (long long)db_hosts_others(s);
+    snprintf(out, n, "%lld other host%s registered: see parley host list", others,
+             others == 1 ? " is" : "s are");
+}
+
+static void log_shortcut_off(const struct db_hosts_shared *s, enum db_hosts_shortcut state)
+{
+    char why[160];
+    describe(s, state, why, sizeof(why));
+    log_say(LOG_WARN, "shortcut_off", "%s", why);
+}
+
+/* That it is not on at the start is no change. */
+static void log_change(struct db_hosts_shared *s, enum db_hosts_shortcut state)
+{
+    if (!s->alone || atomic_exchange(&s->state, (int)state) == (int)state)
+        return;
+    if (state == DB_HOSTS_ON)
+        log_say(LOG_INFO, "shortcut_on", "reads are answered from memory: this host is alone");
+    else
+        log_shortcut_off(s, state);
+}
+
+static void turn_off(struct db_hosts_shared *s, enum db_hosts_shortcut why)
+{
+    atomic_store(&s->alone_until_us, 0);
+    log_change(s, why);
+}
+
+void hosts_unregistered(struct db_hosts_shared *s)
+{
+    turn_off(s, DB_HOSTS_STARTING);
+    atomic_store(&s->write_from_us, 0);
+}
+
+/* Why the shortcut may not be on; DB_HOSTS_ON: it may. */
+static enum db_hosts_shortcut obstacle_to_shortcut(const struct db_hosts_shared *s,
+                                                   const struct hosts_found *f, int64_t now_us)
+{
+    if (f->others > 0)
+        return DB_HOSTS_OTHERS;
+    const int64_t started_us = atomic_load(&s->pg_started_us);
+    if (started_us != 0 && started_us != f->pg_started_us)
+        return DB_HOSTS_RESTARTED;
+    if (now_us >= atomic_load(&s->registered_us) + HOSTS_WAIT_US)
+        return DB_HOSTS_ON;
+    return atomic_load(&s->state) == DB_HOSTS_RESTARTED ? DB_HOSTS_RESTARTED : DB_HOSTS_STARTING;
+}
+
+static void update_shortcut(struct db_hosts_shared *s, const struct hosts_found *f, int64_t now_us,
+                            void (*before_alone)(void *arg), void *arg)
+{
+    const enum db_hosts_shortcut obstacle = obstacle_to_shortcut(s, f, now_us);
+    if (obstacle != DB_HOSTS_ON)
+        turn_off(s, obstacle);
+    /* A failover may have kept the row of this host and lost those of others, which register again
+     * within HOSTS_WAIT_US. */
+    if (atomic_load(&s->pg_started_us) != f->pg_started_us)
+        atomic_store(&s->registered_us, now_us);
+    /* After turn_off: if this poller is killed here, the next one finds the shortcut off. */
+    atomic_store(&s->pg_started_us, f->pg_started_us);
+    if (obstacle != DB_HOSTS_ON || now_us >= f->sent_us + HOSTS_ALONE_US)
+        return;
+    /* If it has been on up to now, no other host can have written since the last poll: a new one
+     * would wait for longer. */
+    if (!alone_at(s, now_us) && before_alone)
+        before_alone(arg);
+    atomic_store(&s->alone_until_us, f->sent_us + HOSTS_ALONE_US);
+    log_change(s, DB_HOSTS_ON);
+}
+
+void hosts_note_silence(struct db_hosts_shared *s, int64_t now_us)
+{
+    int on = DB_HOSTS_ON;
+    if (!alone_at(s, now_us) && atomic_compare_exchange_strong(&s->state, &on, DB_HOSTS_SILENT))
+        log_shortcut_off(s, DB_HOSTS_SILENT);
+}
+
+void hosts_apply(struct db_hosts_shared *s, const struct hosts_found *f, int64_t now_us,
+                 void (*before_alone)(void *arg), void *arg)
+{
+    publish(s, f);
+    if (!f->self) {
+        hosts_unregistered(s);
+        return;
+    }
+    if (atomic_load(&s->write_from_us) == 0) {
+        /* Hosts without the shortcut ask PostgreSQL for every read, and need no time to notice. */
+        const bool wait = f->others_alone || (s->alone && f->others > 0);
+        atomic_store(&s->registered_us, now_us);
+        atomic_store(&s->write_from_us, wait ? now_us + HOSTS_WAIT_US : now_us);
+    }
+    if (s->alone)
+        update_shortcut(s, f, now_us, before_alone, arg);
+}
+
+/* ---- for every thread ---- */
+
 bool db_hosts_is_alone(const struct db_hosts_shared *shared)
 {
-    return shared && shared->alone && hosts_alone_at(shared, clock_boot_us());
+    return shared && shared->alone && alone_at(shared, clock_boot_us());
 }
 
 bool db_hosts_may_write(const struct db_hosts_shared *shared)
 {
-    return !shared || hosts_may_write_at(shared, clock_boot_us());
+    return !shared || may_write_at(shared, clock_boot_us());
 }
 
 int64_t db_hosts_others(const struct db_hosts_shared *shared)
 {
-    return shared ? atomic_load(&shared->others) : 0;
+    struct hosts_found f = {0};
+    if (shared)
+        hosts_last_found(shared, &f);
+    return f.others;
 }
 
 enum db_hosts_shortcut db_hosts_shortcut(const struct db_hosts_shared *shared, char *why, size_t n)
@@ -80,39 +241,27 @@ enum db_hosts_shortcut db_hosts_shortcut(const struct db_hosts_shared *shared, c
         else if (state == DB_HOSTS_ON)
             state = DB_HOSTS_SILENT;
     }
-    hosts_describe(shared, state, why, n);
+    describe(shared, state, why, n);
     return state;
 }
 
 size_t db_hosts_seen(const struct db_hosts_shared *shared, struct db_host out[DB_HOSTS_SHOWN_MAX],
                      int64_t *registered)
 {
-    enum { TRIES = 100 };
-    *registered = 0;
-    for (int i = 0; shared && i < TRIES; i++) {
-        const unsigned turn = atomic_load(&shared->turn);
-        const struct hosts_table *t = &shared->tables[turn % 2];
-        uint64_t words[HOSTS_TABLE_WORDS];
-        for (size_t w = 0; w < HOSTS_TABLE_WORDS; w++)
-            words[w] = atomic_load_explicit(&t->words[w], memory_order_relaxed);
-        const size_t n = (size_t)atomic_load(&t->n);
-        *registered = atomic_load(&t->registered);
-        memcpy(out, words, sizeof(words));
-        atomic_thread_fence(memory_order_acquire);
-        /* The next writer uses the other table, and the one after it this one. */
-        if (atomic_load(&shared->turn) == turn)
-            return n;
-    }
-    *registered = 0;
-    return 0;
+    struct hosts_found f = {0};
+    if (shared)
+        hosts_last_found(shared, &f);
+    memcpy(out, f.table, sizeof(f.table));
+    *registered = f.registered;
+    return f.n;
 }
 
 bool db_hosts_keys_version(const struct db_hosts_shared *shared, int64_t *version, int64_t *sent_us)
 {
-    if (!shared)
-        return false;
-    *sent_us = atomic_load(&shared->keys_sent_us);
-    *version = atomic_load(&shared->keys_version);
-    /* No two polls have the same time. */
-    return *sent_us != 0 && atomic_load(&shared->keys_sent_us) == *sent_us;
+    struct hosts_found f = {0};
+    if (shared)
+        hosts_last_found(shared, &f);
+    *version = f.keys_version;
+    *sent_us = f.sent_us;
+    return f.sent_us != 0;
 }

@@ -55,7 +55,7 @@ static struct db *open_db(const struct worker *w)
 {
     const struct config *cfg = w->run->cfg;
     struct db_settings settings = db_settings_from(cfg);
-    settings.warn_of_owner = w->run->worker == 0;
+    settings.warns = w->run->worker == 0;
     settings.app_name = "parley";
     settings.pool_min = (int)cfg->pool_min;
     settings.pool_max = (int)cfg->pool_max;

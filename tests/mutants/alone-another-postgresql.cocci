@@ -1,7 +1,7 @@
 // What: A host is not alone after another PostgreSQL has answered.
 // Test: unit hosts
 // Test: faults test_failover.StandbyAlone
-// In: src/db/hosts_rules.c
+// In: src/db/hosts_shared.c
 
 @@ expression then, f; @@
 obstacle_to_shortcut(...) { <...

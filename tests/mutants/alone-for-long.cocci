@@ -2,7 +2,7 @@
 // Test: unit hosts
 // Test: faults test_alone.Stopped.test_while_another_writes
 // Test: faults test_alone.Stopped.test_the_worker_that_polls
-// In: src/db/hosts_rules.c
+// In: src/db/hosts_shared.c
 
 @@ expression until_us, sent_us; @@
 update_shortcut(...) { <...

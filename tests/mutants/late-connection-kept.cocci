@@ -16,7 +16,8 @@ db_conn_clean(struct db_conn *c) { <...
 + return c->pg && PQstatus(c->pg) == CONNECTION_OK;
 ...> }
 
-@@ expression r; @@
-fail_unread(...) { <...
-- r->c->broken = true;
+@@ expression r, left; @@
+db_pipeline_run_groups(...) { <...
+- !is_read(r) || left
++ is_read(r) && left
 ...> }

@@ -1,9 +1,9 @@
 // What: A closed connection no longer counts against the size of the pool.
 // Test: faults test_postgres.Backends.test_terminated_each_500_ms
-// In: src/db/db_pool_state.c
+// In: src/db/db_pool.c
 
 @@ typedef uint64_t; expression db, opening; @@
-db_pool_may_open(...) { <...
+may_open(...) { <...
 - db_pool_open_count(db) + opening >= db->max
 + db->slot && atomic_load(&db->slot->db_opened) >= (uint64_t)db->max
 ...> }

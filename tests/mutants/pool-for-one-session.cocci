@@ -1,10 +1,10 @@
 // What: Writers of one session leave a quarter of the pool to others.
 // Test: faults test_pool
 // Test: service db pool
-// In: src/db/db_pool_queue.c
+// In: src/db/db_pool.c
 
 @@ expression demand, same_key, most; @@
-db_pool_is_full_for(...) { <...
+is_full_for(...) { <...
 - demand.contention_key != 0 && same_key >= most
 + demand.contention_key != 0 && same_key > 1000 * most
 ...> }

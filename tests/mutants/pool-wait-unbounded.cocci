@@ -1,6 +1,6 @@
 // What: A request waits PARLEY_ACQUIRE_MS at most for a connection.
 // Test: faults test_pool
-// In: src/db/db_pool.c
+// In: src/db/db_acquire.c
 
 @@ expression db; @@
 db_pool_acquire(...) { <...

@@ -1,6 +1,6 @@
 // What: The pool keeps a few connections for reads by key.
 // Test: service db batch
-// In: src/db/db_pool_queue.c
+// In: src/db/db_pool.c
 
 @@ identifier db; expression kept; @@
 kept_for_reads(const struct db *db) { <...

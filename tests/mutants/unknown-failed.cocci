@@ -4,7 +4,7 @@
 // In: src/db/db_query.c
 
 @@ expression f; @@
-db_batch(...) { <...
-- f.sent
-+ !f.sent
+is_outcome_unknown(...) { <...
+- f->sent
++ !f->sent
 ...> }

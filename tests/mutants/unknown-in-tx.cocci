@@ -1,9 +1,9 @@
 // What: A COMMIT that was sent and not answered has an unknown outcome.
 // Test: service db tx
-// In: src/db/db_tx.c
+// In: src/db/db_query.c
 
-@@ expression kind; @@
+@@ expression f; @@
 commit(...) { <...
-- kind == FAULT_LOST || kind == FAULT_TIMEOUT
-+ kind == FAULT_TIMEOUT
+- is_outcome_unknown(f)
++ f->kind == FAULT_TIMEOUT
 ...> }

@@ -3,7 +3,7 @@
 // In: src/db/db_query.c
 
 @@ expression retry, f; @@
-db_may_repeat(...) { <...
+may_repeat(...) { <...
 - retry == DB_READ || !f->sent
 + retry == DB_READ || true
 ...> }

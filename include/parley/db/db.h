@@ -24,7 +24,7 @@ struct db;
 struct db_settings {
     const char *url;      /* libpq connection string or URI; borrowed for the life of the db */
     const char *url_name; /* the setting that holds url, for messages; NULL: DATABASE_URL */
-    const char *app_name; /* application_name; NULL: "parley" */
+    const char *app_name; /* application_name */
     int pool_min, pool_max;
     int acquire_ms;   /* longest wait for a connection */
     int statement_ms; /* upper bound of statement_timeout */
@@ -36,13 +36,14 @@ struct db_settings {
     bool prepare;
     bool owner; /* an operator's command: the login may own the tables, and nothing is logged */
     bool owner_may_serve; /* there is one login for all: that it owns the tables is a warning */
-    bool warn_of_owner;   /* logs that warning: set for one worker of a host */
+    bool warns;           /* logs that, and that fsync is off: set for one worker of a host */
 };
 
 /* Makes the pool, and opens pool_min connections in the background: succeeds also while PostgreSQL
  * is away. slot may be NULL. NULL: no memory or no thread. */
 struct db *db_open(const struct db_settings *settings, struct metrics_slot *slot);
-/* All connections must have been released. NULL is fine. */
+/* All connections must have been released. Waits for an attempt to connect, connect_ms at the most.
+ * NULL is fine. */
 void db_close(struct db *db);
 
 enum db_state { DB_STARTING, DB_UP, DB_DOWN, DB_MISCONFIGURED };

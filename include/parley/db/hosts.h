@@ -65,8 +65,7 @@ bool db_hosts_is_alone(const struct db_hosts_shared *shared); /* the shortcut is
 bool db_hosts_may_write(const struct db_hosts_shared *shared);
 /* How many other hosts are registered, as the last poll found it. */
 int64_t db_hosts_others(const struct db_hosts_shared *shared);
-/* The version of the API keys in the last poll, and when that was sent. False: none yet, or it is
- * being written. */
+/* The version of the API keys in the last poll, and when that was sent. False: none yet. */
 bool db_hosts_keys_version(const struct db_hosts_shared *shared, int64_t *version,
                            int64_t *sent_us);
 

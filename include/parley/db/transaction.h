@@ -7,15 +7,12 @@
 
 struct db_tx;
 
-enum db_isolation { DB_READ_COMMITTED, DB_REPEATABLE_READ, DB_SERIALIZABLE };
-
-/* BEGIN, fn, COMMIT; ROLLBACK if anything fails. After a serialization failure or a deadlock all of
- * it is repeated (at most 3 times, with the arena rewound), so fn must have no effect outside the
- * database. Returns fn's own error as it is. ERR_INTERNAL: called inside fn. ERR_OUTCOME_UNKNOWN:
- * the connection was lost during COMMIT. */
+/* BEGIN (READ COMMITTED), fn, COMMIT; ROLLBACK if anything fails. After a serialization failure or
+ * a deadlock all of it is repeated (at most 3 times, with the arena rewound), so fn must have no
+ * effect outside the database. Returns fn's own error as it is. ERR_INTERNAL: called inside fn.
+ * ERR_OUTCOME_UNKNOWN: the connection was lost during COMMIT. */
 typedef enum err (*db_tx_fn)(struct db_tx *tx, struct request_ctx *ctx, void *arg);
-MUSTCHECK enum err db_transaction(struct db *db, struct request_ctx *ctx, enum db_isolation level,
-                                  db_tx_fn fn, void *arg);
+MUSTCHECK enum err db_transaction(struct db *db, struct request_ctx *ctx, db_tx_fn fn, void *arg);
 /* As db_query, inside fn. */
 MUSTCHECK enum err db_tx_query(struct db_tx *tx, struct request_ctx *ctx,
                                const struct db_stmt *stmt, const struct db_param *params,

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# embed.sh FILE.sql…: prints the C file with the table db_migration_table. Each migration is a
-# pair NNN_name.up.sql and NNN_name.down.sql; the numbers run from 001 without a gap.
+# embed.sh GRANTS.sql FILE.sql…: prints the C file with db_grants and the table db_migration_table.
+# Each migration is a pair NNN_name.up.sql and NNN_name.down.sql; the numbers run from 001 without a
+# gap.
 set -eu
 
 fail()
@@ -13,7 +14,7 @@ fail()
 # The file's bytes as a C array: string literals may not be as long as a migration is.
 bytes()
 {
-    printf 'static const char %s[] = {\n' "$1"
+    printf '%s[] = {\n' "$1"
     od -An -v -to1 "$2" | awk '{ for (i = 1; i <= NF; i++) printf "\047\\%s\047,", $i; print "" }'
     printf '0};\n'
 }
@@ -23,6 +24,10 @@ echo '#include <stddef.h>'
 echo '#include "parley/db/migrate.h"'
 echo 'extern const struct db_migration db_migration_table[];'
 echo 'extern const size_t db_migration_count;'
+
+echo 'extern const char db_grants[];'
+bytes 'const char db_grants' "$1"
+shift
 
 table=''
 n=0
@@ -38,8 +43,8 @@ for up in $(printf '%s\n' "$@" | sort); do
     base=$(basename "$up" .up.sql)
     n=$((n + 1))
     [ "${base%%_*}" = "$(printf '%03d' "$n")" ] || fail "$up: migration $n was expected here"
-    bytes "up_$n" "$up"
-    bytes "down_$n" "$down"
+    bytes "static const char up_$n" "$up"
+    bytes "static const char down_$n" "$down"
     table="$table    {$n, \"${base#*_}\", up_$n, down_$n},
 "
 done

@@ -60,7 +60,6 @@ static void make_database(void)
     exec(url, "CREATE ROLE " FX_ROLE " LOGIN;"
               "CREATE TABLE items (id bigint PRIMARY KEY, name text CONSTRAINT items_name"
               " UNIQUE, n int CHECK (n >= 0), at timestamptz);"
-              "CREATE TABLE \"odd \"\"name\"\"; x\" (\"select\" int, \"a b\"\"c\" text);"
               "CREATE TABLE notes (tenant text NOT NULL, body text);"
               "ALTER TABLE notes ENABLE ROW LEVEL SECURITY;"
               "CREATE POLICY t ON notes USING (tenant = current_setting('parley.tenant'))"
@@ -163,6 +162,14 @@ enum err fx_run(struct fx *fx, enum db_retry retry, const char *sql, struct db_r
 {
     struct db_stmt stmt = {NULL, sql};
     return db_query(fx->db, &fx->ctx, retry, &stmt, NULL, 0, rows, NULL);
+}
+
+PGresult *fx_exec(struct db_conn *c, const char *sql)
+{
+    PQsetnonblocking(c->pg, 0);
+    PGresult *res = PQexec(c->pg, sql);
+    PQsetnonblocking(c->pg, 1);
+    return res;
 }
 
 int fx_pid(const struct db_conn *c)

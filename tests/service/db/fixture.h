@@ -39,6 +39,8 @@ long fx_admin(const char *sql);
 
 /* A statement without parameters through db_query. */
 enum err fx_run(struct fx *fx, enum db_retry retry, const char *sql, struct db_rows *rows);
+/* Statements outside the pipeline, on a connection that was acquired. */
+PGresult *fx_exec(struct db_conn *c, const char *sql);
 /* The process id of the backend of a connection, and of the one that a request would get now. */
 int fx_pid(const struct db_conn *c);
 int fx_next_pid(struct fx *fx);

@@ -203,7 +203,7 @@ static const char differences[] =
 
 /* A new serving login gets exactly what the one before it got: also if the schema is the newest
  * already, if PUBLIC may not use it, and without tables that a later migration drops. Fails if a
- * table is missing in db_migrate.c's grants, or has another right there: tried for tenant_sessions.
+ * table is missing in grants.sql, or has another right there: tried for tenant_sessions.
  */
 TEST(another_login_may_serve)
 {
@@ -243,8 +243,8 @@ static PGresult *run_as(const char *url, const char *become, const char *what)
 {
     struct db_settings settings = fx_settings(url);
     struct db_conn c = {.pg = NULL};
-    struct db_attempt attempt = {deadline_in_ms(5000), -1, ""};
-    CU_ASSERT_EQUAL(db_conn_open(&c, &settings, &attempt), OPEN_OK);
+    char why[DB_REASON_MAX];
+    CU_ASSERT_EQUAL(db_conn_open(&c, &settings, deadline_in_ms(5000), why), OPEN_OK);
     PQsetnonblocking(c.pg, 0);
     PQclear(PQexec(c.pg, "SET parley.tenant = 'mine'"));
     PQclear(PQexec(c.pg, become));

@@ -2,8 +2,6 @@
 /* Who gets which connection, who waits, and which connections are never used again. */
 #include "fixture.h"
 
-#include <sys/eventfd.h>
-
 #include "../../unit/suite.h"
 
 enum { MAX = 20 };
@@ -45,7 +43,7 @@ TEST(opens_two_that_differ)
 struct seeker {
     struct fx *fx;
     enum err rc;
-    int pid, retry_after;
+    int pid;
     bool urgent, writes; /* writes: may not have what is kept for reads */
     uint64_t contention_key;
     _Atomic int *turns;
@@ -64,7 +62,6 @@ static void *seek(void *arg)
     ctx.contention_key = s->contention_key;
     ctx.reserve = !s->writes;
     s->rc = db_pool_acquire(s->fx->db, &ctx, &c);
-    s->retry_after = ctx.err.retry_after_s;
     if (s->rc == ERR_NONE) {
         s->turn = s->turns ? (*s->turns)++ : 0;
         s->pid = fx_pid(c);
@@ -192,7 +189,7 @@ TEST(some_are_kept_for_reads)
 TEST(the_next_of_a_key_is_woken_at_once)
 {
     enum { KEY = 7 };
-    struct db_attempt attempt = {deadline_in_ms(0), -1, ""};
+    char why[DB_REASON_MAX];
     struct db_settings settings = fx_settings(NULL);
     settings.pool_min = 1;
     settings.pool_max = 2;
@@ -204,7 +201,7 @@ TEST(the_next_of_a_key_is_woken_at_once)
     c->demand.contention_key = KEY;
     pthread_mutex_unlock(&fx->db->lock);
     seek_begin(&same, 1);
-    CU_ASSERT_EQUAL(db_pool_open_one(fx->db, c, &attempt), OPEN_LATE);
+    CU_ASSERT_EQUAL(db_pool_open_one(fx->db, &fx->ctx, c, deadline_in_ms(0), why), OPEN_LATE);
     CU_ASSERT_EQUAL(fx_status(fx).waiting, 0);
     seek_end(&same);
     fx_close(fx);
@@ -223,7 +220,6 @@ TEST(the_next_gives_up_in_time)
     struct seeker s = {.fx = fx};
     seek(&s);
     CU_ASSERT_EQUAL(s.rc, ERR_OVERLOAD);
-    CU_ASSERT_EQUAL(s.retry_after, 1);
     CU_ASSERT_EQUAL(fx_status(fx).waiting, 0);
     /* A request's own deadline ends the waiting too. */
     fx->db->set.acquire_ms = 60000;
@@ -254,34 +250,18 @@ TEST(terminated_backends_are_not_used)
     struct fx *fx = fx_open(NULL);
     acquire_n(fx, c, 4);
     release_n(fx, c, 4);
-    /* Ends the maintenance thread, which would clear them away before anybody asks. */
-    CU_ASSERT_EQUAL(eventfd_write(fx->db->stop_fd, 1), 0);
+    /* The maintenance thread would clear them away before anybody asks. */
+    pthread_mutex_lock(&fx->db->maintainer.lock);
     CU_ASSERT_EQUAL(fx_admin("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
                              " WHERE application_name = 'db_test'"),
                     4);
     /* A write is never repeated, so this one succeeds only on a live connection. */
     OK(fx_run(fx, DB_WRITE, "SELECT 1", &rows));
+    pthread_mutex_unlock(&fx->db->maintainer.lock);
     CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_retries), 0);
     CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_discarded), 4);
     CU_ASSERT_EQUAL(fx_status(fx).open, 1);
     fx_close(fx);
-}
-
-/* Fails if db_conn_clean does not look at dirty: tried. */
-TEST(session_state_is_closed)
-{
-    static const char *const sql[] = {
-        "SET work_mem = '1MB'", "SELECT set_config('work_mem', '1MB', false)", "LISTEN news",
-        "CREATE TEMP TABLE left_behind (a int)", "SELECT pg_advisory_lock(7)"};
-    for (size_t i = 0; i < ARRAY_LEN(sql); i++) {
-        struct fx *fx = fx_open(NULL);
-        OK(fx_run(fx, DB_WRITE, "SELECT 1", NULL));
-        const int pid = fx_next_pid(fx);
-        OK(fx_run(fx, DB_WRITE, sql[i], NULL));
-        CU_ASSERT_NOT_EQUAL(fx_next_pid(fx), pid);
-        CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_discarded), 1);
-        fx_close(fx);
-    }
 }
 
 static void expect_closed(struct fx *fx, struct db_conn *c)
@@ -301,7 +281,7 @@ TEST(unfinished_work_is_closed)
         struct fx *fx = fx_open(NULL);
         acquire_n(fx, &c, 1);
         if (sql[i])
-            PQclear(db_conn_exec(c, sql[i], deadline_in_ms(5000), -1));
+            PQclear(fx_exec(c, sql[i]));
         else
             CU_ASSERT_TRUE(PQsendQuery(c->pg, "SELECT 'of another'") && PQflush(c->pg) == 0);
         expect_closed(fx, c);

@@ -41,20 +41,18 @@ TEST(failure_at_each_statement_leaves_nothing)
             struct script s = {.fail_at = at, .ignore = ignore};
             fx_admin("TRUNCATE items");
             fx_request(fx, SV("t1"), 5000);
-            CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, run_script, &s),
-                            ERR_INTERNAL);
+            CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, run_script, &s), ERR_INTERNAL);
             CU_ASSERT_EQUAL(s.runs, 1);
             CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
         }
     }
     struct script own = {.fail_at = -1, .own = ERR_PRECONDITION};
     fx_request(fx, SV("t1"), 5000);
-    CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, run_script, &own),
-                    ERR_PRECONDITION);
+    CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, run_script, &own), ERR_PRECONDITION);
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
     struct script good = {.fail_at = -1};
     fx_request(fx, SV("t1"), 5000);
-    OK(db_transaction(fx->db, &fx->ctx, DB_SERIALIZABLE, run_script, &good));
+    OK(db_transaction(fx->db, &fx->ctx, run_script, &good));
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), STATEMENTS);
     /* BEGIN travels with the first statement. */
     CU_ASSERT_EQUAL(fx->ctx.trace.round_trips, STATEMENTS + 1);
@@ -68,7 +66,7 @@ static enum err nest(struct db_tx *tx, struct request_ctx *ctx, void *arg)
     struct script inner = {.fail_at = -1};
     struct db_param p[] = {db_i64(100), db_i32(1)};
     TRY(db_tx_query(tx, ctx, &insert, p, 2, NULL, NULL));
-    return db_transaction(fx->db, ctx, DB_READ_COMMITTED, run_script, &inner);
+    return db_transaction(fx->db, ctx, run_script, &inner);
 }
 
 /* Fails if db_transaction does not look at in_transaction. Afterwards another one may begin. */
@@ -76,11 +74,11 @@ TEST(nested_is_an_error)
 {
     fx_admin("TRUNCATE items");
     struct fx *fx = fx_open(NULL);
-    CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, nest, fx), ERR_INTERNAL);
+    CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, nest, fx), ERR_INTERNAL);
     CU_ASSERT_PTR_NOT_NULL(strstr(fx->ctx.err.cause, "inside a transaction"));
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
     struct script next = {.fail_at = -1};
-    OK(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, run_script, &next));
+    OK(db_transaction(fx->db, &fx->ctx, run_script, &next));
     fx_close(fx);
 }
 
@@ -95,52 +93,48 @@ TEST(without_statements_nothing_is_sent)
 {
     enum err own = ERR_NONE;
     struct fx *fx = fx_open(NULL);
-    OK(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, do_nothing, &own));
+    OK(db_transaction(fx->db, &fx->ctx, do_nothing, &own));
     own = ERR_NOT_FOUND;
-    CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, do_nothing, &own),
-                    ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, do_nothing, &own), ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(fx->ctx.trace.round_trips, 0);
     fx_close(fx);
 }
 
 struct race {
-    int runs, others; /* in so many runs somebody else changes the row in between */
+    int runs, lost; /* so many runs end with a serialization failure */
     size_t used[8];
 };
 
-/* Reads, lets somebody else write, then writes, which fails under REPEATABLE READ. */
-static enum err read_then_write(struct db_tx *tx, struct request_ctx *ctx, void *arg)
+static enum err race(struct db_tx *tx, struct request_ctx *ctx, void *arg)
 {
-    static const struct db_stmt read = {"race_read", "SELECT n FROM items WHERE id = 1"};
-    static const struct db_stmt write = {"race_write", "UPDATE items SET n = $1 WHERE id = 1"};
+    static const struct db_stmt read = {"race_read", "SELECT n FROM items"};
+    static const struct db_stmt write = {"race_write", "UPDATE items SET n = n + loses($1)"};
     struct race *r = arg;
-    struct db_rows rows;
     r->used[r->runs] = arena_used(ctx->arena);
-    TRY(db_tx_query(tx, ctx, &read, NULL, 0, &rows, NULL));
-    if (r->runs++ < r->others)
-        fx_admin("UPDATE items SET n = n + 10 WHERE id = 1");
-    struct db_param p = db_i32((int32_t)db_get_i64(&rows, 0, 0) + 1);
+    TRY(db_tx_query(tx, ctx, &read, NULL, 0, NULL, NULL));
+    struct db_param p = db_bool(r->runs++ < r->lost);
     return db_tx_query(tx, ctx, &write, &p, 1, NULL, NULL);
 }
 
 /* Fails if the table of SQLSTATEs does not mark 40001, or the arena is not rewound: tried. */
 TEST(serialization_failure_is_repeated)
 {
-    struct race r = {.others = 2};
-    fx_admin("TRUNCATE items; INSERT INTO items (id, n) VALUES (1, 0)");
+    struct race r = {.lost = 2}, always = {.lost = 100};
+    fx_admin("TRUNCATE items; INSERT INTO items (id, n) VALUES (1, 0);"
+             "CREATE FUNCTION loses(bool) RETURNS int LANGUAGE plpgsql AS 'BEGIN IF $1 "
+             "THEN RAISE EXCEPTION USING ERRCODE = ''40001''; END IF; RETURN 1; END'");
     struct fx *fx = fx_open(NULL);
-    OK(db_transaction(fx->db, &fx->ctx, DB_REPEATABLE_READ, read_then_write, &r));
+    OK(db_transaction(fx->db, &fx->ctx, race, &r));
     CU_ASSERT_EQUAL(r.runs, 3);
     CU_ASSERT_EQUAL(r.used[2], r.used[0]);
     OK(fx->ctx.err.err);
-    CU_ASSERT_EQUAL(fx_admin("SELECT n FROM items WHERE id = 1"), 21);
+    CU_ASSERT_EQUAL(fx_admin("SELECT n FROM items WHERE id = 1"), 1);
     CU_ASSERT_EQUAL(atomic_load(&fx->slot->db_retries), 2);
     /* Not for ever. */
-    struct race lost = {.others = 100};
-    CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_REPEATABLE_READ, read_then_write, &lost),
-                    ERR_BUSY);
-    CU_ASSERT_EQUAL(lost.runs, 4);
+    CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, race, &always), ERR_BUSY);
+    CU_ASSERT_EQUAL(always.runs, 4);
     fx_close(fx);
+    fx_admin("DROP FUNCTION loses(bool)");
 }
 
 struct killing {
@@ -167,13 +161,12 @@ TEST(lost_before_commit_is_repeated)
     fx_admin("TRUNCATE items");
     struct fx *fx = fx_open(NULL);
     struct killing once = {.fx = fx, .kills = 1};
-    OK(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, be_killed, &once));
+    OK(db_transaction(fx->db, &fx->ctx, be_killed, &once));
     CU_ASSERT_EQUAL(once.runs, 2);
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 2);
     struct killing twice = {.fx = fx, .kills = 2};
     fx_admin("TRUNCATE items");
-    CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, be_killed, &twice),
-                    ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, be_killed, &twice), ERR_UNAVAILABLE);
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
     fx_close(fx);
 }
@@ -196,8 +189,7 @@ TEST(lost_in_commit_is_unknown)
              "CREATE CONSTRAINT TRIGGER die AFTER INSERT ON items DEFERRABLE INITIALLY DEFERRED "
              "FOR EACH ROW EXECUTE FUNCTION die()");
     struct fx *fx = fx_open(NULL);
-    CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, insert_one, &runs),
-                    ERR_OUTCOME_UNKNOWN);
+    CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, insert_one, &runs), ERR_OUTCOME_UNKNOWN);
     CU_ASSERT_EQUAL(runs, 1);
     /* The same for a single write; a read would be repeated. */
     fx_request(fx, SV("t1"), 5000);
@@ -207,8 +199,8 @@ TEST(lost_in_commit_is_unknown)
     fx_admin("DROP TRIGGER die ON items; DROP FUNCTION die()");
 }
 
-/* One statement that reads and writes under SERIALIZABLE is repeated too: a function that fails
- * with 40001 until its third call. Fails if db_may_repeat does not repeat conflicts: tried. */
+/* One statement is repeated too: a function that fails with a deadlock until its third call. Fails
+ * if may_repeat does not repeat conflicts: tried. */
 TEST(single_statement_is_repeated)
 {
     fx_admin("CREATE SEQUENCE calls; GRANT ALL ON calls TO " FX_ROLE ";"

@@ -18,11 +18,22 @@ struct bench {
     bool on_while_raised;
 };
 
+static bool alone_at(const struct db_hosts_shared *s, int64_t at_us)
+{
+    return at_us < atomic_load(&s->alone_until_us);
+}
+
+static bool may_write_at(const struct db_hosts_shared *s, int64_t at_us)
+{
+    const int64_t from_us = atomic_load(&s->write_from_us);
+    return from_us != 0 && at_us >= from_us;
+}
+
 static void raise_all(void *arg)
 {
     struct bench *b = arg;
     b->raised++;
-    b->on_while_raised |= hosts_alone_at(b->s, b->now_us);
+    b->on_while_raised |= alone_at(b->s, b->now_us);
 }
 
 static void begin(struct bench *b, bool alone)
@@ -43,7 +54,7 @@ static void poll_after(struct bench *b, int64_t ms)
 
 static bool is_on(const struct bench *b)
 {
-    return hosts_alone_at(b->s, b->now_us);
+    return alone_at(b->s, b->now_us);
 }
 
 /* Registered, and alone for so long that the shortcut is on. */
@@ -71,8 +82,8 @@ TEST(on_for_a_second)
     CU_ASSERT_TRUE(b.now_us < registered_us + 2400 * MS);
     for (int i = 0; i < 5; i++)
         poll_after(&b, 190);
-    CU_ASSERT_TRUE(hosts_alone_at(b.s, b.f.sent_us + 1000 * MS - 1));
-    CU_ASSERT_FALSE(hosts_alone_at(b.s, b.f.sent_us + 1000 * MS));
+    CU_ASSERT_TRUE(alone_at(b.s, b.f.sent_us + 1000 * MS - 1));
+    CU_ASSERT_FALSE(alone_at(b.s, b.f.sent_us + 1000 * MS));
     CU_ASSERT_EQUAL(b.raised, 1);
     /* An answer that comes too late does not turn it on. */
     b.f.sent_us = b.now_us + 900 * MS;
@@ -100,7 +111,7 @@ static void happen(struct bench *b, enum cause cause, bool begins)
 }
 
 /* Whatever turned it off, before_alone is called before it is on again; if registrations may have
- * been lost, it takes 2 s. Each row fails without its line in hosts_rules.c: tried. */
+ * been lost, it takes 2 s. Each row fails without its line in hosts_shared.c: tried. */
 TEST(off_and_on)
 {
     static const struct {
@@ -154,16 +165,16 @@ TEST(writes_after_registration)
         b.f.others = rows[i].others;
         b.f.others_alone = rows[i].others_alone;
         for (int round = 0; round < 2; round++) {
-            CU_ASSERT_FALSE(hosts_may_write_at(b.s, b.now_us + 9000 * MS));
+            CU_ASSERT_FALSE(may_write_at(b.s, b.now_us + 9000 * MS));
             poll_after(&b, 0);
             const int64_t at_us = b.now_us;
-            CU_ASSERT_TRUE(hosts_may_write_at(b.s, at_us + rows[i].wait_ms * MS));
-            CU_ASSERT_FALSE(hosts_may_write_at(b.s, at_us + rows[i].wait_ms * MS - 1));
+            CU_ASSERT_TRUE(may_write_at(b.s, at_us + rows[i].wait_ms * MS));
+            CU_ASSERT_FALSE(may_write_at(b.s, at_us + rows[i].wait_ms * MS - 1));
             /* A host that comes later waits for this one. */
             b.f.others++;
             b.f.others_alone = true;
             poll_after(&b, 3000);
-            CU_ASSERT_TRUE(hosts_may_write_at(b.s, b.now_us));
+            CU_ASSERT_TRUE(may_write_at(b.s, b.now_us));
             b.f.others--;
             b.f.others_alone = rows[i].others_alone;
             b.f.self = false;
@@ -222,18 +233,18 @@ TEST(a_writer_that_stopped_halfway)
     begin(&b, true);
     CU_ASSERT_FALSE(db_hosts_keys_version(b.s, &version, &sent));
     b.f.n = 1;
+    b.f.registered = 1;
     b.f.table[0] = (struct db_host){.id = "abc", .self = true, .workers = 3};
     poll_after(&b, 190);
     CU_ASSERT_TRUE(db_hosts_keys_version(b.s, &version, &sent) && version == 7 &&
                    sent == b.f.sent_us);
     CU_ASSERT_EQUAL(db_hosts_seen(b.s, seen, &registered), 1);
-    struct hosts_table *next = &b.s->tables[(atomic_load(&b.s->turn) + 1) % 2];
-    atomic_store(&next->words[0], ~UINT64_C(0));
-    atomic_store(&b.s->keys_sent_us, 0);
+    for (size_t i = 0; i < HOSTS_FOUND_WORDS / 2; i++)
+        atomic_store(&b.s->found[(atomic_load(&b.s->turn) + 1) % 2][i], ~UINT64_C(0));
     memset(seen, 0, sizeof(seen));
     CU_ASSERT_EQUAL(db_hosts_seen(b.s, seen, &registered), 1);
     CU_ASSERT_TRUE(registered == 1 && strcmp(seen[0].id, "abc") == 0 && seen[0].workers == 3);
-    CU_ASSERT_FALSE(db_hosts_keys_version(b.s, &version, &sent));
+    CU_ASSERT_TRUE(db_hosts_keys_version(b.s, &version, &sent) && version == 7);
     poll_after(&b, 190);
     CU_ASSERT_EQUAL(db_hosts_seen(b.s, seen, &registered), 1);
     CU_ASSERT_TRUE(db_hosts_keys_version(b.s, &version, &sent));

@@ -1,0 +1,24 @@
+-- All rights of the serving role, also on what a migration adds. Skips tables that do not exist in
+-- this version of the schema. "parley migrate" runs it at its end, with the role in parley.role.
+DO $$
+DECLARE
+  serves text := current_setting('parley.role');
+  g record;
+BEGIN
+  FOR g IN SELECT * FROM (VALUES
+    ('sessions', 'SELECT, INSERT, UPDATE, DELETE'),
+    ('messages', 'SELECT, INSERT, UPDATE, DELETE'),
+    ('idempotency_keys', 'SELECT, INSERT, UPDATE, DELETE'),
+    ('tenant_sessions', 'SELECT, INSERT, UPDATE'),
+    ('hosts', 'SELECT, INSERT, UPDATE, DELETE'),
+    ('api_keys', 'SELECT'),
+    ('tenants', 'SELECT'),
+    ('auth_state', 'SELECT'),
+    ('parley_schema', 'SELECT')) may (name, rights)
+  WHERE to_regclass(name) IS NOT NULL LOOP
+    EXECUTE format('GRANT %s ON %I TO %I', g.rights, g.name, serves);
+  END LOOP;
+  IF NOT has_schema_privilege(serves, current_schema(), 'USAGE') THEN
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), serves);
+  END IF;
+END $$;
