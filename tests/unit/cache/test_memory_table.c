@@ -12,7 +12,7 @@ enum found { MISS, OUTDATED, CURRENT };
 
 struct rig {
     struct cache_shared *shared;
-    struct memory_table *t;
+    struct cache_shared *t;
     struct arena *arena;
 };
 
@@ -27,7 +27,7 @@ static struct rig *rig_open(void)
     struct arena *a = test_ctx()->arena;
     struct rig *r = arena_zalloc(a, sizeof *r);
     *r = (struct rig){.shared = cache_shared_map(1), .arena = a};
-    r->t = r->shared->memory;
+    r->t = r->shared;
     CU_ASSERT_EQUAL(arena_defer(a, unmap, r->shared), ERR_NONE);
     return r;
 }
@@ -90,9 +90,9 @@ TEST(store_and_find)
     CU_ASSERT_EQUAL(find(r, (struct cache_key){SV("other"), SV("s1")}, value), MISS);
     /* Stored in place: it takes no more of the ring. */
     CU_ASSERT(memory_used(r->t) < 256);
-    memory_remove(r->t, 1, s.hash);
+    memory_remove(r->t, s.hash);
     CU_ASSERT_EQUAL(find(r, one, value), MISS);
-    memory_remove(r->t, 1, s.hash);
+    memory_remove(r->t, s.hash);
     CU_ASSERT_EQUAL(r->t->stripe[0].lock % 2, 0);
 }
 
@@ -146,7 +146,7 @@ TEST(all_ways)
 
 /* ---- what is current ---- */
 
-enum event { RAISE, RAISE_OTHER, RAISE_ALL, OUTDATE, QUARANTINE, REAP };
+enum event { RAISE, RAISE_OTHER, OUTDATE, QUARANTINE, REAP };
 
 static void happen(struct rig *r, enum event event, uint64_t hash)
 {
@@ -156,9 +156,6 @@ static void happen(struct rig *r, enum event event, uint64_t hash)
         break;
     case RAISE_OTHER:
         memory_raise(r->t, hash + 1);
-        break;
-    case RAISE_ALL:
-        memory_raise_all(r->t);
         break;
     case OUTDATE:
         cache_shared_outdate(r->shared);
@@ -182,9 +179,9 @@ TEST(currency)
         enum found before, after; /* found with a snapshot of before the event, and of after it */
         bool may_before, may_after;
     } rows[] = {
-        {RAISE, OUTDATED, OUTDATED, false, true},     {RAISE_OTHER, CURRENT, CURRENT, true, true},
-        {RAISE_ALL, OUTDATED, OUTDATED, false, true}, {OUTDATE, OUTDATED, OUTDATED, false, true},
-        {QUARANTINE, CURRENT, OUTDATED, true, false}, {REAP, OUTDATED, OUTDATED, false, false},
+        {RAISE, OUTDATED, OUTDATED, false, true},   {RAISE_OTHER, CURRENT, CURRENT, true, true},
+        {OUTDATE, OUTDATED, OUTDATED, false, true}, {QUARANTINE, CURRENT, OUTDATED, true, false},
+        {REAP, OUTDATED, OUTDATED, false, false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct rig *r = rig_open();
@@ -247,7 +244,7 @@ TEST(locked_stripe)
         CU_ASSERT_EQUAL(find(r, one, SV("value")), MISS);
         CU_ASSERT_FALSE(store(r, one, SV("other")));
         if (removed)
-            memory_remove(r->t, 1, snap(r, one).hash);
+            memory_remove(r->t, snap(r, one).hash);
         memory_reap(r->t, 78, soon);
         CU_ASSERT_EQUAL(s->lock, held);
         /* The stopped writer continues. */
