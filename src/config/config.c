@@ -123,15 +123,14 @@ struct loading {
     const char *value[ARRAY_LEN(settings)];
     char *why;
     size_t why_n;
-    enum err err; /* ERR_NOMEM ends the reading; a fault does not */
+    bool faulty;
 };
 
 static void PRINTF_LIKE(2, 3) add_fault(struct loading *l, const char *fmt, ...)
 {
     const size_t used = strlen(l->why), start = used + (used > 0);
     va_list ap;
-    if (l->err != ERR_NOMEM)
-        l->err = ERR_INVALID;
+    l->faulty = true;
     /* No room for a newline and a character: this fault is left out. */
     if (start + 1 >= l->why_n)
         return;
@@ -167,7 +166,7 @@ static void store_value(struct loading *l, const struct setting *s, struct sv te
     const char *copy = arena_dup(l->texts, text).p;
     l->value[s - settings] = copy;
     if (!copy)
-        l->err = ERR_NOMEM;
+        add_fault(l, "out of memory");
 }
 
 /* One line of the file: blank, "# …" or NAME=value. where: "FILE line N: ". */
@@ -215,7 +214,7 @@ static void read_file(struct loading *l, const char *file)
                   errno == EINVAL ? "not a regular file" : strerror(errno));
         return;
     }
-    for (int n = 1; l->err != ERR_NOMEM && getline(&line, &size, f) >= 0; n++) {
+    for (int n = 1; getline(&line, &size, f) >= 0; n++) {
         char where[512];
         snprintf(where, sizeof where, "%s line %d: ", file, n);
         read_line(l, line, where);
@@ -228,7 +227,7 @@ static void read_file(struct loading *l, const char *file)
 
 static void read_environment(struct loading *l)
 {
-    for (char **entry = environ; l->err != ERR_NOMEM && entry && *entry; entry++) {
+    for (char **entry = environ; entry && *entry; entry++) {
         struct sv value = sv_from(*entry);
         const struct sv name = sv_cut(&value, '=');
         const struct setting *s = setting_named(name);
@@ -281,7 +280,7 @@ static void apply_values(struct config *c, struct loading *l)
         char why[256];
         const struct setting *s = &settings[i];
         const char *value = l->value[i] ? l->value[i] : s->fallback;
-        if (value && config_set(c, s, value, why, sizeof why) == ERR_NONE)
+        if (value && config_set(c, s, value, why, sizeof why))
             continue;
         all_valid = false;
         if (value)
@@ -297,19 +296,18 @@ enum err config_load(struct config *c, const char *file, char *why, size_t why_n
 {
     *c = (struct config){.file = file, .texts = arena_create(SIZE_MAX)};
     struct loading l = {.texts = c->texts, .why = why, .why_n = why_n};
-    l.err = c->texts ? ERR_NONE : ERR_NOMEM;
     why[0] = '\0';
-    if (file && l.err != ERR_NOMEM)
+    if (c->texts && file)
         read_file(&l, file);
-    if (l.err != ERR_NOMEM)
+    if (c->texts)
         read_environment(&l);
-    if (l.err != ERR_NOMEM)
+    if (c->texts)
         apply_values(c, &l);
     else
-        snprintf(why, why_n, "out of memory");
-    if (l.err != ERR_NONE)
+        add_fault(&l, "out of memory");
+    if (l.faulty)
         config_free(c);
-    return l.err;
+    return l.faulty ? ERR_INVALID : ERR_NONE;
 }
 
 void config_free(struct config *c)

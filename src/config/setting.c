@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* One row of the table: from text to value, and back. */
+/* One row of the table: from text to value, and back. The settings for people: --help,
+ * docs/reference/configuration.md, the values in force. */
 #include "config_internal.h"
 
 #include <inttypes.h>
+#include <regex.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "parley/base/sv.h"
 
-static const void *field_of(const struct config *c, const struct setting *s)
-{
-    return (const char *)c + s->offset;
-}
-
-bool setting_is_text(const struct setting *s)
+static bool setting_is_text(const struct setting *s)
 {
     return s->type == SETTING_TEXT || s->type == SETTING_URL;
 }
@@ -28,7 +26,8 @@ static void format_number(const struct setting *s, int64_t n, char out[32])
     snprintf(out, 32, "%" PRId64 "%s", n, s->type == SETTING_SIZE ? units[u] : "");
 }
 
-void config_allowed(const struct setting *s, char *out, size_t out_n)
+/* The values allowed, such as "1 to 256" or "off or keys". */
+static void write_allowed(const struct setting *s, char *out, size_t out_n)
 {
     char min[32], max[32];
     if (s->type == SETTING_CHOICE) {
@@ -98,31 +97,116 @@ static void copy_printable(const char *text, char *out, size_t out_n)
             *p = '?';
 }
 
-enum err config_set(struct config *c, const struct setting *s, const char *text, char *why,
-                    size_t why_n)
+bool config_set(struct config *c, const struct setting *s, const char *text, char *why,
+                size_t why_n)
 {
     char allowed[96], shown[80];
     if (parse_value(c, s, text))
-        return ERR_NONE;
+        return true;
     copy_printable(text, shown, sizeof shown);
-    config_allowed(s, allowed, sizeof allowed);
+    write_allowed(s, allowed, sizeof allowed);
     /* A URL may hold a password. */
     if (s->type == SETTING_URL)
         snprintf(why, why_n, "%s must have %s", s->name, allowed);
     else
         snprintf(why, why_n, "%s is \"%s\"; it may be %s%s", s->name, shown, allowed,
                  s->type == SETTING_SIZE ? ", in bytes or with KiB, MiB or GiB" : "");
-    return ERR_INVALID;
+    return false;
 }
 
-const char *config_text(const struct config *c, const struct setting *s)
+/* ---- for people ---- */
+
+static const char *fallback_text(const struct setting *s)
 {
-    if (s->type == SETTING_CHOICE)
-        return s->choices[*(const bool *)field_of(c, s)];
-    return *(const char *const *)field_of(c, s);
+    if (!s->fallback)
+        return "required";
+    return s->fallback[0] ? s->fallback : "empty";
 }
 
-int64_t config_number(const struct config *c, const struct setting *s)
+void config_help(FILE *out)
 {
-    return *(const int64_t *)field_of(c, s);
+    size_t n;
+    const struct setting *s = config_settings(&n);
+    for (size_t i = 0; i < n; i++) {
+        char allowed[96] = "";
+        if (!setting_is_text(&s[i]))
+            write_allowed(&s[i], allowed, sizeof allowed);
+        fprintf(out, "  %-24s%s\n  %-24s[%s%s%s]\n", s[i].name, s[i].help, "", fallback_text(&s[i]),
+                allowed[0] ? "; " : "", allowed);
+    }
+}
+
+void config_markdown(FILE *out)
+{
+    size_t n;
+    const struct setting *s = config_settings(&n);
+    fprintf(out, "| variable | default | may be | meaning |\n|---|---|---|---|\n");
+    for (size_t i = 0; i < n; i++) {
+        char allowed[96] = "";
+        const char *quote = s[i].fallback && s[i].fallback[0] ? "`" : "";
+        if (!setting_is_text(&s[i]))
+            write_allowed(&s[i], allowed, sizeof allowed);
+        fprintf(out, "| `%s` | %s%s%s | %s | %s |\n", s[i].name, quote, fallback_text(&s[i]), quote,
+                allowed, s[i].help);
+    }
+}
+
+/* A copy of url with its passwords replaced by ***, rather too much than too little. To be freed;
+ * NULL: no memory. */
+static char *mask_url(const char *url)
+{
+    /* scheme://user:PASSWORD@host up to the last @, or password=PASSWORD, perhaps in quotes. */
+    static const char pattern[] =
+        "://[^:]*:(.*)@|password[ \t]*=[ \t]*('([^'\\]|\\\\.)*'?|[^& \t]*)";
+    char *text = NULL;
+    size_t n;
+    regex_t compiled;
+    regmatch_t match[3];
+    if (regcomp(&compiled, pattern, REG_EXTENDED) != 0)
+        return NULL;
+    FILE *out = open_memstream(&text, &n);
+    while (out && regexec(&compiled, url, ARRAY_LEN(match), match, 0) == 0) {
+        const regmatch_t *secret = &match[match[1].rm_so < 0 ? 2 : 1];
+        fprintf(out, "%.*s***", (int)secret->rm_so, url);
+        url += secret->rm_eo;
+    }
+    regfree(&compiled);
+    if (!out)
+        return NULL;
+    fputs(url, out);
+    fclose(out);
+    return text;
+}
+
+void config_each(const struct config *c, bool urls, config_each_fn *each, void *arg)
+{
+    size_t n;
+    const struct setting *s = config_settings(&n);
+    for (size_t i = 0; i < n; i++) {
+        const void *field = (const char *)c + s[i].offset;
+        if (s[i].type == SETTING_NUMBER || s[i].type == SETTING_SIZE) {
+            each(arg, s[i].name, NULL, *(const int64_t *)field);
+        } else if (s[i].type == SETTING_CHOICE) {
+            each(arg, s[i].name, s[i].choices[*(const bool *)field], 0);
+        } else if (s[i].type == SETTING_TEXT) {
+            each(arg, s[i].name, *(const char *const *)field, 0);
+        } else if (urls) {
+            char *masked = mask_url(*(const char *const *)field);
+            each(arg, s[i].name, masked ? masked : "***", 0);
+            free(masked);
+        }
+    }
+}
+
+static void print_value(void *out, const char *name, const char *text, int64_t number)
+{
+    if (text)
+        fprintf(out, "%s=%s\n", name, text);
+    else
+        fprintf(out, "%s=%" PRId64 "\n", name, number);
+}
+
+void config_print(const struct config *c, FILE *out)
+{
+    config_each(c, true, print_value, out);
 }

@@ -60,7 +60,7 @@ struct cache_settings {
 struct cache *cache_open(const struct cache_settings *settings, struct metrics_slot *slot);
 void cache_close(struct cache *c); /* NULL is fine */
 
-/* Checks the text of url. False: why holds one line that says what is wrong. */
+/* Checks a redis_url. False: why holds one line that says what is wrong. */
 bool cache_url_valid(const char *url, char *why, size_t why_n);
 
 bool cache_has_memory(const struct cache *c);
