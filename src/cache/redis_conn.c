@@ -11,7 +11,6 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include <hiredis/hiredis.h>
 
@@ -102,25 +101,7 @@ bool cache_conn_run(redisContext *conn, struct deadline until, struct cache_comm
     return good;
 }
 
-static bool connect_to(redisContext *conn, struct deadline until, bool local,
-                       char why[CACHE_WHY_MAX])
-{
-    int error = 0;
-    socklen_t error_n = sizeof error;
-    if (conn->err)
-        return conn_lost(conn, why);
-    if (fcntl(conn->fd, F_SETFD, FD_CLOEXEC) != 0)
-        return conn_failed(why, "cannot set FD_CLOEXEC");
-    if (!wait_for(conn, POLLOUT, until, why))
-        return false;
-    if (getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &error_n) != 0 || error != 0) {
-        char text[64];
-        return conn_failed(why, strerror_r(error, text, sizeof text));
-    }
-    return local || redisEnableKeepAlive(conn) == REDIS_OK || conn_lost(conn, why);
-}
-
-/* One round trip after the connect. */
+/* At most one round trip. A connect that fails later is an error of the first write. */
 static bool log_in(redisContext *conn, const struct cache_url *url, struct deadline until,
                    char why[CACHE_WHY_MAX])
 {
@@ -128,7 +109,7 @@ static bool log_in(redisContext *conn, const struct cache_url *url, struct deadl
     struct cache_command commands[2];
     const struct sv user = sv_from(url->user), password = sv_from(url->password);
     size_t n = 0;
-    if (user.n > 0)
+    if (user.n > 0 && password.n > 0)
         commands[n++] = (struct cache_command){{SV("AUTH"), user, password}, .n = 3};
     else if (password.n > 0)
         commands[n++] = (struct cache_command){{SV("AUTH"), password}, .n = 2};
@@ -146,11 +127,17 @@ redisContext *cache_conn_open(const struct cache_url *url, struct deadline until
      * a socket avoids that. */
     redisContext *conn = url->local ? redisConnectUnixNonBlock(url->path)
                                     : redisConnectNonBlock(url->host, url->port);
-    if (conn && connect_to(conn, until, url->local, why) && log_in(conn, url, until, why))
-        return conn;
-    if (conn)
-        redisFree(conn);
-    else
+    if (!conn) {
         conn_failed(why, "no memory for a connection");
+        return NULL;
+    }
+    if (conn->err || (!url->local && redisEnableKeepAlive(conn) != REDIS_OK)) {
+        conn_lost(conn, why);
+    } else {
+        (void)fcntl(conn->fd, F_SETFD, FD_CLOEXEC);
+        if (log_in(conn, url, until, why))
+            return conn;
+    }
+    redisFree(conn);
     return NULL;
 }
