@@ -25,15 +25,11 @@ struct auth *auth_open(const struct auth_settings *settings, struct db *db)
     struct auth *a = calloc(1, sizeof(*a));
     if (!a)
         return NULL;
-    a->set = *settings;
-    a->db = db;
-    /* Readers come all the time and hold it for a search; a writer comes with each change. */
-    pthread_rwlockattr_t order;
-    pthread_rwlockattr_init(&order);
-    pthread_rwlockattr_setkind_np(&order, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-    pthread_rwlock_init(&a->swap, &order);
-    pthread_rwlockattr_destroy(&order);
-    a->arena = arena_create(ARENA_LIMIT);
+    /* Readers come all the time and hold the lock for a search; a writer comes with each change. */
+    *a = (struct auth){.set = *settings,
+                       .db = db,
+                       .swap = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP,
+                       .arena = arena_create(ARENA_LIMIT)};
     if (a->arena && (!settings->keys || thread_loop_start(&a->refresher, snapshot_main, a)))
         return a;
     dispose(a);

@@ -2,6 +2,7 @@
 /* What a request does with the caches: memory first, then Redis. */
 #include "parley/cache/cache.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -196,8 +197,12 @@ void cache_status(struct cache *c, struct cache_status *out)
         out->memory_bytes = c->memory->n_stripes * sizeof(struct memory_stripe);
         out->memory_used = memory_used(c->memory);
     }
-    if (c->redis)
-        cache_redis_status(c->redis, out);
+    if (!c->redis)
+        return;
+    pthread_mutex_lock(&c->redis->lock);
+    snprintf(out->reason, sizeof out->reason, "%s", c->redis->reason);
+    pthread_mutex_unlock(&c->redis->lock);
+    out->redis = out->reason[0] ? CACHE_DOWN : CACHE_UP;
 }
 
 void cache_probe(struct cache *c)

@@ -32,13 +32,13 @@ bool cache_redis_probe_is_due(const struct cache_redis *r)
     return clock_mono_us() >= atomic_load(&r->probe_at_us);
 }
 
-static void log_change(enum log_level level, const char *event, const char *reason)
+static void log_change(bool up, const char *why)
 {
     struct log_line line;
-    log_begin(&line, level, event);
+    log_begin(&line, up ? LOG_INFO : LOG_WARN, up ? "cache_up" : "cache_down");
     log_str(&line, "cache", "redis");
-    if (reason[0])
-        log_str(&line, "reason", reason);
+    if (!up)
+        log_str(&line, "reason", why);
     log_end(&line);
 }
 
@@ -59,10 +59,8 @@ void cache_redis_record(struct cache_redis *r, bool succeeded, const char *why)
         snprintf(r->reason, sizeof r->reason, "%s", why);
     }
     pthread_mutex_unlock(&r->lock);
-    if (counts && succeeded && pause > 0)
-        log_change(LOG_INFO, "cache_up", "");
-    if (!succeeded && pause == 0)
-        log_change(LOG_WARN, "cache_down", why);
+    if (counts && succeeded == (pause > 0))
+        log_change(succeeded, why);
 }
 
 /* ---- connections ---- */
@@ -135,14 +133,6 @@ struct cache_redis_key cache_redis_key(const struct cache_redis *r, struct cache
                            SV_ARG(key.tenant), SV_ARG(key.id));
     out.n = n > 0 && (size_t)n < sizeof out.text ? (size_t)n : 0;
     return out;
-}
-
-void cache_redis_status(struct cache_redis *r, struct cache_status *out)
-{
-    pthread_mutex_lock(&r->lock);
-    snprintf(out->reason, sizeof out->reason, "%s", r->reason);
-    pthread_mutex_unlock(&r->lock);
-    out->redis = out->reason[0] ? CACHE_DOWN : CACHE_UP;
 }
 
 struct cache_redis *cache_redis_open(const struct cache_settings *settings)

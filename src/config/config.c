@@ -24,85 +24,80 @@ enum {
 };
 #define GIB (1024 * (int64_t)MIB)
 
-#define ROW(type, var, field, fallback, min, max, no, yes, help)                                 \
-    {                                                                                            \
-        var, SETTING_##type, offsetof(struct config, field), fallback, min, max, {no, yes}, help \
+#define ROW(type, var, field, fallback, min, max, help)                                        \
+    {                                                                                          \
+        var, SETTING_##type, offsetof(struct config, field), fallback, min, max, {NULL, NULL}, \
+            help                                                                               \
     }
-#define URL(var, field, fallback, min, help) \
-    ROW(URL, var, field, fallback, min, URL_MAX, NULL, NULL, help)
-#define TEXT(var, field, fallback, min, max, help) \
-    ROW(TEXT, var, field, fallback, min, max, NULL, NULL, help)
-#define NUMBER(var, field, fallback, min, max, help) \
-    ROW(NUMBER, var, field, fallback, min, max, NULL, NULL, help)
-#define SIZE(var, field, fallback, min, max, help) \
-    ROW(SIZE, var, field, fallback, min, max, NULL, NULL, help)
-#define CHOICE(var, field, fallback, no, yes, help) \
-    ROW(CHOICE, var, field, fallback, 0, 1, no, yes, help)
+#define CHOICE(var, field, fallback, no, yes, help)                                          \
+    {                                                                                        \
+        var, SETTING_CHOICE, offsetof(struct config, field), fallback, 0, 1, {no, yes}, help \
+    }
 
 static const struct setting settings[] = {
-    URL("DATABASE_URL", database_url, NULL, 1,
+    ROW(URL, "DATABASE_URL", database_url, NULL, 1, URL_MAX,
         "PostgreSQL as the login that serves, as a URI or in libpq's keyword form"),
-    URL("DATABASE_ADMIN_URL", database_admin_url, "", 0,
+    ROW(URL, "DATABASE_ADMIN_URL", database_admin_url, "", 0, URL_MAX,
         "the same as the owner of the tables, for migrate, key and tenant; empty: DATABASE_URL"),
-    URL("REDIS_URL", redis_url, "", 0, "Redis, redis:// or unix://; empty: none"),
-    TEXT("PARLEY_LISTEN", listen, "/run/parley/parley.sock", 1, SOCKET_PATH_MAX,
-         "path of the FastCGI socket for nginx"),
-    TEXT("PARLEY_ADMIN", admin, "/run/parley/admin.sock", 1, SOCKET_PATH_MAX,
-         "path of the FastCGI socket for the operations routes"),
-    NUMBER("PARLEY_WORKERS", workers, "0", 0, 256, "worker processes; 0: one per core"),
-    NUMBER("PARLEY_THREADS", threads, "24", 1, 256, "handler threads per worker"),
-    NUMBER("PARLEY_POOL_MIN", pool_min, "2", 0, 200,
-           "PostgreSQL connections that a worker keeps open"),
-    NUMBER("PARLEY_POOL_MAX", pool_max, "20", 1, 200,
-           "most PostgreSQL connections that a worker opens"),
-    NUMBER("PARLEY_POOL_IDLE", pool_idle, "600", 1, 86400,
-           "seconds after which an idle connection above the minimum is closed"),
-    NUMBER("PARLEY_POOL_LIFETIME", pool_lifetime, "1800", 1, 604800,
-           "seconds after which any PostgreSQL connection is replaced"),
-    NUMBER("PARLEY_SESSION_TTL", session_ttl, "604800", 1, 3153600000,
-           "seconds that a session lives unless it sets its own time"),
-    SIZE("PARLEY_MAX_BODY", max_body, "1048576", KIB, 16 * MIB,
-         "largest request body; nginx must allow as much"),
-    SIZE("PARLEY_PAGE_BYTES", page_bytes, "8MiB", 64 * KIB, 16 * MIB,
-         "most bytes of messages in one answer"),
-    NUMBER("PARLEY_ITEMS", items_max, "100", 1, 1000,
-           "most items in one request to /v1/conversations"),
+    ROW(URL, "REDIS_URL", redis_url, "", 0, URL_MAX, "Redis, redis:// or unix://; empty: none"),
+    ROW(TEXT, "PARLEY_LISTEN", listen, "/run/parley/parley.sock", 1, SOCKET_PATH_MAX,
+        "path of the FastCGI socket for nginx"),
+    ROW(TEXT, "PARLEY_ADMIN", admin, "/run/parley/admin.sock", 1, SOCKET_PATH_MAX,
+        "path of the FastCGI socket for the operations routes"),
+    ROW(NUMBER, "PARLEY_WORKERS", workers, "0", 0, 256, "worker processes; 0: one per core"),
+    ROW(NUMBER, "PARLEY_THREADS", threads, "24", 1, 256, "handler threads per worker"),
+    ROW(NUMBER, "PARLEY_POOL_MIN", pool_min, "2", 0, 200,
+        "PostgreSQL connections that a worker keeps open"),
+    ROW(NUMBER, "PARLEY_POOL_MAX", pool_max, "20", 1, 200,
+        "most PostgreSQL connections that a worker opens"),
+    ROW(NUMBER, "PARLEY_POOL_IDLE", pool_idle, "600", 1, 86400,
+        "seconds after which an idle connection above the minimum is closed"),
+    ROW(NUMBER, "PARLEY_POOL_LIFETIME", pool_lifetime, "1800", 1, 604800,
+        "seconds after which any PostgreSQL connection is replaced"),
+    ROW(NUMBER, "PARLEY_SESSION_TTL", session_ttl, "604800", 1, 3153600000,
+        "seconds that a session lives unless it sets its own time"),
+    ROW(SIZE, "PARLEY_MAX_BODY", max_body, "1048576", KIB, 16 * MIB,
+        "largest request body; nginx must allow as much"),
+    ROW(SIZE, "PARLEY_PAGE_BYTES", page_bytes, "8MiB", 64 * KIB, 16 * MIB,
+        "most bytes of messages in one answer"),
+    ROW(NUMBER, "PARLEY_ITEMS", items_max, "100", 1, 1000,
+        "most items in one request to /v1/conversations"),
     CHOICE("PARLEY_HOSTS", hosts_one, "many", "many", "one",
            "one: memory may answer reads without PostgreSQL while no other host is registered"),
-    SIZE("PARLEY_MEMORY", memory, "64MiB", 0, 64 * GIB,
-         "memory for sessions, shared by the workers and allocated at the start; 0: none"),
-    NUMBER("PARLEY_CACHE_SECONDS", cache_s, "600", 1, 604800,
-           "most seconds that memory or Redis keeps a session"),
+    ROW(SIZE, "PARLEY_MEMORY", memory, "64MiB", 0, 64 * GIB,
+        "memory for sessions, shared by the workers and allocated at the start; 0: none"),
+    ROW(NUMBER, "PARLEY_CACHE_SECONDS", cache_s, "600", 1, 604800,
+        "most seconds that memory or Redis keeps a session"),
     CHOICE("PARLEY_AUTH", auth_keys, "keys", "off", "keys",
            "keys: a request needs an API key; off: it needs none, and must come from this machine"),
-    NUMBER("PARLEY_KEYS_STALE", keys_stale, "300", 0, 86400,
-           "seconds for which a key that was valid may read from the caches without PostgreSQL"),
-    NUMBER("PARLEY_TENANT_REQUESTS", tenant_requests, "0", 0, 1000000,
-           "most requests per second of a tenant on this host; 0: any number"),
-    NUMBER("PARLEY_TENANT_SESSIONS", tenant_sessions, "0", 0, 1000000000,
-           "most open sessions of a tenant; 0: any number"),
+    ROW(NUMBER, "PARLEY_KEYS_STALE", keys_stale, "300", 0, 86400,
+        "seconds for which a key that was valid may read from the caches without PostgreSQL"),
+    ROW(NUMBER, "PARLEY_TENANT_REQUESTS", tenant_requests, "0", 0, 1000000,
+        "most requests per second of a tenant on this host; 0: any number"),
+    ROW(NUMBER, "PARLEY_TENANT_SESSIONS", tenant_sessions, "0", 0, 1000000000,
+        "most open sessions of a tenant; 0: any number"),
     CHOICE("PARLEY_PREPARE", prepare, "on", "off", "on",
            "prepared statements; off for poolers that do not support them"),
-    NUMBER("PARLEY_REQUEST_MS", request_ms, "10000", 10, 10 * MINUTE_MS,
-           "time for a request, in milliseconds"),
-    NUMBER("PARLEY_QUEUE_MS", queue_ms, "1000", 0, 10 * MINUTE_MS,
-           "longest wait of a request for a handler, else 503; 0: PARLEY_REQUEST_MS"),
-    NUMBER("PARLEY_SLOW_MS", slow_ms, "1000", 0, 10 * MINUTE_MS,
-           "a request that takes at least this long is logged; 0: every request"),
-    NUMBER("PARLEY_ACQUIRE_MS", acquire_ms, "1000", 1, 10 * MINUTE_MS,
-           "longest wait for a connection of the pool"),
-    NUMBER("PARLEY_STATEMENT_MS", statement_ms, "5000", 1, 10 * MINUTE_MS,
-           "longest time for one statement"),
-    NUMBER("PARLEY_CONNECT_MS", connect_ms, "2000", 1, MINUTE_MS,
-           "longest time to connect to PostgreSQL"),
-    NUMBER("PARLEY_REDIS_MS", redis_ms, "250", 1, MINUTE_MS,
-           "longest time to connect to Redis, and for a command"),
-    NUMBER("PARLEY_DRAIN", drain_s, "25", 0, 3600,
-           "seconds that a stopping worker serves open connections; above nginx's keepalive_time"),
-    NUMBER("PARLEY_RECYCLE", recycle, "1000000", 0, 1000000000000,
-           "requests after which a worker is replaced, plus or minus a tenth; 0: never"),
-    NUMBER("PARLEY_SWEEP", sweep_s, "60", 0, 86400,
-           "seconds between two deletions of expired sessions; 0: never"),
+    ROW(NUMBER, "PARLEY_REQUEST_MS", request_ms, "10000", 10, 10 * MINUTE_MS,
+        "time for a request, in milliseconds"),
+    ROW(NUMBER, "PARLEY_QUEUE_MS", queue_ms, "1000", 0, 10 * MINUTE_MS,
+        "longest wait of a request for a handler, else 503; 0: PARLEY_REQUEST_MS"),
+    ROW(NUMBER, "PARLEY_SLOW_MS", slow_ms, "1000", 0, 10 * MINUTE_MS,
+        "a request that takes at least this long is logged; 0: every request"),
+    ROW(NUMBER, "PARLEY_ACQUIRE_MS", acquire_ms, "1000", 1, 10 * MINUTE_MS,
+        "longest wait for a connection of the pool"),
+    ROW(NUMBER, "PARLEY_STATEMENT_MS", statement_ms, "5000", 1, 10 * MINUTE_MS,
+        "longest time for one statement"),
+    ROW(NUMBER, "PARLEY_CONNECT_MS", connect_ms, "2000", 1, MINUTE_MS,
+        "longest time to connect to PostgreSQL"),
+    ROW(NUMBER, "PARLEY_REDIS_MS", redis_ms, "250", 1, MINUTE_MS,
+        "longest time to connect to Redis, and for a command"),
+    ROW(NUMBER, "PARLEY_DRAIN", drain_s, "25", 0, 3600,
+        "seconds that a stopping worker serves open connections; above nginx's keepalive_time"),
+    ROW(NUMBER, "PARLEY_RECYCLE", recycle, "1000000", 0, 1000000000000,
+        "requests after which a worker is replaced, plus or minus a tenth; 0: never"),
+    ROW(NUMBER, "PARLEY_SWEEP", sweep_s, "60", 0, 86400,
+        "seconds between two deletions of expired sessions; 0: never"),
 };
 
 const struct setting *config_settings(size_t *n)

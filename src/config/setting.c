@@ -15,15 +15,16 @@ static bool setting_is_text(const struct setting *s)
     return s->type == SETTING_TEXT || s->type == SETTING_URL;
 }
 
+static const char *const units[] = {"KiB", "MiB", "GiB"}; /* each 1,024 of the one before */
+
 /* A size in the largest unit that gives a whole number; any other number as it is. */
 static void format_number(const struct setting *s, int64_t n, char out[32])
 {
-    static const char *const units[] = {" bytes", "KiB", "MiB", "GiB"};
-    size_t u = 0;
+    const char *unit = s->type == SETTING_SIZE ? " bytes" : "";
     if (s->type == SETTING_SIZE)
-        for (; u + 1 < ARRAY_LEN(units) && n >= 1024 && n % 1024 == 0; u++)
-            n /= 1024;
-    snprintf(out, 32, "%" PRId64 "%s", n, s->type == SETTING_SIZE ? units[u] : "");
+        for (size_t i = 0; i < ARRAY_LEN(units) && n >= 1024 && n % 1024 == 0; i++, n /= 1024)
+            unit = units[i];
+    snprintf(out, 32, "%" PRId64 "%s", n, unit);
 }
 
 /* The values allowed, such as "1 to 256" or "off or keys". */
@@ -42,15 +43,13 @@ static void write_allowed(const struct setting *s, char *out, size_t out_n)
 /* Takes the unit off a size; returns its factor. */
 static int64_t cut_unit(struct sv *t)
 {
-    const struct {
-        struct sv suffix;
-        int64_t factor;
-    } units[] = {{SV("KiB"), 1024}, {SV("MiB"), 1024 * 1024}, {SV("GiB"), 1024 * 1024 * 1024}};
+    int64_t factor = 1;
     for (size_t i = 0; i < ARRAY_LEN(units); i++) {
-        size_t n = units[i].suffix.n;
-        if (t->n > n && sv_eq((struct sv){t->p + t->n - n, n}, units[i].suffix)) {
+        const size_t n = strlen(units[i]);
+        factor *= 1024;
+        if (t->n > n && memcmp(t->p + t->n - n, units[i], n) == 0) {
             t->n -= n;
-            return units[i].factor;
+            return factor;
         }
     }
     return 1;
