@@ -86,7 +86,6 @@ bool cache_redis_run(struct cache_redis *r, struct deadline until, struct cache_
 bool cache_redis_is_in_use(const struct cache_redis *r);
 bool cache_redis_probe_is_due(const struct cache_redis *r);
 void cache_redis_probe(struct cache_redis *r);
-void cache_redis_record(struct cache_redis *r, bool succeeded, const char *why);
 
 /* ---- redis_queue.c: commands that a thread sends ---- */
 

@@ -137,20 +137,16 @@ static void free_stripe(struct memory_stripe *s, uint64_t lock)
     store_release(&s->lock, ((lock & count_mask) + 1) & count_mask);
 }
 
-void memory_reap(struct cache_shared *t, pid_t pid, int64_t now_us)
-{
-    set_at_least(&t->quarantine_all_us, now_us + atomic_load(&t->quarantine_ms) * 1000);
-    cache_shared_outdate(t);
-    for (uint64_t i = 0; i < t->n_stripes; i++) {
-        uint64_t lock = load_acquire(&t->stripe[i].lock);
-        if (lock % 2 == 1 && lock >> MEMORY_PID_SHIFT == (uint64_t)pid)
-            free_stripe(&t->stripe[i], lock);
-    }
-}
-
 void cache_shared_reap(struct cache_shared *shared, pid_t pid)
 {
-    memory_reap(shared, pid, clock_mono_us());
+    set_at_least(&shared->quarantine_all_us,
+                 clock_mono_us() + atomic_load(&shared->quarantine_ms) * 1000);
+    cache_shared_outdate(shared);
+    for (uint64_t i = 0; i < shared->n_stripes; i++) {
+        uint64_t lock = load_acquire(&shared->stripe[i].lock);
+        if (lock % 2 == 1 && lock >> MEMORY_PID_SHIFT == (uint64_t)pid)
+            free_stripe(&shared->stripe[i], lock);
+    }
 }
 
 /* ---- values ---- */

@@ -43,7 +43,7 @@ static void log_change(bool up, const char *why)
 }
 
 /* A command that ends within a pause began before it, and so does not count. */
-void cache_redis_record(struct cache_redis *r, bool succeeded, const char *why)
+static void record(struct cache_redis *r, bool succeeded, const char *why)
 {
     pthread_mutex_lock(&r->lock);
     const int64_t now = clock_mono_us(), pause = r->pause_us;
@@ -111,7 +111,7 @@ bool cache_redis_run(struct cache_redis *r, struct deadline until, struct cache_
     }
     if (!done && deadline_passed(until))
         return false; /* the request may have had no time */
-    cache_redis_record(r, done, why);
+    record(r, done, why);
     if (!done)
         close_idle(r);
     return done;

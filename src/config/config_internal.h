@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared inside config/: the rows of the table (config.c), and a row's function (setting.c). */
+/* What config.c needs of setting.c. */
 #ifndef PARLEY_CONFIG_INTERNAL_H
 #define PARLEY_CONFIG_INTERNAL_H
 
+#include "parley/base/names.h"
 #include "parley/config/config.h"
+
+enum { SETTINGS_MAX = 64 };
 
 enum setting_type {
     SETTING_TEXT,   /* min to max: its length */
@@ -23,8 +26,8 @@ struct setting {
     const char *help; /* one line, without a full stop */
 };
 
-/* In the order in which they are documented. */
-const struct setting *config_settings(size_t *n);
+/* The rows of the table, in the order in which they are documented: struct setting. */
+struct names config_names(void);
 
 /* Sets c's field to the value of text, which must outlive c. False: why says so. */
 MUSTCHECK bool config_set(struct config *c, const struct setting *s, const char *text, char *why,

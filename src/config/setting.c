@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One row of the table: from text to value, and back. The settings for people: --help,
+/* The table of settings: a value from its text, and what is printed for people: --help,
  * docs/reference/configuration.md, the values in force. */
 #include "config_internal.h"
 
@@ -9,6 +9,101 @@
 #include <string.h>
 
 #include "parley/base/sv.h"
+
+enum {
+    KIB = 1024,
+    MIB = 1024 * KIB,
+    /* sockaddr_un has room for this, the suffix of a socket while it is made, and a NUL. */
+    SOCKET_PATH_MAX = 103,
+    URL_MAX = 4096,
+    MINUTE_MS = 60 * 1000
+};
+#define GIB (1024 * (int64_t)MIB)
+
+#define ROW(type, var, field, fallback, min, max, help)                                        \
+    {                                                                                          \
+        var, SETTING_##type, offsetof(struct config, field), fallback, min, max, {NULL, NULL}, \
+            help                                                                               \
+    }
+#define CHOICE(var, field, fallback, no, yes, help)                                          \
+    {                                                                                        \
+        var, SETTING_CHOICE, offsetof(struct config, field), fallback, 0, 1, {no, yes}, help \
+    }
+
+static const struct setting settings[] = {
+    ROW(URL, "DATABASE_URL", database_url, NULL, 1, URL_MAX,
+        "PostgreSQL as the login that serves, as a URI or in libpq's keyword form"),
+    ROW(URL, "DATABASE_ADMIN_URL", database_admin_url, "", 0, URL_MAX,
+        "the same as the owner of the tables, for migrate, key and tenant; empty: DATABASE_URL"),
+    ROW(URL, "REDIS_URL", redis_url, "", 0, URL_MAX, "Redis, redis:// or unix://; empty: none"),
+    ROW(TEXT, "PARLEY_LISTEN", listen, "/run/parley/parley.sock", 1, SOCKET_PATH_MAX,
+        "path of the FastCGI socket for nginx"),
+    ROW(TEXT, "PARLEY_ADMIN", admin, "/run/parley/admin.sock", 1, SOCKET_PATH_MAX,
+        "path of the FastCGI socket for the operations routes"),
+    ROW(NUMBER, "PARLEY_WORKERS", workers, "0", 0, 256, "worker processes; 0: one per core"),
+    ROW(NUMBER, "PARLEY_THREADS", threads, "24", 1, 256, "handler threads per worker"),
+    ROW(NUMBER, "PARLEY_POOL_MIN", pool_min, "2", 0, 200,
+        "PostgreSQL connections that a worker keeps open"),
+    ROW(NUMBER, "PARLEY_POOL_MAX", pool_max, "20", 1, 200,
+        "most PostgreSQL connections that a worker opens"),
+    ROW(NUMBER, "PARLEY_POOL_IDLE", pool_idle, "600", 1, 86400,
+        "seconds after which an idle connection above the minimum is closed"),
+    ROW(NUMBER, "PARLEY_POOL_LIFETIME", pool_lifetime, "1800", 1, 604800,
+        "seconds after which any PostgreSQL connection is replaced"),
+    ROW(NUMBER, "PARLEY_SESSION_TTL", session_ttl, "604800", 1, 3153600000,
+        "seconds that a session lives unless it sets its own time"),
+    ROW(SIZE, "PARLEY_MAX_BODY", max_body, "1048576", KIB, 16 * MIB,
+        "largest request body; nginx must allow as much"),
+    ROW(SIZE, "PARLEY_PAGE_BYTES", page_bytes, "8MiB", 64 * KIB, 16 * MIB,
+        "most bytes of messages in one answer"),
+    ROW(NUMBER, "PARLEY_ITEMS", items_max, "100", 1, 1000,
+        "most items in one request to /v1/conversations"),
+    CHOICE("PARLEY_HOSTS", hosts_one, "many", "many", "one",
+           "one: memory may answer reads without PostgreSQL while no other host is registered"),
+    ROW(SIZE, "PARLEY_MEMORY", memory, "64MiB", 0, 64 * GIB,
+        "memory for sessions, shared by the workers and allocated at the start; 0: none"),
+    ROW(NUMBER, "PARLEY_CACHE_SECONDS", cache_s, "600", 1, 604800,
+        "most seconds that memory or Redis keeps a session"),
+    CHOICE("PARLEY_AUTH", auth_keys, "keys", "off", "keys",
+           "keys: a request needs an API key; off: it needs none, and must come from this machine"),
+    ROW(NUMBER, "PARLEY_KEYS_STALE", keys_stale, "300", 0, 86400,
+        "seconds for which a key that was valid may read from the caches without PostgreSQL"),
+    ROW(NUMBER, "PARLEY_TENANT_REQUESTS", tenant_requests, "0", 0, 1000000,
+        "most requests per second of a tenant on this host; 0: any number"),
+    ROW(NUMBER, "PARLEY_TENANT_SESSIONS", tenant_sessions, "0", 0, 1000000000,
+        "most open sessions of a tenant; 0: any number"),
+    CHOICE("PARLEY_PREPARE", prepare, "on", "off", "on",
+           "prepared statements; off for poolers that do not support them"),
+    ROW(NUMBER, "PARLEY_REQUEST_MS", request_ms, "10000", 10, 10 * MINUTE_MS,
+        "time for a request, in milliseconds"),
+    ROW(NUMBER, "PARLEY_QUEUE_MS", queue_ms, "1000", 0, 10 * MINUTE_MS,
+        "longest wait of a request for a handler, else 503; 0: PARLEY_REQUEST_MS"),
+    ROW(NUMBER, "PARLEY_SLOW_MS", slow_ms, "1000", 0, 10 * MINUTE_MS,
+        "a request that takes at least this long is logged; 0: every request"),
+    ROW(NUMBER, "PARLEY_ACQUIRE_MS", acquire_ms, "1000", 1, 10 * MINUTE_MS,
+        "longest wait for a connection of the pool"),
+    ROW(NUMBER, "PARLEY_STATEMENT_MS", statement_ms, "5000", 1, 10 * MINUTE_MS,
+        "longest time for one statement"),
+    ROW(NUMBER, "PARLEY_CONNECT_MS", connect_ms, "2000", 1, MINUTE_MS,
+        "longest time to connect to PostgreSQL"),
+    ROW(NUMBER, "PARLEY_REDIS_MS", redis_ms, "250", 1, MINUTE_MS,
+        "longest time to connect to Redis, and for a command"),
+    ROW(NUMBER, "PARLEY_DRAIN", drain_s, "25", 0, 3600,
+        "seconds that a stopping worker serves open connections; above nginx's keepalive_time"),
+    ROW(NUMBER, "PARLEY_RECYCLE", recycle, "1000000", 0, 1000000000000,
+        "requests after which a worker is replaced, plus or minus a tenth; 0: never"),
+    ROW(NUMBER, "PARLEY_SWEEP", sweep_s, "60", 0, 86400,
+        "seconds between two deletions of expired sessions; 0: never"),
+};
+
+_Static_assert(ARRAY_LEN(settings) <= SETTINGS_MAX, "a loader has room for all values");
+
+struct names config_names(void)
+{
+    return NAMES(settings);
+}
+
+/* ---- from text to value ---- */
 
 static bool setting_is_text(const struct setting *s)
 {
@@ -124,29 +219,25 @@ static const char *fallback_text(const struct setting *s)
 
 void config_help(FILE *out)
 {
-    size_t n;
-    const struct setting *s = config_settings(&n);
-    for (size_t i = 0; i < n; i++) {
+    for (const struct setting *s = settings; s < settings + ARRAY_LEN(settings); s++) {
         char allowed[96] = "";
-        if (!setting_is_text(&s[i]))
-            write_allowed(&s[i], allowed, sizeof allowed);
-        fprintf(out, "  %-24s%s\n  %-24s[%s%s%s]\n", s[i].name, s[i].help, "", fallback_text(&s[i]),
+        if (!setting_is_text(s))
+            write_allowed(s, allowed, sizeof allowed);
+        fprintf(out, "  %-24s%s\n  %-24s[%s%s%s]\n", s->name, s->help, "", fallback_text(s),
                 allowed[0] ? "; " : "", allowed);
     }
 }
 
 void config_markdown(FILE *out)
 {
-    size_t n;
-    const struct setting *s = config_settings(&n);
     fprintf(out, "| variable | default | may be | meaning |\n|---|---|---|---|\n");
-    for (size_t i = 0; i < n; i++) {
+    for (const struct setting *s = settings; s < settings + ARRAY_LEN(settings); s++) {
         char allowed[96] = "";
-        const char *quote = s[i].fallback && s[i].fallback[0] ? "`" : "";
-        if (!setting_is_text(&s[i]))
-            write_allowed(&s[i], allowed, sizeof allowed);
-        fprintf(out, "| `%s` | %s%s%s | %s | %s |\n", s[i].name, quote, fallback_text(&s[i]), quote,
-                allowed, s[i].help);
+        const char *quote = s->fallback && s->fallback[0] ? "`" : "";
+        if (!setting_is_text(s))
+            write_allowed(s, allowed, sizeof allowed);
+        fprintf(out, "| `%s` | %s%s%s | %s | %s |\n", s->name, quote, fallback_text(s), quote,
+                allowed, s->help);
     }
 }
 
@@ -179,19 +270,17 @@ static char *mask_url(const char *url)
 
 void config_each(const struct config *c, bool urls, config_each_fn *each, void *arg)
 {
-    size_t n;
-    const struct setting *s = config_settings(&n);
-    for (size_t i = 0; i < n; i++) {
-        const void *field = (const char *)c + s[i].offset;
-        if (s[i].type == SETTING_NUMBER || s[i].type == SETTING_SIZE) {
-            each(arg, s[i].name, NULL, *(const int64_t *)field);
-        } else if (s[i].type == SETTING_CHOICE) {
-            each(arg, s[i].name, s[i].choices[*(const bool *)field], 0);
-        } else if (s[i].type == SETTING_TEXT) {
-            each(arg, s[i].name, *(const char *const *)field, 0);
+    for (const struct setting *s = settings; s < settings + ARRAY_LEN(settings); s++) {
+        const void *field = (const char *)c + s->offset;
+        if (s->type == SETTING_NUMBER || s->type == SETTING_SIZE) {
+            each(arg, s->name, NULL, *(const int64_t *)field);
+        } else if (s->type == SETTING_CHOICE) {
+            each(arg, s->name, s->choices[*(const bool *)field], 0);
+        } else if (s->type == SETTING_TEXT) {
+            each(arg, s->name, *(const char *const *)field, 0);
         } else if (urls) {
             char *masked = mask_url(*(const char *const *)field);
-            each(arg, s[i].name, masked ? masked : "***", 0);
+            each(arg, s->name, masked ? masked : "***", 0);
             free(masked);
         }
     }

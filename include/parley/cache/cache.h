@@ -41,7 +41,7 @@ struct cache_shared;
 struct cache_shared *cache_shared_map(size_t memory_bytes);
 void cache_shared_unmap(struct cache_shared *shared); /* NULL is fine */
 /* A worker died. It may have committed a write without raising the epoch. The supervisor calls this
- * before it starts another worker. */
+ * after pid has ended and before it starts another worker. One thread at a time. */
 void cache_shared_reap(struct cache_shared *shared, pid_t pid);
 /* From now on no stored value is current: other hosts may have written. */
 void cache_shared_outdate(struct cache_shared *shared);

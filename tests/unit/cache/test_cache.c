@@ -209,36 +209,6 @@ TEST(without_redis)
     cache_shared_unmap(NULL);
 }
 
-/* Each failure after the end of a pause doubles the pause. A command that ends within a pause
- * changes nothing. Fails if each of many calls that fail at once counts, or if the end of a pause
- * alone closes the breaker: tried. */
-TEST(pauses)
-{
-    static const int64_t ms[] = {100, 200, 400, 800, 1600, 3000, 3000};
-    struct cache_redis r = {.lock = PTHREAD_MUTEX_INITIALIZER};
-    CU_ASSERT(cache_redis_is_in_use(&r));
-    for (size_t i = 0; i < ARRAY_LEN(ms); i++) {
-        cache_redis_record(&r, false, "first");
-        CU_ASSERT_EQUAL(r.pause_us, ms[i] * 1000);
-        CU_ASSERT(r.probe_at_us > clock_mono_us() + r.pause_us / 2);
-        r.probe_at_us += 60 * INT64_C(1000000);
-        cache_redis_record(&r, false, "late");
-        cache_redis_record(&r, true, "");
-        CU_ASSERT_EQUAL(r.pause_us, ms[i] * 1000);
-        CU_ASSERT_STRING_EQUAL(r.reason, "first");
-        CU_ASSERT_FALSE(cache_redis_is_in_use(&r) || cache_redis_probe_is_due(&r));
-        r.probe_at_us = 1;
-        CU_ASSERT_FALSE(cache_redis_is_in_use(&r));
-        CU_ASSERT(cache_redis_probe_is_due(&r));
-    }
-    cache_redis_record(&r, true, "");
-    CU_ASSERT(cache_redis_is_in_use(&r) && !cache_redis_probe_is_due(&r));
-    CU_ASSERT_EQUAL(r.pause_us, 0);
-    CU_ASSERT_STRING_EQUAL(r.reason, "");
-    cache_redis_record(&r, false, "again");
-    CU_ASSERT_EQUAL(r.pause_us, 100 * 1000);
-}
-
 enum { THREADS = 4, STEPS = 2000 };
 
 static void *use(void *arg)

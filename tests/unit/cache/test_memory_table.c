@@ -7,7 +7,8 @@
 #include "../../../src/cache/memory_internal.h"
 
 static const struct cache_key one = {{"default", 7}, {"s1", 2}};
-static const int64_t soon = INT64_C(1000000), later = INT64_C(2000000); /* times of the table */
+/* Times of the table, years after those of the clock. */
+static const int64_t soon = INT64_C(1) << 50, later = (INT64_C(1) << 50) + 1000000;
 enum found { MISS, OUTDATED, CURRENT };
 
 struct rig {
@@ -164,7 +165,7 @@ static void happen(struct rig *r, enum event event, uint64_t hash)
         memory_quarantine(r->t, hash, soon + 500);
         break;
     case REAP:
-        memory_reap(r->t, 77, soon);
+        cache_shared_reap(r->t, 77);
         break;
     }
 }
@@ -185,7 +186,7 @@ TEST(currency)
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct rig *r = rig_open();
-        memory_quarantine_ms(r->t, 1000);
+        memory_quarantine_ms(r->t, soon / 1000 + 1);
         const struct cache_snapshot before = snap(r, one);
         CU_ASSERT(memory_store(r->t, 1, &before, SV("v1"), later));
         CU_ASSERT_EQUAL(find_with(r, &before, SV("v1"), soon), CURRENT);
@@ -221,12 +222,12 @@ TEST(quarantines_end)
     memory_quarantine(r->t, hash, soon + 400);
     CU_ASSERT_FALSE(memory_snapshot(r->t, one, soon + 499).usable);
     CU_ASSERT(memory_snapshot(r->t, one, soon + 500).usable);
-    memory_quarantine_ms(r->t, 1000);
+    memory_quarantine_ms(r->t, soon / 1000);
     memory_quarantine_ms(r->t, 1);
-    memory_reap(r->t, 77, soon);
-    memory_reap(r->t, 77, soon - 500000);
-    CU_ASSERT_FALSE(memory_snapshot(r->t, one, soon + 999999).usable);
-    CU_ASSERT(memory_snapshot(r->t, one, soon + 1000000).usable);
+    const int64_t before = clock_mono_us();
+    cache_shared_reap(r->t, 77);
+    CU_ASSERT_FALSE(memory_snapshot(r->t, one, before + soon / 1000 * 1000 - 1).usable);
+    CU_ASSERT(memory_snapshot(r->t, one, clock_mono_us() + soon).usable);
 }
 
 /* ---- a stripe that a dead or stopped writer has locked ---- */
@@ -245,13 +246,13 @@ TEST(locked_stripe)
         CU_ASSERT_FALSE(store(r, one, SV("other")));
         if (removed)
             memory_remove(r->t, snap(r, one).hash);
-        memory_reap(r->t, 78, soon);
+        cache_shared_reap(r->t, 78);
         CU_ASSERT_EQUAL(s->lock, held);
         /* The stopped writer continues. */
         s->lock = ((held + 1) << 24) >> 24;
         CU_ASSERT_EQUAL(find(r, one, SV("value")), removed ? MISS : OUTDATED);
         s->lock = held;
-        memory_reap(r->t, 77, soon - 1000000);
+        cache_shared_reap(r->t, 77);
         CU_ASSERT_EQUAL(s->lock % 2, 0);
         CU_ASSERT_EQUAL(s->lock >> MEMORY_PID_SHIFT, 0);
         /* What the dead writer had begun is gone. */
