@@ -108,16 +108,16 @@ static bool log_in(redisContext *conn, const struct cache_url *url, struct deadl
     char db[16];
     struct cache_command commands[2];
     const struct sv user = sv_from(url->user), password = sv_from(url->password);
-    size_t n = 0;
+    size_t count = 0;
     if (user.n > 0 && password.n > 0)
-        commands[n++] = (struct cache_command){{SV("AUTH"), user, password}, .n = 3};
+        commands[count++] = (struct cache_command){{SV("AUTH"), user, password}, .n = 3};
     else if (password.n > 0)
-        commands[n++] = (struct cache_command){{SV("AUTH"), password}, .n = 2};
+        commands[count++] = (struct cache_command){{SV("AUTH"), password}, .n = 2};
     if (url->db != 0) {
         snprintf(db, sizeof db, "%d", url->db);
-        commands[n++] = (struct cache_command){{SV("SELECT"), sv_from(db)}, .n = 2};
+        commands[count++] = (struct cache_command){{SV("SELECT"), sv_from(db)}, .n = 2};
     }
-    return cache_conn_run(conn, until, commands, n, why);
+    return cache_conn_run(conn, until, commands, count, why);
 }
 
 redisContext *cache_conn_open(const struct cache_url *url, struct deadline until,

@@ -196,14 +196,14 @@ enum err config_load(struct config *c, const char *file, char *why, size_t why_n
     struct loading l = {.texts = c->texts, .names = config_names(), .why = why, .why_n = why_n};
     l.settings = l.names.rows;
     why[0] = '\0';
-    if (c->texts && file)
-        read_file(&l, file);
-    if (c->texts)
+    if (c->texts) {
+        if (file)
+            read_file(&l, file);
         read_environment(&l);
-    if (c->texts)
         apply_values(c, &l);
-    else
+    } else {
         add_fault(&l, "out of memory");
+    }
     if (l.faulty)
         config_free(c);
     return l.faulty ? ERR_INVALID : ERR_NONE;
