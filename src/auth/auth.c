@@ -9,12 +9,11 @@
 
 #include <sodium.h>
 
-enum { ARENA_LIMIT = 1 << 20 };
+/* LATE_MS: how often a request looks whether its key is confirmed by now. */
+enum { ARENA_LIMIT = 1 << 20, LATE_MS = 10 };
 
 static void dispose(struct auth *a)
 {
-    pthread_cond_destroy(&a->answered);
-    pthread_mutex_destroy(&a->lock);
     pthread_rwlock_destroy(&a->swap);
     arena_destroy(a->arena);
     free(a->current);
@@ -26,18 +25,12 @@ struct auth *auth_open(const struct auth_settings *settings, struct db *db)
     struct auth *a = calloc(1, sizeof(*a));
     if (!a)
         return NULL;
-    a->set = *settings;
-    a->db = db;
-    pthread_cond_init(&a->answered, NULL);
-    pthread_mutex_init(&a->lock, NULL);
-    /* Readers come all the time and hold it for a search; a writer comes with each change. */
-    pthread_rwlockattr_t order;
-    pthread_rwlockattr_init(&order);
-    pthread_rwlockattr_setkind_np(&order, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-    pthread_rwlock_init(&a->swap, &order);
-    pthread_rwlockattr_destroy(&order);
-    a->arena = arena_create(ARENA_LIMIT);
-    if (a->arena && (!settings->keys || thread_loop_start(&a->refresher, refresh_main, a)))
+    /* Readers come all the time and hold the lock for a search; a writer comes with each change. */
+    *a = (struct auth){.set = *settings,
+                       .db = db,
+                       .swap = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP,
+                       .arena = arena_create(ARENA_LIMIT)};
+    if (a->arena && (!settings->keys || thread_loop_start(&a->refresher, snapshot_main, a)))
         return a;
     dispose(a);
     return NULL;
@@ -103,19 +96,6 @@ bool auth_accepts_keys(const struct auth *a)
     return !a->set.keys || confirmation(a, atomic_load(&a->valid_until)) != UNKNOWN;
 }
 
-/* Waits for the refresher's next answer, at most 100 ms: nothing wakes this thread when PostgreSQL
- * turns out to be away. */
-static void await_answer(struct auth *a, int64_t until, struct deadline deadline)
-{
-    const struct deadline soon = deadline_earlier(deadline, deadline_in_ms(100));
-    bool more = true;
-    pthread_mutex_lock(&a->lock);
-    const unsigned before = a->answers;
-    while (a->answers == before && atomic_load(&a->valid_until) == until && more)
-        more = thread_cond_wait(&a->answered, &a->lock, soon.at_us);
-    pthread_mutex_unlock(&a->lock);
-}
-
 static enum err unconfirmed(struct request_ctx *ctx, const char *why)
 {
     ctx->err.retry_after_s = 1;
@@ -137,7 +117,7 @@ static enum err check_key(struct auth *a, struct request_ctx *ctx, const struct 
             if (deadline_passed(ctx->deadline))
                 return unconfirmed(ctx, "PostgreSQL has not answered in time");
             ctx_will_wait(ctx);
-            await_answer(a, until, ctx->deadline);
+            deadline_wait(deadline_earlier(ctx->deadline, deadline_in_ms(LATE_MS)));
             break;
         case STALE:
             /* An unknown key may have been made since. */

@@ -24,7 +24,7 @@ MUSTCHECK enum err key_presented(struct request_ctx *ctx, const struct auth_clai
 /* The same refusal for every key that is not valid, whatever the reason. */
 enum err key_refused(struct request_ctx *ctx);
 
-/* ---- snapshot.c: all live keys at one instant ---- */
+/* ---- snapshot.c: all live keys at one instant, and the thread that keeps them up to date ---- */
 
 struct snapshot_key {
     uint64_t id;
@@ -40,10 +40,8 @@ struct snapshot {
     size_t n;
     struct snapshot_key keys[]; /* ascending by id */
 };
-/* In one statement, so that keys and version are of one instant. *out is malloc'd. */
-MUSTCHECK enum err snapshot_load(struct db *db, struct request_ctx *ctx,
-                                 const struct auth_settings *settings, struct snapshot **out);
 const struct snapshot_key *snapshot_find(const struct snapshot *s, uint64_t id);
+void *snapshot_main(void *auth);
 
 /* ---- limit.c: requests a second, counted by the workers of a host together ---- */
 
@@ -67,15 +65,9 @@ struct auth {
     _Atomic int64_t valid_until;
     pthread_rwlock_t swap;    /* held to read the snapshot, or to replace it */
     struct snapshot *current; /* owned; NULL: none yet */
-    pthread_mutex_t lock;
-    pthread_cond_t answered; /* a question was answered, or failed */
-    unsigned answers;        /* under lock: how many were */
     struct thread_loop refresher;
     struct arena *arena; /* the refresher's; owned */
     atomic_bool failing; /* the last question failed for a reason that does not pass by itself */
 };
-
-/* refresh.c: the thread that keeps the snapshot up to date. */
-void *refresh_main(void *auth);
 
 #endif

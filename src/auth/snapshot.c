@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* All valid keys and the bounds of their tenants, as they were at one instant. */
+/* All valid keys and the bounds of their tenants, as they were at one instant. A thread confirms
+ * the snapshot, and loads it again when any of them has changed. */
 #include "auth_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "parley/obs/log.h"
+
+enum { EVERY_MS = 200, CHECK_MS = 1000, LOAD_MS = 5000, POLL_OLD_MS = 400 };
+
+static const struct db_stmt read_version = {"auth_version", "SELECT version FROM auth_state"};
 
 /* clang-format off */
 /* At least one row, the version's, even if there is no key. */
@@ -40,29 +47,6 @@ static bool read_key(const struct db_rows *rows, int row, const struct auth_sett
     return true;
 }
 
-enum err snapshot_load(struct db *db, struct request_ctx *ctx, const struct auth_settings *settings,
-                       struct snapshot **out)
-{
-    struct db_rows rows;
-    TRY(db_query(db, ctx, DB_READ, &load_keys, NULL, 0, &rows, NULL));
-    if (rows.count == 0)
-        return ctx_fault(ctx, ERR_INTERNAL, "auth_state has no row");
-    const size_t n = db_is_null(&rows, 0, db_column(&rows, "id")) ? 0 : (size_t)rows.count;
-    struct snapshot *s = malloc(sizeof(*s) + n * sizeof(s->keys[0]));
-    if (!s)
-        return ctx_fault(ctx, ERR_NOMEM, "no memory for %zu keys", n);
-    s->version = db_get_i64(&rows, 0, db_column(&rows, "version"));
-    s->n = n;
-    for (size_t i = 0; i < n; i++) {
-        if (!read_key(&rows, (int)i, settings, &s->keys[i])) {
-            free(s);
-            return ctx_fault(ctx, ERR_INTERNAL, "a row of api_keys is malformed");
-        }
-    }
-    *out = s;
-    return ERR_NONE;
-}
-
 static int compare_id(const void *id, const void *key)
 {
     const uint64_t a = *(const uint64_t *)id, b = ((const struct snapshot_key *)key)->id;
@@ -72,4 +56,108 @@ static int compare_id(const void *id, const void *key)
 const struct snapshot_key *snapshot_find(const struct snapshot *s, uint64_t id)
 {
     return bsearch(&id, s->keys, s->n, sizeof(s->keys[0]), compare_id);
+}
+
+/* ---- the thread ---- */
+
+static void replace_snapshot(struct auth *a, struct snapshot *fresh)
+{
+    struct log_line l;
+    log_begin(&l, LOG_INFO, "keys_loaded");
+    log_int(&l, "keys", (int64_t)fresh->n);
+    log_end(&l);
+    pthread_rwlock_wrlock(&a->swap);
+    struct snapshot *old = a->current;
+    a->current = fresh;
+    pthread_rwlock_unlock(&a->swap);
+    free(old);
+}
+
+/* One statement, so that keys and version are of one instant. */
+static enum err load(struct auth *a, struct request_ctx *ctx)
+{
+    struct db_rows rows;
+    TRY(db_query(a->db, ctx, DB_READ, &load_keys, NULL, 0, &rows, NULL));
+    if (rows.count == 0)
+        return ctx_fault(ctx, ERR_INTERNAL, "auth_state has no row");
+    const size_t n = db_is_null(&rows, 0, db_column(&rows, "id")) ? 0 : (size_t)rows.count;
+    struct snapshot *s = malloc(sizeof(*s) + n * sizeof(s->keys[0]));
+    if (!s)
+        return ctx_fault(ctx, ERR_NOMEM, "no memory for %zu keys", n);
+    s->version = db_get_i64(&rows, 0, db_column(&rows, "version"));
+    s->n = n;
+    for (size_t i = 0; i < n; i++) {
+        if (!read_key(&rows, (int)i, &a->set, &s->keys[i])) {
+            free(s);
+            return ctx_fault(ctx, ERR_INTERNAL, "a row of api_keys is malformed");
+        }
+    }
+    replace_snapshot(a, s);
+    return ERR_NONE;
+}
+
+/* What the host's last poll found, if it is recent. A poll that was sent before the question that
+ * confirms the snapshot now may have seen less. */
+static bool was_polled(const struct auth *a, int64_t *version, int64_t *asked)
+{
+    const int64_t old = atomic_load(&a->valid_until) - AUTH_VALID_US;
+    int64_t sent;
+    if (!db_hosts_keys_version(a->set.hosts, version, &sent) || sent < old ||
+        sent < clock_boot_us() - POLL_OLD_MS * INT64_C(1000))
+        return false;
+    *asked = sent;
+    return true;
+}
+
+/* *asked: when the question was sent that the answer belongs to. */
+static enum err is_current(struct auth *a, struct request_ctx *ctx, bool *current, int64_t *asked)
+{
+    struct db_rows rows;
+    int64_t version;
+    if (!was_polled(a, &version, asked)) {
+        *asked = clock_boot_us();
+        TRY(db_query(a->db, ctx, DB_READ, &read_version, NULL, 0, &rows, NULL));
+        version = rows.count == 1 ? db_get_i64(&rows, 0, 0) : 0;
+    }
+    /* Only this thread changes a->current, so it reads it without the lock. */
+    *current = version == a->current->version;
+    return ERR_NONE;
+}
+
+static enum err refresh(struct auth *a, struct request_ctx *ctx)
+{
+    bool current = false;
+    int64_t asked = 0;
+    if (a->current)
+        TRY(is_current(a, ctx, &current, &asked));
+    if (!current) {
+        asked = clock_boot_us();
+        ctx->deadline = deadline_in_ms(LOAD_MS);
+        TRY(load(a, ctx));
+    }
+    atomic_store(&a->valid_until, asked + AUTH_VALID_US);
+    return ERR_NONE;
+}
+
+/* One line when it begins to fail. That PostgreSQL is away or busy is logged elsewhere. */
+static void log_new_failure(struct auth *a, const struct request_ctx *ctx, enum err e)
+{
+    const bool failing = e == ERR_INTERNAL || e == ERR_NOMEM;
+    if (atomic_exchange(&a->failing, failing) != failing && failing)
+        log_say(LOG_ERROR, "keys_unconfirmed", "%s: %s", err_name(e), ctx->err.cause);
+}
+
+void *snapshot_main(void *arg)
+{
+    struct auth *a = arg;
+    struct request_ctx ctx;
+    int64_t began;
+    do {
+        began = clock_mono_us();
+        ctx_init(&ctx, a->arena, deadline_in_ms(CHECK_MS), SV(""), SV("keys"));
+        ctx.urgent = true;
+        log_new_failure(a, &ctx, refresh(a, &ctx));
+        arena_reset(a->arena);
+    } while (thread_loop_pause(&a->refresher, began + EVERY_MS * INT64_C(1000)));
+    return NULL;
 }

@@ -2,14 +2,16 @@
 /* What a request does with the caches: memory first, then Redis. */
 #include "parley/cache/cache.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "cache_internal.h"
 #include "memory_internal.h"
+#include "parley/obs/log.h"
 
 struct cache {
-    struct memory_table *memory; /* borrowed; NULL: none */
+    struct cache_shared *memory; /* borrowed; NULL: none */
     struct cache_redis *redis;   /* owned; NULL: none */
     struct cache_queue *queue;   /* owned; NULL where redis is */
     pid_t self;
@@ -24,15 +26,14 @@ struct cache *cache_open(const struct cache_settings *settings, struct metrics_s
     struct cache *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
-    const int quarantine_ms = settings->quarantine_ms > 0 ? settings->quarantine_ms : 1;
-    c->memory = settings->shared ? settings->shared->memory : NULL;
+    c->memory = settings->shared && settings->shared->n_stripes > 0 ? settings->shared : NULL;
     c->self = getpid();
-    c->quarantine_us = quarantine_ms * INT64_C(1000);
+    c->quarantine_us = settings->quarantine_ms * INT64_C(1000);
     c->value_ms = settings->value_seconds * 1000;
     c->value_max = settings->value_max;
     c->slot = slot;
     if (c->memory)
-        memory_quarantine_ms(c->memory, quarantine_ms);
+        memory_quarantine_ms(c->memory, settings->quarantine_ms);
     if (!settings->redis_url || !settings->redis_url[0])
         return c;
     c->redis = cache_redis_open(settings);
@@ -64,45 +65,64 @@ struct cache_snapshot cache_snapshot(struct cache *c, struct cache_key key)
     return memory_snapshot(c->memory, key, clock_mono_us());
 }
 
-static bool find_in_memory(struct cache *c, struct request_ctx *ctx, struct cache_key key,
-                           const struct cache_snapshot *snapshot, struct cache_found *out)
+/* Logs the 1st, 2nd, 4th, 8th … only: requests may ask for one bad key very often. */
+static void count_mismatch(struct cache *c, const char *where, struct cache_key key)
 {
-    const struct arena_mark mark = arena_get_mark(ctx->arena);
-    struct sv stored;
-    if (!memory_find(c->memory, snapshot, clock_mono_us(), ctx->arena, &stored, &out->current))
-        return false;
-    out->from = METRICS_MEMORY;
-    if (cache_codec_decode(stored, key, false, &out->value))
-        return true;
-    cache_count_mismatch(&c->mismatches, "memory", key);
-    arena_rewind(ctx->arena, mark);
-    return false;
+    struct log_line line;
+    const uint64_t n = atomic_fetch_add(&c->mismatches, 1) + 1;
+    if ((n & (n - 1)) != 0)
+        return;
+    log_begin(&line, LOG_ERROR, "cache_mismatch");
+    log_str(&line, "cache", where);
+    log_sv(&line, "tenant", key.tenant);
+    log_sv(&line, "session_id", key.id);
+    log_int(&line, "mismatches", (int64_t)n);
+    log_end(&line);
 }
 
-static void count_miss(struct cache *c, enum metrics_source from)
+/* SV_NONE: a miss. */
+static struct sv find_in_redis(struct cache *c, struct request_ctx *ctx, struct cache_key key)
 {
+    const struct cache_redis_key name = cache_redis_key(c->redis, key);
+    struct cache_command get = {{SV("GET"), {name.text, name.n}}, .n = 2, .arena = ctx->arena};
+    if (name.n == 0 || !cache_redis_is_in_use(c->redis))
+        return SV_NONE;
+    const int64_t began = clock_mono_us();
+    ctx_will_wait(ctx);
+    const bool done = cache_redis_run(c->redis, ctx->deadline, &get, 1);
+    ctx->trace.cache_us += clock_mono_us() - began;
+    return done ? get.answer : SV_NONE;
+}
+
+/* stored: what was found in out->from, or SV_NONE. The value of another key, or a damaged one, is a
+ * miss as well. */
+static bool decode_found(struct cache *c, struct cache_key key, struct sv stored,
+                         struct cache_found *out)
+{
+    const bool redis = out->from == METRICS_REDIS;
+    if (stored.p && cache_codec_decode(stored, key, redis, &out->value))
+        return true;
+    if (stored.p)
+        count_mismatch(c, redis ? "redis" : "memory", key);
     if (c->slot)
-        metrics_add(&c->slot->source_misses[from], 1);
+        metrics_add(&c->slot->source_misses[out->from], 1);
+    return false;
 }
 
 bool cache_find(struct cache *c, struct request_ctx *ctx, struct cache_key key,
                 const struct cache_snapshot *snapshot, bool redis_too, struct cache_found *out)
 {
-    if (c->memory && find_in_memory(c, ctx, key, snapshot, out))
-        return true;
-    if (c->memory)
-        count_miss(c, METRICS_MEMORY);
+    if (c->memory) {
+        struct sv stored;
+        out->from = METRICS_MEMORY;
+        if (!memory_find(c->memory, snapshot, clock_mono_us(), ctx->arena, &stored, &out->current))
+            stored = SV_NONE;
+        if (decode_found(c, key, stored, out))
+            return true;
+    }
     /* Only a value of memory can be current. */
-    *out = (struct cache_found){.current = false};
-    if (!redis_too || !c->redis)
-        return false;
-    const int64_t began = clock_mono_us();
-    const bool found = cache_redis_get(c->redis, ctx, key, &out->value);
-    ctx->trace.cache_us += clock_mono_us() - began;
-    out->from = METRICS_REDIS;
-    if (!found)
-        count_miss(c, METRICS_REDIS);
-    return found;
+    *out = (struct cache_found){.from = METRICS_REDIS};
+    return redis_too && c->redis && decode_found(c, key, find_in_redis(c, ctx, key), out);
 }
 
 void cache_put(struct cache *c, struct request_ctx *ctx, struct cache_key key,
@@ -120,11 +140,11 @@ void cache_put(struct cache *c, struct request_ctx *ctx, struct cache_key key,
     if (c->memory && cache_codec_encode(ctx->arena, key, value, false, &stored))
         (void)memory_store(c->memory, c->self, snapshot, stored, clock_mono_us() + ttl_ms * 1000);
     arena_rewind(ctx->arena, mark);
-    if (!redis_too || !c->redis || !cache_breaker_is_closed(&c->redis->breaker) ||
+    if (!redis_too || !c->redis || !cache_redis_is_in_use(c->redis) ||
         !cache_codec_encode(ctx->arena, key, value, true, &stored))
         return;
-    const struct cache_redis_key redis_key = cache_redis_key(c->redis, key);
-    cache_queue_push(c->queue, &redis_key, snapshot, stored, ttl_ms);
+    const struct cache_redis_key name = cache_redis_key(c->redis, key);
+    cache_queue_push(c->queue, &name, snapshot, stored, ttl_ms);
     arena_rewind(ctx->arena, mark);
 }
 
@@ -143,29 +163,31 @@ void cache_raise_epoch(struct cache *c, struct cache_snapshot *snapshot, bool in
 void cache_remove(struct cache *c, struct cache_key key, bool redis_too)
 {
     if (c->memory)
-        memory_remove(c->memory, c->self, memory_snapshot(c->memory, key, 0).hash);
+        memory_remove(c->memory, memory_snapshot(c->memory, key, 0).hash);
     if (!redis_too || !c->redis)
         return;
-    const struct cache_redis_key redis_key = cache_redis_key(c->redis, key);
-    cache_queue_push(c->queue, &redis_key, NULL, SV_NONE, 0);
+    const struct cache_redis_key name = cache_redis_key(c->redis, key);
+    cache_queue_push(c->queue, &name, NULL, SV_NONE, 0);
 }
 
 bool cache_erase(struct cache *c, struct request_ctx *ctx, const struct cache_key *keys, size_t n)
 {
-    for (size_t i = 0; c->memory && i < n; i++)
-        memory_remove(c->memory, c->self, memory_snapshot(c->memory, keys[i], 0).hash);
-    struct cache_redis_key *redis_keys = arena_array(ctx->arena, n, sizeof *redis_keys);
+    /* The queue repeats the DELs after the SETs that it may be sending now. */
+    for (size_t i = 0; i < n; i++)
+        cache_remove(c, keys[i], true);
     if (!c->redis)
         return true;
-    if (!redis_keys)
+    struct cache_redis_key *names = arena_array(ctx->arena, n, sizeof *names);
+    struct cache_command *commands = arena_array(ctx->arena, n, sizeof *commands);
+    if (!names || !commands)
         return false;
-    /* The queue repeats the DELs after the SETs that it may be sending now. */
     for (size_t i = 0; i < n; i++) {
-        redis_keys[i] = cache_redis_key(c->redis, keys[i]);
-        cache_queue_push(c->queue, &redis_keys[i], NULL, SV_NONE, 0);
+        names[i] = cache_redis_key(c->redis, keys[i]);
+        commands[i] = (struct cache_command){{SV("DEL"), {names[i].text, names[i].n}}, .n = 2};
     }
     /* Without epochs a reader may be about to store what it read before. */
-    return cache_redis_delete(c->redis, ctx->deadline, redis_keys, n) && c->memory;
+    return cache_redis_is_in_use(c->redis) &&
+           cache_redis_run(c->redis, ctx->deadline, commands, n) && c->memory;
 }
 
 void cache_status(struct cache *c, struct cache_status *out)
@@ -175,8 +197,12 @@ void cache_status(struct cache *c, struct cache_status *out)
         out->memory_bytes = c->memory->n_stripes * sizeof(struct memory_stripe);
         out->memory_used = memory_used(c->memory);
     }
-    if (c->redis)
-        cache_redis_status(c->redis, out);
+    if (!c->redis)
+        return;
+    pthread_mutex_lock(&c->redis->lock);
+    snprintf(out->reason, sizeof out->reason, "%s", c->redis->reason);
+    pthread_mutex_unlock(&c->redis->lock);
+    out->redis = out->reason[0] ? CACHE_DOWN : CACHE_UP;
 }
 
 void cache_probe(struct cache *c)

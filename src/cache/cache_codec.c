@@ -14,7 +14,6 @@
 #include <sodium.h>
 
 #include "parley/base/buf.h"
-#include "parley/obs/log.h"
 
 enum { CHECKSUM = crypto_shorthash_BYTES };
 static const uint64_t codec_magic = UINT64_C(0x0570617263686501);
@@ -84,19 +83,4 @@ bool cache_codec_decode(struct sv stored, struct cache_key key, bool checksum,
     out->stamp = who.stamp;
     out->bytes = (struct sv){p + names, who.bytes_n};
     return true;
-}
-
-/* Logs the 1st, 2nd, 4th, 8th … only: requests may ask for one bad key very often. */
-void cache_count_mismatch(_Atomic uint64_t *count, const char *where, struct cache_key key)
-{
-    struct log_line line;
-    uint64_t n = atomic_fetch_add(count, 1) + 1;
-    if ((n & (n - 1)) != 0)
-        return;
-    log_begin(&line, LOG_ERROR, "cache_mismatch");
-    log_str(&line, "cache", where);
-    log_sv(&line, "tenant", key.tenant);
-    log_sv(&line, "session_id", key.id);
-    log_int(&line, "mismatches", (int64_t)n);
-    log_end(&line);
 }

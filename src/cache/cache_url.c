@@ -10,12 +10,6 @@
 static const char syntax[] =
     "use redis://[user:password@]host[:port][/db] or unix:///path[?db=N][&password=…]";
 
-static bool url_refused(char *why, size_t why_n, const char *what)
-{
-    snprintf(why, why_n, "%s; %s", what, syntax);
-    return false;
-}
-
 /* Percent-decodes s into out and appends a NUL. False: it does not fit or contains a NUL. */
 static bool percent_decode(struct sv s, char *out, size_t out_n)
 {
@@ -33,6 +27,8 @@ static bool percent_decode(struct sv s, char *out, size_t out_n)
     out[n] = '\0';
     return true;
 }
+
+enum { DB_MAX = 1000000 };
 
 static bool parse_number(struct sv s, unsigned max, int *out)
 {
@@ -78,71 +74,61 @@ static bool parse_host(struct sv s, struct cache_url *out)
     return host.n && percent_decode(host, out->host, sizeof out->host);
 }
 
-static bool parse_tcp(struct sv rest, struct cache_url *out, char *why, size_t why_n)
+/* NULL, or what is wrong. */
+static const char *parse_tcp(struct sv rest, struct cache_url *out)
 {
     if (memchr(rest.p, '?', rest.n))
-        return url_refused(why, why_n, "redis:// takes no ?options");
+        return "redis:// takes no ?options";
     /* A slash in a password is written %2F, so the first slash ends the host. */
     struct sv db = rest;
     struct sv host = sv_cut(&db, '/');
     if (!parse_credentials(&host, out))
-        return url_refused(why, why_n, "the user or password is malformed or too long");
+        return "the user or password is malformed or too long";
     if (!parse_host(host, out))
-        return url_refused(why, why_n, "the host or port is missing or malformed");
-    if (db.p && db.n && !parse_number(db, 1000000, &out->db))
-        return url_refused(why, why_n, "the database is not a number");
-    return true;
+        return "the host or port is missing or malformed";
+    return !db.n || parse_number(db, DB_MAX, &out->db) ? NULL : "the database is not a number";
 }
 
-static bool parse_unix(struct sv rest, struct cache_url *out, char *why, size_t why_n)
+static const char *parse_unix(struct sv rest, struct cache_url *out)
 {
     struct sv options = rest;
     struct sv path = sv_cut(&options, '?');
     out->local = true;
     if (path.n < 2 || path.p[0] != '/' || !percent_decode(path, out->path, sizeof out->path))
-        return url_refused(why, why_n,
-                           "the socket's path must be absolute and shorter than 108 bytes");
+        return "the socket's path must be absolute and shorter than 108 bytes";
     while (options.p) {
         struct sv value = sv_cut(&options, '&');
         struct sv name = sv_cut(&value, '=');
         bool ok = false;
         if (sv_eq(name, SV("db")))
-            ok = value.p && parse_number(value, 1000000, &out->db);
+            ok = parse_number(value, DB_MAX, &out->db);
         else if (sv_eq(name, SV("user")))
             ok = value.p && percent_decode(value, out->user, sizeof out->user);
         else if (sv_eq(name, SV("password")))
             ok = value.p && percent_decode(value, out->password, sizeof out->password);
         if (!ok)
-            return url_refused(why, why_n, "an option is unknown or malformed");
+            return "an option is unknown or malformed";
     }
-    return true;
+    return NULL;
 }
 
 bool cache_url_parse(const char *text, struct cache_url *out, char *why, size_t why_n)
 {
-    struct sv url = sv_from(text);
+    const struct sv url = sv_from(text);
+    const char *fault = "the scheme is neither redis:// nor unix://";
     memset(out, 0, sizeof *out);
-    if (why_n)
-        why[0] = '\0';
-    if (sv_starts_with(url, SV("rediss://"))) {
-        snprintf(why, why_n,
-                 "rediss:// (TLS) is not supported: the hiredis of this build has no TLS; use "
-                 "redis:// in a private network or a TLS proxy next to parley");
-        return false;
-    }
     if (sv_starts_with(url, SV("redis://")))
-        return parse_tcp((struct sv){url.p + 8, url.n - 8}, out, why, why_n);
-    if (sv_starts_with(url, SV("unix://")))
-        return parse_unix((struct sv){url.p + 7, url.n - 7}, out, why, why_n);
-    return url_refused(why, why_n, "the scheme is neither redis:// nor unix://");
+        fault = parse_tcp((struct sv){url.p + 8, url.n - 8}, out);
+    else if (sv_starts_with(url, SV("unix://")))
+        fault = parse_unix((struct sv){url.p + 7, url.n - 7}, out);
+    snprintf(why, why_n, "%s%s%s", fault ? fault : "", fault ? "; " : "", fault ? syntax : "");
+    return !fault;
 }
 
 bool cache_url_valid(const char *url, char *why, size_t why_n)
 {
     struct cache_url parsed;
-    if (why_n)
-        why[0] = '\0';
-    bool ok = !url || url[0] == '\0' || cache_url_parse(url, &parsed, why, why_n);
+    const bool valid = !url[0] || cache_url_parse(url, &parsed, why, why_n);
     explicit_bzero(&parsed, sizeof parsed);
-    return ok;
+    return valid;
 }

@@ -13,8 +13,8 @@
  * take. For a snapshot that was taken during a quarantine nothing is current and nothing is stored.
  *
  * Values are in stripes. Each stripe is a ring, in which newer values overwrite older ones, under a
- * seqlock. A writer that does not get the lock drops its value. A removal tries for a moment, and
- * then ends the value's life. A reader has a miss if the lock is taken, or changed while it copied.
+ * seqlock. A writer that does not get the lock drops its value. A removal only ends the value's
+ * life, which takes no lock. A reader has a miss if the lock is taken, or changed while it copied.
  * Words are stored with release and loaded with acquire: a reader that sees a word of a writer also
  * sees that writer's lock.
  */
@@ -51,9 +51,9 @@ struct memory_stripe {
 };
 enum { MEMORY_PID_SHIFT = 40 };
 
-struct memory_table {
-    unsigned char key[16]; /* of the hash */
-    uint64_t n_stripes;
+struct cache_shared {
+    unsigned char key[16];         /* of the hash */
+    uint64_t n_stripes;            /* 0: no values are kept */
     _Atomic int64_t quarantine_ms; /* the longest of any worker so far */
     _Atomic uint64_t all;
     _Atomic int64_t quarantine_all_us; /* monotonic times at which a quarantine ends */
@@ -64,34 +64,30 @@ struct memory_table {
 
 /* ---- memory_table.c ---- */
 
-size_t memory_used(struct memory_table *t); /* bytes that hold or held a value */
+size_t memory_used(struct cache_shared *t); /* bytes that hold or held a value */
 
 /* See cache_snapshot. */
-struct cache_snapshot memory_snapshot(struct memory_table *t, struct cache_key key, int64_t now_us);
+struct cache_snapshot memory_snapshot(struct cache_shared *t, struct cache_key key, int64_t now_us);
 /* Whether no writer has raised the epoch since, and no quarantine was on. */
-bool memory_is_current(struct memory_table *t, const struct cache_snapshot *s);
+bool memory_is_current(struct cache_shared *t, const struct cache_snapshot *s);
 /* Raises the epoch of the key's bucket and returns the old one. */
-uint64_t memory_raise(struct memory_table *t, uint64_t hash);
-/* Raises the epoch of all buckets. */
-void memory_raise_all(struct memory_table *t);
-/* How long a write may go on after its worker's death, for memory_reap. */
-void memory_quarantine_ms(struct memory_table *t, int64_t ms);
+uint64_t memory_raise(struct cache_shared *t, uint64_t hash);
+/* How long a write may go on after its worker's death, for cache_shared_reap. */
+void memory_quarantine_ms(struct cache_shared *t, int64_t ms);
 /* Puts the key's bucket into quarantine. To be called before memory_raise: a snapshot with the new
  * epoch must see the quarantine. */
-void memory_quarantine(struct memory_table *t, uint64_t hash, int64_t until_us);
-/* See cache_shared_reap. One thread at a time calls it, after pid has ended. */
-void memory_reap(struct memory_table *t, pid_t pid, int64_t now_us);
+void memory_quarantine(struct cache_shared *t, uint64_t hash, int64_t until_us);
 
 /* Copies the value of the key into the arena. *current: it was stored under the epochs of the
  * snapshot. False: a miss. The caller must check that the bytes belong to the key. */
-MUSTCHECK bool memory_find(struct memory_table *t, const struct cache_snapshot *snapshot,
+MUSTCHECK bool memory_find(struct cache_shared *t, const struct cache_snapshot *snapshot,
                            int64_t now_us, struct arena *a, struct sv *out, bool *current);
 /* False: not stored, because the value is too large, the snapshot is no longer current, or another
  * writer has the lock. */
-bool memory_store(struct memory_table *t, pid_t self, const struct cache_snapshot *snapshot,
+bool memory_store(struct cache_shared *t, pid_t self, const struct cache_snapshot *snapshot,
                   struct sv bytes, int64_t until_us);
-/* Removes a value, or ends its life if another writer keeps the lock for longer than a store takes.
- */
-void memory_remove(struct memory_table *t, pid_t self, uint64_t hash);
+/* Ends the life of the key's value, and waits for a store that is under way, but not for a writer
+ * that was stopped in one. */
+void memory_remove(struct cache_shared *t, uint64_t hash);
 
 #endif

@@ -4,8 +4,11 @@
 
 #include <sched.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <sodium.h>
+
+#include "parley/base/uuid.h"
 
 enum { VALUE_WORDS_MAX = MEMORY_RING_WORDS / 4 };
 static const uint64_t count_mask = (UINT64_C(1) << MEMORY_PID_SHIFT) - 1;
@@ -20,7 +23,35 @@ static void store_release(_Atomic uint64_t *word, uint64_t v)
     atomic_store_explicit(word, v, memory_order_release);
 }
 
-size_t memory_used(struct memory_table *t)
+/* ---- the mapping ---- */
+
+static size_t size_of(uint64_t n_stripes)
+{
+    return sizeof(struct cache_shared) + n_stripes * sizeof(struct memory_stripe);
+}
+
+/* MAP_POPULATE: if the machine or its container has too little memory for the table, the service
+ * fails when it starts, and not when the table is full. */
+struct cache_shared *cache_shared_map(size_t memory_bytes)
+{
+    const size_t fit = memory_bytes / sizeof(struct memory_stripe);
+    const size_t n_stripes = memory_bytes > 0 && fit == 0 ? 1 : fit;
+    struct cache_shared *t = mmap(NULL, size_of(n_stripes), PROT_READ | PROT_WRITE,
+                                  MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (t == MAP_FAILED)
+        return NULL;
+    t->n_stripes = n_stripes;
+    random_bytes(t->key, sizeof t->key);
+    return t;
+}
+
+void cache_shared_unmap(struct cache_shared *shared)
+{
+    if (shared)
+        munmap(shared, size_of(shared->n_stripes));
+}
+
+size_t memory_used(struct cache_shared *t)
 {
     size_t words = 0;
     for (uint64_t i = 0; i < t->n_stripes; i++) {
@@ -34,7 +65,7 @@ size_t memory_used(struct memory_table *t)
 
 /* Hashes the id with a key that the tenant's hash is mixed into. Never 0, which marks a free entry.
  */
-static uint64_t hash_of(const struct memory_table *t, struct cache_key key)
+static uint64_t hash_of(const struct cache_shared *t, struct cache_key key)
 {
     unsigned char k[sizeof t->key], out[crypto_shorthash_BYTES];
     uint64_t hash;
@@ -47,19 +78,19 @@ static uint64_t hash_of(const struct memory_table *t, struct cache_key key)
     return hash ? hash : 1;
 }
 
-static _Atomic uint64_t *epoch_of(struct memory_table *t, uint64_t hash)
+static _Atomic uint64_t *epoch_of(struct cache_shared *t, uint64_t hash)
 {
     return &t->epoch[hash % MEMORY_BUCKETS];
 }
 
-static _Atomic int64_t *quarantine_of(struct memory_table *t, uint64_t hash)
+static _Atomic int64_t *quarantine_of(struct cache_shared *t, uint64_t hash)
 {
     return &t->quarantine_us[hash % MEMORY_QUARANTINES];
 }
 
 /* Epochs are read first. They are raised after a quarantine begins, so a snapshot with a new epoch
  * also sees the quarantine. */
-struct cache_snapshot memory_snapshot(struct memory_table *t, struct cache_key key, int64_t now_us)
+struct cache_snapshot memory_snapshot(struct cache_shared *t, struct cache_key key, int64_t now_us)
 {
     struct cache_snapshot s = {.hash = hash_of(t, key)};
     s.all = atomic_load(&t->all);
@@ -69,14 +100,14 @@ struct cache_snapshot memory_snapshot(struct memory_table *t, struct cache_key k
     return s;
 }
 
-uint64_t memory_raise(struct memory_table *t, uint64_t hash)
+uint64_t memory_raise(struct cache_shared *t, uint64_t hash)
 {
     return atomic_fetch_add(epoch_of(t, hash), 1);
 }
 
-void memory_raise_all(struct memory_table *t)
+void cache_shared_outdate(struct cache_shared *shared)
 {
-    atomic_fetch_add(&t->all, 1);
+    atomic_fetch_add(&shared->all, 1);
 }
 
 static void set_at_least(_Atomic int64_t *at, int64_t v)
@@ -86,12 +117,12 @@ static void set_at_least(_Atomic int64_t *at, int64_t v)
         continue;
 }
 
-void memory_quarantine_ms(struct memory_table *t, int64_t ms)
+void memory_quarantine_ms(struct cache_shared *t, int64_t ms)
 {
     set_at_least(&t->quarantine_ms, ms);
 }
 
-void memory_quarantine(struct memory_table *t, uint64_t hash, int64_t until_us)
+void memory_quarantine(struct cache_shared *t, uint64_t hash, int64_t until_us)
 {
     set_at_least(quarantine_of(t, hash), until_us);
 }
@@ -106,21 +137,22 @@ static void free_stripe(struct memory_stripe *s, uint64_t lock)
     store_release(&s->lock, ((lock & count_mask) + 1) & count_mask);
 }
 
-void memory_reap(struct memory_table *t, pid_t pid, int64_t now_us)
+void cache_shared_reap(struct cache_shared *shared, pid_t pid)
 {
-    set_at_least(&t->quarantine_all_us, now_us + atomic_load(&t->quarantine_ms) * 1000);
-    memory_raise_all(t);
-    for (uint64_t i = 0; i < t->n_stripes; i++) {
-        uint64_t lock = load_acquire(&t->stripe[i].lock);
+    set_at_least(&shared->quarantine_all_us,
+                 clock_mono_us() + atomic_load(&shared->quarantine_ms) * 1000);
+    cache_shared_outdate(shared);
+    for (uint64_t i = 0; i < shared->n_stripes; i++) {
+        uint64_t lock = load_acquire(&shared->stripe[i].lock);
         if (lock % 2 == 1 && lock >> MEMORY_PID_SHIFT == (uint64_t)pid)
-            free_stripe(&t->stripe[i], lock);
+            free_stripe(&shared->stripe[i], lock);
     }
 }
 
 /* ---- values ---- */
 
 /* Uses other bits of the hash than epoch_of. */
-static struct memory_stripe *stripe_of(struct memory_table *t, uint64_t hash)
+static struct memory_stripe *stripe_of(struct cache_shared *t, uint64_t hash)
 {
     return &t->stripe[(hash >> 32) * t->n_stripes >> 32];
 }
@@ -136,7 +168,7 @@ static bool is_whole(const struct memory_stripe *s, uint64_t start)
     return load_acquire(&s->head) - start <= MEMORY_RING_WORDS;
 }
 
-bool memory_is_current(struct memory_table *t, const struct cache_snapshot *s)
+bool memory_is_current(struct cache_shared *t, const struct cache_snapshot *s)
 {
     return s->usable && atomic_load(epoch_of(t, s->hash)) == s->epoch &&
            atomic_load(&t->all) == s->all;
@@ -181,7 +213,7 @@ static size_t entry_of(const struct memory_stripe *s, uint64_t hash)
     return MEMORY_ENTRIES;
 }
 
-bool memory_find(struct memory_table *t, const struct cache_snapshot *snapshot, int64_t now_us,
+bool memory_find(struct cache_shared *t, const struct cache_snapshot *snapshot, int64_t now_us,
                  struct arena *a, struct sv *out, bool *current)
 {
     const struct memory_stripe *s = stripe_of(t, snapshot->hash);
@@ -268,18 +300,17 @@ static void unlock_stripe(struct memory_stripe *s, uint64_t held)
     store_release(&s->lock, (held + 1) & count_mask);
 }
 
-bool memory_store(struct memory_table *t, pid_t self, const struct cache_snapshot *snapshot,
+bool memory_store(struct cache_shared *t, pid_t self, const struct cache_snapshot *snapshot,
                   struct sv bytes, int64_t until_us)
 {
     struct memory_stripe *s = stripe_of(t, snapshot->hash);
-    if (!memory_is_current(t, snapshot) || bytes.n == 0 ||
-        bytes.n > VALUE_WORDS_MAX * sizeof(uint64_t))
+    if (bytes.n == 0 || bytes.n > VALUE_WORDS_MAX * sizeof(uint64_t))
         return false;
     const uint64_t held = try_lock(s, self);
     if (held == 0)
         return false;
-    /* A deletion raises the epoch and then locks the stripe. So a value that was read before is
-     * refused here, or removed by the deletion. */
+    /* A deletion raises the epoch and then looks at the lock. So a value that was read before is
+     * refused here, or the deletion waits until it can remove it. */
     if (!memory_is_current(t, snapshot)) {
         unlock_stripe(s, held);
         return false;
@@ -298,33 +329,17 @@ bool memory_store(struct memory_table *t, pid_t self, const struct cache_snapsho
     return true;
 }
 
-/* A store takes some microseconds. Nobody waits for a writer that was stopped in one: the value's
- * life ends now, unless the stopped writer is storing this very key. */
-void memory_remove(struct memory_table *t, pid_t self, uint64_t hash)
+/* A store takes some microseconds. One that began before the deletion is waited for, unless its
+ * writer was stopped in it; one that begins later sees the epoch that the deletion has raised. The
+ * entry may be another key's by now, which then has a miss. */
+void memory_remove(struct cache_shared *t, uint64_t hash)
 {
     enum { TRIES = 100 };
     struct memory_stripe *s = stripe_of(t, hash);
-    /* The lock is read before the entries: a store that begins later sees the epoch that the
-     * deletion has raised. */
-    uint64_t held = 0, lock = atomic_load(&s->lock);
-    size_t at = entry_of(s, hash);
-    if (at == MEMORY_ENTRIES && lock % 2 == 0 && load_acquire(&s->lock) == lock)
-        return;
-    for (int i = 0; i < TRIES && held == 0; i++) {
-        held = try_lock(s, self);
-        if (held == 0)
-            (void)sched_yield();
-    }
-    at = entry_of(s, hash);
-    if (held == 0) {
-        /* The entry may be another key's by now, which then has a miss. */
-        if (at < MEMORY_ENTRIES)
-            store_release(&s->entry[at].until_us, 0);
-        return;
-    }
-    if (at < MEMORY_ENTRIES) {
-        store_release(&s->hash[at], 0);
-        store_release(&s->entry[at].size, 0);
-    }
-    unlock_stripe(s, held);
+    const uint64_t lock = atomic_load(&s->lock);
+    for (int i = 0; i < TRIES && lock % 2 == 1 && load_acquire(&s->lock) == lock; i++)
+        (void)sched_yield();
+    const size_t at = entry_of(s, hash);
+    if (at < MEMORY_ENTRIES)
+        store_release(&s->entry[at].until_us, 0);
 }

@@ -11,150 +11,133 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include <hiredis/hiredis.h>
 
-enum { ARGS_MAX = 8 };
-
-static bool conn_failed(struct cache_conn *conn, const char *why)
+static bool conn_failed(char why[CACHE_WHY_MAX], const char *text)
 {
-    snprintf(conn->why, sizeof conn->why, "%s", why);
+    snprintf(why, CACHE_WHY_MAX, "%s", text);
     return false;
 }
 
-static bool conn_lost(struct cache_conn *conn)
+static bool conn_lost(const redisContext *conn, char why[CACHE_WHY_MAX])
 {
-    return conn_failed(conn, conn->c->errstr[0] ? conn->c->errstr : "the connection was lost");
+    return conn_failed(why, conn->errstr[0] ? conn->errstr : "the connection was lost");
 }
 
-static bool wait_for(struct cache_conn *conn, short events, struct deadline until)
+static bool wait_for(const redisContext *conn, short events, struct deadline until,
+                     char why[CACHE_WHY_MAX])
 {
     /* The deadline also ends a wait where there is always something to read. */
     while (!deadline_passed(until)) {
-        struct pollfd p = {.fd = conn->c->fd, .events = events};
+        struct pollfd p = {.fd = conn->fd, .events = events};
         const int n = poll(&p, 1, deadline_left_ms(until));
         if (n > 0)
             return true;
         if (n < 0 && errno != EINTR)
-            return conn_failed(conn, "poll failed");
+            return conn_failed(why, "poll failed");
     }
-    return conn_failed(conn, "no answer in time");
+    return conn_failed(why, "no answer in time");
 }
 
-bool cache_conn_append(struct cache_conn *conn, const struct sv *args, int n)
+static bool append_command(redisContext *conn, const struct cache_command *command)
 {
-    const char *p[ARGS_MAX];
-    size_t len[ARGS_MAX];
-    for (int i = 0; i < n && i < ARGS_MAX; i++) {
-        p[i] = args[i].p;
-        len[i] = args[i].n;
+    const char *p[ARRAY_LEN(command->args)];
+    size_t len[ARRAY_LEN(command->args)];
+    for (int i = 0; i < command->n; i++) {
+        p[i] = command->args[i].p;
+        len[i] = command->args[i].n;
     }
-    if (n > ARGS_MAX)
-        return conn_failed(conn, "the command is too long");
-    return redisAppendCommandArgv(conn->c, n, p, len) == REDIS_OK || conn_lost(conn);
+    return redisAppendCommandArgv(conn, command->n, p, len) == REDIS_OK;
 }
 
-static bool send_queued(struct cache_conn *conn, struct deadline until)
-{
-    for (int done = 0; !done;) {
-        if (redisBufferWrite(conn->c, &done) != REDIS_OK)
-            return conn_lost(conn);
-        if (!done && !wait_for(conn, POLLOUT, until))
-            return false;
-    }
-    return true;
-}
-
-bool cache_conn_reply(struct cache_conn *conn, struct deadline until, redisReply **out)
+/* NULL: why says so. */
+static redisReply *next_reply(redisContext *conn, struct deadline until, char why[CACHE_WHY_MAX])
 {
     void *reply = NULL;
-    *out = NULL;
-    if (!send_queued(conn, until))
-        return false;
-    for (;;) {
-        if (redisGetReplyFromReader(conn->c, &reply) != REDIS_OK)
-            return conn_lost(conn);
-        *out = reply;
-        if (reply && (*out)->type == REDIS_REPLY_ERROR)
-            (void)conn_failed(conn, (*out)->str);
-        if (reply)
-            return true;
-        if (!wait_for(conn, POLLIN, until))
+    bool good = redisGetReplyFromReader(conn, &reply) == REDIS_OK;
+    while (good && !reply) {
+        if (!wait_for(conn, POLLIN, until, why))
+            return NULL;
+        good =
+            redisBufferRead(conn) == REDIS_OK && redisGetReplyFromReader(conn, &reply) == REDIS_OK;
+    }
+    if (!good)
+        conn_lost(conn, why);
+    return reply;
+}
+
+/* "Out of memory" concerns this value alone: others may be smaller. "Wrong type": another program
+ * stored something else under the key, which the next SET replaces. */
+static bool is_fault_of_redis(const char *error)
+{
+    return strncmp(error, "OOM", 3) != 0 && strncmp(error, "WRONGTYPE", 9) != 0;
+}
+
+bool cache_conn_run(redisContext *conn, struct deadline until, struct cache_command *commands,
+                    size_t n, char why[CACHE_WHY_MAX])
+{
+    bool good = true;
+    for (size_t i = 0; i < n; i++)
+        if (!append_command(conn, &commands[i]))
+            return conn_lost(conn, why);
+    for (int done = 0; !done;) {
+        if (redisBufferWrite(conn, &done) != REDIS_OK)
+            return conn_lost(conn, why);
+        if (!done && !wait_for(conn, POLLOUT, until, why))
             return false;
-        if (redisBufferRead(conn->c) != REDIS_OK)
-            return conn_lost(conn);
     }
-}
-
-bool cache_conn_reply_ok(struct cache_conn *conn, struct deadline until)
-{
-    redisReply *reply;
-    if (!cache_conn_reply(conn, until, &reply))
-        return false;
-    const bool done = reply->type != REDIS_REPLY_ERROR;
-    freeReplyObject(reply);
-    return done;
-}
-
-static bool connect_to(struct cache_conn *conn, const struct cache_url *url, struct deadline until)
-{
-    int error = 0;
-    socklen_t error_n = sizeof error;
-    /* This looks up a host's name with getaddrinfo, which does not know the deadline. An address or
-     * a socket avoids that. */
-    conn->c = url->local ? redisConnectUnixNonBlock(url->path)
-                         : redisConnectNonBlock(url->host, url->port);
-    if (!conn->c)
-        return conn_failed(conn, "no memory for a connection");
-    if (conn->c->err)
-        return conn_lost(conn);
-    if (fcntl(conn->c->fd, F_SETFD, FD_CLOEXEC) != 0)
-        return conn_failed(conn, "cannot set FD_CLOEXEC");
-    if (!wait_for(conn, POLLOUT, until))
-        return false;
-    if (getsockopt(conn->c->fd, SOL_SOCKET, SO_ERROR, &error, &error_n) != 0 || error != 0) {
-        char text[64];
-        return conn_failed(conn, strerror_r(error, text, sizeof text));
+    for (size_t i = 0; i < n; i++) {
+        redisReply *reply = next_reply(conn, until, why);
+        if (!reply)
+            return false;
+        commands[i].accepted = reply->type != REDIS_REPLY_ERROR;
+        if (!commands[i].accepted && is_fault_of_redis(reply->str))
+            good = conn_failed(why, reply->str);
+        if (commands[i].arena && reply->type == REDIS_REPLY_STRING)
+            commands[i].answer = arena_dup(commands[i].arena, (struct sv){reply->str, reply->len});
+        freeReplyObject(reply);
     }
-    return url->local || redisEnableKeepAlive(conn->c) == REDIS_OK || conn_lost(conn);
+    return good;
 }
 
-/* One round trip after the connect. */
-static bool log_in(struct cache_conn *conn, const struct cache_url *url, struct deadline until)
+/* At most one round trip. A connect that fails later is an error of the first write. */
+static bool log_in(redisContext *conn, const struct cache_url *url, struct deadline until,
+                   char why[CACHE_WHY_MAX])
 {
     char db[16];
-    int n = 0;
-    if (url->password[0]) {
-        struct sv args[] = {SV("AUTH"), sv_from(url->user), sv_from(url->password)};
-        if (!url->user[0])
-            args[1] = args[2];
-        if (!cache_conn_append(conn, args, url->user[0] ? 3 : 2))
-            return false;
-        n++;
-    }
+    struct cache_command commands[2];
+    const struct sv user = sv_from(url->user), password = sv_from(url->password);
+    size_t count = 0;
+    if (user.n > 0 && password.n > 0)
+        commands[count++] = (struct cache_command){{SV("AUTH"), user, password}, .n = 3};
+    else if (password.n > 0)
+        commands[count++] = (struct cache_command){{SV("AUTH"), password}, .n = 2};
     if (url->db != 0) {
         snprintf(db, sizeof db, "%d", url->db);
-        if (!cache_conn_append(conn, (struct sv[]){SV("SELECT"), sv_from(db)}, 2))
-            return false;
-        n++;
+        commands[count++] = (struct cache_command){{SV("SELECT"), sv_from(db)}, .n = 2};
     }
-    while (n > 0 && cache_conn_reply_ok(conn, until))
-        n--;
-    return n == 0;
+    return cache_conn_run(conn, until, commands, count, why);
 }
 
-bool cache_conn_open(struct cache_conn *conn, const struct cache_url *url, struct deadline until)
+redisContext *cache_conn_open(const struct cache_url *url, struct deadline until,
+                              char why[CACHE_WHY_MAX])
 {
-    if (connect_to(conn, url, until) && log_in(conn, url, until))
-        return true;
-    cache_conn_close(conn);
-    return false;
-}
-
-void cache_conn_close(struct cache_conn *conn)
-{
-    if (conn->c)
-        redisFree(conn->c);
-    conn->c = NULL;
+    /* This looks up a host's name with getaddrinfo, which does not know the deadline. An address or
+     * a socket avoids that. */
+    redisContext *conn = url->local ? redisConnectUnixNonBlock(url->path)
+                                    : redisConnectNonBlock(url->host, url->port);
+    if (!conn) {
+        conn_failed(why, "no memory for a connection");
+        return NULL;
+    }
+    if (conn->err || (!url->local && redisEnableKeepAlive(conn) != REDIS_OK)) {
+        conn_lost(conn, why);
+    } else {
+        (void)fcntl(conn->fd, F_SETFD, FD_CLOEXEC);
+        if (log_in(conn, url, until, why))
+            return conn;
+    }
+    redisFree(conn);
+    return NULL;
 }

@@ -243,7 +243,7 @@ static int run_configured(struct options *o, const struct command *command)
     }
     int status = EXIT_MISCONFIGURED;
     c->cfg = cfg;
-    if (cfg->redis_url[0] && !cache_url_valid(cfg->redis_url, why, sizeof why))
+    if (!cache_url_valid(cfg->redis_url, why, sizeof why))
         fprintf(stderr, "parley: REDIS_URL: %s\n", why);
     else
         status = command->run(c);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The table of settings, and how their values are read from the file and the environment. */
+/* Reads the values of the settings from the file and the environment. */
 #include "parley/config/config.h"
 
 #include "config_internal.h"
@@ -14,124 +14,22 @@
 
 #include "parley/base/names.h"
 
-enum {
-    KIB = 1024,
-    MIB = 1024 * KIB,
-    /* sockaddr_un has room for this, the suffix of a socket while it is made, and a NUL. */
-    SOCKET_PATH_MAX = 103,
-    URL_MAX = 4096,
-    MINUTE_MS = 60 * 1000
-};
-#define GIB (1024 * (int64_t)MIB)
-
-#define ROW(type, var, field, fallback, min, max, no, yes, help)                                 \
-    {                                                                                            \
-        var, SETTING_##type, offsetof(struct config, field), fallback, min, max, {no, yes}, help \
-    }
-#define URL(var, field, fallback, min, help) \
-    ROW(URL, var, field, fallback, min, URL_MAX, NULL, NULL, help)
-#define TEXT(var, field, fallback, min, max, help) \
-    ROW(TEXT, var, field, fallback, min, max, NULL, NULL, help)
-#define NUMBER(var, field, fallback, min, max, help) \
-    ROW(NUMBER, var, field, fallback, min, max, NULL, NULL, help)
-#define SIZE(var, field, fallback, min, max, help) \
-    ROW(SIZE, var, field, fallback, min, max, NULL, NULL, help)
-#define CHOICE(var, field, fallback, no, yes, help) \
-    ROW(CHOICE, var, field, fallback, 0, 1, no, yes, help)
-
-static const struct setting settings[] = {
-    URL("DATABASE_URL", database_url, NULL, 1,
-        "PostgreSQL as the login that serves, as a URI or in libpq's keyword form"),
-    URL("DATABASE_ADMIN_URL", database_admin_url, "", 0,
-        "the same as the owner of the tables, for migrate, key and tenant; empty: DATABASE_URL"),
-    URL("REDIS_URL", redis_url, "", 0, "Redis, redis:// or unix://; empty: none"),
-    TEXT("PARLEY_LISTEN", listen, "/run/parley/parley.sock", 1, SOCKET_PATH_MAX,
-         "path of the FastCGI socket for nginx"),
-    TEXT("PARLEY_ADMIN", admin, "/run/parley/admin.sock", 1, SOCKET_PATH_MAX,
-         "path of the FastCGI socket for the operations routes"),
-    NUMBER("PARLEY_WORKERS", workers, "0", 0, 256, "worker processes; 0: one per core"),
-    NUMBER("PARLEY_THREADS", threads, "24", 1, 256, "handler threads per worker"),
-    NUMBER("PARLEY_POOL_MIN", pool_min, "2", 0, 200,
-           "PostgreSQL connections that a worker keeps open"),
-    NUMBER("PARLEY_POOL_MAX", pool_max, "20", 1, 200,
-           "most PostgreSQL connections that a worker opens"),
-    NUMBER("PARLEY_POOL_IDLE", pool_idle, "600", 1, 86400,
-           "seconds after which an idle connection above the minimum is closed"),
-    NUMBER("PARLEY_POOL_LIFETIME", pool_lifetime, "1800", 1, 604800,
-           "seconds after which any PostgreSQL connection is replaced"),
-    NUMBER("PARLEY_SESSION_TTL", session_ttl, "604800", 1, 3153600000,
-           "seconds that a session lives unless it sets its own time"),
-    SIZE("PARLEY_MAX_BODY", max_body, "1048576", KIB, 16 * MIB,
-         "largest request body; nginx must allow as much"),
-    SIZE("PARLEY_PAGE_BYTES", page_bytes, "8MiB", 64 * KIB, 16 * MIB,
-         "most bytes of messages in one answer"),
-    NUMBER("PARLEY_ITEMS", items_max, "100", 1, 1000,
-           "most items in one request to /v1/conversations"),
-    CHOICE("PARLEY_HOSTS", hosts_one, "many", "many", "one",
-           "one: memory may answer reads without PostgreSQL while no other host is registered"),
-    SIZE("PARLEY_MEMORY", memory, "64MiB", 0, 64 * GIB,
-         "memory for sessions, shared by the workers and allocated at the start; 0: none"),
-    NUMBER("PARLEY_CACHE_SECONDS", cache_s, "600", 1, 604800,
-           "most seconds that memory or Redis keeps a session"),
-    CHOICE("PARLEY_AUTH", auth_keys, "keys", "off", "keys",
-           "keys: a request needs an API key; off: it needs none, and must come from this machine"),
-    NUMBER("PARLEY_KEYS_STALE", keys_stale, "300", 0, 86400,
-           "seconds for which a key that was valid may read from the caches without PostgreSQL"),
-    NUMBER("PARLEY_TENANT_REQUESTS", tenant_requests, "0", 0, 1000000,
-           "most requests per second of a tenant on this host; 0: any number"),
-    NUMBER("PARLEY_TENANT_SESSIONS", tenant_sessions, "0", 0, 1000000000,
-           "most open sessions of a tenant; 0: any number"),
-    CHOICE("PARLEY_PREPARE", prepare, "on", "off", "on",
-           "prepared statements; off for poolers that do not support them"),
-    NUMBER("PARLEY_REQUEST_MS", request_ms, "10000", 10, 10 * MINUTE_MS,
-           "time for a request, in milliseconds"),
-    NUMBER("PARLEY_QUEUE_MS", queue_ms, "1000", 0, 10 * MINUTE_MS,
-           "longest wait of a request for a handler, else 503; 0: PARLEY_REQUEST_MS"),
-    NUMBER("PARLEY_SLOW_MS", slow_ms, "1000", 0, 10 * MINUTE_MS,
-           "a request that takes at least this long is logged; 0: every request"),
-    NUMBER("PARLEY_ACQUIRE_MS", acquire_ms, "1000", 1, 10 * MINUTE_MS,
-           "longest wait for a connection of the pool"),
-    NUMBER("PARLEY_STATEMENT_MS", statement_ms, "5000", 1, 10 * MINUTE_MS,
-           "longest time for one statement"),
-    NUMBER("PARLEY_CONNECT_MS", connect_ms, "2000", 1, MINUTE_MS,
-           "longest time to connect to PostgreSQL"),
-    NUMBER("PARLEY_REDIS_MS", redis_ms, "250", 1, MINUTE_MS,
-           "longest time to connect to Redis, and for a command"),
-    NUMBER("PARLEY_DRAIN", drain_s, "25", 0, 3600,
-           "seconds that a stopping worker serves open connections; above nginx's keepalive_time"),
-    NUMBER("PARLEY_RECYCLE", recycle, "1000000", 0, 1000000000000,
-           "requests after which a worker is replaced, plus or minus a tenth; 0: never"),
-    NUMBER("PARLEY_SWEEP", sweep_s, "60", 0, 86400,
-           "seconds between two deletions of expired sessions; 0: never"),
-};
-
-const struct setting *config_settings(size_t *n)
-{
-    *n = ARRAY_LEN(settings);
-    return settings;
-}
-
-static const struct setting *setting_named(struct sv name)
-{
-    const size_t i = names_index(&NAMES(settings), name);
-    return i < ARRAY_LEN(settings) ? &settings[i] : NULL;
-}
-
 /* The texts given so far, and a line for each fault. */
 struct loading {
     struct arena *texts; /* of the configuration */
-    const char *value[ARRAY_LEN(settings)];
+    const struct setting *settings;
+    struct names names;
+    const char *value[SETTINGS_MAX];
     char *why;
     size_t why_n;
-    enum err err; /* ERR_NOMEM ends the reading; a fault does not */
+    bool faulty;
 };
 
 static void PRINTF_LIKE(2, 3) add_fault(struct loading *l, const char *fmt, ...)
 {
     const size_t used = strlen(l->why), start = used + (used > 0);
     va_list ap;
-    if (l->err != ERR_NOMEM)
-        l->err = ERR_INVALID;
+    l->faulty = true;
     /* No room for a newline and a character: this fault is left out. */
     if (start + 1 >= l->why_n)
         return;
@@ -153,7 +51,7 @@ static const struct {
 
 static void add_unknown(struct loading *l, const char *where, struct sv name)
 {
-    const char *nearest = names_nearest(&NAMES(settings), name);
+    const char *nearest = names_nearest(&l->names, name);
     const size_t old = names_index(&NAMES(removed), name);
     if (old < ARRAY_LEN(removed))
         add_fault(l, "%s%s was removed: %s", where, removed[old].name, removed[old].instead);
@@ -162,12 +60,11 @@ static void add_unknown(struct loading *l, const char *where, struct sv name)
                   nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
 }
 
-static void store_value(struct loading *l, const struct setting *s, struct sv text)
+static void store_value(struct loading *l, size_t i, struct sv text)
 {
-    const char *copy = arena_dup(l->texts, text).p;
-    l->value[s - settings] = copy;
-    if (!copy)
-        l->err = ERR_NOMEM;
+    l->value[i] = arena_dup(l->texts, text).p;
+    if (!l->value[i])
+        add_fault(l, "out of memory");
 }
 
 /* One line of the file: blank, "# …" or NAME=value. where: "FILE line N: ". */
@@ -177,15 +74,15 @@ static void read_line(struct loading *l, const char *line, const char *where)
     if (value.n == 0 || value.p[0] == '#')
         return;
     const struct sv name = sv_trim(sv_cut(&value, '='));
-    const struct setting *s = setting_named(name);
+    const size_t i = names_index(&l->names, name);
     if (!value.p)
         add_fault(l, "%sis not NAME=value", where);
-    else if (!s)
+    else if (i == l->names.n)
         add_unknown(l, where, name);
-    else if (l->value[s - settings])
-        add_fault(l, "%s%s is set twice", where, s->name);
+    else if (l->value[i])
+        add_fault(l, "%s%s is set twice", where, l->settings[i].name);
     else
-        store_value(l, s, sv_trim(value));
+        store_value(l, i, sv_trim(value));
 }
 
 /* O_NONBLOCK, and regular files only: the supervisor, which reloads the file, must not wait. */
@@ -215,7 +112,7 @@ static void read_file(struct loading *l, const char *file)
                   errno == EINVAL ? "not a regular file" : strerror(errno));
         return;
     }
-    for (int n = 1; l->err != ERR_NOMEM && getline(&line, &size, f) >= 0; n++) {
+    for (int n = 1; getline(&line, &size, f) >= 0; n++) {
         char where[512];
         snprintf(where, sizeof where, "%s line %d: ", file, n);
         read_line(l, line, where);
@@ -228,12 +125,12 @@ static void read_file(struct loading *l, const char *file)
 
 static void read_environment(struct loading *l)
 {
-    for (char **entry = environ; l->err != ERR_NOMEM && entry && *entry; entry++) {
+    for (char **entry = environ; entry && *entry; entry++) {
         struct sv value = sv_from(*entry);
         const struct sv name = sv_cut(&value, '=');
-        const struct setting *s = setting_named(name);
-        if (s)
-            store_value(l, s, value);
+        const size_t i = names_index(&l->names, name);
+        if (i < l->names.n)
+            store_value(l, i, value);
         else if (sv_starts_with(name, SV("PARLEY_")) && !sv_eq(name, SV("PARLEY_CONFIG")))
             add_unknown(l, "", name);
     }
@@ -277,11 +174,11 @@ static void check_combinations(const struct config *c, struct loading *l)
 static void apply_values(struct config *c, struct loading *l)
 {
     bool all_valid = true;
-    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+    for (size_t i = 0; i < l->names.n; i++) {
         char why[256];
-        const struct setting *s = &settings[i];
+        const struct setting *s = &l->settings[i];
         const char *value = l->value[i] ? l->value[i] : s->fallback;
-        if (value && config_set(c, s, value, why, sizeof why) == ERR_NONE)
+        if (value && config_set(c, s, value, why, sizeof why))
             continue;
         all_valid = false;
         if (value)
@@ -296,20 +193,20 @@ static void apply_values(struct config *c, struct loading *l)
 enum err config_load(struct config *c, const char *file, char *why, size_t why_n)
 {
     *c = (struct config){.file = file, .texts = arena_create(SIZE_MAX)};
-    struct loading l = {.texts = c->texts, .why = why, .why_n = why_n};
-    l.err = c->texts ? ERR_NONE : ERR_NOMEM;
+    struct loading l = {.texts = c->texts, .names = config_names(), .why = why, .why_n = why_n};
+    l.settings = l.names.rows;
     why[0] = '\0';
-    if (file && l.err != ERR_NOMEM)
-        read_file(&l, file);
-    if (l.err != ERR_NOMEM)
+    if (c->texts) {
+        if (file)
+            read_file(&l, file);
         read_environment(&l);
-    if (l.err != ERR_NOMEM)
         apply_values(c, &l);
-    else
-        snprintf(why, why_n, "out of memory");
-    if (l.err != ERR_NONE)
+    } else {
+        add_fault(&l, "out of memory");
+    }
+    if (l.faulty)
         config_free(c);
-    return l.err;
+    return l.faulty ? ERR_INVALID : ERR_NONE;
 }
 
 void config_free(struct config *c)

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared inside config/: the rows of the table (config.c), and functions of a row (setting.c). */
+/* What config.c needs of setting.c. */
 #ifndef PARLEY_CONFIG_INTERNAL_H
 #define PARLEY_CONFIG_INTERNAL_H
 
+#include "parley/base/names.h"
 #include "parley/config/config.h"
+
+enum { SETTINGS_MAX = 64 };
 
 enum setting_type {
     SETTING_TEXT,   /* min to max: its length */
@@ -23,17 +26,11 @@ struct setting {
     const char *help; /* one line, without a full stop */
 };
 
-bool setting_is_text(const struct setting *s);
-/* In the order in which they are documented. */
-const struct setting *config_settings(size_t *n);
+/* The rows of the table, in the order in which they are documented: struct setting. */
+struct names config_names(void);
 
-/* Sets c's field to the value of text, which must outlive c. ERR_INVALID: why says so. */
-MUSTCHECK enum err config_set(struct config *c, const struct setting *s, const char *text,
-                              char *why, size_t why_n);
-/* The values allowed, such as "1 to 256" or "off or keys". */
-void config_allowed(const struct setting *s, char *out, size_t out_n);
-/* c's value of s: text for SETTING_TEXT, SETTING_URL and SETTING_CHOICE, else a number. */
-const char *config_text(const struct config *c, const struct setting *s);
-int64_t config_number(const struct config *c, const struct setting *s);
+/* Sets c's field to the value of text, which must outlive c. False: why says so. */
+MUSTCHECK bool config_set(struct config *c, const struct setting *s, const char *text, char *why,
+                          size_t why_n);
 
 #endif

@@ -108,25 +108,18 @@ void log_int(struct log_line *l, const char *key, int64_t value)
     (void)append_field(l, key, digits);
 }
 
-static struct sv finish_line(struct log_line *l)
-{
-    const char *tail = l->cut ? LOG_TAIL : "}\n";
-    size_t n = strlen(tail);
-    memcpy(l->text + l->n, tail, n);
-    l->n += n;
-    return (struct sv){l->text, l->n};
-}
-
 void log_end(struct log_line *l)
 {
-    struct sv line = finish_line(l);
+    const char *tail = l->cut ? LOG_TAIL : "}\n";
     ssize_t n = 0;
+    memcpy(l->text + l->n, tail, strlen(tail));
+    l->n += strlen(tail);
     /* A failure cannot be reported anywhere, and a log must never stop the service: lines for a
      * slow reader of a pipe or socket are lost (see log_open), and a full disk cuts a line. */
     do {
-        n = send(STDERR_FILENO, line.p, line.n, MSG_DONTWAIT | MSG_NOSIGNAL);
+        n = send(STDERR_FILENO, l->text, l->n, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0 && errno == ENOTSOCK)
-            n = write(STDERR_FILENO, line.p, line.n);
+            n = write(STDERR_FILENO, l->text, l->n);
     } while (n < 0 && errno == EINTR);
 }
 

@@ -127,7 +127,7 @@ static void begin_reload(struct supervisor *s)
     const char *fixed = fixed_setting(s->current->cfg, &cfg);
     if (fixed)
         refuse_reload(s, "%s cannot change while the service runs: stop it and start it", fixed);
-    else if (cfg.redis_url[0] && !cache_url_valid(cfg.redis_url, why, sizeof why))
+    else if (!cache_url_valid(cfg.redis_url, why, sizeof why))
         refuse_reload(s, "REDIS_URL: %s", why);
     else if (!descriptors_enough(&cfg, why, sizeof why))
         refuse_reload(s, "%s", why);

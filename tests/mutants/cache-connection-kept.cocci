@@ -3,7 +3,7 @@
 // In: src/cache/redis_client.c
 
 @@ expression r, conn, done; @@
-cache_redis_call(...) { <...
+cache_redis_run(...) { <...
 - release(r, conn, done)
-+ release(r, conn, conn->c != NULL)
++ release(r, conn, !conn->err)
 ...> }

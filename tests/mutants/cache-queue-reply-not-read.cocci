@@ -1,12 +1,12 @@
 // What: The queue reads every reply of Redis.
 // Test: service cache/redis_queue
-// In: src/cache/redis_queue.c
+// In: src/cache/redis_conn.c
 
-@@ identifier i, reply; expression conn, until; @@
-send_on(...) { <...
-  redisReply *reply;
-+ if (!i->next && i != round->items)
+@@ identifier i, reply; expression commands; @@
+cache_conn_run(...) { <...
++ if (i > 0 && i + 1 == n)
 +     break;
-  if (!cache_conn_reply(conn, until, &reply)) return false;
-  i->accepted = ...;
+  redisReply *reply = next_reply(...);
+  if (!reply) return false;
+  commands[i].accepted = ...;
 ...> }

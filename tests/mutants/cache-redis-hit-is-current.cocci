@@ -5,4 +5,5 @@
 @@ expression out, nothing; @@
 cache_find(...) { <...
 - *out = nothing;
++ out->from = METRICS_REDIS;
 ...> }

@@ -5,6 +5,6 @@
 
 @@ expression at; @@
 memory_remove(...) { <...
-- at == MEMORY_ENTRIES
-+ true
+- at < MEMORY_ENTRIES
++ false
 ...> }

@@ -2,9 +2,9 @@
 // Test: faults test_erase.Lone.test_redis_up
 // In: src/cache/cache.c
 
-@@ expression memory, self, hash; @@
+@@ expression memory, hash; @@
 cache_remove(...) { <...
-- memory_remove(memory, self, hash)
+- memory_remove(memory, hash)
 + (void)hash
 ...> }
 
@@ -12,22 +12,10 @@ cache_remove(...) { <...
 cache_remove(...) { <...
 - cache_queue_push(queue, name, ...)
 + (void)name
-...> }
-
-@@ expression memory, self, hash; @@
-cache_erase(...) { <...
-- memory_remove(memory, self, hash)
-+ (void)hash
 ...> }
 
 @@ @@
 cache_erase(...) { <...
-- cache_redis_delete(...)
+- cache_redis_run(...)
 + true
-...> }
-
-@@ expression queue, name; @@
-cache_erase(...) { <...
-- cache_queue_push(queue, name, ...)
-+ (void)name
 ...> }

@@ -41,7 +41,7 @@ struct cache_shared;
 struct cache_shared *cache_shared_map(size_t memory_bytes);
 void cache_shared_unmap(struct cache_shared *shared); /* NULL is fine */
 /* A worker died. It may have committed a write without raising the epoch. The supervisor calls this
- * before it starts another worker. */
+ * after pid has ended and before it starts another worker. One thread at a time. */
 void cache_shared_reap(struct cache_shared *shared, pid_t pid);
 /* From now on no stored value is current: other hosts may have written. */
 void cache_shared_outdate(struct cache_shared *shared);
@@ -60,7 +60,7 @@ struct cache_settings {
 struct cache *cache_open(const struct cache_settings *settings, struct metrics_slot *slot);
 void cache_close(struct cache *c); /* NULL is fine */
 
-/* Checks the text of url. False: why holds one line that says what is wrong. */
+/* Checks a redis_url. False: why holds one line that says what is wrong. */
 bool cache_url_valid(const char *url, char *why, size_t why_n);
 
 bool cache_has_memory(const struct cache *c);

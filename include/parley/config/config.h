@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Configuration. One table in config.c has the name, type, default, bounds and help of a setting;
+ * Configuration. One table in setting.c has the name, type, default, bounds and help of a setting;
  * --help, docs/reference/configuration.md and every check come from it. Values come from the
  * environment, else from a file of NAME=value lines. Immutable after config_load.
  */

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../../../src/cache/cache_internal.h"
 #include "../../unit/suite.h"
 #include "support.h"
 
@@ -252,6 +253,47 @@ static void never_ends(void)
     unlink(at.sun_path);
 }
 
+/* A command that has no time fails; another one succeeds. */
+static void run_one(struct cache_redis *r, bool succeeds)
+{
+    struct cache_command del = {{SV("DEL"), SV("none")}, .n = 2};
+    r->timeout_ms = succeeds ? REDIS_MS : 0;
+    CU_ASSERT_EQUAL(cache_redis_run(r, deadline_in_ms(10000), &del, 1), succeeds);
+}
+
+/* Each failure after the end of a pause doubles the pause. A command that ends within a pause
+ * changes nothing. Fails if each of many calls that fail at once counts, or if the end of a pause
+ * alone closes the breaker: tried. */
+static void pauses(void)
+{
+    static const int64_t ms[] = {100, 200, 400, 800, 1600, 3000, 3000};
+    const struct cache_settings settings = rig_settings();
+    struct cache_redis *r = cache_redis_open(&settings);
+    CU_ASSERT(cache_redis_is_in_use(r));
+    for (size_t i = 0; i < ARRAY_LEN(ms); i++) {
+        run_one(r, false);
+        CU_ASSERT_EQUAL(r->pause_us, ms[i] * 1000);
+        CU_ASSERT(r->probe_at_us > clock_mono_us() + r->pause_us / 2);
+        r->probe_at_us += 60 * INT64_C(1000000);
+        run_one(r, false);
+        run_one(r, true);
+        CU_ASSERT_EQUAL(r->pause_us, ms[i] * 1000);
+        CU_ASSERT_STRING_EQUAL(r->reason, "no answer in time");
+        CU_ASSERT_FALSE(cache_redis_is_in_use(r) || cache_redis_probe_is_due(r));
+        r->probe_at_us = 1;
+        CU_ASSERT_FALSE(cache_redis_is_in_use(r));
+        CU_ASSERT(cache_redis_probe_is_due(r));
+    }
+    run_one(r, true);
+    CU_ASSERT(cache_redis_is_in_use(r) && !cache_redis_probe_is_due(r));
+    CU_ASSERT_EQUAL(r->pause_us, 0);
+    CU_ASSERT_STRING_EQUAL(r->reason, "");
+    run_one(r, false);
+    CU_ASSERT_EQUAL(r->pause_us, 100 * 1000);
+    cache_redis_close(r);
+}
+
 SUITE(redis_away, "cache/redis_away", {"stopped", stopped}, {"late answers", late_answers},
       {"killed and started", killed_and_started}, {"closed while idle", closed_while_idle},
-      {"a replica", replica}, {"refused", refused}, {"an answer without end", never_ends})
+      {"a replica", replica}, {"refused", refused}, {"an answer without end", never_ends},
+      {"pauses", pauses})

@@ -130,7 +130,7 @@ TEST(limits)
         const int64_t before = clock_mono_us() + rows[i].kept_ms * 1000;
         cache_put(r->cache, r->ctx, key, &s, false, &v);
         const int64_t after = clock_mono_us() + rows[i].kept_ms * 1000;
-        struct memory_table *t = r->shared->memory;
+        struct cache_shared *t = r->shared;
         CU_ASSERT_EQUAL(memory_find(t, &s, before - 1, r->ctx->arena, &out, &current),
                         rows[i].kept_ms > 0);
         CU_ASSERT_FALSE(memory_find(t, &s, after, r->ctx->arena, &out, &current));
@@ -151,7 +151,7 @@ TEST(foreign_value)
         const struct cache_snapshot s = cache_snapshot(r->cache, key);
         CU_ASSERT(cache_codec_encode(r->ctx->arena, i == 0 ? other : key, &v, false, &stored));
         stored.n -= i == 1;
-        CU_ASSERT(memory_store(r->shared->memory, 1, &s, stored, until));
+        CU_ASSERT(memory_store(r->shared, 1, &s, stored, until));
         CU_ASSERT_EQUAL(find(r, &version), i < 2 ? MISS : CURRENT);
         cache_status(r->cache, &status);
         CU_ASSERT_EQUAL(status.mismatches, i < 2);
@@ -207,36 +207,6 @@ TEST(without_redis)
     }
     cache_close(NULL);
     cache_shared_unmap(NULL);
-}
-
-/* Each failure after the end of a pause doubles the pause. A command that ends within a pause
- * changes nothing. Fails if each of many calls that fail at once counts, or if the end of a pause
- * alone closes the breaker: tried. */
-TEST(pauses)
-{
-    static const int64_t ms[] = {100, 200, 400, 800, 1600, 3000, 3000};
-    struct cache_breaker b = {.lock = PTHREAD_MUTEX_INITIALIZER};
-    CU_ASSERT(cache_breaker_is_closed(&b));
-    for (size_t i = 0; i < ARRAY_LEN(ms); i++) {
-        cache_breaker_failed(&b, "first");
-        CU_ASSERT_EQUAL(b.pause_us, ms[i] * 1000);
-        CU_ASSERT(b.pause_until_us > clock_mono_us() + b.pause_us / 2);
-        b.pause_until_us += 60 * INT64_C(1000000);
-        cache_breaker_failed(&b, "late");
-        cache_breaker_succeeded(&b);
-        CU_ASSERT_EQUAL(b.pause_us, ms[i] * 1000);
-        CU_ASSERT_STRING_EQUAL(b.reason, "first");
-        CU_ASSERT_FALSE(cache_breaker_is_closed(&b) || cache_breaker_probe_is_due(&b));
-        b.pause_until_us = 1;
-        CU_ASSERT_FALSE(cache_breaker_is_closed(&b));
-        CU_ASSERT(cache_breaker_probe_is_due(&b));
-    }
-    cache_breaker_succeeded(&b);
-    CU_ASSERT(cache_breaker_is_closed(&b) && !cache_breaker_probe_is_due(&b));
-    CU_ASSERT_EQUAL(b.pause_us, 0);
-    CU_ASSERT_STRING_EQUAL(b.reason, "");
-    cache_breaker_failed(&b, "again");
-    CU_ASSERT_EQUAL(b.pause_us, 100 * 1000);
 }
 
 enum { THREADS = 4, STEPS = 2000 };

@@ -7,12 +7,13 @@
 #include "../../../src/cache/memory_internal.h"
 
 static const struct cache_key one = {{"default", 7}, {"s1", 2}};
-static const int64_t soon = INT64_C(1000000), later = INT64_C(2000000); /* times of the table */
+/* Times of the table, years after those of the clock. */
+static const int64_t soon = INT64_C(1) << 50, later = (INT64_C(1) << 50) + 1000000;
 enum found { MISS, OUTDATED, CURRENT };
 
 struct rig {
     struct cache_shared *shared;
-    struct memory_table *t;
+    struct cache_shared *t;
     struct arena *arena;
 };
 
@@ -27,7 +28,7 @@ static struct rig *rig_open(void)
     struct arena *a = test_ctx()->arena;
     struct rig *r = arena_zalloc(a, sizeof *r);
     *r = (struct rig){.shared = cache_shared_map(1), .arena = a};
-    r->t = r->shared->memory;
+    r->t = r->shared;
     CU_ASSERT_EQUAL(arena_defer(a, unmap, r->shared), ERR_NONE);
     return r;
 }
@@ -90,9 +91,9 @@ TEST(store_and_find)
     CU_ASSERT_EQUAL(find(r, (struct cache_key){SV("other"), SV("s1")}, value), MISS);
     /* Stored in place: it takes no more of the ring. */
     CU_ASSERT(memory_used(r->t) < 256);
-    memory_remove(r->t, 1, s.hash);
+    memory_remove(r->t, s.hash);
     CU_ASSERT_EQUAL(find(r, one, value), MISS);
-    memory_remove(r->t, 1, s.hash);
+    memory_remove(r->t, s.hash);
     CU_ASSERT_EQUAL(r->t->stripe[0].lock % 2, 0);
 }
 
@@ -146,7 +147,7 @@ TEST(all_ways)
 
 /* ---- what is current ---- */
 
-enum event { RAISE, RAISE_OTHER, RAISE_ALL, OUTDATE, QUARANTINE, REAP };
+enum event { RAISE, RAISE_OTHER, OUTDATE, QUARANTINE, REAP };
 
 static void happen(struct rig *r, enum event event, uint64_t hash)
 {
@@ -157,9 +158,6 @@ static void happen(struct rig *r, enum event event, uint64_t hash)
     case RAISE_OTHER:
         memory_raise(r->t, hash + 1);
         break;
-    case RAISE_ALL:
-        memory_raise_all(r->t);
-        break;
     case OUTDATE:
         cache_shared_outdate(r->shared);
         break;
@@ -167,7 +165,7 @@ static void happen(struct rig *r, enum event event, uint64_t hash)
         memory_quarantine(r->t, hash, soon + 500);
         break;
     case REAP:
-        memory_reap(r->t, 77, soon);
+        cache_shared_reap(r->t, 77);
         break;
     }
 }
@@ -182,13 +180,13 @@ TEST(currency)
         enum found before, after; /* found with a snapshot of before the event, and of after it */
         bool may_before, may_after;
     } rows[] = {
-        {RAISE, OUTDATED, OUTDATED, false, true},     {RAISE_OTHER, CURRENT, CURRENT, true, true},
-        {RAISE_ALL, OUTDATED, OUTDATED, false, true}, {OUTDATE, OUTDATED, OUTDATED, false, true},
-        {QUARANTINE, CURRENT, OUTDATED, true, false}, {REAP, OUTDATED, OUTDATED, false, false},
+        {RAISE, OUTDATED, OUTDATED, false, true},   {RAISE_OTHER, CURRENT, CURRENT, true, true},
+        {OUTDATE, OUTDATED, OUTDATED, false, true}, {QUARANTINE, CURRENT, OUTDATED, true, false},
+        {REAP, OUTDATED, OUTDATED, false, false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct rig *r = rig_open();
-        memory_quarantine_ms(r->t, 1000);
+        memory_quarantine_ms(r->t, soon / 1000 + 1);
         const struct cache_snapshot before = snap(r, one);
         CU_ASSERT(memory_store(r->t, 1, &before, SV("v1"), later));
         CU_ASSERT_EQUAL(find_with(r, &before, SV("v1"), soon), CURRENT);
@@ -224,12 +222,12 @@ TEST(quarantines_end)
     memory_quarantine(r->t, hash, soon + 400);
     CU_ASSERT_FALSE(memory_snapshot(r->t, one, soon + 499).usable);
     CU_ASSERT(memory_snapshot(r->t, one, soon + 500).usable);
-    memory_quarantine_ms(r->t, 1000);
+    memory_quarantine_ms(r->t, soon / 1000);
     memory_quarantine_ms(r->t, 1);
-    memory_reap(r->t, 77, soon);
-    memory_reap(r->t, 77, soon - 500000);
-    CU_ASSERT_FALSE(memory_snapshot(r->t, one, soon + 999999).usable);
-    CU_ASSERT(memory_snapshot(r->t, one, soon + 1000000).usable);
+    const int64_t before = clock_mono_us();
+    cache_shared_reap(r->t, 77);
+    CU_ASSERT_FALSE(memory_snapshot(r->t, one, before + soon / 1000 * 1000 - 1).usable);
+    CU_ASSERT(memory_snapshot(r->t, one, clock_mono_us() + soon).usable);
 }
 
 /* ---- a stripe that a dead or stopped writer has locked ---- */
@@ -247,14 +245,14 @@ TEST(locked_stripe)
         CU_ASSERT_EQUAL(find(r, one, SV("value")), MISS);
         CU_ASSERT_FALSE(store(r, one, SV("other")));
         if (removed)
-            memory_remove(r->t, 1, snap(r, one).hash);
-        memory_reap(r->t, 78, soon);
+            memory_remove(r->t, snap(r, one).hash);
+        cache_shared_reap(r->t, 78);
         CU_ASSERT_EQUAL(s->lock, held);
         /* The stopped writer continues. */
         s->lock = ((held + 1) << 24) >> 24;
         CU_ASSERT_EQUAL(find(r, one, SV("value")), removed ? MISS : OUTDATED);
         s->lock = held;
-        memory_reap(r->t, 77, soon - 1000000);
+        cache_shared_reap(r->t, 77);
         CU_ASSERT_EQUAL(s->lock % 2, 0);
         CU_ASSERT_EQUAL(s->lock >> MEMORY_PID_SHIFT, 0);
         /* What the dead writer had begun is gone. */

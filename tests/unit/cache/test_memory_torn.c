@@ -159,7 +159,7 @@ TEST(torn)
         waitpid(pids[i], &status, 0);
         CU_ASSERT_EQUAL(status, 0);
     }
-    CU_ASSERT_EQUAL(shared->memory->stripe[0].lock % 2, 0);
+    CU_ASSERT_EQUAL(shared->stripe[0].lock % 2, 0);
     CU_ASSERT_EQUAL(tally->bad, 0);
     CU_ASSERT(tally->hits > 0 && tally->reads > tally->hits);
     printf("reads %" PRIu64 " hits %" PRIu64 " ", tally->reads, tally->hits);

@@ -34,7 +34,7 @@ TEST(every_setting_is_documented)
     free(table);
 }
 
-/* Fails if mask_authority takes the first '@', or keywords are ignored: tried. */
+/* Fails if the first '@' ends a password, or keywords are ignored: tried. */
 TEST(passwords_are_masked)
 {
     static const struct {
