@@ -23,29 +23,22 @@ enum { NGINX_KEEPALIVE_S = 15 };
 struct report {
     struct json_tree out;
     struct json_object *checks;
-    bool good;         /* all were ok */
-    char message[768]; /* of the last one */
+    bool good; /* all were ok */
 };
-
-static void begin_report(struct report *r)
-{
-    json_tree_init(&r->out);
-    r->checks = json_tree_array(&r->out, r->out.root, "checks");
-    r->good = true;
-}
 
 /* Returns ok. */
 static bool PRINTF_LIKE(4, 5)
     add_check(struct report *r, bool ok, const char *name, const char *fmt, ...)
 {
+    char message[768];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(r->message, sizeof r->message, fmt, ap);
+    vsnprintf(message, sizeof message, fmt, ap);
     va_end(ap);
     struct json_object *row = json_tree_object(&r->out, r->checks, NULL);
     output_text(&r->out, row, "name", sv_from(name));
     json_tree_bool(&r->out, row, "ok", ok);
-    output_text(&r->out, row, "message", sv_from(r->message));
+    output_text(&r->out, row, "message", sv_from(message));
     r->good = r->good && ok;
     return ok;
 }
@@ -119,16 +112,6 @@ static void check_postgres(struct report *r, const struct config *cfg)
     command_disconnect(&c);
 }
 
-bool check_db(const struct config *cfg, char *why, size_t n)
-{
-    struct report r;
-    begin_report(&r);
-    check_postgres(&r, cfg);
-    snprintf(why, n, "PostgreSQL: %s", r.message);
-    json_tree_fini(&r.out);
-    return r.good;
-}
-
 static void check_redis(struct report *r, const struct config *cfg)
 {
     const struct cache_settings settings = {
@@ -161,9 +144,10 @@ static void print_lines(const struct json_object *checks)
 int check_run(struct command_context *c)
 {
     const struct config *cfg = c->cfg;
-    struct report r;
+    struct report r = {.good = true};
     char why[512] = "ok";
-    begin_report(&r);
+    json_tree_init(&r.out);
+    r.checks = json_tree_array(&r.out, r.out.root, "checks");
     add_check(&r, true, "configuration", "ok");
     descriptors_raise();
     const bool enough = descriptors_enough(cfg, why, sizeof why);

@@ -131,7 +131,7 @@ static void print_progress(void *arg, bool fault, const char *line)
 static int run_serve(struct command_context *c)
 {
     log_open();
-    return supervisor_run(c->cfg, worker_main, check_db);
+    return supervisor_run(c->cfg, worker_main);
 }
 
 static int run_migrate(struct command_context *c)

@@ -82,8 +82,6 @@ enum err output_end(struct json_tree *t, enum err e, bool json, const struct jso
 /* ---- commands ---- */
 
 int check_run(struct command_context *c);
-/* PostgreSQL alone. A check_fn. */
-bool check_db(const struct config *cfg, char *why, size_t n);
 int key_create_run(struct command_context *c);
 int key_list_run(struct command_context *c);
 int key_revoke_run(struct command_context *c);
