@@ -25,7 +25,7 @@ struct db *db_open(const struct db_settings *settings, struct metrics_slot *slot
     db->schema_version = -1;
     db->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&db->lock, NULL);
-    if (db->stop_fd >= 0 && thread_start(&db->maintainer, NULL, db_maintain_main, db) == 0)
+    if (db->stop_fd >= 0 && thread_start(&db->maintainer, db_maintain_main, db) == 0)
         return db;
     if (db->stop_fd >= 0)
         close(db->stop_fd);

@@ -5,11 +5,9 @@
  * them answered and sends the answers (respond.c). connection.c accepts and closes connections,
  * poller.c decides which threads wait in the epoll.
  *
- * Life of a connection: accepted by a handler thread, PARKED in the epoll, BUSY while one thread
- * serves one request on it, PARKED again or closed. EPOLLONESHOT gives a readable connection to
- * one thread alone; that thread owns it until it parks it. Only fcgi_server_stop takes a PARKED
- * connection away from the epoll (CLOSING). A thread may already have fetched an event that names
- * such a connection, so those are freed after the last thread has ended.
+ * Life of a connection: accepted by a handler thread, parked in the epoll, taken by one thread that
+ * serves one request on it, parked again or closed. EPOLLONESHOT gives a readable connection to
+ * one thread alone; that thread owns it until it parks it.
  */
 #ifndef PARLEY_FCGI_INTERNAL_H
 #define PARLEY_FCGI_INTERNAL_H
@@ -19,6 +17,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include <fcgiapp.h>
 
@@ -29,12 +28,9 @@ enum { FCGI_GATHER_MAX = 16 };
 /* After so many requests in a row that were not gathered, twice as many threads poll. */
 enum { FCGI_UNGATHERED_MANY = 8 };
 
-enum conn_state { CONN_PARKED, CONN_BUSY, CONN_CLOSING };
-
 struct fcgi_conn {
     FCGX_Request fcgx; /* fcgx.ipcFd is the descriptor; libfcgi closes it, too */
-    _Atomic int state; /* enum conn_state */
-    struct fcgi_conn *next, *prev;
+    LIST_ENTRY(fcgi_conn) list;
 };
 
 /*
@@ -66,26 +62,24 @@ struct fcgi_server {
     atomic_int n_ungathered;
     pthread_mutex_t lock; /* of what follows; never held around a read, a write or a wait for one */
     pthread_cond_t ended;
-    struct fcgi_conn *conns;
+    LIST_HEAD(, fcgi_conn) conns;
     size_t n_conns;
     bool accepting; /* new connections are wanted */
     bool polled;    /* the listener is in the epoll: while there is room for another connection */
-    int n_live;     /* threads that have not ended */
+    int n_ended;    /* threads that have */
     int n_pollers;
     struct fcgi_thread *idle; /* last in, first out: its memory is still in the processor's cache */
     atomic_bool requeue_due;  /* the listener could not be put back into the epoll */
     struct fcgi_thread *threads;
-    int n_threads;
+    int n_threads; /* that were started */
 };
 
 /* ---- connection.c ---- */
 
-/* Puts the listener into the epoll. False: the kernel has no memory for it. */
-MUSTCHECK bool fcgi_listener_open(struct fcgi_server *s);
 /* Takes the listener out of the epoll for good. With take_waiting, what waits in its queue is
  * accepted first. Later calls do nothing. */
 void fcgi_listener_close(struct fcgi_server *s, bool take_waiting);
-/* Puts the listener last in the order in which the kernel wakes processes. */
+/* Puts the listener into the epoll, last in the order in which the kernel wakes processes. */
 void fcgi_listener_requeue(struct fcgi_server *s);
 /* After an event of the listener: accepts, and requeues it. */
 void fcgi_listener_accept(struct fcgi_server *s);
@@ -93,11 +87,7 @@ void fcgi_listener_accept(struct fcgi_server *s);
 void fcgi_listener_accept_more(struct fcgi_server *s);
 /* Ends a request on c: c waits for its next one, or is closed. */
 void fcgi_conn_finish(struct fcgi_server *s, struct fcgi_conn *c, bool keep);
-/* True if c is the caller's now; false when the server is closing it. */
-MUSTCHECK bool fcgi_conn_take(struct fcgi_conn *c);
 void fcgi_conn_close(struct fcgi_server *s, struct fcgi_conn *c);
-/* Shuts down the connections that are parked, without freeing them. */
-void fcgi_conn_shutdown_parked(struct fcgi_server *s);
 
 /* ---- request_reader.c ---- */
 

@@ -34,7 +34,7 @@ static size_t gather(struct fcgi_thread *t, struct fcgi_job jobs[FCGI_GATHER_MAX
         struct fcgi_conn *c = e[i].data.ptr;
         if (e[i].data.ptr == &s->settings.listen_fd) {
             fcgi_listener_accept(s);
-        } else if (e[i].data.ptr != &s->wake_fd && fcgi_conn_take(c)) {
+        } else if (e[i].data.ptr != &s->wake_fd) {
             begin_job(s, c, &jobs[taken]);
             if (jobs[taken].peek.gather)
                 taken++;

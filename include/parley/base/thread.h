@@ -7,9 +7,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* pthread_create, with all signals blocked in the thread: the worker's main thread handles them.
- * The signals of the thread's own faults (SIGSEGV and the like) are not blocked. */
-int thread_start(pthread_t *out, const pthread_attr_t *attr, void *(*run)(void *), void *arg);
+/* pthread_create, with a stack of 1 MiB and all signals blocked in the thread: the worker's main
+ * thread handles them, and libfcgi does not repeat a read that one interrupted. The signals of the
+ * thread's own faults (SIGSEGV and the like) are not blocked. */
+int thread_start(pthread_t *out, void *(*run)(void *), void *arg);
 
 /* Initializes c for thread_cond_wait. */
 void thread_cond_init(pthread_cond_t *c);
