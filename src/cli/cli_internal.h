@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of cli/ share. cli.c reads the command line and the configuration and runs one
+ * What the files of cli/ share. main.c reads the command line and the configuration and runs one
  * command: check.c, key.c, tenant.c, host.c, or one of its own. Commands connect to PostgreSQL with
  * command.c and print lists and JSON with output.c.
  */
@@ -37,10 +37,6 @@ struct command_context {
     struct db *db;
     struct request_ctx ctx;
 };
-
-/* ---- cli.c ---- */
-
-int cli_run(int argc, char **argv); /* returns the exit status */
 
 /* ---- command.c ---- */
 

@@ -164,7 +164,6 @@ static struct shared *map_shared(void)
 
 static enum err open_shared(struct supervisor *s, const struct config *cfg, char *why, size_t why_n)
 {
-    descriptors_raise();
     if (!descriptors_enough(cfg, why, why_n)) {
         s->exit_status = EXIT_MISCONFIGURED;
         return ERR_INVALID;

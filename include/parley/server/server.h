@@ -27,9 +27,8 @@ int supervisor_run(const struct config *cfg, worker_fn worker);
 /* cfg->workers, or if that is 0 one for each core; at most 256. */
 size_t server_workers(const struct config *cfg);
 
-/* Raises the soft limit of open files to the hard one. */
-void descriptors_raise(void);
-/* False, and one line in why: the limit is too low for a worker. */
+/* Raises the soft limit of open files to the hard one. False, and one line in why: it is too low
+ * for a worker. */
 bool descriptors_enough(const struct config *cfg, char *why, size_t n);
 /* What every pool has in common, for the login that serves; borrows from cfg. */
 struct db_settings db_settings_from(const struct config *cfg);
