@@ -21,6 +21,7 @@ enum { ARGS_MAX = 3 };
 struct options {
     const char *args[ARGS_MAX]; /* the name of the command, one or two of them, and its argument */
     int n_args;
+    struct config cfg;
     struct command_context command;
 };
 
@@ -230,23 +231,24 @@ static int check_options(const struct command_context *c, const struct command *
     return EXIT_GOOD;
 }
 
-static int run_configured(struct command_context *c, const struct command *command)
+static int run_configured(struct options *o, const struct command *command)
 {
-    struct config cfg;
+    struct command_context *c = &o->command;
+    struct config *cfg = &o->cfg;
     char why[4096];
     const char *file = c->given[OPTION_CONFIG] ? c->given[OPTION_CONFIG] : getenv("PARLEY_CONFIG");
-    if (config_load(&cfg, file, why, sizeof why) != ERR_NONE) {
+    if (config_load(cfg, file, why, sizeof why) != ERR_NONE) {
         for (char *rest = why, *fault; (fault = strsep(&rest, "\n"));)
             fprintf(stderr, "parley: %s\n", fault);
         return EXIT_MISCONFIGURED;
     }
     int status = EXIT_MISCONFIGURED;
-    c->cfg = &cfg;
-    if (cfg.redis_url[0] && !cache_url_valid(cfg.redis_url, why, sizeof why))
+    c->cfg = cfg;
+    if (cfg->redis_url[0] && !cache_url_valid(cfg->redis_url, why, sizeof why))
         fprintf(stderr, "parley: REDIS_URL: %s\n", why);
     else
         status = command->run(c);
-    config_free(&cfg);
+    config_free(cfg);
     return status;
 }
 
@@ -266,7 +268,7 @@ static int run_command(struct options *o)
     if (n < o->n_args)
         return command_usage_error("one command, not also ", o->args[n]);
     if (!c->given[OPTION_MARKDOWN])
-        return run_configured(c, command);
+        return run_configured(o, command);
     if (c->given[OPTION_JSON])
         return command_usage_error("--json or --markdown, and not both", NULL);
     config_markdown(stdout);

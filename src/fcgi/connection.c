@@ -72,7 +72,9 @@ static bool park_conn(struct fcgi_server *s, struct fcgi_conn *c, int op)
 void fcgi_conn_close(struct fcgi_server *s, struct fcgi_conn *c)
 {
     pthread_mutex_lock(&s->lock);
-    LIST_REMOVE(c, list);
+    *c->at = c->next;
+    if (c->next)
+        c->next->at = c->at;
     release_room(s);
     pthread_mutex_unlock(&s->lock);
     /* "detached" spares the shutdown, poll and read with which libfcgi lingers for up to 2 s. What
@@ -120,7 +122,11 @@ static bool accept_one(struct fcgi_server *s)
     FCGX_InitRequest(&c->fcgx, -1, 0);
     c->fcgx.ipcFd = fd;
     pthread_mutex_lock(&s->lock);
-    LIST_INSERT_HEAD(&s->conns, c, list);
+    c->at = &s->conns;
+    c->next = s->conns;
+    if (c->next)
+        c->next->at = &c->next;
+    s->conns = c;
     pthread_mutex_unlock(&s->lock);
     if (!park_conn(s, c, EPOLL_CTL_ADD))
         fcgi_conn_close(s, c);

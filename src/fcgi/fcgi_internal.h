@@ -17,7 +17,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/queue.h>
 
 #include <fcgiapp.h>
 
@@ -29,8 +28,8 @@ enum { FCGI_GATHER_MAX = 16 };
 enum { FCGI_UNGATHERED_MANY = 8 };
 
 struct fcgi_conn {
-    FCGX_Request fcgx; /* fcgx.ipcFd is the descriptor; libfcgi closes it, too */
-    LIST_ENTRY(fcgi_conn) list;
+    FCGX_Request fcgx;            /* fcgx.ipcFd is the descriptor; libfcgi closes it, too */
+    struct fcgi_conn *next, **at; /* in the list of all, and where that points to it */
 };
 
 /*
@@ -62,7 +61,7 @@ struct fcgi_server {
     atomic_int n_ungathered;
     pthread_mutex_t lock; /* of what follows; never held around a read, a write or a wait for one */
     pthread_cond_t ended;
-    LIST_HEAD(, fcgi_conn) conns;
+    struct fcgi_conn *conns;
     size_t n_conns;
     bool accepting; /* new connections are wanted */
     bool polled;    /* the listener is in the epoll: while there is room for another connection */
