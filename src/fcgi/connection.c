@@ -66,7 +66,9 @@ static void release_room(struct fcgi_server *s)
 static bool park_conn(struct fcgi_server *s, struct fcgi_conn *c, int op)
 {
     struct epoll_event e = {.events = EPOLLIN | EPOLLONESHOT, .data = {.ptr = c}};
-    return epoll_ctl(s->epoll_fd, op, c->fcgx.ipcFd, &e) == 0;
+    const int fd = c->fcgx.ipcFd;
+    atomic_store_explicit(&c->parked, true, memory_order_release);
+    return epoll_ctl(s->epoll_fd, op, fd, &e) == 0;
 }
 
 void fcgi_conn_close(struct fcgi_server *s, struct fcgi_conn *c)

@@ -28,7 +28,8 @@ enum { FCGI_GATHER_MAX = 16 };
 enum { FCGI_UNGATHERED_MANY = 8 };
 
 struct fcgi_conn {
-    FCGX_Request fcgx;            /* fcgx.ipcFd is the descriptor; libfcgi closes it, too */
+    FCGX_Request fcgx;  /* fcgx.ipcFd is the descriptor; libfcgi closes it, too */
+    atomic_bool parked; /* for C's memory order alone: the next thread sees what the last one did */
     struct fcgi_conn *next, **at; /* in the list of all, and where that points to it */
 };
 
@@ -104,7 +105,8 @@ struct fcgi_job {
     struct http_request req;
     enum err err; /* ERR_NOMEM: read, but there was no memory to hold it */
 };
-void fcgi_request_peek(const struct fcgi_server *s, struct fcgi_conn *c, struct fcgi_peek *out);
+/* Sees what has arrived on its connection. */
+void fcgi_request_peek(const struct fcgi_server *s, struct fcgi_job *job);
 /* Reads the request. False: the connection is to be closed. */
 MUSTCHECK bool fcgi_request_read(struct fcgi_thread *t, struct fcgi_job *job);
 /* Has it answered and sends the answer. False: the connection must be closed and not parked. */

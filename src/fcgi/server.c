@@ -2,7 +2,6 @@
 /* Start and stop of a FastCGI server, and the loop of its handler threads. */
 #include "fcgi_internal.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -163,13 +162,10 @@ static bool wait_for_threads(struct fcgi_server *s, int grace_ms)
 
 bool fcgi_server_stop(struct fcgi_server *s, int grace_ms)
 {
-    const uint64_t one = 1;
     fcgi_listener_close(s, false);
     atomic_store(&s->stopping, true);
     fcgi_poller_stop(s);
-    /* Fails only when the counter is full, and then it wakes as well. */
-    if (s->wake_fd >= 0 && write(s->wake_fd, &one, sizeof one) < 0 && errno != EAGAIN)
-        return false;
+    (void)eventfd_write(s->wake_fd, 1);
     if (!wait_for_threads(s, grace_ms))
         return false;
     for (int i = 0; i < s->n_threads; i++)
