@@ -6,8 +6,9 @@
 
 #include "parley/base/err.h"
 
-int thread_start(pthread_t *out, const pthread_attr_t *attr, void *(*run)(void *), void *arg)
+int thread_start(pthread_t *out, void *(*run)(void *), void *arg)
 {
+    pthread_attr_t attr;
     sigset_t blocked, before;
     sigfillset(&blocked);
     /* POSIX leaves a fault whose signal is blocked undefined: Linux ends the process without
@@ -16,7 +17,12 @@ int thread_start(pthread_t *out, const pthread_attr_t *attr, void *(*run)(void *
     for (size_t i = 0; i < ARRAY_LEN(faults); i++)
         sigdelset(&blocked, faults[i]);
     pthread_sigmask(SIG_SETMASK, &blocked, &before);
-    int e = pthread_create(out, attr, run, arg);
+    int e = pthread_attr_init(&attr);
+    if (e == 0)
+        e = pthread_attr_setstacksize(&attr, 1024 * 1024);
+    if (e == 0)
+        e = pthread_create(out, &attr, run, arg);
+    pthread_attr_destroy(&attr);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return e;
 }
@@ -32,7 +38,7 @@ bool thread_loop_start(struct thread_loop *l, void *(*run)(void *), void *arg)
     l->stop = false;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->wake, NULL);
-    if (thread_start(&l->id, NULL, run, arg) == 0)
+    if (thread_start(&l->id, run, arg) == 0)
         return true;
     pthread_cond_destroy(&l->wake);
     pthread_mutex_destroy(&l->lock);

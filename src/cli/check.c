@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <json-c/json_object.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -19,33 +18,29 @@
 /* keepalive_time in nginx/parley.conf. An installation may use another. */
 enum { NGINX_KEEPALIVE_S = 15 };
 
-/* What was checked, as the members of an array: name, ok and message. */
+/* What was checked: a line each, or the members of an array: name, ok and message. */
 struct report {
+    bool json;
     struct json_tree out;
     struct json_object *checks;
-    bool good;         /* all were ok */
-    char message[768]; /* of the last one */
+    bool good; /* all were ok */
 };
-
-static void begin_report(struct report *r)
-{
-    json_tree_init(&r->out);
-    r->checks = json_tree_array(&r->out, r->out.root, "checks");
-    r->good = true;
-}
 
 /* Returns ok. */
 static bool PRINTF_LIKE(4, 5)
     add_check(struct report *r, bool ok, const char *name, const char *fmt, ...)
 {
+    char message[768];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(r->message, sizeof r->message, fmt, ap);
+    vsnprintf(message, sizeof message, fmt, ap);
     va_end(ap);
+    if (!r->json)
+        printf("%s: %s\n", name, message);
     struct json_object *row = json_tree_object(&r->out, r->checks, NULL);
     output_text(&r->out, row, "name", sv_from(name));
     json_tree_bool(&r->out, row, "ok", ok);
-    output_text(&r->out, row, "message", sv_from(r->message));
+    output_text(&r->out, row, "message", sv_from(message));
     r->good = r->good && ok;
     return ok;
 }
@@ -119,16 +114,6 @@ static void check_postgres(struct report *r, const struct config *cfg)
     command_disconnect(&c);
 }
 
-bool check_db(const struct config *cfg, char *why, size_t n)
-{
-    struct report r;
-    begin_report(&r);
-    check_postgres(&r, cfg);
-    snprintf(why, n, "PostgreSQL: %s", r.message);
-    json_tree_fini(&r.out);
-    return r.good;
-}
-
 static void check_redis(struct report *r, const struct config *cfg)
 {
     const struct cache_settings settings = {
@@ -149,23 +134,14 @@ static void check_redis(struct report *r, const struct config *cfg)
                                          : "no answer");
 }
 
-static void print_lines(const struct json_object *checks)
-{
-    for (size_t i = 0; i < json_object_array_length(checks); i++) {
-        const struct json_object *row = json_object_array_get_idx(checks, i);
-        printf("%s: %s\n", json_object_get_string(json_object_object_get(row, "name")),
-               json_object_get_string(json_object_object_get(row, "message")));
-    }
-}
-
 int check_run(struct command_context *c)
 {
     const struct config *cfg = c->cfg;
-    struct report r;
+    struct report r = {.json = c->given[OPTION_JSON], .good = true};
     char why[512] = "ok";
-    begin_report(&r);
+    json_tree_init(&r.out);
+    r.checks = json_tree_array(&r.out, r.out.root, "checks");
     add_check(&r, true, "configuration", "ok");
-    descriptors_raise();
     const bool enough = descriptors_enough(cfg, why, sizeof why);
     add_check(&r, enough, "open files", "%s", why);
     add_check(&r, true, "draining",
@@ -178,9 +154,7 @@ int check_run(struct command_context *c)
     check_postgres(&r, cfg);
     check_redis(&r, cfg);
     json_tree_bool(&r.out, r.out.root, "ok", r.good);
-    if (!c->given[OPTION_JSON] && !r.out.failed)
-        print_lines(r.checks);
-    const enum err e = output_end(&r.out, ERR_NONE, c->given[OPTION_JSON], r.checks, NULL, 0);
+    const enum err e = output_end(&r.out, ERR_NONE, r.json, r.checks, NULL, 0);
     const int status = command_finish(c, e);
     return r.good ? status : EXIT_FAULT;
 }

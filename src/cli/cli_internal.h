@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of cli/ share. cli.c reads the command line and the configuration and runs one
+ * What the files of cli/ share. main.c reads the command line and the configuration and runs one
  * command: check.c, key.c, tenant.c, host.c, or one of its own. Commands connect to PostgreSQL with
  * command.c and print lists and JSON with output.c.
  */
@@ -37,10 +37,6 @@ struct command_context {
     struct db *db;
     struct request_ctx ctx;
 };
-
-/* ---- cli.c ---- */
-
-int cli_run(int argc, char **argv); /* returns the exit status */
 
 /* ---- command.c ---- */
 
@@ -82,8 +78,6 @@ enum err output_end(struct json_tree *t, enum err e, bool json, const struct jso
 /* ---- commands ---- */
 
 int check_run(struct command_context *c);
-/* PostgreSQL alone. A check_fn. */
-bool check_db(const struct config *cfg, char *why, size_t n);
 int key_create_run(struct command_context *c);
 int key_list_run(struct command_context *c);
 int key_revoke_run(struct command_context *c);

@@ -62,53 +62,23 @@ static void release_room(struct fcgi_server *s)
     (void)poll_listener(s);
 }
 
-/* Into the room that was reserved. */
-static void list_conn(struct fcgi_server *s, struct fcgi_conn *c)
-{
-    pthread_mutex_lock(&s->lock);
-    c->next = s->conns;
-    if (c->next)
-        c->next->prev = c;
-    s->conns = c;
-    pthread_mutex_unlock(&s->lock);
-}
-
-static void unlist_conn(struct fcgi_server *s, struct fcgi_conn *c)
-{
-    pthread_mutex_lock(&s->lock);
-    if (c->prev)
-        c->prev->next = c->next;
-    else
-        s->conns = c->next;
-    if (c->next)
-        c->next->prev = c->prev;
-    release_room(s);
-    pthread_mutex_unlock(&s->lock);
-}
-
-bool fcgi_conn_take(struct fcgi_conn *c)
-{
-    int parked = CONN_PARKED;
-    return atomic_compare_exchange_strong_explicit(&c->state, &parked, CONN_BUSY,
-                                                   memory_order_acq_rel, memory_order_acquire);
-}
-
 /* From then on c belongs to whoever gets its event. False: the caller still has to close it. */
 static bool park_conn(struct fcgi_server *s, struct fcgi_conn *c, int op)
 {
     struct epoll_event e = {.events = EPOLLIN | EPOLLONESHOT, .data = {.ptr = c}};
-    /* Read while c is ours for certain. */
-    int fd = c->fcgx.ipcFd;
-    atomic_store_explicit(&c->state, CONN_PARKED, memory_order_release);
-    if (epoll_ctl(s->epoll_fd, op, fd, &e) == 0)
-        return true;
-    /* It is not in the epoll, so no thread can have it; only stop may have taken it. */
-    return !fcgi_conn_take(c);
+    const int fd = c->fcgx.ipcFd;
+    atomic_store_explicit(&c->parked, true, memory_order_release);
+    return epoll_ctl(s->epoll_fd, op, fd, &e) == 0;
 }
 
 void fcgi_conn_close(struct fcgi_server *s, struct fcgi_conn *c)
 {
-    unlist_conn(s, c);
+    pthread_mutex_lock(&s->lock);
+    *c->at = c->next;
+    if (c->next)
+        c->next->at = c->at;
+    release_room(s);
+    pthread_mutex_unlock(&s->lock);
     /* "detached" spares the shutdown, poll and read with which libfcgi lingers for up to 2 s. What
      * was sent stays readable for nginx, since all of its request had been read. */
     c->fcgx.detached = 1;
@@ -120,17 +90,6 @@ void fcgi_conn_finish(struct fcgi_server *s, struct fcgi_conn *c, bool keep)
 {
     if (!keep || atomic_load(&s->stopping) || !park_conn(s, c, EPOLL_CTL_MOD))
         fcgi_conn_close(s, c);
-}
-
-void fcgi_conn_shutdown_parked(struct fcgi_server *s)
-{
-    pthread_mutex_lock(&s->lock);
-    for (struct fcgi_conn *c = s->conns; c; c = c->next) {
-        int parked = CONN_PARKED;
-        if (atomic_compare_exchange_strong(&c->state, &parked, CONN_CLOSING))
-            (void)shutdown(c->fcgx.ipcFd, SHUT_RDWR);
-    }
-    pthread_mutex_unlock(&s->lock);
 }
 
 /* Why accept failed: whether to try again at once. */
@@ -164,7 +123,13 @@ static bool accept_one(struct fcgi_server *s)
     set_timeouts(fd, s->settings.io_timeout_ms);
     FCGX_InitRequest(&c->fcgx, -1, 0);
     c->fcgx.ipcFd = fd;
-    list_conn(s, c);
+    pthread_mutex_lock(&s->lock);
+    c->at = &s->conns;
+    c->next = s->conns;
+    if (c->next)
+        c->next->at = &c->next;
+    s->conns = c;
+    pthread_mutex_unlock(&s->lock);
     if (!park_conn(s, c, EPOLL_CTL_ADD))
         fcgi_conn_close(s, c);
     return true;
@@ -205,12 +170,6 @@ void fcgi_listener_accept(struct fcgi_server *s)
     atomic_store_explicit(&s->backlog, accept_one(s), memory_order_relaxed);
     fcgi_listener_accept_more(s);
     fcgi_listener_requeue(s);
-}
-
-bool fcgi_listener_open(struct fcgi_server *s)
-{
-    s->accepting = true;
-    return poll_listener(s);
 }
 
 void fcgi_listener_close(struct fcgi_server *s, bool take_waiting)

@@ -5,11 +5,9 @@
  * them answered and sends the answers (respond.c). connection.c accepts and closes connections,
  * poller.c decides which threads wait in the epoll.
  *
- * Life of a connection: accepted by a handler thread, PARKED in the epoll, BUSY while one thread
- * serves one request on it, PARKED again or closed. EPOLLONESHOT gives a readable connection to
- * one thread alone; that thread owns it until it parks it. Only fcgi_server_stop takes a PARKED
- * connection away from the epoll (CLOSING). A thread may already have fetched an event that names
- * such a connection, so those are freed after the last thread has ended.
+ * Life of a connection: accepted by a handler thread, parked in the epoll, taken by one thread that
+ * serves one request on it, parked again or closed. EPOLLONESHOT gives a readable connection to
+ * one thread alone; that thread owns it until it parks it.
  */
 #ifndef PARLEY_FCGI_INTERNAL_H
 #define PARLEY_FCGI_INTERNAL_H
@@ -29,12 +27,10 @@ enum { FCGI_GATHER_MAX = 16 };
 /* After so many requests in a row that were not gathered, twice as many threads poll. */
 enum { FCGI_UNGATHERED_MANY = 8 };
 
-enum conn_state { CONN_PARKED, CONN_BUSY, CONN_CLOSING };
-
 struct fcgi_conn {
-    FCGX_Request fcgx; /* fcgx.ipcFd is the descriptor; libfcgi closes it, too */
-    _Atomic int state; /* enum conn_state */
-    struct fcgi_conn *next, *prev;
+    FCGX_Request fcgx;  /* fcgx.ipcFd is the descriptor; libfcgi closes it, too */
+    atomic_bool parked; /* for C's memory order alone: the next thread sees what the last one did */
+    struct fcgi_conn *next, **at; /* in the list of all, and where that points to it */
 };
 
 /*
@@ -70,22 +66,20 @@ struct fcgi_server {
     size_t n_conns;
     bool accepting; /* new connections are wanted */
     bool polled;    /* the listener is in the epoll: while there is room for another connection */
-    int n_live;     /* threads that have not ended */
+    int n_ended;    /* threads that have */
     int n_pollers;
     struct fcgi_thread *idle; /* last in, first out: its memory is still in the processor's cache */
     atomic_bool requeue_due;  /* the listener could not be put back into the epoll */
     struct fcgi_thread *threads;
-    int n_threads;
+    int n_threads; /* that were started */
 };
 
 /* ---- connection.c ---- */
 
-/* Puts the listener into the epoll. False: the kernel has no memory for it. */
-MUSTCHECK bool fcgi_listener_open(struct fcgi_server *s);
 /* Takes the listener out of the epoll for good. With take_waiting, what waits in its queue is
  * accepted first. Later calls do nothing. */
 void fcgi_listener_close(struct fcgi_server *s, bool take_waiting);
-/* Puts the listener last in the order in which the kernel wakes processes. */
+/* Puts the listener into the epoll, last in the order in which the kernel wakes processes. */
 void fcgi_listener_requeue(struct fcgi_server *s);
 /* After an event of the listener: accepts, and requeues it. */
 void fcgi_listener_accept(struct fcgi_server *s);
@@ -93,11 +87,7 @@ void fcgi_listener_accept(struct fcgi_server *s);
 void fcgi_listener_accept_more(struct fcgi_server *s);
 /* Ends a request on c: c waits for its next one, or is closed. */
 void fcgi_conn_finish(struct fcgi_server *s, struct fcgi_conn *c, bool keep);
-/* True if c is the caller's now; false when the server is closing it. */
-MUSTCHECK bool fcgi_conn_take(struct fcgi_conn *c);
 void fcgi_conn_close(struct fcgi_server *s, struct fcgi_conn *c);
-/* Shuts down the connections that are parked, without freeing them. */
-void fcgi_conn_shutdown_parked(struct fcgi_server *s);
 
 /* ---- request_reader.c ---- */
 
@@ -115,7 +105,8 @@ struct fcgi_job {
     struct http_request req;
     enum err err; /* ERR_NOMEM: read, but there was no memory to hold it */
 };
-void fcgi_request_peek(const struct fcgi_server *s, struct fcgi_conn *c, struct fcgi_peek *out);
+/* Sees what has arrived on its connection. */
+void fcgi_request_peek(const struct fcgi_server *s, struct fcgi_job *job);
 /* Reads the request. False: the connection is to be closed. */
 MUSTCHECK bool fcgi_request_read(struct fcgi_thread *t, struct fcgi_job *job);
 /* Has it answered and sends the answer. False: the connection must be closed and not parked. */

@@ -14,6 +14,7 @@
 
 struct params {
     struct sv method, target, content_type, content_length, remote_addr, sent_at, end;
+    struct http_header *headers; /* NULL: there was no memory for them */
     size_t n_headers;
 };
 
@@ -37,32 +38,6 @@ static struct sv *param_named(struct params *p, struct sv name)
     return NULL;
 }
 
-static bool is_header(struct sv name)
-{
-    return sv_starts_with(name, SV("HTTP_"));
-}
-
-/* False for what cannot come from our nginx configuration. */
-static bool read_params(char *const *envp, struct params *p)
-{
-    for (; *envp; envp++) {
-        struct sv value = sv_from(*envp);
-        struct sv name = sv_cut(&value, '=');
-        if (is_header(name)) {
-            p->n_headers++;
-            continue;
-        }
-        if (p->end.p)
-            return false;
-        struct sv *to = param_named(p, name);
-        if (to && to->p)
-            return false;
-        if (to)
-            *to = value;
-    }
-    return sv_eq(p->end, SV("1")) && p->method.n > 0 && p->target.n > 0;
-}
-
 /* "HTTP_IF_MATCH" to "if-match". */
 static struct sv header_name(struct arena *arena, struct sv name)
 {
@@ -79,32 +54,44 @@ static struct sv header_name(struct arena *arena, struct sv name)
     return (struct sv){p, name.n};
 }
 
-static enum err read_headers(struct arena *arena, char *const *envp, const struct params *p,
-                             struct http_request *req)
+static void add_header(struct params *p, struct sv name, struct sv value)
+{
+    if (!name.p)
+        p->headers = NULL;
+    if (p->headers)
+        p->headers[p->n_headers++] = (struct http_header){name, value};
+}
+
+/* False for what cannot come from our nginx configuration. */
+static bool read_params(struct arena *arena, char *const *envp, struct params *p)
 {
     const struct sv content_type = SV("content-type");
     bool has_type = false;
     size_t n = 0;
-    /* One more for the content type, should it have come as a parameter only. */
-    struct http_header *h = arena_array(arena, p->n_headers + 1, sizeof *h);
-    if (!h)
-        return ERR_NOMEM;
+    while (envp[n])
+        n++;
+    p->headers = arena_array(arena, n + 1, sizeof *p->headers);
     for (; *envp; envp++) {
         struct sv value = sv_from(*envp);
         struct sv name = sv_cut(&value, '=');
-        if (!is_header(name))
+        if (sv_starts_with(name, SV("HTTP_"))) {
+            name = header_name(arena, name);
+            has_type = has_type || sv_eq(name, content_type);
+            add_header(p, name, value);
             continue;
-        h[n] = (struct http_header){header_name(arena, name), value};
-        if (!h[n].name.p)
-            return ERR_NOMEM;
-        has_type = has_type || sv_eq(h[n].name, content_type);
-        n++;
+        }
+        if (p->end.p)
+            return false;
+        struct sv *to = param_named(p, name);
+        if (to && to->p)
+            return false;
+        if (to)
+            *to = value;
     }
+    /* It may have come as a parameter only. */
     if (!has_type && p->content_type.n > 0)
-        h[n++] = (struct http_header){content_type, p->content_type};
-    req->headers = h;
-    req->n_headers = n;
-    return ERR_NONE;
+        add_header(p, content_type, p->content_type);
+    return sv_eq(p->end, SV("1")) && p->method.n > 0 && p->target.n > 0;
 }
 
 /* How long ago nginx sent the request, from its "1764000000.123" by the wall clock of this machine.
@@ -131,7 +118,7 @@ enum err fcgi_params_read(struct arena *arena, char *const *envp, struct http_re
 {
     struct params p = {.n_headers = 0};
     *content_length = 0;
-    if (!read_params(envp, &p))
+    if (!read_params(arena, envp, &p))
         return ERR_INVALID;
     /* Empty is what nginx sends for a request without a body. */
     if (p.content_length.n > 0 && !sv_to_u64(p.content_length, content_length))
@@ -141,5 +128,7 @@ enum err fcgi_params_read(struct arena *arena, char *const *envp, struct http_re
     req->target = p.target;
     req->remote_addr = p.remote_addr;
     req->queued_us = queued_us(p.sent_at);
-    return read_headers(arena, envp, &p, req);
+    req->headers = p.headers;
+    req->n_headers = p.headers ? p.n_headers : 0;
+    return p.headers ? ERR_NONE : ERR_NOMEM;
 }

@@ -55,12 +55,14 @@ static bool is_gathered(const struct fcgi_server *s, const unsigned char *p, siz
 /* libfcgi is only given a request whose first record is the one that nginx sends. Its parser of
  * other records writes beyond a stack buffer (FCGI_GET_VALUES), and loses its position when this
  * one is padded. nginx sends these 16 bytes in one piece, so fewer are a fault. */
-void fcgi_request_peek(const struct fcgi_server *s, struct fcgi_conn *c, struct fcgi_peek *out)
+void fcgi_request_peek(const struct fcgi_server *s, struct fcgi_job *job)
 {
+    struct fcgi_peek *out = &job->peek;
     FCGI_BeginRequestRecord r;
     unsigned char p[PEEK];
+    (void)atomic_load_explicit(&job->conn->parked, memory_order_acquire);
     *out = (struct fcgi_peek){.first = FIRST_BAD};
-    ssize_t n = recv(c->fcgx.ipcFd, p, sizeof p, MSG_PEEK | MSG_DONTWAIT);
+    ssize_t n = recv(job->conn->fcgx.ipcFd, p, sizeof p, MSG_PEEK | MSG_DONTWAIT);
     if (n == 0 || (n < 0 && errno == ECONNRESET))
         out->first = FIRST_NONE;
     if (n < (ssize_t)sizeof r)
@@ -145,27 +147,23 @@ bool fcgi_request_read(struct fcgi_thread *t, struct fcgi_job *job)
     return job->err != ERR_INVALID;
 }
 
-/* False: see fcgi_respond. */
-static bool answer_and_send(struct fcgi_thread *t, struct fcgi_job *job)
-{
-    const struct fcgi_settings *settings = &t->server->settings;
-    const FCGX_Request *r = &job->conn->fcgx;
-    struct http_request *req = &job->req;
-    struct http_response res;
-    http_response_init(&res, job->arena);
-    settings->answer(settings->service, job->arena, req, &res);
-    if (res.next_piece || res.body.n > SENT_AT_ONCE)
-        fcgi_poller_yield(t);
-    return fcgi_respond(r->ipcFd, r->requestId, &res, req->method == HTTP_HEAD);
-}
-
 bool fcgi_request_answer(struct fcgi_thread *t, struct fcgi_job *job)
 {
+    const struct fcgi_settings *settings = &t->server->settings;
     FCGX_Request *r = &job->conn->fcgx;
+    const bool head = job->req.method == HTTP_HEAD;
+    struct http_response res;
+    bool whole;
     atomic_fetch_add_explicit(&t->server->requests, 1, memory_order_relaxed);
-    const bool whole = job->err == ERR_NONE ? answer_and_send(t, job)
-                                            : fcgi_respond_nomem(r->ipcFd, r->requestId,
-                                                                 job->req.method == HTTP_HEAD);
+    if (job->err == ERR_NONE) {
+        http_response_init(&res, job->arena);
+        settings->answer(settings->service, job->arena, &job->req, &res);
+        if (res.next_piece || res.body.n > SENT_AT_ONCE)
+            fcgi_poller_yield(t);
+        whole = fcgi_respond(r->ipcFd, r->requestId, &res, head);
+    } else {
+        whole = fcgi_respond_nomem(r->ipcFd, r->requestId, head);
+    }
     /* Not FCGX_Finish_r, which would send an end record as well. */
     FCGX_Free(r, 0);
     return whole && r->keepConnection;

@@ -6,13 +6,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-/* The connection is the caller's: sees what has arrived on it. */
-static void begin_job(struct fcgi_server *s, struct fcgi_conn *c, struct fcgi_job *job)
-{
-    job->conn = c;
-    fcgi_request_peek(s, c, &job->peek);
-}
-
 /* Requests that are not gathered may take long. They are served next, or by other threads as soon
  * as this one waits. Back in the epoll they could be taken and put back again and again. */
 static void defer_conn(struct fcgi_thread *t, struct fcgi_conn *c)
@@ -34,8 +27,9 @@ static size_t gather(struct fcgi_thread *t, struct fcgi_job jobs[FCGI_GATHER_MAX
         struct fcgi_conn *c = e[i].data.ptr;
         if (e[i].data.ptr == &s->settings.listen_fd) {
             fcgi_listener_accept(s);
-        } else if (e[i].data.ptr != &s->wake_fd && fcgi_conn_take(c)) {
-            begin_job(s, c, &jobs[taken]);
+        } else if (e[i].data.ptr != &s->wake_fd) {
+            jobs[taken].conn = c;
+            fcgi_request_peek(s, &jobs[taken]);
             if (jobs[taken].peek.gather)
                 taken++;
             else
@@ -109,7 +103,8 @@ static void serve_one(struct fcgi_thread *t, struct fcgi_conn *c)
     size_t taken = 1;
     if (slot)
         atomic_fetch_add_explicit(&slot->threads_busy, 1, memory_order_relaxed);
-    begin_job(s, c, &jobs[0]);
+    jobs[0].conn = c;
+    fcgi_request_peek(s, &jobs[0]);
     const bool gathers = jobs[0].peek.gather && s->settings.gathers(s->settings.service);
     if (gathers)
         taken = gather(t, jobs);

@@ -2,7 +2,6 @@
 /* Start and stop of a FastCGI server, and the loop of its handler threads. */
 #include "fcgi_internal.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -16,7 +15,6 @@ enum {
     /* What a request may need in addition to its body before a handler runs: nginx's header
      * buffers. */
     ARENA_WITHOUT_BODY = 128 * 1024,
-    THREAD_STACK = 1024 * 1024,
     REQUEUE_PAUSE_MS = 20
 };
 
@@ -39,51 +37,30 @@ static void *thread_main(void *arg)
             continue;
         if (e.data.ptr == &s->settings.listen_fd)
             fcgi_listener_accept(s);
-        else if (e.data.ptr != &s->wake_fd && fcgi_conn_take(e.data.ptr))
+        else if (e.data.ptr != &s->wake_fd)
             fcgi_serve(t, e.data.ptr);
     }
     pthread_mutex_lock(&s->lock);
-    s->n_live--;
+    s->n_ended++;
     pthread_cond_signal(&s->ended);
     pthread_mutex_unlock(&s->lock);
     return NULL;
 }
 
-static enum err start_thread(struct fcgi_server *s, const pthread_attr_t *attr)
+static enum err start_thread(struct fcgi_server *s)
 {
     struct fcgi_thread *t = &s->threads[s->n_threads];
     t->server = s;
     if (!fcgi_thread_arena(t, 0))
         return ERR_NOMEM;
     (void)sem_init(&t->wake, 0, 0); /* fails for values that are too large only */
-    /* Held until the thread is counted, so that it cannot end uncounted. */
-    pthread_mutex_lock(&s->lock);
-    int e = thread_start(&t->id, attr, thread_main, t);
-    if (e == 0) {
-        s->n_live++;
-        s->n_threads++;
-    }
-    pthread_mutex_unlock(&s->lock);
-    if (e != 0) {
+    if (thread_start(&t->id, thread_main, t) != 0) {
         sem_destroy(&t->wake);
         arena_destroy(t->arenas[0]);
-    }
-    return e == 0 ? ERR_NONE : ERR_NOMEM;
-}
-
-/* thread_start blocks all signals: libfcgi does not repeat a read that one interrupted. */
-static enum err start_threads(struct fcgi_server *s)
-{
-    enum err e = ERR_NONE;
-    pthread_attr_t attr;
-    if (pthread_attr_init(&attr) != 0)
         return ERR_NOMEM;
-    if (pthread_attr_setstacksize(&attr, THREAD_STACK) != 0)
-        e = ERR_NOMEM;
-    while (e == ERR_NONE && s->n_threads < s->settings.threads)
-        e = start_thread(s, &attr);
-    pthread_attr_destroy(&attr);
-    return e;
+    }
+    s->n_threads++;
+    return ERR_NONE;
 }
 
 static enum err open_epoll(struct fcgi_server *s)
@@ -95,7 +72,9 @@ static enum err open_epoll(struct fcgi_server *s)
     struct epoll_event wake = {.events = EPOLLIN, .data = {.ptr = &s->wake_fd}};
     if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->wake_fd, &wake) != 0)
         return ERR_INTERNAL;
-    return fcgi_listener_open(s) ? ERR_NONE : ERR_INTERNAL;
+    s->accepting = true;
+    fcgi_listener_requeue(s);
+    return atomic_load(&s->requeue_due) ? ERR_INTERNAL : ERR_NONE;
 }
 
 /* No thread is left. */
@@ -142,8 +121,8 @@ enum err fcgi_server_start(const struct fcgi_settings *settings, struct fcgi_ser
         return ERR_NOMEM;
     }
     enum err e = open_epoll(s);
-    if (e == ERR_NONE)
-        e = start_threads(s);
+    while (e == ERR_NONE && s->n_threads < settings->threads)
+        e = start_thread(s);
     if (e != ERR_NONE) {
         (void)fcgi_server_stop(s, INT_MAX);
         return e;
@@ -174,23 +153,19 @@ static bool wait_for_threads(struct fcgi_server *s, int grace_ms)
 {
     const int64_t until = deadline_in_ms(grace_ms).at_us;
     pthread_mutex_lock(&s->lock);
-    while (s->n_live > 0 && thread_cond_wait(&s->ended, &s->lock, until))
+    while (s->n_ended < s->n_threads && thread_cond_wait(&s->ended, &s->lock, until))
         continue;
-    bool all = s->n_live == 0;
+    const bool all = s->n_ended == s->n_threads;
     pthread_mutex_unlock(&s->lock);
     return all;
 }
 
 bool fcgi_server_stop(struct fcgi_server *s, int grace_ms)
 {
-    const uint64_t one = 1;
     fcgi_listener_close(s, false);
     atomic_store(&s->stopping, true);
-    fcgi_conn_shutdown_parked(s);
     fcgi_poller_stop(s);
-    /* Fails only when the counter is full, and then it wakes as well. */
-    if (s->wake_fd >= 0 && write(s->wake_fd, &one, sizeof one) < 0 && errno != EAGAIN)
-        return false;
+    (void)eventfd_write(s->wake_fd, 1);
     if (!wait_for_threads(s, grace_ms))
         return false;
     for (int i = 0; i < s->n_threads; i++)

@@ -16,7 +16,7 @@ enum {
     NGINX_MIN = 16
 };
 
-void descriptors_raise(void)
+static void raise_limit(void)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
@@ -48,6 +48,7 @@ int64_t descriptors_for_nginx(const struct config *cfg)
 
 bool descriptors_enough(const struct config *cfg, char *why, size_t n)
 {
+    raise_limit();
     const int64_t need = reserved(cfg) + NGINX_MIN, limit = process_limit();
     if (limit >= need)
         return true;

@@ -1,5 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of server/ share; parley/server/server.h says which processes there are. */
+/*
+ * What the files of server/ share; parley/server/server.h says which processes there are. The
+ * supervisor is one thread without locks: its loop (supervisor.c), planned replacement (reload.c),
+ * worker processes and worker sets (worker_table.c).
+ *
+ * A worker set is one reading of the configuration with a number of slots; one worker at a time
+ * fills a slot. A worker that is replaced, by a reload or by recycling, leaves its slot and drains.
+ * At most two sets have workers: the next reload waits for those that drain.
+ */
 #ifndef PARLEY_SERVER_INTERNAL_H
 #define PARLEY_SERVER_INTERNAL_H
 
@@ -15,36 +23,40 @@
 #include "parley/cache/cache.h"
 #include "parley/config/config.h"
 #include "parley/db/hosts.h"
+#include "parley/obs/log.h"
 #include "parley/obs/metrics.h"
 #include "parley/server/server.h"
 
-/* ---- shared.c: what the workers of a host share ---- */
-
-/* Mapped by the supervisor before it forks. Atomics only: a process that is killed holds nothing.
- * A worker's number is its index in all tables here. A later worker gets the number of one that
- * has ended. */
+/* What the workers of a host share, mapped by the supervisor before it forks. Atomics only: a
+ * process that is killed holds nothing. A worker's number is its index in all tables here. A later
+ * worker gets the number of one that has ended. */
 struct shared {
     struct api_host host;
-    int64_t started_at;          /* of the service; wall clock, us */
-    atomic_bool served;          /* a worker has been ready once */
-    _Atomic int reason_state;    /* the first writes reason: 0 free, 1 being written, 2 complete */
-    char reason[API_REASON_MAX]; /* why a worker ended with EXIT_MISCONFIGURED, or a check failed */
+    int64_t started_at; /* of the service; wall clock, us */
+    atomic_bool served; /* a worker has been ready once */
     struct {
         atomic_bool ready;                    /* it takes requests and has PostgreSQL */
         atomic_bool wants_replacement;        /* it has served PARLEY_RECYCLE requests */
-    } flags[API_SLOTS_MAX];                   /* set by the worker */
+        char reason[API_REASON_MAX];          /* why it could not begin; else "" */
+    } reports[API_SLOTS_MAX];                 /* each written by its worker */
     struct metrics_slot slots[API_SLOTS_MAX]; /* pages that nobody has touched cost nothing */
 };
 
-struct shared *shared_map(void);                              /* NULL when there is no memory */
-void shared_unmap(struct shared *s);                          /* NULL is fine */
-void shared_set_reason(struct shared *s, const char *reason); /* the first one stays */
-const char *shared_reason(const struct shared *s);            /* NULL: none was given */
-void shared_clear_reason(struct shared *s);
-/* Before a worker with this number is forked. The counters stay, so that no sum ever goes back. */
-void shared_worker_begin(struct shared *s, size_t worker);
-/* After it ended: nothing of it is open any more. */
-void shared_worker_end(struct shared *s, size_t worker);
+/* What a worker is started with. */
+struct worker_run {
+    const struct config *cfg;
+    int listen_fd, admin_fd; /* borrowed */
+    size_t worker;           /* its number */
+    size_t n_workers;
+    /* It takes no request before PostgreSQL has answered, and ends if that is away: others serve
+     * until then. */
+    bool replaces;
+    /* What the workers of this host share; borrowed. */
+    struct shared *shared;
+    struct cache_shared *cache;
+    struct auth_shared *auth;
+    struct db_hosts_shared *hosts;
+};
 
 /* ---- descriptors.c ---- */
 
@@ -75,10 +87,22 @@ void listener_close(struct listener *l);
 MUSTCHECK int listener_lock(const char *path, char *why, size_t why_n);
 void listener_unlock(int fd, const char *path); /* -1 is fine */
 
-/* ---- respawn.c: when a worker that died is started again ---- */
+/* ---- the supervisor ---- */
+
+enum { NO_WORKER = -1 };
+
+/* A row of the worker table; its index is the worker's number. */
+struct worker_process {
+    pid_t pid; /* 0: the row is free */
+    int64_t started_us;
+    int64_t drain_us; /* of its configuration */
+    bool draining;    /* it was told to */
+    int64_t kill_at_us;
+};
 
 enum { RESPAWN_DEATHS = 10 };
 
+/* When a worker that died is started again. */
 struct respawn {
     int64_t delay_us;
     int64_t deaths[RESPAWN_DEATHS]; /* when, as a ring */
@@ -86,39 +110,76 @@ struct respawn {
     int64_t looping_until_us; /* one minute after RESPAWN_DEATHS within a minute; else 0 */
 };
 
+struct worker_slot {
+    int worker;          /* its number, or NO_WORKER */
+    int64_t start_at_us; /* while there is none */
+    struct respawn respawn;
+};
+
+struct worker_set {
+    int64_t number;
+    const struct config *cfg;
+    struct config loaded; /* owned; empty if cfg is another's */
+    size_t n;
+    struct worker_slot slots[];
+};
+
+struct supervisor {
+    worker_fn worker;
+    int lock_fd;
+    struct listener listen, admin;
+    struct worker_run run; /* what all workers are given */
+    struct worker_process workers[API_SLOTS_MAX];
+    struct worker_set *current;
+    sigset_t signals;
+    bool stopping;
+    int exit_status;
+    /* reload.c */
+    bool reload_wanted;
+    struct worker_set *next;      /* its workers are being started */
+    struct worker_slot *recycled; /* whose worker that of next replaces; NULL: next is a reload */
+    int64_t due_us;               /* when the workers of next must be ready */
+    int64_t recycle_us;           /* no recycling before */
+};
+
+/* ---- worker_table.c ---- */
+
+/* How many cores this process may use. */
+size_t server_cores(void);
+
 /* Records a death and gives the time to wait before a restart: 100 ms, doubled up to 5 s while
  * workers die before they are ready. A worker that has served is restarted after 100 ms. */
 int64_t respawn_after_death(struct respawn *r, bool served, int64_t now_us);
 bool respawn_is_looping(const struct respawn *r, int64_t now_us);
 
-/* ---- signals.c ---- */
+/* A set of n slots without workers. NULL: no memory. */
+struct worker_set *worker_set_create(const struct config *cfg, int64_t number, size_t n);
+void worker_set_destroy(struct worker_set *set); /* NULL is fine */
+/* The slot of that worker; NULL: it has none in this set. */
+struct worker_slot *worker_set_slot_of(struct worker_set *set, int worker);
 
-/* What the supervisor waits for; blocked in it before it forks, and so in the workers, too. */
-void signals_block(sigset_t *set);
-/* Waits for one of set until at_us on the monotonic clock (INT64_MAX: for ever). 0: none came. */
-int signals_wait(const sigset_t *set, int64_t at_us);
-/* In a child: asks for this signal when the parent ends. False: it has ended already. */
-MUSTCHECK bool signals_follow_parent(pid_t parent, int signo);
+/* Starts a worker of set. Its number, or NO_WORKER after a line in the log. replaces: see
+ * worker_run. */
+int worker_table_start(struct supervisor *s, const struct worker_set *set, bool replaces);
+/* Tells it to drain and end. It is killed if it does not within its drain time and a margin, or
+ * within cap_us if that is shorter. */
+void worker_table_drain(struct supervisor *s, int worker, int64_t cap_us);
+/* After the process has ended: makes its row free. Its number; NO_WORKER: pid is no worker's. */
+int worker_table_reap(struct supervisor *s, pid_t pid, bool clean, bool *was_draining);
+bool worker_table_any(const struct supervisor *s, bool draining_only);
+/* Whether the worker that has or last had this number was ready. */
+bool worker_table_is_ready(const struct supervisor *s, int worker);
+/* Kills workers that should have ended by now. */
+void worker_table_kill_late(struct supervisor *s);
+void worker_table_log(enum log_level level, const char *event, int worker, pid_t pid);
 
-/* ---- worker_set.c ---- */
+/* ---- reload.c ---- */
 
-/* How many cores this process may use. */
-size_t server_cores(void);
-
-/* ---- worker.c ---- */
-
-/* What a worker is started with. */
-struct worker_run {
-    const struct config *cfg;
-    int listen_fd, admin_fd; /* borrowed */
-    size_t worker;           /* its number */
-    size_t n_workers;
-    bool replaces; /* takes no request before PostgreSQL has answered: others serve until then */
-    /* What the workers of this host share; borrowed. */
-    struct shared *shared;
-    struct cache_shared *cache;
-    struct auth_shared *auth;
-    struct db_hosts_shared *hosts;
-};
+void reload_request(struct supervisor *s);
+/* Continues what is under way, begins what is due. */
+void reload_step(struct supervisor *s);
+/* A worker has ended that was not draining. True: a reload or recycling waited for it, and has
+ * failed now. */
+bool reload_lost(struct supervisor *s, int worker);
 
 #endif

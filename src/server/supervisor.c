@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The supervisor: opens what workers share, starts and restarts them, handles signals, stops the
  * service. */
-#include "supervisor_internal.h"
+#include "server_internal.h"
 
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -20,39 +21,17 @@ static void stop_service(struct supervisor *s, int status, int64_t within_us)
      * the signal: each worker empties the listener's queue when it gets that. */
     (void)shutdown(s->listen.fd, SHUT_RD);
     (void)shutdown(s->admin.fd, SHUT_RD);
-    reload_stop(s);
     for (int i = 0; i < API_SLOTS_MAX; i++)
         worker_table_drain(s, i, within_us);
 }
 
-/* Prints one line, however many workers found it. */
-static void stop_misconfigured(struct supervisor *s)
+/* So that /readyz reports them. */
+static void count_crash_loops(struct supervisor *s)
 {
-    const char *reason = shared_reason(s->run.shared);
-    fprintf(stderr, "parley: %s\n",
-            reason ? reason : "a worker found the configuration to be wrong");
-    stop_service(s, EXIT_MISCONFIGURED, misconfigured_us);
-}
-
-static int64_t earlier(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-/* The time at which the first of them is over. */
-static int64_t count_crash_loops(struct supervisor *s)
-{
-    const int64_t now = clock_mono_us();
-    int64_t n = 0, next = INT64_MAX;
-    for (size_t i = 0; i < s->current->n; i++) {
-        const struct respawn *r = &s->current->slots[i].respawn;
-        if (!respawn_is_looping(r, now))
-            continue;
-        n++;
-        next = earlier(next, r->looping_until_us);
-    }
+    int64_t n = 0;
+    for (size_t i = 0; i < s->current->n; i++)
+        n += respawn_is_looping(&s->current->slots[i].respawn, clock_mono_us());
     atomic_store(&s->run.shared->host.crash_looping, n);
-    return next;
 }
 
 static void log_death(int worker, pid_t pid, int status, int64_t restart_us)
@@ -86,19 +65,25 @@ static int64_t release_slot(struct worker_slot *slot, bool served, bool clean)
     return delay;
 }
 
+static bool exited_with(int status, int exit_status)
+{
+    return WIFEXITED(status) && WEXITSTATUS(status) == exit_status;
+}
+
 static void worker_ended(struct supervisor *s, pid_t pid, int status)
 {
     bool was_draining;
     int64_t restart_us = -1;
-    const bool clean = process_exited_with(status, EXIT_GOOD);
-    const int worker = worker_table_reap(s, pid, status, &was_draining);
+    const bool clean = exited_with(status, EXIT_GOOD);
+    const int worker = worker_table_reap(s, pid, clean, &was_draining);
     if (worker == NO_WORKER)
         return; /* a child that this process had before it executed parley */
     struct worker_slot *slot = worker_set_slot_of(s->current, worker);
-    if (!s->stopping && !was_draining && !reload_lost(s, worker, status) && slot) {
-        if (process_exited_with(status, EXIT_MISCONFIGURED) &&
-            !atomic_load(&s->run.shared->served)) {
-            stop_misconfigured(s);
+    if (!s->stopping && !was_draining && !reload_lost(s, worker) && slot) {
+        if (exited_with(status, EXIT_MISCONFIGURED) && !atomic_load(&s->run.shared->served)) {
+            /* One line, however many workers found it. */
+            fprintf(stderr, "parley: %s\n", s->run.shared->reports[worker].reason);
+            stop_service(s, EXIT_MISCONFIGURED, misconfigured_us);
             return;
         }
         restart_us = release_slot(slot, worker_table_is_ready(s, worker), clean);
@@ -113,30 +98,21 @@ static void reap_children(struct supervisor *s)
 {
     int status;
     pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        if (pid == s->checker)
-            reload_checked(s, status);
-        else
-            worker_ended(s, pid, status);
-    }
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        worker_ended(s, pid, status);
 }
 
-/* Starts workers that are due. The time of the next one. */
-static int64_t start_due(struct supervisor *s)
+static void start_due(struct supervisor *s)
 {
-    int64_t next = INT64_MAX;
     for (size_t i = 0; i < s->current->n; i++) {
         struct worker_slot *slot = &s->current->slots[i];
-        if (slot->worker == NO_WORKER && slot->start_at_us <= clock_mono_us()) {
-            const int64_t now = clock_mono_us();
-            slot->worker = worker_table_start(s, s->current, false);
-            if (slot->worker == NO_WORKER)
-                slot->start_at_us = now + respawn_after_death(&slot->respawn, false, now);
-        }
-        if (slot->worker == NO_WORKER && slot->start_at_us < next)
-            next = slot->start_at_us;
+        const int64_t now = clock_mono_us();
+        if (slot->worker != NO_WORKER || now < slot->start_at_us)
+            continue;
+        slot->worker = worker_table_start(s, s->current, false);
+        if (slot->worker == NO_WORKER)
+            slot->start_at_us = now + respawn_after_death(&slot->respawn, false, now);
     }
-    return next;
 }
 
 static void handle_signal(struct supervisor *s, int signo)
@@ -151,21 +127,43 @@ static void handle_signal(struct supervisor *s, int signo)
 
 static void run_loop(struct supervisor *s)
 {
-    while (!s->stopping || worker_table_any(s, false) || s->checker > 0) {
-        int64_t next = worker_table_kill_late(s);
+    /* How late what is due may be, and the flags of workers are seen. */
+    static const struct timespec tick = {.tv_nsec = 50 * 1000000};
+    while (!s->stopping || worker_table_any(s, false)) {
+        worker_table_kill_late(s);
         if (!s->stopping) {
-            next = earlier(next, start_due(s));
-            next = earlier(next, reload_step(s));
-            next = earlier(next, count_crash_loops(s));
+            start_due(s);
+            reload_step(s);
+            count_crash_loops(s);
         }
-        handle_signal(s, signals_wait(&s->signals, next));
+        handle_signal(s, sigtimedwait(&s->signals, NULL, &tick));
         reap_children(s);
     }
 }
 
+/* Signals are blocked and waited for, here and in workers: no signal handler runs any code. */
+static void block_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
+    sigaddset(set, SIGCHLD);
+    sigprocmask(SIG_BLOCK, set, NULL);
+}
+
+static struct shared *map_shared(void)
+{
+    struct shared *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE,
+                            MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (s == MAP_FAILED)
+        return NULL;
+    s->started_at = clock_wall_us();
+    return s;
+}
+
 static enum err open_shared(struct supervisor *s, const struct config *cfg, char *why, size_t why_n)
 {
-    descriptors_raise();
     if (!descriptors_enough(cfg, why, why_n)) {
         s->exit_status = EXIT_MISCONFIGURED;
         return ERR_INVALID;
@@ -185,10 +183,10 @@ static enum err open_shared(struct supervisor *s, const struct config *cfg, char
                  (long long)cfg->memory);
         return ERR_INVALID;
     }
-    s->run.shared = shared_map();
+    s->run.shared = map_shared();
     s->run.auth = auth_shared_map();
     s->run.hosts = db_hosts_shared_map(cfg->hosts_one, PARLEY_VERSION);
-    s->current = worker_set_create(cfg, 1);
+    s->current = worker_set_create(cfg, 1, server_workers(cfg));
     if (s->run.shared && s->run.auth && s->run.hosts && s->current) {
         atomic_store(&s->run.shared->host.worker_set, s->current->number);
         return ERR_NONE;
@@ -197,13 +195,13 @@ static enum err open_shared(struct supervisor *s, const struct config *cfg, char
     return ERR_NOMEM;
 }
 
-int supervisor_run(const struct config *cfg, worker_fn worker, check_fn check)
+int supervisor_run(const struct config *cfg, worker_fn worker)
 {
     char why[320];
-    struct supervisor s = {.worker = worker, .check = check, .replacement = NO_WORKER};
+    struct supervisor s = {.worker = worker};
     s.lock_fd = s.listen.fd = s.admin.fd = -1;
     s.exit_status = EXIT_FAULT;
-    signals_block(&s.signals);
+    block_signals(&s.signals);
     /* Whoever reads the log may have gone: a write then fails and does not end the process. */
     (void)signal(SIGPIPE, SIG_IGN);
     if (open_shared(&s, cfg, why, sizeof why) != ERR_NONE) {
@@ -223,10 +221,10 @@ int supervisor_run(const struct config *cfg, worker_fn worker, check_fn check)
     listener_close(&s.listen);
     listener_close(&s.admin);
     listener_unlock(s.lock_fd, cfg->listen);
-    shared_unmap(s.run.shared);
     auth_shared_unmap(s.run.auth);
     db_hosts_shared_unmap(s.run.hosts);
     cache_shared_unmap(s.run.cache);
     worker_set_destroy(s.current);
+    worker_set_destroy(s.next);
     return s.exit_status;
 }

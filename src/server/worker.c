@@ -200,24 +200,33 @@ static enum err open_all(struct worker *w)
     return service->sessions ? ERR_NONE : ERR_NOMEM;
 }
 
-/* A wrong configuration ends a worker only until PostgreSQL was usable once. What becomes wrong
- * later (a newer schema) is shown by /readyz, while the caches go on answering. */
-static bool is_misconfigured(struct worker *w)
+/* Whether the worker cannot begin: the configuration is wrong, or PostgreSQL is away and others
+ * serve. Not after PostgreSQL was usable once. What becomes wrong later (a newer schema) is shown
+ * by /readyz, while the caches go on answering. */
+static bool cannot_begin(struct worker *w)
 {
     struct db_status status;
     db_status(w->service.db, &status);
+    const bool away = w->run->replaces && status.state == DB_DOWN;
     w->was_up = w->was_up || (status.state == DB_UP && auth_is_ready(w->service.auth));
-    if (w->was_up || status.state != DB_MISCONFIGURED)
+    if (w->was_up || (status.state != DB_MISCONFIGURED && !away))
         return false;
-    shared_set_reason(w->run->shared, status.reason);
+    snprintf(w->run->shared->reports[w->run->worker].reason, API_REASON_MAX, "%s", status.reason);
     return true;
+}
+
+/* Waits up to ms for SIGTERM; whether it came. */
+static bool told_to_end(const sigset_t *term, long ms)
+{
+    const struct timespec ts = {.tv_nsec = ms * 1000000};
+    return sigtimedwait(term, NULL, &ts) == SIGTERM;
 }
 
 /* Serves until nginx has closed its connections, or the time is over. Closing a connection from
  * here just as nginx writes to it would give a POST a 502. */
 static void drain(struct worker *w, const sigset_t *term)
 {
-    struct deadline end = deadline_in_ms(w->run->cfg->drain_s * 1000);
+    const struct deadline end = deadline_in_ms(w->run->cfg->drain_s * 1000);
     if (getppid() != w->parent) {
         /* The supervisor was killed: do what it does when the whole service ends. */
         (void)shutdown(w->run->listen_fd, SHUT_RD);
@@ -225,10 +234,8 @@ static void drain(struct worker *w, const sigset_t *term)
     }
     fcgi_server_drain(w->server);
     fcgi_server_drain(w->admin);
-    while (fcgi_server_connections(w->server) > 0 && !deadline_passed(end)) {
-        struct deadline tick = deadline_earlier(end, deadline_in_ms(DRAIN_TICK_MS));
-        (void)signals_wait(term, tick.at_us);
-    }
+    while (fcgi_server_connections(w->server) > 0 && !deadline_passed(end))
+        (void)told_to_end(term, DRAIN_TICK_MS);
 }
 
 /* False: a thread is still busy, and what it uses must stay. */
@@ -246,13 +253,6 @@ static bool close_all(struct worker *w)
     return true;
 }
 
-/* The supervisor then starts a replacement, and tells this worker to drain when that is ready. */
-static void ask_for_replacement(struct worker *w)
-{
-    if (w->recycle_at > 0 && fcgi_server_requests(w->server) >= w->recycle_at)
-        atomic_store(&w->run->shared->flags[w->run->worker].wants_replacement, true);
-}
-
 /* A host that is not registered yet refuses writes. So requests wait until it is, but not while
  * PostgreSQL is away: reads are answered without it. */
 static bool may_begin(const struct worker *w)
@@ -262,54 +262,45 @@ static bool may_begin(const struct worker *w)
             deadline_passed(w->begin_by));
 }
 
-/* Waits until the worker may take requests. False: it must end with *status. */
-static bool wait_to_begin(struct worker *w, const sigset_t *term, int *status)
-{
-    do {
-        *status = is_misconfigured(w) ? EXIT_MISCONFIGURED : EXIT_GOOD;
-        if (*status != EXIT_GOOD || may_begin(w))
-            return *status == EXIT_GOOD;
-    } while (signals_wait(term, deadline_in_ms(START_TICK_MS).at_us) != SIGTERM);
-    return false;
-}
-
-/* Does periodic work until SIGTERM, or until the configuration is found to be wrong. Returns the
- * exit status. */
-static int worker_loop(struct worker *w, const sigset_t *term)
+/* That it serves and has PostgreSQL, and when it is to be replaced. The supervisor then starts
+ * another worker, and tells this one to drain when that is ready. */
+static void report(const struct worker *w)
 {
     struct shared *shared = w->run->shared;
-    for (unsigned ticks = 1; !is_misconfigured(w); ticks++) {
-        if (w->was_up && !atomic_load(&shared->flags[w->run->worker].ready)) {
-            atomic_store(&shared->served, true);
-            atomic_store(&shared->flags[w->run->worker].ready, true);
-        }
-        if (signals_wait(term, deadline_in_ms(TICK_MS).at_us) == SIGTERM)
-            return EXIT_GOOD;
-        ask_for_replacement(w);
-        if (ticks % TRIM_TICKS == 0)
-            (void)malloc_trim(0);
-    }
-    return EXIT_MISCONFIGURED;
+    atomic_store(&shared->served, true);
+    atomic_store(&shared->reports[w->run->worker].ready, true);
+    if (w->recycle_at > 0 && fcgi_server_requests(w->server) >= w->recycle_at)
+        atomic_store(&shared->reports[w->run->worker].wants_replacement, true);
 }
 
-static int serve(struct worker *w)
+/* Begins to serve when it may, and does periodic work until SIGTERM, or until it cannot begin.
+ * Returns the exit status. */
+static int worker_loop(struct worker *w)
 {
-    int status;
     sigset_t term;
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
     w->begin_by = deadline_in_ms(w->run->cfg->connect_ms + BEGIN_MS);
-    if (!wait_to_begin(w, &term, &status))
-        return status;
-    enum err e = start_servers(w);
-    if (e != ERR_NONE) {
-        log_say(LOG_ERROR, "worker_failed", "cannot start: %s", err_name(e));
-        return EXIT_FAULT;
+    for (unsigned ticks = 1; !cannot_begin(w); ticks++) {
+        if (!w->server && may_begin(w)) {
+            const enum err e = start_servers(w);
+            if (e != ERR_NONE) {
+                log_say(LOG_ERROR, "worker_failed", "cannot start: %s", err_name(e));
+                return EXIT_FAULT;
+            }
+        }
+        if (w->server && w->was_up)
+            report(w);
+        if (told_to_end(&term, w->server ? TICK_MS : START_TICK_MS)) {
+            if (w->server)
+                drain(w, &term);
+            return EXIT_GOOD;
+        }
+        if (ticks % TRIM_TICKS == 0)
+            (void)malloc_trim(0);
     }
-    status = worker_loop(w, &term);
-    if (status == EXIT_GOOD)
-        drain(w, &term);
-    return status;
+    /* One that replaces another has served nothing: a clean end. */
+    return w->run->replaces ? EXIT_GOOD : EXIT_MISCONFIGURED;
 }
 
 /* Up to a tenth less or more: workers that started together are not replaced together. */
@@ -350,7 +341,7 @@ int worker_main(const struct worker_run *run)
         (void)close_all(&w);
         return EXIT_FAULT;
     }
-    int status = serve(&w);
+    const int status = worker_loop(&w);
     if (close_all(&w))
         return status;
     /* That request may commit without updating the caches: not a clean end. */

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* The worker processes: started, told to drain, killed when late, reaped. */
-#include "supervisor_internal.h"
+/* The worker processes, which are started, told to drain, killed when late, reaped; the slots of a
+ * worker set; when a worker that died is started again. */
+#include "server_internal.h"
 
 #include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "parley/base/clock.h"
@@ -15,6 +18,68 @@ _Static_assert((int)API_SLOTS_MAX <= (int)DB_HOSTS_SLOTS_MAX,
 /* A worker ends by itself when its drain time is over; it is killed this much later. */
 static const int64_t kill_margin_us = 3 * 1000000;
 
+size_t server_cores(void)
+{
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return n < 1 ? 1 : (size_t)n;
+}
+
+size_t server_workers(const struct config *cfg)
+{
+    const size_t n = cfg->workers > 0 ? (size_t)cfg->workers : server_cores();
+    return n > 256 ? 256 : n;
+}
+
+struct worker_set *worker_set_create(const struct config *cfg, int64_t number, size_t n)
+{
+    struct worker_set *set = calloc(1, sizeof *set + n * sizeof set->slots[0]);
+    if (!set)
+        return NULL;
+    set->number = number;
+    set->cfg = cfg;
+    set->n = n;
+    for (size_t i = 0; i < n; i++)
+        set->slots[i].worker = NO_WORKER;
+    return set;
+}
+
+void worker_set_destroy(struct worker_set *set)
+{
+    if (set)
+        config_free(&set->loaded);
+    free(set);
+}
+
+struct worker_slot *worker_set_slot_of(struct worker_set *set, int worker)
+{
+    for (size_t i = 0; i < set->n; i++)
+        if (set->slots[i].worker == worker)
+            return &set->slots[i];
+    return NULL;
+}
+
+int64_t respawn_after_death(struct respawn *r, bool served, int64_t now_us)
+{
+    const int64_t first = 100 * 1000, longest = 5 * 1000000, minute = 60 * 1000000;
+    if (served || r->delay_us == 0)
+        r->delay_us = first;
+    else
+        r->delay_us = r->delay_us * 2 < longest ? r->delay_us * 2 : longest;
+    r->deaths[r->n_deaths++ % RESPAWN_DEATHS] = now_us;
+    /* The entry that is overwritten next is the oldest of the last RESPAWN_DEATHS. */
+    int64_t oldest = r->deaths[r->n_deaths % RESPAWN_DEATHS];
+    const bool looping = r->n_deaths >= RESPAWN_DEATHS && now_us - oldest <= minute;
+    r->looping_until_us = looping ? now_us + minute : 0;
+    return r->delay_us;
+}
+
+bool respawn_is_looping(const struct respawn *r, int64_t now_us)
+{
+    return now_us < r->looping_until_us;
+}
+
 void worker_table_log(enum log_level level, const char *event, int worker, pid_t pid)
 {
     struct log_line l;
@@ -22,6 +87,12 @@ void worker_table_log(enum log_level level, const char *event, int worker, pid_t
     log_int(&l, "worker", worker);
     log_int(&l, "worker_pid", pid);
     log_end(&l);
+}
+
+/* False: the parent has ended. Else this process is told to drain when it does. */
+static bool follow_parent(pid_t parent)
+{
+    return prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent;
 }
 
 static void run_worker(const struct supervisor *s, const struct worker_set *set, size_t worker,
@@ -32,10 +103,10 @@ static void run_worker(const struct supervisor *s, const struct worker_set *set,
     run.listen_fd = s->listen.fd;
     run.admin_fd = s->admin.fd;
     run.worker = worker;
-    run.n_workers = set->n;
+    run.n_workers = server_workers(set->cfg);
     run.replaces = replaces;
     /* _exit: the child must not clean up what belongs to the supervisor. */
-    _exit(signals_follow_parent(parent, SIGTERM) ? s->worker(&run) : EXIT_FAULT);
+    _exit(follow_parent(parent) ? s->worker(&run) : EXIT_FAULT);
 }
 
 /* The first row with this pid; 0: a free one. */
@@ -55,7 +126,15 @@ int worker_table_start(struct supervisor *s, const struct worker_set *set, bool 
         log_say(LOG_ERROR, "bug", "the worker table is full");
         return NO_WORKER;
     }
-    shared_worker_begin(s->run.shared, (size_t)worker);
+    struct shared *shared = s->run.shared;
+    atomic_store(&shared->reports[worker].ready, false);
+    atomic_store(&shared->reports[worker].wants_replacement, false);
+    shared->reports[worker].reason[0] = '\0';
+    atomic_store(&shared->host.workers[worker].state, API_WORKER_STARTING);
+    /* Before the worker counts anything, so that no later sum is smaller than an earlier one. The
+     * counters of the one before stay, for the same reason. */
+    if (atomic_load(&shared->host.n_slots) <= (size_t)worker)
+        atomic_store(&shared->host.n_slots, (size_t)worker + 1);
     pid_t pid = fork();
     if (pid == 0)
         run_worker(s, set, (size_t)worker, replaces, parent);
@@ -67,10 +146,10 @@ int worker_table_start(struct supervisor *s, const struct worker_set *set, bool 
                                                  .started_us = clock_mono_us(),
                                                  .drain_us = set->cfg->drain_s * 1000000,
                                                  .kill_at_us = INT64_MAX};
-    atomic_store(&s->run.shared->host.workers[worker].pid, pid);
-    atomic_store(&s->run.shared->host.workers[worker].worker_set, set->number);
+    atomic_store(&shared->host.workers[worker].pid, pid);
+    atomic_store(&shared->host.workers[worker].worker_set, set->number);
     if (!replaces)
-        atomic_store(&s->run.shared->host.workers[worker].state, API_WORKER_SERVING);
+        atomic_store(&shared->host.workers[worker].state, API_WORKER_SERVING);
     worker_table_log(LOG_INFO, "worker_started", worker, pid);
     return worker;
 }
@@ -91,23 +170,29 @@ void worker_table_drain(struct supervisor *s, int worker, int64_t cap_us)
     (void)kill(w->pid, SIGTERM);
 }
 
-bool process_exited_with(int status, int exit_status)
+/* Nothing of the worker is open any more. */
+static void clear_gauges(struct metrics_slot *m)
 {
-    return WIFEXITED(status) && WEXITSTATUS(status) == exit_status;
+    metrics_set(&m->pool_open, 0);
+    metrics_set(&m->pool_idle, 0);
+    metrics_set(&m->pool_in_use, 0);
+    metrics_set(&m->pool_waiting, 0);
+    metrics_set(&m->pool_max, 0);
+    metrics_set(&m->threads_busy, 0);
 }
 
-int worker_table_reap(struct supervisor *s, pid_t pid, int status, bool *was_draining)
+int worker_table_reap(struct supervisor *s, pid_t pid, bool clean, bool *was_draining)
 {
     const int worker = row_of(s, pid);
     if (worker == NO_WORKER)
         return NO_WORKER;
-    const bool clean = process_exited_with(status, EXIT_GOOD);
     /* It may have committed a change without updating the caches. */
     if (!clean)
         cache_shared_reap(s->run.cache, pid);
     db_hosts_worker_ended(s->run.hosts, (size_t)worker, pid, clean);
     *was_draining = s->workers[worker].draining;
-    shared_worker_end(s->run.shared, (size_t)worker);
+    atomic_store(&s->run.shared->host.workers[worker].pid, 0);
+    clear_gauges(&s->run.shared->slots[worker]);
     s->workers[worker] = (struct worker_process){.pid = 0};
     return worker;
 }
@@ -122,24 +207,18 @@ bool worker_table_any(const struct supervisor *s, bool draining_only)
 
 bool worker_table_is_ready(const struct supervisor *s, int worker)
 {
-    return worker != NO_WORKER && atomic_load(&s->run.shared->flags[worker].ready);
+    return worker != NO_WORKER && atomic_load(&s->run.shared->reports[worker].ready);
 }
 
-int64_t worker_table_kill_late(struct supervisor *s)
+void worker_table_kill_late(struct supervisor *s)
 {
     const int64_t now = clock_mono_us();
-    int64_t next = INT64_MAX;
     for (int i = 0; i < API_SLOTS_MAX; i++) {
         struct worker_process *w = &s->workers[i];
-        if (w->pid == 0)
+        if (w->pid == 0 || now < w->kill_at_us)
             continue;
-        if (w->kill_at_us <= now) {
-            worker_table_log(LOG_WARN, "killing", i, w->pid);
-            (void)kill(w->pid, SIGKILL);
-            w->kill_at_us = INT64_MAX;
-        }
-        if (w->kill_at_us < next)
-            next = w->kill_at_us;
+        worker_table_log(LOG_WARN, "killing", i, w->pid);
+        (void)kill(w->pid, SIGKILL);
+        w->kill_at_us = INT64_MAX;
     }
-    return next;
 }

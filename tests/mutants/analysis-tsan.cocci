@@ -3,7 +3,7 @@
 // In: src/fcgi/connection.c
 
 @@ @@
-unlist_conn(...) { <...
+fcgi_conn_close(...) { <...
 (
 - pthread_mutex_lock(...);
 |

@@ -5,5 +5,5 @@
 @@ @@
 worker_table_reap(...) { <...
 + (void)!dup(0);
-  shared_worker_end(...);
+  clear_gauges(...);
 ...> }

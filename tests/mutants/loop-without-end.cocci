@@ -1,6 +1,6 @@
 // What: A crash loop is over one minute after its last death.
 // Test: unit server/respawn
-// In: src/server/respawn.c
+// In: src/server/worker_table.c
 
 @@ expression looping, until; @@
 respawn_after_death(...) { <...

@@ -1,9 +1,9 @@
 // What: Workers end when their supervisor has died.
 // Test: faults test_workers.Kills.test_all_workers_at_once_and_their_supervisor
-// In: src/server/signals.c
+// In: src/server/worker_table.c
 
-@@ expression signo; @@
-signals_follow_parent(...) { <...
-- prctl(PR_SET_PDEATHSIG, signo)
-+ prctl(PR_SET_PDEATHSIG, 0 * signo)
+@@ @@
+follow_parent(...) { <...
+- prctl(PR_SET_PDEATHSIG, SIGTERM)
++ prctl(PR_SET_PDEATHSIG, 0)
 ...> }

@@ -6,5 +6,5 @@
 @@ expression s; @@
 fcgi_server_drain(...) { <...
   fcgi_listener_close(s, true);
-+ fcgi_conn_shutdown_parked(s);
++ atomic_store(&s->stopping, true);
 ...> }

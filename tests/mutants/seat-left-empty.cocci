@@ -1,6 +1,6 @@
 // What: A worker that dies is replaced soon.
 // Test: faults test_fault_injection.OfPostgres.test_libfcgi_without_memory
-// In: src/server/respawn.c
+// In: src/server/worker_table.c
 
 @@ expression r; identifier first; @@
 respawn_after_death(...) { <...

@@ -14,8 +14,8 @@ class Reload(ReloadTest):
     """SIGHUP."""
 
     def test_refused_while_postgresql_is_away(self):
-        """Stopped, then not answering. Fails if the connections are not checked: the new workers are never
-        ready, which takes longer to notice."""
+        """Stopped, then not answering. Fails if new workers wait for PostgreSQL: they are never ready, which
+        takes longer to notice."""
         before = self.settled(2)
         for end, again in ((self.stack.postgres.stop, self.stack.postgres.start),
                            (self.stack.postgres.pause, self.stack.postgres.resume)):
@@ -23,7 +23,7 @@ class Reload(ReloadTest):
             self.addCleanup(lambda: self.stack.postgres.running or self.stack.postgres.start())
             self.addCleanup(self.stack.postgres.resume)
             refused = self.after_hang_up("reload_refused")
-            self.assertTrue(refused["message"].startswith("PostgreSQL: "), refused)
+            self.assertTrue(refused["message"].startswith("PostgreSQL is away: "), refused)
             self.assertEqual(self.settled(2), before)
             again()
             # Each of the two workers notices by itself.

@@ -7,9 +7,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* pthread_create, with all signals blocked in the thread: the worker's main thread handles them.
- * The signals of the thread's own faults (SIGSEGV and the like) are not blocked. */
-int thread_start(pthread_t *out, const pthread_attr_t *attr, void *(*run)(void *), void *arg);
+/* pthread_create, with a stack of 1 MiB and all signals blocked in the thread: the worker's main
+ * thread handles them, and libfcgi does not repeat a read that one interrupted. The signals of the
+ * thread's own faults (SIGSEGV and the like) are not blocked. */
+int thread_start(pthread_t *out, void *(*run)(void *), void *arg);
 
 /* Call it under the lock. until_us: by clock_mono_us. False: the time is over. */
 bool thread_cond_wait(pthread_cond_t *c, pthread_mutex_t *lock, int64_t until_us);

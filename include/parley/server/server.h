@@ -18,21 +18,17 @@ enum { EXIT_GOOD = 0, EXIT_FAULT = 1, EXIT_MISCONFIGURED = 2 };
 
 struct worker_run;
 
-/* Runs a worker, signals blocked as signals_block does. Returns its exit status. */
+/* Runs a worker, the signals of the supervisor blocked. Returns its exit status. */
 typedef int (*worker_fn)(const struct worker_run *run);
 int worker_main(const struct worker_run *run);
 
-/* In a child process: whether the service could run with cfg; if not, why holds one line. */
-typedef bool (*check_fn)(const struct config *cfg, char *why, size_t n);
-
 /* Runs the service; returns the exit status. A reload reads the file that cfg came from. */
-int supervisor_run(const struct config *cfg, worker_fn worker, check_fn check);
+int supervisor_run(const struct config *cfg, worker_fn worker);
 /* cfg->workers, or if that is 0 one for each core; at most 256. */
 size_t server_workers(const struct config *cfg);
 
-/* Raises the soft limit of open files to the hard one. */
-void descriptors_raise(void);
-/* False, and one line in why: the limit is too low for a worker. */
+/* Raises the soft limit of open files to the hard one. False, and one line in why: it is too low
+ * for a worker. */
 bool descriptors_enough(const struct config *cfg, char *why, size_t n);
 /* What every pool has in common, for the login that serves; borrows from cfg. */
 struct db_settings db_settings_from(const struct config *cfg);

@@ -21,7 +21,7 @@ TEST(only_faults_get_through)
     sigset_t before, in_thread, after;
     pthread_t id;
     pthread_sigmask(SIG_BLOCK, NULL, &before);
-    CU_ASSERT_EQUAL_FATAL(thread_start(&id, NULL, blocked, &in_thread), 0);
+    CU_ASSERT_EQUAL_FATAL(thread_start(&id, blocked, &in_thread), 0);
     pthread_join(id, NULL);
     pthread_sigmask(SIG_BLOCK, NULL, &after);
     static const int signals[] = {SIGTERM, SIGHUP, SIGUSR1, SIGPIPE, SIGCHLD};

@@ -11,8 +11,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "parley/base/clock.h"
-
 /* Bounds what hangs; no test depends on its length. */
 enum { PATIENCE_MS = 20000, STEP_MS = 5, LOG_MAX = 256 * 1024 };
 
@@ -29,6 +27,7 @@ static void count_serving(void)
 
 static int simulate_worker(const struct worker_run *run)
 {
+    static const struct timespec step = {.tv_nsec = STEP_MS * 1000000};
     sigset_t term;
     const int behaviour = atomic_load(&state->behaviour);
     struct metrics_slot *slot = &run->shared->slots[run->worker];
@@ -39,18 +38,18 @@ static int simulate_worker(const struct worker_run *run)
     const int order = atomic_fetch_add(&state->started, 1);
     atomic_store(&state->pids[order % PIDS], getpid());
     if (behaviour == MISCONFIGURED) {
-        shared_set_reason(run->shared, "the schema is too old");
+        snprintf(run->shared->reports[run->worker].reason, API_REASON_MAX, "the schema is too old");
         return EXIT_MISCONFIGURED;
     }
     count_serving();
     if (behaviour != NEVER_READY) {
-        atomic_store(&run->shared->flags[run->worker].ready, true);
+        atomic_store(&run->shared->reports[run->worker].ready, true);
         atomic_store(&run->shared->served, true);
         atomic_fetch_add(&state->ready, 1);
     }
-    while (signals_wait(&term, clock_mono_us() + STEP_MS * 1000) != SIGTERM)
+    while (sigtimedwait(&term, NULL, &step) != SIGTERM)
         if (behaviour == RECYCLABLE && atomic_load(&state->recycle))
-            atomic_store(&run->shared->flags[run->worker].wants_replacement, true);
+            atomic_store(&run->shared->reports[run->worker].wants_replacement, true);
     atomic_fetch_sub(&state->serving, 1);
     while (behaviour == NEVER_ENDS)
         pause();
@@ -58,23 +57,12 @@ static int simulate_worker(const struct worker_run *run)
     return EXIT_GOOD;
 }
 
-static bool simulate_check(const struct config *cfg, char *why, size_t why_n)
-{
-    (void)cfg;
-    atomic_fetch_add(&state->checks, 1);
-    if (atomic_load(&state->check) == NEVER_READY)
-        for (;;)
-            pause();
-    snprintf(why, why_n, "no such server");
-    return atomic_load(&state->check) == GOOD;
-}
-
 static void run_supervisor(const struct harness *t)
 {
     int fd = open(t->log, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
         _exit(99);
-    _exit(supervisor_run(&t->cfg, simulate_worker, simulate_check));
+    _exit(supervisor_run(&t->cfg, simulate_worker));
 }
 
 void harness_configure(struct harness *t, int workers, int drain_s, const char *more)

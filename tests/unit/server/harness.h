@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A real supervisor in a child process. Its workers and its check are simulated: they do what the
- * test tells them through shared memory, and count it there. */
+/* A real supervisor in a child process. Its workers are simulated: they do what the test tells
+ * them through shared memory, and count it there. */
 #ifndef PARLEY_TESTS_SERVER_HARNESS_H
 #define PARLEY_TESTS_SERVER_HARNESS_H
 
@@ -9,19 +9,19 @@
 
 enum { WORKERS = 2, PIDS = 64 };
 
-/* What a worker does, decided at its start; some are for the check as well. */
+/* What a worker does, decided at its start. */
 enum behaviour {
     GOOD,
     NEVER_ENDS,    /* ready, and does not end when it is told to drain */
     MISCONFIGURED, /* ends with a reason */
-    NEVER_READY,   /* a check: never ends */
-    RECYCLABLE     /* ready, and wants to be replaced once "recycle" is set */
+    NEVER_READY,
+    RECYCLABLE /* ready, and wants to be replaced once "recycle" is set */
 };
 
-/* Shared with supervisor, workers and checks. */
+/* Shared with supervisor and workers. */
 struct shared_state {
-    _Atomic int behaviour, check, recycle;
-    _Atomic int started, ready, ended, checks;
+    _Atomic int behaviour, recycle;
+    _Atomic int started, ready, ended;
     _Atomic int pids[PIDS]; /* in the order of their start */
     _Atomic int busy_at_start;
     _Atomic int most_serving; /* the most workers at the same time that were not told to drain */

@@ -31,7 +31,6 @@ TEST(new_workers_replace_the_old)
     CU_ASSERT_EQUAL(t.state->most_serving, 2 * WORKERS + 1);
     CU_ASSERT_TRUE(harness_says(&t, "\"worker_set\":2,\"workers\":3", 1));
     CU_ASSERT_EQUAL(t.state->busy_at_start, 0);
-    CU_ASSERT_EQUAL(t.state->checks, 1);
     harness_configure(&t, 1, LONG_DRAIN, "");
     kill(t.pid, SIGHUP);
     CU_ASSERT_TRUE(harness_count(&t.state->ended, 2 * WORKERS + 1));
@@ -63,27 +62,7 @@ TEST(wrong_files_change_nothing)
         kill(t.pid, SIGHUP);
         CU_ASSERT_TRUE(harness_says(&t, "\"reload_refused\"", 1));
         CU_ASSERT_EQUAL(harness_said(&t, wrong[i].why), 1);
-        CU_ASSERT_EQUAL(t.state->checks, 0);
-        expect_unchanged(&t);
-        harness_close(&t);
-    }
-}
-
-/* Fails if the result of the check is ignored, or if one that hangs is not killed: tried. */
-TEST(checks_that_fail)
-{
-    static const struct {
-        enum behaviour check;
-        const char *why;
-    } rows[] = {{MISCONFIGURED, "\"reload_refused\",\"message\":\"no such server\""},
-                {NEVER_READY, "or not in time"}};
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct harness t;
-        harness_begin(&t, GOOD, LONG_DRAIN);
-        CU_ASSERT_TRUE(harness_count(&t.state->started, WORKERS));
-        atomic_store(&t.state->check, rows[i].check);
-        kill(t.pid, SIGHUP);
-        CU_ASSERT_TRUE(harness_says(&t, rows[i].why, 1));
+        CU_ASSERT_EQUAL(t.state->started, WORKERS);
         expect_unchanged(&t);
         harness_close(&t);
     }
@@ -115,25 +94,19 @@ TEST(new_workers_that_fail)
     }
 }
 
-/* Fails if the check is not waited for, or the new workers are not told to drain: tried. */
+/* Fails if the new workers are not told to drain: tried. */
 TEST(sigterm_in_a_reload)
 {
-    static const enum behaviour behaviours[] = {GOOD, NEVER_READY}; /* of the workers */
-    for (size_t i = 0; i < ARRAY_LEN(behaviours); i++) {
-        struct harness t;
-        harness_ready(&t, GOOD, LONG_DRAIN);
-        atomic_store(&t.state->behaviour, behaviours[i]);
-        atomic_store(&t.state->check, behaviours[i] == GOOD ? NEVER_READY : GOOD);
-        kill(t.pid, SIGHUP);
-        CU_ASSERT_TRUE(harness_count(&t.state->checks, 1));
-        const int all = behaviours[i] == GOOD ? WORKERS : 2 * WORKERS;
-        CU_ASSERT_TRUE(harness_count(&t.state->started, all));
-        kill(t.pid, SIGTERM);
-        CU_ASSERT_EQUAL(harness_wait(&t), EXIT_GOOD);
-        CU_ASSERT_EQUAL(t.state->ended, all);
-        CU_ASSERT_EQUAL(t.state->started, all);
-        harness_end(&t, true);
-    }
+    struct harness t;
+    harness_ready(&t, GOOD, LONG_DRAIN);
+    atomic_store(&t.state->behaviour, NEVER_READY);
+    kill(t.pid, SIGHUP);
+    CU_ASSERT_TRUE(harness_count(&t.state->started, 2 * WORKERS));
+    kill(t.pid, SIGTERM);
+    CU_ASSERT_EQUAL(harness_wait(&t), EXIT_GOOD);
+    CU_ASSERT_EQUAL(t.state->ended, 2 * WORKERS);
+    CU_ASSERT_EQUAL(t.state->started, 2 * WORKERS);
+    harness_end(&t, true);
 }
 
 /* The workers of both sets end by themselves. Fails without PR_SET_PDEATHSIG: tried. */
