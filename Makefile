@@ -67,7 +67,7 @@ help:
 	@echo "make test-faults    servers killed, stopped and cut off under load; FAULTS=long, SEED=N, T=NAME"
 	@echo "make analysis       clang's analyser, cppcheck; tests under ThreadSanitizer and valgrind, FAULTS=long: all"
 	@echo "make test-mutants    each rule broken in turn (tests/mutants), and the test that fails then; T=NAME"
-	@echo "make bench          how fast it is here: table, JSON, SVG; SECONDS=3, ROUNDS=3, CONNECTIONS=1,4,16,64, OPS=get/one,…, OUT=DIR, COMPARE=FILE"
+	@echo "make bench          how fast it is here: table, JSON; SECONDS=3, ROUNDS=3, CONNECTIONS=1,4,16,64, OPS=get/one,…, OUT=DIR, COMPARE=FILE"
 	@echo "make bench-scale    whether it stays so: long sessions, 1,000,000 sessions, memory, overload; T='STEP…', SECONDS, ROUNDS"
 	@echo "make format         bring the C files into the form of .clang-format"
 	@echo "make clean          remove build/"
