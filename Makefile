@@ -35,7 +35,7 @@ LIB     := $(BUILD)/libparley.a
 OBJS    := $(SRCS:%.c=$(BUILD)/%.o) $(if $(filter db,$(ROOMS)),$(BUILD)/gen/migrations.o) \
            $(if $(filter api/admin,$(ROOMS)),$(BUILD)/gen/docs.o)
 UNIT    := $(wildcard tests/unit/*.c) $(foreach r,$(ROOMS),$(sort $(wildcard tests/unit/$(r)/*.c)))
-SERVICE := tests/unit/main.c \
+SERVICE := tests/unit/main.c $(filter tests/unit/session/same.c,$(UNIT)) \
            $(foreach r,$(ROOMS),$(sort $(wildcard tests/service/$(r)/*.c))) $(wildcard tests/service/*.c)
 
 # Each fuzzer with replay.c is a program that runs its corpus; make fuzz has libFuzzer in its place.
@@ -43,7 +43,7 @@ FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.
 FUZZ    := $(FUZZERS:%=$(BUILD)/fuzz/%)
 REPLAY  := tests/fuzz/replay.c
 FUZZ_BY := $(filter-out tests/fuzz/fuzz_%.c tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)) \
-           tests/unit/json/same.c
+           tests/unit/json/same.c $(filter tests/unit/session/same.c,$(UNIT))
 
 CHECKS  := layers symbols headers isolation single stamps docs openapi plan pages mutants format
 QUIET    = $(MAKE) --no-print-directory -s -j"$$(nproc)"

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "../../../src/session/session_internal.h"
+#include "../../unit/session/same.h"
 #include "fixture.h"
 
 /* Two hosts with memory and Redis, one without caches, and a cache that is Redis alone. */
@@ -34,8 +35,6 @@ void cluster_sweep(struct world *w);
 void cluster_make(struct world *w, const char *id);
 /* Appends n messages, at most 30, each of its own content. */
 MUSTCHECK enum err cluster_append(struct world *w, const char *id, size_t n);
-/* Whether two sessions are equal but for ids, generations, versions and times. */
-bool cluster_same(const struct session *a, const struct session *b);
 /* A read by w returns exactly what PostgreSQL has, and is not marked as degraded. */
 void cluster_expect_current(struct cluster *c, struct world *w, const char *id);
 /* The version of a session of t1 in w's memory, or in Redis; 0: none. */

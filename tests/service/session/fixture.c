@@ -12,42 +12,13 @@
 #include "../db/fixture.h"
 #include "parley/db/migrate.h"
 
-enum { URL_MAX = 512 };
-
 const struct session_precondition nobody = {.create_only = false};
-
-/* The cluster's URL for another user and database. */
-static void url_for(const char *user, const char *dbname, char out[URL_MAX])
-{
-    PQconninfoOption *options = PQconninfoParse(getenv("TEST_DATABASE_URL"), NULL);
-    const char *host = "";
-    for (PQconninfoOption *o = options; o && o->keyword; o++)
-        if (strcmp(o->keyword, "host") == 0 && o->val)
-            host = o->val;
-    snprintf(out, URL_MAX, "host=%s user=%s dbname=%s", host, user, dbname);
-    PQconninfoFree(options);
-}
-
-static bool run_sql(const char *url, const char *sql, char *out, size_t n)
-{
-    PGconn *c = PQconnectdb(url);
-    PGresult *r = PQexec(c, sql);
-    ExecStatusType status = PQresultStatus(r);
-    bool ok = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
-    if (!ok)
-        fprintf(stderr, "%s", PQerrorMessage(c));
-    if (out && n > 0)
-        snprintf(out, n, "%s", PQntuples(r) > 0 ? PQgetvalue(r, 0, 0) : "");
-    PQclear(r);
-    PQfinish(c);
-    return ok;
-}
 
 bool world_sql(const char *sql, char *out, size_t n)
 {
-    char url[URL_MAX];
-    url_for("postgres", "parley_sessions", url);
-    return run_sql(url, sql, out, n);
+    char url[FX_URL];
+    fx_url_for(NULL, "parley_sessions", url);
+    return fx_sql(url, sql, out, n);
 }
 
 static void print_fault(void *arg, bool fault, const char *line)
@@ -67,13 +38,13 @@ static bool make_database(const char *dbname)
         i++;
     if (made[i][0])
         return strcmp(made[i], dbname) == 0;
-    char owner[URL_MAX], serves[URL_MAX];
+    char owner[FX_URL], serves[FX_URL];
     const char *super = getenv("TEST_DATABASE_URL");
-    url_for("parley_owner", dbname, owner);
-    url_for("parley_app", dbname, serves);
+    fx_url_for("parley_owner", dbname, owner);
+    fx_url_for("parley_app", dbname, serves);
     const char *roles = "CREATE ROLE parley_owner LOGIN; CREATE ROLE parley_app LOGIN";
-    if ((i == 0 && !run_sql(super, roles, NULL, 0)) ||
-        !run_sql(super, text_of("CREATE DATABASE %s OWNER parley_owner", dbname), NULL, 0) ||
+    if ((i == 0 && !fx_sql(super, roles, NULL, 0)) ||
+        !fx_sql(super, text_of("CREATE DATABASE %s OWNER parley_owner", dbname), NULL, 0) ||
         db_migrate(owner, serves, -1, print_fault, NULL) != ERR_NONE)
         return false;
     snprintf(made[i], sizeof(made[i]), "%s", dbname);
@@ -106,8 +77,8 @@ struct world *world_open_in(const char *dbname, const char *redis_url)
                                                .page_bytes = 8 << 20,
                                                .statement_ms = 5000,
                                                .cache_seconds = 600};
-    url_for("parley_app", dbname, w->url);
-    url_for("parley_owner", dbname, w->owner_url);
+    fx_url_for("parley_app", dbname, w->url);
+    fx_url_for("parley_owner", dbname, w->owner_url);
     struct db_settings db = fx_settings(w->url);
     db.app_name = "test";
     db.acquire_ms = 1000;
@@ -271,8 +242,8 @@ enum err world_page(struct world *w, const char *tenant, const char *id, const c
 
 PGconn *world_connect(const char *dbname)
 {
-    char url[URL_MAX];
-    url_for("postgres", dbname, url);
+    char url[FX_URL];
+    fx_url_for(NULL, dbname, url);
     return PQconnectdb(url);
 }
 
@@ -318,14 +289,6 @@ void world_expire(const char *id)
                id);
 }
 
-static int64_t query_number(const char *sql)
-{
-    char out[32] = "";
-    bool ok = world_sql(sql, out, sizeof(out));
-    CU_ASSERT_TRUE(ok);
-    return ok && out[0] ? strtoll(out, NULL, 10) : -1;
-}
-
 int64_t world_count(const char *fmt, ...)
 {
     char sql[2048];
@@ -333,18 +296,9 @@ int64_t world_count(const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(sql, sizeof(sql), fmt, ap);
     va_end(ap);
-    return query_number(sql);
-}
-
-int64_t world_rows(const char *fmt, ...)
-{
-    char sql[2048] = "SELECT count(*) FROM ";
-    const size_t n = strlen(sql);
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(sql + n, sizeof(sql) - n, fmt, ap);
-    va_end(ap);
-    return query_number(sql);
+    char out[32] = "";
+    CU_ASSERT_TRUE(world_sql(sql, out, sizeof out));
+    return out[0] ? strtoll(out, NULL, 10) : -1;
 }
 
 struct session_precondition keyed(const char *key)

@@ -115,7 +115,7 @@ bool wait_for_backends(const char *condition, int64_t n);
 /* The number that a query formatted like printf returns; -1, with a CUnit failure, if it fails. */
 int64_t world_count(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* The same for the number of rows "FROM …". */
-int64_t world_rows(const char *fmt, ...) PRINTF_LIKE(1, 2);
+#define world_rows(...) world_count("SELECT count(*) FROM " __VA_ARGS__)
 
 /* A precondition with this idempotency key. */
 struct session_precondition keyed(const char *key);

@@ -30,7 +30,7 @@ static void make(struct world *w, const char *id, const char *brought)
 static void expect_same(const struct session *a, const struct session *b)
 {
     CU_ASSERT_TRUE(a->generation != b->generation && !sv_eq(a->session_id, b->session_id));
-    CU_ASSERT_TRUE(cluster_same(a, b));
+    CU_ASSERT_TRUE(same_content(a, b));
 }
 
 /* Fails if made ids are not stored, if a column is left out, or if a deleted number is given again:

@@ -99,30 +99,6 @@ static void row_level_security(void)
     world_close(w);
 }
 
-/* Many tenants with the same id and the same key: a statement without a tenant condition finds the
- * rows of its own tenant alone. Fails if the policy of sessions is USING (true), or that of
- * idempotency_keys: tried. */
-static void row_level_security_among_many(void)
-{
-    static const struct db_stmt read[] = {
-        {"many_sessions", "SELECT count(*) FROM sessions WHERE session_id = 'i:many'"},
-        {"many_foreign", "SELECT count(*) FROM sessions WHERE tenant <>"
-                         " current_setting('parley.tenant')"},
-        {"many_messages", "SELECT count(*) FROM messages WHERE content LIKE '\"of many-%'"},
-        {"many_keys", "SELECT count(*) FROM idempotency_keys WHERE key = 'k-many'"}};
-    static const char *const tenants[] = {"many-0", "many-1", "many-2", "many-3", "many-4"};
-    const struct session_precondition with_key = keyed("k-many");
-    struct world *w = world_open(false);
-    for (size_t i = 0; i < ARRAY_LEN(tenants); i++)
-        world_make(w, tenants[i], "i:many", NULL, 1, text_of("\"of %s\"", tenants[i]), &with_key);
-    for (size_t i = 0; i < ARRAY_LEN(tenants); i++) {
-        for (size_t k = 0; k < ARRAY_LEN(read); k++)
-            CU_ASSERT_EQUAL(count_as(w, tenants[i], &read[k]), k == 1 ? 0 : 1);
-        expect_only(w, tenants[i], "i:many", text_of("\"of %s\"", tenants[i]));
-    }
-    world_close(w);
-}
-
 /* The owner of the tables is no exception. Fails if FORCE is left out of the migration: tried. */
 static void row_level_security_of_the_owner(void)
 {
@@ -158,29 +134,6 @@ static void equal_ids_in_two_tenants(void)
     OK(world_delete(w, "t1", "i:equal", &nobody));
     expect_nothing(w, "t1", "i:equal");
     expect_only(w, "t2", "i:equal", "\"of t2\"");
-    world_close(w);
-}
-
-/* Fails if SQL_LIVE has no user, or if a cached value is returned to any user: tried. */
-static void another_user(void)
-{
-    static const struct session_precondition u2 = {.user = SV_INIT("u2")};
-    const struct session_page_query q = {.limit = 10};
-    const struct session_patch patch = {.has_user_id = true, .user_id = SV("u2")};
-    const struct session_draft d = draft_of("i:user", "u2");
-    struct world *w = world_open(true);
-    world_make(w, "t1", "i:user", "u1", 1, "1", &nobody);
-    const char *id = "i:user";
-    CU_ASSERT_EQUAL(world_get_as(w, "t1", id, "u2", 20), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_page(w, "t1", id, "u2", &q), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_message(w, "t1", id, "u2", "1"), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_append_one(w, "t1", id, true, "1", &u2), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_patch(w, "t1", id, &patch, &u2), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_delete_message(w, "t1", id, "1", &u2), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_delete(w, "t1", id, &u2), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_ensure(w, "t1", &d, &u2), ERR_NOT_FOUND);
-    OK(world_get_as(w, "t1", id, "u1", 20));
-    CU_ASSERT_TRUE(w->s.version == 1 && w->s.n_messages == 1);
     world_close(w);
 }
 
@@ -301,7 +254,6 @@ static void copies(void)
 SUITE(session_isolation, "session/isolation", {"two services", two_services}, {"copies", copies},
       {"two services on one pool", two_services_on_one_pool},
       {"row-level security", row_level_security},
-      {"row-level security among many", row_level_security_among_many},
       {"row-level security of the owner", row_level_security_of_the_owner},
-      {"equal ids in two tenants", equal_ids_in_two_tenants}, {"another user", another_user},
+      {"equal ids in two tenants", equal_ids_in_two_tenants},
       {"a value of another session", value_of_another_session}, {"a moved value", moved_value})
