@@ -8,7 +8,7 @@
 
 static const struct db_stmt insert = {"tx_insert", "INSERT INTO items (id, n) VALUES ($1, $2)"};
 
-struct script {
+struct edits {
     int fail_at;  /* the statement that fails, from 0; -1: none */
     bool ignore;  /* fn goes on after a failure */
     enum err own; /* fn's own result */
@@ -19,7 +19,7 @@ enum { STATEMENTS = 4 };
 
 static enum err run_script(struct db_tx *tx, struct request_ctx *ctx, void *arg)
 {
-    struct script *s = arg;
+    struct edits *s = arg;
     s->runs++;
     for (int i = 0; i < STATEMENTS; i++) {
         struct db_param p[] = {db_i64(i), db_i32(i == s->fail_at ? -1 : i)};
@@ -38,7 +38,7 @@ TEST(failure_at_each_statement_leaves_nothing)
     struct fx *fx = fx_open(NULL);
     for (int at = 0; at < STATEMENTS; at++) {
         for (int ignore = 0; ignore < 2; ignore++) {
-            struct script s = {.fail_at = at, .ignore = ignore};
+            struct edits s = {.fail_at = at, .ignore = ignore};
             fx_admin("TRUNCATE items");
             fx_request(fx, SV("t1"), 5000);
             CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, run_script, &s),
@@ -47,12 +47,12 @@ TEST(failure_at_each_statement_leaves_nothing)
             CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
         }
     }
-    struct script own = {.fail_at = -1, .own = ERR_PRECONDITION};
+    struct edits own = {.fail_at = -1, .own = ERR_PRECONDITION};
     fx_request(fx, SV("t1"), 5000);
     CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, run_script, &own),
                     ERR_PRECONDITION);
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
-    struct script good = {.fail_at = -1};
+    struct edits good = {.fail_at = -1};
     fx_request(fx, SV("t1"), 5000);
     OK(db_transaction(fx->db, &fx->ctx, DB_SERIALIZABLE, run_script, &good));
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), STATEMENTS);
@@ -65,7 +65,7 @@ TEST(failure_at_each_statement_leaves_nothing)
 static enum err nest(struct db_tx *tx, struct request_ctx *ctx, void *arg)
 {
     struct fx *fx = arg;
-    struct script inner = {.fail_at = -1};
+    struct edits inner = {.fail_at = -1};
     struct db_param p[] = {db_i64(100), db_i32(1)};
     TRY(db_tx_query(tx, ctx, &insert, p, 2, NULL, NULL));
     return db_transaction(fx->db, ctx, DB_READ_COMMITTED, run_script, &inner);
@@ -79,7 +79,7 @@ TEST(nested_is_an_error)
     CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, nest, fx), ERR_INTERNAL);
     CU_ASSERT_PTR_NOT_NULL(strstr(fx->ctx.err.cause, "inside a transaction"));
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
-    struct script next = {.fail_at = -1};
+    struct edits next = {.fail_at = -1};
     OK(db_transaction(fx->db, &fx->ctx, DB_READ_COMMITTED, run_script, &next));
     fx_close(fx);
 }

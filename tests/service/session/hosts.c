@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-#include "cluster.h"
+#include "hosts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "parley/http/conditional.h"
 
-struct cluster *cluster_open(void)
+struct hosts *hosts_open(void)
 {
-    struct cluster *c = calloc(1, sizeof(*c));
+    struct hosts *c = calloc(1, sizeof(*c));
     CU_ASSERT_PTR_NOT_NULL_FATAL(c);
-    *c = (struct cluster){world_open(true), world_open(true), world_open(false),
-                          world_cache(NULL, getenv("TEST_REDIS_URL"))};
+    *c = (struct hosts){fixture_open(true), fixture_open(true), fixture_open(false),
+                        fixture_cache(NULL, getenv("TEST_REDIS_URL"))};
     CU_ASSERT_PTR_NOT_NULL_FATAL(c->redis);
     return c;
 }
 
-void cluster_close(struct cluster *c)
+void hosts_close(struct hosts *c)
 {
-    world_close(c->plain);
-    world_close(c->b);
-    world_close(c->a);
+    fixture_close(c->plain);
+    fixture_close(c->b);
+    fixture_close(c->a);
     cache_close(c->redis);
     free(c);
 }
@@ -29,7 +29,7 @@ static void *killer_main(void *arg)
 {
     struct killer *k = arg;
     while (!k->stop) {
-        world_sql(KILL_ALL, NULL, 0);
+        fixture_sql(KILL_ALL, NULL, 0);
         service_sleep_ms(3);
     }
     return NULL;
@@ -47,21 +47,21 @@ void killer_stop(struct killer *k)
     pthread_join(k->thread, NULL);
 }
 
-void cluster_sweep(struct world *w)
+void hosts_sweep(struct fixture *w)
 {
     bool more = true;
     for (int i = 0; more && i < 100; i++)
-        OK(sql_sweep(w->sessions, world_request(w, ""), &more));
+        OK(sql_sweep(w->sessions, fixture_request(w, ""), &more));
     CU_ASSERT_FALSE(more);
 }
 
-void cluster_make(struct world *w, const char *id)
+void hosts_make(struct fixture *w, const char *id)
 {
     struct session_draft d = draft_of(id, NULL);
-    OK(world_create(w, "t1", &d, &nobody));
+    OK(fixture_create(w, "t1", &d, &nobody));
 }
 
-enum err cluster_append(struct world *w, const char *id, size_t n)
+enum err hosts_append(struct fixture *w, const char *id, size_t n)
 {
     static int64_t number;
     struct session_message_draft m[30];
@@ -71,12 +71,12 @@ enum err cluster_append(struct world *w, const char *id, size_t n)
         m[i] = message_of("user", content[i]);
     }
     const struct session_append a = {m, n, false, 0};
-    return world_append(w, "t1", id, &a, &nobody);
+    return fixture_append(w, "t1", id, &a, &nobody);
 }
 
-void cluster_expect_current(struct cluster *c, struct world *w, const char *id)
+void hosts_expect_current(struct hosts *c, struct fixture *w, const char *id)
 {
-    enum err e = world_get(w, "t1", id), want = world_get(c->plain, "t1", id);
+    enum err e = fixture_get(w, "t1", id), want = fixture_get(c->plain, "t1", id);
     CU_ASSERT_EQUAL(e, want);
     if (e != ERR_NONE || want != ERR_NONE)
         return;
@@ -84,34 +84,34 @@ void cluster_expect_current(struct cluster *c, struct world *w, const char *id)
     CU_ASSERT_TRUE(same_session(&w->s, &c->plain->s));
 }
 
-static int64_t version_in(struct cache *cache, struct world *w, const char *id, bool far)
+static int64_t version_in(struct cache *cache, struct fixture *w, const char *id, bool far)
 {
     const struct cache_key key = {SV("t1"), sv_from(id)};
     const struct cache_snapshot now = cache_snapshot(cache, key);
     struct cache_found found;
-    return cache_find(cache, world_request(w, "t1"), key, &now, far, &found)
+    return cache_find(cache, fixture_request(w, "t1"), key, &now, far, &found)
                ? found.value.stamp.version
                : 0;
 }
 
-int64_t cluster_in_memory(struct world *w, const char *id)
+int64_t hosts_in_memory(struct fixture *w, const char *id)
 {
     return version_in(w->cache, w, id, false);
 }
 
-int64_t cluster_in_redis(struct cluster *c, const char *id)
+int64_t hosts_in_redis(struct hosts *c, const char *id)
 {
     return version_in(c->redis, c->plain, id, true);
 }
 
-bool cluster_wait_redis(struct cluster *c, const char *id, int64_t version)
+bool hosts_wait_redis(struct hosts *c, const char *id, int64_t version)
 {
-    for (int i = 0; i < 1000 && cluster_in_redis(c, id) != version; i++)
+    for (int i = 0; i < 1000 && hosts_in_redis(c, id) != version; i++)
         service_sleep_ms(5);
-    return cluster_in_redis(c, id) == version;
+    return hosts_in_redis(c, id) == version;
 }
 
-void cluster_tags(struct arena *a, const struct session *s, struct sv out[CLUSTER_TAGS])
+void hosts_tags(struct arena *a, const struct session *s, struct sv out[HOSTS_TAGS])
 {
     out[0] = http_etag_version(a, s->generation, s->version, s->mark);
     out[1] = http_etag_state(a, s->generation, s->state_version, s->state_mark);
@@ -119,12 +119,11 @@ void cluster_tags(struct arena *a, const struct session *s, struct sv out[CLUSTE
         arena_printf(a, "%lld.c%llu", (long long)s->generation, (unsigned long long)(s->mark >> 6));
 }
 
-void cluster_put(struct cluster *c, const char *tenant, const char *id,
-                 const struct cache_value *value)
+void hosts_put(struct hosts *c, const char *tenant, const char *id, const struct cache_value *value)
 {
     const struct cache_key key = {sv_from(tenant), sv_from(id)};
     struct cache *const caches[] = {c->a->cache, c->b->cache, c->redis};
-    struct request_ctx *ctx = world_request(c->plain, tenant);
+    struct request_ctx *ctx = fixture_request(c->plain, tenant);
     struct cache_found found;
     for (size_t i = 0; i < ARRAY_LEN(caches); i++) {
         bool there = false;
@@ -142,8 +141,8 @@ void cluster_put(struct cluster *c, const char *tenant, const char *id,
     }
 }
 
-struct cache_value cluster_value(struct cluster *c, struct world *caller, const char *tenant,
-                                 const char *id, struct session *s)
+struct cache_value hosts_value(struct hosts *c, struct fixture *caller, const char *tenant,
+                               const char *id, struct session *s)
 {
     struct cache_value value = {.ttl_ms = 60000};
     struct request_ctx *ctx = &caller->ctx;
