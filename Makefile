@@ -35,7 +35,7 @@ LIB     := $(BUILD)/libparley.a
 OBJS    := $(SRCS:%.c=$(BUILD)/%.o) $(if $(filter db,$(ROOMS)),$(BUILD)/gen/migrations.o) \
            $(if $(filter api/admin,$(ROOMS)),$(BUILD)/gen/docs.o)
 UNIT    := $(wildcard tests/unit/*.c) $(foreach r,$(ROOMS),$(sort $(wildcard tests/unit/$(r)/*.c)))
-SERVICE := tests/unit/main.c \
+SERVICE := tests/unit/main.c $(filter tests/unit/session/same.c,$(UNIT)) \
            $(foreach r,$(ROOMS),$(sort $(wildcard tests/service/$(r)/*.c))) $(wildcard tests/service/*.c)
 
 # Each fuzzer with replay.c is a program that runs its corpus; make fuzz has libFuzzer in its place.
@@ -43,7 +43,7 @@ FUZZERS := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.
 FUZZ    := $(FUZZERS:%=$(BUILD)/fuzz/%)
 REPLAY  := tests/fuzz/replay.c
 FUZZ_BY := $(filter-out tests/fuzz/fuzz_%.c tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)) \
-           tests/unit/json/same.c
+           tests/unit/json/same.c $(filter tests/unit/session/same.c,$(UNIT))
 
 CHECKS  := layers symbols headers isolation single stamps docs openapi plan pages mutants format
 QUIET    = $(MAKE) --no-print-directory -s -j"$$(nproc)"
@@ -67,7 +67,7 @@ help:
 	@echo "make test-faults    servers killed, stopped and cut off under load; FAULTS=long, SEED=N, T=NAME"
 	@echo "make analysis       clang's analyser, cppcheck; tests under ThreadSanitizer and valgrind, FAULTS=long: all"
 	@echo "make test-mutants    each rule broken in turn (tests/mutants), and the test that fails then; T=NAME"
-	@echo "make bench          how fast it is here: table, JSON, SVG; SECONDS=3, ROUNDS=3, CONNECTIONS=1,4,16,64, OPS=get/one,…, OUT=DIR, COMPARE=FILE"
+	@echo "make bench          how fast it is here: table, JSON; SECONDS=3, ROUNDS=3, CONNECTIONS=1,4,16,64, OPS=get/one,…, OUT=DIR, COMPARE=FILE"
 	@echo "make bench-scale    whether it stays so: long sessions, 1,000,000 sessions, memory, overload; T='STEP…', SECONDS, ROUNDS"
 	@echo "make format         bring the C files into the form of .clang-format"
 	@echo "make clean          remove build/"

@@ -7,7 +7,7 @@ variables, since they are make's:
   ROUNDS=3               how often all of them are repeated; the table has medians
   CONNECTIONS=1,4,16,64  with how many connections, each
   OPS=get/one,…       what to measure; all by default
-  OUT=build/bench        directory for bench.json and bench.svg
+  OUT=build/bench        directory for bench.json
   COMPARE=FILE           a bench.json of an earlier run, to compare with
 
 docs/internals/performance.md says what is measured, and how.
@@ -18,7 +18,6 @@ import sys
 
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/system")
 import load
-import plot
 import report
 from bench_stack import SETTINGS, BenchStack
 from stack import ROOT, StackError
@@ -30,8 +29,6 @@ FLOOR_OF = {"get": "nginx", "state": "nginx", "page": "nginx", "append": "pg-app
 CELLS = {name: (None, name, None) for name in ("nginx", "pg-page", "pg-append", "pg-create")}
 CELLS.update({f"{operation}/{setting}": (setting, operation, floor)
               for setting in SETTINGS for operation, floor in FLOOR_OF.items()})
-GROUPS = {"Reads": tuple(n for n, c in CELLS.items() if c[1] in ("nginx", "get", "state", "page", "pg-page")),
-          "Writes": tuple(n for n, c in CELLS.items() if c[1] in ("pg-append", "append", "pg-create", "create"))}
 FLOORS = {name: floor for name, (_, _, floor) in CELLS.items()}
 
 
@@ -119,20 +116,15 @@ def measure(stack, options):
 
 
 def finish(stack, options, samples, found):
-    """Table, files, comparison."""
-    table = report.medians(samples)
+    """Table, file, comparison."""
     print("\n".join(report.machine_lines(found)))
     print(f"medians of {options.rounds} rounds of {options.seconds} s; {SESSIONS} sessions of {MESSAGES} messages")
-    print("\n".join(report.table_lines(table, FLOORS)))
+    print("\n".join(report.table_lines(report.medians(samples), FLOORS)))
     result = {"machine": found, "seconds": options.seconds, "rounds": options.rounds, "sessions": SESSIONS,
               "messages": MESSAGES, "samples": samples}
     with open(options.out + "/bench.json", "w", encoding="utf-8") as f:
         json.dump(result, f, indent=1)
-    groups = {title: [name for name in names if name in table] for title, names in GROUPS.items()}
-    title = f"{found['parley']}, {found['cores']} cores, medians of {options.rounds} × {options.seconds} s"
-    with open(options.out + "/bench.svg", "w", encoding="utf-8") as f:
-        f.write(plot.draw(title, {t: names for t, names in groups.items() if names}, table, options.connections))
-    print(f"written: {options.out}/bench.json, {options.out}/bench.svg")
+    print(f"written: {options.out}/bench.json")
     if options.compare:
         print("\n".join(report.comparison_lines(options.compare["samples"], samples)))
     if stack.parley.log().count('"level":"error"'):

@@ -92,23 +92,12 @@ each("ttl", async (threads) => {
   await threads.update(thread.thread_id, { ttl: 120 });
   assert.equal(await lives(thread), 7200);
 
-  const metadata = { batch: randomUUID() };
-  const brief = await threads.create({ ttl: 0.02, metadata });
-  for (let tries = 0; ; tries++) {
-    const there = await threads.get(brief.thread_id).then(
-      () => true,
-      () => false,
-    );
-    // What is listed can be opened.
-    const listed = await threads.search({ metadata });
-    assert.ok(listed.length === 0 || there);
-    if (!there) break;
-    assert.ok(tries < 600);
+  const brief = await threads.create({ ttl: 0.02 });
+  for (let tries = 0; tries < 600; tries++) {
+    if (await threads.get(brief.thread_id).catch(() => "gone") === "gone") break;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   await refused(threads.get(brief.thread_id), 404);
-  await refused(threads.update(brief.thread_id, { metadata }), 404);
-  assert.equal(await threads.count({ metadata }), 0);
   assert.equal((await threads.create({ threadId: brief.thread_id })).values.messages.length, 0);
 
   for (const ttl of [0, -1, 1e12, "x", { ttl: 5, strategy: "keep" }])
@@ -130,77 +119,35 @@ each("update_merges_metadata", async (threads) => {
 each("search_and_count", async (threads) => {
   const batch = randomUUID();
   const ids = [];
-  for (let i = 0; i < 25; i++) {
-    const made = await threads.create({
-      metadata: { batch, user: `u${i % 2}`, i, tags: { even: i % 2 === 0 } },
-    });
-    ids.push(made.thread_id);
-  }
+  for (let i = 0; i < 12; i++)
+    ids.push((await threads.create({ metadata: { batch, i, tags: { even: i % 2 === 0 } } })).thread_id);
   const found = async (query) =>
     (await threads.search({ metadata: { batch }, ...query })).map(({ metadata }) => metadata.i);
-  const up = Array.from({ length: 25 }, (_, i) => i);
-  const down = up.toReversed();
+  const down = ids.map((_, i) => i).reverse();
   assert.deepEqual(await found({}), down.slice(0, 10), "newest first, ten of them");
-  assert.deepEqual(await found({ limit: 100 }), down);
-  assert.deepEqual(await found({ limit: 7, offset: 20 }), down.slice(20));
-  assert.deepEqual(await found({ limit: 7, offset: 25 }), []);
-  assert.deepEqual(await found({ limit: 100, sortBy: "created_at", sortOrder: "asc" }), up);
-  assert.deepEqual(await found({ limit: 100, sortBy: "created_at", sortOrder: "desc" }), down);
-  const byId = (
-    await threads.search({ metadata: { batch }, limit: 100, sortBy: "thread_id", sortOrder: "asc" })
-  ).map((thread) => thread.thread_id);
-  assert.deepEqual(byId, ids.toSorted());
-  await threads.update(ids[3], { metadata: { touched: true } });
-  assert.equal((await found({ limit: 1, sortBy: "updated_at", sortOrder: "desc" }))[0], 3);
-  for (const sortBy of ["state_updated_at", "status"])
-    assert.equal((await found({ limit: 100, sortBy })).length, 25);
-
-  assert.deepEqual(
-    await found({ metadata: { batch, user: "u1" }, limit: 100 }),
-    down.filter((i) => i % 2),
-  );
-  assert.deepEqual(
-    await found({ metadata: { batch, tags: { even: true } }, limit: 100 }),
-    down.filter((i) => i % 2 === 0),
-  );
-  assert.deepEqual(await found({ metadata: { batch, user: "nobody" } }), []);
-  assert.deepEqual(
-    (await found({ ids: [ids[5], ids[7], randomUUID()], metadata: undefined })).toSorted(),
-    [5, 7],
-  );
+  assert.deepEqual(await found({ limit: 7, offset: 8 }), down.slice(8));
+  assert.deepEqual(await found({ limit: 100, sortBy: "created_at", sortOrder: "asc" }), down.toReversed());
+  assert.deepEqual(await found({ metadata: { batch, tags: { even: true } } }), [10, 8, 6, 4, 2, 0]);
+  assert.deepEqual(await found({ ids: [ids[5], ids[7], randomUUID()], metadata: undefined }), [7, 5]);
   assert.deepEqual(await found({ status: "idle", limit: 100 }), down);
   assert.deepEqual(await found({ status: "busy" }), []);
-  await threads.updateState(ids[4], { values: { topic: { name: "trains" } } });
-  assert.deepEqual(await found({ values: { topic: { name: "trains" } } }), [4]);
-
-  const [some] = await threads.search({
-    metadata: { batch, i: 4 },
-    select: ["thread_id", "metadata", "values"],
-  });
+  const values = { topic: { name: "trains" } };
+  await threads.updateState(ids[4], { values });
+  const select = ["thread_id", "metadata", "values"];
+  const [some] = await threads.search({ metadata: { batch }, values, select });
   assert.deepEqual(Object.keys(some).sort(), ["metadata", "thread_id", "values"]);
-  assert.deepEqual(some.values.topic, { name: "trains" });
+  assert.deepEqual([some.metadata.i, some.values], [4, values]);
 
-  assert.equal(await threads.count({ metadata: { batch } }), 25);
-  assert.equal(await threads.count({ metadata: { batch, user: "u0" } }), 13);
+  assert.equal(await threads.count({ metadata: { batch } }), 12);
   assert.equal(await threads.count({ metadata: { batch }, status: "busy" }), 0);
-  assert.equal(await threads.count({ metadata: { batch }, values: { topic: { name: "trains" } } }), 1);
-  assert.ok((await threads.count()) >= 25);
-  await threads.delete(ids[0]);
-  assert.equal(await threads.count({ metadata: { batch } }), 24);
-
-  await refused(threads.search({ limit: -1 }), 422);
-  await refused(threads.search({ offset: -1 }), 422);
+  assert.equal(await threads.count({ metadata: { batch }, values }), 1);
+  assert.ok((await threads.count()) >= 12);
   await refused(threads.search({ sortBy: "colour" }), 422);
 });
 
 // Row: Bulk append. As add_messages does: a message whose id exists replaces that message.
 each("state", async (threads) => {
   const { thread_id: id } = await threads.create();
-  const empty = await threads.getState(id);
-  assert.deepEqual(empty.values, { messages: [] });
-  assert.deepEqual([empty.next, empty.tasks], [[], []]);
-  assert.equal(empty.checkpoint.thread_id, id);
-
   const messages = [
     human("Hello", { id: "m1" }),
     { type: "ai", content: "Hi.", id: "m2", response_metadata: { model: "x" } },
@@ -208,34 +155,26 @@ each("state", async (threads) => {
   const updated = await threads.updateState(id, { values: { messages } });
   assert.equal(updated.configurable.thread_id, id);
   const state = await threads.getState(id);
-  assert.deepEqual(state.values.messages, messages);
+  assert.deepEqual([state.values, state.next, state.tasks], [{ messages }, [], []]);
+  assert.equal(state.checkpoint.thread_id, id);
   assert.ok(Date.parse(state.created_at));
-  assert.deepEqual((await threads.get(id)).values.messages, messages);
+  assert.deepEqual((await threads.get(id)).values, state.values);
 
-  await threads.updateState(id, {
-    values: { messages: [human("Hello!", { id: "m1" }), human("More.")], step: 1 },
-  });
-  assert.deepEqual(said(await threads.getState(id)), ["Hello!", "Hi.", "More."]);
-  await threads.updateState(id, {
-    values: { messages: [{ type: "remove", id: "m2", content: "" }], step: 2 },
-  });
-  const later = await threads.getState(id);
-  assert.deepEqual(said(later), ["Hello!", "More."]);
-  assert.equal(later.values.step, 2);
+  const change = [human("Hello!", { id: "m1" }), { type: "remove", id: "m2", content: "" }];
+  await threads.updateState(id, { values: { messages: change, step: 1 } });
   // One message in OpenAI's form, and a hundred at once.
   await threads.updateState(id, { values: { messages: { role: "user", content: "alone" } } });
   await threads.updateState(id, {
     values: { messages: Array.from({ length: 100 }, (_, i) => human(`${i}`)) },
   });
-  assert.deepEqual(said(await threads.getState(id)).slice(2, 5), ["alone", "0", "1"]);
-  assert.equal((await threads.getState(id)).values.messages.length, 103);
+  const later = await threads.getState(id);
+  assert.deepEqual(said(later).slice(0, 4), ["Hello!", "alone", "0", "1"]);
+  assert.deepEqual([later.values.messages.length, later.values.step], [102, 1]);
 
-  const bad = await refused(
-    threads.updateState(id, { values: { messages: [human("good"), { content: "whose?" }] } }),
-    422,
-  );
-  assert.equal(bad.field, "values.messages[1].type");
-  assert.equal((await threads.getState(id)).values.messages.length, 103);
+  const bad = [human("good"), { content: "whose?" }];
+  const fault = await refused(threads.updateState(id, { values: { messages: bad } }), 422);
+  assert.equal(fault.field, "values.messages[1].type");
+  assert.deepEqual(await threads.getState(id), later);
   await refused(threads.getState(randomUUID()), 404);
   await refused(threads.updateState(randomUUID(), { values: {} }), 404);
 });
@@ -261,19 +200,12 @@ each("supersteps_are_first_values", async (threads) => {
 
 each("copy", async (threads) => {
   const made = await threads.create({ metadata: { a: 1 } });
-  await threads.updateState(made.thread_id, {
-    values: { messages: [human("Hello", { id: "m1" }), human("again")], step: 1 },
-  });
+  await threads.updateState(made.thread_id, { values: { messages: [human("Hello", { id: "m1" })], step: 1 } });
   const copy = await threads.copy(made.thread_id);
   assert.notEqual(copy.thread_id, made.thread_id);
-  assert.deepEqual(copy.metadata, { a: 1 });
-  const [of, by] = [await threads.getState(made.thread_id), await threads.getState(copy.thread_id)];
-  assert.deepEqual(said(by), ["Hello", "again"]);
-  assert.equal(by.values.step, 1);
-  await threads.updateState(copy.thread_id, { values: { messages: [human("in the copy")] } });
-  assert.deepEqual(await threads.getState(made.thread_id), of);
+  assert.deepEqual([copy.metadata, said(copy), copy.values.step], [{ a: 1 }, ["Hello"], 1]);
   await threads.delete(made.thread_id);
-  assert.deepEqual(said(await threads.getState(copy.thread_id)), ["Hello", "again", "in the copy"]);
+  assert.deepEqual(said(await threads.getState(copy.thread_id)), ["Hello"]);
   await refused(threads.copy(made.thread_id), 404);
 });
 

@@ -83,13 +83,10 @@ test("single_item_get_and_delete", async () => {
   await refusal(conversations.items.retrieve(a.id, { conversation_id: other.id }), OpenAI.NotFoundError);
 });
 
-// Row: Message paging (cursor). Row: Bulk append. The test "mutants" shows which faults it notices.
+// Row: Message paging (cursor). Row: Bulk append. Fails if an item or a field is lost or changed, if an item comes
+// twice, or if order, has_more or last_id are wrong.
 test("pages_of_250_both_ways", async () => {
   const { id } = await conversations.create();
-  await pages(id, conversations);
-});
-
-async function pages(id, reader) {
   const made = [];
   for (const n of [100, 1, 20, 99, 30]) {
     const some = Array.from({ length: n }, (_, i) => full(`${made.length + i} é \u{1f600} "\\`));
@@ -108,12 +105,12 @@ async function pages(id, reader) {
     for (const limit of [7, undefined, 50, 99, 100]) {
       const size = limit ?? 20;
       const query = { ...(order && { order }), ...(limit && { limit }) };
-      assert.deepEqual(await collect(reader.items.list(id, query)), expected, `auto ${order} ${limit}`);
+      assert.deepEqual(await collect(conversations.items.list(id, query)), expected, `auto ${order} ${limit}`);
       // As a client that reads pages by hand.
       const all = [];
       let page;
       do {
-        page = await reader.items.list(id, { ...query, ...(page && { after: page.last_id }) });
+        page = await conversations.items.list(id, { ...query, ...(page && { after: page.last_id }) });
         assert.equal(
           page.has_more,
           all.length + page.data.length < 250,
@@ -124,29 +121,10 @@ async function pages(id, reader) {
         all.push(...page.data);
       } while (page.has_more);
       assert.deepEqual(all, expected, `by hand ${order} ${limit}`);
-      assert.deepEqual((await reader.items.list(id, { ...query, after: page.last_id })).data, []);
+      assert.deepEqual((await conversations.items.list(id, { ...query, after: page.last_id })).data, []);
     }
   }
-  assert.deepEqual((await collect(reader.items.list(id, { limit: 1 }))).length, 250);
-}
-
-// The paging test notices faults of a server or proxy.
-test("mutants", async (t) => {
-  const mutants = {
-    "has_more dropped": (page) => delete page.has_more,
-    "always more": (page) => (page.has_more = true),
-    "order swapped": (page) => page.data?.reverse(),
-    "field lost": (page) => delete page.data?.[0]?.status,
-    "text changed": (page) => page.data?.[0] && (page.data[0].content[0].text += " "),
-    "item twice": (page) => page.data?.length > 1 && (page.data[1] = page.data[0]),
-    "item lost": (page) => page.data?.pop(),
-    "last_id of the page before": (page) => (page.last_id = page.data?.at(-2)?.id ?? page.last_id),
-  };
-  for (const [name, mutate] of Object.entries(mutants)) {
-    const [mutant] = await over(t, {}, ...Array(1000).fill((page) => void mutate(page)));
-    const { id } = await conversations.create();
-    await assert.rejects(pages(id, mutant), assert.AssertionError, name);
-  }
+  assert.deepEqual((await collect(conversations.items.list(id, { limit: 1 }))).length, 250);
 });
 
 // Every member comes back, in the order in which it was sent. Fails if members that parley does not know, or a
@@ -284,32 +262,12 @@ test("typed_errors", async (t) => {
     );
     for (const [name, value] of Object.entries(more)) assert.equal(error[name], value, `${name} of ${error}`);
   };
-  const items =
-    (...list) =>
-    () =>
-      through.items.create(id, { items: list });
   const bad = (param) => [OpenAI.BadRequestError, 400, { param, type: "invalid_request_error" }];
   await expect(() => through.retrieve("conv_00000000000000000000000000000000"), OpenAI.NotFoundError, 404, {
     type: "invalid_request_error",
   });
-  await expect(() => through.items.retrieve("msg_none", { conversation_id: id }), OpenAI.NotFoundError, 404);
-  await expect(() => through.items.list(id, { limit: 0 }), ...bad("limit"));
   await expect(() => through.items.list(id, { limit: 101 }), ...bad("limit"));
-  await expect(() => through.items.list(id, { order: "up" }), ...bad("order"));
-  await expect(() => through.items.list(id, { after: "msg_none" }), ...bad("after"));
-  await expect(() => through.items.create(id, {}), ...bad("items"));
-  await expect(() => through.items.create(id, { items: "x" }), ...bad("items"));
-  await expect(items(user("good"), 7), ...bad("items[1]"));
-  await expect(items(user("good"), { role: "user" }), ...bad("items[1].content"));
-  await expect(items({ content: "nobody" }), ...bad("items[0].role"));
-  await expect(items({ role: "user", content: 7 }), ...bad("items[0].content"));
-  await expect(items({ type: "", x: 1 }), ...bad("items[0].type"));
-  await expect(items({ id: 7, type: "x" }), ...bad("items[0].id"));
-  await expect(() => through.create({ metadata: "x" }), ...bad("metadata"));
-  await expect(
-    () => through.create({ metadata: { a: "x" }, items: [{ role: "user" }] }),
-    ...bad("items[0].content"),
-  );
+  await expect(() => through.items.create(id, { items: [user("good"), 7] }), ...bad("items[1]"));
   const headers = { "Idempotency-Key": newId("key") };
   await through.items.create(id, { items: [user("once")] }, { headers });
   await expect(

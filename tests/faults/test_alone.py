@@ -201,7 +201,7 @@ class Stopped(Company):
         """Stops the worker that polls; its pid. Without it the shortcut ends."""
         for pid in self.stack.worker_pids():
             os.kill(pid, signal.SIGSTOP)
-            if eventually(lambda: self.status(self.stack)["shortcut"]["state"] == "off", 3) is not None:
+            if eventually(lambda: self.status(self.stack)["shortcut"]["state"] == "off", 6) is not None:
                 return pid
             os.kill(pid, signal.SIGCONT)
         self.fail("no worker polls")

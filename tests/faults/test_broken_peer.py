@@ -8,7 +8,7 @@ import struct
 import time
 
 import fastcgi
-from faults import amount
+from faults import amount, bound
 from harness import message, say
 from fault_injection import SanitizedTest
 from proxy import Relay
@@ -184,12 +184,20 @@ class BrokenPeer(SanitizedTest):
         text = fastcgi.Peer(self.stack.parley.env["PARLEY_ADMIN"]).ask("GET", "/metrics").body.decode()
         return sum(float(n) for n in re.findall(r"^parley_http_requests_total\{.*\} (\S+)$", text, re.M))
 
-    def send(self, data, whole=True):
+    def handled_all(self):
+        """The same, when no more are answered."""
+        last = -1
+        while (now := self.handled()) != last:
+            last = now
+            time.sleep(2)
+        return now
+
+    def send(self, data):
         """Sends these bytes over a new connection; all answers."""
         peer = self.peer()
         peer.send(data, end=True)
         replies = []
-        while whole:
+        while True:
             reply = peer.receive()
             if reply.status is None:
                 break
@@ -246,7 +254,7 @@ class BrokenPeer(SanitizedTest):
             say(f"{len(ended)} workers were ended by libfcgi")
             self.assertEqual(set(ended), {("signal", "6")}, log[-3000:])
             self.assertEqual(len(ended), log.count("fcgiapp.c:"), log[-3000:])
-        wait_until(lambda: len(self.stack.worker_pids()) == 2, 1, "two workers")
+        wait_until(lambda: len(self.stack.worker_pids()) == 2, 20, "two workers")
         if workers and not ended:
             self.assertEqual(sorted(self.stack.worker_pids()), workers)
         if workers:
@@ -310,8 +318,7 @@ class BrokenPeer(SanitizedTest):
         for name in ("get", "export"):
             for _ in range(amount(100, 1000)):
                 self.peer().send(self.streams[name] * 2)
-        time.sleep(0.5)
-        self.before, self.answered = self.handled(), 0
+        self.before, self.answered = self.handled_all(), 0
         say(f"{streams} streams, {2 * amount(100, 1000)} peers gone at once")
         self.finish(self.workers)
 
@@ -384,12 +391,12 @@ class BrokenPeer(SanitizedTest):
         for _ in range(2):
             workers, began = self.stack.worker_pids(), time.monotonic()
             self.assertEqual(self.judge(begin + many + rest, "many after the beginning"), 0)
-            wait_until(lambda was=workers: set(self.stack.worker_pids()) != set(was), 5, "it ended")
-            wait_until(lambda: len(self.stack.worker_pids()) == 2, 5, "another")
+            wait_until(lambda was=workers: set(self.stack.worker_pids()) != set(was), 30, "it ended")
+            wait_until(lambda: len(self.stack.worker_pids()) == 2, 30, "another")
             slowest = max(slowest, time.monotonic() - began)
             self.assertTrue(self.answers())
             self.answered += 1
-        self.assertLess(slowest, 1)
+        self.assertLess(slowest, bound(1))
         say(f"the other worker was there after {slowest:.2f} s at most")
         self.finish()
         deaths = self.log().count('"event":"worker_died"')

@@ -5,9 +5,12 @@ import json
 import time
 
 from clocks import HOUR, Clock, build, by
-from faults import LedgerTest, amount
+from faults import LedgerTest, amount, bound
 from harness import Workers, locked, metrics, say
 from stack import Nginx, Parley, Postgres, wait_until
+
+
+TTL = 5     # seconds
 
 
 class ClockTest(LedgerTest):
@@ -86,8 +89,8 @@ class ClockTest(LedgerTest):
                 workers.pause(amount(0.7, 10))
                 refused = self.counts[503] - refused
                 say(f"{'+'.join(names)} {seconds:+d} s: all write within {good:.2f} s, {refused} refused")
-                self.assertLess(good, 2)
-                self.assertLessEqual(refused, self.clients, "more than was under way")
+                self.assertLess(good, bound(2))
+                self.assertLessEqual(refused, amount(4, 1) * self.clients, "more than was under way")
                 # The API key holds, and another is refused.
                 self.assertEqual(self.status("/v1/sessions/nobody"), 404)
                 answer = self.client.get("/v1/sessions/nobody", headers={"X-API-Key": "no"})
@@ -119,8 +122,8 @@ class MachineClock(ClockTest):
             statuses = [client.get("/v1/sessions/nobody").status for _ in range(20)]
             self.assertIn(429, statuses)
             self.jump(self.clocks, seconds)
-            again = wait_until(lambda: client.get("/v1/sessions/nobody").status == 404, 5, "locked out")
-            self.assertLess(again, 2)
+            again = wait_until(lambda: client.get("/v1/sessions/nobody").status == 404, 20, "locked out")
+            self.assertLess(again, bound(2))
 
 
 class NginxClock(ClockTest):
@@ -147,27 +150,38 @@ class ParleyClock(ClockTest):
         self.under_load(self.alone, [HOUR, 0, -HOUR, 0])
         self.judge()
 
+    def make_short(self):
+        """A session of TTL seconds: its path, and when it ends, at the earliest and at the latest."""
+        began = time.monotonic()
+        return self.make(TTL), began + TTL, time.monotonic() + TTL
+
     def test_expiry(self):
         """Sessions and keys expire by PostgreSQL's clock, in every cache. Fails if parley's clock decides:
         tests/mutants/own-clock."""
         for seconds in (HOUR, -HOUR):
             with self.subTest(ahead=seconds):
                 self.jump(self.alone, 0)
-                long, short = self.make(HOUR // 2), self.make(5)
-                began = time.monotonic()
+                long, shorts = self.make(HOUR // 2), [self.make_short()]
                 self.jump(self.alone, seconds)
-                fresh = self.make(5)
+                shorts.append(self.make_short())
+                began = time.monotonic()
                 key = self.stack.client(headers={"X-API-Key": self.stack.parley.make_key(
-                    "default", "--expires", "5s")})
-                self.assertEqual(key.get("/v1/sessions/nobody").status, 404, "a key that holds")
-                for path in (long, short, fresh):
-                    self.assertEqual(self.status(path), 200, path)
-                time.sleep(max(0.0, began + 5.2 - time.monotonic()))
-                for path in (short, fresh):
+                    "default", "--expires", f"{TTL}s")})
+                status = key.get("/v1/sessions/nobody").status
+                # A slow machine may need longer for this than they live.
+                if time.monotonic() < began + TTL:
+                    self.assertEqual(status, 404, "a key that holds")
+                self.assertEqual(self.status(long), 200)
+                for path, earliest, _ in shorts:
+                    status = self.status(path)
+                    if time.monotonic() < earliest:
+                        self.assertEqual(status, 200, path)
+                for path, _, latest in shorts:
+                    time.sleep(max(0.0, latest + 0.2 - time.monotonic()))
                     over = wait_until(lambda p=path: self.status(p) == 404, 10, "served after its end")
-                    self.assertLess(over, 1, path)
+                    self.assertLess(over, bound(1), path)
                 wait_until(lambda k=key: k.get("/v1/sessions/nobody").status == 401,
-                           10, "a key that does not end")
+                           30, "a key that does not end")
                 self.assertEqual(self.status(long), 200)
                 hits = self.hits()
                 for _ in range(20):
@@ -195,7 +209,7 @@ class PostgresClock(ClockTest):
         self.jump(["postgres"], HOUR)
         self.assertEqual(self.status(gone), 404, "served after its end")
         self.assertEqual(self.status(kept), 200)
-        swept = wait_until(lambda: self.stack.psql(rows(gone.rsplit("/", 1)[1])) == "0", 10, "not swept")
+        swept = wait_until(lambda: self.stack.psql(rows(gone.rsplit("/", 1)[1])) == "0", 30, "not swept")
         self.jump(["postgres"], 0)
         for seconds in (-HOUR, 0):
             self.jump(["postgres"], seconds)
@@ -218,4 +232,4 @@ class PostgresClock(ClockTest):
             took = time.monotonic() - began
         say(f"{status} {json.loads(answer)['code']} after {took:.1f} s")
         self.assertIn(status, (409, 503))
-        self.assertLess(took, 5 + 0.5 + 1)
+        self.assertLess(took, amount(20, 6.5))

@@ -11,7 +11,7 @@ import socket
 import time
 
 from disk import Ballast, free, small_disk
-from faults import FaultTest, LedgerTest, amount
+from faults import FaultTest, LedgerTest, amount, bound
 from harness import Workers, at_once, eventually, message, say
 from stack import StackError, wait_until
 
@@ -27,7 +27,7 @@ class LogTest(FaultTest):
         self.stack.parley.stderr = stderr
         self.stack.parley.restart()
 
-    def work(self, requests, seconds=20):
+    def work(self, requests, seconds=60):
         """All clients write and read. Every request is answered, within that time."""
         began = time.monotonic()
 
@@ -49,7 +49,7 @@ class LogTest(FaultTest):
     def setUp(self):
         super().setUp()
         for wire in self.wires:
-            wire.timeout = 20
+            wire.timeout = 60
 
 
 class StuckLog(LogTest):
@@ -247,7 +247,7 @@ class FullDisk(LedgerTest):
         """Fills the disk until nothing can be written, and for a while."""
         ballast = Ballast(self.disk)
         ballast.fill(leave=2 << 20)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while self.counts[503] < self.clients and time.monotonic() < end:
             ballast.fill()
             workers.pause(0.2)
@@ -285,12 +285,12 @@ class FullDisk(LedgerTest):
             wait_until(self.stack.postgres.is_ready, 30)
             back = time.monotonic()
             writers = [i for i in range(self.clients) if i % 4 != 3]
-            again = eventually(lambda: min(self.good_at[i] for i in writers) > back, 10)
+            again = eventually(lambda: min(self.good_at[i] for i in writers) > back, 30)
             workers.pause(1)
         self.assertIsNotNone(again, "does not recover")
         say(f"{refused} refused, PostgreSQL {'ended and was started' if died else 'went on'}; all "
             f"write again after {again:.2f} s; reads: {dict(self.reads)}")
-        self.assertLess(again, 3)
+        self.assertLess(again, bound(3))
         self.assertGreaterEqual(refused, self.clients)
         self.assertEqual(set(self.stack.worker_pids()), pids, "a worker died")
         if not self.whole:

@@ -85,12 +85,15 @@ class Route:
         """A session with two messages; the arguments of a request about it."""
         session = str(uuid.uuid4())
         if self.name not in ABSENT:
-            made = peer.ask("PUT", f"/v1/sessions/{session}", json.dumps({
+            draft = json.dumps({
                 "user_id": "of-" + session, "metadata": {"of": session}, "context": {"a": {"b": 1}},
                 "messages": [{"message_id": "m1", "role": "user", "content": "Hello"},
-                             {"role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}],
-            }).encode())
-            self.test.assertEqual(made.status, 201, made)
+                             {"role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]}]}).encode()
+            for _ in range(10):     # as below
+                made = peer.ask("PUT", f"/v1/sessions/{session}", draft)
+                if made.status != 503:
+                    break
+            self.test.assertIn(made.status, (200, 201), made)
         names = {"message": "m1", "item_id": "m1", "user_id": "of-" + session}
         if "{checkpoint_id}" in self.path:
             state = json.loads(peer.ask("GET", f"/threads/{session}/state").body)
@@ -115,8 +118,12 @@ class Route:
             self.bodies, self.change = [body, MESSAGES.sub(b"", body)], change
 
     def clean(self, peer):
-        """A request without a fault gets the right answer."""
-        reply = peer.ask(*self.prepare(peer))
+        """A request without a fault gets the right answer, if need be after a while: on a slow machine it may
+        take longer than PARLEY_REQUEST_MS."""
+        for _ in range(10):
+            reply = peer.ask(*self.prepare(peer))
+            if self.test.outcome(reply) != "failed":
+                break
         self.test.assertEqual((reply.status in (200, 201, 204), normal(reply.body)), (True, self.bodies[0]),
                               f"{self.name}, after {self.test.last}: {reply}")
 
@@ -174,13 +181,13 @@ class Sweep(FaultInjectionTest):
         states = re.compile('"event":"(db_[a-z]+)"')
         self.assertNotIn("db_misconfigured", self.log(), self.last)
         if (states.findall(self.log()) or ["db_up"])[-1] != "db_up":
-            wait_until(lambda: self.answers() and states.findall(self.log())[-1] == "db_up", 5,
+            wait_until(lambda: self.answers() and states.findall(self.log())[-1] == "db_up", 30,
                        "it has recovered")
 
     def ready(self, route):
         """A connection over which a request went well, to be kept open, and the arguments of the next one.
         Connections to PostgreSQL that could not be opened are tried again after up to a second."""
-        wait_until(self.answers, 5, "it has recovered")
+        wait_until(self.answers, 30, "it has recovered")
         before = self.peer()
         route.clean(before)
         return before, route.prepare(before)
@@ -231,7 +238,7 @@ class Sweep(FaultInjectionTest):
         for name, method, path in self.rng("routes").sample(every, min(most, len(every))):
             route = Route(self, name, method, path)
             self.sql.ask("TRUNCATE sessions, messages, idempotency_keys")
-            wait_until(self.answers, 5, "it has recovered")
+            wait_until(self.answers, 30, "it has recovered")
             route.learn()
             yield route
 
@@ -322,9 +329,9 @@ class OfPostgres(Sweep):
             self.page.disarm()
             peer.close()
             other.close()
-            wait_until(lambda: not self.alive(), 5, "its end")
+            wait_until(lambda: not self.alive(), 30, "its end")
             self.assertEqual(self.change(before), [0] * len(before))
-            wait_until(self.answers, 10, "it is not replaced")
+            wait_until(self.answers, 30, "it is not replaced")
             self.settle()
         deaths = re.findall(r'"worker_died".*?"(signal|status)":(\d+)', self.log())
         say(f"{n} calls of malloc by libfcgi in a request; those tried ended the worker: {deaths}")

@@ -8,7 +8,7 @@ import signal
 import time
 from datetime import datetime
 
-from faults import LedgerTest, amount
+from faults import LedgerTest, amount, bound
 from harness import Workers, at_once, say
 from noise import Noise
 from stack import wait_until, whole_lines
@@ -24,7 +24,7 @@ def access_log(conf):
 class SilenceTest(LedgerTest):
     """32 clients that append to their own sessions, read any of them, and read large pages."""
     env = {"PARLEY_REQUEST_MS": f"{REQUEST * 1000:.0f}", "PARLEY_STATEMENT_MS": "1500",
-           "PARLEY_SLOW_MS": "0", "PARLEY_HOSTS": "many", "PARLEY_SWEEP": "0"}
+           "PARLEY_ACQUIRE_MS": "2000", "PARLEY_SLOW_MS": "0", "PARLEY_HOSTS": "many", "PARLEY_SWEEP": "0"}
     stack_options = {"nginx": access_log}
     clients = 32
     statuses = (503, 409)   # 409: what was stopped in its statement still holds its row
@@ -88,9 +88,11 @@ class SilenceTest(LedgerTest):
         say(f"{len(took)} requests; slowest {max(took):.3f} s by parley, {max(by_nginx):.3f} by nginx, "
             f"{max(self.slowest):.3f} by a client; the machine's noise: {noise.process:.3f} and "
             f"{noise.here:.3f}; {dict(self.counts)} {dict(self.codes)}")
-        self.assertLessEqual(max(took), REQUEST + BEYOND + noise.process)
-        self.assertLessEqual(max(by_nginx), REQUEST + BEYOND + noise.process)
-        self.assertLessEqual(max(self.slowest), REQUEST + BEYOND + noise.process + noise.here)
+        # An answer takes several wake-ups, each of which may be late.
+        most = REQUEST + BEYOND + 3 * noise.process
+        self.assertLessEqual(max(took), most)
+        self.assertLessEqual(max(by_nginx), most)
+        self.assertLessEqual(max(self.slowest), most + 3 * noise.here)
         return began
 
     def opened(self, event, since):
@@ -173,7 +175,7 @@ class Redis(SilenceTest):
         began = self.silence(self.stack.redis.pause, self.stack.redis.resume)
         opened = self.opened("cache_down", began)
         say(f"the breaker opened after {opened:.3f} s")
-        self.assertLess(opened, 1)
-        self.assertEqual(set(self.counts) - {200, 201}, set())
+        self.assertLess(opened, bound(1))
+        self.assertEqual(set(self.counts) - {200, 201, self.STOOD_STILL}, set())
         wait_until(lambda: '"cache_up"' in self.stack.parley.log()[before:], 30)
         self.read_all_good()

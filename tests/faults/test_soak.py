@@ -22,7 +22,7 @@ def slope(points):
 
 class Soak(FaultTest):
     """Two workers that are never replaced, all caches, and a busy sweeper."""
-    env = {"PARLEY_RECYCLE": "0", "PARLEY_SWEEP": "2"}
+    env = {"PARLEY_RECYCLE": "0", "PARLEY_SWEEP": "2", "PARLEY_ACQUIRE_MS": "5000"}
 
     def setUp(self):
         super().setUp()

@@ -15,6 +15,7 @@
 
 #include "../../src/cache/cache_internal.h"
 #include "../../src/session/session_internal.h"
+#include "../unit/session/same.h"
 
 /* A stored value and the form it has. */
 struct form {
@@ -84,28 +85,6 @@ static void read_value(struct fuzz *f, struct form form, const uint8_t how[2])
     refuses_changes(f, form, how);
 }
 
-static void is_same(struct sv a, struct sv b)
-{
-    DEMAND(!a.p == !b.p && sv_eq(a, b));
-}
-
-/* Their stored JSON may differ: a session without it gets it. */
-static void are_same(const struct session *a, const struct session *b)
-{
-    DEMAND(a->generation == b->generation && a->version == b->version && a->mark == b->mark &&
-           a->sliding == b->sliding && a->expires_at == b->expires_at &&
-           a->n_messages == b->n_messages);
-    is_same(a->session_id, b->session_id);
-    is_same(a->user_id, b->user_id);
-    is_same(a->context, b->context);
-    for (size_t i = 0; i < a->n_messages; i++) {
-        DEMAND(a->messages[i].seq == b->messages[i].seq);
-        is_same(a->messages[i].message_id, b->messages[i].message_id);
-        is_same(a->messages[i].content, b->messages[i].content);
-        is_same(a->messages[i].extra, b->messages[i].extra);
-    }
-}
-
 static void read_session(struct fuzz *f, struct sv bytes)
 {
     struct session s, t;
@@ -116,7 +95,7 @@ static void read_session(struct fuzz *f, struct sv bytes)
     if (session_codec_encode(&f->ctx, &s, &once) != ERR_NONE)
         return;
     DEMAND(session_codec_decode(&f->ctx, once, &t));
-    are_same(&s, &t);
+    DEMAND(same_session(&s, &t));
     DEMAND(session_codec_encode(&f->ctx, &t, &again) == ERR_NONE && sv_eq(once, again));
 }
 

@@ -3,7 +3,7 @@
 import re
 
 from leak import MARK, LeakTest
-from harness import at_once, message, scaled
+from harness import scaled
 from stack import StackError, StackTest
 
 
@@ -53,41 +53,6 @@ class IsolationWithoutMemory(IsolationUnderLoad):
     """The same where answers come from Redis."""
     env = {"PARLEY_SWEEP": "1", "PARLEY_HOSTS": "many"}
     requests = 30000
-
-
-class OneSession(StackTest):
-    """Many writers on one session."""
-
-    def test_64_appenders_number_without_gap_or_repeat(self):
-        """Fails if a number is read without the lock under which it is given."""
-        path = "/v1/sessions/appended"
-        self.put(path, {}, status=201)
-        each = scaled(100, 5)
-
-        def append(i):
-            client, got = self.stack.client(), []
-            for n in range(each):
-                batch = [message(f"{i}.{n}.{k}") for k in range(1 + n % 3)]
-                answer = client.post(path + "/messages", {"messages": batch})
-                self.assertEqual(answer.status, 201, answer)
-                first, last = answer.json["first_seq"], answer.json["last_seq"]
-                self.assertEqual(last - first + 1, len(batch))
-                got += [(first + k, m["content"]) for k, m in enumerate(batch)]
-            return got
-        acked = dict(pair for got in at_once(64, append) for pair in got)
-        total = len(acked)
-        self.assertEqual(total, 64 * sum(1 + n % 3 for n in range(each)))
-        self.assertEqual(sorted(acked), list(range(1, total + 1)))
-        stored, at = {}, 0
-        while True:
-            page = self.client.get(f"{path}/messages?order=asc&limit=1000&after={at}").json
-            stored.update((m["seq"], m["content"]) for m in page["data"])
-            if not page["has_more"]:
-                break
-            at = page["last_seq"]
-        self.assertEqual(stored, acked)
-        session = self.client.get(path).json
-        self.assertEqual((session["message_count"], session["version"]), (total, 1 + 64 * each))
 
 
 class RowLevelSecurity(StackTest):

@@ -171,17 +171,6 @@ class Tenants(KeysTest):
         self.assertEqual(self.theirs.get("/v1/sessions/t:equal").status, 404)
         self.assertEqual(self.mine.get("/v1/sessions/t:equal").status, 200)
 
-    def test_equal_idempotency_keys_are_two_requests(self):
-        """Fails if the key is looked up, or inserted, without the tenant."""
-        headers = {"Idempotency-Key": "t:key"}
-        mine = self.mine.post("/v1/sessions", {"message": message("mine")}, headers=headers)
-        theirs = self.theirs.post("/v1/sessions", {"message": message("theirs")}, headers=headers)
-        self.assertEqual((mine.status, theirs.status), (201, 201))
-        self.assertIsNone(theirs.headers["Idempotent-Replayed"])
-        again = self.mine.post("/v1/sessions", {"message": message("mine")}, headers=headers)
-        self.assertEqual((again.status, again.headers["Idempotent-Replayed"]), (201, "true"))
-        self.assertEqual(again.json["session_id"], mine.json["session_id"])
-
     def test_a_foreign_cursor_is_refused(self):
         for client in (self.mine, self.theirs):
             for i in range(3):

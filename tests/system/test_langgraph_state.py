@@ -152,25 +152,6 @@ class State(LangGraph, ParleyTest):
         for pid in self.stack.worker_pids():
             self.assertLess(memory(pid), 100 << 20)
 
-    def test_updates_at_once(self):
-        """Each update's message and member are there. The message with a common id is there once."""
-        thread_id = self.new()
-
-        def work(i):
-            client = self.stack.client()
-            for k in range(5):
-                self.ok(client.post(f"/threads/{thread_id}/state", {"values": {
-                    "messages": [human(f"{i}", id=f"own-{i}-{k}"), human(f"{i}", id="common")],
-                    f"m{i}": k}}))
-        at_once(16, work)
-        values = self.state(thread_id)["values"]
-        ids = [m["id"] for m in values.pop("messages")]
-        self.assertEqual(sorted(ids), sorted(["common"] + [f"own-{i}-{k}" for i in range(16)
-                                                           for k in range(5)]))
-        self.assertEqual(values, {f"m{i}": 4 for i in range(16)})
-        session = self.get(f"/v1/sessions/{thread_id}?messages=1000")
-        self.assertEqual([m["seq"] for m in session["messages"]], list(range(1, 82)))
-
     def test_one_of_those_with_the_same_checkpoint_wins(self):
         thread_id = self.new()
         checkpoint = self.state(thread_id)["checkpoint"]

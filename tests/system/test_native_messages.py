@@ -335,15 +335,6 @@ class Single(ParleyTest):
         self.assertEqual([m["content"] for m in page["data"]], ["m3", "m4", "m6"])
         self.assertEqual(self.get(path)["message_count"], 3)
 
-    def test_16_at_once_delete_it_once(self):
-        """Fails if the count is lowered without a check that a message was deleted."""
-        path = self.make(messages=[message("1"), message("2")])
-
-        statuses = at_once(16, lambda _: self.stack.client().delete(path + "/messages/1").status)
-        self.assertEqual((statuses.count(204), statuses.count(404)), (1, 15))
-        session = self.get(path)
-        self.assertEqual((session["message_count"], session["version"]), (1, 2))
-
     def test_of_16_with_one_tag_one_is_deleted(self):
         """Fails if the tag is compared before the session is locked."""
         wires = [Wire(self.stack.nginx.port) for _ in range(16)]

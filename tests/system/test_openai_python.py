@@ -137,14 +137,6 @@ class OpenAIPython(ParleyTest):
         self.assertEqual(made, made[:1] * 3)
         self.assertEqual(self.send("POST", "/conversations", "{}", own=own, count=1)[0], 422)
 
-    def test_organization_and_user(self):
-        """default_headers of the user, OpenAI-Organization and OpenAI-Project."""
-        path = self.make(user_id="python")
-        session = path.removeprefix("/v1/sessions")
-        project = "OpenAI-Organization: org\r\nOpenAI-Project: proj\r\n"
-        self.good("GET", "/conversations" + session, own="X-Parley-User: python\r\n" + project)
-        self.bad(404, None, "GET", "/conversations" + session, own="X-Parley-User: bob\r\n" + project)
-
     def test_errors(self):
         """What the client raises exceptions for. The path has an odd id as the client encodes it."""
         odd = "/conversations/a%2Fb%20c%3Fd~%C3%A9:@!$&'()*+,;="

@@ -188,13 +188,6 @@ class Commands(RunTest):
         self.assertRegex(done.stdout, "^HTTP/1.1 401")
         self.end(process)
 
-    def test_make_is_killed(self):
-        process = self.make_run()
-        process.kill()
-        process.wait()
-        again = self.ready()
-        self.assertEqual(self.end(again), 0)
-
     def test_data_stays_for_the_next_run(self):
         process = self.ready()
         key = process.stdout.readline().split()[-1]
@@ -454,16 +447,13 @@ class OrdinaryUser(RunTest):
         os.chmod(self.checkout, 0o700)
 
     def test_run_and_run_again(self):
-        for _ in range(2):
+        for killed in (True, False):
             process = self.start()
             self.assertIn(self.checkout + "/.run;", self.wait_ready(process))
             self.assertTrue(self.listens())
             self.assertEqual({owner for _, _, owner in processes_in(self.checkout)}, {self.user})
-            self.assertEqual(self.end(process), 0)
-
-    def test_kill_9_and_the_next_start(self):
-        process = self.ready()
-        process.kill()
-        process.wait()
-        again = self.ready()
-        self.end(again)
+            if killed:
+                process.kill()
+                process.wait()
+            else:
+                self.assertEqual(self.end(process), 0)

@@ -12,13 +12,13 @@
 #include "parley/db/migrate.h"
 
 struct bench {
-    struct world *w;  /* the serving role */
-    struct db *owner; /* the operator's */
+    struct fixture *w; /* the serving role */
+    struct db *owner;  /* the operator's */
     struct auth_shared *shared;
     struct db_hosts_shared *hosts; /* NULL: the refresher sends queries of its own */
     struct db_hosts *poller;
     struct auth *auth;
-    struct world *c; /* its requests */
+    struct fixture *c; /* its requests */
     char secret[AUTH_KEY_LEN + 1];
 };
 
@@ -39,8 +39,8 @@ static void end(struct bench *b)
     db_hosts_shared_unmap(b->hosts);
     auth_shared_unmap(b->shared);
     db_close(b->owner);
-    world_close(b->c);
-    world_close(b->w);
+    fixture_close(b->c);
+    fixture_close(b->w);
     free(b);
 }
 
@@ -49,7 +49,7 @@ static enum err check(struct bench *b, const char *key, int64_t ms)
 {
     const struct auth_claim claim = {SV_NONE, sv_from(key), SV("192.0.2.1")};
     b->c->ms = ms;
-    return auth_check(b->auth, world_request(b->c, ""), &claim);
+    return auth_check(b->auth, fixture_request(b->c, ""), &claim);
 }
 
 static bool is_refused(struct bench *b, const char *key)
@@ -58,12 +58,12 @@ static bool is_refused(struct bench *b, const char *key)
            strcmp(b->c->ctx.err.slug, "invalid_api_key") == 0;
 }
 
-/* What is returned lives in the world's arena. */
+/* What is returned lives in the fixture's arena. */
 static struct auth_key create_key(struct bench *b, const char *tenant, int64_t lives_s,
                                   char secret[AUTH_KEY_LEN + 1])
 {
     struct auth_key key = {.created_at = 0};
-    OK(auth_key_create(b->owner, world_request(b->w, ""), sv_from(tenant), SV("n\xc3\xa4me"),
+    OK(auth_key_create(b->owner, fixture_request(b->w, ""), sv_from(tenant), SV("n\xc3\xa4me"),
                        lives_s, secret, &key));
     return key;
 }
@@ -79,14 +79,14 @@ static struct bench *begin_with(bool polled, const char *tenant)
 {
     struct bench *b = calloc(1, sizeof(*b));
     CU_ASSERT_PTR_NOT_NULL_FATAL(b);
-    b->w = world_open(false);
+    b->w = fixture_open(false);
     struct db_settings owner = fx_settings(b->w->owner_url);
     owner.owner = true;
     owner.pool_max = 1;
     owner.schema_version = db_schema_version();
     b->owner = db_open(&owner, NULL);
     b->shared = auth_shared_map();
-    b->c = world_share(b->w);
+    b->c = fixture_share(b->w);
     if (polled) {
         b->hosts = db_hosts_shared_map(false, "test");
         const struct db_hosts_settings set = {.shared = b->hosts, .workers = 1};
@@ -132,13 +132,13 @@ TEST(life)
     CU_ASSERT_TRUE(is_refused(b, second));
     struct sv id;
     CU_ASSERT_TRUE(auth_key_id(sv_from(first), &id));
-    OK(auth_key_revoke(b->owner, world_request(b->w, ""), id));
+    OK(auth_key_revoke(b->owner, fixture_request(b->w, ""), id));
     wait_until_it_holds();
     CU_ASSERT_TRUE(is_refused(b, first));
-    OK(auth_key_revoke(b->owner, world_request(b->w, ""), id));
-    CU_ASSERT_EQUAL(auth_key_revoke(b->owner, world_request(b->w, ""), SV("00000000000000ff")),
+    OK(auth_key_revoke(b->owner, fixture_request(b->w, ""), id));
+    CU_ASSERT_EQUAL(auth_key_revoke(b->owner, fixture_request(b->w, ""), SV("00000000000000ff")),
                     ERR_NOT_FOUND);
-    OK(auth_key_list(b->owner, world_request(b->w, ""), &list, &n));
+    OK(auth_key_list(b->owner, fixture_request(b->w, ""), &list, &n));
     for (size_t i = 0; i < n; i++)
         seen += sv_eq(list[i].id, id) && list[i].revoked_at > 0;
     CU_ASSERT_EQUAL(seen, 1);
@@ -154,14 +154,14 @@ TEST(stored)
         "INSERT INTO tenants (tenant) VALUES ('x')", "UPDATE auth_state SET version = 0"};
     struct bench *b = begin("stored");
     const char *part = b->secret + AUTH_KEY_LEN - KEY_SECRET_LEN;
-    CU_ASSERT_EQUAL(world_rows("api_keys k WHERE k::text LIKE '%%%s%%'", part), 0);
-    CU_ASSERT_EQUAL(world_rows("api_keys WHERE tenant = 'stored' AND hash = sha256('%s')", part),
+    CU_ASSERT_EQUAL(fixture_rows("api_keys k WHERE k::text LIKE '%%%s%%'", part), 0);
+    CU_ASSERT_EQUAL(fixture_rows("api_keys WHERE tenant = 'stored' AND hash = sha256('%s')", part),
                     1);
     for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
         const struct db_stmt stmt = {NULL, changes[i]};
         struct db_failure failure;
         CU_ASSERT_EQUAL(
-            db_query(b->w->db, world_request(b->w, ""), DB_WRITE, &stmt, NULL, 0, NULL, &failure),
+            db_query(b->w->db, fixture_request(b->w, ""), DB_WRITE, &stmt, NULL, 0, NULL, &failure),
             ERR_INTERNAL);
         CU_ASSERT_STRING_EQUAL(failure.sqlstate, "42501");
     }
@@ -173,11 +173,11 @@ TEST(by_hand)
 {
     struct bench *b = begin("by-hand");
     CU_ASSERT_EQUAL(b->c->ctx.sessions_max, 0);
-    world_exec("INSERT INTO tenants VALUES ('by-hand', NULL, 5)");
+    fixture_exec("INSERT INTO tenants VALUES ('by-hand', NULL, 5)");
     wait_until_it_holds();
     OK(check(b, b->secret, 5000));
     CU_ASSERT_EQUAL(b->c->ctx.sessions_max, 5);
-    world_exec("DELETE FROM api_keys WHERE tenant = 'by-hand'");
+    fixture_exec("DELETE FROM api_keys WHERE tenant = 'by-hand'");
     wait_until_it_holds();
     CU_ASSERT_TRUE(is_refused(b, b->secret));
     end(b);
@@ -188,7 +188,7 @@ TEST(by_hand)
 static void bound(struct bench *b, int64_t requests, int64_t sessions)
 {
     struct auth_tenant t = {SV("bounds"), 0, requests, sessions};
-    OK(auth_tenant_set(b->owner, world_request(b->w, ""), &t));
+    OK(auth_tenant_set(b->owner, fixture_request(b->w, ""), &t));
     CU_ASSERT_EQUAL(t.keys, 1);
     wait_until_it_holds();
 }
@@ -234,7 +234,7 @@ TEST(bounds)
     bound(b, AUTH_BOUND_KEPT, AUTH_BOUND_DEFAULT);
     OK(check(b, b->secret, 5000));
     CU_ASSERT_EQUAL(b->c->ctx.sessions_max, 11);
-    OK(auth_tenant_list(b->owner, world_request(b->w, ""), &list, &n));
+    OK(auth_tenant_list(b->owner, fixture_request(b->w, ""), &list, &n));
     size_t seen = 0;
     for (size_t i = 0; i < n; i++)
         seen += sv_eq(list[i].tenant, SV("bounds")) && list[i].keys == 1 &&
@@ -248,7 +248,7 @@ TEST(bounds)
 /* Whether the SQL was done. */
 static void *sql_main(void *sql)
 {
-    return world_sql(sql, NULL, 0) ? sql : NULL;
+    return fixture_sql(sql, NULL, 0) ? sql : NULL;
 }
 
 /* PostgreSQL does not answer for longer than an answer confirms the keys. First the key is valid;
@@ -264,8 +264,8 @@ static void check_confirmed(bool polls)
                            " SELECT pg_sleep(3); COMMIT";
     void *done;
     CU_ASSERT_EQUAL(pthread_create(&thread, NULL, sql_main, revoke), 0);
-    while (world_rows("pg_locks WHERE mode = 'AccessExclusiveLock' AND granted"
-                      " AND relation = 'auth_state'::regclass") == 0)
+    while (fixture_rows("pg_locks WHERE mode = 'AccessExclusiveLock' AND granted"
+                        " AND relation = 'auth_state'::regclass") == 0)
         service_sleep_ms(2);
     const int64_t held = clock_mono_us();
     int64_t last_good = 0;
@@ -297,28 +297,28 @@ TEST(confirmed)
 TEST(slow_answers)
 {
     struct bench *b = begin("slow");
-    world_exec("ALTER TABLE auth_state RENAME TO auth_state_at_once;"
-               "CREATE VIEW auth_state AS SELECT only_row, version FROM"
-               " auth_state_at_once WHERE pg_sleep(0.8)::text IS NOT NULL;"
-               "GRANT SELECT ON auth_state TO parley_app");
+    fixture_exec("ALTER TABLE auth_state RENAME TO auth_state_at_once;"
+                 "CREATE VIEW auth_state AS SELECT only_row, version FROM"
+                 " auth_state_at_once WHERE pg_sleep(0.6)::text IS NOT NULL;"
+                 "GRANT SELECT ON auth_state TO parley_app");
     service_sleep_ms(2000);
     OK(check(b, b->secret, 10000));
     for (int round = 0; round < 3; round++) {
         int64_t last_good = 0;
-        world_exec("UPDATE api_keys SET revoked_at = now() WHERE tenant = 'slow'");
+        fixture_exec("UPDATE api_keys SET revoked_at = now() WHERE tenant = 'slow'");
         const int64_t revoked = clock_mono_us();
         for (int64_t at; (at = clock_mono_us()) - revoked < 2500000;)
             if (check(b, b->secret, 20) == ERR_NONE)
                 last_good = at;
         CU_ASSERT_TRUE(last_good - revoked <= AUTH_HOLDS_MS * 1000);
         CU_ASSERT_TRUE(is_refused(b, b->secret));
-        world_exec("UPDATE api_keys SET revoked_at = NULL WHERE tenant = 'slow'");
+        fixture_exec("UPDATE api_keys SET revoked_at = NULL WHERE tenant = 'slow'");
         while (check(b, b->secret, 10000) != ERR_NONE)
             continue;
         /* Revokes at different times between two questions. */
         service_sleep_ms(230 * round);
     }
-    world_exec("DROP VIEW auth_state;ALTER TABLE auth_state_at_once RENAME TO auth_state");
+    fixture_exec("DROP VIEW auth_state;ALTER TABLE auth_state_at_once RENAME TO auth_state");
     end(b);
 }
 
@@ -376,12 +376,12 @@ TEST(never_loaded)
 TEST(forbidden)
 {
     struct bench *b = begin("forbidden");
-    world_exec("REVOKE SELECT ON auth_state FROM parley_app");
+    fixture_exec("REVOKE SELECT ON auth_state FROM parley_app");
     service_sleep_ms(1500);
     const int64_t began = clock_mono_us();
     CU_ASSERT_EQUAL(check(b, b->secret, 60000), ERR_UNAVAILABLE);
     CU_ASSERT_TRUE(clock_mono_us() - began < 30000000);
-    world_exec("GRANT SELECT ON auth_state TO parley_app");
+    fixture_exec("GRANT SELECT ON auth_state TO parley_app");
     service_sleep_ms(500);
     OK(check(b, b->secret, 10000));
     end(b);

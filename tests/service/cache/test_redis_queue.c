@@ -73,6 +73,7 @@ static void out_of_memory(void)
     struct rig *rig = rig_open(NULL);
     put_version(rig->cache, key_numbered(id, 0), 1);
     EVENTUALLY(sets_of(rig) == 1);
+    admin(rig, "CONFIG SET maxmemory-policy noeviction");
     admin(rig, "CONFIG SET maxmemory 1mb");
     for (int i = 1; i <= 20; i++)
         put_sized(rig->cache, key_numbered(id, i), 1, 100000);
@@ -82,7 +83,8 @@ static void out_of_memory(void)
     cache_remove(rig->cache, key_numbered(id, 0), true);
     EVENTUALLY(!is_in_redis(rig, key_numbered(id, 0)));
     CU_ASSERT_EQUAL(state_of(rig->cache), CACHE_UP);
-    admin(rig, "CONFIG SET maxmemory 0");
+    admin(rig, "CONFIG SET maxmemory 256mb");
+    admin(rig, "CONFIG SET maxmemory-policy allkeys-lru");
     put_version(rig->cache, key_numbered(id, 21), 1);
     EVENTUALLY(find_version(rig->cache, key_numbered(id, 21)) == 1);
     rig_close(rig);

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { URL_MAX = 1000 };
-
 static const char *test_url(void)
 {
     const char *url = getenv("TEST_DATABASE_URL");
@@ -18,35 +16,41 @@ static const char *test_url(void)
     return url;
 }
 
-/* The same connection to the tests' database, as a list of keywords, of which the last wins. */
-static void url_of(const char *login, char out[URL_MAX])
+/* As a list of keywords, of which the last wins. */
+void fx_url_for(const char *login, const char *dbname, char out[FX_URL])
 {
-    size_t n = (size_t)snprintf(out, URL_MAX, "dbname='parley_db_test'");
+    size_t n = (size_t)snprintf(out, FX_URL, "dbname='%s'", dbname);
     PQconninfoOption *all = PQconninfoParse(test_url(), NULL);
     for (PQconninfoOption *o = all; o && o->keyword; o++)
-        if (o->val && strcmp(o->keyword, "dbname") != 0 && n < URL_MAX)
-            n += (size_t)snprintf(out + n, URL_MAX - n, " %s='%s'", o->keyword, o->val);
+        if (o->val && strcmp(o->keyword, "dbname") != 0 && n < FX_URL)
+            n += (size_t)snprintf(out + n, FX_URL - n, " %s='%s'", o->keyword, o->val);
     PQconninfoFree(all);
-    if (login && n < URL_MAX)
-        snprintf(out + n, URL_MAX - n, " user='%s'", login);
+    if (login && n < FX_URL)
+        snprintf(out + n, FX_URL - n, " user='%s'", login);
+}
+
+bool fx_sql(const char *url, const char *sql, char *out, size_t n)
+{
+    PGconn *pg = PQconnectdb(url);
+    PQsetNoticeReceiver(pg, db_ignore_notice, NULL);
+    PGresult *res = PQexec(pg, sql);
+    const ExecStatusType status = PQresultStatus(res);
+    const bool fine = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+    if (!fine)
+        fprintf(stderr, "%s: %s", sql, PQerrorMessage(pg));
+    if (out && n > 0)
+        snprintf(out, n, "%s",
+                 PQntuples(res) > 0 && PQnfields(res) > 0 ? PQgetvalue(res, 0, 0) : "");
+    PQclear(res);
+    PQfinish(pg);
+    return fine;
 }
 
 static long exec(const char *url, const char *sql)
 {
-    long value = -1;
-    PGconn *pg = PQconnectdb(url);
-    PQsetNoticeReceiver(pg, db_ignore_notice, NULL);
-    PGresult *res = PQexec(pg, sql);
-    ExecStatusType status = PQresultStatus(res);
-    bool fine = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
-    CU_ASSERT_TRUE(fine);
-    if (!fine)
-        fprintf(stderr, "%s: %s", sql, PQerrorMessage(pg));
-    if (status == PGRES_TUPLES_OK && PQntuples(res) > 0 && PQnfields(res) > 0)
-        value = strtol(PQgetvalue(res, 0, 0), NULL, 10);
-    PQclear(res);
-    PQfinish(pg);
-    return value;
+    char value[32];
+    CU_ASSERT_TRUE(fx_sql(url, sql, value, sizeof value));
+    return value[0] ? strtol(value, NULL, 10) : -1;
 }
 
 static void make_database(void)
@@ -54,8 +58,8 @@ static void make_database(void)
     static atomic_bool made;
     if (atomic_exchange(&made, true))
         return;
-    char url[URL_MAX];
-    url_of(NULL, url);
+    char url[FX_URL];
+    fx_url_for(NULL, FX_ROLE, url);
     exec(test_url(), "CREATE DATABASE parley_db_test");
     exec(url, "CREATE ROLE " FX_ROLE " LOGIN;"
               "CREATE TABLE items (id bigint PRIMARY KEY, name text CONSTRAINT items_name"
@@ -70,11 +74,11 @@ static void make_database(void)
 
 const char *fx_url_as(const char *login)
 {
-    static char kept[64][URL_MAX];
+    static char kept[64][FX_URL];
     size_t i = 0;
-    char url[URL_MAX];
+    char url[FX_URL];
     make_database();
-    url_of(login, url);
+    fx_url_for(login, FX_ROLE, url);
     while (i < ARRAY_LEN(kept) - 1 && kept[i][0] && strcmp(kept[i], url) != 0)
         i++;
     return strcpy(kept[i], url);
@@ -92,9 +96,9 @@ const char *fx_admin_url(void)
 
 long fx_admin(const char *sql)
 {
-    char url[URL_MAX];
+    char url[FX_URL];
     make_database();
-    url_of(NULL, url);
+    fx_url_for(NULL, FX_ROLE, url);
     return exec(url, sql);
 }
 

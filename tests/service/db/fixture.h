@@ -18,6 +18,13 @@ struct fx {
     struct metrics_slot *slot;
 };
 
+/* The cluster's URL for another login (NULL: the superuser) and database. */
+enum { FX_URL = 512 };
+void fx_url_for(const char *login, const char *dbname, char out[FX_URL]);
+/* Runs SQL over a connection of its own; the first value of its answer, "" without one, goes to
+ * out (may be NULL). */
+bool fx_sql(const char *url, const char *sql, char *out, size_t n);
+
 /* The URL of the tests' database, which the first call makes, for FX_ROLE, the superuser, or
  * another role. Lives as long as the process. */
 const char *fx_url(void);

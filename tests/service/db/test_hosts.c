@@ -15,7 +15,7 @@
 #include "fixture.h"
 
 struct host {
-    struct world *w;
+    struct fixture *w;
     struct db_hosts_shared *s;
     struct db_hosts *h;
     _Atomic int *raised; /* shared with children */
@@ -47,7 +47,7 @@ static struct db_hosts *worker_open(struct host *x, size_t slot)
 static void host_open(struct host *x, bool alone)
 {
     host_map(x, alone);
-    x->w = world_open(false);
+    x->w = fixture_open(false);
     x->h = worker_open(x, 0);
 }
 
@@ -55,14 +55,14 @@ static void host_close(struct host *x)
 {
     db_hosts_close(x->h);
     if (x->w)
-        world_close(x->w);
+        fixture_close(x->w);
     db_hosts_shared_unmap(x->s);
     munmap(x->raised, 4096);
 }
 
 static int64_t rows(const char *id)
 {
-    return world_rows("hosts WHERE host = '%s'", id);
+    return fixture_rows("hosts WHERE host = '%s'", id);
 }
 
 static int64_t registered(const struct host *x)
@@ -81,8 +81,8 @@ static unsigned polls(const struct host *x)
 /* Removes registrations that a killed test has left. */
 static void make_schema(void)
 {
-    world_close(world_open(false));
-    world_exec("DELETE FROM hosts");
+    fixture_close(fixture_open(false));
+    fixture_exec("DELETE FROM hosts");
 }
 
 /* The first host, whose worker in slot 0 is a process of its own that polls when this returns. Call
@@ -93,7 +93,7 @@ static pid_t poller_start(struct host *x)
     host_map(x, true);
     const pid_t pid = fork();
     if (pid == 0) {
-        x->w = world_open(false);
+        x->w = fixture_open(false);
         x->h = worker_open(x, 0);
         for (;;)
             (void)pause();
@@ -105,7 +105,7 @@ static pid_t poller_start(struct host *x)
 /* This process is the second worker of that host. */
 static void join_poller(struct host *x)
 {
-    x->w = world_open(false);
+    x->w = fixture_open(false);
     x->h = worker_open(x, 1);
     EVENTUALLY(db_hosts_is_alone(x->s));
 }
@@ -142,7 +142,7 @@ TEST(list_each_other)
     CU_ASSERT_STRING_EQUAL(seen[1].version, "1.2.3");
     CU_ASSERT_STRING_EQUAL(seen[1].address, a.s->address);
     CU_ASSERT_EQUAL(seen[1].workers, 2);
-    OK(db_hosts_list(a.w->db, world_request(a.w, ""), &listed, &all));
+    OK(db_hosts_list(a.w->db, fixture_request(a.w, ""), &listed, &all));
     CU_ASSERT_EQUAL(all, 2);
     strcpy(id, b.s->id);
     host_close(&b);
@@ -254,11 +254,11 @@ TEST(forgotten)
     int64_t removed, alive;
     const char *dead = "00000000000000000000000000000001";
     host_open_alone(&a);
-    world_exec(
+    fixture_exec(
         "INSERT INTO hosts (host, address, version, workers, alone, seen_at) VALUES"
         " ('00000000000000000000000000000001', 'gone', '1', 1, true, now() - interval '1 h')");
     EVENTUALLY(!db_hosts_is_alone(a.s));
-    struct request_ctx *ctx = world_request(a.w, "");
+    struct request_ctx *ctx = fixture_request(a.w, "");
     CU_ASSERT_EQUAL(
         db_hosts_forget(a.w->db, ctx, SV("0000000000000000000000000000000f"), 0, &removed, &alive),
         ERR_NOT_FOUND);
@@ -269,7 +269,7 @@ TEST(forgotten)
     EVENTUALLY(db_hosts_is_alone(a.s));
     const int raised = atomic_load(a.raised);
     const int64_t first_us = atomic_load(&a.s->registered_us);
-    OK(db_hosts_forget(a.w->db, world_request(a.w, ""), sv_from(a.s->id), 0, &removed, &alive));
+    OK(db_hosts_forget(a.w->db, fixture_request(a.w, ""), sv_from(a.s->id), 0, &removed, &alive));
     CU_ASSERT_TRUE(removed == 0 && alive == 1 && rows(a.s->id) == 1);
     EVENTUALLY(db_hosts_is_alone(a.s));
     CU_ASSERT_EQUAL(atomic_load(a.raised), raised + 1);
@@ -299,7 +299,7 @@ TEST(pool_is_divided)
     struct db_status status;
     make_schema();
     host_map(&a, false);
-    a.w = world_open(false);
+    a.w = fixture_open(false);
     struct db_settings settings = fx_settings(a.w->url);
     settings.pool_min = 1;
     settings.workers = 4;
@@ -308,11 +308,11 @@ TEST(pool_is_divided)
     a.h = db_hosts_open(&set, db);
     EVENTUALLY(db_hosts_may_write(a.s));
     EVENTUALLY((db_status(db, &status), status.max == 20));
-    world_exec("INSERT INTO hosts (host, address, version, workers, alone) VALUES"
-               " ('00000000000000000000000000000002', 'there', '1', 1, false),"
-               " ('00000000000000000000000000000003', 'there', '1', 1, false)");
+    fixture_exec("INSERT INTO hosts (host, address, version, workers, alone) VALUES"
+                 " ('00000000000000000000000000000002', 'there', '1', 1, false),"
+                 " ('00000000000000000000000000000003', 'there', '1', 1, false)");
     EVENTUALLY((db_status(db, &status), status.max == 97 / 3 / 4));
-    world_exec("DELETE FROM hosts WHERE address = 'there'");
+    fixture_exec("DELETE FROM hosts WHERE address = 'there'");
     EVENTUALLY((db_status(db, &status), status.max == 20));
     db_hosts_close(a.h);
     a.h = NULL;

@@ -8,7 +8,7 @@
 
 static const struct db_stmt insert = {"tx_insert", "INSERT INTO items (id, n) VALUES ($1, $2)"};
 
-struct script {
+struct statements {
     int fail_at;  /* the statement that fails, from 0; -1: none */
     bool ignore;  /* fn goes on after a failure */
     enum err own; /* fn's own result */
@@ -17,9 +17,9 @@ struct script {
 
 enum { STATEMENTS = 4 };
 
-static enum err run_script(struct db_tx *tx, struct request_ctx *ctx, void *arg)
+static enum err run_statements(struct db_tx *tx, struct request_ctx *ctx, void *arg)
 {
-    struct script *s = arg;
+    struct statements *s = arg;
     s->runs++;
     for (int i = 0; i < STATEMENTS; i++) {
         struct db_param p[] = {db_i64(i), db_i32(i == s->fail_at ? -1 : i)};
@@ -38,21 +38,21 @@ TEST(failure_at_each_statement_leaves_nothing)
     struct fx *fx = fx_open(NULL);
     for (int at = 0; at < STATEMENTS; at++) {
         for (int ignore = 0; ignore < 2; ignore++) {
-            struct script s = {.fail_at = at, .ignore = ignore};
+            struct statements s = {.fail_at = at, .ignore = ignore};
             fx_admin("TRUNCATE items");
             fx_request(fx, SV("t1"), 5000);
-            CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, run_script, &s), ERR_INTERNAL);
+            CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, run_statements, &s), ERR_INTERNAL);
             CU_ASSERT_EQUAL(s.runs, 1);
             CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
         }
     }
-    struct script own = {.fail_at = -1, .own = ERR_PRECONDITION};
+    struct statements own = {.fail_at = -1, .own = ERR_PRECONDITION};
     fx_request(fx, SV("t1"), 5000);
-    CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, run_script, &own), ERR_PRECONDITION);
+    CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, run_statements, &own), ERR_PRECONDITION);
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
-    struct script good = {.fail_at = -1};
+    struct statements good = {.fail_at = -1};
     fx_request(fx, SV("t1"), 5000);
-    OK(db_transaction(fx->db, &fx->ctx, run_script, &good));
+    OK(db_transaction(fx->db, &fx->ctx, run_statements, &good));
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), STATEMENTS);
     /* BEGIN travels with the first statement. */
     CU_ASSERT_EQUAL(fx->ctx.trace.round_trips, STATEMENTS + 1);
@@ -63,10 +63,10 @@ TEST(failure_at_each_statement_leaves_nothing)
 static enum err nest(struct db_tx *tx, struct request_ctx *ctx, void *arg)
 {
     struct fx *fx = arg;
-    struct script inner = {.fail_at = -1};
+    struct statements inner = {.fail_at = -1};
     struct db_param p[] = {db_i64(100), db_i32(1)};
     TRY(db_tx_query(tx, ctx, &insert, p, 2, NULL, NULL));
-    return db_transaction(fx->db, ctx, run_script, &inner);
+    return db_transaction(fx->db, ctx, run_statements, &inner);
 }
 
 /* Fails if db_transaction does not look at in_transaction. Afterwards another one may begin. */
@@ -77,8 +77,8 @@ TEST(nested_is_an_error)
     CU_ASSERT_EQUAL(db_transaction(fx->db, &fx->ctx, nest, fx), ERR_INTERNAL);
     CU_ASSERT_PTR_NOT_NULL(strstr(fx->ctx.err.cause, "inside a transaction"));
     CU_ASSERT_EQUAL(fx_admin("SELECT count(*) FROM items"), 0);
-    struct script next = {.fail_at = -1};
-    OK(db_transaction(fx->db, &fx->ctx, run_script, &next));
+    struct statements next = {.fail_at = -1};
+    OK(db_transaction(fx->db, &fx->ctx, run_statements, &next));
     fx_close(fx);
 }
 

@@ -12,42 +12,13 @@
 #include "../db/fixture.h"
 #include "parley/db/migrate.h"
 
-enum { URL_MAX = 512 };
-
 const struct session_precondition nobody = {.create_only = false};
 
-/* The cluster's URL for another user and database. */
-static void url_for(const char *user, const char *dbname, char out[URL_MAX])
+bool fixture_sql(const char *sql, char *out, size_t n)
 {
-    PQconninfoOption *options = PQconninfoParse(getenv("TEST_DATABASE_URL"), NULL);
-    const char *host = "";
-    for (PQconninfoOption *o = options; o && o->keyword; o++)
-        if (strcmp(o->keyword, "host") == 0 && o->val)
-            host = o->val;
-    snprintf(out, URL_MAX, "host=%s user=%s dbname=%s", host, user, dbname);
-    PQconninfoFree(options);
-}
-
-static bool run_sql(const char *url, const char *sql, char *out, size_t n)
-{
-    PGconn *c = PQconnectdb(url);
-    PGresult *r = PQexec(c, sql);
-    ExecStatusType status = PQresultStatus(r);
-    bool ok = status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
-    if (!ok)
-        fprintf(stderr, "%s", PQerrorMessage(c));
-    if (out && n > 0)
-        snprintf(out, n, "%s", PQntuples(r) > 0 ? PQgetvalue(r, 0, 0) : "");
-    PQclear(r);
-    PQfinish(c);
-    return ok;
-}
-
-bool world_sql(const char *sql, char *out, size_t n)
-{
-    char url[URL_MAX];
-    url_for("postgres", "parley_sessions", url);
-    return run_sql(url, sql, out, n);
+    char url[FX_URL];
+    fx_url_for(NULL, "parley_sessions", url);
+    return fx_sql(url, sql, out, n);
 }
 
 static void print_fault(void *arg, bool fault, const char *line)
@@ -67,25 +38,25 @@ static bool make_database(const char *dbname)
         i++;
     if (made[i][0])
         return strcmp(made[i], dbname) == 0;
-    char owner[URL_MAX], serves[URL_MAX];
+    char owner[FX_URL], serves[FX_URL];
     const char *super = getenv("TEST_DATABASE_URL");
-    url_for("parley_owner", dbname, owner);
-    url_for("parley_app", dbname, serves);
+    fx_url_for("parley_owner", dbname, owner);
+    fx_url_for("parley_app", dbname, serves);
     const char *roles = "CREATE ROLE parley_owner LOGIN; CREATE ROLE parley_app LOGIN";
-    if ((i == 0 && !run_sql(super, roles, NULL, 0)) ||
-        !run_sql(super, text_of("CREATE DATABASE %s OWNER parley_owner", dbname), NULL, 0) ||
+    if ((i == 0 && !fx_sql(super, roles, NULL, 0)) ||
+        !fx_sql(super, text_of("CREATE DATABASE %s OWNER parley_owner", dbname), NULL, 0) ||
         db_migrate(owner, serves, -1, print_fault, NULL) != ERR_NONE)
         return false;
     snprintf(made[i], sizeof(made[i]), "%s", dbname);
     return true;
 }
 
-struct world *world_open(bool redis)
+struct fixture *fixture_open(bool redis)
 {
-    return world_open_in("parley_sessions", redis ? getenv("TEST_REDIS_URL") : NULL);
+    return fixture_open_in("parley_sessions", redis ? getenv("TEST_REDIS_URL") : NULL);
 }
 
-struct cache *world_cache(struct cache_shared *shared, const char *redis_url)
+struct cache *fixture_cache(struct cache_shared *shared, const char *redis_url)
 {
     const struct cache_settings settings = {.shared = shared,
                                             .redis_url = redis_url ? redis_url : "",
@@ -97,17 +68,17 @@ struct cache *world_cache(struct cache_shared *shared, const char *redis_url)
     return cache_open(&settings, NULL);
 }
 
-struct world *world_open_in(const char *dbname, const char *redis_url)
+struct fixture *fixture_open_in(const char *dbname, const char *redis_url)
 {
-    struct world *w = calloc(1, sizeof(*w));
+    struct fixture *w = calloc(1, sizeof(*w));
     CU_ASSERT_TRUE_FATAL(w && make_database(dbname));
     const struct sessions_settings settings = {.ttl_seconds = 604800,
                                                .state_bytes = 1 << 20,
                                                .page_bytes = 8 << 20,
                                                .statement_ms = 5000,
                                                .cache_seconds = 600};
-    url_for("parley_app", dbname, w->url);
-    url_for("parley_owner", dbname, w->owner_url);
+    fx_url_for("parley_app", dbname, w->url);
+    fx_url_for("parley_owner", dbname, w->owner_url);
     struct db_settings db = fx_settings(w->url);
     db.app_name = "test";
     db.acquire_ms = 1000;
@@ -116,7 +87,7 @@ struct world *world_open_in(const char *dbname, const char *redis_url)
     w->db = db_open(&db, NULL);
     if (redis_url) {
         w->shared = cache_shared_map(4 << 20);
-        w->cache = world_cache(w->shared, redis_url);
+        w->cache = fixture_cache(w->shared, redis_url);
         CU_ASSERT_TRUE_FATAL(w->shared && w->cache);
     }
     w->sessions = sessions_open(&settings, w->db, w->cache, NULL);
@@ -126,9 +97,9 @@ struct world *world_open_in(const char *dbname, const char *redis_url)
     return w;
 }
 
-struct world *world_share(const struct world *w)
+struct fixture *fixture_share(const struct fixture *w)
 {
-    struct world *share = malloc(sizeof(*share));
+    struct fixture *share = malloc(sizeof(*share));
     CU_ASSERT_PTR_NOT_NULL_FATAL(share);
     *share = *w;
     share->arena = arena_create(64 << 20);
@@ -136,7 +107,7 @@ struct world *world_share(const struct world *w)
     return share;
 }
 
-void world_close(struct world *w)
+void fixture_close(struct fixture *w)
 {
     arena_destroy(w->arena);
     if (!w->is_share) {
@@ -148,12 +119,12 @@ void world_close(struct world *w)
     free(w);
 }
 
-bool world_was_from(const struct world *w, const char *source)
+bool fixture_was_from(const struct fixture *w, const char *source)
 {
     return sv_eq(sv_from(w->ctx.trace.source), sv_from(source));
 }
 
-struct request_ctx *world_request(struct world *w, const char *tenant)
+struct request_ctx *fixture_request(struct fixture *w, const char *tenant)
 {
     arena_reset(w->arena);
     ctx_init(&w->ctx, w->arena, deadline_in_ms(w->ms), sv_from(tenant), SV("test"));
@@ -162,123 +133,124 @@ struct request_ctx *world_request(struct world *w, const char *tenant)
 }
 
 /* A fresh request that returns a session, a receipt, or both. */
-static struct request_ctx *begin(struct world *w, const char *tenant, bool session, bool receipt)
+static struct request_ctx *begin(struct fixture *w, const char *tenant, bool session, bool receipt)
 {
     if (session)
         w->s = (struct session){.version = 0};
     if (receipt)
         w->r = (struct session_receipt){.version = 0};
-    return world_request(w, tenant);
+    return fixture_request(w, tenant);
 }
 
-enum err world_create(struct world *w, const char *tenant, const struct session_draft *d,
-                      const struct session_precondition *precondition)
+enum err fixture_create(struct fixture *w, const char *tenant, const struct session_draft *d,
+                        const struct session_precondition *precondition)
 {
     return session_create(w->sessions, begin(w, tenant, true, true), d, precondition, &w->s, &w->r);
 }
 
-enum err world_ensure(struct world *w, const char *tenant, const struct session_draft *d,
-                      const struct session_precondition *precondition)
+enum err fixture_ensure(struct fixture *w, const char *tenant, const struct session_draft *d,
+                        const struct session_precondition *precondition)
 {
     return session_get_or_create(w->sessions, begin(w, tenant, true, true), d, precondition, &w->s,
                                  &w->r);
 }
 
-void world_make(struct world *w, const char *tenant, const char *id, const char *user, size_t n,
-                const char *content, const struct session_precondition *precondition)
+void fixture_make(struct fixture *w, const char *tenant, const char *id, const char *user, size_t n,
+                  const char *content, const struct session_precondition *precondition)
 {
     struct session_message_draft m[SESSION_MESSAGES_MAX];
     for (size_t i = 0; i < ARRAY_LEN(m); i++)
         m[i] = message_of("user", content);
     struct session_draft d = draft_with(id, user, m, n < ARRAY_LEN(m) ? n : ARRAY_LEN(m));
-    OK(world_create(w, tenant, &d, precondition));
+    OK(fixture_create(w, tenant, &d, precondition));
     for (n -= d.n_messages; n > 0; n -= d.n_messages) {
         d.n_messages = n < ARRAY_LEN(m) ? n : ARRAY_LEN(m);
         const struct session_append a = {m, d.n_messages, false, 0};
-        OK(world_append(w, tenant, id, &a, &nobody));
+        OK(fixture_append(w, tenant, id, &a, &nobody));
     }
 }
 
-enum err world_append_one(struct world *w, const char *tenant, const char *id, bool create,
-                          const char *content, const struct session_precondition *precondition)
+enum err fixture_append_one(struct fixture *w, const char *tenant, const char *id, bool create,
+                            const char *content, const struct session_precondition *precondition)
 {
     struct session_message_draft m = message_of("user", content);
     const struct session_append a = {&m, 1, create, 0};
-    return world_append(w, tenant, id, &a, precondition);
+    return fixture_append(w, tenant, id, &a, precondition);
 }
 
-enum err world_get(struct world *w, const char *tenant, const char *id)
+enum err fixture_get(struct fixture *w, const char *tenant, const char *id)
 {
-    return world_get_as(w, tenant, id, NULL, 20);
+    return fixture_get_as(w, tenant, id, NULL, 20);
 }
 
-enum err world_get_as(struct world *w, const char *tenant, const char *id, const char *user,
-                      size_t n)
+enum err fixture_get_as(struct fixture *w, const char *tenant, const char *id, const char *user,
+                        size_t n)
 {
     return session_get(w->sessions, begin(w, tenant, true, false), sv_from(id), sv_from(user), n,
                        &w->s);
 }
 
-enum err world_append(struct world *w, const char *tenant, const char *id,
-                      const struct session_append *a,
-                      const struct session_precondition *precondition)
+enum err fixture_append(struct fixture *w, const char *tenant, const char *id,
+                        const struct session_append *a,
+                        const struct session_precondition *precondition)
 {
     return session_append(w->sessions, begin(w, tenant, false, true), sv_from(id), a, precondition,
                           &w->r);
 }
 
-enum err world_patch(struct world *w, const char *tenant, const char *id,
-                     const struct session_patch *p, const struct session_precondition *precondition)
+enum err fixture_patch(struct fixture *w, const char *tenant, const char *id,
+                       const struct session_patch *p,
+                       const struct session_precondition *precondition)
 {
     return session_patch(w->sessions, begin(w, tenant, true, true), sv_from(id), p, precondition,
                          &w->s, &w->r);
 }
 
-enum err world_copy(struct world *w, const char *tenant, const char *id,
-                    const struct session_precondition *precondition)
+enum err fixture_copy(struct fixture *w, const char *tenant, const char *id,
+                      const struct session_precondition *precondition)
 {
     return session_copy(w->sessions, begin(w, tenant, true, true), sv_from(id), precondition, &w->s,
                         &w->r);
 }
 
-enum err world_delete(struct world *w, const char *tenant, const char *id,
-                      const struct session_precondition *precondition)
+enum err fixture_delete(struct fixture *w, const char *tenant, const char *id,
+                        const struct session_precondition *precondition)
 {
     return session_delete(w->sessions, begin(w, tenant, false, true), sv_from(id), precondition,
                           &w->r);
 }
 
-enum err world_delete_message(struct world *w, const char *tenant, const char *id,
-                              const char *which, const struct session_precondition *precondition)
+enum err fixture_delete_message(struct fixture *w, const char *tenant, const char *id,
+                                const char *which, const struct session_precondition *precondition)
 {
     return session_message_delete(w->sessions, begin(w, tenant, false, true), sv_from(id),
                                   sv_from(which), precondition, &w->r);
 }
 
-enum err world_message(struct world *w, const char *tenant, const char *id, const char *user,
-                       const char *which)
+enum err fixture_message(struct fixture *w, const char *tenant, const char *id, const char *user,
+                         const char *which)
 {
-    return session_message_get(w->sessions, world_request(w, tenant), sv_from(id), sv_from(user),
+    return session_message_get(w->sessions, fixture_request(w, tenant), sv_from(id), sv_from(user),
                                sv_from(which), &w->m);
 }
 
-enum err world_page(struct world *w, const char *tenant, const char *id, const char *user,
-                    const struct session_page_query *q)
+enum err fixture_page(struct fixture *w, const char *tenant, const char *id, const char *user,
+                      const struct session_page_query *q)
 {
-    return session_page(w->sessions, world_request(w, tenant), sv_from(id), sv_from(user), q,
+    return session_page(w->sessions, fixture_request(w, tenant), sv_from(id), sv_from(user), q,
                         &w->page);
 }
 
-PGconn *world_connect(const char *dbname)
+PGconn *fixture_connect(const char *dbname)
 {
-    char url[URL_MAX];
-    url_for("postgres", dbname, url);
+    char url[FX_URL];
+    fx_url_for(NULL, dbname, url);
     return PQconnectdb(url);
 }
 
 struct held_transaction *transaction_hold(const char *sql)
 {
-    PGconn *c = world_connect("parley_sessions");
+    PGconn *c = fixture_connect("parley_sessions");
     PGresult *r = PQexec(c, sql);
     CU_ASSERT_TRUE(PQresultStatus(r) == PGRES_COMMAND_OK || PQresultStatus(r) == PGRES_TUPLES_OK);
     PQclear(r);
@@ -294,57 +266,41 @@ void transaction_release(struct held_transaction *held)
 bool wait_for_backends(const char *condition, int64_t n)
 {
     for (int i = 0; i < 1000; i++) {
-        if (world_rows("pg_stat_activity WHERE datname = 'parley_sessions' AND %s", condition) >= n)
+        if (fixture_rows("pg_stat_activity WHERE datname = 'parley_sessions' AND %s", condition) >=
+            n)
             return true;
         service_sleep_ms(5);
     }
     return false;
 }
 
-void world_exec(const char *fmt, ...)
+void fixture_exec(const char *fmt, ...)
 {
     char sql[4096];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(sql, sizeof(sql), fmt, ap);
     va_end(ap);
-    CU_ASSERT_TRUE(world_sql(sql, NULL, 0));
+    CU_ASSERT_TRUE(fixture_sql(sql, NULL, 0));
 }
 
-void world_expire(const char *id)
+void fixture_expire(const char *id)
 {
-    world_exec("UPDATE sessions SET expires_at = now() - interval '1 second', expiry_hour ="
-               " floor(extract(epoch FROM now()) / 3600)::integer WHERE session_id = '%s'",
-               id);
+    fixture_exec("UPDATE sessions SET expires_at = now() - interval '1 second', expiry_hour ="
+                 " floor(extract(epoch FROM now()) / 3600)::integer WHERE session_id = '%s'",
+                 id);
 }
 
-static int64_t query_number(const char *sql)
-{
-    char out[32] = "";
-    bool ok = world_sql(sql, out, sizeof(out));
-    CU_ASSERT_TRUE(ok);
-    return ok && out[0] ? strtoll(out, NULL, 10) : -1;
-}
-
-int64_t world_count(const char *fmt, ...)
+int64_t fixture_count(const char *fmt, ...)
 {
     char sql[2048];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(sql, sizeof(sql), fmt, ap);
     va_end(ap);
-    return query_number(sql);
-}
-
-int64_t world_rows(const char *fmt, ...)
-{
-    char sql[2048] = "SELECT count(*) FROM ";
-    const size_t n = strlen(sql);
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(sql + n, sizeof(sql) - n, fmt, ap);
-    va_end(ap);
-    return query_number(sql);
+    char out[32] = "";
+    CU_ASSERT_TRUE(fixture_sql(sql, out, sizeof out));
+    return out[0] ? strtoll(out, NULL, 10) : -1;
 }
 
 struct session_precondition keyed(const char *key)
@@ -377,24 +333,24 @@ struct session_message_draft message_of(const char *role, const char *json_conte
         SV_NONE, SV("message"), sv_from(role), sv_from(json_content), SV("{}"), SV_NONE};
 }
 
-void expect_only(struct world *w, const char *tenant, const char *id, const char *content)
+void expect_only(struct fixture *w, const char *tenant, const char *id, const char *content)
 {
     const struct session_page_query q = {.limit = 10};
     for (int again = 0; again < 2; again++) {
-        OK(world_get(w, tenant, id));
+        OK(fixture_get(w, tenant, id));
         CU_ASSERT_EQUAL(w->s.n_messages, 1);
         CU_ASSERT_TRUE(w->s.n_messages == 1 && sv_eq(w->s.messages[0].content, sv_from(content)));
-        OK(world_page(w, tenant, id, NULL, &q));
+        OK(fixture_page(w, tenant, id, NULL, &q));
         CU_ASSERT_TRUE(w->page.n == 1 && sv_eq(w->page.messages[0].content, sv_from(content)));
-        OK(world_message(w, tenant, id, NULL, "1"));
+        OK(fixture_message(w, tenant, id, NULL, "1"));
         CU_ASSERT_TRUE(sv_eq(w->m.content, sv_from(content)));
     }
 }
 
-void expect_nothing(struct world *w, const char *tenant, const char *id)
+void expect_nothing(struct fixture *w, const char *tenant, const char *id)
 {
     const struct session_page_query q = {.limit = 10};
-    CU_ASSERT_EQUAL(world_get(w, tenant, id), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_page(w, tenant, id, NULL, &q), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_message(w, tenant, id, NULL, "1"), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(fixture_get(w, tenant, id), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(fixture_page(w, tenant, id, NULL, &q), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(fixture_message(w, tenant, id, NULL, "1"), ERR_NOT_FOUND);
 }

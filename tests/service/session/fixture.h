@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The fixtures of these tests:
- * - fixture.h: a world is a migrated database, a session service over it, and the requests of one
- *   thread. world_* are calls of session.h as one request each, and SQL as the superuser.
- * - cluster.h: a cluster is two hosts with caches, one without, and Redis, over one database.
- * - crowd.h: a crowd is threads that do the same to one session at once.
- * - script.h: a script is an update of messages as a short text.
+ * - fixture.h: a migrated database, a session service over it, and the requests of one thread.
+ *   fixture_* are calls of session.h as one request each, and SQL as the superuser.
+ * - hosts.h: two hosts with caches, one without, and Redis, over one database.
+ * - threads.h: threads that do the same to one session at once.
+ * - edits.h: an update of messages as a short text.
  */
 #ifndef PARLEY_TESTS_SESSION_FIXTURE_H
 #define PARLEY_TESTS_SESSION_FIXTURE_H
@@ -17,7 +17,7 @@
 
 extern const struct session_precondition nobody;
 
-struct world {
+struct fixture {
     char url[512];       /* of the login that serves; the pool borrows it */
     char owner_url[512]; /* of the owner of the tables */
     struct db *db;
@@ -26,7 +26,7 @@ struct world {
     struct sessions *sessions;
     struct arena *arena;
     struct request_ctx ctx;
-    bool is_share;        /* made by world_share */
+    bool is_share;        /* made by fixture_share */
     int64_t sessions_max; /* the bound of each request's tenant; 0: none */
     int64_t ms;           /* the time of each request */
     /* Results of the last call that gives one. A session and a receipt are empty if it failed. */
@@ -39,70 +39,72 @@ struct world {
 
 /* redis: with memory of its own and Redis (TEST_REDIS_URL); else without caches. A failure ends the
  * test. */
-struct world *world_open(bool redis);
+struct fixture *fixture_open(bool redis);
 /* The same over another database and Redis. redis_url NULL: without caches. */
-struct world *world_open_in(const char *dbname, const char *redis_url);
-/* Requests of another thread over the service of w. For world_close. */
-struct world *world_share(const struct world *w);
-void world_close(struct world *w);
+struct fixture *fixture_open_in(const char *dbname, const char *redis_url);
+/* Requests of another thread over the service of w. For fixture_close. */
+struct fixture *fixture_share(const struct fixture *w);
+void fixture_close(struct fixture *w);
 /* The cache of a worker over the memory of a host; both may be NULL. */
-struct cache *world_cache(struct cache_shared *shared, const char *redis_url);
+struct cache *fixture_cache(struct cache_shared *shared, const char *redis_url);
 /* A fresh request of the tenant. Frees the results of the last one. */
-struct request_ctx *world_request(struct world *w, const char *tenant);
+struct request_ctx *fixture_request(struct fixture *w, const char *tenant);
 /* Whether the last request's read was answered by "memory", "redis" or "postgres". */
-bool world_was_from(const struct world *w, const char *source);
+bool fixture_was_from(const struct fixture *w, const char *source);
 
 /* Makes a session of n messages with this JSON as content. */
-void world_make(struct world *w, const char *tenant, const char *id, const char *user, size_t n,
-                const char *content, const struct session_precondition *precondition);
+void fixture_make(struct fixture *w, const char *tenant, const char *id, const char *user, size_t n,
+                  const char *content, const struct session_precondition *precondition);
 /* Appends one message with this content. create: the append may make the session. */
-MUSTCHECK enum err world_append_one(struct world *w, const char *tenant, const char *id,
-                                    bool create, const char *content,
-                                    const struct session_precondition *precondition);
+MUSTCHECK enum err fixture_append_one(struct fixture *w, const char *tenant, const char *id,
+                                      bool create, const char *content,
+                                      const struct session_precondition *precondition);
 
 /* The calls of session.h, each as a fresh request of the tenant. Users may be NULL. */
-MUSTCHECK enum err world_create(struct world *w, const char *tenant, const struct session_draft *d,
-                                const struct session_precondition *precondition);
-MUSTCHECK enum err world_ensure(struct world *w, const char *tenant, const struct session_draft *d,
-                                const struct session_precondition *precondition);
+MUSTCHECK enum err fixture_create(struct fixture *w, const char *tenant,
+                                  const struct session_draft *d,
+                                  const struct session_precondition *precondition);
+MUSTCHECK enum err fixture_ensure(struct fixture *w, const char *tenant,
+                                  const struct session_draft *d,
+                                  const struct session_precondition *precondition);
 /* With the newest 20 messages, for any user; or n messages, for one user. */
-MUSTCHECK enum err world_get(struct world *w, const char *tenant, const char *id);
-MUSTCHECK enum err world_get_as(struct world *w, const char *tenant, const char *id,
-                                const char *user, size_t n);
-MUSTCHECK enum err world_append(struct world *w, const char *tenant, const char *id,
-                                const struct session_append *a,
+MUSTCHECK enum err fixture_get(struct fixture *w, const char *tenant, const char *id);
+MUSTCHECK enum err fixture_get_as(struct fixture *w, const char *tenant, const char *id,
+                                  const char *user, size_t n);
+MUSTCHECK enum err fixture_append(struct fixture *w, const char *tenant, const char *id,
+                                  const struct session_append *a,
+                                  const struct session_precondition *precondition);
+MUSTCHECK enum err fixture_patch(struct fixture *w, const char *tenant, const char *id,
+                                 const struct session_patch *p,
+                                 const struct session_precondition *precondition);
+MUSTCHECK enum err fixture_copy(struct fixture *w, const char *tenant, const char *id,
                                 const struct session_precondition *precondition);
-MUSTCHECK enum err world_patch(struct world *w, const char *tenant, const char *id,
-                               const struct session_patch *p,
-                               const struct session_precondition *precondition);
-MUSTCHECK enum err world_copy(struct world *w, const char *tenant, const char *id,
-                              const struct session_precondition *precondition);
-MUSTCHECK enum err world_delete(struct world *w, const char *tenant, const char *id,
-                                const struct session_precondition *precondition);
-MUSTCHECK enum err world_delete_message(struct world *w, const char *tenant, const char *id,
-                                        const char *which,
-                                        const struct session_precondition *precondition);
-MUSTCHECK enum err world_message(struct world *w, const char *tenant, const char *id,
-                                 const char *user, const char *which);
-MUSTCHECK enum err world_page(struct world *w, const char *tenant, const char *id, const char *user,
-                              const struct session_page_query *q);
+MUSTCHECK enum err fixture_delete(struct fixture *w, const char *tenant, const char *id,
+                                  const struct session_precondition *precondition);
+MUSTCHECK enum err fixture_delete_message(struct fixture *w, const char *tenant, const char *id,
+                                          const char *which,
+                                          const struct session_precondition *precondition);
+MUSTCHECK enum err fixture_message(struct fixture *w, const char *tenant, const char *id,
+                                   const char *user, const char *which);
+MUSTCHECK enum err fixture_page(struct fixture *w, const char *tenant, const char *id,
+                                const char *user, const struct session_page_query *q);
 
 /* Every kind of read returns this as the only message. Reads twice, so that a cached value is read,
  * too. */
-void expect_only(struct world *w, const char *tenant, const char *id, const char *content);
+void expect_only(struct fixture *w, const char *tenant, const char *id, const char *content);
 /* The tenant has no such session. */
-void expect_nothing(struct world *w, const char *tenant, const char *id);
+void expect_nothing(struct fixture *w, const char *tenant, const char *id);
 
 /* Runs SQL as the superuser of the private cluster, in the test's database; the first field of the
  * first row goes to out (may be NULL). */
-bool world_sql(const char *sql, char *out, size_t n);
+bool fixture_sql(const char *sql, char *out, size_t n);
 /* Runs SQL that is formatted like printf and must succeed. */
-void world_exec(const char *fmt, ...) PRINTF_LIKE(1, 2);
+void fixture_exec(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* Lets the sessions of this id expire. */
-void world_expire(const char *id);
+void fixture_expire(const char *id);
 
-/* A connection of the superuser to a database of world_open_in; for PQfinish. */
-struct pg_conn *world_connect(const char *dbname);
+/* A connection of the superuser to a database of fixture_open_in; for PQfinish. */
+struct pg_conn *fixture_connect(const char *dbname);
 
 /* Runs sql, which must begin a transaction, as the superuser. Its locks and changes stay until
  * transaction_release rolls it back. */
@@ -113,9 +115,9 @@ void transaction_release(struct held_transaction *held);
 bool wait_for_backends(const char *condition, int64_t n);
 
 /* The number that a query formatted like printf returns; -1, with a CUnit failure, if it fails. */
-int64_t world_count(const char *fmt, ...) PRINTF_LIKE(1, 2);
+int64_t fixture_count(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* The same for the number of rows "FROM …". */
-int64_t world_rows(const char *fmt, ...) PRINTF_LIKE(1, 2);
+#define fixture_rows(...) fixture_count("SELECT count(*) FROM " __VA_ARGS__)
 
 /* A precondition with this idempotency key. */
 struct session_precondition keyed(const char *key);

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "../../unit/suite.h"
-#include "cluster.h"
-#include "crowd.h"
+#include "hosts.h"
+#include "threads.h"
 
 enum { THREADS = 16, TOGETHER = SESSION_AHEAD_MAX, LARGE = 10, ABSENT = 11, LARGE_PARTS = 9 };
 enum { LARGE_BYTES = (8 << 20) / LARGE_PARTS - 16 };
@@ -20,7 +20,7 @@ static size_t messages_of(int k)
 }
 
 /* "tenant id" is in the context and in all messages, of which number k has k, or for LARGE 8 MB. */
-static void make(struct world *w, const char *tenant, const char *id, int k)
+static void make(struct fixture *w, const char *tenant, const char *id, int k)
 {
     static char large[LARGE_BYTES];
     char mark[64];
@@ -38,7 +38,7 @@ static void make(struct world *w, const char *tenant, const char *id, int k)
     /* Its user has the tenant's name. */
     struct session_draft d = draft_with(id, tenant, m, messages_of(k));
     d.context = sv_from(context);
-    OK(world_create(w, tenant, &d, &nobody));
+    OK(fixture_create(w, tenant, &d, &nobody));
 }
 
 /* All that is in it is the session's, in which there were k messages at first. */
@@ -59,7 +59,7 @@ static bool is_own(const struct session *s, const char *tenant, const char *id, 
 
 /* One of the requests that are read ahead together. */
 struct member {
-    struct world *w;
+    struct fixture *w;
     const char *tenant;
     char id[24];
     int k;
@@ -72,77 +72,77 @@ static int rounds(void)
     return (faults && strcmp(faults, "long") == 0 ? 100800 : 10080) / THREADS / TOGETHER;
 }
 
-static struct session_ahead *choose(struct crowd *crowd, struct member *m)
+static struct session_ahead *choose(struct threads *threads, struct member *m)
 {
     const uint64_t dice = random_u64();
     m->k = dice / 4 % 200 == 7 ? LARGE : dice / 4 % 11 == 10 ? ABSENT : (int)(dice / 4 % 10);
     m->foreign = dice / 65536 % 10 == 0;
     m->tenant = tenants[dice % 2];
     snprintf(m->id, sizeof(m->id), "ah:%d", m->k);
-    struct request_ctx *ctx = world_request(m->w, m->tenant);
+    struct request_ctx *ctx = fixture_request(m->w, m->tenant);
     if (dice / 1048576 % 8 == 0) /* now and then nothing is in memory */
-        cache_remove(crowd->w->cache, (struct cache_key){ctx->tenant, sv_from(m->id)}, true);
+        cache_remove(threads->w->cache, (struct cache_key){ctx->tenant, sv_from(m->id)}, true);
     return session_ahead_new(ctx, sv_from(m->id));
 }
 
-static void answer(struct crowd *crowd, struct member *m)
+static void answer(struct threads *threads, struct member *m)
 {
     const char *user = (m->tenant == tenants[0]) != m->foreign ? tenants[0] : tenants[1];
     struct session *s = &m->w->s;
     enum err e;
-    while (crowd_try_again(
+    while (threads_try_again(
         e = session_get(m->w->sessions, &m->w->ctx, sv_from(m->id), sv_from(user), 20, s)))
-        (void)world_request(m->w, m->tenant);
+        (void)fixture_request(m->w, m->tenant);
     const enum err want = m->foreign || m->k == ABSENT ? ERR_NOT_FOUND : ERR_NONE;
-    crowd->failed += e != want;
+    threads->failed += e != want;
     if (e != want)
         fprintf(stderr, "%s %s: %s\n", m->tenant, m->id, err_name(e));
-    crowd->conflicts +=
+    threads->conflicts +=
         e == ERR_NONE && (!is_own(s, m->tenant, m->id, m->k) || s->n_messages != messages_of(m->k));
-    crowd->calls_done++;
+    threads->calls_done++;
 }
 
-static void work(struct crowd *crowd, struct world *c, int me)
+static void work(struct threads *threads, struct fixture *c, int me)
 {
     struct member all[TOGETHER];
     struct session_ahead *ahead[TOGETHER];
     for (int i = 0; i < TOGETHER; i++) {
-        all[i].w = world_share(crowd->w);
+        all[i].w = fixture_share(threads->w);
         all[i].w->ms = 60000; /* a slow machine answers the last of them late */
     }
     for (int round = 0; round < rounds(); round++) {
         const size_t n = random_u64() % TOGETHER + 1; /* the others ask for themselves */
-        (void)world_request(c, "");                   /* resets what is shared */
+        (void)fixture_request(c, "");                 /* resets what is shared */
         for (int i = 0; i < TOGETHER; i++)
-            ahead[i] = choose(crowd, &all[i]);
-        session_ahead_read(crowd->w->sessions, c->arena, ahead, n);
-        crowd->missing += (int)n;
+            ahead[i] = choose(threads, &all[i]);
+        session_ahead_read(threads->w->sessions, c->arena, ahead, n);
+        threads->missing += (int)n;
         for (size_t i = 0; i < TOGETHER; i++) {
-            crowd->created += i < n && session_ahead_is_done(&all[i].w->ctx);
-            answer(crowd, &all[i]);
+            threads->created += i < n && session_ahead_is_done(&all[i].w->ctx);
+            answer(threads, &all[i]);
         }
     }
     for (int i = 0; i < TOGETHER; i++)
-        world_close(all[i].w);
+        fixture_close(all[i].w);
     (void)me;
 }
 
 /* Fails if a member gets the row of another: tests/mutants/batch-rows-mixed-up. */
 static void equal_ids_at_once(void)
 {
-    struct world *w = world_open(true);
+    struct fixture *w = fixture_open(true);
     for (int t = 0; t < 2; t++)
         for (int k = 0; k < ABSENT; k++) {
             const char *id = text_of("ah:%d", k);
             make(w, tenants[t], id, k);
         }
-    struct crowd crowd = crowd_at(w, "");
-    crowd_run(&crowd, THREADS, work);
-    CU_ASSERT_EQUAL(crowd.conflicts, 0); /* foreign */
-    CU_ASSERT_EQUAL(crowd.failed, 0);
-    CU_ASSERT_EQUAL(crowd.calls_done, rounds() * THREADS * TOGETHER);
-    CU_ASSERT_TRUE(crowd.created > crowd.missing / 2); /* were there ahead */
-    world_close(w);
+    struct threads threads = threads_at(w, "");
+    threads_run(&threads, THREADS, work);
+    CU_ASSERT_EQUAL(threads.conflicts, 0); /* foreign */
+    CU_ASSERT_EQUAL(threads.failed, 0);
+    CU_ASSERT_EQUAL(threads.calls_done, rounds() * THREADS * TOGETHER);
+    CU_ASSERT_TRUE(threads.created > threads.missing / 2); /* were there ahead */
+    fixture_close(w);
 }
 
 /* ---- one by one ---- */
@@ -150,18 +150,18 @@ static void equal_ids_at_once(void)
 enum { KNOWN, CHANGED, DELETED, OTHER_USER, NOT_IN_MEMORY, EXPIRED, KINDS };
 
 struct few {
-    struct cluster *c;
-    struct world *shared, *callers[KINDS];
+    struct hosts *c;
+    struct fixture *shared, *callers[KINDS];
     char ids[KINDS][24];
     struct session_ahead *ahead[KINDS];
 };
 
 static void few_open(struct few *f, const char *prefix)
 {
-    f->c = cluster_open();
-    f->shared = world_share(f->c->a);
+    f->c = hosts_open();
+    f->shared = fixture_share(f->c->a);
     for (int i = 0; i < KINDS; i++) {
-        f->callers[i] = world_share(f->c->a);
+        f->callers[i] = fixture_share(f->c->a);
         snprintf(f->ids[i], sizeof(f->ids[i]), "%s:%d", prefix, i);
         make(f->c->a, "t1", f->ids[i], 1);
     }
@@ -170,14 +170,14 @@ static void few_open(struct few *f, const char *prefix)
 static void few_close(struct few *f)
 {
     for (int i = 0; i < KINDS; i++)
-        world_close(f->callers[i]);
-    world_close(f->shared);
-    cluster_close(f->c);
+        fixture_close(f->callers[i]);
+    fixture_close(f->shared);
+    hosts_close(f->c);
 }
 
 static void few_read_ahead(struct few *f)
 {
-    (void)world_request(f->shared, "");
+    (void)fixture_request(f->shared, "");
     for (int i = 0; i < KINDS; i++)
         f->ahead[i] = session_ahead_new(&f->callers[i]->ctx, sv_from(f->ids[i]));
     session_ahead_read(f->c->a->sessions, f->shared->arena, f->ahead, KINDS);
@@ -198,13 +198,13 @@ static void each_has_its_own(void)
     struct few f;
     struct session s;
     few_open(&f, "few");
-    struct world *other = f.c->b;
-    OK(cluster_append(other, f.ids[CHANGED], 2));
-    OK(world_delete(other, "t1", f.ids[DELETED], &nobody));
+    struct fixture *other = f.c->b;
+    OK(hosts_append(other, f.ids[CHANGED], 2));
+    OK(fixture_delete(other, "t1", f.ids[DELETED], &nobody));
     cache_remove(f.c->a->cache, (struct cache_key){SV("t1"), sv_from(f.ids[NOT_IN_MEMORY])}, true);
-    world_expire(f.ids[EXPIRED]);
+    fixture_expire(f.ids[EXPIRED]);
     for (int i = 0; i < KINDS; i++)
-        (void)world_request(f.callers[i], "t1");
+        (void)fixture_request(f.callers[i], "t1");
     few_read_ahead(&f);
     for (int i = 0; i < KINDS; i++)
         CU_ASSERT_EQUAL(session_ahead_is_done(&f.callers[i]->ctx), i != NOT_IN_MEMORY);
@@ -218,16 +218,16 @@ static void each_has_its_own(void)
     OK(get(&f, KNOWN, KNOWN, "t1", &s));
     CU_ASSERT_TRUE(is_own(&s, "t1", f.ids[KNOWN], 1) && s.version == 1);
     /* Once: the second read of a request asks. */
-    OK(cluster_append(other, f.ids[KNOWN], 1));
+    OK(hosts_append(other, f.ids[KNOWN], 1));
     OK(get(&f, KNOWN, KNOWN, "t1", &s));
     CU_ASSERT_EQUAL(s.version, 2);
     /* For its own session, and for no later one then. */
     for (int i = 0; i < KINDS; i++)
-        (void)world_request(f.callers[i], "t1");
+        (void)fixture_request(f.callers[i], "t1");
     few_read_ahead(&f);
     OK(get(&f, KNOWN, CHANGED, "t1", &s));
     CU_ASSERT_TRUE(is_own(&s, "t1", f.ids[CHANGED], 1));
-    OK(cluster_append(other, f.ids[KNOWN], 1));
+    OK(hosts_append(other, f.ids[KNOWN], 1));
     OK(get(&f, KNOWN, KNOWN, "t1", &s));
     CU_ASSERT_EQUAL(s.version, 3);
     OK(get(&f, DELETED, KNOWN, "t1", &s));
@@ -249,7 +249,7 @@ static void in_time(void)
             locked ? transaction_hold("BEGIN; LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE") : NULL;
         const int64_t began = clock_mono_us();
         for (int i = 0; i < KINDS; i++)
-            world_request(f.callers[i], "t1")->deadline = deadline_in_ms(rows[row][i > 0]);
+            fixture_request(f.callers[i], "t1")->deadline = deadline_in_ms(rows[row][i > 0]);
         few_read_ahead(&f);
         if (locked)
             CU_ASSERT_TRUE(clock_mono_us() - began < 10000000);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* A host that is alone on its database: memory answers without PostgreSQL, but only with what no
  * worker of the host has changed since. */
-#include "cluster.h"
+#include "hosts.h"
 
 #include "../../../src/db/hosts_internal.h"
 #include "../../unit/suite.h"
-#include "script.h"
+#include "edits.h"
 
 /* Two workers of one host. */
 struct host {
-    struct world *a, *b;
+    struct fixture *a, *b;
     struct db_hosts_shared *shared;
 };
 
@@ -24,13 +24,13 @@ static void host_open(struct host *h)
     CU_ASSERT_PTR_NOT_NULL_FATAL(h->shared);
     atomic_store(&h->shared->write_from_us, 1);
     set_alone(h, true);
-    h->a = world_open(true);
-    h->b = world_open(false);
+    h->a = fixture_open(true);
+    h->b = fixture_open(false);
     cache_close(h->a->cache);
-    struct world *const workers[] = {h->a, h->b};
+    struct fixture *const workers[] = {h->a, h->b};
     for (size_t i = 0; i < ARRAY_LEN(workers); i++) {
         struct sessions *s = workers[i]->sessions;
-        s->cache = workers[i]->cache = world_cache(h->a->shared, NULL);
+        s->cache = workers[i]->cache = fixture_cache(h->a->shared, NULL);
         s->settings.hosts = h->shared;
         CU_ASSERT_PTR_NOT_NULL(s->cache);
     }
@@ -39,36 +39,36 @@ static void host_open(struct host *h)
 /* b uses the memory of a. */
 static void host_close(struct host *h)
 {
-    world_close(h->b);
-    world_close(h->a);
+    fixture_close(h->b);
+    fixture_close(h->a);
     db_hosts_shared_unmap(h->shared);
 }
 
 /* A read returns this version. asks: it asks PostgreSQL. */
-static void expect_read(struct world *w, const char *id, int64_t version, bool asks)
+static void expect_read(struct fixture *w, const char *id, int64_t version, bool asks)
 {
-    OK(world_get(w, "t1", id));
+    OK(fixture_get(w, "t1", id));
     CU_ASSERT_EQUAL(w->s.version, version);
     CU_ASSERT_EQUAL(w->ctx.trace.statements > 0, asks);
 }
 
 enum step { READ, APPEND, PATCH, UPDATE, DELETE_MESSAGE, RECREATE, OUTDATE, NOT_ALONE, ALONE };
 
-static enum err run_step(struct host *h, struct world *w, const char *id, enum step step)
+static enum err run_step(struct host *h, struct fixture *w, const char *id, enum step step)
 {
     const struct session_patch p = {.context = SV("{\"a\":1}")};
     switch (step) {
     case APPEND:
-        return cluster_append(w, id, 1);
+        return hosts_append(w, id, 1);
     case PATCH:
-        return world_patch(w, "t1", id, &p, &nobody);
+        return fixture_patch(w, "t1", id, &p, &nobody);
     case UPDATE:
-        return script_run(w, id, "+a=1", NULL, &nobody);
+        return edits_run(w, id, "+a=1", NULL, &nobody);
     case DELETE_MESSAGE:
-        return world_delete_message(w, "t1", id, "1", &nobody);
+        return fixture_delete_message(w, "t1", id, "1", &nobody);
     case RECREATE:
-        OK(world_delete(w, "t1", id, &nobody));
-        cluster_make(w, id);
+        OK(fixture_delete(w, "t1", id, &nobody));
+        hosts_make(w, id);
         return ERR_NONE;
     case OUTDATE:
         cache_shared_outdate(h->a->shared);
@@ -99,31 +99,31 @@ static void answers_while_current(void)
     };
     struct host h;
     host_open(&h);
-    cluster_make(h.b, "al:current");
+    hosts_make(h.b, "al:current");
     for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
         OK(run_step(&h, h.b, "al:current", steps[i].step));
         expect_read(h.a, "al:current", steps[i].version, steps[i].asks);
         expect_read(h.a, "al:current", steps[i].version, steps[i].asks_again);
     }
-    world_expire("al:current");
+    fixture_expire("al:current");
     host_close(&h);
 }
 
 /* ---- two writers, step by step ---- */
 
 struct writer {
-    struct world *w;
-    struct world *mine; /* its requests */
+    struct fixture *w;
+    struct fixture *mine; /* its requests */
     struct fresh_write write;
     struct session now;
     bool known;
 };
 
-static void writer_begin(struct writer *x, struct world *w, const char *id)
+static void writer_begin(struct writer *x, struct fixture *w, const char *id)
 {
     *x = (struct writer){.w = w};
-    x->mine = world_share(w);
-    OK(fresh_write_begin(w->sessions, world_request(x->mine, "t1"), sv_from(id), &x->write));
+    x->mine = fixture_share(w);
+    OK(fresh_write_begin(w->sessions, fixture_request(x->mine, "t1"), sv_from(id), &x->write));
 }
 
 /* The statement and its commit, and a read of the session after it. */
@@ -144,14 +144,14 @@ static void writer_commit(struct writer *x, const char *id)
 static void writer_end(struct writer *x, enum err result)
 {
     fresh_write_end(x->w->sessions, &x->mine->ctx, &x->write, result, x->known ? &x->now : NULL);
-    world_close(x->mine);
+    fixture_close(x->mine);
 }
 
 static void expect_at_least(struct host *h, const char *id, int64_t version)
 {
-    struct world *const workers[] = {h->a, h->b};
+    struct fixture *const workers[] = {h->a, h->b};
     for (size_t i = 0; i < ARRAY_LEN(workers); i++) {
-        OK(world_get(workers[i], "t1", id));
+        OK(fixture_get(workers[i], "t1", id));
         CU_ASSERT_TRUE(workers[i]->s.version >= version);
     }
 }
@@ -172,7 +172,7 @@ static void two_writers(void)
         struct writer x[2];
         int64_t acknowledged = 1;
         const char *id = text_of("al:two-%zu", i);
-        cluster_make(h.a, id);
+        hosts_make(h.a, id);
         for (const char *o = orders[i]; *o; o++) {
             const int other = *o < 'a';
             struct writer *now = &x[other];
@@ -189,7 +189,7 @@ static void two_writers(void)
                 expect_at_least(&h, id, acknowledged);
         }
         CU_ASSERT_EQUAL(acknowledged, 3);
-        OK(cluster_append(h.a, id, 1));
+        OK(hosts_append(h.a, id, 1));
         expect_at_least(&h, id, 4);
     }
     host_close(&h);
@@ -202,7 +202,7 @@ static void in_doubt(void)
     struct host h;
     struct writer x;
     host_open(&h);
-    cluster_make(h.b, "al:doubt");
+    hosts_make(h.b, "al:doubt");
     expect_read(h.a, "al:doubt", 1, false);
     writer_begin(&x, h.b, "al:doubt");
     fresh_write_end(h.b->sessions, &x.mine->ctx, &x.write, ERR_OUTCOME_UNKNOWN, NULL);
@@ -210,7 +210,7 @@ static void in_doubt(void)
     expect_read(h.a, "al:doubt", 1, true);
     writer_commit(&x, "al:doubt");
     expect_read(h.a, "al:doubt", 2, true);
-    world_close(x.mine);
+    fixture_close(x.mine);
     host_close(&h);
 }
 
@@ -222,14 +222,14 @@ static void failed_write_stores_nothing(void)
     struct host h;
     struct writer x;
     host_open(&h);
-    cluster_make(h.b, "al:failed");
+    hosts_make(h.b, "al:failed");
     for (size_t i = 0; i < ARRAY_LEN(results); i++) {
         writer_begin(&x, h.b, "al:failed");
         x.known = sql_session_read(h.b->sessions, &x.mine->ctx, SV("al:failed"), SV_NONE,
                                    SESSION_WINDOW, &x.now) == ERR_NONE;
         x.now.version++;
         writer_end(&x, results[i]);
-        CU_ASSERT_EQUAL(cluster_in_memory(h.a, "al:failed"), 1);
+        CU_ASSERT_EQUAL(hosts_in_memory(h.a, "al:failed"), 1);
     }
     host_close(&h);
 }
@@ -237,7 +237,7 @@ static void failed_write_stores_nothing(void)
 /* ---- a reader that is slow ---- */
 
 struct reader {
-    struct world *w;
+    struct fixture *w;
     const char *id;
     int64_t version;
 };
@@ -246,10 +246,10 @@ static void *reader_main(void *arg)
 {
     struct reader *r = arg;
     struct session s = {.version = 0};
-    struct world *c = world_share(r->w);
-    OK(session_get(r->w->sessions, world_request(c, "t1"), sv_from(r->id), SV_NONE, 20, &s));
+    struct fixture *c = fixture_share(r->w);
+    OK(session_get(r->w->sessions, fixture_request(c, "t1"), sv_from(r->id), SV_NONE, 20, &s));
     r->version = s.version;
-    world_close(c);
+    fixture_close(c);
     return NULL;
 }
 
@@ -269,18 +269,18 @@ static void epoch_is_of_the_beginning(void)
     pthread_t thread;
     host_open(&h);
     struct reader r = {h.a, "al:slow", 0};
-    cluster_make(h.b, "al:slow");
-    OK(cluster_append(h.b, "al:slow", 3));
+    hosts_make(h.b, "al:slow");
+    OK(hosts_append(h.b, "al:slow", 3));
     cache_remove(h.b->cache, (struct cache_key){SV("t1"), SV("al:slow")}, true);
-    CU_ASSERT_TRUE(world_sql(slow_reads, NULL, 0));
+    CU_ASSERT_TRUE(fixture_sql(slow_reads, NULL, 0));
     struct held_transaction *held = transaction_hold("BEGIN; SELECT pg_advisory_xact_lock(77)");
     CU_ASSERT_EQUAL(pthread_create(&thread, NULL, reader_main, &r), 0);
     CU_ASSERT_TRUE(wait_for_backends("wait_event = 'advisory'", 1));
-    OK(cluster_append(h.b, "al:slow", 1));
+    OK(hosts_append(h.b, "al:slow", 1));
     transaction_release(held);
     pthread_join(thread, NULL);
     CU_ASSERT_EQUAL(r.version, 2);
-    world_exec("DROP POLICY slow ON messages; DROP FUNCTION slow()");
+    fixture_exec("DROP POLICY slow ON messages; DROP FUNCTION slow()");
     expect_read(h.a, "al:slow", 3, true);
     host_close(&h);
 }

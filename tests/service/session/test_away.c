@@ -1,75 +1,75 @@
 /* SPDX-License-Identifier: MIT */
 /* While PostgreSQL is away: reads from memory and from Redis are marked as degraded, and writes are
  * refused without effect. */
-#include "cluster.h"
+#include "hosts.h"
 
 #include "../../unit/suite.h"
 
 /* Every write is refused at once. */
-static void expect_refused(struct world *w, const char *id)
+static void expect_refused(struct fixture *w, const char *id)
 {
     struct session_draft draft = draft_of(id, NULL), unnamed = draft_of(NULL, NULL);
     const struct session_precondition fresh = {.create_only = true};
     const struct session_patch patch = {.context = SV("{\"a\":1}")};
-    CU_ASSERT_EQUAL(cluster_append(w, id, 1), ERR_UNAVAILABLE);
-    CU_ASSERT_EQUAL(world_patch(w, "t1", id, &patch, &nobody), ERR_UNAVAILABLE);
-    CU_ASSERT_EQUAL(world_delete(w, "t1", id, &nobody), ERR_UNAVAILABLE);
-    CU_ASSERT_EQUAL(world_delete_message(w, "t1", id, "1", &nobody), ERR_UNAVAILABLE);
-    CU_ASSERT_EQUAL(world_create(w, "t1", &draft, &nobody), ERR_UNAVAILABLE);
-    CU_ASSERT_EQUAL(world_create(w, "t1", &unnamed, &nobody), ERR_UNAVAILABLE);
-    CU_ASSERT_EQUAL(world_ensure(w, "t1", &draft, &fresh), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(hosts_append(w, id, 1), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(fixture_patch(w, "t1", id, &patch, &nobody), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(fixture_delete(w, "t1", id, &nobody), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(fixture_delete_message(w, "t1", id, "1", &nobody), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(fixture_create(w, "t1", &draft, &nobody), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(fixture_create(w, "t1", &unnamed, &nobody), ERR_UNAVAILABLE);
+    CU_ASSERT_EQUAL(fixture_ensure(w, "t1", &draft, &fresh), ERR_UNAVAILABLE);
 }
 
-static void expect_reads(struct world *w, const char *id)
+static void expect_reads(struct fixture *w, const char *id)
 {
     struct session_draft draft = draft_of(id, NULL);
     struct session_page_query q = {.limit = 5};
-    OK(world_get(w, "t1", id));
+    OK(fixture_get(w, "t1", id));
     CU_ASSERT_TRUE(w->s.degraded && w->s.version == 2 && w->s.n_messages == 20);
     /* A PUT on a session that is there changes nothing: it is a read. */
-    OK(world_ensure(w, "t1", &draft, &nobody));
+    OK(fixture_ensure(w, "t1", &draft, &nobody));
     CU_ASSERT_TRUE(w->s.degraded && !w->r.created && w->r.status == 200);
-    OK(world_page(w, "t1", id, NULL, &q));
+    OK(fixture_page(w, "t1", id, NULL, &q));
     CU_ASSERT_TRUE(w->page.degraded && w->page.n == 5 && w->page.has_more);
-    CU_ASSERT_EQUAL(world_get_as(w, "t1", id, "x", 20), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(fixture_get_as(w, "t1", id, "x", 20), ERR_NOT_FOUND);
     /* What no cache has. */
-    CU_ASSERT_NOT_EQUAL(world_get_as(w, "t1", id, NULL, 21), ERR_NONE);
-    CU_ASSERT_NOT_EQUAL(world_get(w, "t1", "h:cold"), ERR_NONE);
+    CU_ASSERT_NOT_EQUAL(fixture_get_as(w, "t1", id, NULL, 21), ERR_NONE);
+    CU_ASSERT_NOT_EQUAL(fixture_get(w, "t1", "h:cold"), ERR_NONE);
     q.after = 1;
-    CU_ASSERT_NOT_EQUAL(world_page(w, "t1", id, NULL, &q), ERR_NONE);
-    CU_ASSERT_NOT_EQUAL(world_message(w, "t1", id, NULL, "1"), ERR_NONE);
+    CU_ASSERT_NOT_EQUAL(fixture_page(w, "t1", id, NULL, &q), ERR_NONE);
+    CU_ASSERT_NOT_EQUAL(fixture_message(w, "t1", id, NULL, "1"), ERR_NONE);
 }
 
 static void away(const char *go, const char *come, const char *id)
 {
-    struct cluster *c = cluster_open();
-    cluster_make(c->plain, "h:cold");
-    cluster_make(c->a, id);
-    OK(cluster_append(c->a, id, 25));
-    CU_ASSERT_EQUAL(cluster_in_memory(c->a, id), 2);
+    struct hosts *c = hosts_open();
+    hosts_make(c->plain, "h:cold");
+    hosts_make(c->a, id);
+    OK(hosts_append(c->a, id, 25));
+    CU_ASSERT_EQUAL(hosts_in_memory(c->a, id), 2);
     cache_remove(c->a->cache, (struct cache_key){SV("t1"), sv_from(id)}, false);
-    OK(world_get(c->a, "t1", id)); /* which fills both caches */
-    CU_ASSERT_TRUE(cluster_in_memory(c->a, id) == 2 && cluster_wait_redis(c, id, 2));
+    OK(fixture_get(c->a, "t1", id)); /* which fills both caches */
+    CU_ASSERT_TRUE(hosts_in_memory(c->a, id) == 2 && hosts_wait_redis(c, id, 2));
     CU_ASSERT_FALSE(c->a->s.degraded);
     service_control_pg(go);
     EVENTUALLY(!db_is_up(c->a->db) && !db_is_up(c->b->db));
-    CU_ASSERT_EQUAL(cluster_in_memory(c->b, id), 0);
-    struct world *const hosts[] = {c->a, c->b}; /* from memory, and from Redis */
+    CU_ASSERT_EQUAL(hosts_in_memory(c->b, id), 0);
+    struct fixture *const hosts[] = {c->a, c->b}; /* from memory, and from Redis */
     for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
         expect_reads(hosts[i], id);
-        OK(world_get(hosts[i], "t1", id));
-        CU_ASSERT_TRUE(world_was_from(hosts[i], i == 0 ? "memory" : "redis"));
+        OK(fixture_get(hosts[i], "t1", id));
+        CU_ASSERT_TRUE(fixture_was_from(hosts[i], i == 0 ? "memory" : "redis"));
         expect_refused(hosts[i], id);
     }
-    CU_ASSERT_EQUAL(cluster_in_memory(c->a, id), 2);
+    CU_ASSERT_EQUAL(hosts_in_memory(c->a, id), 2);
     service_control_pg(come);
     EVENTUALLY(db_is_up(c->a->db) && db_is_up(c->b->db) && db_is_up(c->plain->db));
-    cluster_expect_current(c, c->a, id);
-    OK(world_get(c->a, "t1", id));
+    hosts_expect_current(c, c->a, id);
+    OK(fixture_get(c->a, "t1", id));
     CU_ASSERT_FALSE(c->a->s.degraded);
-    OK(cluster_append(c->a, id, 1));
-    OK(world_delete(c->a, "t1", "h:cold", &nobody));
-    cluster_close(c);
+    OK(hosts_append(c->a, id, 1));
+    OK(fixture_delete(c->a, "t1", "h:cold", &nobody));
+    hosts_close(c);
 }
 
 /* Fails if a hit is not marked, if the mark stays when PostgreSQL is back, or if Redis is not
@@ -93,12 +93,12 @@ static void unconfirmed(void)
     struct session_receipt r;
     struct session_message_draft one = message_of("user", "\"x\"");
     const struct session_append append = {&one, 1, true, 0};
-    struct cluster *c = cluster_open();
+    struct hosts *c = hosts_open();
     struct sessions *x = c->a->sessions;
-    cluster_make(c->a, id);
-    cluster_make(c->plain, "h:unconfirmed-cold");
-    OK(world_get(c->a, "t1", id));
-    struct request_ctx *ctx = world_request(c->a, "t1");
+    hosts_make(c->a, id);
+    hosts_make(c->plain, "h:unconfirmed-cold");
+    OK(fixture_get(c->a, "t1", id));
+    struct request_ctx *ctx = fixture_request(c->a, "t1");
     ctx->caches_only = true;
     OK(session_get(x, ctx, sv_from(id), SV_NONE, 20, &c->a->s));
     CU_ASSERT_TRUE(c->a->s.degraded);
@@ -108,9 +108,9 @@ static void unconfirmed(void)
     CU_ASSERT_EQUAL(session_append(x, ctx, sv_from(id), &append, &nobody, &r), ERR_UNAVAILABLE);
     ctx_clear_error(ctx);
     CU_ASSERT_EQUAL(session_delete(x, ctx, sv_from(id), &nobody, &r), ERR_UNAVAILABLE);
-    OK(world_get(c->a, "t1", id));
+    OK(fixture_get(c->a, "t1", id));
     CU_ASSERT_TRUE(!c->a->s.degraded && c->a->s.version == 1);
-    cluster_close(c);
+    hosts_close(c);
 }
 
 SUITE(session_away, "session/away", {"stopped", stopped}, {"silent", silent},

@@ -3,12 +3,12 @@
  * requests at once. */
 
 #include "../../unit/suite.h"
-#include "crowd.h"
+#include "threads.h"
 
 enum way { CREATE, ENSURE, APPEND, WAYS };
 
-static enum err try(struct world *w, const char *tenant, int64_t most, enum way way, const char *id,
-                    const struct session_precondition *precondition)
+static enum err try(struct fixture *w, const char *tenant, int64_t most, enum way way,
+                    const char *id, const struct session_precondition *precondition)
 {
     struct session_message_draft m = message_of("user", "\"x\"");
     const struct session_append a = {&m, 1, true, 0};
@@ -16,47 +16,47 @@ static enum err try(struct world *w, const char *tenant, int64_t most, enum way 
     w->sessions_max = most;
     switch (way) {
     case CREATE:
-        return world_create(w, tenant, &d, precondition);
+        return fixture_create(w, tenant, &d, precondition);
     case ENSURE:
-        return world_ensure(w, tenant, &d, precondition);
+        return fixture_ensure(w, tenant, &d, precondition);
     default:
-        return world_append(w, tenant, id, &a, precondition);
+        return fixture_append(w, tenant, id, &a, precondition);
     }
 }
 
-static void expect_limited(struct world *w, const char *tenant, int64_t most, enum way way,
+static void expect_limited(struct fixture *w, const char *tenant, int64_t most, enum way way,
                            const char *id, const struct session_precondition *precondition)
 {
     CU_ASSERT_EQUAL(try(w, tenant, most, way, id, precondition), ERR_LIMITED);
     CU_ASSERT_STRING_EQUAL(w->ctx.err.slug ? w->ctx.err.slug : "", "tenant_sessions");
     CU_ASSERT_EQUAL(w->ctx.err.retry_after_s, 30);
-    CU_ASSERT_EQUAL(world_rows("sessions WHERE tenant = '%s' AND session_id = '%s'", tenant, id),
+    CU_ASSERT_EQUAL(fixture_rows("sessions WHERE tenant = '%s' AND session_id = '%s'", tenant, id),
                     0);
 }
 
 /* Makes the stored count of a tenant older. */
 static void pass_time(const char *tenant, const char *interval)
 {
-    world_exec(
+    fixture_exec(
         "UPDATE tenant_sessions SET counted_at = counted_at - interval '%s' WHERE tenant = '%s'",
         interval, tenant);
 }
 
 static void delete_count(const char *tenant)
 {
-    world_exec("DELETE FROM tenant_sessions WHERE tenant = '%s'", tenant);
+    fixture_exec("DELETE FROM tenant_sessions WHERE tenant = '%s'", tenant);
 }
 
 static int64_t at_most(const char *tenant)
 {
-    return world_count("SELECT at_most FROM tenant_sessions WHERE tenant = '%s'", tenant);
+    return fixture_count("SELECT at_most FROM tenant_sessions WHERE tenant = '%s'", tenant);
 }
 
 static int64_t counted_us(const char *tenant)
 {
-    return world_count("SELECT (extract(epoch FROM counted_at) * 1000000)::bigint"
-                       " FROM tenant_sessions WHERE tenant = '%s'",
-                       tenant);
+    return fixture_count("SELECT (extract(epoch FROM counted_at) * 1000000)::bigint"
+                         " FROM tenant_sessions WHERE tenant = '%s'",
+                         tenant);
 }
 
 /* Fails if one of the four ways to make a session ignores the limit, if a write to an existing
@@ -64,13 +64,13 @@ static int64_t counted_us(const char *tenant)
 static void each_way(void)
 {
     const struct session_precondition with_key = keyed("k-bound"), new_key = keyed("k-new");
-    struct world *w = world_open(true);
+    struct fixture *w = fixture_open(true);
     OK(try(w, "b1", 3, CREATE, "b:0", &nobody));
     OK(try(w, "b1", 3, ENSURE, "b:1", &nobody));
     OK(try(w, "b1", 3, APPEND, "b:2", &with_key));
     for (int way = 0; way < WAYS; way++)
         expect_limited(w, "b1", 3, (enum way)way, "b:one-too-many", &nobody);
-    CU_ASSERT_EQUAL(world_copy(w, "b1", "b:0", &nobody), ERR_LIMITED);
+    CU_ASSERT_EQUAL(fixture_copy(w, "b1", "b:0", &nobody), ERR_LIMITED);
     expect_limited(w, "b1", 3, CREATE, "b:one-too-many", &new_key);
     OK(try(w, "b1", 3, APPEND, "b:2", &with_key)); /* a replay */
     CU_ASSERT_EQUAL(try(w, "b1", 3, CREATE, "b:0", &nobody), ERR_CONFLICT);
@@ -79,41 +79,41 @@ static void each_way(void)
     OK(try(w, "b2", 3, CREATE, "b:0", &nobody));
     OK(try(w, "b1", 0, CREATE, "b:unbounded", &nobody));
     /* Deleted and expired sessions are not open, and their ids are free. */
-    OK(world_delete(w, "b1", "b:unbounded", &nobody));
-    OK(world_delete(w, "b1", "b:2", &nobody));
+    OK(fixture_delete(w, "b1", "b:unbounded", &nobody));
+    OK(fixture_delete(w, "b1", "b:2", &nobody));
     pass_time("b1", "1 s");
     /* The session of that key is gone; the replay is not. */
     OK(try(w, "b1", 2, APPEND, "b:2", &with_key));
-    world_exec("UPDATE sessions SET expires_at = now() WHERE tenant = 'b1'"
-               " AND session_id = 'b:1'");
+    fixture_exec("UPDATE sessions SET expires_at = now() WHERE tenant = 'b1'"
+                 " AND session_id = 'b:1'");
     OK(try(w, "b1", 3, APPEND, "b:1", &nobody));
     OK(try(w, "b1", 3, ENSURE, "b:3", &nobody));
     expect_limited(w, "b1", 3, ENSURE, "b:4", &nobody);
     /* A limit below the present number admits nothing more, and deletes nothing. */
     expect_limited(w, "b1", 1, ENSURE, "b:4", &nobody);
     OK(try(w, "b1", 1, APPEND, "b:3", &nobody));
-    world_close(w);
+    fixture_close(w);
 }
 
 /* ---- at once ---- */
 
 enum { MEMBERS = 32, MOST = 10 };
 
-struct crowds {
-    struct crowd crowd;
-    struct world *other; /* another worker */
+struct with_other {
+    struct threads threads;
+    struct fixture *other; /* another worker */
     _Atomic int limited;
 };
 
-static void work(struct crowd *crowd, struct world *c, int me)
+static void work(struct threads *threads, struct fixture *c, int me)
 {
-    struct crowds *both = (struct crowds *)crowd;
+    struct with_other *both = (struct with_other *)threads;
     enum err e;
-    const char *id = text_of("%s-%d", crowd->id, me);
+    const char *id = text_of("%s-%d", threads->id, me);
     if (me % 2)
         c->sessions = both->other->sessions;
     UNTIL_DONE(e, try(c, "b3", MOST, (enum way)(me % WAYS), id, &nobody));
-    crowd->created += e == ERR_NONE;
+    threads->created += e == ERR_NONE;
     both->limited += e == ERR_LIMITED;
 }
 
@@ -121,45 +121,45 @@ static void work(struct crowd *crowd, struct world *c, int me)
  */
 static void at_once(void)
 {
-    struct world *a = world_open(true), *b = world_open(true);
+    struct fixture *a = fixture_open(true), *b = fixture_open(true);
     for (int round = 0; round < 5; round++) {
-        const char *id = text_of("b:crowd%d", round);
-        struct crowds both = {.crowd = crowd_at(a, id), .other = b};
-        world_exec("DELETE FROM sessions WHERE tenant = 'b3'");
+        const char *id = text_of("b:threads%d", round);
+        struct with_other both = {.threads = threads_at(a, id), .other = b};
+        fixture_exec("DELETE FROM sessions WHERE tenant = 'b3'");
         delete_count("b3");
-        crowd_run(&both.crowd, MEMBERS, work);
-        CU_ASSERT_EQUAL(both.crowd.created, MOST);
+        threads_run(&both.threads, MEMBERS, work);
+        CU_ASSERT_EQUAL(both.threads.created, MOST);
         CU_ASSERT_EQUAL(both.limited, MEMBERS - MOST);
-        CU_ASSERT_EQUAL(world_rows("sessions WHERE tenant = 'b3'"), MOST);
+        CU_ASSERT_EQUAL(fixture_rows("sessions WHERE tenant = 'b3'"), MOST);
     }
-    world_close(b);
-    world_close(a);
+    fixture_close(b);
+    fixture_close(a);
 }
 
 /* One more session is allowed, and many requests want the same one: one makes it, all get it. Fails
  * if it is not looked up again after the wait for the lock, before the count: tried. */
-static void work_same(struct crowd *crowd, struct world *c, int me)
+static void work_same(struct threads *threads, struct fixture *c, int me)
 {
-    struct crowds *both = (struct crowds *)crowd;
+    struct with_other *both = (struct with_other *)threads;
     enum err e;
     if (me % 2)
         c->sessions = both->other->sessions;
-    UNTIL_DONE(e, try(c, "b4", 1, me % 3 ? ENSURE : APPEND, crowd->id, &nobody));
-    crowd->created += e == ERR_NONE;
+    UNTIL_DONE(e, try(c, "b4", 1, me % 3 ? ENSURE : APPEND, threads->id, &nobody));
+    threads->created += e == ERR_NONE;
 }
 
 static void the_same_at_once(void)
 {
-    struct world *a = world_open(true), *b = world_open(true);
+    struct fixture *a = fixture_open(true), *b = fixture_open(true);
     for (int round = 0; round < 5; round++) {
-        struct crowds both = {.crowd = crowd_at(a, "b:same"), .other = b};
-        world_exec("UPDATE sessions SET expires_at = now() WHERE tenant = 'b4'");
+        struct with_other both = {.threads = threads_at(a, "b:same"), .other = b};
+        fixture_exec("UPDATE sessions SET expires_at = now() WHERE tenant = 'b4'");
         delete_count("b4");
-        crowd_run(&both.crowd, MEMBERS, work_same);
-        CU_ASSERT_EQUAL(both.crowd.created, MEMBERS);
+        threads_run(&both.threads, MEMBERS, work_same);
+        CU_ASSERT_EQUAL(both.threads.created, MEMBERS);
     }
-    world_close(b);
-    world_close(a);
+    fixture_close(b);
+    fixture_close(a);
 }
 
 /* ---- stored counts ---- */
@@ -167,7 +167,7 @@ static void the_same_at_once(void)
 /* Fails if every create counts the sessions, or if a create that fails is counted: tried. */
 static void not_counted_again(void)
 {
-    struct world *w = world_open(true);
+    struct fixture *w = fixture_open(true);
     OK(try(w, "b5", 1000, CREATE, "b:0", &nobody));
     const int64_t counted = counted_us("b5");
     for (int i = 1; i < 12; i++) {
@@ -180,19 +180,19 @@ static void not_counted_again(void)
     struct session_message_draft twice[] = {message_of("user", "1"), message_of("user", "2")};
     twice[0].message_id = twice[1].message_id = SV("the-same");
     struct session_draft d = draft_with("b:fails", NULL, twice, 2);
-    CU_ASSERT_EQUAL(world_create(w, "b5", &d, &nobody), ERR_CONFLICT);
+    CU_ASSERT_EQUAL(fixture_create(w, "b5", &d, &nobody), ERR_CONFLICT);
     CU_ASSERT_EQUAL(at_most("b5"), 12);
-    world_close(w);
+    fixture_close(w);
 }
 
 /* A count is valid for 10 us a session that was counted, but at most 30 s. Fails if a count stays
  * valid for ever, or if one with a time in the future is valid: tried. */
 static void counted_again(void)
 {
-    struct world *w = world_open(true);
+    struct fixture *w = fixture_open(true);
     OK(try(w, "b6", 2000000, CREATE, "b:0", &nobody));
-    world_exec("UPDATE tenant_sessions SET at_most = 2000000, counted = 2000000,"
-               " counted_at = clock_timestamp() WHERE tenant = 'b6'");
+    fixture_exec("UPDATE tenant_sessions SET at_most = 2000000, counted = 2000000,"
+                 " counted_at = clock_timestamp() WHERE tenant = 'b6'");
     expect_limited(w, "b6", 2000000, CREATE, "b:1", &nobody);
     pass_time("b6", "20 s");
     OK(try(w, "b6", 2000000, CREATE, "b:1", &nobody));
@@ -202,17 +202,17 @@ static void counted_again(void)
     pass_time("b6", "30 s");
     expect_limited(w, "b6", 3, CREATE, "b:3", &nobody);
     CU_ASSERT_EQUAL(at_most("b6"), 3);
-    world_exec("UPDATE sessions SET expires_at = now() WHERE tenant = 'b6'"
-               " AND session_id = 'b:0'");
+    fixture_exec("UPDATE sessions SET expires_at = now() WHERE tenant = 'b6'"
+                 " AND session_id = 'b:0'");
     pass_time("b6", "-1 hour");
     OK(try(w, "b6", 3, CREATE, "b:3", &nobody));
-    world_close(w);
+    fixture_close(w);
 }
 
 /* Fails if a count that ended at the limit is taken for the number: tried. */
 static void another_limit(void)
 {
-    struct world *w = world_open(true);
+    struct fixture *w = fixture_open(true);
     const char *const ids[] = {"b:0", "b:1", "b:2", "b:3"};
     for (int i = 0; i < 4; i++)
         OK(try(w, "b7", 4, ENSURE, ids[i], &nobody));
@@ -224,7 +224,7 @@ static void another_limit(void)
     pass_time("b7", "1 s");
     OK(try(w, "b7", 6, ENSURE, "b:5", &nobody));
     expect_limited(w, "b7", 6, ENSURE, "b:6", &nobody);
-    world_close(w);
+    fixture_close(w);
 }
 
 /* ---- without waiting ---- */
@@ -234,7 +234,7 @@ static void another_limit(void)
 static void while_another_create_hangs(void)
 {
     enum err e = ERR_INTERNAL;
-    struct world *w = world_open(true);
+    struct fixture *w = fixture_open(true);
     OK(try(w, "b8", 3000000, CREATE, "b:0", &nobody));
     struct held_transaction *held =
         transaction_hold("BEGIN; SELECT pg_advisory_xact_lock(1349676628, hashtext('b8'))");
@@ -244,16 +244,16 @@ static void while_another_create_hangs(void)
     w->ms = 10000;
     CU_ASSERT_EQUAL(e, ERR_BUSY);
     OK(try(w, "b8", 3000000, ENSURE, "b:0", &nobody));
-    world_exec("UPDATE tenant_sessions SET at_most = 3000000, counted = 3000000,"
-               " counted_at = clock_timestamp() WHERE tenant = 'b8'");
+    fixture_exec("UPDATE tenant_sessions SET at_most = 3000000, counted = 3000000,"
+                 " counted_at = clock_timestamp() WHERE tenant = 'b8'");
     expect_limited(w, "b8", 3000000, CREATE, "b:1", &nobody);
     /* Nothing is counted while a create is under way. */
     delete_count("b8");
     CU_ASSERT_EQUAL(try(w, "b8", 3000000, CREATE, "b:1", &nobody), ERR_BUSY);
-    CU_ASSERT_EQUAL(world_rows("tenant_sessions WHERE tenant = 'b8'"), 0);
+    CU_ASSERT_EQUAL(fixture_rows("tenant_sessions WHERE tenant = 'b8'"), 0);
     transaction_release(held);
     OK(try(w, "b8", 3000000, CREATE, "b:1", &nobody));
-    world_close(w);
+    fixture_close(w);
 }
 
 SUITE(session_bound, "session/bound", {"each way", each_way}, {"at once", at_once},

@@ -3,46 +3,46 @@
 #include <string.h>
 
 #include "../../unit/suite.h"
-#include "cluster.h"
-#include "crowd.h"
+#include "hosts.h"
+#include "threads.h"
 #include "parley/db/migrate.h"
 
 /* A session of a user with n messages, made under a key named as the session is. */
-static void make(struct world *w, const char *tenant, const char *user, const char *id, size_t n)
+static void make(struct fixture *w, const char *tenant, const char *user, const char *id, size_t n)
 {
     const struct session_precondition precondition = keyed(id);
-    world_make(w, tenant, id, user, n, "\"erase\"", &precondition);
+    fixture_make(w, tenant, id, user, n, "\"erase\"", &precondition);
 }
 
 /* Rows of a tenant in all three tables. */
 static int64_t rows_of(const char *tenant)
 {
-    return world_count("SELECT (SELECT count(*) FROM sessions WHERE tenant = '%s')"
-                       " + (SELECT count(*) FROM messages WHERE tenant = '%s')"
-                       " + (SELECT count(*) FROM idempotency_keys WHERE tenant = '%s')",
-                       tenant, tenant, tenant);
+    return fixture_count("SELECT (SELECT count(*) FROM sessions WHERE tenant = '%s')"
+                         " + (SELECT count(*) FROM messages WHERE tenant = '%s')"
+                         " + (SELECT count(*) FROM idempotency_keys WHERE tenant = '%s')",
+                         tenant, tenant, tenant);
 }
 
 /* A session that can be found has every message that it counts, and no message is without one. */
 static void expect_nothing_half(const char *tenant)
 {
-    CU_ASSERT_EQUAL(world_rows("sessions s WHERE tenant = '%s'"
-                               " AND session_id NOT LIKE '~%%' AND message_count <> (SELECT"
-                               " count(*) FROM messages m WHERE m.tenant = s.tenant"
-                               " AND m.generation = s.generation)",
-                               tenant),
+    CU_ASSERT_EQUAL(fixture_rows("sessions s WHERE tenant = '%s'"
+                                 " AND session_id NOT LIKE '~%%' AND message_count <> (SELECT"
+                                 " count(*) FROM messages m WHERE m.tenant = s.tenant"
+                                 " AND m.generation = s.generation)",
+                                 tenant),
                     0);
-    CU_ASSERT_EQUAL(world_rows("messages m WHERE tenant = '%s' AND NOT EXISTS"
-                               " (SELECT FROM sessions s WHERE s.tenant = m.tenant"
-                               " AND s.generation = m.generation)",
-                               tenant),
+    CU_ASSERT_EQUAL(fixture_rows("messages m WHERE tenant = '%s' AND NOT EXISTS"
+                                 " (SELECT FROM sessions s WHERE s.tenant = m.tenant"
+                                 " AND s.generation = m.generation)",
+                                 tenant),
                     0);
 }
 
-static enum err erase(struct world *w, const char *tenant, const char *user,
+static enum err erase(struct fixture *w, const char *tenant, const char *user,
                       struct session_erasure *out)
 {
-    return session_erase_user(w->sessions, world_request(w, tenant), sv_from(user), out);
+    return session_erase_user(w->sessions, fixture_request(w, tenant), sv_from(user), out);
 }
 
 /* Fails if keys or expired sessions stay, if the caches are not cleared, or if the user is no
@@ -50,7 +50,7 @@ static enum err erase(struct world *w, const char *tenant, const char *user,
 static void everything_and_nothing_else(void)
 {
     struct session_erasure done;
-    struct cluster *c = cluster_open();
+    struct hosts *c = hosts_open();
     for (int i = 0; i < 70; i++) {
         const char *id = text_of("er:%d", i);
         make(c->a, "er1", "anna", id, i % 3 == 0 ? 0 : 5);
@@ -59,24 +59,24 @@ static void everything_and_nothing_else(void)
     make(c->a, "er1", "anna", "er:expired", 4);
     make(c->a, "er1", "bert", "er:other", 3);
     make(c->a, "er2", "anna", "er:1", 3);
-    world_exec("UPDATE sessions SET expires_at = now() - interval '1 s'"
-               " WHERE session_id = 'er:expired'");
+    fixture_exec("UPDATE sessions SET expires_at = now() - interval '1 s'"
+                 " WHERE session_id = 'er:expired'");
     const int64_t others = rows_of("er2");
     for (int warm = 0; warm < 2; warm++)
-        OK(world_get(c->b, "er1", "er:1"));
-    CU_ASSERT_TRUE(world_was_from(c->b, "memory"));
+        OK(fixture_get(c->b, "er1", "er:1"));
+    CU_ASSERT_TRUE(fixture_was_from(c->b, "memory"));
     OK(erase(c->a, "er1", "anna", &done));
     CU_ASSERT_EQUAL(done.sessions, 72);
     CU_ASSERT_EQUAL(done.messages, 46 * 5 + 2300 + 4);
     CU_ASSERT_FALSE(done.has_more);
-    CU_ASSERT_EQUAL(world_get(c->b, "er1", "er:1"), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(fixture_get(c->b, "er1", "er:1"), ERR_NOT_FOUND);
     CU_ASSERT_EQUAL(rows_of("er1"), 1 + 3 + 1);
     CU_ASSERT_EQUAL(rows_of("er2"), others);
     OK(erase(c->a, "er1", "anna", &done));
     CU_ASSERT_TRUE(done.sessions == 0 && done.messages == 0 && !done.has_more);
     OK(erase(c->a, "er1", "bert", &done));
     CU_ASSERT_TRUE(done.sessions == 1 && done.messages == 3 && rows_of("er1") == 0);
-    cluster_close(c);
+    hosts_close(c);
 }
 
 /* An erasure without time to delete: tombstones stay, and the sweeper deletes all of them with
@@ -86,24 +86,24 @@ static void the_sweeper_completes_an_erasure(void)
 {
     int64_t made = 0;
     struct session_list list;
-    struct world *w = world_open(false);
+    struct fixture *w = fixture_open(false);
     make(w, "er3", "anna", "er3:a", 1500);
     make(w, "er3", "anna", "er3:b", 2);
-    struct request_ctx *ctx = world_request(w, "er3");
+    struct request_ctx *ctx = fixture_request(w, "er3");
     OK(sql_user_to_erase(w->sessions, ctx, SV("anna"), NULL, 10, &list));
     OK(sql_user_tombstone(w->sessions, ctx, SV("anna"), &list, true, &made));
     CU_ASSERT_EQUAL(made, 2);
-    world_exec("INSERT INTO idempotency_keys SELECT tenant, key || n, fingerprint,"
-               " created_at, status, session_id, generation, version, state_version,"
-               " first_seq, last_seq, message_count, at, expires_at, session_at, state"
-               " FROM idempotency_keys, generate_series(1, 2500) n WHERE key ="
-               " 'er3:a'");
-    CU_ASSERT_EQUAL(world_get(w, "er3", "er3:a"), ERR_NOT_FOUND);
-    OK(session_list(w->sessions, world_request(w, "er3"), SV("anna"), NULL, 10, &list));
+    fixture_exec("INSERT INTO idempotency_keys SELECT tenant, key || n, fingerprint,"
+                 " created_at, status, session_id, generation, version, state_version,"
+                 " first_seq, last_seq, message_count, at, expires_at, session_at, state"
+                 " FROM idempotency_keys, generate_series(1, 2500) n WHERE key ="
+                 " 'er3:a'");
+    CU_ASSERT_EQUAL(fixture_get(w, "er3", "er3:a"), ERR_NOT_FOUND);
+    OK(session_list(w->sessions, fixture_request(w, "er3"), SV("anna"), NULL, 10, &list));
     CU_ASSERT_EQUAL(list.n, 0);
-    cluster_sweep(w);
+    hosts_sweep(w);
     CU_ASSERT_EQUAL(rows_of("er3"), 0);
-    world_close(w);
+    fixture_close(w);
 }
 
 /* has_more is true while any row is left, also one that another transaction has locked all the
@@ -113,7 +113,7 @@ static void the_sweeper_completes_an_erasure(void)
 static void a_session_that_stays_locked(void)
 {
     struct session_erasure done;
-    struct world *w = world_open(false);
+    struct fixture *w = fixture_open(false);
     make(w, "er4", "anna", "er4:a", 2);
     make(w, "er4", "anna", "er4:locked", 2);
     make(w, "er4", "anna", "er4:c", 2);
@@ -126,26 +126,27 @@ static void a_session_that_stays_locked(void)
     OK(erase(w, "er4", "anna", &done));
     CU_ASSERT_TRUE(done.sessions == 1 && done.messages == 2 && !done.has_more);
     CU_ASSERT_EQUAL(rows_of("er4"), 0);
-    world_close(w);
+    fixture_close(w);
 }
 
 /* Member 0 sweeps, 1 and 2 erase, the others append: to sessions of the user, made where they are
  * not there (even ones) or not. */
 static _Atomic int64_t erased_messages, swept_messages;
 
-static void work_erase_or_append(struct crowd *crowd, struct world *c, int me)
+static void work_erase_or_append(struct threads *threads, struct fixture *c, int me)
 {
     struct session_erasure done;
     bool more;
     for (int i = 0; i < 30; i++) {
         if (me == 0) {
-            crowd->failed += sql_sweep(crowd->w->sessions, world_request(c, ""), &more) != ERR_NONE;
+            threads->failed +=
+                sql_sweep(threads->w->sessions, fixture_request(c, ""), &more) != ERR_NONE;
             service_sleep_ms(2);
         } else if (me <= 2) {
             enum err e;
-            UNTIL_DONE(e, session_erase_user(crowd->w->sessions, world_request(c, "er5"),
+            UNTIL_DONE(e, session_erase_user(threads->w->sessions, fixture_request(c, "er5"),
                                              SV("anna"), &done));
-            crowd->failed += e != ERR_NONE;
+            threads->failed += e != ERR_NONE;
             erased_messages += done.messages;
             service_sleep_ms(2);
         } else {
@@ -156,9 +157,9 @@ static void work_erase_or_append(struct crowd *crowd, struct world *c, int me)
             struct session_precondition anna = keyed(key);
             anna.user = SV("anna");
             enum err e;
-            UNTIL_DONE(e, world_append(c, "er5", id, &a, &anna));
-            crowd->failed += e != ERR_NONE && (me % 2 == 0 || e != ERR_NOT_FOUND);
-            crowd->calls_done += e == ERR_NONE ? 2 : 0;
+            UNTIL_DONE(e, fixture_append(c, "er5", id, &a, &anna));
+            threads->failed += e != ERR_NONE && (me % 2 == 0 || e != ERR_NOT_FOUND);
+            threads->calls_done += e == ERR_NONE ? 2 : 0;
         }
     }
 }
@@ -169,24 +170,24 @@ static void erase_during_other_requests(void)
 {
     static struct metrics_slot slot;
     struct session_erasure done;
-    struct world *w = world_open(true);
+    struct fixture *w = fixture_open(true);
     const struct sessions_settings settings = w->sessions->settings;
     struct sessions *counted = sessions_open(&settings, w->db, w->cache, &slot), *own = w->sessions;
     erased_messages = 0;
     w->sessions = counted;
-    struct crowd crowd = crowd_at(w, "");
-    crowd_run(&crowd, 9, work_erase_or_append);
-    CU_ASSERT_EQUAL(crowd.failed, 0);
-    CU_ASSERT_TRUE(crowd.calls_done > 0);
+    struct threads threads = threads_at(w, "");
+    threads_run(&threads, 9, work_erase_or_append);
+    CU_ASSERT_EQUAL(threads.failed, 0);
+    CU_ASSERT_TRUE(threads.calls_done > 0);
     expect_nothing_half("er5");
-    const int64_t left = world_rows("messages WHERE tenant = 'er5'");
+    const int64_t left = fixture_rows("messages WHERE tenant = 'er5'");
     swept_messages = (int64_t)slot.swept_messages;
-    CU_ASSERT_EQUAL(erased_messages + swept_messages + left, crowd.calls_done);
+    CU_ASSERT_EQUAL(erased_messages + swept_messages + left, threads.calls_done);
     OK(erase(w, "er5", "anna", &done));
     CU_ASSERT_TRUE(!done.has_more && rows_of("er5") == 0);
     w->sessions = own;
     sessions_close(counted);
-    world_close(w);
+    fixture_close(w);
 }
 
 /* Backends die at any moment. Nothing is half deleted at any time, nothing comes back, and the
@@ -196,7 +197,7 @@ static void killed_in_the_middle(void)
     struct session_erasure done = {.has_more = true};
     struct killer k;
     int64_t visible = 120;
-    struct world *w = world_open(true);
+    struct fixture *w = fixture_open(true);
     for (int i = 0; i < 120; i++) {
         const char *id = text_of("er6:%d", i);
         make(w, "er6", "anna", id, 40);
@@ -207,7 +208,7 @@ static void killed_in_the_middle(void)
         if (e != ERR_NONE)
             done.has_more = true;
         const int64_t now =
-            world_rows("sessions WHERE tenant = 'er6' AND session_id NOT LIKE '~%%'");
+            fixture_rows("sessions WHERE tenant = 'er6' AND session_id NOT LIKE '~%%'");
         CU_ASSERT_TRUE(now <= visible);
         visible = now;
         expect_nothing_half("er6");
@@ -217,7 +218,7 @@ static void killed_in_the_middle(void)
     killer_stop(&k);
     CU_ASSERT_FALSE(done.has_more);
     CU_ASSERT_EQUAL(rows_of("er6"), 0);
-    world_close(w);
+    fixture_close(w);
 }
 
 /* A step fails after one that was done, with an error that would mean that nothing changed. Fails
@@ -225,27 +226,27 @@ static void killed_in_the_middle(void)
 static void a_failure_after_a_step(void)
 {
     struct session_erasure done;
-    struct world *w = world_open(true);
+    struct fixture *w = fixture_open(true);
     for (int i = 0; i < 40; i++) {
         const char *id = text_of("er8:%d", i);
         make(w, "er8", "anna", id, 2);
     }
-    world_exec("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-               " IF OLD.session_id = 'er8:5' THEN RAISE EXCEPTION USING ERRCODE ="
-               " '57014'; END IF; RETURN NEW; END $$; CREATE TRIGGER refuse BEFORE"
-               " UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION refuse()");
+    fixture_exec("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                 " IF OLD.session_id = 'er8:5' THEN RAISE EXCEPTION USING ERRCODE ="
+                 " '57014'; END IF; RETURN NEW; END $$; CREATE TRIGGER refuse BEFORE"
+                 " UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION refuse()");
     CU_ASSERT_EQUAL(erase(w, "er8", "anna", &done), ERR_OUTCOME_UNKNOWN);
     CU_ASSERT_PTR_NOT_NULL(strstr(w->ctx.err.detail, "again"));
     const int64_t visible =
-        world_rows("sessions WHERE tenant = 'er8' AND session_id NOT LIKE '~%%'");
+        fixture_rows("sessions WHERE tenant = 'er8' AND session_id NOT LIKE '~%%'");
     CU_ASSERT_TRUE(visible > 0 && visible < 40);
     CU_ASSERT_EQUAL(erase(w, "er8", "anna", &done), ERR_TIMEOUT); /* this time nothing was done */
     expect_nothing_half("er8");
-    world_exec("DROP TRIGGER refuse ON sessions; DROP FUNCTION refuse()");
+    fixture_exec("DROP TRIGGER refuse ON sessions; DROP FUNCTION refuse()");
     OK(erase(w, "er8", "anna", &done));
     CU_ASSERT_TRUE(done.sessions == visible && done.messages == 80 && !done.has_more);
     CU_ASSERT_EQUAL(rows_of("er8"), 0);
-    world_close(w);
+    fixture_close(w);
 }
 
 /* The state in the record of a PATCH is deleted with its session. The key stays, so that the PATCH
@@ -255,23 +256,23 @@ static void the_state_of_a_patch_goes(void)
 {
     const struct session_precondition precondition = keyed("er7-patch");
     const struct session_patch patch = {.context = SV("{\"secret\":1}")};
-    struct world *w = world_open(false);
+    struct fixture *w = fixture_open(false);
     make(w, "er7", "anna", "er7:a", 2);
-    OK(world_patch(w, "er7", "er7:a", &patch, &precondition));
+    OK(fixture_patch(w, "er7", "er7:a", &patch, &precondition));
     const struct session_precondition gone = keyed("er7-gone");
     for (int again = 0; again < 2; again++) {
-        OK(world_delete(w, "er7", "er7:a", &gone));
+        OK(fixture_delete(w, "er7", "er7:a", &gone));
         CU_ASSERT_EQUAL(w->r.replayed, again == 1);
-        cluster_sweep(w);
+        hosts_sweep(w);
     }
-    CU_ASSERT_EQUAL(world_rows("idempotency_keys WHERE state LIKE '%%secret%%' AND tenant = 'er7'"),
-                    0);
+    CU_ASSERT_EQUAL(
+        fixture_rows("idempotency_keys WHERE state LIKE '%%secret%%' AND tenant = 'er7'"), 0);
     make(w, "er7", "anna", "er7:a2", 1);
-    world_make(w, "er7", "er7:a", "anna", 0, "", &nobody);
-    CU_ASSERT_EQUAL(world_patch(w, "er7", "er7:a", &patch, &precondition), ERR_NOT_FOUND);
-    OK(world_get(w, "er7", "er7:a"));
+    fixture_make(w, "er7", "er7:a", "anna", 0, "", &nobody);
+    CU_ASSERT_EQUAL(fixture_patch(w, "er7", "er7:a", &patch, &precondition), ERR_NOT_FOUND);
+    OK(fixture_get(w, "er7", "er7:a"));
     CU_ASSERT_TRUE(sv_eq(w->s.context, SV("{}")));
-    world_close(w);
+    fixture_close(w);
 }
 
 /* The idempotency records of a swept session still are the user's, and are erased in steps. A
@@ -280,21 +281,21 @@ static void the_state_of_a_patch_goes(void)
 static void keys_outlive_their_sessions(void)
 {
     struct session_erasure done;
-    struct world *w = world_open(false);
+    struct fixture *w = fixture_open(false);
     make(w, "er9", "anna", "er9:a", 2);
     make(w, "er9", "bert", "er9:b", 2);
-    world_exec("UPDATE sessions SET expires_at = now(), expiry_hour = 0 WHERE tenant = 'er9';"
-               "INSERT INTO idempotency_keys SELECT (jsonb_populate_record(k, jsonb_build_object("
-               "'key', key || n))).* FROM idempotency_keys k, generate_series(1, 2500) n"
-               " WHERE key = 'er9:a'");
-    cluster_sweep(w);
+    fixture_exec("UPDATE sessions SET expires_at = now(), expiry_hour = 0 WHERE tenant = 'er9';"
+                 "INSERT INTO idempotency_keys SELECT (jsonb_populate_record(k, jsonb_build_object("
+                 "'key', key || n))).* FROM idempotency_keys k, generate_series(1, 2500) n"
+                 " WHERE key = 'er9:a'");
+    hosts_sweep(w);
     CU_ASSERT_EQUAL(rows_of("er9"), 2501 + 1);
     OK(erase(w, "er9", "anna", &done));
     CU_ASSERT_TRUE(done.sessions == 0 && done.keys == 2501 && !done.has_more);
     CU_ASSERT_EQUAL(rows_of("er9"), 1);
     struct held_transaction *held =
         transaction_hold("BEGIN; SELECT FROM idempotency_keys WHERE key = 'er9:b' FOR UPDATE");
-    struct request_ctx *ctx = world_request(w, "er9");
+    struct request_ctx *ctx = fixture_request(w, "er9");
     ctx->deadline = deadline_in_ms(2000);
     OK(session_erase_user(w->sessions, ctx, SV("bert"), &done));
     CU_ASSERT_TRUE(done.keys == 0 && done.has_more);
@@ -302,7 +303,7 @@ static void keys_outlive_their_sessions(void)
     OK(erase(w, "er9", "bert", &done));
     CU_ASSERT_TRUE(done.keys == 1 && !done.has_more);
     CU_ASSERT_EQUAL(rows_of("er9"), 0);
-    world_close(w);
+    fixture_close(w);
 }
 
 static void ignore_line(void *arg, bool fault, const char *line)
@@ -320,41 +321,41 @@ static void rows_of_an_older_schema(void)
     struct session_erasure done;
     const struct session_precondition precondition = keyed("er10:patch");
     const struct session_patch patch = {.context = SV("{\"secret\":1}")};
-    struct world *w = world_open(false);
+    struct fixture *w = fixture_open(false);
     make(w, "er10", "anna", "er10:lost", 3);
     make(w, "er10", "anna", "er10:renamed", 3);
-    OK(world_patch(w, "er10", "er10:renamed", &patch, &precondition));
-    const struct world was = *w;
-    world_close(w); /* it would not serve that schema */
+    OK(fixture_patch(w, "er10", "er10:renamed", &patch, &precondition));
+    const struct fixture was = *w;
+    fixture_close(w); /* it would not serve that schema */
     OK(db_migrate(was.owner_url, was.url, 7, ignore_line, NULL));
-    world_exec("UPDATE sessions SET session_id = '~' || generation, user_id = NULL"
-               " WHERE session_id = 'er10:lost';"
-               "UPDATE sessions SET user_id = 'bert' WHERE session_id ="
-               " 'er10:renamed'");
+    fixture_exec("UPDATE sessions SET session_id = '~' || generation, user_id = NULL"
+                 " WHERE session_id = 'er10:lost';"
+                 "UPDATE sessions SET user_id = 'bert' WHERE session_id ="
+                 " 'er10:renamed'");
     OK(db_migrate(was.owner_url, was.url, -1, ignore_line, NULL));
     CU_ASSERT_EQUAL(rows_of("er10"), (1 + 3 + 1) + 1);
-    w = world_open(false);
+    w = fixture_open(false);
     OK(erase(w, "er10", "anna", &done));
     CU_ASSERT_TRUE(done.keys == 1 && !done.has_more);
     CU_ASSERT_EQUAL(rows_of("er10"), 1 + 3 + 1);
     OK(erase(w, "er10", "bert", &done));
     CU_ASSERT_EQUAL(rows_of("er10"), 0);
-    world_close(w);
+    fixture_close(w);
 }
 
 /* As if a worker had made the tombstone and was stopped before it cleared the caches. */
-static void make_uncleared_tombstone(struct world *w, const char *id)
+static void make_uncleared_tombstone(struct fixture *w, const char *id)
 {
     struct session s;
     for (int i = 0; i < 2; i++) {
-        struct request_ctx *ctx = world_request(w, "t1");
+        struct request_ctx *ctx = fixture_request(w, "t1");
         OK(session_get(w->sessions, ctx, sv_from(id), SV_NONE, 20, &s));
-        CU_ASSERT_TRUE(i == 0 || world_was_from(w, "memory"));
+        CU_ASSERT_TRUE(i == 0 || fixture_was_from(w, "memory"));
     }
-    world_exec("UPDATE sessions SET session_id = '~' || generation || '~' || session_id,"
-               " expires_at = now(), expiry_hour = 0 WHERE session_id = '%s'",
-               id);
-    CU_ASSERT_TRUE(cluster_in_memory(w, id) > 0);
+    fixture_exec("UPDATE sessions SET session_id = '~' || generation || '~' || session_id,"
+                 " expires_at = now(), expiry_hour = 0 WHERE session_id = '%s'",
+                 id);
+    CU_ASSERT_TRUE(hosts_in_memory(w, id) > 0);
 }
 
 /* After an erasure no cache has a session, also if another worker made the tombstone and did not
@@ -362,13 +363,13 @@ static void make_uncleared_tombstone(struct world *w, const char *id)
 static void caches_of_older_tombstones(void)
 {
     struct session_erasure done;
-    struct world *w = world_open(true);
+    struct fixture *w = fixture_open(true);
     make(w, "t1", "u", "gone:1", 3);
     make_uncleared_tombstone(w, "gone:1");
     OK(erase(w, "t1", "u", &done));
-    CU_ASSERT_EQUAL(cluster_in_memory(w, "gone:1"), 0);
-    CU_ASSERT_EQUAL(world_get(w, "t1", "gone:1"), ERR_NOT_FOUND);
-    world_close(w);
+    CU_ASSERT_EQUAL(hosts_in_memory(w, "gone:1"), 0);
+    CU_ASSERT_EQUAL(fixture_get(w, "t1", "gone:1"), ERR_NOT_FOUND);
+    fixture_close(w);
 }
 
 SUITE(session_erase, "session/erase", {"everything and nothing else", everything_and_nothing_else},

@@ -2,10 +2,10 @@
 /* No read is older than an acknowledged write, on any host and whatever the caches contain: after
  * appends, any order of calls, with values of any age, and after a lost timeline. A host that is
  * alone is in test_alone.c. */
-#include "cluster.h"
+#include "hosts.h"
 
 #include "../../unit/suite.h"
-#include "script.h"
+#include "edits.h"
 
 /* ---- the cached value after an append ---- */
 
@@ -17,54 +17,54 @@ static void append_updates_memory(void)
 {
     static const size_t sizes[] = {1, 1, 3, 18, 1, 25, 20, 1, 2};
     int64_t version = 1;
-    struct cluster *c = cluster_open();
-    cluster_make(c->a, "h:append");
+    struct hosts *c = hosts_open();
+    hosts_make(c->a, "h:append");
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
-        OK(cluster_append(c->a, "h:append", sizes[i]));
-        CU_ASSERT_EQUAL(cluster_in_memory(c->a, "h:append"), ++version);
-        CU_ASSERT_TRUE(cluster_wait_redis(c, "h:append", 1));
-        cluster_expect_current(c, c->a, "h:append");
+        OK(hosts_append(c->a, "h:append", sizes[i]));
+        CU_ASSERT_EQUAL(hosts_in_memory(c->a, "h:append"), ++version);
+        CU_ASSERT_TRUE(hosts_wait_redis(c, "h:append", 1));
+        hosts_expect_current(c, c->a, "h:append");
     }
-    OK(world_get(c->b, "t1", "h:append"));
-    CU_ASSERT_TRUE(world_was_from(c->b, "postgres"));
-    CU_ASSERT_TRUE(cluster_wait_redis(c, "h:append", version));
-    cluster_close(c);
+    OK(fixture_get(c->b, "t1", "h:append"));
+    CU_ASSERT_TRUE(fixture_was_from(c->b, "postgres"));
+    CU_ASSERT_TRUE(hosts_wait_redis(c, "h:append", version));
+    hosts_close(c);
 }
 
 /* An append does not update a value that is not directly before it. Fails if
  * fresh_after_append does not compare the stamps: tried. */
 static void append_after_an_uncached_write(void)
 {
-    struct cluster *c = cluster_open();
-    cluster_make(c->a, "h:uncached");
-    OK(cluster_append(c->a, "h:uncached", 25));
-    cluster_expect_current(c, c->b, "h:uncached");
-    OK(cluster_append(c->plain, "h:uncached", 1)); /* changes no cache */
-    OK(cluster_append(c->b, "h:uncached", 1));
-    cluster_expect_current(c, c->a, "h:uncached");
-    cluster_expect_current(c, c->b, "h:uncached");
-    cluster_close(c);
+    struct hosts *c = hosts_open();
+    hosts_make(c->a, "h:uncached");
+    OK(hosts_append(c->a, "h:uncached", 25));
+    hosts_expect_current(c, c->b, "h:uncached");
+    OK(hosts_append(c->plain, "h:uncached", 1)); /* changes no cache */
+    OK(hosts_append(c->b, "h:uncached", 1));
+    hosts_expect_current(c, c->a, "h:uncached");
+    hosts_expect_current(c, c->b, "h:uncached");
+    hosts_close(c);
 }
 
 /* ---- any order of calls ---- */
 
-static enum err patch(struct world *w, const char *id, unsigned n)
+static enum err patch(struct fixture *w, const char *id, unsigned n)
 {
     const char *text = text_of("{\"n\":%u}", n);
     const struct session_patch p = {
         .context = sv_from(text), .has_language = n % 3 == 0, .language = SV("de")};
-    return world_patch(w, "t1", id, &p, &nobody);
+    return fixture_patch(w, "t1", id, &p, &nobody);
 }
 
 /* Puts a message in place of another and a member into the context, removes one, or clears. */
-static enum err update(struct world *w, const char *id, unsigned n)
+static enum err update(struct fixture *w, const char *id, unsigned n)
 {
-    const char *script = text_of(n % 16 == 0 ? "! +a=%u" : "+a=%u ?b +c=%u +=1", n, n);
+    const char *edits = text_of(n % 16 == 0 ? "! +a=%u" : "+a=%u ?b +c=%u +=1", n, n);
     const char *context = text_of("{\"u\":%u}", n);
-    return script_run(w, id, script, n % 2 ? context : NULL, &nobody);
+    return edits_run(w, id, edits, n % 2 ? context : NULL, &nobody);
 }
 
-static void any_write(struct world *w, const char *id, unsigned n)
+static void any_write(struct fixture *w, const char *id, unsigned n)
 {
     struct session_draft d = draft_of(id, NULL);
     enum err e = ERR_NONE;
@@ -76,18 +76,18 @@ static void any_write(struct world *w, const char *id, unsigned n)
         e = update(w, id, n);
         break;
     case 1:
-        e = world_delete_message(
+        e = fixture_delete_message(
             w, "t1", id, text_of("%llu", (unsigned long long)(random_u64() % 40 + 1)), &nobody);
         break;
     case 2:
         if (n % 4 == 0)
-            e = world_delete(w, "t1", id, &nobody);
+            e = fixture_delete(w, "t1", id, &nobody);
         break;
     case 3:
-        e = world_ensure(w, "t1", &d, &nobody);
+        e = fixture_ensure(w, "t1", &d, &nobody);
         break;
     default:
-        e = cluster_append(w, id, random_u64() % 4 + 1);
+        e = hosts_append(w, id, random_u64() % 4 + 1);
     }
     CU_ASSERT_TRUE(e == ERR_NONE || e == ERR_NOT_FOUND);
 }
@@ -95,25 +95,24 @@ static void any_write(struct world *w, const char *id, unsigned n)
 /* Two hosts write and read in turn. Fails if a value is used without asking: tried. */
 static void any_order(void)
 {
-    struct cluster *c = cluster_open();
-    cluster_make(c->a, "h:any");
+    struct hosts *c = hosts_open();
+    hosts_make(c->a, "h:any");
     for (unsigned n = 0; n < 300; n++) {
         any_write(random_u64() % 2 ? c->a : c->b, "h:any", n);
-        cluster_expect_current(c, c->a, "h:any");
-        cluster_expect_current(c, c->b, "h:any");
+        hosts_expect_current(c, c->a, "h:any");
+        hosts_expect_current(c, c->b, "h:any");
     }
-    cluster_close(c);
+    hosts_close(c);
 }
 
 /* ---- values of any age ---- */
 
-static void expect_both(struct cluster *c, const char *id, const struct cache_value *values,
-                        size_t n)
+static void expect_both(struct hosts *c, const char *id, const struct cache_value *values, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        cluster_put(c, "t1", id, &values[i]);
-        cluster_expect_current(c, c->a, id);
-        cluster_expect_current(c, c->b, id);
+        hosts_put(c, "t1", id, &values[i]);
+        hosts_expect_current(c, c->a, id);
+        hosts_expect_current(c, c->b, id);
     }
 }
 
@@ -124,28 +123,28 @@ static void old_values_come_back(void)
     struct session s;
     struct cache_value values[4];
     const char *id = "h:old";
-    struct cluster *c = cluster_open();
-    struct world *keeper = world_share(c->plain);
-    world_request(keeper, "t1");
-    cluster_make(c->a, id);
-    values[0] = cluster_value(c, keeper, "t1", id, &s);
-    OK(cluster_append(c->a, id, 3));
+    struct hosts *c = hosts_open();
+    struct fixture *keeper = fixture_share(c->plain);
+    fixture_request(keeper, "t1");
+    hosts_make(c->a, id);
+    values[0] = hosts_value(c, keeper, "t1", id, &s);
+    OK(hosts_append(c->a, id, 3));
     expect_both(c, id, values, 1);
-    values[1] = cluster_value(c, keeper, "t1", id, &s);
+    values[1] = hosts_value(c, keeper, "t1", id, &s);
     OK(patch(c->b, id, 3));
     expect_both(c, id, values, 2);
-    values[2] = cluster_value(c, keeper, "t1", id, &s);
-    OK(world_delete(c->a, "t1", id, &nobody));
+    values[2] = hosts_value(c, keeper, "t1", id, &s);
+    OK(fixture_delete(c->a, "t1", id, &nobody));
     expect_both(c, id, values, 3);
     /* A read that finds no session removes the value. */
-    CU_ASSERT_TRUE(cluster_in_memory(c->a, id) == 0 && cluster_in_memory(c->b, id) == 0);
-    CU_ASSERT_TRUE(cluster_wait_redis(c, id, 0));
-    cluster_make(c->b, id);
+    CU_ASSERT_TRUE(hosts_in_memory(c->a, id) == 0 && hosts_in_memory(c->b, id) == 0);
+    CU_ASSERT_TRUE(hosts_wait_redis(c, id, 0));
+    hosts_make(c->b, id);
     expect_both(c, id, values, 3);
-    OK(cluster_append(c->b, id, 1));
+    OK(hosts_append(c->b, id, 1));
     expect_both(c, id, values, 3);
-    world_close(keeper);
-    cluster_close(c);
+    fixture_close(keeper);
+    hosts_close(c);
 }
 
 /* An expired session is not read, whatever life its cached value has. Fails if a value is used
@@ -153,34 +152,34 @@ static void old_values_come_back(void)
 static void expired_value_is_a_miss(void)
 {
     struct session s;
-    struct cluster *c = cluster_open();
-    struct world *keeper = world_share(c->plain);
-    world_request(keeper, "t1");
-    cluster_make(c->a, "h:expires");
-    const struct cache_value value = cluster_value(c, keeper, "t1", "h:expires", &s);
-    cluster_put(c, "t1", "h:expires", &value);
-    world_expire("h:expires");
-    CU_ASSERT_EQUAL(world_get(c->a, "t1", "h:expires"), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_get(c->b, "t1", "h:expires"), ERR_NOT_FOUND);
-    world_close(keeper);
-    cluster_close(c);
+    struct hosts *c = hosts_open();
+    struct fixture *keeper = fixture_share(c->plain);
+    fixture_request(keeper, "t1");
+    hosts_make(c->a, "h:expires");
+    const struct cache_value value = hosts_value(c, keeper, "t1", "h:expires", &s);
+    hosts_put(c, "t1", "h:expires", &value);
+    fixture_expire("h:expires");
+    CU_ASSERT_EQUAL(fixture_get(c->a, "t1", "h:expires"), ERR_NOT_FOUND);
+    CU_ASSERT_EQUAL(fixture_get(c->b, "t1", "h:expires"), ERR_NOT_FOUND);
+    fixture_close(keeper);
+    hosts_close(c);
 }
 
 /* The owner comes from PostgreSQL, also if the cached value is current. Fails if it comes from the
  * value: tests/mutants/fresh-owner-from-the-cache. */
 static void the_owner_is_postgresqls(void)
 {
-    struct cluster *c = cluster_open();
-    cluster_make(c->a, "h:owner");
-    cluster_expect_current(c, c->b, "h:owner");
-    world_exec("UPDATE sessions SET user_id = 'u2' WHERE session_id = 'h:owner'");
-    struct world *const hosts[] = {c->a, c->b};
+    struct hosts *c = hosts_open();
+    hosts_make(c->a, "h:owner");
+    hosts_expect_current(c, c->b, "h:owner");
+    fixture_exec("UPDATE sessions SET user_id = 'u2' WHERE session_id = 'h:owner'");
+    struct fixture *const hosts[] = {c->a, c->b};
     for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
-        CU_ASSERT_EQUAL(world_get_as(hosts[i], "t1", "h:owner", "u1", 20), ERR_NOT_FOUND);
-        OK(world_get_as(hosts[i], "t1", "h:owner", "u2", 20));
-        CU_ASSERT_TRUE(world_was_from(hosts[i], "memory"));
+        CU_ASSERT_EQUAL(fixture_get_as(hosts[i], "t1", "h:owner", "u1", 20), ERR_NOT_FOUND);
+        OK(fixture_get_as(hosts[i], "t1", "h:owner", "u2", 20));
+        CU_ASSERT_TRUE(fixture_was_from(hosts[i], "memory"));
     }
-    cluster_close(c);
+    hosts_close(c);
 }
 
 /* ---- a timeline that was lost ---- */
@@ -189,29 +188,29 @@ static void the_owner_is_postgresqls(void)
  * content. */
 static void lose_timeline(const char *id)
 {
-    world_exec("UPDATE messages SET content = '\"other\"' WHERE generation IN"
-               " (SELECT generation FROM sessions WHERE session_id = '%s');"
-               "UPDATE sessions SET mark = mark + 64, state_mark = state_mark + 64, context ="
-               " '{\"other\":1}' WHERE session_id = '%s'",
-               id, id);
+    fixture_exec("UPDATE messages SET content = '\"other\"' WHERE generation IN"
+                 " (SELECT generation FROM sessions WHERE session_id = '%s');"
+                 "UPDATE sessions SET mark = mark + 64, state_mark = state_mark + 64, context ="
+                 " '{\"other\":1}' WHERE session_id = '%s'",
+                 id, id);
 }
 
 /* Each write that can have If-Match returns `want` for these tags, and leaves the session
  * unchanged. */
-static void expect_match(struct world *w, const char *id, const struct sv tags[CLUSTER_TAGS],
+static void expect_match(struct fixture *w, const char *id, const struct sv tags[HOSTS_TAGS],
                          enum err want)
 {
     const struct session_patch p = {.context = SV("{\"m\":1}")};
-    for (int i = 0; i < CLUSTER_TAGS; i++) {
+    for (int i = 0; i < HOSTS_TAGS; i++) {
         const struct session_precondition precondition = {.if_match = &tags[i], .n_if_match = 1};
-        CU_ASSERT_EQUAL(world_copy(w, "t1", id, &precondition), want);
+        CU_ASSERT_EQUAL(fixture_copy(w, "t1", id, &precondition), want);
         if (want == ERR_NONE)
             continue; /* the others would change it */
-        CU_ASSERT_EQUAL(world_append_one(w, "t1", id, false, "1", &precondition), want);
-        CU_ASSERT_EQUAL(world_patch(w, "t1", id, &p, &precondition), want);
-        CU_ASSERT_EQUAL(script_run(w, id, "+=1", NULL, &precondition), want);
-        CU_ASSERT_EQUAL(world_delete_message(w, "t1", id, "1", &precondition), want);
-        CU_ASSERT_EQUAL(world_delete(w, "t1", id, &precondition), want);
+        CU_ASSERT_EQUAL(fixture_append_one(w, "t1", id, false, "1", &precondition), want);
+        CU_ASSERT_EQUAL(fixture_patch(w, "t1", id, &p, &precondition), want);
+        CU_ASSERT_EQUAL(edits_run(w, id, "+=1", NULL, &precondition), want);
+        CU_ASSERT_EQUAL(fixture_delete_message(w, "t1", id, "1", &precondition), want);
+        CU_ASSERT_EQUAL(fixture_delete(w, "t1", id, &precondition), want);
     }
 }
 
@@ -221,38 +220,38 @@ static void expect_match(struct world *w, const char *id, const struct sv tags[C
 static void lost_timeline(void)
 {
     struct session s;
-    struct sv tags[CLUSTER_TAGS], other[CLUSTER_TAGS];
-    struct cluster *c = cluster_open();
-    struct world *keeper = world_share(c->plain);
-    struct arena *a = world_request(keeper, "t1")->arena;
+    struct sv tags[HOSTS_TAGS], other[HOSTS_TAGS];
+    struct hosts *c = hosts_open();
+    struct fixture *keeper = fixture_share(c->plain);
+    struct arena *a = fixture_request(keeper, "t1")->arena;
     for (int appended = 0; appended < 3; appended++) { /* before the first read; by a, by b */
         const char *id = text_of("h:lost-%d", appended);
-        cluster_make(c->a, id);
-        OK(cluster_append(c->a, id, 5));
+        hosts_make(c->a, id);
+        OK(hosts_append(c->a, id, 5));
         OK(patch(c->a, id, 1));
-        OK(cluster_append(c->a, id, 5));
-        const struct cache_value lost = cluster_value(c, keeper, "t1", id, &s);
-        cluster_put(c, "t1", id, &lost);
-        cluster_tags(a, &s, tags);
+        OK(hosts_append(c->a, id, 5));
+        const struct cache_value lost = hosts_value(c, keeper, "t1", id, &s);
+        hosts_put(c, "t1", id, &lost);
+        hosts_tags(a, &s, tags);
         expect_match(c->a, id, tags, ERR_NONE);
         lose_timeline(id);
         if (appended > 0)
-            OK(cluster_append(appended == 1 ? c->a : c->b, id, 1));
-        struct world *const hosts[] = {c->a, c->b, c->plain};
+            OK(hosts_append(appended == 1 ? c->a : c->b, id, 1));
+        struct fixture *const hosts[] = {c->a, c->b, c->plain};
         for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
             if (hosts[i] != c->plain)
-                cluster_expect_current(c, hosts[i], id);
-            OK(world_get(hosts[i], "t1", id));
-            cluster_tags(a, &hosts[i]->s, other);
-            for (int k = 0; k < CLUSTER_TAGS; k++)
+                hosts_expect_current(c, hosts[i], id);
+            OK(fixture_get(hosts[i], "t1", id));
+            hosts_tags(a, &hosts[i]->s, other);
+            for (int k = 0; k < HOSTS_TAGS; k++)
                 CU_ASSERT_FALSE(sv_eq(tags[k], other[k])); /* If-None-Match */
             expect_match(hosts[i], id, tags, ERR_PRECONDITION);
-            cluster_put(c, "t1", id, &lost); /* and once more, as from a late reader */
+            hosts_put(c, "t1", id, &lost); /* and once more, as from a late reader */
         }
-        cluster_expect_current(c, c->a, id);
+        hosts_expect_current(c, c->a, id);
     }
-    world_close(keeper);
-    cluster_close(c);
+    fixture_close(keeper);
+    hosts_close(c);
 }
 
 SUITE(session_freshness, "session/freshness", {"an append updates memory", append_updates_memory},

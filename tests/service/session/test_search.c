@@ -9,23 +9,23 @@
 #include "parley/json/doc.h"
 
 /* Each test has a tenant of its own: a search looks at all of one. */
-static void make(struct world *w, const char *tenant, const char *id, const char *user,
+static void make(struct fixture *w, const char *tenant, const char *id, const char *user,
                  const char *metadata, const char *context)
 {
     struct session_draft d = draft_of(id, user);
     d.metadata = sv_from(metadata);
     d.context = sv_from(context);
-    OK(world_create(w, tenant, &d, &nobody));
+    OK(fixture_create(w, tenant, &d, &nobody));
 }
 
 /* Expects these ids in this order, and the same number from a count. */
-static void expect(struct world *w, const char *tenant, struct session_query q, const char *want)
+static void expect(struct fixture *w, const char *tenant, struct session_query q, const char *want)
 {
     char got[512] = "";
     size_t len = 0;
     struct session_list list = {.n = 0};
     int64_t n = -1;
-    OK(session_search(w->sessions, world_request(w, tenant), &q, &list));
+    OK(session_search(w->sessions, fixture_request(w, tenant), &q, &list));
     for (size_t i = 0; i < list.n && len < sizeof(got); i++)
         len += (size_t)snprintf(got + len, sizeof(got) - len, "%s%.*s", i ? " " : "",
                                 SV_ARG(list.sessions[i].session_id));
@@ -33,7 +33,7 @@ static void expect(struct world *w, const char *tenant, struct session_query q, 
     if (strcmp(got, want) != 0)
         fprintf(stderr, "%s, and not %s\n", got, want);
     const size_t found = list.n;
-    OK(session_count(w->sessions, world_request(w, tenant), &q, &n));
+    OK(session_count(w->sessions, fixture_request(w, tenant), &q, &n));
     if (q.limit >= 1000 && q.offset == 0)
         CU_ASSERT_EQUAL(n, (int64_t)found);
 }
@@ -57,7 +57,7 @@ static void filters(void)
                 {NULL, NULL, "{\"topic\":\"tea\"}", "b a"},
                 {NULL, NULL, "{\"n\":1}", "c b"}};
     struct session_query q = all();
-    struct world *w = world_open(true);
+    struct fixture *w = fixture_open(true);
     make(w, "s1", "a", "u1", "{\"k\":1,\"deep\":{\"x\":[1,2]}}", "{\"topic\":\"tea\"}");
     make(w, "s1", "b", "u2", "{\"k\":1}", "{\"topic\":\"tea\",\"n\":1.0}");
     make(w, "s1", "c", "u1", "{\"k\":2}", "{\"n\":1}");
@@ -74,18 +74,18 @@ static void filters(void)
     expect(w, "s1", q, "c a");
     q.n_ids = 0;
     expect(w, "s1", q, "");
-    world_close(w);
+    fixture_close(w);
 }
 
 /* Fails if the order is another one, or if ids are sorted by the rules of a language: tried. */
 static void orders(void)
 {
     struct session_query q = all();
-    struct world *w = world_open(true);
+    struct fixture *w = fixture_open(true);
     make(w, "s3", "b", NULL, "{}", "{}");
     make(w, "s3", "C", NULL, "{}", "{}");
     make(w, "s3", "a", NULL, "{}", "{}");
-    OK(world_append_one(w, "s3", "b", false, "1", &nobody));
+    OK(fixture_append_one(w, "s3", "b", false, "1", &nobody));
     static const char *const want[3][2] = {
         [SESSION_BY_CREATION] = {"a C b", "b C a"},
         [SESSION_BY_UPDATE] = {"b a C", "C a b"},
@@ -105,24 +105,24 @@ static void orders(void)
             expect(w, "s3", q, "");
         }
     }
-    world_close(w);
+    fixture_close(w);
 }
 
 /* Fails if expiry is no condition of either statement: tried. */
 static void the_expired_and_the_deleted(void)
 {
     struct session_erasure erased;
-    struct world *w = world_open(true);
+    struct fixture *w = fixture_open(true);
     make(w, "s4", "lives", "u1", "{}", "{}");
     make(w, "s4", "expired", "u1", "{}", "{}");
     make(w, "s4", "deleted", "u1", "{}", "{}");
     make(w, "s4", "erased", "u2", "{}", "{}");
-    world_exec("UPDATE sessions SET expires_at = now() - interval '1 second'"
-               " WHERE tenant = 's4' AND session_id = 'expired'");
-    OK(world_delete(w, "s4", "deleted", &nobody));
-    OK(session_erase_user(w->sessions, world_request(w, "s4"), SV("u2"), &erased));
+    fixture_exec("UPDATE sessions SET expires_at = now() - interval '1 second'"
+                 " WHERE tenant = 's4' AND session_id = 'expired'");
+    OK(fixture_delete(w, "s4", "deleted", &nobody));
+    OK(session_erase_user(w->sessions, fixture_request(w, "s4"), SV("u2"), &erased));
     expect(w, "s4", all(), "lives");
-    world_close(w);
+    fixture_close(w);
 }
 
 /* ---- contexts ---- */
@@ -154,7 +154,7 @@ static void contexts_at_the_ends(void)
     static const char *const leads[] = {"1", "11", ""};
     struct session_query q = all();
     char text[2048], zeros[900];
-    struct world *w = world_open(true);
+    struct fixture *w = fixture_open(true);
     memset(zeros, '0', sizeof(zeros) - 1);
     zeros[sizeof(zeros) - 1] = '\0';
     const size_t n = ARRAY_LEN(values);
@@ -166,19 +166,19 @@ static void contexts_at_the_ends(void)
             snprintf(text, sizeof(text), "{\"v\":0.%s%s%s,\"mark\":1}", leads[i - n], zeros,
                      i == n + 2 ? "e-324" : "");
         struct json_doc doc;
-        OK(json_doc_parse(world_request(w, "s5"), sv_from(text), &doc));
+        OK(json_doc_parse(fixture_request(w, "s5"), sv_from(text), &doc));
         make(w, "s5", id, NULL, "{}", text);
     }
     struct session_list list = {.n = 0};
     int64_t count = 0;
     q.context = SV("{\"mark\":1}");
-    OK(session_search(w->sessions, world_request(w, "s5"), &q, &list));
+    OK(session_search(w->sessions, fixture_request(w, "s5"), &q, &list));
     CU_ASSERT_EQUAL(list.n, n + 3);
-    OK(session_count(w->sessions, world_request(w, "s5"), &q, &count));
+    OK(session_count(w->sessions, fixture_request(w, "s5"), &q, &count));
     CU_ASSERT_EQUAL(count, (int64_t)n + 3);
     q.context = SV("{\"v\":100}");
     expect(w, "s5", q, "end-8");
-    world_close(w);
+    fixture_close(w);
 }
 
 /* Fails if a zero may have any exponent: tried. */
@@ -190,14 +190,14 @@ static void exponents_at_the_ends(void)
                              " 99999999999999999999");
     char sql[8192] = "SELECT count(v::jsonb) FROM unnest(ARRAY['0'", got[16] = "";
     int taken = 1, refused = 0;
-    struct world *w = world_open(true);
+    struct fixture *w = fixture_open(true);
     while (exponents.n > 0) {
         const struct sv exponent = sv_cut(&exponents, ' ');
         for (size_t i = 0; i < ARRAY_LEN(numbers) * 2; i++) {
             struct json_doc doc;
             const char *text =
                 text_of("%se%c%.*s", numbers[i / 2], i % 2 ? '-' : '+', SV_ARG(exponent));
-            if (json_doc_parse(world_request(w, "s7"), sv_from(text), &doc) != ERR_NONE) {
+            if (json_doc_parse(fixture_request(w, "s7"), sv_from(text), &doc) != ERR_NONE) {
                 refused++;
                 continue;
             }
@@ -207,9 +207,9 @@ static void exponents_at_the_ends(void)
     }
     snprintf(sql + strlen(sql), sizeof(sql) - strlen(sql), "]) v");
     CU_ASSERT_TRUE(taken > 50 && refused > 50);
-    CU_ASSERT_TRUE(world_sql(sql, got, sizeof(got)));
+    CU_ASSERT_TRUE(fixture_sql(sql, got, sizeof(got)));
     CU_ASSERT_EQUAL(atoi(got), taken);
-    world_close(w);
+    fixture_close(w);
 }
 
 /* A context that jsonb refuses, as an older parley stored it, is not found; all others are. Fails
@@ -218,11 +218,11 @@ static void a_context_that_is_no_json(void)
 {
     struct session_query q = all();
     int64_t count = 0;
-    struct world *w = world_open(true);
+    struct fixture *w = fixture_open(true);
     make(w, "s8", "good", NULL, "{}", "{\"mark\":1}");
     make(w, "s8", "bad", NULL, "{}", "{\"mark\":1}");
-    world_exec("UPDATE sessions SET context = '{\"mark\":1,\"v\":0e2147483647}'"
-               " WHERE tenant = 's8' AND session_id = 'bad'");
+    fixture_exec("UPDATE sessions SET context = '{\"mark\":1,\"v\":0e2147483647}'"
+                 " WHERE tenant = 's8' AND session_id = 'bad'");
     expect(w, "s8", q, "bad good");
     q.context = SV("{\"mark\":1}");
     for (int sort = SESSION_BY_CREATION; sort <= SESSION_BY_ID; sort++)
@@ -231,12 +231,12 @@ static void a_context_that_is_no_json(void)
             q.ascending = ascending;
             expect(w, "s8", q, "good");
         }
-    OK(session_count(w->sessions, world_request(w, "s8"), &q, &count));
+    OK(session_count(w->sessions, fixture_request(w, "s8"), &q, &count));
     CU_ASSERT_EQUAL(count, 1);
     /* The query itself is no JSON: */
     q.context = SV("{\"v\":0e2147483647}");
-    CU_ASSERT_EQUAL(session_count(w->sessions, world_request(w, "s8"), &q, &count), ERR_INVALID);
-    world_close(w);
+    CU_ASSERT_EQUAL(session_count(w->sessions, fixture_request(w, "s8"), &q, &count), ERR_INVALID);
+    fixture_close(w);
 }
 
 /* An answer that would be too large is refused, since a part would look like the end. Fails if the
@@ -246,7 +246,7 @@ static void too_large(void)
     static char large[1 << 20];
     struct session_query q = all();
     struct session_list list;
-    struct world *w = world_open(true);
+    struct fixture *w = fixture_open(true);
     memset(large, 'x', sizeof(large) - 1);
     memcpy(large, "{\"l\":\"", 6);
     memcpy(large + sizeof(large) - 3, "\"}", 2);
@@ -254,20 +254,21 @@ static void too_large(void)
         const char *id = text_of("large-%d", i);
         make(w, "s6", id, NULL, "{}", large);
     }
-    CU_ASSERT_EQUAL(session_search(w->sessions, world_request(w, "s6"), &q, &list), ERR_TOO_LARGE);
+    CU_ASSERT_EQUAL(session_search(w->sessions, fixture_request(w, "s6"), &q, &list),
+                    ERR_TOO_LARGE);
     CU_ASSERT_STRING_EQUAL(w->ctx.err.field, "limit");
     q.limit = 7;
-    OK(session_search(w->sessions, world_request(w, "s6"), &q, &list));
+    OK(session_search(w->sessions, fixture_request(w, "s6"), &q, &list));
     CU_ASSERT_TRUE(list.n == 7 && list.sessions[6].context.n == sizeof(large) - 1);
     q.limit = 1000;
     q.with_context = false;
-    OK(session_search(w->sessions, world_request(w, "s6"), &q, &list));
+    OK(session_search(w->sessions, fixture_request(w, "s6"), &q, &list));
     CU_ASSERT_TRUE(list.n == 9 && !list.sessions[0].context.p);
     CU_ASSERT_TRUE(sv_eq(list.sessions[0].metadata, SV("{}")));
     q.with_metadata = false;
-    OK(session_search(w->sessions, world_request(w, "s6"), &q, &list));
+    OK(session_search(w->sessions, fixture_request(w, "s6"), &q, &list));
     CU_ASSERT_TRUE(list.n == 9 && !list.sessions[0].metadata.p);
-    world_close(w);
+    fixture_close(w);
 }
 
 SUITE(session_search, "session/search", {"filters", filters}, {"orders", orders},

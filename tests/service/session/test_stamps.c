@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Stamps: every write gives its session another one and returns it in its receipt, also when the
  * write is repeated. And generations: what they consist of. */
-#include "cluster.h"
+#include "hosts.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "../../unit/suite.h"
-#include "script.h"
+#include "edits.h"
 
 /* A row of sessions, as PostgreSQL has it. */
 struct row {
@@ -23,7 +23,7 @@ static struct row row_of(const char *id)
              "SELECT concat_ws(' ', generation, version, state_version, mark, state_mark,"
              " mark_before) FROM sessions WHERE session_id = '%s'",
              id);
-    CU_ASSERT_TRUE(world_sql(sql, text, sizeof(text)));
+    CU_ASSERT_TRUE(fixture_sql(sql, text, sizeof(text)));
     (void)sscanf(text, "%" SCNd64 "%" SCNd64 "%" SCNd64 "%" SCNd64 "%" SCNd64 "%" SCNd64,
                  &r.generation, &r.version, &r.state_version, &r.mark, &r.state_mark,
                  &r.mark_before);
@@ -40,7 +40,7 @@ struct stamped_write {
     enum how how;
     size_t n; /* messages that come with it */
     const char *text,
-        *context; /* metadata of a message, a script or an id; context "create": it may make */
+        *context; /* metadata of a message, a edits or an id; context "create": it may make */
     struct session_patch patch;
 };
 
@@ -70,7 +70,7 @@ static const struct stamped_write writes[] = {
 };
 
 /* Does a write on session id, or makes it; the session that it is about goes to name. */
-static enum err run(const struct stamped_write *x, struct world *w, const char *id,
+static enum err run(const struct stamped_write *x, struct fixture *w, const char *id,
                     const struct session_precondition *precondition, char name[64])
 {
     struct session_message_draft m[3];
@@ -84,16 +84,16 @@ static enum err run(const struct stamped_write *x, struct world *w, const char *
     enum err e = ERR_NONE;
     switch (x->how) {
     case APPEND:
-        return world_append(w, "t1", id, &a, precondition);
+        return fixture_append(w, "t1", id, &a, precondition);
     case UPDATE:
-        return script_run(w, id, x->text, x->context, precondition);
+        return edits_run(w, id, x->text, x->context, precondition);
     case DELETE_MESSAGE:
-        return world_delete_message(w, "t1", id, x->text, precondition);
+        return fixture_delete_message(w, "t1", id, x->text, precondition);
     case DELETE:
         snprintf(name, 64, "~%" PRId64 "~%s", row_of(id).generation, id);
-        return world_delete(w, "t1", id, precondition);
+        return fixture_delete(w, "t1", id, precondition);
     case ENSURE: /* its answer has the session itself */
-        e = world_ensure(w, "t1", &d, precondition);
+        e = fixture_ensure(w, "t1", &d, precondition);
         w->r.generation = w->s.generation;
         w->r.version = w->s.version;
         w->r.state_version = w->s.state_version;
@@ -101,25 +101,25 @@ static enum err run(const struct stamped_write *x, struct world *w, const char *
         w->r.state_mark = w->s.state_mark;
         return e;
     case PATCH:
-        e = world_patch(w, "t1", id, &x->patch, precondition);
+        e = fixture_patch(w, "t1", id, &x->patch, precondition);
         break;
     case COPY:
-        e = world_copy(w, "t1", id, precondition);
+        e = fixture_copy(w, "t1", id, precondition);
         break;
     case CREATE:
     case CREATE_UNNAMED:
-        e = world_create(w, "t1", &d, precondition);
+        e = fixture_create(w, "t1", &d, precondition);
     }
     snprintf(name, 64, "%.*s", SV_ARG(w->s.session_id));
     CU_ASSERT_TRUE(w->s.mark == w->r.mark && w->s.state_mark == w->r.state_mark);
     return e;
 }
 
-static void prepare(struct world *w, const char *id)
+static void prepare(struct fixture *w, const char *id)
 {
-    cluster_make(w, id);
-    OK(script_run(w, id, "+a=1", NULL, &nobody));
-    OK(world_get(w, "t1", id)); /* all caches are warm */
+    hosts_make(w, id);
+    OK(edits_run(w, id, "+a=1", NULL, &nobody));
+    OK(fixture_get(w, "t1", id)); /* all caches are warm */
 }
 
 static bool same_stamps(const struct session_receipt *r, const struct row *row)
@@ -149,11 +149,11 @@ static void expect_change(enum change change, const struct row *before, const st
 }
 
 /* The next reads, of every host, have the entity tags of the receipt. */
-static void expect_tags(struct cluster *c, const char *id, const struct session_receipt *r)
+static void expect_tags(struct hosts *c, const char *id, const struct session_receipt *r)
 {
-    struct world *const hosts[] = {c->a, c->b, c->plain, c->a};
+    struct fixture *const hosts[] = {c->a, c->b, c->plain, c->a};
     for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
-        OK(world_get(hosts[i], "t1", id));
+        OK(fixture_get(hosts[i], "t1", id));
         const struct session *s = &hosts[i]->s;
         CU_ASSERT_TRUE(s->generation == r->generation && s->version == r->version &&
                        s->state_version == r->state_version && s->mark == r->mark &&
@@ -166,7 +166,7 @@ static void expect_tags(struct cluster *c, const char *id, const struct session_
  * record lacks a mark, or if a replay returns the present marks: tried. */
 static void every_write(void)
 {
-    struct cluster *c = cluster_open();
+    struct hosts *c = hosts_open();
     for (size_t i = 0; i < 2 * ARRAY_LEN(writes); i++) {
         const struct stamped_write *x = &writes[i / 2];
         char name[64];
@@ -191,7 +191,7 @@ static void every_write(void)
             continue;
         /* Another write comes between. */
         if (name[0] != '~' && x->how != COPY) /* whose replay is the session as it is */
-            OK(cluster_append(c->b, name, 1));
+            OK(hosts_append(c->b, name, 1));
         const struct row then = row_of(name);
         OK(run(x, c->b, id, precondition, name));
         CU_ASSERT_TRUE(again->replayed && same_stamps(again, &after));
@@ -200,13 +200,13 @@ static void every_write(void)
             CU_ASSERT_EQUAL(memcmp(&now, &then, sizeof(now)), 0);
         }
     }
-    cluster_close(c);
+    hosts_close(c);
 }
 
 /* A session that takes the id of another one is another one. */
 static void made_again(void)
 {
-    struct cluster *c = cluster_open();
+    struct hosts *c = hosts_open();
     for (size_t i = 0; i < 2 * ARRAY_LEN(writes); i++) {
         const struct stamped_write *x = &writes[i / 2];
         char name[64];
@@ -216,15 +216,15 @@ static void made_again(void)
         prepare(c->a, id);
         const struct row before = row_of(id);
         if (i % 2)
-            world_expire(id);
+            fixture_expire(id);
         else
-            OK(world_delete(c->b, "t1", id, &nobody));
+            OK(fixture_delete(c->b, "t1", id, &nobody));
         OK(run(x, c->b, id, &nobody, name));
         const struct row after = row_of(id);
         expect_change(MAKES, &before, &after, &c->b->r);
         expect_tags(c, id, &c->b->r);
     }
-    cluster_close(c);
+    hosts_close(c);
 }
 
 /* ---- generations ---- */
@@ -236,7 +236,7 @@ static void what_a_generation_is(void)
     const struct stamped_write unnamed = {.how = CREATE_UNNAMED, .n = 1};
     char name[64], sql[256];
     int64_t bits = 0;
-    struct cluster *c = cluster_open();
+    struct hosts *c = hosts_open();
     for (int i = 0; i < 20; i++) {
         OK(run(&unnamed, c->a, "", &nobody, name));
         snprintf(sql, sizeof(sql),
@@ -244,12 +244,12 @@ static void what_a_generation_is(void)
                  " FROM sessions WHERE session_id = '%s'",
                  name);
         char near[8] = "";
-        CU_ASSERT_TRUE(c->a->r.generation > 0 && world_sql(sql, near, sizeof(near)));
+        CU_ASSERT_TRUE(c->a->r.generation > 0 && fixture_sql(sql, near, sizeof(near)));
         CU_ASSERT_STRING_EQUAL(near, "t");
         bits |= c->a->r.generation & ((1 << 21) - 1);
     }
     CU_ASSERT_EQUAL(bits >> 15, (1 << 6) - 1); /* each of the upper ones was set once, or 1e-6 */
-    cluster_close(c);
+    hosts_close(c);
 }
 
 /* The next n sessions of t1 get a generation that is taken, and so does one that comes with the
@@ -268,7 +268,7 @@ static const char clash_with[] =
  * repeated, and if it is with the same generation: tried. */
 static void a_taken_generation(void)
 {
-    struct cluster *c = cluster_open();
+    struct hosts *c = hosts_open();
     for (size_t i = 0; i < 2 * ARRAY_LEN(writes); i++) {
         const struct stamped_write *x = &writes[i / 2];
         const int clashes = 1 + (int)(i % 2);
@@ -277,16 +277,16 @@ static void a_taken_generation(void)
             continue;
         const char *id = text_of("st:taken-%zu", i);
         prepare(c->plain, "st:taker");
-        const int64_t rows = world_rows("sessions");
-        world_exec(clash_with, clashes, (long long)row_of("st:taker").generation);
+        const int64_t rows = fixture_rows("sessions");
+        fixture_exec(clash_with, clashes, (long long)row_of("st:taker").generation);
         enum err e = run(x, c->a, x->how == COPY ? "st:taker" : id, &nobody, name);
-        world_exec("DROP TRIGGER clash ON sessions; DROP FUNCTION clash();"
-                   "DROP SEQUENCE clashes; DROP SEQUENCE proposed");
+        fixture_exec("DROP TRIGGER clash ON sessions; DROP FUNCTION clash();"
+                     "DROP SEQUENCE clashes; DROP SEQUENCE proposed");
         CU_ASSERT_EQUAL(e, clashes == 1 ? ERR_NONE : ERR_INTERNAL);
-        CU_ASSERT_EQUAL(world_rows("sessions"), rows + (clashes == 1));
-        OK(world_delete(c->a, "t1", "st:taker", &nobody));
+        CU_ASSERT_EQUAL(fixture_rows("sessions"), rows + (clashes == 1));
+        OK(fixture_delete(c->a, "t1", "st:taker", &nobody));
     }
-    cluster_close(c);
+    hosts_close(c);
 }
 
 SUITE(session_stamps, "session/stamps", {"every write", every_write}, {"made again", made_again},

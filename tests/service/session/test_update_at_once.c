@@ -2,84 +2,85 @@
 /* Updates of one session by many at once, and of a session that has a long history. */
 
 #include "../../unit/suite.h"
-#include "crowd.h"
-#include "script.h"
+#include "threads.h"
+#include "edits.h"
 
-static void update(struct crowd *crowd, struct world *c, const char *script, const char *context)
+static void update(struct threads *threads, struct fixture *c, const char *edits,
+                   const char *context)
 {
     enum err e;
-    UNTIL_DONE(e, script_run(c, crowd->id, script, context, &nobody));
-    crowd->failed += e != ERR_NONE;
+    UNTIL_DONE(e, edits_run(c, threads->id, edits, context, &nobody));
+    threads->failed += e != ERR_NONE;
 }
 
-static void work_same_id(struct crowd *crowd, struct world *c, int me)
+static void work_same_id(struct threads *threads, struct fixture *c, int me)
 {
-    const char *script = text_of("+same=%d", me + 10);
-    update(crowd, c, script, NULL);
+    const char *edits = text_of("+same=%d", me + 10);
+    update(threads, c, edits, NULL);
 }
 
 /* One of them is new, the others replace it. Fails if the row is not locked before the
  * statement: tried. */
 static void one_new_id(void)
 {
-    struct world *w = world_open(true);
+    struct fixture *w = fixture_open(true);
     for (int round = 0; round < 10; round++) {
         const char *id = text_of("u:same-%d", round);
-        world_make(w, "t1", id, NULL, 0, "", &nobody);
-        struct crowd crowd = crowd_at(w, id);
-        crowd_run(&crowd, 16, work_same_id);
-        CU_ASSERT_EQUAL(crowd.failed, 0);
-        (void)script_state(w, id);
+        fixture_make(w, "t1", id, NULL, 0, "", &nobody);
+        struct threads threads = threads_at(w, id);
+        threads_run(&threads, 16, work_same_id);
+        CU_ASSERT_EQUAL(threads.failed, 0);
+        (void)edits_state(w, id);
         CU_ASSERT_TRUE(w->s.n_messages == 1 && w->s.message_count == 1 && w->s.last_seq == 1);
         CU_ASSERT_EQUAL(w->s.version, 17);
         CU_ASSERT_EQUAL(w->s.state_version, 16);
     }
-    world_close(w);
+    fixture_close(w);
 }
 
-static void work_own_member(struct crowd *crowd, struct world *c, int me)
+static void work_own_member(struct threads *threads, struct fixture *c, int me)
 {
-    const char *script = text_of("+m-%d=%d +=1 ?nobody", me, me);
+    const char *edits = text_of("+m-%d=%d +=1 ?nobody", me, me);
     const char *context = text_of("{\"m%d\":{\"at\":%d}}", me, me);
-    update(crowd, c, script, context);
+    update(threads, c, edits, context);
     /* An append in between does not interfere. */
-    crowd->failed += crowd_append(crowd, c, 1, false, &nobody) != ERR_NONE;
+    threads->failed += threads_append(threads, c, 1, false, &nobody) != ERR_NONE;
 }
 
 /* Fails if the update does not ask for the state that was read: tried. */
 static void members_and_messages(void)
 {
-    struct world *w = world_open(true);
-    world_make(w, "t1", "u:members", NULL, 0, "", &nobody);
-    struct crowd crowd = crowd_at(w, "u:members");
-    crowd_run(&crowd, 16, work_own_member);
-    CU_ASSERT_EQUAL(crowd.failed, 0);
-    (void)script_state(w, "u:members");
+    struct fixture *w = fixture_open(true);
+    fixture_make(w, "t1", "u:members", NULL, 0, "", &nobody);
+    struct threads threads = threads_at(w, "u:members");
+    threads_run(&threads, 16, work_own_member);
+    CU_ASSERT_EQUAL(threads.failed, 0);
+    (void)edits_state(w, "u:members");
     CU_ASSERT_TRUE(w->s.n_messages == 48 && w->s.message_count == 48 && w->s.last_seq == 48);
     CU_ASSERT_EQUAL(w->s.version, 33);
     CU_ASSERT_EQUAL(w->s.state_version, 17);
     for (int i = 0; i < 16; i++)
-        CU_ASSERT_EQUAL(world_count("SELECT (s.context::jsonb->'m%d'->>'at')::int FROM sessions s"
-                                    " JOIN messages m USING (tenant, generation)"
-                                    " WHERE session_id = 'u:members' AND message_id = 'm-%d'",
-                                    i, i),
+        CU_ASSERT_EQUAL(fixture_count("SELECT (s.context::jsonb->'m%d'->>'at')::int FROM sessions s"
+                                      " JOIN messages m USING (tenant, generation)"
+                                      " WHERE session_id = 'u:members' AND message_id = 'm-%d'",
+                                      i, i),
                         i);
-    world_close(w);
+    fixture_close(w);
 }
 
 /* ---- the cost ---- */
 
 static int64_t rows_read(void)
 {
-    return world_count("SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes"
-                       " WHERE relname = 'messages') + (SELECT seq_tup_read FROM"
-                       " pg_stat_user_tables WHERE relname = 'messages')");
+    return fixture_count("SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes"
+                         " WHERE relname = 'messages') + (SELECT seq_tup_read FROM"
+                         " pg_stat_user_tables WHERE relname = 'messages')");
 }
 
 /* What a backend has counted is known once it has ended. */
 static void wait_for_counts(void)
 {
-    EVENTUALLY(world_rows("pg_stat_activity WHERE application_name = 'test'") == 0);
+    EVENTUALLY(fixture_rows("pg_stat_activity WHERE application_name = 'test'") == 0);
 }
 
 /* 5,000 sessions of two messages, so that a planner that does not know a generation takes any for
@@ -97,31 +98,32 @@ static const char many_short[] =
  * by the generation of the session and an array of seqs: tried. */
 static void a_long_history(void)
 {
-    struct world *w = world_open(false);
+    struct fixture *w = fixture_open(false);
     struct session_draft d = draft_of("u:long", NULL);
-    OK(world_create(w, "t1", &d, &nobody));
+    OK(fixture_create(w, "t1", &d, &nobody));
     const long long generation = w->s.generation;
-    CU_ASSERT_TRUE(world_count("INSERT INTO messages (tenant, generation, seq, created_at, size,"
-                               " role, content, message_id) SELECT 't1', %lld, n, now(), 3, 'user',"
-                               " '1', 'm-' || n FROM generate_series(1, 20000) n RETURNING 1",
-                               generation) == 1);
-    world_exec("UPDATE sessions SET last_seq = 20000, message_count = 20000"
-               " WHERE session_id = 'u:long'");
-    world_exec("%s; ANALYZE", many_short);
-    world_close(w);
+    CU_ASSERT_TRUE(
+        fixture_count("INSERT INTO messages (tenant, generation, seq, created_at, size,"
+                      " role, content, message_id) SELECT 't1', %lld, n, now(), 3, 'user',"
+                      " '1', 'm-' || n FROM generate_series(1, 20000) n RETURNING 1",
+                      generation) == 1);
+    fixture_exec("UPDATE sessions SET last_seq = 20000, message_count = 20000"
+                 " WHERE session_id = 'u:long'");
+    fixture_exec("%s; ANALYZE", many_short);
+    fixture_close(w);
     wait_for_counts();
     const int64_t before = rows_read();
-    w = world_open(false);
+    w = fixture_open(false);
     for (int i = 0; i < 20; i++) {
-        const char *script = text_of("+m-%d=7 -m-%d +=8 ?n-%d", 100 + i, 200 + i, i);
-        OK(script_run(w, "u:long", script, i % 2 ? "{\"topic\":3}" : NULL, &nobody));
+        const char *edits = text_of("+m-%d=7 -m-%d +=8 ?n-%d", 100 + i, 200 + i, i);
+        OK(edits_run(w, "u:long", edits, i % 2 ? "{\"topic\":3}" : NULL, &nobody));
     }
-    world_close(w);
+    fixture_close(w);
     wait_for_counts();
     CU_ASSERT_TRUE(rows_read() - before < 1000);
-    CU_ASSERT_EQUAL(world_count("SELECT message_count FROM sessions WHERE session_id = 'u:long'"),
+    CU_ASSERT_EQUAL(fixture_count("SELECT message_count FROM sessions WHERE session_id = 'u:long'"),
                     20000);
-    world_exec("DELETE FROM sessions WHERE tenant = 'many'; ANALYZE");
+    fixture_exec("DELETE FROM sessions WHERE tenant = 'many'; ANALYZE");
 }
 
 SUITE(session_update_at_once, "session/update (at once)", {"one new id", one_new_id},

@@ -4,19 +4,20 @@
 #include <string.h>
 
 #include "../../unit/suite.h"
-#include "cluster.h"
+#include "hosts.h"
 
 /* Sessions <prefix>0 … of a user, each with so many messages. */
-static void make(struct world *w, const char *tenant, const char *user, const char *prefix, int n,
+static void make(struct fixture *w, const char *tenant, const char *user, const char *prefix, int n,
                  size_t messages)
 {
     for (int i = 0; i < n; i++)
-        world_make(w, tenant, text_of("%s%d", prefix, i), user, messages, "\"exported\"", &nobody);
+        fixture_make(w, tenant, text_of("%s%d", prefix, i), user, messages, "\"exported\"",
+                     &nobody);
 }
 
-static void drop(struct world *w, const char *tenant, const char *id)
+static void drop(struct fixture *w, const char *tenant, const char *id)
 {
-    OK(world_delete(w, tenant, id, &nobody));
+    OK(fixture_delete(w, tenant, id, &nobody));
 }
 
 /* The sessions of all pages. */
@@ -27,11 +28,11 @@ struct walk {
     bool more;
 };
 
-static void next_page(struct world *w, const char *tenant, const char *user, size_t limit,
+static void next_page(struct fixture *w, const char *tenant, const char *user, size_t limit,
                       struct walk *walk)
 {
     struct session_list list = {.n = 0};
-    enum err e = session_list(w->sessions, world_request(w, tenant), sv_from(user),
+    enum err e = session_list(w->sessions, fixture_request(w, tenant), sv_from(user),
                               walk->pages > 0 ? &walk->at : NULL, limit, &list);
     OK(e);
     CU_ASSERT_TRUE(list.n <= limit && (list.n == limit || !list.has_more));
@@ -45,7 +46,7 @@ static void next_page(struct world *w, const char *tenant, const char *user, siz
     walk->pages++;
 }
 
-static struct walk walk_all(struct world *w, const char *tenant, const char *user, size_t limit)
+static struct walk walk_all(struct fixture *w, const char *tenant, const char *user, size_t limit)
 {
     struct walk walk = {.n = 0};
     do
@@ -68,7 +69,7 @@ static bool has(const struct walk *walk, const char *id)
 static void pages(void)
 {
     static const size_t limits[] = {1, 4, 10, 11, 12, 100};
-    struct world *w = world_open(false);
+    struct fixture *w = fixture_open(false);
     make(w, "u1", "anna", "u:p", 11, 1);
     make(w, "u1", "bert", "u:b", 3, 1);
     make(w, "u2", "anna", "u:p", 2, 1);
@@ -82,20 +83,20 @@ static void pages(void)
                 CU_ASSERT_TRUE(same ? has(&walk, id) : strcmp(walk.ids[i], id) == 0);
             }
         }
-        world_exec("UPDATE sessions SET created_at = '2026-01-01 00:00:00.123456Z'"
-                   " WHERE session_id LIKE 'u:p%%'");
+        fixture_exec("UPDATE sessions SET created_at = '2026-01-01 00:00:00.123456Z'"
+                     " WHERE session_id LIKE 'u:p%%'");
     }
     CU_ASSERT_EQUAL(walk_all(w, "u2", "anna", 5).n, 2);
     CU_ASSERT_EQUAL(walk_all(w, "u3", "anna", 5).n, 0);
     CU_ASSERT_EQUAL(walk_all(w, "u1", "Anna", 5).n, 0);
-    world_close(w);
+    fixture_close(w);
 }
 
 /* Sessions that stay come once, whatever happens to others between pages. */
 static void changes_between_pages(void)
 {
     struct walk walk = {.n = 0};
-    struct world *w = world_open(false);
+    struct fixture *w = fixture_open(false);
     make(w, "u1", "carl", "u:c", 20, 1);
     for (int i = 0; i == 0 || walk.more; i++) {
         next_page(w, "u1", "carl", 3, &walk);
@@ -105,11 +106,11 @@ static void changes_between_pages(void)
     }
     for (int i = 0; i < 20; i++)
         CU_ASSERT_TRUE(has(&walk, text_of("u:c%d", i)));
-    world_expire("u:c2");
+    fixture_expire("u:c2");
     walk = walk_all(w, "u1", "carl", 7);
     CU_ASSERT_FALSE(has(&walk, "u:c2"));
     CU_ASSERT_TRUE(has(&walk, "u:c3") && has(&walk, "u:cnew0-1"));
-    world_close(w);
+    fixture_close(w);
 }
 
 /* Measured in rows and not in time: a page of 10,000 sessions reads one row more than it returns.
@@ -124,33 +125,33 @@ static void a_page_reads_its_own_rows(void)
     snprintf(scans, sizeof(scans), stats, "i.idx_scan");
     snprintf(rows, sizeof(rows), stats, "i.idx_tup_read");
     snprintf(seq, sizeof(seq), stats, "coalesce(t.seq_tup_read, 0)");
-    world_close(world_open(false)); /* made the schema */
-    world_exec("INSERT INTO sessions (generation, tenant, session_id, user_id,"
-               " ttl_seconds, expires_at, expiry_hour, created_at)"
-               " SELECT i, 'u-many', 'u:m' || i,"
-               " 'dora', 60, now() + interval '1 day', 9999999,"
-               " now() - i * interval '1 second' FROM generate_series(1, 10000) i;"
-               " ANALYZE sessions; SELECT pg_stat_force_next_flush()");
+    fixture_close(fixture_open(false)); /* made the schema */
+    fixture_exec("INSERT INTO sessions (generation, tenant, session_id, user_id,"
+                 " ttl_seconds, expires_at, expiry_hour, created_at)"
+                 " SELECT i, 'u-many', 'u:m' || i,"
+                 " 'dora', 60, now() + interval '1 day', 9999999,"
+                 " now() - i * interval '1 second' FROM generate_series(1, 10000) i;"
+                 " ANALYZE sessions; SELECT pg_stat_force_next_flush()");
     /* A connection reports its statistics at its end at the latest. */
     int64_t before = -1, now = 0;
     while (now != before) {
         before = now;
         service_sleep_ms(300);
-        now = world_count("%s", scans) + world_count("%s", rows) + world_count("%s", seq);
+        now = fixture_count("%s", scans) + fixture_count("%s", rows) + fixture_count("%s", seq);
     }
-    const int64_t scans0 = world_count("%s", scans), rows0 = world_count("%s", rows),
-                  seq0 = world_count("%s", seq);
+    const int64_t scans0 = fixture_count("%s", scans), rows0 = fixture_count("%s", rows),
+                  seq0 = fixture_count("%s", seq);
     struct walk walk = {.pages = 0};
-    struct world *w = world_open(false);
+    struct fixture *w = fixture_open(false);
     for (int i = 0; i < PAGES; i++)
         next_page(w, "u-many", "dora", LIMIT, &walk);
     CU_ASSERT_EQUAL(walk.n, PAGES * LIMIT);
-    world_close(w);
-    EVENTUALLY(world_count("%s", scans) >= scans0 + PAGES);
-    CU_ASSERT_EQUAL(world_count("%s", scans), scans0 + PAGES);
-    CU_ASSERT_TRUE(world_count("%s", rows) - rows0 <= PAGES * (LIMIT + 1));
-    CU_ASSERT_EQUAL(world_count("%s", seq), seq0);
-    world_sql("DELETE FROM sessions WHERE tenant = 'u-many'", NULL, 0);
+    fixture_close(w);
+    EVENTUALLY(fixture_count("%s", scans) >= scans0 + PAGES);
+    CU_ASSERT_EQUAL(fixture_count("%s", scans), scans0 + PAGES);
+    CU_ASSERT_TRUE(fixture_count("%s", rows) - rows0 <= PAGES * (LIMIT + 1));
+    CU_ASSERT_EQUAL(fixture_count("%s", seq), seq0);
+    fixture_sql("DELETE FROM sessions WHERE tenant = 'u-many'", NULL, 0);
 }
 
 /* ---- export ---- */
@@ -163,10 +164,10 @@ struct export
     bool end;
 };
 
-static void export_step(struct world *w, const char *tenant, struct export *e)
+static void export_step(struct fixture *w, const char *tenant, struct export *e)
 {
     struct session_export_part part;
-    enum err rc = session_export_next(w->sessions, world_request(w, tenant), &e->x, &part);
+    enum err rc = session_export_next(w->sessions, fixture_request(w, tenant), &e->x, &part);
     OK(rc);
     if (rc != ERR_NONE || part.end) {
         e->end = true;
@@ -181,7 +182,7 @@ static void export_step(struct world *w, const char *tenant, struct export *e)
     e->messages += (int)part.n;
 }
 
-static void export_rest(struct world *w, const char *tenant, struct export *e)
+static void export_rest(struct fixture *w, const char *tenant, struct export *e)
 {
     while (!e->end && e->parts < 1000)
         export_step(w, tenant, e);
@@ -193,20 +194,20 @@ static void export_rest(struct world *w, const char *tenant, struct export *e)
 static void whole_export(void)
 {
     struct export e = {.x = {.user = SV("emil")}};
-    struct world *w = world_open(true);
+    struct fixture *w = fixture_open(true);
     make(w, "u1", "emil", "u:e", 5, 40);
     make(w, "u1", "emil", "u:e-none", 2, 0);
     make(w, "u1", "other", "u:eo", 2, 3);
     make(w, "u2", "emil", "u:e", 1, 3);
     drop(w, "u1", "u:e3");
-    world_exec("UPDATE sessions SET expires_at = now() WHERE session_id = 'u:e4';"
-               "UPDATE sessions SET expires_at = now() + interval '1 hour' WHERE session_id LIKE"
-               " '~%%u:e3'");
+    fixture_exec("UPDATE sessions SET expires_at = now() WHERE session_id = 'u:e4';"
+                 "UPDATE sessions SET expires_at = now() + interval '1 hour' WHERE session_id LIKE"
+                 " '~%%u:e3'");
     export_rest(w, "u1", &e);
     CU_ASSERT_EQUAL(e.sessions.n, 5);
     CU_ASSERT_EQUAL(e.messages, 120);
     CU_ASSERT_TRUE(has(&e.sessions, "u:e0") && has(&e.sessions, "u:e-none1"));
-    world_close(w);
+    fixture_close(w);
 }
 
 /* Fails if an export goes on to sessions that were made after it began, or takes messages of a
@@ -214,25 +215,25 @@ static void whole_export(void)
 static void export_under_writes(void)
 {
     struct export e = {.x = {.user = SV("fred")}};
-    struct world *w = world_open(true);
+    struct fixture *w = fixture_open(true);
     make(w, "u1", "fred", "u:f", 5, 10);
     export_step(w, "u1", &e); /* session u:f0, its messages yet to come */
-    OK(world_append_one(w, "u1", "u:f0", false, "\"late\"", &nobody));
+    OK(fixture_append_one(w, "u1", "u:f0", false, "\"late\"", &nobody));
     make(w, "u1", "fred", "u:f-late", 3, 1);
     drop(w, "u1", "u:f1");
     export_step(w, "u1", &e); /* messages of u:f0 */
     CU_ASSERT_EQUAL(e.messages, 10);
     export_step(w, "u1", &e); /* session u:f2 */
     drop(w, "u1", "u:f2");
-    world_make(w, "u1", "u:f2", "fred", 1, "\"late\"", &nobody);
+    fixture_make(w, "u1", "u:f2", "fred", 1, "\"late\"", &nobody);
     const struct session_patch moved = {.has_user_id = true, .user_id = SV("gerd")};
-    OK(world_patch(w, "u1", "u:f3", &moved, &nobody));
+    OK(fixture_patch(w, "u1", "u:f3", &moved, &nobody));
     export_rest(w, "u1", &e);
     CU_ASSERT_EQUAL(e.sessions.n, 3);
     CU_ASSERT_TRUE(has(&e.sessions, "u:f0") && has(&e.sessions, "u:f2") &&
                    has(&e.sessions, "u:f4"));
     CU_ASSERT_EQUAL(e.messages, 20); /* of u:f0 and u:f4 */
-    world_close(w);
+    fixture_close(w);
 }
 
 SUITE(session_users, "session/users", {"pages", pages},

@@ -1,44 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 #include "same.h"
 
-static void same_text(struct sv a, struct sv b)
+static bool same_text(struct sv a, struct sv b)
 {
-    CU_ASSERT_TRUE(sv_eq(a, b));
-    CU_ASSERT_EQUAL(a.p == NULL, b.p == NULL);
+    return sv_eq(a, b) && (a.p == NULL) == (b.p == NULL);
 }
 
-static void same_message(const struct session_message *a, const struct session_message *b)
+bool same_content(const struct session *a, const struct session *b)
 {
-    const struct sv texts[][2] = {
-        {a->message_id, b->message_id}, {a->type, b->type},         {a->role, b->role},
-        {a->content, b->content},       {a->metadata, b->metadata}, {a->extra, b->extra}};
-    CU_ASSERT_TRUE(a->seq == b->seq && a->created_at == b->created_at);
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-        same_text(texts[i][0], texts[i][1]);
+    bool same = same_text(a->user_id, b->user_id) && same_text(a->language, b->language) &&
+                same_text(a->context, b->context) && same_text(a->metadata, b->metadata) &&
+                a->ttl_seconds == b->ttl_seconds && a->sliding == b->sliding &&
+                a->last_seq == b->last_seq && a->message_count == b->message_count &&
+                a->n_messages == b->n_messages;
+    for (size_t i = 0; same && i < a->n_messages; i++) {
+        const struct session_message *x = &a->messages[i], *y = &b->messages[i];
+        same = x->seq == y->seq && x->created_at == y->created_at &&
+               same_text(x->message_id, y->message_id) && same_text(x->type, y->type) &&
+               same_text(x->role, y->role) && same_text(x->content, y->content) &&
+               same_text(x->metadata, y->metadata) && same_text(x->extra, y->extra);
+    }
+    return same;
 }
 
-void same_session(const struct session *a, const struct session *b)
+bool same_session(const struct session *a, const struct session *b)
 {
-    const struct sv texts[][2] = {{a->session_id, b->session_id},
-                                  {a->user_id, b->user_id},
-                                  {a->language, b->language},
-                                  {a->context, b->context},
-                                  {a->metadata, b->metadata}};
-    const int64_t numbers[][2] = {{a->generation, b->generation},
-                                  {a->version, b->version},
-                                  {a->state_version, b->state_version},
-                                  {a->last_seq, b->last_seq},
-                                  {a->message_count, b->message_count},
-                                  {a->ttl_seconds, b->ttl_seconds},
-                                  {a->sliding, b->sliding},
-                                  {a->created_at, b->created_at},
-                                  {a->updated_at, b->updated_at},
-                                  {a->expires_at, b->expires_at}};
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-        same_text(texts[i][0], texts[i][1]);
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-        CU_ASSERT_EQUAL(numbers[i][0], numbers[i][1]);
-    CU_ASSERT_EQUAL(a->n_messages, b->n_messages);
-    for (size_t i = 0; i < a->n_messages && i < b->n_messages; i++)
-        same_message(&a->messages[i], &b->messages[i]);
+    return same_content(a, b) && same_text(a->session_id, b->session_id) &&
+           a->generation == b->generation && a->version == b->version && a->mark == b->mark &&
+           a->state_version == b->state_version && a->state_mark == b->state_mark &&
+           a->created_at == b->created_at && a->updated_at == b->updated_at &&
+           a->expires_at == b->expires_at;
 }

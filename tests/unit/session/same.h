@@ -2,10 +2,12 @@
 #ifndef PARLEY_TESTS_SESSION_SAME_H
 #define PARLEY_TESTS_SESSION_SAME_H
 
-#include "../suite.h"
 #include "parley/session/session.h"
 
-/* Each field of b is what it is in a: absent, empty or this. */
-void same_session(const struct session *a, const struct session *b);
+/* Whether all but ids, generations, versions and times of the sessions is the same. A text that is
+ * absent is not an empty one. */
+bool same_content(const struct session *a, const struct session *b);
+/* Whether the rest is the same, too. */
+bool same_session(const struct session *a, const struct session *b);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../suite.h"
 #include "same.h"
 
 static struct session_message example_messages[] = {{.seq = 7,
@@ -58,13 +59,13 @@ TEST(round_trip)
     struct sv bytes = encoded(ctx);
     struct session s = example(), back;
     CU_ASSERT_TRUE(session_codec_decode(ctx, bytes, &back));
-    same_session(&s, &back);
+    CU_ASSERT_TRUE(same_session(&s, &back));
     s.sliding = false;
     s.user_id = SV("");
     s.n_messages = 0;
     CU_ASSERT_EQUAL(session_codec_encode(ctx, &s, &bytes), ERR_NONE);
     CU_ASSERT_TRUE(session_codec_decode(ctx, bytes, &back));
-    same_session(&s, &back);
+    CU_ASSERT_TRUE(same_session(&s, &back));
 }
 
 /* A copy of exactly n bytes, so that AddressSanitizer reports an access after them. */

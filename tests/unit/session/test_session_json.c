@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "parley/session/session_json.h"
+#include "../suite.h"
 #include "same.h"
 
 static const struct session_message kinds[] = {
@@ -93,7 +94,7 @@ TEST(the_newest)
         begin(&b, n);
         struct session kept = through_cache(&b, &b.s);
         CU_ASSERT_TRUE(kept.native.p != NULL);
-        same_session(&b.s, &kept);
+        CU_ASSERT_TRUE(same_session(&b.s, &kept));
         for (size_t less = 0; less <= n; less++) {
             struct session all = b.s, some = kept;
             all.messages += less;
@@ -141,7 +142,7 @@ TEST(updated_often)
         kept.version = ++b.s.version;
         kept.last_seq = ++b.s.last_seq;
         kept = through_cache(&b, &kept);
-        same_session(&b.s, &kept);
+        CU_ASSERT_TRUE(same_session(&b.s, &kept));
         CU_ASSERT_TRUE(sv_eq(written(&b, &b.s), written(&b, &kept)));
     }
 }
@@ -205,6 +206,6 @@ TEST(unchanged)
     struct bench b;
     begin(&b, 7);
     struct session kept = through_cache(&b, &b.s), again = through_cache(&b, &kept);
-    same_session(&b.s, &again);
+    CU_ASSERT_TRUE(same_session(&b.s, &again));
     CU_ASSERT_TRUE(sv_eq(written(&b, &b.s), written(&b, &again)));
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "script.h"
+#include "edits.h"
 
 #include <stdio.h>
 #include <string.h>
 
-void script_read(struct script *s, const char *text, const char *context)
+void edits_read(struct edits *s, const char *text, const char *context)
 {
     static const enum session_edit how[] = {
         ['+'] = SESSION_PUT, ['-'] = SESSION_REMOVE, ['?'] = SESSION_REMOVE_IF_THERE};
@@ -32,19 +32,19 @@ void script_read(struct script *s, const char *text, const char *context)
     }
 }
 
-enum err script_run(struct world *w, const char *id, const char *text, const char *context,
-                    const struct session_precondition *precondition)
+enum err edits_run(struct fixture *w, const char *id, const char *text, const char *context,
+                   const struct session_precondition *precondition)
 {
-    struct script s;
-    script_read(&s, text, context);
+    struct edits s;
+    edits_read(&s, text, context);
     w->r = (struct session_receipt){.version = 0};
     w->at = 0;
-    return session_update(w->sessions, world_request(w, "t1"), sv_from(id), &s.update, precondition,
-                          &w->r, &w->at);
+    return session_update(w->sessions, fixture_request(w, "t1"), sv_from(id), &s.update,
+                          precondition, &w->r, &w->at);
 }
 
-struct session script_state(struct world *w, const char *id)
+struct session edits_state(struct fixture *w, const char *id)
 {
-    OK(world_get_as(w, "t1", id, NULL, SESSION_MESSAGES_MAX));
+    OK(fixture_get_as(w, "t1", id, NULL, SESSION_MESSAGES_MAX));
     return w->s;
 }

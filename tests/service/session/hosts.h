@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /* Several hosts over the same servers. */
-#ifndef PARLEY_TESTS_SESSION_CLUSTER_H
-#define PARLEY_TESTS_SESSION_CLUSTER_H
+#ifndef PARLEY_TESTS_SESSION_HOSTS_H
+#define PARLEY_TESTS_SESSION_HOSTS_H
 
 #include <pthread.h>
 #include <stdatomic.h>
 
 #include "../../../src/session/session_internal.h"
+#include "../../unit/session/same.h"
 #include "fixture.h"
 
 /* Two hosts with memory and Redis, one without caches, and a cache that is Redis alone. */
-struct cluster {
-    struct world *a, *b, *plain;
+struct hosts {
+    struct fixture *a, *b, *plain;
     struct cache *redis;
 };
 
-struct cluster *cluster_open(void);
-void cluster_close(struct cluster *c);
+struct hosts *hosts_open(void);
+void hosts_close(struct hosts *c);
 
 /* Kills all backends of the serving role. */
 #define KILL_ALL                                                    \
@@ -30,28 +31,26 @@ struct killer {
 void killer_start(struct killer *k);
 void killer_stop(struct killer *k);
 /* Sweeps until there is nothing more to sweep. */
-void cluster_sweep(struct world *w);
-void cluster_make(struct world *w, const char *id);
+void hosts_sweep(struct fixture *w);
+void hosts_make(struct fixture *w, const char *id);
 /* Appends n messages, at most 30, each of its own content. */
-MUSTCHECK enum err cluster_append(struct world *w, const char *id, size_t n);
-/* Whether two sessions are equal but for ids, generations, versions and times. */
-bool cluster_same(const struct session *a, const struct session *b);
+MUSTCHECK enum err hosts_append(struct fixture *w, const char *id, size_t n);
 /* A read by w returns exactly what PostgreSQL has, and is not marked as degraded. */
-void cluster_expect_current(struct cluster *c, struct world *w, const char *id);
+void hosts_expect_current(struct hosts *c, struct fixture *w, const char *id);
 /* The version of a session of t1 in w's memory, or in Redis; 0: none. */
-int64_t cluster_in_memory(struct world *w, const char *id);
-int64_t cluster_in_redis(struct cluster *c, const char *id);
+int64_t hosts_in_memory(struct fixture *w, const char *id);
+int64_t hosts_in_redis(struct hosts *c, const char *id);
 /* Waits until Redis has that version (0: none). */
-bool cluster_wait_redis(struct cluster *c, const char *id, int64_t version);
+bool hosts_wait_redis(struct hosts *c, const char *id, int64_t version);
 /* The entity tags that every form of If-Match compares with: of the whole, of the state, and
  * LangGraph's. In the arena. */
-enum { CLUSTER_TAGS = 3 };
-void cluster_tags(struct arena *a, const struct session *s, struct sv out[CLUSTER_TAGS]);
+enum { HOSTS_TAGS = 3 };
+void hosts_tags(struct arena *a, const struct session *s, struct sv out[HOSTS_TAGS]);
 /* Stores a value in the memory of both hosts and in Redis, as a reader would. */
-void cluster_put(struct cluster *c, const char *tenant, const char *id,
-                 const struct cache_value *value);
+void hosts_put(struct hosts *c, const char *tenant, const char *id,
+               const struct cache_value *value);
 /* The session of PostgreSQL as a value, in the caller's arena. */
-struct cache_value cluster_value(struct cluster *c, struct world *caller, const char *tenant,
-                                 const char *id, struct session *s);
+struct cache_value hosts_value(struct hosts *c, struct fixture *caller, const char *tenant,
+                               const char *id, struct session *s);
 
 #endif
