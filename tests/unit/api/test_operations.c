@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* /readyz and /status while no server is up. */
-#include "../../../src/api/admin/operations.h"
+#include "parley/api/api.h"
 
 #include <json-c/json_object.h>
 #include <stdio.h>
