@@ -40,7 +40,8 @@ MUSTCHECK enum err langgraph_read_patch(struct request_ctx *ctx, const struct js
 
 /* The sum of one or more updates of a thread's values, with the rules of LangGraph's reducer
  * add_messages: a message replaces the one with its id, or is appended; one of type "remove"
- * removes. Zero it before the first update; its arrays are in the arena. */
+ * removes. Zero it before the first update; its arrays are in the arena. All updates are of one
+ * document. */
 struct langgraph_values {
     struct session_message_draft *messages; /* as in struct session_update */
     enum session_edit *edits;
@@ -48,9 +49,8 @@ struct langgraph_values {
     size_t n;
     bool fresh;        /* in: the thread has no messages yet, so only these can be removed */
     bool clear;        /* out: the thread's own messages are removed first */
-    size_t room;       /* elements in each of the three arrays */
     struct sv *others; /* one object for each update with values that are not messages */
-    size_t n_others, others_room;
+    size_t n_others;
 };
 /* Adds an update. node: an object, null, or NULL. */
 MUSTCHECK enum err langgraph_add_values(struct request_ctx *ctx, const struct json_doc *doc,
@@ -68,6 +68,7 @@ MUSTCHECK enum err langgraph_read_checkpoint(struct request_ctx *ctx, const stru
 
 /* langgraph_output.c */
 
+/* Members of a thread, as the bits of a selection. */
 enum langgraph_field {
     LANGGRAPH_ID = 1 << 0,
     LANGGRAPH_CREATED = 1 << 1,
@@ -79,8 +80,9 @@ enum langgraph_field {
     LANGGRAPH_VALUES = 1 << 7,
     LANGGRAPH_INTERRUPTS = 1 << 8,
     LANGGRAPH_ERROR = 1 << 9,
-    LANGGRAPH_ALL = (1 << 10) - 1,
-    LANGGRAPH_MESSAGES = 1 << 10 /* in the values; only if the messages were read */
+    LANGGRAPH_CONTEXT = 1 << 10, /* only runs have one */
+    LANGGRAPH_ALL = (1 << 11) - 1,
+    LANGGRAPH_MESSAGES = 1 << 11 /* in the values; only if the messages were read */
 };
 /* fields: of enum langgraph_field. */
 void langgraph_write_thread(struct json_writer *j, const struct session *s, unsigned fields);

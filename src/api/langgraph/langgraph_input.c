@@ -28,10 +28,8 @@ static enum err read_ttl(struct request_ctx *ctx, const struct json_doc *doc,
                              "must be delete, the only strategy of parley.");
     if (ttl.minutes->type != JSON_IS_NUMBER)
         return api_bad_field(ctx, "", "ttl", "must be a number of minutes.");
-    struct sv text = arena_dup(ctx->arena, ttl.minutes->raw); /* strtod needs its NUL */
-    if (!text.p)
-        return ctx_nomem(ctx);
-    const double asked = strtod(text.p, NULL) * 60;
+    /* strtod ends at the comma or bracket that follows. */
+    const double asked = strtod(ttl.minutes->raw.p, NULL) * 60;
     if (asked <= 0 || asked > (double)API_TTL_MAX)
         return api_bad_field(ctx, "", "ttl", "must be above 0 and at most 100 years of minutes.");
     *seconds = (int64_t)asked;

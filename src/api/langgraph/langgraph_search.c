@@ -49,8 +49,9 @@ static enum err read_ids(struct request_ctx *ctx, const struct json_doc *doc,
     return ERR_NONE;
 }
 
-static enum err read_sort(struct request_ctx *ctx, const struct search_body *b,
-                          struct session_query *q)
+/* *none: parley runs nothing, so no thread is ever in the status asked for. */
+static enum err read_words(struct request_ctx *ctx, const struct search_body *b,
+                           struct session_query *q, bool *none)
 {
     static const struct {
         const char *name;
@@ -61,9 +62,12 @@ static enum err read_sort(struct request_ctx *ctx, const struct search_body *b,
                  {"state_updated_at", SESSION_BY_UPDATE},
                  {"thread_id", SESSION_BY_ID}};
     static const char *const orders[] = {"desc", "asc"};
-    size_t by, ascending;
+    static const char *const statuses[] = {"idle", "busy", "interrupted", "error"};
+    size_t status, by, ascending;
+    TRY(api_choice(ctx, "invalid_field", "status", &NAMES(statuses), b->status, &status));
     TRY(api_choice(ctx, "invalid_field", "sort_by", &NAMES(sorts), b->sort_by, &by));
     TRY(api_choice(ctx, "invalid_field", "sort_order", &NAMES(orders), b->sort_order, &ascending));
+    *none = status > 0;
     q->sort = sorts[by].sort;
     q->ascending = ascending;
     return ERR_NONE;
@@ -73,15 +77,10 @@ static enum err read_sort(struct request_ctx *ctx, const struct search_body *b,
 static enum err read_select(struct request_ctx *ctx, const struct json_doc *doc,
                             const struct json_node *list, unsigned *fields)
 {
-    static const struct {
-        const char *name;
-        unsigned field;
-    } known[] = {{"thread_id", LANGGRAPH_ID},       {"created_at", LANGGRAPH_CREATED},
-                 {"updated_at", LANGGRAPH_UPDATED}, {"state_updated_at", LANGGRAPH_STATE_UPDATED},
-                 {"metadata", LANGGRAPH_METADATA},  {"status", LANGGRAPH_STATUS},
-                 {"config", LANGGRAPH_CONFIG},      {"context", 0}, /* only runs have one */
-                 {"values", LANGGRAPH_VALUES},      {"interrupts", LANGGRAPH_INTERRUPTS},
-                 {"error", LANGGRAPH_ERROR}};
+    /* In the order of the bits. */
+    static const char *const known[] = {
+        "thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "status", "config",
+        "values",    "interrupts", "error",      "context"};
     size_t at = 0;
     *fields = list && list->children ? 0 : LANGGRAPH_ALL;
     for (const struct json_node *n = list ? json_doc_first(doc, list) : NULL; n;
@@ -92,18 +91,8 @@ static enum err read_select(struct request_ctx *ctx, const struct json_doc *doc,
         TRY(n->type == JSON_IS_STRING ? json_doc_string(ctx, n, &name) : ERR_NONE);
         snprintf(path, sizeof(path), "select[%zu]", at++);
         TRY(api_choice(ctx, "invalid_field", path, &NAMES(known), name, &i));
-        *fields |= known[i].field;
+        *fields |= 1u << i;
     }
-    return ERR_NONE;
-}
-
-/* *none: parley runs nothing, so no thread is ever in that status. */
-static enum err read_status(struct request_ctx *ctx, struct sv status, bool *none)
-{
-    static const char *const known[] = {"idle", "busy", "interrupted", "error"};
-    size_t i;
-    TRY(api_choice(ctx, "invalid_field", "status", &NAMES(known), status, &i));
-    *none = i > 0;
     return ERR_NONE;
 }
 
@@ -128,8 +117,7 @@ static enum err read_query(struct api_call *c, size_t n_fields, struct session_q
         return api_bad_field(ctx, "values", "messages", "cannot be searched.");
     if (b.ids)
         TRY(read_ids(ctx, doc, b.ids, q));
-    TRY(read_status(ctx, b.status, none));
-    TRY(read_sort(ctx, &b, q));
+    TRY(read_words(ctx, &b, q, none));
     TRY(read_select(ctx, doc, b.select, fields));
     q->metadata = text_unless_empty(b.metadata);
     q->context = text_unless_empty(b.values);

@@ -9,7 +9,6 @@
 #include "langgraph.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "parley/json/members.h"
 #include "parley/json/merge.h"
@@ -17,10 +16,10 @@
 /* The types of messages, and the roles that they are stored as. */
 static const struct {
     const char *type, *role;
-} roles[] = {{"human", "user"},         {"ai", "assistant"},      {"system", "system"},
-             {"tool", "tool"},          {"function", "function"}, {"developer", "developer"},
-             {"chat", "chat"},          {"generic", "generic"},   {"user", "user"},
-             {"assistant", "assistant"}};
+} roles[] = {{"human", "user"},          {"ai", "assistant"},      {"system", "system"},
+             {"tool", "tool"},           {"function", "function"}, {"developer", "developer"},
+             {"chat", "chat"},           {"generic", "generic"},   {"user", "user"},
+             {"assistant", "assistant"}, {"remove", NULL}};
 
 static struct sv role_of(struct sv type)
 {
@@ -42,28 +41,18 @@ static const struct json_field sent_fields[] = {
     {"id", JSON_STRING, JSON_NULLABLE, offsetof(struct sent_message, id), 0, 0},
     {"content", JSON_ANY, 0, offsetof(struct sent_message, content), 0, 0}};
 
-static bool cut_end(struct sv *s, struct sv end)
+/* The type of a class: "human" of "HumanMessage", "ai" of "AIMessageChunk". Other names stay. */
+static struct sv type_of_class(struct sv name)
 {
-    if (s->n <= end.n || memcmp(s->p + s->n - end.n, end.p, end.n) != 0)
-        return false;
-    s->n -= end.n;
-    return true;
-}
-
-/* Turns a class such as "HumanMessage" or "AIMessageChunk" into its type, "human" or "ai". */
-static enum err type_of_class(struct request_ctx *ctx, struct sv *name)
-{
-    struct sv s = *name;
-    (void)cut_end(&s, SV("Chunk"));
-    if (!cut_end(&s, SV("Message")))
-        return ERR_NONE;
-    char *type = arena_alloc(ctx->arena, s.n);
-    if (!type)
-        return ctx_nomem(ctx);
-    for (size_t i = 0; i < s.n; i++)
-        type[i] = (char)(s.p[i] >= 'A' && s.p[i] <= 'Z' ? s.p[i] + 'a' - 'A' : s.p[i]);
-    *name = (struct sv){type, s.n};
-    return ERR_NONE;
+    for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
+        const struct sv type = sv_from(roles[i].type);
+        if (name.n <= type.n || !sv_eq_nocase((struct sv){name.p, type.n}, type))
+            continue;
+        const struct sv rest = {name.p + type.n, name.n - type.n};
+        if (sv_eq(rest, SV("Message")) || sv_eq(rest, SV("MessageChunk")))
+            return type;
+    }
+    return name;
 }
 
 /* An object of LangChain's JavaScript library, written as JSON. */
@@ -96,14 +85,11 @@ static enum err read_parts(struct request_ctx *ctx, const struct json_doc *doc,
                            const struct json_node *node, const char *path, struct sent_message *out)
 {
     *out = (struct sent_message){.body = node};
-    if (node->type != JSON_IS_OBJECT)
-        return ctx_fail(ctx, ERR_INVALID, "wrong_type", path, "%s must be a message.", path);
     TRY(json_doc_member(doc, node, SV("lc")) && json_doc_member(doc, node, SV("kwargs"))
             ? read_constructed(ctx, doc, node, path, out)
             : json_read_members(ctx, doc, node, path, sent_fields, ARRAY_LEN(sent_fields), out,
                                 NULL));
-    if (out->type.p)
-        TRY(type_of_class(ctx, &out->type));
+    out->type = type_of_class(out->type);
     return api_message_id(ctx, path, "id", &out->id);
 }
 
@@ -190,25 +176,17 @@ static enum err add_message(struct request_ctx *ctx, const struct json_doc *doc,
     return ERR_NONE;
 }
 
-/* Doubles at least, so that many updates take linear time. */
-static size_t grown_room(size_t room, size_t need)
+/* A document has no more messages than values, and an update with other values has two at least:
+ * an object and a member. */
+static enum err make_room(struct request_ctx *ctx, const struct json_doc *doc,
+                          struct langgraph_values *v)
 {
-    return need > room * 2 ? need : room * 2;
-}
-
-static enum err make_room(struct request_ctx *ctx, size_t more, struct langgraph_values *v)
-{
-    const size_t old = v->room;
-    if (v->n + more <= old)
-        return ERR_NONE;
-    v->room = grown_room(old, v->n + more);
-    v->messages = arena_grow(ctx->arena, v->messages, old * sizeof(*v->messages),
-                             v->room * sizeof(*v->messages));
-    v->edits =
-        arena_grow(ctx->arena, v->edits, old * sizeof(*v->edits), v->room * sizeof(*v->edits));
-    v->indexes = arena_grow(ctx->arena, v->indexes, old * sizeof(*v->indexes),
-                            v->room * sizeof(*v->indexes));
-    return v->messages && v->edits && v->indexes ? ERR_NONE : ctx_nomem(ctx);
+    const size_t most = doc->n < SESSION_MESSAGES_MAX ? doc->n : SESSION_MESSAGES_MAX;
+    v->messages = arena_array(ctx->arena, most, sizeof(*v->messages));
+    v->edits = arena_array(ctx->arena, most, sizeof(*v->edits));
+    v->indexes = arena_array(ctx->arena, most, sizeof(*v->indexes));
+    v->others = arena_array(ctx->arena, doc->n / 2 + 1, sizeof(*v->others));
+    return v->messages && v->edits && v->indexes && v->others ? ERR_NONE : ctx_nomem(ctx);
 }
 
 static enum err add_messages(struct request_ctx *ctx, const struct json_doc *doc,
@@ -221,33 +199,12 @@ static enum err add_messages(struct request_ctx *ctx, const struct json_doc *doc
     if (v->n + n > SESSION_MESSAGES_MAX)
         return api_bad_field(ctx, path, "messages",
                              "may hold at most 1000, in all updates together.");
-    enum err e = make_room(ctx, n, v);
     const struct json_node *node = many ? json_doc_first(doc, list) : list;
-    for (size_t i = 0; e == ERR_NONE && i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         snprintf(inner, sizeof(inner), many ? "%s.messages[%zu]" : "%s.messages", path, i);
-        e = add_message(ctx, doc, node, inner, i, v);
-        node = many ? json_doc_next(doc, node) : NULL;
+        TRY(add_message(ctx, doc, node, inner, i, v));
+        node = json_doc_next(doc, node);
     }
-    return e;
-}
-
-static enum err add_others(struct request_ctx *ctx, const struct json_node *node,
-                           struct langgraph_values *v)
-{
-    static const char *const own[] = {"messages", NULL};
-    struct sv others;
-    TRY(json_members_without(ctx, node->raw, own, &others));
-    if (!others.p)
-        return ERR_NONE;
-    if (v->n_others == v->others_room) {
-        const size_t old = v->others_room;
-        v->others_room = grown_room(old, old + 1);
-        v->others = arena_grow(ctx->arena, v->others, old * sizeof(*v->others),
-                               v->others_room * sizeof(*v->others));
-        if (!v->others)
-            return ctx_nomem(ctx);
-    }
-    v->others[v->n_others++] = others;
     return ERR_NONE;
 }
 
@@ -255,14 +212,21 @@ enum err langgraph_add_values(struct request_ctx *ctx, const struct json_doc *do
                               const struct json_node *node, const char *path,
                               struct langgraph_values *into)
 {
+    static const char *const own[] = {"messages", NULL};
+    struct sv others;
     if (!node || node->type == JSON_IS_NULL)
         return ERR_NONE;
     if (node->type != JSON_IS_OBJECT)
         return ctx_fail(ctx, ERR_INVALID, "wrong_type", path, "%s must be an object.", path);
+    if (!into->messages)
+        TRY(make_room(ctx, doc, into));
     const struct json_node *messages = json_doc_member(doc, node, SV("messages"));
-    TRY(messages && messages->type != JSON_IS_NULL ? add_messages(ctx, doc, messages, path, into)
-                                                   : ERR_NONE);
-    return add_others(ctx, node, into);
+    if (messages && messages->type != JSON_IS_NULL)
+        TRY(add_messages(ctx, doc, messages, path, into));
+    TRY(json_members_without(ctx, node->raw, own, &others));
+    if (others.p)
+        into->others[into->n_others++] = others;
+    return ERR_NONE;
 }
 
 enum err langgraph_values_context(struct request_ctx *ctx, const struct langgraph_values *v,
