@@ -5,11 +5,10 @@
  *   fcgi/ → api_dispatch (here) → http_dispatch → api_run (common/route_run.c)
  *         → a handler (native/native_sessions.c, …) → session/ → session/sql/ → db/
  */
-#include "parley/api/api.h"
+#include "api/common/handler.h"
 
 #include <string.h>
 
-#include "api/common/interface.h"
 #include "parley/base/uuid.h"
 #include "parley/obs/log.h"
 #include "parley/session/ahead.h"

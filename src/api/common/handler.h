@@ -76,9 +76,20 @@ struct api_route {
 http_handler api_run;
 api_handler api_session_delete; /* 204 */
 
+/* The HTTP interfaces that api_dispatch chooses from by path. */
+enum { API_PREFIXES_MAX = 5 };
+struct api_interface {
+    struct http_table table; /* routes, and the form of an error */
+    /* What its paths begin with, in whole segments. The native interface has none, because it
+     * serves all other paths. */
+    const char *prefixes[API_PREFIXES_MAX + 1];
+    bool open; /* no route needs an API key: none shows anything of a tenant */
+};
+extern const struct api_interface docs_interface, openai_interface, langgraph_interface,
+    native_interface;
+
 /* ---- precondition.c: each failure is ERR_INVALID and names the header or id at fault ---- */
 
-MUSTCHECK enum err api_no_body(struct request_ctx *ctx, const struct http_request *req);
 /* Checks an id and brings it into canonical form. name: what an interface calls it. */
 MUSTCHECK enum err api_session_id(struct request_ctx *ctx, const char *name, struct sv *id);
 enum { API_USER_MAX = 256 }; /* bytes */

@@ -96,10 +96,3 @@ enum err api_precondition(struct request_ctx *ctx, const struct http_request *re
     TRY(read_key(ctx, req, out));
     return read_conditions(ctx, req, out);
 }
-
-enum err api_no_body(struct request_ctx *ctx, const struct http_request *req)
-{
-    if (req->body.n == 0)
-        return ERR_NONE;
-    return ctx_fail(ctx, ERR_INVALID, "unexpected_body", "body", "This request takes no body.");
-}

@@ -79,8 +79,9 @@ static enum err read_call(struct api_call *c, const struct api_route_spec *spec)
     TRY(read_names(c, takes));
     if (spec->params)
         TRY(read_params(c, spec->params));
-    if (takes & API_NO_BODY)
-        TRY(api_no_body(c->ctx, c->req));
+    if ((takes & API_NO_BODY) && c->req->body.n > 0)
+        return ctx_fail(c->ctx, ERR_INVALID, "unexpected_body", "body",
+                        "This request takes no body.");
     if (takes & API_USER_HEADER)
         TRY(api_user(c->ctx, c->req, &c->precondition.user));
     if (takes & API_PRECONDITIONS)

@@ -39,8 +39,6 @@ static enum err read_message(struct request_ctx *ctx, const struct json_doc *doc
                              struct session_message_draft *out)
 {
     struct message_body m = {.type = SV("message")};
-    if (node->type != JSON_IS_OBJECT)
-        return ctx_fail(ctx, ERR_INVALID, "invalid_field", path, "%s must be an object.", path);
     TRY(json_read_object(ctx, doc, node, path, message_fields, ARRAY_LEN(message_fields), &m,
                          NULL));
     TRY(api_message_id(ctx, path, "message_id", &m.message_id));

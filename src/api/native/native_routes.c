@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The native interface: its route table. */
-#include "api/common/interface.h"
 #include "native.h"
 #include "parley/http/problem.h"
 

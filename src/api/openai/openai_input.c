@@ -21,74 +21,59 @@ static enum err write_context(struct request_ctx *ctx, struct sv body, struct sv
 enum err openai_read_body(struct request_ctx *ctx, const struct json_doc *doc,
                           struct openai_body *out)
 {
-    *out = (struct openai_body){.items = json_doc_member(doc, doc->nodes, SV("items")),
-                                .metadata = json_doc_member(doc, doc->nodes, SV("metadata"))};
-    out->metadata_given = out->metadata != NULL;
-    if (out->items && out->items->type == JSON_IS_NULL)
-        out->items = NULL;
-    if (out->metadata && out->metadata->type == JSON_IS_NULL)
-        out->metadata = NULL;
-    if (out->items && out->items->type != JSON_IS_ARRAY)
-        return api_bad_field(ctx, "", "items", "must be an array.");
-    if (out->metadata && out->metadata->type != JSON_IS_OBJECT)
-        return api_bad_field(ctx, "", "metadata", "must be an object.");
+    enum { ITEMS, METADATA };
+    static const struct json_field fields[] = {
+        [ITEMS] = {"items", JSON_ARRAY, JSON_NULLABLE, offsetof(struct openai_body, items), 0, 0},
+        [METADATA] = {"metadata", JSON_OBJECT, JSON_NULLABLE,
+                      offsetof(struct openai_body, metadata), 0, 0}};
+    struct json_seen seen;
+    *out = (struct openai_body){.items = NULL};
+    TRY(json_read_members(ctx, doc, doc->nodes, "", fields, ARRAY_LEN(fields), out, &seen));
+    out->metadata_given = seen.given & (1u << METADATA);
     TRY(api_check_metadata(ctx, doc, out->metadata, ""));
     return write_context(ctx, doc->nodes->raw, &out->context);
 }
 
-/* A member that must be a string; absent if it is missing or null. */
-static enum err read_text_member(struct request_ctx *ctx, const struct json_doc *doc,
-                                 const struct json_node *item, const char *path, const char *name,
-                                 struct sv *out)
-{
-    const struct json_node *node = json_doc_member(doc, item, sv_from(name));
-    *out = SV_NONE;
-    if (!node || node->type == JSON_IS_NULL)
-        return ERR_NONE;
-    if (node->type != JSON_IS_STRING)
-        return api_bad_field(ctx, path, name, "must be a string.");
-    return json_doc_string(ctx, node, out);
-}
+struct item {
+    struct sv type, id, role;
+    const struct json_node *content;
+};
 
-static enum err read_message(struct request_ctx *ctx, const struct json_doc *doc,
-                             const struct json_node *item, const char *path,
-                             struct session_message_draft *out)
+static const struct json_field item_fields[] = {
+    {"type", JSON_STRING, JSON_NULLABLE, offsetof(struct item, type), 0, 0},
+    {"id", JSON_STRING, JSON_NULLABLE, offsetof(struct item, id), 0, 0},
+    /* Only of a message: */
+    {"role", JSON_STRING, JSON_NULLABLE, offsetof(struct item, role), 0, 0},
+    {"content", JSON_ANY, 0, offsetof(struct item, content), 0, 0}};
+enum { OTHER_FIELDS = 2 };
+
+static enum err read_item(struct request_ctx *ctx, const struct json_doc *doc,
+                          const struct json_node *node, const char *path,
+                          struct session_message_draft *out)
 {
     static const char *const own[] = {"id", "type", "role", "content", NULL};
-    const struct json_node *content = json_doc_member(doc, item, SV("content"));
-    TRY(read_text_member(ctx, doc, item, path, "role", &out->role));
-    TRY(api_check_name(ctx, path, "role", out->role));
-    TRY(api_check_content(ctx, path, content));
-    out->content = content->raw;
-    return json_members_without(ctx, item->raw, own, &out->extra);
-}
-
-static enum err read_other(struct request_ctx *ctx, const struct json_node *item, const char *path,
-                           struct session_message_draft *out)
-{
-    static const char *const own[] = {"id", "type", NULL};
-    TRY(api_check_name(ctx, path, "type", out->type));
-    if (sv_eq(out->type, SV("item_reference")))
+    static const char *const own_of_others[] = {"id", "type", NULL};
+    struct item item = {.type = SV("message")};
+    TRY(json_read_members(ctx, doc, node, path, item_fields, OTHER_FIELDS, &item, NULL));
+    TRY(api_message_id(ctx, path, "id", &item.id));
+    TRY(api_check_name(ctx, path, "type", item.type));
+    if (sv_eq(item.type, SV("item_reference")))
         return api_bad_field(
             ctx, path, "type",
             "may not be item_reference: parley adds items, not references to them.");
-    return json_members_without(ctx, item->raw, own, &out->extra);
-}
-
-static enum err read_item(struct request_ctx *ctx, const struct json_doc *doc,
-                          const struct json_node *item, const char *path,
-                          struct session_message_draft *out)
-{
-    *out = (struct session_message_draft){.metadata = SV("{}")};
-    if (item->type != JSON_IS_OBJECT)
-        return ctx_fail(ctx, ERR_INVALID, "invalid_field", path, "%s must be an object.", path);
-    TRY(read_text_member(ctx, doc, item, path, "type", &out->type));
-    TRY(read_text_member(ctx, doc, item, path, "id", &out->message_id));
-    TRY(api_message_id(ctx, path, "id", &out->message_id));
-    if (!out->type.p)
-        out->type = SV("message");
-    return sv_eq(out->type, SV("message")) ? read_message(ctx, doc, item, path, out)
-                                           : read_other(ctx, item, path, out);
+    const bool message = sv_eq(item.type, SV("message"));
+    if (message) {
+        TRY(json_read_members(ctx, doc, node, path, item_fields, ARRAY_LEN(item_fields), &item,
+                              NULL));
+        TRY(api_check_name(ctx, path, "role", item.role));
+        TRY(api_check_content(ctx, path, item.content));
+    }
+    *out = (struct session_message_draft){.message_id = item.id,
+                                          .type = item.type,
+                                          .role = item.role,
+                                          .content = message ? item.content->raw : SV_NONE,
+                                          .metadata = SV("{}")};
+    return json_members_without(ctx, node->raw, message ? own : own_of_others, &out->extra);
 }
 
 enum err openai_read_items(struct request_ctx *ctx, const struct json_doc *doc,

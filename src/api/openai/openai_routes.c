@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* OpenAI's Conversations: the route table and the form of an error. */
-#include "api/common/interface.h"
 #include "openai.h"
 
 #include <string.h>

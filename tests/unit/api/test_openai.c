@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../../../src/api/common/interface.h"
 #include "../http/rig.h"
 #include "faults.h"
 
