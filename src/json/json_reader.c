@@ -9,9 +9,7 @@
 
 /* The parameters of one call. */
 struct field_reader {
-    struct request_ctx *ctx;
-    const struct json_doc *doc;
-    const char *path;
+    const struct json_input *in;
     const struct json_field *fields;
     size_t n_fields;
     char *into;
@@ -20,11 +18,11 @@ struct field_reader {
 static enum err fail_at(const struct field_reader *r, const char *slug, struct sv name,
                         const char *detail)
 {
-    struct sv path =
-        arena_printf(r->ctx->arena, "%s%s%.*s", r->path, r->path[0] ? "." : "", SV_ARG(name));
+    struct sv path = arena_printf(r->in->ctx->arena, "%s%s%.*s", r->in->path,
+                                  r->in->path[0] ? "." : "", SV_ARG(name));
     if (!path.p)
-        return ctx_nomem(r->ctx);
-    return ctx_fail(r->ctx, ERR_INVALID, slug, path.p, "%s", detail);
+        return ctx_nomem(r->in->ctx);
+    return ctx_fail(r->in->ctx, ERR_INVALID, slug, path.p, "%s", detail);
 }
 
 static enum err wrong_type(const struct field_reader *r, const struct json_field *f)
@@ -47,10 +45,10 @@ static enum err out_of_bounds(const struct field_reader *r, const struct json_fi
     const char *what = f->type == JSON_STRING  ? " characters"
                        : f->type == JSON_ARRAY ? " elements"
                                                : "";
-    struct sv detail = arena_printf(r->ctx->arena, "Expected are %lld to %lld%s.",
+    struct sv detail = arena_printf(r->in->ctx->arena, "Expected are %lld to %lld%s.",
                                     (long long)f->min, (long long)f->max, what);
     if (!detail.p)
-        return ctx_nomem(r->ctx);
+        return ctx_nomem(r->in->ctx);
     return fail_at(r, "out_of_range", sv_from(f->name), detail.p);
 }
 
@@ -66,7 +64,7 @@ static enum err read_string(const struct field_reader *r, const struct json_fiel
     struct sv v = SV_NONE;
     if (node->type != JSON_IS_STRING)
         return wrong_type(r, f);
-    TRY(json_doc_string(r->ctx, node, &v));
+    TRY(json_doc_string(r->in->ctx, node, &v));
     if (!in_bounds(f, (int64_t)utf8_length(v)))
         return out_of_bounds(r, f);
     store(r, f, &v, sizeof(v));
@@ -137,22 +135,24 @@ static enum err unknown_field(const struct field_reader *r, const struct json_no
 {
     const struct names known = {r->fields, r->n_fields, sizeof(*r->fields)};
     struct sv name;
-    TRY(json_unescape_dup(r->ctx, member->key, &name));
-    struct sv detail = arena_printf(r->ctx->arena, "There is no such field.%s",
-                                    names_hint(r->ctx->arena, &known, name));
-    return detail.p ? fail_at(r, "unknown_field", name, detail.p) : ctx_nomem(r->ctx);
+    TRY(json_unescape_dup(r->in->ctx, member->key, &name));
+    struct sv detail = arena_printf(r->in->ctx->arena, "There is no such field.%s",
+                                    names_hint(r->in->ctx->arena, &known, name));
+    return detail.p ? fail_at(r, "unknown_field", name, detail.p) : ctx_nomem(r->in->ctx);
 }
 
-static enum err read_fields(const struct field_reader *r, const struct json_node *object,
-                            bool ignore_unknown, struct json_seen *seen)
+static enum err read_fields(const struct field_reader *r, bool ignore_unknown,
+                            struct json_seen *seen)
 {
+    const struct json_node *object = r->in->node;
     struct json_seen found = {0, 0};
     if (object->type != JSON_IS_OBJECT)
-        return ctx_fail(r->ctx, ERR_INVALID, "wrong_type", r->path, "A JSON object is expected.");
+        return ctx_fail(r->in->ctx, ERR_INVALID, "wrong_type", r->in->path,
+                        "A JSON object is expected.");
     if (r->n_fields > JSON_FIELDS_MAX)
-        return ctx_fault(r->ctx, ERR_INTERNAL, "json_read_object: a field table is too long");
-    for (const struct json_node *m = json_doc_first(r->doc, object); m;
-         m = json_doc_next(r->doc, m)) {
+        return ctx_fault(r->in->ctx, ERR_INTERNAL, "json_read_object: a field table is too long");
+    for (const struct json_node *m = json_doc_first(r->in->doc, object); m;
+         m = json_doc_next(r->in->doc, m)) {
         const size_t i = find_field(r, m);
         if (i == r->n_fields && ignore_unknown)
             continue;
@@ -172,20 +172,14 @@ static enum err read_fields(const struct field_reader *r, const struct json_node
     return ERR_NONE;
 }
 
-enum err json_read_object(struct request_ctx *ctx, const struct json_doc *d,
-                          const struct json_node *object, const char *path,
-                          const struct json_field *fields, size_t n_fields, void *into,
-                          struct json_seen *seen)
+enum err json_read_object(const struct json_input *in, const struct json_field *fields,
+                          size_t n_fields, void *into, struct json_seen *seen)
 {
-    return read_fields(&(struct field_reader){ctx, d, path, fields, n_fields, into}, object, false,
-                       seen);
+    return read_fields(&(struct field_reader){in, fields, n_fields, into}, false, seen);
 }
 
-enum err json_read_members(struct request_ctx *ctx, const struct json_doc *d,
-                           const struct json_node *object, const char *path,
-                           const struct json_field *fields, size_t n_fields, void *into,
-                           struct json_seen *seen)
+enum err json_read_members(const struct json_input *in, const struct json_field *fields,
+                           size_t n_fields, void *into, struct json_seen *seen)
 {
-    return read_fields(&(struct field_reader){ctx, d, path, fields, n_fields, into}, object, true,
-                       seen);
+    return read_fields(&(struct field_reader){in, fields, n_fields, into}, true, seen);
 }

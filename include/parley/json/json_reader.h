@@ -44,16 +44,21 @@ struct json_seen {
     uint32_t given, null;
 };
 
-/* Reads object into the struct at into, which the caller has filled with defaults. path: of the
- * object itself, for errors; "" at the top. seen may be NULL. */
-MUSTCHECK enum err json_read_object(struct request_ctx *ctx, const struct json_doc *d,
-                                    const struct json_node *object, const char *path,
-                                    const struct json_field *fields, size_t n_fields, void *into,
-                                    struct json_seen *seen);
+/* An object of a document that is read, and where it stands there, for errors: "" at the top,
+ * "messages[3]". All is borrowed. */
+struct json_input {
+    struct request_ctx *ctx;
+    const struct json_doc *doc;
+    const struct json_node *node;
+    const char *path;
+};
+
+/* Reads the object into the struct at into, which the caller has filled with defaults. seen may be
+ * NULL. */
+MUSTCHECK enum err json_read_object(const struct json_input *in, const struct json_field *fields,
+                                    size_t n_fields, void *into, struct json_seen *seen);
 /* The same; other members are ignored. */
-MUSTCHECK enum err json_read_members(struct request_ctx *ctx, const struct json_doc *d,
-                                     const struct json_node *object, const char *path,
-                                     const struct json_field *fields, size_t n_fields, void *into,
-                                     struct json_seen *seen);
+MUSTCHECK enum err json_read_members(const struct json_input *in, const struct json_field *fields,
+                                     size_t n_fields, void *into, struct json_seen *seen);
 
 #endif

@@ -104,11 +104,12 @@ static int write_node(struct json_object *v, int flags, struct json_object *pare
     const bool object = json_object_is_type(v, json_type_object);
     const bool container = object || json_object_is_type(v, json_type_array);
     if (flags & JSON_C_VISIT_SECOND) {
-        if (o->depth-- <= o->lines && j->comma) {
-            j->comma = false;
+        const bool empty = !j->comma;
+        j->comma = false;
+        if (o->depth-- <= o->lines && !empty)
             begin_line(o);
-        }
-        (object ? json_write_object_close : json_write_array_close)(j);
+        buf_putc(j->b, object ? '}' : ']');
+        j->comma = true;
         return JSON_C_VISIT_RETURN_CONTINUE;
     }
     if (o->depth > 0 && o->depth <= o->lines)
@@ -118,8 +119,10 @@ static int write_node(struct json_object *v, int flags, struct json_object *pare
     if (key && o->lines > 0)
         buf_putc(j->b, ' ');
     o->depth += container;
-    if (container)
-        (object ? json_write_object_open : json_write_array_open)(j);
+    if (object)
+        json_write_object_open(j);
+    else if (container)
+        json_write_array_open(j);
     else
         write_scalar(j, v);
     return JSON_C_VISIT_RETURN_CONTINUE;

@@ -92,7 +92,11 @@ static enum err read_call(struct api_call *c, const struct api_route_spec *spec)
     if (takes & API_IF_NONE_MATCH)
         TRY(http_condition_parse(c->ctx, "If-None-Match", http_header_get(c->req, "if-none-match"),
                                  false, &c->unless));
-    return body ? api_body(c->ctx, c->req, body, &c->doc) : ERR_NONE;
+    if (!body)
+        return ERR_NONE;
+    TRY(api_body(c->ctx, c->req, body, &c->doc));
+    c->body = (struct json_input){c->ctx, &c->doc, c->doc.nodes, ""};
+    return ERR_NONE;
 }
 
 enum err api_session_delete(struct api_call *c)

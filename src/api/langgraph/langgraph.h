@@ -27,10 +27,9 @@ enum err langgraph_too_slow(struct request_ctx *ctx, enum err e, const char *cod
  * given. Members without a meaning here are ignored: newer clients may send them. */
 
 /* *get_or_create: an existing thread is an answer as well. */
-MUSTCHECK enum err langgraph_read_draft(struct request_ctx *ctx, const struct json_doc *doc,
-                                        struct session_draft *out, bool *get_or_create);
-MUSTCHECK enum err langgraph_read_patch(struct request_ctx *ctx, const struct json_doc *doc,
-                                        struct session_patch *out);
+MUSTCHECK enum err langgraph_read_draft(const struct json_input *body, struct session_draft *out,
+                                        bool *get_or_create);
+MUSTCHECK enum err langgraph_read_patch(const struct json_input *body, struct session_patch *out);
 
 /* langgraph_values.c */
 
@@ -48,19 +47,16 @@ struct langgraph_values {
     struct sv *others; /* one object for each update with values that are not messages */
     size_t n_others;
 };
-/* Adds an update. node: an object, null, or NULL. */
-MUSTCHECK enum err langgraph_add_values(struct request_ctx *ctx, const struct json_doc *doc,
-                                        const struct json_node *node, const char *path,
-                                        struct langgraph_values *into);
+/* Adds an update. in->node: an object, null, or NULL. */
+MUSTCHECK enum err langgraph_add_values(const struct json_input *in, struct langgraph_values *into);
 /* The values that are not messages, of all updates: a JSON object, or absent. */
 MUSTCHECK enum err langgraph_values_context(struct request_ctx *ctx,
                                             const struct langgraph_values *v, struct sv *out);
 /* values: zeroed. *checkpoint: the one that must still be current, or absent. */
-MUSTCHECK enum err langgraph_read_update(struct request_ctx *ctx, const struct json_doc *doc,
+MUSTCHECK enum err langgraph_read_update(const struct json_input *body,
                                          struct langgraph_values *values, struct sv *checkpoint);
 /* *id is absent if the body names no checkpoint. */
-MUSTCHECK enum err langgraph_read_checkpoint(struct request_ctx *ctx, const struct json_doc *doc,
-                                             struct sv *id);
+MUSTCHECK enum err langgraph_read_checkpoint(const struct json_input *body, struct sv *id);
 
 /* langgraph_output.c */
 

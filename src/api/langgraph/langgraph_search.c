@@ -29,23 +29,24 @@ static const struct json_field search_fields[] = {
     {"extract", JSON_ANY, JSON_NULLABLE, offsetof(struct search_body, extract), 0, 0}};
 enum { COUNT_FIELDS = 4 };
 
-static enum err read_ids(struct request_ctx *ctx, const struct json_doc *doc,
-                         const struct json_node *list, struct session_query *q)
+static enum err read_ids(const struct json_input *body, const struct json_node *list,
+                         struct session_query *q)
 {
+    struct request_ctx *ctx = body->ctx;
     struct sv *ids = arena_array(ctx->arena, list->children, sizeof(*ids));
-    size_t i = 0;
     if (!ids)
         return ctx_nomem(ctx);
-    for (const struct json_node *n = json_doc_first(doc, list); n; n = json_doc_next(doc, n), i++) {
+    const struct json_node *n = json_doc_first(body->doc, list);
+    for (size_t i = 0; n; i++, n = json_doc_next(body->doc, n)) {
         char path[32];
         snprintf(path, sizeof(path), "ids[%zu]", i);
         TRY(n->type == JSON_IS_STRING ? json_doc_string(ctx, n, &ids[i]) : ERR_NONE);
         if (n->type != JSON_IS_STRING || !session_id_valid(ids[i]))
-            return api_bad_field(ctx, "", path, "must be the id of a thread.");
+            return api_bad_field(body, path, "must be the id of a thread.");
         TRY(session_id_canonical(ctx, &ids[i]));
     }
     q->ids = ids;
-    q->n_ids = i;
+    q->n_ids = list->children;
     return ERR_NONE;
 }
 
@@ -74,24 +75,23 @@ static enum err read_words(struct request_ctx *ctx, const struct search_body *b,
 }
 
 /* As bits of enum langgraph_field; without a selection, all. */
-static enum err read_select(struct request_ctx *ctx, const struct json_doc *doc,
-                            const struct json_node *list, unsigned *fields)
+static enum err read_select(const struct json_input *body, const struct json_node *list,
+                            unsigned *fields)
 {
     /* In the order of the bits. */
     static const char *const known[] = {
         "thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "status", "config",
         "values",    "interrupts", "error",      "context"};
-    size_t at = 0;
     *fields = list && list->children ? 0 : LANGGRAPH_ALL;
-    for (const struct json_node *n = list ? json_doc_first(doc, list) : NULL; n;
-         n = json_doc_next(doc, n)) {
+    const struct json_node *n = list ? json_doc_first(body->doc, list) : NULL;
+    for (size_t i = 0; n; i++, n = json_doc_next(body->doc, n)) {
         char path[32];
-        size_t i;
+        size_t field;
         struct sv name = SV("");
-        TRY(n->type == JSON_IS_STRING ? json_doc_string(ctx, n, &name) : ERR_NONE);
-        snprintf(path, sizeof(path), "select[%zu]", at++);
-        TRY(api_choice(ctx, "invalid_field", path, &NAMES(known), name, &i));
-        *fields |= 1u << i;
+        TRY(n->type == JSON_IS_STRING ? json_doc_string(body->ctx, n, &name) : ERR_NONE);
+        snprintf(path, sizeof(path), "select[%zu]", i);
+        TRY(api_choice(body->ctx, "invalid_field", path, &NAMES(known), name, &field));
+        *fields |= 1u << field;
     }
     return ERR_NONE;
 }
@@ -104,21 +104,19 @@ static struct sv text_unless_empty(const struct json_node *object)
 static enum err read_query(struct api_call *c, size_t n_fields, struct session_query *q,
                            unsigned *fields, bool *none)
 {
-    struct request_ctx *ctx = c->ctx;
-    const struct json_doc *doc = &c->doc;
     struct search_body b = {.status = SV("idle"),
                             .sort_by = SV("created_at"),
                             .sort_order = SV("desc"),
                             .limit = LIMIT_DEFAULT};
     *q = (struct session_query){.user = c->precondition.user};
     /* An unknown filter is refused: ignored, it would find every thread. */
-    TRY(json_read_object(ctx, doc, doc->nodes, "", search_fields, n_fields, &b, NULL));
-    if (b.values && json_doc_member(doc, b.values, SV("messages")))
-        return api_bad_field(ctx, "values", "messages", "cannot be searched.");
+    TRY(json_read_object(&c->body, search_fields, n_fields, &b, NULL));
+    if (b.values && json_doc_member(&c->doc, b.values, SV("messages")))
+        return api_bad_field(&c->body, "values.messages", "cannot be searched.");
     if (b.ids)
-        TRY(read_ids(ctx, doc, b.ids, q));
-    TRY(read_words(ctx, &b, q, none));
-    TRY(read_select(ctx, doc, b.select, fields));
+        TRY(read_ids(&c->body, b.ids, q));
+    TRY(read_words(c->ctx, &b, q, none));
+    TRY(read_select(&c->body, b.select, fields));
     q->metadata = text_unless_empty(b.metadata);
     q->context = text_unless_empty(b.values);
     q->limit = (size_t)b.limit;

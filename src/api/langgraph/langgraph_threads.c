@@ -37,7 +37,7 @@ enum err langgraph_thread_create(struct api_call *c)
 {
     struct session_draft draft;
     bool get_or_create;
-    TRY(langgraph_read_draft(c->ctx, &c->doc, &draft, &get_or_create));
+    TRY(langgraph_read_draft(&c->body, &draft, &get_or_create));
     draft.user_id = c->precondition.user;
     TRY((get_or_create ? session_get_or_create : session_create)(
         c->sessions, c->ctx, &draft, &c->precondition, &c->session, &c->receipt));
@@ -54,7 +54,7 @@ enum err langgraph_thread_get(struct api_call *c)
 enum err langgraph_thread_patch(struct api_call *c)
 {
     struct session_patch patch;
-    TRY(langgraph_read_patch(c->ctx, &c->doc, &patch));
+    TRY(langgraph_read_patch(&c->body, &patch));
     TRY(session_patch(c->sessions, c->ctx, c->id, &patch, &c->precondition, &c->session,
                       &c->receipt));
     return answer_thread(c, read_messages(c));
@@ -95,7 +95,7 @@ enum err langgraph_state_get(struct api_call *c)
 
 enum err langgraph_state_find(struct api_call *c)
 {
-    TRY(langgraph_read_checkpoint(c->ctx, &c->doc, &c->sub_id));
+    TRY(langgraph_read_checkpoint(&c->body, &c->sub_id));
     return langgraph_state_get(c);
 }
 
@@ -136,7 +136,7 @@ enum err langgraph_state_update(struct api_call *c)
     struct langgraph_values values = {.fresh = false};
     struct sv checkpoint = SV_NONE, context, tag;
     size_t at = SESSION_MESSAGES_MAX;
-    TRY(langgraph_read_update(c->ctx, &c->doc, &values, &checkpoint));
+    TRY(langgraph_read_update(&c->body, &values, &checkpoint));
     TRY(langgraph_values_context(c->ctx, &values, &context));
     TRY(add_if_match(c->ctx, checkpoint, &tag, &c->precondition));
     const struct session_update update = {values.messages, values.edits, values.n, values.clear,

@@ -16,13 +16,12 @@ extern const struct api_param native_session_params[], native_append_params[], n
 
 /* The body of a PUT, whose path has the id, or of a POST: id is absent, and the body may name one.
  */
-MUSTCHECK enum err native_read_draft(struct request_ctx *ctx, const struct json_doc *doc,
-                                     struct sv id, struct session_draft *out);
-MUSTCHECK enum err native_read_patch(struct request_ctx *ctx, const struct json_doc *doc,
-                                     struct session_patch *out);
+MUSTCHECK enum err native_read_draft(const struct json_input *body, struct sv id,
+                                     struct session_draft *out);
+MUSTCHECK enum err native_read_patch(const struct json_input *body, struct session_patch *out);
 /* One message (*single) or {"messages": […]}. */
-MUSTCHECK enum err native_read_messages(struct request_ctx *ctx, const struct json_doc *doc,
-                                        struct session_append *out, bool *single);
+MUSTCHECK enum err native_read_messages(const struct json_input *body, struct session_append *out,
+                                        bool *single);
 
 /* native_output.c */
 /* messages: with them. The context is left out if the session was read without it. */

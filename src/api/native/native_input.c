@@ -21,29 +21,25 @@ static const struct json_field message_fields[] = {
 
 /* An item of type "message" needs a role and a content of text or parts. Other types may have
  * neither, and their content may also be an object. */
-static enum err check_message(struct request_ctx *ctx, const struct message_body *m,
-                              const char *path)
+static enum err check_message(const struct json_input *in, const struct message_body *m)
 {
     const bool is_message = sv_eq(m->type, SV("message"));
     const bool is_object = m->content && m->content->type == JSON_IS_OBJECT;
-    TRY(api_check_name(ctx, path, "type", m->type));
+    TRY(api_check_name(in, "type", m->type));
     if (m->role.p || is_message)
-        TRY(api_check_name(ctx, path, "role", m->role));
+        TRY(api_check_name(in, "role", m->role));
     if (is_message || (m->content && !is_object))
-        TRY(api_check_content(ctx, path, m->content));
+        TRY(api_check_content(in, m->content));
     return ERR_NONE;
 }
 
-static enum err read_message(struct request_ctx *ctx, const struct json_doc *doc,
-                             const struct json_node *node, const char *path,
-                             struct session_message_draft *out)
+static enum err read_message(const struct json_input *in, struct session_message_draft *out)
 {
     struct message_body m = {.type = SV("message")};
-    TRY(json_read_object(ctx, doc, node, path, message_fields, ARRAY_LEN(message_fields), &m,
-                         NULL));
-    TRY(api_message_id(ctx, path, "message_id", &m.message_id));
-    TRY(check_message(ctx, &m, path));
-    TRY(api_check_metadata(ctx, doc, m.metadata, path));
+    TRY(json_read_object(in, message_fields, ARRAY_LEN(message_fields), &m, NULL));
+    TRY(api_message_id(in, "message_id", &m.message_id));
+    TRY(check_message(in, &m));
+    TRY(api_check_metadata(in, m.metadata));
     *out = (struct session_message_draft){m.message_id,
                                           m.type,
                                           m.role,
@@ -53,17 +49,17 @@ static enum err read_message(struct request_ctx *ctx, const struct json_doc *doc
     return ERR_NONE;
 }
 
-enum err native_read_messages(struct request_ctx *ctx, const struct json_doc *doc,
-                              struct session_append *out, bool *single)
+enum err native_read_messages(const struct json_input *body, struct session_append *out,
+                              bool *single)
 {
     static const struct json_field fields[] = {
         {"messages", JSON_ARRAY, JSON_REQUIRED, 0, 1, SESSION_MESSAGES_MAX}};
-    const struct json_node *body = &doc->nodes[0], *list = NULL;
-    *single = json_doc_member(doc, body, SV("messages")) == NULL;
+    const struct json_node *list = body->node;
+    *single = json_doc_member(body->doc, body->node, SV("messages")) == NULL;
     if (!*single)
-        TRY(json_read_object(ctx, doc, body, "", fields, ARRAY_LEN(fields), &list, NULL));
-    return api_read_drafts(ctx, doc, *single ? body : list, *single ? "" : "messages", read_message,
-                           &out->messages, &out->n_messages);
+        TRY(json_read_object(body, fields, ARRAY_LEN(fields), &list, NULL));
+    return api_read_drafts(body, list, *single ? "" : "messages", read_message, &out->messages,
+                           &out->n_messages);
 }
 
 /* ---- sessions ---- */
@@ -86,30 +82,29 @@ static const struct json_field session_fields[] = {
     {"message", JSON_OBJECT, 0, offsetof(struct members, message), 0, 0},
     {"messages", JSON_ARRAY, 0, offsetof(struct members, messages), 0, SESSION_MESSAGES_MAX}};
 
-static enum err check_session(struct request_ctx *ctx, struct members *b, struct sv id)
+static enum err check_session(const struct json_input *body, struct members *b, struct sv id)
 {
     static const char *const expiries[] = {"sliding", "absolute"};
-    TRY(b->session_id.p ? api_session_id(ctx, "session_id", &b->session_id) : ERR_NONE);
+    TRY(b->session_id.p ? api_session_id(body->ctx, "session_id", &b->session_id) : ERR_NONE);
     if (b->session_id.p && id.p && !sv_eq(b->session_id, id))
-        return api_bad_field(ctx, "", "session_id", "is not the one in the path.");
+        return api_bad_field(body, "session_id", "is not the one in the path.");
     if (b->user_id.p && !api_user_valid(b->user_id))
-        return api_bad_field(ctx, "", "user_id", "must be " API_USER_RULE ".");
+        return api_bad_field(body, "user_id", "must be " API_USER_RULE ".");
     if (!sv_all_of(b->language, "-_"))
-        return api_bad_field(ctx, "", "language", "must be a language tag such as en or pt-BR.");
-    TRY(api_choice(ctx, "invalid_field", "expiry", &NAMES(expiries), b->expiry, &b->absolute));
+        return api_bad_field(body, "language", "must be a language tag such as en or pt-BR.");
+    TRY(api_choice(body->ctx, "invalid_field", "expiry", &NAMES(expiries), b->expiry,
+                   &b->absolute));
     if (b->message && b->messages)
-        return api_bad_field(ctx, "", "message", "and messages cannot both be given.");
+        return api_bad_field(body, "message", "and messages cannot both be given.");
     return ERR_NONE;
 }
 
-enum err native_read_draft(struct request_ctx *ctx, const struct json_doc *doc, struct sv id,
-                           struct session_draft *out)
+enum err native_read_draft(const struct json_input *body, struct sv id, struct session_draft *out)
 {
     struct members b = {.language = SV("en"), .expiry = SV("sliding")};
-    TRY(json_read_object(ctx, doc, &doc->nodes[0], "", session_fields, ARRAY_LEN(session_fields),
-                         &b, NULL));
-    TRY(check_session(ctx, &b, id));
-    TRY(api_check_metadata(ctx, doc, b.metadata, ""));
+    TRY(json_read_object(body, session_fields, ARRAY_LEN(session_fields), &b, NULL));
+    TRY(check_session(body, &b, id));
+    TRY(api_check_metadata(body, b.metadata));
     *out = (struct session_draft){.session_id = id.p ? id : b.session_id,
                                   .user_id = b.user_id,
                                   .language = b.language,
@@ -118,8 +113,8 @@ enum err native_read_draft(struct request_ctx *ctx, const struct json_doc *doc, 
                                   .ttl_seconds = b.ttl_seconds,
                                   .sliding = !b.absolute};
     const struct json_node *first = b.message ? b.message : b.messages;
-    return first ? api_read_drafts(ctx, doc, first, b.message ? "message" : "messages",
-                                   read_message, &out->messages, &out->n_messages)
+    return first ? api_read_drafts(body, first, b.message ? "message" : "messages", read_message,
+                                   &out->messages, &out->n_messages)
                  : ERR_NONE;
 }
 
@@ -141,17 +136,15 @@ static struct sv object_patch(const struct json_seen *seen, int field, const str
 }
 
 /* In a merge patch null removes a member; for these fields that brings the default back. */
-enum err native_read_patch(struct request_ctx *ctx, const struct json_doc *doc,
-                           struct session_patch *out)
+enum err native_read_patch(const struct json_input *body, struct session_patch *out)
 {
     struct members b = {.language = SV("en"), .expiry = SV("sliding")};
     struct json_seen seen;
-    TRY(json_read_object(ctx, doc, &doc->nodes[0], "", patch_fields, ARRAY_LEN(patch_fields), &b,
-                         &seen));
+    TRY(json_read_object(body, patch_fields, ARRAY_LEN(patch_fields), &b, &seen));
     if (seen.null & (1u << PATCH_LANGUAGE))
         b.language = SV("en");
-    TRY(check_session(ctx, &b, SV_NONE));
-    TRY(api_check_metadata(ctx, doc, b.metadata, ""));
+    TRY(check_session(body, &b, SV_NONE));
+    TRY(api_check_metadata(body, b.metadata));
     *out = (struct session_patch){.has_user_id = seen.given & (1u << PATCH_USER),
                                   .has_language = seen.given & (1u << PATCH_LANGUAGE),
                                   .has_ttl = seen.given & (1u << PATCH_TTL),

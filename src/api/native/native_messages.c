@@ -52,7 +52,7 @@ enum err native_messages_append(struct api_call *c)
     struct session_append append = {.create = c->params[APPEND_CREATE],
                                     .return_n = (size_t)c->params[APPEND_RETURN]};
     bool single = false;
-    TRY(native_read_messages(c->ctx, &c->doc, &append, &single));
+    TRY(native_read_messages(&c->body, &append, &single));
     TRY(session_append(c->sessions, c->ctx, c->id, &append, &c->precondition, &c->receipt));
     TRY(native_location(c, c->receipt.session_id, c->receipt.first_seq));
     struct json_writer j = api_begin(c->res, c->receipt.status);

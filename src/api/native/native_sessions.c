@@ -28,7 +28,7 @@ static enum err set_owner(struct api_call *c, struct session_draft *draft)
 enum err native_session_create(struct api_call *c)
 {
     struct session_draft draft;
-    TRY(native_read_draft(c->ctx, &c->doc, SV_NONE, &draft));
+    TRY(native_read_draft(&c->body, SV_NONE, &draft));
     TRY(set_owner(c, &draft));
     TRY(session_create(c->sessions, c->ctx, &draft, &c->precondition, &c->session, &c->receipt));
     TRY(native_location(c, c->session.session_id, 0));
@@ -38,7 +38,7 @@ enum err native_session_create(struct api_call *c)
 enum err native_session_put(struct api_call *c)
 {
     struct session_draft draft;
-    TRY(native_read_draft(c->ctx, &c->doc, c->id, &draft));
+    TRY(native_read_draft(&c->body, c->id, &draft));
     TRY(set_owner(c, &draft));
     TRY(session_get_or_create(c->sessions, c->ctx, &draft, &c->precondition, &c->session,
                               &c->receipt));
@@ -60,7 +60,7 @@ enum err native_session_get(struct api_call *c)
 enum err native_session_patch(struct api_call *c)
 {
     struct session_patch patch;
-    TRY(native_read_patch(c->ctx, &c->doc, &patch));
+    TRY(native_read_patch(&c->body, &patch));
     TRY(session_patch(c->sessions, c->ctx, c->id, &patch, &c->precondition, &c->session,
                       &c->receipt));
     return answer_session(c, 200, true);

@@ -23,12 +23,11 @@ struct openai_body {
     bool metadata_given; /* also as null */
     struct sv context;   /* JSON object; absent: there are no other members */
 };
-MUSTCHECK enum err openai_read_body(struct request_ctx *ctx, const struct json_doc *doc,
-                                    struct openai_body *out);
+MUSTCHECK enum err openai_read_body(const struct json_input *in, struct openai_body *out);
 /* Refuses more than max items. *out is in the arena. */
-MUSTCHECK enum err openai_read_items(struct request_ctx *ctx, const struct json_doc *doc,
-                                     const struct json_node *items, int64_t max,
-                                     const struct session_message_draft **out, size_t *n);
+MUSTCHECK enum err openai_read_items(const struct json_input *in, const struct json_node *items,
+                                     int64_t max, const struct session_message_draft **out,
+                                     size_t *n);
 
 /* openai_output.c */
 

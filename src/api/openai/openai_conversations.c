@@ -11,9 +11,9 @@ enum err openai_conversation_create(struct api_call *c)
     struct openai_body body;
     struct session_draft draft = {
         .user_id = c->precondition.user, .language = SV("en"), .sliding = true};
-    TRY(openai_read_body(c->ctx, &c->doc, &body));
+    TRY(openai_read_body(&c->body, &body));
     if (body.items)
-        TRY(openai_read_items(c->ctx, &c->doc, body.items, c->api->items_max, &draft.messages,
+        TRY(openai_read_items(&c->body, body.items, c->api->items_max, &draft.messages,
                               &draft.n_messages));
     draft.metadata = body.metadata ? body.metadata->raw : SV("{}");
     draft.context = body.context.p ? body.context : SV("{}");
@@ -31,11 +31,11 @@ enum err openai_conversation_get(struct api_call *c)
 enum err openai_conversation_update(struct api_call *c)
 {
     struct openai_body body;
-    TRY(openai_read_body(c->ctx, &c->doc, &body));
+    TRY(openai_read_body(&c->body, &body));
     if (!body.metadata_given)
         return ctx_fail(c->ctx, ERR_INVALID, "missing_field", "metadata", "metadata is missing.");
     if (body.items)
-        return api_bad_field(c->ctx, "", "items", "must be sent to /items of the conversation.");
+        return api_bad_field(&c->body, "items", "must be sent to /items of the conversation.");
     const struct session_patch patch = {.context = body.context,
                                         .metadata = body.metadata ? body.metadata->raw : SV("{}"),
                                         .metadata_how = SESSION_PATCH_REPLACE};

@@ -18,8 +18,7 @@ static enum err write_context(struct request_ctx *ctx, struct sv body, struct sv
     return out->p || !others.p ? ERR_NONE : ctx_nomem(ctx);
 }
 
-enum err openai_read_body(struct request_ctx *ctx, const struct json_doc *doc,
-                          struct openai_body *out)
+enum err openai_read_body(const struct json_input *in, struct openai_body *out)
 {
     enum { ITEMS, METADATA };
     static const struct json_field fields[] = {
@@ -28,10 +27,10 @@ enum err openai_read_body(struct request_ctx *ctx, const struct json_doc *doc,
                       offsetof(struct openai_body, metadata), 0, 0}};
     struct json_seen seen;
     *out = (struct openai_body){.items = NULL};
-    TRY(json_read_members(ctx, doc, doc->nodes, "", fields, ARRAY_LEN(fields), out, &seen));
+    TRY(json_read_members(in, fields, ARRAY_LEN(fields), out, &seen));
     out->metadata_given = seen.given & (1u << METADATA);
-    TRY(api_check_metadata(ctx, doc, out->metadata, ""));
-    return write_context(ctx, doc->nodes->raw, &out->context);
+    TRY(api_check_metadata(in, out->metadata));
+    return write_context(in->ctx, in->node->raw, &out->context);
 }
 
 struct item {
@@ -47,41 +46,36 @@ static const struct json_field item_fields[] = {
     {"content", JSON_ANY, 0, offsetof(struct item, content), 0, 0}};
 enum { OTHER_FIELDS = 2 };
 
-static enum err read_item(struct request_ctx *ctx, const struct json_doc *doc,
-                          const struct json_node *node, const char *path,
-                          struct session_message_draft *out)
+static enum err read_item(const struct json_input *in, struct session_message_draft *out)
 {
     static const char *const own[] = {"id", "type", "role", "content", NULL};
     static const char *const own_of_others[] = {"id", "type", NULL};
     struct item item = {.type = SV("message")};
-    TRY(json_read_members(ctx, doc, node, path, item_fields, OTHER_FIELDS, &item, NULL));
-    TRY(api_message_id(ctx, path, "id", &item.id));
-    TRY(api_check_name(ctx, path, "type", item.type));
+    TRY(json_read_members(in, item_fields, OTHER_FIELDS, &item, NULL));
+    TRY(api_message_id(in, "id", &item.id));
+    TRY(api_check_name(in, "type", item.type));
     if (sv_eq(item.type, SV("item_reference")))
         return api_bad_field(
-            ctx, path, "type",
-            "may not be item_reference: parley adds items, not references to them.");
+            in, "type", "may not be item_reference: parley adds items, not references to them.");
     const bool message = sv_eq(item.type, SV("message"));
     if (message) {
-        TRY(json_read_members(ctx, doc, node, path, item_fields, ARRAY_LEN(item_fields), &item,
-                              NULL));
-        TRY(api_check_name(ctx, path, "role", item.role));
-        TRY(api_check_content(ctx, path, item.content));
+        TRY(json_read_members(in, item_fields, ARRAY_LEN(item_fields), &item, NULL));
+        TRY(api_check_name(in, "role", item.role));
+        TRY(api_check_content(in, item.content));
     }
     *out = (struct session_message_draft){.message_id = item.id,
                                           .type = item.type,
                                           .role = item.role,
                                           .content = message ? item.content->raw : SV_NONE,
                                           .metadata = SV("{}")};
-    return json_members_without(ctx, node->raw, message ? own : own_of_others, &out->extra);
+    return json_members_without(in->ctx, in->node->raw, message ? own : own_of_others, &out->extra);
 }
 
-enum err openai_read_items(struct request_ctx *ctx, const struct json_doc *doc,
-                           const struct json_node *items, int64_t max,
+enum err openai_read_items(const struct json_input *in, const struct json_node *items, int64_t max,
                            const struct session_message_draft **out, size_t *n)
 {
     if (items->children > max)
-        return ctx_fail(ctx, ERR_INVALID, "too_many_items", "items",
+        return ctx_fail(in->ctx, ERR_INVALID, "too_many_items", "items",
                         "items may hold at most %lld (PARLEY_ITEMS).", (long long)max);
-    return api_read_drafts(ctx, doc, items, "items", read_item, out, n);
+    return api_read_drafts(in, items, "items", read_item, out, n);
 }

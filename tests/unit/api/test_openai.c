@@ -34,8 +34,8 @@ TEST(round_trip)
         char list[512], made[UUID_LEN + 1];
         size_t n;
         snprintf(list, sizeof(list), "[%s]", cases[i].in);
-        const struct json_doc *doc = parse(r->ctx, list);
-        CU_ASSERT_EQUAL(openai_read_items(r->ctx, doc, doc->nodes, MAX, &draft, &n), ERR_NONE);
+        const struct json_input *body = parse(r->ctx, list);
+        CU_ASSERT_EQUAL(openai_read_items(body, body->node, MAX, &draft, &n), ERR_NONE);
         struct session_message m = session_message_of(draft, 1, 1, 0, made);
         m.message_id = SV("m1");
         json_write_init(&j, &r->res.body);
@@ -64,11 +64,11 @@ TEST(extra_of_native_messages)
                 "status':'completed','content':[],'x':5,'metadata':{'k': 1}}");
 }
 
-static enum err read_refused(struct request_ctx *ctx, const struct json_doc *doc)
+static enum err read_refused(const struct json_input *body)
 {
     const struct session_message_draft *drafts;
     size_t n;
-    return openai_read_items(ctx, doc, doc->nodes, MAX, &drafts, &n);
+    return openai_read_items(body, body->node, MAX, &drafts, &n);
 }
 
 TEST(faults_of_items)

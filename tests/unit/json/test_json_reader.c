@@ -26,7 +26,8 @@ static enum err read_text(struct request_ctx *ctx, const char *text, const char 
 {
     struct json_doc d;
     CU_ASSERT_EQUAL_FATAL(json_doc_parse(ctx, sv_from(text), &d), ERR_NONE);
-    return json_read_object(ctx, &d, d.nodes, path, fields, ARRAY_LEN(fields), t, seen);
+    return json_read_object(&(struct json_input){ctx, &d, d.nodes, path}, fields, ARRAY_LEN(fields),
+                            t, seen);
 }
 
 TEST(all_types)
@@ -118,7 +119,8 @@ TEST(other_members_are_ignored)
         struct json_doc d;
         int64_t n = 0;
         CU_ASSERT_EQUAL(json_doc_parse(ctx, sv_from(t[i].text), &d), ERR_NONE);
-        CU_ASSERT_EQUAL(json_read_members(ctx, &d, d.nodes, "", of_n, 1, &n, NULL), t[i].e);
+        const struct json_input in = {ctx, &d, d.nodes, ""};
+        CU_ASSERT_EQUAL(json_read_members(&in, of_n, 1, &n, NULL), t[i].e);
         CU_ASSERT_EQUAL(n, t[i].e == ERR_NONE ? 4 : 0);
     }
 }
