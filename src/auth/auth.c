@@ -28,7 +28,7 @@ struct auth *auth_open(const struct auth_settings *settings, struct db *db)
         return NULL;
     a->set = *settings;
     a->db = db;
-    thread_cond_init(&a->answered);
+    pthread_cond_init(&a->answered, NULL);
     pthread_mutex_init(&a->lock, NULL);
     /* Readers come all the time and hold it for a search; a writer comes with each change. */
     pthread_rwlockattr_t order;

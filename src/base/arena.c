@@ -7,21 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Free bytes are poisoned, so that AddressSanitizer finds a use after a rewind or reset. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define ARENA_ASAN 1
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define ARENA_ASAN 1
-#endif
-
-#ifdef ARENA_ASAN
+/* Free bytes are poisoned, so that AddressSanitizer finds a use after a rewind or reset. Without it
+ * these macros do nothing. */
 #include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(p, n)   ((void)(p), (void)(n))
-#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
-#endif
 
 enum { ALIGN = _Alignof(max_align_t), FIRST_BLOCK = 64 * 1024, BLOCK_MAX = 1024 * 1024 };
 

@@ -81,3 +81,16 @@ bool base64url_read(struct sv text, void *out, size_t n)
                              sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0 &&
            got == n;
 }
+
+void sha256_parts(const struct sv *parts, size_t n, unsigned char out[SHA256_LEN])
+{
+    crypto_hash_sha256_state h;
+    crypto_hash_sha256_init(&h);
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t length = parts[i].n;
+        crypto_hash_sha256_update(&h, (const unsigned char *)&length, sizeof(length));
+        if (length > 0)
+            crypto_hash_sha256_update(&h, (const unsigned char *)parts[i].p, length);
+    }
+    crypto_hash_sha256_final(&h, out);
+}

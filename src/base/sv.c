@@ -17,20 +17,10 @@ bool sv_eq(struct sv a, struct sv b)
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
-/* Not tolower(3): that one depends on the locale. */
-static unsigned char lower(char c)
-{
-    return (unsigned char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-}
-
+/* No locale is set, so that only ASCII letters have two cases. */
 bool sv_eq_nocase(struct sv a, struct sv b)
 {
-    if (a.n != b.n)
-        return false;
-    for (size_t i = 0; i < a.n; i++)
-        if (lower(a.p[i]) != lower(b.p[i]))
-            return false;
-    return true;
+    return a.n == b.n && (a.n == 0 || strncasecmp(a.p, b.p, a.n) == 0);
 }
 
 bool sv_starts_with(struct sv s, struct sv prefix)
@@ -49,12 +39,16 @@ bool sv_all_of(struct sv s, const char *more)
     return true;
 }
 
+void sv_skip(struct sv *s, size_t n)
+{
+    s->p += n;
+    s->n -= n;
+}
+
 struct sv sv_trim(struct sv s)
 {
-    while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t')) {
-        s.p++;
-        s.n--;
-    }
+    while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
+        sv_skip(&s, 1);
     while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
         s.n--;
     return s;

@@ -21,26 +21,17 @@ int thread_start(pthread_t *out, const pthread_attr_t *attr, void *(*run)(void *
     return e;
 }
 
-void thread_cond_init(pthread_cond_t *c)
-{
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(c, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
 bool thread_cond_wait(pthread_cond_t *c, pthread_mutex_t *lock, int64_t until_us)
 {
     const struct timespec until = {until_us / 1000000, until_us % 1000000 * 1000};
-    return pthread_cond_timedwait(c, lock, &until) == 0;
+    return pthread_cond_clockwait(c, lock, CLOCK_MONOTONIC, &until) == 0;
 }
 
 bool thread_loop_start(struct thread_loop *l, void *(*run)(void *), void *arg)
 {
     l->stop = false;
     pthread_mutex_init(&l->lock, NULL);
-    thread_cond_init(&l->wake);
+    pthread_cond_init(&l->wake, NULL);
     if (thread_start(&l->id, NULL, run, arg) == 0)
         return true;
     pthread_cond_destroy(&l->wake);

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "parley/base/uuid.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <sys/random.h>
-#include <sys/types.h>
 
 #include "parley/base/clock.h"
 #include "parley/base/encode.h"
@@ -22,17 +19,7 @@ static const uint64_t variant_mask = UINT64_C(3) << RANDOM_BITS;
 
 void random_bytes(void *p, size_t n)
 {
-    unsigned char *at = p;
-    while (n > 0) {
-        ssize_t got = getrandom(at, n, 0);
-        if (got < 0) {
-            if (errno == EINTR)
-                continue;
-            abort(); /* better no server than ids that can be guessed */
-        }
-        at += got;
-        n -= (size_t)got;
-    }
+    arc4random_buf(p, n);
 }
 
 uint64_t random_u64(void)

@@ -98,7 +98,7 @@ struct db_conn *db_pool_wait(struct db *db, struct db_demand demand, struct dead
 {
     struct db_waiter w = {.demand = demand};
     bool more = true;
-    thread_cond_init(&w.wake);
+    pthread_cond_init(&w.wake, NULL);
     waiter_enqueue(db, &w, in_front);
     while (!w.given && !w.retry && more)
         more = thread_cond_wait(&w.wake, &db->lock, limit.at_us);

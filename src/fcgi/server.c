@@ -135,7 +135,7 @@ enum err fcgi_server_start(const struct fcgi_settings *settings, struct fcgi_ser
         s->settings.pollers = settings->threads;
     s->epoll_fd = s->wake_fd = -1;
     pthread_mutex_init(&s->lock, NULL);
-    thread_cond_init(&s->ended);
+    pthread_cond_init(&s->ended, NULL);
     s->threads = calloc((size_t)settings->threads, sizeof *s->threads);
     if (!s->threads) {
         destroy(s);

@@ -13,20 +13,18 @@ static enum err malformed(struct request_ctx *ctx, const char *header)
 static bool take_tag(struct sv *rest, bool *weak, struct sv *tag)
 {
     *weak = sv_starts_with(*rest, SV("W/"));
-    if (*weak) {
-        rest->p += 2;
-        rest->n -= 2;
-    }
+    if (*weak)
+        sv_skip(rest, 2);
     if (rest->n < 2 || rest->p[0] != '"')
         return false;
-    size_t n = 1;
+    sv_skip(rest, 1);
+    size_t n = 0;
     while (n < rest->n && rest->p[n] > 0x20 && rest->p[n] < 0x7f && rest->p[n] != '"')
         n++;
     if (n == rest->n || rest->p[n] != '"')
         return false;
-    *tag = (struct sv){rest->p + 1, n - 1};
-    rest->p += n + 1;
-    rest->n -= n + 1;
+    *tag = (struct sv){rest->p, n};
+    sv_skip(rest, n + 1);
     return true;
 }
 
@@ -58,8 +56,7 @@ enum err http_condition_parse(struct request_ctx *ctx, const char *header, struc
             return ERR_NONE;
         if (rest.p[0] != ',')
             return malformed(ctx, header);
-        rest.p++;
-        rest.n--;
+        sv_skip(&rest, 1);
         rest = sv_trim(rest);
     }
     return malformed(ctx, header);

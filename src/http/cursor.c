@@ -3,34 +3,17 @@
 
 #include <string.h>
 
-#include <sodium.h>
-
 #include "parley/base/encode.h"
 
 /* Version, position, and as much of the checksum as fills the last character. */
 enum { VERSION = 1, BODY = 1 + 2 * BE_U64_LEN, CHECK = 7, BYTES = BODY + CHECK };
 
-/* Hashes a part after its length, so that no two lists give the same bytes. */
-static void hash_part(crypto_hash_sha256_state *h, const void *p, size_t n)
-{
-    unsigned char length[BE_U64_LEN];
-    be_write(n, length);
-    crypto_hash_sha256_update(h, length, sizeof(length));
-    if (n > 0)
-        crypto_hash_sha256_update(h, p, n);
-}
-
 static void checksum_of(const struct request_ctx *ctx, const char *list, struct sv owner,
                         const unsigned char body[BODY], unsigned char out[CHECK])
 {
-    unsigned char digest[crypto_hash_sha256_BYTES];
-    crypto_hash_sha256_state h;
-    crypto_hash_sha256_init(&h);
-    hash_part(&h, list, strlen(list));
-    hash_part(&h, ctx->tenant.p, ctx->tenant.n);
-    hash_part(&h, owner.p, owner.n);
-    hash_part(&h, body, BODY);
-    crypto_hash_sha256_final(&h, digest);
+    const struct sv parts[] = {sv_from(list), ctx->tenant, {(const char *)body, BODY}, owner};
+    unsigned char digest[SHA256_LEN];
+    sha256_parts(parts, ARRAY_LEN(parts), digest);
     memcpy(out, digest, CHECK);
 }
 

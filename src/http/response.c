@@ -5,11 +5,7 @@
 
 void http_response_init(struct http_response *r, struct arena *a)
 {
-    r->status = 500;
-    r->n_headers = 0;
-    r->content_type = NULL;
-    r->next_piece = NULL;
-    r->piece_arg = NULL;
+    *r = (struct http_response){.status = 500};
     buf_init(&r->body, a, 0);
 }
 
@@ -33,30 +29,25 @@ void http_response_clear(struct http_response *r)
 
 const char *http_status_reason(int status)
 {
-    static const struct {
-        int status;
-        const char *reason;
-    } reasons[] = {{200, "OK"},
-                   {201, "Created"},
-                   {204, "No Content"},
-                   {304, "Not Modified"},
-                   {400, "Bad Request"},
-                   {401, "Unauthorized"},
-                   {403, "Forbidden"},
-                   {404, "Not Found"},
-                   {405, "Method Not Allowed"},
-                   {406, "Not Acceptable"},
-                   {409, "Conflict"},
-                   {412, "Precondition Failed"},
-                   {413, "Content Too Large"},
-                   {414, "URI Too Long"},
-                   {415, "Unsupported Media Type"},
-                   {422, "Unprocessable Content"},
-                   {429, "Too Many Requests"},
-                   {500, "Internal Server Error"},
-                   {503, "Service Unavailable"}};
-    for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
-        if (reasons[i].status == status)
-            return reasons[i].reason;
-    return "Unknown";
+    static const char *const reasons[] = {[200] = "OK",
+                                          [201] = "Created",
+                                          [204] = "No Content",
+                                          [304] = "Not Modified",
+                                          [400] = "Bad Request",
+                                          [401] = "Unauthorized",
+                                          [403] = "Forbidden",
+                                          [404] = "Not Found",
+                                          [405] = "Method Not Allowed",
+                                          [406] = "Not Acceptable",
+                                          [409] = "Conflict",
+                                          [412] = "Precondition Failed",
+                                          [413] = "Content Too Large",
+                                          [414] = "URI Too Long",
+                                          [415] = "Unsupported Media Type",
+                                          [422] = "Unprocessable Content",
+                                          [429] = "Too Many Requests",
+                                          [500] = "Internal Server Error",
+                                          [503] = "Service Unavailable"};
+    const bool known = status >= 0 && (size_t)status < ARRAY_LEN(reasons) && reasons[status];
+    return known ? reasons[status] : "Unknown";
 }

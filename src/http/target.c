@@ -48,8 +48,7 @@ static enum err parse_path(struct request_ctx *ctx, struct http_request *req, st
 {
     if (path.n == 0 || path.p[0] != '/')
         return bad_target(ctx, "path", "The path must begin with a slash.");
-    path.p++;
-    path.n--;
+    sv_skip(&path, 1);
     for (;;) {
         struct sv segment = sv_cut(&path, '/');
         if (req->n_segments == HTTP_SEGMENTS_MAX)
@@ -90,11 +89,11 @@ enum err http_target_parse(struct request_ctx *ctx, struct http_request *req)
                         "The request target is longer than %d bytes.", HTTP_URI_MAX);
     struct sv query = req->target;
     struct sv path = sv_cut(&query, '?');
-    enum err e = parse_path(ctx, req, path);
-    while (e == ERR_NONE && query.p) {
+    TRY(parse_path(ctx, req, path));
+    while (query.p) {
         struct sv pair = sv_cut(&query, '&');
         if (pair.n > 0)
-            e = parse_param(ctx, req, pair);
+            TRY(parse_param(ctx, req, pair));
     }
-    return e;
+    return ERR_NONE;
 }

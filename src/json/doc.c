@@ -35,9 +35,5 @@ enum err json_doc_string(struct request_ctx *ctx, const struct json_node *node, 
 {
     if (node->type != JSON_IS_STRING)
         return ctx_fault(ctx, ERR_INTERNAL, "json_doc_string: not a string");
-    struct sv body = {node->raw.p + 1, node->raw.n - 2};
-    if (node->escaped)
-        return json_unescape_dup(ctx, body, out);
-    *out = body;
-    return ERR_NONE;
+    return json_unescape_dup(ctx, (struct sv){node->raw.p + 1, node->raw.n - 2}, out);
 }

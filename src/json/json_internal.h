@@ -13,18 +13,17 @@
 #include "parley/base/ctx.h"
 #include "parley/json/doc.h"
 
-/* Why a text was refused. slug and what are static; what is a sentence without its full stop. */
-struct json_fault {
-    const char *slug, *what;
-    size_t at;
+/* A token. slug and why are static; why is a sentence without its full stop. */
+struct json_token {
+    size_t end;             /* the offset after it, or of what is wrong with it */
+    const char *slug, *why; /* it is refused; NULL: it is valid */
 };
 
-/* Checks the string whose opening quote is at text.p[at]; *end is then the offset after its closing
- * quote. Does not check UTF-8: the caller checks the whole text at once. */
-MUSTCHECK bool json_token_string(struct sv text, size_t at, size_t *end, bool *escaped,
-                                 struct json_fault *fault);
+/* Checks the string whose opening quote is at text.p[at]. Does not check UTF-8: the caller checks
+ * the whole text at once. */
+MUSTCHECK struct json_token json_token_string(struct sv text, size_t at);
 /* Checks the number that begins at text.p[at]: grammar, length and range. */
-MUSTCHECK bool json_token_number(struct sv text, size_t at, size_t *end, struct json_fault *fault);
+MUSTCHECK struct json_token json_token_number(struct sv text, size_t at);
 /* The value of four hexadecimal digits; -1 when they are not. */
 int json_token_hex4(const char *p);
 

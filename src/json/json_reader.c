@@ -110,7 +110,6 @@ static enum err read_node(const struct field_reader *r, const struct json_field 
 static enum err read_member(const struct field_reader *r, const struct json_field *f,
                             const struct json_node *node)
 {
-    /* Leaves the default; the caller sees it in json_seen. */
     if (node->type == JSON_IS_NULL && (f->flags & JSON_NULLABLE) && f->type != JSON_ANY)
         return ERR_NONE;
     switch (f->type) {
@@ -123,12 +122,13 @@ static enum err read_member(const struct field_reader *r, const struct json_fiel
     }
 }
 
-static size_t find_field(const struct field_reader *r, const struct json_node *member)
+static const struct json_field *find_field(const struct field_reader *r,
+                                           const struct json_node *member)
 {
-    size_t i = 0;
-    while (i < r->n_fields && !json_doc_is_named(member, sv_from(r->fields[i].name)))
-        i++;
-    return i;
+    for (size_t i = 0; i < r->n_fields; i++)
+        if (json_doc_is_named(member, sv_from(r->fields[i].name)))
+            return &r->fields[i];
+    return NULL;
 }
 
 static enum err unknown_field(const struct field_reader *r, const struct json_node *member)
@@ -141,45 +141,36 @@ static enum err unknown_field(const struct field_reader *r, const struct json_no
     return detail.p ? fail_at(r, "unknown_field", name, detail.p) : ctx_nomem(r->in->ctx);
 }
 
-static enum err read_fields(const struct field_reader *r, bool ignore_unknown,
-                            struct json_seen *seen)
+static enum err read_fields(const struct field_reader *r, bool ignore_unknown)
 {
     const struct json_node *object = r->in->node;
-    struct json_seen found = {0, 0};
     if (object->type != JSON_IS_OBJECT)
         return ctx_fail(r->in->ctx, ERR_INVALID, "wrong_type", r->in->path,
                         "A JSON object is expected.");
-    if (r->n_fields > JSON_FIELDS_MAX)
-        return ctx_fault(r->in->ctx, ERR_INTERNAL, "json_read_object: a field table is too long");
     for (const struct json_node *m = json_doc_first(r->in->doc, object); m;
          m = json_doc_next(r->in->doc, m)) {
-        const size_t i = find_field(r, m);
-        if (i == r->n_fields && ignore_unknown)
-            continue;
-        if (i == r->n_fields)
+        const struct json_field *f = find_field(r, m);
+        if (f)
+            TRY(read_member(r, f, m));
+        else if (!ignore_unknown)
             return unknown_field(r, m);
-        TRY(read_member(r, &r->fields[i], m));
-        found.given |= UINT32_C(1) << i;
-        if (m->type == JSON_IS_NULL)
-            found.null |= UINT32_C(1) << i;
     }
-    for (size_t i = 0; i < r->n_fields; i++)
-        if ((r->fields[i].flags & JSON_REQUIRED) && !(found.given & UINT32_C(1) << i))
-            return fail_at(r, "missing_field", sv_from(r->fields[i].name),
-                           "The field is required.");
-    if (seen)
-        *seen = found;
+    for (size_t i = 0; i < r->n_fields; i++) {
+        const struct sv name = sv_from(r->fields[i].name);
+        if ((r->fields[i].flags & JSON_REQUIRED) && !json_doc_member(r->in->doc, object, name))
+            return fail_at(r, "missing_field", name, "The field is required.");
+    }
     return ERR_NONE;
 }
 
 enum err json_read_object(const struct json_input *in, const struct json_field *fields,
-                          size_t n_fields, void *into, struct json_seen *seen)
+                          size_t n_fields, void *into)
 {
-    return read_fields(&(struct field_reader){in, fields, n_fields, into}, false, seen);
+    return read_fields(&(struct field_reader){in, fields, n_fields, into}, false);
 }
 
 enum err json_read_members(const struct json_input *in, const struct json_field *fields,
-                           size_t n_fields, void *into, struct json_seen *seen)
+                           size_t n_fields, void *into)
 {
-    return read_fields(&(struct field_reader){in, fields, n_fields, into}, true, seen);
+    return read_fields(&(struct field_reader){in, fields, n_fields, into}, true);
 }

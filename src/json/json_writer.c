@@ -16,7 +16,7 @@ static void write_comma(struct json_writer *j)
         buf_putc(j->b, ',');
 }
 
-static void open_with(struct json_writer *j, char bracket)
+void json_write_open(struct json_writer *j, char bracket)
 {
     write_comma(j);
     buf_putc(j->b, bracket);
@@ -24,35 +24,16 @@ static void open_with(struct json_writer *j, char bracket)
 }
 
 /* One flag is enough for all levels: a container that was closed is itself a value of its level. */
-static void close_with(struct json_writer *j, char bracket)
+void json_write_close(struct json_writer *j, char bracket)
 {
     buf_putc(j->b, bracket);
     j->comma = true;
 }
 
-void json_write_object_open(struct json_writer *j)
-{
-    open_with(j, '{');
-}
-
-void json_write_object_close(struct json_writer *j)
-{
-    close_with(j, '}');
-}
-
-void json_write_array_open(struct json_writer *j)
-{
-    open_with(j, '[');
-}
-
-void json_write_array_close(struct json_writer *j)
-{
-    close_with(j, ']');
-}
-
-void json_write_key(struct json_writer *j, const char *key)
+struct json_writer *json_write_key(struct json_writer *j, const char *key)
 {
     json_write_key_raw(j, sv_from(key));
+    return j;
 }
 
 void json_write_key_raw(struct json_writer *j, struct sv key)
@@ -91,7 +72,7 @@ static void write_escaped(struct buf *b, struct sv s)
 void json_write_sv(struct json_writer *j, struct sv s)
 {
     if (!s.p) {
-        json_write_null(j);
+        json_write_raw(j, s);
         return;
     }
     write_comma(j);
@@ -108,66 +89,9 @@ void json_write_i64(struct json_writer *j, int64_t v)
     j->comma = true;
 }
 
-void json_write_bool(struct json_writer *j, bool v)
-{
-    json_write_raw(j, v ? SV("true") : SV("false"));
-}
-
-void json_write_null(struct json_writer *j)
-{
-    json_write_raw(j, SV_NONE);
-}
-
 void json_write_time(struct json_writer *j, int64_t wall_us)
 {
     char text[CLOCK_RFC3339_LEN + 1];
     clock_rfc3339(wall_us, text);
     json_write_sv(j, (struct sv){text, CLOCK_RFC3339_LEN});
-}
-
-void json_put_sv(struct json_writer *j, const char *key, struct sv s)
-{
-    json_write_key(j, key);
-    json_write_sv(j, s);
-}
-
-void json_put_str(struct json_writer *j, const char *key, const char *text)
-{
-    json_put_sv(j, key, sv_from(text));
-}
-
-void json_put_raw(struct json_writer *j, const char *key, struct sv json)
-{
-    json_write_key(j, key);
-    json_write_raw(j, json);
-}
-
-void json_put_i64(struct json_writer *j, const char *key, int64_t v)
-{
-    json_write_key(j, key);
-    json_write_i64(j, v);
-}
-
-void json_put_bool(struct json_writer *j, const char *key, bool v)
-{
-    json_write_key(j, key);
-    json_write_bool(j, v);
-}
-
-void json_put_time(struct json_writer *j, const char *key, int64_t wall_us)
-{
-    json_write_key(j, key);
-    json_write_time(j, wall_us);
-}
-
-void json_put_object(struct json_writer *j, const char *key)
-{
-    json_write_key(j, key);
-    json_write_object_open(j);
-}
-
-void json_put_array(struct json_writer *j, const char *key)
-{
-    json_write_key(j, key);
-    json_write_array_open(j);
 }

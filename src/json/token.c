@@ -2,7 +2,9 @@
 /* The two kinds of JSON tokens that need more than a comparison: strings and numbers. */
 #include "json_internal.h"
 
+#include <math.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "parley/base/encode.h"
@@ -10,10 +12,9 @@
 static const char slug_invalid[] = "invalid_json";
 static const char slug_range[] = "number_out_of_range";
 
-static bool set_fault(struct json_fault *fault, const char *slug, size_t at, const char *what)
+static struct json_token refuse(const char *slug, size_t at, const char *why)
 {
-    *fault = (struct json_fault){slug, what, at};
-    return false;
+    return (struct json_token){at, slug, why};
 }
 
 int json_token_hex4(const char *p)
@@ -24,58 +25,49 @@ int json_token_hex4(const char *p)
     return v;
 }
 
-/* Checks the escape at text.p[*at] and moves *at past it. */
-static bool check_escape(struct sv text, size_t *at, struct json_fault *fault)
+/* Moves *at past the escape at text.p[*at]. NULL, or why it is refused. */
+static const char *skip_escape(struct sv text, size_t *at)
 {
     const char *p = text.p + *at;
-    size_t left = text.n - *at;
-    if (left < 2)
-        return set_fault(fault, slug_invalid, text.n, "The text ends inside a string");
-    if (p[1] != 'u') {
-        if (!memchr("\"\\/bfnrt", p[1], 8))
-            return set_fault(fault, slug_invalid, *at, "There is no such escape in JSON");
-        *at += 2;
-        return true;
+    const size_t left = text.n - *at;
+    if (left < 2 || p[1] != 'u') {
+        if (left >= 2 && !memchr("\"\\/bfnrt", p[1], 8))
+            return "There is no such escape in JSON";
+        *at += left < 2 ? 1 : 2;
+        return NULL;
     }
 
-    int c = left >= 6 ? json_token_hex4(p + 2) : -1;
+    const int c = left >= 6 ? json_token_hex4(p + 2) : -1;
     if (c < 0)
-        return set_fault(fault, slug_invalid, *at, "\\u needs four hexadecimal digits");
+        return "\\u needs four hexadecimal digits";
     if (c == 0)
-        return set_fault(fault, slug_invalid, *at, "\\u0000 is not allowed in a string");
+        return "\\u0000 is not allowed in a string";
     if (c < 0xd800 || c > 0xdfff) {
         *at += 6;
-        return true;
+        return NULL;
     }
-    int low = left >= 12 && p[6] == '\\' && p[7] == 'u' ? json_token_hex4(p + 8) : -1;
+    const int low = left >= 12 && p[6] == '\\' && p[7] == 'u' ? json_token_hex4(p + 8) : -1;
     if (c > 0xdbff || low < 0xdc00 || low > 0xdfff)
-        return set_fault(fault, slug_invalid, *at, "A surrogate is not part of a pair");
+        return "A surrogate is not part of a pair";
     *at += 12;
-    return true;
+    return NULL;
 }
 
-bool json_token_string(struct sv text, size_t at, size_t *end, bool *escaped,
-                       struct json_fault *fault)
+struct json_token json_token_string(struct sv text, size_t at)
 {
+    const char *why = NULL;
     size_t i = at + 1;
-    *escaped = false;
-    while (i < text.n) {
-        unsigned char c = (unsigned char)text.p[i];
-        if (c == '"') {
-            *end = i + 1;
-            return true;
-        }
-        if (c < 0x20)
-            return set_fault(fault, slug_invalid, i, "A string contains a control character");
-        if (c == '\\') {
-            *escaped = true;
-            if (!check_escape(text, &i, fault))
-                return false;
-        } else {
+    while (!why && i < text.n && text.p[i] != '"') {
+        if ((unsigned char)text.p[i] < 0x20)
+            why = "A string contains a control character";
+        else if (text.p[i] == '\\')
+            why = skip_escape(text, &i);
+        else
             i++;
-        }
     }
-    return set_fault(fault, slug_invalid, text.n, "The text ends inside a string");
+    if (!why && i == text.n)
+        why = "The text ends inside a string";
+    return why ? refuse(slug_invalid, i, why) : (struct json_token){.end = i + 1};
 }
 
 static bool is_digit_at(struct sv s, size_t at)
@@ -100,82 +92,41 @@ static bool integer_fits(struct sv token)
     return sv_to_u64(token, &positive);
 }
 
-enum { LEADING = 20, EXPONENT_CAP = 100000 };
-
-/* A number in the form d.ddd… × 10^exponent with d != 0. */
-struct scientific {
-    char digits[LEADING]; /* the leading ones, filled up with '0' */
-    size_t n;             /* 0: the number is zero */
-    long exponent;
-};
-
-static struct scientific to_scientific(struct sv token)
-{
-    struct scientific s = {.n = 0, .exponent = 0};
-    long point = 0; /* after the decimal point, the last digit's weight is 10^point */
-    bool fraction = false;
-    size_t i = token.p[0] == '-';
-    memset(s.digits, '0', sizeof(s.digits));
-    for (; i < token.n && token.p[i] != 'e' && token.p[i] != 'E'; i++) {
-        if (token.p[i] == '.') {
-            fraction = true;
-            continue;
-        }
-        if (fraction)
-            point--;
-        if (s.n == 0 && token.p[i] == '0')
-            continue;
-        if (s.n == 0)
-            s.exponent = point;
-        else if (!fraction)
-            s.exponent++;
-        if (s.n < LEADING)
-            s.digits[s.n++] = token.p[i];
-    }
-    if (i == token.n)
-        return s;
-
-    bool negative = token.p[++i] == '-';
-    if (negative || token.p[i] == '+')
-        i++;
-    long written = 0;
-    for (; i < token.n; i++)
-        if (written < EXPONENT_CAP)
-            written = written * 10 + (token.p[i] - '0');
-    s.exponent += negative ? -written : written;
-    return s;
-}
+/* The largest exponent of a zero: jsonb overflows from 2^30 - 1 on. */
+enum { ZERO_EXPONENT_MIN = -324, ZERO_EXPONENT_MAX = 100000 };
 
 /*
- * Whether a double can hold a number with a fraction or an exponent. Not strtod(3): its decimal
- * point depends on the locale. The first value that rounds to infinity is 2^1024 - 2^970 =
- * 1.79769313486231580793…e308, so twenty digits decide. Below 10^-324 every number rounds to zero;
- * such numbers are refused because PostgreSQL writes them out in full: nine bytes would become
- * 16,000. Zeros with a huge exponent are refused too: jsonb overflows from 2^30 - 1 on.
+ * Whether a double can hold a number with a fraction or an exponent: neither infinite, nor zero
+ * although it has another digit. PostgreSQL writes numbers out in full: the nine bytes of 1e-16000
+ * would become 16,000. So would a zero's, which is why its exponent is bounded too. strtod(3) reads
+ * JSON's numbers, since parley sets no locale.
  */
 static bool double_holds(struct sv token)
 {
-    struct scientific s = to_scientific(token);
-    if (s.exponent < -324)
-        return false;
-    if (s.n == 0)
-        return s.exponent <= EXPONENT_CAP;
-    if (s.exponent < 308)
-        return true;
-    return s.exponent == 308 && memcmp(s.digits, "17976931348623158079", LEADING) < 0;
+    char text[JSON_DOC_NUMBER_MAX + 1];
+    memcpy(text, token.p, token.n);
+    text[token.n] = '\0';
+    const double v = strtod(text, NULL);
+    if (v != 0)
+        return isfinite(v);
+    const char *e = strpbrk(text, "eE");
+    const char *first_digit = strpbrk(text, "123456789");
+    const long exponent = e ? strtol(e + 1, NULL, 10) : 0;
+    return (!first_digit || (e && first_digit > e)) && exponent >= ZERO_EXPONENT_MIN &&
+           exponent <= ZERO_EXPONENT_MAX;
 }
 
-bool json_token_number(struct sv text, size_t at, size_t *end, struct json_fault *fault)
+struct json_token json_token_number(struct sv text, size_t at)
 {
     size_t i = at + (text.p[at] == '-');
     bool integer = true;
     if (!is_digit_at(text, i))
-        return set_fault(fault, slug_invalid, i, "A digit is missing in a number");
+        return refuse(slug_invalid, i, "A digit is missing in a number");
     i = text.p[i] == '0' ? i + 1 : skip_digits(text, i);
     if (i < text.n && text.p[i] == '.') {
         integer = false;
         if (!is_digit_at(text, ++i))
-            return set_fault(fault, slug_invalid, i, "A digit is missing after a decimal point");
+            return refuse(slug_invalid, i, "A digit is missing after a decimal point");
         i = skip_digits(text, i);
     }
     if (i < text.n && (text.p[i] == 'e' || text.p[i] == 'E')) {
@@ -184,17 +135,16 @@ bool json_token_number(struct sv text, size_t at, size_t *end, struct json_fault
         if (i < text.n && (text.p[i] == '+' || text.p[i] == '-'))
             i++;
         if (!is_digit_at(text, i))
-            return set_fault(fault, slug_invalid, i, "A digit is missing in an exponent");
+            return refuse(slug_invalid, i, "A digit is missing in an exponent");
         i = skip_digits(text, i);
     }
 
     struct sv token = {text.p + at, i - at};
     if (token.n > JSON_DOC_NUMBER_MAX)
-        return set_fault(fault, slug_range, at, "A number has more than 1000 characters");
+        return refuse(slug_range, at, "A number has more than 1000 characters");
     if (integer && !integer_fits(token))
-        return set_fault(fault, slug_range, at, "An integer is outside -2^63 to 2^64-1");
+        return refuse(slug_range, at, "An integer is outside -2^63 to 2^64-1");
     if (!integer && !double_holds(token))
-        return set_fault(fault, slug_range, at, "A number is outside the range of a double");
-    *end = i;
-    return true;
+        return refuse(slug_range, at, "A number is outside the range of a double");
+    return (struct json_token){.end = i};
 }

@@ -24,27 +24,20 @@ static size_t take_unicode(struct sv *s, char out[4])
         c = 0x10000 + ((c - 0xd800) << 10) + ((uint32_t)json_token_hex4(s->p + 8) - 0xdc00);
         taken = 12;
     }
-    s->p += taken;
-    s->n -= taken;
+    sv_skip(s, taken);
     return write_utf8(c, out);
 }
 
 size_t json_unescape_next(struct sv *s, char out[4])
 {
-    size_t taken = 2;
-    if (s->p[0] != '\\') {
-        /* UTF-8 is copied byte by byte. */
-        out[0] = s->p[0];
-        taken = 1;
-    } else {
-        static const char letters[] = "bfnrt", meant[] = "\b\f\n\r\t";
-        if (s->p[1] == 'u')
-            return take_unicode(s, out);
-        const char *letter = memchr(letters, s->p[1], sizeof(letters) - 1);
-        out[0] = letter ? meant[letter - letters] : s->p[1];
-    }
-    s->p += taken;
-    s->n -= taken;
+    static const char letters[] = "bfnrt", meant[] = "\b\f\n\r\t";
+    const bool escape = s->p[0] == '\\';
+    if (escape && s->p[1] == 'u')
+        return take_unicode(s, out);
+    const char *letter = escape ? memchr(letters, s->p[1], sizeof(letters) - 1) : NULL;
+    /* UTF-8 is copied byte by byte. */
+    out[0] = letter ? meant[letter - letters] : s->p[escape];
+    sv_skip(s, escape ? 2 : 1);
     return 1;
 }
 
@@ -52,34 +45,12 @@ bool json_unescape_eq(struct sv body, struct sv name)
 {
     while (body.n > 0) {
         char c[4];
-        size_t n = json_unescape_next(&body, c);
-        if (n > name.n || memcmp(name.p, c, n) != 0)
+        const struct sv next = {c, json_unescape_next(&body, c)};
+        if (!sv_starts_with(name, next))
             return false;
-        name.p += n;
-        name.n -= n;
+        sv_skip(&name, next.n);
     }
     return name.n == 0;
-}
-
-/* The result is never longer than body: no escape is shorter than its character in UTF-8. */
-static size_t unescape_into(struct sv body, char *out)
-{
-    size_t n = 0;
-    while (body.n > 0) {
-        const char *escape = memchr(body.p, '\\', body.n);
-        size_t plain = escape ? (size_t)(escape - body.p) : body.n;
-        memcpy(out + n, body.p, plain);
-        n += plain;
-        body.p += plain;
-        body.n -= plain;
-        if (body.n > 0) {
-            char c[4];
-            size_t len = json_unescape_next(&body, c);
-            memcpy(out + n, c, len);
-            n += len;
-        }
-    }
-    return n;
 }
 
 enum err json_unescape_dup(struct request_ctx *ctx, struct sv body, struct sv *out)
@@ -90,6 +61,9 @@ enum err json_unescape_dup(struct request_ctx *ctx, struct sv body, struct sv *o
     char *p = arena_alloc(ctx->arena, body.n);
     if (!p)
         return ctx_nomem(ctx);
-    *out = (struct sv){p, unescape_into(body, p)};
+    /* The result is never longer than body: no escape is shorter than its character in UTF-8. */
+    *out = (struct sv){p, 0};
+    while (body.n > 0)
+        out->n += json_unescape_next(&body, p + out->n);
     return ERR_NONE;
 }

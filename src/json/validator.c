@@ -95,26 +95,13 @@ static struct sv take_until(struct scan *s, size_t end)
     return token;
 }
 
-static enum err read_string(struct scan *s, struct sv *raw, bool *escaped)
+static enum err read_token(struct scan *s, struct json_token token, struct sv *raw)
 {
-    struct json_fault fault;
-    size_t end = 0;
-    if (!json_token_string(s->text, s->at, &end, escaped, &fault))
-        return fail_parse(s, fault.slug, fault.what, fault.at);
-    if (s->bad_utf8 < end)
+    if (token.why)
+        return fail_parse(s, token.slug, token.why, token.end);
+    if (s->bad_utf8 < token.end)
         return fail_parse(s, "invalid_utf8", "", s->bad_utf8);
-    *raw = take_until(s, end);
-    return ERR_NONE;
-}
-
-static enum err read_number(struct scan *s, struct json_node *node)
-{
-    struct json_fault fault;
-    size_t end = 0;
-    if (!json_token_number(s->text, s->at, &end, &fault))
-        return fail_parse(s, fault.slug, fault.what, fault.at);
-    node->type = JSON_IS_NUMBER;
-    node->raw = take_until(s, end);
+    *raw = take_until(s, token.end);
     return ERR_NONE;
 }
 
@@ -199,7 +186,7 @@ static enum err begin_value(struct scan *s, enum state *state)
         return open_container(s, node, JSON_IS_ARRAY);
     case '"':
         node->type = JSON_IS_STRING;
-        return read_string(s, &node->raw, &node->escaped);
+        return read_token(s, json_token_string(s->text, s->at), &node->raw);
     case 't':
         return read_literal(s, node, JSON_IS_TRUE, SV("true"));
     case 'f':
@@ -207,9 +194,10 @@ static enum err begin_value(struct scan *s, enum state *state)
     case 'n':
         return read_literal(s, node, JSON_IS_NULL, SV("null"));
     default:
-        if (c == '-' || (c >= '0' && c <= '9'))
-            return read_number(s, node);
-        return fail_syntax(s, "A value is expected");
+        if (c != '-' && (c < '0' || c > '9'))
+            return fail_syntax(s, "A value is expected");
+        node->type = JSON_IS_NUMBER;
+        return read_token(s, json_token_number(s->text, s->at), &node->raw);
     }
 }
 
@@ -217,12 +205,11 @@ static enum err begin_value(struct scan *s, enum state *state)
 static enum err begin_member(struct scan *s)
 {
     struct sv raw = SV_NONE;
-    bool escaped = false;
     innermost(s)->key = SV_NONE;
     skip_space(s);
     if (!is_at(s, '"'))
         return fail_syntax(s, "A member's name in double quotes is expected");
-    TRY(read_string(s, &raw, &escaped));
+    TRY(read_token(s, json_token_string(s->text, s->at), &raw));
     innermost(s)->key = (struct sv){raw.p + 1, raw.n - 2};
     skip_space(s);
     if (!is_at(s, ':'))

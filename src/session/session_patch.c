@@ -74,7 +74,7 @@ static enum err encode_state(struct request_ctx *ctx, const struct session *sess
 
 static enum err decode_string(struct request_ctx *ctx, struct sv raw, struct sv *out)
 {
-    const struct json_node node = {.type = JSON_IS_STRING, .escaped = true, .raw = raw};
+    const struct json_node node = {.type = JSON_IS_STRING, .raw = raw};
     *out = SV_NONE;
     return raw.p && raw.p[0] == '"' ? json_doc_string(ctx, &node, out) : ERR_NONE;
 }

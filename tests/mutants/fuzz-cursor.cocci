@@ -2,8 +2,8 @@
 // Test: fuzz cursor
 // In: src/http/cursor.c
 
-@@ expression h; identifier owner; @@
+@@ expression parts, n, digest; @@
 checksum_of(...) { <...
-- hash_part(h, owner.p, owner.n);
-+ (void)owner;
+- sha256_parts(parts, n, digest)
++ sha256_parts(parts, n - 1, digest) /* the owner is the last */
 ...> }

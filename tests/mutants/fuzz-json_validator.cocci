@@ -3,7 +3,7 @@
 // In: src/json/validator.c
 
 @@ expression s, end; @@
-read_string(...) { <...
+read_token(...) { <...
 - s->bad_utf8 < end
 + false
 ...> }

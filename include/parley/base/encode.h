@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Numbers and bytes as text and in byte order. Only base64url_write adds a NUL. */
+/* Numbers and bytes as text and in byte order, and hashes. Only base64url_write adds a NUL. */
 #ifndef PARLEY_BASE_ENCODE_H
 #define PARLEY_BASE_ENCODE_H
 
@@ -10,7 +10,7 @@
 #include "parley/base/err.h"
 #include "parley/base/sv.h"
 
-enum { HEX_U64_LEN = 16, BE_U64_LEN = 8, JSON_ESCAPE_MAX = 6 };
+enum { HEX_U64_LEN = 16, BE_U64_LEN = 8, JSON_ESCAPE_MAX = 6, SHA256_LEN = 32 };
 /* Characters that n bytes take as base64url without padding (RFC 4648, section 5). */
 #define BASE64URL_LEN(n) (((n)*4 + 2) / 3)
 
@@ -34,5 +34,8 @@ uint64_t be_read(const unsigned char in[BE_U64_LEN]);
 void base64url_write(const void *bytes, size_t n, char *out);
 /* False unless text stands for exactly n bytes. More than one text may stand for the same bytes. */
 MUSTCHECK bool base64url_read(struct sv text, void *out, size_t n);
+
+/* The SHA-256 of n texts, each after its length, so that no two lists give the same bytes. */
+void sha256_parts(const struct sv *parts, size_t n, unsigned char out[SHA256_LEN]);
 
 #endif

@@ -29,11 +29,12 @@ struct sv {
 
 struct sv sv_from(const char *cstr); /* borrowed; NULL gives SV_NONE */
 bool sv_eq(struct sv a, struct sv b);
-bool sv_eq_nocase(struct sv a, struct sv b); /* ASCII only */
+bool sv_eq_nocase(struct sv a, struct sv b); /* of ASCII letters; b has no NUL */
 /* Whether s has only A-Z a-z 0-9 and the characters of more. */
 bool sv_all_of(struct sv s, const char *more);
 bool sv_starts_with(struct sv s, struct sv prefix);
-struct sv sv_trim(struct sv s); /* spaces and tabs on both sides */
+void sv_skip(struct sv *s, size_t n); /* the first n bytes, of at least n */
+struct sv sv_trim(struct sv s);       /* spaces and tabs on both sides */
 /* Cuts *s at the first c: returns the text before it, and leaves the text after it in *s. Without a
  * c it returns all, and leaves SV_NONE. */
 struct sv sv_cut(struct sv *s, char c);

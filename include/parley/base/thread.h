@@ -11,8 +11,6 @@
  * The signals of the thread's own faults (SIGSEGV and the like) are not blocked. */
 int thread_start(pthread_t *out, const pthread_attr_t *attr, void *(*run)(void *), void *arg);
 
-/* Initializes c for thread_cond_wait. */
-void thread_cond_init(pthread_cond_t *c);
 /* Call it under the lock. until_us: by clock_mono_us. False: the time is over. */
 bool thread_cond_wait(pthread_cond_t *c, pthread_mutex_t *lock, int64_t until_us);
 

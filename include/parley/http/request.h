@@ -78,4 +78,10 @@ MUSTCHECK enum err http_param_i64(struct request_ctx *ctx, const struct http_req
 MUSTCHECK enum err http_params_only(struct request_ctx *ctx, const struct http_request *req,
                                     const struct names *known);
 
+/* The fingerprint of a request that carries an Idempotency-Key (draft-ietf-httpapi-idempotency-key-
+ * header-07, section 2.4), SHA256_LEN bytes in the arena. Two requests with one key are the same if
+ * and only if their fingerprints are equal: they have the same method, target, user and body. */
+MUSTCHECK enum err http_fingerprint(struct request_ctx *ctx, const struct http_request *req,
+                                    struct sv *out);
+
 #endif

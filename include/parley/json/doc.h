@@ -35,8 +35,7 @@ enum json_value_type {
 
 struct json_node {
     enum json_value_type type;
-    bool escaped; /* string: it has a backslash, so its value is not its text */
-    bool key_escaped;
+    bool key_escaped;  /* it has a backslash, so the name is not its text */
     struct sv raw;     /* the value's text as sent: strings with quotes, containers with brackets */
     struct sv key;     /* in an object: the member's name without quotes, still escaped */
     uint32_t children; /* members or elements */

@@ -23,11 +23,9 @@ enum json_field_type {
     JSON_ANY     /* const struct json_node * */
 };
 
-enum { JSON_FIELDS_MAX = 32 };
-
 enum json_field_flags {
     JSON_REQUIRED = 1,
-    JSON_NULLABLE = 2 /* null is allowed: see json_seen */
+    JSON_NULLABLE = 2 /* null is allowed, and leaves the target as it is */
 };
 
 struct json_field {
@@ -36,12 +34,6 @@ struct json_field {
     unsigned flags;
     size_t offset;    /* of the target in the caller's struct */
     int64_t min, max; /* both 0: no bound */
-};
-
-/* Bit i: the table's field i was present; was null. Tables have at most JSON_FIELDS_MAX fields. A
- * null that is allowed does not change the target; JSON_ANY takes it as any other value. */
-struct json_seen {
-    uint32_t given, null;
 };
 
 /* An object of a document that is read, and where it stands there, for errors: "" at the top,
@@ -53,12 +45,12 @@ struct json_input {
     const char *path;
 };
 
-/* Reads the object into the struct at into, which the caller has filled with defaults. seen may be
- * NULL. */
+/* Reads the object into the struct at into, which the caller has filled with defaults. JSON_ANY
+ * takes a null as any other value. */
 MUSTCHECK enum err json_read_object(const struct json_input *in, const struct json_field *fields,
-                                    size_t n_fields, void *into, struct json_seen *seen);
+                                    size_t n_fields, void *into);
 /* The same; other members are ignored. */
 MUSTCHECK enum err json_read_members(const struct json_input *in, const struct json_field *fields,
-                                     size_t n_fields, void *into, struct json_seen *seen);
+                                     size_t n_fields, void *into);
 
 #endif

@@ -17,30 +17,33 @@ struct json_writer {
 };
 
 void json_write_init(struct json_writer *j, struct buf *b);
-void json_write_object_open(struct json_writer *j);
-void json_write_object_close(struct json_writer *j);
-void json_write_array_open(struct json_writer *j);
-void json_write_array_close(struct json_writer *j);
-/* Names the next value. key: ASCII that needs no escape. */
-void json_write_key(struct json_writer *j, const char *key);
+/* bracket: '{' or '[', and '}' or ']'. */
+void json_write_open(struct json_writer *j, char bracket);
+void json_write_close(struct json_writer *j, char bracket);
+#define json_write_object_open(j)  json_write_open(j, '{')
+#define json_write_object_close(j) json_write_close(j, '}')
+#define json_write_array_open(j)   json_write_open(j, '[')
+#define json_write_array_close(j)  json_write_close(j, ']')
+/* Names the next value. key: ASCII that needs no escape. Returns j. */
+struct json_writer *json_write_key(struct json_writer *j, const char *key);
 /* The same for a name that is escaped already, as in struct json_node. */
 void json_write_key_raw(struct json_writer *j, struct sv key);
 void json_write_sv(struct json_writer *j, struct sv s);     /* absent: null */
 void json_write_raw(struct json_writer *j, struct sv json); /* valid JSON text; absent: null */
 void json_write_i64(struct json_writer *j, int64_t v);
-void json_write_bool(struct json_writer *j, bool v);
-void json_write_null(struct json_writer *j);
+#define json_write_bool(j, v) json_write_raw(j, (v) ? SV("true") : SV("false"))
+#define json_write_null(j)    json_write_raw(j, SV_NONE)
 void json_write_time(struct json_writer *j, int64_t wall_us); /* see clock_rfc3339 */
 
 /* A whole member: its key, and its value as above. */
-void json_put_sv(struct json_writer *j, const char *key, struct sv s);
-void json_put_str(struct json_writer *j, const char *key, const char *text); /* NULL: null */
-void json_put_raw(struct json_writer *j, const char *key, struct sv json);
-void json_put_i64(struct json_writer *j, const char *key, int64_t v);
-void json_put_bool(struct json_writer *j, const char *key, bool v);
-void json_put_time(struct json_writer *j, const char *key, int64_t wall_us);
+#define json_put_sv(j, key, s)     json_write_sv(json_write_key(j, key), s)
+#define json_put_str(j, key, text) json_write_sv(json_write_key(j, key), sv_from(text))
+#define json_put_raw(j, key, json) json_write_raw(json_write_key(j, key), json)
+#define json_put_i64(j, key, v)    json_write_i64(json_write_key(j, key), v)
+#define json_put_bool(j, key, v)   json_write_bool(json_write_key(j, key), v)
+#define json_put_time(j, key, us)  json_write_time(json_write_key(j, key), us)
 /* The caller closes these. */
-void json_put_object(struct json_writer *j, const char *key);
-void json_put_array(struct json_writer *j, const char *key);
+#define json_put_object(j, key) json_write_object_open(json_write_key(j, key))
+#define json_put_array(j, key)  json_write_array_open(json_write_key(j, key))
 
 #endif

@@ -3,7 +3,6 @@
 #include "handler.h"
 
 #include "parley/base/utf8.h"
-#include "parley/http/fingerprint.h"
 
 enum err api_session_id(struct request_ctx *ctx, const char *name, struct sv *id)
 {

@@ -22,7 +22,7 @@ static enum err read_ttl(const struct json_input *body, const struct json_node *
     if (!node || node->type == JSON_IS_NULL)
         return ERR_NONE;
     if (node->type == JSON_IS_OBJECT)
-        TRY(json_read_members(&in, fields, ARRAY_LEN(fields), &ttl, NULL));
+        TRY(json_read_members(&in, fields, ARRAY_LEN(fields), &ttl));
     if (!sv_eq(ttl.strategy, SV("delete")))
         return api_bad_field(&in, "strategy", "must be delete, the only strategy of parley.");
     if (ttl.minutes->type != JSON_IS_NUMBER)
@@ -45,7 +45,7 @@ static enum err read_update(const struct json_input *update, struct langgraph_va
         {"values", JSON_ANY, 0, offsetof(struct superstep, values), 0, 0},
         {"command", JSON_ANY, 0, offsetof(struct superstep, command), 0, 0}};
     char path[128];
-    TRY(json_read_members(update, fields, ARRAY_LEN(fields), &b, NULL));
+    TRY(json_read_members(update, fields, ARRAY_LEN(fields), &b));
     if (b.command && b.command->type != JSON_IS_NULL)
         return api_bad_field(update, "command", "is for graphs, and parley runs none.");
     snprintf(path, sizeof(path), "%s.values", update->path);
@@ -67,7 +67,7 @@ static enum err read_supersteps(const struct json_input *body, const struct json
             return ctx_fault(body->ctx, ERR_TIMEOUT, "no time is left for the supersteps");
         snprintf(path, sizeof(path), "supersteps[%zu]", i);
         in.node = step;
-        TRY(json_read_members(&in, fields, 1, &updates, NULL));
+        TRY(json_read_members(&in, fields, 1, &updates));
         in.node = json_doc_first(body->doc, updates);
         for (size_t k = 0; in.node; k++, in.node = json_doc_next(body->doc, in.node)) {
             snprintf(path, sizeof(path), "supersteps[%zu].updates[%zu]", i, k);
@@ -94,7 +94,7 @@ enum { PATCH_FIELDS = 2 };
 static enum err read_thread(const struct json_input *body, size_t n_fields, struct thread_body *b,
                             int64_t *ttl_seconds)
 {
-    TRY(json_read_members(body, thread_fields, n_fields, b, NULL));
+    TRY(json_read_members(body, thread_fields, n_fields, b));
     TRY(api_check_metadata(body, b->metadata));
     return read_ttl(body, b->ttl, ttl_seconds);
 }
@@ -151,7 +151,7 @@ static enum err read_checkpoint_id(const struct json_input *body,
         {"checkpoint_id", JSON_STRING, JSON_NULLABLE, offsetof(struct named, id), 0, 0},
         {"checkpoint_ns", JSON_STRING, JSON_NULLABLE, offsetof(struct named, ns), 0, 0}};
     const struct json_input in = {body->ctx, body->doc, checkpoint, "checkpoint"};
-    TRY(json_read_members(&in, fields, ARRAY_LEN(fields), &c, NULL));
+    TRY(json_read_members(&in, fields, ARRAY_LEN(fields), &c));
     *id = c.ns.n > 0 ? SV("none") : c.id;
     return ERR_NONE;
 }
@@ -161,7 +161,7 @@ enum err langgraph_read_checkpoint(const struct json_input *body, struct sv *id)
     static const struct json_field fields[] = {{"checkpoint", JSON_OBJECT, JSON_REQUIRED, 0, 0, 0}};
     const struct json_node *checkpoint = NULL;
     *id = SV_NONE;
-    TRY(json_read_members(body, fields, 1, &checkpoint, NULL));
+    TRY(json_read_members(body, fields, 1, &checkpoint));
     return read_checkpoint_id(body, checkpoint, id);
 }
 
@@ -176,7 +176,7 @@ enum err langgraph_read_update(const struct json_input *body, struct langgraph_v
         {"values", JSON_ANY, 0, offsetof(struct state, values), 0, 0},
         {"checkpoint", JSON_OBJECT, JSON_NULLABLE, offsetof(struct state, checkpoint), 0, 0},
         {"checkpoint_id", JSON_STRING, JSON_NULLABLE, offsetof(struct state, id), 0, 0}};
-    TRY(json_read_members(body, fields, ARRAY_LEN(fields), &b, NULL));
+    TRY(json_read_members(body, fields, ARRAY_LEN(fields), &b));
     if (b.checkpoint)
         TRY(read_checkpoint_id(body, b.checkpoint, &b.id));
     *checkpoint = b.id;

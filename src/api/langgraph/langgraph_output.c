@@ -90,7 +90,7 @@ static void put_checkpoint(struct json_writer *j, const char *key, struct sv thr
     json_put_object(j, key);
     json_put_sv(j, "thread_id", thread_id);
     json_put_sv(j, "checkpoint_ns", SV(""));
-    json_put_sv(j, "checkpoint_id", (struct sv){id, UUID_LEN});
+    json_put_sv(j, "checkpoint_id", ((struct sv){id, UUID_LEN}));
     if (map)
         json_put_raw(j, "checkpoint_map", SV_NONE);
     json_write_object_close(j);

@@ -110,7 +110,7 @@ static enum err read_query(struct api_call *c, size_t n_fields, struct session_q
                             .limit = LIMIT_DEFAULT};
     *q = (struct session_query){.user = c->precondition.user};
     /* An unknown filter is refused: ignored, it would find every thread. */
-    TRY(json_read_object(&c->body, search_fields, n_fields, &b, NULL));
+    TRY(json_read_object(&c->body, search_fields, n_fields, &b));
     if (b.values && json_doc_member(&c->doc, b.values, SV("messages")))
         return api_bad_field(&c->body, "values.messages", "cannot be searched.");
     if (b.ids)

@@ -66,14 +66,14 @@ static enum err read_constructed(const struct json_input *in, struct sent_messag
         {"kwargs", JSON_OBJECT, JSON_REQUIRED, offsetof(struct constructed, kwargs), 0, 0}};
     char path[128];
     snprintf(path, sizeof(path), "%s.kwargs", in->path);
-    TRY(json_read_members(in, fields, ARRAY_LEN(fields), &c, NULL));
+    TRY(json_read_members(in, fields, ARRAY_LEN(fields), &c));
     const struct json_node *name = json_doc_first(in->doc, c.id);
     while (json_doc_next(in->doc, name))
         name = json_doc_next(in->doc, name);
     if (name->type != JSON_IS_STRING)
         return api_bad_field(in, "id", "must end in the name of a class.");
     const struct json_input kwargs = {in->ctx, in->doc, c.kwargs, path};
-    TRY(json_read_members(&kwargs, sent_fields, ARRAY_LEN(sent_fields), out, NULL));
+    TRY(json_read_members(&kwargs, sent_fields, ARRAY_LEN(sent_fields), out));
     out->body = c.kwargs;
     return json_doc_string(in->ctx, name, &out->type);
 }
@@ -84,7 +84,7 @@ static enum err read_parts(const struct json_input *in, struct sent_message *out
     TRY(json_doc_member(in->doc, in->node, SV("lc")) &&
                 json_doc_member(in->doc, in->node, SV("kwargs"))
             ? read_constructed(in, out)
-            : json_read_members(in, sent_fields, ARRAY_LEN(sent_fields), out, NULL));
+            : json_read_members(in, sent_fields, ARRAY_LEN(sent_fields), out));
     out->type = type_of_class(out->type);
     return api_message_id(in, "id", &out->id);
 }

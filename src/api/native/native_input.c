@@ -36,7 +36,7 @@ static enum err check_message(const struct json_input *in, const struct message_
 static enum err read_message(const struct json_input *in, struct session_message_draft *out)
 {
     struct message_body m = {.type = SV("message")};
-    TRY(json_read_object(in, message_fields, ARRAY_LEN(message_fields), &m, NULL));
+    TRY(json_read_object(in, message_fields, ARRAY_LEN(message_fields), &m));
     TRY(api_message_id(in, "message_id", &m.message_id));
     TRY(check_message(in, &m));
     TRY(api_check_metadata(in, m.metadata));
@@ -57,7 +57,7 @@ enum err native_read_messages(const struct json_input *body, struct session_appe
     const struct json_node *list = body->node;
     *single = json_doc_member(body->doc, body->node, SV("messages")) == NULL;
     if (!*single)
-        TRY(json_read_object(body, fields, ARRAY_LEN(fields), &list, NULL));
+        TRY(json_read_object(body, fields, ARRAY_LEN(fields), &list));
     return api_read_drafts(body, list, *single ? "" : "messages", read_message, &out->messages,
                            &out->n_messages);
 }
@@ -102,7 +102,7 @@ static enum err check_session(const struct json_input *body, struct members *b, 
 enum err native_read_draft(const struct json_input *body, struct sv id, struct session_draft *out)
 {
     struct members b = {.language = SV("en"), .expiry = SV("sliding")};
-    TRY(json_read_object(body, session_fields, ARRAY_LEN(session_fields), &b, NULL));
+    TRY(json_read_object(body, session_fields, ARRAY_LEN(session_fields), &b));
     TRY(check_session(body, &b, id));
     TRY(api_check_metadata(body, b.metadata));
     *out = (struct session_draft){.session_id = id.p ? id : b.session_id,
@@ -118,9 +118,6 @@ enum err native_read_draft(const struct json_input *body, struct sv id, struct s
                  : ERR_NONE;
 }
 
-/* Positions in patch_fields. */
-enum { PATCH_USER, PATCH_LANGUAGE, PATCH_TTL, PATCH_CONTEXT, PATCH_METADATA };
-
 static const struct json_field patch_fields[] = {
     {"user_id", JSON_STRING, JSON_NULLABLE, offsetof(struct members, user_id), 1, API_USER_MAX},
     {"language", JSON_STRING, JSON_NULLABLE, offsetof(struct members, language), 1, LANGUAGE_MAX},
@@ -128,30 +125,26 @@ static const struct json_field patch_fields[] = {
     {"context", JSON_OBJECT, JSON_NULLABLE, offsetof(struct members, context), 0, 0},
     {"metadata", JSON_OBJECT, JSON_NULLABLE, offsetof(struct members, metadata), 0, 0}};
 
-static struct sv object_patch(const struct json_seen *seen, int field, const struct json_node *node)
+static struct sv member_of(const struct json_input *body, const char *name)
 {
-    if (seen->null & (1u << field))
-        return SV("null");
-    return node ? node->raw : SV_NONE;
+    const struct json_node *member = json_doc_member(body->doc, body->node, sv_from(name));
+    return member ? member->raw : SV_NONE;
 }
 
 /* In a merge patch null removes a member; for these fields that brings the default back. */
 enum err native_read_patch(const struct json_input *body, struct session_patch *out)
 {
     struct members b = {.language = SV("en"), .expiry = SV("sliding")};
-    struct json_seen seen;
-    TRY(json_read_object(body, patch_fields, ARRAY_LEN(patch_fields), &b, &seen));
-    if (seen.null & (1u << PATCH_LANGUAGE))
-        b.language = SV("en");
+    TRY(json_read_object(body, patch_fields, ARRAY_LEN(patch_fields), &b));
     TRY(check_session(body, &b, SV_NONE));
     TRY(api_check_metadata(body, b.metadata));
-    *out = (struct session_patch){.has_user_id = seen.given & (1u << PATCH_USER),
-                                  .has_language = seen.given & (1u << PATCH_LANGUAGE),
-                                  .has_ttl = seen.given & (1u << PATCH_TTL),
+    *out = (struct session_patch){.has_user_id = member_of(body, "user_id").p,
+                                  .has_language = member_of(body, "language").p,
+                                  .has_ttl = member_of(body, "ttl_seconds").p,
                                   .user_id = b.user_id,
                                   .language = b.language,
                                   .ttl_seconds = b.ttl_seconds,
-                                  .context = object_patch(&seen, PATCH_CONTEXT, b.context),
-                                  .metadata = object_patch(&seen, PATCH_METADATA, b.metadata)};
+                                  .context = member_of(body, "context"),
+                                  .metadata = member_of(body, "metadata")};
     return ERR_NONE;
 }

@@ -20,15 +20,12 @@ static enum err write_context(struct request_ctx *ctx, struct sv body, struct sv
 
 enum err openai_read_body(const struct json_input *in, struct openai_body *out)
 {
-    enum { ITEMS, METADATA };
     static const struct json_field fields[] = {
-        [ITEMS] = {"items", JSON_ARRAY, JSON_NULLABLE, offsetof(struct openai_body, items), 0, 0},
-        [METADATA] = {"metadata", JSON_OBJECT, JSON_NULLABLE,
-                      offsetof(struct openai_body, metadata), 0, 0}};
-    struct json_seen seen;
+        {"items", JSON_ARRAY, JSON_NULLABLE, offsetof(struct openai_body, items), 0, 0},
+        {"metadata", JSON_OBJECT, JSON_NULLABLE, offsetof(struct openai_body, metadata), 0, 0}};
     *out = (struct openai_body){.items = NULL};
-    TRY(json_read_members(in, fields, ARRAY_LEN(fields), out, &seen));
-    out->metadata_given = seen.given & (1u << METADATA);
+    TRY(json_read_members(in, fields, ARRAY_LEN(fields), out));
+    out->metadata_given = json_doc_member(in->doc, in->node, SV("metadata"));
     TRY(api_check_metadata(in, out->metadata));
     return write_context(in->ctx, in->node->raw, &out->context);
 }
@@ -51,7 +48,7 @@ static enum err read_item(const struct json_input *in, struct session_message_dr
     static const char *const own[] = {"id", "type", "role", "content", NULL};
     static const char *const own_of_others[] = {"id", "type", NULL};
     struct item item = {.type = SV("message")};
-    TRY(json_read_members(in, item_fields, OTHER_FIELDS, &item, NULL));
+    TRY(json_read_members(in, item_fields, OTHER_FIELDS, &item));
     TRY(api_message_id(in, "id", &item.id));
     TRY(api_check_name(in, "type", item.type));
     if (sv_eq(item.type, SV("item_reference")))
@@ -59,7 +56,7 @@ static enum err read_item(const struct json_input *in, struct session_message_dr
             in, "type", "may not be item_reference: parley adds items, not references to them.");
     const bool message = sv_eq(item.type, SV("message"));
     if (message) {
-        TRY(json_read_members(in, item_fields, ARRAY_LEN(item_fields), &item, NULL));
+        TRY(json_read_members(in, item_fields, ARRAY_LEN(item_fields), &item));
         TRY(api_check_name(in, "role", item.role));
         TRY(api_check_content(in, item.content));
     }

@@ -35,8 +35,8 @@ static bool same_string(struct request_ctx *ctx, const struct json_node *node,
 
 enum err json_name(struct request_ctx *ctx, const struct json_node *member, struct sv *out)
 {
-    struct json_node name = {.type = JSON_IS_STRING, .escaped = member->key_escaped};
-    name.raw = (struct sv){member->key.p - 1, member->key.n + 2};
+    const struct json_node name = {.type = JSON_IS_STRING,
+                                   .raw = {member->key.p - 1, member->key.n + 2}};
     return json_doc_string(ctx, &name, out);
 }
 

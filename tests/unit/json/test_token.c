@@ -52,14 +52,14 @@ TEST(doubles_at_their_bounds)
 {
     expect("1.7976931348623157e308 -1.7976931348623157E+308 1.7976931348623158e308 "
            "0.00017976931348623157e312 17976931348623157.0e292 9.9e307 "
-           "5e-324 1e-324 0e-324 0.0e-324 0.0e-300 "
+           "5e-324 2.5e-324 0e-324 0.0e-324 0.0e-300 "
            "0e400 0e100000 -0.000E+100000 0.000 -0.0 1.0 1e0 1e+00000000000000000001 "
            "0.00000000000000000000000000000000000000000000000001e350 "
            "100000000000000000000000000000.0",
            "");
     expect("1.797693134862315808e308 1.7976931348623159e308 2e308 1e309 -1e309 1e400 0.001e312 "
            "10e308 179769313486231580800e288 1e999999999999999999999999 "
-           "1e-400 1e-325 0.1e-324 1e-99999999999999999999999 "
+           "2.4e-324 1e-324 1e-400 1e-325 0.1e-324 1e-99999999999999999999999 "
            "0e-325 0e-16000 0e100001 -0E+999999999 0e1073741823 0e2147483647 0.0e-2147483648 "
            "0.000e99999999999999999999999",
            "number_out_of_range");
@@ -75,8 +75,7 @@ TEST(length_is_bounded)
                            "number_out_of_range");
 }
 
-/* Random numbers compared with strtod(3) in the "C" locale: those accepted are finite, and those
- * refused are infinite or nearly zero. */
+/* Random numbers, none of them zero: those accepted are finite and not zero as a double. */
 TEST(same_as_strtod)
 {
     unsigned state = 1;
@@ -100,7 +99,7 @@ TEST(same_as_strtod)
         bool took = slug_of(sv_from(text))[0] == '\0';
         taken += took;
         refused += !took;
-        wrong += took ? !isfinite(v) : isfinite(v) && v > 1e-323;
+        wrong += took != (isfinite(v) && v != 0);
     }
     CU_ASSERT_EQUAL(wrong, 0);
     CU_ASSERT_TRUE(taken > 1000 && refused > 1000);
