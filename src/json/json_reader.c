@@ -28,9 +28,9 @@ static enum err fail_at(const struct field_reader *r, const char *slug, struct s
 static enum err wrong_type(const struct field_reader *r, const struct json_field *f)
 {
     static const char *const expected[] = {
-        [JSON_STRING] = "A string is expected.",  [JSON_I64] = "An integer is expected.",
-        [JSON_OBJECT] = "An object is expected.", [JSON_ARRAY] = "An array is expected.",
-        [JSON_ANY] = "A value is expected.",
+        [JSON_STRING] = "A string is expected.",       [JSON_I64] = "An integer is expected.",
+        [JSON_OBJECT] = "An object is expected.",      [JSON_ARRAY] = "An array is expected.",
+        [JSON_OBJECT_TEXT] = "An object is expected.",
     };
     return fail_at(r, "wrong_type", sv_from(f->name), expected[f->type]);
 }
@@ -95,22 +95,54 @@ static enum err read_i64(const struct field_reader *r, const struct json_field *
     return ERR_NONE;
 }
 
+enum { EXPONENT_MAX = 20 }; /* 1e308, five bytes, would come back from jsonb as 309 */
+
+static bool exponent_fits(struct sv number)
+{
+    size_t i = 0;
+    uint64_t exponent = 0;
+    while (i < number.n && number.p[i] != 'e' && number.p[i] != 'E')
+        i++;
+    for (; i < number.n && exponent <= EXPONENT_MAX; i++)
+        if (number.p[i] >= '0' && number.p[i] <= '9')
+            exponent = exponent * 10 + (uint64_t)(number.p[i] - '0');
+    return exponent <= EXPONENT_MAX;
+}
+
+static bool exponents_fit(const struct json_doc *doc, const struct json_node *node)
+{
+    const struct json_node *end = doc->nodes + doc->n;
+    const char *text_end = node->raw.p + node->raw.n;
+    for (; node < end && node->raw.p < text_end; node++)
+        if (node->type == JSON_IS_NUMBER && !exponent_fits(node->raw))
+            return false;
+    return true;
+}
+
 static enum err read_node(const struct field_reader *r, const struct json_field *f,
                           const struct json_node *node)
 {
-    if ((f->type == JSON_OBJECT && node->type != JSON_IS_OBJECT) ||
+    const bool object = f->type == JSON_OBJECT || f->type == JSON_OBJECT_TEXT;
+    if ((object && node->type != JSON_IS_OBJECT) ||
         (f->type == JSON_ARRAY && node->type != JSON_IS_ARRAY))
         return wrong_type(r, f);
     if (f->type == JSON_ARRAY && !in_bounds(f, node->children))
         return out_of_bounds(r, f);
-    store(r, f, &node, sizeof(node));
+    if ((f->flags & JSON_FOR_JSONB) && !exponents_fit(r->in->doc, node))
+        return fail_at(r, "invalid_field", sv_from(f->name), "No exponent may be above 20.");
+    if ((f->flags & JSON_NOT_EMPTY) && node->children == 0)
+        return ERR_NONE;
+    if (f->type == JSON_OBJECT_TEXT || f->type == JSON_ANY_TEXT)
+        store(r, f, &node->raw, sizeof(node->raw));
+    else
+        store(r, f, &node, sizeof(node));
     return ERR_NONE;
 }
 
 static enum err read_member(const struct field_reader *r, const struct json_field *f,
                             const struct json_node *node)
 {
-    if (node->type == JSON_IS_NULL && (f->flags & JSON_NULLABLE) && f->type != JSON_ANY)
+    if (node->type == JSON_IS_NULL && (f->flags & JSON_NULLABLE))
         return ERR_NONE;
     switch (f->type) {
     case JSON_STRING:

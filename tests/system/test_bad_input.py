@@ -372,9 +372,9 @@ class BadInput(ParleyTest):
 
     def test_lists_of_messages(self):
         for body, code, field in (
-                ({"messages": ["x"]}, "invalid_field", "messages[0]"),
-                ({"messages": [message("x"), None]}, "invalid_field", "messages[1]"),
-                ({"messages": [[message("x")]]}, "invalid_field", "messages[0]"),
+                ({"messages": ["x"]}, "wrong_type", "messages[0]"),
+                ({"messages": [message("x"), None]}, "wrong_type", "messages[1]"),
+                ({"messages": [[message("x")]]}, "wrong_type", "messages[0]"),
                 ({"messages": [message("x")], "role": "user"}, "unknown_field", "role"),
                 ({"messages": [message("x")], "content": "y"}, "unknown_field", "content"),
                 ({"messages": None}, "wrong_type", "messages"),

@@ -107,9 +107,6 @@ MUSTCHECK enum err api_precondition(struct request_ctx *ctx, const struct http_r
 
 MUSTCHECK enum err api_body(struct request_ctx *ctx, const struct http_request *req,
                             enum api_body_kind kind, struct json_doc *out);
-/* Refuses exponents above 20, because jsonb writes all digits of a number. NULL: no metadata. */
-MUSTCHECK enum err api_check_metadata(const struct json_input *in,
-                                      const struct json_node *metadata);
 /* ERR_INVALID for a field of the object. why follows its name and ends the sentence. */
 enum err api_bad_field(const struct json_input *in, const char *field, const char *why);
 /* Finds a word in a closed list. ERR_INVALID with slug names the field and lists the choices. */
@@ -123,8 +120,8 @@ MUSTCHECK enum err api_read_drafts(const struct json_input *body, const struct j
 enum { API_NAME_MAX = 64 };
 /* A message's type or role. */
 MUSTCHECK enum err api_check_name(const struct json_input *in, const char *field, struct sv name);
-/* Text or parts; NULL: it was not given. */
-MUSTCHECK enum err api_check_content(const struct json_input *in, const struct json_node *content);
+/* JSON text: a string or parts; absent: it was not given. */
+MUSTCHECK enum err api_check_content(const struct json_input *in, struct sv content);
 /* Checks a message's id and brings it into canonical form; an absent one stays absent. */
 MUSTCHECK enum err api_message_id(const struct json_input *in, const char *field, struct sv *id);
 #define API_TTL_MAX INT64_C(3153600000) /* seconds: 100 years */

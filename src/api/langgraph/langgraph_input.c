@@ -78,12 +78,13 @@ static enum err read_supersteps(const struct json_input *body, const struct json
 }
 
 struct thread_body {
-    struct sv id, if_exists;
-    const struct json_node *metadata, *ttl, *supersteps;
+    struct sv id, if_exists, metadata;
+    const struct json_node *ttl, *supersteps;
 };
 
 static const struct json_field thread_fields[] = {
-    {"metadata", JSON_OBJECT, JSON_NULLABLE, offsetof(struct thread_body, metadata), 0, 0},
+    {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_FOR_JSONB,
+     offsetof(struct thread_body, metadata), 0, 0},
     {"ttl", JSON_ANY, 0, offsetof(struct thread_body, ttl), 0, 0},
     /* Only of a new thread: */
     {"thread_id", JSON_STRING, JSON_NULLABLE, offsetof(struct thread_body, id), 0, 0},
@@ -95,14 +96,13 @@ static enum err read_thread(const struct json_input *body, size_t n_fields, stru
                             int64_t *ttl_seconds)
 {
     TRY(json_read_members(body, thread_fields, n_fields, b));
-    TRY(api_check_metadata(body, b->metadata));
     return read_ttl(body, b->ttl, ttl_seconds);
 }
 
 enum err langgraph_read_draft(const struct json_input *body, struct session_draft *out,
                               bool *get_or_create)
 {
-    struct thread_body b = {.if_exists = SV("raise")};
+    struct thread_body b = {.if_exists = SV("raise"), .metadata = SV("{}")};
     static const char *const if_exists[] = {"raise", "do_nothing"};
     struct langgraph_values values = {.fresh = true};
     struct sv context = SV_NONE;
@@ -120,7 +120,7 @@ enum err langgraph_read_draft(const struct json_input *body, struct session_draf
     *out = (struct session_draft){.session_id = b.id,
                                   .language = SV("en"),
                                   .context = context.p ? context : SV("{}"),
-                                  .metadata = b.metadata ? b.metadata->raw : SV("{}"),
+                                  .metadata = b.metadata,
                                   .ttl_seconds = ttl_seconds,
                                   .sliding = true,
                                   .messages = values.messages,
@@ -130,12 +130,12 @@ enum err langgraph_read_draft(const struct json_input *body, struct session_draf
 
 enum err langgraph_read_patch(const struct json_input *body, struct session_patch *out)
 {
-    struct thread_body b = {.metadata = NULL};
+    struct thread_body b = {.ttl = NULL};
     int64_t ttl_seconds = 0;
     TRY(read_thread(body, PATCH_FIELDS, &b, &ttl_seconds));
     *out = (struct session_patch){.has_ttl = ttl_seconds > 0,
                                   .ttl_seconds = ttl_seconds,
-                                  .metadata = b.metadata ? b.metadata->raw : SV_NONE,
+                                  .metadata = b.metadata,
                                   .metadata_how = SESSION_PATCH_OVERLAY};
     return ERR_NONE;
 }

@@ -4,29 +4,34 @@
 
 #include <stdio.h>
 
+#include "parley/json/members.h"
 #include "parley/session/search.h"
 
 enum { LIMIT_DEFAULT = 10, LIMIT_MAX = 1000, IDS_MAX = 1000 };
 
 struct search_body {
-    const struct json_node *metadata, *values, *ids, *select, *extract;
+    struct session_query query;
+    const struct json_node *ids, *select, *extract;
     struct sv status, sort_by, sort_order;
-    int64_t limit, offset;
+    int64_t limit;
 };
 
 static const struct json_field search_fields[] = {
-    {"metadata", JSON_OBJECT, JSON_NULLABLE, offsetof(struct search_body, metadata), 0, 0},
-    {"values", JSON_OBJECT, JSON_NULLABLE, offsetof(struct search_body, values), 0, 0},
+    /* An empty filter finds all. */
+    {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_NOT_EMPTY,
+     offsetof(struct search_body, query.metadata), 0, 0},
+    {"values", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_NOT_EMPTY,
+     offsetof(struct search_body, query.context), 0, 0},
     {"ids", JSON_ARRAY, JSON_NULLABLE, offsetof(struct search_body, ids), 0, IDS_MAX},
     {"status", JSON_STRING, JSON_NULLABLE, offsetof(struct search_body, status), 0, 0},
     /* Only of a search: */
     {"limit", JSON_I64, JSON_NULLABLE, offsetof(struct search_body, limit), 1, LIMIT_MAX},
-    {"offset", JSON_I64, JSON_NULLABLE, offsetof(struct search_body, offset), 0, INT64_MAX},
+    {"offset", JSON_I64, JSON_NULLABLE, offsetof(struct search_body, query.offset), 0, INT64_MAX},
     {"sort_by", JSON_STRING, JSON_NULLABLE, offsetof(struct search_body, sort_by), 0, 0},
     {"sort_order", JSON_STRING, JSON_NULLABLE, offsetof(struct search_body, sort_order), 0, 0},
     {"select", JSON_ARRAY, JSON_NULLABLE, offsetof(struct search_body, select), 0, 64},
     /* The SDK sends it; it is ignored, since parley extracts nothing. */
-    {"extract", JSON_ANY, JSON_NULLABLE, offsetof(struct search_body, extract), 0, 0}};
+    {"extract", JSON_ANY, 0, offsetof(struct search_body, extract), 0, 0}};
 enum { COUNT_FIELDS = 4 };
 
 static enum err read_ids(const struct json_input *body, const struct json_node *list,
@@ -96,31 +101,24 @@ static enum err read_select(const struct json_input *body, const struct json_nod
     return ERR_NONE;
 }
 
-static struct sv text_unless_empty(const struct json_node *object)
-{
-    return object && object->children ? object->raw : SV_NONE;
-}
-
 static enum err read_query(struct api_call *c, size_t n_fields, struct session_query *q,
                            unsigned *fields, bool *none)
 {
-    struct search_body b = {.status = SV("idle"),
+    struct search_body b = {.query = {.user = c->precondition.user},
+                            .status = SV("idle"),
                             .sort_by = SV("created_at"),
                             .sort_order = SV("desc"),
                             .limit = LIMIT_DEFAULT};
-    *q = (struct session_query){.user = c->precondition.user};
     /* An unknown filter is refused: ignored, it would find every thread. */
     TRY(json_read_object(&c->body, search_fields, n_fields, &b));
-    if (b.values && json_doc_member(&c->doc, b.values, SV("messages")))
+    if (json_member_get(b.query.context, "messages").p)
         return api_bad_field(&c->body, "values.messages", "cannot be searched.");
+    *q = b.query;
     if (b.ids)
         TRY(read_ids(&c->body, b.ids, q));
     TRY(read_words(c->ctx, &b, q, none));
     TRY(read_select(&c->body, b.select, fields));
-    q->metadata = text_unless_empty(b.metadata);
-    q->context = text_unless_empty(b.values);
     q->limit = (size_t)b.limit;
-    q->offset = b.offset;
     q->with_context = *fields & LANGGRAPH_VALUES;
     q->with_metadata = *fields & LANGGRAPH_METADATA;
     return ERR_NONE;

@@ -31,15 +31,15 @@ static struct sv role_of(struct sv type)
 
 /* The parts of a message that was sent; body is the object that has its members. */
 struct sent_message {
-    const struct json_node *body, *content;
-    struct sv type, role, id;
+    const struct json_node *body;
+    struct sv type, role, id, content;
 };
 
 static const struct json_field sent_fields[] = {
     {"type", JSON_STRING, JSON_NULLABLE, offsetof(struct sent_message, type), 1, API_NAME_MAX},
     {"role", JSON_STRING, JSON_NULLABLE, offsetof(struct sent_message, role), 1, API_NAME_MAX},
     {"id", JSON_STRING, JSON_NULLABLE, offsetof(struct sent_message, id), 0, 0},
-    {"content", JSON_ANY, 0, offsetof(struct sent_message, content), 0, 0}};
+    {"content", JSON_ANY_TEXT, 0, offsetof(struct sent_message, content), 0, 0}};
 
 /* The type of a class: "human" of "HumanMessage", "ai" of "AIMessageChunk". Other names stay. */
 static struct sv type_of_class(struct sv name)
@@ -100,10 +100,8 @@ static enum err read_message(const struct json_input *in, const struct sent_mess
     out->role = known.p ? known : f->role;
     TRY(api_check_name(in, out->role.p || f->type.p ? "role" : "type", out->role));
     /* A message that only calls tools: its content is null in OpenAI's form, "" in LangChain's. */
-    const bool empty = f->content && f->content->type == JSON_IS_NULL;
-    if (!empty)
-        TRY(api_check_content(in, f->content));
-    out->content = empty ? SV("\"\"") : f->content->raw;
+    out->content = sv_eq(f->content, SV("null")) ? SV("\"\"") : f->content;
+    TRY(api_check_content(in, out->content));
     return json_members_without(in->ctx, f->body->raw, typed ? by_type : by_role, &out->extra);
 }
 

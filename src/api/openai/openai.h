@@ -16,12 +16,12 @@ extern const struct api_param openai_include_params[], openai_list_params[];
 
 /* openai_input.c: each failure names the field at fault. */
 
-/* items and metadata: NULL if not given, or null. The other members are kept in the session's
- * context, under "openai". */
+/* The members that a session has no field for are kept in its context, under "openai". */
 struct openai_body {
-    const struct json_node *items, *metadata;
-    bool metadata_given; /* also as null */
-    struct sv context;   /* JSON object; absent: there are no other members */
+    const struct json_node *items; /* NULL: not given, or null */
+    struct sv metadata;            /* {}: not given, or null */
+    bool metadata_given;           /* also as null */
+    struct sv context;             /* JSON object; absent: there are no other members */
 };
 MUSTCHECK enum err openai_read_body(const struct json_input *in, struct openai_body *out);
 /* Refuses more than max items. *out is in the arena. */

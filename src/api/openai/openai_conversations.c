@@ -15,7 +15,7 @@ enum err openai_conversation_create(struct api_call *c)
     if (body.items)
         TRY(openai_read_items(&c->body, body.items, c->api->items_max, &draft.messages,
                               &draft.n_messages));
-    draft.metadata = body.metadata ? body.metadata->raw : SV("{}");
+    draft.metadata = body.metadata;
     draft.context = body.context.p ? body.context : SV("{}");
     TRY(session_create(c->sessions, c->ctx, &draft, &c->precondition, &c->session, &c->receipt));
     return openai_answer_conversation(c);
@@ -36,9 +36,8 @@ enum err openai_conversation_update(struct api_call *c)
         return ctx_fail(c->ctx, ERR_INVALID, "missing_field", "metadata", "metadata is missing.");
     if (body.items)
         return api_bad_field(&c->body, "items", "must be sent to /items of the conversation.");
-    const struct session_patch patch = {.context = body.context,
-                                        .metadata = body.metadata ? body.metadata->raw : SV("{}"),
-                                        .metadata_how = SESSION_PATCH_REPLACE};
+    const struct session_patch patch = {
+        .context = body.context, .metadata = body.metadata, .metadata_how = SESSION_PATCH_REPLACE};
     TRY(session_patch(c->sessions, c->ctx, c->id, &patch, &c->precondition, &c->session,
                       &c->receipt));
     return openai_answer_conversation(c);

@@ -22,50 +22,40 @@ enum err openai_read_body(const struct json_input *in, struct openai_body *out)
 {
     static const struct json_field fields[] = {
         {"items", JSON_ARRAY, JSON_NULLABLE, offsetof(struct openai_body, items), 0, 0},
-        {"metadata", JSON_OBJECT, JSON_NULLABLE, offsetof(struct openai_body, metadata), 0, 0}};
-    *out = (struct openai_body){.items = NULL};
+        {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_FOR_JSONB,
+         offsetof(struct openai_body, metadata), 0, 0}};
+    *out = (struct openai_body){.metadata = SV("{}")};
     TRY(json_read_members(in, fields, ARRAY_LEN(fields), out));
     out->metadata_given = json_doc_member(in->doc, in->node, SV("metadata"));
-    TRY(api_check_metadata(in, out->metadata));
     return write_context(in->ctx, in->node->raw, &out->context);
 }
 
-struct item {
-    struct sv type, id, role;
-    const struct json_node *content;
-};
-
+#define IN_MESSAGE(field) offsetof(struct session_message_draft, field)
 static const struct json_field item_fields[] = {
-    {"type", JSON_STRING, JSON_NULLABLE, offsetof(struct item, type), 0, 0},
-    {"id", JSON_STRING, JSON_NULLABLE, offsetof(struct item, id), 0, 0},
+    {"type", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(type), 0, 0},
+    {"id", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(message_id), 0, 0},
     /* Only of a message: */
-    {"role", JSON_STRING, JSON_NULLABLE, offsetof(struct item, role), 0, 0},
-    {"content", JSON_ANY, 0, offsetof(struct item, content), 0, 0}};
+    {"role", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(role), 0, 0},
+    {"content", JSON_ANY_TEXT, 0, IN_MESSAGE(content), 0, 0}};
 enum { OTHER_FIELDS = 2 };
 
 static enum err read_item(const struct json_input *in, struct session_message_draft *out)
 {
     static const char *const own[] = {"id", "type", "role", "content", NULL};
     static const char *const own_of_others[] = {"id", "type", NULL};
-    struct item item = {.type = SV("message")};
-    TRY(json_read_members(in, item_fields, OTHER_FIELDS, &item));
-    TRY(api_message_id(in, "id", &item.id));
-    TRY(api_check_name(in, "type", item.type));
-    if (sv_eq(item.type, SV("item_reference")))
+    *out = (struct session_message_draft){.type = SV("message"), .metadata = SV("{}")};
+    TRY(json_read_members(in, item_fields, OTHER_FIELDS, out));
+    TRY(api_message_id(in, "id", &out->message_id));
+    TRY(api_check_name(in, "type", out->type));
+    if (sv_eq(out->type, SV("item_reference")))
         return api_bad_field(
             in, "type", "may not be item_reference: parley adds items, not references to them.");
-    const bool message = sv_eq(item.type, SV("message"));
-    if (message) {
-        TRY(json_read_members(in, item_fields, ARRAY_LEN(item_fields), &item));
-        TRY(api_check_name(in, "role", item.role));
-        TRY(api_check_content(in, item.content));
-    }
-    *out = (struct session_message_draft){.message_id = item.id,
-                                          .type = item.type,
-                                          .role = item.role,
-                                          .content = message ? item.content->raw : SV_NONE,
-                                          .metadata = SV("{}")};
-    return json_members_without(in->ctx, in->node->raw, message ? own : own_of_others, &out->extra);
+    if (!sv_eq(out->type, SV("message")))
+        return json_members_without(in->ctx, in->node->raw, own_of_others, &out->extra);
+    TRY(json_read_members(in, item_fields, ARRAY_LEN(item_fields), out));
+    TRY(api_check_name(in, "role", out->role));
+    TRY(api_check_content(in, out->content));
+    return json_members_without(in->ctx, in->node->raw, own, &out->extra);
 }
 
 enum err openai_read_items(const struct json_input *in, const struct json_node *items, int64_t max,
