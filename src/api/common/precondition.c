@@ -63,27 +63,24 @@ static enum err read_key(struct request_ctx *ctx, const struct http_request *req
 static enum err read_conditions(struct request_ctx *ctx, const struct http_request *req,
                                 struct session_precondition *out)
 {
-    struct http_condition match, none;
-    TRY(http_condition_parse(ctx, "If-Match", http_header_get(req, "if-match"), true, &match));
+    struct http_condition *match = arena_alloc(ctx->arena, sizeof(*match)), none;
+    if (!match)
+        return ctx_nomem(ctx);
+    TRY(http_condition_parse(ctx, "If-Match", http_header_get(req, "if-match"), true, match));
     TRY(http_condition_parse(ctx, "If-None-Match", http_header_get(req, "if-none-match"), false,
                              &none));
     if (none.given && (!none.any || req->method != HTTP_PUT))
         return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-None-Match",
                         "On a write it may only be *, and only on a PUT.");
     out->create_only = none.given;
-    if (match.given && req->method == HTTP_PUT)
+    if (match->given && req->method == HTTP_PUT)
         return ctx_fail(
             ctx, ERR_INVALID, "invalid_header", "If-Match",
             "A PUT gets or creates a session and changes none, so it takes no If-Match.");
-    if (!match.given || match.any)
-        return ERR_NONE;
-    struct sv *tags = arena_array(ctx->arena, match.n, sizeof(*tags));
-    if (!tags)
-        return ctx_nomem(ctx);
-    for (size_t i = 0; i < match.n; i++)
-        tags[i] = match.tags[i];
-    out->if_match = tags;
-    out->n_if_match = match.n;
+    if (match->given && !match->any) {
+        out->if_match = match->tags;
+        out->n_if_match = match->n;
+    }
     return ERR_NONE;
 }
 

@@ -78,65 +78,55 @@ static enum err read_supersteps(const struct json_input *body, const struct json
 }
 
 struct thread_body {
-    struct sv id, if_exists, metadata;
+    struct session_draft draft;
+    struct sv if_exists;
     const struct json_node *ttl, *supersteps;
 };
 
 static const struct json_field thread_fields[] = {
     {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_FOR_JSONB,
-     offsetof(struct thread_body, metadata), 0, 0},
+     offsetof(struct thread_body, draft.metadata), 0, 0},
     {"ttl", JSON_ANY, 0, offsetof(struct thread_body, ttl), 0, 0},
     /* Only of a new thread: */
-    {"thread_id", JSON_STRING, JSON_NULLABLE, offsetof(struct thread_body, id), 0, 0},
+    {"thread_id", JSON_STRING, JSON_NULLABLE, offsetof(struct thread_body, draft.session_id), 0, 0},
     {"if_exists", JSON_STRING, JSON_NULLABLE, offsetof(struct thread_body, if_exists), 0, 0},
     {"supersteps", JSON_ARRAY, JSON_NULLABLE, offsetof(struct thread_body, supersteps), 0, 0}};
 enum { PATCH_FIELDS = 2 };
 
-static enum err read_thread(const struct json_input *body, size_t n_fields, struct thread_body *b,
-                            int64_t *ttl_seconds)
-{
-    TRY(json_read_members(body, thread_fields, n_fields, b));
-    return read_ttl(body, b->ttl, ttl_seconds);
-}
-
 enum err langgraph_read_draft(const struct json_input *body, struct session_draft *out,
                               bool *get_or_create)
 {
-    struct thread_body b = {.if_exists = SV("raise"), .metadata = SV("{}")};
     static const char *const if_exists[] = {"raise", "do_nothing"};
+    struct thread_body b = {.draft = {.language = SV("en"), .metadata = SV("{}"), .sliding = true},
+                            .if_exists = SV("raise")};
     struct langgraph_values values = {.fresh = true};
-    struct sv context = SV_NONE;
-    int64_t ttl_seconds;
     size_t do_nothing;
-    TRY(read_thread(body, ARRAY_LEN(thread_fields), &b, &ttl_seconds));
-    if (b.id.p)
-        TRY(api_session_id(body->ctx, "thread_id", &b.id));
+    TRY(json_read_members(body, thread_fields, ARRAY_LEN(thread_fields), &b));
+    TRY(read_ttl(body, b.ttl, &b.draft.ttl_seconds));
+    if (b.draft.session_id.p)
+        TRY(api_session_id(body->ctx, "thread_id", &b.draft.session_id));
     TRY(api_choice(body->ctx, "invalid_field", "if_exists", &NAMES(if_exists), b.if_exists,
                    &do_nothing));
     if (b.supersteps)
         TRY(read_supersteps(body, b.supersteps, &values));
-    TRY(langgraph_values_context(body->ctx, &values, &context));
-    *get_or_create = do_nothing && b.id.p;
-    *out = (struct session_draft){.session_id = b.id,
-                                  .language = SV("en"),
-                                  .context = context.p ? context : SV("{}"),
-                                  .metadata = b.metadata,
-                                  .ttl_seconds = ttl_seconds,
-                                  .sliding = true,
-                                  .messages = values.messages,
-                                  .n_messages = values.n};
+    *out = b.draft;
+    TRY(langgraph_values_context(body->ctx, &values, &out->context));
+    if (!out->context.p)
+        out->context = SV("{}");
+    out->messages = values.messages;
+    out->n_messages = values.n;
+    *get_or_create = do_nothing && out->session_id.p;
     return ERR_NONE;
 }
 
 enum err langgraph_read_patch(const struct json_input *body, struct session_patch *out)
 {
     struct thread_body b = {.ttl = NULL};
-    int64_t ttl_seconds = 0;
-    TRY(read_thread(body, PATCH_FIELDS, &b, &ttl_seconds));
-    *out = (struct session_patch){.has_ttl = ttl_seconds > 0,
-                                  .ttl_seconds = ttl_seconds,
-                                  .metadata = b.metadata,
-                                  .metadata_how = SESSION_PATCH_OVERLAY};
+    *out = (struct session_patch){.metadata_how = SESSION_PATCH_OVERLAY};
+    TRY(json_read_members(body, thread_fields, PATCH_FIELDS, &b));
+    TRY(read_ttl(body, b.ttl, &out->ttl_seconds));
+    out->has_ttl = out->ttl_seconds > 0;
+    out->metadata = b.draft.metadata;
     return ERR_NONE;
 }
 

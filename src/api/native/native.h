@@ -5,7 +5,8 @@
 
 #include "api/common/handler.h"
 
-/* native_sessions.c, native_messages.c, native_users.c */
+/* native_sessions.c, native_messages.c, native_users.c: the handlers, and what their answers share
+ */
 api_handler native_session_create, native_session_put, native_session_get, native_session_patch,
     native_messages_append, native_messages_page, native_message_get, native_message_delete,
     native_user_sessions, native_user_export, native_user_delete;
@@ -23,7 +24,6 @@ MUSTCHECK enum err native_read_patch(const struct json_input *body, struct sessi
 MUSTCHECK enum err native_read_messages(const struct json_input *body, struct session_append *out,
                                         bool *single);
 
-/* native_output.c */
 /* messages: with them. The context is left out if the session was read without it. */
 void native_write_session(struct json_writer *j, const struct session *s, bool messages);
 /* Sets the Location header: of a session or, with seq > 0, of a message. */

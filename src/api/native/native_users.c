@@ -93,7 +93,7 @@ struct export
     struct export *next; /* in api_service.exports */
     struct sv tenant;
     struct session_export x;
-    bool ended, failed;
+    bool ended;
 };
 
 static void write_lines(struct buf *b, const struct session_export_part *part)
@@ -154,7 +154,6 @@ static enum err next_piece(void *arg, struct buf *piece, bool *more)
     *more = !e->ended;
     if (rc == ERR_NONE)
         return rc;
-    e->failed = true;
     struct log_line l;
     log_begin(&l, LOG_ERROR, "export_failed");
     log_sv(&l, "request_id", e->ctx.request_id);

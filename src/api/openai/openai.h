@@ -12,7 +12,7 @@
 api_handler openai_conversation_create, openai_conversation_get, openai_conversation_update,
     openai_conversation_delete, openai_items_create, openai_items_list, openai_item_get,
     openai_item_delete;
-extern const struct api_param openai_include_params[], openai_list_params[];
+extern const struct api_param openai_list_params[];
 
 /* openai_input.c: each failure names the field at fault. */
 

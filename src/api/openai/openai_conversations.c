@@ -2,10 +2,6 @@
 /* Handlers of /v1/conversations and /v1/conversations/{id}. */
 #include "openai.h"
 
-/* Accepted and ignored: parley returns everything anyway. */
-const struct api_param openai_include_params[] = {
-    {.name = "include"}, {.name = "include[]"}, {.name = NULL}};
-
 enum err openai_conversation_create(struct api_call *c)
 {
     struct openai_body body;
