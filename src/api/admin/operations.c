@@ -5,6 +5,7 @@
  * their own and query no server, so they answer even if all handlers are stuck.
  */
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "api/common/handler.h"
@@ -265,14 +266,6 @@ static void add_service(struct json_tree *t, const struct api_service *api, cons
     json_tree_number(t, t->root, "recycled", atomic_load(&api->host->recycled));
 }
 
-static void add_memory(struct json_tree *t, const struct cache_status *cache)
-{
-    struct json_object *memory = json_tree_object(t, t->root, "memory");
-    json_tree_text(t, memory, "status", cache->memory_bytes > 0 ? "up" : "off");
-    json_tree_number(t, memory, "bytes", (int64_t)cache->memory_bytes);
-    json_tree_number(t, memory, "used", (int64_t)cache->memory_used);
-}
-
 static enum err get_status(struct api_call *c)
 {
     enum { LINES = 2 };
@@ -286,7 +279,9 @@ static enum err get_status(struct api_call *c)
     json_tree_number(&t, part, "schema_version", h.db.schema_version);
     part = add_health(&t, t.root, "redis", h.redis, h.cache.reason);
     json_tree_number(&t, part, "mismatches", (int64_t)h.cache.mismatches);
-    add_memory(&t, &h.cache);
+    part = add_health(&t, t.root, "memory", h.cache.memory_bytes > 0 ? "up" : "off", "");
+    json_tree_number(&t, part, "bytes", (int64_t)h.cache.memory_bytes);
+    json_tree_number(&t, part, "used", (int64_t)h.cache.memory_used);
     add_shortcut(&t, t.root, "state", &h);
     add_hosts(&t, api);
     add_workers(&t, api);
@@ -296,6 +291,37 @@ static enum err get_status(struct api_call *c)
         api->each_setting(api->settings, add_setting, &settings);
     return answer_tree(c, &t, 200, LINES);
 }
+
+/* ---- why the last reload was refused ---- */
+
+/* A sequence lock with one writer: a reader that meets a write tries again. The writer is the
+ * supervisor; if it dies in the middle, the service ends. */
+void api_host_set_reload_reason(struct api_host *host, const char *reason)
+{
+    const size_t n = strnlen(reason, API_REASON_MAX - 1);
+    const unsigned turn = atomic_load_explicit(&host->reason_turn, memory_order_relaxed);
+    atomic_store_explicit(&host->reason_turn, turn + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    for (size_t i = 0; i < API_REASON_MAX; i++)
+        atomic_store_explicit(&host->reason[i], i < n ? reason[i] : '\0', memory_order_relaxed);
+    atomic_store_explicit(&host->reason_turn, turn + 2, memory_order_release);
+}
+
+void api_host_reload_reason(const struct api_host *host, char out[API_REASON_MAX])
+{
+    enum { TRIES = 1000 };
+    for (int try = 0; try < TRIES; try++) {
+        const unsigned turn = atomic_load_explicit(&host->reason_turn, memory_order_acquire);
+        for (size_t i = 0; i < API_REASON_MAX; i++)
+            out[i] = atomic_load_explicit(&host->reason[i], memory_order_relaxed);
+        atomic_thread_fence(memory_order_acquire);
+        if (turn % 2 == 0 && turn == atomic_load_explicit(&host->reason_turn, memory_order_relaxed))
+            return;
+    }
+    out[0] = '\0';
+}
+
+/* ---- routes ---- */
 
 static const struct api_route routes[] = {
     {{HTTP_GET, "/livez", "livez", api_run}, {get_livez, 0, NULL}},

@@ -89,7 +89,7 @@ struct api_interface {
 extern const struct api_interface docs_interface, openai_interface, langgraph_interface,
     native_interface;
 
-/* ---- precondition.c: each failure is ERR_INVALID and names the header or id at fault ---- */
+/* Each failure is ERR_INVALID and names the header or id at fault. */
 
 /* Checks an id and brings it into canonical form. name: what an interface calls it. */
 MUSTCHECK enum err api_session_id(struct request_ctx *ctx, const char *name, struct sv *id);

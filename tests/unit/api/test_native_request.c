@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* precondition.c: ids, users, keys, conditions; body.c: media types and bodies. */
+/* route_run.c: ids, users, keys, conditions; body.c: media types and bodies. */
 #include "../../../src/api/common/handler.h"
 
 #include <string.h>
