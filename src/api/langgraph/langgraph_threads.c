@@ -72,19 +72,14 @@ enum err langgraph_thread_copy(struct api_call *c)
 
 /* ---- state ---- */
 
-static bool is_current(struct sv checkpoint, const struct session *s)
-{
-    char id[UUID_LEN + 1];
-    langgraph_checkpoint_id(s->generation, s->mark, id);
-    return sv_eq(checkpoint, sv_from(id));
-}
-
 /* The current state; c->sub_id, if given, must name its checkpoint. */
 enum err langgraph_state_get(struct api_call *c)
 {
+    char current[UUID_LEN + 1];
     TRY(session_get(c->sessions, c->ctx, c->id, c->precondition.user, SESSION_MESSAGES_MAX,
                     &c->session));
-    if (c->sub_id.p && !is_current(c->sub_id, &c->session))
+    langgraph_checkpoint_id(c->session.generation, c->session.mark, current);
+    if (c->sub_id.p && !sv_eq(c->sub_id, sv_from(current)))
         return ctx_fail(
             c->ctx, ERR_NOT_FOUND, "no_such_checkpoint", "checkpoint_id",
             "This is not the current checkpoint of the thread, and parley keeps no other.");

@@ -36,7 +36,8 @@ void openai_write_list(struct json_writer *j, const struct session_message *m, s
                        bool has_more);
 /* The whole answer: the conversation of c->session, with the ETag of its state. */
 MUSTCHECK enum err openai_answer_conversation(struct api_call *c);
-/* As a JSON string: "conv_…", or the id that a client chose. */
-void openai_write_conversation_id(struct json_writer *j, struct sv session_id);
+/* As a JSON string: prefix ("conv_" or "msg_") and the digits of a UUID, or the id that a client
+ * chose. */
+void openai_write_id(struct json_writer *j, struct sv prefix, struct sv id);
 
 #endif

@@ -8,26 +8,21 @@
 
 #include "parley/json/members.h"
 
-/* {"openai": {…}} with the members that a conversation has no field for. */
-static enum err write_context(struct request_ctx *ctx, struct sv body, struct sv *out)
-{
-    static const char *const own[] = {"items", "metadata", "id", "object", "created_at", NULL};
-    struct sv others;
-    TRY(json_members_without(ctx, body, own, &others));
-    *out = others.p ? arena_printf(ctx->arena, "{\"openai\":%.*s}", SV_ARG(others)) : SV_NONE;
-    return out->p || !others.p ? ERR_NONE : ctx_nomem(ctx);
-}
-
 enum err openai_read_body(const struct json_input *in, struct openai_body *out)
 {
+    static const char *const own[] = {"items", "metadata", "id", "object", "created_at", NULL};
     static const struct json_field fields[] = {
         {"items", JSON_ARRAY, JSON_NULLABLE, offsetof(struct openai_body, items), 0, 0},
         {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_FOR_JSONB,
          offsetof(struct openai_body, metadata), 0, 0}};
+    struct sv others;
     *out = (struct openai_body){.metadata = SV("{}")};
     TRY(json_read_members(in, fields, ARRAY_LEN(fields), out));
     out->metadata_given = json_doc_member(in->doc, in->node, SV("metadata"));
-    return write_context(in->ctx, in->node->raw, &out->context);
+    TRY(json_members_without(in->ctx, in->node->raw, own, &others));
+    if (others.p)
+        out->context = arena_printf(in->ctx->arena, "{\"openai\":%.*s}", SV_ARG(others));
+    return out->context.p || !others.p ? ERR_NONE : ctx_nomem(in->ctx);
 }
 
 #define IN_MESSAGE(field) offsetof(struct session_message_draft, field)
