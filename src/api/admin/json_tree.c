@@ -76,9 +76,7 @@ static void begin_line(struct output *o)
     if (o->json.comma)
         buf_putc(o->json.b, ',');
     o->json.comma = false;
-    buf_putc(o->json.b, '\n');
-    for (int i = 0; i < o->depth; i++)
-        BUF_LIT(o->json.b, "  ");
+    buf_printf(o->json.b, "\n%*s", 2 * o->depth, "");
 }
 
 static void write_scalar(struct json_writer *j, struct json_object *v)
@@ -130,8 +128,7 @@ static int write_node(struct json_object *v, int flags, struct json_object *pare
 
 enum err json_tree_write(const struct json_tree *t, int lines, struct buf *out)
 {
-    struct output o = {.lines = lines};
-    json_write_init(&o.json, out);
+    struct output o = {.json = {.b = out}, .lines = lines};
     if (t->failed || json_c_visit(t->root, 0, write_node, &o) != 0)
         return ERR_NOMEM;
     if (lines > 0)

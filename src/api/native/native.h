@@ -5,8 +5,7 @@
 
 #include "api/common/handler.h"
 
-/* native_sessions.c, native_messages.c, native_users.c: the handlers, and what their answers share
- */
+/* native_sessions.c, native_messages.c, native_users.c */
 api_handler native_session_create, native_session_put, native_session_get, native_session_patch,
     native_messages_append, native_messages_page, native_message_get, native_message_delete,
     native_user_sessions, native_user_export, native_user_delete;
@@ -15,8 +14,7 @@ extern const struct api_param native_session_params[], native_append_params[], n
 
 /* native_input.c: reads bodies; each failure names the field at fault. */
 
-/* The body of a PUT, whose path has the id, or of a POST: id is absent, and the body may name one.
- */
+/* id: in the path of a PUT; absent for a POST, whose body may name one. */
 MUSTCHECK enum err native_read_draft(const struct json_input *body, struct sv id,
                                      struct session_draft *out);
 MUSTCHECK enum err native_read_patch(const struct json_input *body, struct session_patch *out);

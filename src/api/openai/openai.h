@@ -20,7 +20,6 @@ extern const struct api_param openai_list_params[];
 struct openai_body {
     const struct json_node *items; /* NULL: not given, or null */
     struct sv metadata;            /* {}: not given, or null */
-    bool metadata_given;           /* also as null */
     struct sv context;             /* JSON object; absent: there are no other members */
 };
 MUSTCHECK enum err openai_read_body(const struct json_input *in, struct openai_body *out);

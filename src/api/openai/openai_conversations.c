@@ -28,7 +28,7 @@ enum err openai_conversation_update(struct api_call *c)
 {
     struct openai_body body;
     TRY(openai_read_body(&c->body, &body));
-    if (!body.metadata_given)
+    if (!json_doc_member(&c->doc, c->body.node, SV("metadata")))
         return ctx_fail(c->ctx, ERR_INVALID, "missing_field", "metadata", "metadata is missing.");
     if (body.items)
         return api_bad_field(&c->body, "items", "must be sent to /items of the conversation.");

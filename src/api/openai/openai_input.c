@@ -18,7 +18,6 @@ enum err openai_read_body(const struct json_input *in, struct openai_body *out)
     struct sv others;
     *out = (struct openai_body){.metadata = SV("{}")};
     TRY(json_read_members(in, fields, ARRAY_LEN(fields), out));
-    out->metadata_given = json_doc_member(in->doc, in->node, SV("metadata"));
     TRY(json_members_without(in->ctx, in->node->raw, own, &others));
     if (others.p)
         out->context = arena_printf(in->ctx->arena, "{\"openai\":%.*s}", SV_ARG(others));
