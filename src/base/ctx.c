@@ -30,10 +30,7 @@ static void drop_last_character(char *s)
 
 static void PRINTF_LIKE(3, 0) format_text(char *out, size_t size, const char *fmt, va_list ap)
 {
-    int n = vsnprintf(out, size, fmt, ap);
-    if (n < 0)
-        out[0] = '\0';
-    else if ((size_t)n >= size)
+    if (vsnprintf(out, size, fmt, ap) >= (int)size)
         drop_last_character(out);
 }
 

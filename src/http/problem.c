@@ -66,8 +66,7 @@ void http_problem(struct request_ctx *ctx, const struct http_request *req,
     const struct http_fault fault = http_fault_of(ctx);
     http_fault_begin(ctx, &fault, res);
     res->content_type = "application/problem+json";
-    struct json_writer j;
-    json_write_init(&j, &res->body);
+    struct json_writer j = {.b = &res->body};
     json_write_object_open(&j);
     const struct sv type = arena_printf(ctx->arena, HTTP_PROBLEM_TYPE "%s", fault.code);
     json_put_sv(&j, "type", type.p ? type : SV("about:blank"));

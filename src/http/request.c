@@ -31,19 +31,19 @@ struct sv http_header_get(const struct http_request *req, const char *name)
 }
 
 static enum err check_header(struct request_ctx *ctx, const struct http_request *req,
-                             struct sv name, const char *shown)
+                             const char *name)
 {
     unsigned seen = 0;
     for (size_t i = 0; i < req->n_headers; i++) {
         const struct sv v = req->headers[i].value;
-        if (!sv_eq(req->headers[i].name, name))
+        if (!sv_eq_nocase(req->headers[i].name, sv_from(name)))
             continue;
         if (++seen > 1)
-            return ctx_fail(ctx, ERR_INVALID, "repeated_header", shown,
+            return ctx_fail(ctx, ERR_INVALID, "repeated_header", name,
                             "The header is given twice.");
         for (size_t c = 0; c < v.n; c++)
             if (((unsigned char)v.p[c] < 0x20 && v.p[c] != '\t') || v.p[c] == 0x7f)
-                return ctx_fail(ctx, ERR_INVALID, "invalid_header", shown,
+                return ctx_fail(ctx, ERR_INVALID, "invalid_header", name,
                                 "The header contains a control character.");
     }
     return ERR_NONE;
@@ -53,19 +53,11 @@ static enum err check_header(struct request_ctx *ctx, const struct http_request 
  * header that parley reads may be sent once only. */
 enum err http_headers_check(struct request_ctx *ctx, const struct http_request *req)
 {
-    static const struct {
-        struct sv name;
-        const char *shown;
-    } once[] = {{SV_INIT("content-type"), "Content-Type"},
-                {SV_INIT("idempotency-key"), "Idempotency-Key"},
-                {SV_INIT("if-match"), "If-Match"},
-                {SV_INIT("if-none-match"), "If-None-Match"},
-                {SV_INIT("x-parley-user"), "X-Parley-User"},
-                {SV_INIT("authorization"), "Authorization"},
-                {SV_INIT("x-api-key"), "X-Api-Key"},
-                {SV_INIT("x-request-id"), "X-Request-Id"}};
+    static const char *const once[] = {"Content-Type",  "Idempotency-Key", "If-Match",
+                                       "If-None-Match", "X-Parley-User",   "Authorization",
+                                       "X-Api-Key",     "X-Request-Id"};
     for (size_t i = 0; i < ARRAY_LEN(once); i++)
-        TRY(check_header(ctx, req, once[i].name, once[i].shown));
+        TRY(check_header(ctx, req, once[i]));
     return ERR_NONE;
 }
 

@@ -5,7 +5,7 @@
 
 void http_response_init(struct http_response *r, struct arena *a)
 {
-    *r = (struct http_response){.status = 500};
+    *r = (struct http_response){.status = 500, .cache_control = "no-store"};
     buf_init(&r->body, a, 0);
 }
 

@@ -2,9 +2,6 @@
 /* Dispatch: the checks of a request in order, its route, its handler, its problem document. */
 #include "parley/http/route.h"
 
-#include <stdio.h>
-#include <string.h>
-
 const struct http_route *http_table_at(const struct http_table *table, size_t i)
 {
     return (const void *)((const char *)table->routes + i * table->stride);
@@ -145,14 +142,6 @@ static enum err run_route(struct request_ctx *ctx, const struct http_table *tabl
     return ERR_NONE;
 }
 
-static bool has_header(const struct http_response *res, const char *name)
-{
-    for (size_t i = 0; i < res->n_headers; i++)
-        if (strcmp(res->headers[i].name, name) == 0)
-            return true;
-    return false;
-}
-
 size_t http_dispatch(struct request_ctx *ctx, const struct http_table *table, void *service,
                      struct http_request *req, struct http_response *res)
 {
@@ -170,8 +159,7 @@ size_t http_dispatch(struct request_ctx *ctx, const struct http_table *table, vo
         table->problem(ctx, req, res);
     }
     http_response_header(res, "X-Request-Id", ctx->request_id);
-    if (!has_header(res, "Cache-Control"))
-        http_response_header(res, "Cache-Control", SV("no-store"));
+    http_response_header(res, "Cache-Control", sv_from(res->cache_control));
     http_response_header(res, "X-Content-Type-Options", SV("nosniff"));
     return route;
 }

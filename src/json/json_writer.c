@@ -4,11 +4,6 @@
 #include "parley/base/clock.h"
 #include "parley/base/encode.h"
 
-void json_write_init(struct json_writer *j, struct buf *b)
-{
-    *j = (struct json_writer){b, false};
-}
-
 /* Call it before each key, and before each value without a key. */
 static void write_comma(struct json_writer *j)
 {

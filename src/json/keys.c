@@ -58,31 +58,26 @@ static enum err find_by_sorting(struct request_ctx *ctx, const struct json_doc *
     return ERR_NONE;
 }
 
-static const struct json_node *find_in_pairs(const struct json_doc *d,
-                                             const struct json_node *object)
+static enum err find_by_comparing(struct request_ctx *ctx, const struct json_doc *d,
+                                  const struct json_node *object, const struct json_node **twice)
 {
-    const struct json_node *first = json_doc_first(d, object);
-    for (const struct json_node *b = json_doc_next(d, first); b; b = json_doc_next(d, b))
-        for (const struct json_node *a = first; a != b; a = json_doc_next(d, a))
-            if (sv_eq(a->key, b->key))
-                return b;
-    return NULL;
+    const struct json_node *m = json_doc_first(d, object);
+    while ((m = json_doc_next(d, m)) && !*twice) {
+        struct sv name;
+        TRY(json_unescape_dup(ctx, m->key, &name));
+        if (json_doc_member(d, object, name) != m)
+            *twice = m;
+    }
+    return ERR_NONE;
 }
 
 enum err json_keys_find_duplicate(struct request_ctx *ctx, const struct json_doc *d,
                                   const struct json_node *object, const struct json_node **twice)
 {
-    bool escaped = false;
-    *twice = NULL;
-    for (const struct json_node *m = json_doc_first(d, object); m && !escaped;
-         m = json_doc_next(d, m))
-        escaped = m->key_escaped;
-    if (object->children <= FEW_MEMBERS && !escaped) {
-        *twice = find_in_pairs(d, object);
-        return ERR_NONE;
-    }
     const struct arena_mark mark = arena_get_mark(ctx->arena);
-    const enum err e = find_by_sorting(ctx, d, object, twice);
+    *twice = NULL;
+    const enum err e = object->children <= FEW_MEMBERS ? find_by_comparing(ctx, d, object, twice)
+                                                       : find_by_sorting(ctx, d, object, twice);
     arena_rewind(ctx->arena, mark);
     return e;
 }

@@ -85,9 +85,8 @@ enum err json_members_without(struct request_ctx *ctx, struct sv object, const c
                               struct sv *out)
 {
     struct buf b;
-    struct json_writer j;
     buf_init(&b, ctx->arena, 0);
-    json_write_init(&j, &b);
+    struct json_writer j = {.b = &b};
     json_write_object_open(&j);
     const size_t empty = b.n;
     json_members_write(&j, object, without);

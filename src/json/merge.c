@@ -4,10 +4,9 @@
  * each member of the target is looked up among them, so that time stays n log n and memory is taken
  * for the patches alone.
  */
-#include "parley/json/merge.h"
+#include "parley/json/members.h"
 
 #include "json_internal.h"
-#include "parley/json/members.h"
 
 /* The members of all patches. */
 struct patch_members {
@@ -118,12 +117,11 @@ static enum err merge(struct request_ctx *ctx, struct sv target, const struct sv
                       enum merge_mode mode, struct sv *out)
 {
     struct buf b;
-    struct json_writer j;
     size_t room = target.n;
     for (size_t i = 0; i < n; i++)
         room += patches[i].n;
     buf_init(&b, ctx->arena, room);
-    json_write_init(&j, &b);
+    struct json_writer j = {.b = &b};
     TRY(write_merged(ctx, target, patches, n, mode, &j));
     if (b.failed)
         return ctx_nomem(ctx);

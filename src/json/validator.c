@@ -78,7 +78,7 @@ static enum err fail_syntax(struct scan *s, const char *what)
 
 static void skip_space(struct scan *s)
 {
-    while (s->at < s->text.n && memchr(" \t\n\r", s->text.p[s->at], 4))
+    while (s->at < s->text.n && s->text.p[s->at] <= ' ' && memchr(" \t\n\r", s->text.p[s->at], 4))
         s->at++;
 }
 

@@ -91,10 +91,9 @@ static void write_span(struct writer *w, size_t from, struct sv copied, struct s
 
 static void write_message(struct writer *w, const struct session_message *m, struct entry *out)
 {
-    struct json_writer j;
     struct session_json_offsets offsets = {{0}};
     const size_t from = text_n(w);
-    json_write_init(&j, &w->all);
+    struct json_writer j = {.b = &w->all};
     session_json_message(&j, m, &offsets);
     out->seq = m->seq;
     out->created_at = m->created_at;
@@ -108,9 +107,8 @@ static void write_message(struct writer *w, const struct session_message *m, str
 
 static void write_session(struct writer *w, const struct session *s, struct header *out)
 {
-    struct json_writer j;
     struct session_json_offsets offsets = {{0}};
-    json_write_init(&j, &w->all);
+    struct json_writer j = {.b = &w->all};
     session_json_members(&j, s, &offsets);
     *out = (struct header){.magic = codec_magic,
                            .numbers = {s->generation, s->version, s->state_version, s->last_seq,

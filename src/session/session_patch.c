@@ -9,7 +9,6 @@
 
 #include "parley/json/doc.h"
 #include "parley/json/members.h"
-#include "parley/json/merge.h"
 #include "parley/json/json_writer.h"
 
 enum err session_patch_member(const struct sessions *s, struct request_ctx *ctx, const char *name,
@@ -55,9 +54,8 @@ static enum err apply_patch(struct sessions *s, struct request_ctx *ctx,
 static enum err encode_state(struct request_ctx *ctx, const struct session *session, struct sv *out)
 {
     struct buf b;
-    struct json_writer j;
     buf_init(&b, ctx->arena, 256 + session->context.n + session->metadata.n);
-    json_write_init(&j, &b);
+    struct json_writer j = {.b = &b};
     json_write_object_open(&j);
     json_put_sv(&j, "user_id", session->user_id);
     json_put_sv(&j, "language", session->language);

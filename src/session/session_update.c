@@ -6,7 +6,7 @@
  */
 #include "session_internal.h"
 
-#include "parley/json/merge.h"
+#include "parley/json/members.h"
 
 static enum err try_update(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
                            const struct session *base)

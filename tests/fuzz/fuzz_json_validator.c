@@ -69,9 +69,8 @@ static void write_value(struct json_writer *j, const struct json_doc *d,
 static struct sv written(struct fuzz *f, const struct json_doc *d)
 {
     struct buf b;
-    struct json_writer j;
     buf_init(&b, f->arena, 0);
-    json_write_init(&j, &b);
+    struct json_writer j = {.b = &b};
     write_value(&j, d, d->nodes);
     DEMAND(!b.failed);
     return buf_get(&b);

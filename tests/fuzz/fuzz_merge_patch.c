@@ -8,7 +8,7 @@
 #include "fuzz.h"
 
 #include "parley/json/doc.h"
-#include "parley/json/merge.h"
+#include "parley/json/members.h"
 #include "../unit/json/same.h"
 
 static const struct json_node *member_named(struct fuzz *f, const struct json_doc *d,

@@ -26,7 +26,8 @@ struct http_response {
         struct sv value;  /* in the arena, without control characters */
     } headers[HTTP_RESPONSE_HEADERS_MAX];
     size_t n_headers;
-    const char *content_type; /* static storage; NULL: no body */
+    const char *content_type;  /* static storage; NULL: no body */
+    const char *cache_control; /* static storage; no-store unless the handler sets it */
     struct buf body;
     http_piece_fn next_piece; /* NULL: body is the whole body */
     void *piece_arg;

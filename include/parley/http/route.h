@@ -46,7 +46,7 @@ const struct http_route *http_table_at(const struct http_table *table, size_t i)
 /* Answers req completely: checks, routing (405 with Allow, OPTIONS), the handler, and the problem
  * document for whatever failed. If ctx has an error already, only the problem document is made.
  * Returns the index of the route, or table->n if none matched. Every response has X-Request-Id,
- * Cache-Control (no-store unless the handler set it) and X-Content-Type-Options. */
+ * Cache-Control and X-Content-Type-Options. */
 size_t http_dispatch(struct request_ctx *ctx, const struct http_table *table, void *service,
                      struct http_request *req, struct http_response *res);
 

@@ -11,12 +11,12 @@
 
 #include "parley/base/buf.h"
 
+/* {.b = b} begins a text. */
 struct json_writer {
     struct buf *b; /* borrowed */
     bool comma;    /* a value was written at this level */
 };
 
-void json_write_init(struct json_writer *j, struct buf *b);
 /* bracket: '{' or '[', and '}' or ']'. */
 void json_write_open(struct json_writer *j, char bracket);
 void json_write_close(struct json_writer *j, char bracket);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The members of an object as text. An interface stores the members that it does not know with
- * them, and returns them as they were written. The text, from a request or from the database, is
- * text that json_doc_parse once accepted; no index is needed. Names are compared unescaped; lists
- * of names end in NULL. The results are borrowed from the text unless a function says otherwise.
+ * The members of an object as text, and their merging. An interface stores the members that it does
+ * not know with them, and returns them as they were written. The text, from a request or from the
+ * database, is text that json_doc_parse once accepted; no index is needed. Names are compared
+ * unescaped; lists of names end in NULL. The results are borrowed from the text unless a function
+ * says otherwise.
  */
 #ifndef PARLEY_JSON_MEMBERS_H
 #define PARLEY_JSON_MEMBERS_H
@@ -25,5 +26,18 @@ void json_members_write(struct json_writer *j, struct sv object, const char *con
 /* The object without the members named, in the arena; SV_NONE if none is left. */
 MUSTCHECK enum err json_members_without(struct request_ctx *ctx, struct sv object,
                                         const char *const *without, struct sv *out);
+
+/* Merging (merge.c). The result is in the arena; the text of values is copied without change. */
+
+/* Applies patch to target. A null in the patch deletes a member. Members keep their order; new ones
+ * follow. */
+MUSTCHECK enum err json_merge_patch(struct request_ctx *ctx, struct sv target, struct sv patch,
+                                    struct sv *out);
+/* Sets the members of n objects in target, one object after the other. Each replaces the member of
+ * its name as a whole, or follows the others; a null is a value like any other. With {} as target
+ * and one object the result is that object's text. The time is linear in the length of the texts,
+ * except for a sort of the patches' members. */
+MUSTCHECK enum err json_merge_overlay(struct request_ctx *ctx, struct sv target,
+                                      const struct sv *patches, size_t n, struct sv *out);
 
 #endif

@@ -12,7 +12,7 @@ extern const size_t docs_openapi_n, docs_page_n;
 static enum err answer_document(struct api_call *c, const char *type, struct sv bytes,
                                 const char *tag)
 {
-    http_response_header(c->res, "Cache-Control", SV("no-cache"));
+    c->res->cache_control = "no-cache";
     TRY(api_set_etag(c, false, sv_from(tag)));
     if (c->res->status == 304)
         return ERR_NONE;

@@ -4,11 +4,9 @@
 
 struct json_writer api_begin(struct http_response *res, int status)
 {
-    struct json_writer j;
     res->status = status;
     res->content_type = "application/json";
-    json_write_init(&j, &res->body);
-    return j;
+    return (struct json_writer){.b = &res->body};
 }
 
 enum err api_set_etag(struct api_call *c, bool degraded, struct sv tag)

@@ -11,7 +11,6 @@
 #include <stdio.h>
 
 #include "parley/json/members.h"
-#include "parley/json/merge.h"
 
 /* The types of messages, and the roles that they are stored as. */
 static const struct {

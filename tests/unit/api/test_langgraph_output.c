@@ -13,7 +13,7 @@ static struct json_writer *begin(struct request_ctx *ctx)
     struct json_writer *j = arena_zalloc(ctx->arena, sizeof(*j));
     struct buf *b = arena_zalloc(ctx->arena, sizeof(*b));
     buf_init(b, ctx->arena, 0);
-    json_write_init(j, b);
+    *j = (struct json_writer){.b = b};
     return j;
 }
 

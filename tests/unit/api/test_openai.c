@@ -38,7 +38,7 @@ TEST(round_trip)
         CU_ASSERT_EQUAL(openai_read_items(body, body->node, MAX, &draft, &n), ERR_NONE);
         struct session_message m = session_message_of(draft, 1, 1, 0, made);
         m.message_id = SV("m1");
-        json_write_init(&j, &r->res.body);
+        j = (struct json_writer){.b = &r->res.body};
         openai_write_item(&j, &m);
         expect_json(buf_get(&r->res.body), cases[i].out);
     }
@@ -55,9 +55,8 @@ TEST(extra_of_native_messages)
         .content = SV("[]"),
         .metadata = SV("{\"k\": 1}"),
         .extra = SV("{\"id\":1,\"\\u0074ype\":2,\"content\":3,\"role\":4,\"x\":5}")};
-    struct json_writer j;
     struct http_rig *r = http_rig("GET", "/");
-    json_write_init(&j, &r->res.body);
+    struct json_writer j = {.b = &r->res.body};
     openai_write_item(&j, &m);
     expect_json(buf_get(&r->res.body),
                 "{'id':'msg_0193f3a07f5c7c2d8a1b0123456789ab','type':'message','role':'user','"

@@ -12,7 +12,7 @@
 
 #include "parley/base/buf.h"
 #include "parley/json/doc.h"
-#include "parley/json/merge.h"
+#include "parley/json/members.h"
 
 #include "../suite.h"
 #include "same.h"

@@ -9,9 +9,8 @@ TEST(commas_and_nesting)
 {
     struct arena *a = test_ctx()->arena;
     struct buf b;
-    struct json_writer j;
     buf_init(&b, a, 16);
-    json_write_init(&j, &b);
+    struct json_writer j = {.b = &b};
     json_write_object_open(&j);
     json_put_array(&j, "list");
     json_write_i64(&j, INT64_MIN);
@@ -36,9 +35,8 @@ TEST(strings_are_escaped)
 {
     struct arena *a = test_ctx()->arena;
     struct buf b;
-    struct json_writer j;
     buf_init(&b, a, 16);
-    json_write_init(&j, &b);
+    struct json_writer j = {.b = &b};
     json_write_array_open(&j);
     json_write_sv(&j, SV("a\"b\\c/\b\f\n\r\t\x01\x1f\x7f\xc3\xa9"));
     json_write_sv(&j, SV(""));
@@ -53,7 +51,6 @@ TEST(what_is_written_is_read)
 {
     struct request_ctx *ctx = test_ctx();
     struct buf text, b;
-    struct json_writer j;
     struct json_doc d;
     struct sv back = SV_NONE;
     buf_init(&text, ctx->arena, 16);
@@ -63,7 +60,7 @@ TEST(what_is_written_is_read)
         buf_putc(&text, (char)(c < 0x80 ? c : 0x80 | (c & 0x3f)));
     }
     buf_init(&b, ctx->arena, 16);
-    json_write_init(&j, &b);
+    struct json_writer j = {.b = &b};
     json_write_sv(&j, buf_get(&text));
     CU_ASSERT_EQUAL(json_doc_parse(ctx, buf_get(&b), &d), ERR_NONE);
     CU_ASSERT_EQUAL(json_doc_string(ctx, d.nodes, &back), ERR_NONE);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "parley/json/merge.h"
+#include "parley/json/members.h"
 
 #include <stdio.h>
 #include <string.h>

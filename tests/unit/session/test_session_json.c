@@ -65,9 +65,8 @@ static void begin(struct bench *b, size_t n_messages)
 static struct sv written(struct bench *b, const struct session *s)
 {
     struct buf out;
-    struct json_writer j;
     buf_init(&out, b->ctx->arena, 0);
-    json_write_init(&j, &out);
+    struct json_writer j = {.b = &out};
     json_write_object_open(&j);
     session_json_members(&j, s, NULL);
     json_write_key(&j, "messages");
