@@ -97,11 +97,6 @@ enum { API_USER_MAX = 256 }; /* bytes */
 #define API_USER_RULE \
     "1 to 256 bytes of UTF-8 without control characters, and without . or .. between slashes"
 bool api_user_valid(struct sv user);
-MUSTCHECK enum err api_user(struct request_ctx *ctx, const struct http_request *req,
-                            struct sv *out);
-/* User, If-Match, If-None-Match: * of a PUT, and idempotency key. */
-MUSTCHECK enum err api_precondition(struct request_ctx *ctx, const struct http_request *req,
-                                    struct session_precondition *out);
 
 /* ---- body.c: each failure names the field at fault ---- */
 

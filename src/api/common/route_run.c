@@ -37,7 +37,7 @@ bool api_user_valid(struct sv user)
            !has_dot_segment(user);
 }
 
-enum err api_user(struct request_ctx *ctx, const struct http_request *req, struct sv *out)
+static enum err read_user(struct request_ctx *ctx, const struct http_request *req, struct sv *out)
 {
     *out = http_header_get(req, "x-parley-user");
     if (!out->p || api_user_valid(*out))
@@ -86,11 +86,12 @@ static enum err read_conditions(struct request_ctx *ctx, const struct http_reque
     return ERR_NONE;
 }
 
-enum err api_precondition(struct request_ctx *ctx, const struct http_request *req,
-                          struct session_precondition *out)
+/* User, If-Match, If-None-Match: * of a PUT, and idempotency key. */
+static enum err read_precondition(struct request_ctx *ctx, const struct http_request *req,
+                                  struct session_precondition *out)
 {
     *out = (struct session_precondition){.create_only = false};
-    TRY(api_user(ctx, req, &out->user));
+    TRY(read_user(ctx, req, &out->user));
     TRY(read_key(ctx, req, out));
     return read_conditions(ctx, req, out);
 }
@@ -114,7 +115,7 @@ static enum err read_path_user(struct api_call *c)
     if (!api_user_valid(c->id))
         return ctx_fail(c->ctx, ERR_INVALID, "invalid_id", "user_id",
                         "A user is named by " API_USER_RULE ".");
-    TRY(api_user(c->ctx, c->req, &header));
+    TRY(read_user(c->ctx, c->req, &header));
     if (header.p && !sv_eq(header, c->id))
         return ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such user.");
     return ERR_NONE;
@@ -178,9 +179,9 @@ static enum err read_call(struct api_call *c, const struct api_route_spec *spec)
         return ctx_fail(c->ctx, ERR_INVALID, "unexpected_body", "body",
                         "This request takes no body.");
     if (takes & API_USER_HEADER)
-        TRY(api_user(c->ctx, c->req, &c->precondition.user));
+        TRY(read_user(c->ctx, c->req, &c->precondition.user));
     if (takes & API_PRECONDITIONS)
-        TRY(api_precondition(c->ctx, c->req, &c->precondition));
+        TRY(read_precondition(c->ctx, c->req, &c->precondition));
     if ((takes & API_CREATES) && c->precondition.if_match)
         return ctx_fail(c->ctx, ERR_INVALID, "invalid_header", "If-Match",
                         "The request creates a session, so there is nothing to match yet.");

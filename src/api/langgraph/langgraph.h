@@ -16,8 +16,6 @@
 api_handler langgraph_thread_create, langgraph_thread_get, langgraph_thread_patch,
     langgraph_thread_copy, langgraph_threads_search, langgraph_threads_count, langgraph_state_get,
     langgraph_state_find, langgraph_state_update;
-
-/* langgraph_routes.c */
 /* The answer to a request that ran out of time and would do so again: the SDK must not repeat it.
  * If e is ERR_TIMEOUT, code and detail replace what ctx says. Returns e. */
 enum err langgraph_too_slow(struct request_ctx *ctx, enum err e, const char *code,

@@ -31,15 +31,6 @@ static const struct api_route routes[] = {
      {langgraph_state_find, API_THREAD | API_USER_HEADER | API_BODY_REQUIRED, NULL}},
 };
 
-enum err langgraph_too_slow(struct request_ctx *ctx, enum err e, const char *code,
-                            const char *detail)
-{
-    if (e != ERR_TIMEOUT)
-        return e;
-    ctx_clear_error(ctx);
-    return ctx_fail(ctx, e, code, NULL, "%s", detail);
-}
-
 /* LangGraph's SDK repeats a request by itself, up to four times, after every status but 400 to 409
  * and 422. So a failure that can pass is a 429 or a 5xx, and one that cannot is a 422.
  * A change that may have been made is a 409 where repeating it could make it twice: a POST without

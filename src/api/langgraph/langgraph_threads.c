@@ -60,6 +60,15 @@ enum err langgraph_thread_patch(struct api_call *c)
     return answer_thread(c, read_messages(c));
 }
 
+enum err langgraph_too_slow(struct request_ctx *ctx, enum err e, const char *code,
+                            const char *detail)
+{
+    if (e != ERR_TIMEOUT)
+        return e;
+    ctx_clear_error(ctx);
+    return ctx_fail(ctx, e, code, NULL, "%s", detail);
+}
+
 enum err langgraph_thread_copy(struct api_call *c)
 {
     enum err e =
