@@ -27,18 +27,18 @@ enum err openai_read_body(const struct json_input *in, struct openai_body *out)
 #define IN_MESSAGE(field) offsetof(struct session_message_draft, field)
 static const struct json_field item_fields[] = {
     {"type", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(type), 0, 0},
-    {"id", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(message_id), 0, 0},
-    /* Only of a message: */
+    {"id", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(message_id), 0, 0}};
+/* Only of a message: */
+static const struct json_field message_fields[] = {
     {"role", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(role), 0, 0},
     {"content", JSON_ANY_TEXT, 0, IN_MESSAGE(content), 0, 0}};
-enum { OTHER_FIELDS = 2 };
 
 static enum err read_item(const struct json_input *in, struct session_message_draft *out)
 {
     static const char *const own[] = {"id", "type", "role", "content", NULL};
     static const char *const own_of_others[] = {"id", "type", NULL};
     *out = (struct session_message_draft){.type = SV("message"), .metadata = SV("{}")};
-    TRY(json_read_members(in, item_fields, OTHER_FIELDS, out));
+    TRY(json_read_members(in, item_fields, ARRAY_LEN(item_fields), out));
     TRY(api_message_id(in, "id", &out->message_id));
     TRY(api_check_name(in, "type", out->type));
     if (sv_eq(out->type, SV("item_reference")))
@@ -46,7 +46,7 @@ static enum err read_item(const struct json_input *in, struct session_message_dr
             in, "type", "may not be item_reference: parley adds items, not references to them.");
     if (!sv_eq(out->type, SV("message")))
         return json_members_without(in->ctx, in->node->raw, own_of_others, &out->extra);
-    TRY(json_read_members(in, item_fields, ARRAY_LEN(item_fields), out));
+    TRY(json_read_members(in, message_fields, ARRAY_LEN(message_fields), out));
     TRY(api_check_name(in, "role", out->role));
     TRY(api_check_content(in, out->content));
     return json_members_without(in->ctx, in->node->raw, own, &out->extra);

@@ -44,6 +44,22 @@ TEST(round_trip)
     }
 }
 
+/* Fails if the id is read again after it was brought into that form: tried. */
+TEST(ids_in_canonical_form)
+{
+    static const char *const texts[] = {"{'type':'x',", "{'role':'user','content':'',"};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        const struct session_message_draft *draft;
+        struct http_rig *r = http_rig("GET", "/");
+        char list[128];
+        size_t n;
+        snprintf(list, sizeof(list), "[%s'id':'msg_0193f3a07f5c7c2d8a1b0123456789ab'}]", texts[i]);
+        const struct json_input *body = parse(r->ctx, list);
+        CU_ASSERT_EQUAL(openai_read_items(body, body->node, MAX, &draft, &n), ERR_NONE);
+        expect_json(draft->message_id, "0193f3a0-7f5c-7c2d-8a1b-0123456789ab");
+    }
+}
+
 /* A native client may write any members into extra. */
 TEST(extra_of_native_messages)
 {
