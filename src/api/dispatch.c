@@ -140,25 +140,28 @@ static void authenticate(struct api_service *api, struct call *c, const struct h
 static const struct sv session_paths[] = {SV_INIT("/v1/sessions/"), SV_INIT("/v1/conversations/"),
                                           SV_INIT("/threads/")};
 
-/* The session that a target names; absent: it names none, or it is percent-encoded, and is read
- * without preparation. */
-static struct sv session_named_by(struct sv target)
+/* What follows the path's prefix in a target that reads a session; absent: it reads none. */
+static struct sv after_prefix(struct sv target)
 {
-    for (size_t i = 0; i < ARRAY_LEN(session_paths); i++) {
-        const size_t n = session_paths[i].n;
-        if (!sv_starts_with(target, session_paths[i]))
-            continue;
-        struct sv path = {target.p + n, target.n - n}, id;
-        path = sv_cut(&path, '?');
-        id = sv_cut(&path, '/');
-        return session_id_valid(id) ? id : SV_NONE;
-    }
+    for (size_t i = 0; i < ARRAY_LEN(session_paths); i++)
+        if (sv_starts_with(target, session_paths[i]))
+            return (struct sv){target.p + session_paths[i].n, target.n - session_paths[i].n};
     return SV_NONE;
 }
 
+/* The target may be followed by other bytes of the request. */
 bool api_reads_session(struct sv target)
 {
-    return session_named_by(target).p;
+    return after_prefix(target).p;
+}
+
+/* The session that a target names; absent: it is percent-encoded, and read without preparation. */
+static struct sv session_named_by(struct sv target)
+{
+    struct sv path = after_prefix(target), id;
+    path = sv_cut(&path, '?');
+    id = sv_cut(&path, '/');
+    return id.p && session_id_valid(id) ? id : SV_NONE;
 }
 
 bool api_gathers(void *service)
