@@ -5,11 +5,10 @@
  *   fcgi/ → api_dispatch (here) → http_dispatch → api_run (common/route_run.c)
  *         → a handler (native/native_sessions.c, …) → session/ → session/sql/ → db/
  */
-#include "parley/api/api.h"
+#include "api/common/handler.h"
 
 #include <string.h>
 
-#include "api/common/interface.h"
 #include "parley/base/uuid.h"
 #include "parley/obs/log.h"
 #include "parley/session/ahead.h"
@@ -150,6 +149,7 @@ static struct sv after_prefix(struct sv target)
     return SV_NONE;
 }
 
+/* The target may be followed by other bytes of the request. */
 bool api_reads_session(struct sv target)
 {
     return after_prefix(target).p;

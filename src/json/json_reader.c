@@ -9,9 +9,7 @@
 
 /* The parameters of one call. */
 struct field_reader {
-    struct request_ctx *ctx;
-    const struct json_doc *doc;
-    const char *path;
+    const struct json_input *in;
     const struct json_field *fields;
     size_t n_fields;
     char *into;
@@ -20,19 +18,19 @@ struct field_reader {
 static enum err fail_at(const struct field_reader *r, const char *slug, struct sv name,
                         const char *detail)
 {
-    struct sv path =
-        arena_printf(r->ctx->arena, "%s%s%.*s", r->path, r->path[0] ? "." : "", SV_ARG(name));
+    struct sv path = arena_printf(r->in->ctx->arena, "%s%s%.*s", r->in->path,
+                                  r->in->path[0] ? "." : "", SV_ARG(name));
     if (!path.p)
-        return ctx_nomem(r->ctx);
-    return ctx_fail(r->ctx, ERR_INVALID, slug, path.p, "%s", detail);
+        return ctx_nomem(r->in->ctx);
+    return ctx_fail(r->in->ctx, ERR_INVALID, slug, path.p, "%s", detail);
 }
 
 static enum err wrong_type(const struct field_reader *r, const struct json_field *f)
 {
     static const char *const expected[] = {
-        [JSON_STRING] = "A string is expected.",  [JSON_I64] = "An integer is expected.",
-        [JSON_OBJECT] = "An object is expected.", [JSON_ARRAY] = "An array is expected.",
-        [JSON_ANY] = "A value is expected.",
+        [JSON_STRING] = "A string is expected.",       [JSON_I64] = "An integer is expected.",
+        [JSON_OBJECT] = "An object is expected.",      [JSON_ARRAY] = "An array is expected.",
+        [JSON_OBJECT_TEXT] = "An object is expected.",
     };
     return fail_at(r, "wrong_type", sv_from(f->name), expected[f->type]);
 }
@@ -47,10 +45,10 @@ static enum err out_of_bounds(const struct field_reader *r, const struct json_fi
     const char *what = f->type == JSON_STRING  ? " characters"
                        : f->type == JSON_ARRAY ? " elements"
                                                : "";
-    struct sv detail = arena_printf(r->ctx->arena, "Expected are %lld to %lld%s.",
+    struct sv detail = arena_printf(r->in->ctx->arena, "Expected are %lld to %lld%s.",
                                     (long long)f->min, (long long)f->max, what);
     if (!detail.p)
-        return ctx_nomem(r->ctx);
+        return ctx_nomem(r->in->ctx);
     return fail_at(r, "out_of_range", sv_from(f->name), detail.p);
 }
 
@@ -66,7 +64,7 @@ static enum err read_string(const struct field_reader *r, const struct json_fiel
     struct sv v = SV_NONE;
     if (node->type != JSON_IS_STRING)
         return wrong_type(r, f);
-    TRY(json_doc_string(r->ctx, node, &v));
+    TRY(json_doc_string(r->in->ctx, node, &v));
     if (!in_bounds(f, (int64_t)utf8_length(v)))
         return out_of_bounds(r, f);
     store(r, f, &v, sizeof(v));
@@ -97,22 +95,54 @@ static enum err read_i64(const struct field_reader *r, const struct json_field *
     return ERR_NONE;
 }
 
+enum { EXPONENT_MAX = 20 }; /* 1e308, five bytes, would come back from jsonb as 309 */
+
+static bool exponent_fits(struct sv number)
+{
+    size_t i = 0;
+    uint64_t exponent = 0;
+    while (i < number.n && number.p[i] != 'e' && number.p[i] != 'E')
+        i++;
+    for (; i < number.n && exponent <= EXPONENT_MAX; i++)
+        if (number.p[i] >= '0' && number.p[i] <= '9')
+            exponent = exponent * 10 + (uint64_t)(number.p[i] - '0');
+    return exponent <= EXPONENT_MAX;
+}
+
+static bool exponents_fit(const struct json_doc *doc, const struct json_node *node)
+{
+    const struct json_node *end = doc->nodes + doc->n;
+    const char *text_end = node->raw.p + node->raw.n;
+    for (; node < end && node->raw.p < text_end; node++)
+        if (node->type == JSON_IS_NUMBER && !exponent_fits(node->raw))
+            return false;
+    return true;
+}
+
 static enum err read_node(const struct field_reader *r, const struct json_field *f,
                           const struct json_node *node)
 {
-    if ((f->type == JSON_OBJECT && node->type != JSON_IS_OBJECT) ||
+    const bool object = f->type == JSON_OBJECT || f->type == JSON_OBJECT_TEXT;
+    if ((object && node->type != JSON_IS_OBJECT) ||
         (f->type == JSON_ARRAY && node->type != JSON_IS_ARRAY))
         return wrong_type(r, f);
     if (f->type == JSON_ARRAY && !in_bounds(f, node->children))
         return out_of_bounds(r, f);
-    store(r, f, &node, sizeof(node));
+    if ((f->flags & JSON_FOR_JSONB) && !exponents_fit(r->in->doc, node))
+        return fail_at(r, "invalid_field", sv_from(f->name), "No exponent may be above 20.");
+    if ((f->flags & JSON_NOT_EMPTY) && node->children == 0)
+        return ERR_NONE;
+    if (f->type == JSON_OBJECT_TEXT || f->type == JSON_ANY_TEXT)
+        store(r, f, &node->raw, sizeof(node->raw));
+    else
+        store(r, f, &node, sizeof(node));
     return ERR_NONE;
 }
 
 static enum err read_member(const struct field_reader *r, const struct json_field *f,
                             const struct json_node *node)
 {
-    if (node->type == JSON_IS_NULL && (f->flags & JSON_NULLABLE) && f->type != JSON_ANY)
+    if (node->type == JSON_IS_NULL && (f->flags & JSON_NULLABLE))
         return ERR_NONE;
     switch (f->type) {
     case JSON_STRING:
@@ -137,19 +167,20 @@ static enum err unknown_field(const struct field_reader *r, const struct json_no
 {
     const struct names known = {r->fields, r->n_fields, sizeof(*r->fields)};
     struct sv name;
-    TRY(json_unescape_dup(r->ctx, member->key, &name));
-    struct sv detail = arena_printf(r->ctx->arena, "There is no such field.%s",
-                                    names_hint(r->ctx->arena, &known, name));
-    return detail.p ? fail_at(r, "unknown_field", name, detail.p) : ctx_nomem(r->ctx);
+    TRY(json_unescape_dup(r->in->ctx, member->key, &name));
+    struct sv detail = arena_printf(r->in->ctx->arena, "There is no such field.%s",
+                                    names_hint(r->in->ctx->arena, &known, name));
+    return detail.p ? fail_at(r, "unknown_field", name, detail.p) : ctx_nomem(r->in->ctx);
 }
 
-static enum err read_fields(const struct field_reader *r, const struct json_node *object,
-                            bool ignore_unknown)
+static enum err read_fields(const struct field_reader *r, bool ignore_unknown)
 {
+    const struct json_node *object = r->in->node;
     if (object->type != JSON_IS_OBJECT)
-        return ctx_fail(r->ctx, ERR_INVALID, "wrong_type", r->path, "A JSON object is expected.");
-    for (const struct json_node *m = json_doc_first(r->doc, object); m;
-         m = json_doc_next(r->doc, m)) {
+        return ctx_fail(r->in->ctx, ERR_INVALID, "wrong_type", r->in->path,
+                        "A JSON object is expected.");
+    for (const struct json_node *m = json_doc_first(r->in->doc, object); m;
+         m = json_doc_next(r->in->doc, m)) {
         const struct json_field *f = find_field(r, m);
         if (f)
             TRY(read_member(r, f, m));
@@ -158,22 +189,20 @@ static enum err read_fields(const struct field_reader *r, const struct json_node
     }
     for (size_t i = 0; i < r->n_fields; i++) {
         const struct sv name = sv_from(r->fields[i].name);
-        if ((r->fields[i].flags & JSON_REQUIRED) && !json_doc_member(r->doc, object, name))
+        if ((r->fields[i].flags & JSON_REQUIRED) && !json_doc_member(r->in->doc, object, name))
             return fail_at(r, "missing_field", name, "The field is required.");
     }
     return ERR_NONE;
 }
 
-enum err json_read_object(struct request_ctx *ctx, const struct json_doc *d,
-                          const struct json_node *object, const char *path,
-                          const struct json_field *fields, size_t n_fields, void *into)
+enum err json_read_object(const struct json_input *in, const struct json_field *fields,
+                          size_t n_fields, void *into)
 {
-    return read_fields(&(struct field_reader){ctx, d, path, fields, n_fields, into}, object, false);
+    return read_fields(&(struct field_reader){in, fields, n_fields, into}, false);
 }
 
-enum err json_read_members(struct request_ctx *ctx, const struct json_doc *d,
-                           const struct json_node *object, const char *path,
-                           const struct json_field *fields, size_t n_fields, void *into)
+enum err json_read_members(const struct json_input *in, const struct json_field *fields,
+                           size_t n_fields, void *into)
 {
-    return read_fields(&(struct field_reader){ctx, d, path, fields, n_fields, into}, object, true);
+    return read_fields(&(struct field_reader){in, fields, n_fields, into}, true);
 }

@@ -258,7 +258,7 @@ class BadInput(ParleyTest):
 
     def test_lists_of_messages(self):
         for body, code, field in (
-                ({"messages": [message("x"), None]}, "invalid_field", "messages[1]"),
+                ({"messages": [message("x"), None]}, "wrong_type", "messages[1]"),
                 ({"messages": [message("x")], "role": "user"}, "unknown_field", "role"),
                 ({"messages": {}}, "wrong_type", "messages"),
                 ({"messages": []}, "out_of_range", "messages")):

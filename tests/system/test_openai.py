@@ -290,7 +290,7 @@ class Errors(OpenAiTest):
                 (path, {}, "missing_field", "metadata"),
                 (path, {"metadata": {}, "items": []}, "invalid_field", "items"),
                 (path, b'{"metadata":{"a":1e30}}', "invalid_field", "metadata"),
-                ("/v1/conversations", {"metadata": []}, "invalid_field", "metadata"),
+                ("/v1/conversations", {"metadata": []}, "wrong_type", "metadata"),
                 ("/v1/conversations?x=1", {}, "unknown_parameter", "x")):
             with self.subTest(target=target, body=body):
                 headers = {"Content-Type": "application/json"}

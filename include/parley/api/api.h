@@ -42,8 +42,7 @@ struct api_host {
     _Atomic unsigned reason_turn; /* odd while reason is written */
     _Atomic char reason[API_REASON_MAX];
 };
-/* Why the last reload was refused; "" when it was done, or there was none. */
-void api_host_reload_reason(const struct api_host *host, char out[API_REASON_MAX]);
+/* Why the last reload was refused, for /status; "" when it was done, or there was none. */
 void api_host_set_reload_reason(struct api_host *host, const char *reason);
 
 /* What the handlers work with. All is borrowed; the worker fills it before the first request. */

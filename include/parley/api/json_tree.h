@@ -19,7 +19,8 @@ struct json_tree {
 void json_tree_init(struct json_tree *t);
 void json_tree_fini(struct json_tree *t);
 /* Each adds a member to the object in, or an element to the array in where name is NULL. in may be
- * NULL: it is what a call returned that failed. Names and texts are copied. */
+ * NULL: it is what a call returned that failed. Names and texts are copied; names are ASCII that
+ * needs no escape. */
 struct json_object *json_tree_object(struct json_tree *t, struct json_object *in, const char *name);
 struct json_object *json_tree_array(struct json_tree *t, struct json_object *in, const char *name);
 void json_tree_text(struct json_tree *t, struct json_object *in, const char *name,

@@ -3,7 +3,7 @@
  * Reads the members of an object into a C struct. A table says which members the object may have,
  * their types and bounds, and the offset of each in the struct. Unknown members, wrong types and
  * values out of bounds are ERR_INVALID and name the field by its path ("messages[3].role"). Slugs:
- * "unknown_field", "missing_field", "wrong_type", "out_of_range".
+ * "unknown_field", "missing_field", "wrong_type", "out_of_range", "invalid_field".
  */
 #ifndef PARLEY_JSON_READ_H
 #define PARLEY_JSON_READ_H
@@ -16,16 +16,20 @@
 #include "parley/json/doc.h"
 
 enum json_field_type {
-    JSON_STRING, /* struct sv: the unescaped value; min/max count code points */
-    JSON_I64,    /* int64_t; min/max bound the value; 1.0 and 1e3 are not integers */
-    JSON_OBJECT, /* const struct json_node * */
-    JSON_ARRAY,  /* const struct json_node *; min/max count elements */
-    JSON_ANY     /* const struct json_node * */
+    JSON_STRING,      /* struct sv: the unescaped value; min/max count code points */
+    JSON_I64,         /* int64_t; min/max bound the value; 1.0 and 1e3 are not integers */
+    JSON_OBJECT,      /* const struct json_node * */
+    JSON_ARRAY,       /* const struct json_node *; min/max count elements */
+    JSON_ANY,         /* const struct json_node * */
+    JSON_OBJECT_TEXT, /* struct sv: the text as sent */
+    JSON_ANY_TEXT     /* struct sv: the text as sent */
 };
 
 enum json_field_flags {
     JSON_REQUIRED = 1,
-    JSON_NULLABLE = 2 /* null is allowed, and leaves the target as it is */
+    JSON_NULLABLE = 2,  /* null is allowed, and leaves the target as it is */
+    JSON_NOT_EMPTY = 4, /* an object without members leaves the target as it is */
+    JSON_FOR_JSONB = 8  /* no exponents above 20: jsonb writes all digits of a number */
 };
 
 struct json_field {
@@ -36,14 +40,21 @@ struct json_field {
     int64_t min, max; /* both 0: no bound */
 };
 
-/* Reads object into the struct at into, which the caller has filled with defaults. path: of the
- * object itself, for errors; "" at the top. JSON_ANY takes a null as any other value. */
-MUSTCHECK enum err json_read_object(struct request_ctx *ctx, const struct json_doc *d,
-                                    const struct json_node *object, const char *path,
-                                    const struct json_field *fields, size_t n_fields, void *into);
+/* An object of a document that is read, and where it stands there, for errors: "" at the top,
+ * "messages[3]". All is borrowed. */
+struct json_input {
+    struct request_ctx *ctx;
+    const struct json_doc *doc;
+    const struct json_node *node;
+    const char *path;
+};
+
+/* Reads the object into the struct at into, which the caller has filled with defaults. JSON_ANY
+ * and JSON_ANY_TEXT take a null as any other value. */
+MUSTCHECK enum err json_read_object(const struct json_input *in, const struct json_field *fields,
+                                    size_t n_fields, void *into);
 /* The same; other members are ignored. */
-MUSTCHECK enum err json_read_members(struct request_ctx *ctx, const struct json_doc *d,
-                                     const struct json_node *object, const char *path,
-                                     const struct json_field *fields, size_t n_fields, void *into);
+MUSTCHECK enum err json_read_members(const struct json_input *in, const struct json_field *fields,
+                                     size_t n_fields, void *into);
 
 #endif

@@ -2,7 +2,6 @@
 /* /openapi.json, the description of all interfaces, and /docs, the page that shows it. The build
  * embeds both from docs/ (embed.sh). They need no API key, nor does /, whose 404 names /docs. */
 #include "api/common/handler.h"
-#include "api/common/interface.h"
 #include "parley/http/problem.h"
 
 /* Made by embed.sh. The policy allows the page's own script and style and nothing else. */

@@ -67,35 +67,28 @@ void json_tree_bool(struct json_tree *t, struct json_object *in, const char *nam
 /* ---- text ---- */
 
 struct output {
-    struct buf *text;
+    struct json_writer json;
     int lines, depth; /* depth: of the containers that are open */
-    bool comma;       /* a value was written in the innermost */
 };
 
-static void write_newline(const struct output *o)
+static void begin_line(struct output *o)
 {
-    buf_putc(o->text, '\n');
-    for (int i = 0; i < o->depth; i++)
-        BUF_LIT(o->text, "  ");
+    if (o->json.comma)
+        buf_putc(o->json.b, ',');
+    o->json.comma = false;
+    buf_printf(o->json.b, "\n%*s", 2 * o->depth, "");
 }
 
-static void write_string(const struct output *o, struct sv s)
-{
-    struct json_writer j = {.b = o->text};
-    json_write_sv(&j, s);
-}
-
-static void write_scalar(const struct output *o, struct json_object *v)
+static void write_scalar(struct json_writer *j, struct json_object *v)
 {
     if (json_object_is_type(v, json_type_string))
-        write_string(o,
-                     (struct sv){json_object_get_string(v), (size_t)json_object_get_string_len(v)});
+        json_write_sv(j, sv_from(json_object_get_string(v)));
     else if (json_object_is_type(v, json_type_int))
-        buf_i64(o->text, json_object_get_int64(v));
+        json_write_i64(j, json_object_get_int64(v));
     else if (v)
-        buf_sv(o->text, json_object_get_boolean(v) ? SV("true") : SV("false"));
+        json_write_bool(j, json_object_get_boolean(v));
     else
-        BUF_LIT(o->text, "null");
+        json_write_null(j);
 }
 
 /* Called once for a scalar, before and after the members for a container. Allocates nothing. */
@@ -105,35 +98,37 @@ static int write_node(struct json_object *v, int flags, struct json_object *pare
     (void)parent;
     (void)index;
     struct output *o = arg;
+    struct json_writer *j = &o->json;
     const bool object = json_object_is_type(v, json_type_object);
     const bool container = object || json_object_is_type(v, json_type_array);
     if (flags & JSON_C_VISIT_SECOND) {
-        if (o->depth-- <= o->lines && o->comma)
-            write_newline(o);
-        buf_putc(o->text, object ? '}' : ']');
-        o->comma = true;
+        const bool empty = !j->comma;
+        j->comma = false;
+        if (o->depth-- <= o->lines && !empty)
+            begin_line(o);
+        buf_putc(j->b, object ? '}' : ']');
+        j->comma = true;
         return JSON_C_VISIT_RETURN_CONTINUE;
     }
-    if (o->comma)
-        buf_putc(o->text, ',');
     if (o->depth > 0 && o->depth <= o->lines)
-        write_newline(o);
-    if (key) {
-        write_string(o, sv_from(key));
-        buf_sv(o->text, o->lines > 0 ? SV(": ") : SV(":"));
-    }
-    o->comma = !container;
+        begin_line(o);
+    if (key)
+        json_write_key(j, key);
+    if (key && o->lines > 0)
+        buf_putc(j->b, ' ');
     o->depth += container;
-    if (container)
-        buf_putc(o->text, object ? '{' : '[');
+    if (object)
+        json_write_object_open(j);
+    else if (container)
+        json_write_array_open(j);
     else
-        write_scalar(o, v);
+        write_scalar(j, v);
     return JSON_C_VISIT_RETURN_CONTINUE;
 }
 
 enum err json_tree_write(const struct json_tree *t, int lines, struct buf *out)
 {
-    struct output o = {.text = out, .lines = lines};
+    struct output o = {.json = {.b = out}, .lines = lines};
     if (t->failed || json_c_visit(t->root, 0, write_node, &o) != 0)
         return ERR_NOMEM;
     if (lines > 0)

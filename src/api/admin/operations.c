@@ -1,55 +1,137 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The operations routes: /livez says that the process answers, /readyz which parts are up, /metrics
- * the sums over all workers of the host, /status (status.c) everything. They have a socket and a
- * thread of their own and query no server, so they answer even if all handlers are stuck.
+ * the sums over all workers of the host, /status everything. They have a socket and a thread of
+ * their own and query no server, so they answer even if all handlers are stuck.
  */
-#include "operations.h"
-
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
+#include "api/common/handler.h"
+#include "parley/api/json_tree.h"
 #include "parley/base/uuid.h"
 #include "parley/http/problem.h"
 
-static enum err ops_livez(struct api_call *c)
+static void free_tree(void *root)
+{
+    json_tree_fini(&(struct json_tree){.root = root});
+}
+
+/* A tree that belongs to the request's arena. */
+static enum err begin_tree(struct request_ctx *ctx, struct json_tree *t)
+{
+    json_tree_init(t);
+    if (t->failed || arena_defer(ctx->arena, free_tree, t->root) != ERR_NONE)
+        return ctx_nomem(ctx);
+    return ERR_NONE;
+}
+
+/* lines: as in json_tree_write. */
+static enum err answer_tree(struct api_call *c, const struct json_tree *t, int status, int lines)
+{
+    (void)api_begin(c->res, status);
+    return json_tree_write(t, lines, &c->res->body) == ERR_NONE ? ERR_NONE : ctx_nomem(c->ctx);
+}
+
+/* ---- health ---- */
+
+struct health {
+    struct db_status db;
+    struct cache_status cache;
+    int64_t crash_looping; /* workers */
+    enum db_hosts_shortcut shortcut;
+    char shortcut_reason[160];    /* "" when it is on */
+    const char *status;           /* "ready", "degraded" or "down" */
+    const char *database, *redis; /* "up", …: their states */
+};
+
+/* What this process knows already. */
+static void read_health(const struct api_service *api, struct health *out)
+{
+    static const char *const database[] = {[DB_STARTING] = "starting",
+                                           [DB_UP] = "up",
+                                           [DB_DOWN] = "down",
+                                           [DB_MISCONFIGURED] = "misconfigured"};
+    static const char *const redis[] = {
+        [CACHE_OFF] = "off", [CACHE_UP] = "up", [CACHE_DOWN] = "down"};
+    db_status(api->db, &out->db);
+    out->cache = (struct cache_status){.redis = CACHE_OFF, .reason = ""};
+    if (api->cache)
+        cache_status(api->cache, &out->cache);
+    out->database = database[out->db.state];
+    out->redis = redis[out->cache.redis];
+    out->crash_looping = atomic_load(&api->host->crash_looping);
+    out->shortcut =
+        db_hosts_shortcut(api->hosts, out->shortcut_reason, sizeof(out->shortcut_reason));
+    /* The shortcut is off for two seconds after each start: that degrades nothing. */
+    const bool slow = out->shortcut == DB_HOSTS_OTHERS || out->shortcut == DB_HOSTS_SILENT;
+    const bool degraded = slow || out->cache.redis == CACHE_DOWN || out->crash_looping > 0;
+    out->status = out->db.state != DB_UP ? "down" : degraded ? "degraded" : "ready";
+}
+
+/* Adds an object with the status of a part and, unless empty, the reason; returns it. */
+static struct json_object *add_health(struct json_tree *t, struct json_object *in, const char *name,
+                                      const char *status, const char *reason)
+{
+    struct json_object *check = json_tree_object(t, in, name);
+    json_tree_text(t, check, "status", status);
+    if (*reason)
+        json_tree_text(t, check, "reason", reason);
+    return check;
+}
+
+/* member: what the status is called there. */
+static void add_shortcut(struct json_tree *t, struct json_object *in, const char *member,
+                         const struct health *h)
+{
+    const bool many = h->shortcut == DB_HOSTS_MANY, on = h->shortcut == DB_HOSTS_ON;
+    struct json_object *shortcut = json_tree_object(t, in, "shortcut");
+    json_tree_text(t, shortcut, member, many ? "not configured" : on ? "on" : "off");
+    if (h->shortcut_reason[0] && !many)
+        json_tree_text(t, shortcut, "reason", h->shortcut_reason);
+}
+
+/* ---- the short answers ---- */
+
+static enum err get_livez(struct api_call *c)
 {
     struct json_tree t;
-    TRY(ops_tree_init(c->ctx, &t));
+    TRY(begin_tree(c->ctx, &t));
     json_tree_text(&t, t.root, "status", "alive");
     json_tree_text(&t, t.root, "version", c->api->version);
-    return ops_tree_answer(c, &t, 200, 0);
+    return answer_tree(c, &t, 200, 0);
 }
 
 /* Without PostgreSQL it is 503, although cached sessions can still be read: a load balancer that
  * knows only up and down must prefer a host that can write. Where no host can, it may use all of
  * them, or those whose "serves" is "reads". Without Redis everything works, slower. */
-static enum err ops_readyz(struct api_call *c)
+static enum err get_readyz(struct api_call *c)
 {
-    struct ops_health h;
+    struct health h;
     struct json_tree t;
     char looping[64] = "";
-    ops_health_read(c->api, &h);
+    read_health(c->api, &h);
     const bool ready = h.db.state == DB_UP;
     const bool reads =
         (h.cache.redis == CACHE_UP || h.cache.memory_bytes > 0) && auth_accepts_keys(c->api->auth);
     if (h.crash_looping > 0)
         snprintf(looping, sizeof(looping), "%lld of them keep dying", (long long)h.crash_looping);
-    TRY(ops_tree_init(c->ctx, &t));
+    TRY(begin_tree(c->ctx, &t));
     json_tree_text(&t, t.root, "status", h.status);
     json_tree_text(&t, t.root, "serves", ready ? "everything" : reads ? "reads" : "nothing");
     struct json_object *checks = json_tree_object(&t, t.root, "checks");
-    (void)ops_put_health(&t, checks, "postgresql", h.database, h.db.reason);
-    (void)ops_put_health(&t, checks, "redis", h.redis, h.cache.reason);
-    (void)ops_put_health(&t, checks, "workers", h.crash_looping > 0 ? "crash_looping" : "up",
-                         looping);
+    (void)add_health(&t, checks, "postgresql", h.database, h.db.reason);
+    (void)add_health(&t, checks, "redis", h.redis, h.cache.reason);
+    (void)add_health(&t, checks, "workers", h.crash_looping > 0 ? "crash_looping" : "up", looping);
     if (h.shortcut != DB_HOSTS_MANY)
-        ops_put_shortcut(&t, checks, "status", &h);
+        add_shortcut(&t, checks, "status", &h);
     if (!ready)
         http_response_header(c->res, "Retry-After", SV("1"));
-    return ops_tree_answer(c, &t, ready ? 200 : 503, 0);
+    return answer_tree(c, &t, ready ? 200 : 503, 0);
 }
 
-static enum err ops_metrics(struct api_call *c)
+static enum err get_metrics(struct api_call *c)
 {
     const char *names[METRICS_ROUTES_MAX];
     const size_t n = api_route_names(names);
@@ -59,11 +141,193 @@ static enum err ops_metrics(struct api_call *c)
     return ERR_NONE;
 }
 
+/* ---- why the last reload was refused ---- */
+
+/* A sequence lock with one writer: a reader that meets a write tries again. The writer is the
+ * supervisor; if it dies in the middle, the service ends. */
+void api_host_set_reload_reason(struct api_host *host, const char *reason)
+{
+    const size_t n = strnlen(reason, API_REASON_MAX - 1);
+    const unsigned turn = atomic_load_explicit(&host->reason_turn, memory_order_relaxed);
+    atomic_store_explicit(&host->reason_turn, turn + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    for (size_t i = 0; i < API_REASON_MAX; i++)
+        atomic_store_explicit(&host->reason[i], i < n ? reason[i] : '\0', memory_order_relaxed);
+    atomic_store_explicit(&host->reason_turn, turn + 2, memory_order_release);
+}
+
+static void read_reload_reason(const struct api_host *host, char out[API_REASON_MAX])
+{
+    enum { TRIES = 1000 };
+    for (int try = 0; try < TRIES; try++) {
+        const unsigned turn = atomic_load_explicit(&host->reason_turn, memory_order_acquire);
+        for (size_t i = 0; i < API_REASON_MAX; i++)
+            out[i] = atomic_load_explicit(&host->reason[i], memory_order_relaxed);
+        atomic_thread_fence(memory_order_acquire);
+        if (turn % 2 == 0 && turn == atomic_load_explicit(&host->reason_turn, memory_order_relaxed))
+            return;
+    }
+    out[0] = '\0';
+}
+
+/* ---- /status: for people and scripts. A member keeps its name and meaning; additions are new
+ * members. It holds no secret and no data of a session. ---- */
+
+/* Those that share the database; at most DB_HOSTS_SHOWN_MAX of them. */
+static void add_hosts(struct json_tree *t, const struct api_service *api)
+{
+    struct db_host seen[DB_HOSTS_SHOWN_MAX];
+    int64_t registered;
+    const size_t n = db_hosts_seen(api->hosts, seen, &registered);
+    json_tree_number(t, t->root, "hosts_registered", registered);
+    struct json_object *hosts = json_tree_array(t, t->root, "hosts");
+    for (size_t i = 0; i < n; i++) {
+        const struct db_host *h = &seen[i];
+        struct json_object *host = json_tree_object(t, hosts, NULL);
+        json_tree_text(t, host, "id", h->id);
+        json_tree_text(t, host, "address", h->address);
+        json_tree_text(t, host, "version", h->version);
+        json_tree_number(t, host, "workers", h->workers);
+        json_tree_text(t, host, "mode", h->alone ? "one" : "many");
+        json_tree_number(t, host, "seen_seconds_ago",
+                         h->seen_ago_us > 0 ? h->seen_ago_us / 1000000 : 0);
+        json_tree_bool(t, host, "self", h->self);
+    }
+}
+
+/* Where requests are counted: each is in exactly one bucket. */
+enum { REQUESTS = offsetof(struct metrics_slot, latency.bucket), BUCKETS = METRICS_BUCKETS + 1 };
+
+/* The sum of the n counters at an offset of each slot. */
+static int64_t sum_of(const struct metrics_slot *slots, size_t n_slots, size_t offset, size_t n)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n_slots; i++) {
+        const char *first = (const char *)&slots[i] + offset;
+        for (size_t k = 0; k < n; k++)
+            sum += atomic_load((const _Atomic uint64_t *)(const void *)first + k);
+    }
+    return (int64_t)sum;
+}
+
+/* Those that run now. */
+static void add_workers(struct json_tree *t, const struct api_service *api)
+{
+    static const char *const states[] = {[API_WORKER_STARTING] = "starting",
+                                         [API_WORKER_SERVING] = "serving",
+                                         [API_WORKER_LEAVING] = "leaving"};
+    struct json_object *workers = json_tree_array(t, t->root, "workers");
+    for (size_t i = 0; i < atomic_load(&api->host->n_slots); i++) {
+        const struct metrics_slot *s = &api->slots[i];
+        const pid_t pid = atomic_load(&api->host->workers[i].pid);
+        if (pid == 0)
+            continue;
+        struct json_object *worker = json_tree_object(t, workers, NULL);
+        json_tree_number(t, worker, "worker", (int64_t)i);
+        json_tree_number(t, worker, "pid", pid);
+        json_tree_number(t, worker, "worker_set", atomic_load(&api->host->workers[i].worker_set));
+        json_tree_text(t, worker, "state", states[atomic_load(&api->host->workers[i].state)]);
+        json_tree_number(t, worker, "requests", sum_of(s, 1, REQUESTS, BUCKETS));
+        json_tree_number(t, worker, "threads_busy", atomic_load(&s->threads_busy));
+        struct json_object *pool = json_tree_object(t, worker, "pool");
+        json_tree_number(t, pool, "open", atomic_load(&s->pool_open));
+        json_tree_number(t, pool, "idle", atomic_load(&s->pool_idle));
+        json_tree_number(t, pool, "in_use", atomic_load(&s->pool_in_use));
+        json_tree_number(t, pool, "waiting", atomic_load(&s->pool_waiting));
+        json_tree_number(t, pool, "max", atomic_load(&s->pool_max));
+    }
+}
+
+/* Since the start of the service, over all workers, also those that have ended. */
+static void add_totals(struct json_tree *t, const struct api_service *api)
+{
+    static const struct {
+        const char *name;
+        size_t offset, n;
+    } counters[] = {{"requests", REQUESTS, BUCKETS},
+                    {"errors", offsetof(struct metrics_slot, errors), ERR_COUNT},
+                    {"replays", offsetof(struct metrics_slot, replays), 1},
+                    {"queue_refused", offsetof(struct metrics_slot, queue_refused), 1}};
+    static const char *const sources[METRICS_SOURCES] = {"memory", "redis", "postgres"};
+    const size_t n = atomic_load(&api->host->n_slots);
+    struct json_object *totals = json_tree_object(t, t->root, "totals");
+    for (size_t i = 0; i < ARRAY_LEN(counters); i++)
+        json_tree_number(t, totals, counters[i].name,
+                         sum_of(api->slots, n, counters[i].offset, counters[i].n));
+    for (size_t k = 0; k < METRICS_SOURCES; k++) {
+        struct json_object *source = json_tree_object(t, totals, sources[k]);
+        json_tree_number(t, source, "hits",
+                         sum_of(api->slots, n, offsetof(struct metrics_slot, source_hits[k]), 1));
+        json_tree_number(t, source, "misses",
+                         sum_of(api->slots, n, offsetof(struct metrics_slot, source_misses[k]), 1));
+    }
+}
+
+struct settings {
+    struct json_tree *t;
+    struct json_object *in;
+};
+
+static void add_setting(void *arg, const char *name, const char *text, int64_t number)
+{
+    const struct settings *s = arg;
+    if (text)
+        json_tree_text(s->t, s->in, name, text);
+    else
+        json_tree_number(s->t, s->in, name, number);
+}
+
+static void add_service(struct json_tree *t, const struct api_service *api, const struct health *h)
+{
+    char reason[API_REASON_MAX], started[CLOCK_RFC3339_LEN + 1];
+    clock_rfc3339(api->started_at, started);
+    read_reload_reason(api->host, reason);
+    json_tree_text(t, t->root, "status", h->status);
+    json_tree_text(t, t->root, "version", api->version);
+    json_tree_number(t, t->root, "pid", getpid());
+    json_tree_text(t, t->root, "started_at", started);
+    json_tree_number(t, t->root, "uptime_seconds", (clock_wall_us() - api->started_at) / 1000000);
+    json_tree_number(t, t->root, "crash_looping", h->crash_looping);
+    json_tree_number(t, t->root, "worker_set", atomic_load(&api->host->worker_set));
+    json_tree_number(t, t->root, "reloads", atomic_load(&api->host->reloads));
+    json_tree_number(t, t->root, "reloads_refused", atomic_load(&api->host->reloads_refused));
+    json_tree_text(t, t->root, "reload_reason", reason[0] ? reason : NULL);
+    json_tree_number(t, t->root, "recycled", atomic_load(&api->host->recycled));
+}
+
+static enum err get_status(struct api_call *c)
+{
+    enum { LINES = 2 };
+    const struct api_service *api = c->api;
+    struct health h;
+    struct json_tree t;
+    read_health(api, &h);
+    TRY(begin_tree(c->ctx, &t));
+    add_service(&t, api, &h);
+    struct json_object *part = add_health(&t, t.root, "postgresql", h.database, h.db.reason);
+    json_tree_number(&t, part, "schema_version", h.db.schema_version);
+    part = add_health(&t, t.root, "redis", h.redis, h.cache.reason);
+    json_tree_number(&t, part, "mismatches", (int64_t)h.cache.mismatches);
+    part = add_health(&t, t.root, "memory", h.cache.memory_bytes > 0 ? "up" : "off", "");
+    json_tree_number(&t, part, "bytes", (int64_t)h.cache.memory_bytes);
+    json_tree_number(&t, part, "used", (int64_t)h.cache.memory_used);
+    add_shortcut(&t, t.root, "state", &h);
+    add_hosts(&t, api);
+    add_workers(&t, api);
+    add_totals(&t, api);
+    struct settings settings = {&t, json_tree_object(&t, t.root, "settings")};
+    if (api->each_setting)
+        api->each_setting(api->settings, add_setting, &settings);
+    return answer_tree(c, &t, 200, LINES);
+}
+
+/* ---- routes ---- */
+
 static const struct api_route routes[] = {
-    {{HTTP_GET, "/livez", "livez", api_run}, {ops_livez, 0, NULL}},
-    {{HTTP_GET, "/readyz", "readyz", api_run}, {ops_readyz, 0, NULL}},
-    {{HTTP_GET, "/metrics", "metrics", api_run}, {ops_metrics, 0, NULL}},
-    {{HTTP_GET, "/status", "status", api_run}, {ops_status, 0, NULL}},
+    {{HTTP_GET, "/livez", "livez", api_run}, {get_livez, 0, NULL}},
+    {{HTTP_GET, "/readyz", "readyz", api_run}, {get_readyz, 0, NULL}},
+    {{HTTP_GET, "/metrics", "metrics", api_run}, {get_metrics, 0, NULL}},
+    {{HTTP_GET, "/status", "status", api_run}, {get_status, 0, NULL}},
 };
 static const struct http_table table = {&routes[0].http, ARRAY_LEN(routes), sizeof(routes[0]),
                                         http_problem, true};

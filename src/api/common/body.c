@@ -4,12 +4,11 @@
 
 #include <stdio.h>
 
-enum err api_bad_field(struct request_ctx *ctx, const char *path, const char *field,
-                       const char *why)
+enum err api_bad_field(const struct json_input *in, const char *field, const char *why)
 {
     char name[128];
-    snprintf(name, sizeof(name), "%s%s%s", path, *path ? "." : "", field);
-    return ctx_fail(ctx, ERR_INVALID, "invalid_field", name, "%s %s", name, why);
+    snprintf(name, sizeof(name), "%s%s%s", in->path, *in->path ? "." : "", field);
+    return ctx_fail(in->ctx, ERR_INVALID, "invalid_field", name, "%s %s", name, why);
 }
 
 enum err api_choice(struct request_ctx *ctx, const char *slug, const char *field,
@@ -22,53 +21,53 @@ enum err api_choice(struct request_ctx *ctx, const char *slug, const char *field
                     names_hint(ctx->arena, choices, word));
 }
 
-enum err api_read_drafts(struct request_ctx *ctx, const struct json_doc *doc,
-                         const struct json_node *node, const char *path, api_draft_reader *read,
+enum err api_read_drafts(const struct json_input *body, const struct json_node *node,
+                         const char *path, api_draft_reader *read,
                          const struct session_message_draft **out, size_t *n)
 {
     const bool many = node->type == JSON_IS_ARRAY;
+    struct json_input message = {body->ctx, body->doc, node, path};
     *n = many ? node->children : 1;
-    struct session_message_draft *drafts = arena_array(ctx->arena, *n, sizeof(*drafts));
+    struct session_message_draft *drafts = arena_array(body->ctx->arena, *n, sizeof(*drafts));
     if (!drafts)
-        return ctx_nomem(ctx);
+        return ctx_nomem(body->ctx);
     *out = drafts;
     if (!many)
-        return read(ctx, doc, node, path, drafts);
-    size_t i = 0;
-    for (const struct json_node *m = json_doc_first(doc, node); m; m = json_doc_next(doc, m), i++) {
+        return read(&message, drafts);
+    message.node = json_doc_first(body->doc, node);
+    for (size_t i = 0; i < *n; i++, message.node = json_doc_next(body->doc, message.node)) {
         char name[32];
         snprintf(name, sizeof(name), "%s[%zu]", path, i);
-        TRY(read(ctx, doc, m, name, &drafts[i]));
+        message.path = name;
+        TRY(read(&message, &drafts[i]));
     }
     return ERR_NONE;
 }
 
-enum err api_check_name(struct request_ctx *ctx, const char *path, const char *field,
-                        struct sv name)
+enum err api_check_name(const struct json_input *in, const char *field, struct sv name)
 {
     if (!name.p)
-        return api_bad_field(ctx, path, field, "is missing.");
+        return api_bad_field(in, field, "is missing.");
     if (name.n == 0 || name.n > API_NAME_MAX || !sv_all_of(name, "-_.:"))
-        return api_bad_field(ctx, path, field, "must be 1 to 64 of A-Z a-z 0-9 - _ . :");
+        return api_bad_field(in, field, "must be 1 to 64 of A-Z a-z 0-9 - _ . :");
     return ERR_NONE;
 }
 
-enum err api_check_content(struct request_ctx *ctx, const char *path,
-                           const struct json_node *content)
+enum err api_check_content(const struct json_input *in, struct sv content)
 {
-    if (!content)
-        return api_bad_field(ctx, path, "content", "is missing.");
-    if (content->type != JSON_IS_STRING && content->type != JSON_IS_ARRAY)
-        return api_bad_field(ctx, path, "content", "must be a string or an array of parts.");
+    if (!content.p)
+        return api_bad_field(in, "content", "is missing.");
+    if (content.p[0] != '"' && content.p[0] != '[')
+        return api_bad_field(in, "content", "must be a string or an array of parts.");
     return ERR_NONE;
 }
 
-enum err api_message_id(struct request_ctx *ctx, const char *path, const char *field, struct sv *id)
+enum err api_message_id(const struct json_input *in, const char *field, struct sv *id)
 {
     if (id->p && !session_message_id_valid(*id))
-        return api_bad_field(ctx, path, field,
+        return api_bad_field(in, field,
                              "must be 1 to 128 of A-Z a-z 0-9 . _ : - and not of digits alone.");
-    return id->p ? session_message_id_canonical(ctx, id) : ERR_NONE;
+    return id->p ? session_message_id_canonical(in->ctx, id) : ERR_NONE;
 }
 
 /* application/json, with or without charset=utf-8. */
@@ -102,36 +101,5 @@ enum err api_body(struct request_ctx *ctx, const struct http_request *req, enum 
     TRY(json_doc_parse(ctx, body, out));
     if (out->nodes[0].type != JSON_IS_OBJECT)
         return ctx_fail(ctx, ERR_INVALID, "invalid_field", "body", "It must be a JSON object.");
-    return ERR_NONE;
-}
-
-/* jsonb writes a number out in full: five bytes such as 1e308 would come back as 309. */
-enum { METADATA_EXPONENT_MAX = 20 };
-
-static bool exponent_fits(struct sv number)
-{
-    size_t i = 0;
-    uint64_t exponent = 0;
-    while (i < number.n && number.p[i] != 'e' && number.p[i] != 'E')
-        i++;
-    if (i == number.n)
-        return true;
-    i++;
-    if (i < number.n && (number.p[i] == '+' || number.p[i] == '-'))
-        i++;
-    for (; i < number.n && exponent <= METADATA_EXPONENT_MAX; i++)
-        exponent = exponent * 10 + (uint64_t)(number.p[i] - '0');
-    return exponent <= METADATA_EXPONENT_MAX;
-}
-
-enum err api_check_metadata(struct request_ctx *ctx, const struct json_doc *doc,
-                            const struct json_node *metadata, const char *path)
-{
-    if (!metadata)
-        return ERR_NONE;
-    const char *end = metadata->raw.p + metadata->raw.n;
-    for (const struct json_node *n = metadata; n < doc->nodes + doc->n && n->raw.p < end; n++)
-        if (n->type == JSON_IS_NUMBER && !exponent_fits(n->raw))
-            return api_bad_field(ctx, path, "metadata", "may not hold exponents beyond 20.");
     return ERR_NONE;
 }

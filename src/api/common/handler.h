@@ -58,7 +58,8 @@ struct api_call {
     int64_t params[API_PARAMS_MAX]; /* in the order of the route's list */
     struct session_precondition precondition; /* of a read: the user alone */
     struct http_condition unless;             /* If-None-Match */
-    struct json_doc doc;                      /* the body */
+    struct json_doc doc;                      /* of the body */
+    struct json_input body;                   /* the object that the body is */
     struct session session;                   /* of the answer; the handler fills it */
     struct session_receipt receipt;           /* of a write; the handler fills it */
 };
@@ -76,53 +77,48 @@ struct api_route {
 http_handler api_run;
 api_handler api_session_delete; /* 204 */
 
-/* ---- precondition.c: each failure is ERR_INVALID and names the header or id at fault ---- */
+/* The HTTP interfaces that api_dispatch chooses from by path. */
+enum { API_PREFIXES_MAX = 5 };
+struct api_interface {
+    struct http_table table; /* routes, and the form of an error */
+    /* What its paths begin with, in whole segments. The native interface has none, because it
+     * serves all other paths. */
+    const char *prefixes[API_PREFIXES_MAX + 1];
+    bool open; /* no route needs an API key: none shows anything of a tenant */
+};
+extern const struct api_interface docs_interface, openai_interface, langgraph_interface,
+    native_interface;
 
-MUSTCHECK enum err api_no_body(struct request_ctx *ctx, const struct http_request *req);
+/* Each failure is ERR_INVALID and names the header or id at fault. */
+
 /* Checks an id and brings it into canonical form. name: what an interface calls it. */
 MUSTCHECK enum err api_session_id(struct request_ctx *ctx, const char *name, struct sv *id);
 enum { API_USER_MAX = 256 }; /* bytes */
 #define API_USER_RULE \
     "1 to 256 bytes of UTF-8 without control characters, and without . or .. between slashes"
 bool api_user_valid(struct sv user);
-MUSTCHECK enum err api_user(struct request_ctx *ctx, const struct http_request *req,
-                            struct sv *out);
-/* User, If-Match, If-None-Match: * of a PUT, and idempotency key. */
-MUSTCHECK enum err api_precondition(struct request_ctx *ctx, const struct http_request *req,
-                                    struct session_precondition *out);
 
-/* ---- body.c: each failure names the field at fault. path is where an object stands in the body:
- * "" for the body itself, "messages[3]" ---- */
+/* ---- body.c: each failure names the field at fault ---- */
 
 MUSTCHECK enum err api_body(struct request_ctx *ctx, const struct http_request *req,
                             enum api_body_kind kind, struct json_doc *out);
-/* Refuses exponents above 20, because jsonb writes all digits of a number. NULL: no metadata. */
-MUSTCHECK enum err api_check_metadata(struct request_ctx *ctx, const struct json_doc *doc,
-                                      const struct json_node *metadata, const char *path);
-/* ERR_INVALID for path.field. why follows the name and ends the sentence. */
-enum err api_bad_field(struct request_ctx *ctx, const char *path, const char *field,
-                       const char *why);
+/* ERR_INVALID for a field of the object. why follows its name and ends the sentence. */
+enum err api_bad_field(const struct json_input *in, const char *field, const char *why);
 /* Finds a word in a closed list. ERR_INVALID with slug names the field and lists the choices. */
 MUSTCHECK enum err api_choice(struct request_ctx *ctx, const char *slug, const char *field,
                               const struct names *choices, struct sv word, size_t *index);
-typedef enum err api_draft_reader(struct request_ctx *ctx, const struct json_doc *doc,
-                                  const struct json_node *node, const char *path,
-                                  struct session_message_draft *out);
-/* node: one message, or an array of them. *out is in the arena. */
-MUSTCHECK enum err api_read_drafts(struct request_ctx *ctx, const struct json_doc *doc,
-                                   const struct json_node *node, const char *path,
-                                   api_draft_reader *read, const struct session_message_draft **out,
-                                   size_t *n);
+typedef enum err api_draft_reader(const struct json_input *in, struct session_message_draft *out);
+/* node: one message, or an array of them, at path. *out is in the arena. */
+MUSTCHECK enum err api_read_drafts(const struct json_input *body, const struct json_node *node,
+                                   const char *path, api_draft_reader *read,
+                                   const struct session_message_draft **out, size_t *n);
 enum { API_NAME_MAX = 64 };
 /* A message's type or role. */
-MUSTCHECK enum err api_check_name(struct request_ctx *ctx, const char *path, const char *field,
-                                  struct sv name);
-/* Text or parts; NULL: it was not given. */
-MUSTCHECK enum err api_check_content(struct request_ctx *ctx, const char *path,
-                                     const struct json_node *content);
+MUSTCHECK enum err api_check_name(const struct json_input *in, const char *field, struct sv name);
+/* JSON text: a string or parts; absent: it was not given. */
+MUSTCHECK enum err api_check_content(const struct json_input *in, struct sv content);
 /* Checks a message's id and brings it into canonical form; an absent one stays absent. */
-MUSTCHECK enum err api_message_id(struct request_ctx *ctx, const char *path, const char *field,
-                                  struct sv *id);
+MUSTCHECK enum err api_message_id(const struct json_input *in, const char *field, struct sv *id);
 #define API_TTL_MAX INT64_C(3153600000) /* seconds: 100 years */
 
 /* ---- reply.c ---- */

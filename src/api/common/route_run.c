@@ -2,6 +2,102 @@
 /* From a route to its handler: reads what the route's table entry names, in one order for all. */
 #include "handler.h"
 
+#include "parley/base/utf8.h"
+
+/* ---- ids, user, conditions and idempotency key ---- */
+
+enum err api_session_id(struct request_ctx *ctx, const char *name, struct sv *id)
+{
+    if (session_id_valid(*id))
+        return session_id_canonical(ctx, id);
+    return ctx_fail(ctx, ERR_INVALID, "invalid_id", name,
+                    "A %s is 1 to %d of A-Z a-z 0-9 . _ : - and neither . nor ..", name,
+                    SESSION_ID_MAX);
+}
+
+/* Web servers resolve "." and ".." between slashes before they pass a path on, even if encoded, so
+ * such a user could not be named in a path. */
+static bool has_dot_segment(struct sv user)
+{
+    while (user.p) {
+        struct sv segment = sv_cut(&user, '/');
+        if (sv_eq(segment, SV(".")) || sv_eq(segment, SV("..")))
+            return true;
+    }
+    return false;
+}
+
+bool api_user_valid(struct sv user)
+{
+    for (size_t i = 0; i < user.n; i++)
+        if ((unsigned char)user.p[i] < 0x20 || user.p[i] == 0x7f)
+            return false;
+    /* Unlike a body, a header was not checked for UTF-8 before. */
+    return user.n >= 1 && user.n <= API_USER_MAX && utf8_valid(user, NULL) &&
+           !has_dot_segment(user);
+}
+
+static enum err read_user(struct request_ctx *ctx, const struct http_request *req, struct sv *out)
+{
+    *out = http_header_get(req, "x-parley-user");
+    if (!out->p || api_user_valid(*out))
+        return ERR_NONE;
+    return ctx_fail(ctx, ERR_INVALID, "invalid_header", "X-Parley-User",
+                    "A user is named by " API_USER_RULE ".");
+}
+
+static enum err read_key(struct request_ctx *ctx, const struct http_request *req,
+                         struct session_precondition *out)
+{
+    out->key = http_header_get(req, "idempotency-key");
+    if (!out->key.p)
+        return ERR_NONE;
+    bool printable = true;
+    for (size_t i = 0; i < out->key.n; i++)
+        printable = printable && out->key.p[i] > 0x20 && out->key.p[i] < 0x7f;
+    if (!printable || out->key.n == 0 || out->key.n > SESSION_KEY_MAX)
+        return ctx_fail(ctx, ERR_INVALID, "invalid_header", "Idempotency-Key",
+                        "A key is 1 to %d printable ASCII characters without spaces.",
+                        SESSION_KEY_MAX);
+    return http_fingerprint(ctx, req, &out->fingerprint);
+}
+
+static enum err read_conditions(struct request_ctx *ctx, const struct http_request *req,
+                                struct session_precondition *out)
+{
+    struct http_condition *match = arena_alloc(ctx->arena, sizeof(*match)), none;
+    if (!match)
+        return ctx_nomem(ctx);
+    TRY(http_condition_parse(ctx, "If-Match", http_header_get(req, "if-match"), true, match));
+    TRY(http_condition_parse(ctx, "If-None-Match", http_header_get(req, "if-none-match"), false,
+                             &none));
+    if (none.given && (!none.any || req->method != HTTP_PUT))
+        return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-None-Match",
+                        "On a write it may only be *, and only on a PUT.");
+    out->create_only = none.given;
+    if (match->given && req->method == HTTP_PUT)
+        return ctx_fail(
+            ctx, ERR_INVALID, "invalid_header", "If-Match",
+            "A PUT gets or creates a session and changes none, so it takes no If-Match.");
+    if (match->given && !match->any) {
+        out->if_match = match->tags;
+        out->n_if_match = match->n;
+    }
+    return ERR_NONE;
+}
+
+/* User, If-Match, If-None-Match: * of a PUT, and idempotency key. */
+static enum err read_precondition(struct request_ctx *ctx, const struct http_request *req,
+                                  struct session_precondition *out)
+{
+    *out = (struct session_precondition){.create_only = false};
+    TRY(read_user(ctx, req, &out->user));
+    TRY(read_key(ctx, req, out));
+    return read_conditions(ctx, req, out);
+}
+
+/* ---- what a route names ---- */
+
 const struct api_param api_no_params[] = {{.name = NULL}};
 
 static enum err read_message_id(struct request_ctx *ctx, struct sv *which)
@@ -19,7 +115,7 @@ static enum err read_path_user(struct api_call *c)
     if (!api_user_valid(c->id))
         return ctx_fail(c->ctx, ERR_INVALID, "invalid_id", "user_id",
                         "A user is named by " API_USER_RULE ".");
-    TRY(api_user(c->ctx, c->req, &header));
+    TRY(read_user(c->ctx, c->req, &header));
     if (header.p && !sv_eq(header, c->id))
         return ctx_fail(c->ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such user.");
     return ERR_NONE;
@@ -79,19 +175,24 @@ static enum err read_call(struct api_call *c, const struct api_route_spec *spec)
     TRY(read_names(c, takes));
     if (spec->params)
         TRY(read_params(c, spec->params));
-    if (takes & API_NO_BODY)
-        TRY(api_no_body(c->ctx, c->req));
+    if ((takes & API_NO_BODY) && c->req->body.n > 0)
+        return ctx_fail(c->ctx, ERR_INVALID, "unexpected_body", "body",
+                        "This request takes no body.");
     if (takes & API_USER_HEADER)
-        TRY(api_user(c->ctx, c->req, &c->precondition.user));
+        TRY(read_user(c->ctx, c->req, &c->precondition.user));
     if (takes & API_PRECONDITIONS)
-        TRY(api_precondition(c->ctx, c->req, &c->precondition));
+        TRY(read_precondition(c->ctx, c->req, &c->precondition));
     if ((takes & API_CREATES) && c->precondition.if_match)
         return ctx_fail(c->ctx, ERR_INVALID, "invalid_header", "If-Match",
                         "The request creates a session, so there is nothing to match yet.");
     if (takes & API_IF_NONE_MATCH)
         TRY(http_condition_parse(c->ctx, "If-None-Match", http_header_get(c->req, "if-none-match"),
                                  false, &c->unless));
-    return body ? api_body(c->ctx, c->req, body, &c->doc) : ERR_NONE;
+    if (!body)
+        return ERR_NONE;
+    TRY(api_body(c->ctx, c->req, body, &c->doc));
+    c->body = (struct json_input){c->ctx, &c->doc, c->doc.nodes, ""};
+    return ERR_NONE;
 }
 
 enum err api_session_delete(struct api_call *c)

@@ -12,16 +12,10 @@
 #include "parley/base/uuid.h"
 #include "parley/session/update.h"
 
-/* langgraph_threads.c, langgraph_search.c, langgraph_state.c */
+/* langgraph_threads.c, langgraph_search.c */
 api_handler langgraph_thread_create, langgraph_thread_get, langgraph_thread_patch,
     langgraph_thread_copy, langgraph_threads_search, langgraph_threads_count, langgraph_state_get,
     langgraph_state_find, langgraph_state_update;
-
-/* langgraph_problem.c */
-
-/* The http_problem_fn of the interface. */
-void langgraph_problem(struct request_ctx *ctx, const struct http_request *req,
-                       struct http_response *res);
 /* The answer to a request that ran out of time and would do so again: the SDK must not repeat it.
  * If e is ERR_TIMEOUT, code and detail replace what ctx says. Returns e. */
 enum err langgraph_too_slow(struct request_ctx *ctx, enum err e, const char *code,
@@ -31,16 +25,16 @@ enum err langgraph_too_slow(struct request_ctx *ctx, enum err e, const char *cod
  * given. Members without a meaning here are ignored: newer clients may send them. */
 
 /* *get_or_create: an existing thread is an answer as well. */
-MUSTCHECK enum err langgraph_read_draft(struct request_ctx *ctx, const struct json_doc *doc,
-                                        struct session_draft *out, bool *get_or_create);
-MUSTCHECK enum err langgraph_read_patch(struct request_ctx *ctx, const struct json_doc *doc,
-                                        struct session_patch *out);
+MUSTCHECK enum err langgraph_read_draft(const struct json_input *body, struct session_draft *out,
+                                        bool *get_or_create);
+MUSTCHECK enum err langgraph_read_patch(const struct json_input *body, struct session_patch *out);
 
 /* langgraph_values.c */
 
 /* The sum of one or more updates of a thread's values, with the rules of LangGraph's reducer
  * add_messages: a message replaces the one with its id, or is appended; one of type "remove"
- * removes. Zero it before the first update; its arrays are in the arena. */
+ * removes. Zero it before the first update; its arrays are in the arena. All updates are of one
+ * document. */
 struct langgraph_values {
     struct session_message_draft *messages; /* as in struct session_update */
     enum session_edit *edits;
@@ -48,26 +42,23 @@ struct langgraph_values {
     size_t n;
     bool fresh;        /* in: the thread has no messages yet, so only these can be removed */
     bool clear;        /* out: the thread's own messages are removed first */
-    size_t room;       /* elements in each of the three arrays */
     struct sv *others; /* one object for each update with values that are not messages */
-    size_t n_others, others_room;
+    size_t n_others;
 };
-/* Adds an update. node: an object, null, or NULL. */
-MUSTCHECK enum err langgraph_add_values(struct request_ctx *ctx, const struct json_doc *doc,
-                                        const struct json_node *node, const char *path,
-                                        struct langgraph_values *into);
+/* Adds an update. in->node: an object, null, or NULL. */
+MUSTCHECK enum err langgraph_add_values(const struct json_input *in, struct langgraph_values *into);
 /* The values that are not messages, of all updates: a JSON object, or absent. */
 MUSTCHECK enum err langgraph_values_context(struct request_ctx *ctx,
                                             const struct langgraph_values *v, struct sv *out);
 /* values: zeroed. *checkpoint: the one that must still be current, or absent. */
-MUSTCHECK enum err langgraph_read_update(struct request_ctx *ctx, const struct json_doc *doc,
+MUSTCHECK enum err langgraph_read_update(const struct json_input *body,
                                          struct langgraph_values *values, struct sv *checkpoint);
 /* *id is absent if the body names no checkpoint. */
-MUSTCHECK enum err langgraph_read_checkpoint(struct request_ctx *ctx, const struct json_doc *doc,
-                                             struct sv *id);
+MUSTCHECK enum err langgraph_read_checkpoint(const struct json_input *body, struct sv *id);
 
 /* langgraph_output.c */
 
+/* Members of a thread, as the bits of a selection. */
 enum langgraph_field {
     LANGGRAPH_ID = 1 << 0,
     LANGGRAPH_CREATED = 1 << 1,
@@ -79,8 +70,9 @@ enum langgraph_field {
     LANGGRAPH_VALUES = 1 << 7,
     LANGGRAPH_INTERRUPTS = 1 << 8,
     LANGGRAPH_ERROR = 1 << 9,
-    LANGGRAPH_ALL = (1 << 10) - 1,
-    LANGGRAPH_MESSAGES = 1 << 10 /* in the values; only if the messages were read */
+    LANGGRAPH_CONTEXT = 1 << 10, /* only runs have one */
+    LANGGRAPH_ALL = (1 << 11) - 1,
+    LANGGRAPH_MESSAGES = 1 << 11 /* in the values; only if the messages were read */
 };
 /* fields: of enum langgraph_field. */
 void langgraph_write_thread(struct json_writer *j, const struct session *s, unsigned fields);

@@ -7,8 +7,8 @@
 
 /* Minutes, as a number or as {"ttl": number, "strategy": "delete"}, into whole seconds, rounded up;
  * 0: none given. */
-static enum err read_ttl(struct request_ctx *ctx, const struct json_doc *doc,
-                         const struct json_node *node, int64_t *seconds)
+static enum err read_ttl(const struct json_input *body, const struct json_node *node,
+                         int64_t *seconds)
 {
     struct ttl {
         const struct json_node *minutes;
@@ -17,31 +17,26 @@ static enum err read_ttl(struct request_ctx *ctx, const struct json_doc *doc,
     static const struct json_field fields[] = {
         {"ttl", JSON_ANY, JSON_REQUIRED, offsetof(struct ttl, minutes), 0, 0},
         {"strategy", JSON_STRING, JSON_NULLABLE, offsetof(struct ttl, strategy), 0, 0}};
+    const struct json_input in = {body->ctx, body->doc, node, "ttl"};
     *seconds = 0;
     if (!node || node->type == JSON_IS_NULL)
         return ERR_NONE;
-    TRY(node->type != JSON_IS_OBJECT
-            ? ERR_NONE
-            : json_read_members(ctx, doc, node, "ttl", fields, ARRAY_LEN(fields), &ttl));
+    if (node->type == JSON_IS_OBJECT)
+        TRY(json_read_members(&in, fields, ARRAY_LEN(fields), &ttl));
     if (!sv_eq(ttl.strategy, SV("delete")))
-        return api_bad_field(ctx, "ttl", "strategy",
-                             "must be delete, the only strategy of parley.");
+        return api_bad_field(&in, "strategy", "must be delete, the only strategy of parley.");
     if (ttl.minutes->type != JSON_IS_NUMBER)
-        return api_bad_field(ctx, "", "ttl", "must be a number of minutes.");
-    struct sv text = arena_dup(ctx->arena, ttl.minutes->raw); /* strtod needs its NUL */
-    if (!text.p)
-        return ctx_nomem(ctx);
-    const double asked = strtod(text.p, NULL) * 60;
+        return api_bad_field(body, "ttl", "must be a number of minutes.");
+    /* strtod ends at the comma or bracket that follows. */
+    const double asked = strtod(ttl.minutes->raw.p, NULL) * 60;
     if (asked <= 0 || asked > (double)API_TTL_MAX)
-        return api_bad_field(ctx, "", "ttl", "must be above 0 and at most 100 years of minutes.");
+        return api_bad_field(body, "ttl", "must be above 0 and at most 100 years of minutes.");
     *seconds = (int64_t)asked;
     *seconds += (double)*seconds < asked;
     return ERR_NONE;
 }
 
-static enum err read_update(struct request_ctx *ctx, const struct json_doc *doc,
-                            const struct json_node *update, const char *path,
-                            struct langgraph_values *into)
+static enum err read_update(const struct json_input *update, struct langgraph_values *into)
 {
     struct superstep {
         const struct json_node *values, *command;
@@ -49,104 +44,94 @@ static enum err read_update(struct request_ctx *ctx, const struct json_doc *doc,
     static const struct json_field fields[] = {
         {"values", JSON_ANY, 0, offsetof(struct superstep, values), 0, 0},
         {"command", JSON_ANY, 0, offsetof(struct superstep, command), 0, 0}};
-    char inner[128];
-    TRY(json_read_members(ctx, doc, update, path, fields, ARRAY_LEN(fields), &b));
+    char path[128];
+    TRY(json_read_members(update, fields, ARRAY_LEN(fields), &b));
     if (b.command && b.command->type != JSON_IS_NULL)
-        return api_bad_field(ctx, path, "command", "is for graphs, and parley runs none.");
-    snprintf(inner, sizeof(inner), "%s.values", path);
-    return langgraph_add_values(ctx, doc, b.values, inner, into);
+        return api_bad_field(update, "command", "is for graphs, and parley runs none.");
+    snprintf(path, sizeof(path), "%s.values", update->path);
+    return langgraph_add_values(&(struct json_input){update->ctx, update->doc, b.values, path},
+                                into);
 }
 
 /* The initial values of a thread: the sum of all updates. */
-static enum err read_supersteps(struct request_ctx *ctx, const struct json_doc *doc,
-                                const struct json_node *steps, struct langgraph_values *into)
+static enum err read_supersteps(const struct json_input *body, const struct json_node *steps,
+                                struct langgraph_values *into)
 {
-    size_t i = 0;
-    for (const struct json_node *step = json_doc_first(doc, steps); step;
-         step = json_doc_next(doc, step)) {
-        static const struct json_field fields[] = {{"updates", JSON_ARRAY, JSON_REQUIRED, 0, 0, 0}};
+    static const struct json_field fields[] = {{"updates", JSON_ARRAY, JSON_REQUIRED, 0, 0, 0}};
+    char path[64];
+    struct json_input in = {body->ctx, body->doc, NULL, path};
+    const struct json_node *step = json_doc_first(body->doc, steps);
+    for (size_t i = 0; step; i++, step = json_doc_next(body->doc, step)) {
         const struct json_node *updates = NULL;
-        char path[64];
-        if (deadline_passed(ctx->deadline))
-            return ctx_fault(ctx, ERR_TIMEOUT, "no time is left for the supersteps");
+        if (deadline_passed(body->ctx->deadline))
+            return ctx_fault(body->ctx, ERR_TIMEOUT, "no time is left for the supersteps");
         snprintf(path, sizeof(path), "supersteps[%zu]", i);
-        TRY(json_read_members(ctx, doc, step, path, fields, 1, &updates));
-        size_t k = 0;
-        for (const struct json_node *u = json_doc_first(doc, updates); u;
-             u = json_doc_next(doc, u)) {
-            snprintf(path, sizeof(path), "supersteps[%zu].updates[%zu]", i, k++);
-            TRY(read_update(ctx, doc, u, path, into));
+        in.node = step;
+        TRY(json_read_members(&in, fields, 1, &updates));
+        in.node = json_doc_first(body->doc, updates);
+        for (size_t k = 0; in.node; k++, in.node = json_doc_next(body->doc, in.node)) {
+            snprintf(path, sizeof(path), "supersteps[%zu].updates[%zu]", i, k);
+            TRY(read_update(&in, into));
         }
-        i++;
     }
     return ERR_NONE;
 }
 
 struct thread_body {
-    struct sv id, if_exists;
-    const struct json_node *metadata, *ttl, *supersteps;
+    struct session_draft draft;
+    struct sv if_exists;
+    const struct json_node *ttl, *supersteps;
 };
 
 static const struct json_field thread_fields[] = {
-    {"metadata", JSON_OBJECT, JSON_NULLABLE, offsetof(struct thread_body, metadata), 0, 0},
+    {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_FOR_JSONB,
+     offsetof(struct thread_body, draft.metadata), 0, 0},
     {"ttl", JSON_ANY, 0, offsetof(struct thread_body, ttl), 0, 0},
     /* Only of a new thread: */
-    {"thread_id", JSON_STRING, JSON_NULLABLE, offsetof(struct thread_body, id), 0, 0},
+    {"thread_id", JSON_STRING, JSON_NULLABLE, offsetof(struct thread_body, draft.session_id), 0, 0},
     {"if_exists", JSON_STRING, JSON_NULLABLE, offsetof(struct thread_body, if_exists), 0, 0},
     {"supersteps", JSON_ARRAY, JSON_NULLABLE, offsetof(struct thread_body, supersteps), 0, 0}};
 enum { PATCH_FIELDS = 2 };
 
-static enum err read_thread(struct request_ctx *ctx, const struct json_doc *doc, size_t n_fields,
-                            struct thread_body *b, int64_t *ttl_seconds)
+enum err langgraph_read_draft(const struct json_input *body, struct session_draft *out,
+                              bool *get_or_create)
 {
-    TRY(json_read_members(ctx, doc, doc->nodes, "", thread_fields, n_fields, b));
-    TRY(api_check_metadata(ctx, doc, b->metadata, ""));
-    return read_ttl(ctx, doc, b->ttl, ttl_seconds);
-}
-
-enum err langgraph_read_draft(struct request_ctx *ctx, const struct json_doc *doc,
-                              struct session_draft *out, bool *get_or_create)
-{
-    struct thread_body b = {.if_exists = SV("raise")};
     static const char *const if_exists[] = {"raise", "do_nothing"};
+    struct thread_body b = {.draft = {.language = SV("en"), .metadata = SV("{}"), .sliding = true},
+                            .if_exists = SV("raise")};
     struct langgraph_values values = {.fresh = true};
-    struct sv context = SV_NONE;
-    int64_t ttl_seconds;
     size_t do_nothing;
-    TRY(read_thread(ctx, doc, ARRAY_LEN(thread_fields), &b, &ttl_seconds));
-    if (b.id.p)
-        TRY(api_session_id(ctx, "thread_id", &b.id));
-    TRY(api_choice(ctx, "invalid_field", "if_exists", &NAMES(if_exists), b.if_exists, &do_nothing));
+    TRY(json_read_members(body, thread_fields, ARRAY_LEN(thread_fields), &b));
+    TRY(read_ttl(body, b.ttl, &b.draft.ttl_seconds));
+    if (b.draft.session_id.p)
+        TRY(api_session_id(body->ctx, "thread_id", &b.draft.session_id));
+    TRY(api_choice(body->ctx, "invalid_field", "if_exists", &NAMES(if_exists), b.if_exists,
+                   &do_nothing));
     if (b.supersteps)
-        TRY(read_supersteps(ctx, doc, b.supersteps, &values));
-    TRY(langgraph_values_context(ctx, &values, &context));
-    *get_or_create = do_nothing && b.id.p;
-    *out = (struct session_draft){.session_id = b.id,
-                                  .language = SV("en"),
-                                  .context = context.p ? context : SV("{}"),
-                                  .metadata = b.metadata ? b.metadata->raw : SV("{}"),
-                                  .ttl_seconds = ttl_seconds,
-                                  .sliding = true,
-                                  .messages = values.messages,
-                                  .n_messages = values.n};
+        TRY(read_supersteps(body, b.supersteps, &values));
+    *out = b.draft;
+    TRY(langgraph_values_context(body->ctx, &values, &out->context));
+    if (!out->context.p)
+        out->context = SV("{}");
+    out->messages = values.messages;
+    out->n_messages = values.n;
+    *get_or_create = do_nothing && out->session_id.p;
     return ERR_NONE;
 }
 
-enum err langgraph_read_patch(struct request_ctx *ctx, const struct json_doc *doc,
-                              struct session_patch *out)
+enum err langgraph_read_patch(const struct json_input *body, struct session_patch *out)
 {
-    struct thread_body b = {.metadata = NULL};
-    int64_t ttl_seconds = 0;
-    TRY(read_thread(ctx, doc, PATCH_FIELDS, &b, &ttl_seconds));
-    *out = (struct session_patch){.has_ttl = ttl_seconds > 0,
-                                  .ttl_seconds = ttl_seconds,
-                                  .metadata = b.metadata ? b.metadata->raw : SV_NONE,
-                                  .metadata_how = SESSION_PATCH_OVERLAY};
+    struct thread_body b = {.ttl = NULL};
+    *out = (struct session_patch){.metadata_how = SESSION_PATCH_OVERLAY};
+    TRY(json_read_members(body, thread_fields, PATCH_FIELDS, &b));
+    TRY(read_ttl(body, b.ttl, &out->ttl_seconds));
+    out->has_ttl = out->ttl_seconds > 0;
+    out->metadata = b.draft.metadata;
     return ERR_NONE;
 }
 
 /* A checkpoint with a namespace is a subgraph's: no thread has it, so "none" stands for it. */
-static enum err read_checkpoint_id(struct request_ctx *ctx, const struct json_doc *doc,
+static enum err read_checkpoint_id(const struct json_input *body,
                                    const struct json_node *checkpoint, struct sv *id)
 {
     struct named {
@@ -155,23 +140,23 @@ static enum err read_checkpoint_id(struct request_ctx *ctx, const struct json_do
     static const struct json_field fields[] = {
         {"checkpoint_id", JSON_STRING, JSON_NULLABLE, offsetof(struct named, id), 0, 0},
         {"checkpoint_ns", JSON_STRING, JSON_NULLABLE, offsetof(struct named, ns), 0, 0}};
-    TRY(json_read_members(ctx, doc, checkpoint, "checkpoint", fields, ARRAY_LEN(fields), &c));
+    const struct json_input in = {body->ctx, body->doc, checkpoint, "checkpoint"};
+    TRY(json_read_members(&in, fields, ARRAY_LEN(fields), &c));
     *id = c.ns.n > 0 ? SV("none") : c.id;
     return ERR_NONE;
 }
 
-enum err langgraph_read_checkpoint(struct request_ctx *ctx, const struct json_doc *doc,
-                                   struct sv *id)
+enum err langgraph_read_checkpoint(const struct json_input *body, struct sv *id)
 {
     static const struct json_field fields[] = {{"checkpoint", JSON_OBJECT, JSON_REQUIRED, 0, 0, 0}};
     const struct json_node *checkpoint = NULL;
     *id = SV_NONE;
-    TRY(json_read_members(ctx, doc, doc->nodes, "", fields, 1, &checkpoint));
-    return read_checkpoint_id(ctx, doc, checkpoint, id);
+    TRY(json_read_members(body, fields, 1, &checkpoint));
+    return read_checkpoint_id(body, checkpoint, id);
 }
 
-enum err langgraph_read_update(struct request_ctx *ctx, const struct json_doc *doc,
-                               struct langgraph_values *values, struct sv *checkpoint)
+enum err langgraph_read_update(const struct json_input *body, struct langgraph_values *values,
+                               struct sv *checkpoint)
 {
     struct state {
         const struct json_node *values, *checkpoint;
@@ -181,9 +166,10 @@ enum err langgraph_read_update(struct request_ctx *ctx, const struct json_doc *d
         {"values", JSON_ANY, 0, offsetof(struct state, values), 0, 0},
         {"checkpoint", JSON_OBJECT, JSON_NULLABLE, offsetof(struct state, checkpoint), 0, 0},
         {"checkpoint_id", JSON_STRING, JSON_NULLABLE, offsetof(struct state, id), 0, 0}};
-    TRY(json_read_members(ctx, doc, doc->nodes, "", fields, ARRAY_LEN(fields), &b));
+    TRY(json_read_members(body, fields, ARRAY_LEN(fields), &b));
     if (b.checkpoint)
-        TRY(read_checkpoint_id(ctx, doc, b.checkpoint, &b.id));
+        TRY(read_checkpoint_id(body, b.checkpoint, &b.id));
     *checkpoint = b.id;
-    return langgraph_add_values(ctx, doc, b.values, "values", values);
+    return langgraph_add_values(&(struct json_input){body->ctx, body->doc, b.values, "values"},
+                                values);
 }

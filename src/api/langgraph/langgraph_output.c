@@ -34,10 +34,10 @@ static void write_message(struct json_writer *j, const struct session_message *m
     json_write_object_close(j);
 }
 
-static void write_values(struct json_writer *j, const struct session *s, bool messages)
+static void put_values(struct json_writer *j, const struct session *s, bool messages)
 {
     static const char *const own[] = {"messages", NULL};
-    json_write_object_open(j);
+    json_put_object(j, "values");
     json_members_write(j, s->context, own);
     if (messages) {
         json_put_array(j, "messages");
@@ -48,37 +48,29 @@ static void write_values(struct json_writer *j, const struct session *s, bool me
     json_write_object_close(j);
 }
 
-static bool key_if(struct json_writer *j, unsigned fields, enum langgraph_field field,
-                   const char *name)
-{
-    if (fields & field)
-        json_write_key(j, name);
-    return fields & field;
-}
-
 void langgraph_write_thread(struct json_writer *j, const struct session *s, unsigned fields)
 {
     json_write_object_open(j);
-    if (key_if(j, fields, LANGGRAPH_ID, "thread_id"))
-        json_write_sv(j, s->session_id);
-    if (key_if(j, fields, LANGGRAPH_CREATED, "created_at"))
-        json_write_time(j, s->created_at);
-    if (key_if(j, fields, LANGGRAPH_UPDATED, "updated_at"))
-        json_write_time(j, s->updated_at);
-    if (key_if(j, fields, LANGGRAPH_STATE_UPDATED, "state_updated_at"))
-        json_write_time(j, s->updated_at);
-    if (key_if(j, fields, LANGGRAPH_METADATA, "metadata"))
-        json_write_raw(j, s->metadata);
-    if (key_if(j, fields, LANGGRAPH_STATUS, "status"))
-        json_write_sv(j, SV("idle"));
-    if (key_if(j, fields, LANGGRAPH_CONFIG, "config"))
-        json_write_raw(j, SV("{}"));
-    if (key_if(j, fields, LANGGRAPH_VALUES, "values"))
-        write_values(j, s, fields & LANGGRAPH_MESSAGES);
-    if (key_if(j, fields, LANGGRAPH_INTERRUPTS, "interrupts"))
-        json_write_raw(j, SV("{}"));
-    if (key_if(j, fields, LANGGRAPH_ERROR, "error"))
-        json_write_null(j);
+    if (fields & LANGGRAPH_ID)
+        json_put_sv(j, "thread_id", s->session_id);
+    if (fields & LANGGRAPH_CREATED)
+        json_put_time(j, "created_at", s->created_at);
+    if (fields & LANGGRAPH_UPDATED)
+        json_put_time(j, "updated_at", s->updated_at);
+    if (fields & LANGGRAPH_STATE_UPDATED)
+        json_put_time(j, "state_updated_at", s->updated_at);
+    if (fields & LANGGRAPH_METADATA)
+        json_put_raw(j, "metadata", s->metadata);
+    if (fields & LANGGRAPH_STATUS)
+        json_put_sv(j, "status", SV("idle"));
+    if (fields & LANGGRAPH_CONFIG)
+        json_put_raw(j, "config", SV("{}"));
+    if (fields & LANGGRAPH_VALUES)
+        put_values(j, s, fields & LANGGRAPH_MESSAGES);
+    if (fields & LANGGRAPH_INTERRUPTS)
+        json_put_raw(j, "interrupts", SV("{}"));
+    if (fields & LANGGRAPH_ERROR)
+        json_put_raw(j, "error", SV_NONE);
     api_write_degraded(j, s->degraded);
     json_write_object_close(j);
 }
@@ -90,12 +82,12 @@ void langgraph_checkpoint_id(int64_t generation, uint64_t mark, char out[UUID_LE
 }
 
 /* map: with the checkpoints of its subgraphs, of which there are none. */
-static void write_checkpoint(struct json_writer *j, struct sv thread_id, int64_t generation,
-                             uint64_t mark, bool map)
+static void put_checkpoint(struct json_writer *j, const char *key, struct sv thread_id,
+                           int64_t generation, uint64_t mark, bool map)
 {
     char id[UUID_LEN + 1];
     langgraph_checkpoint_id(generation, mark, id);
-    json_write_object_open(j);
+    json_put_object(j, key);
     json_put_sv(j, "thread_id", thread_id);
     json_put_sv(j, "checkpoint_ns", SV(""));
     json_put_sv(j, "checkpoint_id", ((struct sv){id, UUID_LEN}));
@@ -107,10 +99,8 @@ static void write_checkpoint(struct json_writer *j, struct sv thread_id, int64_t
 void langgraph_write_updated(struct json_writer *j, const struct session_receipt *r)
 {
     json_write_object_open(j);
-    json_write_key(j, "checkpoint");
-    write_checkpoint(j, r->session_id, r->generation, r->mark, true);
-    json_write_key(j, "configurable");
-    write_checkpoint(j, r->session_id, r->generation, r->mark, false);
+    put_checkpoint(j, "checkpoint", r->session_id, r->generation, r->mark, true);
+    put_checkpoint(j, "configurable", r->session_id, r->generation, r->mark, false);
     json_write_object_close(j);
 }
 
@@ -118,11 +108,9 @@ void langgraph_write_state(struct json_writer *j, const struct session *s)
 {
     static const struct sv none = SV_INIT("[]");
     json_write_object_open(j);
-    json_write_key(j, "values");
-    write_values(j, s, true);
+    put_values(j, s, true);
     json_put_raw(j, "next", none);
-    json_write_key(j, "checkpoint");
-    write_checkpoint(j, s->session_id, s->generation, s->mark, true);
+    put_checkpoint(j, "checkpoint", s->session_id, s->generation, s->mark, true);
     json_put_raw(j, "metadata", s->metadata);
     json_put_time(j, "created_at", s->updated_at);
     json_put_raw(j, "parent_checkpoint", SV_NONE);

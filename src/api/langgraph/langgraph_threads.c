@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Handlers of /threads and /threads/{id}. */
+/*
+ * Handlers of /threads, /threads/{id} and its state. A thread has one checkpoint, its current
+ * state. The id is made of the session's generation and mark, so an update that names a checkpoint
+ * is a compare-and-set.
+ */
 #include "langgraph.h"
+
+#include <inttypes.h>
+#include <stdio.h>
 
 /* Reads all messages of the thread that a write returned; a write returns the newest ones, or none.
  * False if that fails. The write is done by then, so the answer is no error: it has no messages. */
@@ -30,7 +37,7 @@ enum err langgraph_thread_create(struct api_call *c)
 {
     struct session_draft draft;
     bool get_or_create;
-    TRY(langgraph_read_draft(c->ctx, &c->doc, &draft, &get_or_create));
+    TRY(langgraph_read_draft(&c->body, &draft, &get_or_create));
     draft.user_id = c->precondition.user;
     TRY((get_or_create ? session_get_or_create : session_create)(
         c->sessions, c->ctx, &draft, &c->precondition, &c->session, &c->receipt));
@@ -47,10 +54,19 @@ enum err langgraph_thread_get(struct api_call *c)
 enum err langgraph_thread_patch(struct api_call *c)
 {
     struct session_patch patch;
-    TRY(langgraph_read_patch(c->ctx, &c->doc, &patch));
+    TRY(langgraph_read_patch(&c->body, &patch));
     TRY(session_patch(c->sessions, c->ctx, c->id, &patch, &c->precondition, &c->session,
                       &c->receipt));
     return answer_thread(c, read_messages(c));
+}
+
+enum err langgraph_too_slow(struct request_ctx *ctx, enum err e, const char *code,
+                            const char *detail)
+{
+    if (e != ERR_TIMEOUT)
+        return e;
+    ctx_clear_error(ctx);
+    return ctx_fail(ctx, e, code, NULL, "%s", detail);
 }
 
 enum err langgraph_thread_copy(struct api_call *c)
@@ -61,4 +77,79 @@ enum err langgraph_thread_copy(struct api_call *c)
                            "The thread has more messages than can be copied in time; nothing was "
                            "changed."));
     return answer_thread(c, true);
+}
+
+/* ---- state ---- */
+
+/* The current state; c->sub_id, if given, must name its checkpoint. */
+enum err langgraph_state_get(struct api_call *c)
+{
+    char current[UUID_LEN + 1];
+    TRY(session_get(c->sessions, c->ctx, c->id, c->precondition.user, SESSION_MESSAGES_MAX,
+                    &c->session));
+    langgraph_checkpoint_id(c->session.generation, c->session.mark, current);
+    if (c->sub_id.p && !sv_eq(c->sub_id, sv_from(current)))
+        return ctx_fail(
+            c->ctx, ERR_NOT_FOUND, "no_such_checkpoint", "checkpoint_id",
+            "This is not the current checkpoint of the thread, and parley keeps no other.");
+    struct json_writer j = api_begin(c->res, 200);
+    langgraph_write_state(&j, &c->session);
+    return api_set_etag_session(c);
+}
+
+enum err langgraph_state_find(struct api_call *c)
+{
+    TRY(langgraph_read_checkpoint(&c->body, &c->sub_id));
+    return langgraph_state_get(c);
+}
+
+/* Turns the checkpoint of an update into If-Match. An id of another origin matches nothing. */
+static enum err add_if_match(struct request_ctx *ctx, struct sv checkpoint, struct sv *tag,
+                             struct session_precondition *precondition)
+{
+    uint64_t generation, mark;
+    if (!checkpoint.p)
+        return ERR_NONE;
+    if (precondition->if_match)
+        return ctx_fail(ctx, ERR_INVALID, "invalid_header", "If-Match",
+                        "The checkpoint in the body is the precondition already.");
+    *tag = uuid_v8_unpack(checkpoint, &generation, &mark)
+               ? arena_printf(ctx->arena, "%" PRIu64 ".c%" PRIu64, generation, mark)
+               : SV("none");
+    precondition->if_match = tag;
+    precondition->n_if_match = 1;
+    return tag->p ? ERR_NONE : ctx_nomem(ctx);
+}
+
+/* Names the field and the precondition as the request did. */
+static enum err update_failed(struct request_ctx *ctx, enum err e, struct sv checkpoint,
+                              const struct langgraph_values *values, size_t at)
+{
+    if (at < values->n)
+        snprintf(ctx->err.field, sizeof(ctx->err.field), "values.messages[%zu].id",
+                 values->indexes[at]);
+    if (e != ERR_PRECONDITION || !checkpoint.p)
+        return e;
+    ctx_clear_error(ctx);
+    return ctx_fail(ctx, e, "version_conflict", "checkpoint_id",
+                    "The thread has changed since this checkpoint.");
+}
+
+enum err langgraph_state_update(struct api_call *c)
+{
+    struct langgraph_values values = {.fresh = false};
+    struct sv checkpoint = SV_NONE, context, tag;
+    size_t at = SESSION_MESSAGES_MAX;
+    TRY(langgraph_read_update(&c->body, &values, &checkpoint));
+    TRY(langgraph_values_context(c->ctx, &values, &context));
+    TRY(add_if_match(c->ctx, checkpoint, &tag, &c->precondition));
+    const struct session_update update = {values.messages, values.edits, values.n, values.clear,
+                                          context};
+    enum err e =
+        session_update(c->sessions, c->ctx, c->id, &update, &c->precondition, &c->receipt, &at);
+    if (e != ERR_NONE)
+        return update_failed(c->ctx, e, checkpoint, &values, at);
+    struct json_writer j = api_begin(c->res, 200);
+    langgraph_write_updated(&j, &c->receipt);
+    return api_set_etag_receipt(c);
 }

@@ -9,17 +9,16 @@
 #include "langgraph.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "parley/json/members.h"
 
 /* The types of messages, and the roles that they are stored as. */
 static const struct {
     const char *type, *role;
-} roles[] = {{"human", "user"},         {"ai", "assistant"},      {"system", "system"},
-             {"tool", "tool"},          {"function", "function"}, {"developer", "developer"},
-             {"chat", "chat"},          {"generic", "generic"},   {"user", "user"},
-             {"assistant", "assistant"}};
+} roles[] = {{"human", "user"},          {"ai", "assistant"},      {"system", "system"},
+             {"tool", "tool"},           {"function", "function"}, {"developer", "developer"},
+             {"chat", "chat"},           {"generic", "generic"},   {"user", "user"},
+             {"assistant", "assistant"}, {"remove", NULL}};
 
 static struct sv role_of(struct sv type)
 {
@@ -31,44 +30,32 @@ static struct sv role_of(struct sv type)
 
 /* The parts of a message that was sent; body is the object that has its members. */
 struct sent_message {
-    const struct json_node *body, *content;
-    struct sv type, role, id;
+    const struct json_node *body;
+    struct sv type, role, id, content;
 };
 
 static const struct json_field sent_fields[] = {
     {"type", JSON_STRING, JSON_NULLABLE, offsetof(struct sent_message, type), 1, API_NAME_MAX},
     {"role", JSON_STRING, JSON_NULLABLE, offsetof(struct sent_message, role), 1, API_NAME_MAX},
     {"id", JSON_STRING, JSON_NULLABLE, offsetof(struct sent_message, id), 0, 0},
-    {"content", JSON_ANY, 0, offsetof(struct sent_message, content), 0, 0}};
+    {"content", JSON_ANY_TEXT, 0, offsetof(struct sent_message, content), 0, 0}};
 
-static bool cut_end(struct sv *s, struct sv end)
+/* The type of a class: "human" of "HumanMessage", "ai" of "AIMessageChunk". Other names stay. */
+static struct sv type_of_class(struct sv name)
 {
-    if (s->n <= end.n || memcmp(s->p + s->n - end.n, end.p, end.n) != 0)
-        return false;
-    s->n -= end.n;
-    return true;
-}
-
-/* Turns a class such as "HumanMessage" or "AIMessageChunk" into its type, "human" or "ai". */
-static enum err type_of_class(struct request_ctx *ctx, struct sv *name)
-{
-    struct sv s = *name;
-    (void)cut_end(&s, SV("Chunk"));
-    if (!cut_end(&s, SV("Message")))
-        return ERR_NONE;
-    char *type = arena_alloc(ctx->arena, s.n);
-    if (!type)
-        return ctx_nomem(ctx);
-    for (size_t i = 0; i < s.n; i++)
-        type[i] = (char)(s.p[i] >= 'A' && s.p[i] <= 'Z' ? s.p[i] + 'a' - 'A' : s.p[i]);
-    *name = (struct sv){type, s.n};
-    return ERR_NONE;
+    for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
+        const struct sv type = sv_from(roles[i].type);
+        if (name.n <= type.n || !sv_eq_nocase((struct sv){name.p, type.n}, type))
+            continue;
+        const struct sv rest = {name.p + type.n, name.n - type.n};
+        if (sv_eq(rest, SV("Message")) || sv_eq(rest, SV("MessageChunk")))
+            return type;
+    }
+    return name;
 }
 
 /* An object of LangChain's JavaScript library, written as JSON. */
-static enum err read_constructed(struct request_ctx *ctx, const struct json_doc *doc,
-                                 const struct json_node *node, const char *path,
-                                 struct sent_message *out)
+static enum err read_constructed(const struct json_input *in, struct sent_message *out)
 {
     struct constructed {
         const struct json_node *id, *kwargs;
@@ -76,36 +63,33 @@ static enum err read_constructed(struct request_ctx *ctx, const struct json_doc 
     static const struct json_field fields[] = {
         {"id", JSON_ARRAY, JSON_REQUIRED, offsetof(struct constructed, id), 1, 16},
         {"kwargs", JSON_OBJECT, JSON_REQUIRED, offsetof(struct constructed, kwargs), 0, 0}};
-    struct sv inner = arena_printf(ctx->arena, "%s.kwargs", path);
-    if (!inner.p)
-        return ctx_nomem(ctx);
-    TRY(json_read_members(ctx, doc, node, path, fields, ARRAY_LEN(fields), &c));
-    const struct json_node *name = json_doc_first(doc, c.id);
-    while (json_doc_next(doc, name))
-        name = json_doc_next(doc, name);
+    char path[128];
+    snprintf(path, sizeof(path), "%s.kwargs", in->path);
+    TRY(json_read_members(in, fields, ARRAY_LEN(fields), &c));
+    const struct json_node *name = json_doc_first(in->doc, c.id);
+    while (json_doc_next(in->doc, name))
+        name = json_doc_next(in->doc, name);
     if (name->type != JSON_IS_STRING)
-        return api_bad_field(ctx, path, "id", "must end in the name of a class.");
-    TRY(json_read_members(ctx, doc, c.kwargs, inner.p, sent_fields, ARRAY_LEN(sent_fields), out));
+        return api_bad_field(in, "id", "must end in the name of a class.");
+    const struct json_input kwargs = {in->ctx, in->doc, c.kwargs, path};
+    TRY(json_read_members(&kwargs, sent_fields, ARRAY_LEN(sent_fields), out));
     out->body = c.kwargs;
-    return json_doc_string(ctx, name, &out->type);
+    return json_doc_string(in->ctx, name, &out->type);
 }
 
-static enum err read_parts(struct request_ctx *ctx, const struct json_doc *doc,
-                           const struct json_node *node, const char *path, struct sent_message *out)
+static enum err read_parts(const struct json_input *in, struct sent_message *out)
 {
-    *out = (struct sent_message){.body = node};
-    if (node->type != JSON_IS_OBJECT)
-        return ctx_fail(ctx, ERR_INVALID, "wrong_type", path, "%s must be a message.", path);
-    TRY(json_doc_member(doc, node, SV("lc")) && json_doc_member(doc, node, SV("kwargs"))
-            ? read_constructed(ctx, doc, node, path, out)
-            : json_read_members(ctx, doc, node, path, sent_fields, ARRAY_LEN(sent_fields), out));
-    if (out->type.p)
-        TRY(type_of_class(ctx, &out->type));
-    return api_message_id(ctx, path, "id", &out->id);
+    *out = (struct sent_message){.body = in->node};
+    TRY(json_doc_member(in->doc, in->node, SV("lc")) &&
+                json_doc_member(in->doc, in->node, SV("kwargs"))
+            ? read_constructed(in, out)
+            : json_read_members(in, sent_fields, ARRAY_LEN(sent_fields), out));
+    out->type = type_of_class(out->type);
+    return api_message_id(in, "id", &out->id);
 }
 
-static enum err read_message(struct request_ctx *ctx, const struct sent_message *f,
-                             const char *path, struct session_message_draft *out)
+static enum err read_message(const struct json_input *in, const struct sent_message *f,
+                             struct session_message_draft *out)
 {
     static const char *const by_type[] = {"type", "id", "content", NULL};
     static const char *const by_role[] = {"type", "id", "content", "role", NULL};
@@ -113,25 +97,23 @@ static enum err read_message(struct request_ctx *ctx, const struct sent_message 
     const struct sv known = role_of(typed ? f->type : f->role);
     out->type = SV("message");
     out->role = known.p ? known : f->role;
-    TRY(api_check_name(ctx, path, out->role.p || f->type.p ? "role" : "type", out->role));
+    TRY(api_check_name(in, out->role.p || f->type.p ? "role" : "type", out->role));
     /* A message that only calls tools: its content is null in OpenAI's form, "" in LangChain's. */
-    const bool empty = f->content && f->content->type == JSON_IS_NULL;
-    if (!empty)
-        TRY(api_check_content(ctx, path, f->content));
-    out->content = empty ? SV("\"\"") : f->content->raw;
-    return json_members_without(ctx, f->body->raw, typed ? by_type : by_role, &out->extra);
+    out->content = sv_eq(f->content, SV("null")) ? SV("\"\"") : f->content;
+    TRY(api_check_content(in, out->content));
+    return json_members_without(in->ctx, f->body->raw, typed ? by_type : by_role, &out->extra);
 }
 
-static enum err read_item(struct request_ctx *ctx, const struct sent_message *f, const char *path,
+static enum err read_item(const struct json_input *in, const struct sent_message *f,
                           struct session_message_draft *out)
 {
     static const char *const own[] = {"type", "id", NULL};
     *out = (struct session_message_draft){.message_id = f->id, .metadata = SV("{}")};
     if (!f->type.p || sv_eq(f->type, SV("message")) || role_of(f->type).p)
-        return read_message(ctx, f, path, out);
-    TRY(api_check_name(ctx, path, "type", f->type));
+        return read_message(in, f, out);
+    TRY(api_check_name(in, "type", f->type));
     out->type = f->type;
-    return json_members_without(ctx, f->body->raw, own, &out->extra);
+    return json_members_without(in->ctx, f->body->raw, own, &out->extra);
 }
 
 /* ---- add_messages ---- */
@@ -145,39 +127,38 @@ static size_t index_of(const struct langgraph_values *v, struct sv id)
 }
 
 /* A message that these updates added may also be in the thread, so it is removed there as well. */
-static enum err remove_message(struct request_ctx *ctx, const struct sent_message *f,
-                               const char *path, struct langgraph_values *v, size_t at)
+static enum err remove_message(const struct json_input *in, struct sv id, size_t at,
+                               struct langgraph_values *v)
 {
-    if (!f->id.p)
-        return api_bad_field(ctx, path, "id", "is missing.");
-    if (sv_eq(f->id, SV("__remove_all__"))) {
+    if (!id.p)
+        return api_bad_field(in, "id", "is missing.");
+    if (sv_eq(id, SV("__remove_all__"))) {
         v->clear = true;
         v->n = 0;
         return ERR_NONE;
     }
-    const size_t i = index_of(v, f->id);
+    const size_t i = index_of(v, id);
     const bool added = i < v->n && v->edits[i] == SESSION_PUT;
     if (!added && (v->fresh || v->clear))
-        return api_bad_field(ctx, path, "id", "is not the id of a message in this request.");
+        return api_bad_field(in, "id", "is not the id of a message in this request.");
     if (i == v->n)
         v->n++;
     v->messages[i] = (struct session_message_draft){
-        .message_id = f->id, .type = SV("message"), .metadata = SV("{}")};
+        .message_id = id, .type = SV("message"), .metadata = SV("{}")};
     v->edits[i] = added ? SESSION_REMOVE_IF_THERE : SESSION_REMOVE;
     v->indexes[i] = at;
     return ERR_NONE;
 }
 
-static enum err add_message(struct request_ctx *ctx, const struct json_doc *doc,
-                            const struct json_node *node, const char *path, size_t at,
-                            struct langgraph_values *v)
+/* at: the index in the list that was sent. */
+static enum err add_message(const struct json_input *in, size_t at, struct langgraph_values *v)
 {
     struct sent_message f;
     struct session_message_draft draft;
-    TRY(read_parts(ctx, doc, node, path, &f));
-    if (f.type.p && sv_eq(f.type, SV("remove")))
-        return remove_message(ctx, &f, path, v, at);
-    TRY(read_item(ctx, &f, path, &draft));
+    TRY(read_parts(in, &f));
+    if (sv_eq(f.type, SV("remove")))
+        return remove_message(in, f.id, at, v);
+    TRY(read_item(in, &f, &draft));
     const size_t i = draft.message_id.p ? index_of(v, draft.message_id) : v->n;
     if (i == v->n)
         v->n++;
@@ -187,79 +168,55 @@ static enum err add_message(struct request_ctx *ctx, const struct json_doc *doc,
     return ERR_NONE;
 }
 
-/* Doubles at least, so that many updates take linear time. */
-static size_t grown_room(size_t room, size_t need)
+/* A document has no more messages than values, and an update with other values has two at least:
+ * an object and a member. */
+static enum err make_room(struct request_ctx *ctx, const struct json_doc *doc,
+                          struct langgraph_values *v)
 {
-    return need > room * 2 ? need : room * 2;
+    const size_t most = doc->n < SESSION_MESSAGES_MAX ? doc->n : SESSION_MESSAGES_MAX;
+    v->messages = arena_array(ctx->arena, most, sizeof(*v->messages));
+    v->edits = arena_array(ctx->arena, most, sizeof(*v->edits));
+    v->indexes = arena_array(ctx->arena, most, sizeof(*v->indexes));
+    v->others = arena_array(ctx->arena, doc->n / 2 + 1, sizeof(*v->others));
+    return v->messages && v->edits && v->indexes && v->others ? ERR_NONE : ctx_nomem(ctx);
 }
 
-static enum err make_room(struct request_ctx *ctx, size_t more, struct langgraph_values *v)
-{
-    const size_t old = v->room;
-    if (v->n + more <= old)
-        return ERR_NONE;
-    v->room = grown_room(old, v->n + more);
-    v->messages = arena_grow(ctx->arena, v->messages, old * sizeof(*v->messages),
-                             v->room * sizeof(*v->messages));
-    v->edits =
-        arena_grow(ctx->arena, v->edits, old * sizeof(*v->edits), v->room * sizeof(*v->edits));
-    v->indexes = arena_grow(ctx->arena, v->indexes, old * sizeof(*v->indexes),
-                            v->room * sizeof(*v->indexes));
-    return v->messages && v->edits && v->indexes ? ERR_NONE : ctx_nomem(ctx);
-}
-
-static enum err add_messages(struct request_ctx *ctx, const struct json_doc *doc,
-                             const struct json_node *list, const char *path,
+static enum err add_messages(const struct json_input *values, const struct json_node *list,
                              struct langgraph_values *v)
 {
     const bool many = list->type == JSON_IS_ARRAY;
     const size_t n = many ? list->children : 1;
-    char inner[128];
+    char path[128];
+    struct json_input message = {values->ctx, values->doc, list, path};
     if (v->n + n > SESSION_MESSAGES_MAX)
-        return api_bad_field(ctx, path, "messages",
-                             "may hold at most 1000, in all updates together.");
-    enum err e = make_room(ctx, n, v);
-    const struct json_node *node = many ? json_doc_first(doc, list) : list;
-    for (size_t i = 0; e == ERR_NONE && i < n; i++) {
-        snprintf(inner, sizeof(inner), many ? "%s.messages[%zu]" : "%s.messages", path, i);
-        e = add_message(ctx, doc, node, inner, i, v);
-        node = many ? json_doc_next(doc, node) : NULL;
+        return api_bad_field(values, "messages", "may hold at most 1000, in all updates together.");
+    if (many)
+        message.node = json_doc_first(values->doc, list);
+    for (size_t i = 0; i < n; i++, message.node = json_doc_next(values->doc, message.node)) {
+        snprintf(path, sizeof(path), many ? "%s.messages[%zu]" : "%s.messages", values->path, i);
+        TRY(add_message(&message, i, v));
     }
-    return e;
-}
-
-static enum err add_others(struct request_ctx *ctx, const struct json_node *node,
-                           struct langgraph_values *v)
-{
-    static const char *const own[] = {"messages", NULL};
-    struct sv others;
-    TRY(json_members_without(ctx, node->raw, own, &others));
-    if (!others.p)
-        return ERR_NONE;
-    if (v->n_others == v->others_room) {
-        const size_t old = v->others_room;
-        v->others_room = grown_room(old, old + 1);
-        v->others = arena_grow(ctx->arena, v->others, old * sizeof(*v->others),
-                               v->others_room * sizeof(*v->others));
-        if (!v->others)
-            return ctx_nomem(ctx);
-    }
-    v->others[v->n_others++] = others;
     return ERR_NONE;
 }
 
-enum err langgraph_add_values(struct request_ctx *ctx, const struct json_doc *doc,
-                              const struct json_node *node, const char *path,
-                              struct langgraph_values *into)
+enum err langgraph_add_values(const struct json_input *in, struct langgraph_values *into)
 {
-    if (!node || node->type == JSON_IS_NULL)
+    static const char *const own[] = {"messages", NULL};
+    struct sv others;
+    if (!in->node || in->node->type == JSON_IS_NULL)
         return ERR_NONE;
-    if (node->type != JSON_IS_OBJECT)
-        return ctx_fail(ctx, ERR_INVALID, "wrong_type", path, "%s must be an object.", path);
-    const struct json_node *messages = json_doc_member(doc, node, SV("messages"));
-    TRY(messages && messages->type != JSON_IS_NULL ? add_messages(ctx, doc, messages, path, into)
-                                                   : ERR_NONE);
-    return add_others(ctx, node, into);
+    if (in->node->type != JSON_IS_OBJECT)
+        return ctx_fail(in->ctx, ERR_INVALID, "wrong_type", in->path, "%s must be an object.",
+                        in->path);
+    if (!into->messages)
+        TRY(make_room(in->ctx, in->doc, into));
+    const struct json_node *messages = json_doc_member(in->doc, in->node, SV("messages"));
+    if (messages && messages->type != JSON_IS_NULL)
+        TRY(add_messages(in, messages, into));
+    TRY(json_members_without(in->ctx, in->node->raw, own, &others));
+    if (others.p)
+        into->others[into->n_others++] = others;
+    return ERR_NONE;
 }
 
 enum err langgraph_values_context(struct request_ctx *ctx, const struct langgraph_values *v,

@@ -14,17 +14,14 @@ extern const struct api_param native_session_params[], native_append_params[], n
 
 /* native_input.c: reads bodies; each failure names the field at fault. */
 
-/* The body of a PUT, whose path has the id, or of a POST: id is absent, and the body may name one.
- */
-MUSTCHECK enum err native_read_draft(struct request_ctx *ctx, const struct json_doc *doc,
-                                     struct sv id, struct session_draft *out);
-MUSTCHECK enum err native_read_patch(struct request_ctx *ctx, const struct json_doc *doc,
-                                     struct session_patch *out);
+/* id: in the path of a PUT; absent for a POST, whose body may name one. */
+MUSTCHECK enum err native_read_draft(const struct json_input *body, struct sv id,
+                                     struct session_draft *out);
+MUSTCHECK enum err native_read_patch(const struct json_input *body, struct session_patch *out);
 /* One message (*single) or {"messages": […]}. */
-MUSTCHECK enum err native_read_messages(struct request_ctx *ctx, const struct json_doc *doc,
-                                        struct session_append *out, bool *single);
+MUSTCHECK enum err native_read_messages(const struct json_input *body, struct session_append *out,
+                                        bool *single);
 
-/* native_output.c */
 /* messages: with them. The context is left out if the session was read without it. */
 void native_write_session(struct json_writer *j, const struct session *s, bool messages);
 /* Sets the Location header: of a session or, with seq > 0, of a message. */

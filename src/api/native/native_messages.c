@@ -52,7 +52,7 @@ enum err native_messages_append(struct api_call *c)
     struct session_append append = {.create = c->params[APPEND_CREATE],
                                     .return_n = (size_t)c->params[APPEND_RETURN]};
     bool single = false;
-    TRY(native_read_messages(c->ctx, &c->doc, &append, &single));
+    TRY(native_read_messages(&c->body, &append, &single));
     TRY(session_append(c->sessions, c->ctx, c->id, &append, &c->precondition, &c->receipt));
     TRY(native_location(c, c->receipt.session_id, c->receipt.first_seq));
     struct json_writer j = api_begin(c->res, c->receipt.status);
@@ -69,23 +69,6 @@ const struct api_param native_page_params[] = {
     [PAGE_ORDER] = {.name = "order", .choices = {"desc", "asc"}},
     {.name = NULL}};
 
-static void write_page(struct json_writer *j, const struct session_page *page)
-{
-    json_write_object_open(j);
-    json_write_key(j, "data");
-    session_json_messages(j, page->messages, page->n);
-    json_put_bool(j, "has_more", page->has_more);
-    if (page->n > 0) {
-        json_put_i64(j, "first_seq", page->messages[0].seq);
-        json_put_i64(j, "last_seq", page->messages[page->n - 1].seq);
-    } else {
-        json_put_raw(j, "first_seq", SV_NONE);
-        json_put_raw(j, "last_seq", SV_NONE);
-    }
-    api_write_degraded(j, page->degraded);
-    json_write_object_close(j);
-}
-
 enum err native_messages_page(struct api_call *c)
 {
     const struct session_page_query query = {.after = c->params[PAGE_AFTER],
@@ -100,7 +83,19 @@ enum err native_messages_page(struct api_call *c)
     if (c->res->status == 304)
         return ERR_NONE;
     struct json_writer j = api_begin(c->res, 200);
-    write_page(&j, &page);
+    json_write_object_open(&j);
+    json_write_key(&j, "data");
+    session_json_messages(&j, page.messages, page.n);
+    json_put_bool(&j, "has_more", page.has_more);
+    if (page.n > 0) {
+        json_put_i64(&j, "first_seq", page.messages[0].seq);
+        json_put_i64(&j, "last_seq", page.messages[page.n - 1].seq);
+    } else {
+        json_put_raw(&j, "first_seq", SV_NONE);
+        json_put_raw(&j, "last_seq", SV_NONE);
+    }
+    api_write_degraded(&j, page.degraded);
+    json_write_object_close(&j);
     return ERR_NONE;
 }
 

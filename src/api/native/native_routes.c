@@ -1,31 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /* The native interface: its route table. */
-#include "api/common/interface.h"
 #include "native.h"
 #include "parley/http/problem.h"
+
+enum { READ = API_SESSION | API_USER_HEADER, WRITE = API_SESSION | API_PRECONDITIONS };
 
 static const struct api_route routes[] = {
     {{HTTP_POST, "/v1/sessions", "session_create", api_run},
      {native_session_create, API_PRECONDITIONS | API_CREATES | API_BODY_OPTIONAL, api_no_params}},
     {{HTTP_PUT, "/v1/sessions/*", "session_put", api_run},
-     {native_session_put, API_SESSION | API_PRECONDITIONS | API_BODY_OPTIONAL, api_no_params}},
+     {native_session_put, WRITE | API_BODY_OPTIONAL, api_no_params}},
     {{HTTP_GET, "/v1/sessions/*", "session_get", api_run},
-     {native_session_get, API_SESSION | API_USER_HEADER | API_IF_NONE_MATCH,
-      native_session_params}},
+     {native_session_get, READ | API_IF_NONE_MATCH, native_session_params}},
     {{HTTP_PATCH, "/v1/sessions/*", "session_patch", api_run},
-     {native_session_patch, API_SESSION | API_PRECONDITIONS | API_BODY_PATCH, api_no_params}},
+     {native_session_patch, WRITE | API_BODY_PATCH, api_no_params}},
     {{HTTP_DELETE, "/v1/sessions/*", "session_delete", api_run},
-     {api_session_delete, API_SESSION | API_NO_BODY | API_PRECONDITIONS, api_no_params}},
+     {api_session_delete, WRITE | API_NO_BODY, api_no_params}},
     {{HTTP_POST, "/v1/sessions/*/messages", "messages_append", api_run},
-     {native_messages_append, API_SESSION | API_PRECONDITIONS | API_BODY_REQUIRED,
-      native_append_params}},
+     {native_messages_append, WRITE | API_BODY_REQUIRED, native_append_params}},
     {{HTTP_GET, "/v1/sessions/*/messages", "messages_page", api_run},
-     {native_messages_page, API_SESSION | API_USER_HEADER | API_IF_NONE_MATCH, native_page_params}},
+     {native_messages_page, READ | API_IF_NONE_MATCH, native_page_params}},
     {{HTTP_GET, "/v1/sessions/*/messages/*", "message_get", api_run},
-     {native_message_get, API_SESSION | API_MESSAGE | API_USER_HEADER, api_no_params}},
+     {native_message_get, READ | API_MESSAGE, api_no_params}},
     {{HTTP_DELETE, "/v1/sessions/*/messages/*", "message_delete", api_run},
-     {native_message_delete, API_SESSION | API_MESSAGE | API_NO_BODY | API_PRECONDITIONS,
-      api_no_params}},
+     {native_message_delete, WRITE | API_MESSAGE | API_NO_BODY, api_no_params}},
     {{HTTP_GET, "/v1/users/*/sessions", "user_sessions", api_run},
      {native_user_sessions, API_PATH_USER, native_list_params}},
     {{HTTP_GET, "/v1/users/*/export", "user_export", api_run},

@@ -2,6 +2,34 @@
 /* Handlers of /v1/sessions and /v1/sessions/{id}. */
 #include "native.h"
 
+#include <inttypes.h>
+
+#include "parley/session/session_json.h"
+
+void native_write_session(struct json_writer *j, const struct session *s, bool messages)
+{
+    json_write_object_open(j);
+    session_json_members(j, s, NULL);
+    api_write_degraded(j, s->degraded);
+    if (messages) {
+        json_write_key(j, "messages");
+        session_json_messages(j, s->messages, s->n_messages);
+    }
+    json_write_object_close(j);
+}
+
+enum err native_location(struct api_call *c, struct sv id, int64_t seq)
+{
+    /* The alphabet of session ids needs no escape in a path. */
+    struct sv where = seq > 0 ? arena_printf(c->ctx->arena, "/v1/sessions/%.*s/messages/%" PRId64,
+                                             SV_ARG(id), seq)
+                              : arena_printf(c->ctx->arena, "/v1/sessions/%.*s", SV_ARG(id));
+    if (!where.p)
+        return ctx_nomem(c->ctx);
+    http_response_header(c->res, "Location", where);
+    return ERR_NONE;
+}
+
 /* state: the answer holds no messages, so it has the ETag of the state, which appends keep. */
 static enum err answer_session(struct api_call *c, int status, bool state)
 {
@@ -28,7 +56,7 @@ static enum err set_owner(struct api_call *c, struct session_draft *draft)
 enum err native_session_create(struct api_call *c)
 {
     struct session_draft draft;
-    TRY(native_read_draft(c->ctx, &c->doc, SV_NONE, &draft));
+    TRY(native_read_draft(&c->body, SV_NONE, &draft));
     TRY(set_owner(c, &draft));
     TRY(session_create(c->sessions, c->ctx, &draft, &c->precondition, &c->session, &c->receipt));
     TRY(native_location(c, c->session.session_id, 0));
@@ -38,7 +66,7 @@ enum err native_session_create(struct api_call *c)
 enum err native_session_put(struct api_call *c)
 {
     struct session_draft draft;
-    TRY(native_read_draft(c->ctx, &c->doc, c->id, &draft));
+    TRY(native_read_draft(&c->body, c->id, &draft));
     TRY(set_owner(c, &draft));
     TRY(session_get_or_create(c->sessions, c->ctx, &draft, &c->precondition, &c->session,
                               &c->receipt));
@@ -60,7 +88,7 @@ enum err native_session_get(struct api_call *c)
 enum err native_session_patch(struct api_call *c)
 {
     struct session_patch patch;
-    TRY(native_read_patch(c->ctx, &c->doc, &patch));
+    TRY(native_read_patch(&c->body, &patch));
     TRY(session_patch(c->sessions, c->ctx, c->id, &patch, &c->precondition, &c->session,
                       &c->receipt));
     return answer_session(c, 200, true);

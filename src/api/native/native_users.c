@@ -12,26 +12,6 @@
 static const char list_name[] = "user_sessions";
 enum { LIST_DEFAULT = 20 };
 
-static enum err write_list(struct api_call *c, const struct session_list *list)
-{
-    struct sv cursor = SV_NONE;
-    if (list->has_more) {
-        const struct session *last = &list->sessions[list->n - 1];
-        const int64_t position[] = {last->created_at, last->generation};
-        TRY(http_cursor_make(c->ctx, list_name, c->id, position, &cursor));
-    }
-    struct json_writer j = api_begin(c->res, 200);
-    json_write_object_open(&j);
-    json_put_array(&j, "data");
-    for (size_t i = 0; i < list->n; i++)
-        native_write_session(&j, &list->sessions[i], false);
-    json_write_array_close(&j);
-    json_put_bool(&j, "has_more", list->has_more);
-    json_put_sv(&j, "next_cursor", cursor);
-    json_write_object_close(&j);
-    return ERR_NONE;
-}
-
 const struct api_param native_list_params[] = {
     {"limit", 1, SESSION_LIST_MAX, LIST_DEFAULT, {NULL}}, {.name = "cursor"}, {.name = NULL}};
 
@@ -45,22 +25,25 @@ enum err native_user_sessions(struct api_call *c)
     const struct session_position after = {position[0], position[1]};
     TRY(session_list(c->sessions, c->ctx, c->id, cursor.p ? &after : NULL, (size_t)c->params[0],
                      &list));
-    return write_list(c, &list);
+    struct sv next = SV_NONE;
+    if (list.has_more) {
+        const struct session *last = &list.sessions[list.n - 1];
+        const int64_t end[] = {last->created_at, last->generation};
+        TRY(http_cursor_make(c->ctx, list_name, c->id, end, &next));
+    }
+    struct json_writer j = api_begin(c->res, 200);
+    json_write_object_open(&j);
+    json_put_array(&j, "data");
+    for (size_t i = 0; i < list.n; i++)
+        native_write_session(&j, &list.sessions[i], false);
+    json_write_array_close(&j);
+    json_put_bool(&j, "has_more", list.has_more);
+    json_put_sv(&j, "next_cursor", next);
+    json_write_object_close(&j);
+    return ERR_NONE;
 }
 
 /* ---- erase ---- */
-
-static void write_caches(struct json_writer *j, int64_t expire_by)
-{
-    json_write_key(j, "caches");
-    if (expire_by == 0) {
-        json_write_sv(j, SV("cleared"));
-        return;
-    }
-    json_write_object_open(j);
-    json_put_time(j, "expire_by", expire_by);
-    json_write_object_close(j);
-}
 
 /* An Idempotency-Key is accepted and not recorded: an erasure can be repeated without harm. */
 enum err native_user_delete(struct api_call *c)
@@ -75,7 +58,13 @@ enum err native_user_delete(struct api_call *c)
     json_put_i64(&j, "sessions_deleted", done.sessions);
     json_put_i64(&j, "messages_deleted", done.messages);
     json_put_bool(&j, "has_more", done.has_more);
-    write_caches(&j, done.expire_by);
+    if (done.expire_by > 0) {
+        json_put_object(&j, "caches");
+        json_put_time(&j, "expire_by", done.expire_by);
+        json_write_object_close(&j);
+    } else {
+        json_put_sv(&j, "caches", SV("cleared"));
+    }
     json_write_object_close(&j);
     return ERR_NONE;
 }
@@ -93,53 +82,54 @@ struct export
     struct export *next; /* in api_service.exports */
     struct sv tenant;
     struct session_export x;
-    bool ended, failed;
+    bool ended;
 };
 
-static void write_lines(struct buf *b, const struct session_export_part *part)
+static void end_line(struct json_writer *j)
 {
-    struct json_writer j;
+    json_write_object_close(j);
+    buf_putc(j->b, '\n');
+    j->comma = false;
+}
+
+static void write_part(struct json_writer *j, const struct session_export_part *part)
+{
     if (part->session) {
-        j = (struct json_writer){.b = b};
-        json_write_object_open(&j);
-        json_write_key(&j, "session");
-        native_write_session(&j, part->session, false);
-        json_write_object_close(&j);
-        buf_putc(b, '\n');
+        json_write_object_open(j);
+        json_write_key(j, "session");
+        native_write_session(j, part->session, false);
+        end_line(j);
     }
     for (size_t i = 0; i < part->n; i++) {
-        j = (struct json_writer){.b = b};
-        json_write_object_open(&j);
-        json_put_sv(&j, "session_id", part->session_id);
-        json_write_key(&j, "message");
-        session_json_message(&j, &part->messages[i], NULL);
-        json_write_object_close(&j);
-        buf_putc(b, '\n');
+        json_write_object_open(j);
+        json_put_sv(j, "session_id", part->session_id);
+        json_write_key(j, "message");
+        session_json_message(j, &part->messages[i], NULL);
+        end_line(j);
     }
 }
 
 /* The last line. An export without it is cut short. */
-static void write_end(struct buf *b, const struct session_export *x)
+static void write_end(struct json_writer *j, const struct session_export *x)
 {
-    struct json_writer j = {.b = b};
-    json_write_object_open(&j);
-    json_put_bool(&j, "complete", true);
-    json_put_i64(&j, "sessions", x->sessions);
-    json_put_i64(&j, "messages", x->messages);
-    json_write_object_close(&j);
-    buf_putc(b, '\n');
+    json_write_object_open(j);
+    json_put_bool(j, "complete", true);
+    json_put_i64(j, "sessions", x->sessions);
+    json_put_i64(j, "messages", x->messages);
+    end_line(j);
 }
 
 static enum err write_piece(struct request_ctx *ctx, struct export *e, struct buf *b)
 {
     const struct deadline enough = deadline_in_ms(PIECE_MS);
+    struct json_writer j = {.b = b};
     while (!e->ended && b->n < PIECE_BYTES && !deadline_passed(enough)) {
         struct session_export_part part;
         TRY(session_export_next(e->api->sessions, ctx, &e->x, &part));
-        write_lines(b, &part);
+        write_part(&j, &part);
         e->ended = part.end;
         if (e->ended)
-            write_end(b, &e->x);
+            write_end(&j, &e->x);
     }
     return b->failed ? ctx_nomem(ctx) : ERR_NONE;
 }
@@ -153,7 +143,6 @@ static enum err next_piece(void *arg, struct buf *piece, bool *more)
     *more = !e->ended;
     if (rc == ERR_NONE)
         return rc;
-    e->failed = true;
     struct log_line l;
     log_begin(&l, LOG_ERROR, "export_failed");
     log_sv(&l, "request_id", e->ctx.request_id);

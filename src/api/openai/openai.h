@@ -12,23 +12,21 @@
 api_handler openai_conversation_create, openai_conversation_get, openai_conversation_update,
     openai_conversation_delete, openai_items_create, openai_items_list, openai_item_get,
     openai_item_delete;
-extern const struct api_param openai_include_params[], openai_list_params[];
+extern const struct api_param openai_list_params[];
 
 /* openai_input.c: each failure names the field at fault. */
 
-/* items and metadata: NULL if not given, or null. The other members are kept in the session's
- * context, under "openai". */
+/* The members that a session has no field for are kept in its context, under "openai". */
 struct openai_body {
-    const struct json_node *items, *metadata;
-    bool metadata_given; /* also as null */
-    struct sv context;   /* JSON object; absent: there are no other members */
+    const struct json_node *items; /* NULL: not given, or null */
+    struct sv metadata;            /* {}: not given, or null */
+    struct sv context;             /* JSON object; absent: there are no other members */
 };
-MUSTCHECK enum err openai_read_body(struct request_ctx *ctx, const struct json_doc *doc,
-                                    struct openai_body *out);
+MUSTCHECK enum err openai_read_body(const struct json_input *in, struct openai_body *out);
 /* Refuses more than max items. *out is in the arena. */
-MUSTCHECK enum err openai_read_items(struct request_ctx *ctx, const struct json_doc *doc,
-                                     const struct json_node *items, int64_t max,
-                                     const struct session_message_draft **out, size_t *n);
+MUSTCHECK enum err openai_read_items(const struct json_input *in, const struct json_node *items,
+                                     int64_t max, const struct session_message_draft **out,
+                                     size_t *n);
 
 /* openai_output.c */
 
@@ -37,7 +35,8 @@ void openai_write_list(struct json_writer *j, const struct session_message *m, s
                        bool has_more);
 /* The whole answer: the conversation of c->session, with the ETag of its state. */
 MUSTCHECK enum err openai_answer_conversation(struct api_call *c);
-/* As a JSON string: "conv_…", or the id that a client chose. */
-void openai_write_conversation_id(struct json_writer *j, struct sv session_id);
+/* As a JSON string: prefix ("conv_" or "msg_") and the digits of a UUID, or the id that a client
+ * chose. */
+void openai_write_id(struct json_writer *j, struct sv prefix, struct sv id);
 
 #endif

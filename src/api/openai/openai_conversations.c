@@ -2,20 +2,16 @@
 /* Handlers of /v1/conversations and /v1/conversations/{id}. */
 #include "openai.h"
 
-/* Accepted and ignored: parley returns everything anyway. */
-const struct api_param openai_include_params[] = {
-    {.name = "include"}, {.name = "include[]"}, {.name = NULL}};
-
 enum err openai_conversation_create(struct api_call *c)
 {
     struct openai_body body;
     struct session_draft draft = {
         .user_id = c->precondition.user, .language = SV("en"), .sliding = true};
-    TRY(openai_read_body(c->ctx, &c->doc, &body));
+    TRY(openai_read_body(&c->body, &body));
     if (body.items)
-        TRY(openai_read_items(c->ctx, &c->doc, body.items, c->api->items_max, &draft.messages,
+        TRY(openai_read_items(&c->body, body.items, c->api->items_max, &draft.messages,
                               &draft.n_messages));
-    draft.metadata = body.metadata ? body.metadata->raw : SV("{}");
+    draft.metadata = body.metadata;
     draft.context = body.context.p ? body.context : SV("{}");
     TRY(session_create(c->sessions, c->ctx, &draft, &c->precondition, &c->session, &c->receipt));
     return openai_answer_conversation(c);
@@ -31,14 +27,13 @@ enum err openai_conversation_get(struct api_call *c)
 enum err openai_conversation_update(struct api_call *c)
 {
     struct openai_body body;
-    TRY(openai_read_body(c->ctx, &c->doc, &body));
-    if (!body.metadata_given)
+    TRY(openai_read_body(&c->body, &body));
+    if (!json_doc_member(&c->doc, c->body.node, SV("metadata")))
         return ctx_fail(c->ctx, ERR_INVALID, "missing_field", "metadata", "metadata is missing.");
     if (body.items)
-        return api_bad_field(c->ctx, "", "items", "must be sent to /items of the conversation.");
-    const struct session_patch patch = {.context = body.context,
-                                        .metadata = body.metadata ? body.metadata->raw : SV("{}"),
-                                        .metadata_how = SESSION_PATCH_REPLACE};
+        return api_bad_field(&c->body, "items", "must be sent to /items of the conversation.");
+    const struct session_patch patch = {
+        .context = body.context, .metadata = body.metadata, .metadata_how = SESSION_PATCH_REPLACE};
     TRY(session_patch(c->sessions, c->ctx, c->id, &patch, &c->precondition, &c->session,
                       &c->receipt));
     return openai_answer_conversation(c);
@@ -50,7 +45,7 @@ enum err openai_conversation_delete(struct api_call *c)
     struct json_writer j = api_begin(c->res, 200);
     json_write_object_open(&j);
     json_write_key(&j, "id");
-    openai_write_conversation_id(&j, c->id);
+    openai_write_id(&j, SV("conv_"), c->id);
     json_put_sv(&j, "object", SV("conversation.deleted"));
     json_put_bool(&j, "deleted", true);
     json_write_object_close(&j);

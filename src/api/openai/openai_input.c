@@ -8,95 +8,55 @@
 
 #include "parley/json/members.h"
 
-/* {"openai": {…}} with the members that a conversation has no field for. */
-static enum err write_context(struct request_ctx *ctx, struct sv body, struct sv *out)
+enum err openai_read_body(const struct json_input *in, struct openai_body *out)
 {
     static const char *const own[] = {"items", "metadata", "id", "object", "created_at", NULL};
+    static const struct json_field fields[] = {
+        {"items", JSON_ARRAY, JSON_NULLABLE, offsetof(struct openai_body, items), 0, 0},
+        {"metadata", JSON_OBJECT_TEXT, JSON_NULLABLE | JSON_FOR_JSONB,
+         offsetof(struct openai_body, metadata), 0, 0}};
     struct sv others;
-    TRY(json_members_without(ctx, body, own, &others));
-    *out = others.p ? arena_printf(ctx->arena, "{\"openai\":%.*s}", SV_ARG(others)) : SV_NONE;
-    return out->p || !others.p ? ERR_NONE : ctx_nomem(ctx);
+    *out = (struct openai_body){.metadata = SV("{}")};
+    TRY(json_read_members(in, fields, ARRAY_LEN(fields), out));
+    TRY(json_members_without(in->ctx, in->node->raw, own, &others));
+    if (others.p)
+        out->context = arena_printf(in->ctx->arena, "{\"openai\":%.*s}", SV_ARG(others));
+    return out->context.p || !others.p ? ERR_NONE : ctx_nomem(in->ctx);
 }
 
-enum err openai_read_body(struct request_ctx *ctx, const struct json_doc *doc,
-                          struct openai_body *out)
-{
-    *out = (struct openai_body){.items = json_doc_member(doc, doc->nodes, SV("items")),
-                                .metadata = json_doc_member(doc, doc->nodes, SV("metadata"))};
-    out->metadata_given = out->metadata != NULL;
-    if (out->items && out->items->type == JSON_IS_NULL)
-        out->items = NULL;
-    if (out->metadata && out->metadata->type == JSON_IS_NULL)
-        out->metadata = NULL;
-    if (out->items && out->items->type != JSON_IS_ARRAY)
-        return api_bad_field(ctx, "", "items", "must be an array.");
-    if (out->metadata && out->metadata->type != JSON_IS_OBJECT)
-        return api_bad_field(ctx, "", "metadata", "must be an object.");
-    TRY(api_check_metadata(ctx, doc, out->metadata, ""));
-    return write_context(ctx, doc->nodes->raw, &out->context);
-}
+#define IN_MESSAGE(field) offsetof(struct session_message_draft, field)
+static const struct json_field item_fields[] = {
+    {"type", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(type), 0, 0},
+    {"id", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(message_id), 0, 0}};
+/* Only of a message: */
+static const struct json_field message_fields[] = {
+    {"role", JSON_STRING, JSON_NULLABLE, IN_MESSAGE(role), 0, 0},
+    {"content", JSON_ANY_TEXT, 0, IN_MESSAGE(content), 0, 0}};
 
-/* A member that must be a string; absent if it is missing or null. */
-static enum err read_text_member(struct request_ctx *ctx, const struct json_doc *doc,
-                                 const struct json_node *item, const char *path, const char *name,
-                                 struct sv *out)
-{
-    const struct json_node *node = json_doc_member(doc, item, sv_from(name));
-    *out = SV_NONE;
-    if (!node || node->type == JSON_IS_NULL)
-        return ERR_NONE;
-    if (node->type != JSON_IS_STRING)
-        return api_bad_field(ctx, path, name, "must be a string.");
-    return json_doc_string(ctx, node, out);
-}
-
-static enum err read_message(struct request_ctx *ctx, const struct json_doc *doc,
-                             const struct json_node *item, const char *path,
-                             struct session_message_draft *out)
+static enum err read_item(const struct json_input *in, struct session_message_draft *out)
 {
     static const char *const own[] = {"id", "type", "role", "content", NULL};
-    const struct json_node *content = json_doc_member(doc, item, SV("content"));
-    TRY(read_text_member(ctx, doc, item, path, "role", &out->role));
-    TRY(api_check_name(ctx, path, "role", out->role));
-    TRY(api_check_content(ctx, path, content));
-    out->content = content->raw;
-    return json_members_without(ctx, item->raw, own, &out->extra);
-}
-
-static enum err read_other(struct request_ctx *ctx, const struct json_node *item, const char *path,
-                           struct session_message_draft *out)
-{
-    static const char *const own[] = {"id", "type", NULL};
-    TRY(api_check_name(ctx, path, "type", out->type));
+    static const char *const own_of_others[] = {"id", "type", NULL};
+    *out = (struct session_message_draft){.type = SV("message"), .metadata = SV("{}")};
+    TRY(json_read_members(in, item_fields, ARRAY_LEN(item_fields), out));
+    TRY(api_message_id(in, "id", &out->message_id));
+    TRY(api_check_name(in, "type", out->type));
     if (sv_eq(out->type, SV("item_reference")))
         return api_bad_field(
-            ctx, path, "type",
-            "may not be item_reference: parley adds items, not references to them.");
-    return json_members_without(ctx, item->raw, own, &out->extra);
+            in, "type", "may not be item_reference: parley adds items, not references to them.");
+    if (!sv_eq(out->type, SV("message")))
+        return json_members_without(in->ctx, in->node->raw, own_of_others, &out->extra);
+    TRY(json_read_members(in, message_fields, ARRAY_LEN(message_fields), out));
+    TRY(api_check_name(in, "role", out->role));
+    TRY(api_check_content(in, out->content));
+    return json_members_without(in->ctx, in->node->raw, own, &out->extra);
 }
 
-static enum err read_item(struct request_ctx *ctx, const struct json_doc *doc,
-                          const struct json_node *item, const char *path,
-                          struct session_message_draft *out)
-{
-    *out = (struct session_message_draft){.metadata = SV("{}")};
-    if (item->type != JSON_IS_OBJECT)
-        return ctx_fail(ctx, ERR_INVALID, "invalid_field", path, "%s must be an object.", path);
-    TRY(read_text_member(ctx, doc, item, path, "type", &out->type));
-    TRY(read_text_member(ctx, doc, item, path, "id", &out->message_id));
-    TRY(api_message_id(ctx, path, "id", &out->message_id));
-    if (!out->type.p)
-        out->type = SV("message");
-    return sv_eq(out->type, SV("message")) ? read_message(ctx, doc, item, path, out)
-                                           : read_other(ctx, item, path, out);
-}
-
-enum err openai_read_items(struct request_ctx *ctx, const struct json_doc *doc,
-                           const struct json_node *items, int64_t max,
+enum err openai_read_items(const struct json_input *in, const struct json_node *items, int64_t max,
                            const struct session_message_draft **out, size_t *n)
 {
     if (items->children > max)
-        return ctx_fail(ctx, ERR_INVALID, "too_many_items", "items",
+        return ctx_fail(in->ctx, ERR_INVALID, "too_many_items", "items",
                         "items may hold at most %lld (PARLEY_ITEMS).", (long long)max);
-    return api_read_drafts(ctx, doc, items, "items", read_item, out, n);
+    return api_read_drafts(in, items, "items", read_item, out, n);
 }

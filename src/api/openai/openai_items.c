@@ -30,11 +30,11 @@ enum err openai_items_create(struct api_call *c)
 {
     struct openai_body body;
     struct session_append append = {.create = false};
-    TRY(openai_read_body(c->ctx, &c->doc, &body));
+    TRY(openai_read_body(&c->body, &body));
     if (!body.items || body.items->children == 0)
         return ctx_fail(c->ctx, ERR_INVALID, "missing_field", "items",
                         "items must hold at least one.");
-    TRY(openai_read_items(c->ctx, &c->doc, body.items, c->api->items_max, &append.messages,
+    TRY(openai_read_items(&c->body, body.items, c->api->items_max, &append.messages,
                           &append.n_messages));
     TRY(session_append(c->sessions, c->ctx, c->id, &append, &c->precondition, &c->receipt));
     return write_created(c, &append);

@@ -10,18 +10,13 @@
 #include "parley/base/uuid.h"
 #include "parley/json/members.h"
 
-static void write_prefixed_id(struct json_writer *j, struct sv prefix, struct sv id)
+void openai_write_id(struct json_writer *j, struct sv prefix, struct sv id)
 {
     char text[8 + UUID_HEX_LEN + 1];
     memcpy(text, prefix.p, prefix.n);
     if (uuid_to_hex(id, text + prefix.n))
         id = (struct sv){text, prefix.n + UUID_HEX_LEN};
     json_write_sv(j, id);
-}
-
-void openai_write_conversation_id(struct json_writer *j, struct sv session_id)
-{
-    write_prefixed_id(j, SV("conv_"), session_id);
 }
 
 /* A plain text becomes a list of one part, as OpenAI shows it. */
@@ -60,7 +55,7 @@ void openai_write_item(struct json_writer *j, const struct session_message *m)
     const bool own = m->role.p || m->content.p;
     json_write_object_open(j);
     json_write_key(j, "id");
-    write_prefixed_id(j, SV("msg_"), m->message_id);
+    openai_write_id(j, SV("msg_"), m->message_id);
     json_put_sv(j, "type", m->type);
     if (m->role.p)
         json_put_sv(j, "role", m->role);
@@ -86,9 +81,9 @@ void openai_write_list(struct json_writer *j, const struct session_message *m, s
         openai_write_item(j, &m[i]);
     json_write_array_close(j);
     json_write_key(j, "first_id");
-    write_prefixed_id(j, SV("msg_"), n > 0 ? m[0].message_id : SV_NONE);
+    openai_write_id(j, SV("msg_"), n > 0 ? m[0].message_id : SV_NONE);
     json_write_key(j, "last_id");
-    write_prefixed_id(j, SV("msg_"), n > 0 ? m[n - 1].message_id : SV_NONE);
+    openai_write_id(j, SV("msg_"), n > 0 ? m[n - 1].message_id : SV_NONE);
     json_put_bool(j, "has_more", has_more);
     json_write_object_close(j);
 }
@@ -101,7 +96,7 @@ enum err openai_answer_conversation(struct api_call *c)
     struct json_writer j = api_begin(c->res, 200);
     json_write_object_open(&j);
     json_write_key(&j, "id");
-    openai_write_conversation_id(&j, s->session_id);
+    openai_write_id(&j, SV("conv_"), s->session_id);
     json_put_sv(&j, "object", SV("conversation"));
     json_put_i64(&j, "created_at", s->created_at / second_us);
     json_put_raw(&j, "metadata", s->metadata);

@@ -1,32 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /* OpenAI's Conversations: the route table and the form of an error. */
-#include "api/common/interface.h"
 #include "openai.h"
 
 #include <string.h>
 
 #include "parley/http/problem.h"
 
+/* Accepted and ignored: parley returns everything anyway. */
+static const struct api_param include_params[] = {
+    {.name = "include"}, {.name = "include[]"}, {.name = NULL}};
+
+enum { READ = API_CONVERSATION | API_USER_HEADER, WRITE = API_CONVERSATION | API_PRECONDITIONS };
+
 static const struct api_route routes[] = {
     {{HTTP_POST, "/v1/conversations", "openai_conversation_create", api_run},
      {openai_conversation_create, API_PRECONDITIONS | API_CREATES | API_BODY_OPTIONAL,
-      openai_include_params}},
+      include_params}},
     {{HTTP_GET, "/v1/conversations/*", "openai_conversation_get", api_run},
-     {openai_conversation_get, API_CONVERSATION | API_USER_HEADER, api_no_params}},
+     {openai_conversation_get, READ, api_no_params}},
     {{HTTP_POST, "/v1/conversations/*", "openai_conversation_update", api_run},
-     {openai_conversation_update, API_CONVERSATION | API_PRECONDITIONS | API_BODY_REQUIRED,
-      openai_include_params}},
+     {openai_conversation_update, WRITE | API_BODY_REQUIRED, include_params}},
     {{HTTP_DELETE, "/v1/conversations/*", "openai_conversation_delete", api_run},
-     {openai_conversation_delete, API_CONVERSATION | API_PRECONDITIONS, openai_include_params}},
+     {openai_conversation_delete, WRITE, include_params}},
     {{HTTP_POST, "/v1/conversations/*/items", "openai_items_create", api_run},
-     {openai_items_create, API_CONVERSATION | API_PRECONDITIONS | API_BODY_REQUIRED,
-      openai_include_params}},
+     {openai_items_create, WRITE | API_BODY_REQUIRED, include_params}},
     {{HTTP_GET, "/v1/conversations/*/items", "openai_items_list", api_run},
-     {openai_items_list, API_CONVERSATION | API_USER_HEADER, openai_list_params}},
+     {openai_items_list, READ, openai_list_params}},
     {{HTTP_GET, "/v1/conversations/*/items/*", "openai_item_get", api_run},
-     {openai_item_get, API_CONVERSATION | API_ITEM | API_USER_HEADER, openai_include_params}},
+     {openai_item_get, READ | API_ITEM, include_params}},
     {{HTTP_DELETE, "/v1/conversations/*/items/*", "openai_item_delete", api_run},
-     {openai_item_delete, API_CONVERSATION | API_ITEM | API_PRECONDITIONS, openai_include_params}},
+     {openai_item_delete, WRITE | API_ITEM, include_params}},
 };
 
 static const char *error_type(int status)

@@ -4,15 +4,15 @@
 #define PARLEY_TESTS_API_FAULTS_H
 
 #include "../suite.h"
-#include "parley/json/doc.h"
+#include "parley/json/json_reader.h"
 
 struct fault {
     const char *field, *texts; /* separated by | */
 };
-typedef enum err (*read_fn)(struct request_ctx *ctx, const struct json_doc *doc);
+typedef enum err (*read_fn)(const struct json_input *body);
 
-/* The JSON of a text, in the arena. */
-const struct json_doc *parse(struct request_ctx *ctx, const char *text);
+/* The body of that text, in the arena. */
+const struct json_input *parse(struct request_ctx *ctx, const char *text);
 void expect_json(struct sv got, const char *want); /* NULL: absent */
 /* Each text is refused, and the error names this field. */
 void expect_faults(const struct fault *faults, size_t n, read_fn read);

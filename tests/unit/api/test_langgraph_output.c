@@ -118,8 +118,7 @@ TEST(round_trip)
         struct langgraph_values v = {.n = 0};
         char text[512], want[600];
         snprintf(text, sizeof(text), "{'messages':[%s]}", texts[i]);
-        const struct json_doc *doc = parse(ctx, text);
-        CU_ASSERT_EQUAL(langgraph_add_values(ctx, doc, doc->nodes, "values", &v), ERR_NONE);
+        CU_ASSERT_EQUAL(langgraph_add_values(parse(ctx, text), &v), ERR_NONE);
         const struct session_message_draft *d = &v.messages[0];
         struct session_message m = {.seq = 1,
                                     .message_id = d->message_id,

@@ -7,23 +7,23 @@
 
 /* ---- drafts ---- */
 
-static enum err read_draft(struct request_ctx *ctx, const struct json_doc *doc)
+static enum err read_draft(const struct json_input *body)
 {
     struct session_draft d;
-    return native_read_draft(ctx, doc, SV_NONE, &d);
+    return native_read_draft(body, SV_NONE, &d);
 }
 
-static enum err read_draft_of_path(struct request_ctx *ctx, const struct json_doc *doc)
+static enum err read_draft_of_path(const struct json_input *body)
 {
     struct session_draft d;
-    return native_read_draft(ctx, doc, SV("in-path"), &d);
+    return native_read_draft(body, SV("in-path"), &d);
 }
 
 static struct session_draft draft_of(const char *text, struct sv id_of_path)
 {
     struct request_ctx *ctx = test_ctx();
     struct session_draft d;
-    CU_ASSERT_EQUAL(native_read_draft(ctx, parse(ctx, text), id_of_path, &d), ERR_NONE);
+    CU_ASSERT_EQUAL(native_read_draft(parse(ctx, text), id_of_path, &d), ERR_NONE);
     return d;
 }
 
@@ -102,17 +102,17 @@ TEST(draft_faults)
 
 /* ---- patches ---- */
 
-static enum err read_patch(struct request_ctx *ctx, const struct json_doc *doc)
+static enum err read_patch(const struct json_input *body)
 {
     struct session_patch p;
-    return native_read_patch(ctx, doc, &p);
+    return native_read_patch(body, &p);
 }
 
 static struct session_patch patch_of(const char *text)
 {
     struct request_ctx *ctx = test_ctx();
     struct session_patch p;
-    CU_ASSERT_EQUAL(native_read_patch(ctx, parse(ctx, text), &p), ERR_NONE);
+    CU_ASSERT_EQUAL(native_read_patch(parse(ctx, text), &p), ERR_NONE);
     return p;
 }
 
@@ -162,11 +162,11 @@ TEST(patch_faults)
 
 /* ---- messages ---- */
 
-static enum err read_messages(struct request_ctx *ctx, const struct json_doc *doc)
+static enum err read_messages(const struct json_input *body)
 {
     struct session_append a = {.create = false};
     bool single;
-    return native_read_messages(ctx, doc, &a, &single);
+    return native_read_messages(body, &a, &single);
 }
 
 TEST(one_message_or_many)
@@ -174,14 +174,13 @@ TEST(one_message_or_many)
     struct request_ctx *ctx = test_ctx();
     struct session_append a = {.create = true, .return_n = 3};
     bool single = false;
-    CU_ASSERT_EQUAL(
-        native_read_messages(ctx, parse(ctx, "{'role':'user','content':[]}"), &a, &single),
-        ERR_NONE);
+    CU_ASSERT_EQUAL(native_read_messages(parse(ctx, "{'role':'user','content':[]}"), &a, &single),
+                    ERR_NONE);
     CU_ASSERT_TRUE(single && a.n_messages == 1 && a.create && a.return_n == 3);
     expect_json(a.messages[0].content, "[]");
-    CU_ASSERT_EQUAL(native_read_messages(
-                        ctx, parse(ctx, "{'messages':[{'type':'x'},{'type':'y'}]}"), &a, &single),
-                    ERR_NONE);
+    CU_ASSERT_EQUAL(
+        native_read_messages(parse(ctx, "{'messages':[{'type':'x'},{'type':'y'}]}"), &a, &single),
+        ERR_NONE);
     CU_ASSERT_TRUE(!single && a.n_messages == 2);
     expect_json(a.messages[1].type, "y");
     CU_ASSERT_PTR_NULL(a.messages[1].content.p);
@@ -241,9 +240,9 @@ static const char *many(size_t n)
 TEST(at_most_so_many)
 {
     struct request_ctx *ctx = test_ctx();
-    const struct json_doc *most = parse(ctx, many(SESSION_MESSAGES_MAX));
-    CU_ASSERT_EQUAL(read_messages(ctx, most), ERR_NONE);
-    CU_ASSERT_EQUAL(read_draft(ctx, most), ERR_NONE);
+    const struct json_input *most = parse(ctx, many(SESSION_MESSAGES_MAX));
+    CU_ASSERT_EQUAL(read_messages(most), ERR_NONE);
+    CU_ASSERT_EQUAL(read_draft(most), ERR_NONE);
     const struct fault fault = {"messages", many(SESSION_MESSAGES_MAX + 1)};
     expect_faults(&fault, 1, read_messages);
     expect_faults(&fault, 1, read_draft);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* /readyz and /status while no server is up. */
-#include "../../../src/api/admin/operations.h"
+#include "parley/api/api.h"
 
 #include <json-c/json_object.h>
 #include <stdio.h>
@@ -119,6 +119,24 @@ TEST(status_shows_the_service)
     };
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
         CU_ASSERT_TRUE(has(t, parts[i]));
+    db_close(b.api.db);
+}
+
+/* Fails if a long reason has no NUL, or a shorter one keeps the end of the last: tried. */
+TEST(reasons_of_refused_reloads)
+{
+    struct bench b;
+    char longest[2 * API_REASON_MAX];
+    begin(&b);
+    CU_ASSERT_TRUE(has(ask(&b, "/status", 200), "\"reload_reason\": null,"));
+    memset(longest, 'x', sizeof(longest) - 1);
+    longest[sizeof(longest) - 1] = '\0';
+    api_host_set_reload_reason(&b.host, longest);
+    longest[API_REASON_MAX - 1] = '"';
+    longest[API_REASON_MAX] = '\0';
+    CU_ASSERT_TRUE(has(ask(&b, "/status", 200), longest));
+    api_host_set_reload_reason(&b.host, "PostgreSQL: away");
+    CU_ASSERT_TRUE(has(ask(&b, "/status", 200), "\"reload_reason\": \"PostgreSQL: away\","));
     db_close(b.api.db);
 }
 

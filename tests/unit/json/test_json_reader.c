@@ -26,7 +26,8 @@ static enum err read_text(struct request_ctx *ctx, const char *text, const char 
 {
     struct json_doc d;
     CU_ASSERT_EQUAL_FATAL(json_doc_parse(ctx, sv_from(text), &d), ERR_NONE);
-    return json_read_object(ctx, &d, d.nodes, path, fields, ARRAY_LEN(fields), t);
+    return json_read_object(&(struct json_input){ctx, &d, d.nodes, path}, fields, ARRAY_LEN(fields),
+                            t);
 }
 
 TEST(all_types)
@@ -113,7 +114,35 @@ TEST(other_members_are_ignored)
         struct json_doc d;
         int64_t n = 0;
         CU_ASSERT_EQUAL(json_doc_parse(ctx, sv_from(t[i].text), &d), ERR_NONE);
-        CU_ASSERT_EQUAL(json_read_members(ctx, &d, d.nodes, "", of_n, 1, &n), t[i].e);
+        const struct json_input in = {ctx, &d, d.nodes, ""};
+        CU_ASSERT_EQUAL(json_read_members(&in, of_n, 1, &n), t[i].e);
         CU_ASSERT_EQUAL(n, t[i].e == ERR_NONE ? 4 : 0);
+    }
+}
+
+/* Fails if an empty object replaces the default, or an exponent is not refused: tried. */
+TEST(texts_of_objects)
+{
+    static const struct json_field of_texts[] = {
+        {"o", JSON_OBJECT_TEXT, JSON_NOT_EMPTY | JSON_NULLABLE | JSON_FOR_JSONB, 0, 0, 0},
+        {"a", JSON_ANY_TEXT, 0, sizeof(struct sv), 0, 0}};
+    static const struct {
+        const char *text, *slug, *object, *any;
+    } t[] = {{"{\"o\":{\"n\": [1e20]},\"a\":null}", NULL, "{\"n\": [1e20]}", "null"},
+             {"{\"o\":{ },\"a\": \"x\"}", NULL, "default", "\"x\""},
+             {"{\"o\":null,\"a\":1e21}", NULL, "default", "1e21"},
+             {"{\"o\":[1]}", "wrong_type", "default", ""},
+             {"{\"o\":{\"n\":[0,-1E-00021]}}", "invalid_field", "default", ""}};
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        struct request_ctx *ctx = test_ctx();
+        struct json_doc d;
+        struct sv into[2] = {SV("default"), SV("")};
+        CU_ASSERT_EQUAL(json_doc_parse(ctx, sv_from(t[i].text), &d), ERR_NONE);
+        const struct json_input in = {ctx, &d, d.nodes, ""};
+        CU_ASSERT_EQUAL(json_read_object(&in, of_texts, ARRAY_LEN(of_texts), into),
+                        t[i].slug ? ERR_INVALID : ERR_NONE);
+        CU_ASSERT_STRING_EQUAL(ctx->err.slug ? ctx->err.slug : "", t[i].slug ? t[i].slug : "");
+        CU_ASSERT_TRUE(sv_eq(into[0], sv_from(t[i].object)));
+        CU_ASSERT_TRUE(sv_eq(into[1], sv_from(t[i].any)));
     }
 }
