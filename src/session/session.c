@@ -84,6 +84,11 @@ enum err session_not_found(struct request_ctx *ctx)
     return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such session.");
 }
 
+enum err session_message_not_found(struct request_ctx *ctx)
+{
+    return ctx_fail(ctx, ERR_NOT_FOUND, NULL, NULL, "There is no such message.");
+}
+
 enum err session_being_deleted(struct request_ctx *ctx)
 {
     ctx->err.retry_after_s = 1;

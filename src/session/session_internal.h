@@ -15,6 +15,7 @@ bool session_user_matches(const struct session *session, struct sv user);
 /* ERR_NOT_FOUND, with one text for absent, expired and foreign sessions. */
 enum err session_not_found(struct request_ctx *ctx);
 enum err session_being_deleted(struct request_ctx *ctx); /* ERR_BUSY */
+enum err session_message_not_found(struct request_ctx *ctx);
 /* ERR_UNAVAILABLE: PostgreSQL is away, and nothing was done. */
 enum err session_database_away(struct request_ctx *ctx);
 /* The messages that drafts become, numbered from first_seq on. */
@@ -77,19 +78,6 @@ MUSTCHECK enum err session_write_uncached(struct sessions *s, struct request_ctx
  * and If-Match was given, else ERR_NOT_FOUND. Sets ctx->err. */
 enum err session_write_refused(struct sessions *s, struct request_ctx *ctx,
                                const struct session_write *w);
-
-/* ---- session_patch.c ---- */
-
-/* Reads the session and calls w->change. Repeats both if another request changed the state in
- * between. w->done is not set: the session is not there, or a condition of the change does not
- * hold.
- */
-MUSTCHECK enum err session_change_state(struct sessions *s, struct request_ctx *ctx,
-                                        struct session_write *w);
-/* Changes a context or metadata (name), within state_bytes. patch: absent: no change; null: {}. */
-MUSTCHECK enum err session_patch_member(const struct sessions *s, struct request_ctx *ctx,
-                                        const char *name, struct sv *value, struct sv patch,
-                                        enum session_patch_how how);
 
 /* ---- sweeper.c ---- */
 

@@ -90,16 +90,10 @@ enum err session_create(struct sessions *s, struct request_ctx *ctx,
 
 static enum err try_ensure(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
 {
-    enum err e = sql_session_ensure(s, ctx, w);
+    enum err e = sql_session_insert(s, ctx, w);
     w->found = e == ERR_NONE;
     /* The session existed at the insert and was deleted before the read. */
-    if (e == ERR_NOT_FOUND)
-        return session_being_deleted(ctx);
-    if (e != ERR_NONE || !w->done)
-        return e;
-    w->receipt->created = true;
-    w->receipt->status = 201;
-    return ERR_NONE;
+    return e == ERR_NOT_FOUND ? session_being_deleted(ctx) : e;
 }
 
 static enum err get_or_create(struct sessions *s, struct request_ctx *ctx, struct session_write *w)

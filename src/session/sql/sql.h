@@ -24,13 +24,6 @@ struct sessions {
 
 /* ---- a write ---- */
 
-/* A message is named by its seq, by the id made from (generation, seq), or by its client's id. */
-struct message_name {
-    int64_t seq;        /* 0: named by id alone */
-    int64_t generation; /* 0: any */
-    struct sv id;       /* absent: named by seq */
-};
-
 struct session_write;
 /* One try of a write. It sets w->receipt if it is done. */
 typedef enum err session_write_fn(struct sessions *s, struct request_ctx *ctx,
@@ -49,14 +42,13 @@ struct session_write {
     const struct session_append *append;
     const struct session_patch *patch;
     const struct session_update *update;
-    struct message_name message; /* to be deleted */
-    struct sv from;              /* the session to copy */
-    session_change_fn *change;   /* for session_change_state */
-    bool id_is_new;              /* made for this session, so that no other can have it */
+    struct sv from;            /* the session to copy */
+    session_change_fn *change; /* in session_patch.c */
+    bool id_is_new;            /* made for this session, so that no other can have it */
     /* What came of it. */
     bool done;           /* false: no row met the conditions, and nothing was stored */
     bool found;          /* a session was there, whoever made it; or the one to copy */
-    size_t fault;        /* 1 + the index of the message that session_update must name; else 0 */
+    size_t fault;        /* 1 + the index of the message at which the update failed; else 0 */
     struct session *out; /* the session, if the write reads it too */
     struct sv state;     /* for an idempotency record: the state after a patch; else absent */
 };
@@ -86,10 +78,8 @@ void sql_stamps_read(struct sessions *s, struct request_ctx *ctx,
 extern const struct db_stmt sql_stamp_stmt;
 extern const struct db_batch_kind sql_stamps_kind;
 
+/* Inserts if the id is free. With w->out, then reads the session that has the id. */
 MUSTCHECK enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx,
-                                      struct session_write *w);
-/* Inserts if the id is free, then reads the session that has the id. Does not set the receipt. */
-MUSTCHECK enum err sql_session_ensure(struct sessions *s, struct request_ctx *ctx,
                                       struct session_write *w);
 /* Sets w->found if the session to copy is there and the conditions hold. If w->found is set but not
  * w->done, a message's id names the new generation: the caller tries again, with another one. */
@@ -117,23 +107,14 @@ MUSTCHECK enum err sql_message_page(struct sessions *s, struct request_ctx *ctx,
                                     struct session_page *out);
 /* Bare ERR_NOT_FOUND. */
 MUSTCHECK enum err sql_message_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
-                                    struct sv user, const struct message_name *name,
-                                    struct session_message *out);
-MUSTCHECK enum err sql_message_delete(struct sessions *s, struct request_ctx *ctx,
-                                      struct session_write *w);
+                                    struct sv user, struct sv which, struct session_message *out);
 
 /* ---- sql_key.c: idempotency records ---- */
 
-struct idempotency_record {
-    bool found;   /* there is one; else nothing is set */
-    bool matches; /* it is of the same request */
-    struct session_receipt receipt;
-    struct sv state; /* as in struct session_write */
-};
-/* A record that is older than 24 h is deleted and not found. */
+/* Takes receipt and state from the key's record. Bare ERR_NOT_FOUND: there is none. One that is
+ * older than 24 h is deleted and not found. ERR_KEY_REUSED: it is of another request. */
 MUSTCHECK enum err sql_key_read(struct sessions *s, struct request_ctx *ctx,
-                                const struct session_precondition *precondition,
-                                struct idempotency_record *out);
+                                struct session_write *w);
 
 /* ---- sql_search.c ---- */
 
@@ -205,31 +186,18 @@ void sql_apply_receipt(struct session *s, const struct session_receipt *receipt)
 
 /* $1 to $7 of every write: tenant, id, user, If-Match, key, fingerprint, mark. */
 enum { SQL_PRECONDITION_PARAMS = 7 };
-MUSTCHECK enum err sql_precondition_params(struct request_ctx *ctx, struct sv id,
-                                           const struct session_precondition *precondition,
+MUSTCHECK enum err sql_precondition_params(struct request_ctx *ctx, const struct session_write *w,
                                            struct db_param *out);
-/* The call that enforces the tenant's limit of open sessions. It goes before the call that may
- * create the session. Returns 1, or 0 if there is no limit and *call is not set. */
-enum { SQL_ADMIT_PARAMS = 4 };
-size_t sql_admit(const struct request_ctx *ctx, const struct session_write *w,
-                 struct db_param params[SQL_ADMIT_PARAMS], struct db_call *call);
 /* The mark of a write: 64 random bits. */
 struct db_param sql_mark(void);
-/* The generation of a new session with these messages: milliseconds of PostgreSQL's clock, and
- * random bits. */
-struct db_param sql_generation(const struct sessions *s,
-                               const struct session_message_draft *messages, size_t n);
-/* The session that a call creates. */
-struct sql_creation {
-    struct db_param *generation; /* among the parameters of the call */
-    const struct session_message_draft *messages;
-    size_t n;
-};
-/* db_batch for a write; it describes failures to the client. creation: NULL if no call creates a
- * session. Tries once more, with another generation, if that one is taken. If sql_admit's call asks
- * for a count of the tenant's open sessions, counts them and tries again. */
-MUSTCHECK enum err sql_write(struct sessions *s, struct request_ctx *ctx, struct db_call *calls,
-                             size_t n, const struct sql_creation *creation);
+/* db_batch for a write of at most SQL_WRITE_MAX calls; it describes failures to the client.
+ * generation: the parameter, which is set here, for that of a session that a call may create; NULL:
+ * none does. Such a write is first checked against the tenant's limit of open sessions. It is tried
+ * once more, with another generation, if that one is taken. */
+enum { SQL_WRITE_MAX = 3 };
+MUSTCHECK enum err sql_write(struct sessions *s, struct request_ctx *ctx,
+                             const struct session_write *w, struct db_call *calls, size_t n,
+                             struct db_param *generation);
 
 /* Arrays over drafts: types, roles, contents, metadata, ids, extra. */
 enum { SQL_MESSAGE_PARAMS = 6 };
@@ -240,6 +208,9 @@ MUSTCHECK enum err sql_message_arrays(struct request_ctx *ctx,
 bool sql_message_is_plain(const struct session_message_draft *m);
 /* The size of such a message, as SQL_STORED_SIZE counts it. */
 struct db_param sql_message_plain_size(const struct session_message_draft *m);
+/* What a message's name means besides an id that a client gave: the generation and seq from which
+ * an id was made, or generation 0 and a seq in decimal; else both are 0. */
+void sql_message_name(struct sv name, int64_t *generation, int64_t *seq);
 /* The generations that client-given ids of the made form name. A session of one of them may not
  * take such an id: two of its messages could have one id. */
 MUSTCHECK enum err sql_reserved_generations(struct request_ctx *ctx,

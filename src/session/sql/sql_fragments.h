@@ -70,10 +70,17 @@
     ", " last_seq ", s.message_count, s.updated_at, s.expires_at, s.created_at, s.mark,"           \
     " s.state_mark, " state ", s.user_id FROM s WHERE $5::text IS NOT NULL) "
 
-/* The size of draft i as it will be read back: jsonb has a form of its own. */
-#define SQL_STORED_SIZE \
-    "coalesce(octet_length(i.content), 0) + octet_length(i.metadata::jsonb::text)"                 \
-    " + coalesce(octet_length(i.extra), 0)"
+#define SQL_INSERT_SESSION                                                                         \
+    " s AS (INSERT INTO sessions AS s (generation, tenant, session_id, user_id, language, context," \
+    " metadata, ttl_seconds, sliding, expires_at, expiry_hour, last_seq, message_count, mark, state_mark)"
+#define SQL_INSERT_MESSAGES                                                                        \
+    " m AS (INSERT INTO messages (tenant, generation, seq, message_id, type, role, content,"       \
+    " metadata, extra, size, created_at) "
+/* Inserts drafts i into s. size is what will be read back: jsonb has a form of its own. */
+#define SQL_INSERT_DRAFTS(seq, at)                                                                 \
+    SQL_INSERT_MESSAGES "SELECT $1, s.generation, " seq ", i.id, i.type, i.role, i.content,"        \
+    " i.metadata::jsonb, i.extra, coalesce(octet_length(i.content), 0)"                            \
+    " + octet_length(i.metadata::jsonb::text) + coalesce(octet_length(i.extra), 0), " at " FROM s"
 
 /* Columns of a message as sql_messages_from_rows reads them. */
 #define SQL_MESSAGE                                                                                \
@@ -92,10 +99,14 @@
     " AS total FROM (SELECT * FROM messages WHERE tenant = s.tenant AND generation = s.generation" \
     " ORDER BY seq DESC LIMIT " limit ") newest) m"                                                \
     " ON m.total <= greatest(m.size, " bytes ") "
-/* clang-format on */
 
-/* Locks the row of a session that meets a precondition ($1 to $4). It goes before a statement that
- * must see what an earlier writer did to messages. */
-extern const struct db_stmt sql_lock;
+/* The seq of the message that a client names in a session: by an id that a client gave, by the id
+ * that was made from a generation (of) and a seq (at), or, with of = 0, by seq. See sql_message_name. */
+#define SQL_SEQ_NAMED(session, id, of, at)                                                         \
+    "coalesce((SELECT m.seq FROM messages m WHERE m.tenant = $1 AND m.generation = " session        \
+    " AND m.message_id = " id "), (SELECT m.seq FROM messages m WHERE m.tenant = $1"               \
+    " AND m.generation = " session " AND m.seq = " at                                              \
+    " AND (" of " = 0 OR (" of " = " session " AND m.message_id IS NULL))))"
+/* clang-format on */
 
 #endif
