@@ -132,8 +132,10 @@ static bool is_away(const struct sessions *s, enum err e)
 
 struct session_ahead {
     struct request_ctx *ctx;
-    struct sql_stamp_question question;
     struct cached_read read;
+    bool done;  /* else the request has to ask alone */
+    bool found; /* there is such a session; now is set */
+    struct sql_stamp now;
 };
 
 struct session_ahead *session_ahead_new(struct request_ctx *ctx, struct sv id)
@@ -141,9 +143,7 @@ struct session_ahead *session_ahead_new(struct request_ctx *ctx, struct sv id)
     struct session_ahead *a = arena_alloc(ctx->arena, sizeof(*a));
     if (!a)
         return NULL;
-    *a = (struct session_ahead){.ctx = ctx,
-                                .question = {.tenant = ctx->tenant, .id = id},
-                                .read = {.key = key_of(ctx, id)}};
+    *a = (struct session_ahead){.ctx = ctx, .read = {.key = key_of(ctx, id)}};
     ctx->ahead = a;
     return a;
 }
@@ -151,7 +151,8 @@ struct session_ahead *session_ahead_new(struct request_ctx *ctx, struct sv id)
 void session_ahead_read(struct sessions *s, struct arena *shared,
                         struct session_ahead *const *ahead, size_t n)
 {
-    struct sql_stamp_question *questions[SESSION_AHEAD_MAX];
+    struct db_batch_member members[SESSION_AHEAD_MAX];
+    struct session_ahead *asking[SESSION_AHEAD_MAX];
     struct request_ctx ctx;
     size_t asked = 0;
     if (!s->cache || n < 2)
@@ -163,11 +164,20 @@ void session_ahead_read(struct sessions *s, struct arena *shared,
         a->read.snapshot = cache_snapshot(s->cache, a->read.key);
         find_cached(s, a->ctx, 0, false, &a->read);
         ctx.deadline = deadline_earlier(ctx.deadline, database_deadline(a->ctx->deadline));
-        if (a->read.has)
-            questions[asked++] = &a->question;
+        if (!a->read.has)
+            continue;
+        asking[asked] = a;
+        members[asked++] = (struct db_batch_member){.tenant = a->read.key.tenant,
+                                                    .params = {db_text(a->read.key.id)}};
     }
     if (asked > 1)
-        sql_stamps_read(s, &ctx, questions, asked);
+        db_read_batch(s->db, &ctx, &sql_stamps_kind, members, asked);
+    for (size_t i = 0; i < asked; i++) {
+        asking[i]->done = members[i].done;
+        asking[i]->found = members[i].done && members[i].row >= 0;
+        if (asking[i]->found)
+            sql_stamp_from_row(&members[i].rows, members[i].row, &asking[i]->now);
+    }
     for (size_t i = 0; i < n; i++)
         ahead[i]->ctx->trace.sql_us += ctx.trace.sql_us;
 }
@@ -180,7 +190,7 @@ bool session_ahead_is_useful(const struct sessions *s)
 bool session_ahead_is_done(const struct request_ctx *ctx)
 {
     const struct session_ahead *a = ctx->ahead;
-    return a && a->question.done;
+    return a && a->done;
 }
 
 /* What was read ahead for this request and this session, or NULL. It is used once. */
@@ -188,7 +198,7 @@ static const struct session_ahead *take_ahead(struct request_ctx *ctx, struct sv
 {
     const struct session_ahead *a = ctx->ahead;
     ctx->ahead = NULL;
-    return a && a->question.done && sv_eq(a->question.id, id) ? a : NULL;
+    return a && a->done && sv_eq(a->read.key.id, id) ? a : NULL;
 }
 
 /* ---- one read ---- */
@@ -200,10 +210,10 @@ static enum err read_checked(struct sessions *s, struct request_ctx *ctx, size_t
                              struct session *out)
 {
     struct sql_stamp now;
-    if (ahead && !ahead->question.found)
+    if (ahead && !ahead->found)
         return ERR_NOT_FOUND;
     if (ahead)
-        now = ahead->question.answer;
+        now = ahead->now;
     else if (r->has)
         TRY(sql_stamp_read(s, ctx, r->key.id, &now));
     if (!r->has || !cache_stamp_eq(now.stamp, r->found.value.stamp)) {

@@ -65,18 +65,10 @@ struct sql_stamp {
 /* The current stamp and owner of a live session. Bare ERR_NOT_FOUND. */
 MUSTCHECK enum err sql_stamp_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                   struct sql_stamp *out);
-/* The same for several requests in one round trip. The answers live in ctx->arena. */
-struct sql_stamp_question {
-    struct sv tenant, id;
-    bool done;  /* out: false: the request has to ask alone */
-    bool found; /* out: there is such a session */
-    struct sql_stamp answer;
-};
-void sql_stamps_read(struct sessions *s, struct request_ctx *ctx,
-                     struct sql_stamp_question *const *questions, size_t n);
-/* The statements of these two, whose plans a test reads. */
-extern const struct db_stmt sql_stamp_stmt;
+void sql_stamp_from_row(const struct db_rows *rows, int row, struct sql_stamp *out);
+/* The same for several requests; the parameter of each is the id. */
 extern const struct db_batch_kind sql_stamps_kind;
+extern const struct db_stmt sql_stamp_stmt; /* of sql_stamp_read; a test reads its plan */
 
 /* Inserts if the id is free. With w->out, then reads the session that has the id. */
 MUSTCHECK enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx,
@@ -144,16 +136,15 @@ MUSTCHECK enum err sql_purge(struct sessions *s, struct request_ctx *ctx,
 MUSTCHECK enum err sql_user_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                  const struct session_position *after, bool oldest_first,
                                  size_t limit, struct session_list *out);
-/* Sessions after a position that are no tombstones. Sets only session_id, generation, created_at.
- */
+/* Sessions after a position that are no tombstones, as rows of own_id, generation, created_at. */
 MUSTCHECK enum err sql_user_to_erase(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                      const struct session_position *after, size_t limit,
-                                     struct session_list *out);
-/* Makes tombstones of those in the list that still are the user's, and adds their number to *made.
+                                     struct db_rows *out);
+/* Makes tombstones of those in the rows that still are the user's, and adds their number to *made.
  * waits: for rows that others have locked, at most a second, then ERR_BUSY; else skips these. */
 MUSTCHECK enum err sql_user_tombstone(struct sessions *s, struct request_ctx *ctx, struct sv user,
-                                      const struct session_list *list, bool waits, int64_t *made);
-/* Tombstones of a user, as rows for sql_purge. */
+                                      const struct db_rows *rows, bool waits, int64_t *made);
+/* Tombstones of a user, as rows for sql_purge, with own_id. */
 MUSTCHECK enum err sql_user_tombstones(struct sessions *s, struct request_ctx *ctx, struct sv user,
                                        struct db_rows *out);
 /* One step: deletes records of the user that belong to no session of theirs, and skips those that

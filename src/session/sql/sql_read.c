@@ -22,7 +22,7 @@ const struct db_batch_kind sql_stamps_kind = {
     1};
 /* clang-format on */
 
-static void stamp_from_row(const struct db_rows *rows, int row, struct sql_stamp *out)
+void sql_stamp_from_row(const struct db_rows *rows, int row, struct sql_stamp *out)
 {
     out->stamp.generation = db_get_i64(rows, row, db_column(rows, "generation"));
     out->stamp.version = db_get_i64(rows, row, db_column(rows, "version"));
@@ -41,22 +41,6 @@ enum err sql_stamp_read(struct sessions *s, struct request_ctx *ctx, struct sv i
     TRY(e);
     if (rows.count == 0)
         return ERR_NOT_FOUND;
-    stamp_from_row(&rows, 0, out);
+    sql_stamp_from_row(&rows, 0, out);
     return ERR_NONE;
-}
-
-void sql_stamps_read(struct sessions *s, struct request_ctx *ctx,
-                     struct sql_stamp_question *const *questions, size_t n)
-{
-    struct db_batch_member members[DB_BATCH_MAX];
-    for (size_t i = 0; i < n; i++)
-        members[i] = (struct db_batch_member){.tenant = questions[i]->tenant,
-                                              .params = {db_text(questions[i]->id)}};
-    db_read_batch(s->db, ctx, &sql_stamps_kind, members, n);
-    for (size_t i = 0; i < n; i++) {
-        questions[i]->done = members[i].done;
-        questions[i]->found = members[i].done && members[i].row >= 0;
-        if (questions[i]->found)
-            stamp_from_row(&members[i].rows, members[i].row, &questions[i]->answer);
-    }
 }
