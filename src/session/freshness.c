@@ -22,16 +22,9 @@ static struct cache_stamp stamp_of(const struct session *session)
     return (struct cache_stamp){session->generation, session->version, session->mark};
 }
 
-enum err fresh_reachable(struct sessions *s, struct request_ctx *ctx)
-{
-    /* caches_only: the API key could not be confirmed. For this request PostgreSQL counts as away,
-     * even if it is back by now. */
-    return db_is_up(s->db) && !ctx->caches_only ? ERR_NONE : session_database_away(ctx);
-}
-
 enum err fresh_writable(struct sessions *s, struct request_ctx *ctx)
 {
-    TRY(fresh_reachable(s, ctx));
+    TRY(sql_reachable(s, ctx));
     if (db_hosts_may_write(s->settings.hosts))
         return ERR_NONE;
     ctx->err.retry_after_s = 1;
@@ -237,7 +230,7 @@ static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct
     const struct session_ahead *ahead = take_ahead(ctx, id);
     const struct deadline whole = ctx->deadline;
     struct cached_read r = {.key = key_of(ctx, id)};
-    enum err e = fresh_reachable(s, ctx);
+    enum err e = sql_reachable(s, ctx);
     if (!s->cache) {
         if (e == ERR_NONE)
             e = sql_session_read(s, ctx, id, SV_NONE, n, out);
@@ -326,25 +319,6 @@ void fresh_write_end(struct sessions *s, struct request_ctx *ctx, struct fresh_w
         cache_remove(s->cache, w->key, !w->appends);
 }
 
-/* The newest SESSION_WINDOW of the old messages and the appended ones together. */
-static bool join_window(struct request_ctx *ctx, const struct session *old,
-                        const struct session_append *append, const struct session_receipt *receipt,
-                        struct session *out)
-{
-    const size_t added = append->n_messages < SESSION_WINDOW ? append->n_messages : SESSION_WINDOW;
-    const size_t room = SESSION_WINDOW - added;
-    const size_t kept = old->n_messages < room ? old->n_messages : room;
-    out->n_messages = added + kept;
-    out->messages = arena_array(ctx->arena, out->n_messages, sizeof(*out->messages));
-    if (!out->messages)
-        return false;
-    for (size_t i = 0; i < kept; i++)
-        out->messages[i] = old->messages[old->n_messages - kept + i];
-    return session_messages_of(ctx, &append->messages[append->n_messages - added], added,
-                               receipt->generation, receipt->last_seq - (int64_t)added + 1,
-                               receipt->at, &out->messages[kept]) == ERR_NONE;
-}
-
 bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struct fresh_write *w,
                         const struct session_append *append, const struct session_receipt *receipt,
                         struct session *out)
@@ -352,20 +326,16 @@ bool fresh_after_append(struct sessions *s, struct request_ctx *ctx, const struc
     const struct cache_stamp before = {receipt->generation, receipt->version - 1,
                                        receipt->mark_before};
     struct cache_found found;
-    struct session old;
-    /* A later read returns metadata in jsonb's form, which only PostgreSQL knows; {} is the same in
-     * both. One entity tag must have one form. */
-    for (size_t i = 0; i < append->n_messages; i++)
-        if (!sv_eq(append->messages[i].metadata, SV("{}")))
-            return false;
+    if (!session_is_read_as_sent(SV("{}"), append->messages, append->n_messages))
+        return false;
     /* Only the value directly before this write may be continued. */
     if (!s->cache || !cache_find(s->cache, ctx, w->key, &w->snapshot, false, &found) ||
         !cache_stamp_eq(found.value.stamp, before) ||
-        !decode_value(ctx, w->key.id, &found.value, &old))
+        !decode_value(ctx, w->key.id, &found.value, out))
         return false;
-    *out = old;
     out->native = SV_NONE;
     sql_apply_receipt(out, receipt);
     out->last_seq = receipt->last_seq;
-    return join_window(ctx, &old, append, receipt, out);
+    return session_add_messages(ctx, append->messages, append->n_messages, receipt, out) ==
+           ERR_NONE;
 }

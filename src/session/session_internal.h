@@ -16,13 +16,16 @@ bool session_user_matches(const struct session *session, struct sv user);
 enum err session_not_found(struct request_ctx *ctx);
 enum err session_being_deleted(struct request_ctx *ctx); /* ERR_BUSY */
 enum err session_message_not_found(struct request_ctx *ctx);
-/* ERR_UNAVAILABLE: PostgreSQL is away, and nothing was done. */
-enum err session_database_away(struct request_ctx *ctx);
-/* The messages that drafts become, numbered from first_seq on. */
-MUSTCHECK enum err session_messages_of(struct request_ctx *ctx,
-                                       const struct session_message_draft *drafts, size_t n,
-                                       int64_t generation, int64_t first_seq, int64_t at,
-                                       struct session_message *out);
+/* Adds the messages of a write to those of a session, and keeps the newest SESSION_WINDOW. */
+MUSTCHECK enum err session_add_messages(struct request_ctx *ctx,
+                                        const struct session_message_draft *drafts, size_t n,
+                                        const struct session_receipt *receipt,
+                                        struct session *session);
+/* Whether a later read returns metadata as it was sent. It has jsonb's form, which only PostgreSQL
+ * knows; {} is the same in both. One entity tag must have one form, so that other metadata is not
+ * cached by a write. */
+bool session_is_read_as_sent(struct sv metadata, const struct session_message_draft *messages,
+                             size_t n);
 
 /* ---- codec.c: a session as bytes for the caches ---- */
 
@@ -39,10 +42,7 @@ bool session_codec_decode(struct request_ctx *ctx, struct sv bytes, struct sessi
 MUSTCHECK enum err fresh_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
                               struct sv user, size_t n, struct session *out);
 
-/* ERR_UNAVAILABLE while PostgreSQL is known to be away. A call that needs PostgreSQL begins with
- * this, so that it does not occupy a thread while it waits. */
-MUSTCHECK enum err fresh_reachable(struct sessions *s, struct request_ctx *ctx);
-/* The same for a write: ERR_UNAVAILABLE also until other hosts know of this one. */
+/* sql_reachable for a write: ERR_UNAVAILABLE also until other hosts know of this one. */
 MUSTCHECK enum err fresh_writable(struct sessions *s, struct request_ctx *ctx);
 /* A write calls fresh_write_begin before its statement and, whatever the outcome, fresh_write_end
  * after it. If the begin fails, the write has failed without effect, and needs no end. */
@@ -78,9 +78,5 @@ MUSTCHECK enum err session_write_uncached(struct sessions *s, struct request_ctx
  * and If-Match was given, else ERR_NOT_FOUND. Sets ctx->err. */
 enum err session_write_refused(struct sessions *s, struct request_ctx *ctx,
                                const struct session_write *w);
-
-/* ---- sweeper.c ---- */
-
-void *sweeper_main(void *sessions); /* of the thread */
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Reads: a session, a page of messages, one message, a search. */
+/* Reads: a session, a page of messages, one message. */
 #include "session_internal.h"
 
 #include <string.h>
@@ -52,7 +52,7 @@ enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
 {
     memset(out, 0, sizeof(*out));
     if (!s->cache || !window_has_page(query)) {
-        TRY(fresh_reachable(s, ctx));
+        TRY(sql_reachable(s, ctx));
         const enum err e = sql_message_page(s, ctx, id, user, query, out);
         return e == ERR_NOT_FOUND ? session_not_found(ctx) : e;
     }
@@ -61,24 +61,10 @@ enum err session_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
     return page_of_window(ctx, &session, query->limit, out);
 }
 
-enum err session_search(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,
-                        struct session_list *out)
-{
-    TRY(fresh_reachable(s, ctx));
-    return sql_search(s, ctx, q, out);
-}
-
-enum err session_count(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,
-                       int64_t *n)
-{
-    TRY(fresh_reachable(s, ctx));
-    return sql_count(s, ctx, q, n);
-}
-
 enum err session_message_get(struct sessions *s, struct request_ctx *ctx, struct sv id,
                              struct sv user, struct sv which, struct session_message *out)
 {
-    TRY(fresh_reachable(s, ctx));
+    TRY(sql_reachable(s, ctx));
     const enum err e = sql_message_read(s, ctx, id, user, which, out);
     return e == ERR_NOT_FOUND ? session_message_not_found(ctx) : e;
 }

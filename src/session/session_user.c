@@ -8,7 +8,7 @@
 enum err session_list(struct sessions *s, struct request_ctx *ctx, struct sv user,
                       const struct session_position *after, size_t limit, struct session_list *out)
 {
-    TRY(fresh_reachable(s, ctx));
+    TRY(sql_reachable(s, ctx));
     return sql_user_list(s, ctx, user, after, false, limit, out);
 }
 
@@ -65,7 +65,7 @@ enum err session_export_next(struct sessions *s, struct request_ctx *ctx, struct
 {
     struct session_list list;
     memset(out, 0, sizeof(*out));
-    TRY(fresh_reachable(s, ctx));
+    TRY(sql_reachable(s, ctx));
     if (x->seq < x->last_seq)
         return export_messages(s, ctx, x, out);
     if (!x->begun)

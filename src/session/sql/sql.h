@@ -2,8 +2,9 @@
 /*
  * The SQL of the session service. Each function is one round trip. Only session/ includes this.
  *
- * "Bare ERR_NOT_FOUND" is the result without a description: ctx->err is not set, and the caller
- * decides what to say. struct session_write carries a write from the request to its answer.
+ * sql_search.c has the functions of search.h. "Bare ERR_NOT_FOUND" is the result without a
+ * description: ctx->err is not set, and the caller decides what to say. struct session_write
+ * carries a write from the request to its answer.
  */
 #ifndef PARLEY_SESSION_SQL_H
 #define PARLEY_SESSION_SQL_H
@@ -12,7 +13,6 @@
 #include "parley/db/batch.h"
 #include "parley/session/ahead.h"
 #include "parley/session/search.h"
-#include "parley/session/update.h"
 
 struct sessions {
     struct sessions_settings settings;
@@ -21,6 +21,12 @@ struct sessions {
     struct metrics_slot *slot;  /* borrowed; may be NULL */
     struct thread_loop sweeper; /* if settings.sweep_s > 0 */
 };
+
+/* ERR_UNAVAILABLE while PostgreSQL is known to be away. A call that needs PostgreSQL begins with
+ * this, so that it does not occupy a thread while it waits. */
+MUSTCHECK enum err sql_reachable(struct sessions *s, struct request_ctx *ctx);
+/* That failure: nothing was done. */
+enum err sql_away(struct request_ctx *ctx);
 
 /* ---- a write ---- */
 
@@ -53,7 +59,7 @@ struct session_write {
     struct sv state;     /* for an idempotency record: the state after a patch; else absent */
 };
 
-/* ---- sql_session.c, sql_read.c, sql_update.c: sessions ---- */
+/* ---- sql_session.c, sql_update.c: sessions ---- */
 
 /* A session and its newest limit messages, of one snapshot. Bare ERR_NOT_FOUND. */
 MUSTCHECK enum err sql_session_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
@@ -62,7 +68,8 @@ struct sql_stamp {
     struct cache_stamp stamp;
     struct sv user_id; /* the owner; may be absent */
 };
-/* The current stamp and owner of a live session. Bare ERR_NOT_FOUND. */
+/* The current stamp and owner of a live session. A caller that has a cached value of that stamp
+ * needs no more; sql_session_read costs PostgreSQL twice as much. Bare ERR_NOT_FOUND. */
 MUSTCHECK enum err sql_stamp_read(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                   struct sql_stamp *out);
 void sql_stamp_from_row(const struct db_rows *rows, int row, struct sql_stamp *out);
@@ -107,13 +114,6 @@ MUSTCHECK enum err sql_message_read(struct sessions *s, struct request_ctx *ctx,
  * older than 24 h is deleted and not found. ERR_KEY_REUSED: it is of another request. */
 MUSTCHECK enum err sql_key_read(struct sessions *s, struct request_ctx *ctx,
                                 struct session_write *w);
-
-/* ---- sql_search.c ---- */
-
-MUSTCHECK enum err sql_search(struct sessions *s, struct request_ctx *ctx,
-                              const struct session_query *q, struct session_list *out);
-MUSTCHECK enum err sql_count(struct sessions *s, struct request_ctx *ctx,
-                             const struct session_query *q, int64_t *n);
 
 /* ---- sql_sweep.c: deletion for good ---- */
 

@@ -4,6 +4,18 @@
 
 #include <string.h>
 
+enum err sql_away(struct request_ctx *ctx)
+{
+    return ctx_fault(ctx, ERR_UNAVAILABLE, "PostgreSQL is known to be away");
+}
+
+enum err sql_reachable(struct sessions *s, struct request_ctx *ctx)
+{
+    /* caches_only: the API key could not be confirmed. For this request PostgreSQL counts as away,
+     * even if it is back by now. */
+    return db_is_up(s->db) && !ctx->caches_only ? ERR_NONE : sql_away(ctx);
+}
+
 enum err sql_precondition_params(struct request_ctx *ctx, const struct session_write *w,
                                  struct db_param *out)
 {

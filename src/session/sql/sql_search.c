@@ -71,6 +71,7 @@ static enum err run_search(struct sessions *s, struct request_ctx *ctx, const st
                            int n_params, struct db_rows *rows)
 {
     struct db_call calls[] = {{&plan_for_these, NULL, 0, {0}}, {stmt, params, n_params, {0}}};
+    TRY(sql_reachable(s, ctx));
     enum err e = db_batch(s->db, ctx, DB_READ, calls, ARRAY_LEN(calls), NULL);
     if (e == ERR_INVALID) {
         ctx_clear_error(ctx);
@@ -81,8 +82,8 @@ static enum err run_search(struct sessions *s, struct request_ctx *ctx, const st
     return e;
 }
 
-enum err sql_search(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,
-                    struct session_list *out)
+enum err session_search(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,
+                        struct session_list *out)
 {
     struct db_param p[FILTER_PARAMS + 5];
     struct db_rows rows;
@@ -102,8 +103,8 @@ enum err sql_search(struct sessions *s, struct request_ctx *ctx, const struct se
     return sql_sessions_from_rows(ctx, &rows, out);
 }
 
-enum err sql_count(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,
-                   int64_t *n)
+enum err session_count(struct sessions *s, struct request_ctx *ctx, const struct session_query *q,
+                       int64_t *n)
 {
     struct db_param p[FILTER_PARAMS];
     struct db_rows rows;

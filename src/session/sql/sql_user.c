@@ -14,7 +14,7 @@
 /* clang-format off */
 #define SQL_USERS_FROM(compare)                                                                    \
     " tenant = $1 AND user_id = $2 AND (created_at, generation) " compare                           \
-    " ($3::text::timestamptz, $4::bigint) "
+    " (timestamptz 'epoch' + $3::bigint * interval '1 microsecond', $4::bigint) "
 
 #define SQL_LIST(compare, order, context)                                                           \
     "SELECT session_id, generation, version, mark, state_version, state_mark, last_seq,"            \
@@ -77,19 +77,15 @@ static const struct db_stmt user_left = {
     " (SELECT FROM idempotency_keys WHERE tenant = $1 AND user_id = $2) AS is_left"};
 /* clang-format on */
 
-/* $1 to $4. text: room for the time. after: NULL: from the first one. */
+/* $1 to $4. after: NULL: from the first one. */
 static void position_params(const struct request_ctx *ctx, struct sv user,
                             const struct session_position *after, bool oldest_first,
-                            char text[CLOCK_RFC3339_LEN + 1], struct db_param *out)
+                            struct db_param *out)
 {
-    struct sv at = oldest_first ? SV("-infinity") : SV("infinity");
-    if (after) {
-        clock_rfc3339(after->created_at, text);
-        at = (struct sv){text, CLOCK_RFC3339_LEN};
-    }
+    const int64_t first = oldest_first ? 0 : INT64_C(253402300800000000); /* 1970, year 10000 */
     out[0] = db_text(ctx->tenant);
     out[1] = db_text(user);
-    out[2] = db_text(at);
+    out[2] = db_i64(after ? after->created_at : first);
     out[3] = db_i64(after ? after->generation : 0);
 }
 
@@ -97,10 +93,9 @@ enum err sql_user_list(struct sessions *s, struct request_ctx *ctx, struct sv us
                        const struct session_position *after, bool oldest_first, size_t limit,
                        struct session_list *out)
 {
-    char text[CLOCK_RFC3339_LEN + 1];
     struct db_param p[6];
     struct db_rows rows;
-    position_params(ctx, user, after, oldest_first, text, p);
+    position_params(ctx, user, after, oldest_first, p);
     p[4] = db_i64((int64_t)limit);
     p[5] = db_i64(s->settings.page_bytes);
     TRY(db_query(s->db, ctx, DB_READ, oldest_first ? &user_list_oldest : &user_list_newest, p,
@@ -113,9 +108,8 @@ enum err sql_user_list(struct sessions *s, struct request_ctx *ctx, struct sv us
 enum err sql_user_to_erase(struct sessions *s, struct request_ctx *ctx, struct sv user,
                            const struct session_position *after, size_t limit, struct db_rows *out)
 {
-    char text[CLOCK_RFC3339_LEN + 1];
     struct db_param p[5];
-    position_params(ctx, user, after, false, text, p);
+    position_params(ctx, user, after, false, p);
     p[4] = db_i64((int64_t)limit);
     return db_query(s->db, ctx, DB_READ, &user_to_erase, p, ARRAY_LEN(p), out, NULL);
 }

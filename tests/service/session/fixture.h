@@ -13,7 +13,6 @@
 #include "../service.h"
 #include "parley/session/ahead.h"
 #include "parley/session/search.h"
-#include "parley/session/update.h"
 
 extern const struct session_precondition nobody;
 
