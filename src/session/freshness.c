@@ -22,6 +22,12 @@ static struct cache_stamp stamp_of(const struct session *session)
     return (struct cache_stamp){session->generation, session->version, session->mark};
 }
 
+/* Whether this host is alone on its database, so that memory may answer without asking. */
+static bool is_alone(const struct sessions *s)
+{
+    return db_hosts_is_alone(s->settings.hosts);
+}
+
 enum err fresh_writable(struct sessions *s, struct request_ctx *ctx)
 {
     TRY(sql_reachable(s, ctx));
@@ -41,14 +47,9 @@ static bool has_enough(const struct session *session, size_t n)
 static bool encode_value(struct sessions *s, struct request_ctx *ctx, const struct session *session,
                          struct cache_value *out)
 {
-    struct session window = *session;
-    if (window.n_messages > SESSION_WINDOW) {
-        window.messages += window.n_messages - SESSION_WINDOW;
-        window.n_messages = SESSION_WINDOW;
-    }
     out->stamp = stamp_of(session);
     out->ttl_ms = (session->expires_at - db_now_us(s->db)) / 1000;
-    return out->ttl_ms > 0 && session_codec_encode(ctx, &window, &out->bytes) == ERR_NONE;
+    return out->ttl_ms > 0 && session_codec_encode(ctx, session, &out->bytes) == ERR_NONE;
 }
 
 /* False: the value is not the session of this id and stamp. */
@@ -177,7 +178,7 @@ void session_ahead_read(struct sessions *s, struct arena *shared,
 
 bool session_ahead_is_useful(const struct sessions *s)
 {
-    return s->cache && cache_has_memory(s->cache) && !sessions_is_alone(s);
+    return s->cache && cache_has_memory(s->cache) && !is_alone(s);
 }
 
 bool session_ahead_is_done(const struct request_ctx *ctx)
@@ -219,7 +220,7 @@ static enum err read_checked(struct sessions *s, struct request_ctx *ctx, size_t
     *out = r->session;
     out->user_id = now.user_id; /* PostgreSQL decides who the owner is */
     count_source(s, ctx, r->found.from);
-    if (r->found.from == METRICS_REDIS || (!r->found.current && sessions_is_alone(s)))
+    if (r->found.from == METRICS_REDIS || (!r->found.current && is_alone(s)))
         store_read(s, ctx, r, false, out);
     return ERR_NONE;
 }
@@ -245,7 +246,7 @@ static enum err read_through(struct sessions *s, struct request_ctx *ctx, struct
         r.snapshot = cache_snapshot(s->cache, r.key);
         find_cached(s, ctx, n, e == ERR_NONE, &r);
     }
-    if (e == ERR_NONE && r.has && r.found.current && sessions_is_alone(s) &&
+    if (e == ERR_NONE && r.has && r.found.current && is_alone(s) &&
         !session_is_expired(&r.session, db_now_us(s->db))) {
         *out = r.session;
         count_source(s, ctx, METRICS_MEMORY);

@@ -65,11 +65,6 @@ void sessions_close(struct sessions *s)
     free(s);
 }
 
-bool sessions_is_alone(const struct sessions *s)
-{
-    return db_hosts_is_alone(s->settings.hosts);
-}
-
 bool session_is_expired(const struct session *s, int64_t now_us)
 {
     return s->expires_at <= now_us;

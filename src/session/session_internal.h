@@ -7,8 +7,6 @@
 
 /* ---- session.c ---- */
 
-/* Whether this host is alone on its database, so that memory may answer without asking. */
-bool sessions_is_alone(const struct sessions *s);
 bool session_is_expired(const struct session *s, int64_t now_us);
 /* Whether the session is the user's; true if user is absent. */
 bool session_user_matches(const struct session *session, struct sv user);
@@ -29,7 +27,7 @@ bool session_is_read_as_sent(struct sv metadata, const struct session_message_dr
 
 /* ---- codec.c: a session as bytes for the caches ---- */
 
-/* The session has at most SESSION_WINDOW messages. */
+/* With its newest SESSION_WINDOW messages. */
 MUSTCHECK enum err session_codec_encode(struct request_ctx *ctx, const struct session *session,
                                         struct sv *out);
 /* False: bytes is not a whole session. Borrows from bytes. */

@@ -52,7 +52,7 @@ static enum err export_messages(struct sessions *s, struct request_ctx *ctx,
         return e;
     ctx_clear_error(ctx);
     /* If it was deleted since, or the id names another session, it has no more messages. */
-    const bool gone = e == ERR_NOT_FOUND || page.generation != x->generation;
+    const bool gone = e == ERR_NOT_FOUND || page.generation != x->at.generation;
     out->messages = page.messages;
     out->n = gone ? 0 : page.n;
     x->messages += (int64_t)out->n;
@@ -77,7 +77,6 @@ enum err session_export_next(struct sessions *s, struct request_ctx *ctx, struct
     const struct session *session = out->session = &list.sessions[0];
     out->session_id = session->session_id;
     x->at = position_of(session);
-    x->generation = session->generation;
     x->id_n = session->session_id.n;
     memcpy(x->id, session->session_id.p, x->id_n);
     x->last_seq = session->last_seq;

@@ -142,15 +142,6 @@ enum err session_delete(struct sessions *s, struct request_ctx *ctx, struct sv i
     return e == ERR_NOT_FOUND ? session_write_refused(s, ctx, &w) : e;
 }
 
-static enum err try_copy(struct sessions *s, struct request_ctx *ctx, struct session_write *w)
-{
-    enum err e;
-    do
-        e = sql_session_copy(s, ctx, w);
-    while (e == ERR_NONE && w->found && !w->done);
-    return e;
-}
-
 /* As in session_create, the id is new: the caches need nothing. */
 enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
                       const struct session_precondition *precondition, struct session *out,
@@ -164,7 +155,7 @@ enum err session_copy(struct sessions *s, struct request_ctx *ctx, struct sv id,
     if (!w.id.p)
         return ctx_nomem(ctx);
     TRY(fresh_writable(s, ctx));
-    enum err e = session_write_idempotent(s, ctx, &w, try_copy);
+    enum err e = session_write_idempotent(s, ctx, &w, sql_session_copy);
     w.id = id;
     if (e == ERR_NOT_FOUND)
         return session_write_refused(s, ctx, &w);

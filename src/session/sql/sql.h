@@ -2,7 +2,7 @@
 /*
  * The SQL of the session service. Each function is one round trip. Only session/ includes this.
  *
- * sql_search.c has the functions of search.h. "Bare ERR_NOT_FOUND" is the result without a
+ * sql_search.c has the searches of users.h. "Bare ERR_NOT_FOUND" is the result without a
  * description: ctx->err is not set, and the caller decides what to say. struct session_write
  * carries a write from the request to its answer.
  */
@@ -12,7 +12,7 @@
 #include "parley/base/thread.h"
 #include "parley/db/batch.h"
 #include "parley/session/ahead.h"
-#include "parley/session/search.h"
+#include "parley/session/users.h"
 
 struct sessions {
     struct sessions_settings settings;
@@ -31,7 +31,8 @@ enum err sql_away(struct request_ctx *ctx);
 /* ---- a write ---- */
 
 struct session_write;
-/* One try of a write. It sets w->receipt if it is done. */
+/* One try of a write. It sets w->receipt if it is done. The statements of writes are declared by
+ * it. */
 typedef enum err session_write_fn(struct sessions *s, struct request_ctx *ctx,
                                   struct session_write *w);
 /* The same for a session that was read. It is done only if the session still has base's generation,
@@ -53,7 +54,7 @@ struct session_write {
     bool id_is_new;            /* made for this session, so that no other can have it */
     /* What came of it. */
     bool done;           /* false: no row met the conditions, and nothing was stored */
-    bool found;          /* a session was there, whoever made it; or the one to copy */
+    bool found;          /* a session was there, whoever made it */
     size_t fault;        /* 1 + the index of the message at which the update failed; else 0 */
     struct session *out; /* the session, if the write reads it too */
     struct sv state;     /* for an idempotency record: the state after a patch; else absent */
@@ -78,28 +79,21 @@ extern const struct db_batch_kind sql_stamps_kind;
 extern const struct db_stmt sql_stamp_stmt; /* of sql_stamp_read; a test reads its plan */
 
 /* Inserts if the id is free. With w->out, then reads the session that has the id. */
-MUSTCHECK enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx,
-                                      struct session_write *w);
-/* Sets w->found if the session to copy is there and the conditions hold. If w->found is set but not
- * w->done, a message's id names the new generation: the caller tries again, with another one. */
-MUSTCHECK enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx,
-                                    struct session_write *w);
+MUSTCHECK session_write_fn sql_session_insert;
+MUSTCHECK session_write_fn sql_session_copy;
+MUSTCHECK session_write_fn sql_session_delete;
 /* Stores the state of w->out. */
-MUSTCHECK enum err sql_session_update(struct sessions *s, struct request_ctx *ctx,
-                                      struct session_write *w, const struct session *base);
+MUSTCHECK session_change_fn sql_session_update;
 /* Applies w->update's messages and stores context with them (absent: no change). base: as for a
  * session_change_fn; NULL: whatever the state is. */
 MUSTCHECK enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx,
                                     struct session_write *w, const struct session *base,
                                     struct sv context);
-MUSTCHECK enum err sql_session_delete(struct sessions *s, struct request_ctx *ctx,
-                                      struct session_write *w);
 
 /* ---- sql_message.c: messages ---- */
 
 /* With append->create, makes the session first if the id is free. */
-MUSTCHECK enum err sql_message_append(struct sessions *s, struct request_ctx *ctx,
-                                      struct session_write *w);
+MUSTCHECK session_write_fn sql_message_append;
 /* Bare ERR_NOT_FOUND. */
 MUSTCHECK enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                     struct sv user, const struct session_page_query *query,
@@ -112,8 +106,7 @@ MUSTCHECK enum err sql_message_read(struct sessions *s, struct request_ctx *ctx,
 
 /* Takes receipt and state from the key's record. Bare ERR_NOT_FOUND: there is none. One that is
  * older than 24 h is deleted and not found. ERR_KEY_REUSED: it is of another request. */
-MUSTCHECK enum err sql_key_read(struct sessions *s, struct request_ctx *ctx,
-                                struct session_write *w);
+MUSTCHECK session_write_fn sql_key_read;
 
 /* ---- sql_sweep.c: deletion for good ---- */
 
@@ -161,11 +154,10 @@ void sql_session_from_row(const struct db_rows *rows, int i, struct session *out
 /* The sessions of all rows, with their session_id. Does not set has_more. */
 MUSTCHECK enum err sql_sessions_from_rows(struct request_ctx *ctx, const struct db_rows *rows,
                                           struct session_list *out);
-/* Messages of the rows from their "seq" column on, in the order of the rows or reversed. Ends at
- * the first row whose seq is NULL. */
+/* Messages of the rows, which have generation and SQL_MESSAGE, in the order of the rows or
+ * reversed. Ends at the first row whose seq is NULL. */
 MUSTCHECK enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *rows,
-                                          int64_t generation, bool reversed,
-                                          struct session_message **out, size_t *n);
+                                          bool reversed, struct session_message **out, size_t *n);
 /* Numbers and times of the session in row i. Sets neither mark_before nor first_seq. */
 void sql_receipt_from_row(const struct db_rows *rows, int i, struct session_receipt *out);
 /* Sets w->done and, if it is true, the receipt from the write's row. appended: how many messages

@@ -204,14 +204,14 @@ enum err sql_sessions_from_rows(struct request_ctx *ctx, const struct db_rows *r
     return ERR_NONE;
 }
 
-enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *rows,
-                                int64_t generation, bool reversed, struct session_message **out,
-                                size_t *n)
+enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *rows, bool reversed,
+                                struct session_message **out, size_t *n)
 {
-    const int seq = db_column(rows, "seq"), id = db_column(rows, "message_id"),
-              type = db_column(rows, "type"), role = db_column(rows, "role"),
-              content = db_column(rows, "content"), metadata = db_column(rows, "message_metadata"),
-              extra = db_column(rows, "extra"), at = db_column(rows, "message_created_at");
+    const int of = db_column(rows, "generation"), seq = db_column(rows, "seq"),
+              id = db_column(rows, "message_id"), type = db_column(rows, "type"),
+              role = db_column(rows, "role"), content = db_column(rows, "content"),
+              metadata = db_column(rows, "message_metadata"), extra = db_column(rows, "extra"),
+              at = db_column(rows, "message_created_at");
     size_t count = 0;
     while (count < (size_t)rows->count && !db_is_null(rows, (int)count, seq))
         count++;
@@ -223,8 +223,8 @@ enum err sql_messages_from_rows(struct request_ctx *ctx, const struct db_rows *r
         int row = (int)(reversed ? count - 1 - i : i);
         struct session_message *m = &messages[i];
         m->seq = db_get_i64(rows, row, seq);
-        m->message_id = session_message_id(db_get_text(rows, row, id), generation, m->seq,
-                                           made + i * (UUID_LEN + 1));
+        m->message_id = session_message_id(db_get_text(rows, row, id), db_get_i64(rows, row, of),
+                                           m->seq, made + i * (UUID_LEN + 1));
         m->type = db_get_text(rows, row, type);
         m->role = db_get_text(rows, row, role);
         m->content = db_get_text(rows, row, content);

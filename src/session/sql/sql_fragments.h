@@ -35,13 +35,12 @@
 #define SQL_STAMP_STATE_IF(new_mark, condition)                                                    \
     SQL_STAMP(new_mark) ", state_version = s.state_version + (" condition ")::integer,"            \
     " state_mark = CASE WHEN " condition " THEN " new_mark " ELSE s.state_mark END "
-/* A sliding expiry begins anew with each change. */
-#define SQL_SLIDE                                                                                  \
-    " expires_at = CASE WHEN s.sliding THEN now() + s.ttl_seconds * interval '1 second'"           \
-    " ELSE s.expires_at END,"                                                                      \
-    " expiry_hour = CASE WHEN s.sliding"                                                           \
-    " THEN " SQL_HOUR("now() + s.ttl_seconds * interval '1 second'")                               \
-    " ELSE s.expiry_hour END "
+/* An expiry begins anew. A sliding one does with each change. */
+#define SQL_EXPIRY_IF(condition, ttl)                                                              \
+    " expires_at = CASE WHEN " condition " THEN now() + " ttl " * interval '1 second'"             \
+    " ELSE s.expires_at END, expiry_hour = CASE WHEN " condition                                   \
+    " THEN " SQL_HOUR("now() + " ttl " * interval '1 second'") " ELSE s.expiry_hour END "
+#define SQL_SLIDE SQL_EXPIRY_IF("s.sliding", "s.ttl_seconds")
 /* The id of a tombstone, which no client can send. It ends with the session's own id, which an erasure
  * needs to remove the session from the caches. mark: "~" for a deleted session, "~~" for an erased
  * one, whose idempotency records are deleted, too. */
@@ -82,6 +81,11 @@
     " i.metadata::jsonb, i.extra, coalesce(octet_length(i.content), 0)"                            \
     " + octet_length(i.metadata::jsonb::text) + coalesce(octet_length(i.extra), 0), " at " FROM s"
 
+/* Columns of a session as sql_session_from_row reads them, without its text. */
+#define SQL_SESSION(s)                                                                             \
+    " " s ".generation, " s ".version, " s ".mark, " s ".state_version, " s ".state_mark, "         \
+    s ".last_seq, " s ".message_count, " s ".ttl_seconds, " s ".sliding, " s ".created_at, "       \
+    s ".updated_at, " s ".expires_at "
 /* Columns of a message as sql_messages_from_rows reads them. */
 #define SQL_MESSAGE                                                                                \
     " m.seq, m.message_id, m.type, m.role, m.content, m.metadata AS message_metadata,"             \

@@ -122,8 +122,8 @@ enum err sql_message_append(struct sessions *s, struct request_ctx *ctx, struct 
     w->receipt->created = may_create && calls[0].rows.count > 0;
     if (append->return_n == 0)
         return ERR_NONE;
-    return sql_messages_from_rows(ctx, &calls[n - 1].rows, w->receipt->generation, true,
-                                  &w->receipt->window, &w->receipt->n_window);
+    return sql_messages_from_rows(ctx, &calls[n - 1].rows, true, &w->receipt->window,
+                                  &w->receipt->n_window);
 }
 
 /* A page by keyset: the cost does not depend on where the page is. One row more than the limit, or
@@ -178,7 +178,7 @@ enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv
     out->generation = db_get_i64(&rows, 0, db_column(&rows, "generation"));
     out->version = db_get_i64(&rows, 0, db_column(&rows, "version"));
     out->mark = (uint64_t)db_get_i64(&rows, 0, db_column(&rows, "mark"));
-    TRY(sql_messages_from_rows(ctx, &rows, out->generation, false, &out->messages, &out->n));
+    TRY(sql_messages_from_rows(ctx, &rows, false, &out->messages, &out->n));
     const size_t within =
         rows_within(&rows, query->limit, bytes, query->first_always || bytes != query->max_bytes);
     out->has_more = out->n > within;
@@ -186,12 +186,14 @@ enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv
     return ERR_NONE;
 }
 
+/* OFFSET 0 keeps the subquery apart. Under row-level security a condition on messages that contains
+ * another query is not looked up in an index, and all messages of the session would be read. */
 /* clang-format off */
 static const struct db_stmt message_read = {
     "message_read",
-    "SELECT s.generation," SQL_MESSAGE "FROM sessions s JOIN messages m ON m.tenant = s.tenant"
-    " AND m.generation = s.generation AND m.seq = " SQL_SEQ_NAMED("s.generation", "$4", "$5", "$6")
-    " WHERE" SQL_LIVE};
+    "SELECT s.generation," SQL_MESSAGE "FROM (SELECT s.generation, "
+    SQL_SEQ_NAMED("s.generation", "$4", "$5", "$6") " AS seq FROM sessions s WHERE" SQL_LIVE "OFFSET 0) s"
+    " JOIN messages m ON m.tenant = $1 AND m.generation = s.generation AND m.seq = s.seq"};
 /* clang-format on */
 
 enum err sql_message_read(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
@@ -207,8 +209,7 @@ enum err sql_message_read(struct sessions *s, struct request_ctx *ctx, struct sv
         return ERR_NOT_FOUND;
     struct session_message *m;
     size_t n;
-    TRY(sql_messages_from_rows(ctx, &rows, db_get_i64(&rows, 0, db_column(&rows, "generation")),
-                               false, &m, &n));
+    TRY(sql_messages_from_rows(ctx, &rows, false, &m, &n));
     *out = m[0];
     return ERR_NONE;
 }

@@ -22,8 +22,7 @@
 
 /* The bytes are added up first: if they exceed the budget, no wide column is sent. */
 #define SQL_SEARCH(context, order)                                                                 \
-    "SELECT p.generation, p.version, p.mark, p.state_version, p.state_mark, p.last_seq,"            \
-    " p.message_count, p.ttl_seconds, p.sliding, p.created_at, p.updated_at, p.expires_at, p.user_id, p.language, p.session_id,"   \
+    "SELECT" SQL_SESSION("p") ", p.user_id, p.language, p.session_id,"                                 \
     " p.bytes, CASE WHEN $9 AND p.bytes <= $10 THEN p.context END AS context,"                     \
     " CASE WHEN $8 AND p.bytes <= $10 THEN p.metadata END AS metadata"                             \
     " FROM (SELECT *, sum(CASE WHEN $9::boolean THEN octet_length(s.context) ELSE 0 END"           \

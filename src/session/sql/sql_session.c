@@ -9,8 +9,7 @@
 /* clang-format off */
 static const struct db_stmt session_read = {
     "session_read",
-    "SELECT s.generation, s.version, s.mark, s.state_version, s.state_mark, s.last_seq,"
-    " s.message_count, s.ttl_seconds, s.sliding, s.created_at, s.updated_at, s.expires_at,"
+    "SELECT" SQL_SESSION("s") ","
     " CASE WHEN m.total > m.size THEN NULL ELSE s.user_id END AS user_id,"
     " CASE WHEN m.total > m.size THEN NULL ELSE s.language END AS language,"
     " CASE WHEN m.total > m.size THEN NULL ELSE s.context END AS context,"
@@ -39,8 +38,7 @@ static enum err session_from_rows(struct request_ctx *ctx, const struct db_rows 
         return ERR_NOT_FOUND;
     sql_session_from_row(rows, 0, out);
     out->session_id = id;
-    return sql_messages_from_rows(ctx, rows, out->generation, true, &out->messages,
-                                  &out->n_messages);
+    return sql_messages_from_rows(ctx, rows, true, &out->messages, &out->n_messages);
 }
 
 enum err sql_session_read(struct sessions *s, struct request_ctx *ctx, struct sv id, struct sv user,
@@ -207,40 +205,35 @@ enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx, struct se
     struct db_param copy[SQL_PRECONDITION_PARAMS + 2], read[READ_PARAMS];
     struct db_call calls[] = {{&session_copy_stmt, copy, ARRAY_LEN(copy), {0}},
                               read_call(s, ctx, w->id, SV_NONE, SESSION_MESSAGES_MAX, read)};
+    const struct db_rows *rows = &calls[0].rows;
     TRY(sql_precondition_params(ctx, w, copy));
     copy[7] = db_text(w->from);
-    TRY(sql_write(s, ctx, w, calls, ARRAY_LEN(calls), &copy[8]));
-    const struct db_rows *rows = &calls[0].rows;
-    w->found = db_get_i64(rows, 0, db_column(rows, "found")) > 0;
-    sql_change_from_rows(w, rows, 201, 0);
+    do {
+        TRY(sql_write(s, ctx, w, calls, ARRAY_LEN(calls), &copy[8]));
+        sql_change_from_rows(w, rows, 201, 0);
+        /* Found and not done: a message's id names the new generation. Another one is tried. */
+    } while (!w->done && db_get_i64(rows, 0, db_column(rows, "found")) > 0);
     w->receipt->created = w->done;
-    if (!w->done)
-        return ERR_NONE;
-    return session_from_rows(ctx, &calls[1].rows, w->id, w->out);
+    return w->done ? session_from_rows(ctx, &calls[1].rows, w->id, w->out) : ERR_NONE;
 }
 
 /* clang-format off */
-/* $8 to $10: as they were read. */
-#define SQL_UPDATE(expiry)                                                                         \
-    "WITH s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") "," expiry ","                        \
-    " user_id = $11, language = $12, context = $13, metadata = $14, ttl_seconds = $15 "            \
-    " WHERE" SQL_LIVE "AND" SQL_MATCH "AND"                                                        \
-    " s.generation = $8 AND s.state_version = $9 AND s.state_mark = $10 "                          \
-    "RETURNING" SQL_CHANGED ")," SQL_RECORD("200", "0", "0", "$16::text") "SELECT * FROM s"
-
-static const struct db_stmt session_update_stmt = {"session_update", SQL_UPDATE(SQL_SLIDE)};
-/* A new time to live begins now, also if the expiry does not slide. */
-static const struct db_stmt session_update_ttl = {
-    "session_update_ttl",
-    SQL_UPDATE(" expires_at = now() + $15::bigint * interval '1 second',"
-               " expiry_hour = " SQL_HOUR("now() + $15::bigint * interval '1 second'"))};
+/* $8 to $10: as they were read. A new time to live begins now ($17), also if the expiry does not slide. */
+static const struct db_stmt session_update_stmt = {
+    "session_update",
+    "WITH s AS (UPDATE sessions s SET" SQL_STAMP_STATE("$7") ","
+    SQL_EXPIRY_IF("$17::boolean OR s.sliding", "$15::bigint") ","
+    " user_id = $11, language = $12, context = $13, metadata = $14, ttl_seconds = $15"
+    " WHERE" SQL_LIVE "AND" SQL_MATCH "AND"
+    " s.generation = $8 AND s.state_version = $9 AND s.state_mark = $10 "
+    "RETURNING" SQL_CHANGED ")," SQL_RECORD("200", "0", "0", "$16::text") "SELECT * FROM s"};
 /* clang-format on */
 
 enum err sql_session_update(struct sessions *s, struct request_ctx *ctx, struct session_write *w,
                             const struct session *base)
 {
     const struct session *next = w->out;
-    struct db_param p[SQL_PRECONDITION_PARAMS + 9];
+    struct db_param p[SQL_PRECONDITION_PARAMS + 10];
     TRY(sql_precondition_params(ctx, w, p));
     p[7] = db_i64(base->generation);
     p[8] = db_i64(base->state_version);
@@ -251,8 +244,8 @@ enum err sql_session_update(struct sessions *s, struct request_ctx *ctx, struct 
     p[13] = db_jsonb(next->metadata);
     p[14] = db_i64(next->ttl_seconds);
     p[15] = db_text(w->state);
-    struct db_call call = {
-        w->patch->has_ttl ? &session_update_ttl : &session_update_stmt, p, ARRAY_LEN(p), {0}};
+    p[16] = db_bool(w->patch->has_ttl);
+    struct db_call call = {&session_update_stmt, p, ARRAY_LEN(p), {0}};
     TRY(sql_write(s, ctx, w, &call, 1, NULL));
     sql_change_from_rows(w, &call.rows, 200, 0);
     return ERR_NONE;

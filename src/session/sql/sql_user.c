@@ -17,8 +17,7 @@
     " (timestamptz 'epoch' + $3::bigint * interval '1 microsecond', $4::bigint) "
 
 #define SQL_LIST(compare, order, context)                                                           \
-    "SELECT session_id, generation, version, mark, state_version, state_mark, last_seq,"            \
-    " message_count, ttl_seconds, sliding, created_at, updated_at, expires_at, user_id, language, " context " AS context,"     \
+    "SELECT" SQL_SESSION("s") ", session_id, user_id, language, " context " AS context,"              \
     " metadata, found FROM (SELECT *, row_number() OVER w AS rank, count(*) OVER () AS found,"     \
     " sum(octet_length(metadata::text)) OVER w AS total FROM (SELECT * FROM sessions WHERE"        \
     SQL_USERS_FROM(compare) "AND expires_at > now() AND session_id NOT LIKE '~%'"                  \
