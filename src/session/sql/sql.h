@@ -31,8 +31,7 @@ enum err sql_away(struct request_ctx *ctx);
 /* ---- a write ---- */
 
 struct session_write;
-/* One try of a write. It sets w->receipt if it is done. The statements of writes are declared by
- * it. */
+/* One try of a write. It sets w->receipt if it is done. */
 typedef enum err session_write_fn(struct sessions *s, struct request_ctx *ctx,
                                   struct session_write *w);
 /* The same for a session that was read. It is done only if the session still has base's generation,
@@ -76,14 +75,18 @@ MUSTCHECK enum err sql_stamp_read(struct sessions *s, struct request_ctx *ctx, s
 void sql_stamp_from_row(const struct db_rows *rows, int row, struct sql_stamp *out);
 /* The same for several requests; the parameter of each is the id. */
 extern const struct db_batch_kind sql_stamps_kind;
-extern const struct db_stmt sql_stamp_stmt; /* of sql_stamp_read; a test reads its plan */
+extern const struct db_stmt sql_stamp_stmt, sql_message_stmt; /* a test reads their plans */
 
 /* Inserts if the id is free. With w->out, then reads the session that has the id. */
-MUSTCHECK session_write_fn sql_session_insert;
-MUSTCHECK session_write_fn sql_session_copy;
-MUSTCHECK session_write_fn sql_session_delete;
+MUSTCHECK enum err sql_session_insert(struct sessions *s, struct request_ctx *ctx,
+                                      struct session_write *w);
+MUSTCHECK enum err sql_session_copy(struct sessions *s, struct request_ctx *ctx,
+                                    struct session_write *w);
+MUSTCHECK enum err sql_session_delete(struct sessions *s, struct request_ctx *ctx,
+                                      struct session_write *w);
 /* Stores the state of w->out. */
-MUSTCHECK session_change_fn sql_session_update;
+MUSTCHECK enum err sql_session_update(struct sessions *s, struct request_ctx *ctx,
+                                      struct session_write *w, const struct session *base);
 /* Applies w->update's messages and stores context with them (absent: no change). base: as for a
  * session_change_fn; NULL: whatever the state is. */
 MUSTCHECK enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx,
@@ -93,7 +96,8 @@ MUSTCHECK enum err sql_session_edit(struct sessions *s, struct request_ctx *ctx,
 /* ---- sql_message.c: messages ---- */
 
 /* With append->create, makes the session first if the id is free. */
-MUSTCHECK session_write_fn sql_message_append;
+MUSTCHECK enum err sql_message_append(struct sessions *s, struct request_ctx *ctx,
+                                      struct session_write *w);
 /* Bare ERR_NOT_FOUND. */
 MUSTCHECK enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv id,
                                     struct sv user, const struct session_page_query *query,
@@ -106,7 +110,8 @@ MUSTCHECK enum err sql_message_read(struct sessions *s, struct request_ctx *ctx,
 
 /* Takes receipt and state from the key's record. Bare ERR_NOT_FOUND: there is none. One that is
  * older than 24 h is deleted and not found. ERR_KEY_REUSED: it is of another request. */
-MUSTCHECK session_write_fn sql_key_read;
+MUSTCHECK enum err sql_key_read(struct sessions *s, struct request_ctx *ctx,
+                                struct session_write *w);
 
 /* ---- sql_sweep.c: deletion for good ---- */
 
@@ -187,10 +192,9 @@ enum { SQL_MESSAGE_PARAMS = 6 };
 MUSTCHECK enum err sql_message_arrays(struct request_ctx *ctx,
                                       const struct session_message_draft *messages, size_t n,
                                       struct db_param *out);
-/* Whether a message has a role and content alone, so that its other columns have their defaults. */
+/* Whether a message has a role and content alone, so that its other columns have their defaults.
+ * Its stored size is that of content and metadata. */
 bool sql_message_is_plain(const struct session_message_draft *m);
-/* The size of such a message, as SQL_STORED_SIZE counts it. */
-struct db_param sql_message_plain_size(const struct session_message_draft *m);
 /* What a message's name means besides an id that a client gave: the generation and seq from which
  * an id was made, or generation 0 and a seq in decimal; else both are 0. */
 void sql_message_name(struct sv name, int64_t *generation, int64_t *seq);

@@ -272,11 +272,6 @@ bool sql_message_is_plain(const struct session_message_draft *m)
            !m->extra.p && sv_eq(m->metadata, SV("{}"));
 }
 
-struct db_param sql_message_plain_size(const struct session_message_draft *m)
-{
-    return db_i32((int32_t)(m->content.n + m->metadata.n));
-}
-
 enum err sql_message_arrays(struct request_ctx *ctx, const struct session_message_draft *messages,
                             size_t n, struct db_param *out)
 {

@@ -76,7 +76,7 @@ static enum err append_call(struct request_ctx *ctx, const struct session_write 
     if (is_plain(w->append, w->precondition)) {
         p[3] = db_text(m->role);
         p[4] = db_text(m->content);
-        p[5] = sql_message_plain_size(m);
+        p[5] = db_i32((int32_t)(m->content.n + m->metadata.n));
         *out = (struct db_call){&append_plain, p, SQL_PRECONDITION_PARAMS, {0}};
         return ERR_NONE;
     }
@@ -189,7 +189,7 @@ enum err sql_message_page(struct sessions *s, struct request_ctx *ctx, struct sv
 /* OFFSET 0 keeps the subquery apart. Under row-level security a condition on messages that contains
  * another query is not looked up in an index, and all messages of the session would be read. */
 /* clang-format off */
-static const struct db_stmt message_read = {
+const struct db_stmt sql_message_stmt = {
     "message_read",
     "SELECT s.generation," SQL_MESSAGE "FROM (SELECT s.generation, "
     SQL_SEQ_NAMED("s.generation", "$4", "$5", "$6") " AS seq FROM sessions s WHERE" SQL_LIVE "OFFSET 0) s"
@@ -204,7 +204,7 @@ enum err sql_message_read(struct sessions *s, struct request_ctx *ctx, struct sv
     const struct db_param p[] = {db_text(ctx->tenant), db_text(id),        db_text(user),
                                  db_text(which),       db_i64(generation), db_i64(seq)};
     struct db_rows rows;
-    TRY(db_query(s->db, ctx, DB_READ, &message_read, p, ARRAY_LEN(p), &rows, NULL));
+    TRY(db_query(s->db, ctx, DB_READ, &sql_message_stmt, p, ARRAY_LEN(p), &rows, NULL));
     if (rows.count == 0)
         return ERR_NOT_FOUND;
     struct session_message *m;

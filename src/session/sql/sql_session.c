@@ -154,7 +154,7 @@ static void plain_params(struct request_ctx *ctx, const struct session_draft *dr
     out[7] = db_bool(draft->sliding);
     out[8] = db_text(m->role);
     out[9] = db_text(m->content);
-    out[10] = sql_message_plain_size(m);
+    out[10] = db_i32((int32_t)(m->content.n + m->metadata.n));
     out[12] = sql_mark();
 }
 
